@@ -1,0 +1,48 @@
+//! What an engine operation can answer instead of a result. What only a bug can cause is an assert.
+
+/// Error of an operation on a running node.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum EngineError {
+    #[error("no such bucket")]
+    NoSuchBucket,
+    #[error("the bucket is not empty")]
+    BucketNotEmpty,
+    #[error("no such key")]
+    NoSuchKey,
+    #[error("no such upload")]
+    NoSuchUpload,
+    /// A part named by Complete is missing or was replaced since it was looked at.
+    #[error("part {number} of the upload does not exist or has changed")]
+    InvalidPart { number: u16 },
+    #[error("a condition of the request does not hold")]
+    PreconditionFailed,
+    #[error("the object would be {size_bytes} bytes; the most this node stores is {limit_bytes}")]
+    TooLarge { size_bytes: u64, limit_bytes: u64 },
+    #[error("the key has {length} bytes; the most is {limit}")]
+    KeyTooLong { length: usize, limit: usize },
+    #[error("attributes of {length} bytes; the most is {limit}")]
+    AttributesTooLarge { length: usize, limit: usize },
+    /// The body ended early or ran over what was announced; nothing was stored.
+    #[error("the body has {got} bytes where {announced} were announced")]
+    LengthMismatch { announced: u64, got: u64 },
+    /// The drive is full for new data. Reads, lists and deletes go on.
+    #[error("no space: the drive has {free_bytes} free bytes outside its reserve; delete objects or add a drive")]
+    NoSpace { free_bytes: u64 },
+    /// A cap on memory or queues is reached: try again later.
+    #[error("over a limit of this node ({what}); try again")]
+    Busy { what: &'static str },
+    /// A write or flush failed: this shard writes no more until restart and recovery.
+    #[error("shard {shard} stopped writing after a device error; restart the server to recover")]
+    WritesStopped { shard: u16 },
+    /// Stored bytes do not match their checksum or identity. Never served.
+    #[error("stored data is damaged: {what} at extent {extent}, offset {offset}")]
+    Damaged { what: &'static str, extent: u32, offset: u32 },
+    /// The device reported an error for a read.
+    #[error("the drive failed to read {length} bytes at {offset}: {reason}")]
+    ReadFailed { offset: u64, length: usize, reason: String },
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}
+
+/// Result of an engine operation.
+pub type Result<T> = std::result::Result<T, EngineError>;

@@ -1,0 +1,12 @@
+//! Ringbolt's storage engine: shards pinned to cores, objects in O_DIRECT extents, durable before the reply.
+//!
+//! The way in is [`node`]: [`node::format_drive`] makes a drive, [`node::NodePlan::open`] opens a set of drives
+//! and gives one [`node::CoreSeed`] per core, and [`node::Core`] is what a thread then works with.
+//! The engine depends on no async runtime: see [`env::Environment`] and [`node::Core::driver`].
+
+pub mod env;
+pub mod error;
+pub mod node;
+pub mod types;
+
+pub use error::{EngineError, Result};
