@@ -6,6 +6,7 @@
 
 pub mod env;
 pub mod error;
+pub mod index;
 pub mod node;
 pub mod types;
 

@@ -71,7 +71,12 @@ impl Core {
     pub fn buckets(&self) -> Vec<Rc<Bucket>> {
         todo!()
     }
-    pub async fn create_bucket(&self, _name: &str, _owner: &str, _attributes: Attributes) -> Result<BucketCreated> {
+    pub async fn create_bucket(
+        &self,
+        _name: &str,
+        _owner: &str,
+        _attributes: Attributes,
+    ) -> Result<BucketCreated> {
         todo!()
     }
     /// Uploads in progress go with it; objects do not: [`EngineError::BucketNotEmpty`](crate::EngineError).
@@ -89,14 +94,24 @@ impl Core {
     pub async fn put(&self, _bucket: BucketId, _key: &[u8], _length: u64) -> Result<ObjectWriter> {
         todo!()
     }
-    pub async fn delete(&self, _bucket: BucketId, _key: &[u8], _condition: WriteCondition) -> Result<Deleted> {
+    pub async fn delete(
+        &self,
+        _bucket: BucketId,
+        _key: &[u8],
+        _condition: WriteCondition,
+    ) -> Result<Deleted> {
         todo!()
     }
     pub async fn list(&self, _bucket: BucketId, _query: &ListQuery) -> Result<ListPage> {
         todo!()
     }
 
-    pub async fn create_upload(&self, _bucket: BucketId, _key: &[u8], _attributes: Attributes) -> Result<UploadId> {
+    pub async fn create_upload(
+        &self,
+        _bucket: BucketId,
+        _key: &[u8],
+        _attributes: Attributes,
+    ) -> Result<UploadId> {
         todo!()
     }
     /// With all its parts.
