@@ -69,7 +69,7 @@ pub fn remove(leaf: &[u8], entry: &Entry<'_>) -> Box<[u8]> {
 }
 
 /// Splits near the middle of the bytes. `None` for a single entry.
-pub fn split(leaf: &[u8]) -> Option<(Box<[u8]>, Box<[u8]>)> {
+pub fn split(leaf: &[u8]) -> Option<[Box<[u8]>; 2]> {
     let mut cursor = Cursor::new(leaf);
     let mut before = 0;
     cursor.advance();
@@ -77,7 +77,7 @@ pub fn split(leaf: &[u8]) -> Option<(Box<[u8]>, Box<[u8]>)> {
         before += 1;
         if cursor.offset() >= leaf.len() / 2 || before + 1 == entry_count(leaf) {
             let left = splice(leaf, before, cursor.offset()..leaf.len(), &[]);
-            return Some((left, tail(leaf, before, &cursor)));
+            return Some([left, tail(leaf, before, &cursor)]);
         }
     }
     None

@@ -8,15 +8,17 @@ use crate::types::{Etag, ListItem, ListPage, ListQuery};
 use super::keys;
 use super::ordered::{OrderedIndex, Step};
 
+/// Gives size in bytes, modification time in milliseconds and ETag from an entry's value.
+pub type DecodeValue<'a> = dyn Fn(&[u8]) -> (u64, u64, Etag) + 'a;
+
 /// One shard's page of at most `max` items (`query.max_items` is the whole page's and not looked at here).
-/// `decode_value` gives size in bytes, modification time in milliseconds and ETag of an entry's value.
 /// With `max` 0 the page is empty and not truncated. Entries that are not null versions are not listed.
 pub fn list(
     index: &OrderedIndex,
     bucket: u32,
     query: &ListQuery,
     max: usize,
-    decode_value: &dyn Fn(&[u8]) -> (u64, u64, Etag),
+    decode_value: &DecodeValue<'_>,
 ) -> ListPage {
     let mut page = ListPage::default();
     let Some(start) = start_of(bucket, query) else { return page };

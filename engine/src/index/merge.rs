@@ -36,6 +36,8 @@ enum Supply {
 
 struct Shard {
     items: VecDeque<ListItem>,
+    /// Items of this shard that went into the page so far, repeated common prefixes included.
+    used: usize,
     supply: Supply,
 }
 
@@ -51,23 +53,27 @@ pub struct ListMerge {
 impl ListMerge {
     /// `after` is that of the query. With `max_items` 0 nothing is asked, and the page is empty, not truncated.
     pub fn new(shards: usize, after: &[u8], max_items: usize) -> Self {
-        let fresh = || Shard { items: VecDeque::new(), supply: Supply::Wanted(after.to_vec()) };
+        let fresh = || Shard { items: VecDeque::new(), used: 0, supply: Supply::Wanted(after.to_vec()) };
         let shards = if max_items == 0 { Vec::new() } else { (0..shards).map(|_| fresh()).collect() };
         Self { shards, max_items, page: ListPage::default() }
     }
 
     /// The next request to send, if any is needed now. More may be needed after an offer.
     pub fn next_request(&mut self) -> Option<ListRequest> {
-        let left = self.max_items - self.page.items.len();
+        let emitted = self.page.items.len();
+        let left = self.max_items - emitted;
         if left == 0 {
             return None;
         }
-        let max = (left.div_ceil(self.shards.len().max(1)) + SPARE_ITEMS).min(left);
+        let even = left.div_ceil(self.shards.len().max(1));
         self.shards.iter_mut().enumerate().find_map(|(number, shard)| {
             let Supply::Wanted(after) = &mut shard.supply else { return None };
             let after = std::mem::take(after);
             shard.supply = Supply::Pending;
-            Some(ListRequest { shard: number, after, max })
+            // A shard that gave most of the page so far, or has the same common prefixes as all others,
+            // is asked for as much of what is left.
+            let share = if emitted == 0 { even } else { (left * shard.used).div_ceil(emitted) };
+            Some(ListRequest { shard: number, after, max: (share + SPARE_ITEMS).min(left) })
         })
     }
 
@@ -104,7 +110,7 @@ impl ListMerge {
             let heads = self.shards.iter().enumerate();
             let heads = heads.filter_map(|(number, shard)| Some((shard.items.front()?.name(), number)));
             let Some((_, smallest)) = heads.min() else { return };
-            let Some(item) = self.shards[smallest].items.pop_front() else { return };
+            let Some(item) = self.shards[smallest].take() else { return };
             self.drop_repeats(&item);
             self.page.items.push(item);
         }
@@ -117,7 +123,7 @@ impl ListMerge {
     fn drop_repeats(&mut self, item: &ListItem) {
         for shard in &mut self.shards {
             if matches!(item, ListItem::CommonPrefix(_)) && shard.items.front() == Some(item) {
-                shard.items.pop_front();
+                shard.take();
             }
             if let (true, Supply::More { last }) = (shard.items.is_empty(), &mut shard.supply) {
                 shard.supply = Supply::Wanted(std::mem::take(last));
@@ -127,6 +133,12 @@ impl ListMerge {
 }
 
 impl Shard {
+    fn take(&mut self) -> Option<ListItem> {
+        let item = self.items.pop_front();
+        self.used += usize::from(item.is_some());
+        item
+    }
+
     fn has_more(&self) -> bool {
         !self.items.is_empty() || !matches!(self.supply, Supply::Complete)
     }

@@ -168,7 +168,7 @@ impl OrderedIndex {
     /// Recovery: appends a leaf whose keys are greater than every key so far.
     pub fn load_leaf(&mut self, encoded: &[u8]) -> Result<(), LeafError> {
         let count = leaf::check(encoded)?;
-        let last = self.chunks.iter().enumerate().last();
+        let last = self.chunks.iter().enumerate().next_back();
         let Some((chunk, leaves)) = last else {
             self.add_leaf(Place { chunk: 0, leaf: 0 }, encoded.into());
             self.entries += count as u64;
@@ -265,7 +265,7 @@ impl OrderedIndex {
         let current = self.leaf(place);
         let length = current.len();
         if length > LEAF_BYTES_MAX {
-            if let Some((left, right)) = edit::split(current) {
+            if let Some([left, right]) = edit::split(current) {
                 self.put(place, left);
                 self.add_leaf(Place { leaf: place.leaf + 1, ..place }, right);
             }
