@@ -7,6 +7,7 @@
 //! what the values mean.
 
 mod check;
+mod chunk;
 mod edit;
 pub mod keys;
 pub mod leaf;

@@ -1,9 +1,10 @@
 //! The ordered index: every key of a shard in byte order, in front-coded leaves under a two-level directory.
 //!
 //! Invariants:
-//! - leaves are not empty, ascend, and do not overlap; chunks (runs of at most [`CHUNK_LEAVES`] leaves) are not empty;
+//! - leaves are not empty, ascend, and do not overlap; chunks (runs of leaves, see [`chunk`](super::chunk))
+//!   are not empty;
 //! - the directory holds no keys: the first key of a leaf stands unshortened at the leaf's start, and the
-//!   binary search reads it there. So a leaf costs 16 bytes of directory, and a new first key none;
+//!   search reads it there. So a leaf costs 24 bytes of directory, however long its keys are;
 //! - `leaf_bytes` is what all leaves take from the allocator.
 //!
 //! Leaves are split above [`LEAF_BYTES_MAX`] and joined with a neighbour of their chunk below
@@ -11,6 +12,7 @@
 
 use std::borrow::Cow;
 
+use super::chunk::{self, Chunk};
 use super::leaf::{self, Cursor, LeafError, Position};
 use super::{allocated, edit};
 
@@ -19,7 +21,6 @@ const LEAF_BYTES_MIN: usize = 1024;
 /// Joining stops well below the maximum, so that the next insert does not split again.
 const LEAF_BYTES_JOINED: usize = 3072;
 
-const CHUNK_LEAVES: usize = 128;
 const CHUNK_LEAVES_MIN: usize = 32;
 const CHUNK_LEAVES_JOINED: usize = 96;
 
@@ -39,9 +40,6 @@ pub struct OrderedIndex {
     entries: u64,
     leaf_bytes: usize,
 }
-
-/// Always allocated for [`CHUNK_LEAVES`], so that memory follows from the number of chunks.
-type Chunk = Vec<Box<[u8]>>;
 
 #[derive(Clone, Copy)]
 struct Place {
@@ -64,8 +62,8 @@ impl OrderedIndex {
 
     /// All that is allocated, with the allocator's own share.
     pub fn memory_bytes(&self) -> usize {
-        let chunk = allocated(CHUNK_LEAVES * size_of::<Box<[u8]>>());
-        self.leaf_bytes + self.chunks.len() * chunk + allocated(self.chunks.capacity() * size_of::<Chunk>())
+        let directory = allocated(self.chunks.capacity() * size_of::<Chunk>());
+        self.leaf_bytes + self.chunks.len() * Chunk::allocated() + directory
     }
 
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
@@ -169,12 +167,12 @@ impl OrderedIndex {
     pub fn load_leaf(&mut self, encoded: &[u8]) -> Result<(), LeafError> {
         let count = leaf::check(encoded)?;
         let last = self.chunks.iter().enumerate().next_back();
-        let Some((chunk, leaves)) = last else {
+        let Some((chunk, last)) = last else {
             self.add_leaf(Place { chunk: 0, leaf: 0 }, encoded.into());
             self.entries += count as u64;
             return Ok(());
         };
-        let place = Place { chunk, leaf: leaves.len() - 1 };
+        let place = Place { chunk, leaf: last.leaves().len() - 1 };
         let current = self.leaf(place);
         if leaf::last_key(current).as_slice() >= leaf::first_key(encoded) {
             return Err(LeafError::NotBeyondIndex);
@@ -191,19 +189,17 @@ impl OrderedIndex {
 
     /// The leaf that holds `key` if any does: the last one that begins at or before it, or else the first.
     fn locate(&self, key: &[u8]) -> Option<Place> {
-        let begins_at_or_before = |leaf: &[u8]| leaf::first_key(leaf) <= key;
-        let chunk = self.chunks.partition_point(|chunk| begins_at_or_before(&chunk[0])).saturating_sub(1);
-        let leaves = self.chunks.get(chunk)?;
-        let leaf = leaves.partition_point(|leaf| begins_at_or_before(leaf)).saturating_sub(1);
-        Some(Place { chunk, leaf })
+        let begins_at_or_before = |chunk: &Chunk| leaf::first_key(&chunk.leaves()[0]) <= key;
+        let chunk = self.chunks.partition_point(begins_at_or_before).saturating_sub(1);
+        Some(Place { chunk, leaf: self.chunks.get(chunk)?.find(key) })
     }
 
     fn leaf(&self, place: Place) -> &[u8] {
-        &self.chunks[place.chunk][place.leaf]
+        &self.chunks[place.chunk].leaves()[place.leaf]
     }
 
     fn next_place(&self, place: Place) -> Option<Place> {
-        if place.leaf + 1 < self.chunks[place.chunk].len() {
+        if place.leaf + 1 < self.chunks[place.chunk].leaves().len() {
             return Some(Place { leaf: place.leaf + 1, ..place });
         }
         (place.chunk + 1 < self.chunks.len()).then_some(Place { chunk: place.chunk + 1, leaf: 0 })
@@ -229,7 +225,7 @@ impl OrderedIndex {
     /// Replaces a leaf.
     fn put(&mut self, place: Place, leaf: Box<[u8]>) {
         self.leaf_bytes += allocated(leaf.len());
-        let replaced = std::mem::replace(&mut self.chunks[place.chunk][place.leaf], leaf);
+        let replaced = self.chunks[place.chunk].replace(place.leaf, leaf);
         self.leaf_bytes -= allocated(replaced.len());
     }
 
@@ -237,15 +233,13 @@ impl OrderedIndex {
     fn add_leaf(&mut self, mut place: Place, leaf: Box<[u8]>) {
         self.leaf_bytes += allocated(leaf.len());
         if self.chunks.is_empty() {
-            self.chunks.push(Vec::with_capacity(CHUNK_LEAVES));
+            self.chunks.push(Chunk::new());
         }
-        let chunk = &mut self.chunks[place.chunk];
-        if chunk.len() == CHUNK_LEAVES {
+        if self.chunks[place.chunk].leaves().len() == chunk::CAPACITY {
             // Behind the last leaf of all: ascending keys fill chunks whole, as they do leaves.
-            let ascending = place.leaf == CHUNK_LEAVES && place.chunk + 1 == self.chunks.len();
-            let at = if ascending { CHUNK_LEAVES } else { CHUNK_LEAVES / 2 };
-            let mut upper = Vec::with_capacity(CHUNK_LEAVES);
-            upper.extend(self.chunks[place.chunk].drain(at..));
+            let ascending = place.leaf == chunk::CAPACITY && place.chunk + 1 == self.chunks.len();
+            let at = if ascending { chunk::CAPACITY } else { chunk::CAPACITY / 2 };
+            let upper = self.chunks[place.chunk].split_off(at);
             self.chunks.insert(place.chunk + 1, upper);
             if place.leaf >= at {
                 place = Place { chunk: place.chunk + 1, leaf: place.leaf - at };
@@ -279,7 +273,7 @@ impl OrderedIndex {
 
     /// Joins two leaves of a chunk if that gives a leaf of a good size.
     fn join_with_next(&mut self, place: Place) -> bool {
-        let [left, right] = match self.chunks[place.chunk].get(place.leaf..place.leaf + 2) {
+        let [left, right] = match self.chunks[place.chunk].leaves().get(place.leaf..place.leaf + 2) {
             Some([left, right]) if left.len() + right.len() <= LEAF_BYTES_JOINED => [left, right],
             _ => return false,
         };
@@ -292,9 +286,9 @@ impl OrderedIndex {
 
     /// Removes a chunk that is empty, joins one that is small with a neighbour.
     fn settle_chunk(&mut self, chunk: usize) {
-        if self.chunks[chunk].is_empty() {
+        if self.chunks[chunk].leaves().is_empty() {
             self.chunks.remove(chunk);
-        } else if self.chunks[chunk].len() < CHUNK_LEAVES_MIN {
+        } else if self.chunks[chunk].leaves().len() < CHUNK_LEAVES_MIN {
             let joins_next = self.join_chunk_with_next(chunk);
             if !joins_next && chunk > 0 {
                 self.join_chunk_with_next(chunk - 1);
@@ -303,11 +297,12 @@ impl OrderedIndex {
     }
 
     fn join_chunk_with_next(&mut self, chunk: usize) -> bool {
-        let leaves = |chunk: usize| self.chunks.get(chunk).map_or(CHUNK_LEAVES, Vec::len);
+        let leaves =
+            |chunk: usize| self.chunks.get(chunk).map_or(chunk::CAPACITY, |chunk| chunk.leaves().len());
         let joins = leaves(chunk) + leaves(chunk + 1) <= CHUNK_LEAVES_JOINED;
         if joins {
             let next = self.chunks.remove(chunk + 1);
-            self.chunks[chunk].extend(next);
+            self.chunks[chunk].append(next);
         }
         joins
     }
@@ -318,8 +313,8 @@ impl OrderedIndex {
         let mut previous: Option<Vec<u8>> = None;
         let (mut entries, mut bytes) = (0, 0);
         for chunk in &self.chunks {
-            assert!(!chunk.is_empty() && chunk.len() <= CHUNK_LEAVES && chunk.capacity() == CHUNK_LEAVES);
-            for leaf in chunk {
+            chunk.assert_sound();
+            for leaf in chunk.leaves() {
                 entries += leaf::check(leaf).expect("valid leaf") as u64;
                 bytes += allocated(leaf.len());
                 assert!(previous.is_none_or(|last| last.as_slice() < leaf::first_key(leaf)));
