@@ -1,5 +1,6 @@
 //! Every structure of the index against a plain model of it.
 
+mod chunk;
 mod leaf;
 mod list;
 mod ordered;
