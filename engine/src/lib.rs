@@ -10,8 +10,10 @@ pub mod error;
 pub mod extent;
 pub mod format;
 pub mod index;
+pub mod log;
 pub mod node;
 pub mod ring;
+pub mod shard;
 pub mod sync;
 pub mod types;
 

@@ -14,7 +14,9 @@ use crate::ring::arena::CHUNK_BYTES;
 /// Why a drive can not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
-    #[error("{path}: there is no such file or device; check the path, or make it with `ringbolt format --drive {path} --size 8GiB`")]
+    #[error(
+        "{path}: there is no such file or device; check the path, or make it with `ringbolt format --drive {path} --size 8GiB`"
+    )]
     Missing { path: PathBuf },
     #[error("{path}: permission denied; run as a user who may read and write it")]
     Forbidden { path: PathBuf },
@@ -22,9 +24,13 @@ pub enum DriveError {
     WrongKind { path: PathBuf },
     #[error("{path} is mounted or held by another program; unmount it, or choose another drive")]
     Held { path: PathBuf },
-    #[error("{path} is in use by another Ringbolt process; stop that one first (only one server may open a drive)")]
+    #[error(
+        "{path} is in use by another Ringbolt process; stop that one first (only one server may open a drive)"
+    )]
     Locked { path: PathBuf },
-    #[error("{path}: the file system does not support O_DIRECT (tmpfs and some network or overlay file systems do not); put the drive file on ext4 or XFS, or use a block device")]
+    #[error(
+        "{path}: the file system does not support O_DIRECT (tmpfs and some network or overlay file systems do not); put the drive file on ext4 or XFS, or use a block device"
+    )]
     NoDirect { path: PathBuf },
     #[error("{path} has {size_bytes} bytes; the least is {least_bytes} bytes: give a larger --size or drive")]
     TooSmall { path: PathBuf, size_bytes: u64, least_bytes: u64 },
@@ -78,7 +84,8 @@ impl OpenDrive {
     /// When the device fails or ends early.
     pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, DriveError> {
         let pool = self.pool()?;
-        let mut buffer = pool.try_take(length.min(CHUNK_BYTES)).unwrap_or_else(|| panic!("a new pool has a buffer"));
+        let mut buffer =
+            pool.try_take(length.min(CHUNK_BYTES)).unwrap_or_else(|| panic!("a new pool has a buffer"));
         let mut bytes = Vec::with_capacity(length);
         while bytes.len() < length {
             let step = (length - bytes.len()).min(buffer.capacity());
@@ -118,7 +125,12 @@ impl OpenDrive {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn zero(&self, offset: u64, length: u64, progress: &mut dyn FnMut(u64, u64)) -> Result<(), DriveError> {
+    pub fn zero(
+        &self,
+        offset: u64,
+        length: u64,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), DriveError> {
         let pool = self.pool()?;
         let zeros = pool.try_take(CHUNK_BYTES).unwrap_or_else(|| panic!("a new pool has a buffer"));
         let mut done = 0;
@@ -164,7 +176,9 @@ pub fn allocate_file(path: &Path, size_bytes: u64) -> Result<(), DriveError> {
     file.sync_all().map_err(|error| io_error(path, "flush", error))?;
     // The name itself must survive a crash too.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent).and_then(|directory| directory.sync_all()).map_err(|error| io_error(path, "flush", error))
+    File::open(parent)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| io_error(path, "flush", error))
 }
 
 /// What seems to be on a drive already, from its first MiB; None when that is all zeros.

@@ -60,5 +60,8 @@ pub(crate) fn assert_aligned(offset: u64, length: usize, buffer: &Buffer, size_b
     assert!(offset.is_multiple_of(ALIGNMENT as u64), "offset {offset} is not aligned");
     assert!(length > 0 && length.is_multiple_of(ALIGNMENT), "length {length} is not aligned");
     assert!(length <= buffer.capacity(), "length {length} exceeds the buffer of {}", buffer.capacity());
-    assert!(offset + length as u64 <= size_bytes, "{length} bytes at {offset} exceed the drive of {size_bytes}");
+    assert!(
+        offset + length as u64 <= size_bytes,
+        "{length} bytes at {offset} exceed the drive of {size_bytes}"
+    );
 }

@@ -18,7 +18,14 @@ impl UringDevice {
         Self { ring, file, size_bytes, needs_flush }
     }
 
-    fn transfer(&self, operation: &'static str, offset: u64, length: usize, buffer: Buffer, kind: Kind) -> IoFuture {
+    fn transfer(
+        &self,
+        operation: &'static str,
+        offset: u64,
+        length: usize,
+        buffer: Buffer,
+        kind: Kind,
+    ) -> IoFuture {
         assert_aligned(offset, length, &buffer, self.size_bytes);
         let (ring, file) = (self.ring.clone(), self.file);
         let mut running = start(&ring, file, offset, 0, length, buffer, kind);
@@ -54,7 +61,15 @@ enum Kind {
     Write { durable: bool },
 }
 
-fn start(ring: &Ring, file: u32, offset: u64, skip: usize, length: usize, buffer: Buffer, kind: Kind) -> Operation {
+fn start(
+    ring: &Ring,
+    file: u32,
+    offset: u64,
+    skip: usize,
+    length: usize,
+    buffer: Buffer,
+    kind: Kind,
+) -> Operation {
     let target = Target { file, offset: offset + skip as u64, skip, length: length - skip };
     match kind {
         Kind::Read => ring.read(target, buffer),

@@ -7,9 +7,9 @@
 pub mod keeper;
 pub mod slices;
 
+use crate::format::BLOCK_BYTES;
 use crate::format::record::{RunV1, SegmentV1};
 use crate::format::slice::{SLICE_BYTES, UNIT_BYTES, UNITS_PER_SLOT};
-use crate::format::BLOCK_BYTES;
 
 /// A slice's place and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

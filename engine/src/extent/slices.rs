@@ -91,7 +91,10 @@ impl SliceSpace {
 
     /// A new extent for full slices, or for tails.
     pub fn add(&mut self, extent: u32, for_tails: bool) {
-        assert!(!self.full.contains_key(&extent) && !self.tails.contains_key(&extent), "extent {extent} is owned");
+        assert!(
+            !self.full.contains_key(&extent) && !self.tails.contains_key(&extent),
+            "extent {extent} is owned"
+        );
         if for_tails {
             self.tails.insert(extent, TailExtent::new(self.units_per_extent));
         } else {
@@ -140,7 +143,8 @@ impl SliceSpace {
     pub fn free(&mut self, run: &RunV1, units: u32) -> Option<u32> {
         self.used_units -= u64::from(units);
         if run.slices == 0 {
-            let tail = self.tails.get_mut(&run.extent).unwrap_or_else(|| panic!("{run:?} is in no tail extent"));
+            let tail =
+                self.tails.get_mut(&run.extent).unwrap_or_else(|| panic!("{run:?} is in no tail extent"));
             assert!(tail.all_used(run.unit, units), "{run:?} is not allocated");
             tail.mark(run.unit, units, false);
             if tail.used > 0 {
@@ -148,7 +152,8 @@ impl SliceSpace {
             }
             self.tails.remove(&run.extent);
         } else {
-            let used = self.full.get_mut(&run.extent).unwrap_or_else(|| panic!("{run:?} is in no full extent"));
+            let used =
+                self.full.get_mut(&run.extent).unwrap_or_else(|| panic!("{run:?} is in no full extent"));
             let mask = slot_mask(run);
             assert_eq!(*used & mask, mask, "{run:?} is not allocated");
             *used &= !mask;

@@ -104,7 +104,15 @@ impl CheckpointRootV1 {
 
 impl CheckpointChunkOnDisk {
     /// A header for `chunk[HEADER_BYTES..][..length]`, written in front of it. Returns the crc.
-    pub fn seal_into(shard: u16, kind: u16, sequence: u64, drive: u64, number: u32, length: usize, chunk: &mut [u8]) -> u32 {
+    pub fn seal_into(
+        shard: u16,
+        kind: u16,
+        sequence: u64,
+        drive: u64,
+        number: u32,
+        length: usize,
+        chunk: &mut [u8],
+    ) -> u32 {
         let mut header = Self {
             magic: MAGIC,
             crc: Le32::new(0),
@@ -133,7 +141,8 @@ impl CheckpointChunkOnDisk {
         if header.magic != MAGIC {
             return Err(FormatDamage::Magic);
         }
-        let end = HEADER_BYTES.checked_add(header.length.get() as usize).ok_or(FormatDamage::Field("length"))?;
+        let end =
+            HEADER_BYTES.checked_add(header.length.get() as usize).ok_or(FormatDamage::Field("length"))?;
         let covered = bytes.get(12..end).ok_or(FormatDamage::Short)?;
         if crc32c::crc32c(covered) != header.crc.get() {
             return Err(FormatDamage::Checksum);

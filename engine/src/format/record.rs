@@ -159,8 +159,12 @@ pub enum Mutation {
 fn encode<T>(value: &T) -> Vec<u8>
 where
     T: for<'a> Serialize<
-            rkyv::api::high::HighSerializer<rkyv::util::AlignedVec, rkyv::ser::allocator::ArenaHandle<'a>, RkyvError>,
+        rkyv::api::high::HighSerializer<
+            rkyv::util::AlignedVec,
+            rkyv::ser::allocator::ArenaHandle<'a>,
+            RkyvError,
         >,
+    >,
 {
     match rkyv::to_bytes::<RkyvError>(value) {
         Ok(bytes) => bytes.into_vec(),
@@ -270,9 +274,12 @@ impl<'a> RecordView<'a> {
     /// # Errors
     /// What is wrong with it; `Short` when it is longer than what is given.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatDamage> {
-        let (envelope, rest) = RecordEnvelopeOnDisk::read_from_prefix(bytes).map_err(|_| FormatDamage::Short)?;
+        let (envelope, rest) =
+            RecordEnvelopeOnDisk::read_from_prefix(bytes).map_err(|_| FormatDamage::Short)?;
         let meta_length = envelope.meta_length.get() as usize;
-        let length = meta_length.checked_add(envelope.data_length.get() as usize).ok_or(FormatDamage::Field("length"))?;
+        let length = meta_length
+            .checked_add(envelope.data_length.get() as usize)
+            .ok_or(FormatDamage::Field("length"))?;
         let body = rest.get(..length).ok_or(FormatDamage::Short)?;
         let crc = crc32c::crc32c_append(crc32c::crc32c(&envelope.as_bytes()[4..]), body);
         if crc != envelope.crc.get() {

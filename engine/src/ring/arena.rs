@@ -139,7 +139,8 @@ impl Pool {
 
     fn take_from(&self, length: usize, keep_chunks: usize) -> Option<Buffer> {
         let class = CLASSES.iter().position(|&size| size >= length);
-        let class = class.unwrap_or_else(|| panic!("a buffer of {length} bytes was asked; the most is {CHUNK_BYTES}"));
+        let class = class
+            .unwrap_or_else(|| panic!("a buffer of {length} bytes was asked; the most is {CHUNK_BYTES}"));
         let mut free = self.0.free.borrow_mut();
         if let Some(&chunk) = free.partial[class].last() {
             let slots = &mut free.slots[chunk as usize];

@@ -47,7 +47,9 @@ impl<M: Send> Mailbox<M> {
                     let (producer, consumer) = RingBuffer::new(capacity);
                     (Some(producer), Some(consumer))
                 };
-                boxes[from].outgoing.push(RefCell::new(Outgoing { queue: producer, overflow: VecDeque::new() }));
+                boxes[from]
+                    .outgoing
+                    .push(RefCell::new(Outgoing { queue: producer, overflow: VecDeque::new() }));
                 boxes[to].incoming.push(RefCell::new(consumer));
             }
         }

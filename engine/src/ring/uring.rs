@@ -40,7 +40,9 @@ pub enum RingError {
          io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile"
     )]
     Forbidden,
-    #[error("the kernel's io_uring lacks a feature that Ringbolt needs ({0}): Linux 5.19 or newer is required")]
+    #[error(
+        "the kernel's io_uring lacks a feature that Ringbolt needs ({0}): Linux 5.19 or newer is required"
+    )]
     TooOld(std::io::Error),
     #[error(
         "not enough locked memory to register {needed_bytes} bytes of I/O buffers: raise the limit (`ulimit -l`, \
@@ -221,7 +223,11 @@ impl Ring {
                 Ok(_) => {}
                 // Interrupted by a signal, or the kernel is short of memory or the completion queue is full: what was not
                 // taken stays queued and the next turn tries again after reaping.
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => return,
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) =>
+                {
+                    return;
+                }
                 Err(error) => panic!("io_uring_enter failed, the ring is unusable: {error}"),
             }
         }
