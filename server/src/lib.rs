@@ -1,1 +1,7 @@
-//! SKELETON
+//! The front of Ringbolt: HTTP, signatures and S3 over the storage engine.
+//!
+//! A request goes from `http` (connections, limits, request ids) through `auth` (signatures, body
+//! verification) to `s3` (the operations), which calls the engine. `server/` never touches a device.
+
+pub mod auth;
+pub mod s3;
