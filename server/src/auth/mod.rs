@@ -6,7 +6,13 @@
 
 mod account;
 mod context;
+mod error;
+mod gate;
 pub mod hash;
+pub mod payload;
+pub mod signature;
 
 pub use account::{Account, AccountError, Accounts, FirstStart, RootCredentials};
 pub use context::{RequestContext, Trailers};
+pub use error::AuthError;
+pub use gate::{Admitted, Gate};
