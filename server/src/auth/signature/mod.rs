@@ -215,6 +215,12 @@ fn payload_of<'a>(claim: &Claim<'_>, parts: &'a Parts) -> Result<&'a [u8], AuthE
 }
 
 impl ChunkChain {
+    #[cfg(test)]
+    pub fn for_tests(hmac: HmacKey, date_and_scope: &str, seed: &str) -> Self {
+        let previous = seed.as_bytes().try_into().unwrap();
+        Self { hmac, date_and_scope: date_and_scope.to_owned(), previous }
+    }
+
     /// Whether `signature` is that of the next chunk, with `hash` the SHA-256 of its data.
     pub fn verify_chunk(&mut self, hash: &[u8; 32], signature: &[u8]) -> Result<(), AuthError> {
         const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
