@@ -3,5 +3,7 @@
 //! A request goes from `http` (connections, limits, request ids) through `auth` (signatures, body
 //! verification) to `s3` (the operations), which calls the engine. `server/` never touches a device.
 
+pub mod admin;
 pub mod auth;
+pub mod http;
 pub mod s3;
