@@ -6,4 +6,8 @@
 pub mod admin;
 pub mod auth;
 pub mod http;
+pub mod cli;
+pub mod run;
 pub mod s3;
+
+pub use run::{ServeError, ServeOptions, run};

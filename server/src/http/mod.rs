@@ -88,3 +88,6 @@ impl<H: Handler> Front<H> {
         self.open.get()
     }
 }
+
+#[cfg(test)]
+mod tests;
