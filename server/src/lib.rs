@@ -5,8 +5,8 @@
 
 pub mod admin;
 pub mod auth;
-pub mod http;
 pub mod cli;
+pub mod http;
 pub mod run;
 pub mod s3;
 

@@ -245,7 +245,8 @@ fn check_list(path: &Path, list: &[Account]) -> Result<(), AccountError> {
         return Err(AccountError::Empty { path: path.to_owned() });
     }
     for (index, account) in list.iter().enumerate() {
-        let error = |field, reason| AccountError::Field { path: path.to_owned(), number: index + 1, field, reason };
+        let error =
+            |field, reason| AccountError::Field { path: path.to_owned(), number: index + 1, field, reason };
         check_key(&account.access_key).map_err(|reason| error("access_key", reason))?;
         check_key(&account.secret_key).map_err(|reason| error("secret_key", reason))?;
         check_key(&account.canonical_id).map_err(|reason| error("canonical_id", reason))?;

@@ -24,7 +24,9 @@ pub enum AuthError {
     MalformedHeader(String),
     #[error("The authorization header is malformed; the region '{given}' is wrong; expecting '{expected}'")]
     WrongRegion { given: String, expected: String },
-    #[error("Error parsing the X-Amz-Credential parameter; the region '{given}' is wrong; expecting '{expected}'")]
+    #[error(
+        "Error parsing the X-Amz-Credential parameter; the region '{given}' is wrong; expecting '{expected}'"
+    )]
     WrongQueryRegion { given: String, expected: String },
     #[error("{0}")]
     MalformedQuery(String),

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// SHA-256 of nothing.
 const EMPTY_SHA256: [u8; 32] = [
-    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae,
-    0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27,
+    0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
 ];
 
 /// Verifies the requests of one core.
@@ -50,11 +50,14 @@ impl Gate {
         let trailers = Trailers::default();
         let failure = BodyFailure::default();
         let body = match form {
-            PayloadForm::Plain | PayloadForm::Hashed(EMPTY_SHA256) if body.is_end_stream() => s3s::Body::empty(),
+            PayloadForm::Plain | PayloadForm::Hashed(EMPTY_SHA256) if body.is_end_stream() => {
+                s3s::Body::empty()
+            }
             PayloadForm::Hashed(_) if body.is_end_stream() => return Err(AuthError::ContentSha256Mismatch),
             form => {
                 let announced = length.unwrap_or(0);
-                let body = VerifiedBody::new(body, form, chain, announced, trailers.clone(), failure.clone())?;
+                let body =
+                    VerifiedBody::new(body, form, chain, announced, trailers.clone(), failure.clone())?;
                 s3s::Body::http_body(body)
             }
         };

@@ -75,7 +75,13 @@ struct ServeArgs {
     #[arg(long, env = "RINGBOLT_SIZE", default_value = "4GiB", value_parser = parse_size, value_name = "SIZE")]
     size: u64,
     /// Shards of the drive file made on the first start; fixed from then on [default: two per core]
-    #[arg(long, env = "RINGBOLT_SHARDS", default_value_t = 0, hide_default_value = true, value_name = "NUMBER")]
+    #[arg(
+        long,
+        env = "RINGBOLT_SHARDS",
+        default_value_t = 0,
+        hide_default_value = true,
+        value_name = "NUMBER"
+    )]
     shards: u16,
     /// The region clients sign for
     #[arg(long, env = "RINGBOLT_REGION", default_value = "us-east-1")]
@@ -109,7 +115,13 @@ struct FormatArgs {
     #[arg(long, env = "RINGBOLT_SIZE", value_parser = parse_size, value_name = "SIZE")]
     size: Option<u64>,
     /// Shards, fixed for the life of the drive [default: two per core]
-    #[arg(long, env = "RINGBOLT_SHARDS", default_value_t = 0, hide_default_value = true, value_name = "NUMBER")]
+    #[arg(
+        long,
+        env = "RINGBOLT_SHARDS",
+        default_value_t = 0,
+        hide_default_value = true,
+        value_name = "NUMBER"
+    )]
     shards: u16,
     /// Overwrite what is there
     #[arg(long, env = "RINGBOLT_FORCE")]
@@ -135,7 +147,9 @@ struct InspectArgs {
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    #[error("RINGBOLT_LOG or --log {value:?} is not understood: {reason}; write for example info or info,ringbolt_engine=debug")]
+    #[error(
+        "RINGBOLT_LOG or --log {value:?} is not understood: {reason}; write for example info or info,ringbolt_engine=debug"
+    )]
     Log { value: String, reason: String },
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -221,7 +235,8 @@ fn as_json(report: &InspectReport) -> String {
 }
 
 fn as_text(report: &InspectReport) -> String {
-    let width = report.sections.iter().flat_map(|(_, lines)| lines).map(|(name, _)| name.len()).max().unwrap_or(0);
+    let width =
+        report.sections.iter().flat_map(|(_, lines)| lines).map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = String::new();
     for (title, lines) in &report.sections {
         text.push_str(&format!("{title}\n"));

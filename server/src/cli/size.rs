@@ -3,7 +3,8 @@
 /// `4KiB`, `1TiB`, `8GB`, `512M`, `1048576`. `K`, `M`, `G`, `T` alone are binary, as most storage tools read them.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let digits = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
+    let digits =
+        text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
     let (number, unit) = (&text[..digits], text[digits..].trim());
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -59,7 +60,13 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let good = [("4KiB", 4096), ("1TiB", 1 << 40), ("8GB", 8_000_000_000), ("512m", 512 << 20), ("1.5G", 3 << 29)];
+        let good = [
+            ("4KiB", 4096),
+            ("1TiB", 1 << 40),
+            ("8GB", 8_000_000_000),
+            ("512m", 512 << 20),
+            ("1.5G", 3 << 29),
+        ];
         for (text, bytes) in good {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }

@@ -5,7 +5,9 @@ use clap::CommandFactory;
 fn every_flag_has_its_environment_variable() {
     let command = Cli::command();
     let all = std::iter::once(&command).chain(command.get_subcommands());
-    for argument in all.flat_map(clap::Command::get_arguments).filter(|argument| argument.get_long().is_some()) {
+    for argument in
+        all.flat_map(clap::Command::get_arguments).filter(|argument| argument.get_long().is_some())
+    {
         let name = argument.get_long().unwrap();
         let expected = format!("RINGBOLT_{}", name.replace('-', "_").to_uppercase());
         let variable = argument.get_env().map(|variable| variable.to_string_lossy().into_owned());

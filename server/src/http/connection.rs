@@ -25,7 +25,8 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nServer: Ringbolt\r
 /// Accepts on this core until stop is said. Dropping the listener then refuses new connections.
 pub async fn accept_until_stopped<H: Handler>(front: Rc<Front<H>>, listener: TcpListener) -> io::Result<()> {
     // monoio's own accept gives a stream that can not be turned into one of std without `unsafe`.
-    let readiness = monoio::net::TcpStream::from_std(TcpStream::from(std::os::fd::OwnedFd::from(listener.try_clone()?)))?;
+    let readiness =
+        monoio::net::TcpStream::from_std(TcpStream::from(std::os::fd::OwnedFd::from(listener.try_clone()?)))?;
     loop {
         let ready = pin!(readiness.readable(false));
         if let Either::Right(_) = select(ready, pin!(front.stop.heard())).await {

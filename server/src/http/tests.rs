@@ -191,7 +191,8 @@ fn a_body_with_the_wrong_hash_is_the_clients_error() {
     let server = Server::start(Limits::default(), true);
     let mut client = server.connect();
     let hash = hex::encode(Sha256::digest(b"other"));
-    let head = format!("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nx-amz-content-sha256: {hash}\r\n\r\n");
+    let head =
+        format!("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nx-amz-content-sha256: {hash}\r\n\r\n");
     let answer = client.send(&head).send("hello").answer();
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("<Code>XAmzContentSHA256Mismatch</Code>"), "{}", answer.text());
@@ -228,7 +229,8 @@ fn large_answers_arrive_whole() {
 fn a_refused_upload_can_still_read_why() {
     let server = Server::start(Limits::default(), true);
     let mut client = server.connect();
-    let head = format!("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: {LARGE_BYTES}\r\nAuthorization: x\r\n\r\n");
+    let head =
+        format!("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: {LARGE_BYTES}\r\nAuthorization: x\r\n\r\n");
     client.send(&head).send(&"x".repeat(LARGE_BYTES));
     assert_eq!(client.answer().status, 400);
 }

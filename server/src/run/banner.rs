@@ -18,7 +18,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// The text for stdout. Secrets are in it on the first start only.
-pub fn banner(options: &ServeOptions, address: SocketAddr, accounts: &Accounts, first: &FirstStart) -> String {
+pub fn banner(
+    options: &ServeOptions,
+    address: SocketAddr,
+    accounts: &Accounts,
+    first: &FirstStart,
+) -> String {
     let endpoint = format!("http://{}", reachable(address));
     let mut text = format!("Ringbolt {} is ready at {endpoint}\n", env!("CARGO_PKG_VERSION"));
     let (access_key, secret_key) = match first {

@@ -60,7 +60,8 @@ pub fn run_core(start: CoreStart) -> Result<(), ServeError> {
 fn pin_to(cpu: usize) -> Result<(), ServeError> {
     let mut set = rustix::thread::CpuSet::new();
     set.set(cpu);
-    rustix::thread::sched_setaffinity(None, &set).map_err(|error| ServeError::Pin { cpu, source: error.into() })
+    rustix::thread::sched_setaffinity(None, &set)
+        .map_err(|error| ServeError::Pin { cpu, source: error.into() })
 }
 
 async fn live(start: CoreStart) -> Result<(), ServeError> {

@@ -61,7 +61,9 @@ pub enum ServeError {
     Thread(io::Error),
     #[error("the system gives no random numbers: {0}")]
     Random(String),
-    #[error("the drives could not be closed cleanly ({0}); what was acknowledged is durable, the next start recovers")]
+    #[error(
+        "the drives could not be closed cleanly ({0}); what was acknowledged is durable, the next start recovers"
+    )]
     Close(EngineError),
     #[error("a core stopped by a bug (see the message above); what was acknowledged is durable")]
     Panicked,
@@ -72,7 +74,11 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     let cpus = choose_cpus(&options.cores)?;
     let needed_bytes = MEMORY_PER_CORE_MIN * cpus.len() as u64;
     if options.memory_bytes < needed_bytes {
-        return Err(ServeError::Memory { given_bytes: options.memory_bytes, needed_bytes, cores: cpus.len() });
+        return Err(ServeError::Memory {
+            given_bytes: options.memory_bytes,
+            needed_bytes,
+            cores: cpus.len(),
+        });
     }
     make_data_dir(&options.data_dir)?;
     let (accounts, first_start) = Accounts::load_or_create(&options.data_dir, options.root.clone())?;

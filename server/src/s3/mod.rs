@@ -10,7 +10,11 @@ pub struct S3Settings {
 
 pub struct S3Service;
 
-pub fn service(_core: ringbolt_engine::node::Core, _accounts: Arc<Accounts>, _settings: S3Settings) -> S3Service {
+pub fn service(
+    _core: ringbolt_engine::node::Core,
+    _accounts: Arc<Accounts>,
+    _settings: S3Settings,
+) -> S3Service {
     S3Service
 }
 

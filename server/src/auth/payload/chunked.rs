@@ -119,7 +119,8 @@ impl Decoder {
         let line = std::mem::take(&mut self.line);
         let text = str::from_utf8(&line).map_err(|_| malformed("a chunk header is not text"))?;
         let (size, extension) = text.split_once(';').unwrap_or((text, ""));
-        let bad_size = || malformed(&format!("{:?} is no chunk size", size.chars().take(32).collect::<String>()));
+        let bad_size =
+            || malformed(&format!("{:?} is no chunk size", size.chars().take(32).collect::<String>()));
         if size.is_empty() || size.len() > 16 || !size.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(bad_size());
         }
@@ -127,8 +128,9 @@ impl Decoder {
         if self.chain.is_some() {
             let signature = extension.trim().strip_prefix("chunk-signature=");
             let signature = signature.and_then(|signature| signature.trim().as_bytes().try_into().ok());
-            self.chunk_signature =
-                Some(signature.ok_or_else(|| malformed("a chunk header has no chunk-signature of 64 digits"))?);
+            self.chunk_signature = Some(
+                signature.ok_or_else(|| malformed("a chunk header has no chunk-signature of 64 digits"))?,
+            );
         }
         // Reuse the allocation for the next line.
         self.line = line;

@@ -24,7 +24,9 @@ impl PayloadForm {
         match value.as_bytes() {
             value if value == UNSIGNED_PAYLOAD.as_bytes() => Ok(Self::Plain),
             b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => Ok(Self::Chunked { signed: true, with_trailers: false }),
-            b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => Ok(Self::Chunked { signed: true, with_trailers: true }),
+            b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => {
+                Ok(Self::Chunked { signed: true, with_trailers: true })
+            }
             b"STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Ok(Self::Chunked { signed: false, with_trailers: true }),
             digits => {
                 let mut hash = [0; 32];

@@ -56,7 +56,8 @@ struct Seen {
 fn read(request: Request<Pieces>, trailer: &str) -> Result<Seen, AuthError> {
     let admitted = gate().admit(request, "id", NOW)?;
     let context = admitted.request.extensions().get::<RequestContext>().unwrap().clone();
-    let announced = admitted.request.headers().get("content-length").map(|v| v.to_str().unwrap().parse::<u64>());
+    let announced =
+        admitted.request.headers().get("content-length").map(|v| v.to_str().unwrap().parse::<u64>());
     let mut body = admitted.request.into_body();
     assert_eq!(body.size_hint().exact(), announced.map(Result::unwrap));
     let mut seen = Seen { bytes: Vec::new(), error: None, trailer: None };
@@ -142,7 +143,11 @@ fn chain(seed: &str) -> ChunkChain {
     ChunkChain::for_tests(key, "20130524T000000Z\n20130524/us-east-1/s3/aws4_request\n", seed)
 }
 
-fn decode(mut decoder: Decoder, body: &[u8], size: usize) -> Result<(Vec<u8>, Vec<(String, String)>), AuthError> {
+fn decode(
+    mut decoder: Decoder,
+    body: &[u8],
+    size: usize,
+) -> Result<(Vec<u8>, Vec<(String, String)>), AuthError> {
     let mut bytes = Vec::new();
     for piece in body.chunks(size) {
         let mut piece = Bytes::copy_from_slice(piece);

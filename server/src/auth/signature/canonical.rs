@@ -72,7 +72,9 @@ impl Canonical {
         }
         let bytes = &self.query;
         let order = |one: &Pair, other: &Pair| -> Ordering {
-            bytes[one.0.clone()].cmp(&bytes[other.0.clone()]).then(bytes[one.1.clone()].cmp(&bytes[other.1.clone()]))
+            bytes[one.0.clone()]
+                .cmp(&bytes[other.0.clone()])
+                .then(bytes[one.1.clone()].cmp(&bytes[other.1.clone()]))
         };
         self.pairs.sort_unstable_by(order);
         for (index, (name, value)) in self.pairs.iter().enumerate() {
@@ -157,14 +159,16 @@ mod tests {
 
     #[test]
     fn query_is_sorted_by_name_then_value_and_always_has_an_equals_sign() {
-        let request = http::Request::get("/a%20b?b=2&a-b=3&a=4&uploads&a=1&X-Amz-Signature=0").body(()).unwrap();
+        let request =
+            http::Request::get("/a%20b?b=2&a-b=3&a=4&uploads&a=1&X-Amz-Signature=0").body(()).unwrap();
         let text = canonical(request, Spelling::AsSent, "host");
         assert_eq!(text, "GET\n/a%20b\na=1&a=4&a-b=3&b=2&uploads=\nhost:\n\nhost\nHASH");
     }
 
     #[test]
     fn header_values_are_trimmed_collapsed_and_joined() {
-        let request = http::Request::put("/").header("x-amz-meta-a", " one   two ").header("x-amz-meta-a", "three");
+        let request =
+            http::Request::put("/").header("x-amz-meta-a", " one   two ").header("x-amz-meta-a", "three");
         let text = canonical(request.body(()).unwrap(), Spelling::AsSent, "x-amz-meta-a");
         assert_eq!(text, "PUT\n/\n\nx-amz-meta-a:one two,three\n\nx-amz-meta-a\nHASH");
     }

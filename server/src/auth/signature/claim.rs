@@ -117,7 +117,8 @@ fn time_of(headers: &HeaderMap) -> Result<RequestTime, AuthError> {
 fn from_query(query: &str) -> Result<Claim<'_>, AuthError> {
     let get = |name: &str| -> Result<Cow<'_, str>, AuthError> {
         let pair = query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name));
-        let error = || AuthError::MalformedQuery(format!("Query-string authentication needs the parameter {name}"));
+        let error =
+            || AuthError::MalformedQuery(format!("Query-string authentication needs the parameter {name}"));
         let (_, value) = pair.ok_or_else(error)?;
         percent_decode_str(value).decode_utf8().map_err(|_| error())
     };
@@ -131,7 +132,9 @@ fn from_query(query: &str) -> Result<Claim<'_>, AuthError> {
     let expires = get("X-Amz-Expires")?;
     let expires_s = expires.parse().ok().filter(|seconds| (1..=EXPIRES_MAX_S).contains(seconds));
     let expires_s = expires_s.ok_or_else(|| {
-        AuthError::MalformedQuery(format!("X-Amz-Expires must be a number from 1 to {EXPIRES_MAX_S} (seconds)"))
+        AuthError::MalformedQuery(format!(
+            "X-Amz-Expires must be a number from 1 to {EXPIRES_MAX_S} (seconds)"
+        ))
     })?;
     Ok(Claim {
         credential: get("X-Amz-Credential")?,

@@ -28,9 +28,9 @@ impl RequestTime {
             return None;
         }
         let number = |from: usize, to: usize| -> Option<u16> {
-            text[from..to].iter().try_fold(0u16, |sum, &byte| {
-                byte.is_ascii_digit().then(|| sum * 10 + u16::from(byte - b'0'))
-            })
+            text[from..to]
+                .iter()
+                .try_fold(0u16, |sum, &byte| byte.is_ascii_digit().then(|| sum * 10 + u16::from(byte - b'0')))
         };
         let small = |from: usize| number(from, from + 2).and_then(|value| u8::try_from(value).ok());
         let month = Month::try_from(small(4)?).ok()?;
@@ -74,7 +74,9 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "Bad Date", "20130524T000000", "20131324T000000Z", "20130524T250000Z", "+0130524T000000Z"] {
+        for text in
+            ["", "Bad Date", "20130524T000000", "20131324T000000Z", "20130524T250000Z", "+0130524T000000Z"]
+        {
             assert_eq!(RequestTime::parse(text), None, "{text}");
         }
     }

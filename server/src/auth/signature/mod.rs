@@ -83,13 +83,18 @@ impl Verifier {
         // `matches` compared all 64 of them.
         let previous = claim.signature.as_bytes().try_into().map_err(|_| AuthError::SignatureDoesNotMatch)?;
         let date_and_scope = format!("{}\n{}\n", claim.time.text(), credential.scope);
-        Ok(Some(Verified { account: key.account, chain: ChunkChain { hmac: key.hmac, date_and_scope, previous } }))
+        Ok(Some(Verified {
+            account: key.account,
+            chain: ChunkChain { hmac: key.hmac, date_and_scope, previous },
+        }))
     }
 
     fn check_credential<'a>(&self, claim: &'a Claim<'_>) -> Result<Credential<'a>, AuthError> {
         let in_query = claim.expires_s.is_some();
         let malformed = |reason: String| match in_query {
-            true => AuthError::MalformedQuery(format!("Error parsing the X-Amz-Credential parameter; {reason}")),
+            true => {
+                AuthError::MalformedQuery(format!("Error parsing the X-Amz-Credential parameter; {reason}"))
+            }
             false => AuthError::MalformedHeader(reason),
         };
         let credential = Credential::parse(&claim.credential).ok_or_else(|| {
@@ -117,7 +122,8 @@ impl Verifier {
         if let Some(key) = state.keys.get(text) {
             return Ok(key.clone());
         }
-        let account = self.accounts.by_access_key(credential.access_key).ok_or(AuthError::InvalidAccessKeyId)?;
+        let account =
+            self.accounts.by_access_key(credential.access_key).ok_or(AuthError::InvalidAccessKeyId)?;
         let hmac = derive(&account.secret_key, credential);
         Ok(SigningKey { account: account.clone(), hmac })
     }
@@ -209,7 +215,9 @@ fn payload_of<'a>(claim: &Claim<'_>, parts: &'a Parts) -> Result<&'a [u8], AuthE
     match (claim.expires_s, header) {
         (None, Some(value)) => Ok(value),
         (None, None) => Err(AuthError::MissingHeader(CONTENT_SHA256)),
-        (Some(_), Some(value)) if claim.signed_headers.split(';').any(|name| name == CONTENT_SHA256) => Ok(value),
+        (Some(_), Some(value)) if claim.signed_headers.split(';').any(|name| name == CONTENT_SHA256) => {
+            Ok(value)
+        }
         (Some(_), _) => Ok(UNSIGNED_PAYLOAD.as_bytes()),
     }
 }

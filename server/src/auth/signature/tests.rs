@@ -63,7 +63,10 @@ fn put_object_example() {
             .header("date", "Fri, 24 May 2013 00:00:00 GMT")
             .header("x-amz-date", "20130524T000000Z")
             .header("x-amz-storage-class", "REDUCED_REDUNDANCY")
-            .header("x-amz-content-sha256", "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072")
+            .header(
+                "x-amz-content-sha256",
+                "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072",
+            )
             .header(
                 "authorization",
                 authorization(
@@ -78,7 +81,9 @@ fn put_object_example() {
 #[test]
 fn lifecycle_and_list_examples_also_from_the_key_cache() {
     let verifier = Verifier::new(example_accounts(), "us-east-1".into());
-    for (uri, signature) in [("/?lifecycle", LIFECYCLE), ("/?max-keys=2&prefix=J", LIST), ("/?lifecycle", LIFECYCLE)] {
+    for (uri, signature) in
+        [("/?lifecycle", LIFECYCLE), ("/?max-keys=2&prefix=J", LIST), ("/?lifecycle", LIFECYCLE)]
+    {
         let (parts, ()) = get(uri, signature).body(()).unwrap().into_parts();
         assert!(verifier.verify(&parts, NOW).unwrap().is_some(), "{uri}");
     }
