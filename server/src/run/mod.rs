@@ -140,7 +140,7 @@ fn spawn_core(start: CoreStart, stop: StopAll) -> Result<JoinHandle<Result<(), S
 
 fn join_all(threads: Vec<JoinHandle<Result<(), ServeError>>>) -> Result<(), ServeError> {
     let results: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
-    results.into_iter().map(|result| result.unwrap_or(Err(ServeError::Panicked))).collect()
+    results.into_iter().try_for_each(|result| result.unwrap_or(Err(ServeError::Panicked)))
 }
 
 fn make_data_dir(path: &Path) -> Result<(), ServeError> {

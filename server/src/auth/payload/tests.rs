@@ -143,11 +143,9 @@ fn chain(seed: &str) -> ChunkChain {
     ChunkChain::for_tests(key, "20130524T000000Z\n20130524/us-east-1/s3/aws4_request\n", seed)
 }
 
-fn decode(
-    mut decoder: Decoder,
-    body: &[u8],
-    size: usize,
-) -> Result<(Vec<u8>, Vec<(String, String)>), AuthError> {
+type Decoded = (Vec<u8>, Vec<(String, String)>);
+
+fn decode(mut decoder: Decoder, body: &[u8], size: usize) -> Result<Decoded, AuthError> {
     let mut bytes = Vec::new();
     for piece in body.chunks(size) {
         let mut piece = Bytes::copy_from_slice(piece);
