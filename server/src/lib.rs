@@ -1,1 +1,13 @@
-//! SKELETON
+//! The front of Ringbolt: HTTP, signatures and S3 over the storage engine.
+//!
+//! A request goes from `http` (connections, limits, request ids) through `auth` (signatures, body
+//! verification) to `s3` (the operations), which calls the engine. `server/` never touches a device.
+
+pub mod admin;
+pub mod auth;
+pub mod cli;
+pub mod http;
+pub mod run;
+pub mod s3;
+
+pub use run::{ServeError, ServeOptions, run};

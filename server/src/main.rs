@@ -1,1 +1,16 @@
-fn main() {}
+//! The binary `ringbolt`: parses the command line and hands over.
+
+use clap::Parser;
+use ringbolt_server::cli::{Cli, execute};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // clap itself ends with 2 when it does not understand the command line.
+    match execute(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringbolt: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

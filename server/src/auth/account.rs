@@ -1,0 +1,373 @@
+//! Accounts: who may sign requests. They come from `users.toml` in the data directory.
+//!
+//! Invariants: at least one account; access keys and canonical ids are unique; the file that holds
+//! secrets is readable by its owner only (mode 0600), or it is refused. The set does not change while
+//! the server runs, so cores share it without a lock.
+
+use super::hash::Sha256;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::fmt;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const FILE_NAME: &str = "users.toml";
+
+/// One account, as S3 sees it.
+#[derive(Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    pub access_key: String,
+    pub secret_key: String,
+    pub canonical_id: String,
+    pub display_name: String,
+    pub email: String,
+}
+
+impl fmt::Debug for Account {
+    /// Without the secret: an account may end up in a log line.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Account")
+            .field("access_key", &self.access_key)
+            .field("canonical_id", &self.canonical_id)
+            .field("display_name", &self.display_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the accounts of a data directory can not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    #[error("can not {action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(
+        "{} can be read by others (mode {mode:04o}) and holds secret keys; run: chmod 600 {}",
+        path.display(),
+        path.display()
+    )]
+    Mode { path: PathBuf, mode: u32 },
+    #[error("{} is not valid:\n{reason}", path.display())]
+    Syntax { path: PathBuf, reason: String },
+    #[error("{}: account {number}, field {field}: {reason}", path.display())]
+    Field { path: PathBuf, number: usize, field: &'static str, reason: String },
+    #[error("{} has no account; add an [[account]] section, or remove the file to get a new one", path.display())]
+    Empty { path: PathBuf },
+    #[error("the system gives no random numbers: {0}")]
+    Random(String),
+    #[error(
+        "{name} is set to an unusable value: {reason}; \
+         set both RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY, or neither"
+    )]
+    Environment { name: &'static str, reason: String },
+}
+
+/// Keys given by the environment: they stand in for the first account's, and are written nowhere.
+#[derive(Clone)]
+pub struct RootCredentials {
+    pub access_key: String,
+    pub secret_key: String,
+}
+
+impl RootCredentials {
+    /// From RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY. None if neither is set.
+    pub fn from_environment() -> Result<Option<Self>, AccountError> {
+        let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        match (read("RINGBOLT_ACCESS_KEY"), read("RINGBOLT_SECRET_KEY")) {
+            (None, None) => Ok(None),
+            (Some(access_key), Some(secret_key)) => Self::checked(access_key, secret_key).map(Some),
+            (None, Some(_)) => Err(unset("RINGBOLT_ACCESS_KEY")),
+            (Some(_), None) => Err(unset("RINGBOLT_SECRET_KEY")),
+        }
+    }
+
+    fn checked(access_key: String, secret_key: String) -> Result<Self, AccountError> {
+        let fields = [("RINGBOLT_ACCESS_KEY", &access_key), ("RINGBOLT_SECRET_KEY", &secret_key)];
+        for (name, value) in fields {
+            check_key(value).map_err(|reason| AccountError::Environment { name, reason })?;
+        }
+        if access_key.contains('/') {
+            let reason = "an access key can not contain '/'".to_owned();
+            return Err(AccountError::Environment { name: "RINGBOLT_ACCESS_KEY", reason });
+        }
+        Ok(Self { access_key, secret_key })
+    }
+}
+
+fn unset(name: &'static str) -> AccountError {
+    AccountError::Environment { name, reason: "it is not set, but its counterpart is".to_owned() }
+}
+
+/// Whether this start made the accounts, so that they are shown once.
+#[derive(Debug)]
+pub enum FirstStart {
+    /// The accounts were there already, or come from the environment.
+    No,
+    /// A new file at `path` holds `account`.
+    Created { path: PathBuf, account: Arc<Account> },
+}
+
+/// All accounts of the node.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    ordered: Vec<Arc<Account>>,
+    by_access_key: HashMap<String, Arc<Account>>,
+    by_canonical_id: HashMap<String, Arc<Account>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsersFile {
+    #[serde(default)]
+    account: Vec<Account>,
+}
+
+impl Accounts {
+    pub fn by_access_key(&self, access_key: &str) -> Option<&Arc<Account>> {
+        self.by_access_key.get(access_key)
+    }
+
+    pub fn by_canonical_id(&self, canonical_id: &str) -> Option<&Arc<Account>> {
+        self.by_canonical_id.get(canonical_id)
+    }
+
+    /// In the order of the file; never empty when it comes from [`Accounts::load_or_create`].
+    pub fn all(&self) -> &[Arc<Account>] {
+        &self.ordered
+    }
+
+    /// Later accounts with a taken access key or canonical id do not replace earlier ones.
+    pub fn from_list(list: Vec<Account>) -> Self {
+        let mut accounts = Self::default();
+        for account in list {
+            let account = Arc::new(account);
+            accounts.by_access_key.entry(account.access_key.clone()).or_insert_with(|| account.clone());
+            accounts.by_canonical_id.entry(account.canonical_id.clone()).or_insert_with(|| account.clone());
+            accounts.ordered.push(account);
+        }
+        accounts
+    }
+
+    /// Reads `users.toml`, or makes it with one account of random keys. `root` stands in for the keys
+    /// of the first account; with it and without a file, no file is made.
+    pub fn load_or_create(
+        data_dir: &Path,
+        root: Option<RootCredentials>,
+    ) -> Result<(Self, FirstStart), AccountError> {
+        let path = data_dir.join(FILE_NAME);
+        let mut first_start = FirstStart::No;
+        let mut list = match read_file(&path)? {
+            Some(text) => parse(&path, &text)?,
+            None if root.is_some() => Vec::new(),
+            None => {
+                let account = random_account()?;
+                write_file(&path, &account)?;
+                first_start = FirstStart::Created { path: path.clone(), account: Arc::new(account.clone()) };
+                vec![account]
+            }
+        };
+        if let Some(root) = root {
+            apply_root(&mut list, root);
+        }
+        check_list(&path, &list)?;
+        Ok((Self::from_list(list), first_start))
+    }
+}
+
+/// Without a file, the canonical id follows from the access key, so that buckets keep their owner
+/// from one start to the next.
+fn apply_root(list: &mut Vec<Account>, root: RootCredentials) {
+    match list.first_mut() {
+        Some(first) => {
+            first.access_key = root.access_key;
+            first.secret_key = root.secret_key;
+        }
+        None => {
+            let mut hash = Sha256::new();
+            hash.update(b"ringbolt canonical id ");
+            hash.update(root.access_key.as_bytes());
+            list.push(Account {
+                canonical_id: hex::encode(hash.finish()),
+                display_name: "ringbolt".to_owned(),
+                email: String::new(),
+                access_key: root.access_key,
+                secret_key: root.secret_key,
+            });
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Option<String>, AccountError> {
+    let io = |action, source| AccountError::Io { action, path: path.to_owned(), source };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io("open", error)),
+    };
+    let mode = file.metadata().map_err(|error| io("look at", error))?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(AccountError::Mode { path: path.to_owned(), mode });
+    }
+    std::io::read_to_string(file).map(Some).map_err(|error| io("read", error))
+}
+
+fn parse(path: &Path, text: &str) -> Result<Vec<Account>, AccountError> {
+    let file: UsersFile = toml::from_str(text)
+        .map_err(|error| AccountError::Syntax { path: path.to_owned(), reason: describe(text, &error) })?;
+    Ok(file.account)
+}
+
+/// Line and message only: the library's own rendering quotes the line, which may hold a secret.
+fn describe(text: &str, error: &toml::de::Error) -> String {
+    match error.span() {
+        Some(span) => {
+            let line = text.get(..span.start).map_or(1, |before| before.matches('\n').count() + 1);
+            format!("line {line}: {}", error.message())
+        }
+        None => error.message().to_owned(),
+    }
+}
+
+fn check_key(value: &str) -> Result<(), String> {
+    if value.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("it may only have printable ASCII characters without spaces".to_owned());
+    }
+    Ok(())
+}
+
+fn check_list(path: &Path, list: &[Account]) -> Result<(), AccountError> {
+    if list.is_empty() {
+        return Err(AccountError::Empty { path: path.to_owned() });
+    }
+    for (index, account) in list.iter().enumerate() {
+        let error =
+            |field, reason| AccountError::Field { path: path.to_owned(), number: index + 1, field, reason };
+        check_key(&account.access_key).map_err(|reason| error("access_key", reason))?;
+        check_key(&account.secret_key).map_err(|reason| error("secret_key", reason))?;
+        check_key(&account.canonical_id).map_err(|reason| error("canonical_id", reason))?;
+        if account.access_key.contains('/') {
+            return Err(error("access_key", "it may not contain '/'".to_owned()));
+        }
+        for (earlier_index, earlier) in list[..index].iter().enumerate() {
+            let reason = format!("account {} has the same", earlier_index + 1);
+            if earlier.access_key == account.access_key {
+                return Err(error("access_key", reason));
+            }
+            if earlier.canonical_id == account.canonical_id {
+                return Err(error("canonical_id", reason));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn random_account() -> Result<Account, AccountError> {
+    Ok(Account {
+        access_key: format!("RB{}", random_text(18, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")?),
+        secret_key: random_text(40, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")?,
+        canonical_id: random_text(64, b"0123456789abcdef")?,
+        display_name: "ringbolt".to_owned(),
+        email: String::new(),
+    })
+}
+
+/// The alphabet's size must divide 256, so that every character is equally likely.
+fn random_text(length: usize, alphabet: &[u8]) -> Result<String, AccountError> {
+    assert_eq!(256 % alphabet.len(), 0);
+    let mut bytes = vec![0u8; length];
+    getrandom::fill(&mut bytes).map_err(|error| AccountError::Random(error.to_string()))?;
+    Ok(bytes.iter().map(|&byte| char::from(alphabet[usize::from(byte) % alphabet.len()])).collect())
+}
+
+fn write_file(path: &Path, account: &Account) -> Result<(), AccountError> {
+    let io = |action| move |source| AccountError::Io { action, path: path.to_owned(), source };
+    // Values are quoted as they are: random_account makes none that TOML would escape.
+    let text = format!(
+        "# Accounts of this Ringbolt node. Keep the mode at 0600. Read at start; restart after a change.\n\
+         # Add an [[account]] section for each account.\n\n\
+         [[account]]\naccess_key = \"{}\"\nsecret_key = \"{}\"\ncanonical_id = \"{}\"\n\
+         display_name = \"{}\"\nemail = \"{}\"\n",
+        account.access_key, account.secret_key, account.canonical_id, account.display_name, account.email
+    );
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(io("create"))?;
+    file.write_all(text.as_bytes()).map_err(io("write"))?;
+    file.sync_all().map_err(io("flush"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn written(text: &str, mode: u32) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        dir
+    }
+
+    fn section(access_key: &str, canonical_id: &str) -> String {
+        format!(
+            "[[account]]\naccess_key = \"{access_key}\"\nsecret_key = \"s\"\ncanonical_id = \"{canonical_id}\"\n\
+             display_name = \"n\"\nemail = \"e\"\n"
+        )
+    }
+
+    #[test]
+    fn the_first_start_makes_a_private_file_that_the_second_start_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let (accounts, first) = Accounts::load_or_create(dir.path(), None).unwrap();
+        let FirstStart::Created { path, account } = first else { panic!("not the first start") };
+        assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o600);
+        assert_eq!((account.access_key.len(), account.secret_key.len()), (20, 40));
+        assert_eq!(accounts.by_access_key(&account.access_key), Some(&account));
+        let (again, second) = Accounts::load_or_create(dir.path(), None).unwrap();
+        assert!(matches!(second, FirstStart::No));
+        assert_eq!(again.by_canonical_id(&account.canonical_id), Some(&account));
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused_with_the_remedy() {
+        let dir = written(&section("a", "1"), 0o640);
+        let error = Accounts::load_or_create(dir.path(), None).unwrap_err().to_string();
+        assert!(error.contains("chmod 600") && error.contains("0640"), "{error}");
+    }
+
+    #[test]
+    fn errors_name_line_and_field_but_no_secret() {
+        let text = "[[account]]\naccess_key = \"a\"\nsecret_key = hidden\n";
+        let error = Accounts::load_or_create(written(text, 0o600).path(), None).unwrap_err().to_string();
+        assert!(error.contains("line 3") && !error.contains("hidden"), "{error}");
+        let text = "[[account]]\naccess_key = \"a\"\n";
+        let error = Accounts::load_or_create(written(text, 0o600).path(), None).unwrap_err().to_string();
+        assert!(error.contains("secret_key"), "{error}");
+        let text = section("a", "1") + &section("a", "2");
+        let error = Accounts::load_or_create(written(&text, 0o600).path(), None).unwrap_err().to_string();
+        assert!(error.contains("account 2, field access_key"), "{error}");
+        let error = Accounts::load_or_create(written("", 0o600).path(), None).unwrap_err().to_string();
+        assert!(error.contains("no account"), "{error}");
+    }
+
+    #[test]
+    fn keys_of_the_environment_stand_in_for_the_first_account() {
+        let root = RootCredentials { access_key: "root".into(), secret_key: "very".into() };
+        let dir = written(&(section("a", "1") + &section("b", "2")), 0o600);
+        let (accounts, _) = Accounts::load_or_create(dir.path(), Some(root.clone())).unwrap();
+        assert!(accounts.by_access_key("a").is_none());
+        assert_eq!(accounts.by_access_key("root").unwrap().canonical_id, "1");
+        assert_eq!(accounts.by_access_key("b").unwrap().canonical_id, "2");
+
+        let empty = tempfile::tempdir().unwrap();
+        let (one, _) = Accounts::load_or_create(empty.path(), Some(root.clone())).unwrap();
+        let (two, _) = Accounts::load_or_create(empty.path(), Some(root)).unwrap();
+        assert_eq!(one.all()[0].canonical_id, two.all()[0].canonical_id);
+        assert!(!empty.path().join(FILE_NAME).exists());
+    }
+}

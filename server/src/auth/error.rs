@@ -1,0 +1,101 @@
+//! What makes a request's signature or body unacceptable, with the S3 code and status it is answered with.
+
+/// An error of this room. Body errors reach the handlers as the error of the body's stream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    #[error("Access Denied")]
+    AccessDenied,
+    #[error("There were headers present in the request which were not signed: {0}")]
+    HeaderNotSigned(String),
+    #[error("Request has expired: it was valid until {0}")]
+    Expired(String),
+    #[error("Request is not yet valid: it is dated {0}, more than 15 minutes ahead of this server")]
+    NotYetValid(String),
+    #[error("AWS authentication requires a valid Date or x-amz-date header; got {0:?}")]
+    BadDate(String),
+    #[error("The access key id you provided does not exist in our records.")]
+    InvalidAccessKeyId,
+    #[error(
+        "The request signature we calculated does not match the signature you provided. \
+         Check your secret key and signing method."
+    )]
+    SignatureDoesNotMatch,
+    #[error("The authorization header is malformed; {0}")]
+    MalformedHeader(String),
+    #[error("The authorization header is malformed; the region '{given}' is wrong; expecting '{expected}'")]
+    WrongRegion { given: String, expected: String },
+    #[error(
+        "Error parsing the X-Amz-Credential parameter; the region '{given}' is wrong; expecting '{expected}'"
+    )]
+    WrongQueryRegion { given: String, expected: String },
+    #[error("{0}")]
+    MalformedQuery(String),
+    #[error("The difference between the request time ({0}) and the server's time is too large.")]
+    RequestTimeTooSkewed(String),
+    #[error(
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256 \
+         (signature version 4)."
+    )]
+    UnsupportedMechanism,
+    #[error("Unsupported authorization type: {0}")]
+    UnsupportedScheme(String),
+    #[error("Missing required header for this request: {0}")]
+    MissingHeader(&'static str),
+    #[error("Invalid header {name}: {reason}")]
+    BadHeader { name: &'static str, reason: String },
+    #[error("You must provide the Content-Length HTTP header.")]
+    MissingContentLength,
+    #[error("The provided 'x-amz-content-sha256' header does not match what was computed.")]
+    ContentSha256Mismatch,
+    #[error("You did not provide the number of bytes announced: {got} of {announced}")]
+    IncompleteBody { announced: u64, got: u64 },
+    #[error("The aws-chunked body is malformed: {0}")]
+    MalformedChunk(String),
+    #[error("The request body stopped arriving")]
+    BodyTimeout,
+    #[error("The connection failed while the body was read: {0}")]
+    BodyFailed(String),
+}
+
+impl AuthError {
+    /// The S3 error code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::AccessDenied
+            | Self::HeaderNotSigned(_)
+            | Self::Expired(_)
+            | Self::NotYetValid(_)
+            | Self::BadDate(_) => "AccessDenied",
+            Self::InvalidAccessKeyId => "InvalidAccessKeyId",
+            Self::SignatureDoesNotMatch => "SignatureDoesNotMatch",
+            Self::MalformedHeader(_) | Self::WrongRegion { .. } => "AuthorizationHeaderMalformed",
+            Self::MalformedQuery(_) | Self::WrongQueryRegion { .. } => "AuthorizationQueryParametersError",
+            Self::RequestTimeTooSkewed(_) => "RequestTimeTooSkewed",
+            Self::UnsupportedMechanism | Self::MissingHeader(_) => "InvalidRequest",
+            Self::UnsupportedScheme(_) | Self::BadHeader { .. } => "InvalidArgument",
+            Self::MissingContentLength => "MissingContentLength",
+            Self::ContentSha256Mismatch => "XAmzContentSHA256Mismatch",
+            Self::IncompleteBody { .. } | Self::MalformedChunk(_) | Self::BodyFailed(_) => "IncompleteBody",
+            Self::BodyTimeout => "RequestTimeout",
+        }
+    }
+
+    pub fn status(&self) -> http::StatusCode {
+        use http::StatusCode;
+        match self.code() {
+            "AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" => {
+                StatusCode::FORBIDDEN
+            }
+            "MissingContentLength" => StatusCode::LENGTH_REQUIRED,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The region the client should have signed for.
+    pub fn region(&self) -> Option<&str> {
+        match self {
+            Self::WrongRegion { expected, .. } | Self::WrongQueryRegion { expected, .. } => Some(expected),
+            _ => None,
+        }
+    }
+}

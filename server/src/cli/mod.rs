@@ -1,0 +1,251 @@
+//! The commands of `ringbolt`: flags in, text out.
+//!
+//! Invariant: every flag has an environment variable of the same name with `RINGBOLT_` before it;
+//! secrets are taken from the environment only, as a command line can be seen by all.
+
+mod size;
+
+use self::size::{CpuList, parse_cpus, parse_size};
+use crate::auth::RootCredentials;
+use crate::run::{ServeError, ServeOptions, format_with_progress, human_size, run};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringbolt_engine::node::{InspectReport, inspect_drive};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// An S3-compatible object storage server for machines with NVMe drives.
+#[derive(Parser)]
+#[command(name = "ringbolt", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log: error, warn, info, debug or trace, also by part, as in info,ringbolt_engine=debug
+    #[arg(long, env = "RINGBOLT_LOG", default_value = "info", global = true)]
+    log: String,
+    /// How to log, on stderr
+    #[arg(long, env = "RINGBOLT_LOG_FORMAT", value_enum, default_value = "text", global = true)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(ServeArgs),
+    Format(FormatArgs),
+    Inspect(InspectArgs),
+}
+
+/// Start the server
+///
+/// Without flags it makes ./ringbolt-data with one drive file and credentials, and serves it on
+/// 127.0.0.1:9000. Every 200 OK means: on stable media.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ringbolt serve                                     everything in ./ringbolt-data
+  ringbolt serve --data /srv/ringbolt --size 100GiB  the first start makes a drive file of 100 GiB
+  ringbolt serve --drive /dev/nvme1n1 --drive /dev/nvme2n1 --listen 0.0.0.0:9000 --memory 16GiB
+                                                     whole drives, made with `ringbolt format`
+  RINGBOLT_ACCESS_KEY=admin RINGBOLT_SECRET_KEY=correct-horse ringbolt serve
+                                                     credentials of your own for the first account
+
+Accounts are in users.toml in the data directory (mode 0600).")]
+struct ServeArgs {
+    /// Directory of the credentials and, without --drive, of the drive file
+    #[arg(long, env = "RINGBOLT_DATA", default_value = "./ringbolt-data", value_name = "DIR")]
+    data: PathBuf,
+    /// A formatted drive: block device or file; repeat for each drive of the node
+    #[arg(long, env = "RINGBOLT_DRIVE", value_name = "PATH", value_delimiter = ',')]
+    drive: Vec<PathBuf>,
+    /// Address and port; port 0 takes a free one
+    #[arg(long, env = "RINGBOLT_LISTEN", default_value = "127.0.0.1:9000", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// CPUs to run on, as in 0-3 or 0,2; one thread each [default: all]
+    #[arg(long, env = "RINGBOLT_CORES", value_parser = parse_cpus, value_name = "LIST")]
+    cores: Option<CpuList>,
+    /// All memory the server may use: a quarter for I/O buffers, half for the index, the rest for connections
+    #[arg(long, env = "RINGBOLT_MEMORY", default_value = "1GiB", value_parser = parse_size, value_name = "SIZE")]
+    memory: u64,
+    /// Size of the drive file made on the first start
+    #[arg(long, env = "RINGBOLT_SIZE", default_value = "4GiB", value_parser = parse_size, value_name = "SIZE")]
+    size: u64,
+    /// Shards of the drive file made on the first start; fixed from then on [default: two per core]
+    #[arg(
+        long,
+        env = "RINGBOLT_SHARDS",
+        default_value_t = 0,
+        hide_default_value = true,
+        value_name = "NUMBER"
+    )]
+    shards: u16,
+    /// The region clients sign for
+    #[arg(long, env = "RINGBOLT_REGION", default_value = "us-east-1")]
+    region: String,
+    /// A domain whose subdomains are bucket names (virtual-host style); may be repeated
+    #[arg(long, env = "RINGBOLT_DOMAIN", value_delimiter = ',')]
+    domain: Vec<String>,
+    /// Do not register buffers with the kernel: slower, but needs no locked memory
+    #[arg(long, env = "RINGBOLT_NO_REGISTERED_BUFFERS")]
+    no_registered_buffers: bool,
+    /// Requests that take longer are logged as warnings
+    #[arg(long, env = "RINGBOLT_SLOW_REQUEST_MS", default_value_t = 1000, value_name = "MILLISECONDS")]
+    slow_request_ms: u64,
+}
+
+/// Make a drive: everything on it is lost
+///
+/// Several --drive make one set, which is always served together.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ringbolt format --drive /dev/nvme1n1               a whole block device
+  ringbolt format --drive ./drive0 --size 8GiB       a file of 8 GiB, written out in full
+  ringbolt format --drive ./drive0 --force           again, over what is there
+
+A device that is mounted, or has a file system or a Ringbolt drive on it, is refused without --force.")]
+struct FormatArgs {
+    /// Block device or file; repeat for each drive of the set
+    #[arg(long, env = "RINGBOLT_DRIVE", required = true, value_name = "PATH", value_delimiter = ',')]
+    drive: Vec<PathBuf>,
+    /// Size of a file to make; a block device is used whole
+    #[arg(long, env = "RINGBOLT_SIZE", value_parser = parse_size, value_name = "SIZE")]
+    size: Option<u64>,
+    /// Shards, fixed for the life of the drive [default: two per core]
+    #[arg(
+        long,
+        env = "RINGBOLT_SHARDS",
+        default_value_t = 0,
+        hide_default_value = true,
+        value_name = "NUMBER"
+    )]
+    shards: u16,
+    /// Overwrite what is there
+    #[arg(long, env = "RINGBOLT_FORCE")]
+    force: bool,
+}
+
+/// Show a drive's superblock, shards, extents and space
+///
+/// Only reads; safe beside a running server.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ringbolt inspect --drive ringbolt-data/drive0
+  ringbolt inspect --drive /dev/nvme1n1 --json | jq .superblock")]
+struct InspectArgs {
+    /// Block device or file
+    #[arg(long, env = "RINGBOLT_DRIVE", value_name = "PATH")]
+    drive: PathBuf,
+    /// JSON instead of text
+    #[arg(long, env = "RINGBOLT_JSON")]
+    json: bool,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error(
+        "RINGBOLT_LOG or --log {value:?} is not understood: {reason}; write for example info or info,ringbolt_engine=debug"
+    )]
+    Log { value: String, reason: String },
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Accounts(#[from] crate::auth::AccountError),
+    #[error(transparent)]
+    Format(#[from] ringbolt_engine::node::FormatError),
+}
+
+/// Does what the command line says.
+pub fn execute(cli: Cli) -> Result<(), CliError> {
+    start_logging(&cli.log, cli.log_format)?;
+    match cli.command {
+        Command::Serve(args) => serve(args),
+        Command::Format(args) => format(&args),
+        Command::Inspect(args) => inspect(&args),
+    }
+}
+
+fn start_logging(level: &str, format: LogFormat) -> Result<(), CliError> {
+    use tracing_subscriber::EnvFilter;
+    // s3s logs every S3 error a client causes as its own: our log line of the request has the status.
+    let directives = if level.contains("s3s") { level.to_owned() } else { format!("{level},s3s=off") };
+    let filter = EnvFilter::builder()
+        .parse(directives)
+        .map_err(|error| CliError::Log { value: level.to_owned(), reason: error.to_string() })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+fn serve(args: ServeArgs) -> Result<(), CliError> {
+    run(ServeOptions {
+        data_dir: args.data,
+        drives: args.drive,
+        listen: args.listen,
+        cores: args.cores.map_or_else(Vec::new, |list| list.0),
+        memory_bytes: args.memory,
+        drive_bytes: args.size,
+        shards: args.shards,
+        region: args.region,
+        domains: args.domain,
+        register_buffers: !args.no_registered_buffers,
+        slow_request: Duration::from_millis(args.slow_request_ms),
+        root: RootCredentials::from_environment()?,
+    })?;
+    Ok(())
+}
+
+fn format(args: &FormatArgs) -> Result<(), CliError> {
+    let paths: Vec<&Path> = args.drive.iter().map(PathBuf::as_path).collect();
+    let reports = format_with_progress(&paths, args.size, args.shards, args.force)?;
+    for (path, report) in paths.iter().zip(reports) {
+        println!(
+            "{}: {}, {} extents of {}, {} shards, drive {}",
+            path.display(),
+            human_size(report.size_bytes),
+            report.extents,
+            human_size(report.extent_bytes),
+            report.shards,
+            report.drive_uuid
+        );
+    }
+    Ok(())
+}
+
+fn inspect(args: &InspectArgs) -> Result<(), CliError> {
+    let report = inspect_drive(&args.drive)?;
+    print!("{}", if args.json { as_json(&report) } else { as_text(&report) });
+    Ok(())
+}
+
+fn as_json(report: &InspectReport) -> String {
+    let section = |lines: &[(String, String)]| -> serde_json::Value {
+        lines.iter().map(|(name, value)| (name.clone(), serde_json::Value::from(value.as_str()))).collect()
+    };
+    let all: serde_json::Value =
+        report.sections.iter().map(|(name, lines)| (name.clone(), section(lines))).collect();
+    format!("{all:#}\n")
+}
+
+fn as_text(report: &InspectReport) -> String {
+    let width =
+        report.sections.iter().flat_map(|(_, lines)| lines).map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (title, lines) in &report.sections {
+        text.push_str(&format!("{title}\n"));
+        for (name, value) in lines {
+            text.push_str(&format!("  {name:<width$}  {value}\n"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

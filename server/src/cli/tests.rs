@@ -1,0 +1,39 @@
+use super::*;
+use clap::CommandFactory;
+
+#[test]
+fn every_flag_has_its_environment_variable() {
+    let command = Cli::command();
+    let all = std::iter::once(&command).chain(command.get_subcommands());
+    for argument in
+        all.flat_map(clap::Command::get_arguments).filter(|argument| argument.get_long().is_some())
+    {
+        let name = argument.get_long().unwrap();
+        let expected = format!("RINGBOLT_{}", name.replace('-', "_").to_uppercase());
+        let variable = argument.get_env().map(|variable| variable.to_string_lossy().into_owned());
+        if !["help", "version"].contains(&name) {
+            assert_eq!(variable, Some(expected));
+        }
+    }
+}
+
+#[test]
+fn the_command_line_of_the_manual_is_understood() {
+    Cli::command().debug_assert();
+    let line = "ringbolt serve --data d --drive a --drive b --listen 127.0.0.1:0 --cores 0-1 --memory 1GiB \
+                --size 4GiB --shards 8 --log-format json --log debug";
+    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+    let Command::Serve(args) = cli.command else { panic!("not serve") };
+    assert_eq!((args.drive.len(), args.cores, args.size), (2, Some(CpuList(vec![0, 1])), 4 << 30));
+    assert!(Cli::try_parse_from(["ringbolt", "format"]).is_err());
+    assert!(Cli::try_parse_from(["ringbolt", "serve", "--memory", "much"]).is_err());
+}
+
+#[test]
+fn reports_are_readable_by_people_and_programs() {
+    let lines = vec![("size".to_owned(), "4096".to_owned()), ("version".to_owned(), "1".to_owned())];
+    let report = InspectReport { sections: vec![("superblock".to_owned(), lines)] };
+    assert_eq!(as_text(&report), "superblock\n  size     4096\n  version  1\n");
+    let json: serde_json::Value = serde_json::from_str(&as_json(&report)).unwrap();
+    assert_eq!(json["superblock"]["version"], "1");
+}

@@ -1,0 +1,120 @@
+//! Bodies on the wire: requests that must keep arriving, and responses that end with their log line.
+
+use super::timer::CoreSleep;
+use crate::auth::AuthError;
+use bytes::Bytes;
+use http::{Method, StatusCode, Uri};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+/// A request body. Fails when nothing came for `stall`.
+pub struct RequestBody {
+    inner: Incoming,
+    stall: Duration,
+    deadline: Option<CoreSleep>,
+}
+
+impl RequestBody {
+    pub fn new(inner: Incoming, stall: Duration) -> Self {
+        Self { inner, stall, deadline: None }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = AuthError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AuthError>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
+            this.deadline = None;
+            let failed = |error: hyper::Error| AuthError::BodyFailed(error.to_string());
+            return Poll::Ready(frame.map(|frame| frame.map_err(failed)));
+        }
+        let deadline = this.deadline.get_or_insert_with(|| CoreSleep::new(this.stall));
+        ready!(Pin::new(deadline).poll(context));
+        Poll::Ready(Some(Err(AuthError::BodyTimeout)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// What the log line of a request says.
+pub struct RequestRecord {
+    pub method: Method,
+    pub uri: Uri,
+    pub request_id: String,
+    pub started: Instant,
+    pub slow: Duration,
+    pub status: StatusCode,
+    pub bytes: u64,
+}
+
+impl Drop for RequestRecord {
+    /// The query is left out: it may hold a presigned signature.
+    fn drop(&mut self) {
+        let duration = self.started.elapsed();
+        let (method, path, status) = (&self.method, self.uri.path(), self.status.as_u16());
+        let (bytes, id, ms) = (self.bytes, self.request_id.as_str(), duration.as_secs_f64() * 1e3);
+        if duration >= self.slow {
+            tracing::warn!(%method, path, status, bytes, duration_ms = ms, request_id = id, "slow request");
+        } else {
+            tracing::debug!(%method, path, status, bytes, duration_ms = ms, request_id = id, "request");
+        }
+    }
+}
+
+/// A response body. Its record is logged when it is dropped: sent to the end, or given up.
+pub struct ResponseBody {
+    inner: s3s::Body,
+    record: RequestRecord,
+}
+
+impl ResponseBody {
+    pub fn new(inner: s3s::Body, record: RequestRecord) -> Self {
+        Self { inner, record }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = s3s::StdError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, s3s::StdError>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.inner).poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => this.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(error)) => {
+                let id = this.record.request_id.as_str();
+                tracing::error!(request_id = id, %error, "the answer broke off");
+            }
+            None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

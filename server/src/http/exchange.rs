@@ -1,0 +1,66 @@
+//! One request and its answer: id, health, signature, handler, headers, log line.
+//!
+//! Invariant: every answer carries `x-amz-request-id`, and the log line of the request has the same id.
+
+use super::body::{RequestBody, RequestRecord, ResponseBody};
+use super::error_response::{refused, unavailable};
+use super::{Front, Handler};
+use crate::admin;
+use http::header::{HeaderValue, SERVER};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+pub async fn exchange<H: Handler>(front: &Front<H>, request: Request<Incoming>) -> Response<ResponseBody> {
+    let mut record = RequestRecord {
+        method: request.method().clone(),
+        uri: request.uri().clone(),
+        request_id: front.ids.next(),
+        started: Instant::now(),
+        slow: front.limits.slow_request,
+        status: StatusCode::OK,
+        bytes: 0,
+    };
+    let mut response = answer(front, request, &record).await;
+    record.status = response.status();
+    let headers = response.headers_mut();
+    headers.insert(SERVER, HeaderValue::from_static("Ringbolt"));
+    if let Ok(id) = HeaderValue::from_str(&record.request_id) {
+        headers.insert("x-amz-request-id", id);
+    }
+    headers.insert("x-amz-id-2", front.ids.host_id.clone());
+    response.map(|body| ResponseBody::new(body, record))
+}
+
+async fn answer<H: Handler>(
+    front: &Front<H>,
+    request: Request<Incoming>,
+    record: &RequestRecord,
+) -> Response<s3s::Body> {
+    let (path, id) = (record.uri.path(), record.request_id.as_str());
+    let handler = front.handler.get();
+    if path == admin::HEALTH_PATH {
+        return admin::health(request.method(), handler.is_some() && !front.stop.said());
+    }
+    let Some(handler) = handler else {
+        let message = "The server is starting: it recovers its drives. Please try again.";
+        return unavailable("ServiceUnavailable", message, path, id);
+    };
+    let stall = front.limits.body_stall;
+    let request = request.map(|body| RequestBody::new(body, stall));
+    let admitted = match front.gate.admit(request, id, unix_seconds()) {
+        Ok(admitted) => admitted,
+        Err(error) => return refused(&error, path, id),
+    };
+    let response = handler.call(admitted.request).await;
+    // The handler only knows that its body failed; what the client did wrong is known here.
+    match admitted.failure.get() {
+        Some(error) if !response.status().is_success() => refused(error, path, id),
+        _ => response,
+    }
+}
+
+fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,217 @@
+//! A TCP connection as hyper sees it: bytes move by direct non-blocking system calls, waiting is done by
+//! polls on monoio's ring.
+//!
+//! Why not monoio's own reads and writes: they own their buffers, so an idle connection would hold one,
+//! and hyper's borrowed slices could not leave without a copy.
+//!
+//! Invariants: a connection holds no buffer while it waits; head and body leave in one vectored send;
+//! a peer that takes nothing for `send_stall` ends the connection.
+
+use hyper::rt::ReadBufCursor;
+use monoio::time::{Sleep, sleep};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+const SCRATCH_BYTES: usize = 256 * 1024;
+/// From this size on a send is worth telling the storage ring first: it runs for tens of microseconds.
+const LARGE_SEND_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    /// Bytes pass through here on their way into hyper's buffers: copying what came is cheaper than
+    /// zeroing what might come.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+}
+
+type Wait = Pin<Box<dyn Future<Output = io::Result<()>>>>;
+
+/// The two handles of one connection; the kernel's socket is the same.
+pub struct Socket {
+    /// Waits for readiness on monoio's ring.
+    poll: monoio::net::TcpStream,
+    /// Sends, receives and shuts down.
+    direct: std::net::TcpStream,
+    saw_end: Cell<bool>,
+}
+
+impl Socket {
+    pub fn new(direct: std::net::TcpStream) -> io::Result<Rc<Self>> {
+        // Blocking, or monoio's ring would answer EAGAIN instead of waiting; our calls say DONTWAIT.
+        direct.set_nonblocking(false)?;
+        direct.set_nodelay(true)?;
+        let poll = monoio::net::TcpStream::from_std(direct.try_clone()?)?;
+        Ok(Rc::new(Self { poll, direct, saw_end: Cell::new(false) }))
+    }
+
+    fn receive<T>(&self, limit: usize, take: impl FnOnce(&[u8]) -> T) -> Result<T, Errno> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let space = &mut scratch[..limit.min(SCRATCH_BYTES)];
+            let (count, _) = rustix::net::recv(&self.direct, &mut *space, RecvFlags::DONTWAIT)?;
+            if count == 0 && limit > 0 {
+                self.saw_end.set(true);
+            }
+            Ok(take(&space[..count]))
+        })
+    }
+
+    /// Sends what fits at once; for answers given without hyper.
+    pub fn send_now(&self, bytes: &[u8]) {
+        // The peer is being turned away: whether it hears why is up to its buffer.
+        let _ = rustix::net::send(&self.direct, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    }
+
+    /// Ends the connection without losing the last answer: a socket closed with unread bytes resets the
+    /// connection, and the peer may then never read what was sent before.
+    pub async fn linger(&self, time: Duration, bytes_max: usize) {
+        if self.saw_end.get() {
+            return;
+        }
+        self.shutdown(std::net::Shutdown::Write);
+        let drain = async {
+            let mut left = bytes_max;
+            while left > 0 {
+                match self.receive(left, <[u8]>::len) {
+                    Ok(0) => return,
+                    Ok(count) => left = left.saturating_sub(count),
+                    Err(Errno::INTR) => {}
+                    Err(Errno::AGAIN) if self.poll.readable(false).await.is_ok() => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        // Either way the connection is over.
+        let _ = monoio::time::timeout(time, drain).await;
+    }
+
+    fn shutdown(&self, how: std::net::Shutdown) {
+        // Fails only if the peer is gone, which is as good.
+        let _ = self.direct.shutdown(how);
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // A poll still in flight holds the descriptor until it fires: this makes it fire.
+        self.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+/// hyper's side of a [`Socket`].
+pub struct HyperIo {
+    socket: Rc<Socket>,
+    reading: Option<Wait>,
+    writing: Option<(Wait, Pin<Box<Sleep>>)>,
+    /// Whether the last receive left the socket's buffer empty, as far as can be told.
+    drained: bool,
+    send_stall: Duration,
+    before_large_send: Rc<dyn Fn()>,
+}
+
+impl HyperIo {
+    pub fn new(socket: Rc<Socket>, send_stall: Duration, before_large_send: Rc<dyn Fn()>) -> Self {
+        Self { socket, reading: None, writing: None, drained: true, send_stall, before_large_send }
+    }
+
+    fn poll_writable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stall = self.send_stall;
+        let socket = &self.socket;
+        let (wait, deadline) = self.writing.get_or_insert_with(|| {
+            let socket = socket.clone();
+            (Box::pin(async move { socket.poll.writable(false).await }), Box::pin(sleep(stall)))
+        });
+        if let Poll::Ready(result) = wait.as_mut().poll(context) {
+            self.writing = None;
+            return Poll::Ready(result);
+        }
+        ready!(deadline.as_mut().poll(context));
+        self.writing = None;
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no data")))
+    }
+
+    fn poll_send(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            if self.writing.is_some() {
+                ready!(self.poll_writable(context))?;
+            } else if slices.iter().map(|slice| slice.len()).sum::<usize>() >= LARGE_SEND_BYTES {
+                (self.before_large_send)();
+            }
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let mut control = SendAncillaryBuffer::default();
+            match rustix::net::sendmsg(&self.socket.direct, slices, &mut control, flags) {
+                Ok(count) => return Poll::Ready(Ok(count)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => ready!(self.poll_writable(context))?,
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+}
+
+impl hyper::rt::Read for HyperIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(wait) = &mut this.reading {
+                let result = ready!(wait.as_mut().poll(context));
+                this.reading = None;
+                result?;
+                this.drained = false;
+            }
+            if !this.drained {
+                let space = cursor.remaining();
+                let received = this.socket.receive(space, |bytes| {
+                    cursor.put_slice(bytes);
+                    bytes.len()
+                });
+                match received {
+                    Ok(count) => {
+                        this.drained = count < space.min(SCRATCH_BYTES);
+                        return Poll::Ready(Ok(()));
+                    }
+                    Err(Errno::INTR) => continue,
+                    Err(Errno::AGAIN) => {}
+                    Err(error) => return Poll::Ready(Err(error.into())),
+                }
+            }
+            let socket = this.socket.clone();
+            this.reading = Some(Box::pin(async move { socket.poll.readable(false).await }));
+        }
+    }
+}
+
+impl hyper::rt::Write for HyperIo {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_send(context, &[IoSlice::new(bytes)])
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_send(context, slices)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.shutdown(std::net::Shutdown::Write);
+        Poll::Ready(Ok(()))
+    }
+}

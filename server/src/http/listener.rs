@@ -1,0 +1,57 @@
+//! Listening: one socket per core on the same address, the kernel spreads connections over them.
+//!
+//! Invariant: an address that another server listens on is refused, although SO_REUSEPORT would let two
+//! servers of one user share it silently.
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+const BACKLOG: i32 = 1024;
+/// After a kill, the kernel may need a moment to take the old listeners down.
+const BUSY_RETRY: Duration = Duration::from_secs(3);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    #[error("can not listen on {address}: another program does; stop it, or choose another with --listen")]
+    InUse { address: SocketAddr },
+    #[error("can not listen on {address}: {source}; choose another address with --listen")]
+    Bind { address: SocketAddr, source: io::Error },
+}
+
+/// `count` listeners on `address`; port 0 takes a free one, the same for all.
+pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, ListenError> {
+    let probe = probe(address)?;
+    let bound = probe.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(address);
+    drop(probe);
+    let error = |source| ListenError::Bind { address: bound, source };
+    (0..count).map(|_| listen(bound, true).map(TcpListener::from).map_err(error)).collect()
+}
+
+/// Binds alone: fails if anyone listens, SO_REUSEPORT or not.
+fn probe(address: SocketAddr) -> Result<Socket, ListenError> {
+    let begin = Instant::now();
+    loop {
+        match listen(address, false) {
+            Ok(socket) => return Ok(socket),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                if begin.elapsed() > BUSY_RETRY {
+                    return Err(ListenError::InUse { address });
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(source) => return Err(ListenError::Bind { address, source }),
+        }
+    }
+}
+
+fn listen(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}

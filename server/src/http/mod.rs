@@ -1,0 +1,93 @@
+//! HTTP on one core: listening, connections, limits, request ids, the log line of each request.
+//!
+//! Invariants: a connection lives and dies on the core that accepted it; their number is capped; no
+//! peer holds one by being slow, neither with its head, nor its body, nor by not reading.
+//! Deliberately absent: any knowledge of S3 operations.
+
+mod body;
+mod connection;
+mod error_response;
+mod exchange;
+mod ids;
+mod io;
+mod listener;
+mod stop;
+mod timer;
+
+pub use self::connection::{accept_until_stopped, drain};
+pub use self::ids::RequestIds;
+pub use self::listener::{ListenError, bind};
+pub use self::stop::Stop;
+
+use crate::auth::Gate;
+use http::{Request, Response};
+use std::cell::{Cell, OnceCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What answers requests once they were admitted.
+pub trait Handler: 'static {
+    fn call(&self, request: Request<s3s::Body>) -> impl Future<Output = Response<s3s::Body>>;
+}
+
+/// Caps and times of the connections of one core.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub connections_max: usize,
+    pub header_bytes_max: usize,
+    /// For a whole head to arrive; also how long an idle connection is kept.
+    pub header_time: Duration,
+    /// Without a byte of a request's body.
+    pub body_stall: Duration,
+    /// Without the peer taking a byte of an answer.
+    pub send_stall: Duration,
+    /// From this duration on a request is logged as slow.
+    pub slow_request: Duration,
+}
+
+/// Memory a connection may take at most: hyper's buffers in both directions, and their bookkeeping.
+pub const CONNECTION_BYTES_MAX: usize = 160 * 1024;
+/// hyper's read buffer grows to this while a body streams.
+const READ_BUFFER_BYTES_MAX: usize = 128 * 1024;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 1000,
+            header_bytes_max: 64 * 1024,
+            header_time: Duration::from_secs(60),
+            body_stall: Duration::from_secs(60),
+            send_stall: Duration::from_secs(60),
+            slow_request: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Everything the connections of one core share.
+pub struct Front<H> {
+    pub limits: Limits,
+    pub gate: Gate,
+    pub ids: RequestIds,
+    /// Empty until the node is open: requests are answered 503 until then.
+    pub handler: OnceCell<H>,
+    pub stop: Stop,
+    /// Called before a long send, so that the storage ring works meanwhile.
+    pub before_large_send: Rc<dyn Fn()>,
+    open: Cell<usize>,
+}
+
+impl<H: Handler> Front<H> {
+    pub fn new(limits: Limits, gate: Gate, ids: RequestIds, before_large_send: Rc<dyn Fn()>) -> Self {
+        let (handler, stop, open) = (OnceCell::new(), Stop::default(), Cell::new(0));
+        Self { limits, gate, ids, handler, stop, before_large_send, open }
+    }
+
+    /// Connections that are open now.
+    pub fn connections(&self) -> usize {
+        self.open.get()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,308 @@
+//! A real listener, real connections, and a handler that says what reached it.
+
+use super::*;
+use crate::auth::hash::Sha256;
+use crate::auth::{Account, Accounts, RequestContext};
+use crate::run::signals::{StopAll, stop_channel};
+use http_body_util::BodyExt;
+use monoio::{FusionDriver, RuntimeBuilder};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+const LARGE_BYTES: usize = 8 << 20;
+
+struct Echo;
+
+impl Handler for Echo {
+    async fn call(&self, request: Request<s3s::Body>) -> Response<s3s::Body> {
+        let path = request.uri().path().to_owned();
+        if path == "/large" {
+            return Response::new(s3s::Body::from(vec![7u8; LARGE_BYTES]));
+        }
+        let context = request.extensions().get::<RequestContext>().unwrap().clone();
+        let text = match request.into_body().collect().await {
+            Ok(body) => format!("{path} {} {}", body.to_bytes().len(), context.request_id),
+            Err(_) => {
+                let mut response = Response::new(s3s::Body::from("no".to_owned()));
+                *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+                return response;
+            }
+        };
+        Response::new(s3s::Body::from(text))
+    }
+}
+
+struct Server {
+    address: SocketAddr,
+    stop: StopAll,
+    thread: Option<JoinHandle<usize>>,
+}
+
+impl Server {
+    fn start(limits: Limits, open: bool) -> Self {
+        let listener = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
+        let (stop, mut ears) = stop_channel(1).unwrap();
+        let ear = ears.remove(0);
+        let thread = std::thread::spawn(move || {
+            let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build().unwrap();
+            runtime.block_on(async move {
+                let gate = Gate::new(Arc::new(Accounts::from_list(vec![account()])), "us-east-1".into());
+                let front = Rc::new(Front::new(limits, gate, RequestIds::new(1), Rc::new(|| {})));
+                if open {
+                    assert!(front.handler.set(Echo).is_ok());
+                }
+                let stopping = front.clone();
+                monoio::spawn(async move {
+                    ear.heard().await.unwrap();
+                    stopping.stop.say();
+                });
+                accept_until_stopped(front.clone(), listener).await.unwrap();
+                drain(&front, Duration::from_secs(10)).await
+            })
+        });
+        Self { address, stop, thread: Some(thread) }
+    }
+
+    fn connect(&self) -> Client {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Client(BufReader::new(stream))
+    }
+
+    /// How many connections had to be cut off.
+    fn stop(mut self) -> usize {
+        self.stop.say();
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.say();
+    }
+}
+
+fn account() -> Account {
+    Account {
+        access_key: "key".into(),
+        secret_key: "secret".into(),
+        canonical_id: "1".into(),
+        display_name: String::new(),
+        email: String::new(),
+    }
+}
+
+struct Client(BufReader<TcpStream>);
+
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(key, _)| key == name);
+        found.map_or_else(|| panic!("no header {name}"), |(_, value)| value)
+    }
+    fn text(&self) -> &str {
+        str::from_utf8(&self.body).unwrap()
+    }
+}
+
+impl Client {
+    fn send(&mut self, text: &str) -> &mut Self {
+        self.0.get_mut().write_all(text.as_bytes()).unwrap();
+        self
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn answer(&mut self) -> Answer {
+        let status = self.line().split(' ').nth(1).expect("a status line").parse().unwrap();
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line();
+            let Some((name, value)) = line.split_once(": ") else { break };
+            headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        }
+        let mut answer = Answer { status, headers, body: Vec::new() };
+        answer.body = vec![0; answer.header("content-length").parse().unwrap()];
+        self.0.read_exact(&mut answer.body).unwrap();
+        answer
+    }
+
+    fn closed(&mut self) -> bool {
+        matches!(self.0.read(&mut [0]), Ok(0))
+    }
+}
+
+#[test]
+fn keep_alive_requests_get_ids_of_their_own() {
+    let server = Server::start(Limits::default(), true);
+    let mut client = server.connect();
+    let mut ids = Vec::new();
+    for body in ["", "hello"] {
+        let answer = client
+            .send(&format!("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+            .answer();
+        let id = answer.header("x-amz-request-id").to_owned();
+        assert_eq!(answer.text(), format!("/b/k {} {id}", body.len()));
+        assert_eq!((answer.status, answer.header("server")), (200, "Ringbolt"));
+        assert!(!answer.header("x-amz-id-2").is_empty());
+        ids.push(id);
+    }
+    assert_ne!(ids[0], ids[1]);
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
+fn health_needs_no_credentials_and_requests_wait_for_the_node() {
+    for (open, health, request) in [(false, 503, 503), (true, 200, 200)] {
+        let server = Server::start(Limits::default(), open);
+        let mut client = server.connect();
+        let answer = client.send("GET /ringbolt/health HTTP/1.1\r\nHost: h\r\n\r\n").answer();
+        assert_eq!((answer.status, answer.header("content-type")), (health, "application/json"));
+        let answer = client.send("GET /b HTTP/1.1\r\nHost: h\r\n\r\n").answer();
+        assert_eq!(answer.status, request, "{}", answer.text());
+    }
+}
+
+#[test]
+fn errors_carry_code_and_request_id() {
+    let server = Server::start(Limits::default(), true);
+    let mut client = server.connect();
+    let answer = client.send("GET /b HTTP/1.1\r\nHost: h\r\nAuthorization: AWS a:b\r\n\r\n").answer();
+    let id = format!("<RequestId>{}</RequestId>", answer.header("x-amz-request-id"));
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("<Code>InvalidRequest</Code>") && answer.text().contains(&id));
+}
+
+/// The handler saw only a broken stream and answered 500: the client is told what it did wrong.
+#[test]
+fn a_body_with_the_wrong_hash_is_the_clients_error() {
+    let server = Server::start(Limits::default(), true);
+    let mut client = server.connect();
+    let hash = hex::encode(Sha256::digest(b"other"));
+    let head =
+        format!("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nx-amz-content-sha256: {hash}\r\n\r\n");
+    let answer = client.send(&head).send("hello").answer();
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("<Code>XAmzContentSHA256Mismatch</Code>"), "{}", answer.text());
+    // The body was read to its end, so the connection goes on.
+    assert_eq!(client.send("GET /b HTTP/1.1\r\nHost: h\r\n\r\n").answer().status, 200);
+}
+
+#[test]
+fn the_body_is_only_asked_for_once_the_signature_was_checked() {
+    let server = Server::start(Limits::default(), true);
+    let mut good = server.connect();
+    good.send("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(good.line(), "HTTP/1.1 100 Continue");
+    good.line();
+    assert_eq!(good.send("hello").answer().status, 200);
+    let mut bad = server.connect();
+    let head = "PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\nAuthorization: x\r\n\r\n";
+    assert_eq!(bad.send(head).answer().status, 400);
+}
+
+/// 8 MiB do not fit a socket's buffer: sending has to wait for the reader many times.
+#[test]
+fn large_answers_arrive_whole() {
+    let server = Server::start(Limits::default(), true);
+    let mut client = server.connect();
+    for _ in 0..2 {
+        let answer = client.send("GET /large HTTP/1.1\r\nHost: h\r\n\r\n").answer();
+        assert_eq!(answer.body.len(), LARGE_BYTES);
+        assert!(answer.body.iter().all(|&byte| byte == 7));
+    }
+}
+
+#[test]
+fn a_refused_upload_can_still_read_why() {
+    let server = Server::start(Limits::default(), true);
+    let mut client = server.connect();
+    let head =
+        format!("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: {LARGE_BYTES}\r\nAuthorization: x\r\n\r\n");
+    client.send(&head).send(&"x".repeat(LARGE_BYTES));
+    assert_eq!(client.answer().status, 400);
+}
+
+#[test]
+fn large_uploads_arrive_whole() {
+    let server = Server::start(Limits::default(), true);
+    let mut client = server.connect();
+    let head = format!("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: {LARGE_BYTES}\r\n\r\n");
+    let answer = client.send(&head).send(&"x".repeat(LARGE_BYTES)).answer();
+    assert!(answer.text().starts_with(&format!("/b/k {LARGE_BYTES} ")), "{}", answer.text());
+}
+
+#[test]
+fn slow_heads_and_slow_bodies_are_ended() {
+    let short = Duration::from_millis(50);
+    let server = Server::start(Limits { header_time: short, body_stall: short, ..Limits::default() }, true);
+    let mut head = server.connect();
+    head.send("GET / HTTP/1.1\r\nHo");
+    let mut rest = Vec::new();
+    head.0.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&rest));
+    let mut body = server.connect();
+    let answer = body.send("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe").answer();
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("<Code>RequestTimeout</Code>"));
+    assert!(body.closed());
+}
+
+#[test]
+fn connections_over_the_cap_are_told_so() {
+    let server = Server::start(Limits { connections_max: 1, ..Limits::default() }, true);
+    let mut first = server.connect();
+    assert_eq!(first.send("GET /b HTTP/1.1\r\nHost: h\r\n\r\n").answer().status, 200);
+    let mut second = server.connect();
+    let answer = second.answer();
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("SlowDown") && answer.text().ends_with("</Error>\n"));
+    assert!(second.closed());
+    assert_eq!(first.send("GET /b HTTP/1.1\r\nHost: h\r\n\r\n").answer().status, 200);
+}
+
+#[test]
+fn heads_over_the_cap_are_refused() {
+    let server = Server::start(Limits { header_bytes_max: 8192, ..Limits::default() }, true);
+    let mut client = server.connect();
+    client.send(&format!("GET / HTTP/1.1\r\nHost: h\r\nx-amz-meta-a: {}\r\n\r\n", "a".repeat(20_000)));
+    assert_eq!(client.line().split(' ').nth(1), Some("431"));
+}
+
+#[test]
+fn a_graceful_stop_finishes_what_runs_and_closes_what_idles() {
+    let server = Server::start(Limits::default(), true);
+    let mut idle = server.connect();
+    assert_eq!(idle.send("GET /b HTTP/1.1\r\nHost: h\r\n\r\n").answer().status, 200);
+    let mut busy = server.connect();
+    busy.send("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    // The handler now waits for the body.
+    assert_eq!(busy.line(), "HTTP/1.1 100 Continue");
+    busy.line();
+    server.stop.say();
+    assert!(idle.closed());
+    assert_eq!(busy.send("hello").answer().status, 200);
+    assert!(busy.closed());
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
+fn an_address_in_use_is_refused() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let first = bind(address, 2).unwrap();
+    assert_eq!(first[0].local_addr().unwrap(), first[1].local_addr().unwrap());
+    let error = bind(first[0].local_addr().unwrap(), 1).unwrap_err();
+    assert!(matches!(error, ListenError::InUse { .. }), "{error}");
+}

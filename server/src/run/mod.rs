@@ -1,0 +1,172 @@
+//! Starting and stopping a server: [`run`] is `ringbolt serve`.
+
+mod banner;
+mod core;
+mod drives;
+mod environment;
+mod options;
+mod ring;
+pub(crate) mod signals;
+
+pub use self::drives::{format_with_progress, human_size};
+pub use self::options::{MEMORY_PER_CORE_MIN, MemoryPlan, ServeOptions};
+
+use self::banner::banner;
+use self::core::{CoreStart, run_core};
+use self::drives::prepare_drives;
+use self::signals::{StopAll, stop_channel, stop_on_signals};
+use crate::auth::{AccountError, Accounts};
+use crate::http::{ListenError, bind};
+use ringbolt_engine::EngineError;
+use ringbolt_engine::node::{FormatError, NodeOptions, NodePlan, OpenError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+
+/// Why a server did not start, or did not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("can not use {}: {source}", path.display())]
+    Directory { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Accounts(#[from] AccountError),
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("can not find out which CPUs this process may use: {0}")]
+    Cpus(io::Error),
+    #[error("CPU {cpu} is not one this process may use (it may use {allowed:?}); choose others with --cores")]
+    NoSuchCpu { cpu: usize, allowed: Vec<usize> },
+    #[error("can not run on CPU {cpu}: {source}; choose others with --cores")]
+    Pin { cpu: usize, source: io::Error },
+    #[error(
+        "{given} of memory are too little for {cores} cores; give --memory {needed} or more, or fewer --cores",
+        given = human_size(*given_bytes),
+        needed = human_size(*needed_bytes)
+    )]
+    Memory { given_bytes: u64, needed_bytes: u64, cores: usize },
+    #[error(
+        "can not set up io_uring for connections: {source}; it needs Linux 5.19 or newer, \
+         /proc/sys/kernel/io_uring_disabled at 0, and a container profile that allows io_uring_setup"
+    )]
+    Runtime { source: io::Error },
+    #[error("can not start a thread or its signal socket: {0}")]
+    Thread(io::Error),
+    #[error("the system gives no random numbers: {0}")]
+    Random(String),
+    #[error(
+        "the drives could not be closed cleanly ({0}); what was acknowledged is durable, the next start recovers"
+    )]
+    Close(EngineError),
+    #[error("a core stopped by a bug (see the message above); what was acknowledged is durable")]
+    Panicked,
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run(options: ServeOptions) -> Result<(), ServeError> {
+    let cpus = choose_cpus(&options.cores)?;
+    let needed_bytes = MEMORY_PER_CORE_MIN * cpus.len() as u64;
+    if options.memory_bytes < needed_bytes {
+        return Err(ServeError::Memory {
+            given_bytes: options.memory_bytes,
+            needed_bytes,
+            cores: cpus.len(),
+        });
+    }
+    make_data_dir(&options.data_dir)?;
+    let (accounts, first_start) = Accounts::load_or_create(&options.data_dir, options.root.clone())?;
+    let accounts = Arc::new(accounts);
+    let listeners = bind(options.listen, cpus.len())?;
+    let address = listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(options.listen);
+
+    let plan = MemoryPlan::new(options.memory_bytes, cpus.len(), raise_descriptor_limit());
+    let seeds = NodePlan::open(NodeOptions {
+        drives: prepare_drives(&options)?,
+        cores: cpus.len(),
+        arena_bytes_per_core: plan.arena_bytes_per_core,
+        index_bytes_max: plan.index_bytes_max,
+        register_buffers: options.register_buffers,
+    })?;
+
+    let (stop, ears) = stop_channel(cpus.len()).map_err(ServeError::Thread)?;
+    stop_on_signals(stop.clone()).map_err(ServeError::Thread)?;
+    let (opened, opened_count) = channel();
+    let mut threads = Vec::new();
+    for (((seed, listener), ear), &cpu) in seeds.into_iter().zip(listeners).zip(ears).zip(&cpus) {
+        let start = CoreStart {
+            cpu,
+            seed,
+            listener,
+            ear,
+            accounts: accounts.clone(),
+            region: options.region.clone(),
+            domains: options.domains.clone(),
+            limits: plan.limits(options.slow_request),
+            opened: opened.clone(),
+        };
+        threads.push(spawn_core(start, stop.clone())?);
+    }
+    drop(opened);
+    // Fewer messages than cores: one of them failed, and `join_all` says why.
+    if opened_count.iter().take(cpus.len()).count() == cpus.len() {
+        tracing::info!(%address, cores = cpus.len(), "ready");
+        print!("{}", banner(&options, address, &accounts, &first_start));
+    }
+    join_all(threads)
+}
+
+/// A core that ends, for whatever reason, takes the others with it: together they are one node.
+fn spawn_core(start: CoreStart, stop: StopAll) -> Result<JoinHandle<Result<(), ServeError>>, ServeError> {
+    struct StopWhenDropped(StopAll);
+    impl Drop for StopWhenDropped {
+        fn drop(&mut self) {
+            self.0.say();
+        }
+    }
+    let name = format!("core-{}", start.cpu);
+    let work = move || {
+        let _stop = StopWhenDropped(stop);
+        run_core(start)
+    };
+    std::thread::Builder::new().name(name).spawn(work).map_err(ServeError::Thread)
+}
+
+fn join_all(threads: Vec<JoinHandle<Result<(), ServeError>>>) -> Result<(), ServeError> {
+    let results: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
+    results.into_iter().try_for_each(|result| result.unwrap_or(Err(ServeError::Panicked)))
+}
+
+fn make_data_dir(path: &Path) -> Result<(), ServeError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(path).map_err(|source| ServeError::Directory { path: path.to_owned(), source })
+}
+
+fn choose_cpus(wanted: &[usize]) -> Result<Vec<usize>, ServeError> {
+    let set = rustix::thread::sched_getaffinity(None).map_err(|error| ServeError::Cpus(error.into()))?;
+    let allowed: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect();
+    if wanted.is_empty() {
+        return Ok(allowed);
+    }
+    match wanted.iter().find(|cpu| !allowed.contains(cpu)) {
+        Some(&cpu) => Err(ServeError::NoSuchCpu { cpu, allowed }),
+        None => Ok(wanted.to_vec()),
+    }
+}
+
+/// Raises the limit on open files to what the system allows this process, and returns it.
+fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(_) => limit.current.unwrap_or(u64::MAX),
+    }
+}

@@ -1,0 +1,78 @@
+//! What `serve` can be told, and how memory is shared out.
+
+use crate::auth::RootCredentials;
+use crate::http::{CONNECTION_BYTES_MAX, Limits};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything `ringbolt serve` takes, parsed.
+#[derive(Clone)]
+pub struct ServeOptions {
+    pub data_dir: PathBuf,
+    /// Empty: one drive file in the data directory, made on the first start.
+    pub drives: Vec<PathBuf>,
+    pub listen: SocketAddr,
+    /// CPU numbers; empty: all this process may use.
+    pub cores: Vec<usize>,
+    /// All of the server's memory, bytes.
+    pub memory_bytes: u64,
+    /// Size of the drive file that the first start makes.
+    pub drive_bytes: u64,
+    /// 0: two per core.
+    pub shards: u16,
+    pub region: String,
+    /// Domains whose subdomains are buckets.
+    pub domains: Vec<String>,
+    pub register_buffers: bool,
+    pub slow_request: Duration,
+    pub root: Option<RootCredentials>,
+}
+
+/// Least memory a core works with.
+pub const MEMORY_PER_CORE_MIN: u64 = 64 << 20;
+/// Descriptors that are not connections: drives, rings, listeners, logs.
+const DESCRIPTORS_RESERVED: u64 = 64;
+const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+
+/// The shares of `--memory`: a quarter for I/O buffers, half for the index, the rest for connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    pub arena_bytes_per_core: usize,
+    pub index_bytes_max: usize,
+    pub connections_per_core: usize,
+}
+
+impl MemoryPlan {
+    /// `descriptors`: how many files this process may have open.
+    pub fn new(memory_bytes: u64, cores: usize, descriptors: u64) -> Self {
+        let count = cores.max(1) as u64;
+        let by_memory = memory_bytes / 4 / CONNECTION_BYTES_MAX as u64;
+        let by_descriptors = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / DESCRIPTORS_PER_CONNECTION;
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Self {
+            arena_bytes_per_core: size(memory_bytes / 4 / count),
+            index_bytes_max: size(memory_bytes / 2),
+            connections_per_core: size(by_memory.min(by_descriptors) / count).max(1),
+        }
+    }
+
+    pub fn limits(&self, slow_request: Duration) -> Limits {
+        Limits { connections_max: self.connections_per_core, slow_request, ..Limits::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_shared_out_and_descriptors_cap_connections() {
+        let plan = MemoryPlan::new(1 << 30, 2, 1 << 20);
+        assert_eq!(plan.arena_bytes_per_core, 128 << 20);
+        assert_eq!(plan.index_bytes_max, 512 << 20);
+        assert_eq!(plan.connections_per_core, 819);
+        assert_eq!(MemoryPlan::new(1 << 30, 2, 1024).connections_per_core, 240);
+        assert_eq!(MemoryPlan::new(0, 2, 0).connections_per_core, 1);
+    }
+}

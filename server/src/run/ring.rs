@@ -1,0 +1,40 @@
+//! Drives the engine's ring from monoio's loop, without a tick: an idle core sleeps in the kernel.
+//!
+//! Invariant: after readiness, reap first and arm the poll after. The other way round, completions that
+//! came in between are seen only with the next one.
+
+use ringbolt_engine::node::Driver;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+
+/// Spawns the two tasks that keep the ring going. They end with the runtime.
+pub fn drive(driver: Driver) -> io::Result<()> {
+    // monoio closes what it polls, and polls only what looks like a stream: it gets a descriptor of its own.
+    let readiness = monoio::net::TcpStream::from_std(TcpStream::from(duplicate(&driver)?))?;
+    let submitter = driver.clone();
+    monoio::spawn(async move {
+        loop {
+            submitter.pending().await;
+            submitter.submit();
+            submitter.reap();
+        }
+    });
+    monoio::spawn(async move {
+        loop {
+            if let Err(error) = readiness.readable(false).await {
+                tracing::error!(%error, "polling the storage ring failed; trying again");
+                monoio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            driver.reap();
+        }
+    });
+    Ok(())
+}
+
+/// The safe way from a descriptor's number to a second descriptor.
+fn duplicate(driver: &Driver) -> io::Result<OwnedFd> {
+    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+    Ok(pidfd_getfd(own, driver.raw_fd(), PidfdGetfdFlags::empty())?)
+}
