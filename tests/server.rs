@@ -195,10 +195,12 @@ fn write_users(directory: &Path) {
     let mut file =
         fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).expect("make users.toml");
     for account in [&client::MAIN, &client::OTHER] {
+        let Account { access_key, secret_key, canonical_id, display_name, email } = account;
+        writeln!(file, "[[account]]\naccess_key = \"{access_key}\"\nsecret_key = \"{secret_key}\"")
+            .expect("write users.toml");
         writeln!(
             file,
-            "[[account]]\naccess_key = \"{}\"\nsecret_key = \"{}\"\ncanonical_id = \"{}\"\ndisplay_name = \"{}\"\nemail = \"{}\"\n",
-            account.access_key, account.secret_key, account.canonical_id, account.display_name, account.email
+            "canonical_id = \"{canonical_id}\"\ndisplay_name = \"{display_name}\"\nemail = \"{email}\"\n"
         )
         .expect("write users.toml");
     }

@@ -25,7 +25,7 @@ fn lines_are_short_and_without_tabs() {
     for file in rust_files() {
         for (number, line) in file.lines() {
             let length = line.chars().count();
-            if length > LINE_CHARACTERS_MAX {
+            if length > LINE_CHARACTERS_MAX && !is_message(line) {
                 offenders.push(format!("{}:{number}: {length} characters", file.path));
             }
             if line.contains('\t') {
@@ -37,6 +37,11 @@ fn lines_are_short_and_without_tabs() {
         }
     }
     assert_none("lines of at most 120 characters, no tabs, no blanks at the end", &offenders);
+}
+
+/// A line that is one text stays whole, so that a search for the message finds it.
+fn is_message(line: &str) -> bool {
+    line.trim_start().starts_with(['"']) || line.trim_start().starts_with("#[error(\"")
 }
 
 #[test]
