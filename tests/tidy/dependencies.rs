@@ -41,12 +41,19 @@ fn dependencies_of(manifest: &str) -> Vec<String> {
                 found.push(last.trim_matches('"').to_owned());
             }
         } else if inside && !line.starts_with('#') && is_entry(line) {
-            let name = line.split(['=', '.', ' ']).next().unwrap_or_default();
-            found.push(name.trim_matches('"').to_owned());
+            found.push(crate_name(line));
         }
     }
     found.retain(|name| !name.starts_with("ringbolt-"));
     found
+}
+
+/// The name of the crate, also where the manifest gives it another: `alias = { package = "name", … }`.
+fn crate_name(entry: &str) -> String {
+    let renamed = entry.split_once("package = \"").and_then(|(_, rest)| rest.split_once('"'));
+    let name =
+        renamed.map_or_else(|| entry.split(['=', '.', ' ']).next().unwrap_or_default(), |(name, _)| name);
+    name.trim_matches('"').to_owned()
 }
 
 /// `name = …` or `name.workspace = …`, and no continued line of an array.
@@ -58,7 +65,7 @@ fn is_entry(line: &str) -> bool {
 #[test]
 fn manifests_are_understood() {
     let manifest = "[dependencies]\nhyper = { version = \"1\", features = [\n    \"http1\",\n] }\n\
-        serde.workspace = true\nringbolt-engine.workspace = true\n\n[dev-dependencies.tempfile]\nversion = \"3\"\n\n\
+        serde.workspace = true\nold = { package = \"new\" }\nringbolt-engine.workspace = true\n\n[dev-dependencies.tempfile]\nversion = \"3\"\n\n\
         [target.'cfg(target_os = \"linux\")'.dependencies]\nlibc = \"0.2\"\n\n[[bin]]\nname = \"x\"\n";
-    assert_eq!(dependencies_of(manifest), ["hyper", "serde", "tempfile", "libc"]);
+    assert_eq!(dependencies_of(manifest), ["hyper", "serde", "new", "tempfile", "libc"]);
 }
