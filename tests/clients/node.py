@@ -21,10 +21,12 @@ STOP_LIMIT_SECONDS = 60
 
 
 class Node:
-    def __init__(self, binary, directory, size):
+    def __init__(self, binary, directory, size, keys=True):
+        """`keys`: give the server the keys above; without, it takes users.toml of its data directory."""
         self.binary = binary
         self.directory = Path(directory)
         self.size = size
+        self.keys = keys
         self.process = None
         self.endpoint = None
 
@@ -38,8 +40,9 @@ class Node:
 
     def start(self):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RINGBOLT_")}
-        environment |= {"RINGBOLT_ACCESS_KEY": ACCESS_KEY, "RINGBOLT_SECRET_KEY": SECRET_KEY}
-        command = [self.binary, "serve", "--data", str(self.directory / "data"), "--listen", "127.0.0.1:0"]
+        if self.keys:
+            environment |= {"RINGBOLT_ACCESS_KEY": ACCESS_KEY, "RINGBOLT_SECRET_KEY": SECRET_KEY}
+        command = [self.binary, "serve", "--data", str(self.data()), "--listen", "127.0.0.1:0"]
         command += ["--size", self.size, "--shards", "4", "--memory", "512MiB"]
         with open(self.log_path(), "ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -70,6 +73,9 @@ class Node:
         """SIGTERM; the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=STOP_LIMIT_SECONDS)
+
+    def data(self):
+        return self.directory / "data"
 
     def log_path(self):
         return self.directory / "stderr.log"
