@@ -10,6 +10,9 @@ use std::error::Error;
 
 pub const BUCKET: &str = "bucket";
 
+/// The SDK's description goes on with all headers and the whole answer.
+const DETAILS_CHARACTERS_MAX: usize = 400;
+
 /// What S3 answered instead of a result: HTTP status and error code. A broken connection has status 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -31,7 +34,8 @@ where
 {
     let status = error.raw_response().map_or(0, |response| response.status().as_u16());
     let code = error.code().unwrap_or_default().to_owned();
-    Refusal { status, code, details: DisplayErrorContext(error).to_string() }
+    let details = DisplayErrorContext(error).to_string().chars().take(DETAILS_CHARACTERS_MAX).collect();
+    Refusal { status, code, details }
 }
 
 pub async fn make_bucket(client: &Client) {
