@@ -93,14 +93,21 @@ impl BenchEnvironment {
             return;
         }
         let now = self.now_us();
-        while let Some(Reverse((deadline, number))) = self.timers.borrow().peek().copied() {
-            if deadline > now {
-                break;
-            }
-            self.timers.borrow_mut().pop();
-            if let Some(waker) = self.timer_wakers.borrow_mut().remove(&number) {
+        while let Some(number) = self.pop_timer_due_by(now) {
+            let waker = self.timer_wakers.borrow_mut().remove(&number);
+            if let Some(waker) = waker {
                 waker.wake();
             }
+        }
+    }
+
+    fn pop_timer_due_by(&self, now_us: u64) -> Option<u64> {
+        let mut timers = self.timers.borrow_mut();
+        match timers.peek() {
+            Some(Reverse((deadline, _))) if *deadline <= now_us => {
+                timers.pop().map(|Reverse((_, number))| number)
+            }
+            _ => None,
         }
     }
 
