@@ -185,12 +185,7 @@ pub fn object_body(number: u64, length: usize) -> Vec<u8> {
 
 /// The bucket of that name, made if it is missing.
 pub async fn ensure_bucket(core: &Core, name: &str) -> EngineResult<BucketId> {
-    ensure_bucket_of(core, name, "bench").await
-}
-
-/// The bucket of that name, made for `owner` if it is missing.
-pub async fn ensure_bucket_of(core: &Core, name: &str, owner: &str) -> EngineResult<BucketId> {
-    match core.create_bucket(name, owner, Vec::new()).await? {
+    match core.create_bucket(name, "bench", Vec::new()).await? {
         BucketCreated::New(bucket) | BucketCreated::Exists(bucket) => Ok(bucket.id),
     }
 }

@@ -7,6 +7,7 @@
 pub mod engine_load;
 pub mod executor;
 pub mod fio;
+pub mod http;
 
 pub mod stats;
 pub mod usage;

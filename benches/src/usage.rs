@@ -50,6 +50,15 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// Runs `work` on a thread of its own that is kept on `core`; the caller's own affinity stays, and with it that of
+/// the processes it starts.
+pub fn on_core<T: Send>(core: usize, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| pin_to_core(core).map(|()| work()));
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 /// What this process has moved to and from block devices.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OwnIo {

@@ -5,7 +5,6 @@
 //! The engine works on a freshly formatted drive file. fio reads that same file, and writes to a second one of the
 //! same size that was written through once, because both would otherwise measure the file system's allocation.
 
-mod bulk;
 mod large;
 mod small_get;
 mod small_put;
@@ -31,8 +30,6 @@ enum Scenario {
     Put,
     /// All three.
     All,
-    /// Only store `--objects` objects of `--object-bytes` and close, for other programs to use the drive.
-    Load,
 }
 
 #[derive(Parser, Debug)]
@@ -60,9 +57,6 @@ struct Options {
     /// 4 KiB objects stored for the GETs.
     #[arg(long, default_value_t = 200_000)]
     objects: u64,
-    /// Size of each object of `load`.
-    #[arg(long, default_value_t = 128)]
-    object_bytes: usize,
     /// 4 MiB operations of the engine in flight, against fio's four of 1 MiB.
     #[arg(long, default_value_t = 1)]
     large_in_flight: usize,
@@ -72,12 +66,6 @@ struct Options {
     /// Work without registered buffers (too little memlock).
     #[arg(long)]
     unregistered: bool,
-    /// Owner of the bucket that `load` makes (a canonical id).
-    #[arg(long, default_value = "bench")]
-    owner: String,
-    /// Existing drive for `load`, instead of a new file.
-    #[arg(long)]
-    drive: Option<PathBuf>,
     /// Run the engine's side alone (for a profiler).
     #[arg(long)]
     engine_only: bool,
@@ -97,10 +85,7 @@ struct Bench {
 impl Bench {
     fn open(options: Options) -> Result<Self, AnyError> {
         std::fs::create_dir_all(&options.dir)?;
-        let drive = match &options.drive {
-            Some(drive) => drive.clone(),
-            None => format_file(&options)?,
-        };
+        let drive = format_file(&options)?;
         let executor = Executor::new()?;
         let seeds = NodePlan::open(NodeOptions {
             drives: vec![drive.clone()],
@@ -164,7 +149,6 @@ fn run(options: Options) -> Result<bool, AnyError> {
         Scenario::Get => small_get::run(&mut bench)?,
         Scenario::Large => large::run(&mut bench)?,
         Scenario::Put => small_put::run(&mut bench)?,
-        Scenario::Load => bulk::run(&mut bench)?,
         Scenario::All => {
             small_get::run(&mut bench)?;
             small_put::run(&mut bench)?;
