@@ -1,5 +1,5 @@
 //! The bare stack: hyper on monoio answering the same bytes from memory to every request. What a server on this
-//! stack can reach at most.
+//! stack can reach at most. The ring's flags and hyper's options are those of the server.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -8,12 +8,16 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, body::Incoming};
 use monoio::io::IntoPollIo;
 use monoio::net::{TcpListener, TcpStream};
-use monoio_compat::hyper::MonoioIo;
+use monoio_compat::hyper::{MonoioIo, MonoioTimer};
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
 
-/// Serves until the process is ended. Prints the address it listens on, one line, when it is ready.
-pub fn serve(body_bytes: usize) -> io::Result<()> {
+const HEADER_TIME: Duration = Duration::from_secs(60);
+
+/// Serves until the process is ended. Tells the address it listens on when it is ready.
+pub fn serve(body_bytes: usize, ready: impl FnOnce(SocketAddr)) -> io::Result<()> {
     let mut rings = io_uring_06::IoUring::builder();
     rings.setup_single_issuer().setup_defer_taskrun();
     let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
@@ -24,7 +28,7 @@ pub fn serve(body_bytes: usize) -> io::Result<()> {
     let body = Bytes::from(vec![0x5a; body_bytes]);
     runtime.block_on(async move {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        println!("{}", listener.local_addr()?);
+        ready(listener.local_addr()?);
         loop {
             let (stream, _) = listener.accept().await?;
             monoio::spawn(connection(stream, body.clone()));
@@ -46,5 +50,13 @@ async fn connection(stream: TcpStream, body: Bytes) {
         async move { Ok::<_, Infallible>(Response::new(Full::new(body))) }
     });
     // Ends with an error when a client leaves in the middle of a request, as load generators do.
-    let _ = http1::Builder::new().serve_connection(io, service).await;
+    let _ = http1::Builder::new()
+        .timer(MonoioTimer)
+        .header_read_timeout(HEADER_TIME)
+        .max_header_size(64 << 10)
+        .max_buf_size(128 << 10)
+        .half_close(false)
+        .writev(true)
+        .serve_connection(io, service)
+        .await;
 }

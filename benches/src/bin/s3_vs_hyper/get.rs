@@ -46,6 +46,16 @@ pub fn run(bench: &mut Bench) -> Result<(), AnyError> {
     Ok(())
 }
 
+/// The bare stack alone.
+pub fn bare(bench: &Bench) -> Result<(), AnyError> {
+    let hyper = Server::start_hyper(bench.options.core)?;
+    let request = Request { bytes: renderer(&hyper).anonymous_get("/"), expected_body: None };
+    for repeat in 1..=bench.options.repeats {
+        print(repeat, "hyper", run_load(bench.load(&hyper, vec![request.clone()]))?);
+    }
+    Ok(())
+}
+
 fn judge(bench: &mut Bench, hypers: &[LoadReport], unsigned: &[LoadReport], signed: &[LoadReport]) {
     let rate = |runs: &[LoadReport]| median_of(runs, |run| run.requests_per_s);
     let cpu = |runs: &[LoadReport]| median_of(runs, |run| run.server_cpu_us);

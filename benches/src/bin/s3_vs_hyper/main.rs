@@ -39,6 +39,8 @@ enum Scenario {
     /// Time from start to the first answer with many objects, after a stop and after a kill.
     Restart,
     All,
+    /// Bare hyper alone: what this machine and the load generator can do.
+    Bare,
     /// The bare hyper server itself (started by `get`).
     Hyper,
 }
@@ -157,7 +159,7 @@ pub fn expect_success(server: &Server, requests: Vec<Bytes>) -> Result<(), AnyEr
 fn run(options: Options) -> Result<bool, AnyError> {
     if options.scenario == Scenario::Hyper {
         pin_to_core(options.core)?;
-        hyper_server::serve(4 << 10)?;
+        hyper_server::serve(4 << 10, |address| println!("{address}"))?;
         return Ok(true);
     }
     std::fs::create_dir_all(&options.dir)?;
@@ -165,6 +167,7 @@ fn run(options: Options) -> Result<bool, AnyError> {
     let mut bench = Bench { options, verdicts: Verdicts::default() };
     match scenario {
         Scenario::Get => get::run(&mut bench)?,
+        Scenario::Bare => get::bare(&bench)?,
         Scenario::Put => put::run(&mut bench)?,
         Scenario::Idle => idle::run(&mut bench)?,
         Scenario::Memory => million::memory(&mut bench)?,
