@@ -10,6 +10,8 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_util::future::Either;
+
 use super::gate::Gate;
 use crate::device::Device;
 use crate::device::flush::FlushGroup;
@@ -17,12 +19,15 @@ use crate::env::Environment;
 use crate::error::{EngineError, Result};
 use crate::extent::keeper::Keeper;
 use crate::format::superblock::{ShardRootOnDisk, SuperblockOnDisk};
-use crate::ring::Pool;
 use crate::ring::mailbox::{Mailbox, Notifier};
+use crate::ring::{Buffer, Pool};
 use crate::shard::{Geometry, Pins, Shard};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::{Bucket, BucketId};
+
+/// How long a body waits for a buffer before its client is told to slow down.
+const BUFFER_WAIT_MS: u64 = 10_000;
 
 /// Runs on the core it is sent to.
 pub type Message = Box<dyn FnOnce(&Rc<CoreState>) + Send>;
@@ -217,6 +222,24 @@ impl CoreState {
     /// Runs what other cores have sent.
     pub fn receive(self: &Rc<Self>) {
         self.mailbox.drain(|message| message(self));
+    }
+
+    /// A buffer for a body, waited for within bounds.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] when other bodies hold all buffers for [`BUFFER_WAIT_MS`].
+    pub async fn buffer(&self, length: usize) -> Result<Buffer> {
+        if let Some(buffer) = self.pool.try_take(length) {
+            return Ok(buffer);
+        }
+        let (taken, timeout) =
+            (std::pin::pin!(self.pool.take(length)), self.environment.sleep(BUFFER_WAIT_MS));
+        match futures_util::future::select(taken, timeout).await {
+            Either::Left((buffer, _)) => Ok(buffer),
+            Either::Right(_) => {
+                Err(EngineError::Busy { what: "I/O buffers: slow clients hold them all; raise --memory" })
+            }
+        }
     }
 
     pub fn shard(&self, shard: u16) -> Rc<Shard> {
