@@ -114,6 +114,11 @@ impl Layout {
         layout
     }
 
+    /// Takes a checkpoint after this many bytes of log, however large the drive is.
+    pub fn set_checkpoint_after(&mut self, bytes: u64) {
+        self.geometries.iter_mut().for_each(|geometry| geometry.checkpoint_after_bytes = bytes);
+    }
+
     pub fn geometry_of(&self, drive: u16) -> &Geometry {
         &self.geometries[usize::from(drive)]
     }
