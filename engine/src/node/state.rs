@@ -119,6 +119,11 @@ impl Layout {
         layout
     }
 
+    /// Takes a checkpoint after this many bytes of log, however large the drive is.
+    pub fn set_checkpoint_after(&mut self, bytes: u64) {
+        self.geometries.iter_mut().for_each(|geometry| geometry.checkpoint_after_bytes = bytes);
+    }
+
     pub fn geometry_of(&self, drive: u16) -> &Geometry {
         &self.geometries[usize::from(drive)]
     }
@@ -285,9 +290,10 @@ impl CoreState {
     /// Makes every shard of a drive give back what it can. Whether any did.
     pub async fn reclaim(self: &Rc<Self>, drive: u16) -> bool {
         let shards: Vec<u16> = self.layout.shards_of_drive(drive).collect();
+        // Spawned, also here: a put that is dropped must not drop a checkpoint half installed, with its new extents.
         let calls = shards.into_iter().map(|shard| {
             let work = move |core: Rc<CoreState>| async move { core.shard(shard).reclaim().await };
-            self.call(self.layout.core_of(shard), work)
+            self.call_or(self.layout.core_of(shard), work, |_| ())
         });
         let outcomes = futures_util::future::join_all(calls).await;
         outcomes.into_iter().any(|outcome| outcome.unwrap_or(false))

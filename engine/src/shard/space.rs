@@ -275,6 +275,22 @@ impl Shard {
     }
 }
 
+impl Shard {
+    /// For the simulator's checks.
+    pub(crate) fn count_leftovers(&self, sum: &mut crate::sim::Leftovers) {
+        let state = self.state.borrow();
+        sum.log_extents += state.logs.count();
+        sum.data_extents += state.slices.extent_count();
+        sum.checkpoint_extents += state.checkpoint_extents.len();
+        sum.spare_extents += self.log.spares.borrow().len();
+        sum.used_units += state.slices.used_units();
+        sum.reserved_units += state.reserved_units;
+        sum.freed_units += state.freed_units + state.zombies.values().flatten().map(segment_units).sum::<u64>();
+        sum.pinned_objects += state.object_pins.len();
+        sum.held_locks += self.locks.held();
+    }
+}
+
 fn segment_units(segment: &SegmentV1) -> u64 {
     segment.runs.iter().map(|run| u64::from(run_units(run, segment.length))).sum()
 }
