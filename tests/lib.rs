@@ -1,1 +1,15 @@
-//! Cross-crate and end-to-end tests.
+//! The harness of the end-to-end tests: a real server process, an S3 client, and content that can be told apart.
+//!
+//! Invariants: a server started here is ended here, by its own process id, also when a test panics; every byte
+//! written follows from a seed, so that what is read back is compared with what was meant and not with a copy.
+//! Data lives under the target directory, because temporary directories are often in memory and refuse O_DIRECT.
+
+pub mod binary;
+pub mod client;
+pub mod content;
+pub mod raw_http;
+pub mod server;
+
+pub use client::{Account, client};
+pub use content::{Content, Dice};
+pub use server::{Server, ServerOptions};

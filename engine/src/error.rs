@@ -26,7 +26,9 @@ pub enum EngineError {
     #[error("the body has {got} bytes where {announced} were announced")]
     LengthMismatch { announced: u64, got: u64 },
     /// The drive is full for new data. Reads, lists and deletes go on.
-    #[error("no space: the drive has {free_bytes} free bytes outside its reserve; delete objects or add a drive")]
+    #[error(
+        "no space: the drive has {free_bytes} free bytes outside its reserve; delete objects or add a drive"
+    )]
     NoSpace { free_bytes: u64 },
     /// A cap on memory or queues is reached: try again later.
     #[error("over a limit of this node ({what}); try again")]

@@ -4,9 +4,17 @@
 //! and gives one [`node::CoreSeed`] per core, and [`node::Core`] is what a thread then works with.
 //! The engine depends on no async runtime: see [`env::Environment`] and [`node::Core::driver`].
 
+pub mod device;
 pub mod env;
 pub mod error;
+pub mod extent;
+pub mod format;
+pub mod index;
+pub mod log;
 pub mod node;
+pub mod ring;
+pub mod shard;
+pub mod sync;
 pub mod types;
 
 pub use error::{EngineError, Result};

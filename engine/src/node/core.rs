@@ -1,14 +1,44 @@
-//! SKELETON: what one thread works with. Cheap to clone, lives on one core, not `Send`.
-use crate::error::Result;
-use crate::node::{ObjectReader, ObjectWriter};
-use crate::types::*;
-use std::rc::Rc;
+//! What one thread works with: the engine's operations.
+//!
+//! Invariant: every operation is sent to the owner of its key; nothing here touches a shard of another core.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::driver::Driver;
+use super::gate::Phase;
+use super::open::OpenError;
+use super::read::ObjectReader;
+use super::state::CoreState;
+use super::write::{ObjectWriter, Target};
+use crate::device::file::OpenDrive;
+use crate::error::{EngineError, Result};
+use crate::index::ListMerge;
+use crate::shard::{CompleteCommit, Shard};
+use crate::types::{
+    Attributes, Bucket, BucketCreated, BucketId, Deleted, Etag, ListPage, ListQuery, ObjectInfo, ObjectMeta,
+    UploadId, UploadInfo, UploadItem, UploadPage, UploadQuery, WriteCondition,
+};
+
+/// Longest key, bytes.
+const KEY_BYTES_MAX: usize = 1024;
+/// Longest attributes of one object, names and values together, bytes.
+const ATTRIBUTES_BYTES_MAX: usize = 16 << 10;
+/// Shard that keeps the buckets.
+const SYSTEM_SHARD: u16 = 0;
+/// Key of the lock around changes of buckets; object locks are hashes in a table of their own.
+const BUCKET_LOCK: u64 = 0;
+
+/// Cheap to clone, lives on one core.
 #[derive(Clone)]
-pub struct Core;
+pub struct Core {
+    state: Rc<CoreState>,
+    driver: Option<Driver>,
+    _drives: Option<Arc<Vec<OpenDrive>>>,
+}
 
 /// Space of the node in bytes: physical = live + dead + reserved + free.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpaceReport {
     pub physical_bytes: u64,
     pub live_bytes: u64,
@@ -19,116 +49,449 @@ pub struct SpaceReport {
     pub index_bytes: u64,
 }
 
-/// The engine's ring, for whoever owns the thread. The loop is: when `pending` resolves, `submit`;
-/// when the descriptor polls readable, `reap` and only then poll again.
-#[derive(Clone)]
-pub struct Driver;
-
-impl Driver {
-    /// Readable (POLLIN) when completions or messages from other cores wait to be reaped.
-    pub fn raw_fd(&self) -> i32 {
-        todo!()
-    }
-    /// Resolves when operations wait to be submitted.
-    pub async fn pending(&self) {
-        todo!()
-    }
-    /// Hands what is queued to the kernel; does not wait.
-    pub fn submit(&self) {
-        todo!()
-    }
-    /// Takes completions and wakes their tasks; returns how many. No system call.
-    pub fn reap(&self) -> usize {
-        todo!()
-    }
-    /// Submits, then blocks until there is at least one completion (for loops that own the thread alone).
-    pub fn submit_and_wait(&self) {
-        todo!()
-    }
+/// What this core's shards and devices have done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub batches: u64,
+    pub records: u64,
+    pub log_bytes: u64,
+    /// Batches made durable by a synchronous write.
+    pub synchronous_writes: u64,
+    /// Flushes, for batches and for slices.
+    pub flushes: u64,
 }
 
 impl Core {
+    pub(super) fn new(
+        state: Rc<CoreState>,
+        driver: Option<Driver>,
+        drives: Option<Arc<Vec<OpenDrive>>>,
+    ) -> Self {
+        Self { state, driver, _drives: drives }
+    }
+
+    /// A core of a simulated node: whoever made its parts drives them.
+    pub fn simulated(state: Rc<CoreState>) -> Self {
+        Self::new(state, None, None)
+    }
+
+    /// The ring, to be driven by whoever owns the thread.
     pub fn driver(&self) -> Driver {
-        todo!()
+        self.driver.clone().unwrap_or_else(|| panic!("a simulated core has no ring"))
     }
+
     /// Recovers this core's shards; resolves when the whole node is open.
-    pub async fn open(&self) -> std::result::Result<(), crate::node::OpenError> {
-        todo!()
+    ///
+    /// # Errors
+    /// When a shard of this or another core does not open.
+    pub async fn open(&self) -> std::result::Result<(), OpenError> {
+        let opened = self.open_shards().await;
+        let good = opened.is_ok();
+        let all = self.pass(Phase::Open, good).await;
+        opened?;
+        if !all {
+            return Err(OpenError::Elsewhere);
+        }
+        let owner = self.state.layout.core_of(SYSTEM_SHARD);
+        let buckets =
+            self.state.call(owner, |core| async move { core.shard(SYSTEM_SHARD).all_buckets() }).await;
+        let mut known = self.state.buckets.borrow_mut();
+        buckets.into_iter().for_each(|bucket| known.add(bucket));
+        Ok(())
     }
-    /// Refuses new writes, waits for running ones, checkpoints this core's shards.
+
+    async fn open_shards(&self) -> std::result::Result<(), OpenError> {
+        let state = &self.state;
+        let keepers: Vec<_> =
+            state.keepers.borrow().iter().map(|(drive, keeper)| (*drive, keeper.clone())).collect();
+        for (drive, keeper) in keepers {
+            let begun = keeper.begin_epoch(state.layout.epoch).await;
+            begun.map_err(|error| {
+                keeper.give_up();
+                OpenError::Device { drive, error }
+            })?;
+        }
+        let shards: Vec<u16> = state.layout.shards_of_core(state.index).collect();
+        let openings = shards.into_iter().map(|shard| Shard::open(state, shard));
+        futures_util::future::join_all(openings)
+            .await
+            .into_iter()
+            .collect::<std::result::Result<(), OpenError>>()
+    }
+
+    async fn pass(&self, phase: Phase, good: bool) -> bool {
+        let cores = self.state.layout.cores;
+        self.state.call(0, move |core| async move { core.gate.arrive(phase, good, cores).await }).await
+    }
+
+    /// Refuses new writes, waits until every core is quiet, checkpoints this core's shards. Resolves when all cores are
+    /// done; the driver must run until then.
+    ///
+    /// # Errors
+    /// When a checkpoint fails: nothing is lost, the next start replays the log.
     pub async fn close(&self) -> Result<()> {
-        todo!()
+        self.state.closing.set(true);
+        self.pass(Phase::Quiet, true).await;
+        let mut outcome = Ok(());
+        for shard in self.state.own_shards() {
+            let done = match shard.barrier().await {
+                Ok(()) => shard.checkpoint().await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = done {
+                tracing::warn!(
+                    shard = shard.id,
+                    error,
+                    "no checkpoint at the end; the next start reads the log instead"
+                );
+                outcome = Err(EngineError::WritesStopped { shard: shard.id });
+            }
+            shard.log.stopped.set(true);
+            shard.log.work.raise();
+        }
+        self.pass(Phase::Closed, outcome.is_ok()).await;
+        outcome
     }
+
+    /// Which core this is.
+    pub fn index(&self) -> usize {
+        self.state.index
+    }
+
+    /// Cores of the node.
+    pub fn cores(&self) -> usize {
+        self.state.layout.cores
+    }
+
+    /// What this core has done.
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for shard in self.state.own_shards() {
+            let log = shard.log.counters.get();
+            sum.batches += log.batches;
+            sum.records += log.records;
+            sum.log_bytes += log.bytes;
+            sum.synchronous_writes += log.synchronous_writes;
+        }
+        sum.flushes = self.state.drives.iter().map(|drive| drive.flush.flushes()).sum();
+        sum
+    }
+
+    /// Where the node's space is.
+    ///
+    /// # Errors
+    /// None today.
     pub async fn space(&self) -> Result<SpaceReport> {
-        todo!()
+        let layout = self.state.layout.clone();
+        let mut report = SpaceReport::default();
+        for drive in 0..layout.drives() {
+            let geometry = layout.geometry_of(drive);
+            report.physical_bytes += u64::from(geometry.extents) * u64::from(geometry.extent_bytes);
+            let keeper = layout.keeper_core(drive);
+            let (free, held) =
+                self.state.call(keeper, move |core| async move { core.keeper(drive).free() }).await;
+            report.free_bytes += u64::from(free - held) * u64::from(geometry.extent_bytes);
+            report.reserved_bytes += u64::from(held) * u64::from(geometry.extent_bytes);
+        }
+        for shard in 0..layout.shards {
+            let space = self
+                .state
+                .call(layout.core_of(shard), move |core| async move { core.shard(shard).space() })
+                .await;
+            report.live_bytes += space.live_bytes;
+            report.dead_bytes += space.dead_bytes;
+            report.reserved_bytes += space.reserved_bytes;
+            report.free_bytes += space.free_bytes;
+            report.objects += space.objects;
+            report.index_bytes += space.index_bytes;
+        }
+        Ok(report)
     }
 
     /// From this core's copy; no message.
-    pub fn bucket(&self, _name: &str) -> Option<Rc<Bucket>> {
-        todo!()
+    pub fn bucket(&self, name: &str) -> Option<Rc<Bucket>> {
+        self.state.buckets.borrow().get(name)
     }
+
     /// By name, ascending.
     pub fn buckets(&self) -> Vec<Rc<Bucket>> {
-        todo!()
-    }
-    pub async fn create_bucket(&self, _name: &str, _owner: &str, _attributes: Attributes) -> Result<BucketCreated> {
-        todo!()
-    }
-    /// Uploads in progress go with it; objects do not: [`EngineError::BucketNotEmpty`](crate::EngineError).
-    pub async fn delete_bucket(&self, _bucket: BucketId) -> Result<()> {
-        todo!()
+        self.state.buckets.borrow().all()
     }
 
-    pub async fn head(&self, _bucket: BucketId, _key: &[u8]) -> Result<Option<ObjectInfo>> {
-        todo!()
-    }
-    pub async fn get(&self, _bucket: BucketId, _key: &[u8]) -> Result<Option<ObjectReader>> {
-        todo!()
-    }
-    /// `length` is the exact size of the body to come.
-    pub async fn put(&self, _bucket: BucketId, _key: &[u8], _length: u64) -> Result<ObjectWriter> {
-        todo!()
-    }
-    pub async fn delete(&self, _bucket: BucketId, _key: &[u8], _condition: WriteCondition) -> Result<Deleted> {
-        todo!()
-    }
-    pub async fn list(&self, _bucket: BucketId, _query: &ListQuery) -> Result<ListPage> {
-        todo!()
+    /// Makes a bucket; resolves when it is durable and every core knows it.
+    ///
+    /// # Errors
+    /// When the space or the device say no.
+    pub async fn create_bucket(
+        &self,
+        name: &str,
+        owner: &str,
+        attributes: Attributes,
+    ) -> Result<BucketCreated> {
+        self.refuse_if_closing()?;
+        let (name, owner) = (name.to_owned(), owner.to_owned());
+        self.on_system(move |core| async move {
+            let system = core.shard(SYSTEM_SHARD);
+            let _guard = core.bucket_locks.lock(BUCKET_LOCK).await;
+            let created = system.create_bucket(&name, &owner, attributes).await?;
+            if let BucketCreated::New(bucket) = &created {
+                let bucket = bucket.clone();
+                core.on_every_core(move |core| core.buckets.borrow_mut().add(bucket.clone())).await;
+            }
+            Ok(created)
+        })
+        .await
     }
 
-    pub async fn create_upload(&self, _bucket: BucketId, _key: &[u8], _attributes: Attributes) -> Result<UploadId> {
-        todo!()
+    /// Removes an empty bucket; uploads in progress go with it.
+    ///
+    /// # Errors
+    /// [`EngineError::BucketNotEmpty`] when it has objects, [`EngineError::NoSuchBucket`].
+    pub async fn delete_bucket(&self, bucket: BucketId) -> Result<()> {
+        self.refuse_if_closing()?;
+        self.on_system(move |core| async move {
+            let _guard = core.bucket_locks.lock(BUCKET_LOCK).await;
+            core.check_bucket(bucket)?;
+            // 1. Nothing new gets in; 2. what was let in is applied; 3. look; 4. remove, or let in again.
+            core.on_every_core(move |core| core.buckets.borrow_mut().set_leaving(bucket, true)).await;
+            let removed = match core.empty_bucket(bucket).await {
+                Ok(()) => core.shard(SYSTEM_SHARD).remove_bucket(bucket).await,
+                Err(error) => Err(error),
+            };
+            let gone = removed.is_ok();
+            core.on_every_core(move |core| {
+                let mut buckets = core.buckets.borrow_mut();
+                if gone { buckets.remove(bucket) } else { buckets.set_leaving(bucket, false) }
+            })
+            .await;
+            removed
+        })
+        .await
     }
-    /// With all its parts.
-    pub async fn upload(&self, _bucket: BucketId, _key: &[u8], _upload: UploadId) -> Result<UploadInfo> {
-        todo!()
+
+    /// Spawned on the system shard's core: a caller that goes away does not leave a change half told.
+    async fn on_system<R, F, W>(&self, work: F) -> R
+    where
+        R: Send + 'static,
+        W: Future<Output = R> + 'static,
+        F: FnOnce(Rc<CoreState>) -> W + Send + 'static,
+    {
+        self.state.call_or(self.state.layout.core_of(SYSTEM_SHARD), work, |_| ()).await
     }
+
+    /// All that is known of an object.
+    ///
+    /// # Errors
+    /// When its record is damaged or can not be read.
+    pub async fn head(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectInfo>> {
+        Ok(self.get(bucket, key).await?.map(|reader| reader.info().clone()))
+    }
+
+    /// Opens an object for reading.
+    ///
+    /// # Errors
+    /// When its record is damaged or can not be read.
+    pub async fn get(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectReader>> {
+        self.state.check_bucket(bucket)?;
+        ObjectReader::open(&self.state, bucket, key).await
+    }
+
+    /// Begins a body of exactly `length` bytes.
+    ///
+    /// # Errors
+    /// When bucket or key are not acceptable, or the node is going down.
+    pub async fn put(&self, bucket: BucketId, key: &[u8], length: u64) -> Result<ObjectWriter> {
+        self.admit(bucket, key)?;
+        Ok(ObjectWriter::new(&self.state, bucket, key, Target::Object, length))
+    }
+
+    /// Removes an object.
+    ///
+    /// # Errors
+    /// When the condition or the device say no.
+    pub async fn delete(&self, bucket: BucketId, key: &[u8], condition: WriteCondition) -> Result<Deleted> {
+        self.admit(bucket, key)?;
+        let bytes = key.to_vec();
+        self.on_owner(bucket, key, move |shard| async move { shard.delete(bucket, bytes, condition).await })
+            .await
+    }
+
+    /// A page of a bucket's listing, over all shards, in UTF-8 byte order.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchBucket`].
+    pub async fn list(&self, bucket: BucketId, query: &ListQuery) -> Result<ListPage> {
+        self.state.check_bucket(bucket)?;
+        let shards = usize::from(self.state.layout.shards);
+        let mut merge = ListMerge::new(shards, &query.after, query.max_items);
+        loop {
+            let requests: Vec<_> = std::iter::from_fn(|| merge.next_request()).collect();
+            if requests.is_empty() {
+                return Ok(merge.finish());
+            }
+            let calls = requests.into_iter().map(|request| async move {
+                let shard = request.shard as u16;
+                let query = ListQuery { after: request.after, ..query.clone() };
+                let work = move |core: Rc<CoreState>| async move {
+                    core.shard(shard).list(bucket, &query, request.max)
+                };
+                (request.shard, self.state.call(self.state.layout.core_of(shard), work).await)
+            });
+            for (shard, page) in futures_util::future::join_all(calls).await {
+                merge.offer(shard, page);
+            }
+        }
+    }
+
+    /// Begins a multipart upload.
+    ///
+    /// # Errors
+    /// As for a put.
+    pub async fn create_upload(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        attributes: Attributes,
+    ) -> Result<UploadId> {
+        self.admit(bucket, key)?;
+        check_attributes(&attributes)?;
+        let bytes = key.to_vec();
+        self.on_owner(bucket, key, move |shard| async move {
+            shard.create_upload(bucket, bytes, attributes).await
+        })
+        .await
+    }
+
+    /// An upload with all its parts.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchUpload`].
+    pub async fn upload(&self, bucket: BucketId, key: &[u8], upload: UploadId) -> Result<UploadInfo> {
+        self.state.check_bucket(bucket)?;
+        let bytes = key.to_vec();
+        self.on_owner(bucket, key, move |shard| async move { shard.upload(bucket, &bytes, upload) }).await
+    }
+
+    /// Begins a part of exactly `length` bytes.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchUpload`], or as for a put.
     pub async fn put_part(
         &self,
-        _bucket: BucketId,
-        _key: &[u8],
-        _upload: UploadId,
-        _number: u16,
-        _length: u64,
+        bucket: BucketId,
+        key: &[u8],
+        upload: UploadId,
+        number: u16,
+        length: u64,
     ) -> Result<ObjectWriter> {
-        todo!()
+        self.admit(bucket, key)?;
+        // Refused before the body comes, not after.
+        self.upload(bucket, key, upload).await?;
+        Ok(ObjectWriter::new(&self.state, bucket, key, Target::Part { upload, number }, length))
     }
-    /// `parts`: number and ETag of each, ascending; they must match what is stored. No data is copied.
+
+    /// Makes the parts the object of the key; no data is copied. `parts`: number and ETag of each, ascending.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchUpload`], [`EngineError::InvalidPart`], or as for a put.
     pub async fn complete_upload(
         &self,
-        _bucket: BucketId,
-        _key: &[u8],
-        _upload: UploadId,
-        _parts: Vec<(u16, Etag)>,
-        _meta: ObjectMeta,
-        _condition: WriteCondition,
+        bucket: BucketId,
+        key: &[u8],
+        upload: UploadId,
+        parts: Vec<(u16, Etag)>,
+        meta: ObjectMeta,
+        condition: WriteCondition,
     ) -> Result<ObjectInfo> {
-        todo!()
+        self.admit(bucket, key)?;
+        check_attributes(&meta.attributes)?;
+        let commit = CompleteCommit { bucket, key: key.to_vec(), upload, parts, meta, condition };
+        self.on_owner(bucket, key, move |shard| async move { shard.complete_upload(commit).await }).await
     }
-    pub async fn abort_upload(&self, _bucket: BucketId, _key: &[u8], _upload: UploadId) -> Result<()> {
-        todo!()
+
+    /// Ends an upload; its parts are freed.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchUpload`].
+    pub async fn abort_upload(&self, bucket: BucketId, key: &[u8], upload: UploadId) -> Result<()> {
+        self.admit(bucket, key)?;
+        let bytes = key.to_vec();
+        self.on_owner(
+            bucket,
+            key,
+            move |shard| async move { shard.abort_upload(bucket, bytes, upload).await },
+        )
+        .await
     }
-    pub async fn list_uploads(&self, _bucket: BucketId, _query: &UploadQuery) -> Result<UploadPage> {
-        todo!()
+
+    /// A page of a bucket's uploads, by key, then by id.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchBucket`].
+    pub async fn list_uploads(&self, bucket: BucketId, query: &UploadQuery) -> Result<UploadPage> {
+        self.state.check_bucket(bucket)?;
+        let calls = (0..self.state.layout.shards).map(|shard| {
+            let query = query.clone();
+            let work =
+                move |core: Rc<CoreState>| async move { core.shard(shard).list_uploads(bucket, &query) };
+            self.state.call(self.state.layout.core_of(shard), work)
+        });
+        let pages = futures_util::future::join_all(calls).await;
+        Ok(merge_uploads(pages, query.max_items))
+    }
+
+    async fn on_owner<R, F, W>(&self, bucket: BucketId, key: &[u8], work: F) -> R
+    where
+        R: Send + 'static,
+        W: Future<Output = R> + 'static,
+        F: FnOnce(Rc<Shard>) -> W + Send + 'static,
+    {
+        let layout = &self.state.layout;
+        let shard = layout.shard_of(layout.geometry_of(0).hash(bucket, key));
+        let work = move |core: Rc<CoreState>| work(core.shard(shard));
+        self.state.call(layout.core_of(shard), work).await
+    }
+
+    fn refuse_if_closing(&self) -> Result<()> {
+        if self.state.closing.get() { Err(EngineError::ShuttingDown) } else { Ok(()) }
+    }
+
+    fn admit(&self, bucket: BucketId, key: &[u8]) -> Result<()> {
+        self.refuse_if_closing()?;
+        self.state.check_bucket(bucket)?;
+        if key.len() > KEY_BYTES_MAX {
+            return Err(EngineError::KeyTooLong { length: key.len(), limit: KEY_BYTES_MAX });
+        }
+        Ok(())
+    }
+}
+
+/// # Errors
+/// [`EngineError::AttributesTooLarge`].
+pub(super) fn check_attributes(attributes: &Attributes) -> Result<()> {
+    let length = attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if length > ATTRIBUTES_BYTES_MAX {
+        return Err(EngineError::AttributesTooLarge { length, limit: ATTRIBUTES_BYTES_MAX });
+    }
+    Ok(())
+}
+
+/// Shards' pages, each in order, into one.
+fn merge_uploads(pages: Vec<UploadPage>, max_items: usize) -> UploadPage {
+    let mut merged = UploadPage { truncated: pages.iter().any(|page| page.truncated), items: Vec::new() };
+    // Each shard gave its first `max_items`: the first `max_items` of all are among them.
+    let mut items: Vec<UploadItem> = pages.into_iter().flat_map(|page| page.items).collect();
+    items.sort_by(|left, right| order_of(left).cmp(&order_of(right)));
+    items.dedup_by(|left, right| matches!(left, UploadItem::CommonPrefix(_)) && left == right);
+    merged.truncated |= items.len() > max_items;
+    items.truncate(max_items);
+    merged.items = items;
+    merged
+}
+
+fn order_of(item: &UploadItem) -> (&[u8], u128) {
+    match item {
+        UploadItem::Upload(upload) => (&upload.key, upload.id.0),
+        UploadItem::CommonPrefix(prefix) => (prefix, 0),
     }
 }

@@ -1,20 +1,47 @@
-//! SKELETON: making and looking at a drive.
-use std::path::Path;
+//! Making drives, and looking at one.
+//!
+//! Invariant: a drive becomes Ringbolt's last of all, when its superblock is written; until then a failed format
+//! leaves something that no server opens.
 
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use zerocopy::FromZeros;
+
+use crate::device::file::{DriveError, OpenDrive, allocate_file, recognise};
+use crate::format::slice::{SLICE_BYTES, UNIT_BYTES, UNITS_PER_SLOT};
+use crate::format::superblock::{
+    COPIES, COPY_STRIDE, MAGIC, ROOT_LOG, ROOTS, ShardRootOnDisk, SuperblockOnDisk,
+};
+use crate::format::{BLOCK_BYTES, FORMAT_VERSION, FormatDamage, Le16, Le32, Le64};
+use crate::ring::arena::CHUNK_BYTES;
+
+/// Byte offset of extent 0.
+const EXTENTS_START: u64 = 1 << 20;
+const INLINE_BYTES_MAX: u32 = 64 << 10;
+const SLOT_BYTES: u64 = UNIT_BYTES as u64 * UNITS_PER_SLOT as u64;
+/// Aim for this many extents on a drive, within the limits of 1 and 16 slots each.
+const EXTENTS_WANTED: u64 = 512;
+/// Each shard needs room for a log, two checkpoints, data of two kinds and what is held back.
+const EXTENTS_PER_SHARD: u64 = 12;
+
+/// How a drive is made.
 #[derive(Clone, Debug, Default)]
 pub struct FormatOptions {
-    /// Size of a file to make; ignored for a block device (its own size counts). None: keep an existing file's size.
+    /// Size of a file to make; a block device's own size counts. None: keep an existing file's size.
     pub size_bytes: Option<u64>,
-    /// 0: two per core of this machine.
+    /// Shards of the whole node; 0: two per core of this machine, or fewer on a small drive.
     pub shards: u16,
     /// Overwrite what is there.
     pub force: bool,
-    /// Random; identities come from it.
+    /// Random: identities and the hash key come from it.
     pub seed: [u64; 4],
 }
 
+/// What was made.
 #[derive(Clone, Debug)]
 pub struct FormatReport {
+    pub path: PathBuf,
     pub size_bytes: u64,
     pub extent_bytes: u64,
     pub extents: u32,
@@ -22,28 +49,222 @@ pub struct FormatReport {
     pub drive_uuid: String,
 }
 
+/// Why a drive was not made, or can not be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
-    #[error("{0}")]
-    Placeholder(String),
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    #[error("{path} already holds {what}; formatting destroys it: choose another drive, or pass --force")]
+    InUse { path: PathBuf, what: &'static str },
+    #[error("{path} does not exist: give the size of the drive file to make, for example --size 8GiB")]
+    NoSize { path: PathBuf },
+    #[error(
+        "a drive of {size_bytes} bytes has room for {most} shards, {shards} were asked; give fewer --shards or a larger --size"
+    )]
+    TooManyShards { size_bytes: u64, shards: u16, most: u64 },
+    #[error("{path} is not a Ringbolt drive; make one with `ringbolt format --drive {path}`")]
+    NotRingbolt { path: PathBuf },
+    #[error(
+        "{path} has format version {version}, this program knows up to {FORMAT_VERSION}: use a newer ringbolt"
+    )]
+    Newer { path: PathBuf, version: u32 },
+    #[error(
+        "{path}: no two copies of the superblock agree ({damage}); the drive is damaged, run `ringbolt check --drive {path}`"
+    )]
+    Damaged { path: PathBuf, damage: FormatDamage },
+    #[error("{path} is given twice")]
+    Twice { path: PathBuf },
 }
 
-/// Superblock, shards, extents and space of one drive, read only; for `ringbolt inspect`.
-#[derive(Clone, Debug)]
-pub struct InspectReport {
-    /// Serialisable by the caller: sections of (name, value) lines.
-    pub sections: Vec<(String, Vec<(String, String)>)>,
-}
-
-/// Makes a drive. For several drives of one node call with the whole list: they form a set.
+/// Makes the drives of one node; several form a set. `progress` gets bytes done and bytes in all of each drive.
+///
+/// # Errors
+/// A [`FormatError`] that says what to do; drives made before it stay made.
 pub fn format_drive(
-    _paths: &[&Path],
-    _options: &FormatOptions,
-    _progress: &mut dyn FnMut(u64, u64),
+    paths: &[&Path],
+    options: &FormatOptions,
+    progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Vec<FormatReport>, FormatError> {
-    todo!()
+    for (at, path) in paths.iter().enumerate() {
+        if paths[..at].contains(path) {
+            return Err(FormatError::Twice { path: path.to_path_buf() });
+        }
+    }
+    let drives = paths.iter().map(|path| prepare(path, options)).collect::<Result<Vec<_>, _>>()?;
+    let smallest = drives.iter().map(|drive| drive.size_bytes).min().unwrap_or(0);
+    let shards = choose_shards(options.shards, smallest, drives.len() as u64)?;
+    let mut reports = Vec::new();
+    for (index, drive) in drives.iter().enumerate() {
+        let superblock = superblock(drive, index as u16, drives.len() as u16, shards, options);
+        if drive.is_block_device {
+            // Old batches and headers on it carry another drive's identity; only the head must be clean.
+            drive.zero(0, EXTENTS_START, progress)?;
+        } else {
+            drive.zero(0, drive.size_bytes / CHUNK_BYTES as u64 * CHUNK_BYTES as u64, progress)?;
+        }
+        drive.flush()?;
+        for copy in 0..COPIES as u64 {
+            drive.write(copy * COPY_STRIDE, superblock.bytes())?;
+        }
+        drive.flush()?;
+        reports.push(report(&drive.path, &superblock));
+    }
+    Ok(reports)
 }
 
-pub fn inspect_drive(_path: &Path) -> Result<InspectReport, FormatError> {
-    todo!()
+/// Opens the drive, made to size if it is a file, and refuses what is in use.
+fn prepare(path: &Path, options: &FormatOptions) -> Result<OpenDrive, FormatError> {
+    let existing = std::fs::metadata(path).ok();
+    let is_file = existing.as_ref().is_none_or(std::fs::Metadata::is_file);
+    if let Some(metadata) = &existing
+        && (!is_file || metadata.len() > 0)
+    {
+        let drive = OpenDrive::open(path)?;
+        let head = drive.read(0, (drive.size_bytes.min(CHUNK_BYTES as u64) as usize) & !(BLOCK_BYTES - 1))?;
+        if let Some(what) = recognise(&head).filter(|_| !options.force) {
+            return Err(FormatError::InUse { path: path.to_owned(), what });
+        }
+    }
+    if is_file {
+        let present = existing.map(|metadata| metadata.len()).filter(|&length| length > 0);
+        let size = options.size_bytes.or(present).ok_or(FormatError::NoSize { path: path.to_owned() })?;
+        let size = size & !(BLOCK_BYTES as u64 - 1);
+        check_size(path, size)?;
+        allocate_file(path, size)?;
+    }
+    let drive = OpenDrive::open(path)?;
+    check_size(path, drive.size_bytes)?;
+    Ok(drive)
+}
+
+fn check_size(path: &Path, size_bytes: u64) -> Result<(), DriveError> {
+    let least_bytes = EXTENTS_START + EXTENTS_PER_SHARD * SLOT_BYTES;
+    if size_bytes >= least_bytes {
+        return Ok(());
+    }
+    Err(DriveError::TooSmall { path: path.to_owned(), size_bytes, least_bytes })
+}
+
+/// Extent size: whole slots, about 512 extents a drive.
+fn extent_bytes(size_bytes: u64) -> u64 {
+    SLOT_BYTES * (size_bytes / EXTENTS_WANTED / SLOT_BYTES).clamp(1, 16)
+}
+
+fn choose_shards(asked: u16, size_bytes: u64, drives: u64) -> Result<u16, FormatError> {
+    let extents = (size_bytes - EXTENTS_START) / extent_bytes(size_bytes);
+    let most = (extents / EXTENTS_PER_SHARD).min(ROOTS as u64) * drives;
+    if asked == 0 {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        // Every drive has at least one shard.
+        return Ok((2 * cores).max(drives).min(most).max(1) as u16);
+    }
+    if u64::from(asked) > most {
+        return Err(FormatError::TooManyShards { size_bytes, shards: asked, most });
+    }
+    Ok(asked)
+}
+
+fn superblock(
+    drive: &OpenDrive,
+    index: u16,
+    drives: u16,
+    shards: u16,
+    options: &FormatOptions,
+) -> SuperblockOnDisk {
+    let extent = extent_bytes(drive.size_bytes);
+    // SplitMix64 (Steele, Lea, Flood, 2014) spreads the seed over the identities.
+    let mut state = options.seed[0];
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    };
+    let mut identity = |salt: u64| {
+        let mut uuid = [0; 16];
+        uuid[..8].copy_from_slice(&(next() ^ salt).to_le_bytes());
+        uuid[8..].copy_from_slice(&next().to_le_bytes());
+        // Version 4, variant 1 (RFC 9562).
+        uuid[6] = uuid[6] & 0x0f | 0x40;
+        uuid[8] = uuid[8] & 0x3f | 0x80;
+        uuid
+    };
+    let (node, set) = (identity(options.seed[1]), identity(options.seed[2]));
+    let drive_uuid = identity(options.seed[3].wrapping_add(u64::from(index)));
+    let mut block = SuperblockOnDisk::new_zeroed();
+    block.magic = MAGIC;
+    block.format_version = Le32::new(FORMAT_VERSION);
+    block.sequence = Le64::new(1);
+    (block.node_uuid, block.set_uuid, block.drive_uuid) = (node, set, drive_uuid);
+    block.hash_key = [Le64::new(options.seed[1]), Le64::new(options.seed[2])];
+    let now =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
+    block.created_ms = Le64::new(now);
+    block.size_bytes = Le64::new(drive.size_bytes);
+    block.extent_bytes = Le64::new(extent);
+    block.extents_start = Le64::new(EXTENTS_START);
+    let extents =
+        ((drive.size_bytes - EXTENTS_START) / extent).min(u64::from(crate::shard::entry::EXTENTS_MAX));
+    block.extents = Le32::new(extents as u32);
+    block.inline_bytes_max = Le32::new(INLINE_BYTES_MAX);
+    block.slice_bytes = Le32::new(SLICE_BYTES as u32);
+    block.unit_bytes = Le32::new(UNIT_BYTES as u32);
+    (block.drive_index, block.drives, block.shards) =
+        (Le16::new(index), Le16::new(drives), Le16::new(shards));
+    let own = (0..shards).filter(|shard| shard % drives == index);
+    for (slot, (extent, shard)) in block.roots.iter_mut().zip(own.enumerate()) {
+        *slot = ShardRootOnDisk {
+            shard: Le16::new(shard),
+            kind: Le16::new(ROOT_LOG),
+            extent: Le32::new(extent as u32),
+            sequence: Le64::new(1),
+            ..ShardRootOnDisk::default()
+        };
+    }
+    block.seal();
+    block
+}
+
+fn report(path: &Path, block: &SuperblockOnDisk) -> FormatReport {
+    FormatReport {
+        path: path.to_owned(),
+        size_bytes: block.size_bytes.get(),
+        extent_bytes: block.extent_bytes.get(),
+        extents: block.extents.get(),
+        shards: block.shards.get(),
+        drive_uuid: uuid_text(&block.drive_uuid),
+    }
+}
+
+/// A UUID as people write it.
+pub fn uuid_text(uuid: &[u8; 16]) -> String {
+    let hex: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// Reads the superblock that counts.
+///
+/// # Errors
+/// When this is no drive of ours, a newer one, or a damaged one.
+pub fn read_superblock(drive: &OpenDrive) -> Result<SuperblockOnDisk, FormatError> {
+    let path = drive.path.clone();
+    if drive.size_bytes < COPIES as u64 * COPY_STRIDE {
+        return Err(FormatError::NotRingbolt { path });
+    }
+    let copies = (0..COPIES as u64)
+        .map(|copy| drive.read(copy * COPY_STRIDE, BLOCK_BYTES))
+        .collect::<Result<Vec<_>, _>>()?;
+    let copies: Vec<&[u8]> = copies.iter().map(Vec::as_slice).collect();
+    let block = SuperblockOnDisk::choose(&copies).map_err(|damage| match damage {
+        FormatDamage::Magic => FormatError::NotRingbolt { path: path.clone() },
+        FormatDamage::Version(version) => FormatError::Newer { path: path.clone(), version },
+        damage => FormatError::Damaged { path: path.clone(), damage },
+    })?;
+    if block.size_bytes.get() > drive.size_bytes {
+        return Err(FormatError::Damaged {
+            path,
+            damage: FormatDamage::Field("size_bytes: the drive is shorter"),
+        });
+    }
+    Ok(block)
 }

@@ -1,11 +1,23 @@
 //! A node: its drives, its cores, and the door through which a thread works with both.
+//!
+//! Invariant: the core with the connection moves the data ([`ObjectReader`], [`ObjectWriter`] read and write on their
+//! own ring); the owner core decides (lookups, reservations and commits go to it as messages).
 
+mod buckets;
 mod core;
+mod driver;
 mod format;
+mod gate;
+mod inspect;
 mod open;
-mod stream;
+mod read;
+pub(crate) mod state;
+mod write;
 
-pub use self::core::{Core, Driver, SpaceReport};
-pub use self::format::{FormatError, FormatOptions, FormatReport, InspectReport, format_drive, inspect_drive};
+pub use self::core::{Core, Counters, SpaceReport};
+pub use self::driver::Driver;
+pub use self::format::{FormatError, FormatOptions, FormatReport, format_drive};
+pub use self::inspect::{InspectReport, inspect_drive};
 pub use self::open::{CoreSeed, NodeOptions, NodePlan, OpenError};
-pub use self::stream::{Chunk, ObjectReader, ObjectWriter};
+pub use self::read::{Chunk, ObjectReader};
+pub use self::write::ObjectWriter;

@@ -1,9 +1,35 @@
-//! SKELETON: opening a set of drives.
-use crate::env::Environment;
-use crate::node::Core;
+//! Opening a set of drives, and starting a core.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 
+use super::core::Core;
+use super::driver::Driver;
+use super::format::{FormatError, read_superblock};
+use super::gate::Gate;
+use super::state::{BucketMap, CoreState, Drive, Layout, Message};
+use crate::device::Device;
+use crate::device::file::{DriveError, OpenDrive};
+use crate::device::flush::FlushGroup;
+use crate::device::uring::UringDevice;
+use crate::env::Environment;
+use crate::extent::keeper::Keeper;
+use crate::format::superblock::SuperblockOnDisk;
+use crate::ring::mailbox::{Mailbox, Notifier};
+use crate::ring::{Pool, Ring, RingError};
+use crate::shard::RecoverError;
+use crate::sync::calls::Calls;
+use crate::sync::locks::KeyLocks;
+
+/// Messages on their way from one core to another before they overflow.
+const MAILBOX_CAPACITY: usize = 4096;
+
+/// How a node is opened.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
     pub drives: Vec<PathBuf>,
@@ -12,36 +38,182 @@ pub struct NodeOptions {
     pub arena_bytes_per_core: usize,
     /// Cap on the index of the whole node, bytes.
     pub index_bytes_max: usize,
-    /// Register buffers and files with the ring (needs memlock).
+    /// Register buffers with the ring (needs memlock).
     pub register_buffers: bool,
 }
 
-/// Each variant says what is wrong and what to do.
+/// Why a node does not open. Each says what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("{0}")]
-    Placeholder(String),
+    #[error("no drive was given; make one with `ringbolt format --drive PATH --size 8GiB`")]
+    NoDrives,
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    #[error(
+        "{path} belongs to another set of drives than {first}; give the drives that were formatted together"
+    )]
+    OtherSet { path: PathBuf, first: PathBuf },
+    #[error(
+        "the set has {expected} drives, {given} were given; missing: number {missing:?} (from 0, in the order of the format)"
+    )]
+    Missing { expected: u16, given: usize, missing: Vec<u16> },
+    #[error("{path} is given twice")]
+    Twice { path: PathBuf },
+    #[error("shard {shard} does not open: {error}")]
+    Recover { shard: u16, error: RecoverError },
+    #[error("drive {drive}: two shards own extent {extent}; run `ringbolt check`")]
+    Conflict { drive: u16, extent: u32 },
+    #[error("another shard of the node did not open; its own message says why")]
+    Elsewhere,
+    #[error("drive {drive}: {error}")]
+    Device { drive: u16, error: crate::device::DeviceError },
 }
 
-/// Drives locked, superblocks read, shards spread over cores.
+/// Opens nodes.
 pub struct NodePlan;
 
 impl NodePlan {
-    /// Blocking; called once, before the core threads start.
-    pub fn open(_options: NodeOptions) -> Result<Vec<CoreSeed>, OpenError> {
-        todo!()
+    /// Locks the drives, reads their superblocks, spreads the shards. Blocking; call before the core threads start.
+    ///
+    /// # Errors
+    /// An [`OpenError`] that says what to do.
+    pub fn open(options: NodeOptions) -> Result<Vec<CoreSeed>, OpenError> {
+        let mut drives = options
+            .drives
+            .iter()
+            .map(|path| {
+                let drive = OpenDrive::open(path)?;
+                let superblock = read_superblock(&drive)?;
+                Ok((drive, superblock))
+            })
+            .collect::<Result<Vec<_>, OpenError>>()?;
+        check_set(&drives)?;
+        drives.sort_by_key(|(_, superblock)| superblock.drive_index.get());
+        let epoch = drives.iter().map(|(_, superblock)| superblock.epoch.get()).max().unwrap_or(0) + 1;
+        let (drives, superblocks): (Vec<_>, Vec<_>) = drives.into_iter().unzip();
+        let layout = Arc::new(Layout::new(options.cores, superblocks, epoch, options.index_bytes_max));
+        let drives = Arc::new(drives);
+        let peers: Arc<Vec<AtomicI32>> = Arc::new((0..options.cores).map(|_| AtomicI32::new(-1)).collect());
+        let mesh = Mailbox::mesh(options.cores, MAILBOX_CAPACITY);
+        let seeds = mesh.into_iter().enumerate().map(|(index, mailbox)| CoreSeed {
+            index,
+            layout: layout.clone(),
+            drives: drives.clone(),
+            peers: peers.clone(),
+            mailbox,
+            arena_bytes: options.arena_bytes_per_core,
+            register_buffers: options.register_buffers,
+        });
+        Ok(seeds.collect())
     }
 }
 
-/// What one core's thread needs to start; `Send`.
-pub struct CoreSeed;
+fn check_set(drives: &[(OpenDrive, SuperblockOnDisk)]) -> Result<(), OpenError> {
+    let Some((first, block)) = drives.first() else { return Err(OpenError::NoDrives) };
+    let mut seen = BTreeMap::new();
+    for (drive, other) in drives {
+        if other.set_uuid != block.set_uuid {
+            return Err(OpenError::OtherSet { path: drive.path.clone(), first: first.path.clone() });
+        }
+        if seen.insert(other.drive_index.get(), ()).is_some() {
+            return Err(OpenError::Twice { path: drive.path.clone() });
+        }
+    }
+    let missing: Vec<u16> = (0..block.drives.get()).filter(|index| !seen.contains_key(index)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(OpenError::Missing { expected: block.drives.get(), given: drives.len(), missing })
+}
+
+/// What one core's thread needs to start.
+pub struct CoreSeed {
+    index: usize,
+    layout: Arc<Layout>,
+    drives: Arc<Vec<OpenDrive>>,
+    peers: Arc<Vec<AtomicI32>>,
+    mailbox: Mailbox<Message>,
+    arena_bytes: usize,
+    register_buffers: bool,
+}
 
 impl CoreSeed {
     pub fn core_index(&self) -> usize {
-        todo!()
+        self.index
     }
-    /// On the core's own thread: makes its ring and buffers. No I/O yet; then await [`Core::open`].
-    pub fn start(self, _environment: Rc<dyn Environment>) -> Result<Core, OpenError> {
-        todo!()
+
+    /// On the core's own thread: makes its ring and buffers. Then await [`Core::open`].
+    ///
+    /// # Errors
+    /// When the machine refuses ring or memory.
+    pub fn start(self, environment: Rc<dyn Environment>) -> Result<Core, OpenError> {
+        let pool = Pool::new(self.arena_bytes).map_err(RingError::Arena)?;
+        let files: Vec<i32> = self.drives.iter().map(|drive| drive.file.as_raw_fd()).collect();
+        let ring = Ring::new(self.index, self.peers, &files, pool.clone(), self.register_buffers)?;
+        let device = |(at, drive): (usize, &OpenDrive)| {
+            Rc::new(UringDevice::new(ring.clone(), at as u32, drive.size_bytes, drive.needs_flush))
+                as Rc<dyn Device>
+        };
+        let devices = self.drives.iter().enumerate().map(device).collect();
+        let parts = CoreParts { environment, pool, devices, notifier: Rc::new(ring.clone()) };
+        let state = parts.assemble(self.index, self.layout, self.mailbox);
+        let weak = Rc::downgrade(&state);
+        ring.on_message(Rc::new(move || {
+            if let Some(state) = weak.upgrade() {
+                state.receive();
+            }
+        }));
+        // What was sent before this ring could be notified.
+        state.receive();
+        // The drives stay open, and locked, as long as any core lives.
+        Ok(Core::new(state, Some(Driver::new(ring)), Some(self.drives)))
+    }
+}
+
+/// The outside of a core: real, or simulated.
+pub struct CoreParts {
+    pub environment: Rc<dyn Environment>,
+    pub pool: Pool,
+    pub devices: Vec<Rc<dyn Device>>,
+    pub notifier: Rc<dyn Notifier>,
+}
+
+impl CoreParts {
+    /// A core without shards yet.
+    pub fn assemble(self, index: usize, layout: Arc<Layout>, mailbox: Mailbox<Message>) -> Rc<CoreState> {
+        let environment = self.environment;
+        let kept = (0..layout.drives()).filter(|drive| layout.keeper_core(*drive) == index).map(|drive| {
+            let shards = layout.shards_of_drive(drive).count() as u16;
+            let (device, superblock) =
+                (self.devices[usize::from(drive)].clone(), layout.superblocks[usize::from(drive)]);
+            (drive, Keeper::new(device, self.pool.clone(), superblock, shards))
+        });
+        let keepers = kept.collect();
+        let drives = self
+            .devices
+            .into_iter()
+            .map(|device| Drive { flush: FlushGroup::new(device.clone(), environment.clone()), device });
+        Rc::new(CoreState {
+            index,
+            layout,
+            drives: drives.collect(),
+            pool: self.pool,
+            mailbox,
+            notifier: self.notifier,
+            calls: Calls::default(),
+            shards: RefCell::default(),
+            keepers: RefCell::new(keepers),
+            gate: Gate::default(),
+            bucket_locks: KeyLocks::default(),
+            buckets: RefCell::new(BucketMap::default()),
+            closing: Cell::new(false),
+            retrying: Cell::new(false),
+            writers: Cell::new(0),
+            environment,
+        })
     }
 }

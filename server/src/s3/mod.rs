@@ -1,25 +1,134 @@
-//! Placeholder with the interface of the S3 room.
+//! The S3 operations over the engine's door.
+//!
+//! Invariants: a request arrives with its signature verified and stripped and its body plain; nothing in
+//! here looks at signatures but [`post`], whose signature is in the form. Only the owner of a bucket may
+//! touch it or what is in it. What is not built answers 501 NotImplemented, never a made-up success.
+
+mod access;
+mod acl;
+mod attributes;
+mod bucket;
+mod checksum;
+mod conditional;
+mod copy;
+mod delete;
+mod error;
+mod headers;
+mod list;
+mod multipart;
+mod naming;
+mod object;
+mod operations;
+mod parts;
+mod post;
+mod preamble;
+mod range;
+mod receive;
+mod send;
+mod uploads;
+mod versions;
 
 use crate::auth::Accounts;
+use preamble::Preamble;
+use ringbolt_engine::node::Core;
+use s3s::host::{MultiDomain, S3Host, VirtualHost};
+use s3s::service::S3ServiceBuilder;
+use s3s::{Body, S3Error, S3Result};
+use send_wrapper::SendWrapper;
 use std::sync::Arc;
 
+/// What the operations need to know of the configuration.
+#[derive(Clone, Debug)]
 pub struct S3Settings {
+    /// The region this node answers for; a bucket's LocationConstraint must name it.
     pub region: String,
+    /// Domains whose subdomains are bucket names (virtual-host style). Empty: path style only.
     pub virtual_host_domains: Vec<String>,
 }
 
-pub struct S3Service;
+/// What every operation works with. Lives on one core's thread.
+pub(crate) struct Server {
+    pub core: SendWrapper<Core>,
+    pub accounts: Arc<Accounts>,
+    pub settings: S3Settings,
+    /// None: path style only.
+    pub domains: Option<Domains>,
+}
 
-pub fn service(
-    _core: ringbolt_engine::node::Core,
-    _accounts: Arc<Accounts>,
-    _settings: S3Settings,
-) -> S3Service {
-    S3Service
+/// Domains of virtual-host addressing, shared by s3s and the upload forms that s3s never sees.
+#[derive(Clone)]
+pub(crate) struct Domains(Arc<MultiDomain>);
+
+impl S3Host for Domains {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        self.0.parse_host_header(host)
+    }
+}
+
+/// The S3 service of one core.
+#[derive(Clone)]
+pub struct S3Service {
+    inner: s3s::service::S3Service,
+    server: Arc<Server>,
+}
+
+/// Makes the service of the core that `core` lives on; it must be called on that core's thread.
+/// Domains that no host can have are logged, and virtual-host addressing is off.
+pub fn service(core: Core, accounts: Arc<Accounts>, settings: S3Settings) -> S3Service {
+    let domains = (!settings.virtual_host_domains.is_empty())
+        .then(|| MultiDomain::new(&settings.virtual_host_domains).map(|domains| Domains(Arc::new(domains))))
+        .transpose()
+        .unwrap_or_else(|error| {
+            tracing::error!(domains = ?settings.virtual_host_domains, %error, "virtual-host addressing is off");
+            None
+        });
+    let server = Arc::new(Server { core: SendWrapper::new(core), accounts, settings, domains });
+    let mut builder = S3ServiceBuilder::new(operations::Operations(server.clone()));
+    builder.set_validation(naming::BucketNames);
+    if let Some(domains) = server.domains.clone() {
+        builder.set_host(domains);
+    }
+    S3Service { inner: builder.build(), server }
 }
 
 impl S3Service {
-    pub async fn call(&self, _request: http::Request<s3s::Body>) -> http::Response<s3s::Body> {
-        http::Response::new(s3s::Body::empty())
+    /// Answers one request. Never fails: what goes wrong is the answer.
+    pub async fn call(&self, request: http::Request<Body>) -> http::Response<Body> {
+        let answered = self.answer(request).await;
+        let mut response = answered.unwrap_or_else(error_response);
+        if response.status() == http::StatusCode::NOT_MODIFIED {
+            *response.body_mut() = Body::empty();
+        }
+        // s3s knows 206 for GET only.
+        if response.status() == http::StatusCode::OK
+            && response.headers().contains_key(http::header::CONTENT_RANGE)
+        {
+            *response.status_mut() = http::StatusCode::PARTIAL_CONTENT;
+        }
+        response
     }
+
+    async fn answer(&self, mut request: http::Request<Body>) -> S3Result<http::Response<Body>> {
+        let preamble = Preamble::take(request.headers_mut());
+        if let Some(boundary) = post::boundary_of(&request) {
+            return post::post_object(&self.server, request, preamble, &boundary?).await;
+        }
+        let mut request = delete::verify_body(request, &preamble).await?;
+        request.extensions_mut().insert(preamble);
+        self.inner.call(request).await.map_err(|error| {
+            let error: s3s::StdError = error.into();
+            tracing::error!(%error, "an answer could not be written");
+            s3s::s3_error!(InternalError)
+        })
+    }
+}
+
+fn error_response(error: S3Error) -> http::Response<Body> {
+    let status = error.status_code().unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    error.to_http_response().unwrap_or_else(|error| {
+        tracing::error!(%error, "an error could not be written as XML");
+        let mut response = http::Response::new(Body::empty());
+        *response.status_mut() = status;
+        response
+    })
 }

@@ -1,0 +1,98 @@
+//! 4 KiB GET on one core: the bare stack, then unsigned and signed requests to the same server.
+
+use crate::{AnyError, BUCKET, Bench, expect_success, make_bucket, renderer, start};
+use bytes::Bytes;
+use ringbolt_benches::engine_load::{object_body, object_key};
+use ringbolt_benches::http::client::{LoadReport, run_load};
+use ringbolt_benches::http::process::Server;
+use ringbolt_benches::http::request::{Payload, Renderer, Request};
+use ringbolt_benches::stats::median_of;
+use ringbolt_benches::verdict::{at_least, at_most};
+
+const OBJECTS: u64 = 2000;
+const OBJECT_BYTES: usize = 4 << 10;
+
+pub fn run(bench: &mut Bench) -> Result<(), AnyError> {
+    println!("\nGET 4 KiB, {} connections", bench.options.connections);
+    let hyper = Server::start_hyper(bench.options.core)?;
+    let server = start(&bench.fresh("s3-get", "2GiB")?)?;
+    make_bucket(&server)?;
+    let renderer = renderer(&server);
+    let path = |number| format!("/{BUCKET}/{}", object_key(number));
+    let body = |number| object_body(number, OBJECT_BYTES);
+    let puts =
+        (0..OBJECTS).map(|number| renderer.put(&path(number), &body(number), Payload::UnsignedWithCrc32c));
+    expect_success(&server, puts.collect())?;
+    let bare = Renderer { address: hyper.address, ..renderer.clone() };
+    let (mut hypers, mut unsigned, mut signed) = (Vec::new(), Vec::new(), Vec::new());
+    for repeat in 1..=bench.options.repeats {
+        // Rendered for each turn: a signature is good for fifteen minutes.
+        let ask = |render: &dyn Fn(&str) -> Bytes| -> Vec<Request> {
+            let one =
+                |number| Request { bytes: render(&path(number)), expected_body: Some(body(number).into()) };
+            (0..OBJECTS).map(one).collect()
+        };
+        let any = vec![Request { bytes: bare.anonymous_get("/"), expected_body: None }];
+        hypers.push(print(repeat, "hyper", run_load(bench.load(&hyper, any))?));
+        if !bench.options.signed_only {
+            let requests = ask(&|path| renderer.anonymous_get(path));
+            unsigned.push(print(repeat, "unsigned", run_load(bench.load(&server, requests))?));
+        }
+        let requests = ask(&|path| renderer.signed("GET", path));
+        signed.push(print(repeat, "signed", run_load(bench.load(&server, requests))?));
+    }
+    judge(bench, &hypers, &unsigned, &signed);
+    server.stop()?;
+    Ok(())
+}
+
+/// The bare stack alone.
+pub fn bare(bench: &Bench) -> Result<(), AnyError> {
+    let hyper = Server::start_hyper(bench.options.core)?;
+    let request = Request { bytes: renderer(&hyper).anonymous_get("/"), expected_body: None };
+    for repeat in 1..=bench.options.repeats {
+        print(repeat, "hyper", run_load(bench.load(&hyper, vec![request.clone()]))?);
+    }
+    Ok(())
+}
+
+fn judge(bench: &mut Bench, hypers: &[LoadReport], unsigned: &[LoadReport], signed: &[LoadReport]) {
+    let rate = |runs: &[LoadReport]| median_of(runs, |run| run.requests_per_s);
+    let cpu = |runs: &[LoadReport]| median_of(runs, |run| run.server_cpu_us);
+    println!(
+        "medians: hyper {:.0}/s {:.1} us; unsigned {:.0}/s {:.1} us; signed {:.0}/s {:.1} us",
+        rate(hypers),
+        cpu(hypers),
+        rate(unsigned),
+        cpu(unsigned),
+        rate(signed),
+        cpu(signed)
+    );
+    if unsigned.is_empty() {
+        // Signed requests cost more, so reaching the target with them reaches it without.
+        bench.verdicts.judge(
+            "S3 signed GET 4 KiB, rate over bare hyper",
+            rate(signed) / rate(hypers),
+            "x",
+            at_least(0.5),
+        );
+        return;
+    }
+    let ratio = rate(unsigned) / rate(hypers);
+    bench.verdicts.judge("S3 unsigned GET 4 KiB, rate over bare hyper", ratio, "x", at_least(0.5));
+    let added = cpu(signed) - cpu(unsigned);
+    bench.verdicts.judge("SigV4, CPU added to a GET", added, "us", at_most(10.0));
+}
+
+fn print(repeat: usize, name: &str, report: LoadReport) -> LoadReport {
+    println!(
+        "{repeat}: {name:9} {:7.0}/s  server {:6.2} us CPU ({:3.0}% of its core)  client {:5.2} us  p50 {:.0} p99 {:.0} us",
+        report.requests_per_s,
+        report.server_cpu_us,
+        report.server_busy * 100.0,
+        report.client_cpu_us,
+        report.p50_us,
+        report.p99_us
+    );
+    report
+}

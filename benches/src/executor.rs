@@ -1,0 +1,415 @@
+//! A single-threaded executor that owns its thread and drives one core of the engine: the least there can be
+//! between a benchmark and the engine.
+//!
+//! Invariants: tasks and their wakers stay on the thread that made the executor (a wake from elsewhere panics,
+//! because it would be lost). A woken task is queued once until it runs. The thread blocks in the kernel only
+//! when no task is ready and no timer is due.
+
+use mio::unix::SourceFd;
+use ringbolt_engine::env::{Environment, LocalTask};
+use ringbolt_engine::node::Driver;
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Timers nearer than this are waited for exactly; farther ones may be late by one I/O while I/O is in flight.
+const EXACT_TIMER_US: u64 = 2_000;
+
+const MAIN_TASK: usize = usize::MAX;
+
+thread_local! {
+    static READY: RefCell<VecDeque<Arc<TaskWaker>>> = const { RefCell::new(VecDeque::new()) };
+}
+
+struct TaskWaker {
+    /// Slot in the task table, or `MAIN_TASK`.
+    slot: usize,
+    queued: AtomicBool,
+    home: ThreadId,
+}
+
+impl TaskWaker {
+    fn new(slot: usize) -> Arc<Self> {
+        Arc::new(Self { slot, queued: AtomicBool::new(false), home: thread::current().id() })
+    }
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        assert_eq!(
+            thread::current().id(),
+            self.home,
+            "a task of this executor was woken from another thread"
+        );
+        if !self.queued.swap(true, Ordering::Relaxed) {
+            READY.with_borrow_mut(|ready| ready.push_back(self));
+        }
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.clone().wake();
+    }
+}
+
+/// A spawned task. Its waker is what tells it from a later task in the same slot.
+struct Task {
+    future: LocalTask,
+    waker: Arc<TaskWaker>,
+}
+
+#[derive(Default)]
+struct TaskTable {
+    slots: Vec<Option<Task>>,
+    free: Vec<usize>,
+}
+
+/// The engine's world on this executor.
+pub struct BenchEnvironment {
+    started: Instant,
+    tasks: RefCell<TaskTable>,
+    timers: RefCell<BinaryHeap<Reverse<(u64, u64)>>>,
+    /// By timer number, ascending because numbers are.
+    timer_wakers: RefCell<std::collections::BTreeMap<u64, Waker>>,
+    next_timer: Cell<u64>,
+    random: RefCell<fastrand::Rng>,
+}
+
+impl BenchEnvironment {
+    fn now_us(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
+    }
+
+    fn wake_due_timers(&self) {
+        if self.timers.borrow().is_empty() {
+            return;
+        }
+        let now = self.now_us();
+        while let Some(number) = self.pop_timer_due_by(now) {
+            let waker = self.timer_wakers.borrow_mut().remove(&number);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    fn pop_timer_due_by(&self, now_us: u64) -> Option<u64> {
+        let mut timers = self.timers.borrow_mut();
+        match timers.peek() {
+            Some(Reverse((deadline, _))) if *deadline <= now_us => {
+                timers.pop().map(|Reverse((_, number))| number)
+            }
+            _ => None,
+        }
+    }
+
+    fn microseconds_to_next_timer(&self) -> Option<u64> {
+        let deadline = self.timers.borrow().peek().map(|Reverse((deadline, _))| *deadline)?;
+        Some(deadline.saturating_sub(self.now_us()))
+    }
+}
+
+impl Environment for Shared {
+    fn wall_clock_ms(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        self.0.now_us()
+    }
+
+    fn random_u64(&self) -> u64 {
+        self.0.random.borrow_mut().u64(..)
+    }
+
+    fn spawn(&self, future: LocalTask) {
+        let mut tasks = self.0.tasks.borrow_mut();
+        let slot = tasks.free.pop().unwrap_or(tasks.slots.len());
+        let waker = TaskWaker::new(slot);
+        let task = Some(Task { future, waker: waker.clone() });
+        if slot == tasks.slots.len() {
+            tasks.slots.push(task);
+        } else {
+            tasks.slots[slot] = task;
+        }
+        waker.wake();
+    }
+
+    fn sleep(&self, milliseconds: u64) -> LocalTask {
+        let number = self.0.next_timer.replace(self.0.next_timer.get() + 1);
+        let deadline_us = self.0.now_us() + milliseconds * 1000;
+        Box::pin(Sleep { environment: self.0.clone(), number, deadline_us, armed: false })
+    }
+}
+
+/// [`BenchEnvironment`] as the engine holds it.
+#[derive(Clone)]
+struct Shared(Rc<BenchEnvironment>);
+
+struct Sleep {
+    environment: Rc<BenchEnvironment>,
+    number: u64,
+    deadline_us: u64,
+    armed: bool,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.environment.now_us() >= self.deadline_us {
+            return Poll::Ready(());
+        }
+        if !self.armed {
+            self.armed = true;
+            self.environment.timers.borrow_mut().push(Reverse((self.deadline_us, self.number)));
+        }
+        self.environment.timer_wakers.borrow_mut().insert(self.number, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.environment.timer_wakers.borrow_mut().remove(&self.number);
+        if self.armed {
+            let number = self.number;
+            self.environment.timers.borrow_mut().retain(|Reverse((_, other))| *other != number);
+        }
+    }
+}
+
+/// How the thread waits when nothing is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idle {
+    /// With the descriptor and the next timer: right in every phase.
+    Poll,
+    /// In the ring itself, one system call for submit and wait: for phases in which I/O is always in flight.
+    Ring,
+}
+
+/// Runs tasks and the engine's ring on the thread that made it.
+pub struct Executor {
+    environment: Shared,
+    driver: RefCell<Option<Driver>>,
+    poll: RefCell<mio::Poll>,
+    events: RefCell<mio::Events>,
+}
+
+impl Executor {
+    pub fn new() -> io::Result<Self> {
+        let environment = BenchEnvironment {
+            started: Instant::now(),
+            tasks: RefCell::default(),
+            timers: RefCell::default(),
+            timer_wakers: RefCell::default(),
+            next_timer: Cell::new(0),
+            random: RefCell::new(fastrand::Rng::new()),
+        };
+        Ok(Self {
+            environment: Shared(Rc::new(environment)),
+            driver: RefCell::new(None),
+            poll: RefCell::new(mio::Poll::new()?),
+            events: RefCell::new(mio::Events::with_capacity(8)),
+        })
+    }
+
+    /// For `CoreSeed::start`.
+    pub fn environment(&self) -> Rc<dyn Environment> {
+        Rc::new(self.environment.clone())
+    }
+
+    /// From here on the executor drives this ring.
+    pub fn attach(&self, driver: Driver) -> io::Result<()> {
+        let descriptor = driver.raw_fd();
+        let registry = self.poll.borrow().registry().try_clone()?;
+        registry.register(&mut SourceFd(&descriptor), mio::Token(0), mio::Interest::READABLE)?;
+        *self.driver.borrow_mut() = Some(driver);
+        Ok(())
+    }
+
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.environment.spawn(Box::pin(task));
+    }
+
+    /// Runs `future` to its end; the other tasks run meanwhile.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> io::Result<T> {
+        self.run_with(Idle::Poll, future)
+    }
+
+    /// As [`Executor::run`], waiting in the ring. `future` must keep I/O in flight until it ends.
+    pub fn run_loaded<T>(&self, future: impl Future<Output = T>) -> io::Result<T> {
+        self.run_with(Idle::Ring, future)
+    }
+
+    fn run_with<T>(&self, idle: Idle, future: impl Future<Output = T>) -> io::Result<T> {
+        let mut future = pin!(future);
+        let main = TaskWaker::new(MAIN_TASK);
+        main.wake_by_ref();
+        let waker = Waker::from(main.clone());
+        loop {
+            self.environment.0.wake_due_timers();
+            // Only what is ready now: tasks that wake each other must not keep the ring waiting.
+            let turn = READY.with_borrow(VecDeque::len);
+            for _ in 0..turn {
+                let Some(ready) = READY.with_borrow_mut(VecDeque::pop_front) else { break };
+                ready.queued.store(false, Ordering::Relaxed);
+                if ready.slot != MAIN_TASK {
+                    self.poll_task(&ready);
+                } else if Arc::ptr_eq(&ready, &main)
+                    && let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker))
+                {
+                    return Ok(output);
+                }
+            }
+            self.turn_ring(idle)?;
+        }
+    }
+
+    fn poll_task(&self, ready: &Arc<TaskWaker>) {
+        let table = &self.environment.0.tasks;
+        let taken = match table.borrow_mut().slots.get_mut(ready.slot) {
+            Some(slot) if slot.as_ref().is_some_and(|task| Arc::ptr_eq(&task.waker, ready)) => slot.take(),
+            _ => None,
+        };
+        let Some(mut task) = taken else { return };
+        let waker = Waker::from(task.waker.clone());
+        match task.future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Pending => table.borrow_mut().slots[ready.slot] = Some(task),
+            Poll::Ready(()) => table.borrow_mut().free.push(ready.slot),
+        }
+    }
+
+    /// Submits and reaps; blocks if that woke nobody.
+    fn turn_ring(&self, idle: Idle) -> io::Result<()> {
+        let driver = self.driver.borrow();
+        let is_idle = || READY.with_borrow(VecDeque::is_empty);
+        let timer_us = self.environment.0.microseconds_to_next_timer();
+        let Some(driver) = driver.as_ref() else {
+            return if is_idle() { self.wait_for_descriptor(timer_us) } else { Ok(()) };
+        };
+        driver.reap();
+        if !is_idle() {
+            driver.submit();
+            return Ok(());
+        }
+        if idle == Idle::Ring && timer_us.is_none_or(|wait| wait > EXACT_TIMER_US) {
+            driver.submit_and_wait();
+            driver.reap();
+            return Ok(());
+        }
+        driver.submit();
+        // Registered edge-triggered: what completes after this reap gives an event, so no completion is missed.
+        if driver.reap() == 0 && is_idle() {
+            self.wait_for_descriptor(timer_us)?;
+            driver.reap();
+        }
+        Ok(())
+    }
+
+    fn wait_for_descriptor(&self, timer_us: Option<u64>) -> io::Result<()> {
+        // epoll counts in milliseconds and mio rounds up, so a due timer is due when this returns.
+        let timeout = timer_us.map(Duration::from_micros);
+        match self.poll.borrow_mut().poll(&mut self.events.borrow_mut(), timeout) {
+            // Completions run as task work of this thread and interrupt the wait.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// Resolves when it has been counted down `count` times.
+#[derive(Clone)]
+pub struct Latch(Rc<LatchState>);
+
+struct LatchState {
+    left: Cell<usize>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Latch {
+    pub fn new(count: usize) -> Self {
+        Self(Rc::new(LatchState { left: Cell::new(count), waker: RefCell::new(None) }))
+    }
+
+    pub fn count_down(&self) {
+        self.0.left.set(self.0.left.get() - 1);
+        if self.0.left.get() == 0
+            && let Some(waker) = self.0.waker.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+impl Future for Latch {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.0.left.get() == 0 {
+            return Poll::Ready(());
+        }
+        *self.0.waker.borrow_mut() = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spawned_tasks_run_and_slots_are_used_again() {
+        let executor = Executor::new().unwrap();
+        for _ in 0..3 {
+            let latch = Latch::new(10);
+            for _ in 0..10 {
+                let latch = latch.clone();
+                executor.spawn(async move { latch.count_down() });
+            }
+            executor.run(latch).unwrap();
+        }
+        assert_eq!(executor.environment.0.tasks.borrow().slots.len(), 10);
+    }
+
+    #[test]
+    fn sleeps_end_in_the_order_of_their_deadlines() {
+        let executor = Executor::new().unwrap();
+        let order = Rc::new(RefCell::new(Vec::new()));
+        let latch = Latch::new(3);
+        for milliseconds in [30, 5, 15] {
+            let (order, latch, environment) = (order.clone(), latch.clone(), executor.environment());
+            executor.spawn(async move {
+                environment.sleep(milliseconds).await;
+                order.borrow_mut().push(milliseconds);
+                latch.count_down();
+            });
+        }
+        let started = Instant::now();
+        executor.run(latch).unwrap();
+        assert_eq!(*order.borrow(), [5, 15, 30]);
+        assert!(started.elapsed() >= Duration::from_millis(30));
+    }
+
+    #[test]
+    fn a_dropped_sleep_leaves_no_timer() {
+        let executor = Executor::new().unwrap();
+        let environment = executor.environment();
+        executor
+            .run(async {
+                let mut sleep = environment.sleep(60_000);
+                let polled = std::future::poll_fn(|context| Poll::Ready(sleep.as_mut().poll(context))).await;
+                assert!(polled.is_pending());
+            })
+            .unwrap();
+        assert_eq!(executor.environment.0.microseconds_to_next_timer(), None);
+    }
+}

@@ -1,0 +1,178 @@
+//! The other side of the engine's comparisons: one fio run, its JSON read back.
+//!
+//! Invariant: fio is given direct I/O, one process, one core and its own clock; nothing that the engine does not
+//! also have (no registered buffers, no batching beyond fio's defaults), as the targets name it.
+
+use serde::Deserialize;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FioError {
+    #[error("could not start fio ({0}); install fio 3.x")]
+    Start(#[source] io::Error),
+    #[error("fio ended with {status}: {stderr}")]
+    Failed { status: std::process::ExitStatus, stderr: String },
+    #[error("fio's JSON was not understood: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("fio reported no job")]
+    NoJob,
+}
+
+/// One job. Sizes in bytes, times in seconds.
+#[derive(Clone, Debug)]
+pub struct FioJob<'a> {
+    pub file: &'a Path,
+    /// `randread`, `read`, `write`, as fio names them.
+    pub pattern: &'a str,
+    pub block_bytes: u64,
+    /// Offsets are multiples of this; 0: of `block_bytes`.
+    pub align_bytes: u64,
+    pub depth: u32,
+    /// Only this much of the file from its start; 0: all of it.
+    pub size_bytes: u64,
+    /// `--sync=dsync`: every write durable on its own.
+    pub dsync: bool,
+    pub ramp_s: u32,
+    pub runtime_s: u32,
+    pub core: usize,
+}
+
+/// What one job gave.
+#[derive(Clone, Copy, Debug)]
+pub struct FioResult {
+    pub iops: f64,
+    pub bytes_per_s: f64,
+    /// User and system time for each I/O.
+    pub cpu_us_per_io: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+}
+
+#[derive(Deserialize)]
+struct Report {
+    jobs: Vec<Job>,
+}
+
+#[derive(Deserialize)]
+struct Job {
+    read: Direction,
+    write: Direction,
+    /// Milliseconds.
+    job_runtime: f64,
+    /// Percent of one core.
+    usr_cpu: f64,
+    sys_cpu: f64,
+}
+
+#[derive(Deserialize)]
+struct Direction {
+    iops: f64,
+    bw_bytes: f64,
+    total_ios: f64,
+    lat_ns: Latency,
+}
+
+#[derive(Deserialize)]
+struct Latency {
+    #[serde(default)]
+    percentile: std::collections::HashMap<String, f64>,
+}
+
+impl FioJob<'_> {
+    /// The command as it is run, for docs and logs.
+    pub fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![
+            "--name=ringbolt-bench".to_string(),
+            "--ioengine=io_uring".into(),
+            "--direct=1".into(),
+            format!("--filename={}", self.file.display()),
+            format!("--rw={}", self.pattern),
+            format!("--bs={}", self.block_bytes),
+            format!("--iodepth={}", self.depth),
+            format!("--ramp_time={}", self.ramp_s),
+            format!("--runtime={}", self.runtime_s),
+            "--time_based=1".into(),
+            "--lat_percentiles=1".into(),
+            format!("--cpus_allowed={}", self.core),
+            "--output-format=json".into(),
+        ];
+        if self.align_bytes > 0 {
+            arguments.push(format!("--blockalign={}", self.align_bytes));
+        }
+        if self.size_bytes > 0 {
+            arguments.push(format!("--size={}", self.size_bytes));
+        }
+        if self.dsync {
+            arguments.push("--sync=dsync".into());
+        }
+        if self.pattern.contains("write") {
+            // The file is written through beforehand; laying it out again would only take time.
+            arguments.push("--overwrite=1".into());
+        }
+        arguments
+    }
+
+    /// Runs it and waits.
+    pub fn run(&self) -> Result<FioResult, FioError> {
+        let output = Command::new("fio").args(self.arguments()).output().map_err(FioError::Start)?;
+        if !output.status.success() {
+            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(FioError::Failed { status: output.status, stderr });
+        }
+        parse(&output.stdout)
+    }
+}
+
+fn parse(json: &[u8]) -> Result<FioResult, FioError> {
+    // Notes of fio may stand before the report.
+    let start = json.iter().position(|&byte| byte == b'{').unwrap_or(0);
+    let report: Report = serde_json::from_slice(&json[start..])?;
+    let job = report.jobs.into_iter().next().ok_or(FioError::NoJob)?;
+    let direction = if job.read.total_ios > 0.0 { &job.read } else { &job.write };
+    let percentile_us = |name: &str| direction.lat_ns.percentile.get(name).map_or(f64::NAN, |ns| ns / 1000.0);
+    Ok(FioResult {
+        iops: direction.iops,
+        bytes_per_s: direction.bw_bytes,
+        cpu_us_per_io: (job.usr_cpu + job.sys_cpu) / 100.0 * job.job_runtime * 1000.0 / direction.total_ios,
+        p50_us: percentile_us("50.000000"),
+        p99_us: percentile_us("99.000000"),
+    })
+}
+
+/// Writes `file` through once, so that later writes change no file-system metadata.
+pub fn write_through(file: &Path, size_bytes: u64, core: usize) -> Result<(), FioError> {
+    let output = Command::new("fio")
+        .args(["--name=prepare", "--ioengine=io_uring", "--direct=1", "--rw=write", "--bs=1M", "--iodepth=4"])
+        .arg(format!("--filename={}", file.display()))
+        .arg(format!("--size={size_bytes}"))
+        .arg(format!("--cpus_allowed={core}"))
+        .arg("--end_fsync=1")
+        .output()
+        .map_err(FioError::Start)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(FioError::Failed {
+        status: output.status,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_per_io_follows_from_percent_and_runtime() {
+        let json = br#"note
+            {"jobs":[{"job_runtime":2000,"usr_cpu":10.0,"sys_cpu":15.0,
+            "read":{"iops":50000.0,"bw_bytes":409600000,"total_ios":100000,"lat_ns":{"percentile":{"50.000000":70000}}},
+            "write":{"iops":0.0,"bw_bytes":0,"total_ios":0,"lat_ns":{}}}]}"#;
+        let result = parse(json).unwrap();
+        assert_eq!(result.cpu_us_per_io, 5.0);
+        assert_eq!(result.p50_us, 70.0);
+        assert!(result.p99_us.is_nan());
+    }
+}

@@ -1,0 +1,7 @@
+//! S3 over HTTP from the outside: signed requests, a load generator, the processes under load.
+
+pub mod client;
+pub mod hyper_server;
+pub mod process;
+pub mod request;
+pub mod sign;

@@ -1,0 +1,157 @@
+//! The processes under load, started and ended by the measurement.
+
+use super::client::{Connection, block_on};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{self, BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub const ACCESS_KEY: &str = "RINGBOLTBENCH0000000";
+pub const SECRET_KEY: &str = "benches-only-secret-key-0123456789abcdef";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    #[error("could not start {program}: {source}; build it with `cargo build --release`")]
+    Start { program: String, source: io::Error },
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the server ended with {status} before it answered; its messages are in {log}")]
+    Ended { status: std::process::ExitStatus, log: String },
+    #[error("no answer from {address} within {seconds} s; the server's messages are in {log}")]
+    Silent { address: SocketAddr, seconds: u64, log: String },
+    #[error("the hyper server gave no address")]
+    NoAddress,
+}
+
+/// How `ringbolt serve` is started.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    pub program: PathBuf,
+    pub data: PathBuf,
+    pub size: String,
+    pub memory: String,
+    pub core: usize,
+    pub anonymous: bool,
+}
+
+/// A running server. Ended when dropped.
+pub struct Server {
+    child: Child,
+    pub address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Server {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The bare hyper server: this very program with the argument `hyper`.
+    pub fn start_hyper(core: usize) -> Result<Self, ProcessError> {
+        let program = std::env::current_exe()?;
+        let mut child = Command::new(&program)
+            .args(["hyper", "--core", &core.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|source| ProcessError::Start { program: program.display().to_string(), source })?;
+        let mut line = String::new();
+        if let Some(output) = child.stdout.take() {
+            BufReader::new(output).read_line(&mut line)?;
+        }
+        let mut server =
+            Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log: PathBuf::from("stderr") };
+        server.address = line.trim().parse().map_err(|_| ProcessError::NoAddress)?;
+        Ok(server)
+    }
+
+    /// Starts `ringbolt serve`; does not wait for it.
+    pub fn start_ringbolt(options: &ServeOptions) -> Result<Self, ProcessError> {
+        let address = free_address()?;
+        std::fs::create_dir_all(&options.data)?;
+        let log = options.data.with_extension("log");
+        let output = std::fs::File::create(&log)?;
+        let mut command = Command::new(&options.program);
+        command
+            .arg("serve")
+            .arg("--data")
+            .arg(&options.data)
+            .args(["--listen", &address.to_string()])
+            .args(["--cores", &options.core.to_string()])
+            .args(["--memory", &options.memory])
+            .args(["--size", &options.size])
+            .env("RINGBOLT_ACCESS_KEY", ACCESS_KEY)
+            .env("RINGBOLT_SECRET_KEY", SECRET_KEY)
+            .stdout(output.try_clone()?)
+            .stderr(output);
+        if options.anonymous {
+            command.env("RINGBOLT_BENCH_ANONYMOUS", "1");
+        }
+        let child = command.spawn().map_err(|source| ProcessError::Start {
+            program: options.program.display().to_string(),
+            source,
+        })?;
+        Ok(Self { child, address, log })
+    }
+
+    /// Waits until `request` is answered with any status; answers the status and the time since `since`.
+    pub fn first_answer(
+        &mut self,
+        request: &bytes::Bytes,
+        since: Instant,
+        limit: Duration,
+    ) -> Result<(u16, Duration), ProcessError> {
+        let log = self.log.display().to_string();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(ProcessError::Ended { status, log });
+            }
+            let (address, request) = (self.address, request.clone());
+            let outcome = block_on(async move { Connection::open(address).await?.ask(request).await })?;
+            if let Ok(answer) = outcome {
+                return Ok((answer.status, since.elapsed()));
+            }
+            if since.elapsed() > limit {
+                return Err(ProcessError::Silent { address, seconds: limit.as_secs(), log });
+            }
+            // The server gives no signal to a stranger: asking again is all that a client can do.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// SIGTERM, then waits for the orderly end.
+    pub fn stop(mut self) -> Result<Duration, ProcessError> {
+        let started = Instant::now();
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).map_err(io::Error::from)?;
+        self.child.wait()?;
+        Ok(started.elapsed())
+    }
+
+    /// SIGKILL: what a crash of the process leaves.
+    pub fn kill(mut self) -> Result<(), ProcessError> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only when the process has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
+
+/// The server beside this program, unless the caller names another.
+pub fn default_program() -> PathBuf {
+    let beside = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_path_buf));
+    beside.unwrap_or_default().join("ringbolt")
+}

@@ -1,0 +1,75 @@
+//! Measured value against target, printed and remembered, so that a program can end with a failure.
+
+/// Which side of the target is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    AtLeast(Limit),
+    AtMost(Limit),
+}
+
+/// A target in thousandths, so that bounds compare exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(i64);
+
+/// `measured >= limit` is good.
+pub fn at_least(limit: f64) -> Bound {
+    Bound::AtLeast(Limit((limit * 1000.0).round() as i64))
+}
+
+/// `measured <= limit` is good.
+pub fn at_most(limit: f64) -> Bound {
+    Bound::AtMost(Limit((limit * 1000.0).round() as i64))
+}
+
+/// The targets judged so far in this run.
+#[derive(Debug, Default)]
+pub struct Verdicts {
+    lines: Vec<(bool, String)>,
+}
+
+impl Verdicts {
+    /// Prints one line, `PASS` or `FAIL` first. A value that is not a number fails.
+    pub fn judge(&mut self, name: &str, measured: f64, unit: &str, bound: Bound) {
+        let (passed, sign, limit) = match bound {
+            Bound::AtLeast(Limit(limit)) => (measured * 1000.0 >= limit as f64, ">=", limit),
+            Bound::AtMost(Limit(limit)) => (measured * 1000.0 <= limit as f64, "<=", limit),
+        };
+        let word = if passed { "PASS" } else { "FAIL" };
+        let line =
+            format!("{word}  {name}: {measured:.3} {unit} (target {sign} {} {unit})", limit as f64 / 1000.0);
+        println!("{line}");
+        self.lines.push((passed, line));
+    }
+
+    /// Prints all lines once more; false if any target was missed.
+    pub fn finish(&self) -> bool {
+        println!("\nsummary");
+        for (_, line) in &self.lines {
+            println!("  {line}");
+        }
+        self.lines.iter().all(|(passed, _)| *passed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_inclusive_and_nan_fails() {
+        let mut verdicts = Verdicts::default();
+        verdicts.judge("rate", 0.85, "", at_least(0.85));
+        verdicts.judge("cost", 2.0, "", at_most(2.0));
+        assert!(verdicts.finish());
+        verdicts.judge("nothing measured", f64::NAN, "", at_most(2.0));
+        assert!(!verdicts.finish());
+    }
+
+    #[test]
+    fn a_missed_target_is_remembered() {
+        let mut verdicts = Verdicts::default();
+        verdicts.judge("rate", 0.84, "", at_least(0.85));
+        verdicts.judge("cost", 1.0, "", at_most(2.0));
+        assert!(!verdicts.finish());
+    }
+}

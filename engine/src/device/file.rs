@@ -1,0 +1,249 @@
+//! Opening a drive: what it is, whether it may be used, and getting a file ready for O_DIRECT.
+//!
+//! Invariant: an [`OpenDrive`] holds an exclusive lock (a block device is also opened O_EXCL), so no two
+//! servers, and no server and a mount, ever share one.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::ring::Pool;
+use crate::ring::arena::CHUNK_BYTES;
+
+/// Why a drive can not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    #[error(
+        "{path}: there is no such file or device; check the path, or make it with `ringbolt format --drive {path} --size 8GiB`"
+    )]
+    Missing { path: PathBuf },
+    #[error("{path}: permission denied; run as a user who may read and write it")]
+    Forbidden { path: PathBuf },
+    #[error("{path} is neither a block device nor a regular file")]
+    WrongKind { path: PathBuf },
+    #[error("{path} is mounted or held by another program; unmount it, or choose another drive")]
+    Held { path: PathBuf },
+    #[error(
+        "{path} is in use by another Ringbolt process; stop that one first (only one server may open a drive)"
+    )]
+    Locked { path: PathBuf },
+    #[error(
+        "{path}: the file system does not support O_DIRECT (tmpfs and some network or overlay file systems do not); put the drive file on ext4 or XFS, or use a block device"
+    )]
+    NoDirect { path: PathBuf },
+    #[error("{path} has {size_bytes} bytes; the least is {least_bytes} bytes: give a larger --size or drive")]
+    TooSmall { path: PathBuf, size_bytes: u64, least_bytes: u64 },
+    #[error("{path}: not enough space on the file system for {size_bytes} bytes; give a smaller --size")]
+    NoRoom { path: PathBuf, size_bytes: u64 },
+    #[error("{path}: {step} failed: {error}")]
+    Io { path: PathBuf, step: &'static str, error: std::io::Error },
+}
+
+/// A drive opened with O_DIRECT and locked.
+#[derive(Debug)]
+pub struct OpenDrive {
+    pub path: PathBuf,
+    pub file: File,
+    pub size_bytes: u64,
+    pub is_block_device: bool,
+    /// False only when the kernel reports a write-through block device.
+    pub needs_flush: bool,
+}
+
+impl OpenDrive {
+    /// Opens and locks what is at `path`.
+    ///
+    /// # Errors
+    /// A [`DriveError`] that says what to do.
+    pub fn open(path: &Path) -> Result<Self, DriveError> {
+        let metadata = std::fs::metadata(path).map_err(|error| io_error(path, "stat", error))?;
+        let is_block_device = metadata.file_type().is_block_device();
+        if !is_block_device && !metadata.is_file() {
+            return Err(DriveError::WrongKind { path: path.to_owned() });
+        }
+        let exclusive = if is_block_device { libc::O_EXCL } else { 0 };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_DIRECT | exclusive)
+            .open(path)
+            .map_err(|error| io_error(path, "open", error))?;
+        file.try_lock().map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => DriveError::Locked { path: path.to_owned() },
+            std::fs::TryLockError::Error(error) => io_error(path, "lock", error),
+        })?;
+        let size_bytes = file.seek(SeekFrom::End(0)).map_err(|error| io_error(path, "measure", error))?;
+        let needs_flush = !(is_block_device && is_write_through(metadata.rdev()));
+        Ok(Self { path: path.to_owned(), file, size_bytes, is_block_device, needs_flush })
+    }
+
+    /// Reads `length` bytes (4 KiB-aligned) before the ring exists.
+    ///
+    /// # Errors
+    /// When the device fails or ends early.
+    pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, DriveError> {
+        let pool = self.pool()?;
+        let mut buffer =
+            pool.try_take(length.min(CHUNK_BYTES)).unwrap_or_else(|| panic!("a new pool has a buffer"));
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let step = (length - bytes.len()).min(buffer.capacity());
+            self.file
+                .read_exact_at(&mut buffer[..step], offset + bytes.len() as u64)
+                .map_err(|error| io_error(&self.path, "read", error))?;
+            bytes.extend_from_slice(&buffer[..step]);
+        }
+        Ok(bytes)
+    }
+
+    /// Writes aligned `bytes` before the ring exists.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DriveError> {
+        let pool = self.pool()?;
+        let mut buffer = pool.try_take(CHUNK_BYTES).unwrap_or_else(|| panic!("a new pool has a buffer"));
+        for (at, piece) in bytes.chunks(CHUNK_BYTES).enumerate() {
+            buffer[..piece.len()].copy_from_slice(piece);
+            self.file
+                .write_all_at(&buffer[..piece.len()], offset + (at * CHUNK_BYTES) as u64)
+                .map_err(|error| io_error(&self.path, "write", error))?;
+        }
+        Ok(())
+    }
+
+    /// Makes all that was written durable.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn flush(&self) -> Result<(), DriveError> {
+        self.file.sync_all().map_err(|error| io_error(&self.path, "flush", error))
+    }
+
+    /// Writes zeros over `length` bytes from `offset`, telling how far it is.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn zero(
+        &self,
+        offset: u64,
+        length: u64,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), DriveError> {
+        let pool = self.pool()?;
+        let zeros = pool.try_take(CHUNK_BYTES).unwrap_or_else(|| panic!("a new pool has a buffer"));
+        let mut done = 0;
+        while done < length {
+            let step = (length - done).min(zeros.capacity() as u64);
+            self.file
+                .write_all_at(&zeros[..step as usize], offset + done)
+                .map_err(|error| io_error(&self.path, "write", error))?;
+            done += step;
+            progress(done, length);
+        }
+        Ok(())
+    }
+
+    fn pool(&self) -> Result<Pool, DriveError> {
+        Pool::new(0).map_err(|error| io_error(&self.path, "map memory", error))
+    }
+}
+
+/// Makes a file of `size_bytes` with its blocks allocated. An existing file keeps its contents but not a larger size.
+///
+/// # Errors
+/// A [`DriveError`] that says what to do.
+pub fn allocate_file(path: &Path, size_bytes: u64) -> Result<(), DriveError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| io_error(path, "create", error))?;
+    let allocated = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size_bytes);
+    if let Err(error) = allocated {
+        return Err(match error {
+            rustix::io::Errno::NOSPC | rustix::io::Errno::FBIG => {
+                DriveError::NoRoom { path: path.to_owned(), size_bytes }
+            }
+            other => io_error(path, "preallocate", other.into()),
+        });
+    }
+    file.set_len(size_bytes).map_err(|error| io_error(path, "resize", error))?;
+    file.sync_all().map_err(|error| io_error(path, "flush", error))?;
+    // The name itself must survive a crash too.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| io_error(path, "flush", error))
+}
+
+/// What seems to be on a drive already, from its first MiB; None when that is all zeros.
+pub fn recognise(head: &[u8]) -> Option<&'static str> {
+    const SIGNATURES: [(usize, &[u8], &str); 9] = [
+        (0, b"RINGBOLT", "a Ringbolt drive"),
+        (0, b"XFSB", "an XFS file system"),
+        (1080, &[0x53, 0xef], "an ext2, ext3 or ext4 file system"),
+        (65600, b"_BHRfS_M", "a Btrfs file system"),
+        (4086, b"SWAPSPACE2", "a swap area"),
+        (536, b"LVM2 001", "an LVM physical volume"),
+        (512, b"EFI PART", "a GPT partition table"),
+        (510, &[0x55, 0xaa], "a partition table or boot sector"),
+        (0, b"LUKS\xba\xbe", "a LUKS volume"),
+    ];
+    let known = SIGNATURES.iter().find(|(at, magic, _)| head.get(*at..*at + magic.len()) == Some(*magic));
+    match known {
+        Some((_, _, name)) => Some(name),
+        None => head.iter().any(|&byte| byte != 0).then_some("data of an unknown kind"),
+    }
+}
+
+fn is_write_through(device: u64) -> bool {
+    let (major, minor) = (libc::major(device), libc::minor(device));
+    // A partition has no queue of its own; its parent does.
+    ["queue/write_cache", "../queue/write_cache"].iter().any(|name| {
+        std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/{name}"))
+            .is_ok_and(|mode| mode.trim() == "write through")
+    })
+}
+
+fn io_error(path: &Path, step: &'static str, error: std::io::Error) -> DriveError {
+    let path = path.to_owned();
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENXIO) => DriveError::Missing { path },
+        Some(libc::EACCES | libc::EPERM) => DriveError::Forbidden { path },
+        Some(libc::EBUSY) => DriveError::Held { path },
+        Some(libc::EINVAL | libc::EOPNOTSUPP) if step == "open" => DriveError::NoDirect { path },
+        _ => DriveError::Io { path, step, error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_recognised() {
+        let mut head = vec![0; CHUNK_BYTES];
+        assert_eq!(recognise(&head), None);
+        head[1080..1082].copy_from_slice(&[0x53, 0xef]);
+        assert_eq!(recognise(&head), Some("an ext2, ext3 or ext4 file system"));
+        head[..8].copy_from_slice(b"RINGBOLT");
+        assert_eq!(recognise(&head), Some("a Ringbolt drive"));
+        let mut noise = vec![0; 4096];
+        noise[77] = 1;
+        assert_eq!(recognise(&noise), Some("data of an unknown kind"));
+    }
+
+    #[test]
+    fn a_missing_drive_and_a_directory_have_their_own_errors() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let missing = OpenDrive::open(&directory.path().join("none"));
+        assert!(matches!(missing, Err(DriveError::Missing { .. })), "{missing:?}");
+        let kind = OpenDrive::open(directory.path());
+        assert!(matches!(kind, Err(DriveError::WrongKind { .. })), "{kind:?}");
+    }
+}

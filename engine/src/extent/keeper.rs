@@ -1,0 +1,193 @@
+//! A drive's keeper: its free extents and its superblock, on one core.
+//!
+//! Invariants:
+//! - An extent is free or has exactly one owner; taking and giving back happen by message, on this core.
+//! - Extents for user data are refused while fewer are free than the shards hold back for tombstones,
+//!   checkpoints and the cleaner: so DELETE works on a full drive.
+//! - Nothing is handed out before every shard of the drive has claimed what its recovery found.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use zerocopy::IntoBytes;
+
+use crate::device::{Device, DeviceError, Durability};
+use crate::format::superblock::{COPIES, COPY_STRIDE, ShardRootOnDisk, SuperblockOnDisk};
+use crate::format::{BLOCK_BYTES, Le32, Le64};
+use crate::ring::Pool;
+use crate::sync::locks::KeyLocks;
+use crate::sync::signal::Signal;
+
+/// For what an extent, or room in the log, is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// New data of users.
+    User,
+    /// Tombstones, checkpoints, the cleaner: drawn from what is held back.
+    System,
+}
+
+/// A claim that contradicts another: the drive is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimConflict {
+    pub extent: u32,
+}
+
+/// See the module.
+pub struct Keeper {
+    device: Rc<dyn Device>,
+    pool: Pool,
+    state: RefCell<State>,
+    updating: KeyLocks,
+    claimed: Signal,
+}
+
+struct State {
+    extents: u32,
+    free: BTreeSet<u32>,
+    held_back: BTreeMap<u16, u32>,
+    /// Shards that have not claimed yet.
+    unclaimed: u16,
+    conflict: Option<ClaimConflict>,
+    superblock: SuperblockOnDisk,
+}
+
+impl Keeper {
+    /// Of a drive with `superblock`, on which `shards` shards live.
+    pub fn new(device: Rc<dyn Device>, pool: Pool, superblock: SuperblockOnDisk, shards: u16) -> Rc<Self> {
+        let extents = superblock.extents.get();
+        let state = State {
+            extents,
+            free: (0..extents).collect(),
+            held_back: BTreeMap::new(),
+            // The keeper's own claim is made when the new epoch is on the drive.
+            unclaimed: shards + 1,
+            conflict: None,
+            superblock,
+        };
+        Rc::new(Self {
+            device,
+            pool,
+            state: RefCell::new(state),
+            updating: KeyLocks::default(),
+            claimed: Signal::default(),
+        })
+    }
+
+    /// Takes an extent out of the free ones; None when there is none for this class.
+    pub fn take(&self, class: Class) -> Option<u32> {
+        let mut state = self.state.borrow_mut();
+        assert_eq!(state.unclaimed, 0, "extents are handed out only after recovery");
+        let held_back: u32 = state.held_back.values().sum();
+        if class == Class::User && state.free.len() <= held_back as usize {
+            return None;
+        }
+        state.free.pop_first()
+    }
+
+    /// Gives an extent back.
+    pub fn give(&self, extent: u32) {
+        let mut state = self.state.borrow_mut();
+        assert!(extent < state.extents && state.free.insert(extent), "extent {extent} was free already");
+    }
+
+    /// How many extents `shard` needs to be able to go on when the drive is full.
+    pub fn hold_back(&self, shard: u16, extents: u32) {
+        self.state.borrow_mut().held_back.insert(shard, extents);
+    }
+
+    /// Free extents, and how many of them are held back.
+    pub fn free(&self) -> (u32, u32) {
+        let state = self.state.borrow();
+        (state.free.len() as u32, state.held_back.values().sum::<u32>().min(state.free.len() as u32))
+    }
+
+    /// A shard's recovery found that it owns these. Resolves when every shard of the drive has said so.
+    ///
+    /// # Errors
+    /// When two shards own the same extent.
+    pub async fn claim(&self, extents: Vec<u32>) -> Result<(), ClaimConflict> {
+        {
+            let mut state = self.state.borrow_mut();
+            for extent in extents {
+                if !state.free.remove(&extent) {
+                    state.conflict = Some(ClaimConflict { extent });
+                }
+            }
+            state.unclaimed -= 1;
+        }
+        self.claimed.raise();
+        self.until_claimed().await
+    }
+
+    /// A shard could not recover: nobody may wait for it for ever.
+    pub fn give_up(&self) {
+        let mut state = self.state.borrow_mut();
+        state.unclaimed -= 1;
+        state.conflict.get_or_insert(ClaimConflict { extent: u32::MAX });
+        drop(state);
+        self.claimed.raise();
+    }
+
+    async fn until_claimed(&self) -> Result<(), ClaimConflict> {
+        loop {
+            let mark = self.claimed.mark();
+            {
+                let state = self.state.borrow();
+                if state.unclaimed == 0 {
+                    return state.conflict.map_or(Ok(()), Err);
+                }
+            }
+            self.claimed.after(mark).await;
+        }
+    }
+
+    /// Makes `root` the start of its shard's recovery.
+    ///
+    /// # Errors
+    /// When the device failed: the old root may or may not be in force.
+    pub async fn install(&self, root: ShardRootOnDisk) -> Result<(), DeviceError> {
+        self.update(|superblock| {
+            let own = |slot: &&mut ShardRootOnDisk| slot.kind.get() != 0 && slot.shard == root.shard;
+            match superblock.roots.iter_mut().find(own) {
+                Some(slot) => *slot = root,
+                None => panic!("shard {} has no root on this drive", root.shard.get()),
+            }
+        })
+        .await
+    }
+
+    /// Begins a new life of the node: everything written from now on carries `epoch`.
+    ///
+    /// # Errors
+    /// When the device failed.
+    pub async fn begin_epoch(&self, epoch: u32) -> Result<(), DeviceError> {
+        self.update(|superblock| superblock.epoch = Le32::new(epoch)).await?;
+        self.state.borrow_mut().unclaimed -= 1;
+        self.claimed.raise();
+        Ok(())
+    }
+
+    async fn update(&self, change: impl FnOnce(&mut SuperblockOnDisk)) -> Result<(), DeviceError> {
+        let _guard = self.updating.lock(0).await;
+        let mut next = self.state.borrow().superblock;
+        change(&mut next);
+        next.parent_crc = next.crc;
+        next.sequence = Le64::new(next.sequence.get() + 1);
+        next.seal();
+        // 1. The first half of the copies; 2. a flush, so that two whole copies of old or new are always there;
+        // 3. the second half; 4. a flush, before anybody relies on the new roots.
+        for half in [0..COPIES / 2, COPIES / 2..COPIES] {
+            for copy in half {
+                let mut buffer = self.pool.take_reserved(BLOCK_BYTES).await;
+                buffer[..BLOCK_BYTES].copy_from_slice(next.as_bytes());
+                let offset = copy as u64 * COPY_STRIDE;
+                self.device.write(offset, BLOCK_BYTES, buffer, Durability::Deferred).await.0?;
+            }
+            self.device.flush().await?;
+        }
+        self.state.borrow_mut().superblock = next;
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+//! Extents of a drive, and the slices in those that hold large objects.
+//!
+//! Invariants:
+//! - A free extent belongs to the drive's keeper; an owned one to one shard, from that shard's own durable record on.
+//! - What is allocated is derived at recovery from what the index names; nothing here is logged.
+
+pub mod keeper;
+pub mod slices;
+
+use crate::format::BLOCK_BYTES;
+use crate::format::record::{RunV1, SegmentV1};
+use crate::format::slice::{SLICE_BYTES, UNIT_BYTES, UNITS_PER_SLOT};
+
+/// A slice's place and what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlicePlace {
+    pub extent: u32,
+    /// Byte offset of the header within the extent.
+    pub offset: u32,
+    /// Within the segment, from 0.
+    pub number: u32,
+    /// Bytes of payload.
+    pub length: u32,
+}
+
+/// Units of the tail slice of a body of `length` bytes; 0 when it ends with a full slice.
+pub fn tail_units(length: u64) -> u32 {
+    match (length % SLICE_BYTES as u64) as usize {
+        0 => 0,
+        tail => (BLOCK_BYTES + tail).div_ceil(UNIT_BYTES) as u32,
+    }
+}
+
+/// Full slices of a body of `length` bytes.
+pub fn full_slices(length: u64) -> u64 {
+    length / SLICE_BYTES as u64
+}
+
+/// The slices of a segment in order.
+pub fn slices_of(segment: &SegmentV1) -> impl Iterator<Item = SlicePlace> + '_ {
+    let tail_length = (segment.length % SLICE_BYTES as u64) as u32;
+    let places = segment.runs.iter().flat_map(move |run| {
+        let count = run.slices.max(1);
+        let length = if run.slices == 0 { tail_length } else { SLICE_BYTES as u32 };
+        (0..count).map(move |at| (run.extent, (run.unit + at * UNITS_PER_SLOT) * UNIT_BYTES as u32, length))
+    });
+    places.enumerate().map(|(number, (extent, offset, length))| SlicePlace {
+        extent,
+        offset,
+        number: number as u32,
+        length,
+    })
+}
+
+/// Units that a run takes, in a segment of `length` bytes.
+pub fn run_units(run: &RunV1, length: u64) -> u32 {
+    if run.slices == 0 { tail_units(length) } else { run.slices * UNITS_PER_SLOT }
+}

@@ -1,0 +1,192 @@
+//! A checkpoint: a shard's index, uploads and buckets as of a place in its log.
+//!
+//! Invariants:
+//! - It is a sequence of chunks, each whole blocks within one extent, each with its own checksum.
+//! - The root chunk is written last and names all the others; the superblock names the root chunk. So a
+//!   checkpoint that was not finished is not there.
+//! - Leaves come in ascending order of key over the chunks in the order of the root's list.
+
+use std::mem::{offset_of, size_of};
+
+use rkyv::rancor::Error as RkyvError;
+use rkyv::{Archive, Deserialize, Serialize};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::{FormatDamage, Le16, Le32, Le64};
+
+pub const MAGIC: [u8; 8] = *b"RBCHECK1";
+pub const HEADER_BYTES: usize = size_of::<CheckpointChunkOnDisk>();
+/// Chunk with its header, at most.
+pub const CHUNK_BYTES_MAX: usize = 1 << 20;
+
+pub const KIND_LEAVES: u16 = 1;
+pub const KIND_UPLOADS: u16 = 2;
+pub const KIND_BUCKETS: u16 = 3;
+pub const KIND_ROOT: u16 = 4;
+
+/// First bytes of a chunk; the payload follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct CheckpointChunkOnDisk {
+    pub magic: [u8; 8],
+    /// crc32c of header and payload behind this field.
+    pub crc: Le32,
+    /// Payload bytes.
+    pub length: Le32,
+    pub shard: Le16,
+    pub kind: Le16,
+    pub version: Le32,
+    /// Of the checkpoint.
+    pub sequence: Le64,
+    /// First half of the drive's UUID.
+    pub drive: Le64,
+    /// From 0, in the order of the root's list.
+    pub number: Le32,
+    pub reserved: [u8; 20],
+}
+
+const _: () = {
+    assert!(HEADER_BYTES == 64);
+    assert!(offset_of!(CheckpointChunkOnDisk, sequence) == 24);
+    assert!(offset_of!(CheckpointChunkOnDisk, number) == 40);
+};
+
+/// Where a chunk lies.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkPlaceV1 {
+    pub extent: u32,
+    pub offset: u32,
+    /// Header and payload, bytes.
+    pub length: u32,
+    pub crc: u32,
+    pub kind: u16,
+}
+
+/// An extent of the log.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogPlaceV1 {
+    pub extent: u32,
+    pub lap: u64,
+    /// Bytes of it that hold batches; of the last one, up to where the replay starts.
+    pub written: u32,
+}
+
+/// Payload of the root chunk.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct CheckpointRootV1 {
+    pub chunks: Vec<ChunkPlaceV1>,
+    pub extents: Vec<u32>,
+    /// Oldest first; the last one is where the replay starts.
+    pub logs: Vec<LogPlaceV1>,
+    /// The next batch after this checkpoint.
+    pub replay_offset: u32,
+    pub replay_sequence: u64,
+    pub replay_previous_crc: u32,
+    pub objects: u64,
+    /// System shard: the next bucket's id.
+    pub next_bucket: u32,
+}
+
+impl CheckpointRootV1 {
+    pub fn encode(&self) -> Vec<u8> {
+        match rkyv::to_bytes::<RkyvError>(self) {
+            Ok(bytes) => bytes.into_vec(),
+            Err(error) => panic!("a value in memory always serialises: {error}"),
+        }
+    }
+
+    /// # Errors
+    /// When bytecheck refuses the bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatDamage> {
+        rkyv::from_bytes::<Self, RkyvError>(bytes).map_err(|_| FormatDamage::Field("checkpoint root"))
+    }
+}
+
+impl CheckpointChunkOnDisk {
+    /// A header for `chunk[HEADER_BYTES..][..length]`, written in front of it. Returns the crc.
+    pub fn seal_into(
+        shard: u16,
+        kind: u16,
+        sequence: u64,
+        drive: u64,
+        number: u32,
+        length: usize,
+        chunk: &mut [u8],
+    ) -> u32 {
+        let mut header = Self {
+            magic: MAGIC,
+            crc: Le32::new(0),
+            length: Le32::new(length as u32),
+            shard: Le16::new(shard),
+            kind: Le16::new(kind),
+            version: Le32::new(1),
+            sequence: Le64::new(sequence),
+            drive: Le64::new(drive),
+            number: Le32::new(number),
+            reserved: [0; 20],
+        };
+        chunk[..HEADER_BYTES].copy_from_slice(header.as_bytes());
+        let crc = crc32c::crc32c(&chunk[12..HEADER_BYTES + length]);
+        header.crc = Le32::new(crc);
+        chunk[..HEADER_BYTES].copy_from_slice(header.as_bytes());
+        crc
+    }
+
+    /// Checks a chunk; gives its header and payload.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), FormatDamage> {
+        let header = Self::read_from_prefix(bytes).map_err(|_| FormatDamage::Short)?.0;
+        if header.magic != MAGIC {
+            return Err(FormatDamage::Magic);
+        }
+        let end =
+            HEADER_BYTES.checked_add(header.length.get() as usize).ok_or(FormatDamage::Field("length"))?;
+        let covered = bytes.get(12..end).ok_or(FormatDamage::Short)?;
+        if crc32c::crc32c(covered) != header.crc.get() {
+            return Err(FormatDamage::Checksum);
+        }
+        if header.version.get() != 1 {
+            return Err(FormatDamage::Version(header.version.get()));
+        }
+        Ok((header, &bytes[HEADER_BYTES..end]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_bytes() {
+        let mut chunk = vec![0; 4096];
+        chunk[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(b"leaf");
+        let crc = CheckpointChunkOnDisk::seal_into(1, KIND_LEAVES, 6, 9, 2, 4, &mut chunk);
+        assert_eq!(crc32c::crc32c(&chunk), 0, "the golden chunk changed");
+        let (header, payload) = CheckpointChunkOnDisk::parse(&chunk).expect("valid");
+        assert_eq!((header.crc.get(), payload), (crc, b"leaf".as_slice()));
+        for bit in 0..(HEADER_BYTES + 4) * 8 {
+            let mut flipped = chunk.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(CheckpointChunkOnDisk::parse(&flipped).is_err(), "bit {bit} was not noticed");
+        }
+    }
+
+    #[test]
+    fn root_golden_bytes() {
+        let root = CheckpointRootV1 {
+            chunks: vec![ChunkPlaceV1 { extent: 3, offset: 4096, length: 100, crc: 7, kind: KIND_LEAVES }],
+            extents: vec![3],
+            logs: vec![LogPlaceV1 { extent: 1, lap: 2, written: 8192 }],
+            replay_offset: 8192,
+            replay_sequence: 44,
+            replay_previous_crc: 5,
+            objects: 10,
+            next_bucket: 2,
+        };
+        let bytes = root.encode();
+        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (0, 0), "the golden root changed");
+        assert_eq!(CheckpointRootV1::decode(&bytes), Ok(root));
+    }
+}

@@ -1,0 +1,397 @@
+//! Records: what the log says happened.
+//!
+//! Invariants:
+//! - A record is an envelope, an rkyv payload (checked by crc, then by bytecheck), and for a small object its bytes.
+//! - Records start on multiples of 8 bytes; a record's place is (extent, offset, length of all three).
+//! - Payload types are versioned by name: a new field is a new type and a new `version`, old ones stay readable.
+//!   rkyv is pinned, little-endian and unaligned, so that the bytes are the same everywhere.
+
+use std::mem::{offset_of, size_of};
+
+use rkyv::rancor::Error as RkyvError;
+use rkyv::{Archive, Deserialize, Serialize};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::{FormatDamage, Le16, Le32, Le64};
+
+pub const ENVELOPE_BYTES: usize = size_of::<RecordEnvelopeOnDisk>();
+pub const RECORD_ALIGNMENT: usize = 8;
+/// A copy made by the cleaner: it counts only if the index still points at the original.
+pub const FLAG_MOVED: u16 = 1;
+
+/// First bytes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RecordEnvelopeOnDisk {
+    /// crc32c of everything behind this field: envelope, payload, data.
+    pub crc: Le32,
+    pub kind: u8,
+    pub version: u8,
+    pub flags: Le16,
+    pub meta_length: Le32,
+    pub data_length: Le32,
+    /// Of the object, upload or bucket that the record is about.
+    pub generation: Le64,
+}
+
+const _: () = {
+    assert!(ENVELOPE_BYTES == 24);
+    assert!(offset_of!(RecordEnvelopeOnDisk, meta_length) == 8);
+    assert!(offset_of!(RecordEnvelopeOnDisk, generation) == 16);
+};
+
+/// Consecutive slots of one data extent.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunV1 {
+    pub extent: u32,
+    /// First unit of 16 KiB within the extent.
+    pub unit: u32,
+    /// Full slices in a row; 0 for the one tail slice, whose length follows from the segment's.
+    pub slices: u32,
+}
+
+/// One body as it came in: an object put in one piece, or a part.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct SegmentV1 {
+    pub generation: u64,
+    pub length: u64,
+    pub runs: Vec<RunV1>,
+}
+
+/// A part, of an upload or of the object it became.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PartV1 {
+    pub number: u16,
+    pub size: u64,
+    pub modified_ms: u64,
+    pub md5: [u8; 16],
+    pub attributes: Vec<(String, String)>,
+}
+
+/// An object is now this. Its bytes are inline behind the payload if there are no segments.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PutV1 {
+    pub bucket: u32,
+    pub key: Vec<u8>,
+    pub generation: u64,
+    pub size: u64,
+    pub modified_ms: u64,
+    pub md5: [u8; 16],
+    pub etag_parts: u16,
+    pub upload: Option<u128>,
+    pub attributes: Vec<(String, String)>,
+    pub parts: Vec<PartV1>,
+    pub segments: Vec<SegmentV1>,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct DeleteV1 {
+    pub bucket: u32,
+    pub key: Vec<u8>,
+}
+
+/// An upload, also as the checkpoint keeps it.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct UploadV1 {
+    pub bucket: u32,
+    pub key: Vec<u8>,
+    pub id: u128,
+    pub initiated_ms: u64,
+    pub attributes: Vec<(String, String)>,
+    pub parts: Vec<UploadPartV1>,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct UploadPartV1 {
+    pub info: PartV1,
+    pub segment: SegmentV1,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct PartPutV1 {
+    pub bucket: u32,
+    pub key: Vec<u8>,
+    pub upload: u128,
+    pub part: UploadPartV1,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct UploadAbortV1 {
+    pub bucket: u32,
+    pub key: Vec<u8>,
+    pub upload: u128,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct BucketV1 {
+    pub id: u32,
+    pub name: String,
+    pub owner: String,
+    pub created_ms: u64,
+    pub attributes: Vec<(String, String)>,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct BucketDeleteV1 {
+    pub id: u32,
+}
+
+/// The log goes on at the start of this extent: always the last record of the last batch of an extent.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct LogExtentV1 {
+    pub extent: u32,
+    pub lap: u64,
+}
+
+/// What a record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    Put(PutV1),
+    Delete(DeleteV1),
+    UploadCreate(UploadV1),
+    UploadPart(PartPutV1),
+    UploadAbort(UploadAbortV1),
+    BucketPut(BucketV1),
+    BucketDelete(BucketDeleteV1),
+    LogExtent(LogExtentV1),
+}
+
+fn encode<T>(value: &T) -> Vec<u8>
+where
+    T: for<'a> Serialize<
+        rkyv::api::high::HighSerializer<
+            rkyv::util::AlignedVec,
+            rkyv::ser::allocator::ArenaHandle<'a>,
+            RkyvError,
+        >,
+    >,
+{
+    match rkyv::to_bytes::<RkyvError>(value) {
+        Ok(bytes) => bytes.into_vec(),
+        Err(error) => panic!("a value in memory always serialises: {error}"),
+    }
+}
+
+macro_rules! decode {
+    ($type:ty, $bytes:expr) => {
+        rkyv::from_bytes::<$type, RkyvError>($bytes).map_err(|_| FormatDamage::Field("record payload"))
+    };
+}
+
+impl Mutation {
+    /// The envelope's kind.
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Put(_) => 1,
+            Self::Delete(_) => 2,
+            Self::UploadCreate(_) => 3,
+            Self::UploadPart(_) => 4,
+            Self::UploadAbort(_) => 5,
+            Self::BucketPut(_) => 6,
+            Self::BucketDelete(_) => 7,
+            Self::LogExtent(_) => 8,
+        }
+    }
+
+    /// The rkyv payload.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Put(value) => encode(value),
+            Self::Delete(value) => encode(value),
+            Self::UploadCreate(value) => encode(value),
+            Self::UploadPart(value) => encode(value),
+            Self::UploadAbort(value) => encode(value),
+            Self::BucketPut(value) => encode(value),
+            Self::BucketDelete(value) => encode(value),
+            Self::LogExtent(value) => encode(value),
+        }
+    }
+
+    fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Self, FormatDamage> {
+        if version != 1 {
+            return Err(FormatDamage::Version(u32::from(version)));
+        }
+        Ok(match kind {
+            1 => Self::Put(decode!(PutV1, bytes)?),
+            2 => Self::Delete(decode!(DeleteV1, bytes)?),
+            3 => Self::UploadCreate(decode!(UploadV1, bytes)?),
+            4 => Self::UploadPart(decode!(PartPutV1, bytes)?),
+            5 => Self::UploadAbort(decode!(UploadAbortV1, bytes)?),
+            6 => Self::BucketPut(decode!(BucketV1, bytes)?),
+            7 => Self::BucketDelete(decode!(BucketDeleteV1, bytes)?),
+            8 => Self::LogExtent(decode!(LogExtentV1, bytes)?),
+            _ => return Err(FormatDamage::Field("record kind")),
+        })
+    }
+}
+
+/// A record ready to be placed: envelope and payload; inline data is kept apart to be copied once.
+pub struct EncodedRecord {
+    pub head: Vec<u8>,
+    pub data: Vec<u8>,
+}
+
+impl EncodedRecord {
+    pub fn new(mutation: &Mutation, generation: u64, flags: u16, data: Vec<u8>) -> Self {
+        Self::from_parts(mutation.kind(), flags, generation, &mutation.encode(), data)
+    }
+
+    fn from_parts(kind: u8, flags: u16, generation: u64, meta: &[u8], data: Vec<u8>) -> Self {
+        let mut envelope = RecordEnvelopeOnDisk {
+            crc: Le32::new(0),
+            kind,
+            version: 1,
+            flags: Le16::new(flags),
+            meta_length: Le32::new(meta.len() as u32),
+            data_length: Le32::new(data.len() as u32),
+            generation: Le64::new(generation),
+        };
+        let crc = crc32c::crc32c(&envelope.as_bytes()[4..]);
+        let crc = crc32c::crc32c_append(crc32c::crc32c_append(crc, meta), &data);
+        envelope.crc = Le32::new(crc);
+        let mut head = Vec::with_capacity(ENVELOPE_BYTES + meta.len());
+        head.extend_from_slice(envelope.as_bytes());
+        head.extend_from_slice(meta);
+        Self { head, data }
+    }
+
+    /// Bytes without alignment padding.
+    pub fn length(&self) -> usize {
+        self.head.len() + self.data.len()
+    }
+}
+
+/// A checked record in a buffer.
+pub struct RecordView<'a> {
+    pub envelope: RecordEnvelopeOnDisk,
+    meta: &'a [u8],
+    pub data: &'a [u8],
+}
+
+impl<'a> RecordView<'a> {
+    /// Checks the record that starts at `bytes`.
+    ///
+    /// # Errors
+    /// What is wrong with it; `Short` when it is longer than what is given.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatDamage> {
+        let (envelope, rest) =
+            RecordEnvelopeOnDisk::read_from_prefix(bytes).map_err(|_| FormatDamage::Short)?;
+        let meta_length = envelope.meta_length.get() as usize;
+        let length = meta_length
+            .checked_add(envelope.data_length.get() as usize)
+            .ok_or(FormatDamage::Field("length"))?;
+        let body = rest.get(..length).ok_or(FormatDamage::Short)?;
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&envelope.as_bytes()[4..]), body);
+        if crc != envelope.crc.get() {
+            return Err(FormatDamage::Checksum);
+        }
+        let (meta, data) = body.split_at(meta_length);
+        Ok(Self { envelope, meta, data })
+    }
+
+    /// Bytes without alignment padding.
+    pub fn length(&self) -> usize {
+        ENVELOPE_BYTES + self.meta.len() + self.data.len()
+    }
+
+    pub fn is_moved(&self) -> bool {
+        self.envelope.flags.get() & FLAG_MOVED != 0
+    }
+
+    /// The payload.
+    ///
+    /// # Errors
+    /// An unknown kind or version, or a payload that bytecheck refuses.
+    pub fn mutation(&self) -> Result<Mutation, FormatDamage> {
+        Mutation::decode(self.envelope.kind, self.envelope.version, self.meta)
+    }
+
+    /// The same record, marked as the cleaner's copy.
+    pub fn moved_copy(&self) -> EncodedRecord {
+        let flags = self.envelope.flags.get() | FLAG_MOVED;
+        let generation = self.envelope.generation.get();
+        EncodedRecord::from_parts(self.envelope.kind, flags, generation, self.meta, self.data.to_vec())
+    }
+}
+
+/// A list of uploads or buckets in a checkpoint.
+pub fn encode_uploads(uploads: &Vec<UploadV1>) -> Vec<u8> {
+    encode(uploads)
+}
+
+/// The inverse of [`encode_uploads`].
+///
+/// # Errors
+/// When bytecheck refuses the bytes.
+pub fn decode_uploads(bytes: &[u8]) -> Result<Vec<UploadV1>, FormatDamage> {
+    decode!(Vec<UploadV1>, bytes)
+}
+
+/// Buckets of a checkpoint.
+pub fn encode_buckets(buckets: &Vec<BucketV1>) -> Vec<u8> {
+    encode(buckets)
+}
+
+/// The inverse of [`encode_buckets`].
+///
+/// # Errors
+/// When bytecheck refuses the bytes.
+pub fn decode_buckets(bytes: &[u8]) -> Result<Vec<BucketV1>, FormatDamage> {
+    decode!(Vec<BucketV1>, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Mutation {
+        Mutation::Put(PutV1 {
+            bucket: 1,
+            key: b"a/key".to_vec(),
+            generation: 5,
+            size: 3,
+            modified_ms: 1_700_000_000_000,
+            md5: [7; 16],
+            etag_parts: 0,
+            upload: Some(9),
+            attributes: vec![("content-type".into(), "text/plain".into())],
+            parts: vec![],
+            segments: vec![SegmentV1 {
+                generation: 5,
+                length: 70_000,
+                runs: vec![RunV1 { extent: 8, unit: 12, slices: 0 }],
+            }],
+        })
+    }
+
+    #[test]
+    fn golden_bytes_and_round_trip() {
+        let encoded = EncodedRecord::new(&example(), 5, 0, b"abc".to_vec());
+        let bytes = [encoded.head.as_slice(), &encoded.data].concat();
+        assert_eq!(bytes.len(), encoded.length());
+        assert_eq!(&bytes[4..8], &[1, 1, 0, 0]);
+        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (226, 0), "the golden record changed");
+        let view = RecordView::parse(&bytes).expect("valid");
+        assert_eq!(view.mutation().expect("valid"), example());
+        assert_eq!(view.data, b"abc");
+        let copy = view.moved_copy();
+        let copied = [copy.head.as_slice(), &copy.data].concat();
+        let moved = RecordView::parse(&copied).expect("valid");
+        assert!(moved.is_moved() && !view.is_moved());
+        assert_eq!(moved.mutation().expect("valid"), example());
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_seen() {
+        let encoded = EncodedRecord::new(&example(), 5, 0, b"abc".to_vec());
+        let bytes = [encoded.head.as_slice(), &encoded.data].concat();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(RecordView::parse(&flipped).is_err(), "bit {bit} was not noticed");
+        }
+        for cut in 0..bytes.len() {
+            assert!(RecordView::parse(&bytes[..cut]).is_err());
+        }
+    }
+}

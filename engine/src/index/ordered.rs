@@ -1,0 +1,326 @@
+//! The ordered index: every key of a shard in byte order, in front-coded leaves under a two-level directory.
+//!
+//! Invariants:
+//! - leaves are not empty, ascend, and do not overlap; chunks (runs of leaves, see [`chunk`](super::chunk))
+//!   are not empty;
+//! - the directory holds no keys: the first key of a leaf stands unshortened at the leaf's start, and the
+//!   search reads it there. So a leaf costs 24 bytes of directory, however long its keys are;
+//! - `leaf_bytes` is what all leaves take from the allocator.
+//!
+//! Leaves are split above [`LEAF_BYTES_MAX`] and joined with a neighbour of their chunk below
+//! [`LEAF_BYTES_MIN`]; an entry longer than that has a leaf of its own. Ascending inserts fill leaves whole.
+
+use std::borrow::Cow;
+
+use super::chunk::{self, Chunk};
+use super::leaf::{self, Cursor, LeafError, Position};
+use super::{allocated, edit};
+
+const LEAF_BYTES_MAX: usize = 4096;
+const LEAF_BYTES_MIN: usize = 1024;
+/// Joining stops well below the maximum, so that the next insert does not split again.
+const LEAF_BYTES_JOINED: usize = 3072;
+
+const CHUNK_LEAVES_MIN: usize = 32;
+const CHUNK_LEAVES_JOINED: usize = 96;
+
+/// What a visitor wants next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    Continue,
+    Stop,
+    /// On to the first key that is at least this one. A key that is already passed means `Continue`.
+    SeekTo(Vec<u8>),
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct OrderedIndex {
+    chunks: Vec<Chunk>,
+    entries: u64,
+    leaf_bytes: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    chunk: usize,
+    leaf: usize,
+}
+
+impl OrderedIndex {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn len(&self) -> u64 {
+        self.entries
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// All that is allocated, with the allocator's own share.
+    pub fn memory_bytes(&self) -> usize {
+        let directory = allocated(self.chunks.capacity() * size_of::<Chunk>());
+        self.leaf_bytes + self.chunks.len() * Chunk::allocated() + directory
+    }
+
+    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        leaf::get(self.leaf(self.locate(key)?), key)
+    }
+
+    /// Inserts or replaces. Returns the value replaced.
+    pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Option<Box<[u8]>> {
+        let Some(place) = self.locate(key) else {
+            let Position::Absent(gap) = leaf::search(edit::EMPTY, key) else { unreachable!("an empty leaf") };
+            self.entries = 1;
+            self.add_leaf(Place { chunk: 0, leaf: 0 }, edit::insert(edit::EMPTY, &gap, key, value));
+            return None;
+        };
+        let current = self.leaf(place);
+        match leaf::search(current, key) {
+            Position::Found(entry) => {
+                let replaced = Box::from(entry.value);
+                let edited = edit::set_value(current, &entry, value);
+                self.put(place, edited);
+                self.settle(place);
+                Some(replaced)
+            }
+            Position::Absent(gap) => {
+                let full = current.len() + key.len() + value.len() > LEAF_BYTES_MAX;
+                if full && gap.next.is_none() {
+                    self.insert_behind(place, key, value);
+                } else {
+                    let edited = edit::insert(current, &gap, key, value);
+                    self.put(place, edited);
+                    self.settle(place);
+                }
+                self.entries += 1;
+                None
+            }
+        }
+    }
+
+    /// Returns the value removed.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Box<[u8]>> {
+        let place = self.locate(key)?;
+        let current = self.leaf(place);
+        let Position::Found(entry) = leaf::search(current, key) else { return None };
+        let removed = Box::from(entry.value);
+        let edited = edit::remove(current, &entry);
+        self.entries -= 1;
+        if leaf::entry_count(&edited) == 0 {
+            self.take_leaf(place);
+            self.settle_chunk(place.chunk);
+        } else {
+            self.put(place, edited);
+            self.settle(place);
+        }
+        Some(removed)
+    }
+
+    /// Shows the entries with keys from `start` on, in order, until the visitor stops. A jump by
+    /// [`Step::SeekTo`] is a new search: it costs the same however much it skips.
+    pub fn visit(&self, start: &[u8], visitor: &mut dyn FnMut(&[u8], &[u8]) -> Step) {
+        let mut target = Cow::Borrowed(start);
+        while let Some(sought) = self.visit_run(&target, visitor) {
+            target = Cow::Owned(sought);
+        }
+    }
+
+    /// Visits up to a jump and returns its target; `None` at the end or after a stop.
+    fn visit_run(&self, start: &[u8], visitor: &mut dyn FnMut(&[u8], &[u8]) -> Step) -> Option<Vec<u8>> {
+        let mut place = self.locate(start)?;
+        let mut cursor = Cursor::new(self.leaf(place));
+        let mut at_entry = cursor.advance_to(start);
+        loop {
+            while at_entry {
+                match visitor(cursor.key(), cursor.value()) {
+                    Step::Stop => return None,
+                    Step::SeekTo(target) if target.as_slice() > cursor.key() => return Some(target),
+                    Step::Continue | Step::SeekTo(_) => at_entry = cursor.advance(),
+                }
+            }
+            place = self.next_place(place)?;
+            cursor = Cursor::new(self.leaf(place));
+            at_entry = cursor.advance();
+        }
+    }
+
+    /// One step of a checkpoint's walk: the next entries with keys greater than `after` (`None`: the first
+    /// ones), as an encoded leaf of at least one entry; `None` when there are none.
+    ///
+    /// The caller goes on with `after` = [`leaf::last_key`] of what it got, whatever was changed between. An entry that
+    /// stays unchanged during the whole walk is then delivered exactly once: every key up to `after` has been
+    /// covered, and the next leaf is cut so that it begins right behind `after`, even when splits
+    /// and joins have moved the borders. An entry changed meanwhile is delivered at most once, old or new.
+    /// So the leaves of a walk ascend without overlap, as [`Self::load_leaf`] wants them.
+    pub fn leaf_after(&self, after: Option<&[u8]>) -> Option<Cow<'_, [u8]>> {
+        let place = self.locate(after.unwrap_or_default())?;
+        let Some(after) = after else { return Some(Cow::Borrowed(self.leaf(place))) };
+        edit::beyond(self.leaf(place), after)
+            .or_else(|| self.next_place(place).map(|next| Cow::Borrowed(self.leaf(next))))
+    }
+
+    /// Recovery: appends a leaf whose keys are greater than every key so far.
+    pub fn load_leaf(&mut self, encoded: &[u8]) -> Result<(), LeafError> {
+        let count = leaf::check(encoded)?;
+        let last = self.chunks.iter().enumerate().next_back();
+        let Some((chunk, last)) = last else {
+            self.add_leaf(Place { chunk: 0, leaf: 0 }, encoded.into());
+            self.entries += count as u64;
+            return Ok(());
+        };
+        let place = Place { chunk, leaf: last.leaves().len() - 1 };
+        let current = self.leaf(place);
+        if leaf::last_key(current).as_slice() >= leaf::first_key(encoded) {
+            return Err(LeafError::NotBeyondIndex);
+        }
+        if current.len() + encoded.len() <= LEAF_BYTES_JOINED {
+            let joined = edit::join(current, encoded);
+            self.put(place, joined);
+        } else {
+            self.add_leaf(Place { chunk, leaf: place.leaf + 1 }, encoded.into());
+        }
+        self.entries += count as u64;
+        Ok(())
+    }
+
+    /// The leaf that holds `key` if any does: the last one that begins at or before it, or else the first.
+    fn locate(&self, key: &[u8]) -> Option<Place> {
+        let begins_at_or_before = |chunk: &Chunk| leaf::first_key(&chunk.leaves()[0]) <= key;
+        let chunk = self.chunks.partition_point(begins_at_or_before).saturating_sub(1);
+        Some(Place { chunk, leaf: self.chunks.get(chunk)?.find(key) })
+    }
+
+    fn leaf(&self, place: Place) -> &[u8] {
+        &self.chunks[place.chunk].leaves()[place.leaf]
+    }
+
+    fn next_place(&self, place: Place) -> Option<Place> {
+        if place.leaf + 1 < self.chunks[place.chunk].leaves().len() {
+            return Some(Place { leaf: place.leaf + 1, ..place });
+        }
+        (place.chunk + 1 < self.chunks.len()).then_some(Place { chunk: place.chunk + 1, leaf: 0 })
+    }
+
+    /// Inserts a key greater than all of a full leaf: into the next leaf while that has room, else as a leaf of its
+    /// own. Splitting the full one instead would leave ascending inserts with half-full leaves.
+    fn insert_behind(&mut self, place: Place, key: &[u8], value: &[u8]) {
+        if let Some(next) = self.next_place(place) {
+            let leaf = self.leaf(next);
+            let room = leaf.len() + key.len() + value.len() <= LEAF_BYTES_MAX;
+            if let (true, Position::Absent(gap)) = (room, leaf::search(leaf, key)) {
+                let edited = edit::insert(leaf, &gap, key, value);
+                self.put(next, edited);
+                return;
+            }
+        }
+        let Position::Absent(gap) = leaf::search(edit::EMPTY, key) else { unreachable!("an empty leaf") };
+        let alone = edit::insert(edit::EMPTY, &gap, key, value);
+        self.add_leaf(Place { leaf: place.leaf + 1, ..place }, alone);
+    }
+
+    /// Replaces a leaf.
+    fn put(&mut self, place: Place, leaf: Box<[u8]>) {
+        self.leaf_bytes += allocated(leaf.len());
+        let replaced = self.chunks[place.chunk].replace(place.leaf, leaf);
+        self.leaf_bytes -= allocated(replaced.len());
+    }
+
+    /// Adds a leaf at a place, or behind the last leaf of a chunk.
+    fn add_leaf(&mut self, mut place: Place, leaf: Box<[u8]>) {
+        self.leaf_bytes += allocated(leaf.len());
+        if self.chunks.is_empty() {
+            self.chunks.push(Chunk::new());
+        }
+        if self.chunks[place.chunk].leaves().len() == chunk::CAPACITY {
+            // Behind the last leaf of all: ascending keys fill chunks whole, as they do leaves.
+            let ascending = place.leaf == chunk::CAPACITY && place.chunk + 1 == self.chunks.len();
+            let at = if ascending { chunk::CAPACITY } else { chunk::CAPACITY / 2 };
+            let upper = self.chunks[place.chunk].split_off(at);
+            self.chunks.insert(place.chunk + 1, upper);
+            if place.leaf >= at {
+                place = Place { chunk: place.chunk + 1, leaf: place.leaf - at };
+            }
+        }
+        self.chunks[place.chunk].insert(place.leaf, leaf);
+    }
+
+    fn take_leaf(&mut self, place: Place) -> Box<[u8]> {
+        let leaf = self.chunks[place.chunk].remove(place.leaf);
+        self.leaf_bytes -= allocated(leaf.len());
+        leaf
+    }
+
+    /// Splits a leaf that is too long, joins one that is too short.
+    fn settle(&mut self, place: Place) {
+        let current = self.leaf(place);
+        let length = current.len();
+        if length > LEAF_BYTES_MAX {
+            if let Some([left, right]) = edit::split(current) {
+                self.put(place, left);
+                self.add_leaf(Place { leaf: place.leaf + 1, ..place }, right);
+            }
+        } else if length < LEAF_BYTES_MIN {
+            let joins_next = self.join_with_next(place);
+            if !joins_next && place.leaf > 0 {
+                self.join_with_next(Place { leaf: place.leaf - 1, ..place });
+            }
+        }
+    }
+
+    /// Joins two leaves of a chunk if that gives a leaf of a good size.
+    fn join_with_next(&mut self, place: Place) -> bool {
+        let [left, right] = match self.chunks[place.chunk].leaves().get(place.leaf..place.leaf + 2) {
+            Some([left, right]) if left.len() + right.len() <= LEAF_BYTES_JOINED => [left, right],
+            _ => return false,
+        };
+        let joined = edit::join(left, right);
+        self.put(place, joined);
+        self.take_leaf(Place { leaf: place.leaf + 1, ..place });
+        self.settle_chunk(place.chunk);
+        true
+    }
+
+    /// Removes a chunk that is empty, joins one that is small with a neighbour.
+    fn settle_chunk(&mut self, chunk: usize) {
+        if self.chunks[chunk].leaves().is_empty() {
+            self.chunks.remove(chunk);
+        } else if self.chunks[chunk].leaves().len() < CHUNK_LEAVES_MIN {
+            let joins_next = self.join_chunk_with_next(chunk);
+            if !joins_next && chunk > 0 {
+                self.join_chunk_with_next(chunk - 1);
+            }
+        }
+    }
+
+    fn join_chunk_with_next(&mut self, chunk: usize) -> bool {
+        let leaves =
+            |chunk: usize| self.chunks.get(chunk).map_or(chunk::CAPACITY, |chunk| chunk.leaves().len());
+        let joins = leaves(chunk) + leaves(chunk + 1) <= CHUNK_LEAVES_JOINED;
+        if joins {
+            let next = self.chunks.remove(chunk + 1);
+            self.chunks[chunk].append(next);
+        }
+        joins
+    }
+
+    /// Proves the invariants at the top of this file.
+    #[cfg(test)]
+    pub(super) fn assert_sound(&self) {
+        let mut previous: Option<Vec<u8>> = None;
+        let (mut entries, mut bytes) = (0, 0);
+        for chunk in &self.chunks {
+            chunk.assert_sound();
+            for leaf in chunk.leaves() {
+                entries += leaf::check(leaf).expect("valid leaf") as u64;
+                bytes += allocated(leaf.len());
+                assert!(previous.is_none_or(|last| last.as_slice() < leaf::first_key(leaf)));
+                previous = Some(leaf::last_key(leaf));
+            }
+        }
+        assert_eq!((entries, bytes), (self.entries, self.leaf_bytes));
+    }
+}

@@ -1,0 +1,186 @@
+//! Reading a log again from a known position.
+//!
+//! What ends a log, case by case. At the expected place there is:
+//! - a valid batch with the expected sequence and predecessor: it is applied, and the log goes on;
+//! - anything else, and nowhere later in the log's extents a batch of this life or an earlier one that says the
+//!   expected sequence was durable: a torn or never written tail. The next batch goes here;
+//! - anything else, but a later valid batch whose `durable_sequence` covers it: acknowledged data was damaged. The
+//!   shard refuses to open;
+//! - a read error: the same refusal, nothing may be assumed.
+
+use std::rc::Rc;
+
+use super::LogPosition;
+use crate::device::Device;
+use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
+use crate::format::record::{Mutation, RECORD_ALIGNMENT, RecordView};
+use crate::format::{BLOCK_BYTES, FormatDamage};
+use crate::log::RecordPlace;
+use crate::ring::Pool;
+use crate::shard::Geometry;
+
+/// Why a log can not be replayed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error(
+        "batch {sequence} in extent {extent} at {offset} is damaged ({damage}) but was durable; run `ringbolt check`"
+    )]
+    Damaged { sequence: u64, extent: u32, offset: u32, damage: FormatDamage },
+    #[error(
+        "a record of batch {sequence} in extent {extent} is unreadable ({damage}); was it written by a newer version?"
+    )]
+    Record { sequence: u64, extent: u32, damage: FormatDamage },
+    #[error(transparent)]
+    Device(#[from] crate::device::DeviceError),
+}
+
+/// Reads batches of one shard in order.
+pub struct Replay<'a> {
+    pub device: &'a Rc<dyn Device>,
+    pub pool: &'a Pool,
+    pub geometry: &'a Geometry,
+    pub shard: u16,
+    pub position: LogPosition,
+}
+
+impl Replay<'_> {
+    /// Applies every record from the position on with `apply`, in order; leaves the position at the end of the log.
+    ///
+    /// # Errors
+    /// When acknowledged data is damaged or unreadable.
+    pub async fn run(&mut self, mut apply: impl FnMut(Mutation, RecordPlace)) -> Result<(), ReplayError> {
+        loop {
+            let room = self.geometry.extent_bytes - self.position.offset;
+            let window = (room as usize).min(BATCH_BYTES_MAX);
+            let start = self.geometry.byte(self.position.extent, self.position.offset);
+            let buffer = self.pool.take_reserved(window).await;
+            let (result, buffer) = self.device.read(start, window, buffer).await;
+            result?;
+            match self.window(&buffer[..window], &mut apply)? {
+                Outcome::More => {}
+                Outcome::End(damage) => {
+                    drop(buffer);
+                    return self.judge_end(damage).await;
+                }
+            }
+        }
+    }
+
+    /// Applies the whole batches of a window that starts at the position.
+    fn window(
+        &mut self,
+        bytes: &[u8],
+        apply: &mut impl FnMut(Mutation, RecordPlace),
+    ) -> Result<Outcome, ReplayError> {
+        let mut at = 0;
+        loop {
+            if at >= bytes.len() {
+                return Ok(Outcome::More);
+            }
+            let header = match BatchHeaderOnDisk::parse(&bytes[at..]) {
+                Ok(header) if self.expects(&header) => header,
+                Ok(_) => return Ok(Outcome::End(FormatDamage::Field("sequence"))),
+                // The batch may go on behind this window: read again from its start.
+                Err(FormatDamage::Short) if at > 0 => return Ok(Outcome::More),
+                Err(damage) => return Ok(Outcome::End(damage)),
+            };
+            let padded = header.padded_bytes();
+            let before = self.position;
+            self.position.offset += padded as u32;
+            self.position.sequence += 1;
+            self.position.previous_crc = header.crc.get();
+            let batch = &bytes[at..at + header.length.get() as usize];
+            if self.records(batch, header.records.get(), before, apply)? {
+                return Ok(Outcome::More);
+            }
+            at += padded;
+        }
+    }
+
+    fn expects(&self, header: &BatchHeaderOnDisk) -> bool {
+        header.sequence.get() == self.position.sequence
+            && header.previous_crc.get() == self.position.previous_crc
+            && header.lap.get() == self.position.lap
+            && self.is_ours(header)
+    }
+
+    fn is_ours(&self, header: &BatchHeaderOnDisk) -> bool {
+        header.shard.get() == self.shard && header.drive.get() == self.geometry.drive_id
+    }
+
+    /// Applies a batch's records. True when the log goes on in another extent.
+    fn records(
+        &mut self,
+        batch: &[u8],
+        count: u32,
+        before: LogPosition,
+        apply: &mut impl FnMut(Mutation, RecordPlace),
+    ) -> Result<bool, ReplayError> {
+        let mut at = HEADER_BYTES;
+        for _ in 0..count {
+            let refused =
+                |damage| ReplayError::Record { sequence: before.sequence, extent: before.extent, damage };
+            let view = RecordView::parse(batch.get(at..).unwrap_or_default()).map_err(refused)?;
+            let mutation = view.mutation().map_err(refused)?;
+            let place = RecordPlace {
+                extent: before.extent,
+                offset: before.offset + at as u32,
+                length: view.length() as u32,
+                sequence: before.sequence,
+                moved: view.is_moved(),
+            };
+            at += view.length().next_multiple_of(RECORD_ALIGNMENT);
+            if let Mutation::LogExtent(next) = &mutation {
+                (self.position.extent, self.position.lap, self.position.offset) = (next.extent, next.lap, 0);
+                apply(mutation, place);
+                return Ok(true);
+            }
+            apply(mutation, place);
+        }
+        Ok(false)
+    }
+
+    /// Torn tail or damage? Looks through the rest of the extent for a batch that knew the missing one as durable.
+    async fn judge_end(&mut self, damage: FormatDamage) -> Result<(), ReplayError> {
+        let mut offset = self.position.offset;
+        let end = self.geometry.extent_bytes - self.geometry.extent_bytes % BLOCK_BYTES as u32;
+        while offset < end {
+            let window = ((end - offset) as usize).min(BATCH_BYTES_MAX);
+            let buffer = self.pool.take_reserved(window).await;
+            let start = self.geometry.byte(self.position.extent, offset);
+            let (result, buffer) = self.device.read(start, window, buffer).await;
+            result?;
+            for at in (0..window).step_by(BLOCK_BYTES) {
+                // A batch that crosses the window's end is judged by its header alone: that it exists is enough only if
+                // its checksum holds, so it is looked at again as the start of a window below.
+                match BatchHeaderOnDisk::parse(&buffer[at..window]) {
+                    Ok(header) if self.convicts(&header) => return Err(self.damaged(damage)),
+                    _ => {}
+                }
+            }
+            // Overlap by the largest batch less one block would be exact; half a window per step covers batches of
+            // up to half a MiB, and larger ones when they start a window.
+            offset += if offset + window as u32 >= end { window } else { window / 2 } as u32;
+        }
+        Ok(())
+    }
+
+    fn convicts(&self, header: &BatchHeaderOnDisk) -> bool {
+        self.is_ours(header)
+            && header.lap.get() == self.position.lap
+            && header.sequence.get() > self.position.sequence
+            && header.durable_sequence.get() >= self.position.sequence
+    }
+
+    fn damaged(&self, damage: FormatDamage) -> ReplayError {
+        let LogPosition { sequence, extent, offset, .. } = self.position;
+        ReplayError::Damaged { sequence, extent, offset, damage }
+    }
+}
+
+enum Outcome {
+    /// Read on from the position.
+    More,
+    /// No batch that continues the log.
+    End(FormatDamage),
+}

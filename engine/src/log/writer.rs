@@ -1,0 +1,207 @@
+//! The group commit: one task per shard that turns what waits into batches.
+//!
+//! Invariants (law 1): (1) the batch is written; (2) it is durable, by a synchronous write or by a flush that
+//! started after the write; (3) the index changes, record by record in order; (4) those who wait are told.
+
+use std::rc::Rc;
+
+use super::queue::{LogCounters, Pending};
+use super::{LogPosition, RecordPlace};
+use crate::device::{DeviceError, Durability};
+use crate::extent::keeper::Class;
+use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC};
+use crate::format::record::{EncodedRecord, LogExtentV1, Mutation};
+use crate::format::{BLOCK_BYTES, Le16, Le32, Le64, blocks_up};
+use crate::ring::Buffer;
+use crate::shard::Shard;
+use crate::sync::oneshot;
+
+/// Largest record that fits a batch.
+pub const RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX - HEADER_BYTES - 8;
+
+/// Runs until the shard stops. Spawned once per shard.
+pub async fn run(shard: Rc<Shard>) {
+    loop {
+        let mark = shard.log.work.mark();
+        if shard.log.waiting.borrow().is_empty() {
+            if shard.log.stopped.get() {
+                return;
+            }
+            shard.log.work.after(mark).await;
+            continue;
+        }
+        if let Err(error) = write_next(&shard).await {
+            tracing::error!(shard = shard.id, %error, "a write to the log failed; this shard writes no more until restart");
+            shard.log.fail(shard.id);
+        }
+    }
+}
+
+async fn write_next(shard: &Rc<Shard>) -> Result<(), DeviceError> {
+    let position = shard.log.position.get();
+    let room = shard.geometry.extent_bytes as usize - BLOCK_BYTES - position.offset as usize;
+    let batch = collect(shard, room.min(BATCH_BYTES_MAX));
+    if batch.is_empty() {
+        return roll(shard).await;
+    }
+    let places = write_batch(shard, position, &batch).await?;
+    shard.log.since_checkpoint.set(shard.log.since_checkpoint.get() + u64::from(places.written));
+    apply(shard, batch, &places.offsets, position);
+    shard.after_batch();
+    Ok(())
+}
+
+/// Takes as many waiting records as fit into `room` bytes with the header, in order.
+fn collect(shard: &Shard, room: usize) -> Vec<Pending> {
+    let mut waiting = shard.log.waiting.borrow_mut();
+    let (mut batch, mut total) = (Vec::new(), HEADER_BYTES);
+    while let Some(next) = waiting.front() {
+        let bytes = next.padded_bytes();
+        if total + bytes > room {
+            break;
+        }
+        total += bytes;
+        shard.log.queued_bytes.set(shard.log.queued_bytes.get() - bytes);
+        batch.extend(waiting.pop_front());
+    }
+    batch
+}
+
+struct Written {
+    offsets: Vec<u32>,
+    written: u32,
+}
+
+/// Writes one batch at `position` and makes it durable; moves the position behind it.
+async fn write_batch(
+    shard: &Rc<Shard>,
+    position: LogPosition,
+    batch: &[Pending],
+) -> Result<Written, DeviceError> {
+    let length = HEADER_BYTES + batch.iter().map(Pending::padded_bytes).sum::<usize>();
+    if length == HEADER_BYTES {
+        // Barriers only: everything before them is durable already.
+        return Ok(Written { offsets: vec![position.offset; batch.len()], written: 0 });
+    }
+    let padded = blocks_up(length);
+    let mut buffer = shard.pool.take_reserved(padded).await;
+    let offsets = fill(&mut buffer[..padded], batch, position.offset);
+    let header = BatchHeaderOnDisk {
+        magic: MAGIC,
+        crc: Le32::new(0),
+        length: Le32::new(length as u32),
+        shard: Le16::new(shard.id),
+        version: Le16::new(1),
+        records: Le32::new(batch.iter().filter(|pending| pending.mutation.is_some()).count() as u32),
+        sequence: Le64::new(position.sequence),
+        epoch: Le32::new(shard.geometry.epoch),
+        previous_crc: Le32::new(position.previous_crc),
+        durable_sequence: Le64::new(position.sequence - 1),
+        drive: Le64::new(shard.geometry.drive_id),
+        lap: Le64::new(position.lap),
+    };
+    let crc = header.seal_into(&mut buffer[..padded]);
+    write_durably(shard, position, padded, buffer).await?;
+    shard.log.position.set(LogPosition {
+        offset: position.offset + padded as u32,
+        sequence: position.sequence + 1,
+        previous_crc: crc,
+        ..position
+    });
+    shard.state.borrow_mut().logs.wrote(position.extent, position.offset + padded as u32);
+    Ok(Written { offsets, written: padded as u32 })
+}
+
+async fn write_durably(
+    shard: &Shard,
+    position: LogPosition,
+    length: usize,
+    buffer: Buffer,
+) -> Result<(), DeviceError> {
+    let offset = shard.geometry.byte(position.extent, position.offset);
+    // Alone, a synchronous write is one round trip; while others flush anyway, joining them is cheaper for all.
+    let together = shard.flush.busy();
+    let durability = if together { Durability::Deferred } else { Durability::Immediate };
+    shard.device.write(offset, length, buffer, durability).await.0?;
+    if together {
+        shard.flush.flush().await?;
+    }
+    let counters = shard.log.counters.get();
+    shard.log.counters.set(LogCounters {
+        batches: counters.batches + 1,
+        synchronous_writes: counters.synchronous_writes + u64::from(!together),
+        bytes: counters.bytes + length as u64,
+        ..counters
+    });
+    Ok(())
+}
+
+/// Copies the records behind the header; gives each one's offset in the extent. Clears the padding: the buffer
+/// held other bytes before.
+fn fill(buffer: &mut [u8], batch: &[Pending], start: u32) -> Vec<u32> {
+    let mut at = HEADER_BYTES;
+    let mut offsets = Vec::with_capacity(batch.len());
+    for pending in batch {
+        offsets.push(start + at as u32);
+        if pending.mutation.is_none() {
+            continue;
+        }
+        let (head, data) = (&pending.record.head, &pending.record.data);
+        buffer[at..at + head.len()].copy_from_slice(head);
+        buffer[at + head.len()..at + head.len() + data.len()].copy_from_slice(data);
+        let end = at + pending.padded_bytes();
+        buffer[at + pending.record.length()..end].fill(0);
+        at = end;
+    }
+    buffer[at..].fill(0);
+    offsets
+}
+
+fn apply(shard: &Rc<Shard>, batch: Vec<Pending>, offsets: &[u32], position: LogPosition) {
+    for (pending, &offset) in batch.into_iter().zip(offsets) {
+        let place = RecordPlace {
+            extent: position.extent,
+            offset,
+            length: pending.record.length() as u32,
+            sequence: position.sequence,
+            moved: pending.moved,
+        };
+        if let Some(mutation) = &pending.mutation {
+            let counters = shard.log.counters.get();
+            shard.log.counters.set(LogCounters { records: counters.records + 1, ..counters });
+            shard.apply(mutation, place);
+        }
+        drop(pending.guard);
+        pending.reply.send(Ok(place));
+    }
+}
+
+/// Goes on to the next extent: its name is the last record of this one.
+async fn roll(shard: &Rc<Shard>) -> Result<(), DeviceError> {
+    let spare = shard.log.spares.borrow_mut().pop_front();
+    let extent = match spare {
+        Some(extent) => Some(extent),
+        None => shard.take_extent(Class::System).await,
+    };
+    let Some(extent) = extent else {
+        // Cannot happen while the keeper holds enough back; refuse rather than stop the shard.
+        let error = shard.no_space();
+        shard.log.queued_bytes.set(0);
+        for pending in std::mem::take(&mut *shard.log.waiting.borrow_mut()) {
+            pending.reply.send(Err(error.clone()));
+        }
+        return Ok(());
+    };
+    let position = shard.log.position.get();
+    let lap = position.lap + 1;
+    let mutation = Mutation::LogExtent(LogExtentV1 { extent, lap });
+    let record = EncodedRecord::new(&mutation, lap, 0, Vec::new());
+    let (reply, _) = oneshot::channel();
+    let pending =
+        Pending { mutation: Some(mutation), record, moved: false, class: Class::System, guard: None, reply };
+    write_batch(shard, position, &[pending]).await?;
+    let behind = shard.log.position.get();
+    shard.state.borrow_mut().logs.add(extent, lap, 0);
+    shard.log.position.set(LogPosition { extent, lap, offset: 0, ..behind });
+    Ok(())
+}

@@ -1,0 +1,352 @@
+//! Bodies out: reading an object on the core that asked for it.
+//!
+//! Invariants:
+//! - No byte leaves before the checksum that covers it was verified, and the record or slice header proved whose it is.
+//! - What is read stays pinned on its owner until the reader is dropped.
+//! - Read-ahead depends on how many buffers the core has left; a reader that is not asked holds what it read ahead, no more.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::state::CoreState;
+use crate::device::IoFuture;
+use crate::error::{EngineError, Result};
+use crate::extent::{SlicePlace, slices_of};
+use crate::format::record::{Mutation, PutV1, RecordView, SegmentV1};
+use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk};
+use crate::format::{BLOCK_BYTES, blocks_up};
+use crate::ring::{Buffer, Pool};
+use crate::shard::entry::blocks_covering;
+use crate::shard::{Found, Pins};
+use crate::types::{BucketId, ObjectInfo};
+
+/// Verified bytes of an object; the buffer goes back to the core's pool when it is dropped.
+pub struct Chunk {
+    buffer: Buffer,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer[self.range.clone()]
+    }
+}
+
+/// Keeps what it names from being reused.
+struct PinGuard {
+    core: Rc<CoreState>,
+    shard: u16,
+    pins: Pins,
+}
+
+impl Drop for PinGuard {
+    fn drop(&mut self) {
+        self.core.unpin(self.shard, self.pins);
+    }
+}
+
+/// An object opened for reading.
+pub struct ObjectReader {
+    info: ObjectInfo,
+    source: Source,
+    /// Of the object, still to be given.
+    range: Range<u64>,
+    // Dropped last: reads in flight are into our own buffers, but what they read must stay until they are through.
+    _pin: PinGuard,
+}
+
+enum Source {
+    Inline { buffer: Option<Buffer>, start: usize },
+    Slices(SliceReader),
+}
+
+/// How much to read at once and ahead, by what the pool has left.
+pub(super) fn appetite(pool: &Pool) -> (usize, usize) {
+    let (chunks, free) = pool.chunks();
+    match () {
+        () if free * 2 > chunks => (1 << 20, 4),
+        () if free * 4 > chunks => (256 << 10, 2),
+        () => (128 << 10, 1),
+    }
+}
+
+impl ObjectReader {
+    /// Finds, pins and opens; None when there is no such key.
+    ///
+    /// # Errors
+    /// When the record is damaged or can not be read.
+    pub(super) async fn open(core: &Rc<CoreState>, bucket: BucketId, key: &[u8]) -> Result<Option<Self>> {
+        let shard = core.layout.shard_of(core.layout.geometry_of(0).hash(bucket, key));
+        let Some((found, pin)) = look_up(core, shard, bucket, key).await? else { return Ok(None) };
+        let (extent, offset, blocks) = match &found {
+            Found::Inline(location) => (location.extent, location.offset, location.blocks),
+            Found::Large(entry) => {
+                let location = entry.location;
+                (location.extent, location.offset, blocks_covering(location.offset, entry.record_length))
+            }
+        };
+        let drive = core.layout.drive_of(shard);
+        let first = offset - offset % BLOCK_BYTES as u32;
+        let at = core.layout.geometry_of(drive).byte(extent, first);
+        let length = blocks as usize * BLOCK_BYTES;
+        let buffer = core.pool.take(length).await;
+        let (result, buffer) = core.drives[usize::from(drive)].device.read(at, length, buffer).await;
+        result.map_err(|error| EngineError::ReadFailed { offset: at, length, reason: error.reason })?;
+        let damaged = |what| EngineError::Damaged { what, extent, offset };
+        let start = (offset - first) as usize;
+        let view = RecordView::parse(&buffer[start..length]).map_err(|_| damaged("record"))?;
+        let Ok(Mutation::Put(put)) = view.mutation() else { return Err(damaged("record payload")) };
+        let location = match &found {
+            Found::Inline(location) => *location,
+            Found::Large(entry) => entry.location,
+        };
+        if put.bucket != bucket.0 || put.key != key {
+            return Self::other_key(core, shard, bucket, key, damaged("record identity")).await;
+        }
+        if !location.accepts(view.envelope.generation.get()) || !is_whole(&put, view.data.len()) {
+            return Err(damaged("record generation"));
+        }
+        let data_start = start + view.length() - view.data.len();
+        let info = crate::shard::info_of(&put);
+        let source = if put.segments.is_empty() {
+            Source::Inline { buffer: Some(buffer), start: data_start }
+        } else {
+            Source::Slices(SliceReader::new(core.clone(), shard, put.segments))
+        };
+        let range = 0..info.size_bytes;
+        Ok(Some(Self { info, source, range, _pin: pin }))
+    }
+
+    /// A record of another key: two keys share their hash, and ours is not there; anything else is damage.
+    async fn other_key(
+        core: &Rc<CoreState>,
+        shard: u16,
+        bucket: BucketId,
+        key: &[u8],
+        damage: EngineError,
+    ) -> Result<Option<Self>> {
+        let key = key.to_vec();
+        let owner = core.layout.core_of(shard);
+        let work = move |core: Rc<CoreState>| async move { core.shard(shard).has_key(bucket, &key) };
+        if core.call(owner, work).await { Err(damage) } else { Ok(None) }
+    }
+
+    /// All that is known of the object.
+    pub fn info(&self) -> &ObjectInfo {
+        &self.info
+    }
+
+    /// Restricts reading to `length` bytes from `offset`, which must lie within the object. Call before the first
+    /// [`Self::next`].
+    pub fn set_range(&mut self, offset: u64, length: u64) {
+        assert!(
+            offset + length <= self.info.size_bytes,
+            "{length} bytes at {offset} of {}",
+            self.info.size_bytes
+        );
+        self.range = offset..offset + length;
+    }
+
+    /// The next verified bytes in order; None at the end.
+    ///
+    /// # Errors
+    /// [`EngineError::Damaged`] or [`EngineError::ReadFailed`]; nothing more comes after it.
+    pub async fn next(&mut self) -> Result<Option<Chunk>> {
+        if self.range.is_empty() {
+            return Ok(None);
+        }
+        match &mut self.source {
+            Source::Inline { buffer, start } => {
+                let Some(buffer) = buffer.take() else { return Ok(None) };
+                let range = *start + self.range.start as usize..*start + self.range.end as usize;
+                self.range.start = self.range.end;
+                Ok(Some(Chunk { buffer, range }))
+            }
+            Source::Slices(reader) => {
+                let chunk = reader.next(self.range.clone()).await?;
+                self.range.start += chunk.range.len() as u64;
+                Ok(Some(chunk))
+            }
+        }
+    }
+}
+
+/// Whether record and data belong together.
+fn is_whole(put: &PutV1, data: usize) -> bool {
+    if put.segments.is_empty() {
+        return put.size == data as u64;
+    }
+    put.size == put.segments.iter().map(|segment| segment.length).sum::<u64>()
+}
+
+async fn look_up(
+    core: &Rc<CoreState>,
+    shard: u16,
+    bucket: BucketId,
+    key: &[u8],
+) -> Result<Option<(Found, PinGuard)>> {
+    let owner = core.layout.core_of(shard);
+    let guard = |core: &Rc<CoreState>, (found, pins)| (found, PinGuard { core: core.clone(), shard, pins });
+    if owner == core.index {
+        return Ok(core.shard(shard).lookup(bucket, key)?.map(|found| guard(core, found)));
+    }
+    let key = key.to_vec();
+    let back = core.clone();
+    let orphan = move |answer: Result<Option<(Found, Pins)>>| {
+        if let Ok(Some((_, pins))) = answer {
+            back.unpin(shard, pins);
+        }
+    };
+    let work = move |core: Rc<CoreState>| async move { core.shard(shard).lookup(bucket, &key) };
+    Ok(core.call_or(owner, work, orphan).await?.map(|found| guard(core, found)))
+}
+
+/// A piece of a slice that is being read.
+struct Piece {
+    data: IoFuture,
+    /// For the first piece of a slice.
+    header: Option<IoFuture>,
+    place: SlicePlace,
+    generation: u64,
+    /// Within the payload: where the read starts, and what of it is wanted.
+    start: usize,
+    wanted: Range<usize>,
+    payload_end: usize,
+}
+
+struct SliceReader {
+    core: Rc<CoreState>,
+    shard: u16,
+    segments: Vec<SegmentV1>,
+    pieces: VecDeque<Piece>,
+    /// Where read-ahead stands, as an offset in the object; None before the first read.
+    ahead: Option<u64>,
+    /// Slice that the last header read belongs to: (generation, number).
+    header_asked: Option<(u64, u32)>,
+    header: Option<Box<SliceHeaderOnDisk>>,
+}
+
+impl SliceReader {
+    fn new(core: Rc<CoreState>, shard: u16, segments: Vec<SegmentV1>) -> Self {
+        Self { core, shard, segments, pieces: VecDeque::new(), ahead: None, header_asked: None, header: None }
+    }
+
+    async fn next(&mut self, range: Range<u64>) -> Result<Chunk> {
+        let mut ahead = *self.ahead.get_or_insert(range.start);
+        let (piece_bytes, depth) = appetite(&self.core.pool);
+        while ahead < range.end && self.pieces.len() < depth {
+            let wanted = self.plan(ahead, range.end, piece_bytes);
+            let Some(buffer) = self.buffer(wanted.read_bytes()).await else { break };
+            self.start(&wanted, buffer).await;
+            ahead += wanted.wanted.len() as u64;
+            self.ahead = Some(ahead);
+        }
+        self.finish_first().await
+    }
+
+    /// The first piece waits for a buffer; read-ahead does without.
+    async fn buffer(&self, bytes: usize) -> Option<Buffer> {
+        if self.pieces.is_empty() {
+            Some(self.core.pool.take(bytes).await)
+        } else {
+            self.core.pool.try_take(bytes)
+        }
+    }
+
+    /// The piece at `offset` of the object: within one slice, whole checksum blocks.
+    fn plan(&self, offset: u64, end: u64, piece_bytes: usize) -> Planned {
+        let mut base = 0;
+        let mut segments = self.segments.iter();
+        let segment = loop {
+            let Some(segment) = segments.next() else { panic!("offset {offset} is beyond the object") };
+            if offset < base + segment.length {
+                break segment;
+            }
+            base += segment.length;
+        };
+        let within = offset - base;
+        let number = within / SLICE_BYTES as u64;
+        let place = slices_of(segment).nth(number as usize);
+        let place = place.unwrap_or_else(|| panic!("slice {number} of {segment:?} is not there"));
+        let from = (within % SLICE_BYTES as u64) as usize;
+        let start = from - from % CRC_BLOCK_BYTES;
+        let left_in_object = (end - offset).min(SLICE_BYTES as u64) as usize;
+        let to = (start + piece_bytes).min(place.length as usize).min(from + left_in_object);
+        let payload_end = to.next_multiple_of(CRC_BLOCK_BYTES).min(place.length as usize);
+        Planned { place, generation: segment.generation, start, wanted: from..to, payload_end }
+    }
+
+    async fn start(&mut self, planned: &Planned, buffer: Buffer) {
+        let drive = self.core.layout.drive_of(self.shard);
+        let device = self.core.drives[usize::from(drive)].device.clone();
+        let at = self.core.layout.geometry_of(drive).byte(planned.place.extent, planned.place.offset);
+        let slice = (planned.generation, planned.place.number);
+        let header = if self.header_asked.replace(slice) == Some(slice) {
+            None
+        } else {
+            let buffer = self.core.pool.take_reserved(BLOCK_BYTES).await;
+            Some(device.read(at, BLOCK_BYTES, buffer))
+        };
+        let data = device.read(at + (BLOCK_BYTES + planned.start) as u64, planned.read_bytes(), buffer);
+        self.pieces.push_back(Piece {
+            data,
+            header,
+            place: planned.place,
+            generation: planned.generation,
+            start: planned.start,
+            wanted: planned.wanted.clone(),
+            payload_end: planned.payload_end,
+        });
+    }
+
+    async fn finish_first(&mut self) -> Result<Chunk> {
+        let Some(piece) = self.pieces.front_mut() else {
+            panic!("a reader with bytes left has a piece in flight")
+        };
+        let (extent, offset) = (piece.place.extent, piece.place.offset);
+        let damaged = |what| EngineError::Damaged { what, extent, offset };
+        let failed = |error: crate::device::DeviceError| EngineError::ReadFailed {
+            offset: error.offset,
+            length: error.length,
+            reason: error.reason,
+        };
+        if let Some(header) = &mut piece.header {
+            let (result, buffer) = header.await;
+            result.map_err(failed)?;
+            let header = SliceHeaderOnDisk::parse(&buffer).map_err(|_| damaged("slice header"))?;
+            let own = header.generation.get() == piece.generation
+                && header.number.get() == piece.place.number
+                && header.length.get() == piece.place.length
+                && header.shard.get() == self.shard;
+            if !own {
+                return Err(damaged("slice identity"));
+            }
+            self.header = Some(Box::new(header));
+            piece.header = None;
+        }
+        let (result, buffer) = (&mut piece.data).await;
+        result.map_err(failed)?;
+        let Some(piece) = self.pieces.pop_front() else { panic!("the piece was just there") };
+        let Some(header) = &self.header else { panic!("a slice's first piece brings its header") };
+        if !header.verifies(piece.start, &buffer[..piece.payload_end - piece.start]) {
+            return Err(damaged("slice data"));
+        }
+        let range = piece.wanted.start - piece.start..piece.wanted.end - piece.start;
+        Ok(Chunk { buffer, range })
+    }
+}
+
+struct Planned {
+    place: SlicePlace,
+    generation: u64,
+    start: usize,
+    wanted: Range<usize>,
+    payload_end: usize,
+}
+
+impl Planned {
+    fn read_bytes(&self) -> usize {
+        blocks_up(self.payload_end - self.start)
+    }
+}

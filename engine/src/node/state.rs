@@ -1,0 +1,314 @@
+//! One core's part of the node: its shards, keepers, devices, and how it talks to the other cores.
+//!
+//! Invariants:
+//! - Everything here is used by one thread; cores share nothing but mailboxes.
+//! - A message runs at once on the core it reaches; what must wait is spawned there.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashSet};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::gate::Gate;
+use crate::device::Device;
+use crate::device::flush::FlushGroup;
+use crate::env::Environment;
+use crate::error::{EngineError, Result};
+use crate::extent::keeper::Keeper;
+use crate::format::superblock::{ShardRootOnDisk, SuperblockOnDisk};
+use crate::ring::Pool;
+use crate::ring::mailbox::{Mailbox, Notifier};
+use crate::shard::{Geometry, Pins, Shard};
+use crate::sync::calls::Calls;
+use crate::sync::locks::KeyLocks;
+use crate::types::{Bucket, BucketId};
+
+/// Runs on the core it is sent to.
+pub type Message = Box<dyn FnOnce(&Rc<CoreState>) + Send>;
+
+/// The whole node, the same on every core.
+pub struct Layout {
+    pub cores: usize,
+    pub shards: u16,
+    pub superblocks: Vec<SuperblockOnDisk>,
+    /// Of this life.
+    pub epoch: u32,
+    pub index_bytes_max: usize,
+    /// By drive.
+    geometries: Vec<Geometry>,
+}
+
+/// A drive as one core sees it.
+pub struct Drive {
+    pub device: Rc<dyn Device>,
+    pub flush: Rc<FlushGroup>,
+}
+
+/// This core's copy of all buckets.
+#[derive(Default)]
+pub struct BucketMap {
+    by_name: BTreeMap<String, Rc<Bucket>>,
+    by_id: BTreeMap<u32, Rc<Bucket>>,
+    /// Being deleted: refused for anything new.
+    leaving: HashSet<u32>,
+}
+
+/// See the module.
+pub struct CoreState {
+    pub index: usize,
+    pub layout: Arc<Layout>,
+    pub environment: Rc<dyn Environment>,
+    pub pool: Pool,
+    pub drives: Vec<Drive>,
+    pub(crate) mailbox: Mailbox<Message>,
+    pub(crate) notifier: Rc<dyn Notifier>,
+    pub(crate) calls: Calls,
+    pub(crate) shards: RefCell<BTreeMap<u16, Rc<Shard>>>,
+    pub(crate) keepers: RefCell<BTreeMap<u16, Rc<Keeper>>>,
+    pub(crate) buckets: RefCell<BucketMap>,
+    pub(crate) bucket_locks: KeyLocks,
+    /// Core 0's counts for the whole node.
+    pub(crate) gate: Gate,
+    pub(crate) closing: Cell<bool>,
+    pub(crate) retrying: Cell<bool>,
+    /// Bodies on their way in: a graceful stop waits for them.
+    pub(crate) writers: Cell<usize>,
+}
+
+impl Layout {
+    pub fn drives(&self) -> u16 {
+        self.superblocks.len() as u16
+    }
+
+    pub fn core_of(&self, shard: u16) -> usize {
+        usize::from(shard) % self.cores
+    }
+
+    pub fn drive_of(&self, shard: u16) -> u16 {
+        shard % self.drives()
+    }
+
+    pub fn keeper_core(&self, drive: u16) -> usize {
+        usize::from(drive) % self.cores
+    }
+
+    pub fn shards_of_core(&self, core: usize) -> impl Iterator<Item = u16> + '_ {
+        (0..self.shards).filter(move |shard| self.core_of(*shard) == core)
+    }
+
+    pub fn shards_of_drive(&self, drive: u16) -> impl Iterator<Item = u16> + '_ {
+        (0..self.shards).filter(move |shard| self.drive_of(*shard) == drive)
+    }
+
+    /// The shard of a hash: the low half, since the point table spreads by the high bits.
+    pub fn shard_of(&self, hash: u64) -> u16 {
+        ((hash & 0xffff_ffff) * u64::from(self.shards) >> 32) as u16
+    }
+
+    /// Of a node with these drives, in the order of their index.
+    pub fn new(cores: usize, superblocks: Vec<SuperblockOnDisk>, epoch: u32, index_bytes_max: usize) -> Self {
+        let shards = superblocks[0].shards.get();
+        let mut layout = Self { cores, shards, superblocks, epoch, index_bytes_max, geometries: Vec::new() };
+        layout.geometries = (0..layout.drives()).map(|drive| layout.geometry(drive)).collect();
+        layout
+    }
+
+    pub fn geometry_of(&self, drive: u16) -> &Geometry {
+        &self.geometries[usize::from(drive)]
+    }
+
+    fn geometry(&self, drive: u16) -> Geometry {
+        let superblock = &self.superblocks[usize::from(drive)];
+        let drive_shards = self.shards_of_drive(drive).count().max(1) as u64;
+        let id = superblock.drive_uuid.first_chunk::<8>().map_or(0, |half| u64::from_le_bytes(*half));
+        let extent_bytes = superblock.extent_bytes.get();
+        let share = superblock.size_bytes.get() / drive_shards / 8;
+        Geometry {
+            extent_bytes: extent_bytes as u32,
+            extents: superblock.extents.get(),
+            extents_start: superblock.extents_start.get(),
+            drive_id: id,
+            epoch: self.epoch,
+            hash_key: superblock.hash_key.map(|half| half.get()),
+            inline_bytes_max: superblock.inline_bytes_max.get(),
+            index_bytes_max: (self.index_bytes_max / usize::from(self.shards)) as u64,
+            checkpoint_after_bytes: share.clamp(4 * extent_bytes, 1 << 30),
+        }
+    }
+}
+
+impl CoreState {
+    /// Runs `work` on `core` and waits for what it gives. Work that was sent goes on when the caller is dropped;
+    /// its result then goes to `orphan` here.
+    pub async fn call_or<R, F, W>(
+        self: &Rc<Self>,
+        core: usize,
+        work: F,
+        orphan: impl FnOnce(R) + 'static,
+    ) -> R
+    where
+        R: Send + 'static,
+        W: Future<Output = R> + 'static,
+        F: FnOnce(Rc<CoreState>) -> W + Send + 'static,
+    {
+        self.dispatch(core, work, Some(Box::new(orphan))).await
+    }
+
+    /// As [`Self::call_or`], for results that need no care.
+    pub async fn call<R, F, W>(self: &Rc<Self>, core: usize, work: F) -> R
+    where
+        R: Send + 'static,
+        W: Future<Output = R> + 'static,
+        F: FnOnce(Rc<CoreState>) -> W + Send + 'static,
+    {
+        if core == self.index {
+            return work(self.clone()).await;
+        }
+        self.dispatch(core, work, None).await
+    }
+
+    async fn dispatch<R, F, W>(self: &Rc<Self>, core: usize, work: F, orphan: Option<Box<dyn FnOnce(R)>>) -> R
+    where
+        R: Send + 'static,
+        W: Future<Output = R> + 'static,
+        F: FnOnce(Rc<CoreState>) -> W + Send + 'static,
+    {
+        let (id, call) = self.calls.register(orphan);
+        let from = self.index;
+        if core == self.index {
+            let here = self.clone();
+            self.environment.spawn(Box::pin(async move {
+                let answer = work(here.clone()).await;
+                here.calls.complete(id, Box::new(answer));
+            }));
+            return call.await;
+        }
+        self.send(
+            core,
+            Box::new(move |there| {
+                let there = there.clone();
+                there.clone().environment.spawn(Box::pin(async move {
+                    let answer = work(there.clone()).await;
+                    there.send(from, Box::new(move |here| here.calls.complete(id, Box::new(answer))));
+                }));
+            }),
+        );
+        call.await
+    }
+
+    /// Sends a message; `core` may be this one.
+    pub fn send(self: &Rc<Self>, core: usize, message: Message) {
+        if core == self.index {
+            return message(self);
+        }
+        let overflowed = self.mailbox.send(core, message, &*self.notifier);
+        if overflowed && !self.retrying.replace(true) {
+            let state = self.clone();
+            self.environment.spawn(Box::pin(async move {
+                while state.mailbox.retry(&*state.notifier) {
+                    state.environment.sleep(1).await;
+                }
+                state.retrying.set(false);
+            }));
+        }
+    }
+
+    /// Runs what other cores have sent.
+    pub fn receive(self: &Rc<Self>) {
+        self.mailbox.drain(|message| message(self));
+    }
+
+    pub fn shard(&self, shard: u16) -> Rc<Shard> {
+        let shards = self.shards.borrow();
+        shards
+            .get(&shard)
+            .cloned()
+            .unwrap_or_else(|| panic!("shard {shard} does not live on core {}", self.index))
+    }
+
+    pub(crate) fn own_shards(&self) -> Vec<Rc<Shard>> {
+        self.shards.borrow().values().cloned().collect()
+    }
+
+    pub fn keeper(&self, drive: u16) -> Rc<Keeper> {
+        let keepers = self.keepers.borrow();
+        keepers
+            .get(&drive)
+            .cloned()
+            .unwrap_or_else(|| panic!("drive {drive} is not kept by core {}", self.index))
+    }
+
+    pub fn give_extent(self: &Rc<Self>, drive: u16, extent: u32) {
+        self.send(self.layout.keeper_core(drive), Box::new(move |core| core.keeper(drive).give(extent)));
+    }
+
+    pub fn hold_back(self: &Rc<Self>, drive: u16, shard: u16, extents: u32) {
+        self.send(
+            self.layout.keeper_core(drive),
+            Box::new(move |core| core.keeper(drive).hold_back(shard, extents)),
+        );
+    }
+
+    pub async fn install_root(
+        self: &Rc<Self>,
+        drive: u16,
+        root: ShardRootOnDisk,
+    ) -> std::result::Result<(), crate::device::DeviceError> {
+        let keeper = self.layout.keeper_core(drive);
+        self.call(keeper, move |core| async move { core.keeper(drive).install(root).await }).await
+    }
+
+    /// Makes every shard of a drive give back what it can. Whether any did.
+    pub async fn reclaim(self: &Rc<Self>, drive: u16) -> bool {
+        let shards: Vec<u16> = self.layout.shards_of_drive(drive).collect();
+        let calls = shards.into_iter().map(|shard| {
+            let work = move |core: Rc<CoreState>| async move { core.shard(shard).reclaim().await };
+            self.call(self.layout.core_of(shard), work)
+        });
+        let outcomes = futures_util::future::join_all(calls).await;
+        outcomes.into_iter().any(|outcome| outcome.unwrap_or(false))
+    }
+
+    pub fn unpin(self: &Rc<Self>, shard: u16, pins: Pins) {
+        self.send(self.layout.core_of(shard), Box::new(move |core| core.shard(shard).unpin(pins)));
+    }
+
+    /// # Errors
+    /// [`EngineError::NoSuchBucket`] for one that is not there or is being deleted.
+    pub fn check_bucket(&self, bucket: BucketId) -> Result<()> {
+        let buckets = self.buckets.borrow();
+        let known = buckets.by_id.contains_key(&bucket.0) && !buckets.leaving.contains(&bucket.0);
+        if known { Ok(()) } else { Err(EngineError::NoSuchBucket) }
+    }
+}
+
+impl BucketMap {
+    pub fn add(&mut self, bucket: Bucket) {
+        let bucket = Rc::new(bucket);
+        self.by_id.insert(bucket.id.0, bucket.clone());
+        self.by_name.insert(bucket.name.clone(), bucket);
+    }
+
+    pub fn remove(&mut self, bucket: BucketId) {
+        self.leaving.remove(&bucket.0);
+        if let Some(bucket) = self.by_id.remove(&bucket.0) {
+            self.by_name.remove(&bucket.name);
+        }
+    }
+
+    pub fn set_leaving(&mut self, bucket: BucketId, leaving: bool) {
+        match leaving {
+            true => self.leaving.insert(bucket.0),
+            false => self.leaving.remove(&bucket.0),
+        };
+    }
+
+    pub fn get(&self, name: &str) -> Option<Rc<Bucket>> {
+        self.by_name.get(name).cloned()
+    }
+
+    pub fn all(&self) -> Vec<Rc<Bucket>> {
+        self.by_name.values().cloned().collect()
+    }
+}

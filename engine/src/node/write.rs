@@ -1,0 +1,348 @@
+//! Bodies in: from the connection's core straight into slices, then one commit on the owner.
+//!
+//! Invariants:
+//! - Slices and their headers are durable before the commit is sent (law 1).
+//! - A writer that is dropped gives its slices back, but only after its last write is through: a late write must not
+//!   land in space that has a new owner.
+//! - A failed write stops the shard's writing (law 3).
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use zerocopy::IntoBytes;
+
+use super::read::appetite;
+use super::state::CoreState;
+use crate::device::{DeviceError, Durability, IoFuture};
+use crate::error::{EngineError, Result};
+use crate::extent::{SlicePlace, full_slices, slices_of, tail_units};
+use crate::format::record::{RunV1, SegmentV1};
+use crate::format::slice::{CRC_BLOCK_BYTES, SliceHeaderOnDisk};
+use crate::format::{BLOCK_BYTES, blocks_up};
+use crate::ring::Buffer;
+use crate::shard::{Body, PartCommit, PutCommit, coalesce};
+use crate::types::{Attributes, BucketId, Etag, ObjectInfo, ObjectMeta, PartInfo, UploadId, WriteCondition};
+
+/// Full slices reserved at a time.
+const SLICES_AT_ONCE: u64 = 16;
+
+/// What the body will be.
+pub(super) enum Target {
+    Object,
+    Part { upload: UploadId, number: u16 },
+}
+
+/// A body on its way in. Dropping it without a commit leaves nothing behind.
+pub struct ObjectWriter {
+    core: Rc<CoreState>,
+    bucket: BucketId,
+    key: Vec<u8>,
+    shard: u16,
+    target: Target,
+    length: u64,
+    received: u64,
+    body: Incoming,
+}
+
+enum Incoming {
+    Inline(Vec<u8>),
+    Slices(SliceWriter),
+}
+
+impl ObjectWriter {
+    pub(super) fn new(
+        core: &Rc<CoreState>,
+        bucket: BucketId,
+        key: &[u8],
+        target: Target,
+        length: u64,
+    ) -> Self {
+        let geometry = core.layout.geometry_of(0);
+        let shard = core.layout.shard_of(geometry.hash(bucket, key));
+        let inline = matches!(target, Target::Object) && length <= u64::from(geometry.inline_bytes_max);
+        let body = if inline {
+            Incoming::Inline(Vec::with_capacity(length as usize))
+        } else {
+            Incoming::Slices(SliceWriter::new(core.clone(), shard, length))
+        };
+        core.writers.set(core.writers.get() + 1);
+        Self { core: core.clone(), bucket, key: key.to_vec(), shard, target, length, received: 0, body }
+    }
+
+    /// Copies `bytes` in; waits while the device is behind.
+    ///
+    /// # Errors
+    /// When there is no space, the body is longer than announced, or the device fails.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.received += bytes.len() as u64;
+        if self.received > self.length {
+            return Err(EngineError::LengthMismatch { announced: self.length, got: self.received });
+        }
+        match &mut self.body {
+            Incoming::Inline(data) => data.extend_from_slice(bytes),
+            Incoming::Slices(writer) => writer.write(bytes).await?,
+        }
+        Ok(())
+    }
+
+    /// Makes the body the object of its key, durable before the answer.
+    ///
+    /// # Errors
+    /// When the condition, the space or the device say no; nothing is stored then.
+    pub async fn commit(mut self, meta: ObjectMeta, condition: WriteCondition) -> Result<ObjectInfo> {
+        assert!(matches!(self.target, Target::Object), "a part is committed with commit_part");
+        let body = self.finish().await?;
+        let (bucket, size, key) = (self.bucket, self.length, std::mem::take(&mut self.key));
+        let commit = PutCommit { bucket, key, size, meta, condition, body };
+        let shard = self.shard;
+        let owner = self.core.layout.core_of(shard);
+        self.core.call(owner, move |core| async move { core.shard(shard).put(commit).await }).await
+    }
+
+    /// Makes the body a part of its upload (replacing an earlier one of the same number), durable before the answer.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchUpload`], or as for [`Self::commit`].
+    pub async fn commit_part(mut self, etag: Etag, attributes: Attributes) -> Result<PartInfo> {
+        let Target::Part { upload, number } = self.target else {
+            panic!("an object is committed with commit")
+        };
+        let Body::Slices(segment) = self.finish().await? else { panic!("a part is never inline") };
+        let (bucket, key, shard) = (self.bucket, std::mem::take(&mut self.key), self.shard);
+        let commit = PartCommit { bucket, key, upload, number, etag, attributes, segment };
+        let owner = self.core.layout.core_of(shard);
+        self.core.call(owner, move |core| async move { core.shard(shard).put_part(commit).await }).await
+    }
+
+    async fn finish(&mut self) -> Result<Body> {
+        if self.received != self.length {
+            return Err(EngineError::LengthMismatch { announced: self.length, got: self.received });
+        }
+        match &mut self.body {
+            Incoming::Inline(data) => Ok(Body::Inline(std::mem::take(data))),
+            Incoming::Slices(writer) => writer.finish().await.map(Body::Slices),
+        }
+    }
+}
+
+impl Drop for ObjectWriter {
+    fn drop(&mut self) {
+        self.core.writers.set(self.core.writers.get() - 1);
+    }
+}
+
+struct SliceWriter {
+    core: Rc<CoreState>,
+    shard: u16,
+    segment: SegmentV1,
+    /// Full slices reserved so far, and whether the tail is.
+    reserved_full: u64,
+    reserved_tail: bool,
+    next_slice: u32,
+    current: Option<Current>,
+    in_flight: VecDeque<IoFuture>,
+}
+
+/// The slice that is being filled.
+struct Current {
+    place: SlicePlace,
+    crcs: Vec<u32>,
+    /// Payload bytes sent to the device.
+    sent: usize,
+    buffer: Option<(Buffer, usize)>,
+    piece_bytes: usize,
+}
+
+impl SliceWriter {
+    fn new(core: Rc<CoreState>, shard: u16, length: u64) -> Self {
+        let segment = SegmentV1 { generation: 0, length, runs: Vec::new() };
+        Self {
+            core,
+            shard,
+            segment,
+            reserved_full: 0,
+            reserved_tail: false,
+            next_slice: 0,
+            current: None,
+            in_flight: VecDeque::new(),
+        }
+    }
+
+    async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            if self.current.is_none() {
+                self.begin_slice().await?;
+            }
+            let taken = self.fill(bytes).await?;
+            bytes = &bytes[taken..];
+        }
+        Ok(())
+    }
+
+    async fn begin_slice(&mut self) -> Result<()> {
+        let number = self.next_slice;
+        let place = loop {
+            // The tail's run is the last one, reserved with the last full slices.
+            let reserved = slices_of(&self.segment).nth(number as usize);
+            match reserved {
+                Some(place) => break place,
+                None => self.reserve().await?,
+            }
+        };
+        self.next_slice += 1;
+        let (piece_bytes, _) = appetite(&self.core.pool);
+        self.current = Some(Current { place, crcs: Vec::new(), sent: 0, buffer: None, piece_bytes });
+        Ok(())
+    }
+
+    /// Asks the owner for the next slices.
+    async fn reserve(&mut self) -> Result<()> {
+        let left = full_slices(self.segment.length) - self.reserved_full;
+        let full = left.min(SLICES_AT_ONCE);
+        let with_tail = full == left && !self.reserved_tail && tail_units(self.segment.length) > 0;
+        assert!(full > 0 || with_tail, "everything is reserved already");
+        let (shard, length, owner) = (self.shard, self.segment.length, self.core.layout.core_of(self.shard));
+        let needs_generation = self.segment.generation == 0;
+        let work = move |core: Rc<CoreState>| async move {
+            let shard = core.shard(shard);
+            let generation = if needs_generation { shard.state.borrow_mut().new_generation() } else { 0 };
+            shard.reserve(length, full as u32, with_tail).await.map(|runs| (generation, runs))
+        };
+        let back = self.core.clone();
+        let orphan = move |answer: Result<(u64, Vec<RunV1>)>| {
+            if let Ok((_, runs)) = answer {
+                release(&back, shard, runs, length);
+            }
+        };
+        let (generation, runs) = self.core.call_or(owner, work, orphan).await?;
+        if needs_generation {
+            self.segment.generation = generation;
+        }
+        self.reserved_full += full;
+        self.reserved_tail |= with_tail;
+        let joined = coalesce(std::mem::take(&mut self.segment.runs).into_iter().chain(runs));
+        self.segment.runs = joined;
+        Ok(())
+    }
+
+    /// Takes what fits into the current piece; sends it when it is full.
+    async fn fill(&mut self, bytes: &[u8]) -> Result<usize> {
+        let Some(current) = &mut self.current else { panic!("a slice was begun") };
+        let left_in_slice = current.place.length as usize - current.sent;
+        let piece = current.piece_bytes.min(left_in_slice);
+        if current.buffer.is_none() {
+            current.buffer = Some((self.core.pool.take(blocks_up(piece)).await, 0));
+        }
+        let Some((buffer, filled)) = &mut current.buffer else { panic!("the buffer was just taken") };
+        let taken = bytes.len().min(piece - *filled);
+        buffer[*filled..*filled + taken].copy_from_slice(&bytes[..taken]);
+        *filled += taken;
+        if *filled == piece {
+            self.send_piece().await?;
+        }
+        Ok(taken)
+    }
+
+    async fn send_piece(&mut self) -> Result<()> {
+        let Some(current) = &mut self.current else { panic!("a slice was begun") };
+        let Some((mut buffer, filled)) = current.buffer.take() else { panic!("a piece was filled") };
+        let padded = blocks_up(filled);
+        buffer[filled..padded].fill(0);
+        current.crcs.extend(buffer[..filled].chunks(CRC_BLOCK_BYTES).map(crc32c::crc32c));
+        let (place, at) = (current.place, BLOCK_BYTES + current.sent);
+        current.sent += filled;
+        let whole = current.sent == place.length as usize;
+        self.send(place, at, padded, buffer);
+        if whole {
+            self.send_header().await;
+        }
+        let (_, depth) = appetite(&self.core.pool);
+        // The header's write counts with its piece.
+        while self.in_flight.len() > depth {
+            self.settle_one().await?;
+        }
+        Ok(())
+    }
+
+    async fn send_header(&mut self) {
+        let Some(current) = self.current.take() else { panic!("a slice was begun") };
+        let geometry = self.core.layout.geometry_of(self.core.layout.drive_of(self.shard));
+        let (place, crcs) = (current.place, current.crcs);
+        let header = SliceHeaderOnDisk::new(
+            self.shard,
+            geometry.drive_id,
+            self.segment.generation,
+            place.number,
+            place.length,
+            &crcs,
+        );
+        let mut buffer = self.core.pool.take_reserved(BLOCK_BYTES).await;
+        buffer[..BLOCK_BYTES].copy_from_slice(header.as_bytes());
+        self.send(place, 0, BLOCK_BYTES, buffer);
+    }
+
+    fn send(&mut self, place: SlicePlace, at: usize, length: usize, buffer: Buffer) {
+        let drive = self.core.layout.drive_of(self.shard);
+        let offset = self.core.layout.geometry_of(drive).byte(place.extent, place.offset) + at as u64;
+        let device = &self.core.drives[usize::from(drive)].device;
+        self.in_flight.push_back(device.write(offset, length, buffer, Durability::Deferred));
+    }
+
+    async fn settle_one(&mut self) -> Result<()> {
+        let Some(write) = self.in_flight.front_mut() else { return Ok(()) };
+        let (result, _) = write.await;
+        self.in_flight.pop_front();
+        result.map_err(|error| self.stop_shard(&error))
+    }
+
+    async fn finish(&mut self) -> Result<SegmentV1> {
+        assert!(self.current.is_none(), "a body of the announced length ends with a whole slice");
+        while !self.in_flight.is_empty() {
+            self.settle_one().await?;
+        }
+        if self.segment.generation == 0 {
+            // An empty part: no slices, but an identity.
+            let shard = self.shard;
+            let work = move |core: Rc<CoreState>| async move {
+                core.shard(shard).state.borrow_mut().new_generation()
+            };
+            self.segment.generation = self.core.call(self.core.layout.core_of(shard), work).await;
+        }
+        let drive = self.core.layout.drive_of(self.shard);
+        if !self.segment.runs.is_empty() {
+            let flush = self.core.drives[usize::from(drive)].flush.clone();
+            flush.flush().await.map_err(|error| self.stop_shard(&error))?;
+        }
+        Ok(std::mem::take(&mut self.segment))
+    }
+
+    /// Law 3.
+    fn stop_shard(&self, error: &DeviceError) -> EngineError {
+        let shard = self.shard;
+        tracing::error!(shard, %error, "a write of object data failed; this shard writes no more until restart");
+        self.core
+            .send(self.core.layout.core_of(shard), Box::new(move |core| core.shard(shard).log.fail(shard)));
+        EngineError::WritesStopped { shard }
+    }
+}
+
+impl Drop for SliceWriter {
+    fn drop(&mut self) {
+        let segment = std::mem::take(&mut self.segment);
+        if segment.runs.is_empty() {
+            return;
+        }
+        let (core, shard) = (self.core.clone(), self.shard);
+        let in_flight = std::mem::take(&mut self.in_flight);
+        self.core.environment.spawn(Box::pin(async move {
+            for write in in_flight {
+                let _ = write.await;
+            }
+            release(&core, shard, segment.runs, segment.length);
+        }));
+    }
+}
+
+fn release(core: &Rc<CoreState>, shard: u16, runs: Vec<RunV1>, length: u64) {
+    core.send(core.layout.core_of(shard), Box::new(move |core| core.shard(shard).release(&runs, length)));
+}

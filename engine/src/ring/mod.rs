@@ -1,0 +1,14 @@
+//! The core's io_uring: buffers, submission, completion, and the mailboxes between cores.
+//!
+//! Invariants:
+//! - A buffer given to the kernel stays in the ring's table until its completion arrives, also when the future
+//!   that waits for it was dropped.
+//! - A ring is used by the one thread that made it. Only [`mailbox`] is shared between cores, without locks.
+//! - `unsafe` is confined to `arena.rs` (memory) and `uring.rs` (queue entries).
+
+pub mod arena;
+pub mod mailbox;
+pub mod uring;
+
+pub use arena::{Buffer, Pool};
+pub use uring::{Operation, Ring, RingError};

@@ -1,0 +1,145 @@
+//! What each record does to the index: the same code for a live commit and for recovery.
+//!
+//! Invariants:
+//! - Applying the log from any point at or before a checkpoint's own, in order, over that checkpoint's leaves gives
+//!   the same state (the leaves of a checkpoint are taken while the shard goes on).
+//! - A moved copy counts only if the index still has the same generation at another place.
+
+use super::entry::{Entry, Location};
+use super::{State, Upload};
+use crate::format::record::{Mutation, PartPutV1, PutV1, SegmentV1, UploadV1};
+use crate::index::keys;
+use crate::log::RecordPlace;
+use crate::types::BucketId;
+
+/// What a live shard must account for after a change. Recovery derives it anew instead.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Extent and bytes of the record that is live now.
+    pub gained: Option<(u32, u32)>,
+    /// Extent and bytes of the record that is dead now.
+    pub lost: Option<(u32, u32)>,
+    /// Slices that nothing names any more, with the generation of the object that readers may have pinned.
+    pub freed: Vec<(u64, SegmentV1)>,
+}
+
+impl State {
+    /// Applies one record.
+    pub fn apply(&mut self, mutation: &Mutation, place: RecordPlace) -> Effects {
+        match mutation {
+            Mutation::Put(put) if place.moved => self.apply_moved(put, place),
+            Mutation::Put(put) => self.apply_put(put, place),
+            Mutation::Delete(delete) => self.apply_delete(delete.bucket, &delete.key),
+            Mutation::UploadCreate(upload) => self.apply_upload(upload),
+            Mutation::UploadPart(part) => self.apply_part(part),
+            Mutation::UploadAbort(abort) => self.apply_abort((abort.bucket, abort.key.clone(), abort.upload)),
+            Mutation::BucketPut(bucket) => {
+                self.next_bucket = self.next_bucket.max(bucket.id + 1);
+                self.buckets.insert(bucket.id, bucket.clone());
+                Effects::default()
+            }
+            Mutation::BucketDelete(bucket) => {
+                self.buckets.remove(&bucket.id);
+                Effects::default()
+            }
+            // The writer and the replay follow the log by themselves.
+            Mutation::LogExtent(_) => Effects::default(),
+        }
+    }
+
+    fn apply_put(&mut self, put: &PutV1, place: RecordPlace) -> Effects {
+        let entry = Entry::of_put(put, place.extent, place.offset, place.length);
+        let mut effects = Effects { gained: Some((place.extent, place.length)), ..Effects::default() };
+        if let Some(old) = self.set_entry(put.bucket, &put.key, &entry) {
+            effects.lost = Some((old.location.extent, old.record_length));
+            // Replayed over leaves that have it already, an object does not free itself.
+            if old.generation != put.generation {
+                effects.freed.extend(old.segments.into_iter().map(|segment| (old.generation, segment)));
+            }
+        }
+        if let Some(id) = put.upload
+            && let Some(upload) = self.uploads.remove(&(put.bucket, put.key.clone(), id))
+        {
+            let used =
+                |segment: &SegmentV1| put.segments.iter().any(|kept| kept.generation == segment.generation);
+            let unused = upload.parts.into_values().map(|part| part.segment).filter(|segment| !used(segment));
+            effects.freed.extend(unused.map(|segment| (segment.generation, segment)));
+        }
+        effects
+    }
+
+    fn apply_moved(&mut self, put: &PutV1, place: RecordPlace) -> Effects {
+        let current = self.entry(BucketId(put.bucket), &put.key);
+        let Some(old) = current.filter(|entry| entry.generation == put.generation) else {
+            return Effects::default();
+        };
+        let location =
+            Location::new(place.extent, place.offset, place.length, put.generation, old.is_large());
+        let lost = Some((old.location.extent, old.record_length));
+        self.set_entry(put.bucket, &put.key, &Entry { location, record_length: place.length, ..old });
+        Effects { gained: Some((place.extent, place.length)), lost, freed: Vec::new() }
+    }
+
+    fn apply_delete(&mut self, bucket: u32, key: &[u8]) -> Effects {
+        let composite = keys::encode(bucket, key);
+        let Some(old) = self.index.remove(&composite).and_then(|bytes| Entry::decode(&bytes)) else {
+            return Effects::default();
+        };
+        let hash = self.geometry.hash(BucketId(bucket), key);
+        let removed = self.points.remove(hash, old.location.pack());
+        debug_assert!(removed, "leaves and point table disagree");
+        Effects {
+            gained: None,
+            lost: Some((old.location.extent, old.record_length)),
+            freed: old.segments.into_iter().map(|segment| (old.generation, segment)).collect(),
+        }
+    }
+
+    fn apply_upload(&mut self, upload: &UploadV1) -> Effects {
+        let parts = upload.parts.iter().map(|part| (part.info.number, part.clone())).collect();
+        let entry =
+            Upload { initiated_ms: upload.initiated_ms, attributes: upload.attributes.clone(), parts };
+        self.uploads.insert((upload.bucket, upload.key.clone(), upload.id), entry);
+        Effects::default()
+    }
+
+    fn apply_part(&mut self, part: &PartPutV1) -> Effects {
+        let Some(upload) = self.uploads.get_mut(&(part.bucket, part.key.clone(), part.upload)) else {
+            // Aborted or completed meanwhile: nothing names the part's slices.
+            return Effects {
+                freed: vec![(part.part.segment.generation, part.part.segment.clone())],
+                ..Effects::default()
+            };
+        };
+        let replaced = upload.parts.insert(part.part.info.number, part.part.clone());
+        let freed =
+            replaced.map(|old| old.segment).filter(|old| old.generation != part.part.segment.generation);
+        Effects {
+            freed: freed.map(|segment| (segment.generation, segment)).into_iter().collect(),
+            ..Effects::default()
+        }
+    }
+
+    fn apply_abort(&mut self, key: super::UploadKey) -> Effects {
+        let parts = self.uploads.remove(&key).map(|upload| upload.parts).unwrap_or_default();
+        let freed = parts.into_values().map(|part| (part.segment.generation, part.segment)).collect();
+        Effects { freed, ..Effects::default() }
+    }
+
+    /// Points leaf and table at `entry`; returns what was there.
+    fn set_entry(&mut self, bucket: u32, key: &[u8], entry: &Entry) -> Option<Entry> {
+        let mut value = Vec::with_capacity(64);
+        entry.encode(&mut value);
+        let hash = self.geometry.hash(BucketId(bucket), key);
+        let old =
+            self.index.insert(&keys::encode(bucket, key), &value).and_then(|bytes| Entry::decode(&bytes));
+        match &old {
+            Some(old) => {
+                let replaced = self.points.replace(hash, old.location.pack(), entry.location.pack());
+                debug_assert!(replaced, "leaves and point table disagree");
+            }
+            None => self.points.insert(hash, entry.location.pack()),
+        }
+        old
+    }
+}

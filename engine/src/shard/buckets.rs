@@ -1,0 +1,94 @@
+//! Buckets: records of the system shard.
+
+use std::rc::Rc;
+
+use super::Shard;
+use crate::error::{EngineError, Result};
+use crate::extent::keeper::Class;
+use crate::format::record::{BucketDeleteV1, BucketV1, EncodedRecord, Mutation};
+use crate::log::queue::Pending;
+use crate::sync::locks::KeyGuard;
+use crate::sync::oneshot;
+use crate::types::{Attributes, Bucket, BucketCreated, BucketId};
+
+impl Shard {
+    /// Makes a bucket durable. The caller holds the node's bucket lock, so names stay unique.
+    ///
+    /// # Errors
+    /// When the device or the space says no.
+    pub async fn create_bucket(
+        self: &Rc<Self>,
+        name: &str,
+        owner: &str,
+        attributes: Attributes,
+    ) -> Result<BucketCreated> {
+        if let Some(bucket) = self.state.borrow().buckets.values().find(|bucket| bucket.name == name) {
+            return Ok(BucketCreated::Exists(bucket_of(bucket)));
+        }
+        let id = {
+            let mut state = self.state.borrow_mut();
+            state.next_bucket += 1;
+            state.next_bucket - 1
+        };
+        let created_ms = self.environment.wall_clock_ms();
+        let bucket = BucketV1 { id, name: name.to_owned(), owner: owner.to_owned(), created_ms, attributes };
+        let created = bucket_of(&bucket);
+        self.commit_system(Mutation::BucketPut(bucket), Class::User).await?;
+        Ok(BucketCreated::New(created))
+    }
+
+    /// Removes a bucket that the node has found empty.
+    ///
+    /// # Errors
+    /// When the device says no.
+    pub async fn remove_bucket(self: &Rc<Self>, bucket: BucketId) -> Result<()> {
+        if !self.state.borrow().buckets.contains_key(&bucket.0) {
+            return Err(EngineError::NoSuchBucket);
+        }
+        self.commit_system(Mutation::BucketDelete(BucketDeleteV1 { id: bucket.0 }), Class::System).await
+    }
+
+    /// Every bucket; system shard only.
+    pub fn all_buckets(&self) -> Vec<Bucket> {
+        self.state.borrow().buckets.values().map(bucket_of).collect()
+    }
+
+    async fn commit_system(self: &Rc<Self>, mutation: Mutation, class: Class) -> Result<()> {
+        let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
+        if class == Class::User {
+            self.admit(record.length()).await?;
+        }
+        self.append(Some(mutation), record, class, None).await
+    }
+
+    /// Resolves when everything queued before is durable and applied.
+    ///
+    /// # Errors
+    /// When the shard writes no more.
+    pub async fn barrier(self: &Rc<Self>) -> Result<()> {
+        self.append(None, EncodedRecord { head: Vec::new(), data: Vec::new() }, Class::System, None).await
+    }
+
+    /// Queues a record that belongs to no living bucket, and waits for it.
+    pub(super) async fn append(
+        self: &Rc<Self>,
+        mutation: Option<Mutation>,
+        record: EncodedRecord,
+        class: Class,
+        guard: Option<KeyGuard>,
+    ) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.log.push(self.id, Pending { mutation, record, moved: false, class, guard, reply })?;
+        answer.await.unwrap_or(Err(EngineError::WritesStopped { shard: self.id })).map(|_| ())
+    }
+}
+
+fn bucket_of(bucket: &BucketV1) -> Bucket {
+    Bucket {
+        id: BucketId(bucket.id),
+        name: bucket.name.clone(),
+        owner: bucket.owner.clone(),
+        created_ms: bucket.created_ms,
+        attributes: bucket.attributes.clone(),
+    }
+}

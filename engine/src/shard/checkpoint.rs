@@ -1,0 +1,283 @@
+//! Checkpoints: the index written out, so that recovery reads little log and freed space can be used again.
+//!
+//! In order: (1) note the log's position and what the log must keep; copy uploads and buckets; (2) write the
+//! leaves while the shard goes on: the replay from the noted position brings them up to date; (3) write the root
+//! chunk; (4) flush; (5) install the root in the superblock (which flushes twice); (6) only then let go of the old
+//! checkpoint, of log extents it alone needed, and of slices that were freed before the position.
+
+use std::rc::Rc;
+
+use super::{Shard, UploadKey};
+use crate::device::{DeviceError, Durability};
+use crate::error::{EngineError, Result};
+use crate::extent::keeper::Class;
+use crate::format::checkpoint::{
+    CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkPlaceV1, HEADER_BYTES, KIND_BUCKETS,
+    KIND_LEAVES, KIND_ROOT, KIND_UPLOADS,
+};
+use crate::format::record::{BucketV1, UploadV1, encode_buckets, encode_uploads};
+use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
+use crate::format::{Le16, Le32, Le64, blocks_up};
+use crate::index::leaf;
+use crate::log::LogPosition;
+
+/// Payload of a chunk: leaves, each behind its length, or a part of an rkyv list.
+const PAYLOAD_BYTES_MAX: usize = (256 << 10) - HEADER_BYTES;
+
+/// Why a checkpoint was not finished. The old one stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    #[error("no free extent for the checkpoint")]
+    NoSpace,
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// A checkpoint being written.
+struct Writer<'a> {
+    shard: &'a Rc<Shard>,
+    sequence: u64,
+    extents: Vec<u32>,
+    /// Next free byte of the last extent.
+    offset: u32,
+    chunks: Vec<ChunkPlaceV1>,
+}
+
+impl Shard {
+    /// Takes a checkpoint soon, if none is under way.
+    pub(super) fn start_checkpoint(self: &Rc<Self>) {
+        if self.checkpoint_wanted.replace(true) {
+            return;
+        }
+        let shard = self.clone();
+        self.environment.spawn(Box::pin(async move {
+            if let Err(error) = shard.checkpoint().await {
+                tracing::warn!(shard = shard.id, %error, "a checkpoint was not finished; the log goes on from the old one");
+            }
+        }));
+    }
+
+    /// Takes a checkpoint now; waits for one under way first.
+    ///
+    /// # Errors
+    /// When there is no space or the device fails; the old checkpoint stays in force.
+    pub async fn checkpoint(self: &Rc<Self>) -> std::result::Result<(), CheckpointError> {
+        let _one = self.maintaining.lock(0).await;
+        self.checkpoint_wanted.set(false);
+        if self.log.failed.get() {
+            return Err(EngineError::WritesStopped { shard: self.id }.into());
+        }
+        let position = self.log.position.get();
+        let since = self.log.since_checkpoint.replace(0);
+        let sequence = self.state.borrow().checkpoint_sequence + 1;
+        let mut writer = Writer { shard: self, sequence, extents: Vec::new(), offset: 0, chunks: Vec::new() };
+        let written = writer.write(position).await;
+        match written {
+            Ok(root) => {
+                self.let_go(writer.extents, sequence, position, root);
+                Ok(())
+            }
+            Err(error) => {
+                self.log.since_checkpoint.set(self.log.since_checkpoint.get() + since);
+                // No superblock names them. Not so after a device error: what was installed is unknown then.
+                if matches!(error, CheckpointError::NoSpace) {
+                    self.give_extents(writer.extents);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Step 6.
+    fn let_go(
+        self: &Rc<Self>,
+        extents: Vec<u32>,
+        sequence: u64,
+        position: LogPosition,
+        root: CheckpointRootV1,
+    ) {
+        let mut state = self.state.borrow_mut();
+        state.checkpoint_sequence = sequence;
+        let mut gone = std::mem::replace(&mut state.checkpoint_extents, extents);
+        gone.extend(state.logs.retire(&root.logs));
+        gone.extend(state.release_freed(position.sequence));
+        drop(state);
+        self.give_extents(gone);
+    }
+}
+
+impl Writer<'_> {
+    async fn write(
+        &mut self,
+        position: LogPosition,
+    ) -> std::result::Result<CheckpointRootV1, CheckpointError> {
+        // 1. Everything that is not in leaves is small, and copied at once.
+        let (logs, uploads, buckets, objects, next_bucket) = {
+            let state = self.shard.state.borrow();
+            let uploads: Vec<UploadV1> = state.uploads.iter().map(upload_record).collect();
+            let buckets: Vec<BucketV1> = state.buckets.values().cloned().collect();
+            (state.logs.needed(&position), uploads, buckets, state.objects(), state.next_bucket)
+        };
+        // 2. Uploads and buckets, then leaves.
+        self.write_list(KIND_UPLOADS, &encode_uploads(&uploads)).await?;
+        self.write_list(KIND_BUCKETS, &encode_buckets(&buckets)).await?;
+        self.write_leaves().await?;
+        // 3. The root.
+        let root = CheckpointRootV1 {
+            chunks: std::mem::take(&mut self.chunks),
+            extents: Vec::new(),
+            logs,
+            replay_offset: position.offset,
+            replay_sequence: position.sequence,
+            replay_previous_crc: position.previous_crc,
+            objects,
+            next_bucket,
+        };
+        let place = self.write_root(&root).await?;
+        // 4. Durable before anything names it.
+        self.shard.flush.flush().await?;
+        // 5. In force.
+        let installed = ShardRootOnDisk {
+            shard: Le16::new(self.shard.id),
+            kind: Le16::new(ROOT_CHECKPOINT),
+            extent: Le32::new(place.extent),
+            offset: Le32::new(place.offset),
+            length: Le32::new(place.length),
+            sequence: Le64::new(self.sequence),
+            crc: Le32::new(place.crc),
+            reserved: Le32::new(0),
+        };
+        self.shard.core()?.install_root(self.shard.drive, installed).await?;
+        Ok(root)
+    }
+
+    async fn write_list(&mut self, kind: u16, encoded: &[u8]) -> std::result::Result<(), CheckpointError> {
+        for piece in encoded.chunks(PAYLOAD_BYTES_MAX) {
+            self.write_chunk(kind, piece).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_leaves(&mut self) -> std::result::Result<(), CheckpointError> {
+        let (mut payload, mut last_key): (Vec<u8>, Option<Vec<u8>>) =
+            (Vec::with_capacity(PAYLOAD_BYTES_MAX), None);
+        loop {
+            let room = {
+                let state = self.shard.state.borrow();
+                match state.index.leaf_after(last_key.as_deref()) {
+                    None => break,
+                    Some(encoded)
+                        if payload.len() + 4 + encoded.len() <= PAYLOAD_BYTES_MAX || payload.is_empty() =>
+                    {
+                        payload.extend_from_slice(&(encoded.len() as u32).to_le_bytes());
+                        payload.extend_from_slice(&encoded);
+                        last_key = Some(leaf::last_key(&encoded));
+                        true
+                    }
+                    Some(_) => false,
+                }
+            };
+            if !room {
+                self.write_chunk(KIND_LEAVES, &payload).await?;
+                payload.clear();
+            }
+        }
+        if !payload.is_empty() {
+            self.write_chunk(KIND_LEAVES, &payload).await?;
+        }
+        Ok(())
+    }
+
+    /// The root names the extents, its own included: they are known only once there is room for it.
+    async fn write_root(
+        &mut self,
+        root: &CheckpointRootV1,
+    ) -> std::result::Result<ChunkPlaceV1, CheckpointError> {
+        let size = |root: &CheckpointRootV1| blocks_up(HEADER_BYTES + root.encode().len());
+        // One more extent may be needed for the root itself: leave room to name it.
+        let needed = size(root) + blocks_up(4 * (self.extents.len() + 2));
+        self.make_room(needed).await?;
+        let root = CheckpointRootV1 { extents: self.extents.clone(), ..root.clone() };
+        let payload = root.encode();
+        if HEADER_BYTES + payload.len() > CHUNK_BYTES_MAX {
+            return Err(CheckpointError::NoSpace);
+        }
+        self.write_chunk(KIND_ROOT, &payload).await
+    }
+
+    async fn make_room(&mut self, bytes: usize) -> std::result::Result<(), CheckpointError> {
+        let full = self.offset as usize + bytes > self.shard.geometry.extent_bytes as usize;
+        if self.extents.is_empty() || full {
+            let extent = self.shard.take_extent(Class::System).await.ok_or(CheckpointError::NoSpace)?;
+            self.extents.push(extent);
+            self.offset = 0;
+        }
+        Ok(())
+    }
+
+    async fn write_chunk(
+        &mut self,
+        kind: u16,
+        payload: &[u8],
+    ) -> std::result::Result<ChunkPlaceV1, CheckpointError> {
+        let length = HEADER_BYTES + payload.len();
+        let padded = blocks_up(length);
+        self.make_room(padded).await?;
+        let Some(&extent) = self.extents.last() else { return Err(CheckpointError::NoSpace) };
+        let mut buffer = self.shard.pool.take_reserved(padded).await;
+        buffer[HEADER_BYTES..length].copy_from_slice(payload);
+        buffer[length..padded].fill(0);
+        let (shard, drive) = (self.shard.id, self.shard.geometry.drive_id);
+        let number = self.chunks.len() as u32;
+        let crc = CheckpointChunkOnDisk::seal_into(
+            shard,
+            kind,
+            self.sequence,
+            drive,
+            number,
+            payload.len(),
+            &mut buffer[..padded],
+        );
+        let place = ChunkPlaceV1 { extent, offset: self.offset, length: length as u32, crc, kind };
+        let at = self.shard.geometry.byte(extent, self.offset);
+        self.shard.device.write(at, padded, buffer, Durability::Deferred).await.0?;
+        self.offset += padded as u32;
+        self.chunks.push(place);
+        Ok(place)
+    }
+}
+
+fn upload_record((key, upload): (&UploadKey, &super::Upload)) -> UploadV1 {
+    UploadV1 {
+        bucket: key.0,
+        key: key.1.clone(),
+        id: key.2,
+        initiated_ms: upload.initiated_ms,
+        attributes: upload.attributes.clone(),
+        parts: upload.parts.values().cloned().collect(),
+    }
+}
+
+impl Shard {
+    /// Frees what can be freed without moving anything. False when there was nothing worth it.
+    pub async fn reclaim(self: &Rc<Self>) -> Result<bool> {
+        let (reclaimable, index) = {
+            let state = self.state.borrow();
+            (state.reclaimable_bytes(), state.index_bytes())
+        };
+        // A checkpoint writes the whole index: not for a crumb.
+        if reclaimable > 0 && reclaimable * 16 >= index {
+            return Ok(self.checkpoint().await.is_ok());
+        }
+        let spare_extents = std::mem::take(&mut *self.log.spares.borrow_mut());
+        let had_spares = !spare_extents.is_empty();
+        self.give_extents(spare_extents.into());
+        let cleaned = self.clean().await?;
+        if cleaned {
+            return Ok(self.checkpoint().await.is_ok());
+        }
+        Ok(had_spares)
+    }
+}

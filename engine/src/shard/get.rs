@@ -1,0 +1,104 @@
+//! Reading: the owner says where, and pins it; the core that asked reads.
+//!
+//! Invariants:
+//! - What a lookup pinned is not reused until it is unpinned, whatever happens to the key meanwhile.
+//! - A small object costs one probe of the point table; only large ones, and the rare pair of keys that share a hash,
+//!   cost a look into the leaves.
+
+use std::rc::Rc;
+
+use super::Shard;
+use super::entry::{Entry, Location};
+use crate::error::{EngineError, Result};
+use crate::format::record::RunV1;
+use crate::index::{Found as Probe, keys};
+use crate::types::BucketId;
+
+/// Where an object is.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// Record and data together.
+    Inline(Location),
+    /// The record; the slices are in the entry.
+    Large(Entry),
+}
+
+/// What a reader holds: the log extent of the record, and for a large object its generation.
+#[derive(Clone, Copy, Debug)]
+pub struct Pins {
+    pub extent: u32,
+    pub object: Option<u64>,
+}
+
+impl Shard {
+    /// Finds and pins; None when there is no such key.
+    ///
+    /// # Errors
+    /// When the index itself is damaged.
+    pub fn lookup(&self, bucket: BucketId, key: &[u8]) -> Result<Option<(Found, Pins)>> {
+        let mut state = self.state.borrow_mut();
+        let found = match state.points.find(self.hash(bucket, key)) {
+            Probe::None => return Ok(None),
+            Probe::One(packed) if Location::unpack(packed).blocks > 0 => {
+                Found::Inline(Location::unpack(packed))
+            }
+            Probe::One(_) | Probe::Many => {
+                let Some(value) = state.index.get(&keys::encode(bucket.0, key)) else { return Ok(None) };
+                let damaged = EngineError::Damaged { what: "index entry", extent: 0, offset: 0 };
+                let entry = Entry::decode(value).ok_or(damaged)?;
+                if entry.is_large() { Found::Large(entry) } else { Found::Inline(entry.location) }
+            }
+        };
+        let pins = match &found {
+            Found::Inline(location) => Pins { extent: location.extent, object: None },
+            Found::Large(entry) => Pins { extent: entry.location.extent, object: Some(entry.generation) },
+        };
+        state.logs.pin(pins.extent);
+        if let Some(generation) = pins.object {
+            *state.object_pins.entry(generation).or_insert(0) += 1;
+        }
+        Ok(Some((found, pins)))
+    }
+
+    /// Whether the key itself is there: asked when a record turned out to be another key's.
+    pub fn has_key(&self, bucket: BucketId, key: &[u8]) -> bool {
+        self.state.borrow().entry(bucket, key).is_some()
+    }
+
+    /// The reader is done.
+    pub fn unpin(self: &Rc<Self>, pins: Pins) {
+        let mut state = self.state.borrow_mut();
+        let gone = state.logs.unpin(pins.extent);
+        if let Some(generation) = pins.object {
+            let count = state
+                .object_pins
+                .get_mut(&generation)
+                .unwrap_or_else(|| panic!("{generation} is not pinned"));
+            *count -= 1;
+            if *count == 0 {
+                state.object_pins.remove(&generation);
+                // The record that freed them is durable: it is before the next batch.
+                let sequence = self.log.position.get().sequence - 1;
+                for segment in state.zombies.remove(&generation).unwrap_or_default() {
+                    state.free_later(sequence, &segment);
+                }
+            }
+        }
+        drop(state);
+        self.give_extents(gone.into_iter().collect());
+    }
+}
+
+/// Joins a run to the last one where they touch, so that a large object's layout stays short.
+pub fn push_run(runs: &mut Vec<RunV1>, run: RunV1) {
+    if let Some(last) = runs.last_mut()
+        && last.slices > 0
+        && run.slices > 0
+        && last.extent == run.extent
+        && last.unit + last.slices * crate::format::slice::UNITS_PER_SLOT == run.unit
+    {
+        last.slices += run.slices;
+        return;
+    }
+    runs.push(run);
+}

@@ -1,0 +1,207 @@
+//! One shard: the owner of its keys, on one core.
+//!
+//! Invariants:
+//! - The index changes only in [`apply`](crate::shard::State::apply), in the order of the log, after the record
+//!   is durable; recovery runs the same code over the same records.
+//! - Changes of one key follow each other: each holds the key's lock from its check until it is applied.
+//! - Space is given back only when the record that freed it is durable, its readers are gone, and a checkpoint
+//!   that does not name it is in force (law 6).
+
+mod apply;
+mod buckets;
+mod checkpoint;
+mod clean;
+mod delete;
+pub mod entry;
+mod get;
+mod list;
+mod multipart;
+mod open;
+mod put;
+mod recover;
+mod space;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::Hasher;
+use std::rc::{Rc, Weak};
+
+pub use self::apply::Effects;
+pub use self::get::{Found, Pins};
+pub use self::multipart::{CompleteCommit, PartCommit};
+pub use self::put::{Body, PutCommit, coalesce, info_of};
+pub use self::recover::RecoverError;
+pub use self::space::Reserved;
+
+use crate::device::Device;
+use crate::device::flush::FlushGroup;
+use crate::env::Environment;
+use crate::error::{EngineError, Result};
+use crate::extent::slices::SliceSpace;
+use crate::format::record::{BucketV1, RunV1, SegmentV1, UploadPartV1};
+use crate::index::{OrderedIndex, PointTable, keys};
+use crate::log::queue::LogQueue;
+use crate::log::space::LogSpace;
+use crate::node::state::CoreState;
+use crate::ring::Pool;
+use crate::sync::locks::KeyLocks;
+use crate::types::{Attributes, BucketId};
+
+/// What a shard must know of its drive and node.
+#[derive(Clone, Copy, Debug)]
+pub struct Geometry {
+    pub extent_bytes: u32,
+    pub extents: u32,
+    /// Byte offset of extent 0.
+    pub extents_start: u64,
+    /// First half of the drive's UUID.
+    pub drive_id: u64,
+    /// Of this life of the node.
+    pub epoch: u32,
+    pub hash_key: [u64; 2],
+    /// Larger bodies go into slices, bytes.
+    pub inline_bytes_max: u32,
+    /// Cap on this shard's index, bytes.
+    pub index_bytes_max: u64,
+    /// Log bytes after which a checkpoint is taken.
+    pub checkpoint_after_bytes: u64,
+}
+
+impl Geometry {
+    /// Byte offset on the device of `offset` in `extent`.
+    pub fn byte(&self, extent: u32, offset: u32) -> u64 {
+        assert!(
+            extent < self.extents && offset <= self.extent_bytes,
+            "extent {extent}, offset {offset} is not there"
+        );
+        self.extents_start + u64::from(extent) * u64::from(self.extent_bytes) + u64::from(offset)
+    }
+
+    /// Keyed, so that nobody can aim keys at one shard or one bucket of the table. SipHash-1-3 (Aumasson and
+    /// Bernstein, 2012).
+    pub fn hash(&self, bucket: BucketId, key: &[u8]) -> u64 {
+        let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.hash_key[0], self.hash_key[1]);
+        hasher.write_u32(bucket.0.to_le());
+        hasher.write(key);
+        hasher.finish()
+    }
+}
+
+/// An upload in progress.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    pub initiated_ms: u64,
+    pub attributes: Attributes,
+    pub parts: BTreeMap<u16, UploadPartV1>,
+}
+
+/// Bucket, key, upload id: the order in which uploads are listed.
+pub type UploadKey = (u32, Vec<u8>, u128);
+
+/// A freed run waits for a checkpoint behind `sequence`.
+struct Freed {
+    sequence: u64,
+    run: RunV1,
+    units: u32,
+}
+
+/// Everything that changes.
+pub struct State {
+    geometry: Geometry,
+    index: OrderedIndex,
+    points: PointTable,
+    pub(crate) uploads: BTreeMap<UploadKey, Upload>,
+    /// System shard only.
+    pub(crate) buckets: BTreeMap<u32, BucketV1>,
+    next_bucket: u32,
+    next_generation: u64,
+    pub(crate) logs: LogSpace,
+    pub(crate) slices: SliceSpace,
+    freed: VecDeque<Freed>,
+    freed_units: u64,
+    /// Units of bodies on their way in.
+    reserved_units: u64,
+    object_pins: HashMap<u64, u32>,
+    /// Freed while read, by generation of the object.
+    zombies: HashMap<u64, Vec<SegmentV1>>,
+    checkpoint_extents: Vec<u32>,
+    checkpoint_sequence: u64,
+}
+
+/// See the module.
+pub struct Shard {
+    pub id: u16,
+    pub drive: u16,
+    pub geometry: Geometry,
+    pub(crate) core: Weak<CoreState>,
+    pub(crate) device: Rc<dyn Device>,
+    pub(crate) flush: Rc<FlushGroup>,
+    pub(crate) pool: Pool,
+    pub(crate) environment: Rc<dyn Environment>,
+    pub state: RefCell<State>,
+    pub log: LogQueue,
+    pub(crate) locks: KeyLocks,
+    /// One checkpoint, one cleaning at a time.
+    maintaining: KeyLocks,
+    checkpoint_wanted: Cell<bool>,
+    clean_wanted: Cell<bool>,
+    held_back: Cell<u32>,
+}
+
+impl State {
+    /// An empty shard.
+    pub fn new(geometry: Geometry) -> Self {
+        Self {
+            geometry,
+            index: OrderedIndex::new(),
+            points: PointTable::new(),
+            uploads: BTreeMap::new(),
+            buckets: BTreeMap::new(),
+            next_bucket: 1,
+            next_generation: u64::from(geometry.epoch) << 40 | 1,
+            logs: LogSpace::default(),
+            slices: SliceSpace::new(geometry.extent_bytes / crate::format::slice::UNIT_BYTES as u32),
+            freed: VecDeque::new(),
+            freed_units: 0,
+            reserved_units: 0,
+            object_pins: HashMap::new(),
+            zombies: HashMap::new(),
+            checkpoint_extents: Vec::new(),
+            checkpoint_sequence: 0,
+        }
+    }
+
+    /// A number that no other object, part or upload of this shard ever has: the epoch makes it new after a crash.
+    pub fn new_generation(&mut self) -> u64 {
+        self.next_generation += 1;
+        self.next_generation
+    }
+
+    fn entry(&self, bucket: BucketId, key: &[u8]) -> Option<entry::Entry> {
+        let composite = keys::encode(bucket.0, key);
+        self.index.get(&composite).and_then(entry::Entry::decode)
+    }
+
+    /// Memory of the index, bytes.
+    pub fn index_bytes(&self) -> u64 {
+        (self.index.memory_bytes() + self.points.memory_bytes()) as u64
+    }
+
+    pub fn objects(&self) -> u64 {
+        self.index.len()
+    }
+}
+
+impl Shard {
+    /// The core it lives on.
+    ///
+    /// # Errors
+    /// When the node is going down.
+    pub(crate) fn core(&self) -> Result<Rc<CoreState>> {
+        self.core.upgrade().ok_or(EngineError::ShuttingDown)
+    }
+
+    pub(crate) fn hash(&self, bucket: BucketId, key: &[u8]) -> u64 {
+        self.geometry.hash(bucket, key)
+    }
+}

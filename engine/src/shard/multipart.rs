@@ -1,0 +1,262 @@
+//! Multipart uploads: parts are slices of their own; Complete is one record that names them, nothing is copied.
+//!
+//! Invariant: a part's slices belong to the upload from the part's record on, and to the object from the
+//! completing record on. Whatever the object does not take is freed by that same record.
+
+use std::rc::Rc;
+
+use super::space::Reserved;
+use super::{Shard, Upload, UploadKey};
+use crate::error::{EngineError, Result};
+use crate::extent::keeper::Class;
+use crate::format::record::{
+    EncodedRecord, Mutation, PartPutV1, PartV1, PutV1, SegmentV1, UploadAbortV1, UploadPartV1, UploadV1,
+};
+use crate::types::{
+    Attributes, BucketId, Etag, ObjectInfo, ObjectMeta, PartInfo, UploadId, UploadInfo, UploadItem,
+    UploadPage, UploadQuery, WriteCondition,
+};
+
+/// Of a part that was written.
+pub struct PartCommit {
+    pub bucket: BucketId,
+    pub key: Vec<u8>,
+    pub upload: UploadId,
+    pub number: u16,
+    pub etag: Etag,
+    pub attributes: Attributes,
+    pub segment: SegmentV1,
+}
+
+/// Of an upload to be completed.
+pub struct CompleteCommit {
+    pub bucket: BucketId,
+    pub key: Vec<u8>,
+    pub upload: UploadId,
+    /// Ascending by number.
+    pub parts: Vec<(u16, Etag)>,
+    pub meta: ObjectMeta,
+    pub condition: WriteCondition,
+}
+
+impl Shard {
+    /// Begins an upload.
+    ///
+    /// # Errors
+    /// As for a put.
+    pub async fn create_upload(
+        self: &Rc<Self>,
+        bucket: BucketId,
+        key: Vec<u8>,
+        attributes: Attributes,
+    ) -> Result<UploadId> {
+        let id = u128::from(self.environment.random_u64()) << 64 | u128::from(self.environment.random_u64());
+        let guard = self.locks.lock(self.hash(bucket, &key)).await;
+        let initiated_ms = self.environment.wall_clock_ms();
+        let upload = UploadV1 { bucket: bucket.0, key, id, initiated_ms, attributes, parts: Vec::new() };
+        let mutation = Mutation::UploadCreate(upload);
+        let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
+        self.commit(bucket, mutation, record, guard, Class::User, None).await?;
+        Ok(UploadId(id))
+    }
+
+    /// An upload with its parts.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchUpload`].
+    pub fn upload(&self, bucket: BucketId, key: &[u8], id: UploadId) -> Result<UploadInfo> {
+        let state = self.state.borrow();
+        let upload = state.uploads.get(&(bucket.0, key.to_vec(), id.0)).ok_or(EngineError::NoSuchUpload)?;
+        let parts = upload.parts.values().map(|part| part_info(&part.info)).collect();
+        Ok(UploadInfo { parts, ..upload_info(key, id.0, upload) })
+    }
+
+    /// Makes written slices a part.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchUpload`], or as for a put; the slices are freed then.
+    pub async fn put_part(self: &Rc<Self>, commit: PartCommit) -> Result<PartInfo> {
+        let reserved = Reserved::new(self.clone(), commit.segment);
+        let guard = self.locks.lock(self.hash(commit.bucket, &commit.key)).await;
+        if !self.state.borrow().uploads.contains_key(&(commit.bucket.0, commit.key.clone(), commit.upload.0))
+        {
+            return Err(EngineError::NoSuchUpload);
+        }
+        let segment = reserved.segment().clone();
+        let info = PartV1 {
+            number: commit.number,
+            size: segment.length,
+            modified_ms: self.environment.wall_clock_ms(),
+            md5: commit.etag.md5,
+            attributes: commit.attributes,
+        };
+        let answer = part_info(&info);
+        let generation = segment.generation;
+        let part = UploadPartV1 { info, segment };
+        let mutation = Mutation::UploadPart(PartPutV1 {
+            bucket: commit.bucket.0,
+            key: commit.key,
+            upload: commit.upload.0,
+            part,
+        });
+        let record = EncodedRecord::new(&mutation, generation, 0, Vec::new());
+        self.commit(commit.bucket, mutation, record, guard, Class::User, Some(reserved)).await?;
+        Ok(answer)
+    }
+
+    /// Makes the parts the object of the key.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchUpload`], [`EngineError::InvalidPart`], or as for a put.
+    pub async fn complete_upload(self: &Rc<Self>, commit: CompleteCommit) -> Result<ObjectInfo> {
+        let guard = self.locks.lock(self.hash(commit.bucket, &commit.key)).await;
+        let chosen = self.chosen_parts(&commit)?;
+        self.check_condition(commit.bucket, &commit.key, &commit.condition)?;
+        let generation = self.state.borrow_mut().new_generation();
+        let put = PutV1 {
+            bucket: commit.bucket.0,
+            key: commit.key,
+            generation,
+            size: chosen.iter().map(|part| part.segment.length).sum(),
+            modified_ms: self.environment.wall_clock_ms(),
+            md5: commit.meta.etag.md5,
+            etag_parts: commit.meta.etag.parts,
+            upload: Some(commit.upload.0),
+            attributes: commit.meta.attributes,
+            parts: chosen.iter().map(|part| part.info.clone()).collect(),
+            segments: chosen
+                .into_iter()
+                .map(|part| part.segment)
+                .filter(|segment| segment.length > 0)
+                .collect(),
+        };
+        let info = super::put::info_of(&put);
+        self.commit_put(put, Vec::new(), guard, None).await?;
+        Ok(info)
+    }
+
+    fn chosen_parts(&self, commit: &CompleteCommit) -> Result<Vec<UploadPartV1>> {
+        let state = self.state.borrow();
+        let key: UploadKey = (commit.bucket.0, commit.key.clone(), commit.upload.0);
+        let upload = state.uploads.get(&key).ok_or(EngineError::NoSuchUpload)?;
+        let find = |(number, etag): &(u16, Etag)| {
+            let part = upload.parts.get(number).filter(|part| part.info.md5 == etag.md5);
+            part.cloned().ok_or(EngineError::InvalidPart { number: *number })
+        };
+        commit.parts.iter().map(find).collect()
+    }
+
+    /// Ends an upload; its parts are freed.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchUpload`].
+    pub async fn abort_upload(self: &Rc<Self>, bucket: BucketId, key: Vec<u8>, id: UploadId) -> Result<()> {
+        let guard = self.locks.lock(self.hash(bucket, &key)).await;
+        if !self.state.borrow().uploads.contains_key(&(bucket.0, key.clone(), id.0)) {
+            return Err(EngineError::NoSuchUpload);
+        }
+        let mutation = Mutation::UploadAbort(UploadAbortV1 { bucket: bucket.0, key, upload: id.0 });
+        let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
+        self.commit(bucket, mutation, record, guard, Class::System, None).await.map(|_| ())
+    }
+
+    /// Ends every upload of a bucket that is being deleted.
+    ///
+    /// # Errors
+    /// When the device says no.
+    pub async fn end_uploads(self: &Rc<Self>, bucket: BucketId) -> Result<()> {
+        for (key, id) in self.uploads_of(bucket) {
+            let guard = self.locks.lock(self.hash(bucket, &key)).await;
+            let mutation = Mutation::UploadAbort(UploadAbortV1 { bucket: bucket.0, key, upload: id.0 });
+            let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
+            self.append(Some(mutation), record, Class::System, Some(guard)).await?;
+        }
+        Ok(())
+    }
+
+    /// At most `query.max_items` items of this shard, by key, then by id.
+    pub fn list_uploads(&self, bucket: BucketId, query: &UploadQuery) -> UploadPage {
+        let state = self.state.borrow();
+        let mut page = UploadPage::default();
+        let start = (bucket.0, query.prefix.clone().max(query.after_key.clone()), 0);
+        for ((_, key, id), upload) in
+            state.uploads.range(start..).take_while(|((owner, ..), _)| *owner == bucket.0)
+        {
+            if !key.starts_with(&query.prefix) {
+                break;
+            }
+            if is_before(query, key, *id) {
+                continue;
+            }
+            let item = match common_prefix(query, key) {
+                Some(prefix) => UploadItem::CommonPrefix(prefix),
+                None => UploadItem::Upload(upload_info(key, *id, upload)),
+            };
+            if matches!(&item, UploadItem::CommonPrefix(_)) && page.items.last() == Some(&item) {
+                continue;
+            }
+            if page.items.len() >= query.max_items {
+                page.truncated = true;
+                break;
+            }
+            page.items.push(item);
+        }
+        page
+    }
+
+    /// The uploads of a bucket, to be ended with it.
+    pub fn uploads_of(&self, bucket: BucketId) -> Vec<(Vec<u8>, UploadId)> {
+        let state = self.state.borrow();
+        let own = state
+            .uploads
+            .range((bucket.0, Vec::new(), 0)..)
+            .take_while(|((owner, ..), _)| *owner == bucket.0);
+        own.map(|((_, key, id), _)| (key.clone(), UploadId(*id))).collect()
+    }
+}
+
+/// Whether the page starts behind this upload.
+fn is_before(query: &UploadQuery, key: &[u8], id: u128) -> bool {
+    let after = query.after_key.as_slice();
+    if after.is_empty() {
+        return false;
+    }
+    let is_prefix =
+        !query.delimiter.is_empty() && after.ends_with(&query.delimiter) && after.starts_with(&query.prefix);
+    if is_prefix && key.starts_with(after) && common_prefix(query, key).as_deref() == Some(after) {
+        return true;
+    }
+    match query.after_id {
+        Some(marker) => key < after || key == after && id <= marker.0,
+        None => key <= after,
+    }
+}
+
+fn common_prefix(query: &UploadQuery, key: &[u8]) -> Option<Vec<u8>> {
+    if query.delimiter.is_empty() {
+        return None;
+    }
+    let rest = &key[query.prefix.len()..];
+    let at = rest.windows(query.delimiter.len()).position(|window| window == query.delimiter)?;
+    Some(key[..query.prefix.len() + at + query.delimiter.len()].to_vec())
+}
+
+fn upload_info(key: &[u8], id: u128, upload: &Upload) -> UploadInfo {
+    UploadInfo {
+        id: UploadId(id),
+        key: key.to_vec(),
+        initiated_ms: upload.initiated_ms,
+        attributes: upload.attributes.clone(),
+        parts: Vec::new(),
+    }
+}
+
+fn part_info(part: &PartV1) -> PartInfo {
+    PartInfo {
+        number: part.number,
+        size_bytes: part.size,
+        modified_ms: part.modified_ms,
+        etag: Etag { md5: part.md5, parts: 0 },
+        attributes: part.attributes.clone(),
+    }
+}

@@ -1,0 +1,188 @@
+//! Putting: one record makes a body the object of its key.
+//!
+//! The way of a put on its owner: lock the key, check bucket and condition, make room in the log, queue the record,
+//! wait until it is durable and applied. A caller that goes away before the record is queued leaves nothing; one that
+//! goes away later does not stop it.
+
+use std::rc::Rc;
+
+use super::entry::Entry;
+use super::space::Reserved;
+use super::{Shard, get};
+use crate::error::{EngineError, Result};
+use crate::extent::keeper::Class;
+use crate::format::record::{EncodedRecord, Mutation, PutV1, SegmentV1};
+use crate::log::RecordPlace;
+use crate::log::queue::Pending;
+use crate::log::writer::RECORD_BYTES_MAX;
+use crate::sync::locks::KeyGuard;
+use crate::sync::oneshot;
+use crate::types::{BucketId, Etag, EtagMatch, ObjectInfo, ObjectMeta, PartInfo, UploadId, WriteCondition};
+
+/// Where the bytes are.
+pub enum Body {
+    /// They travel in the record.
+    Inline(Vec<u8>),
+    /// Written and durable already.
+    Slices(SegmentV1),
+}
+
+/// What a commit needs.
+pub struct PutCommit {
+    pub bucket: BucketId,
+    pub key: Vec<u8>,
+    pub size: u64,
+    pub meta: ObjectMeta,
+    pub condition: WriteCondition,
+    pub body: Body,
+}
+
+impl Shard {
+    /// Makes the body the object of its key.
+    ///
+    /// # Errors
+    /// When bucket, condition, space or device say no; nothing is stored then.
+    pub async fn put(self: &Rc<Self>, commit: PutCommit) -> Result<ObjectInfo> {
+        let (data, reserved) = match commit.body {
+            Body::Inline(data) => (data, None),
+            Body::Slices(segment) => (Vec::new(), Some(Reserved::new(self.clone(), segment))),
+        };
+        let guard = self.locks.lock(self.hash(commit.bucket, &commit.key)).await;
+        self.check_condition(commit.bucket, &commit.key, &commit.condition)?;
+        let generation = match &reserved {
+            Some(reserved) => reserved.segment().generation,
+            None => self.state.borrow_mut().new_generation(),
+        };
+        let put = PutV1 {
+            bucket: commit.bucket.0,
+            key: commit.key,
+            generation,
+            size: commit.size,
+            modified_ms: self.environment.wall_clock_ms(),
+            md5: commit.meta.etag.md5,
+            etag_parts: commit.meta.etag.parts,
+            upload: None,
+            attributes: commit.meta.attributes,
+            parts: Vec::new(),
+            segments: reserved.iter().map(|reserved| reserved.segment().clone()).collect(),
+        };
+        let info = info_of(&put);
+        self.commit_put(put, data, guard, reserved).await?;
+        Ok(info)
+    }
+
+    pub(super) async fn commit_put(
+        self: &Rc<Self>,
+        put: PutV1,
+        data: Vec<u8>,
+        guard: KeyGuard,
+        reserved: Option<Reserved>,
+    ) -> Result<RecordPlace> {
+        let (bucket, generation) = (BucketId(put.bucket), put.generation);
+        self.check_index_room(&put)?;
+        let mutation = Mutation::Put(put);
+        let record = EncodedRecord::new(&mutation, generation, 0, data);
+        self.commit(bucket, mutation, record, guard, Class::User, reserved).await
+    }
+
+    /// Queues a record and waits for it.
+    pub(super) async fn commit(
+        self: &Rc<Self>,
+        bucket: BucketId,
+        mutation: Mutation,
+        record: EncodedRecord,
+        guard: KeyGuard,
+        class: Class,
+        reserved: Option<Reserved>,
+    ) -> Result<RecordPlace> {
+        if record.length() > RECORD_BYTES_MAX {
+            let (size_bytes, limit_bytes) = (record.length() as u64, RECORD_BYTES_MAX as u64);
+            return Err(EngineError::TooLarge { size_bytes, limit_bytes });
+        }
+        if class == Class::User {
+            self.admit(record.length()).await?;
+        }
+        // From here to the push nothing waits: a bucket that is being deleted now is seen, or sees this record.
+        self.core()?.check_bucket(bucket)?;
+        let (reply, answer) = oneshot::channel();
+        let pending =
+            Pending { mutation: Some(mutation), record, moved: false, class, guard: Some(guard), reply };
+        self.log.push(self.id, pending)?;
+        if let Some(reserved) = reserved {
+            reserved.keep();
+        }
+        answer.await.unwrap_or(Err(EngineError::WritesStopped { shard: self.id }))
+    }
+
+    /// Judges a condition against the current object. Call with the key's lock held.
+    pub(super) fn check_condition(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        condition: &WriteCondition,
+    ) -> Result<()> {
+        if *condition == WriteCondition::default() {
+            return Ok(());
+        }
+        let entry = self.state.borrow().entry(bucket, key);
+        judge(entry.as_ref(), condition)
+    }
+
+    fn check_index_room(&self, put: &PutV1) -> Result<()> {
+        let state = self.state.borrow();
+        if state.index_bytes() < self.geometry.index_bytes_max
+            || state.entry(BucketId(put.bucket), &put.key).is_some()
+        {
+            return Ok(());
+        }
+        Err(EngineError::Busy { what: "memory for the index: raise --memory, or delete objects" })
+    }
+}
+
+fn judge(entry: Option<&Entry>, condition: &WriteCondition) -> Result<()> {
+    let matches = |wanted: &EtagMatch, entry: &Entry| match wanted {
+        EtagMatch::Any => true,
+        EtagMatch::OneOf(tags) => tags.contains(&entry.etag.to_string()),
+    };
+    if let Some(wanted) = &condition.if_match {
+        match entry {
+            None => return Err(EngineError::NoSuchKey),
+            Some(entry) if !matches(wanted, entry) => return Err(EngineError::PreconditionFailed),
+            Some(_) => {}
+        }
+    }
+    let Some(entry) = entry else { return Ok(()) };
+    let unwanted = condition.if_none_match.as_ref().is_some_and(|tags| matches(tags, entry));
+    let other_time = condition.if_modified_time_s.is_some_and(|seconds| seconds != entry.modified_ms / 1000);
+    let other_size = condition.if_size_bytes.is_some_and(|size| size != entry.size);
+    if unwanted || other_time || other_size { Err(EngineError::PreconditionFailed) } else { Ok(()) }
+}
+
+/// What a record says of its object.
+pub fn info_of(put: &PutV1) -> ObjectInfo {
+    let part = |part: &crate::format::record::PartV1| PartInfo {
+        number: part.number,
+        size_bytes: part.size,
+        modified_ms: part.modified_ms,
+        etag: Etag { md5: part.md5, parts: 0 },
+        attributes: part.attributes.clone(),
+    };
+    ObjectInfo {
+        size_bytes: put.size,
+        modified_ms: put.modified_ms,
+        etag: Etag { md5: put.md5, parts: put.etag_parts },
+        attributes: put.attributes.clone(),
+        parts: put.parts.iter().map(part).collect(),
+        upload: put.upload.map(UploadId),
+        generation: put.generation,
+    }
+}
+
+/// Joins runs that touch.
+pub fn coalesce(
+    runs: impl IntoIterator<Item = crate::format::record::RunV1>,
+) -> Vec<crate::format::record::RunV1> {
+    let mut joined = Vec::new();
+    runs.into_iter().for_each(|run| get::push_run(&mut joined, run));
+    joined
+}

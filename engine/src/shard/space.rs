@@ -1,0 +1,290 @@
+//! Space of a shard: taking it, giving it back, and knowing how much there is.
+//!
+//! Invariants:
+//! - Slices on their way in are `reserved`; dropping the reservation frees them at once (no record names them).
+//! - Slices that a durable record freed wait in `freed` for their readers and for the next checkpoint.
+//! - Room in the log for user data is taken before the record is queued: a full drive refuses it with nothing written.
+
+use std::rc::Rc;
+
+use super::{Freed, Shard, State};
+use crate::error::{EngineError, Result};
+use crate::extent::keeper::Class;
+use crate::extent::{run_units, tail_units};
+use crate::format::BLOCK_BYTES;
+use crate::format::record::{Mutation, RunV1, SegmentV1};
+use crate::format::slice::UNIT_BYTES;
+use crate::log::RecordPlace;
+
+/// Extents a shard may need to go on when the drive is full: the log's next one, the cleaner's, and one to spare.
+const HELD_BACK: u32 = 3;
+
+/// Slices on their way in; freed when dropped, unless [`Reserved::keep`] hands them to a record.
+pub struct Reserved {
+    shard: Rc<Shard>,
+    segment: SegmentV1,
+}
+
+impl Reserved {
+    pub fn new(shard: Rc<Shard>, segment: SegmentV1) -> Self {
+        Self { shard, segment }
+    }
+
+    pub fn segment(&self) -> &SegmentV1 {
+        &self.segment
+    }
+
+    /// From now on a queued record names them.
+    pub fn keep(mut self) {
+        let segment = std::mem::take(&mut self.segment);
+        let units: u32 = segment.runs.iter().map(|run| run_units(run, segment.length)).sum();
+        self.shard.state.borrow_mut().reserved_units -= u64::from(units);
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let segment = std::mem::take(&mut self.segment);
+        self.shard.release(&segment.runs, segment.length);
+    }
+}
+
+impl State {
+    pub(super) fn free_later(&mut self, sequence: u64, segment: &SegmentV1) {
+        for run in &segment.runs {
+            let units = run_units(run, segment.length);
+            self.freed_units += u64::from(units);
+            self.freed.push_back(Freed { sequence, run: *run, units });
+        }
+    }
+
+    /// A checkpoint of everything before `sequence` is in force: what was freed until then is free. Returns extents
+    /// that became empty.
+    pub(super) fn release_freed(&mut self, sequence: u64) -> Vec<u32> {
+        let mut empty = Vec::new();
+        while self.freed.front().is_some_and(|freed| freed.sequence < sequence) {
+            let Some(freed) = self.freed.pop_front() else { break };
+            self.freed_units -= u64::from(freed.units);
+            empty.extend(self.slices.free(&freed.run, freed.units));
+        }
+        empty
+    }
+
+    /// Bytes that a checkpoint would free.
+    pub(super) fn reclaimable_bytes(&self) -> u64 {
+        let dead_logs: u64 = self
+            .logs
+            .closed()
+            .filter(|(_, live, _)| *live == 0)
+            .map(|(_, _, written)| u64::from(written))
+            .sum();
+        self.freed_units * UNIT_BYTES as u64 + dead_logs
+    }
+}
+
+impl Shard {
+    /// Accounts for an applied record.
+    pub(crate) fn apply(self: &Rc<Self>, mutation: &Mutation, place: RecordPlace) {
+        let mut state = self.state.borrow_mut();
+        let effects = state.apply(mutation, place);
+        if let Some((extent, bytes)) = effects.gained {
+            state.logs.gain(extent, bytes);
+        }
+        if let Some((extent, bytes)) = effects.lost {
+            state.logs.lose(extent, bytes);
+        }
+        for (generation, segment) in effects.freed {
+            if state.object_pins.contains_key(&generation) {
+                state.zombies.entry(generation).or_default().push(segment);
+            } else {
+                state.free_later(place.sequence, &segment);
+            }
+        }
+    }
+
+    /// Slices for a body of `length` bytes: up to `full` full ones in one or more runs, and the tail if `with_tail`.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSpace`] when the drive is full and nothing can be reclaimed; nothing stays reserved then.
+    pub async fn reserve(self: &Rc<Self>, length: u64, full: u32, with_tail: bool) -> Result<Vec<RunV1>> {
+        let mut runs: Vec<RunV1> = Vec::new();
+        let mut left = full;
+        while left > 0 {
+            let run = self.state.borrow_mut().slices.allocate_full(left);
+            match run {
+                Some(run) => {
+                    left -= run.slices;
+                    runs.push(run);
+                }
+                None => self.add_extent(false, &runs, length).await?,
+            }
+        }
+        let units = tail_units(length);
+        while with_tail && units > 0 {
+            let run = self.state.borrow_mut().slices.allocate_tail(units);
+            match run {
+                Some(run) => {
+                    runs.push(run);
+                    break;
+                }
+                None => self.add_extent(true, &runs, length).await?,
+            }
+        }
+        let units: u64 = runs.iter().map(|run| u64::from(run_units(run, length))).sum();
+        self.state.borrow_mut().reserved_units += units;
+        Ok(runs)
+    }
+
+    async fn add_extent(self: &Rc<Self>, for_tails: bool, taken: &[RunV1], length: u64) -> Result<()> {
+        match self.take_user_extent().await {
+            Some(extent) => {
+                self.state.borrow_mut().slices.add(extent, for_tails);
+                Ok(())
+            }
+            None => {
+                let units: u64 = taken.iter().map(|run| u64::from(run_units(run, length))).sum();
+                self.state.borrow_mut().reserved_units += units;
+                self.release(taken, length);
+                Err(self.no_space())
+            }
+        }
+    }
+
+    /// Frees reserved slices that no record names.
+    pub fn release(self: &Rc<Self>, runs: &[RunV1], length: u64) {
+        let mut empty = Vec::new();
+        {
+            let mut state = self.state.borrow_mut();
+            for run in runs {
+                let units = run_units(run, length);
+                state.reserved_units -= u64::from(units);
+                empty.extend(state.slices.free(run, units));
+            }
+        }
+        self.give_extents(empty);
+    }
+
+    /// Makes sure that `bytes` more of user data fit into the log.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSpace`].
+    pub(super) async fn admit(self: &Rc<Self>, bytes: usize) -> Result<()> {
+        loop {
+            // Batch headers and padding take up to a block each; half of an extent's end may be left by a large record.
+            let usable = self.geometry.extent_bytes as usize / 2;
+            let current = (self.geometry.extent_bytes - self.log.position.get().offset) as usize;
+            let room =
+                current.saturating_sub(2 * BLOCK_BYTES + bytes) + self.log.spares.borrow().len() * usable;
+            if self.log.queued_bytes.get() + bytes <= room {
+                return Ok(());
+            }
+            let Some(extent) = self.take_user_extent().await else { return Err(self.no_space()) };
+            self.log.spares.borrow_mut().push_back(extent);
+        }
+    }
+
+    /// An extent for user data; reclaims space on the whole drive before it says no.
+    async fn take_user_extent(self: &Rc<Self>) -> Option<u32> {
+        for _ in 0..3 {
+            if let Some(extent) = self.take_extent(Class::User).await {
+                return Some(extent);
+            }
+            let core = self.core().ok()?;
+            if !core.reclaim(self.drive).await {
+                break;
+            }
+        }
+        self.take_extent(Class::User).await
+    }
+
+    pub(crate) async fn take_extent(&self, class: Class) -> Option<u32> {
+        let core = self.core().ok()?;
+        let drive = self.drive;
+        let keeper = core.layout.keeper_core(drive);
+        if keeper == core.index {
+            return core.keeper(drive).take(class);
+        }
+        // An extent whose asker is gone goes back to its keeper.
+        let back = core.clone();
+        let orphan =
+            move |extent: Option<u32>| extent.into_iter().for_each(|extent| back.give_extent(drive, extent));
+        core.call_or(keeper, move |core| async move { core.keeper(drive).take(class) }, orphan).await
+    }
+
+    pub(crate) fn give_extents(&self, extents: Vec<u32>) {
+        if let Ok(core) = self.core() {
+            extents.into_iter().for_each(|extent| core.give_extent(self.drive, extent));
+        }
+    }
+
+    pub(crate) fn no_space(&self) -> EngineError {
+        let slices = &self.state.borrow().slices;
+        let units_per_extent = u64::from(self.geometry.extent_bytes) / UNIT_BYTES as u64;
+        let free = slices.extent_count() as u64 * units_per_extent - slices.used_units();
+        EngineError::NoSpace { free_bytes: free * UNIT_BYTES as u64 }
+    }
+
+    /// After each batch: is it time for a checkpoint or for the cleaner, and does the keeper hold enough back?
+    pub(crate) fn after_batch(self: &Rc<Self>) {
+        let state = self.state.borrow();
+        let checkpoint_bytes = state.index_bytes() + state.index_bytes() / 4;
+        let held_back = HELD_BACK + (checkpoint_bytes / u64::from(self.geometry.extent_bytes)) as u32 + 1;
+        if held_back != self.held_back.replace(held_back)
+            && let Ok(core) = self.core()
+        {
+            core.hold_back(self.drive, self.id, held_back);
+        }
+        let (live, dead) = state.logs.live_and_dead();
+        drop(state);
+        if self.log.since_checkpoint.get() >= self.geometry.checkpoint_after_bytes {
+            self.start_checkpoint();
+        }
+        if dead > live.max(4 * u64::from(self.geometry.extent_bytes)) {
+            self.start_cleaning();
+        }
+    }
+
+    /// Bytes: live (named by the index), dead (freed, waiting), reserved, owned but free.
+    pub fn space(&self) -> ShardSpace {
+        let state = self.state.borrow();
+        let unit = UNIT_BYTES as u64;
+        let extent = u64::from(self.geometry.extent_bytes);
+        let (log_live, log_dead) = state.logs.live_and_dead();
+        let used = state.slices.used_units();
+        let zombies: u64 = state.zombies.values().flatten().map(segment_units).sum();
+        let waiting = state.freed_units + zombies;
+        let log_free = state.logs.count() as u64 * extent - log_live - log_dead;
+        let owned_free = state.slices.extent_count() as u64 * extent - used * unit;
+        ShardSpace {
+            live_bytes: log_live + (used - waiting - state.reserved_units) * unit,
+            dead_bytes: log_dead + waiting * unit,
+            reserved_bytes: (state.reserved_units) * unit
+                + (state.checkpoint_extents.len() + self.log.spares.borrow().len()) as u64 * extent
+                + log_free,
+            free_bytes: owned_free,
+            owned_bytes: (state.logs.count()
+                + state.slices.extent_count()
+                + state.checkpoint_extents.len()
+                + self.log.spares.borrow().len()) as u64
+                * extent,
+            objects: state.objects(),
+            index_bytes: state.index_bytes(),
+        }
+    }
+}
+
+fn segment_units(segment: &SegmentV1) -> u64 {
+    segment.runs.iter().map(|run| u64::from(run_units(run, segment.length))).sum()
+}
+
+/// Where the bytes of the extents that a shard owns are: live + dead + reserved + free = owned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardSpace {
+    pub live_bytes: u64,
+    pub dead_bytes: u64,
+    pub reserved_bytes: u64,
+    pub free_bytes: u64,
+    pub owned_bytes: u64,
+    pub objects: u64,
+    pub index_bytes: u64,
+}

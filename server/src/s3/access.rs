@@ -1,0 +1,175 @@
+//! Who may do what: only the owner of a bucket may touch it or anything in it.
+//!
+//! Invariants: every operation that names a bucket goes through [`Server::bucket_of`]; whatever asks for
+//! an access that this rule does not grant (public ACLs, grants) is refused, never silently dropped.
+
+use super::Server;
+use super::error::{invalid_argument, not_implemented};
+use super::preamble::Preamble;
+use crate::auth::{Account, RequestContext, Trailers};
+use http::{Extensions, HeaderMap};
+use ringbolt_engine::types::Bucket;
+use s3s::dto::Owner;
+use s3s::{S3Error, S3Result, s3_error};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Who asks, and what was set aside of the request.
+pub struct Caller {
+    pub account: Option<Arc<Account>>,
+    pub trailers: Trailers,
+    pub preamble: Preamble,
+}
+
+impl Caller {
+    /// From the request's extensions. Without the context of the auth room nobody is asking.
+    pub fn take(extensions: &mut Extensions) -> Self {
+        let preamble = extensions.remove::<Preamble>().unwrap_or_default();
+        match extensions.remove::<RequestContext>() {
+            Some(context) => Self { account: context.account, trailers: context.trailers, preamble },
+            None => Self { account: None, trailers: Trailers::default(), preamble },
+        }
+    }
+
+    /// The account, for operations that no anonymous caller may do.
+    pub fn account(&self) -> S3Result<&Arc<Account>> {
+        self.account.as_ref().ok_or_else(access_denied)
+    }
+}
+
+pub fn access_denied() -> S3Error {
+    s3_error!(AccessDenied, "Access Denied")
+}
+
+impl Server {
+    /// The bucket, if it exists, belongs to the caller, and to whom the caller expects.
+    pub fn bucket_of(
+        &self,
+        caller: &Caller,
+        name: &str,
+        expected_owner: Option<&str>,
+    ) -> S3Result<Rc<Bucket>> {
+        let Some(bucket) = self.core.bucket(name) else {
+            return Err(s3_error!(NoSuchBucket, "The specified bucket does not exist"));
+        };
+        if caller.account()?.canonical_id != bucket.owner {
+            return Err(access_denied());
+        }
+        if expected_owner.is_some_and(|expected| expected != bucket.owner) {
+            return Err(access_denied());
+        }
+        Ok(bucket)
+    }
+
+    /// How the account with this canonical id appears in answers. An account that was removed from the
+    /// configuration has no name any more.
+    pub fn owner(&self, canonical_id: &str) -> Owner {
+        let account = self.accounts.by_canonical_id(canonical_id);
+        Owner {
+            display_name: account.map(|known| known.display_name.clone()),
+            id: Some(canonical_id.to_owned()),
+        }
+    }
+}
+
+/// Refuses what a request that writes asks for beyond what is built.
+pub fn refuse_unbuilt(headers: &HeaderMap) -> S3Result<()> {
+    const UNBUILT: [(&str, &str); 5] = [
+        ("x-amz-server-side-encryption", "Server-side encryption"),
+        ("x-amz-object-lock-", "Object lock"),
+        ("x-amz-bucket-object-lock-enabled", "Object lock"),
+        ("x-amz-website-redirect-location", "Website redirection"),
+        ("x-amz-write-offset-bytes", "Appending to an object"),
+    ];
+    for (name, value) in headers {
+        let name = name.as_str();
+        if !name.starts_with("x-amz-") || value.is_empty() {
+            continue;
+        }
+        if let Some((_, what)) = UNBUILT.iter().find(|(prefix, _)| name.starts_with(prefix)) {
+            // "False" is what an SDK may send for the default.
+            if value.as_bytes().eq_ignore_ascii_case(b"false") {
+                continue;
+            }
+            return Err(not_implemented(what));
+        }
+        match name {
+            "x-amz-tagging" => return Err(not_implemented("Tagging")),
+            "x-amz-acl" => check_canned_acl(value.to_str().unwrap_or_default())?,
+            "x-amz-storage-class" if value != "STANDARD" => {
+                return Err(s3_error!(
+                    InvalidStorageClass,
+                    "The only storage class of this server is STANDARD"
+                ));
+            }
+            _ if name.starts_with("x-amz-grant-") => return Err(not_implemented("Granting access")),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Accepts the canned ACLs that say what is the case anyway: the owner has full control, nobody else any.
+/// (The owner of a bucket owns all that is in it.)
+pub fn check_canned_acl(acl: &str) -> S3Result<()> {
+    match acl {
+        "private" | "bucket-owner-full-control" => Ok(()),
+        "public-read" | "public-read-write" | "authenticated-read" | "bucket-owner-read"
+        | "aws-exec-read" | "log-delivery-write" => Err(not_implemented("An ACL other than private")),
+        _ => Err(invalid_argument("x-amz-acl names no canned ACL")),
+    }
+}
+
+/// Unversioned buckets know one version of each key, called `null`.
+pub fn check_version(version: Option<&str>) -> S3Result<()> {
+    match version {
+        None | Some("" | "null") => Ok(()),
+        Some(_) => {
+            Err(invalid_argument("Invalid version id specified: this bucket only has the version null"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use s3s::S3ErrorCode;
+
+    fn refused(name: &'static str, value: &'static str) -> Option<S3ErrorCode> {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_static(value));
+        refuse_unbuilt(&headers).err().map(|error| error.code().clone())
+    }
+
+    #[test]
+    fn what_is_not_built_is_refused() {
+        for (name, value) in [
+            ("x-amz-server-side-encryption", "AES256"),
+            ("x-amz-server-side-encryption-customer-key", "k"),
+            ("x-amz-object-lock-mode", "GOVERNANCE"),
+            ("x-amz-bucket-object-lock-enabled", "true"),
+            ("x-amz-tagging", "a=b"),
+            ("x-amz-acl", "public-read"),
+            ("x-amz-grant-read", "id=1"),
+        ] {
+            assert_eq!(refused(name, value), Some(S3ErrorCode::NotImplemented), "{name}");
+        }
+        assert_eq!(refused("x-amz-storage-class", "GLACIER"), Some(S3ErrorCode::InvalidStorageClass));
+        assert_eq!(refused("x-amz-acl", "publik"), Some(S3ErrorCode::InvalidArgument));
+    }
+
+    #[test]
+    fn what_is_so_anyway_is_accepted() {
+        for (name, value) in [
+            ("x-amz-acl", "private"),
+            ("x-amz-acl", "bucket-owner-full-control"),
+            ("x-amz-storage-class", "STANDARD"),
+            ("x-amz-bucket-object-lock-enabled", "False"),
+            ("x-amz-tagging", ""),
+            ("x-amz-date", "20260101T000000Z"),
+        ] {
+            assert_eq!(refused(name, value), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! ACLs, as far as they say what is the case: the owner has full control, nobody else any access.
+
+use super::Server;
+use super::access::{Caller, check_canned_acl, check_version, refuse_unbuilt};
+use super::error::{EngineResult, invalid_request, not_implemented};
+use s3s::dto::*;
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+
+fn full_control(owner: &Owner) -> Grants {
+    let grantee = Grantee {
+        display_name: owner.display_name.clone(),
+        email_address: None,
+        id: owner.id.clone(),
+        type_: Type::from_static(Type::CANONICAL_USER),
+        uri: None,
+    };
+    vec![Grant {
+        grantee: Some(grantee),
+        permission: Some(Permission::from_static(Permission::FULL_CONTROL)),
+    }]
+}
+
+pub async fn get_bucket_acl(
+    server: &Server,
+    mut request: S3Request<GetBucketAclInput>,
+) -> S3Result<S3Response<GetBucketAclOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    let input = request.input;
+    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    let owner = server.owner(&bucket.owner);
+    Ok(S3Response::new(GetBucketAclOutput { grants: Some(full_control(&owner)), owner: Some(owner) }))
+}
+
+pub async fn get_object_acl(
+    server: &Server,
+    mut request: S3Request<GetObjectAclInput>,
+) -> S3Result<S3Response<GetObjectAclOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    let input = request.input;
+    check_version(input.version_id.as_deref())?;
+    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    if server.core.head(bucket.id, input.key.as_bytes()).await.s3()?.is_none() {
+        return Err(s3_error!(NoSuchKey, "The specified key does not exist."));
+    }
+    let owner = server.owner(&bucket.owner);
+    let output =
+        GetObjectAclOutput { grants: Some(full_control(&owner)), owner: Some(owner), ..Default::default() };
+    Ok(S3Response::new(output))
+}
+
+/// Only an ACL that changes nothing can be put.
+fn check_put(canned: Option<&str>, policy: Option<&AccessControlPolicy>) -> S3Result<()> {
+    match (canned, policy) {
+        (Some(canned), None) => check_canned_acl(canned),
+        (None, Some(_)) => Err(not_implemented("An ACL with grants")),
+        (Some(_), Some(_)) => Err(invalid_request("Specify a canned ACL or grants, not both")),
+        (None, None) => Err(invalid_request("Your request was missing a required header or body: the ACL")),
+    }
+}
+
+pub async fn put_bucket_acl(
+    server: &Server,
+    mut request: S3Request<PutBucketAclInput>,
+) -> S3Result<S3Response<PutBucketAclOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    refuse_unbuilt(&request.headers)?;
+    let input = request.input;
+    server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    check_put(input.acl.as_ref().map(BucketCannedACL::as_str), input.access_control_policy.as_ref())?;
+    Ok(S3Response::new(PutBucketAclOutput::default()))
+}
+
+pub async fn put_object_acl(
+    server: &Server,
+    mut request: S3Request<PutObjectAclInput>,
+) -> S3Result<S3Response<PutObjectAclOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    refuse_unbuilt(&request.headers)?;
+    let input = request.input;
+    check_version(input.version_id.as_deref())?;
+    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    if server.core.head(bucket.id, input.key.as_bytes()).await.s3()?.is_none() {
+        return Err(s3_error!(NoSuchKey, "The specified key does not exist."));
+    }
+    check_put(input.acl.as_ref().map(ObjectCannedACL::as_str), input.access_control_policy.as_ref())?;
+    Ok(S3Response::new(PutObjectAclOutput::default()))
+}

@@ -1,0 +1,187 @@
+//! Buckets: make, delete, look at, list.
+//!
+//! Invariant: a bucket belongs to the account that made it, by canonical id.
+
+use super::Server;
+use super::access::{Caller, refuse_unbuilt};
+use super::error::{EngineResult, invalid_argument, not_implemented};
+use super::naming::{token, token_name};
+use ringbolt_engine::types::{Attributes, Bucket as StoredBucket, BucketCreated};
+use s3s::dto::*;
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+use std::rc::Rc;
+use std::time::{Duration, UNIX_EPOCH};
+
+const LOCATION: &str = "location-constraint";
+const DEFAULT_REGION: &str = "us-east-1";
+const BUCKETS_MAX: usize = 10_000;
+
+/// A time of the engine as answers show it.
+pub fn timestamp(unix_ms: u64) -> Timestamp {
+    Timestamp::from(UNIX_EPOCH + Duration::from_millis(unix_ms))
+}
+
+pub async fn create_bucket(
+    server: &Server,
+    mut request: S3Request<CreateBucketInput>,
+) -> S3Result<S3Response<CreateBucketOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    let account = caller.account()?;
+    refuse_unbuilt(&request.headers)?;
+    let input = request.input;
+    // Ownership "enforced" is what this server does; the others promise ACLs.
+    if let Some(ownership) = &input.object_ownership
+        && ownership.as_str() != ObjectOwnership::BUCKET_OWNER_ENFORCED
+    {
+        return Err(not_implemented("Object ownership other than BucketOwnerEnforced"));
+    }
+    let attributes =
+        location_attributes(input.create_bucket_configuration.as_ref(), &server.settings.region)?;
+    match server.core.create_bucket(&input.bucket, &account.canonical_id, attributes).await.s3()? {
+        BucketCreated::New(_) => {}
+        // As in us-east-1: making one's own bucket again changes nothing and succeeds.
+        BucketCreated::Exists(bucket) if bucket.owner == account.canonical_id => {
+            if server.settings.region != DEFAULT_REGION {
+                return Err(s3_error!(
+                    BucketAlreadyOwnedByYou,
+                    "Your previous request to create the named bucket succeeded and you already own it."
+                ));
+            }
+        }
+        BucketCreated::Exists(_) => {
+            return Err(s3_error!(BucketAlreadyExists, "The requested bucket name is not available."));
+        }
+    }
+    Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{}", input.bucket)) }))
+}
+
+fn location_attributes(
+    configuration: Option<&CreateBucketConfiguration>,
+    region: &str,
+) -> S3Result<Attributes> {
+    let Some(configuration) = configuration else { return Ok(Vec::new()) };
+    if configuration.bucket.is_some() || configuration.location.is_some() {
+        return Err(not_implemented("A directory bucket"));
+    }
+    match configuration.location_constraint.as_ref().map(BucketLocationConstraint::as_str) {
+        None | Some("") => Ok(Vec::new()),
+        Some(constraint) if constraint == region => Ok(vec![(LOCATION.to_owned(), constraint.to_owned())]),
+        Some(_) => Err(s3_error!(
+            InvalidLocationConstraint,
+            "The specified location constraint is not valid: this server's region is {region}"
+        )),
+    }
+}
+
+pub async fn delete_bucket(
+    server: &Server,
+    mut request: S3Request<DeleteBucketInput>,
+) -> S3Result<S3Response<DeleteBucketOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    let input = request.input;
+    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    server.core.delete_bucket(bucket.id).await.s3()?;
+    Ok(S3Response::new(DeleteBucketOutput::default()))
+}
+
+pub async fn head_bucket(
+    server: &Server,
+    mut request: S3Request<HeadBucketInput>,
+) -> S3Result<S3Response<HeadBucketOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    let input = request.input;
+    server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket_region = Some(server.settings.region.clone());
+    Ok(S3Response::new(HeadBucketOutput { bucket_region, ..HeadBucketOutput::default() }))
+}
+
+pub async fn get_bucket_location(
+    server: &Server,
+    mut request: S3Request<GetBucketLocationInput>,
+) -> S3Result<S3Response<GetBucketLocationOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    let input = request.input;
+    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    let given = bucket.attributes.iter().find(|(name, _)| name == LOCATION).map(|(_, value)| value.clone());
+    // The default region is shown as no constraint at all, unless the bucket was made with it by name.
+    let fallback = Some(server.settings.region.clone()).filter(|region| region != DEFAULT_REGION);
+    let location_constraint = given.or(fallback).map(BucketLocationConstraint::from);
+    Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
+}
+
+pub async fn list_buckets(
+    server: &Server,
+    mut request: S3Request<ListBucketsInput>,
+) -> S3Result<S3Response<ListBucketsOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    let account = caller.account()?;
+    let input = request.input;
+    let limit = page_limit(input.max_buckets)?;
+    let after =
+        input.continuation_token.as_deref().filter(|token| !token.is_empty()).map(token_name).transpose()?;
+    let prefix = input.prefix.as_deref().unwrap_or_default();
+    let wanted = |bucket: &Rc<StoredBucket>| {
+        bucket.owner == account.canonical_id
+            && bucket.name.starts_with(prefix)
+            && after.as_ref().is_none_or(|after| bucket.name.as_bytes() > after.as_slice())
+    };
+    let foreign_region = input.bucket_region.as_ref().is_some_and(|region| *region != server.settings.region);
+    let mut found = if foreign_region { Vec::new() } else { server.core.buckets() };
+    found.retain(wanted);
+    let truncated = found.len() > limit;
+    found.truncate(limit);
+    let continuation_token = match found.last() {
+        Some(last) if truncated => Some(token(last.name.as_bytes())),
+        _ => None,
+    };
+    let paged = input.max_buckets.is_some();
+    let show = |bucket: &Rc<StoredBucket>| Bucket {
+        name: Some(bucket.name.clone()),
+        creation_date: Some(timestamp(bucket.created_ms)),
+        bucket_region: paged.then(|| server.settings.region.clone()),
+    };
+    Ok(S3Response::new(ListBucketsOutput {
+        buckets: Some(found.iter().map(show).collect()),
+        continuation_token,
+        owner: Some(server.owner(&account.canonical_id)),
+        prefix: input.prefix,
+    }))
+}
+
+fn page_limit(max_buckets: Option<i32>) -> S3Result<usize> {
+    match max_buckets.map(usize::try_from) {
+        None => Ok(BUCKETS_MAX),
+        Some(Ok(limit)) if (1..=BUCKETS_MAX).contains(&limit) => Ok(limit),
+        Some(_) => Err(invalid_argument(format!("max-buckets must be from 1 to {BUCKETS_MAX}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn constraint(text: &str) -> S3Result<Attributes> {
+        let configuration = CreateBucketConfiguration {
+            location_constraint: Some(BucketLocationConstraint::from(text.to_owned())),
+            ..CreateBucketConfiguration::default()
+        };
+        location_attributes(Some(&configuration), "eu-north-1")
+    }
+
+    #[test]
+    fn only_the_own_region_is_a_location() {
+        assert_eq!(constraint("eu-north-1").ok(), Some(vec![(LOCATION.to_owned(), "eu-north-1".to_owned())]));
+        assert_eq!(constraint("").ok(), Some(Vec::new()));
+        assert!(constraint("mars-1").is_err());
+        assert_eq!(location_attributes(None, "eu-north-1").ok(), Some(Vec::new()));
+    }
+
+    #[test]
+    fn page_sizes_of_bucket_listings() {
+        assert_eq!(page_limit(None).ok(), Some(10_000));
+        assert_eq!(page_limit(Some(1)).ok(), Some(1));
+        for bad in [0, -1, 10_001] {
+            assert!(page_limit(Some(bad)).is_err(), "{bad}");
+        }
+    }
+}

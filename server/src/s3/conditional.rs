@@ -1,0 +1,168 @@
+//! Conditional requests: If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since.
+//!
+//! Invariants: conditions of reads are judged here, on one `ObjectInfo`; conditions of writes are only
+//! translated here and judged by the engine, atomically with the write.
+//! Precedence is that of RFC 9110 section 13.2.2: an entity tag condition silences the date condition
+//! beside it. A date that does not parse is as good as absent (section 13.1.3).
+
+use ringbolt_engine::types::{EtagMatch, ObjectInfo, WriteCondition};
+use s3s::dto::{Timestamp, TimestampFormat};
+
+/// The four condition headers of a request, or of its copy source, as they were sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    pub if_match: Option<String>,
+    pub if_none_match: Option<String>,
+    pub if_modified_since: Option<String>,
+    pub if_unmodified_since: Option<String>,
+}
+
+/// What the conditions say of an object that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Proceed,
+    NotModified,
+    PreconditionFailed,
+}
+
+impl Conditions {
+    /// Judges a read.
+    pub fn judge(&self, info: &ObjectInfo) -> Verdict {
+        let etag = info.etag.to_string();
+        let modified_s = info.modified_ms / 1000;
+        if let Some(wanted) = &self.if_match {
+            if !matches(&parse_etags(wanted), &etag) {
+                return Verdict::PreconditionFailed;
+            }
+        } else if let Some(limit_s) = self.if_unmodified_since.as_deref().and_then(http_date_s)
+            && modified_s > limit_s
+        {
+            return Verdict::PreconditionFailed;
+        }
+        if let Some(unwanted) = &self.if_none_match {
+            if matches(&parse_etags(unwanted), &etag) {
+                return Verdict::NotModified;
+            }
+        } else if let Some(limit_s) = self.if_modified_since.as_deref().and_then(http_date_s)
+            && modified_s <= limit_s
+        {
+            return Verdict::NotModified;
+        }
+        Verdict::Proceed
+    }
+
+    /// The part of the conditions that a write obeys.
+    pub fn for_write(&self) -> WriteCondition {
+        WriteCondition {
+            if_match: self.if_match.as_deref().map(parse_etags),
+            if_none_match: self.if_none_match.as_deref().map(parse_etags),
+            ..WriteCondition::default()
+        }
+    }
+}
+
+/// Unix seconds of an HTTP date.
+pub fn http_date_s(text: &str) -> Option<u64> {
+    let parsed = Timestamp::parse(TimestampFormat::HttpDate, text.trim()).ok()?;
+    timestamp_s(&parsed)
+}
+
+/// Unix seconds of a timestamp; None before 1970.
+pub fn timestamp_s(timestamp: &Timestamp) -> Option<u64> {
+    let time: time::OffsetDateTime = timestamp.clone().into();
+    u64::try_from(time.unix_timestamp()).ok()
+}
+
+/// `*`, or a list of entity tags. Weak marks and quotes are dropped: S3 clients send both forms.
+pub fn parse_etags(header: &str) -> EtagMatch {
+    if header.trim() == "*" {
+        return EtagMatch::Any;
+    }
+    EtagMatch::OneOf(header.split(',').map(bare_etag).filter(|etag| !etag.is_empty()).collect())
+}
+
+/// An entity tag without weak mark and quotes.
+pub fn bare_etag(text: &str) -> String {
+    let text = text.trim();
+    let text = text.strip_prefix("W/").unwrap_or(text);
+    let text = text.strip_prefix('"').unwrap_or(text);
+    text.strip_suffix('"').unwrap_or(text).to_owned()
+}
+
+fn matches(wanted: &EtagMatch, etag: &str) -> bool {
+    match wanted {
+        EtagMatch::Any => true,
+        EtagMatch::OneOf(list) => list.iter().any(|one| one == etag),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringbolt_engine::types::Etag;
+
+    const ETAG: &str = "00000000000000000000000000000000";
+    // 1994-10-29T19:43:31Z
+    const MODIFIED_S: u64 = 783_459_811;
+
+    fn object() -> ObjectInfo {
+        ObjectInfo {
+            size_bytes: 3,
+            modified_ms: MODIFIED_S * 1000 + 999,
+            etag: Etag::default(),
+            attributes: Vec::new(),
+            parts: Vec::new(),
+            upload: None,
+            generation: 1,
+        }
+    }
+
+    fn judge(if_match: &str, if_none_match: &str, modified: &str, unmodified: &str) -> Verdict {
+        let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Conditions {
+            if_match: given(if_match),
+            if_none_match: given(if_none_match),
+            if_modified_since: given(modified),
+            if_unmodified_since: given(unmodified),
+        }
+        .judge(&object())
+    }
+
+    #[test]
+    fn entity_tags() {
+        assert_eq!(judge(ETAG, "", "", ""), Verdict::Proceed);
+        assert_eq!(judge(&format!("\"x\", \"{ETAG}\""), "", "", ""), Verdict::Proceed);
+        assert_eq!(judge("*", "", "", ""), Verdict::Proceed);
+        assert_eq!(judge("\"x\"", "", "", ""), Verdict::PreconditionFailed);
+        assert_eq!(judge("", &format!("W/\"{ETAG}\""), "", ""), Verdict::NotModified);
+        assert_eq!(judge("", "*", "", ""), Verdict::NotModified);
+        assert_eq!(judge("", "\"x\"", "", ""), Verdict::Proceed);
+    }
+
+    #[test]
+    fn dates_compare_whole_seconds() {
+        let same = "Sat, 29 Oct 1994 19:43:31 GMT";
+        let before = "Sat, 29 Oct 1994 19:43:30 GMT";
+        assert_eq!(judge("", "", same, ""), Verdict::NotModified);
+        assert_eq!(judge("", "", before, ""), Verdict::Proceed);
+        assert_eq!(judge("", "", "", same), Verdict::Proceed);
+        assert_eq!(judge("", "", "", before), Verdict::PreconditionFailed);
+        assert_eq!(judge("", "", "yesterday", "tomorrow"), Verdict::Proceed);
+    }
+
+    #[test]
+    fn an_entity_tag_silences_the_date_beside_it() {
+        let before = "Sat, 29 Oct 1994 19:43:30 GMT";
+        let after = "Sat, 29 Oct 2094 19:43:30 GMT";
+        assert_eq!(judge(ETAG, "", "", before), Verdict::Proceed);
+        assert_eq!(judge("", "\"x\"", after, ""), Verdict::Proceed);
+    }
+
+    #[test]
+    fn writes_get_bare_entity_tags() {
+        let conditions = Conditions { if_none_match: Some("*".into()), ..Conditions::default() };
+        assert_eq!(conditions.for_write().if_none_match, Some(EtagMatch::Any));
+        let conditions = Conditions { if_match: Some("\"a\"".into()), ..Conditions::default() };
+        assert_eq!(conditions.for_write().if_match, Some(EtagMatch::OneOf(vec!["a".into()])));
+    }
+}

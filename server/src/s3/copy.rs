@@ -1,0 +1,288 @@
+//! CopyObject and UploadPartCopy: bytes of a stored object become another object or a part.
+//!
+//! Invariants: the source is read through the engine's verification like any GET. Its MD5 is taken over
+//! where the whole of a single-piece object is copied, and computed anew otherwise.
+
+use super::Server;
+use super::access::{Caller, check_version, refuse_unbuilt};
+use super::attributes::{checksum_type, set_checksum};
+use super::bucket::timestamp;
+use super::checksum::{Algorithm, Hasher, Kind};
+use super::conditional::Verdict;
+use super::error::{EngineResult, invalid_argument, invalid_request, not_implemented, precondition_failed};
+use super::headers::{self, stored_checksum, stored_kind};
+use super::object::{etag_of, no_such_key};
+use super::parts::{part_attributes, part_number};
+use super::range::{self, ByteRange, Span};
+use super::receive::BODY_BYTES_MAX;
+use super::uploads::UploadName;
+use crate::auth::hash::Md5;
+use ringbolt_engine::node::{ObjectReader, ObjectWriter};
+use ringbolt_engine::types::{Attributes, BucketId, Etag, ObjectInfo, ObjectMeta};
+use s3s::dto::*;
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+
+/// The source of a copy, opened, its conditions found to hold.
+struct Source {
+    bucket: BucketId,
+    key: String,
+    reader: ObjectReader,
+}
+
+async fn open_source(
+    server: &Server,
+    caller: &Caller,
+    source: &CopySource,
+    expected_owner: Option<&str>,
+) -> S3Result<Source> {
+    let CopySource::Bucket { bucket, key, version_id } = source else {
+        return Err(not_implemented("A copy source other than bucket and key"));
+    };
+    let bucket = server.bucket_of(caller, bucket, expected_owner)?;
+    check_version(version_id.as_deref())?;
+    let reader = server.core.get(bucket.id, key.as_bytes()).await.s3()?.ok_or_else(no_such_key)?;
+    // For a copy a source that was not modified is as bad as one that does not match.
+    if caller.preamble.source_conditions.judge(reader.info()) != Verdict::Proceed {
+        return Err(precondition_failed());
+    }
+    Ok(Source { bucket: bucket.id, key: key.to_string(), reader })
+}
+
+/// Hashes what a copy has to know and the source does not tell.
+struct Digests {
+    md5: Option<Md5>,
+    checksum: Option<Hasher>,
+}
+
+/// Pumps all that `reader` was set to.
+async fn pump(reader: &mut ObjectReader, writer: &mut ObjectWriter, digests: &mut Digests) -> S3Result<()> {
+    while let Some(chunk) = reader.next().await.s3()? {
+        let bytes = chunk.as_ref();
+        if let Some(md5) = &mut digests.md5 {
+            md5.update(bytes);
+        }
+        if let Some(checksum) = &mut digests.checksum {
+            checksum.update(bytes);
+        }
+        writer.write(bytes).await.s3()?;
+    }
+    Ok(())
+}
+
+pub async fn copy_object(
+    server: &Server,
+    mut request: S3Request<CopyObjectInput>,
+) -> S3Result<S3Response<CopyObjectOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    let input = request.input;
+    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    refuse_unbuilt(&request.headers)?;
+    let replace = is_replace(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
+    is_replace(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
+    let source_owner = input.expected_source_bucket_owner.as_deref();
+    let mut source = open_source(server, &caller, &input.copy_source, source_owner).await?;
+    if source.bucket == bucket.id && source.key == input.key && !replace {
+        return Err(invalid_request(
+            "This copy request is illegal because it is trying to copy an object to itself without changing the \
+             object's metadata, storage class, website redirect location or encryption attributes.",
+        ));
+    }
+    let info = source.reader.info().clone();
+    if info.size_bytes > BODY_BYTES_MAX {
+        return Err(invalid_request(format!(
+            "The specified copy source has {} bytes; the most allowed is {BODY_BYTES_MAX}",
+            info.size_bytes
+        )));
+    }
+    let mut attributes = if replace {
+        headers::attributes_of_request(&request.headers, &caller.preamble)?
+    } else {
+        headers::without_checksums(&info.attributes)
+    };
+    let asked = asked_algorithm(input.checksum_algorithm.as_ref())?;
+    let (mut digests, known) = plan(&info, asked);
+    let mut writer = server.core.put(bucket.id, input.key.as_bytes(), info.size_bytes).await.s3()?;
+    pump(&mut source.reader, &mut writer, &mut digests).await?;
+    let etag = digests.md5.map_or(info.etag, |md5| Etag { md5: md5.finish(), parts: 0 });
+    let computed = digests.checksum.map(|hasher| (hasher.algorithm(), hasher.finish()));
+    if let Some((algorithm, checksum)) = known.or(computed) {
+        headers::add_checksum(&mut attributes, algorithm, checksum, Some(Kind::FullObject));
+    }
+    let condition = caller.preamble.conditions.for_write();
+    let info = writer.commit(ObjectMeta { etag, attributes }, condition).await.s3()?;
+    Ok(S3Response::new(CopyObjectOutput {
+        copy_object_result: Some(result(&info)),
+        ..CopyObjectOutput::default()
+    }))
+}
+
+fn result(info: &ObjectInfo) -> CopyObjectResult {
+    let mut result = CopyObjectResult {
+        e_tag: Some(etag_of(info)),
+        last_modified: Some(timestamp(info.modified_ms)),
+        checksum_type: stored_kind(&info.attributes).map(checksum_type),
+        ..CopyObjectResult::default()
+    };
+    set_checksum!(result, &info.attributes);
+    result
+}
+
+/// What to hash while copying a whole object, and the checksum that is known already.
+fn plan(info: &ObjectInfo, asked: Option<Algorithm>) -> (Digests, Option<(Algorithm, String)>) {
+    let md5 = (info.etag.parts > 0).then(Md5::new);
+    let full = stored_kind(&info.attributes) == Some(Kind::FullObject);
+    match (stored_checksum(&info.attributes), asked) {
+        (Some((stored, checksum)), asked) if full && asked.is_none_or(|asked| asked == stored) => {
+            (Digests { md5, checksum: None }, Some((stored, checksum.to_owned())))
+        }
+        (stored, asked) => {
+            let algorithm = asked.or(stored.map(|(algorithm, _)| algorithm));
+            (Digests { md5, checksum: algorithm.map(Hasher::new) }, None)
+        }
+    }
+}
+
+fn asked_algorithm(asked: Option<&ChecksumAlgorithm>) -> S3Result<Option<Algorithm>> {
+    let Some(name) = asked.map(ChecksumAlgorithm::as_str) else { return Ok(None) };
+    match Algorithm::from_name(name) {
+        Some(algorithm) => Ok(Some(algorithm)),
+        None => Err(invalid_request(format!("Checksum algorithm provided is unsupported: {name}"))),
+    }
+}
+
+fn is_replace(directive: Option<&str>) -> S3Result<bool> {
+    match directive {
+        None | Some("COPY") => Ok(false),
+        Some("REPLACE") => Ok(true),
+        Some(other) => {
+            Err(invalid_argument(format!("Unknown directive {other}; it must be COPY or REPLACE")))
+        }
+    }
+}
+
+pub async fn upload_part_copy(
+    server: &Server,
+    mut request: S3Request<UploadPartCopyInput>,
+) -> S3Result<S3Response<UploadPartCopyOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    let input = request.input;
+    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    refuse_unbuilt(&request.headers)?;
+    let number = part_number(input.part_number)?;
+    let upload = UploadName::parse(&input.upload_id)?;
+    let source_owner = input.expected_source_bucket_owner.as_deref();
+    let mut source = open_source(server, &caller, &input.copy_source, source_owner).await?;
+    let span = source_span(caller.preamble.copy_source_range.as_deref(), source.reader.info().size_bytes)?;
+    if span.length > BODY_BYTES_MAX {
+        return Err(s3_error!(
+            EntityTooLarge,
+            "The part would have {} bytes; the most is {BODY_BYTES_MAX}",
+            span.length
+        ));
+    }
+    let whole = span.length == source.reader.info().size_bytes;
+    let known = Some(source.reader.info().etag).filter(|etag| whole && etag.parts == 0);
+    if !whole {
+        source.reader.set_range(span.offset, span.length);
+    }
+    let key = input.key.as_bytes();
+    let mut writer = server.core.put_part(bucket.id, key, upload.id, number, span.length).await.s3()?;
+    let mut digests = Digests {
+        md5: known.is_none().then(Md5::new),
+        checksum: upload.checksum.map(|(algorithm, _)| Hasher::new(algorithm)),
+    };
+    pump(&mut source.reader, &mut writer, &mut digests).await?;
+    let etag = match digests.md5 {
+        Some(md5) => Etag { md5: md5.finish(), parts: 0 },
+        None => known.unwrap_or_default(),
+    };
+    let checksum = digests.checksum.map(|hasher| (hasher.algorithm(), hasher.finish()));
+    let attributes: Attributes = part_attributes(checksum);
+    let part = writer.commit_part(etag, attributes).await.s3()?;
+    let mut result = CopyPartResult {
+        e_tag: Some(ETag::Strong(part.etag.to_string())),
+        last_modified: Some(timestamp(part.modified_ms)),
+        ..CopyPartResult::default()
+    };
+    set_checksum!(result, &part.attributes);
+    Ok(S3Response::new(UploadPartCopyOutput {
+        copy_part_result: Some(result),
+        ..UploadPartCopyOutput::default()
+    }))
+}
+
+/// Unlike that of a GET, the range of a copied part must be `bytes=first-last` within the source.
+fn source_span(header: Option<&str>, size_bytes: u64) -> S3Result<Span> {
+    let Some(header) = header else { return Ok(Span { offset: 0, length: size_bytes }) };
+    match range::parse(header) {
+        Some(ByteRange::From { first, last: Some(last) }) if last < size_bytes => {
+            Ok(Span { offset: first, length: last - first + 1 })
+        }
+        Some(ByteRange::From { last: Some(_), .. }) => {
+            Err(s3_error!(InvalidRange, "The range {header} lies beyond the source's {size_bytes} bytes"))
+        }
+        _ => Err(invalid_argument(
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are \
+             the zero-based offsets of the first and last bytes to copy",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use s3s::S3ErrorCode;
+
+    fn span(header: &str) -> Result<(u64, u64), S3ErrorCode> {
+        source_span(Some(header), 5)
+            .map(|span| (span.offset, span.length))
+            .map_err(|error| error.code().clone())
+    }
+
+    #[test]
+    fn source_ranges_are_strict() {
+        assert_eq!(span("bytes=0-4"), Ok((0, 5)));
+        assert_eq!(span("bytes=2-2"), Ok((2, 1)));
+        assert_eq!(span("bytes=0-21"), Err(S3ErrorCode::InvalidRange));
+        for bad in [
+            "0-2",
+            "bytes=0",
+            "bytes=hello-world",
+            "bytes=0-bar",
+            "bytes=hello-",
+            "bytes=0-2,3-5",
+            "bytes=-2",
+        ] {
+            assert_eq!(span(bad), Err(S3ErrorCode::InvalidArgument), "{bad}");
+        }
+    }
+
+    fn object(parts: u16, attributes: Attributes) -> ObjectInfo {
+        ObjectInfo {
+            size_bytes: 1,
+            modified_ms: 0,
+            etag: Etag { md5: [1; 16], parts },
+            attributes,
+            parts: Vec::new(),
+            upload: None,
+            generation: 1,
+        }
+    }
+
+    #[test]
+    fn a_copy_hashes_only_what_the_source_does_not_tell() {
+        let mut attributes = Attributes::new();
+        headers::add_checksum(&mut attributes, Algorithm::Crc32, "sum".to_owned(), Some(Kind::FullObject));
+        let (digests, known) = plan(&object(0, attributes.clone()), None);
+        assert!(digests.md5.is_none() && digests.checksum.is_none());
+        assert_eq!(known, Some((Algorithm::Crc32, "sum".to_owned())));
+        let (digests, known) = plan(&object(3, attributes), Some(Algorithm::Sha1));
+        assert!(digests.md5.is_some() && known.is_none());
+        assert_eq!(digests.checksum.map(|hasher| hasher.algorithm()), Some(Algorithm::Sha1));
+        let mut composite = Attributes::new();
+        headers::add_checksum(&mut composite, Algorithm::Sha256, "sum-2".to_owned(), Some(Kind::Composite));
+        let (digests, known) = plan(&object(2, composite), None);
+        assert!(known.is_none());
+        assert_eq!(digests.checksum.map(|hasher| hasher.algorithm()), Some(Algorithm::Sha256));
+    }
+}

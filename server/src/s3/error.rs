@@ -1,0 +1,113 @@
+//! What an engine error means to an S3 client.
+//!
+//! Invariant: an answer of 5xx that hides its cause from the client has its detail in the log.
+
+use ringbolt_engine::EngineError;
+use s3s::{S3Error, S3ErrorCode, S3Result, StdError, s3_error};
+
+/// The S3 error for what the engine answered.
+pub fn from_engine(error: EngineError) -> S3Error {
+    let message = error.to_string();
+    match error {
+        EngineError::NoSuchBucket => s3_error!(NoSuchBucket, "The specified bucket does not exist"),
+        EngineError::BucketNotEmpty => {
+            s3_error!(BucketNotEmpty, "The bucket you tried to delete is not empty")
+        }
+        EngineError::NoSuchKey => s3_error!(NoSuchKey, "The specified key does not exist."),
+        EngineError::NoSuchUpload => no_such_upload(),
+        EngineError::InvalidPart { .. } => S3Error::with_message(S3ErrorCode::InvalidPart, message),
+        EngineError::PreconditionFailed => precondition_failed(),
+        EngineError::TooLarge { .. } => S3Error::with_message(S3ErrorCode::EntityTooLarge, message),
+        EngineError::KeyTooLong { .. } => S3Error::with_message(S3ErrorCode::KeyTooLongError, message),
+        EngineError::AttributesTooLarge { .. } => {
+            S3Error::with_message(S3ErrorCode::MetadataTooLarge, message)
+        }
+        EngineError::LengthMismatch { .. } => S3Error::with_message(S3ErrorCode::IncompleteBody, message),
+        EngineError::NoSpace { .. } => insufficient_storage(message),
+        EngineError::Busy { .. } => S3Error::with_message(S3ErrorCode::SlowDown, message),
+        EngineError::WritesStopped { .. } | EngineError::ShuttingDown => {
+            S3Error::with_message(S3ErrorCode::ServiceUnavailable, message)
+        }
+        EngineError::Damaged { .. } | EngineError::ReadFailed { .. } => {
+            tracing::error!(error = %message, "stored data could not be read");
+            s3_error!(InternalError, "The stored data could not be read; see the server's log")
+        }
+    }
+}
+
+fn insufficient_storage(message: String) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::Custom("InsufficientStorage".into()), message);
+    error.set_status_code(http::StatusCode::INSUFFICIENT_STORAGE);
+    error
+}
+
+/// 404 for an upload that is not, or no longer, in progress.
+pub fn no_such_upload() -> S3Error {
+    s3_error!(
+        NoSuchUpload,
+        "The specified upload does not exist. It may have been aborted or completed, or its id may be invalid."
+    )
+}
+
+/// 412 for a condition that does not hold.
+pub fn precondition_failed() -> S3Error {
+    s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
+}
+
+/// 501 for what a request asks for and this server does not do.
+pub fn not_implemented(what: &str) -> S3Error {
+    S3Error::with_message(S3ErrorCode::NotImplemented, format!("{what} is not implemented by this server"))
+}
+
+/// 400 with the argument that was wrong.
+pub fn invalid_argument(message: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {
+    S3Error::with_message(S3ErrorCode::InvalidArgument, message)
+}
+
+/// 400 for a request that contradicts itself.
+pub fn invalid_request(message: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {
+    S3Error::with_message(S3ErrorCode::InvalidRequest, message)
+}
+
+/// The error for a request body that failed while it was read. A layer below that knows the S3
+/// error (a wrong chunk signature, say) hands it over as an [`S3Error`].
+pub fn from_body(error: StdError) -> S3Error {
+    match error.downcast::<S3Error>() {
+        Ok(known) => *known,
+        Err(other) => S3Error::with_message(
+            S3ErrorCode::IncompleteBody,
+            format!("the request body ended early: {other}"),
+        ),
+    }
+}
+
+/// Turns the engine's result into the handler's.
+pub trait EngineResult<T> {
+    fn s3(self) -> S3Result<T>;
+}
+
+impl<T> EngineResult<T> for ringbolt_engine::Result<T> {
+    fn s3(self) -> S3Result<T> {
+        self.map_err(from_engine)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_drive_is_507_with_the_engine_s_advice() {
+        let error = from_engine(EngineError::NoSpace { free_bytes: 12 });
+        assert_eq!(error.status_code(), Some(http::StatusCode::INSUFFICIENT_STORAGE));
+        assert!(error.message().is_some_and(|message| message.contains("12 free bytes")));
+    }
+
+    #[test]
+    fn a_body_error_that_knows_its_s3_error_keeps_it() {
+        let known: StdError = Box::new(s3_error!(SignatureDoesNotMatch, "chunk 3"));
+        assert_eq!(from_body(known).code(), &S3ErrorCode::SignatureDoesNotMatch);
+        let unknown: StdError = "connection reset".into();
+        assert_eq!(from_body(unknown).code(), &S3ErrorCode::IncompleteBody);
+    }
+}

@@ -1,0 +1,213 @@
+//! Object headers to attributes of the engine, and back.
+//!
+//! Invariants: attribute names are lower-case header names. Attributes that start with `x-amz-checksum-`
+//! are ours to compute, never taken over from a request as they are.
+
+use super::checksum::{Algorithm, Kind};
+use super::preamble::{META_PREFIX, METADATA_BYTES_MAX, Preamble, to_header, to_text};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ringbolt_engine::types::{Attributes, ObjectInfo};
+use s3s::dto::{Timestamp, TimestampFormat};
+use s3s::{S3Result, s3_error};
+
+pub const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
+/// Of an upload: what its parts and its object are to be summed with.
+pub const CHECKSUM_ALGORITHM: &str = "x-amz-checksum-algorithm";
+const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
+const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
+const EXPIRES: &str = "expires";
+
+/// Kept with the object as they were sent. Expires is among them, but comes by the preamble.
+const KEPT: [HeaderName; 5] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_LANGUAGE,
+    header::CACHE_CONTROL,
+];
+
+/// Query parameters of GET and HEAD, and the header each sets.
+const OVERRIDES: [(&str, HeaderName); 6] = [
+    ("response-content-type", header::CONTENT_TYPE),
+    ("response-content-encoding", header::CONTENT_ENCODING),
+    ("response-content-disposition", header::CONTENT_DISPOSITION),
+    ("response-content-language", header::CONTENT_LANGUAGE),
+    ("response-cache-control", header::CACHE_CONTROL),
+    ("response-expires", header::EXPIRES),
+];
+
+/// The attributes that a request gives its object.
+pub fn attributes_of_request(headers: &HeaderMap, preamble: &Preamble) -> S3Result<Attributes> {
+    let mut attributes = Attributes::new();
+    for name in &KEPT {
+        let Some(value) = headers.get(name) else { continue };
+        let value = to_text(value);
+        let value = if *name == header::CONTENT_ENCODING { without_aws_chunked(&value) } else { value };
+        if !value.is_empty() {
+            attributes.push((name.as_str().to_owned(), value));
+        }
+    }
+    if let Some(expires) = &preamble.expires {
+        attributes.push((EXPIRES.to_owned(), expires.clone()));
+    }
+    let bytes: usize = preamble.metadata.iter().map(|(name, value)| name.len() + value.chars().count()).sum();
+    if bytes > METADATA_BYTES_MAX {
+        return Err(s3_error!(
+            MetadataTooLarge,
+            "Your metadata headers have {bytes} bytes; the most allowed is {METADATA_BYTES_MAX}"
+        ));
+    }
+    let named = |(name, value): &(String, String)| (format!("{META_PREFIX}{name}"), value.clone());
+    attributes.extend(preamble.metadata.iter().map(named));
+    Ok(attributes)
+}
+
+/// `aws-chunked` describes the transfer, not the object.
+fn without_aws_chunked(encoding: &str) -> String {
+    let kept: Vec<&str> =
+        encoding.split(',').map(str::trim).filter(|one| !one.eq_ignore_ascii_case("aws-chunked")).collect();
+    kept.join(",")
+}
+
+pub fn find<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a str> {
+    attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+/// The checksum kept with an object or part.
+pub fn stored_checksum(attributes: &Attributes) -> Option<(Algorithm, &str)> {
+    attributes.iter().find_map(|(name, value)| Some((Algorithm::from_header(name)?, value.as_str())))
+}
+
+pub fn stored_kind(attributes: &Attributes) -> Option<Kind> {
+    find(attributes, CHECKSUM_TYPE).and_then(Kind::from_name)
+}
+
+/// Adds a computed checksum to the attributes.
+pub fn add_checksum(attributes: &mut Attributes, algorithm: Algorithm, checksum: String, kind: Option<Kind>) {
+    attributes.push((algorithm.header().to_owned(), checksum));
+    if let Some(kind) = kind {
+        attributes.push((CHECKSUM_TYPE.to_owned(), kind.name().to_owned()));
+    }
+}
+
+/// What describes the content and the user's metadata: all but the checksums.
+pub fn without_checksums(attributes: &Attributes) -> Attributes {
+    attributes.iter().filter(|(name, _)| !name.starts_with(CHECKSUM_PREFIX)).cloned().collect()
+}
+
+/// The headers by which an object shows itself on GET and HEAD, without checksums and lengths.
+pub fn of_object(info: &ObjectInfo) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(info.attributes.len() + 6);
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(DEFAULT_CONTENT_TYPE));
+    add_validators(&mut headers, info);
+    for (name, value) in &info.attributes {
+        if name.starts_with(CHECKSUM_PREFIX) {
+            continue;
+        }
+        if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), to_header(value)) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+/// ETag and Last-Modified.
+pub fn add_validators(headers: &mut HeaderMap, info: &ObjectInfo) {
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", info.etag)) {
+        headers.insert(header::ETAG, etag);
+    }
+    let mut date = Vec::with_capacity(29);
+    let modified: Timestamp = super::bucket::timestamp(info.modified_ms);
+    if modified.format(TimestampFormat::HttpDate, &mut date).is_ok()
+        && let Ok(date) = HeaderValue::from_bytes(&date)
+    {
+        headers.insert(header::LAST_MODIFIED, date);
+    }
+}
+
+/// Shows the checksums among `attributes` (of a part or an object) and the type `kind`.
+pub fn add_checksums(headers: &mut HeaderMap, attributes: &Attributes, kind: Option<Kind>) {
+    let Some((algorithm, checksum)) = stored_checksum(attributes) else { return };
+    if let Some(value) = to_header(checksum) {
+        headers.insert(HeaderName::from_static(algorithm.header()), value);
+    }
+    if let Some(kind) = kind {
+        headers.insert(HeaderName::from_static(CHECKSUM_TYPE), HeaderValue::from_static(kind.name()));
+    }
+}
+
+/// The response-* parameters of a query, as headers. `signed` says whether the caller may use them.
+pub fn overrides(query: Option<&str>, signed: bool) -> S3Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    let Some(query) = query.filter(|query| query.contains("response-")) else { return Ok(headers) };
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        let Some((_, header)) = OVERRIDES.iter().find(|(parameter, _)| *parameter == name) else { continue };
+        if !signed {
+            return Err(s3_error!(
+                InvalidRequest,
+                "Request specific response headers cannot be used for anonymous GET requests."
+            ));
+        }
+        let value = value.replace('+', " ");
+        let bytes: Vec<u8> = percent_encoding::percent_decode_str(&value).collect();
+        let value = HeaderValue::from_bytes(&bytes)
+            .map_err(|_| s3_error!(InvalidArgument, "{name} is not a header value"))?;
+        headers.insert(header.clone(), value);
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringbolt_engine::types::Etag;
+
+    fn preamble(name: &str, value: &str) -> Preamble {
+        Preamble { metadata: vec![(name.to_owned(), value.to_owned())], ..Preamble::default() }
+    }
+
+    #[test]
+    fn headers_become_attributes_and_come_back() {
+        let mut sent = HeaderMap::new();
+        sent.insert("content-type", HeaderValue::from_static("text/plain"));
+        sent.insert("content-encoding", HeaderValue::from_static("aws-chunked, gzip"));
+        sent.insert("x-amz-checksum-crc32", HeaderValue::from_static("AAAAAA=="));
+        let mut preamble = preamble("color", "caf\u{e9}");
+        preamble.expires = Some("never".to_owned());
+        let attributes = attributes_of_request(&sent, &preamble).unwrap();
+        assert_eq!(find(&attributes, "content-encoding"), Some("gzip"));
+        assert_eq!(stored_checksum(&attributes), None);
+        let info = ObjectInfo {
+            size_bytes: 0,
+            modified_ms: 783_459_811_999,
+            etag: Etag::default(),
+            attributes,
+            parts: Vec::new(),
+            upload: None,
+            generation: 0,
+        };
+        let shown = of_object(&info);
+        assert_eq!(shown["content-type"], "text/plain");
+        assert_eq!(shown["expires"], "never");
+        assert_eq!(shown["last-modified"], "Sat, 29 Oct 1994 19:43:31 GMT");
+        assert_eq!(shown["x-amz-meta-color"].as_bytes(), b"caf\xe9");
+    }
+
+    #[test]
+    fn metadata_is_limited() {
+        let fits = preamble("n", &"v".repeat(METADATA_BYTES_MAX - 1));
+        assert!(attributes_of_request(&HeaderMap::new(), &fits).is_ok());
+        let over = preamble("n", &"v".repeat(METADATA_BYTES_MAX));
+        assert!(attributes_of_request(&HeaderMap::new(), &over).is_err());
+    }
+
+    #[test]
+    fn only_signed_requests_override_headers() {
+        let query = Some("response-content-type=text%2Fx+y&prefix=a");
+        assert_eq!(overrides(query, true).unwrap()["content-type"], "text/x y");
+        assert!(overrides(query, false).is_err());
+        assert!(overrides(Some("prefix=response-"), false).is_ok_and(|headers| headers.is_empty()));
+        assert!(overrides(Some("response-expires=%0A"), true).is_err());
+    }
+}

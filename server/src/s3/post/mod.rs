@@ -1,0 +1,264 @@
+//! Browser uploads: POST of a form to a bucket.
+//!
+//! Invariants: the form is judged before anything is stored; without a valid policy signature the caller
+//! is anonymous, and an anonymous caller may store nothing. A form is held in memory while it is judged,
+//! so it is limited to [`FORM_BYTES_MAX`].
+
+mod form;
+mod policy;
+mod signature;
+
+use super::Server;
+use super::access::{Caller, check_canned_acl, refuse_unbuilt};
+use super::checksum::Kind;
+use super::error::{EngineResult, from_body, invalid_argument, not_implemented};
+use super::headers;
+use super::naming::url_encode;
+use super::preamble::{META_PREFIX, Preamble, to_header};
+use super::receive::{Announced, receive};
+use bytes::{Bytes, BytesMut};
+use form::{File, Form};
+use futures_util::StreamExt;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use policy::Policy;
+use ringbolt_engine::types::{ObjectInfo, ObjectMeta};
+use s3s::dto::StreamingBlob;
+use s3s::host::S3Host;
+use s3s::{Body, S3Result, s3_error};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The most that a form may have, file and fields together.
+const FORM_BYTES_MAX: u64 = 16 << 20;
+
+/// The boundary, if this request is an upload by form.
+pub fn boundary_of(request: &Request<Body>) -> Option<S3Result<String>> {
+    if request.method() != Method::POST {
+        return None;
+    }
+    form::boundary_of(request.headers().get(header::CONTENT_TYPE)?.to_str().ok()?)
+}
+
+/// Answers an upload by form.
+pub async fn post_object(
+    server: &Server,
+    mut request: Request<Body>,
+    preamble: Preamble,
+    boundary: &str,
+) -> S3Result<Response<Body>> {
+    let bucket_name = bucket_name(server, &request)?;
+    let body = read(&mut request, preamble.body_length).await?;
+    let mut form = Form::parse(&body, boundary)?;
+    let Some(file) = form.file.take() else {
+        return Err(invalid_argument("POST requires exactly one file upload per request."));
+    };
+    let Some(key) = form.get("key").map(|key| key.replace("${filename}", &file.name)) else {
+        return Err(invalid_argument(
+            "Bucket POST must contain a field named 'key'. If it is specified, check the order.",
+        ));
+    };
+    request.extensions_mut().insert(preamble);
+    let mut caller = Caller::take(request.extensions_mut());
+    if let Some(field) = form.get("policy") {
+        caller.account = Some(signature::signer(&form, field, &server.accounts)?);
+        let mut fields = form.fields.clone();
+        fields.retain(|(name, _)| name != "bucket");
+        fields.push(("bucket".to_owned(), bucket_name.clone()));
+        if let Some((_, value)) = fields.iter_mut().find(|(name, _)| name == "key") {
+            value.clone_from(&key);
+        }
+        Policy::parse(field)?.check(&fields, file.bytes.len() as u64, now_s())?;
+    }
+    let info = store(server, &mut caller, &form, file, &bucket_name, &key).await?;
+    answer(&form, &info, &bucket_name, &key)
+}
+
+fn now_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// By host name or path; never with a key.
+fn bucket_name(server: &Server, request: &Request<Body>) -> S3Result<String> {
+    let path = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8_lossy();
+    let path = path.trim_matches('/');
+    let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    if let (Some(domains), Some(host)) = (&server.domains, host)
+        && let Ok(found) = domains.parse_host_header(host)
+        && let Some(bucket) = found.bucket()
+        && path.is_empty()
+    {
+        return Ok(bucket.to_owned());
+    }
+    if path.is_empty() || path.contains('/') {
+        return Err(s3_error!(MethodNotAllowed, "A form is posted to a bucket, not to the service or a key"));
+    }
+    Ok(path.to_owned())
+}
+
+async fn read(request: &mut Request<Body>, announced: Option<u64>) -> S3Result<Bytes> {
+    let too_large =
+        || s3_error!(EntityTooLarge, "Your form is too large; the most is {FORM_BYTES_MAX} bytes");
+    match announced {
+        None => {
+            return Err(s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header."));
+        }
+        Some(length) if length > FORM_BYTES_MAX => return Err(too_large()),
+        Some(_) => {}
+    }
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = request.body_mut().next().await {
+        bytes.extend_from_slice(&piece.map_err(from_body)?);
+        if bytes.len() as u64 > FORM_BYTES_MAX {
+            return Err(too_large());
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+/// The form's fields as the headers of a PUT, so that both are judged alike.
+fn headers_of(form: &Form) -> S3Result<(HeaderMap, Preamble)> {
+    let (mut headers, mut preamble) = (HeaderMap::new(), Preamble::default());
+    for (name, value) in &form.fields {
+        let Ok(header) = HeaderValue::from_bytes(value.as_bytes()) else {
+            return Err(invalid_argument(format!("The field {name} has a value that no header can carry")));
+        };
+        if let Some(name) = name.strip_prefix(META_PREFIX) {
+            preamble.metadata.push((name.to_owned(), super::preamble::to_text(&header)));
+            continue;
+        }
+        match name.as_str() {
+            "acl" => check_canned_acl(value)?,
+            "tagging" => return Err(not_implemented("Tagging")),
+            "expires" => preamble.expires = Some(value.clone()),
+            _ => {
+                if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+                    headers.insert(name, header);
+                }
+            }
+        }
+    }
+    Ok((headers, preamble))
+}
+
+async fn store(
+    server: &Server,
+    caller: &mut Caller,
+    form: &Form,
+    file: File,
+    bucket_name: &str,
+    key: &str,
+) -> S3Result<ObjectInfo> {
+    let bucket = server.bucket_of(caller, bucket_name, None)?;
+    if key.is_empty() {
+        return Err(invalid_argument("User key must have a length greater than 0."));
+    }
+    let (headers, mut preamble) = headers_of(form)?;
+    refuse_unbuilt(&headers)?;
+    preamble.body_length = Some(file.bytes.len() as u64);
+    caller.preamble = preamble;
+    let announced = Announced::new(&headers, caller, None)?;
+    let mut attributes = headers::attributes_of_request(&headers, &caller.preamble)?;
+    let mut writer = server.core.put(bucket.id, key.as_bytes(), announced.length).await.s3()?;
+    let body = StreamingBlob::from(Body::from(file.bytes));
+    let received = receive(Some(body), &mut writer, &announced, &caller.trailers).await?;
+    if let Some((algorithm, checksum)) = received.checksum {
+        headers::add_checksum(&mut attributes, algorithm, checksum, Some(Kind::FullObject));
+    }
+    writer.commit(ObjectMeta { etag: received.etag, attributes }, Default::default()).await.s3()
+}
+
+fn answer(form: &Form, info: &ObjectInfo, bucket: &str, key: &str) -> S3Result<Response<Body>> {
+    let location = format!("/{bucket}/{}", url_encode(key.as_bytes()));
+    let etag = info.etag.to_string();
+    let mut response = Response::new(Body::empty());
+    headers::add_validators(response.headers_mut(), info);
+    response.headers_mut().remove(header::LAST_MODIFIED);
+    let redirect = form.get("success_action_redirect").or_else(|| form.get("redirect"));
+    if let Some(target) = redirect.and_then(|target| redirection(target, bucket, key, &etag)) {
+        *response.status_mut() = StatusCode::SEE_OTHER;
+        response.headers_mut().insert(header::LOCATION, target);
+        return Ok(response);
+    }
+    if let Some(location) = to_header(&location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    match form.get("success_action_status") {
+        Some("200") => {}
+        Some("201") => {
+            *response.status_mut() = StatusCode::CREATED;
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+            *response.body_mut() = Body::from(format!(
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<PostResponse><Location>{}</Location><Bucket>{}</Bucket>\
+                 <Key>{}</Key><ETag>&quot;{etag}&quot;</ETag></PostResponse>",
+                escape(&location),
+                escape(bucket),
+                escape(key)
+            ));
+        }
+        // Any other value is as good as none.
+        _ => *response.status_mut() = StatusCode::NO_CONTENT,
+    }
+    Ok(response)
+}
+
+/// The address to send the browser to; None if it is none, which S3 ignores.
+fn redirection(target: &str, bucket: &str, key: &str, etag: &str) -> Option<HeaderValue> {
+    let uri: http::Uri = target.parse().ok()?;
+    uri.scheme()?;
+    let separator = if uri.query().is_some() { '&' } else { '?' };
+    let key = url_encode(key.as_bytes());
+    to_header(&format!("{target}{separator}bucket={bucket}&key={key}&etag=%22{etag}%22"))
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringbolt_engine::types::Etag;
+
+    fn answered(fields: &[(&str, &str)]) -> Response<Body> {
+        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let info = ObjectInfo {
+            size_bytes: 0,
+            modified_ms: 0,
+            etag: Etag::default(),
+            attributes: Vec::new(),
+            parts: Vec::new(),
+            upload: None,
+            generation: 0,
+        };
+        answer(&Form { fields, file: None }, &info, "b", "a&b c").unwrap()
+    }
+
+    #[test]
+    fn the_form_chooses_the_answer() {
+        assert_eq!(answered(&[]).status(), 204);
+        assert_eq!(answered(&[("success_action_status", "404")]).status(), 204);
+        assert_eq!(answered(&[("success_action_status", "200")]).status(), 200);
+        let created = answered(&[("success_action_status", "201")]);
+        assert_eq!(created.status(), 201);
+        let redirected = answered(&[("success_action_redirect", "http://x/y?z=1")]);
+        assert_eq!(redirected.status(), 303);
+        let etag = "0".repeat(32);
+        let wanted = format!("http://x/y?z=1&bucket=b&key=a%26b%20c&etag=%22{etag}%22");
+        assert_eq!(redirected.headers()["location"], wanted);
+        assert_eq!(answered(&[("success_action_redirect", "nowhere")]).status(), 204);
+    }
+
+    #[test]
+    fn fields_become_headers_and_metadata() {
+        let fields =
+            [("content-type", "a/b"), ("x-amz-meta-c", "d\u{e9}"), ("expires", "soon"), ("acl", "private")];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let (headers, preamble) = headers_of(&Form { fields, file: None }).unwrap();
+        assert_eq!(headers["content-type"], "a/b");
+        assert_eq!(preamble.metadata, [("c".to_owned(), "d\u{c3}\u{a9}".to_owned())]);
+        assert_eq!(preamble.expires.as_deref(), Some("soon"));
+        let public = Form { fields: vec![("acl".to_owned(), "public-read".to_owned())], file: None };
+        assert!(headers_of(&public).is_err());
+    }
+}

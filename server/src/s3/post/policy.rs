@@ -1,0 +1,219 @@
+//! The policy of an upload form: what the signer lets the form say.
+//!
+//! Invariant: a policy that does not parse, in whole, is refused (400); one that parses is either met by
+//! every field of the form or the upload is denied (403). No condition is skipped.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use s3s::dto::{Timestamp, TimestampFormat};
+use s3s::{S3Error, S3Result, s3_error};
+use serde_json::Value;
+
+#[derive(Debug, PartialEq, Eq)]
+enum Condition {
+    Equals { name: String, value: String },
+    StartsWith { name: String, prefix: String },
+    Length { least: u64, most: u64 },
+}
+
+#[derive(Debug)]
+pub struct Policy {
+    expires_s: i64,
+    conditions: Vec<Condition>,
+}
+
+fn invalid(reason: impl std::fmt::Display) -> S3Error {
+    s3_error!(
+        InvalidPolicyDocument,
+        "The content of the form does not meet the conditions of a policy document: {reason}"
+    )
+}
+
+fn denied(reason: impl std::fmt::Display) -> S3Error {
+    s3_error!(AccessDenied, "Invalid according to Policy: {reason}")
+}
+
+/// Fields that need no condition: those that carry the policy itself, and a checksum, which can only make
+/// the upload stricter.
+fn is_exempt(name: &str) -> bool {
+    matches!(name, "awsaccesskeyid" | "signature" | "policy" | "x-amz-signature" | "file")
+        || name.starts_with("x-ignore-")
+        || name.starts_with("x-amz-checksum-")
+        || name == "x-amz-sdk-checksum-algorithm"
+}
+
+impl Policy {
+    /// From the form's field, base64 of JSON.
+    pub fn parse(field: &str) -> S3Result<Self> {
+        let bytes = BASE64.decode(field.trim()).map_err(|_| invalid("it is not base64"))?;
+        let document: Value = serde_json::from_slice(&bytes).map_err(invalid)?;
+        let expiration =
+            document.get("expiration").and_then(Value::as_str).ok_or_else(|| invalid("no expiration"))?;
+        let expires = Timestamp::parse(TimestampFormat::DateTime, expiration)
+            .map_err(|_| invalid("expiration is not an ISO 8601 date"))?;
+        let expires: time::OffsetDateTime = expires.into();
+        let list =
+            document.get("conditions").and_then(Value::as_array).ok_or_else(|| invalid("no conditions"))?;
+        let mut conditions = Vec::new();
+        for entry in list {
+            parse_condition(entry, &mut conditions)?;
+        }
+        Ok(Self { expires_s: expires.unix_timestamp(), conditions })
+    }
+
+    /// Judges the form: `fields` with lower-case names (the bucket among them) and the file's length.
+    pub fn check(&self, fields: &[(String, String)], length: u64, now_s: i64) -> S3Result<()> {
+        if now_s >= self.expires_s {
+            return Err(denied("Policy expired."));
+        }
+        let value =
+            |name: &str| fields.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
+        for condition in &self.conditions {
+            match condition {
+                Condition::Equals { name, value: wanted } if value(name) != wanted => {
+                    return Err(denied(format!(
+                        "Policy Condition failed: [\"eq\", \"${name}\", \"{wanted}\"]"
+                    )));
+                }
+                Condition::StartsWith { name, prefix } if !value(name).starts_with(prefix.as_str()) => {
+                    return Err(denied(format!(
+                        "Policy Condition failed: [\"starts-with\", \"${name}\", \"{prefix}\"]"
+                    )));
+                }
+                Condition::Length { most, .. } if length > *most => {
+                    return Err(s3_error!(
+                        EntityTooLarge,
+                        "The file has {length} bytes; the policy allows {most}"
+                    ));
+                }
+                Condition::Length { least, .. } if length < *least => {
+                    return Err(s3_error!(
+                        EntityTooSmall,
+                        "The file has {length} bytes; the policy demands {least}"
+                    ));
+                }
+                _ => {}
+            }
+        }
+        match fields.iter().find(|(name, _)| !is_exempt(name) && !self.names(name)) {
+            Some((extra, _)) => Err(denied(format!("Extra input fields: {extra}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn names(&self, field: &str) -> bool {
+        self.conditions.iter().any(|condition| match condition {
+            Condition::Equals { name, .. } | Condition::StartsWith { name, .. } => name == field,
+            Condition::Length { .. } => false,
+        })
+    }
+}
+
+fn parse_condition(entry: &Value, conditions: &mut Vec<Condition>) -> S3Result<()> {
+    match entry {
+        Value::Object(pairs) if !pairs.is_empty() => {
+            for (name, value) in pairs {
+                let value =
+                    value.as_str().ok_or_else(|| invalid(format!("the value of {name} is not text")))?;
+                conditions
+                    .push(Condition::Equals { name: name.to_ascii_lowercase(), value: value.to_owned() });
+            }
+            Ok(())
+        }
+        Value::Array(items) => {
+            let [operator, first, second] = items.as_slice() else {
+                return Err(invalid(format!("a condition has three members, not {}", items.len())));
+            };
+            conditions.push(parse_operator(operator, first, second)?);
+            Ok(())
+        }
+        _ => Err(invalid("a condition is empty or neither an object nor a list")),
+    }
+}
+
+fn parse_operator(operator: &Value, first: &Value, second: &Value) -> S3Result<Condition> {
+    let operator = operator.as_str().unwrap_or_default().to_ascii_lowercase();
+    if operator == "content-length-range" {
+        let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+        let (Some(least), Some(most)) = (number(first), number(second)) else {
+            return Err(invalid("content-length-range takes two numbers of bytes"));
+        };
+        return Ok(Condition::Length { least, most });
+    }
+    let name = first.as_str().and_then(|name| name.strip_prefix('$')).map(str::to_ascii_lowercase);
+    let (Some(name), Some(value)) = (name, second.as_str().map(str::to_owned)) else {
+        return Err(invalid(format!("{operator} takes a field with $ before its name, and a text")));
+    };
+    match operator.as_str() {
+        "eq" => Ok(Condition::Equals { name, value }),
+        "starts-with" => Ok(Condition::StartsWith { name, prefix: value }),
+        _ => Err(invalid(format!("unknown condition {operator}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use s3s::S3ErrorCode;
+
+    const DATE: &str = r#""expiration":"2030-01-01T00:00:00Z""#;
+
+    fn policy(json: &str) -> Result<Policy, S3ErrorCode> {
+        Policy::parse(&BASE64.encode(json)).map_err(|error| error.code().clone())
+    }
+
+    fn check(conditions: &str, fields: &[(&str, &str)], length: u64) -> Option<S3ErrorCode> {
+        let policy = policy(&format!("{{{DATE},\"conditions\":[{conditions}]}}")).unwrap();
+        let fields: Vec<(String, String)> =
+            fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        policy.check(&fields, length, 0).err().map(|error| error.code().clone())
+    }
+
+    #[test]
+    fn conditions_are_met_by_every_field() {
+        let conditions = r#"{"BucKet":"b"},["StArTs-with","$KeY","foo"],["eq","$acl","private"]"#;
+        let fields = [("bucket", "b"), ("key", "foo.txt"), ("acl", "private")];
+        assert_eq!(check(conditions, &fields, 3), None);
+        assert_eq!(check(conditions, &fields[..2], 3), Some(S3ErrorCode::AccessDenied));
+        let extra = [fields[0], fields[1], fields[2], ("x-amz-meta-a", "1")];
+        assert_eq!(check(conditions, &extra, 3), Some(S3ErrorCode::AccessDenied));
+        let ignored = [fields[0], fields[1], fields[2], ("x-ignore-a", "1"), ("policy", "p")];
+        assert_eq!(check(conditions, &ignored, 3), None);
+        let other = [("bucket", "b"), ("key", "bar"), ("acl", "private")];
+        assert_eq!(check(conditions, &other, 3), Some(S3ErrorCode::AccessDenied));
+    }
+
+    #[test]
+    fn lengths() {
+        let range = r#"["content-length-range",2,4]"#;
+        assert_eq!(check(range, &[], 2), None);
+        assert_eq!(check(range, &[], 5), Some(S3ErrorCode::EntityTooLarge));
+        assert_eq!(check(range, &[], 1), Some(S3ErrorCode::EntityTooSmall));
+    }
+
+    #[test]
+    fn a_policy_parses_in_whole_or_not_at_all() {
+        assert!(policy(&format!("{{{DATE},\"conditions\":[]}}")).is_ok());
+        for bad in [
+            "no json".to_owned(),
+            r#"{"conditions":[]}"#.to_owned(),
+            format!("{{{DATE}}}"),
+            format!("{{{DATE},\"CONDITIONS\":[]}}"),
+            r#"{"expiration":"soon","conditions":[]}"#.to_owned(),
+            format!("{{{DATE},\"conditions\":[{{}}]}}"),
+            format!("{{{DATE},\"conditions\":[[\"content-length-range\",0]]}}"),
+            format!("{{{DATE},\"conditions\":[[\"content-length-range\",-1,0]]}}"),
+            format!("{{{DATE},\"conditions\":[[\"ends-with\",\"$key\",\"a\"]]}}"),
+            format!("{{{DATE},\"conditions\":[[\"eq\",\"key\",\"a\"]]}}"),
+        ] {
+            assert_eq!(policy(&bad).err(), Some(S3ErrorCode::InvalidPolicyDocument), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_expired_policy_is_denied() {
+        let policy = policy(&format!("{{{DATE},\"conditions\":[]}}")).unwrap();
+        assert!(policy.check(&[], 0, 1_893_455_999).is_ok());
+        assert!(policy.check(&[], 0, 1_893_456_000).is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! What is taken out of a request before s3s reads it, because S3 is laxer there than s3s.
+//!
+//! Invariant: a header taken out here is in [`Preamble`], and nowhere else, for the handler to judge:
+//! lists of entity tags, dates that do not parse (ignored, not refused), several ranges, an Expires that
+//! is no date, and metadata that is not UTF-8.
+//! Header values are kept as text with one char per byte (ISO 8859-1), so that any byte comes back
+//! as it was sent.
+
+use super::conditional::Conditions;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+pub const META_PREFIX: &str = "x-amz-meta-";
+/// S3's limit on user metadata, names and values together.
+pub const METADATA_BYTES_MAX: usize = 2048;
+
+#[derive(Clone, Debug, Default)]
+pub struct Preamble {
+    pub conditions: Conditions,
+    pub source_conditions: Conditions,
+    pub range: Option<String>,
+    pub expires: Option<String>,
+    /// Name without prefix, value; in the order of the header map.
+    pub metadata: Vec<(String, String)>,
+    /// Present even when empty, which is an error of its own.
+    pub content_md5: Option<String>,
+    /// The body's length after all transfer and chunk encodings, when the client announced it.
+    pub body_length: Option<u64>,
+    pub copy_source_range: Option<String>,
+}
+
+impl Preamble {
+    pub fn take(headers: &mut HeaderMap) -> Self {
+        let source = |name| HeaderName::from_static(name);
+        let body_length = announced_length(headers);
+        Self {
+            conditions: Conditions {
+                if_match: take(headers, &header::IF_MATCH),
+                if_none_match: take(headers, &header::IF_NONE_MATCH),
+                if_modified_since: take(headers, &header::IF_MODIFIED_SINCE),
+                if_unmodified_since: take(headers, &header::IF_UNMODIFIED_SINCE),
+            },
+            source_conditions: Conditions {
+                if_match: take(headers, &source("x-amz-copy-source-if-match")),
+                if_none_match: take(headers, &source("x-amz-copy-source-if-none-match")),
+                if_modified_since: take(headers, &source("x-amz-copy-source-if-modified-since")),
+                if_unmodified_since: take(headers, &source("x-amz-copy-source-if-unmodified-since")),
+            },
+            range: take(headers, &header::RANGE),
+            expires: take(headers, &header::EXPIRES),
+            metadata: take_metadata(headers),
+            content_md5: take(headers, &source("content-md5")),
+            body_length,
+            copy_source_range: take(headers, &source("x-amz-copy-source-range")),
+        }
+    }
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    let decoded =
+        headers.get("x-amz-decoded-content-length").or_else(|| headers.get(header::CONTENT_LENGTH))?;
+    decoded.to_str().ok()?.trim().parse().ok()
+}
+
+/// Several headers of one name are one list.
+fn take(headers: &mut HeaderMap, name: &HeaderName) -> Option<String> {
+    let mut values = headers.get_all(name).iter().map(to_text);
+    let mut text = values.next()?;
+    for value in values {
+        text.push(',');
+        text.push_str(&value);
+    }
+    headers.remove(name);
+    Some(text)
+}
+
+fn take_metadata(headers: &mut HeaderMap) -> Vec<(String, String)> {
+    let names: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with(META_PREFIX)).cloned().collect();
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let value = take(headers, &name)?;
+            Some((name.as_str()[META_PREFIX.len()..].to_owned(), value))
+        })
+        .collect()
+}
+
+/// One char per byte.
+pub fn to_text(value: &HeaderValue) -> String {
+    value.as_bytes().iter().map(|&byte| char::from(byte)).collect()
+}
+
+/// The header value for text made by [`to_text`]; None for text that no header can carry.
+pub fn to_header(text: &str) -> Option<HeaderValue> {
+    if text.is_ascii() {
+        return HeaderValue::from_str(text).ok();
+    }
+    let bytes: Option<Vec<u8>> = text.chars().map(|letter| u8::try_from(u32::from(letter)).ok()).collect();
+    HeaderValue::from_bytes(&bytes?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_is_gone_from_the_headers() {
+        let mut headers = HeaderMap::new();
+        headers.append("if-match", HeaderValue::from_static("\"a\""));
+        headers.append("if-match", HeaderValue::from_static("\"b\""));
+        headers.insert("x-amz-meta-Color", HeaderValue::from_static("red"));
+        headers.insert("content-length", HeaderValue::from_static("70"));
+        headers.insert("x-amz-decoded-content-length", HeaderValue::from_static("7"));
+        headers.insert("content-md5", HeaderValue::from_static(""));
+        let preamble = Preamble::take(&mut headers);
+        assert_eq!(preamble.conditions.if_match.as_deref(), Some("\"a\",\"b\""));
+        assert_eq!(preamble.metadata, [("color".to_owned(), "red".to_owned())]);
+        assert_eq!(preamble.body_length, Some(7));
+        assert_eq!(preamble.content_md5.as_deref(), Some(""));
+        assert_eq!(headers.len(), 2);
+    }
+
+    #[test]
+    fn any_byte_of_a_value_comes_back() {
+        let sent = HeaderValue::from_bytes(b"caf\xe9 \xc3\xa9").unwrap();
+        assert_eq!(to_header(&to_text(&sent)), Some(sent));
+        assert_eq!(to_header("\u{20ac}"), None);
+        assert_eq!(to_header("line\nbreak"), None);
+    }
+}

@@ -1,0 +1,13 @@
+//! End to end: a real server process on a real drive file, asked by the AWS SDK.
+//!
+//! Each test has its own server, data directory and port, so that they run side by side.
+
+mod access;
+mod conditional;
+mod crash;
+mod full_drive;
+mod listing;
+mod multipart;
+mod objects;
+mod process;
+mod support;

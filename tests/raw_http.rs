@@ -1,0 +1,56 @@
+//! Just enough HTTP/1.1 for what an SDK hides: presigned URLs used by others, and bodies that end half-way.
+//!
+//! Invariant: one request a connection, closed at the end, so that the answer is all that the server sends.
+
+use std::io;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Status, headers as they came, body.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+/// Sends one whole request and reads the whole answer.
+pub async fn request(method: &str, url: &str, body: &[u8]) -> io::Result<Answer> {
+    let mut stream = send(method, url, body.len(), body).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    parse(&answer)
+}
+
+/// Announces `announced` bytes, sends `sent` and leaves the connection open: dropping the stream breaks it off.
+pub async fn half_request(method: &str, url: &str, announced: usize, sent: &[u8]) -> io::Result<TcpStream> {
+    let mut stream = send(method, url, announced, sent).await?;
+    stream.flush().await?;
+    Ok(stream)
+}
+
+async fn send(method: &str, url: &str, length: usize, body: &[u8]) -> io::Result<TcpStream> {
+    let address_and_path = url.strip_prefix("http://").ok_or_else(|| io::Error::other("only plain HTTP"))?;
+    let (address, path) = address_and_path.split_once('/').unwrap_or((address_and_path, ""));
+    let mut stream = TcpStream::connect(address).await?;
+    let head = format!(
+        "{method} /{path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body).await?;
+    Ok(stream)
+}
+
+fn parse(answer: &[u8]) -> io::Result<Answer> {
+    let end = answer
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .ok_or_else(|| io::Error::other("the answer has no end of headers"))?;
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let status = head
+        .split_whitespace()
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .ok_or_else(|| io::Error::other(format!("no status in {head:?}")))?;
+    Ok(Answer { status, head, body: answer[end + 4..].to_vec() })
+}

@@ -1,0 +1,207 @@
+//! A server process of one test, with its own data directory and port.
+
+use crate::binary;
+use crate::client::{self, Account};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Formatting writes every byte of the drive once; slow disks of test machines need their time.
+const START_LIMIT: Duration = Duration::from_secs(180);
+
+/// How a test wants its server.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    pub size: &'static str,
+    pub shards: &'static str,
+    /// None: all cores of the machine.
+    pub cores: Option<&'static str>,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self { size: "512MiB", shards: "4", cores: None }
+    }
+}
+
+/// A data directory and, most of the time, a server running on it.
+pub struct Server {
+    options: ServerOptions,
+    directory: TempDir,
+    running: Option<Running>,
+}
+
+struct Running {
+    child: Child,
+    endpoint: String,
+}
+
+impl Server {
+    /// Makes a fresh data directory with two accounts and starts a server on it.
+    pub fn start(options: ServerOptions) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("e2e-")
+            .tempdir_in(binary::scratch_dir())
+            .expect("make a data directory");
+        write_users(directory.path());
+        let mut server = Self { options, directory, running: None };
+        server.start_again();
+        server
+    }
+
+    /// Starts on the data that is there.
+    pub fn start_again(&mut self) {
+        assert!(self.running.is_none(), "the server is running already");
+        let mut child =
+            self.command().stdout(Stdio::piped()).stderr(self.log_file()).spawn().expect("start ringbolt");
+        let stdout = child.stdout.take().expect("the server's stdout is a pipe");
+        let (sender, endpoint) = mpsc::channel();
+        // Reads on after the endpoint: a full pipe would stop the server.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some(found) = endpoint_in(&line) {
+                    let _ = sender.send(found);
+                }
+            }
+        });
+        match endpoint.recv_timeout(START_LIMIT) {
+            Ok(endpoint) => self.running = Some(Running { child, endpoint }),
+            Err(error) => {
+                let _ = child.kill();
+                let status = child.wait();
+                panic!("the server gave no endpoint ({error}), it ended with {status:?}:\n{}", self.log());
+            }
+        }
+    }
+
+    /// For the next start.
+    pub fn set_cores(&mut self, cores: Option<&'static str>) {
+        self.options.cores = cores;
+    }
+
+    /// Another server on the same data, expected to give up by itself; its status and what it said.
+    pub fn start_second(&self) -> (ExitStatus, String) {
+        let output = self.command().stdin(Stdio::null()).output().expect("start a second ringbolt");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status, String::from_utf8_lossy(&said).into_owned())
+    }
+
+    pub fn endpoint(&self) -> &str {
+        &self.running.as_ref().expect("the server is running").endpoint
+    }
+
+    pub fn client(&self, account: &Account) -> aws_sdk_s3::Client {
+        client::client(self.endpoint(), account)
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let mut running = self.running.take().expect("the server is running");
+        running.child.kill().expect("kill the server");
+        running.child.wait().expect("wait for the killed server");
+    }
+
+    /// SIGTERM, then its exit status.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.terminate();
+        self.wait_for_exit()
+    }
+
+    /// SIGTERM; the server goes on until what runs is finished.
+    pub fn terminate(&self) {
+        let running = self.running.as_ref().expect("the server is running");
+        kill_process(Pid::from_child(&running.child), Signal::TERM).expect("signal the server");
+    }
+
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
+        let mut running = self.running.take().expect("the server is running");
+        running.child.wait().expect("wait for the server")
+    }
+
+    /// What the server has written to stderr so far, over all its starts.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(binary::ringbolt());
+        command.arg("serve").arg("--data").arg(self.directory.path());
+        command.args([
+            "--listen",
+            "127.0.0.1:0",
+            "--size",
+            self.options.size,
+            "--shards",
+            self.options.shards,
+        ]);
+        command.args(["--memory", "256MiB"]);
+        if let Some(cores) = self.options.cores {
+            command.args(["--cores", cores]);
+        }
+        for name in
+            std::env::vars_os().map(|(name, _)| name).filter(|name| is_setting(&name.to_string_lossy()))
+        {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("stderr.log")
+    }
+
+    fn log_file(&self) -> fs::File {
+        fs::OpenOptions::new().create(true).append(true).open(self.log_path()).expect("open the server's log")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the server's log ---\n{}", self.log());
+        }
+    }
+}
+
+/// Settings of whoever runs the tests must not reach the server under test.
+fn is_setting(name: &str) -> bool {
+    name.starts_with("RINGBOLT_")
+}
+
+fn endpoint_in(line: &str) -> Option<String> {
+    let start = line.find("http://127.0.0.1:")?;
+    let rest = &line[start..];
+    let end =
+        rest.find(|character: char| character.is_whitespace() || character == '"').unwrap_or(rest.len());
+    Some(rest[..end].trim_end_matches('/').to_owned())
+}
+
+fn write_users(directory: &Path) {
+    let path = directory.join("users.toml");
+    let mut file =
+        fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).expect("make users.toml");
+    for account in [&client::MAIN, &client::OTHER] {
+        let Account { access_key, secret_key, canonical_id, display_name, email } = account;
+        writeln!(file, "[[account]]\naccess_key = \"{access_key}\"\nsecret_key = \"{secret_key}\"")
+            .expect("write users.toml");
+        writeln!(
+            file,
+            "canonical_id = \"{canonical_id}\"\ndisplay_name = \"{display_name}\"\nemail = \"{email}\"\n"
+        )
+        .expect("write users.toml");
+    }
+}

@@ -1,0 +1,65 @@
+//! Rules for documents and scripts: they speak of the project alone, and their links lead somewhere.
+
+use crate::tree::{TextFile, assert_none, text_files};
+use std::path::Path;
+
+/// Paths of one machine and hosts of one set-up mean nothing to a reader elsewhere.
+const ELSEWHERE: [&str; 7] =
+    ["/work/", "/root/", "/home/", "index.crates.io", "pypi.org", "proxy.golang", "registry.npmjs"];
+
+#[test]
+fn nothing_names_a_machine_or_a_registry() {
+    let mut offenders = Vec::new();
+    for file in text_files() {
+        // Cargo writes the lock file, registry and all.
+        if file.states_the_rules() || file.path == "Cargo.lock" {
+            continue;
+        }
+        for (number, line) in file.lines() {
+            for place in ELSEWHERE.iter().filter(|place| line.contains(**place)) {
+                offenders.push(format!("{}:{number}: {place}", file.path));
+            }
+        }
+    }
+    assert_none("paths of a machine or hosts of a registry", &offenders);
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let files = text_files();
+    let mut offenders = Vec::new();
+    for file in files.iter().filter(|file| file.has_extension("md")) {
+        for (number, target) in links(file) {
+            let path = target.split('#').next().unwrap_or_default();
+            if path.is_empty() || target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            let directory = Path::new(&file.path).parent().unwrap_or(Path::new(""));
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+            if !root.join(directory).join(path).exists() {
+                offenders.push(format!("{}:{number}: {target}", file.path));
+            }
+        }
+    }
+    assert_none("links to files that do not exist", &offenders);
+}
+
+/// `](target)` with its line.
+fn links(file: &TextFile) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (number, line) in file.lines() {
+        for (at, _) in line.match_indices("](") {
+            if let Some((target, _)) = line[at + 2..].split_once(')') {
+                found.push((number, target.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn links_are_found() {
+    let text = "see [a](docs/a.md) and [b](b.md#part)\n".to_owned();
+    let file = TextFile { path: "README.md".to_owned(), text };
+    assert_eq!(links(&file), [(1, "docs/a.md".to_owned()), (1, "b.md#part".to_owned())]);
+}
