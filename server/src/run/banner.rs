@@ -17,31 +17,28 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// The text for stdout. Secrets are in it on the first start only.
-pub fn banner(
-    options: &ServeOptions,
-    address: SocketAddr,
-    accounts: &Accounts,
-    first: &FirstStart,
-) -> String {
+/// Shown at once when accounts were made: a start that fails later must not lose them unseen.
+pub fn credentials(first: &FirstStart) -> Option<String> {
+    let FirstStart::Created { path, account } = first else { return None };
+    Some(format!(
+        "New credentials, shown this once (kept in {}):\n  access key  {}\n  secret key  {}\n",
+        path.display(),
+        account.access_key,
+        account.secret_key
+    ))
+}
+
+/// Where the server is, and a first command to copy. A secret is in it on the first start only.
+pub fn ready(options: &ServeOptions, address: SocketAddr, accounts: &Accounts, first: &FirstStart) -> String {
     let endpoint = format!("http://{}", reachable(address));
-    let mut text = format!("Ringbolt {} is ready at {endpoint}\n", env!("CARGO_PKG_VERSION"));
     let (access_key, secret_key) = match first {
-        FirstStart::Created { path, account } => {
-            text.push_str(&format!(
-                "\nNew credentials, shown this once (kept in {}):\n  access key  {}\n  secret key  {}\n",
-                path.display(),
-                account.access_key,
-                account.secret_key
-            ));
-            (account.access_key.as_str(), account.secret_key.as_str())
-        }
+        FirstStart::Created { account, .. } => (account.access_key.as_str(), account.secret_key.as_str()),
         FirstStart::No => (accounts.all().first().map_or("…", |account| &account.access_key), "…"),
     };
-    text.push_str(&format!(
-        "\nTry it:\n  AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY={secret_key} AWS_DEFAULT_REGION={} \
-         aws --endpoint-url {endpoint} s3 mb s3://demo\n",
+    format!(
+        "Ringbolt {} is ready at {endpoint}\n\nTry it:\n  AWS_ACCESS_KEY_ID={access_key} \
+         AWS_SECRET_ACCESS_KEY={secret_key} AWS_DEFAULT_REGION={} aws --endpoint-url {endpoint} s3 mb s3://demo\n",
+        env!("CARGO_PKG_VERSION"),
         options.region
-    ));
-    text
+    )
 }

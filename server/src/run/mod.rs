@@ -11,7 +11,7 @@ pub(crate) mod signals;
 pub use self::drives::{format_with_progress, human_size};
 pub use self::options::{MEMORY_PER_CORE_MIN, MemoryPlan, ServeOptions};
 
-use self::banner::banner;
+use self::banner::{credentials, ready};
 use self::core::{CoreStart, run_core};
 use self::drives::prepare_drives;
 use self::signals::{StopAll, stop_channel, stop_on_signals};
@@ -83,6 +83,9 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     make_data_dir(&options.data_dir)?;
     let (accounts, first_start) = Accounts::load_or_create(&options.data_dir, options.root.clone())?;
     let accounts = Arc::new(accounts);
+    if let Some(text) = credentials(&first_start) {
+        println!("{text}");
+    }
     let listeners = bind(options.listen, cpus.len())?;
     let address = listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(options.listen);
 
@@ -117,7 +120,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     // Fewer messages than cores: one of them failed, and `join_all` says why.
     if opened_count.iter().take(cpus.len()).count() == cpus.len() {
         tracing::info!(%address, cores = cpus.len(), "ready");
-        print!("{}", banner(&options, address, &accounts, &first_start));
+        print!("{}", ready(&options, address, &accounts, &first_start));
     }
     join_all(threads)
 }
