@@ -6,6 +6,12 @@
 //! "Resident" is what the kernel counts for the process over its state before, so it has the allocator's losses.
 //! Each step visits the keys in an order without pattern, so that hardly anything is in a cache by luck.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "a measurement for a person, outside the engine"
+)]
+
 use std::hint::black_box;
 use std::process::Command;
 use std::time::Instant;

@@ -120,6 +120,10 @@ impl Server {
                 return Err(ProcessError::Silent { address, seconds: limit.as_secs(), log });
             }
             // The server gives no signal to a stranger: asking again is all that a client can do.
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "polling another process; it has no event to wait for"
+            )]
             std::thread::sleep(Duration::from_millis(2));
         }
     }

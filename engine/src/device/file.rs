@@ -7,9 +7,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::ring::Pool;
 use crate::ring::arena::CHUNK_BYTES;
+
+/// Two seconds in all.
+const LOCK_ATTEMPTS: usize = 40;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a drive can not be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,16 +68,7 @@ impl OpenDrive {
             return Err(DriveError::WrongKind { path: path.to_owned() });
         }
         let exclusive = if is_block_device { libc::O_EXCL } else { 0 };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_DIRECT | exclusive)
-            .open(path)
-            .map_err(|error| io_error(path, "open", error))?;
-        file.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => DriveError::Locked { path: path.to_owned() },
-            std::fs::TryLockError::Error(error) => io_error(path, "lock", error),
-        })?;
+        let mut file = patiently(|| open_locked(path, exclusive))?;
         let size_bytes = file.seek(SeekFrom::End(0)).map_err(|error| io_error(path, "measure", error))?;
         let needs_flush = !(is_block_device && is_write_through(metadata.rdev()));
         Ok(Self { path: path.to_owned(), file, size_bytes, is_block_device, needs_flush })
@@ -148,6 +144,33 @@ impl OpenDrive {
     fn pool(&self) -> Result<Pool, DriveError> {
         Pool::new(0).map_err(|error| io_error(&self.path, "map memory", error))
     }
+}
+
+fn open_locked(path: &Path, exclusive: i32) -> Result<File, DriveError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_DIRECT | exclusive)
+        .open(path)
+        .map_err(|error| io_error(path, "open", error))?;
+    file.try_lock().map_err(|error| match error {
+        std::fs::TryLockError::WouldBlock => DriveError::Locked { path: path.to_owned() },
+        std::fs::TryLockError::Error(error) => io_error(path, "lock", error),
+    })?;
+    Ok(file)
+}
+
+/// A killed process holds its drives until the kernel has torn down its rings, which it does behind its back.
+fn patiently(mut attempt: impl FnMut() -> Result<File, DriveError>) -> Result<File, DriveError> {
+    let mut outcome = attempt();
+    for _ in 0..LOCK_ATTEMPTS {
+        if !matches!(outcome, Err(DriveError::Locked { .. } | DriveError::Held { .. })) {
+            break;
+        }
+        std::thread::sleep(LOCK_PAUSE);
+        outcome = attempt();
+    }
+    outcome
 }
 
 /// Makes a file of `size_bytes` with its blocks allocated. An existing file keeps its contents but not a larger size.

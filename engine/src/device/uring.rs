@@ -4,6 +4,9 @@ use super::{Device, DeviceError, Durability, FlushFuture, IoFuture, assert_align
 use crate::ring::uring::Target;
 use crate::ring::{Buffer, Operation, Ring};
 
+/// Transfers of this size do not wait for the end of the turn to be submitted.
+const SUBMIT_AT_ONCE_BYTES: usize = 128 << 10;
+
 /// A block device or preallocated file, opened with O_DIRECT and registered with the ring as file `file`.
 pub struct UringDevice {
     ring: Ring,
@@ -29,6 +32,10 @@ impl UringDevice {
         assert_aligned(offset, length, &buffer, self.size_bytes);
         let (ring, file) = (self.ring.clone(), self.file);
         let mut running = start(&ring, file, offset, 0, length, buffer, kind);
+        if length >= SUBMIT_AT_ONCE_BYTES {
+            // Whoever moves bodies copies and hashes next: the device should not be idle meanwhile.
+            ring.submit();
+        }
         Box::pin(async move {
             let mut done = 0;
             loop {

@@ -6,6 +6,10 @@
 mod buckets;
 mod core;
 mod driver;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "making a drive happens before there is a node, and is not simulated"
+)]
 pub(crate) mod format;
 mod gate;
 mod inspect;

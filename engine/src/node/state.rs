@@ -108,7 +108,7 @@ impl Layout {
 
     /// The shard of a hash: the low half, since the point table spreads by the high bits.
     pub fn shard_of(&self, hash: u64) -> u16 {
-        ((hash & 0xffff_ffff) * u64::from(self.shards) >> 32) as u16
+        (((hash & 0xffff_ffff) * u64::from(self.shards)) >> 32) as u16
     }
 
     /// Of a node with these drives, in the order of their index.
@@ -143,6 +143,7 @@ impl Layout {
             hash_key: superblock.hash_key.map(|half| half.get()),
             inline_bytes_max: superblock.inline_bytes_max.get(),
             index_bytes_max: (self.index_bytes_max / usize::from(self.shards)) as u64,
+            dead_log_bytes_max: 2 * share,
             checkpoint_after_bytes: share.clamp(4 * extent_bytes, 1 << 30),
         }
     }

@@ -63,6 +63,8 @@ pub struct Geometry {
     pub inline_bytes_max: u32,
     /// Cap on this shard's index, bytes.
     pub index_bytes_max: u64,
+    /// Dead bytes that the log may hold before it is cleaned, if they are not more than the live ones.
+    pub dead_log_bytes_max: u64,
     /// Log bytes after which a checkpoint is taken.
     pub checkpoint_after_bytes: u64,
 }

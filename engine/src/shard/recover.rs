@@ -176,11 +176,11 @@ fn load_leaves(index: &mut OrderedIndex, mut payload: &[u8]) -> Result<(), Recov
     Ok(())
 }
 
+/// Gets bucket, key and entry.
+type EachEntry<'a> = &'a mut dyn FnMut(u32, &[u8], Entry) -> Result<(), RecoverError>;
+
 /// Calls `each` for every entry; stops at the first error.
-fn for_each_entry(
-    index: &OrderedIndex,
-    each: &mut dyn FnMut(u32, &[u8], Entry) -> Result<(), RecoverError>,
-) -> Result<(), RecoverError> {
+fn for_each_entry(index: &OrderedIndex, each: EachEntry<'_>) -> Result<(), RecoverError> {
     let mut outcome = Ok(());
     index.visit(&[], &mut |composite, value| {
         let unreadable = || Err(RecoverError::Leaf("an entry is unreadable".to_owned()));

@@ -119,20 +119,23 @@ impl Shard {
                 None => self.add_extent(false, &runs, length).await?,
             }
         }
-        let units = tail_units(length);
-        while with_tail && units > 0 {
-            let run = self.state.borrow_mut().slices.allocate_tail(units);
-            match run {
-                Some(run) => {
-                    runs.push(run);
-                    break;
-                }
-                None => self.add_extent(true, &runs, length).await?,
-            }
+        if with_tail && tail_units(length) > 0 {
+            let tail = self.allocate_tail(length, &runs).await?;
+            runs.push(tail);
         }
         let units: u64 = runs.iter().map(|run| u64::from(run_units(run, length))).sum();
         self.state.borrow_mut().reserved_units += units;
         Ok(runs)
+    }
+
+    async fn allocate_tail(self: &Rc<Self>, length: u64, taken: &[RunV1]) -> Result<RunV1> {
+        loop {
+            let run = self.state.borrow_mut().slices.allocate_tail(tail_units(length));
+            match run {
+                Some(run) => return Ok(run),
+                None => self.add_extent(true, taken, length).await?,
+            }
+        }
     }
 
     async fn add_extent(self: &Rc<Self>, for_tails: bool, taken: &[RunV1], length: u64) -> Result<()> {
@@ -241,7 +244,8 @@ impl Shard {
         if self.log.since_checkpoint.get() >= self.geometry.checkpoint_after_bytes {
             self.start_checkpoint();
         }
-        if dead > live.max(4 * u64::from(self.geometry.extent_bytes)) {
+        // Cleaning costs writes: dead records may take as much as the live ones, and a good part of an emptier drive.
+        if dead > live.max(self.geometry.dead_log_bytes_max) {
             self.start_cleaning();
         }
     }

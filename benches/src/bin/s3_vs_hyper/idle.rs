@@ -1,5 +1,7 @@
 //! CPU of a server that has served and has nothing to do.
 
+#![expect(clippy::disallowed_methods, reason = "measuring idleness is waiting")]
+
 use crate::{AnyError, BUCKET, Bench, expect_success, make_bucket, renderer, start};
 use ringbolt_benches::http::request::Payload;
 use ringbolt_benches::stats::median;
