@@ -14,6 +14,7 @@ pub mod log;
 pub mod node;
 pub mod ring;
 pub mod shard;
+pub mod sim;
 pub mod sync;
 pub mod types;
 

@@ -65,7 +65,8 @@ fn is_entry(line: &str) -> bool {
 #[test]
 fn manifests_are_understood() {
     let manifest = "[dependencies]\nhyper = { version = \"1\", features = [\n    \"http1\",\n] }\n\
-        serde.workspace = true\nold = { package = \"new\" }\nringbolt-engine.workspace = true\n\n[dev-dependencies.tempfile]\nversion = \"3\"\n\n\
+        serde.workspace = true\nold = { package = \"new\" }\nringbolt-engine.workspace = true\n\n\
+        [dev-dependencies.tempfile]\nversion = \"3\"\n\n\
         [target.'cfg(target_os = \"linux\")'.dependencies]\nlibc = \"0.2\"\n\n[[bin]]\nname = \"x\"\n";
     assert_eq!(dependencies_of(manifest), ["hyper", "serde", "new", "tempfile", "libc"]);
 }

@@ -1,9 +1,12 @@
 //! A drive in memory with a volatile write cache, for the engine's own tests.
 //!
 //! Invariants:
-//! - A write is visible to reads at once and durable only after a flush (or at once when asked for).
-//! - `crash` keeps, drops or tears each write that was not flushed, by the caller's choice, at sector granularity.
-//! - Operations complete when polled a second time, so that tasks interleave.
+//! - A write is visible to reads from its start; it is durable once it completed as an immediate one, or when a flush
+//!   that started after its completion completes. Nothing else makes it durable.
+//! - `crash` keeps, drops or tears each write that is not durable, by the caller's choice, sector by sector.
+//! - After a failed flush, what it should have made durable never becomes durable: a later good flush says nothing of
+//!   it (as with the page cache of Linux).
+//! - Operations take virtual time, as the pace says, so that tasks interleave.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -12,11 +15,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::{Device, DeviceError, Durability, FlushFuture, IoFuture, assert_aligned};
+use crate::env::LocalTask;
 use crate::ring::Buffer;
 
 const SECTOR: usize = 512;
 
-/// What becomes of one unflushed write when the power goes.
+/// What becomes of one write that was not durable when the power goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Kept,
@@ -25,55 +29,98 @@ pub enum Fate {
     Torn {
         sectors: usize,
     },
+    /// Sector `n` is there if bit `n % 64` is set.
+    Scattered {
+        mask: u64,
+    },
 }
+
+/// What the drive does wrong from now on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    pub fail_reads: bool,
+    pub fail_writes: bool,
+    pub fail_flushes: bool,
+    /// Flushes answer well and do nothing: what a test of the tests plants.
+    pub lie_about_flushes: bool,
+}
+
+/// How long an operation takes.
+pub type Pace = Rc<dyn Fn() -> LocalTask>;
 
 /// Clones share the medium.
 #[derive(Clone)]
 pub struct SimDevice(Rc<RefCell<Medium>>);
 
 struct Medium {
-    durable: Vec<u8>,
-    /// What reads see: `durable` with the cached writes applied.
+    /// What reads see.
     visible: Vec<u8>,
-    cached: Vec<(u64, Vec<u8>)>,
-    fail_writes: bool,
-    fail_flushes: bool,
+    /// Oldest first.
+    cached: Vec<Cached>,
+    next_write: u64,
+    faults: Faults,
+    pace: Option<Pace>,
     writes: u64,
     flushes: u64,
 }
 
+/// A write that is not durable.
+struct Cached {
+    id: u64,
+    offset: usize,
+    bytes: Vec<u8>,
+    /// What was there before: the medium without this write.
+    before: Vec<u8>,
+    completed: bool,
+    /// A flush of it failed.
+    doomed: bool,
+}
+
 impl SimDevice {
-    /// A zeroed drive.
+    /// A zeroed drive. Memory is taken as it is written to.
     pub fn new(size_bytes: u64) -> Self {
         Self(Rc::new(RefCell::new(Medium {
-            durable: vec![0; size_bytes as usize],
             visible: vec![0; size_bytes as usize],
             cached: Vec::new(),
-            fail_writes: false,
-            fail_flushes: false,
+            next_write: 0,
+            faults: Faults::default(),
+            pace: None,
             writes: 0,
             flushes: 0,
         })))
     }
 
-    /// The power goes: a new device with what survived. `fate` is asked for each unflushed write in order.
-    pub fn crash(&self, mut fate: impl FnMut(usize) -> Fate) -> Self {
-        let medium = self.0.borrow();
-        let mut survived = medium.durable.clone();
-        for (index, (offset, bytes)) in medium.cached.iter().enumerate() {
-            let kept = match fate(index) {
-                Fate::Kept => bytes.len(),
-                Fate::Lost => 0,
-                Fate::Torn { sectors } => bytes.len().min(sectors * SECTOR),
-            };
-            survived[*offset as usize..*offset as usize + kept].copy_from_slice(&bytes[..kept]);
-        }
-        let new = Self::new(0);
-        *new.0.borrow_mut() = Medium { visible: survived.clone(), durable: survived, ..Medium::empty() };
-        new
+    /// Operations take what `pace` takes. Without one they complete when polled a second time.
+    pub fn set_pace(&self, pace: Pace) {
+        self.0.borrow_mut().pace = Some(pace);
     }
 
-    /// Unflushed writes.
+    /// The power goes and comes back: `fate` is asked for each write that was not durable, in order. Faults end.
+    pub fn crash(&self, mut fate: impl FnMut(usize) -> Fate) {
+        let mut medium = self.0.borrow_mut();
+        medium.faults = Faults::default();
+        let cached = std::mem::take(&mut medium.cached);
+        for write in cached.iter().rev() {
+            medium.visible[write.offset..write.offset + write.before.len()].copy_from_slice(&write.before);
+        }
+        for (index, write) in cached.iter().enumerate() {
+            let fate = fate(index);
+            for (sector, bytes) in write.bytes.chunks(SECTOR).enumerate() {
+                let kept = match fate {
+                    Fate::Kept => true,
+                    Fate::Lost => false,
+                    Fate::Torn { sectors } => sector < sectors,
+                    Fate::Scattered { mask } => mask >> (sector % 64) & 1 == 1,
+                };
+                if kept {
+                    let at = write.offset + sector * SECTOR;
+                    medium.visible[at..at + bytes.len()].copy_from_slice(bytes);
+                }
+            }
+        }
+    }
+
+    /// Writes that are not durable.
     pub fn cached_writes(&self) -> usize {
         self.0.borrow().cached.len()
     }
@@ -84,61 +131,87 @@ impl SimDevice {
         (medium.writes, medium.flushes)
     }
 
-    /// From now on every write fails, or every flush.
-    pub fn fail(&self, writes: bool, flushes: bool) {
-        let mut medium = self.0.borrow_mut();
-        (medium.fail_writes, medium.fail_flushes) = (writes, flushes);
+    /// What goes wrong from now on; until the next crash.
+    pub fn set_faults(&self, faults: Faults) {
+        self.0.borrow_mut().faults = faults;
     }
 
     /// Changes stored bytes behind the engine's back.
     pub fn damage(&self, offset: u64, change: impl FnOnce(&mut [u8])) {
-        let mut medium = self.0.borrow_mut();
-        change(&mut medium.visible[offset as usize..]);
-        let copy = medium.visible.clone();
-        medium.durable = copy;
+        change(&mut self.0.borrow_mut().visible[offset as usize..]);
     }
 
-    /// Finds stored bytes; for tests that damage what they know.
+    /// Copies stored bytes, without an operation.
+    pub fn peek(&self, offset: u64, length: usize) -> Vec<u8> {
+        self.0.borrow().visible[offset as usize..offset as usize + length].to_vec()
+    }
+
+    /// Writes durable bytes, without an operation.
+    pub fn poke(&self, offset: u64, bytes: &[u8]) {
+        self.0.borrow_mut().visible[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Every place in whole blocks where the bytes start with `pattern`; for tests that damage what they know.
+    pub fn blocks_starting_with(&self, pattern: &[u8]) -> Vec<u64> {
+        let medium = self.0.borrow();
+        let blocks = medium.visible.chunks(crate::format::BLOCK_BYTES).enumerate();
+        blocks
+            .filter(|(_, block)| block.starts_with(pattern))
+            .map(|(at, _)| (at * crate::format::BLOCK_BYTES) as u64)
+            .collect()
+    }
+
+    /// Finds stored bytes.
     pub fn find(&self, pattern: &[u8]) -> Option<u64> {
         let medium = self.0.borrow();
-        medium.visible.windows(pattern.len()).position(|window| window == pattern).map(|at| at as u64)
+        let (first, rest) = pattern.split_first()?;
+        let mut from = 0;
+        while let Some(at) = medium.visible[from..].iter().position(|byte| byte == first) {
+            from += at + 1;
+            if medium.visible[from..].starts_with(rest) {
+                return Some(from as u64 - 1);
+            }
+        }
+        None
+    }
+
+    fn duration(&self) -> LocalTask {
+        let pace = self.0.borrow().pace.clone();
+        pace.map_or_else(|| Box::pin(Turn::default()) as LocalTask, |pace| pace())
     }
 }
 
 impl Medium {
-    fn empty() -> Self {
-        Self {
-            durable: Vec::new(),
-            visible: Vec::new(),
-            cached: Vec::new(),
-            fail_writes: false,
-            fail_flushes: false,
-            writes: 0,
-            flushes: 0,
-        }
-    }
-
-    fn write(&mut self, offset: u64, bytes: &[u8], durability: Durability) {
+    fn start_write(&mut self, offset: u64, bytes: &[u8]) -> u64 {
         self.writes += 1;
+        self.next_write += 1;
         let at = offset as usize;
+        let before = self.visible[at..at + bytes.len()].to_vec();
         self.visible[at..at + bytes.len()].copy_from_slice(bytes);
-        match durability {
-            // A durable write says nothing of others, but it supersedes what was cached of the same blocks.
-            Durability::Immediate => {
-                self.durable[at..at + bytes.len()].copy_from_slice(bytes);
-                for (start, cached) in &mut self.cached {
-                    overlay(*start as usize, cached, at, bytes);
-                }
-            }
-            Durability::Deferred => self.cached.push((offset, bytes.to_vec())),
+        let bytes = bytes.to_vec();
+        self.cached.push(Cached {
+            id: self.next_write,
+            offset: at,
+            bytes,
+            before,
+            completed: false,
+            doomed: false,
+        });
+        self.next_write
+    }
+
+    /// The write `id` is durable: older ones that are not no longer show through where they overlap.
+    fn settle(&mut self, id: u64) {
+        let Some(position) = self.cached.iter().position(|write| write.id == id) else { return };
+        let durable = self.cached.remove(position);
+        for older in &mut self.cached[..position] {
+            overlay(older.offset, &mut older.before, durable.offset, &durable.bytes);
+            overlay(older.offset, &mut older.bytes, durable.offset, &durable.bytes);
         }
     }
 
-    fn flush(&mut self) {
-        self.flushes += 1;
-        for (offset, bytes) in std::mem::take(&mut self.cached) {
-            self.durable[offset as usize..offset as usize + bytes.len()].copy_from_slice(&bytes);
-        }
+    fn completed(&self) -> Vec<u64> {
+        self.cached.iter().filter(|write| write.completed && !write.doomed).map(|write| write.id).collect()
     }
 }
 
@@ -147,6 +220,27 @@ fn overlay(start: usize, target: &mut [u8], at: usize, bytes: &[u8]) {
     let (from, to) = (start.max(at), (start + target.len()).min(at + bytes.len()));
     if from < to {
         target[from - start..to - start].copy_from_slice(&bytes[from - at..to - at]);
+    }
+}
+
+/// Completes a write, also when nobody waits for it any more: an operation that was started goes on.
+struct Completion {
+    device: SimDevice,
+    id: u64,
+    durability: Durability,
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        let mut medium = self.device.0.borrow_mut();
+        match self.durability {
+            Durability::Immediate => medium.settle(self.id),
+            Durability::Deferred => {
+                if let Some(write) = medium.cached.iter_mut().find(|write| write.id == self.id) {
+                    write.completed = true;
+                }
+            }
+        }
     }
 }
 
@@ -180,36 +274,53 @@ impl Device for SimDevice {
 
     fn read(&self, offset: u64, length: usize, mut buffer: Buffer) -> IoFuture {
         assert_aligned(offset, length, &buffer, self.size_bytes());
-        let device = self.clone();
+        let (device, duration) = (self.clone(), self.duration());
         Box::pin(async move {
-            Turn::default().await;
+            duration.await;
+            let medium = device.0.borrow();
+            if medium.faults.fail_reads {
+                return (Err(failed("read", offset, length)), buffer);
+            }
             let at = offset as usize;
-            buffer[..length].copy_from_slice(&device.0.borrow().visible[at..at + length]);
+            buffer[..length].copy_from_slice(&medium.visible[at..at + length]);
             (Ok(()), buffer)
         })
     }
 
     fn write(&self, offset: u64, length: usize, buffer: Buffer, durability: Durability) -> IoFuture {
         assert_aligned(offset, length, &buffer, self.size_bytes());
-        if self.0.borrow().fail_writes {
-            return Box::pin(std::future::ready((Err(failed("write", offset, length)), buffer)));
+        let duration = self.duration();
+        if self.0.borrow().faults.fail_writes {
+            return Box::pin(async move {
+                duration.await;
+                (Err(failed("write", offset, length)), buffer)
+            });
         }
-        // The write may reach the medium from the moment it was started, whether or not anybody waits.
-        self.0.borrow_mut().write(offset, &buffer[..length], durability);
+        let id = self.0.borrow_mut().start_write(offset, &buffer[..length]);
+        let completion = Completion { device: self.clone(), id, durability };
         Box::pin(async move {
-            Turn::default().await;
+            duration.await;
+            drop(completion);
             (Ok(()), buffer)
         })
     }
 
     fn flush(&self) -> FlushFuture {
-        if self.0.borrow().fail_flushes {
-            return Box::pin(std::future::ready(Err(failed("flush", 0, 0))));
-        }
-        let device = self.clone();
+        let (device, duration) = (self.clone(), self.duration());
+        let covered = self.0.borrow().completed();
         Box::pin(async move {
-            Turn::default().await;
-            device.0.borrow_mut().flush();
+            duration.await;
+            let mut medium = device.0.borrow_mut();
+            medium.flushes += 1;
+            if medium.faults.fail_flushes {
+                medium.cached.iter_mut().filter(|write| covered.contains(&write.id)).for_each(|write| {
+                    write.doomed = true;
+                });
+                return Err(failed("flush", 0, 0));
+            }
+            if !medium.faults.lie_about_flushes {
+                covered.into_iter().for_each(|id| medium.settle(id));
+            }
             Ok(())
         })
     }

@@ -163,7 +163,7 @@ mod tests {
         let mut chunk = vec![0; 4096];
         chunk[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(b"leaf");
         let crc = CheckpointChunkOnDisk::seal_into(1, KIND_LEAVES, 6, 9, 2, 4, &mut chunk);
-        assert_eq!(crc32c::crc32c(&chunk), 0, "the golden chunk changed");
+        assert_eq!(crc32c::crc32c(&chunk), 0xbdb0_675b, "the golden chunk changed");
         let (header, payload) = CheckpointChunkOnDisk::parse(&chunk).expect("valid");
         assert_eq!((header.crc.get(), payload), (crc, b"leaf".as_slice()));
         for bit in 0..(HEADER_BYTES + 4) * 8 {
@@ -186,7 +186,7 @@ mod tests {
             next_bucket: 2,
         };
         let bytes = root.encode();
-        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (0, 0), "the golden root changed");
+        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (90, 0x9850_e887), "the golden root changed");
         assert_eq!(CheckpointRootV1::decode(&bytes), Ok(root));
     }
 }

@@ -95,7 +95,10 @@ pub fn format_drive(
     let shards = choose_shards(options.shards, smallest, drives.len() as u64)?;
     let mut reports = Vec::new();
     for (index, drive) in drives.iter().enumerate() {
-        let superblock = superblock(drive, index as u16, drives.len() as u16, shards, options);
+        let now =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
+        let place = Place { index: index as u16, drives: drives.len() as u16, shards };
+        let superblock = superblock(drive.size_bytes, place, options.seed, now);
         if drive.is_block_device {
             // Old batches and headers on it carry another drive's identity; only the head must be clean.
             drive.zero(0, EXTENTS_START, progress)?;
@@ -164,16 +167,21 @@ fn choose_shards(asked: u16, size_bytes: u64, drives: u64) -> Result<u16, Format
     Ok(asked)
 }
 
-fn superblock(
-    drive: &OpenDrive,
-    index: u16,
-    drives: u16,
-    shards: u16,
-    options: &FormatOptions,
-) -> SuperblockOnDisk {
-    let extent = extent_bytes(drive.size_bytes);
+/// Where a drive stands in its node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub index: u16,
+    pub drives: u16,
+    /// Of the whole node.
+    pub shards: u16,
+}
+
+/// The first superblock of a drive of `size_bytes`.
+pub(crate) fn superblock(size_bytes: u64, place: Place, seed: [u64; 4], now_ms: u64) -> SuperblockOnDisk {
+    let Place { index, drives, shards } = place;
+    let extent = extent_bytes(size_bytes);
     // SplitMix64 (Steele, Lea, Flood, 2014) spreads the seed over the identities.
-    let mut state = options.seed[0];
+    let mut state = seed[0];
     let mut next = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -189,22 +197,20 @@ fn superblock(
         uuid[8] = uuid[8] & 0x3f | 0x80;
         uuid
     };
-    let (node, set) = (identity(options.seed[1]), identity(options.seed[2]));
-    let drive_uuid = identity(options.seed[3].wrapping_add(u64::from(index)));
+    let (node, set) = (identity(seed[1]), identity(seed[2]));
+    let drive_uuid = identity(seed[3].wrapping_add(u64::from(index)));
     let mut block = SuperblockOnDisk::new_zeroed();
     block.magic = MAGIC;
     block.format_version = Le32::new(FORMAT_VERSION);
     block.sequence = Le64::new(1);
     (block.node_uuid, block.set_uuid, block.drive_uuid) = (node, set, drive_uuid);
-    block.hash_key = [Le64::new(options.seed[1]), Le64::new(options.seed[2])];
-    let now =
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
-    block.created_ms = Le64::new(now);
-    block.size_bytes = Le64::new(drive.size_bytes);
+    block.hash_key = [Le64::new(seed[1]), Le64::new(seed[2])];
+    block.created_ms = Le64::new(now_ms);
+    block.size_bytes = Le64::new(size_bytes);
     block.extent_bytes = Le64::new(extent);
     block.extents_start = Le64::new(EXTENTS_START);
     let extents =
-        ((drive.size_bytes - EXTENTS_START) / extent).min(u64::from(crate::shard::entry::EXTENTS_MAX));
+        ((size_bytes - EXTENTS_START) / extent).min(u64::from(crate::shard::entry::EXTENTS_MAX));
     block.extents = Le32::new(extents as u32);
     block.inline_bytes_max = Le32::new(INLINE_BYTES_MAX);
     block.slice_bytes = Le32::new(SLICE_BYTES as u32);
@@ -255,12 +261,24 @@ pub fn read_superblock(drive: &OpenDrive) -> Result<SuperblockOnDisk, FormatErro
         .map(|copy| drive.read(copy * COPY_STRIDE, BLOCK_BYTES))
         .collect::<Result<Vec<_>, _>>()?;
     let copies: Vec<&[u8]> = copies.iter().map(Vec::as_slice).collect();
-    let block = SuperblockOnDisk::choose(&copies).map_err(|damage| match damage {
+    choose_superblock(&copies, path, drive.size_bytes)
+}
+
+/// The superblock that counts, of the copies on a drive of `size_bytes`.
+///
+/// # Errors
+/// As for [`read_superblock`].
+pub(crate) fn choose_superblock(
+    copies: &[&[u8]],
+    path: PathBuf,
+    size_bytes: u64,
+) -> Result<SuperblockOnDisk, FormatError> {
+    let block = SuperblockOnDisk::choose(copies).map_err(|damage| match damage {
         FormatDamage::Magic => FormatError::NotRingbolt { path: path.clone() },
         FormatDamage::Version(version) => FormatError::Newer { path: path.clone(), version },
         damage => FormatError::Damaged { path: path.clone(), damage },
     })?;
-    if block.size_bytes.get() > drive.size_bytes {
+    if block.size_bytes.get() > size_bytes {
         return Err(FormatError::Damaged {
             path,
             damage: FormatDamage::Field("size_bytes: the drive is shorter"),

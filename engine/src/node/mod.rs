@@ -6,10 +6,10 @@
 mod buckets;
 mod core;
 mod driver;
-mod format;
+pub(crate) mod format;
 mod gate;
 mod inspect;
-mod open;
+pub(crate) mod open;
 mod read;
 pub(crate) mod state;
 mod write;

@@ -27,7 +27,7 @@ use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 
 /// Messages on their way from one core to another before they overflow.
-const MAILBOX_CAPACITY: usize = 4096;
+pub(crate) const MAILBOX_CAPACITY: usize = 4096;
 
 /// How a node is opened.
 #[derive(Clone, Debug)]

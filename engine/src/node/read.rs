@@ -90,7 +90,7 @@ impl ObjectReader {
         let first = offset - offset % BLOCK_BYTES as u32;
         let at = core.layout.geometry_of(drive).byte(extent, first);
         let length = blocks as usize * BLOCK_BYTES;
-        let buffer = core.pool.take(length).await;
+        let buffer = core.buffer(length).await?;
         let (result, buffer) = core.drives[usize::from(drive)].device.read(at, length, buffer).await;
         result.map_err(|error| EngineError::ReadFailed { offset: at, length, reason: error.reason })?;
         let damaged = |what| EngineError::Damaged { what, extent, offset };
@@ -237,7 +237,7 @@ impl SliceReader {
         let (piece_bytes, depth) = appetite(&self.core.pool);
         while ahead < range.end && self.pieces.len() < depth {
             let wanted = self.plan(ahead, range.end, piece_bytes);
-            let Some(buffer) = self.buffer(wanted.read_bytes()).await else { break };
+            let Some(buffer) = self.buffer(wanted.read_bytes()).await? else { break };
             self.start(&wanted, buffer).await;
             ahead += wanted.wanted.len() as u64;
             self.ahead = Some(ahead);
@@ -246,12 +246,11 @@ impl SliceReader {
     }
 
     /// The first piece waits for a buffer; read-ahead does without.
-    async fn buffer(&self, bytes: usize) -> Option<Buffer> {
-        if self.pieces.is_empty() {
-            Some(self.core.pool.take(bytes).await)
-        } else {
-            self.core.pool.try_take(bytes)
+    async fn buffer(&self, bytes: usize) -> Result<Option<Buffer>> {
+        if !self.pieces.is_empty() {
+            return Ok(self.core.pool.try_take(bytes));
         }
+        self.core.buffer(bytes).await.map(Some)
     }
 
     /// The piece at `offset` of the object: within one slice, whole checksum blocks.

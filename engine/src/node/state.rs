@@ -10,6 +10,8 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_util::future::Either;
+
 use super::gate::Gate;
 use crate::device::Device;
 use crate::device::flush::FlushGroup;
@@ -17,12 +19,15 @@ use crate::env::Environment;
 use crate::error::{EngineError, Result};
 use crate::extent::keeper::Keeper;
 use crate::format::superblock::{ShardRootOnDisk, SuperblockOnDisk};
-use crate::ring::Pool;
 use crate::ring::mailbox::{Mailbox, Notifier};
+use crate::ring::{Buffer, Pool};
 use crate::shard::{Geometry, Pins, Shard};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::{Bucket, BucketId};
+
+/// How long a body waits for a buffer before its client is told to slow down.
+const BUFFER_WAIT_MS: u64 = 10_000;
 
 /// Runs on the core it is sent to.
 pub type Message = Box<dyn FnOnce(&Rc<CoreState>) + Send>;
@@ -112,6 +117,11 @@ impl Layout {
         let mut layout = Self { cores, shards, superblocks, epoch, index_bytes_max, geometries: Vec::new() };
         layout.geometries = (0..layout.drives()).map(|drive| layout.geometry(drive)).collect();
         layout
+    }
+
+    /// Takes a checkpoint after this many bytes of log, however large the drive is.
+    pub fn set_checkpoint_after(&mut self, bytes: u64) {
+        self.geometries.iter_mut().for_each(|geometry| geometry.checkpoint_after_bytes = bytes);
     }
 
     pub fn geometry_of(&self, drive: u16) -> &Geometry {
@@ -219,6 +229,24 @@ impl CoreState {
         self.mailbox.drain(|message| message(self));
     }
 
+    /// A buffer for a body, waited for within bounds.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] when other bodies hold all buffers for [`BUFFER_WAIT_MS`].
+    pub async fn buffer(&self, length: usize) -> Result<Buffer> {
+        if let Some(buffer) = self.pool.try_take(length) {
+            return Ok(buffer);
+        }
+        let (taken, timeout) =
+            (std::pin::pin!(self.pool.take(length)), self.environment.sleep(BUFFER_WAIT_MS));
+        match futures_util::future::select(taken, timeout).await {
+            Either::Left((buffer, _)) => Ok(buffer),
+            Either::Right(_) => {
+                Err(EngineError::Busy { what: "I/O buffers: slow clients hold them all; raise --memory" })
+            }
+        }
+    }
+
     pub fn shard(&self, shard: u16) -> Rc<Shard> {
         let shards = self.shards.borrow();
         shards
@@ -262,9 +290,10 @@ impl CoreState {
     /// Makes every shard of a drive give back what it can. Whether any did.
     pub async fn reclaim(self: &Rc<Self>, drive: u16) -> bool {
         let shards: Vec<u16> = self.layout.shards_of_drive(drive).collect();
+        // Spawned, also here: a put that is dropped must not drop a checkpoint half installed, with its new extents.
         let calls = shards.into_iter().map(|shard| {
             let work = move |core: Rc<CoreState>| async move { core.shard(shard).reclaim().await };
-            self.call(self.layout.core_of(shard), work)
+            self.call_or(self.layout.core_of(shard), work, |_| ())
         });
         let outcomes = futures_util::future::join_all(calls).await;
         outcomes.into_iter().any(|outcome| outcome.unwrap_or(false))

@@ -231,7 +231,7 @@ impl SliceWriter {
         let left_in_slice = current.place.length as usize - current.sent;
         let piece = current.piece_bytes.min(left_in_slice);
         if current.buffer.is_none() {
-            current.buffer = Some((self.core.pool.take(blocks_up(piece)).await, 0));
+            current.buffer = Some((self.core.buffer(blocks_up(piece)).await?, 0));
         }
         let Some((buffer, filled)) = &mut current.buffer else { panic!("the buffer was just taken") };
         let taken = bytes.len().min(piece - *filled);

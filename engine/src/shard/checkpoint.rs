@@ -105,6 +105,8 @@ impl Shard {
         gone.extend(state.release_freed(position.sequence));
         drop(state);
         self.give_extents(gone);
+        let space = self.space();
+        assert!(space.adds_up(), "the space of shard {} does not add up: {space:?}", self.id);
     }
 }
 

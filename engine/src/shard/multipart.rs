@@ -143,6 +143,10 @@ impl Shard {
             let part = upload.parts.get(number).filter(|part| part.info.md5 == etag.md5);
             part.cloned().ok_or(EngineError::InvalidPart { number: *number })
         };
+        // A part named twice would give its slices to the object twice, and recovery would refuse the overlap.
+        if let Some(pair) = commit.parts.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
+            return Err(EngineError::InvalidPart { number: pair[1].0 });
+        }
         commit.parts.iter().map(find).collect()
     }
 

@@ -226,6 +226,8 @@ impl Shard {
 
     /// After each batch: is it time for a checkpoint or for the cleaner, and does the keeper hold enough back?
     pub(crate) fn after_batch(self: &Rc<Self>) {
+        // Law 5. In release builds it is asserted at every checkpoint.
+        debug_assert!(self.space().adds_up(), "{:?}", self.space());
         let state = self.state.borrow();
         let checkpoint_bytes = state.index_bytes() + state.index_bytes() / 4;
         let held_back = HELD_BACK + (checkpoint_bytes / u64::from(self.geometry.extent_bytes)) as u32 + 1;
@@ -273,8 +275,31 @@ impl Shard {
     }
 }
 
+impl Shard {
+    /// For the simulator's checks.
+    pub(crate) fn count_leftovers(&self, sum: &mut crate::sim::Leftovers) {
+        let state = self.state.borrow();
+        sum.log_extents += state.logs.count();
+        sum.data_extents += state.slices.extent_count();
+        sum.checkpoint_extents += state.checkpoint_extents.len();
+        sum.spare_extents += self.log.spares.borrow().len();
+        sum.used_units += state.slices.used_units();
+        sum.reserved_units += state.reserved_units;
+        sum.freed_units += state.freed_units + state.zombies.values().flatten().map(segment_units).sum::<u64>();
+        sum.pinned_objects += state.object_pins.len();
+        sum.held_locks += self.locks.held();
+    }
+}
+
 fn segment_units(segment: &SegmentV1) -> u64 {
     segment.runs.iter().map(|run| u64::from(run_units(run, segment.length))).sum()
+}
+
+impl ShardSpace {
+    /// live + dead + reserved + free = owned.
+    pub fn adds_up(&self) -> bool {
+        self.live_bytes + self.dead_bytes + self.reserved_bytes + self.free_bytes == self.owned_bytes
+    }
 }
 
 /// Where the bytes of the extents that a shard owns are: live + dead + reserved + free = owned.

@@ -114,7 +114,13 @@ pub async fn list_buckets(
     mut request: S3Request<ListBucketsInput>,
 ) -> S3Result<S3Response<ListBucketsOutput>> {
     let caller = Caller::take(&mut request.extensions);
-    let account = caller.account()?;
+    let Some(account) = &caller.account else {
+        // Nobody owns nothing: the list of an anonymous caller's buckets is empty, not forbidden.
+        return Ok(S3Response::new(ListBucketsOutput {
+            buckets: Some(Vec::new()),
+            ..ListBucketsOutput::default()
+        }));
+    };
     let input = request.input;
     let limit = page_limit(input.max_buckets)?;
     let after =

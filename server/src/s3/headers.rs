@@ -66,7 +66,7 @@ pub fn attributes_of_request(headers: &HeaderMap, preamble: &Preamble) -> S3Resu
 fn without_aws_chunked(encoding: &str) -> String {
     let kept: Vec<&str> =
         encoding.split(',').map(str::trim).filter(|one| !one.eq_ignore_ascii_case("aws-chunked")).collect();
-    kept.join(",")
+    kept.join(", ")
 }
 
 pub fn find<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a str> {
@@ -171,12 +171,12 @@ mod tests {
     fn headers_become_attributes_and_come_back() {
         let mut sent = HeaderMap::new();
         sent.insert("content-type", HeaderValue::from_static("text/plain"));
-        sent.insert("content-encoding", HeaderValue::from_static("aws-chunked, gzip"));
+        sent.insert("content-encoding", HeaderValue::from_static("deflate,aws-chunked,gzip"));
         sent.insert("x-amz-checksum-crc32", HeaderValue::from_static("AAAAAA=="));
         let mut preamble = preamble("color", "caf\u{e9}");
         preamble.expires = Some("never".to_owned());
         let attributes = attributes_of_request(&sent, &preamble).unwrap();
-        assert_eq!(find(&attributes, "content-encoding"), Some("gzip"));
+        assert_eq!(find(&attributes, "content-encoding"), Some("deflate, gzip"));
         assert_eq!(stored_checksum(&attributes), None);
         let info = ObjectInfo {
             size_bytes: 0,

@@ -28,7 +28,9 @@ mod send;
 mod uploads;
 mod versions;
 
-use crate::auth::Accounts;
+use crate::auth::{Accounts, RequestContext};
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use preamble::Preamble;
 use ringbolt_engine::node::Core;
 use s3s::host::{MultiDomain, S3Host, VirtualHost};
@@ -94,16 +96,22 @@ pub fn service(core: Core, accounts: Arc<Accounts>, settings: S3Settings) -> S3S
 impl S3Service {
     /// Answers one request. Never fails: what goes wrong is the answer.
     pub async fn call(&self, request: http::Request<Body>) -> http::Response<Body> {
-        let answered = self.answer(request).await;
-        let mut response = answered.unwrap_or_else(error_response);
-        if response.status() == http::StatusCode::NOT_MODIFIED {
+        let id = request.extensions().get::<RequestContext>().map(|context| context.request_id.clone());
+        let attributes = attributes::is_asked(request.uri().query());
+        let mut response = self.answer(request).await.unwrap_or_else(error_response);
+        let status = response.status();
+        if status == StatusCode::NOT_MODIFIED {
             *response.body_mut() = Body::empty();
-        }
-        // s3s knows 206 for GET only.
-        if response.status() == http::StatusCode::OK
-            && response.headers().contains_key(http::header::CONTENT_RANGE)
-        {
-            *response.status_mut() = http::StatusCode::PARTIAL_CONTENT;
+        } else if status.is_client_error() || status.is_server_error() {
+            let id = id.unwrap_or_default();
+            rewrite(&mut response, |xml| {
+                xml.replacen("</Error>", &format!("<RequestId>{id}</RequestId></Error>"), 1)
+            });
+        } else if attributes {
+            rewrite(&mut response, attributes::unquote_etag);
+        } else if status == StatusCode::OK && response.headers().contains_key(CONTENT_RANGE) {
+            // s3s knows 206 for GET only.
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
         response
     }
@@ -123,8 +131,20 @@ impl S3Service {
     }
 }
 
+/// Changes the XML of an answer that is complete in memory, as all short ones are.
+fn rewrite(response: &mut http::Response<Body>, change: impl FnOnce(&str) -> String) {
+    let Some(bytes) = response.body().bytes() else { return };
+    let Ok(xml) = std::str::from_utf8(&bytes) else { return };
+    if xml.is_empty() {
+        return;
+    }
+    let changed = change(xml);
+    response.headers_mut().remove(CONTENT_LENGTH);
+    *response.body_mut() = Body::from(changed);
+}
+
 fn error_response(error: S3Error) -> http::Response<Body> {
-    let status = error.status_code().unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let status = error.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     error.to_http_response().unwrap_or_else(|error| {
         tracing::error!(%error, "an error could not be written as XML");
         let mut response = http::Response::new(Body::empty());

@@ -5,8 +5,9 @@ use ringbolt_benches::engine_load::{
     LoadResult, ensure_bucket, object_body, object_key, put_object, run_load,
 };
 use ringbolt_benches::fio::{FioJob, FioResult};
-use ringbolt_benches::stats::median_of;
+use ringbolt_benches::stats::{median, median_of};
 use ringbolt_benches::verdict::{at_least, at_most};
+use ringbolt_engine::node::Counters;
 use ringbolt_engine::types::BucketId;
 use std::rc::Rc;
 
@@ -21,6 +22,7 @@ pub fn run(bench: &mut Bench) -> Result<(), AnyError> {
     let scratch = if bench.options.engine_only { None } else { Some(bench.scratch_file()?) };
     let mut turns: Vec<(LoadResult, LoadResult)> = Vec::new();
     let mut fio: Vec<FioResult> = Vec::new();
+    let mut durability: Vec<f64> = Vec::new();
     for repeat in 1..=bench.options.repeats {
         let alone = put_turn(bench, bucket, 1)?;
         print_engine(repeat, 1, &alone);
@@ -44,13 +46,17 @@ pub fn run(bench: &mut Bench) -> Result<(), AnyError> {
             );
             fio.push(result);
         }
+        let before = bench.core.counters();
         let deep = put_turn(bench, bucket, DEEP)?;
         print_engine(repeat, DEEP, &deep);
+        durability.push(print_durability(&before, &bench.core.counters()));
         turns.push((alone, deep));
     }
     let rate = |pick: fn(&(LoadResult, LoadResult)) -> f64| median_of(&turns, pick);
     let gain = rate(|turn| turn.1.operations_per_s) / rate(|turn| turn.0.operations_per_s);
     bench.verdicts.judge("PUT 4 KiB, rate at 64 in flight over 1", gain, "x", at_least(4.0));
+    let name = "PUT 4 KiB at 64 in flight, flushes and synchronous writes for each batch";
+    bench.verdicts.judge(name, median(&durability), "", at_most(1.3));
     if !fio.is_empty() {
         let latency = rate(|turn| turn.0.p50_us) / median_of(&fio, |run| run.p50_us);
         bench.verdicts.judge("PUT 4 KiB alone, p50 over fio's dsync write", latency, "x", at_most(1.5));
@@ -70,6 +76,20 @@ fn put_turn(bench: &Bench, bucket: BucketId, depth: usize) -> Result<LoadResult,
         }
     };
     Ok(run_load(&bench.executor, bench.plan(depth), operation)?)
+}
+
+/// What made the batches between two looks durable, for each of them.
+fn print_durability(before: &Counters, after: &Counters) -> f64 {
+    let batches = (after.batches - before.batches) as f64;
+    let synchronous = (after.synchronous_writes - before.synchronous_writes) as f64;
+    let flushes = (after.flushes - before.flushes) as f64;
+    println!(
+        "   {:.1} records in a batch; {:.2} synchronous writes and {:.2} flushes for each batch",
+        (after.records - before.records) as f64 / batches,
+        synchronous / batches,
+        flushes / batches
+    );
+    (synchronous + flushes) / batches
 }
 
 fn print_engine(repeat: usize, depth: usize, result: &LoadResult) {

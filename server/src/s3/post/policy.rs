@@ -49,8 +49,11 @@ impl Policy {
         let document: Value = serde_json::from_slice(&bytes).map_err(invalid)?;
         let expiration =
             document.get("expiration").and_then(Value::as_str).ok_or_else(|| invalid("no expiration"))?;
-        let expires = Timestamp::parse(TimestampFormat::DateTime, expiration)
-            .map_err(|_| invalid("expiration is not an ISO 8601 date"))?;
+        // The parser is lax about what stands between date and time; S3 is not.
+        let expires = Some(expiration)
+            .filter(|text| text.as_bytes().get(10) == Some(&b'T'))
+            .and_then(|text| Timestamp::parse(TimestampFormat::DateTime, text).ok())
+            .ok_or_else(|| invalid("expiration is not an ISO 8601 date"))?;
         let expires: time::OffsetDateTime = expires.into();
         let list =
             document.get("conditions").and_then(Value::as_array).ok_or_else(|| invalid("no conditions"))?;
@@ -200,6 +203,7 @@ mod tests {
             format!("{{{DATE}}}"),
             format!("{{{DATE},\"CONDITIONS\":[]}}"),
             r#"{"expiration":"soon","conditions":[]}"#.to_owned(),
+            r#"{"expiration":"2030-01-01 00:00:00Z","conditions":[]}"#.to_owned(),
             format!("{{{DATE},\"conditions\":[{{}}]}}"),
             format!("{{{DATE},\"conditions\":[[\"content-length-range\",0]]}}"),
             format!("{{{DATE},\"conditions\":[[\"content-length-range\",-1,0]]}}"),

@@ -1,0 +1,331 @@
+//! A single-threaded executor with virtual time that picks among ready tasks by a seed.
+//!
+//! Invariants:
+//! - Time moves only when no task is ready, and then to the next timer.
+//! - Task ids are given in the order of spawning and never used again, so a trace names the same tasks in every run.
+//! - No internal borrow is held while a task is polled or dropped: both may spawn and wake.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+
+use super::Random;
+use crate::env::{Environment, LocalTask};
+
+/// 2026-01-01T00:00:00Z: stored times look like today's.
+const START_MS: u64 = 1_767_225_600_000;
+
+/// One poll: when, and of which task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceStep {
+    pub at_us: u64,
+    pub task: u64,
+}
+
+/// See the module. Clones share the world.
+#[derive(Clone)]
+pub struct Simulator(Rc<World>);
+
+struct World {
+    random: Random,
+    now_us: Cell<u64>,
+    next_task: Cell<u64>,
+    tasks: RefCell<BTreeMap<u64, Task>>,
+    ready: RefCell<Vec<u64>>,
+    waking: mpsc::Sender<u64>,
+    woken: mpsc::Receiver<u64>,
+    /// By time, then by the order in which they were set.
+    timers: RefCell<BTreeMap<(u64, u64), Waker>>,
+    next_timer: Cell<u64>,
+    polls: Cell<u64>,
+    digest: Cell<u64>,
+    trace: RefCell<Option<Vec<TraceStep>>>,
+}
+
+struct Task {
+    /// None while it is being polled.
+    future: Option<LocalTask>,
+    waker: Arc<TaskWaker>,
+}
+
+struct TaskWaker {
+    id: u64,
+    /// In `ready` or on its way there.
+    queued: AtomicBool,
+    waking: mpsc::Sender<u64>,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        if !self.queued.swap(true, Ordering::Relaxed) {
+            // The receiver is gone only when the whole world is.
+            let _ = self.waking.send(self.id);
+        }
+    }
+}
+
+impl Simulator {
+    pub fn new(seed: u64) -> Self {
+        let (waking, woken) = mpsc::channel();
+        Self(Rc::new(World {
+            random: Random::new(seed),
+            now_us: Cell::new(0),
+            next_task: Cell::new(0),
+            tasks: RefCell::default(),
+            ready: RefCell::default(),
+            waking,
+            woken,
+            timers: RefCell::default(),
+            next_timer: Cell::new(0),
+            polls: Cell::new(0),
+            digest: Cell::new(0),
+            trace: RefCell::new(None),
+        }))
+    }
+
+    /// The source of every choice.
+    pub fn random(&self) -> &Random {
+        &self.0.random
+    }
+
+    pub fn now_us(&self) -> u64 {
+        self.0.now_us.get()
+    }
+
+    /// Keeps every step from now on.
+    pub fn record_trace(&self) {
+        *self.0.trace.borrow_mut() = Some(Vec::new());
+    }
+
+    /// What was recorded.
+    pub fn trace(&self) -> Vec<TraceStep> {
+        self.0.trace.borrow().clone().unwrap_or_default()
+    }
+
+    /// Polls so far, and a digest of when each was and of which task: equal digests, equal runs.
+    pub fn digest(&self) -> (u64, u64) {
+        (self.0.polls.get(), self.0.digest.get())
+    }
+
+    /// Runs `task` until it ends.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.spawn_boxed(Box::pin(task));
+    }
+
+    fn spawn_boxed(&self, future: LocalTask) {
+        let id = self.0.next_task.get();
+        self.0.next_task.set(id + 1);
+        let waker =
+            Arc::new(TaskWaker { id, queued: AtomicBool::new(true), waking: self.0.waking.clone() });
+        self.0.tasks.borrow_mut().insert(id, Task { future: Some(future), waker });
+        self.0.ready.borrow_mut().push(id);
+    }
+
+    /// Resolves when `microseconds` have passed.
+    pub fn sleep_us(&self, microseconds: u64) -> impl Future<Output = ()> + 'static {
+        let world = self.0.clone();
+        let until = world.now_us.get() + microseconds;
+        let mut set = false;
+        poll_fn(move |context| {
+            if world.now_us.get() >= until {
+                return Poll::Ready(());
+            }
+            if !std::mem::replace(&mut set, true) {
+                let number = world.next_timer.get();
+                world.next_timer.set(number + 1);
+                world.timers.borrow_mut().insert((until, number), context.waker().clone());
+            }
+            Poll::Pending
+        })
+    }
+
+    /// Lets between 1 and `most` microseconds pass, as the seed says.
+    pub fn pause_us(&self, most: u64) -> impl Future<Output = ()> + 'static {
+        self.sleep_us(1 + self.0.random.below(most))
+    }
+
+    /// One poll. False when nothing is ready and no timer is set.
+    pub fn step(&self) -> bool {
+        let world = &self.0;
+        loop {
+            world.ready.borrow_mut().extend(world.woken.try_iter());
+            if !world.ready.borrow().is_empty() {
+                break;
+            }
+            let Some(((at, _), waker)) = world.timers.borrow_mut().pop_first() else { return false };
+            world.now_us.set(world.now_us.get().max(at));
+            waker.wake();
+        }
+        let id = {
+            let mut ready = world.ready.borrow_mut();
+            let at = world.random.below(ready.len() as u64) as usize;
+            ready.swap_remove(at)
+        };
+        self.poll(id);
+        true
+    }
+
+    fn poll(&self, id: u64) {
+        let taken = self.0.tasks.borrow_mut().get_mut(&id).and_then(|task| {
+            task.waker.queued.store(false, Ordering::Relaxed);
+            task.future.take().map(|future| (future, task.waker.clone()))
+        });
+        // Woken after its end.
+        let Some((mut future, waker)) = taken else { return };
+        self.note(id);
+        let waker = Waker::from(waker);
+        let done = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        if done {
+            self.0.tasks.borrow_mut().remove(&id);
+        } else if let Some(task) = self.0.tasks.borrow_mut().get_mut(&id) {
+            task.future = Some(future);
+        }
+    }
+
+    fn note(&self, task: u64) {
+        let at_us = self.0.now_us.get();
+        self.0.polls.set(self.0.polls.get() + 1);
+        let mixed = (self.0.digest.get() ^ at_us).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31) ^ task;
+        self.0.digest.set(mixed);
+        if let Some(trace) = self.0.trace.borrow_mut().as_mut() {
+            trace.push(TraceStep { at_us, task });
+        }
+    }
+
+    /// Runs until nothing is ready and no timer is set. Tasks that wait for each other are left waiting.
+    pub fn run_until_idle(&self) {
+        while self.step() {}
+    }
+
+    /// At most `steps` polls. False when nothing was left to do before.
+    pub fn run_steps(&self, steps: u64) -> bool {
+        (0..steps).all(|_| self.step())
+    }
+
+    /// Runs the world until `future` ends.
+    ///
+    /// # Panics
+    /// When nothing can ever wake it again: a deadlock.
+    pub fn block_on<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> T {
+        let slot = Rc::new(RefCell::new(None));
+        let into = slot.clone();
+        self.spawn(async move {
+            let value = future.await;
+            *into.borrow_mut() = Some(value);
+        });
+        loop {
+            if let Some(value) = slot.borrow_mut().take() {
+                return value;
+            }
+            assert!(self.step(), "deadlock: the task waits, and nothing is left that could wake it");
+        }
+    }
+
+    /// The process dies: every task is dropped where it stands.
+    pub fn kill(&self) {
+        loop {
+            let tasks = std::mem::take(&mut *self.0.tasks.borrow_mut());
+            let timers = std::mem::take(&mut *self.0.timers.borrow_mut());
+            if tasks.is_empty() && timers.is_empty() {
+                break;
+            }
+            // What they spawn when dropped is dropped in the next round.
+            drop((tasks, timers));
+        }
+        self.0.ready.borrow_mut().clear();
+        self.0.woken.try_iter().for_each(drop);
+    }
+
+    /// Tasks that have not ended.
+    pub fn tasks(&self) -> usize {
+        self.0.tasks.borrow().len()
+    }
+}
+
+impl Environment for Simulator {
+    fn wall_clock_ms(&self) -> u64 {
+        START_MS + self.0.now_us.get() / 1000
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        self.0.now_us.get()
+    }
+
+    fn random_u64(&self) -> u64 {
+        self.0.random.next_u64()
+    }
+
+    fn spawn(&self, task: LocalTask) {
+        self.spawn_boxed(task);
+    }
+
+    fn sleep(&self, milliseconds: u64) -> LocalTask {
+        Box::pin(self.sleep_us(milliseconds * 1000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(seed: u64) -> (Vec<TraceStep>, Vec<u64>) {
+        let sim = Simulator::new(seed);
+        sim.record_trace();
+        let order = Rc::new(RefCell::new(Vec::new()));
+        for number in 0..8 {
+            let (world, order) = (sim.clone(), order.clone());
+            sim.spawn(async move {
+                for _ in 0..3 {
+                    world.pause_us(50).await;
+                    order.borrow_mut().push(number);
+                }
+            });
+        }
+        sim.run_until_idle();
+        let order = order.borrow().clone();
+        (sim.trace(), order)
+    }
+
+    #[test]
+    fn the_seed_decides_and_nothing_else() {
+        assert_eq!(run(7), run(7));
+        assert_ne!(run(7).1, run(8).1);
+    }
+
+    #[test]
+    fn time_moves_to_the_next_timer() {
+        let sim = Simulator::new(1);
+        let slept = sim.sleep_us(5_000_000);
+        sim.block_on(slept);
+        assert_eq!((sim.now_us(), sim.wall_clock_ms()), (5_000_000, START_MS + 5000));
+    }
+
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn a_deadlock_is_seen() {
+        Simulator::new(1).block_on(std::future::pending::<()>());
+    }
+
+    #[test]
+    fn killed_tasks_are_dropped_with_what_they_spawn() {
+        struct SpawnsOnDrop(Simulator);
+        impl Drop for SpawnsOnDrop {
+            fn drop(&mut self) {
+                self.0.spawn(std::future::pending());
+            }
+        }
+        let sim = Simulator::new(1);
+        let guard = SpawnsOnDrop(sim.clone());
+        sim.spawn(async move {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+        });
+        sim.run_until_idle();
+        sim.kill();
+        assert_eq!(sim.tasks(), 0);
+    }
+}

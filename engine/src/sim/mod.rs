@@ -1,0 +1,16 @@
+//! The engine in a world of its own: one thread, virtual time, drives in memory, everything decided by a seed.
+//!
+//! Invariants:
+//! - Same seed and same calls, same run: the trace of a [`Simulator`] says which task ran when.
+//! - Nothing here asks the operating system for time, randomness or threads; the engine runs unchanged.
+//!
+//! A [`SimNode`] is a whole node on one thread: each of its cores has its own state and its own mailbox, and the
+//! drives are [`SimDevice`](crate::device::sim::SimDevice)s that the cores share as they share a real drive.
+
+mod executor;
+mod node;
+mod random;
+
+pub use self::executor::{Simulator, TraceStep};
+pub use self::node::{Leftovers, SimNode, SimOptions, format_sim_drives};
+pub use self::random::Random;

@@ -1,0 +1,215 @@
+//! A whole node on the simulator's thread.
+//!
+//! Invariant: cores share nothing here either: a message waits in the mailbox until the target's own task drains it.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use super::Simulator;
+use crate::device::Device;
+use crate::device::sim::SimDevice;
+use crate::format::BLOCK_BYTES;
+use crate::format::superblock::{COPIES, COPY_STRIDE, SuperblockOnDisk};
+use crate::node::format::{FormatError, Place, choose_superblock, superblock};
+use crate::node::open::{CoreParts, MAILBOX_CAPACITY};
+use crate::node::state::{CoreState, Layout};
+use crate::node::{Core, OpenError, SpaceReport};
+use crate::ring::mailbox::{Mailbox, Notifier};
+use crate::ring::{Pool, RingError};
+
+/// Longest way of a message or an operation, microseconds.
+const MESSAGE_US_MAX: u64 = 20;
+const OPERATION_US_MAX: u64 = 200;
+
+/// How a simulated node is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct SimOptions {
+    pub cores: usize,
+    pub arena_bytes_per_core: usize,
+    /// Cap on the index of the whole node, bytes.
+    pub index_bytes_max: usize,
+    /// Log bytes of one shard after which it takes a checkpoint.
+    pub checkpoint_after_bytes: u64,
+}
+
+impl Default for SimOptions {
+    fn default() -> Self {
+        Self {
+            cores: 1,
+            arena_bytes_per_core: 16 << 20,
+            index_bytes_max: 64 << 20,
+            checkpoint_after_bytes: 3 << 20,
+        }
+    }
+}
+
+/// Makes a set of drives of `size_bytes` each for a node of `shards` shards.
+///
+/// # Panics
+/// When a drive has not an extent for each of its shards' logs.
+pub fn format_sim_drives(sim: &Simulator, drives: u16, size_bytes: u64, shards: u16) -> Vec<SimDevice> {
+    let seed = [(); 4].map(|()| sim.random().next_u64());
+    let format = |index| {
+        let block = superblock(size_bytes, Place { index, drives, shards }, seed, 0);
+        assert!(block.extents.get() > u32::from(shards), "{size_bytes} bytes are too few for {shards} shards");
+        let device = SimDevice::new(size_bytes);
+        (0..COPIES as u64).for_each(|copy| device.poke(copy * COPY_STRIDE, block.bytes()));
+        let world = sim.clone();
+        device.set_pace(Rc::new(move || Box::pin(world.pause_us(OPERATION_US_MAX))));
+        device
+    };
+    (0..drives).map(format).collect()
+}
+
+/// What a node holds beside live objects. All but the log and the checkpoints must go away when nothing is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    pub log_extents: usize,
+    pub data_extents: usize,
+    pub checkpoint_extents: usize,
+    /// Log extents taken ahead of need.
+    pub spare_extents: usize,
+    pub used_units: u64,
+    /// Of bodies on their way in.
+    pub reserved_units: u64,
+    /// Waiting for a checkpoint, or for a reader.
+    pub freed_units: u64,
+    pub pinned_objects: usize,
+    pub held_locks: usize,
+    pub writers: usize,
+}
+
+/// A node that is open. Dropping it ends nothing: [`Simulator::kill`] does.
+pub struct SimNode {
+    sim: Simulator,
+    states: Vec<Rc<CoreState>>,
+    cores: Vec<Core>,
+}
+
+struct SimNotifier {
+    sim: Simulator,
+    peers: Rc<RefCell<Vec<Weak<CoreState>>>>,
+}
+
+impl Notifier for SimNotifier {
+    fn notify(&self, target: usize) {
+        let peer = self.peers.borrow().get(target).cloned().unwrap_or_default();
+        let delay = self.sim.pause_us(MESSAGE_US_MAX);
+        self.sim.spawn(async move {
+            delay.await;
+            if let Some(peer) = peer.upgrade() {
+                peer.receive();
+            }
+        });
+    }
+}
+
+impl SimNode {
+    /// Opens `drives` as they are and recovers every shard.
+    ///
+    /// # Errors
+    /// As for a real node.
+    pub async fn open(
+        sim: Simulator,
+        drives: Vec<SimDevice>,
+        options: SimOptions,
+    ) -> Result<Self, OpenError> {
+        let superblocks = drives.iter().map(read_superblock).collect::<Result<Vec<_>, _>>()?;
+        let epoch = superblocks.iter().map(|block| block.epoch.get()).max().unwrap_or(0) + 1;
+        let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
+        layout.set_checkpoint_after(options.checkpoint_after_bytes);
+        let layout = Arc::new(layout);
+        let peers: Rc<RefCell<Vec<Weak<CoreState>>>> = Rc::default();
+        let mut states = Vec::new();
+        for (index, mailbox) in Mailbox::mesh(options.cores, MAILBOX_CAPACITY).into_iter().enumerate() {
+            let pool = Pool::new(options.arena_bytes_per_core).map_err(RingError::Arena)?;
+            let parts = CoreParts {
+                environment: Rc::new(sim.clone()),
+                pool,
+                devices: drives.iter().map(|drive| Rc::new(drive.clone()) as Rc<dyn Device>).collect(),
+                notifier: Rc::new(SimNotifier { sim: sim.clone(), peers: peers.clone() }),
+            };
+            states.push(parts.assemble(index, layout.clone(), mailbox));
+        }
+        *peers.borrow_mut() = states.iter().map(Rc::downgrade).collect();
+        let cores: Vec<_> = states.iter().cloned().map(Core::simulated).collect();
+        // The error of the shard itself says more than "elsewhere".
+        let opened = futures_util::future::join_all(cores.iter().map(Core::open)).await;
+        let mut errors: Vec<_> = opened.into_iter().filter_map(Result::err).collect();
+        errors.sort_by_key(|error| matches!(error, OpenError::Elsewhere));
+        match errors.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(Self { sim, states, cores }),
+        }
+    }
+
+    pub fn core(&self, index: usize) -> Core {
+        self.cores[index % self.cores.len()].clone()
+    }
+
+    /// Any of the cores, as the seed says: where the next connection comes in.
+    pub fn any_core(&self) -> Core {
+        self.core(self.sim.random().below(self.cores.len() as u64) as usize)
+    }
+
+    /// Takes a checkpoint of every shard; gives what went wrong.
+    pub async fn checkpoint(&self) -> Result<(), String> {
+        for shard in self.states.iter().flat_map(|state| state.own_shards()) {
+            shard.checkpoint().await.map_err(|error| format!("shard {}: {error}", shard.id))?;
+        }
+        Ok(())
+    }
+
+    /// Asks every shard to move what is live out of its mostly dead log extents.
+    pub async fn clean(&self) -> Result<(), String> {
+        for shard in self.states.iter().flat_map(|state| state.own_shards()) {
+            shard.clean().await.map_err(|error| format!("shard {}: {error}", shard.id))?;
+        }
+        Ok(())
+    }
+
+    /// Where the space is; asserts that nothing is missing. Only when nothing is under way.
+    ///
+    /// # Panics
+    /// When live + dead + reserved + free is not what the drives have.
+    pub async fn space(&self) -> SpaceReport {
+        let report = match self.cores[0].space().await {
+            Ok(report) => report,
+            Err(error) => panic!("space is always known: {error}"),
+        };
+        let sum = report.live_bytes + report.dead_bytes + report.reserved_bytes + report.free_bytes;
+        assert_eq!(sum, report.physical_bytes, "space is missing or counted twice: {report:?}");
+        report
+    }
+
+    /// See [`Leftovers`].
+    pub fn leftovers(&self) -> Leftovers {
+        let mut sum = Leftovers::default();
+        for state in &self.states {
+            sum.writers += state.writers.get();
+            sum.held_locks += state.bucket_locks.held();
+            for shard in state.own_shards() {
+                shard.count_leftovers(&mut sum);
+            }
+        }
+        sum
+    }
+
+    /// Free extents over all drives, the held back ones included.
+    pub fn free_extents(&self) -> u32 {
+        let keepers = self.states.iter().flat_map(|state| {
+            let keepers = state.keepers.borrow();
+            keepers.values().cloned().collect::<Vec<_>>()
+        });
+        keepers.map(|keeper| keeper.free().0).sum()
+    }
+}
+
+fn read_superblock(device: &SimDevice) -> Result<SuperblockOnDisk, FormatError> {
+    let copies: Vec<_> =
+        (0..COPIES as u64).map(|copy| device.peek(copy * COPY_STRIDE, BLOCK_BYTES)).collect();
+    let copies: Vec<&[u8]> = copies.iter().map(Vec::as_slice).collect();
+    choose_superblock(&copies, PathBuf::from("simulated drive"), device.size_bytes())
+}
