@@ -96,7 +96,8 @@ impl Server {
         Ok(Self { child, address, log })
     }
 
-    /// Waits until `request` is answered with any status; answers the status and the time since `since`.
+    /// Waits until `request` is answered, 503 aside, which the server says until its node is open; gives the status
+    /// and the time since `since`.
     pub fn first_answer(
         &mut self,
         request: &bytes::Bytes,
@@ -110,7 +111,9 @@ impl Server {
             }
             let (address, request) = (self.address, request.clone());
             let outcome = block_on(async move { Connection::open(address).await?.ask(request).await })?;
-            if let Ok(answer) = outcome {
+            if let Ok(answer) = outcome
+                && answer.status != 503
+            {
                 return Ok((answer.status, since.elapsed()));
             }
             if since.elapsed() > limit {

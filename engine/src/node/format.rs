@@ -209,8 +209,7 @@ pub(crate) fn superblock(size_bytes: u64, place: Place, seed: [u64; 4], now_ms: 
     block.size_bytes = Le64::new(size_bytes);
     block.extent_bytes = Le64::new(extent);
     block.extents_start = Le64::new(EXTENTS_START);
-    let extents =
-        ((size_bytes - EXTENTS_START) / extent).min(u64::from(crate::shard::entry::EXTENTS_MAX));
+    let extents = ((size_bytes - EXTENTS_START) / extent).min(u64::from(crate::shard::entry::EXTENTS_MAX));
     block.extents = Le32::new(extents as u32);
     block.inline_bytes_max = Le32::new(INLINE_BYTES_MAX);
     block.slice_bytes = Le32::new(SLICE_BYTES as u32);

@@ -285,7 +285,8 @@ impl Shard {
         sum.spare_extents += self.log.spares.borrow().len();
         sum.used_units += state.slices.used_units();
         sum.reserved_units += state.reserved_units;
-        sum.freed_units += state.freed_units + state.zombies.values().flatten().map(segment_units).sum::<u64>();
+        sum.freed_units +=
+            state.freed_units + state.zombies.values().flatten().map(segment_units).sum::<u64>();
         sum.pinned_objects += state.object_pins.len();
         sum.held_locks += self.locks.held();
     }

@@ -119,8 +119,7 @@ impl Simulator {
     fn spawn_boxed(&self, future: LocalTask) {
         let id = self.0.next_task.get();
         self.0.next_task.set(id + 1);
-        let waker =
-            Arc::new(TaskWaker { id, queued: AtomicBool::new(true), waking: self.0.waking.clone() });
+        let waker = Arc::new(TaskWaker { id, queued: AtomicBool::new(true), waking: self.0.waking.clone() });
         self.0.tasks.borrow_mut().insert(id, Task { future: Some(future), waker });
         self.0.ready.borrow_mut().push(id);
     }

@@ -53,7 +53,10 @@ pub fn format_sim_drives(sim: &Simulator, drives: u16, size_bytes: u64, shards: 
     let seed = [(); 4].map(|()| sim.random().next_u64());
     let format = |index| {
         let block = superblock(size_bytes, Place { index, drives, shards }, seed, 0);
-        assert!(block.extents.get() > u32::from(shards), "{size_bytes} bytes are too few for {shards} shards");
+        assert!(
+            block.extents.get() > u32::from(shards),
+            "{size_bytes} bytes are too few for {shards} shards"
+        );
         let device = SimDevice::new(size_bytes);
         (0..COPIES as u64).for_each(|copy| device.poke(copy * COPY_STRIDE, block.bytes()));
         let world = sim.clone();
