@@ -30,6 +30,10 @@ pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, Liste
 }
 
 /// Binds alone: fails if anyone listens, SO_REUSEPORT or not.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "before any core runs; the kernel has no event for a freed address"
+)]
 fn probe(address: SocketAddr) -> Result<Socket, ListenError> {
     let begin = Instant::now();
     loop {

@@ -2,24 +2,29 @@
 //!
 //! Invariant: the listener accepts before the node is open, so that health can say "not yet"; requests
 //! are handled only once it is. After stop: no new connections, then the running requests, then the
-//! engine's checkpoint.
+//! engine's checkpoint, and no core leaves before all have closed: its ring and its tasks answer the
+//! others until then.
 
 use super::ServeError;
 use super::environment::CoreEnvironment;
 use super::ring::drive;
-use super::signals::StopEar;
+use super::signals::{Farewell, StopEar};
 use crate::auth::{Accounts, Gate};
 use crate::http::{Front, Handler, Limits, RequestIds, accept_until_stopped, drain};
 use crate::s3::{S3Service, S3Settings};
+use futures_util::future::{Either, select};
 use monoio::{FusionDriver, RuntimeBuilder};
 use ringbolt_engine::node::{Core, CoreSeed};
 use std::net::TcpListener;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 const DRAIN_TIME: Duration = Duration::from_secs(30);
+/// For the checkpoints of all cores. After it, the next start replays the logs instead.
+const CLOSE_TIME: Duration = Duration::from_secs(60);
 const RING_ENTRIES: u32 = 1024;
 
 /// What a core's thread starts with.
@@ -28,6 +33,9 @@ pub struct CoreStart {
     pub seed: CoreSeed,
     pub listener: TcpListener,
     pub ear: StopEar,
+    pub farewell: Arc<Farewell>,
+    /// Hears that all cores have closed.
+    pub farewell_ear: StopEar,
     pub accounts: Arc<Accounts>,
     pub region: String,
     pub domains: Vec<String>,
@@ -76,7 +84,11 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let accepting = monoio::spawn(accept_until_stopped(front.clone(), start.listener));
     listen_for_stop(front.clone(), start.ear);
 
-    core.open().await?;
+    match select(pin!(core.open()), front.stop.heard()).await {
+        Either::Left((opened, _)) => opened?,
+        // Stopped, or another core failed, while drives were recovered: there is nothing to close.
+        Either::Right(_) => return Ok(()),
+    }
     let settings = S3Settings { region: start.region, virtual_host_domains: start.domains };
     let service = crate::s3::service(core.clone(), start.accounts, settings);
     let first = front.handler.set(service).is_ok();
@@ -85,7 +97,8 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let _ = start.opened.send(());
 
     let accepted = accepting.await;
-    stop(&front, core).await?;
+    finish_requests(&front).await;
+    close(&core, &start.farewell, start.farewell_ear).await?;
     accepted.map_err(|source| ServeError::Runtime { source })
 }
 
@@ -98,11 +111,21 @@ fn listen_for_stop(front: Rc<Front<S3Service>>, ear: StopEar) {
     });
 }
 
-async fn stop(front: &Front<S3Service>, core: Core) -> Result<(), ServeError> {
+async fn finish_requests(front: &Front<S3Service>) {
     front.stop.say();
     let cut_off = drain(front, DRAIN_TIME).await;
     if cut_off > 0 {
         tracing::warn!(connections = cut_off, "cutting off connections that did not finish in time");
     }
-    core.close().await.map_err(ServeError::Close)
+}
+
+async fn close(core: &Core, farewell: &Farewell, all_closed: StopEar) -> Result<(), ServeError> {
+    let close = async {
+        let result = core.close().await;
+        farewell.closed();
+        // An error means that nobody is left to say it.
+        let _ = all_closed.heard().await;
+        result.map_err(ServeError::Close)
+    };
+    monoio::time::timeout(CLOSE_TIME, close).await.unwrap_or(Err(ServeError::CloseTimeout(CLOSE_TIME)))
 }

@@ -14,7 +14,7 @@ pub use self::options::{MEMORY_PER_CORE_MIN, MemoryPlan, ServeOptions};
 use self::banner::{credentials, ready};
 use self::core::{CoreStart, run_core};
 use self::drives::prepare_drives;
-use self::signals::{StopAll, stop_channel, stop_on_signals};
+use self::signals::{Farewell, StopAll, stop_channel, stop_on_signals};
 use crate::auth::{AccountError, Accounts};
 use crate::http::{ListenError, bind};
 use ringbolt_engine::EngineError;
@@ -65,6 +65,10 @@ pub enum ServeError {
         "the drives could not be closed cleanly ({0}); what was acknowledged is durable, the next start recovers"
     )]
     Close(EngineError),
+    #[error(
+        "the drives did not close within {0:?}; what was acknowledged is durable, the next start recovers"
+    )]
+    CloseTimeout(std::time::Duration),
     #[error("a core stopped by a bug (see the message above); what was acknowledged is durable")]
     Panicked,
 }
@@ -99,15 +103,21 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     })?;
 
     let (stop, ears) = stop_channel(cpus.len()).map_err(ServeError::Thread)?;
+    let (farewell, farewell_ears) = Farewell::new(cpus.len()).map_err(ServeError::Thread)?;
     stop_on_signals(stop.clone()).map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();
     let mut threads = Vec::new();
-    for (((seed, listener), ear), &cpu) in seeds.into_iter().zip(listeners).zip(ears).zip(&cpus) {
+    let ears = ears.into_iter().zip(farewell_ears);
+    for (((seed, listener), (ear, farewell_ear)), &cpu) in
+        seeds.into_iter().zip(listeners).zip(ears).zip(&cpus)
+    {
         let start = CoreStart {
             cpu,
             seed,
             listener,
             ear,
+            farewell: farewell.clone(),
+            farewell_ear,
             accounts: accounts.clone(),
             region: options.region.clone(),
             domains: options.domains.clone(),

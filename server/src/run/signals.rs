@@ -8,6 +8,7 @@ use signal_hook::iterator::Signals;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Tells all cores to stop. May be used from any thread, any number of times.
 #[derive(Clone)]
@@ -33,6 +34,27 @@ impl StopAll {
         for mut mouth in self.0.iter() {
             // Fails when the core is gone already, or has a message waiting: both are as good.
             let _ = mouth.write(&[1]);
+        }
+    }
+}
+
+/// Lets no core leave before all have closed: the others may still need its answers.
+pub struct Farewell {
+    left: AtomicUsize,
+    all: StopAll,
+}
+
+impl Farewell {
+    /// The ears are said "all have closed".
+    pub fn new(cores: usize) -> io::Result<(Arc<Self>, Vec<StopEar>)> {
+        let (all, ears) = stop_channel(cores)?;
+        Ok((Arc::new(Self { left: AtomicUsize::new(cores), all }), ears))
+    }
+
+    /// This core has closed.
+    pub fn closed(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.all.say();
         }
     }
 }
