@@ -19,6 +19,14 @@ impl Driver {
         self.ring.raw_fd()
     }
 
+    /// The same, as a descriptor of one's own.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn duplicate_fd(&self) -> std::io::Result<std::os::fd::OwnedFd> {
+        self.ring.duplicate_fd()
+    }
+
     /// Resolves when operations wait to be submitted. For one waiting task.
     pub async fn pending(&self) {
         self.ring.pending().await;

@@ -9,7 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -138,6 +138,15 @@ impl Ring {
     /// The ring's descriptor: readable while completions wait.
     pub fn raw_fd(&self) -> RawFd {
         self.0.uring.borrow().as_raw_fd()
+    }
+
+    /// A descriptor of the ring for a poller that closes what it polls.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn duplicate_fd(&self) -> std::io::Result<OwnedFd> {
+        // SAFETY: the descriptor is the ring's own and open for the whole call.
+        unsafe { BorrowedFd::borrow_raw(self.raw_fd()) }.try_clone_to_owned()
     }
 
     /// Calls `handler` when another core has sent something.

@@ -4,15 +4,13 @@
 //! came in between are seen only with the next one.
 
 use ringbolt_engine::node::Driver;
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
 
 /// Spawns the two tasks that keep the ring going. They end with the runtime.
 pub fn drive(driver: Driver) -> io::Result<()> {
     // monoio closes what it polls, and polls only what looks like a stream: it gets a descriptor of its own.
-    let readiness = monoio::net::TcpStream::from_std(TcpStream::from(duplicate(&driver)?))?;
+    let readiness = monoio::net::TcpStream::from_std(TcpStream::from(driver.duplicate_fd()?))?;
     let submitter = driver.clone();
     monoio::spawn(async move {
         loop {
@@ -31,10 +29,4 @@ pub fn drive(driver: Driver) -> io::Result<()> {
         }
     });
     Ok(())
-}
-
-/// The safe way from a descriptor's number to a second descriptor.
-fn duplicate(driver: &Driver) -> io::Result<OwnedFd> {
-    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
-    Ok(pidfd_getfd(own, driver.raw_fd(), PidfdGetfdFlags::empty())?)
 }
