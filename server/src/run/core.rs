@@ -32,6 +32,8 @@ pub struct CoreStart {
     pub region: String,
     pub domains: Vec<String>,
     pub limits: Limits,
+    /// Memory for upload forms.
+    pub form_bytes_max: u64,
     /// Told once this core's shards are open.
     pub opened: Sender<()>,
 }
@@ -77,7 +79,11 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     listen_for_stop(front.clone(), start.ear);
 
     core.open().await?;
-    let settings = S3Settings { region: start.region, virtual_host_domains: start.domains };
+    let settings = S3Settings {
+        region: start.region,
+        virtual_host_domains: start.domains,
+        form_bytes_max: start.form_bytes_max,
+    };
     let service = crate::s3::service(core.clone(), start.accounts, settings);
     let first = front.handler.set(service).is_ok();
     debug_assert!(first, "the handler is set once");
