@@ -20,7 +20,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
     #[error(
-        "{path}: there is no such file or device; check the path, or make it with `ringbolt format --drive {path} --size 8GiB`"
+        "{path}: there is no such file or device; check the path, or make it with \
+         `ringbolt format --drive {path} --size 8GiB`"
     )]
     Missing { path: PathBuf },
     #[error("{path}: permission denied; run as a user who may read and write it")]
@@ -34,7 +35,8 @@ pub enum DriveError {
     )]
     Locked { path: PathBuf },
     #[error(
-        "{path}: the file system does not support O_DIRECT (tmpfs and some network or overlay file systems do not); put the drive file on ext4 or XFS, or use a block device"
+        "{path}: the file system does not support O_DIRECT (tmpfs and some network or overlay file systems do not); \
+         put the drive file on ext4 or XFS, or use a block device"
     )]
     NoDirect { path: PathBuf },
     #[error("{path} has {size_bytes} bytes; the least is {least_bytes} bytes: give a larger --size or drive")]

@@ -261,7 +261,8 @@ mod tests {
                     space.allocate_tail(units).expect("a fresh extent has room")
                 });
                 for (other, size) in &live {
-                    let apart = other.extent != run.extent || other.unit + size <= run.unit || run.unit + units <= other.unit;
+                    let behind = other.unit + size <= run.unit || run.unit + units <= other.unit;
+                    let apart = other.extent != run.extent || behind;
                     prop_assert!(apart, "{other:?} and {run:?} overlap");
                 }
                 live.push((run, units));

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - all first keys share their first `skip` bytes (not always as many as they could);
-//! - `heads[n]` is the eight bytes behind those of leaf n's first key, big-endian, filled up with zeros. So heads ascend as
+//! - `heads[n]` is the eight bytes behind those of leaf n's first key, big-endian, filled up with zeros. So heads
+//!   ascend as
 //!   the keys do, and only equal heads need a look at the keys.
 //!
 //! Reading the first keys in the leaves instead cost some six cache and TLB misses a search.

@@ -116,7 +116,9 @@ mod tests {
         }
 
         #[test]
-        fn decoding_never_panics(bytes in proptest::collection::vec(prop_oneof![Just(0u8), Just(2), any::<u8>()], 0..16)) {
+        fn decoding_never_panics(
+            bytes in proptest::collection::vec(prop_oneof![Just(0u8), Just(2), any::<u8>()], 0..16),
+        ) {
             if let Some((bucket, key)) = decode(&bytes) {
                 prop_assert_eq!(encode(bucket, &key), bytes);
             }

@@ -31,7 +31,7 @@ pub async fn run(shard: Rc<Shard>) {
             continue;
         }
         if let Err(error) = write_next(&shard).await {
-            tracing::error!(shard = shard.id, %error, "a write to the log failed; this shard writes no more until restart");
+            tracing::error!(shard = shard.id, %error, "a write to the log failed; no more writes until restart");
             shard.log.fail(shard.id);
         }
     }

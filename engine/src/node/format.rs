@@ -59,7 +59,8 @@ pub enum FormatError {
     #[error("{path} does not exist: give the size of the drive file to make, for example --size 8GiB")]
     NoSize { path: PathBuf },
     #[error(
-        "a drive of {size_bytes} bytes has room for {most} shards, {shards} were asked; give fewer --shards or a larger --size"
+        "a drive of {size_bytes} bytes has room for {most} shards, {shards} were asked; \
+         give fewer --shards or a larger --size"
     )]
     TooManyShards { size_bytes: u64, shards: u16, most: u64 },
     #[error("{path} is not a Ringbolt drive; make one with `ringbolt format --drive {path}`")]
@@ -69,7 +70,8 @@ pub enum FormatError {
     )]
     Newer { path: PathBuf, version: u32 },
     #[error(
-        "{path}: no two copies of the superblock agree ({damage}); the drive is damaged, run `ringbolt check --drive {path}`"
+        "{path}: no two copies of the superblock agree ({damage}): the drive is damaged; \
+         restore it from a copy, or format it anew with --force, which loses what it holds"
     )]
     Damaged { path: PathBuf, damage: FormatDamage },
     #[error("{path} is given twice")]

@@ -58,14 +58,15 @@ pub enum OpenError {
     )]
     OtherSet { path: PathBuf, first: PathBuf },
     #[error(
-        "the set has {expected} drives, {given} were given; missing: number {missing:?} (from 0, in the order of the format)"
+        "the set has {expected} drives, {given} were given; missing: number {missing:?} \
+         (from 0, in the order of the format)"
     )]
     Missing { expected: u16, given: usize, missing: Vec<u16> },
     #[error("{path} is given twice")]
     Twice { path: PathBuf },
     #[error("shard {shard} does not open: {error}")]
     Recover { shard: u16, error: RecoverError },
-    #[error("drive {drive}: two shards own extent {extent}; run `ringbolt check`")]
+    #[error("drive {drive}: two shards own extent {extent}; restore the drive from a copy")]
     Conflict { drive: u16, extent: u32 },
     #[error("another shard of the node did not open; its own message says why")]
     Elsewhere,

@@ -3,7 +3,8 @@
 //! Invariants:
 //! - No byte leaves before the checksum that covers it was verified, and the record or slice header proved whose it is.
 //! - What is read stays pinned on its owner until the reader is dropped.
-//! - Read-ahead depends on how many buffers the core has left; a reader that is not asked holds what it read ahead, no more.
+//! - Read-ahead depends on how many buffers the core has left; a reader that is not asked holds what it read
+//!   ahead, no more.
 
 use std::collections::VecDeque;
 use std::ops::Range;

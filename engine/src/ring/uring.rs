@@ -230,8 +230,8 @@ impl Ring {
             match result {
                 Ok(_) if !more => return,
                 Ok(_) => {}
-                // Interrupted by a signal, or the kernel is short of memory or the completion queue is full: what was not
-                // taken stays queued and the next turn tries again after reaping.
+                // A signal came, the kernel is short of memory, or the completion queue is full: what was not taken
+                // stays queued, and the next turn tries again after reaping.
                 Err(error)
                     if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) =>
                 {

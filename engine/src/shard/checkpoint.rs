@@ -54,7 +54,7 @@ impl Shard {
         let shard = self.clone();
         self.environment.spawn(Box::pin(async move {
             if let Err(error) = shard.checkpoint().await {
-                tracing::warn!(shard = shard.id, %error, "a checkpoint was not finished; the log goes on from the old one");
+                tracing::warn!(shard = shard.id, %error, "a checkpoint was not finished; the old one stays");
             }
         }));
     }

@@ -1,8 +1,8 @@
 //! The cleaner: moves what is live out of log extents that are mostly dead, so that they can be used again.
 //!
 //! Invariants:
-//! - A move is a copy of the record at the log's head, marked as moved, that counts only if the index still has the same
-//!   generation when it is applied: an overwrite or delete that came first wins.
+//! - A move is a copy of the record at the log's head, marked as moved, that counts only if the index still has
+//!   the same generation when it is applied: an overwrite or delete that came first wins.
 //! - The old extent stays until a checkpoint that does not name it is in force.
 
 use std::rc::Rc;

@@ -212,18 +212,30 @@ mod tests {
 
     proptest! {
         #[test]
-        fn locations_pack(extent in 0..EXTENTS_MAX, offset in 0u32..(64 << 20) / 8, length in 1u32..100_000, generation: u64) {
+        fn locations_pack(
+            extent in 0..EXTENTS_MAX,
+            offset in 0u32..(64 << 20) / 8,
+            length in 1u32..100_000,
+            generation: u64,
+        ) {
             let location = Location::new(extent, offset * 8, length, generation, false);
             prop_assert_eq!(Location::unpack(location.pack()), location);
             prop_assert!(location.accepts(generation));
         }
 
         #[test]
-        fn entries_round_trip(size: u64, modified_ms: u64, generation: u64, md5: [u8; 16], runs in proptest::collection::vec((0u32..1000, 0u32..4000, 0u32..16), 0..5)) {
+        fn entries_round_trip(
+            size: u64,
+            modified_ms: u64,
+            generation: u64,
+            md5: [u8; 16],
+            runs in proptest::collection::vec((0u32..1000, 0u32..4000, 0u32..16), 0..5),
+        ) {
             let runs: Vec<_> = runs.into_iter().map(|(extent, unit, slices)| RunV1 { extent, unit, slices }).collect();
             let segments = if runs.is_empty() { vec![] } else { vec![SegmentV1 { generation, length: size, runs }] };
             let location = Location::new(7, 64, 500, generation, !segments.is_empty());
-            let entry = Entry { location, record_length: 500, generation, size, modified_ms, etag: Etag { md5, parts: 3 }, segments };
+            let etag = Etag { md5, parts: 3 };
+            let entry = Entry { location, record_length: 500, generation, size, modified_ms, etag, segments };
             let mut bytes = Vec::new();
             entry.encode(&mut bytes);
             prop_assert_eq!(Entry::listed(&bytes), Some((size, modified_ms, entry.etag)));

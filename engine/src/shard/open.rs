@@ -12,7 +12,8 @@ use crate::node::state::CoreState;
 use crate::sync::locks::KeyLocks;
 
 impl Shard {
-    /// Recovers shard `id`, claims its extents, and starts its log; resolves when the drive's other shards have claimed theirs.
+    /// Recovers shard `id`, claims its extents, and starts its log; resolves when the drive's other shards have
+    /// claimed theirs.
     ///
     /// # Errors
     /// When it can not be recovered, or its extents are another shard's too.

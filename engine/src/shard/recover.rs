@@ -25,19 +25,23 @@ use crate::types::BucketId;
 /// Why a shard can not be opened. Nothing was written.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RecoverError {
-    #[error("the checkpoint chunk in extent {extent} at {offset} is damaged: {damage}; run `ringbolt check`")]
+    #[error(
+        "the checkpoint chunk in extent {extent} at {offset} is damaged: {damage}; restore the drive from a copy"
+    )]
     Chunk { extent: u32, offset: u32, damage: FormatDamage },
-    #[error("a leaf of the checkpoint is damaged: {0}; run `ringbolt check`")]
+    #[error("a leaf of the checkpoint is damaged: {0}; restore the drive from a copy")]
     Leaf(String),
     #[error(transparent)]
     Replay(#[from] ReplayError),
     #[error(transparent)]
     Device(#[from] DeviceError),
-    #[error("two objects claim the same space in extent {extent}; run `ringbolt check`")]
+    #[error("two objects claim the same space in extent {extent}; restore the drive from a copy")]
     Overlap { extent: u32 },
-    #[error("extent {extent} is named by an object but is no log extent of its shard; run `ringbolt check`")]
+    #[error(
+        "extent {extent} is named by an object but is no log extent of its shard; restore the drive from a copy"
+    )]
     NoLog { extent: u32 },
-    #[error("the superblock has no root for shard {0}; run `ringbolt check`")]
+    #[error("the superblock has no root for shard {0}; restore the drive from a copy")]
     NoRoot(u16),
 }
 

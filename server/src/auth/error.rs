@@ -30,6 +30,8 @@ pub enum AuthError {
     WrongQueryRegion { given: String, expected: String },
     #[error("{0}")]
     MalformedQuery(String),
+    #[error("X-Amz-Expires is {given:?}; it must be a number of seconds from 1 to {max_s}")]
+    BadExpires { given: String, max_s: u32 },
     #[error("The difference between the request time ({0}) and the server's time is too large.")]
     RequestTimeTooSkewed(String),
     #[error(
@@ -69,7 +71,9 @@ impl AuthError {
             Self::InvalidAccessKeyId => "InvalidAccessKeyId",
             Self::SignatureDoesNotMatch => "SignatureDoesNotMatch",
             Self::MalformedHeader(_) | Self::WrongRegion { .. } => "AuthorizationHeaderMalformed",
-            Self::MalformedQuery(_) | Self::WrongQueryRegion { .. } => "AuthorizationQueryParametersError",
+            Self::MalformedQuery(_) | Self::WrongQueryRegion { .. } | Self::BadExpires { .. } => {
+                "AuthorizationQueryParametersError"
+            }
             Self::RequestTimeTooSkewed(_) => "RequestTimeTooSkewed",
             Self::UnsupportedMechanism | Self::MissingHeader(_) => "InvalidRequest",
             Self::UnsupportedScheme(_) | Self::BadHeader { .. } => "InvalidArgument",
@@ -83,6 +87,8 @@ impl AuthError {
     pub fn status(&self) -> http::StatusCode {
         use http::StatusCode;
         match self.code() {
+            // A request that is never valid is refused as one that is no longer valid is.
+            _ if matches!(self, Self::BadExpires { .. }) => StatusCode::FORBIDDEN,
             "AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" => {
                 StatusCode::FORBIDDEN
             }

@@ -149,7 +149,8 @@ struct InspectArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     #[error(
-        "RINGBOLT_LOG or --log {value:?} is not understood: {reason}; write for example info or info,ringbolt_engine=debug"
+        "RINGBOLT_LOG or --log {value:?} is not understood: {reason}; \
+         write for example info or info,ringbolt_engine=debug"
     )]
     Log { value: String, reason: String },
     #[error(transparent)]

@@ -26,6 +26,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(30);
 /// For the checkpoints of all cores. After it, the next start replays the logs instead.
 const CLOSE_TIME: Duration = Duration::from_secs(60);
 /// For benchmarks of the server without signatures.
+#[cfg(feature = "bench-anonymous")]
 const BENCH_ANONYMOUS: &str = "RINGBOLT_BENCH_ANONYMOUS";
 const RING_ENTRIES: u32 = 1024;
 
@@ -42,6 +43,8 @@ pub struct CoreStart {
     pub region: String,
     pub domains: Vec<String>,
     pub limits: Limits,
+    /// Memory for upload forms.
+    pub form_bytes_max: u64,
     /// Told once this core's shards are open.
     pub opened: Sender<()>,
 }
@@ -91,7 +94,11 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
         // Stopped, or another core failed, while drives were recovered: there is nothing to close.
         Either::Right(_) => return Ok(()),
     }
-    let settings = S3Settings { region: start.region, virtual_host_domains: start.domains };
+    let settings = S3Settings {
+        region: start.region,
+        virtual_host_domains: start.domains,
+        form_bytes_max: start.form_bytes_max,
+    };
     let service = crate::s3::service(core.clone(), start.accounts, settings);
     let first = front.handler.set(service).is_ok();
     debug_assert!(first, "the handler is set once");
@@ -105,12 +112,18 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
 }
 
 /// The first account, if RINGBOLT_BENCH_ANONYMOUS=1: then whoever reaches the port is that account.
+#[cfg(feature = "bench-anonymous")]
 fn stand_in(accounts: &Accounts) -> Option<Arc<Account>> {
     if std::env::var_os(BENCH_ANONYMOUS).is_none_or(|value| value != "1") {
         return None;
     }
     tracing::warn!("{BENCH_ANONYMOUS}=1: UNSIGNED REQUESTS ACT AS THE FIRST ACCOUNT; for measurements only");
     accounts.all().first().cloned()
+}
+
+#[cfg(not(feature = "bench-anonymous"))]
+fn stand_in(_: &Accounts) -> Option<Arc<Account>> {
+    None
 }
 
 fn listen_for_stop(front: Rc<Front<S3Service>>, ear: StopEar) {

@@ -122,6 +122,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             region: options.region.clone(),
             domains: options.domains.clone(),
             limits: plan.limits(options.slow_request),
+            form_bytes_max: plan.form_bytes_per_core,
             opened: opened.clone(),
         };
         threads.push(spawn_core(start, stop.clone())?);

@@ -35,25 +35,30 @@ pub const MEMORY_PER_CORE_MIN: u64 = 64 << 20;
 const DESCRIPTORS_RESERVED: u64 = 64;
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 
-/// The shares of `--memory`: a quarter for I/O buffers, half for the index, the rest for connections.
+/// The shares of `--memory`: a quarter for I/O buffers, half for the index, the rest for connections,
+/// of which a quarter may go to upload forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
     pub arena_bytes_per_core: usize,
     pub index_bytes_max: usize,
     pub connections_per_core: usize,
+    /// Upload forms are held in memory while they are judged.
+    pub form_bytes_per_core: u64,
 }
 
 impl MemoryPlan {
     /// `descriptors`: how many files this process may have open.
     pub fn new(memory_bytes: u64, cores: usize, descriptors: u64) -> Self {
         let count = cores.max(1) as u64;
-        let by_memory = memory_bytes / 4 / CONNECTION_BYTES_MAX as u64;
+        let form_bytes = memory_bytes / 16;
+        let by_memory = (memory_bytes / 4 - form_bytes) / CONNECTION_BYTES_MAX as u64;
         let by_descriptors = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / DESCRIPTORS_PER_CONNECTION;
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
             arena_bytes_per_core: size(memory_bytes / 4 / count),
             index_bytes_max: size(memory_bytes / 2),
             connections_per_core: size(by_memory.min(by_descriptors) / count).max(1),
+            form_bytes_per_core: form_bytes / count,
         }
     }
 
@@ -71,7 +76,8 @@ mod tests {
         let plan = MemoryPlan::new(1 << 30, 2, 1 << 20);
         assert_eq!(plan.arena_bytes_per_core, 128 << 20);
         assert_eq!(plan.index_bytes_max, 512 << 20);
-        assert_eq!(plan.connections_per_core, 819);
+        assert_eq!(plan.form_bytes_per_core, 32 << 20);
+        assert_eq!(plan.connections_per_core, 614);
         assert_eq!(MemoryPlan::new(1 << 30, 2, 1024).connections_per_core, 240);
         assert_eq!(MemoryPlan::new(0, 2, 0).connections_per_core, 1);
     }

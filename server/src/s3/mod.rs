@@ -27,10 +27,11 @@ mod receive;
 mod send;
 mod uploads;
 mod versions;
+mod xml;
 
 use crate::auth::{Accounts, RequestContext};
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
+use http::header::CONTENT_RANGE;
 use preamble::Preamble;
 use ringbolt_engine::node::Core;
 use s3s::host::{MultiDomain, S3Host, VirtualHost};
@@ -38,6 +39,7 @@ use s3s::service::S3ServiceBuilder;
 use s3s::{Body, S3Error, S3Result};
 use send_wrapper::SendWrapper;
 use std::sync::Arc;
+use xml::{rewrite, write_references};
 
 /// What the operations need to know of the configuration.
 #[derive(Clone, Debug)]
@@ -46,6 +48,8 @@ pub struct S3Settings {
     pub region: String,
     /// Domains whose subdomains are bucket names (virtual-host style). Empty: path style only.
     pub virtual_host_domains: Vec<String>,
+    /// Memory for upload forms on one core: each is held while it is judged.
+    pub form_bytes_max: u64,
 }
 
 /// What every operation works with. Lives on one core's thread.
@@ -55,6 +59,7 @@ pub(crate) struct Server {
     pub settings: S3Settings,
     /// None: path style only.
     pub domains: Option<Domains>,
+    pub form_memory: post::FormMemory,
 }
 
 /// Domains of virtual-host addressing, shared by s3s and the upload forms that s3s never sees.
@@ -84,7 +89,8 @@ pub fn service(core: Core, accounts: Arc<Accounts>, settings: S3Settings) -> S3S
             tracing::error!(domains = ?settings.virtual_host_domains, %error, "virtual-host addressing is off");
             None
         });
-    let server = Arc::new(Server { core: SendWrapper::new(core), accounts, settings, domains });
+    let form_memory = post::FormMemory::new(settings.form_bytes_max);
+    let server = Arc::new(Server { core: SendWrapper::new(core), accounts, settings, domains, form_memory });
     let mut builder = S3ServiceBuilder::new(operations::Operations(server.clone()));
     builder.set_validation(naming::BucketNames);
     if let Some(domains) = server.domains.clone() {
@@ -105,14 +111,15 @@ impl S3Service {
         } else if status.is_client_error() || status.is_server_error() {
             let id = id.unwrap_or_default();
             rewrite(&mut response, |xml| {
-                xml.replacen("</Error>", &format!("<RequestId>{id}</RequestId></Error>"), 1)
+                Some(xml.replacen("</Error>", &format!("<RequestId>{id}</RequestId></Error>"), 1))
             });
         } else if attributes {
-            rewrite(&mut response, attributes::unquote_etag);
+            rewrite(&mut response, |xml| Some(attributes::unquote_etag(xml)));
         } else if status == StatusCode::OK && response.headers().contains_key(CONTENT_RANGE) {
             // s3s knows 206 for GET only.
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
+        rewrite(&mut response, write_references);
         response
     }
 
@@ -129,18 +136,6 @@ impl S3Service {
             s3s::s3_error!(InternalError)
         })
     }
-}
-
-/// Changes the XML of an answer that is complete in memory, as all short ones are.
-fn rewrite(response: &mut http::Response<Body>, change: impl FnOnce(&str) -> String) {
-    let Some(bytes) = response.body().bytes() else { return };
-    let Ok(xml) = std::str::from_utf8(&bytes) else { return };
-    if xml.is_empty() {
-        return;
-    }
-    let changed = change(xml);
-    response.headers_mut().remove(CONTENT_LENGTH);
-    *response.body_mut() = Body::from(changed);
 }
 
 fn error_response(error: S3Error) -> http::Response<Body> {

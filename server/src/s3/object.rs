@@ -10,6 +10,7 @@ use super::preamble::to_header;
 use super::range::{self, Span};
 use super::receive::{Announced, receive};
 use super::send::body_of;
+use super::xml::StoredBytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ringbolt_engine::types::{ObjectInfo, ObjectMeta};
 use s3s::dto::*;
@@ -166,7 +167,9 @@ pub async fn get_object(
         reader.set_range(span.offset, span.length);
     }
     output.body = Some(body_of(reader, span.length).await?);
-    Ok(S3Response::with_headers(output, headers))
+    let mut response = S3Response::with_headers(output, headers);
+    response.extensions.insert(StoredBytes);
+    Ok(response)
 }
 
 pub async fn head_object(

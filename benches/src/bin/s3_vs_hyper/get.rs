@@ -86,7 +86,8 @@ fn judge(bench: &mut Bench, hypers: &[LoadReport], unsigned: &[LoadReport], sign
 
 fn print(repeat: usize, name: &str, report: LoadReport) -> LoadReport {
     println!(
-        "{repeat}: {name:9} {:7.0}/s  server {:6.2} us CPU ({:3.0}% of its core)  client {:5.2} us  p50 {:.0} p99 {:.0} us",
+        "{repeat}: {name:9} {:7.0}/s  server {:6.2} us CPU ({:3.0}% of its core)  \
+             client {:5.2} us  p50 {:.0} p99 {:.0} us",
         report.requests_per_s,
         report.server_cpu_us,
         report.server_busy * 100.0,

@@ -99,7 +99,8 @@ fn objects() -> impl Strategy<Value = Objects> {
 fn query() -> impl Strategy<Value = ListQuery> {
     let delimiter = prop_oneof![4 => Just(&b"/"[..]), 2 => Just(&b""[..]), 1 => Just(&b"//"[..]), 1 => Just(&b"ab"[..]),
         1 => Just(&[0xff][..])];
-    let prefix = prop_oneof![1 => Just(Vec::new()), 1 => proptest::collection::vec(prop_oneof![Just(b'a'), Just(b'/'), Just(0xff)], 0..3)];
+    let bytes = prop_oneof![Just(b'a'), Just(b'/'), Just(0xff)];
+    let prefix = prop_oneof![1 => Just(Vec::new()), 1 => proptest::collection::vec(bytes, 0..3)];
     let after = prop_oneof![1 => Just(Vec::new()), 2 => name()];
     (prefix, delimiter, after).prop_map(|(prefix, delimiter, after)| ListQuery {
         prefix,

@@ -24,7 +24,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => key().prop_map(Op::RemoveAbsent),
         2 => key().prop_map(Op::Get),
         1 => (any::<prop::sample::Index>(), value()).prop_map(|(index, value)| Op::Replace(index, value)),
-        1 => (key(), 0usize..20, key(), 0usize..20).prop_map(|(start, first, jump, second)| Op::Visit(start, first, jump, second)),
+        1 => (key(), 0usize..20, key(), 0usize..20)
+            .prop_map(|(start, first, jump, second)| Op::Visit(start, first, jump, second)),
     ]
 }
 

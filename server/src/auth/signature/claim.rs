@@ -131,10 +131,9 @@ fn from_query(query: &str) -> Result<Claim<'_>, AuthError> {
     })?;
     let expires = get("X-Amz-Expires")?;
     let expires_s = expires.parse().ok().filter(|seconds| (1..=EXPIRES_MAX_S).contains(seconds));
-    let expires_s = expires_s.ok_or_else(|| {
-        AuthError::MalformedQuery(format!(
-            "X-Amz-Expires must be a number from 1 to {EXPIRES_MAX_S} (seconds)"
-        ))
+    let expires_s = expires_s.ok_or_else(|| AuthError::BadExpires {
+        given: expires.chars().take(40).collect(),
+        max_s: EXPIRES_MAX_S,
     })?;
     Ok(Claim {
         credential: get("X-Amz-Credential")?,

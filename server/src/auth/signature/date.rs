@@ -44,10 +44,15 @@ impl RequestTime {
         Self::parse_basic(value).or_else(|| Self::parse_http(value))
     }
 
+    /// RFC 1123; some signers write its zone as RFC 2822 does.
     fn parse_http(value: &str) -> Option<Self> {
         let format = format_description!(
-            "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+            "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second]"
         );
+        let (value, zone) = value.rsplit_once(' ')?;
+        if !["GMT", "UTC", "+0000", "-0000"].contains(&zone) {
+            return None;
+        }
         let time = PrimitiveDateTime::parse(value, format).ok()?.assume_utc();
         Self::from_unix(time.unix_timestamp())
     }
@@ -69,14 +74,27 @@ mod tests {
         let basic = RequestTime::parse("20130524T000000Z").unwrap();
         assert_eq!(basic.unix_s, 1_369_353_600);
         assert_eq!(basic.day(), "20130524");
-        assert_eq!(RequestTime::parse("Fri, 24 May 2013 00:00:00 GMT").unwrap(), basic);
+        for zone in ["GMT", "UTC", "+0000", "-0000"] {
+            assert_eq!(
+                RequestTime::parse(&format!("Fri, 24 May 2013 00:00:00 {zone}")),
+                Some(basic),
+                "{zone}"
+            );
+        }
     }
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in
-            ["", "Bad Date", "20130524T000000", "20131324T000000Z", "20130524T250000Z", "+0130524T000000Z"]
-        {
+        for text in [
+            "",
+            "Bad Date",
+            "20130524T000000",
+            "20131324T000000Z",
+            "20130524T250000Z",
+            "+0130524T000000Z",
+            "Fri, 24 May 2013 00:00:00",
+            "Fri, 24 May 2013 00:00:00 +0200",
+        ] {
             assert_eq!(RequestTime::parse(text), None, "{text}");
         }
     }

@@ -1,10 +1,14 @@
 //! A browser's upload form: multipart/form-data, RFC 7578, as far as S3 uses it.
 //!
 //! Invariants: names are lower-case, as S3 compares them without case. The file is the last field that
-//! counts; what comes after it is ignored, as S3 does.
+//! counts; what comes after it is ignored, as S3 does. What comes before it is limited as S3 limits it,
+//! so that the work on a form's fields is small whatever the form.
 
 use bytes::Bytes;
 use s3s::{S3Error, S3Result, s3_error};
+
+/// S3's limit on everything before the file's bytes.
+const BEFORE_FILE_BYTES_MAX: usize = 20 * 1024;
 
 /// The file of the form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +68,12 @@ impl Form {
             let head_length =
                 find(&body[head_start..], b"\r\n\r\n").ok_or_else(|| malformed("a field has no head"))?;
             let start = head_start + head_length + 4;
+            if start > BEFORE_FILE_BYTES_MAX {
+                return Err(s3_error!(
+                    MaxPostPreDataLengthExceededError,
+                    "Your POST request fields preceding the upload file have more than {BEFORE_FILE_BYTES_MAX} bytes"
+                ));
+            }
             let length =
                 find(&body[start..], delimiter.as_bytes()).ok_or_else(|| malformed("a field has no end"))?;
             form.add(&body[head_start..start - 4], body.slice(start..start + length))?;
@@ -139,6 +149,20 @@ mod tests {
         for cut in [0, 3, 6, 30, 52, 56, 57] {
             assert!(parse(&whole[..cut]).is_err(), "{cut}");
         }
+    }
+
+    #[test]
+    fn fields_before_the_file_are_limited() {
+        let form = |length: usize| {
+            let value = "v".repeat(length);
+            parse(&format!(
+                "--XX\nContent-Disposition: form-data; name=\"a\"\n\n{value}\n--XX\nContent-Disposition: \
+                 form-data; name=\"file\"\n\nabc\n--XX--\n"
+            ))
+        };
+        assert!(form(BEFORE_FILE_BYTES_MAX - 200).is_ok());
+        let refused = form(BEFORE_FILE_BYTES_MAX).unwrap_err();
+        assert_eq!(refused.code(), &s3s::S3ErrorCode::MaxPostPreDataLengthExceededError);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //!
 //! Invariants: the form is judged before anything is stored; without a valid policy signature the caller
 //! is anonymous, and an anonymous caller may store nothing. A form is held in memory while it is judged,
-//! so it is limited to [`FORM_BYTES_MAX`].
+//! because the length of its file, which the engine wants first, is known only at its end; so a form is
+//! limited to [`FORM_BYTES_MAX`], and all forms of a core together to its [`FormMemory`].
 
 mod form;
+mod memory;
 mod policy;
 mod signature;
 
@@ -21,6 +23,7 @@ use form::{File, Form};
 use futures_util::StreamExt;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+pub use memory::FormMemory;
 use policy::Policy;
 use ringbolt_engine::types::{ObjectInfo, ObjectMeta};
 use s3s::dto::StreamingBlob;
@@ -47,7 +50,10 @@ pub async fn post_object(
     boundary: &str,
 ) -> S3Result<Response<Body>> {
     let bucket_name = bucket_name(server, &request)?;
-    let body = read(&mut request, preamble.body_length).await?;
+    let length = announced_length(server, preamble.body_length)?;
+    // Held until the answer: the file is a part of the form's bytes.
+    let _memory = server.form_memory.take(length)?;
+    let body = read(&mut request, length).await?;
     let mut form = Form::parse(&body, boundary)?;
     let Some(file) = form.file.take() else {
         return Err(invalid_argument("POST requires exactly one file upload per request."));
@@ -96,22 +102,29 @@ fn bucket_name(server: &Server, request: &Request<Body>) -> S3Result<String> {
     Ok(path.to_owned())
 }
 
-async fn read(request: &mut Request<Body>, announced: Option<u64>) -> S3Result<Bytes> {
-    let too_large =
-        || s3_error!(EntityTooLarge, "Your form is too large; the most is {FORM_BYTES_MAX} bytes");
-    match announced {
-        None => {
-            return Err(s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header."));
-        }
-        Some(length) if length > FORM_BYTES_MAX => return Err(too_large()),
-        Some(_) => {}
+fn announced_length(server: &Server, announced: Option<u64>) -> S3Result<u64> {
+    let Some(length) = announced else {
+        return Err(s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header."));
+    };
+    let most = FORM_BYTES_MAX.min(server.settings.form_bytes_max);
+    if length > most {
+        return Err(s3_error!(
+            EntityTooLarge,
+            "Your form has {length} bytes; the most is {most}. PUT and multipart uploads may be larger."
+        ));
     }
-    let mut bytes = BytesMut::new();
+    Ok(length)
+}
+
+async fn read(request: &mut Request<Body>, length: u64) -> S3Result<Bytes> {
+    // Sized at once: growing by doubling would take twice what was accounted for.
+    let mut bytes = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
     while let Some(piece) = request.body_mut().next().await {
-        bytes.extend_from_slice(&piece.map_err(from_body)?);
-        if bytes.len() as u64 > FORM_BYTES_MAX {
-            return Err(too_large());
+        let piece = piece.map_err(from_body)?;
+        if (bytes.len() + piece.len()) as u64 > length {
+            return Err(s3_error!(IncompleteBody, "You announced a form of {length} bytes and sent more"));
         }
+        bytes.extend_from_slice(&piece);
     }
     Ok(bytes.freeze())
 }
