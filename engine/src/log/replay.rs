@@ -23,7 +23,8 @@ use crate::shard::Geometry;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReplayError {
     #[error(
-        "batch {sequence} in extent {extent} at {offset} is damaged ({damage}) but was durable; restore the drive from a copy"
+        "batch {sequence} in extent {extent} at {offset} is damaged ({damage}) but was durable; \
+         restore the drive from a copy"
     )]
     Damaged { sequence: u64, extent: u32, offset: u32, damage: FormatDamage },
     #[error(
