@@ -1,4 +1,5 @@
-//! GET and PUT of 4 MiB objects against fio's sequential 1 MiB reads and writes with four in flight.
+//! GET and PUT of 4 MiB objects against fio's sequential 1 MiB reads and writes, with as many bytes in
+//! flight.
 
 use crate::{AnyError, Bench};
 use ringbolt_benches::engine_load::{
@@ -19,7 +20,7 @@ const OBJECTS: u64 = 128;
 pub fn run(bench: &mut Bench) -> Result<(), AnyError> {
     let bucket = bench.executor.run(ensure_bucket(&bench.core, "large"))??;
     let in_flight = bench.options.large_in_flight;
-    println!("\n4 MiB objects, {in_flight} in flight; fio 1 MiB, 4 in flight");
+    println!("\n4 MiB objects, {in_flight} in flight; fio 1 MiB, {} in flight", 4 * in_flight);
     store_objects(&bench.executor, &bench.core, bucket, OBJECTS, OBJECT_BYTES, in_flight)?;
     let scratch = if bench.options.engine_only { None } else { Some(bench.scratch_file()?) };
     let mut gets: Vec<(LoadResult, FioResult)> = Vec::new();
@@ -79,7 +80,7 @@ fn fio_turn(bench: &Bench, file: &Path, pattern: &str) -> Result<FioResult, AnyE
         pattern,
         block_bytes: 1 << 20,
         align_bytes: 0,
-        depth: 4,
+        depth: 4 * bench.options.large_in_flight as u32,
         size_bytes: 0,
         dsync: false,
         ramp_s: 1,

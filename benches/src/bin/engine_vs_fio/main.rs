@@ -57,8 +57,8 @@ struct Options {
     /// 4 KiB objects stored for the GETs.
     #[arg(long, default_value_t = 200_000)]
     objects: u64,
-    /// 4 MiB operations of the engine in flight, against fio's four of 1 MiB.
-    #[arg(long, default_value_t = 1)]
+    /// 4 MiB operations of the engine in flight, against four times as many of fio's 1 MiB.
+    #[arg(long, default_value_t = 4)]
     large_in_flight: usize,
     /// Buffers of the core, MiB.
     #[arg(long, default_value_t = 256)]
