@@ -145,6 +145,8 @@ pub struct Shard {
     pub(crate) locks: KeyLocks,
     /// One checkpoint, one cleaning at a time.
     maintaining: KeyLocks,
+    /// One takes a new extent of a kind at a time.
+    growing: KeyLocks,
     checkpoint_wanted: Cell<bool>,
     clean_wanted: Cell<bool>,
     held_back: Cell<u32>,

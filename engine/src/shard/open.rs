@@ -71,6 +71,7 @@ fn build(core: &Rc<CoreState>, id: u16, drive: u16, recovered: Recovered) -> Sha
         log: LogQueue::new(recovered.position),
         locks: KeyLocks::default(),
         maintaining: KeyLocks::default(),
+        growing: KeyLocks::default(),
         checkpoint_wanted: Cell::new(false),
         clean_wanted: Cell::new(false),
         held_back: Cell::new(0),

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use super::{Freed, Shard, State};
 use crate::error::{EngineError, Result};
 use crate::extent::keeper::Class;
+use crate::extent::slices::SliceSpace;
 use crate::extent::{run_units, tail_units};
 use crate::format::BLOCK_BYTES;
 use crate::format::record::{Mutation, RunV1, SegmentV1};
@@ -18,6 +19,32 @@ use crate::log::RecordPlace;
 
 /// Extents a shard may need to go on when the drive is full: the log's next one, the cleaner's, and one to spare.
 const HELD_BACK: u32 = 3;
+
+/// What a body needs next of the slices.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Full { most: u32 },
+    Tail { units: u32 },
+}
+
+/// Key of the lock around taking a new extent for the log; those for slices are in [`Wanted::lock`].
+const GROW_LOG: u64 = 2;
+
+impl Wanted {
+    fn fit(self, slices: &mut SliceSpace) -> Option<RunV1> {
+        match self {
+            Self::Full { most } => slices.allocate_full(most),
+            Self::Tail { units } => slices.allocate_tail(units),
+        }
+    }
+
+    fn lock(self) -> u64 {
+        match self {
+            Self::Full { .. } => 0,
+            Self::Tail { .. } => 1,
+        }
+    }
+}
 
 /// Slices on their way in; freed when dropped, unless [`Reserved::keep`] hands them to a record.
 pub struct Reserved {
@@ -109,48 +136,42 @@ impl Shard {
     pub async fn reserve(self: &Rc<Self>, length: u64, full: u32, with_tail: bool) -> Result<Vec<RunV1>> {
         let mut runs: Vec<RunV1> = Vec::new();
         let mut left = full;
-        while left > 0 {
-            let run = self.state.borrow_mut().slices.allocate_full(left);
-            match run {
-                Some(run) => {
+        let mut wanted: Vec<Wanted> = Vec::new();
+        let units = tail_units(length);
+        if with_tail && units > 0 {
+            wanted.push(Wanted::Tail { units });
+        }
+        loop {
+            let next = if left > 0 { Some(Wanted::Full { most: left }) } else { wanted.pop() };
+            let Some(next) = next else { return Ok(runs) };
+            match self.allocate(next).await {
+                Ok(run) => {
                     left -= run.slices;
+                    self.state.borrow_mut().reserved_units += u64::from(run_units(&run, length));
                     runs.push(run);
                 }
-                None => self.add_extent(false, &runs, length).await?,
-            }
-        }
-        if with_tail && tail_units(length) > 0 {
-            let tail = self.allocate_tail(length, &runs).await?;
-            runs.push(tail);
-        }
-        let units: u64 = runs.iter().map(|run| u64::from(run_units(run, length))).sum();
-        self.state.borrow_mut().reserved_units += units;
-        Ok(runs)
-    }
-
-    async fn allocate_tail(self: &Rc<Self>, length: u64, taken: &[RunV1]) -> Result<RunV1> {
-        loop {
-            let run = self.state.borrow_mut().slices.allocate_tail(tail_units(length));
-            match run {
-                Some(run) => return Ok(run),
-                None => self.add_extent(true, taken, length).await?,
+                Err(error) => {
+                    self.release(&runs, length);
+                    return Err(error);
+                }
             }
         }
     }
 
-    async fn add_extent(self: &Rc<Self>, for_tails: bool, taken: &[RunV1], length: u64) -> Result<()> {
-        match self.take_user_extent().await {
-            Some(extent) => {
-                self.state.borrow_mut().slices.add(extent, for_tails);
-                Ok(())
-            }
-            None => {
-                let units: u64 = taken.iter().map(|run| u64::from(run_units(run, length))).sum();
-                self.state.borrow_mut().reserved_units += units;
-                self.release(taken, length);
-                Err(self.no_space())
-            }
+    /// One run, of an extent that is there or of a new one.
+    async fn allocate(self: &Rc<Self>, wanted: Wanted) -> Result<RunV1> {
+        let fit = || wanted.fit(&mut self.state.borrow_mut().slices);
+        if let Some(run) = fit() {
+            return Ok(run);
         }
+        // One grows the shard at a time: else each of many bodies takes an extent of its own.
+        let _one = self.growing.lock(wanted.lock()).await;
+        if let Some(run) = fit() {
+            return Ok(run);
+        }
+        let extent = self.take_user_extent().await.ok_or_else(|| self.no_space())?;
+        self.state.borrow_mut().slices.add(extent, matches!(wanted, Wanted::Tail { .. }));
+        fit().ok_or_else(|| self.no_space())
     }
 
     /// Frees reserved slices that no record names.
@@ -172,18 +193,26 @@ impl Shard {
     /// # Errors
     /// [`EngineError::NoSpace`].
     pub(super) async fn admit(self: &Rc<Self>, bytes: usize) -> Result<()> {
+        if self.has_room(bytes) {
+            return Ok(());
+        }
+        // One at a time, as for slices.
+        let _one = self.growing.lock(GROW_LOG).await;
         loop {
-            // Batch headers and padding take up to a block each; half of an extent's end may be left by a large record.
-            let usable = self.geometry.extent_bytes as usize / 2;
-            let current = (self.geometry.extent_bytes - self.log.position.get().offset) as usize;
-            let room =
-                current.saturating_sub(2 * BLOCK_BYTES + bytes) + self.log.spares.borrow().len() * usable;
-            if self.log.queued_bytes.get() + bytes <= room {
+            if self.has_room(bytes) {
                 return Ok(());
             }
             let Some(extent) = self.take_user_extent().await else { return Err(self.no_space()) };
             self.log.spares.borrow_mut().push_back(extent);
         }
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        // Batch headers and padding take up to a block each; half of an extent's end may be left by a large record.
+        let usable = self.geometry.extent_bytes as usize / 2;
+        let current = (self.geometry.extent_bytes - self.log.position.get().offset) as usize;
+        let spare = self.log.spares.borrow().len() * usable;
+        self.log.queued_bytes.get() + bytes <= current.saturating_sub(2 * BLOCK_BYTES + bytes) + spare
     }
 
     /// An extent for user data; reclaims space on the whole drive before it says no.
