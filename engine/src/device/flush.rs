@@ -1,7 +1,8 @@
 //! One flush for all who wait.
 //!
 //! Invariant: a caller's flush starts after its call. So a caller that comes while a flush runs waits for the
-//! next one, which starts when that one ends and serves everybody who came meanwhile.
+//! next one, which starts when that one ends and serves everybody who came meanwhile. After a failed flush every later
+//! one fails too (law 3).
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -18,6 +19,8 @@ pub struct FlushGroup {
     waiting: RefCell<Vec<Rc<Ticket>>>,
     running: Cell<bool>,
     flushes: Cell<u64>,
+    /// Final: what a failed flush should have made durable is lost to every later one, however well that goes.
+    failed: RefCell<Option<DeviceError>>,
 }
 
 #[derive(Default)]
@@ -34,6 +37,7 @@ impl FlushGroup {
             waiting: RefCell::default(),
             running: Cell::new(false),
             flushes: Cell::new(0),
+            failed: RefCell::default(),
         })
     }
 
@@ -55,6 +59,9 @@ impl FlushGroup {
         if !self.device.needs_flush() {
             return Ok(());
         }
+        if let Some(error) = self.failed.borrow().clone() {
+            return Err(error);
+        }
         let ticket = Rc::new(Ticket::default());
         self.waiting.borrow_mut().push(ticket.clone());
         if !self.running.replace(true) {
@@ -70,6 +77,11 @@ impl FlushGroup {
         .await
     }
 
+    /// No flush of this drive counts any more.
+    pub fn stop(&self, error: DeviceError) {
+        self.failed.borrow_mut().get_or_insert(error);
+    }
+
     async fn serve(self: Rc<Self>) {
         loop {
             let tickets = std::mem::take(&mut *self.waiting.borrow_mut());
@@ -79,6 +91,11 @@ impl FlushGroup {
             }
             self.flushes.set(self.flushes.get() + 1);
             let result = self.device.flush().await;
+            // Stopped meanwhile: another core's flush failed, and took away what this one should have covered.
+            let result = self.failed.borrow().clone().map_or(result, Err);
+            if let Err(error) = &result {
+                self.stop(error.clone());
+            }
             for ticket in tickets {
                 *ticket.result.borrow_mut() = Some(result.clone());
                 if let Some(waker) = ticket.waker.borrow_mut().take() {

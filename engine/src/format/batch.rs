@@ -78,6 +78,13 @@ impl BatchHeaderOnDisk {
         Ok(header)
     }
 
+    /// What the block at `bytes` says of itself, without a check: only to decide whether reading the rest is worth it.
+    pub fn peek(bytes: &[u8]) -> Option<Self> {
+        let header = Self::read_from_prefix(bytes).ok()?.0;
+        let possible = (HEADER_BYTES..=BATCH_BYTES_MAX).contains(&(header.length.get() as usize));
+        (header.magic == MAGIC && possible).then_some(header)
+    }
+
     /// Bytes it takes in the log.
     pub fn padded_bytes(&self) -> usize {
         blocks_up(self.length.get() as usize)

@@ -16,8 +16,11 @@ use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use crate::format::record::{Mutation, RECORD_ALIGNMENT, RecordView};
 use crate::format::{BLOCK_BYTES, FormatDamage};
 use crate::log::RecordPlace;
-use crate::ring::Pool;
+use crate::ring::{Buffer, Pool};
 use crate::shard::Geometry;
+
+/// Extents whose first block is read in one go.
+const HEADS_AT_ONCE: usize = 16;
 
 /// Why a log can not be replayed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -163,7 +166,49 @@ impl Replay<'_> {
             // up to half a MiB, and larger ones when they start a window.
             offset += if offset + window as u32 >= end { window } else { window / 2 } as u32;
         }
+        self.judge_other_extents(damage).await
+    }
+
+    /// Where the batch that names the next extent may have been, the log may go on in any extent: only a look at all of
+    /// them tells. Laps only grow, so whatever of this shard has a greater one came later.
+    async fn judge_other_extents(&mut self, damage: FormatDamage) -> Result<(), ReplayError> {
+        let room = self.geometry.extent_bytes as usize - BLOCK_BYTES - self.position.offset as usize;
+        if room >= BATCH_BYTES_MAX {
+            // Every batch would still have fitted here.
+            return Ok(());
+        }
+        let others: Vec<u32> =
+            (0..self.geometry.extents).filter(|extent| *extent != self.position.extent).collect();
+        for group in others.chunks(HEADS_AT_ONCE) {
+            let reads = group.iter().map(|&extent| self.head_convicts(extent));
+            for convicts in futures_util::future::join_all(reads).await {
+                if convicts? {
+                    return Err(self.damaged(damage));
+                }
+            }
+        }
         Ok(())
+    }
+
+    async fn head_convicts(&self, extent: u32) -> Result<bool, ReplayError> {
+        let later = |header: &BatchHeaderOnDisk| {
+            self.is_ours(header)
+                && header.lap.get() > self.position.lap
+                && header.sequence.get() > self.position.sequence
+                && header.durable_sequence.get() >= self.position.sequence
+        };
+        let head = self.read(extent, BLOCK_BYTES).await?;
+        let Some(header) = BatchHeaderOnDisk::peek(&head).filter(later) else { return Ok(false) };
+        drop(head);
+        let batch = self.read(extent, header.padded_bytes()).await?;
+        Ok(BatchHeaderOnDisk::parse(&batch).is_ok_and(|header| later(&header)))
+    }
+
+    async fn read(&self, extent: u32, length: usize) -> Result<Buffer, ReplayError> {
+        let buffer = self.pool.take_reserved(length).await;
+        let (result, buffer) = self.device.read(self.geometry.byte(extent, 0), length, buffer).await;
+        result?;
+        Ok(buffer)
     }
 
     fn convicts(&self, header: &BatchHeaderOnDisk) -> bool {

@@ -32,7 +32,7 @@ pub async fn run(shard: Rc<Shard>) {
         }
         if let Err(error) = write_next(&shard).await {
             tracing::error!(shard = shard.id, %error, "a write to the log failed; no more writes until restart");
-            shard.log.fail(shard.id);
+            shard.stop_writing(&error);
         }
     }
 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use futures_util::future::Either;
 
 use super::gate::Gate;
-use crate::device::Device;
 use crate::device::flush::FlushGroup;
+use crate::device::{Device, DeviceError};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
 use crate::extent::keeper::Keeper;
@@ -279,11 +279,27 @@ impl CoreState {
         );
     }
 
+    /// A flush of `drive` failed: on every core its shards write no more (law 3), since nobody knows whose writes it
+    /// should have made durable.
+    pub fn stop_drive(self: &Rc<Self>, drive: u16, error: &DeviceError) {
+        for core in 0..self.layout.cores {
+            let error = error.clone();
+            self.send(
+                core,
+                Box::new(move |core| {
+                    core.drives[usize::from(drive)].flush.stop(error);
+                    let shards = core.own_shards().into_iter().filter(|shard| shard.drive == drive);
+                    shards.for_each(|shard| shard.log.fail(shard.id));
+                }),
+            );
+        }
+    }
+
     pub async fn install_root(
         self: &Rc<Self>,
         drive: u16,
         root: ShardRootOnDisk,
-    ) -> std::result::Result<(), crate::device::DeviceError> {
+    ) -> std::result::Result<(), DeviceError> {
         let keeper = self.layout.keeper_core(drive);
         self.call(keeper, move |core| async move { core.keeper(drive).install(root).await }).await
     }

@@ -320,8 +320,9 @@ impl SliceWriter {
     fn stop_shard(&self, error: &DeviceError) -> EngineError {
         let shard = self.shard;
         tracing::error!(shard, %error, "a write of object data failed; this shard writes no more until restart");
-        self.core
-            .send(self.core.layout.core_of(shard), Box::new(move |core| core.shard(shard).log.fail(shard)));
+        let error = error.clone();
+        let stop = move |core: &Rc<CoreState>| core.shard(shard).stop_writing(&error);
+        self.core.send(self.core.layout.core_of(shard), Box::new(stop));
         EngineError::WritesStopped { shard }
     }
 }

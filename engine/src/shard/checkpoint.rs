@@ -82,8 +82,13 @@ impl Shard {
             Err(error) => {
                 self.log.since_checkpoint.set(self.log.since_checkpoint.get() + since);
                 // No superblock names them. Not so after a device error: what was installed is unknown then.
-                if matches!(error, CheckpointError::NoSpace) {
-                    self.give_extents(writer.extents);
+                match &error {
+                    CheckpointError::NoSpace => self.give_extents(writer.extents),
+                    CheckpointError::Device(error) => {
+                        tracing::error!(shard = self.id, %error, "a write of a checkpoint failed; this shard writes no more until restart");
+                        self.stop_writing(error);
+                    }
+                    CheckpointError::Engine(_) => {}
                 }
                 Err(error)
             }

@@ -33,8 +33,8 @@ pub use self::put::{Body, PutCommit, coalesce, info_of};
 pub use self::recover::RecoverError;
 pub use self::space::Reserved;
 
-use crate::device::Device;
 use crate::device::flush::FlushGroup;
+use crate::device::{Device, DeviceError};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
 use crate::extent::slices::SliceSpace;
@@ -203,6 +203,16 @@ impl Shard {
     /// When the node is going down.
     pub(crate) fn core(&self) -> Result<Rc<CoreState>> {
         self.core.upgrade().ok_or(EngineError::ShuttingDown)
+    }
+
+    /// Law 3: a write failed, or a flush, which ends the writing of the whole drive.
+    pub(crate) fn stop_writing(&self, error: &DeviceError) {
+        self.log.fail(self.id);
+        if error.operation == "flush"
+            && let Ok(core) = self.core()
+        {
+            core.stop_drive(self.drive, error);
+        }
     }
 
     pub(crate) fn hash(&self, bucket: BucketId, key: &[u8]) -> u64 {

@@ -1,0 +1,136 @@
+//! A full drive: no more puts, everything else goes on, and after deletes there is room again.
+
+use std::rc::Rc;
+
+use ringbolt_engine::EngineError;
+use ringbolt_engine::sim::SimNode;
+use ringbolt_engine::types::BucketId;
+
+use crate::world::{MIB, World, body, bucket, delete, get, list_all, put};
+
+/// Puts objects of `length` bytes until there is no room; gives how many fit.
+async fn fill(node: &SimNode, id: BucketId, prefix: &str, length: usize) -> u64 {
+    for tag in 0.. {
+        let key = format!("{prefix}-{tag:06}");
+        match put(&node.any_core(), id, key.as_bytes(), tag, length).await {
+            Ok(_) => {}
+            Err(EngineError::NoSpace { .. }) => return tag,
+            Err(error) => panic!("{key}: {error}"),
+        }
+    }
+    unreachable!("a drive fills up")
+}
+
+fn full(seed: u64, shards: u16, cores: usize, size_bytes: u64, length: usize) {
+    let mut world = World::new(seed, size_bytes, shards, cores);
+    let node = world.open();
+    let on = node.clone();
+    let (id, count) = world.run(async move {
+        let id = bucket(&on.core(0), "b").await;
+        (id, fill(&on, id, "x", length).await)
+    });
+    assert!(count * length as u64 > size_bytes / 10, "seed {seed}: only {count} objects of {length} fit");
+    world.sim.run_until_idle();
+    let on = node.clone();
+    world.run(async move {
+        on.space().await;
+        still_works(&on, id, count, length).await;
+    });
+    // A restart on the full drive.
+    let node = world.reopen_on(node, 1);
+    let on = node.clone();
+    let again = world.run(async move {
+        still_works(&on, id, count, length).await;
+        // Refused again and again, with nothing lost of what is held back.
+        for tag in 0..20 {
+            let refused = put(&on.core(0), id, format!("no-{tag}").as_bytes(), tag, length).await;
+            if refused.is_ok() {
+                delete(&on.core(0), id, format!("no-{tag}").as_bytes()).await.expect("deleted");
+            }
+        }
+        for tag in 0..count {
+            delete(&on.core(0), id, format!("x-{tag:06}").as_bytes())
+                .await
+                .expect("deletes work on a full drive");
+        }
+        assert!(list_all(&on.core(0), id).await.is_empty());
+        fill(&on, id, "y", length).await
+    });
+    // Checkpoints, of which there were none at first, take an extent of each shard.
+    assert!(
+        again * 10 >= count * 8,
+        "seed {seed}: {count} objects fitted at first, {again} after deleting them"
+    );
+    world.sim.run_until_idle();
+    let node: Rc<SimNode> = world.reopen_on(node, 2);
+    world.run(async move {
+        for tag in 0..again {
+            let key = format!("y-{tag:06}");
+            delete(&node.core(0), id, key.as_bytes()).await.expect("deleted");
+            if tag == again / 2 {
+                put(&node.core(0), id, b"room", 1, length).await.expect("room after deletes");
+            }
+        }
+        assert_eq!(list_all(&node.core(0), id).await, [(b"room".to_vec(), length as u64)]);
+    });
+}
+
+async fn still_works(node: &SimNode, id: BucketId, count: u64, length: usize) {
+    assert_eq!(list_all(&node.any_core(), id).await.len() as u64, count);
+    for tag in (0..count).step_by(1 + count as usize / 20) {
+        let key = format!("x-{tag:06}");
+        let found = get(&node.any_core(), id, key.as_bytes()).await.expect("read").expect("there").1;
+        assert!(found == body(tag, length), "{key}");
+    }
+}
+
+#[test]
+fn full_of_small_objects() {
+    full(1, 2, 2, 96 * MIB, 60_000);
+    full(2, 1, 1, 64 * MIB, 20_000);
+}
+
+#[test]
+fn full_of_large_objects() {
+    full(3, 2, 2, 96 * MIB, 1_500_000);
+    full(4, 3, 2, 160 * MIB, 9 << 20);
+}
+
+#[test]
+fn a_body_that_finds_no_room_half_way_leaves_nothing() {
+    let world = World::new(5, 64 * MIB, 1, 1);
+    let node = world.open();
+    let on = node.clone();
+    world.run(async move {
+        let id = bucket(&on.core(0), "b").await;
+        let refused = put(&on.core(0), id, b"huge", 1, 200 << 20).await;
+        assert!(matches!(refused, Err(EngineError::NoSpace { .. })), "{refused:?}");
+    });
+    world.sim.run_until_idle();
+    let left = node.leftovers();
+    assert_eq!((left.used_units, left.reserved_units, left.data_extents, left.writers), (0, 0, 0, 0));
+}
+
+#[test]
+fn deletes_and_puts_in_turn_never_wedge_a_full_drive() {
+    let world = World::new(6, 64 * MIB, 1, 1);
+    let node = world.open();
+    let on = node.clone();
+    world.run(async move {
+        let id = bucket(&on.core(0), "b").await;
+        let count = fill(&on, id, "x", 60_000).await;
+        for round in 0..4 {
+            for tag in 0..count {
+                let key = format!("x-{tag:06}");
+                delete(&on.core(0), id, key.as_bytes())
+                    .await
+                    .unwrap_or_else(|error| panic!("round {round}, {key}: {error}"));
+                match put(&on.core(0), id, key.as_bytes(), tag, 60_000).await {
+                    Ok(_) | Err(EngineError::NoSpace { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        on.checkpoint().await.expect("a checkpoint has room");
+    });
+}

@@ -1,0 +1,11 @@
+//! The engine under the simulator: what it promises, in every order of events that a seed chooses.
+
+mod cleaner;
+mod damage;
+mod failure;
+mod full;
+mod locks;
+mod model;
+mod persistence;
+mod smoke;
+mod world;
