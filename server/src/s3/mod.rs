@@ -14,6 +14,7 @@ mod copy;
 mod delete;
 mod error;
 mod headers;
+mod host;
 mod list;
 mod multipart;
 mod naming;
@@ -25,16 +26,17 @@ mod preamble;
 mod range;
 mod receive;
 mod send;
+mod subresource;
 mod uploads;
 mod versions;
 mod xml;
 
 use crate::auth::{Accounts, RequestContext};
+use host::Domains;
 use http::StatusCode;
 use http::header::CONTENT_RANGE;
 use preamble::Preamble;
 use ringbolt_engine::node::Core;
-use s3s::host::{MultiDomain, S3Host, VirtualHost};
 use s3s::service::S3ServiceBuilder;
 use s3s::{Body, S3Error, S3Result};
 use send_wrapper::SendWrapper;
@@ -62,16 +64,6 @@ pub(crate) struct Server {
     pub form_memory: post::FormMemory,
 }
 
-/// Domains of virtual-host addressing, shared by s3s and the upload forms that s3s never sees.
-#[derive(Clone)]
-pub(crate) struct Domains(Arc<MultiDomain>);
-
-impl S3Host for Domains {
-    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
-        self.0.parse_host_header(host)
-    }
-}
-
 /// The S3 service of one core.
 #[derive(Clone)]
 pub struct S3Service {
@@ -80,15 +72,8 @@ pub struct S3Service {
 }
 
 /// Makes the service of the core that `core` lives on; it must be called on that core's thread.
-/// Domains that no host can have are logged, and virtual-host addressing is off.
 pub fn service(core: Core, accounts: Arc<Accounts>, settings: S3Settings) -> S3Service {
-    let domains = (!settings.virtual_host_domains.is_empty())
-        .then(|| MultiDomain::new(&settings.virtual_host_domains).map(|domains| Domains(Arc::new(domains))))
-        .transpose()
-        .unwrap_or_else(|error| {
-            tracing::error!(domains = ?settings.virtual_host_domains, %error, "virtual-host addressing is off");
-            None
-        });
+    let domains = Domains::new(&settings.virtual_host_domains);
     let form_memory = post::FormMemory::new(settings.form_bytes_max);
     let server = Arc::new(Server { core: SendWrapper::new(core), accounts, settings, domains, form_memory });
     let mut builder = S3ServiceBuilder::new(operations::Operations(server.clone()));
@@ -123,11 +108,24 @@ impl S3Service {
         response
     }
 
+    /// Whether a request names an object, not only a bucket or nothing.
+    fn has_key(&self, request: &http::Request<Body>) -> bool {
+        let path = request.uri().path().trim_start_matches('/');
+        let host = request.headers().get(http::header::HOST).and_then(|value| value.to_str().ok());
+        let by_host =
+            self.server.domains.as_ref().zip(host).and_then(|(domains, host)| domains.bucket_of(host));
+        match by_host {
+            Some(_) => request.uri().path().len() > 1,
+            None => path.split_once('/').is_some_and(|(_, key)| !key.is_empty()),
+        }
+    }
+
     async fn answer(&self, mut request: http::Request<Body>) -> S3Result<http::Response<Body>> {
         let preamble = Preamble::take(request.headers_mut());
         if let Some(boundary) = post::boundary_of(&request) {
             return post::post_object(&self.server, request, preamble, &boundary?).await;
         }
+        subresource::check(request.method(), request.uri(), self.has_key(&request))?;
         let mut request = delete::verify_body(request, &preamble).await?;
         request.extensions_mut().insert(preamble);
         self.inner.call(request).await.map_err(|error| {

@@ -27,7 +27,6 @@ pub use memory::FormMemory;
 use policy::Policy;
 use ringbolt_engine::types::{ObjectInfo, ObjectMeta};
 use s3s::dto::StreamingBlob;
-use s3s::host::S3Host;
 use s3s::{Body, S3Result, s3_error};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -90,11 +89,10 @@ fn bucket_name(server: &Server, request: &Request<Body>) -> S3Result<String> {
     let path = path.trim_matches('/');
     let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
     if let (Some(domains), Some(host)) = (&server.domains, host)
-        && let Ok(found) = domains.parse_host_header(host)
-        && let Some(bucket) = found.bucket()
+        && let Some(bucket) = domains.bucket_of(host)
         && path.is_empty()
     {
-        return Ok(bucket.to_owned());
+        return Ok(bucket);
     }
     if path.is_empty() || path.contains('/') {
         return Err(s3_error!(MethodNotAllowed, "A form is posted to a bucket, not to the service or a key"));

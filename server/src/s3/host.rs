@@ -1,0 +1,103 @@
+//! Virtual-host addressing: which bucket a host name names.
+//!
+//! Invariants: names are compared without case and without port, so that a domain is given as it is in
+//! DNS; of several domains that fit the longest counts; a host under none of them is addressed by path,
+//! as addresses and `localhost` are. (A bucket is never a whole host name: S3's CNAME style is absent.)
+
+use s3s::S3Result;
+use s3s::host::{S3Host, VirtualHost};
+use std::sync::Arc;
+
+/// Shared by s3s and the upload forms that s3s never sees.
+#[derive(Clone, Debug)]
+pub(crate) struct Domains(Arc<Vec<String>>);
+
+impl Domains {
+    /// None: path style only. Domains that no host can have are logged and left out.
+    pub fn new(domains: &[String]) -> Option<Self> {
+        let (mut good, bad): (Vec<String>, Vec<String>) = domains
+            .iter()
+            .map(|domain| without_port(domain).trim_matches('.').to_ascii_lowercase())
+            .partition(|domain| is_domain(domain));
+        if !bad.is_empty() {
+            tracing::error!(domains = ?bad, "no host can have these names: they are not used as domains");
+        }
+        good.sort_by_key(|domain| std::cmp::Reverse(domain.len()));
+        (!good.is_empty()).then(|| Self(Arc::new(good)))
+    }
+
+    /// The bucket that this host names.
+    pub fn bucket_of(&self, host: &str) -> Option<String> {
+        let host = without_port(host).trim_end_matches('.').to_ascii_lowercase();
+        let domain = self.0.iter().find(|domain| {
+            host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        })?;
+        let bucket = host.strip_suffix(domain.as_str())?.strip_suffix('.')?;
+        (!bucket.is_empty()).then(|| bucket.to_owned())
+    }
+}
+
+impl S3Host for Domains {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        let found = VirtualHost::new(host);
+        Ok(match self.bucket_of(host) {
+            Some(bucket) => found.with_bucket(bucket),
+            None => found,
+        })
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn is_domain(name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(host: &str) -> Option<String> {
+        let domains = ["s3.example.com", "Example.com:9000", "s3.localhost", "a b"].map(str::to_owned);
+        Domains::new(&domains).unwrap().bucket_of(host)
+    }
+
+    #[test]
+    fn a_host_under_a_domain_names_a_bucket() {
+        for host in ["b.s3.example.com", "B.S3.Example.COM", "b.s3.example.com:9000", "b.s3.example.com."] {
+            assert_eq!(bucket(host).as_deref(), Some("b"), "{host}");
+        }
+        assert_eq!(bucket("a.b.s3.localhost:1").as_deref(), Some("a.b"));
+        assert_eq!(bucket("b.example.com").as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn other_hosts_name_none() {
+        let hosts = [
+            "s3.example.com",
+            "s3.example.com:9000",
+            "localhost",
+            "xs3.localhost",
+            "127.0.0.1:9000",
+            "[::1]:1",
+            "",
+        ];
+        for host in hosts {
+            assert_eq!(bucket(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn without_domains_there_is_path_style_only() {
+        assert!(Domains::new(&[]).is_none());
+        assert!(Domains::new(&["a/b".to_owned()]).is_none());
+    }
+}
