@@ -85,7 +85,7 @@ impl Shard {
                 match &error {
                     CheckpointError::NoSpace => self.give_extents(writer.extents),
                     CheckpointError::Device(error) => {
-                        tracing::error!(shard = self.id, %error, "a write of a checkpoint failed; no more writes until restart");
+                        tracing::error!(shard = self.id, %error, "writing a checkpoint failed; no more writes");
                         self.stop_writing(error);
                     }
                     CheckpointError::Engine(_) => {}
