@@ -37,6 +37,11 @@ impl LogSpace {
         self.extents.contains_key(&extent)
     }
 
+    /// Whether the log owns this extent and the index points into it.
+    pub fn has_live(&self, extent: u32) -> bool {
+        self.extents.get(&extent).is_some_and(|extent| extent.live > 0)
+    }
+
     pub fn all(&self) -> impl Iterator<Item = u32> + '_ {
         self.extents.keys().copied()
     }

@@ -119,9 +119,12 @@ impl Layout {
         layout
     }
 
-    /// Takes a checkpoint after this many bytes of log, however large the drive is.
-    pub fn set_checkpoint_after(&mut self, bytes: u64) {
-        self.geometries.iter_mut().for_each(|geometry| geometry.checkpoint_after_bytes = bytes);
+    /// Takes a checkpoint after so many bytes of log, and cleans it when so many are dead, however large the drive is.
+    pub fn set_maintenance(&mut self, checkpoint_after_bytes: u64, dead_log_bytes_max: u64) {
+        for geometry in &mut self.geometries {
+            (geometry.checkpoint_after_bytes, geometry.dead_log_bytes_max) =
+                (checkpoint_after_bytes, dead_log_bytes_max);
+        }
     }
 
     pub fn geometry_of(&self, drive: u16) -> &Geometry {

@@ -47,6 +47,10 @@ impl Shard {
         let _one = self.maintaining.lock(1).await;
         let victims = self.victims();
         for &(extent, written) in &victims {
+            // While others were moved, its last records may have died, and a checkpoint may have let go of it.
+            if !self.state.borrow().logs.has_live(extent) {
+                continue;
+            }
             // Pinned like by a reader: a checkpoint may let go of it as soon as its last live record has moved.
             self.state.borrow_mut().logs.pin(extent);
             let moved = self.move_out(extent, written).await;

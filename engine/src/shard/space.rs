@@ -169,7 +169,13 @@ impl Shard {
         if let Some(run) = fit() {
             return Ok(run);
         }
-        let extent = self.take_user_extent().await.ok_or_else(|| self.no_space())?;
+        let extent = self.take_user_extent().await;
+        // Freed meanwhile: an extent that nobody uses would stay with this shard.
+        if let Some(run) = fit() {
+            self.give_extents(extent.into_iter().collect());
+            return Ok(run);
+        }
+        let extent = extent.ok_or_else(|| self.no_space())?;
         self.state.borrow_mut().slices.add(extent, matches!(wanted, Wanted::Tail { .. }));
         fit().ok_or_else(|| self.no_space())
     }

@@ -32,6 +32,8 @@ pub struct SimOptions {
     pub index_bytes_max: usize,
     /// Log bytes of one shard after which it takes a checkpoint.
     pub checkpoint_after_bytes: u64,
+    /// Dead bytes in one shard's log from which on the cleaner is started, if as many are not live.
+    pub dead_log_bytes_max: u64,
 }
 
 impl Default for SimOptions {
@@ -41,6 +43,7 @@ impl Default for SimOptions {
             arena_bytes_per_core: 16 << 20,
             index_bytes_max: 64 << 20,
             checkpoint_after_bytes: 3 << 20,
+            dead_log_bytes_max: 8 << 20,
         }
     }
 }
@@ -122,7 +125,7 @@ impl SimNode {
         let superblocks = drives.iter().map(read_superblock).collect::<Result<Vec<_>, _>>()?;
         let epoch = superblocks.iter().map(|block| block.epoch.get()).max().unwrap_or(0) + 1;
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
-        layout.set_checkpoint_after(options.checkpoint_after_bytes);
+        layout.set_maintenance(options.checkpoint_after_bytes, options.dead_log_bytes_max);
         let layout = Arc::new(layout);
         let peers: Rc<RefCell<Vec<Weak<CoreState>>>> = Rc::default();
         let mut states = Vec::new();

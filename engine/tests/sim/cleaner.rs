@@ -47,6 +47,46 @@ fn churn(seed: u64, size_bytes: u64, shards: u16, keys: u64, length: usize, time
     });
 }
 
+/// Several clients overwrite small objects of their own while checkpoints and the cleaner run, and others read.
+fn crowded(seed: u64) {
+    let mut world = World::new(seed, 96 * MIB, 2, 2);
+    world.options.dead_log_bytes_max = 2 << 20;
+    let node = world.open();
+    let on = node.clone();
+    let id = world.run(async move { bucket(&on.core(0), "b").await });
+    for client in 0..8u64 {
+        let (node, sim) = (node.clone(), world.sim.clone());
+        world.sim.spawn(async move {
+            let mut newest = [0u64; 40];
+            for tag in 1..120u64 {
+                let key = if tag <= 40 { tag - 1 } else { sim.random().below(40) };
+                let name = format!("{client}/{key:02}");
+                put(&node.any_core(), id, name.as_bytes(), client * 1000 + tag, 45_000)
+                    .await
+                    .expect("stored");
+                newest[key as usize] = client * 1000 + tag;
+                let key = sim.random().below(40);
+                let name = format!("{client}/{key:02}");
+                let found = get(&node.any_core(), id, name.as_bytes()).await.expect("readable");
+                let tag = newest[key as usize];
+                assert_eq!(found.is_some(), tag > 0, "seed {seed}: {name}");
+                assert!(found.is_none_or(|(_, bytes)| bytes == body(tag, 45_000)), "seed {seed}: {name}");
+            }
+        });
+    }
+    world.sim.run_until_idle();
+    let on = node.clone();
+    world.run(async move {
+        on.space().await;
+        assert_eq!(crate::world::list_all(&on.core(0), id).await.len(), 8 * 40);
+    });
+}
+
+#[test]
+fn clients_the_cleaner_and_checkpoints_go_on_side_by_side() {
+    crate::persistence::seeds(4).into_iter().for_each(crowded);
+}
+
 #[test]
 fn a_small_set_is_overwritten_for_ever() {
     churn(1, 64 * MIB, 1, 60, 40_000, 5);

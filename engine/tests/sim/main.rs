@@ -4,6 +4,7 @@ mod cleaner;
 mod damage;
 mod failure;
 mod full;
+mod leaks;
 mod locks;
 mod model;
 mod persistence;

@@ -261,7 +261,7 @@ fn acknowledged_is_there_after_any_crash() {
 }
 
 /// `RINGBOLT_SIM_SEEDS=100-200` runs others than the usual ones.
-fn seeds(count: u64) -> Vec<u64> {
+pub fn seeds(count: u64) -> Vec<u64> {
     let given = std::env::var("RINGBOLT_SIM_SEEDS").ok();
     let range = given.as_deref().and_then(|text| text.split_once('-'));
     match range.map(|(from, to)| (from.parse(), to.parse())) {
