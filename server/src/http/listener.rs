@@ -43,7 +43,6 @@ fn probe(address: SocketAddr) -> Result<Socket, ListenError> {
                 if begin.elapsed() > BUSY_RETRY {
                     return Err(ListenError::InUse { address });
                 }
-                #[expect(clippy::disallowed_methods, reason = "at start, before the core serves anybody")]
                 std::thread::sleep(Duration::from_millis(50));
             }
             Err(source) => return Err(ListenError::Bind { address, source }),
