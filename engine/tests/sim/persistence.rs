@@ -260,6 +260,20 @@ fn acknowledged_is_there_after_any_crash() {
     assert!(sum.crashes >= 10 && sum.operations > 1000 && sum.refusals * 10 < sum.operations, "{sum:?}");
 }
 
+/// The same with hardly any room: puts are refused all the time, and the cleaner and checkpoints never rest.
+#[test]
+fn acknowledged_is_there_on_a_drive_that_is_always_full() {
+    let mut sum = Figures::default();
+    for seed in seeds(4) {
+        let (size_bytes, shards) = if seed % 2 == 0 { (48 * MIB, 1) } else { (72 * MIB, 2) };
+        let figures = run(&Plan { seed, size_bytes, shards, rounds: 8, faults: Faults::default() });
+        sum.crashes += figures.crashes;
+        sum.operations += figures.operations;
+        sum.refusals += figures.refusals;
+    }
+    assert!(sum.crashes >= 4 && sum.refusals > 20 && sum.operations > 4 * sum.refusals, "{sum:?}");
+}
+
 /// `RINGBOLT_SIM_SEEDS=100-200` runs others than the usual ones.
 pub fn seeds(count: u64) -> Vec<u64> {
     let given = std::env::var("RINGBOLT_SIM_SEEDS").ok();
