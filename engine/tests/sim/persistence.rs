@@ -274,6 +274,33 @@ fn acknowledged_is_there_on_a_drive_that_is_always_full() {
     assert!(sum.crashes >= 4 && sum.refusals > 20 && sum.operations > 4 * sum.refusals, "{sum:?}");
 }
 
+/// The moments in which a checkpoint comes into force are few: a crash at each of its steps, several times over.
+#[test]
+fn a_crash_at_any_step_of_a_checkpoint_leaves_the_old_or_the_new_one() {
+    for seed in seeds(3) {
+        let world = World::new(1000 + seed, 96 * MIB, 1, 1);
+        let mut model = Model::default();
+        for steps in (0..70).chain(0..70) {
+            let node = world.try_open().unwrap_or_else(|error| panic!("seed {seed}, {steps} steps: {error}"));
+            let on = node.clone();
+            model = world.run(async move {
+                let id = bucket(&on.core(0), "b").await;
+                model.verify(&on, id, &format!("seed {seed}, {steps} steps")).await;
+                for (key, length) in [(b"s", 3000), (b"l", 150_000)] {
+                    put(&on.core(0), id, key, 1000 + steps, length).await.expect("stored");
+                    model.acknowledge(key, Some((1000 + steps, length)));
+                }
+                model
+            });
+            let on = node.clone();
+            // It may be cut off.
+            world.sim.spawn(async move { drop(on.checkpoint().await) });
+            world.sim.run_steps(steps);
+            world.crash(node);
+        }
+    }
+}
+
 /// `RINGBOLT_SIM_SEEDS=100-200` runs others than the usual ones.
 pub fn seeds(count: u64) -> Vec<u64> {
     let given = std::env::var("RINGBOLT_SIM_SEEDS").ok();
