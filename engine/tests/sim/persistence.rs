@@ -249,7 +249,7 @@ fn empty_and_compare(world: &World, shared: &Rc<Shared>, plan: &Plan) {
 #[test]
 fn acknowledged_is_there_after_any_crash() {
     let mut sum = Figures::default();
-    for seed in seeds(6) {
+    for seed in seeds(4) {
         let (size_bytes, shards) = if seed % 2 == 0 { (256 * MIB, 8) } else { (160 * MIB, 3) };
         let figures = run(&Plan { seed, size_bytes, shards, rounds: 12, faults: Faults::default() });
         sum.rounds += figures.rounds;
@@ -264,14 +264,14 @@ fn acknowledged_is_there_after_any_crash() {
 #[test]
 fn acknowledged_is_there_on_a_drive_that_is_always_full() {
     let mut sum = Figures::default();
-    for seed in seeds(4) {
+    for seed in seeds(2) {
         let (size_bytes, shards) = if seed % 2 == 0 { (48 * MIB, 1) } else { (72 * MIB, 2) };
         let figures = run(&Plan { seed, size_bytes, shards, rounds: 8, faults: Faults::default() });
         sum.crashes += figures.crashes;
         sum.operations += figures.operations;
         sum.refusals += figures.refusals;
     }
-    assert!(sum.crashes >= 4 && sum.refusals > 20 && sum.operations > 4 * sum.refusals, "{sum:?}");
+    assert!(sum.crashes >= 2 && sum.refusals > 20 && sum.operations > 4 * sum.refusals, "{sum:?}");
 }
 
 /// The moments in which a checkpoint comes into force are few: a crash at each of its steps, several times over.
