@@ -8,6 +8,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -16,11 +18,29 @@ pub struct RequestBody {
     inner: Incoming,
     stall: Duration,
     deadline: Option<CoreSleep>,
+    unread: Unread,
+}
+
+/// Whether something of a request's body was left on the wire. Then the connection can not be used again, and the
+/// client must be told, or it sends its next request into a closing connection.
+#[derive(Clone, Default)]
+pub struct Unread(Arc<AtomicBool>);
+
+impl Unread {
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, unread: bool) {
+        self.0.store(unread, Ordering::Relaxed);
+    }
 }
 
 impl RequestBody {
-    pub fn new(inner: Incoming, stall: Duration) -> Self {
-        Self { inner, stall, deadline: None }
+    /// `unread` is kept up to date from here on.
+    pub fn new(inner: Incoming, stall: Duration, unread: Unread) -> Self {
+        unread.set(!inner.is_end_stream());
+        Self { inner, stall, deadline: None, unread }
     }
 }
 
@@ -35,6 +55,7 @@ impl Body for RequestBody {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
             this.deadline = None;
+            this.unread.set(frame.is_some() && !this.inner.is_end_stream());
             let failed = |error: hyper::Error| AuthError::BodyFailed(error.to_string());
             return Poll::Ready(frame.map(|frame| frame.map_err(failed)));
         }

@@ -1,12 +1,13 @@
 //! One request and its answer: id, health, signature, handler, headers, log line.
 //!
-//! Invariant: every answer carries `x-amz-request-id`, and the log line of the request has the same id.
+//! Invariants: every answer carries `x-amz-request-id`, and the log line of the request has the same id. An answer
+//! that leaves some of its request's body unread says `Connection: close`.
 
-use super::body::{RequestBody, RequestRecord, ResponseBody};
+use super::body::{RequestBody, RequestRecord, ResponseBody, Unread};
 use super::error_response::{refused, unavailable};
 use super::{Front, Handler};
 use crate::admin;
-use http::header::{HeaderValue, SERVER};
+use http::header::{CONNECTION, HeaderValue, SERVER};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -21,7 +22,8 @@ pub async fn exchange<H: Handler>(front: &Front<H>, request: Request<Incoming>) 
         status: StatusCode::OK,
         bytes: 0,
     };
-    let mut response = answer(front, request, &record).await;
+    let unread = Unread::default();
+    let mut response = answer(front, request, &record, &unread).await;
     record.status = response.status();
     let headers = response.headers_mut();
     headers.insert(SERVER, HeaderValue::from_static("Ringbolt"));
@@ -29,6 +31,9 @@ pub async fn exchange<H: Handler>(front: &Front<H>, request: Request<Incoming>) 
         headers.insert("x-amz-request-id", id);
     }
     headers.insert("x-amz-id-2", front.ids.host_id.clone());
+    if unread.get() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response.map(|body| ResponseBody::new(body, record))
 }
 
@@ -36,6 +41,7 @@ async fn answer<H: Handler>(
     front: &Front<H>,
     request: Request<Incoming>,
     record: &RequestRecord,
+    unread: &Unread,
 ) -> Response<s3s::Body> {
     let (path, id) = (record.uri.path(), record.request_id.as_str());
     let handler = front.handler.get();
@@ -47,7 +53,7 @@ async fn answer<H: Handler>(
         return unavailable("ServiceUnavailable", message, path, id);
     };
     let stall = front.limits.body_stall;
-    let request = request.map(|body| RequestBody::new(body, stall));
+    let request = request.map(|body| RequestBody::new(body, stall, unread.clone()));
     let admitted = match front.gate.admit(request, id, unix_seconds()) {
         Ok(admitted) => admitted,
         Err(error) => return refused(&error, path, id),
