@@ -27,7 +27,7 @@ pub enum EngineError {
     LengthMismatch { announced: u64, got: u64 },
     /// The drive is full for new data. Reads, lists and deletes go on.
     #[error(
-        "no space: the drive has {free_bytes} free bytes outside its reserve; delete objects or add a drive"
+        "no space for new data: delete objects or add a drive ({free_bytes} bytes are free in gaps that do not fit)"
     )]
     NoSpace { free_bytes: u64 },
     /// A cap on memory or queues is reached: try again later.

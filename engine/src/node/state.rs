@@ -308,11 +308,11 @@ impl CoreState {
     }
 
     /// Makes every shard of a drive give back what it can. Whether any did.
-    pub async fn reclaim(self: &Rc<Self>, drive: u16) -> bool {
+    pub async fn reclaim(self: &Rc<Self>, drive: u16, thorough: bool) -> bool {
         let shards: Vec<u16> = self.layout.shards_of_drive(drive).collect();
         // Spawned, also here: a put that is dropped must not drop a checkpoint half installed, with its new extents.
         let calls = shards.into_iter().map(|shard| {
-            let work = move |core: Rc<CoreState>| async move { core.shard(shard).reclaim().await };
+            let work = move |core: Rc<CoreState>| async move { core.shard(shard).reclaim(thorough).await };
             self.call_or(self.layout.core_of(shard), work, |_| ())
         });
         let outcomes = futures_util::future::join_all(calls).await;

@@ -110,6 +110,7 @@ impl Shard {
         gone.extend(state.release_freed(position.sequence));
         drop(state);
         self.give_extents(gone);
+        self.hold_back();
         let space = self.space();
         assert!(space.adds_up(), "the space of shard {} does not add up: {space:?}", self.id);
     }
@@ -269,20 +270,22 @@ fn upload_record((key, upload): (&UploadKey, &super::Upload)) -> UploadV1 {
 
 impl Shard {
     /// Frees what can be freed without moving anything. False when there was nothing worth it.
-    pub async fn reclaim(self: &Rc<Self>) -> Result<bool> {
+    /// `thorough`: also moves live records together, after a first attempt without that was not enough.
+    pub async fn reclaim(self: &Rc<Self>, thorough: bool) -> Result<bool> {
         let (reclaimable, index) = {
             let state = self.state.borrow();
             (state.reclaimable_bytes(), state.index_bytes())
         };
         // A checkpoint writes the whole index: not for a crumb.
-        if reclaimable > 0 && reclaimable * 16 >= index {
+        let worth = reclaimable > 0 && reclaimable * 16 >= index;
+        if worth && !thorough {
             return Ok(self.checkpoint().await.is_ok());
         }
         let spare_extents = std::mem::take(&mut *self.log.spares.borrow_mut());
         let had_spares = !spare_extents.is_empty();
         self.give_extents(spare_extents.into());
         let cleaned = self.clean().await?;
-        if cleaned {
+        if cleaned || worth {
             return Ok(self.checkpoint().await.is_ok());
         }
         Ok(had_spares)

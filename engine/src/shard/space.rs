@@ -223,12 +223,12 @@ impl Shard {
 
     /// An extent for user data; reclaims space on the whole drive before it says no.
     async fn take_user_extent(self: &Rc<Self>) -> Option<u32> {
-        for _ in 0..3 {
+        for attempt in 0..3 {
             if let Some(extent) = self.take_extent(Class::User).await {
                 return Some(extent);
             }
             let core = self.core().ok()?;
-            if !core.reclaim(self.drive).await {
+            if !core.reclaim(self.drive, attempt > 0).await {
                 break;
             }
         }
@@ -266,14 +266,8 @@ impl Shard {
     pub(crate) fn after_batch(self: &Rc<Self>) {
         // Law 5. In release builds it is asserted at every checkpoint.
         debug_assert!(self.space().adds_up(), "{:?}", self.space());
+        self.hold_back();
         let state = self.state.borrow();
-        let checkpoint_bytes = state.index_bytes() + state.index_bytes() / 4;
-        let held_back = HELD_BACK + (checkpoint_bytes / u64::from(self.geometry.extent_bytes)) as u32 + 1;
-        if held_back != self.held_back.replace(held_back)
-            && let Ok(core) = self.core()
-        {
-            core.hold_back(self.drive, self.id, held_back);
-        }
         let (live, dead) = state.logs.live_and_dead();
         drop(state);
         if self.log.since_checkpoint.get() >= self.geometry.checkpoint_after_bytes {
@@ -282,6 +276,26 @@ impl Shard {
         // Cleaning costs writes: dead records may take as much as the live ones, and a good part of an emptier drive.
         if dead > live.max(self.geometry.dead_log_bytes_max) {
             self.start_cleaning();
+        }
+    }
+
+    /// Tells the keeper what this shard needs on a full drive: the next checkpoint, beside the one in force. While that is
+    /// smaller or not there yet, room for it to grow is kept too, so that what fits on a drive does not
+    /// shrink with the first checkpoint.
+    pub(super) fn hold_back(self: &Rc<Self>) {
+        let (next, current) = {
+            let state = self.state.borrow();
+            let bytes = state.index_bytes() + state.index_bytes() / 4;
+            (
+                (bytes / u64::from(self.geometry.extent_bytes)) as u32 + 1,
+                state.checkpoint_extents.len() as u32,
+            )
+        };
+        let held_back = HELD_BACK + next + next.saturating_sub(current);
+        if held_back != self.held_back.replace(held_back)
+            && let Ok(core) = self.core()
+        {
+            core.hold_back(self.drive, self.id, held_back);
         }
     }
 

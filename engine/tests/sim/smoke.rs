@@ -42,7 +42,7 @@ async fn check_ranges(node: &SimNode, id: BucketId) {
 
 #[test]
 fn objects_of_all_sizes_survive_a_restart() {
-    let mut world = World::new(1, 128 * MIB, 4, 2);
+    let mut world = World::new(1, 256 * MIB, 4, 2);
     let mut node = world.open();
     let on = node.clone();
     let id = world.run(async move {
