@@ -279,9 +279,9 @@ impl Shard {
         }
     }
 
-    /// Tells the keeper what this shard needs on a full drive: the next checkpoint, beside the one in force. While that is
-    /// smaller or not there yet, room for it to grow is kept too, so that what fits on a drive does not
-    /// shrink with the first checkpoint.
+    /// Tells the keeper what this shard needs on a full drive: the next checkpoint, beside the one in force. While that
+    /// one is smaller or not there yet, room for it to grow is kept too, so that what fits on a drive does not shrink
+    /// with the first checkpoint.
     pub(super) fn hold_back(self: &Rc<Self>) {
         let (next, current) = {
             let state = self.state.borrow();

@@ -72,30 +72,8 @@ async fn client(
                 shared.model.borrow_mut().acknowledge(&key, None);
             }
             8 => {
-                // Gives up in the middle, at any point where it waits.
                 let (polls, length) = (random.below(40), size(random));
-                let tag = shared.next_tag.get();
-                shared.next_tag.set(tag + 1);
-                shared.model.borrow_mut().begin(&key, Some((tag, length)));
-                let attempt = put(&core, id, &key, tag, length);
-                if let Some(done) = polled_at_most(attempt, polls).await {
-                    match done {
-                        Ok(_) => shared.model.borrow_mut().acknowledge(&key, Some((tag, length))),
-                        Err(_) => shared.model.borrow_mut().refuse(&key),
-                    }
-                } else {
-                    // It may still happen: settle the question before going on with this key.
-                    sim.sleep_us(20_000_000).await;
-                    let found = get(&core, id, &key).await.expect("readable");
-                    let tag_of = |md5: [u8; 16]| u64::from_le_bytes(*md5.first_chunk().expect("16 bytes"));
-                    let found = found.map(|(info, bytes)| (tag_of(info.etag.md5), bytes.len()));
-                    let possible = shared.model.borrow().keys[&key].clone();
-                    assert!(
-                        found == possible.certain || possible.in_flight.contains(&found),
-                        "{found:?} {possible:?}"
-                    );
-                    shared.model.borrow_mut().acknowledge(&key, found);
-                }
+                give_up(&sim, &core, id, &key, (polls, length), &shared).await;
             }
             _ => {
                 let certain = shared.model.borrow().keys.get(&key).and_then(|possible| possible.certain);
@@ -104,6 +82,36 @@ async fn client(
                 assert!(found.map(|(_, bytes)| bytes) == expected, "a read of {certain:?} gives other bytes");
             }
         }
+    }
+}
+
+/// A put that gives up in the middle, at any point where it waits.
+async fn give_up(
+    sim: &ringbolt_engine::sim::Simulator,
+    core: &ringbolt_engine::node::Core,
+    id: BucketId,
+    key: &[u8],
+    (polls, length): (u64, usize),
+    shared: &Shared,
+) {
+    let tag = shared.next_tag.get();
+    shared.next_tag.set(tag + 1);
+    shared.model.borrow_mut().begin(key, Some((tag, length)));
+    let attempt = put(core, id, key, tag, length);
+    if let Some(done) = polled_at_most(attempt, polls).await {
+        match done {
+            Ok(_) => shared.model.borrow_mut().acknowledge(key, Some((tag, length))),
+            Err(_) => shared.model.borrow_mut().refuse(key),
+        }
+    } else {
+        // It may still happen: settle the question before going on with this key.
+        sim.sleep_us(20_000_000).await;
+        let found = get(core, id, key).await.expect("readable");
+        let tag_of = |md5: [u8; 16]| u64::from_le_bytes(*md5.first_chunk().expect("16 bytes"));
+        let found = found.map(|(info, bytes)| (tag_of(info.etag.md5), bytes.len()));
+        let possible = shared.model.borrow().keys[key].clone();
+        assert!(found == possible.certain || possible.in_flight.contains(&found), "{found:?} {possible:?}");
+        shared.model.borrow_mut().acknowledge(key, found);
     }
 }
 
