@@ -7,10 +7,12 @@ use super::body::{RequestBody, RequestRecord, ResponseBody, Unread};
 use super::error_response::{refused, unavailable};
 use super::{Front, Handler};
 use crate::admin;
-use http::header::{CONNECTION, HeaderValue, SERVER};
+use http::header::{CONNECTION, EXPECT, HeaderValue, SERVER};
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+const CONTINUE: &[u8] = b"100-continue";
 
 pub async fn exchange<H: Handler>(front: &Front<H>, request: Request<Incoming>) -> Response<ResponseBody> {
     let mut record = RequestRecord {
@@ -23,6 +25,7 @@ pub async fn exchange<H: Handler>(front: &Front<H>, request: Request<Incoming>) 
         bytes: 0,
     };
     let unread = Unread::default();
+    let skips_continue = skips_continue(&request);
     let mut response = answer(front, request, &record, &unread).await;
     record.status = response.status();
     let headers = response.headers_mut();
@@ -31,7 +34,7 @@ pub async fn exchange<H: Handler>(front: &Front<H>, request: Request<Incoming>) 
         headers.insert("x-amz-request-id", id);
     }
     headers.insert("x-amz-id-2", front.ids.host_id.clone());
-    if unread.get() {
+    if unread.get() || skips_continue {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response.map(|body| ResponseBody::new(body, record))
@@ -64,6 +67,15 @@ async fn answer<H: Handler>(
         Some(error) if !response.status().is_success() => refused(error, path, id),
         _ => response,
     }
+}
+
+/// A client that waits for "100 Continue" and has nothing to send gets the final answer at once, which HTTP allows.
+/// botocore (1.43) then takes the status line of the next answer on that connection for a header, and waits for
+/// ever: for such clients the connection ends here. Bodies left unread end it anyway.
+fn skips_continue(request: &Request<Incoming>) -> bool {
+    let expects =
+        request.headers().get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(CONTINUE));
+    expects && request.body().is_end_stream()
 }
 
 fn unix_seconds() -> i64 {

@@ -163,6 +163,28 @@ fn keep_alive_requests_get_ids_of_their_own() {
     assert_eq!(server.stop(), 0);
 }
 
+/// `aws s3 sync` of a tree with empty files hung: botocore reuses a connection on which it was answered without
+/// "100 Continue", and misreads the next answer.
+#[test]
+fn a_client_that_waits_to_send_nothing_is_not_kept() {
+    let server = Server::start(Limits::default(), true);
+    let mut client = server.connect();
+    let head = "PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n";
+    let answer = client.send(head).answer();
+    assert_eq!((answer.status, answer.header("connection")), (200, "close"));
+    assert!(client.closed());
+}
+
+/// A client that was refused before its body was read sent its next request into a closing connection.
+#[test]
+fn a_body_left_unread_ends_the_connection_and_says_so() {
+    let server = Server::start(Limits::default(), true);
+    let mut client = server.connect();
+    let head = "PUT /b/k HTTP/1.1\r\nHost: h\r\nAuthorization: AWS a:b\r\nContent-Length: 1000000\r\n\r\n";
+    let answer = client.send(head).answer();
+    assert_eq!((answer.status, answer.header("connection")), (400, "close"));
+}
+
 #[test]
 fn health_needs_no_credentials_and_requests_wait_for_the_node() {
     for (open, health, request) in [(false, 503, 503), (true, 200, 200)] {
