@@ -191,7 +191,7 @@ impl Ring {
     /// Resolves when something waits to be submitted.
     pub async fn pending(&self) {
         poll_fn(|context| {
-            if !self.0.queued.borrow().is_empty() {
+            if !self.0.queued.borrow().is_empty() || !self.0.uring.borrow_mut().submission().is_empty() {
                 return Poll::Ready(());
             }
             *self.0.pending_waker.borrow_mut() = Some(context.waker().clone());
@@ -228,7 +228,8 @@ impl Ring {
             drop(queued);
             let result = if want == 0 || more { uring.submit() } else { uring.submit_and_wait(want) };
             match result {
-                Ok(_) if !more => return,
+                // The kernel may take fewer than were offered: the others must not wait for the next operation.
+                Ok(_) if !more && uring.submission().is_empty() => return,
                 Ok(_) => {}
                 // A signal came, the kernel is short of memory, or the completion queue is full: what was not taken
                 // stays queued, and the next turn tries again after reaping.
