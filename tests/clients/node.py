@@ -89,7 +89,9 @@ def aws_environment(endpoint, directory):
     """The environment of a fresh user with these keys; nothing of whoever runs the tests reaches the client."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     config = Path(directory) / "aws-config"
-    config.write_text("[default]\ns3 =\n    addressing_style = path\n    multipart_threshold = 5MB\n"
+    # awscli 1 signs URLs with signature version 2 unless told otherwise; the server takes version 4 only.
+    config.write_text("[default]\ns3 =\n    signature_version = s3v4\n    addressing_style = path\n"
+                      "    multipart_threshold = 5MB\n"
                       "    multipart_chunksize = 5MB\n")
     return environment | {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
