@@ -22,6 +22,8 @@ use super::arena::{Buffer, Pool};
 use super::mailbox::Notifier;
 
 const ENTRIES: u32 = 1024;
+/// So many operations are handed over at once, without waiting for the end of the turn.
+const SUBMIT_AT: usize = 4;
 /// Registered buffers may be at most 1 GiB each.
 const REGISTERED_PIECE: usize = 1 << 30;
 const TAG_MESSAGE: u64 = u64::MAX;
@@ -300,6 +302,10 @@ impl Ring {
         self.0.table.borrow_mut()[key] = Slot::Waiting { buffer, waker: None };
         self.0.in_flight.set(self.0.in_flight.get() + 1);
         self.queue(entry.user_data(key as u64));
+        if self.0.queued.borrow().len() >= SUBMIT_AT {
+            // A turn that serves many connections is long: the device must not wait for its end.
+            self.submit();
+        }
         Operation { ring: self.clone(), key, taken: false }
     }
 
