@@ -1,5 +1,7 @@
 //! What an engine operation can answer instead of a result. What only a bug can cause is an assert.
 
+use crate::device::DeviceError;
+
 /// Error of an operation on a running node.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EngineError {
@@ -44,6 +46,13 @@ pub enum EngineError {
     ReadFailed { offset: u64, length: usize, reason: String },
     #[error("the node is shutting down")]
     ShuttingDown,
+}
+
+impl EngineError {
+    /// What a failed read of the device is to whoever asked.
+    pub(crate) fn read_failed(error: DeviceError) -> Self {
+        Self::ReadFailed { offset: error.offset, length: error.length, reason: error.reason }
+    }
 }
 
 /// Result of an engine operation.

@@ -52,6 +52,29 @@ pub fn slices_of(segment: &SegmentV1) -> impl Iterator<Item = SlicePlace> + '_ {
     })
 }
 
+/// Joins runs where they touch, so that a large object's layout stays short.
+pub fn coalesce(runs: impl IntoIterator<Item = RunV1>) -> Vec<RunV1> {
+    let mut joined: Vec<RunV1> = Vec::new();
+    for run in runs {
+        let touches = |last: &RunV1| {
+            last.slices > 0
+                && run.slices > 0
+                && last.extent == run.extent
+                && last.unit + last.slices * UNITS_PER_SLOT == run.unit
+        };
+        match joined.last_mut().filter(|last| touches(last)) {
+            Some(last) => last.slices += run.slices,
+            None => joined.push(run),
+        }
+    }
+    joined
+}
+
+/// Units that a segment takes.
+pub fn segment_units(segment: &SegmentV1) -> u64 {
+    segment.runs.iter().map(|run| u64::from(run_units(run, segment.length))).sum()
+}
+
 /// Units that a run takes, in a segment of `length` bytes.
 pub fn run_units(run: &RunV1, length: u64) -> u32 {
     if run.slices == 0 { tail_units(length) } else { run.slices * UNITS_PER_SLOT }

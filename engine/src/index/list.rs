@@ -35,7 +35,7 @@ pub fn list(
             page.truncated = true;
             return Step::Stop;
         }
-        match common_prefix_of(&key, query) {
+        match common_prefix(&query.prefix, &query.delimiter, &key) {
             Some(common) => {
                 page.items.push(ListItem::CommonPrefix(common.to_vec()));
                 keys::prefix_end(bucket, common).map_or(Step::Stop, Step::SeekTo)
@@ -56,7 +56,7 @@ fn start_of(bucket: u32, query: &ListQuery) -> Option<Vec<u8>> {
     if query.after.is_empty() {
         return Some(start);
     }
-    let behind = if common_prefix_of(&query.after, query) == Some(&query.after) {
+    let behind = if common_prefix(&query.prefix, &query.delimiter, &query.after) == Some(&query.after) {
         keys::prefix_end(bucket, &query.after)?
     } else {
         keys::after(bucket, &query.after)
@@ -64,13 +64,12 @@ fn start_of(bucket: u32, query: &ListQuery) -> Option<Vec<u8>> {
     Some(start.max(behind))
 }
 
-/// What `key` is grouped under: up to and with the first delimiter behind the query's prefix.
-fn common_prefix_of<'a>(key: &'a [u8], query: &ListQuery) -> Option<&'a [u8]> {
-    let delimiter = query.delimiter.as_slice();
+/// What `key` is grouped under: up to and with the first delimiter behind the prefix.
+pub fn common_prefix<'a>(prefix: &[u8], delimiter: &[u8], key: &'a [u8]) -> Option<&'a [u8]> {
     if delimiter.is_empty() {
         return None;
     }
-    let rest = key.strip_prefix(query.prefix.as_slice())?;
+    let rest = key.strip_prefix(prefix)?;
     let at = rest.windows(delimiter.len()).position(|window| window == delimiter)?;
-    Some(&key[..query.prefix.len() + at + delimiter.len()])
+    Some(&key[..prefix.len() + at + delimiter.len()])
 }

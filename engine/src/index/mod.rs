@@ -21,7 +21,7 @@ mod varint;
 mod tests;
 
 pub use check::LeafError;
-pub use list::list;
+pub use list::{common_prefix, list};
 pub use merge::{ListMerge, ListRequest};
 pub use ordered::{OrderedIndex, Step};
 pub use point::{Found, PointTable};

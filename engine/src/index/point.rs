@@ -34,6 +34,8 @@ pub enum Found {
 pub struct PointTable {
     sub_tables: Box<[HashTable<Entry>]>,
     len: usize,
+    /// Of all sub-tables; kept as they grow, since it is asked for at every put.
+    table_bytes: usize,
 }
 
 impl Default for PointTable {
@@ -61,7 +63,7 @@ fn spread(hash: u64) -> u64 {
 
 impl PointTable {
     pub fn new() -> Self {
-        Self { sub_tables: (0..SUB_TABLES).map(|_| HashTable::new()).collect(), len: 0 }
+        Self { sub_tables: (0..SUB_TABLES).map(|_| HashTable::new()).collect(), len: 0, table_bytes: 0 }
     }
 
     pub fn find(&self, hash: u64) -> Found {
@@ -80,7 +82,9 @@ impl PointTable {
     /// Adds an entry, also when the hash is there already (for another key).
     pub fn insert(&mut self, hash: u64, location: u64) {
         let sub_table = &mut self.sub_tables[sub_table_of(hash)];
+        let before = allocated(sub_table.allocation_size());
         sub_table.insert_unique(spread(hash), Entry { hash, location }, |entry| spread(entry.hash));
+        self.table_bytes += allocated(sub_table.allocation_size()) - before;
         self.len += 1;
     }
 
@@ -111,8 +115,7 @@ impl PointTable {
 
     /// All that is allocated, full or not.
     pub fn memory_bytes(&self) -> usize {
-        let tables = self.sub_tables.iter().map(|table| allocated(table.allocation_size())).sum::<usize>();
-        tables + allocated(SUB_TABLES * size_of::<HashTable<Entry>>())
+        self.table_bytes + allocated(SUB_TABLES * size_of::<HashTable<Entry>>())
     }
 
     /// Makes room for this many entries in all, so that filling the table (at recovery) does not grow it.
@@ -121,7 +124,9 @@ impl PointTable {
             let share = share_of(number) * expected_entries as f64;
             // Random shares scatter by their square root: most sub-tables then never grow.
             let wanted = (share + 2.0 * share.sqrt()) as usize;
+            let before = allocated(sub_table.allocation_size());
             sub_table.reserve(wanted.saturating_sub(sub_table.len()), |entry| spread(entry.hash));
+            self.table_bytes += allocated(sub_table.allocation_size()) - before;
         }
     }
 }

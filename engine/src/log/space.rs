@@ -1,9 +1,10 @@
 //! The extents of a shard's log, and how much of each is still needed.
 //!
 //! Invariant: `live` of an extent is the sum of the record lengths that the index points at in it. It never
-//! grows again once the log has moved on, so an extent without live bytes stays without.
+//! grows again once the log has moved on, so an extent without live bytes stays without. `live` and `written` of the
+//! whole are the sums over the extents, kept as they change: they are asked for after every batch.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::LogPosition;
 use crate::format::checkpoint::LogPlaceV1;
@@ -23,12 +24,15 @@ pub struct LogSpace {
     /// Oldest first; the last one is written to.
     order: VecDeque<u32>,
     extents: HashMap<u32, LogExtent>,
+    live: u64,
+    written: u64,
 }
 
 impl LogSpace {
     pub fn add(&mut self, extent: u32, lap: u64, written: u32) {
         let fresh = LogExtent { lap, live: 0, written, readers: 0, retired: false };
         assert!(self.extents.insert(extent, fresh).is_none(), "extent {extent} is in the log already");
+        self.written += u64::from(written);
         self.order.push_back(extent);
     }
 
@@ -46,12 +50,9 @@ impl LogSpace {
         self.extents.keys().copied()
     }
 
-    pub fn last_lap(&self) -> u64 {
-        self.extents.values().map(|extent| extent.lap).max().unwrap_or(0)
-    }
-
     pub fn gain(&mut self, extent: u32, bytes: u32) {
         self.get(extent).live += u64::from(bytes);
+        self.live += u64::from(bytes);
     }
 
     pub fn lose(&mut self, extent: u32, bytes: u32) {
@@ -59,10 +60,12 @@ impl LogSpace {
         *live = live
             .checked_sub(u64::from(bytes))
             .unwrap_or_else(|| panic!("extent {extent} lost more than it had"));
+        self.live -= u64::from(bytes);
     }
 
     pub fn wrote(&mut self, extent: u32, end: u32) {
-        self.get(extent).written = end;
+        let before = std::mem::replace(&mut self.get(extent).written, end);
+        self.written = self.written - u64::from(before) + u64::from(end);
     }
 
     pub fn pin(&mut self, extent: u32) {
@@ -73,7 +76,8 @@ impl LogSpace {
     pub fn unpin(&mut self, extent: u32) -> Option<u32> {
         let entry = self.get(extent);
         entry.readers -= 1;
-        (entry.retired && entry.readers == 0).then(|| self.extents.remove(&extent)).flatten().map(|_| extent)
+        let last = entry.retired && entry.readers == 0;
+        last.then(|| self.remove(extent))
     }
 
     /// What a checkpoint taken at `position` must name: extents with live records, and where the replay starts.
@@ -93,10 +97,11 @@ impl LogSpace {
     /// those without readers.
     pub fn retire(&mut self, kept: &[LogPlaceV1]) -> Vec<u32> {
         let start = kept.last().map(|place| place.extent);
+        let kept: HashSet<u32> = kept.iter().map(|place| place.extent).collect();
         let border = self.order.iter().position(|extent| Some(*extent) == start).unwrap_or(0);
         let (mut gone, mut order) = (Vec::new(), VecDeque::new());
         for (at, extent) in std::mem::take(&mut self.order).into_iter().enumerate() {
-            if at >= border || kept.iter().any(|place| place.extent == extent) {
+            if at >= border || kept.contains(&extent) {
                 order.push_back(extent);
                 continue;
             }
@@ -104,8 +109,7 @@ impl LogSpace {
             assert_eq!(entry.live, 0, "extent {extent} has live records that the checkpoint does not name");
             entry.retired = true;
             if entry.readers == 0 {
-                self.extents.remove(&extent);
-                gone.push(extent);
+                gone.push(self.remove(extent));
             }
         }
         self.order = order;
@@ -123,13 +127,19 @@ impl LogSpace {
 
     /// Live bytes of the whole log, and bytes written to it that are not live.
     pub fn live_and_dead(&self) -> (u64, u64) {
-        let live: u64 = self.extents.values().map(|extent| extent.live).sum();
-        let written: u64 = self.extents.values().map(|extent| u64::from(extent.written)).sum();
-        (live, written.saturating_sub(live))
+        (self.live, self.written.saturating_sub(self.live))
     }
 
     pub fn count(&self) -> usize {
         self.extents.len()
+    }
+
+    fn remove(&mut self, extent: u32) -> u32 {
+        if let Some(entry) = self.extents.remove(&extent) {
+            self.live -= entry.live;
+            self.written -= u64::from(entry.written);
+        }
+        extent
     }
 
     fn get(&mut self, extent: u32) -> &mut LogExtent {

@@ -447,7 +447,7 @@ impl Core {
         F: FnOnce(Rc<Shard>) -> W + Send + 'static,
     {
         let layout = &self.state.layout;
-        let shard = layout.shard_of(layout.geometry_of(0).hash(bucket, key));
+        let shard = layout.shard_of_key(bucket, key);
         let work = move |core: Rc<CoreState>| work(core.shard(shard));
         self.state.call(layout.core_of(shard), work).await
     }

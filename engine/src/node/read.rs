@@ -78,7 +78,7 @@ impl ObjectReader {
     /// # Errors
     /// When the record is damaged or can not be read.
     pub(super) async fn open(core: &Rc<CoreState>, bucket: BucketId, key: &[u8]) -> Result<Option<Self>> {
-        let shard = core.layout.shard_of(core.layout.geometry_of(0).hash(bucket, key));
+        let shard = core.layout.shard_of_key(bucket, key);
         let Some((found, pin)) = look_up(core, shard, bucket, key).await? else { return Ok(None) };
         let (extent, offset, blocks) = match &found {
             Found::Inline(location) => (location.extent, location.offset, location.blocks),
@@ -93,7 +93,7 @@ impl ObjectReader {
         let length = blocks as usize * BLOCK_BYTES;
         let buffer = core.buffer(length).await?;
         let (result, buffer) = core.drives[usize::from(drive)].device.read(at, length, buffer).await;
-        result.map_err(|error| EngineError::ReadFailed { offset: at, length, reason: error.reason })?;
+        result.map_err(EngineError::read_failed)?;
         let damaged = |what| EngineError::Damaged { what, extent, offset };
         let start = (offset - first) as usize;
         let view = RecordView::parse(&buffer[start..length]).map_err(|_| damaged("record"))?;
@@ -306,14 +306,9 @@ impl SliceReader {
         };
         let (extent, offset) = (piece.place.extent, piece.place.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
-        let failed = |error: crate::device::DeviceError| EngineError::ReadFailed {
-            offset: error.offset,
-            length: error.length,
-            reason: error.reason,
-        };
         if let Some(header) = &mut piece.header {
             let (result, buffer) = header.await;
-            result.map_err(failed)?;
+            result.map_err(EngineError::read_failed)?;
             let header = SliceHeaderOnDisk::parse(&buffer).map_err(|_| damaged("slice header"))?;
             let own = header.generation.get() == piece.generation
                 && header.number.get() == piece.place.number
@@ -326,7 +321,7 @@ impl SliceReader {
             piece.header = None;
         }
         let (result, buffer) = (&mut piece.data).await;
-        result.map_err(failed)?;
+        result.map_err(EngineError::read_failed)?;
         let Some(piece) = self.pieces.pop_front() else { panic!("the piece was just there") };
         let Some(header) = &self.header else { panic!("a slice's first piece brings its header") };
         if !header.verifies(piece.start, &buffer[..piece.payload_end - piece.start]) {

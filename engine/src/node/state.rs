@@ -127,6 +127,11 @@ impl Layout {
         }
     }
 
+    /// The shard that owns a key. Every drive of a set has the same hash key.
+    pub fn shard_of_key(&self, bucket: BucketId, key: &[u8]) -> u16 {
+        self.shard_of(self.geometry_of(0).hash(bucket, key))
+    }
+
     pub fn geometry_of(&self, drive: u16) -> &Geometry {
         &self.geometries[usize::from(drive)]
     }

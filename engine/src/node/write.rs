@@ -15,12 +15,12 @@ use super::read::appetite;
 use super::state::CoreState;
 use crate::device::{DeviceError, Durability, IoFuture};
 use crate::error::{EngineError, Result};
-use crate::extent::{SlicePlace, full_slices, slices_of, tail_units};
+use crate::extent::{SlicePlace, coalesce, full_slices, slices_of, tail_units};
 use crate::format::record::{RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::Buffer;
-use crate::shard::{Body, PartCommit, PutCommit, coalesce};
+use crate::shard::{Body, PartCommit, PutCommit};
 use crate::types::{Attributes, BucketId, Etag, ObjectInfo, ObjectMeta, PartInfo, UploadId, WriteCondition};
 
 /// Full slices reserved at a time.
@@ -58,7 +58,7 @@ impl ObjectWriter {
         length: u64,
     ) -> Self {
         let geometry = core.layout.geometry_of(0);
-        let shard = core.layout.shard_of(geometry.hash(bucket, key));
+        let shard = core.layout.shard_of_key(bucket, key);
         let inline = matches!(target, Target::Object) && length <= u64::from(geometry.inline_bytes_max);
         let body = if inline {
             Incoming::Inline(Vec::with_capacity(length as usize))

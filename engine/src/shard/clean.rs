@@ -89,11 +89,7 @@ impl Shard {
             let buffer = self.pool.take_reserved(window).await;
             let at = self.geometry.byte(extent, offset);
             let (result, buffer) = self.device.read(at, window, buffer).await;
-            result.map_err(|error| EngineError::ReadFailed {
-                offset: at,
-                length: window,
-                reason: error.reason,
-            })?;
+            result.map_err(EngineError::read_failed)?;
             let damaged = EngineError::Damaged { what: "log batch", extent, offset };
             let header = BatchHeaderOnDisk::parse(&buffer[..window]).map_err(|_| damaged)?;
             let copies = self.live_records(

@@ -10,7 +10,6 @@ use std::rc::Rc;
 use super::Shard;
 use super::entry::{Entry, Location};
 use crate::error::{EngineError, Result};
-use crate::format::record::RunV1;
 use crate::index::{Found as Probe, keys};
 use crate::types::BucketId;
 
@@ -87,18 +86,4 @@ impl Shard {
         drop(state);
         self.give_extents(gone.into_iter().collect());
     }
-}
-
-/// Joins a run to the last one where they touch, so that a large object's layout stays short.
-pub fn push_run(runs: &mut Vec<RunV1>, run: RunV1) {
-    if let Some(last) = runs.last_mut()
-        && last.slices > 0
-        && run.slices > 0
-        && last.extent == run.extent
-        && last.unit + last.slices * crate::format::slice::UNITS_PER_SLOT == run.unit
-    {
-        last.slices += run.slices;
-        return;
-    }
-    runs.push(run);
 }

@@ -29,7 +29,7 @@ use std::rc::{Rc, Weak};
 pub use self::apply::Effects;
 pub use self::get::{Found, Pins};
 pub use self::multipart::{CompleteCommit, PartCommit};
-pub use self::put::{Body, PutCommit, coalesce, info_of};
+pub use self::put::{Body, PutCommit, info_of};
 pub use self::recover::RecoverError;
 pub use self::space::Reserved;
 

@@ -12,6 +12,7 @@ use crate::extent::keeper::Class;
 use crate::format::record::{
     EncodedRecord, Mutation, PartPutV1, PartV1, PutV1, SegmentV1, UploadAbortV1, UploadPartV1, UploadV1,
 };
+use crate::index::common_prefix;
 use crate::types::{
     Attributes, BucketId, Etag, ObjectInfo, ObjectMeta, PartInfo, UploadId, UploadInfo, UploadItem,
     UploadPage, UploadQuery, WriteCondition,
@@ -192,8 +193,8 @@ impl Shard {
             if is_before(query, key, *id) {
                 continue;
             }
-            let item = match common_prefix(query, key) {
-                Some(prefix) => UploadItem::CommonPrefix(prefix),
+            let item = match common_prefix(&query.prefix, &query.delimiter, key) {
+                Some(prefix) => UploadItem::CommonPrefix(prefix.to_vec()),
                 None => UploadItem::Upload(upload_info(key, *id, upload)),
             };
             if matches!(&item, UploadItem::CommonPrefix(_)) && page.items.last() == Some(&item) {
@@ -225,24 +226,14 @@ fn is_before(query: &UploadQuery, key: &[u8], id: u128) -> bool {
     if after.is_empty() {
         return false;
     }
-    let is_prefix =
-        !query.delimiter.is_empty() && after.ends_with(&query.delimiter) && after.starts_with(&query.prefix);
-    if is_prefix && key.starts_with(after) && common_prefix(query, key).as_deref() == Some(after) {
+    // Everything under a common prefix that was given already.
+    if common_prefix(&query.prefix, &query.delimiter, key) == Some(after) {
         return true;
     }
     match query.after_id {
         Some(marker) => key < after || key == after && id <= marker.0,
         None => key <= after,
     }
-}
-
-fn common_prefix(query: &UploadQuery, key: &[u8]) -> Option<Vec<u8>> {
-    if query.delimiter.is_empty() {
-        return None;
-    }
-    let rest = &key[query.prefix.len()..];
-    let at = rest.windows(query.delimiter.len()).position(|window| window == query.delimiter)?;
-    Some(key[..query.prefix.len() + at + query.delimiter.len()].to_vec())
 }
 
 fn upload_info(key: &[u8], id: u128, upload: &Upload) -> UploadInfo {
@@ -255,7 +246,7 @@ fn upload_info(key: &[u8], id: u128, upload: &Upload) -> UploadInfo {
     }
 }
 
-fn part_info(part: &PartV1) -> PartInfo {
+pub(super) fn part_info(part: &PartV1) -> PartInfo {
     PartInfo {
         number: part.number,
         size_bytes: part.size,

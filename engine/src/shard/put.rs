@@ -6,9 +6,10 @@
 
 use std::rc::Rc;
 
+use super::Shard;
 use super::entry::Entry;
+use super::multipart::part_info;
 use super::space::Reserved;
-use super::{Shard, get};
 use crate::error::{EngineError, Result};
 use crate::extent::keeper::Class;
 use crate::format::record::{EncodedRecord, Mutation, PutV1, SegmentV1};
@@ -17,7 +18,7 @@ use crate::log::queue::Pending;
 use crate::log::writer::RECORD_BYTES_MAX;
 use crate::sync::locks::KeyGuard;
 use crate::sync::oneshot;
-use crate::types::{BucketId, Etag, EtagMatch, ObjectInfo, ObjectMeta, PartInfo, UploadId, WriteCondition};
+use crate::types::{BucketId, Etag, EtagMatch, ObjectInfo, ObjectMeta, UploadId, WriteCondition};
 
 /// Where the bytes are.
 pub enum Body {
@@ -160,29 +161,13 @@ fn judge(entry: Option<&Entry>, condition: &WriteCondition) -> Result<()> {
 
 /// What a record says of its object.
 pub fn info_of(put: &PutV1) -> ObjectInfo {
-    let part = |part: &crate::format::record::PartV1| PartInfo {
-        number: part.number,
-        size_bytes: part.size,
-        modified_ms: part.modified_ms,
-        etag: Etag { md5: part.md5, parts: 0 },
-        attributes: part.attributes.clone(),
-    };
     ObjectInfo {
         size_bytes: put.size,
         modified_ms: put.modified_ms,
         etag: Etag { md5: put.md5, parts: put.etag_parts },
         attributes: put.attributes.clone(),
-        parts: put.parts.iter().map(part).collect(),
+        parts: put.parts.iter().map(part_info).collect(),
         upload: put.upload.map(UploadId),
         generation: put.generation,
     }
-}
-
-/// Joins runs that touch.
-pub fn coalesce(
-    runs: impl IntoIterator<Item = crate::format::record::RunV1>,
-) -> Vec<crate::format::record::RunV1> {
-    let mut joined = Vec::new();
-    runs.into_iter().for_each(|run| get::push_run(&mut joined, run));
-    joined
 }

@@ -11,7 +11,7 @@ use super::{Freed, Shard, State};
 use crate::error::{EngineError, Result};
 use crate::extent::keeper::Class;
 use crate::extent::slices::SliceSpace;
-use crate::extent::{run_units, tail_units};
+use crate::extent::{run_units, segment_units, tail_units};
 use crate::format::BLOCK_BYTES;
 use crate::format::record::{Mutation, RunV1, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
@@ -64,8 +64,7 @@ impl Reserved {
     /// From now on a queued record names them.
     pub fn keep(mut self) {
         let segment = std::mem::take(&mut self.segment);
-        let units: u32 = segment.runs.iter().map(|run| run_units(run, segment.length)).sum();
-        self.shard.state.borrow_mut().reserved_units -= u64::from(units);
+        self.shard.state.borrow_mut().reserved_units -= segment_units(&segment);
     }
 }
 
@@ -343,10 +342,6 @@ impl Shard {
         sum.pinned_objects += state.object_pins.len();
         sum.held_locks += self.locks.held();
     }
-}
-
-fn segment_units(segment: &SegmentV1) -> u64 {
-    segment.runs.iter().map(|run| u64::from(run_units(run, segment.length))).sum()
 }
 
 impl ShardSpace {
