@@ -6,10 +6,9 @@
 
 pub mod binary;
 pub mod client;
-pub mod content;
 pub mod raw_http;
 pub mod server;
 
 pub use client::{Account, client};
-pub use content::{Content, Dice};
+pub use ringbolt_tools::content::{Content, Dice};
 pub use server::{Server, ServerOptions};

@@ -2,13 +2,12 @@
 
 use crate::binary;
 use crate::client::{self, Account};
-use rustix::process::{Pid, Signal, kill_process};
+use ringbolt_tools::process::{ServerProcess, without_settings};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -38,7 +37,7 @@ pub struct Server {
 }
 
 struct Running {
-    child: Child,
+    process: ServerProcess,
     endpoint: String,
 }
 
@@ -58,25 +57,12 @@ impl Server {
     /// Starts on the data that is there.
     pub fn start_again(&mut self) {
         assert!(self.running.is_none(), "the server is running already");
-        let mut child =
-            self.command().stdout(Stdio::piped()).stderr(self.log_file()).spawn().expect("start ringbolt");
-        let stdout = child.stdout.take().expect("the server's stdout is a pipe");
-        let (sender, endpoint) = mpsc::channel();
-        // Reads on after the endpoint: a full pipe would stop the server.
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Some(found) = endpoint_in(&line) {
-                    let _ = sender.send(found);
-                }
+        let starting = ServerProcess::spawn(self.command().stderr(self.log_file())).expect("start ringbolt");
+        match starting.ready(START_LIMIT) {
+            Ok((process, address)) => {
+                self.running = Some(Running { process, endpoint: format!("http://{address}") });
             }
-        });
-        match endpoint.recv_timeout(START_LIMIT) {
-            Ok(endpoint) => self.running = Some(Running { child, endpoint }),
-            Err(error) => {
-                let _ = child.kill();
-                let status = child.wait();
-                panic!("the server gave no endpoint ({error}), it ended with {status:?}:\n{}", self.log());
-            }
+            Err(error) => panic!("{error}:\n{}", self.log()),
         }
     }
 
@@ -102,9 +88,8 @@ impl Server {
 
     /// `kill -9`.
     pub fn kill(&mut self) {
-        let mut running = self.running.take().expect("the server is running");
-        running.child.kill().expect("kill the server");
-        running.child.wait().expect("wait for the killed server");
+        let running = self.running.take().expect("the server is running");
+        running.process.kill().expect("kill the server");
     }
 
     /// SIGTERM, then its exit status.
@@ -116,12 +101,12 @@ impl Server {
     /// SIGTERM; the server goes on until what runs is finished.
     pub fn terminate(&self) {
         let running = self.running.as_ref().expect("the server is running");
-        kill_process(Pid::from_child(&running.child), Signal::TERM).expect("signal the server");
+        running.process.terminate().expect("signal the server");
     }
 
     pub fn wait_for_exit(&mut self) -> ExitStatus {
-        let mut running = self.running.take().expect("the server is running");
-        running.child.wait().expect("wait for the server")
+        let running = self.running.take().expect("the server is running");
+        running.process.wait().expect("wait for the server")
     }
 
     /// What the server has written to stderr so far, over all its starts.
@@ -148,11 +133,7 @@ impl Server {
         if let Some(cores) = self.options.cores {
             command.args(["--cores", cores]);
         }
-        for name in
-            std::env::vars_os().map(|(name, _)| name).filter(|name| is_setting(&name.to_string_lossy()))
-        {
-            command.env_remove(name);
-        }
+        without_settings(&mut command);
         command
     }
 
@@ -167,27 +148,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(mut running) = self.running.take() {
-            let _ = running.child.kill();
-            let _ = running.child.wait();
-        }
+        drop(self.running.take());
         if std::thread::panicking() {
             eprintln!("--- the server's log ---\n{}", self.log());
         }
     }
-}
-
-/// Settings of whoever runs the tests must not reach the server under test.
-fn is_setting(name: &str) -> bool {
-    name.starts_with("RINGBOLT_")
-}
-
-fn endpoint_in(line: &str) -> Option<String> {
-    let start = line.find("http://127.0.0.1:")?;
-    let rest = &line[start..];
-    let end =
-        rest.find(|character: char| character.is_whitespace() || character == '"').unwrap_or(rest.len());
-    Some(rest[..end].trim_end_matches('/').to_owned())
 }
 
 fn write_users(directory: &Path) {

@@ -5,10 +5,10 @@
 //! the medians are compared, never the best or the last.
 
 pub mod engine_load;
-pub mod executor;
 pub mod fio;
 pub mod http;
-
 pub mod stats;
 pub mod usage;
 pub mod verdict;
+
+pub use ringbolt_tools::executor;

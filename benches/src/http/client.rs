@@ -8,6 +8,7 @@ use crate::stats::percentile;
 use crate::usage::{on_core, own_cpu_us, process_cpu_ns};
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
+use ringbolt_tools::s3::answer::{Answer, Malformed};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
@@ -23,21 +24,14 @@ pub enum ClientError {
     Io(#[from] io::Error),
     #[error("the server closed the connection in the middle of an answer")]
     Closed,
-    #[error("an answer this client does not understand: {0:?}")]
-    Malformed(String),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     #[error("the server answered {status}: {body}")]
     Status { status: u16, body: String },
     #[error("the answer's body of {length} bytes is not the object's")]
     WrongBody { length: usize },
     #[error("no request ended within the measured time; run longer")]
     NothingMeasured,
-}
-
-/// A whole answer.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub body: Vec<u8>,
 }
 
 /// What is asked for, how often and for how long.
@@ -156,7 +150,7 @@ impl Connection {
                 return Err(ClientError::Closed);
             }
             received.extend_from_slice(&self.buffer[..length]);
-            if let Some(answer) = parse(&mut received)? {
+            if let Some(answer) = Answer::parse(&mut received)? {
                 return Ok(answer);
             }
         }
@@ -165,9 +159,8 @@ impl Connection {
     /// As [`Connection::ask`], with the answer held against what the request expects.
     pub async fn ask_checked(&mut self, request: &Request) -> Result<(), ClientError> {
         let answer = self.ask(request.bytes.clone()).await?;
-        if !(200..300).contains(&answer.status) {
-            let body = String::from_utf8_lossy(&answer.body).into_owned();
-            return Err(ClientError::Status { status: answer.status, body });
+        if !answer.is_success() {
+            return Err(ClientError::Status { status: answer.status, body: answer.text() });
         }
         match &request.expected_body {
             Some(expected) if expected[..] != answer.body[..] => {
@@ -176,40 +169,6 @@ impl Connection {
             _ => Ok(()),
         }
     }
-}
-
-/// The answer in `received`, if it is whole. Interim answers (1xx) are skipped.
-fn parse(received: &mut Vec<u8>) -> Result<Option<Answer>, ClientError> {
-    loop {
-        let Some(head_end) = received.windows(4).position(|window| window == b"\r\n\r\n") else {
-            return Ok(None);
-        };
-        let head = std::str::from_utf8(&received[..head_end])
-            .map_err(|_| ClientError::Malformed("a head that is not text".into()))?;
-        let malformed = || ClientError::Malformed(head.to_string());
-        let status: u16 = head.get(9..12).and_then(|digits| digits.parse().ok()).ok_or_else(malformed)?;
-        if (100..200).contains(&status) {
-            received.drain(..head_end + 4);
-            continue;
-        }
-        let length = match header(head, "content-length") {
-            Some(value) => value.parse::<usize>().map_err(|_| malformed())?,
-            None if status == 204 || status == 304 => 0,
-            None => return Err(malformed()),
-        };
-        let body_start = head_end + 4;
-        if received.len() < body_start + length {
-            return Ok(None);
-        }
-        return Ok(Some(Answer { status, body: received.split_off(body_start) }));
-    }
-}
-
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.split("\r\n").skip(1).find_map(|line| {
-        let (found, value) = line.split_once(':')?;
-        found.eq_ignore_ascii_case(name).then(|| value.trim())
-    })
 }
 
 async fn run_connection(run: &Run) -> Result<(), ClientError> {
@@ -260,25 +219,4 @@ fn run_load_here(load: Load) -> Result<LoadReport, ClientError> {
         }
     })?;
     run.report()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_are_whole_when_their_length_is_there() {
-        let text = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-        for cut in 0..text.len() {
-            assert!(parse(&mut text[..cut].to_vec()).unwrap().is_none(), "{cut}");
-        }
-        let answer = parse(&mut text.to_vec()).unwrap().unwrap();
-        assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
-    }
-
-    #[test]
-    fn an_answer_without_length_is_refused() {
-        let outcome = parse(&mut b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec());
-        assert!(matches!(outcome, Err(ClientError::Malformed(_))));
-    }
 }

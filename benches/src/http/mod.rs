@@ -3,5 +3,5 @@
 pub mod client;
 pub mod hyper_server;
 pub mod process;
-pub mod request;
-pub mod sign;
+
+pub use ringbolt_tools::s3::{request, sign};

@@ -10,9 +10,11 @@ use crate::auth::RootCredentials;
 use crate::run::{ServeError, ServeOptions, format_with_progress, human_size, run};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringbolt_engine::node::{InspectReport, inspect_drive};
+use ringbolt_tools::torture::{self, TortureArgs};
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// An S3-compatible object storage server for machines with NVMe drives.
@@ -40,6 +42,7 @@ enum Command {
     Serve(ServeArgs),
     Format(FormatArgs),
     Inspect(InspectArgs),
+    Torture(TortureArgs),
 }
 
 /// Start the server
@@ -162,13 +165,15 @@ pub enum CliError {
 }
 
 /// Does what the command line says.
-pub fn execute(cli: Cli) -> Result<(), CliError> {
+pub fn execute(cli: Cli) -> Result<ExitCode, CliError> {
     start_logging(&cli.log, cli.log_format)?;
     match cli.command {
-        Command::Serve(args) => serve(args),
-        Command::Format(args) => format(&args),
-        Command::Inspect(args) => inspect(&args),
+        Command::Serve(args) => serve(args)?,
+        Command::Format(args) => format(&args)?,
+        Command::Inspect(args) => inspect(&args)?,
+        Command::Torture(args) => return Ok(torture::execute(&args)),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn start_logging(level: &str, format: LogFormat) -> Result<(), CliError> {

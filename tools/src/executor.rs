@@ -73,7 +73,7 @@ struct TaskTable {
 }
 
 /// The engine's world on this executor.
-pub struct BenchEnvironment {
+pub struct CoreEnvironment {
     started: Instant,
     tasks: RefCell<TaskTable>,
     timers: RefCell<BinaryHeap<Reverse<(u64, u64)>>>,
@@ -83,7 +83,7 @@ pub struct BenchEnvironment {
     random: RefCell<fastrand::Rng>,
 }
 
-impl BenchEnvironment {
+impl CoreEnvironment {
     fn now_us(&self) -> u64 {
         self.started.elapsed().as_micros() as u64
     }
@@ -150,12 +150,12 @@ impl Environment for Shared {
     }
 }
 
-/// [`BenchEnvironment`] as the engine holds it.
+/// [`CoreEnvironment`] as the engine holds it.
 #[derive(Clone)]
-struct Shared(Rc<BenchEnvironment>);
+struct Shared(Rc<CoreEnvironment>);
 
 struct Sleep {
-    environment: Rc<BenchEnvironment>,
+    environment: Rc<CoreEnvironment>,
     number: u64,
     deadline_us: u64,
     armed: bool,
@@ -206,7 +206,7 @@ pub struct Executor {
 
 impl Executor {
     pub fn new() -> io::Result<Self> {
-        let environment = BenchEnvironment {
+        let environment = CoreEnvironment {
             started: Instant::now(),
             tasks: RefCell::default(),
             timers: RefCell::default(),
@@ -326,6 +326,20 @@ impl Executor {
     }
 }
 
+/// Tasks hold the engine, which holds the environment, which holds the tasks: nothing of it would ever go away.
+impl Drop for Executor {
+    fn drop(&mut self) {
+        loop {
+            let table = std::mem::take(&mut *self.environment.0.tasks.borrow_mut());
+            if table.slots.is_empty() {
+                return;
+            }
+            // What they spawn when dropped is dropped in the next round.
+            drop(table);
+        }
+    }
+}
+
 /// Resolves when it has been counted down `count` times.
 #[derive(Clone)]
 pub struct Latch(Rc<LatchState>);
@@ -397,6 +411,20 @@ mod tests {
         executor.run(latch).unwrap();
         assert_eq!(*order.borrow(), [5, 15, 30]);
         assert!(started.elapsed() >= Duration::from_millis(30));
+    }
+
+    #[test]
+    fn a_dropped_executor_drops_its_tasks() {
+        let executor = Executor::new().unwrap();
+        let (environment, held) = (executor.environment(), Rc::new(()));
+        let (keeps, keeps_environment) = (held.clone(), environment.clone());
+        environment.spawn(Box::pin(async move {
+            let _keeps = (keeps, keeps_environment);
+            std::future::pending::<()>().await;
+        }));
+        executor.run(async {}).unwrap();
+        drop(executor);
+        assert_eq!(Rc::strong_count(&held), 1);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct Credentials {
 #[derive(Clone, Debug)]
 pub struct Canonical<'a> {
     pub method: &'a str,
-    /// Percent-encoded already.
+    /// With its query, if there is one; percent-encoded already.
     pub path: &'a str,
     pub headers: Vec<(String, String)>,
     /// Hex SHA-256 of the body, or [`UNSIGNED_PAYLOAD`].
@@ -46,7 +46,9 @@ pub fn authorization(credentials: &Credentials, request: &Canonical<'_>) -> Stri
     let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
     let names = names.join(";");
     let lines: String = headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
-    let canonical = format!("{}\n{}\n\n{lines}\n{names}\n{}", request.method, request.path, request.payload);
+    let (path, query) = request.path.split_once('?').unwrap_or((request.path, ""));
+    let (method, query) = (request.method, canonical_query(query));
+    let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{}", request.payload);
     let day = &request.timestamp[..8];
     let scope = format!("{day}/{}/s3/aws4_request", credentials.region);
     let message =
@@ -60,6 +62,14 @@ pub fn authorization(credentials: &Credentials, request: &Canonical<'_>) -> Stri
         "AWS4-HMAC-SHA256 Credential={}/{scope},SignedHeaders={names},Signature={signature}",
         credentials.access_key
     )
+}
+
+/// Parameters by name, each with its `=`.
+fn canonical_query(query: &str) -> String {
+    let named = |part: &str| if part.contains('=') { part.to_owned() } else { format!("{part}=") };
+    let mut parts: Vec<String> = query.split('&').filter(|part| !part.is_empty()).map(named).collect();
+    parts.sort();
+    parts.join("&")
 }
 
 /// The time now, as `x-amz-date` wants it.
@@ -113,6 +123,12 @@ mod tests {
         };
         let expected = "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41";
         assert!(authorization(&credentials, &request).ends_with(&format!("Signature={expected}")));
+    }
+
+    #[test]
+    fn a_query_is_signed_in_the_order_of_its_names() {
+        assert_eq!(canonical_query("uploadId=7&partNumber=1"), "partNumber=1&uploadId=7");
+        assert_eq!((canonical_query("uploads"), canonical_query("")), ("uploads=".into(), String::new()));
     }
 
     #[test]

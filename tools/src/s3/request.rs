@@ -31,7 +31,7 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// Signed, without a body. `path` percent-encoded.
+    /// Signed, without a body. `path` percent-encoded, with its query.
     pub fn signed(&self, method: &str, path: &str) -> Bytes {
         let payload = sha256_hex(b"");
         Bytes::from(self.head(method, path, Vec::new(), &payload, None))
@@ -49,6 +49,10 @@ impl Renderer {
     }
 
     pub fn put(&self, path: &str, body: &[u8], payload: Payload) -> Bytes {
+        self.signed_with_body("PUT", path, body, payload)
+    }
+
+    pub fn signed_with_body(&self, method: &str, path: &str, body: &[u8], payload: Payload) -> Bytes {
         let (hash, headers) = match payload {
             Payload::Signed => (sha256_hex(body), Vec::new()),
             Payload::UnsignedWithCrc32c => {
@@ -56,7 +60,7 @@ impl Renderer {
                 (UNSIGNED_PAYLOAD.into(), vec![("x-amz-checksum-crc32c".to_string(), checksum)])
             }
         };
-        let mut bytes = self.head("PUT", path, headers, &hash, Some(body.len())).into_bytes();
+        let mut bytes = self.head(method, path, headers, &hash, Some(body.len())).into_bytes();
         bytes.extend_from_slice(body);
         Bytes::from(bytes)
     }

@@ -1,0 +1,152 @@
+//! A server process: started, asked where it listens, ended by its own process id.
+//!
+//! Invariant: a server started here is ended when its owner goes away, also in a panic.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("can not start the server: {0}")]
+    Spawn(#[from] io::Error),
+    #[error("the server ended with {0} before it was ready")]
+    Ended(ExitStatus),
+    #[error("the server was not ready within {0:?}")]
+    Silent(Duration),
+}
+
+/// A process that is on its way to be a server.
+pub struct Starting {
+    child: ServerProcess,
+    endpoint: Receiver<SocketAddr>,
+}
+
+/// A process. Killed when dropped.
+pub struct ServerProcess(Child);
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl ServerProcess {
+    /// Spawns `command`, a `ringbolt serve`; its stdout is read here.
+    ///
+    /// # Errors
+    /// When the program can not be run.
+    pub fn spawn(command: &mut Command) -> io::Result<Starting> {
+        let mut child = Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?);
+        let (sender, endpoint) = channel();
+        if let Some(stdout) = child.0.stdout.take() {
+            // Reads on after the endpoint: a full pipe would stop the server.
+            std::thread::spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    if let Some(found) = endpoint_in(&line) {
+                        // Nobody waits any more: it was killed while it started.
+                        let _ = sender.send(found);
+                    }
+                }
+            });
+        }
+        Ok(Starting { child, endpoint })
+    }
+
+    /// `kill -9`, and waits for the end.
+    ///
+    /// # Errors
+    /// When the process can not be waited for.
+    pub fn kill(mut self) -> io::Result<ExitStatus> {
+        self.0.kill()?;
+        self.0.wait()
+    }
+
+    /// SIGTERM; the server goes on until what runs is finished.
+    ///
+    /// # Errors
+    /// When the process has ended and was waited for.
+    pub fn terminate(&self) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.0), Signal::TERM)?)
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// When the process can not be waited for.
+    pub fn wait(mut self) -> io::Result<ExitStatus> {
+        self.0.wait()
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When the process can not be asked.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.0.try_wait()
+    }
+}
+
+impl Starting {
+    /// Waits until it says where it listens, which it does when it has recovered.
+    ///
+    /// # Errors
+    /// When it ends before, or takes longer than `limit`.
+    pub fn ready(mut self, limit: Duration) -> Result<(ServerProcess, SocketAddr), StartError> {
+        match self.endpoint.recv_timeout(limit) {
+            Ok(address) => Ok((self.child, address)),
+            Err(RecvTimeoutError::Timeout) => Err(StartError::Silent(limit)),
+            // Its stdout is closed: it has ended, or is about to.
+            Err(RecvTimeoutError::Disconnected) => Err(StartError::Ended(self.child.0.wait()?)),
+        }
+    }
+
+    /// `kill -9` after `delay`, or when it is ready if that is earlier. True when it was not ready yet.
+    ///
+    /// # Errors
+    /// When the process can not be waited for.
+    pub fn kill_after(self, delay: Duration) -> io::Result<bool> {
+        let early = self.endpoint.recv_timeout(delay).is_err();
+        self.child.kill()?;
+        Ok(early)
+    }
+}
+
+/// Settings of whoever runs a test must not reach the server under test.
+pub fn without_settings(command: &mut Command) -> &mut Command {
+    let is_setting = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("RINGBOLT_");
+    for name in std::env::vars_os().map(|(name, _)| name).filter(is_setting) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn endpoint_in(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("is ready at http://")?;
+    rest.split_whitespace().next()?.trim_end_matches('/').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_endpoint_is_in_the_banner() {
+        let address = endpoint_in("Ringbolt 0.1.0 is ready at http://127.0.0.1:4711");
+        assert_eq!(address, Some(SocketAddr::from(([127, 0, 0, 1], 4711))));
+        assert_eq!(endpoint_in("Try it: aws --endpoint-url http://127.0.0.1:4711 s3 mb s3://demo"), None);
+    }
+
+    #[test]
+    fn a_program_that_ends_at_once_is_told_from_a_slow_one() {
+        let ended = ServerProcess::spawn(&mut Command::new("false")).unwrap().ready(Duration::from_secs(60));
+        assert!(matches!(ended, Err(StartError::Ended(status)) if !status.success()));
+        let slow = ServerProcess::spawn(Command::new("sleep").arg("600")).unwrap();
+        assert!(slow.kill_after(Duration::from_millis(1)).unwrap());
+    }
+}

@@ -1,0 +1,6 @@
+//! S3 over HTTP from the outside: signed requests, answers, a client that waits for them.
+
+pub mod answer;
+pub mod client;
+pub mod request;
+pub mod sign;

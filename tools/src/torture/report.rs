@@ -1,0 +1,92 @@
+//! What a run has done so far.
+
+use super::journal::Operation;
+use serde::Serialize;
+
+/// Counts over all cycles.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Totals {
+    pub cycles: u64,
+    pub killed_while_writing: u64,
+    pub killed_while_stopping: u64,
+    pub killed_while_recovering: u64,
+    pub puts: u64,
+    pub deletes: u64,
+    pub parts: u64,
+    pub completed_uploads: u64,
+    pub other_requests: u64,
+    pub acknowledged_bytes: u64,
+    /// Answered 503 or 507: nothing stored.
+    pub refused: u64,
+    /// Unacknowledged at a kill, and found to have happened.
+    pub in_doubt_happened: u64,
+    pub in_doubt_not: u64,
+    pub read_back: u64,
+    pub read_back_bytes: u64,
+    pub parts_found: u64,
+    pub listed: u64,
+    /// Longest time from the start of a killed server to its first answer.
+    pub open_ms_max: u64,
+}
+
+impl Totals {
+    pub fn acknowledged(&mut self, operation: &Operation, sent_bytes: usize) {
+        let count = match operation {
+            Operation::Put { .. } => &mut self.puts,
+            Operation::Delete { .. } => &mut self.deletes,
+            Operation::Part => &mut self.parts,
+            Operation::Complete => &mut self.completed_uploads,
+            Operation::Create { .. } | Operation::Abort => &mut self.other_requests,
+        };
+        *count += 1;
+        self.acknowledged_bytes += sent_bytes as u64;
+    }
+
+    pub fn acknowledgements(&self) -> u64 {
+        self.puts + self.deletes + self.parts + self.completed_uploads + self.other_requests
+    }
+
+    pub fn kills(&self) -> u64 {
+        self.killed_while_writing + self.killed_while_stopping + self.killed_while_recovering
+    }
+
+    /// Adds what one writer did.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.puts, other.puts),
+            (&mut self.deletes, other.deletes),
+            (&mut self.parts, other.parts),
+            (&mut self.completed_uploads, other.completed_uploads),
+            (&mut self.other_requests, other.other_requests),
+            (&mut self.acknowledged_bytes, other.acknowledged_bytes),
+            (&mut self.refused, other.refused),
+            (&mut self.in_doubt_happened, other.in_doubt_happened),
+            (&mut self.in_doubt_not, other.in_doubt_not),
+            (&mut self.read_back, other.read_back),
+            (&mut self.read_back_bytes, other.read_back_bytes),
+            (&mut self.parts_found, other.parts_found),
+        ];
+        for (sum, count) in pairs {
+            *sum += count;
+        }
+    }
+
+    /// For people, after each cycle and at the end.
+    pub fn line(&self) -> String {
+        format!(
+            "cycle {}: {} kills; {} acknowledged ({} MiB), {} in doubt of which {} had happened; \
+             {} objects ({} MiB) and {} parts read back, {} keys listed; slowest start {} ms",
+            self.cycles,
+            self.kills(),
+            self.acknowledgements(),
+            self.acknowledged_bytes >> 20,
+            self.in_doubt_happened + self.in_doubt_not,
+            self.in_doubt_happened,
+            self.read_back,
+            self.read_back_bytes >> 20,
+            self.parts_found,
+            self.listed,
+            self.open_ms_max,
+        )
+    }
+}
