@@ -16,7 +16,12 @@ pub struct Answer {
 
 /// Sends one whole request and reads the whole answer.
 pub async fn request(method: &str, url: &str, body: &[u8]) -> io::Result<Answer> {
-    let mut stream = send(method, url, body.len(), body).await?;
+    request_with(method, url, "", body).await
+}
+
+/// As [`request`], with header lines of the caller's, each ended by `\r\n`.
+pub async fn request_with(method: &str, url: &str, headers: &str, body: &[u8]) -> io::Result<Answer> {
+    let mut stream = send(method, url, headers, body.len(), body).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     parse(&answer)
@@ -24,17 +29,17 @@ pub async fn request(method: &str, url: &str, body: &[u8]) -> io::Result<Answer>
 
 /// Announces `announced` bytes, sends `sent` and leaves the connection open: dropping the stream breaks it off.
 pub async fn half_request(method: &str, url: &str, announced: usize, sent: &[u8]) -> io::Result<TcpStream> {
-    let mut stream = send(method, url, announced, sent).await?;
+    let mut stream = send(method, url, "", announced, sent).await?;
     stream.flush().await?;
     Ok(stream)
 }
 
-async fn send(method: &str, url: &str, length: usize, body: &[u8]) -> io::Result<TcpStream> {
+async fn send(method: &str, url: &str, headers: &str, length: usize, body: &[u8]) -> io::Result<TcpStream> {
     let address_and_path = url.strip_prefix("http://").ok_or_else(|| io::Error::other("only plain HTTP"))?;
     let (address, path) = address_and_path.split_once('/').unwrap_or((address_and_path, ""));
     let mut stream = TcpStream::connect(address).await?;
     let head = format!(
-        "{method} /{path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        "{method} /{path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n"
     );
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body).await?;

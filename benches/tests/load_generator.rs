@@ -1,8 +1,9 @@
 //! The load generator against the bare hyper server, both in this process: what it reports must be true.
 
 use bytes::Bytes;
-use ringbolt_benches::http::client::{ClientError, Load, run_load};
+use ringbolt_benches::http::client::ClientError;
 use ringbolt_benches::http::hyper_server;
+use ringbolt_benches::http::load::{Load, run_load};
 use ringbolt_benches::http::request::Request;
 use std::net::SocketAddr;
 use std::sync::Arc;

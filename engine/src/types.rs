@@ -35,9 +35,13 @@ pub struct Etag {
 impl fmt::Display for Etag {
     /// Without quotes: `d41d8cd98f00b204e9800998ecf8427e` or `…-12`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.md5 {
-            write!(formatter, "{byte:02x}")?;
+        // Shown with every GET and for every key of a listing: not digit by digit.
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut hex = [0; 32];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.md5) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
+        formatter.write_str(std::str::from_utf8(&hex).unwrap_or_default())?;
         if self.parts > 0 {
             write!(formatter, "-{}", self.parts)?;
         }

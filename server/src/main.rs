@@ -4,6 +4,10 @@ use clap::Parser;
 use ringbolt_server::cli::{Cli, execute};
 use std::process::ExitCode;
 
+/// A request makes some forty short-lived allocations: docs/decisions/0003-plain-get.md has what this saves.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // clap itself ends with 2 when it does not understand the command line.
     match execute(Cli::parse()) {

@@ -9,5 +9,6 @@ mod full_drive;
 mod listing;
 mod multipart;
 mod objects;
+mod plain_get;
 mod process;
 mod support;

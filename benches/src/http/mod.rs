@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod hyper_server;
+pub mod load;
 pub mod process;
 
 pub use ringbolt_tools::s3::{request, sign};

@@ -35,6 +35,8 @@ pub struct ServeOptions {
     pub memory: String,
     pub core: usize,
     pub anonymous: bool,
+    /// Value of `--read-cache`.
+    pub read_cache: Option<String>,
 }
 
 /// A running server. Ended when dropped.
@@ -86,6 +88,9 @@ impl Server {
             .env("RINGBOLT_SECRET_KEY", SECRET_KEY)
             .stdout(output.try_clone()?)
             .stderr(output);
+        if let Some(size) = &options.read_cache {
+            command.args(["--read-cache", size]);
+        }
         if options.anonymous {
             command.env("RINGBOLT_BENCH_ANONYMOUS", "1");
         }

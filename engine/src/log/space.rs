@@ -68,8 +68,11 @@ impl LogSpace {
         self.written = self.written - u64::from(before) + u64::from(end);
     }
 
-    pub fn pin(&mut self, extent: u32) {
-        self.get(extent).readers += 1;
+    /// Keeps the extent; its lap says which of its lives this is.
+    pub fn pin(&mut self, extent: u32) -> u64 {
+        let entry = self.get(extent);
+        entry.readers += 1;
+        entry.lap
     }
 
     /// Returns the extent when it was the last reader of a retired one.

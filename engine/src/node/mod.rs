@@ -4,6 +4,7 @@
 //! own ring); the owner core decides (lookups, reservations and commits go to it as messages).
 
 mod buckets;
+pub(crate) mod cache;
 mod core;
 mod driver;
 #[expect(

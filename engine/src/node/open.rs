@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 
+use super::cache::ReadCache;
 use super::core::Core;
 use super::driver::Driver;
 use super::format::{FormatError, read_superblock};
@@ -38,6 +39,8 @@ pub struct NodeOptions {
     pub arena_bytes_per_core: usize,
     /// Cap on the index of the whole node, bytes.
     pub index_bytes_max: usize,
+    /// Small objects that each core keeps after it read them, bytes; 0: none.
+    pub read_cache_bytes_per_core: usize,
     /// Register buffers with the ring (needs memlock).
     pub register_buffers: bool,
 }
@@ -107,6 +110,7 @@ impl NodePlan {
             peers: peers.clone(),
             mailbox,
             arena_bytes: options.arena_bytes_per_core,
+            read_cache_bytes: options.read_cache_bytes_per_core,
             register_buffers: options.register_buffers,
         });
         Ok(seeds.collect())
@@ -139,6 +143,7 @@ pub struct CoreSeed {
     peers: Arc<Vec<AtomicI32>>,
     mailbox: Mailbox<Message>,
     arena_bytes: usize,
+    read_cache_bytes: usize,
     register_buffers: bool,
 }
 
@@ -160,7 +165,8 @@ impl CoreSeed {
                 as Rc<dyn Device>
         };
         let devices = self.drives.iter().enumerate().map(device).collect();
-        let parts = CoreParts { environment, pool, devices, notifier: Rc::new(ring.clone()) };
+        let cache = ReadCache::new(self.read_cache_bytes);
+        let parts = CoreParts { environment, pool, cache, devices, notifier: Rc::new(ring.clone()) };
         let state = parts.assemble(self.index, self.layout, self.mailbox);
         let weak = Rc::downgrade(&state);
         ring.on_message(Rc::new(move || {
@@ -179,6 +185,7 @@ impl CoreSeed {
 pub struct CoreParts {
     pub environment: Rc<dyn Environment>,
     pub pool: Pool,
+    pub cache: ReadCache,
     pub devices: Vec<Rc<dyn Device>>,
     pub notifier: Rc<dyn Notifier>,
 }
@@ -203,6 +210,7 @@ impl CoreParts {
             layout,
             drives: drives.collect(),
             pool: self.pool,
+            cache: self.cache,
             mailbox,
             notifier: self.notifier,
             calls: Calls::default(),

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::cache::{CachedObject, RecordPlace};
 use super::state::CoreState;
 use crate::device::IoFuture;
 use crate::error::{EngineError, Result};
@@ -22,15 +23,23 @@ use crate::shard::entry::blocks_covering;
 use crate::shard::{Found, Pins};
 use crate::types::{BucketId, ObjectInfo};
 
-/// Verified bytes of an object; the buffer goes back to the core's pool when it is dropped.
+/// Verified bytes of an object; a buffer goes back to the core's pool when it is dropped.
 pub struct Chunk {
-    buffer: Buffer,
+    bytes: Bytes,
     range: Range<usize>,
+}
+
+enum Bytes {
+    Read(Buffer),
+    Cached(Rc<CachedObject>),
 }
 
 impl AsRef<[u8]> for Chunk {
     fn as_ref(&self) -> &[u8] {
-        &self.buffer[self.range.clone()]
+        match &self.bytes {
+            Bytes::Read(buffer) => &buffer[self.range.clone()],
+            Bytes::Cached(object) => &object.data[self.range.clone()],
+        }
     }
 }
 
@@ -49,16 +58,21 @@ impl Drop for PinGuard {
 
 /// An object opened for reading.
 pub struct ObjectReader {
-    info: ObjectInfo,
+    info: Rc<ObjectInfo>,
     source: Source,
     /// Of the object, still to be given.
     range: Range<u64>,
     // Dropped last: reads in flight are into our own buffers, but what they read must stay until they are through.
-    _pin: PinGuard,
+    // None when nothing is read.
+    _pin: Option<PinGuard>,
 }
 
 enum Source {
-    Inline { buffer: Option<Buffer>, start: usize },
+    /// Of a small object: all there is, and where its data starts in it.
+    Inline {
+        bytes: Option<Bytes>,
+        start: usize,
+    },
     Slices(SliceReader),
 }
 
@@ -80,8 +94,20 @@ impl ObjectReader {
     pub(super) async fn open(core: &Rc<CoreState>, bucket: BucketId, key: &[u8]) -> Result<Option<Self>> {
         let shard = core.layout.shard_of_key(bucket, key);
         let Some((found, pin)) = look_up(core, shard, bucket, key).await? else { return Ok(None) };
+        let place = match &found {
+            Found::Inline { location, lap } => {
+                Some(RecordPlace { shard, lap: *lap, offset: location.offset })
+            }
+            Found::Large(_) => None,
+        };
+        if let Some(object) = place.and_then(|place| core.cache.get(place))
+            && object.bucket == bucket
+            && *object.key == *key
+        {
+            return Ok(Some(Self::cached(object)));
+        }
         let (extent, offset, blocks) = match &found {
-            Found::Inline(location) => (location.extent, location.offset, location.blocks),
+            Found::Inline { location, .. } => (location.extent, location.offset, location.blocks),
             Found::Large(entry) => {
                 let location = entry.location;
                 (location.extent, location.offset, blocks_covering(location.offset, entry.record_length))
@@ -99,7 +125,7 @@ impl ObjectReader {
         let view = RecordView::parse(&buffer[start..length]).map_err(|_| damaged("record"))?;
         let Ok(Mutation::Put(put)) = view.mutation() else { return Err(damaged("record payload")) };
         let location = match &found {
-            Found::Inline(location) => *location,
+            Found::Inline { location, .. } => *location,
             Found::Large(entry) => entry.location,
         };
         if put.bucket != bucket.0 || put.key != key {
@@ -109,14 +135,26 @@ impl ObjectReader {
             return Err(damaged("record generation"));
         }
         let data_start = start + view.length() - view.data.len();
-        let info = crate::shard::info_of(&put);
+        let info = Rc::new(crate::shard::info_of(&put));
         let source = if put.segments.is_empty() {
-            Source::Inline { buffer: Some(buffer), start: data_start }
+            if let Some(place) = place.filter(|_| core.cache.is_on()) {
+                let (info, data) = (info.clone(), view.data.into());
+                let object = CachedObject { bucket, key: put.key.into(), info, data };
+                core.cache.keep(place, Rc::new(object));
+            }
+            Source::Inline { bytes: Some(Bytes::Read(buffer)), start: data_start }
         } else {
             Source::Slices(SliceReader::new(core.clone(), shard, put.segments))
         };
         let range = 0..info.size_bytes;
-        Ok(Some(Self { info, source, range, _pin: pin }))
+        Ok(Some(Self { info, source, range, _pin: Some(pin) }))
+    }
+
+    fn cached(object: Rc<CachedObject>) -> Self {
+        let info = object.info.clone();
+        let range = 0..info.size_bytes;
+        let source = Source::Inline { bytes: Some(Bytes::Cached(object)), start: 0 };
+        Self { info, source, range, _pin: None }
     }
 
     /// A record of another key: two keys share their hash, and ours is not there; anything else is damage.
@@ -158,11 +196,11 @@ impl ObjectReader {
             return Ok(None);
         }
         match &mut self.source {
-            Source::Inline { buffer, start } => {
-                let Some(buffer) = buffer.take() else { return Ok(None) };
+            Source::Inline { bytes, start } => {
+                let Some(bytes) = bytes.take() else { return Ok(None) };
                 let range = *start + self.range.start as usize..*start + self.range.end as usize;
                 self.range.start = self.range.end;
-                Ok(Some(Chunk { buffer, range }))
+                Ok(Some(Chunk { bytes, range }))
             }
             Source::Slices(reader) => {
                 let chunk = reader.next(self.range.clone()).await?;
@@ -328,7 +366,7 @@ impl SliceReader {
             return Err(damaged("slice data"));
         }
         let range = piece.wanted.start - piece.start..piece.wanted.end - piece.start;
-        Ok(Chunk { buffer, range })
+        Ok(Chunk { bytes: Bytes::Read(buffer), range })
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use futures_util::future::Either;
 
+use super::cache::ReadCache;
 use super::gate::Gate;
 use crate::device::flush::FlushGroup;
 use crate::device::{Device, DeviceError};
@@ -65,6 +66,8 @@ pub struct CoreState {
     pub layout: Arc<Layout>,
     pub environment: Rc<dyn Environment>,
     pub pool: Pool,
+    /// Small objects that this core read lately.
+    pub(crate) cache: ReadCache,
     pub drives: Vec<Drive>,
     pub(crate) mailbox: Mailbox<Message>,
     pub(crate) notifier: Rc<dyn Notifier>,

@@ -16,8 +16,8 @@ use crate::types::BucketId;
 /// Where an object is.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// Record and data together.
-    Inline(Location),
+    /// Record and data together, in the extent's life `lap`.
+    Inline { location: Location, lap: u64 },
     /// The record; the slices are in the entry.
     Large(Entry),
 }
@@ -36,23 +36,30 @@ impl Shard {
     /// When the index itself is damaged.
     pub fn lookup(&self, bucket: BucketId, key: &[u8]) -> Result<Option<(Found, Pins)>> {
         let mut state = self.state.borrow_mut();
-        let found = match state.points.find(self.hash(bucket, key)) {
+        let mut found = match state.points.find(self.hash(bucket, key)) {
             Probe::None => return Ok(None),
             Probe::One(packed) if Location::unpack(packed).blocks > 0 => {
-                Found::Inline(Location::unpack(packed))
+                Found::Inline { location: Location::unpack(packed), lap: 0 }
             }
             Probe::One(_) | Probe::Many => {
                 let Some(value) = state.index.get(&keys::encode(bucket.0, key)) else { return Ok(None) };
                 let damaged = EngineError::Damaged { what: "index entry", extent: 0, offset: 0 };
                 let entry = Entry::decode(value).ok_or(damaged)?;
-                if entry.is_large() { Found::Large(entry) } else { Found::Inline(entry.location) }
+                if entry.is_large() {
+                    Found::Large(entry)
+                } else {
+                    Found::Inline { location: entry.location, lap: 0 }
+                }
             }
         };
         let pins = match &found {
-            Found::Inline(location) => Pins { extent: location.extent, object: None },
+            Found::Inline { location, .. } => Pins { extent: location.extent, object: None },
             Found::Large(entry) => Pins { extent: entry.location.extent, object: Some(entry.generation) },
         };
-        state.logs.pin(pins.extent);
+        let pinned = state.logs.pin(pins.extent);
+        if let Found::Inline { lap, .. } = &mut found {
+            *lap = pinned;
+        }
         if let Some(generation) = pins.object {
             *state.object_pins.entry(generation).or_insert(0) += 1;
         }

@@ -12,6 +12,7 @@ use crate::device::Device;
 use crate::device::sim::SimDevice;
 use crate::format::BLOCK_BYTES;
 use crate::format::superblock::{COPIES, COPY_STRIDE, SuperblockOnDisk};
+use crate::node::cache::ReadCache;
 use crate::node::format::{FormatError, Place, choose_superblock, superblock};
 use crate::node::open::{CoreParts, MAILBOX_CAPACITY};
 use crate::node::state::{CoreState, Layout};
@@ -34,6 +35,8 @@ pub struct SimOptions {
     pub checkpoint_after_bytes: u64,
     /// Dead bytes in one shard's log from which on the cleaner is started, if as many are not live.
     pub dead_log_bytes_max: u64,
+    /// Small objects that each core keeps after it read them, bytes.
+    pub read_cache_bytes_per_core: usize,
 }
 
 impl Default for SimOptions {
@@ -44,6 +47,7 @@ impl Default for SimOptions {
             index_bytes_max: 64 << 20,
             checkpoint_after_bytes: 3 << 20,
             dead_log_bytes_max: 8 << 20,
+            read_cache_bytes_per_core: 256 << 10,
         }
     }
 }
@@ -134,6 +138,7 @@ impl SimNode {
             let parts = CoreParts {
                 environment: Rc::new(sim.clone()),
                 pool,
+                cache: ReadCache::new(options.read_cache_bytes_per_core),
                 devices: drives.iter().map(|drive| Rc::new(drive.clone()) as Rc<dyn Device>).collect(),
                 notifier: Rc::new(SimNotifier { sim: sim.clone(), peers: peers.clone() }),
             };

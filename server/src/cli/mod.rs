@@ -5,7 +5,7 @@
 
 mod size;
 
-use self::size::{CpuList, parse_cpus, parse_size};
+use self::size::{CpuList, parse_cpus, parse_size, parse_size_or_off};
 use crate::auth::RootCredentials;
 use crate::run::{ServeError, ServeOptions, format_with_progress, human_size, run};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -72,9 +72,13 @@ struct ServeArgs {
     /// CPUs to run on, as in 0-3 or 0,2; one thread each [default: all]
     #[arg(long, env = "RINGBOLT_CORES", value_parser = parse_cpus, value_name = "LIST")]
     cores: Option<CpuList>,
-    /// All memory the server may use: a quarter for I/O buffers, half for the index, the rest for connections
+    /// All memory the server may use: a quarter for I/O buffers, half for the index and the read cache, the rest for
+    /// connections
     #[arg(long, env = "RINGBOLT_MEMORY", default_value = "1GiB", value_parser = parse_size, value_name = "SIZE")]
     memory: u64,
+    /// Part of the memory that keeps small objects after a read, or off; at most a quarter [default: an eighth]
+    #[arg(long, env = "RINGBOLT_READ_CACHE", value_parser = parse_size_or_off, value_name = "SIZE")]
+    read_cache: Option<u64>,
     /// Size of the drive file made on the first start
     #[arg(long, env = "RINGBOLT_SIZE", default_value = "4GiB", value_parser = parse_size, value_name = "SIZE")]
     size: u64,
@@ -200,6 +204,7 @@ fn serve(args: ServeArgs) -> Result<(), CliError> {
         listen: args.listen,
         cores: args.cores.map_or_else(Vec::new, |list| list.0),
         memory_bytes: args.memory,
+        read_cache_bytes: args.read_cache,
         drive_bytes: args.size,
         shards: args.shards,
         region: args.region,

@@ -32,6 +32,11 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     if size == 0 { Err("a size must be more than zero".to_owned()) } else { Ok(size) }
 }
 
+/// A size, or `off`, which is 0.
+pub fn parse_size_or_off(text: &str) -> Result<u64, String> {
+    if matches!(text.trim(), "off" | "0") { Ok(0) } else { parse_size(text) }
+}
+
 /// The CPUs of `0-1,4`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(pub Vec<usize>);

@@ -93,11 +93,13 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     let listeners = bind(options.listen, cpus.len())?;
     let address = listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(options.listen);
 
-    let plan = MemoryPlan::new(options.memory_bytes, cpus.len(), raise_descriptor_limit());
+    let plan =
+        MemoryPlan::new(options.memory_bytes, options.read_cache_bytes, cpus.len(), raise_descriptor_limit());
     let seeds = NodePlan::open(NodeOptions {
         drives: prepare_drives(&options)?,
         cores: cpus.len(),
         arena_bytes_per_core: plan.arena_bytes_per_core,
+        read_cache_bytes_per_core: plan.read_cache_bytes_per_core,
         index_bytes_max: plan.index_bytes_max,
         register_buffers: options.register_buffers,
     })?;

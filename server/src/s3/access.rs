@@ -1,6 +1,6 @@
 //! Who may do what: only the owner of a bucket may touch it or anything in it.
 //!
-//! Invariants: every operation that names a bucket goes through [`Server::bucket_of`]; whatever asks for
+//! Invariants: every operation that names a bucket goes through [`Server::check_owner`]; whatever asks for
 //! an access that this rule does not grant (public ACLs, grants) is refused, never silently dropped.
 
 use super::Server;
@@ -52,13 +52,16 @@ impl Server {
         let Some(bucket) = self.core.bucket(name) else {
             return Err(s3_error!(NoSuchBucket, "The specified bucket does not exist"));
         };
-        if caller.account()?.canonical_id != bucket.owner {
-            return Err(access_denied());
-        }
+        self.check_owner(caller, &bucket)?;
         if expected_owner.is_some_and(|expected| expected != bucket.owner) {
             return Err(access_denied());
         }
         Ok(bucket)
+    }
+
+    /// Only its owner may touch a bucket.
+    pub fn check_owner(&self, caller: &Caller, bucket: &Bucket) -> S3Result<()> {
+        if caller.account()?.canonical_id == bucket.owner { Ok(()) } else { Err(access_denied()) }
     }
 
     /// How the account with this canonical id appears in answers. An account that was removed from the

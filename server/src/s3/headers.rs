@@ -7,8 +7,8 @@ use super::checksum::{Algorithm, Kind};
 use super::preamble::{META_PREFIX, METADATA_BYTES_MAX, Preamble, to_header, to_text};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ringbolt_engine::types::{Attributes, ObjectInfo};
-use s3s::dto::{Timestamp, TimestampFormat};
 use s3s::{S3Result, s3_error};
+use std::time::{Duration, UNIX_EPOCH};
 
 pub const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
 /// Of an upload: what its parts and its object are to be summed with.
@@ -16,6 +16,8 @@ pub const CHECKSUM_ALGORITHM: &str = "x-amz-checksum-algorithm";
 const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
 const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 const EXPIRES: &str = "expires";
+/// The last second of the year 9999.
+const LAST_HTTP_DATE_S: u64 = 253_402_300_799;
 
 /// Kept with the object as they were sent. Expires is among them, but comes by the preamble.
 const KEPT: [HeaderName; 5] = [
@@ -97,7 +99,7 @@ pub fn without_checksums(attributes: &Attributes) -> Attributes {
 
 /// The headers by which an object shows itself on GET and HEAD, without checksums and lengths.
 pub fn of_object(info: &ObjectInfo) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(info.attributes.len() + 6);
+    let mut headers = HeaderMap::with_capacity(info.attributes.len() + 10);
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(DEFAULT_CONTENT_TYPE));
     add_validators(&mut headers, info);
@@ -114,14 +116,13 @@ pub fn of_object(info: &ObjectInfo) -> HeaderMap {
 
 /// ETag and Last-Modified.
 pub fn add_validators(headers: &mut HeaderMap, info: &ObjectInfo) {
-    if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", info.etag)) {
+    if let Ok(etag) = HeaderValue::try_from(format!("\"{}\"", info.etag)) {
         headers.insert(header::ETAG, etag);
     }
-    let mut date = Vec::with_capacity(29);
-    let modified: Timestamp = super::bucket::timestamp(info.modified_ms);
-    if modified.format(TimestampFormat::HttpDate, &mut date).is_ok()
-        && let Ok(date) = HeaderValue::from_bytes(&date)
-    {
+    // What comes after the year 9999 has no such form; the engine takes its times from the clock.
+    let modified_s = (info.modified_ms / 1000).min(LAST_HTTP_DATE_S);
+    let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(modified_s));
+    if let Ok(date) = HeaderValue::try_from(date.to_string()) {
         headers.insert(header::LAST_MODIFIED, date);
     }
 }

@@ -21,6 +21,7 @@ mod naming;
 mod object;
 mod operations;
 mod parts;
+mod plain;
 mod post;
 mod preamble;
 mod range;
@@ -35,6 +36,7 @@ use crate::auth::{Accounts, RequestContext};
 use host::Domains;
 use http::StatusCode;
 use http::header::CONTENT_RANGE;
+use plain::PlainGet;
 use preamble::Preamble;
 use ringbolt_engine::node::Core;
 use s3s::service::S3ServiceBuilder;
@@ -86,26 +88,19 @@ pub fn service(core: Core, accounts: Arc<Accounts>, settings: S3Settings) -> S3S
 
 impl S3Service {
     /// Answers one request. Never fails: what goes wrong is the answer.
-    pub async fn call(&self, request: http::Request<Body>) -> http::Response<Body> {
-        let id = request.extensions().get::<RequestContext>().map(|context| context.request_id.clone());
-        let attributes = attributes::is_asked(request.uri().query());
-        let mut response = self.answer(request).await.unwrap_or_else(error_response);
-        let status = response.status();
-        if status == StatusCode::NOT_MODIFIED {
-            *response.body_mut() = Body::empty();
-        } else if status.is_client_error() || status.is_server_error() {
-            let id = id.unwrap_or_default();
-            rewrite(&mut response, |xml| {
-                Some(xml.replacen("</Error>", &format!("<RequestId>{id}</RequestId></Error>"), 1))
-            });
-        } else if attributes {
-            rewrite(&mut response, |xml| Some(attributes::unquote_etag(xml)));
-        } else if status == StatusCode::OK && response.headers().contains_key(CONTENT_RANGE) {
-            // s3s knows 206 for GET only.
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    pub async fn call(&self, mut request: http::Request<Body>) -> http::Response<Body> {
+        let preamble = Preamble::take(request.headers_mut());
+        let context = request.extensions().get::<RequestContext>();
+        if let Some(get) = PlainGet::of(&self.server, &request) {
+            return match get.answer(&self.server, context, preamble).await {
+                Ok(response) => response,
+                Err(error) => finished(error_response(error), context, false),
+            };
         }
-        rewrite(&mut response, write_references);
-        response
+        let context = context.cloned();
+        let attributes = attributes::is_asked(request.uri().query());
+        let response = self.answer(request, preamble).await.unwrap_or_else(error_response);
+        finished(response, context.as_ref(), attributes)
     }
 
     /// Whether a request names an object, not only a bucket or nothing.
@@ -120,8 +115,11 @@ impl S3Service {
         }
     }
 
-    async fn answer(&self, mut request: http::Request<Body>) -> S3Result<http::Response<Body>> {
-        let preamble = Preamble::take(request.headers_mut());
+    async fn answer(
+        &self,
+        request: http::Request<Body>,
+        preamble: Preamble,
+    ) -> S3Result<http::Response<Body>> {
         if let Some(boundary) = post::boundary_of(&request) {
             return post::post_object(&self.server, request, preamble, &boundary?).await;
         }
@@ -134,6 +132,30 @@ impl S3Service {
             s3s::s3_error!(InternalError)
         })
     }
+}
+
+/// The answer as S3 would write it, after s3s has. `attributes`: of GetObjectAttributes.
+fn finished(
+    mut response: http::Response<Body>,
+    context: Option<&RequestContext>,
+    attributes: bool,
+) -> http::Response<Body> {
+    let status = response.status();
+    if status == StatusCode::NOT_MODIFIED {
+        *response.body_mut() = Body::empty();
+    } else if status.is_client_error() || status.is_server_error() {
+        let id = context.map_or("", |context| context.request_id.as_str());
+        rewrite(&mut response, |xml| {
+            Some(xml.replacen("</Error>", &format!("<RequestId>{id}</RequestId></Error>"), 1))
+        });
+    } else if attributes {
+        rewrite(&mut response, |xml| Some(attributes::unquote_etag(xml)));
+    } else if status == StatusCode::OK && response.headers().contains_key(CONTENT_RANGE) {
+        // s3s knows 206 for GET only.
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    rewrite(&mut response, write_references);
+    response
 }
 
 fn error_response(error: S3Error) -> http::Response<Body> {

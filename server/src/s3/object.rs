@@ -12,9 +12,9 @@ use super::receive::{Announced, receive};
 use super::send::body_of;
 use super::xml::StoredBytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ringbolt_engine::types::{ObjectInfo, ObjectMeta};
+use ringbolt_engine::types::{Bucket, ObjectInfo, ObjectMeta};
 use s3s::dto::*;
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 const PARTS_COUNT: HeaderName = HeaderName::from_static("x-amz-mp-parts-count");
 
@@ -142,8 +142,36 @@ fn refuse_keys(headers: &HeaderMap) -> S3Result<()> {
     Ok(())
 }
 
-fn wants_checksums(mode: Option<&ChecksumMode>) -> bool {
-    mode.is_some_and(|mode| mode.as_str().eq_ignore_ascii_case("ENABLED"))
+/// `mode` is the value of `x-amz-checksum-mode`.
+pub fn wants_checksums(mode: Option<&str>) -> bool {
+    mode.is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"))
+}
+
+/// What a GET shows of its object.
+pub struct Shown {
+    pub headers: HeaderMap,
+    /// The value of Content-Range when it is not the whole object.
+    pub content_range: Option<String>,
+    pub body: Body,
+}
+
+/// Opens the object `key` for a GET, and judges what `caller` set as conditions and range.
+pub async fn show(
+    server: &Server,
+    caller: &Caller,
+    bucket: &Bucket,
+    key: &str,
+    part_number: Option<i32>,
+    checksums: bool,
+) -> S3Result<Shown> {
+    let reader = server.core.get(bucket.id, key.as_bytes()).await.s3()?;
+    let mut reader = reader.ok_or_else(no_such_key)?;
+    let View { span, partial, headers } = view(caller, reader.info(), part_number, checksums)?;
+    let content_range = partial.then(|| span.content_range(reader.info().size_bytes));
+    if partial {
+        reader.set_range(span.offset, span.length);
+    }
+    Ok(Shown { headers, content_range, body: body_of(reader, span.length).await? })
 }
 
 pub async fn get_object(
@@ -156,18 +184,15 @@ pub async fn get_object(
     let overrides = headers::overrides(request.uri.query(), caller.account.is_some())?;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     check_version(input.version_id.as_deref())?;
-    let reader = server.core.get(bucket.id, input.key.as_bytes()).await.s3()?;
-    let mut reader = reader.ok_or_else(no_such_key)?;
-    let checksums = wants_checksums(input.checksum_mode.as_ref());
-    let View { span, partial, mut headers } = view(&caller, reader.info(), input.part_number, checksums)?;
-    headers.extend(overrides);
-    let mut output = GetObjectOutput::default();
-    if partial {
-        output.content_range = Some(span.content_range(reader.info().size_bytes));
-        reader.set_range(span.offset, span.length);
-    }
-    output.body = Some(body_of(reader, span.length).await?);
-    let mut response = S3Response::with_headers(output, headers);
+    let checksums = wants_checksums(input.checksum_mode.as_ref().map(ChecksumMode::as_str));
+    let mut shown = show(server, &caller, &bucket, &input.key, input.part_number, checksums).await?;
+    shown.headers.extend(overrides);
+    let output = GetObjectOutput {
+        content_range: shown.content_range,
+        body: Some(shown.body.into()),
+        ..GetObjectOutput::default()
+    };
+    let mut response = S3Response::with_headers(output, shown.headers);
     response.extensions.insert(StoredBytes);
     Ok(response)
 }
@@ -183,7 +208,7 @@ pub async fn head_object(
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     check_version(input.version_id.as_deref())?;
     let info = server.core.head(bucket.id, input.key.as_bytes()).await.s3()?.ok_or_else(no_such_key)?;
-    let checksums = wants_checksums(input.checksum_mode.as_ref());
+    let checksums = wants_checksums(input.checksum_mode.as_ref().map(ChecksumMode::as_str));
     let View { span, partial, mut headers } = view(&caller, &info, input.part_number, checksums)?;
     headers.extend(overrides);
     let content_range = partial.then(|| span.content_range(info.size_bytes));

@@ -30,9 +30,9 @@ fn to_bytes(chunk: Chunk) -> Bytes {
 }
 
 /// The `length` bytes that `reader` was set to, as a body of exactly that length.
-pub async fn body_of(mut reader: ObjectReader, length: u64) -> S3Result<StreamingBlob> {
+pub async fn body_of(mut reader: ObjectReader, length: u64) -> S3Result<Body> {
     if length == 0 {
-        return Ok(StreamingBlob::from(Body::empty()));
+        return Ok(Body::empty());
     }
     let Some(first) = reader.next().await.s3()? else {
         tracing::error!(length, "the engine gave no bytes of an object that has some");
@@ -41,14 +41,11 @@ pub async fn body_of(mut reader: ObjectReader, length: u64) -> S3Result<Streamin
     let first = to_bytes(first);
     if first.len() as u64 == length {
         // One piece: head and body leave in one write.
-        return Ok(StreamingBlob::from(Body::from(first)));
+        return Ok(Body::from(first));
     }
     let remaining = length - first.len() as u64;
-    Ok(StreamingBlob::new(Outgoing(SendWrapper::new(Local {
-        first: Some(first),
-        remaining,
-        next: step(reader),
-    }))))
+    let outgoing = Local { first: Some(first), remaining, next: step(reader) };
+    Ok(StreamingBlob::new(Outgoing(SendWrapper::new(outgoing))).into())
 }
 
 type Step = Pin<Box<dyn Future<Output = (ObjectReader, ringbolt_engine::Result<Option<Chunk>>)>>>;

@@ -91,6 +91,8 @@ impl Bench {
             drives: vec![drive.clone()],
             cores: 1,
             arena_bytes_per_core: options.arena_mib << 20,
+            // The drive is what is measured.
+            read_cache_bytes_per_core: 0,
             index_bytes_max: 2 << 30,
             register_buffers: !options.unregistered,
         })?;

@@ -12,8 +12,9 @@ mod put;
 
 use bytes::Bytes;
 use clap::{Parser, ValueEnum};
-use ringbolt_benches::http::client::{Connection, Load, block_on};
+use ringbolt_benches::http::client::{Connection, block_on};
 use ringbolt_benches::http::hyper_server;
+use ringbolt_benches::http::load::Load;
 use ringbolt_benches::http::process::{ACCESS_KEY, SECRET_KEY, ServeOptions, Server, default_program};
 use ringbolt_benches::http::request::{Renderer, Request};
 use ringbolt_benches::http::sign::Credentials;
@@ -23,6 +24,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// The server's: bare hyper is this program too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub const BUCKET: &str = "bench";
 
@@ -102,6 +107,7 @@ impl Bench {
             memory: self.options.memory.clone(),
             core: self.options.core,
             anonymous: !self.options.signed_only,
+            read_cache: None,
         })
     }
 

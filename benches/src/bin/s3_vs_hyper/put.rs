@@ -2,7 +2,7 @@
 
 use crate::{AnyError, BUCKET, Bench, make_bucket, renderer, start};
 use ringbolt_benches::engine_load::{object_body, object_key};
-use ringbolt_benches::http::client::{LoadReport, run_load};
+use ringbolt_benches::http::load::{LoadReport, run_load};
 use ringbolt_benches::http::request::{Payload, Request};
 use ringbolt_benches::stats::median_of;
 use ringbolt_benches::verdict::at_most;

@@ -1,0 +1,201 @@
+//! The load generator: keep-alive connections, each with one request in flight, on a core that never sleeps.
+//!
+//! Why it turns round instead of waiting: to wake a core that sleeps costs the one that wakes it microseconds in a
+//! virtual machine, and over loopback that is the server. It would pay them whenever it is slower than its
+//! clients, and not when it is faster, which is what is to be measured.
+//!
+//! Invariants: requests are rendered before the clock starts. Every answer is read whole and checked; the first that
+//! is not what it should be ends the run.
+
+use super::client::{ClientError, READ_BYTES, check};
+use super::request::Request;
+use crate::stats::percentile;
+use crate::usage::{on_core, own_cpu_us, process_cpu_ns};
+use ringbolt_tools::s3::answer::Answer;
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What is asked for, how often and for how long.
+#[derive(Clone)]
+pub struct Load {
+    pub address: SocketAddr,
+    /// Process whose CPU time is accounted.
+    pub server_pid: u32,
+    pub connections: usize,
+    pub ramp: Duration,
+    pub runtime: Duration,
+    /// Core of the load generator.
+    pub core: usize,
+    /// Picked at random.
+    pub requests: Arc<Vec<Request>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct LoadReport {
+    pub requests_per_s: f64,
+    pub server_cpu_us: f64,
+    /// Share of one core that the server used: near 1, or the client was what limited the rate.
+    pub server_busy: f64,
+    pub client_cpu_us: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+}
+
+#[derive(Clone, Copy)]
+struct Mark {
+    at: Instant,
+    server_ns: u64,
+    client_us: u64,
+}
+
+struct Run {
+    load: Load,
+    started: Instant,
+    begin: Cell<Option<Mark>>,
+    end: Cell<Option<Mark>>,
+    latencies_ns: RefCell<Vec<u32>>,
+}
+
+impl Run {
+    fn mark(&self) -> io::Result<Mark> {
+        let server_ns = process_cpu_ns(self.load.server_pid)?;
+        Ok(Mark { at: Instant::now(), server_ns, client_us: own_cpu_us()? })
+    }
+
+    /// Accounts one answer; false when the connection must stop.
+    fn account(&self, issued: Instant) -> io::Result<bool> {
+        let now = Instant::now();
+        let elapsed = now - self.started;
+        if elapsed < self.load.ramp {
+            return Ok(true);
+        }
+        if self.begin.get().is_none() {
+            self.begin.set(Some(self.mark()?));
+            return Ok(true);
+        }
+        if elapsed >= self.load.ramp + self.load.runtime {
+            if self.end.get().is_none() {
+                self.end.set(Some(self.mark()?));
+            }
+            return Ok(false);
+        }
+        self.latencies_ns.borrow_mut().push((now - issued).as_nanos().min(u32::MAX as u128) as u32);
+        Ok(true)
+    }
+
+    fn report(&self) -> Result<LoadReport, ClientError> {
+        let mut latencies = self.latencies_ns.borrow_mut();
+        let (Some(begin), Some(end), false) = (self.begin.get(), self.end.get(), latencies.is_empty()) else {
+            return Err(ClientError::NothingMeasured);
+        };
+        let requests = latencies.len() as f64;
+        let seconds = (end.at - begin.at).as_secs_f64();
+        let server_us = (end.server_ns - begin.server_ns) as f64 / 1000.0;
+        Ok(LoadReport {
+            requests_per_s: requests / seconds,
+            server_cpu_us: server_us / requests,
+            server_busy: server_us / 1e6 / seconds,
+            client_cpu_us: (end.client_us - begin.client_us) as f64 / requests,
+            p50_us: f64::from(percentile(&mut latencies, 0.50)) / 1000.0,
+            p99_us: f64::from(percentile(&mut latencies, 0.99)) / 1000.0,
+        })
+    }
+}
+
+/// A connection with the request it has in flight.
+struct Line {
+    stream: TcpStream,
+    /// Index of the request.
+    request: usize,
+    /// Bytes of it that the kernel has taken.
+    sent: usize,
+    issued: Instant,
+    received: Vec<u8>,
+}
+
+/// What the kernel did not do because it would have had to wait is nothing.
+fn unless_blocked(outcome: io::Result<usize>) -> io::Result<Option<usize>> {
+    match outcome {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Line {
+    fn open(load: &Load) -> io::Result<Self> {
+        let stream = TcpStream::connect(load.address)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        let mut line = Self { stream, request: 0, sent: 0, issued: Instant::now(), received: Vec::new() };
+        line.issue(load)?;
+        Ok(line)
+    }
+
+    fn issue(&mut self, load: &Load) -> io::Result<()> {
+        self.request = fastrand::usize(..load.requests.len());
+        (self.sent, self.issued) = (0, Instant::now());
+        self.send(load)
+    }
+
+    fn send(&mut self, load: &Load) -> io::Result<()> {
+        let left = &load.requests[self.request].bytes[self.sent..];
+        if !left.is_empty() {
+            self.sent += unless_blocked((&self.stream).write(left))?.unwrap_or(0);
+        }
+        Ok(())
+    }
+
+    /// Does what can be done at once. Whether a checked answer came.
+    fn turn(&mut self, load: &Load, scratch: &mut [u8]) -> Result<bool, ClientError> {
+        self.send(load)?;
+        match unless_blocked((&self.stream).read(scratch))? {
+            None => return Ok(false),
+            Some(0) => return Err(ClientError::Closed),
+            Some(count) => self.received.extend_from_slice(&scratch[..count]),
+        }
+        let Some(answer) = Answer::parse(&mut self.received)? else { return Ok(false) };
+        check(&answer, &load.requests[self.request])?;
+        Ok(true)
+    }
+}
+
+/// Runs the load to its end on a thread kept on `load.core`.
+pub fn run_load(load: Load) -> Result<LoadReport, ClientError> {
+    on_core(load.core, || run_load_here(load))?
+}
+
+fn run_load_here(load: Load) -> Result<LoadReport, ClientError> {
+    let mut lines =
+        (0..load.connections).map(|_| Line::open(&load)).collect::<Result<Vec<_>, io::Error>>()?;
+    let run = Run {
+        load,
+        started: Instant::now(),
+        begin: Cell::new(None),
+        end: Cell::new(None),
+        latencies_ns: RefCell::new(Vec::with_capacity(1 << 20)),
+    };
+    let mut scratch = vec![0; READ_BYTES];
+    // A server that answers nothing at all: without this the turns would never end.
+    let limit = run.load.ramp + run.load.runtime + SILENCE_MAX;
+    while run.end.get().is_none() {
+        for line in &mut lines {
+            if !line.turn(&run.load, &mut scratch)? {
+                continue;
+            }
+            if !run.account(line.issued)? {
+                break;
+            }
+            line.issue(&run.load)?;
+        }
+        if run.started.elapsed() > limit {
+            return Err(ClientError::NothingMeasured);
+        }
+    }
+    run.report()
+}
+
+const SILENCE_MAX: Duration = Duration::from_secs(30);
