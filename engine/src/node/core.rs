@@ -276,7 +276,7 @@ impl Core {
         W: Future<Output = R> + 'static,
         F: FnOnce(Rc<CoreState>) -> W + Send + 'static,
     {
-        self.state.call_or(self.state.layout.core_of(SYSTEM_SHARD), work, |_| ()).await
+        self.state.call_or(self.state.layout.core_of(SYSTEM_SHARD), work, |_, _| ()).await
     }
 
     /// All that is known of an object.

@@ -231,10 +231,9 @@ async fn look_up(
         return Ok(core.shard(shard).lookup(bucket, key)?.map(|found| guard(core, found)));
     }
     let key = key.to_vec();
-    let back = core.clone();
-    let orphan = move |answer: Result<Option<(Found, Pins)>>| {
+    let orphan = move |core: &Rc<CoreState>, answer: Result<Option<(Found, Pins)>>| {
         if let Ok(Some((_, pins))) = answer {
-            back.unpin(shard, pins);
+            core.unpin(shard, pins);
         }
     };
     let work = move |core: Rc<CoreState>| async move { core.shard(shard).lookup(bucket, &key) };

@@ -167,13 +167,20 @@ impl CoreState {
         self: &Rc<Self>,
         core: usize,
         work: F,
-        orphan: impl FnOnce(R) + 'static,
+        orphan: impl FnOnce(&Rc<CoreState>, R) + 'static,
     ) -> R
     where
         R: Send + 'static,
         W: Future<Output = R> + 'static,
         F: FnOnce(Rc<CoreState>) -> W + Send + 'static,
     {
+        // The table of calls is this core's: what waits in it may not keep the core alive.
+        let here = Rc::downgrade(self);
+        let orphan = move |answer| {
+            if let Some(here) = here.upgrade() {
+                orphan(&here, answer);
+            }
+        };
         self.dispatch(core, work, Some(Box::new(orphan))).await
     }
 
@@ -321,7 +328,7 @@ impl CoreState {
         // Spawned, also here: a put that is dropped must not drop a checkpoint half installed, with its new extents.
         let calls = shards.into_iter().map(|shard| {
             let work = move |core: Rc<CoreState>| async move { core.shard(shard).reclaim(thorough).await };
-            self.call_or(self.layout.core_of(shard), work, |_| ())
+            self.call_or(self.layout.core_of(shard), work, |_, _| ())
         });
         let outcomes = futures_util::future::join_all(calls).await;
         outcomes.into_iter().any(|outcome| outcome.unwrap_or(false))

@@ -208,10 +208,9 @@ impl SliceWriter {
             let generation = if needs_generation { shard.state.borrow_mut().new_generation() } else { 0 };
             shard.reserve(length, full as u32, with_tail).await.map(|runs| (generation, runs))
         };
-        let back = self.core.clone();
-        let orphan = move |answer: Result<(u64, Vec<RunV1>)>| {
+        let orphan = move |core: &Rc<CoreState>, answer: Result<(u64, Vec<RunV1>)>| {
             if let Ok((_, runs)) = answer {
-                release(&back, shard, runs, length);
+                release(core, shard, runs, length);
             }
         };
         let (generation, runs) = self.core.call_or(owner, work, orphan).await?;

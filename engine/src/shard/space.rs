@@ -242,9 +242,9 @@ impl Shard {
             return core.keeper(drive).take(class);
         }
         // An extent whose asker is gone goes back to its keeper.
-        let back = core.clone();
-        let orphan =
-            move |extent: Option<u32>| extent.into_iter().for_each(|extent| back.give_extent(drive, extent));
+        let orphan = move |core: &Rc<super::CoreState>, extent: Option<u32>| {
+            extent.into_iter().for_each(|extent| core.give_extent(drive, extent));
+        };
         core.call_or(keeper, move |core| async move { core.keeper(drive).take(class) }, orphan).await
     }
 
