@@ -1,4 +1,4 @@
-//! Points that every core reaches before any goes on: open, quiet, closed. Counted on core 0.
+//! Points that every core reaches before any goes on: open, ready, quiet, closed. Counted on core 0.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,6 +10,8 @@ use crate::sync::signal::Signal;
 pub enum Phase {
     /// Every shard is recovered.
     Open,
+    /// Every core knows the buckets.
+    Ready,
     /// No core has requests any more.
     Quiet,
     /// Every shard is checkpointed.
