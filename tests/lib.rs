@@ -6,6 +6,7 @@
 
 pub mod binary;
 pub mod client;
+pub mod node;
 pub mod raw_http;
 pub mod server;
 

@@ -12,6 +12,8 @@
 )]
 pub mod file;
 pub mod flush;
+#[cfg(feature = "record")]
+pub mod record;
 pub mod sim;
 pub mod uring;
 

@@ -86,6 +86,28 @@ impl NodePlan {
     /// # Errors
     /// An [`OpenError`] that says what to do.
     pub fn open(options: NodeOptions) -> Result<Vec<CoreSeed>, OpenError> {
+        Self::open_with(options, |_| ())
+    }
+
+    /// As [`NodePlan::open`], with all that is written to the drives recorded, and with maintenance as often as a test
+    /// wants it.
+    ///
+    /// # Errors
+    /// As for [`NodePlan::open`].
+    #[cfg(feature = "record")]
+    pub fn open_recorded(
+        options: NodeOptions,
+        recorder: &crate::device::record::Recorder,
+        checkpoint_after_bytes: u64,
+        dead_log_bytes_max: u64,
+    ) -> Result<Vec<CoreSeed>, OpenError> {
+        let often = |layout: &mut Layout| layout.set_maintenance(checkpoint_after_bytes, dead_log_bytes_max);
+        let mut seeds = Self::open_with(options, often)?;
+        seeds.iter_mut().for_each(|seed| seed.recorder = Some(recorder.clone()));
+        Ok(seeds)
+    }
+
+    fn open_with(options: NodeOptions, adjust: impl FnOnce(&mut Layout)) -> Result<Vec<CoreSeed>, OpenError> {
         let mut drives = options
             .drives
             .iter()
@@ -99,7 +121,9 @@ impl NodePlan {
         drives.sort_by_key(|(_, superblock)| superblock.drive_index.get());
         let epoch = drives.iter().map(|(_, superblock)| superblock.epoch.get()).max().unwrap_or(0) + 1;
         let (drives, superblocks): (Vec<_>, Vec<_>) = drives.into_iter().unzip();
-        let layout = Arc::new(Layout::new(options.cores, superblocks, epoch, options.index_bytes_max));
+        let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
+        adjust(&mut layout);
+        let layout = Arc::new(layout);
         let drives = Arc::new(drives);
         let peers: Arc<Vec<AtomicI32>> = Arc::new((0..options.cores).map(|_| AtomicI32::new(-1)).collect());
         let mesh = Mailbox::mesh(options.cores, MAILBOX_CAPACITY);
@@ -112,6 +136,8 @@ impl NodePlan {
             arena_bytes: options.arena_bytes_per_core,
             read_cache_bytes: options.read_cache_bytes_per_core,
             register_buffers: options.register_buffers,
+            #[cfg(feature = "record")]
+            recorder: None,
         });
         Ok(seeds.collect())
     }
@@ -145,6 +171,8 @@ pub struct CoreSeed {
     arena_bytes: usize,
     read_cache_bytes: usize,
     register_buffers: bool,
+    #[cfg(feature = "record")]
+    recorder: Option<crate::device::record::Recorder>,
 }
 
 impl CoreSeed {
@@ -164,7 +192,13 @@ impl CoreSeed {
             Rc::new(UringDevice::new(ring.clone(), at as u32, drive.size_bytes, drive.needs_flush))
                 as Rc<dyn Device>
         };
-        let devices = self.drives.iter().enumerate().map(device).collect();
+        let devices = self.drives.iter().enumerate().map(device);
+        #[cfg(feature = "record")]
+        let devices = devices.map(|device| match &self.recorder {
+            Some(recorder) => recorder.wrap(device),
+            None => device,
+        });
+        let devices = devices.collect();
         let cache = ReadCache::new(self.read_cache_bytes);
         let parts = CoreParts { environment, pool, cache, devices, notifier: Rc::new(ring.clone()) };
         let state = parts.assemble(self.index, self.layout, self.mailbox);

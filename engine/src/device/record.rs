@@ -1,0 +1,122 @@
+//! Writes down what a drive is sent, for tests that replay power cuts. Only with the feature `record`, and only around
+//! the devices of a node that was opened for it.
+//!
+//! Invariants:
+//! - A start is noted before the device hears of it, an end after the device said so. So what the recording
+//!   calls durable is durable, and what it calls started is all that can have reached the drive.
+//! - One order over all cores: whoever saw an end before a start finds them so here.
+//! - A write whose future is dropped has no end: it counts as never completed, which allows more and promises less.
+
+use std::rc::Rc;
+#[expect(clippy::disallowed_types, reason = "test build only: one order of events over all cores")]
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Device, Durability, FlushFuture, IoFuture};
+use crate::ring::Buffer;
+
+/// What happened, in order. Writes and flushes are numbered together.
+#[derive(Clone, Debug)]
+pub enum Event {
+    WriteStarted {
+        id: u64,
+        offset: u64,
+        bytes: Vec<u8>,
+        durability: Durability,
+    },
+    WriteEnded {
+        id: u64,
+    },
+    FlushStarted {
+        id: u64,
+    },
+    FlushEnded {
+        id: u64,
+    },
+    /// What the test wants to remember: a request sent, an answer received.
+    Mark(u64),
+}
+
+#[derive(Default)]
+struct Recording {
+    events: Vec<Event>,
+    next: u64,
+}
+
+/// A recording in progress. Clones write into the same one.
+#[derive(Clone, Default)]
+#[expect(clippy::disallowed_types, reason = "test build only: one order of events over all cores")]
+pub struct Recorder(Arc<Mutex<Recording>>);
+
+impl Recorder {
+    /// Notes something of the test's own.
+    pub fn mark(&self, number: u64) {
+        self.change(|recording| recording.events.push(Event::Mark(number)));
+    }
+
+    /// Everything so far; the recording starts anew.
+    pub fn take(&self) -> Vec<Event> {
+        self.change(|recording| std::mem::take(&mut recording.events))
+    }
+
+    /// A device that does what `inner` does, and notes it.
+    pub fn wrap(&self, inner: Rc<dyn Device>) -> Rc<dyn Device> {
+        Rc::new(RecordingDevice { inner, recorder: self.clone() })
+    }
+
+    fn start(&self, event: impl FnOnce(u64) -> Event) -> u64 {
+        self.change(|recording| {
+            recording.next += 1;
+            recording.events.push(event(recording.next));
+            recording.next
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Recording) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+struct RecordingDevice {
+    inner: Rc<dyn Device>,
+    recorder: Recorder,
+}
+
+impl Device for RecordingDevice {
+    fn size_bytes(&self) -> u64 {
+        self.inner.size_bytes()
+    }
+
+    fn needs_flush(&self) -> bool {
+        self.inner.needs_flush()
+    }
+
+    fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture {
+        self.inner.read(offset, length, buffer)
+    }
+
+    fn write(&self, offset: u64, length: usize, buffer: Buffer, durability: Durability) -> IoFuture {
+        let bytes = buffer[..length].to_vec();
+        let id = self.recorder.start(|id| Event::WriteStarted { id, offset, bytes, durability });
+        let (recorder, running) =
+            (self.recorder.clone(), self.inner.write(offset, length, buffer, durability));
+        Box::pin(async move {
+            let (result, buffer) = running.await;
+            if result.is_ok() {
+                recorder.change(|recording| recording.events.push(Event::WriteEnded { id }));
+            }
+            (result, buffer)
+        })
+    }
+
+    fn flush(&self) -> FlushFuture {
+        let id = self.recorder.start(|id| Event::FlushStarted { id });
+        let (recorder, running) = (self.recorder.clone(), self.inner.flush());
+        Box::pin(async move {
+            let result = running.await;
+            if result.is_ok() {
+                recorder.change(|recording| recording.events.push(Event::FlushEnded { id }));
+            }
+            result
+        })
+    }
+}

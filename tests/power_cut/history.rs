@@ -1,0 +1,185 @@
+//! What the workload asked for and was told, in the recording's own order; and what must be there after a cut.
+
+use ringbolt_engine::device::record::{Event, Recorder};
+use ringbolt_engine::node::Core;
+use ringbolt_engine::types::{Etag, UploadId};
+use ringbolt_tests::Content;
+use ringbolt_tests::node::{get, list_all};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+pub const BUCKET: &str = "cut";
+
+/// A request that changes something durable. Each key has one worker, which waits for its answers.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Bucket,
+    Put(Content),
+    Delete,
+    Create(UploadId),
+    Part(UploadId, u16, Etag),
+    /// With the parts' bodies.
+    Complete(UploadId, Vec<Content>),
+}
+
+/// All requests; request `n` has the marks 2n when it was sent and 2n + 1 when it was acknowledged.
+#[derive(Default)]
+pub struct History(Mutex<Vec<(String, Change)>>);
+
+impl History {
+    /// Notes that `change` is asked for; gives the mark of its acknowledgement.
+    pub fn begin(&self, recorder: &Recorder, key: &str, change: Change) -> u64 {
+        let mut all = self.0.lock().expect("no worker panics");
+        all.push((key.to_owned(), change));
+        let mark = 2 * (all.len() as u64 - 1);
+        recorder.mark(mark);
+        mark + 1
+    }
+
+    /// Ready to be asked, given when in `events` each mark was.
+    pub fn finish(self, events: &[Event]) -> Timeline {
+        let all = self.0.into_inner().expect("no worker panics");
+        let mut times = vec![None; 2 * all.len()];
+        for (at, event) in events.iter().enumerate() {
+            if let Event::Mark(number) = event {
+                times[*number as usize] = Some(at);
+            }
+        }
+        let requests = all.into_iter().enumerate().map(|(number, (key, change))| Request {
+            key,
+            change,
+            sent: times[2 * number].expect("every request is marked"),
+            acknowledged: times[2 * number + 1],
+        });
+        Timeline { requests: requests.collect() }
+    }
+}
+
+struct Request {
+    key: String,
+    change: Change,
+    sent: usize,
+    acknowledged: Option<usize>,
+}
+
+pub struct Timeline {
+    requests: Vec<Request>,
+}
+
+/// One piece after the other.
+type Body = Vec<Content>;
+
+/// What one key may hold: the last acknowledged body, or one that was under way.
+#[derive(Clone, Debug, Default)]
+struct Possible {
+    certain: Option<Body>,
+    in_doubt: Vec<Option<Body>>,
+}
+
+/// What a node must hold after a cut.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    bucket: bool,
+    keys: BTreeMap<String, Possible>,
+    /// Uploads that go on, with their key and acknowledged parts.
+    uploads: BTreeMap<u128, (String, Vec<(u16, Etag)>)>,
+}
+
+impl Timeline {
+    /// Requests acknowledged in all.
+    pub fn acknowledged(&self) -> usize {
+        self.requests.iter().filter(|request| request.acknowledged.is_some()).count()
+    }
+
+    /// What must be there if the power goes before event `cut`.
+    pub fn expected(&self, cut: usize) -> Expected {
+        let mut expected = Expected::default();
+        for request in self.requests.iter().filter(|request| request.sent < cut) {
+            let acknowledged = request.acknowledged.is_some_and(|at| at < cut);
+            expected.add(&request.key, request.change.clone(), acknowledged);
+        }
+        expected
+    }
+}
+
+impl Expected {
+    fn add(&mut self, key: &str, change: Change, acknowledged: bool) {
+        let body = match change {
+            Change::Bucket => {
+                self.bucket |= acknowledged;
+                return;
+            }
+            Change::Create(upload) => {
+                if acknowledged {
+                    self.uploads.insert(upload.0, (key.to_owned(), Vec::new()));
+                }
+                return;
+            }
+            Change::Part(upload, number, etag) => {
+                if let (true, Some((_, parts))) = (acknowledged, self.uploads.get_mut(&upload.0)) {
+                    parts.push((number, etag));
+                }
+                return;
+            }
+            Change::Complete(upload, parts) => {
+                // Whether it happened or not: the upload's parts are the object's, or still the upload's.
+                self.uploads.remove(&upload.0);
+                Some(parts)
+            }
+            Change::Put(content) => Some(vec![content]),
+            Change::Delete => None,
+        };
+        let possible = self.keys.entry(key.to_owned()).or_default();
+        if acknowledged {
+            *possible = Possible { certain: body, in_doubt: Vec::new() };
+        } else {
+            possible.in_doubt.push(body);
+        }
+    }
+
+    /// Reads everything back. Gives how many objects were there, or what is wrong.
+    pub async fn check(&self, core: &Core) -> Result<usize, String> {
+        let Some(bucket) = core.bucket(BUCKET) else {
+            return if self.bucket { Err("the bucket is gone".to_owned()) } else { Ok(0) };
+        };
+        let bucket = bucket.id;
+        let mut there = Vec::new();
+        for (key, possible) in &self.keys {
+            let found = get(core, bucket, key).await.map_err(|error| format!("{key}: {error}"))?;
+            let is_found = |allowed: &Option<Body>| match (allowed, &found) {
+                (None, None) => true,
+                (Some(body), Some(bytes)) => is_body(body, bytes),
+                _ => false,
+            };
+            let mut allowed = std::iter::once(&possible.certain).chain(&possible.in_doubt);
+            if !allowed.any(is_found) {
+                let length = found.map(|bytes| bytes.len());
+                return Err(format!("{key} holds {length:?} bytes that are none of {possible:?}"));
+            }
+            there.extend(found.map(|bytes| (key.clone(), bytes.len())));
+        }
+        let listed = list_all(core, bucket).await.map_err(|error| format!("the listing: {error}"))?;
+        if listed != there {
+            return Err(format!("the listing says {listed:?}, the keys {there:?}"));
+        }
+        for (upload, (key, parts)) in &self.uploads {
+            let found = core.upload(bucket, key.as_bytes(), UploadId(*upload)).await;
+            let found = found.map_err(|error| format!("the upload of {key}: {error}"))?;
+            let has = |(number, etag): &(u16, Etag)| {
+                found.parts.iter().any(|part| part.number == *number && part.etag == *etag)
+            };
+            if !parts.iter().all(has) {
+                return Err(format!("the upload of {key} has {:?}, not all of {parts:?}", found.parts));
+            }
+        }
+        Ok(there.len())
+    }
+}
+
+fn is_body(body: &[Content], mut bytes: &[u8]) -> bool {
+    body.iter().all(|piece| {
+        let (own, rest) = bytes.split_at(piece.size_bytes.min(bytes.len()));
+        bytes = rest;
+        piece.difference(own).is_none()
+    }) && bytes.is_empty()
+}

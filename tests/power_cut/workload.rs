@@ -1,0 +1,152 @@
+//! A node at work on a real file, with everything recorded that it sends to the drive.
+
+use crate::history::{BUCKET, Change, History, Timeline};
+use ringbolt_engine::EngineError;
+use ringbolt_engine::device::record::{Event, Recorder};
+use ringbolt_engine::node::{Core, NodePlan};
+use ringbolt_engine::types::{BucketId, ObjectMeta, WriteCondition};
+use ringbolt_tests::node::{self, End, bucket, etag, options, put, put_part};
+use ringbolt_tests::{Content, Dice};
+use std::path::Path;
+
+const CORES: usize = 2;
+const SHARDS: u16 = 2;
+pub const DRIVE_BYTES: u64 = 112 << 20;
+/// So that a recording has several checkpoints and the cleaner's work in it.
+const CHECKPOINT_AFTER_BYTES: u64 = 2 << 20;
+const DEAD_LOG_BYTES_MAX: u64 = 4 << 20;
+const KEYS_PER_WORKER: usize = 7;
+
+pub struct Recording {
+    /// The drive before the first event.
+    pub base: Vec<u8>,
+    pub events: Vec<Event>,
+    pub timeline: Timeline,
+}
+
+/// Formats `path`, then runs `lives` nodes on it one after the other, each ended by a clean stop or without one.
+pub fn record(path: &Path, seed: u64, lives: usize, changes_per_worker: usize) -> Recording {
+    node::format(path, DRIVE_BYTES, SHARDS, seed);
+    let base = std::fs::read(path).expect("read the drive");
+    let (recorder, history) = (Recorder::default(), History::default());
+    let mut dice = Dice::new(seed);
+    for life in 0..lives {
+        let seeds = NodePlan::open_recorded(
+            options(path.to_owned(), CORES),
+            &recorder,
+            CHECKPOINT_AFTER_BYTES,
+            DEAD_LOG_BYTES_MAX,
+        );
+        let end = if life % 2 == 0 { End::Close } else { End::Drop };
+        let seed = dice.next();
+        let work = |core: Core| {
+            let (recorder, history) = (&recorder, &history);
+            async move {
+                let bucket = make_bucket(&core, recorder, history).await;
+                let worker = |number: usize| {
+                    let name = format!("{}-{number}", core.index());
+                    let dice = Dice::new(seed ^ (core.index() * 100 + number) as u64);
+                    Worker { core: core.clone(), bucket, name, recorder, history, dice }
+                };
+                let workers = (0..3).map(|number| worker(number).work(changes_per_worker));
+                futures_util::future::join_all(workers).await;
+            }
+        };
+        node::run(seeds.expect("the drive opens"), end, work).expect("the node opens");
+    }
+    let events = recorder.take();
+    let timeline = history.finish(&events);
+    Recording { base, events, timeline }
+}
+
+async fn make_bucket(core: &Core, recorder: &Recorder, history: &History) -> BucketId {
+    let done = history.begin(recorder, "", Change::Bucket);
+    let id = bucket(core, BUCKET).await;
+    recorder.mark(done);
+    id
+}
+
+/// One change after the other, on keys of its own.
+struct Worker<'a> {
+    core: Core,
+    bucket: BucketId,
+    name: String,
+    recorder: &'a Recorder,
+    history: &'a History,
+    dice: Dice,
+}
+
+impl Worker<'_> {
+    async fn work(mut self, changes: usize) {
+        for _ in 0..changes {
+            let key = format!("worker-{}/{}", self.name, self.dice.below(KEYS_PER_WORKER));
+            match self.dice.below(10) {
+                0 | 1 => self.delete(&key).await,
+                2 => self.upload(&key).await,
+                _ => self.put(&key).await,
+            }
+        }
+    }
+
+    fn content(&mut self) -> Content {
+        let size = match self.dice.below(20) {
+            0 => self.dice.below((4 << 20) + 100_000),
+            1..=4 => self.dice.below(300 << 10),
+            _ => self.dice.below((64 << 10) + 2),
+        };
+        Content::new(self.dice.next(), size)
+    }
+
+    /// Refused for want of space is the only other answer there may be; nothing is stored then.
+    fn end(&self, done: u64, outcome: Result<(), EngineError>) {
+        match outcome {
+            Ok(()) => self.recorder.mark(done),
+            Err(EngineError::NoSpace { .. }) => {}
+            Err(error) => panic!("worker {}: {error}", self.name),
+        }
+    }
+
+    async fn put(&mut self, key: &str) {
+        let content = self.content();
+        let done = self.history.begin(self.recorder, key, Change::Put(content));
+        let outcome = put(&self.core, self.bucket, key, content).await;
+        self.end(done, outcome);
+    }
+
+    async fn delete(&mut self, key: &str) {
+        let done = self.history.begin(self.recorder, key, Change::Delete);
+        let outcome = self.core.delete(self.bucket, key.as_bytes(), WriteCondition::default()).await;
+        self.end(done, outcome.map(|_| ()));
+    }
+
+    /// Two parts; every third upload is left as it is.
+    async fn upload(&mut self, key: &str) {
+        let Ok(upload) = self.core.create_upload(self.bucket, key.as_bytes(), Vec::new()).await else {
+            return;
+        };
+        // Its identity is known from the answer only, so sending and answer are one moment here.
+        let done = self.history.begin(self.recorder, key, Change::Create(upload));
+        self.recorder.mark(done);
+        let bodies = [1, 2].map(|_| Content::new(self.dice.next(), 1 + self.dice.below(200_000)));
+        let mut parts = Vec::new();
+        for (number, part) in (1..).zip(bodies) {
+            let done = self.history.begin(self.recorder, key, Change::Part(upload, number, etag(part)));
+            let stored = put_part(&self.core, self.bucket, key, (upload, number), part).await;
+            let is_stored = stored.is_ok();
+            self.end(done, stored.map(|_| ()));
+            if !is_stored {
+                return;
+            }
+            parts.push((number, etag(part)));
+        }
+        if self.dice.below(3) == 0 {
+            return;
+        }
+        let meta = ObjectMeta { etag: etag(bodies[0]), attributes: Vec::new() };
+        let condition = WriteCondition::default();
+        let done = self.history.begin(self.recorder, key, Change::Complete(upload, bodies.to_vec()));
+        let completed =
+            self.core.complete_upload(self.bucket, key.as_bytes(), upload, parts, meta, condition).await;
+        self.end(done, completed.map(|_| ()));
+    }
+}
