@@ -21,11 +21,13 @@ pub struct ServerOptions {
     pub shards: &'static str,
     /// None: all cores of the machine.
     pub cores: Option<&'static str>,
+    /// More flags of `serve`.
+    pub flags: &'static [&'static str],
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { size: "512MiB", shards: "4", cores: None }
+        Self { size: "512MiB", shards: "4", cores: None, flags: &[] }
     }
 }
 
@@ -69,6 +71,11 @@ impl Server {
     /// For the next start.
     pub fn set_cores(&mut self, cores: Option<&'static str>) {
         self.options.cores = cores;
+    }
+
+    /// More flags, for the next start.
+    pub fn set_flags(&mut self, flags: &'static [&'static str]) {
+        self.options.flags = flags;
     }
 
     /// Another server on the same data, expected to give up by itself; its status and what it said.
@@ -129,7 +136,7 @@ impl Server {
             "--shards",
             self.options.shards,
         ]);
-        command.args(["--memory", "256MiB"]);
+        command.args(["--memory", "256MiB"]).args(self.options.flags);
         if let Some(cores) = self.options.cores {
             command.args(["--cores", cores]);
         }

@@ -4,6 +4,7 @@
 //! and gives one [`node::CoreSeed`] per core, and [`node::Core`] is what a thread then works with.
 //! The engine depends on no async runtime: see [`env::Environment`] and [`node::Core::driver`].
 
+pub mod check;
 pub mod device;
 pub mod env;
 pub mod error;

@@ -3,10 +3,12 @@
 //! Each test has its own server, data directory and port, so that they run side by side.
 
 mod access;
+mod check;
 mod conditional;
 mod crash;
 mod full_drive;
 mod listing;
+mod metrics;
 mod multipart;
 mod objects;
 mod plain_get;

@@ -1,6 +1,8 @@
-//! Tools around the engine and the server: an S3 client, content that can be told apart, and the torture test.
+//! Tools around the engine and the server: an S3 client, content that can be told apart,
+//! the torture test, and the check of drives.
 
 pub mod content;
+pub mod disk;
 #[cfg(feature = "executor")]
 pub mod executor;
 pub mod process;

@@ -6,6 +6,7 @@
 //! - A transfer is whole or an error: short reads and writes are continued inside.
 //! - "Durable" is what a completed durable write, or a completed flush that started after a completed write, is.
 
+pub mod blocking;
 #[expect(
     clippy::disallowed_methods,
     reason = "opening a drive happens before there is a ring, and is not simulated"

@@ -9,7 +9,7 @@ pub mod slices;
 
 use crate::format::BLOCK_BYTES;
 use crate::format::record::{RunV1, SegmentV1};
-use crate::format::slice::{SLICE_BYTES, UNIT_BYTES, UNITS_PER_SLOT};
+use crate::format::slice::{SLICE_BYTES, SliceHeaderOnDisk, UNIT_BYTES, UNITS_PER_SLOT};
 
 /// A slice's place and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,16 @@ pub struct SlicePlace {
     pub number: u32,
     /// Bytes of payload.
     pub length: u32,
+}
+
+impl SlicePlace {
+    /// Whether a header that was read here is this slice's, of the segment with this generation.
+    pub fn is_headed_by(&self, header: &SliceHeaderOnDisk, shard: u16, generation: u64) -> bool {
+        header.generation.get() == generation
+            && header.number.get() == self.number
+            && header.length.get() == self.length
+            && header.shard.get() == shard
+    }
 }
 
 /// Units of the tail slice of a body of `length` bytes; 0 when it ends with a full slice.

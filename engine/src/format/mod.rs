@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod record;
+pub mod scrub;
 pub mod slice;
 pub mod superblock;
 

@@ -207,7 +207,7 @@ impl Mutation {
         }
     }
 
-    fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Self, FormatDamage> {
+    pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Self, FormatDamage> {
         if version != 1 {
             return Err(FormatDamage::Version(u32::from(version)));
         }

@@ -8,6 +8,7 @@
 
 pub mod queue;
 pub mod replay;
+mod salvage;
 pub mod space;
 pub mod writer;
 

@@ -8,6 +8,7 @@
 //!   shard refuses to open;
 //! - a read error: the same refusal, nothing may be assumed.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::LogPosition;
@@ -17,17 +18,17 @@ use crate::format::record::{Mutation, RECORD_ALIGNMENT, RecordView};
 use crate::format::{BLOCK_BYTES, FormatDamage};
 use crate::log::RecordPlace;
 use crate::ring::{Buffer, Pool};
-use crate::shard::Geometry;
+use crate::shard::{Geometry, RecoverError};
 
 /// Extents whose first block is read in one go.
-const HEADS_AT_ONCE: usize = 16;
+pub(super) const HEADS_AT_ONCE: usize = 16;
 
 /// Why a log can not be replayed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReplayError {
     #[error(
         "batch {sequence} in extent {extent} at {offset} is damaged ({damage}) but was durable; \
-         restore the drive from a copy"
+         run `ringbolt check` on the drive: it says what is lost and what can be saved"
     )]
     Damaged { sequence: u64, extent: u32, offset: u32, damage: FormatDamage },
     #[error(
@@ -45,26 +46,36 @@ pub struct Replay<'a> {
     pub geometry: &'a Geometry,
     pub shard: u16,
     pub position: LogPosition,
+    /// Goes on behind what is damaged, and keeps here what that was. None: damage ends the replay.
+    pub salvage: Option<&'a RefCell<Vec<RecoverError>>>,
 }
 
 impl Replay<'_> {
     /// Applies every record from the position on with `apply`, in order; leaves the position at the end of the log.
     ///
     /// # Errors
-    /// When acknowledged data is damaged or unreadable.
+    /// When acknowledged data is damaged or unreadable, unless it is salvaged.
     pub async fn run(&mut self, mut apply: impl FnMut(Mutation, RecordPlace)) -> Result<(), ReplayError> {
         loop {
             let room = self.geometry.extent_bytes - self.position.offset;
+            if room == 0 {
+                // Only behind a batch whose record of the next extent was unreadable.
+                match self.pass_damage(&mut apply).await? {
+                    true => continue,
+                    false => return Ok(()),
+                }
+            }
             let window = (room as usize).min(BATCH_BYTES_MAX);
-            let start = self.geometry.byte(self.position.extent, self.position.offset);
-            let buffer = self.pool.take_reserved(window).await;
-            let (result, buffer) = self.device.read(start, window, buffer).await;
-            result?;
+            let buffer = self.read_at(self.position.extent, self.position.offset, window).await?;
             match self.window(&buffer[..window], &mut apply)? {
                 Outcome::More => {}
                 Outcome::End(damage) => {
                     drop(buffer);
-                    return self.judge_end(damage).await;
+                    let Err(error) = self.judge_end(damage).await else { return Ok(()) };
+                    self.tolerate(error)?;
+                    if !self.pass_damage(&mut apply).await? {
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -94,26 +105,35 @@ impl Replay<'_> {
             self.position.sequence += 1;
             self.position.previous_crc = header.crc.get();
             let batch = &bytes[at..at + header.length.get() as usize];
-            if self.records(batch, header.records.get(), before, apply)? {
-                return Ok(Outcome::More);
+            match self.records(batch, header.records.get(), before, apply) {
+                Ok(true) => return Ok(Outcome::More),
+                Ok(false) => {}
+                Err(error) => self.tolerate(error)?,
             }
             at += padded;
         }
     }
 
-    fn expects(&self, header: &BatchHeaderOnDisk) -> bool {
+    pub(super) fn expects(&self, header: &BatchHeaderOnDisk) -> bool {
         header.sequence.get() == self.position.sequence
             && header.previous_crc.get() == self.position.previous_crc
             && header.lap.get() == self.position.lap
             && self.is_ours(header)
     }
 
-    fn is_ours(&self, header: &BatchHeaderOnDisk) -> bool {
+    /// The error itself, unless what is damaged is passed by.
+    pub(super) fn tolerate(&self, error: ReplayError) -> Result<(), ReplayError> {
+        let Some(found) = self.salvage else { return Err(error) };
+        found.borrow_mut().push(error.into());
+        Ok(())
+    }
+
+    pub(super) fn is_ours(&self, header: &BatchHeaderOnDisk) -> bool {
         header.shard.get() == self.shard && header.drive.get() == self.geometry.drive_id
     }
 
     /// Applies a batch's records. True when the log goes on in another extent.
-    fn records(
+    pub(super) fn records(
         &mut self,
         batch: &[u8],
         count: u32,
@@ -150,10 +170,7 @@ impl Replay<'_> {
         let end = self.geometry.extent_bytes - self.geometry.extent_bytes % BLOCK_BYTES as u32;
         while offset < end {
             let window = ((end - offset) as usize).min(BATCH_BYTES_MAX);
-            let buffer = self.pool.take_reserved(window).await;
-            let start = self.geometry.byte(self.position.extent, offset);
-            let (result, buffer) = self.device.read(start, window, buffer).await;
-            result?;
+            let buffer = self.read_at(self.position.extent, offset, window).await?;
             for at in (0..window).step_by(BLOCK_BYTES) {
                 // A batch that crosses the window's end is judged by its header alone: that it exists is enough only if
                 // its checksum holds, so it is looked at again as the start of a window below.
@@ -197,16 +214,21 @@ impl Replay<'_> {
                 && header.sequence.get() > self.position.sequence
                 && header.durable_sequence.get() >= self.position.sequence
         };
-        let head = self.read(extent, BLOCK_BYTES).await?;
+        let head = self.read_at(extent, 0, BLOCK_BYTES).await?;
         let Some(header) = BatchHeaderOnDisk::peek(&head).filter(later) else { return Ok(false) };
         drop(head);
-        let batch = self.read(extent, header.padded_bytes()).await?;
+        let batch = self.read_at(extent, 0, header.padded_bytes()).await?;
         Ok(BatchHeaderOnDisk::parse(&batch).is_ok_and(|header| later(&header)))
     }
 
-    async fn read(&self, extent: u32, length: usize) -> Result<Buffer, ReplayError> {
+    pub(super) async fn read_at(
+        &self,
+        extent: u32,
+        offset: u32,
+        length: usize,
+    ) -> Result<Buffer, ReplayError> {
         let buffer = self.pool.take_reserved(length).await;
-        let (result, buffer) = self.device.read(self.geometry.byte(extent, 0), length, buffer).await;
+        let (result, buffer) = self.device.read(self.geometry.byte(extent, offset), length, buffer).await;
         result?;
         Ok(buffer)
     }

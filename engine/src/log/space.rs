@@ -50,6 +50,11 @@ impl LogSpace {
         self.extents.keys().copied()
     }
 
+    /// Every extent with its live and written bytes, in no order.
+    pub fn each(&self) -> impl Iterator<Item = (u32, u64, u32)> + '_ {
+        self.extents.iter().map(|(extent, entry)| (*extent, entry.live, entry.written))
+    }
+
     pub fn gain(&mut self, extent: u32, bytes: u32) {
         self.get(extent).live += u64::from(bytes);
         self.live += u64::from(bytes);

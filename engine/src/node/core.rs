@@ -9,6 +9,7 @@ use super::driver::Driver;
 use super::gate::Phase;
 use super::open::OpenError;
 use super::read::ObjectReader;
+use super::scrub::{self, ScrubOptions};
 use super::state::CoreState;
 use super::write::{ObjectWriter, Target};
 use crate::device::file::OpenDrive;
@@ -59,6 +60,30 @@ pub struct Counters {
     pub synchronous_writes: u64,
     /// Flushes, for batches and for slices.
     pub flushes: u64,
+}
+
+impl Counters {
+    pub(super) fn of(core: &CoreState) -> Self {
+        let mut sum = Self::default();
+        for shard in core.own_shards() {
+            let log = shard.log.counters.get();
+            sum.batches += log.batches;
+            sum.records += log.records;
+            sum.log_bytes += log.bytes;
+            sum.synchronous_writes += log.synchronous_writes;
+        }
+        sum.flushes = core.drives.iter().map(|drive| drive.flush.flushes()).sum();
+        sum
+    }
+
+    /// Adds those of another core.
+    pub fn add(&mut self, other: &Self) {
+        self.batches += other.batches;
+        self.records += other.records;
+        self.log_bytes += other.log_bytes;
+        self.synchronous_writes += other.synchronous_writes;
+        self.flushes += other.flushes;
+    }
 }
 
 impl Core {
@@ -120,6 +145,11 @@ impl Core {
             .collect::<std::result::Result<(), OpenError>>()
     }
 
+    /// Begins to scrub this core's shards, for as long as the node is open.
+    pub fn start_scrub(&self, options: ScrubOptions) {
+        scrub::start(&self.state, options);
+    }
+
     async fn pass(&self, phase: Phase, good: bool) -> bool {
         let cores = self.state.layout.cores;
         self.state.call(0, move |core| async move { core.gate.arrive(phase, good, cores).await }).await
@@ -135,6 +165,7 @@ impl Core {
         self.pass(Phase::Quiet, true).await;
         let mut outcome = Ok(());
         for shard in self.state.own_shards() {
+            scrub::save(&self.state, &shard).await;
             let done = match shard.barrier().await {
                 Ok(()) => shard.checkpoint().await.map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
@@ -166,16 +197,11 @@ impl Core {
 
     /// What this core has done.
     pub fn counters(&self) -> Counters {
-        let mut sum = Counters::default();
-        for shard in self.state.own_shards() {
-            let log = shard.log.counters.get();
-            sum.batches += log.batches;
-            sum.records += log.records;
-            sum.log_bytes += log.bytes;
-            sum.synchronous_writes += log.synchronous_writes;
-        }
-        sum.flushes = self.state.drives.iter().map(|drive| drive.flush.flushes()).sum();
-        sum
+        Counters::of(&self.state)
+    }
+
+    pub(super) fn state(&self) -> &Rc<CoreState> {
+        &self.state
     }
 
     /// Where the node's space is.
@@ -294,7 +320,8 @@ impl Core {
     /// When its record is damaged or can not be read.
     pub async fn get(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectReader>> {
         self.state.check_bucket(bucket)?;
-        ObjectReader::open(&self.state, bucket, key).await
+        let opened = ObjectReader::open(&self.state, bucket, key).await;
+        opened.inspect_err(|error| self.state.note_refusal(error))
     }
 
     /// Begins a body of exactly `length` bytes.

@@ -71,7 +71,7 @@ pub enum FormatError {
     Newer { path: PathBuf, version: u32 },
     #[error(
         "{path}: no two copies of the superblock agree ({damage}): the drive is damaged; \
-         restore it from a copy, or format it anew with --force, which loses what it holds"
+         run `ringbolt check --drive {path}`: it says what can be saved"
     )]
     Damaged { path: PathBuf, damage: FormatDamage },
     #[error("{path} is given twice")]

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
@@ -69,7 +69,7 @@ pub enum OpenError {
     Twice { path: PathBuf },
     #[error("shard {shard} does not open: {error}")]
     Recover { shard: u16, error: RecoverError },
-    #[error("drive {drive}: two shards own extent {extent}; restore the drive from a copy")]
+    #[error("drive {drive}: two shards own extent {extent}; run `ringbolt check` on the drive")]
     Conflict { drive: u16, extent: u32 },
     #[error("another shard of the node did not open; its own message says why")]
     Elsewhere,
@@ -117,7 +117,9 @@ impl NodePlan {
                 Ok((drive, superblock))
             })
             .collect::<Result<Vec<_>, OpenError>>()?;
-        check_set(&drives)?;
+        let members: Vec<(&Path, &SuperblockOnDisk)> =
+            drives.iter().map(|(drive, superblock)| (drive.path.as_path(), superblock)).collect();
+        check_set(&members)?;
         drives.sort_by_key(|(_, superblock)| superblock.drive_index.get());
         let epoch = drives.iter().map(|(_, superblock)| superblock.epoch.get()).max().unwrap_or(0) + 1;
         let (drives, superblocks): (Vec<_>, Vec<_>) = drives.into_iter().unzip();
@@ -143,15 +145,16 @@ impl NodePlan {
     }
 }
 
-fn check_set(drives: &[(OpenDrive, SuperblockOnDisk)]) -> Result<(), OpenError> {
+/// Whether these are all the drives of one set.
+pub(crate) fn check_set(drives: &[(&Path, &SuperblockOnDisk)]) -> Result<(), OpenError> {
     let Some((first, block)) = drives.first() else { return Err(OpenError::NoDrives) };
     let mut seen = BTreeMap::new();
-    for (drive, other) in drives {
+    for (path, other) in drives {
         if other.set_uuid != block.set_uuid {
-            return Err(OpenError::OtherSet { path: drive.path.clone(), first: first.path.clone() });
+            return Err(OpenError::OtherSet { path: path.to_path_buf(), first: first.to_path_buf() });
         }
         if seen.insert(other.drive_index.get(), ()).is_some() {
-            return Err(OpenError::Twice { path: drive.path.clone() });
+            return Err(OpenError::Twice { path: path.to_path_buf() });
         }
     }
     let missing: Vec<u16> = (0..block.drives.get()).filter(|index| !seen.contains_key(index)).collect();
@@ -256,6 +259,8 @@ impl CoreParts {
             closing: Cell::new(false),
             retrying: Cell::new(false),
             writers: Cell::new(0),
+            refusals: Cell::new(0),
+            salvage: RefCell::default(),
             environment,
         })
     }

@@ -20,7 +20,7 @@ use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::{Buffer, Pool};
 use crate::shard::entry::blocks_covering;
-use crate::shard::{Found, Pins};
+use crate::shard::{Found, Pins, Shard};
 use crate::types::{BucketId, ObjectInfo};
 
 /// Verified bytes of an object; a buffer goes back to the core's pool when it is dropped.
@@ -76,6 +76,9 @@ enum Source {
     Slices(SliceReader),
 }
 
+/// The same for whom nobody waits.
+const GENTLE: (usize, usize) = (256 << 10, 1);
+
 /// How much to read at once and ahead, by what the pool has left.
 pub(super) fn appetite(pool: &Pool) -> (usize, usize) {
     let (chunks, free) = pool.chunks();
@@ -92,13 +95,31 @@ impl ObjectReader {
     /// # Errors
     /// When the record is damaged or can not be read.
     pub(super) async fn open(core: &Rc<CoreState>, bucket: BucketId, key: &[u8]) -> Result<Option<Self>> {
+        Self::open_from(core, bucket, key, true).await
+    }
+
+    /// As [`Self::open`], from the drive: for whoever wants to know what is there, not what was read of it before.
+    pub(super) async fn open_on_drive(
+        core: &Rc<CoreState>,
+        bucket: BucketId,
+        key: &[u8],
+    ) -> Result<Option<Self>> {
+        Self::open_from(core, bucket, key, false).await
+    }
+
+    async fn open_from(
+        core: &Rc<CoreState>,
+        bucket: BucketId,
+        key: &[u8],
+        cached: bool,
+    ) -> Result<Option<Self>> {
         let shard = core.layout.shard_of_key(bucket, key);
         let Some((found, pin)) = look_up(core, shard, bucket, key).await? else { return Ok(None) };
         let place = match &found {
-            Found::Inline { location, lap } => {
+            Found::Inline { location, lap } if cached => {
                 Some(RecordPlace { shard, lap: *lap, offset: location.offset })
             }
-            Found::Large(_) => None,
+            Found::Inline { .. } | Found::Large(_) => None,
         };
         if let Some(object) = place.and_then(|place| core.cache.get(place))
             && object.bucket == bucket
@@ -187,11 +208,27 @@ impl ObjectReader {
         self.range = offset..offset + length;
     }
 
+    /// From now on for a reader that nobody waits for: small pieces, none ahead.
+    pub(super) fn read_gently(&mut self) {
+        if let Source::Slices(reader) = &mut self.source {
+            reader.gentle = true;
+        }
+    }
+
     /// The next verified bytes in order; None at the end.
     ///
     /// # Errors
     /// [`EngineError::Damaged`] or [`EngineError::ReadFailed`]; nothing more comes after it.
     pub async fn next(&mut self) -> Result<Option<Chunk>> {
+        let next = self.verified().await;
+        if let (Err(error), Some(pin)) = (&next, &self._pin) {
+            pin.core.note_refusal(error);
+        }
+        next
+    }
+
+    /// As [`Self::next`], without counting damage as met by a client.
+    pub(super) async fn verified(&mut self) -> Result<Option<Chunk>> {
         if self.range.is_empty() {
             return Ok(None);
         }
@@ -212,11 +249,37 @@ impl ObjectReader {
 }
 
 /// Whether record and data belong together.
-fn is_whole(put: &PutV1, data: usize) -> bool {
+pub(crate) fn is_whole(put: &PutV1, data: usize) -> bool {
     if put.segments.is_empty() {
         return put.size == data as u64;
     }
     put.size == put.segments.iter().map(|segment| segment.length).sum::<u64>()
+}
+
+/// A part of an upload, read gently on its owner's core.
+pub(super) struct PartReader {
+    reader: SliceReader,
+    left: Range<u64>,
+    _pin: PinGuard,
+}
+
+impl PartReader {
+    pub(super) fn new(core: &Rc<CoreState>, shard: &Rc<Shard>, segment: SegmentV1) -> Self {
+        let pins = shard.pin_part(segment.generation);
+        let left = 0..segment.length;
+        let reader = SliceReader { gentle: true, ..SliceReader::new(core.clone(), shard.id, vec![segment]) };
+        Self { reader, left, _pin: PinGuard { core: core.clone(), shard: shard.id, pins } }
+    }
+
+    /// Verifies a piece; gives its length, None at the end.
+    pub(super) async fn verified(&mut self) -> Result<Option<u64>> {
+        if self.left.is_empty() {
+            return Ok(None);
+        }
+        let bytes = self.reader.next(self.left.clone()).await?.range.len() as u64;
+        self.left.start += bytes;
+        Ok(Some(bytes))
+    }
 }
 
 async fn look_up(
@@ -263,16 +326,26 @@ struct SliceReader {
     /// Slice that the last header read belongs to: (generation, number).
     header_asked: Option<(u64, u32)>,
     header: Option<Box<SliceHeaderOnDisk>>,
+    gentle: bool,
 }
 
 impl SliceReader {
     fn new(core: Rc<CoreState>, shard: u16, segments: Vec<SegmentV1>) -> Self {
-        Self { core, shard, segments, pieces: VecDeque::new(), ahead: None, header_asked: None, header: None }
+        Self {
+            core,
+            shard,
+            segments,
+            pieces: VecDeque::new(),
+            ahead: None,
+            header_asked: None,
+            header: None,
+            gentle: false,
+        }
     }
 
     async fn next(&mut self, range: Range<u64>) -> Result<Chunk> {
         let mut ahead = *self.ahead.get_or_insert(range.start);
-        let (piece_bytes, depth) = appetite(&self.core.pool);
+        let (piece_bytes, depth) = if self.gentle { GENTLE } else { appetite(&self.core.pool) };
         while ahead < range.end && self.pieces.len() < depth {
             let wanted = self.plan(ahead, range.end, piece_bytes);
             let Some(buffer) = self.buffer(wanted.read_bytes()).await? else { break };
@@ -347,11 +420,7 @@ impl SliceReader {
             let (result, buffer) = header.await;
             result.map_err(EngineError::read_failed)?;
             let header = SliceHeaderOnDisk::parse(&buffer).map_err(|_| damaged("slice header"))?;
-            let own = header.generation.get() == piece.generation
-                && header.number.get() == piece.place.number
-                && header.length.get() == piece.place.length
-                && header.shard.get() == self.shard;
-            if !own {
+            if !piece.place.is_headed_by(&header, self.shard, piece.generation) {
                 return Err(damaged("slice identity"));
             }
             self.header = Some(Box::new(header));

@@ -22,7 +22,7 @@ use crate::extent::keeper::Keeper;
 use crate::format::superblock::{ShardRootOnDisk, SuperblockOnDisk};
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, Pool};
-use crate::shard::{Geometry, Pins, Shard};
+use crate::shard::{Geometry, Pins, Salvage, Shard};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::{Bucket, BucketId};
@@ -82,6 +82,10 @@ pub struct CoreState {
     pub(crate) retrying: Cell<bool>,
     /// Bodies on their way in: a graceful stop waits for them.
     pub(crate) writers: Cell<usize>,
+    /// Reads that were refused to clients because what they met was damaged or unreadable.
+    pub(crate) refusals: Cell<u64>,
+    /// By shard: goes on behind damage when it opens. Set by a repair, never by a server.
+    pub(crate) salvage: RefCell<BTreeMap<u16, Rc<Salvage>>>,
 }
 
 impl Layout {
@@ -338,6 +342,13 @@ impl CoreState {
         self.send(self.layout.core_of(shard), Box::new(move |core| core.shard(shard).unpin(pins)));
     }
 
+    /// Counts what a client was refused because the drive did not give what was stored.
+    pub(crate) fn note_refusal(&self, error: &EngineError) {
+        if matches!(error, EngineError::Damaged { .. } | EngineError::ReadFailed { .. }) {
+            self.refusals.set(self.refusals.get() + 1);
+        }
+    }
+
     /// # Errors
     /// [`EngineError::NoSuchBucket`] for one that is not there or is being deleted.
     pub fn check_bucket(&self, bucket: BucketId) -> Result<()> {
@@ -370,6 +381,10 @@ impl BucketMap {
 
     pub fn get(&self, name: &str) -> Option<Rc<Bucket>> {
         self.by_name.get(name).cloned()
+    }
+
+    pub fn name_of(&self, bucket: u32) -> Option<String> {
+        self.by_id.get(&bucket).map(|bucket| bucket.name.clone())
     }
 
     pub fn all(&self) -> Vec<Rc<Bucket>> {

@@ -66,6 +66,15 @@ impl Shard {
         Ok(Some((found, pins)))
     }
 
+    /// Keeps the slices of a part from being reused.
+    pub fn pin_part(&self, generation: u64) -> Pins {
+        let extent = self.log.position.get().extent;
+        let mut state = self.state.borrow_mut();
+        state.logs.pin(extent);
+        *state.object_pins.entry(generation).or_insert(0) += 1;
+        Pins { extent, object: Some(generation) }
+    }
+
     /// Whether the key itself is there: asked when a record turned out to be another key's.
     pub fn has_key(&self, bucket: BucketId, key: &[u8]) -> bool {
         self.state.borrow().entry(bucket, key).is_some()

@@ -20,6 +20,7 @@ mod open;
 mod put;
 mod recover;
 mod space;
+mod verify;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -30,8 +31,9 @@ pub use self::apply::Effects;
 pub use self::get::{Found, Pins};
 pub use self::multipart::{CompleteCommit, PartCommit};
 pub use self::put::{Body, PutCommit, info_of};
-pub use self::recover::RecoverError;
+pub use self::recover::{RecoverError, Recovered, Salvage, Source};
 pub use self::space::Reserved;
+pub use self::verify::{Flaw, Owner, Reading};
 
 use crate::device::flush::FlushGroup;
 use crate::device::{Device, DeviceError};
@@ -39,7 +41,8 @@ use crate::env::Environment;
 use crate::error::{EngineError, Result};
 use crate::extent::slices::SliceSpace;
 use crate::format::record::{BucketV1, RunV1, SegmentV1, UploadPartV1};
-use crate::index::{OrderedIndex, PointTable, keys};
+use crate::format::scrub::ScrubState;
+use crate::index::{OrderedIndex, PointTable, Step, keys};
 use crate::log::queue::LogQueue;
 use crate::log::space::LogSpace;
 use crate::node::state::CoreState;
@@ -150,6 +153,8 @@ pub struct Shard {
     checkpoint_wanted: Cell<bool>,
     clean_wanted: Cell<bool>,
     held_back: Cell<u32>,
+    /// Where its scrub is.
+    pub(crate) scrub: RefCell<ScrubState>,
 }
 
 impl State {
@@ -184,6 +189,11 @@ impl State {
     fn entry(&self, bucket: BucketId, key: &[u8]) -> Option<entry::Entry> {
         let composite = keys::encode(bucket.0, key);
         self.index.get(&composite).and_then(entry::Entry::decode)
+    }
+
+    /// Shows the keys of the index from `start` on.
+    pub(crate) fn visit(&self, start: &[u8], visitor: &mut dyn FnMut(&[u8]) -> Step) {
+        self.index.visit(start, &mut |composite, _| visitor(composite));
     }
 
     /// Memory of the index, bytes.

@@ -8,6 +8,7 @@ use super::recover::{RecoverError, Recovered, Source};
 use crate::log::queue::LogQueue;
 use crate::log::writer;
 use crate::node::OpenError;
+use crate::node::scrub;
 use crate::node::state::CoreState;
 use crate::sync::locks::KeyLocks;
 
@@ -32,6 +33,8 @@ impl Shard {
         tracing::info!(shard = id, objects, replayed, elapsed_ms, "shard recovered");
         let extents = owned(&recovered);
         let shard = Rc::new(build(core, id, drive, recovered));
+        let scrub = scrub::load(core, &shard).await;
+        shard.scrub.replace(scrub);
         core.shards.borrow_mut().insert(id, shard.clone());
         let claim = move |core: Rc<CoreState>| async move { core.keeper(drive).claim(extents).await };
         let claimed = core.call(core.layout.keeper_core(drive), claim).await;
@@ -48,7 +51,9 @@ impl Shard {
 async fn recover(core: &Rc<CoreState>, id: u16, drive: u16) -> Result<Recovered, RecoverError> {
     let root = core.layout.superblocks[usize::from(drive)].root_of(id).ok_or(RecoverError::NoRoot(id))?;
     let device = &core.drives[usize::from(drive)].device;
-    let source = Source { shard: id, geometry: core.layout.geometry_of(drive), device, pool: &core.pool };
+    let geometry = core.layout.geometry_of(drive);
+    let salvage = core.salvage.borrow().get(&id).cloned();
+    let source = Source { shard: id, geometry, device, pool: &core.pool, salvage: salvage.as_deref() };
     source.recover(root).await
 }
 
@@ -76,5 +81,6 @@ fn build(core: &Rc<CoreState>, id: u16, drive: u16, recovered: Recovered) -> Sha
         checkpoint_wanted: Cell::new(false),
         clean_wanted: Cell::new(false),
         held_back: Cell::new(0),
+        scrub: RefCell::default(),
     }
 }

@@ -1,5 +1,6 @@
 //! The engine under the simulator: what it promises, in every order of events that a seed chooses.
 
+mod check;
 mod cleaner;
 mod damage;
 mod failure;
@@ -8,5 +9,6 @@ mod leaks;
 mod locks;
 mod model;
 mod persistence;
+mod scrub;
 mod smoke;
 mod world;

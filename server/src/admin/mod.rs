@@ -1,6 +1,8 @@
-//! What operators ask a server: health for now.
+//! What operators ask a server: health and metrics.
 //!
 //! Invariant: answers without credentials, and says nothing that needs them.
+
+pub mod metrics;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};

@@ -3,13 +3,16 @@
 //! Invariant: every flag has an environment variable of the same name with `RINGBOLT_` before it;
 //! secrets are taken from the environment only, as a command line can be seen by all.
 
+mod duration;
 mod size;
 
+use self::duration::parse_duration_ms;
 use self::size::{CpuList, parse_cpus, parse_size, parse_size_or_off};
 use crate::auth::RootCredentials;
 use crate::run::{ServeError, ServeOptions, format_with_progress, human_size, run};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ringbolt_engine::node::{InspectReport, inspect_drive};
+use ringbolt_engine::node::{InspectReport, ScrubOptions, inspect_drive};
+use ringbolt_tools::disk::check::{self, CheckArgs};
 use ringbolt_tools::torture::{self, TortureArgs};
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -42,6 +45,7 @@ enum Command {
     Serve(ServeArgs),
     Format(FormatArgs),
     Inspect(InspectArgs),
+    Check(CheckArgs),
     Torture(TortureArgs),
 }
 
@@ -103,6 +107,24 @@ struct ServeArgs {
     /// Requests that take longer are logged as warnings
     #[arg(long, env = "RINGBOLT_SLOW_REQUEST_MS", default_value_t = 1000, value_name = "MILLISECONDS")]
     slow_request_ms: u64,
+    /// Read what is stored in the background at this rate for each drive, to find damage early; off: never
+    #[arg(
+        long,
+        env = "RINGBOLT_SCRUB_RATE",
+        default_value = "10MiB",
+        value_parser = parse_size_or_off,
+        value_name = "SIZE PER SECOND"
+    )]
+    scrub_rate: u64,
+    /// How long after one reading of everything the next begins
+    #[arg(
+        long,
+        env = "RINGBOLT_SCRUB_EVERY",
+        default_value = "14d",
+        value_parser = parse_duration_ms,
+        value_name = "DURATION"
+    )]
+    scrub_every: u64,
 }
 
 /// Make a drive: everything on it is lost
@@ -168,13 +190,14 @@ pub enum CliError {
     Format(#[from] ringbolt_engine::node::FormatError),
 }
 
-/// Does what the command line says.
+/// Does what the command line says; gives the exit status of commands that have several.
 pub fn execute(cli: Cli) -> Result<ExitCode, CliError> {
     start_logging(&cli.log, cli.log_format)?;
     match cli.command {
         Command::Serve(args) => serve(args)?,
         Command::Format(args) => format(&args)?,
         Command::Inspect(args) => inspect(&args)?,
+        Command::Check(args) => return Ok(ExitCode::from(check::run(&args))),
         Command::Torture(args) => return Ok(torture::execute(&args)),
     }
     Ok(ExitCode::SUCCESS)
@@ -211,6 +234,7 @@ fn serve(args: ServeArgs) -> Result<(), CliError> {
         domains: args.domain,
         register_buffers: !args.no_registered_buffers,
         slow_request: Duration::from_millis(args.slow_request_ms),
+        scrub: ScrubOptions { bytes_per_second: args.scrub_rate, every_ms: args.scrub_every },
         root: RootCredentials::from_environment()?,
     })?;
     Ok(())

@@ -59,14 +59,14 @@ struct Counted<H: Handler>(Rc<Front<H>>);
 
 impl<H: Handler> Counted<H> {
     fn new(front: &Rc<Front<H>>) -> Self {
-        front.open.set(front.open.get() + 1);
+        front.set_connections(front.open.get() + 1);
         Self(front.clone())
     }
 }
 
 impl<H: Handler> Drop for Counted<H> {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
+        self.0.set_connections(self.0.open.get() - 1);
     }
 }
 
@@ -80,6 +80,7 @@ fn admit<H: Handler>(front: &Rc<Front<H>>, stream: TcpStream) {
     };
     if front.open.get() >= front.limits.connections_max {
         tracing::warn!(connections = front.open.get(), "at the cap on connections; turning one away");
+        front.traffic.turned_away();
         socket.send_now(TOO_MANY);
         return;
     }

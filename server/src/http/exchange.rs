@@ -1,4 +1,4 @@
-//! One request and its answer: id, health, signature, handler, headers, log line.
+//! One request and its answer: id, health and metrics, signature, handler, headers, log line.
 //!
 //! Invariants: every answer carries `x-amz-request-id`, and the log line of the request has the same id. An answer
 //! that leaves some of its request's body unread says `Connection: close`.
@@ -28,6 +28,7 @@ pub async fn exchange<H: Handler>(front: &Front<H>, request: Request<Incoming>) 
     let skips_continue = skips_continue(&request);
     let mut response = answer(front, request, &record, &unread).await;
     record.status = response.status();
+    front.traffic.answered(record.status);
     let headers = response.headers_mut();
     headers.insert(SERVER, HeaderValue::from_static("Ringbolt"));
     if let Ok(id) = HeaderValue::from_str(&record.request_id) {
@@ -50,6 +51,13 @@ async fn answer<H: Handler>(
     let handler = front.handler.get();
     if path == admin::HEALTH_PATH {
         return admin::health(request.method(), handler.is_some() && !front.stop.said());
+    }
+    if path == admin::metrics::METRICS_PATH {
+        let node = match handler {
+            Some(handler) => handler.metrics().await,
+            None => None,
+        };
+        return admin::metrics::answer(request.method(), node.as_ref(), &front.traffic.sum());
     }
     let Some(handler) = handler else {
         let message = "The server is starting: it recovers its drives. Please try again.";

@@ -13,14 +13,17 @@ mod io;
 mod listener;
 mod stop;
 mod timer;
+mod traffic;
 
 pub use self::connection::{accept_until_stopped, drain};
 pub use self::ids::RequestIds;
 pub use self::listener::{ListenError, bind};
 pub use self::stop::Stop;
+pub use self::traffic::{Traffic, TrafficSum};
 
 use crate::auth::Gate;
 use http::{Request, Response};
+use ringbolt_engine::node::NodeMetrics;
 use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::rc::Rc;
@@ -29,6 +32,9 @@ use std::time::Duration;
 /// What answers requests once they were admitted.
 pub trait Handler: 'static {
     fn call(&self, request: Request<s3s::Body>) -> impl Future<Output = Response<s3s::Body>>;
+
+    /// The numbers of the node behind it.
+    fn metrics(&self) -> impl Future<Output = Option<NodeMetrics>>;
 }
 
 /// Caps and times of the connections of one core.
@@ -74,18 +80,30 @@ pub struct Front<H> {
     pub stop: Stop,
     /// Called before a long send, so that the storage ring works meanwhile.
     pub before_large_send: Rc<dyn Fn()>,
+    pub traffic: Traffic,
     open: Cell<usize>,
 }
 
 impl<H: Handler> Front<H> {
-    pub fn new(limits: Limits, gate: Gate, ids: RequestIds, before_large_send: Rc<dyn Fn()>) -> Self {
+    pub fn new(
+        limits: Limits,
+        gate: Gate,
+        ids: RequestIds,
+        before_large_send: Rc<dyn Fn()>,
+        traffic: Traffic,
+    ) -> Self {
         let (handler, stop, open) = (OnceCell::new(), Stop::default(), Cell::new(0));
-        Self { limits, gate, ids, handler, stop, before_large_send, open }
+        Self { limits, gate, ids, handler, stop, before_large_send, traffic, open }
     }
 
     /// Connections that are open now.
     pub fn connections(&self) -> usize {
         self.open.get()
+    }
+
+    fn set_connections(&self, open: usize) {
+        self.open.set(open);
+        self.traffic.set_connections(open);
     }
 }
 

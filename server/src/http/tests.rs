@@ -32,6 +32,10 @@ impl Handler for Echo {
         };
         Response::new(s3s::Body::from(text))
     }
+
+    async fn metrics(&self) -> Option<NodeMetrics> {
+        Some(NodeMetrics::default())
+    }
 }
 
 struct Server {
@@ -49,8 +53,9 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build().unwrap();
             runtime.block_on(async move {
+                let traffic = Traffic::of_cores(1).remove(0);
                 let gate = Gate::new(Arc::new(Accounts::from_list(vec![account()])), "us-east-1".into());
-                let front = Rc::new(Front::new(limits, gate, RequestIds::new(1), Rc::new(|| {})));
+                let front = Rc::new(Front::new(limits, gate, RequestIds::new(1), Rc::new(|| {}), traffic));
                 if open {
                     assert!(front.handler.set(Echo).is_ok());
                 }

@@ -10,11 +10,11 @@ use super::environment::CoreEnvironment;
 use super::ring::drive;
 use super::signals::{Farewell, StopEar};
 use crate::auth::{Account, Accounts, Gate};
-use crate::http::{Front, Handler, Limits, RequestIds, accept_until_stopped, drain};
+use crate::http::{Front, Handler, Limits, RequestIds, Traffic, accept_until_stopped, drain};
 use crate::s3::{S3Service, S3Settings};
 use futures_util::future::{Either, select};
 use monoio::{FusionDriver, RuntimeBuilder};
-use ringbolt_engine::node::{Core, CoreSeed};
+use ringbolt_engine::node::{Core, CoreSeed, NodeMetrics, ScrubOptions};
 use std::net::TcpListener;
 use std::pin::pin;
 use std::rc::Rc;
@@ -45,6 +45,8 @@ pub struct CoreStart {
     pub limits: Limits,
     /// Memory for upload forms.
     pub form_bytes_max: u64,
+    pub scrub: ScrubOptions,
+    pub traffic: Traffic,
     /// Told once this core's shards are open.
     pub opened: Sender<()>,
 }
@@ -52,6 +54,10 @@ pub struct CoreStart {
 impl Handler for S3Service {
     async fn call(&self, request: http::Request<s3s::Body>) -> http::Response<s3s::Body> {
         S3Service::call(self, request).await
+    }
+
+    async fn metrics(&self) -> Option<NodeMetrics> {
+        S3Service::metrics(self).await
     }
 }
 
@@ -85,7 +91,8 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let gate = Gate::new(start.accounts.clone(), start.region.clone()).standing_in(stand_in(&start.accounts));
     let base = getrandom::u64().map_err(|error| ServeError::Random(error.to_string()))?;
     let before_large_send = Rc::new(move || driver.submit());
-    let front = Rc::new(Front::new(start.limits, gate, RequestIds::new(base), before_large_send));
+    let front =
+        Rc::new(Front::new(start.limits, gate, RequestIds::new(base), before_large_send, start.traffic));
     let accepting = monoio::spawn(accept_until_stopped(front.clone(), start.listener));
     listen_for_stop(front.clone(), start.ear);
 
@@ -102,6 +109,7 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let service = crate::s3::service(core.clone(), start.accounts, settings);
     let first = front.handler.set(service).is_ok();
     debug_assert!(first, "the handler is set once");
+    core.start_scrub(start.scrub);
     // Only counted by who prints the banner; it may have given up already.
     let _ = start.opened.send(());
 

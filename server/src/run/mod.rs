@@ -16,7 +16,7 @@ use self::core::{CoreStart, run_core};
 use self::drives::prepare_drives;
 use self::signals::{Farewell, StopAll, stop_channel, stop_on_signals};
 use crate::auth::{AccountError, Accounts};
-use crate::http::{ListenError, bind};
+use crate::http::{ListenError, Traffic, bind};
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::{FormatError, NodeOptions, NodePlan, OpenError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -109,8 +109,8 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     stop_on_signals(stop.clone()).map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();
     let mut threads = Vec::new();
-    let ears = ears.into_iter().zip(farewell_ears);
-    for (((seed, listener), (ear, farewell_ear)), &cpu) in
+    let ears = ears.into_iter().zip(farewell_ears).zip(Traffic::of_cores(cpus.len()));
+    for (((seed, listener), ((ear, farewell_ear), traffic)), &cpu) in
         seeds.into_iter().zip(listeners).zip(ears).zip(&cpus)
     {
         let start = CoreStart {
@@ -125,6 +125,8 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             domains: options.domains.clone(),
             limits: plan.limits(options.slow_request),
             form_bytes_max: plan.form_bytes_per_core,
+            scrub: options.scrub,
+            traffic,
             opened: opened.clone(),
         };
         threads.push(spawn_core(start, stop.clone())?);

@@ -2,6 +2,7 @@
 
 use crate::auth::RootCredentials;
 use crate::http::{CONNECTION_BYTES_MAX, Limits};
+use ringbolt_engine::node::ScrubOptions;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub struct ServeOptions {
     pub domains: Vec<String>,
     pub register_buffers: bool,
     pub slow_request: Duration,
+    pub scrub: ScrubOptions,
     pub root: Option<RootCredentials>,
 }
 

@@ -38,7 +38,7 @@ use http::StatusCode;
 use http::header::CONTENT_RANGE;
 use plain::PlainGet;
 use preamble::Preamble;
-use ringbolt_engine::node::Core;
+use ringbolt_engine::node::{Core, NodeMetrics};
 use s3s::service::S3ServiceBuilder;
 use s3s::{Body, S3Error, S3Result};
 use send_wrapper::SendWrapper;
@@ -101,6 +101,11 @@ impl S3Service {
         let attributes = attributes::is_asked(request.uri().query());
         let response = self.answer(request, preamble).await.unwrap_or_else(error_response);
         finished(response, context.as_ref(), attributes)
+    }
+
+    /// The numbers of the node; none when it is going down.
+    pub async fn metrics(&self) -> Option<NodeMetrics> {
+        self.server.core.metrics().await.ok()
     }
 
     /// Whether a request names an object, not only a bucket or nothing.

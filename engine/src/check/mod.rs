@@ -1,0 +1,231 @@
+//! Looking over a set of drives while no server runs: `ringbolt check`.
+//!
+//! Invariants:
+//! - A check writes nothing. It recovers each shard by the code that a server opens it with, except that damage does
+//!   not end it, so a drive without findings opens.
+//! - One shard at a time is looked at: memory is what a server needs for that shard's index, and 24 bytes an object.
+//! - A repair first does what loses nothing. Everything else is done only when it is asked for, and named before.
+
+mod finding;
+mod repair;
+mod shard;
+mod superblock;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+pub use self::finding::{Finding, Kind, ObjectName, Place, Remedy};
+pub use self::repair::{RepairError, Repaired};
+
+use crate::device::blocking::BlockingDevice;
+use crate::device::file::OpenDrive;
+use crate::device::{Device, DeviceError};
+use crate::format::superblock::SuperblockOnDisk;
+use crate::node::open::check_set;
+use crate::node::state::Layout;
+use crate::node::{FormatError, OpenError};
+use crate::ring::Pool;
+use crate::shard::Salvage;
+
+/// Buffers of a check, bytes.
+const ARENA_BYTES: usize = 16 << 20;
+
+/// A drive as a check reads it.
+#[derive(Clone)]
+pub struct Medium {
+    pub path: PathBuf,
+    pub device: Rc<dyn Device>,
+    /// For a real drive: what it could not read.
+    pub blocking: Option<Rc<BlockingDevice>>,
+}
+
+/// Why drives can not be checked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error("can not map memory for buffers: {0}")]
+    Memory(std::io::Error),
+    #[error(
+        "{path}: no copy of the superblock is whole: where its shards begin is not known any more; restore it"
+    )]
+    NoSuperblock { path: PathBuf },
+}
+
+/// Hears of a check while it runs.
+pub trait Watcher {
+    fn finding(&mut self, finding: &Finding);
+    fn progress(&mut self, progress: &Progress);
+}
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    pub shard: u16,
+    pub shards: u16,
+    /// Of the whole, from 0 to 1.
+    pub share: f64,
+}
+
+/// What is on the drives of a set, in bytes where it is space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub objects: u64,
+    pub uploads: u64,
+    pub live_bytes: u64,
+    pub dead_bytes: u64,
+    /// In extents that belong to shards, but not used; logs and checkpoints included.
+    pub reserved_bytes: u64,
+    pub free_bytes: u64,
+    pub physical_bytes: u64,
+}
+
+/// What a check found.
+#[derive(Default)]
+pub struct Outcome {
+    pub totals: Totals,
+    /// Findings that are damage, by what can be done about them.
+    pub harmless: u64,
+    pub lossless: u64,
+    pub losses: u64,
+    pub beyond_repair: u64,
+    /// What a repair leaves out, by shard.
+    salvage: BTreeMap<u16, Salvage>,
+}
+
+impl Outcome {
+    /// Findings that are damage.
+    pub fn damage(&self) -> u64 {
+        self.lossless + self.losses + self.beyond_repair
+    }
+}
+
+/// Opens and locks `paths`.
+///
+/// # Errors
+/// When one is missing, held by a server, or no drive.
+pub fn open_media(paths: &[PathBuf]) -> Result<Vec<Medium>, CheckError> {
+    let open = |path: &PathBuf| {
+        let drive = OpenDrive::open(path).map_err(OpenError::from)?;
+        let device = Rc::new(BlockingDevice::new(drive));
+        Ok(Medium { path: path.clone(), device: device.clone(), blocking: Some(device) })
+    };
+    paths.iter().map(open).collect()
+}
+
+/// The drives of a set in their order, with what a shard must know of them.
+struct Set {
+    media: Vec<Medium>,
+    layout: Layout,
+    pool: Pool,
+}
+
+/// Checks a whole set of drives. `deep`: reads all data, too.
+///
+/// # Errors
+/// When it can not be done, which says nothing of the drives' contents.
+pub fn check(media: &[Medium], deep: bool, watcher: &mut dyn Watcher) -> Result<Outcome, CheckError> {
+    run_through(check_set_of(media, deep, watcher))
+}
+
+/// Repairs what `outcome`, of a check of `media` just now, found; without `accept_loss` only what loses nothing.
+///
+/// # Errors
+/// When a drive fails or what is left does not open. Nothing is worse then than before.
+pub fn repair(media: &[Medium], outcome: Outcome, accept_loss: bool) -> Result<Repaired, RepairError> {
+    run_through(repair::repair(media, outcome, accept_loss))
+}
+
+/// Nothing here waits for anything but devices that answer at once.
+fn run_through<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return done;
+        }
+    }
+}
+
+async fn check_set_of(
+    media: &[Medium],
+    deep: bool,
+    watcher: &mut dyn Watcher,
+) -> Result<Outcome, CheckError> {
+    let mut run = Run { outcome: Outcome::default(), watcher, names: BTreeMap::new() };
+    let set = run.superblocks(media).await?;
+    let Set { layout, .. } = &set;
+    for drive in 0..layout.drives() {
+        let geometry = layout.geometry_of(drive);
+        let extents = geometry.extents as usize;
+        let mut owners = vec![None; extents];
+        for shard in layout.shards_of_drive(drive) {
+            run.shard(&set, shard, deep, &mut owners).await?;
+        }
+        let free = owners.iter().filter(|owner| owner.is_none()).count() as u64;
+        run.outcome.totals.free_bytes += free * u64::from(geometry.extent_bytes);
+        run.outcome.totals.physical_bytes += u64::from(geometry.extents) * u64::from(geometry.extent_bytes);
+        run.unreadable(&set.media[usize::from(drive)]);
+    }
+    Ok(run.outcome)
+}
+
+/// A check on its way.
+struct Run<'a> {
+    outcome: Outcome,
+    watcher: &'a mut dyn Watcher,
+    /// Buckets' names by id, once the system shard was read.
+    names: BTreeMap<u32, String>,
+}
+
+impl Run<'_> {
+    async fn superblocks(&mut self, media: &[Medium]) -> Result<Set, CheckError> {
+        let pool = Pool::new(ARENA_BYTES).map_err(CheckError::Memory)?;
+        let mut found = Vec::new();
+        for medium in media {
+            let copies = superblock::read(medium, &pool).await?;
+            let (block, findings) = superblock::judge(medium, &copies)?;
+            findings.into_iter().for_each(|finding| self.report(finding));
+            found.push((medium.clone(), block));
+        }
+        let members: Vec<(&Path, &SuperblockOnDisk)> =
+            found.iter().map(|(medium, block)| (medium.path.as_path(), block)).collect();
+        check_set(&members)?;
+        found.sort_by_key(|(_, block)| block.drive_index.get());
+        let (media, blocks): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        let epoch = blocks.iter().map(|block| block.epoch.get()).max().unwrap_or(0);
+        Ok(Set { media, layout: Layout::new(1, blocks, epoch, usize::MAX), pool })
+    }
+
+    fn report(&mut self, finding: Finding) {
+        match finding.remedy {
+            Remedy::None => self.outcome.harmless += 1,
+            Remedy::Lossless => self.outcome.lossless += 1,
+            Remedy::Loss => self.outcome.losses += 1,
+            Remedy::Beyond => self.outcome.beyond_repair += 1,
+        }
+        self.watcher.finding(&finding);
+    }
+
+    /// Blocks that the drive did not give. What they held has its own findings, if anything.
+    fn unreadable(&mut self, medium: &Medium) {
+        let Some(blocking) = &medium.blocking else { return };
+        for offset in blocking.take_unreadable() {
+            let text = format!("the drive can not read the block at byte {offset}");
+            self.report(Finding::new(medium, Kind::Unreadable, Remedy::None, text));
+        }
+    }
+
+    fn named(&self, bucket: u32, key: &[u8]) -> ObjectName {
+        ObjectName { bucket, bucket_name: self.names.get(&bucket).cloned(), key: key.to_vec() }
+    }
+}
+
+impl From<FormatError> for CheckError {
+    fn from(error: FormatError) -> Self {
+        Self::Open(OpenError::Format(error))
+    }
+}

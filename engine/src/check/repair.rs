@@ -1,0 +1,124 @@
+//! Mending what a check found.
+//!
+//! Invariants:
+//! - Without `accept_loss` only superblock copies are written, and only with what two copies agree on.
+//! - With it, the set is opened by the server's own code, which leaves out what is damaged, and closed: each shard
+//!   then has a new checkpoint of what is left. Until that is in force, the drive is as damaged as before, no more.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use zerocopy::IntoBytes;
+
+use super::{ARENA_BYTES, CheckError, Medium, Outcome, superblock};
+use crate::device::{DeviceError, Durability};
+use crate::format::BLOCK_BYTES;
+use crate::format::superblock::{COPIES, COPY_STRIDE, SuperblockOnDisk};
+use crate::node::cache::ReadCache;
+use crate::node::open::CoreParts;
+use crate::node::state::Layout;
+use crate::node::{Core, OpenError};
+use crate::ring::Pool;
+use crate::ring::mailbox::{Mailbox, Notifier};
+use crate::sim::Simulator;
+
+/// Why a repair ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    #[error("the drives do not open without what is damaged: {0}")]
+    Open(#[from] OpenError),
+    #[error("what is left could not be written as a new checkpoint: {0}")]
+    Close(#[from] crate::EngineError),
+    #[error("{0}")]
+    Device(#[from] DeviceError),
+    #[error("{count} findings can not be repaired, and the set opens only whole: restore it from a copy")]
+    Beyond { count: u64 },
+}
+
+/// What a repair did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// Drives whose superblock copies were written anew.
+    pub superblocks: u64,
+    /// The set was opened without what is damaged.
+    pub went_on: bool,
+}
+
+/// Repairs what `outcome`, of a check of `media` just now, found.
+pub(super) async fn repair(
+    media: &[Medium],
+    outcome: Outcome,
+    accept_loss: bool,
+) -> Result<Repaired, RepairError> {
+    let mut done = Repaired::default();
+    let lossy = accept_loss && outcome.losses > 0;
+    if accept_loss && outcome.beyond_repair > 0 {
+        return Err(RepairError::Beyond { count: outcome.beyond_repair });
+    }
+    let pool = Pool::new(ARENA_BYTES).map_err(CheckError::Memory)?;
+    let mut blocks = Vec::new();
+    for medium in media {
+        let wanted = superblock::wanted(medium, &pool).await?;
+        if wanted.differs && (wanted.agreed || lossy) {
+            write_copies(medium, &pool, &wanted.block).await?;
+            done.superblocks += 1;
+        }
+        blocks.push((medium, wanted.block));
+    }
+    if lossy {
+        blocks.sort_by_key(|(_, block)| block.drive_index.get());
+        open_and_close(blocks, outcome)?;
+        done.went_on = true;
+    }
+    Ok(done)
+}
+
+/// In the order of every update: half of the copies, a flush, the other half, a flush.
+async fn write_copies(medium: &Medium, pool: &Pool, block: &SuperblockOnDisk) -> Result<(), DeviceError> {
+    for half in [0..COPIES / 2, COPIES / 2..COPIES] {
+        for copy in half {
+            let mut buffer = pool.take_reserved(BLOCK_BYTES).await;
+            buffer[..BLOCK_BYTES].copy_from_slice(block.as_bytes());
+            let offset = copy as u64 * COPY_STRIDE;
+            medium.device.write(offset, BLOCK_BYTES, buffer, Durability::Deferred).await.0?;
+        }
+        medium.device.flush().await?;
+    }
+    Ok(())
+}
+
+/// One core has nobody to tell.
+struct Alone;
+
+impl Notifier for Alone {
+    fn notify(&self, _: usize) {}
+}
+
+/// The node needs tasks and a clock, but nothing of it may wait for anything real: the simulator's executor does.
+fn open_and_close(blocks: Vec<(&Medium, SuperblockOnDisk)>, outcome: Outcome) -> Result<(), RepairError> {
+    let (media, blocks): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
+    let epoch = blocks.iter().map(|block| block.epoch.get()).max().unwrap_or(0) + 1;
+    let sim = Simulator::new(u64::from(epoch));
+    let layout = Arc::new(Layout::new(1, blocks, epoch, usize::MAX));
+    let parts = CoreParts {
+        environment: Rc::new(sim.clone()),
+        pool: Pool::new(ARENA_BYTES).map_err(CheckError::Memory)?,
+        cache: ReadCache::new(0),
+        devices: media.iter().map(|medium| medium.device.clone()).collect(),
+        notifier: Rc::new(Alone),
+    };
+    let mailbox = Mailbox::mesh(1, 1).pop().unwrap_or_else(|| panic!("a mesh of one has one mailbox"));
+    let state = parts.assemble(0, layout, mailbox);
+    let salvage = outcome.salvage.into_iter().map(|(shard, salvage)| (shard, Rc::new(salvage)));
+    *state.salvage.borrow_mut() = salvage.collect();
+    let core = Core::simulated(state);
+    let ended = sim.block_on(async move {
+        core.open().await?;
+        core.close().await?;
+        Ok(())
+    });
+    sim.kill();
+    ended
+}

@@ -1,0 +1,224 @@
+//! One shard: recovered as a server does it, then read.
+
+use super::{CheckError, Finding, Kind, Medium, Outcome, Progress, Remedy, Run, Set};
+use crate::format::BLOCK_BYTES;
+use crate::format::batch::BatchHeaderOnDisk;
+use crate::log::replay::ReplayError;
+use crate::shard::{Flaw, Owner, Reading, RecoverError, Recovered, Salvage, Source};
+
+/// Who owns an extent, and for what.
+pub(super) type Owned = Option<(u16, &'static str)>;
+
+impl Run<'_> {
+    pub(super) async fn shard(
+        &mut self,
+        set: &Set,
+        shard: u16,
+        deep: bool,
+        owners: &mut [Owned],
+    ) -> Result<(), CheckError> {
+        let drive = set.layout.drive_of(shard);
+        let medium = &set.media[usize::from(drive)];
+        let salvage = Salvage::default();
+        let source = Source {
+            shard,
+            geometry: set.layout.geometry_of(drive),
+            device: &medium.device,
+            pool: &set.pool,
+            salvage: Some(&salvage),
+        };
+        self.watcher.progress(&self.progress(set, shard, 0.0));
+        let Some(root) = set.layout.superblocks[usize::from(drive)].root_of(shard) else {
+            self.lost_shard(medium, shard, &RecoverError::NoRoot(shard));
+            return Ok(());
+        };
+        let recovered = match source.recover(root).await {
+            Ok(recovered) => recovered,
+            Err(RecoverError::Device(error)) => return Err(error.into()),
+            Err(error) => {
+                self.lost_shard(medium, shard, &error);
+                return Ok(());
+            }
+        };
+        if shard == 0 {
+            let buckets = recovered.state.buckets.values();
+            self.names = buckets.map(|bucket| (bucket.id, bucket.name.clone())).collect();
+        }
+        for error in salvage.found.take() {
+            let finding = self.of_recovery(medium, &error);
+            self.report(Finding { shard: Some(shard), ..finding });
+        }
+        self.tail(&source, medium, &recovered).await?;
+        self.claim(medium, shard, &recovered, owners);
+        let salvage = self.read(set, &source, medium, &recovered, deep).await?;
+        self.outcome.salvage.insert(shard, salvage);
+        Ok(())
+    }
+
+    /// Reads what the shard holds; gives what a repair has to leave out.
+    async fn read(
+        &mut self,
+        set: &Set,
+        source: &Source<'_>,
+        medium: &Medium,
+        recovered: &Recovered,
+        deep: bool,
+    ) -> Result<Salvage, CheckError> {
+        let shard = source.shard;
+        let mut last = -1.0;
+        let (shown, watcher) = (self.progress(set, shard, 0.0), &mut self.watcher);
+        let mut progress = |reading: Reading| {
+            let share = reading.done_bytes as f64 / reading.total_bytes.max(1) as f64;
+            // Not at every block: whoever shows it would do nothing else.
+            if share - last >= 0.001 {
+                last = share;
+                let share = shown.share + share / f64::from(shown.shards);
+                watcher.progress(&Progress { share, ..shown });
+            }
+        };
+        let flaws = match source.verify(&recovered.state, deep, &mut progress).await {
+            Ok(flaws) => flaws,
+            Err(RecoverError::Device(error)) => return Err(error.into()),
+            Err(error) => {
+                let finding = self.of_recovery(medium, &error);
+                self.report(Finding { shard: Some(shard), ..finding });
+                Vec::new()
+            }
+        };
+        let mut salvage = Salvage::default();
+        for flaw in flaws {
+            self.flaw(medium, shard, &flaw);
+            match flaw.owner {
+                Owner::Object { bucket, key } => drop(salvage.objects.insert((bucket, key))),
+                Owner::Upload(id) => drop(salvage.uploads.insert(id)),
+            }
+        }
+        Ok(salvage)
+    }
+
+    fn progress(&self, set: &Set, shard: u16, share: f64) -> Progress {
+        let shards = set.layout.shards;
+        let drive = set.layout.drive_of(shard);
+        let before = (0..drive).map(|drive| set.layout.shards_of_drive(drive).count()).sum::<usize>();
+        let within = set.layout.shards_of_drive(drive).filter(|other| *other < shard).count();
+        let share = ((before + within) as f64 + share) / f64::from(shards);
+        Progress { shard, shards, share }
+    }
+
+    fn lost_shard(&mut self, medium: &Medium, shard: u16, error: &RecoverError) {
+        let finding = Finding::new(medium, Kind::ShardRoot, Remedy::Beyond, text_of(error));
+        self.report(Finding { shard: Some(shard), ..finding });
+    }
+
+    /// A finding for what recovery passed by.
+    fn of_recovery(&self, medium: &Medium, error: &RecoverError) -> Finding {
+        let finding = |kind| Finding::new(medium, kind, Remedy::Loss, text_of(error));
+        match error {
+            RecoverError::Chunk { extent, offset, .. } => finding(Kind::Checkpoint).at(*extent, *offset),
+            RecoverError::Leaf(_) => finding(Kind::Checkpoint),
+            RecoverError::Replay(ReplayError::Damaged { extent, offset, .. }) => {
+                finding(Kind::Log).at(*extent, *offset)
+            }
+            RecoverError::Replay(ReplayError::Record { extent, .. }) => finding(Kind::Log).at(*extent, 0),
+            RecoverError::LostBatches { extent, .. } => finding(Kind::LostBatches).at(*extent, 0),
+            RecoverError::LostRecord { extent, offset, object } => {
+                let object = object.as_ref().map(|(bucket, key)| self.named(*bucket, key));
+                finding(Kind::LostRecord).at(*extent, *offset).of(object)
+            }
+            RecoverError::Overlap { extent, bucket, key } => {
+                finding(Kind::SharedSpace).at(*extent, 0).of(Some(self.named(*bucket, key)))
+            }
+            RecoverError::NoLog { extent, bucket, key } => {
+                finding(Kind::Owner).at(*extent, 0).of(Some(self.named(*bucket, key)))
+            }
+            RecoverError::NoRoot(_)
+            | RecoverError::Device(_)
+            | RecoverError::Replay(ReplayError::Device(_)) => finding(Kind::ShardRoot),
+        }
+    }
+
+    fn flaw(&mut self, medium: &Medium, shard: u16, flaw: &Flaw) {
+        let (kind, what) =
+            (if flaw.what.starts_with("slice") { Kind::Slice } else { Kind::Record }, flaw.what);
+        let (bucket, key, text) = match &flaw.owner {
+            Owner::Object { bucket, key } => (*bucket, key, format!("{what} of an object is damaged")),
+            Owner::Upload((bucket, key, id)) => {
+                (*bucket, key, format!("{what} of a part of the unfinished upload {id:032x} is damaged"))
+            }
+        };
+        let finding = Finding::new(medium, kind, Remedy::Loss, text).at(flaw.extent, flaw.offset);
+        let object = Some(self.named(bucket, key));
+        self.report(Finding { shard: Some(shard), ..finding.of(object) });
+    }
+
+    /// A batch that was being written when the log ended.
+    async fn tail(
+        &mut self,
+        source: &Source<'_>,
+        medium: &Medium,
+        recovered: &Recovered,
+    ) -> Result<(), CheckError> {
+        let position = recovered.position;
+        if position.offset >= source.geometry.extent_bytes {
+            return Ok(());
+        }
+        let buffer = source.pool.take_reserved(BLOCK_BYTES).await;
+        let at = source.geometry.byte(position.extent, position.offset);
+        let (result, buffer) = source.device.read(at, BLOCK_BYTES, buffer).await;
+        result?;
+        let torn = |header: &BatchHeaderOnDisk| {
+            header.shard.get() == source.shard
+                && header.drive.get() == source.geometry.drive_id
+                && (header.sequence.get(), header.lap.get()) == (position.sequence, position.lap)
+        };
+        if BatchHeaderOnDisk::peek(&buffer).as_ref().is_some_and(torn) {
+            let text = format!("batch {} was being written", position.sequence);
+            let finding = Finding::new(medium, Kind::TornTail, Remedy::None, text);
+            let finding = finding.at(position.extent, position.offset);
+            self.report(Finding { shard: Some(source.shard), ..finding });
+        }
+        Ok(())
+    }
+
+    /// Every extent has at most one owner, and what a shard has adds up.
+    fn claim(&mut self, medium: &Medium, shard: u16, recovered: &Recovered, owners: &mut [Owned]) {
+        let census = recovered.state.census();
+        for (extent, what) in census.extents {
+            let taken = match owners.get_mut(extent as usize) {
+                Some(slot) => {
+                    slot.replace((shard, what)).map(|(other, use_)| format!("{use_} of shard {other}"))
+                }
+                None => Some("not on the drive".to_owned()),
+            };
+            if let Some(taken) = taken {
+                let text = format!("extent {extent} is {what} of shard {shard}, and {taken}");
+                let finding = Finding::new(medium, Kind::Owner, Remedy::Beyond, text).at(extent, 0);
+                self.report(Finding { shard: Some(shard), ..finding });
+            }
+        }
+        for (extent, live, written) in census.overfull {
+            let text = format!("extent {extent} of the log has {live} live bytes of {written} written");
+            let finding = Finding::new(medium, Kind::Accounting, Remedy::Beyond, text).at(extent, 0);
+            self.report(Finding { shard: Some(shard), ..finding });
+        }
+        let Outcome { totals, .. } = &mut self.outcome;
+        totals.objects += recovered.state.objects();
+        totals.uploads += recovered.state.uploads.len() as u64;
+        totals.live_bytes += census.live_bytes;
+        totals.dead_bytes += census.dead_bytes;
+        totals.reserved_bytes += census.owned_bytes - census.live_bytes - census.dead_bytes;
+        // Changes since the checkpoint began would be in the log.
+        let found = recovered.state.objects();
+        if let Some(counted) = recovered.counted.filter(|count| *count != found && recovered.replayed == 0) {
+            let text = format!("the checkpoint counts {counted} objects, its leaves hold {found}");
+            let finding = Finding::new(medium, Kind::Accounting, Remedy::Loss, text);
+            self.report(Finding { shard: Some(shard), ..finding });
+        }
+    }
+}
+
+/// Without the advice, which findings give by themselves.
+fn text_of(error: &RecoverError) -> String {
+    let text = error.to_string();
+    text.split("; run `ringbolt check`").next().unwrap_or(&text).to_owned()
+}

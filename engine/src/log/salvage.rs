@@ -1,0 +1,224 @@
+//! Going on behind a damaged batch: what `ringbolt check` and its repair do, and no server.
+//!
+//! Invariants:
+//! - Nothing is taken that its own checksum does not cover: a record of a damaged batch by the record's, a later batch
+//!   by the batch's. Places follow from lengths that add up to the whole batch; bodies are never searched for records,
+//!   since a client may have stored bytes that look like some.
+//! - Whatever is passed by is reported.
+
+use zerocopy::FromBytes;
+
+use super::replay::{HEADS_AT_ONCE, Replay, ReplayError};
+use super::{LogPosition, RecordPlace};
+use crate::format::BLOCK_BYTES;
+use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
+use crate::format::record::{
+    ENVELOPE_BYTES, LogExtentV1, Mutation, RECORD_ALIGNMENT, RecordEnvelopeOnDisk, RecordView,
+};
+use crate::shard::RecoverError;
+
+/// [`Mutation::kind`] of the record that names the next extent.
+const LOG_EXTENT_KIND: u8 = 8;
+
+/// A record of a damaged batch.
+enum Salvaged {
+    Whole(Mutation, RecordPlace),
+    Lost { offset: u32, object: Option<(u32, Vec<u8>)>, names_next: bool },
+}
+
+/// How a damaged batch was passed.
+enum Passed {
+    /// Its whole records are applied; the log goes on behind it.
+    On,
+    /// So they are, but the record that names the next extent is lost.
+    NextUnnamed,
+    Nothing,
+}
+
+impl Replay<'_> {
+    /// Called where the log is damaged: applies what is whole in the damaged batch, or moves to the next whole batch.
+    /// False when there is none.
+    pub(super) async fn pass_damage(
+        &mut self,
+        apply: &mut impl FnMut(Mutation, RecordPlace),
+    ) -> Result<bool, ReplayError> {
+        let in_extent = match self.salvage_batch(apply).await? {
+            Passed::On => return Ok(true),
+            Passed::NextUnnamed => None,
+            Passed::Nothing => self.next_in_extent().await?,
+        };
+        let found = match in_extent {
+            Some(found) => Some(found),
+            None => self.next_extent().await?,
+        };
+        let Some((extent, offset, header)) = found else { return Ok(false) };
+        let (from, to) = (self.position.sequence, header.sequence.get());
+        if to > from {
+            self.report(RecoverError::LostBatches { from, to, extent: self.position.extent });
+        }
+        if extent != self.position.extent {
+            let next = Mutation::LogExtent(LogExtentV1 { extent, lap: header.lap.get() });
+            let LogPosition { extent, offset, sequence, .. } = self.position;
+            apply(next, RecordPlace { extent, offset, length: 0, sequence, moved: false });
+        }
+        self.position = LogPosition {
+            extent,
+            lap: header.lap.get(),
+            offset,
+            sequence: to,
+            previous_crc: header.previous_crc.get(),
+        };
+        Ok(true)
+    }
+
+    fn report(&self, error: RecoverError) {
+        if let Some(found) = self.salvage {
+            found.borrow_mut().push(error);
+        }
+    }
+
+    /// Applies the whole records of the damaged batch at the position, if its header adds up.
+    async fn salvage_batch(
+        &mut self,
+        apply: &mut impl FnMut(Mutation, RecordPlace),
+    ) -> Result<Passed, ReplayError> {
+        let before = self.position;
+        let room = (self.geometry.extent_bytes - before.offset) as usize;
+        if room == 0 {
+            return Ok(Passed::Nothing);
+        }
+        let window = room.min(BATCH_BYTES_MAX);
+        let bytes = self.read_at(before.extent, before.offset, window).await?;
+        let Some(header) = BatchHeaderOnDisk::peek(&bytes).filter(|header| self.expects(header)) else {
+            return Ok(Passed::Nothing);
+        };
+        let Some(records) = walk(bytes[..window].get(..header.length.get() as usize), &header, before) else {
+            return Ok(Passed::Nothing);
+        };
+        let mut passed = Passed::On;
+        self.position.offset += header.padded_bytes() as u32;
+        self.position.sequence += 1;
+        self.position.previous_crc = header.crc.get();
+        for record in records {
+            match record {
+                Salvaged::Whole(Mutation::LogExtent(next), place) => {
+                    (self.position.extent, self.position.lap, self.position.offset) =
+                        (next.extent, next.lap, 0);
+                    apply(Mutation::LogExtent(next), place);
+                }
+                Salvaged::Whole(mutation, place) => apply(mutation, place),
+                // What it named is found by its lap.
+                Salvaged::Lost { names_next: true, .. } => passed = Passed::NextUnnamed,
+                Salvaged::Lost { offset, object, .. } => {
+                    self.report(RecoverError::LostRecord { extent: before.extent, offset, object });
+                }
+            }
+        }
+        Ok(passed)
+    }
+
+    fn is_later(&self, header: &BatchHeaderOnDisk) -> bool {
+        self.is_ours(header) && header.sequence.get() >= self.position.sequence
+    }
+
+    /// The next whole batch in the rest of the extent.
+    async fn next_in_extent(&self) -> Result<Option<(u32, u32, BatchHeaderOnDisk)>, ReplayError> {
+        let LogPosition { extent, lap, .. } = self.position;
+        let mut offset = self.position.offset + BLOCK_BYTES as u32;
+        while offset < self.geometry.extent_bytes {
+            let window = ((self.geometry.extent_bytes - offset) as usize).min(BATCH_BYTES_MAX);
+            let bytes = self.read_at(extent, offset, window).await?;
+            for at in (0..window).step_by(BLOCK_BYTES) {
+                let later = |header: &BatchHeaderOnDisk| self.is_later(header) && header.lap.get() == lap;
+                let place = offset + at as u32;
+                if BatchHeaderOnDisk::peek(&bytes[at..]).is_some_and(|header| later(&header))
+                    && let Some(header) = self.whole_batch(extent, place).await?.filter(later)
+                {
+                    return Ok(Some((extent, place, header)));
+                }
+            }
+            offset += window as u32;
+        }
+        Ok(None)
+    }
+
+    /// The first batch of the extent in which the log went on: the one with the least greater lap.
+    async fn next_extent(&self) -> Result<Option<(u32, u32, BatchHeaderOnDisk)>, ReplayError> {
+        let mut heads = Vec::new();
+        let extents: Vec<u32> = (0..self.geometry.extents).collect();
+        for group in extents.chunks(HEADS_AT_ONCE) {
+            let reads = group.iter().map(|&extent| self.read_at(extent, 0, BLOCK_BYTES));
+            for (&extent, head) in group.iter().zip(futures_util::future::join_all(reads).await) {
+                let later = |header: &BatchHeaderOnDisk| {
+                    self.is_later(header) && header.lap.get() > self.position.lap
+                };
+                heads.extend(
+                    BatchHeaderOnDisk::peek(&head?).filter(later).map(|header| (header.lap.get(), extent)),
+                );
+            }
+        }
+        heads.sort_unstable();
+        for (lap, extent) in heads {
+            let header = self.whole_batch(extent, 0).await?;
+            if let Some(header) = header.filter(|header| self.is_later(header) && header.lap.get() == lap) {
+                return Ok(Some((extent, 0, header)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn whole_batch(&self, extent: u32, offset: u32) -> Result<Option<BatchHeaderOnDisk>, ReplayError> {
+        let window = ((self.geometry.extent_bytes - offset) as usize).min(BATCH_BYTES_MAX);
+        let bytes = self.read_at(extent, offset, window).await?;
+        Ok(BatchHeaderOnDisk::parse(&bytes[..window]).ok())
+    }
+}
+
+/// The records of a batch that its own checksum does not vouch for. None unless their lengths lead from the header to
+/// the end, and their count is the header's.
+fn walk(batch: Option<&[u8]>, header: &BatchHeaderOnDisk, before: LogPosition) -> Option<Vec<Salvaged>> {
+    let batch = batch?;
+    let (mut at, mut records) = (HEADER_BYTES, Vec::new());
+    while at < batch.len() {
+        let bytes = &batch[at..];
+        let offset = before.offset + at as u32;
+        let (envelope, _) = RecordEnvelopeOnDisk::read_from_prefix(bytes).ok()?;
+        let length = ENVELOPE_BYTES
+            .checked_add(envelope.meta_length.get() as usize)?
+            .checked_add(envelope.data_length.get() as usize)?;
+        let whole = RecordView::parse(bytes).ok().and_then(|view| Some((view.mutation().ok()?, view)));
+        records.push(match whole {
+            Some((mutation, view)) => {
+                let place = RecordPlace {
+                    extent: before.extent,
+                    offset,
+                    length: length as u32,
+                    sequence: before.sequence,
+                    moved: view.is_moved(),
+                };
+                Salvaged::Whole(mutation, place)
+            }
+            None => Salvaged::Lost {
+                offset,
+                object: probable_object(bytes),
+                names_next: envelope.kind == LOG_EXTENT_KIND,
+            },
+        });
+        at = at.checked_add(length.next_multiple_of(RECORD_ALIGNMENT))?;
+    }
+    (at == batch.len() && records.len() == header.records.get() as usize).then_some(records)
+}
+
+/// Whose record this seems to be: its payload is still one, though the checksum over all of it is wrong.
+pub(crate) fn probable_object(record: &[u8]) -> Option<(u32, Vec<u8>)> {
+    let (envelope, rest) = RecordEnvelopeOnDisk::read_from_prefix(record).ok()?;
+    let meta = rest.get(..envelope.meta_length.get() as usize)?;
+    match Mutation::decode(envelope.kind, envelope.version, meta).ok()? {
+        Mutation::Put(put) => Some((put.bucket, put.key)),
+        Mutation::Delete(delete) => Some((delete.bucket, delete.key)),
+        Mutation::UploadCreate(upload) => Some((upload.bucket, upload.key)),
+        Mutation::UploadPart(part) => Some((part.bucket, part.key)),
+        Mutation::UploadAbort(abort) => Some((abort.bucket, abort.key)),
+        Mutation::BucketPut(_) | Mutation::BucketDelete(_) | Mutation::LogExtent(_) => None,
+    }
+}

@@ -1,0 +1,281 @@
+//! The scrub: reads everything that a shard holds, again and again and slowly, so that rot is found before somebody
+//! needs what it took.
+//!
+//! Invariants:
+//! - It reads by the code that a GET reads with: what it passes, a GET may serve. What it finds damaged stays where it
+//!   is; a GET answers 500 as before.
+//! - It is in nobody's way: one piece of 256 KiB at a time, within a rate, later while others work.
+//! - Between steps and passes it sleeps. Where it is survives a restart ([`crate::format::scrub`]).
+
+use std::rc::{Rc, Weak};
+
+use zerocopy::IntoBytes;
+
+use super::read::{ObjectReader, PartReader};
+use super::state::CoreState;
+use crate::device::Durability;
+use crate::error::{EngineError, Result};
+use crate::format::BLOCK_BYTES;
+use crate::format::record::SegmentV1;
+use crate::format::scrub::{SCRUB_START, ScrubState};
+use crate::index::{Step, keys};
+use crate::shard::Shard;
+use crate::types::BucketId;
+
+/// Objects between two looks at the clock.
+const OBJECTS_AT_ONCE: usize = 32;
+/// Bytes between two sleeps: short ones would cost more than what they hold back.
+const BYTES_AT_ONCE: u64 = 256 << 10;
+/// Between two notes of where it is.
+const SAVE_MS: u64 = 60_000;
+/// Longest sleep: a clock that was set back must not end the scrubbing.
+const SLEEP_MS_MAX: u64 = 60 * 60 * 1000;
+/// How often, and for how long, it lets others go first.
+const YIELDS_MAX: u32 = 10;
+const YIELD_MS: u64 = 20;
+
+/// How a node scrubs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubOptions {
+    /// Of each drive; 0: never.
+    pub bytes_per_second: u64,
+    /// From the end of a pass to the begin of the next.
+    pub every_ms: u64,
+}
+
+/// Begins to scrub this core's shards.
+pub(super) fn start(core: &Rc<CoreState>, options: ScrubOptions) {
+    if options.bytes_per_second == 0 {
+        return;
+    }
+    for shard in core.own_shards() {
+        let sharing = core.layout.shards_of_drive(shard.drive).count().max(1) as u64;
+        let scrub = Scrub {
+            core: Rc::downgrade(core),
+            shard: shard.id,
+            bytes_per_second: (options.bytes_per_second / sharing).max(1),
+            every_ms: options.every_ms,
+            saved_us: core.environment.monotonic_us(),
+            debt_bytes: 0,
+        };
+        core.environment.spawn(Box::pin(scrub.run()));
+    }
+}
+
+struct Scrub {
+    core: Weak<CoreState>,
+    shard: u16,
+    bytes_per_second: u64,
+    every_ms: u64,
+    saved_us: u64,
+    /// Read, and not yet slept for.
+    debt_bytes: u64,
+}
+
+/// What comes next in a pass.
+enum Next {
+    Objects(Vec<(u32, Vec<u8>)>),
+    Uploads(Vec<(u32, Vec<u8>, SegmentV1)>),
+}
+
+impl Scrub {
+    async fn run(mut self) {
+        // No handle is held over a sleep: a node that goes away is not kept by its scrub.
+        while let Some(core) = self.core.upgrade().filter(|core| !core.closing.get()) {
+            let wait_ms = self.step(&core).await;
+            let sleep = core.environment.sleep(wait_ms.min(SLEEP_MS_MAX));
+            drop(core);
+            sleep.await;
+        }
+    }
+
+    /// Does a little, and says how long to sleep.
+    async fn step(&mut self, core: &Rc<CoreState>) -> u64 {
+        let shard = core.shard(self.shard);
+        let now_ms = core.environment.wall_clock_ms();
+        {
+            let mut state = shard.scrub.borrow_mut();
+            if state.started_ms == 0 {
+                let due_ms = state.finished_ms + self.every_ms;
+                if state.finished_ms > 0 && now_ms < due_ms {
+                    return due_ms - now_ms;
+                }
+                let (passes, finished_ms) = (state.passes, state.finished_ms);
+                *state =
+                    ScrubState { passes, started_ms: now_ms.max(1), finished_ms, ..ScrubState::default() };
+                tracing::info!(shard = shard.id, pass = passes + 1, "scrub: a pass begins");
+            }
+        }
+        yield_to_others(core, &shard).await;
+        match next_of(&shard) {
+            Next::Objects(objects) => self.objects(core, &shard, objects).await,
+            Next::Uploads(parts) => {
+                for (bucket, key, segment) in parts {
+                    let mut reader = PartReader::new(core, &shard, segment);
+                    let read = self.part(core, &mut reader).await;
+                    self.note(core, &shard, bucket, &key, read);
+                }
+                if !core.closing.get() {
+                    self.finish(core, &shard).await;
+                }
+                return 0;
+            }
+        }
+        if core.environment.monotonic_us() - self.saved_us > SAVE_MS * 1000 {
+            self.saved_us = core.environment.monotonic_us();
+            save(core, &shard).await;
+        }
+        std::mem::take(&mut self.debt_bytes) * 1000 / self.bytes_per_second
+    }
+
+    async fn objects(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>, objects: Vec<(u32, Vec<u8>)>) {
+        for (bucket, key) in objects {
+            let read = loop {
+                match self.object(core, BucketId(bucket), &key).await {
+                    Err(EngineError::Busy { .. }) if !core.closing.get() => {
+                        core.environment.sleep(YIELD_MS).await;
+                    }
+                    read => break read,
+                }
+            };
+            if core.closing.get() {
+                return;
+            }
+            self.note(core, shard, bucket, &key, read);
+            let mut state = shard.scrub.borrow_mut();
+            state.objects += 1;
+            state.key = keys::encode(bucket, &key);
+            drop(state);
+        }
+    }
+
+    /// Bytes read; 0 when the object went away meanwhile.
+    async fn object(&mut self, core: &Rc<CoreState>, bucket: BucketId, key: &[u8]) -> Result<u64> {
+        let Some(mut reader) = ObjectReader::open_on_drive(core, bucket, key).await? else { return Ok(0) };
+        reader.read_gently();
+        while let Some(chunk) = reader.verified().await? {
+            let bytes = chunk.as_ref().len() as u64;
+            drop(chunk);
+            if !self.pace(core, bytes).await {
+                return Ok(0);
+            }
+        }
+        Ok(reader.info().size_bytes)
+    }
+
+    async fn part(&mut self, core: &Rc<CoreState>, reader: &mut PartReader) -> Result<u64> {
+        let mut read = 0;
+        while let Some(bytes) = reader.verified().await? {
+            read += bytes;
+            if !self.pace(core, bytes).await {
+                break;
+            }
+        }
+        Ok(read)
+    }
+
+    /// Sleeps for what was read, when that is worth it. False when the node closes: then it ends.
+    async fn pace(&mut self, core: &Rc<CoreState>, bytes: u64) -> bool {
+        self.debt_bytes += bytes;
+        if self.debt_bytes >= BYTES_AT_ONCE && !core.closing.get() {
+            let wait_ms = std::mem::take(&mut self.debt_bytes) * 1000 / self.bytes_per_second;
+            core.environment.sleep(wait_ms).await;
+        }
+        !core.closing.get()
+    }
+
+    /// Counts what was read, and tells what is damaged.
+    fn note(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>, bucket: u32, key: &[u8], read: Result<u64>) {
+        let bytes = read.as_ref().copied().unwrap_or(0);
+        // The record costs a block's read, if it is not the object itself.
+        self.debt_bytes += (BLOCK_BYTES as u64).saturating_sub(bytes);
+        shard.scrub.borrow_mut().bytes += bytes;
+        if let Err(error @ (EngineError::Damaged { .. } | EngineError::ReadFailed { .. })) = read {
+            shard.scrub.borrow_mut().findings += 1;
+            let bucket = core.buckets.borrow().name_of(bucket).unwrap_or_else(|| bucket.to_string());
+            let key = String::from_utf8_lossy(key).into_owned();
+            tracing::error!(shard = shard.id, bucket, key, %error, "scrub: an object is damaged; restore it");
+        }
+    }
+
+    async fn finish(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>) {
+        {
+            let mut state = shard.scrub.borrow_mut();
+            state.passes += 1;
+            state.finished_ms = core.environment.wall_clock_ms();
+            let elapsed_s = state.finished_ms.saturating_sub(state.started_ms) / 1000;
+            state.started_ms = 0;
+            state.key = Vec::new();
+            let ScrubState { passes, objects, bytes, findings, .. } = *state;
+            tracing::info!(
+                shard = shard.id,
+                pass = passes,
+                objects,
+                bytes,
+                findings,
+                elapsed_s,
+                "scrub: a pass ended"
+            );
+        }
+        save(core, shard).await;
+    }
+}
+
+/// The objects behind the last one; when there are none, the parts of uploads.
+fn next_of(shard: &Shard) -> Next {
+    let scrub = shard.scrub.borrow();
+    let mut objects = Vec::new();
+    shard.state.borrow().visit(&scrub.key, &mut |composite| {
+        if composite > scrub.key.as_slice() {
+            objects.extend(keys::decode(composite));
+        }
+        if objects.len() < OBJECTS_AT_ONCE { Step::Continue } else { Step::Stop }
+    });
+    if !objects.is_empty() {
+        return Next::Objects(objects);
+    }
+    let state = shard.state.borrow();
+    let parts = state.uploads.iter().flat_map(|((bucket, key, _), upload)| {
+        upload.parts.values().map(|part| (*bucket, key.clone(), part.segment.clone()))
+    });
+    Next::Uploads(parts.collect())
+}
+
+/// Waits while there is work that somebody waits for, but not for ever.
+async fn yield_to_others(core: &Rc<CoreState>, shard: &Shard) {
+    for _ in 0..YIELDS_MAX {
+        let (chunks, free) = core.pool.chunks();
+        if shard.log.queued_bytes.get() == 0 && free * 2 >= chunks {
+            return;
+        }
+        core.environment.sleep(YIELD_MS).await;
+    }
+}
+
+fn place_of(core: &CoreState, shard: &Shard) -> Option<u64> {
+    let roots = &core.layout.superblocks[usize::from(shard.drive)].roots;
+    let slot = roots.iter().position(|root| root.kind.get() != 0 && root.shard.get() == shard.id)?;
+    Some(SCRUB_START + (slot * BLOCK_BYTES) as u64)
+}
+
+/// Notes where the scrub of a shard is.
+pub(super) async fn save(core: &Rc<CoreState>, shard: &Shard) {
+    let Some(offset) = place_of(core, shard).filter(|_| !shard.log.failed.get()) else { return };
+    let mut buffer = core.pool.take_reserved(BLOCK_BYTES).await;
+    let block = shard.scrub.borrow().to_block(shard.id, shard.geometry.drive_id);
+    buffer[..BLOCK_BYTES].copy_from_slice(block.as_bytes());
+    if let Err(error) = shard.device.write(offset, BLOCK_BYTES, buffer, Durability::Deferred).await.0 {
+        tracing::error!(shard = shard.id, %error, "noting the scrub's place failed; no more writes until restart");
+        shard.stop_writing(&error);
+    }
+}
+
+/// Where the scrub of a shard was; the begin when that is not known.
+pub(crate) async fn load(core: &CoreState, shard: &Shard) -> ScrubState {
+    let Some(offset) = place_of(core, shard) else { return ScrubState::default() };
+    let buffer = core.pool.take_reserved(BLOCK_BYTES).await;
+    match shard.device.read(offset, BLOCK_BYTES, buffer).await {
+        (Ok(()), buffer) => ScrubState::parse(&buffer, shard.id, shard.geometry.drive_id).unwrap_or_default(),
+        (Err(_), _) => ScrubState::default(),
+    }
+}

@@ -1,0 +1,316 @@
+//! Reading what a recovered shard names, in the order of the drive: for `ringbolt check`.
+//!
+//! Invariants:
+//! - What is refused here is what a GET would refuse, by the same checksums and identities.
+//! - Memory: 24 bytes an object, 24 a slice, and what is damaged.
+
+use std::collections::HashMap;
+
+use super::entry::Entry;
+use super::recover::for_each_entry;
+use super::{RecoverError, Source, State, UploadKey};
+use crate::device::DeviceError;
+use crate::extent::{SlicePlace, slices_of};
+use crate::format::record::{ENVELOPE_BYTES, Mutation, RecordEnvelopeOnDisk, RecordView, SegmentV1};
+use crate::format::slice::{CRC_BLOCK_BYTES, SliceHeaderOnDisk, UNIT_BYTES};
+use crate::format::{BLOCK_BYTES, blocks_up};
+use crate::node::read::is_whole;
+use crate::ring::Buffer;
+use crate::ring::arena::CHUNK_BYTES;
+use crate::types::BucketId;
+use zerocopy::FromBytes;
+
+/// Records up to this length are read whole also when only their heads are asked for.
+const HEAD_BYTES: u32 = 2 * BLOCK_BYTES as u32;
+/// Less than this between two records is read too, rather than twice asked for, bytes.
+const GAP_BYTES: u32 = 64 << 10;
+/// Payload that is read in one go with the header.
+const FIRST_PAYLOAD_BYTES: usize = CHUNK_BYTES - CRC_BLOCK_BYTES;
+
+/// Whose bytes are bad.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    Object { bucket: u32, key: Vec<u8> },
+    Upload(UploadKey),
+}
+
+/// Something that can not be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    pub owner: Owner,
+    pub what: &'static str,
+    pub extent: u32,
+    pub offset: u32,
+}
+
+/// How much is to be read, how much was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    pub done_bytes: u64,
+    pub total_bytes: u64,
+}
+
+#[derive(Clone, Copy)]
+struct RecordToRead {
+    extent: u32,
+    offset: u32,
+    length: u32,
+    generation: u64,
+}
+
+struct SliceToRead {
+    place: SlicePlace,
+    generation: u64,
+}
+
+impl RecordToRead {
+    fn wanted(&self, deep: bool) -> u32 {
+        if deep || self.length <= HEAD_BYTES { self.length } else { ENVELOPE_BYTES as u32 }
+    }
+}
+
+/// What is bad, by place.
+type Bad = HashMap<(u32, u32), &'static str>;
+
+impl Source<'_> {
+    /// Reads the record of every object; if `deep`, also every byte of its data. Gives what is bad.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub async fn verify(
+        &self,
+        state: &State,
+        deep: bool,
+        progress: &mut dyn FnMut(Reading),
+    ) -> Result<Vec<Flaw>, RecoverError> {
+        let mut bad = Bad::new();
+        let records = self.records_of(state, &mut bad)?;
+        let slices = if deep { self.slices_to_read(state, &mut bad)? } else { Vec::new() };
+        let mut extent = Reading {
+            total_bytes: records.iter().map(|record| u64::from(record.wanted(deep))).sum::<u64>()
+                + slices.iter().map(|slice| u64::from(slice.place.length)).sum::<u64>(),
+            done_bytes: 0,
+        };
+        let mut rest = records.as_slice();
+        while !rest.is_empty() {
+            let (window, behind) = rest.split_at(window_of(rest, deep));
+            self.read_records(state, window, deep, &mut bad).await?;
+            rest = behind;
+            extent.done_bytes += window.iter().map(|record| u64::from(record.wanted(deep))).sum::<u64>();
+            progress(extent);
+        }
+        for slice in &slices {
+            if let Some(what) = self.read_slice(slice).await? {
+                bad.insert((slice.place.extent, slice.place.offset), what);
+            }
+            extent.done_bytes += u64::from(slice.place.length);
+            progress(extent);
+        }
+        name(state, &bad)
+    }
+
+    fn fits(&self, extent: u32, offset: u32, length: u32) -> bool {
+        extent < self.geometry.extents
+            && u64::from(offset) + u64::from(length) <= u64::from(self.geometry.extent_bytes)
+    }
+
+    fn records_of(&self, state: &State, bad: &mut Bad) -> Result<Vec<RecordToRead>, RecoverError> {
+        let mut records = Vec::with_capacity(state.objects() as usize);
+        for_each_entry(&state.index, &mut |_, _, entry| {
+            let (extent, offset) = (entry.location.extent, entry.location.offset);
+            let (length, generation) = (entry.record_length, entry.generation);
+            if self.fits(extent, offset, length) {
+                records.push(RecordToRead { extent, offset, length, generation });
+            } else {
+                bad.insert((extent, offset), "record place");
+            }
+            Ok(())
+        })?;
+        records.sort_unstable_by_key(|record| (record.extent, record.offset));
+        Ok(records)
+    }
+
+    fn slices_to_read(&self, state: &State, bad: &mut Bad) -> Result<Vec<SliceToRead>, RecoverError> {
+        let mut slices = Vec::new();
+        for_each_segment(state, &mut |_, segment| {
+            for place in slices_of(segment) {
+                if self.fits(place.extent, place.offset, place.length + BLOCK_BYTES as u32) {
+                    slices.push(SliceToRead { place, generation: segment.generation });
+                } else {
+                    bad.insert((place.extent, place.offset), "slice place");
+                }
+            }
+        })?;
+        slices.sort_unstable_by_key(|slice| (slice.place.extent, slice.place.offset));
+        Ok(slices)
+    }
+
+    async fn read_records(
+        &self,
+        state: &State,
+        window: &[RecordToRead],
+        deep: bool,
+        bad: &mut Bad,
+    ) -> Result<(), DeviceError> {
+        let Some(first) = window.first() else { return Ok(()) };
+        let start = first.offset - first.offset % BLOCK_BYTES as u32;
+        let end = window.iter().map(|record| record.offset + record.wanted(deep)).max().unwrap_or(start);
+        let length = blocks_up((end - start) as usize);
+        let buffer = self.read(first.extent, start, length).await?;
+        for record in window {
+            let from = (record.offset - start) as usize;
+            let bytes = &buffer[from..from + record.wanted(deep) as usize];
+            let verdict = if record.wanted(deep) == record.length {
+                whole_record(state, record, bytes)
+            } else {
+                head_of_record(record, bytes)
+            };
+            if let Err(what) = verdict {
+                bad.insert((record.extent, record.offset), what);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a slice, if anything.
+    async fn read_slice(&self, slice: &SliceToRead) -> Result<Option<&'static str>, DeviceError> {
+        let SlicePlace { extent, offset, length, .. } = slice.place;
+        let length = length as usize;
+        let first = length.min(FIRST_PAYLOAD_BYTES);
+        let buffer = self.read(extent, offset, blocks_up(BLOCK_BYTES + first)).await?;
+        let Ok(header) = SliceHeaderOnDisk::parse(&buffer) else { return Ok(Some("slice header")) };
+        let own = slice.place.is_headed_by(&header, self.shard, slice.generation);
+        if !own || header.drive.get() != self.geometry.drive_id {
+            return Ok(Some("slice identity"));
+        }
+        if !header.verifies(0, &buffer[BLOCK_BYTES..BLOCK_BYTES + first]) {
+            return Ok(Some("slice data"));
+        }
+        drop(buffer);
+        for at in (first..length).step_by(CHUNK_BYTES) {
+            let piece = (length - at).min(CHUNK_BYTES);
+            let place = offset + (BLOCK_BYTES + at) as u32;
+            let buffer = self.read(extent, place, blocks_up(piece)).await?;
+            if !header.verifies(at, &buffer[..piece]) {
+                return Ok(Some("slice data"));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn read(&self, extent: u32, offset: u32, length: usize) -> Result<Buffer, DeviceError> {
+        let buffer = self.pool.take_reserved(length).await;
+        let (result, buffer) = self.device.read(self.geometry.byte(extent, offset), length, buffer).await;
+        result.map(|()| buffer)
+    }
+}
+
+/// How many of the next records are read together.
+fn window_of(records: &[RecordToRead], deep: bool) -> usize {
+    let first = records[0];
+    let start = first.offset - first.offset % BLOCK_BYTES as u32;
+    let mut end = first.offset + first.wanted(deep);
+    let together = |record: &&RecordToRead| {
+        let next = record.offset + record.wanted(deep);
+        let fits = record.extent == first.extent
+            && record.offset.saturating_sub(end) <= GAP_BYTES
+            && blocks_up((next - start) as usize) <= CHUNK_BYTES;
+        end = end.max(next);
+        fits
+    };
+    1 + records[1..].iter().take_while(together).count()
+}
+
+fn whole_record(state: &State, record: &RecordToRead, bytes: &[u8]) -> Result<(), &'static str> {
+    let view = RecordView::parse(bytes).map_err(|_| "record")?;
+    let Ok(Mutation::Put(put)) = view.mutation() else { return Err("record payload") };
+    let entry = state.entry(BucketId(put.bucket), &put.key);
+    let here =
+        |entry: &Entry| entry.location.extent == record.extent && entry.location.offset == record.offset;
+    if !entry.as_ref().is_some_and(here) {
+        return Err("record identity");
+    }
+    let generation = view.envelope.generation.get();
+    let same = generation == record.generation && view.length() == record.length as usize;
+    if same && is_whole(&put, view.data.len()) { Ok(()) } else { Err("record generation") }
+}
+
+fn head_of_record(record: &RecordToRead, bytes: &[u8]) -> Result<(), &'static str> {
+    let (envelope, _) = RecordEnvelopeOnDisk::read_from_prefix(bytes).map_err(|_| "record")?;
+    let length =
+        ENVELOPE_BYTES as u64 + u64::from(envelope.meta_length.get()) + u64::from(envelope.data_length.get());
+    let own = envelope.kind == 1
+        && envelope.generation.get() == record.generation
+        && length == u64::from(record.length);
+    if own { Ok(()) } else { Err("record generation") }
+}
+
+/// What a shard owns, and the sums over it.
+pub struct Census {
+    /// With what they are used for.
+    pub extents: Vec<(u32, &'static str)>,
+    /// Extents of the log with more live bytes than written ones, or more written ones than there is room for.
+    pub overfull: Vec<(u32, u64, u32)>,
+    pub live_bytes: u64,
+    pub dead_bytes: u64,
+    pub owned_bytes: u64,
+}
+
+impl State {
+    /// Of a shard that was just recovered.
+    pub fn census(&self) -> Census {
+        let mut extents: Vec<(u32, &'static str)> = self.logs.all().map(|extent| (extent, "log")).collect();
+        extents.extend(self.slices.extents().map(|extent| (extent, "data")));
+        extents.extend(self.checkpoint_extents.iter().map(|extent| (*extent, "checkpoint")));
+        let too_much = |(_, live, written): &(u32, u64, u32)| {
+            *live > u64::from(*written) || *written > self.geometry.extent_bytes
+        };
+        let (log_live, log_dead) = self.logs.live_and_dead();
+        Census {
+            overfull: self.logs.each().filter(too_much).collect(),
+            live_bytes: log_live + self.slices.used_units() * UNIT_BYTES as u64,
+            dead_bytes: log_dead,
+            owned_bytes: extents.len() as u64 * u64::from(self.geometry.extent_bytes),
+            extents,
+        }
+    }
+}
+
+/// Calls `each` for every segment of every object and upload.
+fn for_each_segment(state: &State, each: &mut dyn FnMut(Owner, &SegmentV1)) -> Result<(), RecoverError> {
+    for_each_entry(&state.index, &mut |bucket, key, entry| {
+        for segment in &entry.segments {
+            each(Owner::Object { bucket, key: key.to_vec() }, segment);
+        }
+        Ok(())
+    })?;
+    for (id, upload) in &state.uploads {
+        upload.parts.values().for_each(|part| each(Owner::Upload(id.clone()), &part.segment));
+    }
+    Ok(())
+}
+
+/// Says whose the bad places are.
+fn name(state: &State, bad: &Bad) -> Result<Vec<Flaw>, RecoverError> {
+    let mut flaws = Vec::new();
+    if bad.is_empty() {
+        return Ok(flaws);
+    }
+    for_each_entry(&state.index, &mut |bucket, key, entry| {
+        let (extent, offset) = (entry.location.extent, entry.location.offset);
+        if let Some(what) = bad.get(&(extent, offset)) {
+            let owner = Owner::Object { bucket, key: key.to_vec() };
+            flaws.push(Flaw { owner, what, extent, offset });
+        }
+        Ok(())
+    })?;
+    for_each_segment(state, &mut |owner, segment| {
+        for place in slices_of(segment) {
+            if let Some(what) = bad.get(&(place.extent, place.offset)) {
+                let (extent, offset) = (place.extent, place.offset);
+                flaws.push(Flaw { owner: owner.clone(), what, extent, offset });
+            }
+        }
+    })?;
+    Ok(flaws)
+}

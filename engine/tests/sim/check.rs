@@ -1,0 +1,350 @@
+//! A check finds every kind of damage, and after a repair the node opens with all that was not damaged.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use ringbolt_engine::EngineError;
+use ringbolt_engine::check::{
+    CheckError, Finding, Kind, Medium, Outcome, Progress, Remedy, Watcher, check, repair,
+};
+use ringbolt_engine::device::sim::SimDevice;
+use ringbolt_engine::node::OpenError;
+use ringbolt_engine::sim::SimNode;
+use ringbolt_engine::types::BucketId;
+
+use crate::world::{MIB, World, body, bucket, delete, get, list_all, put};
+
+const COPY_STRIDE: u64 = 64 << 10;
+
+#[derive(Default)]
+struct Seen {
+    findings: Vec<Finding>,
+    share: f64,
+}
+
+impl Watcher for Seen {
+    fn finding(&mut self, finding: &Finding) {
+        self.findings.push(finding.clone());
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        assert!(progress.share >= self.share && progress.share <= 1.0, "{progress:?} after {}", self.share);
+        self.share = progress.share;
+    }
+}
+
+impl Seen {
+    fn kinds(&self) -> Vec<Kind> {
+        let mut kinds: Vec<Kind> = self.findings.iter().map(|finding| finding.kind).collect();
+        kinds.dedup();
+        kinds
+    }
+}
+
+/// The drives' bytes on devices that wait for no clock.
+fn copied(world: &World) -> Vec<SimDevice> {
+    let copy = |drive: &SimDevice| {
+        let size = ringbolt_engine::device::Device::size_bytes(drive);
+        let copied = SimDevice::new(size);
+        copied.poke(0, &drive.peek(0, size as usize));
+        copied
+    };
+    world.drives.iter().map(copy).collect()
+}
+
+fn media(drives: &[SimDevice]) -> Vec<Medium> {
+    let medium = |(at, drive): (usize, &SimDevice)| Medium {
+        path: PathBuf::from(format!("drive{at}")),
+        device: Rc::new(drive.clone()),
+        blocking: None,
+    };
+    drives.iter().enumerate().map(medium).collect()
+}
+
+fn checked(drives: &[SimDevice], deep: bool) -> (Outcome, Seen) {
+    let mut seen = Seen::default();
+    let outcome = check(&media(drives), deep, &mut seen).expect("it can be checked");
+    (outcome, seen)
+}
+
+fn assert_clean(drives: &[SimDevice]) -> Outcome {
+    let (outcome, seen) = checked(drives, true);
+    assert_eq!(seen.findings, [], "a sound drive");
+    outcome
+}
+
+fn flip(drive: &SimDevice, offset: u64) {
+    drive.damage(offset, |bytes| bytes[0] ^= 0x10);
+}
+
+/// A world over the bytes of `drives`.
+fn reopened(world: &World, drives: &[SimDevice]) -> World {
+    World { sim: world.sim.clone(), drives: drives.to_vec(), options: world.options }
+}
+
+/// Objects `k0` to `k<n>` of these sizes on a node of `shards` shards, killed.
+fn stored(seed: u64, shards: u16, sizes: &'static [usize], checkpoint: bool) -> (World, BucketId) {
+    let world = World::new(seed, 96 * MIB, shards, 2);
+    let node = world.open();
+    let on = node.clone();
+    let id = world.run(async move {
+        let id = bucket(&on.core(0), "photos").await;
+        for (tag, size) in sizes.iter().enumerate() {
+            put(&on.core(0), id, format!("k{tag}").as_bytes(), tag as u64, *size).await.expect("stored");
+        }
+        if checkpoint {
+            on.checkpoint().await.expect("a checkpoint");
+        }
+        id
+    });
+    world.kill(node);
+    (world, id)
+}
+
+/// Every object but those in `lost` is there, whole.
+fn assert_holds(world: &World, id: BucketId, sizes: &'static [usize], lost: &'static [usize]) {
+    let node: Rc<SimNode> = world.open();
+    let on = node.clone();
+    world.run(async move {
+        let mut expected = 0;
+        for (tag, size) in sizes.iter().enumerate() {
+            let found = get(&on.core(0), id, format!("k{tag}").as_bytes()).await.expect("readable");
+            let found = found.map(|(_, bytes)| bytes);
+            let wanted = (!lost.contains(&tag)).then(|| body(tag as u64, *size));
+            assert!(found == wanted, "k{tag}: {:?} bytes", found.map(|bytes| bytes.len()));
+            expected += usize::from(wanted.is_some());
+        }
+        assert_eq!(list_all(&on.core(0), id).await.len(), expected);
+        put(&on.core(0), id, b"new", 99, 5000).await.expect("it takes new objects");
+    });
+    world.close(node);
+}
+
+const SIZES: &[usize] = &[2000, 60_000, 300_000, 0, 9_000_000, 2000, 2000, 2000, 100, 70_000];
+
+#[test]
+fn sound_drives_have_no_findings_and_add_up() {
+    for checkpoint in [false, true] {
+        let (world, id) = stored(1, 3, SIZES, checkpoint);
+        let outcome = assert_clean(&copied(&world));
+        let totals = outcome.totals;
+        assert_eq!((totals.objects, outcome.damage()), (SIZES.len() as u64, 0));
+        let sum = totals.live_bytes + totals.dead_bytes + totals.reserved_bytes + totals.free_bytes;
+        assert_eq!(sum, totals.physical_bytes, "{totals:?}");
+        assert!(totals.live_bytes > 9_400_000, "{totals:?}");
+        assert_holds(&world, id, SIZES, &[]);
+    }
+}
+
+#[test]
+fn a_check_writes_nothing() {
+    let (world, _) = stored(2, 2, SIZES, true);
+    let drives = copied(&world);
+    flip(&drives[0], COPY_STRIDE + 500);
+    let before = drives[0].peek(0, 96 << 20);
+    checked(&drives, true);
+    assert!(before == drives[0].peek(0, 96 << 20));
+    assert_eq!(drives[0].counts().0, 0);
+}
+
+#[test]
+fn a_superblock_copy_is_mended_without_loss() {
+    let (world, id) = stored(3, 2, SIZES, true);
+    for damaged in [&[0][..], &[3], &[0, 1], &[1, 2]] {
+        let drives = copied(&world);
+        damaged.iter().for_each(|copy| flip(&drives[0], copy * COPY_STRIDE + 500));
+        let (outcome, seen) = checked(&drives, false);
+        assert_eq!((seen.kinds(), outcome.lossless), (vec![Kind::SuperblockCopy], damaged.len() as u64));
+        let done = repair(&media(&drives), outcome, false).expect("mended");
+        assert_eq!((done.superblocks, done.went_on), (1, false));
+        assert_clean(&drives);
+        assert!((0..4).all(|copy| drives[0].peek(copy * COPY_STRIDE, 4096) == drives[0].peek(0, 4096)));
+        assert_holds(&reopened(&world, &drives), id, SIZES, &[]);
+    }
+}
+
+#[test]
+fn a_lone_superblock_copy_is_used_only_when_loss_is_accepted() {
+    let (world, id) = stored(4, 2, SIZES, true);
+    let drives = copied(&world);
+    [0, 1, 3].iter().for_each(|copy| flip(&drives[0], copy * COPY_STRIDE + 500));
+    let (outcome, seen) = checked(&drives, false);
+    assert_eq!((seen.kinds(), outcome.losses), (vec![Kind::Superblock], 1));
+    let before = drives[0].peek(0, 1 << 20);
+    repair(&media(&drives), outcome, false).expect("nothing to do");
+    assert!(drives[0].peek(0, 1 << 20) == before, "nothing was written");
+    let (outcome, _) = checked(&drives, false);
+    assert!(repair(&media(&drives), outcome, true).expect("mended").went_on);
+    assert_clean(&drives);
+    assert_holds(&reopened(&world, &drives), id, SIZES, &[]);
+
+    (0..4).for_each(|copy| flip(&drives[0], copy * COPY_STRIDE + 500));
+    let hopeless = check(&media(&drives), false, &mut Seen::default()).err();
+    assert!(matches!(hopeless, Some(CheckError::NoSuperblock { .. })), "{hopeless:?}");
+}
+
+/// Batches of a drive with one shard, in the order of its log.
+fn batches(drive: &SimDevice) -> Vec<u64> {
+    drive.blocks_starting_with(b"RBBATCH1")
+}
+
+#[test]
+fn a_damaged_log_refuses_the_server_and_loses_only_what_was_damaged() {
+    const EQUAL: &[usize] = &[2000; 20];
+    let (world, id) = stored(5, 1, EQUAL, false);
+    let all = batches(&world.drives[0]);
+    // The bucket's record comes first: objects begin in the second batch, one in each.
+    assert_eq!(all.len(), EQUAL.len() + 1);
+    // In the object's data: its record is named. In the header: the batch is passed by.
+    for (place, named) in [(1000, true), (30, false)] {
+        let drives = copied(&world);
+        flip(&drives[0], all[8] + place);
+        let damaged = reopened(&world, &drives);
+        let refused = damaged.try_open().err();
+        let Some(OpenError::Recover { error, .. }) = refused else { panic!("{refused:?}") };
+        assert!(error.to_string().contains("ringbolt check"), "{error}");
+        damaged.sim.kill();
+        let (outcome, seen) = checked(&drives, true);
+        let lost = if named { Kind::LostRecord } else { Kind::LostBatches };
+        assert_eq!(seen.kinds(), [Kind::Log, lost]);
+        let object = seen.findings[1].object.as_ref().map(|object| object.key.clone());
+        assert_eq!(object, named.then(|| b"k7".to_vec()));
+        assert!(!repair(&media(&drives), outcome, false).expect("nothing to do").went_on);
+        let (outcome, _) = checked(&drives, true);
+        assert!(repair(&media(&drives), outcome, true).expect("repaired").went_on);
+        assert_clean(&drives);
+        assert_holds(&reopened(&world, &drives), id, EQUAL, &[7]);
+    }
+}
+
+#[test]
+fn a_log_whose_way_to_the_next_extent_is_damaged_is_found_again() {
+    const MANY: &[usize] = &[60_000; 200];
+    let mut world = World::new(6, 96 * MIB, 1, 1);
+    world.options.checkpoint_after_bytes = u64::MAX;
+    let node = world.open();
+    let on = node.clone();
+    let id = world.run(async move {
+        let id = bucket(&on.core(0), "photos").await;
+        for (tag, size) in MANY.iter().enumerate() {
+            put(&on.core(0), id, format!("k{tag}").as_bytes(), tag as u64, *size).await.expect("stored");
+        }
+        id
+    });
+    world.kill(node);
+    let all = batches(&world.drives[0]);
+    // By the kind of their only record.
+    let names_next = |at: &u64| world.drives[0].peek(*at, 4096)[68] == 8;
+    let naming: Vec<u64> = all.into_iter().filter(names_next).collect();
+    assert!(naming.len() >= 2, "{naming:?}");
+    let drives = copied(&world);
+    flip(&drives[0], naming[0] + 70);
+    let (outcome, seen) = checked(&drives, true);
+    assert_eq!(seen.kinds(), [Kind::Log], "{:?}", seen.findings);
+    repair(&media(&drives), outcome, true).expect("repaired");
+    assert_clean(&drives);
+    assert_holds(&reopened(&world, &drives), id, MANY, &[]);
+}
+
+#[test]
+fn the_torn_tail_is_no_damage() {
+    let (world, id) = stored(7, 1, &[2000; 5], false);
+    let drives = copied(&world);
+    flip(&drives[0], batches(&drives[0]).last().expect("some") + 1000);
+    let (outcome, seen) = checked(&drives, true);
+    assert_eq!((seen.kinds(), outcome.damage(), outcome.harmless), (vec![Kind::TornTail], 0, 1));
+    assert_holds(&reopened(&world, &drives), id, &[2000; 5], &[4]);
+}
+
+#[test]
+fn damaged_objects_are_named_and_the_others_stay() {
+    let (world, id) = stored(8, 2, SIZES, true);
+    let drives = copied(&world);
+    let slices =
+        [drives[0].find(&body(2, 300_000)[200_000..200_060]), drives[0].find(&body(4, 9_000_000)[..60])];
+    slices.into_iter().for_each(|at| flip(&drives[0], at.expect("it is on the drive")));
+    let record = drives[0].find(&body(6, 2000)[100..160]).expect("it is on the drive");
+    flip(&drives[0], record);
+    let (shallow, seen) = checked(&drives, false);
+    assert_eq!(
+        (shallow.losses, seen.kinds()),
+        (1, vec![Kind::Record]),
+        "short records are read at any depth"
+    );
+    let (outcome, seen) = checked(&drives, true);
+    let mut named: Vec<_> =
+        seen.findings.iter().map(|finding| finding.object.clone().expect("named")).collect();
+    named.sort_by(|left, right| left.key.cmp(&right.key));
+    assert_eq!(named.iter().map(|object| object.key.as_slice()).collect::<Vec<_>>(), [b"k2", b"k4", b"k6"]);
+    assert!(named.iter().all(|object| object.bucket_name.as_deref() == Some("photos")));
+    assert!(seen.findings.iter().all(|finding| finding.remedy == Remedy::Loss && finding.place.is_some()));
+    repair(&media(&drives), outcome, true).expect("repaired");
+    assert_clean(&drives);
+    assert_holds(&reopened(&world, &drives), id, SIZES, &[2, 4, 6]);
+}
+
+#[test]
+fn a_misdirected_slice_header_is_found() {
+    let (world, _) = stored(9, 1, &[300_000, 300_000], true);
+    let drives = copied(&world);
+    let headers = drives[0].blocks_starting_with(b"RBSLICE1");
+    let other = drives[0].peek(headers[0], 4096);
+    drives[0].poke(headers[1], &other);
+    let (_, seen) = checked(&drives, true);
+    assert_eq!(seen.kinds(), [Kind::Slice]);
+    assert!(seen.findings[0].text.contains("slice identity"), "{:?}", seen.findings);
+}
+
+#[test]
+fn every_chunk_of_a_checkpoint_is_looked_at() {
+    let (world, _) = stored(10, 1, &[2000; 20], true);
+    for at in world.drives[0].blocks_starting_with(b"RBCHECK1") {
+        let drives = copied(&world);
+        flip(&drives[0], at + 65);
+        let (outcome, seen) = checked(&drives, false);
+        let kinds = seen.kinds();
+        assert!(
+            kinds == [Kind::Checkpoint] || kinds == [Kind::ShardRoot],
+            "chunk at {at}: {:?}",
+            seen.findings
+        );
+        if kinds == [Kind::ShardRoot] {
+            assert!(repair(&media(&drives), outcome, true).is_err(), "nothing is left of the shard");
+        } else {
+            repair(&media(&drives), outcome, true).expect("repaired");
+            assert_clean(&drives);
+            let opened = reopened(&world, &drives);
+            let node = opened.open();
+            opened.kill(node);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_object_is_gone_for_good_after_a_repair() {
+    let (world, id) = stored(11, 1, &[2000; 3], true);
+    let drives = copied(&world);
+    let record = drives[0].find(&body(1, 2000)[100..160]).expect("it is on the drive");
+    flip(&drives[0], record);
+    let damaged = reopened(&world, &drives);
+    let node = damaged.open();
+    let on = node.clone();
+    damaged.run(async move {
+        let read = get(&on.core(0), id, b"k1").await;
+        assert!(matches!(read, Err(EngineError::Damaged { .. })), "{:?}", read.err());
+    });
+    damaged.close(node);
+    let drives = copied(&damaged);
+    let (outcome, _) = checked(&drives, false);
+    repair(&media(&drives), outcome, true).expect("repaired");
+    let mended = reopened(&world, &drives);
+    let node = mended.open();
+    let on = node.clone();
+    mended.run(async move {
+        assert!(get(&on.core(0), id, b"k1").await.expect("read").is_none());
+        put(&on.core(0), id, b"k1", 50, 3000).await.expect("stored again");
+        delete(&on.core(0), id, b"k0").await.expect("deleted");
+    });
+    mended.close(node);
+    assert_clean(&copied(&mended));
+}

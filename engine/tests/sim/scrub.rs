@@ -1,0 +1,177 @@
+//! The scrub finds rot by itself, keeps to its rate, goes on where it was, and reports nothing that is well.
+
+use std::rc::Rc;
+
+use ringbolt_engine::EngineError;
+use ringbolt_engine::node::{ScrubMetrics, ScrubOptions};
+use ringbolt_engine::sim::SimNode;
+use ringbolt_engine::types::BucketId;
+
+use crate::world::{MIB, World, body, bucket, delete, get, put};
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+const EVERY_MS: u64 = 14 * DAY_MS;
+
+fn options(bytes_per_second: u64) -> ScrubOptions {
+    ScrubOptions { bytes_per_second, every_ms: EVERY_MS }
+}
+
+/// `count` objects of `size` bytes on one shard.
+fn stored(seed: u64, count: u64, size: usize) -> (World, Rc<SimNode>, BucketId) {
+    let world = World::new(seed, 96 * MIB, 1, 1);
+    let node = world.open();
+    let on = node.clone();
+    let id = world.run(async move {
+        let id = bucket(&on.core(0), "b").await;
+        for tag in 0..count {
+            put(&on.core(0), id, format!("k{tag:03}").as_bytes(), tag, size).await.expect("stored");
+        }
+        id
+    });
+    (world, node, id)
+}
+
+fn state(world: &World, node: &Rc<SimNode>) -> ScrubMetrics {
+    let on = node.clone();
+    world.run(async move { on.core(0).metrics().await.expect("metrics").shards[0].scrub })
+}
+
+fn wait_ms(world: &World, milliseconds: u64) {
+    let slept = world.sim.sleep_us(milliseconds * 1000);
+    world.run(slept);
+}
+
+#[test]
+fn rot_is_found_counted_and_not_served() {
+    let (world, node, id) = stored(1, 30, 3000);
+    let on = node.clone();
+    let upload = world.run(async move {
+        put(&on.core(0), id, b"large", 70, 700_000).await.expect("stored");
+        let upload = on.core(0).create_upload(id, b"parted", Vec::new()).await.expect("an upload");
+        let mut part = on.core(0).put_part(id, b"parted", upload, 1, 300_000).await.expect("a part");
+        part.write(&body(80, 300_000)).await.expect("written");
+        part.commit_part(crate::world::etag(80), Vec::new()).await.expect("a part");
+        upload
+    });
+    for bytes in
+        [&body(7, 3000)[500..560], &body(70, 700_000)[400_000..400_060], &body(80, 300_000)[9000..9060]]
+    {
+        let at = world.drives[0].find(bytes).expect("it is on the drive");
+        world.drives[0].damage(at, |bytes| bytes[0] ^= 1);
+    }
+    node.core(0).start_scrub(options(1 << 20));
+    wait_ms(&world, 60_000);
+    let found = state(&world, &node);
+    assert_eq!((found.passes, found.running, found.objects, found.findings), (1, false, 31, 3), "{found:?}");
+    world.run(async move {
+        let core = node.core(0);
+        for key in [&b"k007"[..], b"large"] {
+            let read = get(&core, id, key).await;
+            assert!(matches!(read, Err(EngineError::Damaged { .. })), "{:?}", read.err());
+        }
+        assert_eq!(
+            core.metrics().await.expect("metrics").refused_reads,
+            2,
+            "the scrub's own are not among them"
+        );
+        // What it read is free to go.
+        core.abort_upload(id, b"parted", upload).await.expect("aborted");
+        delete(&core, id, b"large").await.expect("deleted");
+        node.checkpoint().await.expect("a checkpoint");
+        let left = node.leftovers();
+        assert_eq!((left.pinned_objects, left.used_units), (0, 0), "{left:?}");
+    });
+}
+
+#[test]
+fn it_keeps_to_its_rate_and_waits_for_the_next_pass() {
+    let (world, node, _) = stored(2, 40, 60_000);
+    let begin_us = world.sim.now_us();
+    node.core(0).start_scrub(options(100_000));
+    // 2.4 MB at 100 kB a second.
+    wait_ms(&world, 20_000);
+    let half = state(&world, &node);
+    assert!(half.running && (25..=36).contains(&half.objects), "{half:?}");
+    wait_ms(&world, 10_000);
+    assert_eq!(state(&world, &node).passes, 1);
+    assert!(world.sim.now_us() - begin_us < 31_000_000);
+    let (polls, _) = world.sim.digest();
+    wait_ms(&world, EVERY_MS - DAY_MS);
+    let (later, _) = world.sim.digest();
+    assert_eq!(state(&world, &node).passes, 1);
+    // One look an hour.
+    assert!(later - polls < 13 * 24 * 4, "{} polls in 13 days", later - polls);
+    wait_ms(&world, 2 * DAY_MS);
+    assert_eq!((state(&world, &node).passes, state(&world, &node).objects), (2, 40));
+}
+
+#[test]
+fn it_goes_on_where_it_was() {
+    for graceful in [true, false] {
+        let (world, node, _) = stored(3, 60, 60_000);
+        node.core(0).start_scrub(options(20_000));
+        // 3.6 MB take 180 s; its place is noted every minute.
+        wait_ms(&world, 130_000);
+        let before = state(&world, &node);
+        assert!(before.running && before.objects > 30, "{before:?}");
+        if graceful {
+            world.close(node)
+        } else {
+            world.kill(node)
+        }
+        let node = world.open();
+        let after = state(&world, &node);
+        assert!(after.running && after.objects <= before.objects, "{after:?} {before:?}");
+        let repeated = before.objects - after.objects;
+        assert!(if graceful { repeated == 0 } else { repeated <= 24 }, "{repeated} objects are read again");
+        node.core(0).start_scrub(options(20_000));
+        let left = 60 - after.objects;
+        wait_ms(&world, left * 3000 + 20_000);
+        let done = state(&world, &node);
+        assert_eq!((done.passes, done.objects, done.findings), (1, 60, 0), "{done:?}");
+        world.kill(node);
+    }
+}
+
+#[test]
+fn a_damaged_note_of_its_place_means_a_new_pass() {
+    let (world, node, _) = stored(4, 20, 3000);
+    node.core(0).start_scrub(options(1 << 20));
+    wait_ms(&world, 10_000);
+    assert_eq!(state(&world, &node).passes, 1);
+    world.close(node);
+    let at = world.drives[0].blocks_starting_with(b"RBSCRUB1")[0];
+    world.drives[0].damage(at, |bytes| bytes[100] ^= 1);
+    let node = world.open();
+    assert_eq!(state(&world, &node), ScrubMetrics::default());
+}
+
+#[test]
+fn changes_under_it_are_no_damage() {
+    let mut world = World::new(5, 96 * MIB, 3, 2);
+    world.options.checkpoint_after_bytes = 2 << 20;
+    let node = world.open();
+    for core in 0..2 {
+        node.core(core).start_scrub(ScrubOptions { bytes_per_second: 64 << 20, every_ms: 1 });
+    }
+    let (on, sim) = (node.clone(), world.sim.clone());
+    let findings = world.run(async move {
+        let id = bucket(&on.core(0), "b").await;
+        for round in 0..600u64 {
+            let key = format!("k{}", sim.random().below(30));
+            let size = [500, 20_000, 60_000, 200_000][sim.random().below(4) as usize];
+            if sim.random().one_in(4) {
+                delete(&on.any_core(), id, key.as_bytes()).await.expect("deleted");
+            } else {
+                put(&on.any_core(), id, key.as_bytes(), round, size).await.expect("stored");
+            }
+            if round % 100 == 99 {
+                on.clean().await.expect("cleaned");
+            }
+        }
+        let shards = on.core(0).metrics().await.expect("metrics").shards;
+        assert!(shards.iter().all(|shard| shard.scrub.passes > 1), "{shards:?}");
+        shards.iter().map(|shard| shard.scrub.findings).sum::<u64>()
+    });
+    assert_eq!(findings, 0);
+}

@@ -1,0 +1,218 @@
+//! `/ringbolt/metrics`: the node's numbers in the text format of Prometheus, version 0.0.4.
+//!
+//! Invariants: sums and shard numbers only, no name of a bucket, key or account, since no credentials are asked for;
+//! names and units follow Prometheus' conventions and do not change their meaning.
+
+use crate::http::TrafficSum;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Response, StatusCode};
+use ringbolt_engine::node::{NodeMetrics, ShardMetrics};
+use std::fmt::Write;
+
+/// Shadows the object `metrics` of a bucket `ringbolt`, should someone make one.
+pub const METRICS_PATH: &str = "/ringbolt/metrics";
+
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const BUFFER_CHUNK_BYTES: u64 = 1 << 20;
+
+/// The answer; without `node` while the node starts.
+pub fn answer(method: &Method, node: Option<&NodeMetrics>, traffic: &TrafficSum) -> Response<s3s::Body> {
+    let mut response = Response::new(s3s::Body::empty());
+    if method != Method::GET && method != Method::HEAD {
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        return response;
+    }
+    *response.body_mut() = s3s::Body::from(render(node, traffic, resident_bytes()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Memory of the process that is in RAM, if the system says.
+fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+fn render(node: Option<&NodeMetrics>, traffic: &TrafficSum, resident_bytes: Option<u64>) -> String {
+    let mut page = Page::default();
+    let version = [("version", env!("CARGO_PKG_VERSION").to_owned())];
+    page.one("ringbolt_build_info", "gauge", "The program that runs", &version, 1);
+    page.plain("ringbolt_ready", "gauge", "1 when the node takes requests", u64::from(node.is_some()));
+    if let Some(bytes) = resident_bytes {
+        page.plain("process_resident_memory_bytes", "gauge", "Memory of the process in RAM", bytes);
+    }
+    page.traffic(traffic);
+    if let Some(node) = node {
+        page.node(node);
+        page.shards(&node.shards);
+    }
+    page.text
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+type Labels<'a> = &'a [(&'a str, String)];
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String does not fail.
+        let _ = writeln!(self.text, "# HELP {name} {help}.\n# TYPE {name} {kind}");
+    }
+
+    fn value(&mut self, name: &str, labels: Labels<'_>, value: u64) {
+        let labels: Vec<String> =
+            labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        let braced = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.text, "{name}{braced} {value}");
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, labels: Labels<'_>, value: u64) {
+        self.head(name, kind, help);
+        self.value(name, labels, value);
+    }
+
+    fn plain(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.one(name, kind, help, &[], value);
+    }
+
+    /// One value for each of `values`, told apart by `label`.
+    fn family<L: ToString>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) {
+        self.head(name, kind, help);
+        for (which, value) in values {
+            self.value(name, &[(label, which.to_string())], value);
+        }
+    }
+
+    fn traffic(&mut self, traffic: &TrafficSum) {
+        self.plain("ringbolt_http_connections", "gauge", "Open connections", traffic.connections);
+        let help = "Connections turned away at the cap";
+        self.plain("ringbolt_http_connections_refused_total", "counter", help, traffic.turned_away);
+        let (name, help) = ("ringbolt_http_responses_total", "Answers by HTTP status");
+        self.family(name, "counter", help, "status", traffic.answers.iter().copied());
+    }
+
+    fn node(&mut self, node: &NodeMetrics) {
+        let (space, counters) = (&node.space, &node.counters);
+        self.plain("ringbolt_buckets", "gauge", "Buckets", node.buckets);
+        self.plain("ringbolt_objects", "gauge", "Objects", space.objects);
+        self.plain("ringbolt_capacity_bytes", "gauge", "Bytes in the drives' extents", space.physical_bytes);
+        let states = [
+            ("live", space.live_bytes),
+            ("dead", space.dead_bytes),
+            ("reserved", space.reserved_bytes),
+            ("free", space.free_bytes),
+        ];
+        let help = "Bytes of the capacity by what they are used for";
+        self.family("ringbolt_space_bytes", "gauge", help, "state", states);
+        self.plain("ringbolt_index_bytes", "gauge", "Memory of the index", space.index_bytes);
+        let free = node.buffer_chunks_free * BUFFER_CHUNK_BYTES;
+        let buffers = [("free", free), ("used", node.buffer_chunks * BUFFER_CHUNK_BYTES - free)];
+        self.family("ringbolt_buffer_bytes", "gauge", "Memory for I/O", "state", buffers);
+        let refused = "Reads answered with an error because the drive did not give what was stored";
+        let counts = [
+            ("ringbolt_log_batches_total", "Group commits", counters.batches),
+            ("ringbolt_log_records_total", "Changes made durable", counters.records),
+            ("ringbolt_log_written_bytes_total", "Bytes written to the logs", counters.log_bytes),
+            (
+                "ringbolt_log_synchronous_writes_total",
+                "Group commits made durable by their own write",
+                counters.synchronous_writes,
+            ),
+            ("ringbolt_flushes_total", "Flushes of drives", counters.flushes),
+            ("ringbolt_damaged_reads_total", refused, node.refused_reads),
+        ];
+        for (name, help, value) in counts {
+            self.plain(name, "counter", help, value);
+        }
+    }
+
+    fn shards(&mut self, shards: &[ShardMetrics]) {
+        type Of = fn(&ShardMetrics) -> u64;
+        let families: [(&str, &str, &str, Of); 9] = [
+            ("ringbolt_shard_objects", "gauge", "Objects of a shard", |shard| shard.objects),
+            ("ringbolt_shard_writes_stopped", "gauge", "1 after a failed write, until restart", |shard| {
+                u64::from(shard.writes_stopped)
+            }),
+            ("ringbolt_shard_replay_bytes", "gauge", "Log that a restart reads", |shard| shard.replay_bytes),
+            ("ringbolt_scrub_running", "gauge", "1 while a pass of the scrub runs", |shard| {
+                u64::from(shard.scrub.running)
+            }),
+            ("ringbolt_scrub_passes_total", "counter", "Passes of the scrub that ended", |shard| {
+                shard.scrub.passes
+            }),
+            ("ringbolt_scrub_objects", "gauge", "Objects read in this pass, or in the last", |shard| {
+                shard.scrub.objects
+            }),
+            ("ringbolt_scrub_bytes", "gauge", "Bytes read in this pass, or in the last", |shard| {
+                shard.scrub.bytes
+            }),
+            ("ringbolt_scrub_findings", "gauge", "Damage found in this pass, or in the last", |shard| {
+                shard.scrub.findings
+            }),
+            (
+                "ringbolt_scrub_last_finished_timestamp_seconds",
+                "gauge",
+                "When the last pass ended; 0 before the first",
+                |shard| shard.scrub.finished_ms / 1000,
+            ),
+        ];
+        for (name, kind, help, of) in families {
+            self.family(name, kind, help, "shard", shards.iter().map(|shard| (shard.shard, of(shard))));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line of the format: a comment, or a name, labels, a number.
+    fn is_sound(line: &str) -> bool {
+        if line.starts_with('#') {
+            return line.starts_with("# HELP ") || line.starts_with("# TYPE ");
+        }
+        let Some((series, value)) = line.rsplit_once(' ') else { return false };
+        let name = series.split('{').next().unwrap_or_default();
+        let named = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        named && (series == name || series.ends_with("\"}")) && value.parse::<u64>().is_ok()
+    }
+
+    #[test]
+    fn every_line_is_of_the_format() {
+        let node = NodeMetrics {
+            shards: vec![ShardMetrics { shard: 3, objects: 7, ..ShardMetrics::default() }],
+            buffer_chunks: 4,
+            buffer_chunks_free: 1,
+            ..NodeMetrics::default()
+        };
+        let traffic = TrafficSum { connections: 2, turned_away: 0, answers: vec![(200, 5), (404, 1)] };
+        let text = render(Some(&node), &traffic, Some(4096));
+        assert!(text.lines().all(is_sound), "{text}");
+        for line in [
+            "ringbolt_http_responses_total{status=\"404\"} 1",
+            "ringbolt_shard_objects{shard=\"3\"} 7",
+            "ringbolt_buffer_bytes{state=\"used\"} 3145728",
+            "process_resident_memory_bytes 4096",
+        ] {
+            assert!(text.lines().any(|found| found == line), "no {line} in {text}");
+        }
+        let types = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
+        let mut names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), types, "a family is announced once");
+        assert!(render(None, &traffic, None).contains("ringbolt_ready 0"));
+    }
+}
