@@ -171,17 +171,24 @@ impl Replay<'_> {
         while offset < end {
             let window = ((end - offset) as usize).min(BATCH_BYTES_MAX);
             let buffer = self.read_at(self.position.extent, offset, window).await?;
+            let mut crossing = Vec::new();
             for at in (0..window).step_by(BLOCK_BYTES) {
-                // A batch that crosses the window's end is judged by its header alone: that it exists is enough only if
-                // its checksum holds, so it is looked at again as the start of a window below.
                 match BatchHeaderOnDisk::parse(&buffer[at..window]) {
                     Ok(header) if self.convicts(&header) => return Err(self.damaged(damage)),
+                    // It goes on behind the window, so its checksum is still to be seen.
+                    Err(FormatDamage::Short) => crossing.push(offset + at as u32),
                     _ => {}
                 }
             }
-            // Overlap by the largest batch less one block would be exact; half a window per step covers batches of
-            // up to half a MiB, and larger ones when they start a window.
-            offset += if offset + window as u32 >= end { window } else { window / 2 } as u32;
+            drop(buffer);
+            for start in crossing {
+                let batch =
+                    self.read_at(self.position.extent, start, window.min((end - start) as usize)).await?;
+                if BatchHeaderOnDisk::parse(&batch).is_ok_and(|header| self.convicts(&header)) {
+                    return Err(self.damaged(damage));
+                }
+            }
+            offset += window as u32;
         }
         self.judge_other_extents(damage).await
     }

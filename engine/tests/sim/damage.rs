@@ -175,3 +175,40 @@ fn two_good_superblocks_are_enough_and_one_is_not() {
     let refused = world.try_open().err();
     assert!(matches!(refused, Some(OpenError::Format(FormatError::Damaged { .. }))), "{refused:?}");
 }
+
+/// A batch of almost a MiB right behind a damaged one was once overlooked, because no window in which the end of the
+/// log was searched held all of it: both were then taken for a torn tail, and acknowledged objects were gone.
+#[test]
+fn a_large_batch_behind_the_damage_convicts_it() {
+    const LARGE_BYTES: u32 = 900_000;
+    let mut tried = 0;
+    for seed in 0..4 {
+        let world = World::new(seed, 64 * MIB, 1, 1);
+        let node = world.open();
+        let on = node.clone();
+        world.run(async move {
+            let id = bucket(&on.core(0), "b").await;
+            let core = on.core(0);
+            put(&core, id, b"alone", 99, 60_000).await.expect("stored");
+            // As many as one batch takes.
+            let stores = (0..17u64).map(|tag| {
+                let core = core.clone();
+                async move { put(&core, id, format!("k{tag}").as_bytes(), tag, 60_000).await.expect("stored") }
+            });
+            futures_util::future::join_all(stores).await;
+        });
+        world.kill(node);
+        let drive = &world.drives[0];
+        let all = batches(drive);
+        let length = |at: u64| u32::from_le_bytes(drive.peek(at + 12, 4).try_into().expect("four bytes"));
+        let [.., damaged, last] = all[..] else { continue };
+        if length(last) < LARGE_BYTES {
+            continue;
+        }
+        tried += 1;
+        flip(drive, damaged + 70);
+        let refused = world.try_open().err();
+        assert!(matches!(refused, Some(OpenError::Recover { .. })), "seed {seed}: {refused:?}");
+    }
+    assert!(tried > 0, "no seed ended its log with a large batch");
+}
