@@ -1,0 +1,191 @@
+//! What lies where on a drive: every structure that counts, with the keys that depend on it.
+
+use ringbolt_engine::extent::slices_of;
+use ringbolt_engine::format::BLOCK_BYTES;
+use ringbolt_engine::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
+use ringbolt_engine::format::checkpoint::{CheckpointChunkOnDisk, CheckpointRootV1, ChunkPlaceV1, KIND_ROOT};
+use ringbolt_engine::format::record::{Mutation, PutV1, RECORD_ALIGNMENT, RecordView};
+use ringbolt_engine::format::superblock::{COPIES, COPY_STRIDE, ROOT_CHECKPOINT, SuperblockOnDisk};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Bytes on the drive.
+pub type Span = Range<usize>;
+
+/// A chunk of a checkpoint in force.
+pub struct Chunk {
+    pub span: Span,
+    pub kind: u16,
+}
+
+/// A batch of a log.
+pub struct Batch {
+    pub span: Span,
+    shard: u16,
+    sequence: u64,
+    /// Read again when the drive is opened.
+    pub replayed: bool,
+    /// The last one of its shard: nothing later can tell that it was durable.
+    pub last: bool,
+}
+
+/// The record of an object that is there.
+pub struct Record {
+    pub key: String,
+    /// Envelope and payload, then the body if it is inline.
+    pub span: Span,
+    pub body_start: usize,
+    sequence: u64,
+    slices: Vec<(Span, Span)>,
+}
+
+/// A slice of an object that is there.
+pub struct Slice {
+    pub header: Span,
+    pub payload: Span,
+}
+
+pub struct Atlas {
+    pub superblocks: Vec<Span>,
+    pub chunks: Vec<Chunk>,
+    pub batches: Vec<Batch>,
+    pub records: Vec<Record>,
+    pub slices: Vec<Slice>,
+}
+
+impl Atlas {
+    pub fn read(image: &[u8]) -> Self {
+        let copies: Vec<Span> = (0..COPIES).map(|at| span(at * COPY_STRIDE as usize, BLOCK_BYTES)).collect();
+        let bytes: Vec<&[u8]> = copies.iter().map(|copy| &image[copy.clone()]).collect();
+        let block = SuperblockOnDisk::choose(&bytes).expect("a good superblock");
+        let place = |extent: u32, offset: u32| {
+            (block.extents_start.get() + u64::from(extent) * block.extent_bytes.get()) as usize
+                + offset as usize
+        };
+        let mut chunks = Vec::new();
+        let mut replay_from = BTreeMap::new();
+        for root in block.roots.iter().filter(|root| root.kind.get() == ROOT_CHECKPOINT) {
+            let at = span(place(root.extent.get(), root.offset.get()), root.length.get() as usize);
+            let (_, payload) = CheckpointChunkOnDisk::parse(&image[at.clone()]).expect("a good root chunk");
+            let named = CheckpointRootV1::decode(payload).expect("a good root");
+            replay_from.insert(root.shard.get(), named.replay_sequence);
+            chunks.push(Chunk { span: at, kind: KIND_ROOT });
+            let chunk = |&ChunkPlaceV1 { extent, offset, length, kind, .. }: &ChunkPlaceV1| Chunk {
+                span: span(place(extent, offset), length as usize),
+                kind,
+            };
+            chunks.extend(named.chunks.iter().map(chunk));
+        }
+        let mut atlas = Self {
+            superblocks: copies,
+            chunks,
+            batches: Vec::new(),
+            records: Vec::new(),
+            slices: Vec::new(),
+        };
+        let mut live: BTreeMap<String, Option<Record>> = BTreeMap::new();
+        let mut at = block.extents_start.get() as usize;
+        while at < image.len() {
+            let window = &image[at..image.len().min(at + BATCH_BYTES_MAX)];
+            let Ok(header) = BatchHeaderOnDisk::parse(window) else {
+                at += BLOCK_BYTES;
+                continue;
+            };
+            let (shard, sequence) = (header.shard.get(), header.sequence.get());
+            let replayed = replay_from.get(&shard).is_none_or(|from| sequence >= *from);
+            let whole = span(at, header.length.get() as usize);
+            atlas.batches.push(Batch { span: whole.clone(), shard, sequence, replayed, last: false });
+            read_records(image, whole, header.records.get(), sequence, &place, &mut live);
+            at += header.padded_bytes();
+        }
+        for at in 0..atlas.batches.len() {
+            let of = &atlas.batches[at];
+            let last =
+                atlas.batches.iter().all(|other| other.shard != of.shard || other.sequence <= of.sequence);
+            atlas.batches[at].last = last;
+        }
+        atlas.records = live.into_values().flatten().collect();
+        let slices = atlas.records.iter().flat_map(|record| record.slices.iter().cloned());
+        atlas.slices = slices.map(|(header, payload)| Slice { header, payload }).collect();
+        atlas
+    }
+
+    /// What must come of a drive on which exactly these bytes (ascending) are not as they were.
+    pub fn verdict(&self, changed: &[usize]) -> Verdict {
+        let hit = |span: &Span| {
+            let from = changed.partition_point(|at| *at < span.start);
+            changed.get(from).is_some_and(|at| *at < span.end)
+        };
+        let copies = self.superblocks.iter().filter(|copy| hit(copy)).count();
+        // Of damage behind which no whole batch follows nobody can tell that it was no torn tail.
+        let is_convicted = |batch: &&Batch| {
+            let later = |other: &Batch| other.shard == batch.shard && other.sequence > batch.sequence;
+            self.batches.iter().any(|other| later(other) && !hit(&other.span))
+        };
+        let damaged = self.batches.iter().filter(|batch| batch.replayed && hit(&batch.span));
+        let chunk_hit = self.chunks.iter().any(|chunk| hit(&chunk.span));
+        let convicted = damaged.filter(is_convicted).count();
+        if copies > COPIES - 2 || chunk_hit || convicted > 0 {
+            return Verdict::Refused;
+        }
+        let is_hit = |record: &&Record| {
+            hit(&record.span) || record.slices.iter().any(|(header, payload)| hit(header) || hit(payload))
+        };
+        Verdict::Unreadable(self.records.iter().filter(is_hit).map(|record| record.key.clone()).collect())
+    }
+}
+
+/// What opening and reading must say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Refused,
+    /// It opens, and exactly these keys answer with an error.
+    Unreadable(Vec<String>),
+}
+
+fn span(start: usize, length: usize) -> Span {
+    start..start + length
+}
+
+fn read_records(
+    image: &[u8],
+    batch: Span,
+    count: u32,
+    sequence: u64,
+    place: &impl Fn(u32, u32) -> usize,
+    live: &mut BTreeMap<String, Option<Record>>,
+) {
+    let mut at = batch.start + HEADER_BYTES;
+    for _ in 0..count {
+        let view = RecordView::parse(&image[at..batch.end]).expect("a good record");
+        let whole = span(at, view.length());
+        at += view.length().next_multiple_of(RECORD_ALIGNMENT);
+        let (key, record) = match view.mutation().expect("a known record") {
+            Mutation::Put(put) => {
+                let body_start = whole.end - view.data.len();
+                let (key, slices) = (text(&put.key), slice_spans(&put, place));
+                (key.clone(), Some(Record { key, span: whole, body_start, sequence, slices }))
+            }
+            Mutation::Delete(delete) => (text(&delete.key), None),
+            _ => continue,
+        };
+        // A key stays with its shard, so its changes are in the order of their batches.
+        let older = |known: &Option<Record>| known.as_ref().is_none_or(|known| known.sequence <= sequence);
+        if live.get(&key).is_none_or(older) {
+            live.insert(key, record);
+        }
+    }
+}
+
+fn slice_spans(put: &PutV1, place: &impl Fn(u32, u32) -> usize) -> Vec<(Span, Span)> {
+    let slices = put.segments.iter().flat_map(slices_of);
+    let spans = slices.map(|slice| {
+        let start = place(slice.extent, slice.offset);
+        (span(start, BLOCK_BYTES), span(start + BLOCK_BYTES, slice.length as usize))
+    });
+    spans.collect()
+}
+
+fn text(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).into_owned()
+}

@@ -1,0 +1,143 @@
+//! Ways to damage a drive: a kind of block, and what happens to it.
+
+use crate::atlas::{Atlas, Batch, Span};
+use crate::stored::Stored;
+use ringbolt_engine::format::BLOCK_BYTES;
+use ringbolt_engine::format::batch::HEADER_BYTES;
+use ringbolt_engine::format::checkpoint::{KIND_LEAVES, KIND_ROOT};
+use ringbolt_tests::Dice;
+
+/// What lies there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    OneSuperblock,
+    TwoSuperblocks,
+    ThreeSuperblocks,
+    CheckpointRoot,
+    CheckpointLeaves,
+    CheckpointOther,
+    /// Of a batch that is read again at the next start.
+    BatchHeader,
+    BatchRecords,
+    /// Of an object in a batch that the checkpoint has made superfluous.
+    OldRecord,
+    OldInlineBody,
+    SliceHeader,
+    SliceData,
+}
+
+pub const KINDS: [Kind; 12] = [
+    Kind::OneSuperblock,
+    Kind::TwoSuperblocks,
+    Kind::ThreeSuperblocks,
+    Kind::CheckpointRoot,
+    Kind::CheckpointLeaves,
+    Kind::CheckpointOther,
+    Kind::BatchHeader,
+    Kind::BatchRecords,
+    Kind::OldRecord,
+    Kind::OldInlineBody,
+    Kind::SliceHeader,
+    Kind::SliceData,
+];
+
+/// What happens to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Harm {
+    /// One bit.
+    Flip,
+    /// Its block, or up to 64 KiB from there.
+    Zero,
+    /// Its block with that of another of its kind.
+    Swap,
+    /// Its block as it was at an earlier time: a write that was lost.
+    RollBack,
+}
+
+pub const HARMS: [Harm; 4] = [Harm::Flip, Harm::Zero, Harm::Swap, Harm::RollBack];
+
+/// Bytes to put over the drive.
+pub type Changes = Vec<(usize, Vec<u8>)>;
+
+/// Where `kind` lies; for several superblocks one place for each.
+fn places(kind: Kind, atlas: &Atlas) -> Vec<Span> {
+    let chunks = |wanted: fn(u16) -> bool| -> Vec<Span> {
+        atlas.chunks.iter().filter(|chunk| wanted(chunk.kind)).map(|chunk| chunk.span.clone()).collect()
+    };
+    let replayed = |part: fn(&Batch) -> Span| -> Vec<Span> {
+        atlas.batches.iter().filter(|batch| batch.replayed && !batch.last).map(part).collect()
+    };
+    let is_old = |span: &Span| {
+        let inside = |batch: &&Batch| batch.span.start <= span.start && span.end <= batch.span.end;
+        atlas.batches.iter().find(inside).is_some_and(|batch| !batch.replayed)
+    };
+    let old = atlas.records.iter().filter(|record| is_old(&record.span));
+    match kind {
+        Kind::OneSuperblock | Kind::TwoSuperblocks | Kind::ThreeSuperblocks => atlas.superblocks.clone(),
+        Kind::CheckpointRoot => chunks(|kind| kind == KIND_ROOT),
+        Kind::CheckpointLeaves => chunks(|kind| kind == KIND_LEAVES),
+        Kind::CheckpointOther => chunks(|kind| kind != KIND_LEAVES && kind != KIND_ROOT),
+        Kind::BatchHeader => replayed(|batch| batch.span.start..batch.span.start + HEADER_BYTES),
+        Kind::BatchRecords => replayed(|batch| batch.span.start + HEADER_BYTES..batch.span.end),
+        Kind::OldRecord => old.map(|record| record.span.start..record.body_start).collect(),
+        Kind::OldInlineBody => {
+            let bodies = old.map(|record| record.body_start..record.span.end);
+            bodies.filter(|body| body.len() > BLOCK_BYTES).collect()
+        }
+        Kind::SliceHeader => atlas.slices.iter().map(|slice| slice.header.clone()).collect(),
+        Kind::SliceData => atlas.slices.iter().map(|slice| slice.payload.clone()).collect(),
+    }
+}
+
+/// One damage of that kind; empty when it would change nothing.
+pub fn damage(kind: Kind, harm: Harm, atlas: &Atlas, stored: &Stored, dice: &mut Dice) -> Changes {
+    let places = places(kind, atlas);
+    assert!(!places.is_empty(), "the drive has no {kind:?}");
+    let count = match kind {
+        Kind::TwoSuperblocks => 2,
+        Kind::ThreeSuperblocks => 3,
+        _ => 1,
+    };
+    let first = dice.below(places.len());
+    let changes = (0..count).flat_map(|number| {
+        let place = &places[(first + number) % places.len()];
+        let other = &places[(first + 1 + dice.below(places.len())) % places.len()];
+        harm_one(harm, place, other, stored, dice)
+    });
+    let mut changes: Changes = changes.collect();
+    changes.retain(|(at, bytes)| stored.image[*at..*at + bytes.len()] != bytes[..]);
+    changes
+}
+
+fn harm_one(harm: Harm, place: &Span, other: &Span, stored: &Stored, dice: &mut Dice) -> Changes {
+    let image = &stored.image;
+    let at = place.start + dice.below(place.len());
+    let block = at - at % BLOCK_BYTES;
+    let of = |from: &[u8], start: usize| from[start..start + BLOCK_BYTES].to_vec();
+    match harm {
+        Harm::Flip => vec![(at, vec![image[at] ^ 1 << dice.below(8)])],
+        Harm::Zero => {
+            let length = [BLOCK_BYTES, 64 << 10][dice.below(2)].min(image.len() - block);
+            vec![(block, vec![0; length])]
+        }
+        Harm::Swap => {
+            let there = other.start + (at - place.start).min(other.len() - 1);
+            let there = there - there % BLOCK_BYTES;
+            vec![(block, of(image, there)), (there, of(image, block))]
+        }
+        Harm::RollBack => vec![(block, of(&stored.old, block))],
+    }
+}
+
+/// Every byte that is not as it was, ascending.
+pub fn changed_bytes(changes: &Changes, image: &[u8]) -> Vec<usize> {
+    let differing = |(at, bytes): &(usize, Vec<u8>)| {
+        let at = *at;
+        let pairs = bytes.iter().zip(&image[at..]).enumerate();
+        pairs.filter(|(_, (new, old))| new != old).map(|(offset, _)| at + offset).collect::<Vec<_>>()
+    };
+    let mut all: Vec<usize> = changes.iter().flat_map(differing).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}

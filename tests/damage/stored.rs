@@ -1,0 +1,189 @@
+//! The drive that is damaged: objects of all kinds, checkpoints, and a log that was not closed.
+
+use ringbolt_engine::EngineError;
+use ringbolt_engine::node::{Core, NodePlan, OpenError};
+use ringbolt_engine::types::{BucketId, ObjectMeta, UploadId, WriteCondition};
+use ringbolt_tests::node::{self, End, bucket, etag, get, list_all, options, put, put_part};
+use ringbolt_tests::{Content, Dice};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+const BUCKET: &str = "damage";
+const DRIVE_BYTES: u64 = 112 << 20;
+const SHARDS: u16 = 2;
+/// Enough for several chunks of leaves in each shard's checkpoint.
+const TINY_KEYS: usize = 6000;
+/// Written last of all, one by one, so that each shard's last batches hold nothing else: damage from somewhere to the
+/// end of the log can not be told from a torn tail, and no damage here is longer than they are.
+pub const SENTINEL: &str = "sentinel/";
+const SENTINELS: u64 = 60;
+
+/// What was stored, and the drive file as it was left.
+pub struct Stored {
+    path: PathBuf,
+    bodies: BTreeMap<String, Vec<Content>>,
+    upload: (String, UploadId),
+    /// The drive after its first clean stop.
+    pub old: Vec<u8>,
+    pub image: Vec<u8>,
+}
+
+type Bodies = BTreeMap<String, Vec<Content>>;
+
+impl Stored {
+    pub fn make(directory: &Path) -> Self {
+        let path = directory.join("drive");
+        node::format(&path, DRIVE_BYTES, SHARDS, 4711);
+        let bodies = Mutex::new(Bodies::new());
+        let upload = live(&path, End::Close, async |core, id| first_life(core, id, &bodies).await);
+        let old = std::fs::read(&path).expect("read the drive");
+        live(&path, End::Close, async |core, id| second_life(core, id, &bodies).await);
+        live(&path, End::Drop, async |core, id| third_life(core, id, &bodies).await);
+        let image = std::fs::read(&path).expect("read the drive");
+        let bodies = bodies.into_inner().expect("no life panics");
+        Self { path, bodies, upload: ("multipart/open".to_owned(), upload), old, image }
+    }
+
+    /// Opens the drive with these bytes put over it, and reads all but most of the tiny objects. Gives the keys that
+    /// answered with an error; wrong bytes, a missing key and a wrong listing end the test. Then all is as it was.
+    pub fn read_damaged(
+        &self,
+        changes: &[(usize, Vec<u8>)],
+        also: &[String],
+    ) -> Result<Vec<String>, OpenError> {
+        let file = File::options().write(true).open(&self.path).expect("open the drive");
+        let write =
+            |at: usize, bytes: &[u8]| file.write_all_at(bytes, at as u64).expect("write to the drive");
+        changes.iter().for_each(|(at, bytes)| write(*at, bytes));
+        file.sync_all().expect("flush the drive");
+        let outcome = match NodePlan::open(options(self.path.clone(), 1)) {
+            Ok(seeds) => node::run(seeds, End::Drop, |core| async move { self.read(&core, also).await }),
+            Err(error) => Err(error),
+        };
+        changes.iter().for_each(|(at, bytes)| write(*at, &self.image[*at..*at + bytes.len()]));
+        // Opening begins an epoch.
+        write(0, &self.image[..1 << 20]);
+        file.sync_all().expect("flush the drive");
+        outcome.map(|of_cores| of_cores.into_iter().flatten().collect())
+    }
+
+    /// Whether the file is what it was before any damage.
+    pub fn is_restored(&self) -> bool {
+        std::fs::read(&self.path).expect("read the drive") == self.image
+    }
+
+    async fn read(&self, core: &Core, also: &[String]) -> Vec<String> {
+        let id = core.bucket(BUCKET).expect("the bucket is there").id;
+        let chosen = |(number, (key, _)): &(usize, (&String, &Vec<Content>))| {
+            !key.starts_with("tiny/") || number.is_multiple_of(97) || also.contains(key)
+        };
+        let mut unreadable = Vec::new();
+        for (_, (key, body)) in self.bodies.iter().enumerate().filter(chosen) {
+            match get(core, id, key).await {
+                Ok(Some(bytes)) => {
+                    let expected: Vec<u8> = body.iter().flat_map(Content::bytes).collect();
+                    assert!(bytes == expected, "WRONG BYTES were served for {key}");
+                }
+                Ok(None) => panic!("{key} is gone without a word"),
+                Err(EngineError::Damaged { .. }) => unreadable.push(key.clone()),
+                Err(error) => panic!("{key}: {error}"),
+            }
+        }
+        let mut listed = list_all(core, id).await.expect("the listing");
+        listed.retain(|(key, _)| !key.starts_with(SENTINEL));
+        let size = |body: &Vec<Content>| body.iter().map(|piece| piece.size_bytes).sum();
+        let expected: Vec<_> = self.bodies.iter().map(|(key, body)| (key.clone(), size(body))).collect();
+        assert!(listed == expected, "the listing is not what was stored");
+        let (key, upload) = &self.upload;
+        let upload = core.upload(id, key.as_bytes(), *upload).await.expect("the upload is there");
+        assert_eq!(upload.parts.len(), 1, "{upload:?}");
+        unreadable
+    }
+}
+
+fn live<T: Send>(path: &Path, end: End, work: impl AsyncFn(Core, BucketId) -> T + Sync) -> T {
+    let seeds = NodePlan::open(options(path.to_owned(), 1)).expect("the drive opens");
+    let done = node::run(seeds, end, |core| async {
+        let id = bucket(&core, BUCKET).await;
+        work(core, id).await
+    });
+    done.expect("the node opens").pop().expect("there is one core")
+}
+
+async fn store(core: &Core, id: BucketId, bodies: &Mutex<Bodies>, key: String, content: Content) {
+    put(core, id, &key, content).await.unwrap_or_else(|error| panic!("{key}: {error}"));
+    bodies.lock().expect("no life panics").insert(key, vec![content]);
+}
+
+async fn first_life(core: Core, id: BucketId, bodies: &Mutex<Bodies>) -> UploadId {
+    let mut dice = Dice::new(1);
+    let tiny: Vec<(String, Content)> = (0..TINY_KEYS)
+        .map(|_| {
+            let key = format!("tiny/{:016x}{:016x}{:016x}", dice.next(), dice.next(), dice.next());
+            (key, Content::new(dice.next(), dice.below(60)))
+        })
+        .collect();
+    for group in tiny.chunks(500) {
+        let stores = group.iter().cloned().map(|(key, content)| store(&core, id, bodies, key, content));
+        futures_util::future::join_all(stores).await;
+    }
+    for number in 0..60 {
+        let content = Content::new(dice.next(), dice.below(64 << 10));
+        store(&core, id, bodies, format!("inline/{number}"), content).await;
+    }
+    for (number, size) in [70_000, 300_000, 4 << 20, (5 << 20) + 17, 9 << 20].into_iter().enumerate() {
+        store(&core, id, bodies, format!("large/{number}"), Content::new(dice.next(), size)).await;
+    }
+    complete(&core, id, bodies).await;
+    let key = "multipart/open";
+    let upload = core.create_upload(id, key.as_bytes(), Vec::new()).await.expect("an upload");
+    put_part(&core, id, key, (upload, 1), Content::new(5, 200_000)).await.expect("a part");
+    upload
+}
+
+/// An object of two parts.
+async fn complete(core: &Core, id: BucketId, bodies: &Mutex<Bodies>) {
+    let key = "multipart/done";
+    let pieces = [Content::new(77, 400_000), Content::new(78, 150_000)];
+    let upload = core.create_upload(id, key.as_bytes(), Vec::new()).await.expect("an upload");
+    let mut parts = Vec::new();
+    for (number, piece) in (1..).zip(pieces) {
+        parts.push((number, put_part(core, id, key, (upload, number), piece).await.expect("a part")));
+    }
+    let meta = ObjectMeta { etag: etag(pieces[0]), attributes: Vec::new() };
+    let condition = WriteCondition::default();
+    core.complete_upload(id, key.as_bytes(), upload, parts, meta, condition).await.expect("completed");
+    bodies.lock().expect("no life panics").insert(key.to_owned(), pieces.to_vec());
+}
+
+/// Overwrites and deletes: what the checkpoint names lies elsewhere than before.
+async fn second_life(core: Core, id: BucketId, bodies: &Mutex<Bodies>) {
+    let mut dice = Dice::new(2);
+    for number in 0..20 {
+        let content = Content::new(dice.next(), dice.below(64 << 10));
+        store(&core, id, bodies, format!("inline/{number}"), content).await;
+    }
+    store(&core, id, bodies, "large/1".to_owned(), Content::new(dice.next(), 350_000)).await;
+    for number in 50..60 {
+        let key = format!("inline/{number}");
+        core.delete(id, key.as_bytes(), WriteCondition::default()).await.expect("deleted");
+        bodies.lock().expect("no life panics").remove(&key);
+    }
+}
+
+/// What only the log knows.
+async fn third_life(core: Core, id: BucketId, bodies: &Mutex<Bodies>) {
+    let mut dice = Dice::new(3);
+    for number in 0..30 {
+        let content = Content::new(dice.next(), 3000 + dice.below(60 << 10));
+        store(&core, id, bodies, format!("recent/{number}"), content).await;
+    }
+    store(&core, id, bodies, "recent/large".to_owned(), Content::new(dice.next(), 500_000)).await;
+    for number in 0..SENTINELS {
+        let content = Content::new(number, 100);
+        put(&core, id, &format!("{SENTINEL}{number}"), content).await.expect("a sentinel");
+    }
+}
