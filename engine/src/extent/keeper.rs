@@ -3,10 +3,11 @@
 //! Invariants:
 //! - An extent is free or has exactly one owner; taking and giving back happen by message, on this core.
 //! - Extents for user data are refused while fewer are free than the shards hold back for tombstones,
-//!   checkpoints and the cleaner: so DELETE works on a full drive.
+//!   checkpoints and the cleaner: so DELETE works on a full drive. What makes an object smaller may take more, but never
+//!   what the next checkpoint and the log's next extent need.
 //! - Nothing is handed out before every shard of the drive has claimed what its recovery found.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -24,8 +25,27 @@ use crate::sync::signal::Signal;
 pub enum Class {
     /// New data of users.
     User,
+    /// User data that replaces something larger: what it takes comes back.
+    Shrinking,
     /// Tombstones, checkpoints, the cleaner: drawn from what is held back.
     System,
+}
+
+/// An extent taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub extent: u32,
+    /// It is one of those held back.
+    pub held_back: bool,
+}
+
+/// Extents that a shard wants to be free on a full drive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldBack {
+    /// For its next checkpoint and its log's next extent.
+    pub needed: u32,
+    /// With what the cleaner works in.
+    pub all: u32,
 }
 
 /// A claim that contradicts another: the drive is damaged.
@@ -41,16 +61,29 @@ pub struct Keeper {
     state: RefCell<State>,
     updating: KeyLocks,
     claimed: Signal,
+    written_bytes: Cell<u64>,
+    told_spare: Cell<u32>,
 }
 
 struct State {
     extents: u32,
     free: BTreeSet<u32>,
-    held_back: BTreeMap<u16, u32>,
+    held_back: BTreeMap<u16, HeldBack>,
     /// Shards that have not claimed yet.
     unclaimed: u16,
     conflict: Option<ClaimConflict>,
     superblock: SuperblockOnDisk,
+}
+
+impl State {
+    /// By all shards.
+    fn held_back(&self) -> HeldBack {
+        let shards = self.held_back.values();
+        shards.fold(HeldBack::default(), |sum, shard| HeldBack {
+            needed: sum.needed + shard.needed,
+            all: sum.all + shard.all,
+        })
+    }
 }
 
 impl Keeper {
@@ -72,18 +105,25 @@ impl Keeper {
             state: RefCell::new(state),
             updating: KeyLocks::default(),
             claimed: Signal::default(),
+            written_bytes: Cell::new(0),
+            told_spare: Cell::new(u32::MAX),
         })
     }
 
     /// Takes an extent out of the free ones; None when there is none for this class.
-    pub fn take(&self, class: Class) -> Option<u32> {
+    pub fn take(&self, class: Class) -> Option<Taken> {
         let mut state = self.state.borrow_mut();
         assert_eq!(state.unclaimed, 0, "extents are handed out only after recovery");
-        let held_back: u32 = state.held_back.values().sum();
-        if class == Class::User && state.free.len() <= held_back as usize {
+        let (free, held) = (state.free.len() as u32, state.held_back());
+        let kept = match class {
+            Class::User => held.all,
+            Class::Shrinking => held.needed,
+            Class::System => 0,
+        };
+        if free <= kept {
             return None;
         }
-        state.free.pop_first()
+        state.free.pop_first().map(|extent| Taken { extent, held_back: free <= held.all })
     }
 
     /// Gives an extent back.
@@ -92,15 +132,23 @@ impl Keeper {
         assert!(extent < state.extents && state.free.insert(extent), "extent {extent} was free already");
     }
 
-    /// How many extents `shard` needs to be able to go on when the drive is full.
-    pub fn hold_back(&self, shard: u16, extents: u32) {
+    /// How many extents `shard` wants free to be able to go on when the drive is full.
+    pub fn hold_back(&self, shard: u16, extents: HeldBack) {
         self.state.borrow_mut().held_back.insert(shard, extents);
     }
 
     /// Free extents, and how many of them are held back.
     pub fn free(&self) -> (u32, u32) {
         let state = self.state.borrow();
-        (state.free.len() as u32, state.held_back.values().sum::<u32>().min(state.free.len() as u32))
+        let free = state.free.len() as u32;
+        (free, state.held_back().all.min(free))
+    }
+
+    /// Free extents that users may take, if that is another number than was told last; `few` or more are told as `few`.
+    pub fn spare_to_tell(&self, few: u32) -> Option<u32> {
+        let (free, held) = self.free();
+        let spare = (free - held).min(few);
+        (self.told_spare.replace(spare) != spare).then_some(spare)
     }
 
     /// A shard's recovery found that it owns these. Resolves when every shard of the drive has said so.
@@ -169,6 +217,11 @@ impl Keeper {
         Ok(())
     }
 
+    /// Bytes of superblocks written so far.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes.get()
+    }
+
     async fn update(&self, change: impl FnOnce(&mut SuperblockOnDisk)) -> Result<(), DeviceError> {
         let _guard = self.updating.lock(0).await;
         let mut next = self.state.borrow().superblock;
@@ -184,6 +237,7 @@ impl Keeper {
                 buffer[..BLOCK_BYTES].copy_from_slice(next.as_bytes());
                 let offset = copy as u64 * COPY_STRIDE;
                 self.device.write(offset, BLOCK_BYTES, buffer, Durability::Deferred).await.0?;
+                self.written_bytes.set(self.written_bytes.get() + BLOCK_BYTES as u64);
             }
             self.device.flush().await?;
         }

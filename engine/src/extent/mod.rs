@@ -80,6 +80,41 @@ pub fn coalesce(runs: impl IntoIterator<Item = RunV1>) -> Vec<RunV1> {
     joined
 }
 
+/// How much of large objects lies in a row: full slices, and the runs they are in. Tails are always one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunCount {
+    pub slices: u64,
+    pub runs: u64,
+}
+
+impl RunCount {
+    pub fn add(&mut self, segment: &SegmentV1) {
+        *self = self.plus(Self::of(segment));
+    }
+
+    pub fn plus(self, other: Self) -> Self {
+        Self { slices: self.slices + other.slices, runs: self.runs + other.runs }
+    }
+
+    pub fn remove(&mut self, segment: &SegmentV1) {
+        let other = Self::of(segment);
+        *self = Self { slices: self.slices - other.slices, runs: self.runs - other.runs };
+    }
+
+    /// Fragmentation: slices in a row, on average. 0 without any.
+    pub fn mean_slices(&self) -> f64 {
+        if self.runs == 0 { 0.0 } else { self.slices as f64 / self.runs as f64 }
+    }
+
+    fn of(segment: &SegmentV1) -> Self {
+        let full = segment.runs.iter().filter(|run| run.slices > 0);
+        full.fold(Self::default(), |sum, run| Self {
+            slices: sum.slices + u64::from(run.slices),
+            runs: sum.runs + 1,
+        })
+    }
+}
+
 /// Units that a segment takes.
 pub fn segment_units(segment: &SegmentV1) -> u64 {
     segment.runs.iter().map(|run| u64::from(run_units(run, segment.length))).sum()

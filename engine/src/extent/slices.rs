@@ -3,6 +3,8 @@
 //! Invariants:
 //! - An extent holds slots or tails, never both: full slices never find holes of odd sizes.
 //! - Slices never move. `used` plus free units of an owned extent is always its size.
+//! - A tail goes into the smallest gap that takes it, of an extent whose longest gap is the smallest that does: long gaps
+//!   stay for long tails. `by_gap` has every tail extent with its longest gap.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,15 +19,15 @@ pub struct SliceSpace {
     /// Extents of `full` with a free slot.
     open_full: BTreeSet<u32>,
     tails: BTreeMap<u32, TailExtent>,
+    by_gap: BTreeSet<(u32, u32)>,
     used_units: u64,
 }
 
 struct TailExtent {
-    /// One bit per unit, set when used.
+    /// One bit per unit, set when used; those beyond the extent's end are set too.
     bits: Vec<u64>,
     used: u32,
-    /// No free run is longer than this.
-    longest_free: u32,
+    longest_gap: u32,
 }
 
 impl SliceSpace {
@@ -38,6 +40,7 @@ impl SliceSpace {
             full: BTreeMap::new(),
             open_full: BTreeSet::new(),
             tails: BTreeMap::new(),
+            by_gap: BTreeSet::new(),
             used_units: 0,
         }
     }
@@ -73,20 +76,36 @@ impl SliceSpace {
         Some(RunV1 { extent, unit: first * UNITS_PER_SLOT, slices: last - first })
     }
 
+    pub fn has_full(&self) -> bool {
+        !self.open_full.is_empty()
+    }
+
+    pub fn has_tail(&self, units: u32) -> bool {
+        self.by_gap.range((units, 0)..).next().is_some()
+    }
+
     /// A tail of `units`.
     pub fn allocate_tail(&mut self, units: u32) -> Option<RunV1> {
-        for (&extent, tail) in &mut self.tails {
-            if tail.longest_free < units {
-                continue;
-            }
-            if let Some(unit) = tail.find(units, self.units_per_extent) {
-                tail.mark(unit, units, true);
-                self.used_units += u64::from(units);
-                return Some(RunV1 { extent, unit, slices: 0 });
-            }
-            tail.longest_free = units - 1;
-        }
-        None
+        let &(_, extent) = self.by_gap.range((units, 0)..).next()?;
+        let unit = self.tails.get(&extent)?.best_gap(units)?;
+        self.mark_tail(extent, unit, units, true);
+        self.used_units += u64::from(units);
+        Some(RunV1 { extent, unit, slices: 0 })
+    }
+
+    /// Returns whether anything of the extent is used now.
+    fn mark_tail(&mut self, extent: u32, unit: u32, units: u32, used: bool) -> bool {
+        let tail = self.tails.get_mut(&extent).unwrap_or_else(|| panic!("{extent} is no tail extent"));
+        self.by_gap.remove(&(tail.longest_gap, extent));
+        tail.mark(unit, units, used);
+        self.by_gap.insert((tail.longest_gap, extent));
+        tail.used > 0
+    }
+
+    fn add_tail_extent(&mut self, extent: u32) {
+        let tail = TailExtent::new(self.units_per_extent);
+        self.by_gap.insert((tail.longest_gap, extent));
+        self.tails.insert(extent, tail);
     }
 
     /// A new extent for full slices, or for tails.
@@ -96,7 +115,7 @@ impl SliceSpace {
             "extent {extent} is owned"
         );
         if for_tails {
-            self.tails.insert(extent, TailExtent::new(self.units_per_extent));
+            self.add_tail_extent(extent);
         } else {
             self.full.insert(extent, 0);
             self.open_full.insert(extent);
@@ -113,12 +132,13 @@ impl SliceSpace {
             if self.full.contains_key(&run.extent) {
                 return false;
             }
-            let size = self.units_per_extent;
-            let tail = self.tails.entry(run.extent).or_insert_with(|| TailExtent::new(size));
-            if tail.any_used(run.unit, units) {
+            if !self.tails.contains_key(&run.extent) {
+                self.add_tail_extent(run.extent);
+            }
+            if self.tails[&run.extent].any_used(run.unit, units) {
                 return false;
             }
-            tail.mark(run.unit, units, true);
+            self.mark_tail(run.extent, run.unit, units, true);
         } else {
             if self.tails.contains_key(&run.extent) || !run.unit.is_multiple_of(UNITS_PER_SLOT) {
                 return false;
@@ -143,13 +163,11 @@ impl SliceSpace {
     pub fn free(&mut self, run: &RunV1, units: u32) -> Option<u32> {
         self.used_units -= u64::from(units);
         if run.slices == 0 {
-            let tail =
-                self.tails.get_mut(&run.extent).unwrap_or_else(|| panic!("{run:?} is in no tail extent"));
-            assert!(tail.all_used(run.unit, units), "{run:?} is not allocated");
-            tail.mark(run.unit, units, false);
-            if tail.used > 0 {
+            assert!(self.tails[&run.extent].all_used(run.unit, units), "{run:?} is not allocated");
+            if self.mark_tail(run.extent, run.unit, units, false) {
                 return None;
             }
+            self.by_gap.remove(&(self.units_per_extent, run.extent));
             self.tails.remove(&run.extent);
         } else {
             let used =
@@ -175,7 +193,11 @@ fn slot_mask(run: &RunV1) -> u32 {
 
 impl TailExtent {
     fn new(units: u32) -> Self {
-        Self { bits: vec![0; units.div_ceil(64) as usize], used: 0, longest_free: units }
+        let mut bits = vec![0; units.div_ceil(64) as usize];
+        if let Some(last) = bits.last_mut().filter(|_| !units.is_multiple_of(64)) {
+            *last = u64::MAX << (units % 64);
+        }
+        Self { bits, used: 0, longest_gap: units }
     }
 
     fn is_used(&self, unit: u32) -> bool {
@@ -202,28 +224,37 @@ impl TailExtent {
             self.used += units;
         } else {
             self.used -= units;
-            self.longest_free = u32::MAX;
         }
+        self.longest_gap = self.gaps().map(|(_, length)| length).max().unwrap_or(0);
     }
 
-    /// First fit.
-    fn find(&self, units: u32, size: u32) -> Option<u32> {
-        let (mut start, mut at) = (0, 0);
-        while at < size {
-            let word = self.bits[at as usize / 64];
-            if at % 64 == 0 && word == u64::MAX {
-                at += 64;
-                start = at;
-                continue;
-            }
-            at += 1;
-            if word & (1 << ((at - 1) % 64)) != 0 {
-                start = at;
-            } else if at - start == units {
-                return Some(start);
-            }
+    /// First unit of the smallest gap of at least `units`.
+    fn best_gap(&self, units: u32) -> Option<u32> {
+        let fitting = self.gaps().filter(|(_, length)| *length >= units);
+        fitting.min_by_key(|(_, length)| *length).map(|(unit, _)| unit)
+    }
+
+    /// First unit and length of each run of free units.
+    fn gaps(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let start = self.next(at, false)?;
+            let end = self.next(start, true).unwrap_or(self.bits.len() as u32 * 64);
+            at = end;
+            Some((start, end - start))
+        })
+    }
+
+    /// The first unit from `from` on that is used, or that is free.
+    fn next(&self, from: u32, used: bool) -> Option<u32> {
+        let flip = if used { 0 } else { u64::MAX };
+        let mut word = from as usize / 64;
+        let mut wanted = (self.bits.get(word)? ^ flip) & (u64::MAX << (from % 64));
+        while wanted == 0 {
+            word += 1;
+            wanted = self.bits.get(word)? ^ flip;
         }
-        None
+        Some(word as u32 * 64 + wanted.trailing_zeros())
     }
 }
 
@@ -246,6 +277,21 @@ mod tests {
         assert_eq!(space.free(&RunV1 { slices: 2, ..first }, 2 * UNITS_PER_SLOT), None);
         assert_eq!(space.free(&second, UNITS_PER_SLOT), Some(9));
         assert_eq!((space.used_units(), space.extent_count()), (0, 0));
+    }
+
+    #[test]
+    fn a_tail_takes_the_smallest_gap_that_holds_it() {
+        let mut space = SliceSpace::new(UNITS_PER_SLOT);
+        space.add(3, true);
+        space.add(5, true);
+        let taken = [40, 30, 20, 100, 67].map(|units| space.allocate_tail(units).expect("room"));
+        assert!(taken.iter().all(|run| run.extent == 3), "one extent is filled before the next: {taken:?}");
+        assert_eq!(space.free(&taken[0], 40), None);
+        assert_eq!(space.free(&taken[2], 20), None);
+        assert!(space.has_tail(UNITS_PER_SLOT), "extent 5 is empty");
+        assert_eq!(space.allocate_tail(18).map(|run| (run.extent, run.unit)), Some((3, 70)));
+        assert_eq!(space.allocate_tail(40).map(|run| (run.extent, run.unit)), Some((3, 0)));
+        assert_eq!(space.allocate_tail(3).map(|run| (run.extent, run.unit)), Some((5, 0)));
     }
 
     proptest! {

@@ -14,6 +14,8 @@ use hashbrown::HashTable;
 use super::allocated;
 
 const SUB_TABLES: usize = 256;
+/// A sub-table with room for more than so many times its entries gives memory back.
+const SHRINK_BELOW: usize = 4;
 
 #[derive(Clone, Copy)]
 struct Entry {
@@ -102,6 +104,12 @@ impl PointTable {
         let Ok(entry) = sub_table.find_entry(spread(hash), is_it) else { return false };
         entry.remove();
         self.len -= 1;
+        if sub_table.len() * SHRINK_BELOW < sub_table.capacity() {
+            let before = allocated(sub_table.allocation_size());
+            // Room for as many again, so that the next inserts do not grow it at once.
+            sub_table.shrink_to(sub_table.len() * 2, |entry| spread(entry.hash));
+            self.table_bytes -= before - allocated(sub_table.allocation_size());
+        }
         true
     }
 

@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 
 use super::{LogPosition, RecordPlace};
 use crate::error::{EngineError, Result};
-use crate::extent::keeper::Class;
-use crate::format::record::{EncodedRecord, Mutation, RECORD_ALIGNMENT};
+use crate::format::record::{EncodedRecord, Mutation, RECORD_ALIGNMENT, SegmentV1};
 use crate::sync::locks::KeyGuard;
 use crate::sync::oneshot;
 use crate::sync::signal::Signal;
@@ -17,9 +16,10 @@ pub struct Pending {
     pub mutation: Option<Mutation>,
     pub record: EncodedRecord,
     pub moved: bool,
-    pub class: Class,
     /// Held until the change is applied, so that changes of one key follow each other.
     pub guard: Option<KeyGuard>,
+    /// Slices that are nobody's unless the record becomes durable.
+    pub reserved: Option<SegmentV1>,
     pub reply: oneshot::Sender<Result<RecordPlace>>,
 }
 
@@ -41,12 +41,29 @@ pub struct LogCounters {
     /// Batches made durable by a synchronous write; the others waited for a flush.
     pub synchronous_writes: u64,
     pub bytes: u64,
+    /// Bodies that became objects or parts: what users wrote.
+    pub user_bytes: u64,
+    /// Records that the cleaner moved.
+    pub moved_bytes: u64,
+    /// Read by the cleaner.
+    pub cleaner_read_bytes: u64,
+    pub checkpoints: u64,
+    pub checkpoint_bytes: u64,
 }
 
 /// See the module.
 pub struct LogQueue {
     pub waiting: RefCell<VecDeque<Pending>>,
+    /// Of `waiting`.
     pub queued_bytes: Cell<usize>,
+    /// The cleaner's copies. They give way to what waits.
+    pub copies: RefCell<VecDeque<Pending>>,
+    /// Of the batch on its way to the device: behind the position, which has not moved yet.
+    pub writing_bytes: Cell<usize>,
+    /// The current extent is one that was held back: its room is not for user data.
+    pub borrowed: Cell<bool>,
+    /// Raised when a batch was applied.
+    pub progress: Signal,
     pub work: Signal,
     pub position: Cell<LogPosition>,
     pub failed: Cell<bool>,
@@ -63,6 +80,10 @@ impl LogQueue {
         Self {
             waiting: RefCell::default(),
             queued_bytes: Cell::new(0),
+            copies: RefCell::default(),
+            writing_bytes: Cell::new(0),
+            borrowed: Cell::new(false),
+            progress: Signal::default(),
             work: Signal::default(),
             position: Cell::new(position),
             failed: Cell::new(false),
@@ -84,18 +105,48 @@ impl LogQueue {
         if self.stopped.get() {
             return Err(EngineError::ShuttingDown);
         }
-        self.queued_bytes.set(self.queued_bytes.get() + pending.padded_bytes());
-        self.waiting.borrow_mut().push_back(pending);
+        if pending.moved {
+            self.copies.borrow_mut().push_back(pending);
+        } else {
+            self.queued_bytes.set(self.queued_bytes.get() + pending.padded_bytes());
+            self.waiting.borrow_mut().push_back(pending);
+        }
         self.work.raise();
         Ok(())
     }
 
-    /// Fails everything that waits and everything to come.
+    /// Bytes of the log that are not the cleaner's.
+    pub fn user_log_bytes(&self) -> u64 {
+        let counters = self.counters.get();
+        counters.bytes - counters.moved_bytes
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.waiting.borrow().is_empty() && self.copies.borrow().is_empty()
+    }
+
+    /// Everything that waits, the cleaner's copies last.
+    pub fn take_all(&self) -> VecDeque<Pending> {
+        self.queued_bytes.set(0);
+        let mut all = std::mem::take(&mut *self.waiting.borrow_mut());
+        all.append(&mut self.copies.borrow_mut());
+        all
+    }
+
+    /// Fails everything that waits and everything to come. Slices stay reserved: nobody may write where a record that
+    /// did reach the device could point.
     pub fn fail(&self, shard: u16) {
         self.failed.set(true);
-        self.queued_bytes.set(0);
-        for pending in std::mem::take(&mut *self.waiting.borrow_mut()) {
+        for pending in self.take_all() {
             pending.reply.send(Err(EngineError::WritesStopped { shard }));
         }
+        self.progress.raise();
+    }
+
+    /// Adds to the counters.
+    pub fn count(&self, change: impl FnOnce(&mut LogCounters)) {
+        let mut counters = self.counters.get();
+        change(&mut counters);
+        self.counters.set(counters);
     }
 }

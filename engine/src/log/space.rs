@@ -26,6 +26,18 @@ pub struct LogSpace {
     extents: HashMap<u32, LogExtent>,
     live: u64,
     written: u64,
+    /// Extents that the index does not point at and no checkpoint has let go of yet, the current one included.
+    empty: usize,
+}
+
+/// An extent before the current one, as the cleaner sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedExtent {
+    pub extent: u32,
+    pub live: u64,
+    pub written: u32,
+    /// How many extents were begun since.
+    pub age: u64,
 }
 
 impl LogSpace {
@@ -33,10 +45,11 @@ impl LogSpace {
         let fresh = LogExtent { lap, live: 0, written, readers: 0, retired: false };
         assert!(self.extents.insert(extent, fresh).is_none(), "extent {extent} is in the log already");
         self.written += u64::from(written);
+        self.empty += 1;
         self.order.push_back(extent);
     }
 
-    /// Recovery: whether the log owns this extent.
+    /// Whether the log owns this extent.
     pub fn contains(&self, extent: u32) -> bool {
         self.extents.contains_key(&extent)
     }
@@ -56,8 +69,10 @@ impl LogSpace {
     }
 
     pub fn gain(&mut self, extent: u32, bytes: u32) {
-        self.get(extent).live += u64::from(bytes);
+        let before = self.get(extent).live;
+        self.get(extent).live = before + u64::from(bytes);
         self.live += u64::from(bytes);
+        self.empty -= usize::from(before == 0 && bytes > 0);
     }
 
     pub fn lose(&mut self, extent: u32, bytes: u32) {
@@ -65,6 +80,8 @@ impl LogSpace {
         *live = live
             .checked_sub(u64::from(bytes))
             .unwrap_or_else(|| panic!("extent {extent} lost more than it had"));
+        let emptied = *live == 0 && bytes > 0;
+        self.empty += usize::from(emptied);
         self.live -= u64::from(bytes);
     }
 
@@ -116,7 +133,9 @@ impl LogSpace {
             let entry = self.get(extent);
             assert_eq!(entry.live, 0, "extent {extent} has live records that the checkpoint does not name");
             entry.retired = true;
-            if entry.readers == 0 {
+            let unread = entry.readers == 0;
+            self.empty -= 1;
+            if unread {
                 gone.push(self.remove(extent));
             }
         }
@@ -124,13 +143,20 @@ impl LogSpace {
         gone
     }
 
-    /// Extents before the current one with their live and written bytes, oldest first.
-    pub fn closed(&self) -> impl Iterator<Item = (u32, u64, u32)> + '_ {
+    /// Extents before the current one, oldest first.
+    pub fn closed(&self) -> impl Iterator<Item = ClosedExtent> + '_ {
         let current = self.order.back().copied();
-        self.order.iter().filter(move |extent| Some(**extent) != current).map(|extent| {
-            let entry = &self.extents[extent];
-            (*extent, entry.live, entry.written)
+        let newest = current.map_or(0, |extent| self.extents[&extent].lap);
+        self.order.iter().filter(move |extent| Some(**extent) != current).map(move |&extent| {
+            let entry = &self.extents[&extent];
+            ClosedExtent { extent, live: entry.live, written: entry.written, age: newest - entry.lap }
         })
+    }
+
+    /// Extents that the next checkpoint lets go of, unless they are read just then.
+    pub fn empty(&self) -> usize {
+        let current = self.order.back().is_some_and(|extent| self.extents[extent].live == 0);
+        self.empty - usize::from(current)
     }
 
     /// Live bytes of the whole log, and bytes written to it that are not live.

@@ -3,12 +3,13 @@
 //! Invariants (law 1): (1) the batch is written; (2) it is durable, by a synchronous write or by a flush that
 //! started after the write; (3) the index changes, record by record in order; (4) those who wait are told.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::queue::{LogCounters, Pending};
+use super::queue::Pending;
 use super::{LogPosition, RecordPlace};
 use crate::device::{DeviceError, Durability};
-use crate::extent::keeper::Class;
+use crate::extent::keeper::Taken;
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC};
 use crate::format::record::{EncodedRecord, LogExtentV1, Mutation};
 use crate::format::{BLOCK_BYTES, Le16, Le32, Le64, blocks_up};
@@ -19,11 +20,14 @@ use crate::sync::oneshot;
 /// Largest record that fits a batch.
 pub const RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX - HEADER_BYTES - 8;
 
+/// Bytes of the cleaner's copies in a batch: those who wait for the next one wait that much longer.
+const COPIES_BYTES_MAX: usize = 256 << 10;
+
 /// Runs until the shard stops. Spawned once per shard.
 pub async fn run(shard: Rc<Shard>) {
     loop {
         let mark = shard.log.work.mark();
-        if shard.log.waiting.borrow().is_empty() {
+        if shard.log.is_idle() {
             if shard.log.stopped.get() {
                 return;
             }
@@ -44,27 +48,47 @@ async fn write_next(shard: &Rc<Shard>) -> Result<(), DeviceError> {
     if batch.is_empty() {
         return roll(shard).await;
     }
-    let places = write_batch(shard, position, &batch).await?;
-    shard.log.since_checkpoint.set(shard.log.since_checkpoint.get() + u64::from(places.written));
-    apply(shard, batch, &places.offsets, position);
+    let written = write_batch(shard, position, &batch).await?;
+    shard.log.since_checkpoint.set(shard.log.since_checkpoint.get() + u64::from(written.written));
+    apply(shard, batch, &written.offsets, position);
+    shard.log.progress.raise();
     shard.after_batch();
     Ok(())
 }
 
-/// Takes as many waiting records as fit into `room` bytes with the header, in order.
+/// Takes as many waiting records as fit into `room` bytes with the header, in order, and behind them copies of the
+/// cleaner, which find some room in every batch: users who fill all of them wait for what the cleaner frees.
 fn collect(shard: &Shard, room: usize) -> Vec<Pending> {
-    let mut waiting = shard.log.waiting.borrow_mut();
+    let log = &shard.log;
+    let (mut waiting, mut copies) = (log.waiting.borrow_mut(), log.copies.borrow_mut());
+    let for_copies = if copies.is_empty() { 0 } else { COPIES_BYTES_MAX };
     let (mut batch, mut total) = (Vec::new(), HEADER_BYTES);
-    while let Some(next) = waiting.front() {
+    take_fitting(&mut waiting, &mut batch, &mut total, room.min(BATCH_BYTES_MAX - for_copies), room);
+    log.queued_bytes.set(log.queued_bytes.get() + HEADER_BYTES - total);
+    if waiting.is_empty() || !batch.is_empty() {
+        let most = room.min(total + for_copies);
+        take_fitting(&mut copies, &mut batch, &mut total, most, room);
+    }
+    log.writing_bytes.set(if total == HEADER_BYTES { 0 } else { blocks_up(total) });
+    batch
+}
+
+/// The first record of a batch may go beyond `most`, up to `room`: it may be longer than that.
+fn take_fitting(
+    from: &mut VecDeque<Pending>,
+    batch: &mut Vec<Pending>,
+    total: &mut usize,
+    most: usize,
+    room: usize,
+) {
+    while let Some(next) = from.front() {
         let bytes = next.padded_bytes();
-        if total + bytes > room {
+        if *total + bytes > if batch.is_empty() { room } else { most } {
             break;
         }
-        total += bytes;
-        shard.log.queued_bytes.set(shard.log.queued_bytes.get() - bytes);
-        batch.extend(waiting.pop_front());
+        *total += bytes;
+        batch.extend(from.pop_front());
     }
-    batch
 }
 
 struct Written {
@@ -102,6 +126,7 @@ async fn write_batch(
     };
     let crc = header.seal_into(&mut buffer[..padded]);
     write_durably(shard, position, padded, buffer).await?;
+    shard.log.writing_bytes.set(0);
     shard.log.position.set(LogPosition {
         offset: position.offset + padded as u32,
         sequence: position.sequence + 1,
@@ -126,12 +151,10 @@ async fn write_durably(
     if together {
         shard.flush.flush().await?;
     }
-    let counters = shard.log.counters.get();
-    shard.log.counters.set(LogCounters {
-        batches: counters.batches + 1,
-        synchronous_writes: counters.synchronous_writes + u64::from(!together),
-        bytes: counters.bytes + length as u64,
-        ..counters
+    shard.log.count(|counters| {
+        counters.batches += 1;
+        counters.synchronous_writes += u64::from(!together);
+        counters.bytes += length as u64;
     });
     Ok(())
 }
@@ -167,38 +190,51 @@ fn apply(shard: &Rc<Shard>, batch: Vec<Pending>, offsets: &[u32], position: LogP
             moved: pending.moved,
         };
         if let Some(mutation) = &pending.mutation {
-            let counters = shard.log.counters.get();
-            shard.log.counters.set(LogCounters { records: counters.records + 1, ..counters });
+            count(shard, mutation, &place);
             shard.apply(mutation, place);
+        }
+        if let Some(segment) = &pending.reserved {
+            shard.keep(segment);
         }
         drop(pending.guard);
         pending.reply.send(Ok(place));
     }
 }
 
+fn count(shard: &Shard, mutation: &Mutation, place: &RecordPlace) {
+    shard.log.count(|counters| {
+        counters.records += 1;
+        match mutation {
+            Mutation::Put(_) if place.moved => counters.moved_bytes += u64::from(place.length),
+            // The bytes of a completed upload came as parts.
+            Mutation::Put(put) if put.upload.is_none() => counters.user_bytes += put.size,
+            Mutation::UploadPart(part) => counters.user_bytes += part.part.segment.length,
+            _ => {}
+        }
+    });
+}
+
 /// Goes on to the next extent: its name is the last record of this one.
 async fn roll(shard: &Rc<Shard>) -> Result<(), DeviceError> {
+    shard.log.writing_bytes.set(0);
     let spare = shard.log.spares.borrow_mut().pop_front();
-    let extent = match spare {
-        Some(extent) => Some(extent),
-        None => shard.take_extent(Class::System).await,
+    let next = match spare {
+        Some(extent) => Some(Taken { extent, held_back: false }),
+        None => shard.take_extent_or_checkpoint().await,
     };
-    let Some(extent) = extent else {
+    let Some(Taken { extent, held_back }) = next else {
         // Cannot happen while the keeper holds enough back; refuse rather than stop the shard.
-        let error = shard.no_space();
-        shard.log.queued_bytes.set(0);
-        for pending in std::mem::take(&mut *shard.log.waiting.borrow_mut()) {
-            pending.reply.send(Err(error.clone()));
-        }
+        shard.refuse_waiting();
         return Ok(());
     };
+    shard.log.borrowed.set(held_back);
     let position = shard.log.position.get();
     let lap = position.lap + 1;
     let mutation = Mutation::LogExtent(LogExtentV1 { extent, lap });
     let record = EncodedRecord::new(&mutation, lap, 0, Vec::new());
     let (reply, _) = oneshot::channel();
     let pending =
-        Pending { mutation: Some(mutation), record, moved: false, class: Class::System, guard: None, reply };
+        Pending { mutation: Some(mutation), record, moved: false, guard: None, reserved: None, reply };
     write_batch(shard, position, &[pending]).await?;
     let behind = shard.log.position.get();
     shard.state.borrow_mut().logs.add(extent, lap, 0);

@@ -9,6 +9,7 @@ use super::driver::Driver;
 use super::gate::Phase;
 use super::open::OpenError;
 use super::read::ObjectReader;
+use super::report::{Counters, SpaceReport};
 use super::scrub::{self, ScrubOptions};
 use super::state::CoreState;
 use super::write::{ObjectWriter, Target};
@@ -25,6 +26,10 @@ use crate::types::{
 const KEY_BYTES_MAX: usize = 1024;
 /// Longest attributes of one object, names and values together, bytes.
 const ATTRIBUTES_BYTES_MAX: usize = 16 << 10;
+/// An upload may get older than the limit by one part in so many, within bounds.
+const UPLOAD_AGE_CHECKS: u64 = 20;
+const UPLOAD_PAUSE_MS_MIN: u64 = 1000;
+const UPLOAD_PAUSE_MS_MAX: u64 = 60 * 60 * 1000;
 /// Shard that keeps the buckets.
 const SYSTEM_SHARD: u16 = 0;
 /// Key of the lock around changes of buckets; object locks are hashes in a table of their own.
@@ -36,54 +41,6 @@ pub struct Core {
     state: Rc<CoreState>,
     driver: Option<Driver>,
     _drives: Option<Arc<Vec<OpenDrive>>>,
-}
-
-/// Space of the node in bytes: physical = live + dead + reserved + free.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SpaceReport {
-    pub physical_bytes: u64,
-    pub live_bytes: u64,
-    pub dead_bytes: u64,
-    pub reserved_bytes: u64,
-    pub free_bytes: u64,
-    pub objects: u64,
-    pub index_bytes: u64,
-}
-
-/// What this core's shards and devices have done since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    pub batches: u64,
-    pub records: u64,
-    pub log_bytes: u64,
-    /// Batches made durable by a synchronous write.
-    pub synchronous_writes: u64,
-    /// Flushes, for batches and for slices.
-    pub flushes: u64,
-}
-
-impl Counters {
-    pub(super) fn of(core: &CoreState) -> Self {
-        let mut sum = Self::default();
-        for shard in core.own_shards() {
-            let log = shard.log.counters.get();
-            sum.batches += log.batches;
-            sum.records += log.records;
-            sum.log_bytes += log.bytes;
-            sum.synchronous_writes += log.synchronous_writes;
-        }
-        sum.flushes = core.drives.iter().map(|drive| drive.flush.flushes()).sum();
-        sum
-    }
-
-    /// Adds those of another core.
-    pub fn add(&mut self, other: &Self) {
-        self.batches += other.batches;
-        self.records += other.records;
-        self.log_bytes += other.log_bytes;
-        self.synchronous_writes += other.synchronous_writes;
-        self.flushes += other.flushes;
-    }
 }
 
 impl Core {
@@ -231,6 +188,7 @@ impl Core {
             report.free_bytes += space.free_bytes;
             report.objects += space.objects;
             report.index_bytes += space.index_bytes;
+            report.runs = report.runs.plus(space.runs);
         }
         Ok(report)
     }
@@ -450,6 +408,18 @@ impl Core {
             move |shard| async move { shard.abort_upload(bucket, bytes, upload).await },
         )
         .await
+    }
+
+    /// Ends uploads of this core's shards that were begun more than `age_ms` ago, again and again until the node closes.
+    pub async fn limit_upload_age(&self, age_ms: u64) {
+        let pause_ms = (age_ms / UPLOAD_AGE_CHECKS).clamp(UPLOAD_PAUSE_MS_MIN, UPLOAD_PAUSE_MS_MAX);
+        while !self.state.closing.get() {
+            let before_ms = self.state.environment.wall_clock_ms().saturating_sub(age_ms);
+            for shard in self.state.own_shards() {
+                shard.abort_uploads_begun_before(before_ms).await;
+            }
+            self.state.environment.sleep(pause_ms).await;
+        }
     }
 
     /// A page of a bucket's uploads, by key, then by id.

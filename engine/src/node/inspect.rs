@@ -4,9 +4,12 @@ use std::path::Path;
 
 use super::format::{FormatError, read_superblock, uuid_text};
 use crate::device::file::OpenDrive;
-use crate::format::BLOCK_BYTES;
-use crate::format::checkpoint::{CheckpointChunkOnDisk, CheckpointRootV1};
+use crate::extent::RunCount;
+use crate::format::checkpoint::{CheckpointChunkOnDisk, CheckpointRootV1, KIND_LEAVES};
 use crate::format::superblock::{ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk, SuperblockOnDisk};
+use crate::format::{BLOCK_BYTES, FormatDamage};
+use crate::index::OrderedIndex;
+use crate::shard::{for_each_entry, load_leaves};
 
 /// Sections of (name, value) lines.
 #[derive(Clone, Debug)]
@@ -82,17 +85,60 @@ fn root_lines(
     if root.kind.get() != ROOT_CHECKPOINT {
         return Ok((lines, 1));
     }
-    let at = block.extents_start.get()
-        + u64::from(root.extent.get()) * block.extent_bytes.get()
-        + u64::from(root.offset.get());
-    let bytes = drive.read(at, (root.length.get() as usize).next_multiple_of(BLOCK_BYTES))?;
-    let damaged = |damage| FormatError::Damaged { path: drive.path.clone(), damage };
-    let (_, payload) = CheckpointChunkOnDisk::parse(&bytes).map_err(damaged)?;
-    let checkpoint = CheckpointRootV1::decode(payload).map_err(damaged)?;
+    let at = place_in(block, root.extent.get(), root.offset.get());
+    let payload = read_chunk(drive, at, root.length.get())?;
+    let checkpoint = CheckpointRootV1::decode(&payload).map_err(|damage| damaged(drive, damage))?;
+    let held = held_by(drive, block, &checkpoint)?;
     let mut line = |name: &str, value: String| lines.push((name.to_owned(), value));
     line("objects_at_checkpoint", checkpoint.objects.to_string());
     line("checkpoint_extents", checkpoint.extents.len().to_string());
     line("log_extents", checkpoint.logs.len().to_string());
     line("replay_sequence", checkpoint.replay_sequence.to_string());
+    line("object_bytes_at_checkpoint", held.bytes.to_string());
+    line("full_slices_at_checkpoint", held.runs.slices.to_string());
+    line("runs_at_checkpoint", held.runs.runs.to_string());
+    line("mean_run_slices_at_checkpoint", format!("{:.3}", held.runs.mean_slices()));
     Ok((lines, checkpoint.extents.len() + checkpoint.logs.len()))
+}
+
+/// What the objects of a checkpoint hold.
+#[derive(Default)]
+struct Held {
+    bytes: u64,
+    runs: RunCount,
+}
+
+fn held_by(
+    drive: &OpenDrive,
+    block: &SuperblockOnDisk,
+    checkpoint: &CheckpointRootV1,
+) -> Result<Held, FormatError> {
+    let mut held = Held::default();
+    for chunk in checkpoint.chunks.iter().filter(|chunk| chunk.kind == KIND_LEAVES) {
+        let payload = read_chunk(drive, place_in(block, chunk.extent, chunk.offset), chunk.length)?;
+        let mut index = OrderedIndex::new();
+        let loaded = load_leaves(&mut index, &payload).and_then(|()| {
+            for_each_entry(&index, &mut |_, _, entry| {
+                held.bytes += entry.size;
+                entry.segments.iter().for_each(|segment| held.runs.add(segment));
+                Ok(())
+            })
+        });
+        loaded.map_err(|_| damaged(drive, FormatDamage::Field("leaf")))?;
+    }
+    Ok(held)
+}
+
+fn place_in(block: &SuperblockOnDisk, extent: u32, offset: u32) -> u64 {
+    block.extents_start.get() + u64::from(extent) * block.extent_bytes.get() + u64::from(offset)
+}
+
+fn read_chunk(drive: &OpenDrive, at: u64, length: u32) -> Result<Vec<u8>, FormatError> {
+    let bytes = drive.read(at, (length as usize).next_multiple_of(BLOCK_BYTES))?;
+    let (_, payload) = CheckpointChunkOnDisk::parse(&bytes).map_err(|damage| damaged(drive, damage))?;
+    Ok(payload.to_vec())
+}
+
+fn damaged(drive: &OpenDrive, damage: FormatDamage) -> FormatError {
+    FormatError::Damaged { path: drive.path.clone(), damage }
 }

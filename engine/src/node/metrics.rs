@@ -4,7 +4,8 @@
 
 use std::rc::Rc;
 
-use super::core::{Core, Counters, SpaceReport};
+use super::core::Core;
+use super::report::{Counters, SpaceReport};
 use super::state::CoreState;
 use crate::error::Result;
 

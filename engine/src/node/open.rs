@@ -16,7 +16,6 @@ use super::gate::Gate;
 use super::state::{BucketMap, CoreState, Drive, Layout, Message};
 use crate::device::Device;
 use crate::device::file::{DriveError, OpenDrive};
-use crate::device::flush::FlushGroup;
 use crate::device::uring::UringDevice;
 use crate::env::Environment;
 use crate::extent::keeper::Keeper;
@@ -238,10 +237,7 @@ impl CoreParts {
             (drive, Keeper::new(device, self.pool.clone(), superblock, shards))
         });
         let keepers = kept.collect();
-        let drives = self
-            .devices
-            .into_iter()
-            .map(|device| Drive { flush: FlushGroup::new(device.clone(), environment.clone()), device });
+        let drives = self.devices.into_iter().map(|device| Drive::new(device, &environment));
         Rc::new(CoreState {
             index,
             layout,

@@ -18,7 +18,7 @@ use crate::device::flush::FlushGroup;
 use crate::device::{Device, DeviceError};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
-use crate::extent::keeper::Keeper;
+use crate::extent::keeper::{Class, HeldBack, Keeper, Taken};
 use crate::format::superblock::{ShardRootOnDisk, SuperblockOnDisk};
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, Pool};
@@ -49,6 +49,17 @@ pub struct Layout {
 pub struct Drive {
     pub device: Rc<dyn Device>,
     pub flush: Rc<FlushGroup>,
+    /// Free extents that users may take, as the keeper last said: at most what it counts as few.
+    pub(crate) spare_extents: Cell<u32>,
+    /// Slices written by this core, headers and padding included, bytes.
+    pub(crate) slice_bytes: Cell<u64>,
+}
+
+impl Drive {
+    pub fn new(device: Rc<dyn Device>, environment: &Rc<dyn Environment>) -> Self {
+        let flush = FlushGroup::new(device.clone(), environment.clone());
+        Self { device, flush, spare_extents: Cell::new(u32::MAX), slice_bytes: Cell::new(0) }
+    }
 }
 
 /// This core's copy of all buckets.
@@ -160,6 +171,8 @@ impl Layout {
             index_bytes_max: (self.index_bytes_max / usize::from(self.shards)) as u64,
             dead_log_bytes_max: 2 * share,
             checkpoint_after_bytes: share.clamp(4 * extent_bytes, 1 << 30),
+            drive_shards: drive_shards as u32,
+            few_extents: drive_shards as u32 / 2 + 1,
         }
     }
 }
@@ -290,15 +303,45 @@ impl CoreState {
             .unwrap_or_else(|| panic!("drive {drive} is not kept by core {}", self.index))
     }
 
-    pub fn give_extent(self: &Rc<Self>, drive: u16, extent: u32) {
-        self.send(self.layout.keeper_core(drive), Box::new(move |core| core.keeper(drive).give(extent)));
+    /// On the drive's keeper core.
+    pub(crate) fn take_kept(self: &Rc<Self>, drive: u16, class: Class) -> Option<Taken> {
+        let taken = self.keeper(drive).take(class);
+        self.tell_spare(drive);
+        taken
     }
 
-    pub fn hold_back(self: &Rc<Self>, drive: u16, shard: u16, extents: u32) {
-        self.send(
-            self.layout.keeper_core(drive),
-            Box::new(move |core| core.keeper(drive).hold_back(shard, extents)),
-        );
+    pub fn give_extent(self: &Rc<Self>, drive: u16, extent: u32) {
+        let give = move |core: &Rc<CoreState>| {
+            core.keeper(drive).give(extent);
+            core.tell_spare(drive);
+        };
+        self.send(self.layout.keeper_core(drive), Box::new(give));
+    }
+
+    pub fn hold_back(self: &Rc<Self>, drive: u16, shard: u16, extents: HeldBack) {
+        let hold = move |core: &Rc<CoreState>| {
+            core.keeper(drive).hold_back(shard, extents);
+            core.tell_spare(drive);
+        };
+        self.send(self.layout.keeper_core(drive), Box::new(hold));
+    }
+
+    /// Tells every core how many extents users can still take, while they are few.
+    fn tell_spare(self: &Rc<Self>, drive: u16) {
+        let few = self.layout.geometry_of(drive).few_extents;
+        let Some(spare) = self.keeper(drive).spare_to_tell(few) else { return };
+        for core in 0..self.layout.cores {
+            let hear = move |core: &Rc<CoreState>| {
+                core.drives[usize::from(drive)].spare_extents.set(spare);
+                core.shards_of_drive(drive).for_each(|shard| shard.hear_spare());
+            };
+            self.send(core, Box::new(hear));
+        }
+    }
+
+    /// Of this core.
+    fn shards_of_drive(&self, drive: u16) -> impl Iterator<Item = Rc<Shard>> + use<> {
+        self.own_shards().into_iter().filter(move |shard| shard.drive == drive)
     }
 
     /// A flush of `drive` failed: on every core its shards write no more (law 3), since nobody knows whose writes it
@@ -310,8 +353,7 @@ impl CoreState {
                 core,
                 Box::new(move |core| {
                     core.drives[usize::from(drive)].flush.stop(error);
-                    let shards = core.own_shards().into_iter().filter(|shard| shard.drive == drive);
-                    shards.for_each(|shard| shard.log.fail(shard.id));
+                    core.shards_of_drive(drive).for_each(|shard| shard.log.fail(shard.id));
                 }),
             );
         }
@@ -327,11 +369,11 @@ impl CoreState {
     }
 
     /// Makes every shard of a drive give back what it can. Whether any did.
-    pub async fn reclaim(self: &Rc<Self>, drive: u16, thorough: bool) -> bool {
+    pub async fn reclaim(self: &Rc<Self>, drive: u16) -> bool {
         let shards: Vec<u16> = self.layout.shards_of_drive(drive).collect();
         // Spawned, also here: a put that is dropped must not drop a checkpoint half installed, with its new extents.
         let calls = shards.into_iter().map(|shard| {
-            let work = move |core: Rc<CoreState>| async move { core.shard(shard).reclaim(thorough).await };
+            let work = move |core: Rc<CoreState>| async move { core.shard(shard).reclaim().await };
             self.call_or(self.layout.core_of(shard), work, |_, _| ())
         });
         let outcomes = futures_util::future::join_all(calls).await;

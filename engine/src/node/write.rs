@@ -12,9 +12,10 @@ use std::rc::Rc;
 use zerocopy::IntoBytes;
 
 use super::read::appetite;
-use super::state::CoreState;
+use super::state::{CoreState, Drive};
 use crate::device::{DeviceError, Durability, IoFuture};
 use crate::error::{EngineError, Result};
+use crate::extent::keeper::Class;
 use crate::extent::{SlicePlace, coalesce, full_slices, slices_of, tail_units};
 use crate::format::record::{RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SliceHeaderOnDisk};
@@ -63,7 +64,8 @@ impl ObjectWriter {
         let body = if inline {
             Incoming::Inline(Vec::with_capacity(length as usize))
         } else {
-            Incoming::Slices(SliceWriter::new(core.clone(), shard, length))
+            let replaces = matches!(target, Target::Object).then(|| key.to_vec());
+            Incoming::Slices(SliceWriter::new(core.clone(), shard, length, (bucket, replaces)))
         };
         core.writers.set(core.writers.get() + 1);
         Self { core: core.clone(), bucket, key: key.to_vec(), shard, target, length, received: 0, body }
@@ -134,6 +136,8 @@ impl Drop for ObjectWriter {
 struct SliceWriter {
     core: Rc<CoreState>,
     shard: u16,
+    /// The object that goes when this one comes; a part replaces none.
+    replaces: (BucketId, Option<Vec<u8>>),
     segment: SegmentV1,
     /// Full slices reserved so far, and whether the tail is.
     reserved_full: u64,
@@ -154,11 +158,12 @@ struct Current {
 }
 
 impl SliceWriter {
-    fn new(core: Rc<CoreState>, shard: u16, length: u64) -> Self {
+    fn new(core: Rc<CoreState>, shard: u16, length: u64, replaces: (BucketId, Option<Vec<u8>>)) -> Self {
         let segment = SegmentV1 { generation: 0, length, runs: Vec::new() };
         Self {
             core,
             shard,
+            replaces,
             segment,
             reserved_full: 0,
             reserved_tail: false,
@@ -203,10 +208,12 @@ impl SliceWriter {
         assert!(full > 0 || with_tail, "everything is reserved already");
         let (shard, length, owner) = (self.shard, self.segment.length, self.core.layout.core_of(self.shard));
         let needs_generation = self.segment.generation == 0;
+        let (bucket, key) = self.replaces.clone();
         let work = move |core: Rc<CoreState>| async move {
             let shard = core.shard(shard);
             let generation = if needs_generation { shard.state.borrow_mut().new_generation() } else { 0 };
-            shard.reserve(length, full as u32, with_tail).await.map(|runs| (generation, runs))
+            let class = key.map_or(Class::User, |key| shard.class_of(bucket, &key, length));
+            shard.reserve(length, full as u32, with_tail, class).await.map(|runs| (generation, runs))
         };
         let orphan = move |core: &Rc<CoreState>, answer: Result<(u64, Vec<RunV1>)>| {
             if let Ok((_, runs)) = answer {
@@ -283,7 +290,8 @@ impl SliceWriter {
     fn send(&mut self, place: SlicePlace, at: usize, length: usize, buffer: Buffer) {
         let drive = self.core.layout.drive_of(self.shard);
         let offset = self.core.layout.geometry_of(drive).byte(place.extent, place.offset) + at as u64;
-        let device = &self.core.drives[usize::from(drive)].device;
+        let Drive { device, slice_bytes, .. } = &self.core.drives[usize::from(drive)];
+        slice_bytes.set(slice_bytes.get() + length as u64);
         self.in_flight.push_back(device.write(offset, length, buffer, Durability::Deferred));
     }
 

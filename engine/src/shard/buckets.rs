@@ -56,9 +56,9 @@ impl Shard {
     async fn commit_system(self: &Rc<Self>, mutation: Mutation, class: Class) -> Result<()> {
         let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
         if class == Class::User {
-            self.admit(record.length()).await?;
+            self.admit(record.length(), class).await?;
         }
-        self.append(Some(mutation), record, class, None).await
+        self.append(Some(mutation), record, None).await
     }
 
     /// Resolves when everything queued before is durable and applied.
@@ -66,7 +66,7 @@ impl Shard {
     /// # Errors
     /// When the shard writes no more.
     pub async fn barrier(self: &Rc<Self>) -> Result<()> {
-        self.append(None, EncodedRecord { head: Vec::new(), data: Vec::new() }, Class::System, None).await
+        self.append(None, EncodedRecord { head: Vec::new(), data: Vec::new() }, None).await
     }
 
     /// Queues a record that belongs to no living bucket, and waits for it.
@@ -74,11 +74,10 @@ impl Shard {
         self: &Rc<Self>,
         mutation: Option<Mutation>,
         record: EncodedRecord,
-        class: Class,
         guard: Option<KeyGuard>,
     ) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.log.push(self.id, Pending { mutation, record, moved: false, class, guard, reply })?;
+        self.log.push(self.id, Pending { mutation, record, moved: false, guard, reserved: None, reply })?;
         answer.await.unwrap_or(Err(EngineError::WritesStopped { shard: self.id })).map(|_| ())
     }
 }

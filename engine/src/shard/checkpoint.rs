@@ -7,6 +7,7 @@
 
 use std::rc::Rc;
 
+use super::clean::Hurry;
 use super::{Shard, UploadKey};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
@@ -76,6 +77,7 @@ impl Shard {
         let written = writer.write(position).await;
         match written {
             Ok(root) => {
+                self.log.count(|counters| counters.checkpoints += 1);
                 self.let_go(writer.extents, sequence, position, root);
                 Ok(())
             }
@@ -106,9 +108,14 @@ impl Shard {
         let mut state = self.state.borrow_mut();
         state.checkpoint_sequence = sequence;
         let mut gone = std::mem::replace(&mut state.checkpoint_extents, extents);
+        let old = gone.len();
         gone.extend(state.logs.retire(&root.logs));
+        let freed_runs = state.freed.len();
         gone.extend(state.release_freed(position.sequence));
+        let freed_runs = freed_runs - state.freed.len();
+        self.unreadable.borrow_mut().retain(|extent| state.logs.contains(*extent));
         drop(state);
+        self.count_given(gone.len() - old + freed_runs);
         self.give_extents(gone);
         self.hold_back();
         let space = self.space();
@@ -218,8 +225,8 @@ impl Writer<'_> {
     async fn make_room(&mut self, bytes: usize) -> std::result::Result<(), CheckpointError> {
         let full = self.offset as usize + bytes > self.shard.geometry.extent_bytes as usize;
         if self.extents.is_empty() || full {
-            let extent = self.shard.take_extent(Class::System).await.ok_or(CheckpointError::NoSpace)?;
-            self.extents.push(extent);
+            let taken = self.shard.take_extent(Class::System).await.ok_or(CheckpointError::NoSpace)?;
+            self.extents.push(taken.extent);
             self.offset = 0;
         }
         Ok(())
@@ -251,6 +258,7 @@ impl Writer<'_> {
         let place = ChunkPlaceV1 { extent, offset: self.offset, length: length as u32, crc, kind };
         let at = self.shard.geometry.byte(extent, self.offset);
         self.shard.device.write(at, padded, buffer, Durability::Deferred).await.0?;
+        self.shard.log.count(|counters| counters.checkpoint_bytes += padded as u64);
         self.offset += padded as u32;
         self.chunks.push(place);
         Ok(place)
@@ -269,25 +277,41 @@ fn upload_record((key, upload): (&UploadKey, &super::Upload)) -> UploadV1 {
 }
 
 impl Shard {
-    /// Frees what can be freed without moving anything. False when there was nothing worth it.
-    /// `thorough`: also moves live records together, after a first attempt without that was not enough.
-    pub async fn reclaim(self: &Rc<Self>, thorough: bool) -> Result<bool> {
-        let (reclaimable, index) = {
-            let state = self.state.borrow();
-            (state.reclaimable_bytes(), state.index_bytes())
-        };
-        // A checkpoint writes the whole index: not for a crumb.
-        let worth = reclaimable > 0 && reclaimable * 16 >= index;
-        if worth && !thorough {
-            return Ok(self.checkpoint().await.is_ok());
+    /// Gives back to the drive what can be: first what costs a checkpoint only, else by moving live records together.
+    /// False when there was nothing worth it.
+    ///
+    /// # Errors
+    /// When the log writes no more.
+    pub async fn reclaim(self: &Rc<Self>) -> Result<bool> {
+        // Others may wait for the same: whoever comes first does it for all.
+        let given = self.given_back.get();
+        let _hurry = Hurry::new(self);
+        let _one = self.reclaiming.lock(0).await;
+        if self.given_back.get() != given {
+            return Ok(true);
         }
-        let spare_extents = std::mem::take(&mut *self.log.spares.borrow_mut());
-        let had_spares = !spare_extents.is_empty();
-        self.give_extents(spare_extents.into());
-        let cleaned = self.clean().await?;
-        if cleaned || worth {
-            return Ok(self.checkpoint().await.is_ok());
+        if self.log.queued_bytes.get() == 0 {
+            let spares = std::mem::take(&mut *self.log.spares.borrow_mut());
+            self.count_given(spares.len());
+            self.give_extents(spares.into());
         }
-        Ok(had_spares)
+        if !self.is_worth_a_checkpoint() {
+            self.clean().await?;
+        }
+        if self.is_worth_a_checkpoint() && self.checkpoint().await.is_err() {
+            return Ok(false);
+        }
+        Ok(self.given_back.get() != given)
+    }
+
+    /// A checkpoint writes the whole index: not for a crumb.
+    fn is_worth_a_checkpoint(&self) -> bool {
+        let state = self.state.borrow();
+        let reclaimable = state.reclaimable_bytes();
+        reclaimable > 0 && reclaimable * 16 >= state.index_bytes()
+    }
+
+    fn count_given(&self, things: usize) {
+        self.given_back.set(self.given_back.get() + things as u64);
     }
 }

@@ -2,107 +2,204 @@
 //!
 //! Invariants:
 //! - A move is a copy of the record at the log's head, marked as moved, that counts only if the index still has
-//!   the same generation when it is applied: an overwrite or delete that came first wins.
-//! - The old extent stays until a checkpoint that does not name it is in force.
+//!   the same generation when it is applied: an overwrite or delete that came first wins. So copies and users' records
+//!   may be written in any order.
+//! - The old extent stays until a checkpoint that does not name it is in force. The cleaner fills at most its share of
+//!   the drive with extents that wait for that.
+//! - It gives way: copies fill up batches, and while users write it moves no faster than they use space up, unless
+//!   there is none left for them.
 
+use std::pin::pin;
 use std::rc::Rc;
+
+use futures_util::future::select;
 
 use super::Shard;
 use super::entry::Entry;
 use crate::error::{EngineError, Result};
-use crate::extent::keeper::Class;
+use crate::format::FormatDamage;
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use crate::format::record::{EncodedRecord, Mutation, RECORD_ALIGNMENT, RecordView};
 use crate::index::keys;
 use crate::log::queue::Pending;
+use crate::log::space::ClosedExtent;
 use crate::sync::oneshot;
 
-/// Extents moved in one go, at most.
-const EXTENTS_AT_ONCE: usize = 8;
-/// More live than this, per cent of what was written, is not worth moving.
-const LIVE_PERCENT_MAX: u64 = 80;
+/// Extents with more live than this, per cent, cost more than they give: 90 means ten bytes moved for one gained.
+const LIVE_PERCENT_MAX: u64 = 90;
+/// The same while a put waits for the space.
+const LIVE_PERCENT_MAX_WAITED_FOR: u64 = 95;
+/// Copies on their way at a time, bytes.
+const STEP_BYTES: usize = 256 << 10;
+/// While nobody writes, a step is taken at least so often.
+const STEP_MS: u64 = 10;
+/// A checkpoint is taken for the extents it gives back once they are this many times what it writes.
+const CHECKPOINT_GAIN: u64 = 8;
 
 impl Shard {
-    /// Cleans soon, if it is not being done.
-    pub(super) fn start_cleaning(self: &Rc<Self>) {
-        if self.clean_wanted.replace(true) {
+    /// Called after each batch and when the drive's free extents become few: cleans if there is a reason to.
+    pub(crate) fn relieve(self: &Rc<Self>) {
+        if !self.wants_cleaning() || self.clean_wanted.replace(true) {
             return;
         }
         let shard = self.clone();
         self.environment.spawn(Box::pin(async move {
-            match shard.clean().await {
-                Ok(true) => shard.start_checkpoint(),
-                Ok(false) => {}
+            match shard.clean_while_wanted().await {
+                Ok(()) | Err(EngineError::ShuttingDown) => {}
                 Err(error) => tracing::warn!(shard = shard.id, %error, "the log cleaner stopped early"),
             }
             shard.clean_wanted.set(false);
         }));
     }
 
-    /// Moves the live records of the extents with the least of them. False when no extent is worth it.
-    ///
-    /// # Errors
-    /// When the device fails or a live record is damaged (it stays where it is).
-    pub async fn clean(self: &Rc<Self>) -> Result<bool> {
-        let _one = self.maintaining.lock(1).await;
-        let victims = self.victims();
-        for &(extent, written) in &victims {
-            // While others were moved, its last records may have died, and a checkpoint may have let go of it.
-            if !self.state.borrow().logs.has_live(extent) {
+    /// Too much is dead, or the drive has few free extents left; and since the last attempt that found nothing, more
+    /// has died.
+    fn wants_cleaning(&self) -> bool {
+        let (live, dead) = self.state.borrow().logs.live_and_dead();
+        self.dead_in_vain.set(self.dead_in_vain.get().min(dead));
+        let much_is_dead = dead > live.max(self.geometry.dead_log_bytes_max);
+        let in_vain = dead < self.dead_in_vain.get() + u64::from(self.geometry.extent_bytes) / 2;
+        !self.log.failed.get() && !in_vain && (much_is_dead || self.is_short_of_space())
+    }
+
+    async fn clean_while_wanted(self: &Rc<Self>) -> Result<()> {
+        while self.wants_cleaning() {
+            if self.checkpoint_pays() {
+                if self.checkpoint().await.is_err() {
+                    break;
+                }
                 continue;
             }
-            // Pinned like by a reader: a checkpoint may let go of it as soon as its last live record has moved.
-            self.state.borrow_mut().logs.pin(extent);
-            let moved = self.move_out(extent, written).await;
-            self.unpin(super::Pins { extent, object: None });
-            moved?;
+            let _one = self.maintaining.lock(CLEANING).await;
+            let Some(victim) = self.victim(LIVE_PERCENT_MAX) else { break };
+            self.move_out(victim).await?;
         }
-        Ok(!victims.is_empty())
+        if self.state.borrow().logs.empty() > 0 {
+            self.start_checkpoint();
+        }
+        // What is dead and could not be gained is no reason to look again.
+        let gained = !self.wants_cleaning();
+        self.dead_in_vain.set(if gained { 0 } else { self.state.borrow().logs.live_and_dead().1 });
+        Ok(())
     }
 
-    /// Extents with the best ratio of space gained to bytes moved.
-    fn victims(&self) -> Vec<(u32, u32)> {
+    /// Whether the extents that a checkpoint would give back are worth it, or are the cleaner's whole share, or somebody
+    /// waits for them.
+    fn checkpoint_pays(&self) -> bool {
         let state = self.state.borrow();
-        let worth =
-            |(_, live, written): &(u32, u64, u32)| live * 100 <= u64::from(*written) * LIVE_PERCENT_MAX;
-        let mut candidates: Vec<_> =
-            state.logs.closed().filter(|(_, live, _)| *live > 0).filter(worth).collect();
-        candidates.sort_by_key(|(_, live, _)| *live);
-        // Stop where moving costs more than an extent that is then not gained.
-        let mut moved = 0;
-        let fits = |(_, live, _): &(u32, u64, u32)| {
-            moved += live;
-            moved <= u64::from(self.geometry.extent_bytes) * EXTENTS_AT_ONCE as u64 / 2
-        };
-        candidates
-            .into_iter()
-            .take(EXTENTS_AT_ONCE)
-            .take_while(fits)
-            .map(|(extent, _, written)| (extent, written))
-            .collect()
+        let empty = state.logs.empty() as u64;
+        let bytes = empty * u64::from(self.geometry.extent_bytes);
+        let worth = bytes >= CHECKPOINT_GAIN * state.index_bytes();
+        let share = empty + 1 >= u64::from(self.cleaner_extents());
+        empty > 0 && (worth || share || self.hurried.get() > 0)
     }
 
-    async fn move_out(self: &Rc<Self>, extent: u32, written: u32) -> Result<()> {
+    /// Moves the live records out of the extents that are worth it, until that gives an extent. Whether it did.
+    ///
+    /// # Errors
+    /// When the log writes no more.
+    pub async fn clean(self: &Rc<Self>) -> Result<bool> {
+        let _hurry = Hurry::new(self);
+        let _one = self.maintaining.lock(CLEANING).await;
+        let (mut gained, extent_bytes) = (0, u64::from(self.geometry.extent_bytes));
+        for _ in 0..self.cleaner_extents() * 4 {
+            let Some(victim) = self.victim(LIVE_PERCENT_MAX_WAITED_FOR) else { break };
+            gained += extent_bytes - victim.live.min(extent_bytes);
+            self.move_out(victim).await?;
+            let empty = self.state.borrow().logs.empty() as u64;
+            if gained > extent_bytes || empty >= u64::from(self.cleaner_extents()) {
+                break;
+            }
+        }
+        Ok(gained > 0)
+    }
+
+    /// The extent with the best benefit for its cost: what is gained, times how long it has been as it is, over what is
+    /// read and written (Rosenblum and Ousterhout, 1992). Decision 0004 has the comparison with the emptiest.
+    fn victim(&self, live_percent_max: u64) -> Option<ClosedExtent> {
+        let state = self.state.borrow();
+        let extent_bytes = u64::from(self.geometry.extent_bytes);
+        let unreadable = self.unreadable.borrow();
+        let worth = |closed: &ClosedExtent| {
+            let cheap = closed.live > 0 && closed.live * 100 <= extent_bytes * live_percent_max;
+            cheap && !unreadable.contains(&closed.extent)
+        };
+        let score = |closed: &ClosedExtent| {
+            u128::from(extent_bytes - closed.live) * u128::from(closed.age + 1) * (1 << 32)
+                / u128::from(extent_bytes + closed.live)
+        };
+        state.logs.closed().filter(worth).max_by_key(score)
+    }
+
+    /// Moves the live records out of one extent. One that can not be read stays as it is until the next start, and the
+    /// cleaner goes on with others.
+    async fn move_out(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
+        // Pinned like by a reader: a checkpoint may let go of it as soon as its last live record has moved.
+        self.state.borrow_mut().logs.pin(victim.extent);
+        let moved = self.move_records(victim).await;
+        self.unpin(super::Pins { extent: victim.extent, object: None });
+        match moved {
+            Ok(()) => {
+                // Not again and again: what a batch did not give the first time, it never will.
+                if self.state.borrow().logs.has_live(victim.extent) {
+                    self.unreadable.borrow_mut().insert(victim.extent);
+                }
+                Ok(())
+            }
+            Err(error @ (EngineError::Damaged { .. } | EngineError::ReadFailed { .. })) => {
+                tracing::error!(shard = self.id, %error, "the log cleaner leaves an extent as it is");
+                self.unreadable.borrow_mut().insert(victim.extent);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    async fn move_records(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
         let mut offset = 0;
-        while offset < written {
+        while offset < victim.written && self.state.borrow().logs.has_live(victim.extent) {
             let window = (self.geometry.extent_bytes - offset).min(BATCH_BYTES_MAX as u32) as usize;
             let buffer = self.pool.take_reserved(window).await;
-            let at = self.geometry.byte(extent, offset);
+            let at = self.geometry.byte(victim.extent, offset);
             let (result, buffer) = self.device.read(at, window, buffer).await;
             result.map_err(EngineError::read_failed)?;
-            let damaged = EngineError::Damaged { what: "log batch", extent, offset };
-            let header = BatchHeaderOnDisk::parse(&buffer[..window]).map_err(|_| damaged)?;
-            let copies = self.live_records(
-                extent,
-                offset,
-                &buffer[..header.length.get() as usize],
-                header.records.get(),
-            );
+            self.log.count(|counters| counters.cleaner_read_bytes += window as u64);
+            let (copies, passed) = self.live_in_window(victim, offset, &buffer[..window])?;
             drop(buffer);
-            self.append_copies(copies).await?;
-            offset += header.padded_bytes() as u32;
+            self.append_copies(copies, victim).await?;
+            offset += passed;
         }
         Ok(())
+    }
+
+    /// Copies of what is live in the whole batches of a window, and how far they reach.
+    fn live_in_window(
+        &self,
+        victim: ClosedExtent,
+        offset: u32,
+        window: &[u8],
+    ) -> Result<(Vec<(Mutation, EncodedRecord)>, u32)> {
+        let (mut copies, mut passed) = (Vec::new(), 0);
+        while offset + (passed as u32) < victim.written {
+            let batch = &window[passed..];
+            let header = match BatchHeaderOnDisk::parse(batch) {
+                Ok(header) => header,
+                // The next window begins with it.
+                Err(FormatDamage::Short) if passed > 0 => break,
+                Err(_) => {
+                    let (extent, offset) = (victim.extent, offset + passed as u32);
+                    return Err(EngineError::Damaged { what: "log batch", extent, offset });
+                }
+            };
+            let records = &batch[..header.length.get() as usize];
+            let start = offset + passed as u32;
+            copies.extend(self.live_records(victim.extent, start, records, header.records.get()));
+            passed += header.padded_bytes();
+            if passed >= window.len() {
+                break;
+            }
+        }
+        Ok((copies, passed as u32))
     }
 
     /// Copies of the records of a batch that the index still points at.
@@ -129,24 +226,69 @@ impl Shard {
         copies
     }
 
-    async fn append_copies(self: &Rc<Self>, copies: Vec<(Mutation, EncodedRecord)>) -> Result<()> {
-        let mut answers = Vec::with_capacity(copies.len());
-        for (mutation, record) in copies {
-            let (reply, answer) = oneshot::channel();
-            let pending = Pending {
-                mutation: Some(mutation),
-                record,
-                moved: true,
-                class: Class::System,
-                guard: None,
-                reply,
-            };
-            self.log.push(self.id, pending)?;
-            answers.push(answer);
-        }
-        for answer in answers {
-            answer.await.unwrap_or(Err(EngineError::WritesStopped { shard: self.id }))?;
+    /// Queues copies step by step, each when the one before is durable and it is this shard's turn.
+    async fn append_copies(
+        self: &Rc<Self>,
+        copies: Vec<(Mutation, EncodedRecord)>,
+        victim: ClosedExtent,
+    ) -> Result<()> {
+        let mut copies = copies.into_iter().peekable();
+        while copies.peek().is_some() {
+            let (mut bytes, mut answers) = (0, Vec::new());
+            while let Some((mutation, record)) = copies.next_if(|_| bytes < STEP_BYTES) {
+                bytes += record.length();
+                let (reply, answer) = oneshot::channel();
+                let (mutation, guard, reserved) = (Some(mutation), None, None);
+                self.log.push(self.id, Pending { mutation, record, moved: true, guard, reserved, reply })?;
+                answers.push(answer);
+            }
+            let users = self.log.user_log_bytes();
+            for answer in answers {
+                answer.await.unwrap_or(Err(EngineError::WritesStopped { shard: self.id }))?;
+            }
+            self.pace(users, bytes, victim).await;
         }
         Ok(())
+    }
+
+    /// Waits until users have written three quarters of what the step of `bytes` makes room for, half of it when space is
+    /// scarcer; not at all while there is none or somebody waits for it, and never long while nobody writes.
+    async fn pace(&self, users: u64, bytes: usize, victim: ClosedExtent) {
+        let gain = u64::from(self.geometry.extent_bytes).saturating_sub(victim.live);
+        let few = u64::from(self.geometry.few_extents);
+        let idle = self.environment.sleep(STEP_MS);
+        let paced = async {
+            loop {
+                let mark = self.log.progress.mark();
+                let spare = u64::from(self.spare_extents()).min(few);
+                let due = bytes as u64 * gain / victim.live.max(1) * (few + 2 * spare) / (4 * few).max(1);
+                let urgent = self.hurried.get() > 0 || spare == 0 || self.log.failed.get();
+                if urgent || self.log.user_log_bytes() >= users + due {
+                    return;
+                }
+                self.log.progress.after(mark).await;
+            }
+        };
+        select(pin!(paced), idle).await;
+    }
+}
+
+/// Key of the lock around cleaning; 0 is for checkpoints.
+const CLEANING: u64 = 1;
+
+/// Somebody waits for what the cleaner does: it does not pace itself meanwhile.
+pub(super) struct Hurry<'a>(&'a Shard);
+
+impl<'a> Hurry<'a> {
+    pub fn new(shard: &'a Shard) -> Self {
+        shard.hurried.set(shard.hurried.get() + 1);
+        shard.log.progress.raise();
+        Self(shard)
+    }
+}
+
+impl Drop for Hurry<'_> {
+    fn drop(&mut self) {
+        self.0.hurried.set(self.0.hurried.get() - 1);
     }
 }

@@ -23,7 +23,7 @@ mod space;
 mod verify;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::Hasher;
 use std::rc::{Rc, Weak};
 
@@ -32,6 +32,7 @@ pub use self::get::{Found, Pins};
 pub use self::multipart::{CompleteCommit, PartCommit};
 pub use self::put::{Body, PutCommit, info_of};
 pub use self::recover::{RecoverError, Recovered, Salvage, Source};
+pub(crate) use self::recover::{for_each_entry, load_leaves};
 pub use self::space::Reserved;
 pub use self::verify::{Flaw, Owner, Reading};
 
@@ -39,6 +40,8 @@ use crate::device::flush::FlushGroup;
 use crate::device::{Device, DeviceError};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
+use crate::extent::RunCount;
+use crate::extent::keeper::HeldBack;
 use crate::extent::slices::SliceSpace;
 use crate::format::record::{BucketV1, RunV1, SegmentV1, UploadPartV1};
 use crate::format::scrub::ScrubState;
@@ -70,6 +73,10 @@ pub struct Geometry {
     pub dead_log_bytes_max: u64,
     /// Log bytes after which a checkpoint is taken.
     pub checkpoint_after_bytes: u64,
+    /// Shards that live on this drive.
+    pub drive_shards: u32,
+    /// Free extents, beside those held back, from which on the cleaners work.
+    pub few_extents: u32,
 }
 
 impl Geometry {
@@ -122,6 +129,8 @@ pub struct State {
     next_generation: u64,
     pub(crate) logs: LogSpace,
     pub(crate) slices: SliceSpace,
+    /// Of what the index and the uploads name.
+    runs: RunCount,
     freed: VecDeque<Freed>,
     freed_units: u64,
     /// Units of bodies on their way in.
@@ -150,9 +159,19 @@ pub struct Shard {
     maintaining: KeyLocks,
     /// One takes a new extent of a kind at a time.
     growing: KeyLocks,
+    /// One gives space back at a time.
+    reclaiming: KeyLocks,
     checkpoint_wanted: Cell<bool>,
     clean_wanted: Cell<bool>,
-    held_back: Cell<u32>,
+    held_back: Cell<HeldBack>,
+    /// Who waits for the cleaner now.
+    hurried: Cell<u32>,
+    /// Dead bytes that the cleaner found nothing worth moving among.
+    dead_in_vain: Cell<u64>,
+    /// Log extents that the cleaner could not read.
+    unreadable: RefCell<BTreeSet<u32>>,
+    /// Extents and runs that checkpoints have given back so far.
+    given_back: Cell<u64>,
     /// Where its scrub is.
     pub(crate) scrub: RefCell<ScrubState>,
 }
@@ -170,6 +189,7 @@ impl State {
             next_generation: u64::from(geometry.epoch) << 40 | 1,
             logs: LogSpace::default(),
             slices: SliceSpace::new(geometry.extent_bytes / crate::format::slice::UNIT_BYTES as u32),
+            runs: RunCount::default(),
             freed: VecDeque::new(),
             freed_units: 0,
             reserved_units: 0,

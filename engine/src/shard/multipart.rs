@@ -165,6 +165,31 @@ impl Shard {
         self.commit(bucket, mutation, record, guard, Class::System, None).await.map(|_| ())
     }
 
+    /// Ends every upload that was begun before `before_ms`, of Unix time. One that can not be ended stays for the next try.
+    pub async fn abort_uploads_begun_before(self: &Rc<Self>, before_ms: u64) {
+        let old: Vec<(UploadKey, u64)> = {
+            let state = self.state.borrow();
+            let old = state.uploads.iter().filter(|(_, upload)| upload.initiated_ms < before_ms);
+            old.map(|(key, upload)| (key.clone(), upload.initiated_ms)).collect()
+        };
+        for ((bucket, key, id), initiated_ms) in old {
+            let name = String::from_utf8_lossy(&key).into_owned();
+            match self.abort_upload(BucketId(bucket), key, UploadId(id)).await {
+                Ok(()) => tracing::info!(
+                    bucket,
+                    key = name,
+                    initiated_ms,
+                    "aborted an upload that was not completed in time"
+                ),
+                // Completed or aborted meanwhile.
+                Err(EngineError::NoSuchUpload | EngineError::NoSuchBucket) => {}
+                Err(error) => {
+                    tracing::warn!(bucket, key = name, %error, "an old upload could not be aborted")
+                }
+            }
+        }
+    }
+
     /// Ends every upload of a bucket that is being deleted.
     ///
     /// # Errors
@@ -174,7 +199,7 @@ impl Shard {
             let guard = self.locks.lock(self.hash(bucket, &key)).await;
             let mutation = Mutation::UploadAbort(UploadAbortV1 { bucket: bucket.0, key, upload: id.0 });
             let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
-            self.append(Some(mutation), record, Class::System, Some(guard)).await?;
+            self.append(Some(mutation), record, Some(guard)).await?;
         }
         Ok(())
     }

@@ -80,7 +80,12 @@ fn build(core: &Rc<CoreState>, id: u16, drive: u16, recovered: Recovered) -> Sha
         growing: KeyLocks::default(),
         checkpoint_wanted: Cell::new(false),
         clean_wanted: Cell::new(false),
-        held_back: Cell::new(0),
+        held_back: Cell::default(),
+        reclaiming: KeyLocks::default(),
+        hurried: Cell::new(0),
+        dead_in_vain: Cell::new(0),
+        unreadable: RefCell::default(),
+        given_back: Cell::new(0),
         scrub: RefCell::default(),
     }
 }

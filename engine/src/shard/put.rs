@@ -81,9 +81,10 @@ impl Shard {
     ) -> Result<RecordPlace> {
         let (bucket, generation) = (BucketId(put.bucket), put.generation);
         self.check_index_room(&put)?;
+        let class = self.class_of(bucket, &put.key, put.size);
         let mutation = Mutation::Put(put);
         let record = EncodedRecord::new(&mutation, generation, 0, data);
-        self.commit(bucket, mutation, record, guard, Class::User, reserved).await
+        self.commit(bucket, mutation, record, guard, class, reserved).await
     }
 
     /// Queues a record and waits for it.
@@ -100,17 +101,19 @@ impl Shard {
             let (size_bytes, limit_bytes) = (record.length() as u64, RECORD_BYTES_MAX as u64);
             return Err(EngineError::TooLarge { size_bytes, limit_bytes });
         }
-        if class == Class::User {
-            self.admit(record.length()).await?;
+        if class != Class::System {
+            self.admit(record.length(), class).await?;
         }
         // From here to the push nothing waits: a bucket that is being deleted now is seen, or sees this record.
         self.core()?.check_bucket(bucket)?;
         let (reply, answer) = oneshot::channel();
-        let pending =
-            Pending { mutation: Some(mutation), record, moved: false, class, guard: Some(guard), reply };
+        // Handed over only if it is queued.
+        let (segment, reserved) = (reserved.as_ref().map(|reserved| reserved.segment().clone()), reserved);
+        let (mutation, guard) = (Some(mutation), Some(guard));
+        let pending = Pending { mutation, record, moved: false, guard, reserved: segment, reply };
         self.log.push(self.id, pending)?;
         if let Some(reserved) = reserved {
-            reserved.keep();
+            reserved.hand_over();
         }
         answer.await.unwrap_or(Err(EngineError::WritesStopped { shard: self.id }))
     }
@@ -127,6 +130,12 @@ impl Shard {
         }
         let entry = self.state.borrow().entry(bucket, key);
         judge(entry.as_ref(), condition)
+    }
+
+    /// On a full drive what replaces a larger object still finds room: it gives more back than it takes.
+    pub fn class_of(&self, bucket: BucketId, key: &[u8], size: u64) -> Class {
+        let shrinks = self.state.borrow().entry(bucket, key).is_some_and(|old| size < old.size);
+        if shrinks { Class::Shrinking } else { Class::User }
     }
 
     fn check_index_room(&self, put: &PutV1) -> Result<()> {

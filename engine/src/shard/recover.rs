@@ -238,7 +238,7 @@ impl Source<'_> {
     }
 }
 
-fn load_leaves(index: &mut OrderedIndex, mut payload: &[u8]) -> Result<(), RecoverError> {
+pub(crate) fn load_leaves(index: &mut OrderedIndex, mut payload: &[u8]) -> Result<(), RecoverError> {
     while let Some((length, rest)) = payload.split_first_chunk::<4>() {
         let length = u32::from_le_bytes(*length) as usize;
         let leaf = rest.get(..length).ok_or_else(|| RecoverError::Leaf("a leaf is cut off".to_owned()))?;
@@ -249,10 +249,10 @@ fn load_leaves(index: &mut OrderedIndex, mut payload: &[u8]) -> Result<(), Recov
 }
 
 /// Gets bucket, key and entry.
-pub(super) type EachEntry<'a> = &'a mut dyn FnMut(u32, &[u8], Entry) -> Result<(), RecoverError>;
+pub(crate) type EachEntry<'a> = &'a mut dyn FnMut(u32, &[u8], Entry) -> Result<(), RecoverError>;
 
 /// Calls `each` for every entry; stops at the first error.
-pub(super) fn for_each_entry(index: &OrderedIndex, each: EachEntry<'_>) -> Result<(), RecoverError> {
+pub(crate) fn for_each_entry(index: &OrderedIndex, each: EachEntry<'_>) -> Result<(), RecoverError> {
     let mut outcome = Ok(());
     index.visit(&[], &mut |composite, value| {
         let unreadable = || Err(RecoverError::Leaf("an entry is unreadable".to_owned()));
@@ -276,11 +276,14 @@ fn fill_points(state: &mut State) -> Result<(), RecoverError> {
 impl Source<'_> {
     /// Step 4: live bytes of the log's extents, and used slices.
     fn account(&self, state: &mut State) -> Result<(), RecoverError> {
-        let State { index, logs, slices, uploads, .. } = state;
+        let State { index, logs, slices, uploads, runs, .. } = state;
         let mut claim = |segment: &SegmentV1, bucket: u32, key: &[u8]| {
             let refused = segment.runs.iter().find(|run| {
                 run.extent >= self.geometry.extents || !slices.claim(run, run_units(run, segment.length))
             });
+            if refused.is_none() {
+                runs.add(segment);
+            }
             let overlap =
                 |run: &RunV1| RecoverError::Overlap { extent: run.extent, bucket, key: key.to_vec() };
             refused.map_or(Ok(()), |run| Err(overlap(run)))

@@ -9,16 +9,19 @@ use std::rc::Rc;
 
 use super::{Freed, Shard, State};
 use crate::error::{EngineError, Result};
-use crate::extent::keeper::Class;
+use crate::extent::keeper::{Class, HeldBack, Taken};
 use crate::extent::slices::SliceSpace;
-use crate::extent::{run_units, segment_units, tail_units};
+use crate::extent::{RunCount, run_units, segment_units, tail_units};
 use crate::format::BLOCK_BYTES;
+use crate::format::batch::BATCH_BYTES_MAX;
 use crate::format::record::{Mutation, RunV1, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
 use crate::log::RecordPlace;
 
-/// Extents a shard may need to go on when the drive is full: the log's next one, the cleaner's, and one to spare.
-const HELD_BACK: u32 = 3;
+/// The part of a drive that is kept for the cleaners of all its shards: one in so many extents. Decision 0004.
+const CLEANER_PART: u32 = 16;
+/// The least for one shard's cleaner: the extent it writes to, and one to spare.
+const CLEANER_EXTENTS_MIN: u32 = 2;
 
 /// What a body needs next of the slices.
 #[derive(Clone, Copy)]
@@ -35,6 +38,13 @@ impl Wanted {
         match self {
             Self::Full { most } => slices.allocate_full(most),
             Self::Tail { units } => slices.allocate_tail(units),
+        }
+    }
+
+    fn could_fit(self, slices: &SliceSpace) -> bool {
+        match self {
+            Self::Full { .. } => slices.has_full(),
+            Self::Tail { units } => slices.has_tail(units),
         }
     }
 
@@ -61,10 +71,9 @@ impl Reserved {
         &self.segment
     }
 
-    /// From now on a queued record names them.
-    pub fn keep(mut self) {
-        let segment = std::mem::take(&mut self.segment);
-        self.shard.state.borrow_mut().reserved_units -= segment_units(&segment);
+    /// A queued record names them now, and decides what becomes of them.
+    pub fn hand_over(mut self) {
+        self.segment.runs.clear();
     }
 }
 
@@ -98,13 +107,8 @@ impl State {
 
     /// Bytes that a checkpoint would free.
     pub(super) fn reclaimable_bytes(&self) -> u64 {
-        let dead_logs: u64 = self
-            .logs
-            .closed()
-            .filter(|(_, live, _)| *live == 0)
-            .map(|(_, _, written)| u64::from(written))
-            .sum();
-        self.freed_units * UNIT_BYTES as u64 + dead_logs
+        let logs = self.logs.empty() as u64 * u64::from(self.geometry.extent_bytes);
+        self.freed_units * UNIT_BYTES as u64 + logs
     }
 }
 
@@ -113,6 +117,14 @@ impl Shard {
     pub(crate) fn apply(self: &Rc<Self>, mutation: &Mutation, place: RecordPlace) {
         let mut state = self.state.borrow_mut();
         let effects = state.apply(mutation, place);
+        match mutation {
+            // A completed upload's were counted as parts.
+            Mutation::Put(put) if !place.moved && put.upload.is_none() => {
+                put.segments.iter().for_each(|segment| state.runs.add(segment));
+            }
+            Mutation::UploadPart(part) => state.runs.add(&part.part.segment),
+            _ => {}
+        }
         if let Some((extent, bytes)) = effects.gained {
             state.logs.gain(extent, bytes);
         }
@@ -120,6 +132,7 @@ impl Shard {
             state.logs.lose(extent, bytes);
         }
         for (generation, segment) in effects.freed {
+            state.runs.remove(&segment);
             if state.object_pins.contains_key(&generation) {
                 state.zombies.entry(generation).or_default().push(segment);
             } else {
@@ -132,7 +145,13 @@ impl Shard {
     ///
     /// # Errors
     /// [`EngineError::NoSpace`] when the drive is full and nothing can be reclaimed; nothing stays reserved then.
-    pub async fn reserve(self: &Rc<Self>, length: u64, full: u32, with_tail: bool) -> Result<Vec<RunV1>> {
+    pub async fn reserve(
+        self: &Rc<Self>,
+        length: u64,
+        full: u32,
+        with_tail: bool,
+        class: Class,
+    ) -> Result<Vec<RunV1>> {
         let mut runs: Vec<RunV1> = Vec::new();
         let mut left = full;
         let mut wanted: Vec<Wanted> = Vec::new();
@@ -143,7 +162,7 @@ impl Shard {
         loop {
             let next = if left > 0 { Some(Wanted::Full { most: left }) } else { wanted.pop() };
             let Some(next) = next else { return Ok(runs) };
-            match self.allocate(next).await {
+            match self.allocate(next, class).await {
                 Ok(run) => {
                     left -= run.slices;
                     self.state.borrow_mut().reserved_units += u64::from(run_units(&run, length));
@@ -158,7 +177,7 @@ impl Shard {
     }
 
     /// One run, of an extent that is there or of a new one.
-    async fn allocate(self: &Rc<Self>, wanted: Wanted) -> Result<RunV1> {
+    async fn allocate(self: &Rc<Self>, wanted: Wanted, class: Class) -> Result<RunV1> {
         let fit = || wanted.fit(&mut self.state.borrow_mut().slices);
         if let Some(run) = fit() {
             return Ok(run);
@@ -168,7 +187,7 @@ impl Shard {
         if let Some(run) = fit() {
             return Ok(run);
         }
-        let extent = self.take_user_extent().await;
+        let extent = self.take_user_extent(class, &|| wanted.could_fit(&self.state.borrow().slices)).await;
         // Freed meanwhile: an extent that nobody uses would stay with this shard.
         if let Some(run) = fit() {
             self.give_extents(extent.into_iter().collect());
@@ -193,59 +212,101 @@ impl Shard {
         self.give_extents(empty);
     }
 
+    /// The record that was to name these slices is durable and applied.
+    pub(crate) fn keep(&self, segment: &SegmentV1) {
+        self.state.borrow_mut().reserved_units -= segment_units(segment);
+    }
+
+    /// Answers all that waits with an error: the log has no extent to go on in.
+    pub(crate) fn refuse_waiting(self: &Rc<Self>) {
+        let error = self.no_space();
+        for pending in self.log.take_all() {
+            if let Some(segment) = &pending.reserved {
+                self.release(&segment.runs, segment.length);
+            }
+            pending.reply.send(Err(error.clone()));
+        }
+    }
+
     /// Makes sure that `bytes` more of user data fit into the log.
     ///
     /// # Errors
     /// [`EngineError::NoSpace`].
-    pub(super) async fn admit(self: &Rc<Self>, bytes: usize) -> Result<()> {
+    pub(super) async fn admit(self: &Rc<Self>, bytes: usize, class: Class) -> Result<()> {
         if self.has_room(bytes) {
             return Ok(());
         }
         // One at a time, as for slices.
         let _one = self.growing.lock(GROW_LOG).await;
-        loop {
-            if self.has_room(bytes) {
-                return Ok(());
+        while !self.has_room(bytes) {
+            let extent = self.take_user_extent(class, &|| self.has_room(bytes)).await;
+            if let Some(extent) = extent {
+                self.log.spares.borrow_mut().push_back(extent);
+            } else if !self.has_room(bytes) {
+                return Err(self.no_space());
             }
-            let Some(extent) = self.take_user_extent().await else { return Err(self.no_space()) };
-            self.log.spares.borrow_mut().push_back(extent);
         }
+        Ok(())
     }
 
+    /// Whether `bytes` more of user data fit behind all that waits, without an extent that is held back.
     fn has_room(&self, bytes: usize) -> bool {
-        // Batch headers and padding take up to a block each; half of an extent's end may be left by a large record.
-        let usable = self.geometry.extent_bytes as usize / 2;
-        let current = (self.geometry.extent_bytes - self.log.position.get().offset) as usize;
-        let spare = self.log.spares.borrow().len() * usable;
-        self.log.queued_bytes.get() + bytes <= current.saturating_sub(2 * BLOCK_BYTES + bytes) + spare
+        let (log, extent_bytes) = (&self.log, self.geometry.extent_bytes as usize);
+        let needed = log.queued_bytes.get() + bytes;
+        // Each batch has a header and padding, and the extent's last block names the next one.
+        let needed = needed + (needed / BATCH_BYTES_MAX + 2) * BLOCK_BYTES;
+        let taken = log.position.get().offset as usize + log.writing_bytes.get() + BLOCK_BYTES;
+        let current = if log.borrowed.get() { 0 } else { extent_bytes.saturating_sub(taken) };
+        if needed <= current {
+            return true;
+        }
+        // What does not fit at an extent's end leaves less than half of it.
+        needed <= current.saturating_sub(bytes) + log.spares.borrow().len() * (extent_bytes / 2)
     }
 
-    /// An extent for user data; reclaims space on the whole drive before it says no.
-    async fn take_user_extent(self: &Rc<Self>) -> Option<u32> {
-        for attempt in 0..3 {
-            if let Some(extent) = self.take_extent(Class::User).await {
-                return Some(extent);
+    /// An extent for user data; reclaims space on the whole drive before it says no. None also once `enough` says that
+    /// what was reclaimed in this shard does without one.
+    async fn take_user_extent(self: &Rc<Self>, class: Class, enough: &dyn Fn() -> bool) -> Option<u32> {
+        let core = self.core().ok()?;
+        loop {
+            if let Some(taken) = self.take_extent(Class::User).await {
+                return Some(taken.extent);
             }
-            let core = self.core().ok()?;
-            if !core.reclaim(self.drive, attempt > 0).await {
+            let reclaimed = core.reclaim(self.drive).await;
+            if enough() {
+                return None;
+            }
+            if !reclaimed {
                 break;
             }
         }
-        self.take_extent(Class::User).await
+        self.take_extent(class).await.map(|taken| taken.extent)
     }
 
-    pub(crate) async fn take_extent(&self, class: Class) -> Option<u32> {
+    pub(crate) async fn take_extent(&self, class: Class) -> Option<Taken> {
         let core = self.core().ok()?;
         let drive = self.drive;
         let keeper = core.layout.keeper_core(drive);
         if keeper == core.index {
-            return core.keeper(drive).take(class);
+            return core.take_kept(drive, class);
         }
         // An extent whose asker is gone goes back to its keeper.
-        let orphan = move |core: &Rc<super::CoreState>, extent: Option<u32>| {
-            extent.into_iter().for_each(|extent| core.give_extent(drive, extent));
+        let orphan = move |core: &Rc<super::CoreState>, taken: Option<Taken>| {
+            taken.into_iter().for_each(|taken| core.give_extent(drive, taken.extent));
         };
-        core.call_or(keeper, move |core| async move { core.keeper(drive).take(class) }, orphan).await
+        core.call_or(keeper, move |core| async move { core.take_kept(drive, class) }, orphan).await
+    }
+
+    /// The log's next extent, at the worst out of what is held back; then from what a checkpoint gives back.
+    pub(crate) async fn take_extent_or_checkpoint(self: &Rc<Self>) -> Option<Taken> {
+        if let Some(taken) = self.take_extent(Class::System).await {
+            return Some(taken);
+        }
+        // A checkpoint needs nothing of the log's writer, which waits here.
+        if let Err(error) = self.checkpoint().await {
+            tracing::warn!(shard = self.id, %error, "no extent for the log, and no checkpoint that frees one");
+        }
+        self.take_extent(Class::System).await
     }
 
     pub(crate) fn give_extents(&self, extents: Vec<u32>) {
@@ -266,36 +327,54 @@ impl Shard {
         // Law 5. In release builds it is asserted at every checkpoint.
         debug_assert!(self.space().adds_up(), "{:?}", self.space());
         self.hold_back();
-        let state = self.state.borrow();
-        let (live, dead) = state.logs.live_and_dead();
-        drop(state);
         if self.log.since_checkpoint.get() >= self.geometry.checkpoint_after_bytes {
             self.start_checkpoint();
         }
-        // Cleaning costs writes: dead records may take as much as the live ones, and a good part of an emptier drive.
-        if dead > live.max(self.geometry.dead_log_bytes_max) {
-            self.start_cleaning();
-        }
+        self.relieve();
     }
 
-    /// Tells the keeper what this shard needs on a full drive: the next checkpoint, beside the one in force. While that
-    /// one is smaller or not there yet, room for it to grow is kept too, so that what fits on a drive does not shrink
-    /// with the first checkpoint.
+    /// Tells the keeper what this shard needs on a full drive: the log's next extent and the next checkpoint, beside the
+    /// one in force (while that one is smaller or not there yet, room for it to grow is kept too, so that what fits on
+    /// a drive does not shrink with the first checkpoint); and what its cleaner works in. Log extents that the next
+    /// checkpoint gives back count as the cleaner's: it filled them.
     pub(super) fn hold_back(self: &Rc<Self>) {
-        let (next, current) = {
+        let (next, current, empty) = {
             let state = self.state.borrow();
             let bytes = state.index_bytes() + state.index_bytes() / 4;
             (
                 (bytes / u64::from(self.geometry.extent_bytes)) as u32 + 1,
                 state.checkpoint_extents.len() as u32,
+                state.logs.empty() as u32,
             )
         };
-        let held_back = HELD_BACK + next + next.saturating_sub(current);
+        let needed = 1 + next + next.saturating_sub(current);
+        let held_back = HeldBack { needed, all: needed + self.cleaner_extents().saturating_sub(empty) };
         if held_back != self.held_back.replace(held_back)
             && let Ok(core) = self.core()
         {
             core.hold_back(self.drive, self.id, held_back);
         }
+    }
+
+    /// Free extents that users may take, as far as this core knows; capped at what is few.
+    pub(super) fn spare_extents(&self) -> u32 {
+        let few = self.geometry.few_extents;
+        self.core().map_or(few, |core| core.drives[usize::from(self.drive)].spare_extents.get().min(few))
+    }
+
+    pub(super) fn is_short_of_space(&self) -> bool {
+        self.spare_extents() < self.geometry.few_extents
+    }
+
+    /// The keeper says that another number of extents is free.
+    pub(crate) fn hear_spare(self: &Rc<Self>) {
+        self.log.progress.raise();
+        self.relieve();
+    }
+
+    /// The cleaner's share of the drive: so many extents it may have filled that no checkpoint has given back yet.
+    pub(super) fn cleaner_extents(&self) -> u32 {
+        (self.geometry.extents / CLEANER_PART / self.geometry.drive_shards).max(CLEANER_EXTENTS_MIN)
     }
 
     /// Bytes: live (named by the index), dead (freed, waiting), reserved, owned but free.
@@ -323,6 +402,7 @@ impl Shard {
                 * extent,
             objects: state.objects(),
             index_bytes: state.index_bytes(),
+            runs: state.runs,
         }
     }
 }
@@ -361,4 +441,5 @@ pub struct ShardSpace {
     pub owned_bytes: u64,
     pub objects: u64,
     pub index_bytes: u64,
+    pub runs: RunCount,
 }

@@ -137,3 +137,45 @@ fn what_is_read_stays_until_it_is_read() {
         assert_eq!(clear(&world, &node, id), before, "seed {seed}");
     }
 }
+
+#[test]
+fn uploads_are_ended_when_they_are_too_old() {
+    const HOUR_MS: u64 = 3_600_000;
+    let (world, node, id) = empty(31, 2);
+    let before = clear(&world, &node, id);
+    for core in 0..2 {
+        let core = node.core(core);
+        world.sim.spawn(async move { core.limit_upload_age(24 * HOUR_MS).await });
+    }
+    let (on, sim) = (node.clone(), world.sim.clone());
+    world.run(async move {
+        let core = on.core(0);
+        let count = async |expected: usize, when: &str| {
+            let query = ringbolt_engine::types::UploadQuery { max_items: 100, ..Default::default() };
+            let page = core.list_uploads(id, &query).await.expect("a page");
+            assert_eq!(page.items.len(), expected, "{when}");
+        };
+        // Keys for every shard, each with a part.
+        for round in 0..2u64 {
+            for number in 0..8u64 {
+                let key = format!("{round}/{number}");
+                let upload = core.create_upload(id, key.as_bytes(), Vec::new()).await.expect("begun");
+                let mut writer = core.put_part(id, key.as_bytes(), upload, 1, 300_000).await.expect("begun");
+                writer.write(&body(number, 300_000)).await.expect("written");
+                writer.commit_part(etag(number), Vec::new()).await.expect("stored");
+            }
+            sim.sleep_us(12 * HOUR_MS * 1000).await;
+        }
+        count(16, "the first are just 24 hours old").await;
+        sim.sleep_us(2 * HOUR_MS * 1000).await;
+        count(8, "the first are 26 hours old, the others 14").await;
+        sim.sleep_us(12 * HOUR_MS * 1000).await;
+        count(0, "all are older than 24 hours").await;
+        // They end when the node does.
+        futures_util::future::join(core.close(), on.core(1).close()).await.0.expect("closed");
+    });
+    world.sim.run_until_idle();
+    world.kill(node);
+    let node = world.open();
+    assert_eq!(clear(&world, &node, id).1, before.1, "their space is free");
+}

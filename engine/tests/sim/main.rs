@@ -11,4 +11,5 @@ mod model;
 mod persistence;
 mod scrub;
 mod smoke;
+mod space;
 mod world;

@@ -125,6 +125,9 @@ struct ServeArgs {
         value_name = "DURATION"
     )]
     scrub_every: u64,
+    /// Abort multipart uploads that were begun longer ago than this and never completed, as in 7d [default: never]
+    #[arg(long, env = "RINGBOLT_ABORT_UPLOADS_AFTER", value_parser = parse_duration_ms, value_name = "AGE")]
+    abort_uploads_after: Option<u64>,
 }
 
 /// Make a drive: everything on it is lost
@@ -235,6 +238,7 @@ fn serve(args: ServeArgs) -> Result<(), CliError> {
         register_buffers: !args.no_registered_buffers,
         slow_request: Duration::from_millis(args.slow_request_ms),
         scrub: ScrubOptions { bytes_per_second: args.scrub_rate, every_ms: args.scrub_every },
+        abort_uploads_after_ms: args.abort_uploads_after.filter(|age_ms| *age_ms > 0),
         root: RootCredentials::from_environment()?,
     })?;
     Ok(())

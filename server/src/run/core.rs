@@ -47,6 +47,7 @@ pub struct CoreStart {
     pub form_bytes_max: u64,
     pub scrub: ScrubOptions,
     pub traffic: Traffic,
+    pub abort_uploads_after_ms: Option<u64>,
     /// Told once this core's shards are open.
     pub opened: Sender<()>,
 }
@@ -100,6 +101,10 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
         Either::Left((opened, _)) => opened?,
         // Stopped, or another core failed, while drives were recovered: there is nothing to close.
         Either::Right(_) => return Ok(()),
+    }
+    if let Some(age) = start.abort_uploads_after_ms {
+        let core = core.clone();
+        monoio::spawn(async move { core.limit_upload_age(age).await });
     }
     let settings = S3Settings {
         region: start.region,

@@ -127,6 +127,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             form_bytes_max: plan.form_bytes_per_core,
             scrub: options.scrub,
             traffic,
+            abort_uploads_after_ms: options.abort_uploads_after_ms,
             opened: opened.clone(),
         };
         threads.push(spawn_core(start, stop.clone())?);

@@ -30,6 +30,8 @@ pub struct ServeOptions {
     pub register_buffers: bool,
     pub slow_request: Duration,
     pub scrub: ScrubOptions,
+    /// None: uploads that nobody completes stay.
+    pub abort_uploads_after_ms: Option<u64>,
     pub root: Option<RootCredentials>,
 }
 

@@ -95,3 +95,22 @@ fn reserving_leaves_little_to_grow() {
     assert!(table.memory_bytes() <= reserved + reserved / 50, "{} of {reserved}", table.memory_bytes());
     assert!(reserved < 200_000 * 34, "{reserved}");
 }
+
+#[test]
+fn memory_comes_back_after_mass_deletes() {
+    const COUNT: u64 = 200_000;
+    let hash = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number << 7;
+    let mut table = PointTable::new();
+    let empty = table.memory_bytes();
+    (0..COUNT).for_each(|number| table.insert(hash(number), number));
+    let full = table.memory_bytes();
+    for number in 0..COUNT {
+        assert!(table.remove(hash(number), number), "{number}");
+        if number == COUNT / 10 * 9 {
+            let left = table.memory_bytes();
+            assert!(left < full / 2, "{left} bytes for a tenth of the entries, {full} for all");
+            (number + 1..COUNT).for_each(|kept| assert_eq!(table.find(hash(kept)), Found::One(kept)));
+        }
+    }
+    assert_eq!((table.memory_bytes(), table.len()), (empty, 0));
+}

@@ -1,0 +1,105 @@
+//! Storing objects of random sizes: until the drive is full, or up to a number of bytes.
+//!
+//! Invariant: sizes follow from the seed, so two fillings of one seed store the same objects.
+
+use crate::{AnyError, Bench};
+use ringbolt_benches::engine_load::{object_body, object_key, put_object};
+use ringbolt_benches::executor::Latch;
+use ringbolt_engine::EngineError;
+use std::cell::{Cell, RefCell};
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+
+/// Stored objects: number and size. An object's number is its key.
+pub type Stored = Vec<(u64, u64)>;
+
+/// What a filling works towards.
+struct Filling {
+    random: RefCell<fastrand::Rng>,
+    sizes: RangeInclusive<u64>,
+    bytes_max: u64,
+    next: Cell<u64>,
+    bytes: Cell<u64>,
+    stored: RefCell<Stored>,
+    full: Cell<bool>,
+    failure: RefCell<Option<EngineError>>,
+}
+
+impl Filling {
+    /// The next object; None when it is enough.
+    fn next(&self) -> Option<(u64, u64)> {
+        if self.full.get() || self.bytes.get() >= self.bytes_max || self.failure.borrow().is_some() {
+            return None;
+        }
+        let size = self.random.borrow_mut().u64(self.sizes.clone());
+        self.bytes.set(self.bytes.get() + size);
+        Some((self.next.replace(self.next.get() + 1), size))
+    }
+
+    fn account(&self, number: u64, size: u64, outcome: Result<(), EngineError>) {
+        match outcome {
+            Ok(()) => self.stored.borrow_mut().push((number, size)),
+            Err(EngineError::NoSpace { .. }) => {
+                self.bytes.set(self.bytes.get() - size);
+                self.full.set(true);
+            }
+            Err(error) => *self.failure.borrow_mut() = Some(error),
+        }
+    }
+}
+
+/// Stores objects of `sizes` bytes with `depth` in flight until there are `bytes_max`, or the drive is full; gives them
+/// and whether it is.
+pub fn fill(
+    bench: &Bench,
+    sizes: RangeInclusive<u64>,
+    bytes_max: u64,
+    depth: usize,
+) -> Result<(Stored, bool), AnyError> {
+    let filling = Rc::new(Filling {
+        random: RefCell::new(fastrand::Rng::with_seed(bench.options.seed)),
+        sizes,
+        bytes_max,
+        next: Cell::new(0),
+        bytes: Cell::new(0),
+        stored: RefCell::default(),
+        full: Cell::new(false),
+        failure: RefCell::new(None),
+    });
+    let latch = Latch::new(depth);
+    for _ in 0..depth {
+        let (core, bucket, filling, latch) =
+            (bench.core.clone(), bench.bucket, filling.clone(), latch.clone());
+        bench.executor.spawn(async move {
+            while let Some((number, size)) = filling.next() {
+                let body = object_body(number, size as usize);
+                let outcome = put_object(&core, bucket, &object_key(number), &body).await;
+                filling.account(number, size, outcome);
+            }
+            latch.count_down();
+        });
+    }
+    bench.executor.run(latch)?;
+    match filling.failure.take() {
+        Some(error) => Err(error.into()),
+        None => Ok((filling.stored.take(), filling.full.get())),
+    }
+}
+
+/// Bytes that a drive just formatted takes of such objects before it refuses one.
+pub fn usable_bytes(bench: &Bench, sizes: RangeInclusive<u64>, depth: usize) -> Result<u64, AnyError> {
+    let (stored, _) = fill(bench, sizes, u64::MAX, depth)?;
+    let bytes = total(&stored);
+    println!(
+        "   full with {} objects of {:.1} MB together: {:.1}% of the drive is for users",
+        stored.len(),
+        bytes as f64 / 1e6,
+        bytes as f64 * 100.0 / bench.drive_bytes() as f64
+    );
+    bench.print_space()?;
+    Ok(bytes)
+}
+
+pub fn total(stored: &Stored) -> u64 {
+    stored.iter().map(|(_, size)| size).sum()
+}
