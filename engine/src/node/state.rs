@@ -172,7 +172,7 @@ impl Layout {
             dead_log_bytes_max: 2 * share,
             checkpoint_after_bytes: share.clamp(4 * extent_bytes, 1 << 30),
             drive_shards: drive_shards as u32,
-            few_extents: drive_shards as u32 / 2 + 1,
+            few_extents: drive_shards as u32,
         }
     }
 }

@@ -102,6 +102,7 @@ impl Bench {
             arena_bytes_per_core: options.arena_mib << 20,
             index_bytes_max: 2 << 30,
             register_buffers: false,
+            read_cache_bytes_per_core: 0,
         })?;
         let seed = seeds.into_iter().next().ok_or("the node has no core")?;
         let core = seed.start(executor.environment())?;
