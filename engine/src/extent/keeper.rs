@@ -3,8 +3,8 @@
 //! Invariants:
 //! - An extent is free or has exactly one owner; taking and giving back happen by message, on this core.
 //! - Extents for user data are refused while fewer are free than the shards hold back for tombstones,
-//!   checkpoints and the cleaner: so DELETE works on a full drive. What makes an object smaller may take more, but never
-//!   what the next checkpoint and the log's next extent need.
+//!   checkpoints and the cleaner: so DELETE works on a full drive. What makes an object smaller may take more,
+//!   but never what the next checkpoint and the log's next extent need.
 //! - Nothing is handed out before every shard of the drive has claimed what its recovery found.
 
 use std::cell::{Cell, RefCell};

@@ -3,8 +3,8 @@
 //! Invariants:
 //! - An extent holds slots or tails, never both: full slices never find holes of odd sizes.
 //! - Slices never move. `used` plus free units of an owned extent is always its size.
-//! - A tail goes into the smallest gap that takes it, of an extent whose longest gap is the smallest that does: long gaps
-//!   stay for long tails. `by_gap` has every tail extent with its longest gap.
+//! - A tail goes into the smallest gap that takes it, of an extent whose longest gap is the smallest that does: long
+//!   gaps stay for long tails. `by_gap` has every tail extent with its longest gap.
 
 use std::collections::{BTreeMap, BTreeSet};
 

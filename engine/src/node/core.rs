@@ -410,7 +410,7 @@ impl Core {
         .await
     }
 
-    /// Ends uploads of this core's shards that were begun more than `age_ms` ago, again and again until the node closes.
+    /// Ends uploads of this core's shards that were begun more than `age_ms` ago, again and again until it closes.
     pub async fn limit_upload_age(&self, age_ms: u64) {
         let pause_ms = (age_ms / UPLOAD_AGE_CHECKS).clamp(UPLOAD_PAUSE_MS_MIN, UPLOAD_PAUSE_MS_MAX);
         while !self.state.closing.get() {

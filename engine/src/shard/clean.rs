@@ -83,8 +83,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Whether the extents that a checkpoint would give back are worth it, or are the cleaner's whole share, or somebody
-    /// waits for them.
+    /// Whether the extents that a checkpoint would give back are worth it, or are the cleaner's whole share, or
+    /// somebody waits for them.
     fn checkpoint_pays(&self) -> bool {
         let state = self.state.borrow();
         let empty = state.logs.empty() as u64;
@@ -251,8 +251,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Waits until users have written three quarters of what the step of `bytes` makes room for, half of it when space is
-    /// scarcer; not at all while there is none or somebody waits for it, and never long while nobody writes.
+    /// Waits until users have written three quarters of what the step of `bytes` makes room for, half of it when space
+    /// is scarcer; not at all while there is none or somebody waits for it, and never long while nobody writes.
     async fn pace(&self, users: u64, bytes: usize, victim: ClosedExtent) {
         let gain = u64::from(self.geometry.extent_bytes).saturating_sub(victim.live);
         let few = u64::from(self.geometry.few_extents);

@@ -165,7 +165,8 @@ impl Shard {
         self.commit(bucket, mutation, record, guard, Class::System, None).await.map(|_| ())
     }
 
-    /// Ends every upload that was begun before `before_ms`, of Unix time. One that can not be ended stays for the next try.
+    /// Ends every upload that was begun before `before_ms`, of Unix time. One that can not be ended stays for the
+    /// next try.
     pub async fn abort_uploads_begun_before(self: &Rc<Self>, before_ms: u64) {
         let old: Vec<(UploadKey, u64)> = {
             let state = self.state.borrow();

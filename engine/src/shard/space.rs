@@ -333,10 +333,10 @@ impl Shard {
         self.relieve();
     }
 
-    /// Tells the keeper what this shard needs on a full drive: the log's next extent and the next checkpoint, beside the
-    /// one in force (while that one is smaller or not there yet, room for it to grow is kept too, so that what fits on
-    /// a drive does not shrink with the first checkpoint); and what its cleaner works in. Log extents that the next
-    /// checkpoint gives back count as the cleaner's: it filled them.
+    /// Tells the keeper what this shard needs on a full drive: the log's next extent and the next checkpoint, beside
+    /// the one in force (while that one is smaller or not there yet, room for it to grow is kept too, so that what
+    /// fits on a drive does not shrink with the first checkpoint); and what its cleaner works in. Log extents that the
+    /// next checkpoint gives back count as the cleaner's: it filled them.
     pub(super) fn hold_back(self: &Rc<Self>) {
         let (next, current, empty) = {
             let state = self.state.borrow();

@@ -1,5 +1,5 @@
-//! Space comes back: a drive that is nearly full is overwritten for ever at a bounded price, a full one takes what makes
-//! objects smaller, and what is counted after a restart is what was counted before.
+//! Space comes back: a drive that is nearly full is overwritten for ever at a bounded price, a full one takes what
+//! makes objects smaller, and what is counted after a restart is what was counted before.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -148,8 +148,8 @@ fn steady(seed: u64, size_bytes: u64, shards: u16, percent: u64, amplification_m
 
 #[test]
 fn a_drive_that_is_nearly_full_is_overwritten_for_ever_at_a_bounded_price() {
-    // On a drive of 31 extents each one that is not full yet, or waits for a checkpoint, is 3% of it; a drive of usual size
-    // is measured by the benchmark `aging`.
+    // On a drive of 31 extents each one that is not full yet, or waits for a checkpoint, is 3% of it; a drive of
+    // usual size is measured by the benchmark `aging`.
     steady(1, 128 * MIB, 1, 85, 5.0);
 }
 
