@@ -47,6 +47,7 @@ use crate::log::queue::LogQueue;
 use crate::log::space::LogSpace;
 use crate::node::state::CoreState;
 use crate::ring::Pool;
+use crate::sim::Planted;
 use crate::sync::locks::KeyLocks;
 use crate::types::{Attributes, BucketId};
 
@@ -70,6 +71,7 @@ pub struct Geometry {
     pub dead_log_bytes_max: u64,
     /// Log bytes after which a checkpoint is taken.
     pub checkpoint_after_bytes: u64,
+    pub(crate) planted: Planted,
 }
 
 impl Geometry {

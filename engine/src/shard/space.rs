@@ -16,6 +16,7 @@ use crate::format::BLOCK_BYTES;
 use crate::format::record::{Mutation, RunV1, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
 use crate::log::RecordPlace;
+use crate::sim::Bug;
 
 /// Extents a shard may need to go on when the drive is full: the log's next one, the cleaner's, and one to spare.
 const HELD_BACK: u32 = 3;
@@ -120,7 +121,8 @@ impl Shard {
             state.logs.lose(extent, bytes);
         }
         for (generation, segment) in effects.freed {
-            if state.object_pins.contains_key(&generation) {
+            let pinned = state.object_pins.contains_key(&generation);
+            if pinned && !self.geometry.planted.is(Bug::ReuseSpaceEarly) {
                 state.zombies.entry(generation).or_default().push(segment);
             } else {
                 state.free_later(place.sequence, &segment);
@@ -328,6 +330,15 @@ impl Shard {
 }
 
 impl Shard {
+    /// Every extent it owns, for the simulator's checks.
+    pub(crate) fn extents(&self) -> Vec<u32> {
+        let state = self.state.borrow();
+        let spares = self.log.spares.borrow();
+        let all =
+            state.logs.all().chain(state.slices.extents()).chain(state.checkpoint_extents.iter().copied());
+        all.chain(spares.iter().copied()).collect()
+    }
+
     /// For the simulator's checks.
     pub(crate) fn count_leftovers(&self, sum: &mut crate::sim::Leftovers) {
         let state = self.state.borrow();
