@@ -5,11 +5,18 @@
 //! Data lives under the target directory, because temporary directories are often in memory and refuse O_DIRECT.
 
 pub mod binary;
+#[cfg(feature = "server")]
 pub mod client;
+#[cfg(feature = "server")]
 pub mod node;
 pub mod raw_http;
+#[cfg(feature = "server")]
 pub mod server;
+pub mod simulation;
 
+#[cfg(feature = "server")]
 pub use client::{Account, client};
+#[cfg(feature = "server")]
 pub use ringbolt_tools::content::{Content, Dice};
+#[cfg(feature = "server")]
 pub use server::{Server, ServerOptions};

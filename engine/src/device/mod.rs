@@ -13,9 +13,11 @@ pub mod blocking;
 )]
 pub mod file;
 pub mod flush;
+pub mod latch;
 #[cfg(feature = "record")]
 pub mod record;
 pub mod sim;
+mod transfer;
 pub mod uring;
 
 use std::future::Future;

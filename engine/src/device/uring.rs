@@ -1,5 +1,6 @@
 //! A drive on the core's io_uring.
 
+use super::transfer::Transfer;
 use super::{Device, DeviceError, Durability, FlushFuture, IoFuture, assert_aligned};
 use crate::ring::uring::Target;
 use crate::ring::{Buffer, Operation, Ring};
@@ -31,34 +32,13 @@ impl UringDevice {
     ) -> IoFuture {
         assert_aligned(offset, length, &buffer, self.size_bytes);
         let (ring, file) = (self.ring.clone(), self.file);
-        let mut running = start(&ring, file, offset, 0, length, buffer, kind);
+        let running = start(&ring, file, offset, 0, length, buffer, kind);
         if length >= SUBMIT_AT_ONCE_BYTES {
             // Whoever moves bodies copies and hashes next: the device should not be idle meanwhile.
             ring.submit();
         }
-        Box::pin(async move {
-            let mut done = 0;
-            loop {
-                let completion = running.await;
-                let buffer = completion.buffer.unwrap_or_else(|| panic!("a transfer always has a buffer"));
-                let failed = |reason| DeviceError { operation, offset, length, reason };
-                match completion.result {
-                    // Interrupted or out of kernel memory before anything happened: not a verdict of the device.
-                    code if code == -libc::EINTR || code == -libc::EAGAIN => {}
-                    code if code < 0 => {
-                        return (Err(failed(std::io::Error::from_raw_os_error(-code).to_string())), buffer);
-                    }
-                    0 => return (Err(failed("the device ended early".to_owned())), buffer),
-                    bytes => done += bytes as usize,
-                }
-                if done >= length {
-                    return (Ok(()), buffer);
-                }
-                // O_DIRECT transfers continue on a block boundary: what was done of a block is done again.
-                done -= done % crate::ring::arena::ALIGNMENT;
-                running = start(&ring, file, offset, done, length, buffer, kind);
-            }
-        })
+        let rest = move |done, buffer| start(&ring, file, offset, done, length, buffer, kind);
+        Box::pin(Transfer { operation, offset, length }.complete(running, rest))
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Keeper {
     pool: Pool,
     state: RefCell<State>,
     updating: KeyLocks,
+    /// Final, as every failed write is.
+    failed: RefCell<Option<DeviceError>>,
     claimed: Signal,
     written_bytes: Cell<u64>,
     told_spare: Cell<u32>,
@@ -104,6 +106,7 @@ impl Keeper {
             pool,
             state: RefCell::new(state),
             updating: KeyLocks::default(),
+            failed: RefCell::default(),
             claimed: Signal::default(),
             written_bytes: Cell::new(0),
             told_spare: Cell::new(u32::MAX),
@@ -135,6 +138,16 @@ impl Keeper {
     /// How many extents `shard` wants free to be able to go on when the drive is full.
     pub fn hold_back(&self, shard: u16, extents: HeldBack) {
         self.state.borrow_mut().held_back.insert(shard, extents);
+    }
+
+    /// The free ones, for the simulator's checks.
+    pub(crate) fn free_extents(&self) -> Vec<u32> {
+        self.state.borrow().free.iter().copied().collect()
+    }
+
+    /// Whether every shard has claimed.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state.borrow().unclaimed == 0
     }
 
     /// Free extents, and how many of them are held back.
@@ -183,8 +196,12 @@ impl Keeper {
             let mark = self.claimed.mark();
             {
                 let state = self.state.borrow();
+                // Whoever gave up may have taken others with it: nobody waits for their claims.
+                if let Some(conflict) = state.conflict {
+                    return Err(conflict);
+                }
                 if state.unclaimed == 0 {
-                    return state.conflict.map_or(Ok(()), Err);
+                    return Ok(());
                 }
             }
             self.claimed.after(mark).await;
@@ -224,6 +241,18 @@ impl Keeper {
 
     async fn update(&self, change: impl FnOnce(&mut SuperblockOnDisk)) -> Result<(), DeviceError> {
         let _guard = self.updating.lock(0).await;
+        // What a failed update left of its copies is unknown: over them, another one could leave no two that agree.
+        if let Some(error) = self.failed.borrow().clone() {
+            return Err(error);
+        }
+        let updated = self.write_copies(change).await;
+        if let Err(error) = &updated {
+            *self.failed.borrow_mut() = Some(error.clone());
+        }
+        updated
+    }
+
+    async fn write_copies(&self, change: impl FnOnce(&mut SuperblockOnDisk)) -> Result<(), DeviceError> {
         let mut next = self.state.borrow().superblock;
         change(&mut next);
         next.parent_crc = next.crc;

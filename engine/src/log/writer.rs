@@ -15,6 +15,7 @@ use crate::format::record::{EncodedRecord, LogExtentV1, Mutation};
 use crate::format::{BLOCK_BYTES, Le16, Le32, Le64, blocks_up};
 use crate::ring::Buffer;
 use crate::shard::Shard;
+use crate::sim::Bug;
 use crate::sync::oneshot;
 
 /// Largest record that fits a batch.
@@ -147,7 +148,15 @@ async fn write_durably(
     // Alone, a synchronous write is one round trip; while others flush anyway, joining them is cheaper for all.
     let together = shard.flush.busy();
     let durability = if together { Durability::Deferred } else { Durability::Immediate };
-    shard.device.write(offset, length, buffer, durability).await.0?;
+    if shard.geometry.planted.is(Bug::SkipFlush) {
+        return shard.device.write(offset, length, buffer, Durability::Deferred).await.0;
+    }
+    let writing = shard.device.write(offset, length, buffer, durability);
+    if shard.geometry.planted.is(Bug::AcknowledgeBeforeCommit) {
+        shard.environment.spawn(Box::pin(async move { drop(writing.await) }));
+        return Ok(());
+    }
+    writing.await.0?;
     if together {
         shard.flush.flush().await?;
     }

@@ -16,6 +16,7 @@ use super::gate::Gate;
 use super::state::{BucketMap, CoreState, Drive, Layout, Message};
 use crate::device::Device;
 use crate::device::file::{DriveError, OpenDrive};
+use crate::device::latch::LatchedDevice;
 use crate::device::uring::UringDevice;
 use crate::env::Environment;
 use crate::extent::keeper::Keeper;
@@ -230,14 +231,18 @@ impl CoreParts {
     /// A core without shards yet.
     pub fn assemble(self, index: usize, layout: Arc<Layout>, mailbox: Mailbox<Message>) -> Rc<CoreState> {
         let environment = self.environment;
+        let latch = |(drive, device)| {
+            Rc::new(LatchedDevice::new(device, layout.flush_failed(drive))) as Rc<dyn Device>
+        };
+        let devices: Vec<_> = (0..).zip(self.devices).map(latch).collect();
         let kept = (0..layout.drives()).filter(|drive| layout.keeper_core(*drive) == index).map(|drive| {
             let shards = layout.shards_of_drive(drive).count() as u16;
             let (device, superblock) =
-                (self.devices[usize::from(drive)].clone(), layout.superblocks[usize::from(drive)]);
+                (devices[usize::from(drive)].clone(), layout.superblocks[usize::from(drive)]);
             (drive, Keeper::new(device, self.pool.clone(), superblock, shards))
         });
         let keepers = kept.collect();
-        let drives = self.devices.into_iter().map(|device| Drive::new(device, &environment));
+        let drives = devices.into_iter().map(|device| Drive::new(device, &environment));
         Rc::new(CoreState {
             index,
             layout,

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use futures_util::future::Either;
 
@@ -23,6 +24,7 @@ use crate::format::superblock::{ShardRootOnDisk, SuperblockOnDisk};
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, Pool};
 use crate::shard::{Geometry, Pins, Salvage, Shard};
+use crate::sim::Planted;
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::{Bucket, BucketId};
@@ -41,6 +43,8 @@ pub struct Layout {
     /// Of this life.
     pub epoch: u32,
     pub index_bytes_max: usize,
+    /// By drive: a flush failed, on whatever core.
+    flush_failed: Vec<Arc<AtomicBool>>,
     /// By drive.
     geometries: Vec<Geometry>,
 }
@@ -132,7 +136,10 @@ impl Layout {
     /// Of a node with these drives, in the order of their index.
     pub fn new(cores: usize, superblocks: Vec<SuperblockOnDisk>, epoch: u32, index_bytes_max: usize) -> Self {
         let shards = superblocks[0].shards.get();
-        let mut layout = Self { cores, shards, superblocks, epoch, index_bytes_max, geometries: Vec::new() };
+        let flush_failed = superblocks.iter().map(|_| Arc::default()).collect();
+        let geometries = Vec::new();
+        let mut layout =
+            Self { cores, shards, superblocks, epoch, index_bytes_max, flush_failed, geometries };
         layout.geometries = (0..layout.drives()).map(|drive| layout.geometry(drive)).collect();
         layout
     }
@@ -145,9 +152,20 @@ impl Layout {
         }
     }
 
+    /// Gives a simulated node a bug.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn plant(&mut self, bug: Option<crate::sim::Bug>) {
+        self.geometries.iter_mut().for_each(|geometry| geometry.planted = Planted::new(bug));
+    }
+
     /// The shard that owns a key. Every drive of a set has the same hash key.
     pub fn shard_of_key(&self, bucket: BucketId, key: &[u8]) -> u16 {
         self.shard_of(self.geometry_of(0).hash(bucket, key))
+    }
+
+    /// The flag that all cores share.
+    pub fn flush_failed(&self, drive: u16) -> Arc<AtomicBool> {
+        self.flush_failed[usize::from(drive)].clone()
     }
 
     pub fn geometry_of(&self, drive: u16) -> &Geometry {
@@ -173,6 +191,7 @@ impl Layout {
             checkpoint_after_bytes: share.clamp(4 * extent_bytes, 1 << 30),
             drive_shards: drive_shards as u32,
             few_extents: drive_shards as u32,
+            planted: Planted::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::Shard;
 use crate::error::{EngineError, Result};
 use crate::extent::keeper::Class;
-use crate::format::record::{BucketDeleteV1, BucketV1, EncodedRecord, Mutation};
+use crate::format::record::{BucketDeleteV1, BucketV1, DeleteV1, EncodedRecord, Mutation};
 use crate::log::queue::Pending;
 use crate::sync::locks::KeyGuard;
 use crate::sync::oneshot;
@@ -67,6 +67,16 @@ impl Shard {
     /// When the shard writes no more.
     pub async fn barrier(self: &Rc<Self>) -> Result<()> {
         self.append(None, EncodedRecord { head: Vec::new(), data: Vec::new() }, None).await
+    }
+
+    /// Writes a record that changes nothing: a delete in a bucket that never is.
+    ///
+    /// # Errors
+    /// When the shard writes no more.
+    pub(crate) async fn fence(self: &Rc<Self>) -> Result<()> {
+        let mutation = Mutation::Delete(DeleteV1 { bucket: 0, key: Vec::new() });
+        let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
+        self.append(Some(mutation), record, None).await
     }
 
     /// Queues a record that belongs to no living bucket, and waits for it.

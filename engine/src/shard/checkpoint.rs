@@ -21,6 +21,7 @@ use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
 use crate::format::{Le16, Le32, Le64, blocks_up};
 use crate::index::leaf;
 use crate::log::LogPosition;
+use crate::sim::Bug;
 
 /// Payload of a chunk: leaves, each behind its length, or a part of an rkyv list.
 const PAYLOAD_BYTES_MAX: usize = (256 << 10) - HEADER_BYTES;
@@ -73,6 +74,10 @@ impl Shard {
         let position = self.log.position.get();
         let since = self.log.since_checkpoint.replace(0);
         let sequence = self.state.borrow().checkpoint_sequence + 1;
+        if self.geometry.planted.is(Bug::ReuseSpaceEarly) {
+            let early = std::mem::take(&mut self.state.borrow_mut().checkpoint_extents);
+            self.give_extents(early);
+        }
         let mut writer = Writer { shard: self, sequence, extents: Vec::new(), offset: 0, chunks: Vec::new() };
         let written = writer.write(position).await;
         match written {

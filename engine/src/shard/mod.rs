@@ -50,6 +50,7 @@ use crate::log::queue::LogQueue;
 use crate::log::space::LogSpace;
 use crate::node::state::CoreState;
 use crate::ring::Pool;
+use crate::sim::Planted;
 use crate::sync::locks::KeyLocks;
 use crate::types::{Attributes, BucketId};
 
@@ -77,6 +78,7 @@ pub struct Geometry {
     pub drive_shards: u32,
     /// Free extents, beside those held back, from which on the cleaners work.
     pub few_extents: u32,
+    pub(crate) planted: Planted,
 }
 
 impl Geometry {

@@ -112,6 +112,7 @@ impl Source<'_> {
             shard: self.shard,
             position: start,
             salvage: self.salvage.map(|salvage| &salvage.found),
+            last: start,
         };
         let mut replayed = 0;
         replay

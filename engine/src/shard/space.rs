@@ -17,6 +17,7 @@ use crate::format::batch::BATCH_BYTES_MAX;
 use crate::format::record::{Mutation, RunV1, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
 use crate::log::RecordPlace;
+use crate::sim::Bug;
 
 /// The part of a drive that is kept for the cleaners of all its shards: one in so many extents. Decision 0004.
 const CLEANER_PART: u32 = 16;
@@ -133,7 +134,8 @@ impl Shard {
         }
         for (generation, segment) in effects.freed {
             state.runs.remove(&segment);
-            if state.object_pins.contains_key(&generation) {
+            let pinned = state.object_pins.contains_key(&generation);
+            if pinned && !self.geometry.planted.is(Bug::ReuseSpaceEarly) {
                 state.zombies.entry(generation).or_default().push(segment);
             } else {
                 state.free_later(place.sequence, &segment);
@@ -408,6 +410,15 @@ impl Shard {
 }
 
 impl Shard {
+    /// Every extent it owns, for the simulator's checks.
+    pub(crate) fn extents(&self) -> Vec<u32> {
+        let state = self.state.borrow();
+        let spares = self.log.spares.borrow();
+        let all =
+            state.logs.all().chain(state.slices.extents()).chain(state.checkpoint_extents.iter().copied());
+        all.chain(spares.iter().copied()).collect()
+    }
+
     /// For the simulator's checks.
     pub(crate) fn count_leftovers(&self, sum: &mut crate::sim::Leftovers) {
         let state = self.state.borrow();

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use super::Random;
 use crate::env::{Environment, LocalTask};
+use crate::ring::Pool;
 
 /// 2026-01-01T00:00:00Z: stored times look like today's.
 const START_MS: u64 = 1_767_225_600_000;
@@ -44,6 +45,8 @@ struct World {
     polls: Cell<u64>,
     digest: Cell<u64>,
     trace: RefCell<Option<Vec<TraceStep>>>,
+    /// By core: kept from life to life, since mapping and clearing memory is what opening a small node costs most.
+    pools: RefCell<Vec<Pool>>,
 }
 
 struct Task {
@@ -84,6 +87,7 @@ impl Simulator {
             polls: Cell::new(0),
             digest: Cell::new(0),
             trace: RefCell::new(None),
+            pools: RefCell::default(),
         }))
     }
 
@@ -94,6 +98,23 @@ impl Simulator {
 
     pub fn now_us(&self) -> u64 {
         self.0.now_us.get()
+    }
+
+    /// The buffers of a core, at least `bytes`.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    ///
+    /// # Panics
+    /// When an earlier node, which is gone, still holds one of them.
+    pub(super) fn pool(&self, core: usize, bytes: usize) -> std::io::Result<Pool> {
+        let mut pools = self.0.pools.borrow_mut();
+        while pools.len() <= core {
+            pools.push(Pool::new(bytes)?);
+        }
+        let (chunks, free) = pools[core].chunks();
+        assert_eq!(free, chunks, "a node that is gone holds buffers");
+        Ok(pools[core].clone())
     }
 
     /// Keeps every step from now on.

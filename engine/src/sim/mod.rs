@@ -7,10 +7,13 @@
 //! A [`SimNode`] is a whole node on one thread: each of its cores has its own state and its own mailbox, and the
 //! drives are [`SimDevice`](crate::device::sim::SimDevice)s that the cores share as they share a real drive.
 
+mod bugs;
 mod executor;
 mod node;
 mod random;
 
+pub use self::bugs::Bug;
+pub(crate) use self::bugs::Planted;
 pub use self::executor::{Simulator, TraceStep};
 pub use self::node::{Leftovers, SimNode, SimOptions, format_sim_drives};
 pub use self::random::Random;

@@ -3,6 +3,7 @@
 //! Invariant: cores share nothing here either: a message waits in the mailbox until the target's own task drains it.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -17,12 +18,13 @@ use crate::node::format::{FormatError, Place, choose_superblock, superblock};
 use crate::node::open::{CoreParts, MAILBOX_CAPACITY};
 use crate::node::state::{CoreState, Layout};
 use crate::node::{Core, OpenError, SpaceReport};
+use crate::ring::RingError;
 use crate::ring::mailbox::{Mailbox, Notifier};
-use crate::ring::{Pool, RingError};
 
 /// Longest way of a message or an operation, microseconds.
 const MESSAGE_US_MAX: u64 = 20;
 const OPERATION_US_MAX: u64 = 200;
+const DELAYED_US_MAX: u64 = 200_000;
 
 /// How a simulated node is opened.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,8 @@ pub struct SimOptions {
     pub dead_log_bytes_max: u64,
     /// Small objects that each core keeps after it read them, bytes.
     pub read_cache_bytes_per_core: usize,
+    #[cfg(feature = "planted-bugs")]
+    pub bug: Option<super::Bug>,
 }
 
 impl Default for SimOptions {
@@ -48,6 +52,8 @@ impl Default for SimOptions {
             checkpoint_after_bytes: 3 << 20,
             dead_log_bytes_max: 8 << 20,
             read_cache_bytes_per_core: 256 << 10,
+            #[cfg(feature = "planted-bugs")]
+            bug: None,
         }
     }
 }
@@ -67,7 +73,11 @@ pub fn format_sim_drives(sim: &Simulator, drives: u16, size_bytes: u64, shards: 
         let device = SimDevice::new(size_bytes);
         (0..COPIES as u64).for_each(|copy| device.poke(copy * COPY_STRIDE, block.bytes()));
         let world = sim.clone();
-        device.set_pace(Rc::new(move || Box::pin(world.pause_us(OPERATION_US_MAX))));
+        device.set_pace(Rc::new(move |slow| {
+            let most = if slow { DELAYED_US_MAX } else { OPERATION_US_MAX };
+            Box::pin(world.pause_us(most))
+        }));
+        device.seed_faults(sim.random().next_u64());
         device
     };
     (0..drives).map(format).collect()
@@ -130,11 +140,13 @@ impl SimNode {
         let epoch = superblocks.iter().map(|block| block.epoch.get()).max().unwrap_or(0) + 1;
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
         layout.set_maintenance(options.checkpoint_after_bytes, options.dead_log_bytes_max);
+        #[cfg(feature = "planted-bugs")]
+        layout.plant(options.bug);
         let layout = Arc::new(layout);
         let peers: Rc<RefCell<Vec<Weak<CoreState>>>> = Rc::default();
         let mut states = Vec::new();
         for (index, mailbox) in Mailbox::mesh(options.cores, MAILBOX_CAPACITY).into_iter().enumerate() {
-            let pool = Pool::new(options.arena_bytes_per_core).map_err(RingError::Arena)?;
+            let pool = sim.pool(index, options.arena_bytes_per_core).map_err(RingError::Arena)?;
             let parts = CoreParts {
                 environment: Rc::new(sim.clone()),
                 pool,
@@ -165,18 +177,31 @@ impl SimNode {
         self.core(self.sim.random().below(self.cores.len() as u64) as usize)
     }
 
-    /// Takes a checkpoint of every shard; gives what went wrong.
+    /// Takes a checkpoint of every shard; gives what went wrong first.
     pub async fn checkpoint(&self) -> Result<(), String> {
+        let mut outcome = Ok(());
         for shard in self.states.iter().flat_map(|state| state.own_shards()) {
-            shard.checkpoint().await.map_err(|error| format!("shard {}: {error}", shard.id))?;
+            let done = shard.checkpoint().await.map_err(|error| format!("shard {}: {error}", shard.id));
+            outcome = outcome.and(done);
         }
-        Ok(())
+        outcome
     }
 
     /// Asks every shard to move what is live out of its mostly dead log extents.
     pub async fn clean(&self) -> Result<(), String> {
         for shard in self.states.iter().flat_map(|state| state.own_shards()) {
             shard.clean().await.map_err(|error| format!("shard {}: {error}", shard.id))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a record that changes nothing to every shard's log: it knows every batch before it as durable.
+    ///
+    /// # Errors
+    /// When a shard writes no more.
+    pub async fn fence(&self) -> Result<(), String> {
+        for shard in self.states.iter().flat_map(|state| state.own_shards()) {
+            shard.fence().await.map_err(|error| format!("shard {}: {error}", shard.id))?;
         }
         Ok(())
     }
@@ -193,6 +218,34 @@ impl SimNode {
         let sum = report.live_bytes + report.dead_bytes + report.reserved_bytes + report.free_bytes;
         assert_eq!(sum, report.physical_bytes, "space is missing or counted twice: {report:?}");
         report
+    }
+
+    /// What must hold at any moment, whatever is under way: the space of each shard adds up, and no extent has two
+    /// owners (laws 4 to 6). Extents on their way between a shard and its keeper belong to nobody here.
+    ///
+    /// # Panics
+    /// When it does not hold.
+    pub fn audit(&self) {
+        let mut owners: BTreeMap<(u16, u32), String> = BTreeMap::new();
+        let mut own = |drive: u16, extent: u32, owner: String| {
+            if let Some(other) = owners.insert((drive, extent), owner.clone()) {
+                panic!("extent {extent} of drive {drive} belongs to {other} and to {owner}");
+            }
+        };
+        for state in &self.states {
+            for shard in state.own_shards() {
+                let space = shard.space();
+                assert!(space.adds_up(), "the space of shard {} does not add up: {space:?}", shard.id);
+                shard
+                    .extents()
+                    .into_iter()
+                    .for_each(|extent| own(shard.drive, extent, format!("shard {}", shard.id)));
+            }
+            for (drive, keeper) in &*state.keepers.borrow() {
+                let free = if keeper.is_ready() { keeper.free_extents() } else { Vec::new() };
+                free.into_iter().for_each(|extent| own(*drive, extent, "nobody".to_owned()));
+            }
+        }
     }
 
     /// See [`Leftovers`].

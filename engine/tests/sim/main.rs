@@ -4,6 +4,7 @@ mod check;
 mod cleaner;
 mod damage;
 mod failure;
+mod faults;
 mod full;
 mod leaks;
 mod locks;

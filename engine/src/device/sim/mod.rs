@@ -7,6 +7,8 @@
 //! - After a failed flush, what it should have made durable never becomes durable: a later good flush says nothing of
 //!   it (as with the page cache of Linux).
 //! - Operations take virtual time, as the pace says, so that tasks interleave.
+//! - What goes wrong by a [`FaultPlan`] is decided when an operation starts. The kernel may end a transfer early
+//!   beneath us; it goes on by the same code as a real one.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -14,9 +16,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+mod faults;
+
+use self::faults::{Course, Injector};
+pub use self::faults::{FaultCounts, FaultKind, FaultPlan};
+use super::transfer::Transfer;
 use super::{Device, DeviceError, Durability, FlushFuture, IoFuture, assert_aligned};
 use crate::env::LocalTask;
 use crate::ring::Buffer;
+use crate::ring::uring::Completion;
 
 const SECTOR: usize = 512;
 
@@ -45,8 +53,10 @@ pub struct Faults {
     pub lie_about_flushes: bool,
 }
 
-/// How long an operation takes.
-pub type Pace = Rc<dyn Fn() -> LocalTask>;
+/// How long an operation takes; much longer if it is asked for with `true`.
+pub type Pace = Rc<dyn Fn(bool) -> LocalTask>;
+
+type Piece = Pin<Box<dyn Future<Output = Completion>>>;
 
 /// Clones share the medium.
 #[derive(Clone)]
@@ -59,6 +69,7 @@ struct Medium {
     cached: Vec<Cached>,
     next_write: u64,
     faults: Faults,
+    injector: Injector,
     pace: Option<Pace>,
     writes: u64,
     flushes: u64,
@@ -84,6 +95,7 @@ impl SimDevice {
             cached: Vec::new(),
             next_write: 0,
             faults: Faults::default(),
+            injector: Injector::new(size_bytes),
             pace: None,
             writes: 0,
             flushes: 0,
@@ -136,6 +148,26 @@ impl SimDevice {
         self.0.borrow_mut().faults = faults;
     }
 
+    /// Faults by seed; from now on they are drawn from `seed`.
+    pub fn seed_faults(&self, seed: u64) {
+        self.0.borrow_mut().injector = Injector::new(seed);
+    }
+
+    /// What goes wrong from now on by the odds of `plan`, until another plan comes.
+    pub fn follow(&self, plan: FaultPlan) {
+        self.0.borrow_mut().injector.follow(plan);
+    }
+
+    /// Faults that stay, end: what could not be read or written can be.
+    pub fn heal(&self) {
+        self.0.borrow_mut().injector.heal();
+    }
+
+    /// Faults so far, by kind.
+    pub fn fault_counts(&self) -> FaultCounts {
+        self.0.borrow().injector.counts
+    }
+
     /// Changes stored bytes behind the engine's back.
     pub fn damage(&self, offset: u64, change: impl FnOnce(&mut [u8])) {
         change(&mut self.0.borrow_mut().visible[offset as usize..]);
@@ -176,9 +208,74 @@ impl SimDevice {
     }
 
     fn duration(&self) -> LocalTask {
-        let pace = self.0.borrow().pace.clone();
-        pace.map_or_else(|| Box::pin(Turn::default()) as LocalTask, |pace| pace())
+        let (pace, slow) = {
+            let mut medium = self.0.borrow_mut();
+            medium.rot();
+            (medium.pace.clone(), medium.injector.strikes(FaultKind::Delay))
+        };
+        pace.map_or_else(|| Box::pin(Turn::default()) as LocalTask, |pace| pace(slow))
     }
+
+    /// One operation of the kernel: reads into `buffer` behind `done` bytes.
+    fn read_piece(&self, offset: u64, done: usize, length: usize, mut buffer: Buffer) -> Piece {
+        let (device, duration) = (self.clone(), self.duration());
+        let (at, wanted) = (offset as usize + done, length - done);
+        let course = self.0.borrow_mut().injector.course_of_read(at, wanted);
+        Box::pin(async move {
+            duration.await;
+            let medium = device.0.borrow();
+            let (from, bytes) = match course {
+                _ if medium.faults.fail_reads => return ended(-libc::EIO, buffer),
+                Course::Fails { .. } => return ended(-libc::EIO, buffer),
+                Course::Interrupted => return ended(-libc::EINTR, buffer),
+                Course::Short { bytes } => (at, bytes),
+                Course::Elsewhere { offset } => (offset, wanted.min(medium.visible.len() - offset)),
+                Course::Well | Course::Lost => (at, wanted),
+            };
+            buffer[done..done + bytes].copy_from_slice(&medium.visible[from..from + bytes]);
+            ended(bytes as i32, buffer)
+        })
+    }
+
+    /// One operation of the kernel: writes what `buffer` holds behind `done` bytes.
+    fn write_piece(
+        &self,
+        offset: u64,
+        done: usize,
+        length: usize,
+        buffer: Buffer,
+        durability: Durability,
+    ) -> Piece {
+        let duration = self.duration();
+        let (at, wanted) = (offset as usize + done, length - done);
+        let mut medium = self.0.borrow_mut();
+        let course = match medium.faults.fail_writes {
+            true => Course::Fails { done: 0 },
+            false => medium.injector.course_of_write(at, wanted),
+        };
+        let room = medium.visible.len();
+        // Where, how much, and what the kernel says.
+        let (to, bytes, result) = match course {
+            Course::Well => (at, wanted, wanted as i32),
+            Course::Fails { done } => (at, done, -libc::EIO),
+            Course::Interrupted => (at, 0, -libc::EINTR),
+            Course::Short { bytes } => (at, bytes, bytes as i32),
+            Course::Elsewhere { offset } => (offset, wanted.min(room - offset), wanted as i32),
+            Course::Lost => (at, 0, wanted as i32),
+        };
+        let id = (bytes > 0).then(|| medium.start_write(to as u64, &buffer[done..done + bytes]));
+        drop(medium);
+        let completion = id.map(|id| Completing { device: self.clone(), id, durability });
+        Box::pin(async move {
+            duration.await;
+            drop(completion);
+            ended(result, buffer)
+        })
+    }
+}
+
+fn ended(result: i32, buffer: Buffer) -> Completion {
+    Completion { result, buffer: Some(buffer) }
 }
 
 impl Medium {
@@ -210,6 +307,15 @@ impl Medium {
         }
     }
 
+    /// Durable data rots, not what is still on its way.
+    fn rot(&mut self) {
+        let Some((at, bit)) = self.injector.place_to_rot() else { return };
+        let on_its_way = |write: &Cached| write.offset <= at && at < write.offset + write.bytes.len();
+        if !self.cached.iter().any(on_its_way) && self.injector.strikes(FaultKind::Rot) {
+            self.visible[at] ^= bit;
+        }
+    }
+
     fn completed(&self) -> Vec<u64> {
         self.cached.iter().filter(|write| write.completed && !write.doomed).map(|write| write.id).collect()
     }
@@ -224,13 +330,13 @@ fn overlay(start: usize, target: &mut [u8], at: usize, bytes: &[u8]) {
 }
 
 /// Completes a write, also when nobody waits for it any more: an operation that was started goes on.
-struct Completion {
+struct Completing {
     device: SimDevice,
     id: u64,
     durability: Durability,
 }
 
-impl Drop for Completion {
+impl Drop for Completing {
     fn drop(&mut self) {
         let mut medium = self.device.0.borrow_mut();
         match self.durability {
@@ -259,10 +365,6 @@ impl Future for Turn {
     }
 }
 
-fn failed(operation: &'static str, offset: u64, length: usize) -> DeviceError {
-    DeviceError { operation, offset, length, reason: "simulated fault".to_owned() }
-}
-
 impl Device for SimDevice {
     fn size_bytes(&self) -> u64 {
         self.0.borrow().visible.len() as u64
@@ -272,51 +374,38 @@ impl Device for SimDevice {
         true
     }
 
-    fn read(&self, offset: u64, length: usize, mut buffer: Buffer) -> IoFuture {
+    fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture {
         assert_aligned(offset, length, &buffer, self.size_bytes());
-        let (device, duration) = (self.clone(), self.duration());
-        Box::pin(async move {
-            duration.await;
-            let medium = device.0.borrow();
-            if medium.faults.fail_reads {
-                return (Err(failed("read", offset, length)), buffer);
-            }
-            let at = offset as usize;
-            buffer[..length].copy_from_slice(&medium.visible[at..at + length]);
-            (Ok(()), buffer)
-        })
+        let running = self.read_piece(offset, 0, length, buffer);
+        let device = self.clone();
+        let rest = move |done, buffer| device.read_piece(offset, done, length, buffer);
+        Box::pin(Transfer { operation: "read", offset, length }.complete(running, rest))
     }
 
     fn write(&self, offset: u64, length: usize, buffer: Buffer, durability: Durability) -> IoFuture {
         assert_aligned(offset, length, &buffer, self.size_bytes());
-        let duration = self.duration();
-        if self.0.borrow().faults.fail_writes {
-            return Box::pin(async move {
-                duration.await;
-                (Err(failed("write", offset, length)), buffer)
-            });
-        }
-        let id = self.0.borrow_mut().start_write(offset, &buffer[..length]);
-        let completion = Completion { device: self.clone(), id, durability };
-        Box::pin(async move {
-            duration.await;
-            drop(completion);
-            (Ok(()), buffer)
-        })
+        let running = self.write_piece(offset, 0, length, buffer, durability);
+        let device = self.clone();
+        let rest = move |done, buffer| device.write_piece(offset, done, length, buffer, durability);
+        Box::pin(Transfer { operation: "write", offset, length }.complete(running, rest))
     }
 
     fn flush(&self) -> FlushFuture {
         let (device, duration) = (self.clone(), self.duration());
-        let covered = self.0.borrow().completed();
+        let (covered, fails) = {
+            let mut medium = self.0.borrow_mut();
+            (medium.completed(), medium.injector.strikes(FaultKind::FlushError))
+        };
         Box::pin(async move {
             duration.await;
             let mut medium = device.0.borrow_mut();
             medium.flushes += 1;
-            if medium.faults.fail_flushes {
+            if fails || medium.faults.fail_flushes {
                 medium.cached.iter_mut().filter(|write| covered.contains(&write.id)).for_each(|write| {
                     write.doomed = true;
                 });
-                return Err(failed("flush", 0, 0));
+                let reason = "simulated fault".to_owned();
+                return Err(DeviceError { operation: "flush", offset: 0, length: 0, reason });
             }
             if !medium.faults.lie_about_flushes {
                 covered.into_iter().for_each(|id| medium.settle(id));

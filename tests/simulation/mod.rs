@@ -1,0 +1,111 @@
+//! The whole node in a simulated world, against a model: what the engine promises, in every order of events and with
+//! every fault that a seed chooses.
+//!
+//! Invariants:
+//! - A [`Plan`] decides everything: same plan, same trace, byte for byte.
+//! - A run ends with a [`Report`], or panics with what was violated; [`attempt`] makes the panic a [`Failure`].
+//!
+//! Oracles: a map of buckets, objects with their versions over time, and uploads ([`model`]); persistence after any
+//! crash and progress after a clean stop ([`verify`]); the accounting of space, at any moment and exactly when
+//! nothing is under way ([`world`]); no operation hangs ([`context`]).
+
+pub mod client;
+pub mod context;
+pub mod model;
+pub mod plan;
+pub mod report;
+mod steps;
+pub mod uploads;
+pub mod verify;
+pub mod world;
+
+use std::panic::AssertUnwindSafe;
+
+use ringbolt_engine::types::Etag;
+
+pub use self::plan::{Faults, Plan};
+pub use self::report::Report;
+use self::world::World;
+
+/// What a run did wrong.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub plan: Plan,
+    pub message: String,
+}
+
+/// Runs a plan and gives what happened, line by line, also when a promise is broken.
+///
+/// # Errors
+/// As [`attempt`], beside the lines.
+pub fn trace(plan: &Plan) -> (Result<Report, Failure>, Vec<String>) {
+    let world = World::new(plan, true);
+    let shared = world.shared.clone();
+    (attempt_in(plan, world), shared.take_trace())
+}
+
+/// Runs a plan; a broken promise is a value. The panic's own message goes where the caller's hook sends it.
+///
+/// # Errors
+/// The plan, cut short behind the round that failed, and what was violated.
+pub fn attempt(plan: &Plan) -> Result<Report, Failure> {
+    attempt_in(plan, World::new(plan, false))
+}
+
+fn attempt_in(plan: &Plan, mut world: World) -> Result<Report, Failure> {
+    let shared = world.shared.clone();
+    let round = world.round.clone();
+    let done = std::panic::catch_unwind(AssertUnwindSafe(move || {
+        world.run_rounds();
+        world.finish();
+    }));
+    match done {
+        Ok(()) => Ok(shared.report.borrow().clone()),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            let message = text.unwrap_or_else(|| "a panic without a message".to_owned());
+            // The rounds behind the failing one do not change what came before.
+            let plan = Plan { rounds: plan.rounds.min(round.get() + 1), ..plan.clone() };
+            Err(Failure { plan, message })
+        }
+    }
+}
+
+/// Smaller plans that fail too, as far as a few attempts find them.
+pub fn shrink(failure: Failure, attempts: u64) -> Failure {
+    let mut smallest = failure;
+    let mut left = attempts;
+    loop {
+        let plan = &smallest.plan;
+        let smaller = [
+            Plan { rounds: plan.rounds / 2, ..plan.clone() },
+            Plan { rounds: plan.rounds - 1, ..plan.clone() },
+            Plan { clients: plan.clients / 2, ..plan.clone() },
+            Plan { clients: plan.clients - 1, ..plan.clone() },
+            Plan { steps: plan.steps / 2, ..plan.clone() },
+            Plan { faults: Faults::None, ..plan.clone() },
+        ];
+        let possible =
+            |other: &&Plan| other.rounds > 0 && other.clients > 0 && other.steps > 9 && *other != plan;
+        let found = smaller.iter().filter(possible).find_map(|plan| {
+            left = left.checked_sub(1)?;
+            attempt(plan).err()
+        });
+        match found {
+            Some(found) => smallest = found,
+            None => return smallest,
+        }
+    }
+}
+
+/// The ETag that carries a tag: the engine does not compute it.
+pub fn etag_of(tag: u64, parts: u16) -> Etag {
+    let mut md5 = [0; 16];
+    md5[..8].copy_from_slice(&tag.to_le_bytes());
+    Etag { md5, parts }
+}
+
+pub fn tag_of(etag: &Etag) -> u64 {
+    etag.md5.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}

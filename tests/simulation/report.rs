@@ -1,0 +1,144 @@
+//! What runs did, in numbers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ringbolt_engine::device::sim::{FaultCounts, FaultKind};
+
+/// Sums over runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub seeds: u64,
+    pub operations: BTreeMap<&'static str, u64>,
+    /// Power cuts; those in the middle of a recovery among them.
+    pub crashes: u64,
+    pub crashes_in_recovery: u64,
+    pub kills: u64,
+    pub clean_stops: u64,
+    /// Opens after a power cut that were followed by a comparison of everything with the model.
+    pub crash_recoveries: u64,
+    pub recoveries: u64,
+    pub objects_compared: u64,
+    pub bytes_compared: u64,
+    /// Operations refused for want of space.
+    pub refused_full: u64,
+    pub refused_busy: u64,
+    /// Operations that met a shard which had stopped writing.
+    pub refused_stopped: u64,
+    pub failed_reads: u64,
+    pub damage_reported: u64,
+    /// Opens refused because of a fault, and then done again without.
+    pub opens_failed: u64,
+    /// Drives refused for good, because acknowledged data was damaged.
+    pub drives_refused: u64,
+    /// Lives with misdirected or lost writes or rot, after which everything could be read or was refused.
+    pub media_lives: u64,
+    pub checkpoints: u64,
+    pub cleanings: u64,
+    pub polls: u64,
+    pub faults: FaultCounts,
+}
+
+impl Report {
+    pub fn count(&mut self, operation: &'static str) {
+        *self.operations.entry(operation).or_default() += 1;
+    }
+
+    pub fn total_operations(&self) -> u64 {
+        self.operations.values().sum()
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        for (operation, count) in &other.operations {
+            *self.operations.entry(operation).or_default() += count;
+        }
+        self.faults.iter_mut().zip(other.faults).for_each(|(sum, count)| *sum += count);
+        for (sum, count) in self.numbers().into_iter().zip(other.clone().numbers()) {
+            *sum += *count;
+        }
+    }
+
+    fn numbers(&mut self) -> [&mut u64; 20] {
+        [
+            &mut self.seeds,
+            &mut self.crashes,
+            &mut self.crashes_in_recovery,
+            &mut self.kills,
+            &mut self.clean_stops,
+            &mut self.crash_recoveries,
+            &mut self.recoveries,
+            &mut self.objects_compared,
+            &mut self.bytes_compared,
+            &mut self.refused_full,
+            &mut self.refused_busy,
+            &mut self.refused_stopped,
+            &mut self.failed_reads,
+            &mut self.damage_reported,
+            &mut self.opens_failed,
+            &mut self.drives_refused,
+            &mut self.media_lives,
+            &mut self.checkpoints,
+            &mut self.cleanings,
+            &mut self.polls,
+        ]
+    }
+
+    /// One line while a run goes on.
+    pub fn progress(&self) -> String {
+        let faults: u64 = self.faults.iter().sum();
+        format!(
+            "{} seeds, {} crash-recoveries, {} operations, {faults} faults, {} drives refused",
+            self.seeds,
+            self.crash_recoveries,
+            self.total_operations(),
+            self.drives_refused
+        )
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "seeds               {}", self.seeds)?;
+        writeln!(
+            formatter,
+            "crash-recoveries    {} (of {} recoveries)",
+            self.crash_recoveries, self.recoveries
+        )?;
+        writeln!(
+            formatter,
+            "lives ended by      {} power cuts ({} in recovery), {} kills, {} clean stops",
+            self.crashes, self.crashes_in_recovery, self.kills, self.clean_stops
+        )?;
+        writeln!(
+            formatter,
+            "compared            {} objects, {} MiB",
+            self.objects_compared,
+            self.bytes_compared >> 20
+        )?;
+        writeln!(formatter, "checkpoints, cleanings asked for  {}, {}", self.checkpoints, self.cleanings)?;
+        writeln!(
+            formatter,
+            "refused             {} drive full, {} busy, {} writing stopped, {} reads failed, {} damage reported",
+            self.refused_full,
+            self.refused_busy,
+            self.refused_stopped,
+            self.failed_reads,
+            self.damage_reported
+        )?;
+        writeln!(
+            formatter,
+            "opens               {} failed by a fault and repeated, {} drives refused as damaged ({} lives with damage)",
+            self.opens_failed, self.drives_refused, self.media_lives
+        )?;
+        writeln!(formatter, "polls               {}", self.polls)?;
+        writeln!(formatter, "operations          {}", self.total_operations())?;
+        for (operation, count) in &self.operations {
+            writeln!(formatter, "  {operation:<18}{count}")?;
+        }
+        writeln!(formatter, "faults              {}", self.faults.iter().sum::<u64>())?;
+        for kind in FaultKind::ALL {
+            writeln!(formatter, "  {:<18}{}", kind.name(), self.faults[kind as usize])?;
+        }
+        Ok(())
+    }
+}
