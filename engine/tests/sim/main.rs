@@ -5,6 +5,7 @@ mod cleaner;
 mod damage;
 mod failure;
 mod full;
+mod index_cap;
 mod leaks;
 mod locks;
 mod model;
