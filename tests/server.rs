@@ -23,11 +23,12 @@ pub struct ServerOptions {
     pub cores: Option<&'static str>,
     /// More flags of `serve`.
     pub flags: &'static [&'static str],
+    pub memory: &'static str,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { size: "512MiB", shards: "4", cores: None, flags: &[] }
+        Self { size: "512MiB", shards: "4", cores: None, flags: &[], memory: "256MiB" }
     }
 }
 
@@ -121,6 +122,20 @@ impl Server {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("the server is running").process.id()
+    }
+
+    /// The most it has had in memory since it started, bytes.
+    pub fn resident_bytes_max(&self) -> u64 {
+        resident_bytes_max(&self.pid().to_string())
+    }
+
+    /// For the next start.
+    pub fn set_memory(&mut self, memory: &'static str) {
+        self.options.memory = memory;
+    }
+
     pub fn data_dir(&self) -> &Path {
         self.directory.path()
     }
@@ -136,7 +151,7 @@ impl Server {
             "--shards",
             self.options.shards,
         ]);
-        command.args(["--memory", "256MiB"]).args(self.options.flags);
+        command.args(["--memory", self.options.memory]).args(self.options.flags);
         if let Some(cores) = self.options.cores {
             command.args(["--cores", cores]);
         }
@@ -151,6 +166,14 @@ impl Server {
     fn log_file(&self) -> fs::File {
         fs::OpenOptions::new().create(true).append(true).open(self.log_path()).expect("open the server's log")
     }
+}
+
+/// The most that process `id` (or `self`) has had in memory, bytes.
+pub fn resident_bytes_max(id: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("read /proc");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib * 1024
 }
 
 impl Drop for Server {

@@ -32,6 +32,12 @@ pub enum EngineError {
         "no space for new data: delete objects or add a drive ({free_bytes} bytes are free in gaps that do not fit)"
     )]
     NoSpace { free_bytes: u64 },
+    /// The cap on memory for the index is reached: what is stored can be read, overwritten and deleted.
+    #[error(
+        "no memory for new keys: the index has {index_bytes} bytes of the {limit_bytes} that its share of --memory \
+         allows this shard; delete objects, abort uploads, or raise --memory"
+    )]
+    IndexFull { index_bytes: u64, limit_bytes: u64 },
     /// A cap on memory or queues is reached: try again later.
     #[error("over a limit of this node ({what}); try again")]
     Busy { what: &'static str },

@@ -10,6 +10,8 @@ pub mod env;
 pub mod error;
 pub mod extent;
 pub mod format;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod index;
 pub mod log;
 pub mod node;

@@ -6,7 +6,10 @@
 pub mod admin;
 pub mod auth;
 pub mod cli;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod http;
+pub mod memory;
 pub mod run;
 pub mod s3;
 

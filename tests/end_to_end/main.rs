@@ -7,6 +7,7 @@ mod check;
 mod conditional;
 mod crash;
 mod full_drive;
+mod limits;
 mod listing;
 mod metrics;
 mod multipart;

@@ -58,6 +58,11 @@ impl ServerProcess {
         Ok(Starting { child, endpoint })
     }
 
+    /// Of the process, for a look at what the kernel knows of it.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// `kill -9`, and waits for the end.
     ///
     /// # Errors

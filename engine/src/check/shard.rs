@@ -131,7 +131,9 @@ impl Run<'_> {
             RecoverError::NoLog { extent, bucket, key } => {
                 finding(Kind::Owner).at(*extent, 0).of(Some(self.named(*bucket, key)))
             }
+            RecoverError::Log { extent } => finding(Kind::Log).at(*extent, 0),
             RecoverError::NoRoot(_)
+            | RecoverError::Memory { .. }
             | RecoverError::Device(_)
             | RecoverError::Replay(ReplayError::Device(_)) => finding(Kind::ShardRoot),
         }

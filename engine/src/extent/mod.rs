@@ -120,6 +120,26 @@ pub fn segment_units(segment: &SegmentV1) -> u64 {
     segment.runs.iter().map(|run| u64::from(run_units(run, segment.length))).sum()
 }
 
+/// Whether the runs are those of a body of the segment's length, and lie within a drive of `extents` extents of
+/// `units_per_extent` units. What comes from a drive is asked this before anything else counts with it.
+pub fn is_whole(segment: &SegmentV1, extents: u32, units_per_extent: u32) -> bool {
+    let lies_within = |run: &RunV1| {
+        let units = match run.slices {
+            0 => Some(tail_units(segment.length)),
+            slices => slices.checked_mul(UNITS_PER_SLOT),
+        };
+        let end = units.and_then(|units| run.unit.checked_add(units));
+        run.extent < extents && end.is_some_and(|end| end <= units_per_extent)
+    };
+    let full: u64 = segment.runs.iter().map(|run| u64::from(run.slices)).sum();
+    let tails = segment.runs.iter().filter(|run| run.slices == 0).count();
+    let tail_is_last = segment.runs.iter().rev().skip(1).all(|run| run.slices > 0);
+    segment.runs.iter().all(lies_within)
+        && full == full_slices(segment.length)
+        && tails == usize::from(tail_units(segment.length) > 0)
+        && tail_is_last
+}
+
 /// Units that a run takes, in a segment of `length` bytes.
 pub fn run_units(run: &RunV1, length: u64) -> u32 {
     if run.slices == 0 { tail_units(length) } else { run.slices * UNITS_PER_SLOT }

@@ -58,12 +58,18 @@ impl Replay<'_> {
     ///
     /// # Errors
     /// When acknowledged data is damaged or unreadable, unless it is salvaged.
-    pub async fn run(&mut self, mut apply: impl FnMut(Mutation, RecordPlace)) -> Result<(), ReplayError> {
+    pub async fn run(
+        &mut self,
+        mut apply: impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
+    ) -> Result<(), ReplayError> {
         let mut ended_at = None;
         loop {
             let room = self.geometry.extent_bytes - self.position.offset;
-            if room == 0 {
-                // Only behind a batch whose record of the next extent was unreadable.
+            if room < BLOCK_BYTES as u32 {
+                // Only behind a batch whose record of the next extent was unreadable, or was never there.
+                if self.salvage.is_none() {
+                    return Err(self.damaged(FormatDamage::Short));
+                }
                 match self.pass_damage(&mut apply).await? {
                     true => continue,
                     false => return Ok(()),
@@ -95,7 +101,7 @@ impl Replay<'_> {
     fn window(
         &mut self,
         bytes: &[u8],
-        apply: &mut impl FnMut(Mutation, RecordPlace),
+        apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
     ) -> Result<Outcome, ReplayError> {
         let mut at = 0;
         loop {
@@ -149,7 +155,7 @@ impl Replay<'_> {
         batch: &[u8],
         count: u32,
         before: LogPosition,
-        apply: &mut impl FnMut(Mutation, RecordPlace),
+        apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
     ) -> Result<bool, ReplayError> {
         let mut at = HEADER_BYTES;
         for _ in 0..count {
@@ -166,11 +172,12 @@ impl Replay<'_> {
             };
             at += view.length().next_multiple_of(RECORD_ALIGNMENT);
             if let Mutation::LogExtent(next) = &mutation {
-                (self.position.extent, self.position.lap, self.position.offset) = (next.extent, next.lap, 0);
-                apply(mutation, place);
+                let next = (next.extent, next.lap, 0);
+                apply(mutation, place).map_err(refused)?;
+                (self.position.extent, self.position.lap, self.position.offset) = next;
                 return Ok(true);
             }
-            apply(mutation, place);
+            apply(mutation, place).map_err(refused)?;
         }
         Ok(false)
     }

@@ -10,11 +10,11 @@ use zerocopy::FromBytes;
 
 use super::replay::{HEADS_AT_ONCE, Replay, ReplayError};
 use super::{LogPosition, RecordPlace};
-use crate::format::BLOCK_BYTES;
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use crate::format::record::{
     ENVELOPE_BYTES, LogExtentV1, Mutation, RECORD_ALIGNMENT, RecordEnvelopeOnDisk, RecordView,
 };
+use crate::format::{BLOCK_BYTES, FormatDamage};
 use crate::shard::RecoverError;
 
 /// [`Mutation::kind`] of the record that names the next extent.
@@ -40,7 +40,7 @@ impl Replay<'_> {
     /// False when there is none.
     pub(super) async fn pass_damage(
         &mut self,
-        apply: &mut impl FnMut(Mutation, RecordPlace),
+        apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
     ) -> Result<bool, ReplayError> {
         let in_extent = match self.salvage_batch(apply).await? {
             Passed::On => return Ok(true),
@@ -59,7 +59,9 @@ impl Replay<'_> {
         if extent != self.position.extent {
             let next = Mutation::LogExtent(LogExtentV1 { extent, lap: header.lap.get() });
             let LogPosition { extent, offset, sequence, .. } = self.position;
-            apply(next, RecordPlace { extent, offset, length: 0, sequence, moved: false });
+            let place = RecordPlace { extent, offset, length: 0, sequence, moved: false };
+            let refused = |damage| ReplayError::Record { sequence, extent, damage };
+            apply(next, place).map_err(refused)?;
         }
         self.position = LogPosition {
             extent,
@@ -80,7 +82,7 @@ impl Replay<'_> {
     /// Applies the whole records of the damaged batch at the position, if its header adds up.
     async fn salvage_batch(
         &mut self,
-        apply: &mut impl FnMut(Mutation, RecordPlace),
+        apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
     ) -> Result<Passed, ReplayError> {
         let before = self.position;
         let room = (self.geometry.extent_bytes - before.offset) as usize;
@@ -96,17 +98,19 @@ impl Replay<'_> {
             return Ok(Passed::Nothing);
         };
         let mut passed = Passed::On;
+        let (sequence, extent) = (before.sequence, before.extent);
+        let refused = |damage| ReplayError::Record { sequence, extent, damage };
         self.position.offset += header.padded_bytes() as u32;
         self.position.sequence += 1;
         self.position.previous_crc = header.crc.get();
         for record in records {
             match record {
                 Salvaged::Whole(Mutation::LogExtent(next), place) => {
-                    (self.position.extent, self.position.lap, self.position.offset) =
-                        (next.extent, next.lap, 0);
-                    apply(Mutation::LogExtent(next), place);
+                    let LogExtentV1 { extent, lap } = next;
+                    apply(Mutation::LogExtent(next), place).map_err(refused)?;
+                    (self.position.extent, self.position.lap, self.position.offset) = (extent, lap, 0);
                 }
-                Salvaged::Whole(mutation, place) => apply(mutation, place),
+                Salvaged::Whole(mutation, place) => apply(mutation, place).map_err(refused)?,
                 // What it named is found by its lap.
                 Salvaged::Lost { names_next: true, .. } => passed = Passed::NextUnnamed,
                 Salvaged::Lost { offset, object, .. } => {

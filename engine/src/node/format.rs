@@ -11,7 +11,7 @@ use zerocopy::FromZeros;
 use crate::device::file::{DriveError, OpenDrive, allocate_file, recognise};
 use crate::format::slice::{SLICE_BYTES, UNIT_BYTES, UNITS_PER_SLOT};
 use crate::format::superblock::{
-    COPIES, COPY_STRIDE, MAGIC, ROOT_LOG, ROOTS, ShardRootOnDisk, SuperblockOnDisk,
+    COPIES, COPY_STRIDE, MAGIC, ROOT_LOG, ROOT_NONE, ROOTS, ShardRootOnDisk, SuperblockOnDisk,
 };
 use crate::format::{BLOCK_BYTES, FORMAT_VERSION, FormatDamage, Le16, Le32, Le64};
 use crate::ring::arena::CHUNK_BYTES;
@@ -20,6 +20,7 @@ use crate::ring::arena::CHUNK_BYTES;
 const EXTENTS_START: u64 = 1 << 20;
 const INLINE_BYTES_MAX: u32 = 64 << 10;
 const SLOT_BYTES: u64 = UNIT_BYTES as u64 * UNITS_PER_SLOT as u64;
+const SLOTS_MAX: u64 = 16;
 /// Aim for this many extents on a drive, within the limits of 1 and 16 slots each.
 const EXTENTS_WANTED: u64 = 512;
 /// Each shard needs room for a log, two checkpoints, data of two kinds and what is held back.
@@ -152,7 +153,7 @@ fn check_size(path: &Path, size_bytes: u64) -> Result<(), DriveError> {
 
 /// Extent size: whole slots, about 512 extents a drive.
 fn extent_bytes(size_bytes: u64) -> u64 {
-    SLOT_BYTES * (size_bytes / EXTENTS_WANTED / SLOT_BYTES).clamp(1, 16)
+    SLOT_BYTES * (size_bytes / EXTENTS_WANTED / SLOT_BYTES).clamp(1, SLOTS_MAX)
 }
 
 fn choose_shards(asked: u16, size_bytes: u64, drives: u64) -> Result<u16, FormatError> {
@@ -285,5 +286,28 @@ pub(crate) fn choose_superblock(
             damage: FormatDamage::Field("size_bytes: the drive is shorter"),
         });
     }
-    Ok(block)
+    match impossible_field(&block) {
+        Some(field) => Err(FormatError::Damaged { path, damage: FormatDamage::Field(field) }),
+        None => Ok(block),
+    }
+}
+
+/// What no version of this program writes, and everything behind this door relies on.
+fn impossible_field(block: &SuperblockOnDisk) -> Option<&'static str> {
+    let slots = block.extent_bytes.get() / SLOT_BYTES;
+    let root_fits = |root: &ShardRootOnDisk| {
+        root.kind.get() == ROOT_NONE || (root.extent < block.extents && root.shard < block.shards)
+    };
+    let checks = [
+        ("extent_bytes", slots * SLOT_BYTES == block.extent_bytes.get() && (1..=SLOTS_MAX).contains(&slots)),
+        ("extents", block.extents.get() <= crate::shard::entry::EXTENTS_MAX),
+        ("extents_start", block.extents_start.get() == EXTENTS_START),
+        ("slice_bytes", block.slice_bytes.get() == SLICE_BYTES as u32),
+        ("unit_bytes", block.unit_bytes.get() == UNIT_BYTES as u32),
+        ("inline_bytes_max", block.inline_bytes_max.get() <= INLINE_BYTES_MAX),
+        ("shards", usize::from(block.shards.get()) <= ROOTS * usize::from(block.drives.get())),
+        ("epoch", block.epoch.get() < u32::MAX && block.sequence.get() < u64::MAX),
+        ("roots", block.roots.iter().all(root_fits)),
+    ];
+    checks.iter().find(|(_, holds)| !holds).map(|(field, _)| *field)
 }

@@ -15,7 +15,7 @@ use super::state::CoreState;
 use crate::device::IoFuture;
 use crate::error::{EngineError, Result};
 use crate::extent::{SlicePlace, slices_of};
-use crate::format::record::{Mutation, PutV1, RecordView, SegmentV1};
+use crate::format::record::{Mutation, PutV1, RecordView, RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::{Buffer, Pool};
@@ -156,6 +156,14 @@ impl ObjectReader {
         if !location.accepts(view.envelope.generation.get()) || !is_whole(&put, view.data.len()) {
             return Err(damaged("record generation"));
         }
+        // The index was checked when it was loaded: what it says of the slices, the record must say too.
+        let known = match &found {
+            Found::Inline { .. } => &[][..],
+            Found::Large(entry) => entry.segments.as_slice(),
+        };
+        if put.segments != known {
+            return Err(damaged("record segments"));
+        }
         let data_start = start + view.length() - view.data.len();
         let info = Rc::new(crate::shard::info_of(&put));
         let source = if put.segments.is_empty() {
@@ -196,6 +204,22 @@ impl ObjectReader {
     /// All that is known of the object.
     pub fn info(&self) -> &ObjectInfo {
         &self.info
+    }
+
+    /// Lets go of parts, which reading needs no more. Returns what the reader keeps in memory until it is dropped
+    /// beside buffers, bytes: the object's layout, or a small object that the cache may let go meanwhile.
+    pub fn forget_details(&mut self) -> u64 {
+        match &self.source {
+            Source::Inline { bytes: Some(Bytes::Cached(object)), .. } => object.data.len() as u64,
+            Source::Inline { .. } => 0,
+            Source::Slices(reader) => {
+                if !self.info.parts.is_empty() {
+                    Rc::make_mut(&mut self.info).parts = Vec::new();
+                }
+                let runs: usize = reader.segments.iter().map(|segment| segment.runs.len()).sum();
+                (reader.segments.len() * (size_of::<SegmentV1>() + 32) + runs * size_of::<RunV1>()) as u64
+            }
+        }
     }
 
     /// Restricts reading to `length` bytes from `offset`, which must lie within the object. Call before the first

@@ -5,8 +5,8 @@
 //!   the same state (the leaves of a checkpoint are taken while the shard goes on).
 //! - A moved copy counts only if the index still has the same generation at another place.
 
-use super::entry::{Entry, Location};
-use super::{State, Upload};
+use super::entry::{Entry, INLINE_RECORD_BYTES_MAX, Location};
+use super::{State, Upload, UploadKey, part_bytes};
 use crate::format::record::{Mutation, PartPutV1, PutV1, SegmentV1, UploadV1};
 use crate::index::keys;
 use crate::log::RecordPlace;
@@ -34,7 +34,7 @@ impl State {
             Mutation::UploadPart(part) => self.apply_part(part),
             Mutation::UploadAbort(abort) => self.apply_abort((abort.bucket, abort.key.clone(), abort.upload)),
             Mutation::BucketPut(bucket) => {
-                self.next_bucket = self.next_bucket.max(bucket.id + 1);
+                self.next_bucket = self.next_bucket.max(bucket.id.saturating_add(1));
                 self.buckets.insert(bucket.id, bucket.clone());
                 Effects::default()
             }
@@ -58,7 +58,7 @@ impl State {
             }
         }
         if let Some(id) = put.upload
-            && let Some(upload) = self.uploads.remove(&(put.bucket, put.key.clone(), id))
+            && let Some(upload) = self.remove_upload(&(put.bucket, put.key.clone(), id))
         {
             let used =
                 |segment: &SegmentV1| put.segments.iter().any(|kept| kept.generation == segment.generation);
@@ -73,8 +73,8 @@ impl State {
         let Some(old) = current.filter(|entry| entry.generation == put.generation) else {
             return Effects::default();
         };
-        let location =
-            Location::new(place.extent, place.offset, place.length, put.generation, old.is_large());
+        let large = old.is_large() || place.length > INLINE_RECORD_BYTES_MAX;
+        let location = Location::new(place.extent, place.offset, place.length, put.generation, large);
         let lost = Some((old.location.extent, old.record_length));
         self.set_entry(put.bucket, &put.key, &Entry { location, record_length: place.length, ..old });
         Effects { gained: Some((place.extent, place.length)), lost, freed: Vec::new() }
@@ -99,8 +99,20 @@ impl State {
         let parts = upload.parts.iter().map(|part| (part.info.number, part.clone())).collect();
         let entry =
             Upload { initiated_ms: upload.initiated_ms, attributes: upload.attributes.clone(), parts };
-        self.uploads.insert((upload.bucket, upload.key.clone(), upload.id), entry);
+        self.add_upload((upload.bucket, upload.key.clone(), upload.id), entry);
         Effects::default()
+    }
+
+    pub(super) fn add_upload(&mut self, key: UploadKey, upload: Upload) {
+        self.remove_upload(&key);
+        self.uploads_bytes += upload.memory_bytes(&key);
+        self.uploads.insert(key, upload);
+    }
+
+    pub(super) fn remove_upload(&mut self, key: &UploadKey) -> Option<Upload> {
+        let upload = self.uploads.remove(key)?;
+        self.uploads_bytes -= upload.memory_bytes(key);
+        Some(upload)
     }
 
     fn apply_part(&mut self, part: &PartPutV1) -> Effects {
@@ -112,6 +124,8 @@ impl State {
             };
         };
         let replaced = upload.parts.insert(part.part.info.number, part.part.clone());
+        self.uploads_bytes += part_bytes(&part.part);
+        self.uploads_bytes -= replaced.as_ref().map_or(0, part_bytes);
         let freed =
             replaced.map(|old| old.segment).filter(|old| old.generation != part.part.segment.generation);
         Effects {
@@ -120,8 +134,8 @@ impl State {
         }
     }
 
-    fn apply_abort(&mut self, key: super::UploadKey) -> Effects {
-        let parts = self.uploads.remove(&key).map(|upload| upload.parts).unwrap_or_default();
+    fn apply_abort(&mut self, key: UploadKey) -> Effects {
+        let parts = self.remove_upload(&key).map(|upload| upload.parts).unwrap_or_default();
         let freed = parts.into_values().map(|part| (part.segment.generation, part.segment)).collect();
         Effects { freed, ..Effects::default() }
     }

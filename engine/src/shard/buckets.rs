@@ -25,6 +25,7 @@ impl Shard {
         if let Some(bucket) = self.state.borrow().buckets.values().find(|bucket| bucket.name == name) {
             return Ok(BucketCreated::Exists(bucket_of(bucket)));
         }
+        self.check_index_room()?;
         let id = {
             let mut state = self.state.borrow_mut();
             state.next_bucket += 1;

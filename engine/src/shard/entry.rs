@@ -6,6 +6,7 @@
 //!   under the right key is still noticed.
 
 use crate::format::BLOCK_BYTES;
+use crate::format::batch::BATCH_BYTES_MAX;
 use crate::format::record::{PutV1, RunV1, SegmentV1};
 use crate::types::Etag;
 
@@ -15,7 +16,7 @@ const OFFSET_BITS: u32 = 24;
 const BLOCKS_BITS: u32 = 5;
 const CHECK_BITS: u32 = 14;
 /// Longest record whose blocks a packed location can count.
-const INLINE_RECORD_BYTES_MAX: u32 = 30 * BLOCK_BYTES as u32;
+pub const INLINE_RECORD_BYTES_MAX: u32 = 30 * BLOCK_BYTES as u32;
 
 /// Where a record lies, as the point table has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +104,20 @@ impl Entry {
     /// Whether a reader needs this entry, not only the location.
     pub fn is_large(&self) -> bool {
         self.location.blocks == 0
+    }
+
+    /// Whether a record can lie where the entry says, in an extent of `extent_bytes`, and its slices make up the
+    /// object. What comes from a drive is asked this before anything is read there.
+    pub fn is_possible(&self, extent_bytes: u32) -> bool {
+        let Location { offset, blocks, .. } = self.location;
+        let Some(end) = offset.checked_add(self.record_length) else { return false };
+        let covering = blocks_covering(offset, self.record_length);
+        let fits = self.record_length > 0
+            && end <= extent_bytes
+            && covering as usize * BLOCK_BYTES <= BATCH_BYTES_MAX;
+        let sum = self.segments.iter().try_fold(0u64, |sum, segment| sum.checked_add(segment.length));
+        let whole = self.segments.is_empty() || sum == Some(self.size);
+        fits && whole && (self.is_large() || (blocks == covering && self.segments.is_empty()))
     }
 
     /// Appends the encoding to `out`.

@@ -18,7 +18,7 @@ mod list;
 mod multipart;
 mod open;
 mod put;
-mod recover;
+pub(crate) mod recover;
 mod space;
 mod verify;
 
@@ -109,6 +109,36 @@ pub struct Upload {
     pub parts: BTreeMap<u16, UploadPartV1>,
 }
 
+/// A bucket's record, and the copies that the cores keep: near enough, as there are few.
+const BUCKET_BYTES: u64 = 4 << 10;
+/// What an upload or a part takes beside its texts: its structure, its place in a tree, the allocator's share.
+const UPLOAD_BYTES: u64 = 256;
+const PART_BYTES: u64 = 320;
+
+impl Upload {
+    /// Memory without that of its parts, bytes.
+    fn own_bytes(&self, key: &UploadKey) -> u64 {
+        UPLOAD_BYTES + key.1.len() as u64 + attributes_bytes(&self.attributes)
+    }
+
+    fn memory_bytes(&self, key: &UploadKey) -> u64 {
+        self.own_bytes(key) + self.parts.values().map(part_bytes).sum::<u64>()
+    }
+}
+
+fn part_bytes(part: &UploadPartV1) -> u64 {
+    PART_BYTES
+        + attributes_bytes(&part.info.attributes)
+        + (part.segment.runs.len() * size_of::<RunV1>()) as u64
+}
+
+fn attributes_bytes(attributes: &Attributes) -> u64 {
+    attributes
+        .iter()
+        .map(|(name, value)| (2 * size_of::<String>() + name.len() + value.len() + 32) as u64)
+        .sum()
+}
+
 /// Bucket, key, upload id: the order in which uploads are listed.
 pub type UploadKey = (u32, Vec<u8>, u128);
 
@@ -125,6 +155,8 @@ pub struct State {
     index: OrderedIndex,
     points: PointTable,
     pub(crate) uploads: BTreeMap<UploadKey, Upload>,
+    /// Memory of all uploads; kept as they change, since it is asked for at every put.
+    uploads_bytes: u64,
     /// System shard only.
     pub(crate) buckets: BTreeMap<u32, BucketV1>,
     next_bucket: u32,
@@ -186,6 +218,7 @@ impl State {
             index: OrderedIndex::new(),
             points: PointTable::new(),
             uploads: BTreeMap::new(),
+            uploads_bytes: 0,
             buckets: BTreeMap::new(),
             next_bucket: 1,
             next_generation: u64::from(geometry.epoch) << 40 | 1,
@@ -218,13 +251,18 @@ impl State {
         self.index.visit(start, &mut |composite, _| visitor(composite));
     }
 
-    /// Memory of the index, bytes.
+    /// Memory of the index, of uploads in progress and of buckets, bytes.
     pub fn index_bytes(&self) -> u64 {
-        (self.index.memory_bytes() + self.points.memory_bytes()) as u64
+        let buckets = self.buckets.len() as u64 * BUCKET_BYTES;
+        (self.index.memory_bytes() + self.points.memory_bytes()) as u64 + self.uploads_bytes + buckets
     }
 
     pub fn objects(&self) -> u64 {
         self.index.len()
+    }
+
+    pub(crate) fn index(&self) -> &OrderedIndex {
+        &self.index
     }
 }
 

@@ -53,6 +53,7 @@ impl Shard {
     ) -> Result<UploadId> {
         let id = u128::from(self.environment.random_u64()) << 64 | u128::from(self.environment.random_u64());
         let guard = self.locks.lock(self.hash(bucket, &key)).await;
+        self.check_index_room()?;
         let initiated_ms = self.environment.wall_clock_ms();
         let upload = UploadV1 { bucket: bucket.0, key, id, initiated_ms, attributes, parts: Vec::new() };
         let mutation = Mutation::UploadCreate(upload);
@@ -79,9 +80,13 @@ impl Shard {
     pub async fn put_part(self: &Rc<Self>, commit: PartCommit) -> Result<PartInfo> {
         let reserved = Reserved::new(self.clone(), commit.segment);
         let guard = self.locks.lock(self.hash(commit.bucket, &commit.key)).await;
-        if !self.state.borrow().uploads.contains_key(&(commit.bucket.0, commit.key.clone(), commit.upload.0))
-        {
-            return Err(EngineError::NoSuchUpload);
+        let known =
+            match self.state.borrow().uploads.get(&(commit.bucket.0, commit.key.clone(), commit.upload.0)) {
+                Some(upload) => upload.parts.contains_key(&commit.number),
+                None => return Err(EngineError::NoSuchUpload),
+            };
+        if !known {
+            self.check_index_room()?;
         }
         let segment = reserved.segment().clone();
         let info = PartV1 {

@@ -80,7 +80,10 @@ impl Shard {
         reserved: Option<Reserved>,
     ) -> Result<RecordPlace> {
         let (bucket, generation) = (BucketId(put.bucket), put.generation);
-        self.check_index_room(&put)?;
+        // What completes an upload gives more memory back than it takes.
+        if put.upload.is_none() && self.state.borrow().entry(bucket, &put.key).is_none() {
+            self.check_index_room()?;
+        }
         let class = self.class_of(bucket, &put.key, put.size);
         let mutation = Mutation::Put(put);
         let record = EncodedRecord::new(&mutation, generation, 0, data);
@@ -138,14 +141,14 @@ impl Shard {
         if shrinks { Class::Shrinking } else { Class::User }
     }
 
-    fn check_index_room(&self, put: &PutV1) -> Result<()> {
-        let state = self.state.borrow();
-        if state.index_bytes() < self.geometry.index_bytes_max
-            || state.entry(BucketId(put.bucket), &put.key).is_some()
-        {
-            return Ok(());
+    /// Asked before anything new takes memory: a key, an upload, a part, a bucket.
+    pub(super) fn check_index_room(&self) -> Result<()> {
+        let (index_bytes, limit_bytes) = (self.state.borrow().index_bytes(), self.geometry.index_bytes_max);
+        if index_bytes < limit_bytes {
+            Ok(())
+        } else {
+            Err(EngineError::IndexFull { index_bytes, limit_bytes })
         }
-        Err(EngineError::Busy { what: "memory for the index: raise --memory, or delete objects" })
     }
 }
 

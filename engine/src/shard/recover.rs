@@ -14,19 +14,25 @@ use std::rc::Rc;
 use super::entry::Entry;
 use super::{Geometry, State, UploadKey};
 use crate::device::{Device, DeviceError};
-use crate::extent::run_units;
+use crate::extent::{is_whole, run_units};
 use crate::format::checkpoint::{
-    CheckpointChunkOnDisk, CheckpointRootV1, ChunkPlaceV1, KIND_BUCKETS, KIND_LEAVES, KIND_UPLOADS,
+    CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkPlaceV1, HEADER_BYTES, KIND_BUCKETS,
+    KIND_LEAVES, KIND_ROOT, KIND_UPLOADS,
 };
 use crate::format::record::{Mutation, RunV1, SegmentV1, decode_buckets, decode_uploads};
+use crate::format::slice::UNIT_BYTES;
 use crate::format::superblock::{ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk};
-use crate::format::{FormatDamage, blocks_up};
+use crate::format::{BLOCK_BYTES, FormatDamage, blocks_up};
 use crate::index::{OrderedIndex, Step, keys};
 use crate::log::LogPosition;
 use crate::log::replay::{Replay, ReplayError};
 use crate::ring::Pool;
 use crate::types::BucketId;
 
+/// Fewest bytes of a leaf that one object takes: its location, ETag, and a byte for each number.
+const ENTRY_BYTES_MIN: u64 = 32;
+/// No log ever has so many batches.
+const SEQUENCE_MAX: u64 = 1 << 62;
 /// What a refusal says to do.
 const ADVICE: &str = "run `ringbolt check` on the drive: it says what is lost and what can be saved";
 
@@ -41,10 +47,17 @@ pub enum RecoverError {
     Replay(#[from] ReplayError),
     #[error(transparent)]
     Device(#[from] DeviceError),
-    #[error("two objects claim the same space in extent {extent}; {ADVICE}")]
+    #[error("the space in extent {extent} is claimed twice, or by an object that does not fit it; {ADVICE}")]
     Overlap { extent: u32, bucket: u32, key: Vec<u8> },
     #[error("extent {extent} is named by an object but is no log extent of its shard; {ADVICE}")]
     NoLog { extent: u32, bucket: u32, key: Vec<u8> },
+    #[error("extent {extent} of the log is named twice or is not there; {ADVICE}")]
+    Log { extent: u32 },
+    #[error(
+        "the index needs more than {limit_bytes} bytes for this shard, all that its share of --memory allows; \
+         raise --memory"
+    )]
+    Memory { limit_bytes: u64 },
     #[error("the superblock has no root for shard {0}; {ADVICE}")]
     NoRoot(u16),
     #[error("batches {from} up to {to} of the log in extent {extent} are lost", to = to - 1)]
@@ -93,7 +106,7 @@ impl Source<'_> {
         let mut counted = None;
         let start = match root.kind.get() {
             ROOT_LOG => {
-                state.logs.add(root.extent.get(), 1, 0);
+                add_log(&mut state, root.extent.get(), 1, 0)?;
                 LogPosition {
                     extent: root.extent.get(),
                     lap: 1,
@@ -119,19 +132,22 @@ impl Source<'_> {
             .run(|mutation, place| {
                 replayed += 1;
                 if let Mutation::LogExtent(next) = &mutation {
-                    state.logs.add(next.extent, next.lap, 0);
+                    add_log(&mut state, next.extent, next.lap, 0)
+                        .map_err(|_| FormatDamage::Field("log extent"))?;
                 }
                 state.apply(&mutation, place);
                 let end = place.offset + place.length;
                 state.logs.wrote(place.extent, blocks_up(end as usize) as u32);
+                Ok(())
             })
             .await?;
+        check_memory(&state)?;
         let position = replay.position;
         if let Some(salvage) = self.salvage {
             // What is left is not what was counted.
             counted = counted.filter(|_| salvage.found.borrow().is_empty());
             salvage.objects.iter().for_each(|(bucket, key)| state.forget(*bucket, key));
-            state.uploads.retain(|key, _| !salvage.uploads.contains(key));
+            salvage.uploads.iter().for_each(|key| drop(state.remove_upload(key)));
         }
         self.account(&mut state)?;
         self.device.flush().await?;
@@ -156,9 +172,10 @@ impl Source<'_> {
         let root = self.root(place).await?;
         *counted = Some(root.objects);
         let (mut uploads, mut buckets) = (Vec::new(), Vec::new());
-        state.points.reserve(root.objects as usize);
-        for named in &root.chunks {
-            let payload = match self.chunk(named).await {
+        let bytes: u64 = root.chunks.iter().map(|chunk| u64::from(chunk.length)).sum();
+        state.points.reserve(root.objects.min(bytes / ENTRY_BYTES_MIN) as usize);
+        for (number, named) in root.chunks.iter().enumerate() {
+            let payload = match self.chunk(named, place.sequence.get(), Some(number as u32)).await {
                 Ok(payload) => payload,
                 Err(error) => {
                     self.tolerate(error)?;
@@ -170,6 +187,7 @@ impl Source<'_> {
                 KIND_BUCKETS => buckets.extend(payload),
                 KIND_LEAVES => {
                     load_leaves(&mut state.index, &payload).or_else(|error| self.tolerate(error))?;
+                    check_memory(state)?;
                 }
                 _ => return Err(damage(FormatDamage::Field("chunk kind"))),
             }
@@ -180,7 +198,7 @@ impl Source<'_> {
             let key = (upload.bucket, upload.key.clone(), upload.id);
             let parts = upload.parts.into_iter().map(|part| (part.info.number, part)).collect();
             let (initiated_ms, attributes) = (upload.initiated_ms, upload.attributes);
-            state.uploads.insert(key, super::Upload { initiated_ms, attributes, parts });
+            state.add_upload(key, super::Upload { initiated_ms, attributes, parts });
         }
         let buckets = decode_buckets(&buckets).map_err(damage);
         let buckets = buckets.or_else(|error| self.tolerate(error).map(|()| Vec::new()))?;
@@ -190,9 +208,16 @@ impl Source<'_> {
         state.checkpoint_extents = root.extents;
         state.checkpoint_sequence = place.sequence.get();
         for log in &root.logs {
-            state.logs.add(log.extent, log.lap, log.written);
+            add_log(state, log.extent, log.lap, log.written)?;
         }
         let last = root.logs.last().ok_or(damage(FormatDamage::Field("logs")))?;
+        let offset = root.replay_offset;
+        if !(offset as usize).is_multiple_of(BLOCK_BYTES) || offset >= self.geometry.extent_bytes {
+            return Err(damage(FormatDamage::Field("replay_offset")));
+        }
+        if root.replay_sequence > SEQUENCE_MAX {
+            return Err(damage(FormatDamage::Field("replay_sequence")));
+        }
         Ok(LogPosition {
             extent: last.extent,
             lap: last.lap,
@@ -210,26 +235,40 @@ impl Source<'_> {
         let (extent, offset) = (place.extent.get(), place.offset.get());
         let named =
             ChunkPlaceV1 { extent, offset, length: place.length.get(), crc: place.crc.get(), kind: 0 };
-        CheckpointRootV1::decode(&self.chunk(&named).await?).map_err(|damage| RecoverError::Chunk {
-            extent,
-            offset,
-            damage,
-        })
+        let payload = self.chunk(&named, place.sequence.get(), None).await?;
+        CheckpointRootV1::decode(&payload).map_err(|damage| RecoverError::Chunk { extent, offset, damage })
     }
 
-    /// Reads a chunk and checks it against what names it.
-    async fn chunk(&self, named: &ChunkPlaceV1) -> Result<Vec<u8>, RecoverError> {
+    /// Reads a chunk of checkpoint `sequence` and checks it against what names it. `number`: its place in the root's
+    /// list, so that none is named twice; None for the root itself.
+    async fn chunk(
+        &self,
+        named: &ChunkPlaceV1,
+        sequence: u64,
+        number: Option<u32>,
+    ) -> Result<Vec<u8>, RecoverError> {
         let (extent, offset) = (named.extent, named.offset);
         let damaged = |damage| RecoverError::Chunk { extent, offset, damage };
         let length = blocks_up(named.length as usize);
-        if extent >= self.geometry.extents || offset as usize + length > self.geometry.extent_bytes as usize {
+        let aligned = (offset as usize).is_multiple_of(BLOCK_BYTES);
+        if !aligned
+            || !(HEADER_BYTES..=CHUNK_BYTES_MAX).contains(&(named.length as usize))
+            || extent >= self.geometry.extents
+            || offset as usize + length > self.geometry.extent_bytes as usize
+        {
             return Err(damaged(FormatDamage::Field("place")));
         }
         let buffer = self.pool.take_reserved(length).await;
         let (result, buffer) = self.device.read(self.geometry.byte(extent, offset), length, buffer).await;
         result?;
         let (header, payload) = CheckpointChunkOnDisk::parse(&buffer[..length]).map_err(damaged)?;
-        if header.crc.get() != named.crc
+        let in_place = match number {
+            Some(number) => header.number.get() == number && header.kind.get() == named.kind,
+            None => header.kind.get() == KIND_ROOT,
+        };
+        if !in_place
+            || header.sequence.get() != sequence
+            || header.crc.get() != named.crc
             || header.shard.get() != self.shard
             || header.drive.get() != self.geometry.drive_id
         {
@@ -246,6 +285,21 @@ pub(crate) fn load_leaves(index: &mut OrderedIndex, mut payload: &[u8]) -> Resul
         index.load_leaf(leaf).map_err(|error| RecoverError::Leaf(error.to_string()))?;
         payload = &rest[length..];
     }
+    if payload.is_empty() { Ok(()) } else { Err(RecoverError::Leaf("a leaf's length is cut off".to_owned())) }
+}
+
+/// What was stored under a cap opens under the same cap again: recovery may pack the index a little worse.
+fn check_memory(state: &State) -> Result<(), RecoverError> {
+    let limit_bytes = state.geometry.index_bytes_max + state.geometry.index_bytes_max / 4;
+    if state.index_bytes() > limit_bytes { Err(RecoverError::Memory { limit_bytes }) } else { Ok(()) }
+}
+
+/// An extent of the log, once.
+fn add_log(state: &mut State, extent: u32, lap: u64, written: u32) -> Result<(), RecoverError> {
+    if extent >= state.geometry.extents || state.logs.contains(extent) {
+        return Err(RecoverError::Log { extent });
+    }
+    state.logs.add(extent, lap, written.min(state.geometry.extent_bytes));
     Ok(())
 }
 
@@ -278,21 +332,24 @@ impl Source<'_> {
     /// Step 4: live bytes of the log's extents, and used slices.
     fn account(&self, state: &mut State) -> Result<(), RecoverError> {
         let State { index, logs, slices, uploads, runs, .. } = state;
+        let geometry = self.geometry;
+        let units_per_extent = geometry.extent_bytes / UNIT_BYTES as u32;
         let mut claim = |segment: &SegmentV1, bucket: u32, key: &[u8]| {
-            let refused = segment.runs.iter().find(|run| {
-                run.extent >= self.geometry.extents || !slices.claim(run, run_units(run, segment.length))
-            });
-            if refused.is_none() {
-                runs.add(segment);
+            let overlap = |extent: u32| RecoverError::Overlap { extent, bucket, key: key.to_vec() };
+            if !is_whole(segment, geometry.extents, units_per_extent) {
+                return Err(overlap(segment.runs.first().map_or(0, |run| run.extent)));
             }
-            let overlap =
-                |run: &RunV1| RecoverError::Overlap { extent: run.extent, bucket, key: key.to_vec() };
-            refused.map_or(Ok(()), |run| Err(overlap(run)))
+            let refused = |run: &&RunV1| !slices.claim(run, run_units(run, segment.length));
+            if let Some(run) = segment.runs.iter().find(refused) {
+                return Err(overlap(run.extent));
+            }
+            runs.add(segment);
+            Ok(())
         };
         let (mut objects, mut unfinished) = (Vec::new(), Vec::new());
         for_each_entry(index, &mut |bucket, key, entry| {
             let extent = entry.location.extent;
-            let claimed = match logs.contains(extent) {
+            let claimed = match logs.contains(extent) && entry.is_possible(geometry.extent_bytes) {
                 true => entry.segments.iter().try_for_each(|segment| claim(segment, bucket, key)),
                 false => Err(RecoverError::NoLog { extent, bucket, key: key.to_vec() }),
             };
@@ -312,7 +369,7 @@ impl Source<'_> {
                 self.tolerate(error)?;
             }
         }
-        unfinished.iter().for_each(|id| drop(uploads.remove(id)));
+        unfinished.iter().for_each(|id| drop(state.remove_upload(id)));
         objects.iter().for_each(|(bucket, key)| state.forget(*bucket, key));
         Ok(())
     }

@@ -6,6 +6,7 @@ mod damage;
 mod failure;
 mod faults;
 mod full;
+mod index_cap;
 mod leaks;
 mod locks;
 mod model;

@@ -76,11 +76,10 @@ struct ServeArgs {
     /// CPUs to run on, as in 0-3 or 0,2; one thread each [default: all]
     #[arg(long, env = "RINGBOLT_CORES", value_parser = parse_cpus, value_name = "LIST")]
     cores: Option<CpuList>,
-    /// All memory the server may use: a quarter for I/O buffers, half for the index and the read cache, the rest for
-    /// connections
+    /// All memory the server may use, resident: I/O buffers, index, read cache, connections and what they hold
     #[arg(long, env = "RINGBOLT_MEMORY", default_value = "1GiB", value_parser = parse_size, value_name = "SIZE")]
     memory: u64,
-    /// Part of the memory that keeps small objects after a read, or off; at most a quarter [default: an eighth]
+    /// Part of the memory that keeps small objects after a read, or off [default: a quarter of the index's share]
     #[arg(long, env = "RINGBOLT_READ_CACHE", value_parser = parse_size_or_off, value_name = "SIZE")]
     read_cache: Option<u64>,
     /// Size of the drive file made on the first start

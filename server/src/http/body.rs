@@ -2,6 +2,7 @@
 
 use super::timer::CoreSleep;
 use crate::auth::AuthError;
+use crate::memory::{Held, Share};
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
@@ -31,7 +32,7 @@ impl Unread {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn set(&self, unread: bool) {
+    pub fn set(&self, unread: bool) {
         self.0.store(unread, Ordering::Relaxed);
     }
 }
@@ -102,11 +103,15 @@ impl Drop for RequestRecord {
 pub struct ResponseBody {
     inner: s3s::Body,
     record: RequestRecord,
+    _memory: Memory,
 }
 
+/// What the request, and what its answer, hold until that was sent or given up.
+type Memory = (Option<Share>, Option<Held>);
+
 impl ResponseBody {
-    pub fn new(inner: s3s::Body, record: RequestRecord) -> Self {
-        Self { inner, record }
+    pub fn new(inner: s3s::Body, record: RequestRecord, memory: Memory) -> Self {
+        Self { inner, record, _memory: memory }
     }
 }
 

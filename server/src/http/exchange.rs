@@ -5,8 +5,9 @@
 
 use super::body::{RequestBody, RequestRecord, ResponseBody, Unread};
 use super::error_response::{refused, unavailable};
-use super::{Front, Handler};
+use super::{BODY_BYTES_MAX, Front, Handler, REQUEST_BYTES};
 use crate::admin;
+use crate::memory::Held;
 use http::header::{CONNECTION, EXPECT, HeaderValue, SERVER};
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
@@ -26,7 +27,15 @@ pub async fn exchange<H: Handler>(front: &Front<H>, request: Request<Incoming>) 
     };
     let unread = Unread::default();
     let skips_continue = skips_continue(&request);
-    let mut response = answer(front, request, &record, &unread).await;
+    let (share, mut response) = match front.memory.take(needed_bytes(&request)) {
+        // Health is asked when things are bad: it is told in any case.
+        Err(error) if record.uri.path() != admin::HEALTH_PATH => {
+            unread.set(!request.body().is_end_stream());
+            let (path, id) = (record.uri.path(), record.request_id.as_str());
+            (None, unavailable("SlowDown", &error.to_string(), path, id))
+        }
+        share => (share.ok(), answer(front, request, &record, &unread).await),
+    };
     record.status = response.status();
     front.traffic.answered(record.status);
     let headers = response.headers_mut();
@@ -38,7 +47,13 @@ pub async fn exchange<H: Handler>(front: &Front<H>, request: Request<Incoming>) 
     if unread.get() || skips_continue {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    response.map(|body| ResponseBody::new(body, record))
+    let held = response.extensions_mut().remove::<Held>();
+    response.map(|body| ResponseBody::new(body, record, (share, held)))
+}
+
+fn needed_bytes(request: &Request<Incoming>) -> u64 {
+    let body = request.body().size_hint().upper().unwrap_or(u64::MAX);
+    REQUEST_BYTES + (2 * body.min(BODY_BYTES_MAX)).min(BODY_BYTES_MAX)
 }
 
 async fn answer<H: Handler>(

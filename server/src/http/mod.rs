@@ -16,12 +16,14 @@ mod timer;
 mod traffic;
 
 pub use self::connection::{accept_until_stopped, drain};
+pub(crate) use self::error_response::refused;
 pub use self::ids::RequestIds;
 pub use self::listener::{ListenError, bind};
 pub use self::stop::Stop;
 pub use self::traffic::{Traffic, TrafficSum};
 
 use crate::auth::Gate;
+use crate::memory::RequestMemory;
 use http::{Request, Response};
 use ringbolt_engine::node::NodeMetrics;
 use std::cell::{Cell, OnceCell};
@@ -41,6 +43,8 @@ pub trait Handler: 'static {
 #[derive(Clone, Debug)]
 pub struct Limits {
     pub connections_max: usize,
+    /// For all requests at once; see [`RequestMemory`].
+    pub request_bytes_max: u64,
     pub header_bytes_max: usize,
     /// For a whole head to arrive; also how long an idle connection is kept.
     pub header_time: Duration,
@@ -52,16 +56,22 @@ pub struct Limits {
     pub slow_request: Duration,
 }
 
-/// Memory a connection may take at most: hyper's buffers in both directions, and their bookkeeping.
-pub const CONNECTION_BYTES_MAX: usize = 160 * 1024;
-/// hyper's read buffer grows to this while a body streams.
-const READ_BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// Memory an open connection may take at most, whether it waits, sends its head or has sent a body: hyper's read
+/// buffer, which it keeps, and the tasks.
+pub const CONNECTION_BYTES_MAX: usize = READ_BUFFER_BYTES_MAX + 24 * 1024;
+/// hyper's read buffer grows to this while a body streams, and the connection keeps it.
+pub(crate) const READ_BUFFER_BYTES_MAX: usize = 32 * 1024;
+/// What a request takes of its core's memory for requests: its head as s3s has it, handlers, the head of the answer.
+const REQUEST_BYTES: u64 = 32 << 10;
+/// On top, for as much as the body is long: two pieces of it, or the whole of a small object.
+const BODY_BYTES_MAX: u64 = 128 << 10;
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 1000,
-            header_bytes_max: 64 * 1024,
+            request_bytes_max: 64 << 20,
+            header_bytes_max: 16 * 1024,
             header_time: Duration::from_secs(60),
             body_stall: Duration::from_secs(60),
             send_stall: Duration::from_secs(60),
@@ -81,6 +91,7 @@ pub struct Front<H> {
     /// Called before a long send, so that the storage ring works meanwhile.
     pub before_large_send: Rc<dyn Fn()>,
     pub traffic: Traffic,
+    pub memory: RequestMemory,
     open: Cell<usize>,
 }
 
@@ -93,7 +104,8 @@ impl<H: Handler> Front<H> {
         traffic: Traffic,
     ) -> Self {
         let (handler, stop, open) = (OnceCell::new(), Stop::default(), Cell::new(0));
-        Self { limits, gate, ids, handler, stop, before_large_send, traffic, open }
+        let memory = RequestMemory::new(limits.request_bytes_max);
+        Self { limits, gate, ids, handler, stop, before_large_send, traffic, memory, open }
     }
 
     /// Connections that are open now.

@@ -43,8 +43,6 @@ pub struct CoreStart {
     pub region: String,
     pub domains: Vec<String>,
     pub limits: Limits,
-    /// Memory for upload forms.
-    pub form_bytes_max: u64,
     pub scrub: ScrubOptions,
     pub traffic: Traffic,
     pub abort_uploads_after_ms: Option<u64>,
@@ -109,7 +107,7 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let settings = S3Settings {
         region: start.region,
         virtual_host_domains: start.domains,
-        form_bytes_max: start.form_bytes_max,
+        memory: front.memory.clone(),
     };
     let service = crate::s3::service(core.clone(), start.accounts, settings);
     let first = front.handler.set(service).is_ok();

@@ -9,7 +9,7 @@ mod ring;
 pub(crate) mod signals;
 
 pub use self::drives::{format_with_progress, human_size};
-pub use self::options::{MEMORY_PER_CORE_MIN, MemoryPlan, ServeOptions};
+pub use self::options::{MemoryPlan, ServeOptions};
 
 use self::banner::{credentials, ready};
 use self::core::{CoreStart, run_core};
@@ -76,7 +76,7 @@ pub enum ServeError {
 /// Serves until SIGTERM or SIGINT.
 pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     let cpus = choose_cpus(&options.cores)?;
-    let needed_bytes = MEMORY_PER_CORE_MIN * cpus.len() as u64;
+    let needed_bytes = MemoryPlan::least_bytes(cpus.len());
     if options.memory_bytes < needed_bytes {
         return Err(ServeError::Memory {
             given_bytes: options.memory_bytes,
@@ -124,7 +124,6 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             region: options.region.clone(),
             domains: options.domains.clone(),
             limits: plan.limits(options.slow_request),
-            form_bytes_max: plan.form_bytes_per_core,
             scrub: options.scrub,
             traffic,
             abort_uploads_after_ms: options.abort_uploads_after_ms,

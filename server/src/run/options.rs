@@ -18,7 +18,7 @@ pub struct ServeOptions {
     pub cores: Vec<usize>,
     /// All of the server's memory, bytes.
     pub memory_bytes: u64,
-    /// Small objects kept in memory after a read, bytes; 0: none; None: an eighth of `memory_bytes`.
+    /// Small objects kept in memory after a read, bytes; 0: none; None: as [`MemoryPlan`] has it.
     pub read_cache_bytes: Option<u64>,
     /// Size of the drive file that the first start makes.
     pub drive_bytes: u64,
@@ -35,44 +35,68 @@ pub struct ServeOptions {
     pub root: Option<RootCredentials>,
 }
 
-/// Least memory a core works with.
-pub const MEMORY_PER_CORE_MIN: u64 = 64 << 20;
+/// The program itself, its threads, and what is small and everywhere.
+const BASE_BYTES: u64 = 48 << 20;
+const BASE_BYTES_PER_CORE: u64 = 8 << 20;
+/// Less than that is no index.
+const INDEX_BYTES_MIN: u64 = 16 << 20;
+/// A body, the log and a reader at once, with the alignment of the region.
+const ARENA_BYTES_PER_CORE_MIN: u64 = 12 << 20;
+/// So many connections of a core find work for it.
+const CONNECTIONS_PER_CORE_MAX: u64 = 16_384;
+/// The engine rounds a region up to this, and aligns it.
+const HUGE_PAGE: u64 = 2 << 20;
 /// Descriptors that are not connections: drives, rings, listeners, logs.
 const DESCRIPTORS_RESERVED: u64 = 64;
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 
-/// The shares of `--memory`: a quarter for I/O buffers, half for the index and the read cache (a quarter of the half
-/// unless told otherwise), the rest for connections, of which a quarter may go to upload forms.
+/// The shares of `--memory`: a quarter for I/O buffers, an eighth for connections, an eighth for what their requests
+/// hold, the rest for the program, the index, and the read cache (a quarter of these two unless told otherwise).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
     pub arena_bytes_per_core: usize,
     pub index_bytes_max: usize,
     pub read_cache_bytes_per_core: usize,
     pub connections_per_core: usize,
-    /// Upload forms are held in memory while they are judged.
-    pub form_bytes_per_core: u64,
+    /// See [`RequestMemory`](crate::memory::RequestMemory).
+    pub request_bytes_per_core: u64,
 }
 
 impl MemoryPlan {
+    /// The smallest `--memory` that a node of `cores` works with.
+    pub fn least_bytes(cores: usize) -> u64 {
+        let count = cores.max(1) as u64;
+        let for_index = 2 * (BASE_BYTES + BASE_BYTES_PER_CORE * count + INDEX_BYTES_MIN);
+        for_index.max(4 * ARENA_BYTES_PER_CORE_MIN * count)
+    }
+
     /// `read_cache_bytes` as in [`ServeOptions`]; `descriptors`: how many files this process may have open.
     pub fn new(memory_bytes: u64, read_cache_bytes: Option<u64>, cores: usize, descriptors: u64) -> Self {
         let count = cores.max(1) as u64;
-        let form_bytes = memory_bytes / 16;
-        let by_memory = (memory_bytes / 4 - form_bytes) / CONNECTION_BYTES_MAX as u64;
+        let rest = (memory_bytes / 2).saturating_sub(BASE_BYTES + BASE_BYTES_PER_CORE * count);
+        let read_cache_bytes = read_cache_bytes.unwrap_or(rest / 4).min(rest / 2);
+        let by_memory = memory_bytes / 8 / CONNECTION_BYTES_MAX as u64;
         let by_descriptors = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / DESCRIPTORS_PER_CONNECTION;
-        let read_cache_bytes = read_cache_bytes.unwrap_or(memory_bytes / 8).min(memory_bytes / 4);
+        let connections = (by_memory.min(by_descriptors) / count).clamp(1, CONNECTIONS_PER_CORE_MAX);
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let arena = (memory_bytes / 4 / count).saturating_sub(HUGE_PAGE) / HUGE_PAGE * HUGE_PAGE;
         Self {
-            arena_bytes_per_core: size(memory_bytes / 4 / count),
-            index_bytes_max: size(memory_bytes / 2 - read_cache_bytes),
+            arena_bytes_per_core: size(arena),
+            // A fifth of its share is the allocator's, and for an index that recovery packs a little worse.
+            index_bytes_max: size((rest - read_cache_bytes) / 5 * 4),
             read_cache_bytes_per_core: size(read_cache_bytes / count),
-            connections_per_core: size(by_memory.min(by_descriptors) / count).max(1),
-            form_bytes_per_core: form_bytes / count,
+            connections_per_core: size(connections),
+            request_bytes_per_core: memory_bytes / 8 / count,
         }
     }
 
     pub fn limits(&self, slow_request: Duration) -> Limits {
-        Limits { connections_max: self.connections_per_core, slow_request, ..Limits::default() }
+        Limits {
+            connections_max: self.connections_per_core,
+            request_bytes_max: self.request_bytes_per_core,
+            slow_request,
+            ..Limits::default()
+        }
     }
 }
 
@@ -83,14 +107,36 @@ mod tests {
     #[test]
     fn memory_is_shared_out_and_descriptors_cap_connections() {
         let plan = MemoryPlan::new(1 << 30, None, 2, 1 << 20);
-        assert_eq!(plan.arena_bytes_per_core, 128 << 20);
-        assert_eq!((plan.index_bytes_max, plan.read_cache_bytes_per_core), (384 << 20, 64 << 20));
-        assert_eq!(plan.form_bytes_per_core, 32 << 20);
-        assert_eq!(plan.connections_per_core, 614);
+        assert_eq!(plan.arena_bytes_per_core, 126 << 20);
+        assert_eq!((plan.index_bytes_max, plan.read_cache_bytes_per_core), ((336 << 20) / 5 * 4, 56 << 20));
+        assert_eq!(plan.request_bytes_per_core, 64 << 20);
+        assert_eq!(plan.connections_per_core, 1170);
         assert_eq!(MemoryPlan::new(1 << 30, None, 2, 1024).connections_per_core, 240);
         assert_eq!(MemoryPlan::new(0, None, 2, 0).connections_per_core, 1);
         let without = MemoryPlan::new(1 << 30, Some(0), 2, 1024);
-        assert_eq!((without.index_bytes_max, without.read_cache_bytes_per_core), (512 << 20, 0));
-        assert_eq!(MemoryPlan::new(1 << 30, Some(1 << 40), 2, 1024).index_bytes_max, 256 << 20);
+        assert_eq!((without.index_bytes_max, without.read_cache_bytes_per_core), ((448 << 20) / 5 * 4, 0));
+        let most = MemoryPlan::new(1 << 30, Some(1 << 40), 2, 1024);
+        assert_eq!(most.index_bytes_max, (224 << 20) / 5 * 4);
+    }
+
+    #[test]
+    fn the_shares_are_never_more_than_the_whole() {
+        for cores in [1, 2, 4, 16, 96] {
+            let least = MemoryPlan::least_bytes(cores);
+            for memory in [least, 3 * least, 100 << 30] {
+                let (plan, count) = (MemoryPlan::new(memory, None, cores, u64::MAX), cores as u64);
+                let connections = (plan.connections_per_core * CONNECTION_BYTES_MAX) as u64;
+                let per_core = plan.arena_bytes_per_core as u64
+                    + HUGE_PAGE
+                    + connections
+                    + plan.read_cache_bytes_per_core as u64
+                    + plan.request_bytes_per_core
+                    + BASE_BYTES_PER_CORE;
+                let index = plan.index_bytes_max as u64 / 4 * 5;
+                assert!(per_core * count + index + BASE_BYTES <= memory, "{cores} cores, {memory} bytes");
+                assert!(plan.index_bytes_max as u64 >= INDEX_BYTES_MIN / 2);
+                assert!(plan.arena_bytes_per_core as u64 >= 8 << 20, "the engine takes no less");
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: an answer of 5xx that hides its cause from the client has its detail in the log.
 
+use crate::memory::OutOfMemory;
 use ringbolt_engine::EngineError;
 use s3s::{S3Error, S3ErrorCode, S3Result, StdError, s3_error};
 
@@ -23,7 +24,7 @@ pub fn from_engine(error: EngineError) -> S3Error {
             S3Error::with_message(S3ErrorCode::MetadataTooLarge, message)
         }
         EngineError::LengthMismatch { .. } => S3Error::with_message(S3ErrorCode::IncompleteBody, message),
-        EngineError::NoSpace { .. } => insufficient_storage(message),
+        EngineError::NoSpace { .. } | EngineError::IndexFull { .. } => insufficient_storage(message),
         EngineError::Busy { .. } => S3Error::with_message(S3ErrorCode::SlowDown, message),
         EngineError::WritesStopped { .. } | EngineError::ShuttingDown => {
             S3Error::with_message(S3ErrorCode::ServiceUnavailable, message)
@@ -39,6 +40,11 @@ fn insufficient_storage(message: String) -> S3Error {
     let mut error = S3Error::with_message(S3ErrorCode::Custom("InsufficientStorage".into()), message);
     error.set_status_code(http::StatusCode::INSUFFICIENT_STORAGE);
     error
+}
+
+/// 503 for a request that finds no memory.
+pub fn slow_down(error: OutOfMemory) -> S3Error {
+    S3Error::with_message(S3ErrorCode::SlowDown, error.to_string())
 }
 
 /// 404 for an upload that is not, or no longer, in progress.

@@ -6,13 +6,20 @@
 use super::Server;
 use super::access::Caller;
 use super::bucket::timestamp;
-use super::error::{EngineResult, invalid_argument};
+use super::error::{EngineResult, invalid_argument, slow_down};
 use super::naming::{token, token_name, url_encode};
+use crate::memory::Held;
 use ringbolt_engine::types::{BucketId, ListItem, ListPage, ListQuery};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
 pub const KEYS_MAX: i32 = 1000;
+/// An entry of a page as the engine gives it, with the longest key.
+const ENTRY_BYTES_MAX: u64 = 1152;
+/// An entry in a page and in the text of the answer, without its name; and how often the name is there: as the engine
+/// gave it, as it is shown (percent signs may make it three times as long), in the text, and in its copy.
+const ENTRY_BYTES: u64 = 1024;
+const ENTRY_TIMES: u64 = 10;
 
 /// How names appear in an answer.
 #[derive(Clone, Copy)]
@@ -61,10 +68,11 @@ pub async fn page(
     delimiter: Option<&str>,
     after: Vec<u8>,
     max: i32,
-) -> S3Result<ListPage> {
+) -> S3Result<(ListPage, Held)> {
     let max_items = usize::try_from(max).unwrap_or(0);
+    let share = server.settings.memory.take(max_items as u64 * ENTRY_BYTES_MAX).map_err(slow_down)?;
     if max_items == 0 {
-        return Ok(ListPage::default());
+        return Ok((ListPage::default(), Held::new(share)));
     }
     let query = ListQuery {
         prefix: prefix.unwrap_or_default().into(),
@@ -72,7 +80,10 @@ pub async fn page(
         after,
         max_items,
     };
-    server.core.list(bucket, &query).await.s3()
+    let page = server.core.list(bucket, &query).await.s3()?;
+    let needed = page.items.iter().map(|item| ENTRY_BYTES + ENTRY_TIMES * item.name().len() as u64).sum();
+    share.set(needed).map_err(slow_down)?;
+    Ok((page, Held::new(share)))
 }
 
 /// Objects and common prefixes apart, as answers show them.
@@ -109,7 +120,8 @@ pub async fn list_objects(
     let delimiter = given(input.delimiter);
     let marker = input.marker.unwrap_or_default();
     let after = marker.clone().into_bytes();
-    let page = page(server, bucket.id, input.prefix.as_deref(), delimiter.as_deref(), after, max).await?;
+    let (page, held) =
+        page(server, bucket.id, input.prefix.as_deref(), delimiter.as_deref(), after, max).await?;
     let owner = server.owner(&bucket.owner);
     let (contents, common_prefixes) = split(&page.items, encoding, Some(&owner));
     // Without a delimiter the last key is the marker, and S3 says none.
@@ -117,7 +129,7 @@ pub async fn list_objects(
         Some(last) if page.truncated && delimiter.is_some() => Some(encoding.show(last.name())),
         _ => None,
     };
-    Ok(S3Response::new(ListObjectsOutput {
+    let mut response = S3Response::new(ListObjectsOutput {
         name: Some(input.bucket),
         prefix: Some(encoding.show_text(input.prefix.unwrap_or_default())),
         marker: Some(encoding.show_text(marker)),
@@ -129,7 +141,9 @@ pub async fn list_objects(
         next_marker,
         encoding_type: input.encoding_type,
         request_charged: None,
-    }))
+    });
+    response.extensions.insert(held);
+    Ok(response)
 }
 
 pub async fn list_objects_v2(
@@ -147,7 +161,8 @@ pub async fn list_objects_v2(
         Some(token) => token_name(token)?,
         None => input.start_after.clone().unwrap_or_default().into_bytes(),
     };
-    let page = page(server, bucket.id, input.prefix.as_deref(), delimiter.as_deref(), after, max).await?;
+    let (page, held) =
+        page(server, bucket.id, input.prefix.as_deref(), delimiter.as_deref(), after, max).await?;
     let owner = server.owner(&bucket.owner);
     let owner = input.fetch_owner.unwrap_or(false).then_some(&owner);
     let (contents, common_prefixes) = split(&page.items, encoding, owner);
@@ -155,7 +170,7 @@ pub async fn list_objects_v2(
         Some(last) if page.truncated => Some(token(last.name())),
         _ => None,
     };
-    Ok(S3Response::new(ListObjectsV2Output {
+    let mut response = S3Response::new(ListObjectsV2Output {
         name: Some(input.bucket),
         prefix: Some(encoding.show_text(input.prefix.unwrap_or_default())),
         max_keys: Some(max),
@@ -169,7 +184,9 @@ pub async fn list_objects_v2(
         encoding_type: input.encoding_type,
         start_after: input.start_after.map(|name| encoding.show_text(name)),
         request_charged: None,
-    }))
+    });
+    response.extensions.insert(held);
+    Ok(response)
 }
 
 #[cfg(test)]

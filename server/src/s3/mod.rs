@@ -12,6 +12,7 @@ mod checksum;
 mod conditional;
 mod copy;
 mod delete;
+mod document;
 mod error;
 mod headers;
 mod host;
@@ -33,10 +34,12 @@ mod versions;
 mod xml;
 
 use crate::auth::{Accounts, RequestContext};
+use crate::memory::RequestMemory;
 use host::Domains;
 use http::StatusCode;
 use http::header::CONTENT_RANGE;
 use plain::PlainGet;
+pub(crate) use post::judge_form;
 use preamble::Preamble;
 use ringbolt_engine::node::{Core, NodeMetrics};
 use s3s::service::S3ServiceBuilder;
@@ -52,8 +55,8 @@ pub struct S3Settings {
     pub region: String,
     /// Domains whose subdomains are bucket names (virtual-host style). Empty: path style only.
     pub virtual_host_domains: Vec<String>,
-    /// Memory for upload forms on one core: each is held while it is judged.
-    pub form_bytes_max: u64,
+    /// What this core's requests may hold: forms, documents, pages of listings.
+    pub memory: RequestMemory,
 }
 
 /// What every operation works with. Lives on one core's thread.
@@ -63,7 +66,6 @@ pub(crate) struct Server {
     pub settings: S3Settings,
     /// None: path style only.
     pub domains: Option<Domains>,
-    pub form_memory: post::FormMemory,
 }
 
 /// The S3 service of one core.
@@ -76,9 +78,9 @@ pub struct S3Service {
 /// Makes the service of the core that `core` lives on; it must be called on that core's thread.
 pub fn service(core: Core, accounts: Arc<Accounts>, settings: S3Settings) -> S3Service {
     let domains = Domains::new(&settings.virtual_host_domains);
-    let form_memory = post::FormMemory::new(settings.form_bytes_max);
-    let server = Arc::new(Server { core: SendWrapper::new(core), accounts, settings, domains, form_memory });
+    let server = Arc::new(Server { core: SendWrapper::new(core), accounts, settings, domains });
     let mut builder = S3ServiceBuilder::new(operations::Operations(server.clone()));
+    builder.set_config(document::limits());
     builder.set_validation(naming::BucketNames);
     if let Some(domains) = server.domains.clone() {
         builder.set_host(domains);
@@ -128,8 +130,10 @@ impl S3Service {
         if let Some(boundary) = post::boundary_of(&request) {
             return post::post_object(&self.server, request, preamble, &boundary?).await;
         }
-        subresource::check(request.method(), request.uri(), self.has_key(&request))?;
-        let mut request = delete::verify_body(request, &preamble).await?;
+        let has_key = self.has_key(&request);
+        subresource::check(request.method(), request.uri(), has_key)?;
+        let (mut request, _memory) =
+            document::take_in(request, &preamble, has_key, &self.server.settings.memory).await?;
         request.extensions_mut().insert(preamble);
         self.inner.call(request).await.map_err(|error| {
             let error: s3s::StdError = error.into();
@@ -160,6 +164,7 @@ fn finished(
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     rewrite(&mut response, write_references);
+    document::shrink(&response);
     response
 }
 

@@ -4,18 +4,21 @@ use super::Server;
 use super::access::{Caller, check_version, refuse_unbuilt};
 use super::checksum::Kind;
 use super::conditional::Verdict;
-use super::error::{EngineResult, invalid_request, not_implemented, precondition_failed};
+use super::error::{EngineResult, invalid_request, not_implemented, precondition_failed, slow_down};
 use super::headers;
 use super::preamble::to_header;
 use super::range::{self, Span};
 use super::receive::{Announced, receive};
 use super::send::body_of;
 use super::xml::StoredBytes;
+use crate::memory::Held;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ringbolt_engine::types::{Bucket, ObjectInfo, ObjectMeta};
 use s3s::dto::*;
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
+/// Within what every request takes.
+const DETAILS_BYTES_FREE: u64 = 4 << 10;
 const PARTS_COUNT: HeaderName = HeaderName::from_static("x-amz-mp-parts-count");
 
 pub async fn put_object(
@@ -153,6 +156,8 @@ pub struct Shown {
     /// The value of Content-Range when it is not the whole object.
     pub content_range: Option<String>,
     pub body: Body,
+    /// Of an object that takes more memory while it is sent than every request has.
+    pub held: Option<Held>,
 }
 
 /// Opens the object `key` for a GET, and judges what `caller` set as conditions and range.
@@ -171,7 +176,10 @@ pub async fn show(
     if partial {
         reader.set_range(span.offset, span.length);
     }
-    Ok(Shown { headers, content_range, body: body_of(reader, span.length).await? })
+    let bytes = reader.forget_details();
+    let share = (bytes > DETAILS_BYTES_FREE).then(|| server.settings.memory.take(bytes)).transpose();
+    let held = share.map_err(slow_down)?.map(Held::new);
+    Ok(Shown { headers, content_range, body: body_of(reader, span.length).await?, held })
 }
 
 pub async fn get_object(
@@ -194,6 +202,9 @@ pub async fn get_object(
     };
     let mut response = S3Response::with_headers(output, shown.headers);
     response.extensions.insert(StoredBytes);
+    if let Some(held) = shown.held {
+        response.extensions.insert(held);
+    }
     Ok(response)
 }
 

@@ -5,17 +5,20 @@ use super::access::{Caller, refuse_unbuilt};
 use super::attributes::{checksum_algorithm, checksum_type, set_checksum};
 use super::bucket::timestamp;
 use super::checksum::Algorithm;
-use super::error::{EngineResult, invalid_argument, invalid_request};
+use super::error::{EngineResult, invalid_argument, invalid_request, slow_down};
 use super::headers;
 use super::list::page_size;
 use super::receive::{Announced, Received, receive};
 use super::uploads::{UploadName, checksum_of};
+use crate::memory::Held;
 use http::HeaderMap;
 use ringbolt_engine::types::{Attributes, PartInfo};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
 pub const PART_NUMBER_MAX: u16 = 10_000;
+/// What listing takes: all parts of an upload as the engine gives them, and a page of them as text.
+const LIST_BYTES_MAX: u64 = 3 << 20;
 
 pub fn part_number(number: i32) -> S3Result<u16> {
     match u16::try_from(number) {
@@ -77,13 +80,14 @@ pub async fn list_parts(
     let name = UploadName::parse(&input.upload_id)?;
     let max = page_size(input.max_parts, "max-parts")?;
     let marker = input.part_number_marker.unwrap_or(0);
+    let share = server.settings.memory.take(LIST_BYTES_MAX).map_err(slow_down)?;
     let upload = server.core.upload(bucket.id, input.key.as_bytes(), name.id).await.s3()?;
     let mut rest = upload.parts.iter().filter(|part| i32::from(part.number) > marker);
     let shown: Parts = rest.by_ref().take(usize::try_from(max).unwrap_or(0)).map(show).collect();
     let truncated = max > 0 && rest.next().is_some();
     let owner = server.owner(&bucket.owner);
     let checksum = checksum_of(&upload.attributes);
-    Ok(S3Response::new(ListPartsOutput {
+    let mut response = S3Response::new(ListPartsOutput {
         bucket: Some(input.bucket),
         key: Some(input.key),
         upload_id: Some(input.upload_id),
@@ -98,7 +102,9 @@ pub async fn list_parts(
         checksum_algorithm: checksum.map(|(algorithm, _)| checksum_algorithm(algorithm)),
         checksum_type: checksum.map(|(_, kind)| checksum_type(kind)),
         ..ListPartsOutput::default()
-    }))
+    });
+    response.extensions.insert(Held::new(share));
+    Ok(response)
 }
 
 fn show(part: &PartInfo) -> Part {

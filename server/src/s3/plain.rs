@@ -64,9 +64,12 @@ impl<'a> PlainGet<'a> {
         let caller = Caller { account, trailers, preamble };
         server.check_owner(&caller, &self.bucket)?;
         let shown = show(server, &caller, &self.bucket, &self.key, None, self.checksums).await?;
-        let Shown { headers, content_range, body } = shown;
+        let Shown { headers, content_range, body, held } = shown;
         let mut response = Response::new(body);
         *response.headers_mut() = headers;
+        if let Some(held) = held {
+            response.extensions_mut().insert(held);
+        }
         if let Some(range) = content_range.and_then(|range| to_header(&range)) {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             response.headers_mut().insert(header::CONTENT_RANGE, range);

@@ -5,12 +5,16 @@ use super::access::Caller;
 use super::attributes::{checksum_algorithm, checksum_type};
 use super::bucket::timestamp;
 use super::checksum::{Algorithm, Kind};
-use super::error::{EngineResult, no_such_upload};
+use super::error::{EngineResult, no_such_upload, slow_down};
 use super::headers::{CHECKSUM_ALGORITHM, CHECKSUM_TYPE, find};
 use super::list::{Encoding, given, page_size};
+use crate::memory::Held;
 use ringbolt_engine::types::{Attributes, UploadId, UploadInfo, UploadItem, UploadPage, UploadQuery};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
+
+/// An upload in a page and in the text of the answer.
+const UPLOAD_BYTES_MAX: u64 = 4 << 10;
 
 /// An upload as clients name it: the engine's id, and what its parts are summed with, so that taking
 /// a part needs no look at the upload first.
@@ -79,6 +83,7 @@ pub async fn list_multipart_uploads(
         after_id: id_marker.as_deref().map(UploadName::parse).transpose()?.map(|name| name.id),
         max_items: usize::try_from(max).unwrap_or(0),
     };
+    let share = server.settings.memory.take(query.max_items as u64 * UPLOAD_BYTES_MAX).map_err(slow_down)?;
     let page = match query.max_items {
         0 => UploadPage::default(),
         _ => server.core.list_uploads(bucket.id, &query).await.s3()?,
@@ -100,7 +105,7 @@ pub async fn list_multipart_uploads(
         Some(UploadItem::CommonPrefix(prefix)) => (Some(encoding.show(prefix)), None),
         None => (None, None),
     };
-    Ok(S3Response::new(ListMultipartUploadsOutput {
+    let mut response = S3Response::new(ListMultipartUploadsOutput {
         bucket: Some(input.bucket),
         prefix: Some(encoding.show_text(input.prefix.unwrap_or_default())),
         key_marker: Some(encoding.show_text(key_marker)),
@@ -114,7 +119,9 @@ pub async fn list_multipart_uploads(
         next_key_marker,
         next_upload_id_marker,
         request_charged: None,
-    }))
+    });
+    response.extensions.insert(Held::new(share));
+    Ok(response)
 }
 
 fn show(upload: &UploadInfo, encoding: Encoding, owner: &Owner) -> MultipartUpload {

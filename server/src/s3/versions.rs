@@ -39,7 +39,8 @@ pub async fn list_object_versions(
     }
     // The marked key has one version, so what comes after that version is what comes after the key.
     let after = key_marker.clone().into_bytes();
-    let page = page(server, bucket.id, input.prefix.as_deref(), delimiter.as_deref(), after, max).await?;
+    let (page, held) =
+        page(server, bucket.id, input.prefix.as_deref(), delimiter.as_deref(), after, max).await?;
     let owner = server.owner(&bucket.owner);
     let (mut versions, mut common_prefixes) = (Vec::new(), Vec::new());
     for item in &page.items {
@@ -65,7 +66,7 @@ pub async fn list_object_versions(
     let last = page.items.last().filter(|_| page.truncated);
     let next_version_id_marker =
         last.filter(|item| matches!(item, ListItem::Object { .. })).map(|_| NULL.to_owned());
-    Ok(S3Response::new(ListObjectVersionsOutput {
+    let mut response = S3Response::new(ListObjectVersionsOutput {
         name: Some(input.bucket),
         prefix: Some(encoding.show_text(input.prefix.unwrap_or_default())),
         key_marker: Some(encoding.show_text(key_marker)),
@@ -80,5 +81,7 @@ pub async fn list_object_versions(
         next_version_id_marker,
         delete_markers: None,
         request_charged: None,
-    }))
+    });
+    response.extensions.insert(held);
+    Ok(response)
 }

@@ -184,5 +184,26 @@ where
     }
 }
 
+/// Data, trailers, and whether the end has come.
+pub(crate) type Decoded = (Vec<u8>, Vec<(String, String)>, bool);
+
+/// Decodes an aws-chunked body that comes in pieces of `size` bytes; for tests and fuzzing.
+pub(crate) fn decode_in_pieces(
+    body: &[u8],
+    size: usize,
+    chain: Option<ChunkChain>,
+    with_trailers: bool,
+) -> Result<Decoded, AuthError> {
+    let mut decoder = Decoder::new(chain, with_trailers);
+    let mut bytes = Vec::new();
+    for piece in body.chunks(size) {
+        let mut piece = Bytes::copy_from_slice(piece);
+        while let Some(data) = decoder.next(&mut piece)? {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok((bytes, decoder.take_trailers(), decoder.finished()))
+}
+
 #[cfg(test)]
 mod tests;

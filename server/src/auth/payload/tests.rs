@@ -140,21 +140,8 @@ fn chain(seed: &str) -> ChunkChain {
     let first = HmacKey::new(format!("AWS4{SECRET}").as_bytes());
     let steps = ["20130524", "us-east-1", "s3", "aws4_request"];
     let key = steps.iter().fold(first, |key, step| HmacKey::new(&key.sign(step.as_bytes())));
-    ChunkChain::for_tests(key, "20130524T000000Z\n20130524/us-east-1/s3/aws4_request\n", seed)
-}
-
-type Decoded = (Vec<u8>, Vec<(String, String)>);
-
-fn decode(mut decoder: Decoder, body: &[u8], size: usize) -> Result<Decoded, AuthError> {
-    let mut bytes = Vec::new();
-    for piece in body.chunks(size) {
-        let mut piece = Bytes::copy_from_slice(piece);
-        while let Some(data) = decoder.next(&mut piece)? {
-            bytes.extend_from_slice(&data);
-        }
-    }
-    assert!(decoder.finished());
-    Ok((bytes, decoder.take_trailers()))
+    let previous = seed.as_bytes().try_into().unwrap();
+    ChunkChain::new(key, "20130524T000000Z\n20130524/us-east-1/s3/aws4_request\n", previous)
 }
 
 #[test]
@@ -176,12 +163,12 @@ fn signed_trailers_example() {
     body.extend(b"d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n\r\n");
     let seed = "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e";
     for size in [1, 100, body.len()] {
-        let (bytes, trailers) = decode(Decoder::new(Some(chain(seed)), true), &body, size).unwrap();
-        assert_eq!(bytes.len(), 66_560);
+        let (bytes, trailers, finished) = decode_in_pieces(&body, size, Some(chain(seed)), true).unwrap();
+        assert_eq!((bytes.len(), finished), (66_560, true));
         assert_eq!(trailers, [("x-amz-checksum-crc32c".to_owned(), "sOO8/Q==".to_owned())]);
     }
     let damaged = String::from_utf8(body).unwrap().replace("sOO8", "sOO9");
-    let error = decode(Decoder::new(Some(chain(seed)), true), damaged.as_bytes(), 4096);
+    let error = decode_in_pieces(damaged.as_bytes(), 4096, Some(chain(seed)), true);
     assert_eq!(error.err(), Some(AuthError::SignatureDoesNotMatch));
 }
 

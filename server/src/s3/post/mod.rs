@@ -3,17 +3,16 @@
 //! Invariants: the form is judged before anything is stored; without a valid policy signature the caller
 //! is anonymous, and an anonymous caller may store nothing. A form is held in memory while it is judged,
 //! because the length of its file, which the engine wants first, is known only at its end; so a form is
-//! limited to [`FORM_BYTES_MAX`], and all forms of a core together to its [`FormMemory`].
+//! limited to [`FORM_BYTES_MAX`], and takes its share of the core's memory for requests.
 
 mod form;
-mod memory;
 mod policy;
 mod signature;
 
 use super::Server;
 use super::access::{Caller, check_canned_acl, refuse_unbuilt};
 use super::checksum::Kind;
-use super::error::{EngineResult, from_body, invalid_argument, not_implemented};
+use super::error::{EngineResult, from_body, invalid_argument, not_implemented, slow_down};
 use super::headers;
 use super::naming::url_encode;
 use super::preamble::{META_PREFIX, Preamble, to_header};
@@ -23,7 +22,6 @@ use form::{File, Form};
 use futures_util::StreamExt;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-pub use memory::FormMemory;
 use policy::Policy;
 use ringbolt_engine::types::{ObjectInfo, ObjectMeta};
 use s3s::dto::StreamingBlob;
@@ -51,7 +49,7 @@ pub async fn post_object(
     let bucket_name = bucket_name(server, &request)?;
     let length = announced_length(server, preamble.body_length)?;
     // Held until the answer: the file is a part of the form's bytes.
-    let _memory = server.form_memory.take(length)?;
+    let _memory = server.settings.memory.take(length).map_err(slow_down)?;
     let body = read(&mut request, length).await?;
     let mut form = Form::parse(&body, boundary)?;
     let Some(file) = form.file.take() else {
@@ -66,16 +64,32 @@ pub async fn post_object(
     let mut caller = Caller::take(request.extensions_mut());
     if let Some(field) = form.get("policy") {
         caller.account = Some(signature::signer(&form, field, &server.accounts)?);
-        let mut fields = form.fields.clone();
-        fields.retain(|(name, _)| name != "bucket");
-        fields.push(("bucket".to_owned(), bucket_name.clone()));
-        if let Some((_, value)) = fields.iter_mut().find(|(name, _)| name == "key") {
-            value.clone_from(&key);
-        }
-        Policy::parse(field)?.check(&fields, file.bytes.len() as u64, now_s())?;
+        check_policy(&form, field, &bucket_name, &key, file.bytes.len() as u64, now_s())?;
     }
     let info = store(server, &mut caller, &form, file, &bucket_name, &key).await?;
     answer(&form, &info, &bucket_name, &key)
+}
+
+fn check_policy(form: &Form, policy: &str, bucket: &str, key: &str, length: u64, now_s: i64) -> S3Result<()> {
+    let mut fields = form.fields.clone();
+    fields.retain(|(name, _)| name != "bucket");
+    fields.push(("bucket".to_owned(), bucket.to_owned()));
+    if let Some((_, value)) = fields.iter_mut().find(|(name, _)| name == "key") {
+        key.clone_into(value);
+    }
+    Policy::parse(policy)?.check(&fields, length, now_s)
+}
+
+/// All that is asked of a form but whether there is room for its file; for fuzzing.
+pub(crate) fn judge_form(body: &Bytes, boundary: &str, accounts: &crate::auth::Accounts) -> S3Result<()> {
+    let form = Form::parse(body, boundary)?;
+    headers_of(&form)?;
+    let Some(field) = form.get("policy") else { return Ok(()) };
+    let signed = signature::signer(&form, field, accounts);
+    // A fuzzer finds no signature: the policy is judged all the same.
+    let length = form.file.as_ref().map_or(0, |file| file.bytes.len() as u64);
+    check_policy(&form, field, "bucket", form.get("key").unwrap_or_default(), length, 0)?;
+    signed.map(|_| ())
 }
 
 fn now_s() -> i64 {
@@ -104,7 +118,7 @@ fn announced_length(server: &Server, announced: Option<u64>) -> S3Result<u64> {
     let Some(length) = announced else {
         return Err(s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header."));
     };
-    let most = FORM_BYTES_MAX.min(server.settings.form_bytes_max);
+    let most = FORM_BYTES_MAX.min(server.settings.memory.bytes_max() / 2);
     if length > most {
         return Err(s3_error!(
             EntityTooLarge,

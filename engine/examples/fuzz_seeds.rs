@@ -1,0 +1,118 @@
+//! Writes the first inputs of the engine's fuzz targets, taken from the drive of a simulated node.
+//!
+//! ```text
+//! cargo run -p ringbolt-engine --example fuzz_seeds -- fuzz/corpus
+//! ```
+
+#![expect(clippy::disallowed_methods, reason = "writes files for a person, outside the engine")]
+
+use std::path::Path;
+use std::rc::Rc;
+
+use ringbolt_engine::device::sim::SimDevice;
+use ringbolt_engine::format::batch::{self, BatchHeaderOnDisk, HEADER_BYTES};
+use ringbolt_engine::format::checkpoint::{
+    self, CHUNK_BYTES_MAX, CheckpointChunkOnDisk, KIND_BUCKETS, KIND_LEAVES, KIND_UPLOADS,
+};
+use ringbolt_engine::format::record::{RECORD_ALIGNMENT, RecordView};
+use ringbolt_engine::format::slice;
+use ringbolt_engine::format::superblock::COPY_STRIDE;
+use ringbolt_engine::node::Core;
+use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
+use ringbolt_engine::types::{BucketCreated, BucketId, Etag, ObjectMeta, WriteCondition};
+
+const DRIVE_BYTES: u64 = 64 << 20;
+
+fn main() {
+    let target = std::env::args().nth(1).expect("a directory for the corpus");
+    let sim = Simulator::new(1);
+    let drives = format_sim_drives(&sim, 1, DRIVE_BYTES, 1);
+    let opened = sim.block_on(SimNode::open(sim.clone(), drives.clone(), SimOptions::default()));
+    let node = Rc::new(opened.expect("the node opens"));
+    let on = node.clone();
+    sim.block_on(async move { work(&on.core(0)).await });
+    let on = node.clone();
+    sim.block_on(async move { on.checkpoint().await }).expect("a checkpoint");
+    write(Path::new(&target), &drives[0]);
+}
+
+/// One of everything that a log and a checkpoint can hold.
+async fn work(core: &Core) {
+    let made = core.create_bucket("bucket", "owner", vec![("a".into(), "b".into())]).await.expect("made");
+    let (BucketCreated::New(bucket) | BucketCreated::Exists(bucket)) = made;
+    for (key, length) in [("empty", 0), ("small/one", 200), ("small/two", 3), ("large", 70_000)] {
+        put(core, bucket.id, key, length).await;
+    }
+    put(core, bucket.id, "small/one", 100).await;
+    core.delete(bucket.id, b"small/two", WriteCondition::default()).await.expect("deleted");
+    for (key, complete) in [("parts", true), ("open", false), ("aborted", false)] {
+        let attributes = vec![("content-type".into(), "text/plain".into())];
+        let upload = core.create_upload(bucket.id, key.as_bytes(), attributes.clone()).await.expect("begun");
+        let mut writer = core.put_part(bucket.id, key.as_bytes(), upload, 1, 5000).await.expect("a part");
+        writer.write(&[7; 5000]).await.expect("written");
+        let part = writer.commit_part(Etag::default(), attributes.clone()).await.expect("committed");
+        let (parts, meta) = (vec![(1, part.etag)], ObjectMeta { etag: Etag::default(), attributes });
+        if complete {
+            let condition = WriteCondition::default();
+            core.complete_upload(bucket.id, key.as_bytes(), upload, parts, meta, condition)
+                .await
+                .expect("done");
+        } else if key == "aborted" {
+            core.abort_upload(bucket.id, key.as_bytes(), upload).await.expect("aborted");
+        }
+    }
+}
+
+async fn put(core: &Core, bucket: BucketId, key: &str, length: usize) {
+    let mut writer = core.put(bucket, key.as_bytes(), length as u64).await.expect("room");
+    writer.write(&vec![7; length]).await.expect("written");
+    let meta = ObjectMeta { etag: Etag::default(), attributes: vec![("tag".into(), "1".into())] };
+    writer.commit(meta, WriteCondition::default()).await.expect("stored");
+}
+
+fn write(target: &Path, drive: &SimDevice) {
+    let save = |fuzz_target: &str, name: &str, kind: u8, bytes: &[u8]| {
+        let directory = target.join(fuzz_target);
+        std::fs::create_dir_all(&directory).expect("make a directory");
+        std::fs::write(directory.join(name), [&[kind], bytes].concat()).expect("write a seed");
+    };
+    let copies: Vec<u8> = (0..4).flat_map(|copy| drive.peek(copy * COPY_STRIDE, 4096)).collect();
+    save("superblock", "four-copies", 0, &copies);
+    save("superblock", "one-copy", 15, &copies[..1200]);
+    let mut log = Vec::new();
+    for at in drive.blocks_starting_with(&batch::MAGIC) {
+        let bytes = drive.peek(at, batch::BATCH_BYTES_MAX);
+        let Ok(header) = BatchHeaderOnDisk::parse(&bytes) else { continue };
+        let batch = &bytes[..header.length.get() as usize];
+        log.extend_from_slice(batch);
+        let mut place = HEADER_BYTES;
+        while let Ok(view) = RecordView::parse(&batch[place..]) {
+            let (kind, end) = (view.envelope.kind, place + view.length());
+            save("record", &format!("record-{kind}"), 0, &batch[place..end]);
+            save("record", &format!("record-{kind}-sealed"), 1, &batch[place..end]);
+            place = end.next_multiple_of(RECORD_ALIGNMENT).min(batch.len());
+        }
+    }
+    save("log", "one-extent", 3, &log);
+    save("log", "two-extents", 7, &log);
+    for at in drive.blocks_starting_with(&checkpoint::MAGIC) {
+        let bytes = drive.peek(at, CHUNK_BYTES_MAX);
+        let Ok((header, payload)) = CheckpointChunkOnDisk::parse(&bytes) else { continue };
+        let (kind, record_kind) = match header.kind.get() {
+            KIND_LEAVES => (0, 6),
+            KIND_UPLOADS => (1, 3),
+            KIND_BUCKETS => (2, 4),
+            _ => (3, 5),
+        };
+        save("checkpoint", &format!("payload-{kind}"), kind, payload);
+        save("checkpoint", &format!("chunk-{kind}"), 4, &bytes[..64 + payload.len()]);
+        if kind == 0 {
+            save("checkpoint", "leaf", 5, &payload[4..]);
+        } else {
+            save("record", &format!("payload-{record_kind}"), record_kind, payload);
+        }
+    }
+    if let Some(at) = drive.find(&slice::MAGIC) {
+        save("record", "slice-header", 7, &drive.peek(at, 128));
+    }
+}

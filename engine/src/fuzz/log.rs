@@ -1,0 +1,73 @@
+//! A log that a shard recovers from.
+
+use zerocopy::FromBytes;
+
+use super::drive::{DRIVE_ID, EXTENT_BYTES, FuzzDrive, SHARD};
+use super::seal_record;
+use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC};
+use crate::format::superblock::{ROOT_LOG, ShardRootOnDisk};
+use crate::format::{BLOCK_BYTES, Le16, Le32, Le64};
+
+/// Bit 0 of the first byte seals every record, bit 1 every batch and makes it continue the one before. Bit 2 starts the
+/// second half of the input in another extent, as a log does that has moved on.
+pub fn log(input: &[u8]) {
+    let Some((&flags, rest)) = input.split_first() else { return };
+    let two_extents = flags & 4 != 0;
+    let half = if two_extents { rest.len() / 2 } else { rest.len() };
+    let (first, second) = rest.split_at(half);
+    let drive = FuzzDrive::default();
+    let mut chain = Chain { sequence: 1, previous_crc: 0 };
+    for (extent, part) in [first, second].into_iter().enumerate() {
+        let mut bytes = part.to_vec();
+        bytes.truncate(EXTENT_BYTES as usize);
+        if flags & 2 != 0 {
+            chain.seal(&mut bytes, extent as u64 + 1, flags & 1 != 0);
+        }
+        drive.put(extent as u32, 0, &bytes);
+    }
+    let mut root = ShardRootOnDisk { kind: Le16::new(ROOT_LOG), ..ShardRootOnDisk::default() };
+    root.sequence = Le64::new(1);
+    drive.recover(root);
+}
+
+struct Chain {
+    sequence: u64,
+    previous_crc: u32,
+}
+
+impl Chain {
+    /// Makes what lies in `bytes` a chain of batches, as far as lengths allow.
+    fn seal(&mut self, bytes: &mut Vec<u8>, lap: u64, records: bool) {
+        let mut at = 0;
+        while at + HEADER_BYTES <= bytes.len() {
+            let room = (bytes.len() - at).min(BATCH_BYTES_MAX);
+            let Ok((header, _)) = BatchHeaderOnDisk::read_from_prefix(&bytes[at..]) else { return };
+            let length = (header.length.get() as usize % (2 * BLOCK_BYTES)).clamp(HEADER_BYTES, room);
+            let batch = &mut bytes[at..at + length];
+            if records {
+                let mut place = HEADER_BYTES;
+                for _ in 0..header.records.get().min(64) {
+                    place += seal_record(&mut batch[place..]);
+                }
+            }
+            let sealed = BatchHeaderOnDisk {
+                magic: MAGIC,
+                length: Le32::new(length as u32),
+                shard: Le16::new(SHARD),
+                sequence: Le64::new(self.sequence),
+                previous_crc: Le32::new(self.previous_crc),
+                drive: Le64::new(DRIVE_ID),
+                lap: Le64::new(lap),
+                ..header
+            };
+            self.previous_crc = sealed.seal_into(batch);
+            self.sequence += 1;
+            let padded = at + length.next_multiple_of(BLOCK_BYTES);
+            // An input is more than its padding: what follows a batch moves on to the next block.
+            let moved = bytes.split_off(at + length);
+            bytes.resize(padded, 0);
+            bytes.extend_from_slice(&moved);
+            at = padded;
+        }
+    }
+}

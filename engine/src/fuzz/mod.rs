@@ -1,0 +1,132 @@
+//! What the fuzz targets of `fuzz/` and the test that replays their corpus call: bytes in, no panic, no memory without
+//! bound. Not for use by anything else.
+//!
+//! A checksum keeps a fuzzer out of everything behind it, so most inputs say by their first byte whether the
+//! structures in them are sealed anew before they are read. What then gets through is what a drive could only hold by
+//! a bug of our own or by somebody's malice: it must still be refused, not believed.
+
+mod drive;
+mod log;
+mod tables;
+
+pub use self::log::log;
+pub use self::tables::checkpoint;
+
+use std::path::PathBuf;
+
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::format::checkpoint::CheckpointRootV1;
+use crate::format::record::{ENVELOPE_BYTES, EncodedRecord, RecordView, decode_buckets, decode_uploads};
+use crate::format::slice::SliceHeaderOnDisk;
+use crate::format::superblock::{COPIES, MAGIC, SuperblockOnDisk};
+use crate::format::{BLOCK_BYTES, FORMAT_VERSION, Le32};
+use crate::node::format::choose_superblock;
+use crate::node::state::Layout;
+use crate::shard::State;
+use crate::shard::entry::Entry;
+
+/// A drive no test machine has: what its superblock says is all that is known of it.
+const DRIVE_BYTES: u64 = 1 << 50;
+
+/// Bit n of the first byte seals copy n; the copies follow, the last one also standing for those that are missing.
+pub fn superblock(input: &[u8]) {
+    let Some((seals, rest)) = input.split_first() else { return };
+    let mut copies: Vec<Vec<u8>> = rest.chunks(BLOCK_BYTES).take(COPIES).map(<[u8]>::to_vec).collect();
+    while copies.len() < COPIES {
+        copies.push(copies.last().cloned().unwrap_or_default());
+    }
+    for (number, copy) in copies.iter_mut().enumerate() {
+        if seals & 1 << number != 0 {
+            copy.resize(BLOCK_BYTES, 0);
+            seal_superblock(copy);
+        }
+    }
+    let copies: Vec<&[u8]> = copies.iter().map(Vec::as_slice).collect();
+    let Ok(block) = choose_superblock(&copies, PathBuf::from("fuzzed drive"), DRIVE_BYTES) else { return };
+    assert!(
+        copies.iter().filter(|copy| SuperblockOnDisk::parse(copy) == Ok(block)).count() >= 2,
+        "a superblock was chosen that no two copies agree on"
+    );
+    let layout = Layout::new(1, vec![block], 1, 64 << 20);
+    let geometry = layout.geometry_of(0);
+    drop(State::new(*geometry));
+    assert!(geometry.byte(geometry.extents - 1, geometry.extent_bytes) <= block.size_bytes.get());
+    for shard in 0..block.shards.get() {
+        block.root_of(shard);
+    }
+}
+
+fn seal_superblock(copy: &mut [u8]) {
+    let Ok(block) = SuperblockOnDisk::mut_from_bytes(copy) else { return };
+    block.magic = MAGIC;
+    block.format_version = Le32::new(block.format_version.get().min(FORMAT_VERSION + 1));
+    block.seal();
+}
+
+/// The first byte says what the rest is: a record with or without its own checksum, or one of the other encodings.
+pub fn record(input: &[u8]) {
+    let Some((&kind, rest)) = input.split_first() else { return };
+    match kind % 8 {
+        0 => check_record(rest),
+        1 | 2 => {
+            let mut bytes = rest.to_vec();
+            seal_record(&mut bytes);
+            check_record(&bytes);
+        }
+        3 => drop(decode_uploads(rest)),
+        4 => drop(decode_buckets(rest)),
+        5 => drop(CheckpointRootV1::decode(rest)),
+        6 => check_entry(rest),
+        _ => check_slice_header(rest),
+    }
+}
+
+fn check_record(bytes: &[u8]) {
+    let Ok(view) = RecordView::parse(bytes) else { return };
+    assert!(view.length() <= bytes.len(), "a record is longer than its bytes");
+    let copy = view.moved_copy();
+    assert_eq!(copy.length(), view.length(), "the cleaner's copy has another length");
+    let Ok(mutation) = view.mutation() else { return };
+    let again = EncodedRecord::new(&mutation, view.envelope.generation.get(), 0, view.data.to_vec());
+    let bytes = [again.head.as_slice(), &again.data].concat();
+    let read = RecordView::parse(&bytes).map(|view| view.mutation());
+    assert_eq!(read, Ok(Ok(mutation)), "a record does not survive being written again");
+}
+
+/// Gives the record at `bytes` a length that fits and its checksum. Returns its length with padding.
+fn seal_record(bytes: &mut [u8]) -> usize {
+    use crate::format::record::{RECORD_ALIGNMENT, RecordEnvelopeOnDisk};
+    let room = bytes.len().saturating_sub(ENVELOPE_BYTES);
+    let Ok((envelope, _)) = RecordEnvelopeOnDisk::mut_from_prefix(bytes) else { return bytes.len() };
+    let meta = (envelope.meta_length.get() as usize).min(room);
+    let data = (envelope.data_length.get() as usize).min(room - meta);
+    envelope.meta_length = Le32::new(meta as u32);
+    envelope.data_length = Le32::new(data as u32);
+    let length = ENVELOPE_BYTES + meta + data;
+    let crc = crc32c::crc32c(&bytes[4..length]);
+    bytes[..4].copy_from_slice(&crc.to_le_bytes());
+    length.next_multiple_of(RECORD_ALIGNMENT).min(bytes.len())
+}
+
+fn check_entry(bytes: &[u8]) {
+    let listed = Entry::listed(bytes);
+    let Some(entry) = Entry::decode(bytes) else { return };
+    assert_eq!(listed, Some((entry.size, entry.modified_ms, entry.etag)), "a listing shows something else");
+    let mut again = Vec::new();
+    entry.encode(&mut again);
+    assert_eq!(Entry::decode(&again).as_ref(), Some(&entry), "an entry does not survive being written again");
+}
+
+fn check_slice_header(bytes: &[u8]) {
+    let mut block = bytes.to_vec();
+    block.resize(BLOCK_BYTES, 0);
+    if let Ok(header) = SliceHeaderOnDisk::mut_from_bytes(&mut block) {
+        header.magic = crate::format::slice::MAGIC;
+        header.crc = Le32::new(crc32c::crc32c(&header.as_bytes()[12..]));
+    }
+    for block in [bytes, &block] {
+        let Ok(header) = SliceHeaderOnDisk::parse(block) else { continue };
+        header.verifies(0, &bytes[..bytes.len().min(header.length.get() as usize)]);
+    }
+}

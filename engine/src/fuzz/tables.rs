@@ -1,0 +1,104 @@
+//! A checkpoint that a shard recovers from.
+
+use super::drive::{DRIVE_ID, EXTENT_BYTES, FuzzDrive, SHARD};
+use crate::format::checkpoint::{
+    CheckpointChunkOnDisk, CheckpointRootV1, ChunkPlaceV1, HEADER_BYTES, KIND_BUCKETS, KIND_LEAVES,
+    KIND_ROOT, KIND_UPLOADS, LogPlaceV1,
+};
+use crate::format::record::{encode_buckets, encode_uploads};
+use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
+use crate::format::{Le16, Le32, Le64, blocks_up};
+use crate::index::leaf;
+
+const SEQUENCE: u64 = 3;
+const CHECKPOINT_EXTENT: u32 = 2;
+
+/// The first byte says what the rest is: leaves, uploads, buckets, a root, the whole of a chunk, or one leaf.
+pub fn checkpoint(input: &[u8]) {
+    let Some((&kind, rest)) = input.split_first() else { return };
+    let rest = &rest[..rest.len().min((1 << 20) - HEADER_BYTES)];
+    match kind % 6 {
+        0 => Tables::default().chunk(KIND_LEAVES, rest).recover(None),
+        1 => Tables::default()
+            .chunk(KIND_UPLOADS, rest)
+            .chunk(KIND_BUCKETS, &encode_buckets(&vec![]))
+            .recover(None),
+        2 => Tables::default()
+            .chunk(KIND_UPLOADS, &encode_uploads(&vec![]))
+            .chunk(KIND_BUCKETS, rest)
+            .recover(None),
+        3 => Tables::default().recover(Some(rest)),
+        4 => drop(CheckpointChunkOnDisk::parse(rest)),
+        _ => {
+            if leaf::check(rest).is_ok() {
+                let last = leaf::last_key(rest);
+                assert!(leaf::first_key(rest) <= last.as_slice() && leaf::get(rest, &last).is_some());
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Tables {
+    drive: FuzzDrive,
+    offset: u32,
+    places: Vec<ChunkPlaceV1>,
+}
+
+impl Tables {
+    fn chunk(mut self, kind: u16, payload: &[u8]) -> Self {
+        let place = self.write(kind, payload);
+        self.places.push(place);
+        self
+    }
+
+    fn write(&mut self, kind: u16, payload: &[u8]) -> ChunkPlaceV1 {
+        let length = HEADER_BYTES + payload.len();
+        let mut chunk = vec![0; blocks_up(length)];
+        chunk[HEADER_BYTES..length].copy_from_slice(payload);
+        let number = self.places.len() as u32;
+        let crc = CheckpointChunkOnDisk::seal_into(
+            SHARD,
+            kind,
+            SEQUENCE,
+            DRIVE_ID,
+            number,
+            payload.len(),
+            &mut chunk,
+        );
+        self.drive.put(CHECKPOINT_EXTENT, self.offset, &chunk);
+        let place =
+            ChunkPlaceV1 { extent: CHECKPOINT_EXTENT, offset: self.offset, length: length as u32, crc, kind };
+        self.offset = (self.offset + chunk.len() as u32).min(EXTENT_BYTES);
+        place
+    }
+
+    /// `root`: its payload; None for one that names the chunks.
+    fn recover(mut self, root: Option<&[u8]>) {
+        let honest = CheckpointRootV1 {
+            chunks: self.places.clone(),
+            extents: vec![CHECKPOINT_EXTENT],
+            logs: vec![
+                LogPlaceV1 { extent: 1, lap: 1, written: 8192 },
+                LogPlaceV1 { extent: 0, lap: 2, written: 0 },
+            ],
+            replay_sequence: 1,
+            objects: 1,
+            next_bucket: 2,
+            ..CheckpointRootV1::default()
+        };
+        let payload = root.map_or_else(|| honest.encode(), <[u8]>::to_vec);
+        let place = self.write(KIND_ROOT, &payload);
+        let root = ShardRootOnDisk {
+            shard: Le16::new(SHARD),
+            kind: Le16::new(ROOT_CHECKPOINT),
+            extent: Le32::new(place.extent),
+            offset: Le32::new(place.offset),
+            length: Le32::new(place.length),
+            sequence: Le64::new(SEQUENCE),
+            crc: Le32::new(place.crc),
+            reserved: Le32::new(0),
+        };
+        self.drive.recover(root);
+    }
+}

@@ -1,0 +1,189 @@
+//! A connection of bytes: hyper, signatures, S3, and a node on a simulated drive behind them.
+//!
+//! The first byte says how the rest comes in from the wire, and whether hosts may name buckets. Accounts and clock
+//! are those of the examples in the Amazon S3 API reference, so that their signatures hold; a request without a
+//! signature acts as the same account. A node that an input has changed is thrown away, so each input meets the same
+//! one.
+
+use crate::auth::{Account, Accounts, Gate};
+use crate::http::READ_BUFFER_BYTES_MAX;
+use crate::memory::RequestMemory;
+use crate::s3::{S3Service, S3Settings, service};
+use bytes::Bytes;
+use hyper::rt::ReadBufCursor;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use ringbolt_engine::node::{Core, SpaceReport};
+use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
+use ringbolt_engine::types::{BucketCreated, ObjectMeta, WriteCondition};
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// 24 May 2013, as the examples have it.
+const NOW_S: i64 = 1_369_353_600;
+const DRIVE_BYTES: u64 = 64 << 20;
+const BUCKET: &str = "examplebucket";
+const REQUEST_BYTES_MAX: u64 = 32 << 20;
+const HEADER_BYTES_MAX: usize = 16 << 10;
+
+thread_local! {
+    static NODE: RefCell<Option<FuzzNode>> = const { RefCell::new(None) };
+}
+
+/// One connection, from its first byte to its end.
+pub fn http(input: &[u8]) {
+    let Some((&pace, bytes)) = input.split_first() else { return };
+    NODE.with_borrow_mut(|slot| {
+        let node = slot.get_or_insert_with(FuzzNode::new);
+        let piece = [usize::MAX, 1, 7, 100][usize::from(pace % 4)];
+        node.feed(bytes, piece, usize::from(pace >> 2 & 1));
+        if node.has_changed() {
+            *slot = None;
+        }
+    });
+}
+
+struct FuzzNode {
+    sim: Simulator,
+    core: Core,
+    /// With virtual hosts, and without.
+    services: [S3Service; 2],
+    gate: Rc<Gate>,
+    before: (SpaceReport, usize),
+}
+
+impl Drop for FuzzNode {
+    fn drop(&mut self) {
+        self.sim.kill();
+    }
+}
+
+impl FuzzNode {
+    fn new() -> Self {
+        let account = Account {
+            access_key: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+            secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
+            canonical_id: "1".to_owned(),
+            display_name: String::new(),
+            email: String::new(),
+        };
+        let accounts = Arc::new(Accounts::from_list(vec![account]));
+        let sim = Simulator::new(1);
+        let drives = format_sim_drives(&sim, 1, DRIVE_BYTES, 1);
+        let opened = sim.block_on(SimNode::open(sim.clone(), drives, SimOptions::default()));
+        let core = opened.unwrap_or_else(|error| panic!("a new drive does not open: {error}")).core(0);
+        let filled = core.clone();
+        sim.block_on(async move { fill(&filled).await });
+        let services = [vec!["s3.amazonaws.com".to_owned()], Vec::new()].map(|virtual_host_domains| {
+            let memory = RequestMemory::new(REQUEST_BYTES_MAX);
+            let settings = S3Settings { region: "us-east-1".to_owned(), virtual_host_domains, memory };
+            service(core.clone(), accounts.clone(), settings)
+        });
+        let gate = Gate::new(accounts.clone(), "us-east-1".to_owned());
+        let gate = Rc::new(gate.standing_in(accounts.all().first().cloned()));
+        let mut node = Self { sim, core, services, gate, before: (SpaceReport::default(), 0) };
+        node.before = node.measure();
+        node
+    }
+
+    fn measure(&self) -> (SpaceReport, usize) {
+        let core = self.core.clone();
+        let space = self.sim.block_on(async move { core.space().await });
+        (space.unwrap_or_default(), self.core.buckets().len())
+    }
+
+    fn has_changed(&self) -> bool {
+        self.measure() != self.before
+    }
+
+    fn feed(&self, bytes: &[u8], piece: usize, service: usize) {
+        let wire = Wire { left: Bytes::copy_from_slice(bytes), piece };
+        let (gate, service) = (self.gate.clone(), self.services[service].clone());
+        let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let (gate, service) = (gate.clone(), service.clone());
+            async move {
+                let answer = match gate.admit(request, "fuzzed", NOW_S) {
+                    Ok(admitted) => service.call(admitted.request).await,
+                    Err(error) => crate::http::refused(&error, "/", "fuzzed"),
+                };
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let connection = http1::Builder::new()
+            .max_header_size(HEADER_BYTES_MAX)
+            .max_buf_size(READ_BUFFER_BYTES_MAX)
+            .half_close(false)
+            .writev(true)
+            .serve_connection(wire, answer);
+        // What the peer did wrong is its own business.
+        drop(self.sim.block_on(connection));
+    }
+}
+
+/// Something to read, to list and to delete.
+async fn fill(core: &Core) {
+    let made = core.create_bucket(BUCKET, "1", Vec::new()).await;
+    let Ok(BucketCreated::New(bucket)) = made else { panic!("the bucket is not made: {made:?}") };
+    for (key, length) in [("test.txt", 200), ("photos/2006/large", 70_000), ("empty", 0)] {
+        let stored = async {
+            let mut writer = core.put(bucket.id, key.as_bytes(), length).await?;
+            writer.write(&vec![7; length as usize]).await?;
+            let attributes = vec![("content-type".to_owned(), "text/plain".to_owned())];
+            writer
+                .commit(ObjectMeta { etag: Default::default(), attributes }, WriteCondition::default())
+                .await
+        };
+        if let Err(error) = stored.await {
+            panic!("{key} is not stored: {error}");
+        }
+    }
+}
+
+/// Gives what it was made of, in pieces, then the end; takes whatever is written.
+struct Wire {
+    left: Bytes,
+    piece: usize,
+}
+
+impl hyper::rt::Read for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let count = cursor.remaining().min(self.piece).min(self.left.len());
+        cursor.put_slice(&self.left.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl hyper::rt::Write for Wire {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,34 @@
+//! Parsers that a request reaches late: bodies in chunks, and upload forms with their policies.
+
+use crate::auth::hash::HmacKey;
+use crate::auth::payload::decode_in_pieces;
+use crate::auth::signature::ChunkChain;
+use crate::auth::{Account, Accounts};
+use crate::s3::judge_form;
+use bytes::Bytes;
+
+/// How a body is cut on its way must not matter: read whole and in pieces it has to give the same.
+/// Bits of the first byte: chunks are signed, trailers may follow. The second is the size of the pieces.
+pub fn chunked(input: &[u8]) {
+    let [flags, size, body @ ..] = input else { return };
+    let (signed, with_trailers) = (flags & 1 != 0, flags & 2 != 0);
+    let read = |size: usize| {
+        let chain = signed.then(|| ChunkChain::new(HmacKey::new(b"key"), "date\nscope\n", [b'0'; 64]));
+        decode_in_pieces(body, size.max(1), chain, with_trailers)
+    };
+    let (whole, cut) = (read(body.len()), read(usize::from(*size)));
+    assert_eq!(whole, cut, "the same body in pieces of {size} bytes gives something else");
+}
+
+/// The input is the form's body, its boundary is `b`.
+pub fn form(input: &[u8]) {
+    let account = Account {
+        access_key: "AK".to_owned(),
+        secret_key: "secret".to_owned(),
+        canonical_id: "1".to_owned(),
+        display_name: String::new(),
+        email: String::new(),
+    };
+    // Refused or taken: only that it ends matters here.
+    let _ = judge_form(&Bytes::copy_from_slice(input), "b", &Accounts::from_list(vec![account]));
+}
