@@ -273,10 +273,10 @@ mod tests {
         let mut model = Model::default();
         let first = model.begin("b", b"k", stored(1));
         let reader = model.tick();
+        model.running.insert(reader, Running { since_us: 0, what: String::new() });
         model.acknowledge("b", b"k", first);
         let second = model.begin("b", b"k", stored(2));
         let third = model.begin("b", b"k", stored(3));
-        model.running.insert(reader, Running { since_us: 0, what: String::new() });
         model.acknowledge("b", b"k", second);
         let late = model.tick();
         assert!(model.see("b", b"k", late, stored(1)).is_some(), "overwritten before anybody looked");

@@ -19,7 +19,7 @@ use crate::format::record::{Mutation, PutV1, RecordView, RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::{Buffer, Pool};
-use crate::shard::entry::blocks_covering;
+use crate::shard::entry::{Entry, blocks_covering};
 use crate::shard::{Found, Pins, Shard};
 use crate::sim::Bug;
 use crate::types::{BucketId, ObjectInfo};
@@ -128,13 +128,13 @@ impl ObjectReader {
         {
             return Ok(Some(Self::cached(object)));
         }
-        let (extent, offset, blocks) = match &found {
-            Found::Inline { location, .. } => (location.extent, location.offset, location.blocks),
-            Found::Large(entry) => {
-                let location = entry.location;
-                (location.extent, location.offset, blocks_covering(location.offset, entry.record_length))
+        let (location, blocks, segments) = match &found {
+            Found::Inline { location, .. } => (*location, location.blocks, &[][..]),
+            Found::Large(Entry { location, record_length, segments, .. }) => {
+                (*location, blocks_covering(location.offset, *record_length), segments.as_slice())
             }
         };
+        let (extent, offset) = (location.extent, location.offset);
         let drive = core.layout.drive_of(shard);
         let first = offset - offset % BLOCK_BYTES as u32;
         let at = core.layout.geometry_of(drive).byte(extent, first);
@@ -146,10 +146,6 @@ impl ObjectReader {
         let start = (offset - first) as usize;
         let view = RecordView::parse(&buffer[start..length]).map_err(|_| damaged("record"))?;
         let Ok(Mutation::Put(put)) = view.mutation() else { return Err(damaged("record payload")) };
-        let location = match &found {
-            Found::Inline { location, .. } => *location,
-            Found::Large(entry) => entry.location,
-        };
         if put.bucket != bucket.0 || put.key != key {
             return Self::other_key(core, shard, bucket, key, damaged("record identity")).await;
         }
@@ -157,11 +153,7 @@ impl ObjectReader {
             return Err(damaged("record generation"));
         }
         // The index was checked when it was loaded: what it says of the slices, the record must say too.
-        let known = match &found {
-            Found::Inline { .. } => &[][..],
-            Found::Large(entry) => entry.segments.as_slice(),
-        };
-        if put.segments != known {
+        if put.segments != segments {
             return Err(damaged("record segments"));
         }
         let data_start = start + view.length() - view.data.len();

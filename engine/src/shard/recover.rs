@@ -290,7 +290,7 @@ pub(crate) fn load_leaves(index: &mut OrderedIndex, mut payload: &[u8]) -> Resul
 
 /// What was stored under a cap opens under the same cap again: recovery may pack the index a little worse.
 fn check_memory(state: &State) -> Result<(), RecoverError> {
-    let limit_bytes = state.geometry.index_bytes_max + state.geometry.index_bytes_max / 4;
+    let limit_bytes = state.geometry.index_bytes_max.saturating_add(state.geometry.index_bytes_max / 4);
     if state.index_bytes() > limit_bytes { Err(RecoverError::Memory { limit_bytes }) } else { Ok(()) }
 }
 
