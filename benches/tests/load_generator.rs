@@ -34,6 +34,7 @@ fn load(address: SocketAddr, expected_body: Vec<u8>) -> Load {
         core: 0,
         ramp: Duration::from_millis(50),
         runtime: Duration::from_millis(200),
+        rest: None,
         requests: Arc::new(vec![request]),
     }
 }

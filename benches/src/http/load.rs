@@ -29,6 +29,9 @@ pub struct Load {
     pub runtime: Duration,
     /// Core of the load generator.
     pub core: usize,
+    /// How long the generator rests when no connection has anything for it. None: never, as the module says. Where the
+    /// server computes for long, a generator that turns round takes power from a core that shares its hardware.
+    pub rest: Option<Duration>,
     /// Picked at random.
     pub requests: Arc<Vec<Request>>,
 }
@@ -182,14 +185,20 @@ fn run_load_here(load: Load) -> Result<LoadReport, ClientError> {
     // A server that answers nothing at all: without this the turns would never end.
     let limit = run.load.ramp + run.load.runtime + SILENCE_MAX;
     while run.end.get().is_none() {
+        let mut idle = true;
         for line in &mut lines {
             if !line.turn(&run.load, &mut scratch)? {
                 continue;
             }
+            idle = false;
             if !run.account(line.issued)? {
                 break;
             }
             line.issue(&run.load)?;
+        }
+        if let Some(rest) = run.load.rest.filter(|_| idle) {
+            #[expect(clippy::disallowed_methods, reason = "leaves the hardware to the server")]
+            std::thread::sleep(rest);
         }
         if run.started.elapsed() > limit {
             return Err(ClientError::NothingMeasured);

@@ -119,6 +119,7 @@ impl Bench {
             core: self.options.client_core,
             ramp: Duration::from_secs(1),
             runtime: Duration::from_secs(self.options.seconds),
+            rest: None,
             requests: Arc::new(requests),
         }
     }

@@ -2,13 +2,17 @@
 
 use crate::{AnyError, BUCKET, Bench, make_bucket, renderer, start};
 use ringbolt_benches::engine_load::{object_body, object_key};
-use ringbolt_benches::http::load::{LoadReport, run_load};
+use ringbolt_benches::http::load::{Load, LoadReport, run_load};
 use ringbolt_benches::http::request::{Payload, Request};
 use ringbolt_benches::stats::median_of;
 use ringbolt_benches::verdict::at_most;
+use std::time::Duration;
 
 const OBJECTS: u64 = 64;
 const OBJECT_BYTES: usize = 1 << 20;
+
+/// Short beside a request, which takes milliseconds.
+const REST: Duration = Duration::from_micros(100);
 
 pub fn run(bench: &mut Bench) -> Result<(), AnyError> {
     println!("\nPUT 1 MiB, {} connections", bench.options.connections);
@@ -25,7 +29,8 @@ pub fn run(bench: &mut Bench) -> Result<(), AnyError> {
                 Request { bytes: renderer.put(&path, body, payload), expected_body: None }
             };
             let requests = bodies.iter().enumerate().map(render).collect();
-            let report = run_load(bench.load(&server, requests))?;
+            let load = Load { rest: Some(REST), ..bench.load(&server, requests) };
+            let report = run_load(load)?;
             print(repeat, payload, &report);
             runs.push(report);
         }
