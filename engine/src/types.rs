@@ -64,8 +64,8 @@ pub struct PartInfo {
     pub attributes: Attributes,
 }
 
-/// All that is known of an object without reading its data.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// All that is known of an object without reading its data. The default is an empty object of 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectInfo {
     pub size_bytes: u64,
     /// Unix time in milliseconds.

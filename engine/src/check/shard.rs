@@ -164,10 +164,7 @@ impl Run<'_> {
         if position.offset >= source.geometry.extent_bytes {
             return Ok(());
         }
-        let buffer = source.pool.take_reserved(BLOCK_BYTES).await;
-        let at = source.geometry.byte(position.extent, position.offset);
-        let (result, buffer) = source.device.read(at, BLOCK_BYTES, buffer).await;
-        result?;
+        let buffer = source.read(position.extent, position.offset, BLOCK_BYTES).await?;
         let torn = |header: &BatchHeaderOnDisk| {
             header.shard.get() == source.shard
                 && header.drive.get() == source.geometry.drive_id

@@ -252,10 +252,7 @@ impl Replay<'_> {
         offset: u32,
         length: usize,
     ) -> Result<Buffer, ReplayError> {
-        let buffer = self.pool.take_reserved(length).await;
-        let (result, buffer) = self.device.read(self.geometry.byte(extent, offset), length, buffer).await;
-        result?;
-        Ok(buffer)
+        Ok(self.geometry.read(self.device, self.pool, (extent, offset), length).await?)
     }
 
     fn convicts(&self, header: &BatchHeaderOnDisk) -> bool {

@@ -16,7 +16,7 @@ use crate::types::{BucketId, ObjectInfo};
 
 /// Where the record lies, for ever: laps are counted up by each shard and never come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RecordPlace {
+pub struct CacheKey {
     pub shard: u16,
     pub lap: u64,
     pub offset: u32,
@@ -33,8 +33,7 @@ pub struct CachedObject {
 impl CachedObject {
     /// Bytes of memory, what the cache itself needs for it included.
     fn weight(&self) -> u64 {
-        const FIXED: usize =
-            size_of::<CachedObject>() + size_of::<ObjectInfo>() + size_of::<RecordPlace>() + 96;
+        const FIXED: usize = size_of::<CachedObject>() + size_of::<ObjectInfo>() + size_of::<CacheKey>() + 96;
         let attributes: usize = self
             .info
             .attributes
@@ -51,13 +50,13 @@ pub struct ReadCache {
 }
 
 type Fixed = BuildHasherDefault<DefaultHasher>;
-type Entries = Cache<RecordPlace, Rc<CachedObject>, ByBytes, Fixed>;
+type Entries = Cache<CacheKey, Rc<CachedObject>, ByBytes, Fixed>;
 
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<RecordPlace, Rc<CachedObject>> for ByBytes {
-    fn weight(&self, _: &RecordPlace, object: &Rc<CachedObject>) -> u64 {
+impl Weighter<CacheKey, Rc<CachedObject>> for ByBytes {
+    fn weight(&self, _: &CacheKey, object: &Rc<CachedObject>) -> u64 {
         object.weight()
     }
 }
@@ -85,7 +84,7 @@ impl ReadCache {
     }
 
     /// What was read there, if it is still here.
-    pub fn get(&self, place: RecordPlace) -> Option<Rc<CachedObject>> {
+    pub fn get(&self, place: CacheKey) -> Option<Rc<CachedObject>> {
         self.entries.as_ref()?.borrow_mut().get(&place).cloned()
     }
 
@@ -95,7 +94,7 @@ impl ReadCache {
     }
 
     /// Keeps what was read; others go if they must.
-    pub fn keep(&self, place: RecordPlace, object: Rc<CachedObject>) {
+    pub fn keep(&self, place: CacheKey, object: Rc<CachedObject>) {
         if let Some(entries) = &self.entries {
             entries.borrow_mut().insert(place, object);
         }
@@ -105,18 +104,9 @@ impl ReadCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Etag;
 
     fn object(length: usize) -> Rc<CachedObject> {
-        let info = ObjectInfo {
-            size_bytes: length as u64,
-            modified_ms: 0,
-            etag: Etag::default(),
-            attributes: Vec::new(),
-            parts: Vec::new(),
-            upload: None,
-            generation: 0,
-        };
+        let info = ObjectInfo { size_bytes: length as u64, ..ObjectInfo::default() };
         let key = Box::from(b"key".as_slice());
         Rc::new(CachedObject { bucket: BucketId(1), key, info: Rc::new(info), data: vec![7; length].into() })
     }
@@ -124,7 +114,7 @@ mod tests {
     #[test]
     fn it_keeps_what_fits_and_no_more() {
         let cache = ReadCache::new(64 << 10);
-        let place = |lap| RecordPlace { shard: 1, lap, offset: 8 };
+        let place = |lap| CacheKey { shard: 1, lap, offset: 8 };
         (0..1000).for_each(|lap| cache.keep(place(lap), object(4000)));
         let kept: Vec<_> = (0..1000).filter_map(|lap| cache.get(place(lap))).collect();
         let bytes: u64 = kept.iter().map(|object| object.weight()).sum();
@@ -137,7 +127,7 @@ mod tests {
     #[test]
     fn what_is_asked_again_stays() {
         let cache = ReadCache::new(64 << 10);
-        let place = |lap| RecordPlace { shard: 1, lap, offset: 8 };
+        let place = |lap| CacheKey { shard: 1, lap, offset: 8 };
         cache.keep(place(0), object(4000));
         for lap in 1..200 {
             assert!(cache.get(place(0)).is_some(), "gone after {lap}");
@@ -148,7 +138,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_without_memory() {
         let cache = ReadCache::new(0);
-        let place = RecordPlace { shard: 0, lap: 1, offset: 8 };
+        let place = CacheKey { shard: 0, lap: 1, offset: 8 };
         cache.keep(place, object(1));
         assert!(!cache.is_on() && cache.get(place).is_none());
     }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::cache::{CachedObject, RecordPlace};
+use super::cache::{CacheKey, CachedObject};
 use super::state::CoreState;
 use crate::device::IoFuture;
 use crate::error::{EngineError, Result};
@@ -118,7 +118,7 @@ impl ObjectReader {
         let Some((found, pin)) = look_up(core, shard, bucket, key).await? else { return Ok(None) };
         let place = match &found {
             Found::Inline { location, lap } if cached => {
-                Some(RecordPlace { shard, lap: *lap, offset: location.offset })
+                Some(CacheKey { shard, lap: *lap, offset: location.offset })
             }
             Found::Inline { .. } | Found::Large(_) => None,
         };

@@ -61,20 +61,48 @@ impl Counters {
         sum
     }
 
+    /// Every count; the pattern misses none.
+    fn counts(&mut self) -> [&mut u64; 12] {
+        let Self {
+            batches,
+            records,
+            log_bytes,
+            synchronous_writes,
+            flushes,
+            user_bytes,
+            moved_bytes,
+            cleaner_read_bytes,
+            slice_bytes,
+            checkpoints,
+            checkpoint_bytes,
+            superblock_bytes,
+        } = self;
+        [
+            batches,
+            records,
+            log_bytes,
+            synchronous_writes,
+            flushes,
+            user_bytes,
+            moved_bytes,
+            cleaner_read_bytes,
+            slice_bytes,
+            checkpoints,
+            checkpoint_bytes,
+            superblock_bytes,
+        ]
+    }
+
+    fn combine(mut self, mut other: Self, with: impl Fn(u64, u64) -> u64) -> Self {
+        for (count, other) in self.counts().into_iter().zip(other.counts()) {
+            *count = with(*count, *other);
+        }
+        self
+    }
+
     /// Adds those of another core.
     pub fn add(&mut self, other: &Self) {
-        self.batches += other.batches;
-        self.records += other.records;
-        self.log_bytes += other.log_bytes;
-        self.synchronous_writes += other.synchronous_writes;
-        self.flushes += other.flushes;
-        self.user_bytes += other.user_bytes;
-        self.moved_bytes += other.moved_bytes;
-        self.cleaner_read_bytes += other.cleaner_read_bytes;
-        self.slice_bytes += other.slice_bytes;
-        self.checkpoints += other.checkpoints;
-        self.checkpoint_bytes += other.checkpoint_bytes;
-        self.superblock_bytes += other.superblock_bytes;
+        *self = self.combine(*other, |own, other| own + other);
     }
 
     /// Everything that was written to devices.
@@ -84,20 +112,7 @@ impl Counters {
 
     /// What happened since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            batches: self.batches - earlier.batches,
-            records: self.records - earlier.records,
-            log_bytes: self.log_bytes - earlier.log_bytes,
-            synchronous_writes: self.synchronous_writes - earlier.synchronous_writes,
-            flushes: self.flushes - earlier.flushes,
-            user_bytes: self.user_bytes - earlier.user_bytes,
-            moved_bytes: self.moved_bytes - earlier.moved_bytes,
-            cleaner_read_bytes: self.cleaner_read_bytes - earlier.cleaner_read_bytes,
-            slice_bytes: self.slice_bytes - earlier.slice_bytes,
-            checkpoints: self.checkpoints - earlier.checkpoints,
-            checkpoint_bytes: self.checkpoint_bytes - earlier.checkpoint_bytes,
-            superblock_bytes: self.superblock_bytes - earlier.superblock_bytes,
-        }
+        self.combine(*earlier, |now, earlier| now - earlier)
     }
 
     /// Bytes written to devices for each byte that users stored; 0 before the first.

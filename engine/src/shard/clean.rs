@@ -159,10 +159,8 @@ impl Shard {
         let mut offset = 0;
         while offset < victim.written && self.state.borrow().logs.has_live(victim.extent) {
             let window = (self.geometry.extent_bytes - offset).min(BATCH_BYTES_MAX as u32) as usize;
-            let buffer = self.pool.take_reserved(window).await;
-            let at = self.geometry.byte(victim.extent, offset);
-            let (result, buffer) = self.device.read(at, window, buffer).await;
-            result.map_err(EngineError::read_failed)?;
+            let read = self.geometry.read(&self.device, &self.pool, (victim.extent, offset), window).await;
+            let buffer = read.map_err(EngineError::read_failed)?;
             self.log.count(|counters| counters.cleaner_read_bytes += window as u64);
             let (copies, passed) = self.live_in_window(victim, offset, &buffer[..window])?;
             drop(buffer);

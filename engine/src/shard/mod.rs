@@ -49,7 +49,7 @@ use crate::index::{OrderedIndex, PointTable, Step, keys};
 use crate::log::queue::LogQueue;
 use crate::log::space::LogSpace;
 use crate::node::state::CoreState;
-use crate::ring::Pool;
+use crate::ring::{Buffer, Pool};
 use crate::sim::Planted;
 use crate::sync::locks::KeyLocks;
 use crate::types::{Attributes, BucketId};
@@ -89,6 +89,19 @@ impl Geometry {
             "extent {extent}, offset {offset} is not there"
         );
         self.extents_start + u64::from(extent) * u64::from(self.extent_bytes) + u64::from(offset)
+    }
+
+    /// `length` bytes of the drive, in a buffer of those held back for the engine's own work.
+    pub(crate) async fn read(
+        &self,
+        device: &Rc<dyn Device>,
+        pool: &Pool,
+        (extent, offset): (u32, u32),
+        length: usize,
+    ) -> std::result::Result<Buffer, DeviceError> {
+        let buffer = pool.take_reserved(length).await;
+        let (result, buffer) = device.read(self.byte(extent, offset), length, buffer).await;
+        result.map(|()| buffer)
     }
 
     /// Keyed, so that nobody can aim keys at one shard or one bucket of the table. SipHash-1-3 (Aumasson and

@@ -258,9 +258,7 @@ impl Source<'_> {
         {
             return Err(damaged(FormatDamage::Field("place")));
         }
-        let buffer = self.pool.take_reserved(length).await;
-        let (result, buffer) = self.device.read(self.geometry.byte(extent, offset), length, buffer).await;
-        result?;
+        let buffer = self.read(extent, offset, length).await?;
         let (header, payload) = CheckpointChunkOnDisk::parse(&buffer[..length]).map_err(damaged)?;
         let in_place = match number {
             Some(number) => header.number.get() == number && header.kind.get() == named.kind,

@@ -198,10 +198,12 @@ impl Source<'_> {
         Ok(None)
     }
 
-    async fn read(&self, extent: u32, offset: u32, length: usize) -> Result<Buffer, DeviceError> {
-        let buffer = self.pool.take_reserved(length).await;
-        let (result, buffer) = self.device.read(self.geometry.byte(extent, offset), length, buffer).await;
-        result.map(|()| buffer)
+    /// Bytes of an extent, whatever they are.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub async fn read(&self, extent: u32, offset: u32, length: usize) -> Result<Buffer, DeviceError> {
+        self.geometry.read(self.device, self.pool, (extent, offset), length).await
     }
 }
 
@@ -276,16 +278,19 @@ impl State {
     }
 }
 
+/// Gets a segment, and whose it is when that is asked for.
+type EachSegment<'a> = &'a mut dyn FnMut(&dyn Fn() -> Owner, &SegmentV1);
+
 /// Calls `each` for every segment of every object and upload.
-fn for_each_segment(state: &State, each: &mut dyn FnMut(Owner, &SegmentV1)) -> Result<(), RecoverError> {
+fn for_each_segment(state: &State, each: EachSegment<'_>) -> Result<(), RecoverError> {
     for_each_entry(&state.index, &mut |bucket, key, entry| {
-        for segment in &entry.segments {
-            each(Owner::Object { bucket, key: key.to_vec() }, segment);
-        }
+        let owner = || Owner::Object { bucket, key: key.to_vec() };
+        entry.segments.iter().for_each(|segment| each(&owner, segment));
         Ok(())
     })?;
     for (id, upload) in &state.uploads {
-        upload.parts.values().for_each(|part| each(Owner::Upload(id.clone()), &part.segment));
+        let owner = || Owner::Upload(id.clone());
+        upload.parts.values().for_each(|part| each(&owner, &part.segment));
     }
     Ok(())
 }
@@ -308,7 +313,7 @@ fn name(state: &State, bad: &Bad) -> Result<Vec<Flaw>, RecoverError> {
         for place in slices_of(segment) {
             if let Some(what) = bad.get(&(place.extent, place.offset)) {
                 let (extent, offset) = (place.extent, place.offset);
-                flaws.push(Flaw { owner: owner.clone(), what, extent, offset });
+                flaws.push(Flaw { owner: owner(), what, extent, offset });
             }
         }
     })?;

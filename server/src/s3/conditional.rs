@@ -99,22 +99,13 @@ fn matches(wanted: &EtagMatch, etag: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringbolt_engine::types::Etag;
 
     const ETAG: &str = "00000000000000000000000000000000";
     // 1994-10-29T19:43:31Z
     const MODIFIED_S: u64 = 783_459_811;
 
     fn object() -> ObjectInfo {
-        ObjectInfo {
-            size_bytes: 3,
-            modified_ms: MODIFIED_S * 1000 + 999,
-            etag: Etag::default(),
-            attributes: Vec::new(),
-            parts: Vec::new(),
-            upload: None,
-            generation: 1,
-        }
+        ObjectInfo { size_bytes: 3, modified_ms: MODIFIED_S * 1000 + 999, ..ObjectInfo::default() }
     }
 
     fn judge(if_match: &str, if_none_match: &str, modified: &str, unmodified: &str) -> Verdict {

@@ -258,15 +258,7 @@ mod tests {
     }
 
     fn object(parts: u16, attributes: Attributes) -> ObjectInfo {
-        ObjectInfo {
-            size_bytes: 1,
-            modified_ms: 0,
-            etag: Etag { md5: [1; 16], parts },
-            attributes,
-            parts: Vec::new(),
-            upload: None,
-            generation: 1,
-        }
+        ObjectInfo { size_bytes: 1, etag: Etag { md5: [1; 16], parts }, attributes, ..ObjectInfo::default() }
     }
 
     #[test]

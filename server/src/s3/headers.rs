@@ -162,7 +162,6 @@ pub fn overrides(query: Option<&str>, signed: bool) -> S3Result<HeaderMap> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringbolt_engine::types::Etag;
 
     fn preamble(name: &str, value: &str) -> Preamble {
         Preamble { metadata: vec![(name.to_owned(), value.to_owned())], ..Preamble::default() }
@@ -179,15 +178,7 @@ mod tests {
         let attributes = attributes_of_request(&sent, &preamble).unwrap();
         assert_eq!(find(&attributes, "content-encoding"), Some("deflate, gzip"));
         assert_eq!(stored_checksum(&attributes), None);
-        let info = ObjectInfo {
-            size_bytes: 0,
-            modified_ms: 783_459_811_999,
-            etag: Etag::default(),
-            attributes,
-            parts: Vec::new(),
-            upload: None,
-            generation: 0,
-        };
+        let info = ObjectInfo { modified_ms: 783_459_811_999, attributes, ..ObjectInfo::default() };
         let shown = of_object(&info);
         assert_eq!(shown["content-type"], "text/plain");
         assert_eq!(shown["expires"], "never");

@@ -243,20 +243,10 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringbolt_engine::types::Etag;
 
     fn answered(fields: &[(&str, &str)]) -> Response<Body> {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let info = ObjectInfo {
-            size_bytes: 0,
-            modified_ms: 0,
-            etag: Etag::default(),
-            attributes: Vec::new(),
-            parts: Vec::new(),
-            upload: None,
-            generation: 0,
-        };
-        answer(&Form { fields, file: None }, &info, "b", "a&b c").unwrap()
+        answer(&Form { fields, file: None }, &ObjectInfo::default(), "b", "a&b c").unwrap()
     }
 
     #[test]
