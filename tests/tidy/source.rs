@@ -140,12 +140,14 @@ fn function_name(line: &str) -> Option<String> {
     Some(name.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect())
 }
 
+/// The last is one file: the MD5 that its docs give the reason for.
+const UNSAFE_ROOMS: [&str; 3] = ["engine/src/ring/", "engine/src/device/", "server/src/auth/md5.rs"];
+
 #[test]
 fn unsafe_stays_in_its_rooms_and_says_why_it_is_sound() {
     let mut offenders = Vec::new();
     for file in rust_files().iter().filter(|file| !file.states_the_rules()) {
-        let allowed =
-            file.path.starts_with("engine/src/ring/") || file.path.starts_with("engine/src/device/");
+        let allowed = UNSAFE_ROOMS.iter().any(|room| file.path.starts_with(room));
         let lines: Vec<&str> = file.text.lines().collect();
         for (index, line) in lines.iter().enumerate() {
             if !has_word(code_of(line), "unsafe") {
@@ -155,9 +157,10 @@ fn unsafe_stays_in_its_rooms_and_says_why_it_is_sound() {
             let reasoned = before.iter().any(|line| line.contains("SAFETY") || line.contains("# Safety"));
             if !allowed {
                 offenders.push(format!(
-                    "{}:{}: unsafe outside of engine/src/ring and engine/src/device",
+                    "{}:{}: unsafe outside of {}",
                     file.path,
-                    index + 1
+                    index + 1,
+                    UNSAFE_ROOMS.join(", ")
                 ));
             } else if !reasoned {
                 offenders.push(format!("{}:{}: unsafe without SAFETY close above", file.path, index + 1));

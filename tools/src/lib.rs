@@ -1,6 +1,7 @@
 //! Tools around the engine and the server: an S3 client, content that can be told apart,
-//! the torture test, and the check of drives.
+//! the torture test, the check of drives, and the benchmark.
 
+pub mod bench;
 pub mod content;
 pub mod disk;
 #[cfg(feature = "executor")]

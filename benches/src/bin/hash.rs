@@ -51,6 +51,7 @@ fn candidates() -> Vec<Candidate> {
             ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().to_vec()
         }),
         candidate("sha256", "sha2", |bytes| <sha2::Sha256 as sha2::Digest>::digest(bytes).to_vec()),
+        candidate("md5", "aws-lc-sys", |bytes| ringbolt_server::auth::hash::Md5::digest(bytes).to_vec()),
         candidate("md5", "md-5", |bytes| <md_5::Md5 as md_5::Digest>::digest(bytes).to_vec()),
         candidate("md5", "md5", |bytes| md5::compute(bytes).0.to_vec()),
         candidate("sha1", "aws-lc-rs", |bytes| {

@@ -3,8 +3,8 @@
 //! Invariant: the rest of the server names no hashing library, so that a faster one, or one that hashes
 //! several uploads of a core side by side in SIMD lanes, is a change of this file alone.
 
+pub use super::md5::Md5;
 use aws_lc_rs::{constant_time, digest, hmac};
-use md5::Digest as _;
 
 /// SHA-256, fed piece by piece. AWS-LC: assembler with AVX2 or SHA instructions, chosen at run time.
 #[derive(Clone)]
@@ -31,28 +31,6 @@ impl Sha256 {
 impl Default for Sha256 {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// MD5, fed piece by piece.
-#[derive(Clone, Default)]
-pub struct Md5(md5::Md5);
-
-impl Md5 {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    pub fn finish(self) -> [u8; 16] {
-        self.0.finalize().into()
-    }
-
-    pub fn digest(bytes: &[u8]) -> [u8; 16] {
-        md5::Md5::digest(bytes).into()
     }
 }
 
@@ -92,7 +70,6 @@ mod tests {
             hex::encode(Sha256::digest(b"abc")),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
-        assert_eq!(hex::encode(Md5::digest(b"abc")), "900150983cd24fb0d6963f7d28e17f72");
         // RFC 4231, test case 2.
         assert_eq!(
             hex::encode(HmacKey::new(b"Jefe").sign(b"what do ya want for nothing?")),

@@ -9,6 +9,7 @@ mod context;
 mod error;
 mod gate;
 pub mod hash;
+mod md5;
 pub mod payload;
 pub mod signature;
 

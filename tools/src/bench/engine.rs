@@ -1,0 +1,90 @@
+//! Who carries operations out. One engine belongs to one thread.
+//!
+//! Invariant: `submit` never waits for the operation; a slot is free again when its completion was handed over.
+
+use super::spec::Direction;
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Read,
+    Write,
+    Trim,
+    /// fsync.
+    Sync,
+    /// fdatasync.
+    DataSync,
+    /// Objects only.
+    Head,
+    List,
+    Copy,
+    Multipart,
+}
+
+impl Verb {
+    /// Where its result is counted. None: a flush, which is counted apart.
+    pub fn direction(self) -> Option<Direction> {
+        match self {
+            Self::Read | Self::Head | Self::List => Some(Direction::Read),
+            Self::Write | Self::Copy | Self::Multipart => Some(Direction::Write),
+            Self::Trim => Some(Direction::Trim),
+            Self::Sync | Self::DataSync => None,
+        }
+    }
+}
+
+/// One operation. For an object engine `number` names the object; for a drive `file` and `offset` say where.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    pub verb: Verb,
+    pub file: u32,
+    pub offset: u64,
+    pub length: u64,
+    pub number: u64,
+}
+
+/// The end of an operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion {
+    pub slot: u32,
+    /// Bytes transferred, or -errno.
+    pub result: i64,
+}
+
+/// Why an engine could not be set up or go on.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct EngineError(pub String);
+
+/// See the module. Slots are numbered from 0 to one less than the depth.
+pub trait IoEngine {
+    /// Stores or lays out what reads will need. Called once, before the clock starts; `progress` from 0 to 1.
+    ///
+    /// # Errors
+    /// When the target is not there or does not take what it should.
+    fn prepare(&mut self, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError>;
+
+    /// The buffer of a slot, to fill before a write is submitted and to look at after a read has completed.
+    fn buffer(&mut self, slot: u32) -> &mut [u8];
+
+    /// Queues an operation on a free slot.
+    fn submit(&mut self, slot: u32, operation: &Operation);
+
+    /// Hands over what is queued, waits for at least `at_least` completions or until `deadline_ns`, and adds what has
+    /// completed to `done`.
+    ///
+    /// # Errors
+    /// When the engine itself is broken; failures of operations are in their completions.
+    fn reap(
+        &mut self,
+        at_least: usize,
+        deadline_ns: Option<u64>,
+        done: &mut Vec<Completion>,
+    ) -> Result<(), EngineError>;
+
+    /// After the last operation, with nothing in flight.
+    ///
+    /// # Errors
+    /// When closing fails.
+    fn finish(&mut self) -> Result<(), EngineError>;
+}

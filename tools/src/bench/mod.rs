@@ -1,0 +1,16 @@
+//! `ringbolt bench`: one job file against the raw drive, the engine and an S3 endpoint.
+//!
+//! The rooms, in the order a job goes through them:
+//! - [`spec`]: what a job is, typed, with every default filled in;
+//! - `job`: fio's grammar, from text or a command line to [`spec::Plan`];
+//! - `load`: which operation comes next and when: offsets, sizes, mixes, rates;
+//! - `engine`: who carries it out: a drive, the engine in this process, an S3 endpoint;
+//! - `run`: threads, groups, ramp, time, progress; gives [`result::Run`];
+//! - [`result`]: what was measured, mergeable over threads;
+//! - `report`: text, JSON, terse, HTML, logs; comparison of two runs.
+//!
+//! Invariant: times are nanoseconds of the monotonic clock, counted from the start of the run.
+
+pub mod engine;
+pub mod result;
+pub mod spec;

@@ -1,0 +1,186 @@
+//! What a run measured.
+//!
+//! Invariants: everything merges: the sum of two threads' results is the result of both. Latencies are whole
+//! histograms, never means of percentiles. Nothing is counted before a job's ramp is over.
+
+use super::spec::{ByDirection, Job};
+use hdrhistogram::Histogram;
+
+/// Longer latencies count as this: 200 s.
+pub const LATENCY_NS_MAX: u64 = 200_000_000_000;
+
+/// A histogram of latencies, three significant figures, mergeable.
+#[derive(Clone, Debug)]
+pub struct Latencies(Histogram<u64>);
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self(Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("the bounds are constants in order"))
+    }
+}
+
+impl Latencies {
+    pub fn record(&mut self, nanoseconds: u64) {
+        self.0.saturating_record(nanoseconds.max(1));
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("all have the same bounds");
+    }
+
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// 0 when nothing was recorded, as in fio's output.
+    pub fn min_ns(&self) -> u64 {
+        if self.0.is_empty() { 0 } else { self.0.min() }
+    }
+
+    pub fn max_ns(&self) -> u64 {
+        self.0.max()
+    }
+
+    pub fn mean_ns(&self) -> f64 {
+        if self.0.is_empty() { 0.0 } else { self.0.mean() }
+    }
+
+    pub fn deviation_ns(&self) -> f64 {
+        if self.0.is_empty() { 0.0 } else { self.0.stdev() }
+    }
+
+    /// `percent` from 0 to 100.
+    pub fn percentile_ns(&self, percent: f64) -> u64 {
+        if self.0.is_empty() { 0 } else { self.0.value_at_percentile(percent) }
+    }
+
+    /// (nanoseconds, count) of every value that occurred, ascending.
+    pub fn bins(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.0.iter_recorded().map(|bin| (bin.value_iterated_to(), bin.count_at_value()))
+    }
+}
+
+/// Values of a rate sampled over time: fio's bw and iops statistics.
+#[derive(Clone, Debug, Default)]
+pub struct Samples(pub Vec<f64>);
+
+/// Of one direction.
+#[derive(Clone, Debug, Default)]
+pub struct DirectionResult {
+    pub bytes: u64,
+    pub ios: u64,
+    pub short_ios: u64,
+    pub failed_ios: u64,
+    /// From the end of the ramp to the last completion.
+    pub runtime_ns: u64,
+    /// Submission, completion, both.
+    pub slat: Latencies,
+    pub clat: Latencies,
+    pub lat: Latencies,
+    /// From the intended start, with a rate: how long a user would have waited. Empty without one.
+    pub response: Latencies,
+    /// KiB/s and operations a second, each 500 ms.
+    pub bandwidth: Samples,
+    pub iops: Samples,
+}
+
+/// How many operations were in flight, submitted or completed at once: per cent would not merge, so counts.
+/// Buckets as fio prints them: 0 (submit, complete) or 1; 2; 4; 8; 16; 32; 64 and more.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DepthCounts(pub [u64; 7]);
+
+/// What passed in one interval of the run, for plots.
+#[derive(Clone, Debug, Default)]
+pub struct Interval {
+    /// Begin, from the start of the run.
+    pub start_ns: u64,
+    pub length_ns: u64,
+    pub by_direction: ByDirection<IntervalCounts>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct IntervalCounts {
+    pub ios: u64,
+    pub bytes: u64,
+    /// Response times with a rate, else completion times.
+    pub latencies: Latencies,
+}
+
+/// One operation, or the mean of an interval, in a log of fio's format.
+#[derive(Clone, Copy, Debug)]
+pub struct LogEntry {
+    pub at_ms: u64,
+    /// KiB/s, operations a second, or nanoseconds.
+    pub value: u64,
+    pub direction: super::spec::Direction,
+    pub block_bytes: u64,
+    pub offset: u64,
+}
+
+/// CPU and memory events of the thread that ran a job.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    pub user_ns: u64,
+    pub system_ns: u64,
+    pub context_switches: u64,
+    pub major_faults: u64,
+    pub minor_faults: u64,
+    /// Time over which these were counted.
+    pub wall_ns: u64,
+}
+
+/// Of one thread, or of the threads of a group.
+#[derive(Clone, Debug)]
+pub struct JobResult {
+    pub job: Job,
+    /// Threads summed here.
+    pub threads: u32,
+    /// errno of the first error that ended it, 0 without one, and in words.
+    pub error: i32,
+    pub error_text: Option<String>,
+    pub runtime_ns: u64,
+    pub by_direction: ByDirection<DirectionResult>,
+    /// fsync and fdatasync.
+    pub sync: Latencies,
+    pub usage: Usage,
+    pub depth: DepthCounts,
+    pub submitted: DepthCounts,
+    pub completed: DepthCounts,
+    /// Depth that `latency_target` came to.
+    pub latency_depth: Option<u32>,
+    pub intervals: Vec<Interval>,
+    pub bandwidth_log: Vec<LogEntry>,
+    pub iops_log: Vec<LogEntry>,
+    pub slat_log: Vec<LogEntry>,
+    pub clat_log: Vec<LogEntry>,
+    pub lat_log: Vec<LogEntry>,
+    /// Blocks whose content was not what was written.
+    pub verify_failures: u64,
+}
+
+/// Counters of a block device over the run, as fio's disk_util.
+#[derive(Clone, Debug, Default)]
+pub struct DiskUsage {
+    pub name: String,
+    pub ios: [u64; 2],
+    pub merges: [u64; 2],
+    pub ticks_ms: [u64; 2],
+    pub in_queue_ms: u64,
+    pub utilisation_percent: f64,
+}
+
+/// The machine and what runs on it, as far as it bears on the figures.
+#[derive(Clone, Debug, Default)]
+pub struct Fingerprint(pub Vec<(String, String)>);
+
+/// A whole run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Milliseconds since 1970.
+    pub started_unix_ms: u64,
+    pub plan: super::spec::Plan,
+    /// By job, or by group with `group_reporting`.
+    pub jobs: Vec<JobResult>,
+    pub disks: Vec<DiskUsage>,
+    pub fingerprint: Fingerprint,
+}

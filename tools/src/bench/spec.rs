@@ -1,0 +1,278 @@
+//! A job as it will be run: every key of a job file, typed, with its default in place.
+//!
+//! Invariant: sizes are bytes, times nanoseconds unless the name says otherwise; a value here was checked, so whoever
+//! runs it asserts rather than complains.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Of an operation, as results are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    Read,
+    Write,
+    Trim,
+}
+
+impl Direction {
+    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Trim];
+
+    /// As fio's output names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Trim => "trim",
+        }
+    }
+}
+
+/// A value for each direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByDirection<T> {
+    pub read: T,
+    pub write: T,
+    pub trim: T,
+}
+
+impl<T> ByDirection<T> {
+    pub fn get(&self, direction: Direction) -> &T {
+        match direction {
+            Direction::Read => &self.read,
+            Direction::Write => &self.write,
+            Direction::Trim => &self.trim,
+        }
+    }
+
+    pub fn get_mut(&mut self, direction: Direction) -> &mut T {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+            Direction::Trim => &mut self.trim,
+        }
+    }
+}
+
+impl<T: Clone> ByDirection<T> {
+    pub fn same(value: T) -> Self {
+        Self { read: value.clone(), write: value.clone(), trim: value }
+    }
+}
+
+/// `rw`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    pub reads: bool,
+    pub writes: bool,
+    pub trims: bool,
+    pub random: bool,
+}
+
+/// `bs`, `bsrange`, `bssplit` of one direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockSize {
+    Fixed(u64),
+    /// Multiples of the smallest, evenly.
+    Range {
+        least: u64,
+        most: u64,
+    },
+    /// Bytes and per cent; the parts add up to 100.
+    Split(Vec<(u64, u32)>),
+}
+
+/// `random_distribution`, and `keydist` for objects.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Distribution {
+    Even,
+    /// Exponent.
+    Zipf(f64),
+    /// Power: fio's h.
+    Pareto(f64),
+    /// Deviation, per cent of the range.
+    Normal(f64),
+    /// Per cent of the accesses, per cent of the range; each adds up to 100.
+    Zoned(Vec<(u32, u32)>),
+}
+
+/// `ioengine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// A raw file or block device by io_uring.
+    IoUring,
+    /// The storage engine in this process, without HTTP: `filename` is a drive, made when it is not there.
+    Ringbolt,
+    /// An S3 endpoint.
+    S3,
+}
+
+/// What an object engine does, and how often against the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectOp {
+    Put,
+    Get,
+    Head,
+    List,
+    Delete,
+    Copy,
+    Multipart,
+}
+
+/// `rate_process`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateProcess {
+    Linear,
+    Poisson,
+}
+
+/// `latency_target` and what belongs to it: the depth is lowered and raised to hold it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LatencyTarget {
+    pub target_ns: u64,
+    pub window_ns: u64,
+    /// Per cent of the operations of a window that must be faster.
+    pub percentile: f64,
+}
+
+/// `verify` and what belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verify {
+    /// Read back what was written once a write job is done (`do_verify`).
+    pub read_back: bool,
+    /// Stop at the first block that is wrong (`verify_fatal`).
+    pub fatal: bool,
+}
+
+/// `write_bw_log`, `write_lat_log`, `write_iops_log`: file name prefixes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logs {
+    pub bandwidth: Option<String>,
+    pub latency: Option<String>,
+    pub iops: Option<String>,
+    /// `log_avg_msec`: entries are means over so long; 0: one for each operation.
+    pub average_ms: u64,
+}
+
+/// `http_mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpMode {
+    S3,
+}
+
+/// `https`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Https {
+    Off,
+    On,
+    /// Without looking at the certificate.
+    Insecure,
+}
+
+/// Keys of the object engines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objects {
+    /// `http_host`, with an optional port.
+    pub host: String,
+    pub access_key: String,
+    pub secret_key: String,
+    pub region: String,
+    pub https: Https,
+    pub mode: HttpMode,
+    pub bucket: String,
+    /// None: from the direction (a read gets, a write puts, a trim deletes). More than one: a weighted mix.
+    pub ops: Option<Vec<(ObjectOp, u32)>>,
+    /// How many objects; 0: `size` over the block size.
+    pub objects: u64,
+    pub key_distribution: Distribution,
+    pub part_bytes: u64,
+}
+
+/// One section after inheritance; `numjobs` threads run it.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub name: String,
+    /// Keys as they were written, global ones first: fio's "job options".
+    pub given: BTreeMap<String, String>,
+    /// Jobs of a stage run together; a stage begins when the one before has ended (`stonewall`).
+    pub stage: usize,
+    /// Jobs whose results are summed; each its own without `group_reporting`.
+    pub group: usize,
+    pub group_reporting: bool,
+    pub description: Option<String>,
+    pub wait_for: Option<String>,
+
+    pub engine: Engine,
+    pub pattern: Pattern,
+    pub block: ByDirection<BlockSize>,
+    /// Bytes that a thread's files have in all, before `numjobs`.
+    pub size: Option<u64>,
+    /// Bytes to transfer; None: `size`.
+    pub io_size: Option<u64>,
+    /// Per file; None: `size` over the number of files.
+    pub file_size: Option<u64>,
+    /// `filename`, split at colons; empty: made from the job's name and number in `directory`.
+    pub files: Vec<PathBuf>,
+    pub directory: Option<PathBuf>,
+    pub offset: u64,
+    pub nrfiles: u32,
+
+    pub depth: u32,
+    pub threads: u32,
+    pub direct: bool,
+    pub runtime_ns: Option<u64>,
+    pub time_based: bool,
+    pub ramp_ns: u64,
+    pub start_delay_ns: u64,
+    pub loops: u64,
+    pub number_ios: Option<u64>,
+    pub read_percent: u32,
+    pub distribution: ByDirection<Distribution>,
+    pub norandommap: bool,
+    pub seed: u64,
+
+    /// Bytes a second.
+    pub rate: ByDirection<Option<u64>>,
+    pub rate_iops: ByDirection<Option<u64>>,
+    pub rate_process: RateProcess,
+    pub think_ns: u64,
+    pub think_blocks: u64,
+    pub latency_target: Option<LatencyTarget>,
+    /// Per cent, at most 20.
+    pub percentiles: Vec<f64>,
+
+    /// A flush after so many writes; 0: never.
+    pub fsync: u64,
+    pub fdatasync: u64,
+    /// `sync=dsync`: each write durable by itself.
+    pub dsync: bool,
+    pub end_fsync: bool,
+    /// Cores to run on; empty: any.
+    pub cpus: Vec<usize>,
+    pub numa_nodes: Vec<usize>,
+    pub verify: Option<Verify>,
+    pub refill_buffers: bool,
+    pub zero_buffers: bool,
+    /// Per cent of a buffer that compresses away.
+    pub compress_percent: u32,
+    pub logs: Logs,
+    /// Errors of reads, writes and verification that do not end the job (`continue_on_error`).
+    pub continue_on_error: ErrorKinds,
+    pub unlink: bool,
+    pub objects: Objects,
+}
+
+/// `continue_on_error`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ErrorKinds {
+    pub read: bool,
+    pub write: bool,
+    pub verify: bool,
+}
+
+/// All that a job file or a command line asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Keys of `[global]` as they were written.
+    pub global: BTreeMap<String, String>,
+    pub jobs: Vec<Job>,
+}
