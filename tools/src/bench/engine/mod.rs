@@ -3,6 +3,27 @@
 //! Invariant: `submit` never waits for the operation; a slot is free again when its completion was handed over.
 
 use super::spec::Direction;
+use std::time::Instant;
+
+/// The clock of a run. Whoever runs a job starts one and gives a copy to every engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// Zero is now.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub fn now_ns(&self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+
+    /// The moment at `nanoseconds` on this clock.
+    pub fn instant_at(&self, nanoseconds: u64) -> Instant {
+        self.0 + std::time::Duration::from_nanos(nanoseconds)
+    }
+}
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +91,8 @@ pub trait IoEngine {
     /// Queues an operation on a free slot.
     fn submit(&mut self, slot: u32, operation: &Operation);
 
-    /// Hands over what is queued, waits for at least `at_least` completions or until `deadline_ns`, and adds what has
-    /// completed to `done`.
+    /// Hands over what is queued, waits for at least `at_least` completions or until `deadline_ns` of the run's
+    /// [`Clock`], and adds what has completed to `done`. With `at_least` 0 and a deadline it waits until the deadline.
     ///
     /// # Errors
     /// When the engine itself is broken; failures of operations are in their completions.
