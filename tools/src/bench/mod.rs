@@ -11,6 +11,7 @@
 //!
 //! Invariant: times are nanoseconds of the monotonic clock, counted from the start of the run.
 
+pub mod cli;
 pub mod engine;
 pub mod result;
 pub mod spec;
