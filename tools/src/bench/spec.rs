@@ -261,6 +261,19 @@ pub struct Job {
     pub objects: Objects,
 }
 
+impl Job {
+    /// The files of one of the job's threads: all threads share those that were named; others are called
+    /// `name.thread.file` as by fio, both from 0.
+    pub fn paths(&self, thread: u32) -> Vec<PathBuf> {
+        let directory = self.directory.clone().unwrap_or_default();
+        if !self.files.is_empty() {
+            return self.files.iter().map(|file| directory.join(file)).collect();
+        }
+        let name = self.name.replace('/', "_");
+        (0..self.nrfiles).map(|file| directory.join(format!("{name}.{thread}.{file}"))).collect()
+    }
+}
+
 /// `continue_on_error`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ErrorKinds {
