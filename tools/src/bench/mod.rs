@@ -7,11 +7,12 @@
 //! - `engine`: who carries it out: a drive, the engine in this process, an S3 endpoint;
 //! - `run`: threads, groups, ramp, time, progress; gives [`result::Run`];
 //! - [`result`]: what was measured, mergeable over threads;
-//! - `report`: text, JSON, terse, HTML, logs; comparison of two runs.
+//! - [`report`]: text, JSON, terse, HTML, logs; comparison of two runs.
 //!
 //! Invariant: times are nanoseconds of the monotonic clock, counted from the start of the run.
 
 pub mod cli;
 pub mod engine;
+pub mod report;
 pub mod result;
 pub mod spec;
