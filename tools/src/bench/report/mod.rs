@@ -12,34 +12,25 @@ pub mod sample;
 pub mod summary;
 pub mod terse;
 
+use super::cli::OutputFormat;
 use super::result::Run;
 use super::spec::Engine;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-/// `--output-format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Format {
-    Normal,
-    Json,
-    /// JSON with the bins of the latency histograms.
-    JsonPlus,
-    Terse,
-}
-
 /// Writes the run in each of the formats, in fio's order: terse, JSON, normal. Of both kinds of JSON only the fuller.
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn write(run: &Run, formats: &[Format], out: &mut dyn Write) -> io::Result<()> {
-    if formats.contains(&Format::Terse) {
+pub fn write(run: &Run, formats: &[OutputFormat], out: &mut dyn Write) -> io::Result<()> {
+    if formats.contains(&OutputFormat::Terse) {
         out.write_all(terse::text(run).as_bytes())?;
     }
-    let with_bins = formats.contains(&Format::JsonPlus);
-    if with_bins || formats.contains(&Format::Json) {
+    let with_bins = formats.contains(&OutputFormat::JsonPlus);
+    if with_bins || formats.contains(&OutputFormat::Json) {
         out.write_all(json::text(run, with_bins).as_bytes())?;
     }
-    if formats.contains(&Format::Normal) {
+    if formats.contains(&OutputFormat::Normal) {
         out.write_all(normal::text(run).as_bytes())?;
     }
     out.flush()
@@ -104,7 +95,8 @@ mod tests {
             given.insert("http_s3_keyid".to_owned(), "AKID".to_owned());
         }
         let mut out = Vec::new();
-        write(&run, &[Format::Normal, Format::JsonPlus, Format::Terse], &mut out).expect("write to memory");
+        write(&run, &[OutputFormat::Normal, OutputFormat::JsonPlus, OutputFormat::Terse], &mut out)
+            .expect("write to memory");
         let text = String::from_utf8(out).expect("reports are text");
         assert!(!text.contains("verysecret"));
         assert!(text.contains("AKID"));
