@@ -77,7 +77,8 @@ pub fn timestamp_now() -> String {
     timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
-fn timestamp(unix_s: u64) -> String {
+/// A moment, as `x-amz-date` wants it.
+pub fn timestamp(unix_s: u64) -> String {
     let (mut days, second) = (unix_s / 86_400, unix_s % 86_400);
     let mut year = 1970;
     let leap = |year: u64| (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);

@@ -2,6 +2,9 @@
 //!
 //! Invariant: `submit` never waits for the operation; a slot is free again when its completion was handed over.
 
+pub mod objects;
+pub mod s3;
+
 use super::spec::Direction;
 use std::time::Instant;
 
@@ -108,4 +111,9 @@ pub trait IoEngine {
     /// # Errors
     /// When closing fails.
     fn finish(&mut self) -> Result<(), EngineError>;
+
+    /// What a user should hear beyond the figures: kinds of failures with how often each came, a line each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

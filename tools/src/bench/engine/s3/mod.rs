@@ -1,0 +1,344 @@
+//! An S3 endpoint under load: one thread, one runtime, as many connections as the job is deep, each with one request
+//! in flight.
+//!
+//! Why the thread turns round instead of sleeping while answers keep coming: to wake a core that sleeps costs the one
+//! that wakes it microseconds in a virtual machine, and over loopback that is the server
+//! (docs/decisions/0003-plain-get.md). When nothing has come for [`SPIN`] it sleeps. The CPU time of this engine's
+//! thread is therefore that of a whole core under load; what a request costs is what is left when the server is slow.
+//!
+//! Invariants: a request's buffers are its slot's and are used again; nothing is allocated for a GET, PUT, HEAD or
+//! DELETE that succeeds. An operation that has no whole answer within [`ANSWER_LIMIT`] fails.
+
+mod chunked;
+mod failure;
+mod head;
+mod line;
+mod operation;
+mod prepare;
+mod shared;
+mod sign;
+
+use self::line::{Line, hang_up};
+use self::prepare::Share;
+use self::shared::Shared;
+use super::{Clock, Completion, EngineError, IoEngine, Operation};
+use crate::bench::spec::Job;
+use monoio::time::TimeDriver;
+use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+const RING_ENTRIES: u32 = 1024;
+/// An operation that takes longer has failed.
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+/// How long the thread turns round without an answer before it sleeps.
+const SPIN: Duration = Duration::from_micros(200);
+/// Timers are good for a millisecond: before a deadline as near as this the thread does not sleep.
+const NEAR: Duration = Duration::from_millis(2);
+/// How often operations that hang are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub struct S3Engine {
+    runtime: Runtime<TimeDriver<IoUringDriver>>,
+    shared: Rc<Shared>,
+    share: Share,
+    /// Of the slots; a slot's task has it while an operation is in flight.
+    buffers: Vec<Box<[u8]>>,
+    /// Slots with an operation that their task does not know of.
+    queued: Vec<u32>,
+    started: bool,
+}
+
+impl S3Engine {
+    /// For thread number `thread` of the job.
+    ///
+    /// # Errors
+    /// When the job asks for what there is not, or the kernel refuses a ring.
+    pub fn new(job: &Job, thread: u32, clock: Clock) -> Result<Self, EngineError> {
+        let shared = Rc::new(Shared::of(job, clock)?);
+        // Completions are taken when the loop asks: an interrupt for each would cost the server, over loopback.
+        let mut ring = io_uring::IoUring::builder();
+        ring.setup_single_issuer().setup_coop_taskrun();
+        let builder = || RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES).enable_timer();
+        let runtime = builder().uring_builder(ring).build().or_else(|_| builder().build());
+        let runtime =
+            runtime.map_err(|error| EngineError(format!("the kernel gives no io_uring: {error}")))?;
+        let share = Share { thread: u64::from(thread), threads: u64::from(job.threads.max(1)) };
+        let buffer = |_| vec![0; shared.objects.largest_bytes as usize].into_boxed_slice();
+        let buffers = (0..shared.slots.len()).map(buffer).collect();
+        Ok(Self { runtime, shared, share, buffers, queued: Vec::new(), started: false })
+    }
+
+    /// Spawns the tasks of the slots, connected.
+    fn start(&mut self) -> Result<(), EngineError> {
+        let shared = self.shared.clone();
+        self.started = true;
+        self.runtime.block_on(async move {
+            for (number, slot) in (0..).zip(&shared.slots) {
+                let mut line = Line::new(shared.address, slot.control.clone());
+                line.connect().map_err(|failure| {
+                    EngineError(format!("{}: {failure}; is a server listening there?", shared.address))
+                })?;
+                shared.tasks.set(shared.tasks.get() + 1);
+                monoio::spawn(serve(shared.clone(), line, number));
+            }
+            monoio::spawn(spin(shared.clone()));
+            Ok(())
+        })
+    }
+
+    /// Ends the tasks: what is in flight breaks off.
+    fn leave(&mut self) {
+        let shared = self.shared.clone();
+        shared.leaving.set(true);
+        self.runtime.block_on(std::future::poll_fn(|context| {
+            remember(&shared.main, context);
+            for slot in &shared.slots {
+                hang_up(&slot.control);
+                if let Some(waker) = slot.waker.take() {
+                    waker.wake();
+                }
+            }
+            if let Some(waker) = shared.spinner.take() {
+                waker.wake();
+            }
+            if shared.tasks.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        }));
+    }
+}
+
+impl Drop for S3Engine {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// The life of a slot's connection.
+async fn serve(shared: Rc<Shared>, mut line: Line, number: u32) {
+    let slot = &shared.slots[number as usize];
+    while let Some(operation) = next_operation(&shared, number).await {
+        let mut buffer = slot.buffer.take();
+        let outcome = operation::carry_out(&shared, &mut line, &operation, &mut buffer).await;
+        slot.buffer.replace(buffer);
+        shared.complete(number, outcome);
+    }
+    shared.tasks.set(shared.tasks.get() - 1);
+    shared.wake_main();
+}
+
+/// None when the engine goes away.
+fn next_operation(shared: &Shared, number: u32) -> impl Future<Output = Option<Operation>> {
+    let slot = &shared.slots[number as usize];
+    std::future::poll_fn(move |context| {
+        if shared.leaving.get() {
+            return Poll::Ready(None);
+        }
+        if let Some(operation) = slot.operation.take() {
+            return Poll::Ready(Some(operation));
+        }
+        remember(&slot.waker, context);
+        Poll::Pending
+    })
+}
+
+fn remember(place: &std::cell::RefCell<Option<std::task::Waker>>, context: &Context<'_>) {
+    let mut place = place.borrow_mut();
+    if !place.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+        *place = Some(context.waker().clone());
+    }
+}
+
+/// A task that is always ready while the thread is to turn round: the runtime then submits and reaps without waiting.
+fn spin(shared: Rc<Shared>) -> impl Future<Output = ()> {
+    std::future::poll_fn(move |context| {
+        if shared.leaving.get() {
+            return Poll::Ready(());
+        }
+        remember(&shared.spinner, context);
+        if shared.spinning.get() {
+            shared.wake_main();
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+}
+
+/// One call of `reap`.
+struct Wait<'a> {
+    shared: &'a Shared,
+    at_least: usize,
+    deadline_ns: Option<u64>,
+    /// Turns of the loop so far.
+    turns: u32,
+    /// When the last answer came, or the call began.
+    active_ns: u64,
+    seen: usize,
+}
+
+enum Verdict {
+    Enough,
+    /// Turn round.
+    Spin,
+    /// For so long at most.
+    Sleep(Duration),
+}
+
+impl Wait<'_> {
+    fn judge(&mut self) -> Verdict {
+        let now = self.shared.clock.now_ns();
+        let done = self.shared.done.borrow().len();
+        self.turns += 1;
+        // What was queued in this turn is handed over in the next.
+        if self.turns > 2 && done >= self.at_least && (self.at_least > 0 || self.deadline_ns.is_none()) {
+            return Verdict::Enough;
+        }
+        if self.deadline_ns.is_some_and(|deadline| now >= deadline) {
+            return Verdict::Enough;
+        }
+        if done != self.seen {
+            (self.seen, self.active_ns) = (done, now);
+        }
+        let left = self.deadline_ns.map(|deadline| Duration::from_nanos(deadline - now));
+        let quiet = now.saturating_sub(self.active_ns) > SPIN.as_nanos() as u64;
+        if self.turns <= 2 || !quiet || left.is_some_and(|left| left < NEAR) {
+            return Verdict::Spin;
+        }
+        Verdict::Sleep(left.map_or(LOOK_EVERY, |left| (left - NEAR / 2).min(LOOK_EVERY)))
+    }
+
+    async fn run(mut self) {
+        loop {
+            let sleep = match std::future::poll_fn(|context| self.turn(context)).await {
+                None => break,
+                Some(sleep) => sleep,
+            };
+            give_up_old(self.shared);
+            let mut timer = pin!(monoio::time::sleep(sleep));
+            let before = self.shared.done.borrow().len();
+            std::future::poll_fn(|context| {
+                remember(&self.shared.main, context);
+                if self.shared.done.borrow().len() > before {
+                    return Poll::Ready(());
+                }
+                timer.as_mut().poll(context)
+            })
+            .await;
+        }
+        self.shared.spinning.set(false);
+    }
+
+    /// Ready with None at the end, with a time when the thread may sleep.
+    fn turn(&mut self, context: &Context<'_>) -> Poll<Option<Duration>> {
+        remember(&self.shared.main, context);
+        match self.judge() {
+            Verdict::Enough => Poll::Ready(None),
+            Verdict::Sleep(time) => {
+                self.shared.spinning.set(false);
+                Poll::Ready(Some(time))
+            }
+            Verdict::Spin => {
+                if !self.shared.spinning.replace(true)
+                    && let Some(spinner) = &*self.shared.spinner.borrow()
+                {
+                    spinner.wake_by_ref();
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// Ends the connections whose operations hang; their tasks then complete them.
+fn give_up_old(shared: &Shared) {
+    let now = shared.clock.now_ns();
+    for slot in &shared.slots {
+        let hangs = |since: u64| now.saturating_sub(since) > ANSWER_LIMIT.as_nanos() as u64;
+        if slot.busy_since_ns.get().is_some_and(hangs) {
+            slot.given_up.set(true);
+            hang_up(&slot.control);
+        }
+    }
+}
+
+impl IoEngine for S3Engine {
+    fn prepare(&mut self, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
+        let (shared, share) = (self.shared.clone(), self.share);
+        self.runtime.block_on(async {
+            let at = |failure: failure::Failure| EngineError(format!("{}: {failure}", shared.address));
+            prepare::bucket(&shared).await.map_err(at)?;
+            if shared.objects.needs_objects {
+                prepare::objects(&shared, share, progress).await.map_err(at)?;
+            }
+            Ok::<_, EngineError>(())
+        })?;
+        self.start()
+    }
+
+    fn buffer(&mut self, slot: u32) -> &mut [u8] {
+        &mut self.buffers[slot as usize]
+    }
+
+    fn submit(&mut self, slot: u32, operation: &Operation) {
+        let place = &self.shared.slots[slot as usize];
+        assert!(place.busy_since_ns.get().is_none(), "slot {slot} has an operation in flight");
+        place.busy_since_ns.set(Some(self.shared.clock.now_ns()));
+        place.operation.set(Some(*operation));
+        place.buffer.replace(std::mem::take(&mut self.buffers[slot as usize]));
+        self.queued.push(slot);
+    }
+
+    fn reap(
+        &mut self,
+        at_least: usize,
+        deadline_ns: Option<u64>,
+        done: &mut Vec<Completion>,
+    ) -> Result<(), EngineError> {
+        if !self.started {
+            self.start()?;
+        }
+        let shared = self.shared.clone();
+        let possible = shared.in_flight() + shared.done.borrow().len();
+        let now = shared.clock.now_ns();
+        let queued = std::mem::take(&mut self.queued);
+        let wait = Wait {
+            shared: &shared,
+            at_least: at_least.min(possible),
+            deadline_ns,
+            turns: 0,
+            active_ns: now,
+            seen: shared.done.borrow().len(),
+        };
+        self.runtime.block_on(async {
+            for slot in &queued {
+                if let Some(waker) = &*shared.slots[*slot as usize].waker.borrow() {
+                    waker.wake_by_ref();
+                }
+            }
+            wait.run().await;
+        });
+        self.queued = queued;
+        self.queued.clear();
+        for completion in shared.done.borrow_mut().drain(..) {
+            let slot = completion.slot as usize;
+            self.buffers[slot] = shared.slots[slot].buffer.take();
+            done.push(completion);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), EngineError> {
+        self.leave();
+        Ok(())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.shared.failures.borrow().lines()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! The operations of a job as requests of S3.
+
+use super::failure::Failure;
+use super::line::{Call, Line, Sink};
+use super::shared::Shared;
+use super::sign::push_encoded;
+use crate::bench::engine::objects::KEYS_OF_A_PAGE;
+use crate::bench::engine::{Operation, Verb};
+use crate::bench::spec::Direction;
+use crate::s3::answer::elements;
+
+/// Parts of one upload, at most: a limit of S3.
+pub const PARTS_MAX: u64 = 10_000;
+
+/// Does one operation; bytes moved.
+///
+/// # Errors
+/// When it failed.
+pub async fn carry_out(
+    shared: &Shared,
+    line: &mut Line,
+    operation: &Operation,
+    buffer: &mut Box<[u8]>,
+) -> Result<u64, Failure> {
+    let number = operation.number;
+    match operation.verb {
+        Verb::Read => {
+            shared.name(line, Direction::Read, number);
+            line.render(&shared.signer, "GET", None);
+            line.exchange(Call { sink: Sink::Buffer, ..Call::PLAIN }, buffer).await
+        }
+        Verb::Write => {
+            shared.name(line, Direction::Write, number);
+            put(shared, line, operation.length, buffer).await
+        }
+        Verb::Trim => {
+            shared.name(line, Direction::Trim, number);
+            line.render(&shared.signer, "DELETE", None);
+            line.exchange(Call::PLAIN, buffer).await?;
+            Ok(operation.length)
+        }
+        Verb::Head => {
+            shared.name(line, Direction::Read, number);
+            line.render(&shared.signer, "HEAD", None);
+            line.exchange(Call { head_only: true, ..Call::PLAIN }, buffer).await
+        }
+        Verb::List => list(shared, line, number, buffer).await,
+        Verb::Copy => copy(shared, line, operation, buffer).await,
+        Verb::Multipart => multipart(shared, line, operation, buffer).await,
+        // What a PUT has answered is durable as far as the protocol can say.
+        Verb::Sync | Verb::DataSync => Ok(0),
+    }
+}
+
+/// Stores the first `length` bytes of the buffer under the path that is set.
+pub async fn put(
+    shared: &Shared,
+    line: &mut Line,
+    length: u64,
+    buffer: &mut Box<[u8]>,
+) -> Result<u64, Failure> {
+    line.render(&shared.signer, "PUT", Some(length));
+    line.exchange(Call { upload: Some((0, length as usize)), ..Call::PLAIN }, buffer).await?;
+    Ok(length)
+}
+
+async fn list(shared: &Shared, line: &mut Line, number: u64, buffer: &mut Box<[u8]>) -> Result<u64, Failure> {
+    let mut prefix = Vec::new();
+    shared.objects.push_page_prefix(number, &mut prefix);
+    shared.name_bucket(line);
+    line.pieces.query.extend_from_slice(format!("list-type=2&max-keys={KEYS_OF_A_PAGE}&prefix=").as_bytes());
+    push_encoded(&prefix, &mut line.pieces.query);
+    line.render(&shared.signer, "GET", None);
+    line.exchange(Call::PLAIN, buffer).await
+}
+
+async fn copy(
+    shared: &Shared,
+    line: &mut Line,
+    operation: &Operation,
+    buffer: &mut Box<[u8]>,
+) -> Result<u64, Failure> {
+    shared.name_bucket(line);
+    // An object can not be copied to itself.
+    line.pieces.path.extend_from_slice(b"/copies/");
+    shared.objects.push_key(Direction::Write, operation.number, &mut line.pieces.path);
+    line.pieces.copy_source.extend_from_slice(shared.bucket_path());
+    line.pieces.copy_source.push(b'/');
+    shared.objects.push_key(Direction::Read, operation.number, &mut line.pieces.copy_source);
+    line.render(&shared.signer, "PUT", Some(0));
+    line.exchange(Call::PLAIN, buffer).await?;
+    refusal_in_success(line)?;
+    Ok(operation.length)
+}
+
+/// Copy and Complete answer 200 before they are through, and may say in the body that they failed.
+fn refusal_in_success(line: &Line) -> Result<(), Failure> {
+    let text = String::from_utf8_lossy(&line.text);
+    if text.contains("<Error>") { Err(Failure::refused(200, &line.text)) } else { Ok(()) }
+}
+
+async fn multipart(
+    shared: &Shared,
+    line: &mut Line,
+    operation: &Operation,
+    buffer: &mut Box<[u8]>,
+) -> Result<u64, Failure> {
+    shared.name(line, Direction::Write, operation.number);
+    line.pieces.query.extend_from_slice(b"uploads=");
+    line.render(&shared.signer, "POST", Some(0));
+    line.exchange(Call { repeatable: false, ..Call::PLAIN }, buffer).await?;
+    let text = String::from_utf8_lossy(&line.text).into_owned();
+    let upload = elements(&text, "UploadId").next().ok_or(Failure::Lacks("UploadId"))?;
+    let mut encoded = Vec::new();
+    push_encoded(upload.as_bytes(), &mut encoded);
+    let outcome = parts_and_end(shared, line, operation, &encoded, buffer).await;
+    if outcome.is_err() {
+        set_query(line, &[b"uploadId=", &encoded]);
+        line.render(&shared.signer, "DELETE", None);
+        // What failed before is what is told; an upload that stays is the server's to clean up.
+        let _ = line.exchange(Call::PLAIN, buffer).await;
+    }
+    outcome
+}
+
+fn set_query(line: &mut Line, pieces: &[&[u8]]) {
+    line.pieces.query.clear();
+    for piece in pieces {
+        line.pieces.query.extend_from_slice(piece);
+    }
+}
+
+async fn parts_and_end(
+    shared: &Shared,
+    line: &mut Line,
+    operation: &Operation,
+    upload: &[u8],
+    buffer: &mut Box<[u8]>,
+) -> Result<u64, Failure> {
+    let mut document = String::from("<CompleteMultipartUpload>");
+    let (mut number, mut start) = (1, 0);
+    while start < operation.length || number == 1 {
+        let end = (start + shared.part_bytes).min(operation.length);
+        set_query(line, &[format!("partNumber={number}&uploadId=").as_bytes(), upload]);
+        line.render(&shared.signer, "PUT", Some(end - start));
+        let call = Call { upload: Some((start as usize, end as usize)), ..Call::PLAIN };
+        line.exchange(call, buffer).await?;
+        if line.etag.is_empty() {
+            return Err(Failure::Lacks("ETag"));
+        }
+        let etag = String::from_utf8_lossy(&line.etag);
+        document.push_str(&format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"));
+        (number, start) = (number + 1, end);
+    }
+    document.push_str("</CompleteMultipartUpload>");
+    set_query(line, &[b"uploadId=", upload]);
+    line.render(&shared.signer, "POST", Some(document.len() as u64));
+    let mut document: Box<[u8]> = document.into_bytes().into();
+    let call = Call { upload: Some((0, document.len())), repeatable: false, ..Call::PLAIN };
+    line.exchange(call, &mut document).await?;
+    refusal_in_success(line)?;
+    Ok(operation.length)
+}

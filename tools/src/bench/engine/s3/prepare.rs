@@ -1,0 +1,136 @@
+//! Before the clock starts: the bucket, and the objects that reads need.
+
+use super::failure::Failure;
+use super::line::{Call, Control, Line};
+use super::operation::put;
+use super::shared::Shared;
+use super::sign::push_encoded;
+use crate::bench::engine::objects::{KEYS_OF_A_PAGE, ObjectSet};
+use crate::bench::spec::Direction;
+use crate::s3::answer::elements;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The region that takes no location (S3, CreateBucket).
+const FIRST_REGION: &str = "us-east-1";
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// Which objects this thread stores: numbers that leave `thread` over when divided by `threads`.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    pub thread: u64,
+    pub threads: u64,
+}
+
+/// Makes the bucket if it is missing.
+///
+/// # Errors
+/// When the server refuses.
+pub async fn bucket(shared: &Shared) -> Result<(), Failure> {
+    let mut line = Line::new(shared.address, Control::default());
+    let mut body = Box::<[u8]>::default();
+    shared.name_bucket(&mut line);
+    line.render(&shared.signer, "HEAD", None);
+    match line.exchange(Call { head_only: true, ..Call::PLAIN }, &mut body).await {
+        Err(failure) if failure.status() == Some(404) => {}
+        outcome => return outcome.map(|_| ()),
+    }
+    if shared.region != FIRST_REGION {
+        let region = &shared.region;
+        let document = format!(
+            "<CreateBucketConfiguration><LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
+        );
+        body = document.into_bytes().into();
+    }
+    match put(shared, &mut line, body.len() as u64, &mut body).await {
+        // Another thread was quicker.
+        Err(failure) if failure.status() == Some(409) => Ok(()),
+        outcome => outcome.map(|_| ()),
+    }
+}
+
+/// Stores what reads need and is not there in its size.
+///
+/// # Errors
+/// The first refusal.
+pub async fn objects(
+    shared: &Rc<Shared>,
+    share: Share,
+    progress: &mut dyn FnMut(f64),
+) -> Result<(), Failure> {
+    let present = present(shared).await?;
+    let is_missing = |number: &u64| !present[*number as usize];
+    let missing: Vec<u64> = (0..shared.objects.count)
+        .filter(|number| number % share.threads == share.thread)
+        .filter(is_missing)
+        .collect();
+    let work = Rc::new(Work { next: Cell::new(0), stopped: Cell::new(false), missing });
+    let workers: Vec<_> =
+        shared.slots.iter().map(|_| monoio::spawn(store(shared.clone(), work.clone()))).collect();
+    let all = work.missing.len();
+    while work.next.get() < all && !work.stopped.get() {
+        progress(work.next.get() as f64 / all as f64);
+        monoio::time::sleep(PROGRESS_EVERY).await;
+    }
+    for worker in workers {
+        worker.await?;
+    }
+    progress(1.0);
+    Ok(())
+}
+
+struct Work {
+    missing: Vec<u64>,
+    next: Cell<usize>,
+    stopped: Cell<bool>,
+}
+
+async fn store(shared: Rc<Shared>, work: Rc<Work>) -> Result<(), Failure> {
+    let mut line = Line::new(shared.address, Control::default());
+    let mut buffer = vec![0; shared.objects.largest_bytes as usize].into_boxed_slice();
+    while let Some(number) = work.missing.get(work.next.get()).copied()
+        && !work.stopped.get()
+    {
+        work.next.set(work.next.get() + 1);
+        let length = shared.objects.size_bytes(number);
+        ObjectSet::fill(number, &mut buffer[..length as usize]);
+        shared.name(&mut line, Direction::Read, number);
+        let stored = put(&shared, &mut line, length, &mut buffer).await;
+        work.stopped.set(work.stopped.get() || stored.is_err());
+        stored?;
+    }
+    Ok(())
+}
+
+/// By number: whether the object is there in its size.
+async fn present(shared: &Shared) -> Result<Vec<bool>, Failure> {
+    let mut present = vec![false; shared.objects.count as usize];
+    let mut line = Line::new(shared.address, Control::default());
+    let mut after = String::new();
+    loop {
+        shared.name_bucket(&mut line);
+        let query = &mut line.pieces.query;
+        query.extend_from_slice(format!("list-type=2&max-keys={KEYS_OF_A_PAGE}&prefix=").as_bytes());
+        push_encoded(shared.objects.label(Direction::Read).as_bytes(), query);
+        if !after.is_empty() {
+            query.extend_from_slice(b"&start-after=");
+            push_encoded(after.as_bytes(), query);
+        }
+        line.render(&shared.signer, "GET", None);
+        line.exchange(Call::PLAIN, &mut Box::default()).await?;
+        let text = String::from_utf8_lossy(&line.text).into_owned();
+        for entry in elements(&text, "Contents") {
+            let field = |name| elements(entry, name).next().unwrap_or_default();
+            let number =
+                shared.objects.number_of(field("Key")).filter(|number| *number < shared.objects.count);
+            if let (Some(number), Ok(size)) = (number, field("Size").parse::<u64>()) {
+                present[number as usize] = size == shared.objects.size_bytes(number);
+            }
+            after = field("Key").to_owned();
+        }
+        if elements(&text, "IsTruncated").next() != Some("true") {
+            return Ok(present);
+        }
+    }
+}

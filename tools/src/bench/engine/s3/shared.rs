@@ -1,0 +1,176 @@
+//! What the tasks of one engine share: one thread, one runtime.
+
+use super::failure::{Failure, Failures};
+use super::line::{Control, Line};
+use super::sign::Signer;
+use crate::bench::engine::objects::ObjectSet;
+use crate::bench::engine::{Clock, Completion, EngineError, Operation};
+use crate::bench::spec::{Direction, HttpMode, Https, Job};
+use crate::s3::sign::Credentials;
+use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::task::Waker;
+
+const HTTP_PORT: u16 = 80;
+/// S3 names of buckets, bytes.
+const BUCKET_BYTES: std::ops::RangeInclusive<usize> = 3..=63;
+
+/// A connection's place.
+#[derive(Default)]
+pub struct Slot {
+    /// While an operation is in flight.
+    pub buffer: RefCell<Box<[u8]>>,
+    pub operation: Cell<Option<Operation>>,
+    /// Of the task that serves it.
+    pub waker: RefCell<Option<Waker>>,
+    pub control: Control,
+    /// Begin of what is in flight, on the run's clock.
+    pub busy_since_ns: Cell<Option<u64>>,
+    /// It was given up, not closed by the server.
+    pub given_up: Cell<bool>,
+}
+
+/// See the module.
+pub struct Shared {
+    pub address: SocketAddr,
+    pub clock: Clock,
+    pub signer: RefCell<Signer>,
+    pub objects: ObjectSet,
+    pub region: String,
+    pub part_bytes: u64,
+    /// `/bucket`
+    bucket_path: String,
+    pub slots: Vec<Slot>,
+    pub done: RefCell<Vec<Completion>>,
+    /// Of the future that waits in `reap`.
+    pub main: RefCell<Option<Waker>>,
+    pub failures: RefCell<Failures>,
+    pub leaving: Cell<bool>,
+    /// Of slots, that have not ended.
+    pub tasks: Cell<usize>,
+    /// Whether the thread turns round instead of sleeping, and the task that makes it.
+    pub spinning: Cell<bool>,
+    pub spinner: RefCell<Option<Waker>>,
+}
+
+impl Shared {
+    /// # Errors
+    /// When the job asks for what there is not, or its host has no address.
+    pub fn of(job: &Job, clock: Clock) -> Result<Self, EngineError> {
+        let wanted = &job.objects;
+        let refuse = |what: String| EngineError(format!("job {}: {what}", job.name));
+        if wanted.https != Https::Off {
+            return Err(refuse("https= is not built in: use https=off, or a proxy that ends TLS".into()));
+        }
+        let HttpMode::S3 = wanted.mode;
+        let bucket = wanted.bucket.as_str();
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+        if !BUCKET_BYTES.contains(&bucket.len()) || !bucket.bytes().all(is_plain) {
+            return Err(refuse(format!(
+                "bucket={bucket:?} is no bucket name: 3 to 63 of a-z, 0-9, '.' and '-'"
+            )));
+        }
+        let objects = ObjectSet::of(job)?;
+        let credentials = Credentials {
+            access_key: wanted.access_key.clone(),
+            secret_key: wanted.secret_key.clone(),
+            region: wanted.region.clone(),
+        };
+        let parts = objects.largest_bytes.div_ceil(wanted.part_bytes.max(1));
+        if wanted.part_bytes == 0 || parts > super::operation::PARTS_MAX {
+            return Err(refuse(format!(
+                "part_size={} would take {parts} parts; S3 takes 10,000",
+                wanted.part_bytes
+            )));
+        }
+        Ok(Self {
+            address: address_of(&wanted.host).map_err(refuse)?,
+            clock,
+            signer: RefCell::new(Signer::new(credentials, wanted.host.clone())),
+            slots: (0..job.depth.max(1)).map(|_| Slot::default()).collect(),
+            objects,
+            region: wanted.region.clone(),
+            part_bytes: wanted.part_bytes,
+            bucket_path: format!("/{bucket}"),
+            done: RefCell::default(),
+            main: RefCell::default(),
+            failures: RefCell::default(),
+            leaving: Cell::new(false),
+            tasks: Cell::new(0),
+            spinning: Cell::new(false),
+            spinner: RefCell::default(),
+        })
+    }
+
+    pub fn bucket_path(&self) -> &[u8] {
+        self.bucket_path.as_bytes()
+    }
+
+    /// Sets the line's next path to an object's.
+    pub fn name(&self, line: &mut Line, direction: Direction, number: u64) {
+        self.name_bucket(line);
+        line.pieces.path.push(b'/');
+        self.objects.push_key(direction, number, &mut line.pieces.path);
+    }
+
+    pub fn name_bucket(&self, line: &mut Line) {
+        line.pieces.clear();
+        line.pieces.path.extend_from_slice(self.bucket_path.as_bytes());
+    }
+
+    /// Hands over the end of what `slot` did.
+    pub fn complete(&self, slot: u32, outcome: Result<u64, Failure>) {
+        let place = &self.slots[slot as usize];
+        place.busy_since_ns.set(None);
+        let outcome = if place.given_up.take() {
+            outcome.map_err(|_| Failure::TimedOut(super::ANSWER_LIMIT.as_secs()))
+        } else {
+            outcome
+        };
+        let result = match outcome {
+            Ok(bytes) => bytes as i64,
+            Err(failure) => {
+                self.failures.borrow_mut().count(&failure);
+                -i64::from(failure.errno())
+            }
+        };
+        self.done.borrow_mut().push(Completion { slot, result });
+        self.wake_main();
+    }
+
+    pub fn wake_main(&self) {
+        if let Some(waker) = &*self.main.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.busy_since_ns.get().is_some()).count()
+    }
+}
+
+/// `host`, `host:port` or `[v6]:port`.
+fn address_of(host: &str) -> Result<SocketAddr, String> {
+    if host.is_empty() {
+        return Err("http_host= is missing: the endpoint, for example 127.0.0.1:9000".into());
+    }
+    let looked_up = match host.to_socket_addrs() {
+        Ok(addresses) => Ok(addresses),
+        Err(_) => (host.trim_matches(['[', ']']), HTTP_PORT).to_socket_addrs(),
+    };
+    let mut addresses = looked_up.map_err(|error| format!("http_host={host} has no address: {error}"))?;
+    addresses.next().ok_or_else(|| format!("http_host={host} has no address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_have_a_port_or_that_of_http() {
+        assert_eq!(address_of("127.0.0.1:9000").unwrap(), SocketAddr::from(([127, 0, 0, 1], 9000)));
+        assert_eq!(address_of("127.0.0.1").unwrap(), SocketAddr::from(([127, 0, 0, 1], 80)));
+        assert!(address_of("[::1]:9000").unwrap().is_ipv6() && address_of("[::1]").unwrap().is_ipv6());
+        assert!(address_of("").unwrap_err().contains("http_host"));
+    }
+}
