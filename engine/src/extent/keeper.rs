@@ -2,9 +2,11 @@
 //!
 //! Invariants:
 //! - An extent is free or has exactly one owner; taking and giving back happen by message, on this core.
-//! - Extents for user data are refused while fewer are free than the shards hold back for tombstones,
-//!   checkpoints and the cleaner: so DELETE works on a full drive. What makes an object smaller may take more,
-//!   but never what the next checkpoint and the log's next extent need.
+//! - Extents for user data are refused while fewer are free than the shards need to go on: for tombstones, checkpoints and
+//!   the cleaner's work. So DELETE works on a full drive. What makes an object smaller may take more, but never what the
+//!   next checkpoint and the log's next extent need.
+//! - They are also refused when so much is live that the cleaner would be left without its share of the drive. Until then
+//!   what is dead may lie in that share: the more of it waits, the less is moved for each byte gained.
 //! - Nothing is handed out before every shard of the drive has claimed what its recovery found.
 
 use std::cell::{Cell, RefCell};
@@ -31,6 +33,15 @@ pub enum Class {
     System,
 }
 
+/// Why an extent was not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Few are free; cleaning makes more.
+    Scarce,
+    /// So much is live that cleaning does not help.
+    Full,
+}
+
 /// An extent taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
@@ -39,13 +50,17 @@ pub struct Taken {
     pub held_back: bool,
 }
 
-/// Extents that a shard wants to be free on a full drive.
+/// What a shard says of the extents it needs and has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeldBack {
-    /// For its next checkpoint and its log's next extent.
+    /// Free ones, for its next checkpoint and its log's next extent.
     pub needed: u32,
-    /// With what the cleaner works in.
-    pub all: u32,
+    /// Free ones, with what its cleaner works in.
+    pub working: u32,
+    /// Its part of the drive that live data may not take: `needed` and the cleaner's share.
+    pub share: u32,
+    /// Of its own: those that would be free if nothing in its log were dead.
+    pub gainable: u32,
 }
 
 /// A claim that contradicts another: the drive is damaged.
@@ -83,7 +98,9 @@ impl State {
         let shards = self.held_back.values();
         shards.fold(HeldBack::default(), |sum, shard| HeldBack {
             needed: sum.needed + shard.needed,
-            all: sum.all + shard.all,
+            working: sum.working + shard.working,
+            share: sum.share + shard.share,
+            gainable: sum.gainable + shard.gainable,
         })
     }
 }
@@ -113,20 +130,27 @@ impl Keeper {
         })
     }
 
-    /// Takes an extent out of the free ones; None when there is none for this class.
-    pub fn take(&self, class: Class) -> Option<Taken> {
+    /// Takes an extent out of the free ones.
+    ///
+    /// # Errors
+    /// When there is none for this class.
+    pub fn take(&self, class: Class) -> Result<Taken, Refusal> {
         let mut state = self.state.borrow_mut();
         assert_eq!(state.unclaimed, 0, "extents are handed out only after recovery");
         let (free, held) = (state.free.len() as u32, state.held_back());
         let kept = match class {
-            Class::User => held.all,
+            Class::User => held.working,
             Class::Shrinking => held.needed,
             Class::System => 0,
         };
         if free <= kept {
-            return None;
+            return Err(Refusal::Scarce);
         }
-        state.free.pop_first().map(|extent| Taken { extent, held_back: free <= held.all })
+        if class == Class::User && free + held.gainable <= held.share {
+            return Err(Refusal::Full);
+        }
+        let first = state.free.pop_first();
+        first.map(|extent| Taken { extent, held_back: free <= held.working }).ok_or(Refusal::Scarce)
     }
 
     /// Gives an extent back.
@@ -135,7 +159,7 @@ impl Keeper {
         assert!(extent < state.extents && state.free.insert(extent), "extent {extent} was free already");
     }
 
-    /// How many extents `shard` wants free to be able to go on when the drive is full.
+    /// What `shard` wants to be able to go on when the drive is full.
     pub fn hold_back(&self, shard: u16, extents: HeldBack) {
         self.state.borrow_mut().held_back.insert(shard, extents);
     }
@@ -150,17 +174,21 @@ impl Keeper {
         self.state.borrow().unclaimed == 0
     }
 
-    /// Free extents, and how many of them are held back.
+    /// Free extents, and how many of them user data may not take.
     pub fn free(&self) -> (u32, u32) {
         let state = self.state.borrow();
-        let free = state.free.len() as u32;
-        (free, state.held_back().all.min(free))
+        let (free, held) = (state.free.len() as u32, state.held_back());
+        let takeable = (free + held.gainable).saturating_sub(held.share).min(free.saturating_sub(held.working));
+        (free, free - takeable)
     }
 
-    /// Free extents that users may take, if that is another number than was told last; `few` or more are told as `few`.
+    /// Free extents beside those that cleaners work in, if that is another number than was told last; `few` or more are
+    /// told as `few`.
     pub fn spare_to_tell(&self, few: u32) -> Option<u32> {
-        let (free, held) = self.free();
-        let spare = (free - held).min(few);
+        let spare = {
+            let state = self.state.borrow();
+            (state.free.len() as u32).saturating_sub(state.held_back().working).min(few)
+        };
         (self.told_spare.replace(spare) != spare).then_some(spare)
     }
 

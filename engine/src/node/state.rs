@@ -19,7 +19,7 @@ use crate::device::flush::FlushGroup;
 use crate::device::{Device, DeviceError};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
-use crate::extent::keeper::{Class, HeldBack, Keeper, Taken};
+use crate::extent::keeper::{Class, HeldBack, Keeper, Refusal, Taken};
 use crate::format::superblock::{ShardRootOnDisk, SuperblockOnDisk};
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, Pool};
@@ -323,7 +323,11 @@ impl CoreState {
     }
 
     /// On the drive's keeper core.
-    pub(crate) fn take_kept(self: &Rc<Self>, drive: u16, class: Class) -> Option<Taken> {
+    pub(crate) fn take_kept(
+        self: &Rc<Self>,
+        drive: u16,
+        class: Class,
+    ) -> std::result::Result<Taken, Refusal> {
         let taken = self.keeper(drive).take(class);
         self.tell_spare(drive);
         taken
@@ -387,12 +391,13 @@ impl CoreState {
         self.call(keeper, move |core| async move { core.keeper(drive).install(root).await }).await
     }
 
-    /// Makes every shard of a drive give back what it can. Whether any did.
-    pub async fn reclaim(self: &Rc<Self>, drive: u16) -> bool {
+    /// Makes every shard of a drive give back what it can: after `refusal`, since cleaning does nothing for a drive that is
+    /// full of live data. Whether any did.
+    pub async fn reclaim(self: &Rc<Self>, drive: u16, refusal: Refusal) -> bool {
         let shards: Vec<u16> = self.layout.shards_of_drive(drive).collect();
         // Spawned, also here: a put that is dropped must not drop a checkpoint half installed, with its new extents.
         let calls = shards.into_iter().map(|shard| {
-            let work = move |core: Rc<CoreState>| async move { core.shard(shard).reclaim().await };
+            let work = move |core: Rc<CoreState>| async move { core.shard(shard).reclaim(refusal).await };
             self.call_or(self.layout.core_of(shard), work, |_, _| ())
         });
         let outcomes = futures_util::future::join_all(calls).await;

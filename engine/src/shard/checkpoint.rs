@@ -11,7 +11,7 @@ use super::clean::Hurry;
 use super::{Shard, UploadKey};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
-use crate::extent::keeper::Class;
+use crate::extent::keeper::{Class, Refusal};
 use crate::format::checkpoint::{
     CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkPlaceV1, HEADER_BYTES, KIND_BUCKETS,
     KIND_LEAVES, KIND_ROOT, KIND_UPLOADS,
@@ -230,7 +230,7 @@ impl Writer<'_> {
     async fn make_room(&mut self, bytes: usize) -> std::result::Result<(), CheckpointError> {
         let full = self.offset as usize + bytes > self.shard.geometry.extent_bytes as usize;
         if self.extents.is_empty() || full {
-            let taken = self.shard.take_extent(Class::System).await.ok_or(CheckpointError::NoSpace)?;
+            let taken = self.shard.take_extent(Class::System).await.map_err(|_| CheckpointError::NoSpace)?;
             self.extents.push(taken.extent);
             self.offset = 0;
         }
@@ -287,7 +287,7 @@ impl Shard {
     ///
     /// # Errors
     /// When the log writes no more.
-    pub async fn reclaim(self: &Rc<Self>) -> Result<bool> {
+    pub async fn reclaim(self: &Rc<Self>, refusal: Refusal) -> Result<bool> {
         // Others may wait for the same: whoever comes first does it for all.
         let given = self.given_back.get();
         let _hurry = Hurry::new(self);
@@ -300,7 +300,7 @@ impl Shard {
             self.count_given(spares.len());
             self.give_extents(spares.into());
         }
-        if !self.is_worth_a_checkpoint() {
+        if refusal == Refusal::Scarce && !self.is_worth_a_checkpoint() {
             self.clean().await?;
         }
         if self.is_worth_a_checkpoint() && self.checkpoint().await.is_err() {

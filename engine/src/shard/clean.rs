@@ -84,14 +84,15 @@ impl Shard {
     }
 
     /// Whether the extents that a checkpoint would give back are worth it, or are the cleaner's whole share, or
-    /// somebody waits for them.
+    /// somebody waits for them or soon will.
     fn checkpoint_pays(&self) -> bool {
         let state = self.state.borrow();
         let empty = state.logs.empty() as u64;
         let bytes = empty * u64::from(self.geometry.extent_bytes);
         let worth = bytes >= CHECKPOINT_GAIN * state.index_bytes();
         let share = empty + 1 >= u64::from(self.cleaner_extents());
-        empty > 0 && (worth || share || self.hurried.get() > 0)
+        let urgent = self.hurried.get() > 0 || self.spare_extents() == 0;
+        empty > 0 && (worth || share || urgent)
     }
 
     /// Moves the live records out of the extents that are worth it, until that gives an extent. Whether it did.

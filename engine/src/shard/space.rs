@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::{Freed, Shard, State};
 use crate::error::{EngineError, Result};
-use crate::extent::keeper::{Class, HeldBack, Taken};
+use crate::extent::keeper::{Class, HeldBack, Refusal, Taken};
 use crate::extent::slices::SliceSpace;
 use crate::extent::{RunCount, run_units, segment_units, tail_units};
 use crate::format::BLOCK_BYTES;
@@ -23,6 +23,9 @@ use crate::sim::Bug;
 const CLEANER_PART: u32 = 16;
 /// The least for one shard's cleaner: the extent it writes to, and one to spare.
 const CLEANER_EXTENTS_MIN: u32 = 2;
+
+/// One byte in so many is batch headers, padding and what is left at extents' ends when live records are moved together.
+const COPIES_OVERHEAD_PART: u64 = 64;
 
 /// What a body needs next of the slices.
 #[derive(Clone, Copy)]
@@ -271,10 +274,11 @@ impl Shard {
     async fn take_user_extent(self: &Rc<Self>, class: Class, enough: &dyn Fn() -> bool) -> Option<u32> {
         let core = self.core().ok()?;
         loop {
-            if let Some(taken) = self.take_extent(Class::User).await {
-                return Some(taken.extent);
-            }
-            let reclaimed = core.reclaim(self.drive).await;
+            let refusal = match self.take_extent(Class::User).await {
+                Ok(taken) => return Some(taken.extent),
+                Err(refusal) => refusal,
+            };
+            let reclaimed = core.reclaim(self.drive, refusal).await;
             if enough() {
                 return None;
             }
@@ -282,18 +286,18 @@ impl Shard {
                 break;
             }
         }
-        self.take_extent(class).await.map(|taken| taken.extent)
+        self.take_extent(class).await.ok().map(|taken| taken.extent)
     }
 
-    pub(crate) async fn take_extent(&self, class: Class) -> Option<Taken> {
-        let core = self.core().ok()?;
+    pub(crate) async fn take_extent(&self, class: Class) -> std::result::Result<Taken, Refusal> {
+        let Ok(core) = self.core() else { return Err(Refusal::Scarce) };
         let drive = self.drive;
         let keeper = core.layout.keeper_core(drive);
         if keeper == core.index {
             return core.take_kept(drive, class);
         }
         // An extent whose asker is gone goes back to its keeper.
-        let orphan = move |core: &Rc<super::CoreState>, taken: Option<Taken>| {
+        let orphan = move |core: &Rc<super::CoreState>, taken: std::result::Result<Taken, Refusal>| {
             taken.into_iter().for_each(|taken| core.give_extent(drive, taken.extent));
         };
         core.call_or(keeper, move |core| async move { core.take_kept(drive, class) }, orphan).await
@@ -301,14 +305,14 @@ impl Shard {
 
     /// The log's next extent, at the worst out of what is held back; then from what a checkpoint gives back.
     pub(crate) async fn take_extent_or_checkpoint(self: &Rc<Self>) -> Option<Taken> {
-        if let Some(taken) = self.take_extent(Class::System).await {
+        if let Ok(taken) = self.take_extent(Class::System).await {
             return Some(taken);
         }
         // A checkpoint needs nothing of the log's writer, which waits here.
         if let Err(error) = self.checkpoint().await {
             tracing::warn!(shard = self.id, %error, "no extent for the log, and no checkpoint that frees one");
         }
-        self.take_extent(Class::System).await
+        self.take_extent(Class::System).await.ok()
     }
 
     pub(crate) fn give_extents(&self, extents: Vec<u32>) {
@@ -335,22 +339,19 @@ impl Shard {
         self.relieve();
     }
 
-    /// Tells the keeper what this shard needs on a full drive: the log's next extent and the next checkpoint, beside
-    /// the one in force (while that one is smaller or not there yet, room for it to grow is kept too, so that what
-    /// fits on a drive does not shrink with the first checkpoint); and what its cleaner works in. Log extents that the
-    /// next checkpoint gives back count as the cleaner's: it filled them.
+    /// Tells the keeper what this shard needs on a full drive: the log's next extent and the next checkpoint, beside the
+    /// one in force (while that one is smaller or not there yet, room for it to grow is kept too, so that what fits on a
+    /// drive does not shrink with the first checkpoint); what its cleaner works in; its share; and what that would gain.
     pub(super) fn hold_back(self: &Rc<Self>) {
-        let (next, current, empty) = {
+        let (next, current, gainable) = {
             let state = self.state.borrow();
             let bytes = state.index_bytes() + state.index_bytes() / 4;
-            (
-                (bytes / u64::from(self.geometry.extent_bytes)) as u32 + 1,
-                state.checkpoint_extents.len() as u32,
-                state.logs.empty() as u32,
-            )
+            let next = (bytes / u64::from(self.geometry.extent_bytes)) as u32 + 1;
+            (next, state.checkpoint_extents.len() as u32, self.gainable_extents(&state))
         };
         let needed = 1 + next + next.saturating_sub(current);
-        let held_back = HeldBack { needed, all: needed + self.cleaner_extents().saturating_sub(empty) };
+        let working = needed + CLEANER_EXTENTS_MIN;
+        let held_back = HeldBack { needed, working, share: needed + self.cleaner_extents(), gainable };
         if held_back != self.held_back.replace(held_back)
             && let Ok(core) = self.core()
         {
@@ -358,7 +359,17 @@ impl Shard {
         }
     }
 
-    /// Free extents that users may take, as far as this core knows; capped at what is few.
+    /// Extents of the log that would be free if its live records stood together, as the cleaner would write them. Those that
+    /// it could not read stay as they are.
+    fn gainable_extents(&self, state: &State) -> u32 {
+        let (live, _) = state.logs.live_and_dead();
+        let live = live + live / COPIES_OVERHEAD_PART;
+        let packed = live.div_ceil(u64::from(self.geometry.extent_bytes)) as usize;
+        // The current one is not moved out of.
+        state.logs.count().saturating_sub(packed + 1 + self.unreadable.borrow().len()) as u32
+    }
+
+    /// Free extents beside those that cleaners work in, as far as this core knows; capped at what is few.
     pub(super) fn spare_extents(&self) -> u32 {
         let few = self.geometry.few_extents;
         self.core().map_or(few, |core| core.drives[usize::from(self.drive)].spare_extents.get().min(few))
@@ -374,7 +385,8 @@ impl Shard {
         self.relieve();
     }
 
-    /// The cleaner's share of the drive: so many extents it may have filled that no checkpoint has given back yet.
+    /// The cleaner's share of the drive: so many extents it may have filled that no checkpoint has given back yet, and so
+    /// many can not be live.
     pub(super) fn cleaner_extents(&self) -> u32 {
         (self.geometry.extents / CLEANER_PART / self.geometry.drive_shards).max(CLEANER_EXTENTS_MIN)
     }

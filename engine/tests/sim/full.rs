@@ -134,3 +134,30 @@ fn deletes_and_puts_in_turn_never_wedge_a_full_drive() {
         on.checkpoint().await.expect("a checkpoint has room");
     });
 }
+
+#[test]
+fn a_drive_full_of_live_data_refuses_without_moving_any_of_it() {
+    let mut world = World::new(7, 384 * MIB, 1, 1);
+    // As a drive of this size would have it, not what the other tests use to have the cleaner run often.
+    world.options.dead_log_bytes_max = 96 * MIB;
+    let node = world.open();
+    let on = node.clone();
+    world.run(async move {
+        let core = on.core(0);
+        let id = bucket(&core, "b").await;
+        let count = fill(&on, id, "x", 60_000).await;
+        // Three extents that a cleaner would go after, with no more in them than may be dead on a drive that is full.
+        for tag in (0..200).filter(|tag| tag % 10 != 0) {
+            delete(&core, id, format!("x-{tag:06}").as_bytes()).await.expect("deleted");
+        }
+        let moved = core.counters().moved_bytes;
+        let again = fill(&on, id, "z", 60_000).await;
+        assert!(again >= 50, "{again} more fit after deleting 180 of {count}");
+        for tag in 0..50 {
+            let refused = put(&core, id, b"no", tag, 60_000).await;
+            assert!(matches!(refused, Err(EngineError::NoSpace { .. })), "{refused:?}");
+        }
+        let moved = core.counters().moved_bytes - moved;
+        assert_eq!(moved, 0, "bytes were moved for puts that can not fit");
+    });
+}
