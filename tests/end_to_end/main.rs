@@ -6,6 +6,7 @@ mod access;
 mod check;
 mod conditional;
 mod crash;
+mod damage;
 mod full_drive;
 mod limits;
 mod listing;

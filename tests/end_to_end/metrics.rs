@@ -63,6 +63,14 @@ async fn the_numbers_follow_what_happens() {
     assert_eq!(after["ringbolt_http_responses_total{status=\"404\"}"], 1);
     assert!(after["ringbolt_http_responses_total{status=\"200\"}"] >= 14);
     assert!(after["ringbolt_log_written_bytes_total"] > 12 * 50_000);
+    assert_eq!(after["ringbolt_stored_bytes_total"], 12 * 50_000);
+    let written = |kind: &str| after[&format!("ringbolt_drive_written_bytes_total{{kind=\"{kind}\"}}")];
+    assert_eq!(written("log"), after["ringbolt_log_written_bytes_total"]);
+    assert_eq!(
+        (written("slices"), after["ringbolt_cleaner_moved_bytes_total"]),
+        (0, 0),
+        "all small, all new"
+    );
     assert!(after["ringbolt_http_connections"] >= 1 && after["process_resident_memory_bytes"] > 1 << 20);
     assert_eq!(sum(&after, "ringbolt_space_bytes"), after["ringbolt_capacity_bytes"]);
     assert!(after["ringbolt_space_bytes{state=\"live\"}"] > before["ringbolt_space_bytes{state=\"live\"}"]);

@@ -178,7 +178,8 @@ impl Keeper {
     pub fn free(&self) -> (u32, u32) {
         let state = self.state.borrow();
         let (free, held) = (state.free.len() as u32, state.held_back());
-        let takeable = (free + held.gainable).saturating_sub(held.share).min(free.saturating_sub(held.working));
+        let takeable =
+            (free + held.gainable).saturating_sub(held.share).min(free.saturating_sub(held.working));
         (free, free - takeable)
     }
 

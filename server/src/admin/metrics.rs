@@ -131,11 +131,28 @@ impl Page {
                 counters.synchronous_writes,
             ),
             ("ringbolt_flushes_total", "Flushes of drives", counters.flushes),
+            ("ringbolt_stored_bytes_total", "Bodies that became objects or parts", counters.user_bytes),
+            ("ringbolt_cleaner_moved_bytes_total", "Log written to move live records", counters.moved_bytes),
+            (
+                "ringbolt_cleaner_read_bytes_total",
+                "Log read to move live records",
+                counters.cleaner_read_bytes,
+            ),
+            ("ringbolt_checkpoints_total", "Checkpoints that came into force", counters.checkpoints),
             ("ringbolt_damaged_reads_total", refused, node.refused_reads),
         ];
         for (name, help, value) in counts {
             self.plain(name, "counter", help, value);
         }
+        // Their sum over the stored bytes is the write amplification.
+        let written = [
+            ("log", counters.log_bytes),
+            ("slices", counters.slice_bytes),
+            ("checkpoints", counters.checkpoint_bytes),
+            ("superblocks", counters.superblock_bytes),
+        ];
+        let (name, help) = ("ringbolt_drive_written_bytes_total", "Bytes written to drives by what they are");
+        self.family(name, "counter", help, "kind", written);
     }
 
     fn shards(&mut self, shards: &[ShardMetrics]) {

@@ -162,7 +162,7 @@ struct FormatArgs {
 
 /// Show a drive's superblock, shards, extents and space
 ///
-/// Only reads; safe beside a running server.
+/// Reads only; a drive that a server has open is refused: `/ringbolt/metrics` tells about that one.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ringbolt inspect --drive ringbolt-data/drive0
