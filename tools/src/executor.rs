@@ -301,7 +301,8 @@ impl Executor {
             driver.submit();
             return Ok(());
         }
-        if idle == Idle::Ring && timer_us.is_none_or(|wait| wait > EXACT_TIMER_US) {
+        // With nothing in flight only a timer can wake anyone, and the ring would not see it.
+        if idle == Idle::Ring && driver.in_flight() > 0 && timer_us.is_none_or(|wait| wait > EXACT_TIMER_US) {
             driver.submit_and_wait();
             driver.reap();
             return Ok(());

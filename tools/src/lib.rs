@@ -4,7 +4,6 @@
 pub mod bench;
 pub mod content;
 pub mod disk;
-#[cfg(feature = "executor")]
 pub mod executor;
 pub mod process;
 pub mod s3;

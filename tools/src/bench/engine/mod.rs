@@ -2,8 +2,13 @@
 //!
 //! Invariant: `submit` never waits for the operation; a slot is free again when its completion was handed over.
 
-pub mod objects;
+mod failures;
+mod objects;
+pub mod ringbolt;
 pub mod s3;
+mod slots;
+#[cfg(test)]
+mod testing;
 
 use super::spec::Direction;
 use std::time::Instant;

@@ -2,11 +2,8 @@
 
 use super::head::Malformed;
 use crate::bench::engine::EngineError;
-use std::collections::BTreeMap;
 use std::io;
 
-/// Kinds that are kept with a message; what comes after them is counted without.
-const KINDS_MAX: usize = 8;
 /// Of a server's message, characters.
 const MESSAGE_CHARACTERS_MAX: usize = 200;
 
@@ -79,7 +76,7 @@ impl Failure {
     }
 
     /// What such failures have in common.
-    fn kind(&self) -> String {
+    pub fn kind(&self) -> String {
         match self {
             Self::Refused { status, code, .. } => format!("{status} {code}"),
             other => other.to_string(),
@@ -91,38 +88,6 @@ impl Failure {
 impl From<Failure> for EngineError {
     fn from(failure: Failure) -> Self {
         Self(failure.to_string())
-    }
-}
-
-/// How often what went wrong.
-#[derive(Debug, Default)]
-pub struct Failures {
-    kinds: BTreeMap<String, (u64, String)>,
-    others: u64,
-}
-
-impl Failures {
-    pub fn count(&mut self, failure: &Failure) {
-        let kind = failure.kind();
-        if let Some((count, _)) = self.kinds.get_mut(&kind) {
-            *count += 1;
-        } else if self.kinds.len() < KINDS_MAX {
-            self.kinds.insert(kind, (1, failure.to_string()));
-        } else {
-            self.others += 1;
-        }
-    }
-
-    /// A line for each kind, the most frequent first.
-    pub fn lines(&self) -> Vec<String> {
-        let mut kinds: Vec<_> = self.kinds.values().collect();
-        kinds.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
-        let mut lines: Vec<String> =
-            kinds.iter().map(|(count, first)| format!("{count} × {first}")).collect();
-        if self.others > 0 {
-            lines.push(format!("{} × of other kinds", self.others));
-        }
-        lines
     }
 }
 
@@ -139,18 +104,5 @@ mod tests {
         assert_eq!(Failure::refused(502, b"bad gateway").errno(), EIO);
         assert_eq!(Failure::refused(403, b"").errno(), EACCES);
         assert_eq!(Failure::Io(io::Error::from_raw_os_error(111)).errno(), 111);
-    }
-
-    #[test]
-    fn kinds_are_counted_and_bounded() {
-        let mut failures = Failures::default();
-        for number in 0..20 {
-            failures.count(&Failure::refused(503, b"<Code>SlowDown</Code>"));
-            failures.count(&Failure::refused(400 + number, b"<Code>Odd</Code>"));
-        }
-        let lines = failures.lines();
-        assert_eq!(lines[0], "20 × 503 SlowDown: ");
-        assert_eq!(lines.len(), KINDS_MAX + 1);
-        assert_eq!(lines.last().unwrap(), "13 × of other kinds");
     }
 }

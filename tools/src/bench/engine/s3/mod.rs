@@ -21,6 +21,7 @@ mod sign;
 use self::line::{Line, hang_up};
 use self::prepare::Share;
 use self::shared::Shared;
+use super::slots::Desk;
 use super::{Clock, Completion, EngineError, IoEngine, Operation};
 use crate::bench::spec::Job;
 use monoio::time::TimeDriver;
@@ -46,10 +47,7 @@ pub struct S3Engine {
     runtime: Runtime<TimeDriver<IoUringDriver>>,
     shared: Rc<Shared>,
     share: Share,
-    /// Of the slots; a slot's task has it while an operation is in flight.
-    buffers: Vec<Box<[u8]>>,
-    /// Slots with an operation that their task does not know of.
-    queued: Vec<u32>,
+    desk: Desk,
     started: bool,
 }
 
@@ -68,9 +66,8 @@ impl S3Engine {
         let runtime =
             runtime.map_err(|error| EngineError(format!("the kernel gives no io_uring: {error}")))?;
         let share = Share { thread: u64::from(thread), threads: u64::from(job.threads.max(1)) };
-        let buffer = |_| vec![0; shared.objects.largest_bytes as usize].into_boxed_slice();
-        let buffers = (0..shared.slots.len()).map(buffer).collect();
-        Ok(Self { runtime, shared, share, buffers, queued: Vec::new(), started: false })
+        let desk = Desk::new(&shared.slots, shared.objects.largest_bytes);
+        Ok(Self { runtime, shared, share, desk, started: false })
     }
 
     /// Spawns the tasks of the slots, connected.
@@ -78,12 +75,12 @@ impl S3Engine {
         let shared = self.shared.clone();
         self.started = true;
         self.runtime.block_on(async move {
-            for (number, slot) in (0..).zip(&shared.slots) {
-                let mut line = Line::new(shared.address, slot.control.clone());
+            for (number, watch) in (0..).zip(&shared.watches) {
+                let mut line = Line::new(shared.address, watch.control.clone());
                 line.connect().map_err(|failure| {
                     EngineError(format!("{}: {failure}; is a server listening there?", shared.address))
                 })?;
-                shared.tasks.set(shared.tasks.get() + 1);
+                shared.slots.tasks.set(shared.slots.tasks.get() + 1);
                 monoio::spawn(serve(shared.clone(), line, number));
             }
             monoio::spawn(spin(shared.clone()));
@@ -94,19 +91,12 @@ impl S3Engine {
     /// Ends the tasks: what is in flight breaks off.
     fn leave(&mut self) {
         let shared = self.shared.clone();
-        shared.leaving.set(true);
         self.runtime.block_on(std::future::poll_fn(|context| {
-            remember(&shared.main, context);
-            for slot in &shared.slots {
-                hang_up(&slot.control);
-                if let Some(waker) = slot.waker.take() {
-                    waker.wake();
-                }
-            }
-            if let Some(waker) = shared.spinner.take() {
-                waker.wake();
-            }
-            if shared.tasks.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
+            shared.slots.main.remember(context);
+            shared.slots.leave();
+            shared.watches.iter().for_each(|watch| hang_up(&watch.control));
+            shared.spinner.ring();
+            if shared.slots.tasks.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
         }));
     }
 }
@@ -118,49 +108,23 @@ impl Drop for S3Engine {
 }
 
 /// The life of a slot's connection.
-async fn serve(shared: Rc<Shared>, mut line: Line, number: u32) {
-    let slot = &shared.slots[number as usize];
-    while let Some(operation) = next_operation(&shared, number).await {
-        let mut buffer = slot.buffer.take();
+async fn serve(shared: Rc<Shared>, mut line: Line, slot: u32) {
+    while let Some((operation, mut buffer)) = shared.slots.next(slot).await {
         let outcome = operation::carry_out(&shared, &mut line, &operation, &mut buffer).await;
-        slot.buffer.replace(buffer);
-        shared.complete(number, outcome);
+        shared.complete(slot, outcome, buffer);
     }
-    shared.tasks.set(shared.tasks.get() - 1);
-    shared.wake_main();
-}
-
-/// None when the engine goes away.
-fn next_operation(shared: &Shared, number: u32) -> impl Future<Output = Option<Operation>> {
-    let slot = &shared.slots[number as usize];
-    std::future::poll_fn(move |context| {
-        if shared.leaving.get() {
-            return Poll::Ready(None);
-        }
-        if let Some(operation) = slot.operation.take() {
-            return Poll::Ready(Some(operation));
-        }
-        remember(&slot.waker, context);
-        Poll::Pending
-    })
-}
-
-fn remember(place: &std::cell::RefCell<Option<std::task::Waker>>, context: &Context<'_>) {
-    let mut place = place.borrow_mut();
-    if !place.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-        *place = Some(context.waker().clone());
-    }
+    shared.slots.end_task();
 }
 
 /// A task that is always ready while the thread is to turn round: the runtime then submits and reaps without waiting.
 fn spin(shared: Rc<Shared>) -> impl Future<Output = ()> {
     std::future::poll_fn(move |context| {
-        if shared.leaving.get() {
+        if shared.slots.is_leaving() {
             return Poll::Ready(());
         }
-        remember(&shared.spinner, context);
+        shared.spinner.remember(context);
         if shared.spinning.get() {
-            shared.wake_main();
+            shared.slots.main.ring();
             context.waker().wake_by_ref();
         }
         Poll::Pending
@@ -190,7 +154,7 @@ enum Verdict {
 impl Wait<'_> {
     fn judge(&mut self) -> Verdict {
         let now = self.shared.clock.now_ns();
-        let done = self.shared.done.borrow().len();
+        let done = self.shared.slots.done();
         self.turns += 1;
         // What was queued in this turn is handed over in the next.
         if self.turns > 2 && done >= self.at_least && (self.at_least > 0 || self.deadline_ns.is_none()) {
@@ -218,10 +182,10 @@ impl Wait<'_> {
             };
             give_up_old(self.shared);
             let mut timer = pin!(monoio::time::sleep(sleep));
-            let before = self.shared.done.borrow().len();
+            let before = self.shared.slots.done();
             std::future::poll_fn(|context| {
-                remember(&self.shared.main, context);
-                if self.shared.done.borrow().len() > before {
+                self.shared.slots.main.remember(context);
+                if self.shared.slots.done() > before {
                     return Poll::Ready(());
                 }
                 timer.as_mut().poll(context)
@@ -233,7 +197,7 @@ impl Wait<'_> {
 
     /// Ready with None at the end, with a time when the thread may sleep.
     fn turn(&mut self, context: &Context<'_>) -> Poll<Option<Duration>> {
-        remember(&self.shared.main, context);
+        self.shared.slots.main.remember(context);
         match self.judge() {
             Verdict::Enough => Poll::Ready(None),
             Verdict::Sleep(time) => {
@@ -241,10 +205,8 @@ impl Wait<'_> {
                 Poll::Ready(Some(time))
             }
             Verdict::Spin => {
-                if !self.shared.spinning.replace(true)
-                    && let Some(spinner) = &*self.shared.spinner.borrow()
-                {
-                    spinner.wake_by_ref();
+                if !self.shared.spinning.replace(true) {
+                    self.shared.spinner.ring();
                 }
                 Poll::Pending
             }
@@ -255,11 +217,11 @@ impl Wait<'_> {
 /// Ends the connections whose operations hang; their tasks then complete them.
 fn give_up_old(shared: &Shared) {
     let now = shared.clock.now_ns();
-    for slot in &shared.slots {
+    for watch in &shared.watches {
         let hangs = |since: u64| now.saturating_sub(since) > ANSWER_LIMIT.as_nanos() as u64;
-        if slot.busy_since_ns.get().is_some_and(hangs) {
-            slot.given_up.set(true);
-            hang_up(&slot.control);
+        if watch.busy_since_ns.get().is_some_and(hangs) {
+            watch.given_up.set(true);
+            hang_up(&watch.control);
         }
     }
 }
@@ -279,16 +241,12 @@ impl IoEngine for S3Engine {
     }
 
     fn buffer(&mut self, slot: u32) -> &mut [u8] {
-        &mut self.buffers[slot as usize]
+        self.desk.buffer(slot)
     }
 
     fn submit(&mut self, slot: u32, operation: &Operation) {
-        let place = &self.shared.slots[slot as usize];
-        assert!(place.busy_since_ns.get().is_none(), "slot {slot} has an operation in flight");
-        place.busy_since_ns.set(Some(self.shared.clock.now_ns()));
-        place.operation.set(Some(*operation));
-        place.buffer.replace(std::mem::take(&mut self.buffers[slot as usize]));
-        self.queued.push(slot);
+        self.shared.watches[slot as usize].busy_since_ns.set(Some(self.shared.clock.now_ns()));
+        self.desk.submit(&self.shared.slots, slot, operation);
     }
 
     fn reap(
@@ -301,32 +259,21 @@ impl IoEngine for S3Engine {
             self.start()?;
         }
         let shared = self.shared.clone();
-        let possible = shared.in_flight() + shared.done.borrow().len();
+        let possible = shared.slots.in_flight() + shared.slots.done();
         let now = shared.clock.now_ns();
-        let queued = std::mem::take(&mut self.queued);
         let wait = Wait {
             shared: &shared,
             at_least: at_least.min(possible),
             deadline_ns,
             turns: 0,
             active_ns: now,
-            seen: shared.done.borrow().len(),
+            seen: shared.slots.done(),
         };
         self.runtime.block_on(async {
-            for slot in &queued {
-                if let Some(waker) = &*shared.slots[*slot as usize].waker.borrow() {
-                    waker.wake_by_ref();
-                }
-            }
+            self.desk.ring(&shared.slots);
             wait.run().await;
         });
-        self.queued = queued;
-        self.queued.clear();
-        for completion in shared.done.borrow_mut().drain(..) {
-            let slot = completion.slot as usize;
-            self.buffers[slot] = shared.slots[slot].buffer.take();
-            done.push(completion);
-        }
+        self.desk.collect(&shared.slots, done);
         Ok(())
     }
 

@@ -67,7 +67,7 @@ pub async fn objects(
         .collect();
     let work = Rc::new(Work { next: Cell::new(0), stopped: Cell::new(false), missing });
     let workers: Vec<_> =
-        shared.slots.iter().map(|_| monoio::spawn(store(shared.clone(), work.clone()))).collect();
+        (0..shared.slots.count()).map(|_| monoio::spawn(store(shared.clone(), work.clone()))).collect();
     let all = work.missing.len();
     while work.next.get() < all && !work.stopped.get() {
         progress(work.next.get() as f64 / all as f64);

@@ -1,28 +1,24 @@
 //! What the tasks of one engine share: one thread, one runtime.
 
-use super::failure::{Failure, Failures};
+use super::failure::Failure;
 use super::line::{Control, Line};
 use super::sign::Signer;
+use crate::bench::engine::failures::Failures;
 use crate::bench::engine::objects::ObjectSet;
-use crate::bench::engine::{Clock, Completion, EngineError, Operation};
+use crate::bench::engine::slots::{Bell, Slots};
+use crate::bench::engine::{Clock, EngineError};
 use crate::bench::spec::{Direction, HttpMode, Https, Job};
 use crate::s3::sign::Credentials;
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::task::Waker;
 
 const HTTP_PORT: u16 = 80;
 /// S3 names of buckets, bytes.
 const BUCKET_BYTES: std::ops::RangeInclusive<usize> = 3..=63;
 
-/// A connection's place.
+/// Of a slot's connection.
 #[derive(Default)]
-pub struct Slot {
-    /// While an operation is in flight.
-    pub buffer: RefCell<Box<[u8]>>,
-    pub operation: Cell<Option<Operation>>,
-    /// Of the task that serves it.
-    pub waker: RefCell<Option<Waker>>,
+pub struct Watch {
     pub control: Control,
     /// Begin of what is in flight, on the run's clock.
     pub busy_since_ns: Cell<Option<u64>>,
@@ -40,17 +36,13 @@ pub struct Shared {
     pub part_bytes: u64,
     /// `/bucket`
     bucket_path: String,
-    pub slots: Vec<Slot>,
-    pub done: RefCell<Vec<Completion>>,
-    /// Of the future that waits in `reap`.
-    pub main: RefCell<Option<Waker>>,
+    pub slots: Slots,
+    /// By slot.
+    pub watches: Vec<Watch>,
     pub failures: RefCell<Failures>,
-    pub leaving: Cell<bool>,
-    /// Of slots, that have not ended.
-    pub tasks: Cell<usize>,
     /// Whether the thread turns round instead of sleeping, and the task that makes it.
     pub spinning: Cell<bool>,
-    pub spinner: RefCell<Option<Waker>>,
+    pub spinner: Bell,
 }
 
 impl Shared {
@@ -87,18 +79,15 @@ impl Shared {
             address: address_of(&wanted.host).map_err(refuse)?,
             clock,
             signer: RefCell::new(Signer::new(credentials, wanted.host.clone())),
-            slots: (0..job.depth.max(1)).map(|_| Slot::default()).collect(),
+            slots: Slots::new(job.depth),
+            watches: (0..job.depth.max(1)).map(|_| Watch::default()).collect(),
             objects,
             region: wanted.region.clone(),
             part_bytes: wanted.part_bytes,
             bucket_path: format!("/{bucket}"),
-            done: RefCell::default(),
-            main: RefCell::default(),
             failures: RefCell::default(),
-            leaving: Cell::new(false),
-            tasks: Cell::new(0),
             spinning: Cell::new(false),
-            spinner: RefCell::default(),
+            spinner: Bell::default(),
         })
     }
 
@@ -119,10 +108,10 @@ impl Shared {
     }
 
     /// Hands over the end of what `slot` did.
-    pub fn complete(&self, slot: u32, outcome: Result<u64, Failure>) {
-        let place = &self.slots[slot as usize];
-        place.busy_since_ns.set(None);
-        let outcome = if place.given_up.take() {
+    pub fn complete(&self, slot: u32, outcome: Result<u64, Failure>, buffer: Box<[u8]>) {
+        let watch = &self.watches[slot as usize];
+        watch.busy_since_ns.set(None);
+        let outcome = if watch.given_up.take() {
             outcome.map_err(|_| Failure::TimedOut(super::ANSWER_LIMIT.as_secs()))
         } else {
             outcome
@@ -130,22 +119,11 @@ impl Shared {
         let result = match outcome {
             Ok(bytes) => bytes as i64,
             Err(failure) => {
-                self.failures.borrow_mut().count(&failure);
+                self.failures.borrow_mut().count(failure.kind(), || failure.to_string());
                 -i64::from(failure.errno())
             }
         };
-        self.done.borrow_mut().push(Completion { slot, result });
-        self.wake_main();
-    }
-
-    pub fn wake_main(&self) {
-        if let Some(waker) = &*self.main.borrow() {
-            waker.wake_by_ref();
-        }
-    }
-
-    pub fn in_flight(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.busy_since_ns.get().is_some()).count()
+        self.slots.complete(slot, result, buffer);
     }
 }
 

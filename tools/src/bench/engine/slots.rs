@@ -1,0 +1,152 @@
+//! Slots of an engine whose operations are tasks on the job's own thread: each slot has a task that waits for its next
+//! operation, and a buffer that goes to the task with the operation and comes back with the completion.
+
+use super::{Completion, Operation};
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::task::{Context, Poll, Waker};
+
+/// Where a task leaves its waker. It may be woken at any time: who waits looks again.
+#[derive(Default)]
+pub struct Bell(RefCell<Option<Waker>>);
+
+impl Bell {
+    pub fn remember(&self, context: &Context<'_>) {
+        let mut place = self.0.borrow_mut();
+        if !place.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *place = Some(context.waker().clone());
+        }
+    }
+
+    pub fn ring(&self) {
+        if let Some(waker) = &*self.0.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    buffer: RefCell<Box<[u8]>>,
+    operation: Cell<Option<Operation>>,
+    bell: Bell,
+}
+
+/// The tasks' side.
+pub struct Slots {
+    slots: Vec<Slot>,
+    done: RefCell<Vec<Completion>>,
+    in_flight: Cell<usize>,
+    leaving: Cell<bool>,
+    /// Tasks that have not ended.
+    pub tasks: Cell<usize>,
+    /// Of the future that waits in `reap`.
+    pub main: Bell,
+}
+
+impl Slots {
+    pub fn new(depth: u32) -> Self {
+        Self {
+            slots: (0..depth.max(1)).map(|_| Slot::default()).collect(),
+            done: RefCell::default(),
+            in_flight: Cell::new(0),
+            leaving: Cell::new(false),
+            tasks: Cell::new(0),
+            main: Bell::default(),
+        }
+    }
+
+    pub fn count(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// The next operation of a slot and its buffer; None when the engine goes away.
+    pub fn next(&self, slot: u32) -> impl Future<Output = Option<(Operation, Box<[u8]>)>> + '_ {
+        let place = &self.slots[slot as usize];
+        std::future::poll_fn(move |context| {
+            if self.leaving.get() {
+                return Poll::Ready(None);
+            }
+            if let Some(operation) = place.operation.take() {
+                return Poll::Ready(Some((operation, place.buffer.take())));
+            }
+            place.bell.remember(context);
+            Poll::Pending
+        })
+    }
+
+    /// Hands over the end of what a slot did: bytes, or a negative errno.
+    pub fn complete(&self, slot: u32, result: i64, buffer: Box<[u8]>) {
+        self.slots[slot as usize].buffer.replace(buffer);
+        self.done.borrow_mut().push(Completion { slot, result });
+        self.in_flight.set(self.in_flight.get() - 1);
+        self.main.ring();
+    }
+
+    /// A task is over.
+    pub fn end_task(&self) {
+        self.tasks.set(self.tasks.get() - 1);
+        self.main.ring();
+    }
+
+    /// Completions that wait to be handed over.
+    pub fn done(&self) -> usize {
+        self.done.borrow().len()
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.get()
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+
+    /// Tells the tasks to end once they are through with what they do.
+    pub fn leave(&self) {
+        self.leaving.set(true);
+        self.slots.iter().for_each(|slot| slot.bell.ring());
+    }
+}
+
+/// The job's side: the buffers of free slots, and what was submitted since the tasks were last told.
+pub struct Desk {
+    buffers: Vec<Box<[u8]>>,
+    queued: Vec<u32>,
+}
+
+impl Desk {
+    pub fn new(slots: &Slots, buffer_bytes: u64) -> Self {
+        let buffer = |_| vec![0; buffer_bytes as usize].into_boxed_slice();
+        Self { buffers: (0..slots.count()).map(buffer).collect(), queued: Vec::new() }
+    }
+
+    pub fn buffer(&mut self, slot: u32) -> &mut [u8] {
+        &mut self.buffers[slot as usize]
+    }
+
+    pub fn submit(&mut self, slots: &Slots, slot: u32, operation: &Operation) {
+        let place = &slots.slots[slot as usize];
+        let buffer = std::mem::take(&mut self.buffers[slot as usize]);
+        place.buffer.replace(buffer);
+        assert!(place.operation.replace(Some(*operation)).is_none(), "slot {slot} is not free");
+        slots.in_flight.set(slots.in_flight.get() + 1);
+        self.queued.push(slot);
+    }
+
+    /// Tells the tasks. On the executor that runs them.
+    pub fn ring(&mut self, slots: &Slots) {
+        for slot in self.queued.drain(..) {
+            slots.slots[slot as usize].bell.ring();
+        }
+    }
+
+    /// Takes completions over, with their buffers.
+    pub fn collect(&mut self, slots: &Slots, done: &mut Vec<Completion>) {
+        for completion in slots.done.borrow_mut().drain(..) {
+            let slot = completion.slot as usize;
+            self.buffers[slot] = slots.slots[slot].buffer.take();
+            done.push(completion);
+        }
+    }
+}
