@@ -70,6 +70,11 @@ impl S3Engine {
         Ok(Self { runtime, shared, share, desk, started: false })
     }
 
+    /// Time in which the thread turned round, or slept, with nothing to do.
+    pub fn idle_ns(&self) -> u64 {
+        self.shared.idle_ns.get()
+    }
+
     /// Spawns the tasks of the slots, connected.
     fn start(&mut self) -> Result<(), EngineError> {
         let shared = self.shared.clone();
@@ -81,7 +86,7 @@ impl S3Engine {
                     EngineError(format!("{}: {failure}; is a server listening there?", shared.address))
                 })?;
                 shared.slots.tasks.set(shared.slots.tasks.get() + 1);
-                monoio::spawn(serve(shared.clone(), line, number));
+                monoio::spawn(counted(shared.clone(), serve(shared.clone(), line, number)));
             }
             monoio::spawn(spin(shared.clone()));
             Ok(())
@@ -116,6 +121,15 @@ async fn serve(shared: Rc<Shared>, mut line: Line, slot: u32) {
     shared.slots.end_task();
 }
 
+/// A task whose polls are counted: a turn of the loop without one was idle.
+fn counted(shared: Rc<Shared>, task: impl Future<Output = ()>) -> impl Future<Output = ()> {
+    let mut task = Box::pin(task);
+    std::future::poll_fn(move |context| {
+        shared.polls.set(shared.polls.get() + 1);
+        task.as_mut().poll(context)
+    })
+}
+
 /// A task that is always ready while the thread is to turn round: the runtime then submits and reaps without waiting.
 fn spin(shared: Rc<Shared>) -> impl Future<Output = ()> {
     std::future::poll_fn(move |context| {
@@ -141,6 +155,9 @@ struct Wait<'a> {
     /// When the last answer came, or the call began.
     active_ns: u64,
     seen: usize,
+    /// At the last turn: the time, and how often tasks had been polled.
+    last_ns: u64,
+    last_polls: u64,
 }
 
 enum Verdict {
@@ -156,6 +173,11 @@ impl Wait<'_> {
         let now = self.shared.clock.now_ns();
         let done = self.shared.slots.done();
         self.turns += 1;
+        let polls = self.shared.polls.get();
+        if polls == self.last_polls {
+            self.shared.idle_ns.set(self.shared.idle_ns.get() + (now - self.last_ns));
+        }
+        (self.last_ns, self.last_polls) = (now, polls);
         // What was queued in this turn is handed over in the next.
         if self.turns > 2 && done >= self.at_least && (self.at_least > 0 || self.deadline_ns.is_none()) {
             return Verdict::Enough;
@@ -268,6 +290,8 @@ impl IoEngine for S3Engine {
             turns: 0,
             active_ns: now,
             seen: shared.slots.done(),
+            last_ns: now,
+            last_polls: shared.polls.get(),
         };
         self.runtime.block_on(async {
             self.desk.ring(&shared.slots);

@@ -43,6 +43,9 @@ pub struct Shared {
     /// Whether the thread turns round instead of sleeping, and the task that makes it.
     pub spinning: Cell<bool>,
     pub spinner: Bell,
+    /// Of the slots' tasks, and the time between turns of the loop without one.
+    pub polls: Cell<u64>,
+    pub idle_ns: Cell<u64>,
 }
 
 impl Shared {
@@ -88,6 +91,8 @@ impl Shared {
             failures: RefCell::default(),
             spinning: Cell::new(false),
             spinner: Bell::default(),
+            polls: Cell::new(0),
+            idle_ns: Cell::new(0),
         })
     }
 

@@ -1,0 +1,274 @@
+//! One core of `ringbolt bench`'s S3 client against one core of the server: who is the bottleneck?
+//!
+//! `cargo build --release && cargo run --release -p ringbolt-benches --bin bench_s3_client`
+//!
+//! The server runs on one core, the client on another; 4 KiB GETs, signed, closed loop. The client is fast enough when
+//! the server's core is busy all the time and the client's own work takes less than its core.
+
+use clap::Parser;
+use ringbolt_benches::http::process::{ACCESS_KEY, SECRET_KEY, ServeOptions, Server, default_program};
+use ringbolt_benches::http::request::Renderer;
+use ringbolt_benches::http::sign::Credentials;
+use ringbolt_benches::stats::{median_of, percentile};
+use ringbolt_benches::usage::{on_core, process_cpu_ns};
+use ringbolt_tools::bench::engine::s3::S3Engine;
+use ringbolt_tools::bench::engine::{Clock, IoEngine, Operation, Verb};
+use ringbolt_tools::bench::spec::{
+    BlockSize, ByDirection, Distribution, Engine, ErrorKinds, HttpMode, Https, Job, Logs, ObjectOp, Objects,
+    Pattern, RateProcess,
+};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+#[derive(Parser, Debug)]
+#[command(about = "One core of the S3 client against one core of the server")]
+struct Options {
+    /// The server; by default the one built beside this program.
+    #[arg(long)]
+    ringbolt: Option<PathBuf>,
+    /// Where the data directory is made; must be on a file system with direct I/O.
+    #[arg(long, default_value = "target/bench")]
+    dir: PathBuf,
+    /// Core of the server.
+    #[arg(long, default_value_t = 0)]
+    core: usize,
+    /// Core of the client.
+    #[arg(long, default_value_t = 1)]
+    client_core: usize,
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+    /// Measured seconds of each turn, after one second of ramp.
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    #[arg(long, default_value_t = 32)]
+    connections: u32,
+    #[arg(long, default_value_t = 2000)]
+    objects: u64,
+    #[arg(long, default_value_t = 4096)]
+    object_bytes: u64,
+    #[arg(long, default_value = "512MiB")]
+    memory: String,
+}
+
+type AnyError = Box<dyn std::error::Error>;
+
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    requests_per_s: f64,
+    server_busy: f64,
+    server_us: f64,
+    /// Of the client's core: what was not idle turning.
+    client_busy: f64,
+    client_us: f64,
+    p50_us: f64,
+    p99_us: f64,
+}
+
+fn job(options: &Options, host: String) -> Job {
+    let objects = Objects {
+        host,
+        access_key: ACCESS_KEY.into(),
+        secret_key: SECRET_KEY.into(),
+        region: "us-east-1".into(),
+        https: Https::Off,
+        mode: HttpMode::S3,
+        bucket: "bench".into(),
+        ops: Some(vec![(ObjectOp::Get, 1)]),
+        objects: options.objects,
+        key_distribution: Distribution::Even,
+        part_bytes: 5 << 20,
+    };
+    Job {
+        name: "get".into(),
+        given: Default::default(),
+        stage: 0,
+        group: 0,
+        group_reporting: false,
+        description: None,
+        wait_for: None,
+        engine: Engine::S3,
+        pattern: Pattern { reads: true, writes: false, trims: false, random: true },
+        block: ByDirection::same(BlockSize::Fixed(options.object_bytes)),
+        size: None,
+        io_size: None,
+        file_size: None,
+        files: Vec::new(),
+        directory: None,
+        offset: 0,
+        nrfiles: 1,
+        depth: options.connections,
+        threads: 1,
+        direct: false,
+        runtime_ns: None,
+        time_based: true,
+        ramp_ns: 0,
+        start_delay_ns: 0,
+        loops: 1,
+        number_ios: None,
+        read_percent: 100,
+        distribution: ByDirection::same(Distribution::Even),
+        norandommap: true,
+        seed: 1,
+        rate: ByDirection::same(None),
+        rate_iops: ByDirection::same(None),
+        rate_process: RateProcess::Linear,
+        think_ns: 0,
+        think_blocks: 1,
+        latency_target: None,
+        percentiles: Vec::new(),
+        fsync: 0,
+        fdatasync: 0,
+        dsync: false,
+        end_fsync: false,
+        cpus: Vec::new(),
+        numa_nodes: Vec::new(),
+        verify: None,
+        refill_buffers: false,
+        zero_buffers: false,
+        compress_percent: 0,
+        logs: Logs::default(),
+        continue_on_error: ErrorKinds::default(),
+        unlink: false,
+        objects,
+    }
+}
+
+/// The load, closed loop, on the calling thread.
+struct Load {
+    engine: S3Engine,
+    clock: Clock,
+    objects: u64,
+    length: u64,
+    issued_ns: Vec<u64>,
+}
+
+impl Load {
+    fn submit(&mut self, slot: u32) {
+        let number = fastrand::u64(..self.objects);
+        let operation = Operation { verb: Verb::Read, file: 0, offset: 0, length: self.length, number };
+        self.issued_ns[slot as usize] = self.clock.now_ns();
+        self.engine.submit(slot, &operation);
+    }
+
+    /// Runs until `end_ns`, keeping every slot busy; latencies.
+    fn run_until(&mut self, end_ns: u64) -> Result<Vec<u32>, AnyError> {
+        let (mut latencies, mut done) = (Vec::with_capacity(1 << 20), Vec::new());
+        while self.clock.now_ns() < end_ns {
+            self.engine.reap(1, None, &mut done)?;
+            for completion in done.drain(..) {
+                if completion.result != self.length as i64 {
+                    return Err(
+                        format!("a GET failed ({}): {:?}", completion.result, self.engine.notes()).into()
+                    );
+                }
+                let since = self.clock.now_ns() - self.issued_ns[completion.slot as usize];
+                latencies.push(u32::try_from(since).unwrap_or(u32::MAX));
+                self.submit(completion.slot);
+            }
+        }
+        Ok(latencies)
+    }
+
+    fn turn(&mut self, seconds: u64, server_pid: u32) -> Result<Turn, AnyError> {
+        self.run_until(self.clock.now_ns() + 1_000_000_000)?;
+        let (server_ns, idle_ns, at) = (process_cpu_ns(server_pid)?, self.engine.idle_ns(), Instant::now());
+        let mut latencies = self.run_until(self.clock.now_ns() + seconds * 1_000_000_000)?;
+        let wall_us = at.elapsed().as_secs_f64() * 1e6;
+        let server_us = (process_cpu_ns(server_pid)? - server_ns) as f64 / 1000.0;
+        let client_us = wall_us - (self.engine.idle_ns() - idle_ns) as f64 / 1000.0;
+        let requests = latencies.len() as f64;
+        Ok(Turn {
+            requests_per_s: requests / wall_us * 1e6,
+            server_busy: server_us / wall_us,
+            server_us: server_us / requests,
+            client_busy: client_us / wall_us,
+            client_us: client_us / requests,
+            p50_us: f64::from(percentile(&mut latencies, 0.50)) / 1000.0,
+            p99_us: f64::from(percentile(&mut latencies, 0.99)) / 1000.0,
+        })
+    }
+}
+
+fn start(options: &Options) -> Result<Server, AnyError> {
+    let data = options.dir.join("s3-client");
+    if data.exists() {
+        std::fs::remove_dir_all(&data)?;
+    }
+    std::fs::create_dir_all(&options.dir)?;
+    let mut server = Server::start_ringbolt(&ServeOptions {
+        program: options.ringbolt.clone().unwrap_or_else(default_program),
+        data,
+        size: "1GiB".into(),
+        memory: options.memory.clone(),
+        core: options.core,
+        anonymous: false,
+        read_cache: None,
+    })?;
+    let credentials = Credentials {
+        access_key: ACCESS_KEY.into(),
+        secret_key: SECRET_KEY.into(),
+        region: "us-east-1".into(),
+    };
+    let request = Renderer { address: server.address, credentials }.signed("GET", "/");
+    server.first_answer(&request, Instant::now(), Duration::from_secs(180))?;
+    Ok(server)
+}
+
+fn measure(options: &Options, host: String, server_pid: u32) -> Result<Vec<Turn>, String> {
+    let text = |error: AnyError| error.to_string();
+    let clock = Clock::start();
+    let mut engine = S3Engine::new(&job(options, host), 0, clock).map_err(|error| error.to_string())?;
+    engine.prepare(&mut |_| ()).map_err(|error| error.to_string())?;
+    let issued_ns = vec![0; options.connections as usize];
+    let mut load = Load { engine, clock, objects: options.objects, length: options.object_bytes, issued_ns };
+    (0..options.connections).for_each(|slot| load.submit(slot));
+    let mut turns = Vec::new();
+    for repeat in 1..=options.repeats {
+        let turn = load.turn(options.seconds, server_pid).map_err(text)?;
+        println!(
+            "{repeat}: {:7.0}/s  server {:5.2} us, {:3.0}% of its core  client {:5.2} us, {:3.0}% of its core  \
+             p50 {:.0} p99 {:.0} us",
+            turn.requests_per_s,
+            turn.server_us,
+            turn.server_busy * 100.0,
+            turn.client_us,
+            turn.client_busy * 100.0,
+            turn.p50_us,
+            turn.p99_us
+        );
+        turns.push(turn);
+    }
+    Ok(turns)
+}
+
+fn run(options: &Options) -> Result<bool, AnyError> {
+    let server = start(options)?;
+    let (host, pid) = (server.address.to_string(), server.pid());
+    let turns = on_core(options.client_core, || measure(options, host, pid))??;
+    server.stop()?;
+    let (server_us, client_us) =
+        (median_of(&turns, |turn| turn.server_us), median_of(&turns, |turn| turn.client_us));
+    let busy = median_of(&turns, |turn| turn.server_busy);
+    println!(
+        "medians: {:.0}/s, server {server_us:.2} us a request and {:.0}% of its core, client {client_us:.2} us",
+        median_of(&turns, |turn| turn.requests_per_s),
+        busy * 100.0
+    );
+    println!("one client core could drive {:.1} server cores", server_us / client_us);
+    Ok(busy > 0.97 && client_us < server_us)
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            println!("the client was not faster than the server");
+            ExitCode::from(1)
+        }
+        Err(error) => {
+            eprintln!("bench_s3_client: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
