@@ -13,10 +13,7 @@ use ringbolt_benches::stats::{median_of, percentile};
 use ringbolt_benches::usage::{on_core, process_cpu_ns};
 use ringbolt_tools::bench::engine::s3::S3Engine;
 use ringbolt_tools::bench::engine::{Clock, IoEngine, Operation, Verb};
-use ringbolt_tools::bench::spec::{
-    BlockSize, ByDirection, Distribution, Engine, ErrorKinds, HttpMode, Https, Job, Logs, ObjectOp, Objects,
-    Pattern, RateProcess,
-};
+use ringbolt_tools::bench::spec::{BlockSize, ByDirection, Engine, Job, ObjectOp, Objects};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -70,68 +67,12 @@ fn job(options: &Options, host: String) -> Job {
         host,
         access_key: ACCESS_KEY.into(),
         secret_key: SECRET_KEY.into(),
-        region: "us-east-1".into(),
-        https: Https::Off,
-        mode: HttpMode::S3,
-        bucket: "bench".into(),
-        ops: Some(vec![(ObjectOp::Get, 1)]),
         objects: options.objects,
-        key_distribution: Distribution::Even,
-        part_bytes: 5 << 20,
+        ops: Some(vec![(ObjectOp::Get, 1)]),
+        ..Objects::default()
     };
-    Job {
-        name: "get".into(),
-        given: Default::default(),
-        stage: 0,
-        group: 0,
-        group_reporting: false,
-        description: None,
-        wait_for: None,
-        engine: Engine::S3,
-        pattern: Pattern { reads: true, writes: false, trims: false, random: true },
-        block: ByDirection::same(BlockSize::Fixed(options.object_bytes)),
-        size: None,
-        io_size: None,
-        file_size: None,
-        files: Vec::new(),
-        directory: None,
-        offset: 0,
-        nrfiles: 1,
-        depth: options.connections,
-        threads: 1,
-        direct: false,
-        runtime_ns: None,
-        time_based: true,
-        ramp_ns: 0,
-        start_delay_ns: 0,
-        loops: 1,
-        number_ios: None,
-        read_percent: 100,
-        distribution: ByDirection::same(Distribution::Even),
-        norandommap: true,
-        seed: 1,
-        rate: ByDirection::same(None),
-        rate_iops: ByDirection::same(None),
-        rate_process: RateProcess::Linear,
-        think_ns: 0,
-        think_blocks: 1,
-        latency_target: None,
-        percentiles: Vec::new(),
-        fsync: 0,
-        fdatasync: 0,
-        dsync: false,
-        end_fsync: false,
-        cpus: Vec::new(),
-        numa_nodes: Vec::new(),
-        verify: None,
-        refill_buffers: false,
-        zero_buffers: false,
-        compress_percent: 0,
-        logs: Logs::default(),
-        continue_on_error: ErrorKinds::default(),
-        unlink: false,
-        objects,
-    }
+    let block = ByDirection::same(BlockSize::Fixed(options.object_bytes));
+    Job { block, depth: options.connections, objects, ..Job::plain("get", Engine::S3) }
 }
 
 /// The load, closed loop, on the calling thread.

@@ -274,6 +274,83 @@ impl Job {
     }
 }
 
+impl Job {
+    /// A job that the program makes for itself: reads of 4 KiB, one after the other, direct, one thread.
+    pub fn plain(name: &str, engine: Engine) -> Self {
+        Self {
+            name: name.into(),
+            given: BTreeMap::new(),
+            stage: 0,
+            group: 0,
+            group_reporting: false,
+            description: None,
+            wait_for: None,
+            engine,
+            pattern: Pattern { reads: true, writes: false, trims: false, random: false },
+            block: ByDirection::same(BlockSize::Fixed(4096)),
+            size: None,
+            io_size: None,
+            file_size: None,
+            files: Vec::new(),
+            directory: None,
+            offset: 0,
+            nrfiles: 1,
+            depth: 1,
+            threads: 1,
+            direct: true,
+            runtime_ns: None,
+            time_based: false,
+            ramp_ns: 0,
+            start_delay_ns: 0,
+            loops: 1,
+            number_ios: None,
+            read_percent: 50,
+            distribution: ByDirection::same(Distribution::Even),
+            norandommap: false,
+            seed: 1,
+            rate: ByDirection::same(None),
+            rate_iops: ByDirection::same(None),
+            rate_process: RateProcess::Linear,
+            think_ns: 0,
+            think_blocks: 1,
+            latency_target: None,
+            percentiles: vec![50.0, 90.0, 99.0, 99.9, 99.99],
+            fsync: 0,
+            fdatasync: 0,
+            dsync: false,
+            end_fsync: false,
+            cpus: Vec::new(),
+            numa_nodes: Vec::new(),
+            verify: None,
+            refill_buffers: false,
+            zero_buffers: false,
+            compress_percent: 0,
+            logs: Logs::default(),
+            continue_on_error: ErrorKinds::default(),
+            unlink: false,
+            objects: Objects::default(),
+        }
+    }
+}
+
+impl Default for Objects {
+    fn default() -> Self {
+        Self {
+            host: String::new(),
+            access_key: String::new(),
+            secret_key: String::new(),
+            region: "us-east-1".into(),
+            https: Https::Off,
+            mode: HttpMode::S3,
+            bucket: "bench".into(),
+            ops: None,
+            objects: 0,
+            key_distribution: Distribution::Even,
+            part_bytes: 5 << 20,
+        }
+    }
+}
+
 /// `continue_on_error`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ErrorKinds {
