@@ -1,0 +1,280 @@
+//! The command line: options of the run, keys of jobs, job files, in any order.
+//!
+//! As in fio: `--name` begins a job, keys before the first one or after `--name=global` are inherited, also by the job
+//! files; jobs of the command line come before those of the files. `--key value` and `--key=value` are the same,
+//! except that a flag takes its value with `=` only.
+
+use super::error::{JobError, Place};
+use super::keys::{self, Found};
+use super::parser::{GLOBAL, Section, Surroundings, entry, parse_file};
+use super::resolve::{Resolved, resolve};
+use crate::bench::cli::{Eta, OutputFormat, RunOptions};
+use crate::bench::spec::Plan;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Run,
+    Help,
+    Version,
+    /// Of one key, or of all.
+    KeyHelp(Option<String>),
+    EngineHelp(Option<String>),
+}
+
+/// A command line, understood.
+#[derive(Debug)]
+pub struct CommandLine {
+    pub action: Action,
+    pub options: RunOptions,
+    pub sections: Vec<Section>,
+    pub plan: Plan,
+    /// To be said before the run, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Reads a command line, and the job files that it names.
+///
+/// # Errors
+/// At the first thing that is not understood.
+pub fn parse(arguments: &[OsString], around: &Surroundings<'_>) -> Result<CommandLine, JobError> {
+    let mut line = Line::default();
+    let mut words = Words { words: texts(arguments)?, next: 0 };
+    while let Some(word) = words.take() {
+        match word.strip_prefix("--") {
+            Some("") => {
+                while let Some(file) = words.take() {
+                    line.files.push(PathBuf::from(file));
+                }
+            }
+            Some(option) => line.option(option, &mut words)?,
+            None if word == "-h" => line.action = Some(Action::Help),
+            None if word.len() > 1 && word.starts_with('-') => {
+                return Err(option_error(&word[1..], "options begin with two dashes"));
+            }
+            None => line.files.push(PathBuf::from(word)),
+        }
+    }
+    line.finish(around)
+}
+
+fn texts(arguments: &[OsString]) -> Result<Vec<&str>, JobError> {
+    let text = |argument: &'_ OsString| {
+        JobError::Nothing(format!("{argument:?} is not UTF-8: rename the file, or use a link to it"))
+    };
+    arguments.iter().map(|argument| argument.to_str().ok_or_else(|| text(argument))).collect()
+}
+
+struct Words<'a> {
+    words: Vec<&'a str>,
+    next: usize,
+}
+
+impl<'a> Words<'a> {
+    fn take(&mut self) -> Option<&'a str> {
+        let word = self.words.get(self.next).copied();
+        self.next += usize::from(word.is_some());
+        word
+    }
+
+    /// The next word, unless it is another option.
+    fn take_value(&mut self) -> Option<&'a str> {
+        let is_value = self.words.get(self.next).is_some_and(|word| !word.starts_with("--"));
+        if is_value { self.take() } else { None }
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    action: Option<Action>,
+    options: RunOptions,
+    formats: Vec<OutputFormat>,
+    sections: Vec<Section>,
+    files: Vec<PathBuf>,
+}
+
+impl Line {
+    fn option(&mut self, option: &str, words: &mut Words<'_>) -> Result<(), JobError> {
+        let (name, value) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (option, None),
+        };
+        if self.run_option(name, value, words)? {
+            return Ok(());
+        }
+        let separate = matches!(keys::find(name), Found::Built(key) if !key.is_flag());
+        let value = if value.is_none() && separate { words.take_value() } else { value };
+        self.key(name, value)
+    }
+
+    fn key(&mut self, name: &str, value: Option<&str>) -> Result<(), JobError> {
+        let found =
+            entry(name, value.map(str::to_owned), Place::CommandLine).map_err(|error| match error {
+                // An option of the run may be what was meant.
+                JobError::UnknownKey { place, key, nearest } => {
+                    let near =
+                        nearest.or_else(|| keys::nearest(&key, RUN_OPTIONS.into_iter()).map(str::to_owned));
+                    JobError::UnknownKey { place, key, nearest: near }
+                }
+                other => other,
+            })?;
+        let section = |name: &str| Section {
+            name: name.to_owned(),
+            entries: Vec::new(),
+            place: Place::CommandLine,
+            source: 0,
+        };
+        if found.key.name == "name" {
+            self.sections.push(section(value.unwrap_or_default()));
+            return Ok(());
+        }
+        if self.sections.is_empty() {
+            self.sections.push(section(GLOBAL));
+        }
+        self.sections.last_mut().expect("one was just pushed").entries.push(found);
+        Ok(())
+    }
+
+    /// Whether it is one.
+    fn run_option(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+        words: &mut Words<'_>,
+    ) -> Result<bool, JobError> {
+        let options = &mut self.options;
+        let mut needed = || {
+            let value = value.or_else(|| words.take_value()).filter(|value| !value.is_empty());
+            value.ok_or_else(|| option_error(name, "needs a value"))
+        };
+        match name {
+            "output" => options.output = Some(PathBuf::from(needed()?)),
+            "html" => options.html = Some(PathBuf::from(needed()?)),
+            "section" => options.sections.push(needed()?.to_owned()),
+            "output-format" => self.formats.extend(formats(needed()?)?),
+            "status-interval" => options.status_interval_ns = Some(interval(needed()?)?),
+            "eta" => options.eta = eta(needed()?)?,
+            "cmdhelp" | "enghelp" => {
+                let of = value.filter(|of| !of.is_empty() && *of != "all").map(str::to_owned);
+                let action = if name == "cmdhelp" { Action::KeyHelp(of) } else { Action::EngineHelp(of) };
+                self.action.get_or_insert(action);
+            }
+            "allow-overwrite" | "parse-only" | "showcmd" | "help" | "version" if value.is_some() => {
+                return Err(option_error(name, "takes no value"));
+            }
+            "allow-overwrite" => options.allow_overwrite = true,
+            "parse-only" => options.parse_only = true,
+            "showcmd" => options.show_command = true,
+            "help" => _ = self.action.get_or_insert(Action::Help),
+            "version" => _ = self.action.get_or_insert(Action::Version),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn finish(mut self, around: &Surroundings<'_>) -> Result<CommandLine, JobError> {
+        let action = self.action.unwrap_or(Action::Run);
+        if !self.formats.is_empty() {
+            self.formats.dedup();
+            self.options.output_formats = self.formats;
+        }
+        let mut resolved = Resolved::default();
+        if action == Action::Run {
+            for (index, file) in self.files.iter().enumerate() {
+                self.sections.extend(parse_file(file, index + 1, around)?);
+            }
+            select(&mut self.sections, &self.options.sections)?;
+            if !self.sections.iter().any(|section| !section.is_global()) {
+                return Err(JobError::Nothing(no_jobs(&self.files)));
+            }
+            resolved = resolve(&self.sections, around)?;
+        }
+        Ok(CommandLine {
+            action,
+            options: self.options,
+            sections: self.sections,
+            plan: resolved.plan,
+            warnings: resolved.warnings,
+        })
+    }
+}
+
+/// Leaves only the jobs that were asked for.
+fn select(sections: &mut Vec<Section>, wanted: &[String]) -> Result<(), JobError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    if let Some(name) = wanted.iter().find(|name| !sections.iter().any(|section| section.name == **name)) {
+        let names =
+            sections.iter().filter(|section| !section.is_global()).map(|section| section.name.as_str());
+        let names = names.collect::<Vec<_>>().join(", ");
+        return Err(option_error("section", &format!("no section is called {name}; there are: {names}")));
+    }
+    sections.retain(|section| section.is_global() || wanted.contains(&section.name));
+    Ok(())
+}
+
+fn no_jobs(files: &[PathBuf]) -> String {
+    match files {
+        [] => "no job was given: name a job file, or write --name=NAME with the job's keys behind; \
+               `ringbolt bench --help` has examples"
+            .to_owned(),
+        [file, ..] => format!("{}: has no jobs: a job begins with [its name]", Path::new(file).display()),
+    }
+}
+
+/// For suggestions.
+const RUN_OPTIONS: [&str; 13] = [
+    "output",
+    "html",
+    "section",
+    "output-format",
+    "status-interval",
+    "eta",
+    "cmdhelp",
+    "enghelp",
+    "allow-overwrite",
+    "parse-only",
+    "showcmd",
+    "help",
+    "version",
+];
+
+fn option_error(option: &str, reason: &str) -> JobError {
+    JobError::Option { option: option.to_owned(), reason: reason.to_owned() }
+}
+
+fn formats(text: &str) -> Result<Vec<OutputFormat>, JobError> {
+    text.split(',')
+        .map(|name| match name {
+            "normal" => Ok(OutputFormat::Normal),
+            "json" => Ok(OutputFormat::Json),
+            "json+" => Ok(OutputFormat::JsonPlus),
+            "terse" | "minimal" => Ok(OutputFormat::Terse),
+            _ => Err(option_error("output-format", &format!("{name:?} is not normal, json, json+ or terse"))),
+        })
+        .collect()
+}
+
+fn eta(text: &str) -> Result<Eta, JobError> {
+    match text {
+        "auto" => Ok(Eta::Auto),
+        "always" => Ok(Eta::Always),
+        "never" => Ok(Eta::Never),
+        _ => Err(option_error("eta", &format!("{text:?} is not auto, always or never"))),
+    }
+}
+
+fn interval(text: &str) -> Result<u64, JobError> {
+    let units = super::units::Units { kb_base: 1024, machine: super::machine() };
+    let nanoseconds = units.time(text, super::units::SECOND);
+    match nanoseconds.map_err(|reason| option_error("status-interval", &reason))? {
+        0 => Err(option_error("status-interval", "has to be more than 0")),
+        nanoseconds => Ok(nanoseconds),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! `--cmdhelp` and `--enghelp`: the table of keys as text.
+
+use super::error::JobError;
+use super::keys::{self, Found, Key, Kind};
+
+const WIDTH: usize = 100;
+
+/// All keys, one line each.
+pub fn keys() -> String {
+    let built = keys::all().filter(|key| !matches!(key.kind, Kind::Inert(_)));
+    let mut text = "Keys of a job. `--cmdhelp=KEY` tells all about one.\n\n".to_owned();
+    for key in built {
+        text.push_str(&format!("{:<28}{}\n", names(key), key.summary));
+    }
+    text.push_str(
+        "\nfio's keys for what is always so here; values that ask for something else are refused:\n\n",
+    );
+    for key in keys::all() {
+        if let Kind::Inert(values) = key.kind {
+            let shown = if values.is_empty() {
+                key.name.to_owned()
+            } else {
+                format!("{}={}", key.name, values.join("|"))
+            };
+            text.push_str(&format!("{shown:<44}{}\n", key.summary));
+        }
+    }
+    text
+}
+
+/// The names of a key, the one it is listed under first.
+fn names(key: &Key) -> String {
+    std::iter::once(key.name).chain(key.aliases.iter().copied()).collect::<Vec<_>>().join(", ")
+}
+
+/// Everything about one key.
+///
+/// # Errors
+/// When there is none of this name.
+pub fn key(name: &str) -> Result<String, JobError> {
+    let place = super::Place::CommandLine;
+    match keys::find(name) {
+        Found::Built(key) => Ok(describe(key)),
+        Found::NotBuilt(hint) => {
+            Err(JobError::NotBuilt { place, key: name.to_owned(), hint: hint.to_owned() })
+        }
+        Found::Unknown(nearest) => {
+            Err(JobError::UnknownKey { place, key: name.to_owned(), nearest: nearest.map(str::to_owned) })
+        }
+    }
+}
+
+fn describe(key: &Key) -> String {
+    let mut text = format!("{}: {}\n\n", names(key), key.summary);
+    let mut line = |title: &str, value: &str| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {title:<9}{value}\n"));
+        }
+    };
+    line("type", &key.kind.to_string());
+    if let Kind::Inert(values) = key.kind {
+        line("values", &if values.is_empty() { "any".to_owned() } else { values.join(", ") });
+    }
+    line("values", key.range);
+    line("default", key.default);
+    line("engines", key.engines.names());
+    line("example", key.example);
+    if !key.text.is_empty() {
+        text.push('\n');
+        text.push_str(&wrapped(key.text, WIDTH));
+    }
+    text
+}
+
+/// Words in lines of at most `width` characters, indented by two.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut lines = String::new();
+    let mut length = 0;
+    for word in text.split_whitespace() {
+        let word_length = word.chars().count();
+        if length > 0 && length + 1 + word_length > width {
+            lines.push('\n');
+            length = 0;
+        }
+        lines.push_str(if length == 0 { "  " } else { " " });
+        lines.push_str(word);
+        length += 1 + word_length;
+    }
+    lines.push('\n');
+    lines
+}
+
+const ENGINES: [(&str, &str); 3] = [
+    (
+        "io_uring",
+        "Files and block devices through io_uring. filename names them, or directory says where to make them. \
+         direct=1 goes past the page cache. Depth, rates, patterns, verification and flushes as in fio.",
+    ),
+    (
+        "ringbolt",
+        "The storage engine in this process, without HTTP: what an object costs before anybody asks for it over a \
+         network. filename is its drive: one that exists is opened and objects are stored in the bucket of the job; \
+         a file that is missing is made, of filesize bytes. A read gets, a write puts, a trim deletes; op and opmix are \
+         more exact. bs is the size of an object, objects their number.",
+    ),
+    (
+        "s3",
+        "An S3 endpoint, ours or anyone's; http is the same, as fio's engine is called. http_host is the endpoint, \
+         bucket the bucket. Requests are signed. A read gets, a write puts, a trim deletes; op and opmix are more exact. \
+         bs is the size of an object, objects their number, numjobs the client threads, iodepth the requests each has in \
+         flight.",
+    ),
+];
+
+/// All engines, or one with its keys.
+///
+/// # Errors
+/// When there is none of this name.
+pub fn engines(name: Option<&str>) -> Result<String, JobError> {
+    let Some(name) = name else {
+        let all = ENGINES.iter().map(|(name, text)| format!("{name}\n{}", wrapped(text, WIDTH)));
+        return Ok(all.collect::<Vec<_>>().join("\n"));
+    };
+    let engine = super::values::engine(name).map_err(|reason| JobError::Option {
+        option: "enghelp".to_owned(),
+        reason: format!("{name}: {reason}"),
+    })?;
+    let (title, text) = ENGINES[engine as usize];
+    let mut lines =
+        format!("{title}\n{}\nKeys that only some engines look at, this one too:\n\n", wrapped(text, WIDTH));
+    let own = keys::all().filter(|key| key.engines != keys::Engines::All && key.engines.include(engine));
+    for key in own {
+        lines.push_str(&format!("  {:<28}{}\n", names(key), key.summary));
+    }
+    Ok(lines)
+}

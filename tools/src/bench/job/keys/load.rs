@@ -1,0 +1,94 @@
+//! What a job does: directions, sizes, places, depth, rates, flushes, contents.
+
+use super::{Engines, Key, Kind};
+
+const PAIRS: &str =
+    "One value is for all directions; `a,b` gives b to writes and trims; an empty place keeps the default.";
+
+pub const KEYS: &[Key] = &[
+    Key::new("rw", Kind::Special, "rw=randread", "What is done, and in which order")
+        .aliases(&["readwrite"])
+        .default("read")
+        .range("read, write, randread, randwrite, rw (readwrite), randrw, trim, randtrim")
+        .text(
+            "trim needs a block device. For objects a read gets, a write puts, a trim deletes; op is more exact. \
+             fio's modifiers (rw=read:8k) and trimwrite are not built.",
+        ),
+    Key::new("bs", Kind::Sizes, "bs=4k,8k", "Bytes of an operation, or of an object")
+        .aliases(&["blocksize"])
+        .default("4k")
+        .range("1 to 4g; with direct=1 a multiple of the device's block")
+        .text(PAIRS),
+    Key::new("bsrange", Kind::SizeRanges, "bsrange=4k-64k", "Sizes drawn evenly from a range, in steps of the smallest")
+        .aliases(&["blocksize_range"]),
+    Key::new("bssplit", Kind::Special, "bssplit=4k/50:64k/50", "Sizes and how often each, in per cent")
+        .text(
+            "Shares without a number divide what is left; the sum is 100. After a comma: for writes and trims. \
+             bssplit wins over bsrange, and that over bs.",
+        ),
+    Key::new("rwmixread", Kind::Number, "rwmixread=70", "Reads among the operations of a mixed load, in per cent")
+        .default("50")
+        .range("0 to 100"),
+    Key::new("rwmixwrite", Kind::Number, "rwmixwrite=30", "Writes among the operations of a mixed load, in per cent")
+        .default("50")
+        .range("0 to 100; with rwmixread they add up to 100"),
+    Key::new("random_distribution", Kind::Special, "random_distribution=zipf:1.1", "How random places are spread")
+        .default("random")
+        .range("random, zipf:θ, pareto:h, normal:deviation, zoned:accesses/range:…")
+        .text(
+            "θ above 0 and not 1; h above 0, below 1; the deviation in per cent of the range. zoned:60/10:40/90 \
+             sends 60 per cent of the accesses to the first tenth; each adds up to 100, an empty place takes the \
+             rest. After a comma: for writes and trims. All but random imply norandommap, as in fio.",
+        ),
+    Key::new("norandommap", Kind::Flag, "norandommap", "Random places may come twice before all came once")
+        .default("0"),
+    Key::new("randrepeat", Kind::Bool, "randrepeat=0", "The same random numbers in each run").default("1"),
+    Key::new("randseed", Kind::Number, "randseed=7", "Seed of the random numbers")
+        .default("a constant, or a random one with randrepeat=0"),
+    Key::new("iodepth", Kind::Number, "iodepth=32", "Operations that each thread keeps in flight")
+        .default("1")
+        .range("1 to 32768"),
+    Key::new("rate", Kind::Sizes, "rate=100m,20m", "Bytes a second, each thread")
+        .text(
+            "Makes the load open: operations start when they are due, whether or not earlier ones are done, and \
+             response times count from then. `rate=100m,` limits reads only, `rate=,20m` writes and trims only.",
+        ),
+    Key::new("rate_iops", Kind::Numbers, "rate_iops=5000", "Operations a second, each thread")
+        .text("Makes the load open, as rate does."),
+    Key::new("rate_process", Kind::Special, "rate_process=poisson", "How operations at a rate follow each other")
+        .default("linear")
+        .range("linear, poisson"),
+    Key::new("thinktime", Kind::Microseconds, "thinktime=500us", "Pause after thinktime_blocks operations")
+        .default("0"),
+    Key::new("thinktime_blocks", Kind::Number, "thinktime_blocks=8", "Operations between two pauses")
+        .default("1")
+        .range("1 or more"),
+    Key::new("latency_target", Kind::Microseconds, "latency_target=2ms", "The depth is changed to hold this latency")
+        .text("Finds the largest depth up to iodepth at which latency_percentile of the operations of a window are faster."),
+    Key::new("latency_window", Kind::Microseconds, "latency_window=1s", "How long each depth is tried for latency_target"),
+    Key::new("latency_percentile", Kind::Special, "latency_percentile=99.9", "Operations that latency_target is for, in per cent")
+        .default("100"),
+    Key::new("fsync", Kind::Number, "fsync=32", "fsync after so many writes").default("0: never").on(Engines::Drive),
+    Key::new("fdatasync", Kind::Number, "fdatasync=1", "fdatasync after so many writes")
+        .default("0: never")
+        .on(Engines::Drive),
+    Key::new("end_fsync", Kind::Bool, "end_fsync=1", "fsync each file at the end of the job")
+        .default("0")
+        .on(Engines::Drive),
+    Key::new("sync", Kind::Special, "sync=dsync", "Each write durable by itself (O_DSYNC)")
+        .default("none")
+        .range("none, dsync")
+        .on(Engines::Drive)
+        .text("sync=sync (O_SYNC) is not built: dsync differs from it in times of the file only."),
+    Key::new("verify", Kind::Special, "verify=crc32c", "Writes carry a checksum, and reads are checked against it")
+        .range("crc32c (also crc32c-intel), or 0 for none"),
+    Key::new("do_verify", Kind::Bool, "do_verify=0", "Read back what was written, once the job has written it")
+        .default("1"),
+    Key::new("verify_fatal", Kind::Bool, "verify_fatal=1", "Stop at the first block that is wrong").default("0"),
+    Key::new("refill_buffers", Kind::Flag, "refill_buffers", "New random content for each write").default("0"),
+    Key::new("zero_buffers", Kind::Flag, "zero_buffers", "Writes of zeroes").default("0"),
+    Key::new("buffer_compress_percentage", Kind::Number, "buffer_compress_percentage=50",
+        "How much of what is written compresses away, in per cent")
+        .default("0")
+        .range("0 to 100"),
+];

@@ -1,0 +1,53 @@
+//! Objects: where they are, and what is done to them.
+
+use super::{Engines, Key, Kind};
+
+pub const KEYS: &[Key] = &[
+    Key::new("op", Kind::Special, "op=get", "What is done to objects")
+        .default("from rw")
+        .range("put, get, head, list, delete, copy, multipart, mixed")
+        .on(Engines::Objects)
+        .text("mixed needs opmix."),
+    Key::new("opmix", Kind::Special, "opmix=get/70:put/20:list/10", "Operations and their weights")
+        .on(Engines::Objects)
+        .text("Weights are against each other; they need not add up to 100. Implies op=mixed."),
+    Key::new("objects", Kind::Number, "objects=10000", "How many objects there are")
+        .default("size over bs")
+        .on(Engines::Objects)
+        .range("1 or more"),
+    Key::new("keydist", Kind::Special, "keydist=zipf:1.1", "Which objects are wanted more often")
+        .default("random_distribution")
+        .on(Engines::Objects)
+        .range("as random_distribution"),
+    Key::new("part_size", Kind::Size, "part_size=16m", "Bytes of a part of a multipart upload")
+        .default("8m")
+        .range("5m to 5g")
+        .on(Engines::Objects),
+    Key::new("bucket", Kind::Text, "bucket=bench", "Bucket of the objects; made when it is not there")
+        .default("bench")
+        .on(Engines::Objects)
+        .text("With ioengine=http and filename=/bucket/name, as fio has it, the first part of filename."),
+    Key::new("http_host", Kind::Text, "http_host=127.0.0.1:9000", "The endpoint, with its port")
+        .default("127.0.0.1:9000")
+        .on(Engines::S3),
+    Key::new("http_mode", Kind::Special, "http_mode=s3", "Which protocol the endpoint speaks")
+        .default("s3")
+        .range("s3")
+        .on(Engines::S3),
+    Key::new("https", Kind::Special, "https=off", "TLS to the endpoint")
+        .default("off")
+        .range("off, on, insecure (the certificate is not looked at)")
+        .on(Engines::S3),
+    Key::new("http_s3_region", Kind::Text, "http_s3_region=us-east-1", "Region that requests are signed for")
+        .default("us-east-1")
+        .on(Engines::S3),
+    Key::new("http_s3_keyid", Kind::Text, "http_s3_keyid=AKIAEXAMPLE", "Access key")
+        .default("RINGBOLT_ACCESS_KEY or AWS_ACCESS_KEY_ID of the environment")
+        .on(Engines::S3)
+        .secret(),
+    Key::new("http_s3_key", Kind::Text, "http_s3_key=correct-horse", "Secret key")
+        .default("RINGBOLT_SECRET_KEY or AWS_SECRET_ACCESS_KEY of the environment")
+        .on(Engines::S3)
+        .text("Better in the environment: a command line can be seen by all.")
+        .secret(),
+];

@@ -1,0 +1,33 @@
+//! What is reported, and what an error does.
+
+use super::{Key, Kind};
+
+pub const KEYS: &[Key] = &[
+    Key::new("percentile_list", Kind::Special, "percentile_list=50:99:99.9", "Percentiles that are reported")
+        .default("1:5:10:20:30:40:50:60:70:80:90:95:99:99.5:99.9:99.95:99.99")
+        .range("up to 20 numbers above 0, up to 100"),
+    Key::new("write_bw_log", Kind::Text, "write_bw_log=out", "Write bandwidth over time to out_bw.N.log")
+        .alone()
+        .text("Alone, the job's name is put before."),
+    Key::new(
+        "write_lat_log",
+        Kind::Text,
+        "write_lat_log=out",
+        "Write latencies over time to out_lat.N.log and so on",
+    )
+    .alone()
+    .text("Alone, the job's name is put before."),
+    Key::new(
+        "write_iops_log",
+        Kind::Text,
+        "write_iops_log=out",
+        "Write operations a second to out_iops.N.log",
+    )
+    .alone()
+    .text("Alone, the job's name is put before."),
+    Key::new("log_avg_msec", Kind::Milliseconds, "log_avg_msec=500", "Logs have means over so long")
+        .default("0: each operation"),
+    Key::new("continue_on_error", Kind::Special, "continue_on_error=io", "Errors that do not end the job")
+        .default("none")
+        .range("none, read, write, io, verify, all"),
+];

@@ -1,0 +1,72 @@
+//! What a job runs on: engine, files, sizes, threads.
+
+use super::{Engines, Key, Kind};
+
+pub const KEYS: &[Key] = &[
+    Key::new("name", Kind::Text, "name=randread", "Name of the job")
+        .text("On the command line it begins a job; `--name=global` begins what the jobs after it inherit."),
+    Key::new("description", Kind::Text, "description=Nightly check", "A line of text that is shown with the results"),
+    Key::new("ioengine", Kind::Special, "ioengine=io_uring", "Who carries the operations out")
+        .default("io_uring")
+        .range("io_uring, ringbolt, s3 (also called http)")
+        .text(
+            "io_uring: files and block devices. ringbolt: the storage engine in this process, without HTTP. \
+             s3: an S3 endpoint, ours or anyone's. fio's other engines are refused: use io_uring in place of \
+             libaio, psync, sync and their kind.",
+        ),
+    Key::new("filename", Kind::Special, "filename=/dev/nvme1n1", "Files or block devices, separated by colons")
+        .default("name.thread.file")
+        .on(Engines::Paths)
+        .text(
+            "All threads of the job share what is named here. \\: stands for a colon in a name. For ringbolt it \
+             is the drive: one that exists is opened and objects are stored in the bucket of the job; a file that \
+             is missing is made.",
+        ),
+    Key::new("directory", Kind::Special, "directory=/mnt/scratch", "Where the files are")
+        .default("the current directory")
+        .on(Engines::Paths)
+        .text("It has to exist. Put before each name of filename."),
+    Key::new("size", Kind::Special, "size=10g", "Bytes that each thread works on, over all its files")
+        .default("of the files or devices that exist")
+        .range("a size, or 1% to 100% of files or devices that exist")
+        .text(
+            "Without runtime or io_size also what it transfers. For objects: their number times bs, \
+             unless objects says how many.",
+        ),
+    Key::new("io_size", Kind::Size, "io_size=100g", "Bytes to transfer, more or less than size")
+        .aliases(&["io_limit"])
+        .default("size"),
+    Key::new("filesize", Kind::Size, "filesize=1g", "Bytes of each file")
+        .default("size over nrfiles")
+        .on(Engines::Paths)
+        .text("Then size is only the default of io_size. For ringbolt: the size of a drive file to be made."),
+    Key::new("offset", Kind::Size, "offset=1g", "Where in a file the job begins")
+        .aliases(&["fileoffset"])
+        .default("0")
+        .on(Engines::Drive),
+    Key::new("nrfiles", Kind::Number, "nrfiles=4", "How many files each thread has, when they are not named")
+        .aliases(&["nr_files"])
+        .default("1")
+        .range("1 to 65536")
+        .on(Engines::Drive),
+    Key::new("numjobs", Kind::Number, "numjobs=4", "How many threads run the job")
+        .default("1")
+        .range("1 to 4096"),
+    Key::new("direct", Kind::Bool, "direct=1", "Past the page cache (O_DIRECT)")
+        .default("0")
+        .on(Engines::Drive)
+        .text("Without it the memory of this machine is measured, not its drive."),
+    Key::new("buffered", Kind::Bool, "buffered=0", "The opposite of direct").default("1").on(Engines::Drive),
+    Key::new("unlink", Kind::Bool, "unlink=1", "Remove the job's files at its end")
+        .default("0")
+        .on(Engines::Paths)
+        .text("Block devices stay."),
+    Key::new("cpus_allowed", Kind::Special, "cpus_allowed=0-3,8", "Cores that the job's threads may run on")
+        .default("any"),
+    Key::new("numa_cpu_nodes", Kind::Special, "numa_cpu_nodes=0", "NUMA nodes that the job's threads may run on")
+        .default("any"),
+    Key::new("kb_base", Kind::Number, "kb_base=1000", "What k stands for in the sizes of the job")
+        .default("1024")
+        .range("1024, 1000")
+        .text("With 1024: k, m, … are powers of 1024 and kib, mib, … of 1000, as in fio. With 1000 the reverse."),
+];

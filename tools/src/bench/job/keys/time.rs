@@ -1,0 +1,27 @@
+//! When a job begins, how long it takes, and in which company.
+
+use super::{Key, Kind};
+
+pub const KEYS: &[Key] = &[
+    Key::new("runtime", Kind::Seconds, "runtime=30s", "Stop after this time at the latest")
+        .aliases(&["timeout"])
+        .default("until size is done"),
+    Key::new("time_based", Kind::Flag, "time_based", "Begin again until runtime is over").default("0"),
+    Key::new("ramp_time", Kind::Seconds, "ramp_time=5s", "Run so long before anything is counted")
+        .default("0"),
+    Key::new("startdelay", Kind::Seconds, "startdelay=2s", "Begin so much later than the others")
+        .aliases(&["start_delay"])
+        .default("0"),
+    Key::new("loops", Kind::Number, "loops=3", "Do all of it so many times").default("1").range("1 or more"),
+    Key::new("number_ios", Kind::Number, "number_ios=10000", "Stop after so many operations")
+        .range("1 or more"),
+    Key::new("stonewall", Kind::Flag, "stonewall", "Begin when all jobs above have ended")
+        .aliases(&["wait_for_previous"])
+        .default("0")
+        .text("Begins a reporting group too. Each job file after the first begins so."),
+    Key::new("wait_for", Kind::Text, "wait_for=fill", "Begin when the job of this name has ended")
+        .text("It has to stand above, and can not be in a later stage."),
+    Key::new("group_reporting", Kind::Flag, "group_reporting", "One result for all threads of the group")
+        .default("0"),
+    Key::new("new_group", Kind::Flag, "new_group", "Begin a reporting group").default("0"),
+];

@@ -1,0 +1,67 @@
+//! fio's job grammar: from job files and a command line to [`Plan`].
+//!
+//! Text is cut into sections ([`parser`], [`command_line`]), whose keys are looked up in one table ([`keys`]), and
+//! `resolve` makes jobs of them. What is wrong is a [`JobError`] with file and line.
+//!
+//! Invariant: nothing a user types panics, and nothing is ignored unless the table says why that is harmless.
+
+pub mod command_line;
+pub mod error;
+mod expression;
+pub mod help;
+pub mod keys;
+pub mod parser;
+mod resolve;
+pub mod show;
+pub mod units;
+mod values;
+
+pub use self::command_line::{Action, CommandLine};
+pub use self::error::{JobError, Place};
+pub use self::parser::{Section, Surroundings};
+pub use self::resolve::{MASK, Resolved, resolve};
+
+use self::units::Machine;
+use super::spec::{Engine, Plan};
+
+impl Surroundings<'static> {
+    /// Of this process.
+    pub fn of_process() -> Self {
+        Self { environment: &|name| std::env::var(name).ok(), machine: machine() }
+    }
+}
+
+fn machine() -> Machine {
+    let cpus = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let page_bytes = rustix::param::page_size() as u64;
+    let memory_mib = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory_mib(&text));
+    Machine { page_bytes, cpus, memory_mib: memory_mib.unwrap_or(0) }
+}
+
+fn memory_mib(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024)
+}
+
+/// Whether the endpoints of all jobs can be asked at all. Apart from parsing, so that a job file can be looked at
+/// without secrets.
+///
+/// # Errors
+/// With the first job that has no credentials.
+pub fn check_credentials(plan: &Plan) -> Result<(), JobError> {
+    let without = plan.jobs.iter().find(|job| {
+        job.engine == Engine::S3 && (job.objects.access_key.is_empty() || job.objects.secret_key.is_empty())
+    });
+    match without {
+        None => Ok(()),
+        Some(job) => Err(JobError::Nothing(format!(
+            "job {}: {} needs credentials: set RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY (or AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY), or give http_s3_keyid and http_s3_key",
+            job.name, job.objects.host
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! The text of a job file, cut into sections and entries.
+//!
+//! As in fio: `[name]` begins a section; `;` and `#` begin a comment, also behind a value; `include FILE` puts a file
+//! without sections in place; `${NAME}` is taken from the environment, empty when it is not set.
+//!
+//! Invariant: every key of an entry is one of the table; others ended as errors here, with their line.
+
+use super::error::{JobError, Place};
+use super::keys::{self, Found, Key};
+use std::io::Read;
+use std::path::Path;
+
+/// One `key=value`.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub key: &'static Key,
+    /// None: the key stood alone.
+    pub value: Option<String>,
+    pub place: Place,
+}
+
+/// `[name]` and what stands below it, without what it inherits.
+#[derive(Clone, Debug)]
+pub struct Section {
+    pub name: String,
+    pub entries: Vec<Entry>,
+    pub place: Place,
+    /// 0: the command line; files from 1 in the order given.
+    pub source: usize,
+}
+
+/// Sections of this name are inherited by those that follow.
+pub const GLOBAL: &str = "global";
+
+impl Section {
+    pub fn is_global(&self) -> bool {
+        self.name == GLOBAL
+    }
+}
+
+/// What the text may ask of its surroundings.
+pub struct Surroundings<'a> {
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    pub machine: super::units::Machine,
+}
+
+const INCLUDES_MAX: usize = 16;
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// The sections of a file; `-` is stdin.
+///
+/// # Errors
+/// When it can not be read or understood.
+pub fn parse_file(path: &Path, source: usize, around: &Surroundings<'_>) -> Result<Vec<Section>, JobError> {
+    parse_text(&read(path)?, path, source, around)
+}
+
+/// The sections of a text that came from `path`.
+///
+/// # Errors
+/// When it is not understood.
+pub fn parse_text(
+    text: &str,
+    path: &Path,
+    source: usize,
+    around: &Surroundings<'_>,
+) -> Result<Vec<Section>, JobError> {
+    let mut sections: Vec<Section> = Vec::new();
+    for (line, place) in lines(text, path) {
+        if let Some(name) = section_name(line, &place)? {
+            sections.push(Section { name, entries: Vec::new(), place, source });
+            continue;
+        }
+        let Some(section) = sections.last_mut() else {
+            let reason = "stands before the first section; begin one with [global] or [name of a job]";
+            return Err(JobError::Grammar { place, text: line.to_owned(), reason: reason.to_owned() });
+        };
+        add_line(line, place, path, around, 0, &mut section.entries)?;
+    }
+    Ok(sections)
+}
+
+/// Lines that say something, without comments, with their places.
+fn lines<'a>(text: &'a str, path: &'a Path) -> impl Iterator<Item = (&'a str, Place)> {
+    text.lines().enumerate().filter_map(move |(index, line)| {
+        let line = line.find([';', '#']).map_or(line, |at| &line[..at]).trim();
+        (!line.is_empty()).then(|| (line, Place::line(path, index + 1)))
+    })
+}
+
+fn section_name(line: &str, place: &Place) -> Result<Option<String>, JobError> {
+    let Some(rest) = line.strip_prefix('[') else { return Ok(None) };
+    let wrong = |reason: &str| JobError::Grammar {
+        place: place.clone(),
+        text: line.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let name = rest.strip_suffix(']').ok_or_else(|| wrong("a section is [name], alone on its line"))?.trim();
+    if name.is_empty() {
+        return Err(wrong("a section needs a name"));
+    }
+    Ok(Some(name.to_owned()))
+}
+
+fn add_line(
+    line: &str,
+    place: Place,
+    path: &Path,
+    around: &Surroundings<'_>,
+    depth: usize,
+    entries: &mut Vec<Entry>,
+) -> Result<(), JobError> {
+    if let Some(file) = line.strip_prefix("include").filter(|rest| rest.starts_with([' ', '\t'])) {
+        return include(Path::new(file.trim()), place, path, around, depth, entries);
+    }
+    let (key, value) = match line.split_once('=') {
+        Some((key, value)) => (key.trim(), Some(expand(value.trim(), around, &place, key)?)),
+        None => (line, None),
+    };
+    entries.push(entry(key, value, place)?);
+    Ok(())
+}
+
+fn include(
+    file: &Path,
+    place: Place,
+    from: &Path,
+    around: &Surroundings<'_>,
+    depth: usize,
+    entries: &mut Vec<Entry>,
+) -> Result<(), JobError> {
+    let wrong = |place: Place, reason: String| JobError::Grammar {
+        place,
+        text: format!("include {}", file.display()),
+        reason,
+    };
+    if depth == INCLUDES_MAX {
+        return Err(wrong(place, format!("files include each other more than {INCLUDES_MAX} deep")));
+    }
+    let beside = from.parent().map_or_else(|| file.to_owned(), |directory| directory.join(file));
+    let found = if file.exists() { file.to_owned() } else { beside };
+    let text = read(&found).map_err(|error| wrong(place, error.to_string()))?;
+    for (line, place) in lines(&text, &found) {
+        if line.starts_with('[') {
+            return Err(wrong(place, format!("{line}: an included file has no sections of its own")));
+        }
+        add_line(line, place, &found, around, depth + 1, entries)?;
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<String, JobError> {
+    let wrong = |reason: String| JobError::File { path: path.to_owned(), reason };
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(FILE_BYTES_MAX).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text))
+    };
+    read.map_err(|error| wrong(format!("this job file can not be read: {error}")))?;
+    Ok(text)
+}
+
+/// Puts the environment's values in place of `${NAME}`.
+fn expand(value: &str, around: &Surroundings<'_>, place: &Place, key: &str) -> Result<String, JobError> {
+    let mut expanded = String::new();
+    let mut unset = Vec::new();
+    let mut rest = value;
+    while let Some(at) = rest.find("${") {
+        let Some(length) = rest[at..].find('}') else { break };
+        let name = &rest[at + 2..at + length];
+        expanded.push_str(&rest[..at]);
+        match (around.environment)(name) {
+            Some(text) => expanded.push_str(&text),
+            None => unset.push(name),
+        }
+        rest = &rest[at + length + 1..];
+    }
+    expanded.push_str(rest);
+    match unset.first() {
+        Some(name) if expanded.trim().is_empty() => Err(JobError::Value {
+            place: place.clone(),
+            key: key.trim().to_owned(),
+            value: value.to_owned(),
+            reason: format!("the environment variable {name} is not set"),
+        }),
+        _ => Ok(expanded.trim().to_owned()),
+    }
+}
+
+/// An entry, when its key is one of ours.
+///
+/// # Errors
+/// When the key is not known, or only to fio, or needs a value.
+pub fn entry(name: &str, value: Option<String>, place: Place) -> Result<Entry, JobError> {
+    let key = match keys::find(name) {
+        Found::Built(key) => key,
+        Found::NotBuilt(hint) => {
+            return Err(JobError::NotBuilt { place, key: name.to_owned(), hint: hint.to_owned() });
+        }
+        Found::Unknown(nearest) => {
+            let nearest = nearest.map(str::to_owned);
+            return Err(JobError::UnknownKey { place, key: name.to_owned(), nearest });
+        }
+    };
+    // An empty file name or host is never what was meant.
+    if value.as_deref().unwrap_or_default().is_empty() && !key.alone {
+        return Err(JobError::NoValue { place, key: name.to_owned(), example: key.example.to_owned() });
+    }
+    Ok(Entry { key, value, place })
+}

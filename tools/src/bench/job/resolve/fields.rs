@@ -1,0 +1,168 @@
+//! The entries of one job, asked for by key.
+//!
+//! Invariant: an error names the key as it is in the table and the place of the entry that is wrong.
+
+use crate::bench::job::error::{JobError, Place};
+use crate::bench::job::keys::{self, Found, Kind};
+use crate::bench::job::parser::{Entry, Section, Surroundings};
+use crate::bench::job::units::{MICROSECOND, MILLISECOND, SECOND, Units};
+use std::ops::RangeInclusive;
+
+/// See the module.
+pub struct Fields<'a> {
+    section: &'a Section,
+    /// Inherited first.
+    entries: Vec<&'a Entry>,
+    pub units: Units,
+}
+
+impl<'a> Fields<'a> {
+    /// # Errors
+    /// When `kb_base` or a key without effect has a value that it can not have.
+    pub fn new(
+        section: &'a Section,
+        entries: Vec<&'a Entry>,
+        around: &Surroundings<'_>,
+    ) -> Result<Self, JobError> {
+        let mut fields = Self { section, entries, units: Units { kb_base: 1024, machine: around.machine } };
+        if let Some(entry) = fields.find("kb_base") {
+            fields.units.kb_base = match value(entry) {
+                "1024" => 1024,
+                "1000" => 1000,
+                _ => return Err(wrong(entry, "write 1024 or 1000")),
+            };
+        }
+        for entry in &fields.entries {
+            if let Kind::Inert(values) = entry.key.kind {
+                let given = entry.value.as_deref().unwrap_or("1");
+                if !values.is_empty() && !values.contains(&given) {
+                    let reason = format!("known to fio, not built here: {}", entry.key.summary);
+                    return Err(wrong(entry, &reason));
+                }
+            }
+        }
+        Ok(fields)
+    }
+
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().copied()
+    }
+
+    /// The entry that counts.
+    pub fn find(&self, key: &str) -> Option<&'a Entry> {
+        assert!(
+            matches!(keys::find(key), Found::Built(found) if found.name == key),
+            "{key} is not in the table"
+        );
+        self.entries.iter().rev().find(|entry| entry.key.name == key).copied()
+    }
+
+    pub fn has(&self, key: &str) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// Of two keys that say the opposite, whether the first one comes later.
+    pub fn is_later(&self, key: &str, than: &str) -> bool {
+        let at = |name: &str| self.entries.iter().rposition(|entry| entry.key.name == name);
+        at(key) > at(than)
+    }
+
+    pub fn name(&self) -> &str {
+        self.text("name").unwrap_or(&self.section.name)
+    }
+
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.find(key).and_then(|entry| entry.value.as_deref())
+    }
+
+    /// A text that is the job's name when the key stands alone.
+    pub fn text_or_name(&self, key: &str) -> Option<String> {
+        let entry = self.find(key)?;
+        Some(entry.value.as_deref().filter(|text| !text.is_empty()).unwrap_or(self.name()).to_owned())
+    }
+
+    pub fn flag(&self, key: &str) -> Result<bool, JobError> {
+        Ok(self.bool(key)?.unwrap_or(false))
+    }
+
+    pub fn bool(&self, key: &str) -> Result<Option<bool>, JobError> {
+        self.entry(key, |entry| match entry.value.as_deref() {
+            None | Some("1" | "") => Ok(true),
+            Some("0") => Ok(false),
+            Some(_) => Err("write 0 or 1".to_owned()),
+        })
+    }
+
+    pub fn number(&self, key: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, JobError> {
+        self.special(key, |text| within(self.units.number(text)?, &range))
+    }
+
+    pub fn size(&self, key: &str) -> Result<Option<u64>, JobError> {
+        self.special(key, |text| self.units.size(text))
+    }
+
+    /// Nanoseconds; the unit of a number without one is in the table.
+    pub fn time(&self, key: &str) -> Result<Option<u64>, JobError> {
+        self.entry(key, |entry| {
+            let bare_ns = match entry.key.kind {
+                Kind::Seconds => SECOND,
+                Kind::Milliseconds => MILLISECOND,
+                _ => MICROSECOND,
+            };
+            self.units.time(value(entry), bare_ns)
+        })
+    }
+
+    /// A value with a grammar of its own.
+    pub fn special<T>(
+        &self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, JobError> {
+        self.entry(key, |entry| parse(value(entry)))
+    }
+
+    /// An error about the job as a whole, placed where the last of `keys` that was given stands.
+    pub fn impossible(&self, keys: &[&str], reason: impl Into<String>) -> JobError {
+        let place = keys.iter().filter_map(|key| self.find(key)).next_back();
+        JobError::Impossible {
+            place: place.map_or_else(|| self.section.place.clone(), |entry| entry.place.clone()),
+            job: self.name().to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    fn entry<T>(
+        &self,
+        key: &str,
+        parse: impl FnOnce(&Entry) -> Result<T, String>,
+    ) -> Result<Option<T>, JobError> {
+        let Some(entry) = self.find(key) else { return Ok(None) };
+        parse(entry).map(Some).map_err(|reason| wrong(entry, &reason))
+    }
+}
+
+fn value(entry: &Entry) -> &str {
+    entry.value.as_deref().unwrap_or_default()
+}
+
+fn within(number: u64, range: &RangeInclusive<u64>) -> Result<u64, String> {
+    if range.contains(&number) {
+        return Ok(number);
+    }
+    Err(match *range.end() {
+        u64::MAX => format!("has to be at least {}", range.start()),
+        end => format!("has to be from {} to {end}", range.start()),
+    })
+}
+
+fn wrong(entry: &Entry, reason: &str) -> JobError {
+    let place: Place = entry.place.clone();
+    let shown = if entry.key.secret { super::MASK } else { value(entry) };
+    JobError::Value {
+        place,
+        key: entry.key.name.to_owned(),
+        value: shown.to_owned(),
+        reason: reason.to_owned(),
+    }
+}

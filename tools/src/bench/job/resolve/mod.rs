@@ -1,0 +1,176 @@
+//! Sections become jobs: what they inherit, their stage and group, and each key in its place.
+//!
+//! Invariants: a later entry wins over an earlier one, a section's own over an inherited one. A section inherits the
+//! global sections above it in its own file, and those of the command line.
+
+mod checks;
+mod fields;
+mod load;
+mod objects;
+mod target;
+
+use self::fields::Fields;
+use super::error::JobError;
+use super::keys::Kind;
+use super::parser::{Entry, Section, Surroundings};
+use crate::bench::spec::{ByDirection, Distribution, Job, Plan};
+use std::collections::BTreeMap;
+
+/// What came of the sections.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    pub plan: Plan,
+    /// Keys that the job's engine does not look at, in words.
+    pub warnings: Vec<String>,
+}
+
+/// What stands in place of a secret wherever keys are shown.
+pub const MASK: &str = "***";
+
+/// All jobs of all sections, in order.
+///
+/// # Errors
+/// At the first value or combination that can not be.
+pub fn resolve(sections: &[Section], around: &Surroundings<'_>) -> Result<Resolved, JobError> {
+    let mut resolved = Resolved::default();
+    for (index, section) in sections.iter().enumerate() {
+        if section.is_global() {
+            resolved.plan.global.extend(section.entries.iter().map(shown));
+            continue;
+        }
+        let entries = inherited(sections, index).chain(&section.entries).collect();
+        let begins_file = section.source > 1
+            && !sections[..index].iter().any(|above| above.source == section.source && !above.is_global());
+        let fields = Fields::new(section, entries, around)?;
+        let job = job(&fields, &resolved.plan.jobs, begins_file, around)?;
+        resolved.warnings.extend(unheeded(section, &job));
+        resolved.plan.jobs.push(job);
+    }
+    Ok(resolved)
+}
+
+/// Entries of the global sections that a section sees.
+pub fn inherited(sections: &[Section], index: usize) -> impl Iterator<Item = &Entry> {
+    let source = sections[index].source;
+    sections[..index]
+        .iter()
+        .filter(move |above| above.is_global() && (above.source == 0 || above.source == source))
+        .flat_map(|above| &above.entries)
+}
+
+/// A key as it is shown in results.
+fn shown(entry: &Entry) -> (String, String) {
+    let value = match &entry.value {
+        Some(_) if entry.key.secret => MASK.to_owned(),
+        Some(value) => value.clone(),
+        None => "1".to_owned(),
+    };
+    (entry.key.name.to_owned(), value)
+}
+
+fn job(
+    fields: &Fields<'_>,
+    before: &[Job],
+    begins_file: bool,
+    around: &Surroundings<'_>,
+) -> Result<Job, JobError> {
+    let engine = fields.special("ioengine", super::values::engine)?.unwrap_or(ENGINE_DEFAULT);
+    let stonewall = fields.flag("stonewall")? || begins_file;
+    let new_group = fields.flag("new_group")?;
+    let (stage, group) = before.last().map_or((0, 0), |last| {
+        (last.stage + usize::from(stonewall), last.group + usize::from(stonewall || new_group))
+    });
+    let mut job = blank(fields.name().to_owned());
+    job.engine = engine;
+    job.stage = stage;
+    job.group = group;
+    job.group_reporting = fields.flag("group_reporting")?;
+    job.given =
+        fields.entries().filter(|entry| entry.key.name != "name").map(shown).collect::<BTreeMap<_, _>>();
+    job.description = fields.text("description").map(str::to_owned);
+    job.wait_for = fields.text("wait_for").map(str::to_owned);
+    target::fill(&mut job, fields)?;
+    load::fill(&mut job, fields)?;
+    objects::fill(&mut job, fields, around)?;
+    checks::check(&job, fields, before)?;
+    Ok(job)
+}
+
+/// Keys of a job's own section that its engine has no use for. Inherited ones are not worth a word: one file often
+/// has jobs for several engines.
+fn unheeded(section: &Section, job: &Job) -> Vec<String> {
+    let own = section.entries.iter().filter(|entry| !matches!(entry.key.kind, Kind::Inert(_)));
+    own.filter(|entry| !entry.key.engines.include(job.engine))
+        .map(|entry| {
+            format!(
+                "{}: {} says nothing to this job's engine; it is for {}",
+                entry.place,
+                entry.key.name,
+                entry.key.engines.names()
+            )
+        })
+        .collect()
+}
+
+const ENGINE_DEFAULT: crate::bench::spec::Engine = crate::bench::spec::Engine::IoUring;
+
+/// A job with every default in place.
+fn blank(name: String) -> Job {
+    use crate::bench::spec::{BlockSize, ErrorKinds, Logs, Pattern, RateProcess};
+    Job {
+        name,
+        given: BTreeMap::new(),
+        stage: 0,
+        group: 0,
+        group_reporting: false,
+        description: None,
+        wait_for: None,
+        engine: ENGINE_DEFAULT,
+        pattern: Pattern { reads: true, writes: false, trims: false, random: false },
+        block: ByDirection::same(BlockSize::Fixed(4096)),
+        size: None,
+        io_size: None,
+        file_size: None,
+        files: Vec::new(),
+        directory: None,
+        offset: 0,
+        nrfiles: 1,
+        depth: 1,
+        threads: 1,
+        direct: false,
+        runtime_ns: None,
+        time_based: false,
+        ramp_ns: 0,
+        start_delay_ns: 0,
+        loops: 1,
+        number_ios: None,
+        read_percent: 50,
+        distribution: ByDirection::same(Distribution::Even),
+        norandommap: false,
+        seed: load::SEED_DEFAULT,
+        rate: ByDirection::same(None),
+        rate_iops: ByDirection::same(None),
+        rate_process: RateProcess::Linear,
+        think_ns: 0,
+        think_blocks: 1,
+        latency_target: None,
+        percentiles: load::PERCENTILES_DEFAULT.to_vec(),
+        fsync: 0,
+        fdatasync: 0,
+        dsync: false,
+        end_fsync: false,
+        cpus: Vec::new(),
+        numa_nodes: Vec::new(),
+        verify: None,
+        refill_buffers: false,
+        zero_buffers: false,
+        compress_percent: 0,
+        logs: Logs::default(),
+        continue_on_error: ErrorKinds::default(),
+        unlink: false,
+        objects: objects::blank(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Objects and the endpoint that has them.
+
+use super::fields::Fields;
+use crate::bench::job::error::JobError;
+use crate::bench::job::parser::Surroundings;
+use crate::bench::job::values;
+use crate::bench::spec::{Distribution, HttpMode, Https, Job, Objects};
+
+/// S3's limits of a part.
+const PART_BYTES_MIN: u64 = 5 << 20;
+const PART_BYTES_MAX: u64 = 5 << 30;
+const PART_BYTES_DEFAULT: u64 = 8 << 20;
+
+/// Every default in place.
+pub fn blank() -> Objects {
+    Objects {
+        host: "127.0.0.1:9000".to_owned(),
+        access_key: String::new(),
+        secret_key: String::new(),
+        region: "us-east-1".to_owned(),
+        https: Https::Off,
+        mode: HttpMode::S3,
+        bucket: "bench".to_owned(),
+        ops: None,
+        objects: 0,
+        key_distribution: Distribution::Even,
+        part_bytes: PART_BYTES_DEFAULT,
+    }
+}
+
+/// Fills in what belongs to objects. Runs after the distribution of places is known.
+pub fn fill(job: &mut Job, fields: &Fields<'_>, around: &Surroundings<'_>) -> Result<(), JobError> {
+    let from_environment = |names: [&str; 2]| names.iter().find_map(|name| (around.environment)(name));
+    let text = |key: &str| fields.text(key).map(str::to_owned);
+    let objects = &mut job.objects;
+    let default = blank();
+    objects.host = text("http_host").unwrap_or(default.host);
+    objects.region = text("http_s3_region").unwrap_or(default.region);
+    objects.access_key = text("http_s3_keyid")
+        .or_else(|| from_environment(["RINGBOLT_ACCESS_KEY", "AWS_ACCESS_KEY_ID"]))
+        .unwrap_or_default();
+    objects.secret_key = text("http_s3_key")
+        .or_else(|| from_environment(["RINGBOLT_SECRET_KEY", "AWS_SECRET_ACCESS_KEY"]))
+        .unwrap_or_default();
+    let https = fields.special("https", |text| match text {
+        "off" => Ok(Https::Off),
+        "on" => Ok(Https::On),
+        "insecure" => Ok(Https::Insecure),
+        _ => Err("write off, on or insecure".to_owned()),
+    })?;
+    objects.https = https.unwrap_or(Https::Off);
+    fields.special("http_mode", |text| match text {
+        "s3" => Ok(HttpMode::S3),
+        "swift" | "webdav" => Err("known to fio, not built here: only s3 is".to_owned()),
+        _ => Err("write s3".to_owned()),
+    })?;
+    objects.bucket = text("bucket").or_else(|| fio_bucket(fields)).unwrap_or(default.bucket);
+    objects.objects = fields.number("objects", 1..=u64::MAX)?.unwrap_or(0);
+    objects.key_distribution =
+        fields.special("keydist", values::distribution)?.unwrap_or_else(|| job.distribution.read.clone());
+    objects.part_bytes = part_bytes(fields)?;
+    objects.ops = operations(fields)?;
+    Ok(())
+}
+
+/// fio's http engine takes the bucket from the path of filename.
+fn fio_bucket(fields: &Fields<'_>) -> Option<String> {
+    let path = fields.text("filename").filter(|_| fields.text("ioengine") == Some("http"))?;
+    let bucket = path.strip_prefix('/')?.split('/').next()?;
+    (!bucket.is_empty()).then(|| bucket.to_owned())
+}
+
+fn part_bytes(fields: &Fields<'_>) -> Result<u64, JobError> {
+    let bytes = fields.special("part_size", |text| match fields.units.size(text)? {
+        bytes if (PART_BYTES_MIN..=PART_BYTES_MAX).contains(&bytes) => Ok(bytes),
+        bytes => Err(format!("{bytes} bytes: S3 has parts of 5m to 5g")),
+    })?;
+    Ok(bytes.unwrap_or(PART_BYTES_DEFAULT))
+}
+
+fn operations(fields: &Fields<'_>) -> Result<Option<Vec<(crate::bench::spec::ObjectOp, u32)>>, JobError> {
+    let mix = fields.special("opmix", values::mix)?;
+    match (fields.text("op"), mix) {
+        (Some("mixed") | None, Some(mix)) => Ok(Some(mix)),
+        (Some("mixed"), None) => {
+            Err(fields.impossible(&["op"], "op=mixed needs opmix, as in opmix=get/70:put/30"))
+        }
+        (Some(op), Some(_)) => Err(fields
+            .impossible(&["op", "opmix"], format!("op={op} is one operation, opmix several: leave one out"))),
+        (Some(_), None) => Ok(fields.special("op", values::object_op)?.map(|op| vec![(op, 1)])),
+        (None, None) => Ok(None),
+    }
+}
