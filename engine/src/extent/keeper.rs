@@ -18,7 +18,7 @@ use zerocopy::IntoBytes;
 use crate::device::{Device, DeviceError, Durability};
 use crate::format::superblock::{COPIES, COPY_STRIDE, ShardRootOnDisk, SuperblockOnDisk};
 use crate::format::{BLOCK_BYTES, Le32, Le64};
-use crate::ring::Pool;
+use crate::ring::{Buffer, Pool};
 use crate::sync::locks::KeyLocks;
 use crate::sync::signal::Signal;
 
@@ -211,12 +211,9 @@ impl Keeper {
         self.until_claimed().await
     }
 
-    /// A shard could not recover: nobody may wait for it for ever.
+    /// Somebody who has a part in this drive could not begin: the node does not open, and nobody may wait for ever.
     pub fn give_up(&self) {
-        let mut state = self.state.borrow_mut();
-        state.unclaimed -= 1;
-        state.conflict.get_or_insert(ClaimConflict { extent: u32::MAX });
-        drop(state);
+        self.state.borrow_mut().conflict.get_or_insert(ClaimConflict { extent: u32::MAX });
         self.claimed.raise();
     }
 
@@ -257,6 +254,7 @@ impl Keeper {
     /// # Errors
     /// When the device failed.
     pub async fn begin_epoch(&self, epoch: u32) -> Result<(), DeviceError> {
+        self.settle().await?;
         self.update(|superblock| superblock.epoch = Le32::new(epoch)).await?;
         self.state.borrow_mut().unclaimed -= 1;
         self.claimed.raise();
@@ -281,6 +279,30 @@ impl Keeper {
         updated
     }
 
+    /// Makes all copies durably what was chosen when the drive was opened. The last life may have ended within an update:
+    /// then only two agree, and they are not always those that the next update leaves alone at first; and what was read
+    /// may still be in the device's cache alone.
+    async fn settle(&self) -> Result<(), DeviceError> {
+        let chosen = self.state.borrow().superblock;
+        for copy in 0..COPIES as u64 {
+            let buffer = self.pool.take_reserved(BLOCK_BYTES).await;
+            let (read, mut buffer) = self.device.read(copy * COPY_STRIDE, BLOCK_BYTES, buffer).await;
+            // One that can not be read is written anew like one that differs.
+            if read.is_ok() && buffer[..BLOCK_BYTES] == *chosen.as_bytes() {
+                continue;
+            }
+            buffer[..BLOCK_BYTES].copy_from_slice(chosen.as_bytes());
+            self.write_copy(copy, buffer).await?;
+        }
+        self.device.flush().await
+    }
+
+    async fn write_copy(&self, copy: u64, buffer: Buffer) -> Result<(), DeviceError> {
+        self.device.write(copy * COPY_STRIDE, BLOCK_BYTES, buffer, Durability::Deferred).await.0?;
+        self.written_bytes.set(self.written_bytes.get() + BLOCK_BYTES as u64);
+        Ok(())
+    }
+
     async fn write_copies(&self, change: impl FnOnce(&mut SuperblockOnDisk)) -> Result<(), DeviceError> {
         let mut next = self.state.borrow().superblock;
         change(&mut next);
@@ -293,9 +315,7 @@ impl Keeper {
             for copy in half {
                 let mut buffer = self.pool.take_reserved(BLOCK_BYTES).await;
                 buffer[..BLOCK_BYTES].copy_from_slice(next.as_bytes());
-                let offset = copy as u64 * COPY_STRIDE;
-                self.device.write(offset, BLOCK_BYTES, buffer, Durability::Deferred).await.0?;
-                self.written_bytes.set(self.written_bytes.get() + BLOCK_BYTES as u64);
+                self.write_copy(copy as u64, buffer).await?;
             }
             self.device.flush().await?;
         }

@@ -88,11 +88,14 @@ impl Core {
         let keepers: Vec<_> =
             state.keepers.borrow().iter().map(|(drive, keeper)| (*drive, keeper.clone())).collect();
         for (drive, keeper) in keepers {
-            let begun = keeper.begin_epoch(state.layout.epoch).await;
-            begun.map_err(|error| {
-                keeper.give_up();
-                OpenError::Device { drive, error }
-            })?;
+            if let Err(error) = keeper.begin_epoch(state.layout.epoch).await {
+                // None of this core's shards will claim anything, on whatever drive: other cores' shards may wait there.
+                for drive in 0..state.layout.drives() {
+                    let give_up = move |core: &Rc<CoreState>| core.keeper(drive).give_up();
+                    state.send(state.layout.keeper_core(drive), Box::new(give_up));
+                }
+                return Err(OpenError::Device { drive, error });
+            }
         }
         let shards: Vec<u16> = state.layout.shards_of_core(state.index).collect();
         let openings = shards.into_iter().map(|shard| Shard::open(state, shard));

@@ -14,4 +14,5 @@ mod persistence;
 mod scrub;
 mod smoke;
 mod space;
+mod start;
 mod world;

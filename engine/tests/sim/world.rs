@@ -48,6 +48,12 @@ impl World {
     /// The power goes, in the middle of whatever runs.
     pub fn crash(&self, node: Rc<SimNode>) {
         // First the drives: a task that is dropped completes its writes.
+        self.cut_power();
+        self.kill(node);
+    }
+
+    /// What the drives had not made durable is kept, lost or torn.
+    pub fn cut_power(&self) {
         for drive in &self.drives {
             let random = self.sim.random();
             drive.crash(|_| match random.below(4) {
@@ -57,7 +63,6 @@ impl World {
                 _ => Fate::Scattered { mask: random.next_u64() },
             });
         }
-        self.kill(node);
     }
 
     /// A graceful stop.

@@ -1,0 +1,66 @@
+//! Starting: interrupted again and again, and on drives that fail.
+
+use std::rc::Rc;
+
+use ringbolt_engine::device::sim::Faults;
+use ringbolt_engine::node::OpenError;
+use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
+
+use crate::persistence::seeds;
+use crate::world::{MIB, World, bucket, get, put};
+
+/// Every start writes the superblock, as a checkpoint does: each may meet what the one before left half done.
+#[test]
+fn starts_and_checkpoints_that_the_power_cuts_off_leave_a_drive_that_starts() {
+    for seed in seeds(4) {
+        let world = World::new(2000 + seed, 64 * MIB, 1, 1);
+        let mut id = None;
+        for round in 0..300u64 {
+            let node = world.try_open().unwrap_or_else(|error| panic!("seed {seed}, round {round}: {error}"));
+            let on = node.clone();
+            id = world.run(async move {
+                let core = on.core(0);
+                let id =
+                    if round == 0 { bucket(&core, "b").await } else { id.expect("made in the first round") };
+                let found = get(&core, id, b"k").await.expect("read");
+                assert_eq!(found.map(|(info, _)| info.size_bytes), round.checked_sub(1), "seed {seed}");
+                put(&core, id, b"k", round, round as usize).await.expect("stored");
+                Some(id)
+            });
+            let on = node.clone();
+            world.sim.spawn(async move { drop(on.checkpoint().await) });
+            let random = world.sim.random();
+            world.sim.run_steps(random.below(16));
+            world.crash(node);
+            for _ in 0..random.below(4) {
+                let opening = SimNode::open(world.sim.clone(), world.drives.clone(), world.options);
+                world.sim.spawn(async move { drop(opening.await) });
+                world.sim.run_steps(random.below(16));
+                // The process alone ends too: then the next one finds what is in the drive's cache.
+                if !random.one_in(3) {
+                    world.cut_power();
+                }
+                world.sim.kill();
+            }
+        }
+    }
+}
+
+/// One core keeps two drives of three, and the first of them takes no writes: shards of other cores wait for it nowhere.
+#[test]
+fn a_drive_that_fails_at_the_start_is_an_error_and_not_a_wait() {
+    for failing in 0..3 {
+        for cores in 1..=3 {
+            let sim = Simulator::new(failing as u64);
+            let drives = format_sim_drives(&sim, 3, 64 * MIB, 6);
+            drives[failing].set_faults(Faults { fail_writes: true, ..Faults::default() });
+            let options = SimOptions { cores, ..SimOptions::default() };
+            let opened = sim.block_on(SimNode::open(sim.clone(), drives.clone(), options)).map(Rc::new);
+            let Err(OpenError::Device { drive, .. }) = opened.map(drop) else {
+                panic!("drive {failing} of a node with {cores} cores takes no writes, and it opens");
+            };
+            assert_eq!(usize::from(drive), failing);
+            sim.kill();
+        }
+    }
+}
