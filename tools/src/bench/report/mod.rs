@@ -4,7 +4,10 @@
 //! appears in any of them.
 
 pub mod date;
+pub mod fingerprint;
 pub mod json;
+pub mod live;
+pub mod logs;
 pub mod normal;
 pub mod number;
 #[cfg(test)]
