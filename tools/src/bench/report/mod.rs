@@ -5,6 +5,7 @@
 
 pub mod date;
 pub mod fingerprint;
+pub mod html;
 pub mod json;
 pub mod live;
 pub mod logs;
