@@ -3,6 +3,7 @@
 //! Invariants: a report is made of [`Run`] alone, so that the same run can be shown in every form; no secret of a job
 //! appears in any of them.
 
+pub mod compare;
 pub mod date;
 pub mod fingerprint;
 pub mod html;

@@ -1,0 +1,209 @@
+//! Two runs against each other: what changed, and whether that can be chance.
+//!
+//! Invariants: a change counts as a regression only when its whole interval is beyond the threshold; a figure without an
+//! interval never does. The same files and seed give the same answer.
+//!
+//! An interval covers what varies within the given runs. How one run differs from the next is covered only when each side
+//! has several files, which are then drawn from too.
+
+mod bootstrap;
+mod read;
+mod show;
+
+use bootstrap::Chance;
+use read::{Figure, File};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// `ringbolt bench compare`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// JSON of the run before; several runs of the same jobs separated by commas.
+    #[arg(value_name = "A.json[,A2.json]")]
+    pub before: String,
+    /// JSON of the run after, likewise.
+    #[arg(value_name = "B.json[,B2.json]")]
+    pub after: String,
+    /// Changes for the worse up to so many per cent are let pass.
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0)]
+    pub threshold: f64,
+    /// Print the comparison as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Seed of the drawing behind the intervals.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Why two runs could not be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{} is larger than {limit} bytes, which no result of a run is", path.display())]
+    TooLarge { path: PathBuf, limit: u64 },
+    #[error("{} is not JSON of ringbolt bench or fio: {reason}; write it with --output-format=json+", path.display())]
+    NotAResult { path: PathBuf, reason: String },
+    #[error(
+        "the two sides have no job in common that did anything: before {before}, after {after}; give runs of the same jobs"
+    )]
+    NothingInCommon { before: String, after: String },
+    #[error("a threshold of {0} per cent cannot be meant; give a number from 0 to 1000")]
+    Threshold(f64),
+}
+
+/// What is said about a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Worse beyond the threshold, the interval's better end too.
+    Regression,
+    /// The interval leaves no doubt about the direction.
+    Worse,
+    Better,
+    /// The interval holds no change.
+    Same,
+    /// No interval: the files have nothing to draw from.
+    Unknown,
+}
+
+/// One figure of one job in one direction.
+#[derive(Clone, Debug, Serialize)]
+pub struct Change {
+    pub job: String,
+    pub direction: String,
+    pub figure: &'static str,
+    pub unit: &'static str,
+    pub before: f64,
+    pub after: f64,
+    pub change_percent: f64,
+    /// 95% of what chance would give.
+    pub interval_percent: Option<(f64, f64)>,
+    pub verdict: Verdict,
+}
+
+/// The whole comparison.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    pub threshold_percent: f64,
+    pub regressions: usize,
+    /// Jobs and directions that one side alone has.
+    pub only_before: Vec<String>,
+    pub only_after: Vec<String>,
+    pub changes: Vec<Change>,
+}
+
+/// Compares and prints. Status 0: no regression, 3: at least one, 2: the input cannot be used.
+pub fn execute(arguments: &Arguments) -> ExitCode {
+    match compare(arguments) {
+        Ok(comparison) => {
+            print!("{}", if arguments.json { show::json(&comparison) } else { show::table(&comparison) });
+            if comparison.regressions > 0 { ExitCode::from(3) } else { ExitCode::SUCCESS }
+        }
+        Err(error) => {
+            eprintln!("ringbolt bench compare: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The comparison without printing it.
+///
+/// # Errors
+/// When a file cannot be read or is no result, when nothing is on both sides, or when the threshold is out of range.
+pub fn compare(arguments: &Arguments) -> Result<Comparison, CompareError> {
+    let threshold = arguments.threshold;
+    if !(0.0..=1000.0).contains(&threshold) {
+        return Err(CompareError::Threshold(threshold));
+    }
+    let before = read::side(&arguments.before)?;
+    let after = read::side(&arguments.after)?;
+    let (before_keys, after_keys) = (keys(&before), keys(&after));
+    let both: Vec<&(String, String)> = before_keys.intersection(&after_keys).collect();
+    if both.is_empty() {
+        let names = |keys: &BTreeSet<(String, String)>| format!("{:?}", named(keys.iter()));
+        return Err(CompareError::NothingInCommon { before: names(&before_keys), after: names(&after_keys) });
+    }
+    let mut chance = Chance::new(arguments.seed);
+    let mut changes = Vec::new();
+    for (job, direction) in both {
+        let (before, after) = (figures(&before, job, direction), figures(&after, job, direction));
+        for kind in read::KINDS {
+            let of = |side: &[Vec<Figure>]| -> Vec<Figure> {
+                side.iter().flat_map(|file| file.iter().find(|figure| figure.kind == kind).cloned()).collect()
+            };
+            let change = change(&of(&before), &of(&after), threshold, &mut chance);
+            changes.extend(change.map(|change| Change {
+                job: job.clone(),
+                direction: direction.clone(),
+                ..change
+            }));
+        }
+    }
+    Ok(Comparison {
+        threshold_percent: threshold,
+        regressions: changes.iter().filter(|change| change.verdict == Verdict::Regression).count(),
+        only_before: named(before_keys.difference(&after_keys)),
+        only_after: named(after_keys.difference(&before_keys)),
+        changes,
+    })
+}
+
+/// Job and direction of everything that every file of a side has.
+fn keys(side: &[File]) -> BTreeSet<(String, String)> {
+    let of = |file: &File| -> BTreeSet<(String, String)> { file.figures.keys().cloned().collect() };
+    let mut files = side.iter().map(of);
+    let first = files.next().unwrap_or_default();
+    files.fold(first, |all, one| all.intersection(&one).cloned().collect())
+}
+
+fn named<'a>(keys: impl Iterator<Item = &'a (String, String)>) -> Vec<String> {
+    keys.map(|(job, direction)| format!("{job} {direction}")).collect()
+}
+
+/// By file.
+fn figures(side: &[File], job: &str, direction: &str) -> Vec<Vec<Figure>> {
+    let key = (job.to_owned(), direction.to_owned());
+    side.iter().filter_map(|file| file.figures.get(&key).cloned()).collect()
+}
+
+/// None when one side does not have the figure, or it is nothing on the side before.
+fn change(before: &[Figure], after: &[Figure], threshold: f64, chance: &mut Chance) -> Option<Change> {
+    let mean = |side: &[Figure]| side.iter().map(|figure| figure.value).sum::<f64>() / side.len() as f64;
+    let kind = before.first()?.kind;
+    let (value_before, value_after) = (mean(before), mean(after));
+    if after.is_empty() || value_before <= 0.0 {
+        return None;
+    }
+    let change_percent = (value_after / value_before - 1.0) * 100.0;
+    let interval_percent = bootstrap::interval(before, after, chance);
+    Some(Change {
+        job: String::new(),
+        direction: String::new(),
+        figure: kind.name,
+        unit: kind.unit,
+        before: value_before,
+        after: value_after,
+        change_percent,
+        interval_percent,
+        verdict: verdict(interval_percent, kind.more_is_better, threshold),
+    })
+}
+
+fn verdict(interval: Option<(f64, f64)>, more_is_better: bool, threshold: f64) -> Verdict {
+    let Some((low, high)) = interval else { return Verdict::Unknown };
+    // Turned so that more is worse.
+    let (least, most) = if more_is_better { (-high, -low) } else { (low, high) };
+    match (least, most) {
+        (least, _) if least > threshold => Verdict::Regression,
+        (least, _) if least > 0.0 => Verdict::Worse,
+        (_, most) if most < 0.0 => Verdict::Better,
+        _ => Verdict::Same,
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
