@@ -113,11 +113,15 @@ impl Load {
 
     fn turn(&mut self, seconds: u64, server_pid: u32) -> Result<Turn, AnyError> {
         self.run_until(self.clock.now_ns() + 1_000_000_000)?;
+        let own = std::process::id();
         let (server_ns, idle_ns, at) = (process_cpu_ns(server_pid)?, self.engine.idle_ns(), Instant::now());
+        let own_ns = process_cpu_ns(own)?;
         let mut latencies = self.run_until(self.clock.now_ns() + seconds * 1_000_000_000)?;
         let wall_us = at.elapsed().as_secs_f64() * 1e6;
         let server_us = (process_cpu_ns(server_pid)? - server_ns) as f64 / 1000.0;
-        let client_us = wall_us - (self.engine.idle_ns() - idle_ns) as f64 / 1000.0;
+        // Its thread turns round without a rest: what it worked is its CPU time without the share of idle turns.
+        let idle_share = (self.engine.idle_ns() - idle_ns) as f64 / 1000.0 / wall_us;
+        let client_us = (process_cpu_ns(own)? - own_ns) as f64 / 1000.0 * (1.0 - idle_share);
         let requests = latencies.len() as f64;
         Ok(Turn {
             requests_per_s: requests / wall_us * 1e6,

@@ -3,7 +3,7 @@
 //! Invariant: `submit` never waits for the operation; a slot is free again when its completion was handed over.
 
 mod failures;
-mod objects;
+pub mod objects;
 pub mod ringbolt;
 pub mod s3;
 mod slots;
