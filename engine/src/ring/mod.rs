@@ -4,9 +4,10 @@
 //! - A buffer given to the kernel stays in the ring's table until its completion arrives, also when the future
 //!   that waits for it was dropped.
 //! - A ring is used by the one thread that made it. Only [`mailbox`] is shared between cores, without locks.
-//! - `unsafe` is confined to `arena.rs` (memory) and `uring.rs` (queue entries).
+//! - `unsafe` is confined to `arena.rs` (memory), `uring.rs` (queue entries) and `blocks.rs` (both, for the benchmark).
 
 pub mod arena;
+pub mod blocks;
 pub mod mailbox;
 pub mod uring;
 

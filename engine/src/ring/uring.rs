@@ -384,7 +384,7 @@ impl Drop for Operation {
     }
 }
 
-fn setup_error(error: std::io::Error) -> RingError {
+pub(super) fn setup_error(error: std::io::Error) -> RingError {
     match error.raw_os_error() {
         Some(libc::ENOSYS) => RingError::Missing,
         Some(libc::EPERM | libc::EACCES) => RingError::Forbidden,

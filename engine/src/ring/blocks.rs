@@ -1,0 +1,433 @@
+//! A lean queue of block I/O for one thread: slots with a buffer each, nothing allocated for an operation.
+//!
+//! The benchmark's generator works with it; the engine's own [`Ring`](super::Ring) hands futures to tasks instead.
+//!
+//! Invariants:
+//! - Slot `i` owns the bytes `i * stride..` of one mapping. While its operation is in flight they belong to the
+//!   kernel: [`Blocks::buffer`] refuses them, so nothing in this process reads or writes them then.
+//! - The mapping and the files live until the kernel is done with every operation. Should that not be found out
+//!   when the queue is dropped, the mapping stays.
+//! - Each slot has at most one operation, so neither queue of the ring can overflow.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use io_uring::{IoUring, opcode, squeue, types};
+
+use super::uring::{RingError, setup_error};
+
+/// The kernel's limit for the entries of a ring.
+pub const DEPTH_MAX: u32 = 32_768;
+/// Largest buffer of a slot: a registered buffer may be at most 1 GiB.
+pub const BUFFER_BYTES_MAX: usize = 1 << 30;
+const PAGE: usize = 4096;
+const HUGE_PAGE: usize = 2 << 20;
+/// `BLOCK_URING_CMD_DISCARD`, Linux 6.12: `_IO(0x12, 0)`.
+const DISCARD_COMMAND: u32 = 0x1200;
+
+/// What is done with the slot's buffer or the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockVerb {
+    Read,
+    Write,
+    /// RWF_DSYNC.
+    WriteDurable,
+    /// fsync.
+    Flush,
+    /// fdatasync.
+    FlushData,
+    /// Of a block device; the buffer is not used.
+    Discard,
+}
+
+/// One operation.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockOperation {
+    pub verb: BlockVerb,
+    /// Index of the file, as given to [`Blocks::new`].
+    pub file: u32,
+    pub offset: u64,
+    pub length: u64,
+}
+
+/// The end of an operation: bytes or -errno.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockDone {
+    pub slot: u32,
+    pub result: i32,
+}
+
+/// See the module.
+pub struct Blocks {
+    uring: IoUring,
+    memory: Memory,
+    /// The operation in flight of each slot.
+    slots: Vec<Option<BlockOperation>>,
+    in_flight: usize,
+    registered: bool,
+    /// The kernel has no command for discards.
+    discard_by_hole: bool,
+    files: Vec<File>,
+}
+
+impl Blocks {
+    /// A queue of `depth` slots with `buffer_bytes` each, over `files`.
+    ///
+    /// # Errors
+    /// When the ring or the memory can not be had; a [`RingError`] says what to change.
+    pub fn new(depth: u32, buffer_bytes: usize, files: Vec<File>) -> Result<Self, RingError> {
+        assert!((1..=DEPTH_MAX).contains(&depth), "a depth of {depth}, allowed are 1 to {DEPTH_MAX}");
+        assert!(buffer_bytes <= BUFFER_BYTES_MAX, "{buffer_bytes} bytes, at most {BUFFER_BYTES_MAX}");
+        let uring = build_ring(depth)?;
+        let descriptors: Vec<_> = files.iter().map(AsRawFd::as_raw_fd).collect();
+        uring
+            .submitter()
+            .register_files(&descriptors)
+            .map_err(|error| RingError::Other { step: "register the files", error })?;
+        let memory = Memory::new(depth as usize, buffer_bytes).map_err(RingError::Arena)?;
+        // Without enough locked memory, or more buffers than the kernel takes, the pages are pinned each time.
+        let registered = memory.register(&uring).is_ok();
+        let slots = vec![None; depth as usize];
+        Ok(Self { uring, memory, slots, in_flight: 0, registered, discard_by_hole: false, files })
+    }
+
+    /// Whether the buffers stay pinned in the kernel between operations.
+    pub fn has_registered_buffers(&self) -> bool {
+        self.registered
+    }
+
+    /// Operations submitted and not reaped.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// The files, in order.
+    pub fn files(&self) -> &[File] {
+        &self.files
+    }
+
+    /// The buffer of a free slot.
+    ///
+    /// # Panics
+    /// When an operation of the slot is in flight.
+    pub fn buffer(&mut self, slot: u32) -> &mut [u8] {
+        assert!(self.slots[slot as usize].is_none(), "slot {slot} is in flight: its buffer is the kernel's");
+        self.memory.slot(slot as usize)
+    }
+
+    /// Queues an operation; the kernel sees it at the next [`Blocks::reap`].
+    ///
+    /// # Panics
+    /// When the slot is in flight, the file unknown, or the length beyond the buffer.
+    pub fn submit(&mut self, slot: u32, operation: BlockOperation) {
+        assert!(self.slots[slot as usize].is_none(), "slot {slot} is in flight already");
+        assert!((operation.file as usize) < self.files.len(), "there is no file {}", operation.file);
+        self.push(slot, &operation);
+        self.slots[slot as usize] = Some(operation);
+        self.in_flight += 1;
+    }
+
+    /// Hands over what is queued and waits until `at_least` operations are done, or for `timeout`; what is done is
+    /// added to `done`. Fewer come back when the time is up or a signal arrived.
+    ///
+    /// # Errors
+    /// When the ring itself is broken.
+    pub fn reap(
+        &mut self,
+        at_least: usize,
+        timeout: Option<Duration>,
+        done: &mut Vec<BlockDone>,
+    ) -> io::Result<()> {
+        let result = match timeout {
+            None => self.uring.submit_and_wait(at_least),
+            Some(timeout) => {
+                let time = types::Timespec::from(timeout);
+                let arguments = types::SubmitArgs::new().timespec(&time);
+                self.uring.submitter().submit_with_args(at_least, &arguments)
+            }
+        };
+        match result {
+            Ok(_) => {}
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ETIME)
+                ) => {}
+            Err(error) => return Err(error),
+        }
+        self.collect(done);
+        Ok(())
+    }
+
+    fn collect(&mut self, done: &mut Vec<BlockDone>) {
+        let mut again = None;
+        for entry in self.uring.completion() {
+            let (slot, result) = (entry.user_data() as u32, entry.result());
+            let operation = self.slots[slot as usize].take();
+            let operation = operation.unwrap_or_else(|| panic!("slot {slot} is done and was not in flight"));
+            if operation.verb == BlockVerb::Discard && !self.discard_by_hole && is_unknown_command(result) {
+                self.discard_by_hole = true;
+                again = Some((slot, operation));
+            }
+            self.in_flight -= 1;
+            done.push(BlockDone { slot, result });
+        }
+        // The first discard on an older kernel is done once more, in the way that it knows.
+        if let Some((slot, operation)) = again {
+            done.retain(|end| end.slot != slot);
+            self.submit(slot, operation);
+        }
+    }
+
+    fn push(&mut self, slot: u32, operation: &BlockOperation) {
+        let entry = self.entry(slot, operation).user_data(u64::from(slot));
+        // SAFETY: buffer, files and ring live until the operation was reaped (see the module), and the length was
+        // checked against the buffer.
+        let pushed = unsafe { self.uring.submission().push(&entry) };
+        pushed.unwrap_or_else(|_| panic!("the ring has fewer entries than the queue has slots"));
+    }
+
+    fn entry(&mut self, slot: u32, operation: &BlockOperation) -> squeue::Entry {
+        let file = types::Fixed(operation.file);
+        match operation.verb {
+            BlockVerb::Read => self.read(slot, operation),
+            BlockVerb::Write => self.write(slot, operation, 0),
+            BlockVerb::WriteDurable => self.write(slot, operation, libc::RWF_DSYNC),
+            BlockVerb::Flush => opcode::Fsync::new(file).build(),
+            BlockVerb::FlushData => opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build(),
+            BlockVerb::Discard if self.discard_by_hole => opcode::Fallocate::new(file, operation.length)
+                .offset(operation.offset)
+                .mode(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE)
+                .build(),
+            BlockVerb::Discard => {
+                let mut command = [0; 16];
+                command[..8].copy_from_slice(&operation.length.to_ne_bytes());
+                opcode::UringCmd16::new(file, DISCARD_COMMAND)
+                    .cmd(command)
+                    .addr(Some(operation.offset))
+                    .build()
+            }
+        }
+    }
+
+    fn read(&mut self, slot: u32, operation: &BlockOperation) -> squeue::Entry {
+        let (file, length) = (types::Fixed(operation.file), operation.length as usize);
+        let address = self.memory.slot(slot as usize)[..length].as_mut_ptr();
+        match self.registered {
+            true => opcode::ReadFixed::new(file, address, length as u32, self.memory.piece_of(slot as usize))
+                .offset(operation.offset)
+                .build(),
+            false => opcode::Read::new(file, address, length as u32).offset(operation.offset).build(),
+        }
+    }
+
+    fn write(&mut self, slot: u32, operation: &BlockOperation, flags: i32) -> squeue::Entry {
+        let (file, length) = (types::Fixed(operation.file), operation.length as usize);
+        let address = self.memory.slot(slot as usize)[..length].as_ptr();
+        match self.registered {
+            true => {
+                opcode::WriteFixed::new(file, address, length as u32, self.memory.piece_of(slot as usize))
+                    .offset(operation.offset)
+                    .rw_flags(flags)
+                    .build()
+            }
+            false => opcode::Write::new(file, address, length as u32)
+                .offset(operation.offset)
+                .rw_flags(flags)
+                .build(),
+        }
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        let mut done = Vec::new();
+        while self.in_flight > 0 {
+            if self.reap(1, None, &mut done).is_err() {
+                // The kernel may still write into the buffers.
+                self.memory.abandoned = true;
+                return;
+            }
+        }
+    }
+}
+
+fn is_unknown_command(result: i32) -> bool {
+    matches!(-result, libc::EOPNOTSUPP | libc::EINVAL | libc::ENOTTY)
+}
+
+/// With the cheapest way to complete that the kernel has: completions are then done by this thread when it waits,
+/// without interrupting it.
+fn build_ring(depth: u32) -> Result<IoUring, RingError> {
+    let deferred = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(depth);
+    let cooperative = |_| IoUring::builder().setup_coop_taskrun().build(depth);
+    deferred.or_else(cooperative).or_else(|_| IoUring::new(depth)).map_err(setup_error)
+}
+
+/// The mapping that the slots' buffers lie in.
+struct Memory {
+    base: NonNull<u8>,
+    mapped_bytes: usize,
+    buffer_bytes: usize,
+    stride: usize,
+    slots: usize,
+    abandoned: bool,
+}
+
+impl Memory {
+    fn new(slots: usize, buffer_bytes: usize) -> io::Result<Self> {
+        let stride = buffer_bytes.next_multiple_of(PAGE).max(PAGE);
+        let mapped_bytes = slots
+            .checked_mul(stride)
+            .filter(|bytes| *bytes < isize::MAX as usize / 2)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?
+            .next_multiple_of(HUGE_PAGE);
+        // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no other memory.
+        let raw = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                mapped_bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if raw == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the range is the mapping made above; the advice does not change its contents.
+        unsafe { libc::madvise(raw, mapped_bytes, libc::MADV_HUGEPAGE) };
+        let base = NonNull::new(raw.cast::<u8>()).ok_or_else(io::Error::last_os_error)?;
+        Ok(Self { base, mapped_bytes, buffer_bytes, stride, slots, abandoned: false })
+    }
+
+    fn slot(&mut self, slot: usize) -> &mut [u8] {
+        assert!(slot < self.slots, "slot {slot} of {}", self.slots);
+        // SAFETY: the range lies within the mapping, which is zeroed and lives as long as `self`; slots do not
+        // overlap, and the caller has made sure that the kernel does not use this one.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.base.as_ptr().add(slot * self.stride), self.buffer_bytes)
+        }
+    }
+
+    /// Whole slots in one registered buffer.
+    fn slots_per_piece(&self) -> usize {
+        BUFFER_BYTES_MAX / self.stride
+    }
+
+    fn piece_of(&self, slot: usize) -> u16 {
+        (slot / self.slots_per_piece()) as u16
+    }
+
+    fn register(&self, uring: &IoUring) -> io::Result<()> {
+        let piece_bytes = self.slots_per_piece() * self.stride;
+        let length = self.slots * self.stride;
+        let pieces: Vec<libc::iovec> = (0..length)
+            .step_by(piece_bytes)
+            .map(|at| libc::iovec {
+                iov_base: self.base.as_ptr().wrapping_add(at).cast(),
+                iov_len: piece_bytes.min(length - at),
+            })
+            .collect();
+        // SAFETY: the pieces lie in the mapping, which outlives the ring's use of it (see the module).
+        unsafe { uring.submitter().register_buffers(&pieces) }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if !self.abandoned {
+            // SAFETY: the mapping was made by `new` with this length, and no operation uses it any more.
+            unsafe { libc::munmap(self.base.as_ptr().cast(), self.mapped_bytes) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    fn file_with(bytes: &[u8]) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        file
+    }
+
+    fn operation(verb: BlockVerb, offset: u64, length: u64) -> BlockOperation {
+        BlockOperation { verb, file: 0, offset, length }
+    }
+
+    fn reap_one(blocks: &mut Blocks) -> BlockDone {
+        let mut done = Vec::new();
+        while done.is_empty() {
+            blocks.reap(1, None, &mut done).unwrap();
+        }
+        assert_eq!(done.len(), 1);
+        done[0]
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_into_another_slot() {
+        let mut blocks = Blocks::new(3, 8192, vec![file_with(&[0; 16384])]).unwrap();
+        blocks.buffer(1).fill(0x5a);
+        blocks.submit(1, operation(BlockVerb::WriteDurable, 4096, 8192));
+        assert_eq!(reap_one(&mut blocks), BlockDone { slot: 1, result: 8192 });
+        blocks.submit(2, operation(BlockVerb::FlushData, 0, 0));
+        assert_eq!(reap_one(&mut blocks), BlockDone { slot: 2, result: 0 });
+        blocks.submit(0, operation(BlockVerb::Read, 0, 8192));
+        assert_eq!(reap_one(&mut blocks), BlockDone { slot: 0, result: 8192 });
+        assert!(blocks.buffer(0)[..4096].iter().all(|byte| *byte == 0));
+        assert!(blocks.buffer(0)[4096..].iter().all(|byte| *byte == 0x5a));
+        assert_eq!(blocks.in_flight(), 0);
+    }
+
+    #[test]
+    fn unregistered_buffers_do_the_same() {
+        let mut blocks = Blocks::new(1, 4096, vec![file_with(&[7; 4096])]).unwrap();
+        blocks.registered = false;
+        blocks.submit(0, operation(BlockVerb::Read, 0, 4096));
+        assert_eq!(reap_one(&mut blocks).result, 4096);
+        assert!(blocks.buffer(0).iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    #[should_panic(expected = "its buffer is the kernel's")]
+    fn the_buffer_of_an_operation_in_flight_is_out_of_reach() {
+        let mut blocks = Blocks::new(1, 4096, vec![file_with(&[7; 4096])]).unwrap();
+        blocks.submit(0, operation(BlockVerb::Read, 0, 4096));
+        blocks.buffer(0);
+    }
+
+    #[test]
+    #[should_panic(expected = "out of range")]
+    fn a_length_beyond_the_buffer_is_a_bug() {
+        let mut blocks = Blocks::new(1, 4096, vec![file_with(&[7; 4096])]).unwrap();
+        blocks.submit(0, operation(BlockVerb::Read, 0, 8192));
+    }
+
+    #[test]
+    fn a_wait_ends_in_time_with_nothing_in_flight() {
+        let mut blocks = Blocks::new(1, 4096, vec![file_with(&[7; 4096])]).unwrap();
+        let mut done = Vec::new();
+        blocks.reap(1, Some(Duration::from_millis(5)), &mut done).unwrap();
+        assert!(done.is_empty());
+    }
+
+    #[test]
+    fn dropping_the_queue_waits_for_what_is_in_flight() {
+        let file = file_with(&[0; 4096]);
+        let reader = file.try_clone().unwrap();
+        let mut blocks = Blocks::new(1, 4096, vec![file]).unwrap();
+        blocks.buffer(0).fill(9);
+        blocks.submit(0, operation(BlockVerb::Write, 0, 4096));
+        drop(blocks);
+        let mut bytes = [0; 4096];
+        reader.read_exact_at(&mut bytes, 0).unwrap();
+        assert!(bytes.iter().all(|byte| *byte == 9));
+    }
+}
