@@ -3,9 +3,9 @@
 //! The rooms, in the order a job goes through them:
 //! - [`spec`]: what a job is, typed, with every default filled in;
 //! - [`job`]: fio's grammar, from text or a command line to [`spec::Plan`];
-//! - `load`: which operation comes next and when: offsets, sizes, mixes, rates;
-//! - `engine`: who carries it out: a drive, the engine in this process, an S3 endpoint;
-//! - `run`: threads, groups, ramp, time, progress; gives [`result::Run`];
+//! - [`load`]: which operation comes next and when: offsets, sizes, mixes, rates;
+//! - [`engine`]: who carries it out: a drive, the engine in this process, an S3 endpoint;
+//! - [`run`]: threads, groups, ramp, time, progress; gives [`result::Run`];
 //! - [`result`]: what was measured, mergeable over threads;
 //! - [`report`]: text, JSON, terse, HTML, logs; comparison of two runs.
 //!
@@ -14,6 +14,8 @@
 pub mod cli;
 pub mod engine;
 pub mod job;
+pub mod load;
 pub mod report;
 pub mod result;
+pub mod run;
 pub mod spec;

@@ -9,54 +9,131 @@ use hdrhistogram::Histogram;
 /// Longer latencies count as this: 200 s.
 pub const LATENCY_NS_MAX: u64 = 200_000_000_000;
 
-/// A histogram of latencies, three significant figures, mergeable.
-#[derive(Clone, Debug)]
-pub struct Latencies(Histogram<u64>);
+/// A histogram of latencies, three significant figures, mergeable. Takes no memory before the first one.
+#[derive(Clone, Debug, Default)]
+pub struct Latencies(Form);
 
-impl Default for Latencies {
-    fn default() -> Self {
-        Self(Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("the bounds are constants in order"))
-    }
+#[derive(Clone, Debug, Default)]
+enum Form {
+    #[default]
+    Empty,
+    Dense(Box<Histogram<u64>>),
+    /// (nanoseconds, count), ascending: for what is kept and not added to.
+    Sparse(Vec<(u64, u64)>),
 }
 
 impl Latencies {
+    #[inline]
     pub fn record(&mut self, nanoseconds: u64) {
-        self.0.saturating_record(nanoseconds.max(1));
+        self.dense().saturating_record(nanoseconds.max(1));
     }
 
     pub fn merge(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("all have the same bounds");
+        match &other.0 {
+            Form::Empty => {}
+            Form::Dense(histogram) => self.dense().add(&**histogram).expect("all have the same bounds"),
+            Form::Sparse(bins) => bins.iter().for_each(|(value, count)| {
+                self.dense().saturating_record_n(*value, *count);
+            }),
+        }
+    }
+
+    /// Gives the memory of unused values back; recording takes it again.
+    pub fn compact(&mut self) {
+        if let Form::Dense(_) = self.0 {
+            self.0 = Form::Sparse(self.bins().collect());
+        }
+    }
+
+    fn dense(&mut self) -> &mut Histogram<u64> {
+        if !matches!(self.0, Form::Dense(_)) {
+            let mut histogram =
+                Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("the bounds are constants in order");
+            if let Form::Sparse(bins) = &self.0 {
+                bins.iter().for_each(|(value, count)| histogram.saturating_record_n(*value, *count));
+            }
+            self.0 = Form::Dense(Box::new(histogram));
+        }
+        match &mut self.0 {
+            Form::Dense(histogram) => histogram,
+            Form::Empty | Form::Sparse(_) => unreachable!("it was made dense above"),
+        }
     }
 
     pub fn count(&self) -> u64 {
-        self.0.len()
+        match &self.0 {
+            Form::Empty => 0,
+            Form::Dense(histogram) => histogram.len(),
+            Form::Sparse(bins) => bins.iter().map(|(_, count)| count).sum(),
+        }
     }
 
     /// 0 when nothing was recorded, as in fio's output.
     pub fn min_ns(&self) -> u64 {
-        if self.0.is_empty() { 0 } else { self.0.min() }
+        match &self.0 {
+            Form::Dense(histogram) if !histogram.is_empty() => histogram.min(),
+            Form::Sparse(bins) => bins.first().map_or(0, |(value, _)| *value),
+            Form::Empty | Form::Dense(_) => 0,
+        }
     }
 
     pub fn max_ns(&self) -> u64 {
-        self.0.max()
+        match &self.0 {
+            Form::Empty => 0,
+            Form::Dense(histogram) => histogram.max(),
+            Form::Sparse(bins) => bins.last().map_or(0, |(value, _)| *value),
+        }
     }
 
     pub fn mean_ns(&self) -> f64 {
-        if self.0.is_empty() { 0.0 } else { self.0.mean() }
+        match &self.0 {
+            Form::Dense(histogram) if !histogram.is_empty() => histogram.mean(),
+            Form::Sparse(bins) => {
+                let sum: f64 = bins.iter().map(|(value, count)| *value as f64 * *count as f64).sum();
+                sum / self.count().max(1) as f64
+            }
+            Form::Empty | Form::Dense(_) => 0.0,
+        }
     }
 
     pub fn deviation_ns(&self) -> f64 {
-        if self.0.is_empty() { 0.0 } else { self.0.stdev() }
+        match &self.0 {
+            Form::Dense(histogram) if !histogram.is_empty() => histogram.stdev(),
+            Form::Sparse(bins) => {
+                let mean = self.mean_ns();
+                let square = |(value, count): &(u64, u64)| (*value as f64 - mean).powi(2) * *count as f64;
+                (bins.iter().map(square).sum::<f64>() / self.count().max(1) as f64).sqrt()
+            }
+            Form::Empty | Form::Dense(_) => 0.0,
+        }
     }
 
     /// `percent` from 0 to 100.
     pub fn percentile_ns(&self, percent: f64) -> u64 {
-        if self.0.is_empty() { 0 } else { self.0.value_at_percentile(percent) }
+        match &self.0 {
+            Form::Dense(histogram) if !histogram.is_empty() => histogram.value_at_percentile(percent),
+            Form::Sparse(bins) => {
+                let rank = ((percent / 100.0 * self.count() as f64).ceil() as u64).max(1);
+                let mut seen = 0;
+                let mut reached = bins.iter().filter(|(_, count)| {
+                    seen += count;
+                    seen >= rank
+                });
+                reached.next().map_or_else(|| self.max_ns(), |(value, _)| *value)
+            }
+            Form::Empty | Form::Dense(_) => 0,
+        }
     }
 
     /// (nanoseconds, count) of every value that occurred, ascending.
     pub fn bins(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.0.iter_recorded().map(|bin| (bin.value_iterated_to(), bin.count_at_value()))
+        let (dense, sparse) = match &self.0 {
+            Form::Empty => (None, &[][..]),
+            Form::Dense(histogram) => (Some(histogram.iter_recorded()), &[][..]),
+            Form::Sparse(bins) => (None, &bins[..]),
+        };
+        let dense = dense.into_iter().flatten();
+        dense.map(|bin| (bin.value_iterated_to(), bin.count_at_value())).chain(sparse.iter().copied())
     }
 }
 
@@ -85,7 +162,8 @@ pub struct DirectionResult {
 }
 
 /// How many operations were in flight, submitted or completed at once: per cent would not merge, so counts.
-/// Buckets as fio prints them: 0 (submit, complete) or 1; 2; 4; 8; 16; 32; 64 and more.
+/// Buckets as fio prints them. Depth: from 1, 2, 4, 8, 16, 32, 64 on. Submit and complete: 0, then up to 4, 8, 16, 32,
+/// 64, and more.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DepthCounts(pub [u64; 7]);
 

@@ -2,7 +2,9 @@
 //!
 //! Invariant: `submit` never waits for the operation; a slot is free again when its completion was handed over.
 
+pub(super) mod drive;
 mod failures;
+pub(super) mod layout;
 pub mod objects;
 pub mod ringbolt;
 pub mod s3;

@@ -1,0 +1,108 @@
+//! A raw file or block device by io_uring: `ioengine=io_uring`.
+//!
+//! Invariant: operations lie within the regions that [`Drive::open`] gave, which lie within the files.
+
+use super::layout::{self, LayoutLock};
+use super::{Clock, Completion, EngineError, IoEngine, Operation, Verb};
+use crate::bench::load::{Region, Sizes};
+use crate::bench::spec::{Direction, Job};
+use ringbolt_engine::ring::blocks::{
+    BUFFER_BYTES_MAX, BlockDone, BlockOperation, BlockVerb, Blocks, DEPTH_MAX,
+};
+use std::time::Duration;
+
+/// See the module.
+pub struct Drive {
+    blocks: Blocks,
+    clock: Clock,
+    write: BlockVerb,
+    reaped: Vec<BlockDone>,
+}
+
+impl Drive {
+    /// Opens the files of one thread of `job`, laid out where they have to be, and says which parts of them the job
+    /// works on. `progress` from 0 to 1.
+    ///
+    /// # Errors
+    /// When a file is not there or does not take what it should, or the machine has no ring to give.
+    pub fn open(
+        job: &Job,
+        thread: u32,
+        clock: Clock,
+        lock: &LayoutLock,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<(Self, Vec<Region>), EngineError> {
+        let refuse = |text: String| Err(EngineError(format!("job {}: {text}", job.name)));
+        let buffer_bytes = buffer_bytes(job);
+        if buffer_bytes > BUFFER_BYTES_MAX as u64 {
+            return refuse(format!(
+                "bs={buffer_bytes} is more than the largest block, {BUFFER_BYTES_MAX} bytes"
+            ));
+        }
+        if !(1..=DEPTH_MAX).contains(&job.depth) {
+            return refuse(format!("iodepth={} must be from 1 to {DEPTH_MAX}", job.depth));
+        }
+        let (files, regions) = layout::open(job, thread, lock, progress)?;
+        let blocks = Blocks::new(job.depth, buffer_bytes as usize, files)
+            .map_err(|error| EngineError(format!("job {}: {error}", job.name)))?;
+        let write = if job.dsync { BlockVerb::WriteDurable } else { BlockVerb::Write };
+        let reaped = Vec::with_capacity(job.depth as usize);
+        Ok((Self { blocks, clock, write, reaped }, regions))
+    }
+}
+
+/// The largest block that the job reads or writes.
+fn buffer_bytes(job: &Job) -> u64 {
+    let used = [(Direction::Read, job.pattern.reads), (Direction::Write, job.pattern.writes)];
+    let sizes =
+        used.into_iter().filter(|(_, is_used)| *is_used).map(|(of, _)| Sizes::new(job.block.get(of)).most());
+    sizes.max().unwrap_or(4096)
+}
+
+impl IoEngine for Drive {
+    fn prepare(&mut self, _progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn buffer(&mut self, slot: u32) -> &mut [u8] {
+        self.blocks.buffer(slot)
+    }
+
+    fn submit(&mut self, slot: u32, operation: &Operation) {
+        let verb = match operation.verb {
+            Verb::Read => BlockVerb::Read,
+            Verb::Write => self.write,
+            Verb::Trim => BlockVerb::Discard,
+            Verb::Sync => BlockVerb::Flush,
+            Verb::DataSync => BlockVerb::FlushData,
+            verb @ (Verb::Head | Verb::List | Verb::Copy | Verb::Multipart) => {
+                unreachable!("{verb:?} is of objects; jobs are checked before they run")
+            }
+        };
+        let Operation { file, offset, length, .. } = *operation;
+        self.blocks.submit(slot, BlockOperation { verb, file, offset, length });
+    }
+
+    fn reap(
+        &mut self,
+        at_least: usize,
+        deadline_ns: Option<u64>,
+        done: &mut Vec<Completion>,
+    ) -> Result<(), EngineError> {
+        let timeout = deadline_ns.map(|at| Duration::from_nanos(at.saturating_sub(self.clock.now_ns())));
+        // With nothing to wait for but the time, one completion is asked for that does not come.
+        let wanted = if timeout.is_some() { at_least.max(1) } else { at_least.min(self.blocks.in_flight()) };
+        self.reaped.clear();
+        self.blocks
+            .reap(wanted, timeout, &mut self.reaped)
+            .map_err(|error| EngineError(format!("io_uring_enter failed: {error}")))?;
+        for end in &self.reaped {
+            done.push(Completion { slot: end.slot, result: i64::from(end.result) });
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,20 @@
+//! Which operation comes next, and when it is meant to start.
+//!
+//! Invariants:
+//! - The sequence follows from the job's seed, the thread's number and the targets alone, as long as no rate decides
+//!   between directions.
+//! - Nothing here looks at the clock: the caller says what time it is, counted from the beginning of the job.
+
+mod choice;
+mod distribution;
+mod pace;
+mod permutation;
+pub mod random;
+mod sequence;
+mod sizes;
+mod source;
+
+pub use random::Random;
+pub use sequence::{Extent, Region};
+pub use sizes::Sizes;
+pub use source::{LoadError, Next, Source, Target, Work};

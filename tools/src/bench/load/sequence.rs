@@ -1,0 +1,270 @@
+//! Where the next operation of one file goes.
+//!
+//! Invariants:
+//! - `start <= offset` and `offset + length <= end` of the region.
+//! - With a random map every unit of the region is used once in a pass; the order of the next pass is another one.
+
+use super::distribution::Picker;
+use super::permutation::Permutation;
+use super::random::Random;
+use crate::bench::spec::{ByDirection, Direction, Distribution};
+
+/// More units than this are not tracked one by one: 1 GiB of memory for a map.
+pub const MAP_UNITS_MAX: u64 = 1 << 33;
+
+/// The part of a file that a job works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    pub start: u64,
+    pub length: u64,
+}
+
+/// Offset and length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    pub offset: u64,
+    pub length: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Order {
+    Sequential,
+    /// Each unit once: the order and the next place in it.
+    Once {
+        order: Permutation,
+        place: u64,
+    },
+    /// Each unit once, by operations of several units.
+    Mapped {
+        order: Permutation,
+        place: u64,
+        used: Box<Bitmap>,
+    },
+    Free(Box<ByDirection<Picker>>),
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    region: Region,
+    unit: u64,
+    order: Order,
+    /// Next offset within the region, when sequential.
+    position: ByDirection<u64>,
+}
+
+impl Sequence {
+    /// In order, from the beginning and round again.
+    pub fn sequential(region: Region, unit: u64) -> Self {
+        Self::new(region, unit, Order::Sequential)
+    }
+
+    /// Random, each unit once. With `fixed`, all operations have the length of the unit.
+    pub fn covering(region: Region, unit: u64, fixed: bool, random: &mut Random) -> Self {
+        let units = region.length / unit;
+        let order = Permutation::new(units, random.next_u64());
+        let order = match fixed {
+            true => Order::Once { order, place: 0 },
+            false => Order::Mapped { order, place: 0, used: Box::new(Bitmap::new(units)) },
+        };
+        Self::new(region, unit, order)
+    }
+
+    /// Random, by distribution.
+    pub fn random(
+        region: Region,
+        unit: u64,
+        distributions: &ByDirection<Distribution>,
+        random: &mut Random,
+    ) -> Self {
+        // The same block is hot for reads and for writes.
+        let seed = random.next_u64();
+        let picker = |direction| Picker::new(distributions.get(direction), region.length / unit, seed);
+        let pickers = ByDirection {
+            read: picker(Direction::Read),
+            write: picker(Direction::Write),
+            trim: picker(Direction::Trim),
+        };
+        Self::new(region, unit, Order::Free(Box::new(pickers)))
+    }
+
+    fn new(region: Region, unit: u64, order: Order) -> Self {
+        assert!(region.length >= unit, "a region of {} bytes for units of {unit}", region.length);
+        Self { region, unit, order, position: ByDirection::default() }
+    }
+
+    /// Begins a new pass.
+    pub fn restart(&mut self) {
+        self.position = ByDirection::default();
+    }
+
+    /// Where the next operation goes; `length` is what it would like to have, a multiple of the unit.
+    #[inline]
+    pub fn next(&mut self, direction: Direction, length: u64, random: &mut Random) -> Extent {
+        let length = length.min(self.region.length / self.unit * self.unit);
+        let units = self.region.length / self.unit;
+        let (at, length) = match &mut self.order {
+            Order::Sequential => {
+                let position = self.position.get_mut(direction);
+                if *position + length > self.region.length {
+                    *position = 0;
+                }
+                let at = *position;
+                *position += length;
+                (at, length)
+            }
+            Order::Once { order, place } => {
+                if *place == units {
+                    *order = Permutation::new(units, random.next_u64());
+                    *place = 0;
+                }
+                *place += 1;
+                (order.at(*place - 1) * self.unit, length)
+            }
+            Order::Mapped { order, place, used } => {
+                let first = next_unused(order, place, used, units, random);
+                let taken = used.take_run(first, length / self.unit);
+                (first * self.unit, taken * self.unit)
+            }
+            Order::Free(pickers) => {
+                let picked = pickers.get(direction).next(random) * self.unit;
+                (picked.min(units * self.unit - length), length)
+            }
+        };
+        debug_assert!(at + length <= self.region.length, "{at} + {length} of {}", self.region.length);
+        Extent { offset: self.region.start + at, length }
+    }
+}
+
+fn next_unused(
+    order: &mut Permutation,
+    place: &mut u64,
+    used: &mut Bitmap,
+    units: u64,
+    random: &mut Random,
+) -> u64 {
+    if used.free == 0 {
+        *order = Permutation::new(units, random.next_u64());
+        *place = 0;
+        used.clear();
+    }
+    loop {
+        let unit = order.at(*place);
+        *place += 1;
+        if !used.contains(unit) {
+            return unit;
+        }
+    }
+}
+
+/// A set of units.
+#[derive(Clone, Debug)]
+pub struct Bitmap {
+    words: Vec<u64>,
+    count: u64,
+    free: u64,
+}
+
+impl Bitmap {
+    pub fn new(count: u64) -> Self {
+        Self { words: vec![0; count.div_ceil(64) as usize], count, free: count }
+    }
+
+    fn clear(&mut self) {
+        self.words.fill(0);
+        self.free = self.count;
+    }
+
+    pub fn contains(&self, unit: u64) -> bool {
+        self.words[(unit / 64) as usize] >> (unit % 64) & 1 == 1
+    }
+
+    /// Adds units from `first` on, at most `most`, up to the first that is there already.
+    fn take_run(&mut self, first: u64, most: u64) -> u64 {
+        let end = (first + most.max(1)).min(self.count);
+        let stop = (first..end).find(|unit| self.contains(*unit)).unwrap_or(end);
+        for unit in first..stop {
+            self.words[(unit / 64) as usize] |= 1 << (unit % 64);
+        }
+        self.free -= stop - first;
+        stop - first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REGION: Region = Region { start: 8192, length: 1_000 * 4096 + 100 };
+
+    fn check(extent: Extent) {
+        assert!(
+            extent.offset >= REGION.start && extent.offset + extent.length <= REGION.start + REGION.length
+        );
+    }
+
+    #[test]
+    fn a_random_map_covers_each_block_once_in_each_pass() {
+        let mut random = Random::new(1);
+        let mut sequence = Sequence::covering(REGION, 4096, true, &mut random);
+        let mut orders = Vec::new();
+        for _ in 0..2 {
+            let mut seen = vec![0; 1000];
+            let mut order = Vec::new();
+            for _ in 0..1000 {
+                let extent = sequence.next(Direction::Read, 4096, &mut random);
+                check(extent);
+                seen[((extent.offset - REGION.start) / 4096) as usize] += 1;
+                order.push(extent.offset);
+            }
+            assert!(seen.iter().all(|count| *count == 1));
+            orders.push(order);
+        }
+        assert_ne!(orders[0], orders[1]);
+    }
+
+    #[test]
+    fn a_random_map_with_several_sizes_covers_each_unit_once() {
+        let mut random = Random::new(2);
+        let mut sequence = Sequence::covering(REGION, 4096, false, &mut random);
+        let mut seen = vec![0; 1000];
+        let mut total = 0;
+        while total < 1000 * 4096 {
+            let wanted = 4096 * (1 + random.below(8));
+            let extent = sequence.next(Direction::Write, wanted, &mut random);
+            check(extent);
+            let first = (extent.offset - REGION.start) / 4096;
+            (first..first + extent.length / 4096).for_each(|unit| seen[unit as usize] += 1);
+            total += extent.length;
+        }
+        assert!(seen.iter().all(|count| *count == 1));
+    }
+
+    #[test]
+    fn sequential_wraps_before_the_end_and_directions_have_their_own_places() {
+        let mut random = Random::new(3);
+        let mut sequence = Sequence::sequential(Region { start: 0, length: 10_000 }, 4096);
+        let offsets: Vec<u64> =
+            (0..3).map(|_| sequence.next(Direction::Read, 4096, &mut random).offset).collect();
+        assert_eq!(offsets, [0, 4096, 0]);
+        assert_eq!(sequence.next(Direction::Write, 4096, &mut random).offset, 0);
+    }
+
+    #[test]
+    fn no_distribution_goes_beyond_the_region() {
+        let mut random = Random::new(4);
+        for distribution in [
+            Distribution::Even,
+            Distribution::Zipf(1.1),
+            Distribution::Pareto(0.3),
+            Distribution::Normal(80.0),
+        ] {
+            let distributions = ByDirection::same(distribution);
+            let mut sequence = Sequence::random(REGION, 4096, &distributions, &mut random);
+            for _ in 0..20_000 {
+                let wanted = 4096 * (1 + random.below(16));
+                check(sequence.next(Direction::Read, wanted, &mut random));
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Sums of results over the threads of a group.
+//!
+//! Invariant: merging is commutative in all figures, and counts add up exactly.
+
+use crate::bench::result::{DepthCounts, DirectionResult, Interval, JobResult, LogEntry, Samples, Usage};
+use crate::bench::spec::Direction;
+
+impl JobResult {
+    /// Adds what another thread measured, as if one had measured both. The job, and the first error, stay this one's.
+    pub fn merge(&mut self, other: &Self) {
+        self.threads += other.threads;
+        if self.error == 0 && self.error_text.is_none() {
+            self.error = other.error;
+            self.error_text.clone_from(&other.error_text);
+        }
+        self.runtime_ns = self.runtime_ns.max(other.runtime_ns);
+        for direction in Direction::ALL {
+            self.by_direction.get_mut(direction).merge(other.by_direction.get(direction));
+        }
+        self.sync.merge(&other.sync);
+        self.usage.merge(&other.usage);
+        self.depth.merge(&other.depth);
+        self.submitted.merge(&other.submitted);
+        self.completed.merge(&other.completed);
+        self.latency_depth = self.latency_depth.max(other.latency_depth);
+        merge_intervals(&mut self.intervals, &other.intervals);
+        merge_log(&mut self.bandwidth_log, &other.bandwidth_log);
+        merge_log(&mut self.iops_log, &other.iops_log);
+        merge_log(&mut self.slat_log, &other.slat_log);
+        merge_log(&mut self.clat_log, &other.clat_log);
+        merge_log(&mut self.lat_log, &other.lat_log);
+        self.verify_failures += other.verify_failures;
+    }
+}
+
+impl DirectionResult {
+    fn merge(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        self.ios += other.ios;
+        self.short_ios += other.short_ios;
+        self.failed_ios += other.failed_ios;
+        self.runtime_ns = self.runtime_ns.max(other.runtime_ns);
+        self.slat.merge(&other.slat);
+        self.clat.merge(&other.clat);
+        self.lat.merge(&other.lat);
+        self.response.merge(&other.response);
+        self.bandwidth.merge(&other.bandwidth);
+        self.iops.merge(&other.iops);
+    }
+}
+
+impl Samples {
+    /// Samples of the same half second add up to the rate of both.
+    fn merge(&mut self, other: &Self) {
+        self.0.resize(self.0.len().max(other.0.len()), 0.0);
+        self.0.iter_mut().zip(&other.0).for_each(|(sum, value)| *sum += value);
+    }
+}
+
+impl DepthCounts {
+    fn merge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, count)| *sum += count);
+    }
+}
+
+impl Usage {
+    /// CPU time over the wall time of all threads is the share of a core that each took in the mean.
+    fn merge(&mut self, other: &Self) {
+        self.user_ns += other.user_ns;
+        self.system_ns += other.system_ns;
+        self.context_switches += other.context_switches;
+        self.major_faults += other.major_faults;
+        self.minor_faults += other.minor_faults;
+        self.wall_ns += other.wall_ns;
+    }
+}
+
+fn merge_log(log: &mut Vec<LogEntry>, other: &[LogEntry]) {
+    log.extend_from_slice(other);
+    log.sort_by_key(|entry| entry.at_ms);
+}
+
+fn merge_intervals(intervals: &mut Vec<Interval>, other: &[Interval]) {
+    let length = |of: &[Interval]| of.iter().map(|interval| interval.length_ns).max().unwrap_or(0);
+    let common = length(intervals).max(length(other));
+    intervals.extend_from_slice(other);
+    intervals.sort_by_key(|interval| interval.start_ns);
+    coarsen(intervals, common);
+}
+
+/// Joins intervals, ordered by start, to ones of `length_ns`.
+pub fn coarsen(intervals: &mut Vec<Interval>, length_ns: u64) {
+    let mut joined: Vec<Interval> = Vec::with_capacity(intervals.len());
+    for interval in intervals.drain(..) {
+        let start_ns = interval.start_ns / length_ns.max(1) * length_ns;
+        match joined.last_mut() {
+            Some(last) if last.start_ns == start_ns => {
+                for direction in Direction::ALL {
+                    let (into, from) =
+                        (last.by_direction.get_mut(direction), interval.by_direction.get(direction));
+                    into.ios += from.ios;
+                    into.bytes += from.bytes;
+                    into.latencies.merge(&from.latencies);
+                }
+            }
+            _ => joined.push(Interval { start_ns, length_ns, ..interval }),
+        }
+    }
+    for interval in &mut joined {
+        Direction::ALL.into_iter().for_each(|of| interval.by_direction.get_mut(of).latencies.compact());
+    }
+    *intervals = joined;
+}

@@ -1,0 +1,141 @@
+//! Runs a plan: threads, stages, time, progress; gives what was measured.
+//!
+//! Invariants:
+//! - Jobs of a stage start together, once all of their threads have laid out and opened what they need; the next
+//!   stage starts when all of them have ended. A job with `wait_for` starts when the job it names has ended.
+//! - One engine belongs to one thread. Threads share nothing while they run but what [`status::Telemetry`] stores.
+//! - An interrupt (SIGINT, SIGTERM) ends the jobs that run and starts no others; what was measured is given back.
+
+mod fill;
+mod guard;
+mod latency_target;
+mod measure;
+mod merge;
+mod schedule;
+mod status;
+mod system;
+mod thread;
+mod verify;
+mod worker;
+
+pub use guard::GuardError;
+pub use status::{JobStatus, Phase, Rate, Status, Unwatched, Watcher};
+
+use super::cli::RunOptions;
+use super::engine::Clock;
+use super::engine::layout::LayoutLock;
+use super::report::fingerprint;
+use super::result::{JobResult, Run};
+use super::spec::{Engine, Job, Plan};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Why nothing was run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("there is no job to run")]
+    Empty,
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    #[error("job {job}: {text}")]
+    Job { job: String, text: String },
+    #[error("the handler of interrupts could not be set: {0}")]
+    Signals(std::io::Error),
+}
+
+/// What all threads of a run see.
+struct Shared {
+    clock: Clock,
+    stop: Arc<AtomicBool>,
+    layout: LayoutLock,
+    allow_overwrite: bool,
+}
+
+/// Runs all jobs of the plan. Failures of jobs are in their results.
+///
+/// # Errors
+/// When nothing was run, because the plan can not be run or would write what it must not.
+pub fn run(plan: &Plan, options: &RunOptions, watcher: &mut dyn Watcher) -> Result<Run, RunError> {
+    check(plan)?;
+    let claims = guard::claim(plan, options.allow_overwrite)?;
+    let started_unix_ms =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let stop = Arc::new(AtomicBool::new(false));
+    let signals = [SIGINT, SIGTERM].map(|signal| signal_hook::flag::register(signal, stop.clone()));
+    let signals: Vec<_> = signals.into_iter().collect::<Result<_, _>>().map_err(RunError::Signals)?;
+    // The command line belongs to what was measured; one that is not text has a name that can not be shown.
+    let arguments: Vec<String> = std::env::args_os().filter_map(|one| one.into_string().ok()).collect();
+    let disks = system::Disks::below(&paths(plan));
+    let allow_overwrite = options.allow_overwrite;
+    let shared = Shared { clock: Clock::start(), stop, layout: LayoutLock::default(), allow_overwrite };
+    let header = Run {
+        started_unix_ms,
+        plan: plan.clone(),
+        jobs: Vec::new(),
+        disks: Vec::new(),
+        fingerprint: fingerprint::gather(plan, &arguments),
+    };
+    let results = schedule::run(plan, options, &shared, &header, watcher);
+    signals.into_iter().for_each(|id| {
+        signal_hook::low_level::unregister(id);
+    });
+    drop(claims);
+    Ok(Run { jobs: by_group(&results), disks: disks.since(shared.clock.now_ns()), ..header })
+}
+
+/// What can be said before anything runs.
+fn check(plan: &Plan) -> Result<(), RunError> {
+    if plan.jobs.is_empty() || plan.jobs.iter().all(|job| job.threads == 0) {
+        return Err(RunError::Empty);
+    }
+    for job in &plan.jobs {
+        let refuse = |text: String| Err(RunError::Job { job: job.name.clone(), text });
+        if let Some(name) = &job.wait_for
+            && !plan.jobs.iter().any(|other| other.name == *name && other.stage <= job.stage)
+        {
+            return refuse(format!("wait_for={name}: no job of that name runs before this one or beside it"));
+        }
+        if job.engine != Engine::IoUring {
+            let keys = [
+                ("verify", job.verify.is_some()),
+                ("fsync", job.fsync > 0),
+                ("fdatasync", job.fdatasync > 0),
+                ("end_fsync", job.end_fsync),
+            ];
+            if let Some((key, _)) = keys.into_iter().find(|(_, is_set)| *is_set) {
+                return refuse(format!(
+                    "{key} needs ioengine=io_uring: objects are whole and durable as they are"
+                ));
+            }
+        } else if job.objects.ops.is_some() {
+            return refuse("op= is of objects: give rw= for ioengine=io_uring".to_owned());
+        }
+        if let Err(text) = system::cores_of(job) {
+            return refuse(text);
+        }
+    }
+    Ok(())
+}
+
+fn paths(plan: &Plan) -> Vec<std::path::PathBuf> {
+    let local = plan.jobs.iter().filter(|job| job.engine != Engine::S3);
+    local.flat_map(|job| (0..job.threads).flat_map(|thread| job.paths(thread))).collect()
+}
+
+/// Threads of a group summed where the job asks for it, in the order of the plan.
+fn by_group(results: &[JobResult]) -> Vec<JobResult> {
+    let mut groups: Vec<JobResult> = Vec::with_capacity(results.len());
+    for result in results {
+        let together = |job: &Job| job.group_reporting && job.group == result.job.group;
+        match groups.iter_mut().find(|group| result.job.group_reporting && together(&group.job)) {
+            Some(group) => group.merge(result),
+            None => groups.push(result.clone()),
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! One thread of a job from its first to its last breath: cores, engine, gate, loop.
+
+use super::fill::Filler;
+use super::measure::empty_result;
+use super::status::{Phase, Telemetry};
+use super::system;
+use super::verify::Verifier;
+use super::worker::{Failure, Parts, Worker};
+use super::{Shared, status};
+use crate::bench::engine::drive::Drive;
+use crate::bench::engine::objects::ObjectSet;
+use crate::bench::engine::ringbolt::RingboltEngine;
+use crate::bench::engine::s3::S3Engine;
+use crate::bench::engine::{EngineError, IoEngine};
+use crate::bench::load::{Source, Target};
+use crate::bench::result::JobResult;
+use crate::bench::spec::{Engine, Job};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender};
+
+/// What a thread tells the one that started it.
+pub enum Event {
+    /// Everything is there to begin.
+    Ready(usize),
+    /// The thread has ended.
+    Ended(usize, Box<JobResult>, Vec<String>),
+}
+
+/// A thread's part in a run.
+pub struct Thread<'run> {
+    pub job: &'run Job,
+    /// Number within the job.
+    pub number: u32,
+    /// Number within the run.
+    pub index: usize,
+    pub shared: &'run Shared,
+    pub telemetry: &'run Telemetry,
+    pub events: Sender<Event>,
+    /// Opens when all have said that they are ready; closed for good when the run was given up.
+    pub gate: Receiver<()>,
+}
+
+impl Thread<'_> {
+    /// Does all that the thread is there for, and tells its end.
+    pub fn live(self) {
+        let before = system::thread_usage();
+        let (mut result, failure, notes) = match self.work() {
+            Ok((result, failure, notes)) => (result, failure, notes),
+            Err(failure) => (empty_result(self.job), Some(failure), Vec::new()),
+        };
+        if result.usage.wall_ns == 0 {
+            result.usage = system::usage_since(&before, 0);
+        }
+        if let Some(failure) = failure {
+            result.error = failure.errno;
+            result.error_text = Some(failure.text);
+        }
+        self.telemetry.set_counts(&result);
+        self.telemetry.set_phase(Phase::Done);
+        // Nobody listens when the run was given up.
+        self.events.send(Event::Ended(self.index, Box::new(result), notes)).ok();
+    }
+
+    fn work(&self) -> Result<(JobResult, Option<Failure>, Vec<String>), Failure> {
+        let cores = system::cores_of(self.job).map_err(Failure::of)?;
+        system::settle(cores.as_deref()).map_err(Failure::of)?;
+        self.telemetry.set_phase(Phase::LayingOut);
+        let (job, clock) = (self.job, self.shared.clock);
+        let mut progress = |share: f64| self.telemetry.set_fraction(share);
+        let objects = || ObjectSet::of(job).map(|set| Target::Objects(set.count));
+        match job.engine {
+            Engine::IoUring => {
+                let opened = Drive::open(job, self.number, clock, &self.shared.layout, &mut progress);
+                let (drive, regions) = opened.map_err(Failure::of)?;
+                self.measure(drive, &Target::Files(regions))
+            }
+            Engine::S3 => {
+                let target = objects().map_err(Failure::of)?;
+                self.measure(S3Engine::new(job, self.number, clock).map_err(Failure::of)?, &target)
+            }
+            Engine::Ringbolt => {
+                let target = objects().map_err(Failure::of)?;
+                self.measure(
+                    RingboltEngine::new(job, clock, self.shared.allow_overwrite).map_err(Failure::of)?,
+                    &target,
+                )
+            }
+        }
+    }
+
+    fn measure<E: IoEngine>(
+        &self,
+        mut engine: E,
+        target: &Target,
+    ) -> Result<(JobResult, Option<Failure>, Vec<String>), Failure> {
+        let job = self.job;
+        engine.prepare(&mut |share| self.telemetry.set_fraction(share)).map_err(Failure::of)?;
+        let source = Source::new(job, self.number, target).map_err(Failure::of)?;
+        let (regions, files) = match target {
+            Target::Files(regions) => (&regions[..], regions.len() as u32),
+            Target::Objects(_) => (&[][..], 0),
+        };
+        let verifier = Verifier::new(job, regions).map_err(Failure::of)?;
+        self.telemetry.set_phase(Phase::Waiting);
+        self.events.send(Event::Ready(self.index)).ok();
+        if self.gate.recv().is_err() || !self.wait_for_start(&mut engine)? {
+            engine.finish().map_err(Failure::of)?;
+            return Ok((empty_result(job), None, engine.notes()));
+        }
+        let parts = Parts {
+            job,
+            clock: self.shared.clock,
+            source,
+            verifier,
+            filler: Filler::new(job, self.number),
+            telemetry: self.telemetry,
+            stop: &self.shared.stop,
+            files,
+        };
+        let (before, begin_ns) = (system::thread_usage(), self.shared.clock.now_ns());
+        let (recorder, failure) = Worker::new(&mut engine, parts).run();
+        let now_ns = self.shared.clock.now_ns();
+        let mut result = recorder.snapshot(now_ns);
+        result.usage = system::usage_since(&before, now_ns - begin_ns);
+        let finished: Result<(), EngineError> = if failure.is_none() { engine.finish() } else { Ok(()) };
+        let failure = failure.or_else(|| finished.err().map(Failure::of));
+        Ok((result, failure, engine.notes()))
+    }
+
+    /// `startdelay`; false when the run ended meanwhile.
+    fn wait_for_start<E: IoEngine>(&self, engine: &mut E) -> Result<bool, Failure> {
+        let clock = self.shared.clock;
+        let start_ns = clock.now_ns() + self.job.start_delay_ns;
+        let mut none = Vec::new();
+        while clock.now_ns() < start_ns && !self.shared.stop.load(Ordering::Relaxed) {
+            let until_ns = start_ns.min(clock.now_ns() + status::TICK_NS);
+            engine.reap(0, Some(until_ns), &mut none).map_err(Failure::of)?;
+            assert!(none.is_empty(), "operations completed before any was begun");
+        }
+        Ok(!self.shared.stop.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,443 @@
+//! The loop of one thread of a job, the same for every engine.
+//!
+//! Invariants:
+//! - Every slot is free or in flight; `flights` says what a slot in flight is at.
+//! - The clock is read once for each operation when it is taken up, once for all that are handed over together, and
+//!   once for all that came back together. Nothing is allocated for an operation.
+//! - When the loop ends, however it ends, nothing is in flight unless the engine failed.
+
+use super::fill::Filler;
+use super::latency_target::{DepthSearch, Verdict};
+use super::measure::{Flight, Recorder};
+use super::status::{Phase, Telemetry};
+use super::verify::Verifier;
+use crate::bench::engine::{Clock, Completion, IoEngine, Operation, Verb};
+use crate::bench::load::{Next, Source, Work};
+use crate::bench::spec::{Direction, Engine, Job};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The state is told so often.
+const PUBLISH_NS: u64 = 100_000_000;
+/// No wait for an object store is longer, so that the end of the job is seen.
+const WAIT_NS_MAX: u64 = 250_000_000;
+/// What is in flight at the end of a job may take so long; then the job has failed.
+const DRAIN_NS_MAX: u64 = 60_000_000_000;
+
+/// Why a job ended early: errno, or 0, and in words.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub errno: i32,
+    pub text: String,
+}
+
+impl Failure {
+    pub fn of(error: impl std::fmt::Display) -> Self {
+        Self { errno: nix::errno::Errno::EIO as i32, text: error.to_string() }
+    }
+}
+
+/// What the loop works with besides the engine.
+pub struct Parts<'run> {
+    pub job: &'run Job,
+    pub clock: Clock,
+    pub source: Source,
+    pub verifier: Option<Verifier>,
+    pub filler: Filler,
+    pub telemetry: &'run Telemetry,
+    pub stop: &'run AtomicBool,
+    /// Number of files, for the flush at the end.
+    pub files: u32,
+}
+
+/// See the module.
+pub struct Worker<'run, E: IoEngine> {
+    engine: &'run mut E,
+    parts: Parts<'run>,
+    recorder: Recorder,
+    flights: Vec<Option<Flight>>,
+    free: Vec<u32>,
+    queued: Vec<u32>,
+    done: Vec<Completion>,
+    depth: usize,
+    begin_ns: u64,
+    end_ns: u64,
+    now_ns: u64,
+    publish_ns: u64,
+    passes_left: u64,
+    search: Option<DepthSearch>,
+    found: bool,
+    writes_since_sync: u64,
+    sync_due: Option<(Verb, u32)>,
+    think_count: u64,
+    think_until_ns: u64,
+    reading_back: bool,
+    failure: Option<Failure>,
+}
+
+/// How far the slots were filled.
+enum Filled {
+    /// All slots that may be used are in flight.
+    Full,
+    /// Nothing is due before.
+    Until(u64),
+    Exhausted,
+}
+
+impl<'run, E: IoEngine> Worker<'run, E> {
+    /// A loop that begins now.
+    pub fn new(engine: &'run mut E, parts: Parts<'run>) -> Self {
+        let job = parts.job;
+        let begin_ns = parts.clock.now_ns();
+        let measured_ns = begin_ns + job.ramp_ns;
+        let end_ns = job.runtime_ns.map_or(u64::MAX, |runtime| measured_ns.saturating_add(runtime));
+        let slots = job.depth as usize;
+        let search = job.latency_target.map(|target| DepthSearch::new(target, job.depth, measured_ns));
+        // Without a runtime, time_based has no end to go on to.
+        let repeats = job.time_based && job.runtime_ns.is_some();
+        Self {
+            recorder: Recorder::new(job, measured_ns),
+            flights: vec![None; slots],
+            free: (0..job.depth).rev().collect(),
+            queued: Vec::with_capacity(slots),
+            done: Vec::with_capacity(slots),
+            depth: search.as_ref().map_or(slots, |search| search.depth() as usize),
+            begin_ns,
+            end_ns,
+            now_ns: begin_ns,
+            publish_ns: begin_ns,
+            passes_left: if repeats { u64::MAX } else { job.loops.max(1) },
+            search,
+            found: false,
+            writes_since_sync: 0,
+            sync_due: None,
+            think_count: 0,
+            think_until_ns: 0,
+            reading_back: false,
+            failure: None,
+            engine,
+            parts,
+        }
+    }
+
+    /// Runs the job to its end and gives what was measured.
+    pub fn run(mut self) -> (Recorder, Option<Failure>) {
+        self.fill_buffers();
+        while self.passes_left > 0 && self.may_go_on() {
+            let outcome = self.pass().and_then(|()| self.read_back());
+            if let Err(failure) = outcome {
+                self.failure.get_or_insert(failure);
+            }
+            self.passes_left -= 1;
+            self.parts.source.restart();
+        }
+        if self.failure.is_none()
+            && self.parts.job.end_fsync
+            && let Err(failure) = self.sync_all()
+        {
+            self.failure = Some(failure);
+        }
+        self.recorder.result.latency_depth = self.search.as_ref().map(DepthSearch::held);
+        (self.recorder, self.failure)
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.failure.is_none()
+            && !self.found
+            && self.now_ns < self.end_ns
+            && !self.parts.stop.load(Ordering::Relaxed)
+    }
+
+    fn fill_buffers(&mut self) {
+        if !self.parts.job.pattern.writes && self.parts.job.objects.ops.is_none() {
+            return;
+        }
+        for slot in 0..self.parts.job.depth {
+            self.parts.filler.fill(self.engine.buffer(slot));
+        }
+    }
+
+    /// All operations of the source, once.
+    fn pass(&mut self) -> Result<(), Failure> {
+        while self.may_go_on() {
+            let filled = self.fill_slots();
+            let deadline = match filled {
+                Filled::Exhausted if self.in_flight() == 0 => break,
+                Filled::Full | Filled::Exhausted => None,
+                Filled::Until(until) => Some(until.min(self.end_ns)),
+            };
+            self.turn(deadline)?;
+        }
+        self.drain()
+    }
+
+    fn fill_slots(&mut self) -> Filled {
+        loop {
+            if self.in_flight() >= self.depth {
+                return Filled::Full;
+            }
+            if self.now_ns < self.think_until_ns {
+                return Filled::Until(self.think_until_ns);
+            }
+            if let Some((verb, file)) = self.sync_due.take() {
+                self.submit(Work { operation: flush(verb, file), intended_ns: None });
+                continue;
+            }
+            match self.parts.source.next(self.now_ns - self.begin_ns) {
+                Next::Work(work) => self.submit(work),
+                Next::WaitUntil(at) => return Filled::Until(self.begin_ns.saturating_add(at)),
+                // Where nothing has to be read back between passes, they follow each other without a gap.
+                Next::Exhausted if self.parts.verifier.is_none() && self.passes_left > 1 => {
+                    self.passes_left -= 1;
+                    self.parts.source.restart();
+                }
+                Next::Exhausted => return Filled::Exhausted,
+            }
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.flights.len() - self.free.len()
+    }
+
+    #[inline]
+    fn submit(&mut self, work: Work) {
+        let slot = self.free.pop().unwrap_or_else(|| panic!("a slot was free a moment ago"));
+        let operation = work.operation;
+        let start_ns = self.parts.clock.now_ns();
+        if operation.verb.direction() == Some(Direction::Write) {
+            let length = operation.length as usize;
+            let content = &mut self.engine.buffer(slot)[..length];
+            self.parts.filler.renew(content);
+            if let Some(verifier) = &self.parts.verifier {
+                verifier.stamp(content, &operation);
+            }
+            self.count_write(&operation);
+        }
+        self.engine.submit(slot, &operation);
+        let intended_ns = work.intended_ns.map(|intended| self.begin_ns + intended);
+        self.flights[slot as usize] = Some(Flight { operation, start_ns, issue_ns: start_ns, intended_ns });
+        self.queued.push(slot);
+    }
+
+    fn count_write(&mut self, operation: &Operation) {
+        let (every, verb) = match self.parts.job {
+            Job { fsync: every @ 1.., .. } => (*every, Verb::Sync),
+            Job { fdatasync: every @ 1.., .. } => (*every, Verb::DataSync),
+            _ => return,
+        };
+        self.writes_since_sync += 1;
+        if self.writes_since_sync == every {
+            self.writes_since_sync = 0;
+            self.sync_due = Some((verb, operation.file));
+        }
+    }
+
+    /// Hands over what is queued, waits for one completion or the deadline, and counts what came.
+    fn turn(&mut self, deadline_ns: Option<u64>) -> Result<(), Failure> {
+        let in_flight = self.in_flight();
+        if !self.queued.is_empty() {
+            let issue_ns = self.parts.clock.now_ns();
+            for slot in &self.queued {
+                if let Some(flight) = &mut self.flights[*slot as usize] {
+                    flight.issue_ns = issue_ns;
+                }
+            }
+            self.recorder.submitted(self.queued.len(), in_flight, issue_ns);
+            self.queued.clear();
+        }
+        let deadline_ns = match deadline_ns {
+            None if self.parts.job.engine != Engine::IoUring => Some(self.now_ns + WAIT_NS_MAX),
+            deadline => deadline.map(|at| at.min(self.now_ns + WAIT_NS_MAX)),
+        };
+        let mut done = std::mem::take(&mut self.done);
+        done.clear();
+        let outcome = self.engine.reap(in_flight.min(1), deadline_ns, &mut done);
+        self.now_ns = self.parts.clock.now_ns();
+        if !done.is_empty() {
+            self.recorder.reaped(done.len(), self.now_ns);
+        }
+        for completion in &done {
+            self.complete(completion);
+        }
+        self.done = done;
+        outcome.map_err(Failure::of)?;
+        self.tick()
+    }
+
+    fn tick(&mut self) -> Result<(), Failure> {
+        self.recorder.tick(self.now_ns).map_err(Failure::of)?;
+        match self.search.as_mut().and_then(|search| search.check(self.now_ns)) {
+            Some(Verdict::Depth(depth)) => self.depth = depth as usize,
+            Some(Verdict::Found(_)) => self.found = true,
+            None => {}
+        }
+        if self.now_ns >= self.publish_ns {
+            self.publish_ns = self.now_ns + PUBLISH_NS;
+            self.publish();
+        }
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let telemetry = self.parts.telemetry;
+        telemetry.set_counts(&self.recorder.result);
+        let since = self.now_ns - self.begin_ns;
+        let job = self.parts.job;
+        if !self.reading_back {
+            let is_ramping = since < job.ramp_ns;
+            telemetry.set_phase(if is_ramping { Phase::Ramping } else { Phase::Running });
+            let of_time = job.runtime_ns.map_or(0.0, |runtime| since as f64 / (job.ramp_ns + runtime) as f64);
+            let passes = job.loops.max(1);
+            let passed = passes.saturating_sub(self.passes_left) as f64;
+            let of_work = (passed + self.parts.source.done_fraction()) / passes as f64;
+            let repeats = job.time_based && job.runtime_ns.is_some();
+            telemetry.set_fraction(if repeats { of_time } else { of_time.max(of_work) });
+        }
+        if telemetry.wants_snapshot.load(Ordering::Acquire) {
+            telemetry.give_snapshot(self.recorder.snapshot(self.now_ns));
+        }
+    }
+
+    #[inline]
+    fn complete(&mut self, completion: &Completion) {
+        let flight = self.flights[completion.slot as usize].take();
+        let flight = flight.unwrap_or_else(|| panic!("slot {} was not in flight", completion.slot));
+        self.free.push(completion.slot);
+        if let Ok(bytes) = u64::try_from(completion.result) {
+            let bytes = if flight.operation.verb == Verb::Trim { flight.operation.length } else { bytes };
+            self.recorder.done(&flight, bytes, self.now_ns);
+            if self.parts.verifier.is_some() {
+                self.look_at(completion.slot, &flight.operation, bytes);
+            }
+        } else {
+            self.failed(&flight.operation, -completion.result as i32);
+        }
+        if let Some(search) = &mut self.search
+            && flight.issue_ns >= self.begin_ns + self.parts.job.ramp_ns
+        {
+            search.count(self.now_ns - flight.issue_ns);
+        }
+        if self.parts.job.think_ns > 0 && flight.operation.verb.direction().is_some() {
+            self.think_count += 1;
+            if self.think_count >= self.parts.job.think_blocks.max(1) {
+                self.think_count = 0;
+                self.think_until_ns = self.now_ns + self.parts.job.think_ns;
+            }
+        }
+    }
+
+    fn failed(&mut self, operation: &Operation, errno: i32) {
+        self.recorder.failed(operation.verb);
+        if operation.verb == Verb::Write
+            && let Some(verifier) = &mut self.parts.verifier
+        {
+            verifier.wrote(operation, false);
+        }
+        let kinds = self.parts.job.continue_on_error;
+        let goes_on = match operation.verb.direction() {
+            Some(Direction::Read) => kinds.read,
+            _ => kinds.write,
+        };
+        let Operation { verb, file, offset, length, number } = *operation;
+        let error = std::io::Error::from_raw_os_error(errno);
+        let hint = match (errno, self.parts.job.direct) {
+            (22, true) => "; with direct=1 offsets and lengths are multiples of the drive's logical blocks",
+            _ => "",
+        };
+        let place = match self.parts.job.engine {
+            Engine::IoUring => format!("of {length} bytes at {offset} of file {file}"),
+            Engine::Ringbolt | Engine::S3 => format!("of object {number}"),
+        };
+        let failure = Failure { errno, text: format!("{verb:?} {place} failed: {error}{hint}") };
+        if !goes_on {
+            self.failure.get_or_insert(failure);
+        }
+    }
+
+    fn look_at(&mut self, slot: u32, operation: &Operation, bytes: u64) {
+        let Some(verifier) = &mut self.parts.verifier else { return };
+        let is_own = self.reading_back;
+        match operation.verb {
+            Verb::Write => return verifier.wrote(operation, bytes == operation.length),
+            // Of a mixed load only what is read back at the end is looked at: a block may be written meanwhile.
+            Verb::Read if is_own || !self.parts.job.pattern.writes => {}
+            _ => return,
+        }
+        let content = &self.engine.buffer(slot)[..bytes.min(operation.length) as usize];
+        let mut wrong = verifier.check(content, operation, is_own).into_iter();
+        let is_fatal = verifier.settings.fatal || !self.parts.job.continue_on_error.verify;
+        if let Some(first) = wrong.next() {
+            self.recorder.result.verify_failures += 1 + wrong.len() as u64;
+            let text = format!("verify: file {}, offset {}: {}", first.file, first.offset, first.mismatch);
+            let result = &mut self.recorder.result;
+            result.error_text.get_or_insert_with(|| text.clone());
+            if is_fatal {
+                self.failure.get_or_insert(Failure { errno: nix::errno::Errno::EILSEQ as i32, text });
+            }
+        }
+    }
+
+    /// Waits for what is in flight; nothing new is begun.
+    fn drain(&mut self) -> Result<(), Failure> {
+        let give_up_ns = self.now_ns.saturating_add(DRAIN_NS_MAX);
+        while self.in_flight() > 0 {
+            self.turn(None)?;
+            if self.now_ns > give_up_ns {
+                let count = self.in_flight();
+                let seconds = DRAIN_NS_MAX / 1_000_000_000;
+                return Err(Failure::of(format!(
+                    "{count} operations had not ended {seconds} s after the job"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what this pass has written. Also when the time is up, as fio does; not after an interrupt.
+    fn read_back(&mut self) -> Result<(), Failure> {
+        let wanted = self.parts.job.pattern.writes
+            && self.parts.verifier.as_ref().is_some_and(|verifier| verifier.settings.read_back);
+        if !wanted || self.failure.is_some() {
+            return Ok(());
+        }
+        self.reading_back = true;
+        self.parts.telemetry.set_phase(Phase::Verifying);
+        let outcome = self.read_written();
+        self.reading_back = false;
+        if let Some(verifier) = &mut self.parts.verifier {
+            verifier.next_pass();
+        }
+        outcome
+    }
+
+    fn read_written(&mut self) -> Result<(), Failure> {
+        if let Some(verifier) = &mut self.parts.verifier {
+            verifier.rewind();
+        }
+        while self.failure.is_none() && !self.parts.stop.load(Ordering::Relaxed) {
+            while self.in_flight() < self.flights.len() {
+                let Some(operation) = self.parts.verifier.as_mut().and_then(Verifier::next_read) else {
+                    break;
+                };
+                self.submit(Work { operation, intended_ns: None });
+            }
+            if self.in_flight() == 0 {
+                break;
+            }
+            self.turn(None)?;
+        }
+        self.drain()
+    }
+
+    fn sync_all(&mut self) -> Result<(), Failure> {
+        for file in 0..self.parts.files {
+            self.submit(Work { operation: flush(Verb::Sync, file), intended_ns: None });
+            self.drain()?;
+        }
+        self.failure.take().map_or(Ok(()), Err)
+    }
+}
+
+fn flush(verb: Verb, file: u32) -> Operation {
+    Operation { verb, file, offset: 0, length: 0, number: 0 }
+}
