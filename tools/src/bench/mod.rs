@@ -14,7 +14,9 @@
 pub mod cli;
 pub mod engine;
 pub mod job;
+pub mod layers;
 pub mod load;
+pub mod profile;
 pub mod report;
 pub mod result;
 pub mod run;
