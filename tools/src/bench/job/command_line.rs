@@ -277,4 +277,6 @@ fn interval(text: &str) -> Result<u64, JobError> {
 }
 
 #[cfg(test)]
+mod example_tests;
+#[cfg(test)]
 mod tests;

@@ -99,7 +99,7 @@ const ENGINES: [(&str, &str); 3] = [
     (
         "ringbolt",
         "The storage engine in this process, without HTTP: what an object costs before anybody asks for it over a \
-         network. filename is its drive: one that exists is opened and objects are stored in the bucket of the job; \
+         network. filename is its drive: one that exists is opened and objects are stored in its bucket `bench`; \
          a file that is missing is made, of filesize bytes. A read gets, a write puts, a trim deletes; op and opmix are \
          more exact. bs is the size of an object, objects their number.",
     ),

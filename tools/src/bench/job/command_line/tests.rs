@@ -144,12 +144,12 @@ fn what_is_not_understood_says_so() {
 #[test]
 fn keys_of_other_engines_are_warned_of() {
     let warnings =
-        line(&["--direct=1", "--name=a", "--ioengine=s3", "--objects=3", "--fsync=1"]).unwrap().warnings;
-    assert_eq!(warnings, ["command line: fsync says nothing to this job's engine; it is for io_uring"]);
+        line(&["--direct=1", "--name=a", "--ioengine=s3", "--objects=3", "--offset=1g"]).unwrap().warnings;
+    assert_eq!(warnings, ["command line: offset says nothing to this job's engine; it is for io_uring"]);
 }
 
 /// Splits as a shell does, as far as `--showcmd` quotes.
-fn shell_words(text: &str) -> Vec<String> {
+pub fn shell_words(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;
     let mut characters = text.chars();
@@ -165,7 +165,7 @@ fn shell_words(text: &str) -> Vec<String> {
 }
 
 /// A plan without where it came from.
-fn shape(line: &CommandLine) -> String {
+pub fn shape(line: &CommandLine) -> String {
     let mut jobs = line.plan.jobs.clone();
     // A stonewall between two files is written out.
     jobs.iter_mut().for_each(|job| _ = job.given.remove("stonewall"));

@@ -25,7 +25,7 @@ pub const KEYS: &[Key] = &[
         .on(Engines::Objects),
     Key::new("bucket", Kind::Text, "bucket=bench", "Bucket of the objects; made when it is not there")
         .default("bench")
-        .on(Engines::Objects)
+        .on(Engines::S3)
         .text("With ioengine=http and filename=/bucket/name, as fio has it, the first part of filename."),
     Key::new("http_host", Kind::Text, "http_host=127.0.0.1:9000", "The endpoint, with its port")
         .default("127.0.0.1:9000")

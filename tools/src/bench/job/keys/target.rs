@@ -19,7 +19,7 @@ pub const KEYS: &[Key] = &[
         .on(Engines::Paths)
         .text(
             "All threads of the job share what is named here. \\: stands for a colon in a name. For ringbolt it \
-             is the drive: one that exists is opened and objects are stored in the bucket of the job; a file that \
+             is the drive: one that exists is opened and objects are stored in its bucket `bench`; a file that \
              is missing is made.",
         ),
     Key::new("directory", Kind::Special, "directory=/mnt/scratch", "Where the files are")

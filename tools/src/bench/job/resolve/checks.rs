@@ -131,6 +131,13 @@ fn objects(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
         let reason = "say how many objects there are: objects=10000, or size, which is divided by bs";
         return Err(fields.impossible(&["ioengine"], reason));
     }
+    let of_drives = ["verify", "fsync", "fdatasync", "end_fsync"];
+    let asked = [job.verify.is_some(), job.fsync > 0, job.fdatasync > 0, job.end_fsync];
+    if let Some((key, _)) = of_drives.iter().zip(asked).find(|(_, asked)| *asked) {
+        let reason =
+            format!("{key} needs ioengine=io_uring: an object is whole and durable once it is stored");
+        return Err(fields.impossible(&[key], reason));
+    }
     let multipart = job.objects.ops.iter().flatten().any(|(op, _)| *op == ObjectOp::Multipart);
     let parts = largest(&job.block.write).div_ceil(job.objects.part_bytes);
     if multipart && parts > 10_000 {

@@ -13,7 +13,7 @@ use self::fields::Fields;
 use super::error::JobError;
 use super::keys::Kind;
 use super::parser::{Entry, Section, Surroundings};
-use crate::bench::spec::{ByDirection, Distribution, Job, Plan};
+use crate::bench::spec::{Engine, Job, Plan};
 use std::collections::BTreeMap;
 
 /// What came of the sections.
@@ -80,7 +80,7 @@ fn job(
     let (stage, group) = before.last().map_or((0, 0), |last| {
         (last.stage + usize::from(stonewall), last.group + usize::from(stonewall || new_group))
     });
-    let mut job = blank(fields.name().to_owned());
+    let mut job = blank(fields.name());
     job.engine = engine;
     job.stage = stage;
     job.group = group;
@@ -112,63 +112,16 @@ fn unheeded(section: &Section, job: &Job) -> Vec<String> {
         .collect()
 }
 
-const ENGINE_DEFAULT: crate::bench::spec::Engine = crate::bench::spec::Engine::IoUring;
+const ENGINE_DEFAULT: Engine = Engine::IoUring;
 
-/// A job with every default in place.
-fn blank(name: String) -> Job {
-    use crate::bench::spec::{BlockSize, ErrorKinds, Logs, Pattern, RateProcess};
+/// A job with every default of a job file in place.
+fn blank(name: &str) -> Job {
     Job {
-        name,
-        given: BTreeMap::new(),
-        stage: 0,
-        group: 0,
-        group_reporting: false,
-        description: None,
-        wait_for: None,
-        engine: ENGINE_DEFAULT,
-        pattern: Pattern { reads: true, writes: false, trims: false, random: false },
-        block: ByDirection::same(BlockSize::Fixed(4096)),
-        size: None,
-        io_size: None,
-        file_size: None,
-        files: Vec::new(),
-        directory: None,
-        offset: 0,
-        nrfiles: 1,
-        depth: 1,
-        threads: 1,
         direct: false,
-        runtime_ns: None,
-        time_based: false,
-        ramp_ns: 0,
-        start_delay_ns: 0,
-        loops: 1,
-        number_ios: None,
-        read_percent: 50,
-        distribution: ByDirection::same(Distribution::Even),
-        norandommap: false,
         seed: load::SEED_DEFAULT,
-        rate: ByDirection::same(None),
-        rate_iops: ByDirection::same(None),
-        rate_process: RateProcess::Linear,
-        think_ns: 0,
-        think_blocks: 1,
-        latency_target: None,
         percentiles: load::PERCENTILES_DEFAULT.to_vec(),
-        fsync: 0,
-        fdatasync: 0,
-        dsync: false,
-        end_fsync: false,
-        cpus: Vec::new(),
-        numa_nodes: Vec::new(),
-        verify: None,
-        refill_buffers: false,
-        zero_buffers: false,
-        compress_percent: 0,
-        logs: Logs::default(),
-        continue_on_error: ErrorKinds::default(),
-        unlink: false,
         objects: objects::blank(),
+        ..Job::plain(name, ENGINE_DEFAULT)
     }
 }
 

@@ -4,7 +4,7 @@ use super::fields::Fields;
 use crate::bench::job::error::JobError;
 use crate::bench::job::parser::Surroundings;
 use crate::bench::job::values;
-use crate::bench::spec::{Distribution, HttpMode, Https, Job, Objects};
+use crate::bench::spec::{HttpMode, Https, Job, ObjectOp, Objects};
 
 /// S3's limits of a part.
 const PART_BYTES_MIN: u64 = 5 << 20;
@@ -13,19 +13,7 @@ const PART_BYTES_DEFAULT: u64 = 8 << 20;
 
 /// Every default in place.
 pub fn blank() -> Objects {
-    Objects {
-        host: "127.0.0.1:9000".to_owned(),
-        access_key: String::new(),
-        secret_key: String::new(),
-        region: "us-east-1".to_owned(),
-        https: Https::Off,
-        mode: HttpMode::S3,
-        bucket: "bench".to_owned(),
-        ops: None,
-        objects: 0,
-        key_distribution: Distribution::Even,
-        part_bytes: PART_BYTES_DEFAULT,
-    }
+    Objects { host: "127.0.0.1:9000".to_owned(), part_bytes: PART_BYTES_DEFAULT, ..Objects::default() }
 }
 
 /// Fills in what belongs to objects. Runs after the distribution of places is known.
@@ -78,7 +66,7 @@ fn part_bytes(fields: &Fields<'_>) -> Result<u64, JobError> {
     Ok(bytes.unwrap_or(PART_BYTES_DEFAULT))
 }
 
-fn operations(fields: &Fields<'_>) -> Result<Option<Vec<(crate::bench::spec::ObjectOp, u32)>>, JobError> {
+fn operations(fields: &Fields<'_>) -> Result<Option<Vec<(ObjectOp, u32)>>, JobError> {
     let mix = fields.special("opmix", values::mix)?;
     match (fields.text("op"), mix) {
         (Some("mixed") | None, Some(mix)) => Ok(Some(mix)),

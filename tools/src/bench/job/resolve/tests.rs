@@ -106,6 +106,8 @@ fn what_can_not_be_is_refused_with_its_reason() {
         ("ioengine=s3\nobjects=1\nop=get\nopmix=get/1\n", "leave one out"),
         ("ioengine=s3\nobjects=1\nop=multipart\nbs=1g\npart_size=1m\n", "5m to 5g"),
         ("ioengine=s3\nobjects=1\nhttp_mode=swift\n", "only s3"),
+        ("ioengine=s3\nobjects=1\nfsync=1\n", "fsync needs ioengine=io_uring"),
+        ("ioengine=s3\nobjects=1\nverify=crc32c\n", "verify needs ioengine=io_uring"),
         ("ioengine=libaio\nsize=1g\n", "use io_uring"),
         ("size=1g\niodepth=0\n", "has to be from 1 to 32768"),
         ("size=1g\nloops=0\n", "at least 1"),
