@@ -12,8 +12,10 @@ use crate::auth::RootCredentials;
 use crate::run::{ServeError, ServeOptions, format_with_progress, human_size, run};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringbolt_engine::node::{InspectReport, ScrubOptions, inspect_drive};
+use ringbolt_tools::bench;
 use ringbolt_tools::disk::check::{self, CheckArgs};
 use ringbolt_tools::torture::{self, TortureArgs};
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -47,6 +49,13 @@ enum Command {
     Inspect(InspectArgs),
     Check(CheckArgs),
     Torture(TortureArgs),
+    /// Load for drives, the storage engine and S3 endpoints, in fio's job format
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// As `ringbolt bench --help` tells
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Start the server
@@ -201,6 +210,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Inspect(args) => inspect(&args)?,
         Command::Check(args) => return Ok(ExitCode::from(check::run(&args))),
         Command::Torture(args) => return Ok(torture::execute(&args)),
+        Command::Bench { arguments } => return Ok(bench::execute(&arguments)),
     }
     Ok(ExitCode::SUCCESS)
 }

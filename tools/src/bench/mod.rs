@@ -12,12 +12,17 @@
 //! Invariant: times are nanoseconds of the monotonic clock, counted from the start of the run.
 
 pub mod cli;
+mod command;
 pub mod engine;
 pub mod job;
 pub mod layers;
 pub mod load;
+mod manual;
 pub mod profile;
 pub mod report;
 pub mod result;
 pub mod run;
 pub mod spec;
+mod watch;
+
+pub use self::command::execute;

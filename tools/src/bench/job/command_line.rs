@@ -226,7 +226,7 @@ fn no_jobs(files: &[PathBuf]) -> String {
 }
 
 /// For suggestions.
-const RUN_OPTIONS: [&str; 13] = [
+pub const RUN_OPTIONS: [&str; 13] = [
     "output",
     "html",
     "section",

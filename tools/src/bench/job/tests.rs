@@ -126,7 +126,7 @@ fn every_key_has_an_effect() {
     // Where the example is the default, or can not be beside the base.
     const OTHERS: [(&str, &str); 12] = [
         ("verify", "verify=none"),
-        ("ioengine", "ioengine=s3"),
+        ("ioengine", "ioengine=s3\nverify=none"),
         ("https", "https=on"),
         ("http_host", "http_host=h:1"),
         ("http_s3_region", "http_s3_region=x"),

@@ -17,7 +17,6 @@ const fn inert(
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
     inert("thread", &[], "thread", "jobs are threads always"),
-    inert("per_job_logs", &["1"], "per_job_logs=1", "each thread has its own logs"),
     inert("clocksource", &["clock_gettime"], "clocksource=clock_gettime", "the monotonic clock is used"),
     inert("gtod_reduce", &["0"], "gtod_reduce=0", "every latency is measured"),
     inert("disable_lat", &["0"], "disable_lat=0", "every latency is measured"),

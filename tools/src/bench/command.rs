@@ -1,0 +1,179 @@
+//! `ringbolt bench`: what the arguments ask for, and the exit status.
+//!
+//! Invariant: results go to stdout or the file that was named, everything else to stderr.
+
+use super::cli::RunOptions;
+use super::job::command_line::parse;
+use super::job::{Action, CommandLine, JobError, Surroundings, check_credentials, help, show};
+use super::layers;
+use super::manual::MANUAL;
+use super::profile;
+use super::report::{self, html, logs};
+use super::result::Run;
+use super::run::{self, RunError};
+use super::watch::Screen;
+use clap::{Args, Parser};
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Jobs that are not understood, or must not be run.
+const NOT_RUN: u8 = 2;
+
+/// Why nothing came of a command.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Job(#[from] JobError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("results can not be written to {}: {error}", .path.display())]
+    Output { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Logs(#[from] logs::LogError),
+}
+
+impl CommandError {
+    fn status(&self) -> ExitCode {
+        match self {
+            Self::Job(_) | Self::Run(_) => ExitCode::from(NOT_RUN),
+            Self::Output { .. } | Self::Logs(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// A subcommand whose arguments clap reads.
+#[derive(Parser)]
+struct Sub<T: Args> {
+    #[command(flatten)]
+    arguments: T,
+}
+
+/// Does what the arguments behind `ringbolt bench` say.
+pub fn execute(arguments: &[OsString]) -> ExitCode {
+    let (first, rest) = match arguments {
+        [first, rest @ ..] => (first.to_str(), rest),
+        [] => (None, arguments),
+    };
+    match first {
+        Some("compare") => sub("ringbolt bench compare", rest, report::compare::execute),
+        Some("layers") => sub("ringbolt bench layers", rest, layers::execute),
+        Some("profile") => sub("ringbolt bench profile", rest, profile::execute),
+        _ => jobs(arguments).unwrap_or_else(|error| {
+            eprintln!("ringbolt bench: {error}");
+            error.status()
+        }),
+    }
+}
+
+fn sub<T: Args>(name: &'static str, arguments: &[OsString], body: impl FnOnce(&T) -> ExitCode) -> ExitCode {
+    let command = Sub::<T>::command_named(name);
+    let words = std::iter::once(OsString::from(name)).chain(arguments.iter().cloned());
+    let matches = match command.try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Where it can not be written there is nobody to tell.
+            _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(NOT_RUN));
+        }
+    };
+    match <T as clap::FromArgMatches>::from_arg_matches(&matches) {
+        Ok(arguments) => body(&arguments),
+        Err(error) => {
+            _ = error.print();
+            ExitCode::from(NOT_RUN)
+        }
+    }
+}
+
+impl<T: Args> Sub<T> {
+    fn command_named(name: &'static str) -> clap::Command {
+        <Self as clap::CommandFactory>::command().name(name).bin_name(name)
+    }
+}
+
+fn jobs(arguments: &[OsString]) -> Result<ExitCode, CommandError> {
+    let line = parse(arguments, &Surroundings::of_process())?;
+    match &line.action {
+        Action::Help => say(MANUAL)?,
+        Action::Version => say(concat!("ringbolt bench ", env!("CARGO_PKG_VERSION"), "\n"))?,
+        Action::KeyHelp(None) => say(&help::keys())?,
+        Action::KeyHelp(Some(key)) => say(&help::key(key)?)?,
+        Action::EngineHelp(engine) => say(&help::engines(engine.as_deref())?)?,
+        Action::Run if line.options.show_command => show_command(&line)?,
+        Action::Run if line.options.parse_only => say(&format!("{}: OK\n", counted(line.plan.jobs.len())))?,
+        Action::Run => return run_jobs(&line),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn counted(jobs: usize) -> String {
+    if jobs == 1 { "1 job".to_owned() } else { format!("{jobs} jobs") }
+}
+
+fn show_command(line: &CommandLine) -> Result<(), CommandError> {
+    let (text, left_out) = show::command_line(&line.sections);
+    if !left_out.is_empty() {
+        eprintln!("left out, as a command line can be seen by all: {}", left_out.join(", "));
+    }
+    say(&format!("{text}\n"))
+}
+
+fn say(text: &str) -> Result<(), CommandError> {
+    let wrong = |error| CommandError::Output { path: PathBuf::from("stdout"), error };
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(wrong),
+    }
+}
+
+fn run_jobs(line: &CommandLine) -> Result<ExitCode, CommandError> {
+    for warning in &line.warnings {
+        eprintln!("ringbolt bench: {warning}");
+    }
+    check_credentials(&line.plan)?;
+    let mut output = Output::open(&line.options)?;
+    let run = run::run(&line.plan, &line.options, &mut Screen::new(&line.plan, &line.options, &mut output))?;
+    output.report(&run, &line.options)?;
+    logs::write(&run, Path::new("."))?;
+    if let Some(path) = &line.options.html {
+        html::write(&run, path).map_err(|error| CommandError::Output { path: path.clone(), error })?;
+    }
+    let failed = run.jobs.iter().any(|result| result.error != 0 || result.verify_failures > 0);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Where results go.
+pub struct Output {
+    path: PathBuf,
+    writer: Box<dyn Write>,
+}
+
+impl Output {
+    fn open(options: &RunOptions) -> Result<Self, CommandError> {
+        let Some(path) = &options.output else {
+            return Ok(Self { path: PathBuf::from("stdout"), writer: Box::new(io::stdout()) });
+        };
+        // Opened before the run: an hour of measuring must not end at a directory that is not there.
+        let file = std::fs::File::create(path)
+            .map_err(|error| CommandError::Output { path: path.clone(), error })?;
+        Ok(Self { path: path.clone(), writer: Box::new(file) })
+    }
+
+    fn report(&mut self, run: &Run, options: &RunOptions) -> Result<(), CommandError> {
+        report::write(run, &options.output_formats, &mut *self.writer)
+            .map_err(|error| CommandError::Output { path: self.path.clone(), error })
+    }
+
+    /// Results so far; what can not be written now is tried again at the end.
+    pub fn interim(&mut self, run: &Run, options: &RunOptions) {
+        if let Err(error) = self.report(run, options) {
+            eprintln!("ringbolt bench: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
