@@ -60,12 +60,19 @@ pub struct BlockDone {
     pub result: i32,
 }
 
+/// The operation of a slot that the kernel has.
+#[derive(Clone, Copy)]
+struct Flight {
+    operation: BlockOperation,
+    /// How it was asked, if it is a discard.
+    by_hole: bool,
+}
+
 /// See the module.
 pub struct Blocks {
     uring: IoUring,
     memory: Memory,
-    /// The operation in flight of each slot.
-    slots: Vec<Option<BlockOperation>>,
+    slots: Vec<Option<Flight>>,
     in_flight: usize,
     registered: bool,
     /// The kernel has no command for discards.
@@ -126,7 +133,7 @@ impl Blocks {
         assert!(self.slots[slot as usize].is_none(), "slot {slot} is in flight already");
         assert!((operation.file as usize) < self.files.len(), "there is no file {}", operation.file);
         self.push(slot, &operation);
-        self.slots[slot as usize] = Some(operation);
+        self.slots[slot as usize] = Some(Flight { operation, by_hole: self.discard_by_hole });
         self.in_flight += 1;
     }
 
@@ -163,21 +170,22 @@ impl Blocks {
     }
 
     fn collect(&mut self, done: &mut Vec<BlockDone>) {
-        let mut again = None;
+        // Nothing is allocated unless the kernel does not know the command for discards.
+        let mut again = Vec::new();
         for entry in self.uring.completion() {
             let (slot, result) = (entry.user_data() as u32, entry.result());
-            let operation = self.slots[slot as usize].take();
-            let operation = operation.unwrap_or_else(|| panic!("slot {slot} is done and was not in flight"));
-            if operation.verb == BlockVerb::Discard && !self.discard_by_hole && is_unknown_command(result) {
-                self.discard_by_hole = true;
-                again = Some((slot, operation));
-            }
+            let flight = self.slots[slot as usize].take();
+            let Flight { operation, by_hole } =
+                flight.unwrap_or_else(|| panic!("slot {slot} is done and was not in flight"));
             self.in_flight -= 1;
-            done.push(BlockDone { slot, result });
+            if operation.verb == BlockVerb::Discard && !by_hole && is_unknown_command(result) {
+                again.push((slot, operation));
+            } else {
+                done.push(BlockDone { slot, result });
+            }
         }
-        // The first discard on an older kernel is done once more, in the way that it knows.
-        if let Some((slot, operation)) = again {
-            done.retain(|end| end.slot != slot);
+        self.discard_by_hole |= !again.is_empty();
+        for (slot, operation) in again {
             self.submit(slot, operation);
         }
     }
@@ -393,6 +401,25 @@ mod tests {
         blocks.submit(0, operation(BlockVerb::Read, 0, 4096));
         assert_eq!(reap_one(&mut blocks).result, 4096);
         assert!(blocks.buffer(0).iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn discards_fall_back_to_holes_where_there_is_no_command() {
+        // A plain file knows no such command, as a block device of an older kernel does not.
+        let mut blocks = Blocks::new(4, 4096, vec![file_with(&[7; 32_768])]).unwrap();
+        (0..3).for_each(|slot| {
+            blocks.submit(slot, operation(BlockVerb::Discard, 4096 * u64::from(slot), 4096));
+        });
+        let mut done = Vec::new();
+        while done.len() < 3 {
+            blocks.reap(1, None, &mut done).unwrap();
+        }
+        assert!(done.iter().all(|end| end.result == 0), "{done:?}");
+        for (slot, expected) in [(2, 0), (3, 7)] {
+            blocks.submit(slot, operation(BlockVerb::Read, 4096 * u64::from(slot), 4096));
+            assert_eq!(reap_one(&mut blocks).result, 4096);
+            assert!(blocks.buffer(slot).iter().all(|byte| *byte == expected), "block {slot}");
+        }
     }
 
     #[test]
