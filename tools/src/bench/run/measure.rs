@@ -14,7 +14,7 @@ const SAMPLE_NS: u64 = 500_000_000;
 const INTERVAL_NS: u64 = 1_000_000_000;
 pub const INTERVALS_MAX: usize = 600;
 /// Of one log of one thread, 40 bytes each.
-pub const LOG_ENTRIES_MAX: usize = 4_000_000;
+pub const LOG_ENTRIES_MAX: usize = 1_000_000;
 
 /// An operation in flight.
 #[derive(Clone, Copy, Debug)]

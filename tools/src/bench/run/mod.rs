@@ -63,8 +63,7 @@ pub fn run(plan: &Plan, options: &RunOptions, watcher: &mut dyn Watcher) -> Resu
     let started_unix_ms =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let stop = Arc::new(AtomicBool::new(false));
-    let signals = [SIGINT, SIGTERM].map(|signal| signal_hook::flag::register(signal, stop.clone()));
-    let signals: Vec<_> = signals.into_iter().collect::<Result<_, _>>().map_err(RunError::Signals)?;
+    let signals = catch_signals(&stop).map_err(RunError::Signals)?;
     // The command line belongs to what was measured; one that is not text has a name that can not be shown.
     let arguments: Vec<String> = std::env::args_os().filter_map(|one| one.into_string().ok()).collect();
     let disks = system::Disks::below(&paths(plan));
@@ -83,6 +82,16 @@ pub fn run(plan: &Plan, options: &RunOptions, watcher: &mut dyn Watcher) -> Resu
     });
     drop(claims);
     Ok(Run { jobs: by_group(&results), disks: disks.since(shared.clock.now_ns()), ..header })
+}
+
+/// The first interrupt ends the run in order, a second one at once.
+fn catch_signals(stop: &Arc<AtomicBool>) -> Result<Vec<signal_hook::SigId>, std::io::Error> {
+    let mut ids = Vec::new();
+    for signal in [SIGINT, SIGTERM] {
+        ids.push(signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())?);
+        ids.push(signal_hook::flag::register(signal, stop.clone())?);
+    }
+    Ok(ids)
 }
 
 /// What can be said before anything runs.

@@ -43,14 +43,10 @@ pub struct Thread<'run> {
 impl Thread<'_> {
     /// Does all that the thread is there for, and tells its end.
     pub fn live(self) {
-        let before = system::thread_usage();
         let (mut result, failure, notes) = match self.work() {
             Ok((result, failure, notes)) => (result, failure, notes),
             Err(failure) => (empty_result(self.job), Some(failure), Vec::new()),
         };
-        if result.usage.wall_ns == 0 {
-            result.usage = system::usage_since(&before, 0);
-        }
         if let Some(failure) = failure {
             result.error = failure.errno;
             result.error_text = Some(failure.text);
@@ -117,11 +113,8 @@ impl Thread<'_> {
             stop: &self.shared.stop,
             files,
         };
-        let (before, begin_ns) = (system::thread_usage(), self.shared.clock.now_ns());
         let (recorder, failure) = Worker::new(&mut engine, parts).run();
-        let now_ns = self.shared.clock.now_ns();
-        let mut result = recorder.snapshot(now_ns);
-        result.usage = system::usage_since(&before, now_ns - begin_ns);
+        let result = recorder.snapshot(self.shared.clock.now_ns());
         let finished: Result<(), EngineError> = if failure.is_none() { engine.finish() } else { Ok(()) };
         let failure = failure.or_else(|| finished.err().map(Failure::of));
         Ok((result, failure, engine.notes()))

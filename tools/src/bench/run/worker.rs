@@ -10,9 +10,11 @@ use super::fill::Filler;
 use super::latency_target::{DepthSearch, Verdict};
 use super::measure::{Flight, Recorder};
 use super::status::{Phase, Telemetry};
+use super::system;
 use super::verify::Verifier;
 use crate::bench::engine::{Clock, Completion, IoEngine, Operation, Verb};
 use crate::bench::load::{Next, Source, Work};
+use crate::bench::result::Usage;
 use crate::bench::spec::{Direction, Engine, Job};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -72,6 +74,8 @@ pub struct Worker<'run, E: IoEngine> {
     think_until_ns: u64,
     reading_back: bool,
     failure: Option<Failure>,
+    /// CPU time of the thread when the ramp was over, and when that was seen.
+    usage_from: Option<(Usage, u64)>,
 }
 
 /// How far the slots were filled.
@@ -114,6 +118,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             think_until_ns: 0,
             reading_back: false,
             failure: None,
+            usage_from: None,
             engine,
             parts,
         }
@@ -122,6 +127,9 @@ impl<'run, E: IoEngine> Worker<'run, E> {
     /// Runs the job to its end and gives what was measured.
     pub fn run(mut self) -> (Recorder, Option<Failure>) {
         self.fill_buffers();
+        if self.parts.job.ramp_ns == 0 {
+            self.usage_from = Some((system::thread_usage(), self.begin_ns));
+        }
         while self.passes_left > 0 && self.may_go_on() {
             let outcome = self.pass().and_then(|()| self.read_back());
             if let Err(failure) = outcome {
@@ -136,6 +144,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         {
             self.failure = Some(failure);
         }
+        self.count_usage();
         self.recorder.result.latency_depth = self.search.as_ref().map(DepthSearch::held);
         (self.recorder, self.failure)
     }
@@ -264,7 +273,18 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         self.tick()
     }
 
+    /// CPU time is counted over the same span as operations.
+    fn count_usage(&mut self) {
+        let now_ns = self.parts.clock.now_ns();
+        if let Some((before, from_ns)) = &self.usage_from {
+            self.recorder.result.usage = system::usage_since(before, now_ns - from_ns);
+        }
+    }
+
     fn tick(&mut self) -> Result<(), Failure> {
+        if self.usage_from.is_none() && self.now_ns >= self.begin_ns + self.parts.job.ramp_ns {
+            self.usage_from = Some((system::thread_usage(), self.now_ns));
+        }
         self.recorder.tick(self.now_ns).map_err(Failure::of)?;
         match self.search.as_mut().and_then(|search| search.check(self.now_ns)) {
             Some(Verdict::Depth(depth)) => self.depth = depth as usize,
@@ -278,7 +298,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         Ok(())
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let telemetry = self.parts.telemetry;
         telemetry.set_counts(&self.recorder.result);
         let since = self.now_ns - self.begin_ns;
@@ -294,6 +314,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             telemetry.set_fraction(if repeats { of_time } else { of_time.max(of_work) });
         }
         if telemetry.wants_snapshot.load(Ordering::Acquire) {
+            self.count_usage();
             telemetry.give_snapshot(self.recorder.snapshot(self.now_ns));
         }
     }
