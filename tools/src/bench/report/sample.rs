@@ -1,4 +1,5 @@
-//! Runs for the tests of the reports: made up, but shaped like measurements, and the same each time.
+//! Runs for the tests of the reports: made up, but shaped like measurements, and the same each time. Also part of
+//! `examples/report_samples.rs`, which writes them for readers in other languages.
 //!
 //! Invariant: what must add up does: intervals sum to the totals, depth counts to the operations.
 
@@ -6,10 +7,7 @@ use crate::bench::result::{
     DepthCounts, DirectionResult, DiskUsage, Fingerprint, Interval, IntervalCounts, JobResult, Latencies,
     LogEntry, Run, Usage,
 };
-use crate::bench::spec::{
-    BlockSize, ByDirection, Direction, Distribution, Engine, ErrorKinds, HttpMode, Https, Job, Logs, Objects,
-    Pattern, Plan, RateProcess,
-};
+use crate::bench::spec::{ByDirection, Direction, Engine, Job, Pattern, Plan};
 use std::collections::BTreeMap;
 
 const INTERVALS: u64 = 20;
@@ -179,77 +177,22 @@ impl Chance {
     }
 }
 
-/// A job of an io_uring file with fio's defaults.
+/// A job of an io_uring file.
 pub fn job(name: &str, group: usize, reads: bool, writes: bool) -> Job {
     let rw = if reads { "randrw" } else { "randwrite" };
     let given = [("name", name), ("rw", rw), ("bs", "4k"), ("iodepth", "32"), ("numjobs", "1")];
     Job {
-        name: name.to_owned(),
         given: given.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         stage: group,
         group,
-        group_reporting: false,
-        description: None,
-        wait_for: None,
-        engine: Engine::IoUring,
         pattern: Pattern { reads, writes, trims: false, random: true },
-        block: ByDirection::same(BlockSize::Fixed(4096)),
         size: Some(1 << 30),
-        io_size: None,
-        file_size: None,
-        files: Vec::new(),
-        directory: None,
-        offset: 0,
-        nrfiles: 1,
         depth: 32,
-        threads: 1,
-        direct: true,
+        read_percent: 70,
         runtime_ns: Some(INTERVALS * INTERVAL_NS),
         time_based: true,
-        ramp_ns: 0,
-        start_delay_ns: 0,
-        loops: 1,
-        number_ios: None,
-        read_percent: 70,
-        distribution: ByDirection::same(Distribution::Even),
-        norandommap: false,
-        seed: 1,
-        rate: ByDirection::default(),
-        rate_iops: ByDirection::default(),
-        rate_process: RateProcess::Linear,
-        think_ns: 0,
-        think_blocks: 1,
-        latency_target: None,
+        // fio's list, which stands for none given.
         percentiles: Vec::new(),
-        fsync: 0,
-        fdatasync: 0,
-        dsync: false,
-        end_fsync: false,
-        cpus: Vec::new(),
-        numa_nodes: Vec::new(),
-        verify: None,
-        refill_buffers: false,
-        zero_buffers: false,
-        compress_percent: 0,
-        logs: Logs::default(),
-        continue_on_error: ErrorKinds::default(),
-        unlink: false,
-        objects: objects(),
-    }
-}
-
-fn objects() -> Objects {
-    Objects {
-        host: String::new(),
-        access_key: String::new(),
-        secret_key: String::new(),
-        region: String::new(),
-        https: Https::Off,
-        mode: HttpMode::S3,
-        bucket: String::new(),
-        ops: None,
-        objects: 0,
-        key_distribution: Distribution::Even,
-        part_bytes: 8 << 20,
+        ..Job::plain(name, Engine::IoUring)
     }
 }
