@@ -125,6 +125,17 @@ impl FioJob<'_> {
     }
 }
 
+/// Runs a job file of one job and waits.
+pub fn run_job_file(path: &Path) -> Result<FioResult, FioError> {
+    let output =
+        Command::new("fio").arg("--output-format=json").arg(path).output().map_err(FioError::Start)?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(FioError::Failed { status: output.status, stderr });
+    }
+    parse(&output.stdout)
+}
+
 fn parse(json: &[u8]) -> Result<FioResult, FioError> {
     // Notes of fio may stand before the report.
     let start = json.iter().position(|&byte| byte == b'{').unwrap_or(0);
