@@ -1,4 +1,4 @@
-//! `ringbolt bench` with `ioengine=io_uring` against fio: the same job files on the same file, in one run, taking turns.
+//! `ringbolt bench` with `ioengine=io_uring` against fio: the same job files on the same file, taking turns.
 //!
 //! `cargo run --release -p ringbolt-benches --bin bench_vs_fio`
 //!
