@@ -98,17 +98,17 @@ const ENGINES: [(&str, &str); 3] = [
     ),
     (
         "ringbolt",
-        "The storage engine in this process, without HTTP: what an object costs before anybody asks for it over a \
-         network. filename is its drive: one that exists is opened and objects are stored in its bucket `bench`; \
-         a file that is missing is made, of filesize bytes. A read gets, a write puts, a trim deletes; op and opmix are \
-         more exact. bs is the size of an object, objects their number.",
+        "The storage engine in this process, without HTTP: what an object costs before anybody asks for it \
+         over a network. filename is its drive: one that exists is opened and objects are stored in its bucket \
+         `bench`; a file that is missing is made, of filesize bytes. A read gets, a write puts, a trim deletes; op and \
+         opmix are more exact. bs is the size of an object, objects their number.",
     ),
     (
         "s3",
-        "An S3 endpoint, ours or anyone's; http is the same, as fio's engine is called. http_host is the endpoint, \
-         bucket the bucket. Requests are signed. A read gets, a write puts, a trim deletes; op and opmix are more exact. \
-         bs is the size of an object, objects their number, numjobs the client threads, iodepth the requests each has in \
-         flight.",
+        "An S3 endpoint, ours or anyone's; http is the same, as fio's engine is called. http_host is the \
+         endpoint, bucket the bucket. Requests are signed. A read gets, a write puts, a trim deletes; op and opmix \
+         are more exact. bs is the size of an object, objects their number, numjobs the client threads, iodepth \
+         the requests each has in flight.",
     ),
 ];
 

@@ -63,10 +63,10 @@ pub const KEYS: &[Key] = &[
     Key::new("thinktime_blocks", Kind::Number, "thinktime_blocks=8", "Operations between two pauses")
         .default("1")
         .range("1 or more"),
-    Key::new("latency_target", Kind::Microseconds, "latency_target=2ms", "The depth is changed to hold this latency")
-        .text("Finds the largest depth up to iodepth at which latency_percentile of the operations of a window are faster."),
-    Key::new("latency_window", Kind::Microseconds, "latency_window=1s", "How long each depth is tried for latency_target"),
-    Key::new("latency_percentile", Kind::Special, "latency_percentile=99.9", "Operations that latency_target is for, in per cent")
+    Key::new("latency_target", Kind::Microseconds, "latency_target=2ms", "Change the depth to hold this latency")
+        .text("Finds the largest depth up to iodepth at which so many of a window's operations are faster."),
+    Key::new("latency_window", Kind::Microseconds, "latency_window=1s", "How long each depth is tried"),
+    Key::new("latency_percentile", Kind::Special, "latency_percentile=99.9", "Operations to hold it for, in per cent")
         .default("100"),
     Key::new("fsync", Kind::Number, "fsync=32", "fsync after so many writes").default("0: never").on(Engines::Drive),
     Key::new("fdatasync", Kind::Number, "fdatasync=1", "fdatasync after so many writes")

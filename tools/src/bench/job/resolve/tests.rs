@@ -30,7 +30,8 @@ fn rates_are_for_the_directions_named() {
 
 #[test]
 fn secrets_are_not_shown() {
-    let text = "[a]\nioengine=s3\nobjects=1\nhttp_s3_keyid=visible\nhttp_s3_key=hidden\nblocksize=8k\ntime_based\nruntime=3\n";
+    let text = "[a]\nioengine=s3\nobjects=1\nhttp_s3_keyid=visible\nhttp_s3_key=hidden\nblocksize=8k\n\
+                time_based\nruntime=3\n";
     let job = &jobs(text).unwrap()[0];
     assert_eq!(job.objects.secret_key, "hidden");
     let given = |key: &str| job.given.get(key).map(String::as_str);
