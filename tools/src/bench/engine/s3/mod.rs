@@ -213,6 +213,10 @@ impl Wait<'_> {
                 timer.as_mut().poll(context)
             })
             .await;
+            // A sleep is idle, whatever woke it.
+            let now = self.shared.clock.now_ns();
+            self.shared.idle_ns.set(self.shared.idle_ns.get() + (now - self.last_ns));
+            (self.last_ns, self.last_polls) = (now, self.shared.polls.get());
         }
         self.shared.spinning.set(false);
     }
