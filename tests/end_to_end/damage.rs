@@ -1,5 +1,5 @@
-//! What clients see of a drive that does not give what was stored: an error or a body that breaks off, for what is damaged
-//! alone, and never wrong bytes.
+//! What clients see of a drive that does not give what was stored: an error or a body that breaks off, for what is
+//! damaged alone, and never wrong bytes.
 
 use crate::check::{find, flip};
 use crate::support::{BUCKET, Refusal, assert_holds, get, get_range, list_all, make_bucket, put};

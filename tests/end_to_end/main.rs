@@ -3,6 +3,7 @@
 //! Each test has its own server, data directory and port, so that they run side by side.
 
 mod access;
+mod bench;
 mod check;
 mod conditional;
 mod crash;

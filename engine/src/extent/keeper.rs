@@ -2,11 +2,11 @@
 //!
 //! Invariants:
 //! - An extent is free or has exactly one owner; taking and giving back happen by message, on this core.
-//! - Extents for user data are refused while fewer are free than the shards need to go on: for tombstones, checkpoints and
-//!   the cleaner's work. So DELETE works on a full drive. What makes an object smaller may take more, but never what the
-//!   next checkpoint and the log's next extent need.
-//! - They are also refused when so much is live that the cleaner would be left without its share of the drive. Until then
-//!   what is dead may lie in that share: the more of it waits, the less is moved for each byte gained.
+//! - Extents for user data are refused while fewer are free than the shards need to go on: for tombstones,
+//!   checkpoints and the cleaner's work. So DELETE works on a full drive. What makes an object smaller may take
+//!   more, but never what the next checkpoint and the log's next extent need.
+//! - They are also refused when so much is live that the cleaner would be left without its share of the drive.
+//!   Until then what is dead may lie in that share: the more of it waits, the less is moved for each byte gained.
 //! - Nothing is handed out before every shard of the drive has claimed what its recovery found.
 
 use std::cell::{Cell, RefCell};
@@ -279,9 +279,9 @@ impl Keeper {
         updated
     }
 
-    /// Makes all copies durably what was chosen when the drive was opened. The last life may have ended within an update:
-    /// then only two agree, and they are not always those that the next update leaves alone at first; and what was read
-    /// may still be in the device's cache alone.
+    /// Makes all copies durably what was chosen when the drive was opened. The last life may have ended within an
+    /// update: then only two agree, and they are not always those that the next update leaves alone at first; and
+    /// what was read may still be in the device's cache alone.
     async fn settle(&self) -> Result<(), DeviceError> {
         let chosen = self.state.borrow().superblock;
         for copy in 0..COPIES as u64 {

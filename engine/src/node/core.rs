@@ -89,7 +89,8 @@ impl Core {
             state.keepers.borrow().iter().map(|(drive, keeper)| (*drive, keeper.clone())).collect();
         for (drive, keeper) in keepers {
             if let Err(error) = keeper.begin_epoch(state.layout.epoch).await {
-                // None of this core's shards will claim anything, on whatever drive: other cores' shards may wait there.
+                // None of this core's shards will claim anything, on whatever drive: other cores' shards may wait
+                // there.
                 for drive in 0..state.layout.drives() {
                     let give_up = move |core: &Rc<CoreState>| core.keeper(drive).give_up();
                     state.send(state.layout.keeper_core(drive), Box::new(give_up));

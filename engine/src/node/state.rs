@@ -391,8 +391,8 @@ impl CoreState {
         self.call(keeper, move |core| async move { core.keeper(drive).install(root).await }).await
     }
 
-    /// Makes every shard of a drive give back what it can: after `refusal`, since cleaning does nothing for a drive that is
-    /// full of live data. Whether any did.
+    /// Makes every shard of a drive give back what it can: after `refusal`, since cleaning does nothing for a drive
+    /// that is full of live data. Whether any did.
     pub async fn reclaim(self: &Rc<Self>, drive: u16, refusal: Refusal) -> bool {
         let shards: Vec<u16> = self.layout.shards_of_drive(drive).collect();
         // Spawned, also here: a put that is dropped must not drop a checkpoint half installed, with its new extents.

@@ -24,7 +24,8 @@ const CLEANER_PART: u32 = 16;
 /// The least for one shard's cleaner: the extent it writes to, and one to spare.
 const CLEANER_EXTENTS_MIN: u32 = 2;
 
-/// One byte in so many is batch headers, padding and what is left at extents' ends when live records are moved together.
+/// One byte in so many is batch headers, padding and what is left at extents' ends when live records are moved
+/// together.
 const COPIES_OVERHEAD_PART: u64 = 64;
 
 /// What a body needs next of the slices.
@@ -339,9 +340,10 @@ impl Shard {
         self.relieve();
     }
 
-    /// Tells the keeper what this shard needs on a full drive: the log's next extent and the next checkpoint, beside the
-    /// one in force (while that one is smaller or not there yet, room for it to grow is kept too, so that what fits on a
-    /// drive does not shrink with the first checkpoint); what its cleaner works in; its share; and what that would gain.
+    /// Tells the keeper what this shard needs on a full drive: the log's next extent and the next checkpoint,
+    /// beside the one in force (while that one is smaller or not there yet, room for it to grow is kept too, so
+    /// that what fits on a drive does not shrink with the first checkpoint); what its cleaner works in; its share;
+    /// and what that would gain.
     pub(super) fn hold_back(self: &Rc<Self>) {
         let (next, current, gainable) = {
             let state = self.state.borrow();
@@ -359,8 +361,8 @@ impl Shard {
         }
     }
 
-    /// Extents of the log that would be free if its live records stood together, as the cleaner would write them. Those that
-    /// it could not read stay as they are.
+    /// Extents of the log that would be free if its live records stood together, as the cleaner would write them.
+    /// Those that it could not read stay as they are.
     fn gainable_extents(&self, state: &State) -> u32 {
         let (live, _) = state.logs.live_and_dead();
         let live = live + live / COPIES_OVERHEAD_PART;
@@ -385,8 +387,8 @@ impl Shard {
         self.relieve();
     }
 
-    /// The cleaner's share of the drive: so many extents it may have filled that no checkpoint has given back yet, and so
-    /// many can not be live.
+    /// The cleaner's share of the drive: so many extents it may have filled that no checkpoint has given back yet,
+    /// and so many can not be live.
     pub(super) fn cleaner_extents(&self) -> u32 {
         (self.geometry.extents / CLEANER_PART / self.geometry.drive_shards).max(CLEANER_EXTENTS_MIN)
     }

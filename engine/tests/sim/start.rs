@@ -46,7 +46,8 @@ fn starts_and_checkpoints_that_the_power_cuts_off_leave_a_drive_that_starts() {
     }
 }
 
-/// One core keeps two drives of three, and the first of them takes no writes: shards of other cores wait for it nowhere.
+/// One core keeps two drives of three, and the first of them takes no writes: shards of other cores wait for it
+/// nowhere.
 #[test]
 fn a_drive_that_fails_at_the_start_is_an_error_and_not_a_wait() {
     for failing in 0..3 {

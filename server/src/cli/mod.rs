@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+const LOG_DEFAULT: &str = "info";
+
 /// An S3-compatible object storage server for machines with NVMe drives.
 #[derive(Parser)]
 #[command(name = "ringbolt", version, arg_required_else_help = true)]
@@ -29,7 +31,7 @@ pub struct Cli {
     #[command(subcommand)]
     command: Command,
     /// What to log: error, warn, info, debug or trace, also by part, as in info,ringbolt_engine=debug
-    #[arg(long, env = "RINGBOLT_LOG", default_value = "info", global = true)]
+    #[arg(long, env = "RINGBOLT_LOG", default_value = LOG_DEFAULT, global = true)]
     log: String,
     /// How to log, on stderr
     #[arg(long, env = "RINGBOLT_LOG_FORMAT", value_enum, default_value = "text", global = true)]
@@ -203,7 +205,9 @@ pub enum CliError {
 
 /// Does what the command line says; gives the exit status of commands that have several.
 pub fn execute(cli: Cli) -> Result<ExitCode, CliError> {
-    start_logging(&cli.log, cli.log_format)?;
+    // What the engine says when it opens a drive does not belong among results.
+    let is_quiet = matches!(cli.command, Command::Bench { .. }) && cli.log == LOG_DEFAULT;
+    start_logging(if is_quiet { "warn" } else { &cli.log }, cli.log_format)?;
     match cli.command {
         Command::Serve(args) => serve(args)?,
         Command::Format(args) => format(&args)?,

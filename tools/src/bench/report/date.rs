@@ -1,7 +1,7 @@
 //! Times of day in C's form, which fio's output has: "Sat Nov 21 15:36:29 2026".
 //!
-//! Invariant: always UTC. Which zone a machine is in is kept in a data base that nothing else here needs, and reports of
-//! two machines are easier to lay side by side.
+//! Invariant: always UTC. Which zone a machine is in is kept in a data base that nothing else here needs, and
+//! reports of two machines are easier to lay side by side.
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] =

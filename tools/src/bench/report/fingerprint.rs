@@ -1,7 +1,7 @@
 //! The machine and what runs on it, as far as it bears on the figures.
 //!
-//! Invariants: only reads, and no more than a bounded part of any file; what is not there, or cannot be read, is left out
-//! rather than guessed. Nothing that names a person, a host or a serial number is taken.
+//! Invariants: only reads, and no more than a bounded part of any file; what is not there, or cannot be read, is
+//! left out rather than guessed. Nothing that names a person, a host or a serial number is taken.
 
 use super::shown_command;
 use crate::bench::result::Fingerprint;

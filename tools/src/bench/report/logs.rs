@@ -1,8 +1,8 @@
 //! Logs in fio's format: `time ms, value, direction, block size, offset, priority` on each line.
 //!
 //! Invariants: a file is called `PREFIX_KIND.N.log`, N the number of the job's result in the report, from 1. Values are
-//! KiB/s, operations a second, or nanoseconds, by kind; directions are 0 read, 1 write, 2 trim; the priority is always 0,
-//! since nothing here has one.
+//! KiB/s, operations a second, or nanoseconds, by kind; directions are 0 read, 1 write, 2 trim; the priority is
+//! always 0, since nothing here has one.
 
 use crate::bench::result::{JobResult, LogEntry, Run};
 use crate::bench::spec::Direction;

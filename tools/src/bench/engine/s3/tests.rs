@@ -140,6 +140,43 @@ fn a_deadline_ends_a_wait_and_the_answer_comes_later() {
     drop(answering.join());
 }
 
+/// Answers the first request after `delay`.
+fn slow_server(delay: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        read_request(&mut stream).unwrap();
+        // The server's work, as far as the client can tell.
+        std::sync::mpsc::channel::<()>().1.recv_timeout(delay).ok();
+        stream.write_all(b"HTTP/1.1 204 x\r\n\r\n").unwrap();
+        read_request(&mut stream);
+    });
+    host
+}
+
+#[test]
+fn a_client_that_waits_for_long_sleeps() {
+    let usage = || {
+        let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_THREAD).unwrap();
+        let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+        seconds(usage.user_time()) + seconds(usage.system_time())
+    };
+    let delay = Duration::from_millis(1500);
+    for deadline_ns in [None, Some(60_000_000_000)] {
+        let mut engine = engine(&slow_server(delay), 1);
+        let mut done = Vec::new();
+        engine.submit(0, &operation(Verb::Trim, 0));
+        let (began, before) = (Instant::now(), usage());
+        engine.reap(1, deadline_ns, &mut done).unwrap();
+        let used = usage() - before;
+        assert_eq!(done.len(), 1);
+        assert!(began.elapsed() >= delay && used < 0.3, "{used} s of CPU in {:?}", began.elapsed());
+        let idle = Duration::from_nanos(engine.idle_ns());
+        assert!(idle >= delay * 9 / 10 && idle <= began.elapsed(), "{idle:?} idle");
+    }
+}
+
 #[test]
 fn an_engine_goes_away_with_operations_in_flight() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -2,9 +2,9 @@
 //!
 //! Invariant: what is drawn depends on the seed and the order of the figures alone.
 //!
-//! Rates are drawn by the intervals of their run. Of n latencies drawn from n with replacement, the k-th smallest stands at
-//! a rank that is Beta(k, n - k + 1) distributed, and their mean is normal about theirs (Efron and Tibshirani, An
-//! Introduction to the Bootstrap, 1993), so a drawing of millions costs one step.
+//! Rates are drawn by the intervals of their run. Of n latencies drawn from n with replacement, the k-th smallest
+//! stands at a rank that is Beta(k, n - k + 1) distributed, and their mean is normal about theirs (Efron and
+//! Tibshirani, An Introduction to the Bootstrap, 1993), so a drawing of millions costs one step.
 
 use super::read::{Figure, Spread};
 
@@ -64,8 +64,8 @@ fn drawn_from(figure: &Figure, chance: &mut Chance) -> f64 {
     }
 }
 
-/// splitmix64 and what is made of it. Drawing must repeat on every machine and in every version, which the generators of
-/// libraries do not promise.
+/// splitmix64 and what is made of it. Drawing must repeat on every machine and in every version, which the
+/// generators of libraries do not promise.
 #[derive(Debug)]
 pub struct Chance(u64);
 

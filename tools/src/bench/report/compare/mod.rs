@@ -1,10 +1,10 @@
 //! Two runs against each other: what changed, and whether that can be chance.
 //!
-//! Invariants: a change counts as a regression only when its whole interval is beyond the threshold; a figure without an
-//! interval never does. The same files and seed give the same answer.
+//! Invariants: a change counts as a regression only when its whole interval is beyond the threshold; a figure
+//! without an interval never does. The same files and seed give the same answer.
 //!
-//! An interval covers what varies within the given runs. How one run differs from the next is covered only when each side
-//! has several files, which are then drawn from too.
+//! An interval covers what varies within the given runs. How one run differs from the next is covered only when
+//! each side has several files, which are then drawn from too.
 
 mod bootstrap;
 mod read;

@@ -72,7 +72,8 @@ pub struct Figure {
     pub spread: Spread,
 }
 
-/// By job and direction; `all` is what no direction has for itself. Of jobs with one name the second is called `name#2`.
+/// By job and direction; `all` is what no direction has for itself. Of jobs with one name the second is called
+/// `name#2`.
 #[derive(Debug)]
 pub struct File {
     pub figures: BTreeMap<(String, String), Vec<Figure>>,

@@ -1,7 +1,7 @@
 //! One page that shows a run: results, pictures over time, and the machine it ran on.
 //!
-//! Invariants: the page is complete in itself: nothing is loaded from anywhere, and there is no script in it. All text that
-//! comes from a job, a device or a file is escaped.
+//! Invariants: the page is complete in itself: nothing is loaded from anywhere, and there is no script in it. All
+//! text that comes from a job, a device or a file is escaped.
 
 mod charts;
 mod plot;

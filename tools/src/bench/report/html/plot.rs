@@ -1,7 +1,7 @@
 //! A plot as SVG: two axes, grid, labels, and whatever is drawn between them.
 //!
-//! Invariants: colours come from classes of the style sheet, so that a plot is right in light and dark; no coordinate is
-//! ever written that is not finite.
+//! Invariants: colours come from classes of the style sheet, so that a plot is right in light and dark; no
+//! coordinate is ever written that is not finite.
 
 use std::fmt::Write;
 

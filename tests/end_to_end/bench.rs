@@ -1,0 +1,166 @@
+//! The bench tool's S3 engine against a real server: every operation, and what a stall of the server looks like.
+
+use ringbolt_tests::client::MAIN;
+use ringbolt_tests::{Server, ServerOptions};
+use ringbolt_tools::bench::cli::RunOptions;
+use ringbolt_tools::bench::engine::s3::S3Engine;
+use ringbolt_tools::bench::engine::{Clock, IoEngine, Operation, Verb};
+use ringbolt_tools::bench::run::{self, Phase, Status, Watcher};
+use ringbolt_tools::bench::spec::{BlockSize, ByDirection, Engine, Job, ObjectOp, Objects, Plan};
+use rustix::process::{Pid, Signal, kill_process};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The client turns round while it waits: several of them would take the cores from the servers.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+const OBJECTS: u64 = 40;
+const STALL: Duration = Duration::from_secs(1);
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn job(server: &Server, block_bytes: u64, depth: u32) -> Job {
+    let objects = Objects {
+        host: server.endpoint().trim_start_matches("http://").to_owned(),
+        access_key: MAIN.access_key.into(),
+        secret_key: MAIN.secret_key.into(),
+        objects: OBJECTS,
+        ops: Some(vec![(ObjectOp::Get, 1)]),
+        ..Objects::default()
+    };
+    let block = ByDirection::same(BlockSize::Fixed(block_bytes));
+    Job { block, depth, objects, ..Job::plain("bench", Engine::S3) }
+}
+
+/// Does `verb` on objects `0..count`, two at a time; the results by number.
+fn all(engine: &mut S3Engine, verb: Verb, length: u64, count: u64) -> Vec<i64> {
+    let mut results = vec![i64::MIN; count as usize];
+    for first in (0..count).step_by(2) {
+        let numbers: Vec<u64> = (first..count.min(first + 2)).collect();
+        for (slot, number) in (0..).zip(&numbers) {
+            engine.submit(slot, &Operation { verb, file: 0, offset: 0, length, number: *number });
+        }
+        let mut done = Vec::new();
+        while done.len() < numbers.len() {
+            engine.reap(1, None, &mut done).expect("reap");
+        }
+        for completion in done {
+            results[numbers[completion.slot as usize] as usize] = completion.result;
+        }
+    }
+    results
+}
+
+#[test]
+fn every_operation_of_the_s3_engine_is_understood_by_the_server() {
+    let _alone = alone();
+    let server = Server::start(ServerOptions::default());
+    // Six parts, the last of them short; larger than what travels in one piece.
+    let length = 26 << 20;
+    for (length, count) in [(4096, OBJECTS), (length, 2)] {
+        let mut job = job(&server, length, 2);
+        job.objects.objects = count;
+        let mut engine = S3Engine::new(&job, 0, Clock::start()).expect("an engine");
+        let mut last = 0.0;
+        engine.prepare(&mut |share| last = share).expect("bucket and objects");
+        assert_eq!(last, 1.0);
+        let whole = vec![length as i64; count as usize];
+        for verb in [Verb::Read, Verb::Write, Verb::Copy, Verb::Multipart, Verb::Read] {
+            assert_eq!(all(&mut engine, verb, length, count), whole, "{verb:?} {:?}", engine.notes());
+        }
+        assert_eq!(all(&mut engine, Verb::Head, length, count), vec![0; count as usize]);
+        let listed = all(&mut engine, Verb::List, length, 1)[0];
+        assert!(listed > 100 * count as i64, "a listing of {listed} bytes");
+        assert_eq!(all(&mut engine, Verb::Trim, length, count), whole);
+        assert_eq!(all(&mut engine, Verb::Read, length, 1), [-2]);
+        assert_eq!(engine.notes().len(), 1, "{:?}", engine.notes());
+        engine.finish().expect("finish");
+    }
+}
+
+#[test]
+fn what_reads_need_is_stored_once_and_in_its_size() {
+    let _alone = alone();
+    let server = Server::start(ServerOptions::default());
+    let mut job = job(&server, 4096, 2);
+    // More than a page of a listing.
+    job.objects.objects = 1010;
+    let mut first = S3Engine::new(&job, 0, Clock::start()).expect("an engine");
+    first.prepare(&mut |_| ()).expect("prepare");
+    first.buffer(0)[..4096].fill(7);
+    first.submit(0, &Operation { verb: Verb::Write, file: 0, offset: 0, length: 4096, number: 1005 });
+    first.reap(1, None, &mut Vec::new()).expect("reap");
+    // Again, with another object of a wrong size: that one is stored anew, the rest stays.
+    first.submit(0, &Operation { verb: Verb::Write, file: 0, offset: 0, length: 5, number: 3 });
+    first.reap(1, None, &mut Vec::new()).expect("reap");
+    let mut second = S3Engine::new(&job, 0, Clock::start()).expect("an engine");
+    second.prepare(&mut |_| ()).expect("prepare");
+    for (number, kept) in [(1005, true), (3, false)] {
+        let mut done = Vec::new();
+        second.submit(0, &Operation { verb: Verb::Read, file: 0, offset: 0, length: 4096, number });
+        second.reap(1, None, &mut done).expect("reap");
+        assert_eq!(done[0].result, 4096);
+        assert_eq!(second.buffer(0)[..4096] == [7; 4096], kept, "object {number}");
+    }
+}
+
+#[test]
+fn wrong_credentials_are_told_in_the_words_of_the_server() {
+    let _alone = alone();
+    let server = Server::start(ServerOptions::default());
+    let mut job = job(&server, 4096, 1);
+    job.objects.secret_key = "wrong".into();
+    let refused = S3Engine::new(&job, 0, Clock::start()).and_then(|mut engine| engine.prepare(&mut |_| ()));
+    assert!(refused.expect_err("a refusal").to_string().contains("403"));
+}
+
+/// Stops the server for a while, one second after the job began to run.
+struct Staller {
+    server: Pid,
+    stalling: Option<JoinHandle<()>>,
+}
+
+impl Watcher for Staller {
+    fn status(&mut self, status: &Status) {
+        if self.stalling.is_some() || !status.jobs.iter().all(|job| job.phase == Phase::Running) {
+            return;
+        }
+        let server = self.server;
+        self.stalling = Some(std::thread::spawn(move || {
+            kill_process(server, Signal::STOP).expect("stop the server");
+            // The stall itself, and no waiting for something to be ready.
+            std::sync::mpsc::channel::<()>().1.recv_timeout(STALL).expect_err("nobody sends");
+            kill_process(server, Signal::CONT).expect("let the server go on");
+        }));
+    }
+}
+
+/// A closed loop hides a stall: while the server stands still, nothing is asked of it, so hardly anything is late. With
+/// a rate, what should have been asked meanwhile counts.
+#[test]
+fn a_stall_of_the_server_shows_in_the_response_time() {
+    let _alone = alone();
+    let server = Server::start(ServerOptions::default());
+    let mut job = job(&server, 4096, 8);
+    job.pattern.random = true;
+    (job.norandommap, job.time_based, job.runtime_ns) = (true, true, Some(5_000_000_000));
+    job.rate_iops = ByDirection::same(Some(200));
+    let plan = Plan { jobs: vec![job], ..Plan::default() };
+    let pid = Pid::from_raw(server.pid() as i32).expect("the server's process");
+    let mut staller = Staller { server: pid, stalling: None };
+    let run = run::run(&plan, &RunOptions::default(), &mut staller).expect("run");
+    staller.stalling.take().expect("the server was stopped").join().expect("stopped and let go on");
+    let result = &run.jobs[0];
+    assert_eq!((result.error, &result.error_text), (0, &None));
+    let read = &result.by_direction.read;
+    assert!(read.ios > 900, "{} operations at 200 a second", read.ios);
+    let late = read.response.percentile_ns(99.9);
+    assert!(late >= 900_000_000, "p99.9 of the response time is {late} ns");
+    let slow: u64 = read.clat.bins().filter(|(ns, _)| *ns >= 500_000_000).map(|(_, count)| count).sum();
+    assert!((1..=16).contains(&slow), "{slow} operations took the server's stall for themselves");
+    let waited: u64 = read.response.bins().filter(|(ns, _)| *ns >= 100_000_000).map(|(_, count)| count).sum();
+    assert!(waited >= 100, "only {waited} operations waited");
+}
