@@ -1,5 +1,7 @@
-//! The bench tool's S3 engine against a real server: every operation, and what a stall of the server looks like.
+//! The S3 engine of the bench tool against a real server: every operation, and what a stall of the server looks
+//! like; and the respect of the tool for block devices.
 
+use ringbolt_tests::binary::{ringbolt, scratch_dir};
 use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Server, ServerOptions};
 use ringbolt_tools::bench::cli::RunOptions;
@@ -7,7 +9,12 @@ use ringbolt_tools::bench::engine::s3::S3Engine;
 use ringbolt_tools::bench::engine::{Clock, IoEngine, Operation, Verb};
 use ringbolt_tools::bench::run::{self, Phase, Status, Watcher};
 use ringbolt_tools::bench::spec::{BlockSize, ByDirection, Engine, Job, ObjectOp, Objects, Plan};
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -163,4 +170,69 @@ fn a_stall_of_the_server_shows_in_the_response_time() {
     assert!((1..=16).contains(&slow), "{slow} operations took the server's stall for themselves");
     let waited: u64 = read.response.bins().filter(|(ns, _)| *ns >= 100_000_000).map(|(_, count)| count).sum();
     assert!(waited >= 100, "only {waited} operations waited");
+}
+
+/// A block device over a file; gone when dropped.
+struct LoopDevice(String);
+
+impl LoopDevice {
+    /// None where this is not allowed.
+    fn over(file: &Path) -> Option<Self> {
+        let output = Command::new("losetup").args(["--find", "--show"]).arg(file).output().ok()?;
+        let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        output.status.success().then_some(Self(path))
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        // It fails only when the device is gone already.
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+fn bench(arguments: &[&str]) -> (i32, String) {
+    let output =
+        Command::new(ringbolt()).arg("bench").args(arguments).arg("--eta=never").output().expect("bench");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().expect("a status"), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn a_block_device_is_written_only_on_request_and_never_while_it_is_held() {
+    let directory = tempfile::tempdir_in(scratch_dir()).expect("a directory");
+    let image = directory.path().join("image");
+    File::create(&image).and_then(|file| file.set_len(32 << 20)).expect("an image");
+    let Some(device) = LoopDevice::over(&image) else {
+        println!("not run: no loop device can be had here (root and losetup are needed)");
+        return;
+    };
+    let file_name = format!("--filename={}", device.0);
+    let job = |pattern: &'static str| {
+        vec![
+            "--name=job".to_owned(),
+            file_name.clone(),
+            pattern.to_owned(),
+            "--bs=64k".into(),
+            "--direct=1".into(),
+        ]
+    };
+    let run = |job: Vec<String>| bench(&job.iter().map(String::as_str).collect::<Vec<_>>());
+    let (status, said) = run(job("--rw=write"));
+    assert!(status == 2 && said.contains("--allow-overwrite") && said.contains(&device.0), "{said}");
+    assert!(std::fs::read(&image).expect("the image").iter().all(|byte| *byte == 0), "it was written to");
+    let allowed = |pattern| [job(pattern), vec!["--allow-overwrite".to_owned()]].concat();
+    for pattern in ["--rw=randwrite", "--rw=randread", "--rw=trim"] {
+        let (status, said) = run(allowed(pattern));
+        assert!(status == 0 && said.contains("total=") && said.contains("err= 0"), "{pattern}: {said}");
+    }
+    // Held as a file system or another program would hold it.
+    let held = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::EXCL.bits() as i32)
+        .open(&device.0)
+        .expect("hold the device");
+    let (status, said) = run(allowed("--rw=write"));
+    assert!(status == 2 && said.contains("held"), "{said}");
+    drop(held);
 }

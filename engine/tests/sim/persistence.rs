@@ -194,6 +194,8 @@ fn run(plan: &Plan) -> Figures {
         world.options.cores = 1 + world.sim.random().below(3) as usize;
         let story = format!("seed {}, round {round}, {} cores", plan.seed, world.options.cores);
         let node = world.try_open().unwrap_or_else(|error| panic!("{story}: {error}"));
+        // A node may clean and write checkpoints as soon as it is open: what they work in belongs to nobody meanwhile.
+        world.sim.run_until_idle();
         let (on, shared_here) = (node.clone(), shared.clone());
         let id = world.run(async move {
             on.space().await;
