@@ -33,7 +33,7 @@ fn nothing_is_lost_by_power_cuts() {
 
 #[test]
 fn nothing_is_lost_by_a_drive_that_owns_up_to_its_errors() {
-    let sum = run_all(1..=10, Faults::Errors);
+    let sum = run_all(1..=16, Faults::Errors);
     assert!(sum.refused_stopped > 0 && sum.failed_reads > 0 && sum.crash_recoveries >= 20, "{sum}");
 }
 
