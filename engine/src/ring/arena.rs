@@ -49,6 +49,27 @@ struct ChunkSlots {
     used: u16,
 }
 
+/// Maps zeroed memory, in huge pages where there are some. `bytes` is a multiple of 2 MiB; whoever asks unmaps it.
+pub(super) fn map_huge(bytes: usize) -> std::io::Result<NonNull<u8>> {
+    // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no other memory.
+    let raw = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if raw == libc::MAP_FAILED {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: the range lies within the mapping made above; the advice does not change its contents.
+    unsafe { libc::madvise(raw, bytes, libc::MADV_HUGEPAGE) };
+    NonNull::new(raw.cast::<u8>()).ok_or_else(std::io::Error::last_os_error)
+}
+
 impl Pool {
     /// Maps `bytes` (rounded up to 2 MiB, at least 8 MiB).
     ///
@@ -56,23 +77,7 @@ impl Pool {
     /// When the kernel refuses the mapping.
     pub fn new(bytes: usize) -> std::io::Result<Self> {
         let mapped_bytes = bytes.max(4 * HUGE_PAGE).next_multiple_of(HUGE_PAGE) + HUGE_PAGE;
-        // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no other memory.
-        let raw = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                mapped_bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
-        };
-        if raw == libc::MAP_FAILED {
-            return Err(std::io::Error::last_os_error());
-        }
-        // SAFETY: the range lies within the mapping made above; the advice does not change its contents.
-        unsafe { libc::madvise(raw, mapped_bytes, libc::MADV_HUGEPAGE) };
-        let base = NonNull::new(raw.cast::<u8>()).ok_or_else(std::io::Error::last_os_error)?;
+        let base = map_huge(mapped_bytes)?;
         let chunks = (mapped_bytes - HUGE_PAGE) / CHUNK_BYTES;
         let free = Free {
             whole: (0..chunks as u32).rev().collect(),

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use io_uring::{IoUring, opcode, squeue, types};
 
+use super::arena::map_huge;
 use super::uring::{RingError, setup_error};
 
 /// The kernel's limit for the entries of a ring.
@@ -293,23 +294,7 @@ impl Memory {
             .filter(|bytes| *bytes < isize::MAX as usize / 2)
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?
             .next_multiple_of(HUGE_PAGE);
-        // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no other memory.
-        let raw = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                mapped_bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
-        };
-        if raw == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the range is the mapping made above; the advice does not change its contents.
-        unsafe { libc::madvise(raw, mapped_bytes, libc::MADV_HUGEPAGE) };
-        let base = NonNull::new(raw.cast::<u8>()).ok_or_else(io::Error::last_os_error)?;
+        let base = map_huge(mapped_bytes)?;
         Ok(Self { base, mapped_bytes, buffer_bytes, stride, slots, abandoned: false })
     }
 

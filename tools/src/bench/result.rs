@@ -236,6 +236,33 @@ pub struct JobResult {
     pub verify_failures: u64,
 }
 
+impl JobResult {
+    /// Nothing measured yet.
+    pub fn empty(job: &Job) -> Self {
+        Self {
+            job: job.clone(),
+            threads: 1,
+            error: 0,
+            error_text: None,
+            runtime_ns: 0,
+            by_direction: ByDirection::<DirectionResult>::default(),
+            sync: Default::default(),
+            usage: Usage::default(),
+            depth: DepthCounts::default(),
+            submitted: DepthCounts::default(),
+            completed: DepthCounts::default(),
+            latency_depth: None,
+            intervals: Vec::new(),
+            bandwidth_log: Vec::new(),
+            iops_log: Vec::new(),
+            slat_log: Vec::new(),
+            clat_log: Vec::new(),
+            lat_log: Vec::new(),
+            verify_failures: 0,
+        }
+    }
+}
+
 /// Counters of a block device over the run, as fio's disk_util.
 #[derive(Clone, Debug, Default)]
 pub struct DiskUsage {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::bench::result::{DepthCounts, DirectionResult, JobResult, Usage};
+use crate::bench::result::{JobResult, Usage};
 use crate::bench::spec::{ByDirection, ObjectOp};
 
 fn job() -> Job {
@@ -38,32 +38,8 @@ fn what_layers_can_not_share_is_refused_by_its_key() {
     assert_eq!(refused(&|_| ()), "");
 }
 
-fn empty_result() -> JobResult {
-    JobResult {
-        job: job(),
-        threads: 1,
-        error: 0,
-        error_text: None,
-        runtime_ns: 0,
-        by_direction: ByDirection::<DirectionResult>::default(),
-        sync: Default::default(),
-        usage: Usage::default(),
-        depth: DepthCounts::default(),
-        submitted: DepthCounts::default(),
-        completed: DepthCounts::default(),
-        latency_depth: None,
-        intervals: Vec::new(),
-        bandwidth_log: Vec::new(),
-        iops_log: Vec::new(),
-        slat_log: Vec::new(),
-        clat_log: Vec::new(),
-        lat_log: Vec::new(),
-        verify_failures: 0,
-    }
-}
-
 fn result(ios: u64, cpu_ns: u64) -> JobResult {
-    let mut result = empty_result();
+    let mut result = JobResult::empty(&job());
     result.usage = Usage { user_ns: cpu_ns, wall_ns: 1_000_000_000, ..Usage::default() };
     let read = &mut result.by_direction.read;
     (read.ios, read.bytes, read.runtime_ns) = (ios, ios * 4096, 1_000_000_000);

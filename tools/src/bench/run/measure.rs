@@ -6,7 +6,7 @@
 //!   more; logs are at most [`LOG_ENTRIES_MAX`] entries.
 
 use crate::bench::engine::{Operation, Verb};
-use crate::bench::result::{DepthCounts, DirectionResult, Interval, JobResult, LogEntry, Usage};
+use crate::bench::result::{Interval, JobResult, LogEntry};
 use crate::bench::spec::{ByDirection, Direction, Job};
 
 /// Samples of bandwidth and IOPS are taken so often.
@@ -70,7 +70,7 @@ impl Recorder {
     pub fn new(job: &Job, from_ns: u64) -> Self {
         let logs = &job.logs;
         Self {
-            result: empty_result(job),
+            result: JobResult::empty(job),
             from_ns,
             sample_end_ns: from_ns + SAMPLE_NS,
             sampled: ByDirection::default(),
@@ -274,31 +274,6 @@ fn rate(amount: u64, time_ns: u64) -> u64 {
 fn compact(interval: &mut Interval) {
     for direction in Direction::ALL {
         interval.by_direction.get_mut(direction).latencies.compact();
-    }
-}
-
-/// Nothing measured yet.
-pub fn empty_result(job: &Job) -> JobResult {
-    JobResult {
-        job: job.clone(),
-        threads: 1,
-        error: 0,
-        error_text: None,
-        runtime_ns: 0,
-        by_direction: ByDirection::<DirectionResult>::default(),
-        sync: Default::default(),
-        usage: Usage::default(),
-        depth: DepthCounts::default(),
-        submitted: DepthCounts::default(),
-        completed: DepthCounts::default(),
-        latency_depth: None,
-        intervals: Vec::new(),
-        bandwidth_log: Vec::new(),
-        iops_log: Vec::new(),
-        slat_log: Vec::new(),
-        clat_log: Vec::new(),
-        lat_log: Vec::new(),
-        verify_failures: 0,
     }
 }
 

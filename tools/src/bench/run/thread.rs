@@ -1,7 +1,6 @@
 //! One thread of a job from its first to its last breath: cores, engine, gate, loop.
 
 use super::fill::Filler;
-use super::measure::empty_result;
 use super::status::{Phase, Telemetry};
 use super::system;
 use super::verify::Verifier;
@@ -45,7 +44,7 @@ impl Thread<'_> {
     pub fn live(self) {
         let (mut result, failure, notes) = match self.work() {
             Ok((result, failure, notes)) => (result, failure, notes),
-            Err(failure) => (empty_result(self.job), Some(failure), Vec::new()),
+            Err(failure) => (JobResult::empty(self.job), Some(failure), Vec::new()),
         };
         if let Some(failure) = failure {
             result.error = failure.errno;
@@ -101,7 +100,7 @@ impl Thread<'_> {
         self.events.send(Event::Ready(self.index)).ok();
         if self.gate.recv().is_err() || !self.wait_for_start(&mut engine)? {
             engine.finish().map_err(Failure::of)?;
-            return Ok((empty_result(job), None, engine.notes()));
+            return Ok((JobResult::empty(job), None, engine.notes()));
         }
         let parts = Parts {
             job,
