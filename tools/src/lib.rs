@@ -1,10 +1,11 @@
 //! Tools around the engine and the server: an S3 client, content that can be told apart,
-//! the torture test, the check of drives, and the benchmark.
+//! the torture test, the check of drives, the benchmark, and the planner.
 
 pub mod bench;
 pub mod content;
 pub mod disk;
 pub mod executor;
+pub mod plan;
 pub mod process;
 pub mod s3;
 pub mod torture;

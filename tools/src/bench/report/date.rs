@@ -23,7 +23,7 @@ pub fn text(unix_seconds: u64) -> String {
 }
 
 /// Year, month from 0 and day from 1, of a day since 1970. Walks year by year: a report asks once.
-fn civil(mut days: u64) -> (u64, usize, u64) {
+pub fn civil(mut days: u64) -> (u64, usize, u64) {
     // Whole periods of 400 years first, so that no input makes the walk long.
     let mut year = 1970 + days / 146_097 * 400;
     days %= 146_097;

@@ -1,0 +1,120 @@
+//! What the engine costs: figures that the plan counts with, each with where it is from.
+//!
+//! Invariant: no figure without a source. Figures of the format follow from the program itself and are not here.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+pub const SCHEMA: &str = "ringbolt-constants";
+pub const VERSION: u32 = 1;
+
+/// A figure and its source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Constant {
+    pub value: f64,
+    pub source: Source,
+}
+
+/// Where a figure is from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Source {
+    /// `how` in words; when and on which machine.
+    Measured { how: String, machine: String, unix_ms: u64 },
+    /// Said by a maker.
+    Datasheet { of: String },
+    /// Follows from the engine's code or format.
+    Format { what: String },
+    /// Neither measured nor said by anyone: why it is a fair guess.
+    Assumption { why: String },
+}
+
+/// `ringbolt plan calibrate` writes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Constants {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// [`VERSION`].
+    pub version: u32,
+    pub created_unix_ms: u64,
+    /// Machine, kernel, drive, program.
+    pub fingerprint: BTreeMap<String, String>,
+    /// Memory of the index for an object with an empty key.
+    pub index_bytes_per_object: Constant,
+    /// And for each byte of its key that the key before it does not have.
+    pub index_bytes_per_key_byte: Constant,
+    /// Of the index: the part that a checkpoint writes.
+    pub checkpoint_share_of_index: Constant,
+    /// Resident without any object: buffers, connections, program.
+    pub base_memory_bytes: Constant,
+    pub put_cpu_us: Constant,
+    pub put_cpu_us_per_mib: Constant,
+    /// Of an object that the read cache does not hold.
+    pub get_cpu_us: Constant,
+    pub get_cpu_us_per_mib: Constant,
+    /// Of an object that it holds.
+    pub get_cached_cpu_us: Constant,
+    pub head_cpu_us: Constant,
+    pub delete_cpu_us: Constant,
+    pub list_cpu_us: Constant,
+    pub list_cpu_us_per_key: Constant,
+    /// Of a MiB that the cleaner moves.
+    pub clean_cpu_us_per_mib: Constant,
+}
+
+impl Constants {
+    /// Name (with its unit) and figure, in the order of the structure.
+    pub fn all(&self) -> Vec<(&'static str, &Constant)> {
+        vec![
+            ("index_bytes_per_object", &self.index_bytes_per_object),
+            ("index_bytes_per_key_byte", &self.index_bytes_per_key_byte),
+            ("checkpoint_share_of_index", &self.checkpoint_share_of_index),
+            ("base_memory_bytes", &self.base_memory_bytes),
+            ("put_cpu_us", &self.put_cpu_us),
+            ("put_cpu_us_per_mib", &self.put_cpu_us_per_mib),
+            ("get_cpu_us", &self.get_cpu_us),
+            ("get_cpu_us_per_mib", &self.get_cpu_us_per_mib),
+            ("get_cached_cpu_us", &self.get_cached_cpu_us),
+            ("head_cpu_us", &self.head_cpu_us),
+            ("delete_cpu_us", &self.delete_cpu_us),
+            ("list_cpu_us", &self.list_cpu_us),
+            ("list_cpu_us_per_key", &self.list_cpu_us_per_key),
+            ("clean_cpu_us_per_mib", &self.clean_cpu_us_per_mib),
+        ]
+    }
+}
+
+/// Why a file holds no constants.
+#[derive(Debug, thiserror::Error)]
+pub enum ConstantsError {
+    #[error("no constants: {0}; make them with `ringbolt plan calibrate`")]
+    Json(#[from] serde_json::Error),
+    #[error(
+        "schema {schema:?} version {version}: this program reads {SCHEMA:?} version {VERSION}; calibrate again"
+    )]
+    Version { schema: String, version: u32 },
+    #[error("{name} is {value}: it must be a number of 0 or above; calibrate again")]
+    Value { name: &'static str, value: f64 },
+}
+
+impl Constants {
+    /// # Errors
+    /// When it is not JSON of this schema and version, or a figure makes no sense.
+    pub fn from_json(text: &str) -> Result<Self, ConstantsError> {
+        #[derive(Deserialize)]
+        struct Kind {
+            schema: String,
+            version: u32,
+        }
+        let Kind { schema, version } = serde_json::from_str(text)?;
+        if schema != SCHEMA || version != VERSION {
+            return Err(ConstantsError::Version { schema, version });
+        }
+        let constants: Self = serde_json::from_str(text)?;
+        let wrong = constants.all().into_iter().find(|(_, constant)| constant.value < 0.0);
+        match wrong {
+            Some((name, constant)) => Err(ConstantsError::Value { name, value: constant.value }),
+            None => Ok(constants),
+        }
+    }
+}

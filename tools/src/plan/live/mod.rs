@@ -1,0 +1,3 @@
+//! What a running node says of itself.
+
+pub mod node;

@@ -1,0 +1,82 @@
+//! What a running node says of itself, read twice to know its rates.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// From two readings of `/ringbolt/metrics`; the levels are those of the second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LiveNode {
+    pub url: String,
+    pub read_unix_ms: u64,
+    /// Between the two readings.
+    pub seconds: f64,
+    pub objects: f64,
+    /// Of the drives' extents.
+    pub capacity_bytes: f64,
+    pub live_bytes: f64,
+    pub dead_bytes: f64,
+    pub reserved_bytes: f64,
+    pub free_bytes: f64,
+    pub index_bytes: f64,
+    pub resident_bytes: Option<f64>,
+    /// Requests a second by S3 operation, as `GetObject`, over `seconds`.
+    pub requests_per_s: BTreeMap<String, f64>,
+    /// Since the start of the process, by kind: log, slices, checkpoints, superblocks.
+    pub written_bytes: BTreeMap<String, f64>,
+    /// Bodies that became objects or parts since the start of the process.
+    pub user_bytes: f64,
+    /// Of the log: moved by the cleaner.
+    pub moved_bytes: f64,
+    pub written_bytes_per_s: f64,
+    pub user_bytes_per_s: f64,
+    /// Seconds of CPU for each second.
+    pub cpu_cores: Option<f64>,
+    pub wear: Vec<DriveWear>,
+}
+
+/// What SMART says of a drive.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DriveWear {
+    pub device: String,
+    /// The program that said so.
+    pub program: String,
+    pub percentage_used: Option<f64>,
+    /// By the host, in the drive's life.
+    pub host_written_bytes: Option<f64>,
+    pub power_on_hours: Option<f64>,
+}
+
+impl LiveNode {
+    /// Bytes written to drives for each byte that users stored, since the process began. None before the first.
+    pub fn write_amplification(&self) -> Option<f64> {
+        let written: f64 = self.written_bytes.values().sum();
+        (self.user_bytes > 0.0).then(|| written / self.user_bytes)
+    }
+}
+
+/// A plan against what a node does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    pub live: LiveNode,
+    /// The month of the plan that is compared.
+    pub month: super::super::month::Month,
+    pub lines: Vec<DifferenceLine>,
+    pub notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DifferenceLine {
+    /// With its unit, as in the JSON of a plan: `stored_bytes_per_object`.
+    pub name: String,
+    /// For one node.
+    pub planned: f64,
+    /// None: the node does not say.
+    pub live: Option<f64>,
+}
+
+impl DifferenceLine {
+    /// Live over planned, less 1.
+    pub fn relative(&self) -> Option<f64> {
+        self.live.filter(|_| self.planned != 0.0).map(|live| live / self.planned - 1.0)
+    }
+}
