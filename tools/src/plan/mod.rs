@@ -11,8 +11,8 @@
 //!
 //! Formulas and their sources: docs/planning.md.
 //!
-//! Invariants: units are in every name (`_bytes`, `_per_s`, `_share` for parts of 1); a figure that was not measured says
-//! so by its source; randomness comes from the seed of the plan alone.
+//! Invariants: units are in every name (`_bytes`, `_per_s`, `_share` for parts of 1); a figure that was not measured
+//! says so by its source; randomness comes from the seed of the plan alone.
 
 pub mod constants;
 pub mod hardware;

@@ -25,7 +25,8 @@ pub struct Plan {
     pub hardware: Hardware,
     /// By name, with units in the names.
     pub constants: BTreeMap<String, Constant>,
-    /// Nodes that `fill`, `endurance`, `durability` and `cost` speak of: those there are, or what the first month needs.
+    /// Nodes that `fill`, `endurance`, `durability` and `cost` speak of: those there are, or what the first month
+    /// needs.
     pub nodes: u32,
     /// With all nodes up, at the mean of the stated uncertainties. One row a month, the first month first.
     pub months: Vec<MonthPlan>,
