@@ -17,14 +17,14 @@ use crate::format::{BLOCK_BYTES, FORMAT_VERSION, FormatDamage, Le16, Le32, Le64}
 use crate::ring::arena::CHUNK_BYTES;
 
 /// Byte offset of extent 0.
-const EXTENTS_START: u64 = 1 << 20;
-const INLINE_BYTES_MAX: u32 = 64 << 10;
-const SLOT_BYTES: u64 = UNIT_BYTES as u64 * UNITS_PER_SLOT as u64;
-const SLOTS_MAX: u64 = 16;
+pub(crate) const EXTENTS_START: u64 = 1 << 20;
+pub(crate) const INLINE_BYTES_MAX: u32 = 64 << 10;
+pub(crate) const SLOT_BYTES: u64 = UNIT_BYTES as u64 * UNITS_PER_SLOT as u64;
+pub(crate) const SLOTS_MAX: u64 = 16;
 /// Aim for this many extents on a drive, within the limits of 1 and 16 slots each.
 const EXTENTS_WANTED: u64 = 512;
 /// Each shard needs room for a log, two checkpoints, data of two kinds and what is held back.
-const EXTENTS_PER_SHARD: u64 = 12;
+pub(crate) const EXTENTS_PER_SHARD: u64 = 12;
 
 /// How a drive is made.
 #[derive(Clone, Debug, Default)]
@@ -152,22 +152,31 @@ fn check_size(path: &Path, size_bytes: u64) -> Result<(), DriveError> {
 }
 
 /// Extent size: whole slots, about 512 extents a drive.
-fn extent_bytes(size_bytes: u64) -> u64 {
+pub(crate) fn extent_bytes(size_bytes: u64) -> u64 {
     SLOT_BYTES * (size_bytes / EXTENTS_WANTED / SLOT_BYTES).clamp(1, SLOTS_MAX)
 }
 
 fn choose_shards(asked: u16, size_bytes: u64, drives: u64) -> Result<u16, FormatError> {
     let extents = (size_bytes - EXTENTS_START) / extent_bytes(size_bytes);
-    let most = (extents / EXTENTS_PER_SHARD).min(ROOTS as u64) * drives;
+    let most = shards_max(extents, drives);
     if asked == 0 {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-        // Every drive has at least one shard.
-        return Ok((2 * cores).max(drives).min(most).max(1) as u16);
+        return Ok(default_shards(cores, drives, most) as u16);
     }
     if u64::from(asked) > most {
         return Err(FormatError::TooManyShards { size_bytes, shards: asked, most });
     }
     Ok(asked)
+}
+
+/// Shards that `drives` drives of `extents` extents have room for.
+pub(crate) fn shards_max(extents: u64, drives: u64) -> u64 {
+    (extents / EXTENTS_PER_SHARD).min(ROOTS as u64) * drives
+}
+
+/// Two for each core, and every drive has at least one.
+pub(crate) fn default_shards(cores: u64, drives: u64, most: u64) -> u64 {
+    (2 * cores).max(drives).min(most).max(1)
 }
 
 /// Where a drive stands in its node.

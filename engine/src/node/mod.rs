@@ -19,6 +19,7 @@ pub(crate) mod open;
 pub(crate) mod read;
 mod report;
 pub(crate) mod scrub;
+pub mod sizing;
 pub(crate) mod state;
 mod write;
 

@@ -177,7 +177,8 @@ impl Layout {
         let drive_shards = self.shards_of_drive(drive).count().max(1) as u64;
         let id = superblock.drive_uuid.first_chunk::<8>().map_or(0, |half| u64::from_le_bytes(*half));
         let extent_bytes = superblock.extent_bytes.get();
-        let share = superblock.size_bytes.get() / drive_shards / 8;
+        let (dead_log_bytes_max, checkpoint_after_bytes) =
+            maintenance_bytes(superblock.size_bytes.get(), drive_shards, extent_bytes);
         Geometry {
             extent_bytes: extent_bytes as u32,
             extents: superblock.extents.get(),
@@ -187,13 +188,20 @@ impl Layout {
             hash_key: superblock.hash_key.map(|half| half.get()),
             inline_bytes_max: superblock.inline_bytes_max.get(),
             index_bytes_max: (self.index_bytes_max / usize::from(self.shards)) as u64,
-            dead_log_bytes_max: 2 * share,
-            checkpoint_after_bytes: share.clamp(4 * extent_bytes, 1 << 30),
+            dead_log_bytes_max,
+            checkpoint_after_bytes,
             drive_shards: drive_shards as u32,
             few_extents: drive_shards as u32,
             planted: Planted::default(),
         }
     }
+}
+
+/// Of a drive with `drive_shards` shards: how much of one's log may be dead before it is cleaned, and how much is
+/// written between two checkpoints, bytes.
+pub(crate) fn maintenance_bytes(size_bytes: u64, drive_shards: u64, extent_bytes: u64) -> (u64, u64) {
+    let share = size_bytes / drive_shards / 8;
+    (2 * share, share.clamp(4 * extent_bytes, 1 << 30))
 }
 
 impl CoreState {

@@ -10,7 +10,7 @@
 mod apply;
 mod buckets;
 mod checkpoint;
-mod clean;
+pub(crate) mod clean;
 mod delete;
 pub mod entry;
 mod get;
@@ -19,7 +19,7 @@ mod multipart;
 mod open;
 mod put;
 pub(crate) mod recover;
-mod space;
+pub(crate) mod space;
 mod verify;
 
 use std::cell::{Cell, RefCell};

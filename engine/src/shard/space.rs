@@ -22,11 +22,21 @@ use crate::sim::Bug;
 /// The part of a drive that is kept for the cleaners of all its shards: one in so many extents. Decision 0004.
 const CLEANER_PART: u32 = 16;
 /// The least for one shard's cleaner: the extent it writes to, and one to spare.
-const CLEANER_EXTENTS_MIN: u32 = 2;
+pub(crate) const CLEANER_EXTENTS_MIN: u32 = 2;
 
 /// One byte in so many is batch headers, padding and what is left at extents' ends when live records are moved
 /// together.
-const COPIES_OVERHEAD_PART: u64 = 64;
+pub(crate) const COPIES_OVERHEAD_PART: u64 = 64;
+
+/// Of a drive of `extents` extents, one shard's part of the cleaners' share.
+pub(crate) fn cleaner_extents(extents: u32, drive_shards: u32) -> u32 {
+    (extents / CLEANER_PART / drive_shards).max(CLEANER_EXTENTS_MIN)
+}
+
+/// Extents that are kept for the next checkpoint of an index of so many bytes, a quarter larger than it is now.
+pub(crate) fn next_checkpoint_extents(index_bytes: u64, extent_bytes: u64) -> u64 {
+    (index_bytes + index_bytes / 4) / extent_bytes + 1
+}
 
 /// What a body needs next of the slices.
 #[derive(Clone, Copy)]
@@ -347,8 +357,8 @@ impl Shard {
     pub(super) fn hold_back(self: &Rc<Self>) {
         let (next, current, gainable) = {
             let state = self.state.borrow();
-            let bytes = state.index_bytes() + state.index_bytes() / 4;
-            let next = (bytes / u64::from(self.geometry.extent_bytes)) as u32 + 1;
+            let extent_bytes = u64::from(self.geometry.extent_bytes);
+            let next = next_checkpoint_extents(state.index_bytes(), extent_bytes) as u32;
             (next, state.checkpoint_extents.len() as u32, self.gainable_extents(&state))
         };
         let needed = 1 + next + next.saturating_sub(current);
@@ -390,7 +400,7 @@ impl Shard {
     /// The cleaner's share of the drive: so many extents it may have filled that no checkpoint has given back yet,
     /// and so many can not be live.
     pub(super) fn cleaner_extents(&self) -> u32 {
-        (self.geometry.extents / CLEANER_PART / self.geometry.drive_shards).max(CLEANER_EXTENTS_MIN)
+        cleaner_extents(self.geometry.extents, self.geometry.drive_shards)
     }
 
     /// Bytes: live (named by the index), dead (freed, waiting), reserved, owned but free.

@@ -45,8 +45,6 @@ pub struct Constants {
     pub index_bytes_per_key_byte: Constant,
     /// Of the index: the part that a checkpoint writes.
     pub checkpoint_share_of_index: Constant,
-    /// Resident without any object: buffers, connections, program.
-    pub base_memory_bytes: Constant,
     pub put_cpu_us: Constant,
     pub put_cpu_us_per_mib: Constant,
     /// Of an object that the read cache does not hold.
@@ -69,7 +67,6 @@ impl Constants {
             ("index_bytes_per_object", &self.index_bytes_per_object),
             ("index_bytes_per_key_byte", &self.index_bytes_per_key_byte),
             ("checkpoint_share_of_index", &self.checkpoint_share_of_index),
-            ("base_memory_bytes", &self.base_memory_bytes),
             ("put_cpu_us", &self.put_cpu_us),
             ("put_cpu_us_per_mib", &self.put_cpu_us_per_mib),
             ("get_cpu_us", &self.get_cpu_us),

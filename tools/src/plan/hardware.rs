@@ -44,6 +44,8 @@ pub struct Drives {
     pub internal_write_amplification: f64,
     /// Of the drives, in a year.
     pub annual_failure_rate: f64,
+    /// From the failure of a drive until another one is in its place.
+    pub replacement_hours: f64,
     pub speed: DriveSpeed,
 }
 

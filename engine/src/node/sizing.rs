@@ -1,0 +1,218 @@
+//! What objects take on a drive and what a drive has room for, in figures: the arithmetic of the engine itself, for
+//! those who plan.
+//!
+//! Invariants: nothing here does I/O, and nothing is written a second time: lengths are those of encoded records,
+//! shares those that the shards keep.
+
+use super::format;
+use crate::extent::{full_slices, tail_units};
+use crate::format::batch;
+use crate::format::record::{
+    DeleteV1, ENVELOPE_BYTES, Mutation, PartPutV1, PartV1, PutV1, RunV1, SegmentV1, UploadPartV1,
+};
+use crate::format::slice::UNIT_BYTES;
+use crate::shard::entry::{EXTENTS_MAX, Entry};
+use crate::shard::space as shares;
+
+/// Bytes of a group commit before its records.
+pub const BATCH_HEADER_BYTES: u64 = batch::HEADER_BYTES as u64;
+/// A group commit is at most so long, with its padding.
+pub const BATCH_BYTES_MAX: u64 = batch::BATCH_BYTES_MAX as u64;
+/// Longest body that lies in its record.
+pub const INLINE_BYTES_MAX: u64 = format::INLINE_BYTES_MAX as u64;
+/// What is live counts so much more, part of it: headers and padding when the cleaner writes it together.
+pub const COPIES_OVERHEAD_SHARE: f64 = 1.0 / shares::COPIES_OVERHEAD_PART as f64;
+/// A checkpoint is taken for the extents that it frees once they are so many times what the index takes.
+pub const CHECKPOINT_GAIN: u64 = crate::shard::clean::CHECKPOINT_GAIN;
+
+/// The index writes numbers as short as they are: a time of these years, and a generation of a node's first life.
+const MODIFIED_MS: u64 = 1_800_000_000_000;
+const GENERATION: u64 = 1 << 41;
+
+/// An object as far as its size on a drive goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectShape {
+    pub key_bytes: usize,
+    /// Of all attributes, names and values.
+    pub attribute_bytes: usize,
+    pub body_bytes: u64,
+    /// Length of the parts that it was uploaded in; None: in one piece.
+    pub part_bytes: Option<u64>,
+}
+
+/// What an object takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ObjectSizing {
+    /// Its record in the log, with the body if that is small.
+    pub record_bytes: u64,
+    /// Its slices, in whole units.
+    pub slice_bytes: u64,
+    /// Of the slices: what is written, headers and padding included.
+    pub slice_written_bytes: u64,
+    /// Records of its parts, which are dead once the upload is complete.
+    pub part_record_bytes: u64,
+    /// What the index keeps of it beside the key.
+    pub index_value_bytes: u64,
+}
+
+/// What `shape` takes.
+pub fn object(shape: &ObjectShape) -> ObjectSizing {
+    let segments = segments(shape);
+    let inline = if segments.is_empty() { shape.body_bytes } else { 0 };
+    let attributes = attributes(shape.attribute_bytes);
+    let multipart = shape.part_bytes.is_some() && segments.len() > 1;
+    let parts: Vec<PartV1> = if multipart {
+        segments.iter().enumerate().map(|(at, segment)| part(at, segment.length)).collect()
+    } else {
+        Vec::new()
+    };
+    let put = PutV1 {
+        bucket: 1,
+        key: vec![0; shape.key_bytes],
+        generation: GENERATION,
+        size: shape.body_bytes,
+        modified_ms: MODIFIED_MS,
+        md5: [0; 16],
+        etag_parts: 0,
+        upload: multipart.then_some(0),
+        attributes,
+        parts,
+        segments: segments.clone(),
+    };
+    let mut value = Vec::new();
+    Entry::of_put(&put, 0, 0, 0).encode(&mut value);
+    let part_record_bytes = if multipart { part_records(shape, &segments) } else { 0 };
+    ObjectSizing {
+        record_bytes: record_bytes(&Mutation::Put(put)) + inline,
+        slice_bytes: segments.iter().map(|segment| units(segment.length) * UNIT_BYTES as u64).sum(),
+        slice_written_bytes: segments.iter().map(|segment| written(segment.length)).sum(),
+        part_record_bytes,
+        index_value_bytes: value.len() as u64,
+    }
+}
+
+/// The record of a delete.
+pub fn delete_record_bytes(key_bytes: usize) -> u64 {
+    record_bytes(&Mutation::Delete(DeleteV1 { bucket: 1, key: vec![0; key_bytes] }))
+}
+
+fn record_bytes(mutation: &Mutation) -> u64 {
+    (ENVELOPE_BYTES + mutation.encode().len()) as u64
+}
+
+fn part_records(shape: &ObjectShape, segments: &[SegmentV1]) -> u64 {
+    let record = |segment: &SegmentV1| {
+        record_bytes(&Mutation::UploadPart(PartPutV1 {
+            bucket: 1,
+            key: vec![0; shape.key_bytes],
+            upload: 0,
+            part: UploadPartV1 { info: part(0, segment.length), segment: segment.clone() },
+        }))
+    };
+    // All parts but the last are alike.
+    let [first, .., last] = segments else { return 0 };
+    record(first) * (segments.len() as u64 - 1) + record(last)
+}
+
+fn part(at: usize, size: u64) -> PartV1 {
+    PartV1 { number: at as u16, size, modified_ms: 0, md5: [0; 16], attributes: Vec::new() }
+}
+
+/// Names are some fifteen bytes long, as `content-type` is.
+fn attributes(bytes: usize) -> Vec<(String, String)> {
+    const NAME_BYTES: usize = 15;
+    if bytes == 0 {
+        return Vec::new();
+    }
+    let name = "n".repeat(NAME_BYTES.min(bytes));
+    vec![(name, "v".repeat(bytes.saturating_sub(NAME_BYTES)))]
+}
+
+/// As they lie when there is room for full slices in a row.
+fn segments(shape: &ObjectShape) -> Vec<SegmentV1> {
+    let body = shape.body_bytes;
+    match shape.part_bytes.filter(|&part| part > 0 && body > part) {
+        Some(part) => (0..body.div_ceil(part)).map(|at| segment(part.min(body - at * part))).collect(),
+        None if body <= INLINE_BYTES_MAX => Vec::new(),
+        None => vec![segment(body)],
+    }
+}
+
+fn segment(length: u64) -> SegmentV1 {
+    let full = full_slices(length);
+    let rows = (0..full.div_ceil(format::SLOTS_MAX)).map(|row| RunV1 {
+        extent: 0,
+        unit: 0,
+        slices: (full - row * format::SLOTS_MAX).min(format::SLOTS_MAX) as u32,
+    });
+    let tail = (tail_units(length) > 0).then_some(RunV1 { extent: 0, unit: 0, slices: 0 });
+    SegmentV1 { generation: GENERATION, length, runs: rows.chain(tail).collect() }
+}
+
+fn units(length: u64) -> u64 {
+    full_slices(length) * (format::SLOT_BYTES / UNIT_BYTES as u64) + u64::from(tail_units(length))
+}
+
+/// Headers, and payload in whole blocks.
+fn written(length: u64) -> u64 {
+    let block = crate::format::BLOCK_BYTES as u64;
+    let slices = full_slices(length) + u64::from(tail_units(length) > 0);
+    length.next_multiple_of(block) + slices * block
+}
+
+/// A drive as `format` makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DriveSizing {
+    pub extent_bytes: u64,
+    pub extents: u64,
+    pub shards: u64,
+    /// Extents of each shard that can not be live, beside what its log and checkpoints need.
+    pub cleaner_extents: u64,
+    /// Free extents that each shard's cleaner works in.
+    pub cleaner_working_extents: u64,
+    /// The log written by a shard between two checkpoints, at most.
+    pub checkpoint_after_bytes: u64,
+    /// A shard cleans once so much of its log is dead, and more than is live, however much is free.
+    pub dead_bytes_max: u64,
+}
+
+/// The smallest drive.
+pub fn drive_bytes_min() -> u64 {
+    format::EXTENTS_START + format::EXTENTS_PER_SHARD * format::SLOT_BYTES
+}
+
+/// The largest drive of which all is used.
+pub fn drive_bytes_max() -> u64 {
+    format::EXTENTS_START + u64::from(EXTENTS_MAX) * format::SLOT_BYTES * format::SLOTS_MAX
+}
+
+/// A drive of `size_bytes`, not below [`drive_bytes_min`], with `shards` of the node's shards on it.
+pub fn drive(size_bytes: u64, shards: u64) -> DriveSizing {
+    let extent_bytes = format::extent_bytes(size_bytes);
+    let room = size_bytes.saturating_sub(format::EXTENTS_START) / extent_bytes;
+    let extents = room.min(u64::from(EXTENTS_MAX));
+    let shards = shards.max(1);
+    let (dead_bytes_max, checkpoint_after_bytes) =
+        super::state::maintenance_bytes(size_bytes, shards, extent_bytes);
+    DriveSizing {
+        extent_bytes,
+        extents,
+        shards,
+        cleaner_extents: u64::from(shares::cleaner_extents(extents as u32, shards as u32)),
+        cleaner_working_extents: u64::from(shares::CLEANER_EXTENTS_MIN),
+        checkpoint_after_bytes,
+        dead_bytes_max,
+    }
+}
+
+/// Shards that `format` makes on a drive of a node with `cores` cores and `drives` drives, unless told otherwise.
+pub fn default_shards_per_drive(size_bytes: u64, cores: u64, drives: u64) -> u64 {
+    let extents = drive(size_bytes, 1).extents;
+    let most = format::shards_max(extents, drives.max(1));
+    format::default_shards(cores, drives.max(1), most).div_ceil(drives.max(1))
+}
+
+/// Extents of a checkpoint for an index of so many bytes.
+pub fn checkpoint_extents(index_bytes: u64, extent_bytes: u64) -> u64 {
+    shares::next_checkpoint_extents(index_bytes, extent_bytes)
+}
