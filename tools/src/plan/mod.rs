@@ -19,5 +19,6 @@ pub mod hardware;
 pub mod live;
 pub mod month;
 pub mod result;
+pub mod scan;
 pub mod sizes;
 pub mod workload;
