@@ -17,6 +17,7 @@
 pub mod constants;
 pub mod hardware;
 pub mod live;
+pub mod model;
 pub mod month;
 pub mod result;
 pub mod scan;

@@ -51,7 +51,8 @@ impl FromStr for Month {
     type Err = MonthError;
 
     fn from_str(text: &str) -> Result<Self, MonthError> {
-        let digits = |part: &str, count| part.len() == count && part.bytes().all(|byte| byte.is_ascii_digit());
+        let digits =
+            |part: &str, count| part.len() == count && part.bytes().all(|byte| byte.is_ascii_digit());
         let parts = text.split_once('-').filter(|(year, month)| digits(year, 4) && digits(month, 2));
         let numbers = parts.and_then(|(year, month)| Some((year.parse().ok()?, month.parse().ok()?)));
         match numbers {

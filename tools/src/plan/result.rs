@@ -114,7 +114,9 @@ pub struct Needed {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Use {
     pub constraint: Constraint,
-    /// With [`Plan::nodes`] nodes: 1 is all that the limits of the plan allow.
+    /// With [`Plan::nodes`] nodes: 1 is all that the limits of the plan allow. Infinite, written as null, when there
+    /// is nothing to use.
+    #[serde(with = "infinite_as_null")]
     pub use_of_limit: f64,
     /// With one of them down; infinite, written as null, when there is no other.
     #[serde(with = "infinite_as_null")]

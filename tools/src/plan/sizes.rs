@@ -73,7 +73,10 @@ impl SizeHistogram {
         if classes.is_empty() || !sum.is_finite() {
             return Err(SizesError::Empty);
         }
-        classes.iter_mut().for_each(|class| class.share /= sum);
+        // What was scaled before stays as it is, to the last digit.
+        if (sum - 1.0).abs() > 1e-9 {
+            classes.iter_mut().for_each(|class| class.share /= sum);
+        }
         Ok(Self { classes })
     }
 

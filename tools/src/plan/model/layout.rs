@@ -1,0 +1,207 @@
+//! What an object takes: on drives, in the log, in memory; means over the sizes of a workload.
+//!
+//! Invariant: lengths are the engine's own ([`sizing`]); only means over sizes within a class are taken here.
+
+use crate::plan::constants::Constants;
+use crate::plan::result::{ClassLayout, Layout};
+use crate::plan::sizes::SizeClass;
+use crate::plan::workload::{Objects, Workload};
+use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing};
+
+/// Sizes of a class that are looked at.
+const POINTS: u64 = 32;
+/// An S3 upload has at most so many parts.
+const PARTS_MAX: u64 = 10_000;
+/// Largest single PUT of the S3 API: larger objects come in parts whatever the workload says.
+const SINGLE_PUT_BYTES_MAX: u64 = 5 << 30;
+const BLOCK_BYTES: f64 = 4096.0;
+const RECORD_ALIGNMENT: f64 = 8.0;
+/// Extra memory of the leaves for each byte in them: they are filled to some three quarters.
+const LEAF_SLACK: f64 = 1.35;
+
+/// Means for one object.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ObjectCost {
+    pub logical_bytes: f64,
+    /// Live in the log: the record.
+    pub record_bytes: f64,
+    /// Live in slices.
+    pub slice_bytes: f64,
+    /// Written to the log by a put, without what other records share with it.
+    pub log_bytes: f64,
+    /// Records that a put writes: more than one for an upload in parts.
+    pub log_records: f64,
+    pub slice_written_bytes: f64,
+    /// Write operations for slices.
+    pub slice_writes: f64,
+    /// Memory of the index.
+    pub index_bytes: f64,
+    /// Of the objects: those that lie in their records.
+    pub inline_share: f64,
+    /// Reads of the drive by a GET of the whole.
+    pub reads: f64,
+    /// Memory that the read cache needs for it, if it is inline; summed with the share of those that are.
+    pub cached_bytes: f64,
+}
+
+impl ObjectCost {
+    /// Live on a drive, as the engine counts what can be live.
+    pub fn stored_bytes(&self) -> f64 {
+        self.record_bytes * (1.0 + sizing::COPIES_OVERHEAD_SHARE) + self.slice_bytes
+    }
+
+    fn of(sizing: &ObjectSizing, body_bytes: u64, parts: u64) -> Self {
+        let aligned = (sizing.record_bytes as f64 / RECORD_ALIGNMENT).ceil() * RECORD_ALIGNMENT;
+        let inline = sizing.slice_bytes == 0;
+        let pieces = (body_bytes as f64 / PIECE_BYTES).ceil();
+        Self {
+            logical_bytes: body_bytes as f64,
+            record_bytes: sizing.record_bytes as f64,
+            slice_bytes: sizing.slice_bytes as f64,
+            log_bytes: aligned + sizing.part_record_bytes as f64,
+            log_records: if sizing.part_record_bytes > 0 { 1.0 + parts as f64 } else { 1.0 },
+            slice_written_bytes: sizing.slice_written_bytes as f64,
+            slice_writes: if inline { 0.0 } else { pieces + (body_bytes as f64 / SLICE_BYTES).ceil() },
+            index_bytes: 0.0,
+            inline_share: f64::from(u8::from(inline)),
+            reads: if inline { 1.0 } else { pieces + 1.0 },
+            cached_bytes: if inline { sizing.record_bytes as f64 + CACHE_ENTRY_BYTES } else { 0.0 },
+        }
+    }
+
+    fn scaled(mut self, by: f64) -> Self {
+        self.each(|value| *value *= by);
+        self
+    }
+
+    fn plus(mut self, other: &Self) -> Self {
+        let mut other = *other;
+        let mut added = other.values().into_iter();
+        self.each(|value| *value += added.next().map_or(0.0, |other| *other));
+        self
+    }
+
+    fn each(&mut self, change: impl FnMut(&mut f64)) {
+        self.values().into_iter().for_each(change);
+    }
+
+    /// Every figure; the pattern misses none.
+    fn values(&mut self) -> [&mut f64; 11] {
+        let Self {
+            logical_bytes,
+            record_bytes,
+            slice_bytes,
+            log_bytes,
+            log_records,
+            slice_written_bytes,
+            slice_writes,
+            index_bytes,
+            inline_share,
+            reads,
+            cached_bytes,
+        } = self;
+        [
+            logical_bytes,
+            record_bytes,
+            slice_bytes,
+            log_bytes,
+            log_records,
+            slice_written_bytes,
+            slice_writes,
+            index_bytes,
+            inline_share,
+            reads,
+            cached_bytes,
+        ]
+    }
+}
+
+/// Large objects are read and written in pieces of a MiB.
+const PIECE_BYTES: f64 = 1024.0 * 1024.0;
+const SLICE_BYTES: f64 = 4.0 * 1024.0 * 1024.0;
+/// What the read cache needs for an entry beside its key, attributes and data.
+const CACHE_ENTRY_BYTES: f64 = 250.0;
+
+/// The mean object of `workload`, and what is said of it by class.
+pub fn layout(workload: &Workload, constants: &Constants) -> (ObjectCost, Layout) {
+    let objects = &workload.objects;
+    let costs: Vec<(SizeClass, ObjectCost)> =
+        objects.sizes.classes().iter().map(|class| (*class, class_cost(class, objects, constants))).collect();
+    let mean =
+        costs.iter().fold(ObjectCost::default(), |sum, (class, cost)| sum.plus(&cost.scaled(class.share)));
+    let classes = costs.iter().map(|(class, cost)| class_layout(class, cost, &mean)).collect();
+    let layout = Layout {
+        classes,
+        logical_bytes_per_object: mean.logical_bytes,
+        stored_bytes_per_object: mean.stored_bytes(),
+        waste_share: waste_share(&mean),
+        index_bytes_per_object: mean.index_bytes,
+    };
+    (mean, layout)
+}
+
+fn class_layout(class: &SizeClass, cost: &ObjectCost, mean: &ObjectCost) -> ClassLayout {
+    let all = mean.logical_bytes.max(f64::MIN_POSITIVE);
+    ClassLayout {
+        lower_bytes: class.lower_bytes,
+        upper_bytes: class.upper_bytes,
+        objects_share: class.share,
+        logical_share: class.share * cost.logical_bytes / all,
+        logical_bytes_per_object: cost.logical_bytes,
+        stored_bytes_per_object: cost.stored_bytes(),
+        waste_share: waste_share(cost),
+    }
+}
+
+fn waste_share(cost: &ObjectCost) -> f64 {
+    1.0 - cost.logical_bytes / cost.stored_bytes()
+}
+
+/// Mean over sizes spread evenly over the class.
+fn class_cost(class: &SizeClass, objects: &Objects, constants: &Constants) -> ObjectCost {
+    let span = class.upper_bytes - class.lower_bytes;
+    let points = (span + 1).min(POINTS);
+    let sum = (0..points).fold(ObjectCost::default(), |sum, at| {
+        // In the middle of each part.
+        let offset = (u128::from(span + 1) * u128::from(2 * at + 1) / u128::from(2 * points)) as u64;
+        sum.plus(&object_cost(class.lower_bytes + offset.min(span), objects, constants))
+    });
+    sum.scaled(1.0 / points as f64)
+}
+
+fn object_cost(body_bytes: u64, objects: &Objects, constants: &Constants) -> ObjectCost {
+    let part_bytes = part_bytes(body_bytes, objects.part_bytes);
+    let shape = |body_bytes| ObjectShape {
+        key_bytes: objects.key_bytes.round() as usize,
+        attribute_bytes: objects.metadata_bytes.round() as usize,
+        body_bytes,
+        part_bytes,
+    };
+    let sizing = sizing::object(&shape(body_bytes));
+    let parts = part_bytes.map_or(1, |part| body_bytes.div_ceil(part));
+    let plain = sizing::object(&shape(0)).index_value_bytes as f64;
+    let more = (sizing.index_value_bytes as f64 - plain).max(0.0) * LEAF_SLACK;
+    let own_key = (objects.key_bytes - objects.key_shared_bytes).max(0.0);
+    let index_bytes =
+        constants.index_bytes_per_object.value + constants.index_bytes_per_key_byte.value * own_key + more;
+    ObjectCost { index_bytes, ..ObjectCost::of(&sizing, body_bytes, parts) }
+}
+
+/// Parts as large as asked, or as large as they must be.
+fn part_bytes(body_bytes: u64, wanted: Option<u64>) -> Option<u64> {
+    let least = body_bytes.div_ceil(PARTS_MAX);
+    match wanted {
+        Some(part) => Some(part.max(least)).filter(|part| body_bytes > *part),
+        None => (body_bytes > SINGLE_PUT_BYTES_MAX).then(|| least.max(16 << 20)),
+    }
+}
+
+/// Bytes that a group commit of `records` records of `log_bytes` in all takes, by record: with its header, and padded
+/// to whole blocks. With one record the padding is that of its size; with several, of any sizes, half a block.
+pub fn batched_bytes(log_bytes: f64, records: f64) -> f64 {
+    let header = sizing::BATCH_HEADER_BYTES as f64;
+    if records <= 1.0 {
+        return ((log_bytes + header) / BLOCK_BYTES).ceil() * BLOCK_BYTES;
+    }
+    log_bytes + (header + (BLOCK_BYTES - RECORD_ALIGNMENT) / 2.0) / records
+}

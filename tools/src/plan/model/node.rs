@@ -1,0 +1,289 @@
+//! What one of `n` nodes has to do, and what it can do: the use of each of its resources.
+//!
+//! Invariant: every use is 1 when all that the limits of the plan allow is used, and falls with the number of nodes.
+
+use super::cleaner::{LogState, LogWrites, log_writes};
+use super::demand::MonthDemand;
+use super::layout::{ObjectCost, batched_bytes};
+use super::memory;
+use crate::plan::constants::Constants;
+use crate::plan::hardware::Hardware;
+use crate::plan::result::{Constraint, NodeCapacity};
+use crate::plan::workload::Workload;
+use ringbolt_engine::node::sizing::{self, DriveSizing};
+
+const MIB: f64 = 1024.0 * 1024.0;
+/// Head of a request and of its answer on the wire, with the signature. Source: requests of awscli and the answers to
+/// them.
+const REQUEST_HEAD_BYTES: f64 = 800.0;
+const ANSWER_HEAD_BYTES: f64 = 400.0;
+/// An entry of a listing's XML beside its key.
+const LISTED_BYTES: f64 = 250.0;
+/// The cleaner writes its copies so many bytes at a time.
+const COPIES_BYTES: f64 = 256.0 * 1024.0;
+const DAY_S: f64 = 86_400.0;
+const DAYS_PER_YEAR: f64 = 365.25;
+
+/// All that does not change from month to month.
+pub struct Fleet<'a> {
+    pub workload: &'a Workload,
+    pub hardware: &'a Hardware,
+    pub constants: &'a Constants,
+    pub object: ObjectCost,
+    pub drive: DriveSizing,
+}
+
+/// One node's share of a month.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NodeLoad {
+    pub uses: [f64; Constraint::ALL.len()],
+    pub capacity: NodeCapacity,
+    /// Live on all drives of the node.
+    pub live_bytes: f64,
+    pub writes: Writes,
+}
+
+/// By users' bytes: what is written for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Writes {
+    /// Of one drive, users' bytes with redundancy; mean of the day.
+    pub user_bytes_per_s: f64,
+    pub objects: f64,
+    pub deletes: f64,
+    pub cleaner: f64,
+    pub checkpoints: f64,
+    pub log_live_share: f64,
+}
+
+impl Writes {
+    /// Written to drives for each byte that users store.
+    pub fn amplification(&self) -> f64 {
+        self.objects + self.deletes + self.cleaner + self.checkpoints
+    }
+
+    /// Of one drive.
+    pub fn host_bytes_per_s(&self) -> f64 {
+        self.user_bytes_per_s * self.amplification()
+    }
+}
+
+impl Fleet<'_> {
+    fn drives(&self) -> f64 {
+        f64::from(self.hardware.drives.count)
+    }
+
+    /// Of an object; each has an entry of its own where it lies.
+    fn pieces(&self) -> f64 {
+        f64::from(self.hardware.redundancy.data + self.hardware.redundancy.parity)
+    }
+
+    /// What `nodes` nodes have, when each has its share of `objects`.
+    pub fn capacity(&self, objects: f64, nodes: f64) -> NodeCapacity {
+        let drives = self.drives();
+        let index_bytes = objects * self.pieces() / nodes * self.object.index_bytes;
+        let (drive, extent) = (&self.drive, self.drive.extent_bytes as f64);
+        let shards = drive.shards as f64;
+        let index_of_shard = index_bytes / drives / shards;
+        let checkpoint = self.checkpoint_extents(index_of_shard);
+        let next = sizing::checkpoint_extents(index_of_shard as u64, drive.extent_bytes) as f64;
+        let needed = 1.0 + next + (next - checkpoint).max(0.0);
+        // The log's current extent is not full.
+        let held_back = shards * (needed + drive.cleaner_extents as f64 + 1.0) * extent;
+        let raw = self.hardware.drives.size_bytes as f64;
+        let extents = drive.extents as f64 * extent;
+        let checkpoint_bytes = shards * checkpoint * extent;
+        NodeCapacity {
+            raw_bytes: drives * raw,
+            format_bytes: drives * (raw - extents),
+            checkpoint_bytes: drives * checkpoint_bytes,
+            held_back_bytes: drives * held_back,
+            usable_bytes: drives * (extents - checkpoint_bytes - held_back).max(0.0),
+            index_bytes,
+            ram_bytes: self.hardware.node.ram_bytes as f64,
+        }
+    }
+
+    fn checkpoint_extents(&self, index_of_shard: f64) -> f64 {
+        let bytes = index_of_shard * self.constants.checkpoint_share_of_index.value;
+        (bytes / self.drive.extent_bytes as f64).ceil().max(1.0)
+    }
+
+    /// What each of `nodes` nodes does in a month, at its end and in its busiest seconds.
+    pub fn load(&self, month: &MonthDemand, nodes: f64) -> NodeLoad {
+        let objects = month.objects_at_end.max(month.objects_at_start);
+        let capacity = self.capacity(objects, nodes);
+        let overhead = self.hardware.redundancy.overhead();
+        let live_bytes = objects * overhead / nodes * self.object.stored_bytes();
+        let writes = self.writes(month, nodes, &capacity, objects);
+        let peak = self.workload.day.peak();
+        let limits = &self.hardware.limits;
+        let uses = Constraint::ALL.map(|constraint| match constraint {
+            Constraint::Capacity => ratio(live_bytes, capacity.usable_bytes * limits.capacity),
+            Constraint::DriveIops => self.iops(month, nodes, &writes) * peak / limits.drive_iops,
+            Constraint::DriveBandwidth => {
+                self.bandwidth(month, nodes, &writes) * peak / limits.drive_bandwidth
+            }
+            Constraint::Endurance => self.endurance(&writes),
+            Constraint::Ram => {
+                let cores = f64::from(self.hardware.node.cores);
+                ratio(memory::memory_for_index(capacity.index_bytes, cores), capacity.ram_bytes * limits.ram)
+            }
+            Constraint::Cpu => self.cpu(month, nodes, &writes) * peak / limits.cpu,
+            Constraint::Nic => self.nic(month, nodes) * peak / limits.nic,
+        });
+        NodeLoad { uses, capacity, live_bytes, writes }
+    }
+
+    /// Records of a group commit: puts and deletes that wait for one shard's log at one time.
+    fn records_per_batch(&self) -> f64 {
+        let shards = self.drive.shards as f64 * self.drives();
+        (self.workload.requests.puts_in_flight / shards).max(1.0)
+    }
+
+    fn writes(&self, month: &MonthDemand, nodes: f64, capacity: &NodeCapacity, objects: f64) -> Writes {
+        let overhead = self.hardware.redundancy.overhead();
+        let (object, drives) = (&self.object, self.drives() * nodes);
+        let user = month.put_per_s * object.logical_bytes * overhead / drives;
+        if user <= 0.0 {
+            return Writes::default();
+        }
+        let records = self.records_per_batch();
+        let by_put = batched_bytes(object.log_bytes / object.log_records, records) * object.log_records;
+        let key_bytes = self.workload.objects.key_bytes.round() as usize;
+        let by_delete = batched_bytes(sizing::delete_record_bytes(key_bytes) as f64, records);
+        let puts = month.put_per_s * overhead / drives;
+        let deletes = month.delete_per_s * self.pieces() / drives;
+        let log = puts * by_put + deletes * by_delete;
+        let extent = self.drive.extent_bytes as f64;
+        let stored = objects * overhead / drives;
+        let state = LogState {
+            live_bytes: stored * object.record_bytes,
+            slice_extents: stored * object.slice_bytes / extent,
+            index_bytes: capacity.index_bytes / self.drives(),
+            checkpoint_bytes: capacity.index_bytes / self.drives()
+                * self.constants.checkpoint_share_of_index.value,
+        };
+        let LogWrites { live_share, moved_bytes, checkpoint_bytes } =
+            log_writes(&self.drive, &state, month.dying_share);
+        Writes {
+            user_bytes_per_s: user,
+            objects: puts * (by_put + object.slice_written_bytes) / user,
+            deletes: deletes * by_delete / user,
+            cleaner: log * moved_bytes / user,
+            checkpoints: log * checkpoint_bytes / user,
+            log_live_share: live_share,
+        }
+    }
+
+    /// Bytes of the answer to a GET.
+    fn got_bytes(&self) -> f64 {
+        let requests = &self.workload.requests;
+        let sizes = &self.workload.objects.sizes;
+        let ranged = sizes.mean_of(|class| class.mean_bytes().min(requests.range_bytes as f64));
+        let whole = self.object.logical_bytes;
+        requests.range_share * ranged + (1.0 - requests.range_share) * whole
+    }
+
+    /// Of the GETs of small objects: those that the read cache answers, with the most wanted objects in it.
+    pub fn cache_hit_share(&self, month: &MonthDemand, nodes: f64) -> f64 {
+        let cores = f64::from(self.hardware.node.cores);
+        let memory_bytes = self.hardware.node.ram_bytes as f64 * self.hardware.limits.ram;
+        let cache = memory::read_cache_bytes(memory_bytes, cores);
+        let wanted = month.objects_at_end / nodes * self.object.cached_bytes;
+        let held = if wanted > 0.0 { (cache / wanted).min(1.0) } else { 1.0 };
+        let hot = self.workload.hot_set;
+        if held <= hot.object_share {
+            return hot.request_share * held / hot.object_share;
+        }
+        let rest = 1.0 - hot.object_share;
+        let of_rest = if rest > 0.0 { (held - hot.object_share) / rest } else { 1.0 };
+        hot.request_share + (1.0 - hot.request_share) * of_rest
+    }
+
+    /// Part of a drive's IOPS. Reads and writes take turns: each takes the time that it takes alone.
+    fn iops(&self, month: &MonthDemand, nodes: f64, writes: &Writes) -> f64 {
+        let (object, drives) = (&self.object, self.drives() * nodes);
+        let speed = &self.hardware.drives.speed;
+        let missed = 1.0 - self.cache_hit_share(month, nodes);
+        let large_reads = (object.reads - object.inline_share).max(0.0);
+        let ratio_read = (self.got_bytes() / object.logical_bytes.max(1.0)).min(1.0);
+        let reads = month.get_per_s * (object.inline_share * missed + large_reads * ratio_read) / drives;
+        let overhead = self.hardware.redundancy.overhead();
+        let batches = (month.put_per_s * object.log_records + month.delete_per_s) * self.pieces()
+            / self.records_per_batch();
+        let slices = month.put_per_s * object.slice_writes * overhead;
+        let copies = writes.user_bytes_per_s * writes.cleaner / COPIES_BYTES;
+        reads / speed.read_iops + ((batches + slices) / drives + copies) / speed.write_iops
+    }
+
+    fn bandwidth(&self, month: &MonthDemand, nodes: f64, writes: &Writes) -> f64 {
+        let drives = self.drives() * nodes;
+        let speed = &self.hardware.drives.speed;
+        let object = &self.object;
+        let missed = 1.0 - self.cache_hit_share(month, nodes) * object.inline_share;
+        let got = month.get_per_s * self.got_bytes() * missed / drives;
+        // The cleaner reads what it moves.
+        let read = got + writes.user_bytes_per_s * writes.cleaner;
+        read / speed.read_bytes_per_s + writes.host_bytes_per_s() / speed.write_bytes_per_s
+    }
+
+    /// Of the life that is wanted: what the writes use up.
+    fn endurance(&self, writes: &Writes) -> f64 {
+        let drives = &self.hardware.drives;
+        let Some(endurance_bytes) = drives.endurance_bytes else { return 0.0 };
+        let flash = writes.host_bytes_per_s() * drives.internal_write_amplification;
+        flash * DAY_S * DAYS_PER_YEAR * drives.wanted_life_years / endurance_bytes
+    }
+
+    /// Of one drive; None: not known, or nothing is written.
+    pub fn life_years(&self, writes: &Writes) -> Option<f64> {
+        let used = self.endurance(writes);
+        (used > 0.0).then(|| self.hardware.drives.wanted_life_years / used)
+    }
+
+    /// CPU time of the mean request mix, microseconds a second, one node.
+    pub fn cpu_us_per_s(&self, month: &MonthDemand, nodes: f64, writes: &Writes) -> f64 {
+        let (constants, object) = (self.constants, &self.object);
+        let hit = self.cache_hit_share(month, nodes) * object.inline_share;
+        let get = constants.get_cpu_us.value * (1.0 - hit) + constants.get_cached_cpu_us.value * hit;
+        let get = get + constants.get_cpu_us_per_mib.value * self.got_bytes() / MIB;
+        let put = constants.put_cpu_us.value * object.log_records
+            + constants.put_cpu_us_per_mib.value * object.logical_bytes / MIB;
+        let list = constants.list_cpu_us.value
+            + constants.list_cpu_us_per_key.value * self.workload.requests.list_keys;
+        let moved = writes.user_bytes_per_s * writes.cleaner * self.drives();
+        let requests = month.put_per_s * put * self.pieces()
+            + month.get_per_s * get
+            + month.head_per_s * constants.head_cpu_us.value
+            + month.list_per_s * list
+            + month.delete_per_s * constants.delete_cpu_us.value;
+        requests / nodes + moved / MIB * constants.clean_cpu_us_per_mib.value
+    }
+
+    fn cpu(&self, month: &MonthDemand, nodes: f64, writes: &Writes) -> f64 {
+        self.cpu_us_per_s(month, nodes, writes) / 1e6 / f64::from(self.hardware.node.cores)
+    }
+
+    /// The fuller of its two directions.
+    fn nic(&self, month: &MonthDemand, nodes: f64) -> f64 {
+        let requests = &self.workload.requests;
+        let all =
+            month.put_per_s + month.get_per_s + month.head_per_s + month.list_per_s + month.delete_per_s;
+        let bodies = month.put_per_s * self.object.logical_bytes;
+        // With redundancy, all pieces but the node's own go to other nodes and come from them.
+        let pieces = bodies * (self.hardware.redundancy.overhead() - 1.0);
+        let listed = requests.list_keys * (self.workload.objects.key_bytes + LISTED_BYTES);
+        let inward = all * REQUEST_HEAD_BYTES + bodies + pieces;
+        let outward =
+            all * ANSWER_HEAD_BYTES + month.get_per_s * self.got_bytes() + month.list_per_s * listed + pieces;
+        inward.max(outward) / nodes / self.hardware.node.nic_bytes_per_s
+    }
+}
+
+fn ratio(used: f64, of: f64) -> f64 {
+    match () {
+        () if used <= 0.0 => 0.0,
+        () if of <= 0.0 => f64::INFINITY,
+        () => used / of,
+    }
+}

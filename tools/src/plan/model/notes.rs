@@ -1,0 +1,83 @@
+//! What a reader of a plan should know beside its figures.
+
+use super::node::Fleet;
+use crate::plan::constants::Source;
+use crate::plan::result::Plan;
+use ringbolt_engine::node::sizing;
+
+/// In the order of their weight.
+pub fn notes(plan: &Plan, fleet: &Fleet<'_>) -> Vec<String> {
+    let mut notes = Vec::new();
+    notes.extend(too_few_nodes(plan));
+    notes.extend(redundancy(plan));
+    notes.extend(unused_drive(plan));
+    if plan.nodes > 1 {
+        notes.push(
+            "Nodes do not know of each other: clients, or a proxy in front, spread buckets and keys over them. The plan \
+             takes them to be spread evenly."
+                .to_owned(),
+        );
+    }
+    notes.push(
+        "With one node down, all that it held and did is taken to be on the others: that is one node more."
+            .to_owned(),
+    );
+    if plan.endurance.write_amplification_cleaner > 0.0 {
+        notes.push(
+            "Overwrites and deletes are taken to fall on all objects alike. When they fall on few, more or less may be \
+             moved: `ringbolt plan diff` tells what a running node does."
+                .to_owned(),
+        );
+    }
+    if fleet.cache_hit_share(&Default::default(), 1.0) > 0.0 && fleet.workload.requests.get_per_s > 0.0 {
+        notes.push(
+            "The read cache is taken to hold the objects that are asked for most; a real one holds somewhat less of them."
+                .to_owned(),
+        );
+    }
+    notes.extend(assumptions(plan));
+    notes
+}
+
+fn too_few_nodes(plan: &Plan) -> Option<String> {
+    let short = plan.months.iter().find(|month| month.needed.nodes > plan.nodes)?;
+    Some(format!(
+        "{} nodes do not suffice from {} on: {} asks for {}.",
+        plan.nodes,
+        short.month,
+        short.needed.binding.title(),
+        short.needed.nodes
+    ))
+}
+
+fn redundancy(plan: &Plan) -> Option<String> {
+    let redundancy = plan.hardware.redundancy;
+    if redundancy.parity == 0 {
+        return Some(
+            "Each object lies on one drive, as Ringbolt stores today: every drive that fails takes its objects with it. \
+             Keep another copy elsewhere."
+                .to_owned(),
+        );
+    }
+    Some(format!(
+        "Ringbolt stores each object on one drive today. The figures for {} + {} pieces are those of the stated model, for \
+         planning ahead or for copies that something else makes.",
+        redundancy.data, redundancy.parity
+    ))
+}
+
+fn unused_drive(plan: &Plan) -> Option<String> {
+    let (size, most) = (plan.hardware.drives.size_bytes, sizing::drive_bytes_max());
+    let unused = size.checked_sub(most).filter(|unused| *unused > 0)?;
+    Some(format!(
+        "A drive has room for {most} bytes in format version 1: {unused} bytes of each stay unused."
+    ))
+}
+
+/// Names of the constants that nobody measured.
+fn assumptions(plan: &Plan) -> Option<String> {
+    let assumed =
+        plan.constants.iter().filter(|(_, constant)| matches!(constant.source, Source::Assumption { .. }));
+    let names: Vec<&str> = assumed.map(|(name, _)| name.as_str()).collect();
+    (!names.is_empty()).then(|| format!("Assumed, not measured: {}.", names.join(", ")))
+}
