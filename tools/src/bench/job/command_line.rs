@@ -10,6 +10,7 @@ use super::parser::{GLOBAL, Section, Surroundings, entry, parse_file};
 use super::resolve::{Resolved, resolve};
 use crate::bench::cli::{Eta, OutputFormat, RunOptions};
 use crate::bench::spec::Plan;
+use crate::nearest;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -114,8 +115,8 @@ impl Line {
             entry(name, value.map(str::to_owned), Place::CommandLine).map_err(|error| match error {
                 // An option of the run may be what was meant.
                 JobError::UnknownKey { place, key, nearest } => {
-                    let near =
-                        nearest.or_else(|| keys::nearest(&key, RUN_OPTIONS.into_iter()).map(str::to_owned));
+                    let near = nearest
+                        .or_else(|| nearest::nearest(&key, RUN_OPTIONS.into_iter()).map(str::to_owned));
                     JobError::UnknownKey { place, key, nearest: near }
                 }
                 other => other,

@@ -11,6 +11,7 @@ mod results;
 mod target;
 mod time;
 
+use crate::nearest;
 use std::fmt;
 
 /// What a key's value looks like.
@@ -200,33 +201,7 @@ pub fn find(name: &str) -> Found {
         return Found::NotBuilt(hint);
     }
     let names = all().flat_map(|key| key.aliases.iter().copied().chain([key.name]));
-    Found::Unknown(nearest(name, names))
-}
-
-/// The name that needs the fewest changes to become `wanted`, when these are few against its length.
-pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    if wanted.len() > 100 {
-        return None;
-    }
-    let wanted = wanted.to_ascii_lowercase();
-    let (distance, name) = names.map(|name| (changes(&wanted, name), name)).min()?;
-    (distance <= 1 + wanted.chars().count() / 3).then_some(name)
-}
-
-/// Levenshtein's distance: insertions, deletions and replacements.
-fn changes(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (line, from) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, to) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[right.len()]
+    Found::Unknown(nearest::nearest(name, names))
 }
 
 #[cfg(test)]
@@ -252,13 +227,6 @@ mod tests {
             assert!(key.is_called(name), "{}: the example is {}", key.name, key.example);
             assert!(!key.summary.ends_with('.'), "{}: a summary has no full stop", key.name);
         }
-    }
-
-    #[test]
-    fn distances_are_levenshteins() {
-        assert_eq!(changes("kitten", "sitting"), 3);
-        assert_eq!(changes("", "abc"), 3);
-        assert_eq!(changes("abc", "abc"), 0);
     }
 
     #[test]
