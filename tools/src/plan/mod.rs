@@ -16,10 +16,12 @@
 
 pub mod constants;
 pub mod hardware;
+pub mod input;
 pub mod live;
 pub mod model;
 pub mod month;
 pub mod result;
 pub mod scan;
 pub mod sizes;
+pub mod units;
 pub mod workload;

@@ -1,0 +1,113 @@
+//! Two TOML files, and what the command line puts in their place, to what a plan is made from.
+//!
+//! - `keys`: the table of all keys with their kinds and defaults; `kind`: what a value looks like and its limits;
+//! - `tree`: TOML with its lines; `overrides`: `--set` and `--sweep`; `fields`: all of them, asked for by key;
+//! - `sizes`, `workload`, `hardware`, `speed`: the typed input, and what is impossible in it;
+//! - `notes`: what is odd but possible.
+//!
+//! Invariants: the result depends on the texts, the files they name, the overrides and the time alone; each error names
+//! file and line, key, value, limit, and what to do; every default is in the templates.
+
+mod error;
+mod fields;
+mod hardware;
+mod keys;
+mod kind;
+mod notes;
+mod overrides;
+mod sizes;
+mod speed;
+mod tree;
+mod workload;
+
+pub use error::{InputError, Place};
+pub use overrides::{COMBINATIONS_MAX, Override, Sweep};
+
+use super::hardware::Hardware;
+use super::workload::Workload;
+use fields::Fields;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// A text and where it is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// For messages; paths in the text are relative to its folder.
+    pub name: PathBuf,
+    pub text: String,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    pub workload: Workload,
+    pub hardware: Hardware,
+    /// What is odd but possible, and what was assumed.
+    pub notes: Vec<String>,
+}
+
+/// Both files of the template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Template {
+    pub workload: &'static str,
+    pub hardware: &'static str,
+}
+
+/// What `ringbolt plan init` writes: every key with its unit, its default and its meaning.
+pub const fn template() -> Template {
+    Template {
+        workload: include_str!("../template/workload.toml"),
+        hardware: include_str!("../template/hardware.toml"),
+    }
+}
+
+/// Profiles and scans have some thousand lines.
+const NAMED_FILE_BYTES_MAX: u64 = 64 << 20;
+
+impl Document {
+    /// # Errors
+    /// When it can not be read, is no UTF-8 or too long.
+    pub fn read(path: &Path) -> Result<Self, InputError> {
+        Ok(Self { name: path.to_owned(), text: read_text(path, tree::TEXT_BYTES_MAX as u64)? })
+    }
+}
+
+/// `base`: the folder that paths in overrides are relative to. `now_unix_s`: for plans that begin now.
+///
+/// # Errors
+/// When something is not understood or impossible.
+pub fn parse(
+    workload: &Document,
+    hardware: &Document,
+    overrides: &[Override],
+    base: &Path,
+    now_unix_s: u64,
+) -> Result<Input, InputError> {
+    let fields = Fields::of(workload, hardware, overrides, base)?;
+    let mut notes = Vec::new();
+    let workload = workload::read(&fields, now_unix_s, &mut notes)?;
+    let hardware = hardware::read(&fields, &mut notes)?;
+    notes::workload(&fields, &workload, &mut notes);
+    notes::hardware(&fields, &hardware, &mut notes);
+    Ok(Input { workload, hardware, notes })
+}
+
+/// The text of a file that a value names.
+fn named_file(path: &Path) -> Result<String, InputError> {
+    read_text(path, NAMED_FILE_BYTES_MAX)
+}
+
+fn read_text(path: &Path, bytes_max: u64) -> Result<String, InputError> {
+    let wrong = |reason: String| InputError::File { path: path.to_owned(), reason };
+    let mut text = String::new();
+    // One byte more, to tell a file at the limit from one that goes on.
+    let read = std::fs::File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_string(&mut text));
+    read.map_err(|error| wrong(format!("can not be read: {error}")))?;
+    if text.len() as u64 > bytes_max {
+        return Err(wrong(format!("longer than {bytes_max} bytes: it is no such file")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;
