@@ -5,6 +5,7 @@ pub mod bench;
 pub mod content;
 pub mod disk;
 pub mod executor;
+mod html;
 pub mod nearest;
 pub mod plan;
 pub mod process;

@@ -20,6 +20,7 @@ pub mod input;
 pub mod live;
 pub mod model;
 pub mod month;
+pub mod report;
 pub mod result;
 pub mod scan;
 pub mod sizes;

@@ -3,10 +3,11 @@
 //! Invariant: a picture has at most as many columns as can be told apart; a longer run is merged into them, histograms
 //! and all, never thinned out.
 
-use super::plot::{Axis, Kind, Plot, count, duration, escaped, figures};
 use crate::bench::report::number::per_second;
 use crate::bench::result::{Interval, JobResult, Latencies};
 use crate::bench::spec::Direction;
+use crate::html::plot::{Axis, Kind, Plot, count, duration, escaped, figures};
+use crate::html::{figure, key};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -79,20 +80,6 @@ fn time_axis(intervals: &[Interval]) -> Axis {
     let to = intervals.last().map_or(1.0, |last| seconds(last.start_ns) + seconds(last.length_ns));
     let to = to.max(from + 1e-3);
     Axis { kind: Kind::Linear, from, to, title: "time since the start, s", label: figures }
-}
-
-fn figure(title: &str, note: &str, legend: &str, svg: &str) -> String {
-    let note = if note.is_empty() { String::new() } else { format!(" <small>{note}</small>") };
-    format!(
-        "<figure><figcaption>{title}{note}</figcaption>\n<div class=\"legend\">{legend}</div>\n{svg}</figure>\n"
-    )
-}
-
-/// A piece of the line and what it stands for.
-fn key(class: &str, label: &str) -> String {
-    format!(
-        "<span><svg viewBox=\"0 0 22 10\"><path class=\"curve {class}\" d=\"M1 5H21\"/></svg>{label}</span>"
-    )
 }
 
 fn rate(

@@ -4,13 +4,13 @@
 //! text that comes from a job, a device or a file is escaped.
 
 mod charts;
-mod plot;
 
 use super::number::{self, per_second};
 use super::{date, engine_name};
 use crate::bench::result::{DirectionResult, JobResult, Latencies, Run};
 use crate::bench::spec::Direction;
-use plot::{duration, escaped, figures};
+use crate::html::plot::{self, duration, figures};
+use crate::html::{self, escaped, shortened};
 use std::fmt::Write;
 use std::path::Path;
 use std::{fs, io};
@@ -29,13 +29,8 @@ pub fn write(run: &Run, path: &Path) -> io::Result<()> {
 /// The page.
 pub fn page(run: &Run) -> String {
     let names: Vec<&str> = run.jobs.iter().map(|result| result.job.name.as_str()).collect();
-    let title = escaped(&format!("ringbolt bench: {}", shortened(&names.join(", "), 80)));
-    let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-         <style>\n{}</style>\n</head>\n<body>\n<h1>{title}</h1>\n",
-        include_str!("style.css")
-    );
+    let title = format!("ringbolt bench: {}", shortened(&names.join(", "), 80));
+    let mut html = String::new();
     let started = date::text(run.started_unix_ms / 1000);
     let _ = writeln!(html, "<p>Started {started} UTC, ringbolt {}</p>", env!("CARGO_PKG_VERSION"));
     html += &results(run);
@@ -46,14 +41,7 @@ pub fn page(run: &Run) -> String {
         let _ = writeln!(html, "<p>Pictures of the first {PICTURED_MAX} of {} results.</p>", run.jobs.len());
     }
     html += &fingerprint(run);
-    html + "</body>\n</html>\n"
-}
-
-fn shortened(text: &str, characters_max: usize) -> String {
-    if text.chars().count() <= characters_max {
-        return text.to_owned();
-    }
-    text.chars().take(characters_max).chain(['…']).collect()
+    html::page(&title, "", &html)
 }
 
 const COLUMNS: [&str; 12] = [

@@ -11,12 +11,18 @@ const LEFT: f64 = 78.0;
 const RIGHT: f64 = 28.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 46.0;
+const BAR_GAP: f64 = 1.0;
+const BAR_WIDTH_MIN: f64 = 3.0;
 
 /// How values become places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Linear,
     Log,
+    /// Logarithmic, with powers of two for ticks.
+    Binary,
+    /// Months, counted from January of the year 0.
+    Months,
     /// Per cent; each further nine takes as much room as the one before.
     Nines,
 }
@@ -51,8 +57,8 @@ impl Axis {
     /// The share of the axis at which a value is, 0 to 1.
     fn share(&self, value: f64) -> f64 {
         let scaled = |value: f64| match self.kind {
-            Kind::Linear => value,
-            Kind::Log => value.max(f64::MIN_POSITIVE).log10(),
+            Kind::Linear | Kind::Months => value,
+            Kind::Log | Kind::Binary => value.max(f64::MIN_POSITIVE).log10(),
             Kind::Nines => -(1.0 - (value / 100.0).clamp(0.0, 0.999_999)).log10(),
         };
         let (from, to) = (scaled(self.from), scaled(self.to));
@@ -69,6 +75,8 @@ impl Axis {
                     .collect()
             }
             Kind::Log => log_ticks(self.from, self.to),
+            Kind::Binary => binary_ticks(self.from, self.to),
+            Kind::Months => month_ticks(self.from, self.to),
             Kind::Nines => vec![0.0, 50.0, 90.0, 99.0, 99.9, 99.99],
         };
         candidates.into_iter().filter(|tick| (self.from..=self.to * 1.000_001).contains(tick)).collect()
@@ -91,6 +99,22 @@ fn log_ticks(from: f64, to: f64) -> Vec<f64> {
     let last = to.log10().ceil() as i32;
     let tick = |power: i32| between.iter().map(move |factor| factor * 10_f64.powi(power));
     (first..=last.min(first + 20)).flat_map(tick).collect()
+}
+
+/// Powers of two, the same factor apart, at most nine.
+fn binary_ticks(from: f64, to: f64) -> Vec<f64> {
+    let first = from.max(1.0).log2().floor() as i32;
+    let last = to.max(1.0).log2().ceil() as i32;
+    let step = [1, 2, 5, 10].into_iter().find(|step| (last - first) / step <= 8).unwrap_or(20);
+    let first = first.div_euclid(step) * step;
+    (0..=10).map(|index| 2_f64.powi(first + index * step)).collect()
+}
+
+/// Months that people think in, at most nine: every third begins with January.
+fn month_ticks(from: f64, to: f64) -> Vec<f64> {
+    let steps = [1.0, 2.0, 3.0, 6.0, 12.0, 24.0, 60.0, 120.0];
+    let step = steps.into_iter().find(|step| (to - from) / step <= 8.0).unwrap_or(600.0);
+    (0..=9).map(|index| (from / step).ceil().mul_add(step, f64::from(index) * step)).collect()
 }
 
 /// Turns values into places.
@@ -167,6 +191,45 @@ impl Plot {
     }
 }
 
+/// Areas and bars.
+impl Plot {
+    /// Between two lines, given as place, lower and upper end.
+    pub fn area(&self, class: &str, points: &[(f64, f64, f64)]) -> String {
+        let mut path = String::new();
+        let upper = points.iter().map(|(x, _, upper)| (x, upper));
+        let lower = points.iter().rev().map(|(x, lower, _)| (x, lower));
+        for (index, (x, y)) in upper.chain(lower).enumerate() {
+            let command = if index == 0 { 'M' } else { 'L' };
+            let _ = write!(path, "{command}{:.1} {:.1}", self.place_x(*x), self.place_y(*y));
+        }
+        if path.is_empty() { path } else { format!("<path class=\"{class}\" d=\"{path}z\"/>\n") }
+    }
+
+    /// Over `x`, from one value to another; `tip` is shown to who points at it. A narrow one is made wide enough.
+    pub fn bar(&self, class: &str, x: (f64, f64), y: (f64, f64), tip: &str) -> String {
+        let (left, right) = (self.place_x(x.0), self.place_x(x.1));
+        let (bottom, top) = (self.place_y(y.0), self.place_y(y.1));
+        let width = (right - left - BAR_GAP).max(BAR_WIDTH_MIN);
+        let left = (f64::midpoint(left, right) - width / 2.0).min(WIDTH - RIGHT - width);
+        let height = bottom - top;
+        format!(
+            "<path class=\"{class}\" d=\"M{left:.1} {top:.1}h{width:.1}v{height:.1}h-{width:.1}z\">\
+             <title>{tip}</title></path>\n"
+        )
+    }
+
+    /// A line across at a value, with its name at the right end.
+    pub fn across(&self, value: f64, name: &str) -> String {
+        let (y, right) = (self.place_y(value), WIDTH - RIGHT);
+        format!(
+            "<path class=\"across\" d=\"M{LEFT} {y:.1}H{right}\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>\n",
+            right - 4.0,
+            y - 4.0
+        )
+    }
+}
+
 /// Text that stands between tags or in an attribute.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -239,6 +302,33 @@ mod tests {
     }
 
     #[test]
+    fn ticks_of_sizes_and_months_are_those_people_use() {
+        let axis = |kind, from, to| Axis { kind, from, to, title: "", label: figures };
+        assert_eq!(axis(Kind::Binary, 100.0, 5000.0).ticks(), [128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0]);
+        let powers: Vec<f64> = axis(Kind::Binary, 1.0, 2e12).ticks().iter().map(|tick| tick.log2()).collect();
+        assert_eq!(powers, [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0]);
+        let (from, to) = (f64::from(2026 * 12 + 10), f64::from(2028 * 12 + 10));
+        let months: Vec<f64> =
+            axis(Kind::Months, from, to).ticks().iter().map(|tick| tick - 2026.0 * 12.0).collect();
+        assert_eq!(months, [12.0, 15.0, 18.0, 21.0, 24.0, 27.0, 30.0, 33.0]);
+        for months in [1.0, 7.0, 13.0, 60.0, 240.0] {
+            let ticks = axis(Kind::Months, from, from + months).ticks();
+            assert!((2..=9).contains(&ticks.len()), "{months}: {ticks:?}");
+        }
+    }
+
+    #[test]
+    fn a_bar_is_seen_however_narrow_and_stays_inside() {
+        let plot = plot(Kind::Linear, 0.0, 10.0);
+        let x = |bar: &str| bar.split(['M', ' ']).nth(4).unwrap().parse::<f64>().unwrap();
+        let narrow = plot.bar("a b", (10.5, 10.5), (0.0, 5.0), "tip");
+        assert!(narrow.contains("h3.0v") && narrow.contains("<title>tip</title>"), "{narrow}");
+        assert!(x(&narrow) + 3.0 <= WIDTH - RIGHT, "{narrow}");
+        assert!(plot.area("band", &[]).is_empty());
+        assert_eq!(plot.area("band", &[(0.0, 1.0, 2.0), (1.0, 1.0, 3.0)]).matches('L').count(), 3);
+    }
+
+    #[test]
     fn every_further_nine_takes_the_same_room() {
         let axis = Axis { kind: Kind::Nines, from: 0.0, to: 99.99, title: "", label: figures };
         let shares: Vec<f64> = [90.0, 99.0, 99.9, 99.99].map(|percent| axis.share(percent)).to_vec();
@@ -250,7 +340,7 @@ mod tests {
     #[test]
     fn no_value_leaves_the_picture() {
         for value in [f64::NAN, f64::INFINITY, -5.0, 0.0, 1e300] {
-            for kind in [Kind::Linear, Kind::Log, Kind::Nines] {
+            for kind in [Kind::Linear, Kind::Log, Kind::Binary, Kind::Months, Kind::Nines] {
                 let y = plot(kind, 1.0, 99.0).place_y(value);
                 assert!((TOP..=HEIGHT - BOTTOM).contains(&y), "{kind:?} {value}: {y}");
             }

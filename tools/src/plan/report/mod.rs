@@ -1,0 +1,21 @@
+//! Shows a plan: for people, for programs, for spreadsheets, as a page with plots; tables of sweeps and differences.
+//!
+//! Invariants: a report is made of [`Plan`](super::result::Plan) alone, so that a stored plan can be shown in every
+//! form; every constant is shown with its source; text from a file neither steers a terminal nor becomes markup.
+
+mod answers;
+pub mod difference;
+mod html;
+#[cfg(test)]
+pub mod sample;
+mod sections;
+mod sizes;
+mod spreadsheet;
+pub mod sweep;
+mod table;
+mod text;
+mod words;
+
+pub use self::html::html;
+pub use self::spreadsheet::csv;
+pub use self::text::text;
