@@ -10,8 +10,8 @@ use std::path::PathBuf;
 pub enum Place {
     /// Lines count from 1; 0: the file as a whole.
     Line { file: PathBuf, line: usize },
-    /// `--set` or `--sweep` on the command line.
-    Set,
+    /// `--set` or `--sweep`.
+    CommandLine,
     /// Nowhere: it is a default.
     Default,
 }
@@ -21,7 +21,7 @@ impl fmt::Display for Place {
         match self {
             Self::Line { file, line: 0 } => write!(formatter, "{}", file.display()),
             Self::Line { file, line } => write!(formatter, "{}:{line}", file.display()),
-            Self::Set => formatter.write_str("--set"),
+            Self::CommandLine => formatter.write_str("command line"),
             Self::Default => formatter.write_str("default"),
         }
     }

@@ -123,7 +123,7 @@ impl Fields {
     fn set_in_list(&mut self, path: &str, node: Node) -> Result<(), InputError> {
         let lists = ["day.shape.", "objects.sizes."];
         let Some((list, rest)) = lists.iter().find_map(|list| Some((*list, path.strip_prefix(list)?))) else {
-            return Err(unknown(Place::Set, path));
+            return Err(unknown(Place::CommandLine, path));
         };
         let key = list.trim_end_matches('.');
         let refuse = |reason: String| InputError::Override { text: shortened(path), reason };
@@ -152,7 +152,7 @@ impl Fields {
 
     /// Whether the command line said it.
     pub fn is_set(&self, path: &str) -> bool {
-        self.values.get(path).is_some_and(|node| node.place == Place::Set)
+        self.values.get(path).is_some_and(|node| node.place == Place::CommandLine)
     }
 
     pub fn has_distribution(&self) -> bool {

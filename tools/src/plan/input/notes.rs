@@ -2,7 +2,7 @@
 
 use super::fields::Fields;
 use super::workload::new_per_s;
-use crate::plan::hardware::{Hardware, Redundancy};
+use crate::plan::hardware::Hardware;
 use crate::plan::units::{human_count, human_days, human_share};
 use crate::plan::workload::{MONTH_S, Workload};
 
@@ -159,17 +159,10 @@ pub fn hardware(fields: &Fields, hardware: &Hardware, notes: &mut Vec<String>) {
 }
 
 fn redundancy(hardware: &Hardware, notes: &mut Vec<String>) {
-    let Redundancy { data, parity } = hardware.redundancy;
-    if hardware.redundancy == Redundancy::SINGLE {
-        return;
-    }
-    notes.push(format!(
-        "redundancy of {data} + {parity}: Ringbolt stores each object once today; this plan is of what is to come"
-    ));
-    if hardware.node.count.is_some_and(|count| count < data + parity) {
+    let pieces = hardware.redundancy.data + hardware.redundancy.parity;
+    if hardware.node.count.is_some_and(|count| count < pieces) {
         notes.push(format!(
-            "fewer nodes than the {} pieces of an object: several lie on one node, and go down with it",
-            data + parity
+            "fewer nodes than the {pieces} pieces of an object: several lie on one node, and go down with it"
         ));
     }
 }

@@ -81,8 +81,8 @@ pub fn from_command_line(text: &str) -> Result<Node, String> {
     }
     let parsed = if too_deep(text).is_none() { DeValue::parse(text).ok() } else { None };
     Ok(match parsed {
-        Some(value) => node(value.get_ref(), value.span(), &|_| Place::Set),
-        None => Node { place: Place::Set, value: Value::Scalar(text.to_owned()) },
+        Some(value) => node(value.get_ref(), value.span(), &|_| Place::CommandLine),
+        None => Node { place: Place::CommandLine, value: Value::Scalar(text.to_owned()) },
     })
 }
 

@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn what_is_impossible_is_refused_with_the_reason() {
     for (set, part) in [
-        (vec!["drives.count=0"], "--set: drives.count = 0: must be from 1 to 1000"),
+        (vec!["drives.count=0"], "command line: drives.count = 0: must be from 1 to 1000"),
         (vec!["drives.size=10MB"], "drives.size = 10MB: a Ringbolt drive has from 51576832 bytes"),
         (vec!["drives.size=100TB"], "nothing has an address"),
         (vec!["drives.size=7.68XB"], "\"XB\" is no unit of size"),
@@ -27,7 +27,7 @@ fn what_is_impossible_is_refused_with_the_reason() {
         (vec!["requests.range_share=10%"], "requests.range_size is missing"),
         (
             vec!["requests.range_share=10%", "requests.range_size=200MiB"],
-            "larger than the largest object, 100MiB",
+            "larger than the largest object, 64MiB",
         ),
         (vec!["redundancy.parity=2", "node.count=1", "drives.count=2"], "node.count × drives.count are 2"),
         (vec!["redundancy.data=4"], "pieces without parity"),
@@ -42,10 +42,10 @@ fn what_is_impossible_is_refused_with_the_reason() {
         ),
         (
             vec!["growth.stored_per_month=10%", "requests.put_per_s=1"],
-            "asks for 5 million new objects in the first month, but put_per_s × (1 − overwrite_share) brings 2.37 \
-             million: raise requests.put_per_s to 2.113",
+            "asks for 10 million new objects in the first month, but put_per_s × (1 − overwrite_share) brings 1.97 \
+             million: raise requests.put_per_s to 5.071",
         ),
-        (vec!["growth.stored_per_month=-10%"], "asks for 5 million objects less in the first month"),
+        (vec!["growth.stored_per_month=-10%"], "asks for 10 million objects less in the first month"),
         (vec!["drives.tbw=1PB", "drives.dwpd=1", "drives.tbw=1PB", "node.cores=0"], "must be from 1 to 4096"),
         (vec!["node.nic=25GB"], "write 25GB/s"),
         (vec!["drives.dwpd=[1]"], "drives.dwpd = a list of 1: write a number"),
@@ -126,7 +126,7 @@ fn what_is_unknown_is_told_what_is_near_with_its_line() {
     assert_eq!(refused, "hardware.toml: node.cores is missing: cores for the server, as in cores = 16");
     assert_eq!(
         message(with(&["drives.cont=1"])),
-        "--set: drives.cont: no such key; did you mean drives.count?"
+        "command line: drives.cont: no such key; did you mean drives.count?"
     );
     assert!(message(with(&["drives=1"])).contains("it is a section; name one of its keys"));
     assert!(

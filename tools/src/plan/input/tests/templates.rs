@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn the_template_is_a_plan_as_it_is() {
     let Input { workload, hardware, notes } = with(&[]).unwrap();
-    assert_eq!((workload.objects.count, hardware.drives.count), (50_000_000, 12));
+    assert_eq!((workload.objects.count, hardware.drives.count), (100_000_000, 12));
     assert_eq!(notes, [] as [String; 0]);
     for text in [template().workload, template().hardware] {
         assert!(text.starts_with("# EXAMPLE"), "{text}");
