@@ -15,5 +15,6 @@ mod metrics;
 mod multipart;
 mod objects;
 mod plain_get;
+mod plan;
 mod process;
 mod support;

@@ -1,6 +1,6 @@
 //! What `/ringbolt/metrics` says, and that the scrub finds damage by itself.
 
-use crate::support::{get, make_bucket, put};
+use crate::support::{BUCKET, delete, get, list_all, make_bucket, put};
 use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Content, Server, ServerOptions, raw_http};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::time::Duration;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const LOOKS_MAX: usize = 600;
 
-/// Every series with its value.
+/// Every series with its value; of seconds the whole ones.
 async fn metrics(server: &Server) -> BTreeMap<String, u64> {
     let url = format!("{}/ringbolt/metrics", server.endpoint());
     let answer = raw_http::request("GET", &url, b"").await.expect("an answer");
@@ -23,7 +23,8 @@ async fn metrics(server: &Server) -> BTreeMap<String, u64> {
     );
     let values = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
         let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value in {line}"));
-        (series.to_owned(), value.parse().unwrap_or_else(|_| panic!("no number in {line}")))
+        let value: f64 = value.parse().unwrap_or_else(|_| panic!("no number in {line}"));
+        (series.to_owned(), value as u64)
     });
     values.collect()
 }
@@ -76,6 +77,35 @@ async fn the_numbers_follow_what_happens() {
     assert!(after["ringbolt_space_bytes{state=\"live\"}"] > before["ringbolt_space_bytes{state=\"live\"}"]);
     let post = raw_http::request("POST", &format!("{}/ringbolt/metrics", server.endpoint()), b"").await;
     assert_eq!(post.expect("an answer").status, 405);
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_operation_on_every_way() {
+    let server = Server::start(ServerOptions::default());
+    let client = server.client(&MAIN);
+    make_bucket(&client).await;
+    for number in 0..3 {
+        put(&client, &format!("key/{number}"), Content::new(number, 1000)).await.expect("put");
+    }
+    // Twice the short way, once past the cache of it, once around it, and once for nothing.
+    get(&client, "key/0").await.expect("get");
+    get(&client, "key/0").await.expect("get");
+    let long_way = client.get_object().bucket(BUCKET).key("key/0").response_cache_control("no-store");
+    long_way.send().await.expect("get the long way");
+    assert_eq!(get(&client, "none").await.expect_err("it is not there").status, 404);
+    client.head_object().bucket(BUCKET).key("key/1").send().await.expect("head");
+    assert_eq!(list_all(&client, 2).await.len(), 3, "two pages");
+    delete(&client, "key/2").await.expect("delete");
+    let unsigned = raw_http::request("GET", &format!("{}/{BUCKET}/key/0", server.endpoint()), b"").await;
+    assert_eq!(unsigned.expect("an answer").status, 403, "refused before it is an operation");
+    let found = metrics(&server).await;
+    let asked = |operation: &str| found[&format!("ringbolt_s3_requests_total{{operation=\"{operation}\"}}")];
+    let counts =
+        ["CreateBucket", "PutObject", "GetObject", "HeadObject", "ListObjectsV2", "DeleteObject"].map(asked);
+    assert_eq!(counts, [1, 3, 4, 1, 2, 1]);
+    assert_eq!(sum(&found, "ringbolt_s3_requests_total"), counts.iter().sum::<u64>(), "{found:?}");
+    assert!(found.contains_key("process_cpu_seconds_total"));
+    assert!(found["process_start_time_seconds"] > 1_700_000_000);
 }
 
 #[tokio::test]

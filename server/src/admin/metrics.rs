@@ -7,7 +7,8 @@ use crate::http::TrafficSum;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
 use ringbolt_engine::node::{NodeMetrics, ShardMetrics};
-use std::fmt::Write;
+use std::fmt::{Display, Write};
+use std::time::Duration;
 
 /// Shadows the object `metrics` of a bucket `ringbolt`, should someone make one.
 pub const METRICS_PATH: &str = "/ringbolt/metrics";
@@ -15,35 +16,79 @@ pub const METRICS_PATH: &str = "/ringbolt/metrics";
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const BUFFER_CHUNK_BYTES: u64 = 1 << 20;
 
-/// The answer; without `node` while the node starts.
-pub fn answer(method: &Method, node: Option<&NodeMetrics>, traffic: &TrafficSum) -> Response<s3s::Body> {
+/// Requests by operation.
+type Requests = [(&'static str, u64)];
+
+/// The answer; without `node` and `requests` while the node starts.
+pub fn answer(
+    method: &Method,
+    node: Option<&NodeMetrics>,
+    traffic: &TrafficSum,
+    requests: &Requests,
+) -> Response<s3s::Body> {
     let mut response = Response::new(s3s::Body::empty());
     if method != Method::GET && method != Method::HEAD {
         *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
         return response;
     }
-    *response.body_mut() = s3s::Body::from(render(node, traffic, resident_bytes()));
+    *response.body_mut() = s3s::Body::from(render(node, traffic, requests, &Process::now()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-/// Memory of the process that is in RAM, if the system says.
+/// What the system says of the process, each if it does.
+#[derive(Debug, Default)]
+struct Process {
+    /// Memory that is in RAM.
+    resident_bytes: Option<u64>,
+    /// User and system time of all threads.
+    cpu: Option<Duration>,
+    /// Since 1970.
+    started: Option<Duration>,
+}
+
+impl Process {
+    fn now() -> Self {
+        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Self { resident_bytes: resident_bytes(), cpu: Duration::try_from(cpu).ok(), started: started() }
+    }
+}
+
 fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
 }
 
-fn render(node: Option<&NodeMetrics>, traffic: &TrafficSum, resident_bytes: Option<u64>) -> String {
+/// The start of the process after the start of the system, and that after 1970.
+fn started() -> Option<Duration> {
+    let system = std::fs::read_to_string("/proc/stat").ok()?;
+    let booted_s: u64 = system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    let process = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program, in parentheses, may hold anything; the start is the twentieth word behind it.
+    let (_, behind) = process.rsplit_once(')')?;
+    let ticks: u64 = behind.split_whitespace().nth(19)?.parse().ok()?;
+    let ms = ticks.checked_mul(1000)?.checked_div(rustix::param::clock_ticks_per_second())?;
+    Some(Duration::from_secs(booted_s) + Duration::from_millis(ms))
+}
+
+fn render(
+    node: Option<&NodeMetrics>,
+    traffic: &TrafficSum,
+    requests: &Requests,
+    process: &Process,
+) -> String {
     let mut page = Page::default();
     let version = [("version", env!("CARGO_PKG_VERSION").to_owned())];
     page.one("ringbolt_build_info", "gauge", "The program that runs", &version, 1);
     page.plain("ringbolt_ready", "gauge", "1 when the node takes requests", u64::from(node.is_some()));
-    if let Some(bytes) = resident_bytes {
-        page.plain("process_resident_memory_bytes", "gauge", "Memory of the process in RAM", bytes);
-    }
+    page.process(process);
     page.traffic(traffic);
+    if !requests.is_empty() {
+        let (name, help) = ("ringbolt_s3_requests_total", "Requests answered, by S3 operation");
+        page.family(name, "counter", help, "operation", requests.iter().copied());
+    }
     if let Some(node) = node {
         page.node(node);
         page.shards(&node.shards);
@@ -64,19 +109,25 @@ impl Page {
         let _ = writeln!(self.text, "# HELP {name} {help}.\n# TYPE {name} {kind}");
     }
 
-    fn value(&mut self, name: &str, labels: Labels<'_>, value: u64) {
+    fn value(&mut self, name: &str, labels: Labels<'_>, value: impl Display) {
         let labels: Vec<String> =
             labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
         let braced = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         let _ = writeln!(self.text, "{name}{braced} {value}");
     }
 
-    fn one(&mut self, name: &str, kind: &str, help: &str, labels: Labels<'_>, value: u64) {
+    fn one(&mut self, name: &str, kind: &str, help: &str, labels: Labels<'_>, value: impl Display) {
         self.head(name, kind, help);
         self.value(name, labels, value);
     }
 
     fn plain(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.one(name, kind, help, &[], value);
+    }
+
+    /// A time in seconds with its milliseconds.
+    fn seconds(&mut self, name: &str, kind: &str, help: &str, time: Duration) {
+        let value = format_args!("{}.{:03}", time.as_secs(), time.subsec_millis());
         self.one(name, kind, help, &[], value);
     }
 
@@ -92,6 +143,20 @@ impl Page {
         self.head(name, kind, help);
         for (which, value) in values {
             self.value(name, &[(label, which.to_string())], value);
+        }
+    }
+
+    fn process(&mut self, process: &Process) {
+        if let Some(bytes) = process.resident_bytes {
+            self.plain("process_resident_memory_bytes", "gauge", "Memory of the process in RAM", bytes);
+        }
+        if let Some(cpu) = process.cpu {
+            let help = "CPU time of the process, user and system";
+            self.seconds("process_cpu_seconds_total", "counter", help, cpu);
+        }
+        if let Some(started) = process.started {
+            let help = "When the process began, since 1970";
+            self.seconds("process_start_time_seconds", "gauge", help, started);
         }
     }
 
@@ -203,7 +268,13 @@ mod tests {
         let Some((series, value)) = line.rsplit_once(' ') else { return false };
         let name = series.split('{').next().unwrap_or_default();
         let named = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        named && (series == name || series.ends_with("\"}")) && value.parse::<u64>().is_ok()
+        named && (series == name || series.ends_with("\"}")) && is_number(value)
+    }
+
+    /// Digits, and a fraction where the family has one.
+    fn is_number(value: &str) -> bool {
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        value.split_once('.').map_or(digits(value), |(whole, fraction)| digits(whole) && digits(fraction))
     }
 
     #[test]
@@ -215,13 +286,23 @@ mod tests {
             ..NodeMetrics::default()
         };
         let traffic = TrafficSum { connections: 2, turned_away: 0, answers: vec![(200, 5), (404, 1)] };
-        let text = render(Some(&node), &traffic, Some(4096));
+        let process = Process {
+            resident_bytes: Some(4096),
+            cpu: Some(Duration::from_millis(61_007)),
+            started: Some(Duration::from_secs(1_800_000_000)),
+        };
+        let requests = [("GetObject", 9), ("PutObject", 0)];
+        let text = render(Some(&node), &traffic, &requests, &process);
         assert!(text.lines().all(is_sound), "{text}");
         for line in [
             "ringbolt_http_responses_total{status=\"404\"} 1",
             "ringbolt_shard_objects{shard=\"3\"} 7",
             "ringbolt_buffer_bytes{state=\"used\"} 3145728",
             "process_resident_memory_bytes 4096",
+            "process_cpu_seconds_total 61.007",
+            "process_start_time_seconds 1800000000.000",
+            "ringbolt_s3_requests_total{operation=\"GetObject\"} 9",
+            "ringbolt_s3_requests_total{operation=\"PutObject\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "no {line} in {text}");
         }
@@ -230,6 +311,18 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), types, "a family is announced once");
-        assert!(render(None, &traffic, None).contains("ringbolt_ready 0"));
+        let starting = render(None, &traffic, &[], &Process::default());
+        assert!(starting.contains("ringbolt_ready 0") && !starting.contains("requests_total"), "{starting}");
+    }
+
+    #[test]
+    fn the_process_is_known_to_the_system() {
+        let now = Process::now();
+        let (cpu, started) = (now.cpu.unwrap(), now.started.unwrap());
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        // This test is no older than an hour, and has no more CPU than many cores have in so long.
+        assert!(started < since + Duration::from_secs(2) && since - Duration::from_secs(3600) < started);
+        assert!(!cpu.is_zero() && cpu < Duration::from_secs(3600 * 1000));
+        assert!(now.resident_bytes.unwrap() > 1 << 20);
     }
 }

@@ -8,7 +8,7 @@
 use crate::auth::{Account, Accounts, Gate};
 use crate::http::READ_BUFFER_BYTES_MAX;
 use crate::memory::RequestMemory;
-use crate::s3::{S3Service, S3Settings, service};
+use crate::s3::{Requests, S3Service, S3Settings, service};
 use bytes::Bytes;
 use hyper::rt::ReadBufCursor;
 use hyper::server::conn::http1;
@@ -81,7 +81,8 @@ impl FuzzNode {
         sim.block_on(async move { fill(&filled).await });
         let services = [vec!["s3.amazonaws.com".to_owned()], Vec::new()].map(|virtual_host_domains| {
             let memory = RequestMemory::new(REQUEST_BYTES_MAX);
-            let settings = S3Settings { region: "us-east-1".to_owned(), virtual_host_domains, memory };
+            let (region, requests) = ("us-east-1".to_owned(), Requests::of_cores(1).remove(0));
+            let settings = S3Settings { region, virtual_host_domains, memory, requests };
             service(core.clone(), accounts.clone(), settings)
         });
         let gate = Gate::new(accounts.clone(), "us-east-1".to_owned());

@@ -68,11 +68,11 @@ async fn answer<H: Handler>(
         return admin::health(request.method(), handler.is_some() && !front.stop.said());
     }
     if path == admin::metrics::METRICS_PATH {
-        let node = match handler {
-            Some(handler) => handler.metrics().await,
-            None => None,
+        let (node, requests) = match handler {
+            Some(handler) => (handler.metrics().await, handler.requests()),
+            None => (None, Vec::new()),
         };
-        return admin::metrics::answer(request.method(), node.as_ref(), &front.traffic.sum());
+        return admin::metrics::answer(request.method(), node.as_ref(), &front.traffic.sum(), &requests);
     }
     let Some(handler) = handler else {
         let message = "The server is starting: it recovers its drives. Please try again.";

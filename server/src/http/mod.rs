@@ -37,6 +37,9 @@ pub trait Handler: 'static {
 
     /// The numbers of the node behind it.
     fn metrics(&self) -> impl Future<Output = Option<NodeMetrics>>;
+
+    /// Requests answered by all cores, by the name of what was asked for.
+    fn requests(&self) -> Vec<(&'static str, u64)>;
 }
 
 /// Caps and times of the connections of one core.

@@ -36,6 +36,10 @@ impl Handler for Echo {
     async fn metrics(&self) -> Option<NodeMetrics> {
         Some(NodeMetrics::default())
     }
+
+    fn requests(&self) -> Vec<(&'static str, u64)> {
+        vec![("Echo", 1)]
+    }
 }
 
 struct Server {

@@ -11,7 +11,7 @@ use super::ring::drive;
 use super::signals::{Farewell, StopEar};
 use crate::auth::{Account, Accounts, Gate};
 use crate::http::{Front, Handler, Limits, RequestIds, Traffic, accept_until_stopped, drain};
-use crate::s3::{S3Service, S3Settings};
+use crate::s3::{Requests, S3Service, S3Settings};
 use futures_util::future::{Either, select};
 use monoio::{FusionDriver, RuntimeBuilder};
 use ringbolt_engine::node::{Core, CoreSeed, NodeMetrics, ScrubOptions};
@@ -45,6 +45,7 @@ pub struct CoreStart {
     pub limits: Limits,
     pub scrub: ScrubOptions,
     pub traffic: Traffic,
+    pub requests: Requests,
     pub abort_uploads_after_ms: Option<u64>,
     /// Told once this core's shards are open.
     pub opened: Sender<()>,
@@ -57,6 +58,10 @@ impl Handler for S3Service {
 
     async fn metrics(&self) -> Option<NodeMetrics> {
         S3Service::metrics(self).await
+    }
+
+    fn requests(&self) -> Vec<(&'static str, u64)> {
+        S3Service::requests(self)
     }
 }
 
@@ -108,6 +113,7 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
         region: start.region,
         virtual_host_domains: start.domains,
         memory: front.memory.clone(),
+        requests: start.requests,
     };
     let service = crate::s3::service(core.clone(), start.accounts, settings);
     let first = front.handler.set(service).is_ok();

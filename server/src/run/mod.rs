@@ -17,6 +17,7 @@ use self::drives::prepare_drives;
 use self::signals::{Farewell, StopAll, stop_channel, stop_on_signals};
 use crate::auth::{AccountError, Accounts};
 use crate::http::{ListenError, Traffic, bind};
+use crate::s3::Requests;
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::{FormatError, NodeOptions, NodePlan, OpenError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -109,8 +110,11 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     stop_on_signals(stop.clone()).map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();
     let mut threads = Vec::new();
-    let ears = ears.into_iter().zip(farewell_ears).zip(Traffic::of_cores(cpus.len()));
-    for (((seed, listener), ((ear, farewell_ear), traffic)), &cpu) in
+    let ears = ears
+        .into_iter()
+        .zip(farewell_ears)
+        .zip(Traffic::of_cores(cpus.len()).into_iter().zip(Requests::of_cores(cpus.len())));
+    for (((seed, listener), ((ear, farewell_ear), (traffic, requests))), &cpu) in
         seeds.into_iter().zip(listeners).zip(ears).zip(&cpus)
     {
         let start = CoreStart {
@@ -126,6 +130,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             limits: plan.limits(options.slow_request),
             scrub: options.scrub,
             traffic,
+            requests,
             abort_uploads_after_ms: options.abort_uploads_after_ms,
             opened: opened.clone(),
         };

@@ -27,6 +27,7 @@ mod post;
 mod preamble;
 mod range;
 mod receive;
+mod requests;
 mod send;
 mod subresource;
 mod uploads;
@@ -38,9 +39,11 @@ use crate::memory::RequestMemory;
 use host::Domains;
 use http::StatusCode;
 use http::header::CONTENT_RANGE;
+use operations::Operation;
 use plain::PlainGet;
 pub(crate) use post::judge_form;
 use preamble::Preamble;
+pub use requests::Requests;
 use ringbolt_engine::node::{Core, NodeMetrics};
 use s3s::service::S3ServiceBuilder;
 use s3s::{Body, S3Error, S3Result};
@@ -57,6 +60,8 @@ pub struct S3Settings {
     pub virtual_host_domains: Vec<String>,
     /// What this core's requests may hold: forms, documents, pages of listings.
     pub memory: RequestMemory,
+    /// Where this core counts its requests.
+    pub requests: Requests,
 }
 
 /// What every operation works with. Lives on one core's thread.
@@ -64,6 +69,7 @@ pub(crate) struct Server {
     pub core: SendWrapper<Core>,
     pub accounts: Arc<Accounts>,
     pub settings: S3Settings,
+    pub requests: Requests,
     /// None: path style only.
     pub domains: Option<Domains>,
 }
@@ -78,7 +84,8 @@ pub struct S3Service {
 /// Makes the service of the core that `core` lives on; it must be called on that core's thread.
 pub fn service(core: Core, accounts: Arc<Accounts>, settings: S3Settings) -> S3Service {
     let domains = Domains::new(&settings.virtual_host_domains);
-    let server = Arc::new(Server { core: SendWrapper::new(core), accounts, settings, domains });
+    let requests = settings.requests.clone();
+    let server = Arc::new(Server { core: SendWrapper::new(core), accounts, settings, requests, domains });
     let mut builder = S3ServiceBuilder::new(operations::Operations(server.clone()));
     builder.set_config(document::limits());
     builder.set_validation(naming::BucketNames);
@@ -94,7 +101,9 @@ impl S3Service {
         let preamble = Preamble::take(request.headers_mut());
         let context = request.extensions().get::<RequestContext>();
         if let Some(get) = PlainGet::of(&self.server, &request) {
-            return match get.answer(&self.server, context, preamble).await {
+            let answer = get.answer(&self.server, context, preamble).await;
+            self.server.requests.answered(Operation::GetObject);
+            return match answer {
                 Ok(response) => response,
                 Err(error) => finished(error_response(error), context, false),
             };
@@ -108,6 +117,11 @@ impl S3Service {
     /// The numbers of the node; none when it is going down.
     pub async fn metrics(&self) -> Option<NodeMetrics> {
         self.server.core.metrics().await.ok()
+    }
+
+    /// Requests by operation, over all cores.
+    pub fn requests(&self) -> Vec<(&'static str, u64)> {
+        self.server.requests.sum()
     }
 
     /// Whether a request names an object, not only a bucket or nothing.
@@ -128,7 +142,9 @@ impl S3Service {
         preamble: Preamble,
     ) -> S3Result<http::Response<Body>> {
         if let Some(boundary) = post::boundary_of(&request) {
-            return post::post_object(&self.server, request, preamble, &boundary?).await;
+            let answer = post::post_object(&self.server, request, preamble, &boundary?).await;
+            self.server.requests.answered(Operation::PostObject);
+            return answer;
         }
         let has_key = self.has_key(&request);
         subresource::check(request.method(), request.uri(), has_key)?;

@@ -16,12 +16,27 @@ use std::sync::Arc;
 pub struct Operations(pub Arc<Server>);
 
 macro_rules! operations {
-    ($($module:ident :: $name:ident ( $input:ident ) -> $output:ident;)*) => {
+    ($($operation:ident = $module:ident :: $name:ident ( $input:ident ) -> $output:ident;)*) => {
+        /// Names of operations, for counting them; a form sent by a browser is one of its own.
+        #[derive(Clone, Copy, Debug)]
+        pub enum Operation {
+            $($operation,)*
+            PostObject,
+        }
+
+        impl Operation {
+            /// As S3 calls them, in the order of their numbers.
+            pub const NAMES: &[&str] = &[$(stringify!($operation),)* "PostObject"];
+            pub const COUNT: usize = Self::NAMES.len();
+        }
+
         #[async_trait::async_trait]
         impl S3 for Operations {
             $(
                 async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
-                    SendWrapper::new($module::$name(&self.0, request)).await
+                    let answer = SendWrapper::new($module::$name(&self.0, request)).await;
+                    self.0.requests.answered(Operation::$operation);
+                    answer
                 }
             )*
         }
@@ -29,31 +44,34 @@ macro_rules! operations {
 }
 
 operations! {
-    bucket::create_bucket(CreateBucketInput) -> CreateBucketOutput;
-    bucket::delete_bucket(DeleteBucketInput) -> DeleteBucketOutput;
-    bucket::head_bucket(HeadBucketInput) -> HeadBucketOutput;
-    bucket::list_buckets(ListBucketsInput) -> ListBucketsOutput;
-    bucket::get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput;
-    versions::get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
-    versions::list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput;
-    acl::get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput;
-    acl::get_object_acl(GetObjectAclInput) -> GetObjectAclOutput;
-    acl::put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput;
-    acl::put_object_acl(PutObjectAclInput) -> PutObjectAclOutput;
-    object::put_object(PutObjectInput) -> PutObjectOutput;
-    object::get_object(GetObjectInput) -> GetObjectOutput;
-    object::head_object(HeadObjectInput) -> HeadObjectOutput;
-    attributes::get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput;
-    delete::delete_object(DeleteObjectInput) -> DeleteObjectOutput;
-    delete::delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput;
-    copy::copy_object(CopyObjectInput) -> CopyObjectOutput;
-    copy::upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput;
-    list::list_objects(ListObjectsInput) -> ListObjectsOutput;
-    list::list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output;
-    multipart::create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput;
-    multipart::complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput;
-    multipart::abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput;
-    parts::upload_part(UploadPartInput) -> UploadPartOutput;
-    parts::list_parts(ListPartsInput) -> ListPartsOutput;
-    uploads::list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput;
+    CreateBucket = bucket::create_bucket(CreateBucketInput) -> CreateBucketOutput;
+    DeleteBucket = bucket::delete_bucket(DeleteBucketInput) -> DeleteBucketOutput;
+    HeadBucket = bucket::head_bucket(HeadBucketInput) -> HeadBucketOutput;
+    ListBuckets = bucket::list_buckets(ListBucketsInput) -> ListBucketsOutput;
+    GetBucketLocation = bucket::get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput;
+    GetBucketVersioning = versions::get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
+    ListObjectVersions = versions::list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput;
+    GetBucketAcl = acl::get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput;
+    GetObjectAcl = acl::get_object_acl(GetObjectAclInput) -> GetObjectAclOutput;
+    PutBucketAcl = acl::put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput;
+    PutObjectAcl = acl::put_object_acl(PutObjectAclInput) -> PutObjectAclOutput;
+    PutObject = object::put_object(PutObjectInput) -> PutObjectOutput;
+    GetObject = object::get_object(GetObjectInput) -> GetObjectOutput;
+    HeadObject = object::head_object(HeadObjectInput) -> HeadObjectOutput;
+    GetObjectAttributes = attributes::get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput;
+    DeleteObject = delete::delete_object(DeleteObjectInput) -> DeleteObjectOutput;
+    DeleteObjects = delete::delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput;
+    CopyObject = copy::copy_object(CopyObjectInput) -> CopyObjectOutput;
+    UploadPartCopy = copy::upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput;
+    ListObjects = list::list_objects(ListObjectsInput) -> ListObjectsOutput;
+    ListObjectsV2 = list::list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output;
+    CreateMultipartUpload =
+        multipart::create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput;
+    CompleteMultipartUpload =
+        multipart::complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput;
+    AbortMultipartUpload =
+        multipart::abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput;
+    UploadPart = parts::upload_part(UploadPartInput) -> UploadPartOutput;
+    ListParts = parts::list_parts(ListPartsInput) -> ListPartsOutput;
+    ListMultipartUploads = uploads::list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput;
 }

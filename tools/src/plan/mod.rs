@@ -16,6 +16,7 @@
 
 pub mod constants;
 pub mod hardware;
+mod http;
 pub mod input;
 pub mod live;
 pub mod model;

@@ -19,6 +19,8 @@ pub struct LiveNode {
     pub free_bytes: f64,
     pub index_bytes: f64,
     pub resident_bytes: Option<f64>,
+    /// Since the start of the process.
+    pub process_age_s: Option<f64>,
     /// Requests a second by S3 operation, as `GetObject`, over `seconds`.
     pub requests_per_s: BTreeMap<String, f64>,
     /// Since the start of the process, by kind: log, slices, checkpoints, superblocks.
@@ -32,6 +34,8 @@ pub struct LiveNode {
     /// Seconds of CPU for each second.
     pub cpu_cores: Option<f64>,
     pub wear: Vec<DriveWear>,
+    /// What a reader should know: drives that tell no wear, and why.
+    pub notes: Vec<String>,
 }
 
 /// What SMART says of a drive.

@@ -1,0 +1,137 @@
+//! What the planner learns from a real server: sizes by listing a bucket, and what a running node says of itself.
+
+use crate::support::{BUCKET, get, make_bucket, put};
+use ringbolt_tests::client::MAIN;
+use ringbolt_tests::{Content, Server, ServerOptions};
+use ringbolt_tools::plan::live;
+use ringbolt_tools::plan::scan::endpoint::{S3Source, ScanCredentials};
+use ringbolt_tools::plan::scan::file::ScannedSizes;
+use ringbolt_tools::plan::scan::progress::Progress;
+use ringbolt_tools::plan::scan::{Source, scan};
+use std::collections::BTreeMap;
+
+const OBJECTS: u64 = 2345;
+
+fn source(server: &Server, bucket: &str, secret_key: &str) -> S3Source {
+    let credentials = ScanCredentials {
+        access_key: MAIN.access_key.into(),
+        secret_key: secret_key.into(),
+        session_token: None,
+    };
+    S3Source::new(server.endpoint(), bucket, Some(credentials)).expect("a source")
+}
+
+/// Sizes, and how often progress was told. The client blocks, so it has a thread of its own.
+async fn scanned(source: S3Source) -> (Result<ScannedSizes, String>, Vec<Progress>) {
+    let scanning = tokio::task::spawn_blocking(move || {
+        let mut told = Vec::new();
+        let sizes = scan(&Source::S3(source), &mut |progress| told.push(progress));
+        (sizes.map_err(|error| error.to_string()), told)
+    });
+    scanning.await.expect("the scan does not panic")
+}
+
+/// Small and large ones, some alike; every one of the small sizes.
+fn size(number: u64) -> usize {
+    (if number % 3 == 0 { number % 80 } else { number * number % 9973 }) as usize
+}
+
+#[tokio::test]
+async fn a_scan_finds_every_object_with_its_size_and_key() {
+    let server = Server::start(ServerOptions::default());
+    let client = server.client(&MAIN);
+    make_bucket(&client).await;
+    let mut model = BTreeMap::new();
+    for number in 0..OBJECTS {
+        let key = match number % 5 {
+            0 => format!("odd &<>\"'+% \u{fc}/{number}"),
+            _ => format!("photos/2026/{number:x}"),
+        };
+        put(&client, &key, Content::new(number, size(number))).await.expect("put");
+        model.insert(key.into_bytes(), size(number) as u64);
+    }
+    let (sizes, told) = scanned(source(&server, BUCKET, MAIN.secret_key)).await;
+    let sizes = sizes.expect("a scan");
+    let total: u64 = model.values().sum();
+    assert_eq!((sizes.objects, sizes.total_bytes), (OBJECTS, total));
+    assert_eq!(Some(&sizes.largest_bytes), model.values().max());
+    assert_eq!(told.len(), 3, "pages of a thousand: {told:?}");
+    assert_eq!(told.last(), Some(&Progress { objects: OBJECTS, total_bytes: total }));
+    for class in &sizes.classes {
+        let inside: Vec<u64> = model
+            .values()
+            .copied()
+            .filter(|size| (class.lower_bytes..=class.upper_bytes).contains(size))
+            .collect();
+        assert_eq!(
+            (class.objects, class.total_bytes),
+            (inside.len() as u64, inside.iter().sum()),
+            "{class:?}"
+        );
+        assert!(inside.contains(&class.lower_bytes) && inside.contains(&class.upper_bytes), "{class:?}");
+        assert!(class.upper_bytes < 64 && class.lower_bytes == class.upper_bytes || class.lower_bytes >= 64);
+    }
+    let keys: Vec<&Vec<u8>> = model.keys().collect();
+    let common =
+        |left: &[u8], right: &[u8]| left.iter().zip(right).take_while(|(left, right)| left == right).count();
+    let shared: usize = keys.windows(2).map(|pair| common(pair[0], pair[1])).sum();
+    let lengths: usize = keys.iter().map(|key| key.len()).sum();
+    assert_eq!(sizes.key_bytes_mean, lengths as f64 / OBJECTS as f64);
+    assert_eq!(sizes.key_shared_bytes_mean, shared as f64 / OBJECTS as f64);
+    assert_eq!((sizes.keys_out_of_order, sizes.multipart), (0, None));
+    let mean = total as f64 / OBJECTS as f64;
+    let histogram = sizes.histogram().expect("a histogram");
+    assert!((histogram.mean_bytes() - mean).abs() < 0.5, "{} for {mean}", histogram.mean_bytes());
+    assert_eq!(ScannedSizes::from_json(&sizes.to_json()).expect("the same again"), sizes);
+
+    let mut under = source(&server, BUCKET, MAIN.secret_key);
+    under.prefix = "odd &".into();
+    let (sizes, _) = scanned(under).await;
+    assert_eq!(sizes.expect("a scan under a prefix").objects, OBJECTS / 5);
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_is_shown_in_its_words() {
+    let server = Server::start(ServerOptions::default());
+    make_bucket(&server.client(&MAIN)).await;
+    let refused = async |bucket: &str, secret_key: &str| {
+        scanned(source(&server, bucket, secret_key)).await.0.expect_err("refused")
+    };
+    let error = refused("elsewhere", MAIN.secret_key).await;
+    assert!(error.contains("404 NoSuchBucket") && error.contains("elsewhere"), "{error}");
+    let error = refused(BUCKET, "wrong-secret").await;
+    assert!(error.contains("403 SignatureDoesNotMatch") && !error.contains("wrong-secret"), "{error}");
+    let error = refused(BUCKET, MAIN.secret_key).await;
+    assert!(error.starts_with("no objects in bucket bucket at http://127.0.0.1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_running_node_says_what_it_stores_and_does() {
+    let server = Server::start(ServerOptions::default());
+    let client = server.client(&MAIN);
+    make_bucket(&client).await;
+    for number in 0..40 {
+        put(&client, &format!("key/{number}"), Content::new(number, 20_000)).await.expect("put");
+    }
+    let url = server.endpoint().to_owned();
+    let mut reading = tokio::task::spawn_blocking(move || live::read(&url, 2.0, &[]));
+    let mut gets = 0_u64;
+    let node = loop {
+        tokio::select! {
+            node = &mut reading => break node.expect("no panic").expect("a node"),
+            _ = get(&client, "key/7") => gets += 1,
+        }
+    };
+    assert_eq!((node.objects, node.user_bytes), (40.0, 800_000.0));
+    let space = node.live_bytes + node.dead_bytes + node.reserved_bytes + node.free_bytes;
+    assert_eq!(space, node.capacity_bytes);
+    assert!(node.live_bytes > 800_000.0 && node.index_bytes > 0.0, "{node:?}");
+    assert!((1.0..3.0).contains(&node.write_amplification().expect("writes")), "{node:?}");
+    let counted = node.requests_per_s["GetObject"] * node.seconds;
+    assert!(counted > 1.0 && counted <= gets as f64 + 1.0, "{counted} of {gets}");
+    assert_eq!(node.requests_per_s["PutObject"], 0.0);
+    let cores = node.cpu_cores.expect("CPU time");
+    assert!(cores > 0.0 && cores < 64.0, "{cores}");
+    assert!(node.process_age_s.expect("a start") < 3600.0);
+    assert!(node.wear.is_empty() && node.notes.is_empty());
+}
