@@ -33,7 +33,7 @@ async fn scanned(source: S3Source) -> (Result<ScannedSizes, String>, Vec<Progres
 
 /// Small and large ones, some alike; every one of the small sizes.
 fn size(number: u64) -> usize {
-    (if number % 3 == 0 { number % 80 } else { number * number % 9973 }) as usize
+    (if number.is_multiple_of(3) { number % 80 } else { number * number % 9973 }) as usize
 }
 
 #[tokio::test]
