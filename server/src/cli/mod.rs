@@ -1,7 +1,7 @@
 //! The commands of `ringbolt`: flags in, text out.
 //!
-//! Invariant: every flag has an environment variable of the same name with `RINGBOLT_` before it;
-//! secrets are taken from the environment only, as a command line can be seen by all.
+//! Invariant: every flag has an environment variable of the same name with `RINGBOLT_` before it, except for those of
+//! `bench` and `plan`; secrets are taken from the environment only, as a command line can be seen by all.
 
 mod duration;
 mod size;
@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringbolt_engine::node::{InspectReport, ScrubOptions, inspect_drive};
 use ringbolt_tools::bench;
 use ringbolt_tools::disk::check::{self, CheckArgs};
+use ringbolt_tools::plan::{self, cli::PlanArgs};
 use ringbolt_tools::torture::{self, TortureArgs};
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -58,6 +59,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    Plan(PlanArgs),
 }
 
 /// Start the server
@@ -206,7 +208,7 @@ pub enum CliError {
 /// Does what the command line says; gives the exit status of commands that have several.
 pub fn execute(cli: Cli) -> Result<ExitCode, CliError> {
     // What the engine says when it opens a drive does not belong among results.
-    let is_quiet = matches!(cli.command, Command::Bench { .. }) && cli.log == LOG_DEFAULT;
+    let is_quiet = matches!(cli.command, Command::Bench { .. } | Command::Plan(_)) && cli.log == LOG_DEFAULT;
     start_logging(if is_quiet { "warn" } else { &cli.log }, cli.log_format)?;
     match cli.command {
         Command::Serve(args) => serve(args)?,
@@ -215,6 +217,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Check(args) => return Ok(ExitCode::from(check::run(&args))),
         Command::Torture(args) => return Ok(torture::execute(&args)),
         Command::Bench { arguments } => return Ok(bench::execute(&arguments)),
+        Command::Plan(args) => return Ok(plan::execute(&args)),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -210,7 +210,7 @@ impl Plot {
         let (left, right) = (self.place_x(x.0), self.place_x(x.1));
         let (bottom, top) = (self.place_y(y.0), self.place_y(y.1));
         let width = (right - left - BAR_GAP).max(BAR_WIDTH_MIN);
-        let left = (f64::midpoint(left, right) - width / 2.0).min(WIDTH - RIGHT - width);
+        let left = (f64::midpoint(left, right) - width / 2.0).clamp(LEFT, WIDTH - RIGHT - width);
         let height = bottom - top;
         format!(
             "<path class=\"{class}\" d=\"M{left:.1} {top:.1}h{width:.1}v{height:.1}h-{width:.1}z\">\

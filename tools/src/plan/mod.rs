@@ -14,6 +14,8 @@
 //! Invariants: units are in every name (`_bytes`, `_per_s`, `_share` for parts of 1); a figure that was not measured
 //! says so by its source; randomness comes from the seed of the plan alone.
 
+pub mod cli;
+mod command;
 pub mod constants;
 pub mod hardware;
 mod http;
@@ -27,3 +29,5 @@ pub mod scan;
 pub mod sizes;
 pub mod units;
 pub mod workload;
+
+pub use self::command::execute;

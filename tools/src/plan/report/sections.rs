@@ -3,7 +3,7 @@
 use super::answers::{date, full, looked_at};
 use super::sizes::merged;
 use super::table::{Align, Column, Table, or_nothing};
-use super::words::{self, amount, binary_bytes, bytes, count, money, percent};
+use super::words::{self, amount, binary_bytes, bytes, count, factor, money, percent};
 use crate::plan::constants::Source;
 use crate::plan::month::Month;
 use crate::plan::result::{Constraint, MonthPlan, Plan, Use};
@@ -245,11 +245,11 @@ pub fn endurance(plan: &Plan) -> Table {
         "Write amplification",
         format!(
             "{}: objects {}, cleaner {}, checkpoints {}, deletes {}",
-            amount(endurance.write_amplification),
-            amount(endurance.write_amplification_objects),
-            amount(endurance.write_amplification_cleaner),
-            amount(endurance.write_amplification_checkpoints),
-            amount(endurance.write_amplification_deletes)
+            factor(endurance.write_amplification),
+            factor(endurance.write_amplification_objects),
+            factor(endurance.write_amplification_cleaner),
+            factor(endurance.write_amplification_checkpoints),
+            factor(endurance.write_amplification_deletes)
         ),
     );
     table
@@ -258,7 +258,7 @@ pub fn endurance(plan: &Plan) -> Table {
     let rated = drives.endurance_bytes.map_or_else(|| "not known".to_owned(), bytes);
     table.fact(
         "Endurance",
-        format!("{rated}; amplification within the drive {}", amount(drives.internal_write_amplification)),
+        format!("{rated}; amplification within the drive {}", factor(drives.internal_write_amplification)),
     );
     let life = match (endurance.life_years, drives.endurance_bytes) {
         (Some(life), _) => words::years(life),

@@ -75,6 +75,11 @@ pub fn percent(share: f64) -> String {
     }
 }
 
+/// How many times as much: "1.87".
+pub fn factor(value: f64) -> String {
+    if value.abs() < 100.0 { format!("{value:.2}") } else { amount(value) }
+}
+
 /// With its currency.
 pub fn money(value: f64, currency: &str) -> String {
     format!("{} {currency}", amount(value))
@@ -194,6 +199,8 @@ mod tests {
         assert_eq!(percent(0.000_03), "0.003%");
         assert_eq!(percent(12.0), "1,200%");
         assert_eq!(percent(f64::INFINITY), NOTHING);
+        let factors = [1.8, 4e-35, f64::NAN].map(factor);
+        assert_eq!(factors, ["1.80", "0.00", NOTHING]);
         assert_eq!(money(1234.5, "EUR"), "1,234 EUR");
     }
 

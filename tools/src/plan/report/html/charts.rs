@@ -13,6 +13,8 @@ use crate::plan::result::{ClassLayout, Constraint, Plan, Use, WhenFull};
 use std::fmt::Write;
 
 const FILL_MAX: f64 = 1.5;
+/// Shown even if it is full sooner.
+const FILL_MONTHS_MIN: usize = 3;
 const USE_MAX: f64 = 2.0;
 /// Bars that can be told apart.
 const BARS_MAX: usize = 64;
@@ -77,7 +79,13 @@ fn fill(plan: &Plan) -> String {
     let months = &plan.fill.months;
     let largest = months.iter().map(|month| month.fill_p95).fold(0.0, f64::max);
     let (y, is_cut) = share_axis(largest, FILL_MAX, "of what can be live");
-    let plot = Plot { x: month_axis(plan), y };
+    let mut x = month_axis(plan);
+    // Where even the lowest samples have left the picture nothing is to be seen.
+    if let Some(left) = months.iter().position(|month| month.fill_p5 > y.to) {
+        x.to = x.from + (left.max(FILL_MONTHS_MIN) as f64).min(x.to - x.from);
+    }
+    let plot = Plot { x, y };
+    let months = &months[..months.len().min((x.to - x.from) as usize + 1)];
     let of = |value: fn(&crate::plan::result::FillMonth) -> f64| -> Vec<(f64, f64)> {
         dense(&months.iter().map(|month| (place(month.month), value(month))).collect::<Vec<_>>())
     };
@@ -97,7 +105,7 @@ fn fill(plan: &Plan) -> String {
         + &area_key("band", "5% to 95% of the samples")
         + &key("across", "80% and 100% full");
     let nodes = words::counted(&plan.nodes.to_string(), "node");
-    let cut = if is_cut { format!(" Cut at {}.", percent(y.to)).to_lowercase() } else { String::new() };
+    let cut = if is_cut { format!(" Cut at {}.", percent(y.to)) } else { String::new() };
     let note = format!("{nodes}. {}{cut}", escaped(&full_sentence(plan)));
     figure("Time to full", &note, &legend, &plot.svg("Time to full", &body))
 }
@@ -179,10 +187,9 @@ fn size_label(size_bytes: f64) -> String {
 
 /// From the smallest to the largest size; 0 stands at 1.
 fn size_axis(classes: &[ClassLayout]) -> Axis {
-    let from = classes.first().map_or(1.0, |class| class.lower_bytes.max(1) as f64);
-    let to = classes.last().map_or(2.0, |class| class.upper_bytes as f64 + 1.0);
-    // One exact size stands in the middle.
-    let (from, to) = if to < from * 4.0 { ((from / 4.0).max(1.0), from.max(1.0) * 4.0) } else { (from, to) };
+    // A little wider, so that exact sizes stand clear of the edges.
+    let from = classes.first().map_or(1.0, |class| (class.lower_bytes as f64 / 1.5).max(0.7));
+    let to = classes.last().map_or(2.0, |class| class.upper_bytes.max(1) as f64 * 1.5);
     Axis { kind: Kind::Binary, from, to, title: "size of an object", label: size_label }
 }
 
@@ -265,6 +272,16 @@ mod tests {
         assert_eq!(month_label(axis.from), "2026-12");
         assert_eq!(month_label(axis.to), "2028-12");
         assert_eq!(month_label(place("2027-01".parse().unwrap())), "2027-01");
+    }
+
+    #[test]
+    fn the_picture_ends_when_it_is_full_for_sure() {
+        let mut plan = sample::with_months(60);
+        assert!(fill(&plan).contains(">2028-01<") && !fill(&plan).contains(">2031-01<"), "{}", fill(&plan));
+        plan.fill.months.iter_mut().for_each(|month| month.fill_p5 = 0.1);
+        assert!(fill(&plan).contains(">2031-01<"));
+        plan.fill.months.iter_mut().for_each(|month| month.fill_p5 = 9.0);
+        assert!(fill(&plan).contains(">2027-01<"));
     }
 
     #[test]

@@ -140,6 +140,6 @@ mod tests {
             month.uses[0].use_of_limit = 40.0;
         }
         let page = assert_good(&plan);
-        assert!(page.contains("cut at 150%") && page.contains("cut at 200%"), "{}", &page[..2000]);
+        assert!(page.contains("Cut at 150%") && page.contains("cut at 200%"), "{}", &page[..2000]);
     }
 }

@@ -1,0 +1,83 @@
+//! `ringbolt plan`: what the arguments ask for, and the exit status.
+//!
+//! Invariants: results go to standard output or the file that was named, everything else to stderr; a result replaces a
+//! file only when it is whole; whether it can be written is known before anything that takes long.
+
+mod init;
+mod output;
+mod run;
+
+use self::output::OutputError;
+use super::cli::{Action, PlanArgs};
+use super::constants::ConstantsError;
+use super::input::InputError;
+use super::model::ModelError;
+use super::month::Month;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Arguments or files that are not understood or make no sense.
+const NOT_UNDERSTOOD: u8 = 2;
+
+/// Why nothing came of a command.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error("{} is not there; `ringbolt plan init` makes an example, or name the files: run WORKLOAD.toml HARDWARE.toml",
+        .0.display())]
+    NoFile(PathBuf),
+    #[error("no constants: {} is not there; name a file with --constants", .0.display())]
+    NoConstants(PathBuf),
+    #[error("{}: {error}", .path.display())]
+    Constants { path: PathBuf, error: ConstantsError },
+    #[error("with {combination}: {error}")]
+    Combination { combination: String, error: Box<CommandError> },
+    #[error(
+        "--at {month}: the plan goes from {first} to {last}; take a month of these, or change plan.months"
+    )]
+    Month { month: Month, first: Month, last: Month },
+    #[error("{} exists; give --force to replace it, or another --directory", .0.display())]
+    Exists(PathBuf),
+    #[error("{}: {error}", .path.display())]
+    File { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+impl CommandError {
+    fn status(&self) -> u8 {
+        match self {
+            Self::Input(_) | Self::Model(_) | Self::NoFile(_) | Self::Constants { .. } => NOT_UNDERSTOOD,
+            Self::Month { .. } | Self::Exists(_) | Self::NoConstants(_) => NOT_UNDERSTOOD,
+            Self::Combination { error, .. } => error.status(),
+            Self::File { .. } | Self::Output(_) => 1,
+        }
+    }
+}
+
+/// Does what the arguments behind `ringbolt plan` say.
+pub fn execute(args: &PlanArgs) -> ExitCode {
+    let done = match &args.action {
+        Action::Init(args) => init::init(args),
+        Action::Run(args) => run::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringbolt plan: {error}");
+            ExitCode::from(error.status())
+        }
+    }
+}
+
+fn now_unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests;
