@@ -13,6 +13,8 @@ use std::path::PathBuf;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   ringbolt plan init                                  workload.toml and hardware.toml, to be edited
+  ringbolt plan scan --endpoint http://127.0.0.1:9000 --bucket photos
+                                                      sizes.json: how large your objects really are
   ringbolt bench profile --drive /dev/nvme1n1 --allow-overwrite
                                                       drive-profile.json: what your drive really does
   ringbolt plan run --html plan.html                  the plan
@@ -26,7 +28,9 @@ pub struct PlanArgs {
 #[derive(Debug, Subcommand)]
 pub enum Action {
     Init(InitArgs),
+    Scan(ScanArgs),
     Run(Box<RunArgs>),
+    Diff(DiffArgs),
 }
 
 /// Write workload.toml and hardware.toml: examples to edit, each key with its meaning
@@ -45,6 +49,51 @@ pub struct InitArgs {
     pub force: bool,
 }
 
+/// Learn the sizes of stored objects: from any S3 server, an S3 Inventory, or a listing
+///
+/// Reads names and sizes only, never an object. The result names no key.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… ringbolt plan scan --endpoint https://s3.example.org --bucket photos
+                                              any S3 server, with signed requests
+  ringbolt plan scan --inventory manifest.json --inventory part-1.csv.gz --inventory part-2.csv.gz
+                                              S3 Inventory, in CSV; the manifest tells its columns
+  ringbolt plan scan --inventory part-1.csv --columns 'Bucket, Key, Size'
+  aws s3 ls --recursive s3://photos | ringbolt plan scan --listing -
+                                              the listing as text, exact sizes: without --human-readable
+
+Then write in workload.toml, below [objects]: scan = \"sizes.json\"
+
+Credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or RINGBOLT_ACCESS_KEY and
+RINGBOLT_SECRET_KEY.")]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["endpoint", "inventory", "listing"])))]
+pub struct ScanArgs {
+    /// URL of an S3 server
+    #[arg(long, value_name = "URL", requires = "bucket")]
+    pub endpoint: Option<String>,
+    /// Which bucket to list
+    #[arg(long, value_name = "NAME", requires = "endpoint")]
+    pub bucket: Option<String>,
+    /// Only keys that begin with this
+    #[arg(long, value_name = "PREFIX", requires = "endpoint", default_value = "", hide_default_value = true)]
+    pub prefix: String,
+    /// The region that requests are signed for
+    #[arg(long, value_name = "REGION", requires = "endpoint", default_value = "us-east-1")]
+    pub region: String,
+    /// S3 Inventory: CSV, also with .gz, or its manifest.json; repeat for each file
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Vec<PathBuf>,
+    /// Columns of the inventory, as its fileSchema names them [default: of the manifest]
+    #[arg(long, value_name = "LIST", requires = "inventory")]
+    pub columns: Option<String>,
+    /// Text of `aws s3 ls --recursive`; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub listing: Option<PathBuf>,
+    /// Where the sizes go; - is standard output
+    #[arg(long, default_value = "sizes.json", value_name = "FILE")]
+    pub output: PathBuf,
+}
+
 /// Make a plan
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -55,7 +104,8 @@ pub struct InitArgs {
                                                       what if: any key of either file
   ringbolt plan run --sweep drives.size=7.68TB,15.36TB --sweep drives.count=8,12
                                                       all combinations, a row each; also with --csv and --json
-  ringbolt plan run --json --output plan.json         to keep
+  ringbolt plan run --live http://127.0.0.1:9000      objects and rates as a running node has them now
+  ringbolt plan run --json --output plan.json         to keep, and for `ringbolt plan diff`
 
 Constants: --constants, else constants.json beside the hardware file; the report names the source of each.")]
 pub struct RunArgs {
@@ -74,6 +124,12 @@ pub struct RunArgs {
     /// Each of several values, as in drives.size=7.68TB,15.36TB; repeated: all combinations
     #[arg(long = "sweep", value_name = "KEY=VALUE,VALUE…", conflicts_with_all = ["html", "at"])]
     pub sweeps: Vec<String>,
+    /// Take objects and request rates from this node in place of the workload's and of --set
+    #[arg(long, value_name = "URL")]
+    pub live: Option<String>,
+    /// How long the rates of --live are watched
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", requires = "live", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub seconds: u32,
     /// The plan as JSON, complete
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
@@ -89,4 +145,34 @@ pub struct RunArgs {
     /// Look closely at this month too, as in 2027-06
     #[arg(long, value_name = "MONTH", conflicts_with_all = ["json", "csv"])]
     pub at: Option<Month>,
+}
+
+/// Compare a plan with what a running node does
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ringbolt plan diff plan.json --live http://127.0.0.1:9000
+  ringbolt plan diff plan.json --live http://127.0.0.1:9000 --seconds 60 --device /dev/nvme0
+                                              rates over a minute; wear as the drive itself counts it
+
+The plan is a file of `ringbolt plan run --json`. Rates are compared with the mean of a day: watch a typical hour.
+Wear is read by nvme (nvme-cli) or smartctl, where they are installed, and mostly needs root.")]
+pub struct DiffArgs {
+    /// A file of `ringbolt plan run --json`
+    #[arg(value_name = "PLAN.json")]
+    pub plan: PathBuf,
+    /// The node
+    #[arg(long, value_name = "URL")]
+    pub live: String,
+    /// How long its rates are watched
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub seconds: u32,
+    /// A drive of the node whose wear is read; repeat for each
+    #[arg(long = "device", value_name = "PATH")]
+    pub devices: Vec<PathBuf>,
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// A file in place of standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }

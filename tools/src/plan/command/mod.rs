@@ -3,16 +3,21 @@
 //! Invariants: results go to standard output or the file that was named, everything else to stderr; a result replaces a
 //! file only when it is whole; whether it can be written is known before anything that takes long.
 
+mod diff;
 mod init;
 mod output;
 mod run;
+mod scan;
 
 use self::output::OutputError;
 use super::cli::{Action, PlanArgs};
 use super::constants::ConstantsError;
 use super::input::InputError;
+use super::live::LiveError;
 use super::model::ModelError;
 use super::month::Month;
+use super::result::PlanFileError;
+use super::scan::error::ScanError;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +49,18 @@ enum CommandError {
     #[error("{} exists; give --force to replace it, or another --directory", .0.display())]
     Exists(PathBuf),
     #[error("{}: {error}", .path.display())]
+    Plan { path: PathBuf, error: PlanFileError },
+    #[error("{} can not be read: {error}", .path.display())]
+    Unreadable { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    #[error(
+        "--set {0} and --live: the node's own figure stands in place of what is set; leave one of them out"
+    )]
+    SetAndLive(String),
+    #[error("{}: {error}", .path.display())]
     File { path: PathBuf, error: io::Error },
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -54,9 +71,26 @@ impl CommandError {
         match self {
             Self::Input(_) | Self::Model(_) | Self::NoFile(_) | Self::Constants { .. } => NOT_UNDERSTOOD,
             Self::Month { .. } | Self::Exists(_) | Self::NoConstants(_) => NOT_UNDERSTOOD,
+            Self::Plan { .. } | Self::Unreadable { .. } | Self::SetAndLive(_) => NOT_UNDERSTOOD,
+            Self::Scan(error) if is_misunderstood(error) => NOT_UNDERSTOOD,
+            Self::Live(LiveError::Url(_) | LiveError::Seconds(_) | LiveError::Device { .. }) => {
+                NOT_UNDERSTOOD
+            }
             Self::Combination { error, .. } => error.status(),
-            Self::File { .. } | Self::Output(_) => 1,
+            Self::Scan(_) | Self::Live(_) | Self::File { .. } | Self::Output(_) => 1,
         }
+    }
+}
+
+/// Whether the arguments or a file are at fault, rather than a server.
+fn is_misunderstood(error: &ScanError) -> bool {
+    match error {
+        ScanError::Endpoint { .. } | ScanError::Bucket(_) | ScanError::HalfCredentials(..) => true,
+        ScanError::NoCredentials | ScanError::NoFiles | ScanError::Columns { .. } => true,
+        ScanError::Read { .. } | ScanError::Line { .. } | ScanError::File { .. } => true,
+        ScanError::Http(_) | ScanError::Server { .. } | ScanError::Page { .. } => false,
+        ScanError::Circle { .. } | ScanError::SameToken(_) | ScanError::EmptyPages(_) => false,
+        ScanError::Collect(_) => false,
     }
 }
 
@@ -64,7 +98,9 @@ impl CommandError {
 pub fn execute(args: &PlanArgs) -> ExitCode {
     let done = match &args.action {
         Action::Init(args) => init::init(args),
+        Action::Scan(args) => scan::scan(args),
         Action::Run(args) => run::run(args),
+        Action::Diff(args) => diff::diff(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

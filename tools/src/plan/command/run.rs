@@ -5,6 +5,7 @@ use super::{CommandError, init, now_unix_ms};
 use crate::plan::cli::RunArgs;
 use crate::plan::constants::Constants;
 use crate::plan::input::{self, Document, Override, Sweep};
+use crate::plan::live::{self, node::LiveNode};
 use crate::plan::model;
 use crate::plan::month::Month;
 use crate::plan::report::{self, sweep};
@@ -22,6 +23,8 @@ struct Maker {
     constants: Constants,
     /// Where the constants are from.
     note: String,
+    /// Its objects and rates stand in place of the workload's.
+    live: Option<LiveNode>,
     now_unix_ms: u64,
 }
 
@@ -30,9 +33,15 @@ pub fn run(args: &RunArgs) -> Result<(), CommandError> {
     let overrides = args.overrides.iter().map(|text| text.parse()).collect::<Result<Vec<Override>, _>>()?;
     let sweeps = args.sweeps.iter().map(|text| Sweep::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let combinations = Sweep::combinations(&sweeps)?;
-    let maker = Maker::of(args)?;
+    let all = overrides.iter().map(|one| &one.path).chain(sweeps.iter().map(|sweep| &sweep.path));
+    check_live(args.live.is_some(), all)?;
+    let mut maker = Maker::of(args)?;
     let output = Output::to(args.output.as_deref())?;
     let page = args.html.as_deref().map(|path| Output::to(Some(path))).transpose()?;
+    if let Some(url) = &args.live {
+        eprintln!("Watching {url} for {} s.", args.seconds);
+        maker.live = Some(live::read(url, f64::from(args.seconds), &[])?);
+    }
     if !sweeps.is_empty() {
         let rows = sweep_rows(&maker, &overrides, combinations)?;
         let text = match (args.json, args.csv) {
@@ -62,13 +71,17 @@ impl Maker {
         let workload = document(args.workload.as_deref(), init::WORKLOAD)?;
         let hardware = document(args.hardware.as_deref(), init::HARDWARE)?;
         let (constants, note) = constants(args.constants.as_deref(), &hardware.name)?;
-        Ok(Self { workload, hardware, constants, note, now_unix_ms: now_unix_ms() })
+        Ok(Self { workload, hardware, constants, note, live: None, now_unix_ms: now_unix_ms() })
     }
 
     fn plan(&self, overrides: &[Override]) -> Result<Plan, CommandError> {
         let now_unix_s = self.now_unix_ms / 1000;
         let here = Path::new(".");
-        let input = input::parse(&self.workload, &self.hardware, overrides, here, now_unix_s)?;
+        let mut input = input::parse(&self.workload, &self.hardware, overrides, here, now_unix_s)?;
+        if let Some(node) = &self.live {
+            let nodes = input.hardware.node.count.unwrap_or(1);
+            input.notes.extend(live::apply(node, &mut input.workload, nodes));
+        }
         let mut plan = model::plan(&input.workload, &input.hardware, &self.constants, self.now_unix_ms)?;
         let by_model = std::mem::take(&mut plan.notes);
         plan.notes = input.notes.into_iter().chain(by_model).chain([self.note.clone()]).collect();
@@ -96,6 +109,23 @@ fn constants(named: Option<&Path>, hardware: &Path) -> Result<(Constants, String
     let read = Constants::from_json(&Document::read(path)?.text);
     let constants = read.map_err(|error| CommandError::Constants { path: path.to_owned(), error })?;
     Ok((constants, format!("Constants: those of {}.", path.display())))
+}
+
+/// Keys whose figures `--live` takes from the node.
+const LIVE_KEYS: [&str; 6] = [
+    "objects.count",
+    "requests.put_per_s",
+    "requests.get_per_s",
+    "requests.head_per_s",
+    "requests.list_per_s",
+    "requests.delete_per_s",
+];
+
+fn check_live<'a>(is_live: bool, mut paths: impl Iterator<Item = &'a String>) -> Result<(), CommandError> {
+    match paths.find(|path| is_live && LIVE_KEYS.contains(&path.as_str())) {
+        Some(path) => Err(CommandError::SetAndLive(path.clone())),
+        None => Ok(()),
+    }
 }
 
 fn check_month(plan: &Plan, at: Option<Month>) -> Result<(), CommandError> {

@@ -98,10 +98,26 @@ fn what_makes_no_sense_has_a_status_of_its_own() {
         &["--at", "soon"],
         &["--json", "--csv"],
         &["--constants", "nowhere.json"],
+        &["--live", "not a url"],
+        &["--live", "http://127.0.0.1:1", "--set", "requests.get_per_s=1"],
+        &["--live", "http://127.0.0.1:1", "--seconds", "0"],
     ] {
         assert_eq!(place.run(words), wrong, "{words:?}");
     }
-    for words in [&["run", "only-one.toml"][..], &["run", "nowhere.toml", "nowhere.toml"], &["plant"], &[]] {
+    for words in [
+        &["run", "only-one.toml"][..],
+        &["run", "nowhere.toml", "nowhere.toml"],
+        &["plant"],
+        &[],
+        &["scan"],
+        &["scan", "--endpoint", "http://127.0.0.1:1"],
+        &["scan", "--endpoint", "ftp://127.0.0.1", "--bucket", "photos"],
+        &["scan", "--listing", "a", "--inventory", "b"],
+        &["scan", "--listing", &place.path("nowhere")],
+        &["diff", "--live", "http://127.0.0.1:1"],
+        &["diff", &place.path("nowhere"), "--live", "http://127.0.0.1:1"],
+        &["diff", &place.path("workload.toml"), "--live", "http://127.0.0.1:1"],
+    ] {
         assert_eq!(status(words), wrong, "{words:?}");
     }
     assert_eq!(status(&["init", "--directory", &place.path("")]), wrong, "the files are there");
@@ -134,6 +150,38 @@ fn errors_name_what_is_wrong() {
     assert!(!Path::new("x.html").exists());
 }
 
+#[test]
+fn a_listing_becomes_sizes_that_a_plan_takes() {
+    let place = Place::new();
+    let (listing, sizes, plan) =
+        (place.path("listing.txt"), place.path("sizes.json"), place.path("plan.json"));
+    let line =
+        |number: u64| format!("2026-11-21 10:00:00 {:>10} photos/{number:04}.jpg\n", 1000 + number % 7);
+    std::fs::write(&listing, (0..500).map(line).collect::<String>()).unwrap();
+    assert_eq!(status(&["scan", "--listing", &listing, "--output", &sizes]), ExitCode::SUCCESS);
+    let workload = place.text("workload.toml");
+    let (before, rest) = workload.split_once("\nsizes = [").unwrap();
+    let (_, after) = rest.split_once("\n]\n").unwrap();
+    std::fs::write(place.path("workload.toml"), format!("{before}\nscan = \"sizes.json\"\n{after}")).unwrap();
+    assert_eq!(place.run(&["--json", "--output", &plan]), ExitCode::SUCCESS);
+    let plan = crate::plan::result::Plan::from_json(&place.text("plan.json")).unwrap();
+    let sizes = plan.workload.objects.sizes.classes();
+    assert_eq!((sizes[0].lower_bytes, sizes.last().unwrap().upper_bytes), (1000, 1006));
+}
+
+/// Nobody listens there.
+#[test]
+fn a_node_that_does_not_answer_is_no_fault_of_the_arguments() {
+    let place = Place::new();
+    let plan = place.path("plan.json");
+    assert_eq!(place.run(&["--json", "--output", &plan]), ExitCode::SUCCESS);
+    let before = place.text("plan.json");
+    let nobody = ["--live", "http://127.0.0.1:1", "--seconds", "1"];
+    assert_eq!(status(&[&["diff", &plan], &nobody[..]].concat()), ExitCode::FAILURE);
+    assert_eq!(place.run(&[&["--json", "--output", &plan], &nobody[..]].concat()), ExitCode::FAILURE);
+    assert_eq!(place.text("plan.json"), before, "an earlier plan stays");
+}
+
 /// Every option that an example uses is there, and every example is understood.
 #[test]
 fn the_examples_of_the_help_are_understood() {
@@ -157,5 +205,5 @@ fn the_examples_of_the_help_are_understood() {
             }
         }
     }
-    assert!(understood >= 7, "{understood} examples");
+    assert!(understood >= 12, "{understood} examples");
 }

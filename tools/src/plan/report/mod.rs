@@ -8,6 +8,7 @@ pub mod difference;
 mod html;
 #[cfg(test)]
 pub mod sample;
+pub mod scanned;
 mod sections;
 mod sizes;
 mod spreadsheet;
