@@ -3,8 +3,14 @@
 //! Invariant: credentials are taken from the environment only, as a command line can be seen by all.
 
 use super::month::Month;
+use clap::builder::RangedI64ValueParser;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
+
+/// How long a node may be watched.
+fn seconds() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=86_400)
+}
 
 /// Plan capacity: how many nodes and drives, what binds first, when it is full, how long the drives live
 ///
@@ -128,7 +134,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "URL")]
     pub live: Option<String>,
     /// How long the rates of --live are watched
-    #[arg(long, default_value_t = 10, value_name = "SECONDS", requires = "live", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", requires = "live", value_parser = seconds())]
     pub seconds: u32,
     /// The plan as JSON, complete
     #[arg(long, conflicts_with = "csv")]
@@ -164,7 +170,7 @@ pub struct DiffArgs {
     #[arg(long, value_name = "URL")]
     pub live: String,
     /// How long its rates are watched
-    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = seconds())]
     pub seconds: u32,
     /// A drive of the node whose wear is read; repeat for each
     #[arg(long = "device", value_name = "PATH")]
