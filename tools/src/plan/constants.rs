@@ -95,6 +95,13 @@ pub enum ConstantsError {
 }
 
 impl Constants {
+    pub fn to_json(&self) -> String {
+        match serde_json::to_string_pretty(self) {
+            Ok(text) => text + "\n",
+            Err(error) => unreachable!("constants of plain fields are written: {error}"),
+        }
+    }
+
     /// # Errors
     /// When it is not JSON of this schema and version, or a figure makes no sense.
     pub fn from_json(text: &str) -> Result<Self, ConstantsError> {

@@ -14,6 +14,7 @@
 //! Invariants: units are in every name (`_bytes`, `_per_s`, `_share` for parts of 1); a figure that was not measured
 //! says so by its source; randomness comes from the seed of the plan alone.
 
+pub mod calibrate;
 pub mod cli;
 mod command;
 pub mod constants;

@@ -6,8 +6,8 @@
 //!
 //! Invariant: the layers run one after the other on files of their own, which are removed; the server is ended.
 
-mod figures;
-mod server;
+pub mod figures;
+pub mod server;
 mod table;
 
 use self::figures::{Layer, Report};
@@ -112,7 +112,8 @@ pub fn compare(args: &LayersArgs) -> Result<Report, LayersError> {
             let program =
                 program.map_err(|error| LayersError::Directory { path: "this program".into(), error })?;
             let data = directory.path().join("server");
-            let server = LocalServer::start(&program, &data, args.server_core, wanted.drive_bytes())?;
+            let server =
+                LocalServer::start(&program, &data, args.server_core, wanted.drive_bytes(), READ_CACHE)?;
             server.aim(&mut job.objects);
             Some(server)
         }
@@ -162,6 +163,9 @@ fn wanted_job(path: &Path) -> Result<Wanted, LayersError> {
     };
     check(job).map_err(|what| LayersError::Job(format!("{}: job {}: {what}", path.display(), job.name)))
 }
+
+/// The drive is measured, as on the other layers, not the memory.
+const READ_CACHE: &str = "off";
 
 /// What every layer can do alike.
 fn check(job: &Job) -> Result<Wanted, String> {

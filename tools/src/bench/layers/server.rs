@@ -1,4 +1,4 @@
-//! The server of the S3 layer, and its CPU time while the job runs.
+//! A server of our own, and its CPU time while a job runs against it.
 
 use crate::bench::run::{Phase, Status, Watcher};
 use crate::bench::spec::Objects;
@@ -30,11 +30,17 @@ pub struct LocalServer {
 }
 
 impl LocalServer {
-    /// Starts it on one core and waits until it is ready.
+    /// Starts it on one core and waits until it is ready. `read_cache` is its option of that name.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn start(program: &Path, data: &Path, core: usize, drive_bytes: u64) -> Result<Self, ServerError> {
+    pub fn start(
+        program: &Path,
+        data: &Path,
+        core: usize,
+        drive_bytes: u64,
+        read_cache: &str,
+    ) -> Result<Self, ServerError> {
         let (access_key, secret_key) = (random_hex(10)?, random_hex(20)?);
         let log = data.with_extension("log");
         let refused = |error| ServerError::Program { program: program.to_owned(), error };
@@ -42,10 +48,9 @@ impl LocalServer {
         without_settings(&mut command);
         command.arg("serve").arg("--data").arg(data);
         command.args(["--listen", "127.0.0.1:0", "--region", REGION, "--scrub-rate", "off"]);
-        // The drive is measured, as on the other layers, not the memory.
         command.args([
             "--read-cache",
-            "off",
+            read_cache,
             "--cores",
             &core.to_string(),
             "--size",

@@ -20,6 +20,7 @@ mod worker;
 
 pub use guard::GuardError;
 pub use status::{JobStatus, Phase, Rate, Status, Unwatched, Watcher};
+pub use system::{settle, thread_usage};
 
 use super::cli::RunOptions;
 use super::engine::Clock;

@@ -1,0 +1,17 @@
+//! What `ringbolt plan` says of one node, held against the engine and the server: each test stores or asks, and prints
+//! what was predicted and what was measured.
+//!
+//! Invariant: nothing is compared that depends on how fast the machine is: space, memory, bytes written, and CPU time of
+//! requests over CPU time of requests on the same machine.
+
+mod engine;
+mod requests;
+mod scenario;
+mod stored;
+
+/// Fails with both figures when they differ by more than `within`.
+fn compare(what: &str, predicted: f64, measured: f64, within: f64) {
+    let difference = predicted / measured - 1.0;
+    println!("{what:44} predicted {predicted:16.3} measured {measured:16.3} {:+6.1}%", difference * 100.0);
+    assert!(difference.abs() <= within, "{what}: predicted {predicted}, measured {measured}");
+}

@@ -1,0 +1,120 @@
+//! Workload and hardware of the tests: one node with one drive.
+
+use ringbolt_tools::plan::constants::{Constant, Constants, SCHEMA, Source, VERSION};
+use ringbolt_tools::plan::hardware::{Cost, DriveSpeed, Drives, Hardware, Limits, Node, Redundancy};
+use ringbolt_tools::plan::sizes::{SizeClass, SizeHistogram};
+use ringbolt_tools::plan::workload::{Day, Growth, Horizon, HotSet, Objects, Requests, Workload};
+use std::collections::BTreeMap;
+
+pub const SHARDS: u16 = 4;
+/// Puts that wait at one time.
+pub const IN_FLIGHT: usize = 32;
+pub const KEY_BYTES: usize = 40;
+
+/// Documents, pictures and a few films: most objects are small, most bytes are not.
+pub fn mixed_sizes() -> SizeHistogram {
+    let class = |lower_bytes, upper_bytes, share| SizeClass { lower_bytes, upper_bytes, share };
+    let classes = vec![
+        class(200, 1_999, 0.45),
+        class(2_000, 7_999, 0.35),
+        class(8_000, 65_536, 0.17),
+        class(65_537, 199_999, 0.027),
+        class(200_000, 2_000_000, 0.003),
+    ];
+    SizeHistogram::new(classes).expect("classes that do not overlap")
+}
+
+pub fn workload(sizes: SizeHistogram, count: u64) -> Workload {
+    Workload {
+        name: "one node".into(),
+        objects: Objects {
+            count,
+            key_bytes: KEY_BYTES as f64,
+            key_shared_bytes: 0.0,
+            metadata_bytes: 0.0,
+            sizes,
+            sizes_source: "this test".into(),
+            part_bytes: None,
+        },
+        requests: Requests {
+            put_per_s: 0.0,
+            get_per_s: 0.0,
+            head_per_s: 0.0,
+            list_per_s: 0.0,
+            delete_per_s: 0.0,
+            overwrite_share: 1.0,
+            list_keys: 0.0,
+            range_share: 0.0,
+            range_bytes: 1,
+            puts_in_flight: IN_FLIGHT as f64,
+            uncertainty: 0.0,
+        },
+        day: Day { shape: vec![1.0; 24], peak_factor: 1.0 },
+        hot_set: HotSet { object_share: 1.0, request_share: 1.0 },
+        growth: Growth { requests_per_month: 0.0, stored_per_month: None, uncertainty: 0.0 },
+        retention_days: None,
+        horizon: Horizon { start: "2027-01".parse().expect("a month"), months: 1, seed: 1, samples: 100 },
+    }
+}
+
+/// `drive_bytes`: of its one drive. Two cores: [`SHARDS`] shards.
+pub fn hardware(drive_bytes: u64) -> Hardware {
+    Hardware {
+        name: "one node".into(),
+        node: Node {
+            count: Some(1),
+            cores: 2,
+            ram_bytes: 8 << 30,
+            nic_bytes_per_s: 1e9,
+            watts: 0.0,
+            price: 0.0,
+        },
+        drives: Drives {
+            count: 1,
+            size_bytes: drive_bytes,
+            price: 0.0,
+            watts: 0.0,
+            endurance_bytes: None,
+            wanted_life_years: 5.0,
+            internal_write_amplification: 1.0,
+            annual_failure_rate: 0.0,
+            replacement_hours: 24.0,
+            speed: DriveSpeed {
+                read_iops: 1e6,
+                write_iops: 1e6,
+                read_bytes_per_s: 1e9,
+                write_bytes_per_s: 1e9,
+                source: "not asked for".into(),
+                profile: None,
+            },
+        },
+        redundancy: Redundancy::SINGLE,
+        limits: Limits { capacity: 1.0, drive_iops: 1.0, drive_bandwidth: 1.0, ram: 1.0, cpu: 1.0, nic: 1.0 },
+        cost: Cost { currency: "-".into(), years: 5.0, price_per_kwh: 0.0, power_usage_effectiveness: 1.0 },
+    }
+}
+
+/// Those of the index as `calibrate` measures them, and no CPU time.
+pub fn constants() -> Constants {
+    let index = ringbolt_tools::plan::calibrate::index::measure(1);
+    let constant = |value| Constant { value, source: Source::Format { what: "this test".into() } };
+    Constants {
+        schema: SCHEMA.into(),
+        version: VERSION,
+        created_unix_ms: 0,
+        fingerprint: BTreeMap::new(),
+        index_bytes_per_object: constant(index.bytes_per_object),
+        index_bytes_per_key_byte: constant(index.bytes_per_key_byte),
+        checkpoint_share_of_index: constant(index.checkpoint_share),
+        put_cpu_us: constant(0.0),
+        put_cpu_us_per_mib: constant(0.0),
+        get_cpu_us: constant(0.0),
+        get_cpu_us_per_mib: constant(0.0),
+        get_cached_cpu_us: constant(0.0),
+        head_cpu_us: constant(0.0),
+        delete_cpu_us: constant(0.0),
+        list_cpu_us: constant(0.0),
+        list_cpu_us_per_key: constant(0.0),
+        clean_cpu_us_per_mib: constant(0.0),
+    }
+}

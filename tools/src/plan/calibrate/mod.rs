@@ -1,0 +1,174 @@
+//! `ringbolt plan calibrate`: measures the constants of the engine on this machine.
+//!
+//! Invariants: what it makes is removed, the server it starts is ended; every figure names how it was measured and on
+//! what; nothing that was not measured here is written.
+
+mod cleaner;
+pub mod index;
+pub mod requests;
+
+use self::requests::Place;
+use super::constants::{Constant, Constants, SCHEMA, Source, VERSION};
+use crate::bench::layers::server::ServerError;
+use crate::bench::report::fingerprint;
+use crate::bench::spec::Plan as BenchPlan;
+use clap::Args;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const DRIVE_BYTES: u64 = 4 << 30;
+/// Of what is random in the measurements.
+const SEED: u64 = 1;
+
+/// Measure what requests and objects cost on this machine: CPU time, memory of the index, the cleaner
+///
+/// Starts a server of its own on loopback with a drive file of 4 GiB, asks it from another core, and
+/// removes both. About ten times --seconds, and the time to write the file twice.
+#[derive(Args, Debug, Clone)]
+#[command(after_help = "Examples:
+  ringbolt plan calibrate                                in the current directory, to ./constants.json
+  ringbolt plan calibrate --directory /mnt/nvme          on the file system of that drive
+  ringbolt plan calibrate --server-core 2 --client-core 3 --seconds 10
+
+Let nothing else run meanwhile: other programs on the same cores make requests look dearer.
+Then: ringbolt plan run --constants constants.json")]
+pub struct CalibrateArgs {
+    /// Where the drive files are made; its file system must take direct I/O
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Where the constants are written; - is stdout
+    #[arg(long, default_value = "constants.json", value_name = "FILE")]
+    pub output: PathBuf,
+    /// Measured seconds of each of the ten points
+    #[arg(long, default_value_t = 4, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+    /// The ringbolt program to serve with [default: this one]
+    #[arg(long, value_name = "PATH")]
+    pub server: Option<PathBuf>,
+    /// CPU of the server
+    #[arg(long, default_value_t = 0, value_name = "CPU")]
+    pub server_core: usize,
+    /// CPU of the client
+    #[arg(long, default_value_t = 1, value_name = "CPU")]
+    pub client_core: usize,
+}
+
+/// Why there are no constants.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrateError {
+    #[error("{path}: {error}")]
+    File { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error("{title}: {what}")]
+    Point { title: String, what: String },
+    #[error("cleaner: {0}")]
+    Cleaner(String),
+}
+
+/// Does what the arguments say; the exit status.
+pub fn execute(args: &CalibrateArgs) -> ExitCode {
+    let written = calibrate(args).and_then(|constants| write(&constants, &args.output));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringbolt plan calibrate: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write(constants: &Constants, path: &Path) -> Result<(), CalibrateError> {
+    let text = constants.to_json();
+    if path == Path::new("-") {
+        print!("{text}");
+        return Ok(());
+    }
+    std::fs::write(path, text).map_err(|error| CalibrateError::File { path: path.to_owned(), error })?;
+    for (name, constant) in constants.all() {
+        println!("{name:28} {:10.2}", constant.value);
+    }
+    println!("written to {}", path.display());
+    Ok(())
+}
+
+/// Measures.
+///
+/// # Errors
+/// When a server or a drive file can not be had.
+pub fn calibrate(args: &CalibrateArgs) -> Result<Constants, CalibrateError> {
+    let refused = |path: &Path| {
+        let path = path.to_owned();
+        move |error| CalibrateError::File { path, error }
+    };
+    let server = args.server.clone().map_or_else(std::env::current_exe, Ok);
+    let place = Place {
+        server: server.map_err(refused(Path::new("this program")))?,
+        server_core: args.server_core,
+        client_core: args.client_core,
+        seconds: args.seconds,
+    };
+    let directory = tempfile::Builder::new()
+        .prefix("plan-calibrate-")
+        .tempdir_in(&args.directory)
+        .map_err(refused(&args.directory))?;
+    eprintln!("calibrate: index");
+    let index = index::measure(SEED);
+    let requests = requests::measure(&place, directory.path(), DRIVE_BYTES)?;
+    let cleaner = cleaner::measure(directory.path(), args.client_core, SEED)?;
+    let found = fingerprint::gather(&BenchPlan::default(), &[]).0;
+    let fingerprint: BTreeMap<String, String> =
+        found.into_iter().filter(|(name, _)| name != "command").collect();
+    let source = Sources::here(&fingerprint);
+    let by_index = |value| source.of(value, "400,000 objects in the engine's index, in random order");
+    let by_requests = |value, how: &str| source.of(value, how);
+    Ok(Constants {
+        schema: SCHEMA.to_owned(),
+        version: VERSION,
+        created_unix_ms: source.unix_ms,
+        index_bytes_per_object: by_index(index.bytes_per_object),
+        index_bytes_per_key_byte: by_index(index.bytes_per_key_byte),
+        checkpoint_share_of_index: by_index(index.checkpoint_share),
+        put_cpu_us: by_requests(requests.put, "signed PUTs of 4 KiB and 1 MiB, 16 in flight"),
+        put_cpu_us_per_mib: by_requests(requests.put_per_mib, "signed PUTs of 4 KiB and 1 MiB, 16 in flight"),
+        get_cpu_us: by_requests(requests.get, "signed GETs of 4 KiB and 1 MiB from the drive, 16 in flight"),
+        get_cpu_us_per_mib: by_requests(
+            requests.get_per_mib,
+            "signed GETs of 4 KiB and 1 MiB from the drive, 16 in flight",
+        ),
+        get_cached_cpu_us: by_requests(requests.get_cached, "signed GETs of 4 KiB from the read cache"),
+        head_cpu_us: by_requests(requests.head, "signed HEADs"),
+        delete_cpu_us: by_requests(requests.delete, "signed PUTs and DELETEs by turns, less the PUTs"),
+        list_cpu_us: by_requests(requests.list, "signed LISTs of 10 and of 1,000 keys"),
+        list_cpu_us_per_key: by_requests(requests.list_per_key, "signed LISTs of 10 and of 1,000 keys"),
+        clean_cpu_us_per_mib: source.of(
+            cleaner,
+            "the engine alone: objects of 16 KiB overwritten on a drive 70% live, less what it takes without the cleaner",
+        ),
+        fingerprint,
+    })
+}
+
+/// This machine, now.
+struct Sources {
+    machine: String,
+    unix_ms: u64,
+}
+
+impl Sources {
+    fn here(fingerprint: &BTreeMap<String, String>) -> Self {
+        let named = ["cpu", "kernel", "ringbolt"].into_iter();
+        let words = named.filter_map(|name| fingerprint.get(name).map(|value| format!("{name} {value}")));
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { machine: words.collect::<Vec<_>>().join(", "), unix_ms: since.as_millis() as u64 }
+    }
+
+    fn of(&self, value: f64, how: &str) -> Constant {
+        let source =
+            Source::Measured { how: how.to_owned(), machine: self.machine.clone(), unix_ms: self.unix_ms };
+        Constant { value, source }
+    }
+}
