@@ -2,6 +2,7 @@
 //!
 //! Invariant: credentials are taken from the environment only, as a command line can be seen by all.
 
+use super::calibrate::CalibrateArgs;
 use super::month::Month;
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, Subcommand};
@@ -23,6 +24,7 @@ fn seconds() -> RangedI64ValueParser<u32> {
                                                       sizes.json: how large your objects really are
   ringbolt bench profile --drive /dev/nvme1n1 --allow-overwrite
                                                       drive-profile.json: what your drive really does
+  ringbolt plan calibrate                             constants.json: what the engine costs on this machine
   ringbolt plan run --html plan.html                  the plan
 
 Exit status: 0 done; 1 it could not be done; 2 the arguments or files are not understood, or make no sense.")]
@@ -35,6 +37,7 @@ pub struct PlanArgs {
 pub enum Action {
     Init(InitArgs),
     Scan(ScanArgs),
+    Calibrate(CalibrateArgs),
     Run(Box<RunArgs>),
     Diff(DiffArgs),
 }

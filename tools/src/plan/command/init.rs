@@ -49,7 +49,8 @@ fn next(workload: &Path, hardware: &Path, here: bool) -> String {
          1. Edit them: what you store and ask for; what machines you have, or think of buying.\n  \
          2. Put measured figures in place of the example's, where you can:\n       \
          ringbolt plan scan --endpoint URL --bucket NAME    how large your objects are\n       \
-         ringbolt bench profile --drive PATH                what a drive does; what is on it is lost\n  \
+         ringbolt bench profile --drive PATH                what a drive does; what is on it is lost\n       \
+         ringbolt plan calibrate                            what the engine costs on this machine\n  \
          3. ringbolt plan run{files} --html plan.html\n"
     )
 }

@@ -10,6 +10,7 @@ mod run;
 mod scan;
 
 use self::output::OutputError;
+use super::calibrate;
 use super::cli::{Action, PlanArgs};
 use super::constants::ConstantsError;
 use super::input::InputError;
@@ -36,7 +37,7 @@ enum CommandError {
     #[error("{} is not there; `ringbolt plan init` makes an example, or name the files: run WORKLOAD.toml HARDWARE.toml",
         .0.display())]
     NoFile(PathBuf),
-    #[error("no constants: {} is not there; name a file with --constants", .0.display())]
+    #[error("no constants: {} is not there; `ringbolt plan calibrate` makes it, or name a file with --constants", .0.display())]
     NoConstants(PathBuf),
     #[error("{}: {error}", .path.display())]
     Constants { path: PathBuf, error: ConstantsError },
@@ -99,6 +100,7 @@ pub fn execute(args: &PlanArgs) -> ExitCode {
     let done = match &args.action {
         Action::Init(args) => init::init(args),
         Action::Scan(args) => scan::scan(args),
+        Action::Calibrate(args) => return calibrate::execute(args),
         Action::Run(args) => run::run(args),
         Action::Diff(args) => diff::diff(args),
     };
