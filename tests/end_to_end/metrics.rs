@@ -96,13 +96,18 @@ async fn requests_are_counted_by_operation_on_every_way() {
     client.head_object().bucket(BUCKET).key("key/1").send().await.expect("head");
     assert_eq!(list_all(&client, 2).await.len(), 3, "two pages");
     delete(&client, "key/2").await.expect("delete");
-    let unsigned = raw_http::request("GET", &format!("{}/{BUCKET}/key/0", server.endpoint()), b"").await;
-    assert_eq!(unsigned.expect("an answer").status, 403, "refused before it is an operation");
+    let unsigned = format!("{}/{BUCKET}/key/0", server.endpoint());
+    // Anyone may ask; the operation finds that the bucket is not for all.
+    assert_eq!(raw_http::request("GET", &unsigned, b"").await.expect("an answer").status, 403);
+    let forged = "Authorization: AWS4-HMAC-SHA256 Credential=MAINMAINMAINMAIN/20260101/us-east-1/s3/aws4_request, \
+        SignedHeaders=host, Signature=00\r\n";
+    let refused = raw_http::request_with("GET", &unsigned, forged, b"").await.expect("an answer");
+    assert!((400..500).contains(&refused.status), "refused before it is an operation: {}", refused.head);
     let found = metrics(&server).await;
     let asked = |operation: &str| found[&format!("ringbolt_s3_requests_total{{operation=\"{operation}\"}}")];
     let counts =
         ["CreateBucket", "PutObject", "GetObject", "HeadObject", "ListObjectsV2", "DeleteObject"].map(asked);
-    assert_eq!(counts, [1, 3, 4, 1, 2, 1]);
+    assert_eq!(counts, [1, 3, 5, 1, 2, 1]);
     assert_eq!(sum(&found, "ringbolt_s3_requests_total"), counts.iter().sum::<u64>(), "{found:?}");
     assert!(found.contains_key("process_cpu_seconds_total"));
     assert!(found["process_start_time_seconds"] > 1_700_000_000);

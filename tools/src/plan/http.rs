@@ -149,6 +149,14 @@ mod tests {
     }
 
     #[test]
+    fn what_speaks_no_tls_is_refused_for_good() {
+        let (url, serving) = serve(vec![answer("200 OK", "plain")]);
+        let error = Http::default().get(&url.replace("http://", "https://"), &[], 100).unwrap_err();
+        assert!(!error.is_transient(), "{error}");
+        drop(serving);
+    }
+
+    #[test]
     fn what_may_pass_is_told_from_what_will_not() {
         let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nonly this".to_vec();
         let (url, serving) = serve(vec![cut, answer("200 OK", "longer than ten bytes")]);

@@ -43,11 +43,10 @@ pub fn read(url: &str, seconds: f64, devices: &[PathBuf]) -> Result<LiveNode, Li
     }
     let url = metrics_url(url)?;
     let devices = devices.iter().map(|path| wear::device(path)).collect::<Result<Vec<_>, _>>()?;
-    let http = Http::default();
-    let (first, first_at) = (ask(&http, &url)?, Instant::now());
+    let (first, first_at) = (ask(&url)?, Instant::now());
     // Not a sleep that hides a race: it is the time over which the rates are taken.
     let _ = std::sync::mpsc::channel::<()>().1.recv_timeout(Duration::from_secs_f64(seconds));
-    let second = ask(&http, &url)?;
+    let second = ask(&url)?;
     let elapsed = first_at.elapsed();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut node = second.since(&first, elapsed, now, url)?;
@@ -72,8 +71,9 @@ fn metrics_url(url: &str) -> Result<String, LiveError> {
     Ok(if uri.path() == "/" { format!("{base}{METRICS_PATH}") } else { base.to_owned() })
 }
 
-fn ask(http: &Http, url: &str) -> Result<Reading, LiveError> {
-    let answer = http.get(url, &[], METRICS_BYTES_MAX)?;
+/// On a connection of its own: one left idle between the readings may just be closed by the node.
+fn ask(url: &str) -> Result<Reading, LiveError> {
+    let answer = Http::default().get(url, &[], METRICS_BYTES_MAX)?;
     if answer.status != 200 {
         return Err(LiveError::Status { url: url.to_owned(), status: answer.status });
     }
