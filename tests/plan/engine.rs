@@ -81,7 +81,8 @@ impl Engine {
     }
 }
 
-/// Of [`KEY_BYTES`] bytes. The number is spread first: keys that follow each other share little, as hashes and names do.
+/// Of [`KEY_BYTES`] bytes. The number is spread first: keys that follow each other share little, as hashes and names
+/// do.
 pub fn key(number: u64) -> String {
     let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     format!("{spread:016x}{number:0width$}", width = KEY_BYTES - 16)

@@ -24,6 +24,13 @@ pub fn mixed_sizes() -> SizeHistogram {
     SizeHistogram::new(classes).expect("classes that do not overlap")
 }
 
+/// Without those that do not lie in the log.
+pub fn small_sizes() -> SizeHistogram {
+    let inline =
+        mixed_sizes().classes().iter().copied().filter(|class| class.upper_bytes <= 65_536).collect();
+    SizeHistogram::new(inline).expect("classes that do not overlap")
+}
+
 pub fn workload(sizes: SizeHistogram, count: u64) -> Workload {
     Workload {
         name: "one node".into(),

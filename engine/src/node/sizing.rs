@@ -22,8 +22,6 @@ pub const BATCH_BYTES_MAX: u64 = batch::BATCH_BYTES_MAX as u64;
 pub const INLINE_BYTES_MAX: u64 = format::INLINE_BYTES_MAX as u64;
 /// What is live counts so much more, part of it: headers and padding when the cleaner writes it together.
 pub const COPIES_OVERHEAD_SHARE: f64 = 1.0 / shares::COPIES_OVERHEAD_PART as f64;
-/// A checkpoint is taken for the extents that it frees once they are so many times what the index takes.
-pub const CHECKPOINT_GAIN: u64 = crate::shard::clean::CHECKPOINT_GAIN;
 
 /// The index writes numbers as short as they are: a time of these years, and a generation of a node's first life.
 const MODIFIED_MS: u64 = 1_800_000_000_000;

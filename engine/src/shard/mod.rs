@@ -10,7 +10,7 @@
 mod apply;
 mod buckets;
 mod checkpoint;
-pub(crate) mod clean;
+mod clean;
 mod delete;
 pub mod entry;
 mod get;

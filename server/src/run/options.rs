@@ -119,6 +119,21 @@ mod tests {
         assert_eq!(most.index_bytes_max, (224 << 20) / 5 * 4);
     }
 
+    /// The planner knows what is left of `--memory` for the index and the cache.
+    #[test]
+    fn the_planner_counts_with_the_same_shares() {
+        use ringbolt_tools::plan::model::memory;
+        for (memory_bytes, cores) in [(1u64 << 30, 2), (16 << 30, 8), (256 << 30, 64)] {
+            let plan = MemoryPlan::new(memory_bytes, None, cores, u64::MAX);
+            let (memory_bytes, count) = (memory_bytes as f64, cores as f64);
+            let index = memory::index_bytes_max(memory_bytes, count) / plan.index_bytes_max as f64;
+            assert!((index - 1.0).abs() < 1e-6, "{index} for {cores} cores");
+            let cache = plan.read_cache_bytes_per_core as f64 * count;
+            let cache = memory::read_cache_bytes(memory_bytes, count) / cache;
+            assert!((cache - 1.0).abs() < 1e-6, "{cache} for {cores} cores");
+        }
+    }
+
     #[test]
     fn the_shares_are_never_more_than_the_whole() {
         for cores in [1, 2, 4, 16, 96] {

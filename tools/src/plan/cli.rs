@@ -116,7 +116,8 @@ pub struct ScanArgs {
   ringbolt plan run --live http://127.0.0.1:9000      objects and rates as a running node has them now
   ringbolt plan run --json --output plan.json         to keep, and for `ringbolt plan diff`
 
-Constants: --constants, else constants.json beside the hardware file; the report names the source of each.")]
+Constants: --constants, else constants.json beside the hardware file, else those that come with the program,
+measured on another machine. The report names the source of each.")]
 pub struct RunArgs {
     /// What is stored and asked for [default: workload.toml]
     #[arg(value_name = "WORKLOAD.toml", requires = "hardware")]

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 pub const SCHEMA: &str = "ringbolt-constants";
 pub const VERSION: u32 = 1;
 
+/// Written by `ringbolt plan calibrate`.
+const SHIPPED: &str = include_str!("shipped.json");
+
 /// A figure and its source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Constant {
@@ -102,6 +105,14 @@ impl Constants {
         }
     }
 
+    /// Those that come with the program, measured on a machine of its developers.
+    pub fn shipped() -> Self {
+        match Self::from_json(SHIPPED) {
+            Ok(constants) => constants,
+            Err(error) => unreachable!("a test reads what is shipped: {error}"),
+        }
+    }
+
     /// # Errors
     /// When it is not JSON of this schema and version, or a figure makes no sense.
     pub fn from_json(text: &str) -> Result<Self, ConstantsError> {
@@ -120,5 +131,31 @@ impl Constants {
             Some((name, constant)) => Err(ConstantsError::Value { name, value: constant.value }),
             None => Ok(constants),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shipped_was_measured_and_is_read() {
+        let constants = Constants::shipped();
+        for (name, constant) in constants.all() {
+            assert!(constant.value > 0.0, "{name}");
+            assert!(matches!(constant.source, Source::Measured { .. }), "{name}");
+        }
+        assert_eq!(Constants::from_json(&constants.to_json()).unwrap(), constants);
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        let text = Constants::shipped().to_json();
+        let error = |text: &str| Constants::from_json(text).unwrap_err().to_string();
+        assert!(error("{}").contains("plan calibrate"));
+        assert!(error(&text.replace("\"version\": 1", "\"version\": 2")).contains("version 2"));
+        let mut negative = Constants::shipped();
+        negative.head_cpu_us.value = -1.0;
+        assert!(error(&negative.to_json()).contains("head_cpu_us is -1"));
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Invariant: the layers run one after the other on files of their own, which are removed; the server is ended.
 
-pub mod figures;
+mod figures;
 pub mod server;
 mod table;
 

@@ -146,7 +146,7 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Constants, CalibrateError> {
         list_cpu_us_per_key: by_requests(requests.list_per_key, "signed LISTs of 10 and of 1,000 keys"),
         clean_cpu_us_per_mib: source.of(
             cleaner,
-            "the engine alone: objects of 16 KiB overwritten on a drive 70% live, less what it takes without the cleaner",
+            "the engine alone: objects of 16 KiB overwritten, 70% live, less what it takes without the cleaner",
         ),
         fingerprint,
     })

@@ -6,9 +6,10 @@
 use super::CalibrateError;
 use crate::bench::cli::RunOptions;
 use crate::bench::job::{self, Surroundings};
-use crate::bench::layers::figures::{Layer, LayerFigures};
 use crate::bench::layers::server::{LocalServer, Sampler};
+use crate::bench::result::DirectionResult;
 use crate::bench::run;
+use crate::bench::spec::Direction;
 use std::path::{Path, PathBuf};
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -144,10 +145,17 @@ impl<'a> Measured<'a> {
             let what = result.error_text.clone().unwrap_or_else(|| format!("errno {}", result.error));
             return Err(failed(format!("{what} {}", sampler.notes.join("; "))));
         }
-        let figures = LayerFigures::of(Layer::S3, result, sampler.server_share());
-        let cost = figures.and_then(|figures| figures.server_cpu_us_per_operation);
-        cost.ok_or_else(|| failed("too short to be measured: give more --seconds".into()))
+        let per_s: f64 =
+            Direction::ALL.iter().map(|direction| per_s(result.by_direction.get(*direction))).sum();
+        let busy = sampler.server_share().filter(|_| per_s > 0.0);
+        let busy = busy.ok_or_else(|| failed("too short to be measured: give more --seconds".into()))?;
+        Ok(busy * 1e6 / per_s)
     }
+}
+
+/// Operations a second. Each S3 operation is counted in one direction.
+fn per_s(result: &DirectionResult) -> f64 {
+    if result.runtime_ns == 0 { 0.0 } else { result.ios as f64 * 1e9 / result.runtime_ns as f64 }
 }
 
 #[cfg(test)]

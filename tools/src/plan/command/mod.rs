@@ -34,11 +34,12 @@ enum CommandError {
     Input(#[from] InputError),
     #[error(transparent)]
     Model(#[from] ModelError),
-    #[error("{} is not there; `ringbolt plan init` makes an example, or name the files: run WORKLOAD.toml HARDWARE.toml",
-        .0.display())]
+    #[error(
+        "{} is not there; `ringbolt plan init` makes an example, or name the files: run WORKLOAD.toml \
+         HARDWARE.toml",
+        .0.display()
+    )]
     NoFile(PathBuf),
-    #[error("no constants: {} is not there; `ringbolt plan calibrate` makes it, or name a file with --constants", .0.display())]
-    NoConstants(PathBuf),
     #[error("{}: {error}", .path.display())]
     Constants { path: PathBuf, error: ConstantsError },
     #[error("with {combination}: {error}")]
@@ -71,7 +72,7 @@ impl CommandError {
     fn status(&self) -> u8 {
         match self {
             Self::Input(_) | Self::Model(_) | Self::NoFile(_) | Self::Constants { .. } => NOT_UNDERSTOOD,
-            Self::Month { .. } | Self::Exists(_) | Self::NoConstants(_) => NOT_UNDERSTOOD,
+            Self::Month { .. } | Self::Exists(_) => NOT_UNDERSTOOD,
             Self::Plan { .. } | Self::Unreadable { .. } | Self::SetAndLive(_) => NOT_UNDERSTOOD,
             Self::Scan(error) if is_misunderstood(error) => NOT_UNDERSTOOD,
             Self::Live(LiveError::Url(_) | LiveError::Seconds(_) | LiveError::Device { .. }) => {

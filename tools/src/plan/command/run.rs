@@ -104,7 +104,11 @@ fn constants(named: Option<&Path>, hardware: &Path) -> Result<(Constants, String
     let path = match named {
         Some(path) => path,
         None if beside.exists() => &beside,
-        None => return Err(CommandError::NoConstants(beside)),
+        None => {
+            let note = "Constants: those that come with the program, measured on another machine; `ringbolt plan calibrate` \
+                 measures them on this one.";
+            return Ok((Constants::shipped(), note.to_owned()));
+        }
     };
     let read = Constants::from_json(&Document::read(path)?.text);
     let constants = read.map_err(|error| CommandError::Constants { path: path.to_owned(), error })?;

@@ -7,6 +7,10 @@
 
 use ringbolt_engine::node::sizing::{self, DriveSizing};
 
+/// Extents of a shard that a checkpoint gives back. As many as the cleaner's share when it has time; while puts wait
+/// for space, each of them is given back as soon as it is empty, and that is what is planned for.
+const EMPTIED_BY_CHECKPOINT: f64 = 1.0;
+
 /// Live share of an extent when the cleaner comes to it, in a log of which the share `live_share` (0 to below 1) is
 /// live.
 pub fn victim_live_share(live_share: f64) -> f64 {
@@ -59,11 +63,8 @@ pub fn log_writes(drive: &DriveSizing, state: &LogState, dying_share: f64) -> Lo
     let checkpoint_extents = (state.checkpoint_bytes / shards / extent).ceil().max(1.0);
     let next = sizing::checkpoint_extents(index_of_shard as u64, drive.extent_bytes) as f64;
     let needed = 1.0 + next + (next - checkpoint_extents).max(0.0);
-    // What is emptied waits for a checkpoint: until it is worth one, or the whole share of the shard.
-    let worth = (sizing::CHECKPOINT_GAIN as f64 * index_of_shard / extent).ceil().max(1.0);
-    let waiting = worth.min((drive.cleaner_extents as f64 - 1.0).max(1.0));
     let kept_free = shards * (needed + drive.cleaner_working_extents as f64 + 1.0);
-    let emptied = shards * waiting / 2.0;
+    let emptied = shards * EMPTIED_BY_CHECKPOINT / 2.0;
     let room = drive.extents as f64 - state.slice_extents - shards * checkpoint_extents - kept_free - emptied;
     // With much room, it is cleaned once more is dead than live, and a quarter of the drive.
     let dead_max = live.max(drive.dead_bytes_max as f64 * shards);
@@ -71,7 +72,8 @@ pub fn log_writes(drive: &DriveSizing, state: &LogState, dying_share: f64) -> Lo
     let live_share = (live / space).min(0.999);
     let victim = victim_live_share(live_share);
     let gained_by_extent = extent * (1.0 - victim);
-    let by_cleaning = dying_share * state.checkpoint_bytes / shards / (waiting * gained_by_extent);
+    let by_cleaning =
+        dying_share * state.checkpoint_bytes / shards / (EMPTIED_BY_CHECKPOINT * gained_by_extent);
     let moved_bytes = dying_share * victim / (1.0 - victim);
     let by_log = (1.0 + moved_bytes) * state.checkpoint_bytes / shards / drive.checkpoint_after_bytes as f64;
     LogWrites { live_share, moved_bytes, checkpoint_bytes: by_cleaning.max(by_log) }

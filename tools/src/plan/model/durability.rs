@@ -2,8 +2,8 @@
 //!
 //! Model: drives fail independently and evenly in time. A set of `data + parity` drives loses data when more than
 //! `parity` of them fail before the first is in place again. Of one period of repair: a drive fails in it with
-//! 1 - exp(-rate x period), more than `parity` of them by the binomial distribution; a year has so many periods, each of
-//! them independent. It is the model that Backblaze published (`erasure-coding-durability`, 2018).
+//! 1 - exp(-rate x period), more than `parity` of them by the binomial distribution; a year has so many periods,
+//! each of them independent. It is the model that Backblaze published (`erasure-coding-durability`, 2018).
 
 use super::node::{Fleet, NodeLoad};
 use crate::plan::result::Durability;

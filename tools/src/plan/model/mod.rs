@@ -1,7 +1,7 @@
 //! From workload, hardware and constants to a plan. No I/O, no clock.
 //!
-//! The rooms: [`demand`] (what each month asks for), [`layout`] (what an object takes), [`cleaner`] (what writing costs),
-//! [`node`] (what one node of so many does with it), [`search`] (how many suffice), [`forecast`] (Monte Carlo),
+//! The rooms: [`demand`] (what each month asks for), [`layout`] (what an object takes), [`cleaner`] (what writing
+//! costs), [`node`] (what one node of so many does with it), [`search`] (how many suffice), [`forecast`] (Monte Carlo),
 //! [`durability`], [`cost`].
 
 pub mod cleaner;
