@@ -19,10 +19,6 @@ pub enum ScanError {
     Bucket(String),
     #[error("{0} is set, but {1} is not: set both, or neither to ask without credentials")]
     HalfCredentials(&'static str, &'static str),
-    #[error(
-        "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY)"
-    )]
-    NoCredentials,
     #[error("{0}; check the address and that the server runs")]
     Http(#[from] HttpError),
     #[error("{url} answered {status} {code}: {message}{advice}")]
