@@ -88,7 +88,7 @@ impl CommandError {
 fn is_misunderstood(error: &ScanError) -> bool {
     match error {
         ScanError::Endpoint { .. } | ScanError::Bucket(_) | ScanError::HalfCredentials(..) => true,
-        ScanError::NoCredentials | ScanError::NoFiles | ScanError::Columns { .. } => true,
+        ScanError::NoFiles | ScanError::Columns { .. } => true,
         ScanError::Read { .. } | ScanError::Line { .. } | ScanError::File { .. } => true,
         ScanError::Http(_) | ScanError::Server { .. } | ScanError::Page { .. } => false,
         ScanError::Circle { .. } | ScanError::SameToken(_) | ScanError::EmptyPages(_) => false,
