@@ -6,6 +6,7 @@ pub mod content;
 pub mod disk;
 pub mod executor;
 mod html;
+pub mod json_file;
 pub mod nearest;
 pub mod plan;
 pub mod process;

@@ -267,7 +267,8 @@ mod tests {
         }
         let Some((series, value)) = line.rsplit_once(' ') else { return false };
         let name = series.split('{').next().unwrap_or_default();
-        let named = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let named = !name.starts_with(|first: char| first.is_ascii_digit())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
         named && (series == name || series.ends_with("\"}")) && is_number(value)
     }
 

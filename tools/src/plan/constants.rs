@@ -2,12 +2,15 @@
 //!
 //! Invariant: no figure without a source. Figures of the format follow from the program itself and are not here.
 
+use crate::json_file::{self, JsonFileError, Kind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub const SCHEMA: &str = "ringbolt-constants";
 pub const VERSION: u32 = 1;
 
+const KIND: Kind =
+    Kind { schema: SCHEMA, version: VERSION, holds: "constants", command: "ringbolt plan calibrate" };
 /// Written by `ringbolt plan calibrate`.
 const SHIPPED: &str = include_str!("shipped.json");
 
@@ -87,22 +90,15 @@ impl Constants {
 /// Why a file holds no constants.
 #[derive(Debug, thiserror::Error)]
 pub enum ConstantsError {
-    #[error("no constants: {0}; make them with `ringbolt plan calibrate`")]
-    Json(#[from] serde_json::Error),
-    #[error(
-        "schema {schema:?} version {version}: this program reads {SCHEMA:?} version {VERSION}; calibrate again"
-    )]
-    Version { schema: String, version: u32 },
+    #[error(transparent)]
+    File(#[from] JsonFileError),
     #[error("{name} is {value}: it must be a number of 0 or above; calibrate again")]
     Value { name: &'static str, value: f64 },
 }
 
 impl Constants {
     pub fn to_json(&self) -> String {
-        match serde_json::to_string_pretty(self) {
-            Ok(text) => text + "\n",
-            Err(error) => unreachable!("constants of plain fields are written: {error}"),
-        }
+        json_file::text(self)
     }
 
     /// Those that come with the program, measured on a machine of its developers.
@@ -116,16 +112,7 @@ impl Constants {
     /// # Errors
     /// When it is not JSON of this schema and version, or a figure makes no sense.
     pub fn from_json(text: &str) -> Result<Self, ConstantsError> {
-        #[derive(Deserialize)]
-        struct Kind {
-            schema: String,
-            version: u32,
-        }
-        let Kind { schema, version } = serde_json::from_str(text)?;
-        if schema != SCHEMA || version != VERSION {
-            return Err(ConstantsError::Version { schema, version });
-        }
-        let constants: Self = serde_json::from_str(text)?;
+        let constants: Self = KIND.read(text)?;
         let wrong = constants.all().into_iter().find(|(_, constant)| constant.value < 0.0);
         match wrong {
             Some((name, constant)) => Err(ConstantsError::Value { name, value: constant.value }),

@@ -7,11 +7,14 @@ use super::constants::Constant;
 use super::hardware::Hardware;
 use super::month::Month;
 use super::workload::Workload;
+use crate::json_file::{self, JsonFileError, Kind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub const SCHEMA: &str = "ringbolt-plan";
 pub const VERSION: u32 = 1;
+const KIND: Kind =
+    Kind { schema: SCHEMA, version: VERSION, holds: "plan", command: "ringbolt plan run --json" };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -276,37 +279,14 @@ mod infinite_as_null {
     }
 }
 
-/// Why a file is no plan.
-#[derive(Debug, thiserror::Error)]
-pub enum PlanFileError {
-    #[error("not a plan: {0}; make one with `ringbolt plan run --json`")]
-    Json(#[from] serde_json::Error),
-    #[error(
-        "schema {schema:?} version {version}: this program reads {SCHEMA:?} version {VERSION}; plan again"
-    )]
-    Version { schema: String, version: u32 },
-}
-
 impl Plan {
     /// # Errors
     /// When it is not JSON of this schema and version.
-    pub fn from_json(text: &str) -> Result<Self, PlanFileError> {
-        #[derive(Deserialize)]
-        struct Kind {
-            schema: String,
-            version: u32,
-        }
-        let Kind { schema, version } = serde_json::from_str(text)?;
-        if schema != SCHEMA || version != VERSION {
-            return Err(PlanFileError::Version { schema, version });
-        }
-        Ok(serde_json::from_str(text)?)
+    pub fn from_json(text: &str) -> Result<Self, JsonFileError> {
+        KIND.read(text)
     }
 
     pub fn to_json(&self) -> String {
-        match serde_json::to_string_pretty(self) {
-            Ok(text) => text + "\n",
-            Err(error) => unreachable!("a plan of plain fields is written: {error}"),
-        }
+        json_file::text(self)
     }
 }

@@ -3,11 +3,18 @@
 //! Invariant: a field never changes its meaning within a version. Readers take a version they know and ignore fields
 //! they do not.
 
+use crate::json_file::{self, JsonFileError, Kind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub const SCHEMA: &str = "ringbolt-drive-profile";
 pub const VERSION: u32 = 1;
+const KIND: Kind = Kind {
+    schema: SCHEMA,
+    version: VERSION,
+    holds: "drive profile",
+    command: "ringbolt bench profile --drive PATH",
+};
 
 /// What was measured of one drive or file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -113,37 +120,14 @@ pub struct SustainedWrite {
     pub windows_bytes_per_s: Vec<f64>,
 }
 
-/// Why a file is no profile.
-#[derive(Debug, thiserror::Error)]
-pub enum ProfileError {
-    #[error("not a drive profile: {0}; make one with `ringbolt bench profile --drive PATH`")]
-    Json(#[from] serde_json::Error),
-    #[error(
-        "schema {schema:?} version {version}: this program reads {SCHEMA:?} version {VERSION}; measure again"
-    )]
-    Version { schema: String, version: u32 },
-}
-
 impl DriveProfile {
     /// # Errors
     /// When it is not JSON of this schema and version.
-    pub fn from_json(text: &str) -> Result<Self, ProfileError> {
-        #[derive(Deserialize)]
-        struct Kind {
-            schema: String,
-            version: u32,
-        }
-        let Kind { schema, version } = serde_json::from_str(text)?;
-        if schema != SCHEMA || version != VERSION {
-            return Err(ProfileError::Version { schema, version });
-        }
-        Ok(serde_json::from_str(text)?)
+    pub fn from_json(text: &str) -> Result<Self, JsonFileError> {
+        KIND.read(text)
     }
 
     pub fn to_json(&self) -> String {
-        match serde_json::to_string_pretty(self) {
-            Ok(text) => text + "\n",
-            Err(error) => unreachable!("a profile of plain fields is written: {error}"),
-        }
+        json_file::text(self)
     }
 }

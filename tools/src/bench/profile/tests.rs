@@ -1,5 +1,6 @@
 use super::*;
-use schema::{ProfileError, SustainedWrite};
+use crate::json_file::JsonFileError;
+use schema::SustainedWrite;
 
 /// On a disk: temporary directories are often in memory and refuse O_DIRECT.
 fn directory() -> tempfile::TempDir {
@@ -93,8 +94,8 @@ fn another_version_is_told_from_nonsense() {
     let directory = directory();
     let mut profile = empty(&arguments(directory.path()));
     profile.version = VERSION + 1;
-    assert!(matches!(DriveProfile::from_json(&profile.to_json()), Err(ProfileError::Version { .. })));
-    assert!(matches!(DriveProfile::from_json("{}"), Err(ProfileError::Json(_))));
+    assert!(matches!(DriveProfile::from_json(&profile.to_json()), Err(JsonFileError::Version { .. })));
+    assert!(matches!(DriveProfile::from_json("{}"), Err(JsonFileError::Json { .. })));
 }
 
 #[test]

@@ -96,6 +96,10 @@ fn another_way_to_say_a_thing_takes_its_place() {
 fn endurance_is_counted_as_makers_do() {
     // 7.68 TB once a day for five years of 365 days: sold as 14,016 TB.
     assert_eq!(with(&[]).unwrap().hardware.drives.endurance_bytes, Some(14.016e15));
+    // Servnet's calculator of DWPD and TBW: 3.84 TB, 1 DWPD, 5 years: 7,008 TB.
+    let published = with(&["drives.size=3.84TB", "drives.warranty_years=5"]).unwrap();
+    let endurance = published.hardware.drives.endurance_bytes.unwrap();
+    assert!((endurance / 7.008e15 - 1.0).abs() < 1e-12, "{endurance}");
     let none = replaced("\ndwpd = 1", "").unwrap();
     assert_eq!(none.hardware.drives.endurance_bytes, None);
     assert!(none.notes.iter().any(|note| note.contains("drives.tbw")), "{:?}", none.notes);

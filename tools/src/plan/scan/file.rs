@@ -3,12 +3,15 @@
 //! Invariants: classes ascend and do not overlap; `lower_bytes` and `upper_bytes` are sizes that were seen, so a class
 //! of one distinct size has it exactly; counts and bytes of the classes add up to those of the whole.
 
+use crate::json_file::{self, JsonFileError, Kind};
 use crate::plan::sizes::{SizeClass, SizeHistogram, SizesError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub const SCHEMA: &str = "ringbolt-sizes";
 pub const VERSION: u32 = 1;
+const KIND: Kind =
+    Kind { schema: SCHEMA, version: VERSION, holds: "scanned sizes", command: "ringbolt plan scan" };
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,12 +65,8 @@ pub struct Multipart {
 /// Why a file holds no sizes.
 #[derive(Debug, thiserror::Error)]
 pub enum ScannedSizesError {
-    #[error("no scanned sizes: {0}; make them with `ringbolt plan scan`")]
-    Json(#[from] serde_json::Error),
-    #[error(
-        "schema {schema:?} version {version}: this program reads {SCHEMA:?} version {VERSION}; scan again"
-    )]
-    Version { schema: String, version: u32 },
+    #[error(transparent)]
+    File(#[from] JsonFileError),
     #[error("{name} is {value}: it must be a number of 0 or above; scan again")]
     Value { name: &'static str, value: f64 },
     #[error("{name} is {value}, but the classes add up to {sum}: the file was changed; scan again")]
@@ -84,25 +83,13 @@ impl ScannedSizes {
     /// # Errors
     /// When it is not JSON of this schema and version, or an invariant of the module does not hold.
     pub fn from_json(text: &str) -> Result<Self, ScannedSizesError> {
-        #[derive(Deserialize)]
-        struct Kind {
-            schema: String,
-            version: u32,
-        }
-        let Kind { schema, version } = serde_json::from_str(text)?;
-        if schema != SCHEMA || version != VERSION {
-            return Err(ScannedSizesError::Version { schema, version });
-        }
-        let sizes: Self = serde_json::from_str(text)?;
+        let sizes: Self = KIND.read(text)?;
         sizes.check()?;
         Ok(sizes)
     }
 
     pub fn to_json(&self) -> String {
-        match serde_json::to_string_pretty(self) {
-            Ok(text) => text + "\n",
-            Err(error) => unreachable!("sizes of plain fields are written: {error}"),
-        }
+        json_file::text(self)
     }
 
     pub fn mean_bytes(&self) -> f64 {

@@ -145,7 +145,7 @@ fn a_profile_without_a_figure_says_which() {
     let (folder, workload, hardware) = in_folder(&profile());
     std::fs::write(folder.path().join("drive.json"), "{}").unwrap();
     let refused = message(parse(&workload, &hardware, &[], Path::new(""), NOW));
-    assert!(refused.contains("drive.json: not a drive profile"), "{refused}");
+    assert!(refused.contains("drive.json: no drive profile"), "{refused}");
 }
 
 #[test]
