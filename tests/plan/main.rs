@@ -13,5 +13,8 @@ mod stored;
 fn compare(what: &str, predicted: f64, measured: f64, within: f64) {
     let difference = predicted / measured - 1.0;
     println!("{what:44} predicted {predicted:16.3} measured {measured:16.3} {:+6.1}%", difference * 100.0);
-    assert!(difference.abs() <= within, "{what}: predicted {predicted}, measured {measured}");
+    assert!(
+        (predicted / measured).ln().abs() <= (1.0 + within).ln(),
+        "{what}: predicted {predicted}, measured {measured}"
+    );
 }

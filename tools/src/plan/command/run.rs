@@ -105,8 +105,8 @@ fn constants(named: Option<&Path>, hardware: &Path) -> Result<(Constants, String
         Some(path) => path,
         None if beside.exists() => &beside,
         None => {
-            let note = "Constants: those that come with the program, measured on another machine; `ringbolt plan calibrate` \
-                 measures them on this one.";
+            let note = "Constants: those that come with the program, measured on another machine; `ringbolt plan \
+                        calibrate` measures them on this one.";
             return Ok((Constants::shipped(), note.to_owned()));
         }
     };
