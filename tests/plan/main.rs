@@ -1,11 +1,9 @@
-//! What `ringbolt plan` says of one node, held against the engine and the server: each test stores or asks, and
+//! What `ringbolt plan` says of one node, held against the engine: each test stores, and
 //! prints what was predicted and what was measured.
 //!
-//! Invariant: nothing is compared that depends on how fast the machine is: space, memory, bytes written, and CPU time
-//! of requests over CPU time of requests on the same machine.
+//! Invariant: nothing is compared that depends on how fast the machine is: space, memory, bytes written.
 
 mod engine;
-mod requests;
 mod scenario;
 mod stored;
 
