@@ -3,7 +3,6 @@
 //!
 //! Invariant: nothing is compared that depends on how fast the machine is: space, memory, bytes written.
 
-mod engine;
 mod scenario;
 mod stored;
 

@@ -1,5 +1,6 @@
 //! Workload and hardware of the tests: one node with one drive.
 
+use ringbolt_tools::plan::calibrate::engine::IN_FLIGHT;
 use ringbolt_tools::plan::constants::{Constant, Constants, SCHEMA, Source, VERSION};
 use ringbolt_tools::plan::hardware::{Cost, DriveSpeed, Drives, Hardware, Limits, Node, Redundancy};
 use ringbolt_tools::plan::sizes::{SizeClass, SizeHistogram};
@@ -7,8 +8,6 @@ use ringbolt_tools::plan::workload::{Day, Growth, Horizon, HotSet, Objects, Requ
 use std::collections::BTreeMap;
 
 pub const SHARDS: u16 = 4;
-/// Puts that wait at one time.
-pub const IN_FLIGHT: usize = 32;
 pub const KEY_BYTES: usize = 40;
 
 /// Documents, pictures and a few films: most objects are small, most bytes are not.

@@ -1,24 +1,31 @@
 //! Space, memory and writes.
 
 use crate::compare;
-use crate::engine::{Engine, key};
-use crate::scenario::{constants, hardware, mixed_sizes, small_sizes, workload};
+use crate::scenario::{KEY_BYTES, SHARDS, constants, hardware, mixed_sizes, small_sizes, workload};
 use ringbolt_engine::node::Counters;
 use ringbolt_tests::binary;
+use ringbolt_tools::plan::calibrate::engine::SingleCore;
 use ringbolt_tools::plan::model;
 use ringbolt_tools::plan::result::Plan;
-use ringbolt_tools::plan::sizes::SizeHistogram;
+use ringbolt_tools::plan::sizes::{SizeHistogram, shared_bytes};
 
 const OBJECTS: u64 = 200_000;
 /// Overwritten before the writes are counted, and while they are.
 const SETTLING: u64 = 200_000;
 const COUNTED: u64 = 200_000;
 
+/// Of [`KEY_BYTES`] bytes. The number is spread first: keys that follow each other share little, as hashes and names
+/// do.
+fn key(number: u64) -> String {
+    let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    format!("{spread:016x}{number:0width$}", width = KEY_BYTES - 16)
+}
+
 /// Mean length of what neighbours in order have in common.
 fn key_shared_bytes() -> f64 {
     let mut keys: Vec<String> = (0..OBJECTS).map(key).collect();
     keys.sort_unstable();
-    let shared = |pair: &[String]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count();
+    let shared = |pair: &[String]| shared_bytes(pair[1].as_bytes(), pair[0].as_bytes());
     keys.windows(2).map(shared).sum::<usize>() as f64 / OBJECTS as f64
 }
 
@@ -30,14 +37,16 @@ fn planned(sizes: &SizeHistogram, drive_bytes: u64) -> Plan {
 }
 
 /// An engine with all objects stored.
-fn filled(drive: &tempfile::TempDir, sizes: &SizeHistogram, drive_bytes: u64) -> Engine {
+fn filled(drive: &tempfile::TempDir, sizes: &SizeHistogram, drive_bytes: u64) -> SingleCore {
     let largest = sizes.classes().last().expect("a class").upper_bytes;
-    let engine = Engine::new(&drive.path().join("drive"), drive_bytes, largest);
+    let engine =
+        SingleCore::format(&drive.path().join("drive"), drive_bytes, SHARDS, 1, largest).expect("a node");
     let (mut random, mut next, sizes) = (fastrand::Rng::with_seed(5), 0, sizes.clone());
-    engine.put_many(OBJECTS, move || {
+    let all = engine.put_many(OBJECTS, move || {
         next += 1;
-        (next - 1, sizes.at_quantile(random.f64()))
+        (key(next - 1), sizes.at_quantile(random.f64()))
     });
+    all.expect("objects");
     engine
 }
 
@@ -51,8 +60,8 @@ fn a_drive_and_the_index_take_what_the_plan_says() {
     let plan = planned(&sizes, drive_bytes);
     let directory = directory();
     let engine = filled(&directory, &sizes, drive_bytes);
-    let (space, counters) = (engine.space(), engine.counters());
-    engine.close();
+    let (space, counters) = (engine.space().expect("the space"), engine.counters());
+    engine.close().expect("a closed node");
     let user = counters.user_bytes as f64;
     compare("mean object, bytes", plan.layout.logical_bytes_per_object, user / OBJECTS as f64, 0.03);
     // Of what was sampled, so that the luck of the sample is not compared.
@@ -74,12 +83,12 @@ fn overwrites_are_amplified_as_the_plan_says() {
     let directory = directory();
     let engine = filled(&directory, &sizes, drive_bytes);
     let mut random = fastrand::Rng::with_seed(6);
-    let overwrite = move || (random.u64(..OBJECTS), sizes.at_quantile(random.f64()));
-    engine.put_many(SETTLING, overwrite.clone());
+    let overwrite = move || (key(random.u64(..OBJECTS)), sizes.at_quantile(random.f64()));
+    engine.put_many(SETTLING, overwrite.clone()).expect("overwrites");
     let before = engine.counters();
-    engine.put_many(COUNTED, overwrite);
+    engine.put_many(COUNTED, overwrite).expect("overwrites");
     let written = engine.counters().since(&before);
-    engine.close();
+    engine.close().expect("a closed node");
     show_parts(&plan, &written);
     let amplification = plan.endurance.write_amplification;
     compare("write amplification", amplification, written.write_amplification(), 0.15);

@@ -16,10 +16,6 @@ use crate::shard::space as shares;
 
 /// Bytes of a group commit before its records.
 pub const BATCH_HEADER_BYTES: u64 = batch::HEADER_BYTES as u64;
-/// A group commit is at most so long, with its padding.
-pub const BATCH_BYTES_MAX: u64 = batch::BATCH_BYTES_MAX as u64;
-/// Longest body that lies in its record.
-pub const INLINE_BYTES_MAX: u64 = format::INLINE_BYTES_MAX as u64;
 /// What is live counts so much more, part of it: headers and padding when the cleaner writes it together.
 pub const COPIES_OVERHEAD_SHARE: f64 = 1.0 / shares::COPIES_OVERHEAD_PART as f64;
 
@@ -131,7 +127,7 @@ fn segments(shape: &ObjectShape) -> Vec<SegmentV1> {
     let body = shape.body_bytes;
     match shape.part_bytes.filter(|&part| part > 0 && body > part) {
         Some(part) => (0..body.div_ceil(part)).map(|at| segment(part.min(body - at * part))).collect(),
-        None if body <= INLINE_BYTES_MAX => Vec::new(),
+        None if body <= format::INLINE_BYTES_MAX as u64 => Vec::new(),
         None => vec![segment(body)],
     }
 }
@@ -210,7 +206,8 @@ pub fn default_shards_per_drive(size_bytes: u64, cores: u64, drives: u64) -> u64
     format::default_shards(cores, drives.max(1), most).div_ceil(drives.max(1))
 }
 
-/// Extents of a checkpoint for an index of so many bytes.
-pub fn checkpoint_extents(index_bytes: u64, extent_bytes: u64) -> u64 {
-    shares::next_checkpoint_extents(index_bytes, extent_bytes)
+/// Extents that a shard can not do without beside its checkpoint of `checkpoint_extents`: for its log, and the next
+/// checkpoint of an index of `index_bytes`.
+pub fn needed_extents(index_bytes: u64, checkpoint_extents: u64, extent_bytes: u64) -> u64 {
+    shares::needed_extents(index_bytes, checkpoint_extents, extent_bytes)
 }

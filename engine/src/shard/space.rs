@@ -38,6 +38,14 @@ pub(crate) fn next_checkpoint_extents(index_bytes: u64, extent_bytes: u64) -> u6
     (index_bytes + index_bytes / 4) / extent_bytes + 1
 }
 
+/// Extents that a shard can not do without: the log's next one, and the next checkpoint beside the one in force. While
+/// that one, of `current` extents, is smaller or not there yet, room for it to grow is kept too, so that what fits on a
+/// drive does not shrink with the first checkpoint.
+pub(crate) fn needed_extents(index_bytes: u64, current: u64, extent_bytes: u64) -> u64 {
+    let next = next_checkpoint_extents(index_bytes, extent_bytes);
+    1 + next + next.saturating_sub(current)
+}
+
 /// What a body needs next of the slices.
 #[derive(Clone, Copy)]
 enum Wanted {
@@ -350,18 +358,16 @@ impl Shard {
         self.relieve();
     }
 
-    /// Tells the keeper what this shard needs on a full drive: the log's next extent and the next checkpoint,
-    /// beside the one in force (while that one is smaller or not there yet, room for it to grow is kept too, so
-    /// that what fits on a drive does not shrink with the first checkpoint); what its cleaner works in; its share;
-    /// and what that would gain.
+    /// Tells the keeper what this shard needs on a full drive, see [`needed_extents`]; what its cleaner works in; its
+    /// share; and what that would gain.
     pub(super) fn hold_back(self: &Rc<Self>) {
-        let (next, current, gainable) = {
+        let (needed, gainable) = {
             let state = self.state.borrow();
             let extent_bytes = u64::from(self.geometry.extent_bytes);
-            let next = next_checkpoint_extents(state.index_bytes(), extent_bytes) as u32;
-            (next, state.checkpoint_extents.len() as u32, self.gainable_extents(&state))
+            let current = state.checkpoint_extents.len() as u64;
+            let needed = needed_extents(state.index_bytes(), current, extent_bytes) as u32;
+            (needed, self.gainable_extents(&state))
         };
-        let needed = 1 + next + next.saturating_sub(current);
         let working = needed + CLEANER_EXTENTS_MIN;
         let held_back = HeldBack { needed, working, share: needed + self.cleaner_extents(), gainable };
         if held_back != self.held_back.replace(held_back)

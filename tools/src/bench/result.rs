@@ -289,3 +289,17 @@ pub struct Run {
     pub disks: Vec<DiskUsage>,
     pub fingerprint: Fingerprint,
 }
+
+impl Run {
+    /// Of a run of one job.
+    ///
+    /// # Errors
+    /// With what ended the job, in words.
+    pub fn only_result(&self) -> Result<&JobResult, String> {
+        let result = self.jobs.first().ok_or("nothing was measured")?;
+        if result.error == 0 && result.error_text.is_none() {
+            return Ok(result);
+        }
+        Err(result.error_text.clone().unwrap_or_else(|| format!("errno {}", result.error)))
+    }
+}

@@ -7,6 +7,16 @@ use serde::{Deserialize, Serialize};
 
 /// Largest object of the S3 API.
 pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
+/// Largest body of one request of the S3 API: larger objects come in parts.
+pub const BODY_BYTES_MAX: u64 = 5 << 30;
+/// An upload in parts has at most so many; all but its last are so long at least.
+pub const PARTS_MAX: u64 = 10_000;
+pub const PART_BYTES_MIN: u64 = 5 << 20;
+
+/// Of a key: how much of its beginning the one before it has too.
+pub fn shared_bytes(key: &[u8], before: &[u8]) -> usize {
+    key.iter().zip(before).take_while(|(own, other)| own == other).count()
+}
 
 /// One class.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ const BITS: [(&str, u32); 5] = [("bit", 0), ("kbit", 3), ("Mbit", 6), ("Gbit", 9
 
 /// Days of a unit of age.
 const AGES: [(&str, f64); 6] = [
-    ("s", 1.0 / 86_400.0),
+    ("s", 1.0 / DAY_S),
     ("min", 1.0 / 1_440.0),
     ("h", 1.0 / 24.0),
     ("d", 1.0),
@@ -22,8 +22,12 @@ const AGES: [(&str, f64); 6] = [
     ("y", DAYS_PER_YEAR),
 ];
 
-/// Of the Julian year, as in [`super::workload::MONTH_S`].
+pub const DAY_S: f64 = 86_400.0;
+/// Of the Julian year.
 pub const DAYS_PER_YEAR: f64 = 365.25;
+/// Of an average month: a twelfth of the year.
+pub const DAYS_PER_MONTH: f64 = DAYS_PER_YEAR / 12.0;
+pub const MONTH_S: f64 = DAYS_PER_MONTH * DAY_S;
 
 /// No number that means something is longer; so no text makes reading slow.
 const TEXT_BYTES_MAX: usize = 400;
@@ -104,7 +108,7 @@ pub fn per_s(text: &str) -> Result<f64, String> {
         "" | "/s" => 1.0,
         "/min" => 60.0,
         "/h" => 3_600.0,
-        "/d" => 86_400.0,
+        "/d" => DAY_S,
         _ => return Err(format!("{unit:?} is no unit of a rate: write /s, /min, /h or /d")),
     };
     Ok(real(number)? / seconds)

@@ -4,9 +4,6 @@ use super::month::Month;
 use super::sizes::SizeHistogram;
 use serde::{Deserialize, Serialize};
 
-/// Seconds of an average month: a twelfth of 365.25 days.
-pub const MONTH_S: f64 = 365.25 * 86_400.0 / 12.0;
-
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Workload {
     pub name: String,

@@ -131,11 +131,7 @@ fn measure(layer: Layer, job: Job, server: Option<u32>) -> Result<figures::Layer
     let mut sampler = Sampler::of(server);
     let run = run::run(&plan, &options, &mut sampler as &mut dyn Watcher)?;
     let failed = |text: String| LayersError::Layer { layer: layer.title(), text };
-    let result = run.jobs.first().ok_or_else(|| failed("nothing was measured".into()))?;
-    if result.error != 0 || result.error_text.is_some() {
-        let text = result.error_text.clone().unwrap_or_else(|| format!("errno {}", result.error));
-        return Err(failed(format!("{text} {}", sampler.notes.join("; "))));
-    }
+    let result = run.only_result().map_err(|text| failed(format!("{text} {}", sampler.notes.join("; "))))?;
     figures::LayerFigures::of(layer, result, sampler.server_share()).ok_or_else(|| {
         failed("no operation ended in the measured time: give the job a longer runtime=".into())
     })

@@ -1,5 +1,6 @@
 //! Memory of the index for an object: measured on the engine's own structures.
 
+use crate::plan::sizes::shared_bytes;
 use ringbolt_engine::index::{OrderedIndex, PointTable, keys, leaf};
 use ringbolt_engine::node::sizing::{self, ObjectShape};
 
@@ -68,8 +69,7 @@ fn build(random_bytes: usize, seed: u64) -> Built {
 fn own_key_bytes(index: &OrderedIndex) -> f64 {
     let (mut sum, mut before) = (0, Vec::new());
     index.visit(&[], &mut |key, _| {
-        let shared = key.iter().zip(&before).take_while(|(own, other)| own == other).count();
-        sum += key.len() - shared;
+        sum += key.len() - shared_bytes(key, &before);
         before = key.to_vec();
         ringbolt_engine::index::Step::Continue
     });

@@ -4,8 +4,9 @@
 //! what; nothing that was not measured here is written.
 
 mod cleaner;
+pub mod engine;
 pub mod index;
-pub mod requests;
+mod requests;
 
 use self::requests::Place;
 use super::constants::{Constant, Constants, SCHEMA, Source, VERSION};
@@ -66,7 +67,7 @@ pub enum CalibrateError {
     #[error("{title}: {what}")]
     Point { title: String, what: String },
     #[error("cleaner: {0}")]
-    Cleaner(String),
+    Cleaner(#[from] engine::Failure),
 }
 
 /// Does what the arguments say; the exit status.

@@ -83,22 +83,14 @@ fn line(small: f64, large: f64) -> (f64, f64) {
 }
 
 /// A server, and jobs against it.
-pub struct Measured<'a> {
+struct Measured<'a> {
     place: &'a Place,
     server: LocalServer,
 }
 
 impl<'a> Measured<'a> {
     /// Starts it with that `--read-cache`.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn start(
-        place: &'a Place,
-        data: &Path,
-        drive_bytes: u64,
-        cache: &str,
-    ) -> Result<Self, CalibrateError> {
+    fn start(place: &'a Place, data: &Path, drive_bytes: u64, cache: &str) -> Result<Self, CalibrateError> {
         let server = LocalServer::start(&place.server, data, place.server_core, drive_bytes, cache)?;
         Ok(Self { place, server })
     }
@@ -107,15 +99,11 @@ impl<'a> Measured<'a> {
         self.job(&format!("LIST of {objects} keys"), "list", 64, objects, &format!("list-{objects}"))
     }
 
-    /// CPU of the server for one operation of `op` (as in a job file) on so many objects, microseconds.
-    ///
-    /// # Errors
-    /// When operations fail, or none ends.
-    pub fn cost(&self, title: &str, op: &str, body_bytes: u64, objects: u64) -> Result<f64, CalibrateError> {
+    fn cost(&self, title: &str, op: &str, body_bytes: u64, objects: u64) -> Result<f64, CalibrateError> {
         self.job(title, op, body_bytes, objects, "calibrate")
     }
 
-    /// CPU of the server for one operation, microseconds.
+    /// CPU of the server for one operation of `op` (as in a job file) on so many objects, microseconds.
     fn job(
         &self,
         title: &str,
@@ -140,11 +128,8 @@ impl<'a> Measured<'a> {
         let mut sampler = Sampler::of(Some(self.server.id()));
         let measured = run::run(&plan, &RunOptions::default(), &mut sampler)
             .map_err(|error| failed(error.to_string()))?;
-        let result = measured.jobs.first().ok_or_else(|| failed("nothing was measured".into()))?;
-        if result.error != 0 || result.error_text.is_some() {
-            let what = result.error_text.clone().unwrap_or_else(|| format!("errno {}", result.error));
-            return Err(failed(format!("{what} {}", sampler.notes.join("; "))));
-        }
+        let result =
+            measured.only_result().map_err(|what| failed(format!("{what} {}", sampler.notes.join("; "))))?;
         let per_s: f64 =
             Direction::ALL.iter().map(|direction| per_s(result.by_direction.get(*direction))).sum();
         let busy = sampler.server_share().filter(|_| per_s > 0.0);

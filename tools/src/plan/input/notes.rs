@@ -3,8 +3,8 @@
 use super::fields::Fields;
 use super::workload::new_per_s;
 use crate::plan::hardware::Hardware;
-use crate::plan::units::{human_count, human_days, human_share};
-use crate::plan::workload::{MONTH_S, Workload};
+use crate::plan::units::{DAY_S, MONTH_S, human_count, human_days, human_share};
+use crate::plan::workload::Workload;
 
 /// Further apart, and two figures are not of one workload.
 const RATIO_NOTED: f64 = 1.5;
@@ -12,7 +12,6 @@ const CHANGE_SHARE_NOTED: f64 = 0.5;
 const GROWTH_NOTED: f64 = 100.0;
 const UNCERTAINTY_NOTED: f64 = 0.5;
 const LIMIT_NOTED: f64 = 0.95;
-const DAY_S: f64 = 86_400.0;
 
 pub fn workload(fields: &Fields, workload: &Workload, notes: &mut Vec<String>) {
     let requests = &workload.requests;

@@ -7,13 +7,10 @@ use super::kind::{Kind, Quantity};
 use super::sizes::{self, Sizes};
 use super::tree::{Node, Value};
 use crate::plan::month::Month;
-use crate::plan::units::{exact_bytes, human_bytes, human_count};
-use crate::plan::workload::{Day, Growth, Horizon, HotSet, MONTH_S, Objects, Requests, Workload};
+use crate::plan::sizes::{BODY_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX};
+use crate::plan::units::{MONTH_S, exact_bytes, human_bytes, human_count};
+use crate::plan::workload::{Day, Growth, Horizon, HotSet, Objects, Requests, Workload};
 
-/// What one request may bring, and what S3 lets a multipart upload have.
-const BODY_BYTES_MAX: u64 = 5 << 30;
-const PART_BYTES_MIN: u64 = 5 << 20;
-const PARTS_MAX: u64 = 10_000;
 /// Of a key, when nothing says more. None of it shared: the index is then planned at its largest.
 const KEY_BYTES: f64 = 48.0;
 const KEY_SHARED_BYTES: f64 = 0.0;

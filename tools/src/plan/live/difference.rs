@@ -10,10 +10,9 @@ use crate::bench::report::date;
 use crate::plan::model::demand::{Draw, MonthDemand, demand};
 use crate::plan::month::Month;
 use crate::plan::result::{Constraint, MonthPlan, NodeCapacity, Plan};
-use crate::plan::workload::MONTH_S;
+use crate::plan::units::{DAY_S, DAYS_PER_YEAR, MONTH_S};
 
-const DAY_S: f64 = 86_400.0;
-const HOURS_PER_YEAR: f64 = 365.25 * 24.0;
+const HOURS_PER_YEAR: f64 = DAYS_PER_YEAR * 24.0;
 /// Rates over less than this are no mean of a day.
 const SHORT_S: f64 = 3600.0;
 /// SMART counts whole percent: below, a year's wear is told by the bytes written.

@@ -45,6 +45,22 @@ pub struct LogState {
     pub checkpoint_bytes: f64,
 }
 
+/// Extents of one shard.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ShardExtents {
+    /// Its checkpoint in force.
+    pub checkpoint: f64,
+    /// What it can not do without beside that, and the log's current one, which is not full.
+    pub kept: f64,
+}
+
+/// Of a shard with an index of `index_bytes`, of which a checkpoint writes `checkpoint_bytes`.
+pub fn shard_extents(drive: &DriveSizing, index_bytes: f64, checkpoint_bytes: f64) -> ShardExtents {
+    let checkpoint = (checkpoint_bytes / drive.extent_bytes as f64).ceil().max(1.0);
+    let needed = sizing::needed_extents(index_bytes as u64, checkpoint as u64, drive.extent_bytes);
+    ShardExtents { checkpoint, kept: needed as f64 + 1.0 }
+}
+
 /// For each byte that puts and deletes write to the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LogWrites {
@@ -58,14 +74,11 @@ pub struct LogWrites {
 pub fn log_writes(drive: &DriveSizing, state: &LogState, dying_share: f64) -> LogWrites {
     let extent = drive.extent_bytes as f64;
     let shards = drive.shards as f64;
-    let index_of_shard = state.index_bytes / shards;
     let live = state.live_bytes * (1.0 + sizing::COPIES_OVERHEAD_SHARE);
-    let checkpoint_extents = (state.checkpoint_bytes / shards / extent).ceil().max(1.0);
-    let next = sizing::checkpoint_extents(index_of_shard as u64, drive.extent_bytes) as f64;
-    let needed = 1.0 + next + (next - checkpoint_extents).max(0.0);
-    let kept_free = shards * (needed + drive.cleaner_working_extents as f64 + 1.0);
+    let own = shard_extents(drive, state.index_bytes / shards, state.checkpoint_bytes / shards);
+    let kept_free = shards * (own.kept + drive.cleaner_working_extents as f64);
     let emptied = shards * EMPTIED_BY_CHECKPOINT / 2.0;
-    let room = drive.extents as f64 - state.slice_extents - shards * checkpoint_extents - kept_free - emptied;
+    let room = drive.extents as f64 - state.slice_extents - shards * own.checkpoint - kept_free - emptied;
     // With much room, it is cleaned once more is dead than live, and a quarter of the drive.
     let dead_max = live.max(drive.dead_bytes_max as f64 * shards);
     let space = (room * extent).min(live + dead_max).max(extent);

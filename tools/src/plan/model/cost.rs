@@ -3,7 +3,7 @@
 use super::demand::MonthDemand;
 use super::node::{Fleet, NodeLoad};
 use crate::plan::result::CostPlan;
-use crate::plan::workload::MONTH_S;
+use crate::plan::units::MONTH_S;
 
 const HOUR_S: f64 = 3_600.0;
 const TB: f64 = 1e12;

@@ -3,9 +3,8 @@
 //! Invariant: objects are conserved: what a month begins with, plus what is put anew, less what is deleted or expires,
 //! is what it ends with; there are never fewer than none.
 
-use crate::plan::workload::{MONTH_S, Workload};
-
-const DAYS_PER_MONTH: f64 = MONTH_S / 86_400.0;
+use crate::plan::units::{DAYS_PER_MONTH, MONTH_S};
+use crate::plan::workload::Workload;
 
 /// What the uncertainties came to in one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]

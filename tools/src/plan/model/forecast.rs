@@ -6,10 +6,8 @@ use super::demand::{Draw, demand};
 use super::node::Fleet;
 use super::search::nodes_needed;
 use crate::plan::result::{Fill, FillMonth, WhenFull};
-use crate::plan::workload::MONTH_S;
+use crate::plan::units::DAYS_PER_MONTH;
 use std::f64::consts::TAU;
-
-const DAYS_PER_MONTH: f64 = MONTH_S / 86_400.0;
 
 /// What became of all samples.
 pub struct Forecast {

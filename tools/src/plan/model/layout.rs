@@ -4,18 +4,15 @@
 
 use crate::plan::constants::Constants;
 use crate::plan::result::{ClassLayout, Layout};
-use crate::plan::sizes::SizeClass;
+use crate::plan::sizes::{BODY_BYTES_MAX, PARTS_MAX, SizeClass};
 use crate::plan::workload::{Objects, Workload};
+use ringbolt_engine::format::BLOCK_BYTES;
+use ringbolt_engine::format::record::RECORD_ALIGNMENT;
+use ringbolt_engine::format::slice::SLICE_BYTES;
 use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing};
 
 /// Sizes of a class that are looked at.
 const POINTS: u64 = 32;
-/// An S3 upload has at most so many parts.
-const PARTS_MAX: u64 = 10_000;
-/// Largest single PUT of the S3 API: larger objects come in parts whatever the workload says.
-const SINGLE_PUT_BYTES_MAX: u64 = 5 << 30;
-const BLOCK_BYTES: f64 = 4096.0;
-const RECORD_ALIGNMENT: f64 = 8.0;
 /// Extra memory of the leaves for each byte in them: they are filled to some three quarters.
 const LEAF_SLACK: f64 = 1.35;
 
@@ -51,7 +48,7 @@ impl ObjectCost {
     }
 
     fn of(sizing: &ObjectSizing, body_bytes: u64, parts: u64) -> Self {
-        let aligned = (sizing.record_bytes as f64 / RECORD_ALIGNMENT).ceil() * RECORD_ALIGNMENT;
+        let aligned = sizing.record_bytes.next_multiple_of(RECORD_ALIGNMENT as u64) as f64;
         let inline = sizing.slice_bytes == 0;
         let pieces = (body_bytes as f64 / PIECE_BYTES).ceil();
         Self {
@@ -61,7 +58,7 @@ impl ObjectCost {
             log_bytes: aligned + sizing.part_record_bytes as f64,
             log_records: if sizing.part_record_bytes > 0 { 1.0 + parts as f64 } else { 1.0 },
             slice_written_bytes: sizing.slice_written_bytes as f64,
-            slice_writes: if inline { 0.0 } else { pieces + (body_bytes as f64 / SLICE_BYTES).ceil() },
+            slice_writes: if inline { 0.0 } else { pieces + body_bytes.div_ceil(SLICE_BYTES as u64) as f64 },
             index_bytes: 0.0,
             inline_share: f64::from(u8::from(inline)),
             reads: if inline { 1.0 } else { pieces + 1.0 },
@@ -118,7 +115,6 @@ impl ObjectCost {
 
 /// Large objects are read and written in pieces of a MiB.
 const PIECE_BYTES: f64 = 1024.0 * 1024.0;
-const SLICE_BYTES: f64 = 4.0 * 1024.0 * 1024.0;
 /// What the read cache needs for an entry beside its key, attributes and data.
 const CACHE_ENTRY_BYTES: f64 = 250.0;
 
@@ -192,7 +188,7 @@ fn part_bytes(body_bytes: u64, wanted: Option<u64>) -> Option<u64> {
     let least = body_bytes.div_ceil(PARTS_MAX);
     match wanted {
         Some(part) => Some(part.max(least)).filter(|part| body_bytes > *part),
-        None => (body_bytes > SINGLE_PUT_BYTES_MAX).then(|| least.max(16 << 20)),
+        None => (body_bytes > BODY_BYTES_MAX).then(|| least.max(16 << 20)),
     }
 }
 
@@ -200,8 +196,9 @@ fn part_bytes(body_bytes: u64, wanted: Option<u64>) -> Option<u64> {
 /// to whole blocks. With one record the padding is that of its size; with several, of any sizes, half a block.
 pub fn batched_bytes(log_bytes: f64, records: f64) -> f64 {
     let header = sizing::BATCH_HEADER_BYTES as f64;
+    let block = BLOCK_BYTES as f64;
     if records <= 1.0 {
-        return ((log_bytes + header) / BLOCK_BYTES).ceil() * BLOCK_BYTES;
+        return ((log_bytes + header) / block).ceil() * block;
     }
-    log_bytes + (header + (BLOCK_BYTES - RECORD_ALIGNMENT) / 2.0) / records
+    log_bytes + (header + (block - RECORD_ALIGNMENT as f64) / 2.0) / records
 }

@@ -22,14 +22,13 @@ mod tests;
 use self::demand::{Draw, MonthDemand, demand};
 use self::forecast::{Forecast, forecast};
 use self::node::{Fleet, NodeLoad};
-use self::search::{NODES_MAX, needed, nodes_for, position};
+use self::search::{NODES_MAX, needed, nodes_for, position, with_one_more};
 use super::constants::Constants;
 use super::hardware::Hardware;
 use super::result::{Constraint, Endurance, MonthPlan, Plan, SCHEMA, Use, VERSION};
+use super::units::DAY_S;
 use super::workload::Workload;
 use ringbolt_engine::node::sizing;
-
-const DAY_S: f64 = 86_400.0;
 
 /// Why there is no plan.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -73,7 +72,7 @@ pub fn plan(
     let demands = demand(workload, &Draw::MEAN);
     check(&fleet, &demands)?;
     let first = demands.first().copied().unwrap_or_default();
-    let nodes = hardware.node.count.unwrap_or_else(|| needed(&fleet, &first, 0).nodes);
+    let nodes = hardware.node.count.unwrap_or_else(|| needed(&fleet, &first).nodes);
     let load = fleet.load(&first, f64::from(nodes));
     let Forecast { fill, nodes: samples } = forecast(&fleet, nodes);
     let months: Vec<MonthPlan> = demands
@@ -102,7 +101,7 @@ pub fn plan(
         cost: cost::cost(&fleet, &first, &load, nodes),
         notes: Vec::new(),
     };
-    plan.notes = notes::notes(&plan, &fleet);
+    plan.notes = notes::notes(&plan);
     Ok(plan)
 }
 
@@ -139,6 +138,7 @@ fn month_plan(
         nodes: nodes_for(fleet, month, constraint, 1),
     });
     let peak = fleet.workload.day.peak();
+    let needed = needed(fleet, month);
     MonthPlan {
         month: fleet.workload.horizon.start.plus(at as u32),
         objects: month.objects_at_end,
@@ -148,8 +148,8 @@ fn month_plan(
             * fleet.hardware.redundancy.overhead(),
         peak_put_per_s: month.put_per_s * peak,
         peak_get_per_s: month.get_per_s * peak,
-        needed: needed(fleet, month, 0),
-        needed_with_one_down: needed(fleet, month, 1),
+        needed,
+        needed_with_one_down: with_one_more(fleet, &needed),
         nodes_p10,
         nodes_p50,
         nodes_p90,

@@ -2,13 +2,14 @@
 //!
 //! Invariant: every use is 1 when all that the limits of the plan allow is used, and falls with the number of nodes.
 
-use super::cleaner::{LogState, LogWrites, log_writes};
+use super::cleaner::{LogState, LogWrites, ShardExtents, log_writes, shard_extents};
 use super::demand::MonthDemand;
 use super::layout::{ObjectCost, batched_bytes};
 use super::memory;
 use crate::plan::constants::Constants;
 use crate::plan::hardware::Hardware;
 use crate::plan::result::{Constraint, NodeCapacity};
+use crate::plan::units::{DAY_S, DAYS_PER_YEAR};
 use crate::plan::workload::Workload;
 use ringbolt_engine::node::sizing::{self, DriveSizing};
 
@@ -21,8 +22,6 @@ const ANSWER_HEAD_BYTES: f64 = 400.0;
 const LISTED_BYTES: f64 = 250.0;
 /// The cleaner writes its copies so many bytes at a time.
 const COPIES_BYTES: f64 = 256.0 * 1024.0;
-const DAY_S: f64 = 86_400.0;
-const DAYS_PER_YEAR: f64 = 365.25;
 
 /// All that does not change from month to month.
 pub struct Fleet<'a> {
@@ -84,11 +83,9 @@ impl Fleet<'_> {
         let (drive, extent) = (&self.drive, self.drive.extent_bytes as f64);
         let shards = drive.shards as f64;
         let index_of_shard = index_bytes / drives / shards;
-        let checkpoint = self.checkpoint_extents(index_of_shard);
-        let next = sizing::checkpoint_extents(index_of_shard as u64, drive.extent_bytes) as f64;
-        let needed = 1.0 + next + (next - checkpoint).max(0.0);
-        // The log's current extent is not full.
-        let held_back = shards * (needed + drive.cleaner_extents as f64 + 1.0) * extent;
+        let checkpoint_bytes = index_of_shard * self.constants.checkpoint_share_of_index.value;
+        let ShardExtents { checkpoint, kept } = shard_extents(drive, index_of_shard, checkpoint_bytes);
+        let held_back = shards * (kept + drive.cleaner_extents as f64) * extent;
         let raw = self.hardware.drives.size_bytes as f64;
         let extents = drive.extents as f64 * extent;
         let checkpoint_bytes = shards * checkpoint * extent;
@@ -101,11 +98,6 @@ impl Fleet<'_> {
             index_bytes,
             ram_bytes: self.hardware.node.ram_bytes as f64,
         }
-    }
-
-    fn checkpoint_extents(&self, index_of_shard: f64) -> f64 {
-        let bytes = index_of_shard * self.constants.checkpoint_share_of_index.value;
-        (bytes / self.drive.extent_bytes as f64).ceil().max(1.0)
     }
 
     /// What each of `nodes` nodes does in a month, at its end and in its busiest seconds.

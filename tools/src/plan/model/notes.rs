@@ -1,12 +1,11 @@
 //! What a reader of a plan should know beside its figures.
 
-use super::node::Fleet;
 use crate::plan::constants::Source;
 use crate::plan::result::Plan;
 use ringbolt_engine::node::sizing;
 
 /// In the order of their weight.
-pub fn notes(plan: &Plan, fleet: &Fleet<'_>) -> Vec<String> {
+pub fn notes(plan: &Plan) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(too_few_nodes(plan));
     notes.extend(redundancy(plan));
@@ -29,7 +28,7 @@ pub fn notes(plan: &Plan, fleet: &Fleet<'_>) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if fleet.cache_hit_share(&Default::default(), 1.0) > 0.0 && fleet.workload.requests.get_per_s > 0.0 {
+    if plan.workload.requests.get_per_s > 0.0 {
         notes.push(
             "The read cache is taken to hold the objects that are asked for most; a real one holds somewhat less of them."
                 .to_owned(),

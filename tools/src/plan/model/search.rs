@@ -22,7 +22,7 @@ pub fn nodes_for(fleet: &Fleet<'_>, month: &MonthDemand, constraint: Constraint,
 }
 
 /// What suffices, and what asks for it: of those that ask for as many, the one that is used most.
-pub fn needed(fleet: &Fleet<'_>, month: &MonthDemand, spare_nodes: u32) -> Needed {
+pub fn needed(fleet: &Fleet<'_>, month: &MonthDemand) -> Needed {
     let nodes = nodes_needed(fleet, month, 1);
     let uses = fleet.load(month, f64::from(nodes.min(NODES_MAX))).uses;
     let by_use = |a: &Constraint, b: &Constraint| uses[position(*a)].total_cmp(&uses[position(*b)]);
@@ -31,12 +31,16 @@ pub fn needed(fleet: &Fleet<'_>, month: &MonthDemand, spare_nodes: u32) -> Neede
         nodes > 1 && fleet.load(month, f64::from(nodes - 1)).uses[position(**constraint)] > 1.0
     });
     let binding = asking.copied().max_by(by_use).or_else(|| all.into_iter().max_by(by_use));
-    let nodes = nodes.saturating_add(spare_nodes);
-    Needed {
-        nodes,
-        drives: nodes.saturating_mul(fleet.hardware.drives.count),
-        binding: binding.unwrap_or(Constraint::Capacity),
-    }
+    of_nodes(fleet, nodes, binding.unwrap_or(Constraint::Capacity))
+}
+
+/// The same when one node may be down.
+pub fn with_one_more(fleet: &Fleet<'_>, needed: &Needed) -> Needed {
+    of_nodes(fleet, needed.nodes.saturating_add(1), needed.binding)
+}
+
+fn of_nodes(fleet: &Fleet<'_>, nodes: u32, binding: Constraint) -> Needed {
+    Needed { nodes, drives: nodes.saturating_mul(fleet.hardware.drives.count), binding }
 }
 
 pub fn position(constraint: Constraint) -> usize {

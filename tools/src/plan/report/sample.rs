@@ -11,7 +11,8 @@ use crate::plan::result::{
     NodeCapacity, Plan, SCHEMA, Use, VERSION, WhenFull,
 };
 use crate::plan::sizes::{SizeClass, SizeHistogram};
-use crate::plan::workload::{Day, Growth, Horizon, HotSet, MONTH_S, Objects, Requests, Workload};
+use crate::plan::units::DAYS_PER_MONTH;
+use crate::plan::workload::{Day, Growth, Horizon, HotSet, Objects, Requests, Workload};
 
 const CREATED_UNIX_MS: u64 = 1_795_275_389_534;
 const NODES: u32 = 4;
@@ -190,7 +191,7 @@ fn fill(start: Month, months: u32, stored: f64) -> Fill {
     };
     let days = |level: f64, growth: f64| {
         let month = (level / fill(0, 0.0)).ln() / (1.0 + growth).ln();
-        (month <= f64::from(months)).then(|| month.max(0.0) * MONTH_S / 86_400.0)
+        (month <= f64::from(months)).then(|| month.max(0.0) * DAYS_PER_MONTH)
     };
     let when = |level: f64| WhenFull {
         days_p5: days(level, GROWTH + 0.02),

@@ -5,16 +5,11 @@
 use crate::html::plot;
 use crate::plan::month::Month;
 use crate::plan::result::Constraint;
-use crate::plan::units;
-use crate::plan::workload::MONTH_S;
+use crate::plan::units::{self, DAYS_PER_YEAR};
 use serde::Serialize;
 
 /// In place of a figure that there is none of.
 pub const NOTHING: &str = "-";
-
-const DAY_S: f64 = 86_400.0;
-/// Days of an average month, by which a plan counts.
-pub const MONTH_DAYS: f64 = MONTH_S / DAY_S;
 
 /// Decimal, as drives are sold: "7.68 TB".
 pub fn bytes(value: f64) -> String {
@@ -91,7 +86,7 @@ pub fn years(value: f64) -> String {
         _ if !value.is_finite() => "without end".to_owned(),
         _ if value >= 1000.0 => "over 1,000 years".to_owned(),
         _ if value >= 1.0 => counted(&plot::figures((value * 10.0).round() / 10.0), "year"),
-        _ => counted(&plot::figures((value * 365.25).round()), "day"),
+        _ => counted(&plot::figures((value * DAYS_PER_YEAR).round()), "day"),
     }
 }
 

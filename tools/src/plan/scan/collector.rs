@@ -4,7 +4,7 @@
 //! and 16 for each octave above, `STORAGE_CLASSES_MAX` names of storage classes, and one key.
 
 use super::file::{Multipart, SCHEMA, ScannedClass, ScannedSizes, VERSION};
-use crate::plan::sizes::OBJECT_BYTES_MAX;
+use crate::plan::sizes::{OBJECT_BYTES_MAX, PARTS_MAX, shared_bytes};
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,8 +15,6 @@ const OCTAVE_BITS: u32 = 4;
 const STORAGE_CLASSES_MAX: usize = 32;
 /// Stands for what comes when there are so many.
 const OTHER: &str = "other";
-/// S3 allows no more.
-const PARTS_MAX: u64 = 10_000;
 
 /// An object of a listing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,8 +90,7 @@ impl Collector {
 
     fn add_key(&mut self, key: &[u8]) {
         self.key_bytes += key.len() as u64;
-        let shared = key.iter().zip(&self.key_before).take_while(|(left, right)| left == right).count();
-        self.key_shared_bytes += shared as u64;
+        self.key_shared_bytes += shared_bytes(key, &self.key_before) as u64;
         self.keys_out_of_order += u64::from(key < self.key_before.as_slice());
         self.key_before.clear();
         self.key_before.extend_from_slice(key);

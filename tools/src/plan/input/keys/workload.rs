@@ -2,7 +2,7 @@
 
 use super::{Key, absent, required, set};
 use crate::plan::input::kind::Kind;
-use crate::plan::sizes::OBJECT_BYTES_MAX;
+use crate::plan::sizes::{BODY_BYTES_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN};
 
 const SHARE: Kind = Kind::Share { least: 0.0, most: 1.0 };
 const SIZE: Kind = Kind::Bytes { least: 0, most: OBJECT_BYTES_MAX };
@@ -39,7 +39,7 @@ pub const KEYS: &[Key] = &[
     ),
     absent(
         "objects.part_size",
-        Kind::Bytes { least: 5 << 20, most: 5 << 30 },
+        Kind::Bytes { least: PART_BYTES_MIN, most: BODY_BYTES_MAX },
         "\"16MiB\"",
         "parts of multipart uploads",
     ),

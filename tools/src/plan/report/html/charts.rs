@@ -5,11 +5,12 @@
 
 use super::super::sections::{full_sentence, size_range};
 use super::super::sizes::merged;
-use super::super::words::{self, MONTH_DAYS, count, percent};
+use super::super::words::{self, count, percent};
 use crate::html::plot::{Axis, Kind, Plot};
 use crate::html::{area_key, escaped, figure, key};
 use crate::plan::month::Month;
 use crate::plan::result::{ClassLayout, Constraint, Plan, Use, WhenFull};
+use crate::plan::units::DAYS_PER_MONTH;
 use std::fmt::Write;
 
 const FILL_MAX: f64 = 1.5;
@@ -113,7 +114,7 @@ fn fill(plan: &Plan) -> String {
 /// Dots where the median is at 80% and 100%.
 fn marks(plot: &Plot, plan: &Plan) -> String {
     let mut dots = String::new();
-    let mark = |when: &WhenFull| when.days_p50.map(|days| plot.x.from + days / MONTH_DAYS);
+    let mark = |when: &WhenFull| when.days_p50.map(|days| plot.x.from + days / DAYS_PER_MONTH);
     for (level, when) in [(0.8, &plan.fill.at_80_percent), (1.0, &plan.fill.at_100_percent)] {
         if let Some(x) = mark(when) {
             let (x, y) = (plot.place_x(x), plot.place_y(level));
