@@ -1,5 +1,5 @@
 //! The scrub: reads everything that a shard holds, again and again and slowly, so that rot is found before somebody
-//! needs what it took.
+//! needs what it took: objects, parts of uploads, the checkpoint.
 //!
 //! Invariants:
 //! - It reads by the code that a GET reads with: what it passes, a GET may serve. What it finds damaged stays where it
@@ -20,6 +20,7 @@ use crate::format::record::SegmentV1;
 use crate::format::scrub::{SCRUB_START, ScrubState};
 use crate::index::{Step, keys};
 use crate::shard::Shard;
+use crate::shard::recover::RecoverError;
 use crate::types::BucketId;
 
 /// Objects between two looks at the clock.
@@ -115,6 +116,7 @@ impl Scrub {
                     let read = self.part(core, &mut reader).await;
                     self.note(core, &shard, bucket, &key, read);
                 }
+                self.checkpoint(core, &shard).await;
                 if !core.closing.get() {
                     self.finish(core, &shard).await;
                 }
@@ -172,6 +174,55 @@ impl Scrub {
             }
         }
         Ok(read)
+    }
+
+    /// Reads the checkpoint in force, and writes a new one when that is damaged: all that it holds is in memory. Also
+    /// when the log has grown behind it: what was lost of that part would be missed at the next start, and is not
+    /// needed any more then.
+    async fn checkpoint(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>) {
+        let damage = self.damage_of_checkpoint(core, shard).await;
+        if core.closing.get() || shard.log.failed.get() {
+            return;
+        }
+        if let Some(error) = &damage {
+            shard.scrub.borrow_mut().findings += 1;
+            tracing::error!(shard = shard.id, %error, "scrub: the checkpoint is damaged; a new one is written");
+        }
+        if damage.is_none() && shard.log.since_checkpoint.get() == 0 {
+            return;
+        }
+        match shard.checkpoint().await {
+            Ok(()) if damage.is_some() => {
+                tracing::info!(shard = shard.id, "scrub: a new checkpoint took the place of the damaged one");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!(shard = shard.id, %error, "scrub: no new checkpoint; the old one stays")
+            }
+        }
+    }
+
+    async fn damage_of_checkpoint(
+        &mut self,
+        core: &Rc<CoreState>,
+        shard: &Rc<Shard>,
+    ) -> Option<RecoverError> {
+        let (place, chunks) = match shard.checkpoint_in_force().await {
+            Ok(checkpoint) => checkpoint?,
+            Err(error) => return Some(error),
+        };
+        for (number, named) in chunks.iter().enumerate() {
+            match shard.verify_chunk(place, named, number as u32).await {
+                Ok(read) => {
+                    shard.scrub.borrow_mut().bytes += read?;
+                    if !self.pace(core, u64::from(named.length)).await {
+                        return None;
+                    }
+                }
+                Err(error) => return Some(error),
+            }
+        }
+        None
     }
 
     /// Sleeps for what was read, when that is worth it. False when the node closes: then it ends.

@@ -8,6 +8,7 @@
 use std::rc::Rc;
 
 use super::clean::Hurry;
+use super::recover::{RecoverError, Source};
 use super::{Shard, UploadKey};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
@@ -81,8 +82,9 @@ impl Shard {
         let mut writer = Writer { shard: self, sequence, extents: Vec::new(), offset: 0, chunks: Vec::new() };
         let written = writer.write(position).await;
         match written {
-            Ok(root) => {
+            Ok((root, installed)) => {
                 self.log.count(|counters| counters.checkpoints += 1);
+                self.checkpoint_root.set(Some(installed));
                 self.let_go(writer.extents, sequence, position, root);
                 Ok(())
             }
@@ -99,6 +101,49 @@ impl Shard {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// The checkpoint in force: where its root chunk is, and the chunks that this names. None: there is none yet, or
+    /// a new one came into force meanwhile.
+    ///
+    /// # Errors
+    /// When the root chunk is damaged or can not be read.
+    pub(crate) async fn checkpoint_in_force(
+        &self,
+    ) -> std::result::Result<Option<(ShardRootOnDisk, Vec<ChunkPlaceV1>)>, RecoverError> {
+        let _one = self.maintaining.lock(0).await;
+        let Some(place) = self.checkpoint_root.get() else { return Ok(None) };
+        let root = self.source().root(place).await?;
+        Ok(Some((place, root.chunks)))
+    }
+
+    /// Reads one chunk of the checkpoint at `place` as recovery would; its bytes. None: it is no longer in force.
+    ///
+    /// # Errors
+    /// When it is damaged or can not be read.
+    pub(crate) async fn verify_chunk(
+        &self,
+        place: ShardRootOnDisk,
+        named: &ChunkPlaceV1,
+        number: u32,
+    ) -> std::result::Result<Option<u64>, RecoverError> {
+        // Its extents are used again once another is in force.
+        let _one = self.maintaining.lock(0).await;
+        if self.checkpoint_root.get() != Some(place) {
+            return Ok(None);
+        }
+        self.source().chunk(named, place.sequence.get(), Some(number)).await?;
+        Ok(Some(u64::from(named.length)))
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source {
+            shard: self.id,
+            geometry: &self.geometry,
+            device: &self.device,
+            pool: &self.pool,
+            salvage: None,
         }
     }
 
@@ -132,7 +177,7 @@ impl Writer<'_> {
     async fn write(
         &mut self,
         position: LogPosition,
-    ) -> std::result::Result<CheckpointRootV1, CheckpointError> {
+    ) -> std::result::Result<(CheckpointRootV1, ShardRootOnDisk), CheckpointError> {
         // 1. Everything that is not in leaves is small, and copied at once.
         let (logs, uploads, buckets, objects, next_bucket) = {
             let state = self.shard.state.borrow();
@@ -170,7 +215,7 @@ impl Writer<'_> {
             reserved: Le32::new(0),
         };
         self.shard.core()?.install_root(self.shard.drive, installed).await?;
-        Ok(root)
+        Ok((root, installed))
     }
 
     async fn write_list(&mut self, kind: u16, encoded: &[u8]) -> std::result::Result<(), CheckpointError> {

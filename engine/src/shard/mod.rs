@@ -45,6 +45,7 @@ use crate::extent::keeper::HeldBack;
 use crate::extent::slices::SliceSpace;
 use crate::format::record::{BucketV1, RunV1, SegmentV1, UploadPartV1};
 use crate::format::scrub::ScrubState;
+use crate::format::superblock::ShardRootOnDisk;
 use crate::index::{OrderedIndex, PointTable, Step, keys};
 use crate::log::queue::LogQueue;
 use crate::log::space::LogSpace;
@@ -208,6 +209,8 @@ pub struct Shard {
     growing: KeyLocks,
     /// One gives space back at a time.
     reclaiming: KeyLocks,
+    /// Of the one in force; None: there is none yet.
+    checkpoint_root: Cell<Option<ShardRootOnDisk>>,
     checkpoint_wanted: Cell<bool>,
     clean_wanted: Cell<bool>,
     held_back: Cell<HeldBack>,

@@ -241,7 +241,7 @@ impl Source<'_> {
 
     /// Reads a chunk of checkpoint `sequence` and checks it against what names it. `number`: its place in the root's
     /// list, so that none is named twice; None for the root itself.
-    async fn chunk(
+    pub(super) async fn chunk(
         &self,
         named: &ChunkPlaceV1,
         sequence: u64,

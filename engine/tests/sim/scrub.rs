@@ -146,6 +146,47 @@ fn a_damaged_note_of_its_place_means_a_new_pass() {
     assert_eq!(state(&world, &node), ScrubMetrics::default());
 }
 
+/// What a checkpoint holds is in memory: a new one takes its place before the damaged one is needed.
+#[test]
+fn a_damaged_checkpoint_is_written_anew() {
+    // Every chunk, the root's among them.
+    for which in 0.. {
+        let (world, node, id) = stored(6, 20, 3000);
+        world.close(node);
+        let chunks = world.drives[0].blocks_starting_with(b"RBCHECK1");
+        assert!(chunks.len() >= 3, "buckets, leaves and a root: {chunks:?}");
+        let Some(at) = chunks.get(which) else { break };
+        let node = world.open();
+        world.drives[0].damage(*at, |bytes| bytes[70] ^= 1);
+        node.core(0).start_scrub(options(1 << 20));
+        wait_ms(&world, 10_000);
+        let found = state(&world, &node);
+        assert_eq!((found.passes, found.objects, found.findings), (1, 20, 1), "chunk {which}: {found:?}");
+        world.kill(node);
+        let node = world.open();
+        let listed = world.run(async move { crate::world::list_all(&node.core(0), id).await });
+        assert_eq!(listed.len(), 20);
+    }
+}
+
+/// The log behind the last checkpoint is not read by a pass, but after it nothing depends on it.
+#[test]
+fn rot_in_the_log_does_no_harm_after_a_pass() {
+    let (world, node, id) = stored(7, 20, 3000);
+    let on = node.clone();
+    world.run(async move { delete(&on.core(0), id, b"k003").await.expect("deleted") });
+    node.core(0).start_scrub(options(1 << 20));
+    wait_ms(&world, 10_000);
+    assert_eq!(state(&world, &node).passes, 1);
+    // The last batch is the one that deletes.
+    let batches = world.drives[0].blocks_starting_with(b"RBBATCH1");
+    world.drives[0].damage(*batches.last().expect("a batch"), |bytes| bytes[80] ^= 1);
+    world.kill(node);
+    let node = world.open();
+    let found = world.run(async move { get(&node.core(0), id, b"k003").await.expect("an answer") });
+    assert!(found.is_none());
+}
+
 #[test]
 fn changes_under_it_are_no_damage() {
     let mut world = World::new(5, 96 * MIB, 3, 2);
