@@ -34,9 +34,10 @@ fn build() -> PathBuf {
     let target_dir = profile_dir.parent().expect("target/<profile> has a parent");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    // --workspace: the features of shared dependencies are then those of `cargo test --workspace`, so that
-    // they are not built a second time.
-    command.args(["build", "--quiet", "--workspace", "--bin", "ringbolt", "--target-dir"]).arg(target_dir);
+    // The features of shared dependencies are then those of `cargo test --workspace`, so that they are not built a
+    // second time: of the whole workspace, and, since an example is among it, with what its tests depend on.
+    command.args(["build", "--quiet", "--workspace", "--bin", "ringbolt", "--example", "report_samples"]);
+    command.arg("--target-dir").arg(target_dir);
     command.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     let status = command.status().expect("run cargo to build the server");
