@@ -1,10 +1,25 @@
 //! What `ringbolt plan` says of one node, held against the engine: each test stores, and
 //! prints what was predicted and what was measured.
 //!
-//! Invariant: nothing is compared that depends on how fast the machine is: space, memory, bytes written.
+//! Invariant: nothing is compared that depends on how fast the machine is: space, memory, bytes written, and CPU time
+//! against CPU time of the same run.
 
+mod requests;
 mod scenario;
 mod stored;
+
+use ringbolt_tests::binary;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Each test fills drives or keeps both cores busy: they take turns.
+fn own_machine() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn directory() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("plan-").tempdir_in(binary::scratch_dir()).expect("a directory")
+}
 
 /// Fails with both figures when they differ by more than `within`.
 fn compare(what: &str, predicted: f64, measured: f64, within: f64) {

@@ -1,9 +1,8 @@
 //! Space, memory and writes.
 
-use crate::compare;
 use crate::scenario::{KEY_BYTES, SHARDS, constants, hardware, mixed_sizes, small_sizes, workload};
+use crate::{compare, directory, own_machine};
 use ringbolt_engine::node::Counters;
-use ringbolt_tests::binary;
 use ringbolt_tools::plan::calibrate::engine::SingleCore;
 use ringbolt_tools::plan::model;
 use ringbolt_tools::plan::result::Plan;
@@ -50,12 +49,9 @@ fn filled(drive: &tempfile::TempDir, sizes: &SizeHistogram, drive_bytes: u64) ->
     engine
 }
 
-fn directory() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("plan-").tempdir_in(binary::scratch_dir()).expect("a directory")
-}
-
 #[test]
 fn a_drive_and_the_index_take_what_the_plan_says() {
+    let _alone = own_machine();
     let (sizes, drive_bytes) = (mixed_sizes(), 4 << 30);
     let plan = planned(&sizes, drive_bytes);
     let directory = directory();
@@ -78,6 +74,7 @@ fn a_drive_and_the_index_take_what_the_plan_says() {
 /// Objects that lie in the log, on a drive that is so full that the cleaner has to work for each of them.
 #[test]
 fn overwrites_are_amplified_as_the_plan_says() {
+    let _alone = own_machine();
     let (sizes, drive_bytes) = (small_sizes(), 2_400 << 20);
     let plan = planned(&sizes, drive_bytes);
     let directory = directory();

@@ -16,6 +16,8 @@ use crate::shard::space as shares;
 
 /// Bytes of a group commit before its records.
 pub const BATCH_HEADER_BYTES: u64 = batch::HEADER_BYTES as u64;
+/// Longest body that lies in its record.
+pub const INLINE_BYTES_MAX: u64 = format::INLINE_BYTES_MAX as u64;
 /// What is live counts so much more, part of it: headers and padding when the cleaner writes it together.
 pub const COPIES_OVERHEAD_SHARE: f64 = 1.0 / shares::COPIES_OVERHEAD_PART as f64;
 
@@ -127,7 +129,7 @@ fn segments(shape: &ObjectShape) -> Vec<SegmentV1> {
     let body = shape.body_bytes;
     match shape.part_bytes.filter(|&part| part > 0 && body > part) {
         Some(part) => (0..body.div_ceil(part)).map(|at| segment(part.min(body - at * part))).collect(),
-        None if body <= format::INLINE_BYTES_MAX as u64 => Vec::new(),
+        None if body <= INLINE_BYTES_MAX => Vec::new(),
         None => vec![segment(body)],
     }
 }

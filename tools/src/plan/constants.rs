@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub const SCHEMA: &str = "ringbolt-constants";
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const KIND: Kind =
     Kind { schema: SCHEMA, version: VERSION, holds: "constants", command: "ringbolt plan calibrate" };
@@ -51,11 +51,17 @@ pub struct Constants {
     pub index_bytes_per_key_byte: Constant,
     /// Of the index: the part that a checkpoint writes.
     pub checkpoint_share_of_index: Constant,
+    /// Of an object that lies in its record, and of its body.
     pub put_cpu_us: Constant,
     pub put_cpu_us_per_mib: Constant,
-    /// Of an object that the read cache does not hold.
+    /// Of one that lies in slices, or of a part of an upload.
+    pub put_large_cpu_us: Constant,
+    pub put_large_cpu_us_per_mib: Constant,
+    /// Of an object in its record that the read cache does not hold.
     pub get_cpu_us: Constant,
     pub get_cpu_us_per_mib: Constant,
+    pub get_large_cpu_us: Constant,
+    pub get_large_cpu_us_per_mib: Constant,
     /// Of an object that it holds.
     pub get_cached_cpu_us: Constant,
     pub head_cpu_us: Constant,
@@ -75,8 +81,12 @@ impl Constants {
             ("checkpoint_share_of_index", &self.checkpoint_share_of_index),
             ("put_cpu_us", &self.put_cpu_us),
             ("put_cpu_us_per_mib", &self.put_cpu_us_per_mib),
+            ("put_large_cpu_us", &self.put_large_cpu_us),
+            ("put_large_cpu_us_per_mib", &self.put_large_cpu_us_per_mib),
             ("get_cpu_us", &self.get_cpu_us),
             ("get_cpu_us_per_mib", &self.get_cpu_us_per_mib),
+            ("get_large_cpu_us", &self.get_large_cpu_us),
+            ("get_large_cpu_us_per_mib", &self.get_large_cpu_us_per_mib),
             ("get_cached_cpu_us", &self.get_cached_cpu_us),
             ("head_cpu_us", &self.head_cpu_us),
             ("delete_cpu_us", &self.delete_cpu_us),
@@ -140,7 +150,7 @@ mod tests {
         let text = Constants::shipped().to_json();
         let error = |text: &str| Constants::from_json(text).unwrap_err().to_string();
         assert!(error("{}").contains("plan calibrate"));
-        assert!(error(&text.replace("\"version\": 1", "\"version\": 2")).contains("version 2"));
+        assert!(error(&text.replace("\"version\": 2", "\"version\": 3")).contains("version 3"));
         let mut negative = Constants::shipped();
         negative.head_cpu_us.value = -1.0;
         assert!(error(&negative.to_json()).contains("head_cpu_us is -1"));

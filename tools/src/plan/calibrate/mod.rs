@@ -6,7 +6,7 @@
 mod cleaner;
 pub mod engine;
 pub mod index;
-mod requests;
+pub mod requests;
 
 use self::requests::Place;
 use super::constants::{Constant, Constants, SCHEMA, Source, VERSION};
@@ -27,7 +27,7 @@ const SEED: u64 = 1;
 /// Measure what requests and objects cost on this machine: CPU time, memory of the index, the cleaner
 ///
 /// Starts a server of its own on loopback with a drive file of 4 GiB, asks it from another core, and
-/// removes both. About ten times --seconds, and the time to write the file twice.
+/// removes both. About fourteen times --seconds, and the time to write the file twice.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:
   ringbolt plan calibrate                                in the current directory, to ./constants.json
@@ -43,7 +43,7 @@ pub struct CalibrateArgs {
     /// Where the constants are written; - is stdout
     #[arg(long, default_value = "constants.json", value_name = "FILE")]
     pub output: PathBuf,
-    /// Measured seconds of each of the ten points
+    /// Measured seconds of each of the fourteen points
     #[arg(long, default_value_t = 4, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
     /// The ringbolt program to serve with [default: this one]
@@ -133,13 +133,14 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Constants, CalibrateError> {
         index_bytes_per_object: by_index(index.bytes_per_object),
         index_bytes_per_key_byte: by_index(index.bytes_per_key_byte),
         checkpoint_share_of_index: by_index(index.checkpoint_share),
-        put_cpu_us: by_requests(requests.put, "signed PUTs of 4 KiB and 1 MiB, 16 in flight"),
-        put_cpu_us_per_mib: by_requests(requests.put_per_mib, "signed PUTs of 4 KiB and 1 MiB, 16 in flight"),
-        get_cpu_us: by_requests(requests.get, "signed GETs of 4 KiB and 1 MiB from the drive, 16 in flight"),
-        get_cpu_us_per_mib: by_requests(
-            requests.get_per_mib,
-            "signed GETs of 4 KiB and 1 MiB from the drive, 16 in flight",
-        ),
+        put_cpu_us: by_requests(requests.put.request, "signed PUTs of 4 and 64 KiB"),
+        put_cpu_us_per_mib: by_requests(requests.put.mib, "signed PUTs of 4 and 64 KiB"),
+        put_large_cpu_us: by_requests(requests.put_large.request, "signed PUTs of 128 KiB and 4 MiB"),
+        put_large_cpu_us_per_mib: by_requests(requests.put_large.mib, "signed PUTs of 128 KiB and 4 MiB"),
+        get_cpu_us: by_requests(requests.get.request, "signed GETs of 4 and 64 KiB from the drive"),
+        get_cpu_us_per_mib: by_requests(requests.get.mib, "signed GETs of 4 and 64 KiB from the drive"),
+        get_large_cpu_us: by_requests(requests.get_large.request, "signed GETs of 128 KiB and 4 MiB"),
+        get_large_cpu_us_per_mib: by_requests(requests.get_large.mib, "signed GETs of 128 KiB and 4 MiB"),
         get_cached_cpu_us: by_requests(requests.get_cached, "signed GETs of 4 KiB from the read cache"),
         head_cpu_us: by_requests(requests.head, "signed HEADs"),
         delete_cpu_us: by_requests(requests.delete, "signed PUTs and DELETEs by turns, less the PUTs"),

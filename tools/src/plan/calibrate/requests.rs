@@ -13,8 +13,18 @@ use crate::bench::spec::Direction;
 use std::path::{Path, PathBuf};
 
 const MIB: f64 = 1024.0 * 1024.0;
-const SMALL_BYTES: u64 = 4096;
-const LARGE_BYTES: u64 = 1 << 20;
+/// Bodies that lie in their records, and bodies in slices: the ends of a line each.
+const INLINE_BYTES: [u64; 2] = [4 << 10, 64 << 10];
+const LARGE_BYTES: [u64; 2] = [128 << 10, 4 << 20];
+/// A body that is not asked for: requests that have none.
+const SMALL_BYTES: u64 = INLINE_BYTES[0];
+/// Requests that wait at one time: enough that the server is never without work while others wait for its drive; and
+/// at most so many bytes of bodies.
+const IN_FLIGHT: u64 = 128;
+/// Objects of a point, and all of them together.
+const OBJECTS: u64 = 2_000;
+const POINT_BYTES: u64 = 128 << 20;
+const IN_FLIGHT_BYTES: u64 = 64 << 20;
 
 /// Where and how long.
 #[derive(Clone, Debug)]
@@ -27,13 +37,20 @@ pub struct Place {
     pub seconds: u64,
 }
 
+/// Microseconds, of a request without its body and of a MiB of the body.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Line {
+    pub request: f64,
+    pub mib: f64,
+}
+
 /// Microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RequestCosts {
-    pub put: f64,
-    pub put_per_mib: f64,
-    pub get: f64,
-    pub get_per_mib: f64,
+    pub put: Line,
+    pub put_large: Line,
+    pub get: Line,
+    pub get_large: Line,
     pub get_cached: f64,
     pub head: f64,
     pub delete: f64,
@@ -47,12 +64,12 @@ pub struct RequestCosts {
 /// When the server does not start or answers with errors.
 pub fn measure(place: &Place, directory: &Path, drive_bytes: u64) -> Result<RequestCosts, CalibrateError> {
     let uncached = Measured::start(place, &directory.join("uncached"), drive_bytes, "off")?;
-    let put_small = uncached.cost("PUT of 4 KiB", "put", SMALL_BYTES, 2_000)?;
-    let put_large = uncached.cost("PUT of 1 MiB", "put", LARGE_BYTES, 64)?;
-    let get_small = uncached.cost("GET of 4 KiB", "get", SMALL_BYTES, 2_000)?;
-    let get_large = uncached.cost("GET of 1 MiB", "get", LARGE_BYTES, 64)?;
-    let head = uncached.cost("HEAD", "head", SMALL_BYTES, 2_000)?;
-    let both = uncached.cost("PUT and DELETE", "mixed\nopmix=put/50:delete/50", SMALL_BYTES, 2_000)?;
+    let put = uncached.line("put", INLINE_BYTES)?;
+    let put_large = uncached.line("put", LARGE_BYTES)?;
+    let get = uncached.line("get", INLINE_BYTES)?;
+    let get_large = uncached.line("get", LARGE_BYTES)?;
+    let head = uncached.cost("HEAD", "head", SMALL_BYTES, OBJECTS)?;
+    let both = uncached.cost("PUT and DELETE", "mixed\nopmix=put/50:delete/50", SMALL_BYTES, OBJECTS)?;
     // Each in a bucket of its own: a listing is of what is there.
     let (few, many) = (10, 1_000);
     let list_few = uncached.listing(few)?;
@@ -60,50 +77,73 @@ pub fn measure(place: &Place, directory: &Path, drive_bytes: u64) -> Result<Requ
     drop(uncached);
     let cached = Measured::start(place, &directory.join("cached"), drive_bytes, "64MiB")?;
     let get_cached = cached.cost("GET of 4 KiB from memory", "get", SMALL_BYTES, 500)?;
-    let (put, put_per_mib) = line(put_small, put_large);
-    let (get, get_per_mib) = line(get_small, get_large);
     let list_per_key = ((list_many - list_few) / (many - few) as f64).max(0.0);
     Ok(RequestCosts {
         put,
-        put_per_mib,
+        put_large,
         get,
-        get_per_mib,
-        get_cached: (get_cached - get_per_mib * SMALL_BYTES as f64 / MIB).max(0.0),
+        get_large,
+        get_cached: (get_cached - get.mib * SMALL_BYTES as f64 / MIB).max(0.0),
         head,
-        delete: (2.0 * both - put_small).max(0.0),
+        delete: (2.0 * both - put.of(SMALL_BYTES)).max(0.0),
         list: (list_few - list_per_key * few as f64).max(0.0),
         list_per_key,
     })
 }
 
-/// Costs of a request and of a MiB, from those of a small body and of a large one.
-fn line(small: f64, large: f64) -> (f64, f64) {
-    let per_byte = ((large - small) / (LARGE_BYTES - SMALL_BYTES) as f64).max(0.0);
-    ((small - per_byte * SMALL_BYTES as f64).max(0.0), per_byte * MIB)
+impl Line {
+    /// Through what two bodies of these lengths cost.
+    fn through(bytes: [u64; 2], [small, large]: [f64; 2]) -> Self {
+        let per_byte = ((large - small) / (bytes[1] - bytes[0]) as f64).max(0.0);
+        Self { request: (small - per_byte * bytes[0] as f64).max(0.0), mib: per_byte * MIB }
+    }
+
+    fn of(&self, bytes: u64) -> f64 {
+        self.request + self.mib * bytes as f64 / MIB
+    }
 }
 
 /// A server, and jobs against it.
-struct Measured<'a> {
+pub struct Measured<'a> {
     place: &'a Place,
     server: LocalServer,
 }
 
 impl<'a> Measured<'a> {
     /// Starts it with that `--read-cache`.
-    fn start(place: &'a Place, data: &Path, drive_bytes: u64, cache: &str) -> Result<Self, CalibrateError> {
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start(
+        place: &'a Place,
+        data: &Path,
+        drive_bytes: u64,
+        cache: &str,
+    ) -> Result<Self, CalibrateError> {
         let server = LocalServer::start(&place.server, data, place.server_core, drive_bytes, cache)?;
         Ok(Self { place, server })
+    }
+
+    fn line(&self, op: &str, bytes: [u64; 2]) -> Result<Line, CalibrateError> {
+        let of = |bytes: u64| {
+            let title = format!("{} of {} KiB", op.to_uppercase(), bytes >> 10);
+            self.cost(&title, op, bytes, (POINT_BYTES / bytes).min(OBJECTS))
+        };
+        Ok(Line::through(bytes, [of(bytes[0])?, of(bytes[1])?]))
     }
 
     fn listing(&self, objects: u64) -> Result<f64, CalibrateError> {
         self.job(&format!("LIST of {objects} keys"), "list", 64, objects, &format!("list-{objects}"))
     }
 
-    fn cost(&self, title: &str, op: &str, body_bytes: u64, objects: u64) -> Result<f64, CalibrateError> {
+    /// CPU of the server for one operation of `op` (as in a job file) on so many objects, microseconds.
+    ///
+    /// # Errors
+    /// When operations fail, or none ends.
+    pub fn cost(&self, title: &str, op: &str, body_bytes: u64, objects: u64) -> Result<f64, CalibrateError> {
         self.job(title, op, body_bytes, objects, "calibrate")
     }
 
-    /// CPU of the server for one operation of `op` (as in a job file) on so many objects, microseconds.
     fn job(
         &self,
         title: &str,
@@ -112,11 +152,11 @@ impl<'a> Measured<'a> {
         objects: u64,
         bucket: &str,
     ) -> Result<f64, CalibrateError> {
-        eprintln!("calibrate: {title}");
         let failed = |what: String| CalibrateError::Point { title: title.to_owned(), what };
+        let in_flight = (IN_FLIGHT_BYTES / body_bytes).clamp(1, IN_FLIGHT);
         let text = format!(
             "[calibrate]\nioengine=s3\nhttp_host=127.0.0.1\nhttp_s3_keyid=x\nhttp_s3_key=x\nop={op}\nbs={body_bytes}\n\
-             objects={objects}\nbucket={bucket}\niodepth=16\ntime_based\nruntime={}s\nramp_time=1s\n\
+             objects={objects}\nbucket={bucket}\niodepth={in_flight}\ntime_based\nruntime={}s\nramp_time=1s\n\
              cpus_allowed={}\n",
             self.place.seconds, self.place.client_core,
         );
@@ -134,7 +174,9 @@ impl<'a> Measured<'a> {
             Direction::ALL.iter().map(|direction| per_s(result.by_direction.get(*direction))).sum();
         let busy = sampler.server_share().filter(|_| per_s > 0.0);
         let busy = busy.ok_or_else(|| failed("too short to be measured: give more --seconds".into()))?;
-        Ok(busy * 1e6 / per_s)
+        let cost = busy * 1e6 / per_s;
+        eprintln!("calibrate: {title}: {cost:.1} us of CPU; the core was busy {:.0}%", busy * 100.0);
+        Ok(cost)
     }
 }
 
@@ -150,8 +192,9 @@ mod tests {
     #[test]
     fn two_sizes_give_what_a_request_and_what_a_byte_costs() {
         let of = |bytes: u64| 30.0 + 2_000.0 * bytes as f64 / MIB;
-        let (request, per_mib) = line(of(SMALL_BYTES), of(LARGE_BYTES));
-        assert!((request - 30.0).abs() < 1e-9 && (per_mib - 2_000.0).abs() < 1e-6);
-        assert_eq!(line(10.0, 5.0), (10.0, 0.0));
+        let line = Line::through(INLINE_BYTES, INLINE_BYTES.map(of));
+        assert!((line.request - 30.0).abs() < 1e-9 && (line.mib - 2_000.0).abs() < 1e-6);
+        assert!((line.of(20_000) - of(20_000)).abs() < 1e-9);
+        assert_eq!(Line::through(INLINE_BYTES, [10.0, 5.0]), Line { request: 10.0, mib: 0.0 });
     }
 }

@@ -71,9 +71,8 @@ fn draw(fleet: &Fleet<'_>, random: &mut fastrand::Rng) -> Draw {
 fn fill_of(fleet: &Fleet<'_>, objects: f64, nodes: u32) -> f64 {
     let nodes = f64::from(nodes);
     let usable = fleet.capacity(objects, nodes).usable_bytes;
-    let live = objects * fleet.hardware.redundancy.overhead() / nodes * fleet.object.stored_bytes();
     // With room for nothing, one object fills it.
-    live / usable.max(1.0)
+    fleet.live_bytes(objects, nodes) / usable.max(1.0)
 }
 
 /// Days until the curve, by month, reaches `level`; straight lines between the months.

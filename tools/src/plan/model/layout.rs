@@ -35,6 +35,8 @@ pub struct ObjectCost {
     pub index_bytes: f64,
     /// Of the objects: those that lie in their records.
     pub inline_share: f64,
+    /// And their bodies.
+    pub inline_bytes: f64,
     /// Reads of the drive by a GET of the whole.
     pub reads: f64,
     /// Memory that the read cache needs for it, if it is inline; summed with the share of those that are.
@@ -61,6 +63,7 @@ impl ObjectCost {
             slice_writes: if inline { 0.0 } else { pieces + body_bytes.div_ceil(SLICE_BYTES as u64) as f64 },
             index_bytes: 0.0,
             inline_share: f64::from(u8::from(inline)),
+            inline_bytes: if inline { body_bytes as f64 } else { 0.0 },
             reads: if inline { 1.0 } else { pieces + 1.0 },
             cached_bytes: if inline { sizing.record_bytes as f64 + CACHE_ENTRY_BYTES } else { 0.0 },
         }
@@ -83,7 +86,7 @@ impl ObjectCost {
     }
 
     /// Every figure; the pattern misses none.
-    fn values(&mut self) -> [&mut f64; 11] {
+    fn values(&mut self) -> [&mut f64; 12] {
         let Self {
             logical_bytes,
             record_bytes,
@@ -94,6 +97,7 @@ impl ObjectCost {
             slice_writes,
             index_bytes,
             inline_share,
+            inline_bytes,
             reads,
             cached_bytes,
         } = self;
@@ -107,6 +111,7 @@ impl ObjectCost {
             slice_writes,
             index_bytes,
             inline_share,
+            inline_bytes,
             reads,
             cached_bytes,
         ]

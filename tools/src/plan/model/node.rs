@@ -9,6 +9,7 @@ use super::memory;
 use crate::plan::constants::Constants;
 use crate::plan::hardware::Hardware;
 use crate::plan::result::{Constraint, NodeCapacity};
+use crate::plan::sizes::SizeClass;
 use crate::plan::units::{DAY_S, DAYS_PER_YEAR};
 use crate::plan::workload::Workload;
 use ringbolt_engine::node::sizing::{self, DriveSizing};
@@ -104,9 +105,8 @@ impl Fleet<'_> {
     pub fn load(&self, month: &MonthDemand, nodes: f64) -> NodeLoad {
         let objects = month.objects_at_end.max(month.objects_at_start);
         let capacity = self.capacity(objects, nodes);
-        let overhead = self.hardware.redundancy.overhead();
-        let live_bytes = objects * overhead / nodes * self.object.stored_bytes();
-        let writes = self.writes(month, nodes, &capacity, objects);
+        let live_bytes = self.live_bytes(objects, nodes);
+        let writes = self.writes(month, nodes, self.held(objects, nodes));
         let peak = self.workload.day.peak();
         let limits = &self.hardware.limits;
         let uses = Constraint::ALL.map(|constraint| match constraint {
@@ -132,7 +132,28 @@ impl Fleet<'_> {
         (self.workload.requests.puts_in_flight / shards).max(1.0)
     }
 
-    fn writes(&self, month: &MonthDemand, nodes: f64, capacity: &NodeCapacity, objects: f64) -> Writes {
+    /// Live on one of `nodes` nodes that share `objects`.
+    pub fn live_bytes(&self, objects: f64, nodes: f64) -> f64 {
+        objects * self.hardware.redundancy.overhead() / nodes * self.object.stored_bytes()
+    }
+
+    /// Of `objects`, as many as `nodes` nodes have room for: they refuse the rest.
+    fn held(&self, objects: f64, nodes: f64) -> f64 {
+        let fits =
+            |objects: f64| self.live_bytes(objects, nodes) <= self.capacity(objects, nodes).usable_bytes;
+        if fits(objects) {
+            return objects;
+        }
+        let (mut low, mut high) = (0.0, objects);
+        while high - low > high * 1e-4 && high > 1.0 {
+            let middle = (low + high) / 2.0;
+            if fits(middle) { low = middle } else { high = middle }
+        }
+        low
+    }
+
+    /// `objects`: held by all nodes.
+    fn writes(&self, month: &MonthDemand, nodes: f64, objects: f64) -> Writes {
         let overhead = self.hardware.redundancy.overhead();
         let (object, drives) = (&self.object, self.drives() * nodes);
         let user = month.put_per_s * object.logical_bytes * overhead / drives;
@@ -148,12 +169,12 @@ impl Fleet<'_> {
         let log = puts * by_put + deletes * by_delete;
         let extent = self.drive.extent_bytes as f64;
         let stored = objects * overhead / drives;
+        let index_bytes = objects * self.pieces() / drives * object.index_bytes;
         let state = LogState {
             live_bytes: stored * object.record_bytes,
             slice_extents: stored * object.slice_bytes / extent,
-            index_bytes: capacity.index_bytes / self.drives(),
-            checkpoint_bytes: capacity.index_bytes / self.drives()
-                * self.constants.checkpoint_share_of_index.value,
+            index_bytes,
+            checkpoint_bytes: index_bytes * self.constants.checkpoint_share_of_index.value,
         };
         let LogWrites { live_share, moved_bytes, checkpoint_bytes } =
             log_writes(&self.drive, &state, month.dying_share);
@@ -167,13 +188,16 @@ impl Fleet<'_> {
         }
     }
 
-    /// Bytes of the answer to a GET.
-    fn got_bytes(&self) -> f64 {
+    /// Bytes of the answer to a GET: of all objects, and of those of them that lie in their records.
+    fn got_bytes(&self) -> (f64, f64) {
         let requests = &self.workload.requests;
         let sizes = &self.workload.objects.sizes;
-        let ranged = sizes.mean_of(|class| class.mean_bytes().min(requests.range_bytes as f64));
-        let whole = self.object.logical_bytes;
-        requests.range_share * ranged + (1.0 - requests.range_share) * whole
+        let ranged = |class: &SizeClass| class.mean_bytes().min(requests.range_bytes as f64);
+        let is_inline = |class: &SizeClass| class.upper_bytes <= sizing::INLINE_BYTES_MAX;
+        let of_inline = |class: &SizeClass| if is_inline(class) { ranged(class) } else { 0.0 };
+        let mean = |whole: f64, ranged: f64| whole + requests.range_share * (ranged - whole);
+        let all = mean(self.object.logical_bytes, sizes.mean_of(ranged));
+        (all, mean(self.object.inline_bytes, sizes.mean_of(of_inline)).min(all))
     }
 
     /// Of the GETs of small objects: those that the read cache answers, with the most wanted objects in it.
@@ -198,7 +222,7 @@ impl Fleet<'_> {
         let speed = &self.hardware.drives.speed;
         let missed = 1.0 - self.cache_hit_share(month, nodes);
         let large_reads = (object.reads - object.inline_share).max(0.0);
-        let ratio_read = (self.got_bytes() / object.logical_bytes.max(1.0)).min(1.0);
+        let ratio_read = (self.got_bytes().0 / object.logical_bytes.max(1.0)).min(1.0);
         let reads = month.get_per_s * (object.inline_share * missed + large_reads * ratio_read) / drives;
         let overhead = self.hardware.redundancy.overhead();
         let batches = (month.put_per_s * object.log_records + month.delete_per_s) * self.pieces()
@@ -213,7 +237,7 @@ impl Fleet<'_> {
         let speed = &self.hardware.drives.speed;
         let object = &self.object;
         let missed = 1.0 - self.cache_hit_share(month, nodes) * object.inline_share;
-        let got = month.get_per_s * self.got_bytes() * missed / drives;
+        let got = month.get_per_s * self.got_bytes().0 * missed / drives;
         // The cleaner reads what it moves.
         let read = got + writes.user_bytes_per_s * writes.cleaner;
         read / speed.read_bytes_per_s + writes.host_bytes_per_s() / speed.write_bytes_per_s
@@ -237,10 +261,17 @@ impl Fleet<'_> {
     pub fn cpu_us_per_s(&self, month: &MonthDemand, nodes: f64, writes: &Writes) -> f64 {
         let (constants, object) = (self.constants, &self.object);
         let hit = self.cache_hit_share(month, nodes) * object.inline_share;
-        let get = constants.get_cpu_us.value * (1.0 - hit) + constants.get_cached_cpu_us.value * hit;
-        let get = get + constants.get_cpu_us_per_mib.value * self.got_bytes() / MIB;
-        let put = constants.put_cpu_us.value * object.log_records
-            + constants.put_cpu_us_per_mib.value * object.logical_bytes / MIB;
+        let (got, got_inline) = self.got_bytes();
+        let get = constants.get_cached_cpu_us.value * hit
+            + constants.get_cpu_us.value * (object.inline_share - hit)
+            + constants.get_large_cpu_us.value * (1.0 - object.inline_share)
+            + constants.get_cpu_us_per_mib.value * got_inline / MIB
+            + constants.get_large_cpu_us_per_mib.value * (got - got_inline) / MIB;
+        let large_records = (object.log_records - object.inline_share).max(0.0);
+        let put = constants.put_cpu_us.value * object.inline_share
+            + constants.put_large_cpu_us.value * large_records
+            + constants.put_cpu_us_per_mib.value * object.inline_bytes / MIB
+            + constants.put_large_cpu_us_per_mib.value * (object.logical_bytes - object.inline_bytes) / MIB;
         let list = constants.list_cpu_us.value
             + constants.list_cpu_us_per_key.value * self.workload.requests.list_keys;
         let moved = writes.user_bytes_per_s * writes.cleaner * self.drives();
@@ -266,8 +297,10 @@ impl Fleet<'_> {
         let pieces = bodies * (self.hardware.redundancy.overhead() - 1.0);
         let listed = requests.list_keys * (self.workload.objects.key_bytes + LISTED_BYTES);
         let inward = all * REQUEST_HEAD_BYTES + bodies + pieces;
-        let outward =
-            all * ANSWER_HEAD_BYTES + month.get_per_s * self.got_bytes() + month.list_per_s * listed + pieces;
+        let outward = all * ANSWER_HEAD_BYTES
+            + month.get_per_s * self.got_bytes().0
+            + month.list_per_s * listed
+            + pieces;
         inward.max(outward) / nodes / self.hardware.node.nic_bytes_per_s
     }
 }

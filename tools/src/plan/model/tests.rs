@@ -135,6 +135,14 @@ fn nodes_that_are_there_are_watched() {
     assert_eq!(plan.nodes, 1);
     assert!(plan.months[0].needed.nodes > 1);
     assert_eq!(plan.fill.at_100_percent.days_p50, Some(0.0), "it is too full already");
+    // It refuses what it has no room for: it writes as a full one does, however much is asked.
+    let amplification = |count: u64| {
+        let mut asked = workload();
+        asked.objects.count = count;
+        planned(&asked, &hardware).endurance.write_amplification
+    };
+    let (full, beyond) = (amplification(10_000_000_000), amplification(1_000_000_000_000));
+    assert!(full > 1.0 && full < 30.0 && (beyond / full - 1.0).abs() < 0.01, "{full} {beyond}");
     assert!(plan.notes[0].contains("1 nodes do not suffice from 2027-01"), "{:?}", plan.notes);
     assert!(plan.months[0].uses.iter().all(|each| each.use_of_limit_with_one_down == f64::INFINITY));
 }

@@ -58,11 +58,15 @@ pub fn count(value: f64) -> String {
     }
 }
 
+/// Beyond, nobody reads the figure.
+const PERCENT_SHOWN_MAX: f64 = 100_000.0;
+
 /// A part of 1 in per cent.
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     match percent.abs() {
         _ if !percent.is_finite() => NOTHING.to_owned(),
+        _ if percent > PERCENT_SHOWN_MAX => format!("over {}%", amount(PERCENT_SHOWN_MAX)),
         size if size >= 9.95 || size == 0.0 => format!("{}%", amount(percent.round())),
         size if size >= 0.095 => format!("{percent:.1}%"),
         size if size >= 0.000_95 => format!("{}%", format!("{percent:.3}").trim_end_matches('0')),
@@ -193,6 +197,7 @@ mod tests {
         assert_eq!(percent(0.0316), "3.2%");
         assert_eq!(percent(0.000_03), "0.003%");
         assert_eq!(percent(12.0), "1,200%");
+        assert_eq!(percent(1e13), "over 100,000%");
         assert_eq!(percent(f64::INFINITY), NOTHING);
         let factors = [1.8, 4e-35, f64::NAN].map(factor);
         assert_eq!(factors, ["1.80", "0.00", NOTHING]);
