@@ -13,6 +13,8 @@ pub mod raw_http;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod simulation;
+#[cfg(feature = "server")]
+pub mod tls_proxy;
 
 #[cfg(feature = "server")]
 pub use client::{Account, client};

@@ -22,14 +22,14 @@ use std::time::Duration;
 /// The client turns round while it waits: several of them would take the cores from the servers.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-const OBJECTS: u64 = 40;
+pub const OBJECTS: u64 = 40;
 const STALL: Duration = Duration::from_secs(1);
 
-fn alone() -> MutexGuard<'static, ()> {
+pub fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn job(server: &Server, block_bytes: u64, depth: u32) -> Job {
+pub fn job(server: &Server, block_bytes: u64, depth: u32) -> Job {
     let objects = Objects {
         host: server.endpoint().trim_start_matches("http://").to_owned(),
         access_key: MAIN.access_key.into(),
@@ -43,7 +43,7 @@ fn job(server: &Server, block_bytes: u64, depth: u32) -> Job {
 }
 
 /// Does `verb` on objects `0..count`, two at a time; the results by number.
-fn all(engine: &mut S3Engine, verb: Verb, length: u64, count: u64) -> Vec<i64> {
+pub fn all(engine: &mut S3Engine, verb: Verb, length: u64, count: u64) -> Vec<i64> {
     let mut results = vec![i64::MIN; count as usize];
     for first in (0..count).step_by(2) {
         let numbers: Vec<u64> = (first..count.min(first + 2)).collect();

@@ -2,6 +2,7 @@
 
 use super::head::Malformed;
 use crate::bench::engine::EngineError;
+use rustls::CertificateError;
 use std::io;
 
 /// Of a server's message, characters.
@@ -27,6 +28,8 @@ pub enum Failure {
     Closed,
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    #[error("TLS: {}", tls_in_words(.0))]
+    Tls(rustls::Error),
     #[error("no whole answer within {0} s")]
     TimedOut(u64),
     #[error("{status} {code}: {message}")]
@@ -61,7 +64,7 @@ impl Failure {
         match self {
             Self::Io(error) => error.raw_os_error().unwrap_or(ECONNRESET),
             Self::Closed => ECONNRESET,
-            Self::Malformed(_) | Self::Lacks(_) => EPROTO,
+            Self::Tls(_) | Self::Malformed(_) | Self::Lacks(_) => EPROTO,
             Self::TimedOut(_) => ETIMEDOUT,
             Self::Refused { status, code, .. } => match (*status, code.as_str()) {
                 (_, "SlowDown") | (429 | 503, _) => EBUSY,
@@ -84,6 +87,27 @@ impl Failure {
     }
 }
 
+/// What is wrong, and what to do about it.
+fn tls_in_words(error: &rustls::Error) -> String {
+    use CertificateError::{NotValidForName, NotValidForNameContext};
+    let advice = match error {
+        rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
+            ": http_host= has to be a name that is in it, or use https=insecure, which does not look at it"
+        }
+        rustls::Error::InvalidCertificate(_) => {
+            ": add who signed it to the certificates that the system trusts, or name a PEM file with it in \
+             SSL_CERT_FILE, or use https=insecure, which does not look at it"
+        }
+        rustls::Error::InvalidMessage(_) => "; is it https that is spoken there?",
+        _ => "",
+    };
+    let certificate = match error {
+        rustls::Error::InvalidCertificate(_) => "the server's certificate is not trusted: ",
+        _ => "",
+    };
+    format!("{certificate}{error}{advice}")
+}
+
 /// Preparing has no completion to put it into.
 impl From<Failure> for EngineError {
     fn from(failure: Failure) -> Self {
@@ -103,6 +127,17 @@ mod tests {
         assert_eq!(Failure::refused(503, b"<Code>SlowDown</Code>").errno(), EBUSY);
         assert_eq!(Failure::refused(502, b"bad gateway").errno(), EIO);
         assert_eq!(Failure::refused(403, b"").errno(), EACCES);
+        assert_eq!(Failure::Tls(rustls::Error::DecryptError).errno(), EPROTO);
         assert_eq!(Failure::Io(io::Error::from_raw_os_error(111)).errno(), 111);
+    }
+
+    #[test]
+    fn a_certificate_that_is_refused_says_what_to_do() {
+        let words = |error| Failure::Tls(rustls::Error::InvalidCertificate(error)).to_string();
+        let unknown = words(CertificateError::UnknownIssuer);
+        assert!(unknown.contains("not trusted") && unknown.contains("SSL_CERT_FILE"), "{unknown}");
+        let other_name = words(CertificateError::NotValidForName);
+        assert!(other_name.contains("http_host=") && !other_name.contains("SSL_CERT_FILE"), "{other_name}");
+        assert!([unknown, other_name].iter().all(|text| text.contains("https=insecure")));
     }
 }

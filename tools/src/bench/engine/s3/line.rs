@@ -5,14 +5,15 @@
 //! open turns out to be closed before the first byte of the answer, as a server may close it at any time.
 
 use super::chunked::Decoder;
+use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::head::{self, Framing, Head};
 use super::sign::{Ask, Signer};
-use monoio::buf::{IoBuf, IoBufMut};
-use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use super::tls::TlsStream;
+use super::wire::Wire;
 use monoio::net::TcpStream;
 use std::cell::RefCell;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -68,8 +69,8 @@ pub type Control = Rc<RefCell<Option<std::net::TcpStream>>>;
 
 /// See the module.
 pub struct Line {
-    address: SocketAddr,
-    stream: Option<TcpStream>,
+    endpoint: Endpoint,
+    wire: Option<Wire>,
     control: Control,
     pub pieces: Pieces,
     request: Vec<u8>,
@@ -81,10 +82,10 @@ pub struct Line {
 }
 
 impl Line {
-    pub fn new(address: SocketAddr, control: Control) -> Self {
+    pub fn new(endpoint: Endpoint, control: Control) -> Self {
         Self {
-            address,
-            stream: None,
+            endpoint,
+            wire: None,
             control,
             pieces: Pieces::default(),
             request: Vec::new(),
@@ -111,17 +112,35 @@ impl Line {
     /// Connects if there is no connection.
     ///
     /// # Errors
-    /// When the server can not be reached.
-    pub fn connect(&mut self) -> Result<(), Failure> {
-        if self.stream.is_some() {
+    /// When the server can not be reached, or there is no agreement on TLS.
+    pub async fn connect(&mut self) -> Result<(), Failure> {
+        if self.wire.is_some() {
             return Ok(());
         }
         // Blocks this thread: connections are made before the clock starts, and after a server closed one.
-        let stream = std::net::TcpStream::connect_timeout(&self.address, CONNECT_LIMIT)?;
+        let stream = std::net::TcpStream::connect_timeout(&self.endpoint.address, CONNECT_LIMIT)?;
         stream.set_nodelay(true)?;
         *self.control.borrow_mut() = Some(stream.try_clone()?);
-        self.stream = Some(TcpStream::from_std(stream)?);
+        let stream = TcpStream::from_std(stream)?;
+        let Some(tls) = &self.endpoint.tls else {
+            self.wire = Some(Wire::Plain(stream));
+            return Ok(());
+        };
+        let handshake = TlsStream::connect(stream, tls);
+        let Ok(agreed) = monoio::time::timeout(CONNECT_LIMIT, handshake).await else {
+            hang_up(&self.control);
+            return Err(Failure::TimedOut(CONNECT_LIMIT.as_secs()));
+        };
+        self.wire = Some(Wire::Tls(Box::new(agreed?)));
         Ok(())
+    }
+
+    /// Ends a connection that waits for its next request.
+    pub async fn close(&mut self) {
+        if let Some(Wire::Tls(stream)) = self.wire.take() {
+            stream.close().await;
+        }
+        hang_up(&self.control);
     }
 
     /// Sends the rendered request and reads its answer; bytes of its body. `buffer` is the slot's.
@@ -129,7 +148,7 @@ impl Line {
     /// # Errors
     /// When there is no whole answer, or its status is not 2xx.
     pub async fn exchange(&mut self, call: Call, buffer: &mut Box<[u8]>) -> Result<u64, Failure> {
-        let kept = self.stream.is_some();
+        let kept = self.wire.is_some();
         let outcome = self.try_once(call, buffer).await;
         match outcome {
             Err(Failure::Closed | Failure::Io(_)) if kept && call.repeatable && !self.answered => {
@@ -141,17 +160,17 @@ impl Line {
 
     async fn try_once(&mut self, call: Call, buffer: &mut Box<[u8]>) -> Result<u64, Failure> {
         self.answered = false;
-        self.connect()?;
-        let Some(mut stream) = self.stream.take() else { return Err(Failure::Closed) };
+        self.connect().await?;
+        let Some(mut wire) = self.wire.take() else { return Err(Failure::Closed) };
         // A server that refuses early may close before it has read the body: its answer counts all the same.
-        let sent = self.send(&mut stream, call, buffer).await;
-        let (head, body_bytes, clean) = match (self.receive(&mut stream, call, buffer).await, sent) {
+        let sent = self.send(&mut wire, call, buffer).await;
+        let (head, body_bytes, clean) = match (self.receive(&mut wire, call, buffer).await, sent) {
             (Ok(received), Ok(())) => received,
             (Ok((head, bytes, _)), Err(_)) => (head, bytes, false),
             (Err(_), Err(failure)) | (Err(failure), Ok(())) => return Err(failure),
         };
         if clean && !head.closes {
-            self.stream = Some(stream);
+            self.wire = Some(wire);
         }
         match head.status {
             200..=299 => Ok(body_bytes),
@@ -159,27 +178,19 @@ impl Line {
         }
     }
 
-    async fn send(
-        &mut self,
-        stream: &mut TcpStream,
-        call: Call,
-        buffer: &mut Box<[u8]>,
-    ) -> Result<(), Failure> {
+    async fn send(&mut self, wire: &mut Wire, call: Call, buffer: &mut Box<[u8]>) -> Result<(), Failure> {
         let (start, end) = call.upload.unwrap_or((0, 0));
         let head_bytes = self.request.len();
         let joined = end - start <= JOINED_BYTES_MAX;
         if joined {
             self.request.extend_from_slice(&buffer[start..end]);
         }
-        let (sent, request) = stream.write_all(std::mem::take(&mut self.request)).await;
-        self.request = request;
+        let sent = wire.write(&mut self.request).await;
         // As it was, in case it has to be repeated.
         self.request.truncate(head_bytes);
         sent?;
         if !joined {
-            let (sent, slice) = stream.write_all(std::mem::take(buffer).slice(start..end)).await;
-            *buffer = slice.into_inner();
-            sent?;
+            wire.write_part(buffer, start..end).await?;
         }
         Ok(())
     }
@@ -187,12 +198,12 @@ impl Line {
     /// Head, bytes of the body, and whether the answer ended where it should.
     async fn receive(
         &mut self,
-        stream: &mut TcpStream,
+        wire: &mut Wire,
         call: Call,
         buffer: &mut Box<[u8]>,
     ) -> Result<(Head, u64, bool), Failure> {
         self.text.clear();
-        let (head, filled) = self.receive_head(stream).await?;
+        let (head, filled) = self.receive_head(wire).await?;
         self.etag.clear();
         self.etag.extend_from_slice(&self.receive[head.etag.clone()]);
         let sink = if head.status < 300 { call.sink } else { Sink::Text };
@@ -200,12 +211,12 @@ impl Line {
         let have = head.end..filled;
         let clean = match head.framing {
             _ if call.head_only => have.is_empty(),
-            Framing::Length(length) => self.receive_length(stream, length, have, &mut body, buffer).await?,
-            Framing::Chunked => self.receive_chunks(stream, have, &mut body, buffer).await?,
+            Framing::Length(length) => self.receive_length(wire, length, have, &mut body, buffer).await?,
+            Framing::Chunked => self.receive_chunks(wire, have, &mut body, buffer).await?,
             Framing::ToEnd => {
                 body.store(&self.receive[have], buffer, &mut self.text);
                 loop {
-                    let count = self.receive_some(stream, 0).await?;
+                    let count = self.receive_some(wire, 0).await?;
                     if count == 0 {
                         break false;
                     }
@@ -216,7 +227,7 @@ impl Line {
         Ok((head, body.bytes, clean))
     }
 
-    async fn receive_head(&mut self, stream: &mut TcpStream) -> Result<(Head, usize), Failure> {
+    async fn receive_head(&mut self, wire: &mut Wire) -> Result<(Head, usize), Failure> {
         let mut filled = 0;
         loop {
             match head::parse(&self.receive[..filled])? {
@@ -226,7 +237,7 @@ impl Line {
                     filled -= head.end;
                 }
                 Some(head) => return Ok((head, filled)),
-                None => match self.receive_some(stream, filled).await? {
+                None => match self.receive_some(wire, filled).await? {
                     0 => return Err(Failure::Closed),
                     count => filled += count,
                 },
@@ -235,17 +246,16 @@ impl Line {
     }
 
     /// Receives behind the first `filled` bytes; 0: the other side has closed.
-    async fn receive_some(&mut self, stream: &mut TcpStream, filled: usize) -> Result<usize, Failure> {
-        let (received, slice) = stream.read(std::mem::take(&mut self.receive).slice_mut(filled..)).await;
-        self.receive = slice.into_inner();
-        let count = received?;
+    async fn receive_some(&mut self, wire: &mut Wire, filled: usize) -> Result<usize, Failure> {
+        let part = filled..self.receive.len();
+        let count = wire.read(&mut self.receive, part).await?;
         self.answered |= count > 0;
         Ok(count)
     }
 
     async fn receive_length(
         &mut self,
-        stream: &mut TcpStream,
+        wire: &mut Wire,
         length: u64,
         have: std::ops::Range<usize>,
         body: &mut Body,
@@ -258,15 +268,13 @@ impl Line {
             let room = buffer.len() - body.stored.min(buffer.len());
             if body.sink == Sink::Buffer && room > 0 {
                 let range = body.stored..body.stored + room.min(left);
-                let (received, slice) = stream.read(std::mem::take(buffer).slice_mut(range)).await;
-                *buffer = slice.into_inner();
-                match received? {
+                match wire.read(buffer, range).await? {
                     0 => return Err(Failure::Closed),
                     count => (body.stored, body.bytes) = (body.stored + count, body.bytes + count as u64),
                 }
                 continue;
             }
-            match self.receive_some(stream, 0).await? {
+            match self.receive_some(wire, 0).await? {
                 0 => return Err(Failure::Closed),
                 // More than the length: what follows belongs to no request of ours.
                 count if count > left => return Ok(false),
@@ -278,7 +286,7 @@ impl Line {
 
     async fn receive_chunks(
         &mut self,
-        stream: &mut TcpStream,
+        wire: &mut Wire,
         mut have: std::ops::Range<usize>,
         body: &mut Body,
         buffer: &mut Box<[u8]>,
@@ -290,7 +298,7 @@ impl Line {
             if decoder.is_done() {
                 return Ok(used == have.len());
             }
-            match self.receive_some(stream, 0).await? {
+            match self.receive_some(wire, 0).await? {
                 0 => return Err(Failure::Closed),
                 count => have = 0..count,
             }

@@ -10,6 +10,7 @@
 //! DELETE that succeeds. An operation that has no whole answer within [`ANSWER_LIMIT`] fails.
 
 mod chunked;
+mod endpoint;
 mod failure;
 mod head;
 mod line;
@@ -17,6 +18,8 @@ mod operation;
 mod prepare;
 mod shared;
 mod sign;
+mod tls;
+mod wire;
 
 use self::line::{Line, hang_up};
 use self::prepare::Share;
@@ -81,10 +84,8 @@ impl S3Engine {
         self.started = true;
         self.runtime.block_on(async move {
             for (number, watch) in (0..).zip(&shared.watches) {
-                let mut line = Line::new(shared.address, watch.control.clone());
-                line.connect().map_err(|failure| {
-                    EngineError(format!("{}: {failure}; is a server listening there?", shared.address))
-                })?;
+                let mut line = shared.line(watch.control.clone());
+                line.connect().await.map_err(|failure| shared.at_server(&failure))?;
                 shared.slots.tasks.set(shared.slots.tasks.get() + 1);
                 monoio::spawn(counted(shared.clone(), serve(shared.clone(), line, number)));
             }
@@ -99,7 +100,9 @@ impl S3Engine {
         self.runtime.block_on(std::future::poll_fn(|context| {
             shared.slots.main.remember(context);
             shared.slots.leave();
-            shared.watches.iter().for_each(|watch| hang_up(&watch.control));
+            // The others end by themselves, and say so to the server.
+            let busy = shared.watches.iter().filter(|watch| watch.busy_since_ns.get().is_some());
+            busy.for_each(|watch| hang_up(&watch.control));
             shared.spinner.ring();
             if shared.slots.tasks.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
         }));
@@ -118,6 +121,7 @@ async fn serve(shared: Rc<Shared>, mut line: Line, slot: u32) {
         let outcome = operation::carry_out(&shared, &mut line, &operation, &mut buffer).await;
         shared.complete(slot, outcome, buffer);
     }
+    line.close().await;
     shared.slots.end_task();
 }
 
@@ -256,7 +260,7 @@ impl IoEngine for S3Engine {
     fn prepare(&mut self, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
         let (shared, share) = (self.shared.clone(), self.share);
         self.runtime.block_on(async {
-            let at = |failure: failure::Failure| EngineError(format!("{}: {failure}", shared.address));
+            let at = |failure: failure::Failure| shared.at_server(&failure);
             prepare::bucket(&shared).await.map_err(at)?;
             if shared.objects.needs_objects {
                 prepare::objects(&shared, share, progress).await.map_err(at)?;

@@ -1,7 +1,7 @@
 //! Before the clock starts: the bucket, and the objects that reads need.
 
 use super::failure::Failure;
-use super::line::{Call, Control, Line};
+use super::line::{Call, Control};
 use super::operation::put;
 use super::shared::Shared;
 use super::sign::push_encoded;
@@ -28,7 +28,7 @@ pub struct Share {
 /// # Errors
 /// When the server refuses.
 pub async fn bucket(shared: &Shared) -> Result<(), Failure> {
-    let mut line = Line::new(shared.address, Control::default());
+    let mut line = shared.line(Control::default());
     let mut body = Box::<[u8]>::default();
     shared.name_bucket(&mut line);
     line.render(&shared.signer, "HEAD", None);
@@ -87,7 +87,7 @@ struct Work {
 }
 
 async fn store(shared: Rc<Shared>, work: Rc<Work>) -> Result<(), Failure> {
-    let mut line = Line::new(shared.address, Control::default());
+    let mut line = shared.line(Control::default());
     let mut buffer = vec![0; shared.objects.largest_bytes as usize].into_boxed_slice();
     while let Some(number) = work.missing.get(work.next.get()).copied()
         && !work.stopped.get()
@@ -106,7 +106,7 @@ async fn store(shared: Rc<Shared>, work: Rc<Work>) -> Result<(), Failure> {
 /// By number: whether the object is there in its size.
 async fn present(shared: &Shared) -> Result<Vec<bool>, Failure> {
     let mut present = vec![false; shared.objects.count as usize];
-    let mut line = Line::new(shared.address, Control::default());
+    let mut line = shared.line(Control::default());
     let mut after = String::new();
     loop {
         shared.name_bucket(&mut line);

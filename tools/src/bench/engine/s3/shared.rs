@@ -1,5 +1,6 @@
 //! What the tasks of one engine share: one thread, one runtime.
 
+use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::line::{Control, Line};
 use super::sign::Signer;
@@ -7,12 +8,10 @@ use crate::bench::engine::failures::Failures;
 use crate::bench::engine::objects::ObjectSet;
 use crate::bench::engine::slots::{Bell, Slots};
 use crate::bench::engine::{Clock, EngineError};
-use crate::bench::spec::{Direction, HttpMode, Https, Job};
+use crate::bench::spec::{Direction, HttpMode, Job};
 use crate::s3::sign::Credentials;
 use std::cell::{Cell, RefCell};
-use std::net::{SocketAddr, ToSocketAddrs};
 
-const HTTP_PORT: u16 = 80;
 /// S3 names of buckets, bytes.
 const BUCKET_BYTES: std::ops::RangeInclusive<usize> = 3..=63;
 
@@ -28,7 +27,7 @@ pub struct Watch {
 
 /// See the module.
 pub struct Shared {
-    pub address: SocketAddr,
+    pub endpoint: Endpoint,
     pub clock: Clock,
     pub signer: RefCell<Signer>,
     pub objects: ObjectSet,
@@ -54,9 +53,6 @@ impl Shared {
     pub fn of(job: &Job, clock: Clock) -> Result<Self, EngineError> {
         let wanted = &job.objects;
         let refuse = |what: String| EngineError(format!("job {}: {what}", job.name));
-        if wanted.https != Https::Off {
-            return Err(refuse("https= is not built in: use https=off, or a proxy that ends TLS".into()));
-        }
         let HttpMode::S3 = wanted.mode;
         let bucket = wanted.bucket.as_str();
         let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
@@ -79,7 +75,7 @@ impl Shared {
             )));
         }
         Ok(Self {
-            address: address_of(&wanted.host).map_err(refuse)?,
+            endpoint: Endpoint::of(wanted).map_err(refuse)?,
             clock,
             signer: RefCell::new(Signer::new(credentials, wanted.host.clone())),
             slots: Slots::new(job.depth),
@@ -94,6 +90,17 @@ impl Shared {
             polls: Cell::new(0),
             idle_ns: Cell::new(0),
         })
+    }
+
+    /// A line to the server, not yet connected.
+    pub fn line(&self, control: Control) -> Line {
+        Line::new(self.endpoint.clone(), control)
+    }
+
+    /// A failure that belongs to no operation of the job.
+    pub fn at_server(&self, failure: &Failure) -> EngineError {
+        let hint = if matches!(failure, Failure::Io(_)) { "; is a server listening there?" } else { "" };
+        EngineError(format!("{}: {failure}{hint}", self.endpoint.address))
     }
 
     pub fn bucket_path(&self) -> &[u8] {
@@ -129,31 +136,5 @@ impl Shared {
             }
         };
         self.slots.complete(slot, result, buffer);
-    }
-}
-
-/// `host`, `host:port` or `[v6]:port`.
-fn address_of(host: &str) -> Result<SocketAddr, String> {
-    if host.is_empty() {
-        return Err("http_host= is missing: the endpoint, for example 127.0.0.1:9000".into());
-    }
-    let looked_up = match host.to_socket_addrs() {
-        Ok(addresses) => Ok(addresses),
-        Err(_) => (host.trim_matches(['[', ']']), HTTP_PORT).to_socket_addrs(),
-    };
-    let mut addresses = looked_up.map_err(|error| format!("http_host={host} has no address: {error}"))?;
-    addresses.next().ok_or_else(|| format!("http_host={host} has no address"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_have_a_port_or_that_of_http() {
-        assert_eq!(address_of("127.0.0.1:9000").unwrap(), SocketAddr::from(([127, 0, 0, 1], 9000)));
-        assert_eq!(address_of("127.0.0.1").unwrap(), SocketAddr::from(([127, 0, 0, 1], 80)));
-        assert!(address_of("[::1]:9000").unwrap().is_ipv6() && address_of("[::1]").unwrap().is_ipv6());
-        assert!(address_of("").unwrap_err().contains("http_host"));
     }
 }

@@ -110,6 +110,24 @@ fn a_kept_connection_that_was_closed_is_made_again() {
 }
 
 #[test]
+fn a_server_that_speaks_no_tls_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let answering = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        stream
+    });
+    let mut job = job(&host, 1);
+    job.objects.https = Https::Insecure;
+    let mut engine = S3Engine::new(&job, 0, Clock::start()).unwrap();
+    let error = engine.prepare(&mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains(&host) && error.contains("is it https"), "{error}");
+    drop(answering.join());
+}
+
+#[test]
 fn a_deadline_ends_a_wait_and_the_answer_comes_later() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -194,7 +212,6 @@ fn what_is_not_there_is_refused_in_words() {
         let outcome = S3Engine::new(&job, 0, Clock::start());
         outcome.and_then(|mut engine| engine.prepare(&mut |_| ())).unwrap_err().to_string()
     };
-    assert!(refused(&|job| job.objects.https = Https::On).contains("https="));
     assert!(refused(&|job| job.objects.bucket = "A/b".into()).contains("bucket="));
     assert!(refused(&|job| job.objects.objects = 0).contains("objects="));
     assert!(refused(&|job| job.objects.part_bytes = 0).contains("part_size="));

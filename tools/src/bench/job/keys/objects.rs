@@ -37,7 +37,13 @@ pub const KEYS: &[Key] = &[
     Key::new("https", Kind::Special, "https=off", "TLS to the endpoint")
         .default("off")
         .range("off, on, insecure (the certificate is not looked at)")
-        .on(Engines::S3),
+        .on(Engines::S3)
+        .text(
+            "on: the certificate has to be signed by one that the system trusts, and http_host to be a name in it; \
+             SSL_CERT_FILE in the environment names a PEM file of trusted ones in place of the system's. \
+             http_host without a port then means 443. Connections are made before the clock starts; the CPU \
+             time of the client includes TLS, and every byte is copied on its way.",
+        ),
     Key::new("http_s3_region", Kind::Text, "http_s3_region=us-east-1", "Region that requests are signed for")
         .default("us-east-1")
         .on(Engines::S3),
