@@ -268,6 +268,8 @@ impl JobResult {
 pub struct DiskUsage {
     pub name: String,
     pub ios: [u64; 2],
+    /// Of 512 bytes, whatever the drive's blocks are.
+    pub sectors: [u64; 2],
     pub merges: [u64; 2],
     pub ticks_ms: [u64; 2],
     pub in_queue_ms: u64,

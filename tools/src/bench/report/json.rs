@@ -177,6 +177,9 @@ struct DiskReport {
     name: String,
     read_ios: u64,
     write_ios: u64,
+    /// As newer versions of fio have them.
+    read_sectors: u64,
+    write_sectors: u64,
     read_merges: u64,
     write_merges: u64,
     read_ticks: u64,
@@ -411,6 +414,8 @@ impl DiskReport {
             name: disk.name.clone(),
             read_ios: disk.ios[0],
             write_ios: disk.ios[1],
+            read_sectors: disk.sectors[0],
+            write_sectors: disk.sectors[1],
             read_merges: disk.merges[0],
             write_merges: disk.merges[1],
             read_ticks: disk.ticks_ms[0],

@@ -109,4 +109,6 @@ fn a_run_that_measured_nothing_is_still_json() {
     let report = parsed(&run, true);
     assert_eq!(report["jobs"][0]["read"]["iops"], 0.0);
     assert_eq!(report["disk_util"][0]["util"], 0.0);
+    assert_eq!(report["disk_util"][0]["read_sectors"], 800_000);
+    assert_eq!(report["disk_util"][0]["write_sectors"], 480_000);
 }

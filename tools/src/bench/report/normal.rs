@@ -348,10 +348,12 @@ fn write_disks(out: &mut String, run: &Run) -> Result {
     for disk in &run.disks {
         writeln!(
             out,
-            "  {}: ios={}/{}, merge={}/{}, ticks={}/{}, in_queue={}, util={:3.2}%",
+            "  {}: ios={}/{}, sectors={}/{}, merge={}/{}, ticks={}/{}, in_queue={}, util={:3.2}%",
             disk.name,
             disk.ios[0],
             disk.ios[1],
+            disk.sectors[0],
+            disk.sectors[1],
             disk.merges[0],
             disk.merges[1],
             disk.ticks_ms[0],

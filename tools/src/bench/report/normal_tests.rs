@@ -35,7 +35,7 @@ fn the_report_has_fios_lines_in_order() {
         "  WRITE: bw=",
         "Run status group 1 (all jobs):",
         "Disk stats (read/write):",
-        "  vda: ios=100000/60000, merge=3/4, ticks=5000/6000, in_queue=11000, util=99.50%",
+        "  vda: ios=100000/60000, sectors=800000/480000, merge=3/4, ticks=5000/6000, in_queue=11000, util=99.50%",
     ];
     let mut rest = text.as_str();
     for part in wanted {

@@ -32,6 +32,7 @@ pub fn run() -> Run {
         disks: vec![DiskUsage {
             name: "vda".to_owned(),
             ios: [100_000, 60_000],
+            sectors: [800_000, 480_000],
             merges: [3, 4],
             ticks_ms: [5_000, 6_000],
             in_queue_ms: 11_000,

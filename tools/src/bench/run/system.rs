@@ -95,18 +95,23 @@ impl Disks {
     /// What happened since, over `elapsed_ns`.
     pub fn since(&self, elapsed_ns: u64) -> Vec<DiskUsage> {
         let usage = |(name, before): (&String, &[u64; 11])| {
-            let now = counters(name)?;
-            let field = |at: usize| now[at].wrapping_sub(before[at]);
-            Some(DiskUsage {
-                name: name.clone(),
-                ios: [field(0), field(4)],
-                merges: [field(1), field(5)],
-                ticks_ms: [field(3), field(7)],
-                in_queue_ms: field(10),
-                utilisation_percent: (field(9) as f64 * 1e8 / elapsed_ns.max(1) as f64).min(100.0),
-            })
+            Some(usage_between(name, before, &counters(name)?, elapsed_ns))
         };
         self.0.iter().filter_map(usage).collect()
+    }
+}
+
+/// From the counters as the kernel has them (Documentation/block/stat.rst).
+fn usage_between(name: &str, before: &[u64; 11], now: &[u64; 11], elapsed_ns: u64) -> DiskUsage {
+    let field = |at: usize| now[at].wrapping_sub(before[at]);
+    DiskUsage {
+        name: name.to_owned(),
+        ios: [field(0), field(4)],
+        sectors: [field(2), field(6)],
+        merges: [field(1), field(5)],
+        ticks_ms: [field(3), field(7)],
+        in_queue_ms: field(10),
+        utilisation_percent: (field(9) as f64 * 1e8 / elapsed_ns.max(1) as f64).min(100.0),
     }
 }
 
@@ -140,6 +145,15 @@ mod tests {
     fn lists_of_cores_are_read() {
         assert_eq!(parse_list("0-2,5,7-8"), [0, 1, 2, 5, 7, 8]);
         assert!(parse_list("").is_empty());
+    }
+
+    #[test]
+    fn counters_of_a_drive_are_taken_for_what_they_are() {
+        // Reads, merged, sectors, ms; the same of writes; in flight, busy ms, waited ms.
+        let now = [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21];
+        let usage = usage_between("vda", &[10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10], &now, 100_000_000);
+        assert_eq!((usage.ios, usage.merges, usage.sectors), ([1, 5], [2, 6], [3, 7]));
+        assert_eq!((usage.ticks_ms, usage.in_queue_ms, usage.utilisation_percent), ([4, 8], 11, 10.0));
     }
 
     #[test]
