@@ -1,6 +1,7 @@
 //! The S3 engine of the bench tool against a real server: every operation, and what a stall of the server looks
 //! like; and the respect of the tool for block devices.
 
+use crate::support::{BUCKET, list_all};
 use ringbolt_tests::binary::{ringbolt, scratch_dir};
 use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Server, ServerOptions};
@@ -8,7 +9,7 @@ use ringbolt_tools::bench::cli::RunOptions;
 use ringbolt_tools::bench::engine::s3::S3Engine;
 use ringbolt_tools::bench::engine::{Clock, IoEngine, Operation, Verb};
 use ringbolt_tools::bench::run::{self, Phase, Status, Watcher};
-use ringbolt_tools::bench::spec::{BlockSize, ByDirection, Engine, Job, ObjectOp, Objects, Plan};
+use ringbolt_tools::bench::spec::{BlockSize, ByDirection, Direction, Engine, Job, ObjectOp, Objects, Plan};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, OpenOptions};
@@ -170,6 +171,29 @@ fn a_stall_of_the_server_shows_in_the_response_time() {
     assert!((1..=16).contains(&slow), "{slow} operations took the server's stall for themselves");
     let waited: u64 = read.response.bins().filter(|(ns, _)| *ns >= 100_000_000).map(|(_, count)| count).sum();
     assert!(waited >= 100, "only {waited} operations waited");
+}
+
+#[tokio::test]
+async fn a_mix_with_deletes_asks_only_for_what_is_there() {
+    let _alone = alone();
+    let server = Server::start(ServerOptions::default());
+    let mut job = job(&server, 4096, 8);
+    let weights = [(ObjectOp::Get, 40), (ObjectOp::Head, 10), (ObjectOp::Put, 25), (ObjectOp::Multipart, 5)];
+    job.objects.ops = Some([&weights[..], &[(ObjectOp::Delete, 20)]].concat());
+    (job.objects.bucket, job.objects.objects) = (BUCKET.to_owned(), 1000);
+    job.block.write = BlockSize::Fixed(8192);
+    (job.threads, job.group_reporting, job.norandommap, job.pattern.random) = (2, true, true, true);
+    job.number_ios = Some(1000);
+    let plan = Plan { jobs: vec![job], ..Plan::default() };
+    let run = run::run(&plan, &RunOptions::default(), &mut run::Unwatched).expect("run");
+    let result = &run.jobs[0];
+    assert_eq!((result.error, &result.error_text), (0, &None));
+    let [reads, writes, deletes] = Direction::ALL.map(|direction| result.by_direction.get(direction).ios);
+    assert_eq!(reads + writes + deletes, 2000);
+    assert!((380..=400).contains(&deletes), "{deletes} deletes");
+    let keys = list_all(&server.client(&MAIN), 1000).await;
+    let own = keys.iter().filter(|(key, size)| key.starts_with("8192/") && *size == 8192).count() as u64;
+    assert_eq!((own, keys.len() as u64 - own), (writes - deletes, 1000));
 }
 
 /// A block device over a file; gone when dropped.

@@ -118,6 +118,11 @@ pub enum ObjectOp {
     Multipart,
 }
 
+impl ObjectOp {
+    /// What stores an object under the key that a delete would remove.
+    pub const PUTS: [Self; 2] = [Self::Put, Self::Multipart];
+}
+
 /// `rate_process`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateProcess {
@@ -330,6 +335,19 @@ impl Job {
             unlink: false,
             objects: Objects::default(),
         }
+    }
+}
+
+impl Objects {
+    /// Whether it is a mix that deletes, and so only what it has put itself.
+    pub fn deletes_its_own(&self) -> bool {
+        self.weight_of(&[ObjectOp::Delete]) > 0 && self.weight_of(&ObjectOp::PUTS) > 0
+    }
+
+    /// Sum of the weights of some operations in the mix.
+    pub fn weight_of(&self, some: &[ObjectOp]) -> u64 {
+        let mix = self.ops.iter().flatten();
+        mix.filter(|(op, _)| some.contains(op)).map(|(_, weight)| u64::from(*weight)).sum()
     }
 }
 

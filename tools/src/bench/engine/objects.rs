@@ -67,10 +67,14 @@ impl ObjectSet {
                 job.name
             )));
         }
+        let mut labels = directions.map(Label::of);
+        if job.objects.deletes_its_own() {
+            labels[label_index(Direction::Trim)] = labels[label_index(Direction::Write)].clone();
+        }
         Ok(Self {
             count,
             read: job.block.read.clone(),
-            labels: directions.map(Label::of),
+            labels,
             needs_objects: needs_objects(job),
             largest_bytes,
         })
@@ -175,6 +179,21 @@ mod tests {
         }
         assert_ne!(set.key(Direction::Read, 1), set.key(Direction::Write, 1));
         assert_eq!(set.number_of("65536/00000000000000000000000000000000001"), None);
+    }
+
+    #[test]
+    fn a_mix_deletes_under_the_keys_that_it_puts() {
+        let mut job = Job::plain("mix", crate::bench::spec::Engine::S3);
+        job.objects.objects = 1;
+        (job.block.write, job.block.trim) = (BlockSize::Fixed(8192), BlockSize::Fixed(512));
+        job.objects.ops = Some(vec![(ObjectOp::Put, 1), (ObjectOp::Delete, 1)]);
+        let labels = |job: &Job| {
+            let set = ObjectSet::of(job).unwrap();
+            [Direction::Write, Direction::Trim].map(|direction| set.label(direction).to_owned())
+        };
+        assert_eq!(labels(&job), ["8192/", "8192/"]);
+        job.objects.ops = Some(vec![(ObjectOp::Delete, 1)]);
+        assert_eq!(labels(&job), ["8192/", "512/"]);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! Invariants:
 //! - The sequence follows from the job's seed, the thread's number and the targets alone, as long as no rate decides
-//!   between directions.
+//!   between directions, and no mix deletes: what can be deleted follows from what has completed.
 //! - Nothing here looks at the clock: the caller says what time it is, counted from the beginning of the job.
 
 mod choice;
 mod distribution;
+mod own;
 mod pace;
 mod permutation;
 pub mod random;

@@ -6,6 +6,7 @@
 //!   direction comes when it is due, so the mix follows from the rates, as in fio.
 
 use super::choice::Deck;
+use super::own::OwnObjects;
 use super::pace::Pace;
 use super::random::Random;
 use super::sequence::{Extent, MAP_UNITS_MAX, Region, Sequence};
@@ -60,6 +61,7 @@ pub struct Source {
     /// Next file, taken in turn.
     file: usize,
     objects: bool,
+    own: Option<OwnObjects>,
     sizes: ByDirection<Sizes>,
     unit: u64,
     verbs: Deck<Verb>,
@@ -115,6 +117,10 @@ impl Source {
             files,
             file: 0,
             objects: matches!(target, Target::Objects(_)),
+            own: match target {
+                Target::Objects(count) => OwnObjects::of(job, thread, *count),
+                Target::Files(_) => None,
+            },
             sizes,
             unit,
             trim_then_write: job.pattern.trims && job.pattern.writes && job.objects.ops.is_none(),
@@ -132,6 +138,14 @@ impl Source {
     pub fn restart(&mut self) {
         self.left = self.pass;
         self.files.iter_mut().for_each(Sequence::restart);
+    }
+
+    /// What [`Self::next`] gave has ended.
+    #[inline]
+    pub fn ended(&mut self, operation: &Operation, succeeded: bool) {
+        if let Some(own) = &mut self.own {
+            own.ended(operation, succeeded);
+        }
     }
 
     /// Share of the pass that was given out.
@@ -174,7 +188,8 @@ impl Source {
     }
 
     fn object_operation(&mut self, verb: Verb, direction: Direction, length: u64) -> Operation {
-        let number = self.files[0].next(direction, 1, &mut self.random).offset;
+        let own = self.own.as_mut().and_then(|own| own.take(verb));
+        let number = own.unwrap_or_else(|| self.files[0].next(direction, 1, &mut self.random).offset);
         Operation { verb, file: 0, offset: 0, length, number }
     }
 
@@ -204,12 +219,26 @@ impl Source {
         if self.common_pace || self.directions.len() == 1 {
             let pace = if self.common_pace { Direction::Read } else { self.directions[0] };
             let at = self.due(pace, now_ns)?;
-            return Ok((self.verbs.draw(&mut self.random), at));
+            return Ok((self.draw(), at));
         }
         if !self.has_rate() {
-            return Ok((self.verbs.draw(&mut self.random), None));
+            return Ok((self.draw(), None));
         }
         self.choose_by_rate(now_ns)
+    }
+
+    #[inline]
+    fn draw(&mut self) -> Verb {
+        let Some(own) = &mut self.own else { return self.verbs.draw(&mut self.random) };
+        if let Some(owed) = own.owed() {
+            return owed;
+        }
+        // Ends: there are puts among the cards.
+        loop {
+            if let Some(verb) = own.instead_of(self.verbs.draw(&mut self.random)) {
+                return verb;
+            }
+        }
     }
 
     fn choose_by_rate(&self, now_ns: u64) -> Result<(Verb, Option<u64>), u64> {

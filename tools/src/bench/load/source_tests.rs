@@ -118,16 +118,48 @@ fn a_trimmed_block_is_written_next() {
 #[test]
 fn objects_are_chosen_by_number_and_ops_by_weight() {
     let mut job = sample::job("job", 0, true, false);
-    job.objects.ops = Some(vec![(ObjectOp::Get, 70), (ObjectOp::Put, 20), (ObjectOp::Delete, 10)]);
+    job.objects.ops = Some(vec![(ObjectOp::Get, 70), (ObjectOp::Put, 20), (ObjectOp::Head, 10)]);
     let works = pass(&mut Source::new(&job, 0, &Target::Objects(500)).unwrap());
     assert_eq!(works.len(), 500);
     assert!(works.iter().all(|work| work.operation.number < 500 && work.operation.length == 4096));
     let count = |verb: Verb| works.iter().filter(|work| work.operation.verb == verb).count();
-    assert_eq!((count(Verb::Read), count(Verb::Write), count(Verb::Trim)), (350, 100, 50));
+    assert_eq!((count(Verb::Read), count(Verb::Write), count(Verb::Head)), (350, 100, 50));
     job.objects.ops = None;
     let works = pass(&mut Source::new(&job, 0, &Target::Objects(500)).unwrap());
     let numbers: std::collections::BTreeSet<u64> = works.iter().map(|work| work.operation.number).collect();
     assert_eq!(numbers.len(), 500, "each object once");
+}
+
+#[test]
+fn a_mix_with_deletes_reads_only_what_is_there() {
+    let mut job = sample::job("job", 0, true, false);
+    (job.threads, job.norandommap, job.number_ios) = (2, true, Some(10_000));
+    job.io_size = Some(10_000 * 4096);
+    let weights = [(ObjectOp::Get, 40), (ObjectOp::Head, 10), (ObjectOp::Copy, 10), (ObjectOp::Put, 20)];
+    job.objects.ops = Some([&weights[..], &[(ObjectOp::Multipart, 5), (ObjectOp::Delete, 15)]].concat());
+    let mut sources = [0, 1].map(|thread| Source::new(&job, thread, &Target::Objects(100)).unwrap());
+    let mut stored: std::collections::BTreeSet<u64> = (0..100).collect();
+    let mut counts = [0; 6];
+    let verbs = [Verb::Read, Verb::Head, Verb::Copy, Verb::Write, Verb::Multipart, Verb::Trim];
+    // One in flight at each thread: what the one asks for must not be what the other has just deleted.
+    let mut in_flight: [Option<Operation>; 2] = [None, None];
+    for turn in 0..20_000 {
+        let (source, flight) = (&mut sources[turn % 2], &mut in_flight[turn % 2]);
+        if let Some(ended) = flight.take() {
+            source.ended(&ended, true);
+        }
+        let Next::Work(Work { operation, .. }) = source.next(u64::MAX) else { panic!("the pass is over") };
+        counts[verbs.iter().position(|verb| *verb == operation.verb).unwrap()] += 1;
+        match operation.verb {
+            Verb::Write | Verb::Multipart => drop(stored.insert(operation.number)),
+            Verb::Trim => assert!(stored.remove(&operation.number), "{operation:?} of nothing"),
+            _ => assert!(stored.contains(&operation.number), "{operation:?} of what is gone"),
+        }
+        *flight = Some(operation);
+    }
+    for (count, share) in counts.into_iter().zip([40, 10, 10, 20, 5, 15]) {
+        assert!((share * 200 - 20..=share * 200 + 20).contains(&count), "{count} at {share} per cent");
+    }
 }
 
 #[test]

@@ -324,6 +324,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         let flight = self.flights[completion.slot as usize].take();
         let flight = flight.unwrap_or_else(|| panic!("slot {} was not in flight", completion.slot));
         self.free.push(completion.slot);
+        self.parts.source.ended(&flight.operation, completion.result >= 0);
         if let Ok(bytes) = u64::try_from(completion.result) {
             let bytes = if flight.operation.verb == Verb::Trim { flight.operation.length } else { bytes };
             self.recorder.done(&flight, bytes, self.now_ns);

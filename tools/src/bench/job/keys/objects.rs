@@ -10,7 +10,12 @@ pub const KEYS: &[Key] = &[
         .text("mixed needs opmix."),
     Key::new("opmix", Kind::Special, "opmix=get/70:put/20:list/10", "Operations and their weights")
         .on(Engines::Objects)
-        .text("Weights are against each other; they need not add up to 100. Implies op=mixed."),
+        .text(
+            "Weights are against each other; they need not add up to 100. Implies op=mixed. With delete in it a mix \
+             puts objects of its own, beside those that get, head and copy ask for, and deletes only these, the \
+             oldest first: no read asks for what is gone. put and multipart need at least delete's weight. A \
+             delete that comes before there is anything to delete is made up for when there is.",
+        ),
     Key::new("objects", Kind::Number, "objects=10000", "How many objects there are")
         .default("size over bs")
         .on(Engines::Objects)

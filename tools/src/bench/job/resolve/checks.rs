@@ -138,6 +138,15 @@ fn objects(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
             format!("{key} needs ioengine=io_uring: an object is whole and durable once it is stored");
         return Err(fields.impossible(&[key], reason));
     }
+    let (puts, deletes) =
+        (job.objects.weight_of(&ObjectOp::PUTS), job.objects.weight_of(&[ObjectOp::Delete]));
+    if job.objects.ops.as_ref().is_some_and(|ops| ops.len() > 1) && deletes > puts {
+        let reason = format!(
+            "delete/{deletes} is more than is put ({puts}): a mix deletes only what it has put itself, so that \
+             its reads find their objects; give put or multipart as much weight, or use op=delete alone"
+        );
+        return Err(fields.impossible(&["opmix"], reason));
+    }
     let multipart = job.objects.ops.iter().flatten().any(|(op, _)| *op == ObjectOp::Multipart);
     let parts = largest(&job.block.write).div_ceil(job.objects.part_bytes);
     if multipart && parts > 10_000 {

@@ -45,6 +45,8 @@ fn objects_take_their_operations() {
     assert_eq!(of("").ops, None);
     assert_eq!(of("op=head\n").ops, Some(vec![(ObjectOp::Head, 1)]));
     assert_eq!(of("opmix=get/7:put/3\n").ops, Some(vec![(ObjectOp::Get, 7), (ObjectOp::Put, 3)]));
+    assert_eq!(of("op=delete\n").ops, Some(vec![(ObjectOp::Delete, 1)]));
+    assert!(of("opmix=put/2:multipart/3:delete/5\n").deletes_its_own());
     assert_eq!(of("random_distribution=zipf:1.3\n").key_distribution, Distribution::Zipf(1.3));
     assert_eq!(of("random_distribution=zipf:1.3\nkeydist=random\n").key_distribution, Distribution::Even);
     let fio = jobs("[a]\nioengine=http\nsize=1m\nfilename=/larsmb/object\n").unwrap();
@@ -105,6 +107,8 @@ fn what_can_not_be_is_refused_with_its_reason() {
         ("ioengine=s3\n", "how many objects"),
         ("ioengine=s3\nobjects=1\nop=mixed\n", "needs opmix"),
         ("ioengine=s3\nobjects=1\nop=get\nopmix=get/1\n", "leave one out"),
+        ("ioengine=s3\nobjects=1\nopmix=get/70:delete/30\n", "delete/30 is more than is put (0)"),
+        ("ioengine=s3\nobjects=1\nopmix=put/2:multipart/3:delete/6\n", "delete/6 is more than is put (5)"),
         ("ioengine=s3\nobjects=1\nop=multipart\nbs=1g\npart_size=1m\n", "5m to 5g"),
         ("ioengine=s3\nobjects=1\nhttp_mode=swift\n", "only s3"),
         ("ioengine=s3\nobjects=1\nfsync=1\n", "fsync needs ioengine=io_uring"),
