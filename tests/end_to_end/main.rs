@@ -4,6 +4,7 @@
 
 mod access;
 mod bench;
+mod bench_process;
 mod bench_tls;
 mod check;
 mod conditional;

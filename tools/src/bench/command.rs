@@ -20,6 +20,8 @@ use std::process::ExitCode;
 
 /// Jobs that are not understood, or must not be run.
 const NOT_RUN: u8 = 2;
+/// A signal ended the run; fio has the same.
+const INTERRUPTED: u8 = 128;
 
 /// Why nothing came of a command.
 #[derive(Debug, thiserror::Error)]
@@ -141,8 +143,15 @@ fn run_jobs(line: &CommandLine) -> Result<ExitCode, CommandError> {
     if let Some(path) = &line.options.html {
         html::write(&run, path).map_err(|error| CommandError::Output { path: path.clone(), error })?;
     }
+    if run.interrupted {
+        eprintln!("ringbolt bench: interrupted; the results are of what was done until then");
+    }
     let failed = run.jobs.iter().any(|result| result.error != 0 || result.verify_failures > 0);
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(match (failed, run.interrupted) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(INTERRUPTED),
+        (false, false) => ExitCode::SUCCESS,
+    })
 }
 
 /// Where results go.

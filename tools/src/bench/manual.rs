@@ -108,6 +108,8 @@ EXIT STATUS
   1  a job failed, or results could not be written
   2  the jobs are not understood, or can not be run, or would overwrite what they must not
   3  compare: slower beyond the threshold
+  128  a run was interrupted (SIGINT, SIGTERM): jobs that ran have ended early, others were not begun, and what was
+     measured is reported; a second signal ends it at once, with 128 and its number
 
 FILES
   tools/jobs/*.fio in the source has a job file for each use. docs/bench-jobs.md tells of the format.

@@ -290,6 +290,8 @@ pub struct Run {
     pub jobs: Vec<JobResult>,
     pub disks: Vec<DiskUsage>,
     pub fingerprint: Fingerprint,
+    /// By a signal, before all was done.
+    pub interrupted: bool,
 }
 
 impl Run {

@@ -39,6 +39,7 @@ pub fn run() -> Run {
             utilisation_percent: 99.5,
         }],
         fingerprint: Fingerprint(vec![("kernel".to_owned(), "6.1 <test> & more".to_owned())]),
+        interrupted: false,
     }
 }
 

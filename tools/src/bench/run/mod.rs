@@ -30,7 +30,7 @@ use super::result::{JobResult, Run};
 use super::spec::{Engine, Job, Plan};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Why nothing was run.
@@ -76,13 +76,16 @@ pub fn run(plan: &Plan, options: &RunOptions, watcher: &mut dyn Watcher) -> Resu
         jobs: Vec::new(),
         disks: Vec::new(),
         fingerprint: fingerprint::gather(plan, &arguments),
+        interrupted: false,
     };
     let results = schedule::run(plan, options, &shared, &header, watcher);
     signals.into_iter().for_each(|id| {
         signal_hook::low_level::unregister(id);
     });
     drop(claims);
-    Ok(Run { jobs: by_group(&results), disks: disks.since(shared.clock.now_ns()), ..header })
+    let interrupted = shared.stop.load(Ordering::Relaxed);
+    let disks = disks.since(shared.clock.now_ns());
+    Ok(Run { jobs: by_group(&results), disks, interrupted, ..header })
 }
 
 /// The first interrupt ends the run in order, a second one at once.
