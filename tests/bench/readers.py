@@ -1,7 +1,8 @@
 """Whether readers of fio's output take ours: JSON, json+, terse, logs.
 
 What fio on this machine writes is the measure: every key of its JSON must be in ours with the same type, every field of
-its terse line must look alike. Then fio-plot and fio_jsonplus_clat2csv, made for fio, are given our files.
+its terse line must look alike. Then fio-plot and fio_jsonplus_clat2csv, made for fio, are given our files: made-up runs,
+whose figures are the same each time, and what `ringbolt bench` writes of real ones.
 """
 
 import argparse
@@ -15,6 +16,10 @@ import tempfile
 from pathlib import Path
 
 SECONDS_MAX = 120
+# Of the real runs.
+DEPTH = 8
+COUNTED_IOS = 5000
+LOG_AVERAGE_MS = 100
 PNG_BEGINS = b"\x89PNG\r\n\x1a\n"
 
 
@@ -37,13 +42,28 @@ def program(name):
 
 
 class Readers:
-    """One method for each check; all see the same samples."""
+    """One method for each check; all see the same samples and the same real runs."""
 
-    def __init__(self, samples, directory):
+    def __init__(self, samples, ringbolt, directory):
         self.directory = directory
         self.made = directory / "made"
         output_of([samples, self.made])
         self.run = json.loads((self.made / "run.json").read_text())
+        self.ringbolt = ringbolt
+        averaged = ["--runtime=2", "--time_based", f"--log_avg_msec={LOG_AVERAGE_MS}", "--fsync=64"]
+        self.timed = self.bench("timed", *averaged)
+        self.counted = self.bench("counted", f"--number_ios={COUNTED_IOS}")
+
+    def bench(self, name, *arguments):
+        """A real run in a directory of its own, with all logs, under the names that fio-plot looks for."""
+        place = self.directory / name
+        place.mkdir()
+        (self.directory / "data").mkdir(exist_ok=True)
+        command = [self.ringbolt, "bench", "--name=x", f"--filename={self.directory / 'data' / name}", "--size=4m"]
+        command += ["--rw=randrw", "--bs=4k", f"--iodepth={DEPTH}", "--numjobs=1", "--eta=never"]
+        command += [f"--write_{kind}_log=randrw-iodepth-{DEPTH}-numjobs-1" for kind in ("bw", "iops", "lat")]
+        output_of([*command, "--output-format=json+", "--output=randrw.json", *arguments], place)
+        return json.loads((place / "randrw.json").read_text())
 
     def fio(self, *arguments):
         """A second of fio on a small file."""
@@ -113,10 +133,10 @@ class Readers:
         for kind in ("bw", "iops", "slat", "clat", "lat"):
             self.plot(f"log_{kind}.png", "-g", "-t", kind)
 
-    def plot(self, name, *arguments):
+    def plot(self, name, *arguments, place=None, depth=32):
         target = self.directory / name
-        common = ["-T", "title", "--source", "test", "-r", "randrw", "-d", "32", "-n", "1", "-o", target]
-        output_of([program("fio-plot"), "-i", self.made / "plots", *common, *arguments])
+        common = ["-T", "title", "--source", "test", "-r", "randrw", "-d", depth, "-n", "1", "-o", target]
+        output_of([program("fio-plot"), "-i", place or self.made / "plots", *common, *arguments])
         drawn = target.read_bytes()
         assert drawn.startswith(PNG_BEGINS) and len(drawn) > 10_000, f"{name}: {len(drawn)} bytes"
 
@@ -133,6 +153,71 @@ class Readers:
             assert times == sorted(times), log.name
             assert {entry[2] for entry in entries} == {0, 1}, log.name
             assert all(entry[3] == 4096 for entry in entries), log.name
+
+    def check_real_json_has_every_key_of_fio(self):
+        fio = json.loads(self.fio("--output-format=json+", "--fsync=64"))
+        assert_same_shape(without(fio, ["jobs", "disk_util"]), self.timed, "")
+        assert_same_shape(without(fio["jobs"][0], ["job options"]), self.timed["jobs"][0], "job")
+        for theirs in fio["disk_util"]:
+            assert_same_shape(theirs, self.timed["disk_util"][0], "disk_util")
+
+    def check_real_runs_are_plotted(self):
+        place = self.directory / "timed"
+        self.plot("real_bars.png", "-l", "-f", "read", place=place, depth=DEPTH)
+        self.plot("real_distribution.png", "-H", "-f", "write", place=place, depth=DEPTH)
+        for kind in ("bw", "iops", "slat", "clat", "lat"):
+            self.plot(f"real_{kind}.png", "-g", "-t", kind, place=place, depth=DEPTH)
+
+    def check_clat2csv_agrees_with_real_runs(self):
+        reader = [sys.executable, program("fio_jsonplus_clat2csv")]
+        for name, run in (("timed", self.timed), ("counted", self.counted)):
+            source, target = self.directory / name / "randrw.json", self.directory / f"{name}.csv"
+            output_of([*reader, source, target])
+            assert output_of([*reader, source, target, "--validate"]).count("validated") == 1
+            for direction in ("read", "write"):
+                part = run["jobs"][0][direction]
+                assert part["clat_ns"]["N"] == part["total_ios"] > 0, direction
+                assert_csv_agrees(self.directory / f"{name}_job0.csv", direction, part["clat_ns"])
+
+    def check_logs_of_single_operations_add_up_to_the_json(self):
+        """One line for each operation: their number, their bytes and their mean are those of the JSON."""
+        job = self.counted["jobs"][0]
+        assert job["read"]["total_ios"] + job["write"]["total_ios"] == COUNTED_IOS
+        for kind in ("slat", "clat", "lat"):
+            entries = read_log(self.log("counted", kind))
+            for number, direction in enumerate(("read", "write")):
+                own = [entry for entry in entries if entry[2] == number]
+                part, mean = job[direction], job[direction][f"{kind}_ns"]["mean"]
+                assert len(own) == part["total_ios"], f"{kind} {direction}: {len(own)} of {part['total_ios']}"
+                assert sum(entry[3] for entry in own) == part["io_bytes"], f"{kind} {direction}"
+                assert {entry[4] % 4096 for entry in own} == {0} and len({entry[4] for entry in own}) > 100
+                assert_near(sum(entry[1] for entry in own) / len(own), mean, 1e-6, f"{kind} {direction}")
+
+    def check_averaged_logs_agree_with_the_json(self):
+        """Each line is of a tenth of a second; only what came after the last whole one is in none."""
+        job = self.timed["jobs"][0]
+        logs = {kind: read_log(self.log("timed", kind)) for kind in ("bw", "iops", "slat", "clat", "lat")}
+        seconds = LOG_AVERAGE_MS / 1000
+        for number, direction in enumerate(("read", "write")):
+            part = job[direction]
+            own = {kind: [entry[1] for entry in log if entry[2] == number] for kind, log in logs.items()}
+            times = {kind: [entry[0] for entry in log if entry[2] == number] for kind, log in logs.items()}
+            assert all(times[kind] == times["iops"] for kind in times), times
+            assert all(time % LOG_AVERAGE_MS == 0 for time in times["iops"]), times["iops"]
+            covered = times["iops"][-1] / part["runtime"]
+            assert 0.8 < covered <= 1, f"{times['iops'][-1]} of {part['runtime']} ms are in the logs"
+            assert_near(sum(own["iops"]) * seconds, part["total_ios"] * covered, 0.05, f"iops {direction}")
+            assert_near(sum(own["bw"]) * 1024 * seconds, part["io_bytes"] * covered, 0.05, f"bw {direction}")
+            for kind in ("slat", "clat", "lat"):
+                weighted = sum(value * ios for value, ios in zip(own[kind], own["iops"])) / sum(own["iops"])
+                assert_near(weighted, part[f"{kind}_ns"]["mean"], 0.1, f"{kind} {direction}")
+
+    def log(self, name, kind):
+        return self.directory / name / f"randrw-iodepth-{DEPTH}-numjobs-1_{kind}.1.log"
+
+
+def assert_near(found, expected, share, what):
+    assert abs(found - expected) <= share * expected, f"{what}: {found}, expected {expected}"
 
 
 def without(value, keys):
@@ -177,12 +262,13 @@ def read_log(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=Path, required=True, help="the report_samples program")
+    parser.add_argument("--ringbolt", type=Path, required=True, help="the program itself")
     parser.add_argument("--scratch", type=Path, required=True, help="where to make a directory")
     arguments = parser.parse_args()
     failed = 0
     passed = 0
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as directory:
-        readers = Readers(arguments.samples.resolve(), Path(directory))
+        readers = Readers(arguments.samples.resolve(), arguments.ringbolt.resolve(), Path(directory))
         for name in sorted(name for name in dir(readers) if name.startswith("check_")):
             try:
                 getattr(readers, name)()
