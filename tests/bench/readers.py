@@ -18,7 +18,7 @@ from pathlib import Path
 SECONDS_MAX = 120
 # Of the real runs.
 DEPTH = 8
-COUNTED_IOS = 5000
+COUNTED_IOS = 1000
 LOG_AVERAGE_MS = 100
 PNG_BEGINS = b"\x89PNG\r\n\x1a\n"
 
@@ -182,7 +182,8 @@ class Readers:
     def check_logs_of_single_operations_add_up_to_the_json(self):
         """One line for each operation: their number, their bytes and their mean are those of the JSON."""
         job = self.counted["jobs"][0]
-        assert job["read"]["total_ios"] + job["write"]["total_ios"] == COUNTED_IOS
+        done = job["read"]["total_ios"] + job["write"]["total_ios"]
+        assert done == COUNTED_IOS, f"{done} operations"
         for kind in ("slat", "clat", "lat"):
             entries = read_log(self.log("counted", kind))
             for number, direction in enumerate(("read", "write")):
@@ -191,7 +192,8 @@ class Readers:
                 assert len(own) == part["total_ios"], f"{kind} {direction}: {len(own)} of {part['total_ios']}"
                 assert sum(entry[3] for entry in own) == part["io_bytes"], f"{kind} {direction}"
                 assert {entry[4] % 4096 for entry in own} == {0} and len({entry[4] for entry in own}) > 100
-                assert_near(sum(entry[1] for entry in own) / len(own), mean, 1e-6, f"{kind} {direction}")
+                # That of the JSON is of bins, exact to three digits.
+                assert_near(sum(entry[1] for entry in own) / len(own), mean, 1e-3, f"{kind} {direction}")
 
     def check_averaged_logs_agree_with_the_json(self):
         """Each line is of a tenth of a second; only what came after the last whole one is in none."""
@@ -205,7 +207,7 @@ class Readers:
             assert all(times[kind] == times["iops"] for kind in times), times
             assert all(time % LOG_AVERAGE_MS == 0 for time in times["iops"]), times["iops"]
             covered = times["iops"][-1] / part["runtime"]
-            assert 0.8 < covered <= 1, f"{times['iops'][-1]} of {part['runtime']} ms are in the logs"
+            assert 0.8 < covered < 1.01, f"{times['iops'][-1]} of {part['runtime']} ms are in the logs"
             assert_near(sum(own["iops"]) * seconds, part["total_ios"] * covered, 0.05, f"iops {direction}")
             assert_near(sum(own["bw"]) * 1024 * seconds, part["io_bytes"] * covered, 0.05, f"bw {direction}")
             for kind in ("slat", "clat", "lat"):

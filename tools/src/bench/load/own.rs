@@ -66,13 +66,13 @@ impl OwnObjects {
     /// The number that `verb` takes; None: one of the objects that are there for reads.
     pub fn take(&mut self, verb: Verb) -> Option<u64> {
         match verb {
-            Verb::Write | Verb::Multipart => Some(self.to_put()),
+            Verb::Write | Verb::Multipart => Some(self.put()),
             Verb::Trim => self.stored.pop_front(),
             _ => None,
         }
     }
 
-    fn to_put(&mut self) -> u64 {
+    fn put(&mut self) -> u64 {
         if let Some(number) = self.free.pop_front() {
             return number;
         }
