@@ -1,4 +1,4 @@
-//! Ends TLS in front of a server that speaks plain HTTP, as nginx and its kind do, with a certificate made for the test.
+//! Ends TLS in front of a server that speaks plain HTTP, as nginx and its kind do, with a certificate of its own.
 //!
 //! Invariant: a connection is closed towards one side when the other side closes it.
 
