@@ -74,12 +74,21 @@ fn a_drive_and_the_index_take_what_the_plan_says() {
 /// Objects that lie in the log, on a drive that is so full that the cleaner has to work for each of them.
 #[test]
 fn overwrites_are_amplified_as_the_plan_says() {
+    overwritten(&small_sizes(), 2_400 << 20);
+}
+
+/// A half of the bytes in slices, which leave gaps.
+#[test]
+fn overwrites_of_large_objects_are_amplified_as_the_plan_says() {
+    overwritten(&mixed_sizes(), 4 << 30);
+}
+
+fn overwritten(sizes: &SizeHistogram, drive_bytes: u64) {
     let _alone = own_machine();
-    let (sizes, drive_bytes) = (small_sizes(), 2_400 << 20);
-    let plan = planned(&sizes, drive_bytes);
+    let plan = planned(sizes, drive_bytes);
     let directory = directory();
-    let engine = filled(&directory, &sizes, drive_bytes);
-    let mut random = fastrand::Rng::with_seed(6);
+    let engine = filled(&directory, sizes, drive_bytes);
+    let (mut random, sizes) = (fastrand::Rng::with_seed(6), sizes.clone());
     let overwrite = move || (key(random.u64(..OBJECTS)), sizes.at_quantile(random.f64()));
     engine.put_many(SETTLING, overwrite.clone()).expect("overwrites");
     let before = engine.counters();

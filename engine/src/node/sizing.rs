@@ -43,6 +43,8 @@ pub struct ObjectSizing {
     pub record_bytes: u64,
     /// Its slices, in whole units.
     pub slice_bytes: u64,
+    /// Of them: those that are no full ones, at the end of the object or of each part.
+    pub tail_bytes: u64,
     /// Of the slices: what is written, headers and padding included.
     pub slice_written_bytes: u64,
     /// Records of its parts, which are dead once the upload is complete.
@@ -81,6 +83,7 @@ pub fn object(shape: &ObjectShape) -> ObjectSizing {
     ObjectSizing {
         record_bytes: record_bytes(&Mutation::Put(put)) + inline,
         slice_bytes: segments.iter().map(|segment| units(segment.length) * UNIT_BYTES as u64).sum(),
+        tail_bytes: segments.iter().map(|segment| tail_bytes(segment.length)).sum(),
         slice_written_bytes: segments.iter().map(|segment| written(segment.length)).sum(),
         part_record_bytes,
         index_value_bytes: value.len() as u64,
@@ -147,6 +150,10 @@ fn segment(length: u64) -> SegmentV1 {
 
 fn units(length: u64) -> u64 {
     full_slices(length) * (format::SLOT_BYTES / UNIT_BYTES as u64) + u64::from(tail_units(length))
+}
+
+fn tail_bytes(length: u64) -> u64 {
+    u64::from(tail_units(length)) * UNIT_BYTES as u64
 }
 
 /// Headers, and payload in whole blocks.

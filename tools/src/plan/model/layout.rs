@@ -24,6 +24,8 @@ pub struct ObjectCost {
     pub record_bytes: f64,
     /// Live in slices.
     pub slice_bytes: f64,
+    /// Of that: in slices that are no full ones.
+    pub tail_bytes: f64,
     /// Written to the log by a put, without what other records share with it.
     pub log_bytes: f64,
     /// Records that a put writes: more than one for an upload in parts.
@@ -57,6 +59,7 @@ impl ObjectCost {
             logical_bytes: body_bytes as f64,
             record_bytes: sizing.record_bytes as f64,
             slice_bytes: sizing.slice_bytes as f64,
+            tail_bytes: sizing.tail_bytes as f64,
             log_bytes: aligned + sizing.part_record_bytes as f64,
             log_records: if sizing.part_record_bytes > 0 { 1.0 + parts as f64 } else { 1.0 },
             slice_written_bytes: sizing.slice_written_bytes as f64,
@@ -86,11 +89,12 @@ impl ObjectCost {
     }
 
     /// Every figure; the pattern misses none.
-    fn values(&mut self) -> [&mut f64; 12] {
+    fn values(&mut self) -> [&mut f64; 13] {
         let Self {
             logical_bytes,
             record_bytes,
             slice_bytes,
+            tail_bytes,
             log_bytes,
             log_records,
             slice_written_bytes,
@@ -105,6 +109,7 @@ impl ObjectCost {
             logical_bytes,
             record_bytes,
             slice_bytes,
+            tail_bytes,
             log_bytes,
             log_records,
             slice_written_bytes,
