@@ -3,7 +3,7 @@
 //!
 //! Invariants:
 //! - It reads by the code that a GET reads with: what it passes, a GET may serve. What it finds damaged stays where it
-//!   is; a GET answers 500 as before.
+//!   is; a GET answers 500 as before. Only a damaged checkpoint is replaced, since all of it is in memory.
 //! - It is in nobody's way: one piece of 256 KiB at a time, within a rate, later while others work.
 //! - Between steps and passes it sleeps. Where it is survives a restart ([`crate::format::scrub`]).
 
@@ -213,12 +213,13 @@ impl Scrub {
         };
         for (number, named) in chunks.iter().enumerate() {
             match shard.verify_chunk(place, named, number as u32).await {
-                Ok(read) => {
-                    shard.scrub.borrow_mut().bytes += read?;
+                Ok(true) => {
+                    shard.scrub.borrow_mut().bytes += u64::from(named.length);
                     if !self.pace(core, u64::from(named.length)).await {
                         return None;
                     }
                 }
+                Ok(false) => return None,
                 Err(error) => return Some(error),
             }
         }

@@ -104,8 +104,7 @@ impl Shard {
         }
     }
 
-    /// The checkpoint in force: where its root chunk is, and the chunks that this names. None: there is none yet, or
-    /// a new one came into force meanwhile.
+    /// The checkpoint in force: where its root chunk is, and the chunks that this names. None: there is none yet.
     ///
     /// # Errors
     /// When the root chunk is damaged or can not be read.
@@ -118,7 +117,7 @@ impl Shard {
         Ok(Some((place, root.chunks)))
     }
 
-    /// Reads one chunk of the checkpoint at `place` as recovery would; its bytes. None: it is no longer in force.
+    /// Reads one chunk of the checkpoint at `place` as recovery would; false: it is no longer in force.
     ///
     /// # Errors
     /// When it is damaged or can not be read.
@@ -127,14 +126,14 @@ impl Shard {
         place: ShardRootOnDisk,
         named: &ChunkPlaceV1,
         number: u32,
-    ) -> std::result::Result<Option<u64>, RecoverError> {
+    ) -> std::result::Result<bool, RecoverError> {
         // Its extents are used again once another is in force.
         let _one = self.maintaining.lock(0).await;
         if self.checkpoint_root.get() != Some(place) {
-            return Ok(None);
+            return Ok(false);
         }
         self.source().chunk(named, place.sequence.get(), Some(number)).await?;
-        Ok(Some(u64::from(named.length)))
+        Ok(true)
     }
 
     fn source(&self) -> Source<'_> {

@@ -33,10 +33,7 @@ impl Shard {
         let elapsed_ms = (core.environment.monotonic_us() - started) / 1000;
         tracing::info!(shard = id, objects, replayed, elapsed_ms, "shard recovered");
         let extents = owned(&recovered);
-        let root = core.layout.superblocks[usize::from(drive)].root_of(id);
-        let checkpoint = root.filter(|root| root.kind.get() == ROOT_CHECKPOINT);
         let shard = Rc::new(build(core, id, drive, recovered));
-        shard.checkpoint_root.set(checkpoint);
         let scrub = scrub::load(core, &shard).await;
         shard.scrub.replace(scrub);
         core.shards.borrow_mut().insert(id, shard.clone());
@@ -68,6 +65,7 @@ fn owned(recovered: &Recovered) -> Vec<u32> {
 
 fn build(core: &Rc<CoreState>, id: u16, drive: u16, recovered: Recovered) -> Shard {
     let from = &core.drives[usize::from(drive)];
+    let root = core.layout.superblocks[usize::from(drive)].root_of(id);
     Shard {
         id,
         drive,
@@ -82,7 +80,7 @@ fn build(core: &Rc<CoreState>, id: u16, drive: u16, recovered: Recovered) -> Sha
         locks: KeyLocks::default(),
         maintaining: KeyLocks::default(),
         growing: KeyLocks::default(),
-        checkpoint_root: Cell::new(None),
+        checkpoint_root: Cell::new(root.filter(|root| root.kind.get() == ROOT_CHECKPOINT)),
         checkpoint_wanted: Cell::new(false),
         clean_wanted: Cell::new(false),
         held_back: Cell::default(),

@@ -34,7 +34,7 @@ pub(crate) fn cleaner_extents(extents: u32, drive_shards: u32) -> u32 {
 }
 
 /// Extents that are kept for the next checkpoint of an index of so many bytes, a quarter larger than it is now.
-pub(crate) fn next_checkpoint_extents(index_bytes: u64, extent_bytes: u64) -> u64 {
+fn next_checkpoint_extents(index_bytes: u64, extent_bytes: u64) -> u64 {
     (index_bytes + index_bytes / 4) / extent_bytes + 1
 }
 

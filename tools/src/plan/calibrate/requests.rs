@@ -16,15 +16,15 @@ const MIB: f64 = 1024.0 * 1024.0;
 /// Bodies that lie in their records, and bodies in slices: the ends of a line each.
 const INLINE_BYTES: [u64; 2] = [4 << 10, 64 << 10];
 const LARGE_BYTES: [u64; 2] = [128 << 10, 4 << 20];
-/// A body that is not asked for: requests that have none.
+/// For what does not depend on the body.
 const SMALL_BYTES: u64 = INLINE_BYTES[0];
 /// Requests that wait at one time: enough that the server is never without work while others wait for its drive; and
 /// at most so many bytes of bodies.
 const IN_FLIGHT: u64 = 128;
-/// Objects of a point, and all of them together.
+const IN_FLIGHT_BYTES: u64 = 64 << 20;
+/// Objects of a point, and at most so many bytes of all of them together.
 const OBJECTS: u64 = 2_000;
 const POINT_BYTES: u64 = 128 << 20;
-const IN_FLIGHT_BYTES: u64 = 64 << 20;
 
 /// Where and how long.
 #[derive(Clone, Debug)]
