@@ -3,15 +3,8 @@
 //! Invariants: classes ascend and do not overlap; shares are above 0 and add up to 1; within a class every size from
 //! `lower_bytes` to `upper_bytes` is equally likely, so a class with both equal is one exact size.
 
+use crate::s3::limits::OBJECT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
-
-/// Largest object of the S3 API.
-pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
-/// Largest body of one request of the S3 API: larger objects come in parts.
-pub const BODY_BYTES_MAX: u64 = 5 << 30;
-/// An upload in parts has at most so many; all but its last are so long at least.
-pub const PARTS_MAX: u64 = 10_000;
-pub const PART_BYTES_MIN: u64 = 5 << 20;
 
 /// Of a key: how much of its beginning the one before it has too.
 pub fn shared_bytes(key: &[u8], before: &[u8]) -> usize {

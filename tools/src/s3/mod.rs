@@ -2,5 +2,6 @@
 
 pub mod answer;
 pub mod client;
+pub mod limits;
 pub mod request;
 pub mod sign;

@@ -7,9 +7,9 @@ use super::kind::{Kind, Quantity};
 use super::sizes::{self, Sizes};
 use super::tree::{Node, Value};
 use crate::plan::month::Month;
-use crate::plan::sizes::{BODY_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX};
 use crate::plan::units::{MONTH_S, exact_bytes, human_bytes, human_count};
 use crate::plan::workload::{Day, Growth, Horizon, HotSet, Objects, Requests, Workload};
+use crate::s3::limits::{BODY_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX};
 
 /// Of a key, when nothing says more. None of it shared: the index is then planned at its largest.
 const KEY_BYTES: f64 = 48.0;

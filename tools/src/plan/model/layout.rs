@@ -4,8 +4,9 @@
 
 use crate::plan::constants::Constants;
 use crate::plan::result::{ClassLayout, Layout};
-use crate::plan::sizes::{BODY_BYTES_MAX, PARTS_MAX, SizeClass};
+use crate::plan::sizes::SizeClass;
 use crate::plan::workload::{Objects, Workload};
+use crate::s3::limits::{BODY_BYTES_MAX, PARTS_MAX};
 use ringbolt_engine::format::BLOCK_BYTES;
 use ringbolt_engine::format::record::RECORD_ALIGNMENT;
 use ringbolt_engine::format::slice::SLICE_BYTES;

@@ -4,7 +4,8 @@
 //! and 16 for each octave above, `STORAGE_CLASSES_MAX` names of storage classes, and one key.
 
 use super::file::{Multipart, SCHEMA, ScannedClass, ScannedSizes, VERSION};
-use crate::plan::sizes::{OBJECT_BYTES_MAX, PARTS_MAX, shared_bytes};
+use crate::plan::sizes::shared_bytes;
+use crate::s3::limits::{OBJECT_BYTES_MAX, PARTS_MAX};
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -9,9 +9,6 @@ use crate::bench::engine::{Operation, Verb};
 use crate::bench::spec::Direction;
 use crate::s3::answer::elements;
 
-/// Parts of one upload, at most: a limit of S3.
-pub const PARTS_MAX: u64 = 10_000;
-
 /// Does one operation; bytes moved.
 ///
 /// # Errors

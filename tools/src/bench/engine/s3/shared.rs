@@ -68,7 +68,7 @@ impl Shared {
             region: wanted.region.clone(),
         };
         let parts = objects.largest_bytes.div_ceil(wanted.part_bytes.max(1));
-        if wanted.part_bytes == 0 || parts > super::operation::PARTS_MAX {
+        if wanted.part_bytes == 0 || parts > crate::s3::limits::PARTS_MAX {
             return Err(refuse(format!(
                 "part_size={} would take {parts} parts; S3 takes 10,000",
                 wanted.part_bytes

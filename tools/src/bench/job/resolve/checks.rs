@@ -3,6 +3,7 @@
 use super::fields::Fields;
 use crate::bench::job::error::JobError;
 use crate::bench::spec::{BlockSize, Direction, Engine, Job, ObjectOp, Pattern};
+use crate::s3::limits::PARTS_MAX;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
@@ -149,7 +150,7 @@ fn objects(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
     }
     let multipart = job.objects.ops.iter().flatten().any(|(op, _)| *op == ObjectOp::Multipart);
     let parts = largest(&job.block.write).div_ceil(job.objects.part_bytes);
-    if multipart && parts > 10_000 {
+    if multipart && parts > PARTS_MAX {
         let reason = format!("objects of {parts} parts: S3 has at most 10000; give a larger part_size");
         return Err(fields.impossible(&["part_size", "bs"], reason));
     }

@@ -5,10 +5,8 @@ use crate::bench::job::error::JobError;
 use crate::bench::job::parser::Surroundings;
 use crate::bench::job::values;
 use crate::bench::spec::{HttpMode, Https, Job, ObjectOp, Objects};
+use crate::s3::limits::{BODY_BYTES_MAX, PART_BYTES_MIN};
 
-/// S3's limits of a part.
-const PART_BYTES_MIN: u64 = 5 << 20;
-const PART_BYTES_MAX: u64 = 5 << 30;
 const PART_BYTES_DEFAULT: u64 = 8 << 20;
 
 /// Every default in place.
@@ -60,7 +58,7 @@ fn fio_bucket(fields: &Fields<'_>) -> Option<String> {
 
 fn part_bytes(fields: &Fields<'_>) -> Result<u64, JobError> {
     let bytes = fields.special("part_size", |text| match fields.units.size(text)? {
-        bytes if (PART_BYTES_MIN..=PART_BYTES_MAX).contains(&bytes) => Ok(bytes),
+        bytes if (PART_BYTES_MIN..=BODY_BYTES_MAX).contains(&bytes) => Ok(bytes),
         bytes => Err(format!("{bytes} bytes: S3 has parts of 5m to 5g")),
     })?;
     Ok(bytes.unwrap_or(PART_BYTES_DEFAULT))

@@ -2,7 +2,7 @@
 
 use super::{Key, absent, required, set};
 use crate::plan::input::kind::Kind;
-use crate::plan::sizes::{BODY_BYTES_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN};
+use crate::s3::limits::{BODY_BYTES_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN};
 
 const SHARE: Kind = Kind::Share { least: 0.0, most: 1.0 };
 const SIZE: Kind = Kind::Bytes { least: 0, most: OBJECT_BYTES_MAX };

@@ -34,7 +34,7 @@ pub fn even(lower: u64, upper: u64, share: f64) -> impl Iterator<Item = SizeClas
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::sizes::OBJECT_BYTES_MAX;
+    use crate::s3::limits::OBJECT_BYTES_MAX;
 
     #[test]
     fn classes_are_a_sixteenth_of_their_octave() {

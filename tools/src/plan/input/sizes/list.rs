@@ -6,7 +6,7 @@ use crate::plan::input::error::InputError;
 use crate::plan::input::fields::{Fields, read as read_value, wrong};
 use crate::plan::input::kind::{Kind, Quantity};
 use crate::plan::input::tree::{Node, Value};
-use crate::plan::sizes::OBJECT_BYTES_MAX;
+use crate::s3::limits::OBJECT_BYTES_MAX;
 
 const KEY: &str = "objects.sizes";
 pub const NAMES: [&str; 4] = ["size", "from", "to", "share"];
