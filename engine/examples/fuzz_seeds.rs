@@ -26,7 +26,7 @@ const DRIVE_BYTES: u64 = 64 << 20;
 fn main() {
     let target = std::env::args().nth(1).expect("a directory for the corpus");
     let sim = Simulator::new(1);
-    let drives = format_sim_drives(&sim, 1, DRIVE_BYTES, 1);
+    let drives = format_sim_drives(&sim, 1, (DRIVE_BYTES, 1), 1);
     let opened = sim.block_on(SimNode::open(sim.clone(), drives.clone(), SimOptions::default()));
     let node = Rc::new(opened.expect("the node opens"));
     let on = node.clone();

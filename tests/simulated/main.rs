@@ -92,6 +92,11 @@ fn an_ignored_checksum_is_caught() {
     is_caught(Bug::IgnoreCrc, Faults::Media, 60);
 }
 
+#[test]
+fn slices_moved_to_what_is_not_durable_are_caught() {
+    is_caught(Bug::MoveUnflushed, Faults::None, 60);
+}
+
 /// Runs the command that a failure names.
 fn simulate(arguments: &str) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_simulate")).args(arguments.split(' ')).output();

@@ -36,6 +36,8 @@ pub enum Sizes {
     /// Up to the largest that a record holds: the log grows quickly.
     Inline,
     Mixed,
+    /// Most have slices, of odd lengths: gaps between them do not fit.
+    Large,
 }
 
 impl Client {
@@ -63,8 +65,10 @@ impl Client {
             65..=71 => self.list().await,
             72..=76 => self.give_up().await,
             77..=90 => self.upload_step().await,
+            94..=96 if matches!(self.sizes, Sizes::Large) => self.compact().await,
             91..=96 => self.own_bucket_step().await,
             97 => self.checkpoint().await,
+            98 if random.one_in(2) => self.compact().await,
             98 => self.clean().await,
             _ => {
                 let pause = random.below(20_000);
@@ -80,7 +84,8 @@ impl Client {
             (Sizes::Small, 5..=91) | (Sizes::Mixed, 5..=69) => random.below(3000),
             (Sizes::Inline, 5..=91) => 30_000 + random.below(35_537),
             (_, 92..=94) => 65_535 + random.below(3),
-            (Sizes::Mixed, 99) => (4 << 20) - 1 + random.below(3),
+            (Sizes::Large, 5..=91) => 65_537 + random.below(1 << (16 + random.below(6))),
+            (Sizes::Mixed | Sizes::Large, 99) => (4 << 20) - 1 + random.below(3),
             _ => 65_537 + random.below(90_000),
         }
     }
@@ -315,6 +320,12 @@ impl Client {
         self.context.shared.report.borrow_mut().cleanings += 1;
         let done = self.context.node.clean().await;
         self.context.shared.note(|| format!("clean {done:?}"));
+    }
+
+    async fn compact(&self) {
+        self.context.shared.report.borrow_mut().compactions += 1;
+        let done = self.context.node.compact().await;
+        self.context.shared.note(|| format!("compact {done:?}"));
     }
 
     /// What an error of a change without a key means.

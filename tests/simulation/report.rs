@@ -35,6 +35,9 @@ pub struct Report {
     pub media_lives: u64,
     pub checkpoints: u64,
     pub cleanings: u64,
+    pub compactions: u64,
+    /// Of slices moved by them, or because a put wanted the space.
+    pub relocated_bytes: u64,
     pub polls: u64,
     pub faults: FaultCounts,
 }
@@ -58,7 +61,7 @@ impl Report {
         }
     }
 
-    fn numbers(&mut self) -> [&mut u64; 20] {
+    fn numbers(&mut self) -> [&mut u64; 22] {
         [
             &mut self.seeds,
             &mut self.crashes,
@@ -79,6 +82,8 @@ impl Report {
             &mut self.media_lives,
             &mut self.checkpoints,
             &mut self.cleanings,
+            &mut self.compactions,
+            &mut self.relocated_bytes,
             &mut self.polls,
         ]
     }
@@ -115,7 +120,14 @@ impl fmt::Display for Report {
             self.objects_compared,
             self.bytes_compared >> 20
         )?;
-        writeln!(formatter, "checkpoints, cleanings asked for  {}, {}", self.checkpoints, self.cleanings)?;
+        writeln!(
+            formatter,
+            "asked for           {} checkpoints, {} cleanings, {} compactions; {} MiB of slices moved",
+            self.checkpoints,
+            self.cleanings,
+            self.compactions,
+            self.relocated_bytes >> 20
+        )?;
         writeln!(
             formatter,
             "refused             {} drive full, {} busy, {} writing stopped, {} reads failed, {} damage reported",

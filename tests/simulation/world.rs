@@ -65,8 +65,11 @@ impl World {
             (Faults::All, _) => Faults::Errors,
             (given, _) => given,
         };
-        let sizes = [Sizes::Small, Sizes::Small, Sizes::Inline, Sizes::Mixed][random.below(4) as usize];
-        let drives = format_sim_drives(&sim, drives, size_bytes, shards);
+        let sizes =
+            [Sizes::Small, Sizes::Small, Sizes::Inline, Sizes::Mixed, Sizes::Large][random.below(5) as usize];
+        // As larger drives have them: then an extent may be full of gaps.
+        let slots = [1, 1, 2, 3][random.below(4) as usize];
+        let drives = format_sim_drives(&sim, drives, (size_bytes * slots, slots), shards);
         Self {
             plan: plan.clone(),
             faults,
@@ -225,6 +228,7 @@ impl World {
         for _ in 0..polls.div_ceil(AUDIT_POLLS) {
             self.polls(node, AUDIT_POLLS.min(polls));
         }
+        self.shared.report.borrow_mut().relocated_bytes += node.relocated_bytes();
     }
 
     fn polls(&self, node: &Rc<SimNode>, polls: u64) {

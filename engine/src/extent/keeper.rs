@@ -6,7 +6,8 @@
 //!   checkpoints and the cleaner's work. So DELETE works on a full drive. What makes an object smaller may take
 //!   more, but never what the next checkpoint and the log's next extent need.
 //! - They are also refused when so much is live that the cleaner would be left without its share of the drive.
-//!   Until then what is dead may lie in that share: the more of it waits, the less is moved for each byte gained.
+//!   Until then what is dead, and gaps between slices, may lie in that share: the more of it waits, the less is moved
+//!   for each byte gained.
 //! - Nothing is handed out before every shard of the drive has claimed what its recovery found.
 
 use std::cell::{Cell, RefCell};
@@ -59,7 +60,7 @@ pub struct HeldBack {
     pub working: u32,
     /// Its part of the drive that live data may not take: `needed` and the cleaner's share.
     pub share: u32,
-    /// Of its own: those that would be free if nothing in its log were dead.
+    /// Of its own: those that would be free if nothing in its log were dead and its slices stood together.
     pub gainable: u32,
 }
 

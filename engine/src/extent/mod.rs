@@ -62,6 +62,14 @@ pub fn slices_of(segment: &SegmentV1) -> impl Iterator<Item = SlicePlace> + '_ {
     })
 }
 
+/// A run for each slice of a segment, in order.
+pub fn runs_one_by_one(segment: &SegmentV1) -> impl Iterator<Item = RunV1> + '_ {
+    segment.runs.iter().flat_map(|run| {
+        let one = |at| RunV1 { unit: run.unit + at * UNITS_PER_SLOT, slices: run.slices.min(1), ..*run };
+        (0..run.slices.max(1)).map(one)
+    })
+}
+
 /// Joins runs where they touch, so that a large object's layout stays short.
 pub fn coalesce(runs: impl IntoIterator<Item = RunV1>) -> Vec<RunV1> {
     let mut joined: Vec<RunV1> = Vec::new();
@@ -97,8 +105,11 @@ impl RunCount {
     }
 
     pub fn remove(&mut self, segment: &SegmentV1) {
-        let other = Self::of(segment);
-        *self = Self { slices: self.slices - other.slices, runs: self.runs - other.runs };
+        *self = self.minus(Self::of(segment));
+    }
+
+    pub fn minus(self, other: Self) -> Self {
+        Self { slices: self.slices - other.slices, runs: self.runs - other.runs }
     }
 
     /// Fragmentation: slices in a row, on average. 0 without any.
@@ -106,7 +117,7 @@ impl RunCount {
         if self.runs == 0 { 0.0 } else { self.slices as f64 / self.runs as f64 }
     }
 
-    fn of(segment: &SegmentV1) -> Self {
+    pub fn of(segment: &SegmentV1) -> Self {
         let full = segment.runs.iter().filter(|run| run.slices > 0);
         full.fold(Self::default(), |sum, run| Self {
             slices: sum.slices + u64::from(run.slices),

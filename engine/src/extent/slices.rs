@@ -2,9 +2,10 @@
 //!
 //! Invariants:
 //! - An extent holds slots or tails, never both: full slices never find holes of odd sizes.
-//! - Slices never move. `used` plus free units of an owned extent is always its size.
+//! - Slices stay where they are, but for those of a closed extent: nothing new goes there while what it holds is moved
+//!   into gaps of others. `used` plus free units of an owned extent is always its size.
 //! - A tail goes into the smallest gap that takes it, of an extent whose longest gap is the smallest that does: long
-//!   gaps stay for long tails. `by_gap` has every tail extent with its longest gap.
+//!   gaps stay for long tails. `by_gap` has every tail extent that is not closed, with its longest gap.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +21,21 @@ pub struct SliceSpace {
     open_full: BTreeSet<u32>,
     tails: BTreeMap<u32, TailExtent>,
     by_gap: BTreeSet<(u32, u32)>,
+    /// In neither `open_full` nor `by_gap`.
+    closed: BTreeSet<u32>,
     used_units: u64,
+    /// Of these, in tails.
+    tail_units: u64,
+}
+
+/// Gaps between tails never fit exactly what is moved into them: one unit in so many is counted as lost.
+const TAIL_LOSS_PART: u64 = 8;
+
+/// An extent that could be emptied.
+struct Candidate {
+    extent: u32,
+    used: u32,
+    for_tails: bool,
 }
 
 struct TailExtent {
@@ -41,7 +56,9 @@ impl SliceSpace {
             open_full: BTreeSet::new(),
             tails: BTreeMap::new(),
             by_gap: BTreeSet::new(),
+            closed: BTreeSet::new(),
             used_units: 0,
+            tail_units: 0,
         }
     }
 
@@ -56,6 +73,89 @@ impl SliceSpace {
 
     pub fn used_units(&self) -> u64 {
         self.used_units
+    }
+
+    pub fn contains(&self, extent: u32) -> bool {
+        self.full.contains_key(&extent) || self.tails.contains_key(&extent)
+    }
+
+    /// Of an owned extent.
+    pub fn used_units_of(&self, extent: u32) -> u32 {
+        match (self.full.get(&extent), self.tails.get(&extent)) {
+            (Some(used), _) => used.count_ones() * UNITS_PER_SLOT,
+            (None, Some(tail)) => tail.used,
+            (None, None) => 0,
+        }
+    }
+
+    /// Extents that would be free if slices stood together.
+    pub fn gainable_extents(&self) -> u32 {
+        let full_units = self.used_units - self.tail_units;
+        let full = full_units.div_ceil(u64::from(self.slots_per_extent * UNITS_PER_SLOT));
+        let tails = with_loss(self.tail_units).div_ceil(u64::from(self.units_per_extent));
+        let gained = |owned: usize, packed: u64| owned.saturating_sub(packed as usize) as u32;
+        gained(self.full.len(), full) + gained(self.tails.len(), tails)
+    }
+
+    /// Extents whose slices find room in gaps of the others, those with the least to move first, until about
+    /// `units_max` are to be moved; none for which `skip` says so, given what is used of it.
+    pub fn victims(&self, units_max: u64, skip: impl Fn(u32, u32) -> bool) -> Vec<u32> {
+        let full = self.open_full.iter().map(|extent| (*extent, false));
+        let tails = self.by_gap.iter().map(|(_, extent)| (*extent, true));
+        let mut candidates: Vec<Candidate> = full
+            .chain(tails)
+            .map(|(extent, for_tails)| Candidate { extent, used: self.used_units_of(extent), for_tails })
+            .collect();
+        candidates.sort_by_key(|candidate| (candidate.used, candidate.extent));
+        let capacity = |for_tails| match for_tails {
+            true => u64::from(self.units_per_extent),
+            false => u64::from(self.slots_per_extent * UNITS_PER_SLOT),
+        };
+        let free = |of: &Candidate| capacity(of.for_tails) - u64::from(of.used);
+        let room_in =
+            |kind: bool| candidates.iter().filter(|one| one.for_tails == kind).map(free).sum::<u64>();
+        let mut room = [room_in(false), room_in(true)];
+        let (mut victims, mut moved) = (Vec::new(), 0);
+        for candidate in &candidates {
+            let used = u64::from(candidate.used);
+            let needed = if candidate.for_tails { with_loss(used) } else { used };
+            let room = &mut room[usize::from(candidate.for_tails)];
+            let taken = free(candidate) + needed;
+            if skip(candidate.extent, candidate.used) || taken > *room {
+                continue;
+            }
+            if !victims.is_empty() && moved + used > units_max {
+                break;
+            }
+            *room -= taken;
+            moved += used;
+            victims.push(candidate.extent);
+        }
+        victims
+    }
+
+    /// Nothing new goes there from now on.
+    pub fn close(&mut self, extent: u32) {
+        assert!(self.contains(extent) && self.closed.insert(extent), "extent {extent} can not be closed");
+        self.open_full.remove(&extent);
+        if let Some(tail) = self.tails.get(&extent) {
+            self.by_gap.remove(&(tail.longest_gap, extent));
+        }
+    }
+
+    /// The contrary. Nothing to do for one that left meanwhile.
+    pub fn reopen(&mut self, extent: u32) {
+        if !self.closed.remove(&extent) {
+            return;
+        }
+        if let Some(used) = self.full.get(&extent)
+            && used.count_ones() < self.slots_per_extent
+        {
+            self.open_full.insert(extent);
+        }
+        if let Some(tail) = self.tails.get(&extent) {
+            self.by_gap.insert((tail.longest_gap, extent));
+        }
     }
 
     /// Up to `want` full slices in a row.
@@ -89,16 +189,24 @@ impl SliceSpace {
         let &(_, extent) = self.by_gap.range((units, 0)..).next()?;
         let unit = self.tails.get(&extent)?.best_gap(units)?;
         self.mark_tail(extent, unit, units, true);
-        self.used_units += u64::from(units);
         Some(RunV1 { extent, unit, slices: 0 })
     }
 
     /// Returns whether anything of the extent is used now.
     fn mark_tail(&mut self, extent: u32, unit: u32, units: u32, used: bool) -> bool {
         let tail = self.tails.get_mut(&extent).unwrap_or_else(|| panic!("{extent} is no tail extent"));
-        self.by_gap.remove(&(tail.longest_gap, extent));
+        let before = (tail.longest_gap, extent);
         tail.mark(unit, units, used);
-        self.by_gap.insert((tail.longest_gap, extent));
+        if self.by_gap.remove(&before) {
+            self.by_gap.insert((tail.longest_gap, extent));
+        }
+        if used {
+            self.used_units += u64::from(units);
+            self.tail_units += u64::from(units);
+        } else {
+            self.used_units -= u64::from(units);
+            self.tail_units -= u64::from(units);
+        }
         tail.used > 0
     }
 
@@ -154,14 +262,13 @@ impl SliceSpace {
             } else {
                 self.open_full.remove(&run.extent);
             }
+            self.used_units += u64::from(units);
         }
-        self.used_units += u64::from(units);
         true
     }
 
     /// Frees a run. Returns its extent when that is empty now: it leaves this shard.
     pub fn free(&mut self, run: &RunV1, units: u32) -> Option<u32> {
-        self.used_units -= u64::from(units);
         if run.slices == 0 {
             assert!(self.tails[&run.extent].all_used(run.unit, units), "{run:?} is not allocated");
             if self.mark_tail(run.extent, run.unit, units, false) {
@@ -170,20 +277,28 @@ impl SliceSpace {
             self.by_gap.remove(&(self.units_per_extent, run.extent));
             self.tails.remove(&run.extent);
         } else {
+            self.used_units -= u64::from(units);
             let used =
                 self.full.get_mut(&run.extent).unwrap_or_else(|| panic!("{run:?} is in no full extent"));
             let mask = slot_mask(run);
             assert_eq!(*used & mask, mask, "{run:?} is not allocated");
             *used &= !mask;
             if *used > 0 {
-                self.open_full.insert(run.extent);
+                if !self.closed.contains(&run.extent) {
+                    self.open_full.insert(run.extent);
+                }
                 return None;
             }
             self.full.remove(&run.extent);
             self.open_full.remove(&run.extent);
         }
+        self.closed.remove(&run.extent);
         Some(run.extent)
     }
+}
+
+fn with_loss(units: u64) -> u64 {
+    units + units / TAIL_LOSS_PART
 }
 
 fn slot_mask(run: &RunV1) -> u32 {
@@ -292,6 +407,60 @@ mod tests {
         assert_eq!(space.allocate_tail(18).map(|run| (run.extent, run.unit)), Some((3, 70)));
         assert_eq!(space.allocate_tail(40).map(|run| (run.extent, run.unit)), Some((3, 0)));
         assert_eq!(space.allocate_tail(3).map(|run| (run.extent, run.unit)), Some((5, 0)));
+    }
+
+    #[test]
+    fn victims_are_what_the_gaps_of_others_hold_and_nothing_new_goes_there() {
+        let mut space = SliceSpace::new(4 * UNITS_PER_SLOT);
+        let mut runs = Vec::new();
+        for extent in 0..4 {
+            space.add(extent, false);
+            runs.extend((0..4).map(|_| space.allocate_full(1).expect("room")));
+        }
+        assert_eq!((space.gainable_extents(), space.victims(u64::MAX, |_, _| false)), (0, vec![]));
+        // Used of the four: 1, 3, 2 and 3 slots.
+        for at in [0, 1, 2, 4, 8, 9, 12] {
+            assert_eq!(space.free(&runs[at], UNITS_PER_SLOT), None);
+        }
+        assert_eq!(space.gainable_extents(), 1, "9 slots fit into 3 extents");
+        assert_eq!(
+            space.victims(u64::MAX, |_, _| false),
+            [0],
+            "what is left has room for one extent's slot only"
+        );
+        assert_eq!(space.victims(u64::MAX, |extent, used| extent == 0 && used == UNITS_PER_SLOT), [2]);
+        space.close(0);
+        let moved: Vec<RunV1> = std::iter::from_fn(|| space.allocate_full(1)).collect();
+        assert!(moved.len() == 4 && moved.iter().all(|run| run.extent != 0), "{moved:?}");
+        assert_eq!(space.free(&moved[0], UNITS_PER_SLOT), None);
+        assert_eq!(
+            space.free(&runs[3], UNITS_PER_SLOT),
+            Some(0),
+            "the closed extent leaves when it is empty"
+        );
+        space.reopen(0);
+        assert!(space.has_full() && !space.contains(0));
+    }
+
+    #[test]
+    fn a_closed_extent_of_tails_opens_again_with_its_gaps() {
+        let mut space = SliceSpace::new(UNITS_PER_SLOT);
+        for extent in 0..3 {
+            space.add(extent, true);
+        }
+        let runs: Vec<RunV1> = (0..6).map(|_| space.allocate_tail(100).expect("room")).collect();
+        for at in [1, 3, 5] {
+            assert_eq!(space.free(&runs[at], 100), None);
+        }
+        let victims = space.victims(u64::MAX, |_, _| false);
+        assert_eq!(victims, [0], "one at a time: what is moved never fits exactly");
+        space.close(0);
+        assert_eq!(space.free(&runs[0], 100), Some(0));
+        space.add(0, true);
+        space.close(1);
+        assert!(!space.by_gap.iter().any(|(_, extent)| *extent == 1));
+        space.reopen(1);
+        assert_eq!(space.by_gap.iter().filter(|(_, extent)| *extent == 1).count(), 1);
     }
 
     proptest! {

@@ -19,7 +19,9 @@ pub struct Pending {
     /// Held until the change is applied, so that changes of one key follow each other.
     pub guard: Option<KeyGuard>,
     /// Slices that are nobody's unless the record becomes durable.
-    pub reserved: Option<SegmentV1>,
+    pub reserved: Vec<SegmentV1>,
+    /// It changes where an object's slices are, and nothing that a user sees.
+    pub relocates: bool,
     pub reply: oneshot::Sender<Result<RecordPlace>>,
 }
 
@@ -47,6 +49,8 @@ pub struct LogCounters {
     pub moved_bytes: u64,
     /// Read by the cleaner.
     pub cleaner_read_bytes: u64,
+    /// Slices moved to empty extents.
+    pub relocated_bytes: u64,
     pub checkpoints: u64,
     pub checkpoint_bytes: u64,
 }

@@ -199,22 +199,21 @@ fn apply(shard: &Rc<Shard>, batch: Vec<Pending>, offsets: &[u32], position: LogP
             moved: pending.moved,
         };
         if let Some(mutation) = &pending.mutation {
-            count(shard, mutation, &place);
+            count(shard, mutation, &place, pending.relocates);
             shard.apply(mutation, place);
         }
-        if let Some(segment) = &pending.reserved {
-            shard.keep(segment);
-        }
+        pending.reserved.iter().for_each(|segment| shard.keep(segment));
         drop(pending.guard);
         pending.reply.send(Ok(place));
     }
 }
 
-fn count(shard: &Shard, mutation: &Mutation, place: &RecordPlace) {
+fn count(shard: &Shard, mutation: &Mutation, place: &RecordPlace, relocates: bool) {
     shard.log.count(|counters| {
         counters.records += 1;
         match mutation {
             Mutation::Put(_) if place.moved => counters.moved_bytes += u64::from(place.length),
+            Mutation::Put(_) if relocates => {}
             // The bytes of a completed upload came as parts.
             Mutation::Put(put) if put.upload.is_none() => counters.user_bytes += put.size,
             Mutation::UploadPart(part) => counters.user_bytes += part.part.segment.length,
@@ -242,8 +241,15 @@ async fn roll(shard: &Rc<Shard>) -> Result<(), DeviceError> {
     let mutation = Mutation::LogExtent(LogExtentV1 { extent, lap });
     let record = EncodedRecord::new(&mutation, lap, 0, Vec::new());
     let (reply, _) = oneshot::channel();
-    let pending =
-        Pending { mutation: Some(mutation), record, moved: false, guard: None, reserved: None, reply };
+    let pending = Pending {
+        mutation: Some(mutation),
+        record,
+        moved: false,
+        relocates: false,
+        guard: None,
+        reserved: Vec::new(),
+        reply,
+    };
     write_batch(shard, position, &[pending]).await?;
     let behind = shard.log.position.get();
     shard.state.borrow_mut().logs.add(extent, lap, 0);

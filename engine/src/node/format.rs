@@ -101,7 +101,8 @@ pub fn format_drive(
         let now =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
         let place = Place { index: index as u16, drives: drives.len() as u16, shards };
-        let superblock = superblock(drive.size_bytes, place, options.seed, now);
+        let superblock =
+            superblock((drive.size_bytes, extent_bytes(drive.size_bytes)), place, options.seed, now);
         if drive.is_block_device {
             // Old batches and headers on it carry another drive's identity; only the head must be clean.
             drive.zero(0, EXTENTS_START, progress)?;
@@ -188,10 +189,14 @@ pub(crate) struct Place {
     pub shards: u16,
 }
 
-/// The first superblock of a drive of `size_bytes`.
-pub(crate) fn superblock(size_bytes: u64, place: Place, seed: [u64; 4], now_ms: u64) -> SuperblockOnDisk {
+/// The first superblock of a drive of `size_bytes` with extents of `extent` bytes.
+pub(crate) fn superblock(
+    (size_bytes, extent): (u64, u64),
+    place: Place,
+    seed: [u64; 4],
+    now_ms: u64,
+) -> SuperblockOnDisk {
     let Place { index, drives, shards } = place;
-    let extent = extent_bytes(size_bytes);
     // SplitMix64 (Steele, Lea, Flood, 2014) spreads the seed over the identities.
     let mut state = seed[0];
     let mut next = || {

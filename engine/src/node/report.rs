@@ -35,6 +35,8 @@ pub struct Counters {
     pub cleaner_read_bytes: u64,
     /// Slices of large objects, headers and padding included.
     pub slice_bytes: u64,
+    /// The same, moved to empty extents.
+    pub relocated_bytes: u64,
     pub checkpoints: u64,
     pub checkpoint_bytes: u64,
     pub superblock_bytes: u64,
@@ -52,6 +54,7 @@ impl Counters {
             sum.user_bytes += log.user_bytes;
             sum.moved_bytes += log.moved_bytes;
             sum.cleaner_read_bytes += log.cleaner_read_bytes;
+            sum.relocated_bytes += log.relocated_bytes;
             sum.checkpoints += log.checkpoints;
             sum.checkpoint_bytes += log.checkpoint_bytes;
         }
@@ -62,7 +65,7 @@ impl Counters {
     }
 
     /// Every count; the pattern misses none.
-    fn counts(&mut self) -> [&mut u64; 12] {
+    fn counts(&mut self) -> [&mut u64; 13] {
         let Self {
             batches,
             records,
@@ -73,6 +76,7 @@ impl Counters {
             moved_bytes,
             cleaner_read_bytes,
             slice_bytes,
+            relocated_bytes,
             checkpoints,
             checkpoint_bytes,
             superblock_bytes,
@@ -87,6 +91,7 @@ impl Counters {
             moved_bytes,
             cleaner_read_bytes,
             slice_bytes,
+            relocated_bytes,
             checkpoints,
             checkpoint_bytes,
             superblock_bytes,
@@ -107,7 +112,11 @@ impl Counters {
 
     /// Everything that was written to devices.
     pub fn device_bytes(&self) -> u64 {
-        self.log_bytes + self.slice_bytes + self.checkpoint_bytes + self.superblock_bytes
+        self.log_bytes
+            + self.slice_bytes
+            + self.relocated_bytes
+            + self.checkpoint_bytes
+            + self.superblock_bytes
     }
 
     /// What happened since `earlier`.

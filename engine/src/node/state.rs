@@ -412,6 +412,21 @@ impl CoreState {
         outcomes.into_iter().any(|outcome| outcome.unwrap_or(false))
     }
 
+    /// Makes the shards of a drive give extents back by moving slices together, one shard after the other until one
+    /// did; `first` is asked first. Whether any did.
+    pub async fn compact(self: &Rc<Self>, drive: u16, first: u16) -> bool {
+        let mut shards: Vec<u16> = self.layout.shards_of_drive(drive).collect();
+        shards.sort_by_key(|shard| *shard != first);
+        for shard in shards {
+            // Spawned, as for `reclaim`.
+            let work = move |core: Rc<CoreState>| async move { core.shard(shard).compact().await };
+            if self.call_or(self.layout.core_of(shard), work, |_, _| ()).await.unwrap_or(false) {
+                return true;
+            }
+        }
+        false
+    }
+
     pub fn unpin(self: &Rc<Self>, shard: u16, pins: Pins) {
         self.send(self.layout.core_of(shard), Box::new(move |core| core.shard(shard).unpin(pins)));
     }

@@ -4,9 +4,11 @@
 //! - Applying the log from any point at or before a checkpoint's own, in order, over that checkpoint's leaves gives
 //!   the same state (the leaves of a checkpoint are taken while the shard goes on).
 //! - A moved copy counts only if the index still has the same generation at another place.
+//! - An object whose slices were moved is put anew: with a new generation, and the segments it had, at other places.
 
 use super::entry::{Entry, INLINE_RECORD_BYTES_MAX, Location};
 use super::{State, Upload, UploadKey, part_bytes};
+use crate::extent::{RunCount, coalesce, runs_one_by_one};
 use crate::format::record::{Mutation, PartPutV1, PutV1, SegmentV1, UploadV1};
 use crate::index::keys;
 use crate::log::RecordPlace;
@@ -21,6 +23,37 @@ pub struct Effects {
     pub lost: Option<(u32, u32)>,
     /// Slices that nothing names any more, with the generation of the object that readers may have pinned.
     pub freed: Vec<(u64, SegmentV1)>,
+    /// Of an object whose slices were moved: its runs as they were, and as they are.
+    pub relocated: Option<(RunCount, RunCount)>,
+}
+
+impl Effects {
+    /// `put` takes the place of `old`. A segment that both have was moved: only the places it left are free.
+    fn replace(&mut self, old: &Entry, put: &PutV1) {
+        let count = |segments: &[SegmentV1]| {
+            segments.iter().fold(RunCount::default(), |sum, segment| sum.plus(RunCount::of(segment)))
+        };
+        for segment in &old.segments {
+            let kept = put.segments.iter().find(|kept| kept.generation == segment.generation);
+            let freed = match kept {
+                Some(kept) => {
+                    self.relocated = Some((count(&old.segments), count(&put.segments)));
+                    left_places(segment, kept)
+                }
+                None => segment.clone(),
+            };
+            if !freed.runs.is_empty() {
+                self.freed.push((old.generation, freed));
+            }
+        }
+    }
+}
+
+/// Of the slices of `old`, those that are elsewhere in `new`.
+fn left_places(old: &SegmentV1, new: &SegmentV1) -> SegmentV1 {
+    let places = runs_one_by_one(old).zip(runs_one_by_one(new));
+    let left = places.filter(|(before, after)| before != after).map(|(before, _)| before);
+    SegmentV1 { runs: coalesce(left), ..*old }
 }
 
 impl State {
@@ -54,7 +87,7 @@ impl State {
             effects.lost = Some((old.location.extent, old.record_length));
             // Replayed over leaves that have it already, an object does not free itself.
             if old.generation != put.generation {
-                effects.freed.extend(old.segments.into_iter().map(|segment| (old.generation, segment)));
+                effects.replace(&old, put);
             }
         }
         if let Some(id) = put.upload
@@ -77,7 +110,7 @@ impl State {
         let location = Location::new(place.extent, place.offset, place.length, put.generation, large);
         let lost = Some((old.location.extent, old.record_length));
         self.set_entry(put.bucket, &put.key, &Entry { location, record_length: place.length, ..old });
-        Effects { gained: Some((place.extent, place.length)), lost, freed: Vec::new() }
+        Effects { gained: Some((place.extent, place.length)), lost, ..Effects::default() }
     }
 
     fn apply_delete(&mut self, bucket: u32, key: &[u8]) -> Effects {
@@ -92,6 +125,7 @@ impl State {
             gained: None,
             lost: Some((old.location.extent, old.record_length)),
             freed: old.segments.into_iter().map(|segment| (old.generation, segment)).collect(),
+            relocated: None,
         }
     }
 

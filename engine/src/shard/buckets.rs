@@ -88,7 +88,11 @@ impl Shard {
         guard: Option<KeyGuard>,
     ) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.log.push(self.id, Pending { mutation, record, moved: false, guard, reserved: None, reply })?;
+        let reserved = Vec::new();
+        self.log.push(
+            self.id,
+            Pending { mutation, record, moved: false, relocates: false, guard, reserved, reply },
+        )?;
         answer.await.unwrap_or(Err(EngineError::WritesStopped { shard: self.id })).map(|_| ())
     }
 }

@@ -237,8 +237,10 @@ impl Shard {
             while let Some((mutation, record)) = copies.next_if(|_| bytes < STEP_BYTES) {
                 bytes += record.length();
                 let (reply, answer) = oneshot::channel();
-                let (mutation, guard, reserved) = (Some(mutation), None, None);
-                self.log.push(self.id, Pending { mutation, record, moved: true, guard, reserved, reply })?;
+                let (mutation, guard, reserved) = (Some(mutation), None, Vec::new());
+                let pending =
+                    Pending { mutation, record, moved: true, relocates: false, guard, reserved, reply };
+                self.log.push(self.id, pending)?;
                 answers.push(answer);
             }
             let users = self.log.user_log_bytes();

@@ -95,7 +95,12 @@ impl Shard {
                 // The record that freed them is durable: it is before the next batch.
                 let sequence = self.log.position.get().sequence - 1;
                 for segment in state.zombies.remove(&generation).unwrap_or_default() {
-                    state.free_later(sequence, &segment);
+                    // A part's slices may be read as the part still.
+                    if state.object_pins.contains_key(&segment.generation) {
+                        state.zombies.entry(segment.generation).or_default().push(segment);
+                    } else {
+                        state.free_later(sequence, &segment);
+                    }
                 }
             }
         }

@@ -11,12 +11,14 @@ mod apply;
 mod buckets;
 mod checkpoint;
 mod clean;
+mod compact;
 mod delete;
 pub mod entry;
 mod get;
 mod list;
 mod multipart;
 mod open;
+mod pieces;
 mod put;
 pub(crate) mod recover;
 pub(crate) mod space;
@@ -32,7 +34,7 @@ pub use self::get::{Found, Pins};
 pub use self::multipart::{CompleteCommit, PartCommit};
 pub use self::put::{Body, PutCommit, info_of};
 pub use self::recover::{RecoverError, Recovered, Salvage, Source};
-pub(crate) use self::recover::{for_each_entry, load_leaves};
+pub(crate) use self::recover::{for_each_entry, for_each_entry_from, load_leaves};
 pub use self::space::Reserved;
 pub use self::verify::{Flaw, Owner, Reading};
 
@@ -220,6 +222,8 @@ pub struct Shard {
     dead_in_vain: Cell<u64>,
     /// Log extents that the cleaner could not read.
     unreadable: RefCell<BTreeSet<u32>>,
+    /// Data extents that could not be emptied.
+    immovable: RefCell<BTreeMap<u32, compact::Immovable>>,
     /// Extents and runs that checkpoints have given back so far.
     given_back: Cell<u64>,
     /// Where its scrub is.

@@ -88,6 +88,7 @@ fn build(core: &Rc<CoreState>, id: u16, drive: u16, recovered: Recovered) -> Sha
         hurried: Cell::new(0),
         dead_in_vain: Cell::new(0),
         unreadable: RefCell::default(),
+        immovable: RefCell::default(),
         given_back: Cell::new(0),
         scrub: RefCell::default(),
     }

@@ -109,15 +109,25 @@ impl Shard {
         }
         // From here to the push nothing waits: a bucket that is being deleted now is seen, or sees this record.
         self.core()?.check_bucket(bucket)?;
+        self.queue(mutation, record, guard, reserved.into_iter().collect(), false).await
+    }
+
+    /// Queues a record that names the slices of `handles`, and waits for it.
+    pub(super) async fn queue(
+        self: &Rc<Self>,
+        mutation: Mutation,
+        record: EncodedRecord,
+        guard: KeyGuard,
+        handles: Vec<Reserved>,
+        relocates: bool,
+    ) -> Result<RecordPlace> {
         let (reply, answer) = oneshot::channel();
-        // Handed over only if it is queued.
-        let (segment, reserved) = (reserved.as_ref().map(|reserved| reserved.segment().clone()), reserved);
+        let reserved = handles.iter().map(|handle| handle.segment().clone()).collect();
         let (mutation, guard) = (Some(mutation), Some(guard));
-        let pending = Pending { mutation, record, moved: false, guard, reserved: segment, reply };
+        let pending = Pending { mutation, record, moved: false, relocates, guard, reserved, reply };
         self.log.push(self.id, pending)?;
-        if let Some(reserved) = reserved {
-            reserved.hand_over();
-        }
+        // Only now that it is queued.
+        handles.into_iter().for_each(Reserved::hand_over);
         answer.await.unwrap_or(Err(EngineError::WritesStopped { shard: self.id }))
     }
 

@@ -318,6 +318,29 @@ pub(crate) fn for_each_entry(index: &OrderedIndex, each: EachEntry<'_>) -> Resul
     outcome
 }
 
+/// Calls `each` for the objects from `start` on until it says false; gives the composite key to go on from. An entry that
+/// can not be read is passed by: no reader could use it either.
+pub(crate) fn for_each_entry_from(
+    index: &OrderedIndex,
+    start: &[u8],
+    each: &mut dyn FnMut(u32, &[u8], Entry) -> bool,
+) -> Option<Vec<u8>> {
+    let mut next = None;
+    index.visit(start, &mut |composite, value| {
+        let goes_on = match (keys::decode(composite), Entry::decode(value)) {
+            (Some((bucket, key)), Some(entry)) => each(bucket, &key, entry),
+            _ => true,
+        };
+        if goes_on {
+            return Step::Continue;
+        }
+        // The smallest key behind this one.
+        next = Some([composite, &[0]].concat());
+        Step::Stop
+    });
+    next
+}
+
 fn fill_points(state: &mut State) -> Result<(), RecoverError> {
     let State { index, points, geometry, .. } = state;
     for_each_entry(index, &mut |bucket, key, entry| {

@@ -140,7 +140,12 @@ impl Shard {
     pub(crate) fn apply(self: &Rc<Self>, mutation: &Mutation, place: RecordPlace) {
         let mut state = self.state.borrow_mut();
         let effects = state.apply(mutation, place);
+        let relocated = effects.relocated;
+        if let Some((before, after)) = relocated {
+            state.runs = state.runs.plus(after).minus(before);
+        }
         match mutation {
+            Mutation::Put(_) if relocated.is_some() => {}
             // A completed upload's were counted as parts.
             Mutation::Put(put) if !place.moved && put.upload.is_none() => {
                 put.segments.iter().for_each(|segment| state.runs.add(segment));
@@ -155,12 +160,15 @@ impl Shard {
             state.logs.lose(extent, bytes);
         }
         for (generation, segment) in effects.freed {
-            state.runs.remove(&segment);
-            let pinned = state.object_pins.contains_key(&generation);
-            if pinned && !self.geometry.planted.is(Bug::ReuseSpaceEarly) {
-                state.zombies.entry(generation).or_default().push(segment);
-            } else {
-                state.free_later(place.sequence, &segment);
+            if relocated.is_none() {
+                state.runs.remove(&segment);
+            }
+            // What is read may have been opened as the object, or before that as a part.
+            let pin =
+                [generation, segment.generation].into_iter().find(|pin| state.object_pins.contains_key(pin));
+            match pin.filter(|_| !self.geometry.planted.is(Bug::ReuseSpaceEarly)) {
+                Some(pin) => state.zombies.entry(pin).or_default().push(segment),
+                None => state.free_later(place.sequence, &segment),
             }
         }
     }
@@ -245,9 +253,7 @@ impl Shard {
     pub(crate) fn refuse_waiting(self: &Rc<Self>) {
         let error = self.no_space();
         for pending in self.log.take_all() {
-            if let Some(segment) = &pending.reserved {
-                self.release(&segment.runs, segment.length);
-            }
+            pending.reserved.iter().for_each(|segment| self.release(&segment.runs, segment.length));
             pending.reply.send(Err(error.clone()));
         }
     }
@@ -301,7 +307,15 @@ impl Shard {
             if enough() {
                 return None;
             }
-            if !reclaimed {
+            if reclaimed {
+                continue;
+            }
+            // What moving slices gains is part of what the keeper counts: a full drive has none of it.
+            let compacted = refusal == Refusal::Scarce && core.compact(self.drive, self.id).await;
+            if enough() {
+                return None;
+            }
+            if !compacted {
                 break;
             }
         }
@@ -377,14 +391,16 @@ impl Shard {
         }
     }
 
-    /// Extents of the log that would be free if its live records stood together, as the cleaner would write them.
-    /// Those that it could not read stay as they are.
+    /// Extents that would be free if the log's live records stood together, as the cleaner would write them, and the
+    /// slices too. Those that could not be read or emptied stay as they are.
     fn gainable_extents(&self, state: &State) -> u32 {
         let (live, _) = state.logs.live_and_dead();
         let live = live + live / COPIES_OVERHEAD_PART;
         let packed = live.div_ceil(u64::from(self.geometry.extent_bytes)) as usize;
         // The current one is not moved out of.
-        state.logs.count().saturating_sub(packed + 1 + self.unreadable.borrow().len()) as u32
+        let of_log = state.logs.count().saturating_sub(packed + 1 + self.unreadable.borrow().len()) as u32;
+        let of_data = state.slices.gainable_extents();
+        of_log + of_data.saturating_sub(self.immovable.borrow().len() as u32)
     }
 
     /// Free extents beside those that cleaners work in, as far as this core knows; capped at what is few.

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 
 use super::entry::Entry;
+use super::pieces::{SliceFlaw, SlicePieces};
 use super::recover::for_each_entry;
 use super::{RecoverError, Source, State, UploadKey};
 use crate::device::DeviceError;
 use crate::extent::{SlicePlace, slices_of};
 use crate::format::record::{ENVELOPE_BYTES, Mutation, RecordEnvelopeOnDisk, RecordView, SegmentV1};
-use crate::format::slice::{CRC_BLOCK_BYTES, SliceHeaderOnDisk, UNIT_BYTES};
+use crate::format::slice::UNIT_BYTES;
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::node::read::is_whole;
 use crate::ring::Buffer;
@@ -24,8 +25,6 @@ use zerocopy::FromBytes;
 const HEAD_BYTES: u32 = 2 * BLOCK_BYTES as u32;
 /// Less than this between two records is read too, rather than twice asked for, bytes.
 const GAP_BYTES: u32 = 64 << 10;
-/// Payload that is read in one go with the header.
-const FIRST_PAYLOAD_BYTES: usize = CHUNK_BYTES - CRC_BLOCK_BYTES;
 
 /// Whose bytes are bad.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,28 +173,16 @@ impl Source<'_> {
 
     /// What is wrong with a slice, if anything.
     async fn read_slice(&self, slice: &SliceToRead) -> Result<Option<&'static str>, DeviceError> {
-        let SlicePlace { extent, offset, length, .. } = slice.place;
-        let length = length as usize;
-        let first = length.min(FIRST_PAYLOAD_BYTES);
-        let buffer = self.read(extent, offset, blocks_up(BLOCK_BYTES + first)).await?;
-        let Ok(header) = SliceHeaderOnDisk::parse(&buffer) else { return Ok(Some("slice header")) };
-        let own = slice.place.is_headed_by(&header, self.shard, slice.generation);
-        if !own || header.drive.get() != self.geometry.drive_id {
-            return Ok(Some("slice identity"));
-        }
-        if !header.verifies(0, &buffer[BLOCK_BYTES..BLOCK_BYTES + first]) {
-            return Ok(Some("slice data"));
-        }
-        drop(buffer);
-        for at in (first..length).step_by(CHUNK_BYTES) {
-            let piece = (length - at).min(CHUNK_BYTES);
-            let place = offset + (BLOCK_BYTES + at) as u32;
-            let buffer = self.read(extent, place, blocks_up(piece)).await?;
-            if !header.verifies(at, &buffer[..piece]) {
-                return Ok(Some("slice data"));
+        let (own, from) = ((self.shard, self.geometry), (self.device, self.pool));
+        let mut pieces = SlicePieces::new(own, from, slice.place, slice.generation);
+        loop {
+            match pieces.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(None),
+                Err(SliceFlaw::Damaged(what)) => return Ok(Some(what)),
+                Err(SliceFlaw::Device(error)) => return Err(error),
             }
         }
-        Ok(None)
     }
 
     /// Bytes of an extent, whatever they are.

@@ -18,15 +18,18 @@ pub enum Bug {
     IgnoreCrc,
     /// Recovery takes the last batch of the log for the place where the next one goes.
     LoseTail,
+    /// An object is put anew at its slices' new places before the copies are durable.
+    MoveUnflushed,
 }
 
 impl Bug {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::SkipFlush,
         Self::AcknowledgeBeforeCommit,
         Self::ReuseSpaceEarly,
         Self::IgnoreCrc,
         Self::LoseTail,
+        Self::MoveUnflushed,
     ];
 
     /// As people call it.
@@ -37,6 +40,7 @@ impl Bug {
             Self::ReuseSpaceEarly => "reuse-space-early",
             Self::IgnoreCrc => "ignore-crc",
             Self::LoseTail => "lose-tail",
+            Self::MoveUnflushed => "move-unflushed",
         }
     }
 }

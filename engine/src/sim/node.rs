@@ -14,7 +14,7 @@ use crate::device::sim::SimDevice;
 use crate::format::BLOCK_BYTES;
 use crate::format::superblock::{COPIES, COPY_STRIDE, SuperblockOnDisk};
 use crate::node::cache::ReadCache;
-use crate::node::format::{FormatError, Place, choose_superblock, superblock};
+use crate::node::format::{FormatError, Place, SLOT_BYTES, choose_superblock, superblock};
 use crate::node::open::{CoreParts, MAILBOX_CAPACITY};
 use crate::node::state::{CoreState, Layout};
 use crate::node::{Core, OpenError, SpaceReport};
@@ -58,14 +58,21 @@ impl Default for SimOptions {
     }
 }
 
-/// Makes a set of drives of `size_bytes` each for a node of `shards` shards.
+/// Makes a set of drives of `size_bytes` each for a node of `shards` shards. Extents have room for `extent_slots` full
+/// slices; a real drive of this size would have one.
 ///
 /// # Panics
 /// When a drive has not an extent for each of its shards' logs.
-pub fn format_sim_drives(sim: &Simulator, drives: u16, size_bytes: u64, shards: u16) -> Vec<SimDevice> {
+pub fn format_sim_drives(
+    sim: &Simulator,
+    drives: u16,
+    (size_bytes, extent_slots): (u64, u64),
+    shards: u16,
+) -> Vec<SimDevice> {
     let seed = [(); 4].map(|()| sim.random().next_u64());
     let format = |index| {
-        let block = superblock(size_bytes, Place { index, drives, shards }, seed, 0);
+        let block =
+            superblock((size_bytes, extent_slots * SLOT_BYTES), Place { index, drives, shards }, seed, 0);
         assert!(
             block.extents.get() > u32::from(shards),
             "{size_bytes} bytes are too few for {shards} shards"
@@ -193,6 +200,19 @@ impl SimNode {
             shard.clean().await.map_err(|error| format!("shard {}: {error}", shard.id))?;
         }
         Ok(())
+    }
+
+    /// Asks every shard to empty data extents that hold little.
+    pub async fn compact(&self) -> Result<(), String> {
+        for shard in self.states.iter().flat_map(|state| state.own_shards()) {
+            shard.compact().await.map_err(|error| format!("shard {}: {error}", shard.id))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of slices that were moved since the node was opened.
+    pub fn relocated_bytes(&self) -> u64 {
+        self.cores.iter().map(|core| core.counters().relocated_bytes).sum()
     }
 
     /// Writes a record that changes nothing to every shard's log: it knows every batch before it as durable.

@@ -43,6 +43,16 @@ impl KeyLocks {
         Locking { table: self.0.clone(), key, waiter: Some(waiter) }
     }
 
+    /// The guard, if nobody holds `key`.
+    pub fn try_lock(&self, key: u64) -> Option<KeyGuard> {
+        let mut table = self.0.borrow_mut();
+        if table.contains_key(&key) {
+            return None;
+        }
+        table.insert(key, VecDeque::new());
+        Some(KeyGuard { table: self.0.clone(), key })
+    }
+
     /// Keys held now.
     pub fn held(&self) -> usize {
         self.0.borrow().len()
@@ -130,7 +140,9 @@ mod tests {
         drop(first);
         drop(second);
         let guard = poll(&mut fourth).expect("passed on by the dropped second");
+        assert!(locks.try_lock(7).is_none() && locks.try_lock(9).is_some());
         drop(guard);
+        assert!(locks.try_lock(7).is_some());
         assert_eq!(locks.held(), 0);
     }
 }

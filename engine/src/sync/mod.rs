@@ -4,3 +4,4 @@ pub mod calls;
 pub mod locks;
 pub mod oneshot;
 pub mod signal;
+pub mod turn;

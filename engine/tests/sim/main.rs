@@ -2,6 +2,7 @@
 
 mod check;
 mod cleaner;
+mod compact;
 mod damage;
 mod failure;
 mod faults;

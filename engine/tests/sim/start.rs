@@ -53,7 +53,7 @@ fn a_drive_that_fails_at_the_start_is_an_error_and_not_a_wait() {
     for failing in 0..3 {
         for cores in 1..=3 {
             let sim = Simulator::new(failing as u64);
-            let drives = format_sim_drives(&sim, 3, 64 * MIB, 6);
+            let drives = format_sim_drives(&sim, 3, (64 * MIB, 1), 6);
             drives[failing].set_faults(Faults { fail_writes: true, ..Faults::default() });
             let options = SimOptions { cores, ..SimOptions::default() };
             let opened = sim.block_on(SimNode::open(sim.clone(), drives.clone(), options)).map(Rc::new);

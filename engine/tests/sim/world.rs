@@ -22,8 +22,13 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, size_bytes: u64, shards: u16, cores: usize) -> Self {
+        Self::with_extents_of(1, seed, size_bytes, shards, cores)
+    }
+
+    /// With extents of so many slots, as larger drives have them.
+    pub fn with_extents_of(slots: u64, seed: u64, size_bytes: u64, shards: u16, cores: usize) -> Self {
         let sim = Simulator::new(seed);
-        let drives = format_sim_drives(&sim, 1, size_bytes, shards);
+        let drives = format_sim_drives(&sim, 1, (size_bytes, slots), shards);
         Self { sim, drives, options: SimOptions { cores, ..SimOptions::default() } }
     }
 

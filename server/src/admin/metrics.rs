@@ -203,6 +203,11 @@ impl Page {
                 "Log read to move live records",
                 counters.cleaner_read_bytes,
             ),
+            (
+                "ringbolt_moved_slice_bytes_total",
+                "Slices written to empty extents that held little",
+                counters.relocated_bytes,
+            ),
             ("ringbolt_checkpoints_total", "Checkpoints that came into force", counters.checkpoints),
             ("ringbolt_damaged_reads_total", refused, node.refused_reads),
         ];
@@ -212,7 +217,7 @@ impl Page {
         // Their sum over the stored bytes is the write amplification.
         let written = [
             ("log", counters.log_bytes),
-            ("slices", counters.slice_bytes),
+            ("slices", counters.slice_bytes + counters.relocated_bytes),
             ("checkpoints", counters.checkpoint_bytes),
             ("superblocks", counters.superblock_bytes),
         ];

@@ -74,7 +74,7 @@ impl FuzzNode {
         };
         let accounts = Arc::new(Accounts::from_list(vec![account]));
         let sim = Simulator::new(1);
-        let drives = format_sim_drives(&sim, 1, DRIVE_BYTES, 1);
+        let drives = format_sim_drives(&sim, 1, (DRIVE_BYTES, 1), 1);
         let opened = sim.block_on(SimNode::open(sim.clone(), drives, SimOptions::default()));
         let core = opened.unwrap_or_else(|error| panic!("a new drive does not open: {error}")).core(0);
         let filled = core.clone();

@@ -101,9 +101,11 @@ fn age(bench: &Bench, stored: &mut Stored, limit: u64) -> Result<f64, AnyError> 
     }
     let seconds = started.elapsed().as_secs_f64();
     println!(
-        "   stored {:.1} GB anew in {seconds:.0} s; {refused} of {puts} PUTs refused; write amplification {:.3}",
+        "   stored {:.1} GB anew in {seconds:.0} s; {refused} of {puts} PUTs refused; write amplification {:.3}, \
+         {:.2} GB of slices moved",
         written as f64 / 1e9,
-        bench.core.counters().write_amplification()
+        bench.core.counters().write_amplification(),
+        bench.core.counters().relocated_bytes as f64 / 1e9
     );
     Ok(refused as f64 / puts as f64)
 }

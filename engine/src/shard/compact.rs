@@ -1,0 +1,289 @@
+//! Compaction: empties data extents by moving their slices into gaps of others, so that the drive gets whole extents
+//! back. Only when a put finds no extent and nothing else gives one: decision 0005.
+//!
+//! In order, for each object: (1) take its key's lock and pin what it has; (2) copy the slices, each byte verified as it
+//! is read, into places that nobody names; (3) flush (law 1); (4) put the object anew, with its slices at their new
+//! places: one record, and all that a user sees is as it was; (5) the places it left wait for a checkpoint and for
+//! readers, as those of any overwritten object do (law 6).
+//!
+//! Invariants:
+//! - Nothing new goes into an extent that is being emptied.
+//! - An object that somebody changes meanwhile is left alone: the one who waits for space may hold its lock.
+//! - What is damaged, or a part of an upload, stays where it is. An extent that could not be emptied is not tried again
+//!   before something of it, or enough of the shard, was freed.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::entry::{Entry, blocks_covering};
+use super::get::{Found, Pins};
+use super::pieces::{SliceFlaw, SlicePieces};
+use super::space::Reserved;
+use super::{Shard, for_each_entry_from};
+use crate::device::{DeviceError, Durability};
+use crate::error::{EngineError, Result};
+use crate::extent::{SlicePlace, coalesce, run_units, runs_one_by_one, slices_of};
+use crate::format::BLOCK_BYTES;
+use crate::format::record::{EncodedRecord, Mutation, PutV1, RecordView, RunV1, SegmentV1};
+use crate::format::slice::UNIT_BYTES;
+use crate::log::writer::RECORD_BYTES_MAX;
+use crate::node::read::is_whole;
+use crate::sim::Bug;
+use crate::sync::turn::NextTurn;
+use crate::types::BucketId;
+
+/// About so much is moved before a checkpoint gives the emptied extents back, bytes: the index is searched and written
+/// once for all of it.
+const MOVE_BYTES: u64 = 64 << 20;
+/// What could not be emptied is tried again once the shard's slices are fewer by so much, bytes.
+const RETRY_BYTES: u64 = 8 << 20;
+/// Objects looked at before others have a turn.
+const OBJECTS_AT_ONCE: usize = 1024;
+/// Key of the lock around compaction, beside checkpoints and the cleaner.
+const COMPACTING: u64 = 2;
+
+/// Extents that are being emptied: open again when this is dropped.
+struct Victims<'a> {
+    shard: &'a Shard,
+    extents: BTreeSet<u32>,
+}
+
+impl Drop for Victims<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shard.state.borrow_mut();
+        self.extents.iter().for_each(|extent| state.slices.reopen(*extent));
+    }
+}
+
+/// How much was used when an extent could not be emptied, units: of it, and in the whole shard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Immovable {
+    of_extent: u32,
+    of_shard: u64,
+}
+
+impl Immovable {
+    fn is_still(self, of_extent: u32, of_shard: u64) -> bool {
+        self.of_extent == of_extent && of_shard + RETRY_BYTES / UNIT_BYTES as u64 > self.of_shard
+    }
+}
+
+/// What became of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moved {
+    Done,
+    /// It changed, or is changing, or can not be moved.
+    Skipped,
+    /// There is no gap for one of its slices.
+    NoRoom,
+}
+
+impl Shard {
+    /// Empties extents and takes the checkpoint that gives them back. Whether one was given back, by this or by another
+    /// call that this one waited for.
+    ///
+    /// # Errors
+    /// When the shard writes no more.
+    pub async fn compact(self: &Rc<Self>) -> Result<bool> {
+        let given = self.given_back.get();
+        let _one = self.maintaining.lock(COMPACTING).await;
+        if self.given_back.get() != given {
+            return Ok(true);
+        }
+        let victims = self.close_victims();
+        if victims.extents.is_empty() {
+            return Ok(false);
+        }
+        for (bucket, key) in self.objects_in(&victims.extents).await {
+            match self.move_object(BucketId(bucket), &key, &victims.extents).await {
+                Ok(Moved::NoRoom) => break,
+                Ok(Moved::Done | Moved::Skipped) => {}
+                Err(error @ (EngineError::Damaged { .. } | EngineError::ReadFailed { .. })) => {
+                    tracing::error!(shard = self.id, %error, "compaction leaves an object where it is");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if self.checkpoint().await.is_err() {
+            return Ok(false);
+        }
+        Ok(self.note_immovable(&victims.extents) < victims.extents.len())
+    }
+
+    /// Remembers which of the extents still hold something; gives their number.
+    fn note_immovable(&self, extents: &BTreeSet<u32>) -> usize {
+        let (state, mut immovable) = (self.state.borrow(), self.immovable.borrow_mut());
+        let slices = &state.slices;
+        let of_shard = slices.used_units();
+        let left: Vec<u32> = extents.iter().copied().filter(|extent| slices.contains(*extent)).collect();
+        tracing::debug!(shard = self.id, of = extents.len(), left = left.len(), "compacted data extents");
+        immovable.retain(|extent, _| slices.contains(*extent));
+        let note = |&extent: &u32| (extent, Immovable { of_extent: slices.used_units_of(extent), of_shard });
+        immovable.extend(left.iter().map(note));
+        left.len()
+    }
+
+    fn close_victims(&self) -> Victims<'_> {
+        let immovable = self.immovable.borrow();
+        let mut state = self.state.borrow_mut();
+        let units_max = MOVE_BYTES / UNIT_BYTES as u64;
+        let of_shard = state.slices.used_units();
+        let skip = |extent, used| immovable.get(&extent).is_some_and(|noted| noted.is_still(used, of_shard));
+        let extents: BTreeSet<u32> = state.slices.victims(units_max, skip).into_iter().collect();
+        extents.iter().for_each(|extent| state.slices.close(*extent));
+        Victims { shard: self, extents }
+    }
+
+    /// Bucket and key of every object with a slice there.
+    async fn objects_in(&self, extents: &BTreeSet<u32>) -> Vec<(u32, Vec<u8>)> {
+        let (mut found, mut next) = (Vec::new(), Some(Vec::new()));
+        while let Some(start) = next.take() {
+            let mut seen = 0;
+            next = for_each_entry_from(self.state.borrow().index(), &start, &mut |bucket, key, entry| {
+                if entry.segments.iter().any(|segment| lies_in(segment, extents)) {
+                    found.push((bucket, key.to_vec()));
+                }
+                seen += 1;
+                seen < OBJECTS_AT_ONCE
+            });
+            NextTurn::default().await;
+        }
+        found
+    }
+
+    async fn move_object(
+        self: &Rc<Self>,
+        bucket: BucketId,
+        key: &[u8],
+        victims: &BTreeSet<u32>,
+    ) -> Result<Moved> {
+        // 1. Whoever waits for space may hold the lock: waiting for it could be for ever.
+        let Some(guard) = self.locks.try_lock(self.hash(bucket, key)) else { return Ok(Moved::Skipped) };
+        let Some((Found::Large(entry), pins)) = self.lookup(bucket, key)? else { return Ok(Moved::Skipped) };
+        let _pinned = Pinned { shard: self, pins };
+        let mut put = self.read_put(bucket, key, &entry).await?;
+        // 2. and 3.
+        let mut handles = Vec::new();
+        for segment in put.segments.iter_mut().filter(|segment| lies_in(segment, victims)) {
+            let Some(handle) = self.new_places(segment, victims) else { return Ok(Moved::NoRoom) };
+            self.copy_slices(segment, handle.segment(), victims).await?;
+            segment.runs = merged(segment, handle.segment(), victims);
+            handles.push(handle);
+        }
+        if handles.is_empty() {
+            return Ok(Moved::Skipped);
+        }
+        if !self.geometry.planted.is(Bug::MoveUnflushed) {
+            self.flush.flush().await.map_err(|error| self.stopped_by(&error))?;
+        }
+        // 4.
+        put.generation = self.state.borrow_mut().new_generation();
+        let (generation, mutation) = (put.generation, Mutation::Put(put));
+        let record = EncodedRecord::new(&mutation, generation, 0, Vec::new());
+        if record.length() > RECORD_BYTES_MAX {
+            return Ok(Moved::Skipped);
+        }
+        self.queue(mutation, record, guard, handles, true).await?;
+        Ok(Moved::Done)
+    }
+
+    /// The record of a large object.
+    async fn read_put(&self, bucket: BucketId, key: &[u8], entry: &Entry) -> Result<PutV1> {
+        let (extent, offset) = (entry.location.extent, entry.location.offset);
+        let first = offset - offset % BLOCK_BYTES as u32;
+        let length = blocks_covering(offset, entry.record_length) as usize * BLOCK_BYTES;
+        let read = self.geometry.read(&self.device, &self.pool, (extent, first), length).await;
+        let buffer = read.map_err(EngineError::read_failed)?;
+        let damaged = |what| EngineError::Damaged { what, extent, offset };
+        let view = RecordView::parse(&buffer[(offset - first) as usize..length]);
+        let view = view.map_err(|_| damaged("record"))?;
+        let Ok(Mutation::Put(put)) = view.mutation() else { return Err(damaged("record payload")) };
+        let own = put.bucket == bucket.0 && put.key == key && put.generation == entry.generation;
+        if own && put.segments == entry.segments && is_whole(&put, view.data.len()) {
+            Ok(put)
+        } else {
+            Err(damaged("record identity"))
+        }
+    }
+
+    /// Room for the slices of `segment` that lie in `victims`; None when there is none.
+    fn new_places(self: &Rc<Self>, segment: &SegmentV1, victims: &BTreeSet<u32>) -> Option<Reserved> {
+        let mut state = self.state.borrow_mut();
+        let mut taken = SegmentV1 { runs: Vec::new(), ..*segment };
+        for run in runs_one_by_one(segment).filter(|run| victims.contains(&run.extent)) {
+            let units = run_units(&run, segment.length);
+            let place = match run.slices {
+                0 => state.slices.allocate_tail(units),
+                _ => state.slices.allocate_full(1),
+            };
+            let Some(place) = place else {
+                drop(state);
+                drop(Reserved::new(self.clone(), taken));
+                return None;
+            };
+            state.reserved_units += u64::from(units);
+            taken.runs.push(place);
+        }
+        drop(state);
+        Some(Reserved::new(self.clone(), taken))
+    }
+
+    /// Copies the slices of `from` that lie in `victims` to the places of `to`, one after the other.
+    async fn copy_slices(&self, from: &SegmentV1, to: &SegmentV1, victims: &BTreeSet<u32>) -> Result<()> {
+        let moving = slices_of(from).filter(|place| victims.contains(&place.extent));
+        for (place, run) in moving.zip(&to.runs) {
+            self.copy_slice(place, run, from.generation).await?;
+        }
+        Ok(())
+    }
+
+    async fn copy_slice(&self, from: SlicePlace, to: &RunV1, generation: u64) -> Result<()> {
+        let SlicePlace { extent, offset, .. } = from;
+        let sources = ((self.id, &self.geometry), (&self.device, &self.pool));
+        let mut pieces = SlicePieces::new(sources.0, sources.1, from, generation);
+        loop {
+            let piece = match pieces.next().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => return Ok(()),
+                Err(SliceFlaw::Damaged(what)) => return Err(EngineError::Damaged { what, extent, offset }),
+                Err(SliceFlaw::Device(error)) => return Err(EngineError::read_failed(error)),
+            };
+            let at = self.geometry.byte(to.extent, to.unit * UNIT_BYTES as u32 + piece.offset);
+            let written = self.device.write(at, piece.length, piece.buffer, Durability::Deferred).await.0;
+            written.map_err(|error| self.stopped_by(&error))?;
+            self.log.count(|counters| counters.relocated_bytes += piece.length as u64);
+        }
+    }
+
+    /// Law 3.
+    fn stopped_by(&self, error: &DeviceError) -> EngineError {
+        tracing::error!(shard = self.id, %error, "moving slices failed; this shard writes no more until restart");
+        self.stop_writing(error);
+        EngineError::WritesStopped { shard: self.id }
+    }
+}
+
+/// What is read while it is moved.
+struct Pinned<'a> {
+    shard: &'a Rc<Shard>,
+    pins: Pins,
+}
+
+impl Drop for Pinned<'_> {
+    fn drop(&mut self) {
+        self.shard.unpin(self.pins);
+    }
+}
+
+fn lies_in(segment: &SegmentV1, extents: &BTreeSet<u32>) -> bool {
+    segment.runs.iter().any(|run| extents.contains(&run.extent))
+}
+
+/// The runs of `segment`, with those in `victims` at the places of `moved`.
+fn merged(segment: &SegmentV1, moved: &SegmentV1, victims: &BTreeSet<u32>) -> Vec<RunV1> {
+    let mut places = moved.runs.iter();
+    coalesce(runs_one_by_one(segment).map(|run| match victims.contains(&run.extent) {
+        true => *places.next().unwrap_or_else(|| panic!("a place for each slice that moves")),
+        false => run,
+    }))
+}

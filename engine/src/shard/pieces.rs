@@ -1,0 +1,94 @@
+//! A slice read piece by piece, by whoever must know that it is sound: `ringbolt check`, and what moves slices.
+//!
+//! Invariant: a piece is given only when the header proved whose slice it is and the checksums cover every byte.
+
+use std::rc::Rc;
+
+use super::Geometry;
+use crate::device::{Device, DeviceError};
+use crate::extent::SlicePlace;
+use crate::format::slice::{CRC_BLOCK_BYTES, SliceHeaderOnDisk};
+use crate::format::{BLOCK_BYTES, blocks_up};
+use crate::ring::arena::CHUNK_BYTES;
+use crate::ring::{Buffer, Pool};
+
+/// Payload that is read in one go with the header.
+const FIRST_PAYLOAD_BYTES: usize = CHUNK_BYTES - CRC_BLOCK_BYTES;
+
+/// Why a piece is not given.
+#[derive(Debug)]
+pub(super) enum SliceFlaw {
+    /// What is wrong with the slice.
+    Damaged(&'static str),
+    Device(DeviceError),
+}
+
+/// What a slice is read from.
+pub(super) struct SlicePieces<'a> {
+    pub shard: u16,
+    pub geometry: &'a Geometry,
+    pub device: &'a Rc<dyn Device>,
+    pub pool: &'a Pool,
+    pub place: SlicePlace,
+    /// Of its segment.
+    pub generation: u64,
+    header: Option<Box<SliceHeaderOnDisk>>,
+    /// Payload bytes given.
+    given: usize,
+}
+
+/// Whole blocks of a slice, header and padding included.
+pub(super) struct SlicePiece {
+    /// Within the slice, bytes.
+    pub offset: u32,
+    pub length: usize,
+    pub buffer: Buffer,
+}
+
+impl<'a> SlicePieces<'a> {
+    pub fn new(
+        (shard, geometry): (u16, &'a Geometry),
+        (device, pool): (&'a Rc<dyn Device>, &'a Pool),
+        place: SlicePlace,
+        generation: u64,
+    ) -> Self {
+        Self { shard, geometry, device, pool, place, generation, header: None, given: 0 }
+    }
+
+    /// The next piece; None at the end.
+    pub async fn next(&mut self) -> Result<Option<SlicePiece>, SliceFlaw> {
+        let left = self.place.length as usize - self.given;
+        let (offset, payload) = match &self.header {
+            None => (0, left.min(FIRST_PAYLOAD_BYTES)),
+            Some(_) => (BLOCK_BYTES + self.given, left.min(CHUNK_BYTES)),
+        };
+        if left == 0 {
+            return Ok(None);
+        }
+        let start = if offset == 0 { BLOCK_BYTES } else { 0 };
+        let length = blocks_up(start + payload);
+        let place = (self.place.extent, self.place.offset + offset as u32);
+        let read = self.geometry.read(self.device, self.pool, place, length).await;
+        let buffer = read.map_err(SliceFlaw::Device)?;
+        let header = match self.header.take() {
+            Some(header) => header,
+            None => self.judge_header(&buffer)?,
+        };
+        if !header.verifies(self.given, &buffer[start..start + payload]) {
+            return Err(SliceFlaw::Damaged("slice data"));
+        }
+        self.header = Some(header);
+        self.given += payload;
+        Ok(Some(SlicePiece { offset: offset as u32, length, buffer }))
+    }
+
+    fn judge_header(&self, block: &[u8]) -> Result<Box<SliceHeaderOnDisk>, SliceFlaw> {
+        let header = SliceHeaderOnDisk::parse(block).map_err(|_| SliceFlaw::Damaged("slice header"))?;
+        let own = self.place.is_headed_by(&header, self.shard, self.generation);
+        if own && header.drive.get() == self.geometry.drive_id {
+            Ok(Box::new(header))
+        } else {
+            Err(SliceFlaw::Damaged("slice identity"))
+        }
+    }
+}
