@@ -6,7 +6,8 @@ use ringbolt_engine::types::{Etag, UploadId};
 use ringbolt_tests::Content;
 use ringbolt_tests::node::{get, list_all};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::fmt;
+use std::sync::{Arc, Mutex};
 
 pub const BUCKET: &str = "cut";
 
@@ -47,6 +48,7 @@ impl History {
         }
         let requests = all.into_iter().enumerate().map(|(number, (key, change))| Request {
             key,
+            body: change.contents().iter().map(Piece::new).collect(),
             change,
             sent: times[2 * number].expect("every request is marked"),
             acknowledged: times[2 * number + 1],
@@ -55,9 +57,21 @@ impl History {
     }
 }
 
+impl Change {
+    /// What becomes the object's body, one piece after the other.
+    fn contents(&self) -> &[Content] {
+        match self {
+            Self::Put(content) => std::slice::from_ref(content),
+            Self::Complete(_, contents) => contents,
+            Self::Bucket | Self::Delete | Self::Create(_) | Self::Part(..) => &[],
+        }
+    }
+}
+
 struct Request {
     key: String,
     change: Change,
+    body: Body,
     sent: usize,
     acknowledged: Option<usize>,
 }
@@ -66,8 +80,27 @@ pub struct Timeline {
     requests: Vec<Request>,
 }
 
+/// A content with its bytes: each is compared after so many cuts that making it anew was a good part of the time.
+#[derive(Clone)]
+struct Piece {
+    content: Content,
+    bytes: Arc<[u8]>,
+}
+
+impl Piece {
+    fn new(content: &Content) -> Self {
+        Self { content: *content, bytes: content.bytes().into() }
+    }
+}
+
+impl fmt::Debug for Piece {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.content.fmt(formatter)
+    }
+}
+
 /// One piece after the other.
-type Body = Vec<Content>;
+type Body = Vec<Piece>;
 
 /// What one key may hold: the last acknowledged body, or one that was under way.
 #[derive(Clone, Debug, Default)]
@@ -96,40 +129,41 @@ impl Timeline {
         let mut expected = Expected::default();
         for request in self.requests.iter().filter(|request| request.sent < cut) {
             let acknowledged = request.acknowledged.is_some_and(|at| at < cut);
-            expected.add(&request.key, request.change.clone(), acknowledged);
+            expected.add(request, acknowledged);
         }
         expected
     }
 }
 
 impl Expected {
-    fn add(&mut self, key: &str, change: Change, acknowledged: bool) {
-        let body = match change {
+    fn add(&mut self, request: &Request, acknowledged: bool) {
+        let key = &request.key;
+        let body = match &request.change {
             Change::Bucket => {
                 self.bucket |= acknowledged;
                 return;
             }
             Change::Create(upload) => {
                 if acknowledged {
-                    self.uploads.insert(upload.0, (key.to_owned(), Vec::new()));
+                    self.uploads.insert(upload.0, (key.clone(), Vec::new()));
                 }
                 return;
             }
             Change::Part(upload, number, etag) => {
                 if let (true, Some((_, parts))) = (acknowledged, self.uploads.get_mut(&upload.0)) {
-                    parts.push((number, etag));
+                    parts.push((*number, *etag));
                 }
                 return;
             }
-            Change::Complete(upload, parts) => {
+            Change::Complete(upload, _) => {
                 // Whether it happened or not: the upload's parts are the object's, or still the upload's.
                 self.uploads.remove(&upload.0);
-                Some(parts)
+                Some(request.body.clone())
             }
-            Change::Put(content) => Some(vec![content]),
+            Change::Put(_) => Some(request.body.clone()),
             Change::Delete => None,
         };
-        let possible = self.keys.entry(key.to_owned()).or_default();
+        let possible = self.keys.entry(key.clone()).or_default();
         if acknowledged {
             *possible = Possible { certain: body, in_doubt: Vec::new() };
         } else {
@@ -176,10 +210,7 @@ impl Expected {
     }
 }
 
-fn is_body(body: &[Content], mut bytes: &[u8]) -> bool {
-    body.iter().all(|piece| {
-        let (own, rest) = bytes.split_at(piece.size_bytes.min(bytes.len()));
-        bytes = rest;
-        piece.difference(own).is_none()
-    }) && bytes.is_empty()
+fn is_body(body: &[Piece], bytes: &[u8]) -> bool {
+    let rest = body.iter().try_fold(bytes, |bytes, piece| bytes.strip_prefix(&*piece.bytes));
+    rest.is_some_and(<[u8]>::is_empty)
 }
