@@ -6,17 +6,18 @@
 //! `POWER_CUT_ROUNDS=10 POWER_CUT_SEED=1 cargo test -p ringbolt-tests --test power_cut` cuts at every boundary of ten
 //! recordings; without it, at some of one.
 
+mod bench;
 mod history;
 mod replay;
 mod workload;
 
-use crate::replay::{Bench, Fates, Replay};
-use crate::workload::{DRIVE_BYTES, Recording, record};
+use crate::bench::{FileBench, SimBench};
+use crate::replay::{Fates, Replay};
+use crate::workload::{Recording, record};
 use ringbolt_engine::device::record::Event;
-use ringbolt_engine::node::NodePlan;
-use ringbolt_tests::node::{self, End, options};
 use ringbolt_tests::{Dice, binary};
 use std::path::Path;
+use std::sync::Arc;
 
 const SEED: u64 = 20_260_301;
 /// Of a bounded run.
@@ -24,6 +25,8 @@ const CUTS: usize = 20;
 const MIXES: usize = 3;
 /// One image in so many is recovered as a real file too.
 const REAL_FILES: usize = 50;
+/// At so many places, and the last, all bytes of the benches' drives are looked at.
+const COMPARED: usize = 100;
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -32,7 +35,7 @@ struct Counts {
     writes: usize,
     flushes: usize,
     cuts: usize,
-    images: usize,
+    drives: usize,
     open_writes: usize,
     real_files: usize,
     objects: usize,
@@ -59,40 +62,34 @@ fn some(all: &[usize], most: usize) -> Vec<usize> {
     chosen
 }
 
-fn cut_everywhere(recording: &Recording, cuts: &[usize], directory: &Path, seed: u64, counts: &mut Counts) {
-    let (mut replay, bench) = (Replay::new(recording), Bench::new(recording.base.len()));
-    let mut dice = Dice::new(seed);
-    for &cut in cuts {
+/// One recording at the places `cuts`.
+fn cut(recording: &Recording, cuts: &[usize], path: &Path, seed: u64, counts: &mut Counts) {
+    let (mut replay, mut dice) = (Replay::new(recording), Dice::new(seed));
+    let (mut sim, mut file) = (SimBench::new(&replay, dice.next()), FileBench::new(&replay, path));
+    for (number, &cut) in cuts.iter().enumerate() {
         replay.advance(cut);
         counts.cuts += 1;
         counts.open_writes += replay.open_writes();
-        let expected = recording.timeline.expected(cut);
+        let expected = Arc::new(recording.timeline.expected(cut));
         let mixes = if replay.open_writes() > 0 { MIXES } else { 0 };
         let all_kept = (mixes > 0).then_some(Fates::AllKept);
         let fates = std::iter::once(Fates::AllLost)
             .chain(all_kept)
             .chain([Fates::Mixed; MIXES].into_iter().take(mixes));
         for fates in fates {
-            let image = replay.image(fates, &mut dice);
-            let story = format!("seed {seed}, cut before event {cut}, {fates:?}");
-            let objects = bench.recover(&image, expected.clone(), dice.next());
-            counts.objects += objects.unwrap_or_else(|wrong| panic!("{story}: {wrong}"));
-            if counts.images.is_multiple_of(REAL_FILES) {
-                let path = directory.join("cut");
-                std::fs::write(&path, &image).expect("write the image");
-                let seeds =
-                    NodePlan::open(options(path, 2)).unwrap_or_else(|error| panic!("{story}: {error}"));
-                let checked = node::run(seeds, End::Drop, |core| {
-                    let expected = &expected;
-                    async move { expected.check(&core).await }
-                });
-                let checked = checked.unwrap_or_else(|error| panic!("{story}, as a file: {error}"));
-                checked.into_iter().for_each(|outcome| {
-                    outcome.unwrap_or_else(|wrong| panic!("{story}, as a file: {wrong}"));
-                });
+            let remains = replay.remains(fates, &mut dice);
+            let wrong = |wrong| panic!("seed {seed}, cut before event {cut}, {fates:?}: {wrong}");
+            let cores = 1 + dice.below(2);
+            counts.objects += sim.recover(&replay, &remains, &expected, cores).unwrap_or_else(wrong);
+            if counts.drives.is_multiple_of(REAL_FILES) {
+                file.recover(&replay, &remains, &expected, 2).unwrap_or_else(wrong);
                 counts.real_files += 1;
             }
-            counts.images += 1;
+            counts.drives += 1;
+        }
+        if number.is_multiple_of(cuts.len().div_ceil(COMPARED)) || number + 1 == cuts.len() {
+            sim.compare(&replay);
+            file.compare(&replay);
         }
     }
 }
@@ -117,10 +114,10 @@ fn what_was_acknowledged_survives_every_power_cut() {
         counts.acknowledged += recording.timeline.acknowledged();
         counts.writes += recording.events.iter().filter(is_write).count();
         counts.flushes += recording.events.iter().filter(is_flush).count();
-        cut_everywhere(&recording, &cuts, directory.path(), seed, &mut counts);
+        cut(&recording, &cuts, &directory.path().join("cut"), seed, &mut counts);
         println!("after seed {seed}: {counts:?}");
     }
-    assert!(counts.images >= counts.cuts && counts.objects > 100, "too little was looked at: {counts:?}");
+    assert!(counts.drives >= counts.cuts && counts.objects > 100, "too little was looked at: {counts:?}");
 }
 
 /// These tests see what is lost: a drive whose flushes do nothing loses something acknowledged.
@@ -128,11 +125,12 @@ fn what_was_acknowledged_survives_every_power_cut() {
 fn a_drive_that_only_says_it_flushed_is_found_out() {
     let directory = scratch();
     let recording = record(&directory.path().join("drive"), SEED, 1, 10);
-    let (mut replay, bench) = (Replay::new(&recording), Bench::new(DRIVE_BYTES as usize));
+    let mut replay = Replay::new(&recording);
+    let mut bench = SimBench::new(&replay, 1);
     replay.lies = true;
     replay.advance(recording.events.len());
-    let image = replay.image(Fates::AllLost, &mut Dice::new(1));
-    let expected = recording.timeline.expected(recording.events.len());
-    let wrong = bench.recover(&image, expected, 1).expect_err("everything is lost");
+    let remains = replay.remains(Fates::AllLost, &mut Dice::new(1));
+    let expected = Arc::new(recording.timeline.expected(recording.events.len()));
+    let wrong = bench.recover(&replay, &remains, &expected, 1).expect_err("everything is lost");
     assert!(wrong.contains("gone"), "{wrong}");
 }

@@ -4,15 +4,14 @@
 //! - Durable at a cut: what an ended immediate write wrote, and what had ended before the start of a flush that
 //!   ended. Everything else that was started may be there, whole, in part by sectors, or not at all.
 //! - A write that is not durable never comes out on top of a later one that is.
+//! - The durable bytes change only where `settled` says so: whoever has a copy of them follows by that.
 
-use crate::history::Expected;
 use crate::workload::Recording;
 use ringbolt_engine::device::Durability;
 use ringbolt_engine::device::record::Event;
-use ringbolt_engine::device::sim::SimDevice;
-use ringbolt_engine::sim::{SimNode, SimOptions, Simulator};
 use ringbolt_tests::Dice;
 use std::collections::HashMap;
+use std::ops::Range;
 
 const SECTOR: usize = 512;
 
@@ -31,6 +30,8 @@ pub struct Replay<'a> {
     /// Nothing but `volatile` may be on top of it.
     durable: Vec<u8>,
     volatile: Vec<Volatile<'a>>,
+    /// Where `durable` was changed, from the beginning on.
+    settled: Vec<Range<usize>>,
     /// By flush: the writes it covers.
     flushing: HashMap<u64, Vec<u64>>,
     durability: HashMap<u64, Durability>,
@@ -47,6 +48,19 @@ pub enum Fates {
     Mixed,
 }
 
+/// Bytes at their place on the drive.
+#[derive(Clone, Copy)]
+pub struct Piece<'a> {
+    pub offset: usize,
+    pub bytes: &'a [u8],
+}
+
+impl Piece<'_> {
+    pub fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.bytes.len()
+    }
+}
+
 impl<'a> Replay<'a> {
     pub fn new(recording: &'a Recording) -> Self {
         Self {
@@ -54,6 +68,7 @@ impl<'a> Replay<'a> {
             at: 0,
             durable: recording.base.clone(),
             volatile: Vec::new(),
+            settled: Vec::new(),
             flushing: HashMap::new(),
             durability: HashMap::new(),
             lies: false,
@@ -101,6 +116,7 @@ impl<'a> Replay<'a> {
             let done = self.volatile.remove(at);
             let end = done.offset + done.bytes.len();
             self.durable[done.offset..end].copy_from_slice(done.bytes);
+            self.settled.push(done.offset..end);
             self.volatile.retain(|other| {
                 other.id > done.id || other.offset >= end || other.offset + other.bytes.len() <= done.offset
             });
@@ -112,51 +128,33 @@ impl<'a> Replay<'a> {
         self.volatile.len()
     }
 
-    /// What a cut here may leave.
-    pub fn image(&self, fates: Fates, dice: &mut Dice) -> Vec<u8> {
-        let mut image = self.durable.clone();
+    pub fn durable(&self) -> &[u8] {
+        &self.durable
+    }
+
+    pub fn settled(&self) -> &[Range<usize>] {
+        &self.settled
+    }
+
+    /// What a cut here may leave on top of the durable bytes, in this order.
+    pub fn remains(&self, fates: Fates, dice: &mut Dice) -> Vec<Piece<'a>> {
+        let mut remains = Vec::new();
         for write in &self.volatile {
             let sectors = write.bytes.len() / SECTOR;
             let (choice, mask, torn) = (dice.below(4), dice.next(), dice.below(sectors + 1));
-            for (sector, bytes) in write.bytes.chunks(SECTOR).enumerate() {
-                let kept = match (fates, choice) {
-                    (Fates::AllKept, _) | (Fates::Mixed, 0) => true,
-                    (Fates::AllLost, _) | (Fates::Mixed, 1) => false,
-                    (Fates::Mixed, 2) => sector < torn,
-                    (Fates::Mixed, _) => mask >> (sector % 64) & 1 == 1,
-                };
-                if kept {
-                    let from = write.offset + sector * SECTOR;
-                    image[from..from + bytes.len()].copy_from_slice(bytes);
-                }
+            let is_kept = |sector: usize| match (fates, choice) {
+                (Fates::AllKept, _) | (Fates::Mixed, 0) => true,
+                (Fates::AllLost, _) | (Fates::Mixed, 1) => false,
+                (Fates::Mixed, 2) => sector < torn,
+                (Fates::Mixed, _) => mask >> (sector % 64) & 1 == 1,
+            };
+            let kept: Vec<usize> = (0..sectors).filter(|&sector| is_kept(sector)).collect();
+            // A piece for each stretch of sectors: most writes are one.
+            for stretch in kept.chunk_by(|sector, next| sector + 1 == *next) {
+                let (from, end) = (stretch[0] * SECTOR, (stretch[stretch.len() - 1] + 1) * SECTOR);
+                remains.push(Piece { offset: write.offset + from, bytes: &write.bytes[from..end] });
             }
         }
-        image
-    }
-}
-
-/// A simulated drive that is used again and again: only its bytes matter.
-pub struct Bench {
-    device: SimDevice,
-}
-
-impl Bench {
-    pub fn new(size_bytes: usize) -> Self {
-        Self { device: SimDevice::new(size_bytes as u64) }
-    }
-
-    /// Recovers a node from `image` and holds it against what must be there. Gives how many objects there were.
-    pub fn recover(&self, image: &[u8], expected: Expected, seed: u64) -> Result<usize, String> {
-        self.device.crash(|_| ringbolt_engine::device::sim::Fate::Lost);
-        self.device.poke(0, image);
-        let sim = Simulator::new(seed);
-        let options = SimOptions { cores: 1 + (seed % 2) as usize, ..SimOptions::default() };
-        let opening = SimNode::open(sim.clone(), vec![self.device.clone()], options);
-        let outcome = match sim.block_on(opening) {
-            Ok(node) => sim.block_on(async move { expected.check(&node.any_core()).await }),
-            Err(error) => Err(format!("it does not open: {error}")),
-        };
-        sim.kill();
-        outcome
+        remains
     }
 }

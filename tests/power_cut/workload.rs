@@ -10,8 +10,8 @@ use ringbolt_tests::{Content, Dice};
 use std::path::Path;
 
 const CORES: usize = 2;
-const SHARDS: u16 = 2;
-pub const DRIVE_BYTES: u64 = 112 << 20;
+pub const SHARDS: u16 = 2;
+const DRIVE_BYTES: u64 = 112 << 20;
 /// So that a recording has several checkpoints and the cleaner's work in it.
 const CHECKPOINT_AFTER_BYTES: u64 = 2 << 20;
 const DEAD_LOG_BYTES_MAX: u64 = 4 << 20;
