@@ -3,15 +3,17 @@
 //! At each cut the drive holds what was durable, and any part of what was not. Every such drive is recovered, most of
 //! them in the simulator, some as a real file; everything acknowledged before the cut must be there and whole.
 //!
-//! `POWER_CUT_ROUNDS=10 POWER_CUT_SEED=1 cargo test -p ringbolt-tests --test power_cut` cuts at every boundary of ten
-//! recordings; without it, at some of one.
+//! `POWER_CUT_ROUNDS=10 POWER_CUT_SEED=1 cargo test -p ringbolt-tests --test power_cut -- --nocapture` cuts at every
+//! boundary of ten recordings and says how far it is; without it, at some of one.
 
 mod bench;
 mod history;
+mod progress;
 mod replay;
 mod workload;
 
 use crate::bench::{FileBench, SimBench};
+use crate::progress::{Counts, Progress};
 use crate::replay::{Fates, Replay};
 use crate::workload::{Recording, record};
 use ringbolt_engine::device::record::Event;
@@ -27,19 +29,6 @@ const MIXES: usize = 3;
 const REAL_FILES: usize = 50;
 /// At so many places, and the last, all bytes of the benches' drives are looked at.
 const COMPARED: usize = 100;
-
-#[derive(Debug, Default)]
-struct Counts {
-    recordings: usize,
-    acknowledged: usize,
-    writes: usize,
-    flushes: usize,
-    cuts: usize,
-    drives: usize,
-    open_writes: usize,
-    real_files: usize,
-    objects: usize,
-}
 
 fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("cut-").tempdir_in(binary::scratch_dir()).expect("a directory")
@@ -62,10 +51,11 @@ fn some(all: &[usize], most: usize) -> Vec<usize> {
     chosen
 }
 
-/// One recording at the places `cuts`.
-fn cut(recording: &Recording, cuts: &[usize], path: &Path, seed: u64, counts: &mut Counts) {
+/// One recording at the places `cuts`. With `tells` it says now and then how far it is.
+fn cut(recording: &Recording, cuts: &[usize], path: &Path, seed: u64, tells: bool, counts: &mut Counts) {
     let (mut replay, mut dice) = (Replay::new(recording), Dice::new(seed));
     let (mut sim, mut file) = (SimBench::new(&replay, dice.next()), FileBench::new(&replay, path));
+    let mut progress = Progress::new(cuts.len(), counts);
     for (number, &cut) in cuts.iter().enumerate() {
         replay.advance(cut);
         counts.cuts += 1;
@@ -91,6 +81,9 @@ fn cut(recording: &Recording, cuts: &[usize], path: &Path, seed: u64, counts: &m
             sim.compare(&replay);
             file.compare(&replay);
         }
+        if tells {
+            progress.tell(seed, number + 1, counts);
+        }
     }
 }
 
@@ -114,8 +107,8 @@ fn what_was_acknowledged_survives_every_power_cut() {
         counts.acknowledged += recording.timeline.acknowledged();
         counts.writes += recording.events.iter().filter(is_write).count();
         counts.flushes += recording.events.iter().filter(is_flush).count();
-        cut(&recording, &cuts, &directory.path().join("cut"), seed, &mut counts);
-        println!("after seed {seed}: {counts:?}");
+        cut(&recording, &cuts, &directory.path().join("cut"), seed, rounds.is_some(), &mut counts);
+        println!("after seed {seed}: {counts}");
     }
     assert!(counts.drives >= counts.cuts && counts.objects > 100, "too little was looked at: {counts:?}");
 }
