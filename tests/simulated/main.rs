@@ -46,13 +46,13 @@ fn nothing_wrong_is_served_by_a_drive_that_lies() {
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for faults in [Faults::None, Faults::Errors, Faults::Media] {
-        let plan = small(77, faults);
+        let plan = small(80, faults);
         let (first, second) = (simulation::trace(&plan), simulation::trace(&plan));
         assert!(first.1.len() > 200, "{} lines", first.1.len());
         assert_eq!(first.1.join("\n"), second.1.join("\n"), "{plan}");
         let report = first.0.unwrap_or_else(|failure| panic!("{}", failure.message));
         assert_eq!(second.0.ok(), Some(report));
-        assert_ne!(simulation::trace(&small(78, faults)).1, first.1);
+        assert_ne!(simulation::trace(&small(81, faults)).1, first.1);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Compaction: empties data extents by moving their slices into gaps of others, so that the drive gets whole extents
 //! back. Only when a put finds no extent and nothing else gives one: decision 0005.
 //!
-//! In order, for each object: (1) take its key's lock and pin what it has; (2) copy the slices, each byte verified as it
-//! is read, into places that nobody names; (3) flush (law 1); (4) put the object anew, with its slices at their new
+//! In order, for each object: (1) take its key's lock and pin what it has; (2) copy the slices, each byte verified as
+//! it is read, into places that nobody names; (3) flush (law 1); (4) put the object anew, with its slices at their new
 //! places: one record, and all that a user sees is as it was; (5) the places it left wait for a checkpoint and for
 //! readers, as those of any overwritten object do (law 6).
 //!

@@ -318,8 +318,8 @@ pub(crate) fn for_each_entry(index: &OrderedIndex, each: EachEntry<'_>) -> Resul
     outcome
 }
 
-/// Calls `each` for the objects from `start` on until it says false; gives the composite key to go on from. An entry that
-/// can not be read is passed by: no reader could use it either.
+/// Calls `each` for the objects from `start` on until it says false; gives the composite key to go on from. An entry
+/// that can not be read is passed by: no reader could use it either.
 pub(crate) fn for_each_entry_from(
     index: &OrderedIndex,
     start: &[u8],
