@@ -1,10 +1,10 @@
 //! CPU time of a mix of requests.
 
-use crate::scenario::{constants, hardware, workload};
+use crate::scenario::{SHARDS, constants, hardware, workload};
 use crate::{compare, directory, own_machine};
 use ringbolt_engine::node::sizing;
 use ringbolt_tests::binary;
-use ringbolt_tools::plan::calibrate::requests::{Measured, Place, RequestCosts, measure};
+use ringbolt_tools::plan::calibrate::requests::{IN_FLIGHT, Measured, Place, RequestCosts, measure};
 use ringbolt_tools::plan::constants::Constants;
 use ringbolt_tools::plan::model::demand::{Draw, demand};
 use ringbolt_tools::plan::model::layout::layout;
@@ -23,14 +23,22 @@ const LISTS: f64 = 1.0;
 const OBJECTS: u64 = 2_000;
 const LISTED: f64 = 1_000.0;
 
-/// Planned within a fifth, seen within a half where the drive made the core wait. This only finds what is far off: how
-/// busy others keep the machine is in the figures.
-const WITHIN: f64 = 1.0;
+/// Rounds of measuring the parts and the mix, so that what else the machine does meets both.
+const ROUNDS: usize = 3;
+const WITHIN: f64 = 0.2;
 
 #[test]
 fn requests_take_the_cpu_time_that_the_plan_says() {
     let _alone = own_machine();
-    let (predicted, measured) = predicted_and_measured();
+    let mut rounds: Vec<(f64, f64)> = (0..ROUNDS).map(|_| predicted_and_measured()).collect();
+    for (predicted, measured) in &rounds {
+        println!(
+            "a round: predicted {predicted:.0}, measured {measured:.0}, {:+.1}%",
+            (predicted / measured - 1.0) * 100.0
+        );
+    }
+    rounds.sort_by(|one, other| (one.0 / one.1).total_cmp(&(other.0 / other.1)));
+    let (predicted, measured) = rounds[ROUNDS / 2];
     compare("CPU-bound requests a second of one core", predicted, measured, WITHIN);
 }
 
@@ -47,7 +55,7 @@ fn predicted_and_measured() -> (f64, f64) {
         format!("mixed\nopmix=get/{GETS}:put/{PUTS}:head/{HEADS}:list/{LISTS}\nbssplit={}", sizes.join(":"));
     let largest = SIZES.iter().map(|(bytes, _)| *bytes).max().expect("a size");
     let measured = server.cost("mix of requests", &mix, largest, OBJECTS).expect("a cost");
-    (1e6 / predicted_us(&with(&costs)), 1e6 / measured)
+    (predicted_per_s(&with(&costs)), 1e6 / measured.us)
 }
 
 /// Those of this machine, in the place of what was shipped.
@@ -65,6 +73,8 @@ fn with(costs: &RequestCosts) -> Constants {
         // The server under test has no read cache.
         (&mut constants.get_cached_cpu_us, costs.get.request),
         (&mut constants.head_cpu_us, costs.head),
+        (&mut constants.commit_cpu_us, costs.commit),
+        (&mut constants.commit_us, costs.commit_time),
         (&mut constants.list_cpu_us, costs.list),
         (&mut constants.list_cpu_us_per_key, costs.list_per_key),
     ] {
@@ -73,8 +83,8 @@ fn with(costs: &RequestCosts) -> Constants {
     constants
 }
 
-/// CPU time of the mean request.
-fn predicted_us(constants: &Constants) -> f64 {
+/// Requests that keep one core busy.
+fn predicted_per_s(constants: &Constants) -> f64 {
     let exact = |(bytes, share): (u64, u32)| SizeClass {
         lower_bytes: bytes,
         upper_bytes: bytes,
@@ -85,10 +95,18 @@ fn predicted_us(constants: &Constants) -> f64 {
     let requests = &mut workload.requests;
     (requests.get_per_s, requests.put_per_s, requests.head_per_s) = (GETS, PUTS, HEADS);
     (requests.list_per_s, requests.list_keys) = (LISTS, LISTED);
+    requests.puts_in_flight = IN_FLIGHT as f64;
     let hardware = hardware(DRIVE_BYTES);
     let (object, _) = layout(&workload, constants);
-    let drive = sizing::drive(DRIVE_BYTES, 2);
+    let drive = sizing::drive(DRIVE_BYTES, u64::from(SHARDS));
     let fleet = Fleet { workload: &workload, hardware: &hardware, constants, object, drive };
     let months = demand(&workload, &Draw::MEAN);
-    fleet.cpu_us_per_s(&months[0], 1.0, &Writes::default()) / (GETS + PUTS + HEADS + LISTS)
+    let busy = |times: f64| fleet.cpu_us_per_s(&months[0], 1.0, &Writes::default(), times) / 1e6;
+    // Fewer commits for each put the more puts there are, so it is not in proportion; but it rises.
+    let (mut below, mut above) = (0.0, 1e6);
+    for _ in 0..100 {
+        let middle = (below + above) / 2.0;
+        if busy(middle) < 1.0 { below = middle } else { above = middle }
+    }
+    below * (GETS + PUTS + HEADS + LISTS)
 }

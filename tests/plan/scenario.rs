@@ -123,6 +123,8 @@ pub fn constants() -> Constants {
         get_cached_cpu_us: constant(0.0),
         head_cpu_us: constant(0.0),
         delete_cpu_us: constant(0.0),
+        commit_cpu_us: constant(0.0),
+        commit_us: constant(0.0),
         list_cpu_us: constant(0.0),
         list_cpu_us_per_key: constant(0.0),
         clean_cpu_us_per_mib: constant(0.0),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub const SCHEMA: &str = "ringbolt-constants";
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const KIND: Kind =
     Kind { schema: SCHEMA, version: VERSION, holds: "constants", command: "ringbolt plan calibrate" };
@@ -66,6 +66,10 @@ pub struct Constants {
     pub get_cached_cpu_us: Constant,
     pub head_cpu_us: Constant,
     pub delete_cpu_us: Constant,
+    /// Of a group commit, shared by the puts and deletes in it; and from one to the next of a shard that has always some
+    /// waiting.
+    pub commit_cpu_us: Constant,
+    pub commit_us: Constant,
     pub list_cpu_us: Constant,
     pub list_cpu_us_per_key: Constant,
     /// Of a MiB that the cleaner moves.
@@ -90,6 +94,8 @@ impl Constants {
             ("get_cached_cpu_us", &self.get_cached_cpu_us),
             ("head_cpu_us", &self.head_cpu_us),
             ("delete_cpu_us", &self.delete_cpu_us),
+            ("commit_cpu_us", &self.commit_cpu_us),
+            ("commit_us", &self.commit_us),
             ("list_cpu_us", &self.list_cpu_us),
             ("list_cpu_us_per_key", &self.list_cpu_us_per_key),
             ("clean_cpu_us_per_mib", &self.clean_cpu_us_per_mib),
@@ -150,7 +156,7 @@ mod tests {
         let text = Constants::shipped().to_json();
         let error = |text: &str| Constants::from_json(text).unwrap_err().to_string();
         assert!(error("{}").contains("plan calibrate"));
-        assert!(error(&text.replace("\"version\": 2", "\"version\": 3")).contains("version 3"));
+        assert!(error(&text.replace("\"version\": 3", "\"version\": 4")).contains("version 4"));
         let mut negative = Constants::shipped();
         negative.head_cpu_us.value = -1.0;
         assert!(error(&negative.to_json()).contains("head_cpu_us is -1"));

@@ -70,6 +70,11 @@ impl LocalServer {
         self.process.id()
     }
 
+    /// Address and port.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Points a job at this server.
     pub fn aim(&self, objects: &mut Objects) {
         objects.host.clone_from(&self.host);

@@ -4,6 +4,7 @@
 //! what; nothing that was not measured here is written.
 
 mod cleaner;
+mod commits;
 pub mod engine;
 pub mod index;
 pub mod requests;
@@ -27,7 +28,7 @@ const SEED: u64 = 1;
 /// Measure what requests and objects cost on this machine: CPU time, memory of the index, the cleaner
 ///
 /// Starts a server of its own on loopback with a drive file of 4 GiB, asks it from another core, and
-/// removes both. About fourteen times --seconds, and the time to write the file twice.
+/// removes both. About fifteen times --seconds, and the time to write the file twice.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:
   ringbolt plan calibrate                                in the current directory, to ./constants.json
@@ -43,7 +44,7 @@ pub struct CalibrateArgs {
     /// Where the constants are written; - is stdout
     #[arg(long, default_value = "constants.json", value_name = "FILE")]
     pub output: PathBuf,
-    /// Measured seconds of each of the fourteen points
+    /// Measured seconds of each of the fifteen points
     #[arg(long, default_value_t = 4, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
     /// The ringbolt program to serve with [default: this one]
@@ -144,6 +145,11 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Constants, CalibrateError> {
         get_cached_cpu_us: by_requests(requests.get_cached, "signed GETs of 4 KiB from the read cache"),
         head_cpu_us: by_requests(requests.head, "signed HEADs"),
         delete_cpu_us: by_requests(requests.delete, "signed PUTs and DELETEs by turns, less the PUTs"),
+        commit_cpu_us: by_requests(
+            requests.commit,
+            "PUTs of 4 KiB alone and among three times as many GETs, with fewer in a group commit",
+        ),
+        commit_us: by_requests(requests.commit_time, "signed PUTs of 4 KiB, 128 in flight, on this drive"),
         list_cpu_us: by_requests(requests.list, "signed LISTs of 10 and of 1,000 keys"),
         list_cpu_us_per_key: by_requests(requests.list_per_key, "signed LISTs of 10 and of 1,000 keys"),
         clean_cpu_us_per_mib: source.of(

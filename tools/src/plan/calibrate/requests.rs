@@ -1,12 +1,15 @@
 //! CPU time of the server for each request: a server of our own on one core, asked by the bench tool from another.
 //!
-//! Invariant: what is counted is CPU time of the server's threads over requests answered, so a slow drive or a busy
-//! neighbour makes it noisier but not larger.
+//! Invariants:
+//! - What is counted is CPU time of the server's threads over requests answered, so a slow drive or a busy neighbour
+//!   makes it noisier but not larger.
+//! - What puts and deletes cost is without their part of a group commit: how many share one depends on the load.
 
 use super::CalibrateError;
+use super::commits::{CommitSampler, Commits, commit_cost_us};
 use crate::bench::cli::RunOptions;
 use crate::bench::job::{self, Surroundings};
-use crate::bench::layers::server::{LocalServer, Sampler};
+use crate::bench::layers::server::LocalServer;
 use crate::bench::result::DirectionResult;
 use crate::bench::run;
 use crate::bench::spec::Direction;
@@ -20,8 +23,10 @@ const LARGE_BYTES: [u64; 2] = [128 << 10, 4 << 20];
 const SMALL_BYTES: u64 = INLINE_BYTES[0];
 /// Requests that wait at one time: enough that the server is never without work while others wait for its drive; and
 /// at most so many bytes of bodies.
-const IN_FLIGHT: u64 = 128;
+pub const IN_FLIGHT: u64 = 128;
 const IN_FLIGHT_BYTES: u64 = 64 << 20;
+/// GETs for each PUT, where few of these share a group commit.
+const GETS_AMONG: f64 = 3.0;
 /// Objects of a point, and at most so many bytes of all of them together.
 const OBJECTS: u64 = 2_000;
 const POINT_BYTES: u64 = 128 << 20;
@@ -54,6 +59,10 @@ pub struct RequestCosts {
     pub get_cached: f64,
     pub head: f64,
     pub delete: f64,
+    /// Of a group commit.
+    pub commit: f64,
+    /// From one to the next of a shard that has always some waiting.
+    pub commit_time: f64,
     pub list: f64,
     pub list_per_key: f64,
 }
@@ -64,11 +73,17 @@ pub struct RequestCosts {
 /// When the server does not start or answers with errors.
 pub fn measure(place: &Place, directory: &Path, drive_bytes: u64) -> Result<RequestCosts, CalibrateError> {
     let uncached = Measured::start(place, &directory.join("uncached"), drive_bytes, "off")?;
-    let put = uncached.line("put", INLINE_BYTES)?;
-    let put_large = uncached.line("put", LARGE_BYTES)?;
-    let get = uncached.line("get", INLINE_BYTES)?;
-    let get_large = uncached.line("get", LARGE_BYTES)?;
-    let head = uncached.cost("HEAD", "head", SMALL_BYTES, OBJECTS)?;
+    let puts = uncached.points("put", INLINE_BYTES)?;
+    let large_puts = uncached.points("put", LARGE_BYTES)?;
+    let get = Line::through(INLINE_BYTES, uncached.points("get", INLINE_BYTES)?.map(|point| point.us));
+    let get_large = Line::through(LARGE_BYTES, uncached.points("get", LARGE_BYTES)?.map(|point| point.us));
+    let head = uncached.cost("HEAD", "head", SMALL_BYTES, OBJECTS)?.us;
+    let among = format!("mixed\nopmix=get/{GETS_AMONG}:put/1");
+    let among = uncached.cost("PUT among GETs", &among, SMALL_BYTES, OBJECTS)?;
+    let put_among_us = among.us * (GETS_AMONG + 1.0) - get.of(SMALL_BYTES) * GETS_AMONG;
+    let commit = commit_cost_us((puts[0].us, puts[0].commits.records), (put_among_us, among.commits.records));
+    let put = Line::through(INLINE_BYTES, puts.map(|point| point.without(commit)));
+    let put_large = Line::through(LARGE_BYTES, large_puts.map(|point| point.without(commit)));
     let both = uncached.cost("PUT and DELETE", "mixed\nopmix=put/50:delete/50", SMALL_BYTES, OBJECTS)?;
     // Each in a bucket of its own: a listing is of what is there.
     let (few, many) = (10, 1_000);
@@ -83,9 +98,11 @@ pub fn measure(place: &Place, directory: &Path, drive_bytes: u64) -> Result<Requ
         put_large,
         get,
         get_large,
-        get_cached: (get_cached - get.mib * SMALL_BYTES as f64 / MIB).max(0.0),
+        get_cached: (get_cached.us - get.mib * SMALL_BYTES as f64 / MIB).max(0.0),
         head,
-        delete: (2.0 * both - put.of(SMALL_BYTES)).max(0.0),
+        delete: (2.0 * both.without(commit) - put.of(SMALL_BYTES)).max(0.0),
+        commit,
+        commit_time: puts[0].commits.interval_us,
         list: (list_few - list_per_key * few as f64).max(0.0),
         list_per_key,
     })
@@ -100,6 +117,20 @@ impl Line {
 
     fn of(&self, bytes: u64) -> f64 {
         self.request + self.mib * bytes as f64 / MIB
+    }
+}
+
+/// What an operation cost in a job.
+#[derive(Clone, Copy, Debug)]
+pub struct Point {
+    pub us: f64,
+    pub commits: Commits,
+}
+
+impl Point {
+    /// Of an operation that makes a record: without its part of the group commit.
+    fn without(&self, commit_us: f64) -> f64 {
+        (self.us - commit_us / self.commits.records).max(0.0)
     }
 }
 
@@ -124,23 +155,30 @@ impl<'a> Measured<'a> {
         Ok(Self { place, server })
     }
 
-    fn line(&self, op: &str, bytes: [u64; 2]) -> Result<Line, CalibrateError> {
+    fn points(&self, op: &str, bytes: [u64; 2]) -> Result<[Point; 2], CalibrateError> {
         let of = |bytes: u64| {
             let title = format!("{} of {} KiB", op.to_uppercase(), bytes >> 10);
             self.cost(&title, op, bytes, (POINT_BYTES / bytes).min(OBJECTS))
         };
-        Ok(Line::through(bytes, [of(bytes[0])?, of(bytes[1])?]))
+        Ok([of(bytes[0])?, of(bytes[1])?])
     }
 
     fn listing(&self, objects: u64) -> Result<f64, CalibrateError> {
-        self.job(&format!("LIST of {objects} keys"), "list", 64, objects, &format!("list-{objects}"))
+        let title = format!("LIST of {objects} keys");
+        Ok(self.job(&title, "list", 64, objects, &format!("list-{objects}"))?.us)
     }
 
-    /// CPU of the server for one operation of `op` (as in a job file) on so many objects, microseconds.
+    /// CPU of the server for one operation of `op` (as in a job file) on so many objects.
     ///
     /// # Errors
     /// When operations fail, or none ends.
-    pub fn cost(&self, title: &str, op: &str, body_bytes: u64, objects: u64) -> Result<f64, CalibrateError> {
+    pub fn cost(
+        &self,
+        title: &str,
+        op: &str,
+        body_bytes: u64,
+        objects: u64,
+    ) -> Result<Point, CalibrateError> {
         self.job(title, op, body_bytes, objects, "calibrate")
     }
 
@@ -151,7 +189,7 @@ impl<'a> Measured<'a> {
         body_bytes: u64,
         objects: u64,
         bucket: &str,
-    ) -> Result<f64, CalibrateError> {
+    ) -> Result<Point, CalibrateError> {
         let failed = |what: String| CalibrateError::Point { title: title.to_owned(), what };
         let in_flight = (IN_FLIGHT_BYTES / body_bytes).clamp(1, IN_FLIGHT);
         let text = format!(
@@ -165,18 +203,24 @@ impl<'a> Measured<'a> {
         let resolved = sections.and_then(|sections| job::resolve(&sections, &around));
         let mut plan = resolved.map_err(|error| failed(error.to_string()))?.plan;
         plan.jobs.iter_mut().for_each(|job| self.server.aim(&mut job.objects));
-        let mut sampler = Sampler::of(Some(self.server.id()));
+        let mut sampler = CommitSampler::new(self.server.id(), self.server.host());
         let measured = run::run(&plan, &RunOptions::default(), &mut sampler)
             .map_err(|error| failed(error.to_string()))?;
-        let result =
-            measured.only_result().map_err(|what| failed(format!("{what} {}", sampler.notes.join("; "))))?;
+        let result = measured
+            .only_result()
+            .map_err(|what| failed(format!("{what} {}", sampler.cpu.notes.join("; "))))?;
         let per_s: f64 =
             Direction::ALL.iter().map(|direction| per_s(result.by_direction.get(*direction))).sum();
-        let busy = sampler.server_share().filter(|_| per_s > 0.0);
-        let busy = busy.ok_or_else(|| failed("too short to be measured: give more --seconds".into()))?;
-        let cost = busy * 1e6 / per_s;
-        eprintln!("calibrate: {title}: {cost:.1} us of CPU; the core was busy {:.0}%", busy * 100.0);
-        Ok(cost)
+        let short = || failed("too short to be measured: give more --seconds".into());
+        let busy = sampler.cpu.server_share().filter(|_| per_s > 0.0).ok_or_else(short)?;
+        let commits = sampler.commits().ok_or_else(short)?;
+        let us = busy * 1e6 / per_s;
+        eprintln!(
+            "calibrate: {title}: {us:.1} us of CPU; the core was busy {:.0}%; {:.1} records in a group commit",
+            busy * 100.0,
+            commits.records
+        );
+        Ok(Point { us, commits })
     }
 }
 

@@ -6,7 +6,7 @@
 mod apply;
 mod difference;
 mod error;
-mod metrics;
+pub(super) mod metrics;
 pub mod node;
 mod operations;
 mod program;

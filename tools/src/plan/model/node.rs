@@ -123,7 +123,7 @@ impl Fleet<'_> {
                 let cores = f64::from(self.hardware.node.cores);
                 ratio(memory::memory_for_index(capacity.index_bytes, cores), capacity.ram_bytes * limits.ram)
             }
-            Constraint::Cpu => self.cpu(month, nodes, &writes) * peak / limits.cpu,
+            Constraint::Cpu => self.cpu(month, nodes, &writes, peak) / limits.cpu,
             Constraint::Nic => self.nic(month, nodes) * peak / limits.nic,
         });
         NodeLoad { uses, capacity, live_bytes, writes }
@@ -260,8 +260,8 @@ impl Fleet<'_> {
         (used > 0.0).then(|| self.hardware.drives.wanted_life_years / used)
     }
 
-    /// CPU time of the mean request mix, microseconds a second, one node.
-    pub fn cpu_us_per_s(&self, month: &MonthDemand, nodes: f64, writes: &Writes) -> f64 {
+    /// CPU time of the mean request mix, so many times over, microseconds a second, one node.
+    pub fn cpu_us_per_s(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
         let (constants, object) = (self.constants, &self.object);
         let hit = self.cache_hit_share(month, nodes) * object.inline_share;
         let (got, got_inline) = self.got_bytes();
@@ -283,11 +283,22 @@ impl Fleet<'_> {
             + month.head_per_s * constants.head_cpu_us.value
             + month.list_per_s * list
             + month.delete_per_s * constants.delete_cpu_us.value;
-        requests / nodes + moved / MIB * constants.clean_cpu_us_per_mib.value
+        (requests / nodes + moved / MIB * constants.clean_cpu_us_per_mib.value) * times
+            + self.commits_per_s(month, nodes, times) * constants.commit_cpu_us.value
     }
 
-    fn cpu(&self, month: &MonthDemand, nodes: f64, writes: &Writes) -> f64 {
-        self.cpu_us_per_s(month, nodes, writes) / 1e6 / f64::from(self.hardware.node.cores)
+    /// Group commits of one node. What comes while one is under way goes together into the next, as far as so many puts
+    /// are ever in flight: so a shard makes no more of them than fit into the time.
+    fn commits_per_s(&self, month: &MonthDemand, nodes: f64, times: f64) -> f64 {
+        let shards = self.drive.shards as f64 * self.drives();
+        let records = month.put_per_s * self.object.log_records * self.pieces() + month.delete_per_s;
+        let records_per_s = records * times / nodes;
+        let gathered = records_per_s / shards * self.constants.commit_us.value / 1e6;
+        records_per_s / gathered.clamp(1.0, self.records_per_batch())
+    }
+
+    fn cpu(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
+        self.cpu_us_per_s(month, nodes, writes, times) / 1e6 / f64::from(self.hardware.node.cores)
     }
 
     /// The fuller of its two directions.

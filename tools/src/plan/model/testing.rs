@@ -102,6 +102,8 @@ pub fn constants() -> Constants {
         get_cached_cpu_us: constant(10.0),
         head_cpu_us: constant(10.0),
         delete_cpu_us: constant(25.0),
+        commit_cpu_us: constant(80.0),
+        commit_us: constant(1_000.0),
         list_cpu_us: constant(100.0),
         list_cpu_us_per_key: constant(2.0),
         clean_cpu_us_per_mib: constant(500.0),
