@@ -6,6 +6,9 @@
 use crate::s3::limits::OBJECT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
+/// S3 has no longer key.
+pub const KEY_BYTES_MAX: f64 = 1024.0;
+
 /// Of a key: how much of its beginning the one before it has too.
 pub fn shared_bytes(key: &[u8], before: &[u8]) -> usize {
     key.iter().zip(before).take_while(|(own, other)| own == other).count()

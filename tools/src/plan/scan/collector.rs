@@ -1,7 +1,8 @@
 //! Objects one by one to [`ScannedSizes`].
 //!
-//! Invariant: memory does not grow with the number of objects: at most one class for each of the sizes below 64 bytes
-//! and 16 for each octave above, `STORAGE_CLASSES_MAX` names of storage classes, and one key.
+//! Invariants: a class ends at a limit, such as the 64 KiB of an object that lies in its record, never behind it.
+//! Memory does not grow with the number of objects: at most one class for each of the sizes up to 64 bytes and 16 for
+//! each octave above, `STORAGE_CLASSES_MAX` names of storage classes, and one key.
 
 use super::file::{Multipart, SCHEMA, ScannedClass, ScannedSizes, VERSION};
 use crate::plan::sizes::shared_bytes;
@@ -9,7 +10,7 @@ use crate::s3::limits::{OBJECT_BYTES_MAX, PARTS_MAX};
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Each size below has a class of its own.
+/// Each size up to this has a class of its own.
 const EXACT_BYTES: u64 = 64;
 /// 16 classes an octave.
 const OCTAVE_BITS: u32 = 4;
@@ -152,15 +153,16 @@ impl Collector {
     }
 }
 
-/// Number of the class of a size; ascends with the size.
+/// Number of the class of a size; ascends with the size. An octave goes from above a power of two to the next one.
 fn class_of(size_bytes: u64) -> u64 {
-    if size_bytes < EXACT_BYTES {
+    if size_bytes <= EXACT_BYTES {
         return size_bytes;
     }
     // The highest bit and the OCTAVE_BITS below it.
-    let octave = size_bytes.ilog2();
-    let steps = size_bytes >> (octave - OCTAVE_BITS);
-    EXACT_BYTES + (u64::from(octave - EXACT_BYTES.ilog2()) << OCTAVE_BITS) + steps - (1 << OCTAVE_BITS)
+    let below = size_bytes - 1;
+    let octave = below.ilog2();
+    let steps = below >> (octave - OCTAVE_BITS);
+    EXACT_BYTES + 1 + (u64::from(octave - EXACT_BYTES.ilog2()) << OCTAVE_BITS) + steps - (1 << OCTAVE_BITS)
 }
 
 /// Parts of an upload, by the ETag that S3 gives it: `"…-N"`.
@@ -180,17 +182,17 @@ mod tests {
 
     #[test]
     fn classes_ascend_and_have_the_width_they_should() {
-        for size in 0..EXACT_BYTES {
+        for size in 0..=EXACT_BYTES {
             assert_eq!(class_of(size), size);
         }
-        assert_eq!((class_of(64), class_of(67), class_of(68)), (64, 64, 65));
-        assert_eq!((class_of(127), class_of(128), class_of(135), class_of(136)), (79, 80, 80, 81));
+        assert_eq!((class_of(65), class_of(68), class_of(69)), (65, 65, 66));
+        assert_eq!((class_of(128), class_of(129), class_of(136), class_of(137)), (80, 81, 81, 82));
         let bounds =
             (6..43).flat_map(|octave| (0..16).map(move |step| (1_u64 << octave) + (step << (octave - 4))));
         let bounds: Vec<u64> = bounds.collect();
         for pair in bounds.windows(2) {
             assert_eq!(class_of(pair[0]) + 1, class_of(pair[1]), "{pair:?}");
-            assert_eq!(class_of(pair[0]), class_of(pair[1] - 1), "{pair:?}");
+            assert_eq!(class_of(pair[0] + 1), class_of(pair[1]), "{pair:?}");
         }
     }
 
@@ -204,8 +206,21 @@ mod tests {
             collector.add(&listed("key", (size >> 10 | 1) % (OBJECT_BYTES_MAX >> (octave % 40)))).unwrap();
         }
         let scanned = collector.finish("a test".into()).unwrap();
-        assert!((300..=64 + 16 * 37).contains(&scanned.classes.len()), "{}", scanned.classes.len());
+        assert!((300..=65 + 16 * 37).contains(&scanned.classes.len()), "{}", scanned.classes.len());
         assert_eq!(ScannedSizes::from_json(&scanned.to_json()).unwrap(), scanned);
+    }
+
+    /// They lie in their records, those above do not: a class of both would be neither.
+    #[test]
+    fn objects_at_the_limit_of_records_share_no_class_with_larger_ones() {
+        let mut collector = Collector::default();
+        for size_bytes in [65_536, 65_536, 65_537, 69_000] {
+            collector.add(&listed("key", size_bytes)).unwrap();
+        }
+        let scanned = collector.finish("a test".into()).unwrap();
+        let ends: Vec<_> =
+            scanned.classes.iter().map(|class| (class.lower_bytes, class.upper_bytes)).collect();
+        assert_eq!(ends, [(65_536, 65_536), (65_537, 69_000)]);
     }
 
     #[test]

@@ -4,14 +4,18 @@
 //! of one distinct size has it exactly; counts and bytes of the classes add up to those of the whole.
 
 use crate::json_file::{self, JsonFileError, Kind};
-use crate::plan::sizes::{SizeClass, SizeHistogram, SizesError};
+use crate::plan::sizes::{KEY_BYTES_MAX, SizeClass, SizeHistogram, SizesError};
+use crate::s3::limits::BODY_BYTES_MAX;
+use ringbolt_engine::node::sizing;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub const SCHEMA: &str = "ringbolt-sizes";
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 const KIND: Kind =
     Kind { schema: SCHEMA, version: VERSION, holds: "scanned sizes", command: "ringbolt plan scan" };
+/// Its classes began at their limits, where they end now.
+const BEFORE: Kind = Kind { version: 1, ..KIND };
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,8 +71,8 @@ pub struct Multipart {
 pub enum ScannedSizesError {
     #[error(transparent)]
     File(#[from] JsonFileError),
-    #[error("{name} is {value}: it must be a number of 0 or above; scan again")]
-    Value { name: &'static str, value: f64 },
+    #[error("{name} is {value}: it must be a number from 0 to {most}; scan again")]
+    Value { name: &'static str, value: f64, most: f64 },
     #[error("{name} is {value}, but the classes add up to {sum}: the file was changed; scan again")]
     Sum { name: &'static str, value: u64, sum: u128 },
     #[error(
@@ -81,10 +85,19 @@ pub enum ScannedSizesError {
 
 impl ScannedSizes {
     /// # Errors
-    /// When it is not JSON of this schema and version, or an invariant of the module does not hold.
+    /// When it is not JSON of this schema and version or the one before, or an invariant of the module does not hold.
     pub fn from_json(text: &str) -> Result<Self, ScannedSizesError> {
-        let sizes: Self = KIND.read(text)?;
+        let mut sizes: Self = match KIND.read(text) {
+            Err(JsonFileError::Version { version, .. }) if version == BEFORE.version => BEFORE.read(text)?,
+            read => read?,
+        };
         sizes.check()?;
+        let limit = sizing::INLINE_BYTES_MAX;
+        if sizes.classes.iter().any(|class| class.lower_bytes <= limit && limit < class.upper_bytes) {
+            sizes.notes.push(format!(
+                "objects of {limit} bytes, which lie in the log, were counted with larger ones: scan again if there are many"
+            ));
+        }
         Ok(sizes)
     }
 
@@ -106,13 +119,15 @@ impl ScannedSizes {
     }
 
     fn check(&self) -> Result<(), ScannedSizesError> {
+        let part_bytes = self.multipart.map_or(0.0, |multipart| multipart.part_bytes_mean);
         let means = [
-            ("key_bytes_mean", self.key_bytes_mean),
-            ("key_shared_bytes_mean", self.key_shared_bytes_mean),
-            ("multipart.part_bytes_mean", self.multipart.map_or(0.0, |multipart| multipart.part_bytes_mean)),
+            ("key_bytes_mean", self.key_bytes_mean, KEY_BYTES_MAX),
+            ("key_shared_bytes_mean", self.key_shared_bytes_mean, self.key_bytes_mean),
+            ("multipart.part_bytes_mean", part_bytes, BODY_BYTES_MAX as f64),
         ];
-        if let Some(&(name, value)) = means.iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
-            return Err(ScannedSizesError::Value { name, value });
+        let is_wrong = |(_, value, most): &&(_, f64, f64)| !(0.0..=*most).contains(value);
+        if let Some(&(name, value, most)) = means.iter().find(is_wrong) {
+            return Err(ScannedSizesError::Value { name, value, most });
         }
         if let Some(&class) = self.classes.iter().find(|class| !class.is_sound()) {
             let ScannedClass { lower_bytes, upper_bytes, objects, total_bytes } = class;
@@ -196,6 +211,20 @@ mod tests {
         assert_eq!(ends, [(4097, 4097), (100_000, 100_000)]);
     }
 
+    /// Of the version before, a class at the limit may hold both small and large objects.
+    #[test]
+    fn a_file_of_the_version_before_is_read_and_what_it_lacks_is_said() {
+        let before = |of: &[u64]| {
+            let text = sizes(of).to_json().replace("\"version\": 2", "\"version\": 1");
+            ScannedSizes::from_json(&text).unwrap()
+        };
+        assert_eq!(before(&[100, 5000]).notes, Vec::<String>::new());
+        let mut both = sizes(&[65_537, 66_000]);
+        (both.classes[0].lower_bytes, both.version) = (65_536, 1);
+        let read = ScannedSizes::from_json(&both.to_json()).unwrap();
+        assert!(read.notes[0].contains("65536 bytes"), "{:?}", read.notes);
+    }
+
     #[test]
     fn a_changed_file_is_refused_with_the_reason() {
         let text = sizes(&[100, 200]).to_json();
@@ -205,13 +234,19 @@ mod tests {
         };
         let error = refused("\"objects\": 2", "\"objects\": 3");
         assert_eq!(error, "objects is 3, but the classes add up to 2: the file was changed; scan again");
-        assert!(refused("\"version\": 1", "\"version\": 2").contains("version 2: this program reads"));
+        assert!(refused("\"version\": 2", "\"version\": 3").contains("version 3: this program reads"));
         assert!(refused("\"total_bytes\": 300", "\"total_bytes\": 7").contains("total_bytes is 7"));
         assert!(refused("\"lower_bytes\": 200", "\"lower_bytes\": 201").contains("201 to 200 bytes"));
         assert!(refused("\"lower_bytes\": 200", "\"lower_bytes\": -1").contains("scan"));
         assert!(
             refused("\"key_bytes_mean\": 8.0", "\"key_bytes_mean\": -8.0").contains("key_bytes_mean is -8")
         );
+        for (mean, told) in
+            [("1e300", "is 1000000"), ("1e12", "is 1000000000000: "), ("1025.0", "0 to 1024;")]
+        {
+            let error = refused("\"key_bytes_mean\": 8.0", &format!("\"key_bytes_mean\": {mean}"));
+            assert!(error.contains(told), "{error}");
+        }
         assert!(ScannedSizes::from_json("{}").unwrap_err().to_string().contains("ringbolt plan scan"));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Key, absent, required, set};
 use crate::plan::input::kind::Kind;
+use crate::plan::sizes::KEY_BYTES_MAX;
 use crate::s3::limits::{BODY_BYTES_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN};
 
 const SHARE: Kind = Kind::Share { least: 0.0, most: 1.0 };
@@ -24,10 +25,15 @@ pub const KEYS: &[Key] = &[
         "50_000_000",
         "objects stored in the first month",
     ),
-    absent("objects.key_length", Kind::MeanBytes { least: 1.0, most: 1024.0 }, "48", "mean length of a key"),
+    absent(
+        "objects.key_length",
+        Kind::MeanBytes { least: 1.0, most: KEY_BYTES_MAX },
+        "48",
+        "mean length of a key",
+    ),
     absent(
         "objects.shared_key_length",
-        Kind::MeanBytes { least: 0.0, most: 1024.0 },
+        Kind::MeanBytes { least: 0.0, most: KEY_BYTES_MAX },
         "24",
         "what a key has in common with the one before it",
     ),

@@ -193,7 +193,7 @@ mod tests {
         let below: f64 = histogram
             .classes()
             .iter()
-            .filter(|class| class.upper_bytes < 65_536)
+            .filter(|class| class.upper_bytes <= 65_536)
             .map(|class| class.share)
             .sum();
         assert!((below - 0.5).abs() < 1e-4, "{below}");

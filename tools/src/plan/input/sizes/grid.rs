@@ -1,4 +1,7 @@
 //! 16 classes an octave.
+//!
+//! Invariant: a class ends at a limit, such as the 64 KiB of an object that lies in its record, never behind it: an
+//! octave goes from above a power of two to the next one.
 
 use crate::plan::sizes::SizeClass;
 
@@ -9,17 +12,17 @@ pub fn classes(lower: u64, upper: u64) -> impl Iterator<Item = (u64, u64)> {
     let mut next = Some(lower);
     std::iter::from_fn(move || {
         let from = next.filter(|from| *from <= upper)?;
-        let to = (border_above(from) - 1).min(upper);
+        let to = end_of_class(from).min(upper);
         next = to.checked_add(1);
         Some((from, to))
     })
 }
 
-/// The least size above `size` that begins a class.
-fn border_above(size: u64) -> u64 {
-    let octave = if size < CLASSES_PER_OCTAVE { CLASSES_PER_OCTAVE } else { 1 << size.ilog2() };
-    let step = octave / CLASSES_PER_OCTAVE;
-    (size / step + 1) * step
+/// The largest size of the class that `size` is in.
+fn end_of_class(size: u64) -> u64 {
+    let below = size.saturating_sub(1);
+    let octave = if below < CLASSES_PER_OCTAVE { CLASSES_PER_OCTAVE } else { 1 << below.ilog2() };
+    size.next_multiple_of(octave / CLASSES_PER_OCTAVE)
 }
 
 /// Every size from `lower` to `upper` equally likely.
@@ -40,9 +43,10 @@ mod tests {
     fn classes_are_a_sixteenth_of_their_octave() {
         let ends = |lower, upper| classes(lower, upper).collect::<Vec<_>>();
         assert_eq!(ends(0, 3), [(0, 0), (1, 1), (2, 2), (3, 3)]);
-        assert_eq!(ends(31, 36), [(31, 31), (32, 33), (34, 35), (36, 36)]);
-        assert_eq!(ends(1000, 1100), [(1000, 1023), (1024, 1087), (1088, 1100)]);
-        assert_eq!(ends(65536, 131_071).len(), 16);
+        assert_eq!(ends(31, 36), [(31, 31), (32, 32), (33, 34), (35, 36)]);
+        assert_eq!(ends(1000, 1100), [(1000, 1024), (1025, 1088), (1089, 1100)]);
+        assert_eq!(ends(65_536, 65_600), [(65_536, 65_536), (65_537, 65_600)]);
+        assert_eq!(ends(65_537, 131_072).len(), 16);
         assert_eq!(ends(7, 7), [(7, 7)]);
     }
 
