@@ -22,6 +22,10 @@ pub enum LiveError {
     NotReady(String),
     #[error("{url} does not say {series}: it is no Ringbolt node of this version")]
     Missing { url: String, series: String },
+    #[error(
+        "{url} says {series} {value}: that is none of its figures, which are numbers of 0 and above; what stands between?"
+    )]
+    Senseless { url: String, series: String, value: f64 },
     #[error("{series} went from {before} to {after}: the node restarted between the readings; read again")]
     Restarted { series: String, before: f64, after: f64 },
     #[error("device {}: {source}; name a drive of this machine, as /dev/nvme0", path.display())]

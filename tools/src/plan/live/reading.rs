@@ -6,6 +6,9 @@ use super::node::LiveNode;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// More than any node counts: of bytes, a thousand million drives of a terabyte.
+const FIGURE_MAX: f64 = 1e21;
+
 /// See the module.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
@@ -34,9 +37,22 @@ impl Reading {
             return Err(LiveError::NotReady(url.to_owned()));
         }
         let missing = |series: &str| LiveError::Missing { url: url.to_owned(), series: series.to_owned() };
-        let value = |series: &str| metrics.value(series).ok_or_else(|| missing(series));
-        let all = |series: &str, label: &str, texts: &[&str]| {
+        let sensible = |series: String, value: f64| match value {
+            _ if (0.0..=FIGURE_MAX).contains(&value) => Ok(value),
+            _ => Err(LiveError::Senseless { url: url.to_owned(), series, value }),
+        };
+        let optional =
+            |series: &str| metrics.value(series).map(|value| sensible(series.to_owned(), value)).transpose();
+        let value = |series: &str| optional(series)?.ok_or_else(|| missing(series));
+        let labelled = |series: &str, label: &str| {
             let values = metrics.by_label(series, label);
+            for (text, value) in &values {
+                sensible(format!("{series}{{{label}=\"{text}\"}}"), *value)?;
+            }
+            Ok::<_, LiveError>(values)
+        };
+        let all = |series: &str, label: &str, texts: &[&str]| {
+            let values = labelled(series, label)?;
             match texts.iter().find(|text| !values.contains_key(**text)) {
                 Some(text) => Err(missing(&format!("{series}{{{label}=\"{text}\"}}"))),
                 None => Ok(values),
@@ -49,13 +65,13 @@ impl Reading {
             capacity_bytes: value("ringbolt_capacity_bytes")?,
             space_bytes: all("ringbolt_space_bytes", "state", &states)?,
             index_bytes: value("ringbolt_index_bytes")?,
-            resident_bytes: metrics.value("process_resident_memory_bytes"),
-            started_unix_s: metrics.value("process_start_time_seconds"),
-            requests: metrics.by_label("ringbolt_s3_requests_total", "operation"),
+            resident_bytes: optional("process_resident_memory_bytes")?,
+            started_unix_s: optional("process_start_time_seconds")?,
+            requests: labelled("ringbolt_s3_requests_total", "operation")?,
             written_bytes: all("ringbolt_drive_written_bytes_total", "kind", &kinds)?,
             user_bytes: value("ringbolt_stored_bytes_total")?,
             moved_bytes: value("ringbolt_cleaner_moved_bytes_total")?,
-            cpu_s: metrics.value("process_cpu_seconds_total"),
+            cpu_s: optional("process_cpu_seconds_total")?,
         })
     }
 
@@ -192,6 +208,23 @@ mod tests {
         let other = text(700).replace("1790000000.500", "1790000050.000");
         let error = between(&text(600), &other).unwrap_err();
         assert!(error.starts_with("process_start_time_seconds went from"), "{error}");
+    }
+
+    #[test]
+    fn figures_that_make_no_sense_are_refused() {
+        for value in ["NaN", "-5", "+Inf", "1e300"] {
+            for line in [
+                "ringbolt_objects 1000",
+                "ringbolt_space_bytes{state=\"live\"} 4000000",
+                "ringbolt_s3_requests_total{operation=\"PutObject\"} 7",
+                "process_resident_memory_bytes 1000000",
+            ] {
+                let series = line.split(' ').next().unwrap();
+                let error = between(&text(1).replace(line, &format!("{series} {value}")), "").unwrap_err();
+                let shown = value.parse::<f64>().unwrap().to_string();
+                assert!(error.contains(&format!("url says {series} {shown}: ")), "{error}");
+            }
+        }
     }
 
     #[test]
