@@ -35,9 +35,14 @@ pub fn scan(
     let mut page = 0;
     let fetch = |token: Option<&str>| {
         page += 1;
-        with_retries(wait, || fetch_page(&http, source, page, token))
+        with_retries(tell, wait, || fetch_page(&http, source, page, token))
     };
     walk(fetch, collector, progress)
+}
+
+/// That there is a second attempt, as those after it may take long.
+fn tell(error: &ScanError) {
+    eprintln!("{error}; trying again");
 }
 
 fn wait(time: Duration) {
@@ -46,13 +51,17 @@ fn wait(time: Duration) {
 }
 
 fn with_retries<T>(
+    tell: impl Fn(&ScanError),
     mut wait: impl FnMut(Duration),
     mut ask: impl FnMut() -> Result<T, ScanError>,
 ) -> Result<T, ScanError> {
     let mut time = FIRST_WAIT;
-    for _ in 1..ATTEMPTS_MAX {
+    for attempt in 1..ATTEMPTS_MAX {
         match ask() {
             Err(error) if is_transient(&error) => {
+                if attempt == 1 {
+                    tell(&error);
+                }
                 // Up to half as long again, so that many who were turned away do not come back together.
                 wait(time.mul_f64(1.0 + fastrand::f64() / 2.0));
                 time = (time * 2).min(WAIT_MAX);
@@ -96,8 +105,15 @@ fn advice(status: u16, code: &str) -> &'static str {
             "; the bucket is in another region: give it with --region, and the endpoint of that region"
         }
         (_, "RequestTimeTooSkewed") => "; set the clock of this machine",
-        (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch") => "; check access key and secret",
-        (401 | 403, _) => "; check the credentials, and that they may list this bucket (s3:ListBucket)",
+        (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch") => {
+            "; check access key and secret: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or RINGBOLT_ACCESS_KEY and \
+             RINGBOLT_SECRET_KEY, which win"
+        }
+        (401 | 403, _) => {
+            "; check the credentials in the environment, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or \
+             RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY, which win), and that they may list this bucket \
+             (s3:ListBucket)"
+        }
         (501, _) | (400, _) => "; does this server have ListObjectsV2?",
         _ => "",
     }

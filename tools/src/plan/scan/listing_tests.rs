@@ -64,13 +64,16 @@ fn what_may_pass_is_tried_again_with_growing_waits_and_not_for_ever() {
     };
     let tried = |status, succeed_at: usize| {
         let (mut waits, mut attempts) = (Vec::new(), 0);
+        let told = std::cell::Cell::new(0);
         let outcome = with_retries(
+            |_| told.set(told.get() + 1),
             |time| waits.push(time),
             || {
                 attempts += 1;
                 if attempts == succeed_at { Ok(()) } else { Err(busy(status)) }
             },
         );
+        assert_eq!(told.get(), usize::from(!waits.is_empty()), "it is said once that it takes longer");
         (outcome.is_ok(), attempts, waits)
     };
     let (well, attempts, waits) = tried(503, 4);
