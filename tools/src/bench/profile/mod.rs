@@ -48,7 +48,7 @@ pub struct ProfileArgs {
     #[arg(long, default_value = "drive-profile.json", value_name = "FILE")]
     output: PathBuf,
     /// Measure only the first SIZE bytes; the size of a file that is made [default: all, or 4 GiB]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "SIZE", value_parser = crate::plan::units::bytes)]
     size: Option<u64>,
     /// Write to a device or to a file that exists: what is on it is lost
     #[arg(long)]
