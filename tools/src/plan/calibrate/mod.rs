@@ -10,6 +10,7 @@ pub mod index;
 pub mod requests;
 
 use self::requests::Place;
+use super::command::output::{Output, OutputError};
 use super::constants::{Constant, Constants, SCHEMA, Source, VERSION};
 use crate::bench::layers::server::ServerError;
 use crate::bench::report::fingerprint;
@@ -67,13 +68,17 @@ pub enum CalibrateError {
     Server(#[from] ServerError),
     #[error("{title}: {what}")]
     Point { title: String, what: String },
+    #[error(transparent)]
+    Output(#[from] OutputError),
     #[error("cleaner: {0}")]
     Cleaner(#[from] engine::Failure),
 }
 
 /// Does what the arguments say; the exit status.
 pub fn execute(args: &CalibrateArgs) -> ExitCode {
-    let written = calibrate(args).and_then(|constants| write(&constants, &args.output));
+    // Before minutes of measuring: whether there is a place for the result.
+    let output = Output::to(Some(&args.output)).map_err(CalibrateError::from);
+    let written = output.and_then(|output| write(&calibrate(args)?, output, &args.output));
     match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -83,13 +88,11 @@ pub fn execute(args: &CalibrateArgs) -> ExitCode {
     }
 }
 
-fn write(constants: &Constants, path: &Path) -> Result<(), CalibrateError> {
-    let text = constants.to_json();
+fn write(constants: &Constants, output: Output, path: &Path) -> Result<(), CalibrateError> {
+    output.write(&constants.to_json())?;
     if path == Path::new("-") {
-        print!("{text}");
         return Ok(());
     }
-    std::fs::write(path, text).map_err(|error| CalibrateError::File { path: path.to_owned(), error })?;
     for (name, constant) in constants.all() {
         println!("{name:28} {:10.2}", constant.value);
     }

@@ -5,7 +5,7 @@
 
 mod diff;
 mod init;
-mod output;
+pub(super) mod output;
 mod run;
 mod scan;
 
