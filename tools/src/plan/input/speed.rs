@@ -1,6 +1,7 @@
 //! What one drive can do: measured by `ringbolt bench profile`, or given by hand.
 //!
-//! A figure given by hand stands in place of the measured one, so that a what-if can change one of them.
+//! A profile wins over figures in the file, which stand in only for what it did not measure; a figure of the command
+//! line stands in place of the measured one, so that a what-if can change one of them.
 
 use super::error::InputError;
 use super::fields::Fields;
@@ -14,7 +15,7 @@ use std::path::Path;
 const PROFILE: &str = "drives.profile";
 const SOURCE: &str = "drives.speed_source";
 const SMALL_BYTES: u64 = 4096;
-/// A durable write that takes so many times a plain one goes past no protected cache.
+/// A durable write that takes so many times as long as a plain one waits for the flash: no cache is protected.
 const FLUSH_RATIO_NOTED: f64 = 5.0;
 /// Beyond, the profile is of another drive.
 const SIZE_TOLERANCE: f64 = 0.02;
@@ -25,13 +26,10 @@ type Figures = [Option<f64>; 4];
 /// # Errors
 /// When a figure is neither measured nor given, or the profile is none.
 pub fn read(fields: &Fields, size_bytes: u64, notes: &mut Vec<String>) -> Result<DriveSpeed, InputError> {
-    let mut by_hand: Figures = [None; 4];
-    for (figure, key) in by_hand.iter_mut().zip(SPEEDS) {
-        *figure = fields.real_if(key)?;
-    }
     let path = fields.file_if(PROFILE)?;
     let profile = path.as_deref().map(read_profile).transpose()?;
     let measured = profile.as_ref().map_or([None; 4], measured);
+    let by_hand = by_hand(fields, measured, notes)?;
     if let (Some(profile), Some(path)) = (&profile, &path) {
         let mut told = remarks(profile, size_bytes);
         told.iter_mut().for_each(|told| *told = format!("{}: {told}", path.display()));
@@ -55,6 +53,27 @@ pub fn read(fields: &Fields, size_bytes: u64, notes: &mut Vec<String>) -> Result
     let [read_iops, write_iops, read_bytes_per_s, write_bytes_per_s] = figures;
     let profile = profile.map(Box::new);
     Ok(DriveSpeed { read_iops, write_iops, read_bytes_per_s, write_bytes_per_s, source, profile })
+}
+
+/// The figures that count in place of measured ones, or without any.
+fn by_hand(fields: &Fields, measured: Figures, notes: &mut Vec<String>) -> Result<Figures, InputError> {
+    let mut by_hand: Figures = [None; 4];
+    let mut passed_over = Vec::new();
+    for ((figure, key), measured) in by_hand.iter_mut().zip(SPEEDS).zip(measured) {
+        let given = fields.real_if(key)?;
+        if given.is_some() && measured.is_some() && !fields.is_set(key) {
+            passed_over.push(key);
+        } else {
+            *figure = given;
+        }
+    }
+    if !passed_over.is_empty() {
+        notes.push(format!(
+            "{}: what drives.profile measured counts in their place; --set counts in place of that",
+            passed_over.join(", ")
+        ));
+    }
+    Ok(by_hand)
 }
 
 fn source(
@@ -97,8 +116,16 @@ fn measured(profile: &DriveProfile) -> Figures {
     let sequential = |percent: u32| {
         highest(&move |rate: &Rate| !rate.random && rate.read_percent == percent, |rate| rate.bytes_per_s)
     };
+    let durable = small(0).map(|iops| iops * durable_share(profile));
     let settled = profile.sustained_write.as_ref().map(|sustained| sustained.settled_bytes_per_s);
-    [small(100), small(0), sequential(100), settled.or_else(|| sequential(0))]
+    [small(100), durable, sequential(100), settled.or_else(|| sequential(0))]
+}
+
+/// Durable writes for each plain one: by what either takes alone, as durable ones are measured one after the other.
+fn durable_share(profile: &DriveProfile) -> f64 {
+    let Some(flush) = &profile.flush else { return 1.0 };
+    let (plain, durable) = (flush.write.p50_us, flush.dsync_write.p50_us);
+    if plain > 0.0 && durable > plain { plain / durable } else { 1.0 }
 }
 
 /// What a reader of a plan made from this profile should know.
@@ -127,8 +154,8 @@ fn remarks(profile: &DriveProfile, size_bytes: u64) -> Vec<String> {
         && flush.dsync_write.p50_us > FLUSH_RATIO_NOTED * flush.write.p50_us
     {
         remarks.push(format!(
-            "a durable write takes {:.0} µs, a plain one {:.0} µs: write_iops is of plain writes, durable ones may be \
-             fewer; give drives.write_iops by hand",
+            "a durable write takes {:.0} µs, a plain one {:.0} µs: write_iops is that of plain writes less this ratio; \
+             with many at a time it may be higher",
             flush.dsync_write.p50_us, flush.write.p50_us
         ));
     }

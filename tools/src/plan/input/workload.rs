@@ -7,6 +7,7 @@ use super::kind::{Kind, Quantity};
 use super::sizes::{self, Sizes};
 use super::tree::{Node, Value};
 use crate::plan::month::Month;
+use crate::plan::scan::file::ScannedSizes;
 use crate::plan::units::{MONTH_S, exact_bytes, human_bytes, human_count};
 use crate::plan::workload::{Day, Growth, Horizon, HotSet, Objects, Requests, Workload};
 use crate::s3::limits::{BODY_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX};
@@ -45,6 +46,9 @@ pub fn read(fields: &Fields, now_unix_s: u64, notes: &mut Vec<String>) -> Result
 
 fn objects(fields: &Fields, sizes: &Sizes, notes: &mut Vec<String>) -> Result<Objects, InputError> {
     let scan = sizes.scan.as_ref();
+    if let Some(scan) = scan {
+        notes.extend(in_place_of(scan, fields));
+    }
     let count = match (fields.whole_if("objects.count")?, scan) {
         (Some(count), _) => count,
         (None, Some(scan)) => scan.objects,
@@ -71,6 +75,27 @@ fn objects(fields: &Fields, sizes: &Sizes, notes: &mut Vec<String>) -> Result<Ob
         sizes_source: sizes.source.clone(),
         part_bytes: part_bytes(fields, sizes, notes)?,
     })
+}
+
+/// What the file says where the scan could.
+fn in_place_of(scan: &ScannedSizes, fields: &Fields) -> Vec<String> {
+    let parts = scan.multipart.map(|multipart| format!("parts of {:.0} bytes", multipart.part_bytes_mean));
+    let found = [
+        ("objects.count", Some(format!("{} objects", scan.objects))),
+        ("objects.key_length", Some(format!("{:.0} bytes", scan.key_bytes_mean))),
+        ("objects.shared_key_length", Some(format!("{:.0} bytes", scan.key_shared_bytes_mean))),
+        ("objects.part_size", parts),
+    ];
+    let said = |(key, found): (&str, Option<String>)| {
+        // What is set on the command line is meant so.
+        let node = fields.node(key).filter(|_| !fields.is_set(key))?;
+        Some(format!(
+            "{key}: {} of the file counts, in place of {} that the scan found; take the line away for these",
+            node.shown(),
+            found?
+        ))
+    };
+    found.into_iter().filter_map(said).collect()
 }
 
 fn part_bytes(fields: &Fields, sizes: &Sizes, notes: &mut Vec<String>) -> Result<Option<u64>, InputError> {

@@ -85,7 +85,8 @@ fn speed_is_that_of_the_profile() {
     let (_folder, workload, hardware) = in_folder(&profile());
     let input = parse(&workload, &hardware, &[], Path::new("/nowhere"), NOW).unwrap();
     let speed = &input.hardware.drives.speed;
-    assert_eq!((speed.read_iops, speed.write_iops), (300_000.0, 50_000.0));
+    // Durable writes take twice as long as plain ones.
+    assert_eq!((speed.read_iops, speed.write_iops), (300_000.0, 25_000.0));
     assert_eq!((speed.read_bytes_per_s, speed.write_bytes_per_s), (3_000.0 * 1_048_576.0, 1e9));
     assert!(speed.source.contains("drive.json of /dev/drive"), "{}", speed.source);
     assert_eq!(speed.profile.as_deref(), Some(&profile()));
@@ -99,6 +100,27 @@ fn a_figure_by_hand_stands_in_place_of_the_measured_one() {
     let speed = parse(&workload, &hardware, &set, Path::new(""), NOW).unwrap().hardware.drives.speed;
     assert_eq!((speed.read_iops, speed.write_iops), (300_000.0, 7_000.0));
     assert!(speed.source.contains("drives.write_iops given by hand"), "{}", speed.source);
+}
+
+/// The example has all four: whoever adds a profile means it.
+#[test]
+fn a_profile_wins_over_figures_of_the_file() {
+    let (folder, workload, _) = in_folder(&profile());
+    let (_, mut hardware) = documents();
+    hardware.name = folder.path().join(&hardware.name);
+    hardware.text = hardware.text.replace("# profile = ", "profile = ");
+    let input = parse(&workload, &hardware, &[], Path::new(""), NOW).unwrap();
+    let speed = &input.hardware.drives.speed;
+    assert_eq!((speed.read_iops, speed.write_bytes_per_s), (300_000.0, 1e9));
+    assert!(!speed.source.contains("by hand"), "{}", speed.source);
+    assert!(input.notes[0].contains("drives.read_iops, drives.write_iops, "), "{:?}", input.notes);
+    // What it did not measure is that of the file.
+    let mut short = profile();
+    short.rates.retain(|rate| rate.random);
+    std::fs::write(folder.path().join("drive.json"), short.to_json()).unwrap();
+    let speed = parse(&workload, &hardware, &[], Path::new(""), NOW).unwrap().hardware.drives.speed;
+    assert_eq!((speed.read_iops, speed.read_bytes_per_s), (300_000.0, 5e9));
+    assert!(speed.source.contains("drives.read_bandwidth given by hand"), "{}", speed.source);
 }
 
 /// Paths on the command line are relative to where it was typed, not to the file.
@@ -123,7 +145,7 @@ fn what_is_doubtful_in_a_profile_is_noted() {
         (|profile| profile.sustained_write.iter_mut().for_each(|of| of.settled = false), "did not settle"),
         (
             |profile| profile.flush.iter_mut().for_each(|of| of.dsync_write.p50_us = 2000.0),
-            "durable ones may be fewer",
+            "plain writes less this ratio",
         ),
     ];
     for (change, part) in changes {
@@ -148,8 +170,23 @@ fn a_profile_without_a_figure_says_which() {
     assert!(refused.contains("drive.json: no drive profile"), "{refused}");
 }
 
+/// The example's own figures stand there: that they count is said.
 #[test]
-fn a_scan_brings_sizes_keys_and_parts() {
+fn what_the_file_says_in_place_of_a_scan_is_noted() {
+    let (folder, mut workload, hardware) = scanned_bucket();
+    workload.text = workload.text.replace("# scan = ", "scan = ");
+    let Input { workload, notes, .. } = parse(&workload, &hardware, &[], Path::new(""), NOW).unwrap();
+    assert_eq!((workload.objects.count, workload.objects.key_bytes), (100_000_000, 48.0));
+    for part in
+        ["objects.count: 100000000 of the file", "key_length: 48", "shared_key_length: 24", "part_size"]
+    {
+        assert!(notes.iter().any(|note| note.contains(part)), "{part}: {notes:?}");
+    }
+    drop(folder);
+}
+
+/// Hardware with a profile, and the workload of the example without its sizes, beside the sizes of a bucket.
+fn scanned_bucket() -> (TempDir, Document, Document) {
     let mut collector = Collector::default();
     for number in 0..1000_u64 {
         let key = format!("photos/{number:06}");
@@ -164,6 +201,12 @@ fn a_scan_brings_sizes_keys_and_parts() {
     let list_end = workload.text.find("# scan: what").unwrap();
     let list_start = workload.text.find("\nsizes = [").unwrap();
     workload.text.replace_range(list_start..list_end, "\n");
+    (folder, workload, hardware)
+}
+
+#[test]
+fn a_scan_brings_sizes_keys_and_parts() {
+    let (_folder, mut workload, hardware) = scanned_bucket();
     for name in ["count", "key_length", "shared_key_length", "part_size"] {
         workload.text = workload.text.replace(&format!("\n{name} = "), &format!("\n# {name} = "));
     }
