@@ -27,6 +27,14 @@ impl Month {
         Self { index: year as u32 * 12 + month as u32 }
     }
 
+    /// The last one that can be written.
+    pub const LAST: Self = Self { index: *YEARS.end() * 12 + 11 };
+
+    /// From this one to `last`, both counted; 0 if that comes before.
+    pub fn months_until(self, last: Self) -> u32 {
+        (last.index + 1).saturating_sub(self.index)
+    }
+
     pub fn plus(self, months: u32) -> Self {
         Self { index: self.index + months }
     }

@@ -39,6 +39,7 @@ pub fn read(fields: &Fields, now_unix_s: u64, notes: &mut Vec<String>) -> Result
             samples: fields.small("plan.samples")?,
         },
     };
+    check_horizon(fields, &workload.horizon)?;
     check_nothing_from_nothing(fields, &workload)?;
     check_growth(fields, &workload)?;
     Ok(workload)
@@ -215,6 +216,21 @@ fn growth(fields: &Fields) -> Result<Growth, InputError> {
         stored_per_month: fields.real_if("growth.stored_per_month")?,
         uncertainty: fields.real("growth.uncertainty")?,
     })
+}
+
+/// The month after the last one has a name too.
+fn check_horizon(fields: &Fields, horizon: &Horizon) -> Result<(), InputError> {
+    let most = horizon.start.months_until(Month::LAST) - 1;
+    if horizon.months <= most {
+        return Ok(());
+    }
+    let reason = format!(
+        "{} months from {} on go beyond {}: begin earlier, or look ahead {most} months at most",
+        horizon.months,
+        horizon.start,
+        Month::LAST
+    );
+    Err(fields.refuse(if fields.has("plan.start") { "plan.start" } else { "plan.months" }, reason))
 }
 
 /// Requests for objects need objects.

@@ -11,6 +11,7 @@ fn what_is_impossible_is_refused_with_the_reason() {
         (vec!["requests.overwrite_share=nan"], "is not a number"),
         (vec!["requests.put_per_s=inf"], "is not a number"),
         (vec!["requests.put_per_s=-1"], "must be from 0/s"),
+        (vec!["plan.start=9999-12"], "36 months from 9999-12 on go beyond 9999-12"),
         (vec!["growth.requests_per_month=-100%"], "must be from -0.99 (-99%)"),
         (vec!["day.shape=[1, 2, 3]"], "3 weights: write 24"),
         (vec!["day.shape=1"], "a list of 24 numbers"),
