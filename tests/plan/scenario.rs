@@ -57,7 +57,7 @@ pub fn workload(sizes: SizeHistogram, count: u64) -> Workload {
         },
         day: Day { shape: vec![1.0; 24], peak_factor: 1.0 },
         hot_set: HotSet { object_share: 1.0, request_share: 1.0 },
-        growth: Growth { requests_per_month: 0.0, stored_per_month: None, uncertainty: 0.0 },
+        growth: Growth { requests_share_per_month: 0.0, stored_share_per_month: None, uncertainty: 0.0 },
         retention_days: None,
         horizon: Horizon { start: "2027-01".parse().expect("a month"), months: 1, seed: 1, samples: 100 },
     }

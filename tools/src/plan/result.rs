@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub const SCHEMA: &str = "ringbolt-plan";
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 const KIND: Kind =
     Kind { schema: SCHEMA, version: VERSION, holds: "plan", command: "ringbolt plan run --json" };
 

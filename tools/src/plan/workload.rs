@@ -82,9 +82,9 @@ pub struct HotSet {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Growth {
     /// Of all request rates.
-    pub requests_per_month: f64,
+    pub requests_share_per_month: f64,
     /// Of the objects stored; None: what the rates of puts and deletes (and the retention) come to.
-    pub stored_per_month: Option<f64>,
+    pub stored_share_per_month: Option<f64>,
     /// Standard deviation of either figure: of the forecast, so the same in all months of one sample.
     pub uncertainty: f64,
 }

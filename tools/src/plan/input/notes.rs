@@ -55,11 +55,13 @@ fn stored(workload: &Workload, notes: &mut Vec<String>) {
     let (count, new) = (workload.objects.count as f64, new_per_s(workload));
     let delete_per_s = workload.requests.delete_per_s;
     if let Some(days) = workload.retention_days {
-        let kept = (new - delete_per_s).max(0.0) * DAY_S * days;
+        let kept = kept(new, delete_per_s) * DAY_S * days;
         if count > kept * RATIO_NOTED || kept > count * RATIO_NOTED {
             notes.push(format!(
-                "retention: {} new objects a second, kept for {}, come to {} objects, but objects.count says {}",
-                human_count(new - delete_per_s),
+                "retention: {} new objects a second, {} of them deleted before, kept for {}, come to {} objects, but \
+                 objects.count says {}",
+                human_count(new),
+                human_count(delete_per_s),
                 human_days(days),
                 human_count(kept),
                 human_count(count)
@@ -68,7 +70,7 @@ fn stored(workload: &Workload, notes: &mut Vec<String>) {
         return;
     }
     let net = (new - delete_per_s) * MONTH_S;
-    match workload.growth.stored_per_month {
+    match workload.growth.stored_share_per_month {
         Some(share) => {
             let change = count * share;
             if (net - change).abs() > CHANGE_SHARE_NOTED * change.abs() {
@@ -90,12 +92,21 @@ fn stored(workload: &Workload, notes: &mut Vec<String>) {
     }
 }
 
+/// Objects for each second of a retention, once as many leave as come, when DELETEs fall on all alike.
+fn kept(new_per_s: f64, delete_per_s: f64) -> f64 {
+    match () {
+        () if delete_per_s <= 0.0 => new_per_s,
+        () if delete_per_s >= new_per_s => 0.0,
+        () => delete_per_s / -(-delete_per_s / new_per_s).ln_1p(),
+    }
+}
+
 fn horizon(workload: &Workload, notes: &mut Vec<String>) {
     let growth = &workload.growth;
     let months = workload.horizon.months as i32 - 1;
     let factors = [
-        ("growth.requests_per_month", Some(growth.requests_per_month)),
-        ("growth.stored_per_month", growth.stored_per_month),
+        ("growth.requests_per_month", Some(growth.requests_share_per_month)),
+        ("growth.stored_per_month", growth.stored_share_per_month),
     ];
     for (key, share) in factors {
         let factor = (1.0 + share.unwrap_or(0.0)).powi(months);
@@ -103,11 +114,12 @@ fn horizon(workload: &Workload, notes: &mut Vec<String>) {
             notes.push(format!("{key}: compounds to {} times the first month", human_count(factor)));
         }
     }
-    let Some(stored) = growth.stored_per_month.filter(|share| *share > growth.requests_per_month) else {
+    let Some(stored) = growth.stored_share_per_month.filter(|share| *share > growth.requests_share_per_month)
+    else {
         return;
     };
     let change = workload.objects.count as f64 * stored * (1.0 + stored).powi(months);
-    let new = new_per_s(workload) * MONTH_S * (1.0 + growth.requests_per_month).powi(months);
+    let new = new_per_s(workload) * MONTH_S * (1.0 + growth.requests_share_per_month).powi(months);
     if change > new {
         notes.push(format!(
             "growth: in the last month {} objects more are stored than the month before, but puts bring {}: raise \

@@ -62,7 +62,7 @@ fn an_override_stands_in_place_of_the_file() {
     assert_eq!((hardware.drives.count, hardware.drives.size_bytes), (20, 15_360_000_000_000));
     assert_eq!((hardware.node.ram_bytes, hardware.node.nic_bytes_per_s), (1 << 40, 12.5e9));
     assert_eq!((workload.objects.count, workload.requests.put_per_s), (2_000_000_000, 100.0));
-    assert_eq!((workload.growth.requests_per_month, workload.retention_days), (-0.02, Some(30.0)));
+    assert_eq!((workload.growth.requests_share_per_month, workload.retention_days), (-0.02, Some(30.0)));
     assert_eq!(
         (workload.horizon.start.to_string(), workload.name.as_str()),
         ("2027-03".into(), "what if, then")

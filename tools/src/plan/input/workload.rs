@@ -212,8 +212,8 @@ fn hot_set(fields: &Fields) -> Result<HotSet, InputError> {
 
 fn growth(fields: &Fields) -> Result<Growth, InputError> {
     Ok(Growth {
-        requests_per_month: fields.real("growth.requests_per_month")?,
-        stored_per_month: fields.real_if("growth.stored_per_month")?,
+        requests_share_per_month: fields.real("growth.requests_per_month")?,
+        stored_share_per_month: fields.real_if("growth.stored_per_month")?,
         uncertainty: fields.real("growth.uncertainty")?,
     })
 }
@@ -259,7 +259,7 @@ fn check_nothing_from_nothing(fields: &Fields, workload: &Workload) -> Result<()
 /// What is stored can not grow faster than puts bring it, nor shrink faster than deletes take it.
 fn check_growth(fields: &Fields, workload: &Workload) -> Result<(), InputError> {
     const KEY: &str = "growth.stored_per_month";
-    let Some(stored_per_month) = workload.growth.stored_per_month else { return Ok(()) };
+    let Some(stored_per_month) = workload.growth.stored_share_per_month else { return Ok(()) };
     let change = workload.objects.count as f64 * stored_per_month;
     let (new, deleted) = (new_per_s(workload) * MONTH_S, workload.requests.delete_per_s * MONTH_S);
     if change > new * (1.0 + 1e-9) {

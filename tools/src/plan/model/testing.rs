@@ -39,7 +39,7 @@ pub fn workload() -> Workload {
         },
         day: Day { shape: vec![1.0; 24], peak_factor: 2.0 },
         hot_set: HotSet { object_share: 0.1, request_share: 0.8 },
-        growth: Growth { requests_per_month: 0.02, stored_per_month: None, uncertainty: 0.01 },
+        growth: Growth { requests_share_per_month: 0.02, stored_share_per_month: None, uncertainty: 0.01 },
         retention_days: None,
         horizon: Horizon { start: "2027-01".parse().unwrap(), months: 12, seed: 1, samples: 200 },
     }

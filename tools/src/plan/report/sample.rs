@@ -272,7 +272,11 @@ fn workload(months: u32) -> Workload {
         },
         day: Day { shape: vec![1.0; 24], peak_factor: 2.6 },
         hot_set: HotSet { object_share: 0.1, request_share: 0.8 },
-        growth: Growth { requests_per_month: GROWTH, stored_per_month: Some(GROWTH), uncertainty: 0.01 },
+        growth: Growth {
+            requests_share_per_month: GROWTH,
+            stored_share_per_month: Some(GROWTH),
+            uncertainty: 0.01,
+        },
         retention_days: None,
         horizon: Horizon { start: start(), months, seed: 7, samples: 2000 },
     }
