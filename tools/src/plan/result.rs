@@ -97,10 +97,10 @@ pub struct MonthPlan {
     pub needed: Needed,
     /// What suffices when one node is down.
     pub needed_with_one_down: Needed,
-    /// Of `needed.nodes` over the samples of the Monte Carlo: 10th, 50th, 90th percentile.
-    pub nodes_p10: u32,
+    /// Of `needed.nodes` over the samples of the Monte Carlo: 5th, 50th, 95th percentile.
+    pub nodes_p5: u32,
     pub nodes_p50: u32,
-    pub nodes_p90: u32,
+    pub nodes_p95: u32,
     /// Of each constraint, in the order of [`Constraint::ALL`].
     pub uses: Vec<Use>,
 }

@@ -12,7 +12,7 @@ use std::f64::consts::TAU;
 /// What became of all samples.
 pub struct Forecast {
     pub fill: Fill,
-    /// By month: 10th, 50th and 90th percentile of the nodes that it needs.
+    /// By month: 5th, 50th and 95th percentile of the nodes that it needs.
     pub nodes: Vec<[u32; 3]>,
 }
 
@@ -104,7 +104,7 @@ fn percentile(values: &mut [f64], quantile: f64) -> f64 {
 fn three(mut nodes: Vec<u32>) -> [u32; 3] {
     nodes.sort_unstable();
     let at = |quantile: f64| ((nodes.len() as f64 * quantile).ceil() as usize).max(1) - 1;
-    [0.1, 0.5, 0.9].map(|quantile| nodes.get(at(quantile)).copied().unwrap_or(0))
+    [0.05, 0.5, 0.95].map(|quantile| nodes.get(at(quantile)).copied().unwrap_or(0))
 }
 
 #[cfg(test)]

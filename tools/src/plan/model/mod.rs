@@ -127,7 +127,7 @@ fn month_plan(
     at: usize,
     month: &MonthDemand,
     nodes: u32,
-    [nodes_p10, nodes_p50, nodes_p90]: [u32; 3],
+    [nodes_p5, nodes_p50, nodes_p95]: [u32; 3],
 ) -> MonthPlan {
     let with_all = fleet.load(month, f64::from(nodes)).uses;
     let with_one_down = (nodes > 1).then(|| fleet.load(month, f64::from(nodes - 1)).uses);
@@ -150,9 +150,9 @@ fn month_plan(
         peak_get_per_s: month.get_per_s * peak,
         needed,
         needed_with_one_down: with_one_more(fleet, &needed),
-        nodes_p10,
+        nodes_p5,
         nodes_p50,
-        nodes_p90,
+        nodes_p95,
         uses: uses.to_vec(),
     }
 }

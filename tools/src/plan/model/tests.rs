@@ -19,7 +19,7 @@ fn a_plan_holds_together() {
         let binding = month.uses.iter().find(|each| each.constraint == month.needed.binding).unwrap();
         assert_eq!(binding.nodes, most);
         assert_eq!(month.needed_with_one_down.nodes, most + 1);
-        assert!(month.nodes_p10 <= month.nodes_p50 && month.nodes_p50 <= month.nodes_p90);
+        assert!(month.nodes_p5 <= month.nodes_p50 && month.nodes_p50 <= month.nodes_p95);
         for each in &month.uses {
             assert!(
                 each.use_of_limit >= 0.0 && each.use_of_limit <= each.use_of_limit_with_one_down,
@@ -161,6 +161,14 @@ fn published_usable_shares_are_reproduced() {
     let ratio = redundant.months[0].stored_bytes / single.months[0].stored_bytes;
     assert!((ratio - 4.0 / 3.0).abs() < 1e-9);
     assert!(redundant.durability.rebuild_hours.unwrap() > 0.0);
+    // Each piece has a drive, however little is stored.
+    let (mut few, mut little) = (hardware(), workload());
+    (few.redundancy, few.drives.count) = (Redundancy { data: 12, parity: 4 }, 3);
+    little.objects.count = 1_000;
+    little.requests = crate::plan::workload::Requests { put_per_s: 0.1, get_per_s: 0.1, ..little.requests };
+    let plan = planned(&little, &few);
+    assert_eq!((plan.nodes, plan.months[0].needed.nodes, plan.months[0].nodes_p50), (6, 6, 6));
+    assert!(plan.notes.iter().any(|note| note.contains("on 6 nodes at least")), "{:?}", plan.notes);
     assert!(
         redundant.durability.data_loss_probability_per_year
             < single.durability.data_loss_probability_per_year / 1000.0

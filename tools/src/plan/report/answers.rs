@@ -42,10 +42,10 @@ pub fn table(plan: &Plan, at: Option<Month>) -> Table {
 }
 
 fn needed(plan: &Plan, month: &MonthPlan) -> String {
-    let range = if (month.nodes_p10, month.nodes_p90) == (month.needed.nodes, month.needed.nodes) {
+    let range = if (month.nodes_p5, month.nodes_p95) == (month.needed.nodes, month.needed.nodes) {
         String::new()
     } else {
-        format!(" (10% to 90% of the samples: {} to {} nodes)", month.nodes_p10, month.nodes_p90)
+        format!(" (5% to 95% of the samples: {} to {} nodes)", month.nodes_p5, month.nodes_p95)
     };
     let all = words::nodes_and_drives(month.needed.nodes, month.needed.drives);
     let one_down =

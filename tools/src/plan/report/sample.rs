@@ -116,9 +116,9 @@ fn month(month: Month, index: u32, layout: &Layout) -> MonthPlan {
         peak_get_per_s: 14_000.0 * growth,
         needed: needed(0),
         needed_with_one_down: needed(1),
-        nodes_p10: most.nodes - most.nodes / 8,
+        nodes_p5: most.nodes - most.nodes / 8,
         nodes_p50: most.nodes,
-        nodes_p90: most.nodes + most.nodes / 4,
+        nodes_p95: most.nodes + most.nodes / 4,
         uses,
     }
 }

@@ -21,7 +21,7 @@ pub fn months(plan: &Plan, every: usize) -> Table {
         ("stored", Align::Right),
         ("nodes", Align::Right),
         ("drives", Align::Right),
-        ("p10-p90\nnodes", Align::Right),
+        ("p5-p95\nnodes", Align::Right),
         ("binding", Align::Left),
         ("one down:\nnodes", Align::Right),
         ("drives", Align::Right),
@@ -36,7 +36,7 @@ pub fn months(plan: &Plan, every: usize) -> Table {
         }
     }
     table.notes.push(
-        "Stored: live on drives, with redundancy. p10-p90: of the nodes over the samples. One down: what suffices \
+        "Stored: live on drives, with redundancy. p5-p95: of the nodes over the samples. One down: what suffices \
          when one node is down."
             .to_owned(),
     );
@@ -64,7 +64,7 @@ fn month_row(month: &MonthPlan) -> Vec<String> {
         bytes(month.stored_bytes),
         whole(month.needed.nodes),
         whole(month.needed.drives),
-        format!("{}-{}", whole(month.nodes_p10), whole(month.nodes_p90)),
+        format!("{}-{}", whole(month.nodes_p5), whole(month.nodes_p95)),
         month.needed.binding.title().to_owned(),
         whole(month.needed_with_one_down.nodes),
         whole(month.needed_with_one_down.drives),

@@ -19,9 +19,9 @@ const COLUMNS: [&str; 15] = [
     "nodes_with_one_down",
     "drives_with_one_down",
     "binding_with_one_down",
-    "nodes_p10",
+    "nodes_p5",
     "nodes_p50",
-    "nodes_p90",
+    "nodes_p95",
 ];
 const OF_CONSTRAINT: [&str; 3] = ["use_of_limit", "use_of_limit_with_one_down", "nodes"];
 const OF_FILL: [&str; 3] = ["fill_p5", "fill_p50", "fill_p95"];
@@ -47,7 +47,7 @@ fn row(plan: &Plan, month: &MonthPlan) -> Vec<String> {
     for needed in [needed, one_down] {
         cells.extend([needed.nodes.to_string(), needed.drives.to_string(), name(needed.binding)]);
     }
-    cells.extend([month.nodes_p10, month.nodes_p50, month.nodes_p90].map(|nodes| nodes.to_string()));
+    cells.extend([month.nodes_p5, month.nodes_p50, month.nodes_p95].map(|nodes| nodes.to_string()));
     for constraint in Constraint::ALL {
         let found = month.uses.iter().find(|one| one.constraint == constraint);
         cells.extend(found.map_or_else(Default::default, |one| {
@@ -102,7 +102,7 @@ mod tests {
                 assert_eq!(row["nodes"], month.needed.nodes.to_string());
                 assert_eq!(row["drives_with_one_down"], month.needed_with_one_down.drives.to_string());
                 assert_eq!(row["binding"], name(month.needed.binding));
-                assert_eq!(row["nodes_p90"], month.nodes_p90.to_string());
+                assert_eq!(row["nodes_p95"], month.nodes_p95.to_string());
                 assert_eq!(row["cpu_use_of_limit"].parse::<f64>().unwrap(), month.uses[5].use_of_limit);
                 assert_eq!(row["ram_nodes"], month.uses[4].nodes.to_string());
             }

@@ -154,7 +154,7 @@ fn nodes(plan: &Plan) -> String {
     let months = &plan.months;
     let largest = months
         .iter()
-        .map(|month| month.nodes_p90.max(month.needed.nodes).max(month.needed_with_one_down.nodes))
+        .map(|month| month.nodes_p95.max(month.needed.nodes).max(month.needed_with_one_down.nodes))
         .max()
         .unwrap_or(1);
     let plot = Plot { x: month_axis(plan), y: Axis::from_zero(f64::from(largest), "nodes", count) };
@@ -169,7 +169,7 @@ fn nodes(plan: &Plan) -> String {
     let band: Vec<(f64, f64, f64)> = months
         .iter()
         .flat_map(|month| {
-            let (low, high) = (f64::from(month.nodes_p10), f64::from(month.nodes_p90));
+            let (low, high) = (f64::from(month.nodes_p5), f64::from(month.nodes_p95));
             [place(month.month), place(month.month) + 1.0].map(|x| (x, low, high))
         })
         .collect();
@@ -178,7 +178,7 @@ fn nodes(plan: &Plan) -> String {
     body += &plot.curve("median", &steps(|month| month.needed.nodes));
     let legend = key("median", "all nodes up")
         + &key("one-down", "enough with one node down")
-        + &area_key("band", "10% to 90% of the samples");
+        + &area_key("band", "5% to 95% of the samples");
     figure("Nodes needed", "", &legend, &plot.svg("Nodes needed", &body))
 }
 
