@@ -40,6 +40,7 @@ pub fn workload(sizes: SizeHistogram, count: u64) -> Workload {
             metadata_bytes: 0.0,
             sizes,
             sizes_source: "this test".into(),
+            live_bytes_per_object: None,
             part_bytes: None,
         },
         requests: Requests {

@@ -10,9 +10,11 @@ use crate::format::batch;
 use crate::format::record::{
     DeleteV1, ENVELOPE_BYTES, Mutation, PartPutV1, PartV1, PutV1, RunV1, SegmentV1, UploadPartV1,
 };
-use crate::format::slice::UNIT_BYTES;
-use crate::shard::entry::{EXTENTS_MAX, Entry};
+use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, UNIT_BYTES};
+use crate::format::{BLOCK_BYTES, blocks_up};
+use crate::shard::entry::{EXTENTS_MAX, Entry, blocks_covering};
 use crate::shard::space as shares;
+use std::ops::Range;
 
 /// Bytes of a group commit before its records.
 pub const BATCH_HEADER_BYTES: u64 = batch::HEADER_BYTES as u64;
@@ -130,11 +132,15 @@ fn attributes(bytes: usize) -> Vec<(String, String)> {
 /// As they lie when there is room for full slices in a row.
 fn segments(shape: &ObjectShape) -> Vec<SegmentV1> {
     let body = shape.body_bytes;
-    match shape.part_bytes.filter(|&part| part > 0 && body > part) {
-        Some(part) => (0..body.div_ceil(part)).map(|at| segment(part.min(body - at * part))).collect(),
-        None if body <= INLINE_BYTES_MAX => Vec::new(),
-        None => vec![segment(body)],
-    }
+    let Some(each) = segment_bytes(shape) else { return Vec::new() };
+    (0..body.div_ceil(each)).map(|at| segment(each.min(body - at * each))).collect()
+}
+
+/// Length of all segments but the last; None: the body lies in the record.
+fn segment_bytes(shape: &ObjectShape) -> Option<u64> {
+    let body = shape.body_bytes;
+    let part = shape.part_bytes.filter(|&part| part > 0 && body > part);
+    part.or_else(|| (body > INLINE_BYTES_MAX).then_some(body))
 }
 
 fn segment(length: u64) -> SegmentV1 {
@@ -161,6 +167,73 @@ fn written(length: u64) -> u64 {
     let block = crate::format::BLOCK_BYTES as u64;
     let slices = full_slices(length) + u64::from(tail_units(length) > 0);
     length.next_multiple_of(block) + slices * block
+}
+
+/// Reads of a drive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadSizing {
+    pub reads: u64,
+    pub bytes: u64,
+}
+
+impl ReadSizing {
+    fn add(&mut self, other: Self, times: u64) {
+        self.reads += other.reads * times;
+        self.bytes += other.bytes * times;
+    }
+}
+
+/// A reader with buffers enough asks for so much at once.
+pub const PIECE_BYTES: u64 = 1 << 20;
+
+/// What opening an object reads, for a HEAD or before a GET: the whole record, which begins at `offset` of a block.
+pub fn record_reads(record_bytes: u64, offset: u64) -> ReadSizing {
+    let blocks = blocks_covering(offset as u32, record_bytes as u32);
+    ReadSizing { reads: 1, bytes: u64::from(blocks) * BLOCK_BYTES as u64 }
+}
+
+/// What a GET of `range`, which is within the body, reads of slices, behind the record: nothing if that holds the body.
+pub fn slice_reads(shape: &ObjectShape, range: Range<u64>) -> ReadSizing {
+    let mut sum = ReadSizing::default();
+    let Some(segment) = segment_bytes(shape) else { return sum };
+    each_piece(range, segment, shape.body_bytes, |range, length, segments| {
+        each_piece(range, SLICE_BYTES as u64, length, |range, length, slices| {
+            sum.add(reads_of_slice(range, length), segments * slices);
+        });
+    });
+    sum
+}
+
+/// The header, and whole checksum blocks.
+fn reads_of_slice(range: Range<u64>, length: u64) -> ReadSizing {
+    let block = CRC_BLOCK_BYTES as u64;
+    let start = range.start - range.start % block;
+    let end = range.end.next_multiple_of(block).min(length);
+    ReadSizing {
+        reads: 1 + (range.end - start).div_ceil(PIECE_BYTES),
+        bytes: (BLOCK_BYTES + blocks_up((end - start) as usize)) as u64,
+    }
+}
+
+/// What of `range` lies in each piece of `piece` bytes, of which the last ends at `all`: `visit` gets it, the length of
+/// the piece, and how many pieces are so.
+fn each_piece(range: Range<u64>, piece: u64, all: u64, mut visit: impl FnMut(Range<u64>, u64, u64)) {
+    if range.is_empty() {
+        return;
+    }
+    let (first, last) = (range.start / piece, (range.end - 1) / piece);
+    let mut visit_one = |at: u64, times: u64| {
+        let (start, length) = (at * piece, piece.min(all - at * piece));
+        visit(range.start.saturating_sub(start)..(range.end - start).min(length), length, times);
+    };
+    visit_one(first, 1);
+    // Those between are read as a whole.
+    if last > first + 1 {
+        visit_one(first + 1, last - first - 1);
+    }
+    if last > first {
+        visit_one(last, 1);
+    }
 }
 
 /// A drive as `format` makes it.

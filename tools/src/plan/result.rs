@@ -215,7 +215,7 @@ pub struct Endurance {
     pub user_bytes_per_day_per_drive: f64,
     /// Bytes that the drive gets.
     pub host_bytes_per_day_per_drive: f64,
-    /// Host over user bytes: the sum of the four below.
+    /// Host over user bytes: the sum of the four below. 0: users' objects have no bytes.
     pub write_amplification: f64,
     /// Objects with their records, padding, headers and units.
     pub write_amplification_objects: f64,
@@ -256,14 +256,14 @@ pub struct CostPlan {
     pub power_per_month: f64,
     /// Purchase spread over its years, and power.
     pub per_month: f64,
-    /// For each 10^12 bytes that users can store at the limit of capacity.
-    pub per_usable_tb_month: f64,
-    /// For each 10^12 bytes that users store in the first month.
-    pub per_stored_tb_month: f64,
+    /// For each 10^12 bytes that users can store at the limit of capacity; None: their objects have no bytes.
+    pub per_usable_tb_month: Option<f64>,
+    /// For each 10^12 bytes that users store in the first month; None: they store none.
+    pub per_stored_tb_month: Option<f64>,
     /// All of it for the requests of the first month; None without requests.
     pub per_million_requests: Option<f64>,
     /// At the meter, for each 10^12 usable bytes.
-    pub watts_per_usable_tb: f64,
+    pub watts_per_usable_tb: Option<f64>,
 }
 
 /// JSON knows no infinity.

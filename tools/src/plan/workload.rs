@@ -30,6 +30,9 @@ pub struct Objects {
     pub sizes: SizeHistogram,
     /// Where the sizes are from, in words.
     pub sizes_source: String,
+    /// What a running node has live for an object; None: what the sizes come to.
+    #[serde(default)]
+    pub live_bytes_per_object: Option<f64>,
     /// Larger objects come as multipart uploads in parts of this; None: in one piece.
     pub part_bytes: Option<u64>,
 }

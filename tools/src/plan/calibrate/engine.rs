@@ -8,6 +8,7 @@ use ringbolt_engine::node::{
 use ringbolt_engine::types::{BucketCreated, BucketId, ObjectMeta, WriteCondition};
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
+use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -101,6 +102,43 @@ impl SingleCore {
         failure.take().map_or(Ok(()), |error| Err(Failure::of(error)))
     }
 
+    /// Gets what `next` gives, one after the other, so many times: `range` of the body, or all of it.
+    ///
+    /// # Errors
+    /// The first that a get ends with; when there is no such object.
+    pub fn get_many(
+        &self,
+        count: u64,
+        mut next: impl FnMut() -> (String, Option<Range<u64>>),
+    ) -> Result<(), Failure> {
+        self.executor
+            .run(async {
+                for _ in 0..count {
+                    let (key, range) = next();
+                    get(&self.core, self.bucket, &key, range).await?;
+                }
+                Ok(())
+            })
+            .map_err(Failure::of)?
+    }
+
+    /// Asks so many times for the head of what `next` names.
+    ///
+    /// # Errors
+    /// The first that a head ends with; when there is no such object.
+    pub fn head_many(&self, count: u64, mut next: impl FnMut() -> String) -> Result<(), Failure> {
+        self.executor
+            .run(async {
+                for _ in 0..count {
+                    let key = next();
+                    let found = self.core.head(self.bucket, key.as_bytes()).await.map_err(Failure::of)?;
+                    found.ok_or_else(|| Failure::of(format!("{key} is not there")))?;
+                }
+                Ok(())
+            })
+            .map_err(Failure::of)?
+    }
+
     /// # Errors
     /// When the node has stopped.
     pub fn space(&self) -> Result<SpaceReport, Failure> {
@@ -116,6 +154,16 @@ impl SingleCore {
     pub fn close(self) -> Result<(), Failure> {
         self.executor.run(self.core.close()).map_err(Failure::of)?.map_err(Failure::of)
     }
+}
+
+async fn get(core: &Core, bucket: BucketId, key: &str, range: Option<Range<u64>>) -> Result<(), Failure> {
+    let opened = core.get(bucket, key.as_bytes()).await.map_err(Failure::of)?;
+    let mut reader = opened.ok_or_else(|| Failure::of(format!("{key} is not there")))?;
+    if let Some(range) = range {
+        reader.set_range(range.start, range.end - range.start);
+    }
+    while reader.next().await.map_err(Failure::of)?.is_some() {}
+    Ok(())
 }
 
 async fn put(core: &Core, bucket: BucketId, key: &str, body: &[u8]) -> Result<(), EngineError> {

@@ -74,6 +74,7 @@ fn objects(fields: &Fields, sizes: &Sizes, notes: &mut Vec<String>) -> Result<Ob
         metadata_bytes: fields.real("objects.metadata_size")?,
         sizes: sizes.histogram.clone(),
         sizes_source: sizes.source.clone(),
+        live_bytes_per_object: None,
         part_bytes: part_bytes(fields, sizes, notes)?,
     })
 }

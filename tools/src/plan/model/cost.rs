@@ -33,7 +33,7 @@ pub fn cost(fleet: &Fleet<'_>, month: &MonthDemand, load: &NodeLoad, nodes: u32)
     }
 }
 
-/// 0 for nothing: JSON has no infinity, and a plan without a usable byte was refused before.
-fn per(value: f64, of: f64) -> f64 {
-    if of > 0.0 { value / of } else { 0.0 }
+/// None for nothing: objects without bytes, or none stored.
+fn per(value: f64, of: f64) -> Option<f64> {
+    (of > 0.0).then(|| value / of)
 }

@@ -2,10 +2,11 @@
 //!
 //! Invariant: lengths are the engine's own ([`sizing`]); only means over sizes within a class are taken here.
 
+use super::reads::{Ranges, ReadCost};
 use crate::plan::constants::Constants;
 use crate::plan::result::{ClassLayout, Layout};
 use crate::plan::sizes::SizeClass;
-use crate::plan::workload::{Objects, Workload};
+use crate::plan::workload::Workload;
 use crate::s3::limits::{BODY_BYTES_MAX, PARTS_MAX};
 use ringbolt_engine::format::BLOCK_BYTES;
 use ringbolt_engine::format::record::RECORD_ALIGNMENT;
@@ -15,7 +16,7 @@ use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing};
 /// Sizes of a class that are looked at.
 const POINTS: u64 = 32;
 /// Extra memory of the leaves for each byte in them: they are filled to some three quarters.
-const LEAF_SLACK: f64 = 1.35;
+pub const LEAF_SLACK: f64 = 1.35;
 
 /// Means for one object.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -40,10 +41,9 @@ pub struct ObjectCost {
     pub inline_share: f64,
     /// And their bodies.
     pub inline_bytes: f64,
-    /// Reads of the drive by a GET of the whole.
-    pub reads: f64,
     /// Memory that the read cache needs for it, if it is inline; summed with the share of those that are.
     pub cached_bytes: f64,
+    pub read: ReadCost,
 }
 
 impl ObjectCost {
@@ -65,11 +65,18 @@ impl ObjectCost {
             log_records: if sizing.part_record_bytes > 0 { 1.0 + parts as f64 } else { 1.0 },
             slice_written_bytes: sizing.slice_written_bytes as f64,
             slice_writes: if inline { 0.0 } else { pieces + body_bytes.div_ceil(SLICE_BYTES as u64) as f64 },
-            index_bytes: 0.0,
             inline_share: f64::from(u8::from(inline)),
             inline_bytes: if inline { body_bytes as f64 } else { 0.0 },
-            reads: if inline { 1.0 } else { pieces + 1.0 },
             cached_bytes: if inline { sizing.record_bytes as f64 + CACHE_ENTRY_BYTES } else { 0.0 },
+            ..Self::default()
+        }
+    }
+
+    /// What is live is `seen`, in the log and in slices by the shares that the sizes say; what is written stays.
+    fn take_live(&mut self, seen: f64) {
+        let by = seen / self.stored_bytes();
+        for bytes in [&mut self.record_bytes, &mut self.slice_bytes, &mut self.tail_bytes] {
+            *bytes *= by;
         }
     }
 
@@ -80,17 +87,17 @@ impl ObjectCost {
 
     fn plus(mut self, other: &Self) -> Self {
         let mut other = *other;
-        let mut added = other.values().into_iter();
+        let mut added = other.values();
         self.each(|value| *value += added.next().map_or(0.0, |other| *other));
         self
     }
 
     fn each(&mut self, change: impl FnMut(&mut f64)) {
-        self.values().into_iter().for_each(change);
+        self.values().for_each(change);
     }
 
     /// Every figure; the pattern misses none.
-    fn values(&mut self) -> [&mut f64; 13] {
+    fn values(&mut self) -> impl Iterator<Item = &mut f64> {
         let Self {
             logical_bytes,
             record_bytes,
@@ -103,10 +110,10 @@ impl ObjectCost {
             index_bytes,
             inline_share,
             inline_bytes,
-            reads,
             cached_bytes,
+            read,
         } = self;
-        [
+        let own = [
             logical_bytes,
             record_bytes,
             slice_bytes,
@@ -118,30 +125,38 @@ impl ObjectCost {
             index_bytes,
             inline_share,
             inline_bytes,
-            reads,
             cached_bytes,
-        ]
+        ];
+        own.into_iter().chain(read.values())
     }
 }
 
-/// Large objects are read and written in pieces of a MiB.
-const PIECE_BYTES: f64 = 1024.0 * 1024.0;
+/// Large objects are written in pieces of a MiB.
+pub const PIECE_BYTES: f64 = 1024.0 * 1024.0;
 /// What the read cache needs for an entry beside its key, attributes and data.
-const CACHE_ENTRY_BYTES: f64 = 250.0;
+pub const CACHE_ENTRY_BYTES: f64 = 250.0;
 
 /// The mean object of `workload`, and what is said of it by class.
 pub fn layout(workload: &Workload, constants: &Constants) -> (ObjectCost, Layout) {
     let objects = &workload.objects;
-    let costs: Vec<(SizeClass, ObjectCost)> =
-        objects.sizes.classes().iter().map(|class| (*class, class_cost(class, objects, constants))).collect();
-    let mean =
+    let costs: Vec<(SizeClass, ObjectCost)> = objects
+        .sizes
+        .classes()
+        .iter()
+        .map(|class| (*class, class_cost(class, workload, constants)))
+        .collect();
+    let mut mean =
         costs.iter().fold(ObjectCost::default(), |sum, (class, cost)| sum.plus(&cost.scaled(class.share)));
     let classes = costs.iter().map(|(class, cost)| class_layout(class, cost, &mean)).collect();
+    let waste_share = waste_share(&mean);
+    if let Some(seen) = objects.live_bytes_per_object {
+        mean.take_live(seen);
+    }
     let layout = Layout {
         classes,
         logical_bytes_per_object: mean.logical_bytes,
         stored_bytes_per_object: mean.stored_bytes(),
-        waste_share: waste_share(&mean),
+        waste_share,
         index_bytes_per_object: mean.index_bytes,
     };
     (mean, layout)
@@ -165,18 +180,26 @@ fn waste_share(cost: &ObjectCost) -> f64 {
 }
 
 /// Mean over sizes spread evenly over the class.
-fn class_cost(class: &SizeClass, objects: &Objects, constants: &Constants) -> ObjectCost {
+fn class_cost(class: &SizeClass, workload: &Workload, constants: &Constants) -> ObjectCost {
     let span = class.upper_bytes - class.lower_bytes;
     let points = (span + 1).min(POINTS);
+    let mut ranges = Ranges::new(&workload.requests, points);
     let sum = (0..points).fold(ObjectCost::default(), |sum, at| {
         // In the middle of each part.
         let offset = (u128::from(span + 1) * u128::from(2 * at + 1) / u128::from(2 * points)) as u64;
-        sum.plus(&object_cost(class.lower_bytes + offset.min(span), objects, constants))
+        let body_bytes = class.lower_bytes + offset.min(span);
+        sum.plus(&object_cost(body_bytes, workload, constants, &mut ranges))
     });
     sum.scaled(1.0 / points as f64)
 }
 
-fn object_cost(body_bytes: u64, objects: &Objects, constants: &Constants) -> ObjectCost {
+fn object_cost(
+    body_bytes: u64,
+    workload: &Workload,
+    constants: &Constants,
+    ranges: &mut Ranges,
+) -> ObjectCost {
+    let objects = &workload.objects;
     let part_bytes = part_bytes(body_bytes, objects.part_bytes);
     let shape = |body_bytes| ObjectShape {
         key_bytes: objects.key_bytes.round() as usize,
@@ -191,7 +214,8 @@ fn object_cost(body_bytes: u64, objects: &Objects, constants: &Constants) -> Obj
     let own_key = (objects.key_bytes - objects.key_shared_bytes).max(0.0);
     let index_bytes =
         constants.index_bytes_per_object.value + constants.index_bytes_per_key_byte.value * own_key + more;
-    ObjectCost { index_bytes, ..ObjectCost::of(&sizing, body_bytes, parts) }
+    let read = ReadCost::of(&shape(body_bytes), &sizing, ranges);
+    ObjectCost { index_bytes, read, ..ObjectCost::of(&sizing, body_bytes, parts) }
 }
 
 /// Parts as large as asked, or as large as they must be.

@@ -1,8 +1,8 @@
 //! From workload, hardware and constants to a plan. No I/O, no clock.
 //!
 //! The rooms: [`demand`] (what each month asks for), [`layout`] (what an object takes), [`cleaner`] (what writing
-//! costs), [`node`] (what one node of so many does with it), [`search`] (how many suffice), [`forecast`] (Monte Carlo),
-//! [`durability`], [`cost`].
+//! costs), [`reads`] (what requests read), [`node`] (what one node of so many does with it), [`search`] (how many
+//! suffice), [`forecast`] (Monte Carlo), [`durability`], [`cost`].
 
 pub mod cleaner;
 pub mod cost;
@@ -13,6 +13,7 @@ pub mod layout;
 pub mod memory;
 pub mod node;
 mod notes;
+pub mod reads;
 pub mod search;
 #[cfg(test)]
 pub mod testing;
@@ -159,15 +160,15 @@ fn month_plan(
 
 fn endurance(fleet: &Fleet<'_>, load: &NodeLoad) -> Endurance {
     let writes = &load.writes;
-    let host_bytes_per_day_per_drive = writes.host_bytes_per_s() * DAY_S;
+    let host_bytes_per_day_per_drive = writes.host() * DAY_S;
     Endurance {
-        user_bytes_per_day_per_drive: writes.user_bytes_per_s * DAY_S,
+        user_bytes_per_day_per_drive: writes.user * DAY_S,
         host_bytes_per_day_per_drive,
-        write_amplification: writes.amplification(),
-        write_amplification_objects: writes.objects,
-        write_amplification_cleaner: writes.cleaner,
-        write_amplification_checkpoints: writes.checkpoints,
-        write_amplification_deletes: writes.deletes,
+        write_amplification: writes.amplification(writes.host()),
+        write_amplification_objects: writes.amplification(writes.objects),
+        write_amplification_cleaner: writes.amplification(writes.cleaner),
+        write_amplification_checkpoints: writes.amplification(writes.checkpoints),
+        write_amplification_deletes: writes.amplification(writes.deletes),
         log_live_share: writes.log_live_share,
         drive_writes_per_day: host_bytes_per_day_per_drive / fleet.hardware.drives.size_bytes as f64,
         life_years: fleet.life_years(writes),

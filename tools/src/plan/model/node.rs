@@ -9,7 +9,6 @@ use super::memory;
 use crate::plan::constants::Constants;
 use crate::plan::hardware::Hardware;
 use crate::plan::result::{Constraint, NodeCapacity};
-use crate::plan::sizes::SizeClass;
 use crate::plan::units::{DAY_S, DAYS_PER_YEAR};
 use crate::plan::workload::Workload;
 use ringbolt_engine::node::sizing::{self, DriveSizing};
@@ -17,15 +16,15 @@ use ringbolt_engine::node::sizing::{self, DriveSizing};
 const MIB: f64 = 1024.0 * 1024.0;
 /// Head of a request and of its answer on the wire, with the signature. Source: requests of awscli and the answers to
 /// them.
-const REQUEST_HEAD_BYTES: f64 = 800.0;
-const ANSWER_HEAD_BYTES: f64 = 400.0;
+pub const REQUEST_HEAD_BYTES: f64 = 800.0;
+pub const ANSWER_HEAD_BYTES: f64 = 400.0;
 /// An entry of a listing's XML beside its key.
-const LISTED_BYTES: f64 = 250.0;
+pub const LISTED_BYTES: f64 = 250.0;
 /// Bytes of gaps for each byte of slices that are no full ones, once they have been overwritten by others of other
 /// lengths. Source: a drive of 4 GiB with objects of 65 kB to 2 MB among smaller ones, overwritten twice (tests/plan).
-const TAIL_GAPS: f64 = 0.15;
+pub const TAIL_GAPS: f64 = 0.15;
 /// The cleaner writes its copies so many bytes at a time.
-const COPIES_BYTES: f64 = 256.0 * 1024.0;
+pub const COPIES_BYTES: f64 = 256.0 * 1024.0;
 
 /// All that does not change from month to month.
 pub struct Fleet<'a> {
@@ -46,11 +45,11 @@ pub struct NodeLoad {
     pub writes: Writes,
 }
 
-/// By users' bytes: what is written for each.
+/// To one drive, bytes a second; mean of the day.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Writes {
-    /// Of one drive, users' bytes with redundancy; mean of the day.
-    pub user_bytes_per_s: f64,
+    /// Users' bytes, with redundancy.
+    pub user: f64,
     pub objects: f64,
     pub deletes: f64,
     pub cleaner: f64,
@@ -59,14 +58,14 @@ pub struct Writes {
 }
 
 impl Writes {
-    /// Written to drives for each byte that users store.
-    pub fn amplification(&self) -> f64 {
+    /// All that the drive gets.
+    pub fn host(&self) -> f64 {
         self.objects + self.deletes + self.cleaner + self.checkpoints
     }
 
-    /// Of one drive.
-    pub fn host_bytes_per_s(&self) -> f64 {
-        self.user_bytes_per_s * self.amplification()
+    /// Of what the drive gets: `written` for each byte that users store. 0 when their objects have no bytes.
+    pub fn amplification(&self, written: f64) -> f64 {
+        if self.user > 0.0 { written / self.user } else { 0.0 }
     }
 }
 
@@ -130,7 +129,7 @@ impl Fleet<'_> {
     }
 
     /// Records of a group commit: puts and deletes that wait for one shard's log at one time.
-    fn records_per_batch(&self) -> f64 {
+    pub(super) fn records_per_batch(&self) -> f64 {
         let shards = self.drive.shards as f64 * self.drives();
         (self.workload.requests.puts_in_flight / shards).max(1.0)
     }
@@ -159,8 +158,7 @@ impl Fleet<'_> {
     fn writes(&self, month: &MonthDemand, nodes: f64, objects: f64) -> Writes {
         let overhead = self.hardware.redundancy.overhead();
         let (object, drives) = (&self.object, self.drives() * nodes);
-        let user = month.put_per_s * object.logical_bytes * overhead / drives;
-        if user <= 0.0 {
+        if month.put_per_s + month.delete_per_s <= 0.0 {
             return Writes::default();
         }
         let records = self.records_per_batch();
@@ -182,25 +180,13 @@ impl Fleet<'_> {
         let LogWrites { live_share, moved_bytes, checkpoint_bytes } =
             log_writes(&self.drive, &state, month.dying_share);
         Writes {
-            user_bytes_per_s: user,
-            objects: puts * (by_put + object.slice_written_bytes) / user,
-            deletes: deletes * by_delete / user,
-            cleaner: log * moved_bytes / user,
-            checkpoints: log * checkpoint_bytes / user,
+            user: puts * object.logical_bytes,
+            objects: puts * (by_put + object.slice_written_bytes),
+            deletes: deletes * by_delete,
+            cleaner: log * moved_bytes,
+            checkpoints: log * checkpoint_bytes,
             log_live_share: live_share,
         }
-    }
-
-    /// Bytes of the answer to a GET: of all objects, and of those of them that lie in their records.
-    fn got_bytes(&self) -> (f64, f64) {
-        let requests = &self.workload.requests;
-        let sizes = &self.workload.objects.sizes;
-        let ranged = |class: &SizeClass| class.mean_bytes().min(requests.range_bytes as f64);
-        let is_inline = |class: &SizeClass| class.upper_bytes <= sizing::INLINE_BYTES_MAX;
-        let of_inline = |class: &SizeClass| if is_inline(class) { ranged(class) } else { 0.0 };
-        let mean = |whole: f64, ranged: f64| whole + requests.range_share * (ranged - whole);
-        let all = mean(self.object.logical_bytes, sizes.mean_of(ranged));
-        (all, mean(self.object.inline_bytes, sizes.mean_of(of_inline)).min(all))
     }
 
     /// Of the GETs of small objects: those that the read cache answers, with the most wanted objects in it.
@@ -223,34 +209,28 @@ impl Fleet<'_> {
     fn iops(&self, month: &MonthDemand, nodes: f64, writes: &Writes) -> f64 {
         let (object, drives) = (&self.object, self.drives() * nodes);
         let speed = &self.hardware.drives.speed;
-        let missed = 1.0 - self.cache_hit_share(month, nodes);
-        let large_reads = (object.reads - object.inline_share).max(0.0);
-        let ratio_read = (self.got_bytes().0 / object.logical_bytes.max(1.0)).min(1.0);
-        let reads = month.get_per_s * (object.inline_share * missed + large_reads * ratio_read) / drives;
+        let reads = self.drive_reads(month, nodes).reads / drives;
         let overhead = self.hardware.redundancy.overhead();
         let batches = (month.put_per_s * object.log_records + month.delete_per_s) * self.pieces()
             / self.records_per_batch();
         let slices = month.put_per_s * object.slice_writes * overhead;
-        let copies = writes.user_bytes_per_s * writes.cleaner / COPIES_BYTES;
+        let copies = writes.cleaner / COPIES_BYTES;
         reads / speed.read_iops + ((batches + slices) / drives + copies) / speed.write_iops
     }
 
     fn bandwidth(&self, month: &MonthDemand, nodes: f64, writes: &Writes) -> f64 {
         let drives = self.drives() * nodes;
         let speed = &self.hardware.drives.speed;
-        let object = &self.object;
-        let missed = 1.0 - self.cache_hit_share(month, nodes) * object.inline_share;
-        let got = month.get_per_s * self.got_bytes().0 * missed / drives;
         // The cleaner reads what it moves.
-        let read = got + writes.user_bytes_per_s * writes.cleaner;
-        read / speed.read_bytes_per_s + writes.host_bytes_per_s() / speed.write_bytes_per_s
+        let read = self.drive_reads(month, nodes).bytes / drives + writes.cleaner;
+        read / speed.read_bytes_per_s + writes.host() / speed.write_bytes_per_s
     }
 
     /// Of the life that is wanted: what the writes use up.
     fn endurance(&self, writes: &Writes) -> f64 {
         let drives = &self.hardware.drives;
         let Some(endurance_bytes) = drives.endurance_bytes else { return 0.0 };
-        let flash = writes.host_bytes_per_s() * drives.internal_write_amplification;
+        let flash = writes.host() * drives.internal_write_amplification;
         flash * DAY_S * DAYS_PER_YEAR * drives.wanted_life_years / endurance_bytes
     }
 
@@ -277,7 +257,7 @@ impl Fleet<'_> {
             + constants.put_large_cpu_us_per_mib.value * (object.logical_bytes - object.inline_bytes) / MIB;
         let list = constants.list_cpu_us.value
             + constants.list_cpu_us_per_key.value * self.workload.requests.list_keys;
-        let moved = writes.user_bytes_per_s * writes.cleaner * self.drives();
+        let moved = writes.cleaner * self.drives();
         let requests = month.put_per_s * put * self.pieces()
             + month.get_per_s * get
             + month.head_per_s * constants.head_cpu_us.value

@@ -22,6 +22,7 @@ pub fn workload() -> Workload {
             metadata_bytes: 40.0,
             sizes: sizes(&[(4 << 10, 0.7), (256 << 10, 0.2), (8 << 20, 0.1)]),
             sizes_source: "a test".into(),
+            live_bytes_per_object: None,
             part_bytes: None,
         },
         requests: Requests {

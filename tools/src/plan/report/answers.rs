@@ -130,9 +130,9 @@ fn cost(plan: &Plan) -> String {
     let requests = cost
         .per_million_requests
         .map_or(String::new(), |each| format!(", {} per million requests", money(each, currency)));
-    format!(
-        "{} a month: {} per usable TB{requests}",
-        money(cost.per_month, currency),
-        money(cost.per_usable_tb_month, currency)
-    )
+    let usable = cost.per_usable_tb_month.map_or_else(
+        || "objects have no bytes".to_owned(),
+        |each| format!("{} per usable TB", money(each, currency)),
+    );
+    format!("{} a month: {usable}{requests}", money(cost.per_month, currency))
 }

@@ -68,10 +68,10 @@ pub fn with_months(months: u32) -> Plan {
             purchase: 61_600.0,
             power_per_month: 412.0,
             per_month: 1_438.7,
-            per_usable_tb_month: 7.55,
-            per_stored_tb_month: 10.9,
+            per_usable_tb_month: Some(7.55),
+            per_stored_tb_month: Some(10.9),
             per_million_requests: Some(0.081),
-            watts_per_usable_tb: 12.4,
+            watts_per_usable_tb: Some(12.4),
         },
         notes: vec![
             "The sizes are an example, not measured.".to_owned(),
@@ -255,6 +255,7 @@ fn workload(months: u32) -> Workload {
             metadata_bytes: 64.0,
             sizes,
             sizes_source: "two classes by hand".to_owned(),
+            live_bytes_per_object: None,
             part_bytes: None,
         },
         requests: Requests {

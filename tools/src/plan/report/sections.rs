@@ -6,7 +6,7 @@ use super::table::{Align, Column, Table, or_nothing};
 use super::words::{self, amount, binary_bytes, bytes, count, factor, money, percent};
 use crate::plan::constants::Source;
 use crate::plan::month::Month;
-use crate::plan::result::{Constraint, MonthPlan, Plan, Use};
+use crate::plan::result::{Constraint, Endurance, MonthPlan, Plan, Use};
 
 /// Rows of the table of months in text.
 const MONTHS_SHOWN: usize = 40;
@@ -241,17 +241,7 @@ pub fn endurance(plan: &Plan) -> Table {
             amount(endurance.drive_writes_per_day)
         ),
     );
-    table.fact(
-        "Write amplification",
-        format!(
-            "{}: objects {}, cleaner {}, checkpoints {}, deletes {}",
-            factor(endurance.write_amplification),
-            factor(endurance.write_amplification_objects),
-            factor(endurance.write_amplification_cleaner),
-            factor(endurance.write_amplification_checkpoints),
-            factor(endurance.write_amplification_deletes)
-        ),
-    );
+    table.fact("Write amplification", amplification(endurance));
     table
         .fact("Live in the log", format!("{} of the small objects' part", percent(endurance.log_live_share)));
     let drives = &plan.hardware.drives;
@@ -267,6 +257,20 @@ pub fn endurance(plan: &Plan) -> Table {
     };
     table.fact("Life", format!("{life}; wanted: {}", words::years(drives.wanted_life_years)));
     table
+}
+
+fn amplification(endurance: &Endurance) -> String {
+    if endurance.user_bytes_per_day_per_drive <= 0.0 {
+        return "none: users write no bytes of objects, if anything".to_owned();
+    }
+    format!(
+        "{}: objects {}, cleaner {}, checkpoints {}, deletes {}",
+        factor(endurance.write_amplification),
+        factor(endurance.write_amplification_objects),
+        factor(endurance.write_amplification_cleaner),
+        factor(endurance.write_amplification_checkpoints),
+        factor(endurance.write_amplification_deletes)
+    )
 }
 
 /// What can be lost.
@@ -309,12 +313,12 @@ pub fn cost(plan: &Plan) -> Table {
         format!(
             "{} a month, {} W per usable TB",
             money(cost.power_per_month),
-            amount(cost.watts_per_usable_tb)
+            or_nothing(cost.watts_per_usable_tb.map(amount))
         ),
     );
     table.fact("Both", format!("{} a month", money(cost.per_month)));
-    table.fact("Per usable TB-month", money(cost.per_usable_tb_month));
-    table.fact("Per stored TB-month", money(cost.per_stored_tb_month));
+    table.fact("Per usable TB-month", or_nothing(cost.per_usable_tb_month.map(money)));
+    table.fact("Per stored TB-month", or_nothing(cost.per_stored_tb_month.map(money)));
     let requests = cost.per_million_requests.map_or_else(|| "no requests".to_owned(), money);
     table.fact("Per million requests", requests);
     table

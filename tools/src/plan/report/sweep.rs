@@ -7,7 +7,7 @@ use crate::plan::result::{Constraint, Plan, WhenFull};
 use serde::Serialize;
 
 const SCHEMA: &str = "ringbolt-plan-sweep";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// One combination and what its plan says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,7 +26,7 @@ pub struct SweepRow {
     pub data_loss_probability_per_year: f64,
     pub currency: String,
     pub cost_per_month: f64,
-    pub cost_per_usable_tb_month: f64,
+    pub cost_per_usable_tb_month: Option<f64>,
 }
 
 /// As it was written behind `--set` and `--sweep`.
@@ -104,7 +104,7 @@ pub fn text(rows: &[SweepRow]) -> String {
         cells.push(row.last.binding.title().to_owned());
         cells.push(or_nothing(row.full_100_percent_date.clone()));
         cells.push(or_nothing(row.life_years.map(words::years)));
-        cells.push(amount(row.cost_per_usable_tb_month));
+        cells.push(or_nothing(row.cost_per_usable_tb_month.map(amount)));
         cells.push(amount(row.data_loss_probability_per_year));
         table.rows.push(cells);
     }
@@ -180,7 +180,7 @@ fn cells(row: &SweepRow) -> Vec<String> {
         spreadsheet::number(row.data_loss_probability_per_year),
         row.currency.clone(),
         spreadsheet::number(row.cost_per_month),
-        spreadsheet::number(row.cost_per_usable_tb_month),
+        row.cost_per_usable_tb_month.map_or_else(String::new, spreadsheet::number),
     ]);
     cells
 }
