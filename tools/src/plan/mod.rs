@@ -15,6 +15,7 @@
 //! says so by its source; randomness comes from the seed of the plan alone.
 
 pub mod calibrate;
+mod check;
 pub mod cli;
 mod command;
 pub mod constants;

@@ -3,6 +3,7 @@
 //! Invariant: a field never changes its meaning within a version. Readers take a version they know and ignore fields
 //! they do not.
 
+use super::check;
 use super::constants::Constant;
 use super::hardware::Hardware;
 use super::month::Month;
@@ -279,11 +280,23 @@ mod infinite_as_null {
     }
 }
 
+/// Why a text is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanFileError {
+    #[error(transparent)]
+    File(#[from] JsonFileError),
+    #[error("{name} is {value}: it {reason}; the file was changed: make it again with `{}`", KIND.command)]
+    Value { name: String, value: f64, reason: String },
+}
+
 impl Plan {
     /// # Errors
-    /// When it is not JSON of this schema and version.
-    pub fn from_json(text: &str) -> Result<Self, JsonFileError> {
-        KIND.read(text)
+    /// When it is not JSON of this schema and version, or a figure can not be.
+    pub fn from_json(text: &str) -> Result<Self, PlanFileError> {
+        let plan: Self = KIND.read(text)?;
+        let wrong = |(name, value, reason)| PlanFileError::Value { name, value, reason };
+        check::check(&plan).map_err(wrong)?;
+        Ok(plan)
     }
 
     pub fn to_json(&self) -> String {

@@ -17,8 +17,8 @@ use super::input::InputError;
 use super::live::LiveError;
 use super::model::ModelError;
 use super::month::Month;
+use super::result::PlanFileError;
 use super::scan::error::ScanError;
-use crate::json_file::JsonFileError;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,7 +51,7 @@ enum CommandError {
     #[error("{} exists; give --force to replace it, or another --directory", .0.display())]
     Exists(PathBuf),
     #[error("{}: {error}", .path.display())]
-    Plan { path: PathBuf, error: JsonFileError },
+    Plan { path: PathBuf, error: PlanFileError },
     #[error("{} can not be read: {error}", .path.display())]
     Unreadable { path: PathBuf, error: io::Error },
     #[error(transparent)]

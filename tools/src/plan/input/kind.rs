@@ -122,6 +122,27 @@ impl Kind {
             Self::Hours | Self::Sizes => Err(format!("write {}", self.wanted())),
         }
     }
+
+    /// Whether `value`, in the unit that [`Self::read`] gives, is within the limits; what is no number is.
+    ///
+    /// # Errors
+    /// With the limits.
+    pub fn check(self, value: f64) -> Result<(), String> {
+        let (least, most) = match self {
+            Self::Whole { least, most } | Self::Bytes { least, most } => (least as f64, most as f64),
+            Self::Number { least, most } | Self::Share { least, most } | Self::MeanBytes { least, most } => {
+                (least, most)
+            }
+            Self::DriveBytes => (sizing::drive_bytes_min() as f64, sizing::drive_bytes_max() as f64),
+            Self::BytesPerS => (BYTES_PER_S_MIN, BYTES_PER_S_MAX),
+            Self::PerS => (0.0, REQUESTS_PER_S_MAX),
+            Self::Age => (AGE_DAYS_MIN, AGE_DAYS_MAX),
+            Self::Text | Self::File | Self::Word(_) | Self::Month | Self::Hours | Self::Sizes => {
+                return Ok(());
+            }
+        };
+        within(value, least, most, |limit| limit.to_string()).map(drop)
+    }
 }
 
 fn not_empty(text: &str) -> Result<String, String> {

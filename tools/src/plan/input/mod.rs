@@ -92,6 +92,17 @@ pub fn parse(
     Ok(Input { workload, hardware, notes })
 }
 
+/// Whether a figure that came by another way is within the limits of `key`, in the unit that the typed input has.
+///
+/// # Errors
+/// With the limits.
+pub fn check(key: &str, value: f64) -> Result<(), String> {
+    match keys::find(key) {
+        Some(key) => key.kind.check(value),
+        None => unreachable!("{key} is in the table of keys"),
+    }
+}
+
 /// The text of a file that a value names.
 fn named_file(path: &Path) -> Result<String, InputError> {
     read_text(path, NAMED_FILE_BYTES_MAX)

@@ -1,0 +1,149 @@
+//! Whether what was read as a plan can be one.
+//!
+//! Invariant: what a plan was made from lies within the limits of the input files, and what it says is no number that
+//! arithmetic could not have given: so whoever counts with a plan that was read need not fear its figures.
+
+use super::input;
+use super::model::search::NODES_MAX;
+use super::month::Month;
+use super::result::Plan;
+
+const HOURS: usize = 24;
+/// More than any sum of what there is.
+const FIGURE_MAX: f64 = 1e30;
+
+/// Name and value of the first figure that can not be, with what it should be.
+pub type Wrong = (String, f64, String);
+
+/// # Errors
+/// See [`Wrong`].
+pub fn check(plan: &Plan) -> Result<(), Wrong> {
+    for (key, value) in workload(plan).into_iter().chain(hardware(plan)) {
+        input::check(key, value).map_err(|reason| (key.to_owned(), value, reason))?;
+    }
+    let held = |name: &str, value: f64, least: f64, most: f64| {
+        let is_right = (least..=most).contains(&value);
+        if is_right {
+            Ok(())
+        } else {
+            Err((name.to_owned(), value, format!("must be from {least} to {most}")))
+        }
+    };
+    let horizon = &plan.workload.horizon;
+    let months = f64::from(horizon.months);
+    held("nodes", f64::from(plan.nodes), 1.0, f64::from(NODES_MAX) + 1.0)?;
+    held("number of months", plan.months.len() as f64, months, months)?;
+    // The one after the last is named too.
+    let nameable = f64::from(horizon.start.months_until(Month::LAST));
+    held("plan.months", months, 1.0, nameable - 1.0)?;
+    let shape = &plan.workload.day.shape;
+    held("hours of day.shape", shape.len() as f64, HOURS as f64, HOURS as f64)?;
+    for weight in shape {
+        // Of mean 1.
+        held("day.shape", *weight, 0.0, HOURS as f64)?;
+    }
+    for (name, value) in figures(plan) {
+        held(name, value, 0.0, FIGURE_MAX)?;
+    }
+    Ok(())
+}
+
+fn workload(plan: &Plan) -> Vec<(&'static str, f64)> {
+    let (objects, requests) = (&plan.workload.objects, &plan.workload.requests);
+    let (growth, horizon) = (&plan.workload.growth, &plan.workload.horizon);
+    let mut figures = vec![
+        ("objects.count", objects.count as f64),
+        ("objects.key_length", objects.key_bytes),
+        ("objects.shared_key_length", objects.key_shared_bytes),
+        ("objects.metadata_size", objects.metadata_bytes),
+        ("requests.put_per_s", requests.put_per_s),
+        ("requests.get_per_s", requests.get_per_s),
+        ("requests.head_per_s", requests.head_per_s),
+        ("requests.list_per_s", requests.list_per_s),
+        ("requests.delete_per_s", requests.delete_per_s),
+        ("requests.overwrite_share", requests.overwrite_share),
+        ("requests.list_keys", requests.list_keys),
+        ("requests.range_share", requests.range_share),
+        ("requests.puts_in_flight", requests.puts_in_flight),
+        ("requests.uncertainty", requests.uncertainty),
+        ("day.peak_factor", plan.workload.day.peak_factor),
+        ("hot_set.object_share", plan.workload.hot_set.object_share),
+        ("hot_set.request_share", plan.workload.hot_set.request_share),
+        ("growth.requests_per_month", growth.requests_share_per_month),
+        ("growth.uncertainty", growth.uncertainty),
+        ("plan.months", f64::from(horizon.months)),
+        ("plan.samples", f64::from(horizon.samples)),
+    ];
+    figures.extend(objects.part_bytes.map(|bytes| ("objects.part_size", bytes as f64)));
+    figures.extend(growth.stored_share_per_month.map(|share| ("growth.stored_per_month", share)));
+    figures.extend(plan.workload.retention_days.map(|days| ("retention.delete_after", days)));
+    if requests.range_share > 0.0 {
+        figures.push(("requests.range_size", requests.range_bytes as f64));
+    }
+    figures
+}
+
+fn hardware(plan: &Plan) -> Vec<(&'static str, f64)> {
+    let (node, drives) = (&plan.hardware.node, &plan.hardware.drives);
+    let (speed, limits) = (&drives.speed, &plan.hardware.limits);
+    let (redundancy, cost) = (&plan.hardware.redundancy, &plan.hardware.cost);
+    let mut figures = vec![
+        ("node.cores", f64::from(node.cores)),
+        ("node.ram", node.ram_bytes as f64),
+        ("node.nic", node.nic_bytes_per_s),
+        ("node.watts", node.watts),
+        ("node.price", node.price),
+        ("drives.count", f64::from(drives.count)),
+        ("drives.size", drives.size_bytes as f64),
+        ("drives.price", drives.price),
+        ("drives.watts", drives.watts),
+        ("drives.wanted_life_years", drives.wanted_life_years),
+        ("drives.internal_write_amplification", drives.internal_write_amplification),
+        ("drives.annual_failure_rate", drives.annual_failure_rate),
+        ("drives.replacement_hours", drives.replacement_hours),
+        ("drives.read_iops", speed.read_iops),
+        ("drives.write_iops", speed.write_iops),
+        ("drives.read_bandwidth", speed.read_bytes_per_s),
+        ("drives.write_bandwidth", speed.write_bytes_per_s),
+        ("redundancy.data", f64::from(redundancy.data)),
+        ("redundancy.parity", f64::from(redundancy.parity)),
+        ("limits.capacity", limits.capacity),
+        ("limits.drive_iops", limits.drive_iops),
+        ("limits.drive_bandwidth", limits.drive_bandwidth),
+        ("limits.ram", limits.ram),
+        ("limits.cpu", limits.cpu),
+        ("limits.nic", limits.nic),
+        ("cost.years", cost.years),
+        ("cost.price_per_kwh", cost.price_per_kwh),
+        ("cost.power_usage_effectiveness", cost.power_usage_effectiveness),
+    ];
+    figures.extend(node.count.map(|count| ("node.count", f64::from(count))));
+    figures
+}
+
+/// What others count with.
+fn figures(plan: &Plan) -> Vec<(&'static str, f64)> {
+    let (layout, node, endurance) = (&plan.layout, &plan.node, &plan.endurance);
+    let mut figures = vec![
+        ("drives.endurance_bytes", plan.hardware.drives.endurance_bytes.unwrap_or(0.0)),
+        ("objects.live_bytes_per_object", plan.workload.objects.live_bytes_per_object.unwrap_or(0.0)),
+        ("layout.logical_bytes_per_object", layout.logical_bytes_per_object),
+        ("layout.stored_bytes_per_object", layout.stored_bytes_per_object),
+        ("layout.index_bytes_per_object", layout.index_bytes_per_object),
+        ("node.raw_bytes", node.raw_bytes),
+        ("node.format_bytes", node.format_bytes),
+        ("node.usable_bytes", node.usable_bytes),
+        ("endurance.user_bytes_per_day_per_drive", endurance.user_bytes_per_day_per_drive),
+        ("endurance.host_bytes_per_day_per_drive", endurance.host_bytes_per_day_per_drive),
+        ("endurance.write_amplification", endurance.write_amplification),
+        ("endurance.life_years", endurance.life_years.unwrap_or(0.0)),
+    ];
+    figures.extend(plan.fill.months.iter().map(|month| ("fill.months.fill_p50", month.fill_p50)));
+    for month in &plan.months {
+        figures.extend([("months.objects", month.objects), ("months.stored_bytes", month.stored_bytes)]);
+        // Infinite: there is nothing to use.
+        let uses = month.uses.iter().map(|used| used.use_of_limit).filter(|used| used.is_finite());
+        figures.extend(uses.map(|used| ("months.uses.use_of_limit", used)));
+    }
+    figures
+}
