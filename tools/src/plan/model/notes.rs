@@ -1,6 +1,8 @@
 //! What a reader of a plan should know beside its figures.
 
+use super::search::nodes_for_pieces;
 use crate::plan::constants::Source;
+use crate::plan::report::words;
 use crate::plan::result::Plan;
 use ringbolt_engine::node::sizing;
 
@@ -40,9 +42,10 @@ pub fn notes(plan: &Plan) -> Vec<String> {
 
 fn too_few_nodes(plan: &Plan) -> Option<String> {
     let short = plan.months.iter().find(|month| month.needed.nodes > plan.nodes)?;
+    let (nodes, verb) =
+        (words::counted(&plan.nodes.to_string(), "node"), if plan.nodes == 1 { "does" } else { "do" });
     Some(format!(
-        "{} nodes do not suffice from {} on: {} asks for {}.",
-        plan.nodes,
+        "{nodes} {verb} not suffice from {} on: {} asks for {}.",
         short.month,
         short.needed.binding.title(),
         short.needed.nodes
@@ -51,6 +54,15 @@ fn too_few_nodes(plan: &Plan) -> Option<String> {
 
 fn redundancy(plan: &Plan) -> Option<String> {
     let redundancy = plan.hardware.redundancy;
+    let (least, drives) = (nodes_for_pieces(&plan.hardware), plan.hardware.drives.count);
+    let floor = if least > 1 {
+        format!(
+            " They lie on as many drives: with {} of each node, on {least} nodes at least.",
+            words::counted(&drives.to_string(), "drive")
+        )
+    } else {
+        String::new()
+    };
     if redundancy.parity == 0 {
         return Some(
             "Each object lies on one drive, as Ringbolt stores today: every drive that fails takes its objects with it. \
@@ -60,7 +72,7 @@ fn redundancy(plan: &Plan) -> Option<String> {
     }
     Some(format!(
         "Ringbolt stores each object on one drive today. The figures for {} + {} pieces are those of the stated model, for \
-         planning ahead or for copies that something else makes.",
+         planning ahead or for copies that something else makes.{floor}",
         redundancy.data, redundancy.parity
     ))
 }

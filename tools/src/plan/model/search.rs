@@ -2,17 +2,26 @@
 
 use super::demand::MonthDemand;
 use super::node::Fleet;
+use crate::plan::hardware::Hardware;
 use crate::plan::result::{Constraint, Needed};
 
 /// More than this many nodes are no plan.
 pub const NODES_MAX: u32 = 1_000_000;
 
-/// The fewest nodes with which every constraint is kept; [`NODES_MAX`] + 1: more than that. `hint`: where to begin.
+/// The fewest nodes with which every constraint is kept, with a drive for each piece of an object; [`NODES_MAX`] + 1:
+/// more than that. `hint`: where to begin.
 pub fn nodes_needed(fleet: &Fleet<'_>, month: &MonthDemand, hint: u32) -> u32 {
-    fewest(hint, |nodes| {
+    let nodes = fewest(hint, |nodes| {
         let uses = fleet.load(month, f64::from(nodes)).uses;
         uses.iter().all(|used| *used <= 1.0)
-    })
+    });
+    nodes.max(nodes_for_pieces(fleet.hardware))
+}
+
+/// Those whose drives are as many as an object has pieces.
+pub fn nodes_for_pieces(hardware: &Hardware) -> u32 {
+    let pieces = hardware.redundancy.data + hardware.redundancy.parity;
+    pieces.div_ceil(hardware.drives.count.max(1))
 }
 
 /// The fewest nodes with which one constraint is kept.

@@ -143,7 +143,7 @@ fn nodes_that_are_there_are_watched() {
     };
     let (full, beyond) = (amplification(10_000_000_000), amplification(1_000_000_000_000));
     assert!(full > 1.0 && full < 30.0 && (beyond / full - 1.0).abs() < 0.01, "{full} {beyond}");
-    assert!(plan.notes[0].contains("1 nodes do not suffice from 2027-01"), "{:?}", plan.notes);
+    assert!(plan.notes[0].contains("1 node does not suffice from 2027-01"), "{:?}", plan.notes);
     assert!(plan.months[0].uses.iter().all(|each| each.use_of_limit_with_one_down == f64::INFINITY));
 }
 

@@ -15,7 +15,7 @@ mod spreadsheet;
 pub mod sweep;
 mod table;
 mod text;
-mod words;
+pub(super) mod words;
 
 pub use self::html::html;
 pub use self::spreadsheet::csv;
