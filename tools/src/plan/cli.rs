@@ -113,7 +113,7 @@ pub struct ScanArgs {
                                                       what if: any key of either file
   ringbolt plan run --sweep drives.size=7.68TB,15.36TB --sweep drives.count=8,12
                                                       all combinations, a row each; also with --csv and --json
-  ringbolt plan run --live http://127.0.0.1:9000      objects and rates as a running node has them now
+  ringbolt plan run --live http://127.0.0.1:9000      objects, bytes and rates as a running node has them now
   ringbolt plan run --json --output plan.json         to keep, and for `ringbolt plan diff`
 
 Constants: --constants, else constants.json beside the hardware file, else those that come with the program,
@@ -134,7 +134,9 @@ pub struct RunArgs {
     /// Each of several values, as in drives.size=7.68TB,15.36TB; repeated: all combinations
     #[arg(long = "sweep", value_name = "KEY=VALUE,VALUE…", conflicts_with_all = ["html", "at"])]
     pub sweeps: Vec<String>,
-    /// Take objects and request rates from this node in place of the workload's and of --set
+    /// Take objects, what is live for each, and request rates from this node in place of the workload's
+    ///
+    /// Wear of drives is of a life already spent: `ringbolt plan diff --device` lays it beside a plan.
     #[arg(long, value_name = "URL")]
     pub live: Option<String>,
     /// How long the rates of --live are watched

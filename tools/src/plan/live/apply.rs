@@ -7,8 +7,8 @@ use crate::plan::workload::Workload;
 /// Rates over less than this say little of a day.
 const SHORT_S: f64 = 3600.0;
 
-/// Sets the number of objects and the request rates of `workload`, as if each of `nodes` nodes were as `live`. Sizes,
-/// keys and all else stay. Says in words what was taken.
+/// Sets the number of objects, what is live for each, and the request rates of `workload`, as if each of `nodes` nodes
+/// were as `live`. Sizes, keys and all else stay. Says in words what was taken.
 pub fn apply(live: &LiveNode, workload: &mut Workload, nodes: u32) -> Vec<String> {
     let of_all = f64::from(nodes.max(1));
     let mut notes = Vec::new();
@@ -18,6 +18,14 @@ pub fn apply(live: &LiveNode, workload: &mut Workload, nodes: u32) -> Vec<String
         "objects.count is what {} stores: {}{times}; sizes and keys stay those of the workload",
         live.url, live.objects
     ));
+    if live.objects > 0.0 && live.live_bytes > 0.0 {
+        let each = live.live_bytes / live.objects;
+        workload.objects.live_bytes_per_object = Some(each);
+        notes.push(format!(
+            "an object takes what {} has live for each: {each:.0} bytes, in place of what the sizes come to",
+            live.url
+        ));
+    }
     let Some(Rates { put, get, head, list, delete, delete_many }) = rates(live) else {
         notes.push(format!("{} does not count its requests: the rates stay those of the workload", live.url));
         return notes;
@@ -70,6 +78,7 @@ mod tests {
         LiveNode {
             url: "http://node".into(),
             objects: 1e6,
+            live_bytes: 5e9,
             seconds: 7200.0,
             requests_per_s: operations.map(|(name, rate)| (name.to_owned(), rate)).into(),
             ..LiveNode::default()
@@ -81,6 +90,7 @@ mod tests {
         let (mut taken, before) = (workload(), workload());
         let notes = apply(&live(), &mut taken, 3);
         assert_eq!(taken.objects.count, 3_000_000);
+        assert_eq!(taken.objects.live_bytes_per_object, Some(5_000.0));
         let requests = &taken.requests;
         let rates = [
             requests.put_per_s,
@@ -103,7 +113,7 @@ mod tests {
         let silent = LiveNode { requests_per_s: Default::default(), ..live() };
         let notes = apply(&silent, &mut taken, 1);
         assert_eq!(taken.requests, workload().requests);
-        assert!(notes[1].contains("does not count"), "{notes:?}");
+        assert!(notes[2].contains("does not count"), "{notes:?}");
         let mut idle = LiveNode { seconds: 5.0, ..live() };
         idle.requests_per_s.values_mut().for_each(|rate| *rate = 0.0);
         let notes = apply(&idle, &mut taken, 1);

@@ -11,6 +11,7 @@ pub fn notes(plan: &Plan) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(too_few_nodes(plan));
     notes.extend(redundancy(plan));
+    notes.extend(other_live_bytes(plan));
     notes.extend(unused_drive(plan));
     if plan.nodes > 1 {
         notes.push(
@@ -75,6 +76,22 @@ fn redundancy(plan: &Plan) -> Option<String> {
          planning ahead or for copies that something else makes.{floor}",
         redundancy.data, redundancy.parity
     ))
+}
+
+/// Further apart, and the sizes are not those of what is stored.
+const LIVE_NOTED: f64 = 0.1;
+
+fn other_live_bytes(plan: &Plan) -> Option<String> {
+    let seen = plan.workload.objects.live_bytes_per_object?;
+    let by_class =
+        plan.layout.classes.iter().map(|class| class.objects_share * class.stored_bytes_per_object);
+    let by_sizes: f64 = by_class.sum();
+    ((seen / by_sizes - 1.0).abs() > LIVE_NOTED).then(|| {
+        format!(
+            "The node has {seen:.0} bytes live for an object, the sizes of the workload come to {by_sizes:.0}: capacity \
+             counts with the former, all else with the sizes. `ringbolt plan scan` finds the real ones."
+        )
+    })
 }
 
 fn unused_drive(plan: &Plan) -> Option<String> {
