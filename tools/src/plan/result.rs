@@ -27,7 +27,7 @@ pub struct Plan {
     /// What it was made from.
     pub workload: Workload,
     pub hardware: Hardware,
-    /// By name, with units in the names.
+    /// Of the file of constants, and those of the model itself. By name, with units in the names.
     pub constants: BTreeMap<String, Constant>,
     /// Nodes that `fill`, `endurance`, `durability` and `cost` speak of: those there are, or what the first month
     /// needs.

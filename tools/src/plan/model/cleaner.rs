@@ -9,7 +9,7 @@ use ringbolt_engine::node::sizing::{self, DriveSizing};
 
 /// Extents of a shard that a checkpoint gives back. As many as the cleaner's share when it has time; while puts wait
 /// for space, each of them is given back as soon as it is empty, and that is what is planned for.
-const EMPTIED_BY_CHECKPOINT: f64 = 1.0;
+pub const EMPTIED_BY_CHECKPOINT: f64 = 1.0;
 
 /// Live share of an extent when the cleaner comes to it, in a log of which the share `live_share` (0 to below 1) is
 /// live.

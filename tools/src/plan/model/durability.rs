@@ -11,7 +11,7 @@ use crate::plan::result::Durability;
 const HOURS_PER_YEAR: f64 = 365.0 * 24.0;
 const HOUR_S: f64 = 3_600.0;
 /// Of the bandwidth of a drive or NIC: what a rebuild may take from those who work with it.
-const REBUILD_SHARE: f64 = 0.5;
+pub const REBUILD_SHARE: f64 = 0.5;
 
 pub const MODEL: &str = "Drives fail independently of each other and evenly over time, at the stated annual failure \
     rate; nothing else is counted: no node, rack, power supply, operator or program that takes several drives at once, \

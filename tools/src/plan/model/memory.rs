@@ -3,12 +3,12 @@
 //! Invariant: the same split as the server's, which a test of the server holds against this.
 
 /// What the program takes before anything else, and for each core.
-const BASE_BYTES: f64 = (48u64 << 20) as f64;
-const BASE_BYTES_PER_CORE: f64 = (8u64 << 20) as f64;
+pub const BASE_BYTES: f64 = (48u64 << 20) as f64;
+pub const BASE_BYTES_PER_CORE: f64 = (8u64 << 20) as f64;
 /// Half of the memory is for the base, the read cache and the index.
-const REST_SHARE: f64 = 0.5;
-const CACHE_SHARE_OF_REST: f64 = 0.25;
-const INDEX_SHARE_OF_REST: f64 = (1.0 - CACHE_SHARE_OF_REST) * 4.0 / 5.0;
+pub const REST_SHARE: f64 = 0.5;
+pub const CACHE_SHARE_OF_REST: f64 = 0.25;
+pub const INDEX_SHARE_OF_REST: f64 = (1.0 - CACHE_SHARE_OF_REST) * 4.0 / 5.0;
 
 /// The largest index under `--memory` of `memory_bytes`.
 pub fn index_bytes_max(memory_bytes: f64, cores: f64) -> f64 {

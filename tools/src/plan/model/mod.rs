@@ -8,6 +8,7 @@ pub mod cleaner;
 pub mod cost;
 pub mod demand;
 pub mod durability;
+mod figures;
 pub mod forecast;
 pub mod layout;
 pub mod memory;
@@ -91,6 +92,7 @@ pub fn plan(
             .all()
             .into_iter()
             .map(|(name, constant)| (name.to_owned(), constant.clone()))
+            .chain(figures::figures())
             .collect(),
         nodes,
         months,

@@ -190,3 +190,128 @@ fn without_requests_only_capacity_and_memory_are_used() {
     }
     assert_eq!(plan.months[11].objects, plan.months[0].objects);
 }
+
+/// Their records are written, and wear the drive, though users store no byte.
+#[test]
+fn objects_without_bytes_are_written_too() {
+    let mut empty = workload();
+    empty.objects.sizes = sizes(&[(0, 1.0)]);
+    let plan = planned(&empty, &hardware());
+    assert!(plan.endurance.host_bytes_per_day_per_drive > 1e6, "{:?}", plan.endurance);
+    assert!(plan.endurance.life_years.is_some_and(f64::is_finite), "{:?}", plan.endurance);
+    assert_eq!((plan.endurance.write_amplification, plan.cost.per_usable_tb_month), (0.0, None));
+    assert!(Plan::from_json(&plan.to_json()).unwrap() == plan, "another plan when it is read");
+    // DELETEs alone write as well.
+    let mut emptied = workload();
+    (emptied.requests.put_per_s, emptied.requests.delete_per_s) = (0.0, 20.0);
+    assert!(planned(&emptied, &hardware()).endurance.life_years.is_some());
+}
+
+/// What the engine was seen to read (tests/plan measures it): a block of the record and a header of each slice, whole
+/// checksum blocks of 64 KiB, and a small object with its record.
+#[test]
+fn requests_read_what_the_engine_reads() {
+    let read = |bytes: u64, range: Option<u64>, head: bool| {
+        let (mut asked, mut hardware) = (workload(), hardware());
+        asked.objects.sizes = sizes(&[(bytes, 1.0)]);
+        let requests = &mut asked.requests;
+        requests.range_share = if range.is_some() { 1.0 } else { 0.0 };
+        requests.range_bytes = range.unwrap_or(1);
+        (requests.get_per_s, requests.head_per_s) = if head { (0.0, 1.0) } else { (1.0, 0.0) };
+        // No read cache.
+        hardware.node.ram_bytes = 1 << 20;
+        let constants = constants();
+        let (object, _) = layout::layout(&asked, &constants);
+        let drive = sizing::drive(hardware.drives.size_bytes, 32);
+        let fleet = Fleet { workload: &asked, hardware: &hardware, constants: &constants, object, drive };
+        let reads = fleet.drive_reads(&demand(&asked, &Draw::MEAN)[0], 1.0);
+        (reads.reads, reads.bytes)
+    };
+    let near = |found: (f64, f64), expected: (f64, f64)| {
+        let is_near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.02;
+        assert!(is_near(found.0, expected.0) && is_near(found.1, expected.1), "{found:?} for {expected:?}");
+    };
+    let large = 16 << 20;
+    near(read(large, Some(1), false), (3.0, 73_728.0));
+    near(read(large, Some(4 << 10), false), (3.0, 77_824.0));
+    near(read(large, Some(64 << 10), false), (3.0, 139_264.0));
+    near(read(large, None, false), (21.0, 16_777_216.0 + 5.0 * 4096.0));
+    near(read(100_000, None, false), (3.0, 110_592.0));
+    near(read(3 << 20, None, false), (5.0, 3_145_728.0 + 8192.0));
+    near(read(large, None, true), (1.0, 4096.0));
+    for (range, head) in [(None, false), (None, true), (Some(4096), false)] {
+        near(read(64 << 10, range, head), (1.0, 69_632.0));
+    }
+}
+
+/// A hit takes bytes off that lie in records, and no others.
+#[test]
+fn the_read_cache_saves_small_objects_alone() {
+    let bytes = |ram_bytes: u64| {
+        let (mut asked, mut hardware) = (workload(), hardware());
+        asked.objects.count = 1_000_000;
+        asked.objects.sizes = sizes(&[(4 << 10, 0.5), (8 << 20, 0.5)]);
+        asked.requests.range_share = 0.0;
+        hardware.node.ram_bytes = ram_bytes;
+        let constants = constants();
+        let (object, _) = layout::layout(&asked, &constants);
+        let drive = sizing::drive(hardware.drives.size_bytes, 32);
+        let fleet = Fleet { workload: &asked, hardware: &hardware, constants: &constants, object, drive };
+        fleet.drive_reads(&demand(&asked, &Draw::MEAN)[0], 1.0).bytes
+    };
+    let saved = 1.0 - bytes(1 << 40) / bytes(1 << 20);
+    assert!(saved > 0.0 && saved < 0.001, "{saved}");
+}
+
+#[test]
+fn what_a_node_has_live_decides_over_capacity() {
+    let by_sizes = planned(&workload(), &hardware());
+    let mut seen = workload();
+    seen.objects.live_bytes_per_object = Some(by_sizes.layout.stored_bytes_per_object * 2.0);
+    let plan = planned(&seen, &hardware());
+    let times = plan.months[0].stored_bytes / by_sizes.months[0].stored_bytes;
+    assert!((times - 2.0).abs() < 1e-9 && plan.layout.waste_share == by_sizes.layout.waste_share);
+    assert!(plan.notes.iter().any(|note| note.contains("bytes live for an object")), "{:?}", plan.notes);
+}
+
+/// Whoever counts with a plan that was read need not fear its figures.
+#[test]
+fn a_plan_that_was_changed_is_refused_with_the_figure() {
+    let plan = planned(&workload(), &hardware());
+    let refused = |change: &dyn Fn(&mut Plan)| {
+        let mut changed = plan.clone();
+        change(&mut changed);
+        Plan::from_json(&changed.to_json()).unwrap_err().to_string()
+    };
+    type Change = fn(&mut Plan);
+    let changes: [(Change, &str); 10] = [
+        (
+            |plan| plan.workload.horizon.months = u32::MAX,
+            "plan.months is 4294967295: it must be from 1 to 240",
+        ),
+        (|plan| plan.nodes = 0, "nodes is 0: it must be from 1"),
+        (|plan| plan.workload.day.shape.clear(), "hours of day.shape is 0"),
+        (|plan| plan.workload.day.shape[3] = -1.0, "day.shape is -1"),
+        (|plan| plan.workload.requests.put_per_s = -4.0, "requests.put_per_s is -4"),
+        (|plan| plan.workload.requests.get_per_s = 1e300, "requests.get_per_s is 1000000"),
+        (|plan| plan.workload.horizon.start = "9999-06".parse().unwrap(), "plan.months is 12"),
+        (|plan| drop(plan.months.pop()), "number of months is 11: it must be from 12 to 12"),
+        (|plan| plan.hardware.drives.count = 0, "drives.count is 0"),
+        (|plan| plan.layout.stored_bytes_per_object = -1.0, "layout.stored_bytes_per_object is -1"),
+    ];
+    for (change, part) in changes {
+        let error = refused(&change);
+        assert!(error.contains(part) && error.contains("make it again"), "{part}: {error}");
+    }
+}
+
+/// Also of those that no file says.
+#[test]
+fn every_constant_names_its_source() {
+    let plan = planned(&workload(), &hardware());
+    for name in ["request_head_bytes", "slice_tail_gaps_share", "cleaner_copy_bytes", "index_leaf_slack"] {
+        assert!(plan.constants.contains_key(name), "{name}: {:?}", plan.constants.keys());
+    }
+    let assumed = plan.notes.iter().find(|note| note.starts_with("Assumed")).unwrap();
+    assert!(assumed.contains("slice_tail_gaps_share") && !assumed.contains("block_bytes"), "{assumed}");
+}

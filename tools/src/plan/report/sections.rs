@@ -5,6 +5,7 @@ use super::sizes::merged;
 use super::table::{Align, Column, Table, or_nothing};
 use super::words::{self, amount, binary_bytes, bytes, count, factor, money, percent};
 use crate::plan::constants::Source;
+use crate::plan::hardware::Drives;
 use crate::plan::month::Month;
 use crate::plan::result::{Constraint, Endurance, MonthPlan, Plan, Use};
 
@@ -361,6 +362,20 @@ pub fn made_from(plan: &Plan) -> Table {
             bytes(drives.size_bytes as f64)
         ),
     );
+    drives_from(&mut table, drives);
+    let pieces = hardware.redundancy;
+    table.fact(
+        "Redundancy",
+        match pieces.parity {
+            0 if pieces.data <= 1 => "none: each object once".to_owned(),
+            parity => format!("{} pieces, any {} of them suffice", pieces.data + parity, pieces.data),
+        },
+    );
+    table
+}
+
+/// What is known of the drives, and from whom.
+fn drives_from(table: &mut Table, drives: &Drives) {
     let speed = &drives.speed;
     table.fact(
         "Speed of a drive",
@@ -373,15 +388,24 @@ pub fn made_from(plan: &Plan) -> Table {
         ),
     );
     table.fact("Speed from", speed.source.clone());
-    let pieces = hardware.redundancy;
     table.fact(
-        "Redundancy",
-        match pieces.parity {
-            0 if pieces.data <= 1 => "none: each object once".to_owned(),
-            parity => format!("{} pieces, any {} of them suffice", pieces.data + parity, pieces.data),
+        "Endurance from",
+        match drives.endurance_bytes {
+            Some(_) => {
+                "drives.tbw, or drives.dwpd and warranty_years, of the hardware file: the maker's data sheet"
+            }
+            None => "nothing: the hardware file gives none",
         },
     );
-    table
+    table.fact(
+        "Failures from",
+        "drives.annual_failure_rate and replacement_hours of the hardware file: 1% and 24 hours where it gives none, \
+         assumptions",
+    );
+    table.fact(
+        "Prices and watts",
+        "those of the hardware file: offers and data sheets, 0 where it gives none",
+    );
 }
 
 /// Each constant with its source.
