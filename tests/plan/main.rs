@@ -4,6 +4,7 @@
 //! Invariant: nothing is compared that depends on how fast the machine is: space, memory, bytes written, and CPU time
 //! against CPU time of the same run.
 
+mod reads;
 mod requests;
 mod scenario;
 mod stored;
