@@ -45,7 +45,8 @@ fn requests_take_the_cpu_time_that_the_plan_says() {
 /// Requests a second.
 fn predicted_and_measured() -> (f64, f64) {
     let directory = directory();
-    let place = Place { server: binary::ringbolt().to_owned(), server_core: 0, client_core: 1, seconds: 2 };
+    let place =
+        Place { server: binary::ringbolt().to_owned(), server_core: 0, client_core: 1, seconds: 2, turns: 1 };
     let costs = measure(&place, directory.path(), DRIVE_BYTES).expect("costs");
     println!("{costs:?}");
     let data = directory.path().join("mixed");

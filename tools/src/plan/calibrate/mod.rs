@@ -28,8 +28,8 @@ const SEED: u64 = 1;
 
 /// Measure what requests and objects cost on this machine: CPU time, memory of the index, the cleaner
 ///
-/// Starts a server of its own on loopback with a drive file of 4 GiB, asks it from another core, and
-/// removes both. About fifteen times --seconds, and the time to write the file twice.
+/// Starts two servers of its own on loopback with drive files of 4 GiB, asks them from another core, and
+/// removes all. About two minutes, and the time to write the files.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:
   ringbolt plan calibrate                                in the current directory, to ./constants.json
@@ -45,8 +45,11 @@ pub struct CalibrateArgs {
     /// Where the constants are written; - is stdout
     #[arg(long, default_value = "constants.json", value_name = "FILE")]
     pub output: PathBuf,
-    /// Measured seconds of each of the fifteen points
-    #[arg(long, default_value_t = 4, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    /// How often each point is measured, in turns; the median counts
+    #[arg(long, default_value_t = 3, value_name = "TURNS", value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub turns: u64,
+    /// Measured seconds of each of the fourteen points, in each turn
+    #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
     /// The ringbolt program to serve with [default: this one]
     #[arg(long, value_name = "PATH")]
@@ -115,6 +118,7 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Constants, CalibrateError> {
         server_core: args.server_core,
         client_core: args.client_core,
         seconds: args.seconds,
+        turns: args.turns,
     };
     let directory = tempfile::Builder::new()
         .prefix("plan-calibrate-")

@@ -25,8 +25,6 @@ const SMALL_BYTES: u64 = INLINE_BYTES[0];
 /// at most so many bytes of bodies.
 pub const IN_FLIGHT: u64 = 128;
 const IN_FLIGHT_BYTES: u64 = 64 << 20;
-/// GETs for each PUT, where few of these share a group commit.
-const GETS_AMONG: f64 = 3.0;
 /// Objects of a point, and at most so many bytes of all of them together.
 const OBJECTS: u64 = 2_000;
 const POINT_BYTES: u64 = 128 << 20;
@@ -38,8 +36,10 @@ pub struct Place {
     pub server: PathBuf,
     pub server_core: usize,
     pub client_core: usize,
-    /// For each point.
+    /// For each point and turn.
     pub seconds: u64,
+    /// How often each is measured; the median counts.
+    pub turns: u64,
 }
 
 /// Microseconds, of a request without its body and of a MiB of the body.
@@ -67,45 +67,105 @@ pub struct RequestCosts {
     pub list_per_key: f64,
 }
 
+/// A job to be measured.
+struct Job {
+    title: &'static str,
+    op: &'static str,
+    body_bytes: u64,
+    objects: u64,
+    bucket: &'static str,
+    /// Against the server with a read cache.
+    cached: bool,
+}
+
+const fn body(title: &'static str, op: &'static str, body_bytes: u64) -> Job {
+    let most = POINT_BYTES / body_bytes;
+    let objects = if most < OBJECTS { most } else { OBJECTS };
+    Job { title, op, body_bytes, objects, bucket: "calibrate", cached: false }
+}
+
+const fn listing(title: &'static str, objects: u64, bucket: &'static str) -> Job {
+    // Each in a bucket of its own: a listing is of what is there.
+    Job { title, op: "list", body_bytes: 64, objects, bucket, cached: false }
+}
+
+/// Listed by the two that tell what a key costs.
+const LISTED: [u64; 2] = [10, 1_000];
+/// As [`measure`] takes them apart.
+const JOBS: [Job; 14] = [
+    body("PUT of 4 KiB", "put", INLINE_BYTES[0]),
+    body("PUT of 64 KiB", "put", INLINE_BYTES[1]),
+    body("PUT of 128 KiB", "put", LARGE_BYTES[0]),
+    body("PUT of 4 MiB", "put", LARGE_BYTES[1]),
+    body("GET of 4 KiB", "get", INLINE_BYTES[0]),
+    body("GET of 64 KiB", "get", INLINE_BYTES[1]),
+    body("GET of 128 KiB", "get", LARGE_BYTES[0]),
+    body("GET of 4 MiB", "get", LARGE_BYTES[1]),
+    body("HEAD", "head", SMALL_BYTES),
+    body("PUT among GETs", "mixed\nopmix=get/3:put/1", SMALL_BYTES),
+    body("PUT and DELETE", "mixed\nopmix=put/50:delete/50", SMALL_BYTES),
+    listing("LIST of 10 keys", LISTED[0], "list-10"),
+    listing("LIST of 1,000 keys", LISTED[1], "list-1000"),
+    Job { cached: true, objects: 500, ..body("GET of 4 KiB from memory", "get", SMALL_BYTES) },
+];
+/// In the job of PUTs among them.
+const GETS_AMONG: f64 = 3.0;
+
 /// Measures all; `directory` is empty and is left so.
 ///
 /// # Errors
 /// When the server does not start or answers with errors.
 pub fn measure(place: &Place, directory: &Path, drive_bytes: u64) -> Result<RequestCosts, CalibrateError> {
     let uncached = Measured::start(place, &directory.join("uncached"), drive_bytes, "off")?;
-    let puts = uncached.points("put", INLINE_BYTES)?;
-    let large_puts = uncached.points("put", LARGE_BYTES)?;
-    let get = Line::through(INLINE_BYTES, uncached.points("get", INLINE_BYTES)?.map(|point| point.us));
-    let get_large = Line::through(LARGE_BYTES, uncached.points("get", LARGE_BYTES)?.map(|point| point.us));
-    let head = uncached.cost("HEAD", "head", SMALL_BYTES, OBJECTS)?.us;
-    let among = format!("mixed\nopmix=get/{GETS_AMONG}:put/1");
-    let among = uncached.cost("PUT among GETs", &among, SMALL_BYTES, OBJECTS)?;
-    let put_among_us = among.us * (GETS_AMONG + 1.0) - get.of(SMALL_BYTES) * GETS_AMONG;
-    let commit = commit_cost_us((puts[0].us, puts[0].commits.records), (put_among_us, among.commits.records));
-    let put = Line::through(INLINE_BYTES, puts.map(|point| point.without(commit)));
-    let put_large = Line::through(LARGE_BYTES, large_puts.map(|point| point.without(commit)));
-    let both = uncached.cost("PUT and DELETE", "mixed\nopmix=put/50:delete/50", SMALL_BYTES, OBJECTS)?;
-    // Each in a bucket of its own: a listing is of what is there.
-    let (few, many) = (10, 1_000);
-    let list_few = uncached.listing(few)?;
-    let list_many = uncached.listing(many)?;
-    drop(uncached);
     let cached = Measured::start(place, &directory.join("cached"), drive_bytes, "64MiB")?;
-    let get_cached = cached.cost("GET of 4 KiB from memory", "get", SMALL_BYTES, 500)?;
-    let list_per_key = ((list_many - list_few) / (many - few) as f64).max(0.0);
+    let mut turns: [Vec<Point>; JOBS.len()] = Default::default();
+    // In turns: what else the machine does meets all of them.
+    for _ in 0..place.turns {
+        for (points, job) in turns.iter_mut().zip(&JOBS) {
+            let server = if job.cached { &cached } else { &uncached };
+            points.push(server.job(job.title, job.op, job.body_bytes, job.objects, job.bucket)?);
+        }
+    }
+    let [
+        put_4k,
+        put_64k,
+        put_128k,
+        put_4m,
+        get_4k,
+        get_64k,
+        get_128k,
+        get_4m,
+        head,
+        among,
+        both,
+        few,
+        many,
+        kept,
+    ] = turns.map(|points| median(points));
+    let get = Line::through(INLINE_BYTES, [get_4k.us, get_64k.us]);
+    let put_among_us = among.us * (GETS_AMONG + 1.0) - get_4k.us * GETS_AMONG;
+    let commit = commit_cost_us((put_4k.us, put_4k.commits.records), (put_among_us, among.commits.records));
+    let put = Line::through(INLINE_BYTES, [put_4k, put_64k].map(|point| point.without(commit)));
+    let list_per_key = ((many.us - few.us) / (LISTED[1] - LISTED[0]) as f64).max(0.0);
     Ok(RequestCosts {
         put,
-        put_large,
+        put_large: Line::through(LARGE_BYTES, [put_128k, put_4m].map(|point| point.without(commit))),
         get,
-        get_large,
-        get_cached: (get_cached.us - get.mib * SMALL_BYTES as f64 / MIB).max(0.0),
-        head,
+        get_large: Line::through(LARGE_BYTES, [get_128k.us, get_4m.us]),
+        get_cached: (kept.us - get.mib * SMALL_BYTES as f64 / MIB).max(0.0),
+        head: head.us,
         delete: (2.0 * both.without(commit) - put.of(SMALL_BYTES)).max(0.0),
         commit,
-        commit_time: puts[0].commits.interval_us,
-        list: (list_few - list_per_key * few as f64).max(0.0),
+        commit_time: put_4k.commits.interval_us,
+        list: (few.us - list_per_key * LISTED[0] as f64).max(0.0),
         list_per_key,
     })
+}
+
+/// The point with the median cost.
+fn median(mut points: Vec<Point>) -> Point {
+    points.sort_by(|one, other| one.us.total_cmp(&other.us));
+    points[points.len() / 2]
 }
 
 impl Line {
@@ -153,19 +213,6 @@ impl<'a> Measured<'a> {
     ) -> Result<Self, CalibrateError> {
         let server = LocalServer::start(&place.server, data, place.server_core, drive_bytes, cache)?;
         Ok(Self { place, server })
-    }
-
-    fn points(&self, op: &str, bytes: [u64; 2]) -> Result<[Point; 2], CalibrateError> {
-        let of = |bytes: u64| {
-            let title = format!("{} of {} KiB", op.to_uppercase(), bytes >> 10);
-            self.cost(&title, op, bytes, (POINT_BYTES / bytes).min(OBJECTS))
-        };
-        Ok([of(bytes[0])?, of(bytes[1])?])
-    }
-
-    fn listing(&self, objects: u64) -> Result<f64, CalibrateError> {
-        let title = format!("LIST of {objects} keys");
-        Ok(self.job(&title, "list", 64, objects, &format!("list-{objects}"))?.us)
     }
 
     /// CPU of the server for one operation of `op` (as in a job file) on so many objects.
