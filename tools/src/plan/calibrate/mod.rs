@@ -45,7 +45,7 @@ pub struct CalibrateArgs {
     /// Where the constants are written; - is stdout
     #[arg(long, default_value = "constants.json", value_name = "FILE")]
     pub output: PathBuf,
-    /// How often each point is measured, in turns; the median counts
+    /// How often each point is measured, in turns; the least counts, as what else the machine does only adds
     #[arg(long, default_value_t = 3, value_name = "TURNS", value_parser = clap::value_parser!(u64).range(1..=100))]
     pub turns: u64,
     /// Measured seconds of each of the fourteen points, in each turn

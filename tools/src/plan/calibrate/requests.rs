@@ -38,7 +38,7 @@ pub struct Place {
     pub client_core: usize,
     /// For each point and turn.
     pub seconds: u64,
-    /// How often each is measured; the median counts.
+    /// How often each is measured; the least counts.
     pub turns: u64,
 }
 
@@ -141,7 +141,7 @@ pub fn measure(place: &Place, directory: &Path, drive_bytes: u64) -> Result<Requ
         few,
         many,
         kept,
-    ] = turns.map(|points| median(points));
+    ] = turns.map(least);
     let get = Line::through(INLINE_BYTES, [get_4k.us, get_64k.us]);
     let put_among_us = among.us * (GETS_AMONG + 1.0) - get_4k.us * GETS_AMONG;
     let commit = commit_cost_us((put_4k.us, put_4k.commits.records), (put_among_us, among.commits.records));
@@ -162,10 +162,10 @@ pub fn measure(place: &Place, directory: &Path, drive_bytes: u64) -> Result<Requ
     })
 }
 
-/// The point with the median cost.
-fn median(mut points: Vec<Point>) -> Point {
-    points.sort_by(|one, other| one.us.total_cmp(&other.us));
-    points[points.len() / 2]
+/// The point with the least cost: what else the machine does, or the host of a virtual one takes away, only adds.
+fn least(points: Vec<Point>) -> Point {
+    let least = points.into_iter().min_by(|one, other| one.us.total_cmp(&other.us));
+    least.unwrap_or_else(|| panic!("a point is measured once at least"))
 }
 
 impl Line {
