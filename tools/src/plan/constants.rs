@@ -66,8 +66,8 @@ pub struct Constants {
     pub get_cached_cpu_us: Constant,
     pub head_cpu_us: Constant,
     pub delete_cpu_us: Constant,
-    /// Of a group commit, shared by the puts and deletes in it; and from one to the next of a shard that has always some
-    /// waiting.
+    /// Of a group commit, shared by the puts and deletes in it; and from one to the next of a shard that has always
+    /// some waiting.
     pub commit_cpu_us: Constant,
     pub commit_us: Constant,
     pub list_cpu_us: Constant,
