@@ -25,13 +25,13 @@ pub(super) enum SliceFlaw {
 
 /// What a slice is read from.
 pub(super) struct SlicePieces<'a> {
-    pub shard: u16,
-    pub geometry: &'a Geometry,
-    pub device: &'a Rc<dyn Device>,
-    pub pool: &'a Pool,
-    pub place: SlicePlace,
+    shard: u16,
+    geometry: &'a Geometry,
+    device: &'a Rc<dyn Device>,
+    pool: &'a Pool,
+    place: SlicePlace,
     /// Of its segment.
-    pub generation: u64,
+    generation: u64,
     header: Option<Box<SliceHeaderOnDisk>>,
     /// Payload bytes given.
     given: usize,

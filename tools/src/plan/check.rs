@@ -85,7 +85,7 @@ fn workload(plan: &Plan) -> Vec<(&'static str, f64)> {
 
 fn hardware(plan: &Plan) -> Vec<(&'static str, f64)> {
     let (node, drives) = (&plan.hardware.node, &plan.hardware.drives);
-    let (speed, limits) = (&drives.speed, &plan.hardware.limits);
+    let speed = &drives.speed;
     let (redundancy, cost) = (&plan.hardware.redundancy, &plan.hardware.cost);
     let mut figures = vec![
         ("node.cores", f64::from(node.cores)),
@@ -107,16 +107,11 @@ fn hardware(plan: &Plan) -> Vec<(&'static str, f64)> {
         ("drives.write_bandwidth", speed.write_bytes_per_s),
         ("redundancy.data", f64::from(redundancy.data)),
         ("redundancy.parity", f64::from(redundancy.parity)),
-        ("limits.capacity", limits.capacity),
-        ("limits.drive_iops", limits.drive_iops),
-        ("limits.drive_bandwidth", limits.drive_bandwidth),
-        ("limits.ram", limits.ram),
-        ("limits.cpu", limits.cpu),
-        ("limits.nic", limits.nic),
         ("cost.years", cost.years),
         ("cost.price_per_kwh", cost.price_per_kwh),
         ("cost.power_usage_effectiveness", cost.power_usage_effectiveness),
     ];
+    figures.extend(plan.hardware.limits.by_key());
     figures.extend(node.count.map(|count| ("node.count", f64::from(count))));
     figures
 }

@@ -95,6 +95,21 @@ pub struct Limits {
     pub nic: f64,
 }
 
+impl Limits {
+    /// Each with its key in the file; the pattern misses none.
+    pub fn by_key(&self) -> [(&'static str, f64); 6] {
+        let Self { capacity, drive_iops, drive_bandwidth, ram, cpu, nic } = *self;
+        [
+            ("limits.capacity", capacity),
+            ("limits.drive_iops", drive_iops),
+            ("limits.drive_bandwidth", drive_bandwidth),
+            ("limits.ram", ram),
+            ("limits.cpu", cpu),
+            ("limits.nic", nic),
+        ]
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// Of all prices.

@@ -1,6 +1,7 @@
 //! Group commits of a server while a job runs against it, and what one of them costs.
 //!
-//! Invariant: CPU time, requests and commits are counted between the same two looks at the running job.
+//! Invariant: CPU time and commits are counted between the first and the last look at the running job, so without what
+//! was done to prepare it.
 
 use crate::bench::layers::server::Sampler;
 use crate::bench::run::{Phase, Status, Watcher};

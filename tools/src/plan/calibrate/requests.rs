@@ -108,7 +108,7 @@ const JOBS: [Job; 14] = [
     listing("LIST of 1,000 keys", LISTED[1], "list-1000"),
     Job { cached: true, objects: 500, ..body("GET of 4 KiB from memory", "get", SMALL_BYTES) },
 ];
-/// In the job of PUTs among them.
+/// For each PUT, in the job of PUTs among them.
 const GETS_AMONG: f64 = 3.0;
 
 /// Measures all; `directory` is empty and is left so.

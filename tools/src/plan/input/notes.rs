@@ -151,15 +151,7 @@ pub fn hardware(fields: &Fields, hardware: &Hardware, notes: &mut Vec<String>) {
         }
     }
     redundancy(hardware, notes);
-    let limits = &hardware.limits;
-    for (key, limit) in [
-        ("limits.capacity", limits.capacity),
-        ("limits.drive_iops", limits.drive_iops),
-        ("limits.drive_bandwidth", limits.drive_bandwidth),
-        ("limits.ram", limits.ram),
-        ("limits.cpu", limits.cpu),
-        ("limits.nic", limits.nic),
-    ] {
+    for (key, limit) in hardware.limits.by_key() {
         if limit > LIMIT_NOTED {
             notes.push(format!(
                 "{key} {}: leaves next to nothing for what a plan does not know",
