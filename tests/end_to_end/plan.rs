@@ -2,13 +2,17 @@
 
 use crate::support::{BUCKET, get, make_bucket, put};
 use ringbolt_tests::client::MAIN;
-use ringbolt_tests::{Content, Server, ServerOptions};
+use ringbolt_tests::{Content, Server, ServerOptions, binary};
 use ringbolt_tools::plan::live;
+use ringbolt_tools::plan::result::Plan;
 use ringbolt_tools::plan::scan::endpoint::{S3Source, ScanCredentials};
 use ringbolt_tools::plan::scan::file::ScannedSizes;
 use ringbolt_tools::plan::scan::progress::Progress;
 use ringbolt_tools::plan::scan::{Source, scan};
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 const OBJECTS: u64 = 2345;
 
@@ -134,4 +138,40 @@ async fn a_running_node_says_what_it_stores_and_does() {
     assert!(cores > 0.0 && cores < 64.0, "{cores}");
     assert!(node.process_age_s.expect("a start") < 3600.0);
     assert!(node.wear.is_empty() && node.notes.is_empty());
+}
+
+/// With a smartctl of our own, as a virtual drive has no wear: what the real one prints is in the tests of the tools.
+#[tokio::test]
+async fn a_plan_takes_objects_and_wear_from_a_running_node() {
+    let server = Server::start(ServerOptions::default());
+    let client = server.client(&MAIN);
+    make_bucket(&client).await;
+    for number in 0..7 {
+        put(&client, &format!("key/{number}"), Content::new(number, 20_000)).await.expect("put");
+    }
+    let directory = tempfile::tempdir_in(binary::scratch_dir()).expect("a directory");
+    let smartctl = directory.path().join("smartctl");
+    let said = r#"{"nvme_smart_health_information_log": {"percentage_used": 40, "power_on_hours": 9000}}"#;
+    std::fs::write(&smartctl, format!("#!/bin/sh\necho '{said}'\n")).expect("a program");
+    std::fs::set_permissions(&smartctl, Permissions::from_mode(0o755)).expect("to be run");
+    let url = server.endpoint().to_owned();
+    let planned = tokio::task::spawn_blocking(move || {
+        let run = |arguments: &[&str]| {
+            let path = format!("{}:/usr/bin:/bin", directory.path().display());
+            let mut command = Command::new(binary::ringbolt());
+            command.arg("plan").args(arguments).current_dir(directory.path()).env("PATH", path);
+            command.output().expect("run ringbolt")
+        };
+        assert!(run(&["init"]).status.success());
+        let live = ["run", "--live", &url, "--seconds", "1", "--device", "/dev/null", "--json"];
+        let set = ["--set", "drives.endurance_used=10%"];
+        (run(&live), run(&[&live[..], &set[..]].concat()))
+    });
+    let (planned, refused) = planned.await.expect("no panic");
+    assert!(planned.status.success(), "{}", String::from_utf8_lossy(&planned.stderr));
+    let plan = Plan::from_json(&String::from_utf8_lossy(&planned.stdout)).expect("a plan");
+    assert_eq!((plan.workload.objects.count, plan.hardware.drives.endurance_used_share), (7, 0.4));
+    assert!(plan.notes.iter().any(|note| note.contains("40.0% of the endurance")), "{:?}", plan.notes);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && error.contains("--set drives.endurance_used"), "{error}");
 }

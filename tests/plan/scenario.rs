@@ -1,14 +1,18 @@
 //! Workload and hardware of the tests: one node with one drive.
 
 use ringbolt_tools::plan::calibrate::engine::IN_FLIGHT;
+use ringbolt_tools::plan::calibrate::space::{self, SpaceCosts};
 use ringbolt_tools::plan::constants::{Constant, Constants, SCHEMA, Source, VERSION};
 use ringbolt_tools::plan::hardware::{Cost, DriveSpeed, Drives, Hardware, Limits, Node, Redundancy};
 use ringbolt_tools::plan::sizes::{SizeClass, SizeHistogram};
 use ringbolt_tools::plan::workload::{Day, Growth, Horizon, HotSet, Objects, Requests, Workload};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 pub const SHARDS: u16 = 4;
 pub const KEY_BYTES: usize = 40;
+/// As fast as it goes: every group commit is full.
+pub const PUT_PER_S: f64 = 1e5;
 
 /// Documents, pictures and a few films: most objects are small, most bytes are not.
 pub fn mixed_sizes() -> SizeHistogram {
@@ -82,6 +86,7 @@ pub fn hardware(drive_bytes: u64) -> Hardware {
             price: 0.0,
             watts: 0.0,
             endurance_bytes: None,
+            endurance_used_share: 0.0,
             wanted_life_years: 5.0,
             internal_write_amplification: 1.0,
             annual_failure_rate: 0.0,
@@ -101,7 +106,24 @@ pub fn hardware(drive_bytes: u64) -> Hardware {
     }
 }
 
-/// Those of the index as `calibrate` measures them, and no CPU time.
+/// Those of the index and of space as `calibrate` measures them, and no CPU time.
+pub fn calibrated() -> Constants {
+    static SPACE: OnceLock<SpaceCosts> = OnceLock::new();
+    let mut constants = constants();
+    let SpaceCosts { large, small } = SPACE.get_or_init(|| {
+        let directory = crate::directory();
+        space::measure(directory.path(), 0, 1, constants.checkpoint_share_of_index.value).expect("space")
+    });
+    println!("{large:?}, {small:?}");
+    constants.slice_alignment_factor.value = large.alignment;
+    constants.slice_tail_gaps_share.value = large.tail_gaps;
+    constants.log_bytes_factor.value = small.log;
+    constants.moved_bytes_factor.value = small.cleaner;
+    constants
+}
+
+/// Those of the index as `calibrate` measures them, space as it is counted, no CPU time, and commits as slow as with
+/// [`PUT_PER_S`] there are always puts waiting for them.
 pub fn constants() -> Constants {
     let index = ringbolt_tools::plan::calibrate::index::measure(1);
     let constant = |value| Constant { value, source: Source::Format { what: "this test".into() } };
@@ -125,9 +147,13 @@ pub fn constants() -> Constants {
         head_cpu_us: constant(0.0),
         delete_cpu_us: constant(0.0),
         commit_cpu_us: constant(0.0),
-        commit_us: constant(0.0),
+        commit_us: constant(1e4),
         list_cpu_us: constant(0.0),
         list_cpu_us_per_key: constant(0.0),
+        slice_alignment_factor: constant(1.0),
+        slice_tail_gaps_share: constant(0.0),
+        log_bytes_factor: constant(1.0),
+        moved_bytes_factor: constant(1.0),
         clean_cpu_us_per_mib: constant(0.0),
     }
 }

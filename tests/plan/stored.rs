@@ -1,6 +1,8 @@
 //! Space, memory and writes.
 
-use crate::scenario::{KEY_BYTES, SHARDS, constants, hardware, mixed_sizes, small_sizes, workload};
+use crate::scenario::{
+    KEY_BYTES, PUT_PER_S, SHARDS, calibrated, hardware, mixed_sizes, small_sizes, workload,
+};
 use crate::{compare, directory, own_machine};
 use ringbolt_engine::node::Counters;
 use ringbolt_tools::plan::calibrate::engine::SingleCore;
@@ -31,8 +33,8 @@ fn key_shared_bytes() -> f64 {
 fn planned(sizes: &SizeHistogram, drive_bytes: u64) -> Plan {
     let mut workload = workload(sizes.clone(), OBJECTS);
     workload.objects.key_shared_bytes = key_shared_bytes();
-    workload.requests.put_per_s = 1.0;
-    model::plan(&workload, &hardware(drive_bytes), &constants(), 0).expect("a plan")
+    workload.requests.put_per_s = PUT_PER_S;
+    model::plan(&workload, &hardware(drive_bytes), &calibrated(), 0).expect("a plan")
 }
 
 /// An engine with all objects stored.

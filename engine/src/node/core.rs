@@ -190,6 +190,8 @@ impl Core {
             report.dead_bytes += space.dead_bytes;
             report.reserved_bytes += space.reserved_bytes;
             report.free_bytes += space.free_bytes;
+            // A shard's own free bytes are those beside its slices.
+            report.gap_bytes += space.free_bytes;
             report.objects += space.objects;
             report.index_bytes += space.index_bytes;
             report.runs = report.runs.plus(space.runs);

@@ -11,6 +11,8 @@ pub struct SpaceReport {
     pub dead_bytes: u64,
     pub reserved_bytes: u64,
     pub free_bytes: u64,
+    /// Of them: between slices, in extents that hold some.
+    pub gap_bytes: u64,
     pub objects: u64,
     pub index_bytes: u64,
     /// Fragmentation of large objects.

@@ -12,6 +12,7 @@ use crate::format::record::{
 };
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, UNIT_BYTES};
 use crate::format::{BLOCK_BYTES, blocks_up};
+use crate::shard::checkpoint;
 use crate::shard::entry::{EXTENTS_MAX, Entry, blocks_covering};
 use crate::shard::space as shares;
 use std::ops::Range;
@@ -22,6 +23,9 @@ pub const BATCH_HEADER_BYTES: u64 = batch::HEADER_BYTES as u64;
 pub const INLINE_BYTES_MAX: u64 = format::INLINE_BYTES_MAX as u64;
 /// What is live counts so much more, part of it: headers and padding when the cleaner writes it together.
 pub const COPIES_OVERHEAD_SHARE: f64 = 1.0 / shares::COPIES_OVERHEAD_PART as f64;
+
+/// While puts wait for space, a shard writes a checkpoint for so large a part of its index: what that would free.
+pub const RECLAIMED_PART: u64 = checkpoint::RECLAIMED_PART;
 
 /// The index writes numbers as short as they are: a time of these years, and a generation of a node's first life.
 const MODIFIED_MS: u64 = 1_800_000_000_000;

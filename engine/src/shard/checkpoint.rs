@@ -27,6 +27,9 @@ use crate::sim::Bug;
 /// Payload of a chunk: leaves, each behind its length, or a part of an rkyv list.
 const PAYLOAD_BYTES_MAX: usize = (256 << 10) - HEADER_BYTES;
 
+/// While puts wait for space, a checkpoint is written for what is at least such a part of the index.
+pub(crate) const RECLAIMED_PART: u64 = 16;
+
 /// Why a checkpoint was not finished. The old one stays in force.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
@@ -357,7 +360,7 @@ impl Shard {
     fn is_worth_a_checkpoint(&self) -> bool {
         let state = self.state.borrow();
         let reclaimable = state.reclaimable_bytes();
-        reclaimable > 0 && reclaimable * 16 >= state.index_bytes()
+        reclaimable > 0 && reclaimable * RECLAIMED_PART >= state.index_bytes()
     }
 
     fn count_given(&self, things: usize) {

@@ -9,7 +9,7 @@
 
 mod apply;
 mod buckets;
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod clean;
 mod compact;
 mod delete;

@@ -97,6 +97,7 @@ fn hardware(plan: &Plan) -> Vec<(&'static str, f64)> {
         ("drives.size", drives.size_bytes as f64),
         ("drives.price", drives.price),
         ("drives.watts", drives.watts),
+        ("drives.endurance_used", drives.endurance_used_share),
         ("drives.wanted_life_years", drives.wanted_life_years),
         ("drives.internal_write_amplification", drives.internal_write_amplification),
         ("drives.annual_failure_rate", drives.annual_failure_rate),

@@ -114,6 +114,8 @@ pub struct ScanArgs {
   ringbolt plan run --sweep drives.size=7.68TB,15.36TB --sweep drives.count=8,12
                                                       all combinations, a row each; also with --csv and --json
   ringbolt plan run --live http://127.0.0.1:9000      objects, bytes and rates as a running node has them now
+  ringbolt plan run --live http://127.0.0.1:9000 --device /dev/nvme0
+                                                      and the wear of its drive, by nvme-cli or smartctl
   ringbolt plan run --json --output plan.json         to keep, and for `ringbolt plan diff`
 
 Constants: --constants, else constants.json beside the hardware file, else those that come with the program,
@@ -135,10 +137,11 @@ pub struct RunArgs {
     #[arg(long = "sweep", value_name = "KEY=VALUE,VALUE…", conflicts_with_all = ["html", "at"])]
     pub sweeps: Vec<String>,
     /// Take objects, what is live for each, and request rates from this node in place of the workload's
-    ///
-    /// Wear of drives is of a life already spent: `ringbolt plan diff --device` lays it beside a plan.
     #[arg(long, value_name = "URL")]
     pub live: Option<String>,
+    /// A drive of the node: what is behind it of its endurance counts for all drives; repeated, the most worn
+    #[arg(long = "device", value_name = "PATH", requires = "live")]
+    pub devices: Vec<PathBuf>,
     /// How long the rates of --live are watched
     #[arg(long, default_value_t = 10, value_name = "SECONDS", requires = "live", value_parser = seconds())]
     pub seconds: u32,

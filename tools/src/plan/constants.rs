@@ -5,14 +5,18 @@
 use crate::json_file::{self, JsonFileError, Kind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 pub const SCHEMA: &str = "ringbolt-constants";
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 const KIND: Kind =
     Kind { schema: SCHEMA, version: VERSION, holds: "constants", command: "ringbolt plan calibrate" };
 /// Written by `ringbolt plan calibrate`.
 const SHIPPED: &str = include_str!("shipped.json");
+
+/// Of what is measured over what is counted: further off, one of them is wrong.
+const FACTORS: RangeInclusive<f64> = 0.1..=10.0;
 
 /// A figure and its source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,6 +76,15 @@ pub struct Constants {
     pub commit_us: Constant,
     pub list_cpu_us: Constant,
     pub list_cpu_us_per_key: Constant,
+    /// Live bytes of slices, over whole units.
+    pub slice_alignment_factor: Constant,
+    /// Bytes of gaps for each byte of slices that are no full ones, once they have been overwritten by others of other
+    /// lengths.
+    pub slice_tail_gaps_share: Constant,
+    /// Bytes of the log, over records with the headers and padding that are counted.
+    pub log_bytes_factor: Constant,
+    /// Bytes that the cleaner moves, over what its formula says.
+    pub moved_bytes_factor: Constant,
     /// Of a MiB that the cleaner moves.
     pub clean_cpu_us_per_mib: Constant,
 }
@@ -98,6 +111,10 @@ impl Constants {
             ("commit_us", &self.commit_us),
             ("list_cpu_us", &self.list_cpu_us),
             ("list_cpu_us_per_key", &self.list_cpu_us_per_key),
+            ("slice_alignment_factor", &self.slice_alignment_factor),
+            ("slice_tail_gaps_share", &self.slice_tail_gaps_share),
+            ("log_bytes_factor", &self.log_bytes_factor),
+            ("moved_bytes_factor", &self.moved_bytes_factor),
             ("clean_cpu_us_per_mib", &self.clean_cpu_us_per_mib),
         ]
     }
@@ -110,6 +127,8 @@ pub enum ConstantsError {
     File(#[from] JsonFileError),
     #[error("{name} is {value}: it must be a number of 0 or above; calibrate again")]
     Value { name: &'static str, value: f64 },
+    #[error("{name} is {value}: it must be from 0.1 to 10; calibrate again")]
+    Factor { name: &'static str, value: f64 },
 }
 
 impl Constants {
@@ -129,11 +148,16 @@ impl Constants {
     /// When it is not JSON of this schema and version, or a figure makes no sense.
     pub fn from_json(text: &str) -> Result<Self, ConstantsError> {
         let constants: Self = KIND.read(text)?;
-        let wrong = constants.all().into_iter().find(|(_, constant)| constant.value < 0.0);
-        match wrong {
-            Some((name, constant)) => Err(ConstantsError::Value { name, value: constant.value }),
-            None => Ok(constants),
+        for (name, Constant { value, .. }) in constants.all() {
+            match *value {
+                value if value < 0.0 => return Err(ConstantsError::Value { name, value }),
+                value if name.ends_with("_factor") && !FACTORS.contains(&value) => {
+                    return Err(ConstantsError::Factor { name, value });
+                }
+                _ => {}
+            }
         }
+        Ok(constants)
     }
 }
 
@@ -156,9 +180,12 @@ mod tests {
         let text = Constants::shipped().to_json();
         let error = |text: &str| Constants::from_json(text).unwrap_err().to_string();
         assert!(error("{}").contains("plan calibrate"));
-        assert!(error(&text.replace("\"version\": 3", "\"version\": 4")).contains("version 4"));
+        assert!(error(&text.replace("\"version\": 4", "\"version\": 5")).contains("version 5"));
         let mut negative = Constants::shipped();
         negative.head_cpu_us.value = -1.0;
         assert!(error(&negative.to_json()).contains("head_cpu_us is -1"));
+        let mut wild = Constants::shipped();
+        wild.moved_bytes_factor.value = 0.0;
+        assert!(error(&wild.to_json()).contains("moved_bytes_factor is 0: it must be from 0.1 to 10"));
     }
 }

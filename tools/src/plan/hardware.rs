@@ -3,6 +3,9 @@
 use crate::bench::profile::schema::DriveProfile;
 use serde::{Deserialize, Serialize};
 
+/// A drive that is worn further is not planned with any more.
+pub const ENDURANCE_USED_MAX: f64 = 0.99;
+
 /// All nodes are alike.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hardware {
@@ -38,7 +41,10 @@ pub struct Drives {
     pub watts: f64,
     /// Bytes that the maker lets a drive take in its warranty; None: not known, endurance binds nothing.
     pub endurance_bytes: Option<f64>,
-    /// How long a drive shall live.
+    /// Of it: the part that is behind the drives when the plan begins.
+    #[serde(default)]
+    pub endurance_used_share: f64,
+    /// How long a drive shall live from then on.
     pub wanted_life_years: f64,
     /// Written to the flash for each byte that the host writes, within the drive.
     pub internal_write_amplification: f64,
@@ -70,6 +76,13 @@ pub struct DriveSpeed {
 pub struct Redundancy {
     pub data: u32,
     pub parity: u32,
+}
+
+impl Drives {
+    /// Bytes that a drive may still take.
+    pub fn endurance_left_bytes(&self) -> Option<f64> {
+        self.endurance_bytes.map(|bytes| bytes * (1.0 - self.endurance_used_share))
+    }
 }
 
 impl Redundancy {

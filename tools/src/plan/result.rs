@@ -229,7 +229,7 @@ pub struct Endurance {
     pub log_live_share: f64,
     /// Full writes of the drive a day, by the host.
     pub drive_writes_per_day: f64,
-    /// None: endurance not known, or nothing is written.
+    /// From the start of the plan on. None: endurance not known, or nothing is written.
     pub life_years: Option<f64>,
 }
 

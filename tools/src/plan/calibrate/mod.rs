@@ -3,13 +3,15 @@
 //! Invariants: what it makes is removed, the server it starts is ended; every figure names how it was measured and on
 //! what; nothing that was not measured here is written.
 
-mod cleaner;
 mod commits;
 pub mod engine;
 pub mod index;
 pub mod requests;
+pub mod space;
 
-use self::requests::Place;
+use self::index::IndexCost;
+use self::requests::{Place, RequestCosts};
+use self::space::SpaceCosts;
 use super::command::output::{Output, OutputError};
 use super::constants::{Constant, Constants, SCHEMA, Source, VERSION};
 use crate::bench::layers::server::ServerError;
@@ -26,10 +28,11 @@ const DRIVE_BYTES: u64 = 4 << 30;
 /// Of what is random in the measurements.
 const SEED: u64 = 1;
 
-/// Measure what requests and objects cost on this machine: CPU time, memory of the index, the cleaner
+/// Measure what requests and objects cost on this machine: CPU time, memory of the index, space, the cleaner
 ///
-/// Starts two servers of its own on loopback with drive files of 4 GiB, asks them from another core, and
-/// removes all. About two minutes, and the time to write the files.
+/// Starts two servers of its own on loopback with drive files of 4 GiB, asks them from another core, fills and
+/// overwrites two smaller files with the engine alone, and removes all. About three minutes, and the time to write the
+/// files.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:
   ringbolt plan calibrate                                in the current directory, to ./constants.json
@@ -73,8 +76,8 @@ pub enum CalibrateError {
     Point { title: String, what: String },
     #[error(transparent)]
     Output(#[from] OutputError),
-    #[error("cleaner: {0}")]
-    Cleaner(#[from] engine::Failure),
+    #[error("the engine on a drive file: {0}")]
+    Engine(#[from] engine::Failure),
 }
 
 /// Does what the arguments say; the exit status.
@@ -127,14 +130,23 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Constants, CalibrateError> {
     eprintln!("calibrate: index");
     let index = index::measure(SEED);
     let requests = requests::measure(&place, directory.path(), DRIVE_BYTES)?;
-    let cleaner = cleaner::measure(directory.path(), args.client_core, SEED)?;
+    let space = space::measure(directory.path(), args.client_core, SEED, index.checkpoint_share)?;
     let found = fingerprint::gather(&BenchPlan::default(), &[]).0;
-    let fingerprint: BTreeMap<String, String> =
-        found.into_iter().filter(|(name, _)| name != "command").collect();
+    let fingerprint = found.into_iter().filter(|(name, _)| name != "command").collect();
+    Ok(constants(&index, &requests, &space, fingerprint))
+}
+
+/// Each with how it was measured.
+fn constants(
+    index: &IndexCost,
+    requests: &RequestCosts,
+    space: &SpaceCosts,
+    fingerprint: BTreeMap<String, String>,
+) -> Constants {
     let source = Sources::here(&fingerprint);
     let by_index = |value| source.of(value, "400,000 objects in the engine's index, in random order");
     let by_requests = |value, how: &str| source.of(value, how);
-    Ok(Constants {
+    Constants {
         schema: SCHEMA.to_owned(),
         version: VERSION,
         created_unix_ms: source.unix_ms,
@@ -159,12 +171,28 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Constants, CalibrateError> {
         commit_us: by_requests(requests.commit_time, "signed PUTs of 4 KiB, 128 in flight, on this drive"),
         list_cpu_us: by_requests(requests.list, "signed LISTs of 10 and of 1,000 keys"),
         list_cpu_us_per_key: by_requests(requests.list_per_key, "signed LISTs of 10 and of 1,000 keys"),
+        slice_alignment_factor: source.of(
+            space.large.alignment,
+            "the engine alone: objects of 64 KiB to 5 MiB; live bytes over whole units and records",
+        ),
+        slice_tail_gaps_share: source.of(
+            space.large.tail_gaps,
+            "the engine alone: objects of 64 KiB to 5 MiB on a drive that is nearly full, all overwritten by others four times",
+        ),
+        log_bytes_factor: source.of(
+            space.small.log,
+            "the engine alone: objects of 16 KiB; bytes of the log over records, headers and half blocks",
+        ),
+        moved_bytes_factor: source.of(
+            space.small.cleaner,
+            "the engine alone: objects of 16 KiB overwritten, 70% live; bytes moved over the formula of the cleaner",
+        ),
         clean_cpu_us_per_mib: source.of(
-            cleaner,
+            space.small.clean_cpu_us_per_mib,
             "the engine alone: objects of 16 KiB overwritten, 70% live, less what it takes without the cleaner",
         ),
         fingerprint,
-    })
+    }
 }
 
 /// This machine, now.

@@ -111,21 +111,65 @@ const JOBS: [Job; 14] = [
 /// For each PUT, in the job of PUTs among them.
 const GETS_AMONG: f64 = 3.0;
 
+/// Requests of several kinds, as a job of the bench tool asks for them.
+#[derive(Clone, Debug)]
+pub struct Mix {
+    /// Lines of the job: `op=` and what goes with it.
+    pub lines: String,
+    /// Of the largest body.
+    pub body_bytes: u64,
+    pub objects: u64,
+}
+
 /// Measures all; `directory` is empty and is left so.
 ///
 /// # Errors
 /// When the server does not start or answers with errors.
 pub fn measure(place: &Place, directory: &Path, drive_bytes: u64) -> Result<RequestCosts, CalibrateError> {
+    Ok(costs(turns(place, directory, drive_bytes, None)?.0))
+}
+
+/// Measures all, and in the same turns what a request of `mix` costs, in microseconds: that shows how well the costs
+/// predict it.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_with(
+    place: &Place,
+    directory: &Path,
+    drive_bytes: u64,
+    mix: &Mix,
+) -> Result<(RequestCosts, f64), CalibrateError> {
+    let (turns, mixed) = turns(place, directory, drive_bytes, Some(mix))?;
+    Ok((costs(turns), least(mixed).us))
+}
+
+/// Of each job a point for each turn, and of the mix.
+type Turns = ([Vec<Point>; JOBS.len()], Vec<Point>);
+
+fn turns(
+    place: &Place,
+    directory: &Path,
+    drive_bytes: u64,
+    mix: Option<&Mix>,
+) -> Result<Turns, CalibrateError> {
     let uncached = Measured::start(place, &directory.join("uncached"), drive_bytes, "off")?;
     let cached = Measured::start(place, &directory.join("cached"), drive_bytes, "64MiB")?;
-    let mut turns: [Vec<Point>; JOBS.len()] = Default::default();
+    let (mut turns, mut mixed) = Turns::default();
     // In turns: what else the machine does meets all of them.
     for _ in 0..place.turns {
         for (points, job) in turns.iter_mut().zip(&JOBS) {
             let server = if job.cached { &cached } else { &uncached };
             points.push(server.job(job.title, job.op, job.body_bytes, job.objects, job.bucket)?);
         }
+        if let Some(Mix { lines, body_bytes, objects }) = mix {
+            mixed.push(uncached.job("mix of requests", lines, *body_bytes, *objects, "mixed")?);
+        }
     }
+    Ok((turns, mixed))
+}
+
+fn costs(turns: [Vec<Point>; JOBS.len()]) -> RequestCosts {
     let [
         put_4k,
         put_64k,
@@ -147,7 +191,7 @@ pub fn measure(place: &Place, directory: &Path, drive_bytes: u64) -> Result<Requ
     let commit = commit_cost_us((put_4k.us, put_4k.commits.records), (put_among_us, among.commits.records));
     let put = Line::through(INLINE_BYTES, [put_4k, put_64k].map(|point| point.without(commit)));
     let list_per_key = ((many.us - few.us) / (LISTED[1] - LISTED[0]) as f64).max(0.0);
-    Ok(RequestCosts {
+    RequestCosts {
         put,
         put_large: Line::through(LARGE_BYTES, [put_128k, put_4m].map(|point| point.without(commit))),
         get,
@@ -159,7 +203,7 @@ pub fn measure(place: &Place, directory: &Path, drive_bytes: u64) -> Result<Requ
         commit_time: put_4k.commits.interval_us,
         list: (few.us - list_per_key * LISTED[0] as f64).max(0.0),
         list_per_key,
-    })
+    }
 }
 
 /// The point with the least cost: what else the machine does, or the host of a virtual one takes away, only adds.
@@ -182,9 +226,9 @@ impl Line {
 
 /// What an operation cost in a job.
 #[derive(Clone, Copy, Debug)]
-pub struct Point {
-    pub us: f64,
-    pub commits: Commits,
+struct Point {
+    us: f64,
+    commits: Commits,
 }
 
 impl Point {
@@ -195,40 +239,19 @@ impl Point {
 }
 
 /// A server, and jobs against it.
-pub struct Measured<'a> {
+struct Measured<'a> {
     place: &'a Place,
     server: LocalServer,
 }
 
 impl<'a> Measured<'a> {
     /// Starts it with that `--read-cache`.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn start(
-        place: &'a Place,
-        data: &Path,
-        drive_bytes: u64,
-        cache: &str,
-    ) -> Result<Self, CalibrateError> {
+    fn start(place: &'a Place, data: &Path, drive_bytes: u64, cache: &str) -> Result<Self, CalibrateError> {
         let server = LocalServer::start(&place.server, data, place.server_core, drive_bytes, cache)?;
         Ok(Self { place, server })
     }
 
     /// CPU of the server for one operation of `op` (as in a job file) on so many objects.
-    ///
-    /// # Errors
-    /// When operations fail, or none ends.
-    pub fn cost(
-        &self,
-        title: &str,
-        op: &str,
-        body_bytes: u64,
-        objects: u64,
-    ) -> Result<Point, CalibrateError> {
-        self.job(title, op, body_bytes, objects, "calibrate")
-    }
-
     fn job(
         &self,
         title: &str,

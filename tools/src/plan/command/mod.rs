@@ -59,7 +59,7 @@ enum CommandError {
     #[error(transparent)]
     Live(#[from] LiveError),
     #[error(
-        "--set {0} and --live: the node's own figure stands in place of what is set; leave one of them out"
+        "--set {0} with --live or --device: the node's own figure stands in place of what is set; leave one of them out"
     )]
     SetAndLive(String),
     #[error("{}: {error}", .path.display())]

@@ -34,13 +34,13 @@ pub fn run(args: &RunArgs) -> Result<(), CommandError> {
     let sweeps = args.sweeps.iter().map(|text| Sweep::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let combinations = Sweep::combinations(&sweeps)?;
     let all = overrides.iter().map(|one| &one.path).chain(sweeps.iter().map(|sweep| &sweep.path));
-    check_live(args.live.is_some(), all)?;
+    check_live(args, all)?;
     let mut maker = Maker::of(args)?;
     let output = Output::to(args.output.as_deref())?;
     let page = args.html.as_deref().map(|path| Output::to(Some(path))).transpose()?;
     if let Some(url) = &args.live {
         eprintln!("Watching {url} for {} s.", args.seconds);
-        maker.live = Some(live::read(url, f64::from(args.seconds), &[])?);
+        maker.live = Some(live::read(url, f64::from(args.seconds), &args.devices)?);
     }
     if !sweeps.is_empty() {
         let rows = sweep_rows(&maker, &overrides, combinations)?;
@@ -81,6 +81,8 @@ impl Maker {
         if let Some(node) = &self.live {
             let nodes = input.hardware.node.count.unwrap_or(1);
             input.notes.extend(live::apply(node, &mut input.workload, nodes));
+            input.notes.extend(live::apply_wear(node, &mut input.hardware));
+            input.notes.extend(node.notes.iter().cloned());
         }
         let mut plan = model::plan(&input.workload, &input.hardware, &self.constants, self.now_unix_ms)?;
         let by_model = std::mem::take(&mut plan.notes);
@@ -125,8 +127,13 @@ const LIVE_KEYS: [&str; 6] = [
     "requests.delete_per_s",
 ];
 
-fn check_live<'a>(is_live: bool, mut paths: impl Iterator<Item = &'a String>) -> Result<(), CommandError> {
-    match paths.find(|path| is_live && LIVE_KEYS.contains(&path.as_str())) {
+/// And those whose figures `--device` takes.
+const DEVICE_KEYS: [&str; 1] = ["drives.endurance_used"];
+
+fn check_live<'a>(args: &RunArgs, mut paths: impl Iterator<Item = &'a String>) -> Result<(), CommandError> {
+    let of_node: &[&str] = if args.live.is_some() { &LIVE_KEYS } else { &[] };
+    let of_devices: &[&str] = if args.devices.is_empty() { &[] } else { &DEVICE_KEYS };
+    match paths.find(|path| of_node.contains(&path.as_str()) || of_devices.contains(&path.as_str())) {
         Some(path) => Err(CommandError::SetAndLive(path.clone())),
         None => Ok(()),
     }

@@ -51,6 +51,7 @@ fn drives(fields: &Fields, notes: &mut Vec<String>) -> Result<Drives, InputError
         price: fields.real("drives.price")?,
         watts: fields.real("drives.watts")?,
         endurance_bytes: endurance_bytes(fields, size_bytes)?,
+        endurance_used_share: fields.real("drives.endurance_used")?,
         wanted_life_years: fields.real("drives.wanted_life_years")?,
         internal_write_amplification: fields.real("drives.internal_write_amplification")?,
         annual_failure_rate: fields.real("drives.annual_failure_rate")?,

@@ -2,6 +2,7 @@
 
 use super::node::LiveNode;
 use super::operations::{Rates, rates};
+use crate::plan::hardware::{ENDURANCE_USED_MAX, Hardware};
 use crate::plan::workload::Workload;
 
 /// Rates over less than this say little of a day.
@@ -58,10 +59,78 @@ pub fn apply(live: &LiveNode, workload: &mut Workload, nodes: u32) -> Vec<String
     notes
 }
 
+/// Sets what is behind the drives of `hardware`: the wear of that drive of `live` which has the most. Says in words
+/// what was taken.
+pub fn apply_wear(live: &LiveNode, hardware: &mut Hardware) -> Vec<String> {
+    let drives = &mut hardware.drives;
+    let mut notes = Vec::new();
+    if !live.wear.is_empty() && drives.endurance_bytes.is_none() {
+        notes.push(
+            "the hardware says no endurance of its drives: give drives.dwpd or drives.tbw, or their wear has no effect"
+                .to_owned(),
+        );
+        return notes;
+    }
+    let used = live.wear.iter().filter_map(|wear| Some((wear, wear.endurance_used(drives)?)));
+    let Some((wear, (used, how))) = used.max_by(|(_, one), (_, other)| one.0.total_cmp(&other.0)) else {
+        return notes;
+    };
+    drives.endurance_used_share = used.min(ENDURANCE_USED_MAX);
+    let percent = used * 100.0;
+    notes.push(format!(
+        "{percent:.1}% of the endurance are taken to be behind every drive, as of {}, the most worn that was named: by {how} \
+         ({})",
+        wear.device, wear.program
+    ));
+    if used > ENDURANCE_USED_MAX {
+        notes.push(format!("the endurance of {} is used up: replace it", wear.device));
+    }
+    notes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::model::testing::workload;
+    use crate::plan::live::node::DriveWear;
+    use crate::plan::model::testing::{hardware, workload};
+
+    fn worn(device: &str, percentage_used: Option<f64>, host_written_bytes: Option<f64>) -> DriveWear {
+        let program = "smartctl".to_owned();
+        DriveWear {
+            device: device.into(),
+            program,
+            percentage_used,
+            host_written_bytes,
+            power_on_hours: None,
+        }
+    }
+
+    #[test]
+    fn the_most_worn_drive_counts_for_all() {
+        let used = |wear: Vec<DriveWear>| {
+            let mut taken = hardware();
+            // Of 14 PB, with 1.2 within the drive.
+            let notes = apply_wear(&LiveNode { wear, ..live() }, &mut taken);
+            (taken.drives.endurance_used_share, notes)
+        };
+        let (share, notes) = used(vec![
+            worn("/dev/nvme0", Some(12.0), None),
+            worn("/dev/nvme1", Some(30.0), Some(1e12)),
+            worn("/dev/nvme2", None, None),
+        ]);
+        assert!((share - 0.3).abs() < 1e-9 && notes.len() == 1, "{share} {notes:?}");
+        assert!(notes[0].contains("30.0% of the endurance") && notes[0].contains("/dev/nvme1"), "{notes:?}");
+        // Whole percent say little of a young drive.
+        let (share, _) = used(vec![worn("/dev/sda", Some(1.0), Some(0.02 * 14e15))]);
+        assert!((share - 0.024).abs() < 1e-9, "{share}");
+        let (share, notes) = used(vec![worn("/dev/nvme0", Some(120.0), None)]);
+        assert!(share == ENDURANCE_USED_MAX && notes[1].contains("used up"), "{share} {notes:?}");
+        assert_eq!(used(Vec::new()), (0.0, Vec::new()));
+        let mut unknown = hardware();
+        unknown.drives.endurance_bytes = None;
+        let node = LiveNode { wear: vec![worn("/dev/nvme0", Some(12.0), None)], ..live() };
+        assert!(apply_wear(&node, &mut unknown)[0].contains("give drives.dwpd"));
+    }
 
     fn live() -> LiveNode {
         let operations = [

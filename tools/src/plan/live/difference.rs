@@ -15,8 +15,6 @@ use crate::plan::units::{DAY_S, DAYS_PER_YEAR, MONTH_S};
 const HOURS_PER_YEAR: f64 = DAYS_PER_YEAR * 24.0;
 /// Rates over less than this are no mean of a day.
 const SHORT_S: f64 = 3600.0;
-/// SMART counts whole percent: below, a year's wear is told by the bytes written.
-const PERCENT_TOLD: f64 = 5.0;
 /// Capacities that differ by more are of other drives.
 const CAPACITY_SHARE: f64 = 0.02;
 
@@ -167,20 +165,15 @@ impl<'a> Compared<'a> {
             ));
             return None;
         };
-        let by_bytes =
-            wear.host_written_bytes.zip(drives.endurance_bytes).map(|(written, endurance_bytes)| {
-                written * drives.internal_write_amplification / endurance_bytes
-            });
-        let told = wear.percentage_used.filter(|percent| *percent >= PERCENT_TOLD || by_bytes.is_none());
-        let (used, how) = match (told, by_bytes) {
-            (Some(percent), _) => (percent / 100.0, "what the drive itself says is used"),
-            (None, Some(share)) => (share, "the bytes written in its life and the plan's endurance"),
-            (None, None) => return None,
-        };
+        let (used, how) = wear.endurance_used(drives)?;
         let age_years = wear.power_on_hours.filter(|hours| *hours > 0.0).map(|hours| hours / HOURS_PER_YEAR);
         notes.push(format!("the wear of {device} is taken from {how} (by {})", wear.program));
         let name = format!("endurance_share_per_year of {device}");
-        Some(line(&name, 1.0 / years, age_years.map(|age_years| used / age_years)))
+        Some(line(
+            &name,
+            (1.0 - drives.endurance_used_share) / years,
+            age_years.map(|age_years| used / age_years),
+        ))
     }
 
     /// What makes a comparison lame.

@@ -13,7 +13,7 @@ mod program;
 mod reading;
 mod wear;
 
-pub use self::apply::apply;
+pub use self::apply::{apply, apply_wear};
 pub use self::difference::difference;
 pub use self::error::LiveError;
 

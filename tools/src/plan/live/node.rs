@@ -1,7 +1,11 @@
 //! What a running node says of itself, read twice to know its rates.
 
+use crate::plan::hardware::Drives;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// SMART counts whole percent: below, wear is told by the bytes written.
+const PERCENT_TOLD: f64 = 5.0;
 
 /// From two readings of `/ringbolt/metrics`; the levels are those of the second.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -48,6 +52,23 @@ pub struct DriveWear {
     /// By the host, in the drive's life.
     pub host_written_bytes: Option<f64>,
     pub power_on_hours: Option<f64>,
+}
+
+impl DriveWear {
+    /// Of the endurance: the part behind the drive, and in words how that is known. None: the drive says neither, or
+    /// `drives` have no endurance.
+    pub fn endurance_used(&self, drives: &Drives) -> Option<(f64, &'static str)> {
+        let by_bytes =
+            self.host_written_bytes.zip(drives.endurance_bytes).map(|(written, endurance_bytes)| {
+                written * drives.internal_write_amplification / endurance_bytes
+            });
+        let told = self.percentage_used.filter(|percent| *percent >= PERCENT_TOLD || by_bytes.is_none());
+        match (told, by_bytes) {
+            (Some(percent), _) => Some((percent / 100.0, "what the drive itself says is used")),
+            (None, Some(share)) => Some((share, "the bytes written in its life and the plan's endurance")),
+            (None, None) => None,
+        }
+    }
 }
 
 impl LiveNode {

@@ -89,11 +89,9 @@ fn of_requests() -> Vec<Figure> {
 fn of_model() -> Vec<Figure> {
     vec![
         (
-            "slice_tail_gaps_share",
-            node::TAIL_GAPS,
-            assumption(
-                "seen with one mix: a drive of 4 GiB, objects of 65 kB to 2 MB among smaller ones, overwritten twice",
-            ),
+            "extents_by_checkpoint_beside_slices",
+            cleaner::EMPTIED_BESIDE_SLICES,
+            assumption("seen with one mix: a drive of 4 GiB, half of its bytes in slices, overwritten twice"),
         ),
         (
             "index_leaf_slack",

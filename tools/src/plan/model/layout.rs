@@ -30,6 +30,8 @@ pub struct ObjectCost {
     pub tail_bytes: f64,
     /// Written to the log by a put, without what other records share with it.
     pub log_bytes: f64,
+    /// The same, with each of its records in a group commit of its own.
+    pub log_alone_bytes: f64,
     /// Records that a put writes: more than one for an upload in parts.
     pub log_records: f64,
     pub slice_written_bytes: f64,
@@ -56,13 +58,16 @@ impl ObjectCost {
         let aligned = sizing.record_bytes.next_multiple_of(RECORD_ALIGNMENT as u64) as f64;
         let inline = sizing.slice_bytes == 0;
         let pieces = (body_bytes as f64 / PIECE_BYTES).ceil();
+        let log_bytes = aligned + sizing.part_record_bytes as f64;
+        let log_records = if sizing.part_record_bytes > 0 { 1.0 + parts as f64 } else { 1.0 };
         Self {
             logical_bytes: body_bytes as f64,
             record_bytes: sizing.record_bytes as f64,
             slice_bytes: sizing.slice_bytes as f64,
             tail_bytes: sizing.tail_bytes as f64,
-            log_bytes: aligned + sizing.part_record_bytes as f64,
-            log_records: if sizing.part_record_bytes > 0 { 1.0 + parts as f64 } else { 1.0 },
+            log_bytes,
+            log_alone_bytes: alone_bytes(log_bytes / log_records) * log_records,
+            log_records,
             slice_written_bytes: sizing.slice_written_bytes as f64,
             slice_writes: if inline { 0.0 } else { pieces + body_bytes.div_ceil(SLICE_BYTES as u64) as f64 },
             inline_share: f64::from(u8::from(inline)),
@@ -104,6 +109,7 @@ impl ObjectCost {
             slice_bytes,
             tail_bytes,
             log_bytes,
+            log_alone_bytes,
             log_records,
             slice_written_bytes,
             slice_writes,
@@ -119,6 +125,7 @@ impl ObjectCost {
             slice_bytes,
             tail_bytes,
             log_bytes,
+            log_alone_bytes,
             log_records,
             slice_written_bytes,
             slice_writes,
@@ -215,7 +222,9 @@ fn object_cost(
     let index_bytes =
         constants.index_bytes_per_object.value + constants.index_bytes_per_key_byte.value * own_key + more;
     let read = ReadCost::of(&shape(body_bytes), &sizing, ranges);
-    ObjectCost { index_bytes, read, ..ObjectCost::of(&sizing, body_bytes, parts) }
+    let cost = ObjectCost::of(&sizing, body_bytes, parts);
+    let slice_bytes = cost.slice_bytes * constants.slice_alignment_factor.value;
+    ObjectCost { index_bytes, read, slice_bytes, ..cost }
 }
 
 /// Parts as large as asked, or as large as they must be.
@@ -227,13 +236,23 @@ fn part_bytes(body_bytes: u64, wanted: Option<u64>) -> Option<u64> {
     }
 }
 
-/// Bytes that a group commit of `records` records of `log_bytes` in all takes, by record: with its header, and padded
-/// to whole blocks. With one record the padding is that of its size; with several, of any sizes, half a block.
-pub fn batched_bytes(log_bytes: f64, records: f64) -> f64 {
-    let header = sizing::BATCH_HEADER_BYTES as f64;
+/// A group commit of one record.
+pub fn alone_bytes(record_bytes: f64) -> f64 {
     let block = BLOCK_BYTES as f64;
-    if records <= 1.0 {
-        return ((log_bytes + header) / block).ceil() * block;
+    ((record_bytes + sizing::BATCH_HEADER_BYTES as f64) / block).ceil() * block
+}
+
+/// Bytes of a group commit of `records` records, 1 or more on average, of `record_bytes` on average, with its header
+/// and padded to whole blocks. One record has the padding of its size, `alone_bytes` in all; several, of any sizes,
+/// half a block.
+pub fn commit_bytes(record_bytes: f64, alone_bytes: f64, records: f64) -> f64 {
+    let padding = (BLOCK_BYTES as f64 - RECORD_ALIGNMENT as f64) / 2.0;
+    let several = |records: f64| {
+        (records * record_bytes + sizing::BATCH_HEADER_BYTES as f64 + padding).max(alone_bytes)
+    };
+    if records >= 2.0 {
+        return several(records);
     }
-    log_bytes + (header + (block - RECORD_ALIGNMENT as f64) / 2.0) / records
+    // Some have one and some have two.
+    alone_bytes + (several(2.0) - alone_bytes) * (records - 1.0).max(0.0)
 }

@@ -4,7 +4,7 @@
 
 use super::cleaner::{LogState, LogWrites, ShardExtents, log_writes, shard_extents};
 use super::demand::MonthDemand;
-use super::layout::{ObjectCost, batched_bytes};
+use super::layout::{ObjectCost, alone_bytes, commit_bytes};
 use super::memory;
 use crate::plan::constants::Constants;
 use crate::plan::hardware::Hardware;
@@ -20,9 +20,6 @@ pub const REQUEST_HEAD_BYTES: f64 = 800.0;
 pub const ANSWER_HEAD_BYTES: f64 = 400.0;
 /// An entry of a listing's XML beside its key.
 pub const LISTED_BYTES: f64 = 250.0;
-/// Bytes of gaps for each byte of slices that are no full ones, once they have been overwritten by others of other
-/// lengths. Source: a drive of 4 GiB with objects of 65 kB to 2 MB among smaller ones, overwritten twice (tests/plan).
-pub const TAIL_GAPS: f64 = 0.15;
 /// The cleaner writes its copies so many bytes at a time.
 pub const COPIES_BYTES: f64 = 256.0 * 1024.0;
 
@@ -69,6 +66,18 @@ impl Writes {
     }
 }
 
+/// Of one node.
+pub(super) struct Commits {
+    pub per_s: f64,
+    pub records: f64,
+}
+
+/// Written to the log, by request.
+struct LogBytes {
+    by_put: f64,
+    by_delete: f64,
+}
+
 impl Fleet<'_> {
     fn drives(&self) -> f64 {
         f64::from(self.hardware.drives.count)
@@ -113,7 +122,7 @@ impl Fleet<'_> {
         let limits = &self.hardware.limits;
         let uses = Constraint::ALL.map(|constraint| match constraint {
             Constraint::Capacity => ratio(live_bytes, capacity.usable_bytes * limits.capacity),
-            Constraint::DriveIops => self.iops(month, nodes, &writes) * peak / limits.drive_iops,
+            Constraint::DriveIops => self.iops(month, nodes, &writes, peak) / limits.drive_iops,
             Constraint::DriveBandwidth => {
                 self.bandwidth(month, nodes, &writes) * peak / limits.drive_bandwidth
             }
@@ -126,12 +135,6 @@ impl Fleet<'_> {
             Constraint::Nic => self.nic(month, nodes) * peak / limits.nic,
         });
         NodeLoad { uses, capacity, live_bytes, writes }
-    }
-
-    /// Records of a group commit: puts and deletes that wait for one shard's log at one time.
-    pub(super) fn records_per_batch(&self) -> f64 {
-        let shards = self.drive.shards as f64 * self.drives();
-        (self.workload.requests.puts_in_flight / shards).max(1.0)
     }
 
     /// Live on one of `nodes` nodes that share `objects`.
@@ -161,24 +164,24 @@ impl Fleet<'_> {
         if month.put_per_s + month.delete_per_s <= 0.0 {
             return Writes::default();
         }
-        let records = self.records_per_batch();
-        let by_put = batched_bytes(object.log_bytes / object.log_records, records) * object.log_records;
-        let key_bytes = self.workload.objects.key_bytes.round() as usize;
-        let by_delete = batched_bytes(sizing::delete_record_bytes(key_bytes) as f64, records);
         let puts = month.put_per_s * overhead / drives;
         let deletes = month.delete_per_s * self.pieces() / drives;
+        let LogBytes { by_put, by_delete } = self.log_bytes(month, nodes);
         let log = puts * by_put + deletes * by_delete;
         let extent = self.drive.extent_bytes as f64;
         let stored = objects * overhead / drives;
         let index_bytes = objects * self.pieces() / drives * object.index_bytes;
+        let tail_gaps = self.constants.slice_tail_gaps_share.value * object.tail_bytes;
         let state = LogState {
             live_bytes: stored * object.record_bytes,
-            slice_extents: stored * (object.slice_bytes + TAIL_GAPS * object.tail_bytes) / extent,
+            slice_extents: stored * (object.slice_bytes + tail_gaps) / extent,
+            slice_bytes_by_log_byte: puts * object.slice_bytes / log,
             index_bytes,
             checkpoint_bytes: index_bytes * self.constants.checkpoint_share_of_index.value,
         };
         let LogWrites { live_share, moved_bytes, checkpoint_bytes } =
             log_writes(&self.drive, &state, month.dying_share);
+        let moved_bytes = moved_bytes * self.constants.moved_bytes_factor.value;
         Writes {
             user: puts * object.logical_bytes,
             objects: puts * (by_put + object.slice_written_bytes),
@@ -186,6 +189,26 @@ impl Fleet<'_> {
             cleaner: log * moved_bytes,
             checkpoints: log * checkpoint_bytes,
             log_live_share: live_share,
+        }
+    }
+
+    /// With what the records of a group commit share, at the mean rates of the day.
+    fn log_bytes(&self, month: &MonthDemand, nodes: f64) -> LogBytes {
+        let object = &self.object;
+        let key_bytes = self.workload.objects.key_bytes.round() as usize;
+        let delete_bytes = sizing::delete_record_bytes(key_bytes) as f64;
+        let (put_per_s, delete_per_s) = (month.put_per_s, month.delete_per_s);
+        let records_per_s = put_per_s * object.log_records + delete_per_s;
+        let mean =
+            |by_put: f64, by_delete: f64| (put_per_s * by_put + delete_per_s * by_delete) / records_per_s;
+        let record_bytes = mean(object.log_bytes, delete_bytes);
+        let records = self.commits(month, nodes, 1.0).records;
+        let alone = mean(object.log_alone_bytes, alone_bytes(delete_bytes));
+        let shared_bytes = commit_bytes(record_bytes, alone, records) / records - record_bytes;
+        let factor = self.constants.log_bytes_factor.value;
+        LogBytes {
+            by_put: (object.log_bytes + shared_bytes * object.log_records) * factor,
+            by_delete: (delete_bytes + shared_bytes) * factor,
         }
     }
 
@@ -205,17 +228,16 @@ impl Fleet<'_> {
         hot.request_share + (1.0 - hot.request_share) * of_rest
     }
 
-    /// Part of a drive's IOPS. Reads and writes take turns: each takes the time that it takes alone.
-    fn iops(&self, month: &MonthDemand, nodes: f64, writes: &Writes) -> f64 {
+    /// Part of a drive's IOPS, with `times` the mean rates. Reads and writes take turns: each takes the time that it
+    /// takes alone.
+    fn iops(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
         let (object, drives) = (&self.object, self.drives() * nodes);
         let speed = &self.hardware.drives.speed;
         let reads = self.drive_reads(month, nodes).reads / drives;
-        let overhead = self.hardware.redundancy.overhead();
-        let batches = (month.put_per_s * object.log_records + month.delete_per_s) * self.pieces()
-            / self.records_per_batch();
-        let slices = month.put_per_s * object.slice_writes * overhead;
+        let slices = month.put_per_s * object.slice_writes * self.hardware.redundancy.overhead() / drives;
         let copies = writes.cleaner / COPIES_BYTES;
-        reads / speed.read_iops + ((batches + slices) / drives + copies) / speed.write_iops
+        let commits = self.commits(month, nodes, times).per_s / self.drives();
+        (reads * times) / speed.read_iops + ((slices + copies) * times + commits) / speed.write_iops
     }
 
     fn bandwidth(&self, month: &MonthDemand, nodes: f64, writes: &Writes) -> f64 {
@@ -229,12 +251,12 @@ impl Fleet<'_> {
     /// Of the life that is wanted: what the writes use up.
     fn endurance(&self, writes: &Writes) -> f64 {
         let drives = &self.hardware.drives;
-        let Some(endurance_bytes) = drives.endurance_bytes else { return 0.0 };
+        let Some(endurance_bytes) = drives.endurance_left_bytes() else { return 0.0 };
         let flash = writes.host() * drives.internal_write_amplification;
         flash * DAY_S * DAYS_PER_YEAR * drives.wanted_life_years / endurance_bytes
     }
 
-    /// Of one drive; None: not known, or nothing is written.
+    /// Of one drive, from the start of the plan on; None: not known, or nothing is written.
     pub fn life_years(&self, writes: &Writes) -> Option<f64> {
         let used = self.endurance(writes);
         (used > 0.0).then(|| self.hardware.drives.wanted_life_years / used)
@@ -262,19 +284,20 @@ impl Fleet<'_> {
             + month.get_per_s * get
             + month.head_per_s * constants.head_cpu_us.value
             + month.list_per_s * list
-            + month.delete_per_s * constants.delete_cpu_us.value;
+            + month.delete_per_s * constants.delete_cpu_us.value * self.pieces();
         (requests / nodes + moved / MIB * constants.clean_cpu_us_per_mib.value) * times
-            + self.commits_per_s(month, nodes, times) * constants.commit_cpu_us.value
+            + self.commits(month, nodes, times).per_s * constants.commit_cpu_us.value
     }
 
-    /// Group commits of one node. What comes while one is under way goes together into the next, as far as so many puts
-    /// are ever in flight: so a shard makes no more of them than fit into the time.
-    fn commits_per_s(&self, month: &MonthDemand, nodes: f64, times: f64) -> f64 {
+    /// Group commits of one node, with `times` the mean rates. What comes while one is under way goes together into the
+    /// next, as far as so many puts are ever in flight: so a shard makes no more of them than fit into the time.
+    pub(super) fn commits(&self, month: &MonthDemand, nodes: f64, times: f64) -> Commits {
         let shards = self.drive.shards as f64 * self.drives();
-        let records = month.put_per_s * self.object.log_records * self.pieces() + month.delete_per_s;
-        let records_per_s = records * times / nodes;
+        let by_request = month.put_per_s * self.object.log_records + month.delete_per_s;
+        let records_per_s = by_request * self.pieces() * times / nodes;
         let gathered = records_per_s / shards * self.constants.commit_us.value / 1e6;
-        records_per_s / gathered.clamp(1.0, self.records_per_batch())
+        let records = gathered.clamp(1.0, (self.workload.requests.puts_in_flight / shards).max(1.0));
+        Commits { per_s: records_per_s / records, records }
     }
 
     fn cpu(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {

@@ -138,7 +138,7 @@ impl Fleet<'_> {
         let missed = 1.0 - self.cache_hit_share(month, nodes);
         let opened = month.get_per_s + month.head_per_s;
         // Of the records of a group commit, one is the first.
-        let first = 1.0 / self.records_per_batch();
+        let first = 1.0 / self.commits(month, nodes, 1.0).records;
         let mean = |of_first: f64, anywhere: f64| anywhere + first * (of_first - anywhere);
         let opened_bytes = missed * mean(read.small_first_bytes, read.small_anywhere_bytes)
             + mean(read.large_first_bytes, read.large_anywhere_bytes);

@@ -63,6 +63,7 @@ pub fn hardware() -> Hardware {
             price: 800.0,
             watts: 10.0,
             endurance_bytes: Some(14e15),
+            endurance_used_share: 0.0,
             wanted_life_years: 5.0,
             internal_write_amplification: 1.2,
             annual_failure_rate: 0.01,
@@ -107,6 +108,10 @@ pub fn constants() -> Constants {
         commit_us: constant(1_000.0),
         list_cpu_us: constant(100.0),
         list_cpu_us_per_key: constant(2.0),
+        slice_alignment_factor: constant(1.0),
+        slice_tail_gaps_share: constant(0.15),
+        log_bytes_factor: constant(1.0),
+        moved_bytes_factor: constant(1.0),
         clean_cpu_us_per_mib: constant(500.0),
     }
 }

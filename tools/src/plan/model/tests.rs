@@ -313,5 +313,46 @@ fn every_constant_names_its_source() {
         assert!(plan.constants.contains_key(name), "{name}: {:?}", plan.constants.keys());
     }
     let assumed = plan.notes.iter().find(|note| note.starts_with("Assumed")).unwrap();
-    assert!(assumed.contains("slice_tail_gaps_share") && !assumed.contains("block_bytes"), "{assumed}");
+    assert!(assumed.contains("index_leaf_slack") && !assumed.contains("block_bytes"), "{assumed}");
+}
+
+#[test]
+fn what_shares_a_group_commit_shares_its_padding() {
+    let commit =
+        |record: f64, records: f64| layout::commit_bytes(record, layout::alone_bytes(record), records);
+    assert_eq!(commit(1_000.0, 1.0), 4_096.0);
+    assert_eq!(commit(5_000.0, 1.0), 8_192.0);
+    assert_eq!(commit(1_000.0, 10.0), 10_000.0 + 64.0 + 2_044.0);
+    // Two that fit into a block take no more than one.
+    assert_eq!(commit(100.0, 2.0), 4_096.0);
+    for record in (100..70_000).step_by(700) {
+        let by_records: Vec<f64> =
+            (10..400).map(|tenths| commit(f64::from(record), f64::from(tenths) / 10.0)).collect();
+        assert!(by_records.windows(2).all(|pair| pair[0] <= pair[1]), "{record}");
+    }
+}
+
+/// Who puts little has every small object in a group commit, and in blocks, of its own.
+#[test]
+fn a_slow_load_writes_more_for_each_object() {
+    let plan = |put_per_s: f64| {
+        let (mut asked, mut hardware) = (workload(), hardware());
+        hardware.node.count = Some(1);
+        asked.objects.sizes = sizes(&[(1 << 10, 1.0)]);
+        asked.requests.put_per_s = put_per_s;
+        asked.requests.puts_in_flight = 1e4;
+        planned(&asked, &hardware)
+    };
+    let objects = |plan: &Plan| plan.endurance.write_amplification_objects;
+    let (slow, fast) = (objects(&plan(0.01)), objects(&plan(1e6)));
+    assert!(slow >= 4.0 && slow > 2.0 * fast, "{slow}, {fast}");
+}
+
+#[test]
+fn worn_drives_live_for_what_is_left() {
+    let (new, mut worn) = (planned(&workload(), &hardware()), hardware());
+    worn.drives.endurance_used_share = 0.4;
+    let worn = planned(&workload(), &worn);
+    let [new, left] = [&new, &worn].map(|plan| plan.endurance.life_years.unwrap());
+    assert!((left / new - 0.6).abs() < 1e-9, "{left} of {new}");
 }

@@ -117,7 +117,9 @@ fn life(plan: &Plan) -> String {
         (Some(life), _) => {
             let short = life < plan.hardware.drives.wanted_life_years;
             let verdict = if short { "less than the wanted" } else { "wanted:" };
-            format!("{} at the writes of the first month; {verdict} {wanted}", words::years(life))
+            let worn = plan.hardware.drives.endurance_used_share > 0.0;
+            let left = if worn { " from now on" } else { "" };
+            format!("{}{left} at the writes of the first month; {verdict} {wanted}", words::years(life))
         }
         (None, Some(_)) => "without end: nothing is written".to_owned(),
         (None, None) => "not known: the hardware file gives no endurance".to_owned(),

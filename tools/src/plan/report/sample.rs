@@ -300,6 +300,7 @@ fn hardware() -> Hardware {
             price: 1_175.0,
             watts: 14.0,
             endurance_bytes: Some(1.4e16),
+            endurance_used_share: 0.0,
             wanted_life_years: 5.0,
             internal_write_amplification: 1.5,
             annual_failure_rate: 0.008,

@@ -247,9 +247,16 @@ pub fn endurance(plan: &Plan) -> Table {
         .fact("Live in the log", format!("{} of the small objects' part", percent(endurance.log_live_share)));
     let drives = &plan.hardware.drives;
     let rated = drives.endurance_bytes.map_or_else(|| "not known".to_owned(), bytes);
+    let used = match drives.endurance_used_share {
+        used if used > 0.0 => format!(", of which {} are behind the drives", percent(used)),
+        _ => String::new(),
+    };
     table.fact(
         "Endurance",
-        format!("{rated}; amplification within the drive {}", factor(drives.internal_write_amplification)),
+        format!(
+            "{rated}{used}; amplification within the drive {}",
+            factor(drives.internal_write_amplification)
+        ),
     );
     let life = match (endurance.life_years, drives.endurance_bytes) {
         (Some(life), _) => words::years(life),

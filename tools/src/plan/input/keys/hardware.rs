@@ -1,6 +1,7 @@
 //! Keys of the hardware file, in the order of its template.
 
 use super::{Key, absent, required, set};
+use crate::plan::hardware::ENDURANCE_USED_MAX;
 use crate::plan::input::kind::Kind;
 
 const SHARE: Kind = Kind::Share { least: 0.0, most: 1.0 };
@@ -35,6 +36,12 @@ pub const KEYS: &[Key] = &[
         "full writes a day in its warranty",
     ),
     set("drives.warranty_years", Kind::Number { least: 0.1, most: 50.0 }, "5", "years of the warranty"),
+    set(
+        "drives.endurance_used",
+        Kind::Share { least: 0.0, most: ENDURANCE_USED_MAX },
+        "\"0%\"",
+        "of the endurance, behind the drives already",
+    ),
     set(
         "drives.wanted_life_years",
         Kind::Number { least: 0.1, most: 50.0 },
