@@ -30,9 +30,9 @@ const SEED: u64 = 1;
 
 /// Measure what requests and objects cost on this machine: CPU time, memory of the index, space, the cleaner
 ///
-/// Starts two servers of its own on loopback with drive files of 4 GiB, asks them from another core, fills and
-/// overwrites two smaller files with the engine alone, and removes all. About three minutes, and the time to write the
-/// files.
+/// Starts two servers of its own on loopback with drive files of 4 GiB, asks them from another core, then fills and
+/// overwrites two such files with the engine alone, and removes all: 8 GiB of disk, about three minutes, and the time
+/// to write the files.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:
   ringbolt plan calibrate                                in the current directory, to ./constants.json
@@ -123,14 +123,15 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Constants, CalibrateError> {
         seconds: args.seconds,
         turns: args.turns,
     };
-    let directory = tempfile::Builder::new()
-        .prefix("plan-calibrate-")
-        .tempdir_in(&args.directory)
-        .map_err(refused(&args.directory))?;
+    let directory = || {
+        let made = tempfile::Builder::new().prefix("plan-calibrate-").tempdir_in(&args.directory);
+        made.map_err(refused(&args.directory))
+    };
     eprintln!("calibrate: index");
     let index = index::measure(SEED);
-    let requests = requests::measure(&place, directory.path(), DRIVE_BYTES)?;
-    let space = space::measure(directory.path(), args.client_core, SEED, index.checkpoint_share)?;
+    // Each with a directory of its own, so that the drives of one are gone when the other makes its.
+    let requests = requests::measure(&place, directory()?.path(), DRIVE_BYTES)?;
+    let space = space::measure(directory()?.path(), args.client_core, SEED, index.checkpoint_share)?;
     let found = fingerprint::gather(&BenchPlan::default(), &[]).0;
     let fingerprint = found.into_iter().filter(|(name, _)| name != "command").collect();
     Ok(constants(&index, &requests, &space, fingerprint))

@@ -73,6 +73,8 @@ pub fn apply_wear(live: &LiveNode, hardware: &mut Hardware) -> Vec<String> {
     }
     let used = live.wear.iter().filter_map(|wear| Some((wear, wear.endurance_used(drives)?)));
     let Some((wear, (used, how))) = used.max_by(|(_, one), (_, other)| one.0.total_cmp(&other.0)) else {
+        let silent = live.wear.iter();
+        notes.extend(silent.map(|wear| format!("{} does not say how worn it is", wear.device)));
         return notes;
     };
     drives.endurance_used_share = used.min(ENDURANCE_USED_MAX);
@@ -126,6 +128,8 @@ mod tests {
         let (share, notes) = used(vec![worn("/dev/nvme0", Some(120.0), None)]);
         assert!(share == ENDURANCE_USED_MAX && notes[1].contains("used up"), "{share} {notes:?}");
         assert_eq!(used(Vec::new()), (0.0, Vec::new()));
+        let (share, notes) = used(vec![worn("/dev/nvme2", None, None)]);
+        assert!(share == 0.0 && notes == ["/dev/nvme2 does not say how worn it is"], "{share} {notes:?}");
         let mut unknown = hardware();
         unknown.drives.endurance_bytes = None;
         let node = LiveNode { wear: vec![worn("/dev/nvme0", Some(12.0), None)], ..live() };
