@@ -1,10 +1,10 @@
 //! CPU time of a mix of requests.
 
-use crate::scenario::{SHARDS, constants, hardware, workload};
+use crate::scenario::{constants, hardware, workload};
 use crate::{agree, compare, directory, own_machine};
 use ringbolt_engine::node::sizing;
 use ringbolt_tests::binary;
-use ringbolt_tools::plan::calibrate::requests::{IN_FLIGHT, Mix, Place, RequestCosts, measure_with};
+use ringbolt_tools::plan::calibrate::requests::{IN_FLIGHT, Mix, Place, RequestCosts, SHARDS, measure_with};
 use ringbolt_tools::plan::constants::Constants;
 use ringbolt_tools::plan::model::demand::{Draw, demand};
 use ringbolt_tools::plan::model::layout::layout;
@@ -81,6 +81,7 @@ fn with(costs: &RequestCosts) -> Constants {
         (&mut constants.head_cpu_us, costs.head),
         (&mut constants.commit_cpu_us, costs.commit),
         (&mut constants.commit_us, costs.commit_time),
+        (&mut constants.commit_busy_us, costs.commit_time_busy),
         (&mut constants.list_cpu_us, costs.list),
         (&mut constants.list_cpu_us_per_key, costs.list_per_key),
     ] {
@@ -102,12 +103,13 @@ fn predicted_per_s(constants: &Constants) -> f64 {
     (requests.get_per_s, requests.put_per_s, requests.head_per_s) = (GETS, PUTS, HEADS);
     (requests.list_per_s, requests.list_keys) = (LISTS, LISTED);
     requests.puts_in_flight = IN_FLIGHT as f64;
-    let hardware = hardware(DRIVE_BYTES);
+    let mut hardware = hardware(DRIVE_BYTES);
+    hardware.node.cores = 1;
     let (object, _) = layout(&workload, constants);
-    let drive = sizing::drive(DRIVE_BYTES, u64::from(SHARDS));
+    let drive = sizing::drive(DRIVE_BYTES, SHARDS);
     let fleet = Fleet { workload: &workload, hardware: &hardware, constants, object, drive };
     let months = demand(&workload, &Draw::MEAN);
-    let busy = |times: f64| fleet.cpu_us_per_s(&months[0], 1.0, &Writes::default(), times) / 1e6;
+    let busy = |times: f64| fleet.cpu(&months[0], 1.0, &Writes::default(), times);
     // Fewer commits for each put the more puts there are, so it is not in proportion; but it rises.
     let (mut below, mut above) = (0.0, 1e6);
     for _ in 0..100 {

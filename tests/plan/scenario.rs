@@ -115,6 +115,14 @@ pub fn calibrated() -> Constants {
         space::measure(directory.path(), 0, 1, constants.checkpoint_share_of_index.value).expect("space")
     });
     println!("{large:?}, {small:?}");
+    // What is measured takes up no error of what is counted.
+    for (name, factor, within) in [
+        ("alignment", large.alignment, 0.001),
+        ("log", small.log, 0.02),
+        ("moved by the cleaner", small.cleaner, 0.15),
+    ] {
+        crate::compare(&format!("{name}, measured over counted"), 1.0, factor, within);
+    }
     constants.slice_alignment_factor.value = large.alignment;
     constants.slice_tail_gaps_share.value = large.tail_gaps;
     constants.log_bytes_factor.value = small.log;
@@ -148,6 +156,7 @@ pub fn constants() -> Constants {
         delete_cpu_us: constant(0.0),
         commit_cpu_us: constant(0.0),
         commit_us: constant(1e4),
+        commit_busy_us: constant(1e4),
         list_cpu_us: constant(0.0),
         list_cpu_us_per_key: constant(0.0),
         slice_alignment_factor: constant(1.0),

@@ -13,12 +13,14 @@ use crate::format::record::{
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, UNIT_BYTES};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::shard::checkpoint;
-use crate::shard::entry::{EXTENTS_MAX, Entry, blocks_covering};
+use crate::shard::entry::{EXTENTS_MAX, Entry};
 use crate::shard::space as shares;
 use std::ops::Range;
 
 /// Bytes of a group commit before its records.
 pub const BATCH_HEADER_BYTES: u64 = batch::HEADER_BYTES as u64;
+/// Longest group commit.
+pub const BATCH_BYTES_MAX: u64 = batch::BATCH_BYTES_MAX as u64;
 /// Longest body that lies in its record.
 pub const INLINE_BYTES_MAX: u64 = format::INLINE_BYTES_MAX as u64;
 /// What is live counts so much more, part of it: headers and padding when the cleaner writes it together.
@@ -189,12 +191,6 @@ impl ReadSizing {
 
 /// A reader with buffers enough asks for so much at once.
 pub const PIECE_BYTES: u64 = 1 << 20;
-
-/// What opening an object reads, for a HEAD or before a GET: the whole record, which begins at `offset` of a block.
-pub fn record_reads(record_bytes: u64, offset: u64) -> ReadSizing {
-    let blocks = blocks_covering(offset as u32, record_bytes as u32);
-    ReadSizing { reads: 1, bytes: u64::from(blocks) * BLOCK_BYTES as u64 }
-}
 
 /// What a GET of `range`, which is within the body, reads of slices, behind the record: nothing if that holds the body.
 pub fn slice_reads(shape: &ObjectShape, range: Range<u64>) -> ReadSizing {

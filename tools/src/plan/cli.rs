@@ -139,7 +139,9 @@ pub struct RunArgs {
     /// Take objects, what is live for each, and request rates from this node in place of the workload's
     #[arg(long, value_name = "URL")]
     pub live: Option<String>,
-    /// A drive of the node: what is behind it of its endurance counts for all drives; repeated, the most worn
+    /// A drive whose wear counts for all drives; repeated, that of the most worn
+    ///
+    /// It is read on this machine, by nvme (nvme-cli) or smartctl, and mostly needs root: run it on the node.
     #[arg(long = "device", value_name = "PATH", requires = "live")]
     pub devices: Vec<PathBuf>,
     /// How long the rates of --live are watched

@@ -70,10 +70,11 @@ pub struct Constants {
     pub get_cached_cpu_us: Constant,
     pub head_cpu_us: Constant,
     pub delete_cpu_us: Constant,
-    /// Of a group commit, shared by the puts and deletes in it; and from one to the next of a shard that has always
-    /// some waiting.
+    /// Of a group commit, shared by the puts and deletes in it.
     pub commit_cpu_us: Constant,
+    /// From one to the next of a shard that has always some waiting: while its core is idle, and while it is busy.
     pub commit_us: Constant,
+    pub commit_busy_us: Constant,
     pub list_cpu_us: Constant,
     pub list_cpu_us_per_key: Constant,
     /// Live bytes of slices, over whole units.
@@ -109,6 +110,7 @@ impl Constants {
             ("delete_cpu_us", &self.delete_cpu_us),
             ("commit_cpu_us", &self.commit_cpu_us),
             ("commit_us", &self.commit_us),
+            ("commit_busy_us", &self.commit_busy_us),
             ("list_cpu_us", &self.list_cpu_us),
             ("list_cpu_us_per_key", &self.list_cpu_us_per_key),
             ("slice_alignment_factor", &self.slice_alignment_factor),

@@ -112,8 +112,14 @@ pub fn compare(args: &LayersArgs) -> Result<Report, LayersError> {
             let program =
                 program.map_err(|error| LayersError::Directory { path: "this program".into(), error })?;
             let data = directory.path().join("server");
-            let server =
-                LocalServer::start(&program, &data, args.server_core, wanted.drive_bytes(), READ_CACHE)?;
+            let server = LocalServer::start(
+                &program,
+                &data,
+                args.server_core,
+                wanted.drive_bytes(),
+                READ_CACHE,
+                None,
+            )?;
             server.aim(&mut job.objects);
             Some(server)
         }

@@ -30,7 +30,8 @@ pub struct LocalServer {
 }
 
 impl LocalServer {
-    /// Starts it on one core and waits until it is ready. `read_cache` is its option of that name.
+    /// Starts it on one core and waits until it is ready. `read_cache` is its option of that name; so is `shards`, None
+    /// for as many as it makes by itself.
     ///
     /// # Errors
     /// When it does not start.
@@ -40,6 +41,7 @@ impl LocalServer {
         core: usize,
         drive_bytes: u64,
         read_cache: &str,
+        shards: Option<u64>,
     ) -> Result<Self, ServerError> {
         let (access_key, secret_key) = (random_hex(10)?, random_hex(20)?);
         let log = data.with_extension("log");
@@ -56,6 +58,7 @@ impl LocalServer {
             "--size",
             &drive_bytes.to_string(),
         ]);
+        command.args(shards.map(|shards| format!("--shards={shards}")));
         command.env("RINGBOLT_ACCESS_KEY", &access_key).env("RINGBOLT_SECRET_KEY", &secret_key);
         command.stderr(Stdio::from(std::fs::File::create(&log).map_err(refused)?));
         let started = ServerProcess::spawn(&mut command).map_err(refused)?.ready(START_LIMIT);

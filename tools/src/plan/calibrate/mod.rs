@@ -30,9 +30,9 @@ const SEED: u64 = 1;
 
 /// Measure what requests and objects cost on this machine: CPU time, memory of the index, space, the cleaner
 ///
-/// Starts two servers of its own on loopback with drive files of 4 GiB, asks them from another core, then fills and
-/// overwrites two such files with the engine alone, and removes all: 8 GiB of disk, about three minutes, and the time
-/// to write the files.
+/// Fills and overwrites drive files of 2 and 4 GiB with the engine alone, then starts two servers of its own on
+/// loopback with 4 GiB each and asks them from another core, and removes all: 8 GiB of disk, about three minutes, and
+/// the time to write the files.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:
   ringbolt plan calibrate                                in the current directory, to ./constants.json
@@ -51,7 +51,7 @@ pub struct CalibrateArgs {
     /// How often each point is measured, in turns; the least counts, as what else the machine does only adds
     #[arg(long, default_value_t = 3, value_name = "TURNS", value_parser = clap::value_parser!(u64).range(1..=100))]
     pub turns: u64,
-    /// Measured seconds of each of the fourteen points, in each turn
+    /// Measured seconds of each of the fifteen points, in each turn
     #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
     /// The ringbolt program to serve with [default: this one]
@@ -130,8 +130,8 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Constants, CalibrateError> {
     eprintln!("calibrate: index");
     let index = index::measure(SEED);
     // Each with a directory of its own, so that the drives of one are gone when the other makes its.
-    let requests = requests::measure(&place, directory()?.path(), DRIVE_BYTES)?;
     let space = space::measure(directory()?.path(), args.client_core, SEED, index.checkpoint_share)?;
+    let requests = requests::measure(&place, directory()?.path(), DRIVE_BYTES)?;
     let found = fingerprint::gather(&BenchPlan::default(), &[]).0;
     let fingerprint = found.into_iter().filter(|(name, _)| name != "command").collect();
     Ok(constants(&index, &requests, &space, fingerprint))
@@ -169,7 +169,11 @@ fn constants(
             requests.commit,
             "PUTs of 4 KiB alone and among three times as many GETs, with fewer in a group commit",
         ),
-        commit_us: by_requests(requests.commit_time, "signed PUTs of 4 KiB, 128 in flight, on this drive"),
+        commit_us: by_requests(requests.commit_time, "signed PUTs of 4 KiB one after the other, on this drive"),
+        commit_busy_us: by_requests(
+            requests.commit_time_busy,
+            "signed PUTs of 4 KiB, 128 in flight, on this drive: two shards, their core busy",
+        ),
         list_cpu_us: by_requests(requests.list, "signed LISTs of 10 and of 1,000 keys"),
         list_cpu_us_per_key: by_requests(requests.list_per_key, "signed LISTs of 10 and of 1,000 keys"),
         slice_alignment_factor: source.of(

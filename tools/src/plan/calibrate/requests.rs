@@ -8,7 +8,7 @@
 use super::CalibrateError;
 use super::commits::{CommitSampler, Commits, commit_cost_us};
 use crate::bench::cli::RunOptions;
-use crate::bench::job::{self, Surroundings};
+use crate::bench::job::{self as bench_job, Surroundings};
 use crate::bench::layers::server::LocalServer;
 use crate::bench::result::DirectionResult;
 use crate::bench::run;
@@ -21,6 +21,8 @@ const INLINE_BYTES: [u64; 2] = [4 << 10, 64 << 10];
 const LARGE_BYTES: [u64; 2] = [128 << 10, 4 << 20];
 /// For what does not depend on the body.
 const SMALL_BYTES: u64 = INLINE_BYTES[0];
+/// Of the servers, which have one core: as many as a core has on any machine.
+pub const SHARDS: u64 = 2;
 /// Requests that wait at one time: enough that the server is never without work while others wait for its drive; and
 /// at most so many bytes of bodies.
 pub const IN_FLIGHT: u64 = 128;
@@ -61,38 +63,41 @@ pub struct RequestCosts {
     pub delete: f64,
     /// Of a group commit.
     pub commit: f64,
-    /// From one to the next of a shard that has always some waiting.
+    /// From one to the next of a shard that has always some waiting: of an idle core, and of a busy one.
     pub commit_time: f64,
+    pub commit_time_busy: f64,
     pub list: f64,
     pub list_per_key: f64,
 }
 
 /// A job to be measured.
-struct Job {
-    title: &'static str,
-    op: &'static str,
+struct Job<'a> {
+    title: &'a str,
+    op: &'a str,
     body_bytes: u64,
     objects: u64,
-    bucket: &'static str,
+    bucket: &'a str,
     /// Against the server with a read cache.
     cached: bool,
+    /// Requests that wait at one time, at most.
+    in_flight: u64,
 }
 
-const fn body(title: &'static str, op: &'static str, body_bytes: u64) -> Job {
+const fn body<'a>(title: &'a str, op: &'a str, body_bytes: u64) -> Job<'a> {
     let most = POINT_BYTES / body_bytes;
     let objects = if most < OBJECTS { most } else { OBJECTS };
-    Job { title, op, body_bytes, objects, bucket: "calibrate", cached: false }
+    Job { title, op, body_bytes, objects, bucket: "calibrate", cached: false, in_flight: IN_FLIGHT }
 }
 
-const fn listing(title: &'static str, objects: u64, bucket: &'static str) -> Job {
+const fn listing<'a>(title: &'a str, objects: u64, bucket: &'a str) -> Job<'a> {
     // Each in a bucket of its own: a listing is of what is there.
-    Job { title, op: "list", body_bytes: 64, objects, bucket, cached: false }
+    Job { title, op: "list", body_bytes: 64, objects, bucket, cached: false, in_flight: IN_FLIGHT }
 }
 
 /// Listed by the two that tell what a key costs.
 const LISTED: [u64; 2] = [10, 1_000];
 /// As [`measure`] takes them apart.
-const JOBS: [Job; 14] = [
+const JOBS: [Job; 15] = [
     body("PUT of 4 KiB", "put", INLINE_BYTES[0]),
     body("PUT of 64 KiB", "put", INLINE_BYTES[1]),
     body("PUT of 128 KiB", "put", LARGE_BYTES[0]),
@@ -107,6 +112,7 @@ const JOBS: [Job; 14] = [
     listing("LIST of 10 keys", LISTED[0], "list-10"),
     listing("LIST of 1,000 keys", LISTED[1], "list-1000"),
     Job { cached: true, objects: 500, ..body("GET of 4 KiB from memory", "get", SMALL_BYTES) },
+    Job { in_flight: 1, ..body("PUT of 4 KiB, one at a time", "put", SMALL_BYTES) },
 ];
 /// For each PUT, in the job of PUTs among them.
 const GETS_AMONG: f64 = 3.0;
@@ -160,10 +166,12 @@ fn turns(
     for _ in 0..place.turns {
         for (points, job) in turns.iter_mut().zip(&JOBS) {
             let server = if job.cached { &cached } else { &uncached };
-            points.push(server.job(job.title, job.op, job.body_bytes, job.objects, job.bucket)?);
+            points.push(server.job(job)?);
         }
         if let Some(Mix { lines, body_bytes, objects }) = mix {
-            mixed.push(uncached.job("mix of requests", lines, *body_bytes, *objects, "mixed")?);
+            let job =
+                Job { bucket: "mixed", objects: *objects, ..body("mix of requests", lines, *body_bytes) };
+            mixed.push(uncached.job(&job)?);
         }
     }
     Ok((turns, mixed))
@@ -185,6 +193,7 @@ fn costs(turns: [Vec<Point>; JOBS.len()]) -> RequestCosts {
         few,
         many,
         kept,
+        alone,
     ] = turns.map(least);
     let get = Line::through(INLINE_BYTES, [get_4k.us, get_64k.us]);
     let put_among_us = among.us * (GETS_AMONG + 1.0) - get_4k.us * GETS_AMONG;
@@ -200,7 +209,9 @@ fn costs(turns: [Vec<Point>; JOBS.len()]) -> RequestCosts {
         head: head.us,
         delete: (2.0 * both.without(commit) - put.of(SMALL_BYTES)).max(0.0),
         commit,
-        commit_time: put_4k.commits.interval_us,
+        // One after the other, over all shards.
+        commit_time: alone.commits.interval_us / SHARDS as f64,
+        commit_time_busy: put_4k.commits.interval_us,
         list: (few.us - list_per_key * LISTED[0] as f64).max(0.0),
         list_per_key,
     }
@@ -247,21 +258,19 @@ struct Measured<'a> {
 impl<'a> Measured<'a> {
     /// Starts it with that `--read-cache`.
     fn start(place: &'a Place, data: &Path, drive_bytes: u64, cache: &str) -> Result<Self, CalibrateError> {
-        let server = LocalServer::start(&place.server, data, place.server_core, drive_bytes, cache)?;
+        let core = place.server_core;
+        let server = LocalServer::start(&place.server, data, core, drive_bytes, cache, Some(SHARDS))?;
         Ok(Self { place, server })
     }
 
-    /// CPU of the server for one operation of `op` (as in a job file) on so many objects.
-    fn job(
-        &self,
-        title: &str,
-        op: &str,
-        body_bytes: u64,
-        objects: u64,
-        bucket: &str,
-    ) -> Result<Point, CalibrateError> {
+    /// CPU of the server for one operation of `job`.
+    ///
+    /// # Errors
+    /// When operations fail, or none ends.
+    fn job(&self, job: &Job<'_>) -> Result<Point, CalibrateError> {
+        let Job { title, op, body_bytes, objects, bucket, .. } = *job;
         let failed = |what: String| CalibrateError::Point { title: title.to_owned(), what };
-        let in_flight = (IN_FLIGHT_BYTES / body_bytes).clamp(1, IN_FLIGHT);
+        let in_flight = (IN_FLIGHT_BYTES / body_bytes).clamp(1, job.in_flight);
         let text = format!(
             "[calibrate]\nioengine=s3\nhttp_host=127.0.0.1\nhttp_s3_keyid=x\nhttp_s3_key=x\nop={op}\nbs={body_bytes}\n\
              objects={objects}\nbucket={bucket}\niodepth={in_flight}\ntime_based\nruntime={}s\nramp_time=1s\n\
@@ -269,8 +278,8 @@ impl<'a> Measured<'a> {
             self.place.seconds, self.place.client_core,
         );
         let around = Surroundings::of_process();
-        let sections = job::parser::parse_text(&text, Path::new("calibrate"), 1, &around);
-        let resolved = sections.and_then(|sections| job::resolve(&sections, &around));
+        let sections = bench_job::parser::parse_text(&text, Path::new("calibrate"), 1, &around);
+        let resolved = sections.and_then(|sections| bench_job::resolve(&sections, &around));
         let mut plan = resolved.map_err(|error| failed(error.to_string()))?.plan;
         plan.jobs.iter_mut().for_each(|job| self.server.aim(&mut job.objects));
         let mut sampler = CommitSampler::new(self.server.id(), self.server.host());

@@ -28,7 +28,7 @@ const LARGE_DRIVE_BYTES: u64 = 4 << 30;
 const LARGE_BYTES: [u64; 2] = [sizing::INLINE_BYTES_MAX + 1, 5 << 20];
 /// Live, of the drive, and how often all of that is overwritten: nearly full, as a drive with room leaves gaps as they
 /// are; the mean of all times, as gaps come and go.
-const LARGE_LIVE_SHARE: f64 = 0.8;
+const LARGE_LIVE_SHARE: f64 = 0.77;
 const LARGE_TURNS: usize = 4;
 
 /// What was found.
@@ -145,13 +145,15 @@ fn small(drive: &Path, seed: u64, checkpoint_share: f64) -> Result<SmallCosts, F
         slice_bytes_by_log_byte: 0.0,
         index_bytes,
         checkpoint_bytes: index_bytes * checkpoint_share,
+        moved_bytes_factor: 1.0,
     };
     let drive = sizing::drive(SMALL_DRIVE_BYTES, u64::from(SHARDS));
     // All that is put takes the place of something.
-    let formula = log_writes(&drive, &state, 1.0).moved_bytes * counted_bytes(&cleaned.counters);
+    let log = filled.counters.log_bytes as f64 / counted_bytes(&filled.counters);
+    let formula = log_writes(&drive, &state, 1.0).moved_bytes * counted_bytes(&cleaned.counters) * log;
     let by_puts = filled.cpu_us / filled.counters.user_bytes as f64 * cleaned.counters.user_bytes as f64;
     Ok(SmallCosts {
-        log: filled.counters.log_bytes as f64 / counted_bytes(&filled.counters),
+        log,
         cleaner: moved / formula,
         clean_cpu_us_per_mib: ((cleaned.cpu_us - by_puts) / (moved / MIB)).max(0.0),
     })

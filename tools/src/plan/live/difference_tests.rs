@@ -180,3 +180,18 @@ fn little_wear_is_told_by_bytes() {
     let line = difference(&plan, &live, IN_FIRST_MONTH).lines.pop().unwrap();
     assert!((line.live.unwrap() - 0.01).abs() < 1e-9, "{line:?}");
 }
+
+/// A year takes the same part of the whole endurance, whatever is behind a drive.
+#[test]
+fn a_worn_drive_is_compared_by_the_whole_of_its_endurance() {
+    let planned = |used: f64| {
+        let mut hardware = hardware();
+        (hardware.node.count, hardware.drives.endurance_used_share) = (Some(4), used);
+        let plan = model::plan(&workload(), &hardware, &constants(), 0).unwrap();
+        let live = difference(&plan, &obedient(&plan), IN_FIRST_MONTH);
+        let name = "endurance_share_per_year of /dev/nvme0";
+        live.lines.into_iter().find(|line| line.name == name).unwrap().planned
+    };
+    let (new, worn) = (planned(0.0), planned(0.4));
+    assert!((worn / new - 1.0).abs() < 1e-9, "{worn} for {new}");
+}

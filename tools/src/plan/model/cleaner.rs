@@ -48,6 +48,8 @@ pub struct LogState {
     /// Memory of the index of all shards of the drive, and what a checkpoint of all of it writes.
     pub index_bytes: f64,
     pub checkpoint_bytes: f64,
+    /// What is moved, over what the formula says.
+    pub moved_bytes_factor: f64,
 }
 
 /// Extents of one shard.
@@ -92,7 +94,7 @@ pub fn log_writes(drive: &DriveSizing, state: &LogState, dying_share: f64) -> Lo
     let gained_by_extent = extent * (1.0 - victim);
     let emptied_extents = emptied_extents(state, gained_by_extent, shards);
     let by_cleaning = dying_share * state.checkpoint_bytes / shards / (emptied_extents * gained_by_extent);
-    let moved_bytes = dying_share * victim / (1.0 - victim);
+    let moved_bytes = dying_share * victim / (1.0 - victim) * state.moved_bytes_factor;
     let by_log = (1.0 + moved_bytes) * state.checkpoint_bytes / shards / drive.checkpoint_after_bytes as f64;
     LogWrites { live_share, moved_bytes, checkpoint_bytes: by_cleaning.max(by_log) }
 }
@@ -145,6 +147,7 @@ mod tests {
                 slice_bytes_by_log_byte: 0.0,
                 index_bytes: objects * 90.0,
                 checkpoint_bytes: objects * 60.0,
+                moved_bytes_factor: 1.0,
             };
             let writes = log_writes(&drive, &state, 1.0);
             let log = 1.0 + writes.moved_bytes;

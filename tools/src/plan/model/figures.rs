@@ -28,6 +28,12 @@ fn of_engine() -> Vec<Figure> {
     vec![
         ("block_bytes", BLOCK_BYTES as f64, format("unit of reads and writes; a header of a slice is one")),
         ("inline_bytes_max", sizing::INLINE_BYTES_MAX as f64, format("longest body in a record of the log")),
+        ("batch_bytes_max", sizing::BATCH_BYTES_MAX as f64, format("engine: the longest group commit")),
+        (
+            "reclaimed_share_of_index",
+            1.0 / sizing::RECLAIMED_PART as f64,
+            format("engine: freed bytes that are worth a checkpoint while puts wait for space"),
+        ),
         ("batch_header_bytes", sizing::BATCH_HEADER_BYTES as f64, format("head of a group commit")),
         ("slice_bytes_max", slice::SLICE_BYTES as f64, format("payload of a full slice")),
         (

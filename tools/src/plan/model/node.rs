@@ -1,6 +1,6 @@
 //! What one of `n` nodes has to do, and what it can do: the use of each of its resources.
 //!
-//! Invariant: every use is 1 when all that the limits of the plan allow is used, and falls with the number of nodes.
+//! Invariant: every use is 1 when all that the limits of the plan allow is used, and never rises with the number of nodes.
 
 use super::cleaner::{LogState, LogWrites, ShardExtents, log_writes, shard_extents};
 use super::demand::MonthDemand;
@@ -66,16 +66,16 @@ impl Writes {
     }
 }
 
-/// Of one node.
-pub(super) struct Commits {
-    pub per_s: f64,
-    pub records: f64,
+/// Group commits of one node.
+struct Commits {
+    per_s: f64,
+    records: f64,
 }
 
-/// Written to the log, by request.
+/// Written to the log of a drive by all shards, bytes a second.
 struct LogBytes {
-    by_put: f64,
-    by_delete: f64,
+    puts: f64,
+    deletes: f64,
 }
 
 impl Fleet<'_> {
@@ -150,7 +150,7 @@ impl Fleet<'_> {
             return objects;
         }
         let (mut low, mut high) = (0.0, objects);
-        while high - low > high * 1e-4 && high > 1.0 {
+        while high - low > high * 1e-9 && high > 1.0 {
             let middle = (low + high) / 2.0;
             if fits(middle) { low = middle } else { high = middle }
         }
@@ -165,9 +165,8 @@ impl Fleet<'_> {
             return Writes::default();
         }
         let puts = month.put_per_s * overhead / drives;
-        let deletes = month.delete_per_s * self.pieces() / drives;
-        let LogBytes { by_put, by_delete } = self.log_bytes(month, nodes);
-        let log = puts * by_put + deletes * by_delete;
+        let written = self.log_bytes(month, nodes);
+        let log = written.puts + written.deletes;
         let extent = self.drive.extent_bytes as f64;
         let stored = objects * overhead / drives;
         let index_bytes = objects * self.pieces() / drives * object.index_bytes;
@@ -178,38 +177,46 @@ impl Fleet<'_> {
             slice_bytes_by_log_byte: puts * object.slice_bytes / log,
             index_bytes,
             checkpoint_bytes: index_bytes * self.constants.checkpoint_share_of_index.value,
+            moved_bytes_factor: self.constants.moved_bytes_factor.value,
         };
         let LogWrites { live_share, moved_bytes, checkpoint_bytes } =
             log_writes(&self.drive, &state, month.dying_share);
-        let moved_bytes = moved_bytes * self.constants.moved_bytes_factor.value;
         Writes {
             user: puts * object.logical_bytes,
-            objects: puts * (by_put + object.slice_written_bytes),
-            deletes: deletes * by_delete,
+            objects: written.puts + puts * object.slice_written_bytes,
+            deletes: written.deletes,
             cleaner: log * moved_bytes,
             checkpoints: log * checkpoint_bytes,
             log_live_share: live_share,
         }
     }
 
-    /// With what the records of a group commit share, at the mean rates of the day.
+    /// With headers and padding of the group commits that the mean rates of the day make.
     fn log_bytes(&self, month: &MonthDemand, nodes: f64) -> LogBytes {
-        let object = &self.object;
+        let (object, pieces) = (&self.object, self.pieces());
         let key_bytes = self.workload.objects.key_bytes.round() as usize;
         let delete_bytes = sizing::delete_record_bytes(key_bytes) as f64;
-        let (put_per_s, delete_per_s) = (month.put_per_s, month.delete_per_s);
-        let records_per_s = put_per_s * object.log_records + delete_per_s;
-        let mean =
-            |by_put: f64, by_delete: f64| (put_per_s * by_put + delete_per_s * by_delete) / records_per_s;
-        let record_bytes = mean(object.log_bytes, delete_bytes);
-        let records = self.commits(month, nodes, 1.0).records;
-        let alone = mean(object.log_alone_bytes, alone_bytes(delete_bytes));
-        let shared_bytes = commit_bytes(record_bytes, alone, records) / records - record_bytes;
-        let factor = self.constants.log_bytes_factor.value;
+        let [puts, deletes] = self.records(month);
+        let put_bytes = object.log_bytes / object.log_records / f64::from(self.hardware.redundancy.data);
+        // Of pieces only the mean length is known.
+        let put_alone_bytes =
+            if pieces > 1.0 { alone_bytes(put_bytes) } else { object.log_alone_bytes / object.log_records };
+        let all = puts + deletes;
+        let record_bytes = (puts * put_bytes + deletes * delete_bytes) / all;
+        let alone = (puts * put_alone_bytes + deletes * alone_bytes(delete_bytes)) / all;
+        let commits = self.commits(month, nodes, 1.0, 0.0);
+        let shared_bytes =
+            commit_bytes(record_bytes, alone, commits.records) / commits.records - record_bytes;
+        let by_drive = self.constants.log_bytes_factor.value / nodes / self.drives();
         LogBytes {
-            by_put: (object.log_bytes + shared_bytes * object.log_records) * factor,
-            by_delete: (delete_bytes + shared_bytes) * factor,
+            puts: puts * (put_bytes + shared_bytes) * by_drive,
+            deletes: deletes * (delete_bytes + shared_bytes) * by_drive,
         }
+    }
+
+    /// Records of puts and of deletes that all nodes write in a second.
+    fn records(&self, month: &MonthDemand) -> [f64; 2] {
+        [month.put_per_s * self.object.log_records, month.delete_per_s].map(|records| records * self.pieces())
     }
 
     /// Of the GETs of small objects: those that the read cache answers, with the most wanted objects in it.
@@ -236,7 +243,7 @@ impl Fleet<'_> {
         let reads = self.drive_reads(month, nodes).reads / drives;
         let slices = month.put_per_s * object.slice_writes * self.hardware.redundancy.overhead() / drives;
         let copies = writes.cleaner / COPIES_BYTES;
-        let commits = self.commits(month, nodes, times).per_s / self.drives();
+        let commits = self.commits(month, nodes, times, 0.0).per_s / self.drives();
         (reads * times) / speed.read_iops + ((slices + copies) * times + commits) / speed.write_iops
     }
 
@@ -262,8 +269,8 @@ impl Fleet<'_> {
         (used > 0.0).then(|| self.hardware.drives.wanted_life_years / used)
     }
 
-    /// CPU time of the mean request mix, so many times over, microseconds a second, one node.
-    pub fn cpu_us_per_s(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
+    /// CPU time of `times` the mean request mix, microseconds a second, one node; without its group commits.
+    fn request_cpu_us_per_s(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
         let (constants, object) = (self.constants, &self.object);
         let hit = self.cache_hit_share(month, nodes) * object.inline_share;
         let (got, got_inline) = self.got_bytes();
@@ -286,22 +293,43 @@ impl Fleet<'_> {
             + month.list_per_s * list
             + month.delete_per_s * constants.delete_cpu_us.value * self.pieces();
         (requests / nodes + moved / MIB * constants.clean_cpu_us_per_mib.value) * times
-            + self.commits(month, nodes, times).per_s * constants.commit_cpu_us.value
     }
 
-    /// Group commits of one node, with `times` the mean rates. What comes while one is under way goes together into the
-    /// next, as far as so many puts are ever in flight: so a shard makes no more of them than fit into the time.
-    pub(super) fn commits(&self, month: &MonthDemand, nodes: f64, times: f64) -> Commits {
+    /// With `times` the mean rates, and cores busy for `busy` of the time. What comes while a commit is under way goes
+    /// together into the next, as far as so many puts are ever in flight and fit into one: so a shard makes no more of
+    /// them than fit into the time. They take longer on a busy core.
+    fn commits(&self, month: &MonthDemand, nodes: f64, times: f64, busy: f64) -> Commits {
         let shards = self.drive.shards as f64 * self.drives();
-        let by_request = month.put_per_s * self.object.log_records + month.delete_per_s;
-        let records_per_s = by_request * self.pieces() * times / nodes;
-        let gathered = records_per_s / shards * self.constants.commit_us.value / 1e6;
-        let records = gathered.clamp(1.0, (self.workload.requests.puts_in_flight / shards).max(1.0));
+        let records_per_s = self.records(month).iter().sum::<f64>() * times / nodes;
+        let [idle_us, busy_us] =
+            [&self.constants.commit_us, &self.constants.commit_busy_us].map(|us| us.value);
+        let interval_us = idle_us + (busy_us - idle_us).max(0.0) * busy;
+        let gathered = records_per_s / shards * interval_us / 1e6;
+        let fitting = sizing::BATCH_BYTES_MAX as f64 * self.object.log_records / self.object.log_bytes;
+        let most = (self.workload.requests.puts_in_flight / shards).min(fitting).max(1.0);
+        let records = gathered.clamp(1.0, most);
         Commits { per_s: records_per_s / records, records }
     }
 
-    fn cpu(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
-        self.cpu_us_per_s(month, nodes, writes, times) / 1e6 / f64::from(self.hardware.node.cores)
+    /// Part of one node's cores that `times` the mean request mix takes; above 1: more than they are.
+    pub fn cpu(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
+        let by_requests = self.request_cpu_us_per_s(month, nodes, writes, times);
+        let at = |busy: f64| {
+            let commits = self.commits(month, nodes, times, busy).per_s;
+            (by_requests + commits * self.constants.commit_cpu_us.value)
+                / 1e6
+                / f64::from(self.hardware.node.cores)
+        };
+        // The busier the cores, the fewer commits: between idle and busy there is one share that fits.
+        let (mut low, mut high) = (0.0, 1.0);
+        if at(high) >= high {
+            return at(high);
+        }
+        while high - low > 1e-12 {
+            let middle = (low + high) / 2.0;
+            if at(middle) > middle { low = middle } else { high = middle }
+        }
+        at(high)
     }
 
     /// The fuller of its two directions.

@@ -19,12 +19,9 @@ const SEED: u64 = 1;
 /// Means over all objects: those of small ones are 0 for large ones, and the other way round.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ReadCost {
-    /// Read to open a small object whose record is the first of its group commit.
-    pub small_first_bytes: f64,
-    /// And one that begins anywhere in a block.
-    pub small_anywhere_bytes: f64,
-    pub large_first_bytes: f64,
-    pub large_anywhere_bytes: f64,
+    /// Read to open a small object, and a large one: the blocks of a record that begins anywhere in a block.
+    pub small_opened_bytes: f64,
+    pub large_opened_bytes: f64,
     /// Of slices, by a GET of the whole.
     pub whole_reads: f64,
     pub whole_bytes: f64,
@@ -39,14 +36,12 @@ pub struct ReadCost {
 impl ReadCost {
     pub fn of(shape: &ObjectShape, sizing: &ObjectSizing, ranges: &mut Ranges) -> Self {
         let aligned = sizing.record_bytes.next_multiple_of(RECORD_ALIGNMENT as u64);
-        let first = sizing::record_reads(aligned, sizing::BATCH_HEADER_BYTES).bytes as f64;
         // Over all places that a record may have in a block, the mean of the blocks that it touches.
-        let anywhere = (BLOCK_BYTES as u64 - RECORD_ALIGNMENT as u64 + aligned) as f64;
+        let opened = (BLOCK_BYTES as u64 - RECORD_ALIGNMENT as u64 + aligned) as f64;
         let got = ranges.bytes.min(shape.body_bytes) as f64;
         if sizing.slice_bytes == 0 {
             return Self {
-                small_first_bytes: first,
-                small_anywhere_bytes: anywhere,
+                small_opened_bytes: opened,
                 range_got_bytes: got,
                 range_got_small_bytes: got,
                 ..Self::default()
@@ -55,8 +50,7 @@ impl ReadCost {
         let whole = sizing::slice_reads(shape, 0..shape.body_bytes);
         let (range_reads, range_bytes) = ranges.mean(shape);
         Self {
-            large_first_bytes: first,
-            large_anywhere_bytes: anywhere,
+            large_opened_bytes: opened,
             whole_reads: whole.reads as f64,
             whole_bytes: whole.bytes as f64,
             range_reads,
@@ -67,12 +61,10 @@ impl ReadCost {
     }
 
     /// Every figure; the pattern misses none.
-    pub fn values(&mut self) -> [&mut f64; 10] {
+    pub fn values(&mut self) -> [&mut f64; 8] {
         let Self {
-            small_first_bytes,
-            small_anywhere_bytes,
-            large_first_bytes,
-            large_anywhere_bytes,
+            small_opened_bytes,
+            large_opened_bytes,
             whole_reads,
             whole_bytes,
             range_reads,
@@ -81,10 +73,8 @@ impl ReadCost {
             range_got_small_bytes,
         } = self;
         [
-            small_first_bytes,
-            small_anywhere_bytes,
-            large_first_bytes,
-            large_anywhere_bytes,
+            small_opened_bytes,
+            large_opened_bytes,
             whole_reads,
             whole_bytes,
             range_reads,
@@ -137,11 +127,7 @@ impl Fleet<'_> {
         let (object, read) = (&self.object, &self.object.read);
         let missed = 1.0 - self.cache_hit_share(month, nodes);
         let opened = month.get_per_s + month.head_per_s;
-        // Of the records of a group commit, one is the first.
-        let first = 1.0 / self.commits(month, nodes, 1.0).records;
-        let mean = |of_first: f64, anywhere: f64| anywhere + first * (of_first - anywhere);
-        let opened_bytes = missed * mean(read.small_first_bytes, read.small_anywhere_bytes)
-            + mean(read.large_first_bytes, read.large_anywhere_bytes);
+        let opened_bytes = missed * read.small_opened_bytes + read.large_opened_bytes;
         let opened_reads = missed * object.inline_share + 1.0 - object.inline_share;
         let range_share = self.workload.requests.range_share;
         let by_get = |whole: f64, range: f64| whole + range_share * (range - whole);

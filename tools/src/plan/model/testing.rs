@@ -106,6 +106,7 @@ pub fn constants() -> Constants {
         delete_cpu_us: constant(25.0),
         commit_cpu_us: constant(80.0),
         commit_us: constant(1_000.0),
+        commit_busy_us: constant(1_500.0),
         list_cpu_us: constant(100.0),
         list_cpu_us_per_key: constant(2.0),
         slice_alignment_factor: constant(1.0),

@@ -118,7 +118,7 @@ fn life(plan: &Plan) -> String {
             let short = life < plan.hardware.drives.wanted_life_years;
             let verdict = if short { "less than the wanted" } else { "wanted:" };
             let worn = plan.hardware.drives.endurance_used_share > 0.0;
-            let left = if worn { " from now on" } else { "" };
+            let left = if worn { " from the start of the plan on" } else { "" };
             format!("{}{left} at the writes of the first month; {verdict} {wanted}", words::years(life))
         }
         (None, Some(_)) => "without end: nothing is written".to_owned(),

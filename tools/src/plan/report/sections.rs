@@ -395,13 +395,19 @@ fn drives_from(table: &mut Table, drives: &Drives) {
         ),
     );
     table.fact("Speed from", speed.source.clone());
+    let worn = match drives.endurance_used_share {
+        used if used > 0.0 => {
+            "; what is behind the drives: drives.endurance_used, or a drive named by --device"
+        }
+        _ => "",
+    };
     table.fact(
         "Endurance from",
         match drives.endurance_bytes {
-            Some(_) => {
-                "drives.tbw, or drives.dwpd and warranty_years, of the hardware file: the maker's data sheet"
-            }
-            None => "nothing: the hardware file gives none",
+            Some(_) => format!(
+                "drives.tbw, or drives.dwpd and warranty_years, of the hardware file: the maker's data sheet{worn}"
+            ),
+            None => "nothing: the hardware file gives none".to_owned(),
         },
     );
     table.fact(
