@@ -1,6 +1,7 @@
 //! What one of `n` nodes has to do, and what it can do: the use of each of its resources.
 //!
-//! Invariant: every use is 1 when all that the limits of the plan allow is used, and never rises with the number of nodes.
+//! Invariant: every use is 1 when all that the limits of the plan allow is used, and never rises with the number of
+//! nodes.
 
 use super::cleaner::{LogState, LogWrites, ShardExtents, log_writes, shard_extents};
 use super::demand::MonthDemand;
