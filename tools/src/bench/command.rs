@@ -12,7 +12,7 @@ use super::report::{self, html, logs};
 use super::result::Run;
 use super::run::{self, RunError};
 use super::watch::Screen;
-use clap::{Args, Parser};
+use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -45,13 +45,6 @@ impl CommandError {
     }
 }
 
-/// A subcommand whose arguments clap reads.
-#[derive(Parser)]
-struct Sub<T: Args> {
-    #[command(flatten)]
-    arguments: T,
-}
-
 /// Does what the arguments behind `ringbolt bench` say.
 pub fn execute(arguments: &[OsString]) -> ExitCode {
     let (first, rest) = match arguments {
@@ -70,7 +63,7 @@ pub fn execute(arguments: &[OsString]) -> ExitCode {
 }
 
 fn sub<T: Args>(name: &'static str, arguments: &[OsString], body: impl FnOnce(&T) -> ExitCode) -> ExitCode {
-    let command = Sub::<T>::command_named(name);
+    let command = subcommand::<T>(name);
     let words = std::iter::once(OsString::from(name)).chain(arguments.iter().cloned());
     let matches = match command.try_get_matches_from(words) {
         Ok(matches) => matches,
@@ -89,10 +82,9 @@ fn sub<T: Args>(name: &'static str, arguments: &[OsString], body: impl FnOnce(&T
     }
 }
 
-impl<T: Args> Sub<T> {
-    fn command_named(name: &'static str) -> clap::Command {
-        <Self as clap::CommandFactory>::command().name(name).bin_name(name)
-    }
+/// One whose arguments clap reads, with what `T` says of itself as its help.
+fn subcommand<T: Args>(name: &'static str) -> clap::Command {
+    T::augment_args(clap::Command::new(name).bin_name(name))
 }
 
 fn jobs(arguments: &[OsString]) -> Result<ExitCode, CommandError> {

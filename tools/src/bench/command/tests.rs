@@ -84,3 +84,17 @@ fn the_manual_names_what_there_is() {
         assert!(option || shell || matches!(keys::find(name), keys::Found::Built(_)), "{word} is not there");
     }
 }
+
+/// Each says what it is for, not how it is made.
+#[test]
+fn the_help_of_a_subcommand_begins_with_what_it_does() {
+    fn help<T: Args>() -> String {
+        subcommand::<T>("ringbolt bench x").render_long_help().to_string()
+    }
+    let helps =
+        [help::<report::compare::Arguments>(), help::<layers::LayersArgs>(), help::<profile::ProfileArgs>()];
+    for (help, begin) in helps.iter().zip(["Compare", "Run one job on the raw drive", "Measure a drive"]) {
+        assert!(help.starts_with(begin), "{help}");
+        assert!(help.contains("Usage: ringbolt bench x"), "{help}");
+    }
+}

@@ -44,7 +44,7 @@ pub struct ProfileArgs {
     /// Time to take, without that of making a file
     #[arg(long, default_value_t = 10.0, value_name = "MINUTES")]
     minutes: f64,
-    /// Where the profile goes [default: drive-profile.json]
+    /// Where the profile goes
     #[arg(long, default_value = "drive-profile.json", value_name = "FILE")]
     output: PathBuf,
     /// Measure only the first SIZE bytes; the size of a file that is made [default: all, or 4 GiB]

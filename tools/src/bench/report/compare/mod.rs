@@ -17,22 +17,30 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// `ringbolt bench compare`.
+/// Compare two runs of the same jobs: which figures changed, by how much, and how sure that is
+///
+/// From JSON of `ringbolt bench` or fio. With several runs on a side the intervals tell a change from noise.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  ringbolt bench compare before.json after.json
+  ringbolt bench compare b1.json,b2.json,b3.json a1.json,a2.json,a3.json --threshold 2
+                                              three runs on each side; changes for the worse up to 2% pass
+
+Exit status: 0 nothing became worse; 3 something did; 2 the input can not be used.")]
 pub struct Arguments {
-    /// JSON of the run before; several runs of the same jobs separated by commas.
+    /// JSON of the run before; several runs of the same jobs separated by commas
     #[arg(value_name = "A.json[,A2.json]")]
     pub before: String,
-    /// JSON of the run after, likewise.
+    /// JSON of the run after, likewise
     #[arg(value_name = "B.json[,B2.json]")]
     pub after: String,
-    /// Changes for the worse up to so many per cent are let pass.
+    /// Changes for the worse up to so many per cent are let pass
     #[arg(long, value_name = "PERCENT", default_value_t = 5.0)]
     pub threshold: f64,
-    /// Print the comparison as JSON.
+    /// Print the comparison as JSON
     #[arg(long)]
     pub json: bool,
-    /// Seed of the drawing behind the intervals.
+    /// Seed of the drawing behind the intervals
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
