@@ -1,6 +1,6 @@
 //! What requests read from a drive.
 
-use crate::scenario::{KEY_BYTES, PUT_PER_S, SHARDS, constants, hardware, workload};
+use crate::scenario::{KEY_BYTES, SHARDS, constants, hardware, workload};
 use crate::{compare, directory, own_machine};
 use ringbolt_engine::node::sizing;
 use ringbolt_tools::plan::calibrate::engine::SingleCore;
@@ -38,8 +38,6 @@ fn predicted(constants: &Constants, bytes: u64, asked: Asked) -> DriveReads {
     let exact = SizeClass { lower_bytes: bytes, upper_bytes: bytes, share: 1.0 };
     let mut workload = workload(SizeHistogram::new(vec![exact]).expect("sizes"), OBJECTS);
     let requests = &mut workload.requests;
-    // As the objects were stored.
-    requests.put_per_s = PUT_PER_S;
     match asked {
         Asked::Head => requests.head_per_s = 1.0,
         Asked::Whole => requests.get_per_s = 1.0,

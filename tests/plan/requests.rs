@@ -4,7 +4,8 @@ use crate::scenario::{constants, hardware, workload};
 use crate::{agree, compare, directory, own_machine};
 use ringbolt_engine::node::sizing;
 use ringbolt_tests::binary;
-use ringbolt_tools::plan::calibrate::requests::{IN_FLIGHT, Mix, Place, RequestCosts, SHARDS, measure_with};
+use ringbolt_tools::plan::calibrate::SHARDS;
+use ringbolt_tools::plan::calibrate::requests::{IN_FLIGHT, Mix, Place, RequestCosts, measure_with};
 use ringbolt_tools::plan::constants::Constants;
 use ringbolt_tools::plan::model::demand::{Draw, demand};
 use ringbolt_tools::plan::model::layout::layout;
@@ -106,7 +107,7 @@ fn predicted_per_s(constants: &Constants) -> f64 {
     let mut hardware = hardware(DRIVE_BYTES);
     hardware.node.cores = 1;
     let (object, _) = layout(&workload, constants);
-    let drive = sizing::drive(DRIVE_BYTES, SHARDS);
+    let drive = sizing::drive(DRIVE_BYTES, u64::from(SHARDS));
     let fleet = Fleet { workload: &workload, hardware: &hardware, constants, object, drive };
     let months = demand(&workload, &Draw::MEAN);
     let busy = |times: f64| fleet.cpu(&months[0], 1.0, &Writes::default(), times);

@@ -22,6 +22,8 @@ const AGES: [(&str, f64); 6] = [
     ("y", DAYS_PER_YEAR),
 ];
 
+/// Bytes.
+pub const MIB: f64 = 1024.0 * 1024.0;
 pub const DAY_S: f64 = 86_400.0;
 /// Of the Julian year.
 pub const DAYS_PER_YEAR: f64 = 365.25;

@@ -41,7 +41,7 @@ impl LocalServer {
         core: usize,
         drive_bytes: u64,
         read_cache: &str,
-        shards: Option<u64>,
+        shards: Option<u16>,
     ) -> Result<Self, ServerError> {
         let (access_key, secret_key) = (random_hex(10)?, random_hex(20)?);
         let log = data.with_extension("log");

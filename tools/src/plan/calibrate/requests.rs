@@ -5,24 +5,22 @@
 //!   makes it noisier but not larger.
 //! - What puts and deletes cost is without their part of a group commit: how many share one depends on the load.
 
-use super::CalibrateError;
 use super::commits::{CommitSampler, Commits, commit_cost_us};
+use super::{CalibrateError, SHARDS};
 use crate::bench::cli::RunOptions;
-use crate::bench::job::{self as bench_job, Surroundings};
+use crate::bench::job::{self, Surroundings};
 use crate::bench::layers::server::LocalServer;
 use crate::bench::result::DirectionResult;
 use crate::bench::run;
 use crate::bench::spec::Direction;
+use crate::plan::units::MIB;
 use std::path::{Path, PathBuf};
 
-const MIB: f64 = 1024.0 * 1024.0;
 /// Bodies that lie in their records, and bodies in slices: the ends of a line each.
 const INLINE_BYTES: [u64; 2] = [4 << 10, 64 << 10];
 const LARGE_BYTES: [u64; 2] = [128 << 10, 4 << 20];
 /// For what does not depend on the body.
 const SMALL_BYTES: u64 = INLINE_BYTES[0];
-/// Of the servers, which have one core: as many as a core has on any machine.
-pub const SHARDS: u64 = 2;
 /// Requests that wait at one time: enough that the server is never without work while others wait for its drive; and
 /// at most so many bytes of bodies.
 pub const IN_FLIGHT: u64 = 128;
@@ -210,7 +208,7 @@ fn costs(turns: [Vec<Point>; JOBS.len()]) -> RequestCosts {
         delete: (2.0 * both.without(commit) - put.of(SMALL_BYTES)).max(0.0),
         commit,
         // One after the other, over all shards.
-        commit_time: alone.commits.interval_us / SHARDS as f64,
+        commit_time: alone.commits.interval_us / f64::from(SHARDS),
         commit_time_busy: put_4k.commits.interval_us,
         list: (few.us - list_per_key * LISTED[0] as f64).max(0.0),
         list_per_key,
@@ -278,8 +276,8 @@ impl<'a> Measured<'a> {
             self.place.seconds, self.place.client_core,
         );
         let around = Surroundings::of_process();
-        let sections = bench_job::parser::parse_text(&text, Path::new("calibrate"), 1, &around);
-        let resolved = sections.and_then(|sections| bench_job::resolve(&sections, &around));
+        let sections = job::parser::parse_text(&text, Path::new("calibrate"), 1, &around);
+        let resolved = sections.and_then(|sections| job::resolve(&sections, &around));
         let mut plan = resolved.map_err(|error| failed(error.to_string()))?.plan;
         plan.jobs.iter_mut().for_each(|job| self.server.aim(&mut job.objects));
         let mut sampler = CommitSampler::new(self.server.id(), self.server.host());

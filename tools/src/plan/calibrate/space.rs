@@ -3,16 +3,16 @@
 //!
 //! Invariant: what is given is measured over counted, so 1 where the engine's arithmetic says it all.
 
+use super::SHARDS;
 use super::engine::{Failure, SingleCore};
 use crate::plan::model::cleaner::{LogState, log_writes};
 use crate::plan::model::layout::{alone_bytes, commit_bytes};
+use crate::plan::units::MIB;
 use ringbolt_engine::format::record::RECORD_ALIGNMENT;
 use ringbolt_engine::node::Counters;
 use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing};
 use std::path::Path;
 
-const MIB: f64 = 1024.0 * 1024.0;
-const SHARDS: u16 = 2;
 const KEY_BYTES: usize = 40;
 
 /// Bodies in their records.

@@ -10,11 +10,10 @@ use super::memory;
 use crate::plan::constants::Constants;
 use crate::plan::hardware::Hardware;
 use crate::plan::result::{Constraint, NodeCapacity};
-use crate::plan::units::{DAY_S, DAYS_PER_YEAR};
+use crate::plan::units::{DAY_S, DAYS_PER_YEAR, MIB};
 use crate::plan::workload::Workload;
 use ringbolt_engine::node::sizing::{self, DriveSizing};
 
-const MIB: f64 = 1024.0 * 1024.0;
 /// Head of a request and of its answer on the wire, with the signature. Source: requests of awscli and the answers to
 /// them.
 pub const REQUEST_HEAD_BYTES: f64 = 800.0;
