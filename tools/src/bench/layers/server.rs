@@ -130,7 +130,7 @@ impl Watcher for Sampler {
 }
 
 /// CPU time of all live threads of a process, by the scheduler's own account.
-fn process_cpu_ns(process: u32) -> Option<u64> {
+pub fn process_cpu_ns(process: u32) -> Option<u64> {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).ok()?;
     let of_thread = |thread: std::fs::DirEntry| {
         let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;

@@ -3,14 +3,14 @@
 //! Invariants: what it makes is removed, the server it starts is ended; every figure names how it was measured and on
 //! what; nothing that was not measured here is written.
 
-mod commits;
 pub mod engine;
 pub mod index;
 pub mod requests;
 pub mod space;
+mod work;
 
 use self::index::IndexCost;
-use self::requests::{Place, RequestCosts};
+use self::requests::{Place, RequestCosts, Turns};
 use self::space::SpaceCosts;
 use super::command::output::{Output, OutputError};
 use super::constants::{Constant, Constants, SCHEMA, Source, VERSION};
@@ -51,10 +51,10 @@ pub struct CalibrateArgs {
     #[arg(long, default_value = "constants.json", value_name = "FILE")]
     pub output: PathBuf,
     /// How often each point is measured, in turns; the least counts, as what else the machine does only adds
-    #[arg(long, default_value_t = 3, value_name = "TURNS", value_parser = clap::value_parser!(u64).range(1..=100))]
+    #[arg(long, default_value_t = 5, value_name = "TURNS", value_parser = clap::value_parser!(u64).range(1..=100))]
     pub turns: u64,
     /// Measured seconds of each of the fifteen points, in each turn
-    #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, default_value_t = 1, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
     /// The ringbolt program to serve with [default: this one]
     #[arg(long, value_name = "PATH")]
@@ -123,7 +123,6 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Constants, CalibrateError> {
         server_core: args.server_core,
         client_core: args.client_core,
         seconds: args.seconds,
-        turns: args.turns,
     };
     let directory = || {
         let made = tempfile::Builder::new().prefix("plan-calibrate-").tempdir_in(&args.directory);
@@ -133,7 +132,12 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Constants, CalibrateError> {
     let index = index::measure(SEED);
     // Each with a directory of its own, so that the drives of one are gone when the other makes its.
     let space = space::measure(directory()?.path(), args.client_core, SEED, index.checkpoint_share)?;
-    let requests = requests::measure(&place, directory()?.path(), DRIVE_BYTES)?;
+    let drives = directory()?;
+    let mut turns = Turns::start(&place, drives.path(), DRIVE_BYTES)?;
+    for _ in 0..args.turns {
+        turns.take(None)?;
+    }
+    let requests = turns.costs();
     let found = fingerprint::gather(&BenchPlan::default(), &[]).0;
     let fingerprint = found.into_iter().filter(|(name, _)| name != "command").collect();
     Ok(constants(&index, &requests, &space, fingerprint))

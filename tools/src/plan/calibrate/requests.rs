@@ -1,18 +1,16 @@
 //! CPU time of the server for each request: a server of our own on one core, asked by the bench tool from another.
 //!
 //! Invariants:
-//! - What is counted is CPU time of the server's threads over requests answered, so a slow drive or a busy neighbour
-//!   makes it noisier but not larger.
+//! - What is counted is CPU time of the server's threads over requests answered, so a slow drive makes it noisier but
+//!   not larger. A restless host makes it larger, never smaller: of all turns the least counts.
 //! - What puts and deletes cost is without their part of a group commit: how many share one depends on the load.
 
-use super::commits::{CommitSampler, Commits, commit_cost_us};
+use super::work::{Work, WorkSampler, commit_cost_us};
 use super::{CalibrateError, SHARDS};
 use crate::bench::cli::RunOptions;
 use crate::bench::job::{self, Surroundings};
 use crate::bench::layers::server::LocalServer;
-use crate::bench::result::DirectionResult;
 use crate::bench::run;
-use crate::bench::spec::Direction;
 use crate::plan::units::MIB;
 use std::path::{Path, PathBuf};
 
@@ -22,9 +20,11 @@ const LARGE_BYTES: [u64; 2] = [128 << 10, 4 << 20];
 /// For what does not depend on the body.
 const SMALL_BYTES: u64 = INLINE_BYTES[0];
 /// Requests that wait at one time: enough that the server is never without work while others wait for its drive; and
-/// at most so many bytes of bodies.
+/// at most so many bytes of bodies, as those that are half done at the first look and at the last blur the count.
 pub const IN_FLIGHT: u64 = 128;
-const IN_FLIGHT_BYTES: u64 = 64 << 20;
+const IN_FLIGHT_BYTES: u64 = 16 << 20;
+/// A point is measured once more when the server was looked at less than twice, as often at most.
+const ATTEMPTS: u32 = 3;
 /// Objects of a point, and at most so many bytes of all of them together.
 const OBJECTS: u64 = 2_000;
 const POINT_BYTES: u64 = 128 << 20;
@@ -38,8 +38,6 @@ pub struct Place {
     pub client_core: usize,
     /// For each point and turn.
     pub seconds: u64,
-    /// How often each is measured; the least counts.
-    pub turns: u64,
 }
 
 /// Microseconds, of a request without its body and of a MiB of the body.
@@ -77,19 +75,22 @@ struct Job<'a> {
     bucket: &'a str,
     /// Against the server with a read cache.
     cached: bool,
-    /// Requests that wait at one time, at most.
+    /// Requests that wait at one time.
     in_flight: u64,
 }
 
 const fn body<'a>(title: &'a str, op: &'a str, body_bytes: u64) -> Job<'a> {
     let most = POINT_BYTES / body_bytes;
     let objects = if most < OBJECTS { most } else { OBJECTS };
-    Job { title, op, body_bytes, objects, bucket: "calibrate", cached: false, in_flight: IN_FLIGHT }
+    let few = IN_FLIGHT_BYTES / body_bytes;
+    let in_flight = if few < IN_FLIGHT { few } else { IN_FLIGHT };
+    Job { title, op, body_bytes, objects, bucket: "calibrate", cached: false, in_flight }
 }
 
 const fn listing<'a>(title: &'a str, objects: u64, bucket: &'a str) -> Job<'a> {
-    // Each in a bucket of its own: a listing is of what is there.
-    Job { title, op: "list", body_bytes: 64, objects, bucket, cached: false, in_flight: IN_FLIGHT }
+    // Each in a bucket of its own: a listing is of what is there. None waits for the drive, so a few keep the core
+    // busy; more would keep the looks at the server waiting.
+    Job { title, op: "list", body_bytes: 64, objects, bucket, cached: false, in_flight: 16 }
 }
 
 /// Listed by the two that tell what a key costs.
@@ -125,57 +126,59 @@ pub struct Mix {
     pub objects: u64,
 }
 
-/// Measures all; `directory` is empty and is left so.
-///
-/// # Errors
-/// When the server does not start or answers with errors.
-pub fn measure(place: &Place, directory: &Path, drive_bytes: u64) -> Result<RequestCosts, CalibrateError> {
-    Ok(costs(turns(place, directory, drive_bytes, None)?.0))
+/// Servers, and what was measured of them so far: of each job, and of a mix, what the server did in each turn.
+pub struct Turns<'a> {
+    uncached: Measured<'a>,
+    cached: Measured<'a>,
+    points: [Vec<Work>; JOBS.len()],
+    mixed: Vec<Work>,
 }
 
-/// Measures all, and in the same turns what a request of `mix` costs, in microseconds: that shows how well the costs
-/// predict it.
-///
-/// # Errors
-/// As [`measure`].
-pub fn measure_with(
-    place: &Place,
-    directory: &Path,
-    drive_bytes: u64,
-    mix: &Mix,
-) -> Result<(RequestCosts, f64), CalibrateError> {
-    let (turns, mixed) = turns(place, directory, drive_bytes, Some(mix))?;
-    Ok((costs(turns), least(mixed).us))
-}
+impl<'a> Turns<'a> {
+    /// Starts the servers, with drives and messages in `directory`.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub fn start(place: &'a Place, directory: &Path, drive_bytes: u64) -> Result<Self, CalibrateError> {
+        Ok(Self {
+            uncached: Measured::start(place, &directory.join("uncached"), drive_bytes, "off")?,
+            cached: Measured::start(place, &directory.join("cached"), drive_bytes, "64MiB")?,
+            points: Default::default(),
+            mixed: Vec::new(),
+        })
+    }
 
-/// Of each job a point for each turn, and of the mix.
-type Turns = ([Vec<Point>; JOBS.len()], Vec<Point>);
-
-fn turns(
-    place: &Place,
-    directory: &Path,
-    drive_bytes: u64,
-    mix: Option<&Mix>,
-) -> Result<Turns, CalibrateError> {
-    let uncached = Measured::start(place, &directory.join("uncached"), drive_bytes, "off")?;
-    let cached = Measured::start(place, &directory.join("cached"), drive_bytes, "64MiB")?;
-    let (mut turns, mut mixed) = Turns::default();
-    // In turns: what else the machine does meets all of them.
-    for _ in 0..place.turns {
-        for (points, job) in turns.iter_mut().zip(&JOBS) {
-            let server = if job.cached { &cached } else { &uncached };
+    /// Measures each job once, and `mix`: in turns, so that what else the machine does meets all of them.
+    ///
+    /// # Errors
+    /// When the server answers with errors.
+    pub fn take(&mut self, mix: Option<&Mix>) -> Result<(), CalibrateError> {
+        for (points, job) in self.points.iter_mut().zip(&JOBS) {
+            let server = if job.cached { &self.cached } else { &self.uncached };
             points.push(server.job(job)?);
         }
         if let Some(Mix { lines, body_bytes, objects }) = mix {
-            let job =
-                Job { bucket: "mixed", objects: *objects, ..body("mix of requests", lines, *body_bytes) };
-            mixed.push(uncached.job(&job)?);
+            let objects = *objects;
+            let whole = body("mix of requests", lines, *body_bytes);
+            let job = Job { bucket: "mixed", objects, in_flight: IN_FLIGHT, ..whole };
+            self.mixed.push(self.uncached.job(&job)?);
         }
+        Ok(())
     }
-    Ok((turns, mixed))
+
+    /// Of the turns so far: one at least.
+    pub fn costs(&self) -> RequestCosts {
+        costs(&self.points)
+    }
+
+    /// Microseconds of a request of the mix, in the turns so far: that shows how well the costs predict it. None when
+    /// there was no mix.
+    pub fn mixed_us(&self) -> Option<f64> {
+        (!self.mixed.is_empty()).then(|| least(&self.mixed).request_us)
+    }
 }
 
-fn costs(turns: [Vec<Point>; JOBS.len()]) -> RequestCosts {
+fn costs(turns: &[Vec<Work>; JOBS.len()]) -> RequestCosts {
     let [
         put_4k,
         put_64k,
@@ -192,33 +195,33 @@ fn costs(turns: [Vec<Point>; JOBS.len()]) -> RequestCosts {
         many,
         kept,
         alone,
-    ] = turns.map(least);
-    let get = Line::through(INLINE_BYTES, [get_4k.us, get_64k.us]);
-    let put_among_us = among.us * (GETS_AMONG + 1.0) - get_4k.us * GETS_AMONG;
-    let commit = commit_cost_us((put_4k.us, put_4k.commits.records), (put_among_us, among.commits.records));
+    ] = turns.each_ref().map(|points| least(points));
+    let get = Line::through(INLINE_BYTES, [get_4k.request_us, get_64k.request_us]);
+    let put_among_us = among.request_us * (GETS_AMONG + 1.0) - get_4k.request_us * GETS_AMONG;
+    let commit = commit_cost_us((put_4k.request_us, put_4k.records), (put_among_us, among.records));
     let put = Line::through(INLINE_BYTES, [put_4k, put_64k].map(|point| point.without(commit)));
-    let list_per_key = ((many.us - few.us) / (LISTED[1] - LISTED[0]) as f64).max(0.0);
+    let list_per_key = ((many.request_us - few.request_us) / (LISTED[1] - LISTED[0]) as f64).max(0.0);
     RequestCosts {
         put,
         put_large: Line::through(LARGE_BYTES, [put_128k, put_4m].map(|point| point.without(commit))),
         get,
-        get_large: Line::through(LARGE_BYTES, [get_128k.us, get_4m.us]),
-        get_cached: (kept.us - get.mib * SMALL_BYTES as f64 / MIB).max(0.0),
-        head: head.us,
+        get_large: Line::through(LARGE_BYTES, [get_128k.request_us, get_4m.request_us]),
+        get_cached: (kept.request_us - get.mib * SMALL_BYTES as f64 / MIB).max(0.0),
+        head: head.request_us,
         delete: (2.0 * both.without(commit) - put.of(SMALL_BYTES)).max(0.0),
         commit,
         // One after the other, over all shards.
-        commit_time: alone.commits.interval_us / f64::from(SHARDS),
-        commit_time_busy: put_4k.commits.interval_us,
-        list: (few.us - list_per_key * LISTED[0] as f64).max(0.0),
+        commit_time: alone.interval_us / f64::from(SHARDS),
+        commit_time_busy: put_4k.interval_us,
+        list: (few.request_us - list_per_key * LISTED[0] as f64).max(0.0),
         list_per_key,
     }
 }
 
 /// The point with the least cost: what else the machine does, or the host of a virtual one takes away, only adds.
-fn least(points: Vec<Point>) -> Point {
-    let least = points.into_iter().min_by(|one, other| one.us.total_cmp(&other.us));
-    least.unwrap_or_else(|| panic!("a point is measured once at least"))
+fn least(points: &[Work]) -> Work {
+    let least = points.iter().min_by(|one, other| one.request_us.total_cmp(&other.request_us));
+    *least.unwrap_or_else(|| panic!("a point is measured once at least"))
 }
 
 impl Line {
@@ -230,20 +233,6 @@ impl Line {
 
     fn of(&self, bytes: u64) -> f64 {
         self.request + self.mib * bytes as f64 / MIB
-    }
-}
-
-/// What an operation cost in a job.
-#[derive(Clone, Copy, Debug)]
-struct Point {
-    us: f64,
-    commits: Commits,
-}
-
-impl Point {
-    /// Of an operation that makes a record: without its part of the group commit.
-    fn without(&self, commit_us: f64) -> f64 {
-        (self.us - commit_us / self.commits.records).max(0.0)
     }
 }
 
@@ -261,14 +250,30 @@ impl<'a> Measured<'a> {
         Ok(Self { place, server })
     }
 
-    /// CPU of the server for one operation of `job`.
+    /// What the server does in `job`.
     ///
     /// # Errors
     /// When operations fail, or none ends.
-    fn job(&self, job: &Job<'_>) -> Result<Point, CalibrateError> {
-        let Job { title, op, body_bytes, objects, bucket, .. } = *job;
-        let failed = |what: String| CalibrateError::Point { title: title.to_owned(), what };
-        let in_flight = (IN_FLIGHT_BYTES / body_bytes).clamp(1, job.in_flight);
+    fn job(&self, job: &Job<'_>) -> Result<Work, CalibrateError> {
+        let failed = |what: String| CalibrateError::Point { title: job.title.to_owned(), what };
+        for _ in 0..ATTEMPTS {
+            if let Some(point) = self.attempt(job).map_err(failed)? {
+                eprintln!(
+                    "calibrate: {}: {:.1} us of CPU; the core was busy {:.0}%; {:.1} records in a group commit",
+                    job.title,
+                    point.request_us,
+                    point.busy * 100.0,
+                    point.records
+                );
+                return Ok(point);
+            }
+        }
+        Err(failed("too short to be measured: give more --seconds".into()))
+    }
+
+    /// None when it was too short. The error is in words.
+    fn attempt(&self, job: &Job<'_>) -> Result<Option<Work>, String> {
+        let Job { op, body_bytes, objects, bucket, in_flight, .. } = *job;
         let text = format!(
             "[calibrate]\nioengine=s3\nhttp_host=127.0.0.1\nhttp_s3_keyid=x\nhttp_s3_key=x\nop={op}\nbs={body_bytes}\n\
              objects={objects}\nbucket={bucket}\niodepth={in_flight}\ntime_based\nruntime={}s\nramp_time=1s\n\
@@ -278,32 +283,14 @@ impl<'a> Measured<'a> {
         let around = Surroundings::of_process();
         let sections = job::parser::parse_text(&text, Path::new("calibrate"), 1, &around);
         let resolved = sections.and_then(|sections| job::resolve(&sections, &around));
-        let mut plan = resolved.map_err(|error| failed(error.to_string()))?.plan;
+        let mut plan = resolved.map_err(|error| error.to_string())?.plan;
         plan.jobs.iter_mut().for_each(|job| self.server.aim(&mut job.objects));
-        let mut sampler = CommitSampler::new(self.server.id(), self.server.host());
-        let measured = run::run(&plan, &RunOptions::default(), &mut sampler)
-            .map_err(|error| failed(error.to_string()))?;
-        let result = measured
-            .only_result()
-            .map_err(|what| failed(format!("{what} {}", sampler.cpu.notes.join("; "))))?;
-        let per_s: f64 =
-            Direction::ALL.iter().map(|direction| per_s(result.by_direction.get(*direction))).sum();
-        let short = || failed("too short to be measured: give more --seconds".into());
-        let busy = sampler.cpu.server_share().filter(|_| per_s > 0.0).ok_or_else(short)?;
-        let commits = sampler.commits().ok_or_else(short)?;
-        let us = busy * 1e6 / per_s;
-        eprintln!(
-            "calibrate: {title}: {us:.1} us of CPU; the core was busy {:.0}%; {:.1} records in a group commit",
-            busy * 100.0,
-            commits.records
-        );
-        Ok(Point { us, commits })
+        let mut sampler = WorkSampler::new(self.server.id(), self.server.host());
+        let measured =
+            run::run(&plan, &RunOptions::default(), &mut sampler).map_err(|error| error.to_string())?;
+        measured.only_result().map_err(|what| format!("{what} {}", sampler.notes.join("; ")))?;
+        Ok(sampler.work())
     }
-}
-
-/// Operations a second. Each S3 operation is counted in one direction.
-fn per_s(result: &DirectionResult) -> f64 {
-    if result.runtime_ns == 0 { 0.0 } else { result.ios as f64 * 1e9 / result.runtime_ns as f64 }
 }
 
 #[cfg(test)]
