@@ -24,11 +24,11 @@ const LISTS: f64 = 1.0;
 const OBJECTS: u64 = 2_000;
 const LISTED: f64 = 1_000.0;
 
-/// Turns of measuring the parts and the mix, a second each, so that what else the machine does meets both; the least of
-/// each counts. Where the host is restless the least of a few is not what each costs when nothing is in its way: more
-/// turns are taken until the two agree, or there are so many that the difference is the plan's.
-const TURNS: usize = 4;
-const TURNS_MAX: usize = 16;
+/// Turns of measuring the parts and the mix, a second each, so that what else the machine does meets both; the median
+/// of each counts. On a restless host a second may cost twice as much as the next: there more turns are taken until the
+/// two agree, or there are so many that the difference is the plan's.
+const TURNS: usize = 5;
+const TURNS_MAX: usize = 20;
 const WITHIN: f64 = 0.2;
 
 #[test]

@@ -41,7 +41,8 @@ const SEED: u64 = 1;
   ringbolt plan calibrate --directory /mnt/nvme          on the file system of that drive
   ringbolt plan calibrate --server-core 2 --client-core 3 --seconds 10
 
-Let nothing else run meanwhile: other programs on the same cores make requests look dearer.
+Let nothing else run meanwhile: other programs on the same cores make requests look dearer. On a virtual machine
+whose host is restless take more turns: --turns 15.
 Then: ringbolt plan run --constants constants.json")]
 pub struct CalibrateArgs {
     /// Where the drive files are made; its file system must take direct I/O
@@ -50,7 +51,7 @@ pub struct CalibrateArgs {
     /// Where the constants are written; - is stdout
     #[arg(long, default_value = "constants.json", value_name = "FILE")]
     pub output: PathBuf,
-    /// How often each point is measured, in turns; the least counts, as what else the machine does only adds
+    /// How often each point is measured, in turns; the median counts
     #[arg(long, default_value_t = 5, value_name = "TURNS", value_parser = clap::value_parser!(u64).range(1..=100))]
     pub turns: u64,
     /// Measured seconds of each of the fifteen points, in each turn
