@@ -8,10 +8,8 @@ use crate::bench::layers::server::process_cpu_ns;
 use crate::bench::run::{Phase, Status, Watcher};
 use crate::plan::http::Http;
 use crate::plan::live::metrics::Metrics;
+use crate::plan::live::{METRICS_BYTES_MAX, METRICS_PATH};
 use std::time::Instant;
-
-/// More than any answer has.
-const METRICS_BYTES_MAX: u64 = 16 << 20;
 
 /// What a server has done since it started.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,7 +50,7 @@ impl WorkSampler {
         Self {
             process,
             http: Http::default(),
-            url: format!("http://{host}/ringbolt/metrics"),
+            url: format!("http://{host}{METRICS_PATH}"),
             first: None,
             last: None,
             shards: 1.0,

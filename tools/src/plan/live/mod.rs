@@ -25,9 +25,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where a node tells its numbers.
-const METRICS_PATH: &str = "/ringbolt/metrics";
+pub const METRICS_PATH: &str = "/ringbolt/metrics";
 /// A page has some hundred lines, and ten for each shard.
-const METRICS_BYTES_MAX: u64 = 16 << 20;
+pub const METRICS_BYTES_MAX: u64 = 16 << 20;
 /// Between the readings.
 pub const SECONDS: std::ops::RangeInclusive<f64> = 1.0..=86_400.0;
 
