@@ -199,13 +199,13 @@ async fn a_full_index_refuses_new_keys_and_serves_the_others() {
     assert!(resident < 160 << 20, "{resident} bytes resident of 160 MiB");
 }
 
-/// Puts small objects, many at once, until each shard has refused some.
+/// Puts small objects, many at once, until all of so many are refused: then each shard is full, and not only the one
+/// that got the most keys.
 async fn fill(client: &Client, key: impl Fn(usize) -> String) -> (usize, crate::support::Refusal) {
     const AT_ONCE: usize = 64;
-    let mut refusals = Vec::new();
     for first in (0..).step_by(AT_ONCE) {
         assert!(first < 100_000, "100,000 keys of 1 KiB are in an index of 13 MiB");
-        let mut puts = JoinSet::new();
+        let (mut puts, mut refusals) = (JoinSet::new(), Vec::new());
         for number in first..first + AT_ONCE {
             let (client, key) = (client.clone(), key(number));
             puts.spawn(async move { put(&client, &key, Content::new(number as u64, 10)).await });
@@ -213,7 +213,7 @@ async fn fill(client: &Client, key: impl Fn(usize) -> String) -> (usize, crate::
         while let Some(outcome) = puts.join_next().await {
             refusals.extend(outcome.expect("no panic").err());
         }
-        if refusals.len() > 2 * AT_ONCE {
+        if refusals.len() == AT_ONCE {
             return (first, refusals.remove(0));
         }
     }
