@@ -86,7 +86,7 @@ fn write(target: &Path, drive: &SimDevice) {
         let batch = &bytes[..header.length.get() as usize];
         log.extend_from_slice(batch);
         let mut place = HEADER_BYTES;
-        while let Ok(view) = RecordView::parse(&batch[place..]) {
+        while let Ok(view) = RecordView::parse(&batch[place..], header.record_mark(place)) {
             let (kind, end) = (view.envelope.kind, place + view.length());
             save("record", &format!("record-{kind}"), 0, &batch[place..end]);
             save("record", &format!("record-{kind}-sealed"), 1, &batch[place..end]);

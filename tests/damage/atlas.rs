@@ -95,7 +95,7 @@ impl Atlas {
             let replayed = replay_from.get(&shard).is_none_or(|from| sequence >= *from);
             let whole = span(at, header.length.get() as usize);
             atlas.batches.push(Batch { span: whole.clone(), shard, sequence, replayed, last: false });
-            read_records(image, whole, header.records.get(), sequence, &place, &mut live);
+            read_records(image, whole, &header, &place, &mut live);
             at += header.padded_bytes();
         }
         for at in 0..atlas.batches.len() {
@@ -122,7 +122,13 @@ impl Atlas {
             let later = |other: &Batch| other.shard == batch.shard && other.sequence > batch.sequence;
             self.batches.iter().any(|other| later(other) && !hit(&other.span))
         };
+        // The batch that begins a life has a copy, and either will do.
+        let has_whole_copy = |batch: &Batch| {
+            let same = |other: &Batch| (other.shard, other.sequence) == (batch.shard, batch.sequence);
+            self.batches.iter().any(|other| same(other) && !hit(&other.span))
+        };
         let damaged = self.batches.iter().filter(|batch| batch.replayed && hit(&batch.span));
+        let damaged = damaged.filter(|batch| !has_whole_copy(batch));
         let chunk_hit = self.chunks.iter().any(|chunk| hit(&chunk.span));
         let convicted = damaged.filter(is_convicted).count();
         if copies > COPIES - 2 || chunk_hit || convicted > 0 {
@@ -150,14 +156,15 @@ fn span(start: usize, length: usize) -> Span {
 fn read_records(
     image: &[u8],
     batch: Span,
-    count: u32,
-    sequence: u64,
+    header: &BatchHeaderOnDisk,
     place: &impl Fn(u32, u32) -> usize,
     live: &mut BTreeMap<String, Option<Record>>,
 ) {
+    let sequence = header.sequence.get();
     let mut at = batch.start + HEADER_BYTES;
-    for _ in 0..count {
-        let view = RecordView::parse(&image[at..batch.end]).expect("a good record");
+    for _ in 0..header.records.get() {
+        let mark = header.record_mark(at - batch.start);
+        let view = RecordView::parse(&image[at..batch.end], mark).expect("a good record");
         let whole = span(at, view.length());
         at += view.length().next_multiple_of(RECORD_ALIGNMENT);
         let (key, record) = match view.mutation().expect("a known record") {

@@ -49,6 +49,8 @@ pub struct Taken {
     pub extent: u32,
     /// It is one of those held back.
     pub held_back: bool,
+    /// No more are left than the shards need for their next checkpoints and log extents.
+    pub tight: bool,
 }
 
 /// What a shard says of the extents it needs and has.
@@ -151,7 +153,8 @@ impl Keeper {
             return Err(Refusal::Full);
         }
         let first = state.free.pop_first();
-        first.map(|extent| Taken { extent, held_back: free <= held.working }).ok_or(Refusal::Scarce)
+        let (held_back, tight) = (free <= held.working, free <= held.needed + 1);
+        first.map(|extent| Taken { extent, held_back, tight }).ok_or(Refusal::Scarce)
     }
 
     /// Gives an extent back.

@@ -9,7 +9,7 @@ pub mod slices;
 
 use crate::format::BLOCK_BYTES;
 use crate::format::record::{RunV1, SegmentV1};
-use crate::format::slice::{SLICE_BYTES, SliceHeaderOnDisk, UNIT_BYTES, UNITS_PER_SLOT};
+use crate::format::slice::{SLICE_BYTES, SliceHeaderOnDisk, SliceIdentity, UNIT_BYTES, UNITS_PER_SLOT};
 
 /// A slice's place and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +24,20 @@ pub struct SlicePlace {
 }
 
 impl SlicePlace {
+    /// What the header of this slice says, of the segment with this generation on the drive with this identity.
+    pub fn identity(&self, drive: u64, shard: u16, generation: u64) -> SliceIdentity {
+        let Self { extent, offset, number, .. } = *self;
+        SliceIdentity { drive, shard, generation, number, extent, offset }
+    }
+
     /// Whether a header that was read here is this slice's, of the segment with this generation.
-    pub fn is_headed_by(&self, header: &SliceHeaderOnDisk, shard: u16, generation: u64) -> bool {
-        header.generation.get() == generation
-            && header.number.get() == self.number
-            && header.length.get() == self.length
-            && header.shard.get() == shard
+    pub fn is_headed_by(
+        &self,
+        header: &SliceHeaderOnDisk,
+        (drive, shard): (u64, u16),
+        generation: u64,
+    ) -> bool {
+        header.identity() == self.identity(drive, shard, generation) && header.length.get() == self.length
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Invariants:
 //! - A batch starts on a block, is padded to whole blocks with zeros, and lies within one extent.
+//! - It says where and when it was written (drive, shard, log extent number, extent, offset), and its checksum and those of its records carry
+//!   the [`mark`] of that: what is read by address is believed only if it belongs there.
 //! - `previous_crc` is the crc of the batch before it: batches of another life or lap never chain.
 //! - `durable_sequence` was durable when this batch was written: it convicts a hole before it as damage.
 
@@ -9,9 +11,10 @@ use std::mem::{offset_of, size_of};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::mark::{Structure, mark};
 use super::{BLOCK_BYTES, FormatDamage, Le16, Le32, Le64, blocks_up};
 
-pub const MAGIC: [u8; 8] = *b"RBBATCH1";
+pub const MAGIC: [u8; 8] = *b"RBBATCH2";
 /// Header, records and padding together, at most.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 pub const HEADER_BYTES: usize = size_of::<BatchHeaderOnDisk>();
@@ -21,7 +24,7 @@ pub const HEADER_BYTES: usize = size_of::<BatchHeaderOnDisk>();
 #[repr(C)]
 pub struct BatchHeaderOnDisk {
     pub magic: [u8; 8],
-    /// crc32c of header and records behind this field, up to `length`.
+    /// crc32c of header and records behind this field, up to `length`, XOR the mark.
     pub crc: Le32,
     /// Header and records without padding, bytes.
     pub length: Le32,
@@ -35,15 +38,20 @@ pub struct BatchHeaderOnDisk {
     pub durable_sequence: Le64,
     /// First half of the drive's UUID.
     pub drive: Le64,
-    /// How often this extent had been made a log extent of this shard's log.
+    /// The log extent number: how many extents this shard's log had gone through. Never used twice.
     pub lap: Le64,
+    /// Where it was written: extent, and byte offset in it.
+    pub extent: Le32,
+    pub offset: Le32,
+    pub reserved: [u8; 24],
 }
 
 const _: () = {
-    assert!(size_of::<BatchHeaderOnDisk>() == 64);
+    assert!(size_of::<BatchHeaderOnDisk>() == 96);
     assert!(offset_of!(BatchHeaderOnDisk, sequence) == 24);
     assert!(offset_of!(BatchHeaderOnDisk, durable_sequence) == 40);
     assert!(offset_of!(BatchHeaderOnDisk, lap) == 56);
+    assert!(offset_of!(BatchHeaderOnDisk, offset) == 68);
 };
 
 impl BatchHeaderOnDisk {
@@ -52,13 +60,29 @@ impl BatchHeaderOnDisk {
     pub fn seal_into(mut self, batch: &mut [u8]) -> u32 {
         let length = self.length.get() as usize;
         batch[..HEADER_BYTES].copy_from_slice(self.as_bytes());
-        let crc = crc32c::crc32c(&batch[12..length]);
+        let crc = crc32c::crc32c(&batch[12..length]) ^ self.mark();
         self.crc = Le32::new(crc);
         batch[..HEADER_BYTES].copy_from_slice(self.as_bytes());
         crc
     }
 
-    /// Checks what starts at `bytes`; `Short` when the batch is longer than what is given.
+    fn mark(&self) -> u32 {
+        let (drive, shard, lap) = (self.drive.get(), self.shard.get(), self.lap.get());
+        mark(Structure::Batch, drive, shard, lap, u64::from(self.offset.get()))
+    }
+
+    /// The mark of the record that starts `at` bytes behind the start of the batch.
+    pub fn record_mark(&self, at: usize) -> u32 {
+        record_mark(self.drive.get(), self.shard.get(), self.lap.get(), self.offset.get() + at as u32)
+    }
+
+    /// Whether it was written at this place of the log.
+    pub fn is_at(&self, extent: u32, offset: u32) -> bool {
+        self.extent.get() == extent && self.offset.get() == offset
+    }
+
+    /// Checks what starts at `bytes`, by the place that it claims to be written at: whether that is where it was read
+    /// from is the caller's to compare. `Short` when the batch is longer than what is given.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -72,10 +96,14 @@ impl BatchHeaderOnDisk {
             return Err(FormatDamage::Field("length"));
         }
         let body = bytes.get(12..length).ok_or(FormatDamage::Short)?;
-        if crc32c::crc32c(body) != header.crc.get() {
+        if crc32c::crc32c(body) ^ header.mark() != header.crc.get() {
             return Err(FormatDamage::Checksum);
         }
-        Ok(header)
+        // A record's place must be a number.
+        match header.offset.get().checked_add(header.length.get()) {
+            Some(_) => Ok(header),
+            None => Err(FormatDamage::Field("offset")),
+        }
     }
 
     /// What the block at `bytes` says of itself, without a check: only to decide whether reading the rest is worth it.
@@ -89,6 +117,11 @@ impl BatchHeaderOnDisk {
     pub fn padded_bytes(&self) -> usize {
         blocks_up(self.length.get() as usize)
     }
+}
+
+/// The mark of a record at byte `offset` of the log extent with number `lap`.
+pub fn record_mark(drive: u64, shard: u16, lap: u64, offset: u32) -> u32 {
+    mark(Structure::Record, drive, shard, lap, u64::from(offset))
 }
 
 const _: () = assert!(BATCH_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
@@ -113,6 +146,9 @@ mod tests {
             durable_sequence: Le64::new(41),
             drive: Le64::new(9),
             lap: Le64::new(1),
+            extent: Le32::new(5),
+            offset: Le32::new(8192),
+            reserved: [0; 24],
         };
         header.seal_into(&mut batch);
         batch
@@ -121,11 +157,38 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let batch = example();
-        assert_eq!(&batch[..8], b"RBBATCH1");
-        assert_eq!(&batch[12..32], &[69, 0, 0, 0, 3, 0, 1, 0, 1, 0, 0, 0, 42, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(crc32c::crc32c(&batch), 0x6dc9_41ad, "the golden batch changed");
+        assert_eq!(&batch[..8], b"RBBATCH2");
+        assert_eq!(&batch[12..32], &[101, 0, 0, 0, 3, 0, 1, 0, 1, 0, 0, 0, 42, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(crc32c::crc32c(&batch), 0x668e_ad34, "the golden batch changed");
         let header = BatchHeaderOnDisk::parse(&batch).expect("valid");
         assert_eq!((header.sequence.get(), header.padded_bytes()), (42, BLOCK_BYTES));
+        assert!(header.is_at(5, 8192) && !header.is_at(5, 4096) && !header.is_at(4, 8192));
+    }
+
+    /// A batch whose claims of place or life were changed, with the plain checksum made anew: what a program that knows
+    /// no marks would take for sound.
+    #[test]
+    fn a_claim_of_another_place_is_not_believed() {
+        type Change = fn(&mut BatchHeaderOnDisk);
+        let changes: [Change; 5] = [
+            |header| header.lap = Le64::new(2),
+            |header| header.offset = Le32::new(4096),
+            |header| header.shard = Le16::new(1),
+            |header| header.drive = Le64::new(8),
+            |header| header.offset = Le32::new(u32::MAX - 4095),
+        ];
+        for change in changes {
+            let batch = example();
+            let mut header = BatchHeaderOnDisk::parse(&batch).expect("valid");
+            let length = header.length.get() as usize;
+            let old_mark = crc32c::crc32c(&batch[12..length]) ^ header.crc.get();
+            change(&mut header);
+            let mut changed = batch;
+            changed[..HEADER_BYTES].copy_from_slice(header.as_bytes());
+            let crc = crc32c::crc32c(&changed[12..length]) ^ old_mark;
+            changed[8..12].copy_from_slice(&crc.to_le_bytes());
+            assert_eq!(BatchHeaderOnDisk::parse(&changed), Err(FormatDamage::Checksum));
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A checkpoint: a shard's index, uploads and buckets as of a place in its log.
 //!
 //! Invariants:
-//! - It is a sequence of chunks, each whole blocks within one extent, each with its own checksum.
+//! - It is a sequence of chunks, each whole blocks within one extent, each with its own checksum, which carries the mark
+//!   of its place and of the checkpoint's sequence. What names a chunk also names its checksum.
 //! - The root chunk is written last and names all the others; the superblock names the root chunk. So a
 //!   checkpoint that was not finished is not there.
 //! - Leaves come in ascending order of key over the chunks in the order of the root's list.
@@ -12,9 +13,10 @@ use rkyv::rancor::Error as RkyvError;
 use rkyv::{Archive, Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::mark::{Structure, mark, place_in};
 use super::{FormatDamage, Le16, Le32, Le64};
 
-pub const MAGIC: [u8; 8] = *b"RBCHECK1";
+pub const MAGIC: [u8; 8] = *b"RBCHECK2";
 pub const HEADER_BYTES: usize = size_of::<CheckpointChunkOnDisk>();
 /// Chunk with its header, at most.
 pub const CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -29,7 +31,7 @@ pub const KIND_ROOT: u16 = 4;
 #[repr(C)]
 pub struct CheckpointChunkOnDisk {
     pub magic: [u8; 8],
-    /// crc32c of header and payload behind this field.
+    /// crc32c of header and payload behind this field, XOR the mark.
     pub crc: Le32,
     /// Payload bytes.
     pub length: Le32,
@@ -42,7 +44,26 @@ pub struct CheckpointChunkOnDisk {
     pub drive: Le64,
     /// From 0, in the order of the root's list.
     pub number: Le32,
-    pub reserved: [u8; 20],
+    /// Where it was written: extent, and byte offset in it.
+    pub extent: Le32,
+    pub offset: Le32,
+    pub reserved: [u8; 12],
+}
+
+/// Which chunk it is, and where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkIdentity {
+    /// First half of the drive's UUID.
+    pub drive: u64,
+    pub shard: u16,
+    /// Of the checkpoint.
+    pub sequence: u64,
+    /// From 0, in the order of the root's list.
+    pub number: u32,
+    pub kind: u16,
+    pub extent: u32,
+    /// Byte offset in the extent.
+    pub offset: u32,
 }
 
 const _: () = {
@@ -104,35 +125,48 @@ impl CheckpointRootV1 {
 
 impl CheckpointChunkOnDisk {
     /// A header for `chunk[HEADER_BYTES..][..length]`, written in front of it. Returns the crc.
-    pub fn seal_into(
-        shard: u16,
-        kind: u16,
-        sequence: u64,
-        drive: u64,
-        number: u32,
-        length: usize,
-        chunk: &mut [u8],
-    ) -> u32 {
+    pub fn seal_into(identity: ChunkIdentity, length: usize, chunk: &mut [u8]) -> u32 {
         let mut header = Self {
             magic: MAGIC,
             crc: Le32::new(0),
             length: Le32::new(length as u32),
-            shard: Le16::new(shard),
-            kind: Le16::new(kind),
-            version: Le32::new(1),
-            sequence: Le64::new(sequence),
-            drive: Le64::new(drive),
-            number: Le32::new(number),
-            reserved: [0; 20],
+            shard: Le16::new(identity.shard),
+            kind: Le16::new(identity.kind),
+            version: Le32::new(2),
+            sequence: Le64::new(identity.sequence),
+            drive: Le64::new(identity.drive),
+            number: Le32::new(identity.number),
+            extent: Le32::new(identity.extent),
+            offset: Le32::new(identity.offset),
+            reserved: [0; 12],
         };
         chunk[..HEADER_BYTES].copy_from_slice(header.as_bytes());
-        let crc = crc32c::crc32c(&chunk[12..HEADER_BYTES + length]);
+        let crc = crc32c::crc32c(&chunk[12..HEADER_BYTES + length]) ^ header.mark();
         header.crc = Le32::new(crc);
         chunk[..HEADER_BYTES].copy_from_slice(header.as_bytes());
         crc
     }
 
-    /// Checks a chunk; gives its header and payload.
+    fn mark(&self) -> u32 {
+        let place = place_in(self.extent.get(), self.offset.get());
+        mark(Structure::Chunk, self.drive.get(), self.shard.get(), self.sequence.get(), place)
+    }
+
+    /// What it says it is.
+    pub fn identity(&self) -> ChunkIdentity {
+        ChunkIdentity {
+            drive: self.drive.get(),
+            shard: self.shard.get(),
+            sequence: self.sequence.get(),
+            number: self.number.get(),
+            kind: self.kind.get(),
+            extent: self.extent.get(),
+            offset: self.offset.get(),
+        }
+    }
+
+    /// Checks a chunk, by the place that it claims to be written at (compare [`Self::identity`]); gives its header and
+    /// payload.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -144,10 +178,10 @@ impl CheckpointChunkOnDisk {
         let end =
             HEADER_BYTES.checked_add(header.length.get() as usize).ok_or(FormatDamage::Field("length"))?;
         let covered = bytes.get(12..end).ok_or(FormatDamage::Short)?;
-        if crc32c::crc32c(covered) != header.crc.get() {
+        if crc32c::crc32c(covered) ^ header.mark() != header.crc.get() {
             return Err(FormatDamage::Checksum);
         }
-        if header.version.get() != 1 {
+        if header.version.get() != 2 {
             return Err(FormatDamage::Version(header.version.get()));
         }
         Ok((header, &bytes[HEADER_BYTES..end]))
@@ -162,10 +196,20 @@ mod tests {
     fn golden_bytes() {
         let mut chunk = vec![0; 4096];
         chunk[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(b"leaf");
-        let crc = CheckpointChunkOnDisk::seal_into(1, KIND_LEAVES, 6, 9, 2, 4, &mut chunk);
-        assert_eq!(crc32c::crc32c(&chunk), 0xbdb0_675b, "the golden chunk changed");
+        let identity = ChunkIdentity {
+            drive: 9,
+            shard: 1,
+            sequence: 6,
+            number: 2,
+            kind: KIND_LEAVES,
+            extent: 3,
+            offset: 4096,
+        };
+        let crc = CheckpointChunkOnDisk::seal_into(identity, 4, &mut chunk);
+        assert_eq!(crc32c::crc32c(&chunk), 0x6cae_47fa, "the golden chunk changed");
         let (header, payload) = CheckpointChunkOnDisk::parse(&chunk).expect("valid");
         assert_eq!((header.crc.get(), payload), (crc, b"leaf".as_slice()));
+        assert_eq!(header.identity(), identity);
         for bit in 0..(HEADER_BYTES + 4) * 8 {
             let mut flipped = chunk.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);

@@ -23,7 +23,7 @@ pub const FLAG_MOVED: u16 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct RecordEnvelopeOnDisk {
-    /// crc32c of everything behind this field: envelope, payload, data.
+    /// crc32c of everything behind this field (envelope, payload, data) XOR the mark of the record's place.
     pub crc: Le32,
     pub kind: u8,
     pub version: u8,
@@ -225,7 +225,8 @@ impl Mutation {
     }
 }
 
-/// A record ready to be placed: envelope and payload; inline data is kept apart to be copied once.
+/// A record ready to be placed: envelope and payload; inline data is kept apart to be copied once. Its checksum gets the
+/// mark of its place only when that is known: [`Self::place`].
 pub struct EncodedRecord {
     pub head: Vec<u8>,
     pub data: Vec<u8>,
@@ -259,6 +260,16 @@ impl EncodedRecord {
     pub fn length(&self) -> usize {
         self.head.len() + self.data.len()
     }
+
+    /// Copies the record to the start of `target`, for a place with this mark.
+    pub fn place(&self, target: &mut [u8], mark: u32) {
+        let (head, data) = target[..self.length()].split_at_mut(self.head.len());
+        head.copy_from_slice(&self.head);
+        data.copy_from_slice(&self.data);
+        for (byte, marked) in head.iter_mut().zip(mark.to_le_bytes()) {
+            *byte ^= marked;
+        }
+    }
 }
 
 /// A checked record in a buffer.
@@ -269,11 +280,11 @@ pub struct RecordView<'a> {
 }
 
 impl<'a> RecordView<'a> {
-    /// Checks the record that starts at `bytes`.
+    /// Checks the record that starts at `bytes`, at a place of the log with this mark.
     ///
     /// # Errors
     /// What is wrong with it; `Short` when it is longer than what is given.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatDamage> {
+    pub fn parse(bytes: &'a [u8], mark: u32) -> Result<Self, FormatDamage> {
         let (envelope, rest) =
             RecordEnvelopeOnDisk::read_from_prefix(bytes).map_err(|_| FormatDamage::Short)?;
         let meta_length = envelope.meta_length.get() as usize;
@@ -282,11 +293,19 @@ impl<'a> RecordView<'a> {
             .ok_or(FormatDamage::Field("length"))?;
         let body = rest.get(..length).ok_or(FormatDamage::Short)?;
         let crc = crc32c::crc32c_append(crc32c::crc32c(&envelope.as_bytes()[4..]), body);
-        if crc != envelope.crc.get() {
+        if crc ^ mark != envelope.crc.get() {
             return Err(FormatDamage::Checksum);
         }
         let (meta, data) = body.split_at(meta_length);
         Ok(Self { envelope, meta, data })
+    }
+
+    /// The mark of the place that the record at `bytes` was written for, if it is whole.
+    pub fn apparent_mark(bytes: &[u8]) -> u32 {
+        let Ok((envelope, rest)) = RecordEnvelopeOnDisk::read_from_prefix(bytes) else { return 0 };
+        let length = u64::from(envelope.meta_length.get()) + u64::from(envelope.data_length.get());
+        let body = rest.get(..length as usize).unwrap_or_default();
+        crc32c::crc32c_append(crc32c::crc32c(&envelope.as_bytes()[4..]), body) ^ envelope.crc.get()
     }
 
     /// Bytes without alignment padding.
@@ -344,6 +363,8 @@ pub fn decode_buckets(bytes: &[u8]) -> Result<Vec<BucketV1>, FormatDamage> {
 mod tests {
     use super::*;
 
+    const MARK: u32 = 0x1234_5678;
+
     fn example() -> Mutation {
         Mutation::Put(PutV1 {
             bucket: 1,
@@ -367,16 +388,17 @@ mod tests {
     #[test]
     fn golden_bytes_and_round_trip() {
         let encoded = EncodedRecord::new(&example(), 5, 0, b"abc".to_vec());
-        let bytes = [encoded.head.as_slice(), &encoded.data].concat();
-        assert_eq!(bytes.len(), encoded.length());
+        let mut bytes = vec![0; encoded.length()];
+        encoded.place(&mut bytes, MARK);
         assert_eq!(&bytes[4..8], &[1, 1, 0, 0]);
-        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (201, 0xc0f1_8bc4), "the golden record changed");
-        let view = RecordView::parse(&bytes).expect("valid");
+        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (201, 0xa2e1_941a), "the golden record changed");
+        let view = RecordView::parse(&bytes, MARK).expect("valid");
         assert_eq!(view.mutation().expect("valid"), example());
         assert_eq!(view.data, b"abc");
         let copy = view.moved_copy();
-        let copied = [copy.head.as_slice(), &copy.data].concat();
-        let moved = RecordView::parse(&copied).expect("valid");
+        let mut copied = vec![0; copy.length()];
+        copy.place(&mut copied, !MARK);
+        let moved = RecordView::parse(&copied, !MARK).expect("valid");
         assert!(moved.is_moved() && !view.is_moved());
         assert_eq!(moved.mutation().expect("valid"), example());
     }
@@ -384,14 +406,16 @@ mod tests {
     #[test]
     fn every_flipped_bit_and_every_cut_is_seen() {
         let encoded = EncodedRecord::new(&example(), 5, 0, b"abc".to_vec());
-        let bytes = [encoded.head.as_slice(), &encoded.data].concat();
+        let mut bytes = vec![0; encoded.length()];
+        encoded.place(&mut bytes, MARK);
+        assert!(RecordView::parse(&bytes, MARK + 1).is_err(), "a record of another place was believed");
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(RecordView::parse(&flipped).is_err(), "bit {bit} was not noticed");
+            assert!(RecordView::parse(&flipped, MARK).is_err(), "bit {bit} was not noticed");
         }
         for cut in 0..bytes.len() {
-            assert!(RecordView::parse(&bytes[..cut]).is_err());
+            assert!(RecordView::parse(&bytes[..cut], MARK).is_err());
         }
     }
 }

@@ -3,16 +3,18 @@
 //! Invariants:
 //! - The header is the slice's first block, the payload follows, padded to whole blocks with zeros.
 //! - `block_crcs[i]` is the crc32c of payload bytes `i * 64 KiB ..`, the last one of what is left.
-//! - A header is believed only with the generation and slice number that the object's record names: a lost or
-//!   misdirected write leaves another slice's header, and is noticed.
+//! - A header is believed only with the generation and slice number that the object's record names, on the drive and
+//!   at the place that it names: a lost or misdirected write, or a misdirected read, gives another one, and is noticed.
+//! - Data blocks carry no mark: the checksums of a header that was believed prove them.
 
 use std::mem::{offset_of, size_of};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::mark::{Structure, mark, place_in};
 use super::{BLOCK_BYTES, FormatDamage, Le16, Le32, Le64};
 
-pub const MAGIC: [u8; 8] = *b"RBSLICE1";
+pub const MAGIC: [u8; 8] = *b"RBSLICE2";
 /// Payload of a full slice, bytes.
 pub const SLICE_BYTES: usize = 4 << 20;
 /// Payload bytes under one checksum.
@@ -28,7 +30,7 @@ const CRC_BLOCKS: usize = SLICE_BYTES / CRC_BLOCK_BYTES;
 #[repr(C)]
 pub struct SliceHeaderOnDisk {
     pub magic: [u8; 8],
-    /// crc32c of the block behind this field.
+    /// crc32c of the block behind this field, XOR the mark.
     pub crc: Le32,
     pub version: Le16,
     pub shard: Le16,
@@ -40,20 +42,38 @@ pub struct SliceHeaderOnDisk {
     pub length: Le32,
     /// First half of the drive's UUID.
     pub drive: Le64,
+    /// Where it was written: extent, and byte offset of this block in it.
+    pub extent: Le32,
+    pub offset: Le32,
     pub block_crcs: [Le32; CRC_BLOCKS],
-    pub reserved: [u8; 3800],
+    pub reserved: [u8; 3792],
+}
+
+/// Whose slice it is and where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SliceIdentity {
+    /// First half of the drive's UUID.
+    pub drive: u64,
+    pub shard: u16,
+    /// Of the segment.
+    pub generation: u64,
+    /// Within the segment, from 0.
+    pub number: u32,
+    pub extent: u32,
+    /// Byte offset of the header in the extent.
+    pub offset: u32,
 }
 
 const _: () = {
     assert!(size_of::<SliceHeaderOnDisk>() == BLOCK_BYTES);
     assert!(offset_of!(SliceHeaderOnDisk, generation) == 16);
-    assert!(offset_of!(SliceHeaderOnDisk, block_crcs) == 40);
+    assert!(offset_of!(SliceHeaderOnDisk, block_crcs) == 48);
     assert!(UNITS_PER_SLOT == 257);
 };
 
 impl SliceHeaderOnDisk {
-    /// A sealed header.
-    pub fn new(shard: u16, drive: u64, generation: u64, number: u32, length: u32, crcs: &[u32]) -> Self {
+    /// A sealed header of a slice of `length` bytes.
+    pub fn new(identity: SliceIdentity, length: u32, crcs: &[u32]) -> Self {
         assert_eq!(crcs.len(), (length as usize).div_ceil(CRC_BLOCK_BYTES), "a crc for each 64 KiB");
         let mut block_crcs = [Le32::new(0); CRC_BLOCKS];
         for (slot, crc) in block_crcs.iter_mut().zip(crcs) {
@@ -62,20 +82,52 @@ impl SliceHeaderOnDisk {
         let mut header = Self {
             magic: MAGIC,
             crc: Le32::new(0),
-            version: Le16::new(1),
-            shard: Le16::new(shard),
-            generation: Le64::new(generation),
-            number: Le32::new(number),
+            version: Le16::new(2),
+            shard: Le16::new(identity.shard),
+            generation: Le64::new(identity.generation),
+            number: Le32::new(identity.number),
             length: Le32::new(length),
-            drive: Le64::new(drive),
+            drive: Le64::new(identity.drive),
+            extent: Le32::new(identity.extent),
+            offset: Le32::new(identity.offset),
             block_crcs,
-            reserved: [0; 3800],
+            reserved: [0; 3792],
         };
-        header.crc = Le32::new(crc32c::crc32c(&header.as_bytes()[12..]));
+        header.seal();
         header
     }
 
-    /// Checks a block.
+    /// The header of the same slice at another place.
+    pub fn moved_to(mut self, extent: u32, offset: u32) -> Self {
+        (self.extent, self.offset) = (Le32::new(extent), Le32::new(offset));
+        self.seal();
+        self
+    }
+
+    /// Stamps the checksum.
+    pub fn seal(&mut self) {
+        self.crc = Le32::new(self.checksum());
+    }
+
+    fn checksum(&self) -> u32 {
+        let place = place_in(self.extent.get(), self.offset.get());
+        let mark = mark(Structure::Slice, self.drive.get(), self.shard.get(), self.generation.get(), place);
+        crc32c::crc32c(&self.as_bytes()[12..]) ^ mark
+    }
+
+    /// What it says it is.
+    pub fn identity(&self) -> SliceIdentity {
+        SliceIdentity {
+            drive: self.drive.get(),
+            shard: self.shard.get(),
+            generation: self.generation.get(),
+            number: self.number.get(),
+            extent: self.extent.get(),
+            offset: self.offset.get(),
+        }
+    }
+
+    /// Checks a block, by the place that it claims to be written at: compare [`Self::identity`].
     ///
     /// # Errors
     /// What is wrong with it.
@@ -84,7 +136,7 @@ impl SliceHeaderOnDisk {
         if header.magic != MAGIC {
             return Err(FormatDamage::Magic);
         }
-        if crc32c::crc32c(&header.as_bytes()[12..]) != header.crc.get() {
+        if header.checksum() != header.crc.get() {
             return Err(FormatDamage::Checksum);
         }
         if !(1..=SLICE_BYTES as u32).contains(&header.length.get()) {
@@ -108,21 +160,39 @@ impl SliceHeaderOnDisk {
 mod tests {
     use super::*;
 
+    const IDENTITY: SliceIdentity =
+        SliceIdentity { drive: 9, shard: 2, generation: 77, number: 1, extent: 3, offset: 16 << 10 };
+
     #[test]
     fn golden_bytes() {
-        let header = SliceHeaderOnDisk::new(2, 9, 77, 1, 70_000, &[11, 12]);
+        let header = SliceHeaderOnDisk::new(IDENTITY, 70_000, &[11, 12]);
         let bytes = header.as_bytes();
-        assert_eq!(&bytes[..8], b"RBSLICE1");
-        assert_eq!(&bytes[12..32], &[1, 0, 2, 0, 77, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0x70, 0x11, 1, 0]);
-        assert_eq!(crc32c::crc32c(bytes), 0x5488_088e, "the golden slice header changed");
+        assert_eq!(&bytes[..8], b"RBSLICE2");
+        assert_eq!(&bytes[12..32], &[2, 0, 2, 0, 77, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0x70, 0x11, 1, 0]);
+        assert_eq!(crc32c::crc32c(bytes), 0x0ab7_ffb6, "the golden slice header changed");
         assert_eq!(SliceHeaderOnDisk::parse(bytes), Ok(header));
+        assert_eq!(header.identity(), IDENTITY);
+        let moved = header.moved_to(4, 0);
+        assert_eq!(SliceHeaderOnDisk::parse(moved.as_bytes()), Ok(moved));
+        assert_eq!(moved.identity(), SliceIdentity { extent: 4, offset: 0, ..IDENTITY });
+        assert_eq!(moved.block_crcs, header.block_crcs);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_seen() {
+        let header = SliceHeaderOnDisk::new(IDENTITY, 70_000, &[11, 12]);
+        for bit in 0..BLOCK_BYTES * 8 {
+            let mut flipped = header.as_bytes().to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(SliceHeaderOnDisk::parse(&flipped).is_err(), "bit {bit} was not noticed");
+        }
     }
 
     #[test]
     fn payload_is_verified_block_by_block() {
         let payload: Vec<u8> = (0..100_000u32).map(|at| at as u8).collect();
         let crcs: Vec<u32> = payload.chunks(CRC_BLOCK_BYTES).map(crc32c::crc32c).collect();
-        let header = SliceHeaderOnDisk::new(0, 0, 1, 0, payload.len() as u32, &crcs);
+        let header = SliceHeaderOnDisk::new(IDENTITY, payload.len() as u32, &crcs);
         assert!(header.verifies(0, &payload));
         assert!(header.verifies(CRC_BLOCK_BYTES, &payload[CRC_BLOCK_BYTES..]));
         let mut rotten = payload.clone();

@@ -118,7 +118,7 @@ impl SuperblockOnDisk {
         if block.crc.get() != block.checksum() {
             return Err(FormatDamage::Checksum);
         }
-        if block.format_version.get() > FORMAT_VERSION {
+        if block.format_version.get() != FORMAT_VERSION {
             return Err(FormatDamage::Version(block.format_version.get()));
         }
         let geometry = block.extent_bytes.get().checked_mul(u64::from(block.extents.get()));
@@ -135,14 +135,14 @@ impl SuperblockOnDisk {
     /// The superblock that counts, of the four copies as read from the drive.
     ///
     /// # Errors
-    /// A newer version if any copy is one; else that no two copies agree.
+    /// Another version if any copy is one; else that no two copies agree.
     pub fn choose(copies: &[&[u8]]) -> Result<Self, FormatDamage> {
         let parsed: Vec<_> = copies.iter().map(|bytes| Self::parse(bytes)).collect();
-        if let Some(newer) = parsed.iter().find_map(|copy| match copy {
+        if let Some(other) = parsed.iter().find_map(|copy| match copy {
             Err(FormatDamage::Version(version)) => Some(*version),
             _ => None,
         }) {
-            return Err(FormatDamage::Version(newer));
+            return Err(FormatDamage::Version(other));
         }
         let valid: Vec<Self> = parsed.iter().filter_map(|copy| copy.ok()).collect();
         let agreed = valid.iter().filter(|one| valid.iter().filter(|other| other == one).count() >= 2);
@@ -191,9 +191,9 @@ pub(crate) mod tests {
         let block = example(7);
         let bytes = block.bytes();
         assert_eq!(&bytes[..8], b"RINGBOLT");
-        assert_eq!(&bytes[12..32], &[1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(&bytes[12..32], &[2, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(&bytes[104..112], &[0, 0, 0, 0x40, 0, 0, 0, 0]);
-        assert_eq!(crc32c::crc32c(bytes), 0x8d71_7feb, "the golden superblock changed");
+        assert_eq!(crc32c::crc32c(bytes), 0x23d2_d073, "the golden superblock changed");
         assert_eq!(SuperblockOnDisk::parse(bytes), Ok(block));
     }
 
@@ -212,12 +212,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_newer_version_is_named() {
-        let mut newer = example(9);
-        newer.format_version = Le32::new(FORMAT_VERSION + 1);
-        newer.seal();
-        let old = example(8);
-        let copies = [newer.bytes(), newer.bytes(), old.bytes(), old.bytes()];
-        assert_eq!(SuperblockOnDisk::choose(&copies), Err(FormatDamage::Version(FORMAT_VERSION + 1)));
+    fn another_version_is_named() {
+        for version in [FORMAT_VERSION + 1, 1] {
+            let mut other = example(9);
+            other.format_version = Le32::new(version);
+            other.seal();
+            let old = example(8);
+            let copies = [other.bytes(), other.bytes(), old.bytes(), old.bytes()];
+            assert_eq!(SuperblockOnDisk::choose(&copies), Err(FormatDamage::Version(version)));
+        }
     }
 }

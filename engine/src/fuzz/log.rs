@@ -4,7 +4,7 @@ use zerocopy::FromBytes;
 
 use super::drive::{DRIVE_ID, EXTENT_BYTES, FuzzDrive, SHARD};
 use super::seal_record;
-use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC};
+use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC, record_mark};
 use crate::format::superblock::{ROOT_LOG, ShardRootOnDisk};
 use crate::format::{BLOCK_BYTES, Le16, Le32, Le64};
 
@@ -21,7 +21,7 @@ pub fn log(input: &[u8]) {
         let mut bytes = part.to_vec();
         bytes.truncate(EXTENT_BYTES as usize);
         if flags & 2 != 0 {
-            chain.seal(&mut bytes, extent as u64 + 1, flags & 1 != 0);
+            chain.seal(&mut bytes, extent as u32, flags & 1 != 0);
         }
         drive.put(extent as u32, 0, &bytes);
     }
@@ -37,7 +37,8 @@ struct Chain {
 
 impl Chain {
     /// Makes what lies in `bytes` a chain of batches, as far as lengths allow.
-    fn seal(&mut self, bytes: &mut Vec<u8>, lap: u64, records: bool) {
+    fn seal(&mut self, bytes: &mut Vec<u8>, extent: u32, records: bool) {
+        let lap = u64::from(extent) + 1;
         let mut at = 0;
         while at + HEADER_BYTES <= bytes.len() {
             let room = (bytes.len() - at).min(BATCH_BYTES_MAX);
@@ -47,7 +48,8 @@ impl Chain {
             if records {
                 let mut place = HEADER_BYTES;
                 for _ in 0..header.records.get().min(64) {
-                    place += seal_record(&mut batch[place..]);
+                    let mark = record_mark(DRIVE_ID, SHARD, lap, (at + place) as u32);
+                    place += seal_record(&mut batch[place..], mark);
                 }
             }
             let sealed = BatchHeaderOnDisk {
@@ -58,6 +60,8 @@ impl Chain {
                 previous_crc: Le32::new(self.previous_crc),
                 drive: Le64::new(DRIVE_ID),
                 lap: Le64::new(lap),
+                extent: Le32::new(extent),
+                offset: Le32::new(at as u32),
                 ..header
             };
             self.previous_crc = sealed.seal_into(batch);

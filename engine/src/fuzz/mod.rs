@@ -14,7 +14,7 @@ pub use self::tables::checkpoint;
 
 use std::path::PathBuf;
 
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::FromBytes;
 
 use crate::format::checkpoint::CheckpointRootV1;
 use crate::format::record::{ENVELOPE_BYTES, EncodedRecord, RecordView, decode_buckets, decode_uploads};
@@ -64,6 +64,9 @@ fn seal_superblock(copy: &mut [u8]) {
     block.seal();
 }
 
+/// Of the place where the fuzzed records lie.
+const MARK: u32 = 0;
+
 /// The first byte says what the rest is: a record with or without its own checksum, or one of the other encodings.
 pub fn record(input: &[u8]) {
     let Some((&kind, rest)) = input.split_first() else { return };
@@ -71,7 +74,7 @@ pub fn record(input: &[u8]) {
         0 => check_record(rest),
         1 | 2 => {
             let mut bytes = rest.to_vec();
-            seal_record(&mut bytes);
+            seal_record(&mut bytes, MARK);
             check_record(&bytes);
         }
         3 => drop(decode_uploads(rest)),
@@ -83,19 +86,21 @@ pub fn record(input: &[u8]) {
 }
 
 fn check_record(bytes: &[u8]) {
-    let Ok(view) = RecordView::parse(bytes) else { return };
+    let Ok(view) = RecordView::parse(bytes, MARK) else { return };
     assert!(view.length() <= bytes.len(), "a record is longer than its bytes");
     let copy = view.moved_copy();
     assert_eq!(copy.length(), view.length(), "the cleaner's copy has another length");
     let Ok(mutation) = view.mutation() else { return };
     let again = EncodedRecord::new(&mutation, view.envelope.generation.get(), 0, view.data.to_vec());
-    let bytes = [again.head.as_slice(), &again.data].concat();
-    let read = RecordView::parse(&bytes).map(|view| view.mutation());
+    let mut bytes = vec![0; again.length()];
+    again.place(&mut bytes, MARK);
+    let read = RecordView::parse(&bytes, MARK).map(|view| view.mutation());
     assert_eq!(read, Ok(Ok(mutation)), "a record does not survive being written again");
 }
 
-/// Gives the record at `bytes` a length that fits and its checksum. Returns its length with padding.
-fn seal_record(bytes: &mut [u8]) -> usize {
+/// Gives the record at `bytes` a length that fits and its checksum, with the mark of its place. Returns its length with
+/// padding.
+fn seal_record(bytes: &mut [u8], mark: u32) -> usize {
     use crate::format::record::{RECORD_ALIGNMENT, RecordEnvelopeOnDisk};
     let room = bytes.len().saturating_sub(ENVELOPE_BYTES);
     let Ok((envelope, _)) = RecordEnvelopeOnDisk::mut_from_prefix(bytes) else { return bytes.len() };
@@ -104,7 +109,7 @@ fn seal_record(bytes: &mut [u8]) -> usize {
     envelope.meta_length = Le32::new(meta as u32);
     envelope.data_length = Le32::new(data as u32);
     let length = ENVELOPE_BYTES + meta + data;
-    let crc = crc32c::crc32c(&bytes[4..length]);
+    let crc = crc32c::crc32c(&bytes[4..length]) ^ mark;
     bytes[..4].copy_from_slice(&crc.to_le_bytes());
     length.next_multiple_of(RECORD_ALIGNMENT).min(bytes.len())
 }
@@ -123,7 +128,7 @@ fn check_slice_header(bytes: &[u8]) {
     block.resize(BLOCK_BYTES, 0);
     if let Ok(header) = SliceHeaderOnDisk::mut_from_bytes(&mut block) {
         header.magic = crate::format::slice::MAGIC;
-        header.crc = Le32::new(crc32c::crc32c(&header.as_bytes()[12..]));
+        header.seal();
     }
     for block in [bytes, &block] {
         let Ok(header) = SliceHeaderOnDisk::parse(block) else { continue };

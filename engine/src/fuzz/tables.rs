@@ -2,8 +2,8 @@
 
 use super::drive::{DRIVE_ID, EXTENT_BYTES, FuzzDrive, SHARD};
 use crate::format::checkpoint::{
-    CheckpointChunkOnDisk, CheckpointRootV1, ChunkPlaceV1, HEADER_BYTES, KIND_BUCKETS, KIND_LEAVES,
-    KIND_ROOT, KIND_UPLOADS, LogPlaceV1,
+    CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkPlaceV1, HEADER_BYTES, KIND_BUCKETS,
+    KIND_LEAVES, KIND_ROOT, KIND_UPLOADS, LogPlaceV1,
 };
 use crate::format::record::{encode_buckets, encode_uploads};
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
@@ -56,16 +56,16 @@ impl Tables {
         let length = HEADER_BYTES + payload.len();
         let mut chunk = vec![0; blocks_up(length)];
         chunk[HEADER_BYTES..length].copy_from_slice(payload);
-        let number = self.places.len() as u32;
-        let crc = CheckpointChunkOnDisk::seal_into(
-            SHARD,
+        let identity = ChunkIdentity {
+            drive: DRIVE_ID,
+            shard: SHARD,
+            sequence: SEQUENCE,
+            number: self.places.len() as u32,
             kind,
-            SEQUENCE,
-            DRIVE_ID,
-            number,
-            payload.len(),
-            &mut chunk,
-        );
+            extent: CHECKPOINT_EXTENT,
+            offset: self.offset,
+        };
+        let crc = CheckpointChunkOnDisk::seal_into(identity, payload.len(), &mut chunk);
         self.drive.put(CHECKPOINT_EXTENT, self.offset, &chunk);
         let place =
             ChunkPlaceV1 { extent: CHECKPOINT_EXTENT, offset: self.offset, length: length as u32, crc, kind };

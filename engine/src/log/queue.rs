@@ -64,6 +64,14 @@ pub struct LogQueue {
     pub copies: RefCell<VecDeque<Pending>>,
     /// Of the batch on its way to the device: behind the position, which has not moved yet.
     pub writing_bytes: Cell<usize>,
+    /// This life of the node has written to the log. Before that nothing goes to the position but the batch that names
+    /// another extent: what a torn batch of the last life left there is never taken for a later record.
+    pub begun: Cell<bool>,
+    /// This life began in an extent that was held back, and has found no other since.
+    pub began_short: Cell<bool>,
+    /// It left the drive no extent more than the next life of each shard needs: until this time, or until the log goes on
+    /// in an extent that is not held back, the cleaner begins nothing that it could leave half done. Monotonic, in us.
+    pub tight_until_us: Cell<u64>,
     /// The current extent is one that was held back: its room is not for user data.
     pub borrowed: Cell<bool>,
     /// Raised when a batch was applied.
@@ -80,12 +88,16 @@ pub struct LogQueue {
 }
 
 impl LogQueue {
-    pub fn new(position: LogPosition) -> Self {
+    /// `begun`: nothing can have been written behind the position, by an earlier life neither.
+    pub fn new(position: LogPosition, begun: bool) -> Self {
         Self {
             waiting: RefCell::default(),
             queued_bytes: Cell::new(0),
             copies: RefCell::default(),
             writing_bytes: Cell::new(0),
+            begun: Cell::new(begun),
+            began_short: Cell::new(false),
+            tight_until_us: Cell::new(0),
             borrowed: Cell::new(false),
             progress: Signal::default(),
             work: Signal::default(),
@@ -123,6 +135,12 @@ impl LogQueue {
     pub fn user_log_bytes(&self) -> u64 {
         let counters = self.counters.get();
         counters.bytes - counters.moved_bytes
+    }
+
+    /// Whether a record waits, not only barriers.
+    pub fn has_records(&self) -> bool {
+        let is_record = |pending: &Pending| pending.mutation.is_some();
+        self.waiting.borrow().iter().any(is_record) || self.copies.borrow().iter().any(is_record)
     }
 
     pub fn is_idle(&self) -> bool {

@@ -2,8 +2,10 @@
 //!
 //! What ends a log, case by case. At the expected place there is:
 //! - a valid batch with the expected sequence and predecessor: it is applied, and the log goes on;
+//! - anything else, but the extent's last block holds a copy of the batch that is expected here: the first of a life,
+//!   which names the extent where the log goes on. It is applied;
 //! - anything else, and nowhere later in the log's extents a batch of this life or an earlier one that says the
-//!   expected sequence was durable: a torn or never written tail. The next batch goes here;
+//!   expected sequence was durable: a torn or never written tail. The next life's first batch goes here;
 //! - anything else, but a later valid batch whose `durable_sequence` covers it: acknowledged data was damaged. The
 //!   shard refuses to open;
 //! - a read error: the same refusal, nothing may be assumed.
@@ -87,6 +89,9 @@ impl Replay<'_> {
                 }
                 Outcome::End(damage) => {
                     drop(buffer);
+                    if self.follow_copy(&mut apply).await? {
+                        continue;
+                    }
                     let Err(error) = self.judge_end(damage).await else { return Ok(()) };
                     self.tolerate(error)?;
                     if !self.pass_damage(&mut apply).await? {
@@ -110,31 +115,61 @@ impl Replay<'_> {
             }
             let header = match BatchHeaderOnDisk::parse(&bytes[at..]) {
                 Ok(header) if self.expects(&header) => header,
-                Ok(_) => return Ok(Outcome::End(FormatDamage::Field("sequence"))),
+                Ok(_) => return Ok(Outcome::End(FormatDamage::Elsewhere)),
                 // The batch may go on behind this window: read again from its start.
                 Err(FormatDamage::Short) if at > 0 => return Ok(Outcome::More),
                 Err(damage) => return Ok(Outcome::End(damage)),
             };
-            let padded = header.padded_bytes();
-            let before = self.position;
-            self.last = before;
-            self.position.offset += padded as u32;
-            self.position.sequence += 1;
-            self.position.previous_crc = header.crc.get();
+            let before = self.pass(&header);
             let batch = &bytes[at..at + header.length.get() as usize];
-            match self.records(batch, header.records.get(), before, apply) {
+            match self.records(&header, batch, before, apply) {
                 Ok(true) => return Ok(Outcome::More),
                 Ok(false) => {}
                 Err(error) => self.tolerate(error)?,
             }
-            at += padded;
+            at += header.padded_bytes();
         }
+    }
+
+    /// Moves the position behind a batch; gives where it was.
+    fn pass(&mut self, header: &BatchHeaderOnDisk) -> LogPosition {
+        let before = self.position;
+        self.last = before;
+        self.position.offset += header.padded_bytes() as u32;
+        self.position.sequence += 1;
+        self.position.previous_crc = header.crc.get();
+        before
+    }
+
+    /// A life begins with a batch that names another extent, and a copy of it in the extent's last block. Goes on from
+    /// the copy when the batch itself is torn or damaged; false when there is none.
+    async fn follow_copy(
+        &mut self,
+        apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
+    ) -> Result<bool, ReplayError> {
+        let last_block = self.geometry.last_block();
+        if self.position.offset >= last_block {
+            return Ok(false);
+        }
+        let block = self.read_at(self.position.extent, last_block, BLOCK_BYTES).await?;
+        let copy = BatchHeaderOnDisk::parse(&block[..BLOCK_BYTES]).ok();
+        let Some(header) = copy.filter(|header| self.expects(header)) else { return Ok(false) };
+        let before = self.pass(&header);
+        // What lies at the position itself is not what was written: it does not count as written.
+        let mut apply =
+            |mutation, place| apply(mutation, RecordPlace { offset: before.offset, length: 0, ..place });
+        let moved_on = self.records(&header, &block[..header.length.get() as usize], before, &mut apply)?;
+        if !moved_on {
+            self.position = before;
+        }
+        Ok(moved_on)
     }
 
     pub(super) fn expects(&self, header: &BatchHeaderOnDisk) -> bool {
         header.sequence.get() == self.position.sequence
             && header.previous_crc.get() == self.position.previous_crc
             && header.lap.get() == self.position.lap
+            && header.is_at(self.position.extent, self.position.offset)
             && self.is_ours(header)
     }
 
@@ -152,16 +187,17 @@ impl Replay<'_> {
     /// Applies a batch's records. True when the log goes on in another extent.
     pub(super) fn records(
         &mut self,
+        header: &BatchHeaderOnDisk,
         batch: &[u8],
-        count: u32,
         before: LogPosition,
         apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
     ) -> Result<bool, ReplayError> {
         let mut at = HEADER_BYTES;
-        for _ in 0..count {
+        for _ in 0..header.records.get() {
             let refused =
                 |damage| ReplayError::Record { sequence: before.sequence, extent: before.extent, damage };
-            let view = RecordView::parse(batch.get(at..).unwrap_or_default()).map_err(refused)?;
+            let record = batch.get(at..).unwrap_or_default();
+            let view = RecordView::parse(record, header.record_mark(at)).map_err(refused)?;
             let mutation = view.mutation().map_err(refused)?;
             let place = RecordPlace {
                 extent: before.extent,
@@ -191,10 +227,11 @@ impl Replay<'_> {
             let buffer = self.read_at(self.position.extent, offset, window).await?;
             let mut crossing = Vec::new();
             for at in (0..window).step_by(BLOCK_BYTES) {
+                let place = offset + at as u32;
                 match BatchHeaderOnDisk::parse(&buffer[at..window]) {
-                    Ok(header) if self.convicts(&header) => return Err(self.damaged(damage)),
+                    Ok(header) if self.convicts(&header, place) => return Err(self.damaged(damage)),
                     // It goes on behind the window, so its checksum is still to be seen.
-                    Err(FormatDamage::Short) => crossing.push(offset + at as u32),
+                    Err(FormatDamage::Short) => crossing.push(place),
                     _ => {}
                 }
             }
@@ -202,7 +239,7 @@ impl Replay<'_> {
             for start in crossing {
                 let batch =
                     self.read_at(self.position.extent, start, window.min((end - start) as usize)).await?;
-                if BatchHeaderOnDisk::parse(&batch).is_ok_and(|header| self.convicts(&header)) {
+                if BatchHeaderOnDisk::parse(&batch).is_ok_and(|header| self.convicts(&header, start)) {
                     return Err(self.damaged(damage));
                 }
             }
@@ -236,6 +273,7 @@ impl Replay<'_> {
         let later = |header: &BatchHeaderOnDisk| {
             self.is_ours(header)
                 && header.lap.get() > self.position.lap
+                && header.is_at(extent, 0)
                 && header.sequence.get() > self.position.sequence
                 && header.durable_sequence.get() >= self.position.sequence
         };
@@ -255,9 +293,10 @@ impl Replay<'_> {
         Ok(self.geometry.read(self.device, self.pool, (extent, offset), length).await?)
     }
 
-    fn convicts(&self, header: &BatchHeaderOnDisk) -> bool {
+    fn convicts(&self, header: &BatchHeaderOnDisk, offset: u32) -> bool {
         self.is_ours(header)
             && header.lap.get() == self.position.lap
+            && header.is_at(self.position.extent, offset)
             && header.sequence.get() > self.position.sequence
             && header.durable_sequence.get() >= self.position.sequence
     }

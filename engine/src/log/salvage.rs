@@ -91,7 +91,11 @@ impl Replay<'_> {
         }
         let window = room.min(BATCH_BYTES_MAX);
         let bytes = self.read_at(before.extent, before.offset, window).await?;
-        let Some(header) = BatchHeaderOnDisk::peek(&bytes).filter(|header| self.expects(header)) else {
+        let own = |header: &BatchHeaderOnDisk| {
+            let end = header.offset.get().checked_add(header.length.get());
+            self.expects(header) && end.is_some()
+        };
+        let Some(header) = BatchHeaderOnDisk::peek(&bytes).filter(own) else {
             return Ok(Passed::Nothing);
         };
         let Some(records) = walk(bytes[..window].get(..header.length.get() as usize), &header, before) else {
@@ -174,7 +178,8 @@ impl Replay<'_> {
     async fn whole_batch(&self, extent: u32, offset: u32) -> Result<Option<BatchHeaderOnDisk>, ReplayError> {
         let window = ((self.geometry.extent_bytes - offset) as usize).min(BATCH_BYTES_MAX);
         let bytes = self.read_at(extent, offset, window).await?;
-        Ok(BatchHeaderOnDisk::parse(&bytes[..window]).ok())
+        let header = BatchHeaderOnDisk::parse(&bytes[..window]).ok();
+        Ok(header.filter(|header| header.is_at(extent, offset)))
     }
 }
 
@@ -190,7 +195,8 @@ fn walk(batch: Option<&[u8]>, header: &BatchHeaderOnDisk, before: LogPosition) -
         let length = ENVELOPE_BYTES
             .checked_add(envelope.meta_length.get() as usize)?
             .checked_add(envelope.data_length.get() as usize)?;
-        let whole = RecordView::parse(bytes).ok().and_then(|view| Some((view.mutation().ok()?, view)));
+        let view = RecordView::parse(bytes, header.record_mark(at));
+        let whole = view.ok().and_then(|view| Some((view.mutation().ok()?, view)));
         records.push(match whole {
             Some((mutation, view)) => {
                 let place = RecordPlace {

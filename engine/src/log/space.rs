@@ -34,6 +34,7 @@ pub struct LogSpace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClosedExtent {
     pub extent: u32,
+    pub lap: u64,
     pub live: u64,
     pub written: u32,
     /// How many extents were begun since.
@@ -52,6 +53,11 @@ impl LogSpace {
     /// Whether the log owns this extent.
     pub fn contains(&self, extent: u32) -> bool {
         self.extents.contains_key(&extent)
+    }
+
+    /// The number of this extent, if the log owns it.
+    pub fn number_of(&self, extent: u32) -> Option<u64> {
+        self.extents.get(&extent).map(|entry| entry.lap)
     }
 
     /// Whether the log owns this extent and the index points into it.
@@ -149,7 +155,13 @@ impl LogSpace {
         let newest = current.map_or(0, |extent| self.extents[&extent].lap);
         self.order.iter().filter(move |extent| Some(**extent) != current).map(move |&extent| {
             let entry = &self.extents[&extent];
-            ClosedExtent { extent, live: entry.live, written: entry.written, age: newest - entry.lap }
+            ClosedExtent {
+                extent,
+                lap: entry.lap,
+                live: entry.live,
+                written: entry.written,
+                age: newest - entry.lap,
+            }
         })
     }
 

@@ -2,6 +2,10 @@
 //!
 //! Invariants (law 1): (1) the batch is written; (2) it is durable, by a synchronous write or by a flush that
 //! started after the write; (3) the index changes, record by record in order; (4) those who wait are told.
+//!
+//! Each place of the log holds users' records once. A place is (log extent number, offset); the position where a life of the
+//! node begins may hold a torn batch of the life before. So the first batch of a life, written once it has a first
+//! record, only names another extent, where the records go: [`begin`].
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -21,6 +25,8 @@ use crate::sync::oneshot;
 /// Largest record that fits a batch.
 pub const RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX - HEADER_BYTES - 8;
 
+/// A life that began on a full drive and lasts as long is not cut off like the ones before it, microseconds.
+const TIGHT_US: u64 = 10_000_000;
 /// Bytes of the cleaner's copies in a batch: those who wait for the next one wait that much longer.
 const COPIES_BYTES_MAX: usize = 256 << 10;
 
@@ -43,13 +49,16 @@ pub async fn run(shard: Rc<Shard>) {
 }
 
 async fn write_next(shard: &Rc<Shard>) -> Result<(), DeviceError> {
+    if !shard.log.begun.get() && shard.log.has_records() {
+        return begin(shard).await;
+    }
     let position = shard.log.position.get();
     let room = shard.geometry.extent_bytes as usize - BLOCK_BYTES - position.offset as usize;
     let batch = collect(shard, room.min(BATCH_BYTES_MAX));
     if batch.is_empty() {
         return roll(shard).await;
     }
-    let written = write_batch(shard, position, &batch).await?;
+    let written = write_batch(shard, position, &batch, None).await?;
     shard.log.since_checkpoint.set(shard.log.since_checkpoint.get() + u64::from(written.written));
     apply(shard, batch, &written.offsets, position);
     shard.log.progress.raise();
@@ -97,11 +106,13 @@ struct Written {
     written: u32,
 }
 
-/// Writes one batch at `position` and makes it durable; moves the position behind it.
+/// Writes one batch at `position` and makes it durable, a copy of it at byte `copy` of the extent before that if one is
+/// wanted; moves the position behind it.
 async fn write_batch(
     shard: &Rc<Shard>,
     position: LogPosition,
     batch: &[Pending],
+    copy: Option<u32>,
 ) -> Result<Written, DeviceError> {
     let length = HEADER_BYTES + batch.iter().map(Pending::padded_bytes).sum::<usize>();
     if length == HEADER_BYTES {
@@ -110,13 +121,13 @@ async fn write_batch(
     }
     let padded = blocks_up(length);
     let mut buffer = shard.pool.take_reserved(padded).await;
-    let offsets = fill(&mut buffer[..padded], batch, position.offset);
+    let offsets = fill(shard, &mut buffer[..padded], batch, position);
     let header = BatchHeaderOnDisk {
         magic: MAGIC,
         crc: Le32::new(0),
         length: Le32::new(length as u32),
         shard: Le16::new(shard.id),
-        version: Le16::new(1),
+        version: Le16::new(2),
         records: Le32::new(batch.iter().filter(|pending| pending.mutation.is_some()).count() as u32),
         sequence: Le64::new(position.sequence),
         epoch: Le32::new(shard.geometry.epoch),
@@ -124,8 +135,16 @@ async fn write_batch(
         durable_sequence: Le64::new(position.sequence - 1),
         drive: Le64::new(shard.geometry.drive_id),
         lap: Le64::new(position.lap),
+        extent: Le32::new(position.extent),
+        offset: Le32::new(position.offset),
+        reserved: [0; 24],
     };
     let crc = header.seal_into(&mut buffer[..padded]);
+    if let Some(offset) = copy {
+        let mut twin = shard.pool.take_reserved(padded).await;
+        twin[..padded].copy_from_slice(&buffer[..padded]);
+        write_durably(shard, LogPosition { offset, ..position }, padded, twin).await?;
+    }
     write_durably(shard, position, padded, buffer).await?;
     shard.log.writing_bytes.set(0);
     shard.log.position.set(LogPosition {
@@ -168,19 +187,19 @@ async fn write_durably(
     Ok(())
 }
 
-/// Copies the records behind the header; gives each one's offset in the extent. Clears the padding: the buffer
-/// held other bytes before.
-fn fill(buffer: &mut [u8], batch: &[Pending], start: u32) -> Vec<u32> {
+/// Copies the records behind the header, each with the mark of its place; gives each one's offset in the extent. Clears
+/// the padding: the buffer held other bytes before.
+fn fill(shard: &Shard, buffer: &mut [u8], batch: &[Pending], position: LogPosition) -> Vec<u32> {
     let mut at = HEADER_BYTES;
     let mut offsets = Vec::with_capacity(batch.len());
     for pending in batch {
-        offsets.push(start + at as u32);
+        let offset = position.offset + at as u32;
+        offsets.push(offset);
         if pending.mutation.is_none() {
             continue;
         }
-        let (head, data) = (&pending.record.head, &pending.record.data);
-        buffer[at..at + head.len()].copy_from_slice(head);
-        buffer[at + head.len()..at + head.len() + data.len()].copy_from_slice(data);
+        let mark = shard.geometry.record_mark(shard.id, position.lap, offset);
+        pending.record.place(&mut buffer[at..], mark);
         let end = at + pending.padded_bytes();
         buffer[at + pending.record.length()..end].fill(0);
         at = end;
@@ -224,24 +243,68 @@ fn count(shard: &Shard, mutation: &Mutation, place: &RecordPlace, relocates: boo
 
 /// Goes on to the next extent: its name is the last record of this one.
 async fn roll(shard: &Rc<Shard>) -> Result<(), DeviceError> {
+    let Some((Taken { extent, held_back, .. }, lap)) = next_extent(shard).await else { return Ok(()) };
+    if !held_back {
+        shard.log.began_short.set(false);
+        shard.log.tight_until_us.set(0);
+    }
+    write_batch(shard, shard.log.position.get(), &[names(extent, lap)], None).await?;
+    go_on_in(shard, extent, lap);
+    Ok(())
+}
+
+/// The first batch of a life: it names the extent where this life's records go. Behind it nothing follows in this
+/// extent that would tell of its loss, so the same bytes stand in the extent's last block too, which is kept for such
+/// batches: recovery goes on from whichever is whole. Where the position is close to the end already, recovery looks
+/// for the log in all extents, as behind every batch that names one.
+async fn begin(shard: &Rc<Shard>) -> Result<(), DeviceError> {
+    let Some((mut taken, mut lap)) = next_extent(shard).await else { return Ok(()) };
+    if taken.held_back {
+        // On a full drive life after life may begin and be cut off, each in an extent of those held back. A checkpoint
+        // lets go of what the lives before took; it comes first, as it may need the extent itself.
+        shard.give_extents(vec![taken.extent]);
+        if let Err(error) = shard.checkpoint().await {
+            tracing::warn!(shard = shard.id, %error, "no checkpoint at the start of a life on a full drive");
+        }
+        let Some(again) = next_extent(shard).await else { return Ok(()) };
+        (taken, lap) = again;
+    }
+    let Taken { extent, held_back, tight } = taken;
+    shard.log.began_short.set(held_back);
+    if tight {
+        shard.log.tight_until_us.set(shard.environment.monotonic_us() + TIGHT_US);
+    }
+    let position = shard.log.position.get();
+    let last_block = shard.geometry.last_block();
+    let copy = (position.offset + BATCH_BYTES_MAX as u32 <= last_block).then_some(last_block);
+    write_batch(shard, position, &[names(extent, lap)], copy).await?;
+    go_on_in(shard, extent, lap);
+    shard.log.begun.set(true);
+    Ok(())
+}
+
+/// The extent where the log goes on, and its number; None when there is none, and all that waits was refused.
+async fn next_extent(shard: &Rc<Shard>) -> Option<(Taken, u64)> {
     shard.log.writing_bytes.set(0);
     let spare = shard.log.spares.borrow_mut().pop_front();
     let next = match spare {
-        Some(extent) => Some(Taken { extent, held_back: false }),
+        Some(extent) => Some(Taken { extent, held_back: false, tight: false }),
         None => shard.take_extent_or_checkpoint().await,
     };
-    let Some(Taken { extent, held_back }) = next else {
+    let Some(taken) = next else {
         // Cannot happen while the keeper holds enough back; refuse rather than stop the shard.
         shard.refuse_waiting();
-        return Ok(());
+        return None;
     };
-    shard.log.borrowed.set(held_back);
-    let position = shard.log.position.get();
-    let lap = position.lap + 1;
+    shard.log.borrowed.set(taken.held_back);
+    Some((taken, shard.log.position.get().lap + 1))
+}
+
+fn names(extent: u32, lap: u64) -> Pending {
     let mutation = Mutation::LogExtent(LogExtentV1 { extent, lap });
     let record = EncodedRecord::new(&mutation, lap, 0, Vec::new());
     let (reply, _) = oneshot::channel();
-    let pending = Pending {
+    Pending {
         mutation: Some(mutation),
         record,
         moved: false,
@@ -249,10 +312,11 @@ async fn roll(shard: &Rc<Shard>) -> Result<(), DeviceError> {
         guard: None,
         reserved: Vec::new(),
         reply,
-    };
-    write_batch(shard, position, &[pending]).await?;
+    }
+}
+
+fn go_on_in(shard: &Shard, extent: u32, lap: u64) {
     let behind = shard.log.position.get();
     shard.state.borrow_mut().logs.add(extent, lap, 0);
     shard.log.position.set(LogPosition { extent, lap, offset: 0, ..behind });
-    Ok(())
 }

@@ -67,9 +67,11 @@ pub enum FormatError {
     #[error("{path} is not a Ringbolt drive; make one with `ringbolt format --drive {path}`")]
     NotRingbolt { path: PathBuf },
     #[error(
-        "{path} has format version {version}, this program knows up to {FORMAT_VERSION}: use a newer ringbolt"
+        "{path} was formatted by another version of Ringbolt: its format is {version}, this program reads \
+         {FORMAT_VERSION}. Version 1 was never released: copy what is needed with the program that wrote it, then \
+         format the drive anew. A newer one needs a newer program"
     )]
-    Newer { path: PathBuf, version: u32 },
+    OtherVersion { path: PathBuf, version: u32 },
     #[error(
         "{path}: no two copies of the superblock agree ({damage}): the drive is damaged; \
          run `ringbolt check --drive {path}`: it says what can be saved"
@@ -291,7 +293,7 @@ pub(crate) fn choose_superblock(
 ) -> Result<SuperblockOnDisk, FormatError> {
     let block = SuperblockOnDisk::choose(copies).map_err(|damage| match damage {
         FormatDamage::Magic => FormatError::NotRingbolt { path: path.clone() },
-        FormatDamage::Version(version) => FormatError::Newer { path: path.clone(), version },
+        FormatDamage::Version(version) => FormatError::OtherVersion { path: path.clone(), version },
         damage => FormatError::Damaged { path: path.clone(), damage },
     })?;
     if block.size_bytes.get() > size_bytes {

@@ -120,7 +120,7 @@ impl ObjectReader {
             Found::Inline { location, lap } if cached => {
                 Some(CacheKey { shard, lap: *lap, offset: location.offset })
             }
-            Found::Inline { .. } | Found::Large(_) => None,
+            Found::Inline { .. } | Found::Large { .. } => None,
         };
         if let Some(object) = place.and_then(|place| core.cache.get(place))
             && object.bucket == bucket
@@ -128,10 +128,11 @@ impl ObjectReader {
         {
             return Ok(Some(Self::cached(object)));
         }
-        let (location, blocks, segments) = match &found {
-            Found::Inline { location, .. } => (*location, location.blocks, &[][..]),
-            Found::Large(Entry { location, record_length, segments, .. }) => {
-                (*location, blocks_covering(location.offset, *record_length), segments.as_slice())
+        let (location, lap, blocks, segments) = match &found {
+            Found::Inline { location, lap } => (*location, *lap, location.blocks, &[][..]),
+            Found::Large { entry: Entry { location, record_length, segments, .. }, lap } => {
+                let blocks = blocks_covering(location.offset, *record_length);
+                (*location, *lap, blocks, segments.as_slice())
             }
         };
         let (extent, offset) = (location.extent, location.offset);
@@ -144,7 +145,9 @@ impl ObjectReader {
         result.map_err(EngineError::read_failed)?;
         let damaged = |what| EngineError::Damaged { what, extent, offset };
         let start = (offset - first) as usize;
-        let view = RecordView::parse(&buffer[start..length]).map_err(|_| damaged("record"))?;
+        let bytes = &buffer[start..length];
+        let mark = mark_at(core, shard, lap, offset, bytes);
+        let view = RecordView::parse(bytes, mark).map_err(|_| damaged("record"))?;
         let Ok(Mutation::Put(put)) = view.mutation() else { return Err(damaged("record payload")) };
         if put.bucket != bucket.0 || put.key != key {
             return Self::other_key(core, shard, bucket, key, damaged("record identity")).await;
@@ -262,6 +265,15 @@ impl ObjectReader {
                 Ok(Some(chunk))
             }
         }
+    }
+}
+
+/// The mark of what was written at `offset` of the log extent with number `lap`.
+fn mark_at(core: &CoreState, shard: u16, lap: u64, offset: u32, record: &[u8]) -> u32 {
+    let geometry = core.layout.geometry_of(core.layout.drive_of(shard));
+    match geometry.planted.is(Bug::IgnoreMark) {
+        true => RecordView::apparent_mark(record),
+        false => geometry.record_mark(shard, lap, offset),
     }
 }
 
@@ -437,7 +449,8 @@ impl SliceReader {
             let (result, buffer) = header.await;
             result.map_err(EngineError::read_failed)?;
             let header = SliceHeaderOnDisk::parse(&buffer).map_err(|_| damaged("slice header"))?;
-            if !piece.place.is_headed_by(&header, self.shard, piece.generation) {
+            let drive = self.core.layout.geometry_of(self.core.layout.drive_of(self.shard)).drive_id;
+            if !piece.place.is_headed_by(&header, (drive, self.shard), piece.generation) {
                 return Err(damaged("slice identity"));
             }
             self.header = Some(Box::new(header));

@@ -274,14 +274,8 @@ impl SliceWriter {
         let Some(current) = self.current.take() else { panic!("a slice was begun") };
         let geometry = self.core.layout.geometry_of(self.core.layout.drive_of(self.shard));
         let (place, crcs) = (current.place, current.crcs);
-        let header = SliceHeaderOnDisk::new(
-            self.shard,
-            geometry.drive_id,
-            self.segment.generation,
-            place.number,
-            place.length,
-            &crcs,
-        );
+        let identity = place.identity(geometry.drive_id, self.shard, self.segment.generation);
+        let header = SliceHeaderOnDisk::new(identity, place.length, &crcs);
         let mut buffer = self.core.pool.take_reserved(BLOCK_BYTES).await;
         buffer[..BLOCK_BYTES].copy_from_slice(header.as_bytes());
         self.send(place, 0, BLOCK_BYTES, buffer);

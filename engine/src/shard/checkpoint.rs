@@ -14,8 +14,8 @@ use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
 use crate::extent::keeper::{Class, Refusal};
 use crate::format::checkpoint::{
-    CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkPlaceV1, HEADER_BYTES, KIND_BUCKETS,
-    KIND_LEAVES, KIND_ROOT, KIND_UPLOADS,
+    CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkPlaceV1, HEADER_BYTES,
+    KIND_BUCKETS, KIND_LEAVES, KIND_ROOT, KIND_UPLOADS,
 };
 use crate::format::record::{BucketV1, UploadV1, encode_buckets, encode_uploads};
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
@@ -296,17 +296,16 @@ impl Writer<'_> {
         let mut buffer = self.shard.pool.take_reserved(padded).await;
         buffer[HEADER_BYTES..length].copy_from_slice(payload);
         buffer[length..padded].fill(0);
-        let (shard, drive) = (self.shard.id, self.shard.geometry.drive_id);
-        let number = self.chunks.len() as u32;
-        let crc = CheckpointChunkOnDisk::seal_into(
-            shard,
+        let identity = ChunkIdentity {
+            drive: self.shard.geometry.drive_id,
+            shard: self.shard.id,
+            sequence: self.sequence,
+            number: self.chunks.len() as u32,
             kind,
-            self.sequence,
-            drive,
-            number,
-            payload.len(),
-            &mut buffer[..padded],
-        );
+            extent,
+            offset: self.offset,
+        };
+        let crc = CheckpointChunkOnDisk::seal_into(identity, payload.len(), &mut buffer[..padded]);
         let place = ChunkPlaceV1 { extent, offset: self.offset, length: length as u32, crc, kind };
         let at = self.shard.geometry.byte(extent, self.offset);
         self.shard.device.write(at, padded, buffer, Durability::Deferred).await.0?;

@@ -31,6 +31,8 @@ const LIVE_PERCENT_MAX: u64 = 90;
 const LIVE_PERCENT_MAX_WAITED_FOR: u64 = 95;
 /// Copies on their way at a time, bytes.
 const STEP_BYTES: usize = 256 << 10;
+/// So many bytes of copies surely go with one batch.
+const ONE_BATCH_BYTES: u64 = STEP_BYTES as u64 / 2;
 /// While nobody writes, a step is taken at least so often.
 const STEP_MS: u64 = 10;
 /// A checkpoint is taken for the extents it gives back once they are this many times what it writes.
@@ -59,7 +61,22 @@ impl Shard {
         self.dead_in_vain.set(self.dead_in_vain.get().min(dead));
         let much_is_dead = dead > live.max(self.geometry.dead_log_bytes_max);
         let in_vain = dead < self.dead_in_vain.get() + u64::from(self.geometry.extent_bytes) / 2;
-        !self.log.failed.get() && !in_vain && (much_is_dead || self.is_short_of_space())
+        let wanted = !self.log.failed.get() && !in_vain && (much_is_dead || self.is_short_of_space());
+        wanted && !self.must_leave_extents()
+    }
+
+    /// In a life that began with the last extents of a full drive: whether the cleaner would have to move more than
+    /// one batch takes before it empties anything. Cut off in between, it would leave one extent more with something
+    /// live in it than there was; and the lives after it the same, until none is left to begin one in, and no delete
+    /// is taken.
+    fn must_leave_extents(&self) -> bool {
+        let until_us = self.log.tight_until_us.get();
+        if until_us == 0 || self.environment.monotonic_us() >= until_us {
+            return false;
+        }
+        let state = self.state.borrow();
+        let live = state.logs.closed().map(|closed| closed.live).filter(|live| *live > 0);
+        live.min().is_some_and(|least| least > ONE_BATCH_BYTES)
     }
 
     async fn clean_while_wanted(self: &Rc<Self>) -> Result<()> {
@@ -117,7 +134,14 @@ impl Shard {
 
     /// The extent with the best benefit for its cost: what is gained, times how long it has been as it is, over what is
     /// read and written (Rosenblum and Ousterhout, 1992). Decision 0004 has the comparison with the emptiest.
+    ///
+    /// In a life that began on a full drive it is the emptiest: of lives that are cut off one after the other, each takes an
+    /// extent of those held back and may leave a few live records in it. The next one must empty that before it moves
+    /// anything else, or the drive comes to have none left for deletes.
     fn victim(&self, live_percent_max: u64) -> Option<ClosedExtent> {
+        if self.must_leave_extents() {
+            return None;
+        }
         let state = self.state.borrow();
         let extent_bytes = u64::from(self.geometry.extent_bytes);
         let unreadable = self.unreadable.borrow();
@@ -129,7 +153,11 @@ impl Shard {
             u128::from(extent_bytes - closed.live) * u128::from(closed.age + 1) * (1 << 32)
                 / u128::from(extent_bytes + closed.live)
         };
-        state.logs.closed().filter(worth).max_by_key(score)
+        let candidates = state.logs.closed().filter(worth);
+        match self.log.began_short.get() {
+            true => candidates.min_by_key(|closed| closed.live),
+            false => candidates.max_by_key(score),
+        }
     }
 
     /// Moves the live records out of one extent. One that can not be read stays as it is until the next start, and the
@@ -157,6 +185,9 @@ impl Shard {
     }
 
     async fn move_records(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
+        // All at once, so that one batch empties the extent: see `must_leave_extents`.
+        let mut together =
+            (self.log.tight_until_us.get() > 0 && victim.live <= ONE_BATCH_BYTES).then(Vec::new);
         let mut offset = 0;
         while offset < victim.written && self.state.borrow().logs.has_live(victim.extent) {
             let window = (self.geometry.extent_bytes - offset).min(BATCH_BYTES_MAX as u32) as usize;
@@ -165,10 +196,13 @@ impl Shard {
             self.log.count(|counters| counters.cleaner_read_bytes += window as u64);
             let (copies, passed) = self.live_in_window(victim, offset, &buffer[..window])?;
             drop(buffer);
-            self.append_copies(copies, victim).await?;
+            match &mut together {
+                Some(all) => all.extend(copies),
+                None => self.append_copies(copies, victim).await?,
+            }
             offset += passed;
         }
-        Ok(())
+        self.append_copies(together.unwrap_or_default(), victim).await
     }
 
     /// Copies of what is live in the whole batches of a window, and how far they reach.
@@ -181,18 +215,17 @@ impl Shard {
         let (mut copies, mut passed) = (Vec::new(), 0);
         while offset + (passed as u32) < victim.written {
             let batch = &window[passed..];
+            let start = offset + passed as u32;
             let header = match BatchHeaderOnDisk::parse(batch) {
-                Ok(header) => header,
+                Ok(header) if self.wrote(&header, victim, start) => header,
                 // The next window begins with it.
                 Err(FormatDamage::Short) if passed > 0 => break,
-                Err(_) => {
-                    let (extent, offset) = (victim.extent, offset + passed as u32);
+                Ok(_) | Err(_) => {
+                    let (extent, offset) = (victim.extent, start);
                     return Err(EngineError::Damaged { what: "log batch", extent, offset });
                 }
             };
-            let records = &batch[..header.length.get() as usize];
-            let start = offset + passed as u32;
-            copies.extend(self.live_records(victim.extent, start, records, header.records.get()));
+            copies.extend(self.live_records(&header, &batch[..header.length.get() as usize]));
             passed += header.padded_bytes();
             if passed >= window.len() {
                 break;
@@ -201,19 +234,22 @@ impl Shard {
         Ok((copies, passed as u32))
     }
 
+    /// Whether a batch is what this shard's log wrote at `offset` of the extent.
+    fn wrote(&self, header: &BatchHeaderOnDisk, closed: ClosedExtent, offset: u32) -> bool {
+        (header.shard.get(), header.drive.get()) == (self.id, self.geometry.drive_id)
+            && header.lap.get() == closed.lap
+            && header.is_at(closed.extent, offset)
+    }
+
     /// Copies of the records of a batch that the index still points at.
-    fn live_records(
-        &self,
-        extent: u32,
-        start: u32,
-        batch: &[u8],
-        count: u32,
-    ) -> Vec<(Mutation, EncodedRecord)> {
+    fn live_records(&self, header: &BatchHeaderOnDisk, batch: &[u8]) -> Vec<(Mutation, EncodedRecord)> {
         let state = self.state.borrow();
+        let extent = header.extent.get();
         let (mut at, mut copies) = (HEADER_BYTES, Vec::new());
-        for _ in 0..count {
-            let Ok(view) = RecordView::parse(batch.get(at..).unwrap_or_default()) else { break };
-            let offset = start + at as u32;
+        for _ in 0..header.records.get() {
+            let record = batch.get(at..).unwrap_or_default();
+            let Ok(view) = RecordView::parse(record, header.record_mark(at)) else { break };
+            let offset = header.offset.get() + at as u32;
             at += view.length().next_multiple_of(RECORD_ALIGNMENT);
             let Ok(Mutation::Put(put)) = view.mutation() else { continue };
             let current = state.index.get(&keys::encode(put.bucket, &put.key)).and_then(Entry::decode);

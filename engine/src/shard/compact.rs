@@ -31,6 +31,7 @@ use crate::node::read::is_whole;
 use crate::sim::Bug;
 use crate::sync::turn::NextTurn;
 use crate::types::BucketId;
+use zerocopy::IntoBytes;
 
 /// About so much is moved before a checkpoint gives the emptied extents back, bytes: the index is searched and written
 /// once for all of it.
@@ -159,9 +160,10 @@ impl Shard {
     ) -> Result<Moved> {
         // 1. Whoever waits for space may hold the lock: waiting for it could be for ever.
         let Some(guard) = self.locks.try_lock(self.hash(bucket, key)) else { return Ok(Moved::Skipped) };
-        let Some((Found::Large(entry), pins)) = self.lookup(bucket, key)? else { return Ok(Moved::Skipped) };
+        let Some((found, pins)) = self.lookup(bucket, key)? else { return Ok(Moved::Skipped) };
         let _pinned = Pinned { shard: self, pins };
-        let mut put = self.read_put(bucket, key, &entry).await?;
+        let Found::Large { entry, lap } = found else { return Ok(Moved::Skipped) };
+        let mut put = self.read_put(bucket, key, &entry, lap).await?;
         // 2. and 3.
         let mut handles = Vec::new();
         for segment in put.segments.iter_mut().filter(|segment| lies_in(segment, victims)) {
@@ -188,14 +190,15 @@ impl Shard {
     }
 
     /// The record of a large object.
-    async fn read_put(&self, bucket: BucketId, key: &[u8], entry: &Entry) -> Result<PutV1> {
+    async fn read_put(&self, bucket: BucketId, key: &[u8], entry: &Entry, lap: u64) -> Result<PutV1> {
         let (extent, offset) = (entry.location.extent, entry.location.offset);
         let first = offset - offset % BLOCK_BYTES as u32;
         let length = blocks_covering(offset, entry.record_length) as usize * BLOCK_BYTES;
         let read = self.geometry.read(&self.device, &self.pool, (extent, first), length).await;
         let buffer = read.map_err(EngineError::read_failed)?;
         let damaged = |what| EngineError::Damaged { what, extent, offset };
-        let view = RecordView::parse(&buffer[(offset - first) as usize..length]);
+        let mark = self.geometry.record_mark(self.id, lap, offset);
+        let view = RecordView::parse(&buffer[(offset - first) as usize..length], mark);
         let view = view.map_err(|_| damaged("record"))?;
         let Ok(Mutation::Put(put)) = view.mutation() else { return Err(damaged("record payload")) };
         let own = put.bucket == bucket.0 && put.key == key && put.generation == entry.generation;
@@ -242,13 +245,18 @@ impl Shard {
         let sources = ((self.id, &self.geometry), (&self.device, &self.pool));
         let mut pieces = SlicePieces::new(sources.0, sources.1, from, generation);
         loop {
-            let piece = match pieces.next().await {
+            let mut piece = match pieces.next().await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => return Ok(()),
                 Err(SliceFlaw::Damaged(what)) => return Err(EngineError::Damaged { what, extent, offset }),
                 Err(SliceFlaw::Device(error)) => return Err(EngineError::read_failed(error)),
             };
-            let at = self.geometry.byte(to.extent, to.unit * UNIT_BYTES as u32 + piece.offset);
+            let place = to.unit * UNIT_BYTES as u32;
+            if let Some(header) = pieces.header().filter(|_| piece.offset == 0) {
+                let header = header.moved_to(to.extent, place);
+                piece.buffer[..BLOCK_BYTES].copy_from_slice(header.as_bytes());
+            }
+            let at = self.geometry.byte(to.extent, place + piece.offset);
             let written = self.device.write(at, piece.length, piece.buffer, Durability::Deferred).await.0;
             written.map_err(|error| self.stopped_by(&error))?;
             self.log.count(|counters| counters.relocated_bytes += piece.length as u64);

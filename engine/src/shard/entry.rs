@@ -2,11 +2,12 @@
 //!
 //! Invariants:
 //! - A [`Location`] packs into 64 bits: the point table's entries are two words.
-//! - `check` are 14 bits of the object's generation: a record that a lost write left stale at the right place
-//!   under the right key is still noticed.
+//! - `check` are 14 bits of the object's generation: whether index and record speak of the same put. That the record was
+//!   written at this place is proved by the mark in its checksum.
 
 use crate::format::BLOCK_BYTES;
 use crate::format::batch::BATCH_BYTES_MAX;
+use crate::format::mark::mix;
 use crate::format::record::{PutV1, RunV1, SegmentV1};
 use crate::types::Etag;
 
@@ -61,8 +62,8 @@ impl Location {
 }
 
 fn check_of(generation: u64) -> u16 {
-    // The low bits change with every object, the epoch's with every life.
-    ((generation ^ generation >> 40) & ((1 << CHECK_BITS) - 1)) as u16
+    // Both parts of a generation, the epoch and the counter, are small numbers: unmixed, those of two lives agree.
+    (mix(generation) >> (u64::BITS - CHECK_BITS)) as u16
 }
 
 /// Blocks that cover `length` bytes from `offset`.

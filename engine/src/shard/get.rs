@@ -18,8 +18,8 @@ use crate::types::BucketId;
 pub enum Found {
     /// Record and data together, in the extent's life `lap`.
     Inline { location: Location, lap: u64 },
-    /// The record; the slices are in the entry.
-    Large(Entry),
+    /// The record, in the extent's life `lap`; the slices are in the entry.
+    Large { entry: Entry, lap: u64 },
 }
 
 /// What a reader holds: the log extent of the record, and for a large object its generation.
@@ -46,7 +46,7 @@ impl Shard {
                 let damaged = EngineError::Damaged { what: "index entry", extent: 0, offset: 0 };
                 let entry = Entry::decode(value).ok_or(damaged)?;
                 if entry.is_large() {
-                    Found::Large(entry)
+                    Found::Large { entry, lap: 0 }
                 } else {
                     Found::Inline { location: entry.location, lap: 0 }
                 }
@@ -54,12 +54,12 @@ impl Shard {
         };
         let pins = match &found {
             Found::Inline { location, .. } => Pins { extent: location.extent, object: None },
-            Found::Large(entry) => Pins { extent: entry.location.extent, object: Some(entry.generation) },
+            Found::Large { entry, .. } => {
+                Pins { extent: entry.location.extent, object: Some(entry.generation) }
+            }
         };
-        let pinned = state.logs.pin(pins.extent);
-        if let Found::Inline { lap, .. } = &mut found {
-            *lap = pinned;
-        }
+        let (Found::Inline { lap, .. } | Found::Large { lap, .. }) = &mut found;
+        *lap = state.logs.pin(pins.extent);
         if let Some(generation) = pins.object {
             *state.object_pins.entry(generation).or_insert(0) += 1;
         }

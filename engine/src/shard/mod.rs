@@ -48,6 +48,7 @@ use crate::extent::slices::SliceSpace;
 use crate::format::record::{BucketV1, RunV1, SegmentV1, UploadPartV1};
 use crate::format::scrub::ScrubState;
 use crate::format::superblock::ShardRootOnDisk;
+use crate::format::{BLOCK_BYTES, batch};
 use crate::index::{OrderedIndex, PointTable, Step, keys};
 use crate::log::queue::LogQueue;
 use crate::log::space::LogSpace;
@@ -94,6 +95,11 @@ impl Geometry {
         self.extents_start + u64::from(extent) * u64::from(self.extent_bytes) + u64::from(offset)
     }
 
+    /// Byte offset of an extent's last block, which is kept for the batch that names the log's next extent.
+    pub(crate) fn last_block(&self) -> u32 {
+        self.extent_bytes / BLOCK_BYTES as u32 * BLOCK_BYTES as u32 - BLOCK_BYTES as u32
+    }
+
     /// `length` bytes of the drive, in a buffer of those held back for the engine's own work.
     pub(crate) async fn read(
         &self,
@@ -105,6 +111,11 @@ impl Geometry {
         let buffer = pool.take_reserved(length).await;
         let (result, buffer) = device.read(self.byte(extent, offset), length, buffer).await;
         result.map(|()| buffer)
+    }
+
+    /// The mark of a record of `shard` at byte `offset` of the log extent with number `lap`.
+    pub(crate) fn record_mark(&self, shard: u16, lap: u64, offset: u32) -> u32 {
+        batch::record_mark(self.drive_id, shard, lap, offset)
     }
 
     /// Keyed, so that nobody can aim keys at one shard or one bucket of the table. SipHash-1-3 (Aumasson and

@@ -11,6 +11,7 @@ use crate::log::writer;
 use crate::node::OpenError;
 use crate::node::scrub;
 use crate::node::state::CoreState;
+use crate::sim::Bug;
 use crate::sync::locks::KeyLocks;
 
 impl Shard {
@@ -66,6 +67,8 @@ fn owned(recovered: &Recovered) -> Vec<u32> {
 fn build(core: &Rc<CoreState>, id: u16, drive: u16, recovered: Recovered) -> Shard {
     let from = &core.drives[usize::from(drive)];
     let root = core.layout.superblocks[usize::from(drive)].root_of(id);
+    // Nobody wrote before the first life.
+    let begun = core.layout.epoch == 1 || core.layout.geometry_of(drive).planted.is(Bug::ContinueTornLog);
     Shard {
         id,
         drive,
@@ -76,7 +79,7 @@ fn build(core: &Rc<CoreState>, id: u16, drive: u16, recovered: Recovered) -> Sha
         pool: core.pool.clone(),
         environment: core.environment.clone(),
         state: RefCell::new(recovered.state),
-        log: LogQueue::new(recovered.position),
+        log: LogQueue::new(recovered.position, begun),
         locks: KeyLocks::default(),
         maintaining: KeyLocks::default(),
         growing: KeyLocks::default(),

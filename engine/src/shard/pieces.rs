@@ -82,10 +82,14 @@ impl<'a> SlicePieces<'a> {
         Ok(Some(SlicePiece { offset: offset as u32, length, buffer }))
     }
 
+    /// The slice's header, once the first piece was given.
+    pub fn header(&self) -> Option<&SliceHeaderOnDisk> {
+        self.header.as_deref()
+    }
+
     fn judge_header(&self, block: &[u8]) -> Result<Box<SliceHeaderOnDisk>, SliceFlaw> {
         let header = SliceHeaderOnDisk::parse(block).map_err(|_| SliceFlaw::Damaged("slice header"))?;
-        let own = self.place.is_headed_by(&header, self.shard, self.generation);
-        if own && header.drive.get() == self.geometry.drive_id {
+        if self.place.is_headed_by(&header, (self.geometry.drive_id, self.shard), self.generation) {
             Ok(Box::new(header))
         } else {
             Err(SliceFlaw::Damaged("slice identity"))

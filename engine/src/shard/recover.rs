@@ -16,8 +16,8 @@ use super::{Geometry, State, UploadKey};
 use crate::device::{Device, DeviceError};
 use crate::extent::{is_whole, run_units};
 use crate::format::checkpoint::{
-    CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkPlaceV1, HEADER_BYTES, KIND_BUCKETS,
-    KIND_LEAVES, KIND_ROOT, KIND_UPLOADS,
+    CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkPlaceV1, HEADER_BYTES,
+    KIND_BUCKETS, KIND_LEAVES, KIND_ROOT, KIND_UPLOADS,
 };
 use crate::format::record::{Mutation, RunV1, SegmentV1, decode_buckets, decode_uploads};
 use crate::format::slice::UNIT_BYTES;
@@ -260,17 +260,15 @@ impl Source<'_> {
         }
         let buffer = self.read(extent, offset, length).await?;
         let (header, payload) = CheckpointChunkOnDisk::parse(&buffer[..length]).map_err(damaged)?;
-        let in_place = match number {
-            Some(number) => header.number.get() == number && header.kind.get() == named.kind,
-            None => header.kind.get() == KIND_ROOT,
+        // The root comes last: its number is that of the chunks before it.
+        let (number, kind) = match number {
+            Some(number) => (number, named.kind),
+            None => (header.number.get(), KIND_ROOT),
         };
-        if !in_place
-            || header.sequence.get() != sequence
-            || header.crc.get() != named.crc
-            || header.shard.get() != self.shard
-            || header.drive.get() != self.geometry.drive_id
-        {
-            return Err(damaged(FormatDamage::Field("identity")));
+        let (drive, shard) = (self.geometry.drive_id, self.shard);
+        let expected = ChunkIdentity { drive, shard, sequence, number, kind, extent, offset };
+        if header.identity() != expected || header.crc.get() != named.crc {
+            return Err(damaged(FormatDamage::Elsewhere));
         }
         Ok(payload.to_vec())
     }

@@ -286,7 +286,8 @@ impl Shard {
         // Each batch has a header and padding, and the extent's last block names the next one.
         let needed = needed + (needed / BATCH_BYTES_MAX + 2) * BLOCK_BYTES;
         let taken = log.position.get().offset as usize + log.writing_bytes.get() + BLOCK_BYTES;
-        let current = if log.borrowed.get() { 0 } else { extent_bytes.saturating_sub(taken) };
+        let usable = log.begun.get() && !log.borrowed.get();
+        let current = if usable { extent_bytes.saturating_sub(taken) } else { 0 };
         if needed <= current {
             return true;
         }

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - What is refused here is what a GET would refuse, by the same checksums and identities.
-//! - Memory: 24 bytes an object, 24 a slice, and what is damaged.
+//! - Memory: 32 bytes an object, 24 a slice, and what is damaged.
 
 use std::collections::HashMap;
 
@@ -55,6 +55,7 @@ struct RecordToRead {
     offset: u32,
     length: u32,
     generation: u64,
+    mark: u32,
 }
 
 struct SliceToRead {
@@ -118,10 +119,12 @@ impl Source<'_> {
         for_each_entry(&state.index, &mut |_, _, entry| {
             let (extent, offset) = (entry.location.extent, entry.location.offset);
             let (length, generation) = (entry.record_length, entry.generation);
-            if self.fits(extent, offset, length) {
-                records.push(RecordToRead { extent, offset, length, generation });
-            } else {
-                bad.insert((extent, offset), "record place");
+            match state.logs.number_of(extent).filter(|_| self.fits(extent, offset, length)) {
+                Some(lap) => {
+                    let mark = self.geometry.record_mark(self.shard, lap, offset);
+                    records.push(RecordToRead { extent, offset, length, generation, mark });
+                }
+                None => drop(bad.insert((extent, offset), "record place")),
             }
             Ok(())
         })?;
@@ -211,7 +214,7 @@ fn window_of(records: &[RecordToRead], deep: bool) -> usize {
 }
 
 fn whole_record(state: &State, record: &RecordToRead, bytes: &[u8]) -> Result<(), &'static str> {
-    let view = RecordView::parse(bytes).map_err(|_| "record")?;
+    let view = RecordView::parse(bytes, record.mark).map_err(|_| "record")?;
     let Ok(Mutation::Put(put)) = view.mutation() else { return Err("record payload") };
     let entry = state.entry(BucketId(put.bucket), &put.key);
     let here =

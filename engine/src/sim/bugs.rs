@@ -20,6 +20,10 @@ pub enum Bug {
     LoseTail,
     /// An object is put anew at its slices' new places before the copies are durable.
     MoveUnflushed,
+    /// A reader believes a sound record, whatever place and life it was written for.
+    IgnoreMark,
+    /// A life writes its records where the last one ended.
+    ContinueTornLog,
 }
 
 impl Bug {
@@ -32,6 +36,9 @@ impl Bug {
         Self::MoveUnflushed,
     ];
 
+    /// Those that take a coincidence which seeds do not find: tests of the engine arrange it.
+    pub const AIMED: [Self; 2] = [Self::IgnoreMark, Self::ContinueTornLog];
+
     /// As people call it.
     pub fn name(self) -> &'static str {
         match self {
@@ -41,6 +48,8 @@ impl Bug {
             Self::IgnoreCrc => "ignore-crc",
             Self::LoseTail => "lose-tail",
             Self::MoveUnflushed => "move-unflushed",
+            Self::IgnoreMark => "ignore-mark",
+            Self::ContinueTornLog => "continue-torn-log",
         }
     }
 }

@@ -8,6 +8,7 @@ use ringbolt_engine::check::{
     CheckError, Finding, Kind, Medium, Outcome, Progress, Remedy, Watcher, check, repair,
 };
 use ringbolt_engine::device::sim::SimDevice;
+use ringbolt_engine::format::batch::HEADER_BYTES;
 use ringbolt_engine::node::OpenError;
 use ringbolt_engine::sim::SimNode;
 use ringbolt_engine::types::BucketId;
@@ -84,7 +85,7 @@ fn reopened(world: &World, drives: &[SimDevice]) -> World {
 
 /// Objects `k0` to `k<n>` of these sizes on a node of `shards` shards, killed.
 fn stored(seed: u64, shards: u16, sizes: &'static [usize], checkpoint: bool) -> (World, BucketId) {
-    let world = World::new(seed, 96 * MIB, shards, 2);
+    let world = World::new(seed, 192 * MIB, shards, 2);
     let node = world.open();
     let on = node.clone();
     let id = world.run(async move {
@@ -185,7 +186,7 @@ fn a_lone_superblock_copy_is_used_only_when_loss_is_accepted() {
 
 /// Batches of a drive with one shard, in the order of its log.
 fn batches(drive: &SimDevice) -> Vec<u64> {
-    drive.blocks_starting_with(b"RBBATCH1")
+    drive.blocks_starting_with(b"RBBATCH2")
 }
 
 #[test]
@@ -234,11 +235,11 @@ fn a_log_whose_way_to_the_next_extent_is_damaged_is_found_again() {
     world.kill(node);
     let all = batches(&world.drives[0]);
     // By the kind of their only record.
-    let names_next = |at: &u64| world.drives[0].peek(*at, 4096)[68] == 8;
+    let names_next = |at: &u64| world.drives[0].peek(*at, 4096)[HEADER_BYTES + 4] == 8;
     let naming: Vec<u64> = all.into_iter().filter(names_next).collect();
     assert!(naming.len() >= 2, "{naming:?}");
     let drives = copied(&world);
-    flip(&drives[0], naming[0] + 70);
+    flip(&drives[0], naming[0] + HEADER_BYTES as u64 + 6);
     let (outcome, seen) = checked(&drives, true);
     assert_eq!(seen.kinds(), [Kind::Log], "{:?}", seen.findings);
     repair(&media(&drives), outcome, true).expect("repaired");
@@ -287,7 +288,7 @@ fn damaged_objects_are_named_and_the_others_stay() {
 fn a_misdirected_slice_header_is_found() {
     let (world, _) = stored(9, 1, &[300_000, 300_000], true);
     let drives = copied(&world);
-    let headers = drives[0].blocks_starting_with(b"RBSLICE1");
+    let headers = drives[0].blocks_starting_with(b"RBSLICE2");
     let other = drives[0].peek(headers[0], 4096);
     drives[0].poke(headers[1], &other);
     let (_, seen) = checked(&drives, true);
@@ -298,7 +299,7 @@ fn a_misdirected_slice_header_is_found() {
 #[test]
 fn every_chunk_of_a_checkpoint_is_looked_at() {
     let (world, _) = stored(10, 1, &[2000; 20], true);
-    for at in world.drives[0].blocks_starting_with(b"RBCHECK1") {
+    for at in world.drives[0].blocks_starting_with(b"RBCHECK2") {
         let drives = copied(&world);
         flip(&drives[0], at + 65);
         let (outcome, seen) = checked(&drives, false);

@@ -47,7 +47,7 @@ fn rotten_slices_are_not_served() {
     let (world, node, id) = stored(2, &[300_000, 300_000]);
     let drive = world.drives[0].clone();
     let data = drive.find(&body(1, 300_000)[200_000..200_060]).expect("it is on the drive");
-    let headers = drive.blocks_starting_with(b"RBSLICE1");
+    let headers = drive.blocks_starting_with(b"RBSLICE2");
     assert_eq!(headers.len(), 2);
     world.run(async move {
         let core = node.core(0);
@@ -73,7 +73,7 @@ fn rotten_slices_are_not_served() {
 
 /// Batches of the drive's one shard, in the order of the log.
 fn batches(drive: &SimDevice) -> Vec<u64> {
-    drive.blocks_starting_with(b"RBBATCH1")
+    drive.blocks_starting_with(b"RBBATCH2")
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_damaged_checkpoint_refuses_the_shard() {
     world.run(async move { on.checkpoint().await.expect("a checkpoint") });
     world.kill(node);
     let drive = &world.drives[0];
-    for at in drive.blocks_starting_with(b"RBCHECK1") {
+    for at in drive.blocks_starting_with(b"RBCHECK2") {
         // The payload's first bytes: the shortest chunk has not many.
         flip(drive, at + 65);
         let refused = world.try_open().err();

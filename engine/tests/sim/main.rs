@@ -7,6 +7,7 @@ mod damage;
 mod failure;
 mod faults;
 mod full;
+mod identity;
 mod index_cap;
 mod leaks;
 mod locks;

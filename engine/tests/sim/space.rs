@@ -257,7 +257,7 @@ fn the_cleaner_goes_on_past_an_extent_that_is_damaged() {
     let small = Small::new(9, 96 * MIB, 1);
     small.fill(30 * MIB);
     let drive = &small.world.drives[0];
-    let batches = drive.blocks_starting_with(b"RBBATCH1");
+    let batches = drive.blocks_starting_with(b"RBBATCH2");
     drive.damage(batches[batches.len() / 2] + 100, |bytes| bytes[0] ^= 1);
     // Three times what the drive has.
     small.overwrite(small.written.get() + 3 * 96 * MIB);

@@ -1,0 +1,68 @@
+//! The mark: what ties a checksum to the place and the time of its writing.
+//!
+//! Invariants:
+//! - A stored checksum is the crc32c of the bytes XOR the mark of where they were written: drive, shard, kind of structure, life and place. So a
+//!   sound structure that a misdirected read or write put elsewhere, or that an earlier use of the same place left
+//!   behind, does not pass as what belongs there. A foreign mark agrees with the expected one in 1 of 2^32 cases.
+//! - A life is a number that never comes again for the shard: of a batch and its records the log extent's number, of a
+//!   slice its segment's generation, of a checkpoint's chunk the checkpoint's sequence.
+//! - The function is part of the format: golden values below.
+
+/// What carries a mark. The numbers are part of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Structure {
+    Batch = 1,
+    Record = 2,
+    Slice = 3,
+    Chunk = 4,
+}
+
+/// The mark of a structure of `shard` on the drive with identity `drive` (the first half of its UUID), written in life
+/// `life` at `place`.
+pub const fn mark(structure: Structure, drive: u64, shard: u16, life: u64, place: u64) -> u32 {
+    let owner = mix(drive ^ mix((structure as u64) << 32 | shard as u64));
+    (mix(mix(owner ^ life) ^ place) >> 32) as u32
+}
+
+/// The place of what lies at byte `offset` of `extent`.
+pub const fn place_in(extent: u32, offset: u32) -> u64 {
+    (extent as u64) << 32 | offset as u64
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea, Flood, 2014), behind an addition, so that zero does not stay zero.
+pub const fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ value >> 31
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn golden_values() {
+        assert_eq!(mark(Structure::Batch, 0, 0, 0, 0), 0x28e2_1096);
+        assert_eq!(mark(Structure::Record, 9, 3, 1 << 40, place_in(7, 4096)), 0x1c2f_4bf2);
+    }
+
+    #[test]
+    fn neighbours_have_marks_of_their_own() {
+        let mut seen = HashSet::new();
+        for structure in [Structure::Batch, Structure::Record, Structure::Slice, Structure::Chunk] {
+            for shard in 0..4 {
+                for life in 1..9 {
+                    for block in 0..32 {
+                        seen.insert(mark(structure, 9, shard, life, block * 8));
+                    }
+                }
+            }
+        }
+        // 4,096 random numbers of 32 bits have 0.002 pairs that agree.
+        assert_eq!(seen.len(), 4 * 4 * 8 * 32, "two places have the same mark");
+    }
+}
