@@ -98,7 +98,7 @@ fn unused_drive(plan: &Plan) -> Option<String> {
     let (size, most) = (plan.hardware.drives.size_bytes, sizing::drive_bytes_max());
     let unused = size.checked_sub(most).filter(|unused| *unused > 0)?;
     Some(format!(
-        "A drive has room for {most} bytes in format version 1: {unused} bytes of each stay unused."
+        "A drive has room for {most} bytes in this format: {unused} bytes of each stay unused."
     ))
 }
 
