@@ -4,9 +4,10 @@
 //! - Time moves only when no task is ready, and then to the next timer.
 //! - Task ids are given in the order of spawning and never used again, so a trace names the same tasks in every run.
 //! - No internal borrow is held while a task is polled or dropped: both may spawn and wake.
+//! - While a core is paused no task of it runs, whatever wakes it; those of other cores, and of no core, do.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,21 @@ pub struct TraceStep {
     pub task: u64,
 }
 
+/// Something that happens now and then, and how long it takes: once in `one_in` times (0: never), and then between 1 and
+/// `most_us` microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Odds {
+    pub one_in: u64,
+    pub most_us: u64,
+}
+
+impl Odds {
+    /// How long, if it happens now. Draws nothing when it never does.
+    pub fn draw(self, random: &Random) -> Option<u64> {
+        (self.one_in > 0 && random.one_in(self.one_in)).then(|| 1 + random.below(self.most_us.max(1)))
+    }
+}
+
 /// See the module. Clones share the world.
 #[derive(Clone)]
 pub struct Simulator(Rc<World>);
@@ -34,6 +50,10 @@ pub struct Simulator(Rc<World>);
 struct World {
     random: Random,
     now_us: Cell<u64>,
+    /// Of the wall clock, beside the time that has passed.
+    wall_offset_ms: Cell<i64>,
+    /// How often the process was killed.
+    life: Cell<u64>,
     next_task: Cell<u64>,
     tasks: RefCell<BTreeMap<u64, Task>>,
     ready: RefCell<Vec<u64>>,
@@ -46,10 +66,20 @@ struct World {
     digest: Cell<u64>,
     trace: RefCell<Option<Vec<TraceStep>>>,
     /// By core: kept from life to life, since mapping and clearing memory is what opening a small node costs most.
-    pools: RefCell<Vec<Pool>>,
+    pools: RefCell<Vec<(usize, Pool)>>,
+    /// Cores that are paused.
+    paused: RefCell<HashMap<usize, Pause>>,
+    core_stalls: Cell<Odds>,
+}
+
+struct Pause {
+    until_us: u64,
+    /// Ready, were it not for the pause.
+    tasks: Vec<u64>,
 }
 
 struct Task {
+    core: Option<usize>,
     /// None while it is being polled.
     future: Option<LocalTask>,
     waker: Arc<TaskWaker>,
@@ -71,12 +101,48 @@ impl Wake for TaskWaker {
     }
 }
 
+impl World {
+    fn set_timer(&self, until_us: u64, waker: Waker) {
+        let number = self.next_timer.get();
+        self.next_timer.set(number + 1);
+        self.timers.borrow_mut().insert((until_us, number), waker);
+    }
+
+    /// Tasks of cores that go on are ready again.
+    fn end_pauses(&self) {
+        let now_us = self.now_us.get();
+        let mut ready = self.ready.borrow_mut();
+        // In no order of a hash: the run follows from the seed.
+        let mut freed: Vec<u64> = Vec::new();
+        self.paused.borrow_mut().retain(|_, pause| {
+            let goes_on = pause.until_us <= now_us;
+            if goes_on {
+                freed.append(&mut pause.tasks);
+            }
+            !goes_on
+        });
+        freed.sort_unstable();
+        ready.append(&mut freed);
+    }
+
+    /// Whether the task is of a core that is paused: then it is kept until that goes on.
+    fn keeps_back(&self, id: u64) -> bool {
+        let core = self.tasks.borrow().get(&id).and_then(|task| task.core);
+        let mut paused = self.paused.borrow_mut();
+        let Some(pause) = core.and_then(|core| paused.get_mut(&core)) else { return false };
+        pause.tasks.push(id);
+        true
+    }
+}
+
 impl Simulator {
     pub fn new(seed: u64) -> Self {
         let (waking, woken) = mpsc::channel();
         Self(Rc::new(World {
             random: Random::new(seed),
             now_us: Cell::new(0),
+            wall_offset_ms: Cell::new(0),
+            life: Cell::new(0),
             next_task: Cell::new(0),
             tasks: RefCell::default(),
             ready: RefCell::default(),
@@ -88,6 +154,8 @@ impl Simulator {
             digest: Cell::new(0),
             trace: RefCell::new(None),
             pools: RefCell::default(),
+            paused: RefCell::default(),
+            core_stalls: Cell::default(),
         }))
     }
 
@@ -100,7 +168,32 @@ impl Simulator {
         self.0.now_us.get()
     }
 
-    /// The buffers of a core, at least `bytes`.
+    /// How often the process was killed so far.
+    pub fn life(&self) -> u64 {
+        self.0.life.get()
+    }
+
+    /// The wall clock jumps, forward or back; the monotonic one does not notice.
+    pub fn jump_wall_clock(&self, by_ms: i64) {
+        self.0.wall_offset_ms.set(self.0.wall_offset_ms.get() + by_ms);
+    }
+
+    /// No task of `core` runs for so long: its thread does not get the processor.
+    pub fn pause_core(&self, core: usize, microseconds: u64) {
+        let until_us = self.now_us() + microseconds;
+        let mut paused = self.0.paused.borrow_mut();
+        let pause = paused.entry(core).or_insert(Pause { until_us, tasks: Vec::new() });
+        pause.until_us = pause.until_us.max(until_us);
+        drop(paused);
+        self.set_timer(until_us, Waker::noop().clone());
+    }
+
+    /// How often a core is paused after a task of it ran, from now on.
+    pub fn set_core_stalls(&self, odds: Odds) {
+        self.0.core_stalls.set(odds);
+    }
+
+    /// The buffers of a core, of `bytes` bytes.
     ///
     /// # Errors
     /// When there is no memory.
@@ -110,11 +203,14 @@ impl Simulator {
     pub(super) fn pool(&self, core: usize, bytes: usize) -> std::io::Result<Pool> {
         let mut pools = self.0.pools.borrow_mut();
         while pools.len() <= core {
-            pools.push(Pool::new(bytes)?);
+            pools.push((bytes, Pool::new(bytes)?));
         }
-        let (chunks, free) = pools[core].chunks();
+        let (chunks, free) = pools[core].1.chunks();
         assert_eq!(free, chunks, "a node that is gone holds buffers");
-        Ok(pools[core].clone())
+        if pools[core].0 != bytes {
+            pools[core] = (bytes, Pool::new(bytes)?);
+        }
+        Ok(pools[core].1.clone())
     }
 
     /// Keeps every step from now on.
@@ -134,14 +230,19 @@ impl Simulator {
 
     /// Runs `task` until it ends.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.spawn_boxed(Box::pin(task));
+        self.spawn_boxed(None, Box::pin(task));
     }
 
-    fn spawn_boxed(&self, future: LocalTask) {
+    /// As [`Self::spawn`], on a core, which may be paused.
+    pub fn spawn_on(&self, core: usize, task: impl Future<Output = ()> + 'static) {
+        self.spawn_boxed(Some(core), Box::pin(task));
+    }
+
+    pub(super) fn spawn_boxed(&self, core: Option<usize>, future: LocalTask) {
         let id = self.0.next_task.get();
         self.0.next_task.set(id + 1);
         let waker = Arc::new(TaskWaker { id, queued: AtomicBool::new(true), waking: self.0.waking.clone() });
-        self.0.tasks.borrow_mut().insert(id, Task { future: Some(future), waker });
+        self.0.tasks.borrow_mut().insert(id, Task { core, future: Some(future), waker });
         self.0.ready.borrow_mut().push(id);
     }
 
@@ -155,12 +256,14 @@ impl Simulator {
                 return Poll::Ready(());
             }
             if !std::mem::replace(&mut set, true) {
-                let number = world.next_timer.get();
-                world.next_timer.set(number + 1);
-                world.timers.borrow_mut().insert((until, number), context.waker().clone());
+                world.set_timer(until, context.waker().clone());
             }
             Poll::Pending
         })
+    }
+
+    fn set_timer(&self, until_us: u64, waker: Waker) {
+        self.0.set_timer(until_us, waker);
     }
 
     /// Lets between 1 and `most` microseconds pass, as the seed says.
@@ -173,29 +276,32 @@ impl Simulator {
         let world = &self.0;
         loop {
             world.ready.borrow_mut().extend(world.woken.try_iter());
-            if !world.ready.borrow().is_empty() {
-                break;
+            if world.ready.borrow().is_empty() {
+                let Some(((at, _), waker)) = world.timers.borrow_mut().pop_first() else { return false };
+                world.now_us.set(world.now_us.get().max(at));
+                waker.wake();
+                world.end_pauses();
+                continue;
             }
-            let Some(((at, _), waker)) = world.timers.borrow_mut().pop_first() else { return false };
-            world.now_us.set(world.now_us.get().max(at));
-            waker.wake();
+            let id = {
+                let mut ready = world.ready.borrow_mut();
+                let at = world.random.below(ready.len() as u64) as usize;
+                ready.swap_remove(at)
+            };
+            if !world.keeps_back(id) {
+                self.poll(id);
+                return true;
+            }
         }
-        let id = {
-            let mut ready = world.ready.borrow_mut();
-            let at = world.random.below(ready.len() as u64) as usize;
-            ready.swap_remove(at)
-        };
-        self.poll(id);
-        true
     }
 
     fn poll(&self, id: u64) {
         let taken = self.0.tasks.borrow_mut().get_mut(&id).and_then(|task| {
             task.waker.queued.store(false, Ordering::Relaxed);
-            task.future.take().map(|future| (future, task.waker.clone()))
+            task.future.take().map(|future| (future, task.waker.clone(), task.core))
         });
         // Woken after its end.
-        let Some((mut future, waker)) = taken else { return };
+        let Some((mut future, waker, core)) = taken else { return };
         self.note(id);
         let waker = Waker::from(waker);
         let done = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
@@ -203,6 +309,11 @@ impl Simulator {
             self.0.tasks.borrow_mut().remove(&id);
         } else if let Some(task) = self.0.tasks.borrow_mut().get_mut(&id) {
             task.future = Some(future);
+        }
+        if let Some(core) = core
+            && let Some(microseconds) = self.0.core_stalls.get().draw(&self.0.random)
+        {
+            self.pause_core(core, microseconds);
         }
     }
 
@@ -247,6 +358,8 @@ impl Simulator {
 
     /// The process dies: every task is dropped where it stands.
     pub fn kill(&self) {
+        self.0.life.set(self.0.life.get() + 1);
+        self.0.core_stalls.take();
         loop {
             let tasks = std::mem::take(&mut *self.0.tasks.borrow_mut());
             let timers = std::mem::take(&mut *self.0.timers.borrow_mut());
@@ -256,6 +369,7 @@ impl Simulator {
             // What they spawn when dropped is dropped in the next round.
             drop((tasks, timers));
         }
+        self.0.paused.borrow_mut().clear();
         self.0.ready.borrow_mut().clear();
         self.0.woken.try_iter().for_each(drop);
     }
@@ -268,7 +382,7 @@ impl Simulator {
 
 impl Environment for Simulator {
     fn wall_clock_ms(&self) -> u64 {
-        START_MS + self.0.now_us.get() / 1000
+        (START_MS + self.0.now_us.get() / 1000).saturating_add_signed(self.0.wall_offset_ms.get())
     }
 
     fn monotonic_us(&self) -> u64 {
@@ -280,7 +394,7 @@ impl Environment for Simulator {
     }
 
     fn spawn(&self, task: LocalTask) {
-        self.spawn_boxed(task);
+        self.spawn_boxed(None, task);
     }
 
     fn sleep(&self, milliseconds: u64) -> LocalTask {

@@ -14,6 +14,6 @@ mod random;
 
 pub use self::bugs::Bug;
 pub(crate) use self::bugs::Planted;
-pub use self::executor::{Simulator, TraceStep};
+pub use self::executor::{Odds, Simulator, TraceStep};
 pub use self::node::{Leftovers, SimNode, SimOptions, format_sim_drives};
 pub use self::random::Random;

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use super::Simulator;
+use super::{Odds, Simulator};
 use crate::device::Device;
 use crate::device::sim::SimDevice;
+use crate::env::{Environment, LocalTask};
 use crate::format::BLOCK_BYTES;
 use crate::format::superblock::{COPIES, COPY_STRIDE, SuperblockOnDisk};
 use crate::node::cache::ReadCache;
@@ -21,10 +22,8 @@ use crate::node::{Core, OpenError, SpaceReport};
 use crate::ring::RingError;
 use crate::ring::mailbox::{Mailbox, Notifier};
 
-/// Longest way of a message or an operation, microseconds.
+/// Longest way of a message that is in time, microseconds.
 const MESSAGE_US_MAX: u64 = 20;
-const OPERATION_US_MAX: u64 = 200;
-const DELAYED_US_MAX: u64 = 200_000;
 
 /// How a simulated node is opened.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +38,13 @@ pub struct SimOptions {
     pub dead_log_bytes_max: u64,
     /// Small objects that each core keeps after it read them, bytes.
     pub read_cache_bytes_per_core: usize,
+    /// Messages on their way from one core to another before they overflow.
+    pub mailbox_capacity: usize,
+    /// How often a core hears late that there are messages for it, and how late.
+    pub late_messages: Odds,
+    /// How often a core stands still after one of its tasks ran, and for how long. Only tasks that the engine or
+    /// [`SimNode::spawn`] started are its tasks.
+    pub core_stalls: Odds,
     #[cfg(feature = "planted-bugs")]
     pub bug: Option<super::Bug>,
 }
@@ -52,6 +58,9 @@ impl Default for SimOptions {
             checkpoint_after_bytes: 3 << 20,
             dead_log_bytes_max: 8 << 20,
             read_cache_bytes_per_core: 256 << 10,
+            mailbox_capacity: MAILBOX_CAPACITY,
+            late_messages: Odds::default(),
+            core_stalls: Odds::default(),
             #[cfg(feature = "planted-bugs")]
             bug: None,
         }
@@ -79,11 +88,7 @@ pub fn format_sim_drives(
         );
         let device = SimDevice::new(size_bytes);
         (0..COPIES as u64).for_each(|copy| device.poke(copy * COPY_STRIDE, block.bytes()));
-        let world = sim.clone();
-        device.set_pace(Rc::new(move |slow| {
-            let most = if slow { DELAYED_US_MAX } else { OPERATION_US_MAX };
-            Box::pin(world.pause_us(most))
-        }));
+        device.live_in(sim);
         device.seed_faults(sim.random().next_u64());
         device
     };
@@ -117,19 +122,50 @@ pub struct SimNode {
 
 struct SimNotifier {
     sim: Simulator,
+    late: Odds,
     peers: Rc<RefCell<Vec<Weak<CoreState>>>>,
 }
 
 impl Notifier for SimNotifier {
     fn notify(&self, target: usize) {
         let peer = self.peers.borrow().get(target).cloned().unwrap_or_default();
-        let delay = self.sim.pause_us(MESSAGE_US_MAX);
-        self.sim.spawn(async move {
+        let random = self.sim.random();
+        let takes_us = self.late.draw(random).unwrap_or_else(|| 1 + random.below(MESSAGE_US_MAX));
+        let delay = self.sim.sleep_us(takes_us);
+        self.sim.spawn_on(target, async move {
             delay.await;
             if let Some(peer) = peer.upgrade() {
                 peer.receive();
             }
         });
+    }
+}
+
+/// The world as one core sees it: what it spawns stands still when the core does.
+struct SimEnvironment {
+    sim: Simulator,
+    core: usize,
+}
+
+impl Environment for SimEnvironment {
+    fn wall_clock_ms(&self) -> u64 {
+        self.sim.wall_clock_ms()
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        self.sim.monotonic_us()
+    }
+
+    fn random_u64(&self) -> u64 {
+        self.sim.random_u64()
+    }
+
+    fn spawn(&self, task: LocalTask) {
+        self.sim.spawn_boxed(Some(self.core), task);
+    }
+
+    fn sleep(&self, milliseconds: u64) -> LocalTask {
+        self.sim.sleep(milliseconds)
     }
 }
 
@@ -143,6 +179,8 @@ impl SimNode {
         drives: Vec<SimDevice>,
         options: SimOptions,
     ) -> Result<Self, OpenError> {
+        drives.iter().for_each(SimDevice::end_dead_operations);
+        sim.set_core_stalls(options.core_stalls);
         let superblocks = drives.iter().map(read_superblock).collect::<Result<Vec<_>, _>>()?;
         let epoch = superblocks.iter().map(|block| block.epoch.get()).max().unwrap_or(0) + 1;
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
@@ -152,14 +190,17 @@ impl SimNode {
         let layout = Arc::new(layout);
         let peers: Rc<RefCell<Vec<Weak<CoreState>>>> = Rc::default();
         let mut states = Vec::new();
-        for (index, mailbox) in Mailbox::mesh(options.cores, MAILBOX_CAPACITY).into_iter().enumerate() {
+        let mailboxes = Mailbox::mesh(options.cores, options.mailbox_capacity);
+        for (index, mailbox) in mailboxes.into_iter().enumerate() {
             let pool = sim.pool(index, options.arena_bytes_per_core).map_err(RingError::Arena)?;
+            let notifier =
+                SimNotifier { sim: sim.clone(), late: options.late_messages, peers: peers.clone() };
             let parts = CoreParts {
-                environment: Rc::new(sim.clone()),
+                environment: Rc::new(SimEnvironment { sim: sim.clone(), core: index }),
                 pool,
                 cache: ReadCache::new(options.read_cache_bytes_per_core),
                 devices: drives.iter().map(|drive| Rc::new(drive.clone()) as Rc<dyn Device>).collect(),
-                notifier: Rc::new(SimNotifier { sim: sim.clone(), peers: peers.clone() }),
+                notifier: Rc::new(notifier),
             };
             states.push(parts.assemble(index, layout.clone(), mailbox));
         }
@@ -182,6 +223,11 @@ impl SimNode {
     /// Any of the cores, as the seed says: where the next connection comes in.
     pub fn any_core(&self) -> Core {
         self.core(self.sim.random().below(self.cores.len() as u64) as usize)
+    }
+
+    /// Runs `task` on a core: it stands still when the core does, as a client's connection would.
+    pub fn spawn(&self, core: &Core, task: impl Future<Output = ()> + 'static) {
+        self.sim.spawn_on(core.index(), task);
     }
 
     /// Takes a checkpoint of every shard; gives what went wrong first.

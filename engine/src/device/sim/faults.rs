@@ -7,7 +7,7 @@
 //! Kinds that a drive owns up to (errors, short transfers, delays) cost nothing that was acknowledged. Kinds that it
 //! does not own up to (misdirected and lost writes, rot) are what checksums and identities are for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use crate::format::BLOCK_BYTES;
@@ -15,6 +15,10 @@ use crate::sim::Random;
 
 /// Places written to that are remembered as targets.
 const PLACES_REMEMBERED: usize = 512;
+/// Places of each structure that are remembered as targets: from all of the drive's past, not the newest only.
+const ALIKE_REMEMBERED: usize = 256;
+/// What goes astray near its place misses it by so many blocks at most.
+const NEAR_BLOCKS: u64 = 8;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +27,7 @@ pub enum FaultKind {
     ReadError,
     /// A few blocks can not be read any more, until they are written again or the drive is healed.
     UnreadableBlocks,
-    /// One write fails; any part of it may have been done.
+    /// One write fails; any of its sectors may have been done.
     WriteError,
     /// From now on every write fails, until the drive is healed.
     WritesFail,
@@ -43,10 +47,22 @@ pub enum FaultKind {
     LostWrite,
     /// A bit of durable data flips.
     Rot,
+    /// The drive answers nothing for some seconds; then it goes on.
+    Stall,
+    /// A few blocks take no writes any more, until the drive is healed: a write over them fails, and the rest of it is
+    /// done.
+    UnwritableBlocks,
+    /// A read gives another structure of the same kind (batch, slice header, chunk, data), from anywhere in the drive's
+    /// past, or what lies a few blocks away.
+    MisdirectedReadAlike,
+    /// A write goes over another structure of the same kind, or lands a few blocks away.
+    MisdirectedWriteAlike,
+    /// A write is acknowledged, and only some of its sectors are done.
+    TornWrite,
 }
 
 impl FaultKind {
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 17;
     pub const ALL: [Self; Self::COUNT] = [
         Self::ReadError,
         Self::UnreadableBlocks,
@@ -60,6 +76,11 @@ impl FaultKind {
         Self::MisdirectedWrite,
         Self::LostWrite,
         Self::Rot,
+        Self::Stall,
+        Self::UnwritableBlocks,
+        Self::MisdirectedReadAlike,
+        Self::MisdirectedWriteAlike,
+        Self::TornWrite,
     ];
 
     /// As people call it.
@@ -77,6 +98,11 @@ impl FaultKind {
             Self::MisdirectedWrite => "misdirected-write",
             Self::LostWrite => "lost-write",
             Self::Rot => "rot",
+            Self::Stall => "stall",
+            Self::UnwritableBlocks => "unwritable-blocks",
+            Self::MisdirectedReadAlike => "misdirected-read-alike",
+            Self::MisdirectedWriteAlike => "misdirected-write-alike",
+            Self::TornWrite => "torn-write",
         }
     }
 }
@@ -99,10 +125,21 @@ impl FaultPlan {
         self
     }
 
+    /// Adds every kind that `other` has; where both have one, it goes as `other` says.
+    pub fn and(mut self, other: Self) -> Self {
+        for kind in FaultKind::ALL.into_iter().filter(|kind| other.one_in[*kind as usize] > 0) {
+            self = self.with(kind, other.one_in[kind as usize], other.most[kind as usize]);
+        }
+        self
+    }
+
     pub fn is_empty(&self) -> bool {
         self.one_in.iter().all(|one_in| *one_in == 0)
     }
 }
+
+/// What a structure starts with; zeros for data.
+type Head = [u8; 8];
 
 /// Decides for one drive.
 pub(super) struct Injector {
@@ -110,18 +147,24 @@ pub(super) struct Injector {
     plan: FaultPlan,
     pub counts: FaultCounts,
     pub unreadable: Vec<Range<usize>>,
+    unwritable: Vec<Range<usize>>,
     pub writes_fail: bool,
     /// Where was written last, newest at the back.
     places: VecDeque<Range<usize>>,
+    /// By kind of structure: some of the places where one was written.
+    alike: BTreeMap<Head, Vec<Range<usize>>>,
+    /// Which of them are forgotten, apart from all other choices.
+    forgetting: Random,
 }
 
 /// How a read or write goes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Course {
     Well,
-    /// The error, and how many bytes of a write were done all the same.
+    /// The sectors of a write that were done all the same, and places that took none of them.
     Fails {
-        done: usize,
+        sectors: usize,
+        refused: Vec<Range<usize>>,
     },
     /// Nothing happened; to be asked again.
     Interrupted,
@@ -131,8 +174,10 @@ pub(super) enum Course {
     Elsewhere {
         offset: usize,
     },
-    /// A write only.
-    Lost,
+    /// A write only: acknowledged, and only so many of its sectors are done.
+    Lost {
+        sectors: usize,
+    },
 }
 
 impl Injector {
@@ -142,8 +187,11 @@ impl Injector {
             plan: FaultPlan::default(),
             counts: FaultCounts::default(),
             unreadable: Vec::new(),
+            unwritable: Vec::new(),
             writes_fail: false,
             places: VecDeque::new(),
+            alike: BTreeMap::new(),
+            forgetting: Random::new(seed ^ u64::from(u32::MAX)),
         }
     }
 
@@ -153,6 +201,7 @@ impl Injector {
 
     pub fn heal(&mut self) {
         self.unreadable.clear();
+        self.unwritable.clear();
         self.writes_fail = false;
     }
 
@@ -172,62 +221,90 @@ impl Injector {
             return Course::Well;
         }
         if self.strikes(FaultKind::UnreadableBlocks) {
-            let block = offset + self.random.below(length as u64) as usize;
-            let block = block - block % BLOCK_BYTES;
-            let end = block + BLOCK_BYTES * (1 + self.random.below(4) as usize);
-            self.unreadable.push(block..end);
+            let blocks = self.some_blocks(offset, length);
+            self.unreadable.push(blocks);
         }
-        let hits = |range: &Range<usize>| range.start < offset + length && offset < range.end;
-        if self.unreadable.iter().any(hits) || self.strikes(FaultKind::ReadError) {
-            return Course::Fails { done: 0 };
+        if overlaps(&self.unreadable, offset, length) || self.strikes(FaultKind::ReadError) {
+            return Course::Fails { sectors: 0, refused: Vec::new() };
         }
         if self.strikes(FaultKind::ShortRead) {
             return self.short(length);
         }
-        match self.other_place(FaultKind::MisdirectedRead, offset, length) {
-            Some(offset) => Course::Elsewhere { offset },
-            None => Course::Well,
-        }
+        let elsewhere = match self.other_place(FaultKind::MisdirectedRead, offset, length) {
+            Some(place) => Some(place),
+            None => self.alike(FaultKind::MisdirectedReadAlike, None, offset, length),
+        };
+        elsewhere.map_or(Course::Well, |offset| Course::Elsewhere { offset })
     }
 
-    pub fn course_of_write(&mut self, offset: usize, length: usize) -> Course {
-        self.remember(offset..offset + length);
-        if self.plan.is_empty() && !self.writes_fail {
+    /// `start`: the first bytes of what is written.
+    pub fn course_of_write(&mut self, offset: usize, length: usize, start: &[u8]) -> Course {
+        let head = head_of(start);
+        self.remember(head, offset..offset + length);
+        if self.plan.is_empty() && !self.writes_fail && self.unwritable.is_empty() {
             return Course::Well;
         }
+        let sectors = length / super::SECTOR;
         if !self.writes_fail && self.strikes(FaultKind::WritesFail) {
             self.writes_fail = true;
         }
         if self.writes_fail || self.strikes(FaultKind::WriteError) {
-            let sectors = (length / super::SECTOR) as u64;
-            return Course::Fails { done: self.random.below(sectors + 1) as usize * super::SECTOR };
+            let sectors = self.random.below(sectors as u64 + 1) as usize;
+            return Course::Fails { sectors, refused: Vec::new() };
+        }
+        if self.strikes(FaultKind::UnwritableBlocks) {
+            let blocks = self.some_blocks(offset, length);
+            self.unwritable.push(blocks);
+        }
+        if overlaps(&self.unwritable, offset, length) {
+            return Course::Fails { sectors, refused: self.unwritable.clone() };
         }
         if self.strikes(FaultKind::ShortWrite) {
             return self.short(length);
         }
         if self.strikes(FaultKind::LostWrite) {
-            return Course::Lost;
+            return Course::Lost { sectors: 0 };
         }
-        match self.other_place(FaultKind::MisdirectedWrite, offset, length) {
-            Some(offset) => Course::Elsewhere { offset },
-            None => Course::Well,
+        if self.strikes(FaultKind::TornWrite) {
+            return Course::Lost { sectors: self.random.below(sectors as u64) as usize };
         }
+        let elsewhere = match self.other_place(FaultKind::MisdirectedWrite, offset, length) {
+            Some(place) => Some(place),
+            None => self.alike(FaultKind::MisdirectedWriteAlike, Some(head), offset, length),
+        };
+        elsewhere.map_or(Course::Well, |offset| Course::Elsewhere { offset })
     }
 
+    /// The kernel may end a transfer at any byte.
     fn short(&mut self, length: usize) -> Course {
-        let sectors = (length / super::SECTOR) as u64;
-        match self.random.below(sectors) as usize {
+        match self.random.below(16) {
             0 => Course::Interrupted,
-            sectors => Course::Short { bytes: sectors * super::SECTOR },
+            1..=8 => Course::Short { bytes: 1 + self.random.below(length as u64 - 1) as usize },
+            _ => {
+                let sectors = (length / super::SECTOR) as u64;
+                Course::Short { bytes: (1 + self.random.below(sectors - 1) as usize) * super::SECTOR }
+            }
         }
     }
 
-    fn remember(&mut self, place: Range<usize>) {
+    /// Up to four blocks, the first of them within the operation.
+    fn some_blocks(&mut self, offset: usize, length: usize) -> Range<usize> {
+        let block = offset + self.random.below(length as u64) as usize;
+        let block = block - block % BLOCK_BYTES;
+        block..block + BLOCK_BYTES * (1 + self.random.below(4) as usize)
+    }
+
+    fn remember(&mut self, head: Head, place: Range<usize>) {
         self.unreadable.retain(|range| range.start < place.start || place.end < range.end);
         if self.places.len() == PLACES_REMEMBERED {
             self.places.pop_front();
         }
-        self.places.push_back(place);
+        self.places.push_back(place.clone());
+        let alike = self.alike.entry(head).or_default();
+        if alike.len() == ALIKE_REMEMBERED {
+            alike.swap_remove(self.forgetting.below(ALIKE_REMEMBERED as u64) as usize);
+        }
+        alike.push(place);
     }
 
     /// Where something lies that was written before, if the fault strikes and there is such a place.
@@ -245,6 +322,36 @@ impl Injector {
         self.places.iter().filter(apart).nth(chosen).map(|place| place.start)
     }
 
+    /// A place that holds, or once held, the same kind of structure, or one that is a few blocks away. `head`: of what
+    /// is written; None: what is stored there tells.
+    fn alike(&mut self, kind: FaultKind, head: Option<Head>, offset: usize, length: usize) -> Option<usize> {
+        if self.plan.one_in[kind as usize] == 0 || !self.strikes(kind) {
+            return None;
+        }
+        let away = (1 + self.random.below(NEAR_BLOCKS) as usize) * BLOCK_BYTES;
+        let near = if self.random.one_in(2) { offset + away } else { offset.saturating_sub(away) };
+        let stored = || {
+            let holding = self.alike.iter().find_map(|(head, places)| {
+                let place = places.iter().rev().find(|place| place.contains(&offset))?;
+                Some((*head, offset - place.start))
+            });
+            holding.unwrap_or_default()
+        };
+        let (head, within) = head.map_or_else(stored, |head| (head, 0));
+        // The same block of another structure, or its first one if it is shorter.
+        let target = |place: &Range<usize>| match place.start + within < place.end {
+            true => place.start + within,
+            false => place.start,
+        };
+        let apart = |at: &usize| at + length <= offset || offset + length <= *at;
+        let places = self.alike.get(&head).into_iter().flatten();
+        let targets: Vec<usize> = places.map(target).filter(apart).collect();
+        match targets.len() as u64 {
+            count if count > 0 && !self.random.one_in(4) => Some(targets[self.random.below(count) as usize]),
+            _ => Some(near),
+        }
+    }
+
     /// A byte to rot, among what was written, and the bit.
     pub fn place_to_rot(&mut self) -> Option<(usize, u8)> {
         if self.plan.one_in[FaultKind::Rot as usize] == 0 || self.places.is_empty() {
@@ -254,4 +361,14 @@ impl Injector {
         let at = place.start + self.random.below(place.len() as u64) as usize;
         Some((at, 1 << self.random.below(8)))
     }
+}
+
+fn overlaps(ranges: &[Range<usize>], offset: usize, length: usize) -> bool {
+    ranges.iter().any(|range| range.start < offset + length && offset < range.end)
+}
+
+/// Every structure of the format starts with eight letters, the first two always the same.
+fn head_of(start: &[u8]) -> Head {
+    let head = start.first_chunk::<8>().copied().unwrap_or_default();
+    if head.starts_with(b"RB") { head } else { Head::default() }
 }

@@ -1,30 +1,38 @@
 //! A drive in memory with a volatile write cache, for the engine's own tests.
 //!
 //! Invariants:
-//! - A write is visible to reads from its start; it is durable once it completed as an immediate one, or when a flush
-//!   that started after its completion completes. Nothing else makes it durable.
-//! - `crash` keeps, drops or tears each write that is not durable, by the caller's choice, sector by sector.
+//! - A write reaches the drive's cache sector by sector between its start and its end, in any order; reads see what is
+//!   there, at two moments between their start and their end. A write is durable once it completed as an immediate
+//!   one, or when a flush that started after its completion completes. Nothing else makes it durable.
+//! - `crash` keeps, drops or tears each write that is not durable, by the caller's choice, sector by sector. Of one that
+//!   was still on its way, there is what the drive had taken.
+//! - An operation goes on when nobody waits for it any more, and holds its buffer until it ends. When the process dies
+//!   (the [`Simulator`] was killed), what it had asked for is through before anybody else sees the drive.
 //! - After a failed flush, what it should have made durable never becomes durable: a later good flush says nothing of
 //!   it (as with the page cache of Linux).
-//! - Operations take virtual time, as the pace says, so that tasks interleave.
-//! - What goes wrong by a [`FaultPlan`] is decided when an operation starts. The kernel may end a transfer early
-//!   beneath us; it goes on by the same code as a real one.
+//! - Operations take virtual time, so that tasks interleave.
+//! - What goes wrong by a [`FaultPlan`] is decided when an operation starts. The kernel may end a transfer early, at any
+//!   byte, beneath us; it goes on by the same code as a real one. Each piece must be aligned as O_DIRECT asks.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 mod faults;
+mod medium;
 
-use self::faults::{Course, Injector};
+use self::faults::Course;
 pub use self::faults::{FaultCounts, FaultKind, FaultPlan};
+use self::medium::{Medium, Wait, Work};
 use super::transfer::Transfer;
 use super::{Device, DeviceError, Durability, FlushFuture, IoFuture, assert_aligned};
 use crate::env::LocalTask;
 use crate::ring::Buffer;
+use crate::ring::arena::ALIGNMENT;
 use crate::ring::uring::Completion;
+use crate::sim::Simulator;
 
 const SECTOR: usize = 512;
 
@@ -53,88 +61,35 @@ pub struct Faults {
     pub lie_about_flushes: bool,
 }
 
-/// How long an operation takes; much longer if it is asked for with `true`.
-pub type Pace = Rc<dyn Fn(bool) -> LocalTask>;
-
-type Piece = Pin<Box<dyn Future<Output = Completion>>>;
-
 /// Clones share the medium.
 #[derive(Clone)]
 pub struct SimDevice(Rc<RefCell<Medium>>);
 
-struct Medium {
-    /// What reads see.
-    visible: Vec<u8>,
-    /// Oldest first.
-    cached: Vec<Cached>,
-    next_write: u64,
-    faults: Faults,
-    injector: Injector,
-    pace: Option<Pace>,
-    writes: u64,
-    flushes: u64,
-}
-
-/// A write that is not durable.
-struct Cached {
-    id: u64,
-    offset: usize,
-    bytes: Vec<u8>,
-    /// What was there before: the medium without this write.
-    before: Vec<u8>,
-    completed: bool,
-    /// A flush of it failed.
-    doomed: bool,
-}
-
 impl SimDevice {
     /// A zeroed drive. Memory is taken as it is written to.
     pub fn new(size_bytes: u64) -> Self {
-        Self(Rc::new(RefCell::new(Medium {
-            visible: vec![0; size_bytes as usize],
-            cached: Vec::new(),
-            next_write: 0,
-            faults: Faults::default(),
-            injector: Injector::new(size_bytes),
-            pace: None,
-            writes: 0,
-            flushes: 0,
-        })))
+        Self(Rc::new(RefCell::new(Medium::new(size_bytes))))
     }
 
-    /// Operations take what `pace` takes. Without one they complete when polled a second time.
-    pub fn set_pace(&self, pace: Pace) {
-        self.0.borrow_mut().pace = Some(pace);
+    /// Operations take the virtual time of `sim`. Without it they complete when polled a second time, or are dropped.
+    pub fn live_in(&self, sim: &Simulator) {
+        self.0.borrow_mut().world = Some(sim.clone());
     }
 
-    /// The power goes and comes back: `fate` is asked for each write that was not durable, in order. Faults end.
+    /// The power goes and comes back: `fate` is asked for each write that was not durable, in order. Faults end. Whoever
+    /// still waits for an operation waits for ever.
     pub fn crash(&self, mut fate: impl FnMut(usize) -> Fate) {
-        let mut medium = self.0.borrow_mut();
-        medium.faults = Faults::default();
-        let cached = std::mem::take(&mut medium.cached);
-        for write in cached.iter().rev() {
-            medium.visible[write.offset..write.offset + write.before.len()].copy_from_slice(&write.before);
-        }
-        for (index, write) in cached.iter().enumerate() {
-            let fate = fate(index);
-            for (sector, bytes) in write.bytes.chunks(SECTOR).enumerate() {
-                let kept = match fate {
-                    Fate::Kept => true,
-                    Fate::Lost => false,
-                    Fate::Torn { sectors } => sector < sectors,
-                    Fate::Scattered { mask } => mask >> (sector % 64) & 1 == 1,
-                };
-                if kept {
-                    let at = write.offset + sector * SECTOR;
-                    medium.visible[at..at + bytes.len()].copy_from_slice(bytes);
-                }
-            }
-        }
+        self.0.borrow_mut().lose_power(&mut fate);
+    }
+
+    /// What a process that is dead had asked for is through; its buffers are free.
+    pub(crate) fn end_dead_operations(&self) {
+        self.0.borrow_mut().end_abandoned();
     }
 
     /// Writes that are not durable.
     pub fn cached_writes(&self) -> usize {
-        self.0.borrow().cached.len()
+        self.0.borrow().cached_writes()
     }
 
     /// Writes and flushes so far.
@@ -150,7 +105,7 @@ impl SimDevice {
 
     /// Faults by seed; from now on they are drawn from `seed`.
     pub fn seed_faults(&self, seed: u64) {
-        self.0.borrow_mut().injector = Injector::new(seed);
+        self.0.borrow_mut().seed(seed);
     }
 
     /// What goes wrong from now on by the odds of `plan`, until another plan comes.
@@ -170,22 +125,29 @@ impl SimDevice {
 
     /// Changes stored bytes behind the engine's back.
     pub fn damage(&self, offset: u64, change: impl FnOnce(&mut [u8])) {
-        change(&mut self.0.borrow_mut().visible[offset as usize..]);
+        change(&mut self.shown().visible[offset as usize..]);
     }
 
     /// Copies stored bytes, without an operation.
     pub fn peek(&self, offset: u64, length: usize) -> Vec<u8> {
-        self.0.borrow().visible[offset as usize..offset as usize + length].to_vec()
+        self.shown().visible[offset as usize..offset as usize + length].to_vec()
     }
 
     /// Writes durable bytes, without an operation.
     pub fn poke(&self, offset: u64, bytes: &[u8]) {
-        self.0.borrow_mut().visible[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
+        self.shown().visible[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// With all that writes on their way have done by now.
+    fn shown(&self) -> RefMut<'_, Medium> {
+        let mut medium = self.0.borrow_mut();
+        medium.settle_time(0..usize::MAX);
+        medium
     }
 
     /// Every place in whole blocks where the bytes start with `pattern`; for tests that damage what they know.
     pub fn blocks_starting_with(&self, pattern: &[u8]) -> Vec<u64> {
-        let medium = self.0.borrow();
+        let medium = self.shown();
         let blocks = medium.visible.chunks(crate::format::BLOCK_BYTES).enumerate();
         blocks
             .filter(|(_, block)| block.starts_with(pattern))
@@ -195,7 +157,7 @@ impl SimDevice {
 
     /// Finds stored bytes.
     pub fn find(&self, pattern: &[u8]) -> Option<u64> {
-        let medium = self.0.borrow();
+        let medium = self.shown();
         let (first, rest) = pattern.split_first()?;
         let mut from = 0;
         while let Some(at) = medium.visible[from..].iter().position(|byte| byte == first) {
@@ -207,34 +169,25 @@ impl SimDevice {
         None
     }
 
-    fn duration(&self) -> LocalTask {
-        let (pace, slow) = {
-            let mut medium = self.0.borrow_mut();
-            medium.rot();
-            (medium.pace.clone(), medium.injector.strikes(FaultKind::Delay))
-        };
-        pace.map_or_else(|| Box::pin(Turn::default()) as LocalTask, |pace| pace(slow))
-    }
-
     /// One operation of the kernel: reads into `buffer` behind `done` bytes.
-    fn read_piece(&self, offset: u64, done: usize, length: usize, mut buffer: Buffer) -> Piece {
-        let (device, duration) = (self.clone(), self.duration());
-        let (at, wanted) = (offset as usize + done, length - done);
-        let course = self.0.borrow_mut().injector.course_of_read(at, wanted);
-        Box::pin(async move {
-            duration.await;
-            let medium = device.0.borrow();
-            let (from, bytes) = match course {
-                _ if medium.faults.fail_reads => return ended(-libc::EIO, buffer),
-                Course::Fails { .. } => return ended(-libc::EIO, buffer),
-                Course::Interrupted => return ended(-libc::EINTR, buffer),
-                Course::Short { bytes } => (at, bytes),
-                Course::Elsewhere { offset } => (offset, wanted.min(medium.visible.len() - offset)),
-                Course::Well | Course::Lost => (at, wanted),
-            };
-            buffer[done..done + bytes].copy_from_slice(&medium.visible[from..from + bytes]);
-            ended(bytes as i32, buffer)
-        })
+    fn read_piece(&self, offset: u64, done: usize, length: usize, buffer: Buffer) -> Running {
+        let (at, wanted) = piece(offset, done, length, &buffer);
+        let mut medium = self.0.borrow_mut();
+        let span = medium.span();
+        let course = medium.injector.course_of_read(at, wanted);
+        let room = medium.visible.len();
+        let (from, bytes, result) = match course {
+            Course::Well | Course::Lost { .. } => (at, wanted, wanted as i32),
+            Course::Fails { .. } => (at, 0, -libc::EIO),
+            Course::Interrupted => (at, 0, -libc::EINTR),
+            Course::Short { bytes } => (at, bytes, bytes as i32),
+            // The drive never reads less because it reads elsewhere.
+            Course::Elsewhere { offset } => (offset.min(room - wanted), wanted, wanted as i32),
+        };
+        let work = Work::Read { from, bytes, early: 0 };
+        let id = medium.start(work, Some(buffer), done, result, span);
+        drop(medium);
+        Running::new(self, id)
     }
 
     /// One operation of the kernel: writes what `buffer` holds behind `done` bytes.
@@ -245,124 +198,128 @@ impl SimDevice {
         length: usize,
         buffer: Buffer,
         durability: Durability,
-    ) -> Piece {
-        let duration = self.duration();
-        let (at, wanted) = (offset as usize + done, length - done);
+    ) -> Running {
+        let (at, wanted) = piece(offset, done, length, &buffer);
         let mut medium = self.0.borrow_mut();
+        let span = medium.span();
+        let all = wanted / SECTOR;
         let course = match medium.faults.fail_writes {
-            true => Course::Fails { done: 0 },
-            false => medium.injector.course_of_write(at, wanted),
+            true => Course::Fails { sectors: 0, refused: Vec::new() },
+            false => medium.injector.course_of_write(at, wanted, &buffer[done..]),
         };
         let room = medium.visible.len();
-        // Where, how much, and what the kernel says.
-        let (to, bytes, result) = match course {
-            Course::Well => (at, wanted, wanted as i32),
-            Course::Fails { done } => (at, done, -libc::EIO),
-            Course::Interrupted => (at, 0, -libc::EINTR),
-            Course::Short { bytes } => (at, bytes, bytes as i32),
-            Course::Elsewhere { offset } => (offset, wanted.min(room - offset), wanted as i32),
-            Course::Lost => (at, 0, wanted as i32),
+        // Where, how many bytes in the order of the drive, how many sectors of them are done, what the kernel says.
+        let (to, bytes, limit, result, refused) = match course {
+            Course::Well => (at, wanted, all, wanted as i32, Vec::new()),
+            Course::Fails { sectors, refused } => (at, wanted, sectors, -libc::EIO, refused),
+            Course::Interrupted => (at, 0, 0, -libc::EINTR, Vec::new()),
+            Course::Short { bytes } => {
+                let whole = bytes / SECTOR;
+                (at, whole * SECTOR, whole, bytes as i32, Vec::new())
+            }
+            Course::Elsewhere { offset } => {
+                let bytes = wanted.min(room - offset.min(room));
+                (offset, bytes, bytes / SECTOR, wanted as i32, Vec::new())
+            }
+            Course::Lost { sectors } => (at, wanted, sectors, wanted as i32, Vec::new()),
         };
-        let id = (bytes > 0).then(|| medium.start_write(to as u64, &buffer[done..done + bytes]));
+        let work = Work::Write { to, bytes, durability, limit, refused };
+        let id = medium.start(work, Some(buffer), done, result, span);
         drop(medium);
-        let completion = id.map(|id| Completing { device: self.clone(), id, durability });
-        Box::pin(async move {
-            duration.await;
-            drop(completion);
-            ended(result, buffer)
-        })
+        Running::new(self, id)
     }
 }
 
-fn ended(result: i32, buffer: Buffer) -> Completion {
-    Completion { result, buffer: Some(buffer) }
+/// Where a piece of a transfer is, and how long. The kernel refuses with O_DIRECT what is not aligned in all three.
+fn piece(offset: u64, done: usize, length: usize, buffer: &Buffer) -> (usize, usize) {
+    let (at, wanted) = (offset as usize + done, length - done);
+    let memory = buffer[done..].as_ptr().addr();
+    let aligned = [at, wanted, memory].iter().all(|value| value.is_multiple_of(ALIGNMENT));
+    assert!(
+        aligned,
+        "{wanted} bytes at {at}, in memory at {memory:#x}: O_DIRECT asks for multiples of {ALIGNMENT}"
+    );
+    (at, wanted)
 }
 
-impl Medium {
-    fn start_write(&mut self, offset: u64, bytes: &[u8]) -> u64 {
-        self.writes += 1;
-        self.next_write += 1;
-        let at = offset as usize;
-        let before = self.visible[at..at + bytes.len()].to_vec();
-        self.visible[at..at + bytes.len()].copy_from_slice(bytes);
-        let bytes = bytes.to_vec();
-        self.cached.push(Cached {
-            id: self.next_write,
-            offset: at,
-            bytes,
-            before,
-            completed: false,
-            doomed: false,
-        });
-        self.next_write
-    }
-
-    /// The write `id` is durable: older ones that are not no longer show through where they overlap.
-    fn settle(&mut self, id: u64) {
-        let Some(position) = self.cached.iter().position(|write| write.id == id) else { return };
-        let durable = self.cached.remove(position);
-        for older in &mut self.cached[..position] {
-            overlay(older.offset, &mut older.before, durable.offset, &durable.bytes);
-            overlay(older.offset, &mut older.bytes, durable.offset, &durable.bytes);
-        }
-    }
-
-    /// Durable data rots, not what is still on its way.
-    fn rot(&mut self) {
-        let Some((at, bit)) = self.injector.place_to_rot() else { return };
-        let on_its_way = |write: &Cached| write.offset <= at && at < write.offset + write.bytes.len();
-        if !self.cached.iter().any(on_its_way) && self.injector.strikes(FaultKind::Rot) {
-            self.visible[at] ^= bit;
-        }
-    }
-
-    fn completed(&self) -> Vec<u64> {
-        self.cached.iter().filter(|write| write.completed && !write.doomed).map(|write| write.id).collect()
-    }
-}
-
-/// Copies onto `target`, which starts at `start`, what `bytes` at `at` has in common with it.
-fn overlay(start: usize, target: &mut [u8], at: usize, bytes: &[u8]) {
-    let (from, to) = (start.max(at), (start + target.len()).min(at + bytes.len()));
-    if from < to {
-        target[from - start..to - start].copy_from_slice(&bytes[from - at..to - at]);
-    }
-}
-
-/// Completes a write, also when nobody waits for it any more: an operation that was started goes on.
-struct Completing {
+/// An operation that somebody waits for. It goes on when this is dropped.
+struct Running {
     device: SimDevice,
     id: u64,
-    durability: Durability,
+    sleep: Option<LocalTask>,
+    turned: bool,
+    ended: bool,
 }
 
-impl Drop for Completing {
-    fn drop(&mut self) {
-        let mut medium = self.device.0.borrow_mut();
-        match self.durability {
-            Durability::Immediate => medium.settle(self.id),
-            Durability::Deferred => {
-                if let Some(write) = medium.cached.iter_mut().find(|write| write.id == self.id) {
-                    write.completed = true;
-                }
+impl Running {
+    fn new(device: &SimDevice, id: u64) -> Self {
+        let mut running = Self { device: device.clone(), id, sleep: None, turned: false, ended: false };
+        running.set_sleep();
+        running
+    }
+
+    /// False: there is nothing to sleep for.
+    fn set_sleep(&mut self) -> bool {
+        let medium = self.device.0.borrow();
+        let wait = medium.wait(self.id);
+        self.sleep = match (wait, &medium.world) {
+            (Wait::Us(microseconds), Some(sim)) => Some(Box::pin(sim.sleep_us(microseconds))),
+            _ => None,
+        };
+        self.sleep.is_some()
+    }
+}
+
+impl Future for Running {
+    type Output = Completion;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Completion> {
+        loop {
+            if let Some(sleep) = &mut self.sleep {
+                std::task::ready!(sleep.as_mut().poll(context));
             }
+            // The drive may have stalled meanwhile.
+            if self.set_sleep() {
+                continue;
+            }
+            let turned = std::mem::replace(&mut self.turned, true);
+            let wait = self.device.0.borrow().wait(self.id);
+            match wait {
+                Wait::ForEver => return Poll::Pending,
+                Wait::Turn if !turned => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                _ => {}
+            }
+            let completion = self.device.0.borrow_mut().end(self.id);
+            self.ended = true;
+            return completion.map_or(Poll::Pending, Poll::Ready);
         }
     }
 }
 
-/// Pending once, so that other tasks run between the start and the end of an operation.
-#[derive(Default)]
-struct Turn(bool);
-
-impl Future for Turn {
-    type Output = ();
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) {
-            return Poll::Ready(());
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
         }
-        context.waker().wake_by_ref();
-        Poll::Pending
+        let goes_on = self.device.0.borrow_mut().abandon(self.id);
+        let world = self.device.0.borrow().world.clone();
+        if let Some(sim) = world.filter(|_| goes_on) {
+            sim.spawn(outlast(self.device.clone(), self.id, sim.clone()));
+        }
     }
+}
+
+/// Gives back what an operation holds when it ends, although nobody asks for it.
+async fn outlast(device: SimDevice, id: u64, sim: Simulator) {
+    loop {
+        let wait = device.0.borrow().wait(id);
+        let Wait::Us(microseconds) = wait else { break };
+        sim.sleep_us(microseconds).await;
+    }
+    device.0.borrow_mut().end_abandoned();
 }
 
 impl Device for SimDevice {
@@ -391,26 +348,22 @@ impl Device for SimDevice {
     }
 
     fn flush(&self) -> FlushFuture {
-        let (device, duration) = (self.clone(), self.duration());
-        let (covered, fails) = {
+        let running = {
             let mut medium = self.0.borrow_mut();
-            (medium.completed(), medium.injector.strikes(FaultKind::FlushError))
+            let span = medium.span();
+            let (covered, fails) = (medium.completed(), medium.injector.strikes(FaultKind::FlushError));
+            let id = medium.start(Work::Flush { covered, fails }, None, 0, 0, span);
+            drop(medium);
+            Running::new(self, id)
         };
         Box::pin(async move {
-            duration.await;
-            let mut medium = device.0.borrow_mut();
-            medium.flushes += 1;
-            if fails || medium.faults.fail_flushes {
-                medium.cached.iter_mut().filter(|write| covered.contains(&write.id)).for_each(|write| {
-                    write.doomed = true;
-                });
-                let reason = "simulated fault".to_owned();
-                return Err(DeviceError { operation: "flush", offset: 0, length: 0, reason });
+            match running.await.result {
+                0 => Ok(()),
+                _ => {
+                    let reason = "simulated fault".to_owned();
+                    Err(DeviceError { operation: "flush", offset: 0, length: 0, reason })
+                }
             }
-            if !medium.faults.lie_about_flushes {
-                covered.into_iter().for_each(|id| medium.settle(id));
-            }
-            Ok(())
         })
     }
 }

@@ -1,0 +1,532 @@
+//! What a simulated drive holds: what reads see, what of it power would take away, and what is on its way.
+//!
+//! Invariants:
+//! - `cached` lists, in the order in which the drive took them, the sectors that are not durable, each with what was
+//!   there before: taken back from the newest to the oldest, they leave what is durable.
+//! - An operation stays in `running` with its buffer until it ends, whether anybody waits for it or not.
+//! - A write shows sector by sector from its start to its end, in an order of its own. Time is looked at when somebody
+//!   looks at the place: until then nobody can tell what the drive has done there.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+
+use super::faults::{FaultKind, Injector};
+use super::{Fate, Faults, SECTOR};
+use crate::device::Durability;
+use crate::ring::Buffer;
+use crate::ring::uring::Completion;
+use crate::sim::{Random, Simulator};
+
+/// Longest way of an operation, and of one that is delayed, microseconds.
+const OPERATION_US_MAX: u64 = 200;
+const DELAYED_US_MAX: u64 = 200_000;
+/// A stalled drive says nothing for so long, microseconds.
+const STALL_US: Range<u64> = 1_000_000..8_000_000;
+/// Larger than the sectors of any write, so that steps of it through them meet each once.
+const STRIDE: usize = 1_000_003;
+
+pub(super) struct Medium {
+    /// What reads see.
+    pub visible: Vec<u8>,
+    cached: Vec<Cached>,
+    running: BTreeMap<u64, Operation>,
+    next_operation: u64,
+    pub faults: Faults,
+    pub injector: Injector,
+    /// Orders of sectors, and where reads are cut: apart from all other choices.
+    orders: Random,
+    pub world: Option<Simulator>,
+    stalled_until_us: u64,
+    pub writes: u64,
+    pub flushes: u64,
+}
+
+/// Sectors of one write that the drive took together.
+struct Cached {
+    write: u64,
+    /// Of the write, bytes.
+    offset: usize,
+    sectors: Sectors,
+    bytes: Vec<u8>,
+    /// What was there before.
+    before: Vec<u8>,
+    completed: bool,
+    /// A flush of it failed.
+    doomed: bool,
+}
+
+/// Numbers within a write.
+enum Sectors {
+    First(usize),
+    These(Vec<u32>),
+}
+
+/// What an operation does.
+pub(super) enum Work {
+    Read {
+        from: usize,
+        bytes: usize,
+        /// Bytes that were read when it started; the others are when it ends.
+        early: usize,
+    },
+    Write {
+        to: usize,
+        bytes: usize,
+        durability: Durability,
+        /// Sectors that are done in all, by the write's order; the others never are.
+        limit: usize,
+        /// Places on the drive that take no writes.
+        refused: Vec<Range<usize>>,
+    },
+    Flush {
+        covered: BTreeSet<u64>,
+        fails: bool,
+    },
+}
+
+/// When an operation runs, microseconds.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    from_us: u64,
+    end_us: u64,
+}
+
+struct Operation {
+    work: Work,
+    /// None for a flush. What is transferred starts at `skip` in it.
+    buffer: Option<Buffer>,
+    skip: usize,
+    result: i32,
+    order: Order,
+    /// Sectors of a write that are done, and how many were when `span` began.
+    done: usize,
+    done_before: usize,
+    /// None: the drive has no clock, and ends an operation when it is polled a second time.
+    span: Option<Span>,
+    /// Of the world; another one: the process that asked is dead.
+    life: u64,
+    abandoned: bool,
+}
+
+/// How long somebody has to wait for an operation.
+pub(super) enum Wait {
+    Over,
+    Us(u64),
+    Turn,
+    /// The power went.
+    ForEver,
+}
+
+/// The order in which the sectors of a write are done.
+#[derive(Clone, Copy)]
+struct Order {
+    sectors: usize,
+    first: usize,
+    step: usize,
+}
+
+impl Order {
+    fn drawn(random: &Random, sectors: usize) -> Self {
+        match random.below(4) {
+            _ if sectors < 2 => Self { sectors, first: 0, step: 0 },
+            0 => Self { sectors, first: 0, step: 1 },
+            1 => Self { sectors, first: sectors - 1, step: sectors - 1 },
+            _ => Self { sectors, first: random.below(sectors as u64) as usize, step: STRIDE % sectors },
+        }
+    }
+
+    fn at(self, index: usize) -> usize {
+        (self.first + index * self.step) % self.sectors
+    }
+}
+
+impl Sectors {
+    fn numbers(&self) -> Box<dyn Iterator<Item = usize> + '_> {
+        match self {
+            Self::First(count) => Box::new(0..*count),
+            Self::These(numbers) => Box::new(numbers.iter().map(|number| *number as usize)),
+        }
+    }
+}
+
+impl Cached {
+    /// Each sector's place on the drive, with its place in `bytes` and `before`.
+    fn places(&self) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
+        let within = |at: usize| at * SECTOR..(at + 1) * SECTOR;
+        let offset = self.offset;
+        self.sectors.numbers().enumerate().map(move |(at, number)| (offset + number * SECTOR, within(at)))
+    }
+
+    fn end(&self) -> usize {
+        let last = match &self.sectors {
+            Sectors::First(count) => *count,
+            Sectors::These(numbers) => numbers.iter().max().map_or(0, |number| *number as usize + 1),
+        };
+        self.offset + last * SECTOR
+    }
+
+    /// `durable`, which came later, is what is left where both are.
+    fn give_way(&mut self, durable: &Self) {
+        if durable.end() <= self.offset || self.end() <= durable.offset {
+            return;
+        }
+        let theirs: HashMap<usize, Range<usize>> = durable.places().collect();
+        let both: Vec<_> = self
+            .places()
+            .filter_map(|(place, own)| theirs.get(&place).map(|their| (own, their.clone())))
+            .collect();
+        for (own, their) in both {
+            self.before[own.clone()].copy_from_slice(&durable.bytes[their.clone()]);
+            self.bytes[own].copy_from_slice(&durable.bytes[their]);
+        }
+    }
+}
+
+impl Fate {
+    fn keeps(self, sector: usize) -> bool {
+        match self {
+            Self::Kept => true,
+            Self::Lost => false,
+            Self::Torn { sectors } => sector < sectors,
+            Self::Scattered { mask } => mask >> (sector % 64) & 1 == 1,
+        }
+    }
+}
+
+impl Medium {
+    pub fn new(size_bytes: u64) -> Self {
+        Self {
+            visible: vec![0; size_bytes as usize],
+            cached: Vec::new(),
+            running: BTreeMap::new(),
+            next_operation: 0,
+            faults: Faults::default(),
+            injector: Injector::new(size_bytes),
+            orders: Random::new(!size_bytes),
+            world: None,
+            stalled_until_us: 0,
+            writes: 0,
+            flushes: 0,
+        }
+    }
+
+    pub fn seed(&mut self, seed: u64) {
+        self.injector = Injector::new(seed);
+        self.orders = Random::new(!seed);
+    }
+
+    fn now_us(&self) -> u64 {
+        self.world.as_ref().map_or(0, Simulator::now_us)
+    }
+
+    fn life(&self) -> u64 {
+        self.world.as_ref().map_or(0, Simulator::life)
+    }
+
+    /// When an operation that starts now runs; faults of time, and rot, come with it.
+    pub fn span(&mut self) -> Option<Span> {
+        self.rot();
+        let slow = self.injector.strikes(FaultKind::Delay);
+        let world = self.world.clone()?;
+        let now_us = world.now_us();
+        let most = if slow { DELAYED_US_MAX } else { OPERATION_US_MAX };
+        let takes_us = 1 + world.random().below(most);
+        if self.injector.strikes(FaultKind::Stall) {
+            let long = STALL_US.start + self.injector.random.below(STALL_US.end - STALL_US.start);
+            self.stall(now_us, long);
+        }
+        let from_us = now_us.max(self.stalled_until_us);
+        Some(Span { from_us, end_us: from_us + takes_us })
+    }
+
+    /// Nothing goes on for so long.
+    fn stall(&mut self, now_us: u64, microseconds: u64) {
+        self.settle_time(0..usize::MAX);
+        self.stalled_until_us = now_us.max(self.stalled_until_us) + microseconds;
+        for operation in self.running.values_mut() {
+            if let Some(span) = operation.span.as_mut().filter(|span| span.end_us > now_us) {
+                let began_us = span.from_us.max(now_us);
+                operation.done_before = operation.done;
+                *span = Span { from_us: began_us + microseconds, end_us: span.end_us + microseconds };
+            }
+        }
+    }
+
+    /// Begins an operation on a drive that has come as far as it has.
+    pub fn start(
+        &mut self,
+        work: Work,
+        buffer: Option<Buffer>,
+        skip: usize,
+        result: i32,
+        span: Option<Span>,
+    ) -> u64 {
+        self.end_abandoned();
+        let sectors = match work {
+            Work::Write { bytes, .. } => bytes / SECTOR,
+            _ => 0,
+        };
+        let mut operation = Operation {
+            order: Order::drawn(&self.orders, sectors),
+            work,
+            buffer,
+            skip,
+            result,
+            done: 0,
+            done_before: 0,
+            span,
+            life: self.life(),
+            abandoned: false,
+        };
+        match &mut operation.work {
+            Work::Read { from, bytes, early } => {
+                *early = self.orders.below(*bytes as u64 + 1) as usize;
+                let (from, until) = (*from, *early);
+                self.settle_time(from..from + until);
+                copy(&self.visible, from, &mut operation, 0..until);
+            }
+            Work::Write { limit, .. } => {
+                self.writes += 1;
+                // Without a clock some is done at once, the rest at the end.
+                operation.done_before = self.orders.below(*limit as u64 + 1) as usize;
+                if operation.span.is_some() {
+                    operation.done_before = 0;
+                }
+            }
+            Work::Flush { .. } => {}
+        }
+        self.next_operation += 1;
+        self.running.insert(self.next_operation, operation);
+        self.next_operation
+    }
+
+    pub fn wait(&self, id: u64) -> Wait {
+        let Some(operation) = self.running.get(&id) else { return Wait::ForEver };
+        match operation.span {
+            None => Wait::Turn,
+            Some(span) if span.end_us <= self.now_us() => Wait::Over,
+            Some(span) => Wait::Us(span.end_us - self.now_us()),
+        }
+    }
+
+    /// Nobody waits for it any more. Whether it goes on: not without a clock, nor in a process that is dead.
+    pub fn abandon(&mut self, id: u64) -> bool {
+        let life = self.life();
+        let Some(operation) = self.running.get_mut(&id) else { return false };
+        operation.abandoned = true;
+        if operation.span.is_none() {
+            self.end(id);
+            return false;
+        }
+        operation.life == life
+    }
+
+    /// Ends what nobody waits for and has had its time, and what a process that is dead had asked for: the kernel lets
+    /// go of a drive only when all of that is through.
+    pub fn end_abandoned(&mut self) {
+        let (now_us, life) = (self.now_us(), self.life());
+        let is_over = |operation: &Operation| {
+            let over = operation.span.is_none_or(|span| span.end_us <= now_us);
+            operation.life != life || operation.abandoned && over
+        };
+        let over: Vec<u64> = self.running.iter().filter(|(_, it)| is_over(it)).map(|(id, _)| *id).collect();
+        for id in over {
+            if self
+                .running
+                .get(&id)
+                .is_some_and(|it| it.life != life && matches!(it.work, Work::Flush { .. }))
+            {
+                self.running.remove(&id);
+                continue;
+            }
+            self.end(id);
+        }
+    }
+
+    /// The operation ends: its result, and its buffer. None when the power went before.
+    pub fn end(&mut self, id: u64) -> Option<Completion> {
+        if let Work::Write { limit, .. } = self.running.get(&id)?.work {
+            self.take_sectors(id, limit);
+        }
+        let mut operation = self.running.remove(&id)?;
+        match std::mem::replace(&mut operation.work, Work::Flush { covered: BTreeSet::new(), fails: false }) {
+            Work::Read { from, bytes, early } if !self.faults.fail_reads => {
+                self.settle_time(from + early..from + bytes);
+                copy(&self.visible, from, &mut operation, early..bytes);
+            }
+            Work::Read { .. } => operation.result = -libc::EIO,
+            Work::Write { durability, .. } => {
+                self.cached.iter_mut().filter(|cached| cached.write == id).for_each(|it| it.completed = true);
+                if durability == Durability::Immediate {
+                    self.make_durable(&BTreeSet::from([id]));
+                }
+            }
+            Work::Flush { covered, fails } => operation.result = self.end_flush(&covered, fails),
+        }
+        Some(Completion { result: operation.result, buffer: operation.buffer })
+    }
+
+    /// What a flush that starts now makes durable.
+    pub fn completed(&mut self) -> BTreeSet<u64> {
+        self.end_abandoned();
+        let completed = self.cached.iter().filter(|cached| cached.completed && !cached.doomed);
+        completed.map(|cached| cached.write).collect()
+    }
+
+    fn end_flush(&mut self, covered: &BTreeSet<u64>, fails: bool) -> i32 {
+        self.flushes += 1;
+        if fails || self.faults.fail_flushes {
+            let lost = self.cached.iter_mut().filter(|cached| covered.contains(&cached.write));
+            lost.for_each(|cached| cached.doomed = true);
+            return -libc::EIO;
+        }
+        if !self.faults.lie_about_flushes {
+            self.make_durable(covered);
+        }
+        0
+    }
+
+    /// These writes are durable: older ones that are not no longer show through where they overlap.
+    fn make_durable(&mut self, writes: &BTreeSet<u64>) {
+        let mut left: Vec<Cached> = Vec::new();
+        for cached in std::mem::take(&mut self.cached) {
+            if writes.contains(&cached.write) {
+                left.iter_mut().for_each(|older| older.give_way(&cached));
+            } else {
+                left.push(cached);
+            }
+        }
+        self.cached = left;
+    }
+
+    /// Shows in `places` what the writes on their way have done there by now.
+    pub fn settle_time(&mut self, places: Range<usize>) {
+        self.end_abandoned();
+        let now_us = self.now_us();
+        let there = |operation: &Operation| match operation.work {
+            Work::Write { to, bytes, limit, .. } if to < places.end && places.start < to + bytes => {
+                Some(operation.sectors_by(now_us, limit))
+            }
+            _ => None,
+        };
+        let due: Vec<(u64, usize)> =
+            self.running.iter().filter_map(|(id, operation)| Some((*id, there(operation)?))).collect();
+        due.into_iter().for_each(|(id, sectors)| self.take_sectors(id, sectors));
+    }
+
+    /// The drive takes the sectors of a write until `until` of them are done.
+    fn take_sectors(&mut self, id: u64, until: usize) {
+        let Some(operation) = self.running.get_mut(&id) else { return };
+        let Work::Write { to, bytes, refused, .. } = &operation.work else { return };
+        let (to, total) = (*to, bytes / SECTOR);
+        let from = operation.done;
+        if from >= until {
+            return;
+        }
+        operation.done = until;
+        let sectors = if (from, until) == (0, total) && refused.is_empty() {
+            Sectors::First(total)
+        } else {
+            let order = operation.order;
+            let is_refused = |sector: &u32| {
+                let place = to + *sector as usize * SECTOR;
+                refused.iter().any(|range| range.contains(&place))
+            };
+            let numbers = (from..until).map(|index| order.at(index) as u32);
+            Sectors::These(numbers.filter(|sector| !is_refused(sector)).collect())
+        };
+        let Some(buffer) = &operation.buffer else { return };
+        let source = &buffer[operation.skip..operation.skip + total * SECTOR];
+        let mut taken = Cached {
+            write: id,
+            offset: to,
+            sectors,
+            bytes: Vec::new(),
+            before: Vec::new(),
+            completed: false,
+            doomed: false,
+        };
+        if let Sectors::First(_) = taken.sectors {
+            let place = &mut self.visible[to..to + source.len()];
+            (taken.bytes, taken.before) = (source.to_vec(), place.to_vec());
+            place.copy_from_slice(source);
+        } else {
+            let numbers: Vec<usize> = taken.sectors.numbers().collect();
+            for number in numbers {
+                let within = number * SECTOR..(number + 1) * SECTOR;
+                let place = &mut self.visible[to + within.start..to + within.end];
+                taken.bytes.extend_from_slice(&source[within.clone()]);
+                taken.before.extend_from_slice(place);
+                place.copy_from_slice(&source[within]);
+            }
+        }
+        self.cached.push(taken);
+    }
+
+    /// The power goes: what runs stops where it is, and `fate` is asked for each write that was not durable.
+    pub fn lose_power(&mut self, fate: &mut dyn FnMut(usize) -> Fate) {
+        self.settle_time(0..usize::MAX);
+        self.running.clear();
+        self.stalled_until_us = 0;
+        self.faults = Faults::default();
+        let cached = std::mem::take(&mut self.cached);
+        for taken in cached.iter().rev() {
+            for (place, within) in taken.places() {
+                self.visible[place..place + SECTOR].copy_from_slice(&taken.before[within]);
+            }
+        }
+        let writes: BTreeSet<u64> = cached.iter().map(|taken| taken.write).collect();
+        let fates: BTreeMap<u64, Fate> =
+            writes.into_iter().enumerate().map(|(at, id)| (id, fate(at))).collect();
+        for taken in &cached {
+            let fate = fates[&taken.write];
+            for (place, within) in
+                taken.places().filter(|(place, _)| fate.keeps((place - taken.offset) / SECTOR))
+            {
+                self.visible[place..place + SECTOR].copy_from_slice(&taken.bytes[within]);
+            }
+        }
+    }
+
+    /// Writes that are not durable.
+    pub fn cached_writes(&self) -> usize {
+        self.cached.iter().map(|cached| cached.write).collect::<BTreeSet<u64>>().len()
+    }
+
+    /// Durable data rots, not what is still on its way.
+    fn rot(&mut self) {
+        let Some((at, bit)) = self.injector.place_to_rot() else { return };
+        let cached = self.cached.iter().any(|cached| cached.offset <= at && at < cached.end());
+        let running = self.running.values().any(|operation| match operation.work {
+            Work::Write { to, bytes, .. } => to <= at && at < to + bytes,
+            _ => false,
+        });
+        if !cached && !running && self.injector.strikes(FaultKind::Rot) {
+            self.visible[at] ^= bit;
+        }
+    }
+}
+
+impl Operation {
+    /// Sectors of a write that are done by `now_us`.
+    fn sectors_by(&self, now_us: u64, limit: usize) -> usize {
+        let Some(span) = self.span else { return self.done_before };
+        match () {
+            () if now_us >= span.end_us => limit,
+            () if now_us <= span.from_us => self.done_before,
+            () => {
+                let part = (limit - self.done_before) as u64 * (now_us - span.from_us);
+                self.done_before + (part / (span.end_us - span.from_us)) as usize
+            }
+        }
+    }
+}
+
+/// Copies bytes `part` of a read that starts at `from` into its buffer.
+fn copy(visible: &[u8], from: usize, operation: &mut Operation, part: Range<usize>) {
+    let skip = operation.skip;
+    if let Some(buffer) = &mut operation.buffer {
+        buffer[skip + part.start..skip + part.end]
+            .copy_from_slice(&visible[from + part.start..from + part.end]);
+    }
+}
