@@ -2,6 +2,8 @@
 
 use ringbolt_engine::EngineError;
 use ringbolt_engine::device::sim::SimDevice;
+use ringbolt_engine::format::batch::BatchHeaderOnDisk;
+use ringbolt_engine::format::{Le16, Le32, Le64};
 use ringbolt_engine::node::{FormatError, OpenError};
 use ringbolt_engine::types::BucketId;
 
@@ -108,6 +110,41 @@ fn the_torn_last_batch_is_the_end_of_the_log() {
         );
         assert!(get(&node.core(0), id, b"k18").await.expect("read").is_some());
     });
+}
+
+/// A change of a batch's header.
+type Forgery = fn(&mut BatchHeaderOnDisk);
+
+/// What stands where the log goes on is part of it only if it says so in every respect: a batch of the extent's earlier
+/// life, or of a log that was cut off and written anew, may be whole and have the right number.
+#[test]
+fn a_whole_batch_that_does_not_continue_the_log_is_not_part_of_it() {
+    let forgeries: [(&str, bool, Forgery); 7] = [
+        ("nothing", true, |_| ()),
+        ("earlier life of the extent", false, |header| header.lap = Le64::new(header.lap.get() - 1)),
+        ("later life of the extent", false, |header| header.lap = Le64::new(header.lap.get() + 1)),
+        ("predecessor", false, |header| header.previous_crc = Le32::new(header.previous_crc.get() ^ 1)),
+        ("number", false, |header| header.sequence = Le64::new(header.sequence.get() + 1)),
+        ("shard", false, |header| header.shard = Le16::new(header.shard.get() + 1)),
+        ("drive", false, |header| header.drive = Le64::new(header.drive.get() + 1)),
+    ];
+    for (what, belongs, forge) in forgeries {
+        let (world, node, id) = stored(4, &[2000; 20]);
+        world.kill(node);
+        let drive = &world.drives[0];
+        let last = *batches(drive).last().expect("some");
+        let mut batch = drive.peek(last, 4096);
+        let mut header = BatchHeaderOnDisk::parse(&batch).expect("whole, and of one block");
+        forge(&mut header);
+        header.seal_into(&mut batch);
+        drive.poke(last, &batch);
+        let node = world.open();
+        world.run(async move {
+            let there = get(&node.core(0), id, b"k19").await.expect("read").is_some();
+            assert_eq!(there, belongs, "another {what}");
+            assert!(get(&node.core(0), id, b"k18").await.expect("read").is_some());
+        });
+    }
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! The engine under the simulator: what it promises, in every order of events that a seed chooses.
 
+mod aimed;
 mod check;
 mod cleaner;
 mod compact;
+mod cores;
 mod damage;
+mod device;
 mod failure;
 mod faults;
 mod full;

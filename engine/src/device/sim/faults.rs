@@ -329,7 +329,7 @@ impl Injector {
             return None;
         }
         let away = (1 + self.random.below(NEAR_BLOCKS) as usize) * BLOCK_BYTES;
-        let near = if self.random.one_in(2) { offset + away } else { offset.saturating_sub(away) };
+        let near = if offset < away || self.random.one_in(2) { offset + away } else { offset - away };
         let stored = || {
             let holding = self.alike.iter().find_map(|(head, places)| {
                 let place = places.iter().rev().find(|place| place.contains(&offset))?;
