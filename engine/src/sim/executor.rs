@@ -28,8 +28,8 @@ pub struct TraceStep {
     pub task: u64,
 }
 
-/// Something that happens now and then, and how long it takes: once in `one_in` times (0: never), and then between 1 and
-/// `most_us` microseconds.
+/// Something that happens now and then, and how long it takes: once in `one_in` times (0: never), and then between 1
+/// and `most_us` microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Odds {
     pub one_in: u64,

@@ -198,7 +198,7 @@ fn a_stalled_drive_answers_nothing_for_seconds_and_then_all() {
     assert!(sim.now_us() < times[1] + 10_000, "it goes on as ever");
 }
 
-/// Runs one write of [`LENGTH`] bytes over others with `kind` striking once; whether it was acknowledged, and the drive.
+/// Runs one write of [`LENGTH`] bytes over others, which `kind` strikes; whether it was acknowledged, and the drive.
 fn struck(seed: u64, kind: FaultKind) -> (bool, SimDevice) {
     let (sim, drive, pool) = drive(seed);
     drive.poke(0, &[1; LENGTH]);

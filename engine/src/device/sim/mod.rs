@@ -4,15 +4,15 @@
 //! - A write reaches the drive's cache sector by sector between its start and its end, in any order; reads see what is
 //!   there, at two moments between their start and their end. A write is durable once it completed as an immediate
 //!   one, or when a flush that started after its completion completes. Nothing else makes it durable.
-//! - `crash` keeps, drops or tears each write that is not durable, by the caller's choice, sector by sector. Of one that
-//!   was still on its way, there is what the drive had taken.
+//! - `crash` keeps, drops or tears each write that is not durable, by the caller's choice, sector by sector. Of one
+//!   that was still on its way, there is what the drive had taken.
 //! - An operation goes on when nobody waits for it any more, and holds its buffer until it ends. When the process dies
 //!   (the [`Simulator`] was killed), what it had asked for is through before anybody else sees the drive.
 //! - After a failed flush, what it should have made durable never becomes durable: a later good flush says nothing of
 //!   it (as with the page cache of Linux).
 //! - Operations take virtual time, so that tasks interleave.
-//! - What goes wrong by a [`FaultPlan`] is decided when an operation starts. The kernel may end a transfer early, at any
-//!   byte, beneath us; it goes on by the same code as a real one. Each piece must be aligned as O_DIRECT asks.
+//! - What goes wrong by a [`FaultPlan`] is decided when an operation starts. The kernel may end a transfer early, at
+//!   any byte, beneath us; it goes on by the same code as a real one. Each piece must be aligned as O_DIRECT asks.
 
 use std::cell::{RefCell, RefMut};
 use std::future::Future;
@@ -76,8 +76,8 @@ impl SimDevice {
         self.0.borrow_mut().world = Some(sim.clone());
     }
 
-    /// The power goes and comes back: `fate` is asked for each write that was not durable, in order. Faults end. Whoever
-    /// still waits for an operation waits for ever.
+    /// The power goes and comes back: `fate` is asked for each write that was not durable, in order. Faults end.
+    /// Whoever still waits for an operation waits for ever.
     pub fn crash(&self, mut fate: impl FnMut(usize) -> Fate) {
         self.0.borrow_mut().lose_power(&mut fate);
     }
