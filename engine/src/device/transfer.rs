@@ -3,6 +3,7 @@
 //! Invariants:
 //! - A transfer is whole or an error. What was done of a block is done again, because O_DIRECT goes on at a block.
 //! - EINTR and EAGAIN come before anything happened: they are no verdict of the device. Every other error is final.
+//! - A transfer that does not get on is given up: a device that ends within a block would be asked for ever.
 
 use std::future::Future;
 
@@ -10,6 +11,9 @@ use super::DeviceError;
 use crate::ring::Buffer;
 use crate::ring::arena::ALIGNMENT;
 use crate::ring::uring::Completion;
+
+/// So often is it begun again at the same block.
+const STANDSTILLS_MAX: u32 = 64;
 
 /// What is transferred, for the message of an error.
 #[derive(Clone, Copy)]
@@ -26,8 +30,9 @@ impl Transfer {
         mut running: F,
         start: impl Fn(usize, Buffer) -> F,
     ) -> (Result<(), DeviceError>, Buffer) {
-        let mut done = 0;
+        let (mut done, mut standstills) = (0, 0);
         loop {
+            let before = done;
             let completion = running.await;
             let buffer = completion.buffer.unwrap_or_else(|| panic!("a transfer always has a buffer"));
             match completion.result {
@@ -43,11 +48,96 @@ impl Transfer {
                 return (Ok(()), buffer);
             }
             done -= done % ALIGNMENT;
+            standstills = if done > before { 0 } else { standstills + 1 };
+            if standstills > STANDSTILLS_MAX {
+                return (Err(self.failed(format!("the device does not get on at byte {done}"))), buffer);
+            }
             running = start(done, buffer);
         }
     }
 
     fn failed(self, reason: String) -> DeviceError {
         DeviceError { operation: self.operation, offset: self.offset, length: self.length, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::future::{Ready, ready};
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::ring::Pool;
+
+    const LENGTH: usize = 4 * ALIGNMENT;
+
+    /// A kernel that reads as the script says: so many bytes, or an error; then whatever it is asked for. It refuses
+    /// what O_DIRECT refuses.
+    struct Kernel {
+        script: RefCell<Vec<i32>>,
+        asked: RefCell<Vec<usize>>,
+    }
+
+    impl Kernel {
+        fn read(&self, done: usize, mut buffer: Buffer) -> Ready<Completion> {
+            self.asked.borrow_mut().push(done);
+            let scripted = self.script.borrow_mut().pop();
+            let result = match scripted.unwrap_or((LENGTH - done) as i32) {
+                _ if !done.is_multiple_of(ALIGNMENT) => -libc::EINVAL,
+                bytes if bytes > 0 => {
+                    let end = done + bytes as usize;
+                    (done..end).for_each(|at| buffer[at] = (at % 251) as u8);
+                    bytes
+                }
+                other => other,
+            };
+            ready(Completion { result, buffer: Some(buffer) })
+        }
+    }
+
+    /// What comes of it, and where it was begun.
+    fn run(script: &[i32]) -> (Result<(), DeviceError>, Vec<usize>) {
+        let kernel = Kernel {
+            script: RefCell::new(script.iter().rev().copied().collect()),
+            asked: RefCell::default(),
+        };
+        let buffer = Pool::new(0).expect("memory").try_take(LENGTH).expect("a buffer");
+        let transfer = Transfer { operation: "read", offset: 0, length: LENGTH };
+        let running = transfer.complete(kernel.read(0, buffer), |done, buffer| kernel.read(done, buffer));
+        let Poll::Ready((result, buffer)) =
+            std::pin::pin!(running).poll(&mut Context::from_waker(Waker::noop()))
+        else {
+            panic!("the kernel answers at once")
+        };
+        if result.is_ok() {
+            assert!((0..LENGTH).all(|at| buffer[at] == (at % 251) as u8), "{script:?}");
+        }
+        (result, kernel.asked.take())
+    }
+
+    /// One that went on at the byte was refused by the device: an error of a sound drive.
+    #[test]
+    fn a_short_transfer_goes_on_at_its_block() {
+        const BLOCK: i32 = ALIGNMENT as i32;
+        assert_eq!(run(&[]), (Ok(()), vec![0]));
+        assert_eq!(run(&[BLOCK + 512]), (Ok(()), vec![0, ALIGNMENT]));
+        assert_eq!(run(&[2 * BLOCK, 100, BLOCK + 1]), (Ok(()), vec![0, 8192, 8192, 12288]));
+        assert_eq!(run(&[-libc::EINTR, 7, -libc::EAGAIN, BLOCK]), (Ok(()), vec![0, 0, 0, 0, ALIGNMENT]));
+    }
+
+    #[test]
+    fn an_error_is_final_and_so_is_a_standstill() {
+        let reason = |script: &[i32]| {
+            let (result, asked) = run(script);
+            (result.expect_err("an error").reason, asked.len())
+        };
+        let (said, times) = reason(&[512, -libc::EIO, 4096]);
+        assert!(said.contains("os error 5") && times == 2, "{said}, {times}");
+        let (said, times) = reason(&[4096, 0, 4096]);
+        assert!(said.contains("ended early") && times == 2, "{said}, {times}");
+        let (said, times) = reason(&[8192 + 512].into_iter().chain([512; 200]).collect::<Vec<_>>());
+        assert!(said.contains("at byte 8192") && times == STANDSTILLS_MAX as usize + 2, "{said}, {times}");
+        assert!(reason(&[-libc::EAGAIN; 200]).0.contains("at byte 0"));
     }
 }
