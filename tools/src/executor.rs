@@ -23,6 +23,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Timers nearer than this are waited for exactly; farther ones may be late by one I/O while I/O is in flight.
 const EXACT_TIMER_US: u64 = 2_000;
+/// What the kernel refused is tried again after this, when nothing else happens.
+const REFUSED_US: u64 = 1_000;
 
 const MAIN_TASK: usize = usize::MAX;
 
@@ -310,6 +312,9 @@ impl Executor {
         driver.submit();
         // Registered edge-triggered: what completes after this reap gives an event, so no completion is missed.
         if driver.reap() == 0 && is_idle() {
+            // What the kernel refused may be all there is: no completion would wake this thread.
+            let refused_us = driver.is_refused().then_some(REFUSED_US);
+            let timer_us = timer_us.into_iter().chain(refused_us).min();
             self.wait_for_descriptor(timer_us)?;
             driver.reap();
         }

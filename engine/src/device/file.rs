@@ -56,6 +56,8 @@ pub struct OpenDrive {
     pub is_block_device: bool,
     /// False only when the kernel reports a write-through block device.
     pub needs_flush: bool,
+    /// False only when durable writes go past the cache of a block device (FUA), or there is none.
+    pub durable_write_flushes: bool,
 }
 
 impl OpenDrive {
@@ -72,8 +74,12 @@ impl OpenDrive {
         let exclusive = if is_block_device { libc::O_EXCL } else { 0 };
         let mut file = patiently(|| open_locked(path, exclusive))?;
         let size_bytes = file.seek(SeekFrom::End(0)).map_err(|error| io_error(path, "measure", error))?;
-        let needs_flush = !(is_block_device && is_write_through(metadata.rdev()));
-        Ok(Self { path: path.to_owned(), file, size_bytes, is_block_device, needs_flush })
+        let says = |name, value| is_block_device && queue_says(metadata.rdev(), name, value);
+        let needs_flush = !says("write_cache", "write through");
+        // A file system may have to flush its journal, whatever the drive below it can do.
+        let durable_write_flushes = needs_flush && !says("fua", "1");
+        let path = path.to_owned();
+        Ok(Self { path, file, size_bytes, is_block_device, needs_flush, durable_write_flushes })
     }
 
     /// Reads `length` bytes (4 KiB-aligned) before the ring exists.
@@ -226,12 +232,13 @@ pub fn recognise(head: &[u8]) -> Option<&'static str> {
     }
 }
 
-fn is_write_through(device: u64) -> bool {
+/// What the kernel says of a block device's queue.
+fn queue_says(device: u64, name: &str, value: &str) -> bool {
     let (major, minor) = (libc::major(device), libc::minor(device));
     // A partition has no queue of its own; its parent does.
-    ["queue/write_cache", "../queue/write_cache"].iter().any(|name| {
-        std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/{name}"))
-            .is_ok_and(|mode| mode.trim() == "write through")
+    ["queue", "../queue"].iter().any(|queue| {
+        std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/{queue}/{name}"))
+            .is_ok_and(|said| said.trim() == value)
     })
 }
 

@@ -14,6 +14,8 @@ pub mod blocking;
 pub mod file;
 pub mod flush;
 pub mod latch;
+#[cfg(test)]
+mod latch_model;
 #[cfg(feature = "record")]
 pub mod record;
 pub mod sim;
@@ -56,6 +58,11 @@ pub trait Device {
     fn size_bytes(&self) -> u64;
     /// False when a completed write is durable by itself (the kernel reports write-through).
     fn needs_flush(&self) -> bool;
+    /// Whether a durable write is a write with a flush behind it. False when the drive takes it past its cache, so that
+    /// it neither makes other writes durable nor suffers from a flush that failed.
+    fn durable_write_flushes(&self) -> bool {
+        self.needs_flush()
+    }
     /// Fills `buffer[..length]`.
     fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture;
     /// Writes `buffer[..length]`.

@@ -90,6 +90,10 @@ impl Device for RecordingDevice {
         self.inner.needs_flush()
     }
 
+    fn durable_write_flushes(&self) -> bool {
+        self.inner.durable_write_flushes()
+    }
+
     fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture {
         self.inner.read(offset, length, buffer)
     }

@@ -1,5 +1,6 @@
 //! A drive on the core's io_uring.
 
+use super::file::OpenDrive;
 use super::transfer::Transfer;
 use super::{Device, DeviceError, Durability, FlushFuture, IoFuture, assert_aligned};
 use crate::ring::uring::Target;
@@ -14,12 +15,19 @@ pub struct UringDevice {
     file: u32,
     size_bytes: u64,
     needs_flush: bool,
+    durable_write_flushes: bool,
 }
 
 impl UringDevice {
     /// `file` is the index in the ring's registered files.
-    pub fn new(ring: Ring, file: u32, size_bytes: u64, needs_flush: bool) -> Self {
-        Self { ring, file, size_bytes, needs_flush }
+    pub fn new(ring: Ring, file: u32, drive: &OpenDrive) -> Self {
+        Self {
+            ring,
+            file,
+            size_bytes: drive.size_bytes,
+            needs_flush: drive.needs_flush,
+            durable_write_flushes: drive.durable_write_flushes,
+        }
     }
 
     fn transfer(
@@ -35,7 +43,7 @@ impl UringDevice {
         let running = start(&ring, file, offset, 0, length, buffer, kind);
         if length >= SUBMIT_AT_ONCE_BYTES {
             // Whoever moves bodies copies and hashes next: the device should not be idle meanwhile.
-            ring.submit();
+            ring.submit_early();
         }
         let rest = move |done, buffer| start(&ring, file, offset, done, length, buffer, kind);
         Box::pin(Transfer { operation, offset, length }.complete(running, rest))
@@ -73,6 +81,10 @@ impl Device for UringDevice {
         self.needs_flush
     }
 
+    fn durable_write_flushes(&self) -> bool {
+        self.durable_write_flushes
+    }
+
     fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture {
         self.transfer("read", offset, length, buffer, Kind::Read)
     }
@@ -96,5 +108,75 @@ impl Device for UringDevice {
             let reason = std::io::Error::from_raw_os_error(-result).to_string();
             Err(DeviceError { operation: "flush", offset: 0, length: 0, reason })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::os::fd::AsRawFd;
+    use std::pin::{Pin, pin};
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicI32;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::device::file::allocate_file;
+    use crate::ring::Pool;
+
+    const BLOCK: usize = 4096;
+    /// The kernel ends a read of a file here when the file does: not where O_DIRECT may go on.
+    const SHORT: u64 = 2 * BLOCK as u64 + 100;
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// A real read with O_DIRECT of three blocks from a file that ends after [`SHORT`] bytes; `meanwhile` runs when
+    /// the first answer is there.
+    fn read_short(meanwhile: impl FnOnce(&OpenDrive, &[u8])) -> (Result<(), DeviceError>, bool) {
+        // Below the target directory: where the tests' drives lie, O_DIRECT works.
+        let program = std::env::current_exe().expect("a test is a program");
+        let directory =
+            tempfile::tempdir_in(program.parent().expect("it lies somewhere")).expect("a directory");
+        let path = directory.path().join("drive");
+        allocate_file(&path, 3 * BLOCK as u64).expect("a file");
+        let drive = OpenDrive::open(&path).expect("a drive");
+        let bytes: Vec<u8> = (0..3 * BLOCK).map(|at| (at % 251) as u8).collect();
+        drive.write(0, &bytes).expect("written");
+        drive.file.set_len(SHORT).expect("cut");
+        let (pool, peers) = (Pool::new(0).expect("memory"), Arc::new(vec![AtomicI32::new(-1)]));
+        let ring = Ring::new(0, peers, &[drive.file.as_raw_fd()], pool.clone(), false).expect("a ring");
+        let device = UringDevice::new(ring.clone(), 0, &drive);
+        let mut running = pin!(device.read(0, 3 * BLOCK, pool.try_take(3 * BLOCK).expect("a buffer")));
+        ring.submit_and_wait();
+        assert_eq!(ring.reap(), 1);
+        meanwhile(&drive, &bytes);
+        assert!(poll(running.as_mut()).is_pending(), "the first answer was short");
+        let (result, buffer) = loop {
+            ring.submit_and_wait();
+            ring.reap();
+            if let Poll::Ready(done) = poll(running.as_mut()) {
+                break done;
+            }
+        };
+        (result, buffer[..3 * BLOCK] == bytes)
+    }
+
+    /// One that went on at the byte where it had ended was refused: O_DIRECT goes on at a block.
+    #[test]
+    fn a_short_read_goes_on_at_its_block() {
+        let (result, is_whole) = read_short(|drive, bytes| {
+            drive.file.set_len(3 * BLOCK as u64).expect("grown");
+            drive.write(2 * BLOCK as u64, &bytes[2 * BLOCK..]).expect("written");
+        });
+        assert_eq!((result, is_whole), (Ok(()), true));
+    }
+
+    #[test]
+    fn a_device_that_ends_within_a_block_is_an_error() {
+        let (result, _) = read_short(|_, _| ());
+        let error = result.expect_err("there is no third block");
+        assert!(error.reason.contains("at byte 8192"), "{error}");
     }
 }

@@ -6,7 +6,7 @@
 mod buckets;
 pub(crate) mod cache;
 mod core;
-mod driver;
+pub(crate) mod driver;
 #[expect(
     clippy::disallowed_methods,
     reason = "making a drive happens before there is a node, and is not simulated"

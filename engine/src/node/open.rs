@@ -192,8 +192,7 @@ impl CoreSeed {
         let files: Vec<i32> = self.drives.iter().map(|drive| drive.file.as_raw_fd()).collect();
         let ring = Ring::new(self.index, self.peers, &files, pool.clone(), self.register_buffers)?;
         let device = |(at, drive): (usize, &OpenDrive)| {
-            Rc::new(UringDevice::new(ring.clone(), at as u32, drive.size_bytes, drive.needs_flush))
-                as Rc<dyn Device>
+            Rc::new(UringDevice::new(ring.clone(), at as u32, drive)) as Rc<dyn Device>
         };
         let devices = self.drives.iter().enumerate().map(device);
         #[cfg(feature = "record")]
@@ -203,6 +202,7 @@ impl CoreSeed {
         });
         let devices = devices.collect();
         let cache = ReadCache::new(self.read_cache_bytes);
+        let driver = Driver::new(ring.clone(), environment.clone());
         let parts = CoreParts { environment, pool, cache, devices, notifier: Rc::new(ring.clone()) };
         let state = parts.assemble(self.index, self.layout, self.mailbox);
         let weak = Rc::downgrade(&state);
@@ -214,7 +214,7 @@ impl CoreSeed {
         // What was sent before this ring could be notified.
         state.receive();
         // The drives stay open, and locked, as long as any core lives.
-        Ok(Core::new(state, Some(Driver::new(ring)), Some(self.drives)))
+        Ok(Core::new(state, Some(driver), Some(self.drives)))
     }
 }
 
@@ -231,19 +231,17 @@ impl CoreParts {
     /// A core without shards yet.
     pub fn assemble(self, index: usize, layout: Arc<Layout>, mailbox: Mailbox<Message>) -> Rc<CoreState> {
         let environment = self.environment;
-        let latch = |(drive, device)| {
-            Rc::new(LatchedDevice::new(device, layout.flush_failed(drive))) as Rc<dyn Device>
-        };
-        let devices: Vec<_> = (0..).zip(self.devices).map(latch).collect();
+        let latch = |(drive, device)| LatchedDevice::new(device, layout.latch(drive), index);
+        let devices: Vec<LatchedDevice> = (0..).zip(self.devices).map(latch).collect();
         let kept = (0..layout.drives()).filter(|drive| layout.keeper_core(*drive) == index).map(|drive| {
             let shards = layout.shards_of_drive(drive).count() as u16;
             let (device, superblock) =
                 (devices[usize::from(drive)].clone(), layout.superblocks[usize::from(drive)]);
-            (drive, Keeper::new(device, self.pool.clone(), superblock, shards))
+            (drive, Keeper::new(Rc::new(device), self.pool.clone(), superblock, shards))
         });
         let keepers = kept.collect();
         let drives = devices.into_iter().map(|device| Drive::new(device, &environment));
-        Rc::new(CoreState {
+        let state = Rc::new(CoreState {
             index,
             layout,
             drives: drives.collect(),
@@ -263,6 +261,8 @@ impl CoreParts {
             refusals: Cell::new(0),
             salvage: RefCell::default(),
             environment,
-        })
+        });
+        state.connect_latches();
+        state
     }
 }

@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use futures_util::future::Either;
 
 use super::cache::ReadCache;
 use super::gate::Gate;
 use crate::device::flush::FlushGroup;
+use crate::device::latch::{Latch, LatchedDevice};
 use crate::device::{Device, DeviceError};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
@@ -43,8 +43,8 @@ pub struct Layout {
     /// Of this life.
     pub epoch: u32,
     pub index_bytes_max: usize,
-    /// By drive: a flush failed, on whatever core.
-    flush_failed: Vec<Arc<AtomicBool>>,
+    /// By drive: flushes of all cores.
+    latches: Vec<Arc<Latch>>,
     /// By drive.
     geometries: Vec<Geometry>,
 }
@@ -52,6 +52,8 @@ pub struct Layout {
 /// A drive as one core sees it.
 pub struct Drive {
     pub device: Rc<dyn Device>,
+    /// The same, as other cores call it.
+    pub(crate) latched: LatchedDevice,
     pub flush: Rc<FlushGroup>,
     /// Free extents that users may take, as the keeper last said: at most what it counts as few.
     pub(crate) spare_extents: Cell<u32>,
@@ -60,9 +62,10 @@ pub struct Drive {
 }
 
 impl Drive {
-    pub fn new(device: Rc<dyn Device>, environment: &Rc<dyn Environment>) -> Self {
+    pub fn new(latched: LatchedDevice, environment: &Rc<dyn Environment>) -> Self {
+        let device: Rc<dyn Device> = Rc::new(latched.clone());
         let flush = FlushGroup::new(device.clone(), environment.clone());
-        Self { device, flush, spare_extents: Cell::new(u32::MAX), slice_bytes: Cell::new(0) }
+        Self { device, latched, flush, spare_extents: Cell::new(u32::MAX), slice_bytes: Cell::new(0) }
     }
 }
 
@@ -136,10 +139,9 @@ impl Layout {
     /// Of a node with these drives, in the order of their index.
     pub fn new(cores: usize, superblocks: Vec<SuperblockOnDisk>, epoch: u32, index_bytes_max: usize) -> Self {
         let shards = superblocks[0].shards.get();
-        let flush_failed = superblocks.iter().map(|_| Arc::default()).collect();
+        let latches = superblocks.iter().map(|_| Arc::new(Latch::new(cores))).collect();
         let geometries = Vec::new();
-        let mut layout =
-            Self { cores, shards, superblocks, epoch, index_bytes_max, flush_failed, geometries };
+        let mut layout = Self { cores, shards, superblocks, epoch, index_bytes_max, latches, geometries };
         layout.geometries = (0..layout.drives()).map(|drive| layout.geometry(drive)).collect();
         layout
     }
@@ -163,9 +165,9 @@ impl Layout {
         self.shard_of(self.geometry_of(0).hash(bucket, key))
     }
 
-    /// The flag that all cores share.
-    pub fn flush_failed(&self, drive: u16) -> Arc<AtomicBool> {
-        self.flush_failed[usize::from(drive)].clone()
+    /// What the cores share about the flushes of a drive.
+    pub fn latch(&self, drive: u16) -> Arc<Latch> {
+        self.latches[usize::from(drive)].clone()
     }
 
     pub fn geometry_of(&self, drive: u16) -> &Geometry {
@@ -283,6 +285,18 @@ impl CoreState {
                     state.environment.sleep(1).await;
                 }
                 state.retrying.set(false);
+            }));
+        }
+    }
+
+    /// Lets cores that wait for a flush of this one hear of its end.
+    pub(super) fn connect_latches(self: &Rc<Self>) {
+        for (at, drive) in self.drives.iter().enumerate() {
+            let here = Rc::downgrade(self);
+            drive.latched.set_tell(Rc::new(move |core| {
+                if let Some(here) = here.upgrade() {
+                    here.send(core, Box::new(move |there| there.drives[at].latched.look_again()));
+                }
             }));
         }
     }

@@ -2,16 +2,22 @@
 //!
 //! Invariants:
 //! - Messages from one core to another arrive in the order they were sent.
-//! - `notified` of a core is set by the sender who then must wake it, and cleared by the core before it drains:
-//!   so a message is either seen by a drain that is still to come, or its sender wakes the core.
-//! - A full queue never blocks and never loses: the sender keeps the overflow and tries again.
+//! - `notified` of a core is set by the sender who then must wake it, and cleared by the core before it drains. Both
+//!   exchange the word, so that they are ordered: a sender that finds it set has set its message before the core
+//!   cleared it, and the drain that follows sees the message; one that finds it clear wakes the core.
+//! - A full queue never blocks and never loses: the sender keeps the overflow and tries again, and wakes the core
+//!   again when it put something in.
+//!
+//! `model.rs` checks this over every order of two and three threads.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::sync::shared::SharedWord;
 
 /// Wakes another core whose mailbox has something.
 pub trait Notifier {
@@ -19,38 +25,61 @@ pub trait Notifier {
     fn notify(&self, target: usize);
 }
 
-/// One core's ends of all queues. `M` is the message.
-pub struct Mailbox<M> {
-    own: usize,
-    outgoing: Vec<RefCell<Outgoing<M>>>,
-    incoming: Vec<RefCell<Option<Consumer<M>>>>,
-    notified: Arc<Vec<AtomicBool>>,
+/// The end of a queue that messages go into.
+pub trait Sender<M> {
+    /// Gives the message back when the queue is full.
+    fn push(&mut self, message: M) -> Option<M>;
 }
 
-struct Outgoing<M> {
-    queue: Option<Producer<M>>,
+/// The end of a queue that messages come out of.
+pub trait Receiver<M> {
+    fn pop(&mut self) -> Option<M>;
+}
+
+/// What mailboxes are made of: [`Standard`], or what the model checker watches.
+pub trait Parts<M> {
+    type Word: SharedWord;
+    type Sender: Sender<M>;
+    type Receiver: Receiver<M>;
+    fn queue(capacity: usize) -> (Self::Sender, Self::Receiver);
+}
+
+/// Atomics of the processor, and `rtrb`.
+pub struct Standard;
+
+/// One core's ends of all queues. `M` is the message.
+pub struct Mailbox<M, P: Parts<M> = Standard> {
+    own: usize,
+    outgoing: Vec<RefCell<Outgoing<M, P>>>,
+    incoming: Vec<RefCell<Option<P::Receiver>>>,
+    notified: Arc<Vec<P::Word>>,
+}
+
+struct Outgoing<M, P: Parts<M>> {
+    queue: Option<P::Sender>,
     overflow: VecDeque<M>,
 }
 
-impl<M: Send> Mailbox<M> {
-    /// The mailboxes of `cores` cores, each queue `capacity` messages long.
+impl<M, P: Parts<M>> Mailbox<M, P> {
+    /// The mailboxes of `cores` cores, each queue `capacity` messages long: at least one.
     pub fn mesh(cores: usize, capacity: usize) -> Vec<Self> {
-        let notified: Arc<Vec<AtomicBool>> = Arc::new((0..cores).map(|_| AtomicBool::new(false)).collect());
+        assert!(capacity > 0, "a queue without room never passes a message on");
+        let notified: Arc<Vec<P::Word>> = Arc::new((0..cores).map(|_| P::Word::new(0)).collect());
         let mut boxes: Vec<Self> = (0..cores)
             .map(|own| Self { own, outgoing: Vec::new(), incoming: Vec::new(), notified: notified.clone() })
             .collect();
         for from in 0..cores {
             for to in 0..cores {
-                let (producer, consumer) = if from == to {
+                let (sender, receiver) = if from == to {
                     (None, None)
                 } else {
-                    let (producer, consumer) = RingBuffer::new(capacity);
-                    (Some(producer), Some(consumer))
+                    let (sender, receiver) = P::queue(capacity);
+                    (Some(sender), Some(receiver))
                 };
                 boxes[from]
                     .outgoing
-                    .push(RefCell::new(Outgoing { queue: producer, overflow: VecDeque::new() }));
-                boxes[to].incoming.push(RefCell::new(consumer));
+                    .push(RefCell::new(Outgoing { queue: sender, overflow: VecDeque::new() }));
+                boxes[to].incoming.push(RefCell::new(receiver));
             }
         }
         boxes
@@ -86,31 +115,58 @@ impl<M: Send> Mailbox<M> {
 
     /// Hands every waiting message to `receive`, in order for each sender.
     pub fn drain(&self, mut receive: impl FnMut(M)) {
-        self.notified[self.own].store(false, Ordering::SeqCst);
+        self.notified[self.own].exchange(0);
         for incoming in &self.incoming {
-            while let Some(message) = incoming.borrow_mut().as_mut().and_then(|queue| queue.pop().ok()) {
+            while let Some(message) = Self::next(incoming) {
                 receive(message);
             }
         }
     }
 
+    /// Lets go of the queue before the message runs.
+    fn next(incoming: &RefCell<Option<P::Receiver>>) -> Option<M> {
+        incoming.borrow_mut().as_mut()?.pop()
+    }
+
     fn wake(&self, target: usize, notifier: &dyn Notifier) {
-        if !self.notified[target].swap(true, Ordering::SeqCst) {
+        if self.notified[target].exchange(1) == 0 {
             notifier.notify(target);
         }
     }
 }
 
-impl<M> Outgoing<M> {
+impl<M, P: Parts<M>> Outgoing<M, P> {
     fn flush(&mut self) -> bool {
         let Some(queue) = self.queue.as_mut() else { return false };
         while let Some(message) = self.overflow.pop_front() {
-            if let Err(rtrb::PushError::Full(message)) = queue.push(message) {
+            if let Some(message) = queue.push(message) {
                 self.overflow.push_front(message);
                 return true;
             }
         }
         false
+    }
+}
+
+impl<M> Parts<M> for Standard {
+    type Word = AtomicU64;
+    type Sender = Producer<M>;
+    type Receiver = Consumer<M>;
+
+    fn queue(capacity: usize) -> (Producer<M>, Consumer<M>) {
+        RingBuffer::new(capacity)
+    }
+}
+
+impl<M> Sender<M> for Producer<M> {
+    fn push(&mut self, message: M) -> Option<M> {
+        Self::push(self, message).err().map(|rtrb::PushError::Full(message)| message)
+    }
+}
+
+impl<M> Receiver<M> for Consumer<M> {
+    fn pop(&mut self) -> Option<M> {
+        Self::pop(self).ok()
     }
 }
 

@@ -4,11 +4,17 @@
 //! - A buffer given to the kernel stays in the ring's table until its completion arrives, also when the future
 //!   that waits for it was dropped.
 //! - A ring is used by the one thread that made it. Only [`mailbox`] is shared between cores, without locks.
-//! - `unsafe` is confined to `arena.rs` (memory), `uring.rs` (queue entries) and `blocks.rs` (both, for the benchmark).
+//! - `unsafe` is confined to `arena.rs` (memory), `uring.rs` and `submission.rs` (queue entries) and `blocks.rs` (both,
+//!   for the benchmark).
 
 pub mod arena;
 pub mod blocks;
 pub mod mailbox;
+#[cfg(test)]
+mod model;
+mod submission;
+#[cfg(test)]
+mod tests;
 pub mod uring;
 
 pub use arena::{Buffer, Pool};

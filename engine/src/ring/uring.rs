@@ -1,13 +1,13 @@
 //! One io_uring of one core.
 //!
 //! Invariants:
-//! - `table` holds, for each operation the kernel knows, its buffer and where its answer goes; an entry leaves
+//! - `table` holds, for each operation that was started, its buffer and where its answer goes; an entry leaves
 //!   the table only after its completion was reaped. Dropping the future marks the entry abandoned, nothing more.
-//! - Entries are queued in order and handed over by `submit`; none is lost when the submission queue is full.
-//! - Dropping the ring waits for every operation in flight, so that no buffer is freed under the kernel.
+//! - A message to another core that fails is sent again, after a pause, as long as that core has a ring.
+//! - Dropping the ring waits for every operation that the kernel has, so that no buffer is freed under it.
+//! - What is handed over, and when, is [`Submission`]'s.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
@@ -20,14 +20,20 @@ use io_uring::{IoUring, opcode, squeue, types};
 
 use super::arena::{Buffer, Pool};
 use super::mailbox::Notifier;
+use super::submission::{Kind, Submission};
 
 const ENTRIES: u32 = 1024;
 /// So many operations are handed over at once, without waiting for the end of the turn.
 const SUBMIT_AT: usize = 4;
 /// Registered buffers may be at most 1 GiB each.
 const REGISTERED_PIECE: usize = 1 << 30;
+/// At the target: something is in the mailbox.
 const TAG_MESSAGE: u64 = u64::MAX;
-const TAG_IGNORED: u64 = u64::MAX - 1;
+/// It is time to send what failed again.
+const TAG_RETRY: u64 = u64::MAX - 1;
+/// At the sender, with the target's number added: the message failed. All below are numbers of slots.
+const TAG_UNHEARD: u64 = 1 << 63;
+static RETRY_PAUSE: types::Timespec = types::Timespec::new().nsec(1_000_000);
 
 /// Why a ring could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -75,16 +81,20 @@ enum Slot {
 pub struct Ring(Rc<Inner>);
 
 struct Inner {
-    uring: RefCell<IoUring>,
+    core: usize,
+    submission: RefCell<Submission>,
     pool: Pool,
     registered_buffers: bool,
     table: RefCell<Vec<Slot>>,
     free: RefCell<Vec<usize>>,
     in_flight: Cell<usize>,
-    queued: RefCell<VecDeque<squeue::Entry>>,
-    pending_waker: RefCell<Option<Waker>>,
+    /// Of the one task that submits.
+    submitter: RefCell<Option<Waker>>,
     messages: RefCell<Option<Rc<dyn Fn()>>>,
     peers: Arc<Vec<AtomicI32>>,
+    /// Cores that a message did not reach.
+    unheard: RefCell<Vec<usize>>,
+    retry_is_set: Cell<bool>,
 }
 
 /// Where an operation reads or writes.
@@ -111,11 +121,23 @@ impl Ring {
         pool: Pool,
         register_buffers: bool,
     ) -> Result<Self, RingError> {
+        Self::with_entries((ENTRIES, ENTRIES * 8), core, peers, files, pool, register_buffers)
+    }
+
+    /// With queues of so many entries for submission and completion.
+    pub(super) fn with_entries(
+        entries: (u32, u32),
+        core: usize,
+        peers: Arc<Vec<AtomicI32>>,
+        files: &[RawFd],
+        pool: Pool,
+        register_buffers: bool,
+    ) -> Result<Self, RingError> {
         let uring = IoUring::builder()
             .setup_single_issuer()
             .setup_coop_taskrun()
-            .setup_cqsize(ENTRIES * 8)
-            .build(ENTRIES)
+            .setup_cqsize(entries.1)
+            .build(entries.0)
             .map_err(setup_error)?;
         let other = |step| move |error| RingError::Other { step, error };
         uring.submitter().register_files(files).map_err(other("register the drives"))?;
@@ -124,22 +146,36 @@ impl Ring {
         }
         peers[core].store(uring.as_raw_fd(), Ordering::SeqCst);
         Ok(Self(Rc::new(Inner {
-            uring: RefCell::new(uring),
+            core,
+            submission: RefCell::new(Submission::new(uring)),
             pool,
             registered_buffers: register_buffers,
             table: RefCell::new(Vec::new()),
             free: RefCell::new(Vec::new()),
             in_flight: Cell::new(0),
-            queued: RefCell::new(VecDeque::new()),
-            pending_waker: RefCell::new(None),
+            submitter: RefCell::new(None),
             messages: RefCell::new(None),
             peers,
+            unheard: RefCell::default(),
+            retry_is_set: Cell::new(false),
         })))
+    }
+
+    /// Lets a test answer for the kernel.
+    #[cfg(test)]
+    pub(crate) fn hook(&self, hook: super::submission::Hook) {
+        self.0.submission.borrow_mut().hook = Some(hook);
+    }
+
+    /// Whether a failed message waits for the end of the pause.
+    #[cfg(test)]
+    pub(super) fn is_pausing(&self) -> bool {
+        self.0.retry_is_set.get()
     }
 
     /// The ring's descriptor: readable while completions wait.
     pub fn raw_fd(&self) -> RawFd {
-        self.0.uring.borrow().as_raw_fd()
+        self.0.submission.borrow().as_raw_fd()
     }
 
     /// A descriptor of the ring for a poller that closes what it polls.
@@ -190,13 +226,22 @@ impl Ring {
         self.start(entry, None)
     }
 
-    /// Resolves when something waits to be submitted.
+    /// Resolves when something waits to be submitted. For one waiting task.
     pub async fn pending(&self) {
+        self.until(|submission| !submission.is_empty()).await;
+    }
+
+    /// Resolves when what was refused can be tried again, because something was completed. For the same task.
+    pub async fn relieved(&self) {
+        self.until(|submission| !submission.is_refused()).await;
+    }
+
+    async fn until(&self, holds: impl Fn(&Submission) -> bool) {
         poll_fn(|context| {
-            if !self.0.queued.borrow().is_empty() || !self.0.uring.borrow_mut().submission().is_empty() {
+            if holds(&self.0.submission.borrow()) {
                 return Poll::Ready(());
             }
-            *self.0.pending_waker.borrow_mut() = Some(context.waker().clone());
+            *self.0.submitter.borrow_mut() = Some(context.waker().clone());
             Poll::Pending
         })
         .await
@@ -204,69 +249,75 @@ impl Ring {
 
     /// Hands what is queued to the kernel.
     pub fn submit(&self) {
-        self.enter(0);
+        self.0.submission.borrow_mut().hand_over(0);
     }
 
-    /// Hands what is queued to the kernel and blocks until a completion is there.
-    pub fn submit_and_wait(&self) {
-        self.enter(1);
-    }
-
-    fn enter(&self, want: usize) {
-        let mut uring = self.0.uring.borrow_mut();
-        loop {
-            let mut queued = self.0.queued.borrow_mut();
-            let mut submission = uring.submission();
-            while let Some(entry) = queued.pop_front() {
-                // SAFETY: the entry's buffer is in `table` until its completion is reaped, and the registered
-                // files live as long as the ring.
-                if unsafe { submission.push(&entry) }.is_err() {
-                    queued.push_front(entry);
-                    break;
-                }
-            }
-            let more = !queued.is_empty();
-            drop(submission);
-            drop(queued);
-            let result = if want == 0 || more { uring.submit() } else { uring.submit_and_wait(want) };
-            match result {
-                // The kernel may take fewer than were offered: the others must not wait for the next operation.
-                Ok(_) if !more && uring.submission().is_empty() => return,
-                Ok(_) => {}
-                // A signal came, the kernel is short of memory, or the completion queue is full: what was not taken
-                // stays queued, and the next turn tries again after reaping.
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) =>
-                {
-                    return;
-                }
-                Err(error) => panic!("io_uring_enter failed, the ring is unusable: {error}"),
-            }
+    /// The same before the end of the turn, unless the kernel has refused something: then only reaping or waiting
+    /// helps.
+    pub fn submit_early(&self) {
+        let mut submission = self.0.submission.borrow_mut();
+        if !submission.is_refused() {
+            submission.hand_over(0);
         }
     }
 
-    /// Takes completions, wakes whoever waits for them; returns how many.
+    /// Hands what is queued to the kernel and blocks until a completion is there, a signal came, or what was refused
+    /// is worth another try.
+    pub fn submit_and_wait(&self) {
+        self.0.submission.borrow_mut().hand_over(1);
+    }
+
+    /// Whether the kernel did not take what it was offered last, and nothing was completed since.
+    pub fn is_refused(&self) -> bool {
+        self.0.submission.borrow().is_refused()
+    }
+
+    /// Takes completions, wakes whoever waits for them; returns how many. No system call, unless the completion queue
+    /// was too small.
     pub fn reap(&self) -> usize {
         let mut wakers = Vec::new();
-        let mut count = 0;
-        let mut has_message = false;
-        {
-            let mut uring = self.0.uring.borrow_mut();
+        let (mut has_message, mut is_time) = (false, false);
+        let was_refused = self.is_refused();
+        let count = {
             let mut table = self.0.table.borrow_mut();
-            for entry in uring.completion() {
-                count += 1;
-                match entry.user_data() {
+            let mut unheard = self.0.unheard.borrow_mut();
+            self.0.submission.borrow_mut().reap(|tag, result| {
+                match tag {
                     TAG_MESSAGE => has_message = true,
-                    TAG_IGNORED => {}
-                    key => wakers.extend(self.complete(&mut table, key as usize, entry.result())),
+                    TAG_RETRY => is_time = true,
+                    // A message that arrives has no completion here.
+                    TAG_UNHEARD.. => unheard.push((tag - TAG_UNHEARD) as usize),
+                    key => {
+                        wakers.extend(self.complete(&mut table, key as usize, result));
+                        return Kind::Operation;
+                    }
                 }
+                Kind::Message
+            })
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        if count > 0 {
+            self.notify_again(is_time);
+            if was_refused {
+                self.wake_submitter();
             }
         }
-        wakers.into_iter().for_each(Waker::wake);
         if has_message && let Some(handler) = self.0.messages.borrow().clone() {
             handler();
         }
         count
+    }
+
+    /// Sends what failed when the pause is over, and begins one when something has failed.
+    fn notify_again(&self, is_time: bool) {
+        if is_time {
+            self.0.retry_is_set.set(false);
+            let targets = std::mem::take(&mut *self.0.unheard.borrow_mut());
+            targets.into_iter().for_each(|target| self.notify(target));
+        } else if !self.0.unheard.borrow().is_empty() && !self.0.retry_is_set.replace(true) {
+            let pause = opcode::Timeout::new(&RETRY_PAUSE).build();
+            self.queue(pause.user_data(TAG_RETRY), Kind::Message);
+        }
     }
 
     /// Operations the kernel has not answered yet.
@@ -301,17 +352,21 @@ impl Ring {
         });
         self.0.table.borrow_mut()[key] = Slot::Waiting { buffer, waker: None };
         self.0.in_flight.set(self.0.in_flight.get() + 1);
-        self.queue(entry.user_data(key as u64));
-        if self.0.queued.borrow().len() >= SUBMIT_AT {
+        self.queue(entry.user_data(key as u64), Kind::Operation);
+        if self.0.submission.borrow().waiting() >= SUBMIT_AT {
             // A turn that serves many connections is long: the device must not wait for its end.
-            self.submit();
+            self.submit_early();
         }
         Operation { ring: self.clone(), key, taken: false }
     }
 
-    fn queue(&self, entry: squeue::Entry) {
-        self.0.queued.borrow_mut().push_back(entry);
-        if let Some(waker) = self.0.pending_waker.borrow_mut().take() {
+    fn queue(&self, entry: squeue::Entry, kind: Kind) {
+        self.0.submission.borrow_mut().push(entry, kind);
+        self.wake_submitter();
+    }
+
+    fn wake_submitter(&self) {
+        if let Some(waker) = self.0.submitter.borrow_mut().take() {
             waker.wake();
         }
     }
@@ -320,20 +375,37 @@ impl Ring {
 impl Notifier for Ring {
     fn notify(&self, target: usize) {
         let peer = self.0.peers[target].load(Ordering::SeqCst);
-        // A core that has not published its ring yet drains its mailbox when it does.
+        // A core that has not published its ring yet drains its mailbox when it does; one that is gone never will.
         if peer >= 0 {
             let entry = opcode::MsgRingData::new(types::Fd(peer), 0, TAG_MESSAGE, None).build();
-            self.queue(entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(TAG_IGNORED));
+            let tag = TAG_UNHEARD + target as u64;
+            self.queue(entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(tag), Kind::Message);
         }
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let uring = self.uring.get_mut();
-        while self.in_flight.get() > self.queued.borrow().len() && uring.submit_and_wait(1).is_ok() {
-            let done = uring.completion().filter(|entry| entry.user_data() < TAG_IGNORED).count();
-            self.in_flight.set(self.in_flight.get() - done);
+        // The number of the descriptor may soon be another file's.
+        self.peers[self.core].store(-1, Ordering::SeqCst);
+        let submission = self.submission.get_mut();
+        submission.hand_over_messages();
+        while submission.in_kernel() > 0 {
+            // Nobody waits for results any more: no operation outlives its handle to the ring.
+            submission.reap(|tag, _| if tag < TAG_UNHEARD { Kind::Operation } else { Kind::Message });
+            if submission.in_kernel() == 0 {
+                return;
+            }
+            match submission.wait() {
+                Ok(_) => {}
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {}
+                Err(error) => {
+                    tracing::error!(%error, "a ring can not be waited for; its buffers are never used again");
+                    Box::leak(Box::new(std::mem::take(&mut *self.table.borrow_mut())));
+                    return;
+                }
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Waiting on one core: single-threaded, executor-agnostic pieces.
+//! Waiting on one core: single-threaded, executor-agnostic pieces; and the words that cores share.
 
 pub mod calls;
 pub mod locks;
 pub mod oneshot;
+pub mod shared;
 pub mod signal;
 pub mod turn;

@@ -2,9 +2,8 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use ringbolt_engine::device::latch::LatchedDevice;
+use ringbolt_engine::device::latch::{Latch, LatchedDevice};
 use ringbolt_engine::device::sim::{FaultKind, FaultPlan, SimDevice};
 use ringbolt_engine::device::{Device, Durability};
 use ringbolt_engine::node::OpenError;
@@ -106,9 +105,12 @@ fn each_kind_of_fault_does_what_it_says_and_is_counted() {
 #[test]
 fn a_flush_that_failed_on_one_core_fails_on_all() {
     let (sim, drive, _) = drive(1, once(FaultKind::FlushError));
-    let flag: Arc<AtomicBool> = Arc::default();
-    let core = || LatchedDevice::new(Rc::new(drive.clone()), flag.clone());
-    let (one, other) = (core(), core());
+    let latch: Arc<Latch> = Arc::new(Latch::new(2));
+    let core = |own| LatchedDevice::new(Rc::new(drive.clone()), latch.clone(), own);
+    let (one, other) = (core(0), core(1));
+    let (told_one, told_other) = (one.clone(), other.clone());
+    one.set_tell(Rc::new(move |_| told_other.look_again()));
+    other.set_tell(Rc::new(move |_| told_one.look_again()));
     let (failing, later) = (one.flush(), other.flush());
     sim.block_on(async move {
         assert!(failing.await.is_err());

@@ -20,13 +20,14 @@ pub fn drive(driver: Driver) -> io::Result<()> {
         }
     });
     monoio::spawn(async move {
-        loop {
+        let ready = async || {
             if let Err(error) = readiness.readable(false).await {
                 tracing::error!(%error, "polling the storage ring failed; trying again");
                 monoio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
-            driver.reap();
-        }
+            true
+        };
+        driver.attend(ready).await;
     });
     Ok(())
 }
