@@ -126,7 +126,7 @@ impl Blocks {
         self.memory.slot(slot as usize)
     }
 
-    /// Queues an operation; the kernel sees it at the next [`Blocks::reap`].
+    /// Queues an operation; the kernel sees it at the next [`Blocks::hand_over`] or [`Blocks::reap`].
     ///
     /// # Panics
     /// When the slot is in flight, the file unknown, or the length beyond the buffer.
@@ -136,6 +136,14 @@ impl Blocks {
         self.push(slot, &operation);
         self.slots[slot as usize] = Some(Flight { operation, by_hole: self.discard_by_hole });
         self.in_flight += 1;
+    }
+
+    /// Hands over what is queued and does not wait. What the kernel does not take now goes with the next call.
+    ///
+    /// # Errors
+    /// When the ring itself is broken.
+    pub fn hand_over(&mut self) -> io::Result<()> {
+        self.uring.submit().map(|_| ()).or_else(go_on)
     }
 
     /// Hands over what is queued and waits until `at_least` operations are done, or for `timeout`; what is done is
@@ -157,15 +165,7 @@ impl Blocks {
                 self.uring.submitter().submit_with_args(at_least, &arguments)
             }
         };
-        match result {
-            Ok(_) => {}
-            Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ETIME)
-                ) => {}
-            Err(error) => return Err(error),
-        }
+        result.map(|_| ()).or_else(go_on)?;
         self.collect(done);
         Ok(())
     }
@@ -261,6 +261,14 @@ impl Drop for Blocks {
                 return;
             }
         }
+    }
+}
+
+/// A signal, a shortage that passes, and the end of a wait leave the ring as it was: the next call tries again.
+fn go_on(error: io::Error) -> io::Result<()> {
+    match error.raw_os_error() {
+        Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ETIME) => Ok(()),
+        _ => Err(error),
     }
 }
 
@@ -428,6 +436,22 @@ mod tests {
         let mut done = Vec::new();
         blocks.reap(1, Some(Duration::from_millis(5)), &mut done).unwrap();
         assert!(done.is_empty());
+    }
+
+    #[test]
+    fn what_is_handed_over_reaches_the_kernel_before_anyone_waits() {
+        let mut blocks = Blocks::new(2, 4096, vec![file_with(&[7; 8192])]).unwrap();
+        blocks.submit(0, operation(BlockVerb::Read, 0, 4096));
+        assert_eq!(blocks.uring.submission().len(), 1);
+        blocks.hand_over().unwrap();
+        assert!(blocks.uring.submission().is_empty());
+        assert_eq!(blocks.in_flight(), 1);
+        blocks.submit(1, operation(BlockVerb::Read, 4096, 4096));
+        let mut done = Vec::new();
+        while done.len() < 2 {
+            blocks.reap(1, None, &mut done).unwrap();
+        }
+        assert!(done.iter().all(|end| end.result == 4096), "{done:?}");
     }
 
     #[test]

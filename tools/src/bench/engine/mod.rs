@@ -98,6 +98,20 @@ pub trait IoEngine {
     /// The buffer of a slot, to fill before a write is submitted and to look at after a read has completed.
     fn buffer(&mut self, slot: u32) -> &mut [u8];
 
+    /// So many operations may be queued before they are to be handed over. An engine whose operations are tasks of the
+    /// job's thread has no limit: they run when the thread waits.
+    fn batch(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Hands over what is queued and does not wait.
+    ///
+    /// # Errors
+    /// When the engine itself is broken.
+    fn hand_over(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Queues an operation on a free slot.
     fn submit(&mut self, slot: u32, operation: &Operation);
 

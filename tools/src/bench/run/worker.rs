@@ -4,6 +4,8 @@
 //! - Every slot is free or in flight; `flights` says what a slot in flight is at.
 //! - The clock is read once for each operation when it is taken up, once for all that are handed over together, and
 //!   once for all that came back together. Nothing is allocated for an operation.
+//! - At most as many operations are queued as the engine wants to be handed over together ([`IoEngine::batch`]): the
+//!   first of them does not wait until all slots that came free with its own have been filled again.
 //! - When the loop ends, however it ends, nothing is in flight unless the engine failed.
 
 use super::fill::Filler;
@@ -61,6 +63,8 @@ pub struct Worker<'run, E: IoEngine> {
     queued: Vec<u32>,
     done: Vec<Completion>,
     depth: usize,
+    /// So many operations are handed over together at most.
+    batch: usize,
     begin_ns: u64,
     end_ns: u64,
     now_ns: u64,
@@ -104,6 +108,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             free: (0..job.depth).rev().collect(),
             queued: Vec::with_capacity(slots),
             done: Vec::with_capacity(slots),
+            batch: engine.batch(),
             depth: search.as_ref().map_or(slots, |search| search.depth() as usize),
             begin_ns,
             end_ns,
@@ -168,7 +173,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
     /// All operations of the source, once.
     fn pass(&mut self) -> Result<(), Failure> {
         while self.may_go_on() {
-            let filled = self.fill_slots();
+            let filled = self.fill_slots()?;
             let deadline = match filled {
                 Filled::Exhausted if self.in_flight() == 0 => break,
                 Filled::Full | Filled::Exhausted => None,
@@ -179,27 +184,27 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         self.drain()
     }
 
-    fn fill_slots(&mut self) -> Filled {
+    fn fill_slots(&mut self) -> Result<Filled, Failure> {
         loop {
             if self.in_flight() >= self.depth {
-                return Filled::Full;
+                return Ok(Filled::Full);
             }
             if self.now_ns < self.think_until_ns {
-                return Filled::Until(self.think_until_ns);
+                return Ok(Filled::Until(self.think_until_ns));
             }
             if let Some((verb, file)) = self.sync_due.take() {
-                self.submit(Work { operation: flush(verb, file), intended_ns: None });
+                self.submit(Work { operation: flush(verb, file), intended_ns: None })?;
                 continue;
             }
             match self.parts.source.next(self.now_ns - self.begin_ns) {
-                Next::Work(work) => self.submit(work),
-                Next::WaitUntil(at) => return Filled::Until(self.begin_ns.saturating_add(at)),
+                Next::Work(work) => self.submit(work)?,
+                Next::WaitUntil(at) => return Ok(Filled::Until(self.begin_ns.saturating_add(at))),
                 // Where nothing has to be read back between passes, they follow each other without a gap.
                 Next::Exhausted if self.parts.verifier.is_none() && self.passes_left > 1 => {
                     self.passes_left -= 1;
                     self.parts.source.restart();
                 }
-                Next::Exhausted => return Filled::Exhausted,
+                Next::Exhausted => return Ok(Filled::Exhausted),
             }
         }
     }
@@ -208,8 +213,14 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         self.flights.len() - self.free.len()
     }
 
+    /// Queues an operation. What is queued already is handed over before where it is enough to be: the last ones go
+    /// with the call that waits.
     #[inline]
-    fn submit(&mut self, work: Work) {
+    fn submit(&mut self, work: Work) -> Result<(), Failure> {
+        if self.queued.len() >= self.batch {
+            self.count_handed_over();
+            self.engine.hand_over().map_err(Failure::of)?;
+        }
         let slot = self.free.pop().unwrap_or_else(|| panic!("a slot was free a moment ago"));
         let operation = work.operation;
         let start_ns = self.parts.clock.now_ns();
@@ -226,6 +237,22 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         let intended_ns = work.intended_ns.map(|intended| self.begin_ns + intended);
         self.flights[slot as usize] = Some(Flight { operation, start_ns, issue_ns: start_ns, intended_ns });
         self.queued.push(slot);
+        Ok(())
+    }
+
+    /// What is queued is handed over now.
+    fn count_handed_over(&mut self) {
+        if self.queued.is_empty() {
+            return;
+        }
+        let issue_ns = self.parts.clock.now_ns();
+        for slot in &self.queued {
+            if let Some(flight) = &mut self.flights[*slot as usize] {
+                flight.issue_ns = issue_ns;
+            }
+        }
+        self.recorder.submitted(self.queued.len(), self.in_flight(), issue_ns);
+        self.queued.clear();
     }
 
     fn count_write(&mut self, operation: &Operation) {
@@ -243,24 +270,14 @@ impl<'run, E: IoEngine> Worker<'run, E> {
 
     /// Hands over what is queued, waits for one completion or the deadline, and counts what came.
     fn turn(&mut self, deadline_ns: Option<u64>) -> Result<(), Failure> {
-        let in_flight = self.in_flight();
-        if !self.queued.is_empty() {
-            let issue_ns = self.parts.clock.now_ns();
-            for slot in &self.queued {
-                if let Some(flight) = &mut self.flights[*slot as usize] {
-                    flight.issue_ns = issue_ns;
-                }
-            }
-            self.recorder.submitted(self.queued.len(), in_flight, issue_ns);
-            self.queued.clear();
-        }
+        self.count_handed_over();
         let deadline_ns = match deadline_ns {
             None if self.parts.job.engine != Engine::IoUring => Some(self.now_ns + WAIT_NS_MAX),
             deadline => deadline.map(|at| at.min(self.now_ns + WAIT_NS_MAX)),
         };
         let mut done = std::mem::take(&mut self.done);
         done.clear();
-        let outcome = self.engine.reap(in_flight.min(1), deadline_ns, &mut done);
+        let outcome = self.engine.reap(self.in_flight().min(1), deadline_ns, &mut done);
         self.now_ns = self.parts.clock.now_ns();
         if !done.is_empty() {
             self.recorder.reaped(done.len(), self.now_ns);
@@ -441,7 +458,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
                 let Some(operation) = self.parts.verifier.as_mut().and_then(Verifier::next_read) else {
                     break;
                 };
-                self.submit(Work { operation, intended_ns: None });
+                self.submit(Work { operation, intended_ns: None })?;
             }
             if self.in_flight() == 0 {
                 break;
@@ -453,7 +470,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
 
     fn sync_all(&mut self) -> Result<(), Failure> {
         for file in 0..self.parts.files {
-            self.submit(Work { operation: flush(Verb::Sync, file), intended_ns: None });
+            self.submit(Work { operation: flush(Verb::Sync, file), intended_ns: None })?;
             self.drain()?;
         }
         self.failure.take().map_or(Ok(()), Err)
@@ -463,3 +480,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
 fn flush(verb: Verb, file: u32) -> Operation {
     Operation { verb, file, offset: 0, length: 0, number: 0 }
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;
