@@ -2,8 +2,10 @@
 //! between a benchmark and the engine.
 //!
 //! Invariants: tasks and their wakers stay on the thread that made the executor (a wake from elsewhere panics,
-//! because it would be lost). A woken task is queued once until it runs. The thread blocks in the kernel only
-//! when no task is ready and no timer is due.
+//! because it would be lost). A woken task is queued once until it runs. The main future goes before the tasks that
+//! are ready, and so does what it or its caller wakes: a load generator replaces each operation that has ended before
+//! the next one is looked at, and the drive keeps its depth. The thread blocks in the kernel only when no task is ready
+//! and no timer is due.
 
 use mio::unix::SourceFd;
 use ringbolt_engine::env::{Environment, LocalTask};
@@ -26,10 +28,79 @@ const EXACT_TIMER_US: u64 = 2_000;
 /// What the kernel refused is tried again after this, when nothing else happens.
 const REFUSED_US: u64 = 1_000;
 
+/// So many polls of the main future and of what it woke may go before the other tasks and the ring have their turn.
+const FIRST_MAX: usize = 64;
+
 const MAIN_TASK: usize = usize::MAX;
 
 thread_local! {
-    static READY: RefCell<VecDeque<Arc<TaskWaker>>> = const { RefCell::new(VecDeque::new()) };
+    static READY: RefCell<Ready> = const { RefCell::new(Ready::new()) };
+}
+
+/// What has been woken and not polled.
+struct Ready {
+    /// The main future, and what it or its caller woke.
+    first: VecDeque<Arc<TaskWaker>>,
+    others: VecDeque<Arc<TaskWaker>>,
+    /// A task is polled, or the ring or the timers wake what waited for them.
+    in_tasks: bool,
+    /// Polls that are left of each kind before the ring is turned.
+    first_left: usize,
+    others_left: usize,
+}
+
+impl Ready {
+    const fn new() -> Self {
+        Self {
+            first: VecDeque::new(),
+            others: VecDeque::new(),
+            in_tasks: false,
+            first_left: FIRST_MAX,
+            others_left: 0,
+        }
+    }
+
+    fn push(&mut self, woken: Arc<TaskWaker>) {
+        // A main future that wakes itself waits for the others.
+        let is_first = (woken.slot == MAIN_TASK) == self.in_tasks;
+        if is_first { self.first.push_back(woken) } else { self.others.push_back(woken) }
+    }
+
+    fn pop(&mut self) -> Option<Arc<TaskWaker>> {
+        if self.first_left > 0
+            && let Some(woken) = self.first.pop_front()
+        {
+            self.first_left -= 1;
+            return Some(woken);
+        }
+        self.others_left = self.others_left.checked_sub(1)?;
+        self.others.pop_front()
+    }
+
+    /// Only what is ready now: tasks that wake each other must not keep the ring waiting.
+    fn begin_turn(&mut self) {
+        (self.first_left, self.others_left) = (FIRST_MAX, self.others.len());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.others.is_empty()
+    }
+}
+
+/// While it is held, tasks are what wakes.
+struct InTasks;
+
+impl InTasks {
+    fn enter() -> Self {
+        READY.with_borrow_mut(|ready| ready.in_tasks = true);
+        Self
+    }
+}
+
+impl Drop for InTasks {
+    fn drop(&mut self) {
+        READY.with_borrow_mut(|ready| ready.in_tasks = false);
+    }
 }
 
 struct TaskWaker {
@@ -53,7 +124,7 @@ impl Wake for TaskWaker {
             "a task of this executor was woken from another thread"
         );
         if !self.queued.swap(true, Ordering::Relaxed) {
-            READY.with_borrow_mut(|ready| ready.push_back(self));
+            READY.with_borrow_mut(|ready| ready.push(self));
         }
     }
 
@@ -255,14 +326,13 @@ impl Executor {
     fn run_with<T>(&self, idle: Idle, future: impl Future<Output = T>) -> io::Result<T> {
         let mut future = pin!(future);
         let main = TaskWaker::new(MAIN_TASK);
-        main.wake_by_ref();
+        // Behind what the caller woke.
+        main.queued.store(true, Ordering::Relaxed);
+        READY.with_borrow_mut(|ready| ready.first.push_back(main.clone()));
         let waker = Waker::from(main.clone());
+        // A turn that the last future left early goes on.
         loop {
-            self.environment.0.wake_due_timers();
-            // Only what is ready now: tasks that wake each other must not keep the ring waiting.
-            let turn = READY.with_borrow(VecDeque::len);
-            for _ in 0..turn {
-                let Some(ready) = READY.with_borrow_mut(VecDeque::pop_front) else { break };
+            while let Some(ready) = READY.with_borrow_mut(Ready::pop) {
                 ready.queued.store(false, Ordering::Relaxed);
                 if ready.slot != MAIN_TASK {
                     self.poll_task(&ready);
@@ -272,7 +342,10 @@ impl Executor {
                     return Ok(output);
                 }
             }
+            let _in_tasks = InTasks::enter();
             self.turn_ring(idle)?;
+            self.environment.0.wake_due_timers();
+            READY.with_borrow_mut(Ready::begin_turn);
         }
     }
 
@@ -284,6 +357,7 @@ impl Executor {
         };
         let Some(mut task) = taken else { return };
         let waker = Waker::from(task.waker.clone());
+        let _in_tasks = InTasks::enter();
         match task.future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Pending => table.borrow_mut().slots[ready.slot] = Some(task),
             Poll::Ready(()) => table.borrow_mut().free.push(ready.slot),
@@ -293,7 +367,7 @@ impl Executor {
     /// Submits and reaps; blocks if that woke nobody.
     fn turn_ring(&self, idle: Idle) -> io::Result<()> {
         let driver = self.driver.borrow();
-        let is_idle = || READY.with_borrow(VecDeque::is_empty);
+        let is_idle = || READY.with_borrow(Ready::is_empty);
         let timer_us = self.environment.0.microseconds_to_next_timer();
         let Some(driver) = driver.as_ref() else {
             return if is_idle() { self.wait_for_descriptor(timer_us) } else { Ok(()) };
@@ -445,5 +519,87 @@ mod tests {
             })
             .unwrap();
         assert_eq!(executor.environment.0.microseconds_to_next_timer(), None);
+    }
+
+    /// Waits until its bell is rung once.
+    #[derive(Clone, Default)]
+    struct Bell(Rc<(Cell<bool>, RefCell<Option<Waker>>)>);
+
+    impl Bell {
+        fn ring(&self) {
+            self.0.0.set(true);
+            if let Some(waker) = self.0.1.take() {
+                waker.wake();
+            }
+        }
+
+        async fn heard(&self) {
+            std::future::poll_fn(|context| {
+                *self.0.1.borrow_mut() = Some(context.waker().clone());
+                if self.0.0.replace(false) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        }
+    }
+
+    /// A load once saw the ends of all operations that the ring had brought together, and the drive had none left
+    /// until the last of their tasks had run.
+    #[test]
+    fn the_main_future_and_what_it_wakes_go_before_tasks_that_are_ready() {
+        let executor = Executor::new().unwrap();
+        let order = Rc::new(RefCell::new(Vec::new()));
+        let bells: [Bell; 4] = Default::default();
+        let (start, one_ended) = (Bell::default(), Bell::default());
+        for (name, bell) in ["first", "second", "third", "successor"].into_iter().zip(bells.clone()) {
+            let (order, one_ended) = (order.clone(), one_ended.clone());
+            executor.spawn(async move {
+                bell.heard().await;
+                order.borrow_mut().push(name);
+                one_ended.ring();
+            });
+        }
+        let (woken, heard) = (bells.clone(), start.clone());
+        executor.spawn(async move {
+            heard.heard().await;
+            woken[..3].iter().for_each(Bell::ring);
+        });
+        executor
+            .run(async {
+                start.ring();
+                one_ended.heard().await;
+                order.borrow_mut().push("main");
+                bells[3].ring();
+                while order.borrow().len() < 5 {
+                    one_ended.heard().await;
+                }
+            })
+            .unwrap();
+        assert_eq!(*order.borrow(), ["first", "main", "successor", "second", "third"]);
+    }
+
+    #[test]
+    fn a_turn_that_was_left_early_goes_on_with_the_next_future() {
+        let executor = Executor::new().unwrap();
+        let count = Rc::new(Cell::new(0));
+        let (environment, counted) = (executor.environment(), count.clone());
+        executor.spawn(async move {
+            environment.sleep(0).await;
+            counted.set(counted.get() + 1);
+            loop {
+                // Always ready, as a load is whose operations need no I/O.
+                let mut waited = false;
+                std::future::poll_fn(|context| {
+                    context.waker().wake_by_ref();
+                    if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+                counted.set(counted.get() + 1);
+            }
+        });
+        // Futures that are ready at once: the others have their turn all the same.
+        for _ in 0..20 * FIRST_MAX {
+            executor.run(async {}).unwrap();
+        }
+        assert!(count.get() > 10, "the task was polled {} times", count.get());
     }
 }

@@ -326,7 +326,6 @@ struct Wait<'a> {
     deadline_ns: Option<u64>,
     environment: Rc<dyn ringbolt_engine::env::Environment>,
     sleep: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    turns: u32,
 }
 
 impl Future for Wait<'_> {
@@ -334,17 +333,15 @@ impl Future for Wait<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         self.slots.main.remember(context);
-        self.turns += 1;
-        // What was queued is handed over to the drive between the first turns.
-        let settled = self.turns > 2;
+        // The tasks that were told of operations have begun them: the executor polls them before this.
         let waits_for_time = self.at_least == 0 && self.deadline_ns.is_some();
-        if settled && !waits_for_time && self.slots.done() >= self.at_least {
+        if !waits_for_time && self.slots.done() >= self.at_least {
             return Poll::Ready(());
         }
         let left = self.deadline_ns.map(|deadline| deadline.saturating_sub(self.clock.now_ns()));
         match left {
             Some(0) => return Poll::Ready(()),
-            Some(left) if settled && left > NEAR_NS => {
+            Some(left) if left > NEAR_NS => {
                 let milliseconds = (left - NEAR_NS / 2) / 1_000_000;
                 let environment = self.environment.clone();
                 let sleep = self.sleep.get_or_insert_with(|| environment.sleep(milliseconds));
@@ -353,8 +350,8 @@ impl Future for Wait<'_> {
                     context.waker().wake_by_ref();
                 }
             }
-            None if settled => {}
-            _ => context.waker().wake_by_ref(),
+            None => {}
+            Some(_) => context.waker().wake_by_ref(),
         }
         Poll::Pending
     }
@@ -402,7 +399,6 @@ impl IoEngine for RingboltEngine {
             deadline_ns: if far && at_least > 0 { None } else { deadline_ns },
             environment: self.executor.environment(),
             sleep: None,
-            turns: 0,
         };
         let waited =
             if far && at_least > 0 { self.executor.run_loaded(wait) } else { self.executor.run(wait) };

@@ -118,3 +118,30 @@ fn sizes_may_differ_from_object_to_object() {
     }
     engine.finish().unwrap();
 }
+
+/// All of a batch of reads once had to end before the first of them was replaced, so that every second half of a
+/// turn the drive had nothing to do.
+#[test]
+fn each_end_is_handed_over_before_the_next_is_looked_at() {
+    const DEPTH: u32 = 8;
+    let directory = directory();
+    let clock = Clock::start();
+    let mut job = small_job(&directory.path().join("drive"), DEPTH);
+    (job.objects.ops, job.unlink) = (None, true);
+    let mut engine = prepared(&job, clock);
+    for slot in 0..DEPTH {
+        engine.submit(slot, &operation(Verb::Read, u64::from(slot)));
+    }
+    for number in 0..500 {
+        let mut done = Vec::new();
+        engine.reap(1, None, &mut done).unwrap();
+        assert_eq!((done.len(), done[0].result), (1, BLOCK as i64));
+        assert_eq!(engine.slots.in_flight(), DEPTH as usize - 1);
+        engine.submit(done[0].slot, &operation(Verb::Read, number % 16));
+    }
+    let mut done = Vec::new();
+    while done.len() < DEPTH as usize {
+        engine.reap(1, None, &mut done).unwrap();
+    }
+    engine.finish().unwrap();
+}
