@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use ringbolt_engine::sim::Bug;
-use ringbolt_tests::simulation::{self, Failure, Faults, Plan, Report};
+use ringbolt_tests::simulation::{self, Aim, Failure, Faults, Kind, Plan, Report};
 
 /// Between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(10);
 /// Runs that a failing plan is tried to be made smaller with.
-const SHRINK_ATTEMPTS: u64 = 40;
+const SHRINK_ATTEMPTS: u64 = 200;
 
 /// Simulates whole nodes with crashes and faulty drives, and compares them with a model.
 #[derive(Parser)]
@@ -40,6 +40,15 @@ struct Arguments {
     /// What drives do wrong beside losing power.
     #[arg(long, default_value = "all", value_parser = ["all", "none", "errors", "media"])]
     faults: String,
+    /// What worlds see more of than others.
+    #[arg(long, default_value = "nothing", value_parser = Aim::NAMES.map(|(name, _)| name))]
+    aim: String,
+    /// Kinds of operations to leave out.
+    #[arg(long, value_delimiter = ',', value_parser = Kind::ALL.map(Kind::name))]
+    without: Vec<String>,
+    /// Numbers of operations to leave out, as a failure names them.
+    #[arg(long, value_parser = Plan::parse_skip)]
+    skip: Option<std::vec::Vec<(u64, u64)>>,
     /// Breaks the node on purpose, to see that it is noticed.
     #[arg(long, value_parser = Bug::ALL.map(Bug::name))]
     bug: Option<String>,
@@ -51,6 +60,8 @@ struct Arguments {
 impl Arguments {
     fn plan(&self, seed: u64) -> Plan {
         let faults = Faults::NAMES.iter().find(|(name, _)| *name == self.faults);
+        let aim = Aim::NAMES.iter().find(|(name, _)| *name == self.aim);
+        let left_out = |kind: &Kind| self.without.iter().any(|name| name == kind.name());
         let bug = Bug::ALL.into_iter().find(|bug| Some(bug.name()) == self.bug.as_deref());
         Plan {
             seed,
@@ -58,7 +69,10 @@ impl Arguments {
             clients: self.clients,
             steps: self.steps,
             faults: faults.map_or(Faults::All, |(_, faults)| *faults),
+            aim: aim.map_or(Aim::Nothing, |(_, aim)| *aim),
             bug,
+            without: Kind::ALL.into_iter().filter(left_out).collect(),
+            skip: self.skip.clone().unwrap_or_default(),
         }
     }
 }

@@ -1,25 +1,29 @@
 //! A client: one operation after the other, chosen by the seed, each checked against the model.
 //!
 //! Invariants:
-//! - Keys of the bucket that all share are changed by all, without order; a bucket of its own and uploads are changed
-//!   by one client only.
-//! - A client never waits for another one.
+//! - All clients share everything: keys, uploads, and buckets that come and go. None waits for another one.
+//! - What an operation is follows from its number alone, so that one that is left out leaves the others as they are.
 
+use std::cell::RefMut;
 use std::task::Poll;
 
 use ringbolt_engine::EngineError;
-use ringbolt_engine::types::{Deleted, EtagMatch, ListItem, ListQuery, ObjectMeta, WriteCondition};
+use ringbolt_engine::sim::Random;
+use ringbolt_engine::types::{BucketId, Deleted, EtagMatch, ListItem, ListQuery, ObjectMeta, WriteCondition};
 
-use super::context::{Context, Outcome};
-use super::model::{PageSeen, Stored, Value};
+use super::context::Context;
+use super::model::{Model, PageSeen, Stored, Value, content};
+use super::plan::Kind;
+use super::upload_steps::UPLOAD_KEYS;
 use super::{etag_of, tag_of};
 
-/// The bucket that is always there.
-pub const SHARED_BUCKET: &str = "shared";
-
-/// Keys of the shared bucket: with and without prefixes, some within others.
+/// Keys of every bucket: with and without prefixes, some within others.
 const KEYS: [&str; 14] =
     ["a", "a/", "a/1", "a/2", "a/b/1", "a/b/2", "b", "c/1", "c/1/2", "c/2", "d/e/f/1", "d/e/f/2", "é/1", "z"];
+/// Keys that are used of a bucket that comes and goes: few, so that it is empty now and then.
+const PASSING_KEYS: u64 = 3;
+/// Longest pause of a client between two operations, virtual microseconds.
+const PAUSE_US_MAX: u64 = 20_000;
 
 /// One client.
 pub struct Client {
@@ -27,6 +31,8 @@ pub struct Client {
     pub number: u64,
     /// Sizes of bodies that it likes.
     pub sizes: Sizes,
+    /// Of the operation under way.
+    pub random: Random,
 }
 
 /// Which bodies a world sees most.
@@ -42,43 +48,56 @@ pub enum Sizes {
 
 impl Client {
     /// Works until it is told to stop.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         let shared = self.context.shared.clone();
+        let mut number = 0;
         while !shared.stopping.get() {
             let stopped = shared.report.borrow().refused_stopped;
-            self.operation().await;
+            self.operation(number).await;
+            number += 1;
             if shared.report.borrow().refused_stopped > stopped {
                 // Others may still find shards that write.
-                shared.sim.pause_us(20_000).await;
+                shared.sim.pause_us(PAUSE_US_MAX).await;
             }
         }
         shared.clients_left.set(shared.clients_left.get() - 1);
     }
 
-    async fn operation(&self) {
-        let random = self.context.random();
-        match random.below(100) {
-            0..=29 => self.put(WriteCondition::default()).await,
-            30..=35 => self.put_if().await,
-            36..=52 => self.get().await,
-            53..=64 => self.delete().await,
-            65..=71 => self.list().await,
-            72..=76 => self.give_up().await,
-            77..=90 => self.upload_step().await,
-            94..=96 if matches!(self.sizes, Sizes::Large) => self.compact().await,
-            91..=96 => self.own_bucket_step().await,
-            97 => self.checkpoint().await,
-            98 if random.one_in(2) => self.compact().await,
-            98 => self.clean().await,
-            _ => {
-                let pause = random.below(20_000);
-                self.context.shared.sim.sleep_us(pause).await;
-            }
+    async fn operation(&mut self, number: u64) {
+        let shared = self.context.shared.clone();
+        let id = shared.plan.operation(shared.round.get(), self.number, number);
+        self.random = Random::new(shared.plan.seed ^ id.rotate_left(32));
+        let kind = shared.plan.kind_of(&self.random, self.sizes == Sizes::Large);
+        if shared.plan.leaves_out(id, kind) {
+            return shared.sim.sleep_us(1).await;
+        }
+        shared.operations.borrow_mut().push(id);
+        match kind {
+            Kind::Put => self.put(WriteCondition::default()).await,
+            Kind::PutIf => self.put_if().await,
+            Kind::Get => self.get().await,
+            Kind::Delete => self.delete().await,
+            Kind::List => self.list().await,
+            Kind::GiveUp => self.give_up().await,
+            Kind::Upload => self.upload_step().await,
+            Kind::Bucket => self.bucket_step().await,
+            Kind::Checkpoint => self.checkpoint().await,
+            Kind::Compact => self.compact().await,
+            Kind::Clean => self.clean().await,
+            Kind::Pause => shared.sim.sleep_us(self.random.below(PAUSE_US_MAX)).await,
         }
     }
 
+    pub(super) fn random(&self) -> &Random {
+        &self.random
+    }
+
+    pub(super) fn model(&self) -> RefMut<'_, Model> {
+        self.context.shared.model.borrow_mut()
+    }
+
     pub(super) fn size(&self) -> u64 {
-        let random = self.context.random();
+        let random = self.random();
         match (self.sizes, random.below(100)) {
             (_, 0..=4) => 0,
             (Sizes::Small, 5..=91) | (Sizes::Mixed, 5..=69) => random.below(3000),
@@ -90,57 +109,70 @@ impl Client {
         }
     }
 
-    /// A bucket and a key of it to work on.
-    fn place(&self) -> (String, Vec<u8>) {
-        let random = self.context.random();
-        let own = self.own_bucket();
-        let exists = {
-            let model = self.context.shared.model.borrow();
-            model.buckets.get(&own).is_some_and(|bucket| bucket.id.is_some() && !bucket.uncertain)
-        };
-        if exists && random.one_in(4) {
-            return (own, vec![b'k', b'0' + random.below(3) as u8]);
+    /// The shared bucket, or once in `one_in` another one.
+    pub(super) fn some_bucket(&self, one_in: u64) -> BucketId {
+        let (random, model) = (self.random(), self.model());
+        let passing = model.passing_buckets(random.one_in(20));
+        if !passing.is_empty() && random.one_in(one_in) {
+            return passing[random.below(passing.len() as u64) as usize];
         }
-        let key = KEYS[random.below(KEYS.len() as u64) as usize];
-        (SHARED_BUCKET.to_owned(), key.as_bytes().to_vec())
+        model.shared_bucket().unwrap_or_else(|| panic!("the shared bucket is made first"))
+    }
+
+    /// A bucket and a key of it to work on.
+    fn place(&self) -> (BucketId, Vec<u8>) {
+        let random = self.random();
+        let bucket = self.some_bucket(4);
+        if Some(bucket) != self.model().shared_bucket() {
+            return (bucket, vec![b'k', b'0' + random.below(PASSING_KEYS) as u8]);
+        }
+        let keys = if random.one_in(16) { UPLOAD_KEYS.as_slice() } else { KEYS.as_slice() };
+        (bucket, keys[random.below(keys.len() as u64) as usize].as_bytes().to_vec())
     }
 
     async fn put(&self, condition: WriteCondition) {
         let (bucket, key) = self.place();
-        self.put_at(&bucket, &key, condition).await;
+        self.put_at(bucket, &key, condition).await;
     }
 
-    async fn put_at(&self, bucket: &str, key: &[u8], condition: WriteCondition) {
+    async fn put_at(&self, bucket: BucketId, key: &[u8], condition: WriteCondition) {
         let context = &self.context;
         let stored = Stored { tag: context.shared.new_tag(), size: self.size() };
-        let what = || format!("{bucket}/{} {stored:?} {condition:?}", String::from_utf8_lossy(key));
-        let begun = context.shared.model.borrow_mut().begin(bucket, key, Some(stored));
+        let what = || format!("{} {stored:?} {condition:?}", name_of(bucket, key));
+        let begun = self.model().begin(bucket, key, Some(stored));
         let operation = self.store(bucket, key, stored, condition.clone());
         let (from, result) = context.watched("put", what, operation).await;
         match &result {
             Ok(()) => self.check_replaced(bucket, key, &condition),
             Err(EngineError::PreconditionFailed | EngineError::NoSuchKey) => {
                 let absent = result == Err(EngineError::NoSuchKey);
-                context.shared.model.borrow_mut().refuse(bucket, key, begun);
+                self.model().refuse(bucket, key, begun);
                 self.check_refused(bucket, key, from, &condition, absent);
                 return;
             }
+            Err(EngineError::IndexFull { .. }) => {
+                let mut model = self.model();
+                let now = model.tick();
+                model.refuse(bucket, key, begun);
+                let is_new = !model.key(bucket, key).is_certain(from, now);
+                assert!(is_new, "{} is overwritten, and refused for want of an index", name_of(bucket, key));
+            }
             Err(_) => {}
         }
-        context.tell("put", (bucket, key), begun, &result);
+        context.tell("put", (bucket, key), (begun, from), &result);
     }
 
     /// The body in pieces of odd sizes, as they come from a socket.
     async fn store(
         &self,
-        bucket: &str,
+        bucket: BucketId,
         key: &[u8],
         stored: Stored,
         condition: WriteCondition,
     ) -> Result<(), EngineError> {
         let core = self.context.core();
-        let bytes = self.context.shared.model.borrow().bytes(stored);
-        let mut writer = core.put(self.context.bucket_id(bucket), key, stored.size).await?;
+        let bytes = content(stored.tag, stored.size as usize);
+        let mut writer = core.put(bucket, key, stored.size).await?;
         for piece in bytes.chunks(40_961) {
             writer.write(piece).await?;
         }
@@ -151,40 +183,48 @@ impl Client {
     /// Only if there is nothing, or only if a certain version is there.
     async fn put_if(&self) {
         let (bucket, key) = self.place();
-        if self.context.random().one_in(2) {
+        if self.random().one_in(2) {
             let none = WriteCondition { if_none_match: Some(EtagMatch::Any), ..WriteCondition::default() };
-            return self.put_at(&bucket, &key, none).await;
+            return self.put_at(bucket, &key, none).await;
         }
         let core = self.context.core();
-        let operation = core.head(self.context.bucket_id(&bucket), &key);
-        let what = || format!("{bucket}/{}", String::from_utf8_lossy(&key));
+        let operation = core.head(bucket, &key);
+        let what = || name_of(bucket, &key);
         let (from, found) = self.context.watched("head", what, operation).await;
         match found {
             Ok(Some(info)) => {
                 let stored = Stored { tag: tag_of(&info.etag), size: info.size_bytes };
-                self.context.see("head", &bucket, &key, from, Some(stored));
+                self.context.see("head", bucket, &key, from, Some(stored));
                 let same = EtagMatch::OneOf(vec![info.etag.to_string()]);
                 let condition = WriteCondition { if_match: Some(same), ..WriteCondition::default() };
-                self.put_at(&bucket, &key, condition).await;
+                self.put_at(bucket, &key, condition).await;
             }
-            Ok(None) => self.context.see("head", &bucket, &key, from, None),
-            Err(error) => drop(self.context.judge("head", &error)),
+            Ok(None) => self.context.see("head", bucket, &key, from, None),
+            Err(error) => {
+                self.context.judge("head", Some((bucket, from)), &error);
+            }
         }
     }
 
     /// A condition held: nobody else may have replaced the same version under one.
-    fn check_replaced(&self, bucket: &str, key: &[u8], condition: &WriteCondition) {
+    fn check_replaced(&self, bucket: BucketId, key: &[u8], condition: &WriteCondition) {
         if let Some(EtagMatch::OneOf(tags)) = &condition.if_match {
             let tag = u64::from_str_radix(&tags[0][..16], 16).map(u64::swap_bytes);
-            let first = tag.is_ok_and(|tag| self.context.shared.model.borrow_mut().replaces(tag));
-            let name = String::from_utf8_lossy(key);
-            assert!(first, "lost update: two puts replaced {tags:?} of {bucket}/{name}");
+            let first = tag.is_ok_and(|tag| self.model().replaces(tag));
+            assert!(first, "lost update: two puts replaced {tags:?} of {}", name_of(bucket, key));
         }
     }
 
     /// A condition did not hold: something must have been there that explains it.
-    fn check_refused(&self, bucket: &str, key: &[u8], from: u64, condition: &WriteCondition, absent: bool) {
-        let mut model = self.context.shared.model.borrow_mut();
+    fn check_refused(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        from: u64,
+        condition: &WriteCondition,
+        absent: bool,
+    ) {
+        let mut model = self.model();
         let now = model.tick();
         let named = |stored: Stored| match &condition.if_match {
             Some(EtagMatch::OneOf(tags)) => tags.contains(&etag_of(stored.tag, 0).to_string()),
@@ -195,26 +235,28 @@ impl Client {
             Some(stored) => !absent && !named(stored),
         };
         let explained = model.key(bucket, key).possible(from, now).any(explains);
-        let name = String::from_utf8_lossy(key);
-        assert!(explained, "put {bucket}/{name}: refused by {condition:?}, which nothing explains");
+        let name = name_of(bucket, key);
+        assert!(explained, "put {name}: refused by {condition:?}, which nothing explains");
     }
 
     async fn get(&self) {
         let (bucket, key) = self.place();
-        let what = || format!("{bucket}/{}", String::from_utf8_lossy(&key));
-        let (from, result) = self.context.watched("get", what, self.read(&bucket, &key)).await;
+        let what = || name_of(bucket, &key);
+        let (from, result) = self.context.watched("get", what, self.read(bucket, &key)).await;
         match result {
-            Ok(value) => self.context.see("get", &bucket, &key, from, value),
-            Err(error) => drop(self.context.judge("get", &error)),
+            Ok(value) => self.context.see("get", bucket, &key, from, value),
+            Err(error) => {
+                self.context.judge("get", Some((bucket, from)), &error);
+            }
         }
     }
 
     /// Reads all of an object or a range, and compares.
-    async fn read(&self, bucket: &str, key: &[u8]) -> Result<Value, EngineError> {
+    async fn read(&self, bucket: BucketId, key: &[u8]) -> Result<Value, EngineError> {
         let core = self.context.core();
-        let Some(mut reader) = core.get(self.context.bucket_id(bucket), key).await? else { return Ok(None) };
+        let Some(mut reader) = core.get(bucket, key).await? else { return Ok(None) };
         let stored = Stored { tag: tag_of(&reader.info().etag), size: reader.info().size_bytes };
-        let random = self.context.random();
+        let random = self.random();
         let (from, length) = if random.one_in(3) && stored.size > 0 {
             let from = random.below(stored.size);
             (from, 1 + random.below(stored.size - from))
@@ -222,43 +264,53 @@ impl Client {
             (0, stored.size)
         };
         reader.set_range(from, length);
-        let mut bytes = Vec::with_capacity(length as usize);
+        let mut read = 0;
         while let Some(chunk) = reader.next().await? {
-            bytes.extend_from_slice(chunk.as_ref());
+            let bytes = chunk.as_ref();
+            let right = self.model().is_content(stored, from + read, bytes);
+            assert!(right, "wrong bytes: {} {stored:?}, from {}", name_of(bucket, key), from + read);
+            read += bytes.len() as u64;
             // A slow reader holds its pin while others write.
             if random.one_in(6) {
                 self.context.shared.sim.pause_us(3000).await;
             }
         }
-        let expected = self.context.shared.model.borrow().bytes(stored);
-        let expected = &expected[from as usize..(from + length) as usize];
-        assert!(bytes == expected, "wrong bytes: {bucket}/{} {stored:?}", String::from_utf8_lossy(key));
+        assert_eq!(read, length, "bytes of {} from {from}", name_of(bucket, key));
+        let now = self.model().tick();
+        if length < stored.size
+            && !self.model().key(bucket, key).possible(now, now).any(|value| value == Some(stored))
+        {
+            self.context.shared.report.borrow_mut().replaced_ranges += 1;
+        }
         Ok(Some(stored))
     }
 
     async fn delete(&self) {
         let (bucket, key) = self.place();
+        self.delete_at(bucket, &key).await;
+    }
+
+    pub(super) async fn delete_at(&self, bucket: BucketId, key: &[u8]) {
         let context = &self.context;
-        let begun = context.shared.model.borrow_mut().begin(&bucket, &key, None);
+        let begun = self.model().begin(bucket, key, None);
         let core = context.core();
-        let operation = core.delete(context.bucket_id(&bucket), &key, WriteCondition::default());
-        let what = || format!("{bucket}/{}", String::from_utf8_lossy(&key));
-        let (from, result) = context.watched("delete", what, operation).await;
+        let operation = core.delete(bucket, key, WriteCondition::default());
+        let (from, result) = context.watched("delete", || name_of(bucket, key), operation).await;
         if let Ok(deleted) = result {
-            let mut model = context.shared.model.borrow_mut();
+            let mut model = self.model();
             let now = model.tick();
             let wanted = deleted == Deleted::Removed;
-            let explained =
-                model.key(&bucket, &key).possible(from, now).any(|value| value.is_some() == wanted);
-            assert!(explained, "delete {bucket}/{}: {deleted:?}", String::from_utf8_lossy(&key));
+            let explained = model.key(bucket, key).possible(from, now).any(|value| value.is_some() == wanted);
+            assert!(explained, "delete {}: {deleted:?}", name_of(bucket, key));
         }
-        assert!(!matches!(result, Err(EngineError::NoSpace { .. })), "a delete needs no space: {result:?}");
-        context.tell("delete", (&bucket, &key), begun, &result);
+        let refused = matches!(result, Err(EngineError::NoSpace { .. } | EngineError::IndexFull { .. }));
+        assert!(!refused, "a delete needs no space: {result:?}");
+        context.tell("delete", (bucket, key), (begun, from), &result);
     }
 
     /// A few pages of a listing, each checked by itself.
     async fn list(&self) {
-        let random = self.context.random();
+        let random = self.random();
         let (bucket, _) = self.place();
         let prefixes: [&[u8]; 5] = [b"", b"", b"a/", b"d/", "é".as_bytes()];
         let mut query = ListQuery {
@@ -269,15 +321,22 @@ impl Client {
         };
         for _ in 0..4 {
             let core = self.context.core();
-            let what = || format!("{bucket} {query:?}");
-            let operation = core.list(self.context.bucket_id(&bucket), &query);
+            let what = || format!("b{} {query:?}", bucket.0);
+            let operation = core.list(bucket, &query);
             let (from, page) = self.context.watched("list", what, operation).await;
-            let page = page.unwrap_or_else(|error| panic!("a listing of {bucket} fails: {error}"));
+            let page = match page {
+                Ok(page) => page,
+                Err(error) => {
+                    self.context.judge("list", Some((bucket, from)), &error);
+                    return;
+                }
+            };
             let items: Vec<_> = page.items.iter().map(seen_item).collect();
             let (prefix, delimiter, after) = (&query.prefix, &query.delimiter, &query.after);
             let seen = PageSeen { prefix, delimiter, after, from, items: &items, truncated: page.truncated };
-            let checked = self.context.shared.model.borrow_mut().check_page(&bucket, &seen);
-            checked.unwrap_or_else(|error| panic!("listing {bucket} {query:?} gives {items:?}: {error}"));
+            let checked = self.model().check_page(bucket, &seen);
+            checked
+                .unwrap_or_else(|error| panic!("listing b{} {query:?} gives {items:?}: {error}", bucket.0));
             assert!(items.len() <= query.max_items, "{} items, {query:?}", items.len());
             match items.last() {
                 Some((name, _)) if page.truncated => query.after.clone_from(name),
@@ -289,24 +348,23 @@ impl Client {
     /// A put or delete whose client goes away in the middle, at any point where it waits.
     async fn give_up(&self) {
         let (bucket, key) = self.place();
-        let random = self.context.random();
+        let random = self.random();
         let (polls, is_put) = (random.below(30), random.below(3) > 0);
         let stored = Stored { tag: self.context.shared.new_tag(), size: self.size() };
         let value = is_put.then_some(stored);
-        let begun = self.context.shared.model.borrow_mut().begin(&bucket, &key, value);
-        let what = || format!("{bucket}/{} {value:?}, {polls} polls", String::from_utf8_lossy(&key));
+        let begun = self.model().begin(bucket, &key, value);
+        let what = || format!("{} {value:?}, {polls} polls", name_of(bucket, &key));
         let operation = async {
             if is_put {
-                return self.store(&bucket, &key, stored, WriteCondition::default()).await;
+                return self.store(bucket, &key, stored, WriteCondition::default()).await;
             }
             let core = self.context.core();
-            let id = self.context.bucket_id(&bucket);
-            core.delete(id, &key, WriteCondition::default()).await.map(|_| ())
+            core.delete(bucket, &key, WriteCondition::default()).await.map(|_| ())
         };
         let watched = self.context.watched("given up", what, operation);
         // Given up, it may still happen, or never: the model knows it as begun.
-        if let Some((_, result)) = polled_at_most(watched, polls).await {
-            self.context.tell("given up", (&bucket, &key), begun, &result);
+        if let Some((from, result)) = polled_at_most(watched, polls).await {
+            self.context.tell("given up", (bucket, &key), (begun, from), &result);
         }
     }
 
@@ -327,11 +385,11 @@ impl Client {
         let done = self.context.node.compact().await;
         self.context.shared.note(|| format!("compact {done:?}"));
     }
+}
 
-    /// What an error of a change without a key means.
-    pub(super) fn judge(&self, what: &str, error: &EngineError) -> Outcome {
-        self.context.judge(what, error)
-    }
+/// As traces call an object.
+pub(super) fn name_of(bucket: BucketId, key: &[u8]) -> String {
+    format!("b{}/{}", bucket.0, String::from_utf8_lossy(key))
 }
 
 fn seen_item(item: &ListItem) -> (Vec<u8>, Value) {

@@ -7,13 +7,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use ringbolt_engine::EngineError;
+use ringbolt_engine::env::Environment;
 use ringbolt_engine::node::Core;
-use ringbolt_engine::sim::{Random, SimNode, Simulator};
-use ringbolt_engine::types::BucketId;
+use ringbolt_engine::sim::{SimNode, Simulator};
+use ringbolt_engine::types::{BucketId, UploadId};
 
+use super::client::name_of;
+use super::faults::LifeFaults;
 use super::model::{Model, Running, Value};
-use super::plan::LifeFaults;
+use super::plan::Plan;
 use super::report::Report;
+use super::uploads::Upload;
 
 /// Longest that an operation may take, virtual microseconds: far beyond every wait that the engine allows itself.
 const OPERATION_US_MAX: u64 = 120_000_000;
@@ -21,11 +25,18 @@ const OPERATION_US_MAX: u64 = 120_000_000;
 /// What outlives a node.
 pub struct Shared {
     pub sim: Simulator,
+    pub plan: Plan,
+    /// Of the lives.
+    pub round: Cell<u64>,
+    /// Those that clients began, by their numbers.
+    pub operations: RefCell<Vec<u64>>,
     pub model: RefCell<Model>,
     pub report: RefCell<Report>,
     /// Clients end after the operation they are at.
     pub stopping: Cell<bool>,
     pub clients_left: Cell<u64>,
+    /// The wall clock says nothing of how old something is.
+    pub clock_jumped: Cell<bool>,
     next_tag: Cell<u64>,
     trace: RefCell<Option<Vec<String>>>,
 }
@@ -44,24 +55,34 @@ pub enum Outcome {
 pub struct Context {
     pub shared: Rc<Shared>,
     pub node: Rc<SimNode>,
+    pub life: Life,
+}
+
+/// What may happen in one life.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Life {
     pub faults: LifeFaults,
+    /// The cap on the index is so small that it is reached.
+    pub index_is_tight: bool,
+    /// Uploads that are older are ended.
+    pub upload_age_ms: Option<u64>,
 }
 
 impl Shared {
-    pub fn new(sim: Simulator, with_trace: bool) -> Rc<Self> {
+    pub fn new(sim: Simulator, plan: &Plan, with_trace: bool) -> Rc<Self> {
         Rc::new(Self {
             sim,
+            plan: plan.clone(),
+            round: Cell::new(0),
+            operations: RefCell::default(),
             model: RefCell::default(),
             report: RefCell::default(),
             stopping: Cell::new(false),
             clients_left: Cell::new(0),
+            clock_jumped: Cell::new(false),
             next_tag: Cell::new(1),
             trace: RefCell::new(with_trace.then(Vec::new)),
         })
-    }
-
-    pub fn random(&self) -> &Random {
-        self.sim.random()
     }
 
     pub fn new_tag(&self) -> u64 {
@@ -102,14 +123,14 @@ impl Context {
         self.node.any_core()
     }
 
-    pub fn random(&self) -> &Random {
-        self.shared.random()
+    /// Whether an upload is so old that the node may end it.
+    pub fn aged(&self, upload: &Upload) -> bool {
+        let (jumped, now_ms) = (self.shared.clock_jumped.get(), self.shared.sim.wall_clock_ms());
+        self.life.upload_age_ms.is_some_and(|age_ms| jumped || upload.begun_ms + age_ms < now_ms)
     }
 
-    pub fn bucket_id(&self, bucket: &str) -> BucketId {
-        let model = self.shared.model.borrow();
-        let known = model.buckets.get(bucket).and_then(|bucket| bucket.id);
-        known.unwrap_or_else(|| panic!("{bucket} is not in the model"))
+    pub fn may_have_aged(&self, id: UploadId) -> bool {
+        self.aged(self.shared.model.borrow_mut().uploads.get(id))
     }
 
     /// Waits for an operation; gives the tick of its begin with what it gave.
@@ -139,41 +160,50 @@ impl Context {
         (tick, result)
     }
 
-    /// What `error` means for a change.
+    /// What `error` means for a call that was begun at the tick of `place`, about the bucket of it.
     ///
     /// # Panics
     /// When nothing that happened in this life explains it.
-    pub fn judge(&self, what: &str, error: &EngineError) -> Outcome {
+    pub fn judge(&self, what: &str, place: Option<(BucketId, u64)>, error: &EngineError) -> Outcome {
+        let faults = &self.life.faults;
         let mut report = self.shared.report.borrow_mut();
         let (counter, tolerated, outcome) = match error {
+            EngineError::NoSuchBucket => {
+                let missed =
+                    |(bucket, from)| self.shared.model.borrow_mut().bucket(bucket).may_be_missed(from);
+                (&mut report.refused_bucket, place.is_some_and(missed), Outcome::Refused)
+            }
             EngineError::NoSpace { .. } => (&mut report.refused_full, true, Outcome::Refused),
             EngineError::Busy { .. } => (&mut report.refused_busy, true, Outcome::Refused),
+            EngineError::IndexFull { .. } => {
+                (&mut report.refused_index, self.life.index_is_tight, Outcome::Refused)
+            }
             EngineError::WritesStopped { .. } => {
-                (&mut report.refused_stopped, self.faults.writes_stop, Outcome::Unknown)
+                (&mut report.refused_stopped, faults.writes_stop, Outcome::Unknown)
             }
-            EngineError::ReadFailed { .. } => {
-                (&mut report.failed_reads, self.faults.reads_fail, Outcome::Refused)
-            }
-            EngineError::Damaged { .. } => {
-                (&mut report.damage_reported, self.faults.damage, Outcome::Refused)
-            }
+            EngineError::ReadFailed { .. } => (&mut report.failed_reads, faults.reads_fail, Outcome::Refused),
+            EngineError::Damaged { .. } => (&mut report.damage_reported, faults.damage, Outcome::Refused),
             other => panic!("{what}: {other}"),
         };
-        assert!(tolerated, "{what}: {error}, and no fault explains it");
+        assert!(tolerated, "{what}: {error}, and nothing explains it");
         *counter += 1;
         outcome
     }
 
-    /// A change of a key with an unknown or a good end, told to the model.
+    /// A change of a key with an unknown or a good end, told to the model: the tick of its begin there, and of its
+    /// begin on the node.
     pub fn tell<T>(
         &self,
         what: &str,
-        (bucket, key): (&str, &[u8]),
-        begun: u64,
+        (bucket, key): (BucketId, &[u8]),
+        (begun, from): (u64, u64),
         result: &Result<T, EngineError>,
     ) {
-        let outcome = result.as_ref().err().map(|error| self.judge(what, error));
+        let place = Some((bucket, from));
+        let outcome = result.as_ref().err().map(|error| self.judge(what, place, error));
         let mut model = self.shared.model.borrow_mut();
+        let gone = outcome.is_none() && model.bucket(bucket).was_gone(from);
+        assert!(!gone, "{what} {}: the bucket was gone before", name_of(bucket, key));
         match outcome {
             None => model.acknowledge(bucket, key, begun),
             Some(Outcome::Refused) => model.refuse(bucket, key, begun),
@@ -183,10 +213,12 @@ impl Context {
 
     /// # Panics
     /// When `value` can not be what somebody sees who began to look at `from`.
-    pub fn see(&self, what: &str, bucket: &str, key: &[u8], from: u64, value: Value) {
-        if let Some(possible) = self.shared.model.borrow_mut().see(bucket, key, from, value) {
-            let name = String::from_utf8_lossy(key);
-            panic!("{what}: {bucket}/{name} is {value:?}, possible is {possible}");
+    pub fn see(&self, what: &str, bucket: BucketId, key: &[u8], from: u64, value: Value) {
+        let mut model = self.shared.model.borrow_mut();
+        let name = name_of(bucket, key);
+        assert!(!model.bucket(bucket).was_gone(from), "{what}: the bucket of {name} was gone before");
+        if let Some(possible) = model.see(bucket, key, from, value) {
+            panic!("{what}: {name} is {value:?}, possible is {possible}");
         }
     }
 }

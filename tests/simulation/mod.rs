@@ -5,26 +5,34 @@
 //! - A [`Plan`] decides everything: same plan, same trace, byte for byte.
 //! - A run ends with a [`Report`], or panics with what was violated; [`attempt`] makes the panic a [`Failure`].
 //!
-//! Oracles: a map of buckets, objects with their versions over time, and uploads ([`model`]); persistence after any
-//! crash and progress after a clean stop ([`verify`]); the accounting of space, at any moment and exactly when
-//! nothing is under way ([`world`]); no operation hangs ([`context`]).
+//! Oracles: a map of buckets, objects with their versions over time, and uploads ([`model`], [`buckets`],
+//! [`uploads`]); persistence after any crash and progress after a clean stop ([`verify`]); progress once faults have
+//! ended ([`progress`]); the accounting of space, at any moment and exactly when nothing is under way ([`world`]); what
+//! a check and a repair of the drives leave ([`damage`]); no operation hangs ([`context`]).
 
+pub mod buckets;
 pub mod client;
 pub mod context;
+pub mod damage;
+pub mod faults;
 pub mod model;
 pub mod plan;
+pub mod progress;
 pub mod report;
-mod steps;
+pub mod shrink;
+mod upload_steps;
 pub mod uploads;
 pub mod verify;
 pub mod world;
 
 use std::panic::AssertUnwindSafe;
 
+use ringbolt_engine::sim::take_reached;
 use ringbolt_engine::types::Etag;
 
-pub use self::plan::{Faults, Plan};
+pub use self::plan::{Aim, Faults, Kind, Plan};
 pub use self::report::Report;
+pub use self::shrink::shrink;
 use self::world::World;
 
 /// What a run did wrong.
@@ -32,6 +40,8 @@ use self::world::World;
 pub struct Failure {
     pub plan: Plan,
     pub message: String,
+    /// Numbers of the operations that clients began, in order.
+    pub operations: Vec<u64>,
 }
 
 /// Runs a plan and gives what happened, line by line, also when a promise is broken.
@@ -54,47 +64,22 @@ pub fn attempt(plan: &Plan) -> Result<Report, Failure> {
 
 fn attempt_in(plan: &Plan, mut world: World) -> Result<Report, Failure> {
     let shared = world.shared.clone();
-    let round = world.round.clone();
+    take_reached();
     let done = std::panic::catch_unwind(AssertUnwindSafe(move || {
         world.run_rounds();
         world.finish();
     }));
     match done {
-        Ok(()) => Ok(shared.report.borrow().clone()),
+        Ok(()) => Ok(Report { rare: take_reached(), ..shared.report.borrow().clone() }),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
             let message = text.unwrap_or_else(|| "a panic without a message".to_owned());
             // The rounds behind the failing one do not change what came before.
-            let plan = Plan { rounds: plan.rounds.min(round.get() + 1), ..plan.clone() };
-            Err(Failure { plan, message })
-        }
-    }
-}
-
-/// Smaller plans that fail too, as far as a few attempts find them.
-pub fn shrink(failure: Failure, attempts: u64) -> Failure {
-    let mut smallest = failure;
-    let mut left = attempts;
-    loop {
-        let plan = &smallest.plan;
-        let smaller = [
-            Plan { rounds: plan.rounds / 2, ..plan.clone() },
-            Plan { rounds: plan.rounds - 1, ..plan.clone() },
-            Plan { clients: plan.clients / 2, ..plan.clone() },
-            Plan { clients: plan.clients - 1, ..plan.clone() },
-            Plan { steps: plan.steps / 2, ..plan.clone() },
-            Plan { faults: Faults::None, ..plan.clone() },
-        ];
-        let possible =
-            |other: &&Plan| other.rounds > 0 && other.clients > 0 && other.steps > 9 && *other != plan;
-        let found = smaller.iter().filter(possible).find_map(|plan| {
-            left = left.checked_sub(1)?;
-            attempt(plan).err()
-        });
-        match found {
-            Some(found) => smallest = found,
-            None => return smallest,
+            let plan = Plan { rounds: plan.rounds.min(shared.round.get() + 1), ..plan.clone() };
+            let mut operations = shared.operations.take();
+            operations.sort_unstable();
+            Err(Failure { plan, message, operations })
         }
     }
 }

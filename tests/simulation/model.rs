@@ -6,12 +6,15 @@
 //!   acknowledged, or seen by anybody, took effect before that tick and is durable.
 //! - A version is out of sight for whoever begins to look after another one was acknowledged that was begun after
 //!   this one took effect.
+//! - A part of an upload is such a history too, in [`uploads`](super::uploads); whether a bucket is there is one in
+//!   [`buckets`](super::buckets).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringbolt_engine::sim::Random;
-use ringbolt_engine::types::BucketId;
+use ringbolt_engine::types::{BucketId, UploadId};
 
+use super::buckets::{BucketModel, Creating};
 use super::uploads::Uploads;
 
 /// One body, named by what it is made of.
@@ -33,7 +36,7 @@ struct Version {
     happened: Option<u64>,
 }
 
-/// The history of one key, as far back as anybody may still see it.
+/// The history of one key, or of one part, as far back as anybody may still see it.
 #[derive(Clone, Debug)]
 pub struct Key {
     versions: Vec<Version>,
@@ -66,32 +69,91 @@ impl Key {
         self.possible(from, to).all(|value| value.is_some())
     }
 
-    fn settle(&mut self, value: Value, now: u64) {
+    /// The version begun at `begun` is acknowledged, and may have been removed again before anybody could miss it.
+    pub fn may_have_gone_since(&self, begun: u64) -> bool {
+        let removes = |version: &Version| {
+            version.value.is_none() && version.begun > 0 && version.happened.is_none_or(|tick| tick > begun)
+        };
+        self.versions.iter().any(removes)
+    }
+
+    /// A change begins at `now`; whatever nobody who began at `oldest` or later can see is forgotten.
+    pub fn begin(&mut self, value: Value, now: u64, oldest: u64) {
+        let border = self.border(oldest);
+        self.versions.retain(|version| version.happened.is_none_or(|tick| tick >= border));
+        self.versions.push(Version { value, begun: now, happened: None });
+    }
+
+    /// The change begun at `begun` was acknowledged.
+    pub fn acknowledge(&mut self, begun: u64, now: u64) {
+        // Seen by somebody before the answer came, it may be history already.
+        if let Some(version) = self.versions.iter_mut().find(|version| version.begun == begun) {
+            version.happened.get_or_insert(now);
+        }
+    }
+
+    /// The change begun at `begun` was refused with nothing stored.
+    pub fn refuse(&mut self, begun: u64) {
+        if let Some(at) = self.versions.iter().position(|version| version.begun == begun) {
+            assert!(
+                self.versions[at].happened.is_none(),
+                "a refused version was seen: {:?}",
+                self.versions[at]
+            );
+            self.versions.remove(at);
+        }
+    }
+
+    /// Somebody who began to look at `from` saw `value` by `now`. None when that can be; else what could be.
+    pub fn see(&mut self, from: u64, now: u64, value: Value) -> Option<String> {
+        let possible: Vec<Value> = self.possible(from, now).collect();
+        if !possible.contains(&value) {
+            return Some(format!("{possible:?}"));
+        }
+        // What is seen is durable, whether or not its writer has heard. Tags are never given twice.
+        if value.is_some() {
+            for version in self.versions.iter_mut().filter(|version| version.value == value) {
+                version.happened.get_or_insert(now);
+            }
+        }
+        None
+    }
+
+    /// Whether `value` had taken effect before tick `before`.
+    pub fn had(&self, value: Value, before: u64) -> bool {
+        let same = |version: &Version| {
+            version.value == value && version.happened.is_some_and(|happened| happened < before)
+        };
+        self.versions.iter().any(same)
+    }
+
+    pub fn settle(&mut self, value: Value, now: u64) {
         self.versions = vec![Version { value, begun: now, happened: Some(now) }];
     }
-}
-
-/// A bucket that exists, or may exist.
-#[derive(Clone, Debug, Default)]
-pub struct BucketModel {
-    pub id: Option<BucketId>,
-    /// A create or delete is under way or was never answered.
-    pub uncertain: bool,
-    pub keys: BTreeMap<Vec<u8>, Key>,
 }
 
 /// See the module.
 #[derive(Default)]
 pub struct Model {
     now: u64,
-    pub buckets: BTreeMap<String, BucketModel>,
+    pub buckets: BTreeMap<BucketId, BucketModel>,
+    pub creating: Creating,
     pub uploads: Uploads,
     /// Bodies that were put together from parts: tag and size of each.
     composed: BTreeMap<u64, Vec<Stored>>,
+    /// Where each body was meant to go: what is found elsewhere is wrong, whatever else may be lost.
+    origins: BTreeMap<u64, Origin>,
     /// Versions that a conditional put has replaced: a second one that does is a lost update.
     replaced: BTreeSet<u64>,
     /// Operations under way, by the tick of their begin.
     pub running: BTreeMap<u64, Running>,
+}
+
+/// What a body was put as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Object(BucketId, Vec<u8>, u64),
+    Part(UploadId, u16, u64),
 }
 
 /// An operation under way.
@@ -108,64 +170,73 @@ impl Model {
         self.now
     }
 
-    pub fn key(&mut self, bucket: &str, key: &[u8]) -> &mut Key {
-        self.buckets.entry(bucket.to_owned()).or_default().keys.entry(key.to_vec()).or_default()
+    /// The begin of the oldest operation under way.
+    fn oldest(&self, now: u64) -> u64 {
+        self.running.keys().next().copied().unwrap_or(now).min(now)
+    }
+
+    pub fn bucket(&mut self, bucket: BucketId) -> &mut BucketModel {
+        let known = self.buckets.get_mut(&bucket);
+        known.unwrap_or_else(|| panic!("bucket {} is not in the model", bucket.0))
+    }
+
+    pub fn key(&mut self, bucket: BucketId, key: &[u8]) -> &mut Key {
+        self.bucket(bucket).keys.entry(key.to_vec()).or_default()
     }
 
     /// A change begins; the tick names it.
-    pub fn begin(&mut self, bucket: &str, key: &[u8], value: Value) -> u64 {
+    pub fn begin(&mut self, bucket: BucketId, key: &[u8], value: Value) -> u64 {
         let begun = self.tick();
-        let oldest = self.running.keys().next().copied().unwrap_or(begun).min(begun);
-        let key = self.key(bucket, key);
-        let border = key.border(oldest);
-        key.versions.retain(|version| version.happened.is_none_or(|tick| tick >= border));
-        key.versions.push(Version { value, begun, happened: None });
+        let oldest = self.oldest(begun);
+        if let Some(stored) = value {
+            self.origins.insert(stored.tag, Origin::Object(bucket, key.to_vec(), stored.size));
+        }
+        self.key(bucket, key).begin(value, begun, oldest);
         begun
     }
 
     /// It was acknowledged.
-    pub fn acknowledge(&mut self, bucket: &str, key: &[u8], begun: u64) {
+    ///
+    /// # Panics
+    /// When its bucket was deleted, and nothing removed it before.
+    pub fn acknowledge(&mut self, bucket: BucketId, key: &[u8], begun: u64) {
         let now = self.tick();
-        let versions = &mut self.key(bucket, key).versions;
-        let version = versions.iter_mut().find(|version| version.begun == begun);
-        // Seen by somebody before the answer came, it may be history already.
-        if let Some(version) = version {
-            version.happened.get_or_insert(now);
-        }
+        let gone = self.bucket(bucket).gone;
+        let known = self.key(bucket, key);
+        known.acknowledge(begun, now);
+        let lost = gone.is_some() && !known.may_have_gone_since(begun);
+        let what = known.versions.iter().find(|version| version.begun == begun && version.value.is_some());
+        assert!(!lost || what.is_none(), "{what:?} was acknowledged in a bucket that was deleted as empty");
     }
 
     /// It was refused with nothing stored.
-    pub fn refuse(&mut self, bucket: &str, key: &[u8], begun: u64) {
-        let versions = &mut self.key(bucket, key).versions;
-        if let Some(at) = versions.iter().position(|version| version.begun == begun) {
-            assert!(versions[at].happened.is_none(), "a refused version was seen: {:?}", versions[at]);
-            versions.remove(at);
-        }
+    pub fn refuse(&mut self, bucket: BucketId, key: &[u8], begun: u64) {
+        self.key(bucket, key).refuse(begun);
     }
 
     /// Somebody who began to look at `from` saw `value`. None when that can be; else what could be.
-    pub fn see(&mut self, bucket: &str, key: &[u8], from: u64, value: Value) -> Option<String> {
+    pub fn see(&mut self, bucket: BucketId, key: &[u8], from: u64, value: Value) -> Option<String> {
         let now = self.tick();
-        let known = self.key(bucket, key);
-        let possible: Vec<Value> = known.possible(from, now).collect();
-        if !possible.contains(&value) {
-            return Some(format!("{possible:?}"));
+        let wrong = self.key(bucket, key).see(from, now, value);
+        if let Some(stored) = value {
+            self.uploads.saw_object(stored.tag, now);
         }
-        // What is seen is durable, whether or not its writer has heard.
-        if let (Some(stored), None) = (
-            value,
-            known.versions.iter().find(|version| version.value == value && version.happened.is_some()),
-        ) {
-            let version = known.versions.iter_mut().find(|version| version.value == Some(stored));
-            version.into_iter().for_each(|version| version.happened = Some(now));
-        }
-        None
+        wrong
     }
 
     /// After a restart: `value` is there, and nothing is under way any more.
-    pub fn settle(&mut self, bucket: &str, key: &[u8], value: Value) {
+    pub fn settle(&mut self, bucket: BucketId, key: &[u8], value: Value) {
         let now = self.tick();
         self.key(bucket, key).settle(value, now);
+    }
+
+    /// A part is put again; the tick names it.
+    pub fn begin_part(&mut self, id: UploadId, number: u16, stored: Stored) -> u64 {
+        let begun = self.tick();
+        let oldest = self.oldest(begun);
+        self.origins.insert(stored.tag, Origin::Part(id, number, stored.size));
+        self.uploads.get(id).parts.entry(number).or_default().begin(Some(stored), begun, oldest);
+        begun
     }
 
     /// A put replaced the version `tag` under a condition that named it. False when another one had.
@@ -173,24 +244,46 @@ impl Model {
         self.replaced.insert(tag)
     }
 
+    /// What was replaced may be there again, after a repair with loss.
+    pub fn forget_replaced(&mut self) {
+        self.replaced.clear();
+    }
+
     /// The body `tag` is put together from `parts`.
     pub fn compose(&mut self, tag: u64, parts: Vec<Stored>) {
         self.composed.insert(tag, parts);
     }
 
-    /// The bytes of a body.
-    pub fn bytes(&self, stored: Stored) -> Vec<u8> {
-        let whole = |part: &Stored| content(part.tag, part.size as usize);
-        match self.composed.get(&stored.tag) {
-            Some(parts) => parts.iter().map(whole).collect::<Vec<_>>().concat(),
-            None => whole(&stored),
+    /// Whether `tag` was ever put as this.
+    pub fn came_from(&self, tag: u64, origin: &Origin) -> bool {
+        self.origins.get(&tag) == Some(origin)
+    }
+
+    /// Whether `bytes` are those at `from` of a body.
+    pub fn is_content(&self, stored: Stored, from: u64, bytes: &[u8]) -> bool {
+        let Some(parts) = self.composed.get(&stored.tag) else {
+            return from + bytes.len() as u64 <= stored.size && content_is(stored.tag, from, bytes);
+        };
+        let (mut start, mut left) = (0, bytes);
+        for part in parts {
+            let end = start + part.size;
+            let at = from + (bytes.len() - left.len()) as u64;
+            if at < end && !left.is_empty() {
+                let here = left.len().min((end - at) as usize);
+                if !content_is(part.tag, at - start, &left[..here]) {
+                    return false;
+                }
+                left = &left[here..];
+            }
+            start = end;
         }
+        left.is_empty()
     }
 
     /// A page of a listing, checked against what may be there.
-    pub fn check_page(&mut self, bucket: &str, page: &PageSeen<'_>) -> Result<(), String> {
+    pub fn check_page(&mut self, bucket: BucketId, page: &PageSeen<'_>) -> Result<(), String> {
         let now = self.tick();
-        let keys = &self.buckets.entry(bucket.to_owned()).or_default().keys;
+        let keys = &self.bucket(bucket).keys;
         let mut expected: BTreeMap<Vec<u8>, Vec<(&Vec<u8>, &Key)>> = BTreeMap::new();
         for (key, known) in keys.iter().filter(|(key, _)| key.starts_with(page.prefix)) {
             expected.entry(page.name_of(key)).or_default().push((key, known));
@@ -223,15 +316,31 @@ impl Model {
     }
 }
 
-/// Words that follow from the tag: a block in the wrong place differs.
-fn content(tag: u64, length: usize) -> Vec<u8> {
-    let random = Random::new(tag);
-    let mut bytes: Vec<u8> = std::iter::repeat_with(|| random.next_u64().to_le_bytes())
-        .take(length.div_ceil(8))
-        .flatten()
-        .collect();
+/// A body is words that follow from its tag and their place: a block in the wrong place differs.
+fn word(tag: u64, number: u64) -> u64 {
+    Random::new(tag ^ number << 32).next_u64()
+}
+
+/// The first `length` bytes of the body `tag`.
+pub fn content(tag: u64, length: usize) -> Vec<u8> {
+    let mut bytes: Vec<u8> = Vec::with_capacity(length.next_multiple_of(8));
+    bytes.extend((0..length.div_ceil(8) as u64).flat_map(|number| word(tag, number).to_le_bytes()));
     bytes.truncate(length);
     bytes
+}
+
+fn content_is(tag: u64, from: u64, bytes: &[u8]) -> bool {
+    // Up to the first whole word.
+    let skip = ((8 - from % 8) % 8).min(bytes.len() as u64) as usize;
+    let (head, rest) = bytes.split_at(skip);
+    let part_is = |number, start: usize, part: &[u8]| {
+        word(tag, number).to_le_bytes()[start..start + part.len()] == *part
+    };
+    let first = (from + skip as u64) / 8;
+    let (words, tail) = rest.as_chunks::<8>();
+    let same =
+        words.iter().zip(first..).all(|(bytes, number)| u64::from_le_bytes(*bytes) == word(tag, number));
+    same && part_is(from / 8, (from % 8) as usize, head) && part_is(first + words.len() as u64, 0, tail)
 }
 
 /// A page as it came.
@@ -264,44 +373,52 @@ impl PageSeen<'_> {
 mod tests {
     use super::*;
 
+    const B: BucketId = BucketId(1);
+
     fn stored(tag: u64) -> Value {
         Some(Stored { tag, size: 1 })
     }
 
+    fn model() -> Model {
+        let mut model = Model::default();
+        model.buckets.insert(B, BucketModel::new("b"));
+        model
+    }
+
     #[test]
     fn what_was_overwritten_for_certain_is_out_of_sight() {
-        let mut model = Model::default();
-        let first = model.begin("b", b"k", stored(1));
+        let mut model = model();
+        let first = model.begin(B, b"k", stored(1));
         let reader = model.tick();
         model.running.insert(reader, Running { since_us: 0, what: String::new() });
-        model.acknowledge("b", b"k", first);
-        let second = model.begin("b", b"k", stored(2));
-        let third = model.begin("b", b"k", stored(3));
-        model.acknowledge("b", b"k", second);
+        model.acknowledge(B, b"k", first);
+        let second = model.begin(B, b"k", stored(2));
+        let third = model.begin(B, b"k", stored(3));
+        model.acknowledge(B, b"k", second);
         let late = model.tick();
-        assert!(model.see("b", b"k", late, stored(1)).is_some(), "overwritten before anybody looked");
-        assert!(model.see("b", b"k", late, None).is_some());
-        assert!(model.see("b", b"k", reader, None).is_none(), "who began earlier may see it");
-        assert!(model.see("b", b"k", late, stored(2)).is_none(), "the third may not have happened yet");
-        assert!(model.see("b", b"k", late, stored(3)).is_none());
+        assert!(model.see(B, b"k", late, stored(1)).is_some(), "overwritten before anybody looked");
+        assert!(model.see(B, b"k", late, None).is_some());
+        assert!(model.see(B, b"k", reader, None).is_none(), "who began earlier may see it");
+        assert!(model.see(B, b"k", late, stored(2)).is_none(), "the third may not have happened yet");
+        assert!(model.see(B, b"k", late, stored(3)).is_none());
         let _ = third;
         let later = model.tick();
-        assert!(model.key("b", b"k").is_certain(later, later + 1));
-        assert!(model.see("b", b"k", later, stored(4)).is_some(), "never put");
+        assert!(model.key(B, b"k").is_certain(later, later + 1));
+        assert!(model.see(B, b"k", later, stored(4)).is_some(), "never put");
     }
 
     #[test]
     fn a_page_that_leaves_out_what_is_there_is_noticed() {
-        let mut model = Model::default();
+        let mut model = model();
         for (key, tag) in [(b"a/1", 1), (b"a/2", 2), (b"b/1", 3)] {
-            let begun = model.begin("b", key, stored(tag));
-            model.acknowledge("b", key, begun);
+            let begun = model.begin(B, key, stored(tag));
+            model.acknowledge(B, key, begun);
         }
         let from = model.tick();
         let (none, slash): (&[u8], &[u8]) = (b"", b"/");
         let mut check = |items: &[(Vec<u8>, Value)], delimiter, truncated| {
             model
-                .check_page("b", &PageSeen { prefix: none, delimiter, after: none, from, items, truncated })
+                .check_page(B, &PageSeen { prefix: none, delimiter, after: none, from, items, truncated })
                 .is_ok()
         };
         let all: Vec<_> =
@@ -313,5 +430,35 @@ mod tests {
         let prefixes = [(b"a/".to_vec(), None), (b"b/".to_vec(), None)];
         assert!(check(&prefixes, slash, false));
         assert!(!check(&prefixes[..1], slash, false));
+    }
+
+    #[test]
+    #[should_panic(expected = "deleted as empty")]
+    fn a_put_that_lands_in_a_deleted_bucket_is_noticed() {
+        let mut model = model();
+        let begun = model.begin(B, b"k", stored(1));
+        model.bucket(B).gone = Some(begun + 1);
+        model.acknowledge(B, b"k", begun);
+    }
+
+    #[test]
+    fn every_byte_of_a_body_counts() {
+        let mut model = model();
+        let parts = [Stored { tag: 3, size: 13 }, Stored { tag: 4, size: 0 }, Stored { tag: 5, size: 9 }];
+        model.compose(9, parts.to_vec());
+        let whole = Stored { tag: 9, size: 22 };
+        let bytes = [content(3, 13), content(5, 9)].concat();
+        for from in 0..22 {
+            for to in from..=22 {
+                assert!(model.is_content(whole, from as u64, &bytes[from..to]), "{from} to {to}");
+            }
+        }
+        for at in 0..22 {
+            let mut wrong = bytes.clone();
+            wrong[at] ^= 1;
+            assert!(!model.is_content(whole, 0, &wrong), "byte {at}");
+        }
+        assert!(!model.is_content(whole, 1, &bytes), "longer than it is");
+        assert!(!model.is_content(Stored { tag: 3, size: 12 }, 0, &content(3, 13)));
     }
 }

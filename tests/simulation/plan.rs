@@ -1,10 +1,12 @@
 //! What a run is: everything follows from these few numbers.
 //!
-//! Invariant: the same plan gives the same run; [`Plan::command`] is the plan as one would type it.
+//! Invariants:
+//! - The same plan gives the same run; [`Plan::command`] is the plan as one would type it.
+//! - An operation's number says in which life, by which client and as its how many-th it was begun. What it is follows
+//!   from that and the seed, so leaving one out changes when the others happen, and not what they are.
 
 use std::fmt;
 
-use ringbolt_engine::device::sim::{FaultKind, FaultPlan};
 use ringbolt_engine::sim::{Bug, Random};
 
 /// What the drives do wrong beside losing power.
@@ -28,6 +30,79 @@ impl Faults {
     }
 }
 
+/// What a world sees more of than others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    Nothing,
+    /// Slices that are moved, and power cuts soon behind.
+    Compaction,
+}
+
+impl Aim {
+    pub const NAMES: [(&'static str, Self); 2] =
+        [("nothing", Self::Nothing), ("compaction", Self::Compaction)];
+
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, aim)| *aim == self).map_or("nothing", |(name, _)| name)
+    }
+}
+
+/// A kind of operation of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Put,
+    PutIf,
+    Get,
+    Delete,
+    List,
+    GiveUp,
+    Upload,
+    Bucket,
+    Checkpoint,
+    Compact,
+    Clean,
+    Pause,
+}
+
+impl Kind {
+    pub const ALL: [Self; 12] = [
+        Self::Put,
+        Self::PutIf,
+        Self::Get,
+        Self::Delete,
+        Self::List,
+        Self::GiveUp,
+        Self::Upload,
+        Self::Bucket,
+        Self::Checkpoint,
+        Self::Compact,
+        Self::Clean,
+        Self::Pause,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::PutIf => "put-if",
+            Self::Get => "get",
+            Self::Delete => "delete",
+            Self::List => "list",
+            Self::GiveUp => "give-up",
+            Self::Upload => "upload",
+            Self::Bucket => "bucket",
+            Self::Checkpoint => "checkpoint",
+            Self::Compact => "compact",
+            Self::Clean => "clean",
+            Self::Pause => "pause",
+        }
+    }
+
+    /// In a hundred, how many operations are of each kind.
+    const ODDS: [u64; 12] = [28, 6, 16, 11, 7, 5, 15, 7, 1, 1, 1, 2];
+    /// The same where slices are moved together often.
+    const ODDS_COMPACTING: [u64; 12] = [32, 2, 12, 20, 4, 4, 8, 2, 2, 12, 1, 1];
+}
+
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -38,84 +113,113 @@ pub struct Plan {
     /// Polls in one life, at most.
     pub steps: u64,
     pub faults: Faults,
+    pub aim: Aim,
     pub bug: Option<Bug>,
+    /// Kinds of operations that are left out.
+    pub without: Vec<Kind>,
+    /// Numbers of operations that are left out, from and to.
+    pub skip: Vec<(u64, u64)>,
 }
 
 impl Plan {
     pub fn new(seed: u64) -> Self {
-        Self { seed, rounds: 12, clients: 4, steps: 3000, faults: Faults::All, bug: None }
+        Self {
+            seed,
+            rounds: 12,
+            clients: 4,
+            steps: 3000,
+            faults: Faults::All,
+            aim: Aim::Nothing,
+            bug: None,
+            without: Vec::new(),
+            skip: Vec::new(),
+        }
     }
 
     /// The one command that repeats the run.
     pub fn command(&self) -> String {
-        format!("cargo run --release -p ringbolt-tests --bin simulate -- {self}")
+        format!("cargo run --release -p ringbolt-tests --no-default-features --bin simulate -- {self}")
+    }
+
+    /// The number of a client's operation.
+    pub fn operation(&self, round: u64, client: u64, number: u64) -> u64 {
+        assert!(client < 256 && number < 1 << 24, "operation {number} of client {client}");
+        round << 32 | client << 24 | number
+    }
+
+    pub fn kind_of(&self, random: &Random, compacting: bool) -> Kind {
+        let odds = if compacting { Kind::ODDS_COMPACTING } else { Kind::ODDS };
+        let mut left = random.below(odds.iter().sum());
+        let chosen = Kind::ALL.into_iter().zip(odds).find(|(_, odds)| {
+            let here = left < *odds;
+            left = left.saturating_sub(*odds);
+            here
+        });
+        chosen.map_or(Kind::Pause, |(kind, _)| kind)
+    }
+
+    pub fn leaves_out(&self, operation: u64, kind: Kind) -> bool {
+        self.without.contains(&kind) || self.skip.iter().any(|(from, to)| (*from..=*to).contains(&operation))
+    }
+
+    /// Reads what [`Plan::command`] writes of [`Plan::skip`].
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn parse_skip(text: &str) -> Result<Vec<(u64, u64)>, String> {
+        let range = |part: &str| {
+            let (from, to) = part.split_once('-').unwrap_or((part, part));
+            let number =
+                |text: &str| text.parse().map_err(|_| format!("{text} is not an operation's number"));
+            Ok((number(from)?, number(to)?))
+        };
+        text.split(',').map(range).collect()
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, rounds, clients, steps, faults, bug } = self;
+        let Self { seed, rounds, clients, steps, faults, aim, bug, without, skip } = self;
         write!(formatter, "--seed {seed} --seeds 1 --rounds {rounds} --clients {clients} --steps {steps}")?;
         write!(formatter, " --faults {}", faults.name())?;
-        bug.iter().try_for_each(|bug| write!(formatter, " --bug {}", bug.name()))
+        if *aim != Aim::Nothing {
+            write!(formatter, " --aim {}", aim.name())?;
+        }
+        bug.iter().try_for_each(|bug| write!(formatter, " --bug {}", bug.name()))?;
+        if !without.is_empty() {
+            let names: Vec<_> = without.iter().map(|kind| kind.name()).collect();
+            write!(formatter, " --without {}", names.join(","))?;
+        }
+        if !skip.is_empty() {
+            let ranges: Vec<_> = skip.iter().map(|(from, to)| format!("{from}-{to}")).collect();
+            write!(formatter, " --skip {}", ranges.join(","))?;
+        }
+        Ok(())
     }
 }
 
-/// What may go wrong in one life, and what clients must put up with then.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LifeFaults {
-    pub plan: FaultPlan,
-    /// Reads may fail.
-    pub reads_fail: bool,
-    /// Shards may stop writing.
-    pub writes_stop: bool,
-    /// What is read may be found damaged.
-    pub damage: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl LifeFaults {
-    /// Transfers that end early and operations that take long: nobody may notice.
-    pub fn unnoticed(random: &Random) -> Self {
-        let mut plan = FaultPlan::default();
-        if random.one_in(2) {
-            plan = plan.with(FaultKind::ShortRead, 10, u64::MAX).with(FaultKind::ShortWrite, 10, u64::MAX);
-        }
-        if random.one_in(3) {
-            plan = plan.with(FaultKind::Delay, 60, u64::MAX);
-        }
-        Self { plan, ..Self::default() }
+    #[test]
+    fn what_is_left_out_is_written_as_it_is_read() {
+        let skip = vec![(3, 9), (1 << 40, 1 << 40)];
+        let plan = Plan { skip: skip.clone(), without: vec![Kind::List], ..Plan::new(1) };
+        let text = plan.to_string();
+        let written = text.split_once("--skip ").expect("it is written").1;
+        assert_eq!(Plan::parse_skip(written), Ok(skip));
+        assert!(Plan::parse_skip("3-x").is_err());
+        assert!(plan.leaves_out(9, Kind::Get) && plan.leaves_out(10, Kind::List));
+        assert!(!plan.leaves_out(10, Kind::Get));
     }
 
-    /// What the drive owns up to: one or two kinds of it.
-    pub fn errors(random: &Random) -> Self {
-        let mut life = Self::unnoticed(random);
-        for _ in 0..=random.below(2) {
-            let (kind, one_in, most) = match random.below(6) {
-                0 => (FaultKind::ReadError, 60, 20),
-                1 => (FaultKind::UnreadableBlocks, 150, 3),
-                2 => (FaultKind::WriteError, 120, 2),
-                3 => (FaultKind::WritesFail, 200, 1),
-                4 => (FaultKind::FlushError, 40, 1),
-                _ => (FaultKind::MisdirectedRead, 80, 1),
-            };
-            life.plan = life.plan.with(kind, one_in, most);
-            match kind {
-                FaultKind::ReadError | FaultKind::UnreadableBlocks => life.reads_fail = true,
-                FaultKind::MisdirectedRead => life.damage = true,
-                _ => life.writes_stop = true,
-            }
+    #[test]
+    fn every_kind_comes_up() {
+        let (plan, random) = (Plan::new(1), Random::new(7));
+        for compacting in [false, true] {
+            let seen: Vec<Kind> = (0..5000).map(|_| plan.kind_of(&random, compacting)).collect();
+            assert!(Kind::ALL.iter().all(|kind| seen.contains(kind)));
         }
-        life
-    }
-
-    /// What the drive does not own up to: one write gone astray, or some rot.
-    pub fn media(random: &Random) -> Self {
-        let (kind, one_in, most) = match random.below(3) {
-            0 => (FaultKind::MisdirectedWrite, 40, 1),
-            1 => (FaultKind::LostWrite, 40, 1),
-            _ => (FaultKind::Rot, 30, 3),
-        };
-        let unnoticed = Self::unnoticed(random);
-        Self { plan: unnoticed.plan.with(kind, one_in, most), damage: true, ..unnoticed }
     }
 }

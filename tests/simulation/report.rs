@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use ringbolt_engine::device::sim::{FaultCounts, FaultKind};
+use ringbolt_engine::sim::Rare;
 
 /// Sums over runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +40,21 @@ pub struct Report {
     /// Of slices moved by them, or because a put wanted the space.
     pub relocated_bytes: u64,
     pub polls: u64,
+    /// Operations refused because the index is full, or because their bucket was gone or going.
+    pub refused_index: u64,
+    pub refused_bucket: u64,
+    /// Ranges read to their end of objects that were replaced meanwhile.
+    pub replaced_ranges: u64,
+    /// Checks of drives, and repairs of what was refused.
+    pub checks: u64,
+    pub repairs: u64,
+    /// Lives in which faults ended, and everything had to work then.
+    pub progress_demanded: u64,
+    /// How often the wall clock was set back.
+    pub clock_jumps_back: u64,
     pub faults: FaultCounts,
+    /// Rare paths of the engine.
+    pub rare: [u64; Rare::COUNT],
 }
 
 impl Report {
@@ -56,12 +71,13 @@ impl Report {
             *self.operations.entry(operation).or_default() += count;
         }
         self.faults.iter_mut().zip(other.faults).for_each(|(sum, count)| *sum += count);
+        self.rare.iter_mut().zip(other.rare).for_each(|(sum, count)| *sum += count);
         for (sum, count) in self.numbers().into_iter().zip(other.clone().numbers()) {
             *sum += *count;
         }
     }
 
-    fn numbers(&mut self) -> [&mut u64; 22] {
+    fn numbers(&mut self) -> [&mut u64; 29] {
         [
             &mut self.seeds,
             &mut self.crashes,
@@ -85,7 +101,32 @@ impl Report {
             &mut self.compactions,
             &mut self.relocated_bytes,
             &mut self.polls,
+            &mut self.refused_index,
+            &mut self.refused_bucket,
+            &mut self.replaced_ranges,
+            &mut self.checks,
+            &mut self.repairs,
+            &mut self.progress_demanded,
+            &mut self.clock_jumps_back,
         ]
+    }
+
+    /// Places that a long run must have reached, and how often it did.
+    pub fn rare_paths(&self) -> Vec<(&'static str, u64)> {
+        let mut paths: Vec<_> =
+            Rare::ALL.iter().map(|rare| (rare.name(), self.rare[*rare as usize])).collect();
+        paths.extend([
+            ("cut-in-recovery", self.crashes_in_recovery),
+            ("replaced-range", self.replaced_ranges),
+            ("drive-full", self.refused_full),
+            ("writes-stopped", self.refused_stopped),
+            ("open-failed", self.opens_failed),
+            ("drive-refused", self.drives_refused),
+            ("repaired", self.repairs),
+            ("progress-demanded", self.progress_demanded),
+            ("clock-set-back", self.clock_jumps_back),
+        ]);
+        paths
     }
 
     /// One line while a run goes on.
@@ -130,26 +171,40 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             formatter,
-            "refused             {} drive full, {} busy, {} writing stopped, {} reads failed, {} damage reported",
+            "refused             {} drive full, {} index full, {} busy, {} bucket gone, {} writing stopped",
             self.refused_full,
+            self.refused_index,
             self.refused_busy,
-            self.refused_stopped,
-            self.failed_reads,
-            self.damage_reported
+            self.refused_bucket,
+            self.refused_stopped
+        )?;
+        writeln!(
+            formatter,
+            "reads refused       {} failed, {} damaged",
+            self.failed_reads, self.damage_reported
         )?;
         writeln!(
             formatter,
             "opens               {} failed by a fault and repeated, {} drives refused as damaged ({} lives with damage)",
             self.opens_failed, self.drives_refused, self.media_lives
         )?;
+        writeln!(
+            formatter,
+            "drives              {} checks, {} repairs with loss; {} times progress demanded once faults had ended",
+            self.checks, self.repairs, self.progress_demanded
+        )?;
         writeln!(formatter, "polls               {}", self.polls)?;
         writeln!(formatter, "operations          {}", self.total_operations())?;
         for (operation, count) in &self.operations {
-            writeln!(formatter, "  {operation:<18}{count}")?;
+            writeln!(formatter, "  {operation:<24}{count}")?;
         }
         writeln!(formatter, "faults              {}", self.faults.iter().sum::<u64>())?;
         for kind in FaultKind::ALL {
-            writeln!(formatter, "  {:<18}{}", kind.name(), self.faults[kind as usize])?;
+            writeln!(formatter, "  {:<24}{}", kind.name(), self.faults[kind as usize])?;
+        }
+        writeln!(formatter, "rare paths")?;
+        for (name, count) in self.rare_paths() {
+            writeln!(formatter, "  {name:<24}{count}")?;
         }
         Ok(())
     }

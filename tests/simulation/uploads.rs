@@ -1,35 +1,35 @@
-//! Multipart uploads as the clients know them.
+//! Multipart uploads as the clients know them. All clients share all uploads.
 //!
-//! Invariant: an upload belongs to one client, who changes it one call after the other; so at most one change of it is
-//! under way when the power goes.
+//! Invariants:
+//! - An upload ends once: by one Complete, one Abort, the end of its bucket, or its age.
+//! - Each part is a history of its own, as a key's is. A Complete takes what it names of each, or nothing.
 
 use std::collections::BTreeMap;
 
-use ringbolt_engine::types::{UploadId, UploadInfo};
+use ringbolt_engine::types::{BucketId, Etag, UploadId, UploadInfo};
 
-use super::model::Stored;
+use super::model::{Key, Model, Stored};
 
-/// A part: what was acknowledged, and what may be there instead.
-#[derive(Clone, Debug, Default)]
-pub struct Part {
-    pub certain: Option<Stored>,
-    pub in_flight: Vec<Stored>,
-}
-
-/// A call that ends the upload was begun and not answered.
+/// A call that ends an upload: it was answered well, or may happen at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    Abort,
-    Complete { object: Stored },
+pub struct Ending {
+    pub begun: u64,
+    /// What the parts become; None: an abort.
+    pub object: Option<Stored>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Upload {
-    pub client: u64,
-    pub bucket: String,
+    pub bucket: BucketId,
     pub key: Vec<u8>,
-    pub parts: BTreeMap<u16, Part>,
-    pub ending: Option<Ending>,
+    /// It was known by this tick.
+    pub known: u64,
+    /// Wall clock, before it was begun.
+    pub begun_ms: u64,
+    pub parts: BTreeMap<u16, Key>,
+    pub endings: Vec<Ending>,
+    /// By this tick it had ended, by the ending with this begin.
+    pub ended: Option<(u64, u64)>,
 }
 
 /// Every upload that is, or may be, in progress.
@@ -37,32 +37,109 @@ pub struct Upload {
 pub struct Uploads {
     pub known: BTreeMap<UploadId, Upload>,
     /// Creates that were not answered: bucket and key.
-    pub creating: Vec<(String, Vec<u8>)>,
+    pub creating: Vec<(BucketId, Vec<u8>)>,
+    /// Which upload a completed object comes from, by its tag.
+    objects: BTreeMap<u64, UploadId>,
 }
 
 impl Upload {
-    /// Compares with what the node says after a restart, and takes that as certain.
+    pub fn new(bucket: BucketId, key: Vec<u8>, known: u64, begun_ms: u64) -> Self {
+        Self { bucket, key, known, begun_ms, parts: BTreeMap::new(), endings: Vec::new(), ended: None }
+    }
+
+    /// Nobody who begins to look at `from` can find it.
+    pub fn was_over(&self, from: u64) -> bool {
+        self.ended.is_some_and(|(tick, _)| tick < from)
+    }
+
+    /// Whether a call other than the one begun at `own` may have ended it.
+    pub fn may_be_over(&self, own: u64) -> bool {
+        self.endings.iter().any(|ending| ending.begun != own)
+    }
+
+    /// The call begun at `own` ended it.
+    ///
+    /// # Panics
+    /// When another one had.
+    pub fn end(&mut self, own: u64, now: u64) {
+        let (_, by) = *self.ended.get_or_insert((now, own));
+        assert_eq!(by, own, "the upload ended twice: {self:?}");
+    }
+
+    /// Compares parts as somebody saw them, who looked between `from` and `now`.
     ///
     /// # Errors
     /// What can not be.
-    pub fn settle(&mut self, info: &UploadInfo) -> Result<(), String> {
-        let mut found: BTreeMap<u16, Stored> = BTreeMap::new();
-        for part in &info.parts {
-            let tag = super::tag_of(&part.etag);
-            found.insert(part.number, Stored { tag, size: part.size_bytes });
-        }
-        for (number, part) in &mut self.parts {
-            let there = found.remove(number);
-            let allowed = there == part.certain || there.is_some_and(|there| part.in_flight.contains(&there));
-            if !allowed {
-                return Err(format!("part {number} is {there:?}, not {part:?}"));
+    pub fn see(&mut self, info: &UploadInfo, from: u64, now: u64) -> Result<(), String> {
+        let found = parts_of(info);
+        for (number, stored) in &found {
+            let part = self.parts.get_mut(number);
+            let part = part.ok_or_else(|| format!("part {number} was never put"))?;
+            if let Some(possible) = part.see(from, now, Some(*stored)) {
+                return Err(format!("part {number} is {stored:?}, possible is {possible}"));
             }
-            *part = Part { certain: there, in_flight: Vec::new() };
         }
-        self.parts.retain(|_, part| part.certain.is_some());
-        match found.is_empty() {
-            true => Ok(()),
-            false => Err(format!("parts that were never put: {found:?}")),
+        let missing = self
+            .parts
+            .iter()
+            .find(|(number, part)| !found.contains_key(number) && part.is_certain(from, now));
+        missing.map_or(Ok(()), |(number, part)| Err(format!("part {number} is missing: {part:?}")))
+    }
+
+    /// Takes what there is as certain.
+    pub fn settle(&mut self, info: &UploadInfo, now: u64) {
+        self.parts.clear();
+        for (number, stored) in parts_of(info) {
+            self.parts.entry(number).or_default().settle(Some(stored), now);
         }
+        self.endings.clear();
+    }
+}
+
+/// Number and body of each part.
+pub fn parts_of(info: &UploadInfo) -> BTreeMap<u16, Stored> {
+    let stored = |etag: &Etag, size| Stored { tag: super::tag_of(etag), size };
+    info.parts.iter().map(|part| (part.number, stored(&part.etag, part.size_bytes))).collect()
+}
+
+impl Uploads {
+    pub fn get(&mut self, id: UploadId) -> &mut Upload {
+        self.known.get_mut(&id).unwrap_or_else(|| panic!("{id:?} is not in the model"))
+    }
+
+    /// Somebody saw a completed object: its upload is over.
+    pub fn saw_object(&mut self, tag: u64, now: u64) {
+        let upload = self.objects.get(&tag).and_then(|id| self.known.get_mut(id));
+        if let Some(upload) = upload {
+            let own = upload.endings.iter().find(|ending| ending.object.is_some_and(|of| of.tag == tag));
+            let own = own.map(|ending| ending.begun);
+            own.into_iter().for_each(|own| upload.end(own, now));
+        }
+    }
+}
+
+impl Model {
+    /// A call that ends an upload begins. None for the object: an abort.
+    pub fn begin_ending(&mut self, id: UploadId, object: Option<Stored>) -> u64 {
+        let (bucket, key) = {
+            let upload = self.uploads.get(id);
+            (upload.bucket, upload.key.clone())
+        };
+        let begun = match object {
+            Some(stored) => {
+                self.uploads.objects.insert(stored.tag, id);
+                self.begin(bucket, &key, object)
+            }
+            None => self.tick(),
+        };
+        self.uploads.get(id).endings.push(Ending { begun, object });
+        begun
+    }
+
+    /// Whether somebody who looked since `from` may have been told that there is no such upload.
+    pub fn may_miss_upload(&mut self, id: UploadId, own: u64, from: u64) -> bool {
+        let upload = self.uploads.get(id);
+        let (over, bucket) = (upload.may_be_over(own), upload.bucket);
+        over || self.bucket(bucket).may_be_missed(from)
     }
 }

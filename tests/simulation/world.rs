@@ -2,55 +2,69 @@
 //!
 //! Invariants:
 //! - A life begins with an open and a comparison of everything; it ends with a power cut, a kill or a clean stop.
-//! - Faults that nothing survives on one drive (lost and misdirected writes, rot) come in a world's last life only.
-//!   Before it ends, every shard writes one more record without faults: so every batch before it is known as durable,
-//!   and the next open must either refuse or bring everything back but for objects that say they are damaged.
+//! - A life with faults that a drive does not own up to ends as [`damage`](super::damage) says.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use ringbolt_engine::device::sim::{Fate, FaultKind, FaultPlan, SimDevice};
-use ringbolt_engine::node::{Core, OpenError};
-use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
+use ringbolt_engine::node::{Core, OpenError, ScrubOptions};
+use ringbolt_engine::sim::{Odds, Random, SimNode, SimOptions, Simulator, format_sim_drives};
 use ringbolt_engine::types::{BucketCreated, ListQuery, WriteCondition};
 
-use super::client::{Client, SHARED_BUCKET, Sizes};
-use super::context::{Context, Shared};
-use super::plan::{Faults, LifeFaults, Plan};
+use super::buckets::{BucketModel, SHARED_BUCKET};
+use super::client::{Client, Sizes};
+use super::context::{Context, Life, Shared};
+use super::faults::LifeFaults;
+use super::plan::{Aim, Faults, Plan};
 
 const MIB: u64 = 1 << 20;
 /// Polls between two looks at the accounting.
 const AUDIT_POLLS: u64 = 400;
 /// Virtual time that background work gets to come to rest.
 const REST_US_MAX: u64 = 60_000_000;
+/// Polls between a look at what was moved and the next one, when power cuts follow that closely.
+const AIMED_POLLS: u64 = 5;
+/// Fast enough for a pass within a life's rest.
+const SCRUB: ScrubOptions = ScrubOptions { bytes_per_second: 64 << 20, every_ms: 24 * 60 * 60 * 1000 };
+/// Longest that others hold all buffers: bodies wait ten seconds for one.
+const BUFFERS_HELD_US_MAX: u64 = 12_000_000;
 
 pub struct World {
     plan: Plan,
-    faults: Faults,
-    drives: Vec<SimDevice>,
-    options: SimOptions,
+    pub(super) faults: Faults,
+    pub(super) drives: Vec<SimDevice>,
+    pub(super) options: SimOptions,
     sizes: Sizes,
+    /// The cap on the index is so small that clients reach it.
+    index_is_tight: bool,
+    /// Others hold most buffers now and then.
+    buffers_are_scarce: bool,
     pub shared: Rc<Shared>,
-    pub round: Rc<Cell<u64>>,
     /// The last life ended with a power cut.
     crashed: bool,
+    /// How old uploads could get in the last life.
+    upload_age_ms: Option<u64>,
     /// What the slices must take after the next open, if that is known.
-    used_units: Option<u64>,
-    /// Refused as damaged: no more lives.
-    refused: bool,
+    pub(super) used_units: Option<u64>,
+    /// Objects may be damaged, since an earlier life.
+    pub(super) damaged: bool,
+    /// No more lives: what is on the drives is beyond repair, or beyond the model.
+    pub(super) over: bool,
 }
 
 impl World {
     pub fn new(plan: &Plan, with_trace: bool) -> Self {
         let sim = Simulator::new(plan.seed);
-        let shared = Shared::new(sim.clone(), with_trace);
+        let shared = Shared::new(sim.clone(), plan, with_trace);
         let random = sim.random();
-        let shards: u16 = [1, 1, 2, 2, 3, 4][random.below(6) as usize];
+        let aimed = plan.aim == Aim::Compaction;
+        let shards: u16 = if aimed { 1 } else { [1, 1, 2, 2, 3, 4][random.below(6) as usize] };
         let drives = if random.one_in(5) { 2 } else { 1 };
         let shards_of_drive = u64::from(shards.div_ceil(drives));
         // An extent for the log, and what a shard holds back; the rest is for data, and there may be hardly any.
         let extra = if random.one_in(4) { random.below(10) } else { 16 + random.below(90) };
         let size_bytes = (30 * shards_of_drive + 6 + extra) * MIB;
+        let index_is_tight = random.one_in(6);
         let options = SimOptions {
             cores: 1,
             arena_bytes_per_core: 8 << 20,
@@ -59,6 +73,7 @@ impl World {
             bug: plan.bug,
             ..SimOptions::default()
         };
+        let options = if index_is_tight { with_tight_index(options, shards, random) } else { options };
         let faults = match (plan.faults, random.below(4)) {
             (Faults::All, 0) => Faults::None,
             (Faults::All, 1) => Faults::Media,
@@ -68,37 +83,37 @@ impl World {
         let sizes =
             [Sizes::Small, Sizes::Small, Sizes::Inline, Sizes::Mixed, Sizes::Large][random.below(5) as usize];
         // As larger drives have them: then an extent may be full of gaps.
-        let slots = [1, 1, 2, 3][random.below(4) as usize];
+        let slots = if aimed { 2 + random.below(2) } else { [1, 1, 2, 3][random.below(4) as usize] };
         let drives = format_sim_drives(&sim, drives, (size_bytes * slots, slots), shards);
         Self {
             plan: plan.clone(),
             faults,
             drives,
             options,
-            sizes,
+            sizes: if aimed { Sizes::Large } else { sizes },
+            index_is_tight,
+            buffers_are_scarce: sim.random().one_in(6),
             shared,
-            round: Rc::default(),
             crashed: false,
+            upload_age_ms: None,
             used_units: None,
-            refused: false,
+            damaged: false,
+            over: false,
         }
     }
 
-    fn sim(&self) -> &Simulator {
+    pub(super) fn sim(&self) -> &Simulator {
         &self.shared.sim
     }
 
     /// # Panics
     /// When the node breaks a promise.
     pub fn run_rounds(&mut self) {
-        // How many lives, of those that the plan allows, decides the seed: drives differ in age.
-        let last = self.sim().random().below(1 << 32);
         for round in 0..self.plan.rounds {
-            self.round.set(round);
-            let ending = self.faults == Faults::Media && (round + 1 == self.plan.rounds || last % 4 == round);
+            self.shared.round.set(round);
             self.shared.note(|| format!("round {round}"));
-            self.life(ending);
-            if self.refused || ending {
+            self.life();
+            if self.over {
                 return;
             }
         }
@@ -106,9 +121,9 @@ impl World {
 
     /// The sums, after a last look at everything.
     pub fn finish(&mut self) {
-        if !self.refused {
-            let node = self.open(&LifeFaults::default());
-            if self.sim().random().one_in(3) {
+        if !self.over {
+            let node = self.open(&Life::default());
+            if !self.damaged && self.sim().random().one_in(3) {
                 self.empty(&node);
             }
             self.kill(node);
@@ -121,29 +136,54 @@ impl World {
         }
     }
 
-    fn life(&mut self, with_media_faults: bool) {
-        self.options.cores = 1 + self.sim().random().below(3) as usize;
+    fn life(&mut self) {
+        self.draw_cores();
+        let life = self.draw_life();
         let random = self.sim().random();
-        let faults = match self.faults {
-            _ if with_media_faults => LifeFaults::media(random),
-            Faults::Errors if random.below(3) > 0 => LifeFaults::errors(random),
-            _ => LifeFaults::unnoticed(random),
-        };
         if random.one_in(8) {
             self.crash_in_recovery();
+        } else if random.one_in(12) {
+            self.check_drives();
         }
-        let node = self.open(&faults);
+        let node = self.open(&life);
+        self.upload_age_ms = life.upload_age_ms;
         let before = self.faults_so_far();
-        self.work(&node, &faults);
-        if with_media_faults {
-            return self.end_with_damage(node, &faults, before);
+        self.work(&node, &life);
+        if self.faults == Faults::Media && life.faults.damage && !self.plan_is_empty(&life) {
+            return self.end_with_damage(node, &life, before);
         }
         let flush_failed =
             self.faults_so_far()[FaultKind::FlushError as usize] > before[FaultKind::FlushError as usize];
-        self.end(node, &faults, flush_failed);
+        self.end(node, &life, flush_failed);
     }
 
-    fn faults_so_far(&self) -> [u64; FaultKind::COUNT] {
+    /// How many cores there are, how quick they are, and how they hear of each other.
+    fn draw_cores(&mut self) {
+        let random = self.shared.sim.random();
+        self.options.cores = 1 + random.below(3) as usize;
+        if random.one_in(2) {
+            self.options.mailbox_capacity = 1 + random.below(8) as usize;
+        }
+        let odds =
+            |happens, one_in, most_us| if happens { Odds { one_in, most_us } } else { Odds::default() };
+        self.options.late_messages = odds(random.one_in(4), 20, 50_000);
+        self.options.core_stalls = odds(random.one_in(6), 1500, 5_000_000);
+    }
+
+    fn draw_life(&self) -> Life {
+        let random = self.sim().random();
+        let mut faults = match self.faults {
+            Faults::Media if random.one_in(4) => LifeFaults::mixed_media(random),
+            Faults::Media if random.one_in(2) => LifeFaults::media(random),
+            Faults::Errors if random.below(3) > 0 => LifeFaults::errors(random),
+            _ => LifeFaults::unnoticed(random),
+        };
+        faults.damage |= self.damaged;
+        let upload_age_ms = random.one_in(4).then(|| 20 << random.below(8));
+        Life { faults, index_is_tight: self.index_is_tight, upload_age_ms }
+    }
+
+    pub(super) fn faults_so_far(&self) -> [u64; FaultKind::COUNT] {
         let mut sum = [0; FaultKind::COUNT];
         for drive in &self.drives {
             sum.iter_mut().zip(drive.fault_counts()).for_each(|(sum, count)| *sum += count);
@@ -155,12 +195,13 @@ impl World {
         self.drives.iter().for_each(|drive| drive.follow(plan));
     }
 
-    fn heal(&self) {
+    pub(super) fn heal(&self) {
         self.follow(FaultPlan::default());
         self.drives.iter().for_each(SimDevice::heal);
+        self.sim().set_core_stalls(Odds::default());
     }
 
-    fn try_open(&self) -> Result<Rc<SimNode>, OpenError> {
+    pub(super) fn try_open(&self) -> Result<Rc<SimNode>, OpenError> {
         let opening = SimNode::open(self.sim().clone(), self.drives.clone(), self.options);
         self.sim().block_on(opening).map(Rc::new)
     }
@@ -174,12 +215,13 @@ impl World {
         self.cut_power();
     }
 
-    /// Opens and compares everything. The faults of the life may hit the open; then it is done again without them.
-    fn open(&mut self, faults: &LifeFaults) -> Rc<SimNode> {
-        let may_fail = faults.reads_fail || faults.writes_stop || faults.damage;
-        let media = may_fail && self.faults == Faults::Media;
-        if may_fail && !media && self.sim().random().one_in(3) {
-            self.follow(faults.plan);
+    /// Opens and compares everything. The faults of the life may hit the open, if the drive owns up to them; then it is
+    /// done again without them.
+    fn open(&mut self, life: &Life) -> Rc<SimNode> {
+        let may_fail = self.faults == Faults::Errors
+            && (life.faults.reads_fail || life.faults.writes_stop || life.faults.damage);
+        if may_fail && self.sim().random().one_in(3) {
+            self.follow(life.faults.plan);
         }
         let mut opened = self.try_open();
         self.heal();
@@ -193,45 +235,95 @@ impl World {
             opened = self.try_open();
         }
         let node = opened.unwrap_or_else(|error| panic!("the node does not open: {error}"));
-        self.verify(&node, &LifeFaults { writes_stop: faults.writes_stop, ..LifeFaults::default() });
+        let faults = LifeFaults {
+            writes_stop: life.faults.writes_stop,
+            damage: self.damaged,
+            ..LifeFaults::default()
+        };
+        let upload_age_ms = self.upload_age_ms;
+        self.verify(&node, &Life { faults, upload_age_ms, ..*life });
         node
     }
 
-    fn verify(&mut self, node: &Rc<SimNode>, faults: &LifeFaults) {
+    pub(super) fn verify(&mut self, node: &Rc<SimNode>, life: &Life) {
         node.audit();
         if let Some(expected) = self.used_units.take() {
             let used = node.leftovers().used_units;
             assert_eq!(used, expected, "units of slices in use after the restart, and before it");
         }
-        let context = self.context(node, *faults);
+        let context = self.context(node, life);
         self.sim().block_on(async move { context.verify().await });
+        self.count_recovery();
+    }
+
+    pub(super) fn count_recovery(&mut self) {
         if std::mem::take(&mut self.crashed) {
             self.shared.report.borrow_mut().crash_recoveries += 1;
         }
     }
 
-    fn context(&self, node: &Rc<SimNode>, faults: LifeFaults) -> Context {
-        Context { shared: self.shared.clone(), node: node.clone(), faults }
+    pub(super) fn context(&self, node: &Rc<SimNode>, life: &Life) -> Context {
+        Context { shared: self.shared.clone(), node: node.clone(), life: *life }
     }
 
     /// Clients at work, for as long as the seed says.
-    fn work(&mut self, node: &Rc<SimNode>, faults: &LifeFaults) {
+    fn work(&mut self, node: &Rc<SimNode>, life: &Life) {
         self.make_shared_bucket(node);
-        self.follow(faults.plan);
+        self.follow(life.faults.plan);
         self.shared.stopping.set(false);
+        self.start_background(node, life);
         self.shared.clients_left.set(self.plan.clients);
         for number in 0..self.plan.clients {
-            let client = Client { context: self.context(node, *faults), number, sizes: self.sizes };
+            let random = Random::new(number);
+            let client = Client { context: self.context(node, life), number, sizes: self.sizes, random };
             self.sim().spawn(client.run());
         }
         let polls = 1 + self.sim().random().below(self.plan.steps);
-        for _ in 0..polls.div_ceil(AUDIT_POLLS) {
-            self.polls(node, AUDIT_POLLS.min(polls));
+        if self.plan.aim == Aim::Compaction {
+            self.work_until_moved(node, polls);
+        } else {
+            for _ in 0..polls.div_ceil(AUDIT_POLLS) {
+                self.polls(node, AUDIT_POLLS.min(polls));
+            }
         }
         self.shared.report.borrow_mut().relocated_bytes += node.relocated_bytes();
     }
 
-    fn polls(&self, node: &Rc<SimNode>, polls: u64) {
+    /// Ends soon after some slice was moved.
+    fn work_until_moved(&mut self, node: &Rc<SimNode>, polls: u64) {
+        let most = polls + self.plan.steps;
+        for _ in 0..most / AIMED_POLLS {
+            let moved = node.relocated_bytes();
+            self.polls(node, AIMED_POLLS);
+            if node.relocated_bytes() > moved && self.sim().random().one_in(8) {
+                break;
+            }
+        }
+        self.polls(node, 1 + self.sim().random().below(60));
+    }
+
+    /// Scrub, the end of old uploads, a wall clock that jumps, and others that hold buffers.
+    fn start_background(&self, node: &Rc<SimNode>, life: &Life) {
+        let random = self.sim().random();
+        let scrubs = random.one_in(3);
+        if random.one_in(4) {
+            self.sim().spawn(jump_clock(self.shared.clone()));
+        }
+        for index in 0..self.options.cores {
+            let core = node.core(index);
+            if scrubs {
+                core.start_scrub(SCRUB);
+            }
+            if let Some(age_ms) = life.upload_age_ms {
+                self.sim().spawn(async move { core.limit_upload_age(age_ms).await });
+            }
+            if self.buffers_are_scarce {
+                self.sim().spawn(hold_buffers(self.shared.clone(), node.clone(), index));
+            }
+        }
+    }
+
+    pub(super) fn polls(&self, node: &Rc<SimNode>, polls: u64) {
         if !self.sim().run_steps(polls) {
             self.shared.check_for_deadlock();
         }
@@ -241,30 +333,43 @@ impl World {
 
     fn make_shared_bucket(&self, node: &Rc<SimNode>) {
         let mut model = self.shared.model.borrow_mut();
-        let bucket = model.buckets.entry(SHARED_BUCKET.to_owned()).or_default();
-        if bucket.id.is_some() {
+        if model.shared_bucket().is_some() {
             return;
         }
         let core = node.core(0);
         let create = async move { core.create_bucket(SHARED_BUCKET, "owner", Vec::new()).await };
         match self.sim().block_on(create) {
-            Ok(BucketCreated::New(made)) => bucket.id = Some(made.id),
+            Ok(BucketCreated::New(made)) => {
+                model.buckets.insert(made.id, BucketModel::new(SHARED_BUCKET));
+            }
             other => panic!("the first bucket is not made: {other:?}"),
         }
     }
 
-    /// Every client ends what it is at, and background work comes to rest.
-    fn come_to_rest(&mut self, node: &Rc<SimNode>, faults: &LifeFaults) {
+    /// Every client ends what it is at.
+    pub(super) fn stop_clients(&self, node: &Rc<SimNode>) {
         self.shared.stopping.set(true);
-        while self.shared.clients_left.get() > 0 {
-            self.polls(node, AUDIT_POLLS);
+        for polls in 1.. {
+            if self.shared.clients_left.get() == 0 {
+                break;
+            }
+            // Background work may go on for ever: not longer than the last client.
+            self.sim().step().then_some(()).unwrap_or_else(|| self.shared.check_for_deadlock());
+            if polls % AUDIT_POLLS == 0 {
+                self.polls(node, 1);
+            }
         }
+    }
+
+    /// Every client ends what it is at, and background work comes to rest.
+    pub(super) fn come_to_rest(&mut self, node: &Rc<SimNode>, life: &Life) {
+        self.stop_clients(node);
         self.heal();
         let until = self.sim().now_us() + REST_US_MAX;
         while self.sim().now_us() < until && self.sim().step() {}
         self.shared.check_for_deadlock();
         node.audit();
-        if faults.writes_stop {
+        if life.faults.writes_stop {
             return;
         }
         let on = node.clone();
@@ -273,32 +378,47 @@ impl World {
         let busy = (left.reserved_units, left.pinned_objects, left.held_locks, left.writers);
         assert_eq!(busy, (0, 0, 0, 0), "reserved units, pins, locks and writers when nothing is under way");
         self.used_units = Some(left.used_units - left.freed_units);
+        self.check_scrub(node);
+    }
+
+    /// Where the drive did nothing wrong, the scrub found nothing.
+    fn check_scrub(&self, node: &Rc<SimNode>) {
+        if self.faults != Faults::None {
+            return;
+        }
+        let core = node.core(0);
+        let metrics = self.sim().block_on(async move { core.metrics().await });
+        let shards = metrics.unwrap_or_else(|error| panic!("metrics are always known: {error}")).shards;
+        let found = shards.iter().find(|shard| shard.scrub.findings > 0);
+        assert!(found.is_none(), "the scrub found damage that is not there: {found:?}");
     }
 
     /// A power cut, a kill or a clean stop, in the middle of work or at rest.
-    fn end(&mut self, node: Rc<SimNode>, faults: &LifeFaults, flush_failed: bool) {
-        let at_rest = self.sim().random().one_in(4);
+    fn end(&mut self, node: Rc<SimNode>, life: &Life, flush_failed: bool) {
+        let at_rest = self.plan.aim == Aim::Nothing && self.sim().random().one_in(4);
         if at_rest {
-            self.come_to_rest(&node, faults);
+            self.come_to_rest(&node, life);
+        } else if self.plan.aim == Aim::Nothing && self.sim().random().one_in(8) {
+            self.demand_progress(&node, life);
         }
         self.heal();
         match self.sim().random().below(10) {
             // What a failed flush has lost, only a power cut takes out of sight.
             _ if flush_failed => self.crash(node),
             0 => self.kill(node),
-            1..=4 if at_rest => self.close(node, faults),
+            1..=4 if at_rest => self.close(node, life),
             _ => self.crash(node),
         }
     }
 
-    fn kill(&mut self, node: Rc<SimNode>) {
+    pub(super) fn kill(&mut self, node: Rc<SimNode>) {
         self.shared.note(|| "kill".to_owned());
         self.shared.report.borrow_mut().kills += 1;
         drop(node);
         self.sim().kill();
     }
 
-    fn crash(&mut self, node: Rc<SimNode>) {
+    pub(super) fn crash(&mut self, node: Rc<SimNode>) {
         self.cut_power();
         drop(node);
     }
@@ -306,7 +426,7 @@ impl World {
     fn cut_power(&mut self) {
         self.shared.note(|| "power cut".to_owned());
         let random = self.sim().random();
-        let mode = random.below(8);
+        let mode = if self.plan.aim == Aim::Compaction { random.below(3) } else { random.below(8) };
         // First the drives: a task that is dropped completes its writes.
         for drive in &self.drives {
             drive.crash(|_| match (mode, random.below(4)) {
@@ -322,7 +442,7 @@ impl World {
     }
 
     /// A clean stop. With shards that have stopped writing it says so, and nothing is lost all the same.
-    fn close(&mut self, node: Rc<SimNode>, faults: &LifeFaults) {
+    fn close(&mut self, node: Rc<SimNode>, life: &Life) {
         self.shared.note(|| "stop".to_owned());
         let closing: Vec<Core> = (0..self.options.cores).map(|index| node.core(index)).collect();
         let closed = self.sim().block_on(async move {
@@ -330,47 +450,18 @@ impl World {
             futures_util::future::join_all(all).await
         });
         let failed = closed.into_iter().find_map(Result::err);
-        assert!(failed.is_none() || faults.writes_stop || self.is_tight(), "a clean stop fails: {failed:?}");
+        assert!(
+            failed.is_none() || life.faults.writes_stop || self.is_tight(),
+            "a clean stop fails: {failed:?}"
+        );
         self.shared.report.borrow_mut().clean_stops += 1;
         drop(node);
         self.sim().kill();
     }
 
     /// Whether the last checkpoint may have found no room.
-    fn is_tight(&self) -> bool {
+    pub(super) fn is_tight(&self) -> bool {
         self.shared.report.borrow().refused_full > 0
-    }
-
-    /// See the module's second invariant.
-    fn end_with_damage(&mut self, node: Rc<SimNode>, faults: &LifeFaults, before: [u64; FaultKind::COUNT]) {
-        self.come_to_rest(&node, faults);
-        self.used_units = None;
-        let on = node.clone();
-        let fenced = self.sim().block_on(async move { on.fence().await });
-        fenced.unwrap_or_else(|error| panic!("a shard without a failed write does not write: {error}"));
-        let damaging = [FaultKind::MisdirectedWrite, FaultKind::LostWrite, FaultKind::Rot];
-        let now = self.faults_so_far();
-        let struck = damaging.iter().any(|kind| now[*kind as usize] > before[*kind as usize]);
-        match self.sim().random().below(3) {
-            0 => self.kill(node),
-            _ => self.crash(node),
-        }
-        let opened = self.try_open();
-        self.shared.report.borrow_mut().media_lives += u64::from(struck);
-        match opened {
-            Ok(node) => {
-                self.verify(&node, &LifeFaults { damage: struck, ..LifeFaults::default() });
-                self.kill(node);
-                self.refused = struck;
-            }
-            Err(error) => {
-                assert!(struck, "the node does not open: {error}");
-                self.shared.note(|| format!("refused: {error}"));
-                self.shared.report.borrow_mut().drives_refused += 1;
-                self.refused = true;
-                self.sim().kill();
-            }
-        }
     }
 
     /// Everything is deleted: nothing may stay allocated.
@@ -399,9 +490,7 @@ impl World {
 async fn delete_everything(node: Rc<SimNode>, shared: Rc<Shared>) {
     let uploads = shared.model.borrow().uploads.known.clone();
     for (id, upload) in uploads {
-        let bucket = shared.model.borrow().buckets[&upload.bucket].id;
-        let bucket = bucket.unwrap_or_else(|| panic!("{upload:?} has no bucket"));
-        let aborted = node.any_core().abort_upload(bucket, &upload.key, id).await;
+        let aborted = node.any_core().abort_upload(upload.bucket, &upload.key, id).await;
         aborted.unwrap_or_else(|error| panic!("{upload:?} is not aborted: {error}"));
     }
     for bucket in node.core(0).buckets() {
@@ -414,5 +503,35 @@ async fn delete_everything(node: Rc<SimNode>, shared: Rc<Shared>) {
         }
         let deleted = node.any_core().delete_bucket(bucket.id).await;
         deleted.unwrap_or_else(|error| panic!("{} is not deleted: {error}", bucket.name));
+    }
+}
+
+/// A cap that a few keys and uploads reach.
+fn with_tight_index(options: SimOptions, shards: u16, random: &Random) -> SimOptions {
+    let of_shard = (24 << 10) + random.below(40 << 10) as usize;
+    SimOptions { index_bytes_max: of_shard * usize::from(shards), ..options }
+}
+
+/// Somebody sets the wall clock, forward and back, by up to a day.
+async fn jump_clock(shared: Rc<Shared>) {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    while !shared.stopping.get() {
+        shared.sim.pause_us(100_000).await;
+        let by_ms = 1 + shared.sim.random().below(DAY_MS) as i64;
+        let back = shared.sim.random().one_in(2);
+        shared.sim.jump_wall_clock(if back { -by_ms } else { by_ms });
+        shared.clock_jumped.set(true);
+        shared.report.borrow_mut().clock_jumps_back += u64::from(back);
+    }
+}
+
+/// As slow clients do: all of a core's buffers but a few, or even those, for a while.
+async fn hold_buffers(shared: Rc<Shared>, node: Rc<SimNode>, core: usize) {
+    while !shared.stopping.get() {
+        let left = shared.sim.random().below(3) as usize;
+        let held = node.hold_buffers(core, left);
+        shared.sim.pause_us(if left > 0 { 400_000 } else { BUFFERS_HELD_US_MAX }).await;
+        drop(held);
+        shared.sim.pause_us(100_000).await;
     }
 }

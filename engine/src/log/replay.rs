@@ -21,7 +21,7 @@ use crate::format::{BLOCK_BYTES, FormatDamage};
 use crate::log::RecordPlace;
 use crate::ring::{Buffer, Pool};
 use crate::shard::{Geometry, RecoverError};
-use crate::sim::Bug;
+use crate::sim::{Bug, Rare, reached};
 
 /// Extents whose first block is read in one go.
 pub(super) const HEADS_AT_ONCE: usize = 16;
@@ -90,9 +90,17 @@ impl Replay<'_> {
                 Outcome::End(damage) => {
                     drop(buffer);
                     if self.follow_copy(&mut apply).await? {
+                        reached(Rare::BeginningCopied);
                         continue;
                     }
-                    let Err(error) = self.judge_end(damage).await else { return Ok(()) };
+                    let torn = damage == FormatDamage::Checksum;
+                    let Err(error) = self.judge_end(damage).await else {
+                        if torn {
+                            reached(Rare::TornTail);
+                        }
+                        return Ok(());
+                    };
+                    reached(Rare::DamageRefused);
                     self.tolerate(error)?;
                     if !self.pass_damage(&mut apply).await? {
                         return Ok(());
@@ -123,7 +131,10 @@ impl Replay<'_> {
             let before = self.pass(&header);
             let batch = &bytes[at..at + header.length.get() as usize];
             match self.records(&header, batch, before, apply) {
-                Ok(true) => return Ok(Outcome::More),
+                Ok(true) => {
+                    reached(Rare::ReplayRolled);
+                    return Ok(Outcome::More);
+                }
                 Ok(false) => {}
                 Err(error) => self.tolerate(error)?,
             }

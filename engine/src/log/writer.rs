@@ -19,7 +19,7 @@ use crate::format::record::{EncodedRecord, LogExtentV1, Mutation};
 use crate::format::{BLOCK_BYTES, Le16, Le32, Le64, blocks_up};
 use crate::ring::Buffer;
 use crate::shard::Shard;
-use crate::sim::Bug;
+use crate::sim::{Bug, Rare, reached};
 use crate::sync::oneshot;
 
 /// Largest record that fits a batch.
@@ -270,6 +270,7 @@ async fn begin(shard: &Rc<Shard>) -> Result<(), DeviceError> {
         (taken, lap) = again;
     }
     let Taken { extent, held_back, tight } = taken;
+    reached(if held_back { Rare::LifeBegunShort } else { Rare::LifeBegun });
     shard.log.began_short.set(held_back);
     if tight {
         shard.log.tight_until_us.set(shard.environment.monotonic_us() + TIGHT_US);
@@ -317,6 +318,7 @@ fn names(extent: u32, lap: u64) -> Pending {
 
 fn go_on_in(shard: &Shard, extent: u32, lap: u64) {
     let behind = shard.log.position.get();
+    reached(Rare::LogRolled);
     shard.state.borrow_mut().logs.add(extent, lap, 0);
     shard.log.position.set(LogPosition { extent, lap, offset: 0, ..behind });
 }

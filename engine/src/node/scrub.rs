@@ -21,6 +21,7 @@ use crate::format::scrub::{SCRUB_START, ScrubState};
 use crate::index::{Step, keys};
 use crate::shard::Shard;
 use crate::shard::recover::RecoverError;
+use crate::sim::{Rare, reached};
 use crate::types::BucketId;
 
 /// Objects between two looks at the clock.
@@ -186,6 +187,7 @@ impl Scrub {
         }
         if let Some(error) = &damage {
             shard.scrub.borrow_mut().findings += 1;
+            reached(Rare::ScrubFinding);
             tracing::error!(shard = shard.id, %error, "scrub: the checkpoint is damaged; a new one is written");
         }
         if damage.is_none() && shard.log.since_checkpoint.get() == 0 {
@@ -244,6 +246,7 @@ impl Scrub {
         shard.scrub.borrow_mut().bytes += bytes;
         if let Err(error @ (EngineError::Damaged { .. } | EngineError::ReadFailed { .. })) = read {
             shard.scrub.borrow_mut().findings += 1;
+            reached(Rare::ScrubFinding);
             let bucket = core.buckets.borrow().name_of(bucket).unwrap_or_else(|| bucket.to_string());
             let key = String::from_utf8_lossy(key).into_owned();
             tracing::error!(shard = shard.id, bucket, key, %error, "scrub: an object is damaged; restore it");
@@ -254,6 +257,7 @@ impl Scrub {
         {
             let mut state = shard.scrub.borrow_mut();
             state.passes += 1;
+            reached(Rare::ScrubPass);
             state.finished_ms = core.environment.wall_clock_ms();
             let elapsed_s = state.finished_ms.saturating_sub(state.started_ms) / 1000;
             state.started_ms = 0;

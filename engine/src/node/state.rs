@@ -24,7 +24,7 @@ use crate::format::superblock::{ShardRootOnDisk, SuperblockOnDisk};
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, Pool};
 use crate::shard::{Geometry, Pins, Salvage, Shard};
-use crate::sim::Planted;
+use crate::sim::{Planted, Rare, reached};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::{Bucket, BucketId};
@@ -278,6 +278,9 @@ impl CoreState {
             return message(self);
         }
         let overflowed = self.mailbox.send(core, message, &*self.notifier);
+        if overflowed {
+            reached(Rare::MailboxFull);
+        }
         if overflowed && !self.retrying.replace(true) {
             let state = self.clone();
             self.environment.spawn(Box::pin(async move {
@@ -314,11 +317,13 @@ impl CoreState {
         if let Some(buffer) = self.pool.try_take(length) {
             return Ok(buffer);
         }
+        reached(Rare::BufferWaited);
         let (taken, timeout) =
             (std::pin::pin!(self.pool.take(length)), self.environment.sleep(BUFFER_WAIT_MS));
         match futures_util::future::select(taken, timeout).await {
             Either::Left((buffer, _)) => Ok(buffer),
             Either::Right(_) => {
+                reached(Rare::BufferRefused);
                 Err(EngineError::Busy { what: "I/O buffers: slow clients hold them all; raise --memory" })
             }
         }

@@ -12,6 +12,7 @@ use crate::extent::{RunCount, coalesce, runs_one_by_one};
 use crate::format::record::{Mutation, PartPutV1, PutV1, SegmentV1, UploadV1};
 use crate::index::keys;
 use crate::log::RecordPlace;
+use crate::sim::{Rare, reached};
 use crate::types::BucketId;
 
 /// What a live shard must account for after a change. Recovery derives it anew instead.
@@ -96,7 +97,11 @@ impl State {
             let used =
                 |segment: &SegmentV1| put.segments.iter().any(|kept| kept.generation == segment.generation);
             let unused = upload.parts.into_values().map(|part| part.segment).filter(|segment| !used(segment));
+            let before = effects.freed.len();
             effects.freed.extend(unused.map(|segment| (segment.generation, segment)));
+            if effects.freed.len() > before {
+                reached(Rare::PartUnused);
+            }
         }
         effects
     }
@@ -104,8 +109,10 @@ impl State {
     fn apply_moved(&mut self, put: &PutV1, place: RecordPlace) -> Effects {
         let current = self.entry(BucketId(put.bucket), &put.key);
         let Some(old) = current.filter(|entry| entry.generation == put.generation) else {
+            reached(Rare::MoveLost);
             return Effects::default();
         };
+        reached(Rare::RecordMoved);
         let large = old.is_large() || place.length > INLINE_RECORD_BYTES_MAX;
         let location = Location::new(place.extent, place.offset, place.length, put.generation, large);
         let lost = Some((old.location.extent, old.record_length));
@@ -162,6 +169,9 @@ impl State {
         self.uploads_bytes -= replaced.as_ref().map_or(0, part_bytes);
         let freed =
             replaced.map(|old| old.segment).filter(|old| old.generation != part.part.segment.generation);
+        if freed.is_some() {
+            reached(Rare::PartReplaced);
+        }
         Effects {
             freed: freed.map(|segment| (segment.generation, segment)).into_iter().collect(),
             ..Effects::default()

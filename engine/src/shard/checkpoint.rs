@@ -22,7 +22,7 @@ use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
 use crate::format::{Le16, Le32, Le64, blocks_up};
 use crate::index::leaf;
 use crate::log::LogPosition;
-use crate::sim::Bug;
+use crate::sim::{Bug, Rare, reached};
 
 /// Payload of a chunk: leaves, each behind its length, or a part of an rkyv list.
 const PAYLOAD_BYTES_MAX: usize = (256 << 10) - HEADER_BYTES;
@@ -92,6 +92,7 @@ impl Shard {
                 Ok(())
             }
             Err(error) => {
+                reached(Rare::CheckpointFailed);
                 self.log.since_checkpoint.set(self.log.since_checkpoint.get() + since);
                 // No superblock names them. Not so after a device error: what was installed is unknown then.
                 match &error {
@@ -352,7 +353,11 @@ impl Shard {
         if self.is_worth_a_checkpoint() && self.checkpoint().await.is_err() {
             return Ok(false);
         }
-        Ok(self.given_back.get() != given)
+        let gained = self.given_back.get() != given;
+        if gained {
+            reached(Rare::SpaceReclaimed);
+        }
+        Ok(gained)
     }
 
     /// A checkpoint writes the whole index: not for a crumb.

@@ -28,7 +28,7 @@ use crate::format::record::{EncodedRecord, Mutation, PutV1, RecordView, RunV1, S
 use crate::format::slice::UNIT_BYTES;
 use crate::log::writer::RECORD_BYTES_MAX;
 use crate::node::read::is_whole;
-use crate::sim::Bug;
+use crate::sim::{Bug, Rare, reached};
 use crate::sync::turn::NextTurn;
 use crate::types::BucketId;
 use zerocopy::IntoBytes;
@@ -159,7 +159,10 @@ impl Shard {
         victims: &BTreeSet<u32>,
     ) -> Result<Moved> {
         // 1. Whoever waits for space may hold the lock: waiting for it could be for ever.
-        let Some(guard) = self.locks.try_lock(self.hash(bucket, key)) else { return Ok(Moved::Skipped) };
+        let Some(guard) = self.locks.try_lock(self.hash(bucket, key)) else {
+            reached(Rare::MoveSkipped);
+            return Ok(Moved::Skipped);
+        };
         let Some((found, pins)) = self.lookup(bucket, key)? else { return Ok(Moved::Skipped) };
         let _pinned = Pinned { shard: self, pins };
         let Found::Large { entry, lap } = found else { return Ok(Moved::Skipped) };
@@ -186,6 +189,7 @@ impl Shard {
             return Ok(Moved::Skipped);
         }
         self.queue(mutation, record, guard, handles, true).await?;
+        reached(Rare::SliceMoved);
         Ok(Moved::Done)
     }
 

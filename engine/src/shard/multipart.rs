@@ -13,6 +13,7 @@ use crate::format::record::{
     EncodedRecord, Mutation, PartPutV1, PartV1, PutV1, SegmentV1, UploadAbortV1, UploadPartV1, UploadV1,
 };
 use crate::index::common_prefix;
+use crate::sim::{Rare, reached};
 use crate::types::{
     Attributes, BucketId, Etag, ObjectInfo, ObjectMeta, PartInfo, UploadId, UploadInfo, UploadItem,
     UploadPage, UploadQuery, WriteCondition,
@@ -181,12 +182,11 @@ impl Shard {
         for ((bucket, key, id), initiated_ms) in old {
             let name = String::from_utf8_lossy(&key).into_owned();
             match self.abort_upload(BucketId(bucket), key, UploadId(id)).await {
-                Ok(()) => tracing::info!(
-                    bucket,
-                    key = name,
-                    initiated_ms,
-                    "aborted an upload that was not completed in time"
-                ),
+                Ok(()) => {
+                    reached(Rare::UploadAged);
+                    let text = "aborted an upload that was not completed in time";
+                    tracing::info!(bucket, key = name, initiated_ms, "{text}");
+                }
                 // Completed or aborted meanwhile.
                 Err(EngineError::NoSuchUpload | EngineError::NoSuchBucket) => {}
                 Err(error) => {

@@ -16,6 +16,7 @@ use crate::format::record::{EncodedRecord, Mutation, PutV1, SegmentV1};
 use crate::log::RecordPlace;
 use crate::log::queue::Pending;
 use crate::log::writer::RECORD_BYTES_MAX;
+use crate::sim::{Rare, reached};
 use crate::sync::locks::KeyGuard;
 use crate::sync::oneshot;
 use crate::types::{BucketId, Etag, EtagMatch, ObjectInfo, ObjectMeta, UploadId, WriteCondition};
@@ -108,7 +109,7 @@ impl Shard {
             self.admit(record.length(), class).await?;
         }
         // From here to the push nothing waits: a bucket that is being deleted now is seen, or sees this record.
-        self.core()?.check_bucket(bucket)?;
+        self.core()?.check_bucket(bucket).inspect_err(|_| reached(Rare::BucketLeaving))?;
         self.queue(mutation, record, guard, reserved.into_iter().collect(), false).await
     }
 
@@ -157,6 +158,7 @@ impl Shard {
         if index_bytes < limit_bytes {
             Ok(())
         } else {
+            reached(Rare::IndexFull);
             Err(EngineError::IndexFull { index_bytes, limit_bytes })
         }
     }

@@ -17,7 +17,7 @@ use crate::format::batch::BATCH_BYTES_MAX;
 use crate::format::record::{Mutation, RunV1, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
 use crate::log::RecordPlace;
-use crate::sim::Bug;
+use crate::sim::{Bug, Rare, reached};
 
 /// The part of a drive that is kept for the cleaners of all its shards: one in so many extents. Decision 0004.
 const CLEANER_PART: u32 = 16;
@@ -167,7 +167,10 @@ impl Shard {
             let pin =
                 [generation, segment.generation].into_iter().find(|pin| state.object_pins.contains_key(pin));
             match pin.filter(|_| !self.geometry.planted.is(Bug::ReuseSpaceEarly)) {
-                Some(pin) => state.zombies.entry(pin).or_default().push(segment),
+                Some(pin) => {
+                    reached(Rare::ReaderKeptSpace);
+                    state.zombies.entry(pin).or_default().push(segment);
+                }
                 None => state.free_later(place.sequence, &segment),
             }
         }

@@ -11,9 +11,14 @@ mod bugs;
 mod executor;
 mod node;
 mod random;
+mod rare;
 
 pub use self::bugs::Bug;
 pub(crate) use self::bugs::Planted;
 pub use self::executor::{Odds, Simulator, TraceStep};
-pub use self::node::{Leftovers, SimNode, SimOptions, format_sim_drives};
+pub use self::node::{HeldBuffers, Leftovers, SimNode, SimOptions, format_sim_drives};
 pub use self::random::Random;
+pub use self::rare::Rare;
+pub(crate) use self::rare::reached;
+#[cfg(feature = "planted-bugs")]
+pub use self::rare::take_reached;

@@ -19,8 +19,9 @@ use crate::node::format::{FormatError, Place, SLOT_BYTES, choose_superblock, sup
 use crate::node::open::{CoreParts, MAILBOX_CAPACITY};
 use crate::node::state::{CoreState, Layout};
 use crate::node::{Core, OpenError, SpaceReport};
-use crate::ring::RingError;
+use crate::ring::arena::CHUNK_BYTES;
 use crate::ring::mailbox::{Mailbox, Notifier};
+use crate::ring::{Buffer, RingError};
 
 /// Longest way of a message that is in time, microseconds.
 const MESSAGE_US_MAX: u64 = 20;
@@ -118,6 +119,11 @@ pub struct SimNode {
     sim: Simulator,
     states: Vec<Rc<CoreState>>,
     cores: Vec<Core>,
+}
+
+/// Buffers that nobody else gets.
+pub struct HeldBuffers {
+    _held: Vec<Buffer>,
 }
 
 struct SimNotifier {
@@ -228,6 +234,14 @@ impl SimNode {
     /// Runs `task` on a core: it stands still when the core does, as a client's connection would.
     pub fn spawn(&self, core: &Core, task: impl Future<Output = ()> + 'static) {
         self.sim.spawn_on(core.index(), task);
+    }
+
+    /// Takes all the free chunks of a core's buffers that bodies may have but `left`, until what is given is dropped.
+    pub fn hold_buffers(&self, core: usize, left: usize) -> HeldBuffers {
+        let pool = &self.states[core % self.states.len()].pool;
+        let mut held: Vec<Buffer> = std::iter::from_fn(|| pool.try_take(CHUNK_BYTES)).collect();
+        held.truncate(held.len().saturating_sub(left));
+        HeldBuffers { _held: held }
     }
 
     /// Takes a checkpoint of every shard; gives what went wrong first.

@@ -76,8 +76,16 @@ impl SimDevice {
         self.0.borrow_mut().world = Some(sim.clone());
     }
 
-    /// The power goes and comes back: `fate` is asked for each write that was not durable, in order. Faults end.
-    /// Whoever still waits for an operation waits for ever.
+    /// Operations take no time from now on: for what has no clock, like a check, until [`Self::live_in`]. What a dead
+    /// process had asked for is through.
+    pub fn stand_alone(&self) {
+        let mut medium = self.0.borrow_mut();
+        medium.end_abandoned();
+        medium.world = None;
+    }
+
+    /// The power goes and comes back: `fate` is asked for each write that was not durable, in order. Faults end. Whoever
+    /// still waits for an operation waits for ever.
     pub fn crash(&self, mut fate: impl FnMut(usize) -> Fate) {
         self.0.borrow_mut().lose_power(&mut fate);
     }

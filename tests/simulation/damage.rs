@@ -1,0 +1,170 @@
+//! How a life ends in which a drive did what it does not own up to, and what a check and a repair make of the drives.
+//!
+//! Invariants:
+//! - Before such a life ends, every shard writes one more record without faults: so every batch before it is known as
+//!   durable, and the next open must either refuse or bring everything back but for objects that say they are damaged.
+//! - That is asserted of faults of one kind. Of several kinds together only this is: nothing that is read is wrong,
+//!   and nothing is there that was never put there.
+//! - A node that refuses opens after a repair, unless the check says that it is beyond one; and work goes on.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use ringbolt_engine::check::{
+    CheckError, Finding, Medium, Outcome, Progress, RepairError, Watcher, check, repair,
+};
+use ringbolt_engine::device::sim::{FaultKind, SimDevice};
+use ringbolt_engine::sim::SimNode;
+
+use super::context::Life;
+use super::faults::LifeFaults;
+use super::plan::Faults;
+use super::world::World;
+
+/// Kinds that change what is stored.
+const DAMAGING: [FaultKind; 5] = [
+    FaultKind::MisdirectedWrite,
+    FaultKind::MisdirectedWriteAlike,
+    FaultKind::LostWrite,
+    FaultKind::TornWrite,
+    FaultKind::Rot,
+];
+
+#[derive(Default)]
+struct Findings(Vec<String>);
+
+impl Watcher for Findings {
+    fn finding(&mut self, finding: &Finding) {
+        self.0.push(format!("{finding:?}"));
+    }
+
+    fn progress(&mut self, _: &Progress) {}
+}
+
+impl World {
+    pub(super) fn plan_is_empty(&self, life: &Life) -> bool {
+        life.faults.plan.is_empty()
+    }
+
+    pub(super) fn end_with_damage(
+        &mut self,
+        node: Rc<SimNode>,
+        life: &Life,
+        before: [u64; FaultKind::COUNT],
+    ) {
+        self.come_to_rest(&node, life);
+        self.used_units = None;
+        let on = node.clone();
+        let fenced = self.sim().block_on(async move { on.fence().await });
+        fenced.unwrap_or_else(|error| panic!("a shard without a failed write does not write: {error}"));
+        let now = self.faults_so_far();
+        let struck = DAMAGING.iter().any(|kind| now[*kind as usize] > before[*kind as usize]);
+        match self.sim().random().below(3) {
+            0 => self.kill(node),
+            _ => self.crash(node),
+        }
+        self.damaged |= struck;
+        self.shared.report.borrow_mut().media_lives += u64::from(struck);
+        if struck && self.sim().random().one_in(4) {
+            self.check_drives();
+        }
+        match self.try_open() {
+            Ok(node) => {
+                let faults = LifeFaults { damage: self.damaged, ..LifeFaults::default() };
+                let life = Life { faults, ..*life };
+                match struck && life.faults.mixed {
+                    true => self.adopt(&node, &life),
+                    false => self.verify(&node, &life),
+                }
+                self.kill(node);
+            }
+            Err(error) => {
+                assert!(struck, "the node does not open: {error}");
+                self.shared.note(|| format!("refused: {error}"));
+                self.shared.report.borrow_mut().drives_refused += 1;
+                self.sim().kill();
+                self.repair_with_loss(life);
+            }
+        }
+    }
+
+    /// Takes what there is for the truth, as far as it can be.
+    fn adopt(&mut self, node: &Rc<SimNode>, life: &Life) {
+        node.audit();
+        let context = self.context(node, life);
+        let goes_on = self.sim().block_on(async move { context.adopt().await });
+        self.over |= !goes_on;
+        self.count_recovery();
+    }
+
+    /// What an operator does with a node that does not open.
+    fn repair_with_loss(&mut self, life: &Life) {
+        let Ok((outcome, _)) = self.check(true) else {
+            self.over = true;
+            return;
+        };
+        assert!(outcome.damage() > 0, "a check finds nothing on drives that do not open");
+        let beyond = outcome.beyond_repair > 0;
+        let repaired = self.with_instant_drives(|media| repair(media, outcome, true));
+        match repaired {
+            Err(RepairError::Beyond { .. }) if beyond => {
+                self.over = true;
+                return;
+            }
+            Err(error) => panic!("the drives are not repaired: {error}"),
+            Ok(_) => self.shared.report.borrow_mut().repairs += 1,
+        }
+        let checked = self.check(true);
+        let (outcome, findings) =
+            checked.unwrap_or_else(|error| panic!("not checked after a repair: {error}"));
+        assert_eq!(outcome.damage(), 0, "damage after a repair: {findings:?}");
+        let opened = self.try_open();
+        let node = opened.unwrap_or_else(|error| panic!("the node does not open after a repair: {error}"));
+        let faults = LifeFaults { damage: true, ..LifeFaults::default() };
+        self.adopt(&node, &Life { faults, ..*life });
+        self.kill(node);
+    }
+
+    /// A check, and where there may be damage a repair of what can be without loss: neither may do any harm. Without
+    /// such faults the check finds nothing.
+    pub(super) fn check_drives(&mut self) {
+        let deep = self.sim().random().one_in(2);
+        let Ok((outcome, findings)) = self.check(deep) else { return };
+        if self.faults != Faults::Media {
+            // A copy of the superblock may be half written; others are whole then.
+            let lost = outcome.losses + outcome.beyond_repair;
+            assert_eq!(lost, 0, "a check of sound drives finds damage: {findings:?}");
+            return;
+        }
+        let repaired = self.with_instant_drives(|media| repair(media, outcome, false));
+        repaired.unwrap_or_else(|error| panic!("a repair without loss fails: {error}"));
+        self.shared.note(|| "repaired without loss".to_owned());
+    }
+
+    /// An error only where no copy of a superblock is whole, and where a drive may have done that.
+    fn check(&mut self, deep: bool) -> Result<(Outcome, Vec<String>), CheckError> {
+        self.shared.report.borrow_mut().checks += 1;
+        let mut findings = Findings::default();
+        let outcome = self.with_instant_drives(|media| check(media, deep, &mut findings));
+        self.shared.note(|| format!("check {:?}", findings.0));
+        if let Err(error) = &outcome {
+            let known = self.damaged && matches!(error, CheckError::NoSuperblock { .. });
+            assert!(known, "the drives can not be checked: {error}");
+        }
+        Ok((outcome?, findings.0))
+    }
+
+    /// A check waits for no clock: the drives answer at once meanwhile.
+    fn with_instant_drives<T>(&self, work: impl FnOnce(&[Medium]) -> T) -> T {
+        self.drives.iter().for_each(SimDevice::stand_alone);
+        let medium = |(at, drive): (usize, &SimDevice)| Medium {
+            path: PathBuf::from(format!("drive{at}")),
+            device: Rc::new(drive.clone()),
+            blocking: None,
+        };
+        let media: Vec<Medium> = self.drives.iter().enumerate().map(medium).collect();
+        let done = work(&media);
+        self.drives.iter().for_each(|drive| drive.live_in(self.sim()));
+        done
+    }
+}
