@@ -52,6 +52,9 @@ struct Arguments {
     /// Breaks the node on purpose, to see that it is noticed.
     #[arg(long, value_parser = Bug::ALL.map(Bug::name))]
     bug: Option<String>,
+    /// Runs that a failing plan is tried to be made smaller with.
+    #[arg(long, default_value_t = SHRINK_ATTEMPTS)]
+    shrink: u64,
     /// Prints what happens, line by line, for the first seed only.
     #[arg(long)]
     trace: bool,
@@ -104,7 +107,7 @@ fn main() -> ExitCode {
         }
         match simulation::attempt(&arguments.plan(seed)) {
             Ok(report) => sum.add(&report),
-            Err(failure) => return fail(failure, &sum),
+            Err(failure) => return fail(failure, &sum, arguments.shrink),
         }
         if told.elapsed() >= PROGRESS {
             told = Instant::now();
@@ -115,11 +118,11 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn fail(failure: Failure, sum: &Report) -> ExitCode {
+fn fail(failure: Failure, sum: &Report, attempts: u64) -> ExitCode {
     println!("{sum}");
     println!("BROKEN: {}\n", failure.message);
     println!("repeat it with:\n  {}", failure.plan.command());
-    let smaller = simulation::shrink(failure.clone(), SHRINK_ATTEMPTS);
+    let smaller = simulation::shrink(failure.clone(), attempts);
     if smaller.plan != failure.plan {
         println!("\nsmaller: {}\n  {}", smaller.message, smaller.plan.command());
     }

@@ -26,6 +26,8 @@ const REST_US_MAX: u64 = 60_000_000;
 const AIMED_POLLS: u64 = 5;
 /// Fast enough for a pass within a life's rest.
 const SCRUB: ScrubOptions = ScrubOptions { bytes_per_second: 64 << 20, every_ms: 24 * 60 * 60 * 1000 };
+/// Polls in which a scrub lets go of what it reads.
+const SCRUB_POLLS: u64 = 20_000;
 /// Longest that others hold all buffers: bodies wait ten seconds for one.
 const BUFFERS_HELD_US_MAX: u64 = 12_000_000;
 
@@ -367,6 +369,12 @@ impl World {
         self.heal();
         let until = self.sim().now_us() + REST_US_MAX;
         while self.sim().now_us() < until && self.sim().step() {}
+        // The hour in which the scrub looks at the clock may have struck just now.
+        for _ in 0..SCRUB_POLLS {
+            if node.leftovers().pinned_objects == 0 || !self.sim().step() {
+                break;
+            }
+        }
         self.shared.check_for_deadlock();
         node.audit();
         if life.faults.writes_stop {
