@@ -97,9 +97,7 @@ fn other_live_bytes(plan: &Plan) -> Option<String> {
 fn unused_drive(plan: &Plan) -> Option<String> {
     let (size, most) = (plan.hardware.drives.size_bytes, sizing::drive_bytes_max());
     let unused = size.checked_sub(most).filter(|unused| *unused > 0)?;
-    Some(format!(
-        "A drive has room for {most} bytes in this format: {unused} bytes of each stay unused."
-    ))
+    Some(format!("A drive has room for {most} bytes in this format: {unused} bytes of each stay unused."))
 }
 
 /// Names of the constants that nobody measured.
