@@ -192,15 +192,17 @@ fn the_promises_hold_in_these_situations() {
 #[test]
 fn each_planted_bug_breaks_the_promise_of_its_situation() {
     use ringbolt_engine::sim::Bug;
-    let caught_by = |bug| match bug {
-        Bug::SkipFlush | Bug::AcknowledgeBeforeCommit => "acknowledged is durable",
-        Bug::LoseTail => "the last batch stays",
-        Bug::ReuseSpaceEarly => "a slow reader",
-        Bug::MoveUnflushed => "moved slices",
-        Bug::IgnoreCrc => "rot",
-    };
-    for bug in Bug::ALL {
-        let found = scenarios().into_iter().find(|(name, ..)| *name == caught_by(bug));
+    // Those that are not here have tests of their own.
+    let caught_by = [
+        (Bug::SkipFlush, "acknowledged is durable"),
+        (Bug::AcknowledgeBeforeCommit, "acknowledged is durable"),
+        (Bug::LoseTail, "the last batch stays"),
+        (Bug::ReuseSpaceEarly, "a slow reader"),
+        (Bug::MoveUnflushed, "moved slices"),
+        (Bug::IgnoreCrc, "rot"),
+    ];
+    for (bug, situation) in caught_by {
+        let found = scenarios().into_iter().find(|(name, ..)| *name == situation);
         let (name, mut world, scenario) = found.expect("each bug has a situation");
         world.options.bug = Some(bug);
         assert!(scenario(world).is_err(), "{} passes {name}", bug.name());
