@@ -102,10 +102,9 @@ fn no_flush_is_believed_after_one_that_failed() {
             news: Default::default(),
         });
         std::thread::scope(|threads| {
-            for own in 0..CORES {
-                let world = &world;
-                threads.spawn(move || core(own, world));
-            }
+            let world = &world;
+            let cores: Vec<_> = (0..CORES).map(|own| threads.spawn(move || core(own, world))).collect();
+            cores.into_iter().for_each(|core| core.join().expect("a core ends well"));
         });
     }
 }

@@ -74,10 +74,11 @@ fn run(cores: usize, capacity: usize, count: u64) {
     let peers = Arc::new((0..cores).map(|_| AtomicI32::new(-1)).collect());
     let node = Node { peers, done: AtomicUsize::new(0) };
     std::thread::scope(|threads| {
-        for (own, mailbox) in Mailbox::mesh(cores, capacity).into_iter().enumerate() {
-            let node = &node;
-            threads.spawn(move || core(own, mailbox, node, count));
-        }
+        let node = &node;
+        let mesh = Mailbox::mesh(cores, capacity).into_iter().enumerate();
+        let cores: Vec<_> =
+            mesh.map(|(own, mailbox)| threads.spawn(move || core(own, mailbox, node, count))).collect();
+        cores.into_iter().for_each(|core| core.join().expect("a core ends well"));
     });
 }
 
