@@ -26,6 +26,9 @@ struct Arguments {
     /// Ends after so many minutes.
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
     minutes: u64,
+    /// The same in seconds.
+    #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
+    seconds: u64,
     /// Ends after so many crashes from which everything acknowledged was recovered.
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
     recoveries: u64,
@@ -100,7 +103,7 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| ()));
     let started = Instant::now();
     let (mut sum, mut told) = (Report::default(), started);
-    let limit = Duration::from_secs(arguments.minutes.saturating_mul(60));
+    let limit = Duration::from_secs(arguments.minutes.saturating_mul(60).min(arguments.seconds));
     for seed in (arguments.seed..).take(arguments.seeds.try_into().unwrap_or(usize::MAX)) {
         if started.elapsed() >= limit || sum.crash_recoveries >= arguments.recoveries {
             break;
