@@ -190,7 +190,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             formatter,
-            "drives              {} checks, {} repairs with loss; {} times progress demanded once faults had ended",
+            "drives              {} checks, {} repairs with loss; {} times progress demanded once faults ended",
             self.checks, self.repairs, self.progress_demanded
         )?;
         writeln!(formatter, "polls               {}", self.polls)?;

@@ -2,8 +2,8 @@
 //!
 //! Invariant: what is given fails; it was run. Other promises may be broken by a smaller plan than by the first.
 //!
-//! Operations are left out as in "Simplifying and isolating failure-inducing input" (Zeller and Hildebrandt, 2002): whole
-//! kinds first, then halves of what is left, quarters, and so on.
+//! Operations are left out as in "Simplifying and isolating failure-inducing input" (Zeller and Hildebrandt, 2002):
+//! whole kinds first, then halves of what is left, quarters, and so on.
 
 use super::plan::{Aim, Faults, Kind, Plan};
 use super::{Failure, attempt};

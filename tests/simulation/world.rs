@@ -370,10 +370,12 @@ impl World {
         let until = self.sim().now_us() + REST_US_MAX;
         while self.sim().now_us() < until && self.sim().step() {}
         // The hour in which the scrub looks at the clock may have struck just now.
+        let mut left = node.leftovers();
         for _ in 0..SCRUB_POLLS {
-            if node.leftovers().pinned_objects == 0 || !self.sim().step() {
+            if left.pinned_objects == 0 || !self.sim().step() {
                 break;
             }
+            left = node.leftovers();
         }
         self.shared.check_for_deadlock();
         node.audit();
@@ -382,7 +384,6 @@ impl World {
         }
         let on = node.clone();
         self.sim().block_on(async move { on.space().await });
-        let left = node.leftovers();
         let busy = (left.reserved_units, left.pinned_objects, left.held_locks, left.writers);
         assert_eq!(busy, (0, 0, 0, 0), "reserved units, pins, locks and writers when nothing is under way");
         self.used_units = Some(left.used_units - left.freed_units);

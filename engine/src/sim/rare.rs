@@ -1,8 +1,8 @@
 //! Rare paths: places in the engine that a long simulation must have been to, or it proved little.
 //!
 //! Invariants:
-//! - A place is one line, `rare::reached(Rare::…)`, and changes nothing. In a build without the feature `planted-bugs`
-//!   it is nothing at all.
+//! - A place is one line, `reached(Rare::…)`, and changes nothing. In a build without the feature `planted-bugs` it is
+//!   nothing at all.
 //! - Counts are of one thread: a simulated world never leaves the thread that runs it.
 
 /// A place that is rarely reached.
