@@ -63,7 +63,7 @@ fn the_same_seed_gives_the_same_trace() {
 /// The first of the seeds that a bug is looked for with: none of them was chosen.
 const FIRST_SEEDS: [u64; 10] = [1, 1001, 2001, 3001, 4001, 5001, 6001, 7001, 8001, 9001];
 
-/// Catches `bug` within `seeds` seeds, from each of the first ones, and the plan that catches it fails for nothing else.
+/// Catches `bug` within `seeds` seeds, from each of the first ones; the plan that catches it fails for nothing else.
 fn is_caught(bug: Bug, (faults, aim): (Faults, Aim), seeds: u64) {
     for first in FIRST_SEEDS {
         let caught = (first..first + seeds).find_map(|seed| {

@@ -39,9 +39,9 @@ use self::world::World;
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub plan: Plan,
-    pub message: String,
+    pub message: Box<str>,
     /// Numbers of the operations that clients began, in order.
-    pub operations: Vec<u64>,
+    pub operations: Box<[u64]>,
 }
 
 /// Runs a plan and gives what happened, line by line, also when a promise is broken.
@@ -79,7 +79,7 @@ fn attempt_in(plan: &Plan, mut world: World) -> Result<Report, Failure> {
             let plan = Plan { rounds: plan.rounds.min(shared.round.get() + 1), ..plan.clone() };
             let mut operations = shared.operations.take();
             operations.sort_unstable();
-            Err(Failure { plan, message, operations })
+            Err(Failure { plan, message: message.into(), operations: operations.into() })
         }
     }
 }

@@ -185,7 +185,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             formatter,
-            "opens               {} failed by a fault and repeated, {} drives refused as damaged ({} lives with damage)",
+            "opens               {} failed by a fault and repeated, {} drives refused as damaged, {} lives with damage",
             self.opens_failed, self.drives_refused, self.media_lives
         )?;
         writeln!(

@@ -356,7 +356,9 @@ impl World {
                 break;
             }
             // Background work may go on for ever: not longer than the last client.
-            self.sim().step().then_some(()).unwrap_or_else(|| self.shared.check_for_deadlock());
+            if !self.sim().step() {
+                self.shared.check_for_deadlock();
+            }
             if polls % AUDIT_POLLS == 0 {
                 self.polls(node, 1);
             }
