@@ -14,6 +14,7 @@ use super::access::{Caller, check_canned_acl, refuse_unbuilt};
 use super::checksum::Kind;
 use super::error::{EngineResult, from_body, invalid_argument, not_implemented, slow_down};
 use super::headers;
+use super::host::absolute_uri;
 use super::naming::url_encode;
 use super::preamble::{META_PREFIX, Preamble, to_header};
 use super::receive::{Announced, receive};
@@ -60,6 +61,7 @@ pub async fn post_object(
             "Bucket POST must contain a field named 'key'. If it is specified, check the order.",
         ));
     };
+    let location = absolute_uri(server.domains.as_ref(), request.headers(), &bucket_name, &key);
     request.extensions_mut().insert(preamble);
     let mut caller = Caller::take(request.extensions_mut());
     if let Some(field) = form.get("policy") {
@@ -67,7 +69,7 @@ pub async fn post_object(
         check_policy(&form, field, &bucket_name, &key, file.bytes.len() as u64, now_s())?;
     }
     let info = store(server, &mut caller, &form, file, &bucket_name, &key).await?;
-    answer(&form, &info, &bucket_name, &key)
+    answer(&form, &info, &location, &bucket_name, &key)
 }
 
 fn check_policy(form: &Form, policy: &str, bucket: &str, key: &str, length: u64, now_s: i64) -> S3Result<()> {
@@ -193,8 +195,13 @@ async fn store(
     writer.commit(ObjectMeta { etag: received.etag, attributes }, Default::default()).await.s3()
 }
 
-fn answer(form: &Form, info: &ObjectInfo, bucket: &str, key: &str) -> S3Result<Response<Body>> {
-    let location = format!("/{bucket}/{}", url_encode(key.as_bytes()));
+fn answer(
+    form: &Form,
+    info: &ObjectInfo,
+    location: &str,
+    bucket: &str,
+    key: &str,
+) -> S3Result<Response<Body>> {
     let etag = info.etag.to_string();
     let mut response = Response::new(Body::empty());
     headers::add_validators(response.headers_mut(), info);
@@ -205,7 +212,7 @@ fn answer(form: &Form, info: &ObjectInfo, bucket: &str, key: &str) -> S3Result<R
         response.headers_mut().insert(header::LOCATION, target);
         return Ok(response);
     }
-    if let Some(location) = to_header(&location) {
+    if let Some(location) = to_header(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     match form.get("success_action_status") {
@@ -216,7 +223,7 @@ fn answer(form: &Form, info: &ObjectInfo, bucket: &str, key: &str) -> S3Result<R
             *response.body_mut() = Body::from(format!(
                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<PostResponse><Location>{}</Location><Bucket>{}</Bucket>\
                  <Key>{}</Key><ETag>&quot;{etag}&quot;</ETag></PostResponse>",
-                escape(&location),
+                escape(location),
                 escape(bucket),
                 escape(key)
             ));
@@ -246,7 +253,7 @@ mod tests {
 
     fn answered(fields: &[(&str, &str)]) -> Response<Body> {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        answer(&Form { fields, file: None }, &ObjectInfo::default(), "b", "a&b c").unwrap()
+        answer(&Form { fields, file: None }, &ObjectInfo::default(), "http://h/b/a%26b%20c", "b", "a&b c").unwrap()
     }
 
     #[test]
@@ -256,6 +263,7 @@ mod tests {
         assert_eq!(answered(&[("success_action_status", "200")]).status(), 200);
         let created = answered(&[("success_action_status", "201")]);
         assert_eq!(created.status(), 201);
+        assert_eq!(created.headers()["location"], "http://h/b/a%26b%20c");
         let redirected = answered(&[("success_action_redirect", "http://x/y?z=1")]);
         assert_eq!(redirected.status(), 303);
         let etag = "0".repeat(32);
