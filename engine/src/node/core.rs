@@ -297,6 +297,16 @@ impl Core {
         Ok(ObjectWriter::new(&self.state, bucket, key, Target::Object, length))
     }
 
+    /// Begins a body of at most `length_max` bytes, whose length is known when it ends. It takes up to
+    /// [`GROWING_BYTES_MAX`](super::GROWING_BYTES_MAX) of memory more than one that [`Self::put`] begins.
+    ///
+    /// # Errors
+    /// When bucket or key are not acceptable, or the node is going down.
+    pub async fn put_growing(&self, bucket: BucketId, key: &[u8], length_max: u64) -> Result<ObjectWriter> {
+        self.admit(bucket, key)?;
+        Ok(ObjectWriter::growing(&self.state, bucket, key, length_max))
+    }
+
     /// Removes an object.
     ///
     /// # Errors

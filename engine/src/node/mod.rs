@@ -32,4 +32,4 @@ pub use self::open::{CoreSeed, NodeOptions, NodePlan, OpenError};
 pub use self::read::{Chunk, ObjectReader};
 pub use self::report::{Counters, SpaceReport};
 pub use self::scrub::ScrubOptions;
-pub use self::write::ObjectWriter;
+pub use self::write::{GROWING_BYTES_MAX, ObjectWriter};

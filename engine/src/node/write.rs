@@ -4,6 +4,7 @@
 //! - Slices and their headers are durable before the commit is sent (law 1).
 //! - A writer that is dropped gives its slices back, but only after its last write is through: a late write must not
 //!   land in space that has a new owner.
+//! - What is stored of a body whose length nobody announced is what would be stored had it been announced.
 //! - A failed write stops the shard's writing (law 3).
 
 use std::collections::VecDeque;
@@ -18,7 +19,7 @@ use crate::error::{EngineError, Result};
 use crate::extent::keeper::Class;
 use crate::extent::{SlicePlace, coalesce, full_slices, slices_of, tail_units};
 use crate::format::record::{RunV1, SegmentV1};
-use crate::format::slice::{CRC_BLOCK_BYTES, SliceHeaderOnDisk};
+use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk, UNITS_PER_SLOT};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::Buffer;
 use crate::shard::{Body, PartCommit, PutCommit};
@@ -26,6 +27,9 @@ use crate::types::{Attributes, BucketId, Etag, ObjectInfo, ObjectMeta, PartInfo,
 
 /// Full slices reserved at a time.
 const SLICES_AT_ONCE: u64 = 16;
+
+/// Memory that a body of unknown length takes, beside the buffers that every body takes.
+pub const GROWING_BYTES_MAX: usize = SLICE_BYTES + (256 << 10);
 
 /// What the body will be.
 pub(super) enum Target {
@@ -41,6 +45,8 @@ pub struct ObjectWriter {
     shard: u16,
     target: Target,
     length: u64,
+    /// Whether the body may end before `length`.
+    grows: bool,
     received: u64,
     body: Incoming,
 }
@@ -48,6 +54,14 @@ pub struct ObjectWriter {
 enum Incoming {
     Inline(Vec<u8>),
     Slices(SliceWriter),
+    Growing(Growing),
+}
+
+/// A body of unknown length. The end decides how it is stored, so a slice's worth is held back until then.
+struct Growing {
+    held: VecDeque<u8>,
+    writer: SliceWriter,
+    inline_bytes_max: u64,
 }
 
 impl ObjectWriter {
@@ -68,7 +82,22 @@ impl ObjectWriter {
             Incoming::Slices(SliceWriter::new(core.clone(), shard, length, (bucket, replaces)))
         };
         core.writers.set(core.writers.get() + 1);
-        Self { core: core.clone(), bucket, key: key.to_vec(), shard, target, length, received: 0, body }
+        let (core, key) = (core.clone(), key.to_vec());
+        Self { core, bucket, key, shard, target, length, grows: false, received: 0, body }
+    }
+
+    /// As [`Self::new`], of an object that may turn out to be shorter.
+    pub(super) fn growing(core: &Rc<CoreState>, bucket: BucketId, key: &[u8], length_max: u64) -> Self {
+        let mut writer = Self::new(core, bucket, key, Target::Object, length_max);
+        writer.grows = true;
+        if matches!(writer.body, Incoming::Slices(_)) {
+            let slices =
+                SliceWriter::new(core.clone(), writer.shard, length_max, (bucket, Some(key.to_vec())));
+            let inline_bytes_max = u64::from(core.layout.geometry_of(0).inline_bytes_max);
+            let held = VecDeque::with_capacity(length_max.min(GROWING_BYTES_MAX as u64) as usize);
+            writer.body = Incoming::Growing(Growing { held, writer: slices, inline_bytes_max });
+        }
+        writer
     }
 
     /// Copies `bytes` in; waits while the device is behind.
@@ -83,6 +112,7 @@ impl ObjectWriter {
         match &mut self.body {
             Incoming::Inline(data) => data.extend_from_slice(bytes),
             Incoming::Slices(writer) => writer.write(bytes).await?,
+            Incoming::Growing(growing) => growing.write(bytes).await?,
         }
         Ok(())
     }
@@ -117,12 +147,16 @@ impl ObjectWriter {
     }
 
     async fn finish(&mut self) -> Result<Body> {
+        if self.grows {
+            self.length = self.received;
+        }
         if self.received != self.length {
             return Err(EngineError::LengthMismatch { announced: self.length, got: self.received });
         }
         match &mut self.body {
             Incoming::Inline(data) => Ok(Body::Inline(std::mem::take(data))),
             Incoming::Slices(writer) => writer.finish().await.map(Body::Slices),
+            Incoming::Growing(growing) => growing.finish(self.length).await,
         }
     }
 }
@@ -130,6 +164,40 @@ impl ObjectWriter {
 impl Drop for ObjectWriter {
     fn drop(&mut self) {
         self.core.writers.set(self.core.writers.get() - 1);
+    }
+}
+
+impl Growing {
+    async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let taken = bytes.len().min(GROWING_BYTES_MAX - self.held.len());
+            self.held.extend(&bytes[..taken]);
+            bytes = &bytes[taken..];
+            if self.held.len() == GROWING_BYTES_MAX {
+                self.pass_on(GROWING_BYTES_MAX - SLICE_BYTES).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn pass_on(&mut self, mut count: usize) -> Result<()> {
+        while count > 0 {
+            let (front, _) = self.held.as_slices();
+            let taken = front.len().min(count);
+            self.writer.write(&front[..taken]).await?;
+            self.held.drain(..taken);
+            count -= taken;
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self, length: u64) -> Result<Body> {
+        if length <= self.inline_bytes_max {
+            return Ok(Body::Inline(std::mem::take(&mut self.held).into()));
+        }
+        self.writer.shorten(length);
+        self.pass_on(self.held.len()).await?;
+        self.writer.finish().await.map(Body::Slices)
     }
 }
 
@@ -229,6 +297,40 @@ impl SliceWriter {
         let joined = coalesce(std::mem::take(&mut self.segment.runs).into_iter().chain(runs));
         self.segment.runs = joined;
         Ok(())
+    }
+
+    /// The body ends at `length`. All slices that were begun must be full ones of such a body.
+    fn shorten(&mut self, length: u64) {
+        let begun = u64::from(self.next_slice);
+        let before = std::mem::replace(&mut self.segment.length, length);
+        assert!(
+            length <= before && begun <= full_slices(length),
+            "a slice was begun that is not full any more"
+        );
+        if length == before {
+            return;
+        }
+        let (mut kept, mut unused, mut left) = (Vec::new(), Vec::new(), self.next_slice);
+        for run in std::mem::take(&mut self.segment.runs) {
+            let stays = run.slices.min(left);
+            left -= stays;
+            if stays > 0 {
+                kept.push(RunV1 { slices: stays, ..run });
+            }
+            match run.slices {
+                0 => unused.push(run),
+                slices if slices > stays => {
+                    let unit = run.unit + stays * UNITS_PER_SLOT;
+                    unused.push(RunV1 { extent: run.extent, unit, slices: slices - stays });
+                }
+                _ => {}
+            }
+        }
+        self.segment.runs = kept;
+        (self.reserved_full, self.reserved_tail) = (begun, false);
+        if !unused.is_empty() {
+            release(&self.core, self.shard, unused, before);
+        }
     }
 
     /// Takes what fits into the current piece; sends it when it is full.

@@ -10,6 +10,7 @@ mod device;
 mod failure;
 mod faults;
 mod full;
+mod growing;
 mod identity;
 mod index_cap;
 mod leaks;
