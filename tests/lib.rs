@@ -15,6 +15,8 @@ pub mod server;
 pub mod simulation;
 #[cfg(feature = "server")]
 pub mod tls_proxy;
+#[cfg(feature = "server")]
+pub mod version_2;
 
 #[cfg(feature = "server")]
 pub use client::{Account, client};

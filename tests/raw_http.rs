@@ -27,19 +27,56 @@ pub async fn request_with(method: &str, url: &str, headers: &str, body: &[u8]) -
     parse(&answer)
 }
 
+/// As [`request_with`], for another host than the one that is connected to.
+pub async fn request_of_host(
+    method: &str,
+    url: &str,
+    host: &str,
+    headers: &str,
+    body: &[u8],
+) -> io::Result<Answer> {
+    let mut stream = send_to(method, url, Some(host), headers, body.len(), body).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    parse(&answer)
+}
+
 /// Announces `announced` bytes, sends `sent` and leaves the connection open: dropping the stream breaks it off.
 pub async fn half_request(method: &str, url: &str, announced: usize, sent: &[u8]) -> io::Result<TcpStream> {
-    let mut stream = send(method, url, "", announced, sent).await?;
+    half_request_with(method, url, "", announced, sent).await
+}
+
+/// As [`half_request`], with header lines of the caller's, each ended by `\r\n`.
+pub async fn half_request_with(
+    method: &str,
+    url: &str,
+    headers: &str,
+    announced: usize,
+    sent: &[u8],
+) -> io::Result<TcpStream> {
+    let mut stream = send(method, url, headers, announced, sent).await?;
     stream.flush().await?;
     Ok(stream)
 }
 
 async fn send(method: &str, url: &str, headers: &str, length: usize, body: &[u8]) -> io::Result<TcpStream> {
+    send_to(method, url, None, headers, length, body).await
+}
+
+async fn send_to(
+    method: &str,
+    url: &str,
+    host: Option<&str>,
+    headers: &str,
+    length: usize,
+    body: &[u8],
+) -> io::Result<TcpStream> {
     let address_and_path = url.strip_prefix("http://").ok_or_else(|| io::Error::other("only plain HTTP"))?;
     let (address, path) = address_and_path.split_once('/').unwrap_or((address_and_path, ""));
     let mut stream = TcpStream::connect(address).await?;
+    let host = host.unwrap_or(address);
     let head = format!(
-        "{method} /{path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n"
+        "{method} /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n"
     );
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body).await?;

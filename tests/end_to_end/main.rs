@@ -19,4 +19,5 @@ mod objects;
 mod plain_get;
 mod plan;
 mod process;
+mod signing;
 mod support;

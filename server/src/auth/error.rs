@@ -39,6 +39,21 @@ pub enum AuthError {
          (signature version 4)."
     )]
     UnsupportedMechanism,
+    #[error(
+        "Signature version 2 is switched off at this server (--signature-v2 off): please use AWS4-HMAC-SHA256."
+    )]
+    Version2Off,
+    #[error(
+        "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter \
+         or the Authorization header should be specified"
+    )]
+    SeveralMechanisms,
+    #[error("Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters: {0}")]
+    MalformedQuery2(String),
+    #[error("{0} is given twice with values that differ")]
+    GivenTwice(String),
+    #[error("The value of the query parameter {0} is none that a header can have")]
+    NoHeaderValue(String),
     #[error("Unsupported authorization type: {0}")]
     UnsupportedScheme(String),
     #[error("Missing required header for this request: {0}")]
@@ -67,6 +82,7 @@ impl AuthError {
             | Self::HeaderNotSigned(_)
             | Self::Expired(_)
             | Self::NotYetValid(_)
+            | Self::MalformedQuery2(_)
             | Self::BadDate(_) => "AccessDenied",
             Self::InvalidAccessKeyId => "InvalidAccessKeyId",
             Self::SignatureDoesNotMatch => "SignatureDoesNotMatch",
@@ -75,8 +91,12 @@ impl AuthError {
                 "AuthorizationQueryParametersError"
             }
             Self::RequestTimeTooSkewed(_) => "RequestTimeTooSkewed",
-            Self::UnsupportedMechanism | Self::MissingHeader(_) => "InvalidRequest",
-            Self::UnsupportedScheme(_) | Self::BadHeader { .. } => "InvalidArgument",
+            Self::UnsupportedMechanism | Self::Version2Off | Self::MissingHeader(_) => "InvalidRequest",
+            Self::UnsupportedScheme(_)
+            | Self::SeveralMechanisms
+            | Self::GivenTwice(_)
+            | Self::NoHeaderValue(_)
+            | Self::BadHeader { .. } => "InvalidArgument",
             Self::MissingContentLength => "MissingContentLength",
             Self::ContentSha256Mismatch => "XAmzContentSHA256Mismatch",
             Self::IncompleteBody { .. } | Self::MalformedChunk(_) | Self::BodyFailed(_) => "IncompleteBody",

@@ -1,9 +1,10 @@
-//! The way of a request through this room: signature first, then the body is wrapped, then all traces
-//! of signing are removed.
+//! The way of a request through this room: signature first, then all traces of signing are removed, then the body is
+//! wrapped.
 
 use super::payload::{BodyFailure, PayloadForm, VerifiedBody, make_plain};
-use super::signature::{Verifier, strip};
+use super::signature::{Verifier, settle};
 use super::{Account, Accounts, AuthError, RequestContext, Trailers};
+use crate::s3::Domains;
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
@@ -34,6 +35,11 @@ impl Gate {
         Self { verifier: Verifier::new(accounts, region), stand_in: None }
     }
 
+    /// Whether signature version 2 is believed, and under which domains hosts name buckets, which it signs.
+    pub fn with(self, version_2: bool, domains: &[String]) -> Self {
+        Self { verifier: self.verifier.with(version_2, Domains::new(domains)), ..self }
+    }
+
     /// Lets unsigned requests act as `account`: what the server costs without signatures is measured so.
     pub fn standing_in(self, account: Option<Arc<Account>>) -> Self {
         Self { stand_in: account, ..self }
@@ -47,11 +53,11 @@ impl Gate {
     {
         let (mut parts, body) = request.into_parts();
         let verified = self.verifier.verify(&parts, now_s)?;
+        settle(&mut parts)?;
         let form = PayloadForm::of(&parts.headers)?;
         let length = make_plain(&mut parts.headers, form)?;
-        strip(&mut parts);
         let (account, chain) = match verified {
-            Some(verified) => (Some(verified.account), Some(verified.chain)),
+            Some(verified) => (Some(verified.account), verified.chain),
             None => (self.stand_in.clone(), None),
         };
         let trailers = Trailers::default();

@@ -48,6 +48,12 @@ impl HmacKey {
     }
 }
 
+/// HMAC-SHA-1: for signature version 2, which knows nothing better.
+pub fn hmac_sha1(key: &[u8], bytes: &[u8]) -> [u8; 20] {
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
+    to_array(hmac::sign(&key, bytes).as_ref())
+}
+
 /// Takes the same time wherever the difference is.
 pub fn equal_in_constant_time(one: &[u8], other: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(one, other).is_ok()
@@ -74,6 +80,11 @@ mod tests {
         assert_eq!(
             hex::encode(HmacKey::new(b"Jefe").sign(b"what do ya want for nothing?")),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+        // RFC 2202, test case 2.
+        assert_eq!(
+            hex::encode(hmac_sha1(b"Jefe", b"what do ya want for nothing?")),
+            "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"
         );
     }
 

@@ -45,6 +45,12 @@ enum LogFormat {
     Json,
 }
 
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
 #[derive(Subcommand)]
 enum Command {
     Serve(ServeArgs),
@@ -113,6 +119,9 @@ struct ServeArgs {
     /// A domain whose subdomains are bucket names (virtual-host style); may be repeated
     #[arg(long, env = "RINGBOLT_DOMAIN", value_delimiter = ',')]
     domain: Vec<String>,
+    /// Whether requests and forms may be signed with version 2, HMAC-SHA-1, which some clients know alone
+    #[arg(long = "signature-v2", env = "RINGBOLT_SIGNATURE_V2", value_enum, default_value = "on")]
+    signature_v2: Switch,
     /// Do not register buffers with the kernel: slower, but needs no locked memory
     #[arg(long, env = "RINGBOLT_NO_REGISTERED_BUFFERS")]
     no_registered_buffers: bool,
@@ -251,6 +260,7 @@ fn serve(args: ServeArgs) -> Result<(), CliError> {
         shards: args.shards,
         region: args.region,
         domains: args.domain,
+        signature_v2: args.signature_v2 == Switch::On,
         register_buffers: !args.no_registered_buffers,
         slow_request: Duration::from_millis(args.slow_request_ms),
         scrub: ScrubOptions { bytes_per_second: args.scrub_rate, every_ms: args.scrub_every },

@@ -82,7 +82,7 @@ impl FuzzNode {
         let services = [vec!["s3.amazonaws.com".to_owned()], Vec::new()].map(|virtual_host_domains| {
             let memory = RequestMemory::new(REQUEST_BYTES_MAX);
             let (region, requests) = ("us-east-1".to_owned(), Requests::of_cores(1).remove(0));
-            let settings = S3Settings { region, virtual_host_domains, memory, requests };
+            let settings = S3Settings { region, virtual_host_domains, signature_v2: true, memory, requests };
             service(core.clone(), accounts.clone(), settings)
         });
         let gate = Gate::new(accounts.clone(), "us-east-1".to_owned());

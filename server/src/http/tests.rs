@@ -191,7 +191,7 @@ fn a_body_left_unread_ends_the_connection_and_says_so() {
     let mut client = server.connect();
     let head = "PUT /b/k HTTP/1.1\r\nHost: h\r\nAuthorization: AWS a:b\r\nContent-Length: 1000000\r\n\r\n";
     let answer = client.send(head).answer();
-    assert_eq!((answer.status, answer.header("connection")), (400, "close"));
+    assert_eq!((answer.status, answer.header("connection")), (403, "close"));
 }
 
 #[test]
@@ -212,8 +212,8 @@ fn errors_carry_code_and_request_id() {
     let mut client = server.connect();
     let answer = client.send("GET /b HTTP/1.1\r\nHost: h\r\nAuthorization: AWS a:b\r\n\r\n").answer();
     let id = format!("<RequestId>{}</RequestId>", answer.header("x-amz-request-id"));
-    assert_eq!(answer.status, 400);
-    assert!(answer.text().contains("<Code>InvalidRequest</Code>") && answer.text().contains(&id));
+    assert_eq!(answer.status, 403);
+    assert!(answer.text().contains("<Code>AccessDenied</Code>") && answer.text().contains(&id));
 }
 
 /// The handler saw only a broken stream and answered 500: the client is told what it did wrong.

@@ -42,6 +42,7 @@ pub struct CoreStart {
     pub accounts: Arc<Accounts>,
     pub region: String,
     pub domains: Vec<String>,
+    pub signature_v2: bool,
     pub limits: Limits,
     pub scrub: ScrubOptions,
     pub traffic: Traffic,
@@ -92,7 +93,9 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let core = start.seed.start(Rc::new(environment))?;
     let driver = core.driver();
     drive(driver.clone()).map_err(|source| ServeError::Runtime { source })?;
-    let gate = Gate::new(start.accounts.clone(), start.region.clone()).standing_in(stand_in(&start.accounts));
+    let gate = Gate::new(start.accounts.clone(), start.region.clone())
+        .with(start.signature_v2, &start.domains)
+        .standing_in(stand_in(&start.accounts));
     let base = getrandom::u64().map_err(|error| ServeError::Random(error.to_string()))?;
     let before_large_send = Rc::new(move || driver.submit());
     let front =
@@ -112,6 +115,7 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let settings = S3Settings {
         region: start.region,
         virtual_host_domains: start.domains,
+        signature_v2: start.signature_v2,
         memory: front.memory.clone(),
         requests: start.requests,
     };

@@ -127,6 +127,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             accounts: accounts.clone(),
             region: options.region.clone(),
             domains: options.domains.clone(),
+            signature_v2: options.signature_v2,
             limits: plan.limits(options.slow_request),
             scrub: options.scrub,
             traffic,

@@ -27,6 +27,8 @@ pub struct ServeOptions {
     pub region: String,
     /// Domains whose subdomains are buckets.
     pub domains: Vec<String>,
+    /// Whether signature version 2 is believed, in requests and in forms.
+    pub signature_v2: bool,
     pub register_buffers: bool,
     pub slow_request: Duration,
     pub scrub: ScrubOptions,

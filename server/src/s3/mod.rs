@@ -36,7 +36,7 @@ mod xml;
 
 use crate::auth::{Accounts, RequestContext};
 use crate::memory::RequestMemory;
-use host::Domains;
+pub(crate) use host::Domains;
 use http::StatusCode;
 use http::header::CONTENT_RANGE;
 use operations::Operation;
@@ -58,6 +58,8 @@ pub struct S3Settings {
     pub region: String,
     /// Domains whose subdomains are bucket names (virtual-host style). Empty: path style only.
     pub virtual_host_domains: Vec<String>,
+    /// Whether a form may be signed with version 2.
+    pub signature_v2: bool,
     /// What this core's requests may hold: forms, documents, pages of listings.
     pub memory: RequestMemory,
     /// Where this core counts its requests.

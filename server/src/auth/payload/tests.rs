@@ -1,7 +1,7 @@
 //! The streaming examples of the Amazon S3 API reference, cut into pieces in every way, and damaged.
 
 use super::*;
-use crate::auth::hash::HmacKey;
+use crate::auth::signature::{Credential, Place};
 use crate::auth::{Account, Accounts, Gate, RequestContext};
 use http::Request;
 use http_body_util::BodyExt;
@@ -137,9 +137,8 @@ fn a_damaged_signed_body_never_hands_on_its_last_bytes() {
 }
 
 fn chain(seed: &str) -> ChunkChain {
-    let first = HmacKey::new(format!("AWS4{SECRET}").as_bytes());
-    let steps = ["20130524", "us-east-1", "s3", "aws4_request"];
-    let key = steps.iter().fold(first, |key, step| HmacKey::new(&key.sign(step.as_bytes())));
+    let text = "AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request";
+    let key = Credential::parse(text, "us-east-1", Place::Header).unwrap().signing_key(SECRET);
     let previous = seed.as_bytes().try_into().unwrap();
     ChunkChain::new(key, "20130524T000000Z\n20130524/us-east-1/s3/aws4_request\n", previous)
 }

@@ -3,7 +3,7 @@
 //!
 //! Invariant: all is written into one buffer that is kept from request to request.
 
-use http::HeaderMap;
+use http::header::{HOST, HeaderMap, HeaderValue};
 use http::request::Parts;
 use percent_encoding::percent_decode;
 use std::cmp::Ordering;
@@ -28,12 +28,13 @@ pub struct Canonical {
 }
 
 impl Canonical {
-    /// The canonical request. `payload` is the value that stands for the body.
+    /// The canonical request, with the names of the signed headers, and with a host that stands for the one that was
+    /// sent. `payload` is the value that stands for the body.
     pub fn request(
         &mut self,
         parts: &Parts,
         spelling: Spelling,
-        signed_headers: &str,
+        (signed_headers, host): (&str, Option<&[u8]>),
         payload: &[u8],
     ) -> &[u8] {
         self.text.clear();
@@ -47,7 +48,13 @@ impl Canonical {
         self.push_query(parts.uri.query().unwrap_or(""), spelling);
         self.text.push(b'\n');
         for name in signed_headers.split(';') {
-            push_header(&parts.headers, name, &mut self.text);
+            match host.filter(|_| name == "host") {
+                Some(host) => push_pair(name, [host], &mut self.text),
+                None => {
+                    let values = parts.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+                    push_pair(name, values, &mut self.text);
+                }
+            }
         }
         self.text.push(b'\n');
         self.text.extend_from_slice(signed_headers.as_bytes());
@@ -61,7 +68,7 @@ impl Canonical {
         self.pairs.clear();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if name == "X-Amz-Signature" {
+            if percent_decode(name.as_bytes()).eq(b"X-Amz-Signature".iter().copied()) {
                 continue;
             }
             let start = self.query.len();
@@ -88,17 +95,26 @@ impl Canonical {
     }
 }
 
-/// Whether the two spellings of this request differ.
-pub fn has_two_spellings(parts: &Parts) -> bool {
+/// The spellings in which this request may have been signed.
+pub fn spellings(parts: &Parts) -> &'static [Spelling] {
     let differs = |text: &str, slash_stays: bool| {
         let mut encoded = Vec::with_capacity(text.len());
         encode_again(text.as_bytes(), slash_stays, &mut encoded);
         encoded != text.as_bytes()
     };
     let query = parts.uri.query().unwrap_or("");
-    differs(parts.uri.path(), true)
+    let two = differs(parts.uri.path(), true)
         || query.split(['&', '=']).any(|part| part.contains('+') || differs(part, false))
-        || query.split('&').any(|pair| pair.matches('=').count() > 1)
+        || query.split('&').any(|pair| pair.matches('=').count() > 1);
+    if two { &[Spelling::AsSent, Spelling::Encoded] } else { &[Spelling::AsSent] }
+}
+
+/// The host as some clients sign it: without the port that they send.
+pub fn host_without_port(headers: &HeaderMap) -> Option<&[u8]> {
+    let host = headers.get(HOST)?.as_bytes();
+    let colon = host.iter().rposition(|byte| *byte == b':')?;
+    let port = &host[colon + 1..];
+    (!port.is_empty() && port.iter().all(u8::is_ascii_digit)).then(|| &host[..colon])
 }
 
 fn push_query_part(part: &str, spelling: Spelling, out: &mut Vec<u8>) {
@@ -109,7 +125,8 @@ fn push_query_part(part: &str, spelling: Spelling, out: &mut Vec<u8>) {
     }
 }
 
-fn encode_again(text: &[u8], slash_stays: bool, out: &mut Vec<u8>) {
+/// Decoded, then encoded as version 4 wants it.
+pub fn encode_again(text: &[u8], slash_stays: bool, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in percent_decode(text) {
         let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (slash_stays && byte == b'/');
@@ -122,14 +139,14 @@ fn encode_again(text: &[u8], slash_stays: bool, out: &mut Vec<u8>) {
 }
 
 /// `name:value,value\n`, with white space trimmed and runs of it made one space.
-fn push_header(headers: &HeaderMap, name: &str, out: &mut Vec<u8>) {
+fn push_pair<'a>(name: &str, values: impl IntoIterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.push(b':');
-    for (index, value) in headers.get_all(name).iter().enumerate() {
+    for (index, value) in values.into_iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        push_collapsed(value.as_bytes(), out);
+        push_collapsed(value, out);
     }
     out.push(b'\n');
 }
@@ -154,7 +171,8 @@ mod tests {
 
     fn canonical(request: http::Request<()>, spelling: Spelling, signed: &str) -> String {
         let (parts, ()) = request.into_parts();
-        String::from_utf8(Canonical::default().request(&parts, spelling, signed, b"HASH").to_vec()).unwrap()
+        String::from_utf8(Canonical::default().request(&parts, spelling, (signed, None), b"HASH").to_vec())
+            .unwrap()
     }
 
     #[test]
@@ -178,8 +196,8 @@ mod tests {
         let request = || http::Request::get("/a+b(c)%7e/d?prefix=x/y&k=a+b").body(()).unwrap();
         let text = canonical(request(), Spelling::Encoded, "host");
         assert!(text.starts_with("GET\n/a%2Bb%28c%29~/d\nk=a%20b&prefix=x%2Fy\n"), "{text}");
-        assert!(has_two_spellings(&request().into_parts().0));
+        assert_eq!(spellings(&request().into_parts().0), [Spelling::AsSent, Spelling::Encoded]);
         let plain = http::Request::get("/bucket/a%20b~c?list-type=2&prefix=x%2Fy").body(()).unwrap();
-        assert!(!has_two_spellings(&plain.into_parts().0));
+        assert_eq!(spellings(&plain.into_parts().0), [Spelling::AsSent]);
     }
 }

@@ -1,6 +1,10 @@
 //! What a request says about its signature: in the Authorization header, or in the query (presigned).
+//!
+//! Invariants: a request has one signature or none. Of the parameters that belong to it none comes twice, so that what
+//! is verified here is what everybody else would read.
 
 use super::date::RequestTime;
+use super::version_2;
 use crate::auth::AuthError;
 use http::HeaderMap;
 use http::request::Parts;
@@ -21,7 +25,7 @@ pub const QUERY_PARAMETERS: [&str; 7] = [
     "X-Amz-Security-Token",
 ];
 
-/// A parsed, not yet believed, signature.
+/// A parsed, not yet believed, signature of version 4.
 #[derive(Debug)]
 pub struct Claim<'a> {
     /// `ACCESSKEY/20130524/us-east-1/s3/aws4_request`, as sent.
@@ -35,77 +39,96 @@ pub struct Claim<'a> {
     pub expires_s: Option<u32>,
 }
 
-/// The parts of a credential. `scope` is everything after the access key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Credential<'a> {
-    pub access_key: &'a str,
-    pub scope: &'a str,
-    pub day: &'a str,
-    pub region: &'a str,
-    pub service: &'a str,
-}
-
-impl<'a> Credential<'a> {
-    pub fn parse(text: &'a str) -> Option<Self> {
-        let (access_key, scope) = text.split_once('/')?;
-        let mut parts = scope.split('/');
-        let (day, region, service) = (parts.next()?, parts.next()?, parts.next()?);
-        if access_key.is_empty() || parts.next() != Some("aws4_request") || parts.next().is_some() {
-            return None;
-        }
-        Some(Self { access_key, scope, day, region, service })
-    }
+/// The signature of a request, of either version.
+#[derive(Debug)]
+pub enum Signature<'a> {
+    Version2(version_2::Claim<'a>),
+    Version4(Claim<'a>),
 }
 
 /// None: the request is anonymous.
-pub fn find(parts: &Parts) -> Result<Option<Claim<'_>>, AuthError> {
-    if let Some(value) = parts.headers.get(http::header::AUTHORIZATION).filter(|value| !value.is_empty()) {
+pub fn find(parts: &Parts) -> Result<Option<Signature<'_>>, AuthError> {
+    let query = parts.uri.query().unwrap_or_default();
+    let has = |name: &str| pairs(query).any(|(key, _)| key == name);
+    let in_query_4 = has("X-Amz-Signature") || has("X-Amz-Credential");
+    let in_query_2 = has("AWSAccessKeyId") || has("Signature");
+    let mut values =
+        parts.headers.get_all(http::header::AUTHORIZATION).iter().filter(|value| !value.is_empty());
+    let header = values.next();
+    if values.next().is_some()
+        || [header.is_some(), in_query_4, in_query_2].iter().filter(|is| **is).count() > 1
+    {
+        return Err(AuthError::SeveralMechanisms);
+    }
+    if let Some(value) = header {
         let text = value.to_str().map_err(|_| malformed("it has characters outside ASCII"))?;
         return from_header(text, &parts.headers).map(Some);
     }
-    let Some(query) = parts.uri.query() else { return Ok(None) };
-    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
-    if has("X-Amz-Signature") || has("X-Amz-Credential") {
-        return from_query(query).map(Some);
+    if in_query_4 {
+        return from_query(query).map(|claim| Some(Signature::Version4(claim)));
     }
-    if has("AWSAccessKeyId") && has("Signature") {
-        return Err(AuthError::UnsupportedMechanism);
+    if in_query_2 {
+        return version_2::Claim::from_query(query).map(|claim| Some(Signature::Version2(claim)));
     }
     Ok(None)
+}
+
+/// Names and values of a query; the names decoded, as they are compared, the values as they were sent.
+pub fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (percent_decode_str(name).decode_utf8_lossy(), value)
+    })
+}
+
+/// The decoded value of the parameter `name`, as a signature needs it: a plus sign is one.
+pub fn parameter<'a>(query: &'a str, name: &str) -> Result<Option<Cow<'a, str>>, AuthError> {
+    let mut values = pairs(query).filter(|(key, _)| key == name).map(|(_, value)| value);
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(AuthError::MalformedQuery(format!("The parameter {name} is given twice")));
+    }
+    let decoded = percent_decode_str(value).decode_utf8();
+    decoded.map(Some).map_err(|_| AuthError::MalformedQuery(format!("The parameter {name} is not UTF-8")))
 }
 
 fn malformed(reason: &str) -> AuthError {
     AuthError::MalformedHeader(reason.to_owned())
 }
 
-fn from_header<'a>(text: &'a str, headers: &HeaderMap) -> Result<Claim<'a>, AuthError> {
+fn from_header<'a>(text: &'a str, headers: &HeaderMap) -> Result<Signature<'a>, AuthError> {
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
     match scheme {
         ALGORITHM => {}
-        // Version 2, and version 4 with asymmetric keys.
-        "AWS" | "AWS4-ECDSA-P256-SHA256" => return Err(AuthError::UnsupportedMechanism),
+        "AWS" => return version_2::Claim::from_header(rest, headers).map(Signature::Version2),
+        // Version 4 with asymmetric keys.
+        "AWS4-ECDSA-P256-SHA256" => return Err(AuthError::UnsupportedMechanism),
         _ => return Err(AuthError::UnsupportedScheme(scheme.chars().take(40).collect())),
     }
     let (mut credential, mut signed_headers, mut signature) = (None, None, None);
     for field in rest.split(',') {
-        match field.trim().split_once('=') {
-            Some(("Credential", value)) => credential = Some(value),
-            Some(("SignedHeaders", value)) => signed_headers = Some(value),
-            Some(("Signature", value)) => signature = Some(value),
-            _ => {}
+        let slot = match field.trim().split_once('=') {
+            Some(("Credential", value)) => credential.replace(value),
+            Some(("SignedHeaders", value)) => signed_headers.replace(value),
+            Some(("Signature", value)) => signature.replace(value),
+            _ => None,
+        };
+        if slot.is_some() {
+            return Err(malformed("one of its fields is given twice"));
         }
     }
     let missing = |name| AuthError::MalformedHeader(format!("the field {name} is missing"));
-    Ok(Claim {
+    Ok(Signature::Version4(Claim {
         credential: Cow::Borrowed(credential.ok_or_else(|| missing("Credential"))?),
         signed_headers: Cow::Borrowed(signed_headers.ok_or_else(|| missing("SignedHeaders"))?),
         signature: Cow::Borrowed(signature.ok_or_else(|| missing("Signature"))?),
         time: time_of(headers)?,
         expires_s: None,
-    })
+    }))
 }
 
-fn time_of(headers: &HeaderMap) -> Result<RequestTime, AuthError> {
+/// When a request says it was signed.
+pub fn time_of(headers: &HeaderMap) -> Result<RequestTime, AuthError> {
     let value = headers.get("x-amz-date").or_else(|| headers.get(http::header::DATE));
     let text = value.map_or("", |value| value.to_str().unwrap_or(""));
     // A signer can not name a time before 1970: its clock is not a few minutes off, the value is wrong.
@@ -116,11 +139,9 @@ fn time_of(headers: &HeaderMap) -> Result<RequestTime, AuthError> {
 
 fn from_query(query: &str) -> Result<Claim<'_>, AuthError> {
     let get = |name: &str| -> Result<Cow<'_, str>, AuthError> {
-        let pair = query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name));
-        let error =
-            || AuthError::MalformedQuery(format!("Query-string authentication needs the parameter {name}"));
-        let (_, value) = pair.ok_or_else(error)?;
-        percent_decode_str(value).decode_utf8().map_err(|_| error())
+        parameter(query, name)?.ok_or_else(|| {
+            AuthError::MalformedQuery(format!("Query-string authentication needs the parameter {name}"))
+        })
     };
     if get("X-Amz-Algorithm")? != ALGORITHM {
         return Err(AuthError::MalformedQuery(format!("X-Amz-Algorithm only supports \"{ALGORITHM}\"")));

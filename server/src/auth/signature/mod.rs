@@ -1,4 +1,4 @@
-//! Verification of signature version 4, in the header and in the query.
+//! Verification of signatures, version 4 and version 2, in the header and in the query.
 //!
 //! Invariants: a signature is compared in constant time; a signing key enters the cache only after a
 //! request was verified with it; the cache is bounded and belongs to one core.
@@ -6,15 +6,22 @@
 mod canonical;
 mod claim;
 mod date;
+mod key;
+mod settle;
+mod version_2;
 
 pub use self::date::RequestTime;
+pub use self::key::{Credential, Place};
+pub use self::settle::settle;
 
-use self::canonical::{Canonical, Spelling, has_two_spellings};
-use self::claim::{ALGORITHM, Claim, Credential};
+use self::canonical::{Canonical, host_without_port, spellings};
+use self::claim::{ALGORITHM, Claim, Signature};
+use self::version_2::When;
 use super::hash::{HmacKey, Sha256, equal_in_constant_time};
 use super::{Account, Accounts, AuthError};
+use crate::s3::Domains;
 use http::request::Parts;
-use http::uri::PathAndQuery;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,11 +30,16 @@ const SKEW_MAX_S: i64 = 15 * 60;
 const CACHED_KEYS_MAX: usize = 1024;
 pub const CONTENT_SHA256: &str = "x-amz-content-sha256";
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
+/// As presigners write it when they put it into the query.
+const CONTENT_SHA256_IN_QUERY: &str = "X-Amz-Content-Sha256";
 
 /// The verifier of one core.
 pub struct Verifier {
     accounts: Arc<Accounts>,
     region: String,
+    version_2: bool,
+    /// Version 2 signs the bucket that a host names.
+    domains: Option<Domains>,
     state: RefCell<State>,
 }
 
@@ -47,7 +59,8 @@ struct SigningKey {
 /// A request whose signature holds: what is needed to verify its body.
 pub struct Verified {
     pub account: Arc<Account>,
-    pub chain: ChunkChain,
+    /// None: version 2, which signs no chunks.
+    pub chain: Option<ChunkChain>,
 }
 
 /// Signs the chunks of a streaming body, each with the signature before it.
@@ -61,56 +74,68 @@ pub struct ChunkChain {
 
 impl Verifier {
     pub fn new(accounts: Arc<Accounts>, region: String) -> Self {
-        Self { accounts, region, state: RefCell::default() }
+        Self { accounts, region, version_2: true, domains: None, state: RefCell::default() }
+    }
+
+    /// Whether version 2 is believed, and under which domains hosts name buckets.
+    pub(crate) fn with(self, version_2: bool, domains: Option<Domains>) -> Self {
+        Self { version_2, domains, ..self }
     }
 
     /// None: the request is anonymous. `now_s` is Unix time.
     pub fn verify(&self, parts: &Parts, now_s: i64) -> Result<Option<Verified>, AuthError> {
-        let Some(claim) = claim::find(parts)? else { return Ok(None) };
-        let credential = self.check_credential(&claim)?;
-        check_time(&claim, credential.day, now_s)?;
-        check_signed_headers(&claim, parts)?;
-        let payload = payload_of(&claim, parts)?;
+        match claim::find(parts)? {
+            None => Ok(None),
+            Some(Signature::Version4(claim)) => self.verify_4(&claim, parts, now_s).map(Some),
+            Some(Signature::Version2(_)) if !self.version_2 => Err(AuthError::Version2Off),
+            Some(Signature::Version2(claim)) => self.verify_2(&claim, parts, now_s).map(Some),
+        }
+    }
+
+    fn verify_4(&self, claim: &Claim<'_>, parts: &Parts, now_s: i64) -> Result<Verified, AuthError> {
+        let place = if claim.expires_s.is_some() { Place::Parameter } else { Place::Header };
+        let credential = Credential::parse(&claim.credential, &self.region, place)?;
+        check_time(claim, credential.day, now_s)?;
+        check_signed_headers(claim, parts)?;
+        let payload = payload_of(claim, parts)?;
         let mut state = self.state.borrow_mut();
         let key = self.signing_key(&mut state, &claim.credential, credential)?;
-        if !state.matches(&key, &claim, credential, parts, payload, Spelling::AsSent) {
-            let other = has_two_spellings(parts);
-            if !(other && state.matches(&key, &claim, credential, parts, payload, Spelling::Encoded)) {
-                return Err(AuthError::SignatureDoesNotMatch);
-            }
+        if !state.matches_in_any_form(&key, claim, credential, parts, &payload) {
+            return Err(AuthError::SignatureDoesNotMatch);
         }
         state.remember(&claim.credential, &key);
         // `matches` compared all 64 of them.
         let previous = claim.signature.as_bytes().try_into().map_err(|_| AuthError::SignatureDoesNotMatch)?;
         let date_and_scope = format!("{}\n{}\n", claim.time.text(), credential.scope);
-        Ok(Some(Verified {
-            account: key.account,
-            chain: ChunkChain { hmac: key.hmac, date_and_scope, previous },
-        }))
+        let chain = Some(ChunkChain { hmac: key.hmac, date_and_scope, previous });
+        Ok(Verified { account: key.account, chain })
     }
 
-    fn check_credential<'a>(&self, claim: &'a Claim<'_>) -> Result<Credential<'a>, AuthError> {
-        let in_query = claim.expires_s.is_some();
-        let malformed = |reason: String| match in_query {
-            true => {
-                AuthError::MalformedQuery(format!("Error parsing the X-Amz-Credential parameter; {reason}"))
+    fn verify_2(
+        &self,
+        claim: &version_2::Claim<'_>,
+        parts: &Parts,
+        now_s: i64,
+    ) -> Result<Verified, AuthError> {
+        match &claim.when {
+            When::Signed(time) if (now_s - time.unix_s).abs() > SKEW_MAX_S => {
+                return Err(AuthError::RequestTimeTooSkewed(time.text().to_owned()));
             }
-            false => AuthError::MalformedHeader(reason),
-        };
-        let credential = Credential::parse(&claim.credential).ok_or_else(|| {
-            malformed("the Credential must be \"<access key>/YYYYMMDD/REGION/s3/aws4_request\"".to_owned())
-        })?;
-        if credential.service != "s3" {
-            return Err(malformed(format!("incorrect service \"{}\"; this is \"s3\"", credential.service)));
+            When::Expires { unix_s, .. } if now_s > *unix_s => {
+                let until = RequestTime::from_unix(*unix_s);
+                return Err(AuthError::Expired(
+                    until.map_or_else(String::new, |until| until.text().to_owned()),
+                ));
+            }
+            _ => {}
         }
-        if credential.region != self.region {
-            let (given, expected) = (credential.region.to_owned(), self.region.clone());
-            return Err(match in_query {
-                true => AuthError::WrongQueryRegion { given, expected },
-                false => AuthError::WrongRegion { given, expected },
-            });
+        let account = self.accounts.by_access_key(&claim.access_key).ok_or(AuthError::InvalidAccessKeyId)?;
+        let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        let bucket = self.domains.as_ref().zip(host).and_then(|(domains, host)| domains.bucket_of(host));
+        if !claim.matches(&account.secret_key, parts, bucket.as_deref()) {
+            return Err(AuthError::SignatureDoesNotMatch);
         }
-        Ok(credential)
+        Ok(Verified { account: account.clone(), chain: None })
     }
 
     fn signing_key(
@@ -124,37 +149,48 @@ impl Verifier {
         }
         let account =
             self.accounts.by_access_key(credential.access_key).ok_or(AuthError::InvalidAccessKeyId)?;
-        let hmac = derive(&account.secret_key, credential);
+        let hmac = credential.signing_key(&account.secret_key);
         Ok(SigningKey { account: account.clone(), hmac })
     }
 }
 
-fn derive(secret_key: &str, credential: Credential<'_>) -> HmacKey {
-    let first = HmacKey::new(format!("AWS4{secret_key}").as_bytes());
-    [credential.day, credential.region, credential.service, "aws4_request"]
-        .iter()
-        .fold(first, |key, step| HmacKey::new(&key.sign(step.as_bytes())))
-}
-
 impl State {
-    fn matches(
+    /// Signers differ where the wire allows several spellings, and some leave the port out of the host.
+    fn matches_in_any_form(
         &mut self,
         key: &SigningKey,
         claim: &Claim<'_>,
         credential: Credential<'_>,
         parts: &Parts,
         payload: &[u8],
-        spelling: Spelling,
     ) -> bool {
-        let canonical = self.canonical.request(parts, spelling, &claim.signed_headers, payload);
-        let hash = Sha256::digest(canonical);
+        let hosts = [None, host_without_port(&parts.headers)];
+        hosts.into_iter().enumerate().any(|(number, host)| {
+            (number == 0 || host.is_some())
+                && spellings(parts).iter().any(|spelling| {
+                    let canonical =
+                        self.canonical.request(parts, *spelling, (&claim.signed_headers, host), payload);
+                    let hash = Sha256::digest(canonical);
+                    self.matches(key, claim, credential, &hash)
+                })
+        })
+    }
+
+    /// `hash`: of the canonical request.
+    fn matches(
+        &mut self,
+        key: &SigningKey,
+        claim: &Claim<'_>,
+        credential: Credential<'_>,
+        hash: &[u8; 32],
+    ) -> bool {
         let text = &mut self.string_to_sign;
         text.clear();
         for piece in [ALGORITHM, claim.time.text(), credential.scope] {
             text.extend_from_slice(piece.as_bytes());
             text.push(b'\n');
         }
-        text.extend_from_slice(&to_hex(&hash));
+        text.extend_from_slice(&to_hex(hash));
         equal_in_constant_time(&to_hex(&key.hmac.sign(text)), claim.signature.as_bytes())
     }
 
@@ -210,15 +246,21 @@ fn check_signed_headers(claim: &Claim<'_>, parts: &Parts) -> Result<(), AuthErro
 }
 
 /// The value that stands for the body in the canonical request.
-fn payload_of<'a>(claim: &Claim<'_>, parts: &'a Parts) -> Result<&'a [u8], AuthError> {
+fn payload_of<'a>(claim: &Claim<'_>, parts: &'a Parts) -> Result<Cow<'a, [u8]>, AuthError> {
     let header = parts.headers.get(CONTENT_SHA256).map(http::HeaderValue::as_bytes);
     match (claim.expires_s, header) {
-        (None, Some(value)) => Ok(value),
+        (None, Some(value)) => Ok(Cow::Borrowed(value)),
         (None, None) => Err(AuthError::MissingHeader(CONTENT_SHA256)),
         (Some(_), Some(value)) if claim.signed_headers.split(';').any(|name| name == CONTENT_SHA256) => {
-            Ok(value)
+            Ok(Cow::Borrowed(value))
         }
-        (Some(_), _) => Ok(UNSIGNED_PAYLOAD.as_bytes()),
+        (Some(_), _) => {
+            let query = parts.uri.query().unwrap_or_default();
+            let value = claim::parameter(query, CONTENT_SHA256_IN_QUERY)?;
+            Ok(Cow::Owned(
+                value.map_or_else(|| UNSIGNED_PAYLOAD.into(), |value| value.into_owned().into_bytes()),
+            ))
+        }
     }
 }
 
@@ -264,25 +306,5 @@ fn to_hex(bytes: &[u8; 32]) -> [u8; 64] {
     text
 }
 
-/// Takes what belongs to the signature out of the request: behind this room it is plain.
-pub fn strip(parts: &mut Parts) {
-    parts.headers.remove(http::header::AUTHORIZATION);
-    let Some(query) = parts.uri.query().filter(|query| query.contains("X-Amz-")) else { return };
-    let kept: Vec<&str> = query
-        .split('&')
-        .filter(|pair| !claim::QUERY_PARAMETERS.contains(&pair.split('=').next().unwrap_or("")))
-        .collect();
-    let text = match kept.is_empty() {
-        true => parts.uri.path().to_owned(),
-        false => format!("{}?{}", parts.uri.path(), kept.join("&")),
-    };
-    let mut uri = std::mem::take(&mut parts.uri).into_parts();
-    // Removing whole parameters of a valid query leaves a valid one.
-    if let Ok(path_and_query) = PathAndQuery::try_from(text) {
-        uri.path_and_query = Some(path_and_query);
-    }
-    parts.uri = http::Uri::from_parts(uri).unwrap_or_default();
-}
-
 #[cfg(test)]
-mod tests;
+pub(in crate::auth) mod tests;
