@@ -21,3 +21,4 @@ mod plan;
 mod process;
 mod signing;
 mod support;
+mod target;

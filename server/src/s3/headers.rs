@@ -42,7 +42,8 @@ const OVERRIDES: [(&str, HeaderName); 6] = [
 pub fn attributes_of_request(headers: &HeaderMap, preamble: &Preamble) -> S3Result<Attributes> {
     let mut attributes = Attributes::new();
     for name in &KEPT {
-        let Some(value) = headers.get(name) else { continue };
+        let set_aside = preamble.content_type.as_ref().filter(|_| *name == header::CONTENT_TYPE);
+        let Some(value) = headers.get(name).or(set_aside) else { continue };
         let value = to_text(value);
         let value = if *name == header::CONTENT_ENCODING { without_aws_chunked(&value) } else { value };
         if !value.is_empty() {

@@ -30,6 +30,7 @@ mod receive;
 mod requests;
 mod send;
 mod subresource;
+mod target;
 mod uploads;
 mod versions;
 mod xml;
@@ -37,8 +38,8 @@ mod xml;
 use crate::auth::{Accounts, RequestContext};
 use crate::memory::RequestMemory;
 pub(crate) use host::Domains;
-use http::StatusCode;
-use http::header::CONTENT_RANGE;
+use http::header::{CONTENT_RANGE, CONTENT_TYPE};
+use http::{Method, StatusCode};
 use operations::Operation;
 use plain::PlainGet;
 pub(crate) use post::judge_form;
@@ -49,6 +50,7 @@ use s3s::service::S3ServiceBuilder;
 use s3s::{Body, S3Error, S3Result};
 use send_wrapper::SendWrapper;
 use std::sync::Arc;
+use target::Target;
 use xml::{rewrite, write_references};
 
 /// What the operations need to know of the configuration.
@@ -126,30 +128,25 @@ impl S3Service {
         self.server.requests.sum()
     }
 
-    /// Whether a request names an object, not only a bucket or nothing.
-    fn has_key(&self, request: &http::Request<Body>) -> bool {
-        let path = request.uri().path().trim_start_matches('/');
-        let host = request.headers().get(http::header::HOST).and_then(|value| value.to_str().ok());
-        let by_host =
-            self.server.domains.as_ref().zip(host).and_then(|(domains, host)| domains.bucket_of(host));
-        match by_host {
-            Some(_) => request.uri().path().len() > 1,
-            None => path.split_once('/').is_some_and(|(_, key)| !key.is_empty()),
-        }
-    }
-
     async fn answer(
         &self,
-        request: http::Request<Body>,
-        preamble: Preamble,
+        mut request: http::Request<Body>,
+        mut preamble: Preamble,
     ) -> S3Result<http::Response<Body>> {
-        if let Some(boundary) = post::boundary_of(&request) {
+        let domains = self.server.domains.as_ref();
+        let mut target = Target::parse(request.uri(), request.headers(), domains)?;
+        if let Some(boundary) = post::boundary_of(&request).filter(|_| target.is_plain()) {
             let answer = post::post_object(&self.server, request, preamble, &boundary?).await;
             self.server.requests.answered(Operation::PostObject);
             return answer;
         }
-        let has_key = self.has_key(&request);
-        subresource::check(request.method(), request.uri(), has_key)?;
+        target.judge(request.method())?;
+        target.apply(&mut request)?;
+        let has_key = target.key.is_some();
+        if request.method() == Method::POST {
+            // Of what is uploaded, and not of this request's body: s3s takes some types for a form.
+            preamble.content_type = request.headers_mut().remove(CONTENT_TYPE);
+        }
         let (mut request, _memory) =
             document::take_in(request, &preamble, has_key, &self.server.settings.memory).await?;
         request.extensions_mut().insert(preamble);

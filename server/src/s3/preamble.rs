@@ -26,6 +26,8 @@ pub struct Preamble {
     /// The body's length after all transfer and chunk encodings, when the client announced it.
     pub body_length: Option<u64>,
     pub copy_source_range: Option<String>,
+    /// Of a POST, where s3s would take some types for those of a form.
+    pub content_type: Option<HeaderValue>,
 }
 
 impl Preamble {
@@ -55,6 +57,7 @@ impl Preamble {
             content_md5: take(headers, &source("content-md5")),
             body_length,
             copy_source_range: take(headers, &source("x-amz-copy-source-range")),
+            content_type: None,
         }
     }
 }

@@ -1,31 +1,37 @@
-//! Refuses operations that this server does not know.
+//! The parameters of every operation.
 //!
 //! S3 tells operations apart by parameters of the query, and new ones appear every year: taken for the
 //! plain operation on the same name, `DELETE /bucket/key?annotation` would delete the object.
-//! Invariant: a request that writes and has a parameter not listed here answers 501, and so does one that
-//! reads and names an unlisted subresource (a parameter without a value). Others are ignored, as S3 does.
+//! Invariant: a parameter is taken by the operation that the others choose, or means nothing to any
+//! ([`means_nothing`]), or the request is refused: 400 for an argument of another operation, 501 for what chooses one
+//! that is not known here.
 
-use super::error::not_implemented;
-use http::{Method, Uri};
-use s3s::S3Result;
+use super::error::{invalid_argument, not_implemented};
+use http::Method;
+use s3s::{S3Result, s3_error};
 
-/// Parameters of writes to an object, by method.
-const PUT_OBJECT: &[&str] =
-    &["acl", "legal-hold", "partNumber", "retention", "tagging", "uploadId", "versionId"];
-const POST_OBJECT: &[&str] = &["restore", "select", "select-type", "uploadId", "uploads", "versionId"];
-const DELETE_OBJECT: &[&str] = &["tagging", "uploadId", "versionId"];
-const GET_OBJECT: &[&str] =
-    &["acl", "attributes", "legal-hold", "retention", "tagging", "torrent", "uploadId"];
+/// What a request names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Service,
+    Bucket,
+    Object,
+}
+
+/// An operation, or several that differ in what chooses them alone.
+struct Operation {
+    method: Method,
+    level: Level,
+    /// Each of these chooses one. Empty: what a request without any of them asks for.
+    chosen_by: &'static [&'static str],
+    takes: &'static [&'static str],
+}
 
 /// Configurations of a bucket that can be put, got and deleted.
 const CONFIGURATIONS: &[&str] = &[
-    "analytics",
     "cors",
     "encryption",
-    "intelligent-tiering",
-    "inventory",
     "lifecycle",
-    "metrics",
     "ownershipControls",
     "policy",
     "publicAccessBlock",
@@ -33,116 +39,266 @@ const CONFIGURATIONS: &[&str] = &[
     "tagging",
     "website",
 ];
+/// Those of which a bucket has several, each with its id.
+const NUMBERED: &[&str] = &["analytics", "intelligent-tiering", "inventory", "metrics"];
 /// Those that can be put and got.
 const SETTINGS: &[&str] =
     &["accelerate", "acl", "logging", "notification", "object-lock", "requestPayment", "versioning"];
-const GET_BUCKET: &[&str] = &["location", "metadataTable", "policyStatus", "session", "uploads", "versions"];
+const OBJECT_DOCUMENTS: &[&str] = &["acl", "legal-hold", "retention", "tagging"];
+const READS: &[&str] = &[
+    "partNumber",
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+    "versionId",
+];
+const LISTS: &[&str] = &["delimiter", "encoding-type", "marker", "max-keys", "prefix"];
+const LISTS_2: &[&str] =
+    &["continuation-token", "delimiter", "encoding-type", "fetch-owner", "max-keys", "prefix", "start-after"];
+const LISTS_VERSIONS: &[&str] =
+    &["delimiter", "encoding-type", "key-marker", "max-keys", "prefix", "version-id-marker"];
+const LISTS_UPLOADS: &[&str] =
+    &["delimiter", "encoding-type", "key-marker", "max-uploads", "prefix", "upload-id-marker"];
+const LISTS_BUCKETS: &[&str] = &["bucket-region", "continuation-token", "max-buckets", "prefix"];
+const LISTS_PARTS: &[&str] = &["encoding-type", "max-parts", "part-number-marker"];
+const VERSION: &[&str] = &["versionId"];
 
-/// `has_key`: the request names an object, not only a bucket.
-pub fn check(method: &Method, uri: &Uri, has_key: bool) -> S3Result<()> {
-    let Some(query) = uri.query() else { return Ok(()) };
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-        if reads && (!value.is_empty() || is_parameter_of_reads(name)) || is_listed(method, name, has_key) {
-            continue;
-        }
-        return Err(not_implemented(&format!("{method} with the parameter {:?}", shown(name))));
-    }
-    Ok(())
+const fn operation(
+    method: Method,
+    level: Level,
+    chosen_by: &'static [&'static str],
+    takes: &'static [&'static str],
+) -> Operation {
+    Operation { method, level, chosen_by, takes }
 }
 
-fn shown(name: &str) -> String {
+/// `partNumber` chooses nothing: it is an argument of what `uploadId` chooses, and one that a PUT must not lack.
+const OPERATIONS: &[Operation] = &[
+    operation(Method::GET, Level::Service, &[], LISTS_BUCKETS),
+    operation(Method::HEAD, Level::Bucket, &[], &[]),
+    operation(Method::GET, Level::Bucket, &[], LISTS),
+    operation(Method::GET, Level::Bucket, &["list-type"], LISTS_2),
+    operation(Method::GET, Level::Bucket, &["versions"], LISTS_VERSIONS),
+    operation(Method::GET, Level::Bucket, &["uploads"], LISTS_UPLOADS),
+    operation(Method::GET, Level::Bucket, &["location", "metadataTable", "policyStatus", "session"], &[]),
+    operation(Method::GET, Level::Bucket, CONFIGURATIONS, &[]),
+    operation(Method::GET, Level::Bucket, SETTINGS, &[]),
+    operation(Method::GET, Level::Bucket, NUMBERED, &["continuation-token", "id"]),
+    operation(Method::PUT, Level::Bucket, &[], &[]),
+    operation(Method::PUT, Level::Bucket, CONFIGURATIONS, &[]),
+    operation(Method::PUT, Level::Bucket, SETTINGS, &[]),
+    operation(Method::PUT, Level::Bucket, NUMBERED, &["id"]),
+    operation(Method::POST, Level::Bucket, &["delete", "metadataTable"], &[]),
+    operation(Method::DELETE, Level::Bucket, &[], &[]),
+    operation(Method::DELETE, Level::Bucket, CONFIGURATIONS, &[]),
+    operation(Method::DELETE, Level::Bucket, &["metadataTable"], &[]),
+    operation(Method::DELETE, Level::Bucket, NUMBERED, &["id"]),
+    operation(Method::HEAD, Level::Object, &[], READS),
+    operation(Method::GET, Level::Object, &[], READS),
+    operation(Method::GET, Level::Object, OBJECT_DOCUMENTS, VERSION),
+    operation(Method::GET, Level::Object, &["attributes", "torrent"], VERSION),
+    operation(Method::GET, Level::Object, &["uploadId"], LISTS_PARTS),
+    operation(Method::PUT, Level::Object, &[], &[]),
+    operation(Method::PUT, Level::Object, OBJECT_DOCUMENTS, VERSION),
+    operation(Method::PUT, Level::Object, &["uploadId"], &["partNumber"]),
+    operation(Method::POST, Level::Object, &["uploads", "uploadId"], &[]),
+    operation(Method::POST, Level::Object, &["restore"], VERSION),
+    operation(Method::POST, Level::Object, &["select"], &["select-type", "versionId"]),
+    operation(Method::DELETE, Level::Object, &[], VERSION),
+    operation(Method::DELETE, Level::Object, &["tagging"], VERSION),
+    operation(Method::DELETE, Level::Object, &["uploadId"], &[]),
+];
+
+/// What says nothing to any operation: the SDKs' note of the operation's name, what clients add for their own logs
+/// (S3 keeps names in `x-` free for that), and hints to Ceph that ask for no more than what is so here anyway.
+pub fn means_nothing(name: &str) -> bool {
+    let own = name.starts_with("x-") && !name.starts_with("x-amz-");
+    own || matches!(name, "read-stats" | "allow-unordered")
+}
+
+pub fn shown(name: &str) -> String {
     name.chars().take(60).collect()
 }
 
-/// What may be empty without naming a subresource.
-fn is_parameter_of_reads(name: &str) -> bool {
-    name.starts_with("response-")
-        || matches!(
-            name,
-            "prefix"
-                | "delimiter"
-                | "marker"
-                | "start-after"
-                | "continuation-token"
-                | "key-marker"
-                | "upload-id-marker"
-                | "version-id-marker"
-                | "encoding-type"
-                | "max-keys"
-                | "max-uploads"
-                | "max-parts"
-                | "max-buckets"
-                | "part-number-marker"
-                | "partNumber"
-                | "fetch-owner"
-                | "list-type"
-                | "bucket-region"
-                | "versionId"
-                | "id"
-        )
+/// `parameters`: each name once, none that means nothing.
+pub fn check(method: &Method, level: Level, parameters: &[(String, Option<String>)]) -> S3Result<()> {
+    let known = |operation: &&Operation| operation.method == *method && operation.level == level;
+    let has = |name: &str| parameters.iter().any(|(given, _)| given == name);
+    let mut operations = OPERATIONS.iter().filter(known).peekable();
+    if operations.peek().is_none() {
+        // No operation at all: refused as such, by its method.
+        return Ok(());
+    }
+    let mut choices = operations
+        .flat_map(|operation| operation.chosen_by.iter().map(move |name| (*name, operation)))
+        .filter(|(name, _)| has(name));
+    let (chooser, operation) = match (choices.next(), choices.next()) {
+        (Some((one, _)), Some((other, _))) => {
+            return Err(invalid_argument(format!("Conflicting query string parameters: {one}, {other}")));
+        }
+        (Some((name, operation)), None) => (Some(name), Some(operation)),
+        (None, _) => (None, OPERATIONS.iter().filter(known).find(|operation| operation.chosen_by.is_empty())),
+    };
+    for (name, value) in parameters {
+        let taken = operation.is_some_and(|operation| operation.takes.contains(&name.as_str()));
+        // An argument without a value is as good as none.
+        let idle = value.as_ref().is_some_and(String::is_empty) && is_argument(name);
+        if Some(name.as_str()) != chooser && !taken && !idle {
+            return Err(refusal(method, name));
+        }
+    }
+    complete(method, level, chooser, parameters)
 }
 
-fn is_listed(method: &Method, name: &str, has_key: bool) -> bool {
-    // The SDKs' note of the operation's name, and what signatures and headers say in the query.
-    if name == "x-id" || name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-")) {
-        return true;
+/// What the choice alone does not see to.
+fn complete(
+    method: &Method,
+    level: Level,
+    chooser: Option<&str>,
+    parameters: &[(String, Option<String>)],
+) -> S3Result<()> {
+    let value = |name: &str| {
+        let pair = parameters.iter().find(|(given, _)| given == name);
+        pair.map(|(_, value)| value.as_deref().unwrap_or_default())
+    };
+    match chooser {
+        Some("uploadId") if *method == Method::PUT && value("partNumber").is_none_or(str::is_empty) => {
+            Err(s3_error!(MethodNotAllowed, "A PUT with the parameter uploadId needs partNumber too"))
+        }
+        Some("uploadId") if value("uploadId").is_none_or(str::is_empty) => {
+            Err(invalid_argument("The parameter uploadId needs a value"))
+        }
+        Some("list-type") if value("list-type") != Some("2") => {
+            Err(invalid_argument("Invalid List Type specified in request: it can only be 2"))
+        }
+        None if level == Level::Object && *method == Method::PUT && value("partNumber").is_some() => {
+            Err(invalid_argument("The parameter partNumber needs uploadId"))
+        }
+        _ => Ok(()),
     }
-    match (*method == Method::PUT, *method == Method::POST, *method == Method::DELETE, has_key) {
-        (true, _, _, true) => PUT_OBJECT.contains(&name),
-        (_, true, _, true) => POST_OBJECT.contains(&name),
-        (_, _, true, true) => DELETE_OBJECT.contains(&name),
-        (_, _, _, true) => GET_OBJECT.contains(&name),
-        (true, _, _, false) => name == "id" || CONFIGURATIONS.contains(&name) || SETTINGS.contains(&name),
-        (_, true, _, false) => matches!(name, "delete" | "metadataTable"),
-        (_, _, true, false) => matches!(name, "id" | "metadataTable") || CONFIGURATIONS.contains(&name),
-        (_, _, _, false) => [CONFIGURATIONS, SETTINGS, GET_BUCKET].iter().any(|names| names.contains(&name)),
+}
+
+/// Of any operation; an argument chooses none.
+fn is_argument(name: &str) -> bool {
+    OPERATIONS.iter().any(|operation| operation.takes.contains(&name))
+}
+
+fn refusal(method: &Method, name: &str) -> s3s::S3Error {
+    match name {
+        _ if is_argument(name) || name == "uploadId" || name == "list-type" => {
+            invalid_argument(format!("This operation does not take the query parameter {name}"))
+        }
+        _ => not_implemented(&format!("{method} with the parameter {:?}", shown(name))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use s3s::S3ErrorCode;
 
-    fn passes(method: &str, uri: &str, has_key: bool) -> bool {
-        check(&method.parse().unwrap(), &uri.parse().unwrap(), has_key).is_ok()
+    fn judged(method: &str, query: &str, level: Level) -> Result<(), S3ErrorCode> {
+        let pairs: Vec<(String, Option<String>)> = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| match pair.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (pair.to_owned(), None),
+            })
+            .collect();
+        check(&method.parse().unwrap(), level, &pairs).map_err(|error| error.code().clone())
     }
 
     #[test]
-    fn operations_of_another_year_are_not_taken_for_plain_ones() {
-        for (method, query, has_key) in [
-            ("DELETE", "annotation", true),
-            ("DELETE", "metadataConfiguration", false),
-            ("PUT", "renameObject", true),
-            ("PUT", "encryption", true),
-            ("PUT", "annotation=a", true),
-            ("PUT", "abac", false),
-            ("GET", "abac", false),
-            ("GET", "annotation&x-id=GetObjectAnnotation", true),
-            ("POST", "delete", true),
+    fn operations_of_another_year_or_server_are_not_taken_for_plain_ones() {
+        for (method, query, level) in [
+            ("DELETE", "annotation", Level::Object),
+            ("DELETE", "metadataConfiguration", Level::Bucket),
+            ("DELETE", "policy=", Level::Object),
+            ("PUT", "renameObject", Level::Object),
+            ("PUT", "encryption", Level::Object),
+            ("PUT", "annotation=a", Level::Object),
+            ("PUT", "abac", Level::Bucket),
+            ("GET", "abac", Level::Bucket),
+            ("GET", "events=", Level::Bucket),
+            ("GET", "events=s3:ObjectCreated:*&prefix=&suffix=", Level::Bucket),
+            ("GET", "events=s3:ObjectCreated:*", Level::Service),
+            ("GET", "annotation=1", Level::Object),
+            ("HEAD", "acl", Level::Object),
+            ("HEAD", "anything=1", Level::Bucket),
+            ("POST", "delete", Level::Object),
         ] {
-            assert!(!passes(method, &format!("/b/k?{query}"), has_key), "{method} {query}");
+            assert_eq!(judged(method, query, level), Err(S3ErrorCode::NotImplemented), "{method} {query}");
         }
     }
 
     #[test]
-    fn known_operations_and_harmless_parameters_pass() {
-        for (method, query, has_key) in [
-            ("PUT", "", true),
-            ("PUT", "partNumber=1&uploadId=u&x-id=UploadPart", true),
-            ("POST", "uploads=", true),
-            ("POST", "delete", false),
-            ("DELETE", "versionId=null", true),
-            ("DELETE", "analytics&id=1", false),
-            ("PUT", "versioning", false),
-            ("PUT", "x-amz-meta-a=b&X-Amz-Acl=private", true),
-            ("GET", "list-type=2&prefix=&delimiter=&continuation-token=", false),
-            ("GET", "versions&max-keys=2&encoding-type=url", false),
-            ("GET", "anything=1&response-content-type=", true),
-            ("HEAD", "read-stats=true", false),
+    fn an_argument_of_another_operation_is_refused() {
+        for (method, query, level) in [
+            ("PUT", "partNumber=1", Level::Object),
+            ("PUT", "versionId=abc", Level::Object),
+            ("PUT", "uploadId=u&partNumber=1&versionId=null", Level::Object),
+            ("PUT", "acl&tagging", Level::Object),
+            ("PUT", "acl&partNumber=1&uploadId=u", Level::Object),
+            ("PUT", "uploadId=&partNumber=1", Level::Object),
+            ("POST", "uploads&uploadId=u", Level::Object),
+            ("POST", "uploads&versionId=1", Level::Object),
+            ("GET", "uploadId=u&partNumber=1", Level::Object),
+            ("GET", "prefix=a", Level::Object),
+            ("GET", "list-type=3", Level::Bucket),
+            ("GET", "list-type=2&marker=a", Level::Bucket),
+            ("GET", "start-after=a", Level::Bucket),
+            ("GET", "versionId=1", Level::Bucket),
+            ("DELETE", "partNumber=1", Level::Object),
+            ("DELETE", "uploadId=u&versionId=1", Level::Object),
+            ("DELETE", "versionId=1", Level::Bucket),
         ] {
-            assert!(passes(method, &format!("/b/k?{query}"), has_key), "{method} {query}");
+            assert_eq!(judged(method, query, level), Err(S3ErrorCode::InvalidArgument), "{method} {query}");
+        }
+        for query in ["uploadId=u", "uploadId=u&partNumber="] {
+            assert_eq!(judged("PUT", query, Level::Object), Err(S3ErrorCode::MethodNotAllowed), "{query}");
+        }
+    }
+
+    #[test]
+    fn known_operations_pass_with_what_they_take() {
+        for (method, query, level) in [
+            ("PUT", "", Level::Object),
+            ("PUT", "partNumber=1&uploadId=u", Level::Object),
+            ("PUT", "acl&versionId=null", Level::Object),
+            ("POST", "uploads=", Level::Object),
+            ("POST", "uploadId=u", Level::Object),
+            ("POST", "delete", Level::Bucket),
+            ("DELETE", "versionId=null", Level::Object),
+            ("DELETE", "uploadId=u", Level::Object),
+            ("DELETE", "analytics&id=1", Level::Bucket),
+            ("PUT", "versioning", Level::Bucket),
+            ("GET", "list-type=2&prefix=&delimiter=&continuation-token=&marker=", Level::Bucket),
+            ("GET", "versions&max-keys=2&encoding-type=url", Level::Bucket),
+            ("GET", "prefix=a&marker=b&max-keys=1", Level::Bucket),
+            ("GET", "policy", Level::Bucket),
+            ("GET", "versionId=null&response-content-type=&partNumber=1", Level::Object),
+            ("GET", "uploadId=u&max-parts=1&encoding-type=url", Level::Object),
+            ("GET", "attributes", Level::Object),
+            ("GET", "max-buckets=1", Level::Service),
+            ("HEAD", "partNumber=1", Level::Object),
+            ("HEAD", "", Level::Bucket),
+            ("OPTIONS", "anything", Level::Bucket),
+        ] {
+            assert_eq!(judged(method, query, level), Ok(()), "{method} {query}");
+        }
+    }
+
+    #[test]
+    fn what_clients_note_for_themselves_means_nothing() {
+        for name in ["x-id", "x-trace", "x-request-source", "read-stats"] {
+            assert!(means_nothing(name), "{name}");
+        }
+        for name in ["x-amz-acl", "id", "acl", "X-Amz-Signature", ""] {
+            assert!(!means_nothing(name), "{name}");
         }
     }
 }
