@@ -10,6 +10,7 @@ mod check;
 mod conditional;
 mod crash;
 mod damage;
+mod forms;
 mod full_drive;
 mod limits;
 mod listing;

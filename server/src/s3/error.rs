@@ -2,6 +2,7 @@
 //!
 //! Invariant: an answer of 5xx that hides its cause from the client has its detail in the log.
 
+use crate::auth::AuthError;
 use crate::memory::OutOfMemory;
 use ringbolt_engine::EngineError;
 use s3s::{S3Error, S3ErrorCode, S3Result, StdError, s3_error};
@@ -85,6 +86,13 @@ pub fn from_body(error: StdError) -> S3Error {
             format!("the request body ended early: {other}"),
         ),
     }
+}
+
+/// The error for a signature, of a form say, that the room of signatures refused.
+pub fn from_auth(error: &AuthError) -> S3Error {
+    let mut answer = S3Error::with_message(S3ErrorCode::Custom(error.code().into()), error.to_string());
+    answer.set_status_code(error.status());
+    answer
 }
 
 /// Turns the engine's result into the handler's.

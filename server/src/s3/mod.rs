@@ -136,7 +136,7 @@ impl S3Service {
         let domains = self.server.domains.as_ref();
         let mut target = Target::parse(request.uri(), request.headers(), domains)?;
         if let Some(boundary) = post::boundary_of(&request).filter(|_| target.is_plain()) {
-            let answer = post::post_object(&self.server, request, preamble, &boundary?).await;
+            let answer = post::post_object(&self.server, request, preamble, &target, &boundary?).await;
             self.server.requests.answered(Operation::PostObject);
             return answer;
         }

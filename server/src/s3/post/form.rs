@@ -1,28 +1,27 @@
-//! A browser's upload form: multipart/form-data, RFC 7578, as far as S3 uses it.
+//! A browser's upload form: multipart/form-data, RFC 7578, as far as S3 uses it, read while it arrives.
 //!
-//! Invariants: names are lower-case, as S3 compares them without case. The file is the last field that
-//! counts; what comes after it is ignored, as S3 does. What comes before it is limited as S3 limits it,
-//! so that the work on a form's fields is small whatever the form.
+//! Invariants: names are lower-case, as S3 compares them without case, and none comes twice: what is judged is what is
+//! used. The file is the last field that counts; what comes after it is ignored, as S3 does. What comes before the
+//! file's bytes is limited as S3 limits it; of the file no more is held than may be the beginning of its end. Each byte
+//! is looked at once, however the form is cut on its way.
 
-use bytes::Bytes;
+use crate::s3::error::invalid_argument;
+use bytes::{Bytes, BytesMut};
+use memchr::memmem::Finder;
 use s3s::{S3Error, S3Result, s3_error};
 
 /// S3's limit on everything before the file's bytes.
-const BEFORE_FILE_BYTES_MAX: usize = 20 * 1024;
+pub const BEFORE_FILE_BYTES_MAX: usize = 20 * 1024;
+/// White space that may stand between a boundary and the end of its line.
+const PADDING_BYTES_MAX: usize = 64;
 
-/// The file of the form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
-    /// What the browser called it; may be empty.
-    pub name: String,
-    pub bytes: Bytes,
-}
-
+/// The fields before the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Form {
     /// Lower-case name and value, in the order of the form.
     pub fields: Vec<(String, String)>,
-    pub file: Option<File>,
+    /// What the browser called the file, without the way to it; may be empty.
+    pub file_name: String,
 }
 
 fn malformed(reason: &str) -> S3Error {
@@ -47,64 +46,253 @@ pub fn boundary_of(content_type: &str) -> Option<S3Result<String>> {
     )
 }
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
-}
-
 impl Form {
-    pub fn parse(body: &Bytes, boundary: &str) -> S3Result<Self> {
-        let delimiter = format!("\r\n--{boundary}");
-        let opening = &delimiter.as_bytes()[2..];
-        let mut at = match find(body, opening) {
-            // A preamble must end in a line break.
-            Some(0) => opening.len(),
-            Some(start) if body[..start].ends_with(b"\r\n") => start + opening.len(),
-            _ => return Err(malformed("its first boundary is missing")),
-        };
-        let mut form = Self::default();
-        while form.file.is_none() && !body[at..].starts_with(b"--") {
-            let head_start =
-                at + find(&body[at..], b"\r\n").ok_or_else(|| malformed("a boundary does not end"))? + 2;
-            let head_length =
-                find(&body[head_start..], b"\r\n\r\n").ok_or_else(|| malformed("a field has no head"))?;
-            let start = head_start + head_length + 4;
-            if start > BEFORE_FILE_BYTES_MAX {
-                return Err(s3_error!(
-                    MaxPostPreDataLengthExceededError,
-                    "Your POST request fields preceding the upload file have more than {BEFORE_FILE_BYTES_MAX} bytes"
-                ));
-            }
-            let length =
-                find(&body[start..], delimiter.as_bytes()).ok_or_else(|| malformed("a field has no end"))?;
-            form.add(&body[head_start..start - 4], body.slice(start..start + length))?;
-            at = start + length + delimiter.len();
-        }
-        Ok(form)
-    }
-
-    fn add(&mut self, head: &[u8], bytes: Bytes) -> S3Result<()> {
-        let head = std::str::from_utf8(head).map_err(|_| malformed("the head of a field is not UTF-8"))?;
-        let disposition = head
-            .split("\r\n")
-            .filter_map(|line| line.split_once(':'))
-            .find(|(name, _)| name.trim().eq_ignore_ascii_case("content-disposition"))
-            .ok_or_else(|| malformed("a field has no Content-Disposition"))?
-            .1;
-        let name = parameter(disposition, "name").ok_or_else(|| malformed("a field has no name"))?;
-        let name = name.to_ascii_lowercase();
-        if name == "file" {
-            self.file = Some(File { name: parameter(disposition, "filename").unwrap_or_default(), bytes });
-            return Ok(());
-        }
-        let value =
-            String::from_utf8(bytes.into()).map_err(|_| malformed("the value of a field is not UTF-8"))?;
-        self.fields.push((name, value));
-        Ok(())
-    }
-
     pub fn get(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
+
+    fn add(&mut self, name: String, value: &[u8]) -> S3Result<()> {
+        if self.get(&name).is_some() {
+            return Err(invalid_argument(format!("The form has the field {name} more than once")));
+        }
+        let value = str::from_utf8(value).map_err(|_| malformed("the value of a field is not UTF-8"))?;
+        self.fields.push((name, value.to_owned()));
+        Ok(())
+    }
+
+    /// Puts the file's name where the fields want it. They are judged after that, as S3 does.
+    fn expand(&mut self) {
+        for (name, value) in &mut self.fields {
+            // These are of the form itself, and were made before there was a file.
+            if !matches!(name.as_str(), "policy" | "signature" | "x-amz-signature") {
+                *value = value.replace("${filename}", &self.file_name);
+            }
+        }
+    }
+}
+
+/// What has been read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing without more of the body.
+    More,
+    /// All fields before the file: the file's bytes begin.
+    File(Form),
+    /// Bytes of the file.
+    Bytes(Bytes),
+    /// The file has ended, or the form has without one.
+    End,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Before a boundary: in what precedes the first one, or in the value of a field with this name.
+    Before(Option<String>),
+    Boundary,
+    Head,
+    File,
+    End,
+}
+
+/// What stands behind something that looks like a boundary.
+enum Mark {
+    Next(usize),
+    Last,
+    /// It is none: the bytes go on.
+    NoBoundary,
+    Unknown,
+}
+
+/// Reads a form that arrives in pieces.
+#[derive(Debug)]
+pub struct Reader {
+    /// `\r\n--boundary`
+    delimiter: Finder<'static>,
+    input: BytesMut,
+    /// So much of the input has no delimiter that begins in it.
+    searched: usize,
+    /// What was taken out of the input before the file's bytes.
+    before_file: usize,
+    state: State,
+    form: Form,
+}
+
+impl Reader {
+    pub fn new(boundary: &str) -> Self {
+        // The first boundary may begin the body; elsewhere a line's end is part of it.
+        let input = BytesMut::from(&b"\r\n"[..]);
+        let delimiter = Finder::new(&format!("\r\n--{boundary}")).into_owned();
+        let (state, form) = (State::Before(None), Form::default());
+        Self { delimiter, input, searched: 0, before_file: 0, state, form }
+    }
+
+    /// More of the body.
+    pub fn push(&mut self, bytes: &[u8]) {
+        // What follows the file is ignored, and not kept.
+        if !matches!(self.state, State::End) {
+            self.input.extend_from_slice(bytes);
+        }
+    }
+
+    pub fn step(&mut self) -> S3Result<Step> {
+        loop {
+            let step = match std::mem::replace(&mut self.state, State::End) {
+                State::Before(name) => self.before(name)?,
+                State::Boundary => self.boundary()?,
+                State::Head => self.head()?,
+                State::File => return Ok(self.file()),
+                State::End => return Ok(Step::End),
+            };
+            match step {
+                Some(Step::More) if self.before_file + self.input.len() > BEFORE_FILE_BYTES_MAX => {
+                    return Err(too_much());
+                }
+                Some(step) => return Ok(step),
+                None => {}
+            }
+        }
+    }
+
+    /// The error of a body that ends here.
+    pub fn cut_short(&self) -> S3Error {
+        malformed(match self.state {
+            State::Before(None) => "its first boundary is missing",
+            State::Before(Some(_)) => "a field has no end",
+            State::Boundary => "a boundary does not end",
+            State::Head => "a field has no head",
+            State::File | State::End => "its file has no end",
+        })
+    }
+
+    fn take(&mut self, count: usize) -> S3Result<BytesMut> {
+        self.before_file += count;
+        self.searched = 0;
+        if self.before_file > BEFORE_FILE_BYTES_MAX {
+            return Err(too_much());
+        }
+        Ok(self.input.split_to(count))
+    }
+
+    /// Where the next delimiter begins.
+    fn find_delimiter(&mut self) -> Option<usize> {
+        let found = self.delimiter.find(&self.input[self.searched..]).map(|at| self.searched + at);
+        self.searched = match found {
+            Some(at) => at,
+            None => self.searched.max((self.input.len() + 1).saturating_sub(self.delimiter.needle().len())),
+        };
+        found
+    }
+
+    fn before(&mut self, name: Option<String>) -> S3Result<Option<Step>> {
+        let Some(at) = self.find_delimiter() else {
+            self.state = State::Before(name);
+            return Ok(Some(Step::More));
+        };
+        let value = self.take(at)?;
+        if let Some(name) = name {
+            self.form.add(name, &value)?;
+        }
+        self.take(self.delimiter.needle().len())?;
+        self.state = State::Boundary;
+        Ok(None)
+    }
+
+    fn boundary(&mut self) -> S3Result<Option<Step>> {
+        match mark(&self.input) {
+            Mark::Next(count) => {
+                self.take(count)?;
+                self.state = State::Head;
+                Ok(None)
+            }
+            Mark::Last => Ok(Some(Step::End)),
+            Mark::NoBoundary => Err(malformed("a boundary does not end its line")),
+            Mark::Unknown => {
+                self.state = State::Boundary;
+                Ok(Some(Step::More))
+            }
+        }
+    }
+
+    fn head(&mut self) -> S3Result<Option<Step>> {
+        const END: &[u8] = b"\r\n\r\n";
+        let Some(at) = memchr::memmem::find(&self.input[self.searched..], END).map(|at| self.searched + at)
+        else {
+            self.searched = self.searched.max((self.input.len() + 1).saturating_sub(END.len()));
+            self.state = State::Head;
+            return Ok(Some(Step::More));
+        };
+        let head = self.take(at + END.len())?;
+        let (name, file_name) = names_of(&head)?;
+        if name != "file" {
+            self.state = State::Before(Some(name));
+            return Ok(None);
+        }
+        self.form.file_name = file_name;
+        self.form.expand();
+        self.state = State::File;
+        Ok(Some(Step::File(std::mem::take(&mut self.form))))
+    }
+
+    fn file(&mut self) -> Step {
+        self.state = State::File;
+        let needle = self.delimiter.needle().len();
+        while let Some(at) = self.find_delimiter() {
+            match mark(&self.input[at + needle..]) {
+                Mark::NoBoundary => self.searched = at + 1,
+                Mark::Unknown => return self.bytes(at),
+                Mark::Next(_) | Mark::Last if at > 0 => return self.bytes(at),
+                Mark::Next(_) | Mark::Last => {
+                    (self.state, self.input) = (State::End, BytesMut::new());
+                    return Step::End;
+                }
+            }
+        }
+        self.bytes(self.searched)
+    }
+
+    fn bytes(&mut self, count: usize) -> Step {
+        self.searched -= count;
+        match count {
+            0 => Step::More,
+            count => Step::Bytes(self.input.split_to(count).freeze()),
+        }
+    }
+}
+
+fn too_much() -> S3Error {
+    s3_error!(
+        MaxPostPreDataLengthExceededError,
+        "Your POST request fields preceding the upload file have more than {BEFORE_FILE_BYTES_MAX} bytes"
+    )
+}
+
+fn mark(behind: &[u8]) -> Mark {
+    let padding = behind.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    match &behind[padding..] {
+        _ if padding > PADDING_BYTES_MAX => Mark::NoBoundary,
+        [b'\r', b'\n', ..] => Mark::Next(padding + 2),
+        [b'-', b'-', ..] if padding == 0 => Mark::Last,
+        [] | [b'\r'] => Mark::Unknown,
+        [b'-'] if padding == 0 => Mark::Unknown,
+        _ => Mark::NoBoundary,
+    }
+}
+
+/// The field's name, and that of a file.
+fn names_of(head: &[u8]) -> S3Result<(String, String)> {
+    let head = str::from_utf8(head).map_err(|_| malformed("the head of a field is not UTF-8"))?;
+    let mut dispositions = head
+        .split("\r\n")
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("content-disposition"));
+    let (Some((_, disposition)), None) = (dispositions.next(), dispositions.next()) else {
+        return Err(malformed("a field has no Content-Disposition, or two"));
+    };
+    let name = parameter(disposition, "name").ok_or_else(|| malformed("a field has no name"))?;
+    let file_name = parameter(disposition, "filename").unwrap_or_default();
+    // Some browsers tell where the file was on their machine.
+    let file_name = file_name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+    Ok((name.to_ascii_lowercase(), file_name))
 }
 
 /// A parameter of Content-Disposition. Browsers write `"` in a name as `%22`, so a quote always ends it.
@@ -124,30 +312,106 @@ fn parameter(disposition: &str, name: &str) -> Option<String> {
     None
 }
 
+/// A form that is there already, read in pieces of `size` bytes: its fields, and its file if that has an end.
+/// For tests and fuzzing.
+pub fn read_in_pieces(body: &[u8], boundary: &str, size: usize) -> S3Result<(Option<Form>, Option<Vec<u8>>)> {
+    let mut reader = Reader::new(boundary);
+    let (mut form, mut file) = (None, Vec::new());
+    let mut pieces = body.chunks(size);
+    loop {
+        match reader.step()? {
+            Step::More => match pieces.next() {
+                Some(piece) => reader.push(piece),
+                None if form.is_some() => return Ok((form, None)),
+                None => return Err(reader.cut_short()),
+            },
+            Step::File(fields) => form = Some(fields),
+            Step::Bytes(bytes) => file.extend_from_slice(&bytes),
+            Step::End => return Ok((form.clone(), form.map(|_| file))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Form, S3Error> {
-        Form::parse(&Bytes::from(text.replace('\n', "\r\n").into_bytes()), "XX")
+    /// The same however it is cut.
+    fn parse(text: &str) -> Result<(Option<Form>, Option<Vec<u8>>), S3Error> {
+        let body = text.replace('\n', "\r\n").into_bytes();
+        let whole = read_in_pieces(&body, "XX", body.len().max(1));
+        for size in [1, 2, 7, 30] {
+            let cut = read_in_pieces(&body, "XX", size);
+            match (&whole, &cut) {
+                (Ok(whole), Ok(cut)) => assert_eq!(whole, cut, "pieces of {size}"),
+                (Err(whole), Err(cut)) => assert_eq!(whole.code(), cut.code(), "pieces of {size}"),
+                _ => panic!("{whole:?} whole, {cut:?} in pieces of {size}"),
+            }
+        }
+        whole
     }
 
     #[test]
     fn fields_and_file() {
-        let text = "--XX\nContent-Disposition: form-data; name=\"kEy\"\n\na\nb\n--XX\ncontent-disposition: form-data; \
-                    name=file; filename=\"f;1.txt\"\nContent-Type: text/plain\n\n--X\n\n--XX\nContent-Disposition: \
-                    form-data; name=\"submit\"\n\ngo\n--XX--\n";
-        let form = parse(text).unwrap();
-        assert_eq!(form.fields, [("key".to_owned(), "a\r\nb".to_owned())]);
-        assert_eq!(form.file, Some(File { name: "f;1.txt".to_owned(), bytes: Bytes::from("--X\r\n") }));
+        let text = "--XX\nContent-Disposition: form-data; name=\"kEy\"\n\na\nb\n--XX\nContent-Disposition: form-data; \
+                    name=empty\n\n\n--XX \t\ncontent-disposition: form-data; name=file; filename=\"f;1.txt\"\n\
+                    Content-Type: text/plain\n\n--X\n--XXY\n\n--XX\nContent-Disposition: form-data; name=\"submit\"\n\ngo\n--XX--\n";
+        let (form, file) = parse(text).unwrap();
+        let form = form.unwrap();
+        let fields =
+            [("key", "a\r\nb"), ("empty", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!((form.fields, form.file_name.as_str()), (fields.to_vec(), "f;1.txt"));
+        assert_eq!(file.as_deref(), Some(b"--X\r\n--XXY\r\n".as_slice()));
+        let empty = "preamble\n--XX\nContent-Disposition: form-data; name=\"file\"\n\n\n--XX--";
+        assert_eq!(parse(empty).unwrap().1.as_deref(), Some(b"".as_slice()));
+        assert_eq!(parse("--XX--").unwrap(), (None, None));
     }
 
     #[test]
-    fn cut_forms_are_malformed() {
+    fn cut_forms_are_malformed_or_have_no_end() {
         let whole = "--XX\nContent-Disposition: form-data; name=\"file\"\n\nabc\n--XX--\n";
-        assert!(parse(whole).is_ok());
-        for cut in [0, 3, 6, 30, 52, 56, 57] {
-            assert!(parse(&whole[..cut]).is_err(), "{cut}");
+        assert_eq!(parse(whole).unwrap().1.as_deref(), Some(b"abc".as_slice()));
+        for cut in 0..whole.len() - 1 {
+            let end = parse(&whole[..cut]).map(|(_, file)| file);
+            assert!(matches!(end, Err(_) | Ok(None)), "{cut}: {end:?}");
+        }
+        for bad in [
+            "--XXY\nContent-Disposition: form-data; name=\"file\"\n\nabc\n--XX--\n",
+            "--XX\nContent-Type: text/plain\n\nabc\n--XX--\n",
+            "--XX\nContent-Disposition: form-data; name=\"a\"\nContent-Disposition: form-data; name=\"b\"\n\nabc\n--XX--\n",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_field_comes_once() {
+        let form = |names: &[&str]| {
+            let field = |name: &&str| format!("--XX\nContent-Disposition: form-data; name=\"{name}\"\n\nv\n");
+            parse(&format!("{}--XX--", names.iter().map(field).collect::<String>()))
+        };
+        assert!(form(&["a", "b", "file"]).is_ok());
+        let refused = form(&["Content-Type", "b", "content-type", "file"]).unwrap_err();
+        assert_eq!(refused.code(), &s3s::S3ErrorCode::InvalidArgument);
+        assert!(form(&["a", "file", "a", "file"]).is_ok(), "what follows the file is ignored");
+    }
+
+    #[test]
+    fn the_file_s_name_goes_into_every_field_and_the_way_to_it_into_none() {
+        let form = |file_name: &str| {
+            let field = |name: &str, value: &str| {
+                format!("--XX\nContent-Disposition: form-data; name=\"{name}\"\n\n{value}\n")
+            };
+            let fields = field("key", "up/${filename}") + &field("x-amz-meta-n", "${filename}+${filename}");
+            let text = format!(
+                "{fields}{}--XX\nContent-Disposition: form-data; name=\"file\"; filename=\"{file_name}\"\n\nv\n--XX--",
+                field("policy", "${filename}")
+            );
+            let form = parse(&text).unwrap().0.unwrap();
+            ["key", "x-amz-meta-n", "policy"].map(|name| form.get(name).unwrap().to_owned())
+        };
+        for way in ["a.txt", "C:\\docs\\a.txt", "/docs/mine/a.txt", "C:\\docs/a.txt"] {
+            assert_eq!(form(way), ["up/a.txt", "a.txt+a.txt", "${filename}"], "{way}");
         }
     }
 
@@ -163,6 +427,21 @@ mod tests {
         assert!(form(BEFORE_FILE_BYTES_MAX - 200).is_ok());
         let refused = form(BEFORE_FILE_BYTES_MAX).unwrap_err();
         assert_eq!(refused.code(), &s3s::S3ErrorCode::MaxPostPreDataLengthExceededError);
+        let mut reader = Reader::new("XX");
+        reader.push(&[b'-'; BEFORE_FILE_BYTES_MAX]);
+        assert!(reader.step().is_err(), "what has no boundary is limited too");
+    }
+
+    #[test]
+    fn of_a_file_hardly_anything_is_held() {
+        let mut reader = Reader::new("XX");
+        reader.push(b"--XX\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n");
+        assert!(matches!(reader.step(), Ok(Step::File(_))));
+        for _ in 0..100 {
+            reader.push(&[b'\r'; 5000]);
+            while !matches!(reader.step().unwrap(), Step::More) {}
+            assert!(reader.input.len() < 10, "{} bytes are held", reader.input.len());
+        }
     }
 
     #[test]

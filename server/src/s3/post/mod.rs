@@ -1,9 +1,10 @@
 //! Browser uploads: POST of a form to a bucket.
 //!
-//! Invariants: the form is judged before anything is stored; without a valid policy signature the caller
-//! is anonymous, and an anonymous caller may store nothing. A form is held in memory while it is judged,
-//! because the length of its file, which the engine wants first, is known only at its end; so a form is
-//! limited to [`FORM_BYTES_MAX`], and takes its share of the core's memory for requests.
+//! Invariants: signature and policy are judged when the file begins, before a byte of it is taken; without a valid
+//! policy signature the caller is anonymous, and an anonymous caller may store nothing. What is judged is what is used:
+//! a field comes once, and is judged after the file's name was put into it. The file goes the way of a PUT; of it no
+//! more is held than [`GROWING_BYTES_MAX`], because where it ends, and so how long it is, is known only when its
+//! boundary comes. A form that ends refused, by its length for one, leaves nothing.
 
 mod form;
 mod policy;
@@ -17,22 +18,24 @@ use super::headers;
 use super::host::absolute_uri;
 use super::naming::url_encode;
 use super::preamble::{META_PREFIX, Preamble, to_header};
-use super::receive::{Announced, receive};
-use bytes::{Bytes, BytesMut};
-use form::{File, Form};
+use super::receive::{Announced, BODY_BYTES_MAX, receive};
+use super::target::Target;
+use bytes::Bytes;
+use form::{Form, Reader, Step};
 use futures_util::StreamExt;
+use futures_util::stream;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use policy::Policy;
+use ringbolt_engine::node::GROWING_BYTES_MAX;
 use ringbolt_engine::types::{ObjectInfo, ObjectMeta};
 use s3s::dto::StreamingBlob;
-use s3s::{Body, S3Result, s3_error};
+use s3s::{Body, S3Error, S3Result, s3_error};
+use signature::Rules;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The most that a form may have, file and fields together.
-const FORM_BYTES_MAX: u64 = 16 << 20;
-
-/// The boundary, if this request is an upload by form.
+/// The boundary, if the body of this request is a form. Whether the request asks for its upload is for its target to
+/// say.
 pub fn boundary_of(request: &Request<Body>) -> Option<S3Result<String>> {
     if request.method() != Method::POST {
         return None;
@@ -45,52 +48,68 @@ pub async fn post_object(
     server: &Server,
     mut request: Request<Body>,
     preamble: Preamble,
+    target: &Target,
     boundary: &str,
 ) -> S3Result<Response<Body>> {
-    let bucket_name = bucket_name(server, &request)?;
-    let length = announced_length(server, preamble.body_length)?;
-    // Held until the answer: the file is a part of the form's bytes.
-    let _memory = server.settings.memory.take(length).map_err(slow_down)?;
-    let body = read(&mut request, length).await?;
-    let mut form = Form::parse(&body, boundary)?;
-    let Some(file) = form.file.take() else {
-        return Err(invalid_argument("POST requires exactly one file upload per request."));
+    let (Some(bucket), None) = (&target.bucket, &target.key) else {
+        return Err(s3_error!(MethodNotAllowed, "A form is posted to a bucket, not to the service or a key"));
     };
-    let Some(key) = form.get("key").map(|key| key.replace("${filename}", &file.name)) else {
+    let Some(announced) = preamble.body_length else {
+        return Err(s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header."));
+    };
+    let mut body =
+        FormBody { body: std::mem::take(request.body_mut()), reader: Reader::new(boundary), came: 0 };
+    let form = body.fields().await?;
+    let Some(key) = form.get("key").map(str::to_owned) else {
         return Err(invalid_argument(
             "Bucket POST must contain a field named 'key'. If it is specified, check the order.",
         ));
     };
-    let location = absolute_uri(server.domains.as_ref(), request.headers(), &bucket_name, &key);
-    request.extensions_mut().insert(preamble);
+    let location = absolute_uri(server.domains.as_ref(), request.headers(), bucket, &key);
     let mut caller = Caller::take(request.extensions_mut());
+    let mut lengths = (0, u64::MAX);
     if let Some(field) = form.get("policy") {
-        caller.account = Some(signature::signer(&form, field, &server.accounts)?);
-        check_policy(&form, field, &bucket_name, &key, file.bytes.len() as u64, now_s())?;
+        let rules = Rules {
+            accounts: &server.accounts,
+            region: &server.settings.region,
+            version_2: server.settings.signature_v2,
+            now_s: now_s(),
+        };
+        caller.account = Some(signature::signer(&form, field, rules)?);
+        lengths = check_policy(&form, field, bucket, rules.now_s)?;
     }
-    let info = store(server, &mut caller, &form, file, &bucket_name, &key).await?;
-    answer(&form, &info, &location, &bucket_name, &key)
+    let upload =
+        Upload { form: &form, bucket, key: &key, lengths, length_max: announced.saturating_sub(body.came) };
+    let info = upload.store(server, &mut caller, body).await?;
+    answer(&form, &info, &location, bucket, &key)
 }
 
-fn check_policy(form: &Form, policy: &str, bucket: &str, key: &str, length: u64, now_s: i64) -> S3Result<()> {
+/// Gives what the file's length may be.
+fn check_policy(form: &Form, policy: &str, bucket: &str, now_s: i64) -> S3Result<(u64, u64)> {
     let mut fields = form.fields.clone();
+    // The form's own says nothing: it is the bucket that the form is posted to.
     fields.retain(|(name, _)| name != "bucket");
     fields.push(("bucket".to_owned(), bucket.to_owned()));
-    if let Some((_, value)) = fields.iter_mut().find(|(name, _)| name == "key") {
-        key.clone_into(value);
-    }
-    Policy::parse(policy)?.check(&fields, length, now_s)
+    let policy = Policy::parse(policy)?;
+    policy.check(&fields, now_s)?;
+    Ok(policy.lengths())
 }
 
 /// All that is asked of a form but whether there is room for its file; for fuzzing.
 pub(crate) fn judge_form(body: &Bytes, boundary: &str, accounts: &crate::auth::Accounts) -> S3Result<()> {
-    let form = Form::parse(body, boundary)?;
+    let whole = form::read_in_pieces(body, boundary, body.len().max(1));
+    let cut = form::read_in_pieces(body, boundary, 1 + body.len() % 37);
+    match (&whole, &cut) {
+        (Ok(whole), Ok(cut)) => assert_eq!(whole, cut, "the same form in pieces is another"),
+        (whole, cut) => assert!(whole.is_err() && cut.is_err(), "{whole:?} whole, {cut:?} in pieces"),
+    }
+    let Some(form) = whole?.0 else { return Ok(()) };
     headers_of(&form)?;
     let Some(field) = form.get("policy") else { return Ok(()) };
-    let signed = signature::signer(&form, field, accounts);
+    let rules = Rules { accounts, region: "r", version_2: true, now_s: 1 << 40 };
+    let signed = signature::signer(&form, field, rules);
     // A fuzzer finds no signature: the policy is judged all the same.
-    let length = form.file.as_ref().map_or(0, |file| file.bytes.len() as u64);
-    check_policy(&form, field, "bucket", form.get("key").unwrap_or_default(), length, 0)?;
+    check_policy(&form, field, "bucket", 0)?;
     signed.map(|_| ())
 }
 
@@ -99,48 +118,117 @@ fn now_s() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// By host name or path; never with a key.
-fn bucket_name(server: &Server, request: &Request<Body>) -> S3Result<String> {
-    let path = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8_lossy();
-    let path = path.trim_matches('/');
-    let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    if let (Some(domains), Some(host)) = (&server.domains, host)
-        && let Some(bucket) = domains.bucket_of(host)
-        && path.is_empty()
-    {
-        return Ok(bucket);
-    }
-    if path.is_empty() || path.contains('/') {
-        return Err(s3_error!(MethodNotAllowed, "A form is posted to a bucket, not to the service or a key"));
-    }
-    Ok(path.to_owned())
+/// A form's body, on its way.
+struct FormBody {
+    body: Body,
+    reader: Reader,
+    /// Bytes that have come.
+    came: u64,
 }
 
-fn announced_length(server: &Server, announced: Option<u64>) -> S3Result<u64> {
-    let Some(length) = announced else {
-        return Err(s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header."));
-    };
-    let most = FORM_BYTES_MAX.min(server.settings.memory.bytes_max() / 2);
-    if length > most {
-        return Err(s3_error!(
-            EntityTooLarge,
-            "Your form has {length} bytes; the most is {most}. PUT and multipart uploads may be larger."
-        ));
-    }
-    Ok(length)
-}
-
-async fn read(request: &mut Request<Body>, length: u64) -> S3Result<Bytes> {
-    // Sized at once: growing by doubling would take twice what was accounted for.
-    let mut bytes = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
-    while let Some(piece) = request.body_mut().next().await {
+impl FormBody {
+    /// Whether there was more.
+    async fn pull(&mut self) -> S3Result<bool> {
+        let Some(piece) = self.body.next().await else { return Ok(false) };
         let piece = piece.map_err(from_body)?;
-        if (bytes.len() + piece.len()) as u64 > length {
-            return Err(s3_error!(IncompleteBody, "You announced a form of {length} bytes and sent more"));
-        }
-        bytes.extend_from_slice(&piece);
+        self.came += piece.len() as u64;
+        self.reader.push(&piece);
+        Ok(true)
     }
-    Ok(bytes.freeze())
+
+    /// Reads up to where the file begins.
+    async fn fields(&mut self) -> S3Result<Form> {
+        loop {
+            match self.reader.step()? {
+                Step::File(form) => return Ok(form),
+                Step::More if self.pull().await? => {}
+                Step::More => return Err(self.reader.cut_short()),
+                Step::Bytes(_) | Step::End => {
+                    return Err(invalid_argument("POST requires exactly one file upload per request."));
+                }
+            }
+        }
+    }
+
+    /// The next bytes of the file. At its end the rest of the form is read too: with it the body is verified.
+    async fn file_bytes(&mut self) -> S3Result<Option<Bytes>> {
+        loop {
+            match self.reader.step()? {
+                Step::Bytes(bytes) => return Ok(Some(bytes)),
+                Step::End => {
+                    while self.pull().await? {}
+                    return Ok(None);
+                }
+                Step::More if self.pull().await? => {}
+                Step::More | Step::File(_) => return Err(self.reader.cut_short()),
+            }
+        }
+    }
+}
+
+/// What a form's upload is about.
+struct Upload<'a> {
+    form: &'a Form,
+    bucket: &'a str,
+    key: &'a str,
+    /// What the policy allows.
+    lengths: (u64, u64),
+    /// No more than that is still to come.
+    length_max: u64,
+}
+
+impl Upload<'_> {
+    async fn store(&self, server: &Server, caller: &mut Caller, body: FormBody) -> S3Result<ObjectInfo> {
+        let bucket = server.bucket_of(caller, self.bucket, None)?;
+        if self.key.is_empty() {
+            return Err(invalid_argument("User key must have a length greater than 0."));
+        }
+        let (headers, mut preamble) = headers_of(self.form)?;
+        refuse_unbuilt(&headers)?;
+        let (least, most) = (self.lengths.0, self.lengths.1.min(BODY_BYTES_MAX));
+        // What was read with the fields may be of the file.
+        let length_max = self.length_max.saturating_add(form::BEFORE_FILE_BYTES_MAX as u64).min(most);
+        if length_max < least {
+            return Err(too_small(length_max, least));
+        }
+        preamble.body_length = Some(length_max);
+        caller.preamble = preamble;
+        let announced = Announced::new(&headers, caller, None)?.at_most();
+        let mut attributes = headers::attributes_of_request(&headers, &caller.preamble)?;
+        let held = length_max.min(GROWING_BYTES_MAX as u64);
+        let _memory = server.settings.memory.take(held).map_err(slow_down)?;
+        let mut writer = server.core.put_growing(bucket.id, self.key.as_bytes(), length_max).await.s3()?;
+        let file = limited(body, least, most);
+        let received = receive(Some(file), &mut writer, &announced, &caller.trailers).await?;
+        if let Some((algorithm, checksum)) = received.checksum {
+            headers::add_checksum(&mut attributes, algorithm, checksum, Some(Kind::FullObject));
+        }
+        writer.commit(ObjectMeta { etag: received.etag, attributes }, Default::default()).await.s3()
+    }
+}
+
+/// The file's bytes, until there are too many, or too few at the end.
+fn limited(body: FormBody, least: u64, most: u64) -> StreamingBlob {
+    StreamingBlob::wrap(stream::try_unfold((body, 0u64), move |(mut body, before)| async move {
+        let Some(bytes) = body.file_bytes().await? else {
+            if before < least {
+                return Err(too_small(before, least));
+            }
+            return Ok::<_, S3Error>(None);
+        };
+        let length = before + bytes.len() as u64;
+        if length > most {
+            return Err(s3_error!(
+                EntityTooLarge,
+                "The file has more than the {most} bytes that are allowed"
+            ));
+        }
+        Ok(Some((bytes, (body, length))))
+    }))
+}
+
+fn too_small(length: u64, least: u64) -> S3Error {
+    s3_error!(EntityTooSmall, "The file has {length} bytes; the policy demands {least}")
 }
 
 /// The form's fields as the headers of a PUT, so that both are judged alike.
@@ -158,6 +246,7 @@ fn headers_of(form: &Form) -> S3Result<(HeaderMap, Preamble)> {
             "acl" => check_canned_acl(value)?,
             "tagging" => return Err(not_implemented("Tagging")),
             "expires" => preamble.expires = Some(value.clone()),
+            "content-md5" => preamble.content_md5 = Some(value.clone()),
             _ => {
                 if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
                     headers.insert(name, header);
@@ -166,33 +255,6 @@ fn headers_of(form: &Form) -> S3Result<(HeaderMap, Preamble)> {
         }
     }
     Ok((headers, preamble))
-}
-
-async fn store(
-    server: &Server,
-    caller: &mut Caller,
-    form: &Form,
-    file: File,
-    bucket_name: &str,
-    key: &str,
-) -> S3Result<ObjectInfo> {
-    let bucket = server.bucket_of(caller, bucket_name, None)?;
-    if key.is_empty() {
-        return Err(invalid_argument("User key must have a length greater than 0."));
-    }
-    let (headers, mut preamble) = headers_of(form)?;
-    refuse_unbuilt(&headers)?;
-    preamble.body_length = Some(file.bytes.len() as u64);
-    caller.preamble = preamble;
-    let announced = Announced::new(&headers, caller, None)?;
-    let mut attributes = headers::attributes_of_request(&headers, &caller.preamble)?;
-    let mut writer = server.core.put(bucket.id, key.as_bytes(), announced.length).await.s3()?;
-    let body = StreamingBlob::from(Body::from(file.bytes));
-    let received = receive(Some(body), &mut writer, &announced, &caller.trailers).await?;
-    if let Some((algorithm, checksum)) = received.checksum {
-        headers::add_checksum(&mut attributes, algorithm, checksum, Some(Kind::FullObject));
-    }
-    writer.commit(ObjectMeta { etag: received.etag, attributes }, Default::default()).await.s3()
 }
 
 fn answer(
@@ -250,10 +312,18 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use s3s::S3ErrorCode;
 
     fn answered(fields: &[(&str, &str)]) -> Response<Body> {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        answer(&Form { fields, file: None }, &ObjectInfo::default(), "http://h/b/a%26b%20c", "b", "a&b c").unwrap()
+        answer(
+            &Form { fields, file_name: String::new() },
+            &ObjectInfo::default(),
+            "http://h/b/a%26b%20c",
+            "b",
+            "a&b c",
+        )
+        .unwrap()
     }
 
     #[test]
@@ -277,11 +347,38 @@ mod tests {
         let fields =
             [("content-type", "a/b"), ("x-amz-meta-c", "d\u{e9}"), ("expires", "soon"), ("acl", "private")];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let (headers, preamble) = headers_of(&Form { fields, file: None }).unwrap();
+        let (headers, preamble) = headers_of(&Form { fields, file_name: String::new() }).unwrap();
         assert_eq!(headers["content-type"], "a/b");
         assert_eq!(preamble.metadata, [("c".to_owned(), "d\u{c3}\u{a9}".to_owned())]);
         assert_eq!(preamble.expires.as_deref(), Some("soon"));
-        let public = Form { fields: vec![("acl".to_owned(), "public-read".to_owned())], file: None };
+        let public =
+            Form { fields: vec![("acl".to_owned(), "public-read".to_owned())], file_name: String::new() };
         assert!(headers_of(&public).is_err());
+    }
+
+    fn file_of(rest: &str, least: u64, most: u64) -> Result<Vec<u8>, S3ErrorCode> {
+        let text = format!("--XX\r\nContent-Disposition: form-data; name=file\r\n\r\n{rest}");
+        let mut body = FormBody { body: Body::from(text), reader: Reader::new("XX"), came: 0 };
+        let read = async {
+            body.fields().await?;
+            let mut bytes = Vec::new();
+            let mut file = limited(body, least, most);
+            while let Some(piece) = file.next().await {
+                bytes.extend_from_slice(&piece.map_err(from_body)?);
+            }
+            Ok(bytes)
+        };
+        let read = futures_util::FutureExt::now_or_never(read).expect("it is all there");
+        read.map_err(|error: S3Error| error.code().clone())
+    }
+
+    #[test]
+    fn a_file_is_as_long_as_it_may_be_and_has_an_end() {
+        let whole = "abc\r\n--XX\r\nignored";
+        assert_eq!(file_of(whole, 3, 3).as_deref(), Ok(b"abc".as_slice()));
+        assert_eq!(file_of(whole, 0, 2), Err(S3ErrorCode::EntityTooLarge));
+        assert_eq!(file_of(whole, 4, 9), Err(S3ErrorCode::EntityTooSmall));
+        assert_eq!(file_of("abc\r\n--X", 0, 9), Err(S3ErrorCode::MalformedPOSTRequest));
+        assert_eq!(file_of("", 0, 9), Err(S3ErrorCode::MalformedPOSTRequest));
     }
 }

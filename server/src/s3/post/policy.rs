@@ -64,8 +64,9 @@ impl Policy {
         Ok(Self { expires_s: expires.unix_timestamp(), conditions })
     }
 
-    /// Judges the form: `fields` with lower-case names (the bucket among them) and the file's length.
-    pub fn check(&self, fields: &[(String, String)], length: u64, now_s: i64) -> S3Result<()> {
+    /// Judges the form: `fields` with lower-case names, the bucket among them. What may be judged before the file has
+    /// come is: its length is for [`Policy::lengths`].
+    pub fn check(&self, fields: &[(String, String)], now_s: i64) -> S3Result<()> {
         if now_s >= self.expires_s {
             return Err(denied("Policy expired."));
         }
@@ -78,22 +79,10 @@ impl Policy {
                         "Policy Condition failed: [\"eq\", \"${name}\", \"{wanted}\"]"
                     )));
                 }
-                Condition::StartsWith { name, prefix } if !value(name).starts_with(prefix.as_str()) => {
+                Condition::StartsWith { name, prefix } if !starts_with(name, value(name), prefix) => {
                     return Err(denied(format!(
                         "Policy Condition failed: [\"starts-with\", \"${name}\", \"{prefix}\"]"
                     )));
-                }
-                Condition::Length { most, .. } if length > *most => {
-                    return Err(s3_error!(
-                        EntityTooLarge,
-                        "The file has {length} bytes; the policy allows {most}"
-                    ));
-                }
-                Condition::Length { least, .. } if length < *least => {
-                    return Err(s3_error!(
-                        EntityTooSmall,
-                        "The file has {length} bytes; the policy demands {least}"
-                    ));
                 }
                 _ => {}
             }
@@ -104,11 +93,27 @@ impl Policy {
         }
     }
 
+    /// The least and the most that the file may have.
+    pub fn lengths(&self) -> (u64, u64) {
+        self.conditions.iter().fold((0, u64::MAX), |(low, high), condition| match condition {
+            Condition::Length { least, most } => (low.max(*least), high.min(*most)),
+            _ => (low, high),
+        })
+    }
+
     fn names(&self, field: &str) -> bool {
         self.conditions.iter().any(|condition| match condition {
             Condition::Equals { name, .. } | Condition::StartsWith { name, .. } => name == field,
             Condition::Length { .. } => false,
         })
+    }
+}
+
+/// A list of content types is none unless each of them is: S3 takes a comma for the sign of a list there.
+fn starts_with(name: &str, value: &str, prefix: &str) -> bool {
+    match name {
+        "content-type" => value.split(',').all(|one| one.trim().starts_with(prefix)),
+        _ => value.starts_with(prefix),
     }
 }
 
@@ -165,33 +170,50 @@ mod tests {
         Policy::parse(&BASE64.encode(json)).map_err(|error| error.code().clone())
     }
 
-    fn check(conditions: &str, fields: &[(&str, &str)], length: u64) -> Option<S3ErrorCode> {
+    fn check(conditions: &str, fields: &[(&str, &str)]) -> Option<S3ErrorCode> {
         let policy = policy(&format!("{{{DATE},\"conditions\":[{conditions}]}}")).unwrap();
         let fields: Vec<(String, String)> =
             fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        policy.check(&fields, length, 0).err().map(|error| error.code().clone())
+        policy.check(&fields, 0).err().map(|error| error.code().clone())
     }
 
     #[test]
     fn conditions_are_met_by_every_field() {
         let conditions = r#"{"BucKet":"b"},["StArTs-with","$KeY","foo"],["eq","$acl","private"]"#;
         let fields = [("bucket", "b"), ("key", "foo.txt"), ("acl", "private")];
-        assert_eq!(check(conditions, &fields, 3), None);
-        assert_eq!(check(conditions, &fields[..2], 3), Some(S3ErrorCode::AccessDenied));
+        assert_eq!(check(conditions, &fields), None);
+        assert_eq!(check(conditions, &fields[..2]), Some(S3ErrorCode::AccessDenied));
         let extra = [fields[0], fields[1], fields[2], ("x-amz-meta-a", "1")];
-        assert_eq!(check(conditions, &extra, 3), Some(S3ErrorCode::AccessDenied));
+        assert_eq!(check(conditions, &extra), Some(S3ErrorCode::AccessDenied));
         let ignored = [fields[0], fields[1], fields[2], ("x-ignore-a", "1"), ("policy", "p")];
-        assert_eq!(check(conditions, &ignored, 3), None);
+        assert_eq!(check(conditions, &ignored), None);
         let other = [("bucket", "b"), ("key", "bar"), ("acl", "private")];
-        assert_eq!(check(conditions, &other, 3), Some(S3ErrorCode::AccessDenied));
+        assert_eq!(check(conditions, &other), Some(S3ErrorCode::AccessDenied));
     }
 
     #[test]
     fn lengths() {
+        let lengths = |conditions: &str| {
+            policy(&format!("{{{DATE},\"conditions\":[{conditions}]}}")).unwrap().lengths()
+        };
+        assert_eq!(lengths(""), (0, u64::MAX));
         let range = r#"["content-length-range",2,4]"#;
-        assert_eq!(check(range, &[], 2), None);
-        assert_eq!(check(range, &[], 5), Some(S3ErrorCode::EntityTooLarge));
-        assert_eq!(check(range, &[], 1), Some(S3ErrorCode::EntityTooSmall));
+        assert_eq!(lengths(range), (2, 4));
+        assert_eq!(lengths(&format!(r#"{range},["content-length-range","3","9"]"#)), (3, 4));
+        assert_eq!(check(range, &[]), None);
+    }
+
+    #[test]
+    fn each_of_a_list_of_content_types_is_judged() {
+        let images = r#"["starts-with","$Content-Type","image/"]"#;
+        for good in ["image/png", "image/png,image/gif", "image/png, image/gif"] {
+            assert_eq!(check(images, &[("content-type", good)]), None, "{good}");
+        }
+        for bad in ["text/html", "image/png,text/html", "image/png,", "text/html,image/png", ""] {
+            assert_eq!(check(images, &[("content-type", bad)]), Some(S3ErrorCode::AccessDenied), "{bad}");
+        }
+        let other = r#"["starts-with","$x-amz-meta-a","image/"]"#;
+        assert_eq!(check(other, &[("x-amz-meta-a", "image/png,text/html")]), None, "no list there");
     }
 
     #[test]
@@ -217,7 +239,7 @@ mod tests {
     #[test]
     fn an_expired_policy_is_denied() {
         let policy = policy(&format!("{{{DATE},\"conditions\":[]}}")).unwrap();
-        assert!(policy.check(&[], 0, 1_893_455_999).is_ok());
-        assert!(policy.check(&[], 0, 1_893_456_000).is_err());
+        assert!(policy.check(&[], 1_893_455_999).is_ok());
+        assert!(policy.check(&[], 1_893_456_000).is_err());
     }
 }

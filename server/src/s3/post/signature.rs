@@ -5,14 +5,28 @@
 //! is for [`super::policy`] to see to.
 
 use super::form::Form;
-use crate::auth::hash::{HmacKey, equal_in_constant_time};
-use crate::auth::{Account, Accounts};
-use crate::s3::error::{invalid_argument, not_implemented};
-use aws_lc_rs::hmac;
+use crate::auth::hash::{equal_in_constant_time, hmac_sha1};
+use crate::auth::signature::{Credential, Place, RequestTime};
+use crate::auth::{Account, Accounts, AuthError};
+use crate::s3::error::{from_auth, invalid_argument, not_implemented};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use s3s::{S3Error, S3Result, s3_error};
 use std::sync::Arc;
+
+/// Clocks may differ by so much, as for requests.
+const SKEW_MAX_S: i64 = 15 * 60;
+
+/// What signatures of forms are held to.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    pub accounts: &'a Accounts,
+    pub region: &'a str,
+    /// Whether version 2 is believed.
+    pub version_2: bool,
+    /// Unix time.
+    pub now_s: i64,
+}
 
 fn mismatch() -> S3Error {
     s3_error!(
@@ -28,34 +42,51 @@ fn account<'a>(accounts: &'a Accounts, access_key: &str) -> S3Result<&'a Arc<Acc
 }
 
 /// The account that signed `policy`, the form's own field.
-pub fn signer(form: &Form, policy: &str, accounts: &Accounts) -> S3Result<Arc<Account>> {
+pub fn signer(form: &Form, policy: &str, rules: Rules<'_>) -> S3Result<Arc<Account>> {
+    let older = form.get("awsaccesskeyid").or_else(|| form.get("signature"));
     if let Some(signature) = form.get("x-amz-signature") {
-        return version_4(form, policy, signature, accounts);
+        if older.is_some() {
+            return Err(from_auth(&AuthError::SeveralMechanisms));
+        }
+        return version_4(form, policy, signature, rules);
+    }
+    if older.is_some() && !rules.version_2 {
+        return Err(from_auth(&AuthError::Version2Off));
     }
     let (Some(access_key), Some(signature)) = (form.get("awsaccesskeyid"), form.get("signature")) else {
         return Err(invalid_argument("Bucket POST with a policy must contain its signature and access key"));
     };
-    let account = account(accounts, access_key)?;
+    let account = account(rules.accounts, access_key)?;
     let given = BASE64.decode(signature.trim()).map_err(|_| mismatch())?;
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, account.secret_key.as_bytes());
-    hmac::verify(&key, policy.as_bytes(), &given).map_err(|_| mismatch())?;
+    if !equal_in_constant_time(&hmac_sha1(account.secret_key.as_bytes(), policy.as_bytes()), &given) {
+        return Err(mismatch());
+    }
     Ok(account.clone())
 }
 
-fn version_4(form: &Form, policy: &str, signature: &str, accounts: &Accounts) -> S3Result<Arc<Account>> {
+fn version_4(form: &Form, policy: &str, signature: &str, rules: Rules<'_>) -> S3Result<Arc<Account>> {
     if form.get("x-amz-algorithm") != Some("AWS4-HMAC-SHA256") {
         return Err(not_implemented("A form signature other than AWS4-HMAC-SHA256"));
     }
     let credential = form.get("x-amz-credential").unwrap_or_default();
-    let fields: Vec<&str> = credential.split('/').collect();
-    let [access_key, date, region, service, "aws4_request"] = fields.as_slice() else {
-        return Err(invalid_argument("x-amz-credential must be access-key/date/region/service/aws4_request"));
+    let credential =
+        Credential::parse(credential, rules.region, Place::Parameter).map_err(|error| from_auth(&error))?;
+    let date = form.get("x-amz-date").unwrap_or_default();
+    let Some(time) = RequestTime::parse_basic(date) else {
+        return Err(invalid_argument(
+            "Bucket POST must contain a field named 'X-Amz-Date' in the ISO8601 format yyyyMMdd'T'HHmmss'Z'",
+        ));
     };
-    let account = account(accounts, access_key)?;
-    let mut key = HmacKey::new(format!("AWS4{}", account.secret_key).as_bytes());
-    for step in [*date, *region, *service, "aws4_request"] {
-        key = HmacKey::new(&key.sign(step.as_bytes()));
+    if time.day() != credential.day {
+        let reason = format!("the date \"{}\" is not that of X-Amz-Date", credential.day);
+        return Err(from_auth(&Place::Parameter.malformed(reason)));
     }
+    // How long it stays valid is for the policy to say.
+    if time.unix_s > rules.now_s + SKEW_MAX_S {
+        return Err(from_auth(&AuthError::NotYetValid(time.text().to_owned())));
+    }
+    let account = account(rules.accounts, credential.access_key)?;
+    let key = credential.signing_key(&account.secret_key);
     let given = hex::decode(signature.trim()).map_err(|_| mismatch())?;
     if !equal_in_constant_time(&key.sign(policy.as_bytes()), &given) {
         return Err(mismatch());
@@ -66,7 +97,6 @@ fn version_4(form: &Form, policy: &str, signature: &str, accounts: &Accounts) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use s3s::S3ErrorCode;
 
     fn accounts() -> Accounts {
         Accounts::from_list(vec![Account {
@@ -78,44 +108,74 @@ mod tests {
         }])
     }
 
-    fn sign(fields: &[(&str, &str)]) -> Result<String, S3ErrorCode> {
+    /// 1 January 2026, noon.
+    const NOW_S: i64 = 1_767_268_800;
+
+    fn sign_by(fields: &[(&str, &str)], version_2: bool) -> Result<String, String> {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let form = Form { fields, file: None };
-        let signer = signer(&form, "cG9saWN5", &accounts());
-        signer.map(|account| account.canonical_id.clone()).map_err(|error| error.code().clone())
+        let form = Form { fields, file_name: String::new() };
+        let accounts = accounts();
+        let signer =
+            signer(&form, "cG9saWN5", Rules { accounts: &accounts, region: "r", version_2, now_s: NOW_S });
+        signer.map(|account| account.canonical_id.clone()).map_err(|error| error.code().as_str().to_owned())
     }
+
+    fn sign(fields: &[(&str, &str)]) -> Result<String, String> {
+        sign_by(fields, true)
+    }
+
+    fn refused(code: &str) -> Result<String, String> {
+        Err(code.to_owned())
+    }
+
+    // printf cG9saWN5 | openssl dgst -sha1 -hmac secret -binary | base64
+    const OLD: &str = "xjcOd3+I0tu58AF8jUmwdfvwgBU=";
+    // The chain of HMAC-SHA-256 over 20260101, r, s3, aws4_request, then the policy; by Python's hmac.
+    const NEW: &str = "1f28568e0d0e625d5b7cf2dd095e0158eab586fd6c29c431aa77307f86974a28";
 
     #[test]
     fn both_signature_versions() {
-        // printf cG9saWN5 | openssl dgst -sha1 -hmac secret -binary | base64
-        let old = "xjcOd3+I0tu58AF8jUmwdfvwgBU=";
-        assert_eq!(sign(&[("awsaccesskeyid", "AK"), ("signature", old)]).as_deref(), Ok("id"));
-        // The chain of HMAC-SHA-256 over 20260101, r, s3, aws4_request, then the policy; by Python's hmac.
-        let new = "1f28568e0d0e625d5b7cf2dd095e0158eab586fd6c29c431aa77307f86974a28";
-        let fields = |credential, signature| {
-            sign(&[
+        assert_eq!(sign(&[("awsaccesskeyid", "AK"), ("signature", OLD)]).as_deref(), Ok("id"));
+        let off = sign_by(&[("awsaccesskeyid", "AK"), ("signature", OLD)], false);
+        assert_eq!(off, refused("InvalidRequest"), "it is switched off");
+        let fields = |credential, date, signature| {
+            let fields = [
                 ("x-amz-algorithm", "AWS4-HMAC-SHA256"),
                 ("x-amz-credential", credential),
+                ("x-amz-date", date),
                 ("x-amz-signature", signature),
-            ])
+            ];
+            assert_eq!(
+                sign(&[fields.as_slice(), &[("awsaccesskeyid", "AK"), ("signature", OLD)]].concat()),
+                refused("InvalidArgument"),
+                "two signatures"
+            );
+            sign_by(&fields, false)
         };
-        assert_eq!(fields("AK/20260101/r/s3/aws4_request", new).as_deref(), Ok("id"));
-        assert_eq!(fields("AK/20260102/r/s3/aws4_request", new), Err(S3ErrorCode::SignatureDoesNotMatch));
-        assert_eq!(fields("XX/20260101/r/s3/aws4_request", new), Err(S3ErrorCode::InvalidAccessKeyId));
-        assert_eq!(fields("AK/20260101", new), Err(S3ErrorCode::InvalidArgument));
+        let good = "AK/20260101/r/s3/aws4_request";
+        assert_eq!(fields(good, "20260101T121400Z", NEW).as_deref(), Ok("id"));
+        let malformed = refused("AuthorizationQueryParametersError");
+        for (credential, date, error) in [
+            ("XX/20260101/r/s3/aws4_request", "20260101T000000Z", refused("InvalidAccessKeyId")),
+            ("AK/20260101", "20260101T000000Z", malformed.clone()),
+            ("AK/20260101/moon/s3/aws4_request", "20260101T000000Z", malformed.clone()),
+            ("AK/20260101/r/ec2/aws4_request", "20260101T000000Z", malformed.clone()),
+            (good, "20251231T000000Z", malformed),
+            (good, "", refused("InvalidArgument")),
+            (good, "yesterday", refused("InvalidArgument")),
+            (good, "20260101T121600Z", refused("AccessDenied")),
+        ] {
+            assert_eq!(fields(credential, date, NEW), error, "{credential} {date}");
+        }
+        let of_yesterday = fields("AK/20251231/r/s3/aws4_request", "20251231T000000Z", NEW);
+        assert_eq!(of_yesterday, refused("SignatureDoesNotMatch"));
     }
 
     #[test]
     fn wrong_or_missing_signatures() {
         let wrong = "AAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-        assert_eq!(
-            sign(&[("awsaccesskeyid", "AK"), ("signature", wrong)]),
-            Err(S3ErrorCode::SignatureDoesNotMatch)
-        );
-        assert_eq!(
-            sign(&[("awsaccesskeyid", "XX"), ("signature", wrong)]),
-            Err(S3ErrorCode::InvalidAccessKeyId)
-        );
-        assert_eq!(sign(&[("awsaccesskeyid", "AK")]), Err(S3ErrorCode::InvalidArgument));
+        assert_eq!(sign(&[("awsaccesskeyid", "AK"), ("signature", wrong)]), refused("SignatureDoesNotMatch"));
+        assert_eq!(sign(&[("awsaccesskeyid", "XX"), ("signature", wrong)]), refused("InvalidAccessKeyId"));
+        assert_eq!(sign(&[("awsaccesskeyid", "AK")]), refused("InvalidArgument"));
     }
 }
