@@ -19,6 +19,9 @@ use crate::types::{
     UploadPage, UploadQuery, WriteCondition,
 };
 
+/// Of an upload's id, below the Unix time in milliseconds at which it began.
+const UPLOAD_ID_RANDOM_BITS: u32 = 80;
+
 /// Of a part that was written.
 pub struct PartCommit {
     pub bucket: BucketId,
@@ -52,10 +55,14 @@ impl Shard {
         key: Vec<u8>,
         attributes: Attributes,
     ) -> Result<UploadId> {
-        let id = u128::from(self.environment.random_u64()) << 64 | u128::from(self.environment.random_u64());
+        let initiated_ms = self.environment.wall_clock_ms();
+        // Uploads of a key are listed in the order of their ids: that is the order in which they began.
+        // Random bits keep two of one millisecond apart.
+        let random =
+            u128::from(self.environment.random_u64()) << 64 | u128::from(self.environment.random_u64());
+        let id = u128::from(initiated_ms) << UPLOAD_ID_RANDOM_BITS | random >> (128 - UPLOAD_ID_RANDOM_BITS);
         let guard = self.locks.lock(self.hash(bucket, &key)).await;
         self.check_index_room()?;
-        let initiated_ms = self.environment.wall_clock_ms();
         let upload = UploadV1 { bucket: bucket.0, key, id, initiated_ms, attributes, parts: Vec::new() };
         let mutation = Mutation::UploadCreate(upload);
         let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
@@ -210,7 +217,7 @@ impl Shard {
         Ok(())
     }
 
-    /// At most `query.max_items` items of this shard, by key, then by id.
+    /// At most `query.max_items` items of this shard, by key, then by id, which is by the time they began.
     pub fn list_uploads(&self, bucket: BucketId, query: &UploadQuery) -> UploadPage {
         let state = self.state.borrow();
         let mut page = UploadPage::default();

@@ -207,6 +207,30 @@ fn parts_become_an_object_and_nothing_else_stays() {
 }
 
 #[test]
+fn uploads_of_a_key_are_listed_in_the_order_they_began() {
+    let world = World::new(6, 64 * MIB, 2, 2);
+    let node = world.open();
+    world.run(async move {
+        let (core, id) = (node.core(0), bucket(&node.core(0), "b").await);
+        for _ in 0..20 {
+            core.create_upload(id, b"k", Vec::new()).await.expect("begun");
+        }
+        let query = UploadQuery { max_items: 100, ..UploadQuery::default() };
+        let page = core.list_uploads(id, &query).await.expect("a page");
+        let times: Vec<_> = page
+            .items
+            .iter()
+            .map(|item| match item {
+                UploadItem::Upload(upload) => upload.initiated_ms,
+                UploadItem::CommonPrefix(_) => unreachable!("no delimiter was given"),
+            })
+            .collect();
+        assert_eq!(times.len(), 20);
+        assert!(times.first() < times.last() && times.is_sorted(), "{times:?}");
+    });
+}
+
+#[test]
 fn a_bucket_goes_when_it_is_empty() {
     let world = World::new(5, 64 * MIB, 2, 2);
     let node = world.open();
