@@ -40,6 +40,11 @@ impl Gate {
         Self { verifier: self.verifier.with(version_2, Domains::new(domains)), ..self }
     }
 
+    /// The region of all buckets behind this gate.
+    pub fn region(&self) -> &str {
+        self.verifier.region()
+    }
+
     /// Lets unsigned requests act as `account`: what the server costs without signatures is measured so.
     pub fn standing_in(self, account: Option<Arc<Account>>) -> Self {
         Self { stand_in: account, ..self }

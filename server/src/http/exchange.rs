@@ -9,7 +9,7 @@ use super::{BODY_BYTES_MAX, Front, Handler, REQUEST_BYTES};
 use crate::admin;
 use crate::memory::Held;
 use http::header::{CONNECTION, EXPECT, HeaderValue, SERVER};
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -44,6 +44,11 @@ pub async fn exchange<H: Handler>(front: &Front<H>, request: Request<Incoming>) 
         headers.insert("x-amz-request-id", id);
     }
     headers.insert("x-amz-id-2", front.ids.host_id.clone());
+    if tells_region(&record)
+        && let Ok(region) = HeaderValue::from_str(front.gate.region())
+    {
+        headers.insert("x-amz-bucket-region", region);
+    }
     if unread.get() || skips_continue {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -99,6 +104,14 @@ fn skips_continue(request: &Request<Incoming>) -> bool {
     let expects =
         request.headers().get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(CONTINUE));
     expects && request.body().is_end_stream()
+}
+
+/// Clients ask by HEAD in which region a bucket is, and look for it in the refusal too: an answer to HEAD has no body
+/// that could tell. Of a bucket that is not there S3 names no region, and some clients take the header for its being
+/// there.
+fn tells_region(record: &RequestRecord) -> bool {
+    let refused = matches!(record.status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN);
+    refused && record.method == Method::HEAD
 }
 
 fn unix_seconds() -> i64 {

@@ -82,6 +82,11 @@ impl Verifier {
         Self { version_2, domains, ..self }
     }
 
+    /// The region that requests are signed for.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
     /// None: the request is anonymous. `now_s` is Unix time.
     pub fn verify(&self, parts: &Parts, now_s: i64) -> Result<Option<Verified>, AuthError> {
         match claim::find(parts)? {
