@@ -129,3 +129,8 @@ fn chunks() {
 fn forms() {
     run("form", 10_000, ringbolt_server::fuzz::form);
 }
+
+#[test]
+fn documents() {
+    run("document", 20_000, ringbolt_server::fuzz::document);
+}

@@ -19,10 +19,9 @@ pub struct RequestContext {
 pub struct Trailers(Arc<OnceLock<Vec<(String, String)>>>);
 
 impl Trailers {
-    /// The value of a trailer, by its lower-case name. None before the end of the body.
-    pub fn get(&self, name: &str) -> Option<String> {
-        let entries = self.0.get()?;
-        entries.iter().find(|(entry, _)| entry == name).map(|(_, value)| value.clone())
+    /// All of them in the order they came, names in lower case. None before the end of the body.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.get().into_iter().flatten().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Called once, when the body has ended and all that signs it was verified.

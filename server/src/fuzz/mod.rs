@@ -5,4 +5,4 @@ mod connection;
 mod pieces;
 
 pub use self::connection::http;
-pub use self::pieces::{chunked, form};
+pub use self::pieces::{chunked, document, form};

@@ -1,10 +1,11 @@
-//! Parsers that a request reaches late: bodies in chunks, and upload forms with their policies.
+//! Parsers that a request reaches late: bodies in chunks, XML documents, and upload forms with
+//! their policies.
 
 use crate::auth::hash::HmacKey;
 use crate::auth::payload::decode_in_pieces;
 use crate::auth::signature::ChunkChain;
 use crate::auth::{Account, Accounts};
-use crate::s3::judge_form;
+use crate::s3::{judge_document, judge_form};
 use bytes::Bytes;
 
 /// How a body is cut on its way must not matter: read whole and in pieces it has to give the same.
@@ -31,4 +32,9 @@ pub fn form(input: &[u8]) {
     };
     // Refused or taken: only that it ends matters here.
     let _ = judge_form(&Bytes::copy_from_slice(input), "b", &Accounts::from_list(vec![account]));
+}
+
+/// The input is a document.
+pub fn document(input: &[u8]) {
+    judge_document(input);
 }

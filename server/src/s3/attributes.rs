@@ -6,47 +6,14 @@ use super::bucket::timestamp;
 use super::checksum::{Algorithm, Kind};
 use super::error::{EngineResult, invalid_argument};
 use super::headers::{stored_checksum, stored_kind};
-use super::object::{etag_of, no_such_key};
-use ringbolt_engine::types::{Attributes, ObjectInfo};
+use super::object::no_such_key;
+use super::xml_writer::XmlWriter;
+use ringbolt_engine::types::{ObjectInfo, PartInfo};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
 const PARTS_MAX: i32 = 1000;
 const KNOWN: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
-
-/// A checksum put into the field of its algorithm; for the many answers that have one field for each.
-macro_rules! set_checksum {
-    ($target:expr, $attributes:expr) => {{
-        if let Some((algorithm, checksum)) = $crate::s3::headers::stored_checksum($attributes) {
-            let checksum = Some(checksum.to_owned());
-            match algorithm {
-                $crate::s3::checksum::Algorithm::Crc32 => $target.checksum_crc32 = checksum,
-                $crate::s3::checksum::Algorithm::Crc32c => $target.checksum_crc32c = checksum,
-                $crate::s3::checksum::Algorithm::Crc64Nvme => $target.checksum_crc64nvme = checksum,
-                $crate::s3::checksum::Algorithm::Sha1 => $target.checksum_sha1 = checksum,
-                $crate::s3::checksum::Algorithm::Sha256 => $target.checksum_sha256 = checksum,
-            }
-        }
-    }};
-}
-pub(super) use set_checksum;
-
-/// The checksum that a client named in one of the fields for them.
-macro_rules! given_checksum {
-    ($source:expr) => {{
-        use $crate::s3::checksum::Algorithm;
-        [
-            (Algorithm::Crc32, &$source.checksum_crc32),
-            (Algorithm::Crc32c, &$source.checksum_crc32c),
-            (Algorithm::Crc64Nvme, &$source.checksum_crc64nvme),
-            (Algorithm::Sha1, &$source.checksum_sha1),
-            (Algorithm::Sha256, &$source.checksum_sha256),
-        ]
-        .into_iter()
-        .find_map(|(algorithm, value)| Some((algorithm, value.clone()?)))
-    }};
-}
-pub(super) use given_checksum;
 
 pub fn checksum_type(kind: Kind) -> ChecksumType {
     ChecksumType::from_static(kind.name())
@@ -67,43 +34,34 @@ pub async fn get_object_attributes(
     let wanted = wanted(&input.object_attributes)?;
     let wants = |name: &str| wanted.iter().any(|one| one == name);
     let info = server.core.head(bucket.id, input.key.as_bytes()).await.s3()?.ok_or_else(no_such_key)?;
-    let mut output = GetObjectAttributesOutput {
+    let parts = match wants("ObjectParts") && !info.parts.is_empty() {
+        true => Some(parts_page(&info, input.max_parts, input.part_number_marker)?),
+        false => None,
+    };
+    let written = XmlWriter::document("GetObjectAttributesResponse", |result| {
+        // In this one operation S3 has no quotes around it.
+        result.optional("ETag", wants("ETag").then_some(info.etag));
+        if wants("Checksum") && stored_checksum(&info.attributes).is_some() {
+            result.element("Checksum", |checksum| {
+                checksum.checksum(&info.attributes);
+                checksum
+                    .text("ChecksumType", stored_kind(&info.attributes).unwrap_or(Kind::FullObject).name());
+            });
+        }
+        if let Some(parts) = &parts {
+            result.element("ObjectParts", |result| parts.show(result));
+        }
+        result.optional("StorageClass", wants("StorageClass").then_some(StorageClass::STANDARD));
+        result.optional("ObjectSize", wants("ObjectSize").then_some(info.size_bytes));
+    });
+    let mut response = S3Response::new(GetObjectAttributesOutput {
         last_modified: Some(timestamp(info.modified_ms)),
         ..GetObjectAttributesOutput::default()
-    };
-    if wants("ETag") {
-        output.e_tag = Some(etag_of(&info));
-    }
-    if wants("Checksum") && stored_checksum(&info.attributes).is_some() {
-        output.checksum = Some(checksum_of(&info.attributes));
-    }
-    if wants("ObjectSize") {
-        output.object_size = i64::try_from(info.size_bytes).ok();
-    }
-    if wants("StorageClass") {
-        output.storage_class = Some(StorageClass::from_static(StorageClass::STANDARD));
-    }
-    if wants("ObjectParts") && !info.parts.is_empty() {
-        output.object_parts = Some(parts_page(&info, input.max_parts, input.part_number_marker)?);
-    }
-    Ok(S3Response::new(output))
+    });
+    response.extensions.insert(written);
+    Ok(response)
 }
 
-/// Takes the quotes from the ETag in the XML of an answer. S3 has none in this one operation, and s3s writes
-/// them in every one.
-pub fn unquote_etag(xml: &str) -> String {
-    xml.replace("<ETag>&quot;", "<ETag>")
-        .replace("&quot;</ETag>", "</ETag>")
-        .replace("<ETag>\"", "<ETag>")
-        .replace("\"</ETag>", "</ETag>")
-}
-
-/// Whether a query asks for this operation.
-pub fn is_asked(query: Option<&str>) -> bool {
-    query.is_some_and(|query| query.split('&').any(|pair| pair == "attributes" || pair == "attributes="))
-}
-
-/// The header may be sent several times, or once as a list.
 fn wanted(list: &ObjectAttributesList) -> S3Result<Vec<String>> {
     let names: Vec<String> =
         list.iter().flat_map(|one| one.as_str().split(',')).map(|name| name.trim().to_owned()).collect();
@@ -113,54 +71,72 @@ fn wanted(list: &ObjectAttributesList) -> S3Result<Vec<String>> {
     }
 }
 
-fn checksum_of(attributes: &Attributes) -> Checksum {
-    let mut checksum = Checksum::default();
-    set_checksum!(checksum, attributes);
-    checksum.checksum_type = Some(checksum_type(stored_kind(attributes).unwrap_or(Kind::FullObject)));
-    checksum
+/// A page of an object's parts.
+struct PartsPage<'a> {
+    shown: Vec<&'a PartInfo>,
+    total: usize,
+    truncated: bool,
+    limit: i32,
+    marker: i32,
 }
 
-fn parts_page(
-    info: &ObjectInfo,
-    max_parts: Option<i32>,
-    marker: Option<i32>,
-) -> S3Result<GetObjectAttributesParts> {
+fn parts_page(info: &ObjectInfo, max_parts: Option<i32>, marker: Option<i32>) -> S3Result<PartsPage<'_>> {
     let limit = max_parts.unwrap_or(PARTS_MAX).min(PARTS_MAX);
     let length = usize::try_from(limit).map_err(|_| invalid_argument("max-parts must not be negative"))?;
     let marker = marker.unwrap_or(0);
     let mut rest = info.parts.iter().filter(|part| i32::from(part.number) > marker);
-    let mut shown = Vec::new();
-    for part in rest.by_ref().take(length) {
-        let mut entry = ObjectPart {
-            part_number: Some(i32::from(part.number)),
-            size: i64::try_from(part.size_bytes).ok(),
-            ..ObjectPart::default()
-        };
-        set_checksum!(entry, &part.attributes);
-        shown.push(entry);
+    let shown: Vec<_> = rest.by_ref().take(length).collect();
+    Ok(PartsPage { shown, total: info.parts.len(), truncated: rest.next().is_some(), limit, marker })
+}
+
+impl PartsPage<'_> {
+    fn show(&self, result: &mut XmlWriter) {
+        result.text("TotalPartsCount", self.total);
+        result.text("PartNumberMarker", self.marker);
+        result.text(
+            "NextPartNumberMarker",
+            self.shown.last().map_or(self.marker, |last| i32::from(last.number)),
+        );
+        result.text("MaxParts", self.limit);
+        result.text("IsTruncated", self.truncated);
+        for part in &self.shown {
+            result.element("Part", |shown| {
+                shown.text("PartNumber", part.number);
+                shown.text("Size", part.size_bytes);
+                shown.checksum(&part.attributes);
+            });
+        }
     }
-    Ok(GetObjectAttributesParts {
-        is_truncated: Some(rest.next().is_some()),
-        max_parts: Some(limit),
-        next_part_number_marker: Some(shown.last().and_then(|last| last.part_number).unwrap_or(marker)),
-        part_number_marker: Some(marker),
-        parts: Some(shown),
-        total_parts_count: i32::try_from(info.parts.len()).ok(),
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringbolt_engine::types::Etag;
 
     #[test]
-    fn etags_lose_their_quotes_here_only() {
-        assert_eq!(
-            unquote_etag("<a><ETag>&quot;0f-2&quot;</ETag>&quot;</a>"),
-            "<a><ETag>0f-2</ETag>&quot;</a>"
-        );
-        assert_eq!(unquote_etag("<ETag>\"0f\"</ETag>"), "<ETag>0f</ETag>");
-        assert!(is_asked(Some("versionId=null&attributes")) && is_asked(Some("attributes=")));
-        assert!(!is_asked(Some("prefix=attributes")) && !is_asked(None));
+    fn parts_are_shown_a_page_at_a_time() {
+        let part = |number| PartInfo {
+            number,
+            size_bytes: 5,
+            modified_ms: 0,
+            etag: Etag::default(),
+            attributes: vec![("x-amz-checksum-xxhash3".to_owned(), "ctyxi2eheH8=".to_owned())],
+        };
+        let info = ObjectInfo { parts: vec![part(1), part(4), part(9)], ..ObjectInfo::default() };
+        let page = |max, marker| {
+            let page = parts_page(&info, max, marker).unwrap();
+            XmlWriter::document("P", |result| page.show(result)).0
+        };
+        let second = page(Some(1), Some(1));
+        for expected in [
+            "<TotalPartsCount>3</TotalPartsCount><PartNumberMarker>1</PartNumberMarker>",
+            "<NextPartNumberMarker>4</NextPartNumberMarker><MaxParts>1</MaxParts><IsTruncated>true</IsTruncated>",
+            "<Part><PartNumber>4</PartNumber><Size>5</Size><ChecksumXXHASH3>ctyxi2eheH8=</ChecksumXXHASH3></Part></P>",
+        ] {
+            assert!(second.contains(expected), "{second}");
+        }
+        assert!(page(None, Some(4)).contains("<IsTruncated>false</IsTruncated>"));
+        assert!(parts_page(&info, Some(-1), None).is_err());
     }
 }

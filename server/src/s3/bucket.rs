@@ -4,8 +4,10 @@
 
 use super::Server;
 use super::access::{Caller, refuse_unbuilt};
+use super::document::Document;
 use super::error::{EngineResult, invalid_argument, not_implemented};
 use super::naming::{token, token_name};
+use super::xml_reader::{XmlReader, malformed};
 use ringbolt_engine::types::{Attributes, Bucket as StoredBucket, BucketCreated};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -35,8 +37,11 @@ pub async fn create_bucket(
     {
         return Err(not_implemented("Object ownership other than BucketOwnerEnforced"));
     }
-    let attributes =
-        location_attributes(input.create_bucket_configuration.as_ref(), &server.settings.region)?;
+    let configuration = match Document::take(&mut request.extensions) {
+        Some(Document::CreateBucket(configuration)) => configuration,
+        _ => BucketConfiguration::default(),
+    };
+    let attributes = location_attributes(&configuration, &server.settings.region)?;
     match server.core.create_bucket(&input.bucket, &account.canonical_id, attributes).await.s3()? {
         BucketCreated::New(_) => {}
         // As in us-east-1: making one's own bucket again changes nothing and succeeds.
@@ -55,15 +60,47 @@ pub async fn create_bucket(
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{}", input.bucket)) }))
 }
 
-fn location_attributes(
-    configuration: Option<&CreateBucketConfiguration>,
-    region: &str,
-) -> S3Result<Attributes> {
-    let Some(configuration) = configuration else { return Ok(Vec::new()) };
-    if configuration.bucket.is_some() || configuration.location.is_some() {
-        return Err(not_implemented("A directory bucket"));
+/// The document of a CreateBucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BucketConfiguration {
+    location_constraint: Option<String>,
+    /// Something is asked for that no bucket of this server has.
+    unbuilt: Option<&'static str>,
+}
+
+impl BucketConfiguration {
+    pub fn read(mut reader: XmlReader<'_>) -> S3Result<Self> {
+        reader.root("CreateBucketConfiguration")?;
+        let mut configuration = Self::default();
+        while let Some(name) = reader.child()? {
+            match name.as_str() {
+                "LocationConstraint" => {
+                    let text = reader.text()?.trim().to_owned();
+                    if configuration.location_constraint.replace(text).is_some() {
+                        return Err(malformed("there is more than one LocationConstraint"));
+                    }
+                }
+                "Bucket" | "Location" => {
+                    reader.skip()?;
+                    configuration.unbuilt = Some("A directory bucket");
+                }
+                "Tags" => {
+                    reader.skip()?;
+                    configuration.unbuilt = Some("Tagging");
+                }
+                _ => return Err(malformed(format_args!("the element {name:?} is unknown"))),
+            }
+        }
+        reader.end()?;
+        Ok(configuration)
     }
-    match configuration.location_constraint.as_ref().map(BucketLocationConstraint::as_str) {
+}
+
+fn location_attributes(configuration: &BucketConfiguration, region: &str) -> S3Result<Attributes> {
+    if let Some(what) = configuration.unbuilt {
+        return Err(not_implemented(what));
+    }
+    match configuration.location_constraint.as_deref() {
         None | Some("") => Ok(Vec::new()),
         Some(constraint) if constraint == region => Ok(vec![(LOCATION.to_owned(), constraint.to_owned())]),
         Some(_) => Err(s3_error!(
@@ -166,20 +203,28 @@ fn page_limit(max_buckets: Option<i32>) -> S3Result<usize> {
 mod tests {
     use super::*;
 
-    fn constraint(text: &str) -> S3Result<Attributes> {
-        let configuration = CreateBucketConfiguration {
-            location_constraint: Some(BucketLocationConstraint::from(text.to_owned())),
-            ..CreateBucketConfiguration::default()
-        };
-        location_attributes(Some(&configuration), "eu-north-1")
+    fn configuration(inner: &str) -> S3Result<Attributes> {
+        let document = format!("<CreateBucketConfiguration>{inner}</CreateBucketConfiguration>");
+        let configuration = BucketConfiguration::read(XmlReader::new(document.as_bytes(), 100)?)?;
+        location_attributes(&configuration, "eu-north-1")
     }
 
     #[test]
     fn only_the_own_region_is_a_location() {
-        assert_eq!(constraint("eu-north-1").ok(), Some(vec![(LOCATION.to_owned(), "eu-north-1".to_owned())]));
+        let constraint =
+            |text: &str| configuration(&format!("<LocationConstraint>{text}</LocationConstraint>"));
+        let own = Some(vec![(LOCATION.to_owned(), "eu-north-1".to_owned())]);
+        assert_eq!(constraint("eu-north-1").ok(), own);
+        assert_eq!(constraint("<![CDATA[eu-north-1]]>").ok(), own);
         assert_eq!(constraint("").ok(), Some(Vec::new()));
-        assert!(constraint("mars-1").is_err());
-        assert_eq!(location_attributes(None, "eu-north-1").ok(), Some(Vec::new()));
+        assert_eq!(configuration("").ok(), Some(Vec::new()));
+        let code = |result: S3Result<Attributes>| result.err().map(|error| error.code().as_str().to_owned());
+        assert_eq!(code(constraint("mars-1")).as_deref(), Some("InvalidLocationConstraint"));
+        for unbuilt in ["<Bucket><Type>Directory</Type></Bucket>", "<Tags><Tag><Key>a</Key></Tag></Tags>"] {
+            assert_eq!(code(configuration(unbuilt)).as_deref(), Some("NotImplemented"), "{unbuilt}");
+        }
+        assert_eq!(code(configuration("<Zone>1</Zone>")).as_deref(), Some("MalformedXML"));
+        assert!(location_attributes(&BucketConfiguration::default(), "eu-north-1").is_ok());
     }
 
     #[test]

@@ -1,14 +1,16 @@
-//! The five checksum algorithms of S3, of whole objects, of parts, and of objects made of parts.
+//! The checksum algorithms of S3, of whole objects, of parts, and of objects made of parts.
 //!
-//! Invariants: a checksum travels and is stored as base64 of its big-endian bytes; a composite one has
-//! `-N` after it, N being the number of parts. What a client announced is compared before a commit, so
-//! a wrong one leaves nothing behind.
+//! Invariants: all that is known of an algorithm is its row of [`TABLE`]; nothing else lists them. A checksum travels
+//! and is stored as base64 of its big-endian bytes; a composite one has `-N` after it, N being the number of parts.
+//! What a client announced is compared before a commit, so a wrong one leaves nothing behind.
 
-use crate::auth::hash::Sha256;
+use crate::auth::hash::{Md5, Sha256};
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use crc_fast::{CrcAlgorithm, Digest as CrcDigest, checksum_combine};
+use std::hash::Hasher as _;
+use twox_hash::{XxHash3_64, XxHash3_128, XxHash64};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
@@ -17,6 +19,11 @@ pub enum Algorithm {
     Crc64Nvme,
     Sha1,
     Sha256,
+    Sha512,
+    Md5,
+    XxHash64,
+    XxHash3,
+    XxHash128,
 }
 
 /// How the checksum of an object made of parts comes about.
@@ -41,60 +48,135 @@ impl Kind {
     }
 }
 
+/// Headers, trailers and stored attributes of checksums begin so.
+pub const HEADER_PREFIX: &str = "x-amz-checksum-";
+
+/// What is known of an algorithm.
+struct Row {
+    algorithm: Algorithm,
+    /// As in `x-amz-checksum-algorithm`.
+    name: &'static str,
+    /// Header, trailer and stored attribute.
+    header: &'static str,
+    /// Of a checksum in XML.
+    element: &'static str,
+    /// Of the checksum before base64.
+    length_bytes: usize,
+    /// What an object made of parts may have, the default first. Only CRCs of parts can be combined to that of the
+    /// whole, and CRC64NVME has no composite form.
+    kinds: &'static [Kind],
+    function: Function,
+}
+
+/// What computes a checksum.
+#[derive(Clone, Copy)]
+enum Function {
+    Crc(CrcAlgorithm),
+    Sha1,
+    Sha256,
+    Sha512,
+    Md5,
+    XxHash64,
+    XxHash3,
+    XxHash128,
+}
+
+const COMPOSITE: &[Kind] = &[Kind::Composite];
+const BOTH: &[Kind] = &[Kind::Composite, Kind::FullObject];
+const FULL_OBJECT: &[Kind] = &[Kind::FullObject];
+
+/// A row but for its algorithm: name, header, element, length, kinds, function.
+type Cells = (&'static str, &'static str, &'static str, usize, &'static [Kind], Function);
+
+/// In the order of [`Algorithm`].
+#[rustfmt::skip]
+static TABLE: [Row; 10] = [
+    row(Algorithm::Crc32, ("CRC32", "x-amz-checksum-crc32", "ChecksumCRC32", 4, BOTH,
+        Function::Crc(CrcAlgorithm::Crc32IsoHdlc))),
+    row(Algorithm::Crc32c, ("CRC32C", "x-amz-checksum-crc32c", "ChecksumCRC32C", 4, BOTH,
+        Function::Crc(CrcAlgorithm::Crc32Iscsi))),
+    row(Algorithm::Crc64Nvme, ("CRC64NVME", "x-amz-checksum-crc64nvme", "ChecksumCRC64NVME", 8, FULL_OBJECT,
+        Function::Crc(CrcAlgorithm::Crc64Nvme))),
+    row(Algorithm::Sha1, ("SHA1", "x-amz-checksum-sha1", "ChecksumSHA1", 20, COMPOSITE,
+        Function::Sha1)),
+    row(Algorithm::Sha256, ("SHA256", "x-amz-checksum-sha256", "ChecksumSHA256", 32, COMPOSITE,
+        Function::Sha256)),
+    row(Algorithm::Sha512, ("SHA512", "x-amz-checksum-sha512", "ChecksumSHA512", 64, COMPOSITE,
+        Function::Sha512)),
+    row(Algorithm::Md5, ("MD5", "x-amz-checksum-md5", "ChecksumMD5", 16, COMPOSITE,
+        Function::Md5)),
+    row(Algorithm::XxHash64, ("XXHASH64", "x-amz-checksum-xxhash64", "ChecksumXXHASH64", 8, COMPOSITE,
+        Function::XxHash64)),
+    row(Algorithm::XxHash3, ("XXHASH3", "x-amz-checksum-xxhash3", "ChecksumXXHASH3", 8, COMPOSITE,
+        Function::XxHash3)),
+    row(Algorithm::XxHash128, ("XXHASH128", "x-amz-checksum-xxhash128", "ChecksumXXHASH128", 16, COMPOSITE,
+        Function::XxHash128)),
+];
+
+const fn row(algorithm: Algorithm, cells: Cells) -> Row {
+    let (name, header, element, length_bytes, kinds, function) = cells;
+    Row { algorithm, name, header, element, length_bytes, kinds, function }
+}
+
 impl Algorithm {
-    pub const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+    fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
+
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
+        TABLE.iter().map(|row| row.algorithm)
+    }
 
     /// As in `x-amz-checksum-algorithm`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Crc32 => "CRC32",
-            Self::Crc32c => "CRC32C",
-            Self::Crc64Nvme => "CRC64NVME",
-            Self::Sha1 => "SHA1",
-            Self::Sha256 => "SHA256",
-        }
+        self.row().name
     }
 
     /// Header, trailer and stored attribute of this algorithm's checksum.
     pub fn header(self) -> &'static str {
-        match self {
-            Self::Crc32 => "x-amz-checksum-crc32",
-            Self::Crc32c => "x-amz-checksum-crc32c",
-            Self::Crc64Nvme => "x-amz-checksum-crc64nvme",
-            Self::Sha1 => "x-amz-checksum-sha1",
-            Self::Sha256 => "x-amz-checksum-sha256",
-        }
+        self.row().header
+    }
+
+    /// The element of an XML document that holds this algorithm's checksum.
+    pub fn element(self) -> &'static str {
+        self.row().element
     }
 
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+        Self::all().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
     }
 
+    /// By the name of its header, in lower case.
     pub fn from_header(header: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.header().eq_ignore_ascii_case(header))
+        // Most names that are asked for are no checksum's.
+        if !header.starts_with(HEADER_PREFIX) {
+            return None;
+        }
+        Self::all().find(|algorithm| algorithm.header() == header)
+    }
+
+    pub fn from_element(element: &str) -> Option<Self> {
+        Self::all().find(|algorithm| algorithm.element() == element)
     }
 
     /// What S3 takes when an upload names no type.
     pub fn default_kind(self) -> Kind {
-        if self == Self::Crc64Nvme { Kind::FullObject } else { Kind::Composite }
+        self.row().kinds[0]
     }
 
-    /// CRC64NVME has no composite form, SHA checksums of parts can not be combined.
     pub fn allows(self, kind: Kind) -> bool {
-        match kind {
-            Kind::FullObject => !matches!(self, Self::Sha1 | Self::Sha256),
-            Kind::Composite => self != Self::Crc64Nvme,
-        }
+        self.row().kinds.contains(&kind)
     }
 
-    /// The CRC, and the length of its checksum in bytes.
-    fn crc(self) -> Option<(CrcAlgorithm, usize)> {
-        match self {
-            Self::Crc32 => Some((CrcAlgorithm::Crc32IsoHdlc, 4)),
-            Self::Crc32c => Some((CrcAlgorithm::Crc32Iscsi, 4)),
-            Self::Crc64Nvme => Some((CrcAlgorithm::Crc64Nvme, 8)),
-            Self::Sha1 | Self::Sha256 => None,
-        }
+    /// Whether `text` is base64 of as many bytes as this algorithm's checksums have.
+    pub fn is_value(self, text: &str) -> bool {
+        BASE64.decode(text).is_ok_and(|bytes| bytes.len() == self.row().length_bytes)
+    }
+
+    /// [`Self::is_value`], or such a value with the number of parts after it.
+    pub fn is_value_of_parts(self, text: &str) -> bool {
+        let (value, parts) = text.split_once('-').unwrap_or((text, "1"));
+        self.is_value(value) && parts.parse::<u16>().is_ok()
     }
 }
 
@@ -105,19 +187,27 @@ pub struct Hasher {
 }
 
 enum State {
-    Crc(Box<CrcDigest>, usize),
-    Sha1(digest::Context),
+    Crc(Box<CrcDigest>),
+    /// SHA-1 and SHA-512.
+    Sha(digest::Context),
     Sha256(Sha256),
+    Md5(Md5),
+    XxHash64(XxHash64),
+    XxHash3(Box<XxHash3_64>),
+    XxHash128(Box<XxHash3_128>),
 }
 
 impl Hasher {
     pub fn new(algorithm: Algorithm) -> Self {
-        let state = match algorithm.crc() {
-            Some((crc, length)) => State::Crc(Box::new(CrcDigest::new(crc)), length),
-            None if algorithm == Algorithm::Sha1 => {
-                State::Sha1(digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY))
-            }
-            None => State::Sha256(Sha256::new()),
+        let state = match algorithm.row().function {
+            Function::Crc(crc) => State::Crc(Box::new(CrcDigest::new(crc))),
+            Function::Sha1 => State::Sha(digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY)),
+            Function::Sha512 => State::Sha(digest::Context::new(&digest::SHA512)),
+            Function::Sha256 => State::Sha256(Sha256::new()),
+            Function::Md5 => State::Md5(Md5::new()),
+            Function::XxHash64 => State::XxHash64(XxHash64::with_seed(0)),
+            Function::XxHash3 => State::XxHash3(Box::new(XxHash3_64::new())),
+            Function::XxHash128 => State::XxHash128(Box::new(XxHash3_128::new())),
         };
         Self { algorithm, state }
     }
@@ -128,20 +218,33 @@ impl Hasher {
 
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.state {
-            State::Crc(crc, _) => crc.update(bytes),
-            State::Sha1(sha) => sha.update(bytes),
+            State::Crc(crc) => crc.update(bytes),
+            State::Sha(sha) => sha.update(bytes),
             State::Sha256(sha) => sha.update(bytes),
+            State::Md5(md5) => md5.update(bytes),
+            State::XxHash64(xxhash) => xxhash.write(bytes),
+            State::XxHash3(xxhash) => xxhash.write(bytes),
+            State::XxHash128(xxhash) => xxhash.write(bytes),
         }
     }
 
     /// Base64 of the checksum.
     pub fn finish(self) -> String {
         match self.state {
-            State::Crc(crc, length) => encode_crc(crc.finalize(), length),
-            State::Sha1(sha) => BASE64.encode(sha.finish().as_ref()),
+            State::Crc(crc) => encode_crc(crc.finalize(), self.algorithm.row().length_bytes),
+            State::Sha(sha) => BASE64.encode(sha.finish().as_ref()),
             State::Sha256(sha) => BASE64.encode(sha.finish()),
+            State::Md5(md5) => encode_md5(&md5.finish()),
+            State::XxHash64(xxhash) => BASE64.encode(xxhash.finish().to_be_bytes()),
+            State::XxHash3(xxhash) => BASE64.encode(xxhash.finish().to_be_bytes()),
+            State::XxHash128(xxhash) => BASE64.encode(xxhash.finish_128().to_be_bytes()),
         }
     }
+}
+
+/// The checksum of [`Algorithm::Md5`], from the MD5 that a body's ETag is made of anyway.
+pub fn encode_md5(md5: &[u8; 16]) -> String {
+    BASE64.encode(md5)
 }
 
 fn encode_crc(value: u64, length: usize) -> String {
@@ -175,7 +278,9 @@ pub fn of_parts(algorithm: Algorithm, kind: Kind, parts: &[(&str, u64)]) -> Opti
             Some(format!("{}-{}", hasher.finish(), parts.len()))
         }
         Kind::FullObject => {
-            let (crc, length) = algorithm.crc()?;
+            let Row { function: Function::Crc(crc), length_bytes: length, .. } = *algorithm.row() else {
+                return None;
+            };
             let mut combined = decode_crc(parts[0].0, length)?;
             for (checksum, size) in &parts[1..] {
                 combined = checksum_combine(crc, combined, decode_crc(checksum, length)?, *size);
@@ -190,23 +295,79 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_table_is_in_the_order_of_the_algorithms_and_its_names_are_of_one_kind() {
+        for (number, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.algorithm as usize, number, "{}", row.name);
+            assert_eq!(row.header, format!("{HEADER_PREFIX}{}", row.name.to_ascii_lowercase()));
+            assert_eq!(row.element, format!("Checksum{}", row.name));
+            let computed = of_bytes(row.algorithm, b"abc");
+            assert!(row.algorithm.is_value(&computed), "{}: {computed}", row.name);
+            assert_eq!(
+                matches!(row.function, Function::Crc(_)),
+                row.kinds.contains(&Kind::FullObject),
+                "{}",
+                row.name
+            );
+            assert_eq!(Algorithm::from_header(row.header), Some(row.algorithm));
+            assert_eq!(Algorithm::from_element(row.element), Some(row.algorithm));
+            assert_eq!(Algorithm::from_name(&row.name.to_ascii_lowercase()), Some(row.algorithm));
+        }
+        assert_eq!(Algorithm::from_header("x-amz-checksum-type"), None);
+    }
+
+    #[test]
     fn published_check_values() {
-        // The catalogue's check string; SHA values from FIPS 180 tools.
+        // The catalogue's check string; SHA values from FIPS 180, MD5 from RFC 1321; XXH64 and XXH3 of xxHash 0.8.
         let check = b"123456789";
-        assert_eq!(of_bytes(Algorithm::Crc32, check), BASE64.encode(0xcbf4_3926u32.to_be_bytes()));
-        assert_eq!(of_bytes(Algorithm::Crc32c, check), BASE64.encode(0xe306_9283u32.to_be_bytes()));
-        assert_eq!(
-            of_bytes(Algorithm::Crc64Nvme, check),
-            BASE64.encode(0xae8b_1486_0a79_9888u64.to_be_bytes())
-        );
+        let hex = |algorithm| BASE64.decode(of_bytes(algorithm, check)).map(hex::encode).unwrap();
+        assert_eq!(hex(Algorithm::Crc32), "cbf43926");
+        assert_eq!(hex(Algorithm::Crc32c), "e3069283");
+        assert_eq!(hex(Algorithm::Crc64Nvme), "ae8b14860a799888");
+        assert_eq!(hex(Algorithm::Md5), "25f9e794323b453885f5181f1b624d0b");
+        assert_eq!(hex(Algorithm::XxHash64), "8cb841db40e6ae83");
+        assert_eq!(hex(Algorithm::XxHash3), "72dcb18b67a17dff");
+        assert_eq!(hex(Algorithm::XxHash128), "33119477ede5dcd5e9716427681d5860");
         assert_eq!(of_bytes(Algorithm::Sha1, b"abc"), "qZk+NkcGgWq6PiVxeFDCbJzQ2J0=");
         assert_eq!(of_bytes(Algorithm::Sha256, b"abc"), "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+        assert_eq!(
+            of_bytes(Algorithm::Sha512, b"abc"),
+            "3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw=="
+        );
+    }
+
+    #[test]
+    fn pieces_sum_like_the_whole() {
+        let bytes: Vec<u8> = (0..3000u32).map(|n| (n * 13) as u8).collect();
+        for algorithm in Algorithm::all() {
+            for cut in [0, 1, 31, 240, 255, 1024, 3000] {
+                let mut hasher = Hasher::new(algorithm);
+                hasher.update(&bytes[..cut]);
+                hasher.update(&bytes[cut..]);
+                assert_eq!(hasher.finish(), of_bytes(algorithm, &bytes), "{algorithm:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_of_another_length_or_alphabet_are_none() {
+        assert!(Algorithm::Crc32.is_value("y/Q5Jg=="));
+        for bad in
+            ["", "y/Q5Jg", "y_Q5Jg==", "y/Q5Jh==", "AAAA", "qZk+NkcGgWq6PiVxeFDCbJzQ2J0=", "y/Q5Jg==-1"]
+        {
+            assert!(!Algorithm::Crc32.is_value(bad), "{bad:?}");
+        }
+        assert!(Algorithm::Crc32.is_value_of_parts("y/Q5Jg==-10000"));
+        assert!(
+            !Algorithm::Crc32.is_value_of_parts("y/Q5Jg==-") && !Algorithm::Crc32.is_value_of_parts("-1")
+        );
     }
 
     #[test]
     fn crcs_of_parts_combine_to_that_of_the_whole() {
         let bytes: Vec<u8> = (0..100_000u32).map(|n| (n * 7 + n / 251) as u8).collect();
-        for algorithm in [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme] {
+        let combining = Algorithm::all().filter(|algorithm| algorithm.allows(Kind::FullObject));
+        assert_eq!(combining.clone().count(), 3);
+        for algorithm in combining {
             let pieces = [&bytes[..40_000], &bytes[40_000..40_001], &bytes[40_001..]];
             let sums: Vec<String> = pieces.iter().map(|piece| of_bytes(algorithm, piece)).collect();
             let parts: Vec<(&str, u64)> =
@@ -220,11 +381,24 @@ mod tests {
         let part = "arcu6553sHVAiX4MjW0j7I7vD4w6R+Gz9Ok0Q9lTa+0=";
         let whole = of_parts(Algorithm::Sha256, Kind::Composite, &[(part, 1024)]);
         assert_eq!(whole.as_deref(), Some("Ok6Cs5b96ux6+MWQkJO7UBT5sKPBeXBLwvj/hK89smg=-1"));
+        for algorithm in Algorithm::all().filter(|algorithm| algorithm.allows(Kind::Composite)) {
+            let part = of_bytes(algorithm, b"part");
+            let raw = BASE64.decode(&part).unwrap();
+            let both = of_bytes(algorithm, &[raw.as_slice(), raw.as_slice()].concat());
+            let parts = [(part.as_str(), 4), (part.as_str(), 4)];
+            assert_eq!(
+                of_parts(algorithm, Kind::Composite, &parts),
+                Some(format!("{both}-2")),
+                "{algorithm:?}"
+            );
+        }
     }
 
     #[test]
     fn forbidden_and_damaged_combinations_give_nothing() {
-        assert_eq!(of_parts(Algorithm::Sha1, Kind::FullObject, &[("AAAA", 1)]), None);
+        for algorithm in [Algorithm::Sha1, Algorithm::Sha512, Algorithm::Md5, Algorithm::XxHash3] {
+            assert_eq!(of_parts(algorithm, Kind::FullObject, &[(&of_bytes(algorithm, b"a"), 1)]), None);
+        }
         assert_eq!(of_parts(Algorithm::Crc64Nvme, Kind::Composite, &[("AAAA", 1)]), None);
         assert_eq!(of_parts(Algorithm::Crc32, Kind::FullObject, &[("AAAA", 1), ("bad", 1)]), None);
     }

@@ -5,18 +5,18 @@
 
 use super::Server;
 use super::access::{Caller, check_version, refuse_unbuilt};
-use super::attributes::{checksum_type, set_checksum};
-use super::bucket::timestamp;
 use super::checksum::{Algorithm, Hasher, Kind};
 use super::conditional::Verdict;
 use super::error::{EngineResult, invalid_argument, invalid_request, not_implemented, precondition_failed};
-use super::headers::{self, stored_checksum, stored_kind};
-use super::object::{etag_of, no_such_key};
+use super::headers::{self, CHECKSUM_ALGORITHM, stored_checksum, stored_kind};
+use super::object::no_such_key;
 use super::parts::{part_attributes, part_number};
 use super::range::{self, ByteRange, Span};
 use super::receive::BODY_BYTES_MAX;
 use super::uploads::UploadName;
+use super::xml_writer::{Written, XmlWriter};
 use crate::auth::hash::Md5;
+use http::HeaderMap;
 use ringbolt_engine::node::{ObjectReader, ObjectWriter};
 use ringbolt_engine::types::{Attributes, BucketId, Etag, ObjectInfo, ObjectMeta};
 use s3s::dto::*;
@@ -81,7 +81,8 @@ pub async fn copy_object(
     is_replace(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
     let source_owner = input.expected_source_bucket_owner.as_deref();
     let mut source = open_source(server, &caller, &input.copy_source, source_owner).await?;
-    if source.bucket == bucket.id && source.key == input.key && !replace {
+    let itself = source.bucket == bucket.id && source.key == input.key;
+    if itself && !replace && !changes(&request.headers) {
         return Err(invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing the \
              object's metadata, storage class, website redirect location or encryption attributes.",
@@ -110,21 +111,24 @@ pub async fn copy_object(
     }
     let condition = caller.preamble.conditions.for_write();
     let info = writer.commit(ObjectMeta { etag, attributes }, condition).await.s3()?;
-    Ok(S3Response::new(CopyObjectOutput {
-        copy_object_result: Some(result(&info)),
-        ..CopyObjectOutput::default()
-    }))
+    let mut response = S3Response::new(CopyObjectOutput::default());
+    response.extensions.insert(result(&info));
+    Ok(response)
 }
 
-fn result(info: &ObjectInfo) -> CopyObjectResult {
-    let mut result = CopyObjectResult {
-        e_tag: Some(etag_of(info)),
-        last_modified: Some(timestamp(info.modified_ms)),
-        checksum_type: stored_kind(&info.attributes).map(checksum_type),
-        ..CopyObjectResult::default()
-    };
-    set_checksum!(result, &info.attributes);
-    result
+/// Whether a copy of an object onto itself changes more than its time. The class counts even if it is the same: that is
+/// how clients ask S3 to write an object anew. Other headers that would count are refused as not built.
+fn changes(headers: &HeaderMap) -> bool {
+    ["x-amz-storage-class", CHECKSUM_ALGORITHM].iter().any(|name| headers.contains_key(*name))
+}
+
+fn result(info: &ObjectInfo) -> Written {
+    XmlWriter::document("CopyObjectResult", |result| {
+        result.time("LastModified", info.modified_ms);
+        result.etag(info.etag);
+        result.checksum(&info.attributes);
+        result.optional("ChecksumType", stored_kind(&info.attributes).map(Kind::name));
+    })
 }
 
 /// What to hash while copying a whole object, and the checksum that is known already.
@@ -199,16 +203,13 @@ pub async fn upload_part_copy(
     let checksum = digests.checksum.map(|hasher| (hasher.algorithm(), hasher.finish()));
     let attributes: Attributes = part_attributes(checksum);
     let part = writer.commit_part(etag, attributes).await.s3()?;
-    let mut result = CopyPartResult {
-        e_tag: Some(ETag::Strong(part.etag.to_string())),
-        last_modified: Some(timestamp(part.modified_ms)),
-        ..CopyPartResult::default()
-    };
-    set_checksum!(result, &part.attributes);
-    Ok(S3Response::new(UploadPartCopyOutput {
-        copy_part_result: Some(result),
-        ..UploadPartCopyOutput::default()
-    }))
+    let mut response = S3Response::new(UploadPartCopyOutput::default());
+    response.extensions.insert(XmlWriter::document("CopyPartResult", |result| {
+        result.time("LastModified", part.modified_ms);
+        result.etag(part.etag);
+        result.checksum(&part.attributes);
+    }));
+    Ok(response)
 }
 
 /// Unlike that of a GET, the range of a copied part must be `bytes=first-last` within the source.

@@ -1,22 +1,19 @@
 //! DeleteObject and DeleteObjects.
 //!
-//! Invariants: deleting what is not there succeeds, with or without conditions. The list of a
-//! DeleteObjects is verified against its Content-MD5 or checksum before anything is deleted.
+//! Invariants: deleting what is not there succeeds, with or without conditions. The list of a DeleteObjects comes from
+//! [`Document`], which exists only once its Content-MD5 or checksum was compared.
 
 use super::Server;
 use super::access::{Caller, check_version};
-use super::checksum::{Algorithm, of_bytes};
 use super::conditional::{bare_etag, parse_etags, timestamp_s};
+use super::document::Document;
 use super::error::{EngineResult, invalid_request};
-use super::preamble::Preamble;
-use super::receive::parse_md5;
-use crate::auth::RequestContext;
-use crate::auth::hash::Md5;
+use super::xml_reader::{XmlReader, malformed};
 use futures_util::StreamExt;
 use ringbolt_engine::EngineError;
 use ringbolt_engine::types::{BucketId, WriteCondition};
 use s3s::dto::*;
-use s3s::{Body, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Request, S3Response, S3Result};
 
 /// S3's limit on the keys of one request.
 const KEYS_MAX: usize = 1000;
@@ -63,18 +60,13 @@ pub async fn delete_objects(
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    let objects = input.delete.objects;
-    if objects.is_empty() || objects.len() > KEYS_MAX {
-        return Err(s3_error!(
-            MalformedXML,
-            "The list has {} keys; it must have from 1 to {KEYS_MAX}",
-            objects.len()
-        ));
-    }
-    let quiet = input.delete.quiet.unwrap_or(false);
-    let mut outcomes = futures_util::stream::iter(objects)
-        .map(|object| async {
-            let outcome = delete_listed(server, bucket.id, &object).await;
+    let Some(Document::Delete(list)) = Document::take(&mut request.extensions) else {
+        return Err(malformed("the list of keys is missing"));
+    };
+    let (quiet, id) = (list.quiet, bucket.id);
+    let mut outcomes = futures_util::stream::iter(&list.objects)
+        .map(|object| async move {
+            let outcome = delete_listed(server, id, object).await;
             (object, outcome)
         })
         .buffered(CONCURRENT_MAX);
@@ -83,15 +75,15 @@ pub async fn delete_objects(
         match outcome {
             Ok(()) if quiet => {}
             Ok(()) => deleted.push(DeletedObject {
-                key: Some(object.key),
-                version_id: object.version_id,
+                key: Some(object.key.clone()),
+                version_id: object.version_id.clone(),
                 ..DeletedObject::default()
             }),
             Err(error) => errors.push(Error {
                 code: Some(error.code().as_str().to_owned()),
                 message: error.message().map(str::to_owned),
-                key: Some(object.key),
-                version_id: object.version_id,
+                key: Some(object.key.clone()),
+                version_id: object.version_id.clone(),
             }),
         }
     }
@@ -99,76 +91,157 @@ pub async fn delete_objects(
     Ok(S3Response::new(output))
 }
 
-async fn delete_listed(server: &Server, bucket: BucketId, object: &ObjectIdentifier) -> S3Result<()> {
+async fn delete_listed(server: &Server, bucket: BucketId, object: &ListedObject) -> S3Result<()> {
     check_version(object.version_id.as_deref())?;
     let condition = WriteCondition {
-        if_match: object.e_tag.as_ref().map(|etag| parse_etags(&bare_etag(etag.value()))),
+        if_match: object.etag.as_deref().map(|etag| parse_etags(&bare_etag(etag))),
         if_none_match: None,
-        if_modified_time_s: object.last_modified_time.as_ref().map(condition_time).transpose()?,
+        if_modified_time_s: object.last_modified.as_ref().map(condition_time).transpose()?,
         if_size_bytes: object.size.map(condition_size).transpose()?,
     };
     delete(server, bucket, &object.key, condition).await
 }
 
-/// Whether a request is a DeleteObjects.
-pub fn is_asked(request: &http::Request<Body>) -> bool {
-    let asks = |query: &str| query.split('&').any(|pair| pair == "delete" || pair == "delete=");
-    request.method() == http::Method::POST && request.uri().query().is_some_and(asks)
+/// The document of a DeleteObjects.
+#[derive(Debug, Default)]
+pub struct DeleteList {
+    pub objects: Vec<ListedObject>,
+    quiet: bool,
 }
 
-/// Verifies the list of a DeleteObjects, before s3s parses it and its bytes are gone.
-pub fn verify_list(request: &http::Request<Body>, preamble: &Preamble, bytes: &[u8]) -> S3Result<()> {
-    let context = request.extensions().get::<RequestContext>();
-    let mut verified = false;
-    if let Some(md5) = &preamble.content_md5 {
-        if parse_md5(md5)? != Md5::digest(bytes) {
-            return Err(s3_error!(
-                BadDigest,
-                "The Content-MD5 you specified did not match what we received."
-            ));
+/// A key to delete, and on what conditions.
+#[derive(Debug, Default)]
+pub struct ListedObject {
+    pub key: String,
+    version_id: Option<String>,
+    etag: Option<String>,
+    last_modified: Option<Timestamp>,
+    size: Option<i64>,
+}
+
+impl DeleteList {
+    /// An element that is not known could be a condition: it is refused, and nothing is deleted without it.
+    pub fn read(mut reader: XmlReader<'_>) -> S3Result<Self> {
+        reader.root("Delete")?;
+        let mut list = Self::default();
+        let mut quiet = None;
+        while let Some(name) = reader.child()? {
+            match name.as_str() {
+                "Object" if list.objects.len() == KEYS_MAX => {
+                    return Err(malformed(format_args!("the list has more than {KEYS_MAX} keys")));
+                }
+                "Object" => list.objects.push(ListedObject::read(&mut reader)?),
+                "Quiet" => set(&mut quiet, &name, parse_bool(&reader.text()?)?)?,
+                _ => return Err(unknown(&name)),
+            }
         }
-        verified = true;
-    }
-    for algorithm in Algorithm::ALL {
-        let name = algorithm.header();
-        let header = request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let trailer = || context.and_then(|context| context.trailers.get(name));
-        let Some(announced) = header.or_else(trailer) else { continue };
-        if announced.trim() != of_bytes(algorithm, bytes) {
-            return Err(s3_error!(BadDigest, "The {} you specified did not match.", algorithm.name()));
+        reader.end()?;
+        if list.objects.is_empty() {
+            return Err(malformed("the list has no keys"));
         }
-        verified = true;
+        list.quiet = quiet.unwrap_or(false);
+        Ok(list)
     }
-    if verified {
-        return Ok(());
+}
+
+impl ListedObject {
+    fn read(reader: &mut XmlReader<'_>) -> S3Result<Self> {
+        let mut object = Self::default();
+        let mut key = None;
+        while let Some(name) = reader.child()? {
+            let text = reader.text()?;
+            match name.as_str() {
+                "Key" => set(&mut key, &name, text)?,
+                "VersionId" => set(&mut object.version_id, &name, text)?,
+                "ETag" => set(&mut object.etag, &name, text)?,
+                "LastModifiedTime" => set(&mut object.last_modified, &name, parse_time(&text)?)?,
+                "Size" => {
+                    let size = text.trim().parse().map_err(|_| malformed("a Size is no number"))?;
+                    set(&mut object.size, &name, size)?;
+                }
+                _ => return Err(unknown(&name)),
+            }
+        }
+        object.key = key
+            .filter(|key| !key.is_empty())
+            .ok_or_else(|| malformed("an Object has no Key, or an empty one"))?;
+        Ok(object)
     }
-    Err(invalid_request("Missing required header for this request: Content-MD5 OR x-amz-checksum-*"))
+}
+
+fn unknown(name: &str) -> s3s::S3Error {
+    malformed(format_args!("the element {name:?} is unknown"))
+}
+
+/// An element that says one thing stands once.
+fn set<T>(field: &mut Option<T>, name: &str, value: T) -> S3Result<()> {
+    match field.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(malformed(format_args!("{name:?} stands more than once"))),
+    }
+}
+
+fn parse_bool(text: &str) -> S3Result<bool> {
+    match text.trim() {
+        "true" | "True" | "1" => Ok(true),
+        "false" | "False" | "0" | "" => Ok(false),
+        _ => Err(malformed("Quiet is neither true nor false")),
+    }
+}
+
+/// SDKs write the time of a condition as HTTP does, some as ISO 8601.
+fn parse_time(text: &str) -> S3Result<Timestamp> {
+    let forms = [TimestampFormat::HttpDate, TimestampFormat::DateTime];
+    let parsed = forms.into_iter().find_map(|form| Timestamp::parse(form, text.trim()).ok());
+    parsed.ok_or_else(|| malformed("a LastModifiedTime is no time"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use s3s::S3ErrorCode;
 
-    fn verify(query: &str, md5: Option<&str>, checksum: Option<&str>) -> Result<(), S3ErrorCode> {
-        let mut request = http::Request::post(format!("/bucket?{query}")).body(Body::empty()).unwrap();
-        assert!(is_asked(&request));
-        if let Some(checksum) = checksum {
-            request.headers_mut().insert("x-amz-checksum-sha1", checksum.parse().unwrap());
-        }
-        let preamble = Preamble { content_md5: md5.map(str::to_owned), ..Preamble::default() };
-        verify_list(&request, &preamble, b"abc").map_err(|error| error.code().clone())
+    fn read(inner: &str) -> Result<Vec<String>, String> {
+        let document = format!("<Delete>{inner}</Delete>");
+        let reader = XmlReader::new(document.as_bytes(), 10_000).map_err(|error| error.to_string())?;
+        let list = DeleteList::read(reader).map_err(|error| error.to_string())?;
+        Ok(list.objects.into_iter().map(|object| object.key).collect())
     }
 
     #[test]
-    fn a_list_needs_a_digest_and_the_right_one() {
-        let md5 = Some("kAFQmDzST7DWlj99KOF/cg==");
-        let sha1 = Some("qZk+NkcGgWq6PiVxeFDCbJzQ2J0=");
-        assert_eq!(verify("delete", md5, None), Ok(()));
-        assert_eq!(verify("delete=", None, sha1), Ok(()));
-        assert_eq!(verify("delete", None, None), Err(S3ErrorCode::InvalidRequest));
-        assert_eq!(verify("delete", Some("rL0Y20zC+Fzt72VPzMSk2A=="), sha1), Err(S3ErrorCode::BadDigest));
-        assert_eq!(verify("delete", md5, Some("AAAA")), Err(S3ErrorCode::BadDigest));
-        assert!(!is_asked(&http::Request::post("/bucket?uploads").body(Body::empty()).unwrap()));
+    fn keys_are_read_as_they_were_meant() {
+        let keys = "<Object><Key><![CDATA[a<b]]></Key></Object><Object><Key>&#128512;</Key>\
+                    <VersionId>null</VersionId></Object><Quiet> true </Quiet><Object><Key> x </Key></Object>";
+        assert_eq!(read(keys), Ok(vec!["a<b".to_owned(), "\u{1f600}".to_owned(), " x ".to_owned()]));
+        let all = "<Object><Key>k</Key><ETag>\"e\"</ETag><Size>3</Size>\
+                   <LastModifiedTime>Sat, 29 Oct 1994 19:43:31 GMT</LastModifiedTime></Object>";
+        assert_eq!(read(all), Ok(vec!["k".to_owned()]));
+        assert!(read(&all.replace("Sat, 29 Oct 1994 19:43:31 GMT", "1994-10-29T19:43:31Z")).is_ok());
+        assert_eq!(
+            read(&"<Object><Key>k</Key></Object>".repeat(KEYS_MAX)).map(|keys| keys.len()),
+            Ok(KEYS_MAX)
+        );
+    }
+
+    #[test]
+    fn what_the_list_cannot_mean_is_refused_whole() {
+        for bad in [
+            "",
+            "<Quiet>true</Quiet>",
+            "<Object><Key></Key></Object>",
+            "<Object><Key/></Object>",
+            "<Object><Key><![CDATA[]]></Key></Object>",
+            "<Object></Object>",
+            "<Object><Key>a</Key><Key>b</Key></Object>",
+            "<Object><Key>a<b/></Key></Object>",
+            "<Object><Key>a</Key><IfNewCondition>x</IfNewCondition></Object>",
+            "<Object><Key>a</Key><Size>x</Size></Object>",
+            "<Object><Key>a</Key><LastModifiedTime>now</LastModifiedTime></Object>",
+            "<Object><Key>a</Key></Object><Quiet>maybe</Quiet>",
+            "<Object><Key>a\u{1}</Key></Object>",
+            "<Object><Key>a&#1;</Key></Object>",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert!(read(&"<Object><Key>k</Key></Object>".repeat(KEYS_MAX + 1)).is_err());
     }
 }

@@ -1,16 +1,28 @@
-//! XML that comes in: read here, and not by s3s, so that its memory is counted before it is there.
+//! Documents that come in: read here, and not by s3s, so that their memory is counted before it is there, and so that
+//! all of them mean what XML says.
 //!
-//! Invariant: a document is read only as far as it was announced, and parsed only when its share of the core's memory
-//! for requests covers what becomes of it. Bodies of objects and parts pass untouched.
+//! Invariants: a document is read only as far as it was announced, and parsed only when its share of the core's
+//! memory for requests covers what becomes of it. Its Content-MD5 and checksum are compared before it is parsed. What
+//! a handler works with is the [`Document`] in the request's extensions, which only [`take_in`] makes: without it no
+//! key is deleted and no upload completed. Bodies of objects and parts pass untouched.
 
-use super::delete;
-use super::error::{from_body, slow_down};
+use super::bucket::BucketConfiguration;
+use super::checksum::of_bytes;
+use super::declared::Declared;
+use super::delete::DeleteList;
+use super::error::{from_body, invalid_request, slow_down};
+use super::multipart::PartList;
 use super::preamble::Preamble;
+use super::receive::parse_md5;
+use super::xml_reader::{XmlReader, made_plain};
+use crate::auth::hash::Md5;
+use crate::auth::{RequestContext, Trailers};
 use crate::memory::{Held, RequestMemory, Share};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use http::{Method, Request, Response};
+use http::{Extensions, Method, Request, Response};
 use http_body::Body as _;
+use percent_encoding::percent_decode_str;
 use s3s::config::{S3Config, S3ConfigProvider, StaticConfigProvider};
 use s3s::{Body, S3Result, s3_error};
 use std::sync::Arc;
@@ -20,14 +32,101 @@ const DELETE_BYTES_MAX: u64 = 8 << 20;
 /// Ample for 10,000 parts with ETag and checksum.
 const COMPLETE_BYTES_MAX: u64 = 4 << 20;
 const OTHER_BYTES_MAX: u64 = 64 << 10;
-/// Keys of a DeleteObjects and parts of a Complete together: S3 allows 1,000 and 10,000.
-const ITEMS_MAX: usize = 10_000;
+/// Of 1000 keys with all that may be said of each.
+const DELETE_ELEMENTS_MAX: usize = 8 << 10;
+/// Of 10,000 parts with ETag and one checksum.
+const COMPLETE_ELEMENTS_MAX: usize = 48 << 10;
+const OTHER_ELEMENTS_MAX: usize = 1 << 10;
+/// A list beside its entries: its text, what is parsed of it, and the answer.
+const LIST_TIMES: u64 = 3;
 /// What a key or part of a list takes, parsed, while it is worked off, and in the answer.
 const ITEM_BYTES: u64 = 1024;
 /// A small document of nothing but tags takes so much more than its text.
 const PARSED_TIMES: u64 = 32;
 /// Beside the text of an answer.
 const ANSWER_BYTES: u64 = 4 << 10;
+
+/// What s3s gets instead of a document that was read here: what it wants at least, and nobody looks at.
+const DELETE_STAND_IN: &str = "<Delete><Object><Key>-</Key></Object></Delete>";
+const COMPLETE_STAND_IN: &str = "<CompleteMultipartUpload/>";
+
+/// What a request's document says.
+#[derive(Clone, Debug)]
+pub enum Document {
+    Delete(Arc<DeleteList>),
+    Complete(Arc<PartList>),
+    CreateBucket(BucketConfiguration),
+}
+
+impl Document {
+    /// Of the request whose extensions these are.
+    pub fn take(extensions: &mut Extensions) -> Option<Self> {
+        extensions.remove()
+    }
+
+    /// Entries of a list.
+    fn items(&self) -> u64 {
+        match self {
+            Self::Delete(list) => list.objects.len() as u64,
+            Self::Complete(list) => list.parts.len() as u64,
+            Self::CreateBucket(_) => 0,
+        }
+    }
+}
+
+/// The documents that are told apart here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Delete,
+    Complete,
+    CreateBucket,
+    /// An ACL, which s3s parses.
+    Acl,
+    /// Of an operation that is not built: whatever it says, the answer is 501.
+    Unbuilt,
+}
+
+impl Kind {
+    /// None: the request has no document. Objects and parts are PUT with nothing in the query, or nothing but the part.
+    fn of(method: &Method, query: Option<&str>, has_key: bool) -> Option<Self> {
+        let names: Vec<_> = query
+            .unwrap_or_default()
+            .split('&')
+            .map(|pair| percent_decode_str(pair.split('=').next().unwrap_or_default()).decode_utf8_lossy())
+            .collect();
+        let has = |name: &str| names.iter().any(|found| found == name);
+        const OF_OBJECTS: [&str; 3] = ["legal-hold", "retention", "tagging"];
+        match (method, has_key) {
+            (&Method::POST, false) if has("delete") => Some(Self::Delete),
+            (&Method::POST, true) if has("select") || has("restore") => Some(Self::Unbuilt),
+            (&Method::POST, true) if has("uploads") => None,
+            (&Method::POST, true) if has("uploadId") => Some(Self::Complete),
+            (&Method::PUT, _) if has("acl") => Some(Self::Acl),
+            (&Method::PUT, true) => OF_OBJECTS.iter().any(|name| has(name)).then_some(Self::Unbuilt),
+            (&Method::PUT, false) if names.iter().all(|name| name.is_empty() || is_no_subresource(name)) => {
+                Some(Self::CreateBucket)
+            }
+            _ => Some(Self::Unbuilt),
+        }
+    }
+
+    fn bytes_max(self) -> u64 {
+        match self {
+            Self::Delete => DELETE_BYTES_MAX,
+            Self::Complete => COMPLETE_BYTES_MAX,
+            Self::CreateBucket | Self::Acl | Self::Unbuilt => OTHER_BYTES_MAX,
+        }
+    }
+
+    fn is_list(self) -> bool {
+        matches!(self, Self::Delete | Self::Complete)
+    }
+}
+
+/// What signatures, headers and SDKs put into the query of any operation.
+fn is_no_subresource(name: &str) -> bool {
+    name == "x-id" || name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
+}
 
 /// s3s reads only what this module let pass, and no more than this of it.
 pub fn limits() -> Arc<dyn S3ConfigProvider> {
@@ -43,63 +142,99 @@ pub async fn take_in(
     has_key: bool,
     memory: &RequestMemory,
 ) -> S3Result<(Request<Body>, Option<Share>)> {
-    let deletes = delete::is_asked(&request);
-    if !deletes && (request.body().is_end_stream() || !has_document(&request, has_key)) {
+    let kind = Kind::of(request.method(), request.uri().query(), has_key);
+    // A list that is not there is as good as an empty one: refused.
+    let Some(kind) = kind.filter(|kind| kind.is_list() || !request.body().is_end_stream()) else {
         return Ok((request, None));
-    }
-    let completes = !deletes && has_key && request.method() == Method::POST;
-    let bytes_max = match (deletes, completes) {
-        (true, _) => DELETE_BYTES_MAX,
-        (_, true) => COMPLETE_BYTES_MAX,
-        _ => OTHER_BYTES_MAX,
     };
     let length = preamble.body_length.unwrap_or(0);
-    if length > bytes_max {
+    if length > kind.bytes_max() {
         return Err(s3_error!(
             MaxMessageLengthExceeded,
-            "Your request was too big: its document has {length} bytes, the most is {bytes_max}"
+            "Your request was too big: its document has {length} bytes, the most is {}",
+            kind.bytes_max()
         ));
     }
     let share = memory.take(length).map_err(slow_down)?;
+    let bytes = read(request.body_mut(), length).await?;
+    verify(&request, preamble, &bytes, kind)?;
+    let needed = if kind.is_list() { LIST_TIMES } else { PARSED_TIMES } * length;
+    share.set(needed).map_err(slow_down)?;
+    let (document, body) = parse(kind, bytes)?;
+    let items = document.as_ref().map_or(0, Document::items);
+    share.set(needed + items * ITEM_BYTES).map_err(slow_down)?;
+    *request.body_mut() = body;
+    if let Some(document) = document {
+        request.extensions_mut().insert(document);
+    }
+    Ok((request, Some(share)))
+}
+
+async fn read(body: &mut Body, length: u64) -> S3Result<Bytes> {
     let mut bytes = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
-    while let Some(piece) = request.body_mut().next().await {
+    while let Some(piece) = body.next().await {
         let piece = piece.map_err(from_body)?;
         if (bytes.len() + piece.len()) as u64 > length {
             return Err(s3_error!(IncompleteBody, "You announced {length} bytes and sent more"));
         }
         bytes.extend_from_slice(&piece);
     }
-    let bytes = bytes.freeze();
-    if deletes {
-        delete::verify_list(&request, preamble, &bytes)?;
-    }
-    let needed = match deletes || completes {
-        true => 3 * length + items(&bytes)? * ITEM_BYTES,
-        false => PARSED_TIMES * length,
-    };
-    share.set(needed).map_err(slow_down)?;
-    *request.body_mut() = Body::from(bytes);
-    Ok((request, Some(share)))
+    Ok(bytes.freeze())
 }
 
-/// All that is no object and no part: their PUT has neither a subresource nor anything but the part in its query.
-fn has_document(request: &Request<Body>, has_key: bool) -> bool {
-    if request.method() != Method::PUT || !has_key {
-        return true;
+/// Compares the document with its Content-MD5 and checksum. One of them must be there if it deletes.
+fn verify(request: &Request<Body>, preamble: &Preamble, bytes: &[u8], kind: Kind) -> S3Result<()> {
+    let trailers = request.extensions().get::<RequestContext>().map(|context| context.trailers.clone());
+    if let Some(md5) = &preamble.content_md5
+        && parse_md5(md5)? != Md5::digest(bytes)
+    {
+        return Err(s3_error!(BadDigest, "The Content-MD5 you specified did not match what we received."));
     }
-    const DOCUMENTS: [&str; 4] = ["acl", "legal-hold", "retention", "tagging"];
-    let names = request.uri().query().unwrap_or_default().split('&');
-    names.filter_map(|pair| pair.split('=').next()).any(|name| DOCUMENTS.contains(&name))
+    // The checksum in the headers of a Complete is the object's.
+    let declared = if kind == Kind::Complete { Declared::Nothing } else { Declared::of(request.headers())? };
+    let computed = declared.algorithm().map(|algorithm| of_bytes(algorithm, bytes));
+    declared.verify(computed.as_deref(), &trailers.unwrap_or_else(Trailers::default))?;
+    if kind == Kind::Delete && preamble.content_md5.is_none() && computed.is_none() {
+        return Err(invalid_request(
+            "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
+        ));
+    }
+    Ok(())
 }
 
-/// Entries of a list. `PartNumber` begins like `Part`, and is counted out again.
-fn items(document: &[u8]) -> S3Result<u64> {
-    let count = |tag: &[u8]| document.windows(tag.len()).filter(|window| *window == tag).count();
-    let items = count(b"<Object") + count(b"<Part") - count(b"<PartNumber");
-    if items > ITEMS_MAX {
-        return Err(s3_error!(MalformedXML, "The list has {items} entries; the most is {ITEMS_MAX}"));
+fn parse(kind: Kind, bytes: Bytes) -> S3Result<(Option<Document>, Body)> {
+    let stand_in = |text: &'static str| Body::from(Bytes::from_static(text.as_bytes()));
+    Ok(match kind {
+        Kind::Delete => {
+            let list = DeleteList::read(XmlReader::new(&bytes, DELETE_ELEMENTS_MAX)?)?;
+            (Some(Document::Delete(Arc::new(list))), stand_in(DELETE_STAND_IN))
+        }
+        Kind::Complete => {
+            let list = PartList::read(XmlReader::new(&bytes, COMPLETE_ELEMENTS_MAX)?)?;
+            (Some(Document::Complete(Arc::new(list))), stand_in(COMPLETE_STAND_IN))
+        }
+        Kind::CreateBucket if bytes.is_empty() => (None, Body::empty()),
+        Kind::CreateBucket => {
+            let configuration = BucketConfiguration::read(XmlReader::new(&bytes, OTHER_ELEMENTS_MAX)?)?;
+            (Some(Document::CreateBucket(configuration)), Body::empty())
+        }
+        Kind::Acl if bytes.is_empty() => (None, Body::empty()),
+        Kind::Acl => (None, Body::from(made_plain(&bytes, OTHER_ELEMENTS_MAX)?)),
+        Kind::Unbuilt => (None, Body::from(bytes)),
+    })
+}
+
+/// Reads a document of each kind; for fuzzing. What was made plain stays as it is when it is made plain again.
+pub(crate) fn judge_document(bytes: &[u8]) {
+    let bytes = Bytes::copy_from_slice(bytes);
+    for kind in [Kind::Delete, Kind::Complete, Kind::CreateBucket] {
+        // Refused or taken: only that it ends matters here.
+        let _ = parse(kind, bytes.clone());
     }
-    Ok(items as u64)
+    if let Ok(plain) = made_plain(&bytes, OTHER_ELEMENTS_MAX) {
+        let again = made_plain(&plain, OTHER_ELEMENTS_MAX);
+        assert_eq!(again.ok().as_ref(), Some(&plain), "a plain document is read as it is");
+    }
 }
 
 /// The answer is there: of what was taken for making it, it needs its own length.
@@ -134,25 +269,100 @@ mod tests {
     #[test]
     fn objects_and_parts_pass_and_documents_are_counted() {
         assert_eq!(take("PUT", "/b/k", true, "an object"), Ok(None));
+        assert_eq!(take("PUT", "/b/k?x-id=PutObject", true, "an object"), Ok(None));
         assert_eq!(take("PUT", "/b/k?partNumber=1&uploadId=x", true, "a part"), Ok(None));
         assert_eq!(take("POST", "/b/k?uploads", true, ""), Ok(None));
         assert_eq!(take("PUT", "/b?acl", false, "<a/>"), Ok(Some(100_000 - 4 * 32)));
         assert_eq!(take("PUT", "/b/k?acl", true, "<a/>"), Ok(Some(100_000 - 4 * 32)));
-        let parts = "<Part><PartNumber>1</PartNumber></Part><Part/>";
-        let taken = 3 * parts.len() as u64 + 2 * ITEM_BYTES;
-        assert_eq!(take("POST", "/b/k?uploadId=x", true, parts), Ok(Some(100_000 - taken)));
+        let parts = parts(2);
+        let taken = LIST_TIMES * parts.len() as u64 + 2 * ITEM_BYTES;
+        assert_eq!(take("POST", "/b/k?uploadId=x", true, &parts), Ok(Some(100_000 - taken)));
+    }
+
+    fn parts(count: usize) -> String {
+        let part = |number: usize| format!("<Part><PartNumber>{number}</PartNumber><ETag>e</ETag></Part>");
+        let parts: String = (1..=count).map(part).collect();
+        format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>")
     }
 
     #[test]
     fn what_is_too_long_or_finds_no_memory_is_refused() {
         let long = "x".repeat(OTHER_BYTES_MAX as usize + 1);
         assert_eq!(take("PUT", "/b?acl", false, &long), Err(S3ErrorCode::MaxMessageLengthExceeded));
-        let many = "<Part/>".repeat(200);
-        assert_eq!(take("POST", "/b/k?uploadId=x", true, &many), Err(S3ErrorCode::SlowDown));
-        let (request, preamble) = request("POST", "/b/k?uploadId=x", &"<Part/>".repeat(ITEMS_MAX + 1));
+        assert_eq!(take("POST", "/b/k?uploadId=x", true, &parts(200)), Err(S3ErrorCode::SlowDown));
         let memory = RequestMemory::new(1 << 30);
-        let taken = take_in(request, &preamble, true, &memory).now_or_never().expect("it is all there");
-        assert_eq!(taken.err().map(|error| error.code().clone()), Some(S3ErrorCode::MalformedXML));
+        let refused = |count: usize| {
+            let (request, preamble) = request("POST", "/b/k?uploadId=x", &parts(count));
+            let taken = take_in(request, &preamble, true, &memory).now_or_never().expect("it is all there");
+            taken.err().map(|error| error.code().clone())
+        };
+        assert_eq!(refused(10_000), None);
+        assert_eq!(refused(10_001), Some(S3ErrorCode::InvalidArgument), "there is no part of that number");
         assert!(memory.take(1 << 30).is_ok(), "what was refused holds nothing");
+    }
+
+    #[test]
+    fn documents_are_known_by_their_names_however_they_are_written() {
+        let kind = |method: &str, query, has_key| Kind::of(&method.parse().unwrap(), Some(query), has_key);
+        for query in ["delete", "delete=", "delete=1", "%64elete", "x-id=DeleteObjects&delete"] {
+            assert_eq!(kind("POST", query, false), Some(Kind::Delete), "{query}");
+        }
+        assert_eq!(kind("POST", "uploadId=x&x-id=CompleteMultipartUpload", true), Some(Kind::Complete));
+        assert_eq!(kind("PUT", "", false), Some(Kind::CreateBucket));
+        assert_eq!(kind("PUT", "x-id=CreateBucket&X-Amz-Date=d", false), Some(Kind::CreateBucket));
+        assert_eq!(kind("PUT", "versioning", false), Some(Kind::Unbuilt));
+        assert_eq!(kind("PUT", "tagging", true), Some(Kind::Unbuilt));
+    }
+
+    /// The code for a DeleteObjects of this document with these headers; None: it is taken.
+    fn delete(query: &str, headers: &[(&str, &str)], md5: Option<&str>, body: &str) -> Option<S3ErrorCode> {
+        let (mut request, mut preamble) = request("POST", &format!("/bucket?{query}"), body);
+        for (name, value) in headers {
+            let name = http::HeaderName::try_from(*name).unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        preamble.content_md5 = md5.map(str::to_owned);
+        let memory = RequestMemory::new(1 << 20);
+        let taken = take_in(request, &preamble, false, &memory).now_or_never().expect("it is all there");
+        match taken {
+            Err(error) => Some(error.code().clone()),
+            Ok((mut request, _)) => {
+                let document = Document::take(request.extensions_mut());
+                assert!(matches!(document, Some(Document::Delete(list)) if list.objects[0].key == "k"));
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_of_deletes_needs_a_digest_and_the_right_one() {
+        let body = "<Delete><Object><Key>k</Key></Object></Delete>";
+        let md5 = crate::s3::checksum::encode_md5(&Md5::digest(body.as_bytes()));
+        let (md5, other) = (md5.as_str(), "rL0Y20zC+Fzt72VPzMSk2A==");
+        for query in ["delete", "delete=", "delete=1", "%64elete", "delete&x-id=DeleteObjects"] {
+            assert_eq!(delete(query, &[], Some(md5), body), None, "{query}");
+            assert_eq!(delete(query, &[], None, body), Some(S3ErrorCode::InvalidRequest), "{query}");
+            assert_eq!(delete(query, &[], Some(other), body), Some(S3ErrorCode::BadDigest), "{query}");
+        }
+        assert_eq!(delete("delete", &[], Some("AAAA"), body), Some(S3ErrorCode::InvalidDigest));
+        for algorithm in crate::s3::checksum::Algorithm::all() {
+            let (name, right) = (algorithm.header(), of_bytes(algorithm, body.as_bytes()));
+            let wrong = of_bytes(algorithm, b"");
+            assert_eq!(delete("delete", &[(name, &right)], None, body), None, "{name}");
+            assert_eq!(
+                delete("delete", &[(name, &wrong)], None, body),
+                Some(S3ErrorCode::BadDigest),
+                "{name}"
+            );
+            assert_eq!(
+                delete("delete", &[(name, &wrong)], Some(md5), body),
+                Some(S3ErrorCode::BadDigest),
+                "{name}"
+            );
+            assert_eq!(
+                delete("delete", &[(name, "AA==")], Some(md5), body),
+                Some(S3ErrorCode::InvalidRequest)
+            );
+        }
     }
 }

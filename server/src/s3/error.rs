@@ -95,6 +95,46 @@ pub fn from_auth(error: &AuthError) -> S3Error {
     answer
 }
 
+/// What an error says whose message s3s leaves out.
+pub fn default_message(code: &str) -> &'static str {
+    match code {
+        "AccessDenied" => "Access Denied",
+        "IncompleteBody" => {
+            "You did not provide the number of bytes specified by the Content-Length HTTP header."
+        }
+        "InvalidBucketName" => "The specified bucket is not valid.",
+        "InvalidURI" => "Couldn't parse the specified URI.",
+        "KeyTooLongError" => "Your key is too long: the most is 1024 bytes of UTF-8.",
+        "MalformedXML" => {
+            "The XML you provided was not well-formed or did not validate against our published schema."
+        }
+        "MethodNotAllowed" => "The specified method is not allowed against this resource.",
+        "MissingContentLength" => "You must provide the Content-Length HTTP header.",
+        "MissingRequestBodyError" => "Request body is empty.",
+        "NotImplemented" => "The operation is not implemented by this server.",
+        "NotModified" | "PreconditionFailed" => {
+            "At least one of the pre-conditions you specified did not hold"
+        }
+        _ => "The server could not do what the request asks for; the code says why.",
+    }
+}
+
+/// Adds to the XML of an error what s3s leaves out: a message, the resource (a path, escaped), and the request's id.
+pub fn complete(xml: &str, resource: &str, request_id: &str) -> String {
+    let mut xml = xml.to_owned();
+    if !xml.contains("<Message>")
+        && let Some((start, end)) = xml.find("<Code>").zip(xml.find("</Code>"))
+    {
+        let message = default_message(&xml[start + "<Code>".len()..end]);
+        xml.insert_str(end + "</Code>".len(), &format!("<Message>{message}</Message>"));
+    }
+    let resource = match xml.contains("<Resource>") {
+        true => String::new(),
+        false => format!("<Resource>{resource}</Resource>"),
+    };
+    xml.replacen("</Error>", &format!("{resource}<RequestId>{request_id}</RequestId></Error>"), 1)
+}
+
 /// Turns the engine's result into the handler's.
 pub trait EngineResult<T> {
     fn s3(self) -> S3Result<T>;
@@ -127,5 +167,18 @@ mod tests {
         assert_eq!(from_body(known).code(), &S3ErrorCode::SignatureDoesNotMatch);
         let unknown: StdError = "connection reset".into();
         assert_eq!(from_body(unknown).code(), &S3ErrorCode::IncompleteBody);
+    }
+
+    #[test]
+    fn an_error_says_what_where_and_under_which_id() {
+        let bare = "<Error><Code>KeyTooLongError</Code></Error>";
+        assert_eq!(
+            complete(bare, "/b/a&amp;b", "7"),
+            "<Error><Code>KeyTooLongError</Code><Message>Your key is too long: the most is 1024 bytes of \
+             UTF-8.</Message><Resource>/b/a&amp;b</Resource><RequestId>7</RequestId></Error>"
+        );
+        let whole = "<Error><Code>A</Code><Message>m</Message><Resource>/r</Resource></Error>";
+        let with_id = whole.replace("</Error>", "<RequestId>7</RequestId></Error>");
+        assert_eq!(complete(whole, "/other", "7"), with_id);
     }
 }

@@ -3,8 +3,10 @@
 //! Invariants: attribute names are lower-case header names. Attributes that start with `x-amz-checksum-`
 //! are ours to compute, never taken over from a request as they are.
 
-use super::checksum::{Algorithm, Kind};
+use super::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind};
 use super::preamble::{META_PREFIX, METADATA_BYTES_MAX, Preamble, to_header, to_text};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ringbolt_engine::types::{Attributes, ObjectInfo};
 use s3s::{S3Result, s3_error};
@@ -13,11 +15,10 @@ use std::time::{Duration, UNIX_EPOCH};
 pub const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
 /// Of an upload: what its parts and its object are to be summed with.
 pub const CHECKSUM_ALGORITHM: &str = "x-amz-checksum-algorithm";
-const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
 const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 const EXPIRES: &str = "expires";
 /// The last second of the year 9999.
-const LAST_HTTP_DATE_S: u64 = 253_402_300_799;
+pub const LAST_TIME_S: u64 = 253_402_300_799;
 
 /// Kept with the object as they were sent. Expires is among them, but comes by the preamble.
 const KEPT: [HeaderName; 5] = [
@@ -108,11 +109,21 @@ pub fn of_object(info: &ObjectInfo) -> HeaderMap {
         if name.starts_with(CHECKSUM_PREFIX) {
             continue;
         }
-        if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), to_header(value)) {
+        let value = if name.starts_with(META_PREFIX) { metadata(value) } else { to_header(value) };
+        if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
             headers.insert(name, value);
         }
     }
     headers
+}
+
+/// Metadata as S3 shows it: what is not ASCII becomes an encoded word of RFC 2047, which takes each byte that was sent
+/// for a character of ISO 8859-1. What came as an encoded word goes as it came.
+fn metadata(value: &str) -> Option<HeaderValue> {
+    if value.is_ascii() {
+        return to_header(value);
+    }
+    HeaderValue::try_from(format!("=?UTF-8?B?{}?=", BASE64.encode(value))).ok()
 }
 
 /// ETag and Last-Modified.
@@ -121,7 +132,7 @@ pub fn add_validators(headers: &mut HeaderMap, info: &ObjectInfo) {
         headers.insert(header::ETAG, etag);
     }
     // What comes after the year 9999 has no such form; the engine takes its times from the clock.
-    let modified_s = (info.modified_ms / 1000).min(LAST_HTTP_DATE_S);
+    let modified_s = (info.modified_ms / 1000).min(LAST_TIME_S);
     let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(modified_s));
     if let Ok(date) = HeaderValue::try_from(date.to_string()) {
         headers.insert(header::LAST_MODIFIED, date);
@@ -184,7 +195,18 @@ mod tests {
         assert_eq!(shown["content-type"], "text/plain");
         assert_eq!(shown["expires"], "never");
         assert_eq!(shown["last-modified"], "Sat, 29 Oct 1994 19:43:31 GMT");
-        assert_eq!(shown["x-amz-meta-color"].as_bytes(), b"caf\xe9");
+        assert_eq!(shown["x-amz-meta-color"], "=?UTF-8?B?Y2Fmw6k=?=");
+    }
+
+    #[test]
+    fn metadata_outside_ascii_is_shown_as_an_encoded_word() {
+        // The example of the S3 user guide: UTF-8 on the wire is taken for ISO 8859-1.
+        let sent = to_text(&HeaderValue::from_bytes("\u{c4}M\u{c4}Z\u{d5}\u{d1} S3".as_bytes()).unwrap());
+        assert_eq!(metadata(&sent).unwrap(), "=?UTF-8?B?w4PChE3Dg8KEWsODwpXDg8KRIFMz?=");
+        for same in ["plain, with a comma", "=?UTF-8?B?w4RNw4Raw5XDkSBTMw==?=", "=?UTF-8?Q?caf=C3=A9?="] {
+            assert_eq!(metadata(same).unwrap(), same);
+        }
+        assert_eq!(metadata("line\nbreak"), None);
     }
 
     #[test]

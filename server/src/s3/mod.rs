@@ -11,6 +11,7 @@ mod bucket;
 mod checksum;
 mod conditional;
 mod copy;
+mod declared;
 mod delete;
 mod document;
 mod error;
@@ -34,9 +35,12 @@ mod target;
 mod uploads;
 mod versions;
 mod xml;
+mod xml_reader;
+mod xml_writer;
 
 use crate::auth::{Accounts, RequestContext};
 use crate::memory::RequestMemory;
+pub(crate) use document::judge_document;
 pub(crate) use host::Domains;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use http::{Method, StatusCode};
@@ -52,6 +56,7 @@ use send_wrapper::SendWrapper;
 use std::sync::Arc;
 use target::Target;
 use xml::{rewrite, write_references};
+use xml_writer::{Written, escaped};
 
 /// What the operations need to know of the configuration.
 #[derive(Clone, Debug)]
@@ -104,18 +109,18 @@ impl S3Service {
     pub async fn call(&self, mut request: http::Request<Body>) -> http::Response<Body> {
         let preamble = Preamble::take(request.headers_mut());
         let context = request.extensions().get::<RequestContext>();
+        let uri = request.uri().clone();
         if let Some(get) = PlainGet::of(&self.server, &request) {
             let answer = get.answer(&self.server, context, preamble).await;
             self.server.requests.answered(Operation::GetObject);
             return match answer {
                 Ok(response) => response,
-                Err(error) => finished(error_response(error), context, false),
+                Err(error) => finished(error_response(error), &uri, context),
             };
         }
         let context = context.cloned();
-        let attributes = attributes::is_asked(request.uri().query());
         let response = self.answer(request, preamble).await.unwrap_or_else(error_response);
-        finished(response, context.as_ref(), attributes)
+        finished(response, &uri, context.as_ref())
     }
 
     /// The numbers of the node; none when it is going down.
@@ -158,22 +163,21 @@ impl S3Service {
     }
 }
 
-/// The answer as S3 would write it, after s3s has. `attributes`: of GetObjectAttributes.
+/// The answer as S3 would write it, after s3s has.
 fn finished(
     mut response: http::Response<Body>,
+    uri: &http::Uri,
     context: Option<&RequestContext>,
-    attributes: bool,
 ) -> http::Response<Body> {
+    if let Some(written) = response.extensions_mut().remove::<Written>() {
+        written.replace(&mut response);
+    }
     let status = response.status();
     if status == StatusCode::NOT_MODIFIED {
         *response.body_mut() = Body::empty();
     } else if status.is_client_error() || status.is_server_error() {
         let id = context.map_or("", |context| context.request_id.as_str());
-        rewrite(&mut response, |xml| {
-            Some(xml.replacen("</Error>", &format!("<RequestId>{id}</RequestId></Error>"), 1))
-        });
-    } else if attributes {
-        rewrite(&mut response, |xml| Some(attributes::unquote_etag(xml)));
+        rewrite(&mut response, |xml| Some(error::complete(xml, &escaped(uri.path()), id)));
     } else if status == StatusCode::OK && response.headers().contains_key(CONTENT_RANGE) {
         // s3s knows 206 for GET only.
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;

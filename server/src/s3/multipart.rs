@@ -5,14 +5,18 @@
 
 use super::Server;
 use super::access::{Caller, refuse_unbuilt};
-use super::attributes::{checksum_algorithm, checksum_type, given_checksum, set_checksum};
+use super::attributes::{checksum_algorithm, checksum_type};
 use super::checksum::{Algorithm, Kind, of_parts};
 use super::conditional::bare_etag;
+use super::declared::{bad_digest, header_of};
+use super::document::Document;
 use super::error::{EngineResult, invalid_request, no_such_upload};
 use super::headers::{self, CHECKSUM_ALGORITHM, CHECKSUM_TYPE, stored_checksum, stored_kind};
-use super::object::etag_of;
+use super::host::absolute_uri;
 use super::parts::part_number;
 use super::uploads::{UploadName, checksum_of};
+use super::xml_reader::{XmlReader, malformed};
+use super::xml_writer::{Written, XmlWriter};
 use crate::auth::hash::Md5;
 use ringbolt_engine::EngineError;
 use ringbolt_engine::types::{Attributes, Etag, ObjectInfo, ObjectMeta, PartInfo, UploadInfo};
@@ -95,58 +99,131 @@ pub async fn complete_multipart_upload(
     mut request: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     let caller = Caller::take(&mut request.extensions);
-    let mut input = request.input;
+    let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let name = UploadName::parse(&input.upload_id)?;
-    let listed = input.multipart_upload.take().and_then(|upload| upload.parts).unwrap_or_default();
-    let listed = check_list(&listed)?;
+    let Some(Document::Complete(list)) = Document::take(&mut request.extensions) else {
+        return Err(malformed("the list of parts is missing"));
+    };
+    let listed = list.parts.as_slice();
+    let expected = header_of(&request.headers, Algorithm::is_value_of_parts)?;
+    check_kind(name, input.checksum_type.as_ref().map(ChecksumType::as_str))?;
+    let location = absolute_uri(server.domains.as_ref(), &request.headers, &input.bucket, &input.key);
     let key = input.key.as_bytes();
     let upload = match server.core.upload(bucket.id, key, name.id).await {
         Ok(upload) => upload,
         Err(EngineError::NoSuchUpload) => {
             let current = server.core.head(bucket.id, key).await.s3()?;
-            let info = current.filter(|info| completed_by(info, name, &listed)).ok_or_else(no_such_upload)?;
-            return Ok(S3Response::new(answer(&info, input.bucket, input.key)));
+            let info = current.filter(|info| completed_by(info, name, listed)).ok_or_else(no_such_upload)?;
+            return Ok(answered(answer(&info, &location, &input.bucket, &input.key)));
         }
         Err(error) => return Err(error).s3(),
     };
-    let parts = choose_parts(&upload, &listed)?;
+    let parts = choose_parts(&upload, listed)?;
     check_size(&parts, input.mpu_object_size)?;
-    let attributes = object_attributes(&upload, &parts, given_checksum!(input))?;
+    let attributes = object_attributes(&upload, &parts, expected)?;
     let meta = ObjectMeta { etag: etag_of_parts(&parts), attributes };
     let chosen = parts.iter().map(|part| (part.number, part.etag)).collect();
     let condition = caller.preamble.conditions.for_write();
     let info = server.core.complete_upload(bucket.id, key, name.id, chosen, meta, condition).await.s3()?;
-    Ok(S3Response::new(answer(&info, input.bucket, input.key)))
+    Ok(answered(answer(&info, &location, &input.bucket, &input.key)))
+}
+
+fn answered(written: Written) -> S3Response<CompleteMultipartUploadOutput> {
+    let mut response = S3Response::new(CompleteMultipartUploadOutput::default());
+    response.extensions.insert(written);
+    response
+}
+
+/// A Complete that names a type names that of its upload.
+fn check_kind(name: UploadName, asked: Option<&str>) -> S3Result<()> {
+    let (Some(asked), Some((_, kind))) = (asked, name.checksum) else { return Ok(()) };
+    if asked == kind.name() {
+        return Ok(());
+    }
+    Err(invalid_request(format!(
+        "The upload was created using the {} checksum mode. The complete request must use the same checksum mode.",
+        kind.name()
+    )))
+}
+
+/// The document of a CompleteMultipartUpload: at least one part, and their numbers ascend, so that there are at most as
+/// many as there are numbers.
+#[derive(Debug)]
+pub struct PartList {
+    pub parts: Vec<Listed>,
+}
+
+impl PartList {
+    pub fn read(mut reader: XmlReader<'_>) -> S3Result<Self> {
+        reader.root("CompleteMultipartUpload")?;
+        let mut parts: Vec<Listed> = Vec::new();
+        while let Some(name) = reader.child()? {
+            if name != "Part" {
+                return Err(malformed(format_args!("the element {name:?} is unknown")));
+            }
+            let part = Listed::read(&mut reader)?;
+            if parts.last().is_some_and(|last| last.number >= part.number) {
+                return Err(s3_error!(
+                    InvalidPartOrder,
+                    "The list of parts was not in ascending order. Parts must be ordered by part number."
+                ));
+            }
+            parts.push(part);
+        }
+        reader.end()?;
+        if parts.is_empty() {
+            return Err(malformed("the list has no parts; an upload has at least one"));
+        }
+        Ok(Self { parts })
+    }
 }
 
 /// A part as the client lists it in Complete.
 #[derive(Debug)]
-struct Listed {
+pub struct Listed {
     number: u16,
     etag: String,
     checksum: Option<(Algorithm, String)>,
 }
 
-fn check_list(parts: &[CompletedPart]) -> S3Result<Vec<Listed>> {
-    if parts.is_empty() {
-        return Err(s3_error!(MalformedXML, "The list of parts is empty; an upload has at least one"));
-    }
-    let mut listed: Vec<Listed> = Vec::with_capacity(parts.len());
-    for part in parts {
-        let (Some(number), Some(etag)) = (part.part_number, &part.e_tag) else {
-            return Err(s3_error!(MalformedXML, "A part in the list lacks its PartNumber or ETag"));
-        };
-        let number = part_number(number)?;
-        if listed.last().is_some_and(|last| last.number >= number) {
-            return Err(s3_error!(
-                InvalidPartOrder,
-                "The list of parts was not in ascending order. Parts must be ordered by part number."
-            ));
+impl Listed {
+    /// Clients give more of a part than is asked for; what is no checksum does not matter.
+    fn read(reader: &mut XmlReader<'_>) -> S3Result<Self> {
+        let (mut number, mut etag, mut checksum) = (None, None, None);
+        while let Some(name) = reader.child()? {
+            let repeated = match (name.as_str(), Algorithm::from_element(&name)) {
+                (_, Some(algorithm)) => {
+                    let value = reader.text()?.trim().to_owned();
+                    if !algorithm.is_value(&value) {
+                        return Err(invalid_request(format!("Value for {name} of a part is invalid.")));
+                    }
+                    checksum.replace((algorithm, value)).is_some()
+                }
+                ("PartNumber", None) => {
+                    let text = reader.text()?;
+                    let value: i32 =
+                        text.trim().parse().map_err(|_| malformed("a PartNumber is no number"))?;
+                    number.replace(part_number(value)?).is_some()
+                }
+                ("ETag", None) => etag.replace(bare_etag(&reader.text()?)).is_some(),
+                (name, None) if name.starts_with("Checksum") => {
+                    return Err(malformed(format_args!("the checksum {name:?} is unknown")));
+                }
+                (_, None) => {
+                    reader.skip()?;
+                    false
+                }
+            };
+            if repeated {
+                return Err(malformed(format_args!("a part has more than one {name:?}")));
+            }
         }
-        listed.push(Listed { number, etag: bare_etag(etag.value()), checksum: given_checksum!(part) });
+        match (number, etag) {
+            (Some(number), Some(etag)) => Ok(Self { number, etag, checksum }),
+            _ => Err(malformed("a part in the list lacks its PartNumber or ETag")),
+        }
     }
-    Ok(listed)
 }
 
 fn invalid_part(number: u16) -> S3Error {
@@ -239,11 +316,7 @@ fn object_attributes(
     if let Some((given_algorithm, given)) = expected {
         let bare = checksum.split('-').next().unwrap_or_default();
         if given_algorithm != algorithm || (given != checksum && given != bare) {
-            return Err(s3_error!(
-                BadDigest,
-                "The {} you specified did not match the calculated checksum.",
-                given_algorithm.name()
-            ));
+            return Err(bad_digest(given_algorithm));
         }
     }
     headers::add_checksum(&mut attributes, algorithm, checksum, Some(kind));
@@ -260,18 +333,15 @@ fn completed_by(info: &ObjectInfo, name: UploadName, listed: &[Listed]) -> bool 
         && info.parts.iter().zip(listed).all(same)
 }
 
-fn answer(info: &ObjectInfo, bucket: String, key: String) -> CompleteMultipartUploadOutput {
-    let location = format!("/{bucket}/{}", super::naming::url_encode(key.as_bytes()));
-    let mut output = CompleteMultipartUploadOutput {
-        e_tag: Some(etag_of(info)),
-        location: Some(location),
-        checksum_type: stored_kind(&info.attributes).map(checksum_type),
-        bucket: Some(bucket),
-        key: Some(key),
-        ..CompleteMultipartUploadOutput::default()
-    };
-    set_checksum!(output, &info.attributes);
-    output
+fn answer(info: &ObjectInfo, location: &str, bucket: &str, key: &str) -> Written {
+    XmlWriter::document("CompleteMultipartUploadResult", |result| {
+        result.text("Location", location);
+        result.text("Bucket", bucket);
+        result.text("Key", key);
+        result.etag(info.etag);
+        result.checksum(&info.attributes);
+        result.optional("ChecksumType", stored_kind(&info.attributes).map(Kind::name));
+    })
 }
 
 #[cfg(test)]

@@ -14,9 +14,14 @@ fn upload(parts: Vec<PartInfo>, attributes: Attributes) -> UploadInfo {
     UploadInfo { id: UploadId(7), key: b"key".to_vec(), initiated_ms: 0, attributes, parts }
 }
 
-fn completed(number: i32) -> CompletedPart {
-    let etag = Etag { md5: [number as u8; 16], parts: 0 }.to_string();
-    CompletedPart { part_number: Some(number), e_tag: Some(ETag::Strong(etag)), ..CompletedPart::default() }
+fn completed(number: i32) -> String {
+    let etag = Etag { md5: [number as u8; 16], parts: 0 };
+    format!("<Part><PartNumber>{number}</PartNumber><ETag>&quot;{etag}&quot;</ETag></Part>")
+}
+
+fn read(parts: &str) -> S3Result<Vec<Listed>> {
+    let document = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
+    Ok(PartList::read(XmlReader::new(document.as_bytes(), 100_000)?)?.parts)
 }
 
 fn code<T>(result: S3Result<T>) -> Option<S3ErrorCode> {
@@ -25,25 +30,42 @@ fn code<T>(result: S3Result<T>) -> Option<S3ErrorCode> {
 
 #[test]
 fn the_list_is_complete_and_ascending() {
-    assert_eq!(code(check_list(&[])), Some(S3ErrorCode::MalformedXML));
-    assert_eq!(code(check_list(&[CompletedPart::default()])), Some(S3ErrorCode::MalformedXML));
-    assert_eq!(code(check_list(&[completed(2), completed(1)])), Some(S3ErrorCode::InvalidPartOrder));
-    assert_eq!(code(check_list(&[completed(1), completed(1)])), Some(S3ErrorCode::InvalidPartOrder));
-    assert_eq!(code(check_list(&[completed(0)])), Some(S3ErrorCode::InvalidArgument));
-    assert!(check_list(&[completed(1), completed(5)]).is_ok());
+    assert_eq!(code(read("")), Some(S3ErrorCode::MalformedXML));
+    assert_eq!(code(read("<Part/>")), Some(S3ErrorCode::MalformedXML));
+    assert_eq!(code(read(&(completed(2) + &completed(1)))), Some(S3ErrorCode::InvalidPartOrder));
+    assert_eq!(code(read(&(completed(1) + &completed(1)))), Some(S3ErrorCode::InvalidPartOrder));
+    assert_eq!(code(read(&completed(0))), Some(S3ErrorCode::InvalidArgument));
+    assert_eq!(read(&(completed(1) + &completed(5))).unwrap().len(), 2);
+}
+
+#[test]
+fn a_part_says_everything_once_and_its_checksum_is_known() {
+    let part = |more: &str| read(&format!("<Part><PartNumber>1</PartNumber><ETag>e</ETag>{more}</Part>"));
+    for algorithm in [Algorithm::Crc32, Algorithm::XxHash128, Algorithm::Sha512] {
+        let (element, value) = (algorithm.element(), of_bytes(algorithm, b"abc"));
+        let given = format!("<{element}>{value}</{element}>");
+        assert_eq!(part(&given).unwrap()[0].checksum, Some((algorithm, value)));
+        assert_eq!(code(part(&format!("{given}{given}"))), Some(S3ErrorCode::MalformedXML));
+        let bad = format!("<{element}>wrong</{element}>");
+        assert_eq!(code(part(&bad)), Some(S3ErrorCode::InvalidRequest));
+    }
+    let two =
+        "<ChecksumCRC32>NSRBwg==</ChecksumCRC32><ChecksumSHA1>qZk+NkcGgWq6PiVxeFDCbJzQ2J0=</ChecksumSHA1>";
+    for bad in [two, "<ChecksumCRC23>AAAA</ChecksumCRC23>", "<ETag>f</ETag>", "<PartNumber>1</PartNumber>"] {
+        assert_eq!(code(part(bad)), Some(S3ErrorCode::MalformedXML), "{bad}");
+    }
+    assert_eq!(part("<Size>5</Size><LastModified>now</LastModified>").unwrap().len(), 1);
 }
 
 #[test]
 fn parts_must_be_there_match_and_be_large_enough() {
-    let listed =
-        |numbers: &[i32]| check_list(&numbers.iter().copied().map(completed).collect::<Vec<_>>()).unwrap();
+    let listed = |numbers: &[i32]| read(&numbers.iter().copied().map(completed).collect::<String>()).unwrap();
     let stored = upload(vec![part(1, PART_BYTES_MIN), part(2, 9), part(3, 1)], Attributes::new());
     assert_eq!(choose_parts(&stored, &listed(&[1, 2])).unwrap().len(), 2);
     assert_eq!(code(choose_parts(&stored, &listed(&[1, 4]))), Some(S3ErrorCode::InvalidPart));
     assert_eq!(code(choose_parts(&stored, &listed(&[1, 2, 3]))), Some(S3ErrorCode::EntityTooSmall));
-    let mut other = completed(1);
-    other.e_tag = Some(ETag::Strong("ffff".to_owned()));
-    assert_eq!(code(choose_parts(&stored, &check_list(&[other]).unwrap())), Some(S3ErrorCode::InvalidPart));
+    let other = read("<Part><PartNumber>1</PartNumber><ETag>ffff</ETag></Part>").unwrap();
+    assert_eq!(code(choose_parts(&stored, &other)), Some(S3ErrorCode::InvalidPart));
 }
 
 #[test]
@@ -89,12 +111,20 @@ fn checksum_types_that_can_not_be() {
         asked_checksum(Some("CRC64NVME"), None).unwrap(),
         Some((Algorithm::Crc64Nvme, Kind::FullObject))
     );
-    assert_eq!(asked_checksum(Some("SHA256"), None).unwrap(), Some((Algorithm::Sha256, Kind::Composite)));
+    for (name, algorithm) in
+        [("SHA256", Algorithm::Sha256), ("MD5", Algorithm::Md5), ("XXHASH64", Algorithm::XxHash64)]
+    {
+        assert_eq!(asked_checksum(Some(name), None).unwrap(), Some((algorithm, Kind::Composite)));
+    }
+    let name = UploadName { id: UploadId(1), checksum: Some((Algorithm::Crc32, Kind::FullObject)) };
+    assert!(check_kind(name, None).is_ok() && check_kind(name, Some("FULL_OBJECT")).is_ok());
+    assert_eq!(code(check_kind(name, Some("COMPOSITE"))), Some(S3ErrorCode::InvalidRequest));
     for (algorithm, kind) in [
         (None, Some("COMPOSITE")),
         (Some("MD4"), None),
         (Some("CRC32"), Some("HALF")),
         (Some("SHA1"), Some("FULL_OBJECT")),
+        (Some("XXHASH3"), Some("FULL_OBJECT")),
         (Some("CRC64NVME"), Some("COMPOSITE")),
     ] {
         assert_eq!(code(asked_checksum(algorithm, kind)), Some(S3ErrorCode::InvalidRequest));
@@ -113,7 +143,7 @@ fn a_repeated_complete_is_known_by_upload_and_parts() {
         generation: 1,
     };
     let name = |id| UploadName { id: UploadId(id), checksum: None };
-    let listed = |number| check_list(&[completed(number)]).unwrap();
+    let listed = |number| read(&completed(number)).unwrap();
     assert!(completed_by(&info, name(7), &listed(1)));
     assert!(!completed_by(&info, name(8), &listed(1)));
     assert!(!completed_by(&info, name(7), &listed(2)));

@@ -12,6 +12,7 @@ use super::receive::{Announced, receive};
 use super::send::body_of;
 use super::xml::StoredBytes;
 use crate::memory::Held;
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ringbolt_engine::types::{Bucket, ObjectInfo, ObjectMeta};
 use s3s::dto::*;
@@ -105,8 +106,11 @@ fn part_span(info: &ObjectInfo, number: i32) -> S3Result<Span> {
             "Part number must be an integer between 1 and 10000, inclusive",
         ));
     }
-    if info.parts.is_empty() && number == 1 {
-        return Ok(Span { offset: 0, length: info.size_bytes });
+    if info.parts.is_empty() {
+        return match number {
+            1 => Ok(Span { offset: 0, length: info.size_bytes }),
+            _ => Err(invalid_part_number()),
+        };
     }
     let mut offset = 0;
     for part in &info.parts {
@@ -116,6 +120,14 @@ fn part_span(info: &ObjectInfo, number: i32) -> S3Result<Span> {
         offset += part.size_bytes;
     }
     Err(s3_error!(InvalidPart, "The requested partnumber is not satisfiable"))
+}
+
+/// 416 for a part that an object stored in one piece has not.
+fn invalid_part_number() -> S3Error {
+    let code = S3ErrorCode::Custom("InvalidPartNumber".into());
+    let mut error = S3Error::with_message(code, "The requested partnumber is not satisfiable");
+    error.set_status_code(StatusCode::RANGE_NOT_SATISFIABLE);
+    error
 }
 
 fn not_modified(info: &ObjectInfo) -> S3Error {
@@ -224,4 +236,37 @@ pub async fn head_object(
     headers.extend(overrides);
     let content_range = partial.then(|| span.content_range(info.size_bytes));
     Ok(S3Response::with_headers(HeadObjectOutput { content_range, ..HeadObjectOutput::default() }, headers))
+}
+
+/// No object has a torrent: S3 makes none any more either.
+pub async fn get_object_torrent(
+    server: &Server,
+    mut request: S3Request<GetObjectTorrentInput>,
+) -> S3Result<S3Response<GetObjectTorrentOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    let input = request.input;
+    server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    Err(s3_error!(NoSuchKey, "The object has no torrent: there are none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_in_one_piece_has_part_one_alone() {
+        let info = ObjectInfo { size_bytes: 9, ..ObjectInfo::default() };
+        assert_eq!(part_span(&info, 1).ok(), Some(Span { offset: 0, length: 9 }));
+        for number in [2, 10_000] {
+            let error = part_span(&info, number).expect_err("there is no such part");
+            assert_eq!(error.code().as_str(), "InvalidPartNumber");
+            assert_eq!(error.status_code(), Some(StatusCode::RANGE_NOT_SATISFIABLE));
+        }
+        for number in [0, -1, 10_001] {
+            assert_eq!(
+                part_span(&info, number).map_err(|error| error.code().clone()),
+                Err(S3ErrorCode::InvalidArgument)
+            );
+        }
+    }
 }

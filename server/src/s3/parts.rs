@@ -2,14 +2,13 @@
 
 use super::Server;
 use super::access::{Caller, refuse_unbuilt};
-use super::attributes::{checksum_algorithm, checksum_type, set_checksum};
-use super::bucket::timestamp;
-use super::checksum::Algorithm;
+use super::checksum::{Algorithm, Kind};
 use super::error::{EngineResult, invalid_argument, invalid_request, slow_down};
 use super::headers;
 use super::list::page_size;
 use super::receive::{Announced, Received, receive};
 use super::uploads::{UploadName, checksum_of};
+use super::xml_writer::XmlWriter;
 use crate::memory::Held;
 use http::HeaderMap;
 use ringbolt_engine::types::{Attributes, PartInfo};
@@ -83,40 +82,45 @@ pub async fn list_parts(
     let share = server.settings.memory.take(LIST_BYTES_MAX).map_err(slow_down)?;
     let upload = server.core.upload(bucket.id, input.key.as_bytes(), name.id).await.s3()?;
     let mut rest = upload.parts.iter().filter(|part| i32::from(part.number) > marker);
-    let shown: Parts = rest.by_ref().take(usize::try_from(max).unwrap_or(0)).map(show).collect();
+    let shown: Vec<&PartInfo> = rest.by_ref().take(usize::try_from(max).unwrap_or(0)).collect();
     let truncated = max > 0 && rest.next().is_some();
     let owner = server.owner(&bucket.owner);
     let checksum = checksum_of(&upload.attributes);
-    let mut response = S3Response::new(ListPartsOutput {
-        bucket: Some(input.bucket),
-        key: Some(input.key),
-        upload_id: Some(input.upload_id),
-        part_number_marker: Some(marker),
-        next_part_number_marker: Some(shown.last().and_then(|last| last.part_number).unwrap_or(0)),
-        max_parts: Some(max),
-        is_truncated: Some(truncated),
-        parts: Some(shown),
-        initiator: Some(Initiator { display_name: owner.display_name.clone(), id: owner.id.clone() }),
-        owner: Some(owner),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
-        checksum_algorithm: checksum.map(|(algorithm, _)| checksum_algorithm(algorithm)),
-        checksum_type: checksum.map(|(_, kind)| checksum_type(kind)),
-        ..ListPartsOutput::default()
+    let written = XmlWriter::document("ListPartsResult", |result| {
+        result.text("Bucket", &input.bucket);
+        result.text("Key", &input.key);
+        result.text("UploadId", &input.upload_id);
+        result.text("PartNumberMarker", marker);
+        result.text("NextPartNumberMarker", shown.last().map_or(0, |last| last.number));
+        result.text("MaxParts", max);
+        result.text("IsTruncated", truncated);
+        for name in ["Initiator", "Owner"] {
+            result.element(name, |who| {
+                who.optional("ID", owner.id.as_ref());
+                who.optional("DisplayName", owner.display_name.as_ref());
+            });
+        }
+        result.text("StorageClass", StorageClass::STANDARD);
+        result.optional("ChecksumAlgorithm", checksum.map(|(algorithm, _)| algorithm.name()));
+        result.optional("ChecksumType", checksum.map(|(_, kind)| Kind::name(kind)));
+        for part in shown {
+            show(part, result);
+        }
     });
+    let mut response = S3Response::new(ListPartsOutput::default());
+    response.extensions.insert(written);
     response.extensions.insert(Held::new(share));
     Ok(response)
 }
 
-fn show(part: &PartInfo) -> Part {
-    let mut shown = Part {
-        part_number: Some(i32::from(part.number)),
-        size: i64::try_from(part.size_bytes).ok(),
-        e_tag: Some(ETag::Strong(part.etag.to_string())),
-        last_modified: Some(timestamp(part.modified_ms)),
-        ..Part::default()
-    };
-    set_checksum!(shown, &part.attributes);
-    shown
+fn show(part: &PartInfo, result: &mut XmlWriter) {
+    result.element("Part", |shown| {
+        shown.text("PartNumber", part.number);
+        shown.time("LastModified", part.modified_ms);
+        shown.etag(part.etag);
+        shown.text("Size", part.size_bytes);
+        shown.checksum(&part.attributes);
+    });
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! A body on its way in: hashed, compared with what was announced, written to the engine.
 //!
-//! Invariant: [`receive`] returns Ok only when length, Content-MD5 and checksum are what the client
-//! announced. The caller commits the writer after that and only then; a dropped writer leaves nothing.
+//! Invariant: [`receive`] returns Ok only when length, Content-MD5 and checksum are what the client announced. The
+//! caller commits the writer after that and only then; a dropped writer leaves nothing.
 
 use super::access::Caller;
-use super::checksum::{Algorithm, Hasher};
-use super::error::{EngineResult, from_body, invalid_request};
+use super::checksum::{Algorithm, Hasher, encode_md5};
+use super::declared::Declared;
+use super::error::{EngineResult, from_body};
 use crate::auth::Trailers;
 use crate::auth::hash::Md5;
 use base64::Engine as _;
@@ -27,15 +28,9 @@ pub struct Announced {
     /// Whether the body may be shorter: nobody knows how long the file of a form is before its end.
     shorter: bool,
     md5: Option<[u8; 16]>,
-    checksum: Option<(Algorithm, Expected)>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Expected {
-    Value(String),
-    Trailer,
-    /// The client asked for the checksum without saying what it should be.
-    Nothing,
+    declared: Declared,
+    /// The checksum to compute.
+    algorithm: Option<Algorithm>,
 }
 
 /// What came of the body.
@@ -45,7 +40,7 @@ pub struct Received {
 }
 
 impl Announced {
-    /// `fallback`: the checksum to compute when the request asks for none (that of its upload).
+    /// `fallback`: the checksum to compute when the request declares none (that of its upload).
     pub fn new(headers: &HeaderMap, caller: &Caller, fallback: Option<Algorithm>) -> S3Result<Self> {
         let Some(length) = caller.preamble.body_length else {
             return Err(s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header."));
@@ -57,8 +52,9 @@ impl Announced {
             ));
         }
         let md5 = caller.preamble.content_md5.as_deref().map(parse_md5).transpose()?;
-        let checksum = checksum_of(headers)?.or(fallback.map(|algorithm| (algorithm, Expected::Nothing)));
-        Ok(Self { length, shorter: false, md5, checksum })
+        let declared = Declared::of(headers)?;
+        let algorithm = declared.algorithm().or(fallback);
+        Ok(Self { length, shorter: false, md5, declared, algorithm })
     }
 
     /// For a body of no more than the announced length.
@@ -67,7 +63,7 @@ impl Announced {
     }
 
     pub fn algorithm(&self) -> Option<Algorithm> {
-        self.checksum.as_ref().map(|(algorithm, _)| *algorithm)
+        self.algorithm
     }
 
     /// Compares what was announced with what came; both checksums in base64.
@@ -91,22 +87,7 @@ impl Announced {
                 "The Content-MD5 you specified did not match what we received."
             ));
         }
-        let (Some((algorithm, expected)), Some(computed)) = (&self.checksum, checksum) else { return Ok(()) };
-        let announced = match expected {
-            Expected::Nothing => return Ok(()),
-            Expected::Value(value) => value.clone(),
-            Expected::Trailer => trailers.get(algorithm.header()).ok_or_else(|| {
-                invalid_request(format!("The body ended without the trailer {}", algorithm.header()))
-            })?,
-        };
-        if announced.trim() != computed {
-            return Err(s3_error!(
-                BadDigest,
-                "The {} you specified did not match the calculated checksum.",
-                algorithm.name()
-            ));
-        }
-        Ok(())
+        self.declared.verify(checksum, trailers)
     }
 }
 
@@ -118,40 +99,6 @@ pub fn parse_md5(text: &str) -> S3Result<[u8; 16]> {
         .ok_or_else(|| s3_error!(InvalidDigest, "The Content-MD5 you specified is not valid."))
 }
 
-/// The one checksum that the headers ask for.
-fn checksum_of(headers: &HeaderMap) -> S3Result<Option<(Algorithm, Expected)>> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let mut values = Algorithm::ALL
-        .into_iter()
-        .filter_map(|algorithm| Some((algorithm, Expected::Value(text(algorithm.header())?.to_owned()))));
-    let value = values.next();
-    if values.next().is_some() {
-        return Err(invalid_request("Expecting a single x-amz-checksum- header"));
-    }
-    let trailer = text("x-amz-trailer")
-        .and_then(|list| list.split(',').find_map(|name| Algorithm::from_header(name.trim())))
-        .map(|algorithm| (algorithm, Expected::Trailer));
-    let asked = text("x-amz-sdk-checksum-algorithm").or_else(|| text("x-amz-checksum-algorithm"));
-    let asked =
-        match asked {
-            None => None,
-            Some(name) => Some(Algorithm::from_name(name).ok_or_else(|| {
-                invalid_request(format!("Checksum algorithm provided is unsupported: {name}"))
-            })?),
-        };
-    let found = value.or(trailer);
-    if let (Some((found, _)), Some(asked)) = (&found, asked)
-        && *found != asked
-    {
-        return Err(invalid_request(format!(
-            "Value for x-amz-sdk-checksum-algorithm header is {}, but the checksum sent is {}",
-            asked.name(),
-            found.name()
-        )));
-    }
-    Ok(found.or(asked.map(|algorithm| (algorithm, Expected::Nothing))))
-}
-
 /// Takes the whole body in.
 pub async fn receive(
     body: Option<StreamingBlob>,
@@ -160,7 +107,8 @@ pub async fn receive(
     trailers: &Trailers,
 ) -> S3Result<Received> {
     let mut md5 = Md5::new();
-    let mut hasher = announced.algorithm().map(Hasher::new);
+    // The ETag's MD5 is the checksum of that name too.
+    let mut hasher = announced.algorithm.filter(|algorithm| *algorithm != Algorithm::Md5).map(Hasher::new);
     let mut length = 0u64;
     if let Some(mut body) = body {
         while let Some(piece) = body.next().await {
@@ -177,7 +125,10 @@ pub async fn receive(
         }
     }
     let md5 = md5.finish();
-    let checksum = hasher.map(|hasher| (hasher.algorithm(), hasher.finish()));
+    let checksum = match hasher {
+        Some(hasher) => Some((hasher.algorithm(), hasher.finish())),
+        None => announced.algorithm.map(|algorithm| (algorithm, encode_md5(&md5))),
+    };
     announced.verify(length, md5, checksum.as_ref().map(|(_, text)| text.as_str()), trailers)?;
     Ok(Received { etag: Etag { md5, parts: 0 }, checksum })
 }
@@ -231,41 +182,32 @@ mod tests {
     }
 
     #[test]
-    fn one_checksum_by_header_or_trailer() {
-        let found = |list: &[_]| checksum_of(&headers(list));
-        assert_eq!(
-            found(&[("x-amz-checksum-sha1", "x")]).unwrap(),
-            Some((Algorithm::Sha1, Expected::Value("x".to_owned())))
-        );
-        assert_eq!(
-            found(&[("x-amz-trailer", "x-amz-checksum-crc32c"), ("x-amz-sdk-checksum-algorithm", "CRC32C")])
-                .unwrap(),
-            Some((Algorithm::Crc32c, Expected::Trailer))
-        );
-        let two = [("x-amz-checksum-sha1", "x"), ("x-amz-checksum-crc32", "y")];
-        assert_eq!(code(found(&two)), Some(S3ErrorCode::InvalidRequest));
-        let other = [("x-amz-checksum-sha1", "x"), ("x-amz-sdk-checksum-algorithm", "CRC32")];
-        assert_eq!(code(found(&other)), Some(S3ErrorCode::InvalidRequest));
-        assert_eq!(
-            code(found(&[("x-amz-sdk-checksum-algorithm", "MD4")])),
-            Some(S3ErrorCode::InvalidRequest)
-        );
+    fn a_wrong_length_or_checksum_is_refused() {
+        let announced = announce(sized(3), &[("x-amz-checksum-crc32", "NSRBwg==")]).unwrap();
+        let verify = |length, sum| announced.verify(length, [0; 16], Some(sum), &Trailers::default());
+        assert_eq!(code(verify(2, "NSRBwg==")), Some(S3ErrorCode::IncompleteBody));
+        assert_eq!(code(verify(3, "AAAAAA==")), Some(S3ErrorCode::BadDigest));
+        assert!(verify(3, "NSRBwg==").is_ok());
     }
 
     #[test]
-    fn a_wrong_length_checksum_or_trailer_is_refused() {
-        let announced = announce(sized(3), &[("x-amz-trailer", "x-amz-checksum-crc32")]).unwrap();
-        let trailers = Trailers::default();
-        let verify = |length| announced.verify(length, [0; 16], Some("sum"), &trailers);
-        assert_eq!(code(verify(2)), Some(S3ErrorCode::IncompleteBody));
-        let form = announce(sized(3), &[]).unwrap().at_most();
-        let of_form = |length| code(form.verify(length, [0; 16], None, &trailers));
-        assert_eq!((of_form(2), of_form(3), of_form(4)), (None, None, Some(S3ErrorCode::IncompleteBody)));
-        assert_eq!(code(verify(3)), Some(S3ErrorCode::InvalidRequest));
-        trailers.fill(vec![("x-amz-checksum-crc32".to_owned(), "other".to_owned())]);
-        assert_eq!(code(verify(3)), Some(S3ErrorCode::BadDigest));
-        let trailers = Trailers::default();
-        trailers.fill(vec![("x-amz-checksum-crc32".to_owned(), "sum".to_owned())]);
-        assert!(announced.verify(3, [0; 16], Some("sum"), &trailers).is_ok());
+    fn the_file_of_a_form_may_be_shorter_than_the_form_and_not_longer() {
+        let announced = || Announced::new(&headers(&[]), &caller(sized(3)), None).unwrap();
+        let verify = |announced: &Announced, length| {
+            let verified = announced.verify(length, [0; 16], None, &Trailers::default());
+            verified.err().map(|error| error.code().clone())
+        };
+        let (body, form) = (announced(), announced().at_most());
+        assert_eq!([2, 3, 4].map(|length| verify(&form, length).is_none()), [true, true, false]);
+        assert_eq!([2, 3, 4].map(|length| verify(&body, length).is_none()), [false, true, false]);
+    }
+
+    #[test]
+    fn without_a_declared_checksum_that_of_the_upload_is_computed() {
+        let of = |list: &[_], fallback| Announced::new(&headers(list), &caller(sized(0)), fallback);
+        assert_eq!(of(&[], None).unwrap().algorithm(), None);
+        assert_eq!(of(&[], Some(Algorithm::XxHash3)).unwrap().algorithm(), Some(Algorithm::XxHash3));
+        let sent = [("x-amz-trailer", "x-amz-checksum-md5")];
+        assert_eq!(of(&sent, Some(Algorithm::Crc32)).unwrap().algorithm(), Some(Algorithm::Md5));
     }
 }

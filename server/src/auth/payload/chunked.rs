@@ -186,8 +186,10 @@ impl Decoder {
         let (name, value) = text.split_once(':').ok_or_else(|| malformed("a trailer has no colon"))?;
         let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
         if name == SIGNATURE_TRAILER {
-            self.trailers_signature = Some(value.to_owned());
-            return Ok(());
+            return match self.trailers_signature.replace(value.to_owned()) {
+                None => Ok(()),
+                Some(_) => Err(malformed("it has two signatures of its trailers")),
+            };
         }
         for piece in [name.as_str(), ":", value, "\n"] {
             self.trailers_hash.update(piece.as_bytes());
