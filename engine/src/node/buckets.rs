@@ -1,12 +1,183 @@
-//! What changing a bucket takes on the system shard's core.
+//! What changing a bucket takes: the permits of those who write to it, and its deletion.
+//!
+//! Invariants:
+//! - Whoever writes to a bucket holds a [`WritePermit`] on the core that owns the key, from before the key's lock until
+//!   the write has ended.
+//! - A deletion that ends refused was never visible: while a bucket is looked into it is there for everybody, and only
+//!   writers that come in the decisive moment wait. They go on when it stays, and hear that it is gone when it went.
+//! - A bucket is removed only while nobody holds a permit for it, on any core, and all that was queued is applied: no
+//!   acknowledged write is in a bucket that is gone.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
+use super::core::SYSTEM_SHARD;
 use super::state::CoreState;
 use crate::error::{EngineError, Result};
+use crate::sim::{Rare, reached};
+use crate::sync::signal::Signal;
 use crate::types::BucketId;
 
+/// What a bucket's writers do on one core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    #[default]
+    Open,
+    /// Its deletion is being decided: new writers wait.
+    Held,
+    /// The record that removes it may have reached the drive or not, and only a restart can tell: nothing more can be
+    /// acknowledged.
+    Unknown,
+}
+
+/// The writers of one bucket on one core.
+#[derive(Default)]
+pub struct BucketWrites {
+    mode: Cell<Mode>,
+    running: Cell<usize>,
+    /// The mode, or the last writer ended.
+    changed: Signal,
+}
+
+/// The right to write to a bucket; while it is held the bucket stays.
+pub struct WritePermit(Rc<BucketWrites>);
+
+impl WritePermit {
+    fn new(writes: Rc<BucketWrites>) -> Self {
+        writes.running.set(writes.running.get() + 1);
+        Self(writes)
+    }
+}
+
+impl Drop for WritePermit {
+    fn drop(&mut self) {
+        let left = self.0.running.get() - 1;
+        self.0.running.set(left);
+        if left == 0 && self.0.mode.get() != Mode::Open {
+            self.0.changed.raise();
+        }
+    }
+}
+
+impl BucketWrites {
+    /// Whoever waits looks again.
+    pub(super) fn wake(&self) {
+        self.changed.raise();
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        self.mode.set(mode);
+        self.changed.raise();
+    }
+
+    /// New writers wait from here on. Resolves when none runs.
+    async fn hold(&self) {
+        self.set_mode(Mode::Held);
+        loop {
+            let mark = self.changed.mark();
+            if self.running.get() == 0 {
+                return;
+            }
+            self.changed.after(mark).await;
+        }
+    }
+
+    /// None: wait.
+    fn permit(self: &Rc<Self>) -> Result<Option<WritePermit>> {
+        match self.mode.get() {
+            Mode::Open => Ok(Some(WritePermit::new(self.clone()))),
+            Mode::Held => Ok(None),
+            Mode::Unknown => Err(EngineError::WritesStopped { shard: SYSTEM_SHARD }),
+        }
+    }
+}
+
 impl CoreState {
+    fn writes_of(&self, bucket: BucketId) -> Result<Rc<BucketWrites>> {
+        self.buckets.borrow().writes_of(bucket).ok_or(EngineError::NoSuchBucket)
+    }
+
+    /// The permit to write to a bucket on this core, None while its deletion is being decided.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchBucket`]; [`EngineError::WritesStopped`] when the drive failed at its deletion.
+    pub(super) fn try_permit(&self, bucket: BucketId) -> Result<Option<WritePermit>> {
+        self.writes_of(bucket)?.permit()
+    }
+
+    /// As [`Self::try_permit`], but waits for the decision.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn permit(&self, bucket: BucketId) -> Result<WritePermit> {
+        loop {
+            let writes = self.writes_of(bucket)?;
+            let mark = writes.changed.mark();
+            match writes.permit()? {
+                Some(permit) => return Ok(permit),
+                None => {
+                    reached(Rare::BucketLeaving);
+                    writes.changed.after(mark).await;
+                }
+            }
+        }
+    }
+
+    /// Removes a bucket if nothing is in it; its uploads go with it. On the system shard's core, with the lock of
+    /// buckets held.
+    ///
+    /// # Errors
+    /// [`EngineError::BucketNotEmpty`], [`EngineError::NoSuchBucket`], or when a device says no.
+    pub(super) async fn delete_bucket(self: &Rc<Self>, bucket: BucketId) -> Result<()> {
+        self.check_bucket(bucket)?;
+        // 1. What has objects is refused at once, and nobody waited for it.
+        self.check_empty(bucket).await?;
+        // 2. New writers wait, those that run end, and what they queued is applied; 3. look again.
+        self.hold_writes(bucket).await;
+        let judged = match self.settle().await {
+            Ok(()) => self.check_empty(bucket).await,
+            Err(error) => Err(error),
+        };
+        let judged = match judged {
+            Ok(()) => self.end_uploads(bucket).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = judged {
+            self.set_mode(bucket, Mode::Open).await;
+            return Err(error);
+        }
+        // 4. Remove, and tell everybody.
+        let removed = self.shard(SYSTEM_SHARD).remove_bucket(bucket).await;
+        match removed {
+            Ok(()) => {
+                self.on_every_core(move |core| core.buckets.borrow_mut().remove(bucket)).await;
+            }
+            Err(_) => self.set_mode(bucket, Mode::Unknown).await,
+        }
+        removed
+    }
+
+    async fn set_mode(self: &Rc<Self>, bucket: BucketId, mode: Mode) {
+        self.on_every_core(move |core| {
+            if let Ok(writes) = core.writes_of(bucket) {
+                writes.set_mode(mode);
+            }
+        })
+        .await;
+    }
+
+    /// Resolves when no core has a writer of the bucket any more; new ones wait.
+    async fn hold_writes(self: &Rc<Self>, bucket: BucketId) {
+        let calls = (0..self.layout.cores).map(|core| {
+            self.call(core, move |core| async move {
+                if let Ok(writes) = core.writes_of(bucket) {
+                    writes.hold().await;
+                }
+            })
+        });
+        futures_util::future::join_all(calls).await;
+    }
+
     /// Runs `change` on every core; resolves when it has run everywhere.
     pub(super) async fn on_every_core(
         self: &Rc<Self>,
@@ -19,29 +190,40 @@ impl CoreState {
         futures_util::future::join_all(calls).await;
     }
 
-    /// Resolves when no shard has an object of the bucket; ends its uploads.
-    ///
+    /// What was queued on any shard is applied: a caller that went away left its record behind.
+    async fn settle(self: &Rc<Self>) -> Result<()> {
+        let settled =
+            self.on_every_shard(|core, shard| async move { core.shard(shard).barrier().await }).await;
+        settled.into_iter().collect()
+    }
+
     /// # Errors
-    /// [`EngineError::BucketNotEmpty`].
-    pub(super) async fn empty_bucket(self: &Rc<Self>, bucket: BucketId) -> Result<()> {
-        let look = |shard: u16| {
-            let work = move |core: Rc<CoreState>| async move {
-                let shard = core.shard(shard);
-                shard.barrier().await?;
-                Ok(shard.is_bucket_empty(bucket))
-            };
-            self.call(self.layout.core_of(shard), work)
-        };
-        let answers = futures_util::future::join_all((0..self.layout.shards).map(look)).await;
-        let empty = answers.into_iter().collect::<Result<Vec<bool>>>()?;
-        if !empty.into_iter().all(|empty| empty) {
-            return Err(EngineError::BucketNotEmpty);
-        }
-        let end = |shard: u16| {
-            let work = move |core: Rc<CoreState>| async move { core.shard(shard).end_uploads(bucket).await };
-            self.call(self.layout.core_of(shard), work)
-        };
-        let ended = futures_util::future::join_all((0..self.layout.shards).map(end)).await;
+    /// [`EngineError::BucketNotEmpty`] when a shard has an object of the bucket.
+    async fn check_empty(self: &Rc<Self>, bucket: BucketId) -> Result<()> {
+        let empty = self
+            .on_every_shard(move |core, shard| async move { core.shard(shard).is_bucket_empty(bucket) })
+            .await;
+        if empty.into_iter().all(|empty| empty) { Ok(()) } else { Err(EngineError::BucketNotEmpty) }
+    }
+
+    async fn end_uploads(self: &Rc<Self>, bucket: BucketId) -> Result<()> {
+        let ended = self
+            .on_every_shard(move |core, shard| async move { core.shard(shard).end_uploads(bucket).await })
+            .await;
         ended.into_iter().collect()
+    }
+
+    /// Runs `work` on every shard's core; what each gave.
+    async fn on_every_shard<R, F, W>(self: &Rc<Self>, work: F) -> Vec<R>
+    where
+        R: Send + 'static,
+        W: Future<Output = R> + 'static,
+        F: Fn(Rc<CoreState>, u16) -> W + Clone + Send + 'static,
+    {
+        let calls = (0..self.layout.shards).map(|shard| {
+            let work = work.clone();
+            self.call(self.layout.core_of(shard), move |core| work(core, shard))
+        });
+        futures_util::future::join_all(calls).await
     }
 }

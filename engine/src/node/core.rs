@@ -31,7 +31,7 @@ const UPLOAD_AGE_CHECKS: u64 = 20;
 const UPLOAD_PAUSE_MS_MIN: u64 = 1000;
 const UPLOAD_PAUSE_MS_MAX: u64 = 60 * 60 * 1000;
 /// Shard that keeps the buckets.
-const SYSTEM_SHARD: u16 = 0;
+pub(super) const SYSTEM_SHARD: u16 = 0;
 /// Key of the lock around changes of buckets; object locks are hashes in a table of their own.
 const BUCKET_LOCK: u64 = 0;
 
@@ -234,7 +234,7 @@ impl Core {
         .await
     }
 
-    /// Removes an empty bucket; uploads in progress go with it.
+    /// Removes an empty bucket; uploads in progress go with it. A deletion that is refused is seen by nobody.
     ///
     /// # Errors
     /// [`EngineError::BucketNotEmpty`] when it has objects, [`EngineError::NoSuchBucket`].
@@ -242,20 +242,7 @@ impl Core {
         self.refuse_if_closing()?;
         self.on_system(move |core| async move {
             let _guard = core.bucket_locks.lock(BUCKET_LOCK).await;
-            core.check_bucket(bucket)?;
-            // 1. Nothing new gets in; 2. what was let in is applied; 3. look; 4. remove, or let in again.
-            core.on_every_core(move |core| core.buckets.borrow_mut().set_leaving(bucket, true)).await;
-            let removed = match core.empty_bucket(bucket).await {
-                Ok(()) => core.shard(SYSTEM_SHARD).remove_bucket(bucket).await,
-                Err(error) => Err(error),
-            };
-            let gone = removed.is_ok();
-            core.on_every_core(move |core| {
-                let mut buckets = core.buckets.borrow_mut();
-                if gone { buckets.remove(bucket) } else { buckets.set_leaving(bucket, false) }
-            })
-            .await;
-            removed
+            core.delete_bucket(bucket).await
         })
         .await
     }
@@ -314,8 +301,8 @@ impl Core {
     pub async fn delete(&self, bucket: BucketId, key: &[u8], condition: WriteCondition) -> Result<Deleted> {
         self.admit(bucket, key)?;
         let bytes = key.to_vec();
-        self.on_owner(bucket, key, move |shard| async move { shard.delete(bucket, bytes, condition).await })
-            .await
+        let work = move |shard: Rc<Shard>| async move { shard.delete(bucket, bytes, condition).await };
+        self.write_on_owner(bucket, key, work).await
     }
 
     /// A page of a bucket's listing, over all shards, in UTF-8 byte order.
@@ -358,10 +345,9 @@ impl Core {
         self.admit(bucket, key)?;
         check_attributes(&attributes)?;
         let bytes = key.to_vec();
-        self.on_owner(bucket, key, move |shard| async move {
-            shard.create_upload(bucket, bytes, attributes).await
-        })
-        .await
+        let work =
+            move |shard: Rc<Shard>| async move { shard.create_upload(bucket, bytes, attributes).await };
+        self.write_on_owner(bucket, key, work).await
     }
 
     /// An upload with all its parts.
@@ -408,7 +394,8 @@ impl Core {
         self.admit(bucket, key)?;
         check_attributes(&meta.attributes)?;
         let commit = CompleteCommit { bucket, key: key.to_vec(), upload, parts, meta, condition };
-        self.on_owner(bucket, key, move |shard| async move { shard.complete_upload(commit).await }).await
+        let work = move |shard: Rc<Shard>| async move { shard.complete_upload(commit).await };
+        self.write_on_owner(bucket, key, work).await
     }
 
     /// Ends an upload; its parts are freed.
@@ -418,12 +405,8 @@ impl Core {
     pub async fn abort_upload(&self, bucket: BucketId, key: &[u8], upload: UploadId) -> Result<()> {
         self.admit(bucket, key)?;
         let bytes = key.to_vec();
-        self.on_owner(
-            bucket,
-            key,
-            move |shard| async move { shard.abort_upload(bucket, bytes, upload).await },
-        )
-        .await
+        let work = move |shard: Rc<Shard>| async move { shard.abort_upload(bucket, bytes, upload).await };
+        self.write_on_owner(bucket, key, work).await
     }
 
     /// Ends uploads of this core's shards that were begun more than `age_ms` ago, again and again until it closes.
@@ -463,6 +446,22 @@ impl Core {
         let layout = &self.state.layout;
         let shard = layout.shard_of_key(bucket, key);
         let work = move |core: Rc<CoreState>| work(core.shard(shard));
+        self.state.call(layout.core_of(shard), work).await
+    }
+
+    /// As [`Self::on_owner`], with the bucket kept until `work` has ended.
+    async fn write_on_owner<R, F, W>(&self, bucket: BucketId, key: &[u8], work: F) -> Result<R>
+    where
+        R: Send + 'static,
+        W: Future<Output = Result<R>> + 'static,
+        F: FnOnce(Rc<Shard>) -> W + Send + 'static,
+    {
+        let layout = &self.state.layout;
+        let shard = layout.shard_of_key(bucket, key);
+        let work = move |core: Rc<CoreState>| async move {
+            let _permit = core.permit(bucket).await?;
+            work(core.shard(shard)).await
+        };
         self.state.call(layout.core_of(shard), work).await
     }
 

@@ -5,13 +5,14 @@
 //! - A message runs at once on the core it reaches; what must wait is spawned there.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::future::Either;
 
+use super::buckets::BucketWrites;
 use super::cache::ReadCache;
 use super::gate::Gate;
 use crate::device::flush::FlushGroup;
@@ -73,9 +74,7 @@ impl Drive {
 #[derive(Default)]
 pub struct BucketMap {
     by_name: BTreeMap<String, Rc<Bucket>>,
-    by_id: BTreeMap<u32, Rc<Bucket>>,
-    /// Being deleted: refused for anything new.
-    leaving: HashSet<u32>,
+    by_id: BTreeMap<u32, (Rc<Bucket>, Rc<BucketWrites>)>,
 }
 
 /// See the module.
@@ -458,10 +457,9 @@ impl CoreState {
     }
 
     /// # Errors
-    /// [`EngineError::NoSuchBucket`] for one that is not there or is being deleted.
+    /// [`EngineError::NoSuchBucket`].
     pub fn check_bucket(&self, bucket: BucketId) -> Result<()> {
-        let buckets = self.buckets.borrow();
-        let known = buckets.by_id.contains_key(&bucket.0) && !buckets.leaving.contains(&bucket.0);
+        let known = self.buckets.borrow().by_id.contains_key(&bucket.0);
         if known { Ok(()) } else { Err(EngineError::NoSuchBucket) }
     }
 }
@@ -469,22 +467,19 @@ impl CoreState {
 impl BucketMap {
     pub fn add(&mut self, bucket: Bucket) {
         let bucket = Rc::new(bucket);
-        self.by_id.insert(bucket.id.0, bucket.clone());
+        self.by_id.insert(bucket.id.0, (bucket.clone(), Rc::default()));
         self.by_name.insert(bucket.name.clone(), bucket);
     }
 
     pub fn remove(&mut self, bucket: BucketId) {
-        self.leaving.remove(&bucket.0);
-        if let Some(bucket) = self.by_id.remove(&bucket.0) {
+        if let Some((bucket, writes)) = self.by_id.remove(&bucket.0) {
             self.by_name.remove(&bucket.name);
+            writes.wake();
         }
     }
 
-    pub fn set_leaving(&mut self, bucket: BucketId, leaving: bool) {
-        match leaving {
-            true => self.leaving.insert(bucket.0),
-            false => self.leaving.remove(&bucket.0),
-        };
+    pub(super) fn writes_of(&self, bucket: BucketId) -> Option<Rc<BucketWrites>> {
+        self.by_id.get(&bucket.0).map(|(_, writes)| writes.clone())
     }
 
     pub fn get(&self, name: &str) -> Option<Rc<Bucket>> {
@@ -492,7 +487,7 @@ impl BucketMap {
     }
 
     pub fn name_of(&self, bucket: u32) -> Option<String> {
-        self.by_id.get(&bucket).map(|bucket| bucket.name.clone())
+        self.by_id.get(&bucket).map(|(bucket, _)| bucket.name.clone())
     }
 
     pub fn all(&self) -> Vec<Rc<Bucket>> {

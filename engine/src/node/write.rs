@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use zerocopy::IntoBytes;
 
+use super::buckets::WritePermit;
 use super::read::appetite;
 use super::state::{CoreState, Drive};
 use crate::device::{DeviceError, Durability, IoFuture};
@@ -22,7 +23,7 @@ use crate::format::record::{RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk, UNITS_PER_SLOT};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::Buffer;
-use crate::shard::{Body, PartCommit, PutCommit};
+use crate::shard::{Body, PartCommit, PutCommit, Reserved};
 use crate::types::{Attributes, BucketId, Etag, ObjectInfo, ObjectMeta, PartInfo, UploadId, WriteCondition};
 
 /// Full slices reserved at a time.
@@ -128,7 +129,11 @@ impl ObjectWriter {
         let commit = PutCommit { bucket, key, size, meta, condition, body };
         let shard = self.shard;
         let owner = self.core.layout.core_of(shard);
-        self.core.call(owner, move |core| async move { core.shard(shard).put(commit).await }).await
+        let work = move |core: Rc<CoreState>| async move {
+            let _permit = permit(&core, shard, bucket, commit.body.segment()).await?;
+            core.shard(shard).put(commit).await
+        };
+        self.core.call(owner, work).await
     }
 
     /// Makes the body a part of its upload (replacing an earlier one of the same number), durable before the answer.
@@ -143,7 +148,11 @@ impl ObjectWriter {
         let (bucket, key, shard) = (self.bucket, std::mem::take(&mut self.key), self.shard);
         let commit = PartCommit { bucket, key, upload, number, etag, attributes, segment };
         let owner = self.core.layout.core_of(shard);
-        self.core.call(owner, move |core| async move { core.shard(shard).put_part(commit).await }).await
+        let work = move |core: Rc<CoreState>| async move {
+            let _permit = permit(&core, shard, bucket, Some(&commit.segment)).await?;
+            core.shard(shard).put_part(commit).await
+        };
+        self.core.call(owner, work).await
     }
 
     async fn finish(&mut self) -> Result<Body> {
@@ -199,6 +208,23 @@ impl Growing {
         self.pass_on(self.held.len()).await?;
         self.writer.finish().await.map(Body::Slices)
     }
+}
+
+/// The permit for a commit on its owner. While it waits, and if it is refused, the commit's slices are the shard's to
+/// free; with the permit they are the commit's again.
+async fn permit(
+    core: &Rc<CoreState>,
+    shard: u16,
+    bucket: BucketId,
+    segment: Option<&SegmentV1>,
+) -> Result<WritePermit> {
+    if let Ok(Some(permit)) = core.try_permit(bucket) {
+        return Ok(permit);
+    }
+    let waiting = segment.map(|segment| Reserved::new(core.shard(shard), segment.clone()));
+    let permit = core.permit(bucket).await?;
+    waiting.into_iter().for_each(Reserved::hand_over);
+    Ok(permit)
 }
 
 struct SliceWriter {

@@ -29,6 +29,16 @@ pub enum Body {
     Slices(SegmentV1),
 }
 
+impl Body {
+    /// None: inline.
+    pub fn segment(&self) -> Option<&SegmentV1> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Slices(segment) => Some(segment),
+        }
+    }
+}
+
 /// What a commit needs.
 pub struct PutCommit {
     pub bucket: BucketId,
@@ -108,8 +118,9 @@ impl Shard {
         if class != Class::System {
             self.admit(record.length(), class).await?;
         }
-        // From here to the push nothing waits: a bucket that is being deleted now is seen, or sees this record.
-        self.core()?.check_bucket(bucket).inspect_err(|_| reached(Rare::BucketLeaving))?;
+        // From here to the push nothing waits. What clients write has a permit that keeps the bucket; an upload that
+        // ends by its age has none, and finds it gone.
+        self.core()?.check_bucket(bucket)?;
         self.queue(mutation, record, guard, reserved.into_iter().collect(), false).await
     }
 

@@ -54,7 +54,7 @@ pub enum Rare {
     PartReplaced,
     /// A completed upload freed parts that the object does not take.
     PartUnused,
-    /// A record came too late for its bucket, which was being deleted.
+    /// A writer waited until the deletion of its bucket was decided.
     BucketLeaving,
 }
 

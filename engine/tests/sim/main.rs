@@ -1,6 +1,7 @@
 //! The engine under the simulator: what it promises, in every order of events that a seed chooses.
 
 mod aimed;
+mod buckets;
 mod check;
 mod cleaner;
 mod compact;

@@ -1,0 +1,235 @@
+//! Deletions of buckets beside everything else: one that is refused was never visible, and one that succeeds has no
+//! acknowledged write in what it removed.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use ringbolt_engine::EngineError;
+use ringbolt_engine::device::sim::Faults;
+use ringbolt_engine::sim::SimNode;
+use ringbolt_engine::types::{BucketId, ListQuery, ObjectMeta, UploadQuery, WriteCondition};
+
+use crate::world::{MIB, World, body, bucket, etag, get, list_all, put};
+
+/// A delete of a bucket looked into it while all others were told that there is none.
+#[test]
+fn a_deletion_that_is_refused_is_seen_by_nobody() {
+    for seed in 1..=10 {
+        let world = World::new(seed, 96 * MIB, 2, 3);
+        let node = world.open();
+        let on = node.clone();
+        let id = world.run(async move {
+            let id = bucket(&on.core(0), "b").await;
+            put(&on.core(0), id, b"kept", 1, 100).await.expect("stored");
+            id
+        });
+        let refused = Rc::new(Cell::new(0));
+        for _ in 0..2 {
+            let (node, refused) = (node.clone(), refused.clone());
+            world.sim.spawn(async move {
+                for _ in 0..20 {
+                    let outcome = node.any_core().delete_bucket(id).await;
+                    assert_eq!(outcome, Err(EngineError::BucketNotEmpty), "seed {seed}");
+                    refused.set(refused.get() + 1);
+                }
+            });
+        }
+        let ended = Rc::new(Cell::new(0));
+        for client in 0..4u64 {
+            let (node, ended) = (node.clone(), ended.clone());
+            world.sim.spawn(async move {
+                for step in 0..15 {
+                    all_operations(&node, id, client * 100 + step).await;
+                }
+                ended.set(ended.get() + 1);
+            });
+        }
+        world.sim.run_until_idle();
+        assert_eq!((refused.get(), ended.get()), (40, 4), "seed {seed}");
+        assert_eq!(node.leftovers().held_locks, 0, "seed {seed}");
+    }
+}
+
+/// Fails unless the bucket is there for each of them.
+async fn all_operations(node: &SimNode, id: BucketId, tag: u64) {
+    let key = format!("k-{tag}").into_bytes();
+    let core = node.any_core();
+    put(&core, id, &key, tag, if tag.is_multiple_of(2) { 100 } else { 100_000 }).await.expect("put");
+    assert!(get(&core, id, b"kept").await.expect("get").is_some());
+    assert!(core.head(id, &key).await.expect("head").is_some());
+    core.list(id, &ListQuery { max_items: 5, ..ListQuery::default() }).await.expect("list");
+    let upload = core.create_upload(id, &key, Vec::new()).await.expect("create an upload");
+    let mut part = core.put_part(id, &key, upload, 1, 50).await.expect("begin a part");
+    part.write(&body(tag, 50)).await.expect("write a part");
+    let info = part.commit_part(etag(tag), Vec::new()).await.expect("commit a part");
+    core.list_uploads(id, &UploadQuery { max_items: 5, ..UploadQuery::default() })
+        .await
+        .expect("list uploads");
+    if tag.is_multiple_of(2) {
+        core.abort_upload(id, &key, upload).await.expect("abort");
+    } else {
+        let (parts, meta) = (vec![(1, info.etag)], ObjectMeta { etag: etag(tag), attributes: Vec::new() });
+        let condition = WriteCondition::default();
+        core.complete_upload(id, &key, upload, parts, meta, condition).await.expect("complete");
+    }
+    core.delete(id, &key, WriteCondition::default()).await.expect("delete");
+}
+
+/// What one client saw of the race.
+#[derive(Clone, Debug, PartialEq)]
+enum Seen {
+    Stored(u64),
+    Gone,
+}
+
+/// Starts writers and a deletion of the same empty bucket at moments that the seed chooses.
+fn race(seed: u64) -> (World, Rc<SimNode>, BucketId, Vec<Seen>, Result<(), EngineError>) {
+    let world = World::new(seed, 96 * MIB, 2, 3);
+    let node = world.open();
+    let on = node.clone();
+    let id = world.run(async move { bucket(&on.core(0), "b").await });
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    for tag in 0..6u64 {
+        let (node, seen, sim) = (node.clone(), seen.clone(), world.sim.clone());
+        world.sim.spawn(async move {
+            sim.pause_us(800).await;
+            let length = if tag % 2 == 0 { 100 } else { 100_000 };
+            let outcome = put(&node.any_core(), id, format!("k-{tag}").as_bytes(), tag, length).await;
+            seen.borrow_mut().push(match outcome {
+                Ok(_) => Seen::Stored(tag),
+                Err(EngineError::NoSuchBucket) => Seen::Gone,
+                Err(error) => panic!("seed {seed}: {error}"),
+            });
+        });
+    }
+    let deleted = Rc::new(RefCell::new(None));
+    let (on, sim, outcome) = (node.clone(), world.sim.clone(), deleted.clone());
+    world.sim.spawn(async move {
+        sim.pause_us(400).await;
+        let result = on.any_core().delete_bucket(id).await;
+        *outcome.borrow_mut() = Some(result);
+    });
+    world.sim.run_until_idle();
+    let (seen, deleted) = (seen.borrow().clone(), deleted.borrow().clone());
+    (world, node, id, seen, deleted.expect("the deletion ended"))
+}
+
+#[test]
+fn of_a_deletion_and_puts_either_the_deletion_or_the_puts_win() {
+    let mut outcomes = [0, 0];
+    for seed in 1..=150 {
+        let (world, node, id, seen, deleted) = race(seed);
+        assert_eq!(seen.len(), 6, "seed {seed}");
+        let stored: Vec<u64> = seen
+            .iter()
+            .filter_map(|seen| if let Seen::Stored(tag) = seen { Some(*tag) } else { None })
+            .collect();
+        match &deleted {
+            Ok(()) => assert!(stored.is_empty(), "seed {seed}: acknowledged, and the bucket is gone"),
+            Err(error) => {
+                assert_eq!(*error, EngineError::BucketNotEmpty, "seed {seed}");
+                assert_eq!(stored.len(), 6, "seed {seed}: {seen:?}");
+            }
+        }
+        outcomes[usize::from(deleted.is_ok())] += 1;
+        let left = node.leftovers();
+        assert_eq!((left.reserved_units, left.held_locks), (0, 0), "seed {seed}");
+        world.kill(node);
+        let node = world.open();
+        world.run(async move {
+            if deleted.is_ok() {
+                assert!(node.core(0).bucket("b").is_none(), "seed {seed}");
+                assert_eq!(
+                    node.core(0).space().await.expect("space").objects,
+                    0,
+                    "seed {seed}: nobody's objects"
+                );
+            } else {
+                assert_eq!(list_all(&node.core(0), id).await.len(), 6, "seed {seed}");
+            }
+        });
+    }
+    assert!(outcomes.iter().all(|count| *count > 5), "both ways of the race are in it: {outcomes:?}");
+}
+
+/// Callers that go away in the middle leave no permit behind, which would keep the bucket, and no object in a bucket
+/// that is gone.
+#[test]
+fn writers_that_give_up_do_not_keep_a_bucket_and_do_not_outlive_it() {
+    for seed in 1..=60 {
+        let world = World::new(seed, 96 * MIB, 2, 1);
+        let node = world.open();
+        let on = node.clone();
+        let id = world.run(async move { bucket(&on.core(0), "b").await });
+        for tag in 0..6u64 {
+            let (node, sim) = (node.clone(), world.sim.clone());
+            world.sim.spawn(async move {
+                sim.pause_us(600).await;
+                let key = format!("k-{tag}").into_bytes();
+                let core = node.any_core();
+                let (write, patience) =
+                    (std::pin::pin!(put(&core, id, &key, tag, 100_000)), std::pin::pin!(sim.pause_us(900)));
+                // Whoever is first; the other is dropped.
+                futures_util::future::select(write, patience).await;
+            });
+        }
+        let (on, sim) = (node.clone(), world.sim.clone());
+        let deleted = Rc::new(Cell::new(false));
+        let outcome = deleted.clone();
+        world.sim.spawn(async move {
+            sim.pause_us(400).await;
+            outcome.set(on.any_core().delete_bucket(id).await.is_ok());
+        });
+        world.sim.run_until_idle();
+        let left = node.leftovers();
+        assert_eq!((left.writers, left.held_locks), (0, 0), "seed {seed}");
+        if deleted.get() {
+            let on = node.clone();
+            let objects = world.run(async move { on.core(0).space().await.expect("space").objects });
+            assert_eq!(objects, 0, "seed {seed}: an object of a bucket that is gone");
+        }
+    }
+}
+
+/// The record of the deletion may be on the drive or not: what is acknowledged after that could be gone at the next
+/// start.
+#[test]
+fn a_bucket_whose_deletion_failed_on_the_drive_takes_no_writes_until_the_next_start() {
+    for seed in 1..=10 {
+        let world = World::new(seed, 160 * MIB, 4, 2);
+        let node = world.open();
+        let (on, drive) = (node.clone(), world.drives[0].clone());
+        let (id, other) = world.run(async move {
+            let (id, other) = (bucket(&on.core(0), "b").await, bucket(&on.core(0), "c").await);
+            drive.set_faults(Faults { fail_writes: true, ..Faults::default() });
+            let failed = on.any_core().delete_bucket(id).await;
+            assert!(
+                matches!(failed, Err(EngineError::WritesStopped { shard: 0 })),
+                "seed {seed}: {failed:?}"
+            );
+            drive.set_faults(Faults::default());
+            let mut stored_elsewhere = 0;
+            for tag in 0..12u64 {
+                let key = format!("k-{tag}");
+                let refused = put(&on.any_core(), id, key.as_bytes(), tag, 100).await;
+                assert!(
+                    matches!(refused, Err(EngineError::WritesStopped { .. })),
+                    "seed {seed}: {refused:?}"
+                );
+                assert!(get(&on.any_core(), id, key.as_bytes()).await.expect("it can be read").is_none());
+                stored_elsewhere +=
+                    usize::from(put(&on.any_core(), other, key.as_bytes(), tag, 100).await.is_ok());
+            }
+            assert!(stored_elsewhere > 0, "seed {seed}: the other shards work");
+            (id, other)
+        });
+        world.crash(node);
+        let node = world.open();
+        world.run(async move {
+            let stays = node.core(0).bucket("b").is_some();
+            let stored = put(&node.any_core(), id, b"k", 1, 100).await;
+            assert_eq!(stored.is_ok(), stays, "seed {seed}: {stored:?}");
+            put(&node.any_core(), other, b"k", 1, 100).await.expect("stored");
+        });
+    }
+}
