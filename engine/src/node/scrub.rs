@@ -105,7 +105,7 @@ impl Scrub {
                 let (passes, finished_ms) = (state.passes, state.finished_ms);
                 *state =
                     ScrubState { passes, started_ms: now_ms.max(1), finished_ms, ..ScrubState::default() };
-                tracing::info!(shard = shard.id, pass = passes + 1, "scrub: a pass begins");
+                tracing::debug!(shard = shard.id, pass = passes + 1, "scrub: a pass begins");
             }
         }
         yield_to_others(core, &shard).await;
@@ -263,15 +263,13 @@ impl Scrub {
             state.started_ms = 0;
             state.key = Vec::new();
             let ScrubState { passes, objects, bytes, findings, .. } = *state;
-            tracing::info!(
-                shard = shard.id,
-                pass = passes,
-                objects,
-                bytes,
-                findings,
-                elapsed_s,
-                "scrub: a pass ended"
-            );
+            let (shard, pass) = (shard.id, passes);
+            // A shard that holds nothing has nothing to say.
+            if objects == 0 && findings == 0 {
+                tracing::debug!(shard, pass, bytes, "scrub: a pass ended");
+            } else {
+                tracing::info!(shard, pass, objects, bytes, findings, elapsed_s, "scrub: a pass ended");
+            }
         }
         save(core, shard).await;
     }
