@@ -12,6 +12,8 @@ pub mod node;
 pub mod raw_http;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
+pub mod signed_http;
 pub mod simulation;
 #[cfg(feature = "server")]
 pub mod tls_proxy;

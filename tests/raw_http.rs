@@ -21,21 +21,18 @@ pub async fn request(method: &str, url: &str, body: &[u8]) -> io::Result<Answer>
 
 /// As [`request`], with header lines of the caller's, each ended by `\r\n`.
 pub async fn request_with(method: &str, url: &str, headers: &str, body: &[u8]) -> io::Result<Answer> {
-    let mut stream = send(method, url, headers, body.len(), body).await?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await?;
-    parse(&answer)
+    request_to_host(method, url, address_of(url)?.0, headers, body).await
 }
 
-/// As [`request_with`], for another host than the one that is connected to.
-pub async fn request_of_host(
+/// As [`request_with`], for the host `host` at the address of `url`.
+pub async fn request_to_host(
     method: &str,
     url: &str,
     host: &str,
     headers: &str,
     body: &[u8],
 ) -> io::Result<Answer> {
-    let mut stream = send_to(method, url, Some(host), headers, body.len(), body).await?;
+    let mut stream = send(method, url, host, headers, body.len(), body).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     parse(&answer)
@@ -54,27 +51,27 @@ pub async fn half_request_with(
     announced: usize,
     sent: &[u8],
 ) -> io::Result<TcpStream> {
-    let mut stream = send(method, url, headers, announced, sent).await?;
+    let mut stream = send(method, url, address_of(url)?.0, headers, announced, sent).await?;
     stream.flush().await?;
     Ok(stream)
 }
 
-async fn send(method: &str, url: &str, headers: &str, length: usize, body: &[u8]) -> io::Result<TcpStream> {
-    send_to(method, url, None, headers, length, body).await
+/// Address with port, and the target without its first slash.
+fn address_of(url: &str) -> io::Result<(&str, &str)> {
+    let rest = url.strip_prefix("http://").ok_or_else(|| io::Error::other("only plain HTTP"))?;
+    Ok(rest.split_once('/').unwrap_or((rest, "")))
 }
 
-async fn send_to(
+async fn send(
     method: &str,
     url: &str,
-    host: Option<&str>,
+    host: &str,
     headers: &str,
     length: usize,
     body: &[u8],
 ) -> io::Result<TcpStream> {
-    let address_and_path = url.strip_prefix("http://").ok_or_else(|| io::Error::other("only plain HTTP"))?;
-    let (address, path) = address_and_path.split_once('/').unwrap_or((address_and_path, ""));
+    let (address, path) = address_of(url)?;
     let mut stream = TcpStream::connect(address).await?;
-    let host = host.unwrap_or(address);
     let head = format!(
         "{method} /{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n"
     );

@@ -91,7 +91,7 @@ async fn version_2_signs_the_bucket_that_the_host_names() {
     let (_, headers) = signed.request(server.endpoint(), &MAIN);
     let url = format!("{}/k", server.endpoint());
     let ask = async |host: &str| {
-        raw_http::request_of_host("GET", &url, host, &headers, b"").await.expect("an answer")
+        raw_http::request_to_host("GET", &url, host, &headers, b"").await.expect("an answer")
     };
     let got = ask("bucket.s3.localhost").await;
     assert_eq!(got.status, 200, "{}", text(&got));

@@ -10,6 +10,7 @@ mod attributes;
 mod bucket;
 mod checksum;
 mod conditional;
+mod configuration;
 mod copy;
 mod declared;
 mod delete;

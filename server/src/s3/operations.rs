@@ -5,7 +5,8 @@
 //! their core's thread, and panics if ever they do not.
 
 use super::{
-    Server, acl, attributes, bucket, copy, delete, list, multipart, object, parts, uploads, versions,
+    Server, acl, attributes, bucket, configuration, copy, delete, list, multipart, object, parts, uploads,
+    versions,
 };
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
@@ -75,4 +76,89 @@ operations! {
     UploadPart = parts::upload_part(UploadPartInput) -> UploadPartOutput;
     ListParts = parts::list_parts(ListPartsInput) -> ListPartsOutput;
     ListMultipartUploads = uploads::list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput;
+    GetBucketLifecycleConfiguration =
+        configuration::get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput)
+            -> GetBucketLifecycleConfigurationOutput;
+    GetBucketCors = configuration::get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput;
+    GetBucketEncryption = configuration::get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput;
+    GetBucketPolicy = configuration::get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput;
+    GetBucketPolicyStatus =
+        configuration::get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput;
+    GetBucketTagging = configuration::get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput;
+    GetBucketReplication =
+        configuration::get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput;
+    GetBucketWebsite = configuration::get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput;
+    GetPublicAccessBlock =
+        configuration::get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput;
+    GetBucketOwnershipControls =
+        configuration::get_bucket_ownership_controls(GetBucketOwnershipControlsInput)
+            -> GetBucketOwnershipControlsOutput;
+    GetObjectLockConfiguration =
+        configuration::get_object_lock_configuration(GetObjectLockConfigurationInput)
+            -> GetObjectLockConfigurationOutput;
+    GetBucketMetricsConfiguration =
+        configuration::get_bucket_metrics_configuration(GetBucketMetricsConfigurationInput)
+            -> GetBucketMetricsConfigurationOutput;
+    GetBucketAnalyticsConfiguration =
+        configuration::get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput)
+            -> GetBucketAnalyticsConfigurationOutput;
+    GetBucketInventoryConfiguration =
+        configuration::get_bucket_inventory_configuration(GetBucketInventoryConfigurationInput)
+            -> GetBucketInventoryConfigurationOutput;
+    DeleteBucketMetricsConfiguration =
+        configuration::delete_bucket_metrics_configuration(DeleteBucketMetricsConfigurationInput)
+            -> DeleteBucketMetricsConfigurationOutput;
+    DeleteBucketAnalyticsConfiguration =
+        configuration::delete_bucket_analytics_configuration(DeleteBucketAnalyticsConfigurationInput)
+            -> DeleteBucketAnalyticsConfigurationOutput;
+    DeleteBucketInventoryConfiguration =
+        configuration::delete_bucket_inventory_configuration(DeleteBucketInventoryConfigurationInput)
+            -> DeleteBucketInventoryConfigurationOutput;
+    ListBucketMetricsConfigurations =
+        configuration::list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput)
+            -> ListBucketMetricsConfigurationsOutput;
+    ListBucketAnalyticsConfigurations =
+        configuration::list_bucket_analytics_configurations(ListBucketAnalyticsConfigurationsInput)
+            -> ListBucketAnalyticsConfigurationsOutput;
+    ListBucketInventoryConfigurations =
+        configuration::list_bucket_inventory_configurations(ListBucketInventoryConfigurationsInput)
+            -> ListBucketInventoryConfigurationsOutput;
+    GetBucketAccelerateConfiguration =
+        configuration::get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput)
+            -> GetBucketAccelerateConfigurationOutput;
+    GetBucketLogging = configuration::get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput;
+    GetBucketNotificationConfiguration =
+        configuration::get_bucket_notification_configuration(GetBucketNotificationConfigurationInput)
+            -> GetBucketNotificationConfigurationOutput;
+    GetBucketRequestPayment =
+        configuration::get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput;
+    DeleteBucketLifecycle =
+        configuration::delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput;
+    DeleteBucketCors = configuration::delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput;
+    DeleteBucketEncryption =
+        configuration::delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput;
+    DeleteBucketPolicy = configuration::delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput;
+    DeleteBucketTagging = configuration::delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput;
+    DeleteBucketReplication =
+        configuration::delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput;
+    DeleteBucketWebsite = configuration::delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput;
+    DeletePublicAccessBlock =
+        configuration::delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput;
+    DeleteBucketOwnershipControls =
+        configuration::delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput)
+            -> DeleteBucketOwnershipControlsOutput;
+    GetBucketIntelligentTieringConfiguration =
+        configuration::get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput)
+            -> GetBucketIntelligentTieringConfigurationOutput;
+    DeleteBucketIntelligentTieringConfiguration =
+        configuration::delete_bucket_intelligent_tiering_configuration(DeleteBucketIntelligentTieringConfigurationInput)
+            -> DeleteBucketIntelligentTieringConfigurationOutput;
+    ListBucketIntelligentTieringConfigurations =
+        configuration::list_bucket_intelligent_tiering_configurations(ListBucketIntelligentTieringConfigurationsInput)
+            -> ListBucketIntelligentTieringConfigurationsOutput;
+    GetObjectTagging = configuration::get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput;
+    DeleteObjectTagging = configuration::delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput;
+    GetObjectRetention = configuration::get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput;
+    GetObjectLegalHold = configuration::get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput;
+    GetObjectTorrent = configuration::get_object_torrent(GetObjectTorrentInput) -> GetObjectTorrentOutput;
 }

@@ -1,0 +1,225 @@
+//! Configuration of buckets and objects that nobody has set, since it can not be set yet.
+//!
+//! Invariants: an answer says what is the case: S3's own default where it has one, its own "not found" elsewhere. What
+//! does not exist, or is not the caller's, is said first. Setting any of it stays 501, as the operations are not there.
+
+use super::Server;
+use super::access::{Caller, check_version};
+use super::error::{EngineResult, invalid_request};
+use super::object::no_such_key;
+use http::StatusCode;
+use s3s::dto::*;
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+
+/// 404 with a code of S3's own for what is not set.
+fn not_set(code: &'static str, message: &'static str) -> S3Error {
+    let known = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::Custom(code.into()));
+    let mut error = S3Error::with_message(known, message);
+    error.set_status_code(StatusCode::NOT_FOUND);
+    error
+}
+
+/// One function for each operation on a bucket: it finds the bucket, then gives `$answer`.
+macro_rules! of_buckets {
+    ($($name:ident ( $input:ident ) -> $output:ident = $answer:expr;)*) => {
+        $(
+            pub async fn $name(
+                server: &Server,
+                mut request: S3Request<$input>,
+            ) -> S3Result<S3Response<$output>> {
+                let caller = Caller::take(&mut request.extensions);
+                let input = request.input;
+                server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+                let answer: S3Result<$output> = $answer;
+                answer.map(S3Response::new)
+            }
+        )*
+    };
+}
+
+const LIFECYCLE: (&str, &str) =
+    ("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist");
+const CORS: (&str, &str) = ("NoSuchCORSConfiguration", "The CORS configuration does not exist");
+const ENCRYPTION: (&str, &str) = (
+    "ServerSideEncryptionConfigurationNotFoundError",
+    "The server side encryption configuration was not found",
+);
+const POLICY: (&str, &str) = ("NoSuchBucketPolicy", "The bucket policy does not exist");
+const TAGS: (&str, &str) = ("NoSuchTagSet", "The TagSet does not exist");
+const REPLICATION: (&str, &str) =
+    ("ReplicationConfigurationNotFoundError", "The replication configuration was not found");
+const WEBSITE: (&str, &str) =
+    ("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration");
+const ACCESS_BLOCK: (&str, &str) =
+    ("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found");
+const OWNERSHIP: (&str, &str) =
+    ("OwnershipControlsNotFoundError", "The bucket ownership controls were not found");
+const OBJECT_LOCK: (&str, &str) =
+    ("ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket");
+const BY_ID: (&str, &str) = ("NoSuchConfiguration", "The specified configuration does not exist.");
+
+fn missing<T>((code, message): (&'static str, &'static str)) -> S3Result<T> {
+    Err(not_set(code, message))
+}
+
+of_buckets! {
+    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput)
+        -> GetBucketLifecycleConfigurationOutput = missing(LIFECYCLE);
+    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = missing(CORS);
+    get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = missing(ENCRYPTION);
+    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = missing(POLICY);
+    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = missing(POLICY);
+    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = missing(TAGS);
+    get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = missing(REPLICATION);
+    get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = missing(WEBSITE);
+    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = missing(ACCESS_BLOCK);
+    get_bucket_ownership_controls(GetBucketOwnershipControlsInput)
+        -> GetBucketOwnershipControlsOutput = missing(OWNERSHIP);
+    get_object_lock_configuration(GetObjectLockConfigurationInput)
+        -> GetObjectLockConfigurationOutput = missing(OBJECT_LOCK);
+    get_bucket_metrics_configuration(GetBucketMetricsConfigurationInput)
+        -> GetBucketMetricsConfigurationOutput = missing(BY_ID);
+    get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput)
+        -> GetBucketAnalyticsConfigurationOutput = missing(BY_ID);
+    get_bucket_inventory_configuration(GetBucketInventoryConfigurationInput)
+        -> GetBucketInventoryConfigurationOutput = missing(BY_ID);
+    delete_bucket_metrics_configuration(DeleteBucketMetricsConfigurationInput)
+        -> DeleteBucketMetricsConfigurationOutput = missing(BY_ID);
+    delete_bucket_analytics_configuration(DeleteBucketAnalyticsConfigurationInput)
+        -> DeleteBucketAnalyticsConfigurationOutput = missing(BY_ID);
+    delete_bucket_inventory_configuration(DeleteBucketInventoryConfigurationInput)
+        -> DeleteBucketInventoryConfigurationOutput = missing(BY_ID);
+
+    list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput)
+        -> ListBucketMetricsConfigurationsOutput = Ok(ListBucketMetricsConfigurationsOutput {
+            is_truncated: Some(false), ..Default::default()
+        });
+    list_bucket_analytics_configurations(ListBucketAnalyticsConfigurationsInput)
+        -> ListBucketAnalyticsConfigurationsOutput = Ok(ListBucketAnalyticsConfigurationsOutput {
+            is_truncated: Some(false), ..Default::default()
+        });
+    list_bucket_inventory_configurations(ListBucketInventoryConfigurationsInput)
+        -> ListBucketInventoryConfigurationsOutput = Ok(ListBucketInventoryConfigurationsOutput {
+            is_truncated: Some(false), ..Default::default()
+        });
+
+    get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput)
+        -> GetBucketAccelerateConfigurationOutput = Ok(GetBucketAccelerateConfigurationOutput::default());
+    get_bucket_logging(GetBucketLoggingInput)
+        -> GetBucketLoggingOutput = Ok(GetBucketLoggingOutput::default());
+    get_bucket_notification_configuration(GetBucketNotificationConfigurationInput)
+        -> GetBucketNotificationConfigurationOutput = Ok(GetBucketNotificationConfigurationOutput::default());
+    get_bucket_request_payment(GetBucketRequestPaymentInput)
+        -> GetBucketRequestPaymentOutput = Ok(GetBucketRequestPaymentOutput {
+            payer: Some(Payer::from_static(Payer::BUCKET_OWNER))
+        });
+
+    delete_bucket_lifecycle(DeleteBucketLifecycleInput)
+        -> DeleteBucketLifecycleOutput = Ok(DeleteBucketLifecycleOutput::default());
+    delete_bucket_cors(DeleteBucketCorsInput)
+        -> DeleteBucketCorsOutput = Ok(DeleteBucketCorsOutput::default());
+    delete_bucket_encryption(DeleteBucketEncryptionInput)
+        -> DeleteBucketEncryptionOutput = Ok(DeleteBucketEncryptionOutput::default());
+    delete_bucket_policy(DeleteBucketPolicyInput)
+        -> DeleteBucketPolicyOutput = Ok(DeleteBucketPolicyOutput::default());
+    delete_bucket_tagging(DeleteBucketTaggingInput)
+        -> DeleteBucketTaggingOutput = Ok(DeleteBucketTaggingOutput::default());
+    delete_bucket_replication(DeleteBucketReplicationInput)
+        -> DeleteBucketReplicationOutput = Ok(DeleteBucketReplicationOutput::default());
+    delete_bucket_website(DeleteBucketWebsiteInput)
+        -> DeleteBucketWebsiteOutput = Ok(DeleteBucketWebsiteOutput::default());
+    delete_public_access_block(DeletePublicAccessBlockInput)
+        -> DeletePublicAccessBlockOutput = Ok(DeletePublicAccessBlockOutput::default());
+    delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput)
+        -> DeleteBucketOwnershipControlsOutput = Ok(DeleteBucketOwnershipControlsOutput::default());
+}
+
+/// As `of_buckets`, for the three operations whose requests can not name the owner they expect.
+macro_rules! of_tiering {
+    ($($name:ident ( $input:ident ) -> $output:ident = $answer:expr;)*) => {
+        $(
+            pub async fn $name(
+                server: &Server,
+                mut request: S3Request<$input>,
+            ) -> S3Result<S3Response<$output>> {
+                let caller = Caller::take(&mut request.extensions);
+                server.bucket_of(&caller, &request.input.bucket, None)?;
+                let answer: S3Result<$output> = $answer;
+                answer.map(S3Response::new)
+            }
+        )*
+    };
+}
+
+of_tiering! {
+    get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput)
+        -> GetBucketIntelligentTieringConfigurationOutput = missing(BY_ID);
+    delete_bucket_intelligent_tiering_configuration(DeleteBucketIntelligentTieringConfigurationInput)
+        -> DeleteBucketIntelligentTieringConfigurationOutput = missing(BY_ID);
+    list_bucket_intelligent_tiering_configurations(ListBucketIntelligentTieringConfigurationsInput)
+        -> ListBucketIntelligentTieringConfigurationsOutput =
+            Ok(ListBucketIntelligentTieringConfigurationsOutput {
+                is_truncated: Some(false), ..Default::default()
+            });
+}
+
+/// Fails unless the object is there, and the caller may see it.
+async fn find_object(
+    server: &Server,
+    caller: &Caller,
+    (bucket, key): (&str, &str),
+    version: Option<&str>,
+    expected_owner: Option<&str>,
+) -> S3Result<()> {
+    let bucket = server.bucket_of(caller, bucket, expected_owner)?;
+    check_version(version)?;
+    match server.core.head(bucket.id, key.as_bytes()).await.s3()? {
+        Some(_) => Ok(()),
+        None => Err(no_such_key()),
+    }
+}
+
+/// One function for each operation on an object: it finds the object, then gives `$answer`.
+macro_rules! of_objects {
+    ($($name:ident ( $input:ident ) -> $output:ident = $answer:expr;)*) => {
+        $(
+            pub async fn $name(
+                server: &Server,
+                mut request: S3Request<$input>,
+            ) -> S3Result<S3Response<$output>> {
+                let caller = Caller::take(&mut request.extensions);
+                let input = request.input;
+                let (owner, version) =
+                    (input.expected_bucket_owner.as_deref(), input.version_id.as_deref());
+                find_object(server, &caller, (&input.bucket, &input.key), version, owner).await?;
+                let answer: S3Result<$output> = $answer;
+                answer.map(S3Response::new)
+            }
+        )*
+    };
+}
+
+/// S3's answer for an object of a bucket that was made without Object Lock.
+fn without_lock<T>() -> S3Result<T> {
+    Err(invalid_request("Bucket is missing Object Lock Configuration"))
+}
+
+of_objects! {
+    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = Ok(GetObjectTaggingOutput::default());
+    delete_object_tagging(DeleteObjectTaggingInput)
+        -> DeleteObjectTaggingOutput = Ok(DeleteObjectTaggingOutput::default());
+    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = without_lock();
+    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = without_lock();
+}
+
+/// There are no torrents, as there are none in S3 any more.
+pub async fn get_object_torrent(
+    server: &Server,
+    mut request: S3Request<GetObjectTorrentInput>,
+) -> S3Result<S3Response<GetObjectTorrentOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    let input = request.input;
+    let names = (input.bucket.as_str(), input.key.as_str());
+    find_object(server, &caller, names, None, input.expected_bucket_owner.as_deref()).await?;
+    missing(("NoSuchKey", "The specified key has no torrent."))
+}
