@@ -1,4 +1,4 @@
-//! Conditional requests: If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since.
+//! Conditional requests: If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, If-Range.
 //!
 //! Invariants: conditions of reads are judged here, on one `ObjectInfo`; conditions of writes are only
 //! translated here and judged by the engine, atomically with the write.
@@ -6,7 +6,8 @@
 //! beside it. A date that does not parse is as good as absent (section 13.1.3).
 
 use ringbolt_engine::types::{EtagMatch, ObjectInfo, WriteCondition};
-use s3s::dto::{Timestamp, TimestampFormat};
+use s3s::dto::Timestamp;
+use std::time::UNIX_EPOCH;
 
 /// The four condition headers of a request, or of its copy source, as they were sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,10 +62,24 @@ impl Conditions {
     }
 }
 
-/// Unix seconds of an HTTP date.
+/// Whether the range of a request counts: the validator of its If-Range is the object's (RFC 9110, 13.1.5). An entity
+/// tag must be a strong one, a date exactly that of the object; what is neither never is.
+pub fn if_range_holds(validator: &str, info: &ObjectInfo) -> bool {
+    let validator = validator.trim();
+    if validator.contains('"') {
+        return validator == format!("\"{}\"", info.etag);
+    }
+    match http_date_s(validator) {
+        Some(date_s) => date_s == info.modified_ms / 1000,
+        // Some clients send an entity tag as listings of old showed it.
+        None => validator == info.etag.to_string(),
+    }
+}
+
+/// Unix seconds of an HTTP date in any form of RFC 9110, 5.6.7: IMF-fixdate, that of RFC 850, and that of asctime.
 pub fn http_date_s(text: &str) -> Option<u64> {
-    let parsed = Timestamp::parse(TimestampFormat::HttpDate, text.trim()).ok()?;
-    timestamp_s(&parsed)
+    let time = httpdate::parse_http_date(text.trim()).ok()?;
+    time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 /// Unix seconds of a timestamp; None before 1970.
@@ -139,6 +154,41 @@ mod tests {
         assert_eq!(judge("", "", "", same), Verdict::Proceed);
         assert_eq!(judge("", "", "", before), Verdict::PreconditionFailed);
         assert_eq!(judge("", "", "yesterday", "tomorrow"), Verdict::Proceed);
+    }
+
+    #[test]
+    fn dates_of_every_form_are_read() {
+        for date in
+            ["Sat, 29 Oct 1994 19:43:31 GMT", "Saturday, 29-Oct-94 19:43:31 GMT", "Sat Oct 29 19:43:31 1994"]
+        {
+            assert_eq!(http_date_s(date), Some(MODIFIED_S), "{date}");
+            assert_eq!(judge("", "", date, ""), Verdict::NotModified, "{date}");
+        }
+        for other in
+            ["", "1994-10-29T19:43:31Z", "Sat, 29 Oct 1994 19:43:31 CET", "Sat, 32 Oct 1994 19:43:31 GMT"]
+        {
+            assert_eq!(http_date_s(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_the_validator_of_the_object_lets_a_range_count() {
+        let quoted = format!("\"{ETAG}\"");
+        for holds in [quoted.as_str(), ETAG, "Sat, 29 Oct 1994 19:43:31 GMT", "Sat Oct 29 19:43:31 1994"] {
+            assert!(if_range_holds(holds, &object()), "{holds}");
+        }
+        let (weak, list) = (format!("W/{quoted}"), format!("{quoted}, \"x\""));
+        for not in [
+            weak.as_str(),
+            list.as_str(),
+            "\"x\"",
+            "*",
+            "",
+            "Sat, 29 Oct 1994 19:43:30 GMT",
+            "Sat, 29 Oct 1994 19:43:32 GMT",
+        ] {
+            assert!(!if_range_holds(not, &object()), "{not}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::Server;
 use super::access::{Caller, check_version, refuse_unbuilt};
 use super::checksum::Kind;
-use super::conditional::Verdict;
+use super::conditional::{Verdict, if_range_holds};
 use super::error::{EngineResult, invalid_request, not_implemented, precondition_failed, slow_down};
 use super::headers;
 use super::preamble::to_header;
@@ -70,7 +70,10 @@ fn view(caller: &Caller, info: &ObjectInfo, part_number: Option<i32>, checksums:
     let whole = Span { offset: 0, length: info.size_bytes };
     let mut headers = headers::of_object(info);
     let kind = headers::stored_kind(&info.attributes);
-    let (span, partial) = match (part_number, caller.preamble.range.as_deref().and_then(range::parse)) {
+    let if_range = caller.preamble.if_range.as_deref();
+    let counts = if_range.is_none_or(|validator| if_range_holds(validator, info));
+    let range = caller.preamble.range.as_deref().filter(|_| counts).and_then(range::parse);
+    let (span, partial) = match (part_number, range) {
         (Some(_), Some(_)) => {
             return Err(invalid_request("Cannot specify both Range header and partNumber query parameter"));
         }
@@ -83,7 +86,7 @@ fn view(caller: &Caller, info: &ObjectInfo, part_number: Option<i32>, checksums:
         }
         (None, Some(range)) => {
             let span = range.resolve(info.size_bytes).map_err(|_| invalid_range(info.size_bytes))?;
-            (span, true)
+            (span, span.length > 0)
         }
         (None, None) => (whole, false),
     };

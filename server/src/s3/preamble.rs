@@ -1,8 +1,8 @@
 //! What is taken out of a request before s3s reads it, because S3 is laxer there than s3s.
 //!
 //! Invariant: a header taken out here is in [`Preamble`], and nowhere else, for the handler to judge:
-//! lists of entity tags, dates that do not parse (ignored, not refused), several ranges, an Expires that
-//! is no date, and metadata that is not UTF-8.
+//! lists of entity tags, dates that do not parse (ignored, not refused), several ranges, If-Range, an Expires that
+//! is no date, and metadata that is not UTF-8. A date that s3s reads itself is left in the one form that it knows.
 //! Header values are kept as text with one char per byte (ISO 8859-1), so that any byte comes back
 //! as it was sent.
 
@@ -10,6 +10,7 @@ use super::conditional::Conditions;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 pub const META_PREFIX: &str = "x-amz-meta-";
+const IF_MATCH_TIME: &str = "x-amz-if-match-last-modified-time";
 /// S3's limit on user metadata, names and values together.
 pub const METADATA_BYTES_MAX: usize = 2048;
 
@@ -18,6 +19,8 @@ pub struct Preamble {
     pub conditions: Conditions,
     pub source_conditions: Conditions,
     pub range: Option<String>,
+    /// Says whether `range` counts.
+    pub if_range: Option<String>,
     pub expires: Option<String>,
     /// Name without prefix, value; in the order of the header map.
     pub metadata: Vec<(String, String)>,
@@ -34,6 +37,7 @@ impl Preamble {
     pub fn take(headers: &mut HeaderMap) -> Self {
         let source = |name| HeaderName::from_static(name);
         let body_length = announced_length(headers);
+        unify_date(headers);
         // Most requests have none of these: one look at each header is less than a search for every name.
         if !headers.keys().any(is_taken) {
             return Self { body_length, ..Self::default() };
@@ -52,6 +56,7 @@ impl Preamble {
                 if_unmodified_since: take(headers, &source("x-amz-copy-source-if-unmodified-since")),
             },
             range: take(headers, &header::RANGE),
+            if_range: take(headers, &header::IF_RANGE),
             expires: take(headers, &header::EXPIRES),
             metadata: take_metadata(headers),
             content_md5: take(headers, &source("content-md5")),
@@ -64,8 +69,9 @@ impl Preamble {
 
 /// Whether [`Preamble::take`] takes a header of this name, or might.
 fn is_taken(name: &HeaderName) -> bool {
-    const PLAIN: [HeaderName; 6] = [
+    const PLAIN: [HeaderName; 7] = [
         header::RANGE,
+        header::IF_RANGE,
         header::EXPIRES,
         header::IF_MATCH,
         header::IF_NONE_MATCH,
@@ -83,6 +89,15 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
     let decoded =
         headers.get("x-amz-decoded-content-length").or_else(|| headers.get(header::CONTENT_LENGTH))?;
     decoded.to_str().ok()?.trim().parse().ok()
+}
+
+/// s3s reads this date itself, and knows IMF-fixdate only.
+fn unify_date(headers: &mut HeaderMap) {
+    let Some(value) = headers.get_mut(IF_MATCH_TIME) else { return };
+    let time = value.to_str().ok().and_then(|text| httpdate::parse_http_date(text.trim()).ok());
+    if let Some(time) = time.and_then(|time| HeaderValue::try_from(httpdate::fmt_http_date(time)).ok()) {
+        *value = time;
+    }
 }
 
 /// Several headers of one name are one list.
@@ -156,6 +171,7 @@ mod tests {
             "x-amz-copy-source-if-modified-since",
             "x-amz-copy-source-if-unmodified-since",
             "range",
+            "if-range",
             "expires",
             "x-amz-meta-a",
             "content-md5",
@@ -167,6 +183,20 @@ mod tests {
             headers.insert(name, HeaderValue::from_static("a"));
             Preamble::take(&mut headers);
             assert_eq!(headers.len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_date_that_s3s_reads_gets_the_form_that_it_knows() {
+        for (sent, kept) in [
+            ("Saturday, 29-Oct-94 19:43:31 GMT", "Sat, 29 Oct 1994 19:43:31 GMT"),
+            ("Sat Oct 29 19:43:31 1994", "Sat, 29 Oct 1994 19:43:31 GMT"),
+            ("yesterday", "yesterday"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_MATCH_TIME, HeaderValue::from_static(sent));
+            Preamble::take(&mut headers);
+            assert_eq!(headers[IF_MATCH_TIME], kept);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The Range header of GET and HEAD, and the range of a copied part.
 //!
-//! Invariant: a resolved range lies within the object and is not empty.
+//! Invariant: a resolved range lies within the object, and is empty only for the last bytes of an empty object, which
+//! are the whole of it (RFC 9110, 14.1.2).
 //! A header that asks for several ranges, or that does not parse, is ignored as RFC 9110 section 14.2
 //! allows and S3 does: the whole object is the answer.
 
@@ -21,7 +22,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The value of Content-Range for this span of `size_bytes`.
+    /// The value of Content-Range for this span of `size_bytes`; an empty one has none.
     pub fn content_range(self, size_bytes: u64) -> String {
         format!("bytes {}-{}/{}", self.offset, self.offset + self.length - 1, size_bytes)
     }
@@ -65,7 +66,6 @@ impl ByteRange {
                 Ok(Span { offset: first, length: last - first + 1 })
             }
             Self::Suffix(0) => Err(Unsatisfiable),
-            Self::Suffix(_) if size_bytes == 0 => Err(Unsatisfiable),
             Self::Suffix(length) => {
                 let length = length.min(size_bytes);
                 Ok(Span { offset: size_bytes - length, length })
@@ -99,7 +99,12 @@ mod tests {
             assert_eq!(resolve(header, 10), Some(Err(Unsatisfiable)), "{header}");
         }
         assert_eq!(resolve("bytes=0-", 0), Some(Err(Unsatisfiable)));
-        assert_eq!(resolve("bytes=-5", 0), Some(Err(Unsatisfiable)));
+        assert_eq!(resolve("bytes=-0", 0), Some(Err(Unsatisfiable)));
+    }
+
+    #[test]
+    fn the_last_bytes_of_an_empty_object_are_all_of_it() {
+        assert_eq!(resolve("bytes=-5", 0), Some(Ok((0, 0))));
     }
 
     #[test]

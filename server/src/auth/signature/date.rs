@@ -44,8 +44,12 @@ impl RequestTime {
         Self::parse_basic(value).or_else(|| Self::parse_http(value))
     }
 
-    /// RFC 1123; some signers write its zone as RFC 2822 does.
+    /// Any form of RFC 9110, 5.6.7; some signers write the zone of the first as RFC 2822 does.
     fn parse_http(value: &str) -> Option<Self> {
+        if let Ok(time) = httpdate::parse_http_date(value) {
+            let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+            return Self::from_unix(i64::try_from(since.as_secs()).ok()?);
+        }
         let format = format_description!(
             "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second]"
         );
@@ -80,6 +84,13 @@ mod tests {
                 Some(basic),
                 "{zone}"
             );
+        }
+    }
+
+    #[test]
+    fn http_dates_of_every_form_are_read() {
+        for text in ["Friday, 24-May-13 00:00:00 GMT", "Fri May 24 00:00:00 2013"] {
+            assert_eq!(RequestTime::parse(text), RequestTime::parse("20130524T000000Z"), "{text}");
         }
     }
 
