@@ -81,13 +81,36 @@ impl Server {
 
     /// Another server on the same data, expected to give up by itself; its status and what it said.
     pub fn start_second(&self) -> (ExitStatus, String) {
-        let output = self.command().stdin(Stdio::null()).output().expect("start a second ringbolt");
+        Self::run_to_its_end(&mut self.command())
+    }
+
+    /// As [`Self::start_second`], in the data directory `data`, with `environment` in place of flags.
+    pub fn start_other(&self, data: &Path, environment: &[(&str, &str)]) -> (ExitStatus, String) {
+        let mut command = Command::new(binary::ringbolt());
+        without_settings(&mut command).arg("serve").arg("--data").arg(data);
+        command.args(["--memory", self.options.memory]).envs(environment.iter().copied());
+        Self::run_to_its_end(&mut command)
+    }
+
+    fn run_to_its_end(command: &mut Command) -> (ExitStatus, String) {
+        let output = command.stdin(Stdio::null()).output().expect("start a second ringbolt");
         let said = [output.stdout, output.stderr].concat();
         (output.status, String::from_utf8_lossy(&said).into_owned())
     }
 
     pub fn endpoint(&self) -> &str {
         &self.running.as_ref().expect("the server is running").endpoint
+    }
+
+    /// False with `--admin-listen off`.
+    pub fn has_admin_address(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.process.admin().is_some())
+    }
+
+    /// Where health and metrics are.
+    pub fn admin_endpoint(&self) -> String {
+        let running = self.running.as_ref().expect("the server is running");
+        format!("http://{}", running.process.admin().expect("an admin address"))
     }
 
     pub fn client(&self, account: &Account) -> aws_sdk_s3::Client {
@@ -145,6 +168,8 @@ impl Server {
         command.arg("serve").arg("--data").arg(self.directory.path());
         command.args([
             "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
             "127.0.0.1:0",
             "--size",
             self.options.size,

@@ -43,7 +43,7 @@ class Node:
         if self.keys:
             environment |= {"RINGBOLT_ACCESS_KEY": ACCESS_KEY, "RINGBOLT_SECRET_KEY": SECRET_KEY}
         command = [self.binary, "serve", "--data", str(self.data()), "--listen", "127.0.0.1:0"]
-        command += ["--size", self.size, "--shards", "4", "--memory", "512MiB"]
+        command += ["--admin-listen", "off", "--size", self.size, "--shards", "4", "--memory", "512MiB"]
         with open(self.log_path(), "ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         found = Queue()

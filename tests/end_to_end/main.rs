@@ -3,12 +3,15 @@
 //! Each test has its own server, data directory and port, so that they run side by side.
 
 mod access;
+mod admin;
 mod bench;
 mod bench_process;
 mod bench_tls;
+mod bucket_delete;
 mod check;
 mod checksums;
 mod conditional;
+mod configuration;
 mod crash;
 mod damage;
 mod edges;
@@ -22,6 +25,7 @@ mod objects;
 mod plain_get;
 mod plan;
 mod process;
+mod protocol;
 mod signing;
 mod support;
 mod target;

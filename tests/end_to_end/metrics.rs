@@ -12,7 +12,7 @@ const LOOKS_MAX: usize = 600;
 
 /// Every series with its value; of seconds the whole ones.
 async fn metrics(server: &Server) -> BTreeMap<String, u64> {
-    let url = format!("{}/ringbolt/metrics", server.endpoint());
+    let url = format!("{}/ringbolt/metrics", server.admin_endpoint());
     let answer = raw_http::request("GET", &url, b"").await.expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.head);
     assert!(answer.head.contains("text/plain; version=0.0.4"), "{}", answer.head);
@@ -75,7 +75,7 @@ async fn the_numbers_follow_what_happens() {
     assert!(after["ringbolt_http_connections"] >= 1 && after["process_resident_memory_bytes"] > 1 << 20);
     assert_eq!(sum(&after, "ringbolt_space_bytes"), after["ringbolt_capacity_bytes"]);
     assert!(after["ringbolt_space_bytes{state=\"live\"}"] > before["ringbolt_space_bytes{state=\"live\"}"]);
-    let post = raw_http::request("POST", &format!("{}/ringbolt/metrics", server.endpoint()), b"").await;
+    let post = raw_http::request("POST", &format!("{}/ringbolt/metrics", server.admin_endpoint()), b"").await;
     assert_eq!(post.expect("an answer").status, 405);
 }
 

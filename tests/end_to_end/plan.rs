@@ -154,7 +154,7 @@ async fn a_plan_takes_objects_and_wear_from_a_running_node() {
     let said = r#"{"nvme_smart_health_information_log": {"percentage_used": 40, "power_on_hours": 9000}}"#;
     std::fs::write(&smartctl, format!("#!/bin/sh\necho '{said}'\n")).expect("a program");
     std::fs::set_permissions(&smartctl, Permissions::from_mode(0o755)).expect("to be run");
-    let url = server.endpoint().to_owned();
+    let url = server.admin_endpoint();
     let planned = tokio::task::spawn_blocking(move || {
         let run = |arguments: &[&str]| {
             let path = format!("{}:/usr/bin:/bin", directory.path().display());

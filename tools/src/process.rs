@@ -22,17 +22,23 @@ pub enum StartError {
 /// A process that is on its way to be a server.
 pub struct Starting {
     child: ServerProcess,
-    endpoint: Receiver<SocketAddr>,
+    endpoints: Receiver<Endpoints>,
 }
 
+/// Where a server is: its S3 address, and that of health and metrics if it has one.
+type Endpoints = (SocketAddr, Option<SocketAddr>);
+
 /// A process. Killed when dropped.
-pub struct ServerProcess(Child);
+pub struct ServerProcess {
+    child: Child,
+    admin: Option<SocketAddr>,
+}
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
         // Both fail only when it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -42,25 +48,33 @@ impl ServerProcess {
     /// # Errors
     /// When the program can not be run.
     pub fn spawn(command: &mut Command) -> io::Result<Starting> {
-        let mut child = Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?);
-        let (sender, endpoint) = channel();
-        if let Some(stdout) = child.0.stdout.take() {
-            // Reads on after the endpoint: a full pipe would stop the server.
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut child = Self { child, admin: None };
+        let (sender, endpoints) = channel();
+        if let Some(stdout) = child.child.stdout.take() {
+            // Reads on after the endpoints: a full pipe would stop the server.
             std::thread::spawn(move || {
+                let mut endpoint = None;
                 for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                    if let Some(found) = endpoint_in(&line) {
+                    endpoint = endpoint.or_else(|| endpoint_in(&line));
+                    if let Some((endpoint, admin)) = endpoint.zip(admin_in(&line)) {
                         // Nobody waits any more: it was killed while it started.
-                        let _ = sender.send(found);
+                        let _ = sender.send((endpoint, admin));
                     }
                 }
             });
         }
-        Ok(Starting { child, endpoint })
+        Ok(Starting { child, endpoints })
     }
 
     /// Of the process, for a look at what the kernel knows of it.
     pub fn id(&self) -> u32 {
-        self.0.id()
+        self.child.id()
+    }
+
+    /// Where it tells health and metrics, once it is ready; None with `--admin-listen off`.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// `kill -9`, and waits for the end.
@@ -68,8 +82,8 @@ impl ServerProcess {
     /// # Errors
     /// When the process can not be waited for.
     pub fn kill(mut self) -> io::Result<ExitStatus> {
-        self.0.kill()?;
-        self.0.wait()
+        self.child.kill()?;
+        self.child.wait()
     }
 
     /// SIGTERM; the server goes on until what runs is finished.
@@ -77,7 +91,7 @@ impl ServerProcess {
     /// # Errors
     /// When the process has ended and was waited for.
     pub fn terminate(&self) -> io::Result<()> {
-        Ok(kill_process(Pid::from_child(&self.0), Signal::TERM)?)
+        Ok(kill_process(Pid::from_child(&self.child), Signal::TERM)?)
     }
 
     /// Waits for the end.
@@ -85,7 +99,7 @@ impl ServerProcess {
     /// # Errors
     /// When the process can not be waited for.
     pub fn wait(mut self) -> io::Result<ExitStatus> {
-        self.0.wait()
+        self.child.wait()
     }
 
     /// How it ended, if it has.
@@ -93,7 +107,7 @@ impl ServerProcess {
     /// # Errors
     /// When the process can not be asked.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.0.try_wait()
+        self.child.try_wait()
     }
 }
 
@@ -103,11 +117,14 @@ impl Starting {
     /// # Errors
     /// When it ends before, or takes longer than `limit`.
     pub fn ready(mut self, limit: Duration) -> Result<(ServerProcess, SocketAddr), StartError> {
-        match self.endpoint.recv_timeout(limit) {
-            Ok(address) => Ok((self.child, address)),
+        match self.endpoints.recv_timeout(limit) {
+            Ok((address, admin)) => {
+                self.child.admin = admin;
+                Ok((self.child, address))
+            }
             Err(RecvTimeoutError::Timeout) => Err(StartError::Silent(limit)),
             // Its stdout is closed: it has ended, or is about to.
-            Err(RecvTimeoutError::Disconnected) => Err(StartError::Ended(self.child.0.wait()?)),
+            Err(RecvTimeoutError::Disconnected) => Err(StartError::Ended(self.child.child.wait()?)),
         }
     }
 
@@ -116,7 +133,7 @@ impl Starting {
     /// # Errors
     /// When the process can not be waited for.
     pub fn kill_after(self, delay: Duration) -> io::Result<bool> {
-        let early = self.endpoint.recv_timeout(delay).is_err();
+        let early = self.endpoints.recv_timeout(delay).is_err();
         self.child.kill()?;
         Ok(early)
     }
@@ -136,6 +153,13 @@ fn endpoint_in(line: &str) -> Option<SocketAddr> {
     rest.split_whitespace().next()?.trim_end_matches('/').parse().ok()
 }
 
+/// The line behind the endpoint's: Some, with the address if there is one.
+fn admin_in(line: &str) -> Option<Option<SocketAddr>> {
+    let rest = line.strip_prefix("Health and metrics are ")?;
+    let address = rest.strip_prefix("at http://").and_then(|rest| rest.split_whitespace().next());
+    Some(address.and_then(|address| address.parse().ok()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +168,11 @@ mod tests {
     fn the_endpoint_is_in_the_banner() {
         let address = endpoint_in("Ringbolt 0.1.0 is ready at http://127.0.0.1:4711");
         assert_eq!(address, Some(SocketAddr::from(([127, 0, 0, 1], 4711))));
+        let admin =
+            admin_in("Health and metrics are at http://127.0.0.1:4712 and in the socket d/admin.sock");
+        assert_eq!(admin, Some(Some(SocketAddr::from(([127, 0, 0, 1], 4712)))));
+        assert_eq!(admin_in("Health and metrics are in the socket d/admin.sock"), Some(None));
+        assert_eq!(admin_in("Ringbolt 0.1.0 is ready at http://127.0.0.1:4711"), None);
         assert_eq!(endpoint_in("Try it: aws --endpoint-url http://127.0.0.1:4711 s3 mb s3://demo"), None);
     }
 

@@ -80,7 +80,7 @@ impl Server {
             .arg("serve")
             .arg("--data")
             .arg(&options.data)
-            .args(["--listen", &address.to_string()])
+            .args(["--listen", &address.to_string(), "--admin-listen", "off"])
             .args(["--cores", &options.core.to_string()])
             .args(["--memory", &options.memory])
             .args(["--size", &options.size])

@@ -4,14 +4,11 @@
 //! names and units follow Prometheus' conventions and do not change their meaning.
 
 use crate::http::TrafficSum;
+use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Method, Response, StatusCode};
 use ringbolt_engine::node::{NodeMetrics, ShardMetrics};
 use std::fmt::{Display, Write};
 use std::time::Duration;
-
-/// Shadows the object `metrics` of a bucket `ringbolt`, should someone make one.
-pub const METRICS_PATH: &str = "/ringbolt/metrics";
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const BUFFER_CHUNK_BYTES: u64 = 1 << 20;
@@ -20,18 +17,8 @@ const BUFFER_CHUNK_BYTES: u64 = 1 << 20;
 type Requests = [(&'static str, u64)];
 
 /// The answer; without `node` and `requests` while the node starts.
-pub fn answer(
-    method: &Method,
-    node: Option<&NodeMetrics>,
-    traffic: &TrafficSum,
-    requests: &Requests,
-) -> Response<s3s::Body> {
-    let mut response = Response::new(s3s::Body::empty());
-    if method != Method::GET && method != Method::HEAD {
-        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        return response;
-    }
-    *response.body_mut() = s3s::Body::from(render(node, traffic, requests, &Process::now()));
+pub fn answer(node: Option<&NodeMetrics>, traffic: &TrafficSum, requests: &Requests) -> Response<s3s::Body> {
+    let mut response = Response::new(s3s::Body::from(render(node, traffic, requests, &Process::now())));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -81,7 +81,8 @@ enum Command {
   RINGBOLT_ACCESS_KEY=admin RINGBOLT_SECRET_KEY=correct-horse ringbolt serve
                                                      credentials of your own for the first account
 
-Accounts are in users.toml in the data directory (mode 0600).")]
+Accounts are in users.toml in the data directory (mode 0600). A second server on one machine needs a --data,
+a --listen and an --admin-listen of its own.")]
 struct ServeArgs {
     /// Directory of the credentials and, without --drive, of the drive file
     #[arg(long, env = "RINGBOLT_DATA", default_value = "./ringbolt-data", value_name = "DIR")]
@@ -92,6 +93,16 @@ struct ServeArgs {
     /// Address and port; port 0 takes a free one
     #[arg(long, env = "RINGBOLT_LISTEN", default_value = "127.0.0.1:9000", value_name = "ADDRESS")]
     listen: SocketAddr,
+    /// Where health and metrics are told without credentials: address and port (port 0 takes a free one), or off. They
+    /// are in the socket admin.sock of the data directory too
+    #[arg(
+        long,
+        env = "RINGBOLT_ADMIN_LISTEN",
+        default_value = "127.0.0.1:9001",
+        value_parser = parse_address_or_off,
+        value_name = "ADDRESS"
+    )]
+    admin_listen: AddressOrOff,
     /// CPUs to run on, as in 0-3 or 0,2; one thread each [default: all]
     #[arg(long, env = "RINGBOLT_CORES", value_parser = parse_cpus, value_name = "LIST")]
     cores: Option<CpuList>,
@@ -184,7 +195,7 @@ struct FormatArgs {
 
 /// Show a drive's superblock, shards, extents and space
 ///
-/// Reads only; a drive that a server has open is refused: `/ringbolt/metrics` tells about that one.
+/// Reads only; a drive that a server has open is refused: the server's `/ringbolt/metrics` tell about that one.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ringbolt inspect --drive ringbolt-data/drive0
@@ -248,11 +259,24 @@ fn start_logging(level: &str, format: LogFormat) -> Result<(), CliError> {
     Ok(())
 }
 
+/// None: off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AddressOrOff(Option<SocketAddr>);
+
+fn parse_address_or_off(text: &str) -> Result<AddressOrOff, String> {
+    if text == "off" {
+        return Ok(AddressOrOff(None));
+    }
+    let wrong = |_| "write an address with its port, as in 127.0.0.1:9001, or off".to_owned();
+    text.parse().map(|address| AddressOrOff(Some(address))).map_err(wrong)
+}
+
 fn serve(args: ServeArgs) -> Result<(), CliError> {
     run(ServeOptions {
         data_dir: args.data,
         drives: args.drive,
         listen: args.listen,
+        admin_listen: args.admin_listen.0,
         cores: args.cores.map_or_else(Vec::new, |list| list.0),
         memory_bytes: args.memory,
         read_cache_bytes: args.read_cache,

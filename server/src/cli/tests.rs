@@ -21,11 +21,15 @@ fn every_flag_has_its_environment_variable() {
 fn the_command_line_of_the_manual_is_understood() {
     Cli::command().debug_assert();
     let line = "ringbolt serve --data d --drive a --drive b --listen 127.0.0.1:0 --cores 0-1 --memory 1GiB \
+                --admin-listen 127.0.0.1:0 \
                 --size 4GiB --shards 8 --log-format json --log debug --abort-uploads-after 7d";
     let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
     let Command::Serve(args) = cli.command else { panic!("not serve") };
     assert_eq!((args.drive.len(), args.cores, args.size), (2, Some(CpuList(vec![0, 1])), 4 << 30));
     assert_eq!(args.abort_uploads_after, Some(7 * 86_400_000));
+    assert_eq!(args.admin_listen, AddressOrOff(Some(([127, 0, 0, 1], 0).into())));
+    assert_eq!(parse_address_or_off("off"), Ok(AddressOrOff(None)));
+    assert!(parse_address_or_off("9001").unwrap_err().contains("127.0.0.1:9001, or off"));
     assert!(Cli::try_parse_from(["ringbolt", "format"]).is_err());
     assert!(Cli::try_parse_from(["ringbolt", "serve", "--memory", "much"]).is_err());
 }

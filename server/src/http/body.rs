@@ -1,5 +1,6 @@
 //! Bodies on the wire: requests that must keep arriving, and responses that end with their log line.
 
+use super::pace::Pace;
 use super::timer::CoreSleep;
 use crate::auth::AuthError;
 use crate::memory::{Held, Share};
@@ -14,10 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// A request body. Fails when nothing came for `stall`.
+/// A request body. Fails when nothing came for `stall`, or too little ([`Pace`]).
 pub struct RequestBody {
     inner: Incoming,
     stall: Duration,
+    pace: Pace,
     deadline: Option<CoreSleep>,
     unread: Unread,
 }
@@ -41,7 +43,7 @@ impl RequestBody {
     /// `unread` is kept up to date from here on.
     pub fn new(inner: Incoming, stall: Duration, unread: Unread) -> Self {
         unread.set(!inner.is_end_stream());
-        Self { inner, stall, deadline: None, unread }
+        Self { inner, stall, pace: Pace::new(stall), deadline: None, unread }
     }
 }
 
@@ -57,9 +59,16 @@ impl Body for RequestBody {
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
             this.deadline = None;
             this.unread.set(frame.is_some() && !this.inner.is_end_stream());
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
+            if let Some(data) = data
+                && this.pace.moved(data.len() as u64).is_err()
+            {
+                return Poll::Ready(Some(Err(AuthError::BodyTimeout)));
+            }
             let failed = |error: hyper::Error| AuthError::BodyFailed(error.to_string());
             return Poll::Ready(frame.map(|frame| frame.map_err(failed)));
         }
+        this.pace.waits();
         let deadline = this.deadline.get_or_insert_with(|| CoreSleep::new(this.stall));
         ready!(Pin::new(deadline).poll(context));
         Poll::Ready(Some(Err(AuthError::BodyTimeout)))

@@ -1,13 +1,23 @@
 //! S3 errors that are answered before a request reaches the S3 room.
 
+use super::head::{ALLOWED, HeadError};
 use crate::auth::AuthError;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 /// The answer to a request that this room or the auth room refuses.
 pub fn refused(error: &AuthError, resource: &str, request_id: &str) -> Response<s3s::Body> {
     let region = error.region().map(|region| ("Region", region));
     xml(error.status(), error.code(), &error.to_string(), region, resource, request_id)
+}
+
+/// The answer to a request whose head is not acceptable.
+pub fn malformed(error: HeadError, resource: &str, request_id: &str) -> Response<s3s::Body> {
+    let mut response = xml(error.status(), error.code(), &error.to_string(), None, resource, request_id);
+    if matches!(error, HeadError::Method(_)) {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(ALLOWED));
+    }
+    response
 }
 
 /// 503: come back later.

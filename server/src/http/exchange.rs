@@ -1,12 +1,12 @@
-//! One request and its answer: id, health and metrics, signature, handler, headers, log line.
+//! One request and its answer: id, head, signature, handler, headers, log line.
 //!
 //! Invariants: every answer carries `x-amz-request-id`, and the log line of the request has the same id. An answer
-//! that leaves some of its request's body unread says `Connection: close`.
+//! that leaves some of its request's body unread says `Connection: close`, and so does one to a malformed head: what
+//! came behind them is never taken for a request.
 
 use super::body::{RequestBody, RequestRecord, ResponseBody, Unread};
-use super::error_response::{refused, unavailable};
-use super::{BODY_BYTES_MAX, Front, Handler, REQUEST_BYTES};
-use crate::admin;
+use super::error_response::{malformed, refused, unavailable};
+use super::{BODY_BYTES_MAX, Front, Handler, REQUEST_BYTES, check_head};
 use crate::memory::Held;
 use http::header::{CONNECTION, EXPECT, HeaderValue, SERVER};
 use http::{Method, Request, Response, StatusCode};
@@ -15,7 +15,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 const CONTINUE: &[u8] = b"100-continue";
 
-pub async fn exchange<H: Handler>(front: &Front<H>, request: Request<Incoming>) -> Response<ResponseBody> {
+pub async fn exchange<H: Handler>(
+    front: &Front<H>,
+    mut request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let head = check_head(&mut request);
     let mut record = RequestRecord {
         method: request.method().clone(),
         uri: request.uri().clone(),
@@ -27,14 +31,17 @@ pub async fn exchange<H: Handler>(front: &Front<H>, request: Request<Incoming>) 
     };
     let unread = Unread::default();
     let skips_continue = skips_continue(&request);
-    let (share, mut response) = match front.memory.take(needed_bytes(&request)) {
-        // Health is asked when things are bad: it is told in any case.
-        Err(error) if record.uri.path() != admin::HEALTH_PATH => {
+    let (path, id) = (record.uri.path(), record.request_id.as_str());
+    let (share, mut response) = match (head, front.memory.take(needed_bytes(&request))) {
+        (Err(error), _) => {
+            unread.set(true);
+            (None, malformed(error, path, id))
+        }
+        (Ok(()), Err(error)) => {
             unread.set(!request.body().is_end_stream());
-            let (path, id) = (record.uri.path(), record.request_id.as_str());
             (None, unavailable("SlowDown", &error.to_string(), path, id))
         }
-        share => (share.ok(), answer(front, request, &record, &unread).await),
+        (Ok(()), Ok(share)) => (Some(share), answer(front, request, &record, &unread).await),
     };
     record.status = response.status();
     front.traffic.answered(record.status);
@@ -68,18 +75,7 @@ async fn answer<H: Handler>(
     unread: &Unread,
 ) -> Response<s3s::Body> {
     let (path, id) = (record.uri.path(), record.request_id.as_str());
-    let handler = front.handler.get();
-    if path == admin::HEALTH_PATH {
-        return admin::health(request.method(), handler.is_some() && !front.stop.said());
-    }
-    if path == admin::metrics::METRICS_PATH {
-        let (node, requests) = match handler {
-            Some(handler) => (handler.metrics().await, handler.requests()),
-            None => (None, Vec::new()),
-        };
-        return admin::metrics::answer(request.method(), node.as_ref(), &front.traffic.sum(), &requests);
-    }
-    let Some(handler) = handler else {
+    let Some(handler) = front.handler.get() else {
         let message = "The server is starting: it recovers its drives. Please try again.";
         return unavailable("ServiceUnavailable", message, path, id);
     };

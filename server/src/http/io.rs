@@ -5,8 +5,9 @@
 //! and hyper's borrowed slices could not leave without a copy.
 //!
 //! Invariants: a connection holds no buffer while it waits; head and body leave in one vectored send;
-//! a peer that takes nothing for `send_stall` ends the connection.
+//! a peer that takes nothing for `send_stall`, or trickles ([`Pace`]), ends the connection.
 
+use super::pace::Pace;
 use hyper::rt::ReadBufCursor;
 use monoio::time::{Sleep, sleep};
 use rustix::io::Errno;
@@ -41,10 +42,21 @@ pub struct Socket {
 }
 
 impl Socket {
-    pub fn new(direct: std::net::TcpStream) -> io::Result<Rc<Self>> {
+    /// Of a connection over TCP.
+    pub fn tcp(direct: std::net::TcpStream) -> io::Result<Rc<Self>> {
+        direct.set_nodelay(true)?;
+        Self::new(direct)
+    }
+
+    /// Of a connection over a socket of the file system.
+    pub fn unix(direct: std::os::unix::net::UnixStream) -> io::Result<Rc<Self>> {
+        // The calls made here are those of any stream socket: which kind it is, only the kernel needs to know.
+        Self::new(std::net::TcpStream::from(std::os::fd::OwnedFd::from(direct)))
+    }
+
+    fn new(direct: std::net::TcpStream) -> io::Result<Rc<Self>> {
         // Blocking, or monoio's ring would answer EAGAIN instead of waiting; our calls say DONTWAIT.
         direct.set_nonblocking(false)?;
-        direct.set_nodelay(true)?;
         let poll = monoio::net::TcpStream::from_std(direct.try_clone()?)?;
         Ok(Rc::new(Self { poll, direct, saw_end: Cell::new(false) }))
     }
@@ -110,16 +122,19 @@ pub struct HyperIo {
     /// Whether the last receive left the socket's buffer empty, as far as can be told.
     drained: bool,
     send_stall: Duration,
+    pace: Pace,
     before_large_send: Rc<dyn Fn()>,
 }
 
 impl HyperIo {
     pub fn new(socket: Rc<Socket>, send_stall: Duration, before_large_send: Rc<dyn Fn()>) -> Self {
-        Self { socket, reading: None, writing: None, drained: true, send_stall, before_large_send }
+        let pace = Pace::new(send_stall);
+        Self { socket, reading: None, writing: None, drained: true, send_stall, pace, before_large_send }
     }
 
     fn poll_writable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stall = self.send_stall;
+        self.pace.waits();
         let socket = &self.socket;
         let (wait, deadline) = self.writing.get_or_insert_with(|| {
             let socket = socket.clone();
@@ -144,7 +159,11 @@ impl HyperIo {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
             let mut control = SendAncillaryBuffer::default();
             match rustix::net::sendmsg(&self.socket.direct, slices, &mut control, flags) {
-                Ok(count) => return Poll::Ready(Ok(count)),
+                Ok(count) => {
+                    let moved = self.pace.moved(count as u64);
+                    let slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer takes data too slowly");
+                    return Poll::Ready(moved.map(|()| count).map_err(slow));
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => ready!(self.poll_writable(context))?,
                 Err(error) => return Poll::Ready(Err(error.into())),

@@ -14,18 +14,18 @@ const BUSY_RETRY: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    #[error("can not listen on {address}: another program does; stop it, or choose another with --listen")]
-    InUse { address: SocketAddr },
-    #[error("can not listen on {address}: {source}; choose another address with --listen")]
-    Bind { address: SocketAddr, source: io::Error },
+    #[error("can not listen on {address}: another program does; stop it, or choose another with {flag}")]
+    InUse { address: SocketAddr, flag: &'static str },
+    #[error("can not listen on {address}: {source}; choose another address with {flag}")]
+    Bind { address: SocketAddr, source: io::Error, flag: &'static str },
 }
 
-/// `count` listeners on `address`; port 0 takes a free one, the same for all.
-pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, ListenError> {
-    let probe = probe(address)?;
+/// `count` listeners on `address`; port 0 takes a free one, the same for all. `flag` is what chooses another address.
+pub fn bind(address: SocketAddr, count: usize, flag: &'static str) -> Result<Vec<TcpListener>, ListenError> {
+    let probe = probe(address, flag)?;
     let bound = probe.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(address);
     drop(probe);
-    let error = |source| ListenError::Bind { address: bound, source };
+    let error = |source| ListenError::Bind { address: bound, source, flag };
     (0..count).map(|_| listen(bound, true).map(TcpListener::from).map_err(error)).collect()
 }
 
@@ -34,18 +34,18 @@ pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, Liste
     clippy::disallowed_methods,
     reason = "before any core runs; the kernel has no event for a freed address"
 )]
-fn probe(address: SocketAddr) -> Result<Socket, ListenError> {
+fn probe(address: SocketAddr, flag: &'static str) -> Result<Socket, ListenError> {
     let begin = Instant::now();
     loop {
         match listen(address, false) {
             Ok(socket) => return Ok(socket),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 if begin.elapsed() > BUSY_RETRY {
-                    return Err(ListenError::InUse { address });
+                    return Err(ListenError::InUse { address, flag });
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
-            Err(source) => return Err(ListenError::Bind { address, source }),
+            Err(source) => return Err(ListenError::Bind { address, source, flag }),
         }
     }
 }

@@ -1,23 +1,31 @@
 //! HTTP on one core: listening, connections, limits, request ids, the log line of each request.
 //!
-//! Invariants: a connection lives and dies on the core that accepted it; their number is capped; no
-//! peer holds one by being slow, neither with its head, nor its body, nor by not reading.
-//! Deliberately absent: any knowledge of S3 operations.
+//! Invariants: a connection lives and dies on the core that accepted it; their number is capped for the node; no
+//! peer holds one by being slow, neither with its head, nor its body, nor by not reading. What holds of RFC 9110 and
+//! RFC 9112 is in docs/s3-compatibility.md.
+//! Deliberately absent: any knowledge of S3 operations, and of health and metrics, which have listeners of their own.
 
 mod body;
+mod cap;
 mod connection;
 mod error_response;
 mod exchange;
+mod head;
 mod ids;
 mod io;
 mod listener;
+mod pace;
 mod stop;
 mod timer;
 mod traffic;
 
+pub use self::cap::ConnectionCap;
+pub(crate) use self::connection::{accept_each, serve};
 pub use self::connection::{accept_until_stopped, drain};
 pub(crate) use self::error_response::refused;
+pub(crate) use self::head::check as check_head;
 pub use self::ids::RequestIds;
+pub(crate) use self::io::Socket;
 pub use self::listener::{ListenError, bind};
 pub use self::stop::Stop;
 pub use self::traffic::{Traffic, TrafficSum};
@@ -42,23 +50,26 @@ pub trait Handler: 'static {
     fn requests(&self) -> Vec<(&'static str, u64)>;
 }
 
-/// Caps and times of the connections of one core.
+/// Caps and times of connections.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    pub connections_max: usize,
-    /// For all requests at once; see [`RequestMemory`].
+    /// Of all cores together.
+    pub connections: ConnectionCap,
+    /// For all requests of one core at once; see [`RequestMemory`].
     pub request_bytes_max: u64,
     pub header_bytes_max: usize,
     /// For a whole head to arrive; also how long an idle connection is kept.
     pub header_time: Duration,
-    /// Without a byte of a request's body.
+    /// Without a byte of a request's body, or with fewer than [`pace::WINDOW_BYTES_MIN`].
     pub body_stall: Duration,
-    /// Without the peer taking a byte of an answer.
+    /// Without the peer taking a byte of an answer, or as many.
     pub send_stall: Duration,
     /// From this duration on a request is logged as slow.
     pub slow_request: Duration,
 }
 
+/// Headers of a request: 2 KiB of metadata are 200 headers and more, if each is short.
+const HEADERS_MAX: usize = 256;
 /// Memory an open connection may take at most, whether it waits, sends its head or has sent a body: hyper's read
 /// buffer, which it keeps, and the tasks.
 pub const CONNECTION_BYTES_MAX: usize = READ_BUFFER_BYTES_MAX + 24 * 1024;
@@ -72,7 +83,7 @@ const BODY_BYTES_MAX: u64 = 128 << 10;
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections_max: 1000,
+            connections: ConnectionCap::new(1000),
             request_bytes_max: 64 << 20,
             header_bytes_max: 16 * 1024,
             header_time: Duration::from_secs(60),
@@ -122,5 +133,9 @@ impl<H: Handler> Front<H> {
     }
 }
 
+#[cfg(test)]
+mod protocol_tests;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

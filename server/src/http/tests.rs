@@ -1,157 +1,9 @@
-//! A real listener, real connections, and a handler that says what reached it.
+//! Connections and requests over a real listener.
 
+use super::testing::{LARGE_BYTES, Server};
 use super::*;
 use crate::auth::hash::Sha256;
-use crate::auth::{Account, Accounts, RequestContext};
-use crate::run::signals::{StopAll, stop_channel};
-use http_body_util::BodyExt;
-use monoio::{FusionDriver, RuntimeBuilder};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::thread::JoinHandle;
-
-const LARGE_BYTES: usize = 8 << 20;
-
-struct Echo;
-
-impl Handler for Echo {
-    async fn call(&self, request: Request<s3s::Body>) -> Response<s3s::Body> {
-        let path = request.uri().path().to_owned();
-        if path == "/large" {
-            return Response::new(s3s::Body::from(vec![7u8; LARGE_BYTES]));
-        }
-        let context = request.extensions().get::<RequestContext>().unwrap().clone();
-        let text = match request.into_body().collect().await {
-            Ok(body) => format!("{path} {} {}", body.to_bytes().len(), context.request_id),
-            Err(_) => {
-                let mut response = Response::new(s3s::Body::from("no".to_owned()));
-                *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-                return response;
-            }
-        };
-        Response::new(s3s::Body::from(text))
-    }
-
-    async fn metrics(&self) -> Option<NodeMetrics> {
-        Some(NodeMetrics::default())
-    }
-
-    fn requests(&self) -> Vec<(&'static str, u64)> {
-        vec![("Echo", 1)]
-    }
-}
-
-struct Server {
-    address: SocketAddr,
-    stop: StopAll,
-    thread: Option<JoinHandle<usize>>,
-}
-
-impl Server {
-    fn start(limits: Limits, open: bool) -> Self {
-        let listener = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
-        let address = listener.local_addr().unwrap();
-        let (stop, mut ears) = stop_channel(1).unwrap();
-        let ear = ears.remove(0);
-        let thread = std::thread::spawn(move || {
-            let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build().unwrap();
-            runtime.block_on(async move {
-                let traffic = Traffic::of_cores(1).remove(0);
-                let gate = Gate::new(Arc::new(Accounts::from_list(vec![account()])), "us-east-1".into());
-                let front = Rc::new(Front::new(limits, gate, RequestIds::new(1), Rc::new(|| {}), traffic));
-                if open {
-                    assert!(front.handler.set(Echo).is_ok());
-                }
-                let stopping = front.clone();
-                monoio::spawn(async move {
-                    ear.heard().await.unwrap();
-                    stopping.stop.say();
-                });
-                accept_until_stopped(front.clone(), listener).await.unwrap();
-                drain(&front, Duration::from_secs(10)).await
-            })
-        });
-        Self { address, stop, thread: Some(thread) }
-    }
-
-    fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        Client(BufReader::new(stream))
-    }
-
-    /// How many connections had to be cut off.
-    fn stop(mut self) -> usize {
-        self.stop.say();
-        self.thread.take().unwrap().join().unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.say();
-    }
-}
-
-fn account() -> Account {
-    Account {
-        access_key: "key".into(),
-        secret_key: "secret".into(),
-        canonical_id: "1".into(),
-        display_name: String::new(),
-        email: String::new(),
-    }
-}
-
-struct Client(BufReader<TcpStream>);
-
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> &str {
-        let found = self.headers.iter().find(|(key, _)| key == name);
-        found.map_or_else(|| panic!("no header {name}"), |(_, value)| value)
-    }
-    fn text(&self) -> &str {
-        str::from_utf8(&self.body).unwrap()
-    }
-}
-
-impl Client {
-    fn send(&mut self, text: &str) -> &mut Self {
-        self.0.get_mut().write_all(text.as_bytes()).unwrap();
-        self
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-
-    fn answer(&mut self) -> Answer {
-        let status = self.line().split(' ').nth(1).expect("a status line").parse().unwrap();
-        let mut headers = Vec::new();
-        loop {
-            let line = self.line();
-            let Some((name, value)) = line.split_once(": ") else { break };
-            headers.push((name.to_ascii_lowercase(), value.to_owned()));
-        }
-        let mut answer = Answer { status, headers, body: Vec::new() };
-        answer.body = vec![0; answer.header("content-length").parse().unwrap()];
-        self.0.read_exact(&mut answer.body).unwrap();
-        answer
-    }
-
-    fn closed(&mut self) -> bool {
-        matches!(self.0.read(&mut [0]), Ok(0))
-    }
-}
+use std::io::Read;
 
 #[test]
 fn keep_alive_requests_get_ids_of_their_own() {
@@ -163,7 +15,7 @@ fn keep_alive_requests_get_ids_of_their_own() {
             .send(&format!("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
             .answer();
         let id = answer.header("x-amz-request-id").to_owned();
-        assert_eq!(answer.text(), format!("/b/k {} {id}", body.len()));
+        assert_eq!(answer.text(), format!("/b/k {} h {id}", body.len()));
         assert_eq!((answer.status, answer.header("server")), (200, "Ringbolt"));
         assert!(!answer.header("x-amz-id-2").is_empty());
         ids.push(id);
@@ -195,14 +47,11 @@ fn a_body_left_unread_ends_the_connection_and_says_so() {
 }
 
 #[test]
-fn health_needs_no_credentials_and_requests_wait_for_the_node() {
-    for (open, health, request) in [(false, 503, 503), (true, 200, 200)] {
+fn requests_wait_for_the_node() {
+    for (open, status) in [(false, 503), (true, 200)] {
         let server = Server::start(Limits::default(), open);
-        let mut client = server.connect();
-        let answer = client.send("GET /ringbolt/health HTTP/1.1\r\nHost: h\r\n\r\n").answer();
-        assert_eq!((answer.status, answer.header("content-type")), (health, "application/json"));
-        let answer = client.send("GET /b HTTP/1.1\r\nHost: h\r\n\r\n").answer();
-        assert_eq!(answer.status, request, "{}", answer.text());
+        let answer = server.connect().send("GET /b HTTP/1.1\r\nHost: h\r\n\r\n").answer();
+        assert_eq!(answer.status, status, "{}", answer.text());
     }
 }
 
@@ -293,7 +142,7 @@ fn slow_heads_and_slow_bodies_are_ended() {
 
 #[test]
 fn connections_over_the_cap_are_told_so() {
-    let server = Server::start(Limits { connections_max: 1, ..Limits::default() }, true);
+    let server = Server::start(Limits { connections: ConnectionCap::new(1), ..Limits::default() }, true);
     let mut first = server.connect();
     assert_eq!(first.send("GET /b HTTP/1.1\r\nHost: h\r\n\r\n").answer().status, 200);
     let mut second = server.connect();
@@ -332,8 +181,8 @@ fn a_graceful_stop_finishes_what_runs_and_closes_what_idles() {
 #[test]
 fn an_address_in_use_is_refused() {
     let address = "127.0.0.1:0".parse().unwrap();
-    let first = bind(address, 2).unwrap();
+    let first = bind(address, 2, "--listen").unwrap();
     assert_eq!(first[0].local_addr().unwrap(), first[1].local_addr().unwrap());
-    let error = bind(first[0].local_addr().unwrap(), 1).unwrap_err();
-    assert!(matches!(error, ListenError::InUse { .. }), "{error}");
+    let error = bind(first[0].local_addr().unwrap(), 1, "--flag").unwrap_err();
+    assert!(matches!(error, ListenError::InUse { flag: "--flag", .. }), "{error}");
 }

@@ -5,7 +5,7 @@ use crate::auth::{Accounts, FirstStart};
 use std::net::SocketAddr;
 
 /// The address to put into a URL: an unspecified one is not reachable as such.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub fn reachable(address: SocketAddr) -> SocketAddr {
     let mut address = address;
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() {
@@ -28,17 +28,24 @@ pub fn credentials(first: &FirstStart) -> Option<String> {
     ))
 }
 
-/// Where the server is, and a first command to copy. A secret is in it on the first start only.
-pub fn ready(options: &ServeOptions, address: SocketAddr, accounts: &Accounts, first: &FirstStart) -> String {
+/// Where the server is, what `admin` says of health and metrics, and a first command to copy. A secret is in it on the first start only.
+pub fn ready(
+    options: &ServeOptions,
+    address: SocketAddr,
+    admin: &str,
+    accounts: &Accounts,
+    first: &FirstStart,
+) -> String {
     let endpoint = format!("http://{}", reachable(address));
     let (access_key, secret_key) = match first {
         FirstStart::Created { account, .. } => (account.access_key.as_str(), account.secret_key.as_str()),
         FirstStart::No => (accounts.all().first().map_or("…", |account| &account.access_key), "…"),
     };
     format!(
-        "Ringbolt {} is ready at {endpoint}\n\nTry it:\n  AWS_ACCESS_KEY_ID={access_key} \
+        "Ringbolt {} is ready at {endpoint}\n{}\n\nTry it:\n  AWS_ACCESS_KEY_ID={access_key} \
          AWS_SECRET_ACCESS_KEY={secret_key} AWS_DEFAULT_REGION={} aws --endpoint-url {endpoint} s3 mb s3://demo\n",
         env!("CARGO_PKG_VERSION"),
+        admin,
         options.region
     )
 }

@@ -1,6 +1,6 @@
 //! The life of one core's thread: pin, make the rings, open, serve, stop, close.
 //!
-//! Invariant: the listener accepts before the node is open, so that health can say "not yet"; requests
+//! Invariant: the listeners accept before the node is open, so that health can say "not yet"; requests
 //! are handled only once it is. After stop: no new connections, then the running requests, then the
 //! engine's checkpoint, and no core leaves before all have closed: its ring and its tasks answer the
 //! others until then.
@@ -9,6 +9,7 @@ use super::ServeError;
 use super::environment::CoreEnvironment;
 use super::ring::drive;
 use super::signals::{Farewell, StopEar};
+use crate::admin::{self, AdminListeners};
 use crate::auth::{Account, Accounts, Gate};
 use crate::http::{Front, Handler, Limits, RequestIds, Traffic, accept_until_stopped, drain};
 use crate::s3::{Requests, S3Service, S3Settings};
@@ -35,6 +36,8 @@ pub struct CoreStart {
     pub cpu: usize,
     pub seed: CoreSeed,
     pub listener: TcpListener,
+    /// On one core only.
+    pub admin: Option<AdminListeners>,
     pub ear: StopEar,
     pub farewell: Arc<Farewell>,
     /// Hears that all cores have closed.
@@ -102,6 +105,9 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
         Rc::new(Front::new(start.limits, gate, RequestIds::new(base), before_large_send, start.traffic));
     let accepting = monoio::spawn(accept_until_stopped(front.clone(), start.listener));
     listen_for_stop(front.clone(), start.ear);
+    if let Some(listeners) = start.admin {
+        serve_admin(front.clone(), listeners);
+    }
 
     match select(pin!(core.open()), front.stop.heard()).await {
         Either::Left((opened, _)) => opened?,
@@ -153,6 +159,14 @@ fn listen_for_stop(front: Rc<Front<S3Service>>, ear: StopEar) {
             tracing::error!(%error, "can not hear stop signals any more; stopping now");
         }
         front.stop.say();
+    });
+}
+
+fn serve_admin(front: Rc<Front<S3Service>>, listeners: AdminListeners) {
+    monoio::spawn(async move {
+        if let Err(error) = admin::serve(front, listeners).await {
+            tracing::error!(%error, "health and metrics are not told any more");
+        }
     });
 }
 

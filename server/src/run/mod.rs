@@ -1,5 +1,6 @@
 //! Starting and stopping a server: [`run`] is `ringbolt serve`.
 
+mod admin;
 mod banner;
 mod core;
 mod drives;
@@ -11,12 +12,14 @@ pub(crate) mod signals;
 pub use self::drives::{format_with_progress, human_size};
 pub use self::options::{MemoryPlan, ServeOptions};
 
+use self::admin::Admin;
 use self::banner::{credentials, ready};
 use self::core::{CoreStart, run_core};
 use self::drives::prepare_drives;
 use self::signals::{Farewell, StopAll, stop_channel, stop_on_signals};
+use crate::admin::{AdminSocket, AdminSocketError};
 use crate::auth::{AccountError, Accounts};
-use crate::http::{ListenError, Traffic, bind};
+use crate::http::{ConnectionCap, ListenError, Traffic, bind};
 use crate::s3::Requests;
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::{FormatError, NodeOptions, NodePlan, OpenError};
@@ -41,6 +44,8 @@ pub enum ServeError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    AdminSocket(#[from] AdminSocketError),
     #[error("can not find out which CPUs this process may use: {0}")]
     Cpus(io::Error),
     #[error("CPU {cpu} is not one this process may use (it may use {allowed:?}); choose others with --cores")]
@@ -77,22 +82,16 @@ pub enum ServeError {
 /// Serves until SIGTERM or SIGINT.
 pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     let cpus = choose_cpus(&options.cores)?;
-    let needed_bytes = MemoryPlan::least_bytes(cpus.len());
-    if options.memory_bytes < needed_bytes {
-        return Err(ServeError::Memory {
-            given_bytes: options.memory_bytes,
-            needed_bytes,
-            cores: cpus.len(),
-        });
-    }
+    check_memory(options.memory_bytes, cpus.len())?;
     make_data_dir(&options.data_dir)?;
     let (accounts, first_start) = Accounts::load_or_create(&options.data_dir, options.root.clone())?;
     let accounts = Arc::new(accounts);
     if let Some(text) = credentials(&first_start) {
         println!("{text}");
     }
-    let listeners = bind(options.listen, cpus.len())?;
+    let listeners = bind(options.listen, cpus.len(), "--listen")?;
     let address = listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(options.listen);
+    let mut admin = Admin::bind(&options)?;
 
     let plan =
         MemoryPlan::new(options.memory_bytes, options.read_cache_bytes, cpus.len(), raise_descriptor_limit());
@@ -105,10 +104,15 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
         register_buffers: options.register_buffers,
     })?;
 
+    // Only now: whoever holds the drives is the one server of this data directory.
+    let admin_socket = AdminSocket::bind(&options.data_dir)?;
+    let mut admin_listeners = Some(admin.listeners(&admin_socket)?);
+
     let (stop, ears) = stop_channel(cpus.len()).map_err(ServeError::Thread)?;
     let (farewell, farewell_ears) = Farewell::new(cpus.len()).map_err(ServeError::Thread)?;
     stop_on_signals(stop.clone()).map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();
+    let connections = ConnectionCap::new(plan.connections);
     let mut threads = Vec::new();
     let ears = ears
         .into_iter()
@@ -121,6 +125,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             cpu,
             seed,
             listener,
+            admin: admin_listeners.take(),
             ear,
             farewell: farewell.clone(),
             farewell_ear,
@@ -128,7 +133,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             region: options.region.clone(),
             domains: options.domains.clone(),
             signature_v2: options.signature_v2,
-            limits: plan.limits(options.slow_request),
+            limits: plan.limits(options.slow_request, connections.clone()),
             scrub: options.scrub,
             traffic,
             requests,
@@ -141,9 +146,17 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     // Fewer messages than cores: one of them failed, and `join_all` says why.
     if opened_count.iter().take(cpus.len()).count() == cpus.len() {
         tracing::info!(%address, cores = cpus.len(), "ready");
-        print!("{}", ready(&options, address, &accounts, &first_start));
+        print!("{}", ready(&options, address, &admin.line(&admin_socket), &accounts, &first_start));
     }
     join_all(threads)
+}
+
+fn check_memory(given_bytes: u64, cores: usize) -> Result<(), ServeError> {
+    let needed_bytes = MemoryPlan::least_bytes(cores);
+    if given_bytes < needed_bytes {
+        return Err(ServeError::Memory { given_bytes, needed_bytes, cores });
+    }
+    Ok(())
 }
 
 /// A core that ends, for whatever reason, takes the others with it: together they are one node.

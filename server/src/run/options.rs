@@ -1,7 +1,7 @@
 //! What `serve` can be told, and how memory is shared out.
 
 use crate::auth::RootCredentials;
-use crate::http::{CONNECTION_BYTES_MAX, Limits};
+use crate::http::{CONNECTION_BYTES_MAX, ConnectionCap, Limits};
 use ringbolt_engine::node::ScrubOptions;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +14,8 @@ pub struct ServeOptions {
     /// Empty: one drive file in the data directory, made on the first start.
     pub drives: Vec<PathBuf>,
     pub listen: SocketAddr,
+    /// Where health and metrics are; None: in the socket of the data directory only.
+    pub admin_listen: Option<SocketAddr>,
     /// CPU numbers; empty: all this process may use.
     pub cores: Vec<usize>,
     /// All of the server's memory, bytes.
@@ -48,8 +50,8 @@ const ARENA_BYTES_PER_CORE_MIN: u64 = 12 << 20;
 const CONNECTIONS_PER_CORE_MAX: u64 = 16_384;
 /// The engine rounds a region up to this, and aligns it.
 const HUGE_PAGE: u64 = 2 << 20;
-/// Descriptors that are not connections: drives, rings, listeners, logs.
-const DESCRIPTORS_RESERVED: u64 = 64;
+/// Descriptors that are not clients' connections: drives, rings, listeners, logs, and those of operators.
+const DESCRIPTORS_RESERVED: u64 = 192;
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 
 /// The shares of `--memory`: a quarter for I/O buffers, an eighth for connections, an eighth for what their requests
@@ -59,7 +61,8 @@ pub struct MemoryPlan {
     pub arena_bytes_per_core: usize,
     pub index_bytes_max: usize,
     pub read_cache_bytes_per_core: usize,
-    pub connections_per_core: usize,
+    /// Of the whole node.
+    pub connections: usize,
     /// See [`RequestMemory`](crate::memory::RequestMemory).
     pub request_bytes_per_core: u64,
 }
@@ -79,7 +82,7 @@ impl MemoryPlan {
         let read_cache_bytes = read_cache_bytes.unwrap_or(rest / 4).min(rest / 2);
         let by_memory = memory_bytes / 8 / CONNECTION_BYTES_MAX as u64;
         let by_descriptors = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / DESCRIPTORS_PER_CONNECTION;
-        let connections = (by_memory.min(by_descriptors) / count).clamp(1, CONNECTIONS_PER_CORE_MAX);
+        let connections = by_memory.min(by_descriptors).clamp(1, CONNECTIONS_PER_CORE_MAX * count);
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let arena = (memory_bytes / 4 / count).saturating_sub(HUGE_PAGE) / HUGE_PAGE * HUGE_PAGE;
         Self {
@@ -87,14 +90,15 @@ impl MemoryPlan {
             // A fifth of its share is the allocator's, and for an index that recovery packs a little worse.
             index_bytes_max: size((rest - read_cache_bytes) / 5 * 4),
             read_cache_bytes_per_core: size(read_cache_bytes / count),
-            connections_per_core: size(connections),
+            connections: size(connections),
             request_bytes_per_core: memory_bytes / 8 / count,
         }
     }
 
-    pub fn limits(&self, slow_request: Duration) -> Limits {
+    /// Of one core; its connections count in `connections`, with those of the others.
+    pub fn limits(&self, slow_request: Duration, connections: ConnectionCap) -> Limits {
         Limits {
-            connections_max: self.connections_per_core,
+            connections,
             request_bytes_max: self.request_bytes_per_core,
             slow_request,
             ..Limits::default()
@@ -112,9 +116,10 @@ mod tests {
         assert_eq!(plan.arena_bytes_per_core, 126 << 20);
         assert_eq!((plan.index_bytes_max, plan.read_cache_bytes_per_core), ((336 << 20) / 5 * 4, 56 << 20));
         assert_eq!(plan.request_bytes_per_core, 64 << 20);
-        assert_eq!(plan.connections_per_core, 1170);
-        assert_eq!(MemoryPlan::new(1 << 30, None, 2, 1024).connections_per_core, 240);
-        assert_eq!(MemoryPlan::new(0, None, 2, 0).connections_per_core, 1);
+        assert_eq!(plan.connections, 2340);
+        assert_eq!(MemoryPlan::new(1 << 30, None, 2, 1024).connections, 416);
+        assert_eq!(MemoryPlan::new(0, None, 2, 0).connections, 1);
+        assert_eq!(MemoryPlan::new(1 << 40, None, 2, u64::MAX).connections, 2 * 16_384);
         let without = MemoryPlan::new(1 << 30, Some(0), 2, 1024);
         assert_eq!((without.index_bytes_max, without.read_cache_bytes_per_core), ((448 << 20) / 5 * 4, 0));
         let most = MemoryPlan::new(1 << 30, Some(1 << 40), 2, 1024);
@@ -142,15 +147,15 @@ mod tests {
             let least = MemoryPlan::least_bytes(cores);
             for memory in [least, 3 * least, 100 << 30] {
                 let (plan, count) = (MemoryPlan::new(memory, None, cores, u64::MAX), cores as u64);
-                let connections = (plan.connections_per_core * CONNECTION_BYTES_MAX) as u64;
+                let connections = (plan.connections * CONNECTION_BYTES_MAX) as u64;
                 let per_core = plan.arena_bytes_per_core as u64
                     + HUGE_PAGE
-                    + connections
                     + plan.read_cache_bytes_per_core as u64
                     + plan.request_bytes_per_core
                     + BASE_BYTES_PER_CORE;
                 let index = plan.index_bytes_max as u64 / 4 * 5;
-                assert!(per_core * count + index + BASE_BYTES <= memory, "{cores} cores, {memory} bytes");
+                let all = per_core * count + connections + index + BASE_BYTES;
+                assert!(all <= memory, "{cores} cores, {memory} bytes");
                 assert!(plan.index_bytes_max as u64 >= INDEX_BYTES_MIN / 2);
                 assert!(plan.arena_bytes_per_core as u64 >= 8 << 20, "the engine takes no less");
             }

@@ -113,8 +113,8 @@ pub struct ScanArgs {
                                                       what if: any key of either file
   ringbolt plan run --sweep drives.size=7.68TB,15.36TB --sweep drives.count=8,12
                                                       all combinations, a row each; also with --csv and --json
-  ringbolt plan run --live http://127.0.0.1:9000      objects, bytes and rates as a running node has them now
-  ringbolt plan run --live http://127.0.0.1:9000 --device /dev/nvme0
+  ringbolt plan run --live http://127.0.0.1:9001      objects, bytes and rates as a running node has them now
+  ringbolt plan run --live http://127.0.0.1:9001 --device /dev/nvme0
                                                       and the wear of its drive, by nvme-cli or smartctl
   ringbolt plan run --json --output plan.json         to keep, and for `ringbolt plan diff`
 
@@ -167,8 +167,8 @@ pub struct RunArgs {
 /// Compare a plan with what a running node does
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  ringbolt plan diff plan.json --live http://127.0.0.1:9000
-  ringbolt plan diff plan.json --live http://127.0.0.1:9000 --seconds 60 --device /dev/nvme0
+  ringbolt plan diff plan.json --live http://127.0.0.1:9001
+  ringbolt plan diff plan.json --live http://127.0.0.1:9001 --seconds 60 --device /dev/nvme0
                                               rates over a minute; wear as the drive itself counts it
 
 The plan is a file of `ringbolt plan run --json`. Rates are compared with the mean of a day: watch a typical hour.

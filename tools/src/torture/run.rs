@@ -208,7 +208,7 @@ impl<'a> Bench<'a> {
             .arg(self.work.join("data"))
             .arg("--drive")
             .arg(&self.args.drive)
-            .args(["--listen", "127.0.0.1:0", "--memory", &self.args.memory])
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "off", "--memory", &self.args.memory])
             .env("RINGBOLT_ACCESS_KEY", &self.credentials.access_key)
             .env("RINGBOLT_SECRET_KEY", &self.credentials.secret_key)
             .stderr(log);

@@ -49,7 +49,8 @@ impl LocalServer {
         let mut command = Command::new(program);
         without_settings(&mut command);
         command.arg("serve").arg("--data").arg(data);
-        command.args(["--listen", "127.0.0.1:0", "--region", REGION, "--scrub-rate", "off"]);
+        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.args(["--region", REGION, "--scrub-rate", "off"]);
         command.args([
             "--read-cache",
             read_cache,
@@ -76,6 +77,12 @@ impl LocalServer {
     /// Address and port.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Address and port of health and metrics.
+    pub fn admin_host(&self) -> String {
+        // It was started with one, and says it when it is ready.
+        self.process.admin().map(|address| address.to_string()).unwrap_or_default()
     }
 
     /// Points a job at this server.

@@ -288,7 +288,7 @@ impl<'a> Measured<'a> {
         let resolved = sections.and_then(|sections| job::resolve(&sections, &around));
         let mut plan = resolved.map_err(|error| error.to_string())?.plan;
         plan.jobs.iter_mut().for_each(|job| self.server.aim(&mut job.objects));
-        let mut sampler = WorkSampler::new(self.server.id(), self.server.host());
+        let mut sampler = WorkSampler::new(self.server.id(), &self.server.admin_host());
         let measured =
             run::run(&plan, &RunOptions::default(), &mut sampler).map_err(|error| error.to_string())?;
         measured.only_result().map_err(|what| format!("{what} {}", sampler.notes.join("; ")))?;

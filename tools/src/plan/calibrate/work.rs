@@ -45,7 +45,7 @@ pub struct Work {
 }
 
 impl WorkSampler {
-    /// Of the server that answers at `host`.
+    /// Of the server whose metrics are at `host`.
     pub fn new(process: u32, host: &str) -> Self {
         Self {
             process,

@@ -1,0 +1,94 @@
+//! The admin listeners: an address, unless there is none, and the socket in the data directory.
+//!
+//! Invariants: both live on one core and have a cap on connections of their own. A request's body is never read; the
+//! connection of one that has a body ends with the answer.
+
+use super::{Peer, answer};
+use crate::http::{
+    ConnectionCap, Front, Handler, Limits, Socket, accept_each, check_head, serve as serve_http,
+};
+use http::header::{CONNECTION, HeaderValue, SERVER};
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A few programs that look now and then.
+const CONNECTIONS_MAX: usize = 64;
+const HEADER_TIME: Duration = Duration::from_secs(60);
+const SEND_STALL: Duration = Duration::from_secs(10);
+
+/// What a core listens on for operators.
+pub struct AdminListeners {
+    /// None: the socket only.
+    pub address: Option<TcpListener>,
+    pub socket: UnixListener,
+}
+
+/// Serves both until the front stops.
+pub async fn serve<H: Handler>(front: Rc<Front<H>>, listeners: AdminListeners) -> io::Result<()> {
+    let AdminListeners { address, socket } = listeners;
+    let limits = Rc::new(Limits {
+        connections: ConnectionCap::new(CONNECTIONS_MAX),
+        header_time: HEADER_TIME,
+        send_stall: SEND_STALL,
+        ..front.limits.clone()
+    });
+    let by_socket = accept_each(&front.stop, OwnedFd::from(socket.try_clone()?), || {
+        let (stream, _) = socket.accept()?;
+        admit(&front, &limits, Peer::Socket, Socket::unix(stream)?);
+        Ok(())
+    });
+    let by_address = async {
+        let Some(address) = &address else { return Ok(()) };
+        accept_each(&front.stop, OwnedFd::from(address.try_clone()?), || {
+            let (stream, _) = address.accept()?;
+            admit(&front, &limits, Peer::Address, Socket::tcp(stream)?);
+            Ok(())
+        })
+        .await
+    };
+    let (by_socket, by_address) = futures_util::future::join(by_socket, by_address).await;
+    by_socket.and(by_address)
+}
+
+/// At the cap the connection is closed at once.
+fn admit<H: Handler>(front: &Rc<Front<H>>, limits: &Rc<Limits>, peer: Peer, socket: Rc<Socket>) {
+    let Some(slot) = limits.connections.take() else {
+        tracing::warn!(?peer, "at the cap on admin connections; closing one");
+        return;
+    };
+    let (front, limits) = (front.clone(), limits.clone());
+    monoio::spawn(async move {
+        let exchange = |request| exchange(&front, peer, request);
+        serve_http(socket, &limits, &front.stop, Rc::new(|| {}), exchange).await;
+        drop(slot);
+    });
+}
+
+async fn exchange<H: Handler>(
+    front: &Front<H>,
+    peer: Peer,
+    mut request: Request<Incoming>,
+) -> Response<s3s::Body> {
+    let head = check_head(&mut request);
+    let mut response = match head {
+        Ok(()) => answer(front, peer, request.method(), request.uri().path()).await,
+        Err(error) => {
+            let mut response = Response::new(s3s::Body::from(format!("{error}\n")));
+            *response.status_mut() = error.status();
+            response
+        }
+    };
+    let closes = head.is_err() || !request.body().is_end_stream();
+    let headers = response.headers_mut();
+    headers.insert(SERVER, HeaderValue::from_static("Ringbolt"));
+    if closes {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

@@ -1,0 +1,135 @@
+//! The admin socket in the data directory.
+//!
+//! Invariants: it has mode 0600 from the moment it is there. One that a killed server left behind is replaced; one that
+//! answers is another server's, and is refused. It goes with its owner.
+
+use rustix::fs::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// Its name in the data directory.
+pub const FILE: &str = "admin.sock";
+const BACKLOG: i32 = 64;
+/// Of `sockaddr_un`, with the zero at its end.
+const PATH_BYTES_MAX: usize = 107;
+
+#[derive(Debug, thiserror::Error)]
+pub enum AdminSocketError {
+    #[error(
+        "another server answers at {}: two servers can not share a data directory; give each its own with --data",
+        path.display()
+    )]
+    InUse { path: PathBuf },
+    #[error(
+        "can not make the admin socket {}: {source}; the data directory must be on a local file system",
+        path.display()
+    )]
+    Make { path: PathBuf, source: io::Error },
+}
+
+/// The socket and its file, which is removed when this is dropped.
+pub struct AdminSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl AdminSocket {
+    pub fn bind(data_dir: &Path) -> Result<Self, AdminSocketError> {
+        let path = data_dir.join(FILE);
+        let failed = |source| AdminSocketError::Make { path: path.clone(), source };
+        let directory = File::open(data_dir).map_err(failed)?;
+        let reachable = reachable(&directory, &path);
+        if UnixStream::connect(&reachable).is_ok() {
+            return Err(AdminSocketError::InUse { path });
+        }
+        match std::fs::symlink_metadata(&path) {
+            Ok(found) if found.file_type().is_socket() => std::fs::remove_file(&path).map_err(failed)?,
+            _ => {}
+        }
+        let listener = listen(&reachable).map_err(failed)?;
+        Ok(Self { listener, path })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// For the core that serves it.
+    pub fn listener(&self) -> io::Result<UnixListener> {
+        self.listener.try_clone()
+    }
+}
+
+impl Drop for AdminSocket {
+    fn drop(&mut self) {
+        // One that stays is replaced at the next start.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The kernel takes no long paths for sockets: those go by way of the open directory.
+fn reachable(directory: &File, path: &Path) -> PathBuf {
+    if path.as_os_str().len() <= PATH_BYTES_MAX {
+        return path.to_owned();
+    }
+    Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(FILE)
+}
+
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Before it has a name: the file gets the mode of the socket.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(UnixListener::from(std::os::fd::OwnedFd::from(socket)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn it_is_its_owners_alone_and_goes_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = AdminSocket::bind(directory.path()).unwrap();
+        let mode = std::fs::metadata(socket.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let second = AdminSocket::bind(directory.path()).err().unwrap();
+        assert!(matches!(&second, AdminSocketError::InUse { path } if path == socket.path()), "{second}");
+        let path = socket.path().to_owned();
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_server_left_is_replaced_and_other_files_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "as after a kill");
+        drop(AdminSocket::bind(directory.path()).unwrap());
+        std::fs::write(&path, "somebody's").unwrap();
+        let refused = AdminSocket::bind(directory.path()).err().unwrap().to_string();
+        assert!(refused.contains(FILE), "{refused}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"somebody's");
+    }
+
+    #[test]
+    fn a_data_directory_with_a_long_path_has_one_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let deep = directory.path().join("d".repeat(100)).join("e".repeat(100));
+        std::fs::create_dir_all(&deep).unwrap();
+        let socket = AdminSocket::bind(&deep).unwrap();
+        assert!(deep.join(FILE).exists());
+        assert!(matches!(AdminSocket::bind(&deep), Err(AdminSocketError::InUse { .. })));
+        drop(socket);
+        assert!(!deep.join(FILE).exists());
+    }
+}

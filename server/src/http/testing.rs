@@ -1,0 +1,194 @@
+//! For tests: a real listener, real connections, and a handler that says what reached it.
+
+use super::*;
+use crate::admin::{AdminListeners, AdminSocket};
+use crate::auth::{Account, Accounts, RequestContext};
+use crate::run::signals::{StopAll, stop_channel};
+use http_body_util::BodyExt;
+use monoio::{FusionDriver, RuntimeBuilder};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+pub const LARGE_BYTES: usize = 8 << 20;
+
+pub struct Echo {
+    /// Ends the waiting of requests for `/wait`.
+    go: Stop,
+}
+
+impl Handler for Echo {
+    async fn call(&self, request: Request<s3s::Body>) -> Response<s3s::Body> {
+        let path = request.uri().path().to_owned();
+        if path == "/large" {
+            return Response::new(s3s::Body::from(vec![7u8; LARGE_BYTES]));
+        }
+        match path.as_str() {
+            "/wait" => self.go.heard().await,
+            "/go" => self.go.say(),
+            _ => {}
+        }
+        let context = request.extensions().get::<RequestContext>().unwrap().clone();
+        let host = request.headers().get("host").map_or("", |host| host.to_str().unwrap()).to_owned();
+        let text = match request.into_body().collect().await {
+            Ok(body) => format!("{path} {} {host} {}", body.to_bytes().len(), context.request_id),
+            Err(_) => {
+                let mut response = Response::new(s3s::Body::from("no".to_owned()));
+                *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+                return response;
+            }
+        };
+        Response::new(s3s::Body::from(text))
+    }
+
+    async fn metrics(&self) -> Option<NodeMetrics> {
+        Some(NodeMetrics::default())
+    }
+
+    fn requests(&self) -> Vec<(&'static str, u64)> {
+        vec![("Echo", 1)]
+    }
+}
+
+/// One core's front, with the admin listeners beside it.
+pub struct Server {
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    admin_socket: AdminSocket,
+    _directory: tempfile::TempDir,
+    pub stop: StopAll,
+    thread: Option<JoinHandle<usize>>,
+}
+
+impl Server {
+    /// `open`: its node is open.
+    pub fn start(limits: Limits, open: bool) -> Self {
+        let listen = || bind("127.0.0.1:0".parse().unwrap(), 1, "--listen").unwrap().remove(0);
+        let (listener, admin_listener) = (listen(), listen());
+        let (address, admin_address) = (listener.local_addr().unwrap(), admin_listener.local_addr().unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        let admin_socket = AdminSocket::bind(directory.path()).unwrap();
+        let admin =
+            AdminListeners { address: Some(admin_listener), socket: admin_socket.listener().unwrap() };
+        let (stop, mut ears) = stop_channel(1).unwrap();
+        let ear = ears.remove(0);
+        let thread = std::thread::spawn(move || {
+            let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build().unwrap();
+            runtime.block_on(async move {
+                let traffic = Traffic::of_cores(1).remove(0);
+                let gate = Gate::new(Arc::new(Accounts::from_list(vec![account()])), "us-east-1".into());
+                let front = Rc::new(Front::new(limits, gate, RequestIds::new(1), Rc::new(|| {}), traffic));
+                if open {
+                    assert!(front.handler.set(Echo { go: Stop::default() }).is_ok());
+                }
+                let stopping = front.clone();
+                monoio::spawn(async move {
+                    ear.heard().await.unwrap();
+                    stopping.stop.say();
+                });
+                monoio::spawn(crate::admin::serve(front.clone(), admin));
+                accept_until_stopped(front.clone(), listener).await.unwrap();
+                drain(&front, Duration::from_secs(10)).await
+            })
+        });
+        let _directory = directory;
+        Self { address, admin_address, admin_socket, _directory, stop, thread: Some(thread) }
+    }
+
+    /// The path of the admin socket.
+    pub fn admin_socket(&self) -> PathBuf {
+        Path::new(self.admin_socket.path()).to_owned()
+    }
+
+    pub fn connect_admin(&self) -> Client {
+        Client::to(self.admin_address)
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::to(self.address)
+    }
+
+    /// How many connections had to be cut off.
+    pub fn stop(mut self) -> usize {
+        self.stop.say();
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.say();
+    }
+}
+
+fn account() -> Account {
+    Account {
+        access_key: "key".into(),
+        secret_key: "secret".into(),
+        canonical_id: "1".into(),
+        display_name: String::new(),
+        email: String::new(),
+    }
+}
+
+pub struct Client(pub BufReader<TcpStream>);
+
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(key, _)| key == name);
+        found.map_or_else(|| panic!("no header {name}"), |(_, value)| value)
+    }
+    pub fn text(&self) -> &str {
+        str::from_utf8(&self.body).unwrap()
+    }
+}
+
+impl Client {
+    fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    pub fn send(&mut self, text: &str) -> &mut Self {
+        self.0.get_mut().write_all(text.as_bytes()).unwrap();
+        self
+    }
+
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    pub fn answer(&mut self) -> Answer {
+        let status = self.line().split(' ').nth(1).expect("a status line").parse().unwrap();
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line();
+            let Some((name, value)) = line.split_once(": ") else { break };
+            headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        }
+        let mut answer = Answer { status, headers, body: Vec::new() };
+        answer.body = vec![0; answer.header("content-length").parse().unwrap()];
+        self.0.read_exact(&mut answer.body).unwrap();
+        answer
+    }
+
+    /// Nothing more comes from this side; answers can still be read.
+    pub fn half_close(&mut self) {
+        self.0.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
+    pub fn closed(&mut self) -> bool {
+        matches!(self.0.read(&mut [0]), Ok(0))
+    }
+}

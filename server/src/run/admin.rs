@@ -1,0 +1,44 @@
+//! The admin listeners of a server that starts, and what it says of them.
+
+use super::banner::reachable;
+use super::{ServeError, ServeOptions};
+use crate::admin::{AdminListeners, AdminSocket};
+use crate::http::{ListenError, bind};
+use std::net::{SocketAddr, TcpListener};
+
+const FLAG: &str = "--admin-listen (off: none)";
+
+/// The address, if there is one.
+pub struct Admin {
+    address: Option<SocketAddr>,
+    listener: Option<TcpListener>,
+}
+
+impl Admin {
+    /// Takes the address; fails if anybody has it.
+    pub fn bind(options: &ServeOptions) -> Result<Self, ListenError> {
+        let Some(wanted) = options.admin_listen else {
+            return Ok(Self { address: None, listener: None });
+        };
+        let listener = bind(wanted, 1, FLAG)?.pop();
+        let bound = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        Ok(Self { address: bound.or(Some(wanted)), listener })
+    }
+
+    /// For the core that serves them; once.
+    pub fn listeners(&mut self, socket: &AdminSocket) -> Result<AdminListeners, ServeError> {
+        let socket = socket.listener().map_err(ServeError::Thread)?;
+        Ok(AdminListeners { address: self.listener.take(), socket })
+    }
+
+    /// As `ringbolt_tools::process` reads it.
+    pub fn line(&self, socket: &AdminSocket) -> String {
+        let socket = socket.path().display();
+        match self.address {
+            Some(address) => {
+                format!("Health and metrics are at http://{} and in the socket {socket}", reachable(address))
+            }
+            None => format!("Health and metrics are in the socket {socket}"),
+        }
+    }
+}
