@@ -27,7 +27,8 @@ struct Operation {
     takes: &'static [&'static str],
 }
 
-/// Configurations of a bucket that can be put, got and deleted.
+/// Configurations of a bucket that S3 lets put, get and delete. They can be read and deleted here, as none is set
+/// ([`super::configuration`]); a PUT of any is 501 before anybody looks at its body.
 const CONFIGURATIONS: &[&str] = &[
     "cors",
     "encryption",
@@ -41,7 +42,7 @@ const CONFIGURATIONS: &[&str] = &[
 ];
 /// Those of which a bucket has several, each with its id.
 const NUMBERED: &[&str] = &["analytics", "intelligent-tiering", "inventory", "metrics"];
-/// Those that can be put and got.
+/// Those that it lets put and get.
 const SETTINGS: &[&str] =
     &["accelerate", "acl", "logging", "notification", "object-lock", "requestPayment", "versioning"];
 const OBJECT_DOCUMENTS: &[&str] = &["acl", "legal-hold", "retention", "tagging"];
@@ -88,9 +89,7 @@ const OPERATIONS: &[Operation] = &[
     operation(Method::GET, Level::Bucket, SETTINGS, &[]),
     operation(Method::GET, Level::Bucket, NUMBERED, &["continuation-token", "id"]),
     operation(Method::PUT, Level::Bucket, &[], &[]),
-    operation(Method::PUT, Level::Bucket, CONFIGURATIONS, &[]),
-    operation(Method::PUT, Level::Bucket, SETTINGS, &[]),
-    operation(Method::PUT, Level::Bucket, NUMBERED, &["id"]),
+    operation(Method::PUT, Level::Bucket, &["acl"], &[]),
     operation(Method::POST, Level::Bucket, &["delete", "metadataTable"], &[]),
     operation(Method::DELETE, Level::Bucket, &[], &[]),
     operation(Method::DELETE, Level::Bucket, CONFIGURATIONS, &[]),
@@ -102,7 +101,7 @@ const OPERATIONS: &[Operation] = &[
     operation(Method::GET, Level::Object, &["attributes", "torrent"], VERSION),
     operation(Method::GET, Level::Object, &["uploadId"], LISTS_PARTS),
     operation(Method::PUT, Level::Object, &[], &[]),
-    operation(Method::PUT, Level::Object, OBJECT_DOCUMENTS, VERSION),
+    operation(Method::PUT, Level::Object, &["acl"], VERSION),
     operation(Method::PUT, Level::Object, &["uploadId"], &["partNumber"]),
     operation(Method::POST, Level::Object, &["uploads", "uploadId"], &[]),
     operation(Method::POST, Level::Object, &["restore"], VERSION),
@@ -222,6 +221,9 @@ mod tests {
             ("PUT", "encryption", Level::Object),
             ("PUT", "annotation=a", Level::Object),
             ("PUT", "abac", Level::Bucket),
+            ("PUT", "versioning", Level::Bucket),
+            ("PUT", "metrics&id=1", Level::Bucket),
+            ("PUT", "tagging", Level::Object),
             ("GET", "abac", Level::Bucket),
             ("GET", "events=", Level::Bucket),
             ("GET", "events=s3:ObjectCreated:*&prefix=&suffix=", Level::Bucket),
@@ -241,7 +243,7 @@ mod tests {
             ("PUT", "partNumber=1", Level::Object),
             ("PUT", "versionId=abc", Level::Object),
             ("PUT", "uploadId=u&partNumber=1&versionId=null", Level::Object),
-            ("PUT", "acl&tagging", Level::Object),
+            ("GET", "acl&tagging", Level::Object),
             ("PUT", "acl&partNumber=1&uploadId=u", Level::Object),
             ("PUT", "uploadId=&partNumber=1", Level::Object),
             ("POST", "uploads&uploadId=u", Level::Object),
@@ -275,7 +277,8 @@ mod tests {
             ("DELETE", "versionId=null", Level::Object),
             ("DELETE", "uploadId=u", Level::Object),
             ("DELETE", "analytics&id=1", Level::Bucket),
-            ("PUT", "versioning", Level::Bucket),
+            ("PUT", "acl", Level::Bucket),
+            ("GET", "versioning", Level::Bucket),
             ("GET", "list-type=2&prefix=&delimiter=&continuation-token=&marker=", Level::Bucket),
             ("GET", "versions&max-keys=2&encoding-type=url", Level::Bucket),
             ("GET", "prefix=a&marker=b&max-keys=1", Level::Bucket),
