@@ -1,8 +1,8 @@
 //! How slow a peer may be with what it sends or takes: not silent for long, and not trickling for ever either.
 //!
 //! Invariants: only time in which the peer was waited for counts, none in which the server itself was busy. Every
-//! window of waiting brings at least [`WINDOW_BYTES_MIN`], or the peer is too slow; so what it holds here (a connection,
-//! an I/O buffer) is held for a time that follows from the length of what is sent.
+//! window of waiting brings at least [`WINDOW_BYTES_MIN`], or the peer is too slow; so what it holds here (a
+//! connection, an I/O buffer) is held for a time that follows from the length of what is sent.
 
 use std::time::{Duration, Instant};
 

@@ -28,7 +28,8 @@ pub fn credentials(first: &FirstStart) -> Option<String> {
     ))
 }
 
-/// Where the server is, what `admin` says of health and metrics, and a first command to copy. A secret is in it on the first start only.
+/// Where the server is, what `admin` says of health and metrics, and a first command to copy. A secret is in it on the
+/// first start only.
 pub fn ready(
     options: &ServeOptions,
     address: SocketAddr,
