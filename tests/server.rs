@@ -169,14 +169,15 @@ impl Server {
         command.args([
             "--listen",
             "127.0.0.1:0",
-            "--admin-listen",
-            "127.0.0.1:0",
             "--size",
             self.options.size,
             "--shards",
             self.options.shards,
         ]);
         command.args(["--memory", self.options.memory]).args(self.options.flags);
+        if !self.options.flags.contains(&"--admin-listen") {
+            command.args(["--admin-listen", "127.0.0.1:0"]);
+        }
         if let Some(cores) = self.options.cores {
             command.args(["--cores", cores]);
         }

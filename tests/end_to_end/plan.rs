@@ -117,7 +117,7 @@ async fn a_running_node_says_what_it_stores_and_does() {
     for number in 0..40 {
         put(&client, &format!("key/{number}"), Content::new(number, 20_000)).await.expect("put");
     }
-    let url = server.endpoint().to_owned();
+    let url = server.admin_endpoint();
     let mut reading = tokio::task::spawn_blocking(move || live::read(&url, 2.0, &[]));
     let mut gets = 0_u64;
     let node = loop {

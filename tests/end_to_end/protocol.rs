@@ -107,10 +107,11 @@ async fn two_hundred_metadata_headers_within_two_kib_are_stored() {
         put = put.metadata(format!("m{number}"), "v");
     }
     put.send().await.expect("put");
-    let head = client.head_object().bucket(BUCKET).key("key").send().await.expect("head");
-    let metadata = head.metadata().expect("metadata");
-    assert_eq!(metadata.len(), 200);
-    assert!(metadata.values().all(|value| value == "v"));
+    // The SDK reads no more than a hundred headers of an answer.
+    let signer = Signer { endpoint: server.endpoint(), account: &MAIN };
+    let answer = signer.send("HEAD", &format!("/{BUCKET}/key"), "", b"").await.expect("an answer");
+    let shown = answer.head.lines().filter(|line| line.starts_with("x-amz-meta-m") && line.ends_with(": v"));
+    assert_eq!((answer.status, shown.count()), (200, 200), "{}", answer.head);
     let mut put = client.put_object().bucket(BUCKET).key("key");
     for number in 0..200 {
         put = put.metadata(format!("m{number}"), "twelve bytes");

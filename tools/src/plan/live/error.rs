@@ -8,13 +8,13 @@ use std::path::PathBuf;
 /// See the module.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
-    #[error("{0:?} is no URL of a node: write for example http://127.0.0.1:9000")]
+    #[error("{0:?} is no URL of a node: write for example http://127.0.0.1:9001, its --admin-listen")]
     Url(String),
     #[error("{0} seconds between the readings: give 1 to 86400")]
     Seconds(f64),
     #[error("{0}; check the address and that the node runs")]
     Http(#[from] HttpError),
-    #[error("{url} answered {status}: is it a Ringbolt node, and may its metrics be read from here?")]
+    #[error("{url} answered {status}: is it the address that a Ringbolt node has as --admin-listen?")]
     Status { url: String, status: u16 },
     #[error("{url}: {source}: these are no metrics in the text format of Prometheus")]
     Metrics { url: String, source: MetricsError },

@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn the_path_of_the_metrics_is_added_where_there_is_none() {
         for (url, expected) in [
-            ("http://127.0.0.1:9000", "http://127.0.0.1:9000/ringbolt/metrics"),
+            ("http://127.0.0.1:9001", "http://127.0.0.1:9001/ringbolt/metrics"),
             ("https://node/", "https://node/ringbolt/metrics"),
             ("http://node/ringbolt/metrics", "http://node/ringbolt/metrics"),
             ("http://proxy/node7/metrics/", "http://proxy/node7/metrics"),

@@ -354,7 +354,7 @@ pub fn difference() -> Difference {
         |name: &str, planned: f64, live: Option<f64>| DifferenceLine { name: name.to_owned(), planned, live };
     Difference {
         live: LiveNode {
-            url: "http://127.0.0.1:9000".to_owned(),
+            url: "http://127.0.0.1:9001".to_owned(),
             read_unix_ms: CREATED_UNIX_MS,
             seconds: 10.0,
             ..LiveNode::default()
