@@ -241,17 +241,6 @@ pub async fn head_object(
     Ok(S3Response::with_headers(HeadObjectOutput { content_range, ..HeadObjectOutput::default() }, headers))
 }
 
-/// No object has a torrent: S3 makes none any more either.
-pub async fn get_object_torrent(
-    server: &Server,
-    mut request: S3Request<GetObjectTorrentInput>,
-) -> S3Result<S3Response<GetObjectTorrentOutput>> {
-    let caller = Caller::take(&mut request.extensions);
-    let input = request.input;
-    server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    Err(s3_error!(NoSuchKey, "The object has no torrent: there are none"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

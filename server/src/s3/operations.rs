@@ -58,7 +58,6 @@ operations! {
     PutObjectAcl = acl::put_object_acl(PutObjectAclInput) -> PutObjectAclOutput;
     PutObject = object::put_object(PutObjectInput) -> PutObjectOutput;
     GetObject = object::get_object(GetObjectInput) -> GetObjectOutput;
-    GetObjectTorrent = object::get_object_torrent(GetObjectTorrentInput) -> GetObjectTorrentOutput;
     HeadObject = object::head_object(HeadObjectInput) -> HeadObjectOutput;
     GetObjectAttributes = attributes::get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput;
     DeleteObject = delete::delete_object(DeleteObjectInput) -> DeleteObjectOutput;

@@ -18,7 +18,7 @@ const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 /// In the extensions of an answer: the document that is its body.
 #[derive(Clone, Debug)]
-pub struct Written(String);
+pub struct Written(pub(super) String);
 
 impl Written {
     /// Makes this the body of an answer, in the place of what s3s wrote, or of nothing.
