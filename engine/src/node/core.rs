@@ -373,8 +373,10 @@ impl Core {
         length: u64,
     ) -> Result<ObjectWriter> {
         self.admit(bucket, key)?;
-        // Refused before the body comes, not after.
-        self.upload(bucket, key, upload).await?;
+        // Refused before the body comes, not after. Without a look at the parts: their number must not matter.
+        let bytes = key.to_vec();
+        self.on_owner(bucket, key, move |shard| async move { shard.check_upload(bucket, &bytes, upload) })
+            .await?;
         Ok(ObjectWriter::new(&self.state, bucket, key, Target::Part { upload, number }, length))
     }
 

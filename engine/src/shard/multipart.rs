@@ -81,6 +81,15 @@ impl Shard {
         Ok(UploadInfo { parts, ..upload_info(key, id.0, upload) })
     }
 
+    /// Whether there is such an upload.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchUpload`].
+    pub fn check_upload(&self, bucket: BucketId, key: &[u8], id: UploadId) -> Result<()> {
+        let known = self.state.borrow().uploads.contains_key(&(bucket.0, key.to_vec(), id.0));
+        if known { Ok(()) } else { Err(EngineError::NoSuchUpload) }
+    }
+
     /// Makes written slices a part.
     ///
     /// # Errors

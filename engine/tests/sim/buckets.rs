@@ -208,7 +208,6 @@ fn a_bucket_whose_deletion_failed_on_the_drive_takes_no_writes_until_the_next_st
                 "seed {seed}: {failed:?}"
             );
             drive.set_faults(Faults::default());
-            let mut stored_elsewhere = 0;
             for tag in 0..12u64 {
                 let key = format!("k-{tag}");
                 let refused = put(&on.any_core(), id, key.as_bytes(), tag, 100).await;
@@ -217,10 +216,13 @@ fn a_bucket_whose_deletion_failed_on_the_drive_takes_no_writes_until_the_next_st
                     "seed {seed}: {refused:?}"
                 );
                 assert!(get(&on.any_core(), id, key.as_bytes()).await.expect("it can be read").is_none());
-                stored_elsewhere +=
-                    usize::from(put(&on.any_core(), other, key.as_bytes(), tag, 100).await.is_ok());
+                // A durable write that failed may have been a flush that failed: nothing on the drive counts any more.
+                let elsewhere = put(&on.any_core(), other, key.as_bytes(), tag, 100).await;
+                assert!(
+                    matches!(elsewhere, Ok(_) | Err(EngineError::WritesStopped { .. })),
+                    "seed {seed}: {elsewhere:?}"
+                );
             }
-            assert!(stored_elsewhere > 0, "seed {seed}: the other shards work");
             (id, other)
         });
         world.crash(node);

@@ -56,7 +56,8 @@ fn methods_that_nothing_has_say_what_is_allowed() {
 #[test]
 fn transfer_codings_other_than_chunked_are_refused() {
     let chunked = "4\r\nbody\r\n0\r\n\r\n";
-    for (coding, status) in [("chunked", 200), ("gzip, chunked", 501), ("chunked, gzip", 400), ("gzip", 400)]
+    // Chunks alone are taken off; it is S3 then that asks for the length of what is stored.
+    for (coding, status) in [("chunked", 411), ("gzip, chunked", 501), ("chunked, gzip", 400), ("gzip", 400)]
     {
         let server = Server::start(Limits::default(), true);
         let mut client = server.connect();
