@@ -14,7 +14,7 @@ use ringbolt_engine::types::{BucketId, Deleted, ListQuery, ObjectMeta, WriteCond
 use super::context::{Context, Life};
 use super::etag_of;
 use super::model::{Stored, content};
-use super::world::World;
+use super::world::{BUFFERS_LOOK_US_MAX, World};
 
 /// Longest that what was under way may take, and that one operation of the probe may take, virtual microseconds.
 const END_US_MAX: u64 = 40_000_000;
@@ -30,6 +30,9 @@ impl World {
         self.stop_clients(node);
         let took = self.sim().now_us() - begun;
         assert!(took < END_US_MAX, "what was under way took {took} us after the last fault");
+        // Who held buffers like a slow client lets go of them too.
+        let sim = self.sim().clone();
+        self.sim().block_on(async move { sim.sleep_us(2 * BUFFERS_LOOK_US_MAX).await });
         let core = node.core(0);
         let metrics = self.sim().block_on(async move { core.metrics().await });
         let shards = metrics.unwrap_or_else(|error| panic!("metrics are always known: {error}")).shards;

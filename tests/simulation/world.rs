@@ -30,6 +30,8 @@ const SCRUB: ScrubOptions = ScrubOptions { bytes_per_second: 64 << 20, every_ms:
 const SCRUB_POLLS: u64 = 20_000;
 /// Longest that others hold all buffers: bodies wait ten seconds for one.
 const BUFFERS_HELD_US_MAX: u64 = 12_000_000;
+/// Longest that they are held once clients are to stop.
+pub(super) const BUFFERS_LOOK_US_MAX: u64 = 200_000;
 
 pub struct World {
     plan: Plan,
@@ -541,7 +543,10 @@ async fn hold_buffers(shared: Rc<Shared>, node: Rc<SimNode>, core: usize) {
     while !shared.stopping.get() {
         let left = shared.sim.random().below(3) as usize;
         let held = node.hold_buffers(core, left);
-        shared.sim.pause_us(if left > 0 { 400_000 } else { BUFFERS_HELD_US_MAX }).await;
+        let until_us = shared.sim.now_us() + if left > 0 { 400_000 } else { BUFFERS_HELD_US_MAX };
+        while shared.sim.now_us() < until_us && !shared.stopping.get() {
+            shared.sim.pause_us(BUFFERS_LOOK_US_MAX).await;
+        }
         drop(held);
         shared.sim.pause_us(100_000).await;
     }

@@ -8,6 +8,7 @@ use ringbolt_engine::EngineError;
 use ringbolt_engine::device::sim::{Fate, FaultKind, FaultPlan};
 use ringbolt_engine::format::batch::{self, BatchHeaderOnDisk, HEADER_BYTES};
 use ringbolt_engine::format::slice;
+use ringbolt_engine::node::OpenError;
 use ringbolt_engine::shard::entry::Location;
 #[cfg(feature = "planted-bugs")]
 use ringbolt_engine::sim::Bug;
@@ -214,6 +215,33 @@ fn the_batch_that_begins_a_life_and_its_copy_stand_in_for_each_other() {
             assert_eq!(space.objects, 2, "{space:?}");
         });
     }
+}
+
+/// The simulation found a slice's data written over the end of the log, from a batch in its middle to the one that began
+/// the next life. What followed lay in another extent, so the middle looked like a torn tail, and a life was missing.
+#[test]
+fn a_large_write_over_the_end_of_a_log_is_not_taken_for_a_torn_tail() {
+    let world = World::new(6, 64 * MIB, 1, 1);
+    let node = world.open();
+    let on = node.clone();
+    let id = world.run(async move {
+        let id = bucket(&on.core(0), "b").await;
+        for tag in 0..10 {
+            put(&on.core(0), id, format!("{tag}").as_bytes(), tag, 5000).await.expect("stored");
+        }
+        id
+    });
+    world.crash(node);
+    let node = world.open();
+    let on = node.clone();
+    world.run(async move { put(&on.core(0), id, b"second life", 20, 500).await.expect("stored") });
+    world.crash(node);
+    let (middle, twins) = (block_of(&world, &body(5, 5000)), beginnings(&world));
+    assert!(middle < twins[0] && twins[0] < twins[1], "{middle} {twins:?}");
+    world.drives[0].damage(middle, |bytes| bytes[..(twins[0] - middle + BLOCK) as usize].fill(7));
+    let refused = world.try_open().err();
+    let Some(OpenError::Recover { error, .. }) = refused else { panic!("it opens with batches missing") };
+    assert!(error.to_string().contains("ringbolt check"), "{error}");
 }
 
 /// Each life that writes takes a new extent for its log. On a full drive only those that are held back are left.
