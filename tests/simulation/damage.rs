@@ -14,6 +14,7 @@ use ringbolt_engine::check::{
     CheckError, Finding, Medium, Outcome, Progress, RepairError, Watcher, check, repair,
 };
 use ringbolt_engine::device::sim::{FaultKind, SimDevice};
+use ringbolt_engine::node::{FormatError, OpenError};
 use ringbolt_engine::sim::SimNode;
 
 use super::context::Life;
@@ -148,7 +149,10 @@ impl World {
         let outcome = self.with_instant_drives(|media| check(media, deep, &mut findings));
         self.shared.note(|| format!("check {:?}", findings.0));
         if let Err(error) = &outcome {
-            let known = self.damaged && matches!(error, CheckError::NoSuperblock { .. });
+            // A single large write that goes astray can take all copies.
+            let unknown =
+                matches!(error, CheckError::Open(OpenError::Format(FormatError::NotRingbolt { .. })));
+            let known = self.damaged && (unknown || matches!(error, CheckError::NoSuperblock { .. }));
             assert!(known, "the drives can not be checked: {error}");
         }
         Ok((outcome?, findings.0))

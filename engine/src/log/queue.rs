@@ -67,6 +67,8 @@ pub struct LogQueue {
     /// This life of the node has written to the log. Before that nothing goes to the position but the batch that names
     /// another extent: what a torn batch of the last life left there is never taken for a later record.
     pub begun: Cell<bool>,
+    /// A single block leads from the checkpoint in force to the position: a checkpoint comes before the first record.
+    pub by_copy: Cell<bool>,
     /// This life began in an extent that was held back, and has found no other since.
     pub began_short: Cell<bool>,
     /// It left the drive no extent more than the next life of each shard needs: until this time, or until the log goes on
@@ -88,14 +90,15 @@ pub struct LogQueue {
 }
 
 impl LogQueue {
-    /// `begun`: nothing can have been written behind the position, by an earlier life neither.
-    pub fn new(position: LogPosition, begun: bool) -> Self {
+    /// `begun`: nothing can have been written behind the position, by an earlier life neither. `by_copy`: as the field.
+    pub fn new(position: LogPosition, begun: bool, by_copy: bool) -> Self {
         Self {
             waiting: RefCell::default(),
             queued_bytes: Cell::new(0),
             copies: RefCell::default(),
             writing_bytes: Cell::new(0),
             begun: Cell::new(begun),
+            by_copy: Cell::new(by_copy),
             began_short: Cell::new(false),
             tight_until_us: Cell::new(0),
             borrowed: Cell::new(false),

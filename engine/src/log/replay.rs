@@ -53,6 +53,8 @@ pub struct Replay<'a> {
     pub salvage: Option<&'a RefCell<Vec<RecoverError>>>,
     /// Where the last batch was.
     pub last: LogPosition,
+    /// The way to the end of the log led over the copy of a batch that is not whole itself.
+    pub by_copy: bool,
 }
 
 impl Replay<'_> {
@@ -170,8 +172,9 @@ impl Replay<'_> {
         let mut apply =
             |mutation, place| apply(mutation, RecordPlace { offset: before.offset, length: 0, ..place });
         let moved_on = self.records(&header, &block[..header.length.get() as usize], before, &mut apply)?;
-        if !moved_on {
-            self.position = before;
+        match moved_on {
+            true => self.by_copy = true,
+            false => self.position = before,
         }
         Ok(moved_on)
     }
@@ -309,6 +312,10 @@ impl Replay<'_> {
     /// missing one to the copy's original.
     fn convicts(&self, header: &BatchHeaderOnDisk, offset: u32) -> bool {
         let is_copy = offset == self.geometry.last_block() && header.offset.get() < offset;
+        if is_copy && self.expects(header) {
+            // The drive gave something else for it a moment ago.
+            return true;
+        }
         let written_at = if is_copy { header.offset.get() } else { offset };
         self.is_ours(header)
             && header.lap.get() == self.position.lap

@@ -54,7 +54,9 @@ async fn write_next(shard: &Rc<Shard>) -> Result<(), DeviceError> {
     }
     let position = shard.log.position.get();
     let room = shard.geometry.extent_bytes as usize - BLOCK_BYTES - position.offset as usize;
-    let batch = collect(shard, room.min(BATCH_BYTES_MAX));
+    // Barriers need none.
+    let room = if shard.log.begun.get() { room.min(BATCH_BYTES_MAX) } else { BATCH_BYTES_MAX };
+    let batch = collect(shard, room);
     if batch.is_empty() {
         return roll(shard).await;
     }
@@ -248,6 +250,9 @@ async fn roll(shard: &Rc<Shard>) -> Result<(), DeviceError> {
         shard.log.began_short.set(false);
         shard.log.tight_until_us.set(0);
     }
+    if shard.log.failed.get() {
+        return Ok(());
+    }
     write_batch(shard, shard.log.position.get(), &[names(extent, lap)], None).await?;
     go_on_in(shard, extent, lap);
     Ok(())
@@ -259,12 +264,16 @@ async fn roll(shard: &Rc<Shard>) -> Result<(), DeviceError> {
 /// for the log in all extents, as behind every batch that names one.
 async fn begin(shard: &Rc<Shard>) -> Result<(), DeviceError> {
     let Some((mut taken, mut lap)) = next_extent(shard).await else { return Ok(()) };
-    if taken.held_back {
-        // On a full drive life after life may begin and be cut off, each in an extent of those held back. A checkpoint
-        // lets go of what the lives before took; it comes first, as it may need the extent itself.
+    // On a full drive life after life may begin and be cut off, each in an extent of those held back. A checkpoint lets
+    // go of what the lives before took; it comes first, as it may need the extent itself.
+    let gains = taken.tight || shard.state.borrow().logs.empty() > 0;
+    if taken.held_back && gains || shard.log.by_copy.take() {
         shard.give_extents(vec![taken.extent]);
         if let Err(error) = shard.checkpoint().await {
-            tracing::warn!(shard = shard.id, %error, "no checkpoint at the start of a life on a full drive");
+            tracing::warn!(shard = shard.id, %error, "no checkpoint before the first record of a life");
+        }
+        if shard.log.failed.get() {
+            return Ok(());
         }
         let Some(again) = next_extent(shard).await else { return Ok(()) };
         (taken, lap) = again;
@@ -277,6 +286,9 @@ async fn begin(shard: &Rc<Shard>) -> Result<(), DeviceError> {
     }
     let position = shard.log.position.get();
     let last_block = shard.geometry.last_block();
+    if shard.log.failed.get() {
+        return Ok(());
+    }
     let copy = (position.offset + BATCH_BYTES_MAX as u32 <= last_block).then_some(last_block);
     write_batch(shard, position, &[names(extent, lap)], copy).await?;
     go_on_in(shard, extent, lap);

@@ -65,8 +65,11 @@ impl BucketWrites {
         self.changed.raise();
     }
 
+    /// What only a restart can tell stays unknown until then.
     fn set_mode(&self, mode: Mode) {
-        self.mode.set(mode);
+        if self.mode.get() != Mode::Unknown {
+            self.mode.set(mode);
+        }
         self.changed.raise();
     }
 
@@ -129,7 +132,8 @@ impl CoreState {
     /// # Errors
     /// [`EngineError::BucketNotEmpty`], [`EngineError::NoSuchBucket`], or when a device says no.
     pub(super) async fn delete_bucket(self: &Rc<Self>, bucket: BucketId) -> Result<()> {
-        self.check_bucket(bucket)?;
+        // Of a bucket whose deletion failed on the drive nobody can say more than that.
+        self.writes_of(bucket)?.permit()?;
         // 1. What has objects is refused at once, and nobody waited for it.
         self.check_empty(bucket).await?;
         // 2. New writers wait, those that run end, and what they queued is applied; 3. look again.
@@ -152,7 +156,9 @@ impl CoreState {
             Ok(()) => {
                 self.on_every_core(move |core| core.buckets.borrow_mut().remove(bucket)).await;
             }
-            Err(_) => self.set_mode(bucket, Mode::Unknown).await,
+            Err(EngineError::WritesStopped { .. }) => self.set_mode(bucket, Mode::Unknown).await,
+            // Refused before anything was written.
+            Err(_) => self.set_mode(bucket, Mode::Open).await,
         }
         removed
     }

@@ -65,18 +65,24 @@ impl Shard {
         wanted && !self.must_leave_extents()
     }
 
+    /// This life began with the last extents of a full drive, not long ago.
+    pub(super) fn is_tight(&self) -> bool {
+        let until_us = self.log.tight_until_us.get();
+        until_us > 0 && self.environment.monotonic_us() < until_us
+    }
+
     /// In a life that began with the last extents of a full drive: whether the cleaner would have to move more than
     /// one batch takes before it empties anything. Cut off in between, it would leave one extent more with something
     /// live in it than there was; and the lives after it the same, until none is left to begin one in, and no delete
     /// is taken.
     fn must_leave_extents(&self) -> bool {
-        let until_us = self.log.tight_until_us.get();
-        if until_us == 0 || self.environment.monotonic_us() >= until_us {
+        if !self.is_tight() {
             return false;
         }
-        let state = self.state.borrow();
-        let live = state.logs.closed().map(|closed| closed.live).filter(|live| *live > 0);
-        live.min().is_some_and(|least| least > ONE_BATCH_BYTES)
+        let (state, unreadable) = (self.state.borrow(), self.unreadable.borrow());
+        let movable =
+            state.logs.closed().filter(|closed| closed.live > 0 && !unreadable.contains(&closed.extent));
+        movable.map(|closed| closed.live).min().is_some_and(|least| least > ONE_BATCH_BYTES)
     }
 
     async fn clean_while_wanted(self: &Rc<Self>) -> Result<()> {

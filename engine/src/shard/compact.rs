@@ -86,6 +86,9 @@ impl Shard {
     /// # Errors
     /// When the shard writes no more.
     pub async fn compact(self: &Rc<Self>) -> Result<bool> {
+        if self.is_tight() {
+            return Ok(false);
+        }
         let given = self.given_back.get();
         let _one = self.maintaining.lock(COMPACTING).await;
         if self.given_back.get() != given {

@@ -79,7 +79,7 @@ fn build(core: &Rc<CoreState>, id: u16, drive: u16, recovered: Recovered) -> Sha
         pool: core.pool.clone(),
         environment: core.environment.clone(),
         state: RefCell::new(recovered.state),
-        log: LogQueue::new(recovered.position, begun),
+        log: LogQueue::new(recovered.position, begun, recovered.by_copy),
         locks: KeyLocks::default(),
         maintaining: KeyLocks::default(),
         growing: KeyLocks::default(),

@@ -94,6 +94,8 @@ pub struct Recovered {
     pub replayed: u64,
     /// Objects that the checkpoint counted.
     pub counted: Option<u64>,
+    /// One block alone leads to the end of the log: see [`Replay::by_copy`].
+    pub by_copy: bool,
 }
 
 impl Source<'_> {
@@ -126,6 +128,7 @@ impl Source<'_> {
             position: start,
             salvage: self.salvage.map(|salvage| &salvage.found),
             last: start,
+            by_copy: false,
         };
         let mut replayed = 0;
         replay
@@ -142,7 +145,7 @@ impl Source<'_> {
             })
             .await?;
         check_memory(&state)?;
-        let position = replay.position;
+        let (position, by_copy) = (replay.position, replay.by_copy);
         if let Some(salvage) = self.salvage {
             // What is left is not what was counted.
             counted = counted.filter(|_| salvage.found.borrow().is_empty());
@@ -151,7 +154,7 @@ impl Source<'_> {
         }
         self.account(&mut state)?;
         self.device.flush().await?;
-        Ok(Recovered { state, position, replayed, counted })
+        Ok(Recovered { state, position, replayed, counted, by_copy })
     }
 
     /// The error itself, unless what is damaged is passed by.

@@ -207,6 +207,9 @@ fn a_bucket_whose_deletion_failed_on_the_drive_takes_no_writes_until_the_next_st
                 matches!(failed, Err(EngineError::WritesStopped { shard: 0 })),
                 "seed {seed}: {failed:?}"
             );
+            // A client asks again: that must not let writers in.
+            let again = on.any_core().delete_bucket(id).await;
+            assert!(matches!(again, Err(EngineError::WritesStopped { .. })), "seed {seed}: {again:?}");
             drive.set_faults(Faults::default());
             for tag in 0..12u64 {
                 let key = format!("k-{tag}");
