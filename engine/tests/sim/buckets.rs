@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use ringbolt_engine::EngineError;
 use ringbolt_engine::device::sim::Faults;
-use ringbolt_engine::sim::SimNode;
+use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
 use ringbolt_engine::types::{BucketId, ListQuery, ObjectMeta, UploadQuery, WriteCondition};
 
 use crate::world::{MIB, World, body, bucket, etag, get, list_all, put};
@@ -196,7 +196,10 @@ fn writers_that_give_up_do_not_keep_a_bucket_and_do_not_outlive_it() {
 #[test]
 fn a_bucket_whose_deletion_failed_on_the_drive_takes_no_writes_until_the_next_start() {
     for seed in 1..=10 {
-        let world = World::new(seed, 160 * MIB, 4, 2);
+        // Two drives: a durable write that failed may have been a flush that failed, which stops all shards of its drive.
+        let sim = Simulator::new(seed);
+        let drives = format_sim_drives(&sim, 2, (96 * MIB, 1), 4);
+        let world = World { sim, drives, options: SimOptions { cores: 2, ..SimOptions::default() } };
         let node = world.open();
         let (on, drive) = (node.clone(), world.drives[0].clone());
         let (id, other) = world.run(async move {
@@ -211,6 +214,7 @@ fn a_bucket_whose_deletion_failed_on_the_drive_takes_no_writes_until_the_next_st
             let again = on.any_core().delete_bucket(id).await;
             assert!(matches!(again, Err(EngineError::WritesStopped { .. })), "seed {seed}: {again:?}");
             drive.set_faults(Faults::default());
+            let mut stored_elsewhere = 0;
             for tag in 0..12u64 {
                 let key = format!("k-{tag}");
                 let refused = put(&on.any_core(), id, key.as_bytes(), tag, 100).await;
@@ -219,13 +223,10 @@ fn a_bucket_whose_deletion_failed_on_the_drive_takes_no_writes_until_the_next_st
                     "seed {seed}: {refused:?}"
                 );
                 assert!(get(&on.any_core(), id, key.as_bytes()).await.expect("it can be read").is_none());
-                // A durable write that failed may have been a flush that failed: nothing on the drive counts any more.
-                let elsewhere = put(&on.any_core(), other, key.as_bytes(), tag, 100).await;
-                assert!(
-                    matches!(elsewhere, Ok(_) | Err(EngineError::WritesStopped { .. })),
-                    "seed {seed}: {elsewhere:?}"
-                );
+                stored_elsewhere +=
+                    usize::from(put(&on.any_core(), other, key.as_bytes(), tag, 100).await.is_ok());
             }
+            assert!(stored_elsewhere > 0, "seed {seed}: the shards of the other drive work");
             (id, other)
         });
         world.crash(node);
