@@ -90,6 +90,13 @@ fn race(seed: u64) -> (World, Rc<SimNode>, BucketId, Vec<Seen>, Result<(), Engin
     let id = world.run(async move { bucket(&on.core(0), "b").await });
     let seen = Rc::new(RefCell::new(Vec::new()));
     for tag in 0..6u64 {
+        // An upload of the same key has the key's lock until it is durable: a put that was let in waits behind it.
+        let (on, sim) = (node.clone(), world.sim.clone());
+        world.sim.spawn(async move {
+            sim.pause_us(800).await;
+            let begun = on.any_core().create_upload(id, format!("k-{tag}").as_bytes(), Vec::new()).await;
+            assert!(matches!(begun, Ok(_) | Err(EngineError::NoSuchBucket)), "seed {seed}: {begun:?}");
+        });
         let (node, seen, sim) = (node.clone(), seen.clone(), world.sim.clone());
         world.sim.spawn(async move {
             sim.pause_us(800).await;
