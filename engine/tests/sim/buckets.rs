@@ -203,7 +203,7 @@ fn writers_that_give_up_do_not_keep_a_bucket_and_do_not_outlive_it() {
 #[test]
 fn a_bucket_whose_deletion_failed_on_the_drive_takes_no_writes_until_the_next_start() {
     for seed in 1..=10 {
-        // Two drives: a durable write that failed may have been a flush that failed, which stops all shards of its drive.
+        // Two drives: a durable write that failed may have been a flush that failed, which stops its whole drive.
         let sim = Simulator::new(seed);
         let drives = format_sim_drives(&sim, 2, (96 * MIB, 1), 4);
         let world = World { sim, drives, options: SimOptions { cores: 2, ..SimOptions::default() } };
