@@ -17,6 +17,9 @@ use s3s::{S3Request, S3Response, S3Result};
 
 /// S3's limit on the keys of one request.
 const KEYS_MAX: usize = 1000;
+/// What is kept of a key or version, and comes back in the answer: more than any object's has, so that what is cut is
+/// refused as what was sent would be.
+const NAME_BYTES_KEPT: usize = 1025;
 /// Deletes of one request in flight at once, so that they share group commits.
 const CONCURRENT_MAX: usize = 64;
 
@@ -151,8 +154,8 @@ impl ListedObject {
         while let Some(name) = reader.child()? {
             let text = reader.text()?;
             match name.as_str() {
-                "Key" => set(&mut key, &name, text)?,
-                "VersionId" => set(&mut object.version_id, &name, text)?,
+                "Key" => set(&mut key, &name, cut(text))?,
+                "VersionId" => set(&mut object.version_id, &name, cut(text))?,
                 "ETag" => set(&mut object.etag, &name, text)?,
                 "LastModifiedTime" => set(&mut object.last_modified, &name, parse_time(&text)?)?,
                 "Size" => {
@@ -167,6 +170,13 @@ impl ListedObject {
             .ok_or_else(|| malformed("an Object has no Key, or an empty one"))?;
         Ok(object)
     }
+}
+
+/// At least [`NAME_BYTES_KEPT`] bytes of a text that has so many.
+fn cut(mut text: String) -> String {
+    text.truncate(text.ceil_char_boundary(NAME_BYTES_KEPT));
+    text.shrink_to_fit();
+    text
 }
 
 fn unknown(name: &str) -> s3s::S3Error {
@@ -220,6 +230,18 @@ mod tests {
             read(&"<Object><Key>k</Key></Object>".repeat(KEYS_MAX)).map(|keys| keys.len()),
             Ok(KEYS_MAX)
         );
+    }
+
+    #[test]
+    fn of_names_no_more_is_kept_than_makes_them_too_long() {
+        let longest = format!("{}\u{e9}", "k".repeat(1022));
+        assert_eq!(longest.len(), 1024);
+        assert_eq!(read(&format!("<Object><Key>{longest}</Key></Object>")), Ok(vec![longest]));
+        for letter in ["k", "\u{e9}", "\u{1f600}"] {
+            let long = letter.repeat(2000);
+            let keys = read(&format!("<Object><Key>{long}</Key></Object>")).unwrap();
+            assert!((1025..1029).contains(&keys[0].len()) && long.starts_with(&keys[0]), "{letter}");
+        }
     }
 
     #[test]

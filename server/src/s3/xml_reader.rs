@@ -10,17 +10,42 @@ use quick_xml::Reader;
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 use s3s::{S3Error, S3Result, s3_error};
+use std::fmt::Write;
 
 /// The deepest document of S3 has six levels.
 const DEPTH_MAX: usize = 16;
+/// Elements of S3 have two at most. A duplicate is looked for among all that went before.
+const ATTRIBUTES_MAX: usize = 32;
+/// Of what is said to be wrong with a document, in an answer.
+const REASON_BYTES_MAX: usize = 200;
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// 400 for a document that is no XML, or not the one that the operation takes.
+/// 400 for a document that is no XML, or not the one that the operation takes. The reason may quote the document: a long
+/// one is cut.
 pub fn malformed(reason: impl std::fmt::Display) -> S3Error {
+    let mut cut = Cut(String::new());
+    // Its only error is that the text is full.
+    let _ = write!(cut, "{reason}");
+    let reason = cut.0;
     s3_error!(
         MalformedXML,
         "The XML you provided was not well-formed or did not validate against our published schema: {reason}"
     )
+}
+
+/// A text that takes no more than [`REASON_BYTES_MAX`].
+struct Cut(String);
+
+impl Write for Cut {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let left = REASON_BYTES_MAX - self.0.len();
+        if text.len() <= left {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        self.0.push_str(&text[..text.floor_char_boundary(left)]);
+        Err(std::fmt::Error)
+    }
 }
 
 /// What XML 1.0 can hold, raw or as a reference (production 2, Char).
@@ -146,7 +171,10 @@ impl<'a> XmlReader<'a> {
     }
 
     fn enter(&mut self, start: BytesStart<'a>, empty: bool) -> S3Result<Token<'a>> {
-        for attribute in start.attributes() {
+        for (at, attribute) in start.attributes().enumerate() {
+            if at == ATTRIBUTES_MAX {
+                return Err(malformed(format_args!("an element has more than {ATTRIBUTES_MAX} attributes")));
+            }
             attribute.map_err(malformed)?;
         }
         if self.depth == DEPTH_MAX {
@@ -349,6 +377,35 @@ mod tests {
         let many = |count: usize| format!("<r>{}</r>", "<k/>".repeat(count));
         assert!(read_bytes(many(9).as_bytes(), 10).is_ok());
         assert!(read_bytes(many(10).as_bytes(), 10).is_err());
+    }
+
+    #[test]
+    fn attributes_of_an_element_are_limited() {
+        let with = |count: usize| {
+            let attributes: String = (0..count).map(|number| format!(" a{number}=''")).collect();
+            read(&format!("<r{attributes}/>"))
+        };
+        assert_eq!(with(ATTRIBUTES_MAX), Ok(Vec::new()));
+        assert_eq!(with(ATTRIBUTES_MAX + 1), Err(S3ErrorCode::MalformedXML));
+    }
+
+    #[test]
+    fn what_is_quoted_of_a_document_is_cut() {
+        let long = "\u{e9}".repeat(5000);
+        for document in [
+            format!("<{long}/>"),
+            format!("<r><k>&{long};</k></r>"),
+            format!("<r><k><{long}/></k></r>"),
+            format!("<r><{long}></r>"),
+            format!("<r/><{long}/>"),
+        ] {
+            let error = read_bytes(document.as_bytes(), 100).unwrap_err();
+            assert_eq!(error.code(), &S3ErrorCode::MalformedXML);
+            let message = error.message().unwrap();
+            assert!(message.len() < 400, "{} bytes for {}", message.len(), &document[..8]);
+        }
+        let short = malformed("a short one");
+        assert!(short.message().unwrap().ends_with(": a short one"));
     }
 
     #[test]
