@@ -6,6 +6,7 @@
 //! a handler works with is the [`Document`] in the request's extensions, which only [`take_in`] makes: without it no
 //! key is deleted and no upload completed. Bodies of objects and parts pass untouched.
 
+use super::access::access_denied;
 use super::bucket::BucketConfiguration;
 use super::checksum::of_bytes;
 use super::declared::Declared;
@@ -34,8 +35,8 @@ const COMPLETE_BYTES_MAX: u64 = 4 << 20;
 const OTHER_BYTES_MAX: u64 = 64 << 10;
 /// Of 1000 keys with all that may be said of each.
 const DELETE_ELEMENTS_MAX: usize = 8 << 10;
-/// Of 10,000 parts with ETag and one checksum.
-const COMPLETE_ELEMENTS_MAX: usize = 48 << 10;
+/// Of 10,000 parts with ETag, one checksum, Size and LastModified, as listings of parts give them.
+const COMPLETE_ELEMENTS_MAX: usize = 80 << 10;
 const OTHER_ELEMENTS_MAX: usize = 1 << 10;
 /// A list beside its entries: its text, what is parsed of it, and the answer.
 const LIST_TIMES: u64 = 3;
@@ -135,7 +136,8 @@ pub fn limits() -> Arc<dyn S3ConfigProvider> {
     Arc::new(StaticConfigProvider::new(Arc::new(config)))
 }
 
-/// Reads the document of a request that has one. Its share is to be kept until the answer is there.
+/// Reads the document of a request that has one. No operation takes one from an anonymous caller, so that nobody without
+/// an account has memory taken for it. Its share is to be kept until the answer is there.
 pub async fn take_in(
     mut request: Request<Body>,
     preamble: &Preamble,
@@ -147,6 +149,10 @@ pub async fn take_in(
     let Some(kind) = kind.filter(|kind| kind.is_list() || !request.body().is_end_stream()) else {
         return Ok((request, None));
     };
+    let context = request.extensions().get::<RequestContext>();
+    if context.is_none_or(|context| context.account.is_none()) {
+        return Err(access_denied());
+    }
     let length = preamble.body_length.unwrap_or(0);
     if length > kind.bytes_max() {
         return Err(s3_error!(
@@ -252,8 +258,27 @@ mod tests {
     use futures_util::FutureExt;
     use s3s::S3ErrorCode;
 
+    fn context(known: bool) -> RequestContext {
+        let account = || {
+            Arc::new(crate::auth::Account {
+                access_key: "a".to_owned(),
+                secret_key: "s".to_owned(),
+                canonical_id: "1".to_owned(),
+                display_name: String::new(),
+                email: String::new(),
+            })
+        };
+        RequestContext {
+            request_id: "id".to_owned(),
+            account: known.then(account),
+            trailers: Trailers::default(),
+        }
+    }
+
     fn request(method: &str, uri: &str, body: &str) -> (Request<Body>, Preamble) {
-        let request = Request::builder().method(method).uri(uri).body(Body::from(body.to_owned())).unwrap();
+        let mut request =
+            Request::builder().method(method).uri(uri).body(Body::from(body.to_owned())).unwrap();
+        request.extensions_mut().insert(context(true));
         (request, Preamble { body_length: Some(body.len() as u64), ..Preamble::default() })
     }
 
@@ -299,6 +324,50 @@ mod tests {
         assert_eq!(refused(10_000), None);
         assert_eq!(refused(10_001), Some(S3ErrorCode::InvalidArgument), "there is no part of that number");
         assert!(memory.take(1 << 30).is_ok(), "what was refused holds nothing");
+    }
+
+    #[test]
+    fn the_longest_list_of_parts_may_say_all_of_each() {
+        let part = |number: usize| {
+            format!(
+                "<Part><PartNumber>{number}</PartNumber><ETag>&quot;{}&quot;</ETag><ChecksumSHA512>{}</ChecksumSHA512>\
+                 <Size>5368709120</Size><LastModified>2025-01-01T00:00:00.000Z</LastModified></Part>",
+                "e".repeat(32),
+                of_bytes(crate::s3::checksum::Algorithm::Sha512, b"")
+            )
+        };
+        let parts: String = (1..=10_000).map(part).collect();
+        let list = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
+        assert!(list.len() as u64 <= COMPLETE_BYTES_MAX, "{} bytes", list.len());
+        assert!(parse(Kind::Complete, list.into()).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_read_for_callers_without_an_account() {
+        for (method, uri, has_key, body) in [
+            ("POST", "/b?delete", false, ""),
+            ("POST", "/b?delete", false, "<Delete/>"),
+            ("POST", "/b/k?uploadId=x", true, "<CompleteMultipartUpload/>"),
+            ("PUT", "/b", false, "<a/>"),
+            ("PUT", "/b/k?acl", true, "<a/>"),
+            ("PUT", "/b/k?tagging", true, "<a/>"),
+        ] {
+            // There is no memory: what would be read is SlowDown.
+            let memory = RequestMemory::new(0);
+            let refused = |known: bool| {
+                let (mut request, mut preamble) = request(method, uri, body);
+                request.extensions_mut().insert(context(known));
+                preamble.body_length = Some(100);
+                let taken = take_in(request, &preamble, has_key, &memory).now_or_never();
+                taken.expect("it is all there").err().map(|error| error.code().clone())
+            };
+            assert_eq!(refused(false), Some(S3ErrorCode::AccessDenied), "{method} {uri}");
+            assert_eq!(refused(true), Some(S3ErrorCode::SlowDown), "{method} {uri}");
+        }
+        let (mut request, preamble) = request("PUT", "/b/k", "an object");
+        request.extensions_mut().insert(context(false));
+        let passed = take_in(request, &preamble, true, &RequestMemory::new(0)).now_or_never();
+        assert!(matches!(passed, Some(Ok((_, None)))), "objects are for the handler to refuse");
     }
 
     #[test]
