@@ -256,6 +256,12 @@ fn decode_crc(text: &str, length: usize) -> Option<u64> {
     Some(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
+/// Whether a header of this name and value declares a checksum, and which: None if it is no checksum, else whether it is
+/// that of an empty body.
+pub fn declares_empty(header: &str, value: &[u8]) -> Option<bool> {
+    Algorithm::from_header(header).map(|algorithm| of_bytes(algorithm, b"").as_bytes() == value)
+}
+
 /// Base64 of the checksum of `bytes`.
 pub fn of_bytes(algorithm: Algorithm, bytes: &[u8]) -> String {
     let mut hasher = Hasher::new(algorithm);

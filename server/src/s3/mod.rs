@@ -41,6 +41,7 @@ mod xml_writer;
 
 use crate::auth::{Accounts, RequestContext};
 use crate::memory::RequestMemory;
+pub(crate) use checksum::declares_empty;
 pub(crate) use document::judge_document;
 pub(crate) use host::Domains;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE};

@@ -3,16 +3,21 @@
 //!
 //! Presigners put headers into the query (they call it hoisting), so that whoever uses the address need not send them.
 //! Invariant: behind this room such a parameter is the header that it stands for, and is judged as one; a header that
-//! says something else than its parameter is refused.
+//! says something else than its parameter is refused. One thing is passed over: the checksum of an empty body, which
+//! presigners put there that do not know the body, on a request that has one.
 
 use super::claim::{self, pairs};
 use super::version_2::{self, HOISTED};
 use super::{CONTENT_SHA256, UNSIGNED_PAYLOAD};
 use crate::auth::AuthError;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use crate::s3::declares_empty;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
+
+const SDK_ALGORITHM: &str = "x-amz-sdk-checksum-algorithm";
+const ANNOUNCED_TRAILERS: &str = "x-amz-trailer";
 
 /// Takes what belongs to the signature out of the request, and makes headers of what was hoisted.
 pub fn settle(parts: &mut Parts) -> Result<(), AuthError> {
@@ -45,7 +50,26 @@ pub fn settle(parts: &mut Parts) -> Result<(), AuthError> {
         }
         parts.uri = http::Uri::from_parts(uri).unwrap_or_default();
     }
+    drop_empty_checksum(&parts.headers, &mut hoisted);
     merge(&mut parts.headers, hoisted)
+}
+
+/// SDKs that sign an address for a body that comes later sum what they have: nothing. Such a checksum counts for an
+/// empty body only, and the name of an algorithm only beside a checksum.
+fn drop_empty_checksum(headers: &HeaderMap, hoisted: &mut HeaderMap) {
+    let has_body = headers.get(CONTENT_LENGTH).is_none_or(|length| length != "0");
+    let of_nothing = |(name, value): (&HeaderName, &HeaderValue)| {
+        (declares_empty(name.as_str(), value.as_bytes()) == Some(true)).then(|| name.clone())
+    };
+    let dropped: Vec<HeaderName> = hoisted.iter().filter_map(of_nothing).filter(|_| has_body).collect();
+    for name in &dropped {
+        hoisted.remove(name);
+    }
+    let is_checksum =
+        |name: &HeaderName| name == ANNOUNCED_TRAILERS || declares_empty(name.as_str(), b"").is_some();
+    if !dropped.is_empty() || !headers.keys().chain(hoisted.keys()).any(is_checksum) {
+        hoisted.remove(SDK_ALGORITHM);
+    }
 }
 
 fn hoist(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), AuthError> {
@@ -117,6 +141,30 @@ mod tests {
         // Only version 2 signs it as the header that it is.
         let parts = settled("/k?content-type=text%2Fplain", &[]).unwrap();
         assert_eq!((parts.uri.query(), parts.headers.len()), (Some("content-type=text%2Fplain"), 0));
+    }
+
+    #[test]
+    fn the_checksum_of_no_body_is_not_that_of_one() {
+        let (sum, named) = ("x-amz-checksum-crc32", SDK_ALGORITHM);
+        let of_nothing = "/k?x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32";
+        let has = |uri: &str, headers: &[(&'static str, &'static str)]| {
+            let parts = settled(uri, headers).unwrap();
+            assert_eq!(parts.uri, "/k", "{uri}");
+            [sum, named].map(|name| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned()))
+        };
+        let both = |value: &str| [Some(value.to_owned()), Some("CRC32".to_owned())];
+        assert_eq!(has(of_nothing, &[("content-length", "3")]), [None, None]);
+        assert_eq!(has(of_nothing, &[]), [None, None]);
+        assert_eq!(has(of_nothing, &[("content-length", "0")]), both("AAAAAA=="));
+        // One of another body counts, and what is a header stays one.
+        let other = of_nothing.replace("AAAAAA%3D%3D", "NSRBwg%3D%3D");
+        assert_eq!(has(&other, &[("content-length", "3")]), both("NSRBwg=="));
+        let headers = [("content-length", "3"), (sum, "AAAAAA=="), (named, "CRC32")];
+        assert_eq!(has("/k?x-amz-acl=private", &headers), both("AAAAAA=="));
+        let alone = "/k?x-amz-sdk-checksum-algorithm=CRC32";
+        assert_eq!(has(alone, &[("content-length", "3")]), [None, None]);
+        assert_eq!(has(alone, &[(sum, "NSRBwg==")]), both("NSRBwg=="));
+        assert_eq!(has(alone, &[("x-amz-trailer", sum)]), [None, Some("CRC32".to_owned())]);
     }
 
     #[test]
