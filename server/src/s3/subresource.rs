@@ -57,10 +57,19 @@ const READS: &[&str] = &[
     "versionId",
 ];
 const LISTS: &[&str] = &["delimiter", "encoding-type", "marker", "max-keys", "prefix"];
-const LISTS_2: &[&str] =
-    &["continuation-token", "delimiter", "encoding-type", "fetch-owner", "max-keys", "prefix", "start-after"];
+/// `metadata` asks for the users' metadata in the list, which S3 does not know: it is taken, and the list is as ever.
+const LISTS_2: &[&str] = &[
+    "continuation-token",
+    "delimiter",
+    "encoding-type",
+    "fetch-owner",
+    "max-keys",
+    "metadata",
+    "prefix",
+    "start-after",
+];
 const LISTS_VERSIONS: &[&str] =
-    &["delimiter", "encoding-type", "key-marker", "max-keys", "prefix", "version-id-marker"];
+    &["delimiter", "encoding-type", "key-marker", "max-keys", "metadata", "prefix", "version-id-marker"];
 const LISTS_UPLOADS: &[&str] =
     &["delimiter", "encoding-type", "key-marker", "max-uploads", "prefix", "upload-id-marker"];
 const LISTS_BUCKETS: &[&str] = &["bucket-region", "continuation-token", "max-buckets", "prefix"];
@@ -122,8 +131,8 @@ pub fn shown(name: &str) -> String {
     name.chars().take(60).collect()
 }
 
-/// `parameters`: each name once, none that means nothing.
-pub fn check(method: &Method, level: Level, parameters: &[(String, Option<String>)]) -> S3Result<()> {
+/// `parameters`: each name once, none that means nothing. What the operation does not take is gone from them then.
+pub fn check(method: &Method, level: Level, parameters: &mut Vec<(String, Option<String>)>) -> S3Result<()> {
     let known = |operation: &&Operation| operation.method == *method && operation.level == level;
     let has = |name: &str| parameters.iter().any(|(given, _)| given == name);
     let mut operations = OPERATIONS.iter().filter(known).peekable();
@@ -141,15 +150,19 @@ pub fn check(method: &Method, level: Level, parameters: &[(String, Option<String
         (Some((name, operation)), None) => (Some(name), Some(operation)),
         (None, _) => (None, OPERATIONS.iter().filter(known).find(|operation| operation.chosen_by.is_empty())),
     };
-    for (name, value) in parameters {
-        let taken = operation.is_some_and(|operation| operation.takes.contains(&name.as_str()));
+    let taken = |name: &str| {
+        Some(name) == chooser || operation.is_some_and(|operation| operation.takes.contains(&name))
+    };
+    for (name, value) in parameters.iter() {
         // An argument without a value is as good as none.
         let idle = value.as_ref().is_some_and(String::is_empty) && is_argument(name);
-        if Some(name.as_str()) != chooser && !taken && !idle {
+        if !taken(name) && !idle {
             return Err(refusal(method, name));
         }
     }
-    complete(method, level, chooser, parameters)
+    complete(method, level, chooser, parameters)?;
+    parameters.retain(|(name, _)| taken(name));
+    Ok(())
 }
 
 /// What the choice alone does not see to.
@@ -200,7 +213,7 @@ mod tests {
     use s3s::S3ErrorCode;
 
     fn judged(method: &str, query: &str, level: Level) -> Result<(), S3ErrorCode> {
-        let pairs: Vec<(String, Option<String>)> = query
+        let mut pairs: Vec<(String, Option<String>)> = query
             .split('&')
             .filter(|pair| !pair.is_empty())
             .map(|pair| match pair.split_once('=') {
@@ -208,7 +221,7 @@ mod tests {
                 None => (pair.to_owned(), None),
             })
             .collect();
-        check(&method.parse().unwrap(), level, &pairs).map_err(|error| error.code().clone())
+        check(&method.parse().unwrap(), level, &mut pairs).map_err(|error| error.code().clone())
     }
 
     #[test]
@@ -281,6 +294,8 @@ mod tests {
             ("GET", "versioning", Level::Bucket),
             ("GET", "list-type=2&prefix=&delimiter=&continuation-token=&marker=", Level::Bucket),
             ("GET", "versions&max-keys=2&encoding-type=url", Level::Bucket),
+            ("GET", "list-type=2&metadata=true", Level::Bucket),
+            ("GET", "versions&metadata=true", Level::Bucket),
             ("GET", "prefix=a&marker=b&max-keys=1", Level::Bucket),
             ("GET", "policy", Level::Bucket),
             ("GET", "versionId=null&response-content-type=&partNumber=1", Level::Object),

@@ -16,6 +16,9 @@ use s3s::{S3Error, S3Result, s3_error};
 const QUERY_KEEPS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const PATH_KEEPS: &AsciiSet = &QUERY_KEEPS.remove(b'/');
 
+/// Of a query. No operation takes so many; each is compared with all before it.
+const PARAMETERS_MAX: usize = 64;
+
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
@@ -45,6 +48,9 @@ impl Target {
             Some(bucket) => (Some(bucket), path),
             None => {
                 let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+                if bucket.is_empty() && !path.is_empty() {
+                    return Err(s3_error!(InvalidBucketName, "The specified bucket is not valid."));
+                }
                 (Some(bucket.to_owned()).filter(|_| !path.is_empty()), key)
             }
         };
@@ -75,7 +81,7 @@ impl Target {
                 return Err(invalid_argument(format!("The query parameter {shown:?} is given twice")));
             }
         }
-        subresource::check(method, level, &self.parameters)
+        subresource::check(method, level, &mut self.parameters)
     }
 
     /// Aims the request at what was understood.
@@ -110,6 +116,9 @@ fn parameters(query: &str) -> S3Result<Vec<(String, Option<String>)>> {
         decoded.map(|text| text.into_owned()).map_err(|_| invalid_uri("its query is not UTF-8"))
     };
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    if pairs.clone().nth(PARAMETERS_MAX).is_some() {
+        return Err(invalid_argument(format!("The query has more than {PARAMETERS_MAX} parameters")));
+    }
     pairs
         .map(|pair| match pair.split_once('=') {
             Some((name, value)) => Ok((decode(name)?, Some(decode(value)?))),
@@ -164,6 +173,9 @@ mod tests {
         }
         assert_eq!(names("GET", "/", "b1.s3.localhost"), named("b1", "", "/"));
         assert_eq!(take("GET", "/b1/%ff", "h"), Err(S3ErrorCode::InvalidURI));
+        for empty in ["//", "/%2F", "//?list-type=2", "//k", "/%2fk"] {
+            assert_eq!(take("GET", empty, "h"), Err(S3ErrorCode::InvalidBucketName), "{empty}");
+        }
     }
 
     #[test]
@@ -178,6 +190,18 @@ mod tests {
             Ok("/b1?prefix=a%20b%2B&list-type=2")
         );
         assert_eq!(left("PUT", "/b1/k?x-id=PutObject").as_deref(), Ok("/b1/k"));
+        // An argument without a value is not there for whoever comes next.
+        assert_eq!(
+            left("GET", "/b1?list-type=2&marker=&prefix=&id=").as_deref(),
+            Ok("/b1?list-type=2&prefix=")
+        );
+        assert_eq!(left("PUT", "/b1/k?versionId=&select-type=").as_deref(), Ok("/b1/k"));
+        let many = |count: usize| {
+            let names: String = (0..count).map(|number| format!("x-{number}&")).collect();
+            left("GET", &format!("/b1?{names}"))
+        };
+        assert_eq!(many(PARAMETERS_MAX).as_deref(), Ok("/b1"));
+        assert_eq!(many(PARAMETERS_MAX + 1), Err(S3ErrorCode::InvalidArgument));
         assert_eq!(left("POST", "/b1/k?uploads").as_deref(), Ok("/b1/k?uploads"));
         for twice in ["/b1/k?versionId=1&versionId=2", "/b1/k?versionId=1&%76ersionId=1"] {
             assert_eq!(left("GET", twice), Err(S3ErrorCode::InvalidArgument), "{twice}");
