@@ -60,14 +60,25 @@ impl Form {
         Ok(())
     }
 
-    /// Puts the file's name where the fields want it. They are judged after that, as S3 does.
-    fn expand(&mut self) {
+    /// Puts the file's name where the fields want it. They are judged after that, as S3 does, and limited as before.
+    fn expand(&mut self) -> S3Result<()> {
+        const PLACE: &str = "${filename}";
+        let mut total = 0;
         for (name, value) in &mut self.fields {
             // These are of the form itself, and were made before there was a file.
-            if !matches!(name.as_str(), "policy" | "signature" | "x-amz-signature") {
-                *value = value.replace("${filename}", &self.file_name);
+            let places = match name.as_str() {
+                "policy" | "signature" | "x-amz-signature" => 0,
+                _ => value.matches(PLACE).count(),
+            };
+            total += name.len() + value.len() - places * PLACE.len() + places * self.file_name.len();
+            if total > BEFORE_FILE_BYTES_MAX {
+                return Err(too_much());
+            }
+            if places > 0 {
+                *value = value.replace(PLACE, &self.file_name);
             }
         }
+        Ok(())
     }
 }
 
@@ -228,7 +239,7 @@ impl Reader {
             return Ok(None);
         }
         self.form.file_name = file_name;
-        self.form.expand();
+        self.form.expand()?;
         self.state = State::File;
         Ok(Some(Step::File(std::mem::take(&mut self.form))))
     }
@@ -413,6 +424,21 @@ mod tests {
         for way in ["a.txt", "C:\\docs\\a.txt", "/docs/mine/a.txt", "C:\\docs/a.txt"] {
             assert_eq!(form(way), ["up/a.txt", "a.txt+a.txt", "${filename}"], "{way}");
         }
+    }
+
+    #[test]
+    fn fields_with_the_file_s_name_in_them_are_limited() {
+        let form = |places: usize, length: usize| {
+            parse(&format!(
+                "--XX\nContent-Disposition: form-data; name=\"k\"\n\n{}\n--XX\nContent-Disposition: form-data; \
+                 name=\"file\"; filename=\"{}\"\n\nabc\n--XX--",
+                "${filename}".repeat(places),
+                "f".repeat(length)
+            ))
+        };
+        assert!(form(20, (BEFORE_FILE_BYTES_MAX - 1) / 20).is_ok());
+        let refused = form(20, BEFORE_FILE_BYTES_MAX / 20).unwrap_err();
+        assert_eq!(refused.code(), &s3s::S3ErrorCode::MaxPostPreDataLengthExceededError);
     }
 
     #[test]

@@ -65,7 +65,6 @@ pub async fn post_object(
             "Bucket POST must contain a field named 'key'. If it is specified, check the order.",
         ));
     };
-    let location = absolute_uri(server.domains.as_ref(), request.headers(), bucket, &key);
     let mut caller = Caller::take(request.extensions_mut());
     let mut lengths = (0, u64::MAX);
     if let Some(field) = form.get("policy") {
@@ -81,6 +80,7 @@ pub async fn post_object(
     let upload =
         Upload { form: &form, bucket, key: &key, lengths, length_max: announced.saturating_sub(body.came) };
     let info = upload.store(server, &mut caller, body).await?;
+    let location = absolute_uri(server.domains.as_ref(), request.headers(), bucket, &key);
     answer(&form, &info, &location, bucket, &key)
 }
 
