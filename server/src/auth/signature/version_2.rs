@@ -91,7 +91,7 @@ pub enum When<'a> {
 /// How the signer wrote what the wire allows to be written in several ways.
 #[derive(Clone, Copy, Debug)]
 struct Spelling {
-    /// The path, and plus signs of the query, byte for byte; else as version 4 encodes them.
+    /// The path byte for byte; else as version 4 encodes it.
     as_sent: bool,
     /// A subresource without a value has no `=`, whatever was sent.
     bare: bool,
@@ -170,7 +170,12 @@ fn push_line(line: &[u8], text: &mut Vec<u8>) {
 
 fn hoisted(query: &str, name: &str) -> Vec<u8> {
     let value = pairs(query).find(|(key, _)| key.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value);
-    percent_decode_str(value).collect()
+    decoded(value)
+}
+
+/// A value of the query as the handlers will read it: a plus sign is a space. What is judged is what is used.
+fn decoded(value: &str) -> Vec<u8> {
+    percent_decode_str(&value.replace('+', " ")).collect()
 }
 
 /// All `x-amz-*`, of the headers and of the query, by name.
@@ -185,7 +190,7 @@ fn push_amz_headers(headers: &HeaderMap, query: &str, text: &mut Vec<u8>) {
         let name = name.to_ascii_lowercase();
         // One that is a header too has to say the same there; that is seen to later.
         if name.starts_with("x-amz-") && !headers.contains_key(&name) {
-            list.push((name, percent_decode_str(value).collect()));
+            list.push((name, decoded(value)));
         }
     }
     list.sort();
@@ -215,10 +220,7 @@ fn push_resource(path: &str, query: &str, bucket: Option<&str>, spelling: Spelli
         if !SUBRESOURCES.contains(&name.as_ref()) {
             continue;
         }
-        let value = value.filter(|value| !spelling.bare || !value.is_empty()).map(|value| {
-            let value = if spelling.as_sent { Cow::Borrowed(value) } else { value.replace('+', " ").into() };
-            percent_decode_str(&value).collect()
-        });
+        let value = value.filter(|value| !spelling.bare || !value.is_empty()).map(decoded);
         signed.push((name, value));
     }
     signed.sort();
