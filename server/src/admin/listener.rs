@@ -1,6 +1,7 @@
 //! The admin listeners: an address, unless there is none, and the socket in the data directory.
 //!
-//! Invariants: both live on one core and have a cap on connections of their own. A request's body is never read; the
+//! Invariants: both live on one core, and each has a cap on connections of its own, so that nobody who reaches the address
+//! alone keeps operators from the socket. A request's body is never read; the
 //! connection of one that has a body ends with the answer.
 
 use super::{Peer, answer};
@@ -17,7 +18,7 @@ use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A few programs that look now and then.
+/// Of one listener: a few programs that look now and then.
 const CONNECTIONS_MAX: usize = 64;
 const HEADER_TIME: Duration = Duration::from_secs(60);
 const SEND_STALL: Duration = Duration::from_secs(10);
@@ -32,22 +33,25 @@ pub struct AdminListeners {
 /// Serves both until the front stops.
 pub async fn serve<H: Handler>(front: Rc<Front<H>>, listeners: AdminListeners) -> io::Result<()> {
     let AdminListeners { address, socket } = listeners;
-    let limits = Rc::new(Limits {
-        connections: ConnectionCap::new(CONNECTIONS_MAX),
-        header_time: HEADER_TIME,
-        send_stall: SEND_STALL,
-        ..front.limits.clone()
-    });
+    let limits = || {
+        Rc::new(Limits {
+            connections: ConnectionCap::new(CONNECTIONS_MAX),
+            header_time: HEADER_TIME,
+            send_stall: SEND_STALL,
+            ..front.limits.clone()
+        })
+    };
+    let (socket_limits, address_limits) = (limits(), limits());
     let by_socket = accept_each(&front.stop, OwnedFd::from(socket.try_clone()?), || {
         let (stream, _) = socket.accept()?;
-        admit(&front, &limits, Peer::Socket, Socket::unix(stream)?);
+        admit(&front, &socket_limits, Peer::Socket, Socket::unix(stream)?);
         Ok(())
     });
     let by_address = async {
         let Some(address) = &address else { return Ok(()) };
         accept_each(&front.stop, OwnedFd::from(address.try_clone()?), || {
             let (stream, _) = address.accept()?;
-            admit(&front, &limits, Peer::Address, Socket::tcp(stream)?);
+            admit(&front, &address_limits, Peer::Address, Socket::tcp(stream)?);
             Ok(())
         })
         .await
