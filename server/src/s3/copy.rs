@@ -7,6 +7,7 @@ use super::Server;
 use super::access::{Caller, check_version, refuse_unbuilt};
 use super::checksum::{Algorithm, Hasher, Kind};
 use super::conditional::Verdict;
+use super::declared::header_of;
 use super::error::{EngineResult, invalid_argument, invalid_request, not_implemented, precondition_failed};
 use super::headers::{self, CHECKSUM_ALGORITHM, stored_checksum, stored_kind};
 use super::object::no_such_key;
@@ -77,6 +78,7 @@ pub async fn copy_object(
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     refuse_unbuilt(&request.headers)?;
+    refuse_checksum(&request.headers)?;
     let replace = is_replace(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
     is_replace(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
     let source_owner = input.expected_source_bucket_owner.as_deref();
@@ -114,6 +116,17 @@ pub async fn copy_object(
     let mut response = S3Response::new(CopyObjectOutput::default());
     response.extensions.insert(result(&info));
     Ok(response)
+}
+
+/// A copy has no body that could be compared with a checksum: one that is sent is refused, as it would not count.
+fn refuse_checksum(headers: &HeaderMap) -> S3Result<()> {
+    match header_of(headers, |_, _| true)? {
+        None => Ok(()),
+        Some((algorithm, _)) => Err(invalid_request(format!(
+            "The {} header can not be used with a copy; name an algorithm to have the checksum computed",
+            algorithm.header()
+        ))),
+    }
 }
 
 /// Whether a copy of an object onto itself changes more than its time. The class counts even if it is the same: that is
@@ -172,6 +185,7 @@ pub async fn upload_part_copy(
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     refuse_unbuilt(&request.headers)?;
+    refuse_checksum(&request.headers)?;
     let number = part_number(input.part_number)?;
     let upload = UploadName::parse(&input.upload_id)?;
     let source_owner = input.expected_source_bucket_owner.as_deref();
@@ -238,6 +252,21 @@ mod tests {
         source_span(Some(header), 5)
             .map(|span| (span.offset, span.length))
             .map_err(|error| error.code().clone())
+    }
+
+    #[test]
+    fn a_checksum_that_can_not_be_compared_is_refused() {
+        let judged = |name: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, http::HeaderValue::from_static("AAAAAA=="));
+            refuse_checksum(&headers).map_err(|error| error.code().clone())
+        };
+        for name in ["x-amz-checksum-crc32", "x-amz-checksum-sha256", "x-amz-checksum-rot13"] {
+            assert_eq!(judged(name), Err(S3ErrorCode::InvalidRequest), "{name}");
+        }
+        for name in [CHECKSUM_ALGORITHM, "x-amz-checksum-type", "x-amz-meta-x"] {
+            assert_eq!(judged(name), Ok(()), "{name}");
+        }
     }
 
     #[test]
