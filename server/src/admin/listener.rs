@@ -1,7 +1,7 @@
 //! The admin listeners: an address, unless there is none, and the socket in the data directory.
 //!
-//! Invariants: both live on one core, and each has a cap on connections of its own, so that nobody who reaches the address
-//! alone keeps operators from the socket. A request's body is never read; the
+//! Invariants: both live on one core, and each has a cap on connections of its own, so that nobody who reaches the
+//! address alone keeps operators from the socket. A request's body is never read; the
 //! connection of one that has a body ends with the answer.
 
 use super::{Peer, answer};

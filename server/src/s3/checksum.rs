@@ -256,8 +256,7 @@ fn decode_crc(text: &str, length: usize) -> Option<u64> {
     Some(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
-/// Whether a header of this name and value declares a checksum, and which: None if it is no checksum, else whether it is
-/// that of an empty body.
+/// Whether the checksum that a header of this name and value declares is that of an empty body. None: it declares none.
 pub fn declares_empty(header: &str, value: &[u8]) -> Option<bool> {
     Algorithm::from_header(header).map(|algorithm| of_bytes(algorithm, b"").as_bytes() == value)
 }

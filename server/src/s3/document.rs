@@ -136,8 +136,8 @@ pub fn limits() -> Arc<dyn S3ConfigProvider> {
     Arc::new(StaticConfigProvider::new(Arc::new(config)))
 }
 
-/// Reads the document of a request that has one. No operation takes one from an anonymous caller, so that nobody without
-/// an account has memory taken for it. Its share is to be kept until the answer is there.
+/// Reads the document of a request that has one. No operation takes one from an anonymous caller, so for nobody without
+/// an account is memory taken. Its share is to be kept until the answer is there.
 pub async fn take_in(
     mut request: Request<Body>,
     preamble: &Preamble,

@@ -20,8 +20,8 @@ const ATTRIBUTES_MAX: usize = 32;
 const REASON_BYTES_MAX: usize = 200;
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// 400 for a document that is no XML, or not the one that the operation takes. The reason may quote the document: a long
-/// one is cut.
+/// 400 for a document that is no XML, or not the one that the operation takes. The reason may quote the document: it is
+/// cut if it is long.
 pub fn malformed(reason: impl std::fmt::Display) -> S3Error {
     let mut cut = Cut(String::new());
     // Its only error is that the text is full.
@@ -402,7 +402,7 @@ mod tests {
             let error = read_bytes(document.as_bytes(), 100).unwrap_err();
             assert_eq!(error.code(), &S3ErrorCode::MalformedXML);
             let message = error.message().unwrap();
-            assert!(message.len() < 400, "{} bytes for {}", message.len(), &document[..8]);
+            assert!(message.len() < 400, "{} bytes for {document:.8}", message.len());
         }
         let short = malformed("a short one");
         assert!(short.message().unwrap().ends_with(": a short one"));
