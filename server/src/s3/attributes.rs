@@ -91,7 +91,7 @@ fn parts_page(info: &ObjectInfo, max_parts: Option<i32>, marker: Option<i32>) ->
 
 impl PartsPage<'_> {
     fn show(&self, result: &mut XmlWriter) {
-        result.text("TotalPartsCount", self.total);
+        result.text("PartsCount", self.total);
         result.text("PartNumberMarker", self.marker);
         result.text(
             "NextPartNumberMarker",
@@ -130,7 +130,7 @@ mod tests {
         };
         let second = page(Some(1), Some(1));
         for expected in [
-            "<TotalPartsCount>3</TotalPartsCount><PartNumberMarker>1</PartNumberMarker>",
+            "<PartsCount>3</PartsCount><PartNumberMarker>1</PartNumberMarker>",
             "<NextPartNumberMarker>4</NextPartNumberMarker><MaxParts>1</MaxParts><IsTruncated>true</IsTruncated>",
             "<Part><PartNumber>4</PartNumber><Size>5</Size><ChecksumXXHASH3>ctyxi2eheH8=</ChecksumXXHASH3></Part></P>",
         ] {
