@@ -5,8 +5,10 @@ use ringbolt_tests::client::{Account, MAIN, OTHER};
 use ringbolt_tests::signed_http::Signer;
 use ringbolt_tests::{Content, Server, ServerOptions};
 
+type Expected = (&'static str, (u16, &'static str), Option<(u16, &'static str)>);
+
 /// Subresource of a bucket, status and code of a GET, and of a DELETE where S3 has one.
-const BUCKETS: &[(&str, (u16, &str), Option<(u16, &str)>)] = &[
+const BUCKETS: &[Expected] = &[
     ("acl", (200, "AccessControlPolicy"), None),
     ("accelerate", (200, "AccelerateConfiguration"), None),
     ("analytics", (200, "ListBucketAnalyticsConfigurationResult"), None),
@@ -36,7 +38,7 @@ const BUCKETS: &[(&str, (u16, &str), Option<(u16, &str)>)] = &[
 ];
 
 /// The same for an object.
-const OBJECTS: &[(&str, (u16, &str), Option<(u16, &str)>)] = &[
+const OBJECTS: &[Expected] = &[
     ("acl", (200, "AccessControlPolicy"), None),
     ("tagging", (200, "<TagSet"), Some((204, ""))),
     ("retention", (400, "InvalidRequest"), None),

@@ -87,13 +87,16 @@ async fn files_of_any_size_are_stored_whatever_follows_them() {
     }
 }
 
+/// Conditions, fields, bytes of the file, status and code.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], usize, u16, &'a str);
+
 #[tokio::test]
 async fn what_the_policy_does_not_allow_is_refused_and_leaves_nothing() {
     let (server, client) = started().await;
     let any = r#"["starts-with","$key",""],["starts-with","$x-amz-meta-role","guest"]"#;
     let image = r#"["starts-with","$key",""],["starts-with","$Content-Type","image/"]"#;
     let range = r#"["starts-with","$key",""],["content-length-range",1000,5000000]"#;
-    let cases: [(&str, &[(&str, &str)], usize, u16, &str); 7] = [
+    let cases: [Case; 7] = [
         (
             any,
             &[("key", "k"), ("x-amz-meta-role", "guest"), ("x-amz-meta-role", "admin")],

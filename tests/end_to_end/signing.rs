@@ -114,7 +114,6 @@ async fn what_a_presigner_puts_into_the_query_counts_as_the_header_that_it_is() 
         ("x-amz-tagging", "a=b", 501),
         ("x-amz-server-side-encryption", "AES256", 501),
         ("x-amz-storage-class", "GLACIER", 400),
-        ("x-amz-checksum-crc32", "AAAAAA==", 400),
         ("x-amz-checksum-crc32", "jNxReQ==", 400),
     ] {
         let list = [(name, value)];
@@ -124,6 +123,11 @@ async fn what_a_presigner_puts_into_the_query_counts_as_the_header_that_it_is() 
         let header = send(&server, &header, b"body").await;
         assert_eq!(header.status, status, "{name} {value} as a header: {}", text(&header));
     }
+    // The value for an empty body, as an SDK has it that signs before it knows the body: in the query alone it is none.
+    let empty = [("x-amz-checksum-crc32", "AAAAAA==")];
+    assert_eq!(send(&server, &Signed { headers: &empty, ..unnamed }, b"body").await.status, 200);
+    let header = Signed { headers: &empty, expires: None, ..unnamed };
+    assert_eq!(send(&server, &header, b"body").await.status, 400);
     send(&server, &Signed { headers: &[("x-amz-meta-color", "dark red")], ..unnamed }, b"body").await;
     let head = client.head_object().bucket(BUCKET).key("k").send().await.expect("stored");
     let colour = head.metadata().and_then(|all| all.get("color")).map(String::as_str);

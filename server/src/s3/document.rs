@@ -16,8 +16,8 @@ use super::multipart::PartList;
 use super::preamble::Preamble;
 use super::receive::parse_md5;
 use super::xml_reader::{XmlReader, made_plain};
+use crate::auth::RequestContext;
 use crate::auth::hash::Md5;
-use crate::auth::{RequestContext, Trailers};
 use crate::memory::{Held, RequestMemory, Share};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -199,7 +199,7 @@ fn verify(request: &Request<Body>, preamble: &Preamble, bytes: &[u8], kind: Kind
     // The checksum in the headers of a Complete is the object's.
     let declared = if kind == Kind::Complete { Declared::Nothing } else { Declared::of(request.headers())? };
     let computed = declared.algorithm().map(|algorithm| of_bytes(algorithm, bytes));
-    declared.verify(computed.as_deref(), &trailers.unwrap_or_else(Trailers::default))?;
+    declared.verify(computed.as_deref(), &trailers.unwrap_or_default())?;
     if kind == Kind::Delete && preamble.content_md5.is_none() && computed.is_none() {
         return Err(invalid_request(
             "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
@@ -255,6 +255,7 @@ pub fn shrink(response: &Response<Body>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Trailers;
     use futures_util::FutureExt;
     use s3s::S3ErrorCode;
 
