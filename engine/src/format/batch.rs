@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - A batch starts on a block, is padded to whole blocks with zeros, and lies within one extent.
-//! - It says where and when it was written (drive, shard, log extent number, extent, offset), and its checksum and those of its records carry
-//!   the [`mark`] of that: what is read by address is believed only if it belongs there.
+//! - It says where and when it was written (drive, shard, log extent number, extent, offset), and its checksum and
+//!   those of its records carry the [`mark`] of that: what is read by address is believed only if it belongs there.
 //! - `previous_crc` is the crc of the batch before it: batches of another life or lap never chain.
 //! - `durable_sequence` was durable when this batch was written: it convicts a hole before it as damage.
 

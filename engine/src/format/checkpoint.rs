@@ -1,8 +1,8 @@
 //! A checkpoint: a shard's index, uploads and buckets as of a place in its log.
 //!
 //! Invariants:
-//! - It is a sequence of chunks, each whole blocks within one extent, each with its own checksum, which carries the mark
-//!   of its place and of the checkpoint's sequence. What names a chunk also names its checksum.
+//! - It is a sequence of chunks, each whole blocks within one extent, each with its own checksum, which carries the
+//!   mark of its place and of the checkpoint's sequence. What names a chunk also names its checksum.
 //! - The root chunk is written last and names all the others; the superblock names the root chunk. So a
 //!   checkpoint that was not finished is not there.
 //! - Leaves come in ascending order of key over the chunks in the order of the root's list.

@@ -1,9 +1,10 @@
 //! The mark: what ties a checksum to the place and the time of its writing.
 //!
 //! Invariants:
-//! - A stored checksum is the crc32c of the bytes XOR the mark of where they were written: drive, shard, kind of structure, life and place. So a
-//!   sound structure that a misdirected read or write put elsewhere, or that an earlier use of the same place left
-//!   behind, does not pass as what belongs there. A foreign mark agrees with the expected one in 1 of 2^32 cases.
+//! - A stored checksum is the crc32c of the bytes XOR the mark of where they were written: drive, shard, kind of
+//!   structure, life and place. So a sound structure that a misdirected read or write put elsewhere, or that an
+//!   earlier use of the same place left behind, does not pass as what belongs there. A foreign mark agrees with the
+//!   expected one in 1 of 2^32 cases.
 //! - A life is a number that never comes again for the shard: of a batch and its records the log extent's number, of a
 //!   slice its segment's generation, of a checkpoint's chunk the checkpoint's sequence.
 //! - The function is part of the format: golden values below.

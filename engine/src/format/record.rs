@@ -225,8 +225,8 @@ impl Mutation {
     }
 }
 
-/// A record ready to be placed: envelope and payload; inline data is kept apart to be copied once. Its checksum gets the
-/// mark of its place only when that is known: [`Self::place`].
+/// A record ready to be placed: envelope and payload; inline data is kept apart to be copied once. Its checksum gets
+/// the mark of its place only when that is known: [`Self::place`].
 pub struct EncodedRecord {
     pub head: Vec<u8>,
     pub data: Vec<u8>,

@@ -71,8 +71,9 @@ pub struct LogQueue {
     pub by_copy: Cell<bool>,
     /// This life began in an extent that was held back, and has found no other since.
     pub began_short: Cell<bool>,
-    /// It left the drive no extent more than the next life of each shard needs: until this time, or until the log goes on
-    /// in an extent that is not held back, the cleaner begins nothing that it could leave half done. Monotonic, in us.
+    /// It left the drive no extent more than the next life of each shard needs: until this time, or until the log
+    /// goes on in an extent that is not held back, the cleaner begins nothing that it could leave half done.
+    /// Monotonic, in us.
     pub tight_until_us: Cell<u64>,
     /// The current extent is one that was held back: its room is not for user data.
     pub borrowed: Cell<bool>,

@@ -307,9 +307,9 @@ impl Replay<'_> {
         Ok(self.geometry.read(self.device, self.pool, (extent, offset), length).await?)
     }
 
-    /// Whether the batch that was found at `offset` of the extent knew the missing one as durable. In the last block it may
-    /// be the copy of one that began a life: a single large write that went astray can take all batches from the
-    /// missing one to the copy's original.
+    /// Whether the batch that was found at `offset` of the extent knew the missing one as durable. In the last block
+    /// it may be the copy of one that began a life: a single large write that went astray can take all batches from
+    /// the missing one to the copy's original.
     fn convicts(&self, header: &BatchHeaderOnDisk, offset: u32) -> bool {
         let is_copy = offset == self.geometry.last_block() && header.offset.get() < offset;
         if is_copy && self.expects(header) {

@@ -3,9 +3,9 @@
 //! Invariants (law 1): (1) the batch is written; (2) it is durable, by a synchronous write or by a flush that
 //! started after the write; (3) the index changes, record by record in order; (4) those who wait are told.
 //!
-//! Each place of the log holds users' records once. A place is (log extent number, offset); the position where a life of the
-//! node begins may hold a torn batch of the life before. So the first batch of a life, written once it has a first
-//! record, only names another extent, where the records go: [`begin`].
+//! Each place of the log holds users' records once. A place is (log extent number, offset); the position where a life
+//! of the node begins may hold a torn batch of the life before. So the first batch of a life, written once it has a
+//! first record, only names another extent, where the records go: [`begin`].
 
 use std::collections::VecDeque;
 use std::rc::Rc;

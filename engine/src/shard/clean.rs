@@ -141,9 +141,9 @@ impl Shard {
     /// The extent with the best benefit for its cost: what is gained, times how long it has been as it is, over what is
     /// read and written (Rosenblum and Ousterhout, 1992). Decision 0004 has the comparison with the emptiest.
     ///
-    /// In a life that began on a full drive it is the emptiest: of lives that are cut off one after the other, each takes an
-    /// extent of those held back and may leave a few live records in it. The next one must empty that before it moves
-    /// anything else, or the drive comes to have none left for deletes.
+    /// In a life that began on a full drive it is the emptiest: of lives that are cut off one after the other, each
+    /// takes an extent of those held back and may leave a few live records in it. The next one must empty that before
+    /// it moves anything else, or the drive comes to have none left for deletes.
     fn victim(&self, live_percent_max: u64) -> Option<ClosedExtent> {
         if self.must_leave_extents() {
             return None;

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - A [`Location`] packs into 64 bits: the point table's entries are two words.
-//! - `check` are 14 bits of the object's generation: whether index and record speak of the same put. That the record was
-//!   written at this place is proved by the mark in its checksum.
+//! - `check` are 14 bits of the object's generation: whether index and record speak of the same put. That the record
+//!   was written at this place is proved by the mark in its checksum.
 
 use crate::format::BLOCK_BYTES;
 use crate::format::batch::BATCH_BYTES_MAX;

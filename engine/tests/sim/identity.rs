@@ -164,8 +164,8 @@ fn read_if_torn(options: SimOptions, seed: u64, steps: u64) -> Option<Result<Opt
 }
 
 /// The power goes while a batch is written: its header is lost, a record behind it is whole on the drive. The next life
-/// once wrote on at the same place. A write there that the drive acknowledged and lost left the record of the torn batch
-/// where the index had the new one: the same place, the same key, and nothing but 14 bits to tell them apart.
+/// once wrote on at the same place. A write there that the drive acknowledged and lost left the record of the torn
+/// batch where the index had the new one: the same place, the same key, and nothing but 14 bits to tell them apart.
 #[test]
 fn a_lost_write_over_a_torn_batch_serves_nothing_of_it() {
     let read = read_of_a_torn_batch(SimOptions::default());
@@ -224,8 +224,9 @@ fn the_batch_that_begins_a_life_and_its_copy_stand_in_for_each_other() {
     }
 }
 
-/// The simulation found a slice's data written over the end of the log, from a batch in its middle to the one that began
-/// the next life. What followed lay in another extent, so the middle looked like a torn tail, and a life was missing.
+/// The simulation found a slice's data written over the end of the log, from a batch in its middle to the one that
+/// began the next life. What followed lay in another extent, so the middle looked like a torn tail, and a life was
+/// missing.
 #[test]
 fn a_large_write_over_the_end_of_a_log_is_not_taken_for_a_torn_tail() {
     let world = World::new(6, 64 * MIB, 1, 1);

@@ -84,8 +84,8 @@ impl SimDevice {
         medium.world = None;
     }
 
-    /// The power goes and comes back: `fate` is asked for each write that was not durable, in order. Faults end. Whoever
-    /// still waits for an operation waits for ever.
+    /// The power goes and comes back: `fate` is asked for each write that was not durable, in order. Faults end.
+    /// Whoever still waits for an operation waits for ever.
     pub fn crash(&self, mut fate: impl FnMut(usize) -> Fate) {
         self.0.borrow_mut().lose_power(&mut fate);
     }

@@ -366,7 +366,8 @@ mod tests {
     fn fields_and_file() {
         let text = "--XX\nContent-Disposition: form-data; name=\"kEy\"\n\na\nb\n--XX\nContent-Disposition: form-data; \
                     name=empty\n\n\n--XX \t\ncontent-disposition: form-data; name=file; filename=\"f;1.txt\"\n\
-                    Content-Type: text/plain\n\n--X\n--XXY\n\n--XX\nContent-Disposition: form-data; name=\"submit\"\n\ngo\n--XX--\n";
+                    Content-Type: text/plain\n\n--X\n--XXY\n\n--XX\n\
+                    Content-Disposition: form-data; name=\"submit\"\n\ngo\n--XX--\n";
         let (form, file) = parse(text).unwrap();
         let form = form.unwrap();
         let fields =
