@@ -31,8 +31,13 @@ const TURNS: usize = 5;
 const TURNS_MAX: usize = 20;
 const WITHIN: f64 = 0.2;
 
+/// It compares CPU time, which another load on the machine changes: only `tests/long/run` asks for it.
 #[test]
 fn requests_take_the_cpu_time_that_the_plan_says() {
+    if std::env::var_os("PLAN_CPU").is_none() {
+        println!("left to tests/long/run, which sets PLAN_CPU");
+        return;
+    }
     let _alone = own_machine();
     let directory = directory();
     let server = binary::ringbolt().to_owned();
