@@ -373,8 +373,8 @@ impl World {
         self.heal();
         let until = self.sim().now_us() + REST_US_MAX;
         while self.sim().now_us() < until && self.sim().step() {}
-        // The hour in which the scrub looks at the clock may have struck just now: it reads, and ends with a checkpoint,
-        // whose extents are nobody's until it is in force.
+        // The hour in which the scrub looks at the clock may have struck just now: it reads, and ends with a
+        // checkpoint, whose extents are nobody's until it is in force.
         let mut left = node.leftovers();
         for _ in 0..SCRUB_POLLS {
             let quiet = left.pinned_objects == 0 && self.space_adds_up(node);
