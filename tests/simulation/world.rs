@@ -156,9 +156,7 @@ impl World {
         if self.faults == Faults::Media && life.faults.damage && !self.plan_is_empty(&life) {
             return self.end_with_damage(node, &life, before);
         }
-        let flush_failed =
-            self.faults_so_far()[FaultKind::FlushError as usize] > before[FaultKind::FlushError as usize];
-        self.end(node, &life, flush_failed);
+        self.end(node, &life, before[FaultKind::FlushError as usize]);
     }
 
     /// How many cores there are, how quick they are, and how they hear of each other.
@@ -376,20 +374,20 @@ impl World {
         // The hour in which the scrub looks at the clock may have struck just now: it reads, and ends with a
         // checkpoint, whose extents are nobody's until it is in force.
         let mut left = node.leftovers();
+        let mut adds_up = false;
         for _ in 0..SCRUB_POLLS {
-            let quiet = left.pinned_objects == 0 && self.space_adds_up(node);
-            if quiet || !self.sim().step() {
+            adds_up = life.faults.writes_stop || self.space_adds_up(node);
+            left = node.leftovers();
+            if left.pinned_objects == 0 && adds_up || !self.sim().step() {
                 break;
             }
-            left = node.leftovers();
         }
         self.shared.check_for_deadlock();
         node.audit();
         if life.faults.writes_stop {
             return;
         }
-        let on = node.clone();
-        self.sim().block_on(async move { on.space().await });
+        assert!(adds_up, "space is missing or counted twice: {left:?}");
         let busy = (left.reserved_units, left.pinned_objects, left.held_locks, left.writers);
         assert_eq!(busy, (0, 0, 0, 0), "reserved units, pins, locks and writers when nothing is under way");
         self.used_units = Some(left.used_units - left.freed_units);
@@ -416,8 +414,8 @@ impl World {
         assert!(found.is_none(), "the scrub found damage that is not there: {found:?}");
     }
 
-    /// A power cut, a kill or a clean stop, in the middle of work or at rest.
-    fn end(&mut self, node: Rc<SimNode>, life: &Life, flush_failed: bool) {
+    /// A power cut, a kill or a clean stop, in the middle of work or at rest. `flushes_failed`: before this life.
+    fn end(&mut self, node: Rc<SimNode>, life: &Life, flushes_failed: u64) {
         let at_rest = self.plan.aim == Aim::Nothing && self.sim().random().one_in(4);
         if at_rest {
             self.come_to_rest(&node, life);
@@ -425,6 +423,8 @@ impl World {
             self.demand_progress(&node, life);
         }
         self.heal();
+        // A flush may fail until then.
+        let flush_failed = self.faults_so_far()[FaultKind::FlushError as usize] > flushes_failed;
         match self.sim().random().below(10) {
             // What a failed flush has lost, only a power cut takes out of sight.
             _ if flush_failed => self.crash(node),
