@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::{LogPosition, RecordPlace};
 use crate::error::{EngineError, Result};
+use crate::extent::keeper::Taken;
 use crate::format::record::{EncodedRecord, Mutation, RECORD_ALIGNMENT, SegmentV1};
 use crate::sync::locks::KeyGuard;
 use crate::sync::oneshot;
@@ -84,7 +85,7 @@ pub struct LogQueue {
     pub failed: Cell<bool>,
     pub stopped: Cell<bool>,
     /// Extents taken ahead of need; free again after a crash.
-    pub spares: RefCell<VecDeque<u32>>,
+    pub spares: RefCell<VecDeque<Taken>>,
     pub counters: Cell<LogCounters>,
     /// Bytes written since the last checkpoint.
     pub since_checkpoint: Cell<u64>,

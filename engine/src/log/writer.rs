@@ -301,7 +301,7 @@ async fn next_extent(shard: &Rc<Shard>) -> Option<(Taken, u64)> {
     shard.log.writing_bytes.set(0);
     let spare = shard.log.spares.borrow_mut().pop_front();
     let next = match spare {
-        Some(extent) => Some(Taken { extent, held_back: false, tight: false }),
+        Some(spare) => Some(spare),
         None => shard.take_extent_or_checkpoint().await,
     };
     let Some(taken) = next else {

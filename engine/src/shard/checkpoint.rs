@@ -345,7 +345,7 @@ impl Shard {
         if self.log.queued_bytes.get() == 0 {
             let spares = std::mem::take(&mut *self.log.spares.borrow_mut());
             self.count_given(spares.len());
-            self.give_extents(spares.into());
+            self.give_extents(spares.into_iter().map(|spare| spare.extent).collect());
         }
         if refusal == Refusal::Scarce && !self.is_worth_a_checkpoint() {
             self.clean().await?;

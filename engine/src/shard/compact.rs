@@ -40,6 +40,8 @@ const MOVE_BYTES: u64 = 64 << 20;
 const RETRY_BYTES: u64 = 8 << 20;
 /// Objects looked at before others have a turn.
 const OBJECTS_AT_ONCE: usize = 1024;
+/// In a life that is too young to move anything, those who wait for space look for it so often, milliseconds.
+const TIGHT_STEP_MS: u64 = 250;
 /// Key of the lock around compaction, beside checkpoints and the cleaner.
 const COMPACTING: u64 = 2;
 
@@ -81,13 +83,15 @@ enum Moved {
 
 impl Shard {
     /// Empties extents and takes the checkpoint that gives them back. Whether one was given back, by this or by another
-    /// call that this one waited for.
+    /// call that this one waited for; or could be soon: in a life that began with the last extents of a full drive
+    /// nothing moves that could be left half done, and whoever needs the space has to wait for a while.
     ///
     /// # Errors
     /// When the shard writes no more.
     pub async fn compact(self: &Rc<Self>) -> Result<bool> {
         if self.is_tight() {
-            return Ok(false);
+            self.environment.sleep(TIGHT_STEP_MS).await;
+            return Ok(true);
         }
         let given = self.given_back.get();
         let _one = self.maintaining.lock(COMPACTING).await;

@@ -222,7 +222,8 @@ impl Shard {
         if let Some(run) = fit() {
             return Ok(run);
         }
-        let extent = self.take_user_extent(class, &|| wanted.could_fit(&self.state.borrow().slices)).await;
+        let taken = self.take_user_extent(class, &|| wanted.could_fit(&self.state.borrow().slices)).await;
+        let extent = taken.map(|taken| taken.extent);
         // Freed meanwhile: an extent that nobody uses would stay with this shard.
         if let Some(run) = fit() {
             self.give_extents(extent.into_iter().collect());
@@ -266,24 +267,37 @@ impl Shard {
     /// # Errors
     /// [`EngineError::NoSpace`].
     pub(super) async fn admit(self: &Rc<Self>, bytes: usize, class: Class) -> Result<()> {
-        if self.has_room(bytes) {
+        let enough = || self.has_room(bytes, class);
+        if enough() {
             return Ok(());
         }
         // One at a time, as for slices.
         let _one = self.growing.lock(GROW_LOG).await;
-        while !self.has_room(bytes) {
-            let extent = self.take_user_extent(class, &|| self.has_room(bytes)).await;
-            if let Some(extent) = extent {
-                self.log.spares.borrow_mut().push_back(extent);
-            } else if !self.has_room(bytes) {
+        while !enough() {
+            if let Some(taken) = self.take_user_extent(class, &enough).await {
+                self.take_for_log(taken, bytes, class);
+            } else if !enough() {
                 return Err(self.no_space());
             }
         }
         Ok(())
     }
 
-    /// Whether `bytes` more of user data fit behind all that waits, without an extent that is held back.
-    fn has_room(&self, bytes: usize) -> bool {
+    /// What is taken for user data is a spare extent of the log. While the log's current one is out of what is held
+    /// back, the new one goes back in its stead if that makes room: nothing is owed any more then.
+    fn take_for_log(self: &Rc<Self>, taken: Taken, bytes: usize, class: Class) {
+        if !taken.held_back && self.log.borrowed.replace(false) {
+            if self.has_room(bytes, class) {
+                self.give_extents(vec![taken.extent]);
+                return;
+            }
+            self.log.borrowed.set(true);
+        }
+        self.log.spares.borrow_mut().push_back(taken);
+    }
+
+    /// Whether `bytes` more of user data fit behind all that waits, without an extent that is held back from `class`.
+    fn has_room(&self, bytes: usize, class: Class) -> bool {
         let (log, extent_bytes) = (&self.log, self.geometry.extent_bytes as usize);
         let needed = log.queued_bytes.get() + bytes;
         // Each batch has a header and padding, and the extent's last block names the next one.
@@ -294,17 +308,19 @@ impl Shard {
         if needed <= current {
             return true;
         }
+        let spares = log.spares.borrow();
+        let spares = spares.iter().filter(|spare| !spare.held_back || class != Class::User).count();
         // What does not fit at an extent's end leaves less than half of it.
-        needed <= current.saturating_sub(bytes) + log.spares.borrow().len() * (extent_bytes / 2)
+        needed <= current.saturating_sub(bytes) + spares * (extent_bytes / 2)
     }
 
     /// An extent for user data; reclaims space on the whole drive before it says no. None also once `enough` says that
     /// what was reclaimed in this shard does without one.
-    async fn take_user_extent(self: &Rc<Self>, class: Class, enough: &dyn Fn() -> bool) -> Option<u32> {
+    async fn take_user_extent(self: &Rc<Self>, class: Class, enough: &dyn Fn() -> bool) -> Option<Taken> {
         let core = self.core().ok()?;
         loop {
             let refusal = match self.take_extent(Class::User).await {
-                Ok(taken) => return Some(taken.extent),
+                Ok(taken) => return Some(taken),
                 Err(refusal) => refusal,
             };
             let reclaimed = core.reclaim(self.drive, refusal).await;
@@ -323,7 +339,7 @@ impl Shard {
                 break;
             }
         }
-        self.take_extent(class).await.ok().map(|taken| taken.extent)
+        self.take_extent(class).await.ok()
     }
 
     pub(crate) async fn take_extent(&self, class: Class) -> std::result::Result<Taken, Refusal> {
@@ -466,7 +482,7 @@ impl Shard {
         let spares = self.log.spares.borrow();
         let all =
             state.logs.all().chain(state.slices.extents()).chain(state.checkpoint_extents.iter().copied());
-        all.chain(spares.iter().copied()).collect()
+        all.chain(spares.iter().map(|spare| spare.extent)).collect()
     }
 
     /// For the simulator's checks.
