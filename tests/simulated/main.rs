@@ -47,6 +47,17 @@ fn nothing_wrong_is_served_by_a_drive_that_lies() {
     assert!(sum.damage_reported > 0, "{sum}");
 }
 
+/// Plans that once failed: a repair that left an object whose space another, damaged one had claimed first; buckets
+/// that came back beside newer ones of their names.
+#[test]
+fn what_was_found_once_stays_mended() {
+    for (seed, rounds) in [(62_000_002, 3), (71_000_011, 2), (43_000_244, 13)] {
+        let plan = Plan { rounds, clients: 3, steps: 250, faults: Faults::Media, ..Plan::new(seed) };
+        let outcome = simulation::attempt(&plan);
+        outcome.unwrap_or_else(|failure| panic!("{}: {}", failure.plan.command(), failure.message));
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for faults in [Faults::None, Faults::Errors, Faults::Media] {

@@ -72,10 +72,10 @@ impl World {
         match self.try_open() {
             Ok(node) => {
                 let faults = LifeFaults { damage: self.damaged, ..LifeFaults::default() };
-                let life = Life { faults, ..*life };
+                let afterwards = Life { faults, ..*life };
                 match struck && life.faults.mixed {
-                    true => self.adopt(&node, &life),
-                    false => self.verify(&node, &life),
+                    true => self.adopt(&node, &afterwards),
+                    false => self.verify(&node, &afterwards),
                 }
                 self.kill(node);
             }

@@ -1,4 +1,7 @@
-//! One shard: recovered as a server does it, then read.
+//! One shard: recovered as a server does it, then read. Where space was claimed twice, again without what was found
+//! damaged, until nothing more is.
+
+use std::collections::HashSet;
 
 use super::{CheckError, Finding, Kind, Medium, Outcome, Progress, Remedy, Run, Set};
 use crate::format::BLOCK_BYTES;
@@ -19,43 +22,59 @@ impl Run<'_> {
     ) -> Result<(), CheckError> {
         let drive = set.layout.drive_of(shard);
         let medium = &set.media[usize::from(drive)];
-        let salvage = Salvage::default();
-        let source = Source {
-            shard,
-            geometry: set.layout.geometry_of(drive),
-            device: &medium.device,
-            pool: &set.pool,
-            salvage: Some(&salvage),
-        };
         self.watcher.progress(&self.progress(set, shard, 0.0));
         let Some(root) = set.layout.superblocks[usize::from(drive)].root_of(shard) else {
             self.lost_shard(medium, shard, &RecoverError::NoRoot(shard));
             return Ok(());
         };
-        let recovered = match source.recover(root).await {
-            Ok(recovered) => recovered,
-            Err(RecoverError::Device(error)) => return Err(error.into()),
-            Err(error) => {
-                self.lost_shard(medium, shard, &error);
-                return Ok(());
+        let mut left_out = Salvage::default();
+        let mut overlaps = HashSet::new();
+        loop {
+            let source = Source {
+                shard,
+                geometry: set.layout.geometry_of(drive),
+                device: &medium.device,
+                pool: &set.pool,
+                salvage: Some(&left_out),
+            };
+            let recovered = match source.recover(root).await {
+                Ok(recovered) => recovered,
+                Err(RecoverError::Device(error)) => return Err(error.into()),
+                Err(error) => {
+                    self.lost_shard(medium, shard, &error);
+                    return Ok(());
+                }
+            };
+            if shard == 0 {
+                let buckets = recovered.state.buckets.values();
+                self.names = buckets.map(|bucket| (bucket.id, bucket.name.clone())).collect();
             }
-        };
-        if shard == 0 {
-            let buckets = recovered.state.buckets.values();
-            self.names = buckets.map(|bucket| (bucket.id, bucket.name.clone())).collect();
+            let is_first = left_out.objects.is_empty() && left_out.uploads.is_empty();
+            for error in left_out.found.take() {
+                let new_overlap = match &error {
+                    RecoverError::Overlap { bucket, key, .. } => overlaps.insert((*bucket, key.clone())),
+                    _ => false,
+                };
+                if is_first || new_overlap {
+                    let finding = self.of_recovery(medium, &error);
+                    self.report(Finding { shard: Some(shard), ..finding });
+                }
+            }
+            let flaws = self.read(set, &source, medium, &recovered, deep).await?;
+            if flaws.is_empty() || overlaps.is_empty() {
+                self.tail(&source, medium, &recovered).await?;
+                self.claim(medium, shard, &recovered, owners);
+                flaws.into_iter().for_each(|owner| left_out.leave_out(owner));
+                break;
+            }
+            // Without them, others own the space that they claimed: those are still to be read.
+            flaws.into_iter().for_each(|owner| left_out.leave_out(owner));
         }
-        for error in salvage.found.take() {
-            let finding = self.of_recovery(medium, &error);
-            self.report(Finding { shard: Some(shard), ..finding });
-        }
-        self.tail(&source, medium, &recovered).await?;
-        self.claim(medium, shard, &recovered, owners);
-        let salvage = self.read(set, &source, medium, &recovered, deep).await?;
-        self.outcome.salvage.insert(shard, salvage);
+        self.outcome.salvage.insert(shard, left_out);
         Ok(())
     }
 
-    /// Reads what the shard holds; gives what a repair has to leave out.
+    /// Reads what the shard holds; gives what a repair has to leave out of that.
     async fn read(
         &mut self,
         set: &Set,
@@ -63,7 +82,7 @@ impl Run<'_> {
         medium: &Medium,
         recovered: &Recovered,
         deep: bool,
-    ) -> Result<Salvage, CheckError> {
+    ) -> Result<Vec<Owner>, CheckError> {
         let shard = source.shard;
         let mut last = -1.0;
         let (shown, watcher) = (self.progress(set, shard, 0.0), &mut self.watcher);
@@ -85,15 +104,8 @@ impl Run<'_> {
                 Vec::new()
             }
         };
-        let mut salvage = Salvage::default();
-        for flaw in flaws {
-            self.flaw(medium, shard, &flaw);
-            match flaw.owner {
-                Owner::Object { bucket, key } => drop(salvage.objects.insert((bucket, key))),
-                Owner::Upload(id) => drop(salvage.uploads.insert(id)),
-            }
-        }
-        Ok(salvage)
+        flaws.iter().for_each(|flaw| self.flaw(medium, shard, flaw));
+        Ok(flaws.into_iter().map(|flaw| flaw.owner).collect())
     }
 
     fn progress(&self, set: &Set, shard: u16, share: f64) -> Progress {

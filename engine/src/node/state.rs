@@ -473,7 +473,9 @@ impl BucketMap {
 
     pub fn remove(&mut self, bucket: BucketId) {
         if let Some((bucket, writes)) = self.by_id.remove(&bucket.0) {
-            self.by_name.remove(&bucket.name);
+            if self.by_name.get(&bucket.name).is_some_and(|named| named.id == bucket.id) {
+                self.by_name.remove(&bucket.name);
+            }
             writes.wake();
         }
     }

@@ -69,6 +69,8 @@ impl State {
             Mutation::UploadAbort(abort) => self.apply_abort((abort.bucket, abort.key.clone(), abort.upload)),
             Mutation::BucketPut(bucket) => {
                 self.next_bucket = self.next_bucket.max(bucket.id.saturating_add(1));
+                // Names are free when they are given: one that is taken is that of a bucket whose deletion was lost.
+                self.buckets.retain(|_, other| other.name != bucket.name);
                 self.buckets.insert(bucket.id, bucket.clone());
                 Effects::default()
             }

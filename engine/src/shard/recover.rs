@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::entry::Entry;
+use super::verify::Owner;
 use super::{Geometry, State, UploadKey};
 use crate::device::{Device, DeviceError};
 use crate::extent::{is_whole, run_units};
@@ -85,6 +86,16 @@ pub struct Salvage {
     pub objects: HashSet<(u32, Vec<u8>)>,
     /// Uploads to leave out.
     pub uploads: HashSet<UploadKey>,
+}
+
+impl Salvage {
+    /// The owner of something that can not be read.
+    pub(crate) fn leave_out(&mut self, owner: Owner) {
+        match owner {
+            Owner::Object { bucket, key } => drop(self.objects.insert((bucket, key))),
+            Owner::Upload(id) => drop(self.uploads.insert(id)),
+        }
+    }
 }
 
 /// A recovered shard: its state, where its log goes on, and how many records were replayed.

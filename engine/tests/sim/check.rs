@@ -349,3 +349,41 @@ fn a_damaged_object_is_gone_for_good_after_a_repair() {
     mended.close(node);
     assert_clean(&copied(&mended));
 }
+
+/// The record of a bucket's deletion was lost, and a repair brought the bucket back beside a newer one of its name.
+/// That one hid it until it was deleted: then the older one was there.
+#[test]
+fn a_bucket_whose_deletion_was_lost_gives_way_to_a_newer_one_of_its_name() {
+    let world = World::new(12, 64 * MIB, 1, 1);
+    let node = world.open();
+    let on = node.clone();
+    let (older, newer) = world.run(async move {
+        let core = on.core(0);
+        let older = bucket(&core, "photos").await;
+        core.delete_bucket(older).await.expect("deleted");
+        (older, bucket(&core, "photos").await)
+    });
+    assert!(older != newer);
+    world.kill(node);
+    let drives = copied(&world);
+    flip(&drives[0], batches(&drives[0])[1] + 30);
+    let (outcome, seen) = checked(&drives, true);
+    assert_eq!(seen.kinds(), [Kind::Log, Kind::LostBatches]);
+    repair(&media(&drives), outcome, true).expect("repaired");
+    let mended = reopened(&world, &drives);
+    let node = mended.open();
+    let on = node.clone();
+    mended.run(async move {
+        let core = on.core(0);
+        let names = |core: &ringbolt_engine::node::Core| {
+            core.buckets().iter().map(|bucket| (bucket.id, bucket.name.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&core), [(newer, "photos".to_owned())]);
+        core.delete_bucket(newer).await.expect("deleted");
+        assert_eq!(names(&core), []);
+    });
+    mended.kill(node);
+    let node = mended.open();
+    assert!(node.core(0).buckets().is_empty(), "after a restart");
+    mended.kill(node);
+}
