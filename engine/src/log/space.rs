@@ -9,6 +9,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::LogPosition;
 use crate::format::checkpoint::LogPlaceV1;
 
+/// An extent with so little live, in bytes, is nearly empty: one batch surely takes the copies of all of it.
+pub const CRUMBS_BYTES: u64 = 128 << 10;
+
 struct LogExtent {
     lap: u64,
     live: u64,
@@ -28,6 +31,8 @@ pub struct LogSpace {
     written: u64,
     /// Extents that the index does not point at and no checkpoint has let go of yet, the current one included.
     empty: usize,
+    /// Extents with little live, but something, the current one included.
+    crumbs: usize,
 }
 
 /// An extent before the current one, as the cleaner sees it.
@@ -77,16 +82,19 @@ impl LogSpace {
     pub fn gain(&mut self, extent: u32, bytes: u32) {
         let before = self.get(extent).live;
         self.get(extent).live = before + u64::from(bytes);
+        self.count_crumbs(before, before + u64::from(bytes));
         self.live += u64::from(bytes);
         self.empty -= usize::from(before == 0 && bytes > 0);
     }
 
     pub fn lose(&mut self, extent: u32, bytes: u32) {
-        let live = &mut self.get(extent).live;
-        *live = live
+        let before = self.get(extent).live;
+        let live = before
             .checked_sub(u64::from(bytes))
             .unwrap_or_else(|| panic!("extent {extent} lost more than it had"));
-        let emptied = *live == 0 && bytes > 0;
+        self.get(extent).live = live;
+        self.count_crumbs(before, live);
+        let emptied = live == 0 && bytes > 0;
         self.empty += usize::from(emptied);
         self.live -= u64::from(bytes);
     }
@@ -176,12 +184,23 @@ impl LogSpace {
         (self.live, self.written.saturating_sub(self.live))
     }
 
+    /// Extents before the current one that are nearly empty.
+    pub fn nearly_empty(&self) -> usize {
+        let current = self.order.back().is_some_and(|extent| is_crumbs(self.extents[extent].live));
+        self.crumbs - usize::from(current)
+    }
+
+    fn count_crumbs(&mut self, before: u64, after: u64) {
+        self.crumbs = self.crumbs + usize::from(is_crumbs(after)) - usize::from(is_crumbs(before));
+    }
+
     pub fn count(&self) -> usize {
         self.extents.len()
     }
 
     fn remove(&mut self, extent: u32) -> u32 {
         if let Some(entry) = self.extents.remove(&extent) {
+            self.count_crumbs(entry.live, 0);
             self.live -= entry.live;
             self.written -= u64::from(entry.written);
         }
@@ -191,4 +210,8 @@ impl LogSpace {
     fn get(&mut self, extent: u32) -> &mut LogExtent {
         self.extents.get_mut(&extent).unwrap_or_else(|| panic!("extent {extent} is not in the log"))
     }
+}
+
+fn is_crumbs(live: u64) -> bool {
+    (1..=CRUMBS_BYTES).contains(&live)
 }

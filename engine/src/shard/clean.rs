@@ -22,7 +22,7 @@ use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use crate::format::record::{EncodedRecord, Mutation, RECORD_ALIGNMENT, RecordView};
 use crate::index::keys;
 use crate::log::queue::Pending;
-use crate::log::space::ClosedExtent;
+use crate::log::space::{CRUMBS_BYTES, ClosedExtent};
 use crate::sync::oneshot;
 
 /// Extents with more live than this, per cent, cost more than they give: 90 means ten bytes moved for one gained.
@@ -31,8 +31,6 @@ const LIVE_PERCENT_MAX: u64 = 90;
 const LIVE_PERCENT_MAX_WAITED_FOR: u64 = 95;
 /// Copies on their way at a time, bytes.
 const STEP_BYTES: usize = 256 << 10;
-/// So many bytes of copies surely go with one batch.
-const ONE_BATCH_BYTES: u64 = STEP_BYTES as u64 / 2;
 /// While nobody writes, a step is taken at least so often.
 const STEP_MS: u64 = 10;
 /// A checkpoint is taken for the extents it gives back once they are this many times what it writes.
@@ -61,8 +59,15 @@ impl Shard {
         self.dead_in_vain.set(self.dead_in_vain.get().min(dead));
         let much_is_dead = dead > live.max(self.geometry.dead_log_bytes_max);
         let in_vain = dead < self.dead_in_vain.get() + u64::from(self.geometry.extent_bytes) / 2;
-        let wanted = !self.log.failed.get() && !in_vain && (much_is_dead || self.is_short_of_space());
-        wanted && !self.must_leave_extents()
+        let wanted = !in_vain && (much_is_dead || self.is_short_of_space());
+        !self.log.failed.get() && (wanted || self.has_crumbs()) && !self.must_leave_extents()
+    }
+
+    /// No extent is left beside those that the cleaner works in, and some before the log's current one are nearly
+    /// empty: lives that were cut off soon leave such, each with a few records. One batch empties them.
+    fn has_crumbs(&self) -> bool {
+        let movable = || self.state.borrow().logs.nearly_empty() > self.unreadable.borrow().len();
+        self.spare_extents() == 0 && movable()
     }
 
     /// This life began with the last extents of a full drive, not long ago.
@@ -82,7 +87,7 @@ impl Shard {
         let (state, unreadable) = (self.state.borrow(), self.unreadable.borrow());
         let movable =
             state.logs.closed().filter(|closed| closed.live > 0 && !unreadable.contains(&closed.extent));
-        movable.map(|closed| closed.live).min().is_some_and(|least| least > ONE_BATCH_BYTES)
+        movable.map(|closed| closed.live).min().is_some_and(|least| least > CRUMBS_BYTES)
     }
 
     async fn clean_while_wanted(self: &Rc<Self>) -> Result<()> {
@@ -160,7 +165,7 @@ impl Shard {
                 / u128::from(extent_bytes + closed.live)
         };
         let candidates = state.logs.closed().filter(worth);
-        match self.log.began_short.get() {
+        match self.log.began_short.get() || self.has_crumbs() {
             true => candidates.min_by_key(|closed| closed.live),
             false => candidates.max_by_key(score),
         }
@@ -192,8 +197,7 @@ impl Shard {
 
     async fn move_records(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
         // All at once, so that one batch empties the extent: see `must_leave_extents`.
-        let mut together =
-            (self.log.tight_until_us.get() > 0 && victim.live <= ONE_BATCH_BYTES).then(Vec::new);
+        let mut together = (victim.live <= CRUMBS_BYTES).then(Vec::new);
         let mut offset = 0;
         while offset < victim.written && self.state.borrow().logs.has_live(victim.extent) {
             let window = (self.geometry.extent_bytes - offset).min(BATCH_BYTES_MAX as u32) as usize;
