@@ -160,13 +160,32 @@ impl Replay<'_> {
         &mut self,
         apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
     ) -> Result<bool, ReplayError> {
-        let last_block = self.geometry.last_block();
-        if self.position.offset >= last_block {
+        let Some((block, header)) = self.copy_in_extent().await? else { return Ok(false) };
+        if !self.expects(&header) {
             return Ok(false);
         }
+        self.take_copy(&block, header, apply)
+    }
+
+    /// The whole batch in the extent's last block, if that block is behind the position.
+    pub(super) async fn copy_in_extent(&self) -> Result<Option<(Buffer, BatchHeaderOnDisk)>, ReplayError> {
+        let last_block = self.geometry.last_block();
+        if self.position.offset >= last_block {
+            return Ok(None);
+        }
         let block = self.read_at(self.position.extent, last_block, BLOCK_BYTES).await?;
-        let copy = BatchHeaderOnDisk::parse(&block[..BLOCK_BYTES]).ok();
-        let Some(header) = copy.filter(|header| self.expects(header)) else { return Ok(false) };
+        let header = BatchHeaderOnDisk::parse(&block[..BLOCK_BYTES]).ok();
+        Ok(header.map(|header| (block, header)))
+    }
+
+    /// Goes on from the copy of the batch that belongs at the position. False, with nothing changed, when that names no
+    /// other extent.
+    pub(super) fn take_copy(
+        &mut self,
+        block: &[u8],
+        header: BatchHeaderOnDisk,
+        apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
+    ) -> Result<bool, ReplayError> {
         let before = self.pass(&header);
         // What lies at the position itself is not what was written: it does not count as written.
         let mut apply =

@@ -47,6 +47,9 @@ impl Replay<'_> {
             Passed::NextUnnamed => None,
             Passed::Nothing => self.next_in_extent().await?,
         };
+        if in_extent.is_none() && self.follow_later_copy(apply).await? {
+            return Ok(true);
+        }
         let found = match in_extent {
             Some(found) => Some(found),
             None => self.next_extent().await?,
@@ -70,6 +73,38 @@ impl Replay<'_> {
             sequence: to,
             previous_crc: header.previous_crc.get(),
         };
+        Ok(true)
+    }
+
+    /// Goes on from the copy of a batch that began a life in this extent, when that batch and all before it are lost.
+    async fn follow_later_copy(
+        &mut self,
+        apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
+    ) -> Result<bool, ReplayError> {
+        let LogPosition { extent, lap, offset, sequence, .. } = self.position;
+        let later = |header: &BatchHeaderOnDisk| {
+            let at = header.offset.get();
+            let place = at >= offset && at < self.geometry.last_block() && header.is_at(extent, at);
+            self.is_later(header) && header.lap.get() == lap && place
+        };
+        let Some((block, header)) = self.copy_in_extent().await?.filter(|(_, header)| later(header)) else {
+            return Ok(false);
+        };
+        let before = self.position;
+        let to = header.sequence.get();
+        self.position = LogPosition {
+            offset: header.offset.get(),
+            sequence: to,
+            previous_crc: header.previous_crc.get(),
+            ..before
+        };
+        if !self.take_copy(&block, header, apply)? {
+            self.position = before;
+            return Ok(false);
+        }
+        if to > sequence {
+            self.report(RecoverError::LostBatches { from: sequence, to, extent });
+        }
         Ok(true)
     }
 

@@ -18,8 +18,8 @@ use crate::world::{MIB, World, body, bucket, delete, get, list_all, put};
 const COPY_STRIDE: u64 = 64 << 10;
 
 #[derive(Default)]
-struct Seen {
-    findings: Vec<Finding>,
+pub struct Seen {
+    pub findings: Vec<Finding>,
     share: f64,
 }
 
@@ -43,7 +43,7 @@ impl Seen {
 }
 
 /// The drives' bytes on devices that wait for no clock.
-fn copied(world: &World) -> Vec<SimDevice> {
+pub fn copied(world: &World) -> Vec<SimDevice> {
     let copy = |drive: &SimDevice| {
         let size = ringbolt_engine::device::Device::size_bytes(drive);
         let copied = SimDevice::new(size);
@@ -53,7 +53,7 @@ fn copied(world: &World) -> Vec<SimDevice> {
     world.drives.iter().map(copy).collect()
 }
 
-fn media(drives: &[SimDevice]) -> Vec<Medium> {
+pub fn media(drives: &[SimDevice]) -> Vec<Medium> {
     let medium = |(at, drive): (usize, &SimDevice)| Medium {
         path: PathBuf::from(format!("drive{at}")),
         device: Rc::new(drive.clone()),
@@ -62,13 +62,13 @@ fn media(drives: &[SimDevice]) -> Vec<Medium> {
     drives.iter().enumerate().map(medium).collect()
 }
 
-fn checked(drives: &[SimDevice], deep: bool) -> (Outcome, Seen) {
+pub fn checked(drives: &[SimDevice], deep: bool) -> (Outcome, Seen) {
     let mut seen = Seen::default();
     let outcome = check(&media(drives), deep, &mut seen).expect("it can be checked");
     (outcome, seen)
 }
 
-fn assert_clean(drives: &[SimDevice]) -> Outcome {
+pub fn assert_clean(drives: &[SimDevice]) -> Outcome {
     let (outcome, seen) = checked(drives, true);
     assert_eq!(seen.findings, [], "a sound drive");
     outcome
@@ -79,7 +79,7 @@ fn flip(drive: &SimDevice, offset: u64) {
 }
 
 /// A world over the bytes of `drives`.
-fn reopened(world: &World, drives: &[SimDevice]) -> World {
+pub fn reopened(world: &World, drives: &[SimDevice]) -> World {
     World { sim: world.sim.clone(), drives: drives.to_vec(), options: world.options }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use ringbolt_engine::EngineError;
+use ringbolt_engine::check::repair;
 use ringbolt_engine::device::sim::{Fate, FaultKind, FaultPlan};
 use ringbolt_engine::format::batch::{self, BatchHeaderOnDisk, HEADER_BYTES};
 use ringbolt_engine::format::slice;
@@ -15,6 +16,7 @@ use ringbolt_engine::sim::Bug;
 use ringbolt_engine::sim::{SimNode, SimOptions};
 use ringbolt_engine::types::BucketId;
 
+use crate::check;
 use crate::world::{MIB, World, body, bucket, delete, get, put};
 
 const BLOCK: u64 = 4096;
@@ -250,6 +252,32 @@ fn a_large_write_over_the_end_of_a_log_is_not_taken_for_a_torn_tail() {
     let refused = world.try_open().err();
     let Some(OpenError::Recover { error, .. }) = refused else { panic!("it opens with batches missing") };
     assert!(error.to_string().contains("ringbolt check"), "{error}");
+    world.sim.kill();
+    // A repair loses what was written over. It finds the life behind, or what is left of it: a repair once left the
+    // drive damaged where the first batch of that was lost too.
+    let first = block_of(&world, &body(20, 500));
+    for lost in [false, true] {
+        let drives = check::copied(&world);
+        if lost {
+            drives[0].damage(first, |bytes| bytes.fill(7));
+        }
+        let (outcome, seen) = check::checked(&drives, true);
+        assert!(outcome.losses > 0, "{:?}", seen.findings);
+        repair(&check::media(&drives), outcome, true).expect("repaired");
+        check::assert_clean(&drives);
+        let mended = check::reopened(&world, &drives);
+        let node = mended.open();
+        let on = node.clone();
+        mended.run(async move {
+            for (key, tag, length, there) in
+                [("4", 4, 5000, true), ("5", 5, 5000, false), ("second life", 20, 500, !lost)]
+            {
+                let read = get(&on.core(0), id, key.as_bytes()).await.expect("readable");
+                assert_eq!(read.map(|(_, bytes)| bytes), there.then(|| body(tag, length)), "{key}");
+            }
+        });
+        mended.kill(node);
+    }
 }
 
 /// Each life that writes takes a new extent for its log. On a full drive only those that are held back are left.
