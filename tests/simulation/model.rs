@@ -230,11 +230,16 @@ impl Model {
         self.key(bucket, key).settle(value, now);
     }
 
+    /// A part is put of which nothing else is known: it may be there after damage.
+    pub fn note_part(&mut self, id: UploadId, number: u16, stored: Stored) {
+        self.origins.insert(stored.tag, Origin::Part(id, number, stored.size));
+    }
+
     /// A part is put again; the tick names it.
     pub fn begin_part(&mut self, id: UploadId, number: u16, stored: Stored) -> u64 {
         let begun = self.tick();
         let oldest = self.oldest(begun);
-        self.origins.insert(stored.tag, Origin::Part(id, number, stored.size));
+        self.note_part(id, number, stored);
         self.uploads.get(id).parts.entry(number).or_default().begin(Some(stored), begun, oldest);
         begun
     }

@@ -79,7 +79,7 @@ pub(super) async fn repair(
 async fn write_copies(medium: &Medium, pool: &Pool, block: &SuperblockOnDisk) -> Result<(), DeviceError> {
     for half in [0..COPIES / 2, COPIES / 2..COPIES] {
         for copy in half {
-            let mut buffer = pool.take_reserved(BLOCK_BYTES).await;
+            let mut buffer = pool.take_for_step(BLOCK_BYTES).await;
             buffer[..BLOCK_BYTES].copy_from_slice(block.as_bytes());
             let offset = copy as u64 * COPY_STRIDE;
             medium.device.write(offset, BLOCK_BYTES, buffer, Durability::Deferred).await.0?;

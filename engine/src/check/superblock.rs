@@ -27,7 +27,7 @@ pub(super) async fn read(medium: &Medium, pool: &Pool) -> Result<Vec<Vec<u8>>, C
 }
 
 async fn read_block(medium: &Medium, pool: &Pool, offset: u64) -> Result<Vec<u8>, DeviceError> {
-    let buffer = pool.take_reserved(BLOCK_BYTES).await;
+    let buffer = pool.take_for_step(BLOCK_BYTES).await;
     let (result, buffer) = medium.device.read(offset, BLOCK_BYTES, buffer).await;
     result.map(|()| buffer[..BLOCK_BYTES].to_vec())
 }

@@ -289,7 +289,7 @@ impl Keeper {
     async fn settle(&self) -> Result<(), DeviceError> {
         let chosen = self.state.borrow().superblock;
         for copy in 0..COPIES as u64 {
-            let buffer = self.pool.take_reserved(BLOCK_BYTES).await;
+            let buffer = self.pool.take_for_log(BLOCK_BYTES).await;
             let (read, mut buffer) = self.device.read(copy * COPY_STRIDE, BLOCK_BYTES, buffer).await;
             // One that can not be read is written anew like one that differs.
             if read.is_ok() && buffer[..BLOCK_BYTES] == *chosen.as_bytes() {
@@ -317,7 +317,7 @@ impl Keeper {
         // 3. the second half; 4. a flush, before anybody relies on the new roots.
         for half in [0..COPIES / 2, COPIES / 2..COPIES] {
             for copy in half {
-                let mut buffer = self.pool.take_reserved(BLOCK_BYTES).await;
+                let mut buffer = self.pool.take_for_log(BLOCK_BYTES).await;
                 buffer[..BLOCK_BYTES].copy_from_slice(next.as_bytes());
                 self.write_copy(copy as u64, buffer).await?;
             }

@@ -122,7 +122,7 @@ async fn write_batch(
         return Ok(Written { offsets: vec![position.offset; batch.len()], written: 0 });
     }
     let padded = blocks_up(length);
-    let mut buffer = shard.pool.take_reserved(padded).await;
+    let mut buffer = shard.pool.take_for_log(padded).await;
     let offsets = fill(shard, &mut buffer[..padded], batch, position);
     let header = BatchHeaderOnDisk {
         magic: MAGIC,
@@ -143,7 +143,7 @@ async fn write_batch(
     };
     let crc = header.seal_into(&mut buffer[..padded]);
     if let Some(offset) = copy {
-        let mut twin = shard.pool.take_reserved(padded).await;
+        let mut twin = shard.pool.take_for_log(padded).await;
         twin[..padded].copy_from_slice(&buffer[..padded]);
         write_durably(shard, LogPosition { offset, ..position }, padded, twin).await?;
     }

@@ -424,7 +424,7 @@ impl SliceReader {
         let header = if self.header_asked.replace(slice) == Some(slice) {
             None
         } else {
-            let buffer = self.core.pool.take_reserved(BLOCK_BYTES).await;
+            let buffer = self.core.pool.take_for_step(BLOCK_BYTES).await;
             Some(device.read(at, BLOCK_BYTES, buffer))
         };
         let data = device.read(at + (BLOCK_BYTES + planned.start) as u64, planned.read_bytes(), buffer);

@@ -315,7 +315,7 @@ fn place_of(core: &CoreState, shard: &Shard) -> Option<u64> {
 /// Notes where the scrub of a shard is.
 pub(super) async fn save(core: &Rc<CoreState>, shard: &Shard) {
     let Some(offset) = place_of(core, shard).filter(|_| !shard.log.failed.get()) else { return };
-    let mut buffer = core.pool.take_reserved(BLOCK_BYTES).await;
+    let mut buffer = core.pool.take_for_step(BLOCK_BYTES).await;
     let block = shard.scrub.borrow().to_block(shard.id, shard.geometry.drive_id);
     buffer[..BLOCK_BYTES].copy_from_slice(block.as_bytes());
     if let Err(error) = shard.device.write(offset, BLOCK_BYTES, buffer, Durability::Deferred).await.0 {
@@ -327,7 +327,7 @@ pub(super) async fn save(core: &Rc<CoreState>, shard: &Shard) {
 /// Where the scrub of a shard was; the begin when that is not known.
 pub(crate) async fn load(core: &CoreState, shard: &Shard) -> ScrubState {
     let Some(offset) = place_of(core, shard) else { return ScrubState::default() };
-    let buffer = core.pool.take_reserved(BLOCK_BYTES).await;
+    let buffer = core.pool.take_for_step(BLOCK_BYTES).await;
     match shard.device.read(offset, BLOCK_BYTES, buffer).await {
         (Ok(()), buffer) => ScrubState::parse(&buffer, shard.id, shard.geometry.drive_id).unwrap_or_default(),
         (Err(_), _) => ScrubState::default(),

@@ -404,7 +404,7 @@ impl SliceWriter {
         let (place, crcs) = (current.place, current.crcs);
         let identity = place.identity(geometry.drive_id, self.shard, self.segment.generation);
         let header = SliceHeaderOnDisk::new(identity, place.length, &crcs);
-        let mut buffer = self.core.pool.take_reserved(BLOCK_BYTES).await;
+        let mut buffer = self.core.pool.take_for_step(BLOCK_BYTES).await;
         buffer[..BLOCK_BYTES].copy_from_slice(header.as_bytes());
         self.send(place, 0, BLOCK_BYTES, buffer);
     }

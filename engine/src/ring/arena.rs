@@ -4,15 +4,19 @@
 //! - The region is mapped once, zeroed, and outlives every buffer cut from it (each holds the pool).
 //! - It is cut into 1 MiB chunks. A chunk is whole, or divided into equal buffers of one size class; it
 //!   becomes whole again when its last buffer returns. So no buffer crosses a chunk, and memory never grows.
-//! - The last `RESERVED_CHUNKS` whole chunks are kept for the log, so that commits go on when bodies hold the rest.
+//! - Some chunks are for the log alone, so that commits go on when bodies hold the rest; and some for operations that
+//!   hold a buffer for one read or write only, so that a body that holds its data can write the block it still lacks.
+//!   Both draw on what is for all first.
+//! - A buffer that returns goes at once to whoever has waited longest among those that it, or the chunk it makes
+//!   whole, is good for. Nobody else is woken, and nothing that a waiter could use stays free.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
 use std::ptr::NonNull;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// Largest buffer, and the unit in which the arena is cut.
 pub const CHUNK_BYTES: usize = 1 << 20;
@@ -20,7 +24,20 @@ pub const CHUNK_BYTES: usize = 1 << 20;
 pub const ALIGNMENT: usize = 4096;
 const CLASSES: [usize; 8] = [4096, 8192, 16384, 32768, 65536, 131_072, 262_144, CHUNK_BYTES];
 const HUGE_PAGE: usize = 2 << 20;
-const RESERVED_CHUNKS: usize = 2;
+/// Chunks that are for the log alone: they come first.
+const LOG_CHUNKS: usize = 2;
+/// Those after them, for operations of one step.
+const STEP_CHUNKS: usize = 1;
+
+/// For whom a buffer is. What is for all has chunks of its own too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    All,
+    Steps,
+    Log,
+}
+
+const SHARES: [Share; 3] = [Share::All, Share::Steps, Share::Log];
 
 /// A core's pool of buffers. Clones share the arena.
 #[derive(Clone)]
@@ -31,16 +48,45 @@ struct Inner {
     mapped_bytes: usize,
     chunks: usize,
     free: RefCell<Free>,
-    waiters: RefCell<VecDeque<Waker>>,
+    waiting: RefCell<Waiting>,
     free_chunks: Cell<usize>,
 }
 
 struct Free {
+    /// By share.
+    parts: [Part; SHARES.len()],
+    /// For each chunk, its free buffers.
+    slots: Vec<ChunkSlots>,
+}
+
+#[derive(Default)]
+struct Part {
     whole: Vec<u32>,
     /// For each class, chunks that have at least one free buffer of it.
-    partial: Vec<Vec<u32>>,
-    /// For each chunk, its class (usize::MAX: whole) and its free buffers.
-    slots: Vec<ChunkSlots>,
+    partial: [Vec<u32>; CLASSES.len()],
+}
+
+impl Part {
+    fn has(&self, class: usize) -> bool {
+        !self.partial[class].is_empty() || !self.whole.is_empty()
+    }
+}
+
+/// Those who wait, by share and class.
+#[derive(Default)]
+struct Waiting {
+    queues: [[Queue; CLASSES.len()]; SHARES.len()],
+    turns: u64,
+    count: usize,
+}
+
+/// Each with its turn.
+type Queue = VecDeque<(u64, Rc<Waiter>)>;
+
+#[derive(Default)]
+struct Waiter {
+    given: RefCell<Option<Buffer>>,
+    waker: RefCell<Option<Waker>>,
 }
 
 #[derive(Default, Clone)]
@@ -79,17 +125,14 @@ impl Pool {
         let mapped_bytes = bytes.max(4 * HUGE_PAGE).next_multiple_of(HUGE_PAGE) + HUGE_PAGE;
         let base = map_huge(mapped_bytes)?;
         let chunks = (mapped_bytes - HUGE_PAGE) / CHUNK_BYTES;
-        let free = Free {
-            whole: (0..chunks as u32).rev().collect(),
-            partial: vec![Vec::new(); CLASSES.len()],
-            slots: vec![ChunkSlots::default(); chunks],
-        };
+        let mut free = Free { parts: Default::default(), slots: vec![ChunkSlots::default(); chunks] };
+        (0..chunks as u32).rev().for_each(|chunk| free.parts[share_of(chunk) as usize].whole.push(chunk));
         Ok(Self(Rc::new(Inner {
             base,
             mapped_bytes,
             chunks,
             free: RefCell::new(free),
-            waiters: RefCell::new(VecDeque::new()),
+            waiting: RefCell::default(),
             free_chunks: Cell::new(chunks),
         })))
     }
@@ -109,62 +152,50 @@ impl Pool {
         (self.0.chunks, self.0.free_chunks.get())
     }
 
-    /// A buffer of at least `length` bytes if one is free now outside the log's reserve.
+    /// A buffer of at least `length` bytes if one is free now of what is for all.
     pub fn try_take(&self, length: usize) -> Option<Buffer> {
-        self.take_from(length, RESERVED_CHUNKS)
+        self.take_from(class_of(length), Share::All)
     }
 
-    /// As [`Pool::try_take`], also from the reserve. For the log and for recovery.
-    pub fn try_take_reserved(&self, length: usize) -> Option<Buffer> {
-        self.take_from(length, 0)
+    /// Waits for a buffer of at least `length` bytes of what is for all.
+    pub fn take(&self, length: usize) -> Take {
+        self.take_for(length, Share::All)
     }
 
-    /// Waits for a buffer of at least `length` bytes.
-    pub async fn take(&self, length: usize) -> Buffer {
-        poll_fn(|context| match self.try_take(length) {
-            Some(buffer) => Poll::Ready(buffer),
-            None => self.wait(context.waker()),
-        })
-        .await
+    /// Waits for a buffer for one read or write: whoever gets it gives it back without waiting for another one.
+    pub fn take_for_step(&self, length: usize) -> Take {
+        self.take_for(length, Share::Steps)
     }
 
-    /// Waits for a buffer, drawing on the log's reserve.
-    pub async fn take_reserved(&self, length: usize) -> Buffer {
-        poll_fn(|context| match self.try_take_reserved(length) {
-            Some(buffer) => Poll::Ready(buffer),
-            None => self.wait(context.waker()),
-        })
-        .await
+    /// Waits for a buffer for what commits need: batches, checkpoints, superblocks.
+    pub fn take_for_log(&self, length: usize) -> Take {
+        self.take_for(length, Share::Log)
     }
 
-    fn wait<T>(&self, waker: &Waker) -> Poll<T> {
-        self.0.waiters.borrow_mut().push_back(waker.clone());
-        Poll::Pending
+    fn take_for(&self, length: usize, share: Share) -> Take {
+        Take { pool: self.clone(), class: class_of(length), share, waiter: None }
     }
 
-    fn take_from(&self, length: usize, keep_chunks: usize) -> Option<Buffer> {
-        let class = CLASSES.iter().position(|&size| size >= length);
-        let class = class
-            .unwrap_or_else(|| panic!("a buffer of {length} bytes was asked; the most is {CHUNK_BYTES}"));
+    fn take_from(&self, class: usize, share: Share) -> Option<Buffer> {
         let mut free = self.0.free.borrow_mut();
-        if let Some(&chunk) = free.partial[class].last() {
+        let free = &mut *free;
+        let part = [Share::All, share].into_iter().find(|part| free.parts[*part as usize].has(class))?;
+        let part = &mut free.parts[part as usize];
+        if let Some(&chunk) = part.partial[class].last() {
             let slots = &mut free.slots[chunk as usize];
             let slot = slots.free.pop()?;
             slots.used += 1;
             if slots.free.is_empty() {
-                free.partial[class].pop();
+                part.partial[class].pop();
             }
             return Some(self.buffer(chunk, slot, class));
         }
-        if free.whole.len() <= keep_chunks {
-            return None;
-        }
-        let chunk = free.whole.pop()?;
-        self.0.free_chunks.set(free.whole.len());
+        let chunk = part.whole.pop()?;
+        self.0.free_chunks.set(self.0.free_chunks.get() - 1);
         let count = (CHUNK_BYTES / CLASSES[class]) as u16;
         free.slots[chunk as usize] = ChunkSlots { free: (1..count).rev().collect(), used: 1 };
         if count > 1 {
-            free.partial[class].push(chunk);
+            part.partial[class].push(chunk);
         }
         Some(self.buffer(chunk, 0, class))
     }
@@ -176,26 +207,124 @@ impl Pool {
     fn give_back(&self, chunk: u32, slot: u16, class: usize) {
         let mut guard = self.0.free.borrow_mut();
         let free = &mut *guard;
+        let part = &mut free.parts[share_of(chunk) as usize];
         let slots = &mut free.slots[chunk as usize];
         slots.used -= 1;
         if slots.used == 0 {
             let had_free = !slots.free.is_empty();
             slots.free = Vec::new();
             if had_free {
-                free.partial[class].retain(|&other| other != chunk);
+                part.partial[class].retain(|&other| other != chunk);
             }
-            free.whole.push(chunk);
-            self.0.free_chunks.set(free.whole.len());
+            part.whole.push(chunk);
+            self.0.free_chunks.set(self.0.free_chunks.get() + 1);
         } else {
             slots.free.push(slot);
             if slots.free.len() == 1 {
-                free.partial[class].push(chunk);
+                part.partial[class].push(chunk);
             }
         }
         drop(guard);
-        // Every waiter tries again: they wait for different sizes, and there are few of them.
-        let waiters = std::mem::take(&mut *self.0.waiters.borrow_mut());
-        waiters.into_iter().for_each(Waker::wake);
+        if self.0.waiting.borrow().count > 0 {
+            self.hand_out();
+        }
+    }
+
+    /// Gives what is free to those who wait for it, in the order in which they came.
+    fn hand_out(&self) {
+        while let Some((class, share)) = self.next_to_serve() {
+            let Some(buffer) = self.take_from(class, share) else { return };
+            let next = {
+                let mut waiting = self.0.waiting.borrow_mut();
+                waiting.count -= 1;
+                waiting.queues[share as usize][class].pop_front()
+            };
+            let Some((_, waiter)) = next else { return };
+            *waiter.given.borrow_mut() = Some(buffer);
+            let waker = waiter.waker.borrow_mut().take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Class and share of whoever has waited longest among those for whom something is free.
+    fn next_to_serve(&self) -> Option<(usize, Share)> {
+        let (free, waiting) = (self.0.free.borrow(), self.0.waiting.borrow());
+        let has = |share: Share, class| free.parts[share as usize].has(class);
+        let queues = SHARES.iter().flat_map(|share| (0..CLASSES.len()).map(move |class| (class, *share)));
+        let first = |(class, share): (usize, Share)| {
+            let (turn, _) = waiting.queues[share as usize][class].front()?;
+            (has(Share::All, class) || has(share, class)).then_some((*turn, class, share))
+        };
+        let next = queues.filter_map(first).min_by_key(|(turn, ..)| *turn);
+        next.map(|(_, class, share)| (class, share))
+    }
+}
+
+fn class_of(length: usize) -> usize {
+    let class = CLASSES.iter().position(|&size| size >= length);
+    class.unwrap_or_else(|| panic!("a buffer of {length} bytes was asked; the most is {CHUNK_BYTES}"))
+}
+
+fn share_of(chunk: u32) -> Share {
+    match chunk as usize {
+        0..LOG_CHUNKS => Share::Log,
+        LOG_CHUNKS..FOR_ALL => Share::Steps,
+        FOR_ALL.. => Share::All,
+    }
+}
+
+/// The first chunk that is for all.
+const FOR_ALL: usize = LOG_CHUNKS + STEP_CHUNKS;
+
+/// A buffer on its way; its turn is lost when this is dropped.
+pub struct Take {
+    pool: Pool,
+    class: usize,
+    share: Share,
+    waiter: Option<Rc<Waiter>>,
+}
+
+impl Future for Take {
+    type Output = Buffer;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Buffer> {
+        let this = &mut *self;
+        if let Some(waiter) = &this.waiter {
+            let given = waiter.given.borrow_mut().take();
+            if let Some(buffer) = given {
+                this.waiter = None;
+                return Poll::Ready(buffer);
+            }
+            *waiter.waker.borrow_mut() = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        if let Some(buffer) = this.pool.take_from(this.class, this.share) {
+            return Poll::Ready(buffer);
+        }
+        let waiter =
+            Rc::new(Waiter { waker: RefCell::new(Some(context.waker().clone())), ..Waiter::default() });
+        let mut waiting = this.pool.0.waiting.borrow_mut();
+        waiting.turns += 1;
+        waiting.count += 1;
+        let turn = waiting.turns;
+        waiting.queues[this.share as usize][this.class].push_back((turn, waiter.clone()));
+        this.waiter = Some(waiter);
+        Poll::Pending
+    }
+}
+
+impl Drop for Take {
+    fn drop(&mut self) {
+        // What was given already goes back, and to the next, with the waiter.
+        let Some(waiter) = self.waiter.take() else { return };
+        let mut waiting = self.pool.0.waiting.borrow_mut();
+        let queue = &mut waiting.queues[self.share as usize][self.class];
+        if let Some(at) = queue.iter().position(|(_, other)| Rc::ptr_eq(other, &waiter)) {
+            queue.remove(at);
+            waiting.count -= 1;
+        }
     }
 }
 
@@ -268,6 +397,8 @@ impl std::fmt::Debug for Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn buffers_are_aligned_disjoint_and_come_back() {
@@ -290,15 +421,112 @@ mod tests {
         assert_eq!(pool.chunks(), (chunks, chunks));
     }
 
-    #[test]
-    fn the_reserve_is_for_the_log() {
-        let pool = Pool::new(8 << 20).expect("map");
-        let mut taken = Vec::new();
-        while let Some(buffer) = pool.try_take(CHUNK_BYTES) {
-            taken.push(buffer);
+    /// Takes all that is for all, in whole chunks.
+    fn hold_all(pool: &Pool) -> Vec<Buffer> {
+        let held: Vec<Buffer> = std::iter::from_fn(|| pool.try_take(CHUNK_BYTES)).collect();
+        assert_eq!(pool.chunks().1, LOG_CHUNKS + STEP_CHUNKS);
+        held
+    }
+
+    /// Counts how often it was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
         }
-        assert_eq!(pool.chunks().1, RESERVED_CHUNKS);
+    }
+
+    /// A task that waits, and how often it was woken.
+    struct Waits(Pin<Box<Take>>, Arc<Woken>);
+
+    impl Waits {
+        fn on(take: Take) -> Self {
+            let mut waits = Self(Box::pin(take), Arc::default());
+            assert!(waits.poll().is_none(), "nothing is free");
+            waits
+        }
+
+        fn poll(&mut self) -> Option<Buffer> {
+            match self.0.as_mut().poll(&mut Context::from_waker(&Waker::from(self.1.clone()))) {
+                Poll::Ready(buffer) => Some(buffer),
+                Poll::Pending => None,
+            }
+        }
+
+        fn woken(&self) -> usize {
+            self.1.0.load(Ordering::Relaxed)
+        }
+    }
+
+    fn at_once(take: Take) -> Option<Buffer> {
+        Waits(Box::pin(take), Arc::default()).poll()
+    }
+
+    #[test]
+    fn what_is_held_back_is_used_by_those_it_is_held_back_for() {
+        let pool = Pool::new(8 << 20).expect("map");
+        let _held = hold_all(&pool);
         assert!(pool.try_take(4096).is_none());
-        assert!(pool.try_take_reserved(CHUNK_BYTES).is_some());
+        // A chunk that the log has cut into pieces is still the log's, as is one of the steps.
+        let logs = at_once(pool.take_for_log(4096)).expect("the log's");
+        assert!(pool.try_take(4096).is_none(), "a piece of the log's chunk goes to a body");
+        let steps = at_once(pool.take_for_step(4096)).expect("a step's");
+        assert!(steps.chunk != logs.chunk && pool.try_take(4096).is_none());
+        assert!(at_once(pool.take_for_step(CHUNK_BYTES)).is_none(), "a step takes a chunk of the log");
+        let whole = at_once(pool.take_for_log(CHUNK_BYTES)).expect("the log's other chunk");
+        assert!(at_once(pool.take_for_log(CHUNK_BYTES)).is_none());
+        drop((logs, steps, whole));
+        assert_eq!(pool.chunks().1, LOG_CHUNKS + STEP_CHUNKS);
+    }
+
+    #[test]
+    fn a_returned_buffer_wakes_the_one_who_can_use_it() {
+        let pool = Pool::new(8 << 20).expect("map");
+        let mut held = hold_all(&pool);
+        drop(held.pop());
+        let mut small: Vec<Buffer> =
+            std::iter::from_fn(|| pool.try_take(CLASSES[6])).take(CHUNK_BYTES / CLASSES[6]).collect();
+        let mut large = Waits::on(pool.take(CHUNK_BYTES));
+        let mut first = Waits::on(pool.take(CLASSES[6]));
+        let mut second = Waits::on(pool.take(CLASSES[6]));
+        let mut tiny = Waits::on(pool.take(4096));
+        let woken = |all: [&Waits; 4]| all.map(Waits::woken);
+        // A quarter of a chunk: of no use to the first in line, nor to the last.
+        small.pop();
+        assert_eq!(woken([&large, &first, &second, &tiny]), [0, 1, 0, 0]);
+        // Who came later does not get it first.
+        assert!(pool.try_take(CLASSES[6]).is_none());
+        let taken = first.poll().expect("given");
+        // A whole chunk is for whoever has waited longest.
+        held.pop();
+        assert_eq!(woken([&large, &first, &second, &tiny]), [1, 1, 0, 0]);
+        assert!(large.poll().is_some_and(|buffer| buffer.capacity() == CHUNK_BYTES));
+        // It came back at once, and serves both that are left: a piece each, of one chunk and another.
+        assert_eq!(woken([&large, &first, &second, &tiny]), [1, 1, 1, 0]);
+        held.pop();
+        assert_eq!(woken([&large, &first, &second, &tiny]), [1, 1, 1, 1]);
+        assert!(second.poll().is_some() && tiny.poll().is_some());
+        drop((taken, small, held));
+        let (all, free) = pool.chunks();
+        assert_eq!(all, free);
+    }
+
+    #[test]
+    fn who_gives_up_leaves_its_turn_and_what_it_was_given_to_the_next() {
+        let pool = Pool::new(8 << 20).expect("map");
+        let mut held = hold_all(&pool);
+        let waits = [(); 3].map(|()| Waits::on(pool.take(CHUNK_BYTES)));
+        let [gone, given, mut last] = waits;
+        drop(gone);
+        held.pop();
+        assert_eq!((given.woken(), last.woken()), (1, 0));
+        drop(given);
+        assert_eq!(last.woken(), 1);
+        assert!(last.poll().is_some());
+        drop(held);
+        assert_eq!(pool.0.waiting.borrow().count, 0);
+        assert_eq!(pool.chunks().0, pool.chunks().1);
     }
 }

@@ -294,7 +294,7 @@ impl Writer<'_> {
         let padded = blocks_up(length);
         self.make_room(padded).await?;
         let Some(&extent) = self.extents.last() else { return Err(CheckpointError::NoSpace) };
-        let mut buffer = self.shard.pool.take_reserved(padded).await;
+        let mut buffer = self.shard.pool.take_for_log(padded).await;
         buffer[HEADER_BYTES..length].copy_from_slice(payload);
         buffer[length..padded].fill(0);
         let identity = ChunkIdentity {

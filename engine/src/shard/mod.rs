@@ -108,7 +108,7 @@ impl Geometry {
         (extent, offset): (u32, u32),
         length: usize,
     ) -> std::result::Result<Buffer, DeviceError> {
-        let buffer = pool.take_reserved(length).await;
+        let buffer = pool.take_for_step(length).await;
         let (result, buffer) = device.read(self.byte(extent, offset), length, buffer).await;
         result.map(|()| buffer)
     }
