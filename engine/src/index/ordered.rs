@@ -148,6 +148,11 @@ impl OrderedIndex {
         }
     }
 
+    /// The greatest key.
+    pub fn last_key(&self) -> Option<Vec<u8>> {
+        self.chunks.last()?.leaves().last().map(|leaf| leaf::last_key(leaf))
+    }
+
     /// One step of a checkpoint's walk: the next entries with keys greater than `after` (`None`: the first
     /// ones), as an encoded leaf of at least one entry; `None` when there are none.
     ///

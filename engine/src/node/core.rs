@@ -75,8 +75,13 @@ impl Core {
             return Err(OpenError::Elsewhere);
         }
         let owner = self.state.layout.core_of(SYSTEM_SHARD);
-        let buckets =
-            self.state.call(owner, |core| async move { core.shard(SYSTEM_SHARD).all_buckets() }).await;
+        let last = self.state.shards.borrow().values().map(|shard| shard.last_bucket()).max().unwrap_or(0);
+        let tell_and_ask = move |core: Rc<CoreState>| async move {
+            let system = core.shard(SYSTEM_SHARD);
+            system.pass_bucket(last);
+            system.all_buckets()
+        };
+        let buckets = self.state.call(owner, tell_and_ask).await;
         buckets.into_iter().for_each(|bucket| self.state.buckets.borrow_mut().add(bucket));
         // The owner of a key judges its bucket too: a core that was quicker must not hear that there is none.
         self.pass(Phase::Ready, true).await;

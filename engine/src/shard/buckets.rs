@@ -49,6 +49,21 @@ impl Shard {
         self.commit_system(Mutation::BucketDelete(BucketDeleteV1 { id: bucket.0 }), Class::System).await
     }
 
+    /// The greatest id of a bucket that something in this shard belongs to. 0: nothing is in it.
+    pub(crate) fn last_bucket(&self) -> u32 {
+        let state = self.state.borrow();
+        let of_objects = state.index.last_key().and_then(|key| key.first_chunk().copied());
+        let of_uploads = state.uploads.last_key_value().map(|((bucket, ..), _)| *bucket);
+        of_objects.map_or(0, u32::from_be_bytes).max(of_uploads.unwrap_or(0))
+    }
+
+    /// System shard: `used` is never given to another bucket. The record of the one that had it may be lost, and what was
+    /// in that must not be found in a new one.
+    pub(crate) fn pass_bucket(&self, used: u32) {
+        let mut state = self.state.borrow_mut();
+        state.next_bucket = state.next_bucket.max(used.saturating_add(1));
+    }
+
     /// Every bucket; system shard only.
     pub fn all_buckets(&self) -> Vec<Bucket> {
         self.state.borrow().buckets.values().map(bucket_of).collect()

@@ -387,3 +387,37 @@ fn a_bucket_whose_deletion_was_lost_gives_way_to_a_newer_one_of_its_name() {
     assert!(node.core(0).buckets().is_empty(), "after a restart");
     mended.kill(node);
 }
+
+/// The record of a bucket was lost, not those of its objects. The next bucket got its id, and had them.
+#[test]
+fn what_was_in_a_lost_bucket_is_in_no_new_one() {
+    let world = World::new(13, 64 * MIB, 2, 2);
+    let node = world.open();
+    let on = node.clone();
+    let lost = world.run(async move {
+        let lost = bucket(&on.core(0), "lost").await;
+        for tag in 0..8 {
+            put(&on.core(0), lost, format!("k{tag}").as_bytes(), tag, 1000).await.expect("stored");
+        }
+        lost
+    });
+    world.kill(node);
+    let drives = copied(&world);
+    // The bucket's record is the only one that says its name.
+    flip(&drives[0], drives[0].find(b"lost").expect("on the drive"));
+    let (outcome, seen) = checked(&drives, true);
+    assert_eq!(seen.kinds()[0], Kind::Log, "{:?}", seen.findings);
+    repair(&media(&drives), outcome, true).expect("repaired");
+    let mended = reopened(&world, &drives);
+    let node = mended.open();
+    let on = node.clone();
+    mended.run(async move {
+        assert!(on.core(0).buckets().is_empty());
+        for name in ["first", "second"] {
+            let made = bucket(&on.core(0), name).await;
+            assert!(made != lost, "{name} has the id of the lost bucket");
+            assert!(list_all(&on.core(0), made).await.is_empty(), "{name}");
+        }
+    });
+    mended.kill(node);
+}
