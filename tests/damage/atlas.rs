@@ -74,7 +74,8 @@ impl Atlas {
                 span: span(place(extent, offset), length as usize),
                 kind,
             };
-            chunks.extend(named.chunks.iter().map(chunk));
+            assert!(named.lists.is_empty(), "so many chunks need no list");
+            chunks.extend(named.rest.chunks.iter().map(chunk));
         }
         let mut atlas = Self {
             superblocks: copies,

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use ringbolt_engine::device::sim::{Fate, FaultKind, FaultPlan, SimDevice};
 use ringbolt_engine::node::{Core, OpenError, ScrubOptions};
+use ringbolt_engine::shard::CheckpointCut;
 use ringbolt_engine::sim::{Odds, Random, SimNode, SimOptions, Simulator, format_sim_drives};
 use ringbolt_engine::types::{BucketCreated, ListQuery, WriteCondition};
 
@@ -74,6 +75,13 @@ impl World {
             arena_bytes_per_core: 8 << 20,
             checkpoint_after_bytes: (1 << 16) << random.below(7),
             dead_log_bytes_max: (1 << 18) << random.below(6),
+            checkpoint_cut: match random.below(3) {
+                0 => CheckpointCut::default(),
+                _ => CheckpointCut {
+                    payload_bytes: 1 << 10 << random.below(6),
+                    names: 1 + random.below(5) as usize,
+                },
+            },
             bug: plan.bug,
             ..SimOptions::default()
         };

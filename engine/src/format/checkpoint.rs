@@ -3,9 +3,9 @@
 //! Invariants:
 //! - It is a sequence of chunks, each whole blocks within one extent, each with its own checksum, which carries the
 //!   mark of its place and of the checkpoint's sequence. What names a chunk also names its checksum.
-//! - The root chunk is written last and names all the others; the superblock names the root chunk. So a
-//!   checkpoint that was not finished is not there.
-//! - Leaves come in ascending order of key over the chunks in the order of the root's list.
+//! - The root chunk is written last and names the others, or lists of them; the superblock names the root chunk. So a
+//!   checkpoint that was not finished is not there, and no root is too long for its chunk.
+//! - Leaves come in ascending order of key over the chunks in the order of their numbers. Each chunk is read by itself.
 
 use std::mem::{offset_of, size_of};
 
@@ -14,6 +14,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::mark::{Structure, mark, place_in};
+use super::record::encode;
 use super::{FormatDamage, Le16, Le32, Le64};
 
 pub const MAGIC: [u8; 8] = *b"RBCHECK2";
@@ -25,6 +26,10 @@ pub const KIND_LEAVES: u16 = 1;
 pub const KIND_UPLOADS: u16 = 2;
 pub const KIND_BUCKETS: u16 = 3;
 pub const KIND_ROOT: u16 = 4;
+/// Names chunks: [`ChunkListV1`].
+pub const KIND_LIST: u16 = 5;
+/// Extents of the log that the root has no room for.
+pub const KIND_LOGS: u16 = 6;
 
 /// First bytes of a chunk; the payload follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -42,7 +47,7 @@ pub struct CheckpointChunkOnDisk {
     pub sequence: Le64,
     /// First half of the drive's UUID.
     pub drive: Le64,
-    /// From 0, in the order of the root's list.
+    /// From 0, in the order in which they were written; lists are counted by themselves.
     pub number: Le32,
     /// Where it was written: extent, and byte offset in it.
     pub extent: Le32,
@@ -58,7 +63,7 @@ pub struct ChunkIdentity {
     pub shard: u16,
     /// Of the checkpoint.
     pub sequence: u64,
-    /// From 0, in the order of the root's list.
+    /// From 0, in the order in which they were written; lists are counted by themselves.
     pub number: u32,
     pub kind: u16,
     pub extent: u32,
@@ -92,12 +97,22 @@ pub struct LogPlaceV1 {
     pub written: u32,
 }
 
+/// Payload of a list: chunks with the numbers from `first` on.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct ChunkListV1 {
+    pub first: u32,
+    pub chunks: Vec<ChunkPlaceV1>,
+}
+
 /// Payload of the root chunk.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 pub struct CheckpointRootV1 {
-    pub chunks: Vec<ChunkPlaceV1>,
+    /// Those that name the first chunks, if there are many.
+    pub lists: Vec<ChunkPlaceV1>,
+    /// The chunks after those, and the number of the first of them.
+    pub rest: ChunkListV1,
     pub extents: Vec<u32>,
-    /// Oldest first; the last one is where the replay starts.
+    /// Oldest first, those in chunks of their own before them; the last one is where the replay starts.
     pub logs: Vec<LogPlaceV1>,
     /// The next batch after this checkpoint.
     pub replay_offset: u32,
@@ -110,10 +125,7 @@ pub struct CheckpointRootV1 {
 
 impl CheckpointRootV1 {
     pub fn encode(&self) -> Vec<u8> {
-        match rkyv::to_bytes::<RkyvError>(self) {
-            Ok(bytes) => bytes.into_vec(),
-            Err(error) => panic!("a value in memory always serialises: {error}"),
-        }
+        encode(self)
     }
 
     /// # Errors
@@ -121,6 +133,36 @@ impl CheckpointRootV1 {
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatDamage> {
         rkyv::from_bytes::<Self, RkyvError>(bytes).map_err(|_| FormatDamage::Field("checkpoint root"))
     }
+}
+
+impl ChunkListV1 {
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// # Errors
+    /// When bytecheck refuses the bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatDamage> {
+        rkyv::from_bytes::<Self, RkyvError>(bytes).map_err(|_| FormatDamage::Field("list of chunks"))
+    }
+
+    /// Each chunk with its number.
+    pub fn numbered(&self) -> impl Iterator<Item = (u32, ChunkPlaceV1)> + '_ {
+        (self.first..).zip(self.chunks.iter().copied())
+    }
+}
+
+/// Payload of a chunk of log extents.
+pub fn encode_logs(logs: &Vec<LogPlaceV1>) -> Vec<u8> {
+    encode(logs)
+}
+
+/// The inverse of [`encode_logs`].
+///
+/// # Errors
+/// When bytecheck refuses the bytes.
+pub fn decode_logs(bytes: &[u8]) -> Result<Vec<LogPlaceV1>, FormatDamage> {
+    rkyv::from_bytes::<Vec<LogPlaceV1>, RkyvError>(bytes).map_err(|_| FormatDamage::Field("log extents"))
 }
 
 impl CheckpointChunkOnDisk {
@@ -220,7 +262,17 @@ mod tests {
     #[test]
     fn root_golden_bytes() {
         let root = CheckpointRootV1 {
-            chunks: vec![ChunkPlaceV1 { extent: 3, offset: 4096, length: 100, crc: 7, kind: KIND_LEAVES }],
+            lists: vec![ChunkPlaceV1 { extent: 4, offset: 8192, length: 90, crc: 8, kind: KIND_LIST }],
+            rest: ChunkListV1 {
+                first: 5,
+                chunks: vec![ChunkPlaceV1 {
+                    extent: 3,
+                    offset: 4096,
+                    length: 100,
+                    crc: 7,
+                    kind: KIND_LEAVES,
+                }],
+            },
             extents: vec![3],
             logs: vec![LogPlaceV1 { extent: 1, lap: 2, written: 8192 }],
             replay_offset: 8192,
@@ -230,7 +282,7 @@ mod tests {
             next_bucket: 2,
         };
         let bytes = root.encode();
-        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (90, 0x9850_e887), "the golden root changed");
+        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (120, 0x6de3_720d), "the golden root changed");
         assert_eq!(CheckpointRootV1::decode(&bytes), Ok(root));
     }
 }

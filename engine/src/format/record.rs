@@ -156,7 +156,7 @@ pub enum Mutation {
     LogExtent(LogExtentV1),
 }
 
-fn encode<T>(value: &T) -> Vec<u8>
+pub(super) fn encode<T>(value: &T) -> Vec<u8>
 where
     T: for<'a> Serialize<
         rkyv::api::high::HighSerializer<

@@ -12,7 +12,7 @@ use crate::format::superblock::ShardRootOnDisk;
 use crate::index::Step;
 use crate::ring::{Buffer, Pool};
 use crate::shard::recover::{RecoverError, Recovered, Source};
-use crate::shard::{Geometry, State};
+use crate::shard::{CheckpointCut, Geometry, State};
 
 /// One full slice each.
 pub const EXTENT_BYTES: u32 = 4_210_688;
@@ -38,6 +38,7 @@ pub fn geometry() -> Geometry {
         index_bytes_max: 64 << 20,
         dead_log_bytes_max: 1 << 30,
         checkpoint_after_bytes: 1 << 30,
+        checkpoint_cut: CheckpointCut::default(),
         drive_shards: 1,
         few_extents: 1,
         planted: crate::sim::Planted::default(),

@@ -2,8 +2,8 @@
 
 use super::drive::{DRIVE_ID, EXTENT_BYTES, FuzzDrive, SHARD};
 use crate::format::checkpoint::{
-    CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkPlaceV1, HEADER_BYTES, KIND_BUCKETS,
-    KIND_LEAVES, KIND_ROOT, KIND_UPLOADS, LogPlaceV1,
+    CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1, HEADER_BYTES,
+    KIND_BUCKETS, KIND_LEAVES, KIND_ROOT, KIND_UPLOADS, LogPlaceV1,
 };
 use crate::format::record::{encode_buckets, encode_uploads};
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
@@ -76,7 +76,7 @@ impl Tables {
     /// `root`: its payload; None for one that names the chunks.
     fn recover(mut self, root: Option<&[u8]>) {
         let honest = CheckpointRootV1 {
-            chunks: self.places.clone(),
+            rest: ChunkListV1 { first: 0, chunks: self.places.clone() },
             extents: vec![CHECKPOINT_EXTENT],
             logs: vec![
                 LogPlaceV1 { extent: 1, lap: 1, written: 8192 },

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::format::{FormatError, read_superblock, uuid_text};
 use crate::device::file::OpenDrive;
 use crate::extent::RunCount;
-use crate::format::checkpoint::{CheckpointChunkOnDisk, CheckpointRootV1, KIND_LEAVES};
+use crate::format::checkpoint::{CheckpointChunkOnDisk, CheckpointRootV1, ChunkListV1, KIND_LEAVES};
 use crate::format::superblock::{ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk, SuperblockOnDisk};
 use crate::format::{BLOCK_BYTES, FormatDamage};
 use crate::index::OrderedIndex;
@@ -114,7 +114,13 @@ fn held_by(
     checkpoint: &CheckpointRootV1,
 ) -> Result<Held, FormatError> {
     let mut held = Held::default();
-    for chunk in checkpoint.chunks.iter().filter(|chunk| chunk.kind == KIND_LEAVES) {
+    let mut chunks = Vec::new();
+    for list in &checkpoint.lists {
+        let payload = read_chunk(drive, place_in(block, list.extent, list.offset), list.length)?;
+        chunks.extend(ChunkListV1::decode(&payload).map_err(|damage| damaged(drive, damage))?.chunks);
+    }
+    chunks.extend(&checkpoint.rest.chunks);
+    for chunk in chunks.iter().filter(|chunk| chunk.kind == KIND_LEAVES) {
         let payload = read_chunk(drive, place_in(block, chunk.extent, chunk.offset), chunk.length)?;
         let mut index = OrderedIndex::new();
         let loaded = load_leaves(&mut index, &payload).and_then(|()| {

@@ -18,6 +18,10 @@ pub struct ShardMetrics {
     pub writes_stopped: bool,
     /// Log bytes since the last checkpoint: what a restart reads.
     pub replay_bytes: u64,
+    /// Since the start, the most memory that a checkpoint held at a time beside the index, bytes.
+    pub checkpoint_memory_bytes_max: u64,
+    /// And the most bytes that one copied without giving way to requests.
+    pub checkpoint_step_bytes_max: u64,
     pub scrub: ScrubMetrics,
 }
 
@@ -83,6 +87,8 @@ fn of_core(core: &Rc<CoreState>) -> NodeMetrics {
             objects: shard.state.borrow().objects(),
             writes_stopped: shard.log.failed.get(),
             replay_bytes: shard.log.since_checkpoint.get(),
+            checkpoint_memory_bytes_max: shard.checkpoint_peak.get().memory,
+            checkpoint_step_bytes_max: shard.checkpoint_peak.get().step,
             scrub: ScrubMetrics {
                 passes: scrub.passes,
                 running: scrub.started_ms > 0,

@@ -213,8 +213,8 @@ impl Scrub {
             Ok(checkpoint) => checkpoint?,
             Err(error) => return Some(error),
         };
-        for (number, named) in chunks.iter().enumerate() {
-            match shard.verify_chunk(place, named, number as u32).await {
+        for (number, named) in &chunks {
+            match shard.verify_chunk(place, named, *number).await {
                 Ok(true) => {
                     shard.scrub.borrow_mut().bytes += u64::from(named.length);
                     if !self.pace(core, u64::from(named.length)).await {

@@ -24,7 +24,7 @@ use crate::extent::keeper::{Class, HeldBack, Keeper, Refusal, Taken};
 use crate::format::superblock::{ShardRootOnDisk, SuperblockOnDisk};
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, Pool};
-use crate::shard::{Geometry, Pins, Salvage, Shard};
+use crate::shard::{CheckpointCut, Geometry, Pins, Salvage, Shard};
 use crate::sim::{Planted, Rare, reached};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
@@ -153,6 +153,11 @@ impl Layout {
         }
     }
 
+    /// Cuts checkpoints so.
+    pub fn cut_checkpoints(&mut self, cut: CheckpointCut) {
+        self.geometries.iter_mut().for_each(|geometry| geometry.checkpoint_cut = cut);
+    }
+
     /// Gives a simulated node a bug.
     #[cfg(feature = "planted-bugs")]
     pub(crate) fn plant(&mut self, bug: Option<crate::sim::Bug>) {
@@ -191,6 +196,7 @@ impl Layout {
             index_bytes_max: (self.index_bytes_max / usize::from(self.shards)) as u64,
             dead_log_bytes_max,
             checkpoint_after_bytes,
+            checkpoint_cut: CheckpointCut::default(),
             drive_shards: drive_shards as u32,
             few_extents: drive_shards as u32,
             planted: Planted::default(),

@@ -7,25 +7,27 @@
 
 use std::rc::Rc;
 
+use super::Shard;
 use super::clean::Hurry;
 use super::recover::{RecoverError, Source};
-use super::{Shard, UploadKey};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
 use crate::extent::keeper::{Class, Refusal};
 use crate::format::checkpoint::{
-    CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkPlaceV1, HEADER_BYTES,
-    KIND_BUCKETS, KIND_LEAVES, KIND_ROOT, KIND_UPLOADS,
+    CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1,
+    HEADER_BYTES, KIND_BUCKETS, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_ROOT, KIND_UPLOADS, LogPlaceV1,
+    encode_logs,
 };
-use crate::format::record::{BucketV1, UploadV1, encode_buckets, encode_uploads};
+use crate::format::record::{encode_buckets, encode_uploads};
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
 use crate::format::{Le16, Le32, Le64, blocks_up};
 use crate::index::leaf;
 use crate::log::LogPosition;
 use crate::sim::{Bug, Rare, reached};
+use crate::sync::turn::NextTurn;
 
-/// Payload of a chunk: leaves, each behind its length, or a part of an rkyv list.
-const PAYLOAD_BYTES_MAX: usize = (256 << 10) - HEADER_BYTES;
+/// Freed runs that are given back before others have a turn.
+const FREED_AT_ONCE: usize = 4096;
 
 /// While puts wait for space, a checkpoint is written for what is at least such a part of the index.
 pub(crate) const RECLAIMED_PART: u64 = 16;
@@ -41,6 +43,15 @@ pub enum CheckpointError {
     Engine(#[from] EngineError),
 }
 
+/// The most that a shard's checkpoints have taken since the start, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Peak {
+    /// Held at a time, beside the index itself: what is being written, and what names the rest.
+    pub memory: u64,
+    /// Copied or encoded without giving way.
+    pub step: u64,
+}
+
 /// A checkpoint being written.
 struct Writer<'a> {
     shard: &'a Rc<Shard>,
@@ -48,7 +59,11 @@ struct Writer<'a> {
     extents: Vec<u32>,
     /// Next free byte of the last extent.
     offset: u32,
-    chunks: Vec<ChunkPlaceV1>,
+    /// Those that no list names yet.
+    rest: ChunkListV1,
+    lists: Vec<ChunkPlaceV1>,
+    logs_bytes: usize,
+    peak: Peak,
 }
 
 impl Shard {
@@ -82,13 +97,16 @@ impl Shard {
             let early = std::mem::take(&mut self.state.borrow_mut().checkpoint_extents);
             self.give_extents(early);
         }
-        let mut writer = Writer { shard: self, sequence, extents: Vec::new(), offset: 0, chunks: Vec::new() };
+        let mut writer = Writer::new(self, sequence);
         let written = writer.write(position).await;
+        let (peak, before) = (writer.peak, self.checkpoint_peak.get());
+        let (memory, step) = (peak.memory.max(before.memory), peak.step.max(before.step));
+        self.checkpoint_peak.set(Peak { memory, step });
         match written {
-            Ok((root, installed)) => {
+            Ok((logs, installed)) => {
                 self.log.count(|counters| counters.checkpoints += 1);
                 self.checkpoint_root.set(Some(installed));
-                self.let_go(writer.extents, sequence, position, root);
+                self.let_go(writer.extents, sequence, position, &logs).await;
                 Ok(())
             }
             Err(error) => {
@@ -114,11 +132,12 @@ impl Shard {
     /// When the root chunk is damaged or can not be read.
     pub(crate) async fn checkpoint_in_force(
         &self,
-    ) -> std::result::Result<Option<(ShardRootOnDisk, Vec<ChunkPlaceV1>)>, RecoverError> {
+    ) -> std::result::Result<Option<(ShardRootOnDisk, Vec<(u32, ChunkPlaceV1)>)>, RecoverError> {
         let _one = self.maintaining.lock(0).await;
         let Some(place) = self.checkpoint_root.get() else { return Ok(None) };
         let root = self.source().root(place).await?;
-        Ok(Some((place, root.chunks)))
+        let chunks = self.source().named_chunks(&root, place.sequence.get()).await?;
+        Ok(Some((place, chunks)))
     }
 
     /// Reads one chunk of the checkpoint at `place` as recovery would; false: it is no longer in force.
@@ -150,60 +169,87 @@ impl Shard {
         }
     }
 
-    /// Step 6.
-    fn let_go(
+    /// Step 6. What was freed comes back a part at a time: after a great many deletes that takes a while.
+    async fn let_go(
         self: &Rc<Self>,
         extents: Vec<u32>,
         sequence: u64,
         position: LogPosition,
-        root: CheckpointRootV1,
+        logs: &[LogPlaceV1],
     ) {
-        let mut state = self.state.borrow_mut();
-        state.checkpoint_sequence = sequence;
-        let mut gone = std::mem::replace(&mut state.checkpoint_extents, extents);
-        let old = gone.len();
-        gone.extend(state.logs.retire(&root.logs));
-        let freed_runs = state.freed.len();
-        gone.extend(state.release_freed(position.sequence));
-        let freed_runs = freed_runs - state.freed.len();
-        self.unreadable.borrow_mut().retain(|extent| state.logs.contains(*extent));
-        drop(state);
-        self.count_given(gone.len() - old + freed_runs);
-        self.give_extents(gone);
-        self.hold_back();
-        let space = self.space();
-        assert!(space.adds_up(), "the space of shard {} does not add up: {space:?}", self.id);
+        {
+            let mut state = self.state.borrow_mut();
+            state.checkpoint_sequence = sequence;
+            let mut gone = std::mem::replace(&mut state.checkpoint_extents, extents);
+            let old = gone.len();
+            gone.extend(state.logs.retire(logs));
+            self.unreadable.borrow_mut().retain(|extent| state.logs.contains(*extent));
+            drop(state);
+            self.count_given(gone.len() - old);
+            self.give_extents(gone);
+        }
+        loop {
+            let (empty, runs) = self.state.borrow_mut().release_freed(position.sequence, FREED_AT_ONCE);
+            self.count_given(runs);
+            self.give_extents(empty);
+            self.hold_back();
+            let space = self.space();
+            assert!(space.adds_up(), "the space of shard {} does not add up: {space:?}", self.id);
+            if runs < FREED_AT_ONCE {
+                return;
+            }
+            NextTurn::default().await;
+        }
     }
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(shard: &'a Rc<Shard>, sequence: u64) -> Self {
+        Self {
+            shard,
+            sequence,
+            extents: Vec::new(),
+            offset: 0,
+            rest: ChunkListV1::default(),
+            lists: Vec::new(),
+            logs_bytes: 0,
+            peak: Peak::default(),
+        }
+    }
+
+    /// Gives the log extents that it names, and its root.
     async fn write(
         &mut self,
         position: LogPosition,
-    ) -> std::result::Result<(CheckpointRootV1, ShardRootOnDisk), CheckpointError> {
-        // 1. Everything that is not in leaves is small, and copied at once.
-        let (logs, uploads, buckets, objects, next_bucket) = {
+    ) -> std::result::Result<(Vec<LogPlaceV1>, ShardRootOnDisk), CheckpointError> {
+        // 1. What there is as of the position, and is not in leaves, uploads or buckets.
+        let (logs, objects, next_bucket) = {
             let state = self.shard.state.borrow();
-            let uploads: Vec<UploadV1> = state.uploads.iter().map(upload_record).collect();
-            let buckets: Vec<BucketV1> = state.buckets.values().cloned().collect();
-            (state.logs.needed(&position), uploads, buckets, state.objects(), state.next_bucket)
+            (state.logs.needed(&position), state.objects(), state.next_bucket)
         };
+        self.logs_bytes = size_of_val(logs.as_slice());
+        self.note(0, self.logs_bytes);
         // 2. Uploads and buckets, then leaves.
-        self.write_list(KIND_UPLOADS, &encode_uploads(&uploads)).await?;
-        self.write_list(KIND_BUCKETS, &encode_buckets(&buckets)).await?;
+        self.write_uploads().await?;
+        self.write_buckets().await?;
         self.write_leaves().await?;
+        let beyond = logs.len().saturating_sub(self.shard.geometry.checkpoint_cut.names);
+        for group in logs[..beyond].chunks(self.shard.geometry.checkpoint_cut.names) {
+            self.write_chunk(KIND_LOGS, &encode_logs(&group.to_vec())).await?;
+        }
         // 3. The root.
         let root = CheckpointRootV1 {
-            chunks: std::mem::take(&mut self.chunks),
+            lists: std::mem::take(&mut self.lists),
+            rest: std::mem::take(&mut self.rest),
             extents: Vec::new(),
-            logs,
+            logs: logs[beyond..].to_vec(),
             replay_offset: position.offset,
             replay_sequence: position.sequence,
             replay_previous_crc: position.previous_crc,
             objects,
             next_bucket,
         };
-        let place = self.write_root(&root).await?;
+        let place = self.write_root(root).await?;
         // 4. Durable before anything names it.
         self.shard.flush.flush().await?;
         // 5. In force.
@@ -218,27 +264,43 @@ impl Writer<'_> {
             reserved: Le32::new(0),
         };
         self.shard.core()?.install_root(self.shard.drive, installed).await?;
-        Ok((root, installed))
+        Ok((logs, installed))
     }
 
-    async fn write_list(&mut self, kind: u16, encoded: &[u8]) -> std::result::Result<(), CheckpointError> {
-        for piece in encoded.chunks(PAYLOAD_BYTES_MAX) {
-            self.write_chunk(kind, piece).await?;
+    /// In memory a piece takes at least what it takes encoded, but for the last part of it.
+    fn piece_bytes(&self) -> u64 {
+        self.shard.geometry.checkpoint_cut.payload_bytes as u64 / 4
+    }
+
+    async fn write_uploads(&mut self) -> std::result::Result<(), CheckpointError> {
+        let mut after = None;
+        loop {
+            let next = self.shard.state.borrow().uploads_after(after.as_ref(), self.piece_bytes());
+            let Some((pieces, cursor)) = next else { return Ok(()) };
+            self.write_chunk(KIND_UPLOADS, &encode_uploads(&pieces)).await?;
+            after = Some(cursor);
         }
-        Ok(())
+    }
+
+    async fn write_buckets(&mut self) -> std::result::Result<(), CheckpointError> {
+        let mut after = None;
+        loop {
+            let next = self.shard.state.borrow().buckets_after(after, self.piece_bytes());
+            let Some(buckets) = next else { return Ok(()) };
+            self.write_chunk(KIND_BUCKETS, &encode_buckets(&buckets)).await?;
+            after = buckets.last().map(|bucket| bucket.id);
+        }
     }
 
     async fn write_leaves(&mut self) -> std::result::Result<(), CheckpointError> {
-        let (mut payload, mut last_key): (Vec<u8>, Option<Vec<u8>>) =
-            (Vec::with_capacity(PAYLOAD_BYTES_MAX), None);
+        let most = self.shard.geometry.checkpoint_cut.payload_bytes;
+        let (mut payload, mut last_key): (Vec<u8>, Option<Vec<u8>>) = (Vec::with_capacity(most), None);
         loop {
             let room = {
                 let state = self.shard.state.borrow();
                 match state.index.leaf_after(last_key.as_deref()) {
                     None => break,
-                    Some(encoded)
-                        if payload.len() + 4 + encoded.len() <= PAYLOAD_BYTES_MAX || payload.is_empty() =>
-                    {
+                    Some(encoded) if payload.len() + 4 + encoded.len() <= most || payload.is_empty() => {
                         payload.extend_from_slice(&(encoded.len() as u32).to_le_bytes());
                         payload.extend_from_slice(&encoded);
                         last_key = Some(leaf::last_key(&encoded));
@@ -261,18 +323,18 @@ impl Writer<'_> {
     /// The root names the extents, its own included: they are known only once there is room for it.
     async fn write_root(
         &mut self,
-        root: &CheckpointRootV1,
+        root: CheckpointRootV1,
     ) -> std::result::Result<ChunkPlaceV1, CheckpointError> {
-        let size = |root: &CheckpointRootV1| blocks_up(HEADER_BYTES + root.encode().len());
         // One more extent may be needed for the root itself: leave room to name it.
-        let needed = size(root) + blocks_up(4 * (self.extents.len() + 2));
+        let needed = blocks_up(HEADER_BYTES + root.encode().len()) + blocks_up(4 * (self.extents.len() + 2));
         self.make_room(needed).await?;
-        let root = CheckpointRootV1 { extents: self.extents.clone(), ..root.clone() };
+        let number = root.rest.first + root.rest.chunks.len() as u32;
+        let root = CheckpointRootV1 { extents: self.extents.clone(), ..root };
         let payload = root.encode();
         if HEADER_BYTES + payload.len() > CHUNK_BYTES_MAX {
             return Err(CheckpointError::NoSpace);
         }
-        self.write_chunk(KIND_ROOT, &payload).await
+        self.put_chunk(KIND_ROOT, number, &payload).await
     }
 
     async fn make_room(&mut self, bytes: usize) -> std::result::Result<(), CheckpointError> {
@@ -285,13 +347,29 @@ impl Writer<'_> {
         Ok(())
     }
 
-    async fn write_chunk(
+    /// Writes a chunk that a list or the root names.
+    async fn write_chunk(&mut self, kind: u16, payload: &[u8]) -> std::result::Result<(), CheckpointError> {
+        let number = self.rest.first + self.rest.chunks.len() as u32;
+        let place = self.put_chunk(kind, number, payload).await?;
+        self.rest.chunks.push(place);
+        if self.rest.chunks.len() >= self.shard.geometry.checkpoint_cut.names {
+            let next = ChunkListV1 { first: number + 1, chunks: Vec::new() };
+            let full = std::mem::replace(&mut self.rest, next).encode();
+            let list = self.put_chunk(KIND_LIST, self.lists.len() as u32, &full).await?;
+            self.lists.push(list);
+        }
+        Ok(())
+    }
+
+    async fn put_chunk(
         &mut self,
         kind: u16,
+        number: u32,
         payload: &[u8],
     ) -> std::result::Result<ChunkPlaceV1, CheckpointError> {
         let length = HEADER_BYTES + payload.len();
         let padded = blocks_up(length);
+        self.note(payload.len() + padded, payload.len());
         self.make_room(padded).await?;
         let Some(&extent) = self.extents.last() else { return Err(CheckpointError::NoSpace) };
         let mut buffer = self.shard.pool.take_for_log(padded).await;
@@ -301,7 +379,7 @@ impl Writer<'_> {
             drive: self.shard.geometry.drive_id,
             shard: self.shard.id,
             sequence: self.sequence,
-            number: self.chunks.len() as u32,
+            number,
             kind,
             extent,
             offset: self.offset,
@@ -312,19 +390,15 @@ impl Writer<'_> {
         self.shard.device.write(at, padded, buffer, Durability::Deferred).await.0?;
         self.shard.log.count(|counters| counters.checkpoint_bytes += padded as u64);
         self.offset += padded as u32;
-        self.chunks.push(place);
         Ok(place)
     }
-}
 
-fn upload_record((key, upload): (&UploadKey, &super::Upload)) -> UploadV1 {
-    UploadV1 {
-        bucket: key.0,
-        key: key.1.clone(),
-        id: key.2,
-        initiated_ms: upload.initiated_ms,
-        attributes: upload.attributes.clone(),
-        parts: upload.parts.values().cloned().collect(),
+    /// Counts `bytes` that are held now beside all that names what is written, and a step of `step` bytes.
+    fn note(&mut self, bytes: usize, step: usize) {
+        let named = (self.rest.chunks.capacity() + self.lists.capacity()) * size_of::<ChunkPlaceV1>();
+        let held = bytes + named + self.logs_bytes + size_of_val(self.extents.as_slice());
+        self.peak.memory = self.peak.memory.max(held as u64);
+        self.peak.step = self.peak.step.max(step as u64);
     }
 }
 

@@ -60,7 +60,7 @@ impl Shard {
         let much_is_dead = dead > live.max(self.geometry.dead_log_bytes_max);
         let in_vain = dead < self.dead_in_vain.get() + u64::from(self.geometry.extent_bytes) / 2;
         let wanted = !in_vain && (much_is_dead || self.is_short_of_space());
-        !self.log.failed.get() && (wanted || self.has_crumbs()) && !self.must_leave_extents()
+        self.may_write() && (wanted || self.has_crumbs()) && !self.must_leave_extents()
     }
 
     /// No extent is left beside those that the cleaner works in, and some before the log's current one are nearly
@@ -68,6 +68,12 @@ impl Shard {
     fn has_crumbs(&self) -> bool {
         let movable = || self.state.borrow().logs.nearly_empty() > self.unreadable.borrow().len();
         self.spare_extents() == 0 && movable()
+    }
+
+    /// Of its own accord the cleaner does not begin a life's log in one of the last extents: a node that is cut off
+    /// again and again would use them up though nobody writes.
+    fn may_write(&self) -> bool {
+        !self.log.failed.get() && (self.log.begun.get() || self.spare_extents() > 0)
     }
 
     /// This life began with the last extents of a full drive, not long ago.

@@ -21,6 +21,7 @@ mod open;
 mod pieces;
 mod put;
 pub(crate) mod recover;
+mod snapshot;
 pub(crate) mod space;
 mod verify;
 
@@ -45,6 +46,7 @@ use crate::error::{EngineError, Result};
 use crate::extent::RunCount;
 use crate::extent::keeper::HeldBack;
 use crate::extent::slices::SliceSpace;
+use crate::format::checkpoint::HEADER_BYTES;
 use crate::format::record::{BucketV1, RunV1, SegmentV1, UploadPartV1};
 use crate::format::scrub::ScrubState;
 use crate::format::superblock::ShardRootOnDisk;
@@ -78,11 +80,27 @@ pub struct Geometry {
     pub dead_log_bytes_max: u64,
     /// Log bytes after which a checkpoint is taken.
     pub checkpoint_after_bytes: u64,
+    pub checkpoint_cut: CheckpointCut,
     /// Shards that live on this drive.
     pub drive_shards: u32,
     /// Free extents, beside those held back, from which on the cleaners work.
     pub few_extents: u32,
     pub(crate) planted: Planted,
+}
+
+/// How a checkpoint is cut into chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointCut {
+    /// Payload of a chunk, bytes; more where one leaf is longer.
+    pub payload_bytes: usize,
+    /// Chunks or log extents that a list or the root names, at most.
+    pub names: usize,
+}
+
+impl Default for CheckpointCut {
+    fn default() -> Self {
+        Self { payload_bytes: (256 << 10) - HEADER_BYTES, names: 8192 }
+    }
 }
 
 impl Geometry {
@@ -225,6 +243,7 @@ pub struct Shard {
     /// Of the one in force; None: there is none yet.
     checkpoint_root: Cell<Option<ShardRootOnDisk>>,
     checkpoint_wanted: Cell<bool>,
+    pub(crate) checkpoint_peak: Cell<checkpoint::Peak>,
     clean_wanted: Cell<bool>,
     held_back: Cell<HeldBack>,
     /// Who waits for the cleaner now.

@@ -85,6 +85,7 @@ fn build(core: &Rc<CoreState>, id: u16, drive: u16, recovered: Recovered) -> Sha
         growing: KeyLocks::default(),
         checkpoint_root: Cell::new(root.filter(|root| root.kind.get() == ROOT_CHECKPOINT)),
         checkpoint_wanted: Cell::new(false),
+        checkpoint_peak: Cell::default(),
         clean_wanted: Cell::new(false),
         held_back: Cell::default(),
         reclaiming: KeyLocks::default(),

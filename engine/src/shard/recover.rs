@@ -17,8 +17,9 @@ use super::{Geometry, State, UploadKey};
 use crate::device::{Device, DeviceError};
 use crate::extent::{is_whole, run_units};
 use crate::format::checkpoint::{
-    CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkPlaceV1, HEADER_BYTES,
-    KIND_BUCKETS, KIND_LEAVES, KIND_ROOT, KIND_UPLOADS,
+    CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1,
+    HEADER_BYTES, KIND_BUCKETS, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_ROOT, KIND_UPLOADS, LogPlaceV1,
+    decode_logs,
 };
 use crate::format::record::{Mutation, RunV1, SegmentV1, decode_buckets, decode_uploads};
 use crate::format::slice::UNIT_BYTES;
@@ -185,43 +186,23 @@ impl Source<'_> {
             |damage| RecoverError::Chunk { extent: place.extent.get(), offset: place.offset.get(), damage };
         let root = self.root(place).await?;
         *counted = Some(root.objects);
-        let (mut uploads, mut buckets) = (Vec::new(), Vec::new());
-        let bytes: u64 = root.chunks.iter().map(|chunk| u64::from(chunk.length)).sum();
+        let chunks = self.named_chunks(&root, place.sequence.get()).await?;
+        let bytes: u64 = chunks.iter().map(|(_, chunk)| u64::from(chunk.length)).sum();
         state.points.reserve(root.objects.min(bytes / ENTRY_BYTES_MIN) as usize);
-        for (number, named) in root.chunks.iter().enumerate() {
-            let payload = match self.chunk(named, place.sequence.get(), Some(number as u32)).await {
-                Ok(payload) => payload,
-                Err(error) => {
-                    self.tolerate(error)?;
-                    continue;
-                }
+        let mut logs = Vec::new();
+        for (number, named) in chunks {
+            let loaded = match self.chunk(&named, place.sequence.get(), Some(number)).await {
+                Ok(payload) => load_chunk(state, &mut logs, &named, &payload),
+                Err(error) => Err(error),
             };
-            match named.kind {
-                KIND_UPLOADS => uploads.extend(payload),
-                KIND_BUCKETS => buckets.extend(payload),
-                KIND_LEAVES => {
-                    load_leaves(&mut state.index, &payload).or_else(|error| self.tolerate(error))?;
-                    check_memory(state)?;
-                }
-                _ => return Err(damage(FormatDamage::Field("chunk kind"))),
-            }
+            loaded.or_else(|error| self.tolerate(error))?;
+            check_memory(state)?;
         }
-        let uploads = decode_uploads(&uploads).map_err(damage);
-        let uploads = uploads.or_else(|error| self.tolerate(error).map(|()| Vec::new()))?;
-        for upload in uploads {
-            let key = (upload.bucket, upload.key.clone(), upload.id);
-            let parts = upload.parts.into_iter().map(|part| (part.info.number, part)).collect();
-            let (initiated_ms, attributes) = (upload.initiated_ms, upload.attributes);
-            state.add_upload(key, super::Upload { initiated_ms, attributes, parts });
-        }
-        let buckets = decode_buckets(&buckets).map_err(damage);
-        let buckets = buckets.or_else(|error| self.tolerate(error).map(|()| Vec::new()))?;
-        state.buckets = buckets.into_iter().map(|bucket| (bucket.id, bucket)).collect();
         state.next_bucket = root.next_bucket;
         fill_points(state)?;
         state.checkpoint_extents = root.extents;
         state.checkpoint_sequence = place.sequence.get();
-        for log in &root.logs {
+        for log in logs.iter().chain(&root.logs) {
             add_log(state, log.extent, log.lap, log.written)?;
         }
         let last = root.logs.last().ok_or(damage(FormatDamage::Field("logs")))?;
@@ -253,8 +234,35 @@ impl Source<'_> {
         CheckpointRootV1::decode(&payload).map_err(|damage| RecoverError::Chunk { extent, offset, damage })
     }
 
-    /// Reads a chunk of checkpoint `sequence` and checks it against what names it. `number`: its place in the root's
-    /// list, so that none is named twice; None for the root itself.
+    /// The chunks that a root names, by itself or by its lists, each with its number.
+    ///
+    /// # Errors
+    /// When a list is damaged, unless that is passed by.
+    pub(super) async fn named_chunks(
+        &self,
+        root: &CheckpointRootV1,
+        sequence: u64,
+    ) -> Result<Vec<(u32, ChunkPlaceV1)>, RecoverError> {
+        let mut chunks = Vec::new();
+        for (number, named) in (0..).zip(&root.lists) {
+            let (extent, offset) = (named.extent, named.offset);
+            let damaged = |damage| RecoverError::Chunk { extent, offset, damage };
+            let list = match self.chunk(named, sequence, Some(number)).await {
+                Ok(payload) if named.kind == KIND_LIST => ChunkListV1::decode(&payload).map_err(damaged),
+                Ok(_) => Err(damaged(FormatDamage::Field("chunk kind"))),
+                Err(error) => Err(error),
+            };
+            match list {
+                Ok(list) => chunks.extend(list.numbered()),
+                Err(error) => self.tolerate(error)?,
+            }
+        }
+        chunks.extend(root.rest.numbered());
+        Ok(chunks)
+    }
+
+    /// Reads a chunk of checkpoint `sequence` and checks it against what names it. `number`: its own, so that none is
+    /// named twice; None for the root itself.
     pub(super) async fn chunk(
         &self,
         named: &ChunkPlaceV1,
@@ -286,6 +294,30 @@ impl Source<'_> {
         }
         Ok(payload.to_vec())
     }
+}
+
+/// Takes what a chunk holds into the state, or to `logs`.
+fn load_chunk(
+    state: &mut State,
+    logs: &mut Vec<LogPlaceV1>,
+    named: &ChunkPlaceV1,
+    payload: &[u8],
+) -> Result<(), RecoverError> {
+    let (extent, offset) = (named.extent, named.offset);
+    let damaged = |damage| RecoverError::Chunk { extent, offset, damage };
+    match named.kind {
+        KIND_UPLOADS => {
+            decode_uploads(payload).map_err(damaged)?.into_iter().for_each(|piece| state.load_upload(piece));
+        }
+        KIND_BUCKETS => {
+            let buckets = decode_buckets(payload).map_err(damaged)?;
+            state.buckets.extend(buckets.into_iter().map(|bucket| (bucket.id, bucket)));
+        }
+        KIND_LOGS => logs.extend(decode_logs(payload).map_err(damaged)?),
+        KIND_LEAVES => load_leaves(&mut state.index, payload)?,
+        _ => return Err(damaged(FormatDamage::Field("chunk kind"))),
+    }
+    Ok(())
 }
 
 pub(crate) fn load_leaves(index: &mut OrderedIndex, mut payload: &[u8]) -> Result<(), RecoverError> {

@@ -116,16 +116,17 @@ impl State {
         }
     }
 
-    /// A checkpoint of everything before `sequence` is in force: what was freed until then is free. Returns extents
-    /// that became empty.
-    pub(super) fn release_freed(&mut self, sequence: u64) -> Vec<u32> {
-        let mut empty = Vec::new();
-        while self.freed.front().is_some_and(|freed| freed.sequence < sequence) {
+    /// A checkpoint of everything before `sequence` is in force: what was freed until then is free. Frees up to `most`
+    /// runs; returns extents that became empty, and how many runs it were.
+    pub(super) fn release_freed(&mut self, sequence: u64, most: usize) -> (Vec<u32>, usize) {
+        let (mut empty, mut runs) = (Vec::new(), 0);
+        while runs < most && self.freed.front().is_some_and(|freed| freed.sequence < sequence) {
             let Some(freed) = self.freed.pop_front() else { break };
             self.freed_units -= u64::from(freed.units);
             empty.extend(self.slices.free(&freed.run, freed.units));
+            runs += 1;
         }
-        empty
+        (empty, runs)
     }
 
     /// Bytes that a checkpoint would free.

@@ -22,6 +22,7 @@ use crate::node::{Core, OpenError, SpaceReport};
 use crate::ring::arena::CHUNK_BYTES;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, RingError};
+use crate::shard::CheckpointCut;
 
 /// Longest way of a message that is in time, microseconds.
 const MESSAGE_US_MAX: u64 = 20;
@@ -35,6 +36,7 @@ pub struct SimOptions {
     pub index_bytes_max: usize,
     /// Log bytes of one shard after which it takes a checkpoint.
     pub checkpoint_after_bytes: u64,
+    pub checkpoint_cut: CheckpointCut,
     /// Dead bytes in one shard's log from which on the cleaner is started, if as many are not live.
     pub dead_log_bytes_max: u64,
     /// Small objects that each core keeps after it read them, bytes.
@@ -57,6 +59,7 @@ impl Default for SimOptions {
             arena_bytes_per_core: 16 << 20,
             index_bytes_max: 64 << 20,
             checkpoint_after_bytes: 3 << 20,
+            checkpoint_cut: CheckpointCut::default(),
             dead_log_bytes_max: 8 << 20,
             read_cache_bytes_per_core: 256 << 10,
             mailbox_capacity: MAILBOX_CAPACITY,
@@ -191,6 +194,7 @@ impl SimNode {
         let epoch = superblocks.iter().map(|block| block.epoch.get()).max().unwrap_or(0) + 1;
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
         layout.set_maintenance(options.checkpoint_after_bytes, options.dead_log_bytes_max);
+        layout.cut_checkpoints(options.checkpoint_cut);
         #[cfg(feature = "planted-bugs")]
         layout.plant(options.bug);
         let layout = Arc::new(layout);

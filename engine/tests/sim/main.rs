@@ -3,6 +3,7 @@
 mod aimed;
 mod buckets;
 mod check;
+mod checkpoint;
 mod cleaner;
 mod compact;
 mod cores;

@@ -214,12 +214,24 @@ impl Page {
 
     fn shards(&mut self, shards: &[ShardMetrics]) {
         type Of = fn(&ShardMetrics) -> u64;
-        let families: [(&str, &str, &str, Of); 9] = [
+        let families: [(&str, &str, &str, Of); 11] = [
             ("ringbolt_shard_objects", "gauge", "Objects of a shard", |shard| shard.objects),
             ("ringbolt_shard_writes_stopped", "gauge", "1 after a failed write, until restart", |shard| {
                 u64::from(shard.writes_stopped)
             }),
             ("ringbolt_shard_replay_bytes", "gauge", "Log that a restart reads", |shard| shard.replay_bytes),
+            (
+                "ringbolt_checkpoint_memory_bytes_max",
+                "gauge",
+                "Most memory that a checkpoint held since the start, beside the index",
+                |shard| shard.checkpoint_memory_bytes_max,
+            ),
+            (
+                "ringbolt_checkpoint_step_bytes_max",
+                "gauge",
+                "Most bytes that a checkpoint copied since the start without giving way to requests",
+                |shard| shard.checkpoint_step_bytes_max,
+            ),
             ("ringbolt_scrub_running", "gauge", "1 while a pass of the scrub runs", |shard| {
                 u64::from(shard.scrub.running)
             }),
