@@ -386,7 +386,9 @@ impl World {
         for _ in 0..SCRUB_POLLS {
             adds_up = life.faults.writes_stop || self.space_adds_up(node);
             left = node.leftovers();
-            if left.pinned_objects == 0 && adds_up || !self.sim().step() {
+            // So may the moment in which an old upload is ended, with its key's lock held.
+            let busy = left.pinned_objects + left.held_locks + left.writers;
+            if busy == 0 && adds_up || !self.sim().step() {
                 break;
             }
         }

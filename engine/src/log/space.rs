@@ -42,7 +42,7 @@ pub struct ClosedExtent {
     pub lap: u64,
     pub live: u64,
     pub written: u32,
-    /// How many extents were begun since.
+    /// How many extents that the log still has were begun since.
     pub age: u64,
 }
 
@@ -160,17 +160,13 @@ impl LogSpace {
     /// Extents before the current one, oldest first.
     pub fn closed(&self) -> impl Iterator<Item = ClosedExtent> + '_ {
         let current = self.order.back().copied();
-        let newest = current.map_or(0, |extent| self.extents[&extent].lap);
-        self.order.iter().filter(move |extent| Some(**extent) != current).map(move |&extent| {
-            let entry = &self.extents[&extent];
-            ClosedExtent {
-                extent,
-                lap: entry.lap,
-                live: entry.live,
-                written: entry.written,
-                age: newest - entry.lap,
-            }
-        })
+        let ages = (0..self.order.len() as u64).rev();
+        self.order.iter().zip(ages).filter(move |(extent, _)| Some(**extent) != current).map(
+            move |(&extent, age)| {
+                let entry = &self.extents[&extent];
+                ClosedExtent { extent, lap: entry.lap, live: entry.live, written: entry.written, age }
+            },
+        )
     }
 
     /// Extents that the next checkpoint lets go of, unless they are read just then.

@@ -27,6 +27,8 @@ pub const RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX - HEADER_BYTES - 8;
 
 /// A life that began on a full drive and lasts as long is not cut off like the ones before it, microseconds.
 const TIGHT_US: u64 = 10_000_000;
+/// The numbers of a life's log extents begin with its epoch.
+const EPOCH_SHIFT: u32 = 32;
 /// Bytes of the cleaner's copies in a batch: those who wait for the next one wait that much longer.
 const COPIES_BYTES_MAX: usize = 256 << 10;
 
@@ -310,7 +312,9 @@ async fn next_extent(shard: &Rc<Shard>) -> Option<(Taken, u64)> {
         return None;
     };
     shard.log.borrowed.set(taken.held_back);
-    Some((taken, shard.log.position.get().lap + 1))
+    // Greater than any that another life gave, also one of which nothing is known any more.
+    let lap = (shard.log.position.get().lap + 1).max(u64::from(shard.geometry.epoch) << EPOCH_SHIFT);
+    Some((taken, lap))
 }
 
 fn names(extent: u32, lap: u64) -> Pending {

@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use super::Shard;
-use super::clean::Hurry;
+use super::clean::{CHECKPOINT_GAIN, Hurry};
 use super::recover::{RecoverError, Source};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
@@ -25,6 +25,10 @@ use crate::index::leaf;
 use crate::log::LogPosition;
 use crate::sim::{Bug, Rare, reached};
 use crate::sync::turn::NextTurn;
+
+/// Of its share of the drive, so much may be freed and wait before a shard writes a checkpoint for it: one part in so
+/// many.
+const RELEASE_PART: u64 = 32;
 
 /// Freed runs that are given back before others have a turn.
 const FREED_AT_ONCE: usize = 4096;
@@ -439,6 +443,24 @@ impl Shard {
         let state = self.state.borrow();
         let reclaimable = state.reclaimable_bytes();
         reclaimable > 0 && reclaimable * RECLAIMED_PART >= state.index_bytes()
+    }
+
+    /// Whether what was freed is worth a checkpoint before anybody waits for it: there is so much of it that what the
+    /// checkpoint writes is little beside, or few extents are left to put into meanwhile.
+    pub(super) fn release_pays(&self) -> bool {
+        let (bytes, index_bytes) = {
+            let state = self.state.borrow();
+            (state.freed_bytes(), state.index_bytes())
+        };
+        let by_itself = self.geometry.checkpoint_after_bytes < u64::MAX;
+        if bytes < u64::from(self.geometry.extent_bytes) || self.log.failed.get() || !by_itself {
+            return false;
+        }
+        let share = self.geometry.size_bytes() / u64::from(self.geometry.drive_shards);
+        let much = bytes >= (CHECKPOINT_GAIN * index_bytes).max(share / RELEASE_PART);
+        let needed = self.is_short_of_space() && bytes >= index_bytes;
+        // What a checkpoint that is under way gives back is not asked for again.
+        (much || needed) && self.log.begun.get() && self.maintaining.try_lock(0).is_some()
     }
 
     fn count_given(&self, things: usize) {

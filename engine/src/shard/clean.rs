@@ -34,7 +34,7 @@ const STEP_BYTES: usize = 256 << 10;
 /// While nobody writes, a step is taken at least so often.
 const STEP_MS: u64 = 10;
 /// A checkpoint is taken for the extents it gives back once they are this many times what it writes.
-const CHECKPOINT_GAIN: u64 = 8;
+pub(super) const CHECKPOINT_GAIN: u64 = 8;
 
 impl Shard {
     /// Called after each batch and when the drive's free extents become few: cleans if there is a reason to.

@@ -78,7 +78,7 @@ pub struct Geometry {
     pub index_bytes_max: u64,
     /// Dead bytes that the log may hold before it is cleaned, if they are not more than the live ones.
     pub dead_log_bytes_max: u64,
-    /// Log bytes after which a checkpoint is taken.
+    /// Log bytes after which a checkpoint is taken. [`u64::MAX`]: none is taken but where somebody asks or waits for it.
     pub checkpoint_after_bytes: u64,
     pub checkpoint_cut: CheckpointCut,
     /// Shards that live on this drive.
@@ -104,6 +104,11 @@ impl Default for CheckpointCut {
 }
 
 impl Geometry {
+    /// Of all extents of the drive.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        u64::from(self.extents) * u64::from(self.extent_bytes)
+    }
+
     /// Byte offset on the device of `offset` in `extent`.
     pub fn byte(&self, extent: u32, offset: u32) -> u64 {
         assert!(

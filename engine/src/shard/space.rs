@@ -129,10 +129,14 @@ impl State {
         (empty, runs)
     }
 
+    /// Bytes of slices that a checkpoint would free.
+    pub(super) fn freed_bytes(&self) -> u64 {
+        self.freed_units * UNIT_BYTES as u64
+    }
+
     /// Bytes that a checkpoint would free.
     pub(super) fn reclaimable_bytes(&self) -> u64 {
-        let logs = self.logs.empty() as u64 * u64::from(self.geometry.extent_bytes);
-        self.freed_units * UNIT_BYTES as u64 + logs
+        self.freed_bytes() + self.logs.empty() as u64 * u64::from(self.geometry.extent_bytes)
     }
 }
 
@@ -387,7 +391,7 @@ impl Shard {
         // Law 5. In release builds it is asserted at every checkpoint.
         debug_assert!(self.space().adds_up(), "{:?}", self.space());
         self.hold_back();
-        if self.log.since_checkpoint.get() >= self.geometry.checkpoint_after_bytes {
+        if self.log.since_checkpoint.get() >= self.geometry.checkpoint_after_bytes || self.release_pays() {
             self.start_checkpoint();
         }
         self.relieve();

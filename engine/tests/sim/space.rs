@@ -7,6 +7,8 @@ use std::rc::Rc;
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::Counters;
 use ringbolt_engine::sim::SimNode;
+#[cfg(feature = "planted-bugs")]
+use ringbolt_engine::sim::{Rare, take_reached};
 use ringbolt_engine::types::BucketId;
 
 use crate::world::{MIB, World, body, bucket, delete, get, put};
@@ -210,6 +212,8 @@ fn on_a_full_drive_objects_can_become_smaller() {
 #[test]
 fn an_emptied_drive_is_empty_and_fragmentation_is_counted_alike_after_a_restart() {
     let mut world = World::new(8, 160 * MIB, 2, 2);
+    // What one under way has taken is nobody's yet.
+    world.options.checkpoint_after_bytes = u64::MAX;
     let node = world.open();
     let on = node.clone();
     let (id, before) = world.run(async move {
@@ -263,4 +267,36 @@ fn the_cleaner_goes_on_past_an_extent_that_is_damaged() {
     small.overwrite(small.written.get() + 3 * 96 * MIB);
     let this = small.clone();
     small.world.run(async move { this.node.space().await });
+}
+
+/// What deletes freed was there for puts only once one of them waited for it: that one, and all behind it, waited for a
+/// checkpoint.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn what_deletes_free_comes_back_before_a_put_waits_for_it() {
+    const LENGTH: usize = 4 << 20;
+    let mut world = World::new(14, 512 * MIB, 1, 1);
+    world.options.checkpoint_after_bytes = 1 << 30;
+    let node = world.open();
+    let sim = world.sim.clone();
+    world.run(async move {
+        let (core, id) = (node.core(0), bucket(&node.core(0), "b").await);
+        let mut count = 0u64;
+        while put(&core, id, &count.to_be_bytes(), count, LENGTH).await.is_ok() {
+            count += 1;
+        }
+        for third in 0..count / 3 {
+            delete(&core, id, &(third * 3).to_be_bytes()).await.expect("deleted");
+        }
+        // Long enough for a checkpoint that nobody waits for.
+        sim.sleep_us(200_000).await;
+        let freed = node.leftovers().freed_units;
+        let units = LENGTH as u64 / (16 << 10);
+        assert!(freed < units * count / 12, "{freed} units of {count} objects are not given back");
+        take_reached();
+        for third in 0..count / 3 - freed / units - 2 {
+            put(&core, id, &(third * 3).to_be_bytes(), third, LENGTH).await.expect("room");
+        }
+        assert_eq!(take_reached()[Rare::SpaceReclaimed as usize], 0, "a put waited");
+    });
 }
