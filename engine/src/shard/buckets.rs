@@ -57,8 +57,8 @@ impl Shard {
         of_objects.map_or(0, u32::from_be_bytes).max(of_uploads.unwrap_or(0))
     }
 
-    /// System shard: `used` is never given to another bucket. The record of the one that had it may be lost, and what was
-    /// in that must not be found in a new one.
+    /// System shard: `used` is never given to another bucket. The record of the one that had it may be lost, and what
+    /// was in that must not be found in a new one.
     pub(crate) fn pass_bucket(&self, used: u32) {
         let mut state = self.state.borrow_mut();
         state.next_bucket = state.next_bucket.max(used.saturating_add(1));

@@ -78,7 +78,7 @@ pub struct Geometry {
     pub index_bytes_max: u64,
     /// Dead bytes that the log may hold before it is cleaned, if they are not more than the live ones.
     pub dead_log_bytes_max: u64,
-    /// Log bytes after which a checkpoint is taken. [`u64::MAX`]: none is taken but where somebody asks or waits for it.
+    /// Log bytes after which a checkpoint is taken. [`u64::MAX`]: none but where somebody asks or waits for it.
     pub checkpoint_after_bytes: u64,
     pub checkpoint_cut: CheckpointCut,
     /// Shards that live on this drive.
