@@ -98,6 +98,9 @@ impl Canonical {
 /// The spellings in which this request may have been signed.
 pub fn spellings(parts: &Parts) -> &'static [Spelling] {
     let differs = |text: &str, slash_stays: bool| {
+        if text.bytes().all(|byte| stays(byte, slash_stays)) {
+            return false;
+        }
         let mut encoded = Vec::with_capacity(text.len());
         encode_again(text.as_bytes(), slash_stays, &mut encoded);
         encoded != text.as_bytes()
@@ -125,12 +128,16 @@ fn push_query_part(part: &str, spelling: Spelling, out: &mut Vec<u8>) {
     }
 }
 
+/// Whether version 4 leaves this byte as it is.
+fn stays(byte: u8, slash_stays: bool) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') || (slash_stays && byte == b'/')
+}
+
 /// Decoded, then encoded as version 4 wants it.
 pub fn encode_again(text: &[u8], slash_stays: bool, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in percent_decode(text) {
-        let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (slash_stays && byte == b'/');
-        if plain {
+        if stays(byte, slash_stays) {
             out.push(byte);
         } else {
             out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
