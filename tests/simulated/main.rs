@@ -120,10 +120,18 @@ fn slices_moved_to_what_is_not_durable_are_caught() {
     is_caught(Bug::MoveUnflushed, (Faults::None, Aim::Compaction), 15);
 }
 
+/// What the first seed gives that catches a skipped flush.
+fn failure_of_a_skipped_flush() -> simulation::Failure {
+    let caught = (1..=20).find_map(|seed| {
+        let plan = Plan { bug: Some(Bug::SkipFlush), ..small(seed, Faults::None) };
+        simulation::attempt(&plan).err()
+    });
+    caught.expect("a skipped flush is caught")
+}
+
 #[test]
 fn a_failure_is_shrunk_to_few_operations() {
-    let plan = Plan { bug: Some(Bug::SkipFlush), ..small(1, Faults::None) };
-    let failure = simulation::attempt(&plan).expect_err("a skipped flush is caught");
+    let failure = failure_of_a_skipped_flush();
     let smaller = simulation::shrink(failure.clone(), 150);
     let (before, after) = (failure.operations.len(), smaller.operations.len());
     assert!(after <= 5 && after < before, "{after} operations of {before}: {}", smaller.plan);
@@ -150,8 +158,7 @@ fn simulate(arguments: &str) -> (Option<i32>, String) {
 
 #[test]
 fn a_failure_names_the_command_that_repeats_it() {
-    let plan = Plan { bug: Some(Bug::SkipFlush), ..small(1, Faults::None) };
-    let failure = simulation::attempt(&plan).expect_err("a skipped flush is caught");
+    let failure = failure_of_a_skipped_flush();
     let command = failure.plan.command();
     let arguments = command.split_once(" -- ").expect("arguments").1;
     let (status, text) = simulate(arguments);

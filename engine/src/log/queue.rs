@@ -139,7 +139,7 @@ impl LogQueue {
     /// Bytes of the log that are not the cleaner's.
     pub fn user_log_bytes(&self) -> u64 {
         let counters = self.counters.get();
-        counters.bytes - counters.moved_bytes
+        counters.bytes.saturating_sub(counters.moved_bytes)
     }
 
     /// Whether a record waits, not only barriers.

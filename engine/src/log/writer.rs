@@ -171,16 +171,15 @@ async fn write_durably(
     // Alone, a synchronous write is one round trip; while others flush anyway, joining them is cheaper for all.
     let together = shard.flush.busy();
     let durability = if together { Durability::Deferred } else { Durability::Immediate };
-    if shard.geometry.planted.is(Bug::SkipFlush) {
-        return shard.device.write(offset, length, buffer, Durability::Deferred).await.0;
-    }
+    let skips_flush = shard.geometry.planted.is(Bug::SkipFlush);
+    let durability = if skips_flush { Durability::Deferred } else { durability };
     let writing = shard.device.write(offset, length, buffer, durability);
     if shard.geometry.planted.is(Bug::AcknowledgeBeforeCommit) {
         shard.environment.spawn(Box::pin(async move { drop(writing.await) }));
         return Ok(());
     }
     writing.await.0?;
-    if together {
+    if together && !skips_flush {
         shard.flush.flush().await?;
     }
     shard.log.count(|counters| {
