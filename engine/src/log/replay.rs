@@ -281,14 +281,9 @@ impl Replay<'_> {
         self.judge_other_extents(damage).await
     }
 
-    /// Where the batch that names the next extent may have been, the log may go on in any extent: only a look at all of
-    /// them tells. Laps only grow, so whatever of this shard has a greater one came later.
+    /// The batch that names the next extent may have been anywhere, as each life begins with one: only a look at all
+    /// extents tells whether the log went on. Laps only grow, so whatever of this shard has a greater one came later.
     async fn judge_other_extents(&mut self, damage: FormatDamage) -> Result<(), ReplayError> {
-        let room = self.geometry.extent_bytes as usize - BLOCK_BYTES - self.position.offset as usize;
-        if room >= BATCH_BYTES_MAX {
-            // Every batch would still have fitted here.
-            return Ok(());
-        }
         let others: Vec<u32> =
             (0..self.geometry.extents).filter(|extent| *extent != self.position.extent).collect();
         for group in others.chunks(HEADS_AT_ONCE) {

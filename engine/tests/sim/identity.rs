@@ -280,6 +280,29 @@ fn a_large_write_over_the_end_of_a_log_is_not_taken_for_a_torn_tail() {
     }
 }
 
+/// The copy of a life's beginning was lost, which nobody noticed, and a life later the original rotted: the simulation
+/// took what followed, which lies in other extents, for a log that ends there, and served older versions.
+#[test]
+fn a_life_whose_beginning_is_lost_twice_is_missed() {
+    let world = World::new(3, 64 * MIB, 1, 1);
+    for life in 0..3u64 {
+        let node = world.open();
+        world.run(async move {
+            let core = node.core(0);
+            let id = if life == 0 { bucket(&core, "b").await } else { core.buckets()[0].id };
+            put(&core, id, b"k", life, 500).await.expect("stored");
+            put(&core, id, b"other", life, 500).await.expect("stored");
+            drop(node);
+        });
+        world.sim.kill();
+    }
+    for twin in beginnings(&world) {
+        world.drives[0].damage(twin, |bytes| bytes[..BLOCK as usize].fill(7));
+    }
+    let refused = world.try_open().err();
+    assert!(matches!(refused, Some(OpenError::Recover { .. })), "it opens with lives missing");
+}
+
 /// Each life that writes takes a new extent for its log. On a full drive only those that are held back are left.
 #[test]
 fn a_thousand_kills_on_a_full_drive_still_open_and_accept_deletes() {
