@@ -61,14 +61,16 @@ impl Run<'_> {
                 }
             }
             let flaws = self.read(set, &source, medium, &recovered, deep).await?;
-            if flaws.is_empty() || overlaps.is_empty() {
+            // Without what is damaged, others own the space that it claimed: those are still to be read.
+            let is_last = flaws.is_empty() || overlaps.is_empty();
+            if is_last {
                 self.tail(&source, medium, &recovered).await?;
                 self.claim(medium, shard, &recovered, owners);
-                flaws.into_iter().for_each(|owner| left_out.leave_out(owner));
+            }
+            flaws.into_iter().for_each(|owner| left_out.leave_out(owner));
+            if is_last {
                 break;
             }
-            // Without them, others own the space that they claimed: those are still to be read.
-            flaws.into_iter().for_each(|owner| left_out.leave_out(owner));
         }
         self.outcome.salvage.insert(shard, left_out);
         Ok(())

@@ -9,7 +9,7 @@
 use super::entry::{Entry, INLINE_RECORD_BYTES_MAX, Location};
 use super::{State, Upload, UploadKey, part_bytes};
 use crate::extent::{RunCount, coalesce, runs_one_by_one};
-use crate::format::record::{Mutation, PartPutV1, PutV1, SegmentV1, UploadV1};
+use crate::format::record::{Mutation, PartPutV1, PutV1, SegmentV1, UploadPartV1, UploadV1};
 use crate::index::keys;
 use crate::log::RecordPlace;
 use crate::sim::{Rare, reached};
@@ -159,16 +159,14 @@ impl State {
     }
 
     fn apply_part(&mut self, part: &PartPutV1) -> Effects {
-        let Some(upload) = self.uploads.get_mut(&(part.bucket, part.key.clone(), part.upload)) else {
+        let key = (part.bucket, part.key.clone(), part.upload);
+        let Some(replaced) = self.set_part(&key, part.part.clone()) else {
             // Aborted or completed meanwhile: nothing names the part's slices.
             return Effects {
                 freed: vec![(part.part.segment.generation, part.part.segment.clone())],
                 ..Effects::default()
             };
         };
-        let replaced = upload.parts.insert(part.part.info.number, part.part.clone());
-        self.uploads_bytes += part_bytes(&part.part);
-        self.uploads_bytes -= replaced.as_ref().map_or(0, part_bytes);
         let freed =
             replaced.map(|old| old.segment).filter(|old| old.generation != part.part.segment.generation);
         if freed.is_some() {
@@ -178,6 +176,15 @@ impl State {
             freed: freed.map(|segment| (segment.generation, segment)).into_iter().collect(),
             ..Effects::default()
         }
+    }
+
+    /// Puts a part into its upload; gives the one that it takes the place of. None: there is no such upload.
+    pub(super) fn set_part(&mut self, key: &UploadKey, part: UploadPartV1) -> Option<Option<UploadPartV1>> {
+        let upload = self.uploads.get_mut(key)?;
+        self.uploads_bytes += part_bytes(&part);
+        let replaced = upload.parts.insert(part.info.number, part);
+        self.uploads_bytes -= replaced.as_ref().map_or(0, part_bytes);
+        Some(replaced)
     }
 
     fn apply_abort(&mut self, key: UploadKey) -> Effects {

@@ -86,11 +86,6 @@ impl State {
                 super::Upload { initiated_ms, attributes, parts: Default::default() },
             );
         }
-        let Some(upload) = self.uploads.get_mut(&key) else { return };
-        for part in piece.parts {
-            self.uploads_bytes += part_bytes(&part);
-            let replaced = upload.parts.insert(part.info.number, part);
-            self.uploads_bytes -= replaced.as_ref().map_or(0, part_bytes);
-        }
+        piece.parts.into_iter().for_each(|part| drop(self.set_part(&key, part)));
     }
 }

@@ -280,7 +280,7 @@ impl Shard {
         let _one = self.growing.lock(GROW_LOG).await;
         while !enough() {
             if let Some(taken) = self.take_user_extent(class, &enough).await {
-                self.take_for_log(taken, bytes, class);
+                self.repay_or_spare(taken, bytes, class);
             } else if !enough() {
                 return Err(self.no_space());
             }
@@ -290,7 +290,7 @@ impl Shard {
 
     /// What is taken for user data is a spare extent of the log. While the log's current one is out of what is held
     /// back, the new one goes back in its stead if that makes room: nothing is owed any more then.
-    fn take_for_log(self: &Rc<Self>, taken: Taken, bytes: usize, class: Class) {
+    fn repay_or_spare(self: &Rc<Self>, taken: Taken, bytes: usize, class: Class) {
         if !taken.held_back && self.log.borrowed.replace(false) {
             if self.has_room(bytes, class) {
                 self.give_extents(vec![taken.extent]);
