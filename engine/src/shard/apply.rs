@@ -9,7 +9,7 @@
 use super::entry::{Entry, INLINE_RECORD_BYTES_MAX, Location};
 use super::{State, Upload, UploadKey, part_bytes};
 use crate::extent::{RunCount, coalesce, runs_one_by_one};
-use crate::format::record::{Mutation, PartPutV1, PutV1, SegmentV1, UploadPartV1, UploadV1};
+use crate::format::record::{BucketV1, Mutation, PartPutV1, PutV1, SegmentV1, UploadPartV1, UploadV1};
 use crate::index::keys;
 use crate::log::RecordPlace;
 use crate::sim::{Rare, reached};
@@ -68,10 +68,7 @@ impl State {
             Mutation::UploadPart(part) => self.apply_part(part),
             Mutation::UploadAbort(abort) => self.apply_abort((abort.bucket, abort.key.clone(), abort.upload)),
             Mutation::BucketPut(bucket) => {
-                self.next_bucket = self.next_bucket.max(bucket.id.saturating_add(1));
-                // Names are free when they are given: one that is taken is that of a bucket whose deletion was lost.
-                self.buckets.retain(|_, other| other.name != bucket.name);
-                self.buckets.insert(bucket.id, bucket.clone());
+                self.put_bucket(bucket.clone());
                 Effects::default()
             }
             Mutation::BucketDelete(bucket) => {
@@ -81,6 +78,15 @@ impl State {
             // The writer and the replay follow the log by themselves.
             Mutation::LogExtent(_) => Effects::default(),
         }
+    }
+
+    /// Adds a bucket, from the log or from a checkpoint. That may hold buckets which were made after its root was
+    /// taken: without the log behind it, their ids are given to no other bucket either.
+    pub(super) fn put_bucket(&mut self, bucket: BucketV1) {
+        self.next_bucket = self.next_bucket.max(bucket.id.saturating_add(1));
+        // Names are free when they are given: one that is taken is that of a bucket whose deletion was lost.
+        self.buckets.retain(|_, other| other.name != bucket.name);
+        self.buckets.insert(bucket.id, bucket);
     }
 
     fn apply_put(&mut self, put: &PutV1, place: RecordPlace) -> Effects {

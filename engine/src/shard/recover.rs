@@ -198,7 +198,7 @@ impl Source<'_> {
             loaded.or_else(|error| self.tolerate(error))?;
             check_memory(state)?;
         }
-        state.next_bucket = root.next_bucket;
+        state.next_bucket = state.next_bucket.max(root.next_bucket);
         fill_points(state)?;
         state.checkpoint_extents = root.extents;
         state.checkpoint_sequence = place.sequence.get();
@@ -311,7 +311,7 @@ fn load_chunk(
         }
         KIND_BUCKETS => {
             let buckets = decode_buckets(payload).map_err(damaged)?;
-            state.buckets.extend(buckets.into_iter().map(|bucket| (bucket.id, bucket)));
+            buckets.into_iter().for_each(|bucket| state.put_bucket(bucket));
         }
         KIND_LOGS => logs.extend(decode_logs(payload).map_err(damaged)?),
         KIND_LEAVES => load_leaves(&mut state.index, payload)?,
