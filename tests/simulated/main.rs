@@ -53,7 +53,9 @@ fn nothing_wrong_is_served_by_a_drive_that_lies() {
 /// one, as a checkpoint held it whose root was older and the log behind that was lost.
 #[test]
 fn what_was_found_once_stays_mended() {
-    for (seed, rounds) in [(62_000_002, 3), (71_000_011, 2), (43_000_244, 13), (81_001_022, 31), (92_000_134, 4)] {
+    for (seed, rounds) in
+        [(62_000_002, 3), (71_000_011, 2), (43_000_244, 13), (81_001_022, 31), (92_000_134, 4)]
+    {
         let plan = Plan { rounds, clients: 3, steps: 250, faults: Faults::Media, ..Plan::new(seed) };
         let outcome = simulation::attempt(&plan);
         outcome.unwrap_or_else(|failure| panic!("{}: {}", failure.plan.command(), failure.message));

@@ -18,6 +18,8 @@ pub const ENVELOPE_BYTES: usize = size_of::<RecordEnvelopeOnDisk>();
 pub const RECORD_ALIGNMENT: usize = 8;
 /// A copy made by the cleaner: it counts only if the index still points at the original.
 pub const FLAG_MOVED: u16 = 1;
+/// In place of a record that was damaged: it says what the index had of the object, which nobody can read any more.
+pub const FLAG_LOST: u16 = 2;
 
 /// First bytes of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -315,6 +317,18 @@ impl<'a> RecordView<'a> {
 
     pub fn is_moved(&self) -> bool {
         self.envelope.flags.get() & FLAG_MOVED != 0
+    }
+
+    /// Whether the object that the record puts can be read: it is not in place of a damaged one, and record and data
+    /// belong together.
+    pub fn is_whole(&self, put: &PutV1) -> bool {
+        if self.envelope.flags.get() & FLAG_LOST != 0 {
+            return false;
+        }
+        if put.segments.is_empty() {
+            return put.size == self.data.len() as u64;
+        }
+        put.size == put.segments.iter().map(|segment| segment.length).sum::<u64>()
     }
 
     /// The payload.

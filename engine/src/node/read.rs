@@ -15,7 +15,7 @@ use super::state::CoreState;
 use crate::device::IoFuture;
 use crate::error::{EngineError, Result};
 use crate::extent::{SlicePlace, slices_of};
-use crate::format::record::{Mutation, PutV1, RecordView, RunV1, SegmentV1};
+use crate::format::record::{Mutation, RecordView, RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::{Buffer, Pool};
@@ -152,7 +152,7 @@ impl ObjectReader {
         if put.bucket != bucket.0 || put.key != key {
             return Self::other_key(core, shard, bucket, key, damaged("record identity")).await;
         }
-        if !location.accepts(view.envelope.generation.get()) || !is_whole(&put, view.data.len()) {
+        if !location.accepts(view.envelope.generation.get()) || !view.is_whole(&put) {
             return Err(damaged("record generation"));
         }
         // The index was checked when it was loaded: what it says of the slices, the record must say too.
@@ -275,14 +275,6 @@ fn mark_at(core: &CoreState, shard: u16, lap: u64, offset: u32, record: &[u8]) -
         true => RecordView::apparent_mark(record),
         false => geometry.record_mark(shard, lap, offset),
     }
-}
-
-/// Whether record and data belong together.
-pub(crate) fn is_whole(put: &PutV1, data: usize) -> bool {
-    if put.segments.is_empty() {
-        return put.size == data as u64;
-    }
-    put.size == put.segments.iter().map(|segment| segment.length).sum::<u64>()
 }
 
 /// A part of an upload, read gently on its owner's core.

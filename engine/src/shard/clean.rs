@@ -14,16 +14,22 @@ use std::rc::Rc;
 
 use futures_util::future::select;
 
-use super::Shard;
+use super::compact::OBJECTS_AT_ONCE;
 use super::entry::Entry;
+use super::{Shard, for_each_entry_from};
 use crate::error::{EngineError, Result};
 use crate::format::FormatDamage;
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
-use crate::format::record::{EncodedRecord, Mutation, RECORD_ALIGNMENT, RecordView};
+use crate::format::record::{
+    EncodedRecord, FLAG_LOST, FLAG_MOVED, Mutation, PutV1, RECORD_ALIGNMENT, RecordView,
+};
 use crate::index::keys;
 use crate::log::queue::Pending;
 use crate::log::space::{CRUMBS_BYTES, ClosedExtent};
+use crate::sim::{Rare, reached};
 use crate::sync::oneshot;
+use crate::sync::turn::NextTurn;
+use crate::types::BucketId;
 
 /// Extents with more live than this, per cent, cost more than they give: 90 means ten bytes moved for one gained.
 const LIVE_PERCENT_MAX: u64 = 90;
@@ -33,6 +39,9 @@ const LIVE_PERCENT_MAX_WAITED_FOR: u64 = 95;
 const STEP_BYTES: usize = 256 << 10;
 /// While nobody writes, a step is taken at least so often.
 const STEP_MS: u64 = 10;
+/// A record counts as damaged when so many reads in a row give the same wrong bytes. A drive that reads something else
+/// now and then, such as nothing but zeros, would otherwise take a sound record with it.
+const READS_OF_DAMAGE: usize = 8;
 /// A checkpoint is taken for the extents it gives back once they are this many times what it writes.
 pub(super) const CHECKPOINT_GAIN: u64 = 8;
 
@@ -177,28 +186,79 @@ impl Shard {
         }
     }
 
-    /// Moves the live records out of one extent. One that can not be read stays as it is until the next start, and the
-    /// cleaner goes on with others.
+    /// Moves the live records out of one extent. One in which something can not be read stays as it is until the next
+    /// start, and the cleaner goes on with others.
     async fn move_out(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
         // Pinned like by a reader: a checkpoint may let go of it as soon as its last live record has moved.
         self.state.borrow_mut().logs.pin(victim.extent);
-        let moved = self.move_records(victim).await;
-        self.unpin(super::Pins { extent: victim.extent, object: None });
-        match moved {
-            Ok(()) => {
-                // Not again and again: what a batch did not give the first time, it never will.
-                if self.state.borrow().logs.has_live(victim.extent) {
-                    self.unreadable.borrow_mut().insert(victim.extent);
-                }
-                Ok(())
-            }
-            Err(error @ (EngineError::Damaged { .. } | EngineError::ReadFailed { .. })) => {
-                tracing::error!(shard = self.id, %error, "the log cleaner leaves an extent as it is");
-                self.unreadable.borrow_mut().insert(victim.extent);
-                Ok(())
-            }
-            other => other,
+        let mut moved = self.move_records(victim).await;
+        let damaged = matches!(moved, Err(EngineError::Damaged { .. } | EngineError::ReadFailed { .. }));
+        if damaged || moved.is_ok() && self.state.borrow().logs.has_live(victim.extent) {
+            moved = self.move_one_by_one(victim).await;
         }
+        self.unpin(super::Pins { extent: victim.extent, object: None });
+        moved?;
+        // Not again and again: what could not be read the first time, it never will.
+        if self.state.borrow().logs.has_live(victim.extent) {
+            tracing::error!(
+                shard = self.id,
+                extent = victim.extent,
+                "the log cleaner leaves an extent as it is"
+            );
+            self.unreadable.borrow_mut().insert(victim.extent);
+        }
+        Ok(())
+    }
+
+    /// Moves what the index points at in an extent with damaged batches.
+    async fn move_one_by_one(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
+        let mut next = Some(Vec::new());
+        while let Some(start) = next {
+            let (mut seen, mut found) = (0, Vec::new());
+            next = for_each_entry_from(self.state.borrow().index(), &start, &mut |bucket, key, entry| {
+                if entry.location.extent == victim.extent {
+                    found.push((BucketId(bucket), key.to_vec(), entry));
+                }
+                seen += 1;
+                seen < OBJECTS_AT_ONCE
+            });
+            for (bucket, key, entry) in found {
+                if let Some(copy) = self.copy_or_loss(victim, (bucket, &key), &entry).await? {
+                    self.append_copies(vec![copy], victim).await?;
+                }
+            }
+            NextTurn::default().await;
+        }
+        Ok(())
+    }
+
+    /// A copy of an object's record, or the record of its loss; None while the drive does not say what is there.
+    async fn copy_or_loss(
+        self: &Rc<Self>,
+        victim: ClosedExtent,
+        (bucket, key): (BucketId, &[u8]),
+        entry: &Entry,
+    ) -> Result<Option<(Mutation, EncodedRecord)>> {
+        let mut before = None;
+        for _ in 0..READS_OF_DAMAGE {
+            let (buffer, start) = match self.read_record(entry).await {
+                Err(EngineError::ReadFailed { .. }) => return Ok(None),
+                read => read?,
+            };
+            let bytes = &buffer[start..];
+            if let Ok((put, view)) = self.put_of((bucket, key), (entry, victim.lap), bytes) {
+                return Ok(Some((Mutation::Put(put), view.moved_copy())));
+            }
+            let seen = crc32c::crc32c(&bytes[..entry.record_length as usize]);
+            if before.replace(seen).is_some_and(|before| before != seen) {
+                return Ok(None);
+            }
+        }
+        let (shard, extent, offset) = (self.id, entry.location.extent, entry.location.offset);
+        let name = String::from_utf8_lossy(key);
+        tracing::error!(shard, bucket = bucket.0, key = %name, extent, offset, "an object's record is damaged");
+        reached(Rare::RecordLost);
+        Ok(Some(loss_of(bucket, key, entry)))
     }
 
     async fn move_records(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
@@ -324,6 +384,27 @@ impl Shard {
         };
         select(pin!(paced), idle).await;
     }
+}
+
+/// What stands for an object whose record is damaged: all that the index has of it. Moved like any other record, it
+/// keeps the object listed and its slices in use, and every reader is told of the damage, until somebody deletes or
+/// replaces the object.
+fn loss_of(bucket: BucketId, key: &[u8], entry: &Entry) -> (Mutation, EncodedRecord) {
+    let put = Mutation::Put(PutV1 {
+        bucket: bucket.0,
+        key: key.to_vec(),
+        generation: entry.generation,
+        size: entry.size,
+        modified_ms: entry.modified_ms,
+        md5: entry.etag.md5,
+        etag_parts: entry.etag.parts,
+        upload: None,
+        attributes: Vec::new(),
+        parts: Vec::new(),
+        segments: entry.segments.clone(),
+    });
+    let record = EncodedRecord::new(&put, entry.generation, FLAG_MOVED | FLAG_LOST, Vec::new());
+    (put, record)
 }
 
 /// Key of the lock around cleaning; 0 is for checkpoints.

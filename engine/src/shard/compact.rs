@@ -27,7 +27,7 @@ use crate::format::BLOCK_BYTES;
 use crate::format::record::{EncodedRecord, Mutation, PutV1, RecordView, RunV1, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
 use crate::log::writer::RECORD_BYTES_MAX;
-use crate::node::read::is_whole;
+use crate::ring::Buffer;
 use crate::sim::{Bug, Rare, reached};
 use crate::sync::turn::NextTurn;
 use crate::types::BucketId;
@@ -39,7 +39,7 @@ const MOVE_BYTES: u64 = 64 << 20;
 /// What could not be emptied is tried again once the shard's slices are fewer by so much, bytes.
 const RETRY_BYTES: u64 = 8 << 20;
 /// Objects looked at before others have a turn.
-const OBJECTS_AT_ONCE: usize = 1024;
+pub(super) const OBJECTS_AT_ONCE: usize = 1024;
 /// In a life that is too young to move anything, those who wait for space look for it so often, milliseconds.
 const TIGHT_STEP_MS: u64 = 250;
 /// Key of the lock around compaction, beside checkpoints and the cleaner.
@@ -173,7 +173,10 @@ impl Shard {
         let Some((found, pins)) = self.lookup(bucket, key)? else { return Ok(Moved::Skipped) };
         let _pinned = Pinned { shard: self, pins };
         let Found::Large { entry, lap } = found else { return Ok(Moved::Skipped) };
-        let mut put = self.read_put(bucket, key, &entry, lap).await?;
+        let mut put = {
+            let (buffer, start) = self.read_record(&entry).await?;
+            self.put_of((bucket, key), (&entry, lap), &buffer[start..])?.0
+        };
         // 2. and 3.
         let mut handles = Vec::new();
         for segment in put.segments.iter_mut().filter(|segment| lies_in(segment, victims)) {
@@ -200,21 +203,30 @@ impl Shard {
         Ok(Moved::Done)
     }
 
-    /// The record of a large object.
-    async fn read_put(&self, bucket: BucketId, key: &[u8], entry: &Entry, lap: u64) -> Result<PutV1> {
+    /// The bytes where an object's record is, and where in them it begins.
+    pub(super) async fn read_record(&self, entry: &Entry) -> Result<(Buffer, usize)> {
         let (extent, offset) = (entry.location.extent, entry.location.offset);
         let first = offset - offset % BLOCK_BYTES as u32;
         let length = blocks_covering(offset, entry.record_length) as usize * BLOCK_BYTES;
         let read = self.geometry.read(&self.device, &self.pool, (extent, first), length).await;
-        let buffer = read.map_err(EngineError::read_failed)?;
+        Ok((read.map_err(EngineError::read_failed)?, (offset - first) as usize))
+    }
+
+    /// What the record at the start of `bytes` says, if it is the one of this object.
+    pub(super) fn put_of<'a>(
+        &self,
+        (bucket, key): (BucketId, &[u8]),
+        (entry, lap): (&Entry, u64),
+        bytes: &'a [u8],
+    ) -> Result<(PutV1, RecordView<'a>)> {
+        let (extent, offset) = (entry.location.extent, entry.location.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
         let mark = self.geometry.record_mark(self.id, lap, offset);
-        let view = RecordView::parse(&buffer[(offset - first) as usize..length], mark);
-        let view = view.map_err(|_| damaged("record"))?;
+        let view = RecordView::parse(bytes, mark).map_err(|_| damaged("record"))?;
         let Ok(Mutation::Put(put)) = view.mutation() else { return Err(damaged("record payload")) };
         let own = put.bucket == bucket.0 && put.key == key && put.generation == entry.generation;
-        if own && put.segments == entry.segments && is_whole(&put, view.data.len()) {
-            Ok(put)
+        if own && put.segments == entry.segments && view.is_whole(&put) {
+            Ok((put, view))
         } else {
             Err(damaged("record identity"))
         }

@@ -12,10 +12,11 @@ use super::recover::for_each_entry;
 use super::{RecoverError, Source, State, UploadKey};
 use crate::device::DeviceError;
 use crate::extent::{SlicePlace, slices_of};
-use crate::format::record::{ENVELOPE_BYTES, Mutation, RecordEnvelopeOnDisk, RecordView, SegmentV1};
+use crate::format::record::{
+    ENVELOPE_BYTES, FLAG_LOST, Mutation, RecordEnvelopeOnDisk, RecordView, SegmentV1,
+};
 use crate::format::slice::UNIT_BYTES;
 use crate::format::{BLOCK_BYTES, blocks_up};
-use crate::node::read::is_whole;
 use crate::ring::Buffer;
 use crate::ring::arena::CHUNK_BYTES;
 use crate::types::BucketId;
@@ -224,7 +225,7 @@ fn whole_record(state: &State, record: &RecordToRead, bytes: &[u8]) -> Result<()
     }
     let generation = view.envelope.generation.get();
     let same = generation == record.generation && view.length() == record.length as usize;
-    if same && is_whole(&put, view.data.len()) { Ok(()) } else { Err("record generation") }
+    if same && view.is_whole(&put) { Ok(()) } else { Err("record generation") }
 }
 
 fn head_of_record(record: &RecordToRead, bytes: &[u8]) -> Result<(), &'static str> {
@@ -233,7 +234,8 @@ fn head_of_record(record: &RecordToRead, bytes: &[u8]) -> Result<(), &'static st
         ENVELOPE_BYTES as u64 + u64::from(envelope.meta_length.get()) + u64::from(envelope.data_length.get());
     let own = envelope.kind == 1
         && envelope.generation.get() == record.generation
-        && length == u64::from(record.length);
+        && length == u64::from(record.length)
+        && envelope.flags.get() & FLAG_LOST == 0;
     if own { Ok(()) } else { Err("record generation") }
 }
 

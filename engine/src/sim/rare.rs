@@ -22,6 +22,8 @@ pub enum Rare {
     TornTail,
     /// A replay went on from one extent of the log to the next.
     ReplayRolled,
+    /// The cleaner put the record of a loss in place of a damaged one.
+    RecordLost,
     /// The log went on to another extent while the shard was open.
     LogRolled,
     /// A life began its log in another extent, because of its first record.
@@ -59,7 +61,7 @@ pub enum Rare {
 }
 
 impl Rare {
-    pub const COUNT: usize = 24;
+    pub const COUNT: usize = 25;
     pub const ALL: [Self; Self::COUNT] = [
         Self::SliceMoved,
         Self::MoveSkipped,
@@ -68,6 +70,7 @@ impl Rare {
         Self::MailboxFull,
         Self::TornTail,
         Self::ReplayRolled,
+        Self::RecordLost,
         Self::LogRolled,
         Self::LifeBegun,
         Self::LifeBegunShort,
@@ -97,6 +100,7 @@ impl Rare {
             Self::MailboxFull => "mailbox-full",
             Self::TornTail => "torn-tail",
             Self::ReplayRolled => "replay-rolled",
+            Self::RecordLost => "record-lost",
             Self::LogRolled => "log-rolled",
             Self::LifeBegun => "life-begun",
             Self::LifeBegunShort => "life-begun-short",

@@ -1,6 +1,15 @@
 //! Small objects written over and over fit on a drive many times smaller than all that was written.
 
-use crate::world::{MIB, World, body, bucket, delete, get, put};
+use std::rc::Rc;
+
+use ringbolt_engine::EngineError;
+use ringbolt_engine::check::Kind;
+use ringbolt_engine::device::sim::{FaultKind, FaultPlan};
+use ringbolt_engine::sim::SimNode;
+use ringbolt_engine::types::BucketId;
+
+use crate::check::{checked, copied};
+use crate::world::{MIB, World, body, bucket, delete, get, list_all, put};
 
 /// Overwrites `keys` objects of `length` bytes until `times` the drive's size was written.
 fn churn(seed: u64, size_bytes: u64, shards: u16, keys: u64, length: usize, times: u64) {
@@ -96,4 +105,126 @@ fn a_small_set_is_overwritten_for_ever() {
 #[test]
 fn a_set_of_a_third_of_the_drive_is_overwritten_for_ever() {
     churn(3, 96 * MIB, 1, 600, 50_000, 4);
+}
+
+const LENGTH: usize = 3000;
+const KEYS: u64 = 60;
+
+fn key(tag: u64) -> String {
+    format!("key-{tag:03}")
+}
+
+/// A life's log extent with a few live records of different batches, and a younger life.
+fn aged(seed: u64) -> (World, Rc<SimNode>, BucketId) {
+    let mut world = World::new(seed, 64 * MIB, 1, 1);
+    let node = world.open();
+    let on = node.clone();
+    let id = world.run(async move {
+        let id = bucket(&on.core(0), "b").await;
+        for tag in 0..KEYS {
+            put(&on.core(0), id, key(tag).as_bytes(), tag, LENGTH).await.expect("stored");
+        }
+        put(&on.core(0), id, b"large", KEYS, 300_000).await.expect("stored");
+        put(&on.core(0), id, b"empty", KEYS + 1, 0).await.expect("stored");
+        id
+    });
+    let node = world.reopen_on(node, 1);
+    (world, node, id)
+}
+
+/// The extents of the log, after a cleaning and a checkpoint.
+async fn cleaned(node: &SimNode, id: BucketId) -> usize {
+    put(&node.core(0), id, b"new", 1, 10).await.expect("stored");
+    node.clean().await.expect("cleaned");
+    node.checkpoint().await.expect("a checkpoint");
+    node.leftovers().log_extents
+}
+
+/// A damaged record kept its extent, and the live records behind it, for as long as its object was there: a small drive
+/// with a few of them had no extent left for a delete.
+#[test]
+fn a_damaged_record_keeps_no_extent() {
+    let (mut world, node, id) = aged(21);
+    let drive = world.drives[0].clone();
+    // The record and the data of one object each, and the records of one with slices and of an empty one.
+    for name in ["key-003", "key-030", "large", "empty"] {
+        let at = drive.find(name.as_bytes()).expect("its record");
+        let skip = if name == "key-030" { 1500 } else { 0 };
+        drive.damage(at + skip, |bytes| bytes[0] ^= 0x20);
+    }
+    let lost = ["empty", "key-003", "key-030", "large"];
+    let look = move |node: Rc<SimNode>| async move {
+        assert_eq!(list_all(&node.core(0), id).await.len() as u64, KEYS + 3, "all are listed");
+        for tag in 0..KEYS {
+            let found = get(&node.core(0), id, key(tag).as_bytes()).await;
+            match lost.contains(&key(tag).as_str()) {
+                true => assert!(matches!(found, Err(EngineError::Damaged { .. })), "{}: {found:?}", key(tag)),
+                false => assert!(found.expect("read").expect("there").1 == body(tag, LENGTH)),
+            }
+        }
+        for name in ["large", "empty"] {
+            let found = get(&node.core(0), id, name.as_bytes()).await;
+            assert!(matches!(found, Err(EngineError::Damaged { .. })), "{name}: {found:?}");
+        }
+    };
+    let on = node.clone();
+    world.run(async move {
+        assert_eq!(cleaned(&on, id).await, 1, "the damaged extent is still the log's");
+        look(on).await;
+    });
+    // The same after a restart, and after another move.
+    let node = world.reopen_on(node, 2);
+    let on = node.clone();
+    world.run(async move {
+        look(on.clone()).await;
+        assert_eq!(cleaned(&on, id).await, 1);
+        look(on).await;
+    });
+    world.sim.run_until_idle();
+    let (_, seen) = checked(&copied(&world), true);
+    let named = |finding: &ringbolt_engine::check::Finding| {
+        let object = finding.object.as_ref().expect("an object's");
+        (finding.kind, String::from_utf8_lossy(&object.key).into_owned())
+    };
+    let mut found: Vec<_> = seen.findings.iter().map(named).collect();
+    found.sort_by(|one, other| one.1.cmp(&other.1));
+    assert_eq!(found, lost.map(|name| (Kind::Record, name.to_owned())));
+    let on = node.clone();
+    world.run(async move {
+        for name in lost {
+            delete(&on.core(0), id, name.as_bytes()).await.expect("deleted");
+        }
+        on.checkpoint().await.expect("a checkpoint");
+        let left = on.leftovers();
+        assert_eq!(
+            (left.used_units, left.freed_units),
+            (0, 0),
+            "the slices of the large one are free: {left:?}"
+        );
+    });
+    let node = world.reopen_on(node, 3);
+    world.kill(node);
+    crate::check::assert_clean(&copied(&world));
+}
+
+/// A drive that reads something else now and then has lost nothing.
+#[test]
+fn what_is_read_wrong_is_not_lost() {
+    for seed in 22..42 {
+        let (world, node, id) = aged(seed);
+        world.drives[0].follow(FaultPlan::default().with(FaultKind::MisdirectedRead, 3, 1000));
+        let on = node.clone();
+        world.run(async move {
+            for _ in 0..3 {
+                cleaned(&on, id).await;
+            }
+        });
+        world.drives[0].follow(FaultPlan::default());
+        world.run(async move {
+            for tag in 0..KEYS {
+                let found = get(&node.core(0), id, key(tag).as_bytes()).await.expect("read").expect("there");
+                assert!(found.1 == body(tag, LENGTH), "seed {seed}: {}", key(tag));
+            }
+        });
+    }
 }
