@@ -47,10 +47,10 @@ impl SimBench {
         remains.iter().for_each(|piece| self.device.poke(piece.offset as u64, piece.bytes));
         // Nobody cuts this life, so what its flushes do shows nowhere, but in that every write can be taken back.
         self.device.set_faults(Faults { lie_about_flushes: true, ..Faults::default() });
-        let writes_before = self.device.counts().0;
+        let writes_before = self.device.counts().1;
         let outcome = self.open_and_check(expected, cores);
         self.sim.kill();
-        let written = self.device.counts().0 - writes_before;
+        let written = self.device.counts().1 - writes_before;
         let taken_back = self.device.cached_writes() as u64;
         self.device.crash(|_| Fate::Lost);
         if taken_back == written {

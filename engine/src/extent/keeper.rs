@@ -80,6 +80,8 @@ pub struct Keeper {
     updating: KeyLocks,
     /// Final, as every failed write is.
     failed: RefCell<Option<DeviceError>>,
+    /// Shards whose log this life has begun.
+    begun: RefCell<BTreeSet<u16>>,
     claimed: Signal,
     written_bytes: Cell<u64>,
     told_spare: Cell<u32>,
@@ -127,6 +129,7 @@ impl Keeper {
             state: RefCell::new(state),
             updating: KeyLocks::default(),
             failed: RefCell::default(),
+            begun: RefCell::default(),
             claimed: Signal::default(),
             written_bytes: Cell::new(0),
             told_spare: Cell::new(u32::MAX),
@@ -242,13 +245,26 @@ impl Keeper {
     ///
     /// # Errors
     /// When the device failed: the old root may or may not be in force.
-    pub async fn install(&self, root: ShardRootOnDisk) -> Result<(), DeviceError> {
+    pub async fn install(&self, mut root: ShardRootOnDisk) -> Result<(), DeviceError> {
         self.update(|superblock| {
-            let own = |slot: &&mut ShardRootOnDisk| slot.kind.get() != 0 && slot.shard == root.shard;
-            match superblock.roots.iter_mut().find(own) {
-                Some(slot) => *slot = root,
-                None => panic!("shard {} has no root on this drive", root.shard.get()),
+            // The checkpoint may have been begun before this life's log was.
+            if self.begun.borrow().contains(&root.shard.get()) {
+                root.log_epoch = superblock.epoch;
             }
+            *slot_of(superblock, root.shard.get()) = root;
+        })
+        .await
+    }
+
+    /// Notes that this life has begun the log of `shard`.
+    ///
+    /// # Errors
+    /// When the device failed: it may be noted or not.
+    pub async fn note_log_begun(&self, shard: u16) -> Result<(), DeviceError> {
+        self.begun.borrow_mut().insert(shard);
+        self.update(|superblock| {
+            let epoch = superblock.epoch;
+            slot_of(superblock, shard).log_epoch = epoch;
         })
         .await
     }
@@ -325,5 +341,13 @@ impl Keeper {
         }
         self.state.borrow_mut().superblock = next;
         Ok(())
+    }
+}
+
+fn slot_of(superblock: &mut SuperblockOnDisk, shard: u16) -> &mut ShardRootOnDisk {
+    let own = |slot: &&mut ShardRootOnDisk| slot.kind.get() != 0 && slot.shard.get() == shard;
+    match superblock.roots.iter_mut().find(own) {
+        Some(slot) => slot,
+        None => panic!("shard {shard} has no root on this drive"),
     }
 }

@@ -4,7 +4,7 @@
 //! - Four copies of 4 KiB lie 64 KiB apart from the start of the drive. An update writes copies 0 and 1, flushes,
 //!   writes copies 2 and 3, flushes. So at any time two copies of one sequence are whole.
 //! - To open: the highest sequence that at least two valid copies agree on, byte for byte.
-//! - It changes only at format, at open (a new epoch) and after a checkpoint.
+//! - It changes only at format, at open (a new epoch), when a life begins a shard's log, and after a checkpoint.
 
 use std::mem::{offset_of, size_of};
 
@@ -36,7 +36,8 @@ pub struct ShardRootOnDisk {
     pub sequence: Le64,
     /// crc32c of the root chunk.
     pub crc: Le32,
-    pub reserved: Le32,
+    /// Epoch of the last life that began the shard's log anew. A log that ends in an earlier life is not whole.
+    pub log_epoch: Le32,
 }
 
 pub const ROOT_NONE: u16 = 0;

@@ -97,7 +97,7 @@ impl Tables {
             length: Le32::new(place.length),
             sequence: Le64::new(SEQUENCE),
             crc: Le32::new(place.crc),
-            reserved: Le32::new(0),
+            log_epoch: Le32::new(0),
         };
         self.drive.recover(root);
     }

@@ -12,6 +12,19 @@ mod salvage;
 pub mod space;
 pub mod writer;
 
+/// The numbers of a life's log extents begin with its epoch.
+const EPOCH_SHIFT: u32 = 32;
+
+/// The least number that a log extent of the life `epoch` may have.
+pub fn first_lap(epoch: u32) -> u64 {
+    u64::from(epoch) << EPOCH_SHIFT
+}
+
+/// Epoch of the life that began the log extent with this number. 0 in the first life of a drive, which counts from 1.
+pub fn epoch_of(lap: u64) -> u32 {
+    (lap >> EPOCH_SHIFT) as u32
+}
+
 /// Where the next batch goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPosition {

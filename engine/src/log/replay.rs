@@ -6,6 +6,8 @@
 //!   which names the extent where the log goes on. It is applied;
 //! - anything else, and nowhere later in the log's extents a batch of this life or an earlier one that says the
 //!   expected sequence was durable: a torn or never written tail. The next life's first batch goes here;
+//! - anything else, and the superblock says that a later life has begun the log: the batch that began that is lost with
+//!   its copy. The shard refuses to open;
 //! - anything else, but a later valid batch whose `durable_sequence` covers it: acknowledged data was damaged. The
 //!   shard refuses to open;
 //! - a read error: the same refusal, nothing may be assumed.
@@ -13,7 +15,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::LogPosition;
+use super::{LogPosition, epoch_of};
 use crate::device::Device;
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use crate::format::record::{Mutation, RECORD_ALIGNMENT, RecordView};
@@ -55,6 +57,8 @@ pub struct Replay<'a> {
     pub last: LogPosition,
     /// The way to the end of the log led over the copy of a batch that is not whole itself.
     pub by_copy: bool,
+    /// The log reaches at least to the life of this epoch.
+    pub log_epoch: u32,
 }
 
 impl Replay<'_> {
@@ -278,12 +282,21 @@ impl Replay<'_> {
             }
             offset += window as u32;
         }
+        if epoch_of(self.position.lap) < self.log_epoch {
+            return Err(self.damaged(damage));
+        }
         self.judge_other_extents(damage).await
     }
 
-    /// The batch that names the next extent may have been anywhere, as each life begins with one: only a look at all
-    /// extents tells whether the log went on. Laps only grow, so whatever of this shard has a greater one came later.
+    /// Where the batch that names the next extent may have been, the log may go on in any extent: only a look at all of
+    /// them tells. (What another life began is known from the superblock.) Laps only grow, so whatever of this shard has
+    /// a greater one came later.
     async fn judge_other_extents(&mut self, damage: FormatDamage) -> Result<(), ReplayError> {
+        let room = self.geometry.extent_bytes as usize - BLOCK_BYTES - self.position.offset as usize;
+        if room >= BATCH_BYTES_MAX {
+            // Every batch would still have fitted here.
+            return Ok(());
+        }
         let others: Vec<u32> =
             (0..self.geometry.extents).filter(|extent| *extent != self.position.extent).collect();
         for group in others.chunks(HEADS_AT_ONCE) {

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::queue::Pending;
-use super::{LogPosition, RecordPlace};
+use super::{LogPosition, RecordPlace, first_lap};
 use crate::device::{DeviceError, Durability};
 use crate::extent::keeper::Taken;
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC};
@@ -27,8 +27,6 @@ pub const RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX - HEADER_BYTES - 8;
 
 /// A life that began on a full drive and lasts as long is not cut off like the ones before it, microseconds.
 const TIGHT_US: u64 = 10_000_000;
-/// The numbers of a life's log extents begin with its epoch.
-const EPOCH_SHIFT: u32 = 32;
 /// Bytes of the cleaner's copies in a batch: those who wait for the next one wait that much longer.
 const COPIES_BYTES_MAX: usize = 256 << 10;
 
@@ -262,7 +260,8 @@ async fn roll(shard: &Rc<Shard>) -> Result<(), DeviceError> {
 /// The first batch of a life: it names the extent where this life's records go. Behind it nothing follows in this
 /// extent that would tell of its loss, so the same bytes stand in the extent's last block too, which is kept for such
 /// batches: recovery goes on from whichever is whole. Where the position is close to the end already, recovery looks
-/// for the log in all extents, as behind every batch that names one.
+/// for the log in all extents, as behind every batch that names one. The superblock says, before anything of this life
+/// is acknowledged, that the log was begun: if both are lost one day, the shard does not open without the lives since.
 async fn begin(shard: &Rc<Shard>) -> Result<(), DeviceError> {
     let Some((mut taken, mut lap)) = next_extent(shard).await else { return Ok(()) };
     // On a full drive life after life may begin and be cut off, each in an extent of those held back. A checkpoint lets
@@ -293,6 +292,9 @@ async fn begin(shard: &Rc<Shard>) -> Result<(), DeviceError> {
     let copy = (position.offset + BATCH_BYTES_MAX as u32 <= last_block).then_some(last_block);
     write_batch(shard, position, &[names(extent, lap)], copy).await?;
     go_on_in(shard, extent, lap);
+    if let Ok(core) = shard.core() {
+        core.note_log_begun(shard.drive, shard.id).await?;
+    }
     shard.log.begun.set(true);
     Ok(())
 }
@@ -312,7 +314,7 @@ async fn next_extent(shard: &Rc<Shard>) -> Option<(Taken, u64)> {
     };
     shard.log.borrowed.set(taken.held_back);
     // Greater than any that another life gave, also one of which nothing is known any more.
-    let lap = (shard.log.position.get().lap + 1).max(u64::from(shard.geometry.epoch) << EPOCH_SHIFT);
+    let lap = (shard.log.position.get().lap + 1).max(first_lap(shard.geometry.epoch));
     Some((taken, lap))
 }
 

@@ -312,7 +312,8 @@ pub(crate) fn choose_superblock(
 fn impossible_field(block: &SuperblockOnDisk) -> Option<&'static str> {
     let slots = block.extent_bytes.get() / SLOT_BYTES;
     let root_fits = |root: &ShardRootOnDisk| {
-        root.kind.get() == ROOT_NONE || (root.extent < block.extents && root.shard < block.shards)
+        let possible = root.extent < block.extents && root.shard < block.shards;
+        root.kind.get() == ROOT_NONE || (possible && root.log_epoch <= block.epoch)
     };
     let checks = [
         ("extent_bytes", slots * SLOT_BYTES == block.extent_bytes.get() && (1..=SLOTS_MAX).contains(&slots)),

@@ -75,6 +75,7 @@ fn root_lines(
         ("root_extent".to_owned(), root.extent.to_string()),
         ("root_offset".to_owned(), root.offset.to_string()),
         ("root_sequence".to_owned(), root.sequence.to_string()),
+        ("log_begun_in_epoch".to_owned(), root.log_epoch.to_string()),
     ];
     let kind = match root.kind.get() {
         ROOT_LOG => "log from its first batch",

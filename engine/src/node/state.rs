@@ -423,6 +423,19 @@ impl CoreState {
         self.call(keeper, move |core| async move { core.keeper(drive).install(root).await }).await
     }
 
+    /// Notes durably that this life has begun the log of `shard`.
+    ///
+    /// # Errors
+    /// When the device failed: it may be noted or not.
+    pub async fn note_log_begun(
+        self: &Rc<Self>,
+        drive: u16,
+        shard: u16,
+    ) -> std::result::Result<(), DeviceError> {
+        let keeper = self.layout.keeper_core(drive);
+        self.call(keeper, move |core| async move { core.keeper(drive).note_log_begun(shard).await }).await
+    }
+
     /// Makes every shard of a drive give back what it can: after `refusal`, since cleaning does nothing for a drive
     /// that is full of live data. Whether any did.
     pub async fn reclaim(self: &Rc<Self>, drive: u16, refusal: Refusal) -> bool {

@@ -22,7 +22,7 @@ use crate::format::record::{encode_buckets, encode_uploads};
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
 use crate::format::{Le16, Le32, Le64, blocks_up};
 use crate::index::leaf;
-use crate::log::LogPosition;
+use crate::log::{LogPosition, epoch_of};
 use crate::sim::{Bug, Rare, reached};
 use crate::sync::turn::NextTurn;
 
@@ -265,7 +265,7 @@ impl<'a> Writer<'a> {
             length: Le32::new(place.length),
             sequence: Le64::new(self.sequence),
             crc: Le32::new(place.crc),
-            reserved: Le32::new(0),
+            log_epoch: Le32::new(epoch_of(position.lap)),
         };
         self.shard.core()?.install_root(self.shard.drive, installed).await?;
         Ok((logs, installed))
@@ -418,6 +418,11 @@ impl Shard {
         let _hurry = Hurry::new(self);
         let _one = self.reclaiming.lock(0).await;
         if self.given_back.get() != given {
+            return Ok(true);
+        }
+        // A checkpoint under way gives back the extents of the one before, and what it lets go of.
+        if self.maintaining.try_lock(0).is_none() {
+            drop(self.maintaining.lock(0).await);
             return Ok(true);
         }
         if self.log.queued_bytes.get() == 0 {

@@ -141,6 +141,7 @@ impl Source<'_> {
             salvage: self.salvage.map(|salvage| &salvage.found),
             last: start,
             by_copy: false,
+            log_epoch: root.log_epoch.get(),
         };
         let mut replayed = 0;
         replay

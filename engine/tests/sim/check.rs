@@ -145,7 +145,7 @@ fn a_check_writes_nothing() {
     let before = drives[0].peek(0, 96 << 20);
     checked(&drives, true);
     assert!(before == drives[0].peek(0, 96 << 20));
-    assert_eq!(drives[0].counts().0, 0);
+    assert_eq!(drives[0].counts().1, 0);
 }
 
 #[test]

@@ -150,9 +150,9 @@ fn a_drive_full_of_live_data_refuses_without_moving_any_of_it() {
         for tag in (0..200).filter(|tag| tag % 10 != 0) {
             delete(&core, id, format!("x-{tag:06}").as_bytes()).await.expect("deleted");
         }
-        let moved = core.counters().moved_bytes;
         let again = fill(&on, id, "z", 60_000).await;
-        assert!(again >= 50, "{again} more fit after deleting 180 of {count}");
+        assert!(again >= 170, "{again} more fit after deleting 180 of {count}");
+        let moved = core.counters().moved_bytes;
         for tag in 0..50 {
             let refused = put(&core, id, b"no", tag, 60_000).await;
             assert!(matches!(refused, Err(EngineError::NoSpace { .. })), "{refused:?}");
@@ -164,8 +164,8 @@ fn a_drive_full_of_live_data_refuses_without_moving_any_of_it() {
 
 /// Every second object is deleted and put again on a full drive whose node was killed a few times: how many of them
 /// find room, when the life that does it is `age_ms` old; and how many there were.
-fn refilled(length: usize, age_ms: u64) -> (u64, u64) {
-    let world = World::new(9, 64 * MIB, 1, 1);
+fn refilled(length: usize, age_ms: u64, seed: u64) -> (u64, u64) {
+    let world = World::new(seed, 64 * MIB, 1, 1);
     let node = world.open();
     let on = node.clone();
     let (id, count) = world.run(async move {
@@ -205,11 +205,24 @@ fn refilled(length: usize, age_ms: u64) -> (u64, u64) {
 /// in, so that it moves nothing for the first seconds of each. Puts into what deletes had freed were refused then.
 #[test]
 fn a_young_life_on_a_full_drive_makes_room_as_an_old_one_does() {
-    for length in [36_000, 200_000, 1_500_000, 3_000_000] {
-        let ((young, count), (old, _)) = (refilled(length, 0), refilled(length, 20_000));
+    for (seed, length) in [(9, 36_000), (9, 200_000), (9, 1_500_000), (9, 3_000_000)] {
+        let ((young, count), (old, _)) = (refilled(length, 0, seed), refilled(length, 20_000, seed));
         assert!(
             young >= old && old * 4 > count,
             "of {count} objects of {length}: {young} found room, {old} in an old life"
+        );
+    }
+}
+
+/// A put was refused while a checkpoint was being written, with the extents that this was about to give back: whether
+/// what was deleted found room again was a matter of moments.
+#[test]
+fn a_put_waits_for_what_a_running_checkpoint_gives_back() {
+    for seed in [3, 6, 8, 9, 11, 12] {
+        let (found, count) = refilled(36_000, 0, seed);
+        assert!(
+            found * 2 + 8 > count,
+            "seed {seed}: {found} of {count} objects found room where half was deleted"
         );
     }
 }

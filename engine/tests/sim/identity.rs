@@ -284,6 +284,13 @@ fn a_large_write_over_the_end_of_a_log_is_not_taken_for_a_torn_tail() {
 /// took what followed, which lies in other extents, for a log that ends there, and served older versions.
 #[test]
 fn a_life_whose_beginning_is_lost_twice_is_missed() {
+    for all_lost in [false, true] {
+        a_life_is_missed(all_lost);
+    }
+}
+
+/// `all_lost`: also every batch of the lives that are missing, so that only the superblock tells of them.
+fn a_life_is_missed(all_lost: bool) {
     let world = World::new(3, 64 * MIB, 1, 1);
     for life in 0..3u64 {
         let node = world.open();
@@ -296,11 +303,52 @@ fn a_life_whose_beginning_is_lost_twice_is_missed() {
         });
         world.sim.kill();
     }
-    for twin in beginnings(&world) {
-        world.drives[0].damage(twin, |bytes| bytes[..BLOCK as usize].fill(7));
+    let drive = &world.drives[0];
+    let lost = match all_lost {
+        true => drive.blocks_starting_with(&batch::MAGIC),
+        false => beginnings(&world),
+    };
+    for place in lost {
+        drive.damage(place, |bytes| bytes[..BLOCK as usize].fill(7));
     }
     let refused = world.try_open().err();
     assert!(matches!(refused, Some(OpenError::Recover { .. })), "it opens with lives missing");
+    world.sim.kill();
+    // After a repair that is known.
+    drive.stand_alone();
+    let (outcome, seen) = check::checked(&world.drives, true);
+    assert!(outcome.losses > 0 && outcome.beyond_repair == 0, "{:?}", seen.findings);
+    repair(&check::media(&world.drives), outcome, true).expect("repaired");
+    check::assert_clean(&world.drives);
+    drive.live_in(&world.sim);
+    let node = world.open();
+    world.run(async move {
+        bucket(&node.core(0), "new").await;
+    });
+}
+
+/// What an open reads does not grow with the drive.
+#[test]
+fn an_open_looks_at_the_log_and_not_at_the_whole_drive() {
+    let reads = [64, 1024].map(|mib| {
+        let world = World::new(4, mib * MIB, 2, 1);
+        for life in 0..3u64 {
+            let node = world.open();
+            world.run(async move {
+                let core = node.core(0);
+                let id = if life == 0 { bucket(&core, "b").await } else { core.buckets()[0].id };
+                for key in 0..20u64 {
+                    put(&core, id, &key.to_be_bytes(), life, 500).await.expect("stored");
+                }
+                drop(node);
+            });
+            world.sim.kill();
+        }
+        let before = world.drives[0].counts().0;
+        world.open();
+        world.drives[0].counts().0 - before
+    });
+    assert!(reads[0].abs_diff(reads[1]) < 8, "reads of an open on a small and on a large drive: {reads:?}");
 }
 
 /// Each life that writes takes a new extent for its log. On a full drive only those that are held back are left.

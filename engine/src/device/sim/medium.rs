@@ -39,6 +39,7 @@ pub(super) struct Medium {
     stalled_until_us: u64,
     pub writes: u64,
     pub flushes: u64,
+    pub reads: u64,
 }
 
 /// Sectors of one write that the drive took together.
@@ -207,6 +208,7 @@ impl Medium {
             stalled_until_us: 0,
             writes: 0,
             flushes: 0,
+            reads: 0,
         }
     }
 
@@ -280,6 +282,7 @@ impl Medium {
         };
         match &mut operation.work {
             Work::Read { from, bytes, early } => {
+                self.reads += 1;
                 *early = self.orders.below(*bytes as u64 + 1) as usize;
                 let (from, until) = (*from, *early);
                 self.settle_time(from..from + until);

@@ -100,10 +100,10 @@ impl SimDevice {
         self.0.borrow().cached_writes()
     }
 
-    /// Writes and flushes so far.
-    pub fn counts(&self) -> (u64, u64) {
+    /// Reads, writes and flushes so far.
+    pub fn counts(&self) -> (u64, u64, u64) {
         let medium = self.0.borrow();
-        (medium.writes, medium.flushes)
+        (medium.reads, medium.writes, medium.flushes)
     }
 
     /// What goes wrong from now on; until the next crash.
