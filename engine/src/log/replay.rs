@@ -289,8 +289,8 @@ impl Replay<'_> {
     }
 
     /// Where the batch that names the next extent may have been, the log may go on in any extent: only a look at all of
-    /// them tells. (What another life began is known from the superblock.) Laps only grow, so whatever of this shard has
-    /// a greater one came later.
+    /// them tells. (What another life began is known from the superblock.) Laps only grow: whatever of this shard has a
+    /// greater one came later.
     async fn judge_other_extents(&mut self, damage: FormatDamage) -> Result<(), ReplayError> {
         let room = self.geometry.extent_bytes as usize - BLOCK_BYTES - self.position.offset as usize;
         if room >= BATCH_BYTES_MAX {
