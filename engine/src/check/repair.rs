@@ -75,8 +75,10 @@ pub(super) async fn repair(
     Ok(done)
 }
 
-/// In the order of every update: half of the copies, a flush, the other half, a flush.
+/// In the order of every update: half of the copies, a flush, the other half, a flush. First of all another one, as the
+/// copies that were read may be in the device's cache alone.
 async fn write_copies(medium: &Medium, pool: &Pool, block: &SuperblockOnDisk) -> Result<(), DeviceError> {
+    medium.device.flush().await?;
     for half in [0..COPIES / 2, COPIES / 2..COPIES] {
         for copy in half {
             let mut buffer = pool.take_for_step(BLOCK_BYTES).await;

@@ -300,17 +300,26 @@ impl Keeper {
     }
 
     /// Makes all copies durably what was chosen when the drive was opened. The last life may have ended within an
-    /// update: then only two agree, and they are not always those that the next update leaves alone at first; and
-    /// what was read may still be in the device's cache alone.
+    /// update: then only two agree, and they are not always those that the next update leaves alone at first. What was
+    /// read may still be in the device's cache alone, so a flush comes before the copies that differ are written over:
+    /// cut off there, these and the ones that agreed could be lost together.
     async fn settle(&self) -> Result<(), DeviceError> {
         let chosen = self.state.borrow().superblock;
+        let mut differing = Vec::new();
         for copy in 0..COPIES as u64 {
             let buffer = self.pool.take_for_log(BLOCK_BYTES).await;
-            let (read, mut buffer) = self.device.read(copy * COPY_STRIDE, BLOCK_BYTES, buffer).await;
+            let (read, buffer) = self.device.read(copy * COPY_STRIDE, BLOCK_BYTES, buffer).await;
             // One that can not be read is written anew like one that differs.
-            if read.is_ok() && buffer[..BLOCK_BYTES] == *chosen.as_bytes() {
-                continue;
+            if read.is_err() || buffer[..BLOCK_BYTES] != *chosen.as_bytes() {
+                differing.push(copy);
             }
+        }
+        self.device.flush().await?;
+        if differing.is_empty() {
+            return Ok(());
+        }
+        for copy in differing {
+            let mut buffer = self.pool.take_for_log(BLOCK_BYTES).await;
             buffer[..BLOCK_BYTES].copy_from_slice(chosen.as_bytes());
             self.write_copy(copy, buffer).await?;
         }
