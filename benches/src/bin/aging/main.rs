@@ -7,6 +7,7 @@
 
 mod fill;
 mod large;
+mod refill;
 mod small;
 mod steady;
 
@@ -26,7 +27,9 @@ enum Scenario {
     Small,
     /// Objects of 128 KiB to 16 MiB, deleted and stored at random.
     Large,
-    /// Both.
+    /// Objects of 16 to 512 KiB: a third of a full drive deleted and put again.
+    Refill,
+    /// All of these.
     All,
 }
 
@@ -61,6 +64,12 @@ struct Options {
     /// Large objects: times the drive's size that is stored anew.
     #[arg(long, default_value_t = 20)]
     large_turns: u64,
+    /// A third put again: PUTs a second.
+    #[arg(long, default_value_t = 100)]
+    refill_rate: u64,
+    /// A third put again: turns of a quiet and a busy phase.
+    #[arg(long, default_value_t = 5)]
+    refill_turns: u64,
     /// Measured seconds of each phase.
     #[arg(long, default_value_t = 4)]
     seconds: u64,
@@ -140,11 +149,15 @@ impl Bench {
 fn run(options: &Options) -> Result<bool, AnyError> {
     pin_to_core(options.core)?;
     let mut verdicts = Verdicts::default();
-    if options.scenario != Scenario::Large {
+    let wanted = |scenario| options.scenario == scenario || options.scenario == Scenario::All;
+    if wanted(Scenario::Small) {
         small::run(options, &mut verdicts)?;
     }
-    if options.scenario != Scenario::Small {
+    if wanted(Scenario::Large) {
         large::run(options, &mut verdicts)?;
+    }
+    if wanted(Scenario::Refill) {
+        refill::run(options, &mut verdicts)?;
     }
     Ok(verdicts.finish())
 }

@@ -1,7 +1,7 @@
 //! Small objects on a drive that is 85% full: overwritten at random until ten times the drive's size was stored.
 
 use crate::fill::{Stored, fill, total, usable_bytes};
-use crate::steady::{Latency, measure};
+use crate::steady::{Latency, Operation, measure};
 use crate::{AnyError, Bench, Options};
 use ringbolt_benches::engine_load::{LoadError, get_object, object_body, object_key, put_object};
 use ringbolt_benches::executor::Latch;
@@ -71,8 +71,8 @@ pub fn run(options: &Options, verdicts: &mut Verdicts) -> Result<(), AnyError> {
     let overwrites = Overwrites::new(&bench, &stored);
 
     let before = bench.core.counters();
-    let without = measure(&bench, &overwrites)?;
-    print_latency("without the cleaner", &without);
+    let without = at_rate(&bench, &overwrites)?;
+    print_latency("without the cleaner", without);
     let moved = bench.core.counters().moved_bytes - before.moved_bytes;
     if moved > 0 {
         return Err(
@@ -85,19 +85,19 @@ pub fn run(options: &Options, verdicts: &mut Verdicts) -> Result<(), AnyError> {
     verdicts.judge("write amplification", amplification, "", at_most(4.0));
 
     let before = bench.core.counters();
-    let with = measure(&bench, &overwrites)?;
-    print_latency("while the cleaner works", &with);
+    let with = at_rate(&bench, &overwrites)?;
+    print_latency("while the cleaner works", with);
     let amplification = print_counters(&before, &bench.core.counters());
     verdicts.judge("write amplification at the fixed rate", amplification, "", at_most(4.0));
     verdicts.judge(
         "PUT p99 with the cleaner over without",
-        with.put_p99_us / without.put_p99_us,
+        with[0].p99_us / without[0].p99_us,
         "x",
         at_most(3.0),
     );
     verdicts.judge(
         "GET p99 with the cleaner over without",
-        with.get_p99_us / without.get_p99_us,
+        with[1].p99_us / without[1].p99_us,
         "x",
         at_most(3.0),
     );
@@ -153,9 +153,24 @@ fn print_counters(before: &Counters, after: &Counters) -> f64 {
     change.write_amplification()
 }
 
-fn print_latency(when: &str, latency: &Latency) {
+/// Overwrites and GETs at the options' rate for their seconds.
+fn at_rate(bench: &Bench, overwrites: &Rc<Overwrites>) -> Result<[Latency; 2], AnyError> {
+    let (own, other) = (overwrites.clone(), overwrites.clone());
+    let put: Operation = Rc::new(move || {
+        let overwrites = own.clone();
+        Box::pin(async move { overwrites.put().await })
+    });
+    let get: Operation = Rc::new(move || {
+        let overwrites = other.clone();
+        Box::pin(async move { overwrites.get().await })
+    });
+    let Options { rate, seconds, .. } = bench.options;
+    measure(bench, rate, rate * seconds, &[put, get])
+}
+
+fn print_latency(when: &str, [put, get]: [Latency; 2]) {
     println!(
         "   {when}: PUT p50 {:.0} p99 {:.0} us, GET p50 {:.0} p99 {:.0} us",
-        latency.put_p50_us, latency.put_p99_us, latency.get_p50_us, latency.get_p99_us
+        put.p50_us, put.p99_us, get.p50_us, get.p99_us
     );
 }
