@@ -7,6 +7,7 @@
 //! - It is in nobody's way: one piece of 256 KiB at a time, within a rate, later while others work.
 //! - Between steps and passes it sleeps. Where it is survives a restart ([`crate::format::scrub`]).
 
+use std::ops::Bound;
 use std::rc::{Rc, Weak};
 
 use zerocopy::IntoBytes;
@@ -16,11 +17,10 @@ use super::state::CoreState;
 use crate::device::Durability;
 use crate::error::{EngineError, Result};
 use crate::format::BLOCK_BYTES;
-use crate::format::record::SegmentV1;
 use crate::format::scrub::{SCRUB_START, ScrubState};
 use crate::index::{Step, keys};
-use crate::shard::Shard;
 use crate::shard::recover::RecoverError;
+use crate::shard::{Shard, UploadKey};
 use crate::sim::{Rare, reached};
 use crate::types::BucketId;
 
@@ -77,7 +77,7 @@ struct Scrub {
 /// What comes next in a pass.
 enum Next {
     Objects(Vec<(u32, Vec<u8>)>),
-    Uploads(Vec<(u32, Vec<u8>, SegmentV1)>),
+    Uploads,
 }
 
 impl Scrub {
@@ -111,11 +111,14 @@ impl Scrub {
         yield_to_others(core, &shard).await;
         match next_of(&shard) {
             Next::Objects(objects) => self.objects(core, &shard, objects).await,
-            Next::Uploads(parts) => {
-                for (bucket, key, segment) in parts {
-                    let mut reader = PartReader::new(core, &shard, segment);
+            Next::Uploads => {
+                let mut last = None;
+                while let Some((part, mut reader)) = part_behind(core, &shard, last.as_ref())
+                    && !core.closing.get()
+                {
                     let read = self.part(core, &mut reader).await;
-                    self.note(core, &shard, bucket, &key, read);
+                    self.note(core, &shard, part.0.0, &part.0.1, read);
+                    last = Some(part);
                 }
                 self.checkpoint(core, &shard).await;
                 if !core.closing.get() {
@@ -285,14 +288,28 @@ fn next_of(shard: &Shard) -> Next {
         }
         if objects.len() < OBJECTS_AT_ONCE { Step::Continue } else { Step::Stop }
     });
-    if !objects.is_empty() {
-        return Next::Objects(objects);
-    }
+    if objects.is_empty() { Next::Uploads } else { Next::Objects(objects) }
+}
+
+/// The part of an upload behind `last`, found and pinned in one step: of what was only found, the space may be another's
+/// by the time it is read.
+fn part_behind(
+    core: &Rc<CoreState>,
+    shard: &Rc<Shard>,
+    last: Option<&(UploadKey, u16)>,
+) -> Option<((UploadKey, u16), PartReader)> {
     let state = shard.state.borrow();
-    let parts = state.uploads.iter().flat_map(|((bucket, key, _), upload)| {
-        upload.parts.values().map(|part| (*bucket, key.clone(), part.segment.clone()))
+    let from = last.map_or(Bound::Unbounded, |(upload, _)| Bound::Included(upload));
+    let found = state.uploads.range::<UploadKey, _>((from, Bound::Unbounded)).find_map(|(id, upload)| {
+        let behind = match last {
+            Some((last, number)) if last == id => Bound::Excluded(*number),
+            _ => Bound::Unbounded,
+        };
+        let (number, part) = upload.parts.range((behind, Bound::Unbounded)).next()?;
+        Some(((id.clone(), *number), part.segment.clone()))
     });
-    Next::Uploads(parts.collect())
+    drop(state);
+    found.map(|(part, segment)| (part, PartReader::new(core, shard, segment)))
 }
 
 /// Waits while there is work that somebody waits for, but not for ever.
