@@ -69,7 +69,7 @@ fn number(bytes: &[u8], at: &mut usize, entry: usize, what: &'static str) -> Res
     if *at == bytes.len() {
         return Err(LeafError::CutShort { entry, what });
     }
-    varint::checked_read(bytes, at).ok_or(LeafError::BadNumber { entry, what })
+    varint::checked_length(bytes, at).ok_or(LeafError::BadNumber { entry, what })
 }
 
 fn run<'a>(

@@ -15,7 +15,7 @@ pub mod list;
 pub mod merge;
 pub mod ordered;
 pub mod point;
-mod varint;
+pub(crate) mod varint;
 
 #[cfg(test)]
 mod tests;

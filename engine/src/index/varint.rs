@@ -1,12 +1,23 @@
-//! Unsigned LEB128, at most 32 bits wide, only in its shortest form.
+//! Unsigned LEB128, only in its shortest form: of lengths in leaves, up to 32 bits, and of numbers in entries, up to 64.
 
 /// Bytes of the longest encoding of a `u32`.
-pub const MAX_BYTES: usize = 5;
+const SHORT_BYTES_MAX: usize = 5;
+/// Bytes of the longest encoding of a `u64`.
+const BYTES_MAX: usize = 10;
 
-/// Up to two numbers, encoded on the stack.
+/// Gives the bytes of `value` one after the other.
+pub fn encode(mut value: u64, mut push: impl FnMut(u8)) {
+    while value >= 0x80 {
+        push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    push(value as u8);
+}
+
+/// Up to two lengths, encoded on the stack.
 #[derive(Default)]
 pub struct Encoded {
-    bytes: [u8; 2 * MAX_BYTES],
+    bytes: [u8; 2 * SHORT_BYTES_MAX],
     length: usize,
 }
 
@@ -24,14 +35,11 @@ impl Encoded {
     }
 
     fn push(&mut self, value: usize) {
-        let mut rest = u32::try_from(value).expect("lengths in a leaf are below 4 GiB");
-        while rest >= 0x80 {
-            self.bytes[self.length] = rest as u8 | 0x80;
+        let value = u32::try_from(value).expect("lengths in a leaf are below 4 GiB");
+        encode(u64::from(value), |byte| {
+            self.bytes[self.length] = byte;
             self.length += 1;
-            rest >>= 7;
-        }
-        self.bytes[self.length] = rest as u8;
-        self.length += 1;
+        });
     }
 
     pub fn as_slice(&self) -> &[u8] {
@@ -39,7 +47,7 @@ impl Encoded {
     }
 }
 
-/// Reads from bytes that were checked before; moves `at` behind the number.
+/// Reads a length from bytes that were checked before; moves `at` behind it.
 #[inline]
 pub fn read(bytes: &[u8], at: &mut usize) -> usize {
     let first = bytes[*at];
@@ -60,19 +68,26 @@ pub fn read(bytes: &[u8], at: &mut usize) -> usize {
     }
 }
 
-/// Reads from bytes that may be anything. `None`: cut short, over 32 bits, or not in the shortest form.
-pub fn checked_read(bytes: &[u8], at: &mut usize) -> Option<usize> {
+/// Reads from bytes that may be anything. `None`: cut short, over 64 bits, or not in the shortest form.
+pub fn checked_read(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0u64;
-    for position in 0..MAX_BYTES {
+    for position in 0..BYTES_MAX {
         let byte = *bytes.get(*at + position)?;
-        value |= u64::from(byte & 0x7f) << (7 * position);
+        let part = u64::from(byte & 0x7f);
+        value |= part << (7 * position);
         if byte < 0x80 {
             let shortest = position == 0 || byte != 0;
+            let fits = value >> (7 * position) == part;
             *at += position + 1;
-            return if shortest { u32::try_from(value).ok().map(|value| value as usize) } else { None };
+            return (shortest && fits).then_some(value);
         }
     }
     None
+}
+
+/// As [`checked_read`], of a length. `None` also when it is over 32 bits.
+pub fn checked_length(bytes: &[u8], at: &mut usize) -> Option<usize> {
+    checked_read(bytes, at).and_then(|value| u32::try_from(value).ok()).map(|value| value as usize)
 }
 
 #[cfg(test)]
@@ -87,7 +102,7 @@ mod tests {
                 let encoded = Encoded::two(value, 7);
                 let (mut trusted, mut checked) = (0, 0);
                 assert_eq!(read(encoded.as_slice(), &mut trusted), value);
-                assert_eq!(checked_read(encoded.as_slice(), &mut checked), Some(value));
+                assert_eq!(checked_length(encoded.as_slice(), &mut checked), Some(value));
                 assert_eq!(trusted, checked);
                 assert_eq!(read(encoded.as_slice(), &mut trusted), 7);
                 assert_eq!(trusted, encoded.as_slice().len());
@@ -96,9 +111,22 @@ mod tests {
     }
 
     #[test]
+    fn long_numbers_survive_at_every_width() {
+        for bits in 0..64 {
+            for value in [(1u64 << bits) - 1, 1 << bits, u64::MAX >> bits] {
+                let (mut bytes, mut at) = (Vec::new(), 0);
+                encode(value, |byte| bytes.push(byte));
+                assert_eq!((checked_read(&bytes, &mut at), at), (Some(value), bytes.len()));
+            }
+        }
+    }
+
+    #[test]
     fn odd_forms_are_refused() {
-        for bytes in [&[][..], &[0x80], &[0x80, 0], &[0xff, 0xff, 0xff, 0xff, 0x1f], &[0xff; 6]] {
+        let too_wide = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2];
+        for bytes in [&[][..], &[0x80], &[0x80, 0], &[0xff; 9], &[0xff; 11], &too_wide] {
             assert_eq!(checked_read(bytes, &mut 0), None, "{bytes:?}");
         }
+        assert_eq!(checked_length(&[0xff, 0xff, 0xff, 0xff, 0x1f], &mut 0), None);
     }
 }

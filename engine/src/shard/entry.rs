@@ -9,6 +9,7 @@ use crate::format::BLOCK_BYTES;
 use crate::format::batch::BATCH_BYTES_MAX;
 use crate::format::mark::mix;
 use crate::format::record::{PutV1, RunV1, SegmentV1};
+use crate::index::varint;
 use crate::types::Etag;
 
 /// Most extents a drive may have: what a packed location can name.
@@ -172,12 +173,8 @@ impl Entry {
     }
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
+fn put_varint(out: &mut Vec<u8>, value: u64) {
+    varint::encode(value, |byte| out.push(byte));
 }
 
 struct Reader<'a> {
@@ -192,15 +189,10 @@ impl Reader<'_> {
     }
 
     fn varint(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for (at, &byte) in self.bytes.iter().enumerate().take(10) {
-            value |= u64::from(byte & 0x7f).checked_shl(7 * at as u32)?;
-            if byte < 0x80 {
-                self.bytes = &self.bytes[at + 1..];
-                return Some(value);
-            }
-        }
-        None
+        let mut at = 0;
+        let value = varint::checked_read(self.bytes, &mut at)?;
+        self.bytes = &self.bytes[at..];
+        Some(value)
     }
 
     /// A count of things that take at least a byte each: never more than there are bytes.
