@@ -6,6 +6,7 @@
 use clap::Parser;
 use ringbolt_benches::stats::median;
 use ringbolt_benches::usage::pin_to_core;
+use ringbolt_engine::format::mark::{Structure, mark};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -107,6 +108,16 @@ fn megabytes_per_s(candidate: &Candidate, bytes: &[u8], slice: Duration) -> f64 
     done as f64 / started.elapsed().as_secs_f64() / 1e6
 }
 
+/// What ties the checksum of a record to its place.
+fn nanoseconds_of_a_mark() -> f64 {
+    const MARKS: u64 = 10_000_000;
+    let started = Instant::now();
+    for offset in 0..MARKS {
+        black_box(mark(Structure::Record, black_box(9), black_box(3), black_box(1 << 32), black_box(offset)));
+    }
+    started.elapsed().as_secs_f64() * 1e9 / MARKS as f64
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     pin_to_core(options.core)?;
@@ -130,5 +141,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let [small, middle, large] = rates.each_ref().map(|rates| median(rates));
         println!("{:10} {:10} {small:9.0} {middle:9.0} {large:9.0}", candidate.algorithm, candidate.library);
     }
+    let marks: Vec<f64> = (0..options.rounds).map(|_| nanoseconds_of_a_mark()).collect();
+    println!("the mark of a record (docs/on-disk-format.md#identity): {:.2} ns", median(&marks));
     Ok(())
 }
