@@ -14,6 +14,7 @@ pub mod random;
 mod sequence;
 mod sizes;
 mod source;
+mod tiling;
 
 pub use random::Random;
 pub use sequence::{Extent, Region};

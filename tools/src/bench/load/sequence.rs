@@ -7,6 +7,7 @@
 use super::distribution::Picker;
 use super::permutation::Permutation;
 use super::random::Random;
+use super::tiling::{Class, Tiling};
 use crate::bench::spec::{ByDirection, Direction, Distribution};
 
 /// More units than this are not tracked one by one: 1 GiB of memory for a map.
@@ -34,12 +35,8 @@ enum Order {
         order: Permutation,
         place: u64,
     },
-    /// Each unit once, by operations of several units.
-    Mapped {
-        order: Permutation,
-        place: u64,
-        used: Box<Bitmap>,
-    },
+    /// Each unit once, by operations of several units; the class of each direction.
+    Tiles(Box<Tiling>, ByDirection<usize>),
     Free(Box<ByDirection<Picker>>),
 }
 
@@ -59,15 +56,21 @@ impl Sequence {
         Self::new(region, unit, Order::Sequential)
     }
 
-    /// Random, each unit once. With `fixed`, all operations have the length of the unit.
-    pub fn covering(region: Region, unit: u64, fixed: bool, random: &mut Random) -> Self {
-        let units = region.length / unit;
-        let order = Permutation::new(units, random.next_u64());
-        let order = match fixed {
-            true => Order::Once { order, place: 0 },
-            false => Order::Mapped { order, place: 0, used: Box::new(Bitmap::new(units)) },
-        };
-        Self::new(region, unit, order)
+    /// Random, each unit once. All operations have the length of the unit.
+    pub fn covering(region: Region, unit: u64, random: &mut Random) -> Self {
+        let order = Permutation::new(region.length / unit, random.next_u64());
+        Self::new(region, unit, Order::Once { order, place: 0 })
+    }
+
+    /// Random, each unit once. Operations have the lengths of their direction's class.
+    pub fn tiled(
+        region: Region,
+        unit: u64,
+        (classes, of): (&[Class], ByDirection<usize>),
+        random: &mut Random,
+    ) -> Self {
+        let tiling = Tiling::new(region.length / unit, unit, classes, random);
+        Self::new(region, unit, Order::Tiles(Box::new(tiling), of))
     }
 
     /// Random, by distribution.
@@ -98,11 +101,12 @@ impl Sequence {
         self.position = ByDirection::default();
     }
 
-    /// Where the next operation goes; `length` is what it would like to have, a multiple of the unit.
+    /// Where the next operation goes; `length` is what it would like to have, a multiple of the unit, and `most` what
+    /// it may have. A random map for several lengths has its own.
     #[inline]
-    pub fn next(&mut self, direction: Direction, length: u64, random: &mut Random) -> Extent {
-        let length = length.min(self.region.length / self.unit * self.unit);
+    pub fn next(&mut self, direction: Direction, length: u64, most: u64, random: &mut Random) -> Extent {
         let units = self.region.length / self.unit;
+        let length = length.min(most).min(units * self.unit);
         let (at, length) = match &mut self.order {
             Order::Sequential => {
                 let position = self.position.get_mut(direction);
@@ -121,9 +125,8 @@ impl Sequence {
                 *place += 1;
                 (order.at(*place - 1) * self.unit, length)
             }
-            Order::Mapped { order, place, used } => {
-                let first = next_unused(order, place, used, units, random);
-                let taken = used.take_run(first, length / self.unit);
+            Order::Tiles(tiling, of) => {
+                let (first, taken) = tiling.next(*of.get(direction), most / self.unit, random);
                 (first * self.unit, taken * self.unit)
             }
             Order::Free(pickers) => {
@@ -136,58 +139,41 @@ impl Sequence {
     }
 }
 
-fn next_unused(
-    order: &mut Permutation,
-    place: &mut u64,
-    used: &mut Bitmap,
-    units: u64,
-    random: &mut Random,
-) -> u64 {
-    if used.free == 0 {
-        *order = Permutation::new(units, random.next_u64());
-        *place = 0;
-        used.clear();
-    }
-    loop {
-        let unit = order.at(*place);
-        *place += 1;
-        if !used.contains(unit) {
-            return unit;
-        }
-    }
-}
-
 /// A set of units.
 #[derive(Clone, Debug)]
 pub struct Bitmap {
     words: Vec<u64>,
-    count: u64,
-    free: u64,
 }
 
 impl Bitmap {
     pub fn new(count: u64) -> Self {
-        Self { words: vec![0; count.div_ceil(64) as usize], count, free: count }
+        Self { words: vec![0; count.div_ceil(64) as usize] }
     }
 
-    fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.words.fill(0);
-        self.free = self.count;
     }
 
+    #[inline]
     pub fn contains(&self, unit: u64) -> bool {
         self.words[(unit / 64) as usize] >> (unit % 64) & 1 == 1
     }
 
-    /// Adds units from `first` on, at most `most`, up to the first that is there already.
-    fn take_run(&mut self, first: u64, most: u64) -> u64 {
-        let end = (first + most.max(1)).min(self.count);
-        let stop = (first..end).find(|unit| self.contains(*unit)).unwrap_or(end);
-        for unit in first..stop {
-            self.words[(unit / 64) as usize] |= 1 << (unit % 64);
+    pub fn insert(&mut self, unit: u64) {
+        self.words[(unit / 64) as usize] |= 1 << (unit % 64);
+    }
+
+    /// The first unit of the set that is greater than `unit`.
+    #[inline]
+    pub fn next_behind(&self, unit: u64) -> Option<u64> {
+        let from = unit + 1;
+        let mut at = (from / 64) as usize;
+        let mut word = self.words.get(at)? & (u64::MAX << (from % 64));
+        while word == 0 {
+            at += 1;
+            word = *self.words.get(at)?;
         }
-        self.free -= stop - first;
-        stop - first
+        Some(at as u64 * 64 + u64::from(word.trailing_zeros()))
     }
 }
 
@@ -206,13 +192,13 @@ mod tests {
     #[test]
     fn a_random_map_covers_each_block_once_in_each_pass() {
         let mut random = Random::new(1);
-        let mut sequence = Sequence::covering(REGION, 4096, true, &mut random);
+        let mut sequence = Sequence::covering(REGION, 4096, &mut random);
         let mut orders = Vec::new();
         for _ in 0..2 {
             let mut seen = vec![0; 1000];
             let mut order = Vec::new();
             for _ in 0..1000 {
-                let extent = sequence.next(Direction::Read, 4096, &mut random);
+                let extent = sequence.next(Direction::Read, 4096, u64::MAX, &mut random);
                 check(extent);
                 seen[((extent.offset - REGION.start) / 4096) as usize] += 1;
                 order.push(extent.offset);
@@ -224,20 +210,11 @@ mod tests {
     }
 
     #[test]
-    fn a_random_map_with_several_sizes_covers_each_unit_once() {
-        let mut random = Random::new(2);
-        let mut sequence = Sequence::covering(REGION, 4096, false, &mut random);
-        let mut seen = vec![0; 1000];
-        let mut total = 0;
-        while total < 1000 * 4096 {
-            let wanted = 4096 * (1 + random.below(8));
-            let extent = sequence.next(Direction::Write, wanted, &mut random);
-            check(extent);
-            let first = (extent.offset - REGION.start) / 4096;
-            (first..first + extent.length / 4096).for_each(|unit| seen[unit as usize] += 1);
-            total += extent.length;
-        }
-        assert!(seen.iter().all(|count| *count == 1));
+    fn a_set_knows_what_comes_next() {
+        let mut set = Bitmap::new(1000);
+        [0, 63, 64, 700].into_iter().for_each(|unit| set.insert(unit));
+        let next: Vec<_> = [0, 62, 63, 64, 699, 700, 999].map(|unit| set.next_behind(unit)).into();
+        assert_eq!(next, [Some(63), Some(63), Some(64), Some(700), Some(700), None, None]);
     }
 
     #[test]
@@ -245,9 +222,9 @@ mod tests {
         let mut random = Random::new(3);
         let mut sequence = Sequence::sequential(Region { start: 0, length: 10_000 }, 4096);
         let offsets: Vec<u64> =
-            (0..3).map(|_| sequence.next(Direction::Read, 4096, &mut random).offset).collect();
+            (0..3).map(|_| sequence.next(Direction::Read, 4096, u64::MAX, &mut random).offset).collect();
         assert_eq!(offsets, [0, 4096, 0]);
-        assert_eq!(sequence.next(Direction::Write, 4096, &mut random).offset, 0);
+        assert_eq!(sequence.next(Direction::Write, 4096, u64::MAX, &mut random).offset, 0);
     }
 
     #[test]
@@ -263,7 +240,7 @@ mod tests {
             let mut sequence = Sequence::random(REGION, 4096, &distributions, &mut random);
             for _ in 0..20_000 {
                 let wanted = 4096 * (1 + random.below(16));
-                check(sequence.next(Direction::Read, wanted, &mut random));
+                check(sequence.next(Direction::Read, wanted, u64::MAX, &mut random));
             }
         }
     }

@@ -11,8 +11,9 @@ use super::pace::Pace;
 use super::random::Random;
 use super::sequence::{Extent, MAP_UNITS_MAX, Region, Sequence};
 use super::sizes::{Sizes, greatest_common_divisor};
+use super::tiling::Class;
 use crate::bench::engine::{Operation, Verb};
-use crate::bench::spec::{ByDirection, Direction, Distribution, Job, ObjectOp};
+use crate::bench::spec::{BlockSize, ByDirection, Direction, Distribution, Job, ObjectOp};
 
 /// Why a job has nothing to do.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +103,10 @@ impl Source {
         let unit = directions.iter().fold(0, |unit, of| greatest_common_divisor(unit, sizes.get(*of).unit()));
         let fixed = directions.iter().all(|of| sizes.get(*of).fixed() == Some(unit));
         let files = match target {
-            Target::Files(regions) => file_sequences(job, regions, unit, fixed, &mut random)?,
+            Target::Files(regions) => {
+                let classes = (!fixed).then(|| classes_of(job, &verbs));
+                file_sequences(job, regions, unit, classes.as_ref(), &mut random)?
+            }
             Target::Objects(0) => return Err(LoadError::NoObjects { job: job.name.clone() }),
             Target::Objects(count) => vec![object_sequence(job, *count, &mut random)],
         };
@@ -189,7 +193,7 @@ impl Source {
 
     fn object_operation(&mut self, verb: Verb, direction: Direction, length: u64) -> Operation {
         let own = self.own.as_mut().and_then(|own| own.take(verb));
-        let number = own.unwrap_or_else(|| self.files[0].next(direction, 1, &mut self.random).offset);
+        let number = own.unwrap_or_else(|| self.files[0].next(direction, 1, 1, &mut self.random).offset);
         Operation { verb, file: 0, offset: 0, length, number }
     }
 
@@ -199,8 +203,8 @@ impl Source {
             _ => {
                 let file = self.file;
                 self.file = if file + 1 == self.files.len() { 0 } else { file + 1 };
-                let length = length.min(self.left.bytes / self.unit * self.unit);
-                (file as u32, self.files[file].next(direction, length, &mut self.random))
+                let most = self.left.bytes / self.unit * self.unit;
+                (file as u32, self.files[file].next(direction, length, most, &mut self.random))
             }
         };
         if self.trim_then_write && verb == Verb::Trim {
@@ -303,11 +307,29 @@ fn verb_of_object(op: ObjectOp) -> Verb {
     }
 }
 
+/// The lengths of a job's operations, those of one block size together, and the class of each direction.
+fn classes_of(job: &Job, verbs: &[(Verb, u32)]) -> (Vec<Class>, ByDirection<usize>) {
+    let mut blocks: Vec<(&BlockSize, u32)> = Vec::new();
+    let mut of = ByDirection::default();
+    for (verb, weight) in verbs {
+        let Some(direction) = verb.direction() else { continue };
+        let block = job.block.get(direction);
+        let known = blocks.iter().position(|(known, _)| *known == block);
+        let class = known.unwrap_or_else(|| {
+            blocks.push((block, 0));
+            blocks.len() - 1
+        });
+        blocks[class].1 += weight;
+        *of.get_mut(direction) = class;
+    }
+    (blocks.into_iter().map(|(block, weight)| Class { sizes: Sizes::new(block), weight }).collect(), of)
+}
+
 fn file_sequences(
     job: &Job,
     regions: &[Region],
     unit: u64,
-    fixed: bool,
+    classes: Option<&(Vec<Class>, ByDirection<usize>)>,
     random: &mut Random,
 ) -> Result<Vec<Sequence>, LoadError> {
     let mut sequences = Vec::with_capacity(regions.len());
@@ -322,10 +344,14 @@ fn file_sequences(
             Sequence::sequential(*region, unit)
         } else if job.norandommap || !even {
             Sequence::random(*region, unit, &job.distribution, random)
-        } else if !fixed && units > MAP_UNITS_MAX {
-            return Err(LoadError::MapTooLarge { job: job.name.clone(), units });
         } else {
-            Sequence::covering(*region, unit, fixed, random)
+            match classes {
+                None => Sequence::covering(*region, unit, random),
+                Some(_) if units > MAP_UNITS_MAX => {
+                    return Err(LoadError::MapTooLarge { job: job.name.clone(), units });
+                }
+                Some((classes, of)) => Sequence::tiled(*region, unit, (classes, *of), random),
+            }
         });
     }
     Ok(sequences)
@@ -338,7 +364,7 @@ fn object_sequence(job: &Job, count: u64, random: &mut Random) -> Sequence {
     if *distribution != Distribution::Even || (job.pattern.random && job.norandommap) {
         Sequence::random(region, 1, &ByDirection::same(distribution.clone()), random)
     } else if job.pattern.random {
-        Sequence::covering(region, 1, true, random)
+        Sequence::covering(region, 1, random)
     } else {
         Sequence::sequential(region, 1)
     }
