@@ -541,7 +541,7 @@ async fn delete_everything(node: Rc<SimNode>, shared: Rc<Shared>) {
 
 /// A cap that a few keys and uploads reach.
 fn with_tight_index(options: SimOptions, shards: u16, random: &Random) -> SimOptions {
-    let of_shard = (40 << 10) + random.below(40 << 10) as usize;
+    let of_shard = (26 << 10) + random.below(24 << 10) as usize;
     SimOptions { index_bytes_max: of_shard * usize::from(shards), ..options }
 }
 
