@@ -1,4 +1,4 @@
-//! Unsigned LEB128, only in its shortest form: of lengths in leaves, up to 32 bits, and of numbers in entries, up to 64.
+//! Unsigned LEB128, only in its shortest form: lengths in leaves, up to 32 bits, and numbers in entries, up to 64.
 
 /// Bytes of the longest encoding of a `u32`.
 const SHORT_BYTES_MAX: usize = 5;

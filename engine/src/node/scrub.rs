@@ -291,8 +291,8 @@ fn next_of(shard: &Shard) -> Next {
     if objects.is_empty() { Next::Uploads } else { Next::Objects(objects) }
 }
 
-/// The part of an upload behind `last`, found and pinned in one step: of what was only found, the space may be another's
-/// by the time it is read.
+/// The part of an upload behind `last`, found and pinned in one step: of what was only found, the space may be
+/// another's by the time it is read.
 fn part_behind(
     core: &Rc<CoreState>,
     shard: &Rc<Shard>,
