@@ -2,8 +2,8 @@
 //! asks, and each tile is one operation.
 //!
 //! Invariants:
-//! - Every unit is in exactly one tile, so a pass uses each once, and no operation is shortened but the last tile of the
-//!   region, and what a budget cuts off.
+//! - Every unit is in exactly one tile, so a pass uses each once, and no operation is shortened but the last tile of
+//!   the region, and what a budget cuts off.
 //! - Tiles of each class come in a random order. A class whose tiles are used up takes those of others.
 
 use super::choice::Deck;
