@@ -80,8 +80,6 @@ pub struct Keeper {
     updating: KeyLocks,
     /// Final, as every failed write is.
     failed: RefCell<Option<DeviceError>>,
-    /// Shards whose log this life has begun.
-    begun: RefCell<BTreeSet<u16>>,
     claimed: Signal,
     written_bytes: Cell<u64>,
     told_spare: Cell<u32>,
@@ -129,7 +127,6 @@ impl Keeper {
             state: RefCell::new(state),
             updating: KeyLocks::default(),
             failed: RefCell::default(),
-            begun: RefCell::default(),
             claimed: Signal::default(),
             written_bytes: Cell::new(0),
             told_spare: Cell::new(u32::MAX),
@@ -247,11 +244,13 @@ impl Keeper {
     /// When the device failed: the old root may or may not be in force.
     pub async fn install(&self, mut root: ShardRootOnDisk) -> Result<(), DeviceError> {
         self.update(|superblock| {
+            let epoch = superblock.epoch;
+            let slot = slot_of(superblock, root.shard.get());
             // The checkpoint may have been begun before this life's log was.
-            if self.begun.borrow().contains(&root.shard.get()) {
-                root.log_epoch = superblock.epoch;
+            if slot.log_epoch == epoch {
+                root.log_epoch = epoch;
             }
-            *slot_of(superblock, root.shard.get()) = root;
+            *slot = root;
         })
         .await
     }
@@ -261,7 +260,6 @@ impl Keeper {
     /// # Errors
     /// When the device failed: it may be noted or not.
     pub async fn note_log_begun(&self, shard: u16) -> Result<(), DeviceError> {
-        self.begun.borrow_mut().insert(shard);
         self.update(|superblock| {
             let epoch = superblock.epoch;
             slot_of(superblock, shard).log_epoch = epoch;

@@ -14,9 +14,8 @@ use std::rc::Rc;
 
 use futures_util::future::select;
 
-use super::compact::OBJECTS_AT_ONCE;
+use super::Shard;
 use super::entry::Entry;
-use super::{Shard, for_each_entry_from};
 use crate::error::{EngineError, Result};
 use crate::format::FormatDamage;
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
@@ -214,19 +213,13 @@ impl Shard {
     async fn move_one_by_one(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
         let mut next = Some(Vec::new());
         while let Some(start) = next {
-            let (mut seen, mut found) = (0, Vec::new());
-            next = for_each_entry_from(self.state.borrow().index(), &start, &mut |bucket, key, entry| {
-                if entry.location.extent == victim.extent {
-                    found.push((BucketId(bucket), key.to_vec(), entry));
-                }
-                seen += 1;
-                seen < OBJECTS_AT_ONCE
-            });
+            let (found, behind) = self.some_objects(&start, |entry| entry.location.extent == victim.extent);
             for (bucket, key, entry) in found {
-                if let Some(copy) = self.copy_or_loss(victim, (bucket, &key), &entry).await? {
+                if let Some(copy) = self.copy_or_loss(victim, (BucketId(bucket), &key), &entry).await? {
                     self.append_copies(vec![copy], victim).await?;
                 }
             }
+            next = behind;
             NextTurn::default().await;
         }
         Ok(())

@@ -39,11 +39,14 @@ const MOVE_BYTES: u64 = 64 << 20;
 /// What could not be emptied is tried again once the shard's slices are fewer by so much, bytes.
 const RETRY_BYTES: u64 = 8 << 20;
 /// Objects looked at before others have a turn.
-pub(super) const OBJECTS_AT_ONCE: usize = 1024;
+const OBJECTS_AT_ONCE: usize = 1024;
 /// In a life that is too young to move anything, those who wait for space look for it so often, milliseconds.
 const TIGHT_STEP_MS: u64 = 250;
 /// Key of the lock around compaction, beside checkpoints and the cleaner.
 const COMPACTING: u64 = 2;
+
+/// Buckets, keys and entries.
+type Objects = Vec<(u32, Vec<u8>, Entry)>;
 
 /// Extents that are being emptied: open again when this is dropped.
 struct Victims<'a> {
@@ -145,18 +148,32 @@ impl Shard {
     /// Bucket and key of every object with a slice there.
     async fn objects_in(&self, extents: &BTreeSet<u32>) -> Vec<(u32, Vec<u8>)> {
         let (mut found, mut next) = (Vec::new(), Some(Vec::new()));
+        let lies_there = |entry: &Entry| entry.segments.iter().any(|segment| lies_in(segment, extents));
         while let Some(start) = next.take() {
-            let mut seen = 0;
-            next = for_each_entry_from(self.state.borrow().index(), &start, &mut |bucket, key, entry| {
-                if entry.segments.iter().any(|segment| lies_in(segment, extents)) {
-                    found.push((bucket, key.to_vec()));
-                }
-                seen += 1;
-                seen < OBJECTS_AT_ONCE
-            });
+            let (some, behind) = self.some_objects(&start, lies_there);
+            found.extend(some.into_iter().map(|(bucket, key, _)| (bucket, key)));
+            next = behind;
             NextTurn::default().await;
         }
         found
+    }
+
+    /// Of the next `OBJECTS_AT_ONCE` objects from a composite key on, those whose entries are `wanted`; and the key to
+    /// go on from.
+    pub(super) fn some_objects(
+        &self,
+        start: &[u8],
+        wanted: impl Fn(&Entry) -> bool,
+    ) -> (Objects, Option<Vec<u8>>) {
+        let (mut seen, mut found) = (0, Vec::new());
+        let next = for_each_entry_from(self.state.borrow().index(), start, &mut |bucket, key, entry| {
+            if wanted(&entry) {
+                found.push((bucket, key.to_vec(), entry));
+            }
+            seen += 1;
+            seen < OBJECTS_AT_ONCE
+        });
+        (found, next)
     }
 
     async fn move_object(

@@ -100,6 +100,13 @@ pub fn usable_bytes(bench: &Bench, sizes: RangeInclusive<u64>, depth: usize) -> 
     Ok(bytes)
 }
 
+/// A body of `size` bytes for object `number`, cut from `bytes`: making one for each PUT would be most of the work.
+pub fn body_from(bytes: &[u8], number: u64, size: u64) -> Vec<u8> {
+    let mut body = bytes[..size as usize].to_vec();
+    body[..8].copy_from_slice(&number.to_le_bytes());
+    body
+}
+
 pub fn total(stored: &Stored) -> u64 {
     stored.iter().map(|(_, size)| size).sum()
 }

@@ -1,7 +1,7 @@
 //! Large objects of random sizes on a drive that is 90% full: deleted and stored at random until twenty times the
 //! drive's size was stored anew, then read, as they were when the drive was fresh.
 
-use crate::fill::{Stored, fill, total, usable_bytes};
+use crate::fill::{Stored, body_from, fill, total, usable_bytes};
 use crate::{AnyError, Bench, Options};
 use ringbolt_benches::engine_load::{LoadPlan, get_object, object_body, object_key, put_object, run_load};
 use ringbolt_benches::verdict::{Verdicts, at_least};
@@ -83,8 +83,7 @@ fn age(bench: &Bench, stored: &mut Stored, limit: u64) -> Result<f64, AnyError> 
                 let key = object_key(number);
                 bench.core.delete(bench.bucket, key.as_bytes(), WriteCondition::default()).await?;
             }
-            let mut body = body[..size as usize].to_vec();
-            body[..8].copy_from_slice(&number.to_le_bytes());
+            let body = body_from(&body, number, size);
             put_object(&bench.core, bench.bucket, &object_key(number), &body).await
         })?;
         puts += 1;

@@ -4,7 +4,7 @@
 //! nobody asks for it, then PUTs at a fixed rate fill the drive again. Busy: another third is deleted as fast as that
 //! goes, and the PUTs begin, at the same rate, once a tenth of it is gone.
 
-use crate::fill::{Stored, fill, total};
+use crate::fill::{Stored, body_from, fill, total};
 use crate::steady::{Operation, measure};
 use crate::{AnyError, Bench, Options};
 use ringbolt_benches::engine_load::{LoadError, object_body, object_key, put_object};
@@ -106,8 +106,7 @@ fn phase(
             let Some((number, size)) = puts.sizes.borrow_mut().pop_front() else {
                 return Err(LoadError::NothingMeasured);
             };
-            let mut body = puts.bytes[..size as usize].to_vec();
-            body[..8].copy_from_slice(&number.to_le_bytes());
+            let body = body_from(&puts.bytes, number, size);
             match put_object(&core, bucket, &object_key(number), &body).await {
                 Ok(()) => puts.stored.borrow_mut().push((number, size)),
                 Err(EngineError::NoSpace { .. }) => puts.refused.set(puts.refused.get() + 1),

@@ -1,6 +1,6 @@
 //! Small objects on a drive that is 85% full: overwritten at random until ten times the drive's size was stored.
 
-use crate::fill::{Stored, fill, total, usable_bytes};
+use crate::fill::{Stored, body_from, fill, total, usable_bytes};
 use crate::steady::{Latency, Operation, measure};
 use crate::{AnyError, Bench, Options};
 use ringbolt_benches::engine_load::{LoadError, get_object, object_body, object_key, put_object};
@@ -23,7 +23,7 @@ pub struct Overwrites {
     bucket: BucketId,
     objects: u64,
     random: RefCell<fastrand::Rng>,
-    /// Bodies are cut from here: making one for each put would be most of the work.
+    /// Bodies are cut from here.
     bytes: Vec<u8>,
     written: Cell<u64>,
 }
@@ -46,8 +46,7 @@ impl Overwrites {
             let mut random = self.random.borrow_mut();
             (random.u64(..self.objects), random.u64(SIZES))
         };
-        let mut body = self.bytes[..size as usize].to_vec();
-        body[..8].copy_from_slice(&number.to_le_bytes());
+        let body = body_from(&self.bytes, number, size);
         put_object(&self.core, self.bucket, &object_key(number), &body).await?;
         self.written.set(self.written.get() + size);
         Ok(size)
