@@ -36,6 +36,8 @@ pub enum BlockVerb {
     Write,
     /// RWF_DSYNC.
     WriteDurable,
+    /// RWF_SYNC: the file's times are durable too.
+    WriteSynced,
     /// fsync.
     Flush,
     /// fdatasync.
@@ -205,6 +207,7 @@ impl Blocks {
             BlockVerb::Read => self.read(slot, operation),
             BlockVerb::Write => self.write(slot, operation, 0),
             BlockVerb::WriteDurable => self.write(slot, operation, libc::RWF_DSYNC),
+            BlockVerb::WriteSynced => self.write(slot, operation, libc::RWF_SYNC),
             BlockVerb::Flush => opcode::Fsync::new(file).build(),
             BlockVerb::FlushData => opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build(),
             BlockVerb::Discard if self.discard_by_hole => opcode::Fallocate::new(file, operation.length)

@@ -42,6 +42,8 @@ pub struct RunOptions {
     pub sections: Vec<String>,
     /// `--parse-only`: say whether the jobs are understood, and run nothing.
     pub parse_only: bool,
+    /// `--readonly`: jobs that write are refused.
+    pub read_only: bool,
     /// `--showcmd`: print the job files as a command line, and run nothing.
     pub show_command: bool,
 }
@@ -57,6 +59,7 @@ impl Default for RunOptions {
             allow_overwrite: false,
             sections: Vec::new(),
             parse_only: false,
+            read_only: false,
             show_command: false,
         }
     }

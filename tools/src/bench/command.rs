@@ -4,7 +4,7 @@
 
 use super::cli::RunOptions;
 use super::job::command_line::parse;
-use super::job::{Action, CommandLine, JobError, Surroundings, check_credentials, help, show};
+use super::job::{Action, CommandLine, JobError, Refusals, Surroundings, check_credentials, help, show};
 use super::layers;
 use super::manual::MANUAL;
 use super::profile;
@@ -29,6 +29,8 @@ enum CommandError {
     #[error(transparent)]
     Job(#[from] JobError),
     #[error(transparent)]
+    Jobs(#[from] Refusals),
+    #[error(transparent)]
     Run(#[from] RunError),
     #[error("results can not be written to {}: {error}", .path.display())]
     Output { path: PathBuf, error: io::Error },
@@ -39,7 +41,7 @@ enum CommandError {
 impl CommandError {
     fn status(&self) -> ExitCode {
         match self {
-            Self::Job(_) | Self::Run(_) => ExitCode::from(NOT_RUN),
+            Self::Job(_) | Self::Jobs(_) | Self::Run(_) => ExitCode::from(NOT_RUN),
             Self::Output { .. } | Self::Logs(_) => ExitCode::FAILURE,
         }
     }

@@ -106,6 +106,25 @@ pub enum Engine {
     S3,
 }
 
+/// How the operations on files and devices are carried out (`ioengine` where [`Engine::IoUring`] is meant).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calls {
+    /// Queued in a ring: io_uring, and what keeps operations in flight by other means (libaio, posixaio).
+    Queued,
+    /// One pread or pwrite after the other: psync and its kind.
+    Plain,
+}
+
+/// `sync`: what is durable once a write has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durable {
+    No,
+    /// What was written (O_DSYNC).
+    Data,
+    /// The times of the file too (O_SYNC).
+    All,
+}
+
 /// What an object engine does, and how often against the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectOp {
@@ -207,6 +226,7 @@ pub struct Job {
     pub wait_for: Option<String>,
 
     pub engine: Engine,
+    pub calls: Calls,
     pub pattern: Pattern,
     pub block: ByDirection<BlockSize>,
     /// Bytes that a thread's files have in all, before `numjobs`.
@@ -248,8 +268,7 @@ pub struct Job {
     /// A flush after so many writes; 0: never.
     pub fsync: u64,
     pub fdatasync: u64,
-    /// `sync=dsync`: each write durable by itself.
-    pub dsync: bool,
+    pub durable: Durable,
     pub end_fsync: bool,
     /// Cores to run on; empty: any.
     pub cpus: Vec<usize>,
@@ -291,6 +310,7 @@ impl Job {
             description: None,
             wait_for: None,
             engine,
+            calls: Calls::Queued,
             pattern: Pattern { reads: true, writes: false, trims: false, random: false },
             block: ByDirection::same(BlockSize::Fixed(4096)),
             size: None,
@@ -322,7 +342,7 @@ impl Job {
             percentiles: vec![50.0, 90.0, 99.0, 99.9, 99.99],
             fsync: 0,
             fdatasync: 0,
-            dsync: false,
+            durable: Durable::No,
             end_fsync: false,
             cpus: Vec::new(),
             numa_nodes: Vec::new(),

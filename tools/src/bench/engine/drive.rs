@@ -5,7 +5,7 @@
 use super::layout::{self, LayoutLock};
 use super::{Clock, Completion, EngineError, IoEngine, Operation, Verb};
 use crate::bench::load::{Region, Sizes};
-use crate::bench::spec::{Direction, Job};
+use crate::bench::spec::{Direction, Durable, Job};
 use ringbolt_engine::ring::blocks::{
     BUFFER_BYTES_MAX, BlockDone, BlockOperation, BlockVerb, Blocks, DEPTH_MAX,
 };
@@ -46,7 +46,11 @@ impl Drive {
         let (files, regions) = layout::open(job, thread, lock, progress)?;
         let blocks = Blocks::new(job.depth, buffer_bytes as usize, files)
             .map_err(|error| EngineError(format!("job {}: {error}", job.name)))?;
-        let write = if job.dsync { BlockVerb::WriteDurable } else { BlockVerb::Write };
+        let write = match job.durable {
+            Durable::No => BlockVerb::Write,
+            Durable::Data => BlockVerb::WriteDurable,
+            Durable::All => BlockVerb::WriteSynced,
+        };
         let reaped = Vec::with_capacity(job.depth as usize);
         let batch = batch_of(job.depth);
         Ok((Self { blocks, clock, write, batch, reaped }, regions))
@@ -63,7 +67,7 @@ pub fn batch_of(depth: u32) -> usize {
 }
 
 /// The largest block that the job reads or writes.
-fn buffer_bytes(job: &Job) -> u64 {
+pub fn buffer_bytes(job: &Job) -> u64 {
     let used = [(Direction::Read, job.pattern.reads), (Direction::Write, job.pattern.writes)];
     let sizes =
         used.into_iter().filter(|(_, is_used)| *is_used).map(|(of, _)| Sizes::new(job.block.get(of)).most());

@@ -6,6 +6,7 @@ pub(super) mod drive;
 mod failures;
 pub(super) mod layout;
 pub mod objects;
+pub(super) mod plain;
 pub mod ringbolt;
 pub mod s3;
 mod slots;

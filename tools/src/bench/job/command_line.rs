@@ -2,14 +2,16 @@
 //!
 //! As in fio: `--name` begins a job, keys before the first one or after `--name=global` are inherited, also by the job
 //! files; jobs of the command line come before those of the files. `--key value` and `--key=value` are the same,
-//! except that a flag takes its value with `=` only.
+//! except that a flag takes its value with `=` only; one dash is as good as two.
+//!
+//! Invariant: all that is not understood is told at once.
 
-use super::error::{JobError, Place};
+use super::error::{JobError, Place, Refusals};
 use super::keys::{self, Found};
 use super::parser::{GLOBAL, Section, Surroundings, entry, parse_file};
 use super::resolve::{Resolved, resolve};
 use crate::bench::cli::{Eta, OutputFormat, RunOptions};
-use crate::bench::spec::Plan;
+use crate::bench::spec::{Job, ObjectOp, Plan};
 use crate::nearest;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -39,23 +41,24 @@ pub struct CommandLine {
 /// Reads a command line, and the job files that it names.
 ///
 /// # Errors
-/// At the first thing that is not understood.
-pub fn parse(arguments: &[OsString], around: &Surroundings<'_>) -> Result<CommandLine, JobError> {
+/// With all that is not understood.
+pub fn parse(arguments: &[OsString], around: &Surroundings<'_>) -> Result<CommandLine, Refusals> {
     let mut line = Line::default();
     let mut words = Words { words: texts(arguments)?, next: 0 };
     while let Some(word) = words.take() {
-        match word.strip_prefix("--") {
-            Some("") => {
+        match word.strip_prefix("--").or_else(|| word.strip_prefix('-')) {
+            Some("") if word == "--" => {
                 while let Some(file) = words.take() {
                     line.files.push(PathBuf::from(file));
                 }
             }
-            Some(option) => line.option(option, &mut words)?,
-            None if word == "-h" => line.action = Some(Action::Help),
-            None if word.len() > 1 && word.starts_with('-') => {
-                return Err(option_error(&word[1..], "options begin with two dashes"));
+            None | Some("") => line.files.push(PathBuf::from(word)),
+            Some("h") => line.action = Some(Action::Help),
+            Some("v") => line.action = Some(Action::Version),
+            Some(option) => {
+                let outcome = line.option(option, &mut words);
+                line.refusals.take(outcome);
             }
-            None => line.files.push(PathBuf::from(word)),
         }
     }
     line.finish(around)
@@ -82,7 +85,7 @@ impl<'a> Words<'a> {
 
     /// The next word, unless it is another option.
     fn take_value(&mut self) -> Option<&'a str> {
-        let is_value = self.words.get(self.next).is_some_and(|word| !word.starts_with("--"));
+        let is_value = self.words.get(self.next).is_some_and(|word| !word.starts_with('-') || *word == "-");
         if is_value { self.take() } else { None }
     }
 }
@@ -94,6 +97,7 @@ struct Line {
     formats: Vec<OutputFormat>,
     sections: Vec<Section>,
     files: Vec<PathBuf>,
+    refusals: Refusals,
 }
 
 impl Line {
@@ -151,6 +155,17 @@ impl Line {
             value.ok_or_else(|| option_error(name, "needs a value"))
         };
         match name {
+            "allow-overwrite" | "parse-only" | "showcmd" | "help" | "version" | "minimal" | "readonly"
+            | "append-terse"
+                if value.is_some() =>
+            {
+                return Err(option_error(name, "takes no value"));
+            }
+            "minimal" => self.formats.push(OutputFormat::Terse),
+            "append-terse" => self.formats.extend([OutputFormat::Normal, OutputFormat::Terse]),
+            "readonly" => options.read_only = true,
+            // What fio tells and holds in memory is arranged otherwise here.
+            "eta-newline" | "eta-interval" | "alloc-size" | "max-jobs" => _ = needed()?,
             "output" => options.output = Some(PathBuf::from(needed()?)),
             "html" => options.html = Some(PathBuf::from(needed()?)),
             "section" => options.sections.push(needed()?.to_owned()),
@@ -162,37 +177,43 @@ impl Line {
                 let action = if name == "cmdhelp" { Action::KeyHelp(of) } else { Action::EngineHelp(of) };
                 self.action.get_or_insert(action);
             }
-            "allow-overwrite" | "parse-only" | "showcmd" | "help" | "version" if value.is_some() => {
-                return Err(option_error(name, "takes no value"));
-            }
             "allow-overwrite" => options.allow_overwrite = true,
             "parse-only" => options.parse_only = true,
             "showcmd" => options.show_command = true,
             "help" => _ = self.action.get_or_insert(Action::Help),
             "version" => _ = self.action.get_or_insert(Action::Version),
-            _ => return Ok(false),
+            _ => match FIO_OPTIONS.iter().find(|(names, _)| names.contains(&name)) {
+                Some((_, instead)) => {
+                    return Err(option_error(name, &format!("fio has it, not built here: {instead}")));
+                }
+                None => return Ok(false),
+            },
         }
         Ok(true)
     }
 
-    fn finish(mut self, around: &Surroundings<'_>) -> Result<CommandLine, JobError> {
+    fn finish(mut self, around: &Surroundings<'_>) -> Result<CommandLine, Refusals> {
         let action = self.action.unwrap_or(Action::Run);
         if !self.formats.is_empty() {
             self.formats.dedup();
             self.options.output_formats = self.formats;
         }
+        let mut refusals = self.refusals;
         let mut resolved = Resolved::default();
         if action == Action::Run {
             for (index, file) in self.files.iter().enumerate() {
-                self.sections.extend(parse_file(file, index + 1, around)?);
+                self.sections.extend(parse_file(file, index + 1, around, &mut refusals));
             }
-            select(&mut self.sections, &self.options.sections)?;
-            if !self.sections.iter().any(|section| !section.is_global()) {
-                return Err(JobError::Nothing(no_jobs(&self.files)));
+            refusals.take(select(&mut self.sections, &self.options.sections));
+            if refusals.is_empty() && !self.sections.iter().any(|section| !section.is_global()) {
+                refusals.add(JobError::Nothing(no_jobs(&self.files)));
             }
-            resolved = resolve(&self.sections, around)?;
+            resolved = resolve(&self.sections, around, &mut refusals);
+            if self.options.read_only {
+                resolved.plan.jobs.iter().filter_map(writes).for_each(|error| refusals.add(error));
+            }
         }
-        Ok(CommandLine {
+        refusals.or_else(CommandLine {
             action,
             options: self.options,
             sections: self.sections,
@@ -200,6 +221,17 @@ impl Line {
             warnings: resolved.warnings,
         })
     }
+}
+
+/// Why a job is none that only reads.
+fn writes(job: &Job) -> Option<JobError> {
+    let changes = match &job.objects.ops {
+        Some(ops) => ops.iter().any(|(op, _)| !matches!(op, ObjectOp::Get | ObjectOp::Head | ObjectOp::List)),
+        None => job.pattern.writes || job.pattern.trims,
+    };
+    changes.then(|| {
+        option_error("readonly", &format!("job {} writes: give it rw=read or rw=randread", job.name))
+    })
 }
 
 /// Leaves only the jobs that were asked for.
@@ -227,7 +259,7 @@ fn no_jobs(files: &[PathBuf]) -> String {
 }
 
 /// For suggestions.
-pub const RUN_OPTIONS: [&str; 13] = [
+pub const RUN_OPTIONS: [&str; 16] = [
     "output",
     "html",
     "section",
@@ -241,6 +273,24 @@ pub const RUN_OPTIONS: [&str; 13] = [
     "showcmd",
     "help",
     "version",
+    "minimal",
+    "append-terse",
+    "readonly",
+];
+
+/// Options of fio's that are not built, and what to use.
+const FIO_OPTIONS: &[(&[&str], &str)] = &[
+    (&["bandwidth-log", "latency-log"], "use the keys write_bw_log, write_lat_log, write_iops_log"),
+    (&["client", "server", "daemonize", "remote-config"], "start the run on each machine by itself"),
+    (
+        &["debug", "idle-prof", "warnings-fatal"],
+        "leave it out; the report has the CPU time of the job's threads",
+    ),
+    (&["cpuclock-test", "crctest", "memcpytest"], "use fio for it"),
+    (&["inflate-log", "merge-blktrace-only"], "use fio for it"),
+    (&["trigger", "trigger-file", "trigger-timeout", "trigger-remote", "aux-path"], "leave it out"),
+    (&["terse-version"], "leave it out; terse lines are of version 3"),
+    (&["profile"], "use `ringbolt bench profile`, or write the job's keys"),
 ];
 
 fn option_error(option: &str, reason: &str) -> JobError {

@@ -1,6 +1,7 @@
 //! What can be wrong with jobs, and where.
 //!
-//! Invariant: each message says what was written, why it can not be, and what to write instead.
+//! Invariant: each message says what was written, why it can not be, and what to write instead. A reader of jobs goes
+//! on behind what it refuses, so that [`Refusals`] has all that stands in the way of a run at once.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ impl fmt::Display for Place {
 pub enum JobError {
     #[error("{place}: {key}: no such key{}", did_you_mean(.nearest))]
     UnknownKey { place: Place, key: String, nearest: Option<String> },
-    #[error("{place}: {key}: known to fio, not built here{}", because(.hint))]
+    #[error("{place}: {key}: fio has it, not built here: {hint}")]
     NotBuilt { place: Place, key: String, hint: String },
     #[error("{place}: {key}={value}: {reason}")]
     Value { place: Place, key: String, value: String, reason: String },
@@ -48,7 +49,7 @@ pub enum JobError {
     Grammar { place: Place, text: String, reason: String },
     #[error("{}: {reason}", .path.display())]
     File { path: PathBuf, reason: String },
-    #[error("--{option}: {reason}; `ringbolt bench --help` has the list")]
+    #[error("--{option}: {reason}")]
     Option { option: String, reason: String },
     #[error("{0}")]
     Nothing(String),
@@ -61,6 +62,65 @@ fn did_you_mean(nearest: &Option<String>) -> String {
     )
 }
 
-fn because(hint: &str) -> String {
-    if hint.is_empty() { String::new() } else { format!(": {hint}") }
+/// So many refusals are shown; a file with more of them is none of ours.
+const SHOWN_MAX: usize = 50;
+
+/// All that stands in the way of a run, in the order in which it was met, each reason once.
+#[derive(Debug, Default)]
+pub struct Refusals(Vec<JobError>);
+
+impl Refusals {
+    /// Adds a reason. One that is there already, as that of a key which several jobs inherit, is not told again.
+    pub fn add(&mut self, error: JobError) {
+        let text = error.to_string();
+        if !self.0.iter().any(|known| known.to_string() == text) {
+            self.0.push(error);
+        }
+    }
+
+    /// The value of a step that succeeded; the reason of one that did not is added.
+    pub fn take<T>(&mut self, outcome: Result<T, JobError>) -> Option<T> {
+        outcome.map_err(|error| self.add(error)).ok()
+    }
+
+    /// The reasons, in the order in which they were met.
+    pub fn iter(&self) -> impl Iterator<Item = &JobError> {
+        self.0.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `value`, if nothing was refused.
+    ///
+    /// # Errors
+    /// With all refusals.
+    pub fn or_else<T>(self, value: T) -> Result<T, Self> {
+        if self.is_empty() { Ok(value) } else { Err(self) }
+    }
+}
+
+impl From<JobError> for Refusals {
+    fn from(error: JobError) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl std::error::Error for Refusals {}
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [only] = &self.0[..] {
+            return only.fmt(formatter);
+        }
+        write!(formatter, "{} things stand in the way of this run:", self.0.len())?;
+        for error in self.0.iter().take(SHOWN_MAX) {
+            write!(formatter, "\n  {error}")?;
+        }
+        match self.0.len().saturating_sub(SHOWN_MAX) {
+            0 => Ok(()),
+            more => write!(formatter, "\n  and {more} more"),
+        }
+    }
 }

@@ -7,16 +7,17 @@ const WIDTH: usize = 100;
 
 /// All keys, one line each.
 pub fn keys() -> String {
-    let built = keys::all().filter(|key| !matches!(key.kind, Kind::Inert(_)));
+    let built = keys::all().filter(|key| !key.is_without_effect());
     let mut text = "Keys of a job. `--cmdhelp=KEY` tells all about one.\n\n".to_owned();
     for key in built {
         text.push_str(&format!("{:<28}{}\n", names(key), key.summary));
     }
     text.push_str(
-        "\nfio's keys for what is always so here; values that ask for something else are refused:\n\n",
+        "\nfio's keys without effect here: what is always so, and what tunes fio itself; values that ask for something \
+         else are refused:\n\n",
     );
     for key in keys::all() {
-        if let Kind::Inert(values) = key.kind {
+        if let Kind::Inert(values) | Kind::Tuning(values) = key.kind {
             let shown = if values.is_empty() {
                 key.name.to_owned()
             } else {
@@ -58,7 +59,7 @@ fn describe(key: &Key) -> String {
         }
     };
     line("type", &key.kind.to_string());
-    if let Kind::Inert(values) = key.kind {
+    if let Kind::Inert(values) | Kind::Tuning(values) = key.kind {
         line("values", &if values.is_empty() { "any".to_owned() } else { values.join(", ") });
     }
     line("values", key.range);
@@ -94,7 +95,9 @@ const ENGINES: [(&str, &str); 3] = [
     (
         "io_uring",
         "Files and block devices through io_uring. filename names them, or directory says where to make them. \
-         direct=1 goes past the page cache. Depth, rates, patterns, verification and flushes as in fio.",
+         direct=1 goes past the page cache. Depth, rates, patterns, verification and flushes as in fio. fio's libaio \
+         and posixaio are done so too; psync, sync, pvsync, pvsync2, vsync and mmap by one pread or pwrite after the \
+         other. What differs from fio's engine of that name is said before the run.",
     ),
     (
         "ringbolt",

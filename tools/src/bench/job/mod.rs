@@ -17,12 +17,15 @@ pub mod units;
 mod values;
 
 pub use self::command_line::{Action, CommandLine};
-pub use self::error::{JobError, Place};
+pub use self::error::{JobError, Place, Refusals};
 pub use self::parser::{Section, Surroundings};
-pub use self::resolve::{MASK, Resolved, resolve};
+pub use self::resolve::{MASK, Resolved};
 
+use self::parser::{parse_file, parse_text};
+use self::resolve::resolve;
 use self::units::Machine;
 use super::spec::{Engine, Plan};
+use std::path::Path;
 
 impl Surroundings<'static> {
     /// Of this process.
@@ -42,6 +45,28 @@ fn memory_mib(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib / 1024)
+}
+
+/// The jobs of a file; `-` is stdin.
+///
+/// # Errors
+/// With all that can not be.
+pub fn of_file(path: &Path, around: &Surroundings<'_>) -> Result<Resolved, Refusals> {
+    let mut refusals = Refusals::default();
+    let sections = parse_file(path, 1, around, &mut refusals);
+    let resolved = resolve(&sections, around, &mut refusals);
+    refusals.or_else(resolved)
+}
+
+/// The jobs of a text; `path` is what refusals name as its place.
+///
+/// # Errors
+/// With all that can not be.
+pub fn of_text(text: &str, path: &Path, around: &Surroundings<'_>) -> Result<Resolved, Refusals> {
+    let mut refusals = Refusals::default();
+    let sections = parse_text(text, path, 1, around, &mut refusals);
+    let resolved = resolve(&sections, around, &mut refusals);
+    refusals.or_else(resolved)
 }
 
 /// Whether the endpoints of all jobs can be asked at all. Apart from parsing, so that a job file can be looked at

@@ -3,9 +3,9 @@
 //! As in fio: `[name]` begins a section; `;` and `#` begin a comment, also behind a value; `include FILE` puts a file
 //! without sections in place; `${NAME}` is taken from the environment, empty when it is not set.
 //!
-//! Invariant: every key of an entry is one of the table; others ended as errors here, with their line.
+//! Invariant: every key of an entry is one of the table; others ended as refusals here, with their line.
 
-use super::error::{JobError, Place};
+use super::error::{JobError, Place, Refusals};
 use super::keys::{self, Found, Key};
 use std::io::Read;
 use std::path::Path;
@@ -47,37 +47,43 @@ pub struct Surroundings<'a> {
 const INCLUDES_MAX: usize = 16;
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// The sections of a file; `-` is stdin.
-///
-/// # Errors
-/// When it can not be read or understood.
-pub fn parse_file(path: &Path, source: usize, around: &Surroundings<'_>) -> Result<Vec<Section>, JobError> {
-    parse_text(&read(path)?, path, source, around)
+/// The sections of a file; `-` is stdin. What can not be read or understood is added to `refusals`.
+pub fn parse_file(
+    path: &Path,
+    source: usize,
+    around: &Surroundings<'_>,
+    refusals: &mut Refusals,
+) -> Vec<Section> {
+    let text = refusals.take(read(path)).unwrap_or_default();
+    parse_text(&text, path, source, around, refusals)
 }
 
-/// The sections of a text that came from `path`.
-///
-/// # Errors
-/// When it is not understood.
+/// The sections of a text that came from `path`. What is not understood is added to `refusals`, and left out.
 pub fn parse_text(
     text: &str,
     path: &Path,
     source: usize,
     around: &Surroundings<'_>,
-) -> Result<Vec<Section>, JobError> {
+    refusals: &mut Refusals,
+) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
+    let mut is_headless = false;
     for (line, place) in lines(text, path) {
-        if let Some(name) = section_name(line, &place)? {
+        if line.starts_with('[') {
+            let name = refusals.take(section_name(line, &place)).unwrap_or_else(|| "?".to_owned());
             sections.push(Section { name, entries: Vec::new(), place, source });
             continue;
         }
-        let Some(section) = sections.last_mut() else {
+        if let Some(section) = sections.last_mut() {
+            let mut reader = Reader { path, around, depth: 0, refusals, entries: &mut section.entries };
+            reader.add_line(line, place);
+        } else if !is_headless {
+            is_headless = true;
             let reason = "stands before the first section; begin one with [global] or [name of a job]";
-            return Err(JobError::Grammar { place, text: line.to_owned(), reason: reason.to_owned() });
-        };
-        add_line(line, place, path, around, 0, &mut section.entries)?;
+            refusals.add(JobError::Grammar { place, text: line.to_owned(), reason: reason.to_owned() });
+        }
     }
-    Ok(sections)
+    sections
 }
 
 /// Lines that say something, without comments, with their places.
@@ -88,65 +94,74 @@ fn lines<'a>(text: &'a str, path: &'a Path) -> impl Iterator<Item = (&'a str, Pl
     })
 }
 
-fn section_name(line: &str, place: &Place) -> Result<Option<String>, JobError> {
-    let Some(rest) = line.strip_prefix('[') else { return Ok(None) };
+fn section_name(line: &str, place: &Place) -> Result<String, JobError> {
     let wrong = |reason: &str| JobError::Grammar {
         place: place.clone(),
         text: line.to_owned(),
         reason: reason.to_owned(),
     };
-    let name = rest.strip_suffix(']').ok_or_else(|| wrong("a section is [name], alone on its line"))?.trim();
+    let inner = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let name = inner.ok_or_else(|| wrong("a section is [name], alone on its line"))?.trim();
     if name.is_empty() {
         return Err(wrong("a section needs a name"));
     }
-    Ok(Some(name.to_owned()))
+    Ok(name.to_owned())
 }
 
-fn add_line(
-    line: &str,
-    place: Place,
-    path: &Path,
-    around: &Surroundings<'_>,
+/// Reads the lines of one file into a section.
+struct Reader<'a> {
+    path: &'a Path,
+    around: &'a Surroundings<'a>,
+    /// So many files include each other here.
     depth: usize,
-    entries: &mut Vec<Entry>,
-) -> Result<(), JobError> {
-    if let Some(file) = line.strip_prefix("include").filter(|rest| rest.starts_with([' ', '\t'])) {
-        return include(Path::new(file.trim()), place, path, around, depth, entries);
-    }
-    let (key, value) = match line.split_once('=') {
-        Some((key, value)) => (key.trim(), Some(expand(value.trim(), around, &place, key)?)),
-        None => (line, None),
-    };
-    entries.push(entry(key, value, place)?);
-    Ok(())
+    refusals: &'a mut Refusals,
+    entries: &'a mut Vec<Entry>,
 }
 
-fn include(
-    file: &Path,
-    place: Place,
-    from: &Path,
-    around: &Surroundings<'_>,
-    depth: usize,
-    entries: &mut Vec<Entry>,
-) -> Result<(), JobError> {
-    let wrong = |place: Place, reason: String| JobError::Grammar {
-        place,
-        text: format!("include {}", file.display()),
-        reason,
-    };
-    if depth == INCLUDES_MAX {
-        return Err(wrong(place, format!("files include each other more than {INCLUDES_MAX} deep")));
-    }
-    let beside = from.parent().map_or_else(|| file.to_owned(), |directory| directory.join(file));
-    let found = if file.exists() { file.to_owned() } else { beside };
-    let text = read(&found).map_err(|error| wrong(place, error.to_string()))?;
-    for (line, place) in lines(&text, &found) {
-        if line.starts_with('[') {
-            return Err(wrong(place, format!("{line}: an included file has no sections of its own")));
+impl Reader<'_> {
+    fn add_line(&mut self, line: &str, place: Place) {
+        if let Some(file) = line.strip_prefix("include").filter(|rest| rest.starts_with([' ', '\t'])) {
+            return self.include(Path::new(file.trim()), place);
         }
-        add_line(line, place, &found, around, depth + 1, entries)?;
+        let (key, value) = match line.split_once('=') {
+            Some((key, value)) => {
+                let Some(value) = self.refusals.take(expand(value.trim(), self.around, &place, key)) else {
+                    return;
+                };
+                (key.trim(), Some(value))
+            }
+            None => (line, None),
+        };
+        self.entries.extend(self.refusals.take(entry(key, value, place)));
     }
-    Ok(())
+
+    fn include(&mut self, file: &Path, place: Place) {
+        let wrong = |place: Place, reason: String| JobError::Grammar {
+            place,
+            text: format!("include {}", file.display()),
+            reason,
+        };
+        if self.depth == INCLUDES_MAX {
+            let reason = format!("files include each other more than {INCLUDES_MAX} deep");
+            return self.refusals.add(wrong(place, reason));
+        }
+        let beside = self.path.parent().map_or_else(|| file.to_owned(), |directory| directory.join(file));
+        let found = if file.exists() { file.to_owned() } else { beside };
+        let text = match read(&found) {
+            Ok(text) => text,
+            Err(error) => return self.refusals.add(wrong(place, error.to_string())),
+        };
+        for (line, place) in lines(&text, &found) {
+            if line.starts_with('[') {
+                let reason = format!("{line}: an included file has no sections of its own");
+                return self.refusals.add(wrong(place, reason));
+            }
+            let (around, depth) = (self.around, self.depth + 1);
+            let mut reader =
+                Reader { path: &found, around, depth, refusals: self.refusals, entries: self.entries };
+            reader.add_line(line, place);
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<String, JobError> {

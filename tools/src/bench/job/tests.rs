@@ -10,9 +10,12 @@ pub fn around(environment: &dyn Fn(&str) -> Option<String>) -> Surroundings<'_> 
 }
 
 /// The jobs of a text, in surroundings where nothing is set.
-pub fn jobs(text: &str) -> Result<Vec<Job>, JobError> {
-    let sections = parser::parse_text(text, Path::new("test.fio"), 1, &around(&|_| None))?;
-    Ok(resolve(&sections, &around(&|_| None))?.plan.jobs)
+pub fn jobs(text: &str) -> Result<Vec<Job>, Refusals> {
+    jobs_in(text, &|_| None)
+}
+
+fn jobs_in(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Job>, Refusals> {
+    of_text(text, Path::new("test.fio"), &around(environment)).map(|resolved| resolved.plan.jobs)
 }
 
 pub fn refusal(text: &str) -> String {
@@ -56,8 +59,8 @@ fn text_that_is_no_job_file_says_where() {
         ("[a\n", "test.fio:1: \"[a\": a section is [name]"),
         ("[]\n", "a section needs a name"),
         ("[a]\n\nsize=1g\niodeph=4\n", "test.fio:4: iodeph: no such key; did you mean iodepth?"),
-        ("[a]\nsize=1g\nzonemode=zbd\n", "test.fio:3: zonemode: known to fio, not built here"),
-        ("[a]\nsize=1g\ndisable_lat=1\n", "test.fio:3: disable_lat=1: known to fio, not built here"),
+        ("[a]\nsize=1g\nzonesize=1m\n", "test.fio:3: zonesize: fio has it, not built here: use fio"),
+        ("[a]\nsize=1g\nzonemode=zbd\n", "test.fio:3: zonemode=zbd: fio has it, not built here"),
         ("[a]\nsize=1g\nbs\n", "test.fio:3: bs: a value is needed, as in bs=4k,8k"),
         ("[a]\nsize=1g\nbs=\n", "test.fio:3: bs: a value is needed"),
         ("[a]\nsize=1g\nbs=4q\n", "test.fio:3: bs=4q: \"q\" is no unit of size"),
@@ -70,13 +73,10 @@ fn text_that_is_no_job_file_says_where() {
 #[test]
 fn variables_come_from_the_environment() {
     let environment = |name: &str| (name == "BLOCK").then(|| "8".to_owned());
-    let around = around(&environment);
-    let parse = |text: &str| parser::parse_text(text, Path::new("test.fio"), 1, &around);
-    let sections = parse("[a]\nbs=${BLOCK}k\ndescription=${NONE}left\nsize=1g\n").unwrap();
-    let jobs = resolve(&sections, &around).unwrap().plan.jobs;
+    let jobs = jobs_in("[a]\nbs=${BLOCK}k\ndescription=${NONE}left\nsize=1g\n", &environment).unwrap();
     assert_eq!(jobs[0].block.read, BlockSize::Fixed(8192));
     assert_eq!(jobs[0].description.as_deref(), Some("left"));
-    let error = parse("[a]\nsize=${NONE}\n").unwrap_err().to_string();
+    let error = jobs_in("[a]\nsize=${NONE}\n", &environment).unwrap_err().to_string();
     assert!(
         error.contains("test.fio:2") && error.contains("environment variable NONE is not set"),
         "{error}"
@@ -96,8 +96,8 @@ fn included_files_stand_in_place() {
     fs::write(path("sections.fio"), "[a]\ninclude main.fio\n").unwrap();
     fs::write(path("missing.fio"), "[a]\ninclude nowhere.fio\n").unwrap();
     let around = around(&|_| None);
-    let read = |name: &str| parser::parse_file(&path(name), 1, &around);
-    let jobs = resolve(&read("main.fio").unwrap(), &around).unwrap().plan.jobs;
+    let read = |name: &str| of_file(&path(name), &around);
+    let jobs = read("main.fio").unwrap().plan.jobs;
     assert_eq!((jobs[0].block.read.clone(), jobs[0].depth), (BlockSize::Fixed(16384), 8));
     for (name, part) in [
         ("circle.fio", "include each other"),
@@ -144,8 +144,7 @@ fn every_key_has_an_effect() {
         format!("{jobs:?}")
     };
     // There is one mode: nothing else can be given.
-    let built =
-        keys::all().filter(|key| !matches!(key.kind, keys::Kind::Inert(_)) && key.name != "http_mode");
+    let built = keys::all().filter(|key| !key.is_without_effect() && key.name != "http_mode");
     for key in built {
         let other = OTHERS.iter().find(|(name, _)| *name == key.name);
         let example = other.map_or(key.example, |(_, example)| example);
@@ -161,8 +160,7 @@ fn every_key_has_an_effect() {
 #[test]
 fn credentials_are_missed_before_a_run() {
     let plan = |text: &str, environment: &dyn Fn(&str) -> Option<String>| {
-        let sections = parser::parse_text(text, Path::new("a"), 1, &around(environment)).unwrap();
-        resolve(&sections, &around(environment)).unwrap().plan
+        of_text(text, Path::new("a"), &around(environment)).unwrap().plan
     };
     let text = "[a]\nioengine=s3\nobjects=10\n";
     let error = check_credentials(&plan(text, &|_| None)).unwrap_err().to_string();

@@ -15,7 +15,7 @@ use self::server::{LocalServer, Sampler};
 use super::cli::RunOptions;
 use super::job::{self, Surroundings};
 use super::run::{self, Watcher};
-use super::spec::{BlockSize, Direction, Engine, Job, Plan};
+use super::spec::{BlockSize, Direction, Durable, Engine, Job, Plan};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -153,9 +153,7 @@ struct Wanted {
 
 fn wanted_job(path: &Path) -> Result<Wanted, LayersError> {
     let around = Surroundings::of_process();
-    let sections = job::parser::parse_file(path, 1, &around);
-    let resolved = sections.and_then(|sections| job::resolve(&sections, &around));
-    let plan = resolved.map_err(|error| LayersError::Job(error.to_string()))?.plan;
+    let plan = job::of_file(path, &around).map_err(|error| LayersError::Job(error.to_string()))?.plan;
     let [job] = plan.jobs.as_slice() else {
         return Err(LayersError::Job(format!(
             "{}: layers takes one job, {} are there",
@@ -218,7 +216,8 @@ impl Wanted {
     /// Durable writes, as objects have them.
     fn on_drive(&self, file: &Path) -> Job {
         let base = self.base(Engine::IoUring);
-        Job { files: vec![file.to_owned()], direct: true, dsync: base.pattern.writes, ..base }
+        let durable = if base.pattern.writes { Durable::Data } else { Durable::No };
+        Job { files: vec![file.to_owned()], direct: true, durable, ..base }
     }
 
     fn on_engine(&self, drive: &Path) -> Job {

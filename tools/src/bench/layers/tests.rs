@@ -1,6 +1,6 @@
 use super::*;
 use crate::bench::result::{JobResult, Usage};
-use crate::bench::spec::{ByDirection, ObjectOp};
+use crate::bench::spec::{ByDirection, Durable, ObjectOp};
 
 fn job() -> Job {
     let block = ByDirection::same(BlockSize::Fixed(4096));
@@ -15,7 +15,7 @@ fn every_layer_does_the_same_on_as_many_things() {
     let [raw, engine, s3] =
         [wanted.on_drive(Path::new("/a")), wanted.on_engine(Path::new("/b")), wanted.over_s3()];
     assert_eq!((raw.engine, engine.engine, s3.engine), (Engine::IoUring, Engine::Ringbolt, Engine::S3));
-    assert!(raw.dsync && raw.direct, "writes are as durable as those of objects");
+    assert!(raw.durable == Durable::Data && raw.direct, "writes are as durable as those of objects");
     for layer in [&raw, &engine, &s3] {
         assert_eq!((layer.size, layer.objects.objects, layer.depth), (Some(1 << 20), 256, 8));
         assert_eq!((layer.block.clone(), layer.seed, &layer.cpus), (job.block.clone(), job.seed, &raw.cpus));

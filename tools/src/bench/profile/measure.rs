@@ -5,7 +5,7 @@ use super::schema::{Flush, Latency, LatencyAtLoad, Rate, SustainedWrite};
 use crate::bench::cli::RunOptions;
 use crate::bench::result::{DirectionResult, JobResult, Latencies, Run};
 use crate::bench::run::{self, RunError, Unwatched};
-use crate::bench::spec::{BlockSize, ByDirection, Engine, Job, Pattern, Plan};
+use crate::bench::spec::{BlockSize, ByDirection, Durable, Engine, Job, Pattern, Plan};
 use std::path::PathBuf;
 
 /// Of every run, uncounted.
@@ -128,7 +128,7 @@ impl Target {
     pub fn flush(&self, seconds: f64) -> Result<Flush, MeasureError> {
         let job = || self.job(pattern(true, 0), SMALL_BLOCK, 1, seconds);
         let flushed = self.run(Job { fdatasync: 1, ..job() })?;
-        let durable = self.run(Job { dsync: true, ..job() })?;
+        let durable = self.run(Job { durable: Durable::Data, ..job() })?;
         Ok(Flush {
             block_bytes: SMALL_BLOCK,
             write: latency(&flushed.by_direction.write.clat),

@@ -8,12 +8,13 @@ use super::worker::{Failure, Parts, Worker};
 use super::{Shared, status};
 use crate::bench::engine::drive::Drive;
 use crate::bench::engine::objects::ObjectSet;
+use crate::bench::engine::plain::Plain;
 use crate::bench::engine::ringbolt::RingboltEngine;
 use crate::bench::engine::s3::S3Engine;
 use crate::bench::engine::{EngineError, IoEngine};
 use crate::bench::load::{Source, Target};
 use crate::bench::result::JobResult;
-use crate::bench::spec::{Engine, Job};
+use crate::bench::spec::{Calls, Engine, Job};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -64,6 +65,11 @@ impl Thread<'_> {
         let mut progress = |share: f64| self.telemetry.set_fraction(share);
         let objects = || ObjectSet::of(job).map(|set| Target::Objects(set.count));
         match job.engine {
+            Engine::IoUring if job.calls == Calls::Plain => {
+                let opened = Plain::open(job, self.number, clock, &self.shared.layout, &mut progress);
+                let (plain, regions) = opened.map_err(Failure::of)?;
+                self.measure(plain, &Target::Files(regions))
+            }
             Engine::IoUring => {
                 let opened = Drive::open(job, self.number, clock, &self.shared.layout, &mut progress);
                 let (drive, regions) = opened.map_err(Failure::of)?;

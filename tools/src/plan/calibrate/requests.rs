@@ -284,8 +284,7 @@ impl<'a> Measured<'a> {
             self.place.seconds, self.place.client_core,
         );
         let around = Surroundings::of_process();
-        let sections = job::parser::parse_text(&text, Path::new("calibrate"), 1, &around);
-        let resolved = sections.and_then(|sections| job::resolve(&sections, &around));
+        let resolved = job::of_text(&text, Path::new("calibrate"), &around);
         let mut plan = resolved.map_err(|error| error.to_string())?.plan;
         plan.jobs.iter_mut().for_each(|job| self.server.aim(&mut job.objects));
         let mut sampler = WorkSampler::new(self.server.id(), &self.server.admin_host());

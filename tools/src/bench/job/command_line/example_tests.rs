@@ -1,7 +1,7 @@
 use super::tests::{shape, shell_words};
 use super::{CommandLine, parse};
 use crate::bench::job::tests::around;
-use crate::bench::job::{JobError, MASK, Surroundings, parser, resolve, show};
+use crate::bench::job::{JobError, MASK, Refusals, Surroundings, parser, resolve, show};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ fn examples() -> Vec<PathBuf> {
     files
 }
 
-fn parsed(words: &[&str]) -> Result<CommandLine, JobError> {
+fn parsed(words: &[&str]) -> Result<CommandLine, Refusals> {
     let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
     parse(&arguments, &around(&environment))
 }
@@ -83,15 +83,15 @@ fn examples_of_fio_are_taken_or_refused_by_name() {
     for file in &files {
         match parsed(&[file.to_str().unwrap()]) {
             Ok(_) => taken += 1,
-            Err(error) => {
-                let key = match &error {
+            Err(refusals) => refusals.iter().for_each(|error| {
+                let key = match error {
                     JobError::NotBuilt { key, .. } => key.clone(),
                     JobError::Value { key, value, .. } => format!("{key}={value}"),
                     JobError::Impossible { reason, .. } => reason.clone(),
                     other => panic!("{}: no key is named: {other}", file.display()),
                 };
                 *refused.entry(key).or_default() += 1;
-            }
+            }),
         }
     }
     println!("{} of {} taken; refused:", taken, files.len());
@@ -172,13 +172,12 @@ fn no_text_makes_it_panic() {
             mutate(&mut text, &mut numbers);
         }
         let text: String = text.into_iter().collect();
-        let sections = parser::parse_text(&text, Path::new("mutant.fio"), 1, &surroundings);
-        match sections.and_then(|sections| {
-            let resolved = resolve(&sections, &surroundings)?;
-            show::command_line(&sections);
-            Ok(resolved)
-        }) {
-            Ok(_) => taken += 1,
+        let mut refusals = Refusals::default();
+        let sections = parser::parse_text(&text, Path::new("mutant.fio"), 1, &surroundings, &mut refusals);
+        resolve(&sections, &surroundings, &mut refusals);
+        show::command_line(&sections);
+        match refusals.or_else(()) {
+            Ok(()) => taken += 1,
             Err(error) => {
                 refused += 1;
                 assert!(!error.to_string().is_empty());

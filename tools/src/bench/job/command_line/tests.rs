@@ -3,7 +3,7 @@ use crate::bench::job::show;
 use crate::bench::job::tests::around;
 use std::fs;
 
-fn line(words: &[&str]) -> Result<CommandLine, JobError> {
+fn line(words: &[&str]) -> Result<CommandLine, Refusals> {
     let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
     parse(&arguments, &around(&|_| None))
 }
@@ -102,6 +102,7 @@ fn options_of_the_run_are_taken() {
         sections: vec![],
         parse_only: true,
         show_command: true,
+        read_only: false,
     };
     assert_eq!(line.options, wanted);
 }
@@ -124,7 +125,7 @@ fn what_is_not_understood_says_so() {
         (&[][..], "no job was given"),
         (&["--name=a", "--siz=1g"], "command line: siz: no such key; did you mean size?"),
         (&["--name=a", "--outputformat=json"], "did you mean output-format?"),
-        (&["--name=a", "--zonemode=zbd"], "zonemode: known to fio"),
+        (&["--name=a", "--size=1g", "--zonesize=1m"], "zonesize: fio has it"),
         (&["--name"], "name: a value is needed"),
         (&["--name=a", "--size", "--bs=4k"], "size: a value is needed"),
         (&["--output-format=xml"], "--output-format: \"xml\" is not"),
@@ -132,7 +133,7 @@ fn what_is_not_understood_says_so() {
         (&["--eta=soon"], "--eta: "),
         (&["--status-interval=0"], "more than 0"),
         (&["--allow-overwrite=1"], "takes no value"),
-        (&["-x"], "two dashes"),
+        (&["-x"], "x: no such key"),
         (&["/nowhere/job.fio"], "/nowhere/job.fio: this job file can not be read"),
         (&["--bs=4k"], "no job was given"),
     ] {
@@ -146,6 +147,99 @@ fn keys_of_other_engines_are_warned_of() {
     let warnings =
         line(&["--direct=1", "--name=a", "--ioengine=s3", "--objects=3", "--offset=1g"]).unwrap().warnings;
     assert_eq!(warnings, ["command line: offset says nothing to this job's engine; it is for io_uring"]);
+}
+
+#[test]
+fn one_dash_and_what_else_fio_takes() {
+    let line =
+        line(&["-name", "a", "-rw=randread", "-size", "1g", "--minimal", "--eta-newline=1", "-readonly"])
+            .unwrap();
+    assert_eq!((line.plan.jobs[0].name.as_str(), line.plan.jobs[0].size), ("a", Some(1 << 30)));
+    assert!(line.plan.jobs[0].pattern.random && line.options.read_only);
+    assert_eq!(line.options.output_formats, [OutputFormat::Terse]);
+}
+
+#[test]
+fn readonly_refuses_what_writes() {
+    for job in ["--rw=write", "--rw=randrw", "--rw=randtrim", "--ioengine=s3 --objects=3 --op=copy"] {
+        let words: Vec<&str> =
+            ["--readonly", "--name=a", "--size=1g"].into_iter().chain(job.split(' ')).collect();
+        assert!(refusal(&words).contains("--readonly: job a writes"), "{job}");
+    }
+    assert!(
+        line(&["--readonly", "--name=a", "--ioengine=s3", "--objects=3", "--opmix=get/1:list/1"]).is_ok()
+    );
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("many.fio");
+    fs::write(
+        &file,
+        "lost=1\n[global]\nbs=4q\nrate_process=wild\n[a]\nsize=1g\niodepth=0\nverify_async=2\ntime_based\n[b]\nsiz=1g\n[c\nrw=no\n",
+    )
+    .unwrap();
+    let error = refusal(&["--debug=all", "--zonesize=1m", file.to_str().unwrap()]);
+    let wanted = [
+        "10 things stand in the way of this run:",
+        "--debug: fio has it",
+        "command line: zonesize: fio has it",
+        "many.fio:1: \"lost=1\": stands before the first section",
+        "many.fio:3: bs=4q: \"q\" is no unit of size",
+        "many.fio:4: rate_process=wild: write linear or poisson",
+        "many.fio:7: iodepth=0: has to be from 1 to 32768",
+        "many.fio:8: verify_async: fio has it",
+        "many.fio:9: job a: time_based needs runtime",
+        "many.fio:11: siz: no such key; did you mean size?",
+        "many.fio:12: \"[c\": a section is [name]",
+        "many.fio:13: rw=no: write read",
+    ];
+    for part in wanted.iter().skip(1) {
+        assert!(error.contains(part), "{part} is missing in {error}");
+    }
+    // Once each, though two jobs inherit some of it.
+    assert_eq!(error.matches("bs=4q").count(), 1, "{error}");
+}
+
+#[test]
+fn what_follows_from_a_wrong_value_is_not_told() {
+    let error = refusal(&["--name=a", "--size=1q", "--time_based", "--runtime=soon"]);
+    assert!(
+        error.starts_with("2 things") && !error.contains("needs runtime") && !error.contains("is needed"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_tunes_fio_itself_is_taken_with_one_line() {
+    let line = line(&[
+        "--gtod_reduce=1",
+        "--scramble_buffers=0",
+        "--zonemode=none",
+        "--hipri=0",
+        "--name=a",
+        "--size=1g",
+        "--registerfiles",
+        "--fixedbufs",
+        "--ioengine=libaio",
+        "--name=b",
+        "--size=1g",
+        "--ioengine=sync",
+        "--iodepth=8",
+    ])
+    .unwrap();
+    let [depth, libaio, sync, tuning] = &line.warnings[..] else { panic!("{:?}", line.warnings) };
+    assert!(depth.starts_with("iodepth=8: ioengine=sync has one operation in flight"), "{depth}");
+    assert!(
+        libaio.starts_with("ioengine=libaio: ") && sync.starts_with("ioengine=sync: "),
+        "{libaio} {sync}"
+    );
+    assert_eq!(
+        tuning.split(": ").next().unwrap(),
+        "fixedbufs=1, gtod_reduce=1, registerfiles=1, scramble_buffers=0"
+    );
+    assert_eq!(line.plan.jobs[1].depth, 1);
 }
 
 /// Splits as a shell does, as far as `--showcmd` quotes.

@@ -36,6 +36,8 @@ pub enum Kind {
     Special,
     /// fio's key for what is always so here: these values only; empty: any.
     Inert(&'static [&'static str]),
+    /// A key of fio's that tunes fio itself: these values only; empty: any.
+    Tuning(&'static [&'static str]),
 }
 
 impl fmt::Display for Kind {
@@ -53,7 +55,7 @@ impl fmt::Display for Kind {
             Self::Bool => "0 or 1",
             Self::Text => "text",
             Self::Special => "see below",
-            Self::Inert(_) => "accepted, without effect",
+            Self::Inert(_) | Self::Tuning(_) => "accepted, without effect",
         })
     }
 }
@@ -126,7 +128,7 @@ impl Key {
             range: "",
             example,
             secret: false,
-            alone: matches!(kind, Kind::Flag | Kind::Inert(_)),
+            alone: matches!(kind, Kind::Flag | Kind::Inert(_) | Kind::Tuning(_)),
         }
     }
 
@@ -167,7 +169,12 @@ impl Key {
 
     /// Whether it takes its value behind `=` only, as an option.
     pub fn is_flag(&self) -> bool {
-        self.kind == Kind::Flag || (matches!(self.kind, Kind::Inert(_)) && !self.example.contains('='))
+        self.kind == Kind::Flag || (self.is_without_effect() && !self.example.contains('='))
+    }
+
+    /// Whether it is taken and changes nothing.
+    pub fn is_without_effect(&self) -> bool {
+        matches!(self.kind, Kind::Inert(_) | Kind::Tuning(_))
     }
 
     fn is_called(&self, name: &str) -> bool {
@@ -236,6 +243,6 @@ mod tests {
         assert!(matches!(find("NumJobs"), Found::Unknown(Some("numjobs"))));
         assert!(matches!(find("frobnicate_everything"), Found::Unknown(None)));
         assert!(matches!(find("bs"), Found::Built(_)));
-        assert!(matches!(find("zonemode"), Found::NotBuilt(_)));
+        assert!(matches!(find("zonesize"), Found::NotBuilt(_)));
     }
 }

@@ -1,75 +1,73 @@
 //! Combinations that can not be, each with the reason.
 
 use super::fields::Fields;
-use crate::bench::job::error::JobError;
 use crate::bench::spec::{BlockSize, Direction, Engine, Job, ObjectOp, Pattern};
 use crate::s3::limits::PARTS_MAX;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 /// Looks at a job that is complete.
-pub fn check(job: &Job, fields: &Fields<'_>, before: &[Job]) -> Result<(), JobError> {
-    company(job, fields, before)?;
-    time(job, fields)?;
-    rates(job, fields)?;
-    contents(job, fields)?;
+pub fn check(job: &Job, fields: &Fields<'_>, before: &[Job]) {
+    company(job, fields, before);
+    time(job, fields);
+    rates(job, fields);
+    contents(job, fields);
     match job.engine {
         Engine::IoUring => drive(job, fields),
-        Engine::Ringbolt => engine_drive(job, fields).and_then(|()| objects(job, fields)),
+        Engine::Ringbolt => {
+            engine_drive(job, fields);
+            objects(job, fields);
+        }
         Engine::S3 => objects(job, fields),
     }
 }
 
-fn company(job: &Job, fields: &Fields<'_>, before: &[Job]) -> Result<(), JobError> {
-    let Some(wanted) = &job.wait_for else { return Ok(()) };
-    if before.iter().any(|above| above.name == *wanted) {
-        return Ok(());
+fn company(job: &Job, fields: &Fields<'_>, before: &[Job]) {
+    if let Some(wanted) = &job.wait_for
+        && !before.iter().any(|above| above.name == *wanted)
+    {
+        fields.refuse(&["wait_for"], format!("wait_for={wanted}: no job above has this name"));
     }
-    Err(fields.impossible(&["wait_for"], format!("wait_for={wanted}: no job above has this name")))
 }
 
-fn time(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
+fn time(job: &Job, fields: &Fields<'_>) {
     if job.time_based && job.runtime_ns.is_none() {
-        return Err(
-            fields.impossible(&["time_based"], "time_based needs runtime: say how long, as in runtime=30s")
-        );
+        let reason = "time_based needs runtime: say how long, as in runtime=30s";
+        fields.refuse(&["runtime", "time_based"], reason);
     }
-    Ok(())
 }
 
-fn rates(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
+fn rates(job: &Job, fields: &Fields<'_>) {
     let both = |direction| job.rate.get(direction).is_some() && job.rate_iops.get(direction).is_some();
     if let Some(direction) = Direction::ALL.into_iter().find(|direction| both(*direction)) {
         let reason = format!("rate and rate_iops are both given for {}s: leave one out", direction.name());
-        return Err(fields.impossible(&["rate", "rate_iops"], reason));
+        fields.refuse(&["rate", "rate_iops"], reason);
     }
     let any = Direction::ALL
         .iter()
         .any(|direction| job.rate.get(*direction).is_some() || job.rate_iops.get(*direction).is_some());
     if any && job.latency_target.is_some() {
         let reason = "latency_target changes the depth, a rate says when operations start: leave one out";
-        return Err(fields.impossible(&["rate", "rate_iops", "latency_target"], reason));
+        fields.refuse(&["rate", "rate_iops", "latency_target"], reason);
     }
-    Ok(())
 }
 
-fn contents(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
+fn contents(job: &Job, fields: &Fields<'_>) {
     if job.zero_buffers && (job.refill_buffers || job.compress_percent > 0) {
         let keys = ["zero_buffers", "refill_buffers", "buffer_compress_percentage"];
         let reason = "zero_buffers writes zeroes: leave refill_buffers and buffer_compress_percentage out";
-        return Err(fields.impossible(&keys, reason));
+        fields.refuse(&keys, reason);
     }
     if job.zero_buffers && job.verify.is_some() {
         let reason = "zero_buffers leaves no room for the checksum of verify: leave one out";
-        return Err(fields.impossible(&["zero_buffers", "verify"], reason));
+        fields.refuse(&["zero_buffers", "verify"], reason);
     }
-    Ok(())
 }
 
-fn drive(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
+fn drive(job: &Job, fields: &Fields<'_>) {
     if fields.has("invalidate") && !job.direct {
         let reason = "invalidate without direct=1 is not built: what the cache has stays there";
-        return Err(fields.impossible(&["invalidate"], reason));
+        fields.refuse(&["invalidate"], reason);
     }
     let paths = job.paths(0);
     let kind = |path: &Path| std::fs::metadata(path).ok().map(|data| data.file_type());
@@ -81,7 +79,7 @@ fn drive(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
         && let Some(file) = paths.iter().find(|path| is_file(path))
     {
         let reason = format!("trim needs a block device, and {} is none", file.display());
-        return Err(fields.impossible(&["rw"], reason));
+        fields.refuse(&["rw"], reason);
     }
     let to_make = paths.iter().find(|path| kind(path).is_none() && is_file(path));
     if let Some(file) = to_make
@@ -89,15 +87,15 @@ fn drive(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
         && job.file_size.is_none()
     {
         let reason = format!("size is needed to make {}: give size or filesize", file.display());
-        return Err(fields.impossible(&["filename"], reason));
+        fields.refuse(&["size", "filesize", "filename"], reason);
     }
-    fits(job, fields)
+    fits(job, fields);
 }
 
 /// The largest block has to fit into a file.
-fn fits(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
+fn fits(job: &Job, fields: &Fields<'_>) {
     let file_bytes = job.file_size.or_else(|| job.size.map(|bytes| bytes / u64::from(job.nrfiles)));
-    let Some(file_bytes) = file_bytes else { return Ok(()) };
+    let Some(file_bytes) = file_bytes else { return };
     let uses = |pattern: &Pattern, direction| match direction {
         Direction::Read => pattern.reads,
         Direction::Write => pattern.writes,
@@ -107,9 +105,8 @@ fn fits(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
     let largest = directions.map(|direction| largest(job.block.get(direction))).max().unwrap_or(0);
     if largest > file_bytes {
         let reason = format!("a block of {largest} bytes does not fit into a file of {file_bytes}");
-        return Err(fields.impossible(&["bs", "bsrange", "bssplit", "size", "filesize"], reason));
+        fields.refuse(&["bs", "bsrange", "bssplit", "size", "filesize"], reason);
     }
-    Ok(())
 }
 
 fn largest(block: &BlockSize) -> u64 {
@@ -119,25 +116,24 @@ fn largest(block: &BlockSize) -> u64 {
     }
 }
 
-fn engine_drive(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
+fn engine_drive(job: &Job, fields: &Fields<'_>) {
     if job.files.len() != 1 {
         let reason = "ioengine=ringbolt needs one filename: its drive, a file or a block device";
-        return Err(fields.impossible(&["ioengine", "filename"], reason));
+        fields.refuse(&["ioengine", "filename"], reason);
     }
-    Ok(())
 }
 
-fn objects(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
+fn objects(job: &Job, fields: &Fields<'_>) {
     if job.objects.objects == 0 && job.size.is_none() {
         let reason = "say how many objects there are: objects=10000, or size, which is divided by bs";
-        return Err(fields.impossible(&["ioengine"], reason));
+        fields.refuse(&["objects", "size", "ioengine"], reason);
     }
     let of_drives = ["verify", "fsync", "fdatasync", "end_fsync"];
     let asked = [job.verify.is_some(), job.fsync > 0, job.fdatasync > 0, job.end_fsync];
     if let Some((key, _)) = of_drives.iter().zip(asked).find(|(_, asked)| *asked) {
         let reason =
             format!("{key} needs ioengine=io_uring: an object is whole and durable once it is stored");
-        return Err(fields.impossible(&[key], reason));
+        fields.refuse(&[key], reason);
     }
     let (puts, deletes) =
         (job.objects.weight_of(&ObjectOp::PUTS), job.objects.weight_of(&[ObjectOp::Delete]));
@@ -146,13 +142,12 @@ fn objects(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
             "delete/{deletes} is more than is put ({puts}): a mix deletes only what it has put itself, so that \
              its reads find their objects; give put or multipart as much weight, or use op=delete alone"
         );
-        return Err(fields.impossible(&["opmix"], reason));
+        fields.refuse(&["opmix"], reason);
     }
     let multipart = job.objects.ops.iter().flatten().any(|(op, _)| *op == ObjectOp::Multipart);
     let parts = largest(&job.block.write).div_ceil(job.objects.part_bytes);
     if multipart && parts > PARTS_MAX {
         let reason = format!("objects of {parts} parts: S3 has at most 10000; give a larger part_size");
-        return Err(fields.impossible(&["part_size", "bs"], reason));
+        fields.refuse(&["part_size", "bs"], reason);
     }
-    Ok(())
 }

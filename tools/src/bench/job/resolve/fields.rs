@@ -6,42 +6,46 @@ use crate::bench::job::error::{JobError, Place};
 use crate::bench::job::keys::{self, Found, Kind};
 use crate::bench::job::parser::{Entry, Section, Surroundings};
 use crate::bench::job::units::{MICROSECOND, MILLISECOND, SECOND, Units};
+use std::cell::RefCell;
 use std::ops::RangeInclusive;
 
-/// See the module.
+/// The entries of one job. A value that can not be is noted and stands for none, so that all of a job's are found.
 pub struct Fields<'a> {
     section: &'a Section,
     /// Inherited first.
     entries: Vec<&'a Entry>,
     pub units: Units,
+    refused: RefCell<Vec<JobError>>,
+    /// Keys whose value can not be: what depends on them is not judged.
+    wrong: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Fields<'a> {
-    /// # Errors
-    /// When `kb_base` or a key without effect has a value that it can not have.
-    pub fn new(
-        section: &'a Section,
-        entries: Vec<&'a Entry>,
-        around: &Surroundings<'_>,
-    ) -> Result<Self, JobError> {
-        let mut fields = Self { section, entries, units: Units { kb_base: 1024, machine: around.machine } };
-        if let Some(entry) = fields.find("kb_base") {
-            fields.units.kb_base = match value(entry) {
-                "1024" => 1024,
-                "1000" => 1000,
-                _ => return Err(wrong(entry, "write 1024 or 1000")),
-            };
-        }
+    /// Takes the entries, of which a later one counts more than an earlier one.
+    pub fn new(section: &'a Section, entries: Vec<&'a Entry>, around: &Surroundings<'_>) -> Self {
+        let units = Units { kb_base: 1024, machine: around.machine };
+        let (refused, wrong) = (RefCell::default(), RefCell::default());
+        let mut fields = Self { section, entries, units, refused, wrong };
+        let kb_base = fields.special("kb_base", |text| match text {
+            "1024" => Ok(1024),
+            "1000" => Ok(1000),
+            _ => Err("write 1024 or 1000".to_owned()),
+        });
+        fields.units.kb_base = kb_base.unwrap_or(1024);
         for entry in &fields.entries {
-            if let Kind::Inert(values) = entry.key.kind {
+            if let Kind::Inert(values) | Kind::Tuning(values) = entry.key.kind {
                 let given = entry.value.as_deref().unwrap_or("1");
                 if !values.is_empty() && !values.contains(&given) {
-                    let reason = format!("known to fio, not built here: {}", entry.key.summary);
-                    return Err(wrong(entry, &reason));
+                    fields.note(entry, &format!("fio has it, not built here: {}", entry.key.summary));
                 }
             }
         }
-        Ok(fields)
+        fields
+    }
+
+    /// All that was refused.
+    pub fn into_refused(self) -> Vec<JobError> {
+        self.refused.into_inner()
     }
 
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
@@ -81,11 +85,11 @@ impl<'a> Fields<'a> {
         Some(entry.value.as_deref().filter(|text| !text.is_empty()).unwrap_or(self.name()).to_owned())
     }
 
-    pub fn flag(&self, key: &str) -> Result<bool, JobError> {
-        Ok(self.bool(key)?.unwrap_or(false))
+    pub fn flag(&self, key: &str) -> bool {
+        self.bool(key).unwrap_or(false)
     }
 
-    pub fn bool(&self, key: &str) -> Result<Option<bool>, JobError> {
+    pub fn bool(&self, key: &str) -> Option<bool> {
         self.entry(key, |entry| match entry.value.as_deref() {
             None | Some("1" | "") => Ok(true),
             Some("0") => Ok(false),
@@ -93,16 +97,16 @@ impl<'a> Fields<'a> {
         })
     }
 
-    pub fn number(&self, key: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, JobError> {
+    pub fn number(&self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
         self.special(key, |text| within(self.units.number(text)?, &range))
     }
 
-    pub fn size(&self, key: &str) -> Result<Option<u64>, JobError> {
+    pub fn size(&self, key: &str) -> Option<u64> {
         self.special(key, |text| self.units.size(text))
     }
 
     /// Nanoseconds; the unit of a number without one is in the table.
-    pub fn time(&self, key: &str) -> Result<Option<u64>, JobError> {
+    pub fn time(&self, key: &str) -> Option<u64> {
         self.entry(key, |entry| {
             let bare_ns = match entry.key.kind {
                 Kind::Seconds => SECOND,
@@ -114,31 +118,32 @@ impl<'a> Fields<'a> {
     }
 
     /// A value with a grammar of its own.
-    pub fn special<T>(
-        &self,
-        key: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<Option<T>, JobError> {
+    pub fn special<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         self.entry(key, |entry| parse(value(entry)))
     }
 
-    /// An error about the job as a whole, placed where the last of `keys` that was given stands.
-    pub fn impossible(&self, keys: &[&str], reason: impl Into<String>) -> JobError {
+    /// Refuses the job as a whole, at the place where the last of `keys` that was given stands. When the value of one
+    /// of them was refused already, this may only follow from it, and is not told.
+    pub fn refuse(&self, keys: &[&str], reason: impl Into<String>) {
+        if keys.iter().any(|key| self.wrong.borrow().contains(key)) {
+            return;
+        }
         let place = keys.iter().filter_map(|key| self.find(key)).next_back();
-        JobError::Impossible {
+        self.refused.borrow_mut().push(JobError::Impossible {
             place: place.map_or_else(|| self.section.place.clone(), |entry| entry.place.clone()),
             job: self.name().to_owned(),
             reason: reason.into(),
-        }
+        });
     }
 
-    fn entry<T>(
-        &self,
-        key: &str,
-        parse: impl FnOnce(&Entry) -> Result<T, String>,
-    ) -> Result<Option<T>, JobError> {
-        let Some(entry) = self.find(key) else { return Ok(None) };
-        parse(entry).map(Some).map_err(|reason| wrong(entry, &reason))
+    fn entry<T>(&self, key: &str, parse: impl FnOnce(&Entry) -> Result<T, String>) -> Option<T> {
+        let entry = self.find(key)?;
+        parse(entry).map_err(|reason| self.note(entry, &reason)).ok()
+    }
+
+    fn note(&self, entry: &Entry, reason: &str) {
+        self.wrong.borrow_mut().push(entry.key.name);
+        self.refused.borrow_mut().push(wrong(entry, reason));
     }
 }
 

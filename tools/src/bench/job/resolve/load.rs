@@ -1,10 +1,9 @@
 //! Directions, blocks, depth, rates, flushes, contents, logs.
 
 use super::fields::Fields;
-use crate::bench::job::error::JobError;
 use crate::bench::job::values;
 use crate::bench::spec::{
-    BlockSize, ByDirection, Distribution, Job, LatencyTarget, Logs, RateProcess, Verify,
+    BlockSize, ByDirection, Distribution, Durable, Job, LatencyTarget, Logs, RateProcess, Verify,
 };
 
 /// The same random numbers in each run, unless something else is asked for.
@@ -14,159 +13,151 @@ pub const PERCENTILES_DEFAULT: [f64; 17] =
 const DEPTH_MAX: u64 = 32_768;
 
 /// Fills in what the job does.
-pub fn fill(job: &mut Job, fields: &Fields<'_>) -> Result<(), JobError> {
-    if let Some(pattern) = fields.special("rw", values::pattern)? {
+pub fn fill(job: &mut Job, fields: &Fields<'_>) {
+    if let Some(pattern) = fields.special("rw", values::pattern) {
         job.pattern = pattern;
     }
-    job.block = blocks(fields)?;
-    job.depth = small(fields, "iodepth", 1..=DEPTH_MAX, 1)?;
-    job.read_percent = read_percent(fields)?;
-    places(job, fields)?;
-    rates(job, fields)?;
-    job.latency_target = latency_target(fields)?;
-    contents(job, fields)?;
-    results(job, fields)
+    job.block = blocks(fields);
+    job.depth = small(fields, "iodepth", 1..=DEPTH_MAX, 1);
+    job.read_percent = read_percent(fields);
+    places(job, fields);
+    rates(job, fields);
+    job.latency_target = latency_target(fields);
+    contents(job, fields);
+    results(job, fields);
 }
 
-fn small(
-    fields: &Fields<'_>,
-    key: &str,
-    range: std::ops::RangeInclusive<u64>,
-    default: u32,
-) -> Result<u32, JobError> {
+fn small(fields: &Fields<'_>, key: &str, range: std::ops::RangeInclusive<u64>, default: u32) -> u32 {
     assert!(*range.end() <= u64::from(u32::MAX));
-    let number = fields.number(key, range)?;
-    Ok(number.map_or(default, |number| u32::try_from(number).expect("the range ends below")))
+    let number = fields.number(key, range);
+    number.map_or(default, |number| u32::try_from(number).expect("the range ends below"))
 }
 
 /// `bssplit` wins over `bsrange`, and that over `bs`.
-fn blocks(fields: &Fields<'_>) -> Result<ByDirection<BlockSize>, JobError> {
+fn blocks(fields: &Fields<'_>) -> ByDirection<BlockSize> {
     let units = &fields.units;
     let default = ByDirection::same(BlockSize::Fixed(4096));
     let fixed = fields.special("bs", |text| {
         values::by_direction(text, &default, |part| values::block_size(part, units).map(BlockSize::Fixed))
-    })?;
+    });
     let below = fixed.unwrap_or(default);
     let range = fields.special("bsrange", |text| {
         values::by_direction(&text.replace('/', ","), &below, |part| values::block_range(part, units))
-    })?;
+    });
     let below = range.unwrap_or(below);
-    let split = fields.special("bssplit", |text| values::block_splits(text, &below, units))?;
-    Ok(split.unwrap_or(below))
+    let split = fields.special("bssplit", |text| values::block_splits(text, &below, units));
+    split.unwrap_or(below)
 }
 
-fn read_percent(fields: &Fields<'_>) -> Result<u32, JobError> {
-    let read = small(fields, "rwmixread", 0..=100, 50)?;
-    let write = small(fields, "rwmixwrite", 0..=100, 50)?;
+fn read_percent(fields: &Fields<'_>) -> u32 {
+    let read = small(fields, "rwmixread", 0..=100, 50);
+    let write = small(fields, "rwmixwrite", 0..=100, 50);
     match (fields.has("rwmixread"), fields.has("rwmixwrite")) {
-        (true, true) if read + write != 100 => Err(fields.impossible(
-            &["rwmixread", "rwmixwrite"],
-            format!("rwmixread={read} and rwmixwrite={write} add up to {}, not 100", read + write),
-        )),
-        (true, _) => Ok(read),
-        (false, _) => Ok(100 - write),
+        (true, true) if read + write != 100 => {
+            let sum = read + write;
+            let reason = format!("rwmixread={read} and rwmixwrite={write} add up to {sum}, not 100");
+            fields.refuse(&["rwmixread", "rwmixwrite"], reason);
+            read
+        }
+        (true, _) => read,
+        (false, _) => 100 - write,
     }
 }
 
-fn places(job: &mut Job, fields: &Fields<'_>) -> Result<(), JobError> {
-    if let Some(distribution) = fields.special("random_distribution", values::distributions)? {
+fn places(job: &mut Job, fields: &Fields<'_>) {
+    if let Some(distribution) = fields.special("random_distribution", values::distributions) {
         job.distribution = distribution;
     }
     let even = ByDirection::same(Distribution::Even);
     // As in fio: places that are wanted more often come twice before all came once.
-    job.norandommap = fields.flag("norandommap")? || job.distribution != even;
-    job.seed = match fields.number("randseed", 0..=u64::MAX)? {
+    job.norandommap = fields.flag("norandommap") || job.distribution != even;
+    job.seed = match fields.number("randseed", 0..=u64::MAX) {
         Some(seed) => seed,
-        None if fields.bool("randrepeat")? == Some(false) => random_seed(fields)?,
+        None if fields.bool("randrepeat") == Some(false) => random_seed(fields),
         None => SEED_DEFAULT,
     };
-    Ok(())
 }
 
-fn random_seed(fields: &Fields<'_>) -> Result<u64, JobError> {
-    getrandom::u64().map_err(|error| {
-        fields
-            .impossible(&["randrepeat"], format!("the system gives no random number: {error}; give randseed"))
+fn random_seed(fields: &Fields<'_>) -> u64 {
+    getrandom::u64().unwrap_or_else(|error| {
+        let reason = format!("the system gives no random number: {error}; give randseed");
+        fields.refuse(&["randrepeat"], reason);
+        SEED_DEFAULT
     })
 }
 
-fn rates(job: &mut Job, fields: &Fields<'_>) -> Result<(), JobError> {
+fn rates(job: &mut Job, fields: &Fields<'_>) {
     let none = ByDirection::same(None);
     let parse = |text: &str| {
         values::by_direction(text, &none, |part| Ok(Some(fields.units.size(part)?).filter(|rate| *rate > 0)))
     };
-    job.rate = fields.special("rate", parse)?.unwrap_or_default();
-    job.rate_iops = fields.special("rate_iops", parse)?.unwrap_or_default();
+    job.rate = fields.special("rate", parse).unwrap_or_default();
+    job.rate_iops = fields.special("rate_iops", parse).unwrap_or_default();
     let process = fields.special("rate_process", |text| match text {
         "linear" => Ok(RateProcess::Linear),
         "poisson" => Ok(RateProcess::Poisson),
         _ => Err("write linear or poisson".to_owned()),
-    })?;
+    });
     job.rate_process = process.unwrap_or(RateProcess::Linear);
-    job.think_ns = fields.time("thinktime")?.unwrap_or(0);
-    job.think_blocks = fields.number("thinktime_blocks", 1..=u64::MAX)?.unwrap_or(1);
-    Ok(())
+    job.think_ns = fields.time("thinktime").unwrap_or(0);
+    job.think_blocks = fields.number("thinktime_blocks", 1..=u64::MAX).unwrap_or(1);
 }
 
-fn latency_target(fields: &Fields<'_>) -> Result<Option<LatencyTarget>, JobError> {
-    let target_ns = fields.time("latency_target")?.filter(|nanoseconds| *nanoseconds > 0);
-    let window_ns = fields.time("latency_window")?.filter(|nanoseconds| *nanoseconds > 0);
-    let percentile = fields.special("latency_percentile", values::percent)?;
-    match (target_ns, window_ns) {
+fn latency_target(fields: &Fields<'_>) -> Option<LatencyTarget> {
+    let target_ns = fields.time("latency_target").filter(|nanoseconds| *nanoseconds > 0);
+    let window_ns = fields.time("latency_window").filter(|nanoseconds| *nanoseconds > 0);
+    let percentile = fields.special("latency_percentile", values::percent);
+    let (key, reason) = match (target_ns, window_ns) {
         (Some(target_ns), Some(window_ns)) => {
-            Ok(Some(LatencyTarget { target_ns, window_ns, percentile: percentile.unwrap_or(100.0) }))
+            return Some(LatencyTarget { target_ns, window_ns, percentile: percentile.unwrap_or(100.0) });
         }
-        (Some(_), None) => Err(fields.impossible(
-            &["latency_target"],
+        (Some(_), None) => (
+            "latency_target",
             "latency_target needs latency_window: how long each depth is tried, as in latency_window=1s",
-        )),
-        (None, Some(_)) => {
-            Err(fields
-                .impossible(&["latency_window"], "latency_window needs latency_target: say what to hold"))
+        ),
+        (None, Some(_)) => ("latency_window", "latency_window needs latency_target: say what to hold"),
+        (None, None) if percentile.is_some() => {
+            ("latency_percentile", "latency_percentile needs latency_target: say what to hold")
         }
-        (None, None) if percentile.is_some() => Err(fields.impossible(
-            &["latency_percentile"],
-            "latency_percentile needs latency_target: say what to hold",
-        )),
-        (None, None) => Ok(None),
-    }
+        (None, None) => return None,
+    };
+    fields.refuse(&["latency_target", "latency_window", key], reason);
+    None
 }
 
-fn contents(job: &mut Job, fields: &Fields<'_>) -> Result<(), JobError> {
-    job.fsync = fields.number("fsync", 0..=u64::MAX)?.unwrap_or(0);
-    job.fdatasync = fields.number("fdatasync", 0..=u64::MAX)?.unwrap_or(0);
-    job.end_fsync = fields.flag("end_fsync")?;
-    let dsync = fields.special("sync", |text| match text {
-        "none" | "0" => Ok(false),
-        "dsync" => Ok(true),
-        "sync" | "1" => Err("known to fio, not built here: use sync=dsync".to_owned()),
-        _ => Err("write none or dsync".to_owned()),
-    })?;
-    job.dsync = dsync.unwrap_or(false);
+fn contents(job: &mut Job, fields: &Fields<'_>) {
+    job.fsync = fields.number("fsync", 0..=u64::MAX).unwrap_or(0);
+    job.fdatasync = fields.number("fdatasync", 0..=u64::MAX).unwrap_or(0);
+    job.end_fsync = fields.flag("end_fsync");
+    let durable = fields.special("sync", |text| match text {
+        "none" | "0" => Ok(Durable::No),
+        "dsync" => Ok(Durable::Data),
+        "sync" | "1" => Ok(Durable::All),
+        _ => Err("write none, dsync or sync".to_owned()),
+    });
+    job.durable = durable.unwrap_or(Durable::No);
     let verify = fields.special("verify", |text| match text {
         "crc32c" | "crc32c-intel" => Ok(true),
         "0" | "none" => Ok(false),
         _ => Err("known to fio or not, only crc32c is built here".to_owned()),
-    })?;
-    let read_back = fields.bool("do_verify")?.unwrap_or(true);
-    let fatal = fields.flag("verify_fatal")?;
+    });
+    let read_back = fields.bool("do_verify").unwrap_or(true);
+    let fatal = fields.flag("verify_fatal");
     job.verify = verify.unwrap_or(false).then_some(Verify { read_back, fatal });
-    job.refill_buffers = fields.flag("refill_buffers")?;
-    job.zero_buffers = fields.flag("zero_buffers")?;
-    job.compress_percent = small(fields, "buffer_compress_percentage", 0..=100, 0)?;
-    Ok(())
+    job.refill_buffers = fields.flag("refill_buffers");
+    job.zero_buffers = fields.flag("zero_buffers");
+    job.compress_percent = small(fields, "buffer_compress_percentage", 0..=100, 0);
 }
 
-fn results(job: &mut Job, fields: &Fields<'_>) -> Result<(), JobError> {
-    if let Some(percentiles) = fields.special("percentile_list", values::percentiles)? {
+fn results(job: &mut Job, fields: &Fields<'_>) {
+    if let Some(percentiles) = fields.special("percentile_list", values::percentiles) {
         job.percentiles = percentiles;
     }
     job.logs = Logs {
         bandwidth: fields.text_or_name("write_bw_log"),
         latency: fields.text_or_name("write_lat_log"),
         iops: fields.text_or_name("write_iops_log"),
-        average_ms: fields.time("log_avg_msec")?.unwrap_or(0) / 1_000_000,
+        average_ms: fields.time("log_avg_msec").unwrap_or(0) / 1_000_000,
     };
-    job.continue_on_error = fields.special("continue_on_error", values::error_kinds)?.unwrap_or_default();
-    Ok(())
+    job.continue_on_error = fields.special("continue_on_error", values::error_kinds).unwrap_or_default();
 }

@@ -1,7 +1,6 @@
 //! Objects and the endpoint that has them.
 
 use super::fields::Fields;
-use crate::bench::job::error::JobError;
 use crate::bench::job::parser::Surroundings;
 use crate::bench::job::values;
 use crate::bench::spec::{HttpMode, Https, Job, ObjectOp, Objects};
@@ -15,7 +14,7 @@ pub fn blank() -> Objects {
 }
 
 /// Fills in what belongs to objects. Runs after the distribution of places is known.
-pub fn fill(job: &mut Job, fields: &Fields<'_>, around: &Surroundings<'_>) -> Result<(), JobError> {
+pub fn fill(job: &mut Job, fields: &Fields<'_>, around: &Surroundings<'_>) {
     let from_environment = |names: [&str; 2]| names.iter().find_map(|name| (around.environment)(name));
     let text = |key: &str| fields.text(key).map(str::to_owned);
     let objects = &mut job.objects;
@@ -33,20 +32,19 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>, around: &Surroundings<'_>) -> Re
         "on" => Ok(Https::On),
         "insecure" => Ok(Https::Insecure),
         _ => Err("write off, on or insecure".to_owned()),
-    })?;
+    });
     objects.https = https.unwrap_or(Https::Off);
     fields.special("http_mode", |text| match text {
         "s3" => Ok(HttpMode::S3),
         "swift" | "webdav" => Err("known to fio, not built here: only s3 is".to_owned()),
         _ => Err("write s3".to_owned()),
-    })?;
+    });
     objects.bucket = text("bucket").or_else(|| fio_bucket(fields)).unwrap_or(default.bucket);
-    objects.objects = fields.number("objects", 1..=u64::MAX)?.unwrap_or(0);
+    objects.objects = fields.number("objects", 1..=u64::MAX).unwrap_or(0);
     objects.key_distribution =
-        fields.special("keydist", values::distribution)?.unwrap_or_else(|| job.distribution.read.clone());
-    objects.part_bytes = part_bytes(fields)?;
-    objects.ops = operations(fields)?;
-    Ok(())
+        fields.special("keydist", values::distribution).unwrap_or_else(|| job.distribution.read.clone());
+    objects.part_bytes = part_bytes(fields);
+    objects.ops = operations(fields);
 }
 
 /// fio's http engine takes the bucket from the path of filename.
@@ -56,24 +54,26 @@ fn fio_bucket(fields: &Fields<'_>) -> Option<String> {
     (!bucket.is_empty()).then(|| bucket.to_owned())
 }
 
-fn part_bytes(fields: &Fields<'_>) -> Result<u64, JobError> {
+fn part_bytes(fields: &Fields<'_>) -> u64 {
     let bytes = fields.special("part_size", |text| match fields.units.size(text)? {
         bytes if (PART_BYTES_MIN..=BODY_BYTES_MAX).contains(&bytes) => Ok(bytes),
         bytes => Err(format!("{bytes} bytes: S3 has parts of 5m to 5g")),
-    })?;
-    Ok(bytes.unwrap_or(PART_BYTES_DEFAULT))
+    });
+    bytes.unwrap_or(PART_BYTES_DEFAULT)
 }
 
-fn operations(fields: &Fields<'_>) -> Result<Option<Vec<(ObjectOp, u32)>>, JobError> {
-    let mix = fields.special("opmix", values::mix)?;
-    match (fields.text("op"), mix) {
-        (Some("mixed") | None, Some(mix)) => Ok(Some(mix)),
+fn operations(fields: &Fields<'_>) -> Option<Vec<(ObjectOp, u32)>> {
+    let mix = fields.special("opmix", values::mix);
+    match (fields.text("op"), &mix) {
         (Some("mixed"), None) => {
-            Err(fields.impossible(&["op"], "op=mixed needs opmix, as in opmix=get/70:put/30"))
+            fields.refuse(&["opmix", "op"], "op=mixed needs opmix, as in opmix=get/70:put/30");
         }
-        (Some(op), Some(_)) => Err(fields
-            .impossible(&["op", "opmix"], format!("op={op} is one operation, opmix several: leave one out"))),
-        (Some(_), None) => Ok(fields.special("op", values::object_op)?.map(|op| vec![(op, 1)])),
-        (None, None) => Ok(None),
+        (Some("mixed") | None, _) => {}
+        (Some(op), Some(_)) => {
+            let reason = format!("op={op} is one operation, opmix several: leave one out");
+            fields.refuse(&["op", "opmix"], reason);
+        }
+        (Some(_), None) => return fields.special("op", values::object_op).map(|op| vec![(op, 1)]),
     }
+    mix
 }

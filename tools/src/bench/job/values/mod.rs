@@ -12,7 +12,7 @@ pub use self::blocks::{block_range, block_size, block_splits};
 pub use self::distribution::{distribution, distributions};
 pub use self::lists::{cores, error_kinds, nodes, paths, percent, percentiles};
 pub use self::operations::{mix, object_op};
-pub use self::pattern::{engine, pattern};
+pub use self::pattern::{calls, difference, engine, pattern};
 
 use crate::bench::spec::ByDirection;
 

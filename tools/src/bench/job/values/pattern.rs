@@ -1,21 +1,61 @@
 //! `rw`, `ioengine`.
 
-use crate::bench::spec::{Engine, Pattern};
+use crate::bench::spec::{Calls, Engine, Pattern};
 
-/// fio's engines that do what io_uring does here.
-const BLOCK_ENGINES: [&str; 12] = [
-    "libaio",
-    "psync",
-    "sync",
-    "vsync",
-    "pvsync",
-    "pvsync2",
-    "posixaio",
-    "solarisaio",
-    "windowsaio",
-    "mmap",
-    "splice",
-    "sg",
+/// An engine of fio's that has a counterpart here: how its operations are carried out, and what differs.
+struct StandIn {
+    names: &'static [&'static str],
+    calls: Calls,
+    /// Empty: nothing does.
+    difference: &'static str,
+}
+
+const STAND_INS: &[StandIn] = &[
+    StandIn { names: &["io_uring"], calls: Calls::Queued, difference: "" },
+    StandIn {
+        names: &["libaio"],
+        calls: Calls::Queued,
+        difference: "as many operations are in flight, handed over through io_uring in place of io_submit: the drive \
+                     sees the same, the CPU has less to do; buffered operations do not block the thread",
+    },
+    StandIn {
+        names: &["posixaio"],
+        calls: Calls::Queued,
+        difference: "as many operations are in flight, handed over through io_uring in place of the C library's \
+                     threads, which take more CPU time and let one operation of a file run at a time",
+    },
+    StandIn { names: &["psync"], calls: Calls::Plain, difference: "" },
+    StandIn {
+        names: &["sync", "pvsync", "pvsync2", "vsync"],
+        calls: Calls::Plain,
+        difference: "carried out by pread and pwrite, one block a call (sync: without a seek before it; pvsync, \
+                     pvsync2: without a vector; vsync: neighbours are not joined)",
+    },
+    StandIn {
+        names: &["mmap"],
+        calls: Calls::Plain,
+        difference: "carried out by pread and pwrite through the page cache: a call for each block in place of a page \
+                     fault for each page that is touched first",
+    },
+];
+
+/// Engines of fio's with no counterpart here, and what to use.
+const ENGINES_OF_FIO: &[(&[&str], &str)] = &[
+    (
+        &["io_uring_cmd", "sg", "xnvme", "libblkio"],
+        "use io_uring on the block device, as in filename=/dev/nvme0n1",
+    ),
+    (&["splice", "solarisaio", "windowsaio"], "use psync, or io_uring for several operations in flight"),
+    (
+        &["libpmem", "dev-dax", "pmemblk", "mtd"],
+        "this is for files and block devices: use fio for such memory",
+    ),
+    (&["net", "netsplice", "rdma", "nbd"], "this measures storage: use fio or iperf for a network"),
+    (
+        &["cpuio", "null", "ftruncate", "filecreate", "filestat", "filedelete", "falloc", "e4defrag"],
+        "use fio for it",
+    ),
+    (&["rados", "rbd", "gfapi", "gfapi_async", "libhdfs", "nfs", "libiscsi", "external"], "use fio for it"),
 ];
 
 /// What is done, and in which order.
@@ -33,9 +73,16 @@ pub fn pattern(text: &str) -> Result<Pattern, String> {
         "randrw" => of(true, true, false, true),
         "trim" => of(false, false, true, false),
         "randtrim" => of(false, false, true, true),
-        "trimwrite" | "randtrimwrite" => Err("known to fio, not built here".to_owned()),
-        _ if text.contains(':') => Err("fio's modifiers behind a colon are not built here".to_owned()),
-        _ => Err("write read, write, randread, randwrite, rw, randrw, trim or randtrim".to_owned()),
+        "trimwrite" => of(false, true, true, false),
+        "randtrimwrite" => of(false, true, true, true),
+        _ if text.contains(':') => {
+            Err("fio has modifiers behind a colon, not built here: use fio, or leave \
+             the modifier out"
+                .to_owned())
+        }
+        _ => {
+            Err("write read, write, randread, randwrite, rw, randrw, trim, randtrim or trimwrite".to_owned())
+        }
     }
 }
 
@@ -44,13 +91,32 @@ pub fn pattern(text: &str) -> Result<Pattern, String> {
 /// # Errors
 /// With the engines there are.
 pub fn engine(text: &str) -> Result<Engine, String> {
+    if stand_in(text).is_some() {
+        return Ok(Engine::IoUring);
+    }
     match text {
-        "io_uring" => Ok(Engine::IoUring),
         "ringbolt" => Ok(Engine::Ringbolt),
         "s3" | "http" => Ok(Engine::S3),
-        _ if BLOCK_ENGINES.contains(&text) => {
-            Err("known to fio, not built here: use io_uring, on the same files and devices".to_owned())
-        }
-        _ => Err("write io_uring, ringbolt or s3; `ringbolt bench --enghelp` tells of them".to_owned()),
+        _ => match ENGINES_OF_FIO.iter().find(|(names, _)| names.contains(&text)) {
+            Some((_, instead)) => Err(format!("fio has it, not built here: {instead}")),
+            None => {
+                Err("write io_uring, libaio, psync, ringbolt or s3; `ringbolt bench --enghelp` tells of them"
+                    .to_owned())
+            }
+        },
     }
+}
+
+fn stand_in(engine: &str) -> Option<&'static StandIn> {
+    STAND_INS.iter().find(|known| known.names.contains(&engine))
+}
+
+/// How an engine for files and devices carries its operations out.
+pub fn calls(engine: &str) -> Calls {
+    stand_in(engine).map_or(Calls::Queued, |known| known.calls)
+}
+
+/// What is other than with fio's engine of this name; None: nothing.
+pub fn difference(engine: &str) -> Option<&'static str> {
+    stand_in(engine).map(|known| known.difference).filter(|text| !text.is_empty())
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::bench::job::tests::MACHINE;
 use crate::bench::job::units::Units;
-use crate::bench::spec::{BlockSize, Distribution, ObjectOp};
+use crate::bench::spec::{BlockSize, Calls, Distribution, Engine, ObjectOp};
 
 const UNITS: Units = Units { kb_base: 1024, machine: MACHINE };
 
@@ -118,10 +118,16 @@ fn mixes_have_weights() {
 
 #[test]
 fn engines_of_fio_lead_to_io_uring() {
-    assert!(engine("libaio").unwrap_err().contains("use io_uring"));
-    assert!(engine("rbd").unwrap_err().contains("io_uring, ringbolt or s3"));
+    for (name, wanted) in [("libaio", Calls::Queued), ("psync", Calls::Plain), ("mmap", Calls::Plain)] {
+        assert_eq!((engine(name), calls(name)), (Ok(Engine::IoUring), wanted), "{name}");
+    }
+    assert_eq!((difference("psync"), difference("io_uring")), (None, None));
+    assert!(difference("sync").unwrap().contains("pread and pwrite"));
+    assert!(engine("rbd").unwrap_err().contains("use fio"));
+    assert!(engine("sg").unwrap_err().contains("use io_uring"));
+    assert!(engine("quick").unwrap_err().contains("write io_uring"));
     assert_eq!(engine("http"), engine("s3"));
     assert!(pattern("read:8k").unwrap_err().contains("modifiers"));
-    assert!(pattern("trimwrite").unwrap_err().contains("not built"));
+    assert!(pattern("trimwrite").unwrap().trims);
     assert!(pattern("reed").is_err());
 }
