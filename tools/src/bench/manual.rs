@@ -30,13 +30,14 @@ JOBS
     rw=write
     bs=1m
 
+  Jobs written for fio run as they are where all they ask for is built; what stands in the way is told at once.
   The same on a command line: each --name begins a job, what stands before the first is inherited, by job files too.
   Sizes: k, m, g, t, p are powers of 1024; kib, mib and so on of 1000, as in fio (kb_base=1000 turns that round).
   Times: us, ms, s, m, h, d; without a unit most are seconds. ${NAME} comes from the environment.
   What is not known is refused, with the line and the nearest name; so is what fio knows and this does not.
 
 KEYS
-  rw=read|write|randread|randwrite|rw|randrw|trim|randtrim
+  rw=read|write|randread|randwrite|rw|randrw|trim|randtrim|trimwrite
                             what is done, in which order; rwmixread=70 for the mix
   bs=4k, bsrange=4k-64k, bssplit=4k/50:64k/50
                             bytes of an operation or an object; after a comma for writes
@@ -54,6 +55,8 @@ KEYS
                             find the depth that holds a latency
   random_distribution=zipf:1.1
                             some places more often than others; keydist for objects
+  steadystate=iops:2%, steadystate_duration=30s
+                            end once the rate does not change any more
   fsync=1, fdatasync=1, sync=dsync
                             durability
   verify=crc32c             is what was written still there?
@@ -64,7 +67,8 @@ KEYS
   --cmdhelp lists all keys, --cmdhelp=KEY tells all about one.
 
 ENGINES (--enghelp)
-  io_uring                  files and block devices
+  io_uring                  files and block devices; libaio and posixaio are done so too
+  psync                     the same, one pread or pwrite after the other; so are sync, pvsync, mmap
   ringbolt                  the storage engine in this process, without HTTP; filename is its drive
   s3 (http)                 an S3 endpoint: http_host, bucket, http_s3_region, https; credentials from
                             RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
@@ -76,11 +80,14 @@ OPTIONS
   --html=FILE               a page with charts: throughput and latency over time, percentiles, environment
   --status-interval=TIME    results so far, each time so much has passed
   --eta=auto|always|never   the live line on stderr; auto: on a terminal
+  --minimal, --append-terse terse lines, alone or behind the report
   --section=NAME            run only this job; may be repeated
   --allow-overwrite         write to block devices and to files that exist; a mounted device is refused always
+  --readonly                refuse jobs that write
   --parse-only              say whether the jobs are understood
   --showcmd                 print the jobs as a command line; secrets are left out
   --cmdhelp[=KEY], --enghelp[=ENGINE], --help, --version
+  One dash is as good as two, and --KEY VALUE as --KEY=VALUE.
 
 EXAMPLES
   A raw drive, reads only:

@@ -226,6 +226,8 @@ pub struct JobResult {
     pub completed: DepthCounts,
     /// Depth that `latency_target` came to.
     pub latency_depth: Option<u32>,
+    /// What `steadystate` came to.
+    pub steady: Option<super::run::SteadyReport>,
     pub intervals: Vec<Interval>,
     pub bandwidth_log: Vec<LogEntry>,
     pub iops_log: Vec<LogEntry>,
@@ -252,6 +254,7 @@ impl JobResult {
             submitted: DepthCounts::default(),
             completed: DepthCounts::default(),
             latency_depth: None,
+            steady: None,
             intervals: Vec::new(),
             bandwidth_log: Vec::new(),
             iops_log: Vec::new(),

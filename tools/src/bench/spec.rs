@@ -158,6 +158,30 @@ pub struct LatencyTarget {
     pub percentile: f64,
 }
 
+/// What is to be steady before a job ends (`steadystate`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SteadyMetric {
+    Iops,
+    Bandwidth,
+}
+
+/// `steadystate` and what belongs to it: the job ends once its rate, over a window, is steady.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Steady {
+    pub metric: SteadyMetric,
+    /// The slope of a line through the window is judged, in place of the largest deviation from its mean.
+    pub slope: bool,
+    /// What is judged has to be below this.
+    pub limit: f64,
+    /// `limit` is in per cent of the window's mean.
+    pub percent: bool,
+    pub window_ns: u64,
+    /// Samples begin so long after the job.
+    pub ramp_ns: u64,
+    /// How long a sample is.
+    pub interval_ns: u64,
+}
+
 /// `verify` and what belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verify {
@@ -235,13 +259,31 @@ pub struct Job {
     pub io_size: Option<u64>,
     /// Per file; None: `size` over the number of files.
     pub file_size: Option<u64>,
+    /// The largest of a range that begins with `file_size`: each file's size is drawn from it.
+    pub file_size_most: Option<u64>,
     /// `filename`, split at colons; empty: made from the job's name and number in `directory`.
     pub files: Vec<PathBuf>,
     pub directory: Option<PathBuf>,
     pub offset: u64,
+    /// Added to `offset` once for each thread of the job before this one.
+    pub offset_increment: u64,
     pub nrfiles: u32,
+    /// Whether files that are only written have their space reserved before (`fallocate`).
+    pub reserve_space: bool,
+    /// Whether files that are only written are written in full before (`overwrite`).
+    pub lay_out_writes: bool,
+    /// Whether the kernel is told in which order buffered files will be used (`fadvise_hint`).
+    pub advise: bool,
 
     pub depth: u32,
+    /// So many operations are handed over together at most; None: as many as serve the engine best.
+    pub batch: Option<u32>,
+    /// A wait ends when so many operations have completed; 0: it does not wait.
+    pub complete_min: u32,
+    /// At most so many completed operations are taken before others are begun; None: all.
+    pub complete_max: Option<u32>,
+    /// Once the depth was reached, others are begun when only so many are left; None: as soon as one has completed.
+    pub depth_low: Option<u32>,
     pub threads: u32,
     pub direct: bool,
     pub runtime_ns: Option<u64>,
@@ -253,6 +295,8 @@ pub struct Job {
     pub read_percent: u32,
     pub distribution: ByDirection<Distribution>,
     pub norandommap: bool,
+    /// Of a random load's operations, in per cent, those at a random place; the others follow the one before.
+    pub random_percent: ByDirection<u32>,
     pub seed: u64,
 
     /// Bytes a second.
@@ -260,8 +304,14 @@ pub struct Job {
     pub rate_iops: ByDirection<Option<u64>>,
     pub rate_process: RateProcess,
     pub think_ns: u64,
+    /// So much of a pause is spent busy.
+    pub think_spin_ns: u64,
     pub think_blocks: u64,
     pub latency_target: Option<LatencyTarget>,
+    pub steady: Option<Steady>,
+    /// Percentiles of the latencies from the taking up of an operation, and of those until it is handed over.
+    pub total_percentiles: bool,
+    pub submission_percentiles: bool,
     /// Per cent, at most 20.
     pub percentiles: Vec<f64>,
 
@@ -270,8 +320,12 @@ pub struct Job {
     pub fdatasync: u64,
     pub durable: Durable,
     pub end_fsync: bool,
+    /// `fsync_on_close`: each file is flushed when the job closes it, after its figures are taken.
+    pub close_fsync: bool,
     /// Cores to run on; empty: any.
     pub cpus: Vec<usize>,
+    /// Each thread has one of the cores (`cpus_allowed_policy=split`).
+    pub split_cpus: bool,
     pub numa_nodes: Vec<usize>,
     pub verify: Option<Verify>,
     pub refill_buffers: bool,
@@ -286,6 +340,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// Where in each file one of the job's threads begins.
+    pub fn offset_of(&self, thread: u32) -> u64 {
+        self.offset.saturating_add(self.offset_increment.saturating_mul(u64::from(thread)))
+    }
+
     /// The files of one of the job's threads: all threads share those that were named; others are called
     /// `name.thread.file` as by fio, both from 0.
     pub fn paths(&self, thread: u32) -> Vec<PathBuf> {
@@ -316,11 +375,20 @@ impl Job {
             size: None,
             io_size: None,
             file_size: None,
+            file_size_most: None,
             files: Vec::new(),
             directory: None,
             offset: 0,
+            offset_increment: 0,
             nrfiles: 1,
+            reserve_space: true,
+            lay_out_writes: false,
+            advise: true,
             depth: 1,
+            batch: None,
+            complete_min: 1,
+            complete_max: None,
+            depth_low: None,
             threads: 1,
             direct: true,
             runtime_ns: None,
@@ -332,19 +400,26 @@ impl Job {
             read_percent: 50,
             distribution: ByDirection::same(Distribution::Even),
             norandommap: false,
+            random_percent: ByDirection::same(100),
             seed: 1,
             rate: ByDirection::same(None),
             rate_iops: ByDirection::same(None),
             rate_process: RateProcess::Linear,
             think_ns: 0,
+            think_spin_ns: 0,
             think_blocks: 1,
             latency_target: None,
+            steady: None,
+            total_percentiles: false,
+            submission_percentiles: false,
             percentiles: vec![50.0, 90.0, 99.0, 99.9, 99.99],
             fsync: 0,
             fdatasync: 0,
             durable: Durable::No,
             end_fsync: false,
+            close_fsync: false,
             cpus: Vec::new(),
+            split_cpus: false,
             numa_nodes: Vec::new(),
             verify: None,
             refill_buffers: false,

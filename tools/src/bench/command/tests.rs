@@ -69,7 +69,7 @@ fn questions_are_answered() {
     let listed = help::keys();
     assert!(keys::all().all(|key| listed.contains(key.name)));
     assert!(help::engines(Some("ringbolt")).unwrap().contains("opmix"));
-    assert!(help::engines(Some("libaio")).unwrap_err().to_string().contains("use io_uring"));
+    assert!(help::engines(Some("sg")).unwrap_err().to_string().contains("use io_uring"));
 }
 
 /// The manual speaks of keys and options that there are.

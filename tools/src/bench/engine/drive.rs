@@ -17,6 +17,7 @@ pub struct Drive {
     clock: Clock,
     write: BlockVerb,
     batch: usize,
+    close_fsync: bool,
     reaped: Vec<BlockDone>,
 }
 
@@ -53,7 +54,7 @@ impl Drive {
         };
         let reaped = Vec::with_capacity(job.depth as usize);
         let batch = batch_of(job.depth);
-        Ok((Self { blocks, clock, write, batch, reaped }, regions))
+        Ok((Self { blocks, clock, write, batch, close_fsync: job.close_fsync, reaped }, regions))
     }
 }
 
@@ -112,7 +113,12 @@ impl IoEngine for Drive {
         deadline_ns: Option<u64>,
         done: &mut Vec<Completion>,
     ) -> Result<(), EngineError> {
-        let timeout = deadline_ns.map(|at| Duration::from_nanos(at.saturating_sub(self.clock.now_ns())));
+        let timeout = match deadline_ns {
+            Some(at) => Some(Duration::from_nanos(at.saturating_sub(self.clock.now_ns()))),
+            // Who looks and does not wait: the kernel completes operations in calls that wait, if only for no time.
+            None if at_least == 0 => Some(Duration::ZERO),
+            None => None,
+        };
         // With nothing to wait for but the time, one completion is asked for that does not come.
         let wanted = if timeout.is_some() { at_least.max(1) } else { at_least.min(self.blocks.in_flight()) };
         self.reaped.clear();
@@ -124,7 +130,7 @@ impl IoEngine for Drive {
     }
 
     fn finish(&mut self) -> Result<(), EngineError> {
-        Ok(())
+        layout::close(self.blocks.files(), self.close_fsync)
     }
 }
 

@@ -32,30 +32,59 @@ pub fn open(
 ) -> Result<(Vec<File>, Vec<Region>), EngineError> {
     let _held = lock.0.lock().unwrap_or_else(PoisonError::into_inner);
     let paths = job.paths(thread);
-    let wanted = job.file_size.or(job.size.map(|size| size / paths.len().max(1) as u64));
+    let offset = job.offset_of(thread);
     let (mut files, mut regions) = (Vec::new(), Vec::new());
     for (at, path) in paths.iter().enumerate() {
         let mut tell = |share: f64| progress((at as f64 + share) / paths.len() as f64);
-        let length = prepare(job, path, wanted, &mut tell)?;
-        if length <= job.offset {
+        let wanted = file_bytes(job, thread, at, paths.len());
+        let length = prepare(job, path, wanted.map(|wanted| offset.saturating_add(wanted)), &mut tell)?;
+        if length <= offset {
             return Err(EngineError(format!(
-                "{}: offset={} is not below its size of {length} bytes; give a smaller offset or a larger size",
+                "{}: offset={offset} is not below its size of {length} bytes; give a smaller offset or a larger size",
                 path.display(),
-                job.offset
             )));
         }
-        let rest = length - job.offset;
-        regions.push(Region { start: job.offset, length: wanted.map_or(rest, |wanted| wanted.min(rest)) });
+        let rest = length - offset;
+        regions.push(Region { start: offset, length: wanted.map_or(rest, |wanted| wanted.min(rest)) });
         files.push(open_one(job, path)?);
     }
     Ok((files, regions))
 }
 
-/// Makes what is missing; the length of the file then.
+/// How many bytes a thread works on in one of its `count` files; None: in all that is there.
+fn file_bytes(job: &Job, thread: u32, file: usize, count: usize) -> Option<u64> {
+    let (Some(least), Some(most)) = (job.file_size, job.file_size_most) else {
+        return job.file_size.or(job.size.map(|size| size / count.max(1) as u64));
+    };
+    // Threads that share files agree on their sizes.
+    let stream = if job.files.is_empty() { u64::from(thread) << 32 } else { 0 };
+    let mut random = Random::stream(job.seed, stream | file as u64);
+    // Whole sectors, so that blocks fit as far as they can.
+    const STEP: u64 = 4096;
+    let steps = (most - least) / STEP;
+    Some(if steps == 0 {
+        least + random.below(most - least + 1)
+    } else {
+        least + random.below(steps + 1) * STEP
+    })
+}
+
+/// Flushes the files of a job that is over, where it asks for that.
+///
+/// # Errors
+/// Says which file was not flushed.
+pub fn close(files: &[File], flush: bool) -> Result<(), EngineError> {
+    let mut flushed = files.iter().enumerate().filter(|_| flush);
+    flushed.try_for_each(|(at, file)| {
+        file.sync_all().map_err(|error| EngineError(format!("fsync_on_close: file {at}: {error}")))
+    })
+}
+
+/// Makes what is missing; the length of the file then. `needed` is where the job's part of the file ends.
 fn prepare(
     job: &Job,
     path: &Path,
-    wanted: Option<u64>,
+    needed: Option<u64>,
     progress: &mut dyn FnMut(f64),
 ) -> Result<u64, EngineError> {
     let metadata = match std::fs::metadata(path) {
@@ -76,8 +105,8 @@ fn prepare(
         return Err(EngineError(format!("{}: trims need a block device", path.display())));
     }
     let length = metadata.map_or(0, |metadata| metadata.len());
-    let needed = match wanted {
-        Some(wanted) => job.offset.saturating_add(wanted),
+    let needed = match needed {
+        Some(needed) => needed,
         None if length > 0 => length,
         None => {
             return Err(EngineError(format!(
@@ -107,7 +136,10 @@ fn grow(
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).open(path);
     let file = file.map_err(|error| failed(path, "make", &error))?;
-    if !job.pattern.reads {
+    if !job.pattern.reads && !job.lay_out_writes {
+        if !job.reserve_space {
+            return file.set_len(needed).map_err(|error| failed(path, "lengthen", &error));
+        }
         // File systems that can not reserve space take the length alone.
         return fallocate(&file, FallocateFlags::empty(), 0, needed)
             .map_err(io::Error::from)
@@ -143,6 +175,11 @@ fn open_one(job: &Job, path: &Path) -> Result<File, EngineError> {
     if !job.direct {
         // As fio's invalidate: reads are to come from the drive. Only advice, so failing is no failure.
         fadvise(&file, 0, None, Advice::DontNeed).ok();
+    }
+    if !job.direct && job.advise {
+        // As fio's fadvise_hint: it decides how far the kernel reads ahead.
+        let order = if job.pattern.random { Advice::Random } else { Advice::Sequential };
+        fadvise(&file, 0, None, order).ok();
     }
     Ok(file)
 }

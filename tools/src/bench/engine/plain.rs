@@ -24,6 +24,7 @@ pub struct Plain {
     /// Where in `memory` the aligned buffer begins, and its length.
     buffer: (usize, usize),
     durable: Durable,
+    close_fsync: bool,
     clock: Clock,
     queued: Option<(u32, Operation)>,
 }
@@ -46,7 +47,8 @@ impl Plain {
         let length = buffer_bytes(job) as usize;
         let memory = vec![0; length + ALIGNMENT];
         let buffer = (memory.as_ptr().align_offset(ALIGNMENT), length);
-        Ok((Self { files, memory, buffer, durable: job.durable, clock, queued: None }, regions))
+        let (durable, close_fsync) = (job.durable, job.close_fsync);
+        Ok((Self { files, memory, buffer, durable, close_fsync, clock, queued: None }, regions))
     }
 
     fn carry_out(&mut self, operation: &Operation) -> io::Result<usize> {
@@ -112,6 +114,6 @@ impl IoEngine for Plain {
     }
 
     fn finish(&mut self) -> Result<(), EngineError> {
-        Ok(())
+        layout::close(&self.files, self.close_fsync)
     }
 }

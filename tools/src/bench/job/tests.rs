@@ -124,7 +124,7 @@ fn every_key_has_an_effect() {
     const BASE: &str = "[fill]\nsize=1g\n[a]\nsize=1g\nrw=randrw\nverify=crc32c\nruntime=3\nbs=8k\n\
                         latency_target=3ms\nlatency_window=3s\n";
     // Where the example is the default, or can not be beside the base.
-    const OTHERS: [(&str, &str); 12] = [
+    const OTHERS: [(&str, &str); 17] = [
         ("verify", "verify=none"),
         ("ioengine", "ioengine=s3\nverify=none"),
         ("https", "https=on"),
@@ -136,6 +136,11 @@ fn every_key_has_an_effect() {
         ("bs", "bs=16k"),
         ("zero_buffers", "zero_buffers\nverify=none"),
         ("rw", "rw=randread"),
+        ("iodepth_low", "iodepth_low=8\niodepth=32"),
+        ("thinktime_spin", "thinktime_spin=100us\nthinktime=500us"),
+        ("steadystate_duration", "steadystate_duration=20s\nsteadystate=iops:2%"),
+        ("steadystate_ramp_time", "steadystate_ramp_time=10s\nsteadystate=iops:2%"),
+        ("steadystate_check_interval", "steadystate_check_interval=2s\nsteadystate=iops:2%"),
         ("latency_target", "latency_target=9ms"),
     ];
     let plain = |text: &str| {

@@ -37,7 +37,8 @@ enum Order {
     },
     /// Each unit once, by operations of several units; the class of each direction.
     Tiles(Box<Tiling>, ByDirection<usize>),
-    Free(Box<ByDirection<Picker>>),
+    /// By distribution; so many in a hundred, of each direction, at a random place, the others behind the last one.
+    Free(Box<ByDirection<Picker>>, ByDirection<u32>),
 }
 
 /// See the module.
@@ -46,7 +47,7 @@ pub struct Sequence {
     region: Region,
     unit: u64,
     order: Order,
-    /// Next offset within the region, when sequential.
+    /// Offset within the region behind the last operation, where sequential ones go.
     position: ByDirection<u64>,
 }
 
@@ -73,11 +74,12 @@ impl Sequence {
         Self::new(region, unit, Order::Tiles(Box::new(tiling), of))
     }
 
-    /// Random, by distribution.
+    /// Random, by distribution; `random_percent` of the operations, the others behind the one before.
     pub fn random(
         region: Region,
         unit: u64,
         distributions: &ByDirection<Distribution>,
+        random_percent: ByDirection<u32>,
         random: &mut Random,
     ) -> Self {
         // The same block is hot for reads and for writes.
@@ -88,7 +90,7 @@ impl Sequence {
             write: picker(Direction::Write),
             trim: picker(Direction::Trim),
         };
-        Self::new(region, unit, Order::Free(Box::new(pickers)))
+        Self::new(region, unit, Order::Free(Box::new(pickers), random_percent))
     }
 
     fn new(region: Region, unit: u64, order: Order) -> Self {
@@ -109,13 +111,7 @@ impl Sequence {
         let length = length.min(most).min(units * self.unit);
         let (at, length) = match &mut self.order {
             Order::Sequential => {
-                let position = self.position.get_mut(direction);
-                if *position + length > self.region.length {
-                    *position = 0;
-                }
-                let at = *position;
-                *position += length;
-                (at, length)
+                (follow(self.position.get_mut(direction), length, self.region.length), length)
             }
             Order::Once { order, place } => {
                 if *place == units {
@@ -129,14 +125,33 @@ impl Sequence {
                 let (first, taken) = tiling.next(*of.get(direction), most / self.unit, random);
                 (first * self.unit, taken * self.unit)
             }
-            Order::Free(pickers) => {
-                let picked = pickers.get(direction).next(random) * self.unit;
-                (picked.min(units * self.unit - length), length)
+            Order::Free(pickers, random_percent) => {
+                let percent = *random_percent.get(direction);
+                let position = self.position.get_mut(direction);
+                if percent < 100 && random.below(100) >= u64::from(percent) {
+                    (follow(position, length, self.region.length), length)
+                } else {
+                    let picked = pickers.get(direction).next(random) * self.unit;
+                    let at = picked.min(units * self.unit - length);
+                    *position = at + length;
+                    (at, length)
+                }
             }
         };
         debug_assert!(at + length <= self.region.length, "{at} + {length} of {}", self.region.length);
         Extent { offset: self.region.start + at, length }
     }
+}
+
+/// The offset behind the last operation, or that of the region's beginning where `length` bytes do not fit there.
+#[inline]
+fn follow(position: &mut u64, length: u64, region_bytes: u64) -> u64 {
+    if *position + length > region_bytes {
+        *position = 0;
+    }
+    let at = *position;
+    *position += length;
+    at
 }
 
 /// A set of units.
@@ -228,6 +243,21 @@ mod tests {
     }
 
     #[test]
+    fn a_share_of_a_random_load_follows_the_operation_before() {
+        let mut random = Random::new(5);
+        let even = ByDirection::same(Distribution::Even);
+        for percent in [0, 30, 100] {
+            let mut sequence = Sequence::random(REGION, 4096, &even, ByDirection::same(percent), &mut random);
+            let extents: Vec<Extent> =
+                (0..10_000).map(|_| sequence.next(Direction::Read, 4096, u64::MAX, &mut random)).collect();
+            let follow =
+                extents.windows(2).filter(|two| two[1].offset == two[0].offset + two[0].length).count();
+            let wanted = (100 - percent as usize) * 100;
+            assert!(follow.abs_diff(wanted) < 200, "{follow} of 10000 follow, {percent}% are random");
+        }
+    }
+
+    #[test]
     fn no_distribution_goes_beyond_the_region() {
         let mut random = Random::new(4);
         for distribution in [
@@ -237,7 +267,8 @@ mod tests {
             Distribution::Normal(80.0),
         ] {
             let distributions = ByDirection::same(distribution);
-            let mut sequence = Sequence::random(REGION, 4096, &distributions, &mut random);
+            let mut sequence =
+                Sequence::random(REGION, 4096, &distributions, ByDirection::same(60), &mut random);
             for _ in 0..20_000 {
                 let wanted = 4096 * (1 + random.below(16));
                 check(sequence.next(Direction::Read, wanted, u64::MAX, &mut random));

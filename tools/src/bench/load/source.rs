@@ -343,7 +343,7 @@ fn file_sequences(
         sequences.push(if !job.pattern.random {
             Sequence::sequential(*region, unit)
         } else if job.norandommap || !even {
-            Sequence::random(*region, unit, &job.distribution, random)
+            Sequence::random(*region, unit, &job.distribution, job.random_percent, random)
         } else {
             match classes {
                 None => Sequence::covering(*region, unit, random),
@@ -362,7 +362,7 @@ fn object_sequence(job: &Job, count: u64, random: &mut Random) -> Sequence {
     let region = Region { start: 0, length: count };
     let distribution = &job.objects.key_distribution;
     if *distribution != Distribution::Even || (job.pattern.random && job.norandommap) {
-        Sequence::random(region, 1, &ByDirection::same(distribution.clone()), random)
+        Sequence::random(region, 1, &ByDirection::same(distribution.clone()), job.random_percent, random)
     } else if job.pattern.random {
         Sequence::covering(region, 1, random)
     } else {

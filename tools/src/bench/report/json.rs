@@ -5,10 +5,11 @@
 
 use super::normal::class_name;
 use super::number::{finite, per_second};
-use super::summary::{self, GroupSum, LatencyClasses, Spread};
+use super::summary::{self, GroupSum, LatencyClasses, Spread, steady_name};
 use super::{date, engine_name, shown_options, version_text};
 use crate::bench::result::{DirectionResult, DiskUsage, Interval, JobResult, Latencies, Run};
-use crate::bench::spec::{ByDirection, Direction, Job};
+use crate::bench::run::SteadyReport;
+use crate::bench::spec::{ByDirection, Direction, Job, SteadyMetric};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -88,13 +89,65 @@ struct JobReport {
     latency_window: u64,
     latency_window_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    steadystate: Option<SteadyStateReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     desc: Option<String>,
     ringbolt: JobExtras,
+}
+
+/// What `steadystate` came to, as fio has it: KiB and operations a second.
+#[derive(Serialize)]
+struct SteadyStateReport {
+    ss: String,
+    duration: u64,
+    attained: u8,
+    criterion: String,
+    max_deviation: f64,
+    slope: f64,
+    data: SteadyStateData,
+}
+
+#[derive(Serialize)]
+struct SteadyStateData {
+    bw_mean: u64,
+    iops_mean: u64,
+    iops: Vec<u64>,
+    bw: Vec<u64>,
+}
+
+impl SteadyStateReport {
+    fn of(report: &SteadyReport) -> Self {
+        let settings = report.settings;
+        // Bandwidths are in KiB/s as those of fio are.
+        let scale = if settings.metric == SteadyMetric::Bandwidth { 1024.0 } else { 1.0 };
+        let per_cent = if settings.percent { "%" } else { "" };
+        let criterion = if settings.percent { report.criterion() } else { report.criterion() / scale };
+        let whole = |values: &[f64], scale: f64| values.iter().map(|value| (value / scale) as u64).collect();
+        let mean = |values: &[f64], scale: f64| {
+            (values.iter().sum::<f64>() / values.len().max(1) as f64 / scale) as u64
+        };
+        Self {
+            ss: format!("{}:{:.6}{per_cent}", steady_name(&settings), settings.limit),
+            duration: settings.window_ns / 1_000_000_000,
+            attained: u8::from(report.attained),
+            criterion: format!("{criterion:.6}{per_cent}"),
+            max_deviation: finite(report.deviation / scale),
+            slope: finite(report.slope / scale),
+            data: SteadyStateData {
+                bw_mean: mean(&report.bytes, 1024.0),
+                iops_mean: mean(&report.iops, 1.0),
+                iops: whole(&report.iops, 1.0),
+                bw: whole(&report.bytes, 1024.0),
+            },
+        }
+    }
 }
 
 /// What fio does not have, of a job.
 #[derive(Serialize)]
 struct JobExtras {
+    /// Bytes of an operation, of those that were counted.
+    mean_bytes: BTreeMap<&'static str, f64>,
     engine: &'static str,
     threads: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,7 +270,7 @@ impl JobReport {
         let job = &result.job;
         let direction = |direction: Direction| {
             let measured = result.by_direction.get(direction);
-            DirectionReport::of(measured, sums.get(direction), &job.percentiles, with_bins)
+            DirectionReport::of(measured, sums.get(direction), job, with_bins)
         };
         let (user, system) = summary::cpu_percent(result);
         let classes = LatencyClasses::of(result);
@@ -261,6 +314,7 @@ impl JobReport {
             latency_percentile: target.map_or(100.0, |target| finite(target.percentile)),
             latency_window: window_us,
             latency_window_us: window_us,
+            steadystate: result.steady.as_ref().map(SteadyStateReport::of),
             desc: job.description.clone(),
             ringbolt: JobExtras::of(result, job, with_bins),
         }
@@ -289,6 +343,7 @@ impl JobExtras {
             (direction.name().to_owned(), LatencyReport::full(response, &job.percentiles, with_bins))
         });
         Self {
+            mean_bytes: summary::mean_bytes(result).map(|(of, bytes)| (of.name(), bytes)).collect(),
             engine: engine_name(job.engine),
             threads: result.threads,
             error_text: result.error_text.clone(),
@@ -328,7 +383,11 @@ impl IntervalReport {
 }
 
 impl DirectionReport {
-    fn of(measured: &DirectionResult, group: &GroupSum, percentiles: &[f64], with_bins: bool) -> Self {
+    fn of(measured: &DirectionResult, group: &GroupSum, job: &Job, with_bins: bool) -> Self {
+        let latencies = |of: &Latencies, full: bool| match full {
+            true => LatencyReport::full(of, &job.percentiles, with_bins),
+            false => LatencyReport::brief(of),
+        };
         let rate = per_second(measured.bytes, measured.runtime_ns) as u64;
         let bandwidth = Spread::of_samples(&measured.bandwidth);
         let iops = Spread::of_samples(&measured.iops);
@@ -342,9 +401,9 @@ impl DirectionReport {
             total_ios: measured.ios,
             short_ios: measured.short_ios,
             drop_ios: measured.failed_ios,
-            slat_ns: LatencyReport::brief(&measured.slat),
-            clat_ns: LatencyReport::full(&measured.clat, percentiles, with_bins),
-            lat_ns: LatencyReport::brief(&measured.lat),
+            slat_ns: latencies(&measured.slat, job.submission_percentiles),
+            clat_ns: latencies(&measured.clat, true),
+            lat_ns: latencies(&measured.lat, job.total_percentiles),
             bw_min: bandwidth.min,
             bw_max: bandwidth.max,
             bw_agg: if bandwidth.count == 0 { 0.0 } else { group.share(bandwidth.mean) },

@@ -7,7 +7,7 @@ use super::number::{self, Prefix};
 use super::summary::{self, CLASS_ENDS, GroupSum, LatencyClasses, Spread, TimeUnit};
 use super::{date, engine_name};
 use crate::bench::result::{DirectionResult, JobResult, Latencies, Run};
-use crate::bench::spec::{BlockSize, Direction, Pattern, Plan};
+use crate::bench::spec::{BlockSize, Direction, Job, Pattern, Plan};
 use std::fmt::{Result, Write};
 
 /// One line for each job before it starts, as `fio` prints them.
@@ -81,12 +81,13 @@ fn write_run(out: &mut String, run: &Run) -> Result {
         for direction in Direction::ALL {
             let measured = result.by_direction.get(direction);
             if measured.ios > 0 {
-                write_direction(out, direction, measured, sums.get(direction), &result.job.percentiles)?;
+                write_direction(out, direction, measured, sums.get(direction), &result.job)?;
             }
         }
         write_classes(out, result)?;
         write_sync(out, result)?;
         write_rest(out, result)?;
+        write_steady(out, result)?;
     }
     for (group, sums) in &groups {
         writeln!(out, "\nRun status group {group} (all jobs):")?;
@@ -130,8 +131,9 @@ fn write_direction(
     direction: Direction,
     measured: &DirectionResult,
     group: &GroupSum,
-    percentiles: &[f64],
+    job: &Job,
 ) -> Result {
+    let percentiles = &job.percentiles;
     let (rate, rate_alternative) =
         number::rate_both(number::per_second(measured.bytes, measured.runtime_ns) as u64);
     writeln!(
@@ -142,11 +144,21 @@ fn write_direction(
         number::size_both(measured.bytes).0,
         summary::milliseconds(measured.runtime_ns),
     )?;
+    if !matches!(job.block.get(direction), BlockSize::Fixed(_)) {
+        let bytes = measured.bytes / measured.ios;
+        writeln!(out, "   size        : avg={} ({bytes} bytes)", number::size_both(bytes).0)?;
+    }
     write_latency(out, "slat", &measured.slat)?;
     write_latency(out, "clat", &measured.clat)?;
     write_latency(out, " lat", &measured.lat)?;
     write_latency(out, "response", &measured.response)?;
+    if job.submission_percentiles {
+        write_percentiles(out, "slat", &measured.slat, percentiles)?;
+    }
     write_percentiles(out, "clat", &measured.clat, percentiles)?;
+    if job.total_percentiles {
+        write_percentiles(out, "lat", &measured.lat, percentiles)?;
+    }
     write_percentiles(out, "response time", &measured.response, percentiles)?;
     write_samples(out, measured, group)
 }
@@ -248,6 +260,21 @@ pub fn class_name(index: usize) -> String {
         10 => "2000".to_owned(),
         _ => ">=2000".to_owned(),
     }
+}
+
+fn write_steady(out: &mut String, result: &JobResult) -> Result {
+    let Some(report) = &result.steady else { return Ok(()) };
+    let settings = &report.settings;
+    let attained = if report.attained { "yes" } else { "no" };
+    let seconds = settings.window_ns as f64 / 1e9;
+    let (name, limit) = (summary::steady_name(settings), settings.limit);
+    let per_cent = if settings.percent { "%" } else { "" };
+    let (criterion, slope) = (report.criterion(), report.slope);
+    writeln!(
+        out,
+        "  steadystate  : attained={attained}, {name}={criterion:.2}{per_cent} (limit {limit}{per_cent} over \
+         {seconds} s), slope={slope:.2}"
+    )
 }
 
 fn write_sync(out: &mut String, result: &JobResult) -> Result {

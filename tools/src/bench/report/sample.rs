@@ -111,6 +111,7 @@ fn result(job: Job, rates: &[(Direction, u64)], latency: f64) -> JobResult {
         depth: DepthCounts([ios_all / 10, 0, 0, 0, 0, ios_all - ios_all / 10, 0]),
         submitted: DepthCounts([0, ios_all, 0, 0, 0, 0, 0]),
         completed: DepthCounts([0, ios_all - 1, 1, 0, 0, 0, 0]),
+        steady: None,
         latency_depth: None,
         intervals,
         bandwidth_log: logs.clone(),

@@ -5,7 +5,7 @@
 
 use super::number::{per_second, percent};
 use crate::bench::result::{DepthCounts, JobResult, Latencies, Run, Samples};
-use crate::bench::spec::{ByDirection, Direction};
+use crate::bench::spec::{ByDirection, Direction, Steady, SteadyMetric};
 use std::collections::BTreeMap;
 
 /// Smallest, largest, mean, standard deviation.
@@ -89,6 +89,24 @@ impl TimeUnit {
         } else {
             Self::Nano
         }
+    }
+}
+
+/// Bytes of an operation in the directions that have any, on average.
+pub fn mean_bytes(result: &JobResult) -> impl Iterator<Item = (Direction, f64)> + '_ {
+    let counted = Direction::ALL.into_iter().map(|of| (of, result.by_direction.get(of)));
+    counted
+        .filter(|(_, counted)| counted.ios > 0)
+        .map(|(of, counted)| (of, counted.bytes as f64 / counted.ios as f64))
+}
+
+/// The criterion of `steadystate`, as it is written.
+pub fn steady_name(settings: &Steady) -> &'static str {
+    match (settings.metric, settings.slope) {
+        (SteadyMetric::Iops, false) => "iops",
+        (SteadyMetric::Iops, true) => "iops_slope",
+        (SteadyMetric::Bandwidth, false) => "bw",
+        (SteadyMetric::Bandwidth, true) => "bw_slope",
     }
 }
 

@@ -23,6 +23,9 @@ impl JobResult {
         self.submitted.merge(&other.submitted);
         self.completed.merge(&other.completed);
         self.latency_depth = self.latency_depth.max(other.latency_depth);
+        if self.steady.is_none() {
+            self.steady.clone_from(&other.steady);
+        }
         merge_intervals(&mut self.intervals, &other.intervals);
         merge_log(&mut self.bandwidth_log, &other.bandwidth_log);
         merge_log(&mut self.iops_log, &other.iops_log);

@@ -13,6 +13,7 @@ mod measure;
 mod merge;
 mod schedule;
 mod status;
+mod steady;
 mod system;
 mod thread;
 mod verify;
@@ -20,6 +21,7 @@ mod worker;
 
 pub use guard::GuardError;
 pub use status::{JobStatus, Phase, Rate, Status, Unwatched, Watcher};
+pub use steady::SteadyReport;
 pub use system::{settle, thread_usage};
 
 use super::cli::RunOptions;
@@ -150,5 +152,7 @@ fn by_group(results: &[JobResult]) -> Vec<JobResult> {
     groups
 }
 
+#[cfg(test)]
+mod option_tests;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! opens when all threads started with it are ready, or have failed.
 
 use super::status::{JobStatus, Phase, Rate, Status, TICK_NS, Telemetry, Watcher};
+use super::steady::{Sample, Window};
 use super::thread::{Event, Thread};
 use super::{Shared, by_group};
 use crate::bench::cli::RunOptions;
@@ -54,6 +55,7 @@ pub fn run(
             cohorts: Vec::new(),
             started: BTreeSet::new(),
             results: vec![None; seats.len()],
+            judged: judged_together(&seats),
             watch: Watch::new(options, seats.len(), shared.clock.now_ns()),
         };
         board.start_due(scope);
@@ -68,11 +70,39 @@ pub fn run(
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
+            board.judge();
             board.tell(header, watcher);
         }
+        board.judge();
+        board.add_judgements();
         board.remove_files();
         board.results.into_iter().flatten().collect()
     })
+}
+
+/// Threads whose rates are judged together by `steadystate`, the samples that were judged, and the window of them.
+struct Judged {
+    seats: Vec<usize>,
+    next: usize,
+    window: Window,
+}
+
+/// The threads of each job that is to become steady; with `group_reporting` those of the group.
+fn judged_together(seats: &[Seat<'_>]) -> Vec<Judged> {
+    let mut judged: Vec<Judged> = Vec::new();
+    for (index, seat) in seats.iter().enumerate() {
+        let Some(settings) = seat.job.steady else { continue };
+        let together = |other: &Judged| {
+            let first = &seats[other.seats[0]];
+            let grouped = seat.job.group_reporting && first.job.group_reporting;
+            grouped && first.job.group == seat.job.group && first.job.steady == seat.job.steady
+        };
+        match judged.iter_mut().find(|other| together(other)) {
+            Some(other) => other.seats.push(index),
+            None => judged.push(Judged { seats: vec![index], next: 0, window: Window::new(settings) }),
+        }
+    }
+    judged
 }
 
 /// Threads that begin together.
@@ -90,6 +120,7 @@ struct Board<'run> {
     /// Jobs.
     started: BTreeSet<usize>,
     results: Vec<Option<JobResult>>,
+    judged: Vec<Judged>,
     watch: Watch,
 }
 
@@ -152,6 +183,35 @@ impl<'run> Board<'run> {
                 cohort.gates.iter().for_each(|gate| {
                     gate.send(()).ok();
                 });
+            }
+        }
+    }
+
+    /// Looks at the samples that are there of all threads that are judged together, and ends those that are steady.
+    fn judge(&mut self) {
+        for judged in &mut self.judged {
+            let seats = self.seats;
+            let samples_at = |at: usize| -> Option<Vec<Sample>> {
+                judged.seats.iter().map(|seat| seats[*seat].telemetry.sample(at)).collect()
+            };
+            while let Some(samples) = samples_at(judged.next) {
+                judged.next += 1;
+                let (ios, bytes) =
+                    samples.iter().fold((0, 0), |sum, one| (sum.0 + one.ios, sum.1 + one.bytes));
+                if judged.window.add(Sample { ios, bytes }) {
+                    judged.seats.iter().for_each(|seat| {
+                        self.seats[*seat].telemetry.enough.store(true, Ordering::Relaxed);
+                    });
+                }
+            }
+        }
+    }
+
+    /// Puts what the windows came to into the result of the first thread that was judged.
+    fn add_judgements(&mut self) {
+        for judged in &self.judged {
+            if let Some(result) = self.results[judged.seats[0]].as_mut() {
+                result.steady = Some(judged.window.report());
             }
         }
     }

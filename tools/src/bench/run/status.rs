@@ -2,6 +2,7 @@
 //!
 //! Invariant: a thread only stores here, a handful of words ten times a second; whoever watches only loads.
 
+use super::steady::Sample;
 use crate::bench::result::{JobResult, Run};
 use crate::bench::spec::{ByDirection, Direction};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -79,6 +80,10 @@ pub struct Telemetry {
     bytes: [AtomicU64; 3],
     ios: [AtomicU64; 3],
     pub wants_snapshot: AtomicBool,
+    /// The thread has done enough: its job is steady.
+    pub enough: AtomicBool,
+    /// What the thread did in the span of each sample of `steadystate`.
+    samples: Mutex<Vec<Sample>>,
     snapshot: Mutex<Option<JobResult>>,
 }
 
@@ -113,6 +118,16 @@ impl Telemetry {
         std::array::from_fn(|at| {
             (self.bytes[at].load(Ordering::Relaxed), self.ios[at].load(Ordering::Relaxed))
         })
+    }
+
+    /// Adds the next sample of `steadystate`.
+    pub fn add_sample(&self, sample: Sample) {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+    }
+
+    /// The sample at this place, if it was taken.
+    pub fn sample(&self, at: usize) -> Option<Sample> {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner).get(at).copied()
     }
 
     pub fn give_snapshot(&self, result: JobResult) {

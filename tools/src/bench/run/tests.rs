@@ -11,21 +11,21 @@ use std::time::{Duration, Instant};
 const MIB: u64 = 1 << 20;
 
 /// A directory below target/, on the file system that the code is built on: /tmp may have no O_DIRECT.
-struct Place(tempfile::TempDir);
+pub struct Place(tempfile::TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
         std::fs::create_dir_all(&target).unwrap();
         Self(tempfile::tempdir_in(target).unwrap())
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// A job over 4 MiB in blocks of 4 KiB at depth 8 that ends when all was done once.
-    fn job(&self, rw: &str) -> Job {
+    pub fn job(&self, rw: &str) -> Job {
         let mut job = sample::job("job", 0, false, false);
         job.pattern = Pattern {
             reads: rw.contains("read") || rw.ends_with("rw"),
@@ -41,14 +41,14 @@ impl Place {
     }
 }
 
-fn run_jobs(jobs: &[&Job]) -> Run {
+pub fn run_jobs(jobs: &[&Job]) -> Run {
     let plan = Plan { global: Default::default(), jobs: jobs.iter().map(|job| (*job).clone()).collect() };
     let options = RunOptions { allow_overwrite: true, ..RunOptions::default() };
     run(&plan, &options, &mut Unwatched).unwrap()
 }
 
 /// The only result, without an error.
-fn good(job: &Job) -> JobResult {
+pub fn good(job: &Job) -> JobResult {
     let run = run_jobs(&[job]);
     assert_eq!(run.jobs.len(), 1);
     let result = run.jobs.into_iter().next().unwrap();

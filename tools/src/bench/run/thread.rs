@@ -58,7 +58,10 @@ impl Thread<'_> {
     }
 
     fn work(&self) -> Result<(JobResult, Option<Failure>, Vec<String>), Failure> {
-        let cores = system::cores_of(self.job).map_err(Failure::of)?;
+        let mut cores = system::cores_of(self.job).map_err(Failure::of)?;
+        if let Some(shared) = cores.as_mut().filter(|_| self.job.split_cpus) {
+            *shared = vec![shared[self.number as usize % shared.len()]];
+        }
         system::settle(cores.as_deref()).map_err(Failure::of)?;
         self.telemetry.set_phase(Phase::LayingOut);
         let (job, clock) = (self.job, self.shared.clock);

@@ -12,6 +12,7 @@ use super::fill::Filler;
 use super::latency_target::{DepthSearch, Verdict};
 use super::measure::{Flight, Recorder};
 use super::status::{Phase, Telemetry};
+use super::steady::Sample;
 use super::system;
 use super::verify::Verifier;
 use crate::bench::engine::{Clock, Completion, IoEngine, Operation, Verb};
@@ -62,7 +63,13 @@ pub struct Worker<'run, E: IoEngine> {
     free: Vec<u32>,
     queued: Vec<u32>,
     done: Vec<Completion>,
+    /// So many of `done` were counted; the others wait for their turn (`iodepth_batch_complete_max`).
+    taken: usize,
+    complete_max: usize,
     depth: usize,
+    /// Once the depth was reached, nothing is begun until only so many are in flight.
+    low: usize,
+    draining: bool,
     /// So many operations are handed over together at most.
     batch: usize,
     begin_ns: u64,
@@ -75,11 +82,15 @@ pub struct Worker<'run, E: IoEngine> {
     writes_since_sync: u64,
     sync_due: Option<(Verb, u32)>,
     think_count: u64,
+    think_spin_until_ns: u64,
     think_until_ns: u64,
     reading_back: bool,
     failure: Option<Failure>,
     /// CPU time of the thread when the ramp was over, and when that was seen.
     usage_from: Option<(Usage, u64)>,
+    /// The next sample of `steadystate` ends then; what was counted before it began.
+    steady_ns: u64,
+    steady_from: Sample,
 }
 
 /// How far the slots were filled.
@@ -108,7 +119,11 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             free: (0..job.depth).rev().collect(),
             queued: Vec::with_capacity(slots),
             done: Vec::with_capacity(slots),
-            batch: engine.batch(),
+            taken: 0,
+            complete_max: job.complete_max.map_or(usize::MAX, |most| most as usize),
+            low: job.depth_low.map_or(usize::MAX, |low| low as usize),
+            draining: false,
+            batch: job.batch.map_or(engine.batch(), |batch| batch as usize),
             depth: search.as_ref().map_or(slots, |search| search.depth() as usize),
             begin_ns,
             end_ns,
@@ -120,10 +135,13 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             writes_since_sync: 0,
             sync_due: None,
             think_count: 0,
+            think_spin_until_ns: 0,
             think_until_ns: 0,
             reading_back: false,
             failure: None,
             usage_from: None,
+            steady_ns: job.steady.map_or(u64::MAX, |steady| measured_ns + steady.ramp_ns),
+            steady_from: Sample::default(),
             engine,
             parts,
         }
@@ -158,6 +176,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         self.failure.is_none()
             && !self.found
             && self.now_ns < self.end_ns
+            && !self.parts.telemetry.enough.load(Ordering::Relaxed)
             && !self.parts.stop.load(Ordering::Relaxed)
     }
 
@@ -187,7 +206,15 @@ impl<'run, E: IoEngine> Worker<'run, E> {
     fn fill_slots(&mut self) -> Result<Filled, Failure> {
         loop {
             if self.in_flight() >= self.depth {
+                self.draining = self.low < self.depth;
                 return Ok(Filled::Full);
+            }
+            if self.draining && self.in_flight() > self.low {
+                return Ok(Filled::Full);
+            }
+            self.draining = false;
+            while self.now_ns < self.think_spin_until_ns {
+                self.now_ns = self.parts.clock.now_ns();
             }
             if self.now_ns < self.think_until_ns {
                 return Ok(Filled::Until(self.think_until_ns));
@@ -276,15 +303,23 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             deadline => deadline.map(|at| at.min(self.now_ns + WAIT_NS_MAX)),
         };
         let mut done = std::mem::take(&mut self.done);
-        done.clear();
-        let outcome = self.engine.reap(self.in_flight().min(1), deadline_ns, &mut done);
+        let outcome = if self.taken < done.len() {
+            self.engine.hand_over()
+        } else {
+            done.clear();
+            self.taken = 0;
+            let wanted = self.in_flight().min(self.parts.job.complete_min as usize);
+            self.engine.reap(wanted, deadline_ns, &mut done)
+        };
         self.now_ns = self.parts.clock.now_ns();
-        if !done.is_empty() {
-            self.recorder.reaped(done.len(), self.now_ns);
+        let until = done.len().min(self.taken.saturating_add(self.complete_max));
+        if until > self.taken {
+            self.recorder.reaped(until - self.taken, self.now_ns);
         }
-        for completion in &done {
+        for completion in &done[self.taken..until] {
             self.complete(completion);
         }
+        self.taken = until;
         self.done = done;
         outcome.map_err(Failure::of)?;
         self.tick()
@@ -308,11 +343,31 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             Some(Verdict::Found(_)) => self.found = true,
             None => {}
         }
+        while self.now_ns >= self.steady_ns {
+            self.sample();
+        }
         if self.now_ns >= self.publish_ns {
             self.publish_ns = self.now_ns + PUBLISH_NS;
             self.publish();
         }
         Ok(())
+    }
+
+    /// Gives what was done since the last sample. The first one only says from where on the others count.
+    fn sample(&mut self) {
+        let Some(steady) = self.parts.job.steady else { return };
+        let counted = Direction::ALL.into_iter().map(|of| self.recorder.result.by_direction.get(of));
+        let so_far = counted.fold(Sample::default(), |sum, counted| Sample {
+            ios: sum.ios + counted.ios,
+            bytes: sum.bytes + counted.bytes,
+        });
+        let is_first = self.steady_ns == self.begin_ns + self.parts.job.ramp_ns + steady.ramp_ns;
+        if !is_first {
+            let (ios, bytes) = (so_far.ios - self.steady_from.ios, so_far.bytes - self.steady_from.bytes);
+            self.parts.telemetry.add_sample(Sample { ios, bytes });
+        }
+        self.steady_from = so_far;
+        self.steady_ns += steady.interval_ns;
     }
 
     fn publish(&mut self) {
@@ -360,6 +415,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             self.think_count += 1;
             if self.think_count >= self.parts.job.think_blocks.max(1) {
                 self.think_count = 0;
+                self.think_spin_until_ns = self.now_ns + self.parts.job.think_spin_ns;
                 self.think_until_ns = self.now_ns + self.parts.job.think_ns;
             }
         }

@@ -9,10 +9,10 @@ pub const KEYS: &[Key] = &[
     Key::new("rw", Kind::Special, "rw=randread", "What is done, and in which order")
         .aliases(&["readwrite"])
         .default("read")
-        .range("read, write, randread, randwrite, rw (readwrite), randrw, trim, randtrim")
+        .range("read, write, randread, randwrite, rw (readwrite), randrw, trim, randtrim, trimwrite, randtrimwrite")
         .text(
             "trim needs a block device. For objects a read gets, a write puts, a trim deletes; op is more exact. \
-             fio's modifiers (rw=read:8k) and trimwrite are not built.",
+             fio's modifiers (rw=read:8k) are not built.",
         ),
     Key::new("bs", Kind::Sizes, "bs=4k,8k", "Bytes of an operation, or of an object")
         .aliases(&["blocksize"])
@@ -40,6 +40,12 @@ pub const KEYS: &[Key] = &[
              sends 60 per cent of the accesses to the first tenth; each adds up to 100, an empty place takes the \
              rest. After a comma: for writes and trims. All but random imply norandommap, as in fio.",
         ),
+    Key::new("percentage_random", Kind::Special, "percentage_random=50,100", "Operations of a random load at a random place, in per cent")
+        .default("100")
+        .range("0 to 100, for reads, writes, trims")
+        .text("The others begin where the one before has ended. Below 100 it implies norandommap."),
+    Key::new("percentage_sequential", Kind::Special, "percentage_sequential=30", "The opposite of percentage_random")
+        .range("0 to 100, for reads, writes, trims"),
     Key::new("norandommap", Kind::Flag, "norandommap", "Random places may come twice before all came once")
         .default("0"),
     Key::new("randrepeat", Kind::Bool, "randrepeat=0", "The same random numbers in each run").default("1"),
@@ -48,6 +54,25 @@ pub const KEYS: &[Key] = &[
     Key::new("iodepth", Kind::Number, "iodepth=32", "Operations that each thread keeps in flight")
         .default("1")
         .range("1 to 32768"),
+    Key::new("iodepth_batch", Kind::Number, "iodepth_batch=16", "Operations that are handed over together at most")
+        .aliases(&["iodepth_batch_submit"])
+        .default("the sixteenth part of iodepth, at least 4")
+        .range("0 (iodepth) to 32768")
+        .on(Engines::Drive)
+        .text("Of what keeps operations in flight (io_uring, libaio, posixaio)."),
+    Key::new("iodepth_batch_complete_min", Kind::Number, "iodepth_batch_complete_min=8", "A wait is for so many completions")
+        .aliases(&["iodepth_batch_complete"])
+        .default("1")
+        .range("0 (look, do not wait) to 32768")
+        .on(Engines::Drive),
+    Key::new("iodepth_batch_complete_max", Kind::Number, "iodepth_batch_complete_max=16",
+        "So many completions are taken before others are begun")
+        .default("all that are there")
+        .range("1 to 32768")
+        .on(Engines::Drive),
+    Key::new("iodepth_low", Kind::Number, "iodepth_low=8", "Once iodepth was reached, begin others when so few are left")
+        .default("iodepth: as soon as one has completed")
+        .range("0 (iodepth) to 32768"),
     Key::new("rate", Kind::Sizes, "rate=100m,20m", "Bytes a second, each thread")
         .text(
             "Makes the load open: operations start when they are due, whether or not earlier ones are done, and \
@@ -60,6 +85,9 @@ pub const KEYS: &[Key] = &[
         .range("linear, poisson"),
     Key::new("thinktime", Kind::Microseconds, "thinktime=500us", "Pause after thinktime_blocks operations")
         .default("0"),
+    Key::new("thinktime_spin", Kind::Microseconds, "thinktime_spin=100us", "So much of the pause is spent busy")
+        .default("0")
+        .text("A thread that computes between its operations, in place of one that sleeps."),
     Key::new("thinktime_blocks", Kind::Number, "thinktime_blocks=8", "Operations between two pauses")
         .default("1")
         .range("1 or more"),
@@ -75,11 +103,11 @@ pub const KEYS: &[Key] = &[
     Key::new("end_fsync", Kind::Bool, "end_fsync=1", "fsync each file at the end of the job")
         .default("0")
         .on(Engines::Drive),
-    Key::new("sync", Kind::Special, "sync=dsync", "Each write durable by itself (O_DSYNC)")
+    Key::new("sync", Kind::Special, "sync=dsync", "Each write durable by itself (O_DSYNC, O_SYNC)")
         .default("none")
-        .range("none, dsync")
+        .range("none (0), dsync, sync (1)")
         .on(Engines::Drive)
-        .text("sync=sync (O_SYNC) is not built: dsync differs from it in times of the file only."),
+        .text("dsync: what was written is durable when the write has ended. sync: the file's times are, too."),
     Key::new("verify", Kind::Special, "verify=crc32c", "Writes carry a checksum, and reads are checked against it")
         .range("crc32c (also crc32c-intel), or 0 for none")
         .on(Engines::Drive),

@@ -6,6 +6,11 @@ pub const KEYS: &[Key] = &[
     Key::new("percentile_list", Kind::Special, "percentile_list=50:99:99.9", "Percentiles that are reported")
         .default("1:5:10:20:30:40:50:60:70:80:90:95:99:99.5:99.9:99.95:99.99")
         .range("up to 20 numbers above 0, up to 100"),
+    Key::new("lat_percentiles", Kind::Bool, "lat_percentiles=1", "Percentiles of whole latencies too")
+        .default("0")
+        .text("From when an operation is taken up; those of clat count from when it was handed over."),
+    Key::new("slat_percentiles", Kind::Bool, "slat_percentiles=1", "Percentiles of submission latencies too")
+        .default("0"),
     Key::new("write_bw_log", Kind::Text, "write_bw_log=out", "Write bandwidth over time to out_bw.N.log")
         .alone()
         .text("Alone, the job's name is put before."),

@@ -8,11 +8,12 @@ pub const KEYS: &[Key] = &[
     Key::new("description", Kind::Text, "description=Nightly check", "A line of text that is shown with the results"),
     Key::new("ioengine", Kind::Special, "ioengine=io_uring", "Who carries the operations out")
         .default("io_uring")
-        .range("io_uring, ringbolt, s3 (also called http)")
+        .range("io_uring, libaio, posixaio, psync, sync, pvsync, pvsync2, vsync, mmap, ringbolt, s3 (also called http)")
         .text(
             "io_uring: files and block devices. ringbolt: the storage engine in this process, without HTTP. \
-             s3: an S3 endpoint, ours or anyone's. fio's other engines are refused: use io_uring in place of \
-             libaio, psync, sync and their kind.",
+             s3: an S3 endpoint, ours or anyone's. libaio and posixaio: as io_uring. psync, and sync, pvsync, \
+             pvsync2, vsync, mmap: one pread or pwrite after the other, with one operation in flight. What differs \
+             from fio's engine of that name is said before the run.",
         ),
     Key::new("filename", Kind::Special, "filename=/dev/nvme1n1", "Files or block devices, separated by colons")
         .default("name.thread.file")
@@ -36,14 +37,46 @@ pub const KEYS: &[Key] = &[
     Key::new("io_size", Kind::Size, "io_size=100g", "Bytes to transfer, more or less than size")
         .aliases(&["io_limit"])
         .default("size"),
-    Key::new("filesize", Kind::Size, "filesize=1g", "Bytes of each file")
+    Key::new("filesize", Kind::Special, "filesize=1g", "Bytes of each file, or a range they are drawn from")
         .default("size over nrfiles")
         .on(Engines::Paths)
-        .text("Then size is only the default of io_size. For ringbolt: the size of a drive file to be made."),
+        .range("a size, or a range as in 1m-16m")
+        .text(
+            "Then size is only the default of io_size. With a range each file has a size of its own, the same in \
+             each run with the same randseed. For ringbolt: the size of a drive file to be made.",
+        ),
     Key::new("offset", Kind::Size, "offset=1g", "Where in a file the job begins")
         .aliases(&["fileoffset"])
         .default("0")
         .on(Engines::Drive),
+    Key::new("offset_increment", Kind::Size, "offset_increment=1g", "Added to offset for each thread of the job before")
+        .default("0")
+        .on(Engines::Drive)
+        .text("Thread n begins at offset plus n times as much, so that threads share one file and no part of it."),
+    Key::new("fallocate", Kind::Special, "fallocate=none", "Whether space for files to be written is reserved before")
+        .default("native")
+        .range("none, truncate, posix, native, keep")
+        .on(Engines::Drive)
+        .text(
+            "none and truncate: a file gets its length and no space, so that the job's writes take it. The others \
+             reserve it, where the file system can.",
+        ),
+    Key::new("overwrite", Kind::Bool, "overwrite=1", "Write files in full before a job that writes them begins")
+        .default("0")
+        .on(Engines::Drive)
+        .text("Then the job's writes meet space that the file system has given and written already."),
+    Key::new("fadvise_hint", Kind::Special, "fadvise_hint=0", "Tell the kernel in which order files will be used")
+        .default("1")
+        .range("0, 1")
+        .on(Engines::Drive)
+        .text(
+            "Of buffered files only: 1 says random or sequential as rw does, which decides how far the kernel reads \
+             ahead.",
+        ),
+    Key::new("fsync_on_close", Kind::Bool, "fsync_on_close=1", "fsync each file when the job closes it")
+        .default("0")
+        .on(Engines::Drive)
+        .text("After the figures were taken; end_fsync has it within them."),
     Key::new("nrfiles", Kind::Number, "nrfiles=4", "How many files each thread has, when they are not named")
         .aliases(&["nr_files"])
         .default("1")
@@ -63,6 +96,9 @@ pub const KEYS: &[Key] = &[
         .text("Block devices stay."),
     Key::new("cpus_allowed", Kind::Special, "cpus_allowed=0-3,8", "Cores that the job's threads may run on")
         .default("any"),
+    Key::new("cpus_allowed_policy", Kind::Special, "cpus_allowed_policy=split", "Whether threads share the cores")
+        .default("shared")
+        .range("shared, split: thread n has the nth of the cores, and round again"),
     Key::new("numa_cpu_nodes", Kind::Special, "numa_cpu_nodes=0", "NUMA nodes that the job's threads may run on")
         .default("any"),
     Key::new("kb_base", Kind::Number, "kb_base=1000", "What k stands for in the sizes of the job")

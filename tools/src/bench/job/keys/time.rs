@@ -13,6 +13,22 @@ pub const KEYS: &[Key] = &[
         .aliases(&["start_delay"])
         .default("0"),
     Key::new("loops", Kind::Number, "loops=3", "Do all of it so many times").default("1").range("1 or more"),
+    Key::new("steadystate", Kind::Special, "steadystate=iops:2%", "Stop once the rate is steady over a window")
+        .aliases(&["ss"])
+        .range("iops:, bw:, iops_slope: or bw_slope: and a limit, in per cent of the mean with %")
+        .text(
+            "The largest deviation from the window's mean, or the slope of a line through it (per sample), has to be \
+             below the limit. With group_reporting the group's sum is judged. Give runtime too: it is the latest end.",
+        ),
+    Key::new("steadystate_duration", Kind::Seconds, "steadystate_duration=30s", "The window of steadystate")
+        .aliases(&["ss_dur"])
+        .default("30s"),
+    Key::new("steadystate_ramp_time", Kind::Seconds, "steadystate_ramp_time=10s", "The window begins so late at the earliest")
+        .aliases(&["ss_ramp"])
+        .default("0"),
+    Key::new("steadystate_check_interval", Kind::Seconds, "steadystate_check_interval=2s", "A sample of steadystate is so long")
+        .aliases(&["ss_interval"])
+        .default("1s"),
     Key::new("number_ios", Kind::Number, "number_ios=10000", "Stop after so many operations")
         .range("1 or more"),
     Key::new("stonewall", Kind::Flag, "stonewall", "Begin when all jobs above have ended")

@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use crate::bench::job::values;
 use crate::bench::spec::{
-    BlockSize, ByDirection, Distribution, Durable, Job, LatencyTarget, Logs, RateProcess, Verify,
+    BlockSize, ByDirection, Direction, Distribution, Durable, Job, LatencyTarget, Logs, RateProcess, Verify,
 };
 
 /// The same random numbers in each run, unless something else is asked for.
@@ -19,6 +19,7 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>) {
     }
     job.block = blocks(fields);
     job.depth = small(fields, "iodepth", 1..=DEPTH_MAX, 1);
+    batches(job, fields);
     job.read_percent = read_percent(fields);
     places(job, fields);
     rates(job, fields);
@@ -31,6 +32,16 @@ fn small(fields: &Fields<'_>, key: &str, range: std::ops::RangeInclusive<u64>, d
     assert!(*range.end() <= u64::from(u32::MAX));
     let number = fields.number(key, range);
     number.map_or(default, |number| u32::try_from(number).expect("the range ends below"))
+}
+
+/// How operations are handed over and taken back.
+fn batches(job: &mut Job, fields: &Fields<'_>) {
+    let narrow = |number: u64| u32::try_from(number).expect("the range of the key ends below");
+    let (number, depth) = (|key: &str, range| fields.number(key, range).map(narrow), job.depth);
+    job.batch = number("iodepth_batch", 0..=DEPTH_MAX).map(|batch| if batch == 0 { depth } else { batch });
+    job.complete_min = number("iodepth_batch_complete_min", 0..=DEPTH_MAX).unwrap_or(1);
+    job.complete_max = number("iodepth_batch_complete_max", 1..=DEPTH_MAX);
+    job.depth_low = number("iodepth_low", 0..=DEPTH_MAX).filter(|low| (1..depth).contains(low));
 }
 
 /// `bssplit` wins over `bsrange`, and that over `bs`.
@@ -69,13 +80,34 @@ fn places(job: &mut Job, fields: &Fields<'_>) {
         job.distribution = distribution;
     }
     let even = ByDirection::same(Distribution::Even);
+    job.random_percent = random_percent(fields);
     // As in fio: places that are wanted more often come twice before all came once.
-    job.norandommap = fields.flag("norandommap") || job.distribution != even;
+    job.norandommap = fields.flag("norandommap")
+        || job.distribution != even
+        || Direction::ALL.iter().any(|of| *job.random_percent.get(*of) < 100);
     job.seed = match fields.number("randseed", 0..=u64::MAX) {
         Some(seed) => seed,
         None if fields.bool("randrepeat") == Some(false) => random_seed(fields),
         None => SEED_DEFAULT,
     };
+}
+
+/// What `percentage_random` or its opposite says.
+fn random_percent(fields: &Fields<'_>) -> ByDirection<u32> {
+    let all = ByDirection::same(100);
+    let percent = |text: &str| match text.parse() {
+        Ok(percent @ 0..=100) => Ok(percent),
+        _ => Err(format!("{text:?} is no whole number from 0 to 100")),
+    };
+    let random = fields.special("percentage_random", |text| values::by_direction(text, &all, percent));
+    let sequential = fields.special("percentage_sequential", |text| {
+        values::by_direction(text, &all, |part| percent(part).map(|percent| 100 - percent))
+    });
+    if fields.has("percentage_random") && fields.has("percentage_sequential") && random != sequential {
+        let reason = "percentage_random and percentage_sequential do not add up to 100: leave one out";
+        fields.refuse(&["percentage_random", "percentage_sequential"], reason);
+    }
+    random.or(sequential).unwrap_or(all)
 }
 
 fn random_seed(fields: &Fields<'_>) -> u64 {
@@ -100,6 +132,11 @@ fn rates(job: &mut Job, fields: &Fields<'_>) {
     });
     job.rate_process = process.unwrap_or(RateProcess::Linear);
     job.think_ns = fields.time("thinktime").unwrap_or(0);
+    job.think_spin_ns = fields.time("thinktime_spin").unwrap_or(0);
+    if job.think_spin_ns > job.think_ns {
+        let reason = "thinktime_spin is a part of thinktime: give a thinktime of at least as much";
+        fields.refuse(&["thinktime", "thinktime_spin"], reason);
+    }
     job.think_blocks = fields.number("thinktime_blocks", 1..=u64::MAX).unwrap_or(1);
 }
 
@@ -153,6 +190,8 @@ fn results(job: &mut Job, fields: &Fields<'_>) {
     if let Some(percentiles) = fields.special("percentile_list", values::percentiles) {
         job.percentiles = percentiles;
     }
+    job.total_percentiles = fields.flag("lat_percentiles");
+    job.submission_percentiles = fields.flag("slat_percentiles");
     job.logs = Logs {
         bandwidth: fields.text_or_name("write_bw_log"),
         latency: fields.text_or_name("write_lat_log"),

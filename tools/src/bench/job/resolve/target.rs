@@ -2,12 +2,13 @@
 
 use super::fields::Fields;
 use crate::bench::job::values;
-use crate::bench::spec::Job;
+use crate::bench::spec::{Job, Steady};
 use std::io::{Seek, SeekFrom};
 use std::path::PathBuf;
 
 const FILES_MAX: u64 = 65_536;
 const THREADS_MAX: u64 = 4096;
+const STEADY_SAMPLES_MAX: u64 = 86_400;
 
 /// Fills in what belongs to the target and to time.
 pub fn fill(job: &mut Job, fields: &Fields<'_>) {
@@ -19,14 +20,37 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>) {
     }
     job.size = size(job, fields);
     job.io_size = fields.size("io_size").filter(|bytes| *bytes > 0);
-    job.file_size = fields.size("filesize").filter(|bytes| *bytes > 0);
+    let file_size = fields.special("filesize", |text| match text.contains('-') {
+        true => fields.units.size_range(text).map(|(least, most)| (least, Some(most))),
+        false => fields.units.size(text).map(|bytes| (bytes, None)),
+    });
+    let (least, most) = file_size.unwrap_or((0, None));
+    job.file_size = Some(least).filter(|bytes| *bytes > 0);
+    job.file_size_most = most.filter(|most| *most > least && least > 0);
     job.offset = fields.size("offset").unwrap_or(0);
+    job.offset_increment = fields.size("offset_increment").unwrap_or(0);
+    job.reserve_space = fields
+        .special("fallocate", |text| match text {
+            "none" | "truncate" | "0" => Ok(false),
+            "posix" | "native" | "keep" | "1" => Ok(true),
+            _ => Err("write none, truncate, posix, native or keep".to_owned()),
+        })
+        .unwrap_or(true);
+    job.lay_out_writes = fields.flag("overwrite");
+    job.advise = fields.special("fadvise_hint", values::hint).unwrap_or(true);
+    job.close_fsync = fields.flag("fsync_on_close");
     job.threads = fields.number("numjobs", 1..=THREADS_MAX).map_or(1, narrow);
     let direct = fields.bool("direct");
     let buffered = fields.bool("buffered").map(|buffered| !buffered);
     let later = if fields.is_later("buffered", "direct") { buffered } else { direct };
     job.direct = later.unwrap_or(false);
     job.unlink = fields.flag("unlink");
+    let policy = fields.special("cpus_allowed_policy", |text| match text {
+        "shared" => Ok(false),
+        "split" => Ok(true),
+        _ => Err("write shared or split".to_owned()),
+    });
+    job.split_cpus = policy.unwrap_or(false);
     job.cpus = fields.special("cpus_allowed", values::cores).unwrap_or_default();
     job.numa_nodes = fields.special("numa_cpu_nodes", values::nodes).unwrap_or_default();
     time(job, fields);
@@ -38,7 +62,37 @@ fn time(job: &mut Job, fields: &Fields<'_>) {
     job.ramp_ns = fields.time("ramp_time").unwrap_or(0);
     job.start_delay_ns = fields.time("startdelay").unwrap_or(0);
     job.loops = fields.number("loops", 1..=u64::MAX).unwrap_or(1);
+    job.steady = steady(fields);
     job.number_ios = fields.number("number_ios", 1..=u64::MAX);
+}
+
+/// What is to be steady, and over which window.
+fn steady(fields: &Fields<'_>) -> Option<Steady> {
+    const WINDOW_NS: u64 = 30_000_000_000;
+    const INTERVAL_NS: u64 = 1_000_000_000;
+    let criterion = fields.special("steadystate", values::steady);
+    let time = |key: &str, default: u64| fields.time(key).filter(|time| *time > 0).unwrap_or(default);
+    let window_ns = time("steadystate_duration", WINDOW_NS);
+    let ramp_ns = time("steadystate_ramp_time", 0);
+    let interval_ns = time("steadystate_check_interval", INTERVAL_NS);
+    let others = ["steadystate_duration", "steadystate_ramp_time", "steadystate_check_interval"];
+    let Some((metric, slope, limit, percent)) = criterion else {
+        if let Some(key) = others.into_iter().find(|key| fields.has(key)) {
+            let reason =
+                format!("{key} needs steadystate: say what is to be steady, as in steadystate=iops:2%");
+            fields.refuse(&["steadystate", key], reason);
+        }
+        return None;
+    };
+    if window_ns < 2 * interval_ns || window_ns / interval_ns > STEADY_SAMPLES_MAX {
+        let reason = format!(
+            "a window of {} s has to have 2 to {STEADY_SAMPLES_MAX} samples of {} s",
+            window_ns as f64 / 1e9,
+            interval_ns as f64 / 1e9
+        );
+        fields.refuse(&others, reason);
+    }
+    Some(Steady { metric, slope, limit, percent, window_ns, ramp_ns, interval_ns })
 }
 
 fn narrow(number: u64) -> u32 {

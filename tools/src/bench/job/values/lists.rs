@@ -1,6 +1,6 @@
 //! Lists: files, cores, nodes, percentiles, kinds of errors.
 
-use crate::bench::spec::ErrorKinds;
+use crate::bench::spec::{ErrorKinds, SteadyMetric};
 use std::path::PathBuf;
 
 const NUMBER_MAX: usize = 4095;
@@ -90,6 +90,46 @@ pub fn percentiles(text: &str) -> Result<Vec<f64>, String> {
     list.sort_by(f64::total_cmp);
     list.dedup();
     Ok(list)
+}
+
+/// `fadvise_hint`: whether the kernel is told. Which order it is told follows from `rw`.
+///
+/// # Errors
+/// With the values there are.
+pub fn hint(text: &str) -> Result<bool, String> {
+    match text {
+        "0" | "none" => Ok(false),
+        "1" => Ok(true),
+        "random" | "sequential" | "noreuse" => {
+            Err("fio has it, not built here: write 1, which says what rw does, or 0".to_owned())
+        }
+        _ => Err("write 0 or 1".to_owned()),
+    }
+}
+
+/// `steadystate`: the metric, whether its slope counts, the limit, and whether that is in per cent.
+///
+/// # Errors
+/// With the criteria there are.
+pub fn steady(text: &str) -> Result<(SteadyMetric, bool, f64, bool), String> {
+    let (name, limit) = text.split_once(':').unwrap_or((text, ""));
+    let (metric, slope) = match name {
+        "iops" => (SteadyMetric::Iops, false),
+        "bw" => (SteadyMetric::Bandwidth, false),
+        "iops_slope" => (SteadyMetric::Iops, true),
+        "bw_slope" => (SteadyMetric::Bandwidth, true),
+        "lat" | "lat_slope" => {
+            return Err("fio has it, not built here: use iops, which follows from the latency at one depth"
+                .to_owned());
+        }
+        _ => return Err("write iops:2%, bw:2%, iops_slope:0.1% or bw_slope:0.1%".to_owned()),
+    };
+    let (number, percent) = limit.strip_suffix('%').map_or((limit, false), |number| (number, true));
+    let number: Option<f64> = number.trim().parse().ok();
+    match number.filter(|number| *number > 0.0 && number.is_finite()) {
+        Some(limit) => Ok((metric, slope, limit, percent)),
+        None => Err(format!("{limit:?} is no limit: write a number above 0, as in {name}:2%")),
+    }
 }
 
 /// `continue_on_error`.
