@@ -89,4 +89,4 @@ pub fn check_credentials(plan: &Plan) -> Result<(), JobError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

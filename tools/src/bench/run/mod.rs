@@ -155,4 +155,6 @@ fn by_group(results: &[JobResult]) -> Vec<JobResult> {
 #[cfg(test)]
 mod option_tests;
 #[cfg(test)]
+mod public_tests;
+#[cfg(test)]
 mod tests;

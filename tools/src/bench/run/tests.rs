@@ -42,9 +42,12 @@ impl Place {
 }
 
 pub fn run_jobs(jobs: &[&Job]) -> Run {
-    let plan = Plan { global: Default::default(), jobs: jobs.iter().map(|job| (*job).clone()).collect() };
+    run_plan(&Plan { global: Default::default(), jobs: jobs.iter().map(|job| (*job).clone()).collect() })
+}
+
+pub fn run_plan(plan: &Plan) -> Run {
     let options = RunOptions { allow_overwrite: true, ..RunOptions::default() };
-    run(&plan, &options, &mut Unwatched).unwrap()
+    run(plan, &options, &mut Unwatched).unwrap()
 }
 
 /// The only result, without an error.
