@@ -156,6 +156,10 @@ pub struct Logs {
     pub iops: Option<String>,
     /// `log_avg_msec`: entries are means over so long; 0: one for each operation.
     pub average_ms: u64,
+    /// `per_job_logs=0`: one file for all threads.
+    pub in_one_file: bool,
+    /// `log_offset`: entries have the offset of their operation.
+    pub with_offset: bool,
 }
 
 /// `http_mode`.
@@ -224,6 +228,10 @@ pub struct Job {
     pub depth: u32,
     pub threads: u32,
     pub direct: bool,
+    /// The page cache drops the files when the job begins, and before each further pass.
+    pub invalidate: bool,
+    /// The kernel is told whether access is random, which decides how far it reads ahead into the page cache.
+    pub fadvise_hint: bool,
     pub runtime_ns: Option<u64>,
     pub time_based: bool,
     pub ramp_ns: u64,
@@ -303,6 +311,8 @@ impl Job {
             depth: 1,
             threads: 1,
             direct: true,
+            invalidate: true,
+            fadvise_hint: true,
             runtime_ns: None,
             time_based: false,
             ramp_ns: 0,

@@ -9,6 +9,7 @@ use crate::bench::spec::{Direction, Job};
 use ringbolt_engine::ring::blocks::{
     BUFFER_BYTES_MAX, BlockDone, BlockOperation, BlockVerb, Blocks, DEPTH_MAX,
 };
+use std::fs::File;
 use std::time::Duration;
 
 /// See the module.
@@ -18,6 +19,8 @@ pub struct Drive {
     write: BlockVerb,
     batch: usize,
     reaped: Vec<BlockDone>,
+    /// Files that the page cache drops before each pass.
+    cached: Vec<File>,
 }
 
 impl Drive {
@@ -44,12 +47,15 @@ impl Drive {
             return refuse(format!("iodepth={} must be from 1 to {DEPTH_MAX}", job.depth));
         }
         let (files, regions) = layout::open(job, thread, lock, progress)?;
+        let is_cached = job.invalidate && !job.direct;
+        let cached = files.iter().filter(|_| is_cached).map(File::try_clone).collect::<Result<_, _>>();
+        let cached = cached.map_err(|error| EngineError(format!("job {}: {error}", job.name)))?;
         let blocks = Blocks::new(job.depth, buffer_bytes as usize, files)
             .map_err(|error| EngineError(format!("job {}: {error}", job.name)))?;
         let write = if job.dsync { BlockVerb::WriteDurable } else { BlockVerb::Write };
         let reaped = Vec::with_capacity(job.depth as usize);
         let batch = batch_of(job.depth);
-        Ok((Self { blocks, clock, write, batch, reaped }, regions))
+        Ok((Self { blocks, clock, write, batch, reaped, cached }, regions))
     }
 }
 
@@ -73,6 +79,10 @@ fn buffer_bytes(job: &Job) -> u64 {
 impl IoEngine for Drive {
     fn prepare(&mut self, _progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    fn restart(&mut self) {
+        self.cached.iter().for_each(layout::drop_cache);
     }
 
     fn buffer(&mut self, slot: u32) -> &mut [u8] {

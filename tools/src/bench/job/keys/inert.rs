@@ -43,7 +43,6 @@ pub const KEYS: &[Key] = &[
     inert("overwrite", &["0"], "overwrite=0", "files to be written are not written before"),
     inert("iodepth_low", &["0"], "iodepth_low=0", "an operation is replaced as soon as it has completed"),
     inert("rate_ignore_thinktime", &["0"], "rate_ignore_thinktime=0", "a rate is not made up after a pause"),
-    inert("invalidate", &[], "invalidate=1", "with direct=1 nothing is cached; refused with direct=0"),
     inert("mem", &["malloc"], "mem=malloc", "buffers are ordinary memory").aliases(&["iomem"]),
     inert("nonvectored", &["1"], "nonvectored=1", "operations have one buffer"),
     inert("verify_state_save", &["0"], "verify_state_save=0", "no state of verification is kept"),

@@ -67,10 +67,6 @@ fn contents(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
 }
 
 fn drive(job: &Job, fields: &Fields<'_>) -> Result<(), JobError> {
-    if fields.has("invalidate") && !job.direct {
-        let reason = "invalidate without direct=1 is not built: what the cache has stays there";
-        return Err(fields.impossible(&["invalidate"], reason));
-    }
     let paths = job.paths(0);
     let kind = |path: &Path| std::fs::metadata(path).ok().map(|data| data.file_type());
     let is_file = |path: &Path| match kind(path) {

@@ -27,6 +27,8 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>) -> Result<(), JobError> {
     let buffered = fields.bool("buffered")?.map(|buffered| !buffered);
     let later = if fields.is_later("buffered", "direct") { buffered } else { direct };
     job.direct = later.unwrap_or(false);
+    job.invalidate = fields.bool("invalidate")?.unwrap_or(true);
+    job.fadvise_hint = fields.bool("fadvise_hint")?.unwrap_or(true);
     job.unlink = fields.flag("unlink")?;
     job.cpus = fields.special("cpus_allowed", values::cores)?.unwrap_or_default();
     job.numa_nodes = fields.special("numa_cpu_nodes", values::nodes)?.unwrap_or_default();

@@ -101,7 +101,6 @@ fn what_can_not_be_is_refused_with_its_reason() {
         ("size=1g\nverify=md5\n", "only crc32c"),
         ("size=1g\nsync=1\n", "use sync=dsync"),
         ("size=1g\nwait_for=b\n", "no job above"),
-        ("size=1g\ninvalidate=1\n", "without direct=1"),
         ("size=1g\nioengine=ringbolt\n", "needs one filename"),
         ("size=1g\nioengine=ringbolt\nfilename=a:b\n", "needs one filename"),
         ("ioengine=s3\n", "how many objects"),
