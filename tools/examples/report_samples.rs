@@ -31,8 +31,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut plotted = sample::run();
     plotted.jobs.truncate(1);
     let prefix = Some("randrw-iodepth-32-numjobs-1".to_owned());
-    plotted.jobs[0].job.logs =
-        Logs { bandwidth: prefix.clone(), latency: prefix.clone(), iops: prefix, average_ms: 500 };
+    plotted.jobs[0].job.logs = Logs {
+        bandwidth: prefix.clone(),
+        latency: prefix.clone(),
+        iops: prefix,
+        average_ms: 500,
+        ..Logs::default()
+    };
     let plots = directory.join("plots");
     fs::create_dir_all(&plots)?;
     fs::write(plots.join("randrw.json"), json::text(&plotted, false))?;

@@ -130,6 +130,8 @@ fn run_jobs(line: &CommandLine) -> Result<ExitCode, CommandError> {
         eprintln!("ringbolt bench: {warning}");
     }
     check_credentials(&line.plan)?;
+    // Before the output is opened, which may be made by that.
+    run::check_places(&line.plan, &line.options).map_err(RunError::from)?;
     let mut output = Output::open(&line.options)?;
     let run = run::run(&line.plan, &line.options, &mut Screen::new(&line.plan, &line.options, &mut output))?;
     output.report(&run, &line.options)?;

@@ -191,8 +191,11 @@ pub struct LogEntry {
     /// KiB/s, operations a second, or nanoseconds.
     pub value: u64,
     pub direction: super::spec::Direction,
+    /// 0 for a mean of several operations.
     pub block_bytes: u64,
     pub offset: u64,
+    /// Number of the thread within the run, from 1.
+    pub thread: u32,
 }
 
 /// CPU and memory events of the thread that ran a job.
@@ -213,6 +216,8 @@ pub struct JobResult {
     pub job: Job,
     /// Threads summed here.
     pub threads: u32,
+    /// Their numbers within the run, from 1.
+    pub thread_numbers: Vec<u32>,
     /// errno of the first error that ended it, 0 without one, and in words.
     pub error: i32,
     pub error_text: Option<String>,
@@ -239,11 +244,25 @@ pub struct JobResult {
 }
 
 impl JobResult {
+    /// Says which thread of the run this is the result of.
+    pub fn number(&mut self, thread: u32) {
+        self.thread_numbers = vec![thread];
+        let logs = [
+            &mut self.bandwidth_log,
+            &mut self.iops_log,
+            &mut self.slat_log,
+            &mut self.clat_log,
+            &mut self.lat_log,
+        ];
+        logs.into_iter().flatten().for_each(|entry| entry.thread = thread);
+    }
+
     /// Nothing measured yet.
     pub fn empty(job: &Job) -> Self {
         Self {
             job: job.clone(),
             threads: 1,
+            thread_numbers: Vec::new(),
             error: 0,
             error_text: None,
             runtime_ns: 0,

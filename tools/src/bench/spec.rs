@@ -199,6 +199,10 @@ pub struct Logs {
     pub iops: Option<String>,
     /// `log_avg_msec`: entries are means over so long; 0: one for each operation.
     pub average_ms: u64,
+    /// `per_job_logs=0`: one file for all threads.
+    pub in_one_file: bool,
+    /// `log_offset`: entries have the offset of their operation.
+    pub with_offset: bool,
 }
 
 /// `http_mode`.
@@ -272,8 +276,6 @@ pub struct Job {
     pub reserve_space: bool,
     /// Whether files that are only written are written in full before (`overwrite`).
     pub lay_out_writes: bool,
-    /// Whether the kernel is told in which order buffered files will be used (`fadvise_hint`).
-    pub advise: bool,
 
     pub depth: u32,
     /// So many operations are handed over together at most; None: as many as serve the engine best.
@@ -286,6 +288,10 @@ pub struct Job {
     pub depth_low: Option<u32>,
     pub threads: u32,
     pub direct: bool,
+    /// The page cache drops the files when the job begins, and before each further pass.
+    pub invalidate: bool,
+    /// The kernel is told whether access is random, which decides how far it reads ahead into the page cache.
+    pub fadvise_hint: bool,
     pub runtime_ns: Option<u64>,
     pub time_based: bool,
     pub ramp_ns: u64,
@@ -383,7 +389,6 @@ impl Job {
             nrfiles: 1,
             reserve_space: true,
             lay_out_writes: false,
-            advise: true,
             depth: 1,
             batch: None,
             complete_min: 1,
@@ -391,6 +396,8 @@ impl Job {
             depth_low: None,
             threads: 1,
             direct: true,
+            invalidate: true,
+            fadvise_hint: true,
             runtime_ns: None,
             time_based: false,
             ramp_ns: 0,

@@ -9,6 +9,7 @@ use crate::bench::spec::{Direction, Durable, Job};
 use ringbolt_engine::ring::blocks::{
     BUFFER_BYTES_MAX, BlockDone, BlockOperation, BlockVerb, Blocks, DEPTH_MAX,
 };
+use std::fs::File;
 use std::time::Duration;
 
 /// See the module.
@@ -19,6 +20,8 @@ pub struct Drive {
     batch: usize,
     close_fsync: bool,
     reaped: Vec<BlockDone>,
+    /// Files that the page cache drops before each pass.
+    cached: Vec<File>,
 }
 
 impl Drive {
@@ -45,6 +48,9 @@ impl Drive {
             return refuse(format!("iodepth={} must be from 1 to {DEPTH_MAX}", job.depth));
         }
         let (files, regions) = layout::open(job, thread, lock, progress)?;
+        let is_cached = job.invalidate && !job.direct;
+        let cached = files.iter().filter(|_| is_cached).map(File::try_clone).collect::<Result<_, _>>();
+        let cached = cached.map_err(|error| EngineError(format!("job {}: {error}", job.name)))?;
         let blocks = Blocks::new(job.depth, buffer_bytes as usize, files)
             .map_err(|error| EngineError(format!("job {}: {error}", job.name)))?;
         let write = match job.durable {
@@ -54,7 +60,7 @@ impl Drive {
         };
         let reaped = Vec::with_capacity(job.depth as usize);
         let batch = batch_of(job.depth);
-        Ok((Self { blocks, clock, write, batch, close_fsync: job.close_fsync, reaped }, regions))
+        Ok((Self { blocks, clock, write, batch, close_fsync: job.close_fsync, reaped, cached }, regions))
     }
 }
 
@@ -78,6 +84,10 @@ pub fn buffer_bytes(job: &Job) -> u64 {
 impl IoEngine for Drive {
     fn prepare(&mut self, _progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    fn restart(&mut self) {
+        self.cached.iter().for_each(layout::drop_cache);
     }
 
     fn buffer(&mut self, slot: u32) -> &mut [u8] {

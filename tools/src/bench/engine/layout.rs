@@ -129,10 +129,6 @@ fn grow(
     needed: u64,
     progress: &mut dyn FnMut(f64),
 ) -> Result<(), EngineError> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let Some(directory) = directory {
-        std::fs::create_dir_all(directory).map_err(|error| failed(directory, "make", &error))?;
-    }
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).open(path);
     let file = file.map_err(|error| failed(path, "make", &error))?;
@@ -172,18 +168,87 @@ fn open_one(job: &Job, path: &Path) -> Result<File, EngineError> {
         )),
         false => failed(path, "open", &error),
     })?;
-    if !job.direct {
-        // As fio's invalidate: reads are to come from the drive. Only advice, so failing is no failure.
-        fadvise(&file, 0, None, Advice::DontNeed).ok();
+    if job.fadvise_hint && !job.direct {
+        let access = if job.pattern.random { Advice::Random } else { Advice::Sequential };
+        // Only advice: what does not take it reads ahead as it does.
+        fadvise(&file, 0, None, access).ok();
     }
-    if !job.direct && job.advise {
-        // As fio's fadvise_hint: it decides how far the kernel reads ahead.
-        let order = if job.pattern.random { Advice::Random } else { Advice::Sequential };
-        fadvise(&file, 0, None, order).ok();
+    if job.invalidate {
+        // Pages that were not written yet would stay in the cache, and be written while the job runs.
+        file.sync_all().map_err(|error| failed(path, "flush", &error))?;
+        drop_cache(&file);
     }
     Ok(file)
 }
 
+/// The page cache drops what it has of a file or block device, as far as that is written.
+pub fn drop_cache(file: &File) {
+    // Only advice: pages that others use stay.
+    fadvise(file, 0, None, Advice::DontNeed).ok();
+}
+
 fn failed(path: &Path, step: &str, error: &io::Error) -> EngineError {
     EngineError(format!("{}: could not {step} it: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::report::sample;
+    use rustix::io::{ReadWriteFlags, preadv2};
+    use std::io::IoSliceMut;
+
+    const BYTES: u64 = 16 << 20;
+
+    /// A file on the file system that the code is built on, that was written and not flushed.
+    fn written() -> tempfile::NamedTempFile {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+        std::fs::create_dir_all(&target).unwrap();
+        let file = tempfile::NamedTempFile::new_in(target).unwrap();
+        std::fs::write(file.path(), vec![7; BYTES as usize]).unwrap();
+        file
+    }
+
+    fn job(path: &Path) -> Job {
+        let mut job = sample::job("job", 0, true, false);
+        job.files = vec![path.to_owned()];
+        (job.size, job.direct) = (Some(BYTES), false);
+        job
+    }
+
+    /// How many of some places far from each other the page cache has. None: the file system does not say.
+    fn cached(file: &File) -> Option<usize> {
+        let mut hits = 0;
+        for at in (0..BYTES).step_by(1 << 20) {
+            let mut byte = [0];
+            match preadv2(file, &mut [IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT) {
+                Ok(_) => hits += 1,
+                Err(rustix::io::Errno::AGAIN) => {}
+                Err(_) => return None,
+            }
+        }
+        Some(hits)
+    }
+
+    /// Pages that were not written yet stayed in the cache: a file made just before was read at the speed of memory.
+    #[test]
+    fn a_job_begins_with_an_empty_page_cache_unless_it_is_to_be_kept() {
+        let file = written();
+        let mut kept = job(file.path());
+        kept.invalidate = false;
+        let lock = LayoutLock::default();
+        let (files, _) = open(&kept, 0, &lock, &mut |_| {}).unwrap();
+        let Some(hits) = cached(&files[0]) else {
+            println!("not looked at: the file system does not say what is cached");
+            return;
+        };
+        assert_eq!(hits, 16);
+        let (files, _) = open(&job(file.path()), 0, &lock, &mut |_| {}).unwrap();
+        assert_eq!(cached(&files[0]), Some(0));
+        let (again, _) = open(&kept, 0, &lock, &mut |_| {}).unwrap();
+        std::io::copy(&mut &again[0], &mut io::sink()).unwrap();
+        assert_eq!(cached(&again[0]), Some(16));
+        drop_cache(&again[0]);
+        assert_eq!(cached(&again[0]), Some(0), "as before each further pass");
+    }
 }

@@ -96,6 +96,9 @@ pub trait IoEngine {
     /// When the target is not there or does not take what it should.
     fn prepare(&mut self, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError>;
 
+    /// Another pass over the target begins.
+    fn restart(&mut self) {}
+
     /// The buffer of a slot, to fill before a write is submitted and to look at after a read has completed.
     fn buffer(&mut self, slot: u32) -> &mut [u8];
 

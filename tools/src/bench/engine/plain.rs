@@ -25,6 +25,8 @@ pub struct Plain {
     buffer: (usize, usize),
     durable: Durable,
     close_fsync: bool,
+    /// The page cache drops the files before each pass.
+    drops_cache: bool,
     clock: Clock,
     queued: Option<(u32, Operation)>,
 }
@@ -47,8 +49,17 @@ impl Plain {
         let length = buffer_bytes(job) as usize;
         let memory = vec![0; length + ALIGNMENT];
         let buffer = (memory.as_ptr().align_offset(ALIGNMENT), length);
-        let (durable, close_fsync) = (job.durable, job.close_fsync);
-        Ok((Self { files, memory, buffer, durable, close_fsync, clock, queued: None }, regions))
+        let plain = Self {
+            files,
+            memory,
+            buffer,
+            durable: job.durable,
+            close_fsync: job.close_fsync,
+            drops_cache: job.invalidate && !job.direct,
+            clock,
+            queued: None,
+        };
+        Ok((plain, regions))
     }
 
     fn carry_out(&mut self, operation: &Operation) -> io::Result<usize> {
@@ -83,6 +94,12 @@ impl Plain {
 impl IoEngine for Plain {
     fn prepare(&mut self, _progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    fn restart(&mut self) {
+        if self.drops_cache {
+            self.files.iter().for_each(layout::drop_cache);
+        }
     }
 
     fn buffer(&mut self, slot: u32) -> &mut [u8] {

@@ -91,10 +91,12 @@ fn result(job: Job, rates: &[(Direction, u64)], latency: f64) -> JobResult {
     for (direction, _) in rates {
         by_direction.get_mut(*direction).runtime_ns = INTERVALS * INTERVAL_NS;
     }
-    let logs = log_entries(&intervals);
+    let thread = job.group as u32 + 1;
+    let logs = log_entries(&intervals, thread);
     JobResult {
         job,
         threads: 1,
+        thread_numbers: vec![thread],
         error: 0,
         error_text: None,
         runtime_ns: INTERVALS * INTERVAL_NS,
@@ -142,13 +144,14 @@ fn fill(measured: &mut DirectionResult, ios: u64, latency: f64, chance: &mut Cha
     IntervalCounts { ios, bytes, latencies }
 }
 
-fn log_entries(intervals: &[Interval]) -> Vec<LogEntry> {
+fn log_entries(intervals: &[Interval], thread: u32) -> Vec<LogEntry> {
     let entry = |(index, interval): (usize, &Interval)| LogEntry {
         at_ms: (interval.start_ns + interval.length_ns) / 1_000_000,
         value: 1_000 + index as u64,
         direction: if index % 2 == 0 { Direction::Read } else { Direction::Write },
         block_bytes: 4096,
         offset: index as u64 * 8192,
+        thread,
     };
     intervals.iter().enumerate().map(entry).collect()
 }

@@ -11,7 +11,8 @@ use crate::bench::spec::{ByDirection, Direction, Job};
 
 /// Samples of bandwidth and IOPS are taken so often.
 const SAMPLE_NS: u64 = 500_000_000;
-const INTERVAL_NS: u64 = 1_000_000_000;
+/// Width of the intervals of a run, before there are too many.
+pub const INTERVAL_NS: u64 = 1_000_000_000;
 pub const INTERVALS_MAX: usize = 600;
 /// Of one log of one thread, 40 bytes each.
 pub const LOG_ENTRIES_MAX: usize = 1_000_000;
@@ -59,6 +60,8 @@ pub struct Recorder {
     sampled: ByDirection<Counted>,
     interval: Interval,
     interval_ns: u64,
+    /// Operations were counted until then.
+    ended_ns: Option<u64>,
     has_logs: bool,
     log_end_ns: u64,
     log_span: ByDirection<LogSpan>,
@@ -76,6 +79,7 @@ impl Recorder {
             sampled: ByDirection::default(),
             interval: Interval::default(),
             interval_ns: INTERVAL_NS,
+            ended_ns: None,
             has_logs: logs.bandwidth.is_some() || logs.latency.is_some() || logs.iops.is_some(),
             log_end_ns: from_ns + logs.average_ms * 1_000_000,
             log_span: ByDirection::default(),
@@ -101,6 +105,11 @@ impl Recorder {
             return;
         }
         self.result.completed.0[batch_bucket(count)] += 1;
+    }
+
+    /// Nothing is counted any more: the last interval ends here.
+    pub fn end(&mut self, now_ns: u64) {
+        self.ended_ns = Some(now_ns);
     }
 
     /// An operation succeeded with this many bytes.
@@ -164,7 +173,8 @@ impl Recorder {
         let mut result = self.result.clone();
         let mut interval = self.interval.clone();
         if interval.length_ns > 0 {
-            interval.length_ns = now_ns.saturating_sub(interval.start_ns).clamp(1, interval.length_ns);
+            let until_ns = self.ended_ns.unwrap_or(now_ns);
+            interval.length_ns = until_ns.saturating_sub(interval.start_ns).clamp(1, interval.length_ns);
             compact(&mut interval);
             result.intervals.push(interval);
         }
@@ -208,8 +218,11 @@ impl Recorder {
             self.interval_ns *= 2;
             super::merge::coarsen(&mut self.result.intervals, self.interval_ns);
         }
-        self.interval.start_ns = now_ns / self.interval_ns * self.interval_ns;
-        self.interval.length_ns = self.interval_ns;
+        let slot_ns = now_ns / self.interval_ns * self.interval_ns;
+        let before_ns = self.result.intervals.last().map_or(0, |last| last.start_ns + last.length_ns);
+        // The first one begins where counting does, and one that has become wider behind the one before.
+        self.interval.start_ns = slot_ns.max(self.from_ns).max(before_ns);
+        self.interval.length_ns = slot_ns + self.interval_ns - self.interval.start_ns;
     }
 
     fn log(&mut self, direction: Direction, operation: &Operation, bytes: u64, times: [u64; 3], now_ns: u64) {
@@ -233,7 +246,7 @@ impl Recorder {
             }
             let [slat, clat, lat] = span.times_ns.map(|sum| sum / span.ios);
             let values = [rate(span.bytes, span_ns) / 1024, rate(span.ios, span_ns), slat, clat, lat];
-            self.push_logs(direction, span.bytes / span.ios, 0, values, self.log_end_ns);
+            self.push_logs(direction, 0, 0, values, self.log_end_ns);
         }
         self.log_end_ns += span_ns;
     }
@@ -247,7 +260,7 @@ impl Recorder {
         now_ns: u64,
     ) {
         let at_ms = (now_ns - self.from_ns) / 1_000_000;
-        let entry = |value| LogEntry { at_ms, value, direction, block_bytes, offset };
+        let entry = |value| LogEntry { at_ms, value, direction, block_bytes, offset, thread: 0 };
         let result = &mut self.result;
         let logs = &result.job.logs;
         let mut full = false;

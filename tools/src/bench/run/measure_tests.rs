@@ -61,7 +61,8 @@ fn a_log_that_is_full_says_so() {
     let mut job = sample::job("job", 0, true, false);
     job.logs.iops = Some("x".into());
     let mut recorder = Recorder::new(&job, 0);
-    let entry = LogEntry { at_ms: 0, value: 0, direction: Direction::Read, block_bytes: 0, offset: 0 };
+    let entry =
+        LogEntry { at_ms: 0, value: 0, direction: Direction::Read, block_bytes: 0, offset: 0, thread: 0 };
     recorder.result.iops_log = vec![entry; LOG_ENTRIES_MAX - 1];
     recorder.tick(1).unwrap();
     recorder.done(&flight(Verb::Read, 100), 4096, 2000);
@@ -104,4 +105,49 @@ fn two_threads_results_add_up() {
     let intervals: u64 = sum.intervals.iter().map(|interval| interval.by_direction.read.ios).sum();
     assert_eq!(intervals, sum.by_direction.read.ios);
     assert!(sum.intervals.windows(2).all(|pair| pair[0].start_ns < pair[1].start_ns));
+}
+
+/// The first interval was once as long as the others though counting began within it, and in a group the last one too
+/// though the job ended within it: both looked like a fall of the rate.
+#[test]
+fn intervals_end_with_the_job_also_when_threads_are_summed() {
+    const EVERY_NS: u64 = 10_000_000;
+    let (from_ns, until_ns) = (730_000_000, 3_250_000_000);
+    let job = sample::job("job", 0, true, false);
+    let measured = |late_ns: u64| {
+        let mut recorder = Recorder::new(&job, from_ns + late_ns);
+        let mut at_ns = from_ns + late_ns;
+        while at_ns < until_ns {
+            recorder.done(&flight(Verb::Read, at_ns), 4096, at_ns);
+            at_ns += EVERY_NS;
+        }
+        recorder.end(until_ns);
+        // Flushes and what else comes behind are in no interval.
+        recorder.snapshot(until_ns + INTERVAL_NS)
+    };
+    let (mut sum, other) = (measured(0), measured(1_000_000));
+    let of = |result: &JobResult| -> Vec<(u64, u64)> {
+        result.intervals.iter().map(|one| (one.start_ns, one.length_ns)).collect()
+    };
+    let expected = [
+        (from_ns, 270_000_000),
+        (1_000_000_000, INTERVAL_NS),
+        (2_000_000_000, INTERVAL_NS),
+        (3_000_000_000, 250_000_000),
+    ];
+    assert_eq!(of(&sum), expected);
+    sum.merge(&other);
+    assert_eq!(of(&sum), expected);
+    for interval in &sum.intervals {
+        let rate = interval.by_direction.read.ios as f64 / (interval.length_ns as f64 / 1e9);
+        assert!((rate / 200.0 - 1.0).abs() < 0.05, "{rate} a second in {interval:?}");
+    }
+    // A run shorter than an interval.
+    let mut short = Recorder::new(&job, 1_900_000_000);
+    short.done(&flight(Verb::Read, 1_950_000_000), 4096, 1_950_000_000);
+    short.done(&flight(Verb::Read, 2_050_000_000), 4096, 2_050_000_000);
+    short.end(2_100_000_000);
+    let mut short = short.snapshot(2_100_000_000);
+    short.merge(&short.clone());
+    assert_eq!(of(&short), [(1_900_000_000, 100_000_000), (2_000_000_000, 100_000_000)]);
 }

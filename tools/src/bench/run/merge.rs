@@ -3,12 +3,14 @@
 //! Invariant: merging is commutative in all figures, and counts add up exactly.
 
 use crate::bench::result::{DepthCounts, DirectionResult, Interval, JobResult, LogEntry, Samples, Usage};
+use crate::bench::run::measure::INTERVAL_NS;
 use crate::bench::spec::Direction;
 
 impl JobResult {
     /// Adds what another thread measured, as if one had measured both. The job, and the first error, stay this one's.
     pub fn merge(&mut self, other: &Self) {
         self.threads += other.threads;
+        self.thread_numbers.extend_from_slice(&other.thread_numbers);
         if self.error == 0 && self.error_text.is_none() {
             self.error = other.error;
             self.error_text.clone_from(&other.error_text);
@@ -84,20 +86,27 @@ fn merge_log(log: &mut Vec<LogEntry>, other: &[LogEntry]) {
 }
 
 fn merge_intervals(intervals: &mut Vec<Interval>, other: &[Interval]) {
-    let length = |of: &[Interval]| of.iter().map(|interval| interval.length_ns).max().unwrap_or(0);
-    let common = length(intervals).max(length(other));
+    let longest_ns = intervals.iter().chain(other).map(|interval| interval.length_ns).max().unwrap_or(0);
+    // Intervals are as wide as this or shorter: the first begins, and the last ends, where the job does.
+    let mut common = INTERVAL_NS;
+    while common < longest_ns {
+        common *= 2;
+    }
     intervals.extend_from_slice(other);
     intervals.sort_by_key(|interval| interval.start_ns);
     coarsen(intervals, common);
 }
 
-/// Joins intervals, ordered by start, to ones of `length_ns`.
-pub fn coarsen(intervals: &mut Vec<Interval>, length_ns: u64) {
+/// Joins intervals, ordered by start, that lie in the same span of `width_ns`. What they are joined to begins and ends
+/// with them, not with the span.
+pub fn coarsen(intervals: &mut Vec<Interval>, width_ns: u64) {
+    let slot = |interval: &Interval| interval.start_ns / width_ns.max(1);
     let mut joined: Vec<Interval> = Vec::with_capacity(intervals.len());
     for interval in intervals.drain(..) {
-        let start_ns = interval.start_ns / length_ns.max(1) * length_ns;
         match joined.last_mut() {
-            Some(last) if last.start_ns == start_ns => {
+            Some(last) if slot(last) == slot(&interval) => {
+                let end_ns = (last.start_ns + last.length_ns).max(interval.start_ns + interval.length_ns);
+                last.length_ns = end_ns - last.start_ns;
                 for direction in Direction::ALL {
                     let (into, from) =
                         (last.by_direction.get_mut(direction), interval.by_direction.get(direction));
@@ -106,7 +115,7 @@ pub fn coarsen(intervals: &mut Vec<Interval>, length_ns: u64) {
                     into.latencies.merge(&from.latencies);
                 }
             }
-            _ => joined.push(Interval { start_ns, length_ns, ..interval }),
+            _ => joined.push(interval),
         }
     }
     for interval in &mut joined {

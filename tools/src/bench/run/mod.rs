@@ -11,6 +11,7 @@ mod guard;
 mod latency_target;
 mod measure;
 mod merge;
+mod places;
 mod schedule;
 mod status;
 mod steady;
@@ -20,6 +21,7 @@ mod verify;
 mod worker;
 
 pub use guard::GuardError;
+pub use places::{PlacesError, check as check_places};
 pub use status::{JobStatus, Phase, Rate, Status, Unwatched, Watcher};
 pub use steady::SteadyReport;
 pub use system::{settle, thread_usage};
@@ -42,6 +44,8 @@ pub enum RunError {
     Empty,
     #[error(transparent)]
     Guard(#[from] GuardError),
+    #[error(transparent)]
+    Places(#[from] PlacesError),
     #[error("job {job}: {text}")]
     Job { job: String, text: String },
     #[error("the handler of interrupts could not be set: {0}")]
@@ -62,6 +66,7 @@ struct Shared {
 /// When nothing was run, because the plan can not be run or would write what it must not.
 pub fn run(plan: &Plan, options: &RunOptions, watcher: &mut dyn Watcher) -> Result<Run, RunError> {
     check(plan)?;
+    places::check(plan, options)?;
     let claims = guard::claim(plan, options.allow_overwrite)?;
     let started_unix_ms =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);

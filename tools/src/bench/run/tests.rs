@@ -223,7 +223,7 @@ fn logs_hold_each_operation_or_means() {
     let place = Place::new();
     let mut job = place.job("read");
     let name = Some("log".to_owned());
-    job.logs = Logs { bandwidth: name.clone(), latency: name.clone(), iops: name, average_ms: 0 };
+    job.logs = Logs { bandwidth: name.clone(), latency: name.clone(), iops: name, ..Logs::default() };
     let result = good(&job);
     assert_eq!((result.lat_log.len(), result.iops_log.len()), (1024, 1024));
     let offsets: std::collections::BTreeSet<u64> = result.lat_log.iter().map(|entry| entry.offset).collect();

@@ -51,6 +51,7 @@ impl Thread<'_> {
             result.error = failure.errno;
             result.error_text = Some(failure.text);
         }
+        result.number(self.index as u32 + 1);
         self.telemetry.set_counts(&result);
         self.telemetry.set_phase(Phase::Done);
         // Nobody listens when the run was given up.
@@ -110,6 +111,10 @@ impl Thread<'_> {
         if self.gate.recv().is_err() || !self.wait_for_start(&mut engine)? {
             engine.finish().map_err(Failure::of)?;
             return Ok((JobResult::empty(job), None, engine.notes()));
+        }
+        if job.start_delay_ns > 0 {
+            // What others did meanwhile is not to be in the cache.
+            engine.restart();
         }
         let parts = Parts {
             job,

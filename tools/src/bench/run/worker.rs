@@ -159,8 +159,9 @@ impl<'run, E: IoEngine> Worker<'run, E> {
                 self.failure.get_or_insert(failure);
             }
             self.passes_left -= 1;
-            self.parts.source.restart();
+            self.restart();
         }
+        self.recorder.end(self.now_ns);
         if self.failure.is_none()
             && self.parts.job.end_fsync
             && let Err(failure) = self.sync_all()
@@ -229,11 +230,16 @@ impl<'run, E: IoEngine> Worker<'run, E> {
                 // Where nothing has to be read back between passes, they follow each other without a gap.
                 Next::Exhausted if self.parts.verifier.is_none() && self.passes_left > 1 => {
                     self.passes_left -= 1;
-                    self.parts.source.restart();
+                    self.restart();
                 }
                 Next::Exhausted => return Ok(Filled::Exhausted),
             }
         }
+    }
+
+    fn restart(&mut self) {
+        self.parts.source.restart();
+        self.engine.restart();
     }
 
     fn in_flight(&self) -> usize {

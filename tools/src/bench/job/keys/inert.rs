@@ -39,7 +39,6 @@ pub const KEYS: &[Key] = &[
     inert("create_on_open", &["0"], "create_on_open=0", "files are laid out before the clock starts"),
     inert("allow_file_create", &["1"], "allow_file_create=1", "files that are missing are made"),
     inert("rate_ignore_thinktime", &["0"], "rate_ignore_thinktime=0", "a rate is not made up after a pause"),
-    inert("invalidate", &[], "invalidate=1", "with direct=1 nothing is cached; refused with direct=0"),
     inert("nonvectored", &["1"], "nonvectored=1", "operations have one buffer"),
     inert("verify_state_save", &["0"], "verify_state_save=0", "no state of verification is kept"),
     inert("verify_dump", &["0"], "verify_dump=0", "blocks that are wrong are counted and named, not stored"),

@@ -32,6 +32,13 @@ pub const KEYS: &[Key] = &[
     .text("Alone, the job's name is put before."),
     Key::new("log_avg_msec", Kind::Milliseconds, "log_avg_msec=500", "Logs have means over so long")
         .default("0: each operation"),
+    Key::new("per_job_logs", Kind::Bool, "per_job_logs=0", "Each thread has log files of its own")
+        .default("1")
+        .text(
+            "N is the number of the thread within the run, from 1. With 0 all write to out_bw.log and so on.",
+        ),
+    Key::new("log_offset", Kind::Bool, "log_offset=1", "Logs have the offset of each operation as a column")
+        .default("0"),
     Key::new("continue_on_error", Kind::Special, "continue_on_error=io", "Errors that do not end the job")
         .default("none")
         .range("none, read, write, io, verify, all"),

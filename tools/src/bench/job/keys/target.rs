@@ -65,14 +65,6 @@ pub const KEYS: &[Key] = &[
         .default("0")
         .on(Engines::Drive)
         .text("Then the job's writes meet space that the file system has given and written already."),
-    Key::new("fadvise_hint", Kind::Special, "fadvise_hint=0", "Tell the kernel in which order files will be used")
-        .default("1")
-        .range("0, 1")
-        .on(Engines::Drive)
-        .text(
-            "Of buffered files only: 1 says random or sequential as rw does, which decides how far the kernel reads \
-             ahead.",
-        ),
     Key::new("fsync_on_close", Kind::Bool, "fsync_on_close=1", "fsync each file when the job closes it")
         .default("0")
         .on(Engines::Drive)
@@ -90,6 +82,17 @@ pub const KEYS: &[Key] = &[
         .on(Engines::Drive)
         .text("Without it the memory of this machine is measured, not its drive."),
     Key::new("buffered", Kind::Bool, "buffered=0", "The opposite of direct").default("1").on(Engines::Drive),
+    Key::new("invalidate", Kind::Bool, "invalidate=0", "The page cache drops the files before they are used")
+        .default("1")
+        .on(Engines::Drive)
+        .text(
+            "When a job begins, and before each further pass over its files, so that reads come from the drive. What \
+             was not written yet is written before the job begins. invalidate=0 keeps what is cached.",
+        ),
+    Key::new("fadvise_hint", Kind::Bool, "fadvise_hint=0", "Tell the kernel whether access is random or sequential")
+        .default("1")
+        .on(Engines::Drive)
+        .text("Without direct=1 it decides how far is read ahead into the page cache."),
     Key::new("unlink", Kind::Bool, "unlink=1", "Remove the job's files at its end")
         .default("0")
         .on(Engines::Paths)

@@ -13,6 +13,7 @@ pub fn check(job: &Job, fields: &Fields<'_>, before: &[Job]) {
     rates(job, fields);
     contents(job, fields);
     match job.engine {
+        _ if fields.is_wrong("ioengine") => {}
         Engine::IoUring => drive(job, fields),
         Engine::Ringbolt => {
             engine_drive(job, fields);
@@ -65,10 +66,6 @@ fn contents(job: &Job, fields: &Fields<'_>) {
 }
 
 fn drive(job: &Job, fields: &Fields<'_>) {
-    if fields.has("invalidate") && !job.direct {
-        let reason = "invalidate without direct=1 is not built: what the cache has stays there";
-        fields.refuse(&["invalidate"], reason);
-    }
     let paths = job.paths(0);
     let kind = |path: &Path| std::fs::metadata(path).ok().map(|data| data.file_type());
     let is_file = |path: &Path| match kind(path) {

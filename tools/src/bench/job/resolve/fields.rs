@@ -122,10 +122,15 @@ impl<'a> Fields<'a> {
         self.entry(key, |entry| parse(value(entry)))
     }
 
+    /// Whether the value of a key can not be.
+    pub fn is_wrong(&self, key: &str) -> bool {
+        self.wrong.borrow().contains(&key)
+    }
+
     /// Refuses the job as a whole, at the place where the last of `keys` that was given stands. When the value of one
     /// of them was refused already, this may only follow from it, and is not told.
     pub fn refuse(&self, keys: &[&str], reason: impl Into<String>) {
-        if keys.iter().any(|key| self.wrong.borrow().contains(key)) {
+        if keys.iter().any(|key| self.is_wrong(key)) {
             return;
         }
         let place = keys.iter().filter_map(|key| self.find(key)).next_back();

@@ -197,6 +197,8 @@ fn results(job: &mut Job, fields: &Fields<'_>) {
         latency: fields.text_or_name("write_lat_log"),
         iops: fields.text_or_name("write_iops_log"),
         average_ms: fields.time("log_avg_msec").unwrap_or(0) / 1_000_000,
+        in_one_file: !fields.bool("per_job_logs").unwrap_or(true),
+        with_offset: fields.flag("log_offset"),
     };
     job.continue_on_error = fields.special("continue_on_error", values::error_kinds).unwrap_or_default();
 }

@@ -37,13 +37,14 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>) {
         })
         .unwrap_or(true);
     job.lay_out_writes = fields.flag("overwrite");
-    job.advise = fields.special("fadvise_hint", values::hint).unwrap_or(true);
     job.close_fsync = fields.flag("fsync_on_close");
     job.threads = fields.number("numjobs", 1..=THREADS_MAX).map_or(1, narrow);
     let direct = fields.bool("direct");
     let buffered = fields.bool("buffered").map(|buffered| !buffered);
     let later = if fields.is_later("buffered", "direct") { buffered } else { direct };
     job.direct = later.unwrap_or(false);
+    job.invalidate = fields.bool("invalidate").unwrap_or(true);
+    job.fadvise_hint = fields.bool("fadvise_hint").unwrap_or(true);
     job.unlink = fields.flag("unlink");
     let policy = fields.special("cpus_allowed_policy", |text| match text {
         "shared" => Ok(false),

@@ -92,21 +92,6 @@ pub fn percentiles(text: &str) -> Result<Vec<f64>, String> {
     Ok(list)
 }
 
-/// `fadvise_hint`: whether the kernel is told. Which order it is told follows from `rw`.
-///
-/// # Errors
-/// With the values there are.
-pub fn hint(text: &str) -> Result<bool, String> {
-    match text {
-        "0" | "none" => Ok(false),
-        "1" => Ok(true),
-        "random" | "sequential" | "noreuse" => {
-            Err("fio has it, not built here: write 1, which says what rw does, or 0".to_owned())
-        }
-        _ => Err("write 0 or 1".to_owned()),
-    }
-}
-
 /// `steadystate`: the metric, whether its slope counts, the limit, and whether that is in per cent.
 ///
 /// # Errors
