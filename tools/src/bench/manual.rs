@@ -59,11 +59,11 @@ KEYS
                             end once the rate does not change any more
   fsync=1, fdatasync=1, sync=dsync
                             durability
-  verify=crc32c             is what was written still there?
+  verify=crc32c|sha256      is what was written still there, and is it what comes? sha256 for objects
   stonewall, group_reporting, new_group, wait_for=JOB
                             what runs together, what is summed
   op=put|get|head|list|delete|copy|multipart|mixed, opmix=get/70:put/30, objects=10000, bucket=bench
-                            for objects
+                            for objects; range_size=64k to get parts of them
   --cmdhelp lists all keys, --cmdhelp=KEY tells all about one.
 
 ENGINES (--enghelp)

@@ -191,6 +191,31 @@ pub struct Verify {
     pub fatal: bool,
 }
 
+/// What `verify` writes into objects, and looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checksum {
+    #[default]
+    Crc32c,
+    Sha256,
+}
+
+impl Checksum {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crc32c => "crc32c",
+            Self::Sha256 => "sha256",
+        }
+    }
+
+    /// Length of one.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Crc32c => 4,
+            Self::Sha256 => 32,
+        }
+    }
+}
+
 /// `write_bw_log`, `write_lat_log`, `write_iops_log`: file name prefixes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Logs {
@@ -237,6 +262,8 @@ pub struct Objects {
     pub objects: u64,
     pub key_distribution: Distribution,
     pub part_bytes: u64,
+    /// `range_size`: a get asks for so many bytes of its object; None: for all of it.
+    pub range_bytes: Option<u64>,
 }
 
 /// One section after inheritance; `numjobs` threads run it.
@@ -334,6 +361,8 @@ pub struct Job {
     pub split_cpus: bool,
     pub numa_nodes: Vec<usize>,
     pub verify: Option<Verify>,
+    /// Of `verify`.
+    pub checksum: Checksum,
     pub refill_buffers: bool,
     pub zero_buffers: bool,
     /// Per cent of a buffer that compresses away.
@@ -429,6 +458,7 @@ impl Job {
             split_cpus: false,
             numa_nodes: Vec::new(),
             verify: None,
+            checksum: Checksum::default(),
             refill_buffers: false,
             zero_buffers: false,
             compress_percent: 0,
@@ -467,6 +497,7 @@ impl Default for Objects {
             objects: 0,
             key_distribution: Distribution::Even,
             part_bytes: 5 << 20,
+            range_bytes: None,
         }
     }
 }

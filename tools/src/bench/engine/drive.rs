@@ -101,7 +101,7 @@ impl IoEngine for Drive {
             Verb::Trim => BlockVerb::Discard,
             Verb::Sync => BlockVerb::Flush,
             Verb::DataSync => BlockVerb::FlushData,
-            verb @ (Verb::Head | Verb::List | Verb::Copy | Verb::Multipart) => {
+            verb @ (Verb::ReadBack | Verb::Head | Verb::List | Verb::Copy | Verb::Multipart) => {
                 unreachable!("{verb:?} is of objects; jobs are checked before they run")
             }
         };

@@ -10,8 +10,9 @@ pub(super) mod plain;
 pub mod ringbolt;
 pub mod s3;
 mod slots;
+pub mod stamp;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 
 use super::spec::Direction;
 use std::time::Instant;
@@ -47,6 +48,8 @@ pub enum Verb {
     /// fdatasync.
     DataSync,
     /// Objects only.
+    /// Of an object that the job itself has put.
+    ReadBack,
     Head,
     List,
     Copy,
@@ -57,7 +60,7 @@ impl Verb {
     /// Where its result is counted. None: a flush, which is counted apart.
     pub fn direction(self) -> Option<Direction> {
         match self {
-            Self::Read | Self::Head | Self::List => Some(Direction::Read),
+            Self::Read | Self::ReadBack | Self::Head | Self::List => Some(Direction::Read),
             Self::Write | Self::Copy | Self::Multipart => Some(Direction::Write),
             Self::Trim => Some(Direction::Trim),
             Self::Sync | Self::DataSync => None,
@@ -65,7 +68,8 @@ impl Verb {
     }
 }
 
-/// One operation. For an object engine `number` names the object; for a drive `file` and `offset` say where.
+/// One operation. For an object engine `number` names the object, of which a read takes `length` bytes from `offset` on
+/// when the job reads ranges and all when not; for a drive `file` and `offset` say where.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {
     pub verb: Verb,

@@ -1,10 +1,13 @@
 //! The objects that a job works with, the same for every engine that stores objects.
 //!
 //! Invariants: an object is its number and a label, the block size of the direction that made it, so that jobs with the
-//! same block size share objects and others do not overwrite them. Its size and its content follow from its number.
+//! same block size share objects and others do not overwrite them; objects that can be verified have labels of their
+//! own. Its size follows from its number and the block sizes of its label, whoever stores it, and so a read knows what
+//! has to come. The content of an object that was stored before the clock started follows from its number.
 
 use super::EngineError;
-use crate::bench::spec::{BlockSize, Direction, Job, ObjectOp};
+use super::stamp::{self, Found, Identity};
+use crate::bench::spec::{BlockSize, ByDirection, Checksum, Direction, Job, ObjectOp};
 use crate::content::Dice;
 
 /// Length of every key.
@@ -17,20 +20,34 @@ const PAGE_DIGITS: usize = 3;
 #[derive(Clone, Debug)]
 pub struct ObjectSet {
     pub count: u64,
-    read: BlockSize,
+    blocks: ByDirection<BlockSize>,
     labels: [Label; 3],
+    /// Of the bucket and each label.
+    places: [u32; 3],
+    checksum: Option<Checksum>,
+    /// Reads are of ranges of so many bytes.
+    pub range_bytes: Option<u64>,
     /// Whether the job works with objects that must be there before.
     pub needs_objects: bool,
     pub largest_bytes: u64,
 }
 
-/// `4096/`: the largest block of a direction.
+/// `4096/`: the block sizes of a direction, with the checksum before them where there is one.
 #[derive(Clone, Debug)]
 struct Label(String);
 
 impl Label {
-    fn of(block: &BlockSize) -> Self {
-        Self(format!("{}/", largest(block)))
+    fn of(block: &BlockSize, checksum: Option<Checksum>) -> Self {
+        let checked = checksum.map_or(String::new(), |checksum| format!("{}-", checksum.name()));
+        let sizes = match block {
+            BlockSize::Fixed(bytes) => bytes.to_string(),
+            BlockSize::Range { least, most } => format!("{least}-{most}"),
+            BlockSize::Split(_) => {
+                let crc = crc32c::crc32c(format!("{block:?}").as_bytes());
+                format!("{}-{crc:08x}", largest(block))
+            }
+        };
+        Self(format!("{checked}{sizes}/"))
     }
 }
 
@@ -67,14 +84,18 @@ impl ObjectSet {
                 job.name
             )));
         }
-        let mut labels = directions.map(Label::of);
-        if job.objects.deletes_its_own() {
-            labels[label_index(Direction::Trim)] = labels[label_index(Direction::Write)].clone();
-        }
+        let blocks = blocks_of(job);
+        let checksum = job.verify.is_some().then_some(job.checksum);
+        let labels = Direction::ALL.map(|direction| Label::of(blocks.get(direction), checksum));
+        let bucket = &job.objects.bucket;
+        let place = |label: &Label| crc32c::crc32c(format!("{bucket}/{}", label.0).as_bytes());
         Ok(Self {
             count,
-            read: job.block.read.clone(),
+            blocks,
+            places: [place(&labels[0]), place(&labels[1]), place(&labels[2])],
             labels,
+            checksum,
+            range_bytes: job.objects.range_bytes,
             needs_objects: needs_objects(job),
             largest_bytes,
         })
@@ -109,26 +130,9 @@ impl ObjectSet {
         key.strip_prefix(self.label(Direction::Read))?.parse().ok()
     }
 
-    /// Of an object that reads need.
-    pub fn size_bytes(&self, number: u64) -> u64 {
-        let dice = Dice::new(number ^ 0x5a17).next();
-        match &self.read {
-            BlockSize::Fixed(bytes) => *bytes,
-            BlockSize::Range { least, most } => {
-                let steps = (most - least) / (*least).max(1) + 1;
-                least + dice % steps * least
-            }
-            BlockSize::Split(parts) => {
-                let mut left = (dice % 100) as u32;
-                for (bytes, percent) in parts {
-                    if left < *percent {
-                        return *bytes;
-                    }
-                    left -= percent;
-                }
-                largest(&self.read)
-            }
-        }
+    /// Of the object of this number among those of a direction.
+    pub fn size_bytes(&self, direction: Direction, number: u64) -> u64 {
+        size_bytes(self.blocks.get(direction), number)
     }
 
     /// Writes the content of an object that reads need.
@@ -136,6 +140,64 @@ impl ObjectSet {
         let mut dice = Dice::new(number);
         for word in body.chunks_mut(8) {
             word.copy_from_slice(&dice.next().to_le_bytes()[..word.len()]);
+        }
+    }
+
+    /// Makes content of an object one that can be checked, if the job verifies. `version` is another one for each
+    /// write.
+    pub fn stamp(&self, direction: Direction, number: u64, version: u64, content: &mut [u8]) {
+        if let Some(checksum) = self.checksum {
+            stamp::write(checksum, &self.identity(direction, number), version, content);
+        }
+    }
+
+    /// The pieces that are wrong in what was read from `offset` of an object on.
+    pub fn check(&self, direction: Direction, number: u64, offset: u64, content: &[u8]) -> Vec<Found> {
+        let Some(checksum) = self.checksum else { return Vec::new() };
+        stamp::check(checksum, &self.identity(direction, number), offset, content)
+    }
+
+    fn identity(&self, direction: Direction, number: u64) -> Identity {
+        let place = self.places[label_index(direction)];
+        Identity { number, length: self.size_bytes(direction, number), place }
+    }
+
+    /// Whether two directions work on the same objects.
+    pub fn are_shared(&self, one: Direction, other: Direction) -> bool {
+        self.label(one) == self.label(other)
+    }
+}
+
+/// The block sizes of a job's objects; a mix that deletes, deletes what it has put.
+pub fn blocks_of(job: &Job) -> ByDirection<BlockSize> {
+    let mut blocks = job.block.clone();
+    if job.objects.deletes_its_own() {
+        blocks.trim = blocks.write.clone();
+    }
+    blocks
+}
+
+/// Of the object of this number.
+pub fn size_bytes(block: &BlockSize, number: u64) -> u64 {
+    if let BlockSize::Fixed(bytes) = block {
+        return *bytes;
+    }
+    let dice = Dice::new(number ^ 0x5a17).next();
+    match block {
+        BlockSize::Fixed(bytes) => *bytes,
+        BlockSize::Range { least, most } => {
+            let steps = (most - least) / (*least).max(1) + 1;
+            least + dice % steps * least
+        }
+        BlockSize::Split(parts) => {
+            let mut left = (dice % 100) as u32;
+            for (bytes, percent) in parts {
+                if left < *percent {
+                    return *bytes;
+                }
+                left -= percent;
+            }
+            largest(block)
         }
     }
 }
@@ -164,9 +226,10 @@ mod tests {
     use super::*;
 
     fn set(read: BlockSize) -> ObjectSet {
-        let labels =
-            [Label::of(&read), Label::of(&BlockSize::Fixed(65_536)), Label::of(&BlockSize::Fixed(1))];
-        ObjectSet { count: 10, largest_bytes: largest(&read), read, labels, needs_objects: true }
+        let mut job = Job::plain("set", crate::bench::spec::Engine::S3);
+        job.objects.objects = 10;
+        job.block = ByDirection { read, write: BlockSize::Fixed(65_536), trim: BlockSize::Fixed(1) };
+        ObjectSet::of(&job).unwrap()
     }
 
     #[test]
@@ -197,6 +260,26 @@ mod tests {
     }
 
     #[test]
+    fn objects_of_other_sizes_or_checksums_are_others() {
+        let labels = |checksum| {
+            [
+                BlockSize::Fixed(16_384),
+                BlockSize::Range { least: 4096, most: 16_384 },
+                BlockSize::Range { least: 8192, most: 16_384 },
+                BlockSize::Split(vec![(4096, 50), (16_384, 50)]),
+                BlockSize::Split(vec![(4096, 40), (16_384, 60)]),
+            ]
+            .map(|block| Label::of(&block, checksum).0)
+        };
+        let all: std::collections::BTreeSet<String> =
+            [None, Some(Checksum::Crc32c), Some(Checksum::Sha256)].into_iter().flat_map(labels).collect();
+        assert_eq!(all.len(), 15, "{all:?}");
+        let block = BlockSize::Range { least: 1 << 31, most: 1 << 32 };
+        let longest = Label::of(&block, Some(Checksum::Crc32c)).0.len();
+        assert!(longest + 10 <= KEY_BYTES, "{longest} bytes leave no room for numbers");
+    }
+
+    #[test]
     fn a_page_holds_a_thousand_numbers() {
         let set = set(BlockSize::Fixed(4096));
         let prefix = |number| {
@@ -213,7 +296,7 @@ mod tests {
     fn sizes_follow_the_blocks_of_reads() {
         let sizes = |read: BlockSize| -> Vec<u64> {
             let set = set(read);
-            (0..1000).map(|number| set.size_bytes(number)).collect()
+            (0..1000).map(|number| set.size_bytes(Direction::Read, number)).collect()
         };
         let ranged = sizes(BlockSize::Range { least: 4096, most: 16_384 });
         assert!(ranged.iter().all(|size| (4096..=16_384).contains(size) && size % 4096 == 0));

@@ -233,12 +233,13 @@ impl Storing {
 
     async fn one(&self, core: &Core, bucket: BucketId, number: u64) -> Result<(), Refusal> {
         let key = self.objects.key(Direction::Read, number);
-        let size_bytes = self.objects.size_bytes(number);
+        let size_bytes = self.objects.size_bytes(Direction::Read, number);
         if core.head(bucket, &key).await?.is_some_and(|info| info.size_bytes == size_bytes) {
             return Ok(());
         }
         let mut body = vec![0; size_bytes as usize];
         ObjectSet::fill(number, &mut body);
+        self.objects.stamp(Direction::Read, number, 0, &mut body);
         put(core, bucket, &key, &body).await
     }
 }
@@ -258,10 +259,11 @@ struct Task {
 }
 
 impl Task {
-    async fn carry_out(&self, operation: &Operation, buffer: &mut [u8]) -> Result<u64, Refusal> {
+    async fn carry_out(&self, operation: &Operation, buffer: &mut [u8]) -> Result<u64, Failed> {
         let Operation { number, length, .. } = *operation;
         match operation.verb {
-            Verb::Read => self.get(number, buffer).await,
+            Verb::Read => self.get(Direction::Read, operation, buffer).await,
+            Verb::ReadBack => self.get(Direction::Write, operation, buffer).await,
             Verb::Write => {
                 let key = self.objects.key(Direction::Write, number);
                 put(&self.core, self.bucket, &key, &buffer[..length as usize]).await?;
@@ -290,9 +292,19 @@ impl Task {
         }
     }
 
-    async fn get(&self, number: u64, buffer: &mut [u8]) -> Result<u64, Refusal> {
-        let key = self.objects.key(Direction::Read, number);
+    async fn get(&self, of: Direction, operation: &Operation, buffer: &mut [u8]) -> Result<u64, Failed> {
+        let Operation { verb, offset, length, number, .. } = *operation;
+        let key = self.objects.key(of, number);
         let mut reader = self.core.get(self.bucket, &key).await?.ok_or(Refusal::NoSuchKey)?;
+        let (bytes, expected) = (reader.info().size_bytes, self.objects.size_bytes(of, number));
+        if bytes != expected {
+            return Err(Failed::OtherLength { bytes, expected });
+        }
+        let is_part = verb == Verb::Read && self.objects.range_bytes.is_some() && length < expected;
+        let expected = if is_part { length } else { expected };
+        if is_part {
+            reader.set_range(offset, length);
+        }
         let mut length = 0;
         while let Some(chunk) = reader.next().await? {
             let bytes = chunk.as_ref();
@@ -300,13 +312,26 @@ impl Task {
             buffer[length..length + room].copy_from_slice(&bytes[..room]);
             length += bytes.len();
         }
-        Ok(length as u64)
+        if length as u64 != expected {
+            return Err(Failed::OtherLength { bytes: length as u64, expected });
+        }
+        Ok(expected)
     }
 }
 
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("{bytes} bytes are stored, {expected} are to be there")]
+    OtherLength { bytes: u64, expected: u64 },
+}
+
 /// Of Linux.
-fn errno_of(refusal: &Refusal) -> i32 {
+fn errno_of(failed: &Failed) -> i32 {
     use rustix::io::Errno;
+    let Failed::Refused(refusal) = failed else { return Errno::PROTO.raw_os_error() };
     let errno = match refusal {
         Refusal::NoSuchKey | Refusal::NoSuchBucket | Refusal::NoSuchUpload => Errno::NOENT,
         Refusal::NoSpace { .. } => Errno::NOSPC,

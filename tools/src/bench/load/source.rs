@@ -12,6 +12,7 @@ use super::random::Random;
 use super::sequence::{Extent, MAP_UNITS_MAX, Region, Sequence};
 use super::sizes::{Sizes, greatest_common_divisor};
 use super::tiling::Class;
+use crate::bench::engine::objects;
 use crate::bench::engine::{Operation, Verb};
 use crate::bench::spec::{BlockSize, ByDirection, Direction, Distribution, Job, ObjectOp};
 
@@ -62,6 +63,8 @@ pub struct Source {
     /// Next file, taken in turn.
     file: usize,
     objects: bool,
+    object_blocks: ByDirection<BlockSize>,
+    range_bytes: Option<u64>,
     own: Option<OwnObjects>,
     sizes: ByDirection<Sizes>,
     unit: u64,
@@ -121,6 +124,8 @@ impl Source {
             files,
             file: 0,
             objects: matches!(target, Target::Objects(_)),
+            object_blocks: objects::blocks_of(job),
+            range_bytes: job.objects.range_bytes,
             own: match target {
                 Target::Objects(count) => OwnObjects::of(job, thread, *count),
                 Target::Files(_) => None,
@@ -175,10 +180,12 @@ impl Source {
             Err(until) => return Next::WaitUntil(until),
         };
         let direction = verb.direction().unwrap_or(Direction::Write);
-        let length = self.sizes.get(direction).next(&mut self.random);
         let operation = match self.objects {
-            true => self.object_operation(verb, direction, length),
-            false => self.file_operation(verb, direction, length),
+            true => self.object_operation(verb, direction),
+            false => {
+                let length = self.sizes.get(direction).next(&mut self.random);
+                self.file_operation(verb, direction, length)
+            }
         };
         let pace = if self.common_pace { Direction::Read } else { direction };
         if let Some(pace) = self.paces.get_mut(pace) {
@@ -191,10 +198,20 @@ impl Source {
         Next::Work(Work { operation, intended_ns })
     }
 
-    fn object_operation(&mut self, verb: Verb, direction: Direction, length: u64) -> Operation {
+    /// An object has the size that its number says, whatever is done to it.
+    fn object_operation(&mut self, verb: Verb, direction: Direction) -> Operation {
         let own = self.own.as_mut().and_then(|own| own.take(verb));
         let number = own.unwrap_or_else(|| self.files[0].next(direction, 1, 1, &mut self.random).offset);
-        Operation { verb, file: 0, offset: 0, length, number }
+        // What is copied is what is read.
+        let of = if verb == Verb::Copy { Direction::Read } else { direction };
+        let length = objects::size_bytes(self.object_blocks.get(of), number);
+        match self.range_bytes {
+            Some(range) if verb == Verb::Read && range < length => {
+                let offset = self.random.below(length.div_ceil(range)) * range;
+                Operation { verb, file: 0, offset, length: range.min(length - offset), number }
+            }
+            _ => Operation { verb, file: 0, offset: 0, length, number },
+        }
     }
 
     fn file_operation(&mut self, verb: Verb, direction: Direction, length: u64) -> Operation {

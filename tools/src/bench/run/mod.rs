@@ -11,6 +11,7 @@ mod guard;
 mod latency_target;
 mod measure;
 mod merge;
+mod object_check;
 mod places;
 mod schedule;
 mod status;
@@ -118,12 +119,8 @@ fn check(plan: &Plan) -> Result<(), RunError> {
             return refuse(format!("wait_for={name}: no job of that name runs before this one or beside it"));
         }
         if job.engine != Engine::IoUring {
-            let keys = [
-                ("verify", job.verify.is_some()),
-                ("fsync", job.fsync > 0),
-                ("fdatasync", job.fdatasync > 0),
-                ("end_fsync", job.end_fsync),
-            ];
+            let keys =
+                [("fsync", job.fsync > 0), ("fdatasync", job.fdatasync > 0), ("end_fsync", job.end_fsync)];
             if let Some((key, _)) = keys.into_iter().find(|(_, is_set)| *is_set) {
                 return refuse(format!(
                     "{key} needs ioengine=io_uring: objects are whole and durable as they are"

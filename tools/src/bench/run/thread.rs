@@ -1,6 +1,7 @@
 //! One thread of a job from its first to its last breath: cores, engine, gate, loop.
 
 use super::fill::Filler;
+use super::object_check::ObjectCheck;
 use super::status::{Phase, Telemetry};
 use super::system;
 use super::verify::Verifier;
@@ -101,11 +102,12 @@ impl Thread<'_> {
         let job = self.job;
         engine.prepare(&mut |share| self.telemetry.set_fraction(share)).map_err(Failure::of)?;
         let source = Source::new(job, self.number, target).map_err(Failure::of)?;
-        let (regions, files) = match target {
-            Target::Files(regions) => (&regions[..], regions.len() as u32),
-            Target::Objects(_) => (&[][..], 0),
+        let (verifier, object_check, files) = match target {
+            Target::Files(regions) => {
+                (Verifier::new(job, regions).map_err(Failure::of)?, None, regions.len() as u32)
+            }
+            Target::Objects(_) => (None, ObjectCheck::new(job, self.number).map_err(Failure::of)?, 0),
         };
-        let verifier = Verifier::new(job, regions).map_err(Failure::of)?;
         self.telemetry.set_phase(Phase::Waiting);
         self.events.send(Event::Ready(self.index)).ok();
         if self.gate.recv().is_err() || !self.wait_for_start(&mut engine)? {
@@ -121,6 +123,7 @@ impl Thread<'_> {
             clock: self.shared.clock,
             source,
             verifier,
+            object_check,
             filler: Filler::new(job, self.number),
             telemetry: self.telemetry,
             stop: &self.shared.stop,

@@ -11,6 +11,7 @@
 use super::fill::Filler;
 use super::latency_target::{DepthSearch, Verdict};
 use super::measure::{Flight, Recorder};
+use super::object_check::ObjectCheck;
 use super::status::{Phase, Telemetry};
 use super::steady::Sample;
 use super::system;
@@ -47,6 +48,8 @@ pub struct Parts<'run> {
     pub clock: Clock,
     pub source: Source,
     pub verifier: Option<Verifier>,
+    /// In place of the verifier, for objects.
+    pub object_check: Option<ObjectCheck>,
     pub filler: Filler,
     pub telemetry: &'run Telemetry,
     pub stop: &'run AtomicBool,
@@ -228,7 +231,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
                 Next::Work(work) => self.submit(work)?,
                 Next::WaitUntil(at) => return Ok(Filled::Until(self.begin_ns.saturating_add(at))),
                 // Where nothing has to be read back between passes, they follow each other without a gap.
-                Next::Exhausted if self.parts.verifier.is_none() && self.passes_left > 1 => {
+                Next::Exhausted if !self.verifies() && self.passes_left > 1 => {
                     self.passes_left -= 1;
                     self.restart();
                 }
@@ -240,6 +243,10 @@ impl<'run, E: IoEngine> Worker<'run, E> {
     fn restart(&mut self) {
         self.parts.source.restart();
         self.engine.restart();
+    }
+
+    fn verifies(&self) -> bool {
+        self.parts.verifier.is_some() || self.parts.object_check.is_some()
     }
 
     fn in_flight(&self) -> usize {
@@ -263,6 +270,9 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             self.parts.filler.renew(content);
             if let Some(verifier) = &self.parts.verifier {
                 verifier.stamp(content, &operation);
+            }
+            if let Some(check) = &mut self.parts.object_check {
+                check.stamp(content, &operation);
             }
             self.count_write(&operation);
         }
@@ -406,7 +416,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         if let Ok(bytes) = u64::try_from(completion.result) {
             let bytes = if flight.operation.verb == Verb::Trim { flight.operation.length } else { bytes };
             self.recorder.done(&flight, bytes, self.now_ns);
-            if self.parts.verifier.is_some() {
+            if self.verifies() {
                 self.look_at(completion.slot, &flight.operation, bytes);
             }
         } else {
@@ -434,6 +444,9 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         {
             verifier.wrote(operation, false);
         }
+        if let Some(check) = &mut self.parts.object_check {
+            check.ended(operation, false);
+        }
         let kinds = self.parts.job.continue_on_error;
         let goes_on = match operation.verb.direction() {
             Some(Direction::Read) => kinds.read,
@@ -456,6 +469,16 @@ impl<'run, E: IoEngine> Worker<'run, E> {
     }
 
     fn look_at(&mut self, slot: u32, operation: &Operation, bytes: u64) {
+        if let Some(check) = &mut self.parts.object_check {
+            check.ended(operation, true);
+            let content = self.engine.buffer(slot);
+            let length = content.len().min(bytes as usize);
+            if let Some(found) = check.check(&content[..length], operation) {
+                let is_fatal = check.settings.fatal;
+                self.found_wrong(found.pieces, found.text, is_fatal);
+            }
+            return;
+        }
         let Some(verifier) = &mut self.parts.verifier else { return };
         let is_own = self.reading_back;
         match operation.verb {
@@ -466,15 +489,19 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         }
         let content = &self.engine.buffer(slot)[..bytes.min(operation.length) as usize];
         let mut wrong = verifier.check(content, operation, is_own).into_iter();
-        let is_fatal = verifier.settings.fatal || !self.parts.job.continue_on_error.verify;
+        let is_fatal = verifier.settings.fatal;
         if let Some(first) = wrong.next() {
-            self.recorder.result.verify_failures += 1 + wrong.len() as u64;
             let text = format!("verify: file {}, offset {}: {}", first.file, first.offset, first.mismatch);
-            let result = &mut self.recorder.result;
-            result.error_text.get_or_insert_with(|| text.clone());
-            if is_fatal {
-                self.failure.get_or_insert(Failure { errno: nix::errno::Errno::EILSEQ as i32, text });
-            }
+            self.found_wrong(1 + wrong.len() as u64, text, is_fatal);
+        }
+    }
+
+    fn found_wrong(&mut self, count: u64, text: String, is_fatal: bool) {
+        let result = &mut self.recorder.result;
+        result.verify_failures += count;
+        result.error_text.get_or_insert_with(|| text.clone());
+        if is_fatal || !self.parts.job.continue_on_error.verify {
+            self.failure.get_or_insert(Failure { errno: nix::errno::Errno::EILSEQ as i32, text });
         }
     }
 
@@ -496,9 +523,10 @@ impl<'run, E: IoEngine> Worker<'run, E> {
 
     /// Reads what this pass has written. Also when the time is up, as fio does; not after an interrupt.
     fn read_back(&mut self) -> Result<(), Failure> {
-        let wanted = self.parts.job.pattern.writes
+        let of_files = self.parts.job.pattern.writes
             && self.parts.verifier.as_ref().is_some_and(|verifier| verifier.settings.read_back);
-        if !wanted || self.failure.is_some() {
+        let of_objects = self.parts.object_check.as_ref().is_some_and(|check| check.settings.read_back);
+        if !(of_files || of_objects) || self.failure.is_some() {
             return Ok(());
         }
         self.reading_back = true;
@@ -515,11 +543,16 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         if let Some(verifier) = &mut self.parts.verifier {
             verifier.rewind();
         }
+        if let Some(check) = &mut self.parts.object_check {
+            check.rewind();
+        }
         while self.failure.is_none() && !self.parts.stop.load(Ordering::Relaxed) {
             while self.in_flight() < self.flights.len() {
-                let Some(operation) = self.parts.verifier.as_mut().and_then(Verifier::next_read) else {
-                    break;
+                let next = match &mut self.parts.object_check {
+                    Some(check) => check.next_read(),
+                    None => self.parts.verifier.as_mut().and_then(Verifier::next_read),
                 };
+                let Some(operation) = next else { break };
                 self.submit(Work { operation, intended_ns: None })?;
             }
             if self.in_flight() == 0 {

@@ -165,6 +165,7 @@ fn run_at(depth: u32, batch: usize) -> (VirtualDrive, JobResult) {
         clock: Clock::start(),
         source: Source::new(&job, 0, &target).unwrap(),
         verifier: None,
+        object_check: None,
         filler: Filler::new(&job, 0),
         telemetry: &telemetry,
         stop: &stop,

@@ -110,7 +110,7 @@ fn sizes_may_differ_from_object_to_object() {
     job.block.read = BlockSize::Range { least: 4096, most: 131_072 };
     let mut engine = prepared(&job, Clock::start());
     for number in 0..16 {
-        let size_bytes = engine.objects.size_bytes(number);
+        let size_bytes = engine.objects.size_bytes(Direction::Read, number);
         assert_eq!(one(&mut engine, 0, &operation(Verb::Read, number)), size_bytes as i64);
         let mut expected = vec![0; size_bytes as usize];
         ObjectSet::fill(number, &mut expected);

@@ -37,6 +37,15 @@ pub enum Failure {
     /// An answer without what it has to have.
     #[error("the answer has no {0}")]
     Lacks(&'static str),
+    #[error("the answer has status {status}, not {expected}")]
+    OtherStatus { status: u16, expected: u16 },
+    /// Of an object or a range of it.
+    #[error("{bytes} bytes are announced or came, {expected} are to come")]
+    OtherLength { bytes: u64, expected: u64 },
+    #[error("Content-Range is {found:?}, not {expected:?}")]
+    OtherRange { found: String, expected: String },
+    #[error("the listing has {keys} keys, at least {expected} are stored")]
+    ShortList { keys: u64, expected: u64 },
 }
 
 impl Failure {
@@ -64,7 +73,13 @@ impl Failure {
         match self {
             Self::Io(error) => error.raw_os_error().unwrap_or(ECONNRESET),
             Self::Closed => ECONNRESET,
-            Self::Tls(_) | Self::Malformed(_) | Self::Lacks(_) => EPROTO,
+            Self::Tls(_)
+            | Self::Malformed(_)
+            | Self::Lacks(_)
+            | Self::OtherStatus { .. }
+            | Self::OtherLength { .. }
+            | Self::OtherRange { .. }
+            | Self::ShortList { .. } => EPROTO,
             Self::TimedOut(_) => ETIMEDOUT,
             Self::Refused { status, code, .. } => match (*status, code.as_str()) {
                 (_, "SlowDown") | (429 | 503, _) => EBUSY,
@@ -82,6 +97,9 @@ impl Failure {
     pub fn kind(&self) -> String {
         match self {
             Self::Refused { status, code, .. } => format!("{status} {code}"),
+            Self::OtherLength { .. } => "a body of another length".into(),
+            Self::OtherRange { .. } => "another range".into(),
+            Self::ShortList { .. } => "a short listing".into(),
             other => other.to_string(),
         }
     }

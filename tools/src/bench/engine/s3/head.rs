@@ -25,6 +25,8 @@ pub struct Head {
     pub closes: bool,
     /// Where the ETag stands, quotes included.
     pub etag: Range<usize>,
+    /// Where the value of Content-Range stands.
+    pub content_range: Range<usize>,
     /// First byte of the body.
     pub end: usize,
 }
@@ -83,7 +85,14 @@ fn status_line(line: &[u8]) -> Result<Head, Malformed> {
     let digits = line.get(9..12).filter(|digits| digits.iter().all(u8::is_ascii_digit));
     let digits = digits.ok_or(Malformed("its status is not three digits"))?;
     let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
-    Ok(Head { status, framing: Framing::ToEnd, closes: version[7] == b'0', etag: 0..0, end: 0 })
+    Ok(Head {
+        status,
+        framing: Framing::ToEnd,
+        closes: version[7] == b'0',
+        etag: 0..0,
+        content_range: 0..0,
+        end: 0,
+    })
 }
 
 fn field(
@@ -93,7 +102,7 @@ fn field(
     line: Range<usize>,
 ) -> Result<(), Malformed> {
     let text = &bytes[line.clone()];
-    // Only these four matter: told by their first letter before anything is compared.
+    // Only these five matter: told by their first letter before anything is compared.
     if !matches!(text[0] | 0x20, b'c' | b't' | b'e') {
         return Ok(());
     }
@@ -101,6 +110,10 @@ fn field(
         return Err(Malformed("a header has no colon"));
     };
     let (name, value) = (&text[..colon], text[colon + 1..].trim_ascii());
+    let place = || {
+        let start = line.end - text[colon + 1..].trim_ascii_start().len();
+        start..start + value.len()
+    };
     if name.eq_ignore_ascii_case(b"content-length") {
         let parsed = decimal(value).ok_or(Malformed("Content-Length is not a number"))?;
         if length.is_some_and(|earlier| earlier != parsed) {
@@ -119,8 +132,9 @@ fn field(
             head.closes = false;
         }
     } else if name.eq_ignore_ascii_case(b"etag") {
-        let start = line.end - text[colon + 1..].trim_ascii_start().len();
-        head.etag = start..start + value.len();
+        head.etag = place();
+    } else if name.eq_ignore_ascii_case(b"content-range") {
+        head.content_range = place();
     }
     Ok(())
 }
@@ -139,13 +153,15 @@ mod tests {
 
     #[test]
     fn a_head_is_whole_only_at_its_empty_line() {
-        let text = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-LENGTH: 5\r\nETag:  \"abc\" \r\n\r\nhello";
+        let text = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-LENGTH: 5\r\nETag:  \"abc\" \r\n\
+            content-range: bytes 0-4/9\r\n\r\nhello";
         for cut in 0..text.len() - 5 {
             assert_eq!(parse(&text[..cut]), Ok(None), "{cut}");
         }
         let head = parse(text).unwrap().unwrap();
         assert_eq!((head.status, head.framing, head.closes), (200, Framing::Length(5), false));
         assert_eq!(&text[head.etag], b"\"abc\"");
+        assert_eq!(&text[head.content_range], b"bytes 0-4/9");
         assert_eq!(&text[head.end..], b"hello");
     }
 

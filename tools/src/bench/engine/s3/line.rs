@@ -41,11 +41,14 @@ pub struct Call {
     pub sink: Sink,
     /// The answer has no body, whatever its head says.
     pub head_only: bool,
+    /// A body of success that is to be longer is not waited for.
+    pub body_bytes_max: u64,
     pub repeatable: bool,
 }
 
 impl Call {
-    pub const PLAIN: Self = Self { upload: None, sink: Sink::Text, head_only: false, repeatable: true };
+    pub const PLAIN: Self =
+        Self { upload: None, sink: Sink::Text, head_only: false, body_bytes_max: u64::MAX, repeatable: true };
 }
 
 /// The pieces of a request, to be filled before [`Line::exchange`].
@@ -54,6 +57,8 @@ pub struct Pieces {
     pub path: Vec<u8>,
     pub query: Vec<u8>,
     pub copy_source: Vec<u8>,
+    /// First and last byte.
+    pub range: Option<(u64, u64)>,
 }
 
 impl Pieces {
@@ -61,6 +66,7 @@ impl Pieces {
         self.path.clear();
         self.query.clear();
         self.copy_source.clear();
+        self.range = None;
     }
 }
 
@@ -79,6 +85,11 @@ pub struct Line {
     answered: bool,
     pub text: Vec<u8>,
     pub etag: Vec<u8>,
+    /// Of the last answer.
+    pub status: u16,
+    /// Content-Length, where there was one.
+    pub length: Option<u64>,
+    pub content_range: Vec<u8>,
 }
 
 impl Line {
@@ -93,6 +104,9 @@ impl Line {
             answered: false,
             text: Vec::new(),
             etag: Vec::new(),
+            status: 0,
+            length: None,
+            content_range: Vec::new(),
         }
     }
 
@@ -105,6 +119,7 @@ impl Line {
             query: &self.pieces.query,
             copy_source: (!source.is_empty()).then_some(source),
             body_bytes,
+            range: self.pieces.range,
         };
         signer.borrow_mut().render(&ask, &mut self.request);
     }
@@ -206,6 +221,16 @@ impl Line {
         let (head, filled) = self.receive_head(wire).await?;
         self.etag.clear();
         self.etag.extend_from_slice(&self.receive[head.etag.clone()]);
+        self.content_range.clear();
+        self.content_range.extend_from_slice(&self.receive[head.content_range.clone()]);
+        self.status = head.status;
+        self.length = if let Framing::Length(length) = head.framing { Some(length) } else { None };
+        if let (200..=299, Some(bytes)) = (head.status, self.length)
+            && bytes > call.body_bytes_max
+            && !call.head_only
+        {
+            return Err(Failure::OtherLength { bytes, expected: call.body_bytes_max });
+        }
         let sink = if head.status < 300 { call.sink } else { Sink::Text };
         let mut body = Body { sink, stored: 0, bytes: 0 };
         let have = head.end..filled;

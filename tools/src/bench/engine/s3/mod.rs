@@ -320,4 +320,6 @@ impl IoEngine for S3Engine {
 }
 
 #[cfg(test)]
+mod lies;
+#[cfg(test)]
 mod tests;

@@ -21,11 +21,8 @@ pub async fn carry_out(
 ) -> Result<u64, Failure> {
     let number = operation.number;
     match operation.verb {
-        Verb::Read => {
-            shared.name(line, Direction::Read, number);
-            line.render(&shared.signer, "GET", None);
-            line.exchange(Call { sink: Sink::Buffer, ..Call::PLAIN }, buffer).await
-        }
+        Verb::Read => get(shared, line, Direction::Read, operation, buffer).await,
+        Verb::ReadBack => get(shared, line, Direction::Write, operation, buffer).await,
         Verb::Write => {
             shared.name(line, Direction::Write, number);
             put(shared, line, operation.length, buffer).await
@@ -39,7 +36,13 @@ pub async fn carry_out(
         Verb::Head => {
             shared.name(line, Direction::Read, number);
             line.render(&shared.signer, "HEAD", None);
-            line.exchange(Call { head_only: true, ..Call::PLAIN }, buffer).await
+            line.exchange(Call { head_only: true, ..Call::PLAIN }, buffer).await?;
+            let expected = shared.objects.size_bytes(Direction::Read, number);
+            match line.length {
+                Some(bytes) if bytes == expected => Ok(0),
+                Some(bytes) => Err(Failure::OtherLength { bytes, expected }),
+                None => Err(Failure::Lacks("Content-Length")),
+            }
         }
         Verb::List => list(shared, line, number, buffer).await,
         Verb::Copy => copy(shared, line, operation, buffer).await,
@@ -47,6 +50,46 @@ pub async fn carry_out(
         // What a PUT has answered is durable as far as the protocol can say.
         Verb::Sync | Verb::DataSync => Ok(0),
     }
+}
+
+/// Gets an object, or the range of it that the operation names, and looks whether that is what came.
+async fn get(
+    shared: &Shared,
+    line: &mut Line,
+    of: Direction,
+    operation: &Operation,
+    buffer: &mut Box<[u8]>,
+) -> Result<u64, Failure> {
+    let Operation { verb, offset, length, number, .. } = *operation;
+    let whole = shared.objects.size_bytes(of, number);
+    let is_part = verb == Verb::Read && shared.objects.range_bytes.is_some() && length < whole;
+    shared.name(line, of, number);
+    line.pieces.range = is_part.then(|| (offset, offset + length - 1));
+    line.render(&shared.signer, "GET", None);
+    let (expected, status) = if is_part { (length, 206) } else { (whole, 200) };
+    let call = Call { sink: Sink::Buffer, body_bytes_max: whole, ..Call::PLAIN };
+    let bytes = line.exchange(call, buffer).await?;
+    if line.status != status {
+        return Err(Failure::OtherStatus { status: line.status, expected: status });
+    }
+    if is_part {
+        right_range(&line.content_range, (offset, length, whole))?;
+    }
+    if bytes != expected {
+        return Err(Failure::OtherLength { bytes, expected });
+    }
+    Ok(bytes)
+}
+
+/// `bytes FIRST-LAST/WHOLE`, the whole perhaps as `*` (RFC 9110, 14.4).
+fn right_range(value: &[u8], (offset, length, whole): (u64, u64, u64)) -> Result<(), Failure> {
+    let text = String::from_utf8_lossy(value);
+    let expected = format!("bytes {offset}-{}/{whole}", offset + length - 1);
+    let unknown = format!("bytes {offset}-{}/*", offset + length - 1);
+    if text == expected || text == unknown {
+        return Ok(());
+    }
+    Err(Failure::OtherRange { found: text.into_owned(), expected })
 }
 
 /// Stores the first `length` bytes of the buffer under the path that is set.
@@ -68,7 +111,14 @@ async fn list(shared: &Shared, line: &mut Line, number: u64, buffer: &mut Box<[u
     line.pieces.query.extend_from_slice(format!("list-type=2&max-keys={KEYS_OF_A_PAGE}&prefix=").as_bytes());
     push_encoded(&prefix, &mut line.pieces.query);
     line.render(&shared.signer, "GET", None);
-    line.exchange(Call::PLAIN, buffer).await
+    let bytes = line.exchange(Call::PLAIN, buffer).await?;
+    let expected = shared.objects.count.saturating_sub(number / KEYS_OF_A_PAGE * KEYS_OF_A_PAGE);
+    let expected = expected.min(KEYS_OF_A_PAGE);
+    let keys = line.text.split(|byte| *byte == b'<').filter(|rest| rest.starts_with(b"Key>")).count() as u64;
+    if keys < expected {
+        return Err(Failure::ShortList { keys, expected });
+    }
+    Ok(bytes)
 }
 
 async fn copy(
@@ -86,14 +136,17 @@ async fn copy(
     shared.objects.push_key(Direction::Read, operation.number, &mut line.pieces.copy_source);
     line.render(&shared.signer, "PUT", Some(0));
     line.exchange(Call::PLAIN, buffer).await?;
-    refusal_in_success(line)?;
+    right_document(line, "CopyObjectResult")?;
     Ok(operation.length)
 }
 
 /// Copy and Complete answer 200 before they are through, and may say in the body that they failed.
-fn refusal_in_success(line: &Line) -> Result<(), Failure> {
+fn right_document(line: &Line, name: &'static str) -> Result<(), Failure> {
     let text = String::from_utf8_lossy(&line.text);
-    if text.contains("<Error>") { Err(Failure::refused(200, &line.text)) } else { Ok(()) }
+    if text.contains("<Error>") {
+        return Err(Failure::refused(200, &line.text));
+    }
+    if text.contains(name) { Ok(()) } else { Err(Failure::Lacks(name)) }
 }
 
 async fn multipart(
@@ -155,6 +208,6 @@ async fn parts_and_end(
     let mut document: Box<[u8]> = document.into_bytes().into();
     let call = Call { upload: Some((0, document.len())), repeatable: false, ..Call::PLAIN };
     line.exchange(call, &mut document).await?;
-    refusal_in_success(line)?;
+    right_document(line, "CompleteMultipartUploadResult")?;
     Ok(operation.length)
 }

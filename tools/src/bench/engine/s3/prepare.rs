@@ -93,8 +93,10 @@ async fn store(shared: Rc<Shared>, work: Rc<Work>) -> Result<(), Failure> {
         && !work.stopped.get()
     {
         work.next.set(work.next.get() + 1);
-        let length = shared.objects.size_bytes(number);
-        ObjectSet::fill(number, &mut buffer[..length as usize]);
+        let length = shared.objects.size_bytes(Direction::Read, number);
+        let body = &mut buffer[..length as usize];
+        ObjectSet::fill(number, body);
+        shared.objects.stamp(Direction::Read, number, 0, body);
         shared.name(&mut line, Direction::Read, number);
         let stored = put(&shared, &mut line, length, &mut buffer).await;
         work.stopped.set(work.stopped.get() || stored.is_err());
@@ -125,7 +127,7 @@ async fn present(shared: &Shared) -> Result<Vec<bool>, Failure> {
             let number =
                 shared.objects.number_of(field("Key")).filter(|number| *number < shared.objects.count);
             if let (Some(number), Ok(size)) = (number, field("Size").parse::<u64>()) {
-                present[number as usize] = size == shared.objects.size_bytes(number);
+                present[number as usize] = size == shared.objects.size_bytes(Direction::Read, number);
             }
             after = field("Key").to_owned();
         }

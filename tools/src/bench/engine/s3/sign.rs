@@ -21,6 +21,8 @@ pub struct Ask<'a> {
     pub copy_source: Option<&'a [u8]>,
     /// Of the body; None: there is none.
     pub body_bytes: Option<u64>,
+    /// First and last byte that is asked for. It is not signed.
+    pub range: Option<(u64, u64)>,
 }
 
 /// See the module.
@@ -107,6 +109,12 @@ impl Signer {
         if let Some(length) = ask.body_bytes {
             out.extend_from_slice(b"\r\ncontent-length: ");
             push_decimal(length, out);
+        }
+        if let Some((first, last)) = ask.range {
+            out.extend_from_slice(b"\r\nrange: bytes=");
+            push_decimal(first, out);
+            out.push(b'-');
+            push_decimal(last, out);
         }
         out.extend_from_slice(b"\r\n\r\n");
     }
@@ -209,7 +217,14 @@ mod tests {
 
     #[test]
     fn signs_as_the_plain_code_does_over_days() {
-        let get = Ask { method: "GET", path: b"/b/k", query: b"", copy_source: None, body_bytes: None };
+        let get = Ask {
+            method: "GET",
+            path: b"/b/k",
+            query: b"",
+            copy_source: None,
+            body_bytes: None,
+            range: None,
+        };
         let asks = [
             get,
             Ask { method: "PUT", body_bytes: Some(4096), ..get },
@@ -233,11 +248,20 @@ mod tests {
     fn a_length_is_written_for_a_body_and_for_an_empty_one() {
         let mut signer = Signer::new(credentials(), "h".into());
         let mut out = Vec::new();
-        let ask = Ask { method: "PUT", path: b"/b", query: b"", copy_source: None, body_bytes: Some(0) };
+        let ask = Ask {
+            method: "PUT",
+            path: b"/b",
+            query: b"",
+            copy_source: None,
+            body_bytes: Some(0),
+            range: None,
+        };
         signer.render(&ask, &mut out);
         assert!(String::from_utf8(out.clone()).unwrap().contains("content-length: 0\r\n"));
         signer.render(&Ask { body_bytes: Some(1_234_567), ..ask }, &mut out);
-        assert!(String::from_utf8(out).unwrap().contains("content-length: 1234567\r\n"));
+        assert!(String::from_utf8(out.clone()).unwrap().contains("content-length: 1234567\r\n"));
+        signer.render(&Ask { range: Some((4096, 8191)), ..ask }, &mut out);
+        assert!(String::from_utf8(out).unwrap().contains("range: bytes=4096-8191\r\n"));
     }
 
     #[test]

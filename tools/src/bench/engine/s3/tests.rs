@@ -33,7 +33,7 @@ fn server(answers: Vec<Option<Vec<u8>>>) -> String {
 }
 
 /// Head and body of a request.
-fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
     loop {
         let text = String::from_utf8_lossy(&bytes);

@@ -109,14 +109,16 @@ pub const KEYS: &[Key] = &[
         .on(Engines::Drive)
         .text("dsync: what was written is durable when the write has ended. sync: the file's times are, too."),
     Key::new("verify", Kind::Special, "verify=crc32c", "Writes carry a checksum, and reads are checked against it")
-        .range("crc32c (also crc32c-intel), or 0 for none")
-        .on(Engines::Drive),
+        .range("crc32c (also crc32c-intel), sha256 for objects, or 0 for none")
+        .text(
+            "Of objects each 4096 bytes say in which object and where in it they belong, so that ranges are checked \
+             too, and another object is noticed. Objects that can be verified have keys of their own \
+             (crc32c-4096/…).",
+        ),
     Key::new("do_verify", Kind::Bool, "do_verify=0", "Read back what was written, once the job has written it")
-        .default("1")
-        .on(Engines::Drive),
+        .default("1"),
     Key::new("verify_fatal", Kind::Bool, "verify_fatal=1", "Stop at the first block that is wrong")
-        .default("0")
-        .on(Engines::Drive),
+        .default("0"),
     Key::new("refill_buffers", Kind::Flag, "refill_buffers", "New random content for each write").default("0"),
     Key::new("zero_buffers", Kind::Flag, "zero_buffers", "Writes of zeroes").default("0"),
     Key::new("buffer_compress_percentage", Kind::Number, "buffer_compress_percentage=50",

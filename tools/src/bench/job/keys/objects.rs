@@ -28,6 +28,10 @@ pub const KEYS: &[Key] = &[
         .default("8m")
         .range("5m to 5g")
         .on(Engines::Objects),
+    Key::new("range_size", Kind::Size, "range_size=64k", "Bytes that a get asks for, at a random multiple of it")
+        .default("all of the object")
+        .on(Engines::Objects)
+        .text("Where less is left of the object, that. With verify a multiple of 4096."),
     Key::new("bucket", Kind::Text, "bucket=bench", "Bucket of the objects; made when it is not there")
         .default("bench")
         .on(Engines::S3)

@@ -1,7 +1,8 @@
 //! Combinations that can not be, each with the reason.
 
 use super::fields::Fields;
-use crate::bench::spec::{BlockSize, Direction, Engine, Job, ObjectOp, Pattern};
+use crate::bench::engine::stamp::PIECE_BYTES;
+use crate::bench::spec::{BlockSize, Checksum, Direction, Engine, Job, ObjectOp, Pattern};
 use crate::s3::limits::PARTS_MAX;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
@@ -66,6 +67,10 @@ fn contents(job: &Job, fields: &Fields<'_>) {
 }
 
 fn drive(job: &Job, fields: &Fields<'_>) {
+    if job.verify.is_some() && job.checksum != Checksum::Crc32c {
+        let reason = format!("verify={} is for objects: use verify=crc32c", job.checksum.name());
+        fields.refuse(&["verify"], reason);
+    }
     let paths = job.paths(0);
     let kind = |path: &Path| std::fs::metadata(path).ok().map(|data| data.file_type());
     let is_file = |path: &Path| match kind(path) {
@@ -125,12 +130,20 @@ fn objects(job: &Job, fields: &Fields<'_>) {
         let reason = "say how many objects there are: objects=10000, or size, which is divided by bs";
         fields.refuse(&["objects", "size", "ioengine"], reason);
     }
-    let of_drives = ["verify", "fsync", "fdatasync", "end_fsync"];
-    let asked = [job.verify.is_some(), job.fsync > 0, job.fdatasync > 0, job.end_fsync];
+    let of_drives = ["fsync", "fdatasync", "end_fsync"];
+    let asked = [job.fsync > 0, job.fdatasync > 0, job.end_fsync];
     if let Some((key, _)) = of_drives.iter().zip(asked).find(|(_, asked)| *asked) {
         let reason =
             format!("{key} needs ioengine=io_uring: an object is whole and durable once it is stored");
         fields.refuse(&[key], reason);
+    }
+    let piece = PIECE_BYTES as u64;
+    if let Some(range) = job.objects.range_bytes.filter(|range| !range.is_multiple_of(piece))
+        && job.verify.is_some()
+    {
+        let reason =
+            format!("range_size={range} with verify: give a multiple of {piece}, which can be checked");
+        fields.refuse(&["range_size", "verify"], reason);
     }
     let (puts, deletes) =
         (job.objects.weight_of(&ObjectOp::PUTS), job.objects.weight_of(&[ObjectOp::Delete]));

@@ -3,7 +3,8 @@
 use super::fields::Fields;
 use crate::bench::job::values;
 use crate::bench::spec::{
-    BlockSize, ByDirection, Direction, Distribution, Durable, Job, LatencyTarget, Logs, RateProcess, Verify,
+    BlockSize, ByDirection, Checksum, Direction, Distribution, Durable, Job, LatencyTarget, Logs,
+    RateProcess, Verify,
 };
 
 /// The same random numbers in each run, unless something else is asked for.
@@ -174,13 +175,16 @@ fn contents(job: &mut Job, fields: &Fields<'_>) {
     });
     job.durable = durable.unwrap_or(Durable::No);
     let verify = fields.special("verify", |text| match text {
-        "crc32c" | "crc32c-intel" => Ok(true),
-        "0" | "none" => Ok(false),
-        _ => Err("known to fio or not, only crc32c is built here".to_owned()),
+        "crc32c" | "crc32c-intel" => Ok(Some(Checksum::Crc32c)),
+        "sha256" => Ok(Some(Checksum::Sha256)),
+        "0" | "none" => Ok(None),
+        _ => Err("known to fio or not, only crc32c is built here, and sha256 for objects".to_owned()),
     });
+    let checksum = verify.flatten();
     let read_back = fields.bool("do_verify").unwrap_or(true);
     let fatal = fields.flag("verify_fatal");
-    job.verify = verify.unwrap_or(false).then_some(Verify { read_back, fatal });
+    job.verify = checksum.map(|_| Verify { read_back, fatal });
+    job.checksum = checksum.unwrap_or_default();
     job.refill_buffers = fields.flag("refill_buffers");
     job.zero_buffers = fields.flag("zero_buffers");
     job.compress_percent = small(fields, "buffer_compress_percentage", 0..=100, 0);

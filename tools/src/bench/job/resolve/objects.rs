@@ -44,6 +44,7 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>, around: &Surroundings<'_>) {
     objects.key_distribution =
         fields.special("keydist", values::distribution).unwrap_or_else(|| job.distribution.read.clone());
     objects.part_bytes = part_bytes(fields);
+    objects.range_bytes = fields.size("range_size").filter(|bytes| *bytes > 0);
     objects.ops = operations(fields);
 }
 
