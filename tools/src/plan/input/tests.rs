@@ -71,6 +71,18 @@ fn an_override_stands_in_place_of_the_file() {
     assert_eq!(workload.objects.sizes.classes()[0].lower_bytes, 8192);
 }
 
+/// As people write large numbers. A hint once said to leave the letter out, which makes them a million times smaller.
+#[test]
+fn letters_of_thousands_and_millions_are_read() {
+    let set = with(&["objects.count=100M", "drives.read_iops=400k", "requests.get_per_s=18M/h"]).unwrap();
+    assert_eq!(set.workload.objects.count, 100_000_000);
+    assert_eq!((set.hardware.drives.speed.read_iops, set.workload.requests.get_per_s), (4e5, 5e3));
+    let written = replaced("\ncount = 100_000_000", "\ncount = \"100M\"").unwrap();
+    assert_eq!(written.workload.objects.count, 100_000_000);
+    let refused = message(with(&["objects.count=100m"]));
+    assert!(refused.contains("write 100M if 100000000 is meant"), "{refused}");
+}
+
 #[test]
 fn the_last_override_of_a_key_counts() {
     assert_eq!(with(&["drives.count=1", "drives.count=2"]).unwrap().hardware.drives.count, 2);
