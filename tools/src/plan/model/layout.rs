@@ -7,7 +7,7 @@ use super::reads::{OpenCost, Ranges, ReadCost};
 use crate::plan::constants::Constants;
 use crate::plan::hardware::{Redundancy, SmallObjects};
 use crate::plan::result::{ClassLayout, Layout};
-use crate::plan::sizes::SizeClass;
+use crate::plan::sizes::{SizeClass, SizeHistogram};
 use crate::plan::workload::Workload;
 use crate::s3::limits::{BODY_BYTES_MAX, PARTS_MAX};
 use ringbolt_engine::format::BLOCK_BYTES;
@@ -183,7 +183,13 @@ pub fn layout(workload: &Workload, redundancy: Redundancy, constants: &Constants
         .sizes
         .classes()
         .iter()
-        .map(|class| (*class, Weights { objects: class.share, gets: class.share, heads: class.share }))
+        .map(|class| {
+            let asked =
+                |by_size: &Option<Vec<SizeClass>>| asked_share(class, &objects.sizes, by_size.as_deref());
+            let (gets, heads) =
+                (asked(&workload.requests.gets_by_size), asked(&workload.requests.heads_by_size));
+            (*class, Weights { objects: class.share, gets, heads })
+        })
         .collect();
     let costs = |redundancy| -> Vec<ObjectCost> {
         weighed.iter().map(|(class, _)| class_cost(class, workload, redundancy, constants)).collect()
@@ -211,6 +217,17 @@ pub fn layout(workload: &Workload, redundancy: Redundancy, constants: &Constants
         index_bytes_per_object: mean.index_bytes,
     };
     (mean, layout)
+}
+
+/// Of the requests, which are for objects by `by_size`: those for objects of `class`.
+fn asked_share(class: &SizeClass, sizes: &SizeHistogram, by_size: Option<&[SizeClass]>) -> f64 {
+    let Some(by_size) = by_size else { return class.share };
+    let is_in = |entry: &SizeClass, class: &SizeClass| {
+        (entry.lower_bytes..=entry.upper_bytes).contains(&class.lower_bytes)
+    };
+    let Some(entry) = by_size.iter().find(|entry| is_in(entry, class)) else { return 0.0 };
+    let objects: f64 = sizes.classes().iter().filter(|of| is_in(entry, of)).map(|of| of.share).sum();
+    entry.share * class.share / objects
 }
 
 fn class_layout(

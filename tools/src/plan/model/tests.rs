@@ -3,6 +3,7 @@
 use super::testing::{constants, hardware, sizes, workload};
 use super::*;
 use crate::plan::hardware::{Redundancy, SmallObjects};
+use crate::plan::sizes::SizeClass;
 use ringbolt_engine::node::sizing::ObjectShape;
 
 fn planned(workload: &Workload, hardware: &Hardware) -> Plan {
@@ -242,6 +243,38 @@ fn requests_read_what_the_engine_reads() {
     for (range, head) in [(None, false), (None, true), (Some(4096), false)] {
         near(read(64 << 10, range, head), (1.0, 69_632.0));
     }
+}
+
+/// A registry: layers are read, and manifests are asked for by HEAD. Counted as if all objects were asked for alike,
+/// its GETs would bring a quarter of the bytes.
+#[test]
+fn requests_are_for_the_sizes_that_they_ask_for() {
+    let class = |bytes: u64, share: f64| SizeClass { lower_bytes: bytes, upper_bytes: bytes, share };
+    let asked = |gets: Option<Vec<SizeClass>>, heads: Option<Vec<SizeClass>>| {
+        let (mut asked, mut hardware) = (workload(), hardware());
+        asked.objects.sizes = sizes(&[(4 << 10, 0.75), (16 << 20, 0.25)]);
+        (asked.requests.gets_by_size, asked.requests.heads_by_size) = (gets, heads);
+        (asked.requests.range_share, asked.requests.put_per_s) = (0.0, 0.0);
+        // No read cache.
+        hardware.node.ram_bytes = 1 << 20;
+        let constants = constants();
+        let (object, _) = layout::layout(&asked, hardware.redundancy, &constants);
+        let drive = sizing::drive(hardware.drives.size_bytes, 32);
+        let fleet = Fleet { workload: &asked, hardware: &hardware, constants: &constants, object, drive };
+        let reads = |get: f64, head: f64| {
+            let month = MonthDemand { get_per_s: get, head_per_s: head, ..demand(&asked, &Draw::MEAN)[0] };
+            fleet.drive_reads(&month, 1.0)
+        };
+        (reads(1.0, 0.0), reads(0.0, 1.0), fleet.object.stored_bytes())
+    };
+    let alike = asked(None, None);
+    let spelt = vec![class(4 << 10, 0.75), class(16 << 20, 0.25)];
+    assert_eq!(asked(Some(spelt.clone()), Some(spelt)), alike, "as many as there are");
+    let layers = asked(Some(vec![class(16 << 20, 1.0)]), Some(vec![class(4 << 10, 1.0)]));
+    assert!((layers.0.bytes / alike.0.bytes - 4.0).abs() < 0.01, "{layers:?} {alike:?}");
+    assert_eq!(layers.0.reads, 21.0);
+    assert!(layers.1.reads == 1.0 && layers.1.bytes > alike.1.bytes, "a small object comes with its record");
+    assert_eq!(layers.2, alike.2, "what is stored stays");
 }
 
 /// A hit takes bytes off that lie in records, and no others.

@@ -271,6 +271,8 @@ fn workload(months: u32) -> Workload {
             range_share: 0.1,
             range_bytes: 65_536,
             puts_in_flight: 64.0,
+            gets_by_size: None,
+            heads_by_size: None,
             uncertainty: 0.2,
         },
         day: Day { shape: vec![1.0; 24], peak_factor: 2.6 },

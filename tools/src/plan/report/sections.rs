@@ -8,6 +8,7 @@ use crate::plan::constants::Source;
 use crate::plan::hardware::{Drives, SmallObjects};
 use crate::plan::month::Month;
 use crate::plan::result::{Constraint, Endurance, MonthPlan, Plan, Use};
+use crate::plan::sizes::SizeClass;
 
 /// Rows of the table of months in text.
 const MONTHS_SHOWN: usize = 40;
@@ -368,6 +369,16 @@ pub fn made_from(plan: &Plan) -> Table {
         let rates = rates.map(|(name, rate)| format!("{name} {}", count(rate)));
         format!("{}; busiest seconds {} times the mean", rates.join(", "), amount(workload.day.peak()))
     });
+    for (name, by_size) in
+        [("GETs by size", &requests.gets_by_size), ("HEADs by size", &requests.heads_by_size)]
+    {
+        if let Some(classes) = by_size {
+            let share = |class: &SizeClass| {
+                format!("{} of {}", percent(class.share), size_range(class.lower_bytes, class.upper_bytes))
+            };
+            table.fact(name, classes.iter().map(share).collect::<Vec<_>>().join(", "));
+        }
+    }
     table.fact("Hardware", hardware.name.clone());
     table.fact(
         "Node",
