@@ -48,7 +48,7 @@ fn predicted(constants: &Constants, bytes: u64, asked: Asked) -> DriveReads {
     let mut hardware = hardware(DRIVE_BYTES);
     // No more than the server itself needs.
     hardware.node.ram_bytes = 1 << 20;
-    let (object, _) = layout(&workload, constants);
+    let (object, _) = layout(&workload, hardware.redundancy, constants);
     let drive = sizing::drive(DRIVE_BYTES, u64::from(SHARDS));
     let fleet = Fleet { workload: &workload, hardware: &hardware, constants, object, drive };
     let months = demand(&workload, &Draw::MEAN);

@@ -58,6 +58,8 @@ pub fn workload(sizes: SizeHistogram, count: u64) -> Workload {
             range_share: 0.0,
             range_bytes: 1,
             puts_in_flight: IN_FLIGHT as f64,
+            gets_by_size: None,
+            heads_by_size: None,
             uncertainty: 0.0,
         },
         day: Day { shape: vec![1.0; 24], peak_factor: 1.0 },

@@ -1,11 +1,12 @@
 //! Space, memory and writes.
 
 use crate::scenario::{
-    KEY_BYTES, PUT_PER_S, SHARDS, calibrated, hardware, mixed_sizes, small_sizes, workload,
+    KEY_BYTES, PUT_PER_S, SHARDS, calibrated, constants, hardware, mixed_sizes, small_sizes, workload,
 };
 use crate::{compare, directory, own_machine};
 use ringbolt_engine::node::Counters;
 use ringbolt_tools::plan::calibrate::engine::SingleCore;
+use ringbolt_tools::plan::hardware::Redundancy;
 use ringbolt_tools::plan::model;
 use ringbolt_tools::plan::result::Plan;
 use ringbolt_tools::plan::sizes::{SizeHistogram, shared_bytes};
@@ -71,6 +72,39 @@ fn a_drive_and_the_index_take_what_the_plan_says() {
     compare("drive use, not free for users, bytes", stored + kept, used, 0.03);
     let index = plan.layout.index_bytes_per_object * OBJECTS as f64;
     compare("index, bytes", index, space.index_bytes as f64, 0.10);
+}
+
+/// The engine has no pieces yet: each is stored as an object of its own, as the plan counts it.
+#[test]
+fn pieces_of_objects_take_what_the_plan_says() {
+    const WHOLE: u64 = 20_000;
+    let _alone = own_machine();
+    let (sizes, drive_bytes) = (mixed_sizes(), 4 << 30);
+    for (data, parity) in [(8, 3), (1, 1)] {
+        let mut hardware = hardware(drive_bytes);
+        hardware.redundancy = Redundancy::pieces(data, parity);
+        let plan = model::plan(&workload(sizes.clone(), WHOLE), &hardware, &constants(), 0).expect("a plan");
+        let directory = directory();
+        let drive = directory.path().join("drive");
+        let engine = SingleCore::format(&drive, drive_bytes, SHARDS, 1, 2_000_000).expect("a node");
+        let (mut random, mut next, mut body_bytes) = (fastrand::Rng::with_seed(5), 0, 0);
+        let (pieces, sizes) = (u64::from(data + parity), sizes.clone());
+        let all = engine.put_many(WHOLE * pieces, move || {
+            if next % pieces == 0 {
+                body_bytes = sizes.at_quantile(random.f64());
+            }
+            next += 1;
+            (key(next - 1), body_bytes.div_ceil(u64::from(data)))
+        });
+        all.expect("pieces");
+        let live_bytes = engine.space().expect("the space").live_bytes as f64;
+        let user = engine.counters().user_bytes as f64 * f64::from(data) / pieces as f64;
+        engine.close().expect("a closed node");
+        // Of what was sampled, so that the luck of the sample is not compared.
+        let sampled = user / (plan.layout.logical_bytes_per_object * WHOLE as f64);
+        let stored = plan.months[0].stored_bytes * sampled;
+        compare(&format!("{data} + {parity} pieces, live bytes"), stored, live_bytes, 0.03);
+    }
 }
 
 /// Objects that lie in the log, on a drive that is so full that the cleaner has to work for each of them.

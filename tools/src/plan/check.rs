@@ -125,6 +125,10 @@ fn figures(plan: &Plan) -> Vec<(&'static str, f64)> {
         ("objects.live_bytes_per_object", plan.workload.objects.live_bytes_per_object.unwrap_or(0.0)),
         ("layout.logical_bytes_per_object", layout.logical_bytes_per_object),
         ("layout.stored_bytes_per_object", layout.stored_bytes_per_object),
+        (
+            "layout.redundant_bytes_per_object",
+            layout.redundant_bytes_per_object.unwrap_or(layout.stored_bytes_per_object),
+        ),
         ("layout.index_bytes_per_object", layout.index_bytes_per_object),
         ("node.raw_bytes", node.raw_bytes),
         ("node.format_bytes", node.format_bytes),

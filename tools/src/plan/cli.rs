@@ -68,6 +68,8 @@ pub struct InitArgs {
   ringbolt plan scan --inventory manifest.json --inventory part-1.csv.gz --inventory part-2.csv.gz
                                               S3 Inventory, in CSV; the manifest tells its columns
   ringbolt plan scan --inventory part-1.csv --columns 'Bucket, Key, Size'
+  ringbolt plan scan --inventory part-1.parquet --inventory part-2.parquet
+                                              in Parquet, which tells its columns itself
   aws s3 ls --recursive s3://photos | ringbolt plan scan --listing -
                                               the listing as text, exact sizes: without --human-readable
 
@@ -89,10 +91,10 @@ pub struct ScanArgs {
     /// The region that requests are signed for
     #[arg(long, value_name = "REGION", requires = "endpoint", default_value = "us-east-1")]
     pub region: String,
-    /// S3 Inventory: CSV, also with .gz, or its manifest.json; repeat for each file
+    /// S3 Inventory: CSV, also with .gz, or Parquet, or its manifest.json; repeat for each file
     #[arg(long, value_name = "FILE")]
     pub inventory: Vec<PathBuf>,
-    /// Columns of the inventory, as its fileSchema names them [default: of the manifest]
+    /// Columns of CSV, as its fileSchema names them [default: of the manifest, or the line of names]
     #[arg(long, value_name = "LIST", requires = "inventory")]
     pub columns: Option<String>,
     /// Text of `aws s3 ls --recursive`; - is standard input

@@ -76,6 +76,19 @@ pub struct DriveSpeed {
 pub struct Redundancy {
     pub data: u32,
     pub parity: u32,
+    #[serde(default)]
+    pub small_objects: SmallObjects,
+}
+
+/// How an object that fits into a record lies on drives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SmallObjects {
+    /// In data + parity pieces, as larger ones do.
+    #[default]
+    Pieces,
+    /// Whole, in 1 + parity copies: a log that is mirrored.
+    Copies,
 }
 
 impl Drives {
@@ -87,7 +100,11 @@ impl Drives {
 
 impl Redundancy {
     /// What Ringbolt stores today: each object once.
-    pub const SINGLE: Self = Self { data: 1, parity: 0 };
+    pub const SINGLE: Self = Self::pieces(1, 0);
+
+    pub const fn pieces(data: u32, parity: u32) -> Self {
+        Self { data, parity, small_objects: SmallObjects::Pieces }
+    }
 
     /// Stored bytes for each byte of the pieces that suffice.
     pub fn overhead(self) -> f64 {

@@ -143,6 +143,9 @@ pub struct Layout {
     pub logical_bytes_per_object: f64,
     /// Live, without redundancy: record, padding, headers, units.
     pub stored_bytes_per_object: f64,
+    /// Live, with all pieces of the redundancy; None: written by a program that did not say.
+    #[serde(default)]
+    pub redundant_bytes_per_object: Option<f64>,
     /// Of the stored bytes: what is none of the users'.
     pub waste_share: f64,
     pub index_bytes_per_object: f64,
@@ -159,6 +162,9 @@ pub struct ClassLayout {
     pub logical_share: f64,
     pub logical_bytes_per_object: f64,
     pub stored_bytes_per_object: f64,
+    /// With all pieces; None: written by a program that did not say.
+    #[serde(default)]
+    pub redundant_bytes_per_object: Option<f64>,
     /// Of the stored bytes: what is none of the users'.
     pub waste_share: f64,
 }

@@ -5,6 +5,7 @@
 
 use crate::s3::limits::OBJECT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// S3 has no longer key.
 pub const KEY_BYTES_MAX: f64 = 1024.0;
@@ -90,6 +91,27 @@ impl SizeHistogram {
         &self.classes
     }
 
+    /// The same sizes, in classes none of which has a size below one of `starts` and another one from there on.
+    #[must_use]
+    pub fn cut_at(&self, starts: &BTreeSet<u64>) -> Self {
+        let cut = |class: &SizeClass| {
+            let SizeClass { lower_bytes, upper_bytes, share } = *class;
+            let inside = starts.range(lower_bytes.saturating_add(1)..upper_bytes.saturating_add(1));
+            let lowers: Vec<u64> = std::iter::once(lower_bytes).chain(inside.copied()).collect();
+            let by_size = share / ((upper_bytes - lower_bytes) as f64 + 1.0);
+            let part = |at: usize| {
+                let (lower, next) = (lowers[at], lowers.get(at + 1).map_or(upper_bytes + 1, |next| *next));
+                SizeClass {
+                    lower_bytes: lower,
+                    upper_bytes: next - 1,
+                    share: by_size * (next - lower) as f64,
+                }
+            };
+            if lowers.len() == 1 { vec![*class] } else { (0..lowers.len()).map(part).collect() }
+        };
+        Self { classes: self.classes.iter().flat_map(cut).collect() }
+    }
+
     pub fn mean_bytes(&self) -> f64 {
         self.mean_of(|class| class.mean_bytes())
     }
@@ -143,6 +165,15 @@ mod tests {
         assert_eq!(sizes.mean_bytes(), 112.5);
         assert_eq!((sizes.at_quantile(0.2), sizes.at_quantile(0.25)), (0, 0));
         assert_eq!((sizes.at_quantile(0.26), sizes.at_quantile(1.0)), (101, 200));
+    }
+
+    #[test]
+    fn a_cut_keeps_every_size_with_its_share() {
+        let sizes = SizeHistogram::new(vec![class(1, 100, 0.5), class(200, 200, 0.5)]).unwrap();
+        let cut = sizes.cut_at(&BTreeSet::from([0, 11, 101, 200, 201]));
+        assert_eq!(cut.classes(), [class(1, 10, 0.05), class(11, 100, 0.45), class(200, 200, 0.5)]);
+        assert!((cut.mean_bytes() - sizes.mean_bytes()).abs() < 1e-9);
+        assert_eq!(sizes.cut_at(&BTreeSet::new()), sizes);
     }
 
     #[test]

@@ -2,14 +2,17 @@
 //!
 //! Sizes: B, kB, MB, GB, TB, PB are powers of 1000 in any case of letters; KiB, MiB, GiB, TiB, PiB are powers of
 //! 1024; a number alone counts bytes. Rates of bytes: a size and `/s`, or bits: kbit, Mbit, Gbit, Tbit, `/s` behind or
-//! not. Rates of requests: a number, of a second or with `/s`, `/min`, `/h`, `/d`. Ages: s, min, h, d, w, y. Shares:
-//! 0.2 or 20%. Not the units of job files: those follow fio, where k is 1024.
+//! not. Numbers and rates of requests: k, M, G, T are thousands, millions and so on. Rates of requests: a number, of a
+//! second or with `/s`, `/min`, `/h`, `/d`. Ages: s, min, h, d, w, y. Shares: 0.2 or 20%. Not the units of job files:
+//! those follow fio, where k is 1024.
 //!
 //! Invariants: decimal fractions are exact, so 7.68TB are 7,680,000,000,000 bytes; what an `exact_` function writes
 //! reads back as the same value; nothing read is infinite or no number.
 
 const DECIMAL: [(&str, u32); 5] = [("kB", 3), ("MB", 6), ("GB", 9), ("TB", 12), ("PB", 15)];
 const BINARY: [(&str, u32); 5] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("PiB", 50)];
+/// Of what has no unit; a letter of the other case is no such word, as m is a thousandth or a minute elsewhere.
+const WORDS: [(&str, u32); 5] = [("k", 3), ("K", 3), ("M", 6), ("G", 9), ("T", 12)];
 const BITS: [(&str, u32); 5] = [("bit", 0), ("kbit", 3), ("Mbit", 6), ("Gbit", 9), ("Tbit", 12)];
 
 /// Days of a unit of age.
@@ -46,7 +49,7 @@ const SIZE_UNITS: &str =
 /// With the reason, when it is not a size.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text)?;
-    let factor = match size_unit(unit)? {
+    let factor = match size_unit(number, unit)? {
         Unit::Decimal(power) => 10_u64.pow(power),
         Unit::Binary(power) => 1 << power,
     };
@@ -75,7 +78,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 /// With the reason, when it is not a size.
 pub fn mean_bytes(text: &str) -> Result<f64, String> {
     let (number, unit) = split(text)?;
-    scaled(number, size_unit(unit)?)
+    scaled(number, size_unit(number, unit)?)
 }
 
 /// Bytes a second, from `25Gbit`, `3.2GB/s`.
@@ -91,7 +94,7 @@ pub fn bytes_per_s(text: &str) -> Result<f64, String> {
     if let Some((_, power)) = BITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(size)) {
         return Ok(scaled(number, Unit::Decimal(*power))? / 8.0);
     }
-    match size_unit(size) {
+    match size_unit(number, size) {
         Ok(unit) if a_second => scaled(number, unit),
         Ok(_) => Err(format!("no rate: write {number}{size}/s for bytes a second, or bits as in 25Gbit")),
         Err(_) => Err(format!(
@@ -100,20 +103,24 @@ pub fn bytes_per_s(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A second, from `1200`, `0.5/s`, `3000/min`, `10000000/d`.
+/// A second, from `1200`, `0.5/s`, `3000/min`, `10M/d`.
 ///
 /// # Errors
 /// With the reason, when it is not a rate.
 pub fn per_s(text: &str) -> Result<f64, String> {
     let (number, unit) = split(text)?;
-    let seconds = match unit {
+    let (word, per) = unit.split_at(unit.find('/').unwrap_or(unit.len()));
+    let seconds = match per {
         "" | "/s" => 1.0,
         "/min" => 60.0,
         "/h" => 3_600.0,
         "/d" => DAY_S,
         _ => return Err(format!("{unit:?} is no unit of a rate: write /s, /min, /h or /d")),
     };
-    Ok(real(number)? / seconds)
+    match scaled_by_word(number, word.trim_end()) {
+        Some(number) => Ok(number? / seconds),
+        None => Err(not_a_word(number, word.trim_end(), per)),
+    }
 }
 
 /// Days, from `90d`, `2y`, `36h`.
@@ -143,14 +150,43 @@ pub fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A number without a unit.
+/// A number without a unit, from `16`, `400k`, `1.5M`.
 ///
 /// # Errors
 /// With the reason, when it is not a finite number.
 pub fn number(text: &str) -> Result<f64, String> {
-    match split(text)? {
-        (number, "") => real(number),
-        (_, unit) => Err(format!("{unit:?} behind a number that has no unit: leave it out")),
+    let (number, word) = split(text)?;
+    scaled_by_word(number, word).unwrap_or_else(|| Err(not_a_word(number, word, "")))
+}
+
+/// None: `word` is none.
+fn scaled_by_word(number: &str, word: &str) -> Option<Result<f64, String>> {
+    if word.is_empty() {
+        return Some(real(number));
+    }
+    let (_, power) = WORDS.iter().find(|(name, _)| *name == word)?;
+    Some(scaled(number, Unit::Decimal(*power)))
+}
+
+/// With the numbers that may be meant: to leave a letter out that makes it a million times larger gives none of them.
+fn not_a_word(number: &str, word: &str, per: &str) -> String {
+    let known = "k, M, G and T are thousands, millions and so on";
+    let upper = word.to_ascii_uppercase();
+    let digits: String = word.chars().filter(char::is_ascii_digit).collect();
+    let grouped = word.starts_with([',', '_', ' ', '\'']) && word.chars().all(|at| !at.is_alphabetic());
+    match WORDS.iter().find(|(name, _)| *name == upper) {
+        Some((name, power)) => {
+            let zeros = "0".repeat(*power as usize);
+            let written =
+                if number.contains('.') { format!("{number}e{power}") } else { format!("{number}{zeros}") };
+            format!(
+                "{word:?} is no word for a number: write {number}{name}{per} if {written}{per} is meant ({known})"
+            )
+        }
+        None if grouped && !digits.is_empty() => {
+            format!("write {number}{digits}{per}, without what stands between the digits")
+        }
+        None => format!("{word:?} behind a number: write {number}{per} if that is meant; {known}"),
     }
 }
 
@@ -162,7 +198,8 @@ enum Unit {
     Binary(u32),
 }
 
-fn size_unit(unit: &str) -> Result<Unit, String> {
+/// `number` stands before it.
+fn size_unit(number: &str, unit: &str) -> Result<Unit, String> {
     if unit.is_empty() || unit.eq_ignore_ascii_case("B") {
         return Ok(Unit::Decimal(0));
     }
@@ -172,7 +209,15 @@ fn size_unit(unit: &str) -> Result<Unit, String> {
     match (named(&DECIMAL), named(&BINARY)) {
         (Some(power), _) => Ok(Unit::Decimal(power)),
         (_, Some(power)) => Ok(Unit::Binary(power)),
-        _ => Err(format!("{unit:?} is no unit of size: {SIZE_UNITS}")),
+        _ => Err(match DECIMAL.iter().find(|(name, _)| name[..1].eq_ignore_ascii_case(unit)) {
+            Some((decimal, _)) => {
+                let binary = decimal[..1].to_ascii_uppercase();
+                format!(
+                    "{unit:?} is no unit of size: write {number}{decimal} (a power of 1000) or {number}{binary}iB (of 1024)"
+                )
+            }
+            None => format!("{unit:?} is no unit of size: {SIZE_UNITS}"),
+        }),
     }
 }
 

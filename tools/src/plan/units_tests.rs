@@ -32,7 +32,8 @@ fn what_is_no_size_says_why() {
         ("1.2.3TB", "not a number"),
         ("nan", "not a number"),
         ("-1kB", "below 0"),
-        ("4k", "powers of 1000"),
+        ("4k", "write 4kB (a power of 1000)"),
+        ("4Q", "powers of 1000"),
         ("4XB", "no unit of size"),
         ("4Gbit", "no unit of size"),
         ("20PB x", "no unit of size"),
@@ -55,6 +56,14 @@ fn rates_have_their_units() {
     assert!(bytes_per_s("25Gb").unwrap_err().contains("25Gb/s"));
     assert!(bytes_per_s("25Gbps").unwrap_err().contains("25Gbit"));
     assert_eq!((per_s("90"), per_s("90/min"), per_s("8640000/d")), (Ok(90.0), Ok(1.5), Ok(100.0)));
+    assert_eq!((per_s("5k"), per_s("6k/min"), per_s("8.64M/d")), (Ok(5e3), Ok(100.0), Ok(100.0)));
+    assert_eq!(
+        (number("400k"), number("400K"), number("1.5M"), number("2G")),
+        (Ok(4e5), Ok(4e5), Ok(1.5e6), Ok(2e9))
+    );
+    assert!(per_s("5m/s").unwrap_err().contains("write 5M/s if 5000000/s is meant"));
+    assert!(bytes("512m").unwrap_err().contains("write 512MB (a power of 1000) or 512MiB (of 1024)"));
+    assert!(bytes("4k").unwrap_err().contains("write 4kB (a power of 1000) or 4KiB (of 1024)"));
     assert!(per_s("90/y").unwrap_err().contains("/min"));
 }
 
@@ -71,7 +80,17 @@ fn shares_and_ages_have_theirs() {
     );
     assert!(days("3m").unwrap_err().contains("min"));
     assert!(days("3").unwrap_err().contains("unit"));
-    assert!(number("3d").unwrap_err().contains("leave it out"));
+    for (text, part) in [
+        ("3d", "write 3 if that is meant"),
+        ("100m", "write 100M if 100000000 is meant"),
+        ("1.5m", "write 1.5M if 1.5e6 is meant"),
+        ("100,000", "write 100000,"),
+        ("100_000_000", "write 100000000,"),
+        ("1Ki", "\"Ki\" behind a number: write 1 if"),
+    ] {
+        let refused = number(text).unwrap_err();
+        assert!(refused.contains(part) && !refused.contains("leave it out"), "{text}: {refused}");
+    }
     assert!(number("inf").is_err() && number(&"9".repeat(399)).unwrap_err().contains("larger"));
 }
 

@@ -1,7 +1,7 @@
 //! What is stored and asked for, typed, with every default filled in. How it is written: `template/workload.toml`.
 
 use super::month::Month;
-use super::sizes::SizeHistogram;
+use super::sizes::{SizeClass, SizeHistogram};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +52,13 @@ pub struct Requests {
     /// Of the gets: those of a range.
     pub range_share: f64,
     pub range_bytes: u64,
+    /// The gets, by the size of the object that they ask for: classes that do not overlap, whose shares add up to 1.
+    /// Within one, all objects alike. None: all objects alike.
+    #[serde(default)]
+    pub gets_by_size: Option<Vec<SizeClass>>,
+    /// The same of the heads.
+    #[serde(default)]
+    pub heads_by_size: Option<Vec<SizeClass>>,
     /// Puts that wait for their commit at one time on one node: they share writes.
     pub puts_in_flight: f64,
     /// Relative standard deviation of all rates together: 0.2 means that they may well be 20% off.

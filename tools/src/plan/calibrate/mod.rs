@@ -1,14 +1,20 @@
 //! `ringbolt plan calibrate`: measures the constants of the engine on this machine.
 //!
-//! Invariants: what it makes is removed, the server it starts is ended; every figure names how it was measured and on
-//! what; nothing that was not measured here is written.
+//! Invariants: what can not be is refused before anything is measured; what it makes is removed, the server it starts
+//! is ended, also at a signal; every figure names how it was measured and on what, those that could not be measured
+//! here too.
 
+mod busy;
+mod check;
+mod cleanup;
 pub mod engine;
 pub mod index;
 pub mod requests;
 pub mod space;
 mod work;
 
+use self::check::Refusal;
+use self::cleanup::Cleanup;
 use self::index::IndexCost;
 use self::requests::{Place, RequestCosts, Turns};
 use self::space::SpaceCosts;
@@ -25,6 +31,10 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const DRIVE_BYTES: u64 = 4 << 30;
+/// Two servers with a drive each, and what else is written; more than what the engine alone takes before.
+const DISK_BYTES: u64 = 2 * DRIVE_BYTES + (64 << 20);
+/// The arguments make no sense on this machine.
+const REFUSED: u8 = 2;
 /// Of the servers and of the engine alone, which have one core: as many as a core has on any machine.
 pub const SHARDS: u16 = 2;
 /// Of what is random in the measurements.
@@ -41,9 +51,11 @@ const SEED: u64 = 1;
   ringbolt plan calibrate --directory /mnt/nvme          on the file system of that drive
   ringbolt plan calibrate --server-core 2 --client-core 3 --seconds 10
 
-Let nothing else run meanwhile: other programs on the same cores make requests look dearer. On a virtual machine
-whose host is restless take more turns: --turns 15.
-Then: ringbolt plan run --constants constants.json")]
+Let nothing else run meanwhile: other programs on the same cores make requests look dearer; if they do, it is said.
+On a virtual machine whose host is restless take more turns: --turns 15. Ctrl-C ends it and removes what it made.
+Then: ringbolt plan run --constants constants.json
+
+Exit status: 0 done; 1 it could not be done; 2 it can not be done so here; 128 and more: ended by a signal.")]
 pub struct CalibrateArgs {
     /// Where the drive files are made; its file system must take direct I/O
     #[arg(long, default_value = ".", value_name = "DIR")]
@@ -78,6 +90,10 @@ pub enum CalibrateError {
     #[error("{title}: {what}")]
     Point { title: String, what: String },
     #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("signals can not be caught: {0}")]
+    Signals(io::Error),
+    #[error(transparent)]
     Output(#[from] OutputError),
     #[error("the engine on a drive file: {0}")]
     Engine(#[from] engine::Failure),
@@ -85,16 +101,30 @@ pub enum CalibrateError {
 
 /// Does what the arguments say; the exit status.
 pub fn execute(args: &CalibrateArgs) -> ExitCode {
-    // Before minutes of measuring: whether there is a place for the result.
-    let output = Output::to(Some(&args.output)).map_err(CalibrateError::from);
-    let written = output.and_then(|output| write(&calibrate(args)?, output, &args.output));
-    match written {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ringbolt plan calibrate: {error}");
-            ExitCode::FAILURE
-        }
+    let cleanup = match Cleanup::watch().map_err(CalibrateError::Signals) {
+        Ok(cleanup) => cleanup,
+        Err(error) => return failed(&error),
+    };
+    let done = measure_and_write(args, &cleanup);
+    cleanup.hold_if_interrupted();
+    done.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+}
+
+fn failed(error: &CalibrateError) -> ExitCode {
+    eprintln!("ringbolt plan calibrate: {error}");
+    match error {
+        CalibrateError::Refused(_) => ExitCode::from(REFUSED),
+        _ => ExitCode::FAILURE,
     }
+}
+
+fn measure_and_write(args: &CalibrateArgs, cleanup: &Cleanup) -> Result<(), CalibrateError> {
+    // Before minutes of measuring: whether there is a place for the result.
+    let output = Output::to(Some(&args.output))?;
+    if let Some(path) = output.temporary() {
+        cleanup.add(path);
+    }
+    write(&calibrate(args, cleanup)?, output, &args.output)
 }
 
 fn write(constants: &Constants, output: Output, path: &Path) -> Result<(), CalibrateError> {
@@ -110,10 +140,7 @@ fn write(constants: &Constants, output: Output, path: &Path) -> Result<(), Calib
 }
 
 /// Measures.
-///
-/// # Errors
-/// When a server or a drive file can not be had.
-pub fn calibrate(args: &CalibrateArgs) -> Result<Constants, CalibrateError> {
+fn calibrate(args: &CalibrateArgs, cleanup: &Cleanup) -> Result<Constants, CalibrateError> {
     let refused = |path: &Path| {
         let path = path.to_owned();
         move |error| CalibrateError::File { path, error }
@@ -125,10 +152,13 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Constants, CalibrateError> {
         client_core: args.client_core,
         seconds: args.seconds,
     };
-    let directory = || {
-        let made = tempfile::Builder::new().prefix("plan-calibrate-").tempdir_in(&args.directory);
-        made.map_err(refused(&args.directory))
-    };
+    check::check(args, &place.server)?;
+    let before = busy::watch([args.server_core, args.client_core]);
+    let warning = busy::warning(&before);
+    if let Some(warning) = &warning {
+        eprintln!("ringbolt plan calibrate: {warning}");
+    }
+    let directory = || cleanup.directory(&args.directory).map_err(refused(&args.directory));
     eprintln!("calibrate: index");
     let index = index::measure(SEED);
     // Each with a directory of its own, so that the drives of one are gone when the other makes its.
@@ -140,8 +170,21 @@ pub fn calibrate(args: &CalibrateArgs) -> Result<Constants, CalibrateError> {
     }
     let requests = turns.costs();
     let found = fingerprint::gather(&BenchPlan::default(), &[]).0;
-    let fingerprint = found.into_iter().filter(|(name, _)| name != "command").collect();
-    Ok(constants(&index, &requests, &space, fingerprint))
+    let mut fingerprint: BTreeMap<String, String> =
+        found.into_iter().filter(|(name, _)| name != "command").collect();
+    fingerprint.insert("busy before".to_owned(), busy::in_words(&before));
+    let found = constants(&index, &requests, &space, fingerprint);
+    let (constants, names) = busy::replace_nothing(found, &Constants::shipped());
+    if !names.is_empty() {
+        eprintln!(
+            "ringbolt plan calibrate: {}: came out at nothing, as the machine had something else to do{}. The file has \
+             what comes with the program in their place, with its source. Let nothing else run, or take more --turns, \
+             and calibrate again.",
+            names.join(", "),
+            warning.map_or_else(String::new, |warning| format!(" ({warning})"))
+        );
+    }
+    Ok(constants)
 }
 
 /// Each with how it was measured.

@@ -44,6 +44,14 @@ impl Output {
         Ok(Self { path: path.to_owned(), target })
     }
 
+    /// What is there until it is written, beside the file that it will replace.
+    pub fn temporary(&self) -> Option<&Path> {
+        match &self.target {
+            Target::Whole(file) => Some(file.path()),
+            Target::Stdout | Target::Open(_) => None,
+        }
+    }
+
     /// # Errors
     /// When it can not be written.
     pub fn write(self, text: &str) -> Result<(), OutputError> {

@@ -3,7 +3,7 @@
 use super::error::InputError;
 use super::fields::Fields;
 use super::speed;
-use crate::plan::hardware::{Cost, Drives, Hardware, Limits, Node, Redundancy};
+use crate::plan::hardware::{Cost, Drives, Hardware, Limits, Node, Redundancy, SmallObjects};
 
 /// As makers count: drive writes a day over the days of the warranty.
 const WARRANTY_DAYS_PER_YEAR: f64 = 365.0;
@@ -76,6 +76,10 @@ fn endurance_bytes(fields: &Fields, size_bytes: u64) -> Result<Option<f64>, Inpu
 
 fn redundancy(fields: &Fields, node: &Node, drives: &Drives) -> Result<Redundancy, InputError> {
     let (data, parity) = (fields.small("redundancy.data")?, fields.small("redundancy.parity")?);
+    let small_objects = match fields.text("redundancy.small_objects")?.as_str() {
+        "copies" => SmallObjects::Copies,
+        _ => SmallObjects::Pieces,
+    };
     if data > 1 && parity == 0 {
         let reason = "pieces without parity: each lost drive would take a part of every object; give \
              redundancy.parity, or data = 1";
@@ -90,7 +94,7 @@ fn redundancy(fields: &Fields, node: &Node, drives: &Drives) -> Result<Redundanc
                  more drives, or fewer pieces"
             ),
         )),
-        _ => Ok(Redundancy { data, parity }),
+        _ => Ok(Redundancy { data, parity, small_objects }),
     }
 }
 

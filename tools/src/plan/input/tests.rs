@@ -71,6 +71,44 @@ fn an_override_stands_in_place_of_the_file() {
     assert_eq!(workload.objects.sizes.classes()[0].lower_bytes, 8192);
 }
 
+/// As people write large numbers. A hint once said to leave the letter out, which makes them a million times smaller.
+#[test]
+fn letters_of_thousands_and_millions_are_read() {
+    let set = with(&["objects.count=100M", "drives.read_iops=400k", "requests.get_per_s=18M/h"]).unwrap();
+    assert_eq!(set.workload.objects.count, 100_000_000);
+    assert_eq!((set.hardware.drives.speed.read_iops, set.workload.requests.get_per_s), (4e5, 5e3));
+    let written = replaced("\ncount = 100_000_000", "\ncount = \"100M\"").unwrap();
+    assert_eq!(written.workload.objects.count, 100_000_000);
+    let refused = message(with(&["objects.count=100m"]));
+    assert!(refused.contains("write 100M if 100000000 is meant"), "{refused}");
+}
+
+#[test]
+fn requests_may_be_for_some_sizes_more_than_for_others() {
+    let list =
+        "[{ from = 0, to = \"100KiB\", share = \"90%\" }, { from = \"100KiB\", to = \"5TiB\", share = 0.1 }]";
+    let set = with(&[&format!("requests.gets_by_size={list}"), "requests.heads_by_size.0.share=1"]);
+    assert!(message(set).contains("no such key"), "a list that is not there");
+    let set = with(&[&format!("requests.gets_by_size={list}")]).unwrap().workload;
+    let by_size = set.requests.gets_by_size.as_ref().unwrap();
+    assert_eq!((by_size[0].upper_bytes, by_size[1].lower_bytes), ((100 << 10) - 1, 100 << 10));
+    assert_eq!((by_size[0].share, set.requests.heads_by_size.as_ref()), (0.9, None));
+    // No class has sizes of both, and the objects are as many as before.
+    let classes = set.objects.sizes.classes();
+    assert!(classes.iter().all(|class| class.upper_bytes < 100 << 10 || class.lower_bytes >= 100 << 10));
+    let plain = with(&[]).unwrap().workload.objects.sizes;
+    assert!((set.objects.sizes.mean_bytes() / plain.mean_bytes() - 1.0).abs() < 1e-9);
+    for (list, part) in [
+        ("[{ from = 0, to = 100, share = 1 }]", "no object has from 0 to 100 bytes"),
+        ("[{ from = 0, to = \"5TiB\", share = 0.5 }]", "add up to 0.5"),
+        ("[]", "no sizes"),
+        ("1", "a list of sizes"),
+    ] {
+        let refused = message(with(&[&format!("requests.heads_by_size={list}")]));
+        assert!(refused.contains("requests.heads_by_size") && refused.contains(part), "{list}: {refused}");
+    }
+}
+
 #[test]
 fn the_last_override_of_a_key_counts() {
     assert_eq!(with(&["drives.count=1", "drives.count=2"]).unwrap().hardware.drives.count, 2);

@@ -20,9 +20,15 @@ const HOURS: usize = 24;
 /// # Errors
 /// When something is missing, beyond its limits, or does not go together.
 pub fn read(fields: &Fields, now_unix_s: u64, notes: &mut Vec<String>) -> Result<Workload, InputError> {
-    let sizes = sizes::read(fields, notes)?;
+    let mut sizes = sizes::read(fields, notes)?;
+    let by_size = |key| sizes::requested(fields, key, &sizes.histogram);
+    let (gets, heads) = (by_size("requests.gets_by_size")?, by_size("requests.heads_by_size")?);
+    // So that each class is asked for as one.
+    let ends =
+        gets.iter().chain(&heads).flatten().flat_map(|entry| [entry.lower_bytes, entry.upper_bytes + 1]);
+    sizes.histogram = sizes.histogram.cut_at(&ends.collect());
     let objects = objects(fields, &sizes, notes)?;
-    let requests = requests(fields, &sizes)?;
+    let requests = Requests { gets_by_size: gets, heads_by_size: heads, ..requests(fields, &sizes)? };
     let growth = growth(fields)?;
     let workload = Workload {
         name: fields.text("plan.name")?,
@@ -158,6 +164,8 @@ fn requests(fields: &Fields, sizes: &Sizes) -> Result<Requests, InputError> {
         range_share,
         range_bytes,
         puts_in_flight: fields.real("requests.puts_in_flight")?,
+        gets_by_size: None,
+        heads_by_size: None,
         uncertainty: fields.real("requests.uncertainty")?,
     })
 }

@@ -96,9 +96,10 @@ impl<'a> Compared<'a> {
 
     fn stored(&self) -> Vec<DifferenceLine> {
         let (live, layout) = (self.live, &self.plan.layout);
-        let overhead = self.plan.hardware.redundancy.overhead();
         let objects = self.level(self.demand.objects_at_start, self.demand.objects_at_end) / self.nodes;
-        let stored_bytes_per_object = layout.stored_bytes_per_object * overhead;
+        let stored_bytes_per_object = layout
+            .redundant_bytes_per_object
+            .unwrap_or(layout.stored_bytes_per_object * self.plan.hardware.redundancy.overhead());
         let per_object = |bytes: f64| (live.objects > 0.0).then(|| bytes / live.objects);
         vec![
             line("objects", objects, Some(live.objects)),

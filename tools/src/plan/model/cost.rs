@@ -17,7 +17,7 @@ pub fn cost(fleet: &Fleet<'_>, month: &MonthDemand, load: &NodeLoad, nodes: u32)
     let power_per_month = watts / 1000.0 * (MONTH_S / HOUR_S) * cost.price_per_kwh;
     let per_month = purchase / (cost.years * 12.0) + power_per_month;
     // Users' bytes for each byte that is live on drives.
-    let users = fleet.object.logical_bytes / fleet.object.stored_bytes() / hardware.redundancy.overhead();
+    let users = fleet.object.logical_bytes / fleet.object.stored_bytes();
     let usable_tb = nodes * load.capacity.usable_bytes * hardware.limits.capacity * users / TB;
     let stored_tb = nodes * load.live_bytes * users / TB;
     let requests =

@@ -52,7 +52,7 @@ pub fn durability(fleet: &Fleet<'_>, load: &NodeLoad, nodes: u32) -> Durability 
     } else {
         loss_of_set(redundancy.data, redundancy.parity, rate, repair_hours)
     };
-    let stored = on_drive * f64::from(set) / redundancy.overhead();
+    let stored = on_drive * f64::from(set);
     let logical = fleet.object.logical_bytes / fleet.object.stored_bytes().max(1.0);
     Durability {
         model: MODEL.to_owned(),

@@ -65,7 +65,7 @@ pub fn plan(
     if hardware.drives.size_bytes < least_bytes {
         return Err(ModelError::DriveTooSmall { size_bytes: hardware.drives.size_bytes, least_bytes });
     }
-    let (object, layout) = layout::layout(workload, constants);
+    let (object, layout) = layout::layout(workload, hardware.redundancy, constants);
     let drives = u64::from(hardware.drives.count);
     let shards =
         sizing::default_shards_per_drive(hardware.drives.size_bytes, u64::from(hardware.node.cores), drives);
@@ -146,9 +146,7 @@ fn month_plan(
         month: fleet.workload.horizon.start.plus(at as u32),
         objects: month.objects_at_end,
         logical_bytes: month.objects_at_end * fleet.object.logical_bytes,
-        stored_bytes: month.objects_at_end
-            * fleet.object.stored_bytes()
-            * fleet.hardware.redundancy.overhead(),
+        stored_bytes: month.objects_at_end * fleet.object.stored_bytes(),
         peak_put_per_s: month.put_per_s * peak,
         peak_get_per_s: month.get_per_s * peak,
         needed,

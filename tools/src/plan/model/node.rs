@@ -83,15 +83,10 @@ impl Fleet<'_> {
         f64::from(self.hardware.drives.count)
     }
 
-    /// Of an object; each has an entry of its own where it lies.
-    fn pieces(&self) -> f64 {
-        f64::from(self.hardware.redundancy.data + self.hardware.redundancy.parity)
-    }
-
     /// What `nodes` nodes have, when each has its share of `objects`.
     pub fn capacity(&self, objects: f64, nodes: f64) -> NodeCapacity {
         let drives = self.drives();
-        let index_bytes = objects * self.pieces() / nodes * self.object.index_bytes;
+        let index_bytes = objects / nodes * self.object.index_bytes;
         let (drive, extent) = (&self.drive, self.drive.extent_bytes as f64);
         let shards = drive.shards as f64;
         let index_of_shard = index_bytes / drives / shards;
@@ -139,7 +134,7 @@ impl Fleet<'_> {
 
     /// Live on one of `nodes` nodes that share `objects`.
     pub fn live_bytes(&self, objects: f64, nodes: f64) -> f64 {
-        objects * self.hardware.redundancy.overhead() / nodes * self.object.stored_bytes()
+        objects / nodes * self.object.stored_bytes()
     }
 
     /// Of `objects`, as many as `nodes` nodes have room for: they refuse the rest.
@@ -159,17 +154,16 @@ impl Fleet<'_> {
 
     /// `objects`: held by all nodes.
     fn writes(&self, month: &MonthDemand, nodes: f64, objects: f64) -> Writes {
-        let overhead = self.hardware.redundancy.overhead();
         let (object, drives) = (&self.object, self.drives() * nodes);
         if month.put_per_s + month.delete_per_s <= 0.0 {
             return Writes::default();
         }
-        let puts = month.put_per_s * overhead / drives;
+        let puts = month.put_per_s / drives;
         let written = self.log_bytes(month, nodes);
         let log = written.puts + written.deletes;
         let extent = self.drive.extent_bytes as f64;
-        let stored = objects * overhead / drives;
-        let index_bytes = objects * self.pieces() / drives * object.index_bytes;
+        let stored = objects / drives;
+        let index_bytes = stored * object.index_bytes;
         let tail_gaps = self.constants.slice_tail_gaps_share.value * object.tail_bytes;
         let state = LogState {
             live_bytes: stored * object.record_bytes,
@@ -182,7 +176,7 @@ impl Fleet<'_> {
         let LogWrites { live_share, moved_bytes, checkpoint_bytes } =
             log_writes(&self.drive, &state, month.dying_share);
         Writes {
-            user: puts * object.logical_bytes,
+            user: puts * object.piece_bytes,
             objects: written.puts + puts * object.slice_written_bytes,
             deletes: written.deletes,
             cleaner: log * moved_bytes,
@@ -193,14 +187,12 @@ impl Fleet<'_> {
 
     /// With headers and padding of the group commits that the mean rates of the day make.
     fn log_bytes(&self, month: &MonthDemand, nodes: f64) -> LogBytes {
-        let (object, pieces) = (&self.object, self.pieces());
+        let object = &self.object;
         let key_bytes = self.workload.objects.key_bytes.round() as usize;
         let delete_bytes = sizing::delete_record_bytes(key_bytes) as f64;
         let [puts, deletes] = self.records(month);
-        let put_bytes = object.log_bytes / object.log_records / f64::from(self.hardware.redundancy.data);
-        // Of pieces only the mean length is known.
-        let put_alone_bytes =
-            if pieces > 1.0 { alone_bytes(put_bytes) } else { object.log_alone_bytes / object.log_records };
+        let put_bytes = object.log_bytes / object.log_records;
+        let put_alone_bytes = object.log_alone_bytes / object.log_records;
         let all = puts + deletes;
         let record_bytes = (puts * put_bytes + deletes * delete_bytes) / all;
         let alone = (puts * put_alone_bytes + deletes * alone_bytes(delete_bytes)) / all;
@@ -216,7 +208,7 @@ impl Fleet<'_> {
 
     /// Records of puts and of deletes that all nodes write in a second.
     fn records(&self, month: &MonthDemand) -> [f64; 2] {
-        [month.put_per_s * self.object.log_records, month.delete_per_s].map(|records| records * self.pieces())
+        [month.put_per_s * self.object.log_records, month.delete_per_s * self.object.pieces]
     }
 
     /// Of the GETs of small objects: those that the read cache answers, with the most wanted objects in it.
@@ -241,7 +233,7 @@ impl Fleet<'_> {
         let (object, drives) = (&self.object, self.drives() * nodes);
         let speed = &self.hardware.drives.speed;
         let reads = self.drive_reads(month, nodes).reads / drives;
-        let slices = month.put_per_s * object.slice_writes * self.hardware.redundancy.overhead() / drives;
+        let slices = month.put_per_s * object.slice_writes / drives;
         let copies = writes.cleaner / COPIES_BYTES;
         let commits = self.commits(month, nodes, times, 0.0).per_s / self.drives();
         (reads * times) / speed.read_iops + ((slices + copies) * times + commits) / speed.write_iops
@@ -272,26 +264,27 @@ impl Fleet<'_> {
     /// CPU time of `times` the mean request mix, microseconds a second, one node; without its group commits.
     fn request_cpu_us_per_s(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
         let (constants, object) = (self.constants, &self.object);
-        let hit = self.cache_hit_share(month, nodes) * object.inline_share;
+        let opened = object.get.opened(self.workload.requests.range_share);
+        let hit = self.cache_hit_share(month, nodes) * opened.small;
         let (got, got_inline) = self.got_bytes();
         let get = constants.get_cached_cpu_us.value * hit
-            + constants.get_cpu_us.value * (object.inline_share - hit)
-            + constants.get_large_cpu_us.value * (1.0 - object.inline_share)
+            + constants.get_cpu_us.value * (opened.small - hit)
+            + constants.get_large_cpu_us.value * opened.large
             + constants.get_cpu_us_per_mib.value * got_inline / MIB
             + constants.get_large_cpu_us_per_mib.value * (got - got_inline) / MIB;
-        let large_records = (object.log_records - object.inline_share).max(0.0);
-        let put = constants.put_cpu_us.value * object.inline_share
+        let large_records = (object.log_records - object.inline_pieces).max(0.0);
+        let put = constants.put_cpu_us.value * object.inline_pieces
             + constants.put_large_cpu_us.value * large_records
             + constants.put_cpu_us_per_mib.value * object.inline_bytes / MIB
-            + constants.put_large_cpu_us_per_mib.value * (object.logical_bytes - object.inline_bytes) / MIB;
+            + constants.put_large_cpu_us_per_mib.value * (object.piece_bytes - object.inline_bytes) / MIB;
         let list = constants.list_cpu_us.value
             + constants.list_cpu_us_per_key.value * self.workload.requests.list_keys;
         let moved = writes.cleaner * self.drives();
-        let requests = month.put_per_s * put * self.pieces()
+        let requests = month.put_per_s * put
             + month.get_per_s * get
             + month.head_per_s * constants.head_cpu_us.value
             + month.list_per_s * list
-            + month.delete_per_s * constants.delete_cpu_us.value * self.pieces();
+            + month.delete_per_s * constants.delete_cpu_us.value * object.pieces;
         (requests / nodes + moved / MIB * constants.clean_cpu_us_per_mib.value) * times
     }
 
@@ -339,13 +332,14 @@ impl Fleet<'_> {
             month.put_per_s + month.get_per_s + month.head_per_s + month.list_per_s + month.delete_per_s;
         let bodies = month.put_per_s * self.object.logical_bytes;
         // With redundancy, all pieces but the node's own go to other nodes and come from them.
-        let pieces = bodies * (self.hardware.redundancy.overhead() - 1.0);
+        let stored = month.put_per_s * self.object.piece_bytes - bodies;
+        // And those of an object that is asked for come from them.
+        let got = self.got_bytes().0;
+        let data = f64::from(self.hardware.redundancy.data);
+        let pieces = stored + month.get_per_s * got * (1.0 - 1.0 / data);
         let listed = requests.list_keys * (self.workload.objects.key_bytes + LISTED_BYTES);
         let inward = all * REQUEST_HEAD_BYTES + bodies + pieces;
-        let outward = all * ANSWER_HEAD_BYTES
-            + month.get_per_s * self.got_bytes().0
-            + month.list_per_s * listed
-            + pieces;
+        let outward = all * ANSWER_HEAD_BYTES + month.get_per_s * got + month.list_per_s * listed + pieces;
         inward.max(outward) / nodes / self.hardware.node.nic_bytes_per_s
     }
 }

@@ -2,6 +2,7 @@
 
 use super::search::nodes_for_pieces;
 use crate::plan::constants::Source;
+use crate::plan::hardware::SmallObjects;
 use crate::plan::report::words;
 use crate::plan::result::Plan;
 use ringbolt_engine::node::sizing;
@@ -71,9 +72,16 @@ fn redundancy(plan: &Plan) -> Option<String> {
                 .to_owned(),
         );
     }
+    let small = match redundancy.small_objects {
+        SmallObjects::Pieces if redundancy.data > 1 => {
+            " Objects of up to 64 KiB are counted in pieces too, each with a record of its own. A log that is mirrored keeps \
+             whole copies of them: --set redundancy.small_objects=copies counts these."
+        }
+        _ => "",
+    };
     Some(format!(
         "Ringbolt stores each object on one drive today. The figures for {} + {} pieces are those of the stated model, for \
-         planning ahead or for copies that something else makes.{floor}",
+         planning ahead or for copies that something else makes.{floor}{small}",
         redundancy.data, redundancy.parity
     ))
 }

@@ -36,6 +36,8 @@ pub fn workload() -> Workload {
             range_share: 0.1,
             range_bytes: 64 << 10,
             puts_in_flight: 32.0,
+            gets_by_size: None,
+            heads_by_size: None,
             uncertainty: 0.2,
         },
         day: Day { shape: vec![1.0; 24], peak_factor: 2.0 },

@@ -149,6 +149,7 @@ pub fn classes(number: u32) -> Vec<ClassLayout> {
             logical_share: 0.0,
             logical_bytes_per_object: logical,
             stored_bytes_per_object: stored,
+            redundant_bytes_per_object: Some(stored),
             waste_share: 1.0 - logical / stored,
         });
         lower_bytes = upper_bytes + 1;
@@ -173,6 +174,7 @@ pub fn layout(number: u32) -> Layout {
     Layout {
         logical_bytes_per_object: logical_bytes_per_object / 60.0,
         stored_bytes_per_object: stored_bytes_per_object / 60.0,
+        redundant_bytes_per_object: Some(stored_bytes_per_object / 60.0),
         waste_share: 1.0 - logical_bytes_per_object / stored_bytes_per_object,
         index_bytes_per_object: 78.4,
         classes,
@@ -269,6 +271,8 @@ fn workload(months: u32) -> Workload {
             range_share: 0.1,
             range_bytes: 65_536,
             puts_in_flight: 64.0,
+            gets_by_size: None,
+            heads_by_size: None,
             uncertainty: 0.2,
         },
         day: Day { shape: vec![1.0; 24], peak_factor: 2.6 },

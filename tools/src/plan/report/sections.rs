@@ -5,9 +5,10 @@ use super::sizes::merged;
 use super::table::{Align, Column, Table, or_nothing};
 use super::words::{self, amount, binary_bytes, bytes, count, factor, money, percent};
 use crate::plan::constants::Source;
-use crate::plan::hardware::Drives;
+use crate::plan::hardware::{Drives, SmallObjects};
 use crate::plan::month::Month;
 use crate::plan::result::{Constraint, Endurance, MonthPlan, Plan, Use};
+use crate::plan::sizes::SizeClass;
 
 /// Rows of the table of months in text.
 const MONTHS_SHOWN: usize = 40;
@@ -154,7 +155,7 @@ pub fn fullness(plan: &Plan) -> Table {
 
 /// How objects lie on drives, by their size.
 pub fn layout(plan: &Plan) -> Table {
-    let columns = [
+    let mut columns = vec![
         ("size", Align::Left),
         ("objects", Align::Right),
         ("users' bytes", Align::Right),
@@ -162,27 +163,38 @@ pub fn layout(plan: &Plan) -> Table {
         ("mean stored", Align::Right),
         ("waste", Align::Right),
     ];
+    let redundancy = plan.hardware.redundancy;
+    let redundant = redundancy.parity > 0 && plan.layout.redundant_bytes_per_object.is_some();
+    let in_pieces = format!("in {} + {} pieces", redundancy.data, redundancy.parity);
+    if redundant {
+        columns.push((&in_pieces, Align::Right));
+    }
+    let cell = |bytes: Option<f64>| bytes.filter(|_| redundant).map(binary_bytes);
     let mut table = Table::new("Layout by size", &columns);
     let classes = merged(&plan.layout.classes, CLASSES_SHOWN);
     for class in &classes {
-        table.rows.push(vec![
+        let mut row = vec![
             size_range(class.lower_bytes, class.upper_bytes),
             percent(class.objects_share),
             percent(class.logical_share),
             binary_bytes(class.logical_bytes_per_object),
             binary_bytes(class.stored_bytes_per_object),
             percent(class.waste_share),
-        ]);
+        ];
+        row.extend(cell(class.redundant_bytes_per_object));
+        table.rows.push(row);
     }
     let layout = &plan.layout;
-    table.rows.push(vec![
+    let mut row = vec![
         "all".to_owned(),
         percent(1.0),
         percent(1.0),
         binary_bytes(layout.logical_bytes_per_object),
         binary_bytes(layout.stored_bytes_per_object),
         percent(layout.waste_share),
-    ]);
+    ];
+    row.extend(cell(layout.redundant_bytes_per_object));
+    table.rows.push(row);
     table.notes.push(format!(
         "Waste: of the stored bytes, what is none of the users': record, headers, padding. Without redundancy. \
          Index: {} of memory for each object.",
@@ -357,6 +369,16 @@ pub fn made_from(plan: &Plan) -> Table {
         let rates = rates.map(|(name, rate)| format!("{name} {}", count(rate)));
         format!("{}; busiest seconds {} times the mean", rates.join(", "), amount(workload.day.peak()))
     });
+    for (name, by_size) in
+        [("GETs by size", &requests.gets_by_size), ("HEADs by size", &requests.heads_by_size)]
+    {
+        if let Some(classes) = by_size {
+            let share = |class: &SizeClass| {
+                format!("{} of {}", percent(class.share), size_range(class.lower_bytes, class.upper_bytes))
+            };
+            table.fact(name, classes.iter().map(share).collect::<Vec<_>>().join(", "));
+        }
+    }
     table.fact("Hardware", hardware.name.clone());
     table.fact(
         "Node",
@@ -375,7 +397,13 @@ pub fn made_from(plan: &Plan) -> Table {
         "Redundancy",
         match pieces.parity {
             0 if pieces.data <= 1 => "none: each object once".to_owned(),
-            parity => format!("{} pieces, any {} of them suffice", pieces.data + parity, pieces.data),
+            parity => {
+                let small = match pieces.small_objects {
+                    SmallObjects::Pieces => String::new(),
+                    SmallObjects::Copies => format!("; {} copies of objects up to 64 KiB", 1 + parity),
+                };
+                format!("{} pieces, any {} of them suffice{small}", pieces.data + parity, pieces.data)
+            }
         },
     );
     table

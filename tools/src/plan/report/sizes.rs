@@ -40,6 +40,8 @@ fn sum(classes: &[ClassLayout]) -> ClassLayout {
     whole.logical_share = classes.iter().map(|class| class.logical_share).sum();
     whole.logical_bytes_per_object = mean(|class| class.logical_bytes_per_object);
     whole.stored_bytes_per_object = mean(|class| class.stored_bytes_per_object);
+    let redundant = |class: &ClassLayout| class.redundant_bytes_per_object.unwrap_or_default();
+    whole.redundant_bytes_per_object = whole.redundant_bytes_per_object.map(|_| mean(redundant));
     let stored = whole.stored_bytes_per_object;
     whole.waste_share = if stored > 0.0 { 1.0 - whole.logical_bytes_per_object / stored } else { 0.0 };
     whole

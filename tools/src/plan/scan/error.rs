@@ -37,7 +37,7 @@ pub enum ScanError {
     Line { path: PathBuf, line: u64, found: String, expected: &'static str },
     #[error("{}: {what}", path.display())]
     File { path: PathBuf, what: String },
-    #[error("no files given: name the CSV files of an inventory, its manifest.json, or both")]
+    #[error("no files given: name the files of an inventory, its manifest.json, or both")]
     NoFiles,
     #[error(
         "columns {columns:?}: {what}; give them in order, as \"Bucket, Key, Size\", or the manifest.json of the inventory"

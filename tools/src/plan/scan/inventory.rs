@@ -1,7 +1,7 @@
-//! S3 Inventory in CSV: files, plain or by gzip, and the manifest that says what their columns are.
+//! S3 Inventory: CSV, plain or by gzip, or Parquet, and the manifest that says what the columns of CSV are.
 //!
-//! Source: "Amazon S3 Inventory list" and "Locating your inventory" in the Amazon S3 user guide: no line of names, keys
-//! encoded as in URLs, the columns in the manifest's `fileSchema`.
+//! Source: "Amazon S3 Inventory list" and "Locating your inventory" in the Amazon S3 user guide: CSV has no line of
+//! names, keys encoded as in URLs, and its columns in the manifest's `fileSchema`. Other tools write a line of names.
 //!
 //! Invariant: delete markers and versions that are not the newest are no objects of a plan; they are counted in a note.
 
@@ -9,11 +9,14 @@ use super::collector::{Collector, Listed};
 use super::error::ScanError;
 use super::input;
 use super::page::url_decoded;
+use super::parquet;
 use super::progress::Progress;
 use csv::{ByteRecord, ReaderBuilder};
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::cell::Cell;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -22,23 +25,33 @@ const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 const RECORD_BYTES_MAX: u64 = 1 << 20;
 const RECORDS_A_STEP: u64 = 4096;
 const COLUMNS_SHOWN: usize = 200;
+/// As manifests name them.
+const CSV: &str = "CSV";
+const PARQUET: &str = "Parquet";
+const ORC: &str = "ORC";
+const OTHER_COLUMNS: &str =
+    "the columns that were given, in their order, as this is a line of names: leave --columns out";
 
 /// What is looked at in a record, by number of its column.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Columns {
-    count: usize,
-    key: usize,
-    size: usize,
-    etag: Option<usize>,
-    storage_class: Option<usize>,
-    is_latest: Option<usize>,
-    is_delete_marker: Option<usize>,
+pub struct Columns {
+    pub count: usize,
+    pub key: usize,
+    pub size: usize,
+    pub etag: Option<usize>,
+    pub storage_class: Option<usize>,
+    pub is_latest: Option<usize>,
+    pub is_delete_marker: Option<usize>,
 }
 
 impl Columns {
-    fn of<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self, ScanError> {
+    /// Named as CSV has them, or as Parquet: `IsLatest` or `is_latest`.
+    ///
+    /// # Errors
+    /// When none is Key, or none is Size.
+    pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self, ScanError> {
         let names: Vec<String> =
-            names.map(|name| name.trim().trim_matches('"').to_ascii_lowercase()).collect();
+            names.map(|name| name.trim().trim_matches('"').replace('_', "").to_ascii_lowercase()).collect();
         let find = |wanted: &str| names.iter().position(|name| name == wanted);
         let refuse = |what| {
             let columns = names.join(", ").chars().take(COLUMNS_SHOWN).collect();
@@ -89,7 +102,8 @@ pub fn scan(
     let mut found = Vec::new();
     for path in manifests {
         let manifest = read_manifest(path)?;
-        if columns.is_none() {
+        // Parquet says its columns itself.
+        if columns.is_none() && manifest.format.eq_ignore_ascii_case(CSV) {
             known = Some(Columns::of(manifest.schema.split(','))?);
         }
         if files.is_empty() {
@@ -104,7 +118,14 @@ pub fn scan(
     }
     let mut skipped = Skipped::default();
     for path in files {
-        scan_file(path, known.as_ref(), collector, &mut skipped, progress)?;
+        match kind_of(path)? {
+            FileKind::Parquet(_) if columns.is_some() => {
+                let what = "a Parquet file says its columns itself: leave --columns out".to_owned();
+                return Err(ScanError::File { path: path.to_owned(), what });
+            }
+            FileKind::Parquet(file) => parquet::scan(file, path, collector, &mut skipped, progress)?,
+            FileKind::Text => scan_file(path, known.as_ref(), collector, &mut skipped, progress)?,
+        }
     }
     skipped.note(collector);
     Ok(())
@@ -117,11 +138,54 @@ fn read_manifest(path: &Path) -> Result<Manifest, ScanError> {
     let wrong = |what: String| ScanError::File { path: path.to_owned(), what };
     let manifest: Manifest = serde_json::from_str(&text)
         .map_err(|error| wrong(format!("no manifest of an inventory: {error}")))?;
-    if !manifest.format.eq_ignore_ascii_case("csv") {
-        let format = manifest.format;
-        return Err(wrong(format!("an inventory in {format:?}: only CSV is read; have S3 write it as CSV")));
+    if ![CSV, PARQUET].iter().any(|known| manifest.format.eq_ignore_ascii_case(known)) {
+        return Err(wrong(not_read(&manifest.format)));
     }
     Ok(manifest)
+}
+
+fn not_read(format: &str) -> String {
+    format!("an inventory in {format:?}: CSV and Parquet are read; have S3 write it as one of these")
+}
+
+/// What a file of an inventory is, by its bytes: names do not always say.
+enum FileKind {
+    Parquet(File),
+    /// CSV, plain or by gzip.
+    Text,
+}
+
+fn kind_of(path: &Path) -> Result<FileKind, ScanError> {
+    if path.as_os_str() == input::STDIN {
+        return Ok(FileKind::Text);
+    }
+    let found = || -> io::Result<Option<FileKind>> {
+        let mut file = File::open(path)?;
+        // A pipe has no end to look at.
+        if !file.metadata()?.is_file() {
+            return Ok(Some(FileKind::Text));
+        }
+        Ok(match () {
+            () if parquet::is_parquet(&mut file)? => Some(FileKind::Parquet(file)),
+            () if is_orc(&mut file)? => None,
+            () => Some(FileKind::Text),
+        })
+    };
+    let found = found().map_err(|source| ScanError::Read { path: path.to_owned(), source })?;
+    found.ok_or_else(|| ScanError::File { path: path.to_owned(), what: not_read(ORC) })
+}
+
+/// By both ends: the last byte is the length of what stands before it, which ends with the magic bytes again.
+fn is_orc(file: &mut File) -> io::Result<bool> {
+    let (mut begin, mut end) = ([0; 3], [0; 4]);
+    if file.metadata()?.len() < (begin.len() + end.len()) as u64 {
+        return Ok(false);
+    }
+    file.read_exact(&mut begin)?;
+    file.seek(SeekFrom::End(-(end.len() as i64)))?;
+    file.read_exact(&mut end)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(&begin == b"ORC" && end.starts_with(b"ORC"))
 }
 
 /// Where a file of the manifest at `manifest` is on this machine.
@@ -143,13 +207,21 @@ fn find(manifest: &Path, key: &str) -> Result<PathBuf, ScanError> {
 
 /// What was passed over.
 #[derive(Default)]
-struct Skipped {
+pub struct Skipped {
     delete_markers: u64,
     old_versions: u64,
+    /// Files whose first line was taken for names.
+    lines_of_names: u64,
 }
 
 impl Skipped {
     fn note(&self, collector: &mut Collector) {
+        if self.lines_of_names > 0 {
+            collector.note(format!(
+                "the first line of {} files has no size: it was taken for the names of the columns",
+                self.lines_of_names
+            ));
+        }
         if self.delete_markers > 0 {
             collector
                 .note(format!("{} delete markers were passed over: they have no bytes", self.delete_markers));
@@ -189,6 +261,7 @@ fn scan_file(
 ) -> Result<(), ScanError> {
     let since_record_bytes = Rc::new(Cell::new(0));
     let bounded = Bounded { inner: input::open(path)?, since_record_bytes: since_record_bytes.clone() };
+    let mut is_first_line = true;
     let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bounded);
     let mut record = ByteRecord::new();
     let mut columns = known.cloned();
@@ -196,6 +269,7 @@ fn scan_file(
     let failed = |source: csv::Error| ScanError::Read { path: path.to_owned(), source: source.into() };
     while reader.read_byte_record(&mut record).map_err(failed)? {
         since_record_bytes.set(0);
+        let is_first = std::mem::take(&mut is_first_line);
         line = record.position().map_or(line, csv::Position::line);
         let Some(columns) = &columns else {
             // Not S3's own: a line of names, as other tools write it.
@@ -209,11 +283,22 @@ fn scan_file(
             found: String::from_utf8_lossy(found).chars().take(COLUMNS_SHOWN).collect(),
             expected,
         };
+        let first = if is_first { FirstLine::of(&record, columns) } else { FirstLine::Record };
+        match first {
+            FirstLine::Record => {}
+            FirstLine::Names => continue,
+            FirstLine::OtherNames => {
+                skipped.lines_of_names += 1;
+                continue;
+            }
+            FirstLine::OtherColumns(names) => return Err(wrong(names.as_bytes(), OTHER_COLUMNS)),
+        }
         if record.len() != columns.count {
             let found = format!("{} fields", record.len());
             return Err(wrong(found.as_bytes(), "as many as there are columns"));
         }
-        add(&record, columns, collector, skipped).map_err(|error| match error {
+        let added = Record::of(&record, columns).and_then(|record| add(&record, collector, skipped));
+        added.map_err(|error| match error {
             Wrong::Field(found, expected) => wrong(&found, expected),
             Wrong::Object(error) => error,
         })?;
@@ -225,45 +310,100 @@ fn scan_file(
     Ok(())
 }
 
-enum Wrong {
+/// What the first line of a file is whose columns are known.
+enum FirstLine {
+    Record,
+    /// The same names.
+    Names,
+    /// Others, such as `object_key`: the columns that were given count.
+    OtherNames,
+    /// Key and Size stand elsewhere.
+    OtherColumns(String),
+}
+
+impl FirstLine {
+    fn of(record: &ByteRecord, columns: &Columns) -> Self {
+        let names = || record.iter().map(|name| std::str::from_utf8(name).unwrap_or_default());
+        let place = |columns: &Columns| (columns.count, columns.key, columns.size);
+        if let Ok(named) = Columns::of(names()) {
+            let is_same = place(&named) == place(columns);
+            return if is_same {
+                Self::Names
+            } else {
+                Self::OtherColumns(names().collect::<Vec<_>>().join(", "))
+            };
+        }
+        // No size is without a digit, but that of a delete marker, which is empty.
+        let size = record.get(columns.size).unwrap_or_default();
+        let is_name = record.len() == columns.count
+            && size.first().is_some_and(u8::is_ascii_alphabetic)
+            && !size.iter().any(u8::is_ascii_digit);
+        if is_name { Self::OtherNames } else { Self::Record }
+    }
+}
+
+pub enum Wrong {
     /// What was there, what was expected.
     Field(Vec<u8>, &'static str),
     Object(ScanError),
 }
 
-fn add(
-    record: &ByteRecord,
-    columns: &Columns,
-    collector: &mut Collector,
-    skipped: &mut Skipped,
-) -> Result<(), Wrong> {
-    let field = |number: usize| record.get(number).unwrap_or_default();
-    let text = |number: Option<usize>| {
-        number.and_then(|number| std::str::from_utf8(field(number)).ok()).filter(|text| !text.is_empty())
-    };
-    let flag = |number: Option<usize>| match number.map(|number| field(number).to_ascii_lowercase()) {
-        None => Ok(None),
-        Some(text) if text == b"true" => Ok(Some(true)),
-        Some(text) if text == b"false" => Ok(Some(false)),
-        Some(text) => Err(Wrong::Field(text, "true or false")),
-    };
-    if flag(columns.is_delete_marker)? == Some(true) {
+/// What an inventory says of an object.
+pub struct Record<'a> {
+    /// Decoded.
+    pub key: Cow<'a, [u8]>,
+    /// The error is what stands there; None: nothing does.
+    pub size_bytes: Option<Result<u64, Vec<u8>>>,
+    pub etag: Option<&'a str>,
+    pub storage_class: Option<&'a str>,
+    pub is_latest: Option<bool>,
+    pub is_delete_marker: Option<bool>,
+}
+
+impl<'a> Record<'a> {
+    fn of(record: &'a ByteRecord, columns: &Columns) -> Result<Self, Wrong> {
+        let field = |number: usize| record.get(number).unwrap_or_default();
+        let text = |number: Option<usize>| {
+            number.and_then(|number| std::str::from_utf8(field(number)).ok()).filter(|text| !text.is_empty())
+        };
+        let flag = |number: Option<usize>| match number.map(|number| field(number).to_ascii_lowercase()) {
+            None => Ok(None),
+            Some(text) if text == b"true" => Ok(Some(true)),
+            Some(text) if text == b"false" => Ok(Some(false)),
+            Some(text) => Err(Wrong::Field(text, "true or false")),
+        };
+        let digits = std::str::from_utf8(field(columns.size)).ok();
+        let size = digits
+            .filter(|size| size.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|size| size.parse().ok());
+        Ok(Self {
+            key: url_decoded(field(columns.key)).into(),
+            size_bytes: Some(size.ok_or_else(|| field(columns.size).to_vec())),
+            etag: text(columns.etag),
+            storage_class: text(columns.storage_class),
+            is_latest: flag(columns.is_latest)?,
+            is_delete_marker: flag(columns.is_delete_marker)?,
+        })
+    }
+}
+
+/// Counts the object, if it is one.
+pub fn add(record: &Record<'_>, collector: &mut Collector, skipped: &mut Skipped) -> Result<(), Wrong> {
+    if record.is_delete_marker == Some(true) {
         skipped.delete_markers += 1;
         return Ok(());
     }
-    if flag(columns.is_latest)? == Some(false) {
+    if record.is_latest == Some(false) {
         skipped.old_versions += 1;
         return Ok(());
     }
-    let size = std::str::from_utf8(field(columns.size)).ok();
-    let size =
-        size.filter(|size| size.bytes().all(|byte| byte.is_ascii_digit())).and_then(|size| size.parse().ok());
-    let wrong = || Wrong::Field(field(columns.size).to_vec(), "a whole number of bytes in the column Size");
+    let size = record.size_bytes.clone().unwrap_or_else(|| Err(Vec::new()));
+    let wrong = |found| Wrong::Field(found, "a whole number of bytes in the column Size");
     let object = Listed {
-        key: &url_decoded(field(columns.key)),
-        size_bytes: size.ok_or_else(wrong)?,
-        etag: text(columns.etag),
-        storage_class: text(columns.storage_class),
+        key: &record.key,
+        size_bytes: size.map_err(wrong)?,
+        etag: record.etag,
+        storage_class: record.storage_class,
     };
     collector.add(&object).map_err(|error| Wrong::Object(error.into()))
 }

@@ -64,6 +64,41 @@ fn columns_come_from_the_manifest_from_the_caller_or_from_a_line_of_names() {
     assert_eq!((twice.objects, twice.keys_out_of_order), (4, 1), "files that are named are all that is read");
 }
 
+/// It was read as an object, and refused for its size.
+#[test]
+fn a_line_of_names_is_no_object_also_where_the_columns_are_given() {
+    let folder = Folder::new();
+    let named = |name: &str, line: &str| folder.write(name, format!("{line}\n{RECORDS}"));
+    let same = named("same.csv", COLUMNS);
+    assert_records(&scanned(std::slice::from_ref(&same), Some(COLUMNS)).unwrap());
+    folder.write("all.csv", format!("{COLUMNS}\n{RECORDS}"));
+    let manifest = folder.write("manifest.json", manifest("CSV", "all.csv"));
+    assert_records(&scanned(&[manifest], None).unwrap());
+    let other = named("other.csv", "bucket_name,object,v,latest,marker,bytes,tag,class");
+    let sizes = scanned(&[other, same.clone()], Some(COLUMNS)).unwrap();
+    assert_eq!((sizes.objects, sizes.total_bytes), (4, 600));
+    assert!(sizes.notes[0].contains("first line of 1 files"), "{:?}", sizes.notes);
+    // Names in another order than the columns that were given.
+    let refused =
+        scanned(&[same], Some("Key, Bucket, VersionId, IsLatest, IsDeleteMarker, Size, ETag, StorageClass"));
+    assert!(
+        refused.as_ref().unwrap_err().contains("line 1: ")
+            && refused.unwrap_err().contains("leave --columns out")
+    );
+    // Only the first line may be one.
+    let late = folder.write("late.csv", format!("{RECORDS}{COLUMNS}\n"));
+    assert!(scanned(&[late], Some(COLUMNS)).unwrap_err().contains("line 5: "));
+}
+
+#[test]
+fn orc_is_refused_by_its_bytes() {
+    let folder = Folder::new();
+    let orc = folder.write("data.csv", [&b"ORC"[..], &[0; 100], b"ORC\x17"].concat());
+    assert!(scanned(&[orc], Some("Key, Size")).unwrap_err().contains("an inventory in \"ORC\""));
+    let named = folder.write("plain.csv", "ORC-1,5\n");
+    assert_eq!(scanned(&[named], Some("Key, Size")).unwrap().total_bytes, 5);
+}
+
 #[test]
 fn what_is_missing_is_named() {
     let folder = Folder::new();
@@ -75,7 +110,7 @@ fn what_is_missing_is_named() {
     let alone = folder.write("alone/manifest.json", manifest("CSV", "y.csv.gz"));
     assert!(refused(&[alone], None).contains("y.csv.gz is not there"));
     let orc = folder.write("orc/manifest.json", manifest("ORC", "y.orc"));
-    assert!(refused(&[orc], None).contains("\"ORC\": only CSV is read"));
+    assert!(refused(&[orc], None).contains("\"ORC\": CSV and Parquet are read"));
     let broken = folder.write("broken/manifest.json", "{}");
     assert!(refused(&[broken], None).contains("no manifest"));
     let none = folder.0.path().join("none.csv");

@@ -10,6 +10,7 @@ mod input;
 mod inventory;
 mod listing;
 mod page;
+mod parquet;
 pub mod progress;
 mod text;
 
@@ -23,7 +24,8 @@ use std::path::{Path, PathBuf};
 /// What is read.
 pub enum Source {
     S3(S3Source),
-    /// CSV files, plain or by gzip, and their manifest.json, if it is there; `columns` as its `fileSchema` names them.
+    /// Files in CSV, plain or by gzip, or in Parquet, and their manifest.json, if it is there; `columns` of CSV, as its
+    /// `fileSchema` names them.
     Inventory {
         files: Vec<PathBuf>,
         columns: Option<String>,

@@ -69,6 +69,12 @@ pub const KEYS: &[Key] = &[
     absent("drives.speed_source", Kind::Text, "\"data sheet\"", "where the figures are from"),
     set("redundancy.data", Kind::Whole { least: 1, most: 64 }, "1", "pieces that suffice"),
     set("redundancy.parity", Kind::Whole { least: 0, most: 64 }, "0", "pieces that may be lost"),
+    set(
+        "redundancy.small_objects",
+        Kind::Word(&["pieces", "copies"]),
+        "\"pieces\"",
+        "how objects of up to 64 KiB lie on drives",
+    ),
     set("limits.capacity", LIMIT, "\"85%\"", "of what can be live on a drive"),
     set("limits.drive_iops", LIMIT, "\"70%\"", "of what a drive can do"),
     set("limits.drive_bandwidth", LIMIT, "\"70%\"", "of what a drive can do"),

@@ -113,6 +113,18 @@ pub const KEYS: &[Key] = &[
         "16",
         "puts that wait for their commit at one time on one node",
     ),
+    absent(
+        "requests.gets_by_size",
+        Kind::Sizes,
+        "[{ from = 0, to = \"5TiB\", share = 1 }]",
+        "the gets by the size of the object that they ask for",
+    ),
+    absent(
+        "requests.heads_by_size",
+        Kind::Sizes,
+        "[{ from = 0, to = \"5TiB\", share = 1 }]",
+        "the heads by the size of the object that they ask for",
+    ),
     set("requests.uncertainty", SHARE, "\"20%\"", "relative standard deviation of the rates"),
     absent(
         "day.shape",

@@ -1,4 +1,4 @@
-//! `sizes = [{ size = "4KiB", share = 0.5 }, { from = "64KiB", to = "1MiB", share = 0.5 }]`
+//! `sizes = [{ size = "4KiB", share = 0.5 }, { from = "64KiB", to = "1MiB", share = 0.5 }]`, and the same of requests.
 
 use super::{Sizes, grid, histogram};
 use crate::nearest::nearest;
@@ -6,6 +6,7 @@ use crate::plan::input::error::InputError;
 use crate::plan::input::fields::{Fields, read as read_value, wrong};
 use crate::plan::input::kind::{Kind, Quantity};
 use crate::plan::input::tree::{Node, Value};
+use crate::plan::sizes::{SizeClass, SizeHistogram};
 use crate::s3::limits::OBJECT_BYTES_MAX;
 
 const KEY: &str = "objects.sizes";
@@ -15,32 +16,60 @@ const ENTRIES_MAX: usize = 1000;
 /// Shares that people rounded still add up.
 const SUM_TOLERANCE: f64 = 0.005;
 
-/// One entry, both ends inclusive.
-#[derive(Clone, Copy)]
-struct Entry {
-    lower_bytes: u64,
-    upper_bytes: u64,
-    share: f64,
-}
-
 /// # Errors
 /// When it is no list of sizes, or the shares do not add up to 1.
 pub fn read(fields: &Fields) -> Result<Sizes, InputError> {
     let Some(node) = fields.node(KEY) else { return Err(fields.missing(KEY)) };
+    let entries = entries(KEY, node)?;
+    let classes =
+        entries.iter().flat_map(|entry| grid::even(entry.lower_bytes, entry.upper_bytes, entry.share));
+    let histogram = histogram(fields, KEY, classes.collect())?;
+    Ok(Sizes { histogram, source: "the list in the workload".to_owned(), scan: None })
+}
+
+/// The requests that the list of `key` says, by the size of the object that they ask for; None: there is no list.
+///
+/// # Errors
+/// When it is no list of sizes, the shares do not add up to 1, or `histogram` has no object of an entry's sizes.
+pub fn requested(
+    fields: &Fields,
+    key: &str,
+    histogram: &SizeHistogram,
+) -> Result<Option<Vec<SizeClass>>, InputError> {
+    let Some(node) = fields.node(key) else { return Ok(None) };
+    let entries = entries(key, node)?;
+    let is_in = |entry: &SizeClass, class: &SizeClass| {
+        entry.lower_bytes <= class.upper_bytes && class.lower_bytes <= entry.upper_bytes
+    };
+    let classes = histogram.classes();
+    match entries.iter().find(|entry| !classes.iter().any(|class| is_in(entry, class))) {
+        Some(SizeClass { lower_bytes, upper_bytes, .. }) => {
+            let reason = format!(
+                "no object has from {lower_bytes} to {upper_bytes} bytes: give sizes that objects have, or leave the \
+                 entry out"
+            );
+            Err(wrong(key, node, reason))
+        }
+        None => Ok(Some(entries)),
+    }
+}
+
+/// In ascending order, without those of share 0; both ends inclusive.
+fn entries(key: &str, node: &Node) -> Result<Vec<SizeClass>, InputError> {
     let Value::List(items) = &node.value else {
-        return Err(wrong(KEY, node, format!("write {}", Kind::Sizes.wanted())));
+        return Err(wrong(key, node, format!("write {}", Kind::Sizes.wanted())));
     };
     if items.len() > ENTRIES_MAX {
-        return Err(wrong(KEY, node, format!("at most {ENTRIES_MAX}: take ranges, or a scan")));
+        return Err(wrong(key, node, format!("at most {ENTRIES_MAX}: take ranges, or a scan")));
     }
     if items.is_empty() {
-        return Err(wrong(KEY, node, "no sizes: write at least one".to_owned()));
+        return Err(wrong(key, node, "no sizes: write at least one".to_owned()));
     }
-    let entries = items.iter().enumerate().map(|(at, item)| entry(&format!("{KEY}.{at}"), item));
-    let mut entries = entries.collect::<Result<Vec<Entry>, _>>()?;
+    let entries = items.iter().enumerate().map(|(at, item)| entry(&format!("{key}.{at}"), item));
+    let mut entries = entries.collect::<Result<Vec<SizeClass>, _>>()?;
     let sum: f64 = entries.iter().map(|entry| entry.share).sum();
     if (sum - 1.0).abs() > SUM_TOLERANCE {
-        return Err(wrong(KEY, node, format!("the shares add up to {sum:.4}: they must add up to 1")));
+        return Err(wrong(key, node, format!("the shares add up to {sum:.4}: they must add up to 1")));
     }
     entries.retain(|entry| entry.share > 0.0);
     // The end of one range may be the beginning of the next: that size is the next one's.
@@ -56,15 +85,13 @@ pub fn read(fields: &Fields) -> Result<Sizes, InputError> {
         let (first, second) = (pair[0].lower_bytes, pair[1].lower_bytes);
         let reason =
             format!("the entries from {first} and from {second} bytes overlap: cut one of them in two");
-        return Err(wrong(KEY, node, reason));
+        return Err(wrong(key, node, reason));
     }
-    let classes =
-        entries.iter().flat_map(|entry| grid::even(entry.lower_bytes, entry.upper_bytes, entry.share));
-    let histogram = histogram(fields, KEY, classes.collect())?;
-    Ok(Sizes { histogram, source: "the list in the workload".to_owned(), scan: None })
+    entries.iter_mut().for_each(|entry| entry.share /= sum);
+    Ok(entries)
 }
 
-fn entry(path: &str, node: &Node) -> Result<Entry, InputError> {
+fn entry(path: &str, node: &Node) -> Result<SizeClass, InputError> {
     let Value::Table(names) = &node.value else {
         return Err(wrong(path, node, "write { size = \"4KiB\", share = 0.5 }".to_owned()));
     };
@@ -90,7 +117,7 @@ fn entry(path: &str, node: &Node) -> Result<Entry, InputError> {
         return Err(wrong(
             path,
             node,
-            "share is missing: the part of the objects, as in share = 0.5".to_owned(),
+            "share is missing: the part that has this size, as in share = 0.5".to_owned(),
         ));
     };
     let Quantity::Real(share) =
@@ -99,8 +126,10 @@ fn entry(path: &str, node: &Node) -> Result<Entry, InputError> {
         unreachable!("a share is a real number")
     };
     match (size("size")?, size("from")?, size("to")?) {
-        (Some(size), None, None) => Ok(Entry { lower_bytes: size, upper_bytes: size, share }),
-        (None, Some(from), Some(to)) if from <= to => Ok(Entry { lower_bytes: from, upper_bytes: to, share }),
+        (Some(size), None, None) => Ok(SizeClass { lower_bytes: size, upper_bytes: size, share }),
+        (None, Some(from), Some(to)) if from <= to => {
+            Ok(SizeClass { lower_bytes: from, upper_bytes: to, share })
+        }
         (None, Some(from), Some(to)) => {
             Err(wrong(path, node, format!("from {from} to {to} bytes: the first is the smaller one")))
         }

@@ -7,6 +7,8 @@ mod distribution;
 mod grid;
 mod list;
 
+pub use self::list::requested;
+
 use super::error::InputError;
 use super::fields::Fields;
 use super::named_file;
