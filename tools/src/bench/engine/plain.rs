@@ -84,7 +84,7 @@ impl Plain {
             }
             Verb::Sync => file.sync_all().map(|()| 0),
             Verb::DataSync => file.sync_data().map(|()| 0),
-            verb @ (Verb::Head | Verb::List | Verb::Copy | Verb::Multipart) => {
+            verb @ (Verb::ReadBack | Verb::Head | Verb::List | Verb::Copy | Verb::Multipart) => {
                 unreachable!("{verb:?} is of objects; jobs are checked before they run")
             }
         }

@@ -97,7 +97,9 @@ fn mean_of(block: &BlockSize) -> f64 {
 fn public_jobs_that_need_fio_are_refused_once_with_all_reasons() {
     for (file, reasons) in REFUSED {
         let path = files().into_iter().find(|path| name(path) == file).unwrap();
-        let error = resolved(&path, &Place::new()).unwrap_err().to_string();
+        let place = Place::new();
+        std::fs::write(place.file("drive"), vec![1; DRIVE_BYTES]).unwrap();
+        let error = resolved(&path, &place).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{} things", reasons.len())), "{error}");
         reasons.iter().for_each(|reason| assert!(error.contains(reason), "{reason} is missing: {error}"));
     }
