@@ -50,6 +50,21 @@ pub struct FioResult {
     pub p99_us: f64,
 }
 
+/// Sums over the jobs of a report: of reads and of writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sums {
+    pub bytes: [f64; 2],
+    pub ios: [f64; 2],
+    pub iops: [f64; 2],
+}
+
+impl Sums {
+    /// Bytes of an operation, where there are any.
+    pub fn mean_bytes(&self, direction: usize) -> Option<f64> {
+        (self.ios[direction] > 0.0).then(|| self.bytes[direction] / self.ios[direction])
+    }
+}
+
 #[derive(Deserialize)]
 struct Report {
     jobs: Vec<Job>,
@@ -70,6 +85,8 @@ struct Job {
 struct Direction {
     iops: f64,
     bw_bytes: f64,
+    #[serde(default)]
+    io_bytes: f64,
     total_ios: f64,
     lat_ns: Latency,
 }
@@ -136,6 +153,32 @@ pub fn run_job_file(path: &Path) -> Result<FioResult, FioError> {
     parse(&output.stdout)
 }
 
+/// Runs a job file, its files in their own places, and waits: the sums over its jobs.
+pub fn sums_of_job_file(path: &Path) -> Result<Sums, FioError> {
+    let output =
+        Command::new("fio").arg("--output-format=json").arg(path).output().map_err(FioError::Start)?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(FioError::Failed { status: output.status, stderr });
+    }
+    sums(&output.stdout)
+}
+
+/// The sums over the jobs of a report in fio's JSON, fio's or that of `ringbolt bench`.
+pub fn sums(json: &[u8]) -> Result<Sums, FioError> {
+    let start = json.iter().position(|&byte| byte == b'{').unwrap_or(0);
+    let report: Report = serde_json::from_slice(&json[start..])?;
+    let mut sums = Sums::default();
+    for job in &report.jobs {
+        for (at, direction) in [&job.read, &job.write].into_iter().enumerate() {
+            sums.bytes[at] += direction.io_bytes;
+            sums.ios[at] += direction.total_ios;
+            sums.iops[at] += direction.iops;
+        }
+    }
+    Ok(sums)
+}
+
 fn parse(json: &[u8]) -> Result<FioResult, FioError> {
     // Notes of fio may stand before the report.
     let start = json.iter().position(|&byte| byte == b'{').unwrap_or(0);
@@ -174,6 +217,17 @@ pub fn write_through(file: &Path, size_bytes: u64, core: usize) -> Result<(), Fi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn jobs_of_a_report_are_summed() {
+        let job = br#"{"job_runtime":1,"usr_cpu":0,"sys_cpu":0,
+            "read":{"iops":10.5,"bw_bytes":1,"io_bytes":8192,"total_ios":2,"lat_ns":{}},
+            "write":{"iops":1.0,"bw_bytes":1,"io_bytes":0,"total_ios":0,"lat_ns":{}}}"#;
+        let json = format!("note\n{{\"jobs\":[{0},{0}]}}", String::from_utf8_lossy(job));
+        let sums = sums(json.as_bytes()).unwrap();
+        assert_eq!((sums.bytes[0], sums.ios[0], sums.iops), (16_384.0, 4.0, [21.0, 2.0]));
+        assert_eq!((sums.mean_bytes(0), sums.mean_bytes(1)), (Some(4096.0), None));
+    }
 
     #[test]
     fn cpu_per_io_follows_from_percent_and_runtime() {

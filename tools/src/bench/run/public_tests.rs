@@ -2,6 +2,7 @@
 //! with all reasons.
 
 use super::tests::{Place, run_plan};
+use crate::bench::job::scaled::{Scale, scaled};
 use crate::bench::job::tests::around;
 use crate::bench::job::{self, Refusals, Resolved};
 use crate::bench::spec::{BlockSize, Direction, Engine};
@@ -31,26 +32,17 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-/// The job file with less to do, in `place`. What it asks for stays as it is otherwise.
-fn scaled(text: &str, place: &Place) -> String {
-    let has_large_blocks = text.to_lowercase().contains("1m");
-    let line = |line: &str| {
-        let (key, value) = line.split_once('=').unwrap_or((line, ""));
-        match key {
-            "size" | "offset_increment" => format!("{key}={}", if has_large_blocks { "4m" } else { "1m" }),
-            "numjobs" => format!("numjobs={}", value.parse::<u32>().unwrap().min(2)),
-            "runtime" => "runtime=150ms".to_owned(),
-            "ramp_time" | "steadystate_ramp_time" => format!("{key}=0"),
-            _ => line
-                .replace("/mnt/data", place.file("").to_str().unwrap())
-                .replace("/dev/nvme1n1", place.file("drive").to_str().unwrap()),
-        }
-    };
-    text.lines().map(|text| line(text) + "\n").collect()
-}
-
 fn resolved(file: &Path, place: &Place) -> Result<Resolved, Refusals> {
-    let text = scaled(&std::fs::read_to_string(file).unwrap(), place);
+    let (directory, drive) = (place.file(""), place.file("drive"));
+    let scale = Scale {
+        directory: &directory,
+        drive: &drive,
+        sizes: ["4m", "1m"],
+        threads_max: 2,
+        runtime: "150ms",
+        ramp: "0",
+    };
+    let text = scaled(&std::fs::read_to_string(file).unwrap(), &scale);
     job::of_text(&text, file, &around(&|_| None))
 }
 

@@ -47,7 +47,16 @@ const ENGINES_OF_FIO: &[(&[&str], &str)] = &[
     ),
     (&["splice", "solarisaio", "windowsaio"], "use psync, or io_uring for several operations in flight"),
     (
-        &["libpmem", "dev-dax", "pmemblk", "mtd"],
+        &[
+            "libpmem",
+            "dev-dax",
+            "pmemblk",
+            "mtd",
+            "librpma_apm_client",
+            "librpma_apm_server",
+            "librpma_gpspm_client",
+            "librpma_gpspm_server",
+        ],
         "this is for files and block devices: use fio for such memory",
     ),
     (&["net", "netsplice", "rdma", "nbd"], "this measures storage: use fio or iperf for a network"),

@@ -1,0 +1,157 @@
+//! Job files as the public writes them (tools/bench/jobs/public), with `ringbolt bench` and with fio, taking turns.
+//!
+//! `cargo run --release -p ringbolt-benches --bin public_jobs`
+//!
+//! Both are given the same text, with smaller sizes and shorter times, and the same files. A job that runs until all is
+//! done has to move as many bytes with as many operations as fio; the mean size of operations has to be fio's; the
+//! ratio of IOPS is printed. Jobs that fio alone can run, and those of S3, are left out.
+
+use clap::Parser;
+use ringbolt_benches::fio::{self, Sums};
+use ringbolt_benches::stats::median_of;
+use ringbolt_tools::bench::cli::{OutputFormat, RunOptions};
+use ringbolt_tools::bench::job::scaled::{Scale, scaled};
+use ringbolt_tools::bench::job::{self, Resolved, Surroundings};
+use ringbolt_tools::bench::report;
+use ringbolt_tools::bench::run::{Unwatched, run};
+use ringbolt_tools::bench::spec::Engine;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser, Debug)]
+#[command(about = "Public job files, with ringbolt bench and with fio")]
+struct Options {
+    /// Where the job files are.
+    #[arg(long, default_value = "tools/bench/jobs/public")]
+    jobs: PathBuf,
+    /// Where the files are made that are read and written; must be on a file system with direct I/O.
+    #[arg(long, default_value = "target/bench/public")]
+    dir: PathBuf,
+    /// Turns of each side.
+    #[arg(long, default_value_t = 11)]
+    repeats: usize,
+    /// How long a turn of a job that has a runtime takes, as fio reads a time.
+    #[arg(long, default_value = "1s")]
+    runtime: String,
+    /// Run one job file alone, for example etcd-wal.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+type AnyError = Box<dyn std::error::Error>;
+
+const DRIVE_BYTES: u64 = 512 << 20;
+/// Means over a second of draws are not the same to the last byte.
+const SIZES_DIFFER_MAX: f64 = 0.05;
+
+fn ours(resolved: &Resolved) -> Result<Sums, AnyError> {
+    let options = RunOptions { allow_overwrite: true, ..RunOptions::default() };
+    let result = run(&resolved.plan, &options, &mut Unwatched)?;
+    if let Some(text) = result.jobs.iter().find_map(|job| job.error_text.as_ref()) {
+        return Err(text.clone().into());
+    }
+    let mut json = Vec::new();
+    report::write(&result, &[OutputFormat::Json], &mut json)?;
+    Ok(fio::sums(&json)?)
+}
+
+/// What is wrong with a job, in words; empty: nothing.
+fn compare(options: &Options, file: &Path) -> Result<String, AnyError> {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let directory = std::path::absolute(options.dir.join(&name))?;
+    std::fs::create_dir_all(&directory)?;
+    let drive = std::path::absolute(options.dir.join("drive"))?;
+    let scale = Scale {
+        directory: &directory,
+        drive: &drive,
+        sizes: ["128m", "64m"],
+        threads_max: 4,
+        runtime: &options.runtime,
+        ramp: "0",
+    };
+    let text = scaled(&std::fs::read_to_string(file)?, &scale);
+    let around = Surroundings::of_process();
+    let Ok(resolved) = job::of_text(&text, file, &around) else { return Ok(String::new()) };
+    if resolved.plan.jobs.iter().any(|job| job.engine == Engine::S3) {
+        return Ok(String::new());
+    }
+    let is_timed = resolved.plan.jobs.iter().any(|job| job.time_based);
+    let job_file = directory.join("job.fio");
+    std::fs::write(&job_file, &text)?;
+    // The first turn of each side lays files out.
+    fio::sums_of_job_file(&job_file)?;
+    let mut turns: Vec<(Sums, Sums)> = Vec::new();
+    for _ in 0..options.repeats {
+        turns.push((ours(&resolved)?, fio::sums_of_job_file(&job_file)?));
+    }
+    std::fs::remove_dir_all(&directory)?;
+    Ok(show(&name, &turns, is_timed))
+}
+
+fn show(name: &str, turns: &[(Sums, Sums)], is_timed: bool) -> String {
+    let mut wrong = Vec::new();
+    for (at, direction) in ["read", "write"].into_iter().enumerate() {
+        let (Some(mean), Some(their_mean)) = (turns[0].0.mean_bytes(at), turns[0].1.mean_bytes(at)) else {
+            continue;
+        };
+        let ours = median_of(turns, |turn| turn.0.iops[at]);
+        let theirs = median_of(turns, |turn| turn.1.iops[at]);
+        let ratio = median_of(turns, |turn| turn.0.iops[at] / turn.1.iops[at]);
+        let same =
+            turns.iter().all(|(ours, theirs)| ours.ios[at] == theirs.ios[at] && ours.bytes == theirs.bytes);
+        let work = match (is_timed, same) {
+            (true, _) => "by time",
+            (false, true) => "the same",
+            (false, false) => "differ",
+        };
+        if work == "differ" {
+            let (mine, fios) = (&turns[0].0, &turns[0].1);
+            wrong.push(format!(
+                "{name}, {direction}: {} operations and {} bytes, fio {} and {}",
+                mine.ios[at], mine.bytes[at], fios.ios[at], fios.bytes[at]
+            ));
+        }
+        if (mean / their_mean - 1.0).abs() > SIZES_DIFFER_MAX {
+            wrong.push(format!("{name}, {direction}: {mean:.0} bytes an operation, fio {their_mean:.0}"));
+        }
+        println!(
+            "| {name} | {direction} | {work} | {mean:.0} | {their_mean:.0} | {ours:.0} | {theirs:.0} | {ratio:.2} |"
+        );
+    }
+    wrong.join("; ")
+}
+
+fn measure(options: &Options) -> Result<bool, AnyError> {
+    std::fs::create_dir_all(&options.dir)?;
+    fio::write_through(&options.dir.join("drive"), DRIVE_BYTES, 0)?;
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(&options.jobs)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    files.sort();
+    let is_wanted = |file: &PathBuf| {
+        options.only.as_ref().is_none_or(|only| file.file_stem().is_some_and(|stem| stem == only.as_str()))
+    };
+    println!("| job | direction | work | mean size | fio's | IOPS | fio's | ratio |");
+    println!("|---|---|---|---|---|---|---|---|");
+    let mut wrong = Vec::new();
+    for file in files.iter().filter(|file| is_wanted(file)) {
+        match compare(options, file) {
+            Ok(text) if text.is_empty() => {}
+            Ok(text) => wrong.push(text),
+            Err(error) => wrong.push(format!("{}: {error}", file.display())),
+        }
+    }
+    std::fs::remove_dir_all(&options.dir)?;
+    wrong.iter().for_each(|text| println!("WRONG: {text}"));
+    Ok(wrong.is_empty())
+}
+
+fn main() -> ExitCode {
+    match measure(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("public_jobs: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
