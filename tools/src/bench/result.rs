@@ -148,6 +148,8 @@ pub struct DirectionResult {
     pub ios: u64,
     pub short_ios: u64,
     pub failed_ios: u64,
+    /// In flight when the job or the run was over, and cut off.
+    pub cut_ios: u64,
     /// From the end of the ramp to the last completion.
     pub runtime_ns: u64,
     /// Submission, completion, both.
@@ -234,6 +236,8 @@ pub struct JobResult {
     pub lat_log: Vec<LogEntry>,
     /// Blocks whose content was not what was written.
     pub verify_failures: u64,
+    /// What is to be known beyond the figures.
+    pub notes: Vec<String>,
 }
 
 impl JobResult {
@@ -259,6 +263,7 @@ impl JobResult {
             clat_log: Vec::new(),
             lat_log: Vec::new(),
             verify_failures: 0,
+            notes: Vec::new(),
         }
     }
 }

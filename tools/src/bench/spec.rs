@@ -217,6 +217,8 @@ pub struct Objects {
     pub part_bytes: u64,
     /// `range_size`: a get asks for so many bytes of its object; None: for all of it.
     pub range_bytes: Option<u64>,
+    /// `request_timeout`: an operation without a whole answer by then has failed.
+    pub timeout_ns: u64,
 }
 
 /// One section after inheritance; `numjobs` threads run it.
@@ -396,6 +398,7 @@ impl Default for Objects {
             key_distribution: Distribution::Even,
             part_bytes: 5 << 20,
             range_bytes: None,
+            timeout_ns: 30_000_000_000,
         }
     }
 }

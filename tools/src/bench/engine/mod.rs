@@ -14,6 +14,8 @@ pub mod stamp;
 pub mod testing;
 
 use super::spec::Direction;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// The clock of a run. Whoever runs a job starts one and gives a copy to every engine.
@@ -98,6 +100,12 @@ pub trait IoEngine {
     /// # Errors
     /// When the target is not there or does not take what it should.
     fn prepare(&mut self, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError>;
+
+    /// Says what is set when the run is to end: preparing then fails soon. Called before [`Self::prepare`].
+    fn heed(&mut self, _stop: &Arc<AtomicBool>) {}
+
+    /// Ends what is in flight, where that can be done: completions of -ECANCELED follow.
+    fn cut(&mut self) {}
 
     /// The buffer of a slot, to fill before a write is submitted and to look at after a read has completed.
     fn buffer(&mut self, slot: u32) -> &mut [u8];

@@ -21,7 +21,11 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 const BUCKET: &str = "bench";
 const OWNER: &str = "bench";
@@ -37,6 +41,8 @@ const KEYS_OF_A_LIST: usize = 1000;
 const FAR_NS: u64 = 50_000_000;
 /// The executor's timers are good for a millisecond: nearer deadlines are waited for awake.
 const NEAR_NS: u64 = 2_000_000;
+/// How often a drive that is formatted is asked for, and whether the run is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub struct RingboltEngine {
@@ -53,6 +59,7 @@ pub struct RingboltEngine {
     executor: Executor,
     core: Option<Core>,
     notes: Vec<String>,
+    stop: Arc<AtomicBool>,
 }
 
 impl RingboltEngine {
@@ -93,6 +100,7 @@ impl RingboltEngine {
             executor,
             core: None,
             notes: Vec::new(),
+            stop: Arc::default(),
         })
     }
 
@@ -124,9 +132,36 @@ impl RingboltEngine {
         let seed = [(); 4].map(|()| fastrand::u64(..));
         let size_bytes = (!is_device).then_some(wanted);
         let options = FormatOptions { size_bytes, shards: 0, force: is_device, seed };
-        let mut told = |done: u64, all: u64| progress(done as f64 / all.max(1) as f64);
-        format_drive(&[&self.drive], &options, &mut told).map_err(|error| self.error(error))?;
-        Ok(())
+        self.format(options, progress)
+    }
+
+    /// Formats the drive on a thread that is left to itself when the run is to end: formatting can not be stopped.
+    fn format(&self, options: FormatOptions, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
+        let (sender, told) = mpsc::channel();
+        let (drive, is_file) = (self.drive.clone(), options.size_bytes.is_some());
+        std::thread::spawn(move || {
+            // Nobody listens when it was left.
+            let mut tell = |done: u64, all: u64| {
+                sender.send(Told::Share(done as f64 / all.max(1) as f64)).ok();
+            };
+            let outcome = format_drive(&[&drive], &options, &mut tell);
+            sender.send(Told::Ended(outcome.map(drop).map_err(|error| error.to_string()))).ok();
+        });
+        loop {
+            match told.recv_timeout(LOOK_EVERY) {
+                Ok(Told::Share(share)) => progress(share),
+                Ok(Told::Ended(outcome)) => return outcome.map_err(|error| self.error(error)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(self.error("formatting broke off")),
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                if is_file {
+                    // No drive yet. Where it can not be removed, the next run says what is wrong with it.
+                    std::fs::remove_file(&self.drive).ok();
+                }
+                return Err(self.error("stopped while it was formatted"));
+            }
+        }
     }
 
     fn open(&mut self) -> Result<Core, EngineError> {
@@ -162,8 +197,12 @@ impl RingboltEngine {
             next: Cell::new(0),
             failed: RefCell::default(),
             objects: self.objects.clone(),
+            stop: self.stop.clone(),
         });
         while work.next.get() < work.objects.count && work.failed.borrow().is_none() {
+            if work.stop.load(Ordering::Relaxed) {
+                return Err(self.error("stopped before all objects were stored"));
+            }
             let latch = Latch::new(workers);
             for _ in 0..workers {
                 let (core, latch, work) = (core.clone(), latch.clone(), work.clone());
@@ -204,6 +243,12 @@ impl RingboltEngine {
     }
 }
 
+/// Of a drive that is formatted.
+enum Told {
+    Share(f64),
+    Ended(Result<(), String>),
+}
+
 fn may_lock(arena_bytes: u64) -> bool {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
     limit.is_none_or(|limit| limit >= arena_bytes + RING_LOCKED_BYTES)
@@ -214,6 +259,7 @@ struct Storing {
     next: Cell<u64>,
     failed: RefCell<Option<Refusal>>,
     objects: ObjectSet,
+    stop: Arc<AtomicBool>,
 }
 
 impl Storing {
@@ -221,7 +267,8 @@ impl Storing {
     async fn some(&self, core: &Core, bucket: BucketId) {
         for _ in 0..64 {
             let number = self.next.get();
-            if number >= self.objects.count || self.failed.borrow().is_some() {
+            let stopped = self.stop.load(Ordering::Relaxed);
+            if stopped || number >= self.objects.count || self.failed.borrow().is_some() {
                 return;
             }
             self.next.set(number + 1);
@@ -396,6 +443,10 @@ impl IoEngine for RingboltEngine {
         self.core = Some(core);
         progress(1.0);
         Ok(())
+    }
+
+    fn heed(&mut self, stop: &Arc<AtomicBool>) {
+        self.stop = stop.clone();
     }
 
     fn buffer(&mut self, slot: u32) -> &mut [u8] {

@@ -100,6 +100,10 @@ struct JobExtras {
     #[serde(skip_serializing_if = "Option::is_none")]
     error_text: Option<String>,
     verify_failures: u64,
+    /// Operations that were in flight at the end and cut off.
+    cut_ios: Pairs<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     /// From the intended start of each operation, with a rate; empty without one.
     response_ns: Pairs<LatencyReport>,
     intervals: Vec<IntervalReport>,
@@ -293,6 +297,10 @@ impl JobExtras {
             threads: result.threads,
             error_text: result.error_text.clone(),
             verify_failures: result.verify_failures,
+            cut_ios: Pairs(
+                Direction::ALL.map(|of| (of.name().to_owned(), result.by_direction.get(of).cut_ios)).into(),
+            ),
+            notes: result.notes.clone(),
             response_ns: Pairs(response_ns.collect()),
             intervals: result.intervals.iter().map(IntervalReport::of).collect(),
         }

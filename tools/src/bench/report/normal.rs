@@ -297,7 +297,11 @@ fn write_issued(out: &mut String, result: &JobResult) -> Result {
         result.sync.count(),
         each(|one| one.short_ios),
         each(|one| one.failed_ios),
-    )
+    )?;
+    if Direction::ALL.iter().any(|direction| result.by_direction.get(*direction).cut_ios > 0) {
+        writeln!(out, "     cut off   : {} in flight at the end", each(|one| one.cut_ios))?;
+    }
+    result.notes.iter().try_for_each(|note| writeln!(out, "     note      : {note}"))
 }
 
 fn write_target(out: &mut String, result: &JobResult) -> Result {

@@ -119,6 +119,7 @@ fn result(job: Job, rates: &[(Direction, u64)], latency: f64) -> JobResult {
         clat_log: logs.clone(),
         lat_log: logs,
         verify_failures: 0,
+        notes: Vec::new(),
     }
 }
 

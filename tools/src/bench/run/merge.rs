@@ -30,6 +30,11 @@ impl JobResult {
         merge_log(&mut self.clat_log, &other.clat_log);
         merge_log(&mut self.lat_log, &other.lat_log);
         self.verify_failures += other.verify_failures;
+        for note in &other.notes {
+            if !self.notes.contains(note) {
+                self.notes.push(note.clone());
+            }
+        }
     }
 }
 
@@ -39,6 +44,7 @@ impl DirectionResult {
         self.ios += other.ios;
         self.short_ios += other.short_ios;
         self.failed_ios += other.failed_ios;
+        self.cut_ios += other.cut_ios;
         self.runtime_ns = self.runtime_ns.max(other.runtime_ns);
         self.slat.merge(&other.slat);
         self.clat.merge(&other.clat);

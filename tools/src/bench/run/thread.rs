@@ -57,7 +57,20 @@ impl Thread<'_> {
         self.events.send(Event::Ended(self.index, Box::new(result), notes)).ok();
     }
 
+    /// What is not ready when the run is to end has not failed.
     fn work(&self) -> Result<(JobResult, Option<Failure>, Vec<String>), Failure> {
+        match self.do_job() {
+            Err(failure) if self.shared.stop.load(Ordering::Relaxed) => {
+                let note = format!("interrupted before the job began: {}", failure.text);
+                let mut result = JobResult::empty(self.job);
+                result.notes.push(note.clone());
+                Ok((result, None, vec![note]))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn do_job(&self) -> Result<(JobResult, Option<Failure>, Vec<String>), Failure> {
         let cores = system::cores_of(self.job).map_err(Failure::of)?;
         system::settle(cores.as_deref()).map_err(Failure::of)?;
         self.telemetry.set_phase(Phase::LayingOut);
@@ -90,6 +103,7 @@ impl Thread<'_> {
         target: &Target,
     ) -> Result<(JobResult, Option<Failure>, Vec<String>), Failure> {
         let job = self.job;
+        engine.heed(&self.shared.stop);
         engine.prepare(&mut |share| self.telemetry.set_fraction(share)).map_err(Failure::of)?;
         let source = Source::new(job, self.number, target).map_err(Failure::of)?;
         let (verifier, object_check, files) = match target {

@@ -4,6 +4,7 @@ use super::head::Malformed;
 use crate::bench::engine::EngineError;
 use rustls::CertificateError;
 use std::io;
+use std::time::Duration;
 
 /// Of a server's message, characters.
 const MESSAGE_CHARACTERS_MAX: usize = 200;
@@ -19,6 +20,7 @@ const ENOSPC: i32 = 28;
 const EPROTO: i32 = 71;
 const ECONNRESET: i32 = 104;
 const ETIMEDOUT: i32 = 110;
+const ECANCELED: i32 = 125;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -30,8 +32,10 @@ pub enum Failure {
     Malformed(#[from] Malformed),
     #[error("TLS: {}", tls_in_words(.0))]
     Tls(rustls::Error),
-    #[error("no whole answer within {0} s")]
-    TimedOut(u64),
+    #[error("no whole answer within {0:?}")]
+    TimedOut(Duration),
+    #[error("cut off, because the run or the job was over")]
+    Cut,
     #[error("{status} {code}: {message}")]
     Refused { status: u16, code: String, message: String },
     /// An answer without what it has to have.
@@ -81,6 +85,7 @@ impl Failure {
             | Self::OtherRange { .. }
             | Self::ShortList { .. } => EPROTO,
             Self::TimedOut(_) => ETIMEDOUT,
+            Self::Cut => ECANCELED,
             Self::Refused { status, code, .. } => match (*status, code.as_str()) {
                 (_, "SlowDown") | (429 | 503, _) => EBUSY,
                 (_, "XMinioStorageFull") | (507, _) => ENOSPC,

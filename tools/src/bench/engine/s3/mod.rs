@@ -7,7 +7,8 @@
 //! thread is therefore that of a whole core under load; what a request costs is what is left when the server is slow.
 //!
 //! Invariants: a request's buffers are its slot's and are used again; nothing is allocated for a GET, PUT, HEAD or
-//! DELETE that succeeds. An operation that has no whole answer within [`ANSWER_LIMIT`] fails.
+//! DELETE that succeeds. An operation that has no whole answer within `request_timeout` fails, one that is in flight
+//! when the run ends is cut off; neither holds the thread, which waits nowhere but in its ring.
 
 mod chunked;
 mod endpoint;
@@ -21,7 +22,8 @@ mod sign;
 mod tls;
 mod wire;
 
-use self::line::{Line, hang_up};
+use self::failure::Failure;
+use self::line::Line;
 use self::prepare::Share;
 use self::shared::Shared;
 use super::slots::Desk;
@@ -32,18 +34,18 @@ use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 const RING_ENTRIES: u32 = 1024;
-/// An operation that takes longer has failed.
-const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 /// How long the thread turns round without an answer before it sleeps.
 const SPIN: Duration = Duration::from_micros(200);
 /// Timers are good for a millisecond: before a deadline as near as this the thread does not sleep.
 const NEAR: Duration = Duration::from_millis(2);
 /// How often operations that hang are looked for.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub struct S3Engine {
@@ -52,6 +54,7 @@ pub struct S3Engine {
     share: Share,
     desk: Desk,
     started: bool,
+    look_ns: u64,
 }
 
 impl S3Engine {
@@ -70,7 +73,7 @@ impl S3Engine {
             runtime.map_err(|error| EngineError(format!("the kernel gives no io_uring: {error}")))?;
         let share = Share { thread: u64::from(thread), threads: u64::from(job.threads.max(1)) };
         let desk = Desk::new(&shared.slots, shared.objects.largest_bytes);
-        Ok(Self { runtime, shared, share, desk, started: false })
+        Ok(Self { runtime, shared, share, desk, started: false, look_ns: 0 })
     }
 
     /// Time in which the thread turned round, or slept, with nothing to do.
@@ -83,9 +86,13 @@ impl S3Engine {
         let shared = self.shared.clone();
         self.started = true;
         self.runtime.block_on(async move {
-            for (number, watch) in (0..).zip(&shared.watches) {
-                let mut line = shared.line(watch.control.clone());
-                line.connect().await.map_err(|failure| shared.at_server(&failure))?;
+            for number in 0..shared.slots.count() {
+                let mut line = shared.line(number as usize);
+                // An operation may have been queued before.
+                let queued_ns = shared.watches[number as usize].busy_since_ns.get();
+                let connected = guarded(&shared, shared.watched(number as usize, line.connect())).await;
+                connected.map_err(|failure| shared.at_server(&failure))?;
+                shared.watches[number as usize].busy_since_ns.set(queued_ns);
                 shared.slots.tasks.set(shared.slots.tasks.get() + 1);
                 monoio::spawn(counted(shared.clone(), serve(shared.clone(), line, number)));
             }
@@ -101,8 +108,7 @@ impl S3Engine {
             shared.slots.main.remember(context);
             shared.slots.leave();
             // The others end by themselves, and say so to the server.
-            let busy = shared.watches.iter().filter(|watch| watch.busy_since_ns.get().is_some());
-            busy.for_each(|watch| hang_up(&watch.control));
+            shared.cut();
             shared.spinner.ring();
             if shared.slots.tasks.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
         }));
@@ -123,6 +129,25 @@ async fn serve(shared: Rc<Shared>, mut line: Line, slot: u32) {
     }
     line.close().await;
     shared.slots.end_task();
+}
+
+/// Does `work`, looking meanwhile whether it takes too long or the run is to end.
+async fn guarded<T>(shared: &Shared, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let mut work = pin!(work);
+    loop {
+        let mut timer = pin!(monoio::time::sleep(LOOK_EVERY));
+        let turn = std::future::poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => timer.as_mut().poll(context).map(|()| None),
+        });
+        if let Some(outcome) = turn.await {
+            return outcome;
+        }
+        shared.end_old();
+        if shared.is_stopped() {
+            shared.cut();
+        }
+    }
 }
 
 /// A task whose polls are counted: a turn of the loop without one was idle.
@@ -206,7 +231,7 @@ impl Wait<'_> {
                 None => break,
                 Some(sleep) => sleep,
             };
-            give_up_old(self.shared);
+            self.shared.end_old();
             let mut timer = pin!(monoio::time::sleep(sleep));
             let before = self.shared.slots.done();
             std::future::poll_fn(|context| {
@@ -244,30 +269,28 @@ impl Wait<'_> {
     }
 }
 
-/// Ends the connections whose operations hang; their tasks then complete them.
-fn give_up_old(shared: &Shared) {
-    let now = shared.clock.now_ns();
-    for watch in &shared.watches {
-        let hangs = |since: u64| now.saturating_sub(since) > ANSWER_LIMIT.as_nanos() as u64;
-        if watch.busy_since_ns.get().is_some_and(hangs) {
-            watch.given_up.set(true);
-            hang_up(&watch.control);
-        }
-    }
-}
-
 impl IoEngine for S3Engine {
     fn prepare(&mut self, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
         let (shared, share) = (self.shared.clone(), self.share);
         self.runtime.block_on(async {
-            let at = |failure: failure::Failure| shared.at_server(&failure);
-            prepare::bucket(&shared).await.map_err(at)?;
-            if shared.objects.needs_objects {
-                prepare::objects(&shared, share, progress).await.map_err(at)?;
-            }
-            Ok::<_, EngineError>(())
+            let work = async {
+                prepare::bucket(&shared).await?;
+                if shared.objects.needs_objects {
+                    prepare::objects(&shared, share, progress).await?;
+                }
+                Ok(())
+            };
+            guarded(&shared, work).await.map_err(|failure| shared.at_server(&failure))
         })?;
         self.start()
+    }
+
+    fn heed(&mut self, stop: &Arc<AtomicBool>) {
+        self.shared.stop.replace(stop.clone());
+    }
+
+    fn cut(&mut self) {
+        self.shared.cut();
     }
 
     fn buffer(&mut self, slot: u32) -> &mut [u8] {
@@ -275,7 +298,7 @@ impl IoEngine for S3Engine {
     }
 
     fn submit(&mut self, slot: u32, operation: &Operation) {
-        self.shared.watches[slot as usize].busy_since_ns.set(Some(self.shared.clock.now_ns()));
+        self.shared.watches[slot as usize].begin(self.shared.clock.now_ns());
         self.desk.submit(&self.shared.slots, slot, operation);
     }
 
@@ -291,6 +314,10 @@ impl IoEngine for S3Engine {
         let shared = self.shared.clone();
         let possible = shared.slots.in_flight() + shared.slots.done();
         let now = shared.clock.now_ns();
+        if now >= self.look_ns {
+            self.look_ns = now + LOOK_EVERY.as_nanos() as u64;
+            shared.end_old();
+        }
         let wait = Wait {
             shared: &shared,
             at_least: at_least.min(possible),
@@ -321,5 +348,7 @@ impl IoEngine for S3Engine {
 
 #[cfg(test)]
 mod lies;
+#[cfg(test)]
+mod stuck;
 #[cfg(test)]
 mod tests;

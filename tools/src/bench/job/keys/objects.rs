@@ -32,6 +32,14 @@ pub const KEYS: &[Key] = &[
         .default("all of the object")
         .on(Engines::Objects)
         .text("Where less is left of the object, that. With verify a multiple of 4096."),
+    Key::new("request_timeout", Kind::Seconds, "request_timeout=5s", "An operation without a whole answer by then fails")
+        .default("30s")
+        .range("1ms or more")
+        .on(Engines::S3)
+        .text(
+            "Connecting counts. At the end of the job or of the run nothing is waited for longer than half a second: \
+             what is in flight then is cut off and counted.",
+        ),
     Key::new("bucket", Kind::Text, "bucket=bench", "Bucket of the objects; made when it is not there")
         .default("bench")
         .on(Engines::S3)

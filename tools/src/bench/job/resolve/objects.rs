@@ -3,6 +3,7 @@
 use super::fields::Fields;
 use crate::bench::job::error::JobError;
 use crate::bench::job::parser::Surroundings;
+use crate::bench::job::units::MILLISECOND;
 use crate::bench::job::values;
 use crate::bench::spec::{HttpMode, Https, Job, ObjectOp, Objects};
 use crate::s3::limits::{BODY_BYTES_MAX, PART_BYTES_MIN};
@@ -46,6 +47,12 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>, around: &Surroundings<'_>) -> Re
         fields.special("keydist", values::distribution)?.unwrap_or_else(|| job.distribution.read.clone());
     objects.part_bytes = part_bytes(fields)?;
     objects.range_bytes = fields.size("range_size")?.filter(|bytes| *bytes > 0);
+    if let Some(timeout_ns) = fields.time("request_timeout")? {
+        if timeout_ns < MILLISECOND {
+            return Err(fields.impossible(&["request_timeout"], "request_timeout has to be at least 1ms"));
+        }
+        objects.timeout_ns = timeout_ns;
+    }
     objects.ops = operations(fields)?;
     Ok(())
 }
