@@ -3,6 +3,7 @@
 //! Invariants: everything merges: the sum of two threads' results is the result of both. Latencies are whole
 //! histograms, never means of percentiles. Nothing is counted before a job's ramp is over.
 
+use super::engine::failures::Failures;
 use super::spec::{ByDirection, Job};
 use hdrhistogram::Histogram;
 
@@ -236,6 +237,10 @@ pub struct JobResult {
     pub lat_log: Vec<LogEntry>,
     /// Blocks whose content was not what was written.
     pub verify_failures: u64,
+    /// Operations that failed, by reason.
+    pub failures: Failures,
+    /// Connections that were made again, where there are connections.
+    pub reconnections: Option<u64>,
     /// What is to be known beyond the figures.
     pub notes: Vec<String>,
 }
@@ -263,6 +268,8 @@ impl JobResult {
             clat_log: Vec::new(),
             lat_log: Vec::new(),
             verify_failures: 0,
+            failures: Failures::default(),
+            reconnections: None,
             notes: Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 //! Invariant: `submit` never waits for the operation; a slot is free again when its completion was handed over.
 
 pub(super) mod drive;
-mod failures;
+pub mod failures;
 pub(super) mod layout;
 pub mod objects;
 pub mod ringbolt;
@@ -13,6 +13,7 @@ pub mod stamp;
 #[cfg(test)]
 pub mod testing;
 
+use self::failures::Failures;
 use super::spec::Direction;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -58,6 +59,22 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Trim => "trim",
+            Self::Sync => "fsync",
+            Self::DataSync => "fdatasync",
+            Self::ReadBack => "read back",
+            Self::Head => "head",
+            Self::List => "list",
+            Self::Copy => "copy",
+            Self::Multipart => "multipart",
+        }
+    }
+
     /// Where its result is counted. None: a flush, which is counted apart.
     pub fn direction(self) -> Option<Direction> {
         match self {
@@ -86,6 +103,15 @@ pub struct Completion {
     pub slot: u32,
     /// Bytes transferred, or -errno.
     pub result: i64,
+}
+
+/// What an engine knows of its operations beyond their completions.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// None: whoever runs the job knows as much.
+    pub failures: Option<Failures>,
+    /// Connections that were made again, where there are connections.
+    pub reconnections: Option<u64>,
 }
 
 /// Why an engine could not be set up or go on.
@@ -148,5 +174,10 @@ pub trait IoEngine {
     /// What a user should hear beyond the figures: kinds of failures with how often each came, a line each.
     fn notes(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// What the engine itself knows of its operations.
+    fn account(&self) -> Account {
+        Account::default()
     }
 }

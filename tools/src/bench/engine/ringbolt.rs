@@ -6,10 +6,10 @@
 //! Invariant: a file that is no Ringbolt drive is never written to, a block device only with `allow_overwrite`, and
 //! never while it is mounted: it is opened exclusively.
 
-use super::failures::Failures;
+use super::failures::{FailedOperation, Failures};
 use super::objects::ObjectSet;
 use super::slots::{Desk, Slots};
-use super::{Clock, Completion, EngineError, IoEngine, Operation, Verb};
+use super::{Account, Clock, Completion, EngineError, IoEngine, Operation, Verb};
 use crate::bench::spec::{Direction, Job, ObjectOp};
 use crate::executor::{Executor, Latch};
 use ringbolt_engine::EngineError as Refusal;
@@ -229,10 +229,9 @@ impl RingboltEngine {
                 while let Some((operation, mut buffer)) = slots.next(slot).await {
                     let result = match task.carry_out(&operation, &mut buffer).await {
                         Ok(bytes) => bytes as i64,
-                        Err(refusal) => {
-                            let text = refusal.to_string();
-                            failures.borrow_mut().count(text.clone(), || text);
-                            -i64::from(errno_of(&refusal))
+                        Err(failed) => {
+                            failures.borrow_mut().count(task.told(&operation, &failed));
+                            -i64::from(errno_of(&failed))
                         }
                     };
                     slots.complete(slot, result, buffer);
@@ -306,6 +305,24 @@ struct Task {
 }
 
 impl Task {
+    /// For the report.
+    fn told(&self, operation: &Operation, failed: &Failed) -> FailedOperation {
+        let of = match operation.verb {
+            Verb::Write | Verb::ReadBack => Direction::Write,
+            Verb::Trim => Direction::Trim,
+            _ => Direction::Read,
+        };
+        let text = failed.to_string();
+        FailedOperation {
+            operation: operation.verb.name().to_owned(),
+            path: String::from_utf8_lossy(&self.objects.key(of, operation.number)).into_owned(),
+            errno: errno_of(failed),
+            kind: text.clone(),
+            text,
+            ..FailedOperation::default()
+        }
+    }
+
     async fn carry_out(&self, operation: &Operation, buffer: &mut [u8]) -> Result<u64, Failed> {
         let Operation { number, length, .. } = *operation;
         match operation.verb {
@@ -502,6 +519,10 @@ impl IoEngine for RingboltEngine {
 
     fn notes(&self) -> Vec<String> {
         self.notes.iter().cloned().chain(self.failures.borrow().lines()).collect()
+    }
+
+    fn account(&self) -> Account {
+        Account { failures: Some(self.failures.borrow().clone()), ..Account::default() }
     }
 }
 

@@ -7,6 +7,7 @@ use super::normal::class_name;
 use super::number::{finite, per_second};
 use super::summary::{self, GroupSum, LatencyClasses, Spread};
 use super::{date, engine_name, shown_options, version_text};
+use crate::bench::engine::failures::FailureKind;
 use crate::bench::result::{DirectionResult, DiskUsage, Interval, JobResult, Latencies, Run};
 use crate::bench::spec::{ByDirection, Direction, Job};
 use serde::{Serialize, Serializer};
@@ -102,6 +103,12 @@ struct JobExtras {
     verify_failures: u64,
     /// Operations that were in flight at the end and cut off.
     cut_ios: Pairs<u64>,
+    /// By reason, with the first of each; and how many failed for other reasons.
+    failures: Vec<FailureKind>,
+    failures_of_other_kinds: u64,
+    /// Connections that were made again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reconnections: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
     /// From the intended start of each operation, with a rate; empty without one.
@@ -300,6 +307,9 @@ impl JobExtras {
             cut_ios: Pairs(
                 Direction::ALL.map(|of| (of.name().to_owned(), result.by_direction.get(of).cut_ios)).into(),
             ),
+            failures: result.failures.kinds.clone(),
+            failures_of_other_kinds: result.failures.others,
+            reconnections: result.reconnections,
             notes: result.notes.clone(),
             response_ns: Pairs(response_ns.collect()),
             intervals: result.intervals.iter().map(IntervalReport::of).collect(),

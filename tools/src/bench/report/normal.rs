@@ -301,6 +301,12 @@ fn write_issued(out: &mut String, result: &JobResult) -> Result {
     if Direction::ALL.iter().any(|direction| result.by_direction.get(*direction).cut_ios > 0) {
         writeln!(out, "     cut off   : {} in flight at the end", each(|one| one.cut_ios))?;
     }
+    for line in result.failures.lines() {
+        writeln!(out, "     failed    : {line}")?;
+    }
+    if let Some(again) = result.reconnections {
+        writeln!(out, "     http      : connections made again={again}")?;
+    }
     result.notes.iter().try_for_each(|note| writeln!(out, "     note      : {note}"))
 }
 

@@ -30,6 +30,11 @@ impl JobResult {
         merge_log(&mut self.clat_log, &other.clat_log);
         merge_log(&mut self.lat_log, &other.lat_log);
         self.verify_failures += other.verify_failures;
+        self.failures.merge(&other.failures);
+        self.reconnections = match (self.reconnections, other.reconnections) {
+            (None, one) | (one, None) => one,
+            (Some(one), Some(other)) => Some(one + other),
+        };
         for note in &other.notes {
             if !self.notes.contains(note) {
                 self.notes.push(note.clone());

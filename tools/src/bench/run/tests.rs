@@ -245,6 +245,9 @@ fn a_block_that_the_drive_refuses_ends_the_job_with_a_hint() {
     job.number_ios = Some(10);
     let result = run_jobs(&[&job]).jobs.remove(0);
     assert_eq!((result.error, result.by_direction.read.failed_ios), (0, 10));
+    let told = &result.failures.kinds[0];
+    assert_eq!((told.count, told.first.errno, told.first.operation.as_str()), (10, 22, "read"));
+    assert!(told.first.path.ends_with("data") && told.first.offset.is_some(), "{told:?}");
 }
 
 /// Sets the stop at the first look.

@@ -43,7 +43,7 @@ pub struct Thread<'run> {
 impl Thread<'_> {
     /// Does all that the thread is there for, and tells its end.
     pub fn live(self) {
-        let (mut result, failure, notes) = match self.work() {
+        let (mut result, failure, mut notes) = match self.work() {
             Ok((result, failure, notes)) => (result, failure, notes),
             Err(failure) => (JobResult::empty(self.job), Some(failure), Vec::new()),
         };
@@ -51,6 +51,8 @@ impl Thread<'_> {
             result.error = failure.errno;
             result.error_text = Some(failure.text);
         }
+        // Whatever the format of the results, and where they go.
+        notes.extend(result.error_text.clone());
         self.telemetry.set_counts(&result);
         self.telemetry.set_phase(Phase::Done);
         // Nobody listens when the run was given up.
@@ -127,13 +129,20 @@ impl Thread<'_> {
             filler: Filler::new(job, self.number),
             telemetry: self.telemetry,
             stop: &self.shared.stop,
+            number: self.number,
             files,
         };
         let (recorder, failure) = Worker::new(&mut engine, parts).run();
-        let result = recorder.snapshot(self.shared.clock.now_ns());
+        let mut result = recorder.snapshot(self.shared.clock.now_ns());
         let finished: Result<(), EngineError> = if failure.is_none() { engine.finish() } else { Ok(()) };
         let failure = failure.or_else(|| finished.err().map(Failure::of));
-        Ok((result, failure, engine.notes()))
+        let (account, mut notes) = (engine.account(), engine.notes());
+        match account.failures {
+            Some(failures) => result.failures = failures,
+            None => notes.extend(result.failures.lines()),
+        }
+        result.reconnections = account.reconnections;
+        Ok((result, failure, notes))
     }
 
     /// `startdelay`; false when the run ended meanwhile.

@@ -15,6 +15,7 @@ use super::object_check::ObjectCheck;
 use super::status::{Phase, Telemetry};
 use super::system;
 use super::verify::Verifier;
+use crate::bench::engine::failures::FailedOperation;
 use crate::bench::engine::{Clock, Completion, IoEngine, Operation, Verb};
 use crate::bench::load::{Next, Source, Work};
 use crate::bench::result::Usage;
@@ -54,6 +55,8 @@ pub struct Parts<'run> {
     pub filler: Filler,
     pub telemetry: &'run Telemetry,
     pub stop: &'run AtomicBool,
+    /// Of the thread within its job.
+    pub number: u32,
     /// Number of files, for the flush at the end.
     pub files: u32,
 }
@@ -421,6 +424,18 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             Engine::IoUring => format!("of {length} bytes at {offset} of file {file}"),
             Engine::Ringbolt | Engine::S3 => format!("of object {number}"),
         };
+        if self.parts.job.engine == Engine::IoUring {
+            let path = self.parts.job.paths(self.parts.number).into_iter().nth(file as usize);
+            self.recorder.result.failures.count(FailedOperation {
+                operation: verb.name().to_owned(),
+                path: path.map(|path| path.display().to_string()).unwrap_or_default(),
+                offset: Some(offset),
+                errno,
+                kind: error.to_string(),
+                text: format!("{error}; {length} bytes{hint}"),
+                ..FailedOperation::default()
+            });
+        }
         let failure = Failure { errno, text: format!("{verb:?} {place} failed: {error}{hint}") };
         if !goes_on {
             self.failure.get_or_insert(failure);

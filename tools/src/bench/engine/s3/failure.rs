@@ -2,6 +2,7 @@
 
 use super::head::Malformed;
 use crate::bench::engine::EngineError;
+use crate::bench::engine::failures::FailedOperation;
 use rustls::CertificateError;
 use std::io;
 use std::time::Duration;
@@ -41,6 +42,9 @@ pub enum Failure {
     /// An answer without what it has to have.
     #[error("the answer has no {0}")]
     Lacks(&'static str),
+    /// Of a request.
+    #[error("{method} {path}: {failure}")]
+    At { method: &'static str, path: String, failure: Box<Self> },
     #[error("the answer has status {status}, not {expected}")]
     OtherStatus { status: u16, expected: u16 },
     /// Of an object or a range of it.
@@ -65,8 +69,59 @@ impl Failure {
         Self::Refused { status, code, message }
     }
 
-    pub fn status(&self) -> Option<u16> {
+    /// As a failure of this request, unless it is one of a request already.
+    pub fn at(self, method: &'static str, path: &[u8]) -> Self {
         match self {
+            Self::At { .. } => self,
+            failure => {
+                let path = String::from_utf8_lossy(path).into_owned();
+                Self::At { method, path, failure: Box::new(failure) }
+            }
+        }
+    }
+
+    /// The same request failed for another reason.
+    pub fn because(self, reason: Self) -> Self {
+        match self {
+            Self::At { method, path, .. } => Self::At { method, path, failure: Box::new(reason) },
+            _ => reason,
+        }
+    }
+
+    /// Without the request.
+    pub fn reason(&self) -> &Self {
+        match self {
+            Self::At { failure, .. } => failure,
+            failure => failure,
+        }
+    }
+
+    /// For the report.
+    pub fn told(&self) -> FailedOperation {
+        let (operation, path) = match self {
+            Self::At { method, path, .. } => ((*method).to_owned(), path.clone()),
+            _ => (String::new(), String::new()),
+        };
+        let reason = self.reason();
+        let (status, code) = match reason {
+            Self::Refused { status, code, .. } => (Some(*status), Some(code.clone())),
+            Self::OtherStatus { status, .. } => (Some(*status), None),
+            _ => (None, None),
+        };
+        FailedOperation {
+            operation,
+            path,
+            offset: None,
+            errno: self.errno(),
+            status,
+            code,
+            text: reason.to_string(),
+            kind: reason.kind(),
+        }
+    }
+
+    pub fn status(&self) -> Option<u16> {
+        match self.reason() {
             Self::Refused { status, .. } => Some(*status),
             _ => None,
         }
@@ -74,7 +129,8 @@ impl Failure {
 
     /// As a completion carries it, positive.
     pub fn errno(&self) -> i32 {
-        match self {
+        match self.reason() {
+            Self::At { .. } => unreachable!("a reason is no request"),
             Self::Io(error) => error.raw_os_error().unwrap_or(ECONNRESET),
             Self::Closed => ECONNRESET,
             Self::Tls(_)

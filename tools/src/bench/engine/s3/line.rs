@@ -83,6 +83,8 @@ pub enum Ending {
 pub struct Control {
     stream: RefCell<Option<std::net::TcpStream>>,
     ending: Cell<Option<Ending>>,
+    /// Connections that were made in place of one that was over.
+    pub again: Cell<u64>,
 }
 
 impl Control {
@@ -120,6 +122,9 @@ pub struct Line {
     receive: Box<[u8]>,
     /// Bytes of the answer came.
     answered: bool,
+    /// There was a connection.
+    connected: bool,
+    method: &'static str,
     pub text: Vec<u8>,
     pub etag: Vec<u8>,
     /// Of the last answer.
@@ -139,6 +144,8 @@ impl Line {
             request: Vec::new(),
             receive: vec![0; RECEIVE_BYTES].into(),
             answered: false,
+            connected: false,
+            method: "",
             text: Vec::new(),
             etag: Vec::new(),
             status: 0,
@@ -149,6 +156,7 @@ impl Line {
 
     /// Renders the head of the next request from [`Line::pieces`].
     pub fn render(&mut self, signer: &RefCell<Signer>, method: &'static str, body_bytes: Option<u64>) {
+        self.method = method;
         let source = &self.pieces.copy_source;
         let ask = Ask {
             method,
@@ -171,6 +179,9 @@ impl Line {
         }
         if self.control.ending().is_some() {
             return Err(Failure::Closed);
+        }
+        if std::mem::replace(&mut self.connected, true) {
+            self.control.again.set(self.control.again.get() + 1);
         }
         let dialled = dial(&self.endpoint.address)?;
         *self.control.stream.borrow_mut() = Some(dialled.try_clone()?);
@@ -206,15 +217,20 @@ impl Line {
     /// When there is no whole answer, or its status is not 2xx.
     pub async fn exchange(&mut self, call: Call, buffer: &mut Box<[u8]>) -> Result<u64, Failure> {
         let kept = self.wire.is_some();
-        let outcome = self.try_once(call, buffer).await;
-        match outcome {
+        let outcome = match self.try_once(call, buffer).await {
             Err(Failure::Closed | Failure::Io(_))
                 if kept && call.repeatable && !self.answered && self.control.ending().is_none() =>
             {
                 self.try_once(call, buffer).await
             }
             outcome => outcome,
-        }
+        };
+        outcome.map_err(|failure| self.at(failure))
+    }
+
+    /// A failure of the last request.
+    pub fn at(&self, failure: Failure) -> Failure {
+        failure.at(self.method, &self.pieces.path)
     }
 
     async fn try_once(&mut self, call: Call, buffer: &mut Box<[u8]>) -> Result<u64, Failure> {

@@ -27,7 +27,7 @@ use self::line::Line;
 use self::prepare::Share;
 use self::shared::Shared;
 use super::slots::Desk;
-use super::{Clock, Completion, EngineError, IoEngine, Operation};
+use super::{Account, Clock, Completion, EngineError, IoEngine, Operation};
 use crate::bench::spec::Job;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
@@ -343,6 +343,11 @@ impl IoEngine for S3Engine {
 
     fn notes(&self) -> Vec<String> {
         self.shared.failures.borrow().lines()
+    }
+
+    fn account(&self) -> Account {
+        let again = self.shared.watches.iter().map(|watch| watch.control.again.get());
+        Account { failures: Some(self.shared.failures.borrow().clone()), reconnections: Some(again.sum()) }
     }
 }
 

@@ -140,8 +140,8 @@ impl Shared {
         watch.busy_since_ns.set(None);
         outcome.map_err(|failure| match watch.control.ending() {
             None => failure,
-            Some(Ending::TimedOut) => Failure::TimedOut(self.timeout),
-            Some(Ending::Cut) => Failure::Cut,
+            Some(Ending::TimedOut) => failure.because(Failure::TimedOut(self.timeout)),
+            Some(Ending::Cut) => failure.because(Failure::Cut),
         })
     }
 
@@ -163,7 +163,8 @@ impl Shared {
 
     /// A failure that belongs to no operation of the job.
     pub fn at_server(&self, failure: &Failure) -> EngineError {
-        let hint = if matches!(failure, Failure::Io(_)) { "; is a server listening there?" } else { "" };
+        let hint =
+            if matches!(failure.reason(), Failure::Io(_)) { "; is a server listening there?" } else { "" };
         EngineError(format!("{}: {failure}{hint}", self.endpoint.address))
     }
 
@@ -188,9 +189,10 @@ impl Shared {
         let outcome = self.settle(slot as usize, outcome);
         let result = match outcome {
             Ok(bytes) => bytes as i64,
-            Err(Failure::Cut) => -i64::from(Failure::Cut.errno()),
             Err(failure) => {
-                self.failures.borrow_mut().count(failure.kind(), || failure.to_string());
+                if !matches!(failure.reason(), Failure::Cut) {
+                    self.failures.borrow_mut().count(failure.told());
+                }
                 -i64::from(failure.errno())
             }
         };

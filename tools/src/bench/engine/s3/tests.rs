@@ -96,7 +96,12 @@ fn refusals_are_completions_with_an_errno_and_are_told() {
     let host = server(vec![answer(&slow_head, slow), answer("404 Not Found\r\nContent-Length: 0", b"")]);
     let mut engine = engine(&host, 1);
     assert_eq!(results(&mut engine, &[Verb::Write, Verb::Head, Verb::Write]), [-16, -2, -16]);
-    assert_eq!(engine.notes(), ["2 × 503 SlowDown: Less, please.", "1 × 404 without an error code: "]);
+    let key = |number| format!("/bench/4096/{number:035}");
+    let slow = format!("2 × PUT {}: 503 SlowDown: Less, please.", key(0));
+    assert_eq!(engine.notes(), [slow, format!("1 × HEAD {}: 404 without an error code: ", key(1))]);
+    let failures = engine.account().failures.unwrap();
+    let first = &failures.kinds[0].first;
+    assert_eq!((first.status, first.code.as_deref(), first.errno), (Some(503), Some("SlowDown"), 16));
 }
 
 #[test]
@@ -104,6 +109,7 @@ fn a_kept_connection_that_was_closed_is_made_again() {
     let host = server(vec![answer("200 OK\r\nContent-Length: 0", b""), None]);
     let mut engine = engine(&host, 1);
     assert_eq!(results(&mut engine, &[Verb::Write; 3]), [BLOCK as i64; 3]);
+    assert!(engine.account().reconnections.is_some_and(|again| again >= 2));
     // Closed on the first request too: that is a failure, not a stale connection.
     let mut broken = self::engine(&server(vec![None]), 1);
     assert_eq!(results(&mut broken, &[Verb::Multipart]), [-104]);
