@@ -4,7 +4,7 @@
 //! histograms, never means of percentiles. Nothing is counted before a job's ramp is over.
 
 use super::engine::failures::Failures;
-use super::spec::{ByDirection, Job};
+use super::spec::{ByDirection, ClientWait, Job};
 use hdrhistogram::Histogram;
 
 /// Longer latencies count as this: 200 s.
@@ -241,6 +241,8 @@ pub struct JobResult {
     pub failures: Failures,
     /// Connections that were made again, where there are connections.
     pub reconnections: Option<u64>,
+    /// How the client waited for answers.
+    pub client_wait: Option<ClientWait>,
     /// What is to be known beyond the figures.
     pub notes: Vec<String>,
 }
@@ -270,6 +272,7 @@ impl JobResult {
             verify_failures: 0,
             failures: Failures::default(),
             reconnections: None,
+            client_wait: None,
             notes: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! What went wrong and how often.
 //!
-//! Invariant: what is kept is bounded: [`KINDS_MAX`] kinds with the first of each; what comes after them is counted only.
+//! Invariant: what is kept is bounded: [`KINDS_MAX`] kinds with the first of each; what comes after them is only
+//! counted.
 
 use serde::Serialize;
 

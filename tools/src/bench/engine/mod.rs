@@ -14,7 +14,7 @@ pub mod stamp;
 pub mod testing;
 
 use self::failures::Failures;
-use super::spec::Direction;
+use super::spec::{ClientWait, Direction};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -112,6 +112,8 @@ pub struct Account {
     pub failures: Option<Failures>,
     /// Connections that were made again, where there are connections.
     pub reconnections: Option<u64>,
+    /// How it waits for answers, where it has the choice.
+    pub client_wait: Option<ClientWait>,
 }
 
 /// Why an engine could not be set up or go on.

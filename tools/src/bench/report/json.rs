@@ -9,7 +9,7 @@ use super::summary::{self, GroupSum, LatencyClasses, Spread};
 use super::{date, engine_name, shown_options, version_text};
 use crate::bench::engine::failures::FailureKind;
 use crate::bench::result::{DirectionResult, DiskUsage, Interval, JobResult, Latencies, Run};
-use crate::bench::spec::{ByDirection, Direction, Job};
+use crate::bench::spec::{ByDirection, ClientWait, Direction, Job};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -109,6 +109,8 @@ struct JobExtras {
     /// Connections that were made again.
     #[serde(skip_serializing_if = "Option::is_none")]
     reconnections: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_wait: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
     /// From the intended start of each operation, with a rate; empty without one.
@@ -310,6 +312,7 @@ impl JobExtras {
             failures: result.failures.kinds.clone(),
             failures_of_other_kinds: result.failures.others,
             reconnections: result.reconnections,
+            client_wait: result.client_wait.map(ClientWait::name),
             notes: result.notes.clone(),
             response_ns: Pairs(response_ns.collect()),
             intervals: result.intervals.iter().map(IntervalReport::of).collect(),

@@ -7,7 +7,7 @@ use super::number::{self, Prefix};
 use super::summary::{self, CLASS_ENDS, GroupSum, LatencyClasses, Spread, TimeUnit};
 use super::{date, engine_name};
 use crate::bench::result::{DirectionResult, JobResult, Latencies, Run};
-use crate::bench::spec::{BlockSize, Direction, Pattern, Plan};
+use crate::bench::spec::{BlockSize, ClientWait, Direction, Pattern, Plan};
 use std::fmt::{Result, Write};
 
 /// One line for each job before it starts, as `fio` prints them.
@@ -305,7 +305,8 @@ fn write_issued(out: &mut String, result: &JobResult) -> Result {
         writeln!(out, "     failed    : {line}")?;
     }
     if let Some(again) = result.reconnections {
-        writeln!(out, "     http      : connections made again={again}")?;
+        let wait = result.client_wait.map_or("", ClientWait::name);
+        writeln!(out, "     http      : connections made again={again}, client_wait={wait}")?;
     }
     result.notes.iter().try_for_each(|note| writeln!(out, "     note      : {note}"))
 }

@@ -121,6 +121,7 @@ fn result(job: Job, rates: &[(Direction, u64)], latency: f64) -> JobResult {
         verify_failures: 0,
         failures: Default::default(),
         reconnections: None,
+        client_wait: None,
         notes: Vec::new(),
     }
 }

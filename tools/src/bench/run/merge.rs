@@ -35,6 +35,7 @@ impl JobResult {
             (None, one) | (one, None) => one,
             (Some(one), Some(other)) => Some(one + other),
         };
+        self.client_wait = self.client_wait.or(other.client_wait);
         for note in &other.notes {
             if !self.notes.contains(note) {
                 self.notes.push(note.clone());

@@ -141,7 +141,7 @@ impl Thread<'_> {
             Some(failures) => result.failures = failures,
             None => notes.extend(result.failures.lines()),
         }
-        result.reconnections = account.reconnections;
+        (result.reconnections, result.client_wait) = (account.reconnections, account.client_wait);
         Ok((result, failure, notes))
     }
 

@@ -1,10 +1,10 @@
 //! An S3 endpoint under load: one thread, one runtime, as many connections as the job is deep, each with one request
 //! in flight.
 //!
-//! Why the thread turns round instead of sleeping while answers keep coming: to wake a core that sleeps costs the one
-//! that wakes it microseconds in a virtual machine, and over loopback that is the server
-//! (docs/decisions/0003-plain-get.md). When nothing has come for [`SPIN`] it sleeps. The CPU time of this engine's
-//! thread is therefore that of a whole core under load; what a request costs is what is left when the server is slow.
+//! With `client_wait=poll` the thread turns round instead of sleeping while answers keep coming ([`waiting`] says why);
+//! when nothing has come for [`SPIN`] it sleeps. The CPU time of this engine's thread is therefore that of a whole core
+//! under load; what a request costs is what is left when the server is slow. With `client_wait=sleep` it waits in the
+//! ring for the next answer.
 //!
 //! Invariants: a request's buffers are its slot's and are used again; nothing is allocated for a GET, PUT, HEAD or
 //! DELETE that succeeds. An operation that has no whole answer within `request_timeout` fails, one that is in flight
@@ -20,6 +20,7 @@ mod prepare;
 mod shared;
 mod sign;
 mod tls;
+mod waiting;
 mod wire;
 
 use self::failure::Failure;
@@ -28,7 +29,7 @@ use self::prepare::Share;
 use self::shared::Shared;
 use super::slots::Desk;
 use super::{Account, Clock, Completion, EngineError, IoEngine, Operation};
-use crate::bench::spec::Job;
+use crate::bench::spec::{ClientWait, Job};
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 use std::future::Future;
@@ -207,8 +208,12 @@ impl Wait<'_> {
             self.shared.idle_ns.set(self.shared.idle_ns.get() + (now - self.last_ns));
         }
         (self.last_ns, self.last_polls) = (now, polls);
-        // What was queued in this turn is handed over in the next.
-        if self.turns > 2 && done >= self.at_least && (self.at_least > 0 || self.deadline_ns.is_none()) {
+        // What was queued in this turn is handed over in the next. A thread that sleeps hands over before it does.
+        let sleeps = self.shared.client_wait == ClientWait::Sleep && self.at_least > 0;
+        if (sleeps || self.turns > 2)
+            && done >= self.at_least
+            && (self.at_least > 0 || self.deadline_ns.is_none())
+        {
             return Verdict::Enough;
         }
         if self.deadline_ns.is_some_and(|deadline| now >= deadline) {
@@ -219,7 +224,7 @@ impl Wait<'_> {
         }
         let left = self.deadline_ns.map(|deadline| Duration::from_nanos(deadline - now));
         let quiet = now.saturating_sub(self.active_ns) > SPIN.as_nanos() as u64;
-        if self.turns <= 2 || !quiet || left.is_some_and(|left| left < NEAR) {
+        if !sleeps && (self.turns <= 2 || !quiet) || left.is_some_and(|left| left < NEAR) {
             return Verdict::Spin;
         }
         Verdict::Sleep(left.map_or(LOOK_EVERY, |left| (left - NEAR / 2).min(LOOK_EVERY)))
@@ -231,17 +236,18 @@ impl Wait<'_> {
                 None => break,
                 Some(sleep) => sleep,
             };
-            self.shared.end_old();
             let mut timer = pin!(monoio::time::sleep(sleep));
             let before = self.shared.slots.done();
-            std::future::poll_fn(|context| {
+            let answered = std::future::poll_fn(|context| {
                 self.shared.slots.main.remember(context);
                 if self.shared.slots.done() > before {
-                    return Poll::Ready(());
+                    return Poll::Ready(true);
                 }
-                timer.as_mut().poll(context)
-            })
-            .await;
+                timer.as_mut().poll(context).map(|()| false)
+            });
+            if !answered.await {
+                self.shared.end_old();
+            }
             // A sleep is idle, whatever woke it.
             let now = self.shared.clock.now_ns();
             self.shared.idle_ns.set(self.shared.idle_ns.get() + (now - self.last_ns));
@@ -347,7 +353,11 @@ impl IoEngine for S3Engine {
 
     fn account(&self) -> Account {
         let again = self.shared.watches.iter().map(|watch| watch.control.again.get());
-        Account { failures: Some(self.shared.failures.borrow().clone()), reconnections: Some(again.sum()) }
+        Account {
+            failures: Some(self.shared.failures.borrow().clone()),
+            reconnections: Some(again.sum()),
+            client_wait: Some(self.shared.client_wait),
+        }
     }
 }
 

@@ -4,11 +4,12 @@ use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::line::{Control, Ending, Line};
 use super::sign::Signer;
+use super::waiting;
 use crate::bench::engine::failures::Failures;
 use crate::bench::engine::objects::ObjectSet;
 use crate::bench::engine::slots::{Bell, Slots};
 use crate::bench::engine::{Clock, EngineError};
-use crate::bench::spec::{Direction, HttpMode, Job};
+use crate::bench::spec::{ClientWait, Direction, HttpMode, Job};
 use crate::s3::sign::Credentials;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -50,6 +51,8 @@ pub struct Shared {
     /// By slot.
     pub watches: Vec<Watch>,
     pub timeout: Duration,
+    /// Poll or sleep.
+    pub client_wait: ClientWait,
     /// The run is to end.
     pub stop: RefCell<Arc<AtomicBool>>,
     pub failures: RefCell<Failures>,
@@ -88,8 +91,11 @@ impl Shared {
                 wanted.part_bytes
             )));
         }
+        let endpoint = Endpoint::of(wanted).map_err(refuse)?;
+        let client_wait = waiting::choose(wanted.client_wait, &endpoint.address, job.threads);
         Ok(Self {
-            endpoint: Endpoint::of(wanted).map_err(refuse)?,
+            endpoint,
+            client_wait,
             clock,
             signer: RefCell::new(Signer::new(credentials, wanted.host.clone())),
             slots: Slots::new(job.depth),

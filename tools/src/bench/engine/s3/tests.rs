@@ -1,7 +1,7 @@
 use super::*;
 use crate::bench::engine::Verb;
 use crate::bench::engine::testing::{BLOCK, job, operation};
-use crate::bench::spec::Https;
+use crate::bench::spec::{ClientWait, Https};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
@@ -187,8 +187,15 @@ fn a_client_that_waits_for_long_sleeps() {
         seconds(usage.user_time()) + seconds(usage.system_time())
     };
     let delay = Duration::from_millis(1500);
-    for deadline_ns in [None, Some(60_000_000_000)] {
-        let mut engine = engine(&slow_server(delay), 1);
+    for (wait, deadline_ns) in [
+        (ClientWait::Poll, None),
+        (ClientWait::Poll, Some(60_000_000_000)),
+        (ClientWait::Sleep, None),
+        (ClientWait::Sleep, Some(60_000_000_000)),
+    ] {
+        let mut job = job(&slow_server(delay), 1);
+        job.objects.client_wait = wait;
+        let mut engine = S3Engine::new(&job, 0, Clock::start()).unwrap();
         let mut done = Vec::new();
         engine.submit(0, &operation(Verb::Trim, 0));
         let (began, before) = (Instant::now(), usage());

@@ -5,7 +5,7 @@ use crate::bench::job::error::JobError;
 use crate::bench::job::parser::Surroundings;
 use crate::bench::job::units::MILLISECOND;
 use crate::bench::job::values;
-use crate::bench::spec::{HttpMode, Https, Job, ObjectOp, Objects};
+use crate::bench::spec::{ClientWait, HttpMode, Https, Job, ObjectOp, Objects};
 use crate::s3::limits::{BODY_BYTES_MAX, PART_BYTES_MIN};
 
 const PART_BYTES_DEFAULT: u64 = 8 << 20;
@@ -53,6 +53,13 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>, around: &Surroundings<'_>) -> Re
         }
         objects.timeout_ns = timeout_ns;
     }
+    let client_wait = fields.special("client_wait", |text| match text {
+        "auto" => Ok(ClientWait::Auto),
+        "poll" => Ok(ClientWait::Poll),
+        "sleep" => Ok(ClientWait::Sleep),
+        _ => Err("write poll, sleep or auto".to_owned()),
+    })?;
+    objects.client_wait = client_wait.unwrap_or_default();
     objects.ops = operations(fields)?;
     Ok(())
 }
