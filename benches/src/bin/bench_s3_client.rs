@@ -13,7 +13,7 @@ use ringbolt_benches::stats::{median_of, percentile};
 use ringbolt_benches::usage::{on_core, process_cpu_ns};
 use ringbolt_tools::bench::engine::s3::S3Engine;
 use ringbolt_tools::bench::engine::{Clock, IoEngine, Operation, Verb};
-use ringbolt_tools::bench::spec::{BlockSize, ByDirection, Engine, Job, ObjectOp, Objects};
+use ringbolt_tools::bench::spec::{BlockSize, ByDirection, ClientWait, Engine, Job, ObjectOp, Objects};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -69,6 +69,7 @@ fn job(options: &Options, host: String) -> Job {
         secret_key: SECRET_KEY.into(),
         objects: options.objects,
         ops: Some(vec![(ObjectOp::Get, 1)]),
+        client_wait: ClientWait::Poll,
         ..Objects::default()
     };
     let block = ByDirection::same(BlockSize::Fixed(options.object_bytes));

@@ -63,7 +63,8 @@ KEYS
   stonewall, group_reporting, new_group, wait_for=JOB
                             what runs together, what is summed
   op=put|get|head|list|delete|copy|multipart|mixed, opmix=get/70:put/30, objects=10000, bucket=bench
-                            for objects; range_size=64k to get parts of them
+                            for objects; range_size=64k to get parts of them;
+                            request_timeout=30s for one operation; client_wait=poll|sleep
   --cmdhelp lists all keys, --cmdhelp=KEY tells all about one.
 
 ENGINES (--enghelp)

@@ -3,7 +3,8 @@
 //! Invariants: everything merges: the sum of two threads' results is the result of both. Latencies are whole
 //! histograms, never means of percentiles. Nothing is counted before a job's ramp is over.
 
-use super::spec::{ByDirection, Job};
+use super::engine::failures::Failures;
+use super::spec::{ByDirection, ClientWait, Job};
 use hdrhistogram::Histogram;
 
 /// Longer latencies count as this: 200 s.
@@ -148,6 +149,8 @@ pub struct DirectionResult {
     pub ios: u64,
     pub short_ios: u64,
     pub failed_ios: u64,
+    /// In flight when the job or the run was over, and cut off.
+    pub cut_ios: u64,
     /// From the end of the ramp to the last completion.
     pub runtime_ns: u64,
     /// Submission, completion, both.
@@ -241,6 +244,14 @@ pub struct JobResult {
     pub lat_log: Vec<LogEntry>,
     /// Blocks whose content was not what was written.
     pub verify_failures: u64,
+    /// Operations that failed, by reason.
+    pub failures: Failures,
+    /// Connections that were made again, where there are connections.
+    pub reconnections: Option<u64>,
+    /// How the client waited for answers.
+    pub client_wait: Option<ClientWait>,
+    /// What is to be known beyond the figures.
+    pub notes: Vec<String>,
 }
 
 impl JobResult {
@@ -281,6 +292,10 @@ impl JobResult {
             clat_log: Vec::new(),
             lat_log: Vec::new(),
             verify_failures: 0,
+            failures: Failures::default(),
+            reconnections: None,
+            client_wait: None,
+            notes: Vec::new(),
         }
     }
 }

@@ -245,6 +245,28 @@ pub enum Https {
     Insecure,
 }
 
+/// `client_wait`: what the S3 client's thread does while no answer is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientWait {
+    /// Polls when nobody is likely to need its core.
+    #[default]
+    Auto,
+    /// Looks again and again: the server does not pay for waking it, and it takes a whole core.
+    Poll,
+    /// Sleeps in the kernel until an answer comes.
+    Sleep,
+}
+
+impl ClientWait {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Poll => "poll",
+            Self::Sleep => "sleep",
+        }
+    }
+}
+
 /// Keys of the object engines.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objects {
@@ -264,6 +286,9 @@ pub struct Objects {
     pub part_bytes: u64,
     /// `range_size`: a get asks for so many bytes of its object; None: for all of it.
     pub range_bytes: Option<u64>,
+    /// `request_timeout`: an operation without a whole answer by then has failed.
+    pub timeout_ns: u64,
+    pub client_wait: ClientWait,
 }
 
 /// One section after inheritance; `numjobs` threads run it.
@@ -498,6 +523,8 @@ impl Default for Objects {
             key_distribution: Distribution::Even,
             part_bytes: 5 << 20,
             range_bytes: None,
+            timeout_ns: 30_000_000_000,
+            client_wait: ClientWait::default(),
         }
     }
 }

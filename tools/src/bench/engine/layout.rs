@@ -3,6 +3,7 @@
 //! Invariants:
 //! - What is there is never made shorter; a file that is long enough is not touched.
 //! - Threads that share a file lay it out once: all of this happens under one lock of the run.
+//! - When the run is to end, nothing more is laid out, and no more than [`FLUSH_BYTES`] are waited for.
 
 use super::EngineError;
 use crate::bench::load::{Random, Region};
@@ -12,13 +13,34 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 const PIECE_BYTES: u64 = 1 << 20;
 
+/// So much is written between two flushes, so that the last one is short.
+const FLUSH_BYTES: u64 = 64 << 20;
+
 /// Held while files are laid out.
 #[derive(Debug, Default)]
-pub struct LayoutLock(Mutex<()>);
+pub struct LayoutLock {
+    mutex: Mutex<()>,
+    stop: Arc<AtomicBool>,
+}
+
+impl LayoutLock {
+    /// `stop` is set when the run is to end.
+    pub fn new(stop: Arc<AtomicBool>) -> Self {
+        Self { mutex: Mutex::default(), stop }
+    }
+
+    fn go_on(&self) -> Result<(), EngineError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(EngineError("stopped before all files were laid out".into()));
+        }
+        Ok(())
+    }
+}
 
 /// Opens the files of one thread, and says which part of each the job works on.
 ///
@@ -30,14 +52,15 @@ pub fn open(
     lock: &LayoutLock,
     progress: &mut dyn FnMut(f64),
 ) -> Result<(Vec<File>, Vec<Region>), EngineError> {
-    let _held = lock.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let _held = lock.mutex.lock().unwrap_or_else(PoisonError::into_inner);
     let paths = job.paths(thread);
     let offset = job.offset_of(thread);
     let (mut files, mut regions) = (Vec::new(), Vec::new());
     for (at, path) in paths.iter().enumerate() {
         let mut tell = |share: f64| progress((at as f64 + share) / paths.len() as f64);
         let wanted = file_bytes(job, thread, at, paths.len());
-        let length = prepare(job, path, wanted.map(|wanted| offset.saturating_add(wanted)), &mut tell)?;
+        let needed = wanted.map(|wanted| offset.saturating_add(wanted));
+        let length = prepare(job, path, needed, lock, &mut tell)?;
         if length <= offset {
             return Err(EngineError(format!(
                 "{}: offset={offset} is not below its size of {length} bytes; give a smaller offset or a larger size",
@@ -85,8 +108,10 @@ fn prepare(
     job: &Job,
     path: &Path,
     needed: Option<u64>,
+    lock: &LayoutLock,
     progress: &mut dyn FnMut(f64),
 ) -> Result<u64, EngineError> {
+    lock.go_on()?;
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => Some(metadata),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -116,7 +141,7 @@ fn prepare(
         }
     };
     if length < needed {
-        grow(job, path, length, needed, progress)?;
+        grow(job, path, length..needed, lock, progress)?;
     }
     Ok(length.max(needed))
 }
@@ -125,10 +150,11 @@ fn prepare(
 fn grow(
     job: &Job,
     path: &Path,
-    length: u64,
-    needed: u64,
+    part: std::ops::Range<u64>,
+    lock: &LayoutLock,
     progress: &mut dyn FnMut(f64),
 ) -> Result<(), EngineError> {
+    let (length, needed) = (part.start, part.end);
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).open(path);
     let file = file.map_err(|error| failed(path, "make", &error))?;
@@ -144,12 +170,17 @@ fn grow(
     }
     let mut random = Random::new(job.seed ^ needed);
     let mut piece = vec![0; PIECE_BYTES as usize];
-    let mut at = length;
+    let (mut at, mut flushed) = (length, length);
     while at < needed {
         random.fill(&mut piece);
         let step = PIECE_BYTES.min(needed - at);
         file.write_all_at(&piece[..step as usize], at).map_err(|error| failed(path, "lay out", &error))?;
         at += step;
+        lock.go_on()?;
+        if at - flushed >= FLUSH_BYTES {
+            file.sync_data().map_err(|error| failed(path, "flush", &error))?;
+            flushed = at;
+        }
         progress((at - length) as f64 / (needed - length) as f64);
     }
     file.sync_all().map_err(|error| failed(path, "flush", &error))

@@ -3,7 +3,7 @@
 //! Invariant: `submit` never waits for the operation; a slot is free again when its completion was handed over.
 
 pub(super) mod drive;
-mod failures;
+pub mod failures;
 pub(super) mod layout;
 pub mod objects;
 pub(super) mod plain;
@@ -14,7 +14,10 @@ pub mod stamp;
 #[cfg(test)]
 pub mod testing;
 
-use super::spec::Direction;
+use self::failures::Failures;
+use super::spec::{ClientWait, Direction};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// The clock of a run. Whoever runs a job starts one and gives a copy to every engine.
@@ -57,6 +60,22 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Trim => "trim",
+            Self::Sync => "fsync",
+            Self::DataSync => "fdatasync",
+            Self::ReadBack => "read back",
+            Self::Head => "head",
+            Self::List => "list",
+            Self::Copy => "copy",
+            Self::Multipart => "multipart",
+        }
+    }
+
     /// Where its result is counted. None: a flush, which is counted apart.
     pub fn direction(self) -> Option<Direction> {
         match self {
@@ -87,6 +106,17 @@ pub struct Completion {
     pub result: i64,
 }
 
+/// What an engine knows of its operations beyond their completions.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// None: whoever runs the job knows as much.
+    pub failures: Option<Failures>,
+    /// Connections that were made again, where there are connections.
+    pub reconnections: Option<u64>,
+    /// How it waits for answers, where it has the choice.
+    pub client_wait: Option<ClientWait>,
+}
+
 /// Why an engine could not be set up or go on.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -102,6 +132,12 @@ pub trait IoEngine {
 
     /// Another pass over the target begins.
     fn restart(&mut self) {}
+
+    /// Says what is set when the run is to end: preparing then fails soon. Called before [`Self::prepare`].
+    fn heed(&mut self, _stop: &Arc<AtomicBool>) {}
+
+    /// Ends what is in flight, where that can be done: completions of -ECANCELED follow.
+    fn cut(&mut self) {}
 
     /// The buffer of a slot, to fill before a write is submitted and to look at after a read has completed.
     fn buffer(&mut self, slot: u32) -> &mut [u8];
@@ -144,5 +180,10 @@ pub trait IoEngine {
     /// What a user should hear beyond the figures: kinds of failures with how often each came, a line each.
     fn notes(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// What the engine itself knows of its operations.
+    fn account(&self) -> Account {
+        Account::default()
     }
 }

@@ -6,10 +6,10 @@
 //! Invariant: a file that is no Ringbolt drive is never written to, a block device only with `allow_overwrite`, and
 //! never while it is mounted: it is opened exclusively.
 
-use super::failures::Failures;
+use super::failures::{FailedOperation, Failures};
 use super::objects::ObjectSet;
 use super::slots::{Desk, Slots};
-use super::{Clock, Completion, EngineError, IoEngine, Operation, Verb};
+use super::{Account, Clock, Completion, EngineError, IoEngine, Operation, Verb};
 use crate::bench::spec::{Direction, Job, ObjectOp};
 use crate::executor::{Executor, Latch};
 use ringbolt_engine::EngineError as Refusal;
@@ -21,7 +21,11 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 const BUCKET: &str = "bench";
 const OWNER: &str = "bench";
@@ -37,6 +41,8 @@ const KEYS_OF_A_LIST: usize = 1000;
 const FAR_NS: u64 = 50_000_000;
 /// The executor's timers are good for a millisecond: nearer deadlines are waited for awake.
 const NEAR_NS: u64 = 2_000_000;
+/// How often a drive that is formatted is asked for, and whether the run is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub struct RingboltEngine {
@@ -53,6 +59,7 @@ pub struct RingboltEngine {
     executor: Executor,
     core: Option<Core>,
     notes: Vec<String>,
+    stop: Arc<AtomicBool>,
 }
 
 impl RingboltEngine {
@@ -93,6 +100,7 @@ impl RingboltEngine {
             executor,
             core: None,
             notes: Vec::new(),
+            stop: Arc::default(),
         })
     }
 
@@ -124,9 +132,36 @@ impl RingboltEngine {
         let seed = [(); 4].map(|()| fastrand::u64(..));
         let size_bytes = (!is_device).then_some(wanted);
         let options = FormatOptions { size_bytes, shards: 0, force: is_device, seed };
-        let mut told = |done: u64, all: u64| progress(done as f64 / all.max(1) as f64);
-        format_drive(&[&self.drive], &options, &mut told).map_err(|error| self.error(error))?;
-        Ok(())
+        self.format(options, progress)
+    }
+
+    /// Formats the drive on a thread that is left to itself when the run is to end: formatting can not be stopped.
+    fn format(&self, options: FormatOptions, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
+        let (sender, told) = mpsc::channel();
+        let (drive, is_file) = (self.drive.clone(), options.size_bytes.is_some());
+        std::thread::spawn(move || {
+            // Nobody listens when it was left.
+            let mut tell = |done: u64, all: u64| {
+                sender.send(Told::Share(done as f64 / all.max(1) as f64)).ok();
+            };
+            let outcome = format_drive(&[&drive], &options, &mut tell);
+            sender.send(Told::Ended(outcome.map(drop).map_err(|error| error.to_string()))).ok();
+        });
+        loop {
+            match told.recv_timeout(LOOK_EVERY) {
+                Ok(Told::Share(share)) => progress(share),
+                Ok(Told::Ended(outcome)) => return outcome.map_err(|error| self.error(error)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(self.error("formatting broke off")),
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                if is_file {
+                    // No drive yet. Where it can not be removed, the next run says what is wrong with it.
+                    std::fs::remove_file(&self.drive).ok();
+                }
+                return Err(self.error("stopped while it was formatted"));
+            }
+        }
     }
 
     fn open(&mut self) -> Result<Core, EngineError> {
@@ -162,8 +197,12 @@ impl RingboltEngine {
             next: Cell::new(0),
             failed: RefCell::default(),
             objects: self.objects.clone(),
+            stop: self.stop.clone(),
         });
         while work.next.get() < work.objects.count && work.failed.borrow().is_none() {
+            if work.stop.load(Ordering::Relaxed) {
+                return Err(self.error("stopped before all objects were stored"));
+            }
             let latch = Latch::new(workers);
             for _ in 0..workers {
                 let (core, latch, work) = (core.clone(), latch.clone(), work.clone());
@@ -190,10 +229,9 @@ impl RingboltEngine {
                 while let Some((operation, mut buffer)) = slots.next(slot).await {
                     let result = match task.carry_out(&operation, &mut buffer).await {
                         Ok(bytes) => bytes as i64,
-                        Err(refusal) => {
-                            let text = refusal.to_string();
-                            failures.borrow_mut().count(text.clone(), || text);
-                            -i64::from(errno_of(&refusal))
+                        Err(failed) => {
+                            failures.borrow_mut().count(task.told(&operation, &failed));
+                            -i64::from(errno_of(&failed))
                         }
                     };
                     slots.complete(slot, result, buffer);
@@ -202,6 +240,12 @@ impl RingboltEngine {
             });
         }
     }
+}
+
+/// Of a drive that is formatted.
+enum Told {
+    Share(f64),
+    Ended(Result<(), String>),
 }
 
 fn may_lock(arena_bytes: u64) -> bool {
@@ -214,6 +258,7 @@ struct Storing {
     next: Cell<u64>,
     failed: RefCell<Option<Refusal>>,
     objects: ObjectSet,
+    stop: Arc<AtomicBool>,
 }
 
 impl Storing {
@@ -221,7 +266,8 @@ impl Storing {
     async fn some(&self, core: &Core, bucket: BucketId) {
         for _ in 0..64 {
             let number = self.next.get();
-            if number >= self.objects.count || self.failed.borrow().is_some() {
+            let stopped = self.stop.load(Ordering::Relaxed);
+            if stopped || number >= self.objects.count || self.failed.borrow().is_some() {
                 return;
             }
             self.next.set(number + 1);
@@ -259,6 +305,24 @@ struct Task {
 }
 
 impl Task {
+    /// For the report.
+    fn told(&self, operation: &Operation, failed: &Failed) -> FailedOperation {
+        let of = match operation.verb {
+            Verb::Write | Verb::ReadBack => Direction::Write,
+            Verb::Trim => Direction::Trim,
+            _ => Direction::Read,
+        };
+        let text = failed.to_string();
+        FailedOperation {
+            operation: operation.verb.name().to_owned(),
+            path: String::from_utf8_lossy(&self.objects.key(of, operation.number)).into_owned(),
+            errno: errno_of(failed),
+            kind: text.clone(),
+            text,
+            ..FailedOperation::default()
+        }
+    }
+
     async fn carry_out(&self, operation: &Operation, buffer: &mut [u8]) -> Result<u64, Failed> {
         let Operation { number, length, .. } = *operation;
         match operation.verb {
@@ -398,6 +462,10 @@ impl IoEngine for RingboltEngine {
         Ok(())
     }
 
+    fn heed(&mut self, stop: &Arc<AtomicBool>) {
+        self.stop = stop.clone();
+    }
+
     fn buffer(&mut self, slot: u32) -> &mut [u8] {
         self.desk.buffer(slot)
     }
@@ -451,6 +519,10 @@ impl IoEngine for RingboltEngine {
 
     fn notes(&self) -> Vec<String> {
         self.notes.iter().cloned().chain(self.failures.borrow().lines()).collect()
+    }
+
+    fn account(&self) -> Account {
+        Account { failures: Some(self.failures.borrow().clone()), ..Account::default() }
     }
 }
 

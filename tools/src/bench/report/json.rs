@@ -7,9 +7,10 @@ use super::normal::class_name;
 use super::number::{finite, per_second};
 use super::summary::{self, GroupSum, LatencyClasses, Spread, steady_name};
 use super::{date, engine_name, shown_options, version_text};
+use crate::bench::engine::failures::FailureKind;
 use crate::bench::result::{DirectionResult, DiskUsage, Interval, JobResult, Latencies, Run};
 use crate::bench::run::SteadyReport;
-use crate::bench::spec::{ByDirection, Direction, Job, SteadyMetric};
+use crate::bench::spec::{ByDirection, ClientWait, Direction, Job, SteadyMetric};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -153,6 +154,18 @@ struct JobExtras {
     #[serde(skip_serializing_if = "Option::is_none")]
     error_text: Option<String>,
     verify_failures: u64,
+    /// Operations that were in flight at the end and cut off.
+    cut_ios: Pairs<u64>,
+    /// By reason, with the first of each; and how many failed for other reasons.
+    failures: Vec<FailureKind>,
+    failures_of_other_kinds: u64,
+    /// Connections that were made again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reconnections: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_wait: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     /// From the intended start of each operation, with a rate; empty without one.
     response_ns: Pairs<LatencyReport>,
     intervals: Vec<IntervalReport>,
@@ -348,6 +361,14 @@ impl JobExtras {
             threads: result.threads,
             error_text: result.error_text.clone(),
             verify_failures: result.verify_failures,
+            cut_ios: Pairs(
+                Direction::ALL.map(|of| (of.name().to_owned(), result.by_direction.get(of).cut_ios)).into(),
+            ),
+            failures: result.failures.kinds.clone(),
+            failures_of_other_kinds: result.failures.others,
+            reconnections: result.reconnections,
+            client_wait: result.client_wait.map(ClientWait::name),
+            notes: result.notes.clone(),
             response_ns: Pairs(response_ns.collect()),
             intervals: result.intervals.iter().map(IntervalReport::of).collect(),
         }

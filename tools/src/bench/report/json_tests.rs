@@ -1,4 +1,5 @@
 use super::*;
+use crate::bench::engine::failures::FailedOperation;
 use crate::bench::report::sample;
 use serde_json::Value;
 
@@ -111,4 +112,37 @@ fn a_run_that_measured_nothing_is_still_json() {
     assert_eq!(report["disk_util"][0]["util"], 0.0);
     assert_eq!(report["disk_util"][0]["read_sectors"], 800_000);
     assert_eq!(report["disk_util"][0]["write_sectors"], 480_000);
+}
+
+#[test]
+fn failures_are_told_with_their_reasons() {
+    let mut run = sample::run();
+    let failed = FailedOperation {
+        operation: "GET".into(),
+        path: "/bench/4096/1".into(),
+        errno: 16,
+        status: Some(503),
+        code: Some("SlowDown".into()),
+        text: "503 SlowDown: Less, please.".into(),
+        kind: "503 SlowDown".into(),
+        ..FailedOperation::default()
+    };
+    run.jobs[0].failures.count(failed.clone());
+    run.jobs[0].failures.count(FailedOperation { path: "/bench/4096/2".into(), ..failed });
+    run.jobs[0].reconnections = Some(3);
+    run.jobs[0].by_direction.read.cut_ios = 2;
+    let report: serde_json::Value = serde_json::from_str(&text(&run, false)).unwrap();
+    let extras = &report["jobs"][0]["ringbolt"];
+    let expected = serde_json::json!([{
+        "count": 2, "operation": "GET", "path": "/bench/4096/1", "errno": 16, "status": 503, "code": "SlowDown",
+        "text": "503 SlowDown: Less, please."
+    }]);
+    assert_eq!((&extras["failures"], &extras["reconnections"]), (&expected, &serde_json::json!(3)));
+    assert_eq!(extras["cut_ios"]["read"], 2);
+    let shown = crate::bench::report::normal::text(&run);
+    for line in
+        ["failed    : 2 × GET /bench/4096/1: 503 SlowDown", "connections made again=3", "cut off   : 2,0,0"]
+    {
+        assert!(shown.contains(line), "{line} is not in {shown}");
+    }
 }

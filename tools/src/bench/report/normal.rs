@@ -7,7 +7,7 @@ use super::number::{self, Prefix};
 use super::summary::{self, CLASS_ENDS, GroupSum, LatencyClasses, Spread, TimeUnit};
 use super::{date, engine_name};
 use crate::bench::result::{DirectionResult, JobResult, Latencies, Run};
-use crate::bench::spec::{BlockSize, Direction, Job, Pattern, Plan};
+use crate::bench::spec::{BlockSize, ClientWait, Direction, Job, Pattern, Plan};
 use std::fmt::{Result, Write};
 
 /// One line for each job before it starts, as `fio` prints them.
@@ -324,7 +324,18 @@ fn write_issued(out: &mut String, result: &JobResult) -> Result {
         result.sync.count(),
         each(|one| one.short_ios),
         each(|one| one.failed_ios),
-    )
+    )?;
+    if Direction::ALL.iter().any(|direction| result.by_direction.get(*direction).cut_ios > 0) {
+        writeln!(out, "     cut off   : {} in flight at the end", each(|one| one.cut_ios))?;
+    }
+    for line in result.failures.lines() {
+        writeln!(out, "     failed    : {line}")?;
+    }
+    if let Some(again) = result.reconnections {
+        let wait = result.client_wait.map_or("", ClientWait::name);
+        writeln!(out, "     http      : connections made again={again}, client_wait={wait}")?;
+    }
+    result.notes.iter().try_for_each(|note| writeln!(out, "     note      : {note}"))
 }
 
 fn write_target(out: &mut String, result: &JobResult) -> Result {

@@ -122,6 +122,10 @@ fn result(job: Job, rates: &[(Direction, u64)], latency: f64) -> JobResult {
         clat_log: logs.clone(),
         lat_log: logs,
         verify_failures: 0,
+        failures: Default::default(),
+        reconnections: None,
+        client_wait: None,
+        notes: Vec::new(),
     }
 }
 

@@ -151,6 +151,13 @@ impl Recorder {
         }
     }
 
+    /// An operation was cut off at the end.
+    pub fn cut(&mut self, verb: Verb) {
+        if let Some(direction) = verb.direction() {
+            self.result.by_direction.get_mut(direction).cut_ios += 1;
+        }
+    }
+
     /// Takes the samples that are due.
     ///
     /// # Errors

@@ -35,6 +35,17 @@ impl JobResult {
         merge_log(&mut self.clat_log, &other.clat_log);
         merge_log(&mut self.lat_log, &other.lat_log);
         self.verify_failures += other.verify_failures;
+        self.failures.merge(&other.failures);
+        self.reconnections = match (self.reconnections, other.reconnections) {
+            (None, one) | (one, None) => one,
+            (Some(one), Some(other)) => Some(one + other),
+        };
+        self.client_wait = self.client_wait.or(other.client_wait);
+        for note in &other.notes {
+            if !self.notes.contains(note) {
+                self.notes.push(note.clone());
+            }
+        }
     }
 }
 
@@ -44,6 +55,7 @@ impl DirectionResult {
         self.ios += other.ios;
         self.short_ios += other.short_ios;
         self.failed_ios += other.failed_ios;
+        self.cut_ios += other.cut_ios;
         self.runtime_ns = self.runtime_ns.max(other.runtime_ns);
         self.slat.merge(&other.slat);
         self.clat.merge(&other.clat);

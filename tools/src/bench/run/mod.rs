@@ -66,18 +66,36 @@ struct Shared {
 /// # Errors
 /// When nothing was run, because the plan can not be run or would write what it must not.
 pub fn run(plan: &Plan, options: &RunOptions, watcher: &mut dyn Watcher) -> Result<Run, RunError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let signals = catch_signals(&stop).map_err(RunError::Signals)?;
+    let outcome = run_until(plan, options, watcher, stop);
+    signals.into_iter().for_each(|id| {
+        signal_hook::low_level::unregister(id);
+    });
+    outcome
+}
+
+/// As [`run`], until `stop` is set in place of an interrupt.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_until(
+    plan: &Plan,
+    options: &RunOptions,
+    watcher: &mut dyn Watcher,
+    stop: Arc<AtomicBool>,
+) -> Result<Run, RunError> {
     check(plan)?;
     places::check(plan, options)?;
     let claims = guard::claim(plan, options.allow_overwrite)?;
     let started_unix_ms =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    let stop = Arc::new(AtomicBool::new(false));
-    let signals = catch_signals(&stop).map_err(RunError::Signals)?;
     // The command line belongs to what was measured; one that is not text has a name that can not be shown.
     let arguments: Vec<String> = std::env::args_os().filter_map(|one| one.into_string().ok()).collect();
     let disks = system::Disks::below(&paths(plan));
     let allow_overwrite = options.allow_overwrite;
-    let shared = Shared { clock: Clock::start(), stop, layout: LayoutLock::default(), allow_overwrite };
+    let layout = LayoutLock::new(stop.clone());
+    let shared = Shared { clock: Clock::start(), stop, layout, allow_overwrite };
     let header = Run {
         started_unix_ms,
         plan: plan.clone(),
@@ -87,9 +105,6 @@ pub fn run(plan: &Plan, options: &RunOptions, watcher: &mut dyn Watcher) -> Resu
         interrupted: false,
     };
     let results = schedule::run(plan, options, &shared, &header, watcher);
-    signals.into_iter().for_each(|id| {
-        signal_hook::low_level::unregister(id);
-    });
     drop(claims);
     let interrupted = shared.stop.load(Ordering::Relaxed);
     let disks = disks.since(shared.clock.now_ns());

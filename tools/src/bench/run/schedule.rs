@@ -56,6 +56,7 @@ pub fn run(
             started: BTreeSet::new(),
             results: vec![None; seats.len()],
             judged: judged_together(&seats),
+            told: BTreeSet::new(),
             watch: Watch::new(options, seats.len(), shared.clock.now_ns()),
         };
         board.start_due(scope);
@@ -63,7 +64,13 @@ pub fn run(
             match events.recv_timeout(board.watch.wait(shared.clock.now_ns())) {
                 Ok(Event::Ready(seat)) => board.ready(seat),
                 Ok(Event::Ended(seat, result, notes)) => {
-                    notes.iter().for_each(|note| watcher.note(&seats[seat].job.name, note));
+                    let job = &seats[seat].job.name;
+                    for note in notes {
+                        // Threads of a job often have the same to say.
+                        if board.told.insert((job.clone(), note.clone())) {
+                            watcher.note(job, &note);
+                        }
+                    }
                     board.results[seat] = Some(*result);
                     board.ready(seat);
                     board.start_due(scope);
@@ -121,6 +128,8 @@ struct Board<'run> {
     started: BTreeSet<usize>,
     results: Vec<Option<JobResult>>,
     judged: Vec<Judged>,
+    /// Notes, by job.
+    told: BTreeSet<(String, String)>,
     watch: Watch,
 }
 

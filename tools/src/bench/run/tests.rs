@@ -248,6 +248,42 @@ fn a_block_that_the_drive_refuses_ends_the_job_with_a_hint() {
     job.number_ios = Some(10);
     let result = run_jobs(&[&job]).jobs.remove(0);
     assert_eq!((result.error, result.by_direction.read.failed_ios), (0, 10));
+    let told = &result.failures.kinds[0];
+    assert_eq!((told.count, told.first.errno, told.first.operation.as_str()), (10, 22, "read"));
+    assert!(told.first.path.ends_with("data") && told.first.offset.is_some(), "{told:?}");
+}
+
+/// Sets the stop at the first look.
+struct Stopper(Arc<AtomicBool>);
+
+impl Watcher for Stopper {
+    fn status(&mut self, status: &Status) {
+        assert_eq!(status.jobs[0].phase, Phase::LayingOut);
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Ctrl-C while a large file was filled once did nothing until all of it was there.
+#[test]
+fn an_interrupt_ends_laying_out() {
+    let place = Place::new();
+    let mut of_files = place.job("read");
+    of_files.size = Some(1 << 40);
+    let mut of_objects = place.job("read");
+    of_objects.engine = Engine::Ringbolt;
+    of_objects.files = vec![place.file("drive")];
+    (of_objects.objects.objects, of_objects.size) = (1_000_000, None);
+    for job in [of_files, of_objects] {
+        let stop = Arc::new(AtomicBool::new(false));
+        let plan = Plan { global: Default::default(), jobs: vec![job] };
+        let began = Instant::now();
+        let options = RunOptions { allow_overwrite: true, ..RunOptions::default() };
+        let run = run_until(&plan, &options, &mut Stopper(stop.clone()), stop).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        let result = &run.jobs[0];
+        assert_eq!((run.interrupted, result.error, result.by_direction.read.ios), (true, 0, 0));
+        assert!(result.notes[0].contains("stopped"), "{:?}", result.notes);
+    }
 }
 
 #[test]

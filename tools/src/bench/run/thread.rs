@@ -44,7 +44,7 @@ pub struct Thread<'run> {
 impl Thread<'_> {
     /// Does all that the thread is there for, and tells its end.
     pub fn live(self) {
-        let (mut result, failure, notes) = match self.work() {
+        let (mut result, failure, mut notes) = match self.work() {
             Ok((result, failure, notes)) => (result, failure, notes),
             Err(failure) => (JobResult::empty(self.job), Some(failure), Vec::new()),
         };
@@ -53,13 +53,28 @@ impl Thread<'_> {
             result.error_text = Some(failure.text);
         }
         result.number(self.index as u32 + 1);
+        // Whatever the format of the results, and where they go.
+        notes.extend(result.error_text.clone());
         self.telemetry.set_counts(&result);
         self.telemetry.set_phase(Phase::Done);
         // Nobody listens when the run was given up.
         self.events.send(Event::Ended(self.index, Box::new(result), notes)).ok();
     }
 
+    /// What is not ready when the run is to end has not failed.
     fn work(&self) -> Result<(JobResult, Option<Failure>, Vec<String>), Failure> {
+        match self.do_job() {
+            Err(failure) if self.shared.stop.load(Ordering::Relaxed) => {
+                let note = format!("interrupted before the job began: {}", failure.text);
+                let mut result = JobResult::empty(self.job);
+                result.notes.push(note.clone());
+                Ok((result, None, vec![note]))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn do_job(&self) -> Result<(JobResult, Option<Failure>, Vec<String>), Failure> {
         let mut cores = system::cores_of(self.job).map_err(Failure::of)?;
         if let Some(shared) = cores.as_mut().filter(|_| self.job.split_cpus) {
             *shared = vec![shared[self.number as usize % shared.len()]];
@@ -100,6 +115,7 @@ impl Thread<'_> {
         target: &Target,
     ) -> Result<(JobResult, Option<Failure>, Vec<String>), Failure> {
         let job = self.job;
+        engine.heed(&self.shared.stop);
         engine.prepare(&mut |share| self.telemetry.set_fraction(share)).map_err(Failure::of)?;
         let source = Source::new(job, self.number, target).map_err(Failure::of)?;
         let (verifier, object_check, files) = match target {
@@ -127,13 +143,20 @@ impl Thread<'_> {
             filler: Filler::new(job, self.number),
             telemetry: self.telemetry,
             stop: &self.shared.stop,
+            number: self.number,
             files,
         };
         let (recorder, failure) = Worker::new(&mut engine, parts).run();
-        let result = recorder.snapshot(self.shared.clock.now_ns());
+        let mut result = recorder.snapshot(self.shared.clock.now_ns());
         let finished: Result<(), EngineError> = if failure.is_none() { engine.finish() } else { Ok(()) };
         let failure = failure.or_else(|| finished.err().map(Failure::of));
-        Ok((result, failure, engine.notes()))
+        let (account, mut notes) = (engine.account(), engine.notes());
+        match account.failures {
+            Some(failures) => result.failures = failures,
+            None => notes.extend(result.failures.lines()),
+        }
+        (result.reconnections, result.client_wait) = (account.reconnections, account.client_wait);
+        Ok((result, failure, notes))
     }
 
     /// `startdelay`; false when the run ended meanwhile.

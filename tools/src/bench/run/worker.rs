@@ -16,6 +16,7 @@ use super::status::{Phase, Telemetry};
 use super::steady::Sample;
 use super::system;
 use super::verify::Verifier;
+use crate::bench::engine::failures::FailedOperation;
 use crate::bench::engine::{Clock, Completion, IoEngine, Operation, Verb};
 use crate::bench::load::{Next, Source, Work};
 use crate::bench::result::Usage;
@@ -25,8 +26,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The state is told so often.
 const PUBLISH_NS: u64 = 100_000_000;
 /// No wait for an object store is longer, so that the end of the job is seen.
-const WAIT_NS_MAX: u64 = 250_000_000;
-/// What is in flight at the end of a job may take so long; then the job has failed.
+const WAIT_NS_MAX: u64 = 100_000_000;
+/// What is in flight at the end of a job may take so long; then it is cut off, where the engine can do that.
+const CUT_AFTER_NS: u64 = 500_000_000;
+/// Where it can not, it may take so long; then the job has failed.
 const DRAIN_NS_MAX: u64 = 60_000_000_000;
 
 /// Why a job ended early: errno, or 0, and in words.
@@ -53,6 +56,8 @@ pub struct Parts<'run> {
     pub filler: Filler,
     pub telemetry: &'run Telemetry,
     pub stop: &'run AtomicBool,
+    /// Of the thread within its job.
+    pub number: u32,
     /// Number of files, for the flush at the end.
     pub files: u32,
 }
@@ -88,6 +93,8 @@ pub struct Worker<'run, E: IoEngine> {
     think_spin_until_ns: u64,
     think_until_ns: u64,
     reading_back: bool,
+    /// What is in flight was cut off.
+    cutting: bool,
     failure: Option<Failure>,
     /// CPU time of the thread when the ramp was over, and when that was seen.
     usage_from: Option<(Usage, u64)>,
@@ -141,6 +148,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             think_spin_until_ns: 0,
             think_until_ns: 0,
             reading_back: false,
+            cutting: false,
             failure: None,
             usage_from: None,
             steady_ns: job.steady.map_or(u64::MAX, |steady| measured_ns + steady.ramp_ns),
@@ -422,6 +430,11 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         } else {
             self.failed(&flight.operation, -completion.result as i32);
         }
+        self.after(&flight);
+    }
+
+    /// What follows from an end, whatever it was.
+    fn after(&mut self, flight: &Flight) {
         if let Some(search) = &mut self.search
             && flight.issue_ns >= self.begin_ns + self.parts.job.ramp_ns
         {
@@ -438,7 +451,12 @@ impl<'run, E: IoEngine> Worker<'run, E> {
     }
 
     fn failed(&mut self, operation: &Operation, errno: i32) {
-        self.recorder.failed(operation.verb);
+        let was_cut = self.cutting && errno == nix::errno::Errno::ECANCELED as i32;
+        if was_cut {
+            self.recorder.cut(operation.verb);
+        } else {
+            self.recorder.failed(operation.verb);
+        }
         if operation.verb == Verb::Write
             && let Some(verifier) = &mut self.parts.verifier
         {
@@ -447,11 +465,17 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         if let Some(check) = &mut self.parts.object_check {
             check.ended(operation, false);
         }
+        if was_cut {
+            return;
+        }
         let kinds = self.parts.job.continue_on_error;
-        let goes_on = match operation.verb.direction() {
-            Some(Direction::Read) => kinds.read,
-            _ => kinds.write,
-        };
+        // A server that answers no more must not hold the job for as many time-outs as there is to read back.
+        let hangs = self.reading_back && errno == nix::errno::Errno::ETIMEDOUT as i32;
+        let goes_on = !hangs
+            && match operation.verb.direction() {
+                Some(Direction::Read) => kinds.read,
+                _ => kinds.write,
+            };
         let Operation { verb, file, offset, length, number } = *operation;
         let error = std::io::Error::from_raw_os_error(errno);
         let hint = match (errno, self.parts.job.direct) {
@@ -462,6 +486,18 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             Engine::IoUring => format!("of {length} bytes at {offset} of file {file}"),
             Engine::Ringbolt | Engine::S3 => format!("of object {number}"),
         };
+        if self.parts.job.engine == Engine::IoUring {
+            let path = self.parts.job.paths(self.parts.number).into_iter().nth(file as usize);
+            self.recorder.result.failures.count(FailedOperation {
+                operation: verb.name().to_owned(),
+                path: path.map(|path| path.display().to_string()).unwrap_or_default(),
+                offset: Some(offset),
+                errno,
+                kind: error.to_string(),
+                text: format!("{error}; {length} bytes{hint}"),
+                ..FailedOperation::default()
+            });
+        }
         let failure = Failure { errno, text: format!("{verb:?} {place} failed: {error}{hint}") };
         if !goes_on {
             self.failure.get_or_insert(failure);
@@ -508,7 +544,13 @@ impl<'run, E: IoEngine> Worker<'run, E> {
     /// Waits for what is in flight; nothing new is begun.
     fn drain(&mut self) -> Result<(), Failure> {
         let give_up_ns = self.now_ns.saturating_add(DRAIN_NS_MAX);
+        let cut_ns = self.now_ns.saturating_add(CUT_AFTER_NS);
+        self.cutting = false;
         while self.in_flight() > 0 {
+            if self.now_ns > cut_ns {
+                self.cutting = true;
+                self.engine.cut();
+            }
             self.turn(None)?;
             if self.now_ns > give_up_ns {
                 let count = self.in_flight();

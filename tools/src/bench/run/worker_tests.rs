@@ -169,6 +169,7 @@ fn run_at(depth: u32, batch: usize) -> (VirtualDrive, JobResult) {
         filler: Filler::new(&job, 0),
         telemetry: &telemetry,
         stop: &stop,
+        number: 0,
         files: 1,
     };
     let (recorder, failure) = Worker::new(&mut drive, parts).run();

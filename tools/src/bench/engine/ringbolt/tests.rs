@@ -45,7 +45,11 @@ fn objects_are_stored_read_listed_and_deleted() {
     assert_eq!(one(&mut engine, 0, &operation(Verb::Read, 2)), -2);
     assert_eq!(one(&mut engine, 0, &operation(Verb::Head, 1)), 0);
     assert_eq!(one(&mut engine, 0, &operation(Verb::List, 0)), 2 * 40);
-    assert!(engine.notes().iter().any(|note| note.contains("1 × no such key")), "{:?}", engine.notes());
+    assert!(
+        engine.notes().iter().any(|note| note.contains("1 × read 4096/") && note.contains("no such key")),
+        "{:?}",
+        engine.notes()
+    );
     engine.finish().unwrap();
     // It is locked as long as the engine lives.
     drop(engine);

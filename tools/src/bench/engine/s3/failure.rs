@@ -2,8 +2,10 @@
 
 use super::head::Malformed;
 use crate::bench::engine::EngineError;
+use crate::bench::engine::failures::FailedOperation;
 use rustls::CertificateError;
 use std::io;
+use std::time::Duration;
 
 /// Of a server's message, characters.
 const MESSAGE_CHARACTERS_MAX: usize = 200;
@@ -19,6 +21,7 @@ const ENOSPC: i32 = 28;
 const EPROTO: i32 = 71;
 const ECONNRESET: i32 = 104;
 const ETIMEDOUT: i32 = 110;
+const ECANCELED: i32 = 125;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -30,13 +33,18 @@ pub enum Failure {
     Malformed(#[from] Malformed),
     #[error("TLS: {}", tls_in_words(.0))]
     Tls(rustls::Error),
-    #[error("no whole answer within {0} s")]
-    TimedOut(u64),
+    #[error("no whole answer within {0:?}")]
+    TimedOut(Duration),
+    #[error("cut off, because the run or the job was over")]
+    Cut,
     #[error("{status} {code}: {message}")]
     Refused { status: u16, code: String, message: String },
     /// An answer without what it has to have.
     #[error("the answer has no {0}")]
     Lacks(&'static str),
+    /// Of a request.
+    #[error("{method} {path}: {failure}")]
+    At { method: &'static str, path: String, failure: Box<Self> },
     #[error("the answer has status {status}, not {expected}")]
     OtherStatus { status: u16, expected: u16 },
     /// Of an object or a range of it.
@@ -61,8 +69,59 @@ impl Failure {
         Self::Refused { status, code, message }
     }
 
-    pub fn status(&self) -> Option<u16> {
+    /// As a failure of this request, unless it is one of a request already.
+    pub fn at(self, method: &'static str, path: &[u8]) -> Self {
         match self {
+            Self::At { .. } => self,
+            failure => {
+                let path = String::from_utf8_lossy(path).into_owned();
+                Self::At { method, path, failure: Box::new(failure) }
+            }
+        }
+    }
+
+    /// The same request failed for another reason.
+    pub fn because(self, reason: Self) -> Self {
+        match self {
+            Self::At { method, path, .. } => Self::At { method, path, failure: Box::new(reason) },
+            _ => reason,
+        }
+    }
+
+    /// Without the request.
+    pub fn reason(&self) -> &Self {
+        match self {
+            Self::At { failure, .. } => failure,
+            failure => failure,
+        }
+    }
+
+    /// For the report.
+    pub fn told(&self) -> FailedOperation {
+        let (operation, path) = match self {
+            Self::At { method, path, .. } => ((*method).to_owned(), path.clone()),
+            _ => (String::new(), String::new()),
+        };
+        let reason = self.reason();
+        let (status, code) = match reason {
+            Self::Refused { status, code, .. } => (Some(*status), Some(code.clone())),
+            Self::OtherStatus { status, .. } => (Some(*status), None),
+            _ => (None, None),
+        };
+        FailedOperation {
+            operation,
+            path,
+            offset: None,
+            errno: self.errno(),
+            status,
+            code,
+            text: reason.to_string(),
+            kind: reason.kind(),
+        }
+    }
+
+    pub fn status(&self) -> Option<u16> {
+        match self.reason() {
             Self::Refused { status, .. } => Some(*status),
             _ => None,
         }
@@ -70,7 +129,8 @@ impl Failure {
 
     /// As a completion carries it, positive.
     pub fn errno(&self) -> i32 {
-        match self {
+        match self.reason() {
+            Self::At { .. } => unreachable!("a reason is no request"),
             Self::Io(error) => error.raw_os_error().unwrap_or(ECONNRESET),
             Self::Closed => ECONNRESET,
             Self::Tls(_)
@@ -81,6 +141,7 @@ impl Failure {
             | Self::OtherRange { .. }
             | Self::ShortList { .. } => EPROTO,
             Self::TimedOut(_) => ETIMEDOUT,
+            Self::Cut => ECANCELED,
             Self::Refused { status, code, .. } => match (*status, code.as_str()) {
                 (_, "SlowDown") | (429 | 503, _) => EBUSY,
                 (_, "XMinioStorageFull") | (507, _) => ENOSPC,

@@ -12,17 +12,17 @@ use super::sign::{Ask, Signer};
 use super::tls::TlsStream;
 use super::wire::Wire;
 use monoio::net::TcpStream;
-use std::cell::RefCell;
-use std::net::Shutdown;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
-use std::time::Duration;
 
 const RECEIVE_BYTES: usize = 64 << 10;
 /// A body up to this size travels in one piece with its head.
 const JOINED_BYTES_MAX: usize = 64 << 10;
 /// What is kept of a body that is read as text.
 const TEXT_BYTES_MAX: usize = 4 << 20;
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Where the body of an answer goes. That of a refusal is always read as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,19 +70,61 @@ impl Pieces {
     }
 }
 
-/// What can end a connection from outside of its task.
-pub type Control = Rc<RefCell<Option<std::net::TcpStream>>>;
+/// Why a connection was ended from outside of its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    TimedOut,
+    /// The run or the job was over.
+    Cut,
+}
+
+/// What can end a connection from outside of its task, while it is made too: the task then sees the end of the stream.
+#[derive(Debug, Default)]
+pub struct Control {
+    stream: RefCell<Option<std::net::TcpStream>>,
+    ending: Cell<Option<Ending>>,
+    /// Connections that were made in place of one that was over.
+    pub again: Cell<u64>,
+}
+
+impl Control {
+    /// An operation begins.
+    pub fn begin(&self) {
+        self.ending.set(None);
+    }
+
+    /// Ends the operation that is under way, for the first reason that is given.
+    pub fn end(&self, why: Ending) {
+        self.ending.set(self.ending.get().or(Some(why)));
+        self.hang_up();
+    }
+
+    /// Why the operation was ended, if it was.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending.get()
+    }
+
+    fn hang_up(&self) {
+        if let Some(stream) = self.stream.borrow().as_ref() {
+            // Fails only when it is over already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
 
 /// See the module.
 pub struct Line {
     endpoint: Endpoint,
     wire: Option<Wire>,
-    control: Control,
+    control: Rc<Control>,
     pub pieces: Pieces,
     request: Vec<u8>,
     receive: Box<[u8]>,
     /// Bytes of the answer came.
     answered: bool,
+    /// There was a connection.
+    connected: bool,
+    method: &'static str,
     pub text: Vec<u8>,
     pub etag: Vec<u8>,
     /// Of the last answer.
@@ -93,7 +135,7 @@ pub struct Line {
 }
 
 impl Line {
-    pub fn new(endpoint: Endpoint, control: Control) -> Self {
+    pub fn new(endpoint: Endpoint, control: Rc<Control>) -> Self {
         Self {
             endpoint,
             wire: None,
@@ -102,6 +144,8 @@ impl Line {
             request: Vec::new(),
             receive: vec![0; RECEIVE_BYTES].into(),
             answered: false,
+            connected: false,
+            method: "",
             text: Vec::new(),
             etag: Vec::new(),
             status: 0,
@@ -112,6 +156,7 @@ impl Line {
 
     /// Renders the head of the next request from [`Line::pieces`].
     pub fn render(&mut self, signer: &RefCell<Signer>, method: &'static str, body_bytes: Option<u64>) {
+        self.method = method;
         let source = &self.pieces.copy_source;
         let ask = Ask {
             method,
@@ -132,21 +177,29 @@ impl Line {
         if self.wire.is_some() {
             return Ok(());
         }
-        // Blocks this thread: connections are made before the clock starts, and after a server closed one.
-        let stream = std::net::TcpStream::connect_timeout(&self.endpoint.address, CONNECT_LIMIT)?;
-        stream.set_nodelay(true)?;
-        *self.control.borrow_mut() = Some(stream.try_clone()?);
-        let stream = TcpStream::from_std(stream)?;
-        let Some(tls) = &self.endpoint.tls else {
-            self.wire = Some(Wire::Plain(stream));
-            return Ok(());
-        };
-        let handshake = TlsStream::connect(stream, tls);
-        let Ok(agreed) = monoio::time::timeout(CONNECT_LIMIT, handshake).await else {
-            hang_up(&self.control);
-            return Err(Failure::TimedOut(CONNECT_LIMIT.as_secs()));
-        };
-        self.wire = Some(Wire::Tls(Box::new(agreed?)));
+        if self.control.ending().is_some() {
+            return Err(Failure::Closed);
+        }
+        if std::mem::replace(&mut self.connected, true) {
+            self.control.again.set(self.control.again.get() + 1);
+        }
+        let dialled = dial(&self.endpoint.address)?;
+        *self.control.stream.borrow_mut() = Some(dialled.try_clone()?);
+        let stream = TcpStream::from_std(dialled.try_clone()?)?;
+        stream.writable(false).await?;
+        if self.control.ending().is_some() {
+            return Err(Failure::Closed);
+        }
+        if let Some(error) = dialled.take_error()? {
+            return Err(error.into());
+        }
+        // The ring waits by itself only on what is not told to return at once.
+        dialled.set_nonblocking(false)?;
+        dialled.set_nodelay(true)?;
+        self.wire = Some(match &self.endpoint.tls {
+            None => Wire::Plain(stream),
+            Some(tls) => Wire::Tls(Box::new(TlsStream::connect(stream, tls).await?)),
+        });
         Ok(())
     }
 
@@ -155,7 +208,7 @@ impl Line {
         if let Some(Wire::Tls(stream)) = self.wire.take() {
             stream.close().await;
         }
-        hang_up(&self.control);
+        self.control.hang_up();
     }
 
     /// Sends the rendered request and reads its answer; bytes of its body. `buffer` is the slot's.
@@ -164,13 +217,20 @@ impl Line {
     /// When there is no whole answer, or its status is not 2xx.
     pub async fn exchange(&mut self, call: Call, buffer: &mut Box<[u8]>) -> Result<u64, Failure> {
         let kept = self.wire.is_some();
-        let outcome = self.try_once(call, buffer).await;
-        match outcome {
-            Err(Failure::Closed | Failure::Io(_)) if kept && call.repeatable && !self.answered => {
+        let outcome = match self.try_once(call, buffer).await {
+            Err(Failure::Closed | Failure::Io(_))
+                if kept && call.repeatable && !self.answered && self.control.ending().is_none() =>
+            {
                 self.try_once(call, buffer).await
             }
             outcome => outcome,
-        }
+        };
+        outcome.map_err(|failure| self.at(failure))
+    }
+
+    /// A failure of the last request.
+    pub fn at(&self, failure: Failure) -> Failure {
+        failure.at(self.method, &self.pieces.path)
     }
 
     async fn try_once(&mut self, call: Call, buffer: &mut Box<[u8]>) -> Result<u64, Failure> {
@@ -354,10 +414,13 @@ impl Body {
     }
 }
 
-/// Ends the connection that `control` is of: its task sees the end of the stream.
-pub fn hang_up(control: &Control) {
-    if let Some(stream) = control.borrow().as_ref() {
-        // Fails only when it is over already.
-        let _ = stream.shutdown(Shutdown::Both);
+/// A connection that is being made.
+fn dial(address: &SocketAddr) -> io::Result<std::net::TcpStream> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, address) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket.into()),
+        Err(error) => Err(error.into()),
     }
 }

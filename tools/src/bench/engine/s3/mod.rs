@@ -1,13 +1,14 @@
 //! An S3 endpoint under load: one thread, one runtime, as many connections as the job is deep, each with one request
 //! in flight.
 //!
-//! Why the thread turns round instead of sleeping while answers keep coming: to wake a core that sleeps costs the one
-//! that wakes it microseconds in a virtual machine, and over loopback that is the server
-//! (docs/decisions/0003-plain-get.md). When nothing has come for [`SPIN`] it sleeps. The CPU time of this engine's
-//! thread is therefore that of a whole core under load; what a request costs is what is left when the server is slow.
+//! With `client_wait=poll` the thread turns round instead of sleeping while answers keep coming ([`waiting`] says why);
+//! when nothing has come for [`SPIN`] it sleeps. The CPU time of this engine's thread is therefore that of a whole core
+//! under load; what a request costs is what is left when the server is slow. With `client_wait=sleep` it waits in the
+//! ring for the next answer.
 //!
 //! Invariants: a request's buffers are its slot's and are used again; nothing is allocated for a GET, PUT, HEAD or
-//! DELETE that succeeds. An operation that has no whole answer within [`ANSWER_LIMIT`] fails.
+//! DELETE that succeeds. An operation that has no whole answer within `request_timeout` fails, one that is in flight
+//! when the run ends is cut off; neither holds the thread, which waits nowhere but in its ring.
 
 mod chunked;
 mod endpoint;
@@ -19,31 +20,33 @@ mod prepare;
 mod shared;
 mod sign;
 mod tls;
+mod waiting;
 mod wire;
 
-use self::line::{Line, hang_up};
+use self::failure::Failure;
+use self::line::Line;
 use self::prepare::Share;
 use self::shared::Shared;
 use super::slots::Desk;
-use super::{Clock, Completion, EngineError, IoEngine, Operation};
-use crate::bench::spec::Job;
+use super::{Account, Clock, Completion, EngineError, IoEngine, Operation};
+use crate::bench::spec::{ClientWait, Job};
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 const RING_ENTRIES: u32 = 1024;
-/// An operation that takes longer has failed.
-const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 /// How long the thread turns round without an answer before it sleeps.
 const SPIN: Duration = Duration::from_micros(200);
 /// Timers are good for a millisecond: before a deadline as near as this the thread does not sleep.
 const NEAR: Duration = Duration::from_millis(2);
 /// How often operations that hang are looked for.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub struct S3Engine {
@@ -52,6 +55,7 @@ pub struct S3Engine {
     share: Share,
     desk: Desk,
     started: bool,
+    look_ns: u64,
 }
 
 impl S3Engine {
@@ -70,7 +74,7 @@ impl S3Engine {
             runtime.map_err(|error| EngineError(format!("the kernel gives no io_uring: {error}")))?;
         let share = Share { thread: u64::from(thread), threads: u64::from(job.threads.max(1)) };
         let desk = Desk::new(&shared.slots, shared.objects.largest_bytes);
-        Ok(Self { runtime, shared, share, desk, started: false })
+        Ok(Self { runtime, shared, share, desk, started: false, look_ns: 0 })
     }
 
     /// Time in which the thread turned round, or slept, with nothing to do.
@@ -83,9 +87,13 @@ impl S3Engine {
         let shared = self.shared.clone();
         self.started = true;
         self.runtime.block_on(async move {
-            for (number, watch) in (0..).zip(&shared.watches) {
-                let mut line = shared.line(watch.control.clone());
-                line.connect().await.map_err(|failure| shared.at_server(&failure))?;
+            for number in 0..shared.slots.count() {
+                let mut line = shared.line(number as usize);
+                // An operation may have been queued before.
+                let queued_ns = shared.watches[number as usize].busy_since_ns.get();
+                let connected = guarded(&shared, shared.watched(number as usize, line.connect())).await;
+                connected.map_err(|failure| shared.at_server(&failure))?;
+                shared.watches[number as usize].busy_since_ns.set(queued_ns);
                 shared.slots.tasks.set(shared.slots.tasks.get() + 1);
                 monoio::spawn(counted(shared.clone(), serve(shared.clone(), line, number)));
             }
@@ -101,8 +109,7 @@ impl S3Engine {
             shared.slots.main.remember(context);
             shared.slots.leave();
             // The others end by themselves, and say so to the server.
-            let busy = shared.watches.iter().filter(|watch| watch.busy_since_ns.get().is_some());
-            busy.for_each(|watch| hang_up(&watch.control));
+            shared.cut();
             shared.spinner.ring();
             if shared.slots.tasks.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
         }));
@@ -123,6 +130,25 @@ async fn serve(shared: Rc<Shared>, mut line: Line, slot: u32) {
     }
     line.close().await;
     shared.slots.end_task();
+}
+
+/// Does `work`, looking meanwhile whether it takes too long or the run is to end.
+async fn guarded<T>(shared: &Shared, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let mut work = pin!(work);
+    loop {
+        let mut timer = pin!(monoio::time::sleep(LOOK_EVERY));
+        let turn = std::future::poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => timer.as_mut().poll(context).map(|()| None),
+        });
+        if let Some(outcome) = turn.await {
+            return outcome;
+        }
+        shared.end_old();
+        if shared.is_stopped() {
+            shared.cut();
+        }
+    }
 }
 
 /// A task whose polls are counted: a turn of the loop without one was idle.
@@ -182,8 +208,12 @@ impl Wait<'_> {
             self.shared.idle_ns.set(self.shared.idle_ns.get() + (now - self.last_ns));
         }
         (self.last_ns, self.last_polls) = (now, polls);
-        // What was queued in this turn is handed over in the next.
-        if self.turns > 2 && done >= self.at_least && (self.at_least > 0 || self.deadline_ns.is_none()) {
+        // What was queued in this turn is handed over in the next. A thread that sleeps hands over before it does.
+        let sleeps = self.shared.client_wait == ClientWait::Sleep && self.at_least > 0;
+        if (sleeps || self.turns > 2)
+            && done >= self.at_least
+            && (self.at_least > 0 || self.deadline_ns.is_none())
+        {
             return Verdict::Enough;
         }
         if self.deadline_ns.is_some_and(|deadline| now >= deadline) {
@@ -194,7 +224,7 @@ impl Wait<'_> {
         }
         let left = self.deadline_ns.map(|deadline| Duration::from_nanos(deadline - now));
         let quiet = now.saturating_sub(self.active_ns) > SPIN.as_nanos() as u64;
-        if self.turns <= 2 || !quiet || left.is_some_and(|left| left < NEAR) {
+        if !sleeps && (self.turns <= 2 || !quiet) || left.is_some_and(|left| left < NEAR) {
             return Verdict::Spin;
         }
         Verdict::Sleep(left.map_or(LOOK_EVERY, |left| (left - NEAR / 2).min(LOOK_EVERY)))
@@ -206,17 +236,18 @@ impl Wait<'_> {
                 None => break,
                 Some(sleep) => sleep,
             };
-            give_up_old(self.shared);
             let mut timer = pin!(monoio::time::sleep(sleep));
             let before = self.shared.slots.done();
-            std::future::poll_fn(|context| {
+            let answered = std::future::poll_fn(|context| {
                 self.shared.slots.main.remember(context);
                 if self.shared.slots.done() > before {
-                    return Poll::Ready(());
+                    return Poll::Ready(true);
                 }
-                timer.as_mut().poll(context)
-            })
-            .await;
+                timer.as_mut().poll(context).map(|()| false)
+            });
+            if !answered.await {
+                self.shared.end_old();
+            }
             // A sleep is idle, whatever woke it.
             let now = self.shared.clock.now_ns();
             self.shared.idle_ns.set(self.shared.idle_ns.get() + (now - self.last_ns));
@@ -244,30 +275,28 @@ impl Wait<'_> {
     }
 }
 
-/// Ends the connections whose operations hang; their tasks then complete them.
-fn give_up_old(shared: &Shared) {
-    let now = shared.clock.now_ns();
-    for watch in &shared.watches {
-        let hangs = |since: u64| now.saturating_sub(since) > ANSWER_LIMIT.as_nanos() as u64;
-        if watch.busy_since_ns.get().is_some_and(hangs) {
-            watch.given_up.set(true);
-            hang_up(&watch.control);
-        }
-    }
-}
-
 impl IoEngine for S3Engine {
     fn prepare(&mut self, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
         let (shared, share) = (self.shared.clone(), self.share);
         self.runtime.block_on(async {
-            let at = |failure: failure::Failure| shared.at_server(&failure);
-            prepare::bucket(&shared).await.map_err(at)?;
-            if shared.objects.needs_objects {
-                prepare::objects(&shared, share, progress).await.map_err(at)?;
-            }
-            Ok::<_, EngineError>(())
+            let work = async {
+                prepare::bucket(&shared).await?;
+                if shared.objects.needs_objects {
+                    prepare::objects(&shared, share, progress).await?;
+                }
+                Ok(())
+            };
+            guarded(&shared, work).await.map_err(|failure| shared.at_server(&failure))
         })?;
         self.start()
+    }
+
+    fn heed(&mut self, stop: &Arc<AtomicBool>) {
+        self.shared.stop.replace(stop.clone());
+    }
+
+    fn cut(&mut self) {
+        self.shared.cut();
     }
 
     fn buffer(&mut self, slot: u32) -> &mut [u8] {
@@ -275,7 +304,7 @@ impl IoEngine for S3Engine {
     }
 
     fn submit(&mut self, slot: u32, operation: &Operation) {
-        self.shared.watches[slot as usize].busy_since_ns.set(Some(self.shared.clock.now_ns()));
+        self.shared.watches[slot as usize].begin(self.shared.clock.now_ns());
         self.desk.submit(&self.shared.slots, slot, operation);
     }
 
@@ -291,6 +320,10 @@ impl IoEngine for S3Engine {
         let shared = self.shared.clone();
         let possible = shared.slots.in_flight() + shared.slots.done();
         let now = shared.clock.now_ns();
+        if now >= self.look_ns {
+            self.look_ns = now + LOOK_EVERY.as_nanos() as u64;
+            shared.end_old();
+        }
         let wait = Wait {
             shared: &shared,
             at_least: at_least.min(possible),
@@ -317,9 +350,20 @@ impl IoEngine for S3Engine {
     fn notes(&self) -> Vec<String> {
         self.shared.failures.borrow().lines()
     }
+
+    fn account(&self) -> Account {
+        let again = self.shared.watches.iter().map(|watch| watch.control.again.get());
+        Account {
+            failures: Some(self.shared.failures.borrow().clone()),
+            reconnections: Some(again.sum()),
+            client_wait: Some(self.shared.client_wait),
+        }
+    }
 }
 
 #[cfg(test)]
 mod lies;
+#[cfg(test)]
+mod stuck;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,15 @@ pub async fn carry_out(
     operation: &Operation,
     buffer: &mut Box<[u8]>,
 ) -> Result<u64, Failure> {
+    request(shared, line, operation, buffer).await.map_err(|failure| line.at(failure))
+}
+
+async fn request(
+    shared: &Shared,
+    line: &mut Line,
+    operation: &Operation,
+    buffer: &mut Box<[u8]>,
+) -> Result<u64, Failure> {
     let number = operation.number;
     match operation.verb {
         Verb::Read => get(shared, line, Direction::Read, operation, buffer).await,
@@ -164,6 +173,7 @@ async fn multipart(
     let mut encoded = Vec::new();
     push_encoded(upload.as_bytes(), &mut encoded);
     let outcome = parts_and_end(shared, line, operation, &encoded, buffer).await;
+    let outcome = outcome.map_err(|failure| line.at(failure));
     if outcome.is_err() {
         set_query(line, &[b"uploadId=", &encoded]);
         line.render(&shared.signer, "DELETE", None);

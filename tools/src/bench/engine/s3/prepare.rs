@@ -1,7 +1,7 @@
 //! Before the clock starts: the bucket, and the objects that reads need.
 
 use super::failure::Failure;
-use super::line::{Call, Control};
+use super::line::Call;
 use super::operation::put;
 use super::shared::Shared;
 use super::sign::push_encoded;
@@ -28,11 +28,12 @@ pub struct Share {
 /// # Errors
 /// When the server refuses.
 pub async fn bucket(shared: &Shared) -> Result<(), Failure> {
-    let mut line = shared.line(Control::default());
+    let mut line = shared.line(0);
     let mut body = Box::<[u8]>::default();
     shared.name_bucket(&mut line);
     line.render(&shared.signer, "HEAD", None);
-    match line.exchange(Call { head_only: true, ..Call::PLAIN }, &mut body).await {
+    let call = Call { head_only: true, ..Call::PLAIN };
+    match shared.watched(0, line.exchange(call, &mut body)).await {
         Err(failure) if failure.status() == Some(404) => {}
         outcome => return outcome.map(|_| ()),
     }
@@ -43,7 +44,7 @@ pub async fn bucket(shared: &Shared) -> Result<(), Failure> {
         );
         body = document.into_bytes().into();
     }
-    match put(shared, &mut line, body.len() as u64, &mut body).await {
+    match shared.watched(0, put(shared, &mut line, body.len() as u64, &mut body)).await {
         // Another thread was quicker.
         Err(failure) if failure.status() == Some(409) => Ok(()),
         outcome => outcome.map(|_| ()),
@@ -66,8 +67,9 @@ pub async fn objects(
         .filter(is_missing)
         .collect();
     let work = Rc::new(Work { next: Cell::new(0), stopped: Cell::new(false), missing });
-    let workers: Vec<_> =
-        (0..shared.slots.count()).map(|_| monoio::spawn(store(shared.clone(), work.clone()))).collect();
+    let workers: Vec<_> = (0..shared.watches.len())
+        .map(|slot| monoio::spawn(store(shared.clone(), work.clone(), slot)))
+        .collect();
     let all = work.missing.len();
     while work.next.get() < all && !work.stopped.get() {
         progress(work.next.get() as f64 / all as f64);
@@ -86,8 +88,8 @@ struct Work {
     stopped: Cell<bool>,
 }
 
-async fn store(shared: Rc<Shared>, work: Rc<Work>) -> Result<(), Failure> {
-    let mut line = shared.line(Control::default());
+async fn store(shared: Rc<Shared>, work: Rc<Work>, slot: usize) -> Result<(), Failure> {
+    let mut line = shared.line(slot);
     let mut buffer = vec![0; shared.objects.largest_bytes as usize].into_boxed_slice();
     while let Some(number) = work.missing.get(work.next.get()).copied()
         && !work.stopped.get()
@@ -98,7 +100,7 @@ async fn store(shared: Rc<Shared>, work: Rc<Work>) -> Result<(), Failure> {
         ObjectSet::fill(number, body);
         shared.objects.stamp(Direction::Read, number, 0, body);
         shared.name(&mut line, Direction::Read, number);
-        let stored = put(&shared, &mut line, length, &mut buffer).await;
+        let stored = shared.watched(slot, put(&shared, &mut line, length, &mut buffer)).await;
         work.stopped.set(work.stopped.get() || stored.is_err());
         stored?;
     }
@@ -108,7 +110,7 @@ async fn store(shared: Rc<Shared>, work: Rc<Work>) -> Result<(), Failure> {
 /// By number: whether the object is there in its size.
 async fn present(shared: &Shared) -> Result<Vec<bool>, Failure> {
     let mut present = vec![false; shared.objects.count as usize];
-    let mut line = shared.line(Control::default());
+    let mut line = shared.line(0);
     let mut after = String::new();
     loop {
         shared.name_bucket(&mut line);
@@ -120,7 +122,8 @@ async fn present(shared: &Shared) -> Result<Vec<bool>, Failure> {
             push_encoded(after.as_bytes(), query);
         }
         line.render(&shared.signer, "GET", None);
-        line.exchange(Call::PLAIN, &mut Box::default()).await?;
+        let mut none = Box::default();
+        shared.watched(0, line.exchange(Call::PLAIN, &mut none)).await?;
         let text = String::from_utf8_lossy(&line.text).into_owned();
         for entry in elements(&text, "Contents") {
             let field = |name| elements(entry, name).next().unwrap_or_default();

@@ -2,15 +2,21 @@
 
 use super::endpoint::Endpoint;
 use super::failure::Failure;
-use super::line::{Control, Line};
+use super::line::{Control, Ending, Line};
 use super::sign::Signer;
+use super::waiting;
 use crate::bench::engine::failures::Failures;
 use crate::bench::engine::objects::ObjectSet;
 use crate::bench::engine::slots::{Bell, Slots};
 use crate::bench::engine::{Clock, EngineError};
-use crate::bench::spec::{Direction, HttpMode, Job};
+use crate::bench::spec::{ClientWait, Direction, HttpMode, Job};
 use crate::s3::sign::Credentials;
 use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// S3 names of buckets, bytes.
 const BUCKET_BYTES: std::ops::RangeInclusive<usize> = 3..=63;
@@ -18,11 +24,17 @@ const BUCKET_BYTES: std::ops::RangeInclusive<usize> = 3..=63;
 /// Of a slot's connection.
 #[derive(Default)]
 pub struct Watch {
-    pub control: Control,
+    pub control: Rc<Control>,
     /// Begin of what is in flight, on the run's clock.
     pub busy_since_ns: Cell<Option<u64>>,
-    /// It was given up, not closed by the server.
-    pub given_up: Cell<bool>,
+}
+
+impl Watch {
+    /// An operation begins.
+    pub fn begin(&self, now_ns: u64) {
+        self.control.begin();
+        self.busy_since_ns.set(Some(now_ns));
+    }
 }
 
 /// See the module.
@@ -38,6 +50,11 @@ pub struct Shared {
     pub slots: Slots,
     /// By slot.
     pub watches: Vec<Watch>,
+    pub timeout: Duration,
+    /// Poll or sleep.
+    pub client_wait: ClientWait,
+    /// The run is to end.
+    pub stop: RefCell<Arc<AtomicBool>>,
     pub failures: RefCell<Failures>,
     /// Whether the thread turns round instead of sleeping, and the task that makes it.
     pub spinning: Cell<bool>,
@@ -74,12 +91,17 @@ impl Shared {
                 wanted.part_bytes
             )));
         }
+        let endpoint = Endpoint::of(wanted).map_err(refuse)?;
+        let client_wait = waiting::choose(wanted.client_wait, &endpoint.address, job.threads);
         Ok(Self {
-            endpoint: Endpoint::of(wanted).map_err(refuse)?,
+            endpoint,
+            client_wait,
             clock,
             signer: RefCell::new(Signer::new(credentials, wanted.host.clone())),
             slots: Slots::new(job.depth),
             watches: (0..job.depth.max(1)).map(|_| Watch::default()).collect(),
+            timeout: Duration::from_nanos(wanted.timeout_ns),
+            stop: RefCell::default(),
             objects,
             region: wanted.region.clone(),
             part_bytes: wanted.part_bytes,
@@ -93,13 +115,62 @@ impl Shared {
     }
 
     /// A line to the server, not yet connected.
-    pub fn line(&self, control: Control) -> Line {
-        Line::new(self.endpoint.clone(), control)
+    pub fn line(&self, slot: usize) -> Line {
+        Line::new(self.endpoint.clone(), self.watches[slot].control.clone())
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.stop.borrow().load(Ordering::Relaxed)
+    }
+
+    /// Does one operation that belongs to no completion, on the line of `slot`.
+    ///
+    /// # Errors
+    /// When it failed, took too long or was cut off.
+    pub async fn watched<T>(
+        &self,
+        slot: usize,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        if self.is_stopped() {
+            return Err(Failure::Cut);
+        }
+        self.watches[slot].begin(self.clock.now_ns());
+        let outcome = work.await;
+        self.settle(slot, outcome)
+    }
+
+    /// An operation has ended: by itself, or because its connection was ended.
+    fn settle<T>(&self, slot: usize, outcome: Result<T, Failure>) -> Result<T, Failure> {
+        let watch = &self.watches[slot];
+        watch.busy_since_ns.set(None);
+        outcome.map_err(|failure| match watch.control.ending() {
+            None => failure,
+            Some(Ending::TimedOut) => failure.because(Failure::TimedOut(self.timeout)),
+            Some(Ending::Cut) => failure.because(Failure::Cut),
+        })
+    }
+
+    /// Ends the connections whose operations take too long; their tasks then complete them.
+    pub fn end_old(&self) {
+        let (now, limit) = (self.clock.now_ns(), self.timeout.as_nanos() as u64);
+        for watch in &self.watches {
+            if watch.busy_since_ns.get().is_some_and(|since| now.saturating_sub(since) > limit) {
+                watch.control.end(Ending::TimedOut);
+            }
+        }
+    }
+
+    /// Ends the connections that work: what is in flight breaks off.
+    pub fn cut(&self) {
+        let busy = self.watches.iter().filter(|watch| watch.busy_since_ns.get().is_some());
+        busy.for_each(|watch| watch.control.end(Ending::Cut));
     }
 
     /// A failure that belongs to no operation of the job.
     pub fn at_server(&self, failure: &Failure) -> EngineError {
-        let hint = if matches!(failure, Failure::Io(_)) { "; is a server listening there?" } else { "" };
+        let hint =
+            if matches!(failure.reason(), Failure::Io(_)) { "; is a server listening there?" } else { "" };
         EngineError(format!("{}: {failure}{hint}", self.endpoint.address))
     }
 
@@ -121,17 +192,13 @@ impl Shared {
 
     /// Hands over the end of what `slot` did.
     pub fn complete(&self, slot: u32, outcome: Result<u64, Failure>, buffer: Box<[u8]>) {
-        let watch = &self.watches[slot as usize];
-        watch.busy_since_ns.set(None);
-        let outcome = if watch.given_up.take() {
-            outcome.map_err(|_| Failure::TimedOut(super::ANSWER_LIMIT.as_secs()))
-        } else {
-            outcome
-        };
+        let outcome = self.settle(slot as usize, outcome);
         let result = match outcome {
             Ok(bytes) => bytes as i64,
             Err(failure) => {
-                self.failures.borrow_mut().count(failure.kind(), || failure.to_string());
+                if !matches!(failure.reason(), Failure::Cut) {
+                    self.failures.borrow_mut().count(failure.told());
+                }
                 -i64::from(failure.errno())
             }
         };

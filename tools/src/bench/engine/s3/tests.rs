@@ -1,7 +1,7 @@
 use super::*;
 use crate::bench::engine::Verb;
 use crate::bench::engine::testing::{BLOCK, job, operation};
-use crate::bench::spec::Https;
+use crate::bench::spec::{ClientWait, Https};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
@@ -96,7 +96,12 @@ fn refusals_are_completions_with_an_errno_and_are_told() {
     let host = server(vec![answer(&slow_head, slow), answer("404 Not Found\r\nContent-Length: 0", b"")]);
     let mut engine = engine(&host, 1);
     assert_eq!(results(&mut engine, &[Verb::Write, Verb::Head, Verb::Write]), [-16, -2, -16]);
-    assert_eq!(engine.notes(), ["2 × 503 SlowDown: Less, please.", "1 × 404 without an error code: "]);
+    let key = |number| format!("/bench/4096/{number:035}");
+    let slow = format!("2 × PUT {}: 503 SlowDown: Less, please.", key(0));
+    assert_eq!(engine.notes(), [slow, format!("1 × HEAD {}: 404 without an error code: ", key(1))]);
+    let failures = engine.account().failures.unwrap();
+    let first = &failures.kinds[0].first;
+    assert_eq!((first.status, first.code.as_deref(), first.errno), (Some(503), Some("SlowDown"), 16));
 }
 
 #[test]
@@ -104,6 +109,7 @@ fn a_kept_connection_that_was_closed_is_made_again() {
     let host = server(vec![answer("200 OK\r\nContent-Length: 0", b""), None]);
     let mut engine = engine(&host, 1);
     assert_eq!(results(&mut engine, &[Verb::Write; 3]), [BLOCK as i64; 3]);
+    assert!(engine.account().reconnections.is_some_and(|again| again >= 2));
     // Closed on the first request too: that is a failure, not a stale connection.
     let mut broken = self::engine(&server(vec![None]), 1);
     assert_eq!(results(&mut broken, &[Verb::Multipart]), [-104]);
@@ -181,8 +187,15 @@ fn a_client_that_waits_for_long_sleeps() {
         seconds(usage.user_time()) + seconds(usage.system_time())
     };
     let delay = Duration::from_millis(1500);
-    for deadline_ns in [None, Some(60_000_000_000)] {
-        let mut engine = engine(&slow_server(delay), 1);
+    for (wait, deadline_ns) in [
+        (ClientWait::Poll, None),
+        (ClientWait::Poll, Some(60_000_000_000)),
+        (ClientWait::Sleep, None),
+        (ClientWait::Sleep, Some(60_000_000_000)),
+    ] {
+        let mut job = job(&slow_server(delay), 1);
+        job.objects.client_wait = wait;
+        let mut engine = S3Engine::new(&job, 0, Clock::start()).unwrap();
         let mut done = Vec::new();
         engine.submit(0, &operation(Verb::Trim, 0));
         let (began, before) = (Instant::now(), usage());

@@ -32,6 +32,24 @@ pub const KEYS: &[Key] = &[
         .default("all of the object")
         .on(Engines::Objects)
         .text("Where less is left of the object, that. With verify a multiple of 4096."),
+    Key::new("request_timeout", Kind::Seconds, "request_timeout=5s", "An operation without a whole answer by then fails")
+        .default("30s")
+        .range("1ms or more")
+        .on(Engines::S3)
+        .text(
+            "Connecting counts. At the end of the job or of the run nothing is waited for longer than half a second: \
+             what is in flight then is cut off and counted.",
+        ),
+    Key::new("client_wait", Kind::Special, "client_wait=sleep", "What the client does while no answer is there")
+        .default("auto")
+        .range("poll, sleep, auto")
+        .on(Engines::S3)
+        .text(
+            "poll looks again and again, so that the server does not pay for waking the client; each client thread \
+             needs a core that nobody else needs. sleep waits in the kernel. auto polls when the endpoint is on \
+             another machine and this one has a core for each of the job's threads. The report says which it was. \
+             Before a deadline that is nearer than 2 ms, as an open load has them, the client does not sleep.",
+        ),
     Key::new("bucket", Kind::Text, "bucket=bench", "Bucket of the objects; made when it is not there")
         .default("bench")
         .on(Engines::S3)

@@ -2,8 +2,9 @@
 
 use super::fields::Fields;
 use crate::bench::job::parser::Surroundings;
+use crate::bench::job::units::MILLISECOND;
 use crate::bench::job::values;
-use crate::bench::spec::{HttpMode, Https, Job, ObjectOp, Objects};
+use crate::bench::spec::{ClientWait, HttpMode, Https, Job, ObjectOp, Objects};
 use crate::s3::limits::{BODY_BYTES_MAX, PART_BYTES_MIN};
 
 const PART_BYTES_DEFAULT: u64 = 8 << 20;
@@ -36,7 +37,7 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>, around: &Surroundings<'_>) {
     objects.https = https.unwrap_or(Https::Off);
     fields.special("http_mode", |text| match text {
         "s3" => Ok(HttpMode::S3),
-        "swift" | "webdav" => Err("known to fio, not built here: only s3 is".to_owned()),
+        "swift" | "webdav" => Err("fio has it, not built here: only s3 is".to_owned()),
         _ => Err("write s3".to_owned()),
     });
     objects.bucket = text("bucket").or_else(|| fio_bucket(fields)).unwrap_or(default.bucket);
@@ -45,6 +46,19 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>, around: &Surroundings<'_>) {
         fields.special("keydist", values::distribution).unwrap_or_else(|| job.distribution.read.clone());
     objects.part_bytes = part_bytes(fields);
     objects.range_bytes = fields.size("range_size").filter(|bytes| *bytes > 0);
+    if let Some(timeout_ns) = fields.time("request_timeout") {
+        if timeout_ns < MILLISECOND {
+            fields.refuse(&["request_timeout"], "request_timeout has to be at least 1ms");
+        }
+        objects.timeout_ns = timeout_ns;
+    }
+    let client_wait = fields.special("client_wait", |text| match text {
+        "auto" => Ok(ClientWait::Auto),
+        "poll" => Ok(ClientWait::Poll),
+        "sleep" => Ok(ClientWait::Sleep),
+        _ => Err("write poll, sleep or auto".to_owned()),
+    });
+    objects.client_wait = client_wait.unwrap_or_default();
     objects.ops = operations(fields);
 }
 

@@ -128,6 +128,7 @@ fn what_can_not_be_is_refused_with_its_reason() {
         ("size=1g\ndirect=2\n", "write 0 or 1"),
         ("size=1g\nkb_base=1001\n", "write 1024 or 1000"),
         ("size=1g\nhttps=maybe\n", "off, on or insecure"),
+        ("size=1g\nclient_wait=spin\n", "poll, sleep or auto"),
     ] {
         let error = refusal(&format!("[a]\n{text}"));
         assert!(error.contains(part), "{text:?}: {error}");
