@@ -6,11 +6,15 @@
 use std::fmt::Write;
 
 pub const WIDTH: f64 = 580.0;
-pub const HEIGHT: f64 = 270.0;
+pub const HEIGHT: f64 = 292.0;
+// Room for labels at the size that they have on a narrow screen, where the style sheet makes them larger.
 const LEFT: f64 = 78.0;
-const RIGHT: f64 = 28.0;
-const TOP: f64 = 10.0;
-const BOTTOM: f64 = 46.0;
+const RIGHT: f64 = 36.0;
+const TOP: f64 = 34.0;
+const BOTTOM: f64 = 48.0;
+/// Of a letter there, and between two labels.
+const LETTER_NARROW: f64 = 10.5;
+const LABEL_GAP: f64 = 6.0;
 const BAR_GAP: f64 = 1.0;
 const BAR_WIDTH_MIN: f64 = 3.0;
 
@@ -147,28 +151,32 @@ impl Plot {
                 LEFT - 7.0
             );
         }
+        let mut free_from = f64::NEG_INFINITY;
         for tick in self.x.ticks() {
             let (x, label) = (self.place_x(tick), (self.x.label)(tick));
             let _ = write!(svg, "<path class=\"grid\" d=\"M{x:.1} {TOP}V{bottom}\"/>");
-            let text_y = bottom + 17.0;
-            let _ =
-                writeln!(svg, "<text x=\"{x:.1}\" y=\"{text_y:.1}\" text-anchor=\"middle\">{label}</text>");
+            let text_y = bottom + 19.0;
+            let half = label.chars().count() as f64 * LETTER_NARROW / 2.0;
+            let fits_narrow = x - half >= free_from;
+            if fits_narrow {
+                free_from = x + half + LABEL_GAP;
+            }
+            let class = if fits_narrow { "" } else { " class=\"roomy\"" };
+            let _ = writeln!(
+                svg,
+                "<text{class} x=\"{x:.1}\" y=\"{text_y:.1}\" text-anchor=\"middle\">{label}</text>"
+            );
         }
         let middle_x = f64::midpoint(LEFT, right);
-        let middle_y = f64::midpoint(TOP, bottom);
         svg += body;
         let _ = writeln!(svg, "<path class=\"axis\" d=\"M{LEFT} {TOP}V{bottom}H{right}\"/>");
-        let title_y = HEIGHT - 8.0;
+        let title_y = HEIGHT - 7.0;
         let _ = writeln!(
             svg,
             "<text x=\"{middle_x}\" y=\"{title_y}\" text-anchor=\"middle\">{}</text>",
             self.x.title
         );
-        let _ = writeln!(
-            svg,
-            "<text transform=\"translate(13 {middle_y}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
-            self.y.title
-        );
+        let _ = writeln!(svg, "<text x=\"2\" y=\"16\">{}</text>", self.y.title);
         svg + "</svg>\n"
     }
 
@@ -345,6 +353,18 @@ mod tests {
                 assert!((TOP..=HEIGHT - BOTTOM).contains(&y), "{kind:?} {value}: {y}");
             }
         }
+    }
+
+    /// On a narrow screen letters are larger: labels that would then overlap are left out there.
+    #[test]
+    fn labels_that_have_no_room_on_a_narrow_screen_are_marked() {
+        let months = |value: f64| format!("{:04}-{:02}", value as u32 / 12, value as u32 % 12 + 1);
+        let from = f64::from(2026 * 12);
+        let x = Axis { kind: Kind::Months, from, to: from + 8.0, title: "month", label: months };
+        let svg = Plot { x, y: Axis::from_zero(1.0, "value", figures) }.svg("name", "");
+        assert_eq!((svg.matches("2026-").count(), svg.matches("class=\"roomy\"").count()), (9, 4), "{svg}");
+        let few = plot(Kind::Linear, 0.0, 1.0).svg("name", "");
+        assert!(!few.contains("roomy"), "{few}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub fn figures_of(result: &JobResult) -> String {
     let mut html = String::from("<div class=\"figures\">\n");
     let moved = moved(result);
     if !result.intervals.is_empty() {
-        let intervals = merged(&result.intervals, LINE_COLUMNS_MAX);
+        let intervals = merged(&without_slivers(&result.intervals), LINE_COLUMNS_MAX);
         let operations = |interval: &Interval, direction: Direction| {
             per_second(interval.by_direction.get(direction).ios, interval.length_ns)
         };
@@ -49,6 +49,29 @@ pub fn moved(result: &JobResult) -> Vec<Direction> {
 fn merged(intervals: &[Interval], columns: usize) -> Vec<Interval> {
     let together = intervals.len().div_ceil(columns).max(1);
     intervals.chunks(together).map(sum).collect()
+}
+
+/// A job begins and ends anywhere within the intervals of its run. What is left at either end may be a few operations in
+/// a millisecond, which say nothing of a rate: it is shown with its neighbour.
+fn without_slivers(intervals: &[Interval]) -> Vec<Interval> {
+    let widest_ns = intervals.iter().map(|interval| interval.length_ns).max().unwrap_or(0);
+    let mut rest = intervals;
+    let mut joined = Vec::with_capacity(intervals.len());
+    if let [first, second, after @ ..] = rest
+        && first.length_ns < widest_ns / 4
+    {
+        joined.push(sum(&[first.clone(), second.clone()]));
+        rest = after;
+    }
+    joined.extend_from_slice(rest);
+    if let [.., before, last] = &joined[..]
+        && last.length_ns < widest_ns / 4
+    {
+        let end = sum(&[before.clone(), last.clone()]);
+        joined.truncate(joined.len() - 2);
+        joined.push(end);
+    }
+    joined
 }
 
 fn sum(parts: &[Interval]) -> Interval {
@@ -268,6 +291,24 @@ mod tests {
         assert_eq!(sum(&merged), sum(intervals));
         assert_eq!(counted(&merged), counted(intervals));
         assert_eq!(merged[0].length_ns, 3 * intervals[0].length_ns);
+    }
+
+    /// A line fell, or leapt, at the end of a run that had gone on for some milliseconds in its last second.
+    #[test]
+    fn the_last_milliseconds_of_a_run_are_no_point_of_their_own() {
+        let run = sample::run();
+        let mut intervals = run.jobs[0].intervals.clone();
+        let count = intervals.len();
+        let ios = |all: &[Interval]| all.iter().map(|one| one.by_direction.read.ios).sum::<u64>();
+        assert_eq!(without_slivers(&intervals).len(), count);
+        intervals[0].length_ns /= 5;
+        intervals[count - 1].length_ns /= 100;
+        let joined = without_slivers(&intervals);
+        assert_eq!((joined.len(), ios(&joined)), (count - 2, ios(&intervals)));
+        let (last, before) = (&joined[count - 3], &intervals[count - 2]);
+        assert_eq!(last.start_ns + last.length_ns, before.start_ns + before.length_ns * 101 / 100);
+        assert_eq!(without_slivers(&intervals[..1]).len(), 1);
+        assert!(without_slivers(&[]).is_empty());
     }
 
     #[test]

@@ -18,6 +18,9 @@ use std::{fs, io};
 /// Jobs that are shown with pictures; the table has all.
 const PICTURED_MAX: usize = 32;
 
+/// Of a job's name in the table: three lines on a narrow screen.
+const JOB_CHARACTERS_MAX: usize = 48;
+
 /// Writes the page to a file.
 ///
 /// # Errors
@@ -104,8 +107,12 @@ fn cells_row(
     latencies: &Latencies,
     cpu: &str,
 ) -> String {
-    let job = escaped(&result.job.name);
-    let mut html = format!("<tr><td>{job}</td><td class=\"left\">{name}</td><td class=\"left\">{kind}</td>");
+    // The whole of a long name is in the heading of its pictures, and shown to who points here.
+    let whole = escaped(&result.job.name);
+    let job = escaped(&shortened(&result.job.name, JOB_CHARACTERS_MAX));
+    let mut html = format!(
+        "<tr><td class=\"name\" title=\"{whole}\">{job}</td><td class=\"left\">{name}</td><td class=\"left\">{kind}</td>"
+    );
     for cell in cells {
         let _ = write!(html, "<td>{cell}</td>");
     }
