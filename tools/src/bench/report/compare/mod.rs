@@ -1,25 +1,27 @@
 //! Two runs against each other: what changed, and whether that can be chance.
 //!
 //! Invariants: a change counts as a regression only when its whole interval is beyond the threshold; a figure
-//! without an interval never does. The same files and seed give the same answer.
+//! without an interval never does. The same files give the same answer.
 //!
-//! An interval covers what varies within the given runs. How one run differs from the next is covered only when
-//! each side has several files, which are then drawn from too.
+//! With several files a side, an interval comes from how the runs of a side differ. With one a side it comes from how
+//! the intervals of each run differ, which says nothing about what differs from run to run by itself, nor about tails.
 
-mod bootstrap;
 mod read;
 mod show;
+mod statistics;
 
-use bootstrap::Chance;
 use read::{Figure, File};
 use serde::Serialize;
+use statistics::Difference;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Compare two runs of the same jobs: which figures changed, by how much, and how sure that is
 ///
-/// From JSON of `ringbolt bench` or fio. With several runs on a side the intervals tell a change from noise.
+/// From JSON of `ringbolt bench` or fio. One run a side tells large changes of rates, means and medians; tails, CPU time
+/// and fio's files take at least 3 runs a side, made in turns: before, after, before, after. The noisier the machine, the
+/// more: an interval that is wider than the change looked for needs more runs.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   ringbolt bench compare before.json after.json
@@ -40,9 +42,6 @@ pub struct Arguments {
     /// Print the comparison as JSON
     #[arg(long)]
     pub json: bool,
-    /// Seed of the drawing behind the intervals
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
 }
 
 /// Why two runs could not be compared.
@@ -73,7 +72,7 @@ pub enum Verdict {
     Better,
     /// The interval holds no change.
     Same,
-    /// No interval: the files have nothing to draw from.
+    /// No interval: the files do not say how the figure varies.
     Unknown,
 }
 
@@ -84,18 +83,33 @@ pub struct Change {
     pub direction: String,
     pub figure: &'static str,
     pub unit: &'static str,
+    pub more_is_better: bool,
+    /// Of several files the geometric mean.
     pub before: f64,
     pub after: f64,
     pub change_percent: f64,
-    /// 95% of what chance would give.
+    /// Where the change lies, so wide that with like runs no figure of the comparison leaves it in 95 of 100.
     pub interval_percent: Option<(f64, f64)>,
     pub verdict: Verdict,
+}
+
+/// What intervals come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JudgedBy {
+    /// How the runs of each side differ.
+    Runs,
+    /// How the intervals of each run differ.
+    Intervals,
 }
 
 /// The whole comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     pub threshold_percent: f64,
+    /// Files of each side.
+    pub runs: (usize, usize),
+    pub judged_by: JudgedBy,
     pub regressions: usize,
     /// Jobs and directions that one side alone has.
     pub only_before: Vec<String>,
@@ -134,24 +148,27 @@ pub fn compare(arguments: &Arguments) -> Result<Comparison, CompareError> {
         let names = |keys: &BTreeSet<(String, String)>| format!("{:?}", named(keys.iter()));
         return Err(CompareError::NothingInCommon { before: names(&before_keys), after: names(&after_keys) });
     }
-    let mut chance = Chance::new(arguments.seed);
-    let mut changes = Vec::new();
+    let judged_by =
+        if statistics::are_enough(before.len(), after.len()) { JudgedBy::Runs } else { JudgedBy::Intervals };
+    let runs = (before.len(), after.len());
+    let mut found = Vec::new();
     for (job, direction) in both {
         let (before, after) = (figures(&before, job, direction), figures(&after, job, direction));
         for kind in read::KINDS {
             let of = |side: &[Vec<Figure>]| -> Vec<Figure> {
                 side.iter().flat_map(|file| file.iter().find(|figure| figure.kind == kind).cloned()).collect()
             };
-            let change = change(&of(&before), &of(&after), threshold, &mut chance);
-            changes.extend(change.map(|change| Change {
-                job: job.clone(),
-                direction: direction.clone(),
-                ..change
+            let change = change(&of(&before), &of(&after), judged_by);
+            found.extend(change.map(|(change, difference)| {
+                (Change { job: job.clone(), direction: direction.clone(), ..change }, difference)
             }));
         }
     }
+    let changes = judge(found, threshold);
     Ok(Comparison {
         threshold_percent: threshold,
+        runs,
+        judged_by,
         regressions: changes.iter().filter(|change| change.verdict == Verdict::Regression).count(),
         only_before: named(before_keys.difference(&after_keys)),
         only_after: named(after_keys.difference(&before_keys)),
@@ -177,27 +194,44 @@ fn figures(side: &[File], job: &str, direction: &str) -> Vec<Vec<Figure>> {
     side.iter().filter_map(|file| file.figures.get(&key).cloned()).collect()
 }
 
-/// None when one side does not have the figure, or it is nothing on the side before.
-fn change(before: &[Figure], after: &[Figure], threshold: f64, chance: &mut Chance) -> Option<Change> {
-    let mean = |side: &[Figure]| side.iter().map(|figure| figure.value).sum::<f64>() / side.len() as f64;
+/// Not judged yet. None when one side does not have the figure.
+fn change(before: &[Figure], after: &[Figure], judged_by: JudgedBy) -> Option<(Change, Option<Difference>)> {
+    let mean = |side: &[Figure]| {
+        let logs: f64 = side.iter().map(|figure| figure.value.ln()).sum();
+        (logs / side.len() as f64).exp()
+    };
     let kind = before.first()?.kind;
+    after.first()?;
     let (value_before, value_after) = (mean(before), mean(after));
-    if after.is_empty() || value_before <= 0.0 {
-        return None;
-    }
-    let change_percent = (value_after / value_before - 1.0) * 100.0;
-    let interval_percent = bootstrap::interval(before, after, chance);
-    Some(Change {
+    let difference = match judged_by {
+        JudgedBy::Runs => statistics::between_runs(before, after),
+        JudgedBy::Intervals => statistics::within_runs(before, after),
+    };
+    let change = Change {
         job: String::new(),
         direction: String::new(),
         figure: kind.name,
         unit: kind.unit,
+        more_is_better: kind.more_is_better,
         before: value_before,
         after: value_after,
-        change_percent,
-        interval_percent,
-        verdict: verdict(interval_percent, kind.more_is_better, threshold),
-    })
+        change_percent: (value_after / value_before - 1.0) * 100.0,
+        interval_percent: None,
+        verdict: Verdict::Unknown,
+    };
+    Some((change, difference))
+}
+
+/// All together: the more figures there are, the more one of them differs by chance.
+fn judge(found: Vec<(Change, Option<Difference>)>, threshold: f64) -> Vec<Change> {
+    let differences: Vec<Difference> = found.iter().filter_map(|(_, difference)| *difference).collect();
+    let level = statistics::level(&differences);
+    let judged = |(change, difference): (Change, Option<Difference>)| {
+        let interval_percent = difference.map(|difference| statistics::interval(&difference, level));
+        let verdict = verdict(interval_percent, change.more_is_better, threshold);
+        Change { interval_percent, verdict, ..change }
+    };
+    found.into_iter().map(judged).collect()
 }
 
 fn verdict(interval: Option<(f64, f64)>, more_is_better: bool, threshold: f64) -> Verdict {

@@ -29,39 +29,35 @@ enum Source {
     Cpu,
 }
 
-const fn latency(name: &'static str, source: Source) -> Kind {
+impl Kind {
+    pub fn is_percentile(self) -> bool {
+        matches!(self.source, Source::Completion(Some(_)) | Source::Response(Some(_)))
+    }
+}
+
+const fn of_latency(name: &'static str, source: Source) -> Kind {
     Kind { name, unit: "ns", more_is_better: false, source }
 }
 
 pub const KINDS: [Kind; 11] = [
     Kind { name: "IOPS", unit: "1/s", more_is_better: true, source: Source::Operations },
     Kind { name: "bandwidth", unit: "B/s", more_is_better: true, source: Source::Bytes },
-    latency("latency mean", Source::Completion(None)),
-    latency("latency p50", Source::Completion(Some(50.0))),
-    latency("latency p99", Source::Completion(Some(99.0))),
-    latency("latency p99.9", Source::Completion(Some(99.9))),
-    latency("response mean", Source::Response(None)),
-    latency("response p50", Source::Response(Some(50.0))),
-    latency("response p99", Source::Response(Some(99.0))),
-    latency("response p99.9", Source::Response(Some(99.9))),
-    latency("CPU per I/O", Source::Cpu),
+    of_latency("latency mean", Source::Completion(None)),
+    of_latency("latency p50", Source::Completion(Some(50.0))),
+    of_latency("latency p99", Source::Completion(Some(99.0))),
+    of_latency("latency p99.9", Source::Completion(Some(99.9))),
+    of_latency("response mean", Source::Response(None)),
+    of_latency("response p50", Source::Response(Some(50.0))),
+    of_latency("response p99", Source::Response(Some(99.0))),
+    of_latency("response p99.9", Source::Response(Some(99.9))),
+    of_latency("CPU per I/O", Source::Cpu),
 ];
 
-/// What a figure can be drawn from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Spread {
-    None,
-    /// Deviation of the mean.
-    Mean {
-        deviation: f64,
-    },
-    /// (amount, seconds) of each interval of the run.
-    Intervals(Vec<(f64, f64)>),
-    /// Values ascending, each with the number of operations up to it.
-    Ranked {
-        percent: f64,
-        bins: Vec<(u64, u64)>,
-    },
+/// What one interval of a run adds to a figure: operations or bytes and seconds, or nanoseconds and operations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    pub amount: f64,
+    pub weight: f64,
 }
 
 /// One number of one file.
@@ -69,7 +65,10 @@ pub enum Spread {
 pub struct Figure {
     pub kind: Kind,
     pub value: f64,
-    pub spread: Spread,
+    /// Values are told apart by this share of them: latencies are counted in classes.
+    pub resolution: f64,
+    /// Of the run, in order; empty when the file has none for this figure.
+    pub intervals: Vec<Interval>,
 }
 
 /// By job and direction; `all` is what no direction has for itself. Of jobs with one name the second is called
@@ -102,7 +101,8 @@ fn file(path: &Path) -> Result<File, CompareError> {
     Ok(File { figures: figures_of(jobs) })
 }
 
-fn figures_of(jobs: &[Value]) -> BTreeMap<(String, String), Vec<Figure>> {
+/// By job and direction, out of the `jobs` of a file.
+pub fn figures_of(jobs: &[Value]) -> BTreeMap<(String, String), Vec<Figure>> {
     let mut figures = BTreeMap::new();
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     for job in jobs {
@@ -130,74 +130,75 @@ fn of_direction(job: &Value, direction: &str) -> Vec<Figure> {
     let counted = |value: &&Value| number(value, "N").is_some_and(|number| number > 0.0);
     let completion = [&part["clat_ns"], &part["lat_ns"]].into_iter().find(counted).unwrap_or(&Value::Null);
     let response = &job["ringbolt"]["response_ns"][direction];
+    // fio's classes are a 64th of their values, ours a thousandth.
+    let resolution = if job["ringbolt"].is_object() { 1e-3 } else { 1.0 / 64.0 };
     let figure = |kind: Kind| {
-        let (value, spread) = match kind.source {
-            Source::Operations => {
-                rate(job, direction, "ios", number(part, "iops"), ["iops_stddev", "iops_samples"])?
-            }
-            Source::Bytes => {
-                rate(job, direction, "bytes", number(part, "bw_bytes"), ["bw_dev", "bw_samples"])?
-            }
-            Source::Completion(percent) => latency_figure(completion, percent)?,
-            Source::Response(percent) => latency_figure(response, percent)?,
+        let value = match kind.source {
+            Source::Operations => number(part, "iops")?,
+            Source::Bytes => number(part, "bw_bytes")?,
+            Source::Completion(percent) => latency(completion, percent)?,
+            Source::Response(percent) => latency(response, percent)?,
             Source::Cpu => return None,
         };
-        Some(Figure { kind, value, spread })
+        let resolution = if kind.is_percentile() { resolution } else { 0.0 };
+        Some(Figure { kind, value, resolution, intervals: intervals(job, direction, kind.source) })
     };
-    KINDS.into_iter().filter_map(figure).collect()
+    KINDS.into_iter().filter_map(figure).filter(|figure| figure.value > 0.0).collect()
 }
 
-/// With the intervals of our files, or else the deviation of the samples that fio took.
-fn rate(
-    job: &Value,
-    direction: &str,
-    amount: &str,
-    value: Option<f64>,
-    samples: [&str; 2],
-) -> Option<(f64, Spread)> {
-    let value = value?;
-    let intervals: Vec<(f64, f64)> = job["ringbolt"]["intervals"]
-        .as_array()
-        .map(|intervals| {
-            let one = |interval: &Value| {
-                let amount = number(&interval[direction], amount).unwrap_or(0.0);
-                Some((amount, number(interval, "length_ms")? / 1000.0))
-            };
-            intervals.iter().filter_map(one).collect()
-        })
-        .unwrap_or_default();
-    if intervals.len() > 1 {
-        return Some((value, Spread::Intervals(intervals)));
+/// What each interval of our files adds to a figure. Tails are left out: those of a second are not that of a run.
+fn intervals(job: &Value, direction: &str, source: Source) -> Vec<Interval> {
+    let Some(stored) = job["ringbolt"]["intervals"].as_array() else { return Vec::new() };
+    // With a rate the latencies of intervals are response times.
+    let is_response = job["ringbolt"]["response_ns"].get(direction).is_some();
+    let latency = |interval: &Value, name: &str| {
+        let ios = number(&interval[direction], "ios").unwrap_or(0.0);
+        let latency = number(&interval[direction], name).unwrap_or(0.0);
+        Interval { amount: latency * ios, weight: ios }
+    };
+    let rate = |interval: &Value, name: &str| Interval {
+        amount: number(&interval[direction], name).unwrap_or(0.0),
+        weight: number(interval, "length_ms").unwrap_or(0.0) / 1000.0,
+    };
+    let mut found = Vec::with_capacity(stored.len());
+    let mut end_ms = None;
+    for interval in stored {
+        let (Some(start_ms), Some(length_ms)) = (number(interval, "start_ms"), number(interval, "length_ms"))
+        else {
+            return Vec::new();
+        };
+        let is_rate = matches!(source, Source::Operations | Source::Bytes);
+        // An interval in which nothing ended is not in the file.
+        let gap_ms = end_ms.map_or(0.0, |end_ms: f64| start_ms - end_ms);
+        if is_rate && gap_ms > 1.0 {
+            found.push(Interval { amount: 0.0, weight: gap_ms / 1000.0 });
+        }
+        end_ms = Some(start_ms + length_ms);
+        found.push(match source {
+            Source::Operations => rate(interval, "ios"),
+            Source::Bytes => rate(interval, "bytes"),
+            Source::Completion(None) if !is_response => latency(interval, "mean_ns"),
+            Source::Completion(Some(50.0)) if !is_response => latency(interval, "p50_ns"),
+            Source::Response(None) if is_response => latency(interval, "mean_ns"),
+            Source::Response(Some(50.0)) if is_response => latency(interval, "p50_ns"),
+            _ => return Vec::new(),
+        });
     }
-    let part = &job[direction];
-    let unit = if amount == "bytes" { 1024.0 } else { 1.0 };
-    let deviation = number(part, samples[0]).map(|deviation| deviation * unit);
-    let spread = match (deviation, number(part, samples[1])) {
-        (Some(deviation), Some(count)) if count > 1.0 => Spread::Mean { deviation: deviation / count.sqrt() },
-        _ => Spread::None,
-    };
-    Some((value, spread))
+    found
 }
 
-fn latency_figure(latency: &Value, percent: Option<f64>) -> Option<(f64, Spread)> {
+/// The mean without a percentage. A percentile comes from the classes where the file has them.
+fn latency(latency: &Value, percent: Option<f64>) -> Option<f64> {
+    let Some(percent) = percent else { return number(latency, "mean") };
     let bins = bins(latency);
-    let Some(percent) = percent else {
-        let (mean, deviation, count) =
-            (number(latency, "mean")?, number(latency, "stddev")?, number(latency, "N")?);
-        let spread =
-            if count > 1.0 { Spread::Mean { deviation: deviation / count.sqrt() } } else { Spread::None };
-        return Some((mean, spread));
-    };
     if let Some((_, total)) = bins.last() {
         let rank = (percent / 100.0 * *total as f64).ceil();
         let at = bins.partition_point(|(_, until)| (*until as f64) < rank);
-        let value = bins.get(at)?.0 as f64;
-        return Some((value, Spread::Ranked { percent, bins }));
+        return Some(bins.get(at)?.0 as f64);
     }
     let stored = latency.get("percentile")?.as_object()?;
     let same = |name: &str| name.parse::<f64>().is_ok_and(|number| (number - percent).abs() < 1e-6);
-    let value = stored.iter().find(|(name, _)| same(name))?.1.as_f64()?;
-    Some((value, Spread::None))
+    stored.iter().find(|(name, _)| same(name))?.1.as_f64()
 }
 
 /// Ascending, with the running sum.
@@ -221,5 +222,6 @@ fn cpu(job: &Value) -> Option<Figure> {
     let ios: f64 =
         ["read", "write", "trim"].iter().filter_map(|direction| number(&job[*direction], "total_ios")).sum();
     let kind = KINDS.into_iter().find(|kind| kind.source == Source::Cpu)?;
-    (ios > 0.0).then(|| Figure { kind, value: used / ios, spread: Spread::None })
+    let is_measured = ios > 0.0 && used > 0.0;
+    is_measured.then(|| Figure { kind, value: used / ios, resolution: 0.0, intervals: Vec::new() })
 }

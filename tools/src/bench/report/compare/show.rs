@@ -1,8 +1,13 @@
 //! A comparison as a table and as JSON.
 
-use super::{Change, Comparison, Verdict};
+use super::statistics::{INTERVALS_MIN, RUN_DEVIATION};
+use super::{Change, Comparison, JudgedBy, Verdict};
 use crate::bench::report::number::{self, Prefix};
+use std::collections::BTreeSet;
 use std::fmt::Write;
+
+/// Runs a side from which changes of the size of the noise can be told.
+const RUNS_ADVISED: usize = 3;
 
 /// A block for each job and direction, then the sum.
 pub fn table(comparison: &Comparison) -> String {
@@ -35,15 +40,51 @@ pub fn table(comparison: &Comparison) -> String {
             let _ = writeln!(out, "Only {place}: {}", missing.join(", "));
         }
     }
-    if comparison.changes.iter().any(|change| change.verdict == Verdict::Unknown) {
-        out += "No interval: latencies need json+, CPU time several files on each side (A1.json,A2.json).\n";
-    }
+    out += &notes(comparison);
     let threshold = comparison.threshold_percent;
     let _ = match comparison.regressions {
         0 => writeln!(out, "No regression beyond {threshold}%."),
         1 => writeln!(out, "1 regression beyond {threshold}%."),
         number => writeln!(out, "{number} regressions beyond {threshold}%."),
     };
+    out
+}
+
+/// What the intervals say and what they do not.
+fn notes(comparison: &Comparison) -> String {
+    let mut out = String::new();
+    let (before, after) = comparison.runs;
+    let _ = match comparison.judged_by {
+        JudgedBy::Runs => {
+            writeln!(out, "Judged by how the runs of each side differ: {before} before, {after} after.")
+        }
+        JudgedBy::Intervals => writeln!(
+            out,
+            "Judged by how the seconds of each run differ; runs are taken to differ by {:.0}% by themselves, which one \
+             run a side does not show.",
+            RUN_DEVIATION * 100.0
+        ),
+    };
+    let unknown: BTreeSet<&str> = comparison
+        .changes
+        .iter()
+        .filter(|change| change.verdict == Verdict::Unknown)
+        .map(|change| change.figure)
+        .collect();
+    if !unknown.is_empty() {
+        let names = unknown.into_iter().collect::<Vec<_>>().join(", ");
+        let _ = writeln!(
+            out,
+            "Not judged: {names}. So few runs can not tell: tails and CPU time take at least {RUNS_ADVISED} runs a \
+             side, made in turns (A1.json,A2.json,A3.json B1.json,B2.json,B3.json); rates, means and medians a run \
+             of {INTERVALS_MIN} seconds by ringbolt bench, or as many runs."
+        );
+    } else if before.min(after) < RUNS_ADVISED {
+        let _ = writeln!(
+            out,
+            "With at least {RUNS_ADVISED} runs a side, made in turns, smaller changes are told."
+        );
+    }
     out
 }
 
