@@ -107,7 +107,7 @@ fn predicted_per_s(constants: &Constants) -> f64 {
     requests.puts_in_flight = IN_FLIGHT as f64;
     let mut hardware = hardware(DRIVE_BYTES);
     hardware.node.cores = 1;
-    let (object, _) = layout(&workload, constants);
+    let (object, _) = layout(&workload, hardware.redundancy, constants);
     let drive = sizing::drive(DRIVE_BYTES, u64::from(SHARDS));
     let fleet = Fleet { workload: &workload, hardware: &hardware, constants, object, drive };
     let months = demand(&workload, &Draw::MEAN);

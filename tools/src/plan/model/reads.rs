@@ -1,8 +1,8 @@
 //! What GETs and HEADs ask of drives.
 //!
 //! Every request that the read cache does not answer opens its object first: one read of the record, with the body if
-//! that is small. A GET of a large one then reads slices, in whole checksum blocks, with a header for each. Of an object
-//! in pieces a GET reads as many as suffice, a HEAD one.
+//! that is small. A GET of a large one then reads slices, in whole checksum blocks, with a header for each. Of an
+//! object in pieces a GET reads as many as suffice, a HEAD one.
 //!
 //! Invariant: what a request reads is what the engine says ([`sizing`]); only means are taken here.
 
