@@ -153,10 +153,14 @@ pub fn run_job_file(path: &Path) -> Result<FioResult, FioError> {
     parse(&output.stdout)
 }
 
-/// Runs a job file, its files in their own places, and waits: the sums over its jobs.
-pub fn sums_of_job_file(path: &Path) -> Result<Sums, FioError> {
-    let output =
-        Command::new("fio").arg("--output-format=json").arg(path).output().map_err(FioError::Start)?;
+/// Runs a job file, its files in their own places, and waits at most `seconds`: the sums over its jobs.
+pub fn sums_of_job_file(path: &Path, seconds: u32) -> Result<Sums, FioError> {
+    let limited = Command::new("timeout")
+        .arg(seconds.to_string())
+        .args(["fio", "--output-format=json"])
+        .arg(path)
+        .output();
+    let output = limited.map_err(FioError::Start)?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(FioError::Failed { status: output.status, stderr });

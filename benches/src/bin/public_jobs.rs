@@ -41,6 +41,8 @@ struct Options {
 type AnyError = Box<dyn std::error::Error>;
 
 const DRIVE_BYTES: u64 = 512 << 20;
+/// fio 3.33 does not come to an end with `thinktime_spin`.
+const FIO_SECONDS_MAX: u32 = 60;
 /// Means over a second of draws are not the same to the last byte.
 const SIZES_DIFFER_MAX: f64 = 0.05;
 
@@ -79,10 +81,14 @@ fn compare(options: &Options, file: &Path) -> Result<String, AnyError> {
     let job_file = directory.join("job.fio");
     std::fs::write(&job_file, &text)?;
     // The first turn of each side lays files out.
-    fio::sums_of_job_file(&job_file)?;
+    if let Err(error) = fio::sums_of_job_file(&job_file, FIO_SECONDS_MAX) {
+        ours(&resolved)?;
+        println!("| {name} | | fio did not end: {} | | | | | |", error.to_string().trim());
+        return Ok(String::new());
+    }
     let mut turns: Vec<(Sums, Sums)> = Vec::new();
     for _ in 0..options.repeats {
-        turns.push((ours(&resolved)?, fio::sums_of_job_file(&job_file)?));
+        turns.push((ours(&resolved)?, fio::sums_of_job_file(&job_file, FIO_SECONDS_MAX)?));
     }
     std::fs::remove_dir_all(&directory)?;
     Ok(show(&name, &turns, is_timed))

@@ -276,10 +276,9 @@ fn an_interrupt_ends_laying_out() {
     for job in [of_files, of_objects] {
         let stop = Arc::new(AtomicBool::new(false));
         let plan = Plan { global: Default::default(), jobs: vec![job] };
-        let began = Instant::now();
         let options = RunOptions { allow_overwrite: true, ..RunOptions::default() };
         let run = run_until(&plan, &options, &mut Stopper(stop.clone()), stop).unwrap();
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        // What was wanted would fill any drive, and take an hour: that this comes to its end is the test.
         let result = &run.jobs[0];
         assert_eq!((run.interrupted, result.error, result.by_direction.read.ios), (true, 0, 0));
         assert!(result.notes[0].contains("stopped"), "{:?}", result.notes);
