@@ -1,8 +1,8 @@
 //! How far two sides differ, and how much of that chance gives.
 //!
 //! Invariants:
-//! - Everything is computed on logarithms, so that a change and its undoing are of one size, and in closed form: the same
-//!   files give the same answer.
+//! - Everything is computed on logarithms, so that a change and its undoing are of one size, and in closed form: the
+//!   same files give the same answer.
 //! - Operations are never taken for independent: one that waits makes the next ones wait. What is taken for independent
 //!   is runs, or where a side has one run, long pieces of it.
 //!
@@ -22,8 +22,8 @@ const RUNS_MIN: usize = 4;
 const BATCHES: usize = 5;
 /// Intervals of a run that can be judged by itself.
 pub const INTERVALS_MIN: usize = 2 * BATCHES;
-/// Of the logarithms of runs from each other, beyond what their intervals show: what no single run can show is taken to be
-/// so much. Runs of one job on one machine, a minute apart, differ by 2% to 6% (docs/bench.md).
+/// Of the logarithms of runs from each other, beyond what their intervals show: what no single run can show is taken
+/// to be so much. Runs of one job on one machine, a minute apart, differ by 2% to 6% (docs/bench.md).
 pub const RUN_DEVIATION: f64 = 0.03;
 /// Neighbours that have more in common than this are those of a drift; it has no mean.
 const CORRELATION_MAX: f64 = 0.95;

@@ -51,8 +51,8 @@ fn merged(intervals: &[Interval], columns: usize) -> Vec<Interval> {
     intervals.chunks(together).map(sum).collect()
 }
 
-/// A job begins and ends anywhere within the intervals of its run. What is left at either end may be a few operations in
-/// a millisecond, which say nothing of a rate: it is shown with its neighbour.
+/// A job begins and ends anywhere within the intervals of its run. What is left at either end may be a few operations
+/// in a millisecond, which say nothing of a rate: it is shown with its neighbour.
 fn without_slivers(intervals: &[Interval]) -> Vec<Interval> {
     let widest_ns = intervals.iter().map(|interval| interval.length_ns).max().unwrap_or(0);
     let mut rest = intervals;
