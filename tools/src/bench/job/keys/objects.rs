@@ -32,7 +32,7 @@ pub const KEYS: &[Key] = &[
         .default("all of the object")
         .on(Engines::Objects)
         .text("Where less is left of the object, that. With verify a multiple of 4096."),
-    Key::new("request_timeout", Kind::Seconds, "request_timeout=5s", "An operation without a whole answer by then fails")
+    Key::new("request_timeout", Kind::Seconds, "request_timeout=5s", "Longer without a whole answer is a failure")
         .default("30s")
         .range("1ms or more")
         .on(Engines::S3)
