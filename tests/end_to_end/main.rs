@@ -17,6 +17,7 @@ mod damage;
 mod edges;
 mod forms;
 mod full_drive;
+mod help;
 mod limits;
 mod listing;
 mod metrics;

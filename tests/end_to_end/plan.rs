@@ -9,10 +9,12 @@ use ringbolt_tools::plan::scan::endpoint::{S3Source, ScanCredentials};
 use ringbolt_tools::plan::scan::file::ScannedSizes;
 use ringbolt_tools::plan::scan::progress::Progress;
 use ringbolt_tools::plan::scan::{Source, scan};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs::Permissions;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const OBJECTS: u64 = 2345;
 
@@ -174,4 +176,56 @@ async fn a_plan_takes_objects_and_wear_from_a_running_node() {
     assert!(plan.notes.iter().any(|note| note.contains("40.0% of the endurance")), "{:?}", plan.notes);
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(2) && error.contains("--set drives.endurance_used"), "{error}");
+}
+
+/// It left drives of gigabytes and half a result behind, and a server when there was one.
+#[test]
+fn a_calibration_that_is_ended_leaves_nothing_behind() {
+    let directory = tempfile::tempdir_in(binary::scratch_dir()).expect("a directory");
+    for (phase, signal, status) in
+        [("calibrate: index", Signal::TERM, 143), ("calibrate: large objects", Signal::INT, 130)]
+    {
+        let mut command = Command::new(binary::ringbolt());
+        command.args(["plan", "calibrate"]).current_dir(directory.path()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("run ringbolt");
+        let mut lines = BufReader::new(child.stderr.take().expect("what it says")).lines();
+        let mut said = Vec::new();
+        while said.last().is_none_or(|line: &String| !line.starts_with(phase)) {
+            match lines.next() {
+                Some(line) => said.push(line.expect("a line")),
+                // A disk with less room than it takes is a reason of the machine's.
+                None if said.iter().any(|line| line.contains(" are free, and the drive files take ")) => {
+                    child.wait().expect("its end");
+                    return;
+                }
+                None => panic!("it ended: {said:?}"),
+            }
+        }
+        let pid = Pid::from_raw(child.id().try_into().expect("a process id")).expect("not 0");
+        kill_process(pid, signal).expect("send a signal");
+        said.extend(lines.map(|line| line.expect("a line")));
+        assert_eq!(child.wait().expect("its end").code(), Some(status), "{said:?}");
+        assert!(said.last().is_some_and(|line| line.contains("interrupted")), "{said:?}");
+        let left: Vec<_> = std::fs::read_dir(directory.path()).expect("a directory").flatten().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// Before anything is measured, and with the status of arguments that make no sense.
+#[test]
+fn a_calibration_that_can_not_be_is_refused_at_once() {
+    let directory = tempfile::tempdir_in(binary::scratch_dir()).expect("a directory");
+    for (arguments, part) in [
+        (["--directory", "/nowhere"], "--directory /nowhere: "),
+        (["--server", "/bin/true"], "--server /bin/true: "),
+        (["--client-core", "0"], "are both 0"),
+        (["--server-core", "1023"], "--server-core 1023: "),
+    ] {
+        let mut command = Command::new(binary::ringbolt());
+        command.args(["plan", "calibrate"]).args(arguments).current_dir(directory.path());
+        let output = command.output().expect("run ringbolt");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(part) && !said.contains("calibrate: index"), "{said}");
+    }
 }

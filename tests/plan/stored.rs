@@ -79,7 +79,7 @@ fn a_drive_and_the_index_take_what_the_plan_says() {
 fn pieces_of_objects_take_what_the_plan_says() {
     const WHOLE: u64 = 20_000;
     let _alone = own_machine();
-    let (sizes, drive_bytes) = (mixed_sizes(), 4 << 30);
+    let (sizes, drive_bytes) = (mixed_sizes(), 2 << 30);
     for (data, parity) in [(8, 3), (1, 1)] {
         let mut hardware = hardware(drive_bytes);
         hardware.redundancy = Redundancy::pieces(data, parity);

@@ -111,7 +111,7 @@ pub struct ScanArgs {
   ringbolt plan run                                   workload.toml and hardware.toml of the current directory
   ringbolt plan run photos.toml dense.toml --html plan.html
                                                       other files; a page with plots too
-  ringbolt plan run --set drives.count=12 --set growth.requests=5%
+  ringbolt plan run --set drives.count=12 --set growth.requests_per_month=5%
                                                       what if: any key of either file
   ringbolt plan run --sweep drives.size=7.68TB,15.36TB --sweep drives.count=8,12
                                                       all combinations, a row each; also with --csv and --json

@@ -27,7 +27,8 @@ const FINDINGS_MAX: usize = 10_000;
   ringbolt check --drive ringbolt-data/drive0          structures, accounting, records
   ringbolt check --drive /dev/nvme1n1 --drive /dev/nvme2n1 --deep
                                                        a whole set, every byte
-  ringbolt check --drive ringbolt-data/drive0 --repair mend what can be mended without loss
+  ringbolt check --drive ringbolt-data/drive0 --repair
+                                                       mend what can be mended without loss
   ringbolt check --drive ringbolt-data/drive0 --deep --repair --accept-loss
                                                        go on without what is damaged
 

@@ -127,8 +127,10 @@ pub fn hint(path: &str) -> String {
         return format!(": it is a section; name one of its keys, as in {of}");
     }
     let last = path.rsplit('.').next().unwrap_or(path);
+    let is_begun = |key: &&Key| path.contains('.') && !last.is_empty() && key.path.starts_with(path);
+    let longer = || all().find(is_begun).map(|key| key.path);
     let same_name = || all().find(|key| key.name() == last).map(|key| key.path);
-    match same_name().or_else(|| nearest(path, all().map(|key| key.path))) {
+    match same_name().or_else(longer).or_else(|| nearest(path, all().map(|key| key.path))) {
         Some(near) => format!("; did you mean {near}?"),
         None => "; `ringbolt plan init` writes files with all of them".to_owned(),
     }
@@ -159,6 +161,7 @@ mod tests {
             ("ram", "node.ram"),
             ("objects.distribution.medain", "objects.distribution.median"),
             ("drives", "drives.count"),
+            ("growth.requests", "did you mean growth.requests_per_month?"),
             ("frobnicate.everything.at.once", "plan init"),
         ] {
             assert!(hint(path).contains(expected), "{path}: {}", hint(path));
