@@ -50,7 +50,7 @@ pub struct FioResult {
     pub p99_us: f64,
 }
 
-/// Sums over the jobs of a report: of reads and of writes.
+/// Sums over the threads of one job of a report: of reads and of writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
     pub bytes: [f64; 2],
@@ -72,6 +72,8 @@ struct Report {
 
 #[derive(Deserialize)]
 struct Job {
+    #[serde(default)]
+    jobname: String,
     read: Direction,
     write: Direction,
     /// Milliseconds.
@@ -153,8 +155,8 @@ pub fn run_job_file(path: &Path) -> Result<FioResult, FioError> {
     parse(&output.stdout)
 }
 
-/// Runs a job file, its files in their own places, and waits at most `seconds`: the sums over its jobs.
-pub fn sums_of_job_file(path: &Path, seconds: u32) -> Result<Sums, FioError> {
+/// Runs a job file, its files in their own places, and waits at most `seconds`: the sums of each job.
+pub fn sums_of_job_file(path: &Path, seconds: u32) -> Result<Vec<(String, Sums)>, FioError> {
     let limited = Command::new("timeout")
         .arg(seconds.to_string())
         .args(["fio", "--output-format=json"])
@@ -168,19 +170,25 @@ pub fn sums_of_job_file(path: &Path, seconds: u32) -> Result<Sums, FioError> {
     sums(&output.stdout)
 }
 
-/// The sums over the jobs of a report in fio's JSON, fio's or that of `ringbolt bench`.
-pub fn sums(json: &[u8]) -> Result<Sums, FioError> {
+/// The sums of each job, by its name, of a report in fio's JSON, fio's or that of `ringbolt bench`.
+pub fn sums(json: &[u8]) -> Result<Vec<(String, Sums)>, FioError> {
     let start = json.iter().position(|&byte| byte == b'{').unwrap_or(0);
     let report: Report = serde_json::from_slice(&json[start..])?;
-    let mut sums = Sums::default();
+    let mut all: Vec<(String, Sums)> = Vec::new();
     for job in &report.jobs {
+        let known = all.iter().position(|(name, _)| *name == job.jobname);
+        let at = known.unwrap_or_else(|| {
+            all.push((job.jobname.clone(), Sums::default()));
+            all.len() - 1
+        });
+        let sums = &mut all[at].1;
         for (at, direction) in [&job.read, &job.write].into_iter().enumerate() {
             sums.bytes[at] += direction.io_bytes;
             sums.ios[at] += direction.total_ios;
             sums.iops[at] += direction.iops;
         }
     }
-    Ok(sums)
+    Ok(all)
 }
 
 fn parse(json: &[u8]) -> Result<FioResult, FioError> {
@@ -228,7 +236,9 @@ mod tests {
             "read":{"iops":10.5,"bw_bytes":1,"io_bytes":8192,"total_ios":2,"lat_ns":{}},
             "write":{"iops":1.0,"bw_bytes":1,"io_bytes":0,"total_ios":0,"lat_ns":{}}}"#;
         let json = format!("note\n{{\"jobs\":[{0},{0}]}}", String::from_utf8_lossy(job));
-        let sums = sums(json.as_bytes()).unwrap();
+        let all = sums(json.as_bytes()).unwrap();
+        assert_eq!(all.len(), 1, "both have one name");
+        let sums = all[0].1;
         assert_eq!((sums.bytes[0], sums.ios[0], sums.iops), (16_384.0, 4.0, [21.0, 2.0]));
         assert_eq!((sums.mean_bytes(0), sums.mean_bytes(1)), (Some(4096.0), None));
     }

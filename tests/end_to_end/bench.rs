@@ -89,6 +89,32 @@ fn every_operation_of_the_s3_engine_is_understood_by_the_server() {
     }
 }
 
+/// What a benchmark had stored stayed in the bucket, whatever was asked for.
+#[test]
+fn objects_of_a_run_are_removed_when_that_is_asked_for() {
+    let _alone = alone();
+    let server = Server::start(ServerOptions::default());
+    let mut job = job(&server, 4096, 4);
+    // More than a page of a listing; another run's objects are of another size.
+    (job.objects.objects, job.objects.bucket) = (1200, BUCKET.to_owned());
+    job.objects.ops = Some(vec![(ObjectOp::Put, 1)]);
+    let mut others = Job { block: ByDirection::same(BlockSize::Fixed(512)), ..job.clone() };
+    others.objects.objects = 5;
+    let run = |job: &Job| {
+        let plan = Plan { jobs: vec![job.clone()], ..Plan::default() };
+        let run = run::run(&plan, &RunOptions::default(), &mut run::Unwatched).expect("a run");
+        assert_eq!(run.jobs[0].error_text, None);
+    };
+    run(&others);
+    run(&job);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let stored = || runtime.block_on(async { list_all(&server.client(&MAIN), 1000).await }).len();
+    assert_eq!(stored(), 1205);
+    job.unlink = true;
+    run(&job);
+    assert_eq!(stored(), 5, "the objects of another job stay");
+}
+
 #[test]
 fn what_reads_need_is_stored_once_and_in_its_size() {
     let _alone = alone();

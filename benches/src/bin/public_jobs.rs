@@ -46,7 +46,7 @@ const FIO_SECONDS_MAX: u32 = 60;
 /// Means over a second of draws are not the same to the last byte.
 const SIZES_DIFFER_MAX: f64 = 0.05;
 
-fn ours(resolved: &Resolved) -> Result<Sums, AnyError> {
+fn ours(resolved: &Resolved) -> Result<Vec<(String, Sums)>, AnyError> {
     let options = RunOptions { allow_overwrite: true, ..RunOptions::default() };
     let result = run(&resolved.plan, &options, &mut Unwatched)?;
     if let Some(text) = result.jobs.iter().find_map(|job| job.error_text.as_ref()) {
@@ -86,12 +86,26 @@ fn compare(options: &Options, file: &Path) -> Result<String, AnyError> {
         println!("| {name} | | fio did not end: {} | | | | | |", error.to_string().trim());
         return Ok(String::new());
     }
-    let mut turns: Vec<(Sums, Sums)> = Vec::new();
+    let mut turns = Vec::new();
     for _ in 0..options.repeats {
         turns.push((ours(&resolved)?, fio::sums_of_job_file(&job_file, FIO_SECONDS_MAX)?));
     }
     std::fs::remove_dir_all(&directory)?;
-    Ok(show(&name, &turns, is_timed))
+    let mut wrong = Vec::new();
+    for (at, (job, _)) in turns[0].0.iter().enumerate() {
+        let of_job = |(ours, theirs): &(Vec<(String, Sums)>, Vec<(String, Sums)>)| {
+            Some((ours.get(at)?.1, theirs.iter().find(|(other, _)| other == job)?.1))
+        };
+        let turns: Vec<(Sums, Sums)> = turns.iter().filter_map(of_job).collect();
+        let shown = if is_named_alike(job, &name) { name.clone() } else { format!("{name}: {job}") };
+        wrong.extend(Some(show(&shown, &turns, is_timed)).filter(|text| !text.is_empty()));
+    }
+    Ok(wrong.join("; "))
+}
+
+/// Whether the job's own name says no more than that of its file.
+fn is_named_alike(job: &str, file: &str) -> bool {
+    file.replace('-', "").contains(&job.replace(['-', '_'], ""))
 }
 
 fn show(name: &str, turns: &[(Sums, Sums)], is_timed: bool) -> String {

@@ -11,6 +11,8 @@ mod summary;
 use self::measure::{MeasureError, Target};
 use self::schedule::{LOADS_PERCENT, Schedule, has_settled};
 use self::schema::{Drive, DriveProfile, Rate, SCHEMA, VERSION};
+use crate::bench::job::Surroundings;
+use crate::bench::job::units::Units;
 use crate::bench::report::fingerprint;
 use clap::Args;
 use std::io::Write;
@@ -48,7 +50,7 @@ pub struct ProfileArgs {
     #[arg(long, default_value = "drive-profile.json", value_name = "FILE")]
     output: PathBuf,
     /// Measure only the first SIZE bytes; the size of a file that is made [default: all, or 4 GiB]
-    #[arg(long, value_name = "SIZE", value_parser = crate::plan::units::bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = tested_bytes)]
     size: Option<u64>,
     /// Write to a device or to a file that exists: what is on it is lost
     #[arg(long)]
@@ -255,6 +257,13 @@ fn sustained(
     }
     profile.sustained_write = measure::sustained(windows, window_s, written, settled);
     Ok(())
+}
+
+/// A size with a unit, or as in a job file with one letter, which is a power of 1024: `512m`, `4GiB`, `4GB`.
+fn tested_bytes(text: &str) -> Result<u64, String> {
+    let units = Units { kb_base: 1024, machine: Surroundings::of_process().machine };
+    let letter = text.chars().last().filter(|letter| "kmgtpKMGTP".contains(*letter));
+    if letter.is_some() { units.size(text) } else { crate::plan::units::bytes(text) }
 }
 
 #[cfg(test)]

@@ -105,3 +105,11 @@ fn a_sustained_rate_is_that_of_the_last_window() {
     assert_eq!((first_bytes_per_s, settled_bytes_per_s), (3.0, 1.0));
     assert_eq!(measure::sustained(Vec::new(), 2.0, 0, false), None);
 }
+
+#[test]
+fn sizes_are_read_as_in_job_files_too() {
+    for (text, bytes) in [("512m", 512 << 20), ("4G", 4 << 30), ("4GiB", 4 << 30), ("4GB", 4_000_000_000)] {
+        assert_eq!(tested_bytes(text), Ok(bytes), "{text}");
+    }
+    assert!(tested_bytes("4q").is_err() && tested_bytes("m").is_err());
+}

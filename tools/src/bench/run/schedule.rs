@@ -8,6 +8,7 @@ use super::steady::{Sample, Window};
 use super::thread::{Event, Thread};
 use super::{Shared, by_group};
 use crate::bench::cli::RunOptions;
+use crate::bench::engine::s3::S3Engine;
 use crate::bench::result::{JobResult, Run};
 use crate::bench::spec::{ByDirection, Direction, Engine, Job, Plan};
 use std::collections::BTreeSet;
@@ -82,7 +83,7 @@ pub fn run(
         }
         board.judge();
         board.add_judgements();
-        board.remove_files();
+        board.remove_files(watcher);
         board.results.into_iter().flatten().collect()
     })
 }
@@ -225,7 +226,16 @@ impl<'run> Board<'run> {
         }
     }
 
-    fn remove_files(&self) {
+    fn remove_files(&self, watcher: &mut dyn Watcher) {
+        for seat in self.seats.iter().filter(|seat| seat.job.unlink && seat.job.engine == Engine::S3) {
+            // The threads of a job have put the same objects.
+            if seat.number == 0
+                && let Err(error) =
+                    S3Engine::new(seat.job, 0, self.shared.clock).and_then(|mut engine| engine.remove())
+            {
+                watcher.note(&seat.job.name, &format!("unlink=1: objects are left: {error}"));
+            }
+        }
         for seat in self.seats.iter().filter(|seat| seat.job.unlink && seat.job.engine == Engine::IoUring) {
             for path in seat.job.paths(seat.number) {
                 // Only plain files: a device is not made by a job.

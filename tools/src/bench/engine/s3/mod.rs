@@ -17,6 +17,7 @@ mod head;
 mod line;
 mod operation;
 mod prepare;
+mod remove;
 mod shared;
 mod sign;
 mod tls;
@@ -75,6 +76,17 @@ impl S3Engine {
         let share = Share { thread: u64::from(thread), threads: u64::from(job.threads.max(1)) };
         let desk = Desk::new(&shared.slots, shared.objects.largest_bytes);
         Ok(Self { runtime, shared, share, desk, started: false, look_ns: 0 })
+    }
+
+    /// Deletes what jobs like this one have put, and says how many objects those were.
+    ///
+    /// # Errors
+    /// When the server can not be asked, or refuses.
+    pub fn remove(&mut self) -> Result<u64, EngineError> {
+        let shared = self.shared.clone();
+        self.runtime.block_on(async {
+            guarded(&shared, remove::objects(&shared)).await.map_err(|failure| shared.at_server(&failure))
+        })
     }
 
     /// Time in which the thread turned round, or slept, with nothing to do.

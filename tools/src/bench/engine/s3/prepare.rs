@@ -1,7 +1,7 @@
 //! Before the clock starts: the bucket, and the objects that reads need.
 
 use super::failure::Failure;
-use super::line::Call;
+use super::line::{Call, Line};
 use super::operation::put;
 use super::shared::Shared;
 use super::sign::push_encoded;
@@ -113,29 +113,48 @@ async fn present(shared: &Shared) -> Result<Vec<bool>, Failure> {
     let mut line = shared.line(0);
     let mut after = String::new();
     loop {
-        shared.name_bucket(&mut line);
-        let query = &mut line.pieces.query;
-        query.extend_from_slice(format!("list-type=2&max-keys={KEYS_OF_A_PAGE}&prefix=").as_bytes());
-        push_encoded(shared.objects.label(Direction::Read).as_bytes(), query);
-        if !after.is_empty() {
-            query.extend_from_slice(b"&start-after=");
-            push_encoded(after.as_bytes(), query);
-        }
-        line.render(&shared.signer, "GET", None);
-        let mut none = Box::default();
-        shared.watched(0, line.exchange(Call::PLAIN, &mut none)).await?;
-        let text = String::from_utf8_lossy(&line.text).into_owned();
-        for entry in elements(&text, "Contents") {
-            let field = |name| elements(entry, name).next().unwrap_or_default();
-            let number =
-                shared.objects.number_of(field("Key")).filter(|number| *number < shared.objects.count);
-            if let (Some(number), Ok(size)) = (number, field("Size").parse::<u64>()) {
-                present[number as usize] = size == shared.objects.size_bytes(Direction::Read, number);
+        let page = page(shared, &mut line, shared.objects.label(Direction::Read), &after).await?;
+        for (key, size) in &page.entries {
+            let number = shared.objects.number_of(key).filter(|number| *number < shared.objects.count);
+            if let Some(number) = number {
+                present[number as usize] = *size == Some(shared.objects.size_bytes(Direction::Read, number));
             }
-            after = field("Key").to_owned();
         }
-        if elements(&text, "IsTruncated").next() != Some("true") {
-            return Ok(present);
+        match page.entries.into_iter().next_back() {
+            Some((last, _)) if page.has_more => after = last,
+            _ => return Ok(present),
         }
     }
+}
+
+/// A page of a listing.
+pub struct Page {
+    /// Keys, and their sizes where they could be read.
+    pub entries: Vec<(String, Option<u64>)>,
+    pub has_more: bool,
+}
+
+/// The keys that begin with `label` and come behind `after`, as many as there are in a page.
+///
+/// # Errors
+/// When the server refuses.
+pub async fn page(shared: &Shared, line: &mut Line, label: &str, after: &str) -> Result<Page, Failure> {
+    shared.name_bucket(line);
+    let query = &mut line.pieces.query;
+    query.extend_from_slice(format!("list-type=2&max-keys={KEYS_OF_A_PAGE}&prefix=").as_bytes());
+    push_encoded(label.as_bytes(), query);
+    if !after.is_empty() {
+        query.extend_from_slice(b"&start-after=");
+        push_encoded(after.as_bytes(), query);
+    }
+    line.render(&shared.signer, "GET", None);
+    let mut none = Box::default();
+    shared.watched(0, line.exchange(Call::PLAIN, &mut none)).await?;
+    let text = String::from_utf8_lossy(&line.text).into_owned();
+    let field = |entry, name| elements(entry, name).next().unwrap_or_default();
+    let entry = |entry| (field(entry, "Key").to_owned(), field(entry, "Size").parse().ok());
+    Ok(Page {
+        entries: elements(&text, "Contents").map(entry).collect(),
+        has_more: elements(&text, "IsTruncated").next() == Some("true"),
+    })
 }

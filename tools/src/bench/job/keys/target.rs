@@ -93,10 +93,12 @@ pub const KEYS: &[Key] = &[
         .default("1")
         .on(Engines::Drive)
         .text("Without direct=1 it decides how far is read ahead into the page cache."),
-    Key::new("unlink", Kind::Bool, "unlink=1", "Remove the job's files at its end")
+    Key::new("unlink", Kind::Bool, "unlink=1", "Remove the job's files or objects when the run has ended")
         .default("0")
-        .on(Engines::Paths)
-        .text("Block devices stay."),
+        .text(
+            "Block devices stay, and so do buckets and the drive of ringbolt. Of objects, all are deleted that have \
+             the keys of jobs with these block sizes, also those of earlier runs.",
+        ),
     Key::new("cpus_allowed", Kind::Special, "cpus_allowed=0-3,8", "Cores that the job's threads may run on")
         .default("any"),
     Key::new("cpus_allowed_policy", Kind::Special, "cpus_allowed_policy=split", "Whether threads share the cores")

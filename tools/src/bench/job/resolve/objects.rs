@@ -20,7 +20,9 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>, around: &Surroundings<'_>) {
     let text = |key: &str| fields.text(key).map(str::to_owned);
     let objects = &mut job.objects;
     let default = blank();
-    objects.host = text("http_host").unwrap_or(default.host);
+    let endpoint = fields.special("http_host", values::endpoint);
+    let by_scheme = endpoint.as_ref().and_then(|(scheme, _)| *scheme);
+    objects.host = endpoint.map_or(default.host, |(_, host)| host);
     objects.region = text("http_s3_region").unwrap_or(default.region);
     objects.access_key = text("http_s3_keyid")
         .or_else(|| from_environment(["RINGBOLT_ACCESS_KEY", "AWS_ACCESS_KEY_ID"]))
@@ -34,7 +36,13 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>, around: &Surroundings<'_>) {
         "insecure" => Ok(Https::Insecure),
         _ => Err("write off, on or insecure".to_owned()),
     });
-    objects.https = https.unwrap_or(Https::Off);
+    match (by_scheme, https) {
+        (Some(Https::Off), Some(Https::On | Https::Insecure)) | (Some(Https::On), Some(Https::Off)) => {
+            let reason = "http_host and https say different things: leave https out, or the scheme";
+            fields.refuse(&["http_host", "https"], reason);
+        }
+        _ => objects.https = https.or(by_scheme).unwrap_or(Https::Off),
+    }
     fields.special("http_mode", |text| match text {
         "s3" => Ok(HttpMode::S3),
         "swift" | "webdav" => Err("fio has it, not built here: only s3 is".to_owned()),

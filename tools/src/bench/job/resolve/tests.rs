@@ -1,5 +1,5 @@
 use crate::bench::job::tests::{jobs, refusal};
-use crate::bench::spec::{Direction, Distribution, ObjectOp, RateProcess};
+use crate::bench::spec::{Direction, Distribution, Https, ObjectOp, RateProcess};
 
 #[test]
 fn stages_and_groups_follow_stonewall_and_new_group() {
@@ -43,6 +43,13 @@ fn secrets_are_not_shown() {
 fn objects_take_their_operations() {
     let of = |text: &str| jobs(&format!("[a]\nioengine=s3\nobjects=9\n{text}")).unwrap().remove(0).objects;
     assert_eq!(of("").ops, None);
+    let endpoint = |host: &str| {
+        let objects = of(&format!("http_host={host}\n"));
+        (objects.host, objects.https)
+    };
+    assert_eq!(endpoint("http://node:9000/"), ("node:9000".to_owned(), Https::Off));
+    assert_eq!(endpoint("https://node"), ("node".to_owned(), Https::On));
+    assert_eq!(endpoint("[::1]:9000"), ("[::1]:9000".to_owned(), Https::Off));
     assert_eq!(of("op=head\n").ops, Some(vec![(ObjectOp::Head, 1)]));
     assert_eq!(of("opmix=get/7:put/3\n").ops, Some(vec![(ObjectOp::Get, 7), (ObjectOp::Put, 3)]));
     assert_eq!(of("op=delete\n").ops, Some(vec![(ObjectOp::Delete, 1)]));
@@ -125,6 +132,9 @@ fn what_can_not_be_is_refused_with_its_reason() {
         ("size=1g\nthinktime_spin=30us\n", "a part of thinktime"),
         ("size=1g\niodepth_batch_complete_max=0\n", "from 1 to 32768"),
         ("size=1g\nfadvise_hint=noreuse\n", "write 0 or 1"),
+        ("ioengine=s3\nobjects=1\nhttp_host=ftp://x\n", "write http or https"),
+        ("ioengine=s3\nobjects=1\nhttp_host=http://x/bucket\n", "bucket="),
+        ("ioengine=s3\nobjects=1\nhttp_host=http://x\nhttps=on\n", "different things"),
         ("size=1g\ndirect=2\n", "write 0 or 1"),
         ("size=1g\nkb_base=1001\n", "write 1024 or 1000"),
         ("size=1g\nhttps=maybe\n", "off, on or insecure"),

@@ -11,7 +11,7 @@ mod pattern;
 pub use self::blocks::{block_range, block_size, block_splits};
 pub use self::distribution::{distribution, distributions};
 pub use self::lists::{cores, error_kinds, nodes, paths, percent, percentiles, steady};
-pub use self::operations::{mix, object_op};
+pub use self::operations::{endpoint, mix, object_op};
 pub use self::pattern::{calls, difference, engine, pattern};
 
 use crate::bench::spec::ByDirection;

@@ -1,8 +1,28 @@
 //! `op`, `opmix`.
 
-use crate::bench::spec::ObjectOp;
+use crate::bench::spec::{Https, ObjectOp};
 
 const WEIGHT_MAX: u32 = 1_000_000;
+
+/// `http_host`: a host with an optional port, or the URL of an endpoint, which says whether TLS is spoken.
+///
+/// # Errors
+/// When something else stands behind the host, or another scheme before it.
+pub fn endpoint(text: &str) -> Result<(Option<Https>, String), String> {
+    let (scheme, host) = match text.split_once("://") {
+        Some(("http", host)) => (Some(Https::Off), host),
+        Some(("https", host)) => (Some(Https::On), host),
+        Some((other, _)) => {
+            return Err(format!("{other:?} is no scheme of an endpoint: write http or https"));
+        }
+        None => (None, text),
+    };
+    let host = host.strip_suffix('/').unwrap_or(host);
+    if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
+        return Err("write the endpoint alone, as in 127.0.0.1:9000; the bucket stands in bucket=".to_owned());
+    }
+    Ok((scheme, host.to_owned()))
+}
 
 /// One operation on objects.
 ///
