@@ -163,7 +163,7 @@ mod tests {
         let directory = cleanup.directory(parent.path()).unwrap();
         let path = directory.path().to_owned();
         std::fs::write(path.join("drive"), "bytes").unwrap();
-        assert_eq!(*locked(&cleanup.paths), [path.clone()]);
+        assert_eq!(*locked(&cleanup.paths), std::slice::from_ref(&path));
         drop(directory);
         assert!(!path.exists() && locked(&cleanup.paths).is_empty());
         cleanup.hold_if_interrupted();
