@@ -362,3 +362,38 @@ fn a_bucket_is_not_deleted_under_a_put_that_is_acknowledged() {
     }
     assert!(stored > 5 && deleted > 5, "{stored} puts were stored, {deleted} buckets were deleted");
 }
+
+/// The put was let in, and waits for its key behind an upload that is being begun: nothing of it is queued yet. A
+/// delete that did not wait for those that were let in, only for what was queued, found no object.
+#[test]
+fn a_bucket_is_not_deleted_under_a_put_that_waits_for_its_key() {
+    for seed in 0..8 {
+        let world = one_shard(140 + seed);
+        let (node, sim, drive) = (world.open(), world.sim.clone(), world.drives[0].clone());
+        let on = node.clone();
+        let id = world.run(async move { bucket(&on.core(0), "b").await });
+        drive.follow(FaultPlan::default().with(FaultKind::Delay, 1, u64::MAX));
+        let answer = Rc::new(Cell::new(None));
+        let (on, into) = (node.clone(), answer.clone());
+        let removed = world.run(async move {
+            let (uploader, writer) = (on.core(0), on.core(0));
+            sim.spawn(async move {
+                uploader.create_upload(id, b"k", Vec::new()).await.expect("an upload is begun");
+            });
+            while on.leftovers().held_locks == 0 {
+                sim.sleep_us(10).await;
+            }
+            sim.spawn(async move { into.set(Some(put(&writer, id, b"k", 1, 1000).await.map(drop))) });
+            sim.sleep_us(10).await;
+            on.core(0).delete_bucket(id).await
+        });
+        world.sim.run_until_idle();
+        assert_eq!(answer.take(), Some(Ok(())), "seed {seed}: the put was there first");
+        assert_eq!(
+            removed,
+            Err(EngineError::BucketNotEmpty),
+            "seed {seed}: acknowledged, and the bucket is gone"
+        );
+        assert_eq!(holds(&world, &node, id, b"k", 1, 1000), Ok(()), "seed {seed}");
+    }
+}
