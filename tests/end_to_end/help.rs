@@ -317,7 +317,7 @@ fn examples(command: &[String], help: &str) -> Vec<Example> {
         let text = line.trim_start();
         let begins = text.starts_with("ringbolt ")
             || text.split(' ').next().is_some_and(|word| word.contains('=') || word == "aws");
-        if !inside || !goes_on && !(begins && text.contains("ringbolt ")) {
+        if !inside || !(goes_on || begins && text.contains("ringbolt ")) {
             continue;
         }
         let text = text.split("  ").next().unwrap_or_default();

@@ -40,13 +40,16 @@ struct Options {
 
 type AnyError = Box<dyn std::error::Error>;
 
+/// What each job of a file did, by its name.
+type Jobs = Vec<(String, Sums)>;
+
 const DRIVE_BYTES: u64 = 512 << 20;
 /// fio 3.33 does not come to an end with `thinktime_spin`.
 const FIO_SECONDS_MAX: u32 = 60;
 /// Means over a second of draws are not the same to the last byte.
 const SIZES_DIFFER_MAX: f64 = 0.05;
 
-fn ours(resolved: &Resolved) -> Result<Vec<(String, Sums)>, AnyError> {
+fn ours(resolved: &Resolved) -> Result<Jobs, AnyError> {
     let options = RunOptions { allow_overwrite: true, ..RunOptions::default() };
     let result = run(&resolved.plan, &options, &mut Unwatched)?;
     if let Some(text) = result.jobs.iter().find_map(|job| job.error_text.as_ref()) {
@@ -93,7 +96,7 @@ fn compare(options: &Options, file: &Path) -> Result<String, AnyError> {
     std::fs::remove_dir_all(&directory)?;
     let mut wrong = Vec::new();
     for (at, (job, _)) in turns[0].0.iter().enumerate() {
-        let of_job = |(ours, theirs): &(Vec<(String, Sums)>, Vec<(String, Sums)>)| {
+        let of_job = |(ours, theirs): &(Jobs, Jobs)| {
             Some((ours.get(at)?.1, theirs.iter().find(|(other, _)| other == job)?.1))
         };
         let turns: Vec<(Sums, Sums)> = turns.iter().filter_map(of_job).collect();
