@@ -158,6 +158,36 @@ pub struct LatencyTarget {
     pub percentile: f64,
 }
 
+/// How operations are handed over and taken back (`iodepth_batch` and its kind, `iodepth_low`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batches {
+    /// So many operations are handed over together at most; None: as many as serve the engine best.
+    pub most: Option<u32>,
+    /// A wait ends when so many operations have completed; 0: it does not wait.
+    pub complete_min: u32,
+    /// At most so many completed operations are taken before others are begun; None: all.
+    pub complete_max: Option<u32>,
+    /// Once the depth was reached, others are begun when only so many are left; None: as soon as one has completed.
+    pub depth_low: Option<u32>,
+}
+
+impl Default for Batches {
+    fn default() -> Self {
+        Self { most: None, complete_min: 1, complete_max: None, depth_low: None }
+    }
+}
+
+/// What becomes of files that are only written, before the job begins (`fallocate`, `overwrite`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrittenFiles {
+    /// They get their length.
+    Sparse,
+    /// They get their space too, where the file system can reserve it.
+    Reserved,
+    /// They are written in full.
+    Written,
+}
+
 /// What is to be steady before a job ends (`steadystate`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SteadyMetric {
@@ -324,20 +354,10 @@ pub struct Job {
     /// Added to `offset` once for each thread of the job before this one.
     pub offset_increment: u64,
     pub nrfiles: u32,
-    /// Whether files that are only written have their space reserved before (`fallocate`).
-    pub reserve_space: bool,
-    /// Whether files that are only written are written in full before (`overwrite`).
-    pub lay_out_writes: bool,
+    pub written_files: WrittenFiles,
 
     pub depth: u32,
-    /// So many operations are handed over together at most; None: as many as serve the engine best.
-    pub batch: Option<u32>,
-    /// A wait ends when so many operations have completed; 0: it does not wait.
-    pub complete_min: u32,
-    /// At most so many completed operations are taken before others are begun; None: all.
-    pub complete_max: Option<u32>,
-    /// Once the depth was reached, others are begun when only so many are left; None: as soon as one has completed.
-    pub depth_low: Option<u32>,
+    pub batches: Batches,
     pub threads: u32,
     pub direct: bool,
     /// The page cache drops the files when the job begins, and before each further pass.
@@ -441,13 +461,9 @@ impl Job {
             offset: 0,
             offset_increment: 0,
             nrfiles: 1,
-            reserve_space: true,
-            lay_out_writes: false,
+            written_files: WrittenFiles::Reserved,
             depth: 1,
-            batch: None,
-            complete_min: 1,
-            complete_max: None,
-            depth_low: None,
+            batches: Batches::default(),
             threads: 1,
             direct: true,
             invalidate: true,

@@ -7,7 +7,7 @@
 
 use super::EngineError;
 use crate::bench::load::{Random, Region};
-use crate::bench::spec::Job;
+use crate::bench::spec::{Job, WrittenFiles};
 use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -158,8 +158,8 @@ fn grow(
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).open(path);
     let file = file.map_err(|error| failed(path, "make", &error))?;
-    if !job.pattern.reads && !job.lay_out_writes {
-        if !job.reserve_space {
+    if !job.pattern.reads && job.written_files != WrittenFiles::Written {
+        if job.written_files == WrittenFiles::Sparse {
             return file.set_len(needed).map_err(|error| failed(path, "lengthen", &error));
         }
         // File systems that can not reserve space take the length alone.

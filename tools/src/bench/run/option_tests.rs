@@ -1,7 +1,9 @@
 //! Keys that public job files have beside the common ones, in whole jobs on real files.
 
 use super::tests::{Place, good, run_jobs};
-use crate::bench::spec::{BlockSize, ByDirection, Calls, Durable, Job, Steady, SteadyMetric, Verify};
+use crate::bench::spec::{
+    Batches, BlockSize, ByDirection, Calls, Durable, Job, Steady, SteadyMetric, Verify, WrittenFiles,
+};
 use std::os::unix::fs::MetadataExt;
 
 const MIB: u64 = 1 << 20;
@@ -38,7 +40,7 @@ fn batches_are_as_large_as_was_asked_for() {
     let place = Place::new();
     let mut job = place.job("randread");
     job.depth = 32;
-    (job.batch, job.complete_min, job.complete_max, job.depth_low) = (Some(3), 8, Some(4), Some(20));
+    job.batches = Batches { most: Some(3), complete_min: 8, complete_max: Some(4), depth_low: Some(20) };
     let result = good(&job);
     assert_eq!(result.by_direction.read.ios, 1024);
     assert!(
@@ -52,7 +54,7 @@ fn batches_are_as_large_as_was_asked_for() {
         result.completed
     );
     // Looking without waiting, one at a time.
-    (job.batch, job.complete_min, job.complete_max, job.depth_low) = (Some(32), 0, Some(1), None);
+    job.batches = Batches { most: Some(32), complete_min: 0, complete_max: Some(1), depth_low: None };
     assert_eq!(good(&job).by_direction.read.ios, 1024);
 }
 
@@ -92,20 +94,18 @@ fn files_have_sizes_within_their_range_the_same_each_time() {
 #[test]
 fn space_is_reserved_written_or_left_as_was_asked_for() {
     let place = Place::new();
-    for (reserve_space, lay_out_writes, is_there, is_written) in
-        [(false, false, false, false), (true, false, true, false), (true, true, true, true)]
-    {
+    for (written_files, is_there, is_written) in [
+        (WrittenFiles::Sparse, false, false),
+        (WrittenFiles::Reserved, true, false),
+        (WrittenFiles::Written, true, true),
+    ] {
         let mut job = place.job("write");
-        (job.reserve_space, job.lay_out_writes, job.number_ios) = (reserve_space, lay_out_writes, Some(1));
+        (job.written_files, job.number_ios) = (written_files, Some(1));
         job.close_fsync = true;
         good(&job);
         let content = std::fs::read(place.file("data")).unwrap();
         assert_eq!(content.len() as u64, 4 * MIB);
-        assert_eq!(
-            content[MIB as usize..].iter().any(|byte| *byte != 0),
-            is_written,
-            "overwrite={lay_out_writes}"
-        );
+        assert_eq!(content[MIB as usize..].iter().any(|byte| *byte != 0), is_written, "{written_files:?}");
         let bytes = std::fs::metadata(place.file("data")).unwrap().blocks() * 512;
         // A file system may not be able to reserve space; without being asked, none does.
         assert!(is_there || bytes < MIB, "{bytes} bytes are taken without being reserved");
@@ -133,8 +133,8 @@ fn a_job_ends_once_it_is_steady() {
     let report = result.steady.expect("there is a report");
     assert!(report.attained && report.iops.len() == 4, "{report:?}");
     assert_eq!(result.threads, 2, "both threads were ended");
-    // A limit that is never held, until the time is up.
-    job.steady = Some(Steady { limit: 1e-12, ..steady });
+    // A window that is longer than the job.
+    job.steady = Some(Steady { window_ns: 60_000_000_000, ..steady });
     job.runtime_ns = Some(500_000_000);
     assert!(!good(&job).steady.expect("there is a report").attained);
 }

@@ -3,7 +3,7 @@
 //! Each thread gives the sum of each sample's span to its telemetry, exactly, since all threads of a job begin at one
 //! gate; whoever watches the run adds up the samples of the threads that are judged together.
 //!
-//! Invariant: a window that is not full is never steady.
+//! Invariant: a window that is not full, or in which nothing was done, is never steady.
 
 use crate::bench::spec::{Steady, SteadyMetric};
 use std::collections::VecDeque;
@@ -70,7 +70,9 @@ impl Window {
         }
         self.samples.push_back(sample);
         let report = self.report();
-        let is_steady = self.samples.len() == self.capacity() && report.criterion() < self.settings.limit;
+        // A drive that stands still is not steady.
+        let is_full = self.samples.len() == self.capacity() && mean(report.judged()) > 0.0;
+        let is_steady = is_full && report.criterion() < self.settings.limit;
         self.attained = is_steady.then_some(SteadyReport { attained: true, ..report });
         is_steady
     }
@@ -156,9 +158,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_done_is_steady_at_once_only_when_it_is_the_whole_window() {
+    fn what_stands_still_is_not_steady() {
         let mut idle = window(1.0, false);
-        assert_eq!(steady_at(&mut idle, &[0, 0, 0, 0]), Some(3));
+        assert_eq!(steady_at(&mut idle, &[0, 0, 0, 0, 0]), None);
         assert_eq!(idle.report().criterion(), 0.0);
+        assert_eq!(steady_at(&mut idle, &[9, 9, 9, 9]), Some(3));
     }
 }

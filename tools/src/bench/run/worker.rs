@@ -130,10 +130,10 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             queued: Vec::with_capacity(slots),
             done: Vec::with_capacity(slots),
             taken: 0,
-            complete_max: job.complete_max.map_or(usize::MAX, |most| most as usize),
-            low: job.depth_low.map_or(usize::MAX, |low| low as usize),
+            complete_max: job.batches.complete_max.map_or(usize::MAX, |most| most as usize),
+            low: job.batches.depth_low.map_or(usize::MAX, |low| low as usize),
             draining: false,
-            batch: job.batch.map_or(engine.batch(), |batch| batch as usize),
+            batch: job.batches.most.map_or(engine.batch(), |batch| batch as usize),
             depth: search.as_ref().map_or(slots, |search| search.depth() as usize),
             begin_ns,
             end_ns,
@@ -332,7 +332,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         } else {
             done.clear();
             self.taken = 0;
-            let wanted = self.in_flight().min(self.parts.job.complete_min as usize);
+            let wanted = self.in_flight().min(self.parts.job.batches.complete_min as usize);
             self.engine.reap(wanted, deadline_ns, &mut done)
         };
         self.now_ns = self.parts.clock.now_ns();

@@ -40,7 +40,7 @@ pub const KEYS: &[Key] = &[
              sends 60 per cent of the accesses to the first tenth; each adds up to 100, an empty place takes the \
              rest. After a comma: for writes and trims. All but random imply norandommap, as in fio.",
         ),
-    Key::new("percentage_random", Kind::Special, "percentage_random=50,100", "Operations of a random load at a random place, in per cent")
+    Key::new("percentage_random", Kind::Special, "percentage_random=50,100", "Operations at random places, in per cent")
         .default("100")
         .range("0 to 100, for reads, writes, trims")
         .text("The others begin where the one before has ended. Below 100 it implies norandommap."),
@@ -60,7 +60,7 @@ pub const KEYS: &[Key] = &[
         .range("0 (iodepth) to 32768")
         .on(Engines::Drive)
         .text("Of what keeps operations in flight (io_uring, libaio, posixaio)."),
-    Key::new("iodepth_batch_complete_min", Kind::Number, "iodepth_batch_complete_min=8", "A wait is for so many completions")
+    Key::new("iodepth_batch_complete_min", Kind::Number, "iodepth_batch_complete_min=8", "A wait is for so many")
         .aliases(&["iodepth_batch_complete"])
         .default("1")
         .range("0 (look, do not wait) to 32768")
@@ -70,8 +70,9 @@ pub const KEYS: &[Key] = &[
         .default("all that are there")
         .range("1 to 32768")
         .on(Engines::Drive),
-    Key::new("iodepth_low", Kind::Number, "iodepth_low=8", "Once iodepth was reached, begin others when so few are left")
+    Key::new("iodepth_low", Kind::Number, "iodepth_low=8", "Begin others when so few are left")
         .default("iodepth: as soon as one has completed")
+        .text("Once iodepth was reached, nothing is begun until only so many are in flight.")
         .range("0 (iodepth) to 32768"),
     Key::new("rate", Kind::Sizes, "rate=100m,20m", "Bytes a second, each thread")
         .text(

@@ -54,7 +54,7 @@ pub const KEYS: &[Key] = &[
         .default("bench")
         .on(Engines::S3)
         .text("With ioengine=http and filename=/bucket/name, as fio has it, the first part of filename."),
-    Key::new("http_host", Kind::Text, "http_host=127.0.0.1:9000", "The endpoint, with its port; https:// before it says TLS")
+    Key::new("http_host", Kind::Text, "http_host=127.0.0.1:9000", "The endpoint, with its port; also a URL")
         .default("127.0.0.1:9000")
         .on(Engines::S3),
     Key::new("http_mode", Kind::Special, "http_mode=s3", "Which protocol the endpoint speaks")

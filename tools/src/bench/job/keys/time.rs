@@ -23,10 +23,10 @@ pub const KEYS: &[Key] = &[
     Key::new("steadystate_duration", Kind::Seconds, "steadystate_duration=30s", "The window of steadystate")
         .aliases(&["ss_dur"])
         .default("30s"),
-    Key::new("steadystate_ramp_time", Kind::Seconds, "steadystate_ramp_time=10s", "The window begins so late at the earliest")
+    Key::new("steadystate_ramp_time", Kind::Seconds, "steadystate_ramp_time=10s", "The window begins so late")
         .aliases(&["ss_ramp"])
         .default("0"),
-    Key::new("steadystate_check_interval", Kind::Seconds, "steadystate_check_interval=2s", "A sample of steadystate is so long")
+    Key::new("steadystate_check_interval", Kind::Seconds, "steadystate_check_interval=2s", "A sample is so long")
         .aliases(&["ss_interval"])
         .default("1s"),
     Key::new("number_ios", Kind::Number, "number_ios=10000", "Stop after so many operations")

@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use crate::bench::job::values;
 use crate::bench::spec::{
-    BlockSize, ByDirection, Checksum, Direction, Distribution, Durable, Job, LatencyTarget, Logs,
+    Batches, BlockSize, ByDirection, Checksum, Direction, Distribution, Durable, Job, LatencyTarget, Logs,
     RateProcess, Verify,
 };
 
@@ -39,10 +39,12 @@ fn small(fields: &Fields<'_>, key: &str, range: std::ops::RangeInclusive<u64>, d
 fn batches(job: &mut Job, fields: &Fields<'_>) {
     let narrow = |number: u64| u32::try_from(number).expect("the range of the key ends below");
     let (number, depth) = (|key: &str, range| fields.number(key, range).map(narrow), job.depth);
-    job.batch = number("iodepth_batch", 0..=DEPTH_MAX).map(|batch| if batch == 0 { depth } else { batch });
-    job.complete_min = number("iodepth_batch_complete_min", 0..=DEPTH_MAX).unwrap_or(1);
-    job.complete_max = number("iodepth_batch_complete_max", 1..=DEPTH_MAX);
-    job.depth_low = number("iodepth_low", 0..=DEPTH_MAX).filter(|low| (1..depth).contains(low));
+    job.batches = Batches {
+        most: number("iodepth_batch", 0..=DEPTH_MAX).map(|batch| if batch == 0 { depth } else { batch }),
+        complete_min: number("iodepth_batch_complete_min", 0..=DEPTH_MAX).unwrap_or(1),
+        complete_max: number("iodepth_batch_complete_max", 1..=DEPTH_MAX),
+        depth_low: number("iodepth_low", 0..=DEPTH_MAX).filter(|low| (1..depth).contains(low)),
+    };
 }
 
 /// `bssplit` wins over `bsrange`, and that over `bs`.

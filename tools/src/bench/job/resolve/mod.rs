@@ -63,7 +63,10 @@ fn one_at_a_time(fields: &Fields<'_>, job: &Job) -> Option<String> {
     let depth = fields.text("iodepth").filter(|depth| *depth != "1")?;
     let engine = fields.text("ioengine")?;
     (job.calls == Calls::Plain).then(|| {
-        format!("iodepth={depth}: ioengine={engine} has one operation in flight; numjobs has more, or ioengine=io_uring")
+        format!(
+            "iodepth={depth}: ioengine={engine} has one operation in flight; numjobs has more, or \
+             ioengine=io_uring"
+        )
     })
 }
 

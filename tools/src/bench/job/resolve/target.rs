@@ -2,7 +2,7 @@
 
 use super::fields::Fields;
 use crate::bench::job::values;
-use crate::bench::spec::{Job, Steady};
+use crate::bench::spec::{Job, Steady, WrittenFiles};
 use std::io::{Seek, SeekFrom};
 use std::path::PathBuf;
 
@@ -29,14 +29,16 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>) {
     job.file_size_most = most.filter(|most| *most > least && least > 0);
     job.offset = fields.size("offset").unwrap_or(0);
     job.offset_increment = fields.size("offset_increment").unwrap_or(0);
-    job.reserve_space = fields
-        .special("fallocate", |text| match text {
-            "none" | "truncate" | "0" => Ok(false),
-            "posix" | "native" | "keep" | "1" => Ok(true),
-            _ => Err("write none, truncate, posix, native or keep".to_owned()),
-        })
-        .unwrap_or(true);
-    job.lay_out_writes = fields.flag("overwrite");
+    let reserve = fields.special("fallocate", |text| match text {
+        "none" | "truncate" | "0" => Ok(false),
+        "posix" | "native" | "keep" | "1" => Ok(true),
+        _ => Err("write none, truncate, posix, native or keep".to_owned()),
+    });
+    job.written_files = match (fields.flag("overwrite"), reserve) {
+        (true, _) => WrittenFiles::Written,
+        (false, Some(false)) => WrittenFiles::Sparse,
+        (false, _) => WrittenFiles::Reserved,
+    };
     job.close_fsync = fields.flag("fsync_on_close");
     job.threads = fields.number("numjobs", 1..=THREADS_MAX).map_or(1, narrow);
     let direct = fields.bool("direct");
