@@ -123,6 +123,27 @@ fn an_interrupt_ends_a_run_in_order() {
     }
 }
 
+/// A profile's measurements each caught the interrupt, ended, and the next one began.
+#[test]
+fn an_interrupt_ends_a_profile_and_leaves_nothing_behind() {
+    let directory = tempfile::tempdir_in(scratch_dir()).expect("a directory");
+    let mut profile = Command::new(ringbolt())
+        .args(["bench", "profile", "--drive=drive", "--size=128MiB", "--minutes=60", "--output=profile.json"])
+        .current_dir(directory.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start ringbolt bench profile");
+    let mut said = BufReader::new(profile.stderr.take().expect("its messages")).lines();
+    said.next().expect("it begins").expect("a line");
+    let pid = Pid::from_raw(profile.id().try_into().expect("a process id")).expect("not 0");
+    kill_process(pid, Signal::TERM).expect("send a signal");
+    let rest: Vec<String> = said.map(|line| line.expect("a line")).collect();
+    assert_eq!(profile.wait().expect("its end").code(), Some(128), "{rest:?}");
+    assert!(rest.last().is_some_and(|line| line.contains("interrupted")), "{rest:?}");
+    let left: Vec<_> = std::fs::read_dir(directory.path()).expect("the directory").collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 #[test]
 fn threads_stay_on_the_cores_they_are_given() {
     let own = cores_in(&std::fs::read_to_string("/proc/self/status").expect("our own status"));

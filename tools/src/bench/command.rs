@@ -21,7 +21,7 @@ use std::process::ExitCode;
 /// Jobs that are not understood, or must not be run.
 const NOT_RUN: u8 = 2;
 /// A signal ended the run; fio has the same.
-const INTERRUPTED: u8 = 128;
+pub const INTERRUPTED: u8 = 128;
 
 /// Why nothing came of a command.
 #[derive(Debug, thiserror::Error)]

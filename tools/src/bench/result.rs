@@ -337,6 +337,9 @@ impl Run {
     /// # Errors
     /// With what ended the job, in words.
     pub fn only_result(&self) -> Result<&JobResult, String> {
+        if self.interrupted {
+            return Err("interrupted".to_owned());
+        }
         let result = self.jobs.first().ok_or("nothing was measured")?;
         if result.error == 0 && result.error_text.is_none() {
             return Ok(result);

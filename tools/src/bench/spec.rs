@@ -188,6 +188,15 @@ pub enum WrittenFiles {
     Written,
 }
 
+/// Percentiles beside those of completion latencies (`lat_percentiles`, `slat_percentiles`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MorePercentiles {
+    /// Of latencies from the taking up of an operation.
+    pub total: bool,
+    /// Of those until it is handed over.
+    pub submission: bool,
+}
+
 /// What is to be steady before a job ends (`steadystate`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SteadyMetric {
@@ -219,6 +228,8 @@ pub struct Verify {
     pub read_back: bool,
     /// Stop at the first block that is wrong (`verify_fatal`).
     pub fatal: bool,
+    /// Blocks are the job's pattern over and over, and carry no checksum (`verify=pattern`).
+    pub by_pattern: bool,
 }
 
 /// What `verify` writes into objects, and looks at.
@@ -387,9 +398,7 @@ pub struct Job {
     pub think_blocks: u64,
     pub latency_target: Option<LatencyTarget>,
     pub steady: Option<Steady>,
-    /// Percentiles of the latencies from the taking up of an operation, and of those until it is handed over.
-    pub total_percentiles: bool,
-    pub submission_percentiles: bool,
+    pub more_percentiles: MorePercentiles,
     /// Per cent, at most 20.
     pub percentiles: Vec<f64>,
 
@@ -410,6 +419,8 @@ pub struct Job {
     pub checksum: Checksum,
     pub refill_buffers: bool,
     pub zero_buffers: bool,
+    /// What is written, over and over (`buffer_pattern`, `verify_pattern`); empty: something random.
+    pub byte_pattern: Vec<u8>,
     /// Per cent of a buffer that compresses away.
     pub compress_percent: u32,
     pub logs: Logs,
@@ -487,8 +498,7 @@ impl Job {
             think_blocks: 1,
             latency_target: None,
             steady: None,
-            total_percentiles: false,
-            submission_percentiles: false,
+            more_percentiles: MorePercentiles::default(),
             percentiles: vec![50.0, 90.0, 99.0, 99.9, 99.99],
             fsync: 0,
             fdatasync: 0,
@@ -502,6 +512,7 @@ impl Job {
             checksum: Checksum::default(),
             refill_buffers: false,
             zero_buffers: false,
+            byte_pattern: Vec::new(),
             compress_percent: 0,
             logs: Logs::default(),
             continue_on_error: ErrorKinds::default(),

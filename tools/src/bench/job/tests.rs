@@ -124,7 +124,7 @@ fn every_key_has_an_effect() {
     const BASE: &str = "[fill]\nsize=1g\n[a]\nsize=1g\nrw=randrw\nverify=crc32c\nruntime=3\nbs=8k\n\
                         latency_target=3ms\nlatency_window=3s\n";
     // Where the example is the default, or can not be beside the base.
-    const OTHERS: [(&str, &str); 17] = [
+    const OTHERS: [(&str, &str); 18] = [
         ("verify", "verify=none"),
         ("ioengine", "ioengine=s3\nverify=none"),
         ("https", "https=on"),
@@ -136,6 +136,7 @@ fn every_key_has_an_effect() {
         ("bs", "bs=16k"),
         ("zero_buffers", "zero_buffers\nverify=none"),
         ("rw", "rw=randread"),
+        ("verify_pattern", "verify_pattern=0xff\nverify=none"),
         ("iodepth_low", "iodepth_low=8\niodepth=32"),
         ("thinktime_spin", "thinktime_spin=100us\nthinktime=500us"),
         ("steadystate_duration", "steadystate_duration=20s\nsteadystate=iops:2%"),

@@ -7,6 +7,8 @@ use crate::bench::result::{DirectionResult, JobResult, Latencies, Run};
 use crate::bench::run::{self, RunError, Unwatched};
 use crate::bench::spec::{BlockSize, ByDirection, Durable, Engine, Job, Pattern, Plan};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Of every run, uncounted.
 const RAMP_SHARE: f64 = 0.1;
@@ -23,6 +25,8 @@ pub enum MeasureError {
     Run(#[from] RunError),
     #[error("{0}")]
     Failed(String),
+    #[error("interrupted")]
+    Interrupted,
 }
 
 /// The drive under measurement.
@@ -31,6 +35,8 @@ pub struct Target {
     pub path: PathBuf,
     pub tested_bytes: u64,
     pub allow_overwrite: bool,
+    /// What ends measuring when it is set.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Target {
@@ -58,7 +64,11 @@ impl Target {
     fn run(&self, job: Job) -> Result<JobResult, MeasureError> {
         let plan = Plan { jobs: vec![job], ..Plan::default() };
         let options = RunOptions { allow_overwrite: self.allow_overwrite, ..RunOptions::default() };
-        let Run { jobs, .. } = run::run(&plan, &options, &mut Unwatched)?;
+        let Run { jobs, interrupted, .. } =
+            run::run_until(&plan, &options, &mut Unwatched, self.stop.clone())?;
+        if interrupted {
+            return Err(MeasureError::Interrupted);
+        }
         let result = jobs.into_iter().next().ok_or_else(|| MeasureError::Failed("no job ran".into()))?;
         match &result.error_text {
             Some(text) => Err(MeasureError::Failed(text.clone())),

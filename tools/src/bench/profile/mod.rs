@@ -11,9 +11,11 @@ mod summary;
 use self::measure::{MeasureError, Target};
 use self::schedule::{LOADS_PERCENT, Schedule, has_settled};
 use self::schema::{Drive, DriveProfile, Rate, SCHEMA, VERSION};
+use crate::bench::command::INTERRUPTED;
 use crate::bench::job::Surroundings;
 use crate::bench::job::units::Units;
 use crate::bench::report::fingerprint;
+use crate::bench::run::Interrupts;
 use clap::Args;
 use std::io::Write;
 use std::os::unix::fs::FileTypeExt;
@@ -86,7 +88,12 @@ pub fn execute(args: &ProfileArgs) -> ExitCode {
         }
         Err(failure) => {
             eprintln!("ringbolt bench profile: {failure}");
-            ExitCode::FAILURE
+            match failure {
+                ProfileFailure::Measure { error: MeasureError::Interrupted, .. } => {
+                    ExitCode::from(INTERRUPTED)
+                }
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -99,6 +106,8 @@ pub fn profile(args: &ProfileArgs, tell: &mut dyn FnMut(&str)) -> Result<DrivePr
     if !(1.0..=1440.0).contains(&args.minutes) {
         return Err(ProfileFailure::Minutes(args.minutes));
     }
+    let interrupts = Interrupts::catch()
+        .map_err(|error| ProfileFailure::Measure { what: "signals".to_owned(), error: error.into() })?;
     let drive = look_at(args)?;
     let is_new = !args.drive.exists();
     if !is_new && !args.allow_overwrite {
@@ -113,6 +122,7 @@ pub fn profile(args: &ProfileArgs, tell: &mut dyn FnMut(&str)) -> Result<DrivePr
         tested_bytes: drive.tested_bytes,
         // A file of ours exists from the first measurement on.
         allow_overwrite: true,
+        stop: interrupts.stop.clone(),
     };
     let schedule = Schedule::of(args.minutes);
     let mut progress = Progress { tell, began: Instant::now(), seconds: schedule.seconds(), spent: 0.0 };

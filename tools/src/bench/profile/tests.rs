@@ -50,7 +50,12 @@ fn what_says_nothing_is_refused() {
 fn a_profile_is_measured_and_read_back() {
     let directory = directory();
     let arguments = arguments(directory.path());
-    let target = Target { path: arguments.drive.clone(), tested_bytes: 128 << 20, allow_overwrite: true };
+    let target = Target {
+        path: arguments.drive.clone(),
+        tested_bytes: 128 << 20,
+        allow_overwrite: true,
+        stop: Default::default(),
+    };
     let mut schedule = Schedule::of(1.0);
     schedule
         .points

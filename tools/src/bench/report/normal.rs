@@ -152,11 +152,11 @@ fn write_direction(
     write_latency(out, "clat", &measured.clat)?;
     write_latency(out, " lat", &measured.lat)?;
     write_latency(out, "response", &measured.response)?;
-    if job.submission_percentiles {
+    if job.more_percentiles.submission {
         write_percentiles(out, "slat", &measured.slat, percentiles)?;
     }
     write_percentiles(out, "clat", &measured.clat, percentiles)?;
-    if job.total_percentiles {
+    if job.more_percentiles.total {
         write_percentiles(out, "lat", &measured.lat, percentiles)?;
     }
     write_percentiles(out, "response time", &measured.response, percentiles)?;

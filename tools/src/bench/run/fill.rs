@@ -1,7 +1,7 @@
 //! What is written.
 //!
-//! Invariant: unless zeros were asked for, no two writes carry the same 512 bytes, so that a drive that looks for
-//! duplicates finds none.
+//! Invariant: unless zeros or a pattern were asked for, no two writes carry the same 512 bytes, so that a drive that
+//! looks for duplicates finds none.
 
 use crate::bench::load::Random;
 use crate::bench::spec::Job;
@@ -18,6 +18,10 @@ pub struct Filler {
     zeros: bool,
     refill: bool,
     compress_percent: usize,
+    /// The job reads into the same buffers.
+    reads: bool,
+    /// Over and over, in place of anything random; empty: none.
+    pattern: Vec<u8>,
 }
 
 impl Filler {
@@ -27,6 +31,8 @@ impl Filler {
             zeros: job.zero_buffers,
             refill: job.refill_buffers,
             compress_percent: job.compress_percent.min(100) as usize,
+            reads: job.pattern.reads || job.objects.ops.is_some(),
+            pattern: job.byte_pattern.clone(),
         }
     }
 
@@ -34,6 +40,9 @@ impl Filler {
     pub fn fill(&mut self, buffer: &mut [u8]) {
         if self.zeros {
             return buffer.fill(0);
+        }
+        if !self.pattern.is_empty() {
+            return repeat(&self.pattern, buffer);
         }
         for chunk in buffer.chunks_mut(CHUNK_BYTES) {
             let incompressible = chunk.len() - chunk.len() * self.compress_percent / 100;
@@ -45,11 +54,13 @@ impl Filler {
     /// Makes the content another one than that of the write before.
     #[inline]
     pub fn renew(&mut self, buffer: &mut [u8]) {
-        if self.zeros {
-            return;
-        }
-        if self.refill {
+        let has_shape = self.zeros || !self.pattern.is_empty() || self.compress_percent > 0;
+        // Where reads go through the same buffers, what they brought is not what is to be written.
+        if self.refill || (self.reads && has_shape) {
             return self.fill(buffer);
+        }
+        if self.zeros || !self.pattern.is_empty() {
+            return;
         }
         // The zeros of a compressible chunk stay zeros.
         let step = if self.compress_percent > 0 { CHUNK_BYTES } else { STAMP_BYTES };
@@ -65,11 +76,25 @@ impl Filler {
     }
 }
 
+/// Fills `buffer` with `pattern` over and over, from its first byte on.
+pub fn repeat(pattern: &[u8], buffer: &mut [u8]) {
+    buffer.chunks_mut(pattern.len()).for_each(|piece| piece.copy_from_slice(&pattern[..piece.len()]));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bench::report::sample;
     use std::collections::HashSet;
+
+    #[test]
+    fn a_pattern_is_written_over_and_over() {
+        let mut filler = filler(|job| job.byte_pattern = b"abc".to_vec());
+        let mut buffer = vec![0; 4096];
+        filler.fill(&mut buffer);
+        filler.renew(&mut buffer);
+        assert!(buffer.iter().enumerate().all(|(at, byte)| *byte == b"abc"[at % 3]));
+    }
 
     fn filler(change: impl FnOnce(&mut Job)) -> Filler {
         let mut job = sample::job("fill", 0, false, true);
@@ -105,6 +130,26 @@ mod tests {
                 let kinds: HashSet<u8> = chunk[..1639].iter().copied().collect();
                 assert!(kinds.len() > 240, "{} different bytes", kinds.len());
             }
+        }
+    }
+
+    /// Writes of a mixed load carried what the read before had brought, in place of zeros.
+    #[test]
+    fn what_a_read_has_brought_is_not_written() {
+        for change in [
+            (|job: &mut Job| job.zero_buffers = true) as fn(&mut Job),
+            |job| job.byte_pattern = vec![0xfe],
+            |job| job.compress_percent = 100,
+        ] {
+            let mut filler = filler(|job| {
+                change(job);
+                job.pattern.reads = true;
+            });
+            let mut wanted = vec![0; 4096];
+            filler.fill(&mut wanted);
+            let mut buffer = vec![7; 4096];
+            filler.renew(&mut buffer);
+            assert_eq!(buffer, wanted);
         }
     }
 

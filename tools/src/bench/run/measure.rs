@@ -56,6 +56,12 @@ pub struct Recorder {
     pub result: JobResult,
     /// Counting begins here.
     from_ns: u64,
+    /// The phase that operations belong to began here: writing, or reading back what was written.
+    phase_ns: u64,
+    /// Of each direction, the time that counts from earlier phases.
+    before_ns: ByDirection<u64>,
+    /// When the last operation that counts had ended.
+    counted_until_ns: u64,
     sample_end_ns: u64,
     sampled: ByDirection<Counted>,
     interval: Interval,
@@ -75,6 +81,9 @@ impl Recorder {
         Self {
             result: JobResult::empty(job),
             from_ns,
+            phase_ns: from_ns,
+            before_ns: ByDirection::default(),
+            counted_until_ns: from_ns,
             sample_end_ns: from_ns + SAMPLE_NS,
             sampled: ByDirection::default(),
             interval: Interval::default(),
@@ -137,10 +146,19 @@ impl Recorder {
         if bytes < flight.operation.length && matches!(flight.operation.verb, Verb::Read | Verb::Write) {
             into.short_ios += 1;
         }
-        into.runtime_ns = now_ns - self.from_ns;
+        into.runtime_ns = *self.before_ns.get(direction) + (now_ns - self.phase_ns);
+        self.counted_until_ns = now_ns;
         self.count_in_interval(direction, bytes, response.unwrap_or(clat), now_ns);
         if self.has_logs {
             self.log(direction, &flight.operation, bytes, [slat, clat, slat + clat], now_ns);
+        }
+    }
+
+    /// Another phase begins: reads of what was written have a time of their own, as in fio.
+    pub fn begin_phase(&mut self, now_ns: u64) {
+        self.phase_ns = now_ns.max(self.from_ns);
+        for direction in Direction::ALL {
+            *self.before_ns.get_mut(direction) = self.result.by_direction.get(direction).runtime_ns;
         }
     }
 
@@ -185,8 +203,7 @@ impl Recorder {
             compact(&mut interval);
             result.intervals.push(interval);
         }
-        let runtimes = Direction::ALL.map(|direction| result.by_direction.get(direction).runtime_ns);
-        result.runtime_ns = runtimes.into_iter().max().unwrap_or(0);
+        result.runtime_ns = self.counted_until_ns - self.from_ns;
         result
     }
 

@@ -66,13 +66,8 @@ struct Shared {
 /// # Errors
 /// When nothing was run, because the plan can not be run or would write what it must not.
 pub fn run(plan: &Plan, options: &RunOptions, watcher: &mut dyn Watcher) -> Result<Run, RunError> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let signals = catch_signals(&stop).map_err(RunError::Signals)?;
-    let outcome = run_until(plan, options, watcher, stop);
-    signals.into_iter().for_each(|id| {
-        signal_hook::low_level::unregister(id);
-    });
-    outcome
+    let interrupts = Interrupts::catch()?;
+    run_until(plan, options, watcher, interrupts.stop.clone())
 }
 
 /// As [`run`], until `stop` is set in place of an interrupt.
@@ -111,14 +106,37 @@ pub fn run_until(
     Ok(Run { jobs: by_group(&results), disks, interrupted, ..header })
 }
 
-/// The first interrupt ends the run in order, a second one at once.
-fn catch_signals(stop: &Arc<AtomicBool>) -> Result<Vec<signal_hook::SigId>, std::io::Error> {
-    let mut ids = Vec::new();
-    for signal in [SIGINT, SIGTERM] {
-        ids.push(signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())?);
-        ids.push(signal_hook::flag::register(signal, stop.clone())?);
+/// Interrupts (SIGINT, SIGTERM) of this process, caught until this is dropped: the first one sets `stop`, which ends a
+/// run in order, a second one ends the process.
+pub struct Interrupts {
+    pub stop: Arc<AtomicBool>,
+    ids: Vec<signal_hook::SigId>,
+}
+
+impl Interrupts {
+    /// Catches them from now on.
+    ///
+    /// # Errors
+    /// When the system lets no handler be set.
+    pub fn catch() -> Result<Self, RunError> {
+        let mut interrupts = Self { stop: Arc::default(), ids: Vec::new() };
+        let stop = &interrupts.stop;
+        for signal in [SIGINT, SIGTERM] {
+            let end = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone());
+            interrupts.ids.push(end.map_err(RunError::Signals)?);
+            let set = signal_hook::flag::register(signal, stop.clone());
+            interrupts.ids.push(set.map_err(RunError::Signals)?);
+        }
+        Ok(interrupts)
     }
-    Ok(ids)
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        self.ids.drain(..).for_each(|id| {
+            signal_hook::low_level::unregister(id);
+        });
+    }
 }
 
 /// What can be said before anything runs.

@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn what_was_put_and_is_there_is_read_back() {
         let mut job = job("h:1", 1);
-        job.verify = Some(Verify { read_back: true, fatal: false });
+        job.verify = Some(Verify { read_back: true, fatal: false, by_pattern: false });
         job.objects.ops = Some(vec![(ObjectOp::Put, 1), (ObjectOp::Delete, 1)]);
         let mut check = ObjectCheck::new(&job, 0).unwrap().unwrap();
         for number in 0..5 {
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn a_wrong_piece_is_named() {
         let mut job = job("h:1", 1);
-        job.verify = Some(Verify { read_back: true, fatal: false });
+        job.verify = Some(Verify { read_back: true, fatal: false, by_pattern: false });
         let mut check = ObjectCheck::new(&job, 0).unwrap().unwrap();
         let mut content = vec![0; 4096];
         check.stamp(&mut content, &operation(Verb::Write, 7));

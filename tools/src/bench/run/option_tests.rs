@@ -25,7 +25,10 @@ fn one_call_after_the_other_writes_and_reads_each_block_once() {
     let read = Job { calls: Calls::Plain, depth: 1, size: Some(MIB), ..place.job("randread") };
     assert_eq!(good(&read).by_direction.read.bytes, MIB);
     // What the ring wrote is found by calls, and a job whose drive refuses it says why.
-    let mut verify = Job { verify: Some(Verify { read_back: true, fatal: true }), ..place.job("randwrite") };
+    let mut verify = Job {
+        verify: Some(Verify { read_back: true, fatal: true, by_pattern: false }),
+        ..place.job("randwrite")
+    };
     assert_eq!(good(&verify).verify_failures, 0);
     (verify.calls, verify.depth, verify.pattern) = (Calls::Plain, 1, place.job("read").pattern);
     assert_eq!(good(&verify).verify_failures, 0);
@@ -147,4 +150,26 @@ fn pauses_may_be_spent_busy() {
     (job.think_ns, job.think_spin_ns) = (300_000, 200_000);
     let result = good(&job);
     assert_eq!(result.by_direction.read.ios, 20);
+}
+
+#[test]
+fn blocks_of_a_pattern_are_looked_at_byte_by_byte() {
+    let place = Place::new();
+    let mut job = place.job("randwrite");
+    job.verify = Some(Verify { read_back: true, fatal: false, by_pattern: true });
+    job.byte_pattern = b"ring".to_vec();
+    job.block = ByDirection::same(BlockSize::Range { least: 4096, most: 16_384 });
+    assert_eq!(good(&job).verify_failures, 0);
+    let mut content = std::fs::read(place.file("data")).unwrap();
+    assert!(content.chunks(4).all(|piece| piece == b"ring"));
+    content[50 * 4096 + 6] = b'X';
+    std::fs::write(place.file("data"), content).unwrap();
+    let check = Job { verify: job.verify, byte_pattern: job.byte_pattern, ..place.job("read") };
+    let found = run_jobs(&[&check]).jobs.remove(0);
+    let text = found.error_text.expect("a byte is wrong");
+    assert_eq!(found.verify_failures, 1);
+    assert!(
+        text.contains("offset 204800") && text.contains("byte 6") && text.contains("0x58, not 0x6e"),
+        "{text}"
+    );
 }

@@ -102,12 +102,18 @@ fn a_read_lays_its_file_out_and_goes_nowhere_else() {
 fn what_a_verify_job_wrote_is_read_back_and_a_flipped_byte_is_found() {
     let place = Place::new();
     let mut job = place.job("randwrite");
-    job.verify = Some(Verify { read_back: true, fatal: false });
+    job.verify = Some(Verify { read_back: true, fatal: false, by_pattern: false });
     job.block = ByDirection::same(BlockSize::Range { least: 4096, most: 16_384 });
     job.loops = 2;
     let result = good(&job);
     assert_eq!((result.verify_failures, result.by_direction.write.bytes), (0, 8 * MIB));
     assert_eq!(result.by_direction.read.bytes, 8 * MIB);
+    // The rate of what is read back once had the time of the writes in it.
+    let [read_ns, write_ns] = [&result.by_direction.read, &result.by_direction.write].map(|of| of.runtime_ns);
+    assert!(
+        read_ns > 0 && write_ns > 0 && read_ns + write_ns <= result.runtime_ns,
+        "{read_ns} and {write_ns}"
+    );
 
     let mut check = place.job("read");
     check.verify = job.verify;

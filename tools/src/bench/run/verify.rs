@@ -1,4 +1,4 @@
-//! `verify=crc32c`: each block says what it is, and is read back.
+//! `verify=crc32c`: each block says what it is, and is read back; `verify=pattern`: each block has the same bytes.
 //!
 //! Invariants:
 //! - Every unit of a write, the smallest block that the job writes, begins with a header: where it belongs, in which
@@ -6,6 +6,7 @@
 //! - [`Verifier`] knows the pass in which each unit was last written, one byte each; between passes nothing is in
 //!   flight, so a unit has one content.
 
+use super::fill::repeat;
 use crate::bench::engine::{Operation, Verb};
 use crate::bench::load::{Region, Sizes};
 use crate::bench::spec::{Job, Verify};
@@ -29,6 +30,8 @@ pub enum Mismatch {
     WrongLength(u32),
     #[error("its checksum is {found:#010x}, the content's {computed:#010x}")]
     WrongChecksum { found: u32, computed: u32 },
+    #[error("byte {at} of it is {found:#04x}, not {expected:#04x} as the pattern has it")]
+    WrongPattern { at: usize, found: u8, expected: u8 },
     #[error("an older version is there, of pass {found}; pass {expected} was written")]
     Stale { found: u32, expected: u32 },
 }
@@ -45,6 +48,8 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Verifier {
     pub settings: Verify,
+    /// What a block is over and over, with `verify=pattern`.
+    pattern: Vec<u8>,
     unit: u64,
     read_most: u64,
     seed: u64,
@@ -82,6 +87,7 @@ impl Verifier {
             |region: &Region| if job.pattern.writes { vec![0; units(region) as usize] } else { Vec::new() };
         Ok(Some(Self {
             settings,
+            pattern: job.byte_pattern.clone(),
             unit: sizes.unit(),
             read_most: sizes.most(),
             seed: job.seed,
@@ -97,8 +103,12 @@ impl Verifier {
         self.pass = if self.pass == u8::MAX { 1 } else { self.pass + 1 };
     }
 
-    /// Writes the headers of a write into its content.
+    /// Writes the headers of a write into its content, or begins its pattern anew with each block.
     pub fn stamp(&self, content: &mut [u8], operation: &Operation) {
+        if self.settings.by_pattern {
+            let blocks = content.chunks_exact_mut(self.unit as usize);
+            return blocks.for_each(|block| repeat(&self.pattern, block));
+        }
         let mut offset = operation.offset;
         for block in content.chunks_exact_mut(self.unit as usize) {
             block[..8].copy_from_slice(&MAGIC.to_le_bytes());
@@ -129,7 +139,11 @@ impl Verifier {
             let offset = operation.offset + at as u64 * self.unit;
             let index = ((offset - start) / self.unit) as usize;
             let expected = own.then(|| self.written[operation.file as usize][index]);
-            if let Err(mismatch) = check_block(block, offset, expected) {
+            let checked = match self.settings.by_pattern {
+                true => check_pattern(&self.pattern, block),
+                false => check_block(block, offset, expected),
+            };
+            if let Err(mismatch) = checked {
                 found.push(Found { file: operation.file, offset, mismatch });
             }
         }
@@ -167,6 +181,19 @@ impl Verifier {
     }
 }
 
+fn check_pattern(pattern: &[u8], block: &[u8]) -> Result<(), Mismatch> {
+    // Whole pieces at once: a byte is looked for only where one is wrong.
+    let is_whole = |(_, piece): &(usize, &[u8])| **piece == pattern[..piece.len()];
+    let wrong = block.chunks(pattern.len()).enumerate().find(|piece| !is_whole(piece));
+    let Some((number, piece)) = wrong else { return Ok(()) };
+    let bytes = piece.iter().zip(pattern).enumerate();
+    let first = bytes
+        .map(|(at, (found, expected))| (at, *found, *expected))
+        .find(|(_, found, expected)| found != expected);
+    let (at, found, expected) = first.unwrap_or_else(|| panic!("the piece differs from the pattern"));
+    Err(Mismatch::WrongPattern { at: number * pattern.len() + at, found, expected })
+}
+
 fn check_block(block: &[u8], offset: u64, expected_pass: Option<u8>) -> Result<(), Mismatch> {
     let word = |at: usize| u64::from_le_bytes(block[at..at + 8].try_into().unwrap_or_default());
     let half = |at: usize| u32::from_le_bytes(block[at..at + 4].try_into().unwrap_or_default());
@@ -201,7 +228,7 @@ mod tests {
 
     fn verifier() -> Verifier {
         let mut job = sample::job("verify", 0, false, true);
-        job.verify = Some(Verify { read_back: true, fatal: false });
+        job.verify = Some(Verify { read_back: true, fatal: false, by_pattern: false });
         Verifier::new(&job, &[REGION]).unwrap().unwrap()
     }
 

@@ -573,7 +573,9 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         }
         self.reading_back = true;
         self.parts.telemetry.set_phase(Phase::Verifying);
+        self.recorder.begin_phase(self.now_ns);
         let outcome = self.read_written();
+        self.recorder.begin_phase(self.now_ns);
         self.reading_back = false;
         if let Some(verifier) = &mut self.parts.verifier {
             verifier.next_pass();

@@ -168,7 +168,7 @@ fn run_job(job: &Job) -> JobResult {
 }
 
 fn verified(mut job: Job, checksum: Checksum) -> Job {
-    job.verify = Some(Verify { read_back: true, fatal: false });
+    job.verify = Some(Verify { read_back: true, fatal: false, by_pattern: false });
     job.checksum = checksum;
     job
 }

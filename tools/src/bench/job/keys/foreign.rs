@@ -26,7 +26,7 @@ const WITH_HINT: &[(&str, &str)] = &[
 #[rustfmt::skip]
 const NAMES: &[&str] = &[
     "apptag", "apptag_mask", "arguments", "ba", "bindname", "block", "block_error_percentiles", "blockalign",
-    "brick", "bs_is_seq_rand", "buffer_compress_chunk", "buffer_pattern", "busy_poll", "busy_wait_polling",
+    "brick", "bs_is_seq_rand", "buffer_compress_chunk", "busy_poll", "busy_wait_polling",
     "cdb_len", "cgroup", "cgroup_nodelete", "cgroup_weight", "chunk_size", "clientname", "clustername",
     "cmd_type", "cmdprio", "cmdprio_bssplit", "cmdprio_class", "cmdprio_hint", "cmdprio_percentage", "comm",
     "conf", "cont", "cpuchunks", "cpuload", "cpumode", "cuda_io", "data_placement", "dataplacement", "deac",
@@ -58,7 +58,7 @@ const NAMES: &[&str] = &[
     "threads", "threads-per-queue", "touch_objects", "trim_backlog", "trim_backlog_batch", "trim_percentage",
     "trim_verify_zero", "ttl", "uid", "uncached", "unique_filename", "unlink_each_loop", "uri", "verb",
     "verify_async", "verify_async_cpus", "verify_backlog_batch", "verify_bytchk", "verify_header_seed",
-    "verify_interval", "verify_mode", "verify_offset", "verify_pattern", "verify_pattern_interval",
+    "verify_interval", "verify_mode", "verify_offset", "verify_pattern_interval",
     "verify_policy", "verify_state_load", "verify_write_sequence", "verifysort", "verifysort_nr", "volume",
     "window_size", "write_barrier", "write_hint", "write_mode", "write_zone_remainder", "write_zone_remainders",
     "writefua", "xnvme_admin", "xnvme_async", "xnvme_be", "xnvme_dev_nsid", "xnvme_dev_subnqn", "xnvme_iovec",

@@ -120,6 +120,15 @@ pub const KEYS: &[Key] = &[
         .default("1"),
     Key::new("verify_fatal", Kind::Bool, "verify_fatal=1", "Stop at the first block that is wrong")
         .default("0"),
+    Key::new("verify_pattern", Kind::Special, "verify_pattern=0xdeadbeef", "Blocks are these bytes over and over")
+        .range("0x…, \"text\", a number up to 255, and these behind each other; up to 512 bytes")
+        .on(Engines::Drive)
+        .text(
+            "Begins anew with each block. Implies verify=pattern, which looks at every byte; with verify=crc32c the \
+             blocks carry a checksum too.",
+        ),
+    Key::new("buffer_pattern", Kind::Special, "buffer_pattern=0xff", "Writes are these bytes over and over")
+        .range("as verify_pattern"),
     Key::new("refill_buffers", Kind::Flag, "refill_buffers", "New random content for each write").default("0"),
     Key::new("zero_buffers", Kind::Flag, "zero_buffers", "Writes of zeroes").default("0"),
     Key::new("buffer_compress_percentage", Kind::Number, "buffer_compress_percentage=50",

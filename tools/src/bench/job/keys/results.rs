@@ -10,7 +10,8 @@ pub const KEYS: &[Key] = &[
         .default("0")
         .text("From when an operation is taken up; those of clat count from when it was handed over."),
     Key::new("slat_percentiles", Kind::Bool, "slat_percentiles=1", "Percentiles of submission latencies too")
-        .default("0"),
+        .default("0")
+        .text("Until an operation is handed over: the system call is in clat, where fio has it in slat."),
     Key::new("write_bw_log", Kind::Text, "write_bw_log=out", "Write bandwidth over time to out_bw.N.log")
         .alone()
         .text("Alone, the job's name is put before."),

@@ -55,6 +55,18 @@ fn rates(job: &Job, fields: &Fields<'_>) {
 }
 
 fn contents(job: &Job, fields: &Fields<'_>) {
+    if !job.byte_pattern.is_empty() && (job.zero_buffers || job.refill_buffers || job.compress_percent > 0) {
+        let keys = [
+            "verify_pattern",
+            "buffer_pattern",
+            "zero_buffers",
+            "refill_buffers",
+            "buffer_compress_percentage",
+        ];
+        let reason = "a pattern is all that is written: leave zero_buffers, refill_buffers and \
+                      buffer_compress_percentage out";
+        fields.refuse(&keys, reason);
+    }
     if job.zero_buffers && (job.refill_buffers || job.compress_percent > 0) {
         let keys = ["zero_buffers", "refill_buffers", "buffer_compress_percentage"];
         let reason = "zero_buffers writes zeroes: leave refill_buffers and buffer_compress_percentage out";
@@ -129,6 +141,10 @@ fn objects(job: &Job, fields: &Fields<'_>) {
     if job.objects.objects == 0 && job.size.is_none() {
         let reason = "say how many objects there are: objects=10000, or size, which is divided by bs";
         fields.refuse(&["objects", "size", "ioengine"], reason);
+    }
+    if job.verify.is_some_and(|verify| verify.by_pattern) {
+        let reason = "verify=pattern is for files and devices: use verify=crc32c or sha256";
+        fields.refuse(&["verify_pattern", "verify"], reason);
     }
     let of_drives = ["fsync", "fdatasync", "end_fsync"];
     let asked = [job.fsync > 0, job.fdatasync > 0, job.end_fsync];

@@ -4,7 +4,7 @@ use super::fields::Fields;
 use crate::bench::job::values;
 use crate::bench::spec::{
     Batches, BlockSize, ByDirection, Checksum, Direction, Distribution, Durable, Job, LatencyTarget, Logs,
-    RateProcess, Verify,
+    MorePercentiles, RateProcess, Verify,
 };
 
 /// The same random numbers in each run, unless something else is asked for.
@@ -177,15 +177,28 @@ fn contents(job: &mut Job, fields: &Fields<'_>) {
     });
     job.durable = durable.unwrap_or(Durable::No);
     let verify = fields.special("verify", |text| match text {
-        "crc32c" | "crc32c-intel" => Ok(Some(Checksum::Crc32c)),
-        "sha256" => Ok(Some(Checksum::Sha256)),
+        "crc32c" | "crc32c-intel" => Ok(Some((Checksum::Crc32c, false))),
+        "sha256" => Ok(Some((Checksum::Sha256, false))),
+        "pattern" => Ok(Some((Checksum::Crc32c, true))),
         "0" | "none" => Ok(None),
-        _ => Err("known to fio or not, only crc32c is built here, and sha256 for objects".to_owned()),
+        _ => Err("known to fio or not, crc32c and pattern are built here, and sha256 for objects".to_owned()),
     });
-    let checksum = verify.flatten();
+    let verify_pattern = fields.special("verify_pattern", values::byte_pattern);
+    let buffer_pattern = fields.special("buffer_pattern", values::byte_pattern);
+    // As in fio: a pattern to verify is one to verify by, when nothing else is said.
+    let by_default = verify_pattern.is_some().then_some((Checksum::Crc32c, true));
+    let (checksum, by_pattern) = match verify.unwrap_or(by_default) {
+        Some((checksum, by_pattern)) => (Some(checksum), by_pattern),
+        None => (None, false),
+    };
+    job.byte_pattern = verify_pattern.or(buffer_pattern).unwrap_or_default();
+    if by_pattern && job.byte_pattern.is_empty() {
+        let reason = "verify=pattern needs verify_pattern: say which bytes, as in verify_pattern=0xdeadbeef";
+        fields.refuse(&["verify_pattern", "buffer_pattern", "verify"], reason);
+    }
     let read_back = fields.bool("do_verify").unwrap_or(true);
     let fatal = fields.flag("verify_fatal");
-    job.verify = checksum.map(|_| Verify { read_back, fatal });
+    job.verify = checksum.map(|_| Verify { read_back, fatal, by_pattern });
     job.checksum = checksum.unwrap_or_default();
     job.refill_buffers = fields.flag("refill_buffers");
     job.zero_buffers = fields.flag("zero_buffers");
@@ -196,8 +209,10 @@ fn results(job: &mut Job, fields: &Fields<'_>) {
     if let Some(percentiles) = fields.special("percentile_list", values::percentiles) {
         job.percentiles = percentiles;
     }
-    job.total_percentiles = fields.flag("lat_percentiles");
-    job.submission_percentiles = fields.flag("slat_percentiles");
+    job.more_percentiles = MorePercentiles {
+        total: fields.flag("lat_percentiles"),
+        submission: fields.flag("slat_percentiles"),
+    };
     job.logs = Logs {
         bandwidth: fields.text_or_name("write_bw_log"),
         latency: fields.text_or_name("write_lat_log"),

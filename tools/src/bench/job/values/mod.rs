@@ -3,12 +3,14 @@
 //! Invariant: what comes out of here is within its limits; whoever runs it need not look again.
 
 mod blocks;
+mod bytes;
 mod distribution;
 mod lists;
 mod operations;
 mod pattern;
 
 pub use self::blocks::{block_range, block_size, block_splits};
+pub use self::bytes::byte_pattern;
 pub use self::distribution::{distribution, distributions};
 pub use self::lists::{cores, error_kinds, nodes, paths, percent, percentiles, steady};
 pub use self::operations::{endpoint, mix, object_op};

@@ -64,7 +64,27 @@ const ENGINES_OF_FIO: &[(&[&str], &str)] = &[
         &["cpuio", "null", "ftruncate", "filecreate", "filestat", "filedelete", "falloc", "e4defrag"],
         "use fio for it",
     ),
-    (&["rados", "rbd", "gfapi", "gfapi_async", "libhdfs", "nfs", "libiscsi", "external"], "use fio for it"),
+    (
+        &[
+            "cpp_null",
+            "dfs",
+            "exec",
+            "ime_aio",
+            "ime_psync",
+            "ime_psyncv",
+            "libcufile",
+            "libzbc",
+            "rados",
+            "rbd",
+            "gfapi",
+            "gfapi_async",
+            "libhdfs",
+            "nfs",
+            "libiscsi",
+            "external",
+        ],
+        "use fio for it",
+    ),
 ];
 
 /// What is done, and in which order.
