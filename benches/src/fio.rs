@@ -58,13 +58,6 @@ pub struct Sums {
     pub iops: [f64; 2],
 }
 
-impl Sums {
-    /// Bytes of an operation, where there are any.
-    pub fn mean_bytes(&self, direction: usize) -> Option<f64> {
-        (self.ios[direction] > 0.0).then(|| self.bytes[direction] / self.ios[direction])
-    }
-}
-
 #[derive(Deserialize)]
 struct Report {
     jobs: Vec<Job>,
@@ -240,7 +233,6 @@ mod tests {
         assert_eq!(all.len(), 1, "both have one name");
         let sums = all[0].1;
         assert_eq!((sums.bytes[0], sums.ios[0], sums.iops), (16_384.0, 4.0, [21.0, 2.0]));
-        assert_eq!((sums.mean_bytes(0), sums.mean_bytes(1)), (Some(4096.0), None));
     }
 
     #[test]
