@@ -2,9 +2,10 @@
 //!
 //! `cargo run --release -p ringbolt-benches --bin public_jobs`
 //!
-//! Both are given the same text, with smaller sizes and shorter times, and the same files. A job that runs until all is
-//! done has to move as many bytes with as many operations as fio, or nearly as many where sizes or directions are drawn;
-//! the mean size of operations has to be fio's; the ratio of IOPS is printed. Jobs that fio alone can run, and those of S3, are left out.
+//! Both are given the same text, with smaller sizes and shorter times, and the same files. A job that runs until all
+//! is done has to move as many bytes with as many operations as fio, or nearly as many where sizes or directions are
+//! drawn; the mean size of operations has to be fio's; the ratio of IOPS is printed. Jobs that fio alone can run, and
+//! those of S3, are left out.
 
 use clap::Parser;
 use ringbolt_benches::fio::{self, Sums};
@@ -46,8 +47,8 @@ type Jobs = Vec<(String, Sums)>;
 const DRIVE_BYTES: u64 = 512 << 20;
 /// fio 3.33 does not come to an end with `thinktime_spin`.
 const FIO_SECONDS_MAX: u32 = 60;
-/// Sizes and numbers of operations that are drawn at random may differ by this share. Each side draws the same numbers in
-/// each turn, about a thousand, so that more turns bring them no nearer.
+/// Sizes and numbers of operations that are drawn at random may differ by this share. Each side draws the same numbers
+/// in each turn, about a thousand, so that more turns bring them no nearer.
 const DIFFER_MAX: f64 = 0.1;
 
 fn ours(resolved: &Resolved) -> Result<Jobs, AnyError> {
