@@ -128,45 +128,41 @@ impl FioJob<'_> {
 
     /// Runs it and waits.
     pub fn run(&self) -> Result<FioResult, FioError> {
-        let output = Command::new("fio").args(self.arguments()).output().map_err(FioError::Start)?;
-        if !output.status.success() {
-            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(FioError::Failed { status: output.status, stderr });
-        }
-        parse(&output.stdout)
+        parse(&said_by(Command::new("fio").args(self.arguments()))?)
     }
 }
 
 /// Runs a job file of one job and waits.
 pub fn run_job_file(path: &Path) -> Result<FioResult, FioError> {
-    let output =
-        Command::new("fio").arg("--output-format=json").arg(path).output().map_err(FioError::Start)?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(FioError::Failed { status: output.status, stderr });
-    }
-    parse(&output.stdout)
+    parse(&said_by(Command::new("fio").arg("--output-format=json").arg(path))?)
 }
 
 /// Runs a job file, its files in their own places, and waits at most `seconds`: the sums of each job.
 pub fn sums_of_job_file(path: &Path, seconds: u32) -> Result<Vec<(String, Sums)>, FioError> {
-    let limited = Command::new("timeout")
-        .arg(seconds.to_string())
-        .args(["fio", "--output-format=json"])
-        .arg(path)
-        .output();
-    let output = limited.map_err(FioError::Start)?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(FioError::Failed { status: output.status, stderr });
+    let mut limited = Command::new("timeout");
+    limited.arg(seconds.to_string()).args(["fio", "--output-format=json"]).arg(path);
+    sums(&said_by(&mut limited)?)
+}
+
+/// What a command prints that ends well.
+fn said_by(command: &mut Command) -> Result<Vec<u8>, FioError> {
+    let output = command.output().map_err(FioError::Start)?;
+    if output.status.success() {
+        return Ok(output.stdout);
     }
-    sums(&output.stdout)
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(FioError::Failed { status: output.status, stderr })
+}
+
+/// Notes of fio may stand before the report.
+fn report(json: &[u8]) -> Result<Report, FioError> {
+    let start = json.iter().position(|&byte| byte == b'{').unwrap_or(0);
+    Ok(serde_json::from_slice(&json[start..])?)
 }
 
 /// The sums of each job, by its name, of a report in fio's JSON, fio's or that of `ringbolt bench`.
 pub fn sums(json: &[u8]) -> Result<Vec<(String, Sums)>, FioError> {
-    let start = json.iter().position(|&byte| byte == b'{').unwrap_or(0);
-    let report: Report = serde_json::from_slice(&json[start..])?;
+    let report = report(json)?;
     let mut all: Vec<(String, Sums)> = Vec::new();
     for job in &report.jobs {
         let known = all.iter().position(|(name, _)| *name == job.jobname);
@@ -185,10 +181,7 @@ pub fn sums(json: &[u8]) -> Result<Vec<(String, Sums)>, FioError> {
 }
 
 fn parse(json: &[u8]) -> Result<FioResult, FioError> {
-    // Notes of fio may stand before the report.
-    let start = json.iter().position(|&byte| byte == b'{').unwrap_or(0);
-    let report: Report = serde_json::from_slice(&json[start..])?;
-    let job = report.jobs.into_iter().next().ok_or(FioError::NoJob)?;
+    let job = report(json)?.jobs.into_iter().next().ok_or(FioError::NoJob)?;
     let direction = if job.read.total_ios > 0.0 { &job.read } else { &job.write };
     let percentile_us = |name: &str| direction.lat_ns.percentile.get(name).map_or(f64::NAN, |ns| ns / 1000.0);
     Ok(FioResult {
@@ -202,21 +195,14 @@ fn parse(json: &[u8]) -> Result<FioResult, FioError> {
 
 /// Writes `file` through once, so that later writes change no file-system metadata.
 pub fn write_through(file: &Path, size_bytes: u64, core: usize) -> Result<(), FioError> {
-    let output = Command::new("fio")
+    let mut prepare = Command::new("fio");
+    prepare
         .args(["--name=prepare", "--ioengine=io_uring", "--direct=1", "--rw=write", "--bs=1M", "--iodepth=4"])
         .arg(format!("--filename={}", file.display()))
         .arg(format!("--size={size_bytes}"))
         .arg(format!("--cpus_allowed={core}"))
-        .arg("--end_fsync=1")
-        .output()
-        .map_err(FioError::Start)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(FioError::Failed {
-        status: output.status,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
+        .arg("--end_fsync=1");
+    said_by(&mut prepare).map(drop)
 }
 
 #[cfg(test)]

@@ -439,12 +439,18 @@ impl Job {
     /// The files of one of the job's threads: all threads share those that were named; others are called
     /// `name.thread.file` as by fio, both from 0.
     pub fn paths(&self, thread: u32) -> Vec<PathBuf> {
+        let count = if self.files.is_empty() { self.nrfiles } else { self.files.len() as u32 };
+        (0..count).map(|file| self.path(thread, file)).collect()
+    }
+
+    /// One of these files.
+    pub fn path(&self, thread: u32, file: u32) -> PathBuf {
         let directory = self.directory.clone().unwrap_or_default();
         if !self.files.is_empty() {
-            return self.files.iter().map(|file| directory.join(file)).collect();
+            return directory.join(&self.files[file as usize]);
         }
         let name = self.name.replace('/', "_");
-        (0..self.nrfiles).map(|file| directory.join(format!("{name}.{thread}.{file}"))).collect()
+        directory.join(format!("{name}.{thread}.{file}"))
     }
 }
 

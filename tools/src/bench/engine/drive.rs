@@ -2,14 +2,13 @@
 //!
 //! Invariant: operations lie within the regions that [`Drive::open`] gave, which lie within the files.
 
-use super::layout::{self, LayoutLock};
+use super::layout::{self, LayoutLock, Upkeep};
 use super::{Clock, Completion, EngineError, IoEngine, Operation, Verb};
 use crate::bench::load::{Region, Sizes};
 use crate::bench::spec::{Direction, Durable, Job};
 use ringbolt_engine::ring::blocks::{
     BUFFER_BYTES_MAX, BlockDone, BlockOperation, BlockVerb, Blocks, DEPTH_MAX,
 };
-use std::fs::File;
 use std::time::Duration;
 
 /// See the module.
@@ -18,10 +17,8 @@ pub struct Drive {
     clock: Clock,
     write: BlockVerb,
     batch: usize,
-    close_fsync: bool,
+    upkeep: Upkeep,
     reaped: Vec<BlockDone>,
-    /// Files that the page cache drops before each pass.
-    cached: Vec<File>,
 }
 
 impl Drive {
@@ -48,9 +45,6 @@ impl Drive {
             return refuse(format!("iodepth={} must be from 1 to {DEPTH_MAX}", job.depth));
         }
         let (files, regions) = layout::open(job, thread, lock, progress)?;
-        let is_cached = job.invalidate && !job.direct;
-        let cached = files.iter().filter(|_| is_cached).map(File::try_clone).collect::<Result<_, _>>();
-        let cached = cached.map_err(|error| EngineError(format!("job {}: {error}", job.name)))?;
         let blocks = Blocks::new(job.depth, buffer_bytes as usize, files)
             .map_err(|error| EngineError(format!("job {}: {error}", job.name)))?;
         let write = match job.durable {
@@ -60,7 +54,7 @@ impl Drive {
         };
         let reaped = Vec::with_capacity(job.depth as usize);
         let batch = batch_of(job.depth);
-        Ok((Self { blocks, clock, write, batch, close_fsync: job.close_fsync, reaped, cached }, regions))
+        Ok((Self { blocks, clock, write, batch, upkeep: Upkeep::of(job), reaped }, regions))
     }
 }
 
@@ -87,7 +81,7 @@ impl IoEngine for Drive {
     }
 
     fn restart(&mut self) {
-        self.cached.iter().for_each(layout::drop_cache);
+        self.upkeep.restart(self.blocks.files());
     }
 
     fn buffer(&mut self, slot: u32) -> &mut [u8] {
@@ -140,7 +134,7 @@ impl IoEngine for Drive {
     }
 
     fn finish(&mut self) -> Result<(), EngineError> {
-        layout::close(self.blocks.files(), self.close_fsync)
+        self.upkeep.close(self.blocks.files())
     }
 }
 

@@ -92,15 +92,33 @@ fn file_bytes(job: &Job, thread: u32, file: usize, count: usize) -> Option<u64> 
     })
 }
 
-/// Flushes the files of a job that is over, where it asks for that.
-///
-/// # Errors
-/// Says which file was not flushed.
-pub fn close(files: &[File], flush: bool) -> Result<(), EngineError> {
-    let mut flushed = files.iter().enumerate().filter(|_| flush);
-    flushed.try_for_each(|(at, file)| {
-        file.sync_all().map_err(|error| EngineError(format!("fsync_on_close: file {at}: {error}")))
-    })
+/// What a job asks for of its open files between its passes and at its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Upkeep {
+    drops_cache: bool,
+    flushes: bool,
+}
+
+impl Upkeep {
+    pub fn of(job: &Job) -> Self {
+        Self { drops_cache: job.invalidate && !job.direct, flushes: job.close_fsync }
+    }
+
+    /// Another pass begins: the page cache drops the files where reads are to come from the drive.
+    pub fn restart(self, files: &[File]) {
+        files.iter().filter(|_| self.drops_cache).for_each(drop_cache);
+    }
+
+    /// The job is over: the files are flushed where it asks for that.
+    ///
+    /// # Errors
+    /// Says which file was not flushed.
+    pub fn close(self, files: &[File]) -> Result<(), EngineError> {
+        let mut flushed = files.iter().enumerate().filter(|_| self.flushes);
+        flushed.try_for_each(|(at, file)| {
+            file.sync_all().map_err(|error| EngineError(format!("fsync_on_close: file {at}: {error}")))
+        })
+    }
 }
 
 /// Makes what is missing; the length of the file then. `needed` is where the job's part of the file ends.
@@ -213,7 +231,7 @@ fn open_one(job: &Job, path: &Path) -> Result<File, EngineError> {
 }
 
 /// The page cache drops what it has of a file or block device, as far as that is written.
-pub fn drop_cache(file: &File) {
+fn drop_cache(file: &File) {
     // Only advice: pages that others use stay.
     fadvise(file, 0, None, Advice::DontNeed).ok();
 }

@@ -3,7 +3,7 @@
 //! Invariant: at most one operation is queued, and it is carried out by the call that hands it over or waits for it.
 
 use super::drive::buffer_bytes;
-use super::layout::{self, LayoutLock};
+use super::layout::{self, LayoutLock, Upkeep};
 use super::{Clock, Completion, EngineError, IoEngine, Operation, Verb};
 use crate::bench::load::Region;
 use crate::bench::spec::{Durable, Job};
@@ -24,9 +24,7 @@ pub struct Plain {
     /// Where in `memory` the aligned buffer begins, and its length.
     buffer: (usize, usize),
     durable: Durable,
-    close_fsync: bool,
-    /// The page cache drops the files before each pass.
-    drops_cache: bool,
+    upkeep: Upkeep,
     clock: Clock,
     queued: Option<(u32, Operation)>,
 }
@@ -54,8 +52,7 @@ impl Plain {
             memory,
             buffer,
             durable: job.durable,
-            close_fsync: job.close_fsync,
-            drops_cache: job.invalidate && !job.direct,
+            upkeep: Upkeep::of(job),
             clock,
             queued: None,
         };
@@ -97,9 +94,7 @@ impl IoEngine for Plain {
     }
 
     fn restart(&mut self) {
-        if self.drops_cache {
-            self.files.iter().for_each(layout::drop_cache);
-        }
+        self.upkeep.restart(&self.files);
     }
 
     fn buffer(&mut self, slot: u32) -> &mut [u8] {
@@ -135,6 +130,6 @@ impl IoEngine for Plain {
     }
 
     fn finish(&mut self) -> Result<(), EngineError> {
-        layout::close(&self.files, self.close_fsync)
+        self.upkeep.close(&self.files)
     }
 }

@@ -6,6 +6,7 @@
 //! - One engine belongs to one thread. Threads share nothing while they run but what [`status::Telemetry`] stores.
 //! - An interrupt (SIGINT, SIGTERM) ends the jobs that run and starts no others; what was measured is given back.
 
+mod check;
 mod fill;
 mod guard;
 mod latency_target;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: an object is read back when its last put succeeded and nothing that this thread did has removed it since.
 
+use super::check::Wrong;
 use crate::bench::engine::objects::ObjectSet;
 use crate::bench::engine::{EngineError, Operation, Verb};
 use crate::bench::load::Random;
@@ -20,14 +21,6 @@ pub struct ObjectCheck {
     put: BTreeSet<u64>,
     /// The last one that was read back.
     last: Option<u64>,
-}
-
-/// What is wrong with what came.
-#[derive(Debug)]
-pub struct FoundObjects {
-    pub pieces: u64,
-    /// The first piece: key, offset, what was expected and what is there.
-    pub text: String,
 }
 
 impl ObjectCheck {
@@ -62,7 +55,7 @@ impl ObjectCheck {
     }
 
     /// What is wrong with what a read brought.
-    pub fn check(&self, content: &[u8], operation: &Operation) -> Option<FoundObjects> {
+    pub fn check(&self, content: &[u8], operation: &Operation) -> Option<Wrong> {
         let (of, offset) = match operation.verb {
             Verb::Read => (Direction::Read, operation.offset),
             Verb::ReadBack => (Direction::Write, 0),
@@ -73,7 +66,7 @@ impl ObjectCheck {
         let key = self.set.key(of, operation.number);
         let key = String::from_utf8_lossy(&key);
         let text = format!("verify: object {key}, offset {}: {}", first.offset, first.wrong);
-        Some(FoundObjects { pieces: found.len() as u64, text })
+        Some(Wrong { pieces: found.len() as u64, text })
     }
 
     /// Reads back from the beginning.

@@ -1,5 +1,6 @@
 //! One thread of a job from its first to its last breath: cores, engine, gate, loop.
 
+use super::check::Check;
 use super::fill::Filler;
 use super::object_check::ObjectCheck;
 use super::status::{Phase, Telemetry};
@@ -118,11 +119,15 @@ impl Thread<'_> {
         engine.heed(&self.shared.stop);
         engine.prepare(&mut |share| self.telemetry.set_fraction(share)).map_err(Failure::of)?;
         let source = Source::new(job, self.number, target).map_err(Failure::of)?;
-        let (verifier, object_check, files) = match target {
+        let (check, files) = match target {
             Target::Files(regions) => {
-                (Verifier::new(job, regions).map_err(Failure::of)?, None, regions.len() as u32)
+                let verifier = Verifier::new(job, regions).map_err(Failure::of)?;
+                (verifier.map(Check::Files), regions.len() as u32)
             }
-            Target::Objects(_) => (None, ObjectCheck::new(job, self.number).map_err(Failure::of)?, 0),
+            Target::Objects(_) => {
+                let check = ObjectCheck::new(job, self.number).map_err(Failure::of)?;
+                (check.map(Check::Objects), 0)
+            }
         };
         self.telemetry.set_phase(Phase::Waiting);
         self.events.send(Event::Ready(self.index)).ok();
@@ -138,8 +143,7 @@ impl Thread<'_> {
             job,
             clock: self.shared.clock,
             source,
-            verifier,
-            object_check,
+            check,
             filler: Filler::new(job, self.number),
             telemetry: self.telemetry,
             stop: &self.shared.stop,

@@ -6,6 +6,7 @@
 //! - [`Verifier`] knows the pass in which each unit was last written, one byte each; between passes nothing is in
 //!   flight, so a unit has one content.
 
+use super::check::Wrong;
 use super::fill::repeat;
 use crate::bench::engine::{Operation, Verb};
 use crate::bench::load::{Region, Sizes};
@@ -50,6 +51,8 @@ pub struct Verifier {
     pub settings: Verify,
     /// What a block is over and over, with `verify=pattern`.
     pattern: Vec<u8>,
+    /// The job writes: its reads are of blocks that may be written meanwhile.
+    pub writes: bool,
     unit: u64,
     read_most: u64,
     seed: u64,
@@ -88,6 +91,7 @@ impl Verifier {
         Ok(Some(Self {
             settings,
             pattern: job.byte_pattern.clone(),
+            writes: job.pattern.writes,
             unit: sizes.unit(),
             read_most: sizes.most(),
             seed: job.seed,
@@ -148,6 +152,18 @@ impl Verifier {
             }
         }
         found
+    }
+
+    /// What is wrong with what a read brought. `is_own`: it reads back what this job wrote. Of a mixed load only that
+    /// is looked at.
+    pub fn look_at(&self, content: &[u8], operation: &Operation, is_own: bool) -> Option<Wrong> {
+        if operation.verb != Verb::Read || (self.writes && !is_own) {
+            return None;
+        }
+        let wrong = self.check(content, operation, is_own);
+        let first = wrong.first()?;
+        let text = format!("verify: file {}, offset {}: {}", first.file, first.offset, first.mismatch);
+        Some(Wrong { pieces: wrong.len() as u64, text })
     }
 
     /// Reads back from the beginning.

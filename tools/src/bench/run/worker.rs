@@ -8,14 +8,13 @@
 //!   first of them does not wait until all slots that came free with its own have been filled again.
 //! - When the loop ends, however it ends, nothing is in flight unless the engine failed.
 
+use super::check::{Check, Wrong};
 use super::fill::Filler;
 use super::latency_target::{DepthSearch, Verdict};
 use super::measure::{Flight, Recorder};
-use super::object_check::ObjectCheck;
 use super::status::{Phase, Telemetry};
 use super::steady::Sample;
 use super::system;
-use super::verify::Verifier;
 use crate::bench::engine::failures::FailedOperation;
 use crate::bench::engine::{Clock, Completion, IoEngine, Operation, Verb};
 use crate::bench::load::{Next, Source, Work};
@@ -50,9 +49,8 @@ pub struct Parts<'run> {
     pub job: &'run Job,
     pub clock: Clock,
     pub source: Source,
-    pub verifier: Option<Verifier>,
-    /// In place of the verifier, for objects.
-    pub object_check: Option<ObjectCheck>,
+    /// None: the job does not verify.
+    pub check: Option<Check>,
     pub filler: Filler,
     pub telemetry: &'run Telemetry,
     pub stop: &'run AtomicBool,
@@ -100,7 +98,7 @@ pub struct Worker<'run, E: IoEngine> {
     usage_from: Option<(Usage, u64)>,
     /// The next sample of `steadystate` ends then; what was counted before it began.
     steady_ns: u64,
-    steady_from: Sample,
+    steady_from: Option<Sample>,
 }
 
 /// How far the slots were filled.
@@ -152,7 +150,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             failure: None,
             usage_from: None,
             steady_ns: job.steady.map_or(u64::MAX, |steady| measured_ns + steady.ramp_ns),
-            steady_from: Sample::default(),
+            steady_from: None,
             engine,
             parts,
         }
@@ -239,7 +237,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
                 Next::Work(work) => self.submit(work)?,
                 Next::WaitUntil(at) => return Ok(Filled::Until(self.begin_ns.saturating_add(at))),
                 // Where nothing has to be read back between passes, they follow each other without a gap.
-                Next::Exhausted if !self.verifies() && self.passes_left > 1 => {
+                Next::Exhausted if self.parts.check.is_none() && self.passes_left > 1 => {
                     self.passes_left -= 1;
                     self.restart();
                 }
@@ -251,10 +249,6 @@ impl<'run, E: IoEngine> Worker<'run, E> {
     fn restart(&mut self) {
         self.parts.source.restart();
         self.engine.restart();
-    }
-
-    fn verifies(&self) -> bool {
-        self.parts.verifier.is_some() || self.parts.object_check.is_some()
     }
 
     fn in_flight(&self) -> usize {
@@ -276,10 +270,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             let length = operation.length as usize;
             let content = &mut self.engine.buffer(slot)[..length];
             self.parts.filler.renew(content);
-            if let Some(verifier) = &self.parts.verifier {
-                verifier.stamp(content, &operation);
-            }
-            if let Some(check) = &mut self.parts.object_check {
+            if let Some(check) = &mut self.parts.check {
                 check.stamp(content, &operation);
             }
             self.count_write(&operation);
@@ -385,12 +376,10 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             ios: sum.ios + counted.ios,
             bytes: sum.bytes + counted.bytes,
         });
-        let is_first = self.steady_ns == self.begin_ns + self.parts.job.ramp_ns + steady.ramp_ns;
-        if !is_first {
-            let (ios, bytes) = (so_far.ios - self.steady_from.ios, so_far.bytes - self.steady_from.bytes);
+        if let Some(from) = self.steady_from.replace(so_far) {
+            let (ios, bytes) = (so_far.ios - from.ios, so_far.bytes - from.bytes);
             self.parts.telemetry.add_sample(Sample { ios, bytes });
         }
-        self.steady_from = so_far;
         self.steady_ns += steady.interval_ns;
     }
 
@@ -424,7 +413,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         if let Ok(bytes) = u64::try_from(completion.result) {
             let bytes = if flight.operation.verb == Verb::Trim { flight.operation.length } else { bytes };
             self.recorder.done(&flight, bytes, self.now_ns);
-            if self.verifies() {
+            if self.parts.check.is_some() {
                 self.look_at(completion.slot, &flight.operation, bytes);
             }
         } else {
@@ -457,13 +446,8 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         } else {
             self.recorder.failed(operation.verb);
         }
-        if operation.verb == Verb::Write
-            && let Some(verifier) = &mut self.parts.verifier
-        {
-            verifier.wrote(operation, false);
-        }
-        if let Some(check) = &mut self.parts.object_check {
-            check.ended(operation, false);
+        if let Some(check) = &mut self.parts.check {
+            check.ended(operation, None);
         }
         if was_cut {
             return;
@@ -487,10 +471,10 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             Engine::Ringbolt | Engine::S3 => format!("of object {number}"),
         };
         if self.parts.job.engine == Engine::IoUring {
-            let path = self.parts.job.paths(self.parts.number).into_iter().nth(file as usize);
+            let path = self.parts.job.path(self.parts.number, file);
             self.recorder.result.failures.count(FailedOperation {
                 operation: verb.name().to_owned(),
-                path: path.map(|path| path.display().to_string()).unwrap_or_default(),
+                path: path.display().to_string(),
                 offset: Some(offset),
                 errno,
                 kind: error.to_string(),
@@ -505,39 +489,19 @@ impl<'run, E: IoEngine> Worker<'run, E> {
     }
 
     fn look_at(&mut self, slot: u32, operation: &Operation, bytes: u64) {
-        if let Some(check) = &mut self.parts.object_check {
-            check.ended(operation, true);
-            let content = self.engine.buffer(slot);
-            let length = content.len().min(bytes as usize);
-            if let Some(found) = check.check(&content[..length], operation) {
-                let is_fatal = check.settings.fatal;
-                self.found_wrong(found.pieces, found.text, is_fatal);
+        let Some(check) = &mut self.parts.check else { return };
+        check.ended(operation, Some(bytes));
+        let content = self.engine.buffer(slot);
+        let length = content.len().min(bytes as usize);
+        let wrong = check.look_at(&content[..length], operation, self.reading_back);
+        let is_fatal = check.settings().fatal || !self.parts.job.continue_on_error.verify;
+        if let Some(Wrong { pieces, text }) = wrong {
+            let result = &mut self.recorder.result;
+            result.verify_failures += pieces;
+            result.error_text.get_or_insert_with(|| text.clone());
+            if is_fatal {
+                self.failure.get_or_insert(Failure { errno: nix::errno::Errno::EILSEQ as i32, text });
             }
-            return;
-        }
-        let Some(verifier) = &mut self.parts.verifier else { return };
-        let is_own = self.reading_back;
-        match operation.verb {
-            Verb::Write => return verifier.wrote(operation, bytes == operation.length),
-            // Of a mixed load only what is read back at the end is looked at: a block may be written meanwhile.
-            Verb::Read if is_own || !self.parts.job.pattern.writes => {}
-            _ => return,
-        }
-        let content = &self.engine.buffer(slot)[..bytes.min(operation.length) as usize];
-        let mut wrong = verifier.check(content, operation, is_own).into_iter();
-        let is_fatal = verifier.settings.fatal;
-        if let Some(first) = wrong.next() {
-            let text = format!("verify: file {}, offset {}: {}", first.file, first.offset, first.mismatch);
-            self.found_wrong(1 + wrong.len() as u64, text, is_fatal);
-        }
-    }
-
-    fn found_wrong(&mut self, count: u64, text: String, is_fatal: bool) {
-        let result = &mut self.recorder.result;
-        result.verify_failures += count;
-        result.error_text.get_or_insert_with(|| text.clone());
-        if is_fatal || !self.parts.job.continue_on_error.verify {
-            self.failure.get_or_insert(Failure { errno: nix::errno::Errno::EILSEQ as i32, text });
         }
     }
 
@@ -565,10 +529,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
 
     /// Reads what this pass has written. Also when the time is up, as fio does; not after an interrupt.
     fn read_back(&mut self) -> Result<(), Failure> {
-        let of_files = self.parts.job.pattern.writes
-            && self.parts.verifier.as_ref().is_some_and(|verifier| verifier.settings.read_back);
-        let of_objects = self.parts.object_check.as_ref().is_some_and(|check| check.settings.read_back);
-        if !(of_files || of_objects) || self.failure.is_some() {
+        if !self.parts.check.as_ref().is_some_and(Check::reads_back) || self.failure.is_some() {
             return Ok(());
         }
         self.reading_back = true;
@@ -577,25 +538,19 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         let outcome = self.read_written();
         self.recorder.begin_phase(self.now_ns);
         self.reading_back = false;
-        if let Some(verifier) = &mut self.parts.verifier {
-            verifier.next_pass();
+        if let Some(check) = &mut self.parts.check {
+            check.next_pass();
         }
         outcome
     }
 
     fn read_written(&mut self) -> Result<(), Failure> {
-        if let Some(verifier) = &mut self.parts.verifier {
-            verifier.rewind();
-        }
-        if let Some(check) = &mut self.parts.object_check {
+        if let Some(check) = &mut self.parts.check {
             check.rewind();
         }
         while self.failure.is_none() && !self.parts.stop.load(Ordering::Relaxed) {
             while self.in_flight() < self.flights.len() {
-                let next = match &mut self.parts.object_check {
-                    Some(check) => check.next_read(),
-                    None => self.parts.verifier.as_mut().and_then(Verifier::next_read),
-                };
+                let next = self.parts.check.as_mut().and_then(Check::next_read);
                 let Some(operation) = next else { break };
                 self.submit(Work { operation, intended_ns: None })?;
             }

@@ -101,6 +101,12 @@ impl<'a> Fields<'a> {
         self.special(key, |text| within(self.units.number(text)?, &range))
     }
 
+    /// As [`Self::number`], of what 32 bits hold.
+    pub fn small(&self, key: &str, range: RangeInclusive<u32>) -> Option<u32> {
+        let number = self.number(key, u64::from(*range.start())..=u64::from(*range.end()));
+        number.map(|number| u32::try_from(number).expect("the range ends below"))
+    }
+
     pub fn size(&self, key: &str) -> Option<u64> {
         self.special(key, |text| self.units.size(text))
     }

@@ -11,7 +11,7 @@ use crate::bench::spec::{
 pub const SEED_DEFAULT: u64 = 0x7269_6e67_626f_6c74;
 pub const PERCENTILES_DEFAULT: [f64; 17] =
     [1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99];
-const DEPTH_MAX: u64 = 32_768;
+const DEPTH_MAX: u32 = 32_768;
 
 /// Fills in what the job does.
 pub fn fill(job: &mut Job, fields: &Fields<'_>) {
@@ -19,7 +19,7 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>) {
         job.pattern = pattern;
     }
     job.block = blocks(fields);
-    job.depth = small(fields, "iodepth", 1..=DEPTH_MAX, 1);
+    job.depth = fields.small("iodepth", 1..=DEPTH_MAX).unwrap_or(1);
     batches(job, fields);
     job.read_percent = read_percent(fields);
     places(job, fields);
@@ -29,21 +29,16 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>) {
     results(job, fields);
 }
 
-fn small(fields: &Fields<'_>, key: &str, range: std::ops::RangeInclusive<u64>, default: u32) -> u32 {
-    assert!(*range.end() <= u64::from(u32::MAX));
-    let number = fields.number(key, range);
-    number.map_or(default, |number| u32::try_from(number).expect("the range ends below"))
-}
-
 /// How operations are handed over and taken back.
 fn batches(job: &mut Job, fields: &Fields<'_>) {
-    let narrow = |number: u64| u32::try_from(number).expect("the range of the key ends below");
-    let (number, depth) = (|key: &str, range| fields.number(key, range).map(narrow), job.depth);
+    let depth = job.depth;
     job.batches = Batches {
-        most: number("iodepth_batch", 0..=DEPTH_MAX).map(|batch| if batch == 0 { depth } else { batch }),
-        complete_min: number("iodepth_batch_complete_min", 0..=DEPTH_MAX).unwrap_or(1),
-        complete_max: number("iodepth_batch_complete_max", 1..=DEPTH_MAX),
-        depth_low: number("iodepth_low", 0..=DEPTH_MAX).filter(|low| (1..depth).contains(low)),
+        most: fields
+            .small("iodepth_batch", 0..=DEPTH_MAX)
+            .map(|batch| if batch == 0 { depth } else { batch }),
+        complete_min: fields.small("iodepth_batch_complete_min", 0..=DEPTH_MAX).unwrap_or(1),
+        complete_max: fields.small("iodepth_batch_complete_max", 1..=DEPTH_MAX),
+        depth_low: fields.small("iodepth_low", 0..=DEPTH_MAX).filter(|low| (1..depth).contains(low)),
     };
 }
 
@@ -64,8 +59,8 @@ fn blocks(fields: &Fields<'_>) -> ByDirection<BlockSize> {
 }
 
 fn read_percent(fields: &Fields<'_>) -> u32 {
-    let read = small(fields, "rwmixread", 0..=100, 50);
-    let write = small(fields, "rwmixwrite", 0..=100, 50);
+    let read = fields.small("rwmixread", 0..=100).unwrap_or(50);
+    let write = fields.small("rwmixwrite", 0..=100).unwrap_or(50);
     match (fields.has("rwmixread"), fields.has("rwmixwrite")) {
         (true, true) if read + write != 100 => {
             let sum = read + write;
@@ -202,7 +197,7 @@ fn contents(job: &mut Job, fields: &Fields<'_>) {
     job.checksum = checksum.unwrap_or_default();
     job.refill_buffers = fields.flag("refill_buffers");
     job.zero_buffers = fields.flag("zero_buffers");
-    job.compress_percent = small(fields, "buffer_compress_percentage", 0..=100, 0);
+    job.compress_percent = fields.small("buffer_compress_percentage", 0..=100).unwrap_or(0);
 }
 
 fn results(job: &mut Job, fields: &Fields<'_>) {

@@ -6,17 +6,17 @@ use crate::bench::spec::{Job, Steady, WrittenFiles};
 use std::io::{Seek, SeekFrom};
 use std::path::PathBuf;
 
-const FILES_MAX: u64 = 65_536;
-const THREADS_MAX: u64 = 4096;
+const FILES_MAX: u32 = 65_536;
+const THREADS_MAX: u32 = 4096;
 const STEADY_SAMPLES_MAX: u64 = 86_400;
 
 /// Fills in what belongs to the target and to time.
 pub fn fill(job: &mut Job, fields: &Fields<'_>) {
     job.files = fields.special("filename", values::paths).unwrap_or_default();
     job.directory = fields.text("directory").map(PathBuf::from);
-    job.nrfiles = fields.number("nrfiles", 1..=FILES_MAX).map_or(1, narrow);
+    job.nrfiles = fields.small("nrfiles", 1..=FILES_MAX).unwrap_or(1);
     if !job.files.is_empty() {
-        job.nrfiles = narrow(job.files.len() as u64);
+        job.nrfiles = job.files.len() as u32;
     }
     job.size = size(job, fields);
     job.io_size = fields.size("io_size").filter(|bytes| *bytes > 0);
@@ -40,7 +40,7 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>) {
         (false, _) => WrittenFiles::Reserved,
     };
     job.close_fsync = fields.flag("fsync_on_close");
-    job.threads = fields.number("numjobs", 1..=THREADS_MAX).map_or(1, narrow);
+    job.threads = fields.small("numjobs", 1..=THREADS_MAX).unwrap_or(1);
     let direct = fields.bool("direct");
     let buffered = fields.bool("buffered").map(|buffered| !buffered);
     let later = if fields.is_later("buffered", "direct") { buffered } else { direct };
@@ -96,10 +96,6 @@ fn steady(fields: &Fields<'_>) -> Option<Steady> {
         fields.refuse(&others, reason);
     }
     Some(Steady { metric, slope, limit, percent, window_ns, ramp_ns, interval_ns })
-}
-
-fn narrow(number: u64) -> u32 {
-    u32::try_from(number).expect("the range of the key ends below")
 }
 
 /// A number of bytes, or per cent of what is there.
