@@ -9,7 +9,6 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use ringbolt_engine::device::sim::SimDevice;
 use ringbolt_engine::format::batch::{self, BatchHeaderOnDisk, HEADER_BYTES};
 use ringbolt_engine::format::checkpoint::{
     self, CHUNK_BYTES_MAX, CheckpointChunkOnDisk, KIND_BUCKETS, KIND_LEAVES, KIND_UPLOADS,
@@ -18,6 +17,7 @@ use ringbolt_engine::format::record::{RECORD_ALIGNMENT, RecordView};
 use ringbolt_engine::format::slice;
 use ringbolt_engine::format::superblock::COPY_STRIDE;
 use ringbolt_engine::node::Core;
+use ringbolt_engine::sim::device::SimDevice;
 use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
 use ringbolt_engine::types::{BucketCreated, BucketId, Etag, ObjectMeta, WriteCondition};
 

@@ -1,6 +1,14 @@
 //! What an engine operation can answer instead of a result. What only a bug can cause is an assert.
 
-use crate::device::DeviceError;
+/// A device refused or failed an operation. Final for writes and flushes (law 3).
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{operation} of {length} bytes at {offset} failed: {reason}")]
+pub struct DeviceError {
+    pub operation: &'static str,
+    pub offset: u64,
+    pub length: usize,
+    pub reason: String,
+}
 
 /// Error of an operation on a running node.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]

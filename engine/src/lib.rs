@@ -12,6 +12,7 @@ pub mod extent;
 pub mod format;
 #[doc(hidden)]
 pub mod fuzz;
+mod hook;
 pub mod index;
 pub mod log;
 pub mod node;

@@ -13,9 +13,9 @@ use std::rc::Rc;
 use ringbolt_engine::check::{
     CheckError, Finding, Medium, Outcome, Progress, RepairError, Watcher, check, repair,
 };
-use ringbolt_engine::device::sim::{FaultKind, SimDevice};
 use ringbolt_engine::node::{FormatError, OpenError};
 use ringbolt_engine::sim::SimNode;
+use ringbolt_engine::sim::device::{FaultKind, SimDevice};
 
 use super::context::Life;
 use super::faults::LifeFaults;

@@ -2,8 +2,8 @@
 //!
 //! Invariant: what clients must put up with follows from the kinds of faults that were drawn, and from nothing else.
 
-use ringbolt_engine::device::sim::{FaultKind, FaultPlan};
 use ringbolt_engine::sim::Random;
+use ringbolt_engine::sim::device::{FaultKind, FaultPlan};
 
 /// What the drives do wrong in one life, and what clients must put up with then.
 #[derive(Clone, Copy, Debug, Default)]

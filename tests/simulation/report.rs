@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ringbolt_engine::device::sim::{FaultCounts, FaultKind};
 use ringbolt_engine::sim::Rare;
+use ringbolt_engine::sim::device::{FaultCounts, FaultKind};
 
 /// Sums over runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

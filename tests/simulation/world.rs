@@ -6,9 +6,9 @@
 
 use std::rc::Rc;
 
-use ringbolt_engine::device::sim::{Fate, FaultKind, FaultPlan, SimDevice};
 use ringbolt_engine::node::{Core, OpenError, ScrubOptions};
 use ringbolt_engine::shard::CheckpointCut;
+use ringbolt_engine::sim::device::{Fate, FaultKind, FaultPlan, SimDevice};
 use ringbolt_engine::sim::{Odds, Random, SimNode, SimOptions, Simulator, format_sim_drives};
 use ringbolt_engine::types::{BucketCreated, ListQuery, WriteCondition};
 

@@ -18,25 +18,15 @@ pub mod latch;
 mod latch_model;
 #[cfg(feature = "record")]
 pub mod record;
-pub mod sim;
-mod transfer;
+pub(crate) mod transfer;
 pub mod uring;
 
 use std::future::Future;
 use std::pin::Pin;
 
+pub use crate::error::DeviceError;
 use crate::ring::Buffer;
 use crate::ring::arena::ALIGNMENT;
-
-/// A device refused or failed an operation. Final for writes and flushes (law 3).
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{operation} of {length} bytes at {offset} failed: {reason}")]
-pub struct DeviceError {
-    pub operation: &'static str,
-    pub offset: u64,
-    pub length: usize,
-    pub reason: String,
-}
 
 /// The buffer comes back in any case.
 pub type IoFuture = Pin<Box<dyn Future<Output = (Result<(), DeviceError>, Buffer)>>>;

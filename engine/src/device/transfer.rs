@@ -17,7 +17,7 @@ const STANDSTILLS_MAX: u32 = 64;
 
 /// What is transferred, for the message of an error.
 #[derive(Clone, Copy)]
-pub(super) struct Transfer {
+pub(crate) struct Transfer {
     pub operation: &'static str,
     pub offset: u64,
     pub length: usize,

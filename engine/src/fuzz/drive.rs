@@ -41,7 +41,7 @@ pub fn geometry() -> Geometry {
         checkpoint_cut: CheckpointCut::default(),
         drive_shards: 1,
         few_extents: 1,
-        planted: crate::sim::Planted::default(),
+        planted: crate::hook::Planted::default(),
     }
 }
 

@@ -20,10 +20,10 @@ use crate::device::Device;
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use crate::format::record::{Mutation, RECORD_ALIGNMENT, RecordView};
 use crate::format::{BLOCK_BYTES, FormatDamage};
+use crate::hook::{Bug, Rare, reached};
 use crate::log::RecordPlace;
 use crate::ring::{Buffer, Pool};
 use crate::shard::{Geometry, RecoverError};
-use crate::sim::{Bug, Rare, reached};
 
 /// Extents whose first block is read in one go.
 pub(super) const HEADS_AT_ONCE: usize = 16;

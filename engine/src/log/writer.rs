@@ -17,9 +17,9 @@ use crate::extent::keeper::Taken;
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC};
 use crate::format::record::{EncodedRecord, LogExtentV1, Mutation};
 use crate::format::{BLOCK_BYTES, Le16, Le32, Le64, blocks_up};
+use crate::hook::{Bug, Rare, reached};
 use crate::ring::Buffer;
 use crate::shard::Shard;
-use crate::sim::{Bug, Rare, reached};
 use crate::sync::oneshot;
 
 /// Largest record that fits a batch.

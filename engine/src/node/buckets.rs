@@ -14,7 +14,7 @@ use std::rc::Rc;
 use super::core::SYSTEM_SHARD;
 use super::state::CoreState;
 use crate::error::{EngineError, Result};
-use crate::sim::{Rare, reached};
+use crate::hook::{Rare, reached};
 use crate::sync::signal::Signal;
 use crate::types::BucketId;
 

@@ -5,7 +5,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::driver::Driver;
 use super::gate::Phase;
 use super::open::OpenError;
 use super::read::ObjectReader;
@@ -16,6 +15,7 @@ use super::write::{ObjectWriter, Target};
 use crate::device::file::OpenDrive;
 use crate::error::{EngineError, Result};
 use crate::index::ListMerge;
+use crate::ring::driver::Driver;
 use crate::shard::{CompleteCommit, Shard};
 use crate::types::{
     Attributes, Bucket, BucketCreated, BucketId, Deleted, Etag, ListPage, ListQuery, ObjectInfo, ObjectMeta,

@@ -6,7 +6,6 @@
 mod buckets;
 pub(crate) mod cache;
 mod core;
-pub(crate) mod driver;
 #[expect(
     clippy::disallowed_methods,
     reason = "making a drive happens before there is a node, and is not simulated"
@@ -24,7 +23,6 @@ pub(crate) mod state;
 mod write;
 
 pub use self::core::Core;
-pub use self::driver::Driver;
 pub use self::format::{FormatError, FormatOptions, FormatReport, format_drive};
 pub use self::inspect::{InspectReport, inspect_drive};
 pub use self::metrics::{NodeMetrics, ScrubMetrics, ShardMetrics};
@@ -33,3 +31,4 @@ pub use self::read::{Chunk, ObjectReader};
 pub use self::report::{Counters, SpaceReport};
 pub use self::scrub::ScrubOptions;
 pub use self::write::{GROWING_BYTES_MAX, ObjectWriter};
+pub use crate::ring::driver::Driver;

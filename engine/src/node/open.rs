@@ -10,7 +10,6 @@ use std::sync::atomic::AtomicI32;
 
 use super::cache::ReadCache;
 use super::core::Core;
-use super::driver::Driver;
 use super::format::{FormatError, read_superblock};
 use super::gate::Gate;
 use super::state::{BucketMap, CoreState, Drive, Layout, Message};
@@ -21,6 +20,7 @@ use crate::device::uring::UringDevice;
 use crate::env::Environment;
 use crate::extent::keeper::Keeper;
 use crate::format::superblock::SuperblockOnDisk;
+use crate::ring::driver::Driver;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Pool, Ring, RingError};
 use crate::shard::RecoverError;

@@ -18,10 +18,10 @@ use crate::extent::{SlicePlace, slices_of};
 use crate::format::record::{Mutation, RecordView, RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
+use crate::hook::Bug;
 use crate::ring::{Buffer, Pool};
 use crate::shard::entry::{Entry, blocks_covering};
 use crate::shard::{Found, Pins, Shard};
-use crate::sim::Bug;
 use crate::types::{BucketId, ObjectInfo};
 
 /// Verified bytes of an object; a buffer goes back to the core's pool when it is dropped.

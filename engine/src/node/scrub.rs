@@ -18,10 +18,10 @@ use crate::device::Durability;
 use crate::error::{EngineError, Result};
 use crate::format::BLOCK_BYTES;
 use crate::format::scrub::{SCRUB_START, ScrubState};
+use crate::hook::{Rare, reached};
 use crate::index::{Step, keys};
 use crate::shard::recover::RecoverError;
 use crate::shard::{Shard, UploadKey};
-use crate::sim::{Rare, reached};
 use crate::types::BucketId;
 
 /// Objects between two looks at the clock.

@@ -22,10 +22,10 @@ use crate::env::Environment;
 use crate::error::{EngineError, Result};
 use crate::extent::keeper::{Class, HeldBack, Keeper, Refusal, Taken};
 use crate::format::superblock::{ShardRootOnDisk, SuperblockOnDisk};
+use crate::hook::{Planted, Rare, reached};
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, Pool};
 use crate::shard::{CheckpointCut, Geometry, Pins, Salvage, Shard};
-use crate::sim::{Planted, Rare, reached};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::{Bucket, BucketId};
@@ -160,7 +160,7 @@ impl Layout {
 
     /// Gives a simulated node a bug.
     #[cfg(feature = "planted-bugs")]
-    pub(crate) fn plant(&mut self, bug: Option<crate::sim::Bug>) {
+    pub(crate) fn plant(&mut self, bug: Option<crate::hook::Bug>) {
         self.geometries.iter_mut().for_each(|geometry| geometry.planted = Planted::new(bug));
     }
 

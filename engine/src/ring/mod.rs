@@ -9,6 +9,7 @@
 
 pub mod arena;
 pub mod blocks;
+pub mod driver;
 pub mod mailbox;
 #[cfg(test)]
 mod model;

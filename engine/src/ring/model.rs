@@ -15,7 +15,7 @@ use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 
 use super::mailbox::{Mailbox, Notifier, Parts, Receiver, Sender};
-use crate::node::driver::attend;
+use crate::ring::driver::attend;
 
 type ModelBox = Mailbox<u64, Modelled>;
 

@@ -10,9 +10,9 @@ use super::entry::{Entry, INLINE_RECORD_BYTES_MAX, Location};
 use super::{State, Upload, UploadKey, part_bytes};
 use crate::extent::{RunCount, coalesce, runs_one_by_one};
 use crate::format::record::{BucketV1, Mutation, PartPutV1, PutV1, SegmentV1, UploadPartV1, UploadV1};
+use crate::hook::{Rare, reached};
 use crate::index::keys;
 use crate::log::RecordPlace;
-use crate::sim::{Rare, reached};
 use crate::types::BucketId;
 
 /// What a live shard must account for after a change. Recovery derives it anew instead.

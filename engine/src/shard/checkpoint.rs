@@ -21,9 +21,9 @@ use crate::format::checkpoint::{
 use crate::format::record::{encode_buckets, encode_uploads};
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
 use crate::format::{Le16, Le32, Le64, blocks_up};
+use crate::hook::{Bug, Rare, reached};
 use crate::index::leaf;
 use crate::log::{LogPosition, epoch_of};
-use crate::sim::{Bug, Rare, reached};
 use crate::sync::turn::NextTurn;
 
 /// Of its share of the drive, so much may be freed and wait before a shard writes a checkpoint for it: one part in so

@@ -22,10 +22,10 @@ use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use crate::format::record::{
     EncodedRecord, FLAG_LOST, FLAG_MOVED, Mutation, PutV1, RECORD_ALIGNMENT, RecordView,
 };
+use crate::hook::{Rare, reached};
 use crate::index::keys;
 use crate::log::queue::Pending;
 use crate::log::space::{CRUMBS_BYTES, ClosedExtent};
-use crate::sim::{Rare, reached};
 use crate::sync::oneshot;
 use crate::sync::turn::NextTurn;
 use crate::types::BucketId;

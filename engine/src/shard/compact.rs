@@ -26,9 +26,9 @@ use crate::extent::{SlicePlace, coalesce, run_units, runs_one_by_one, slices_of}
 use crate::format::BLOCK_BYTES;
 use crate::format::record::{EncodedRecord, Mutation, PutV1, RecordView, RunV1, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
+use crate::hook::{Bug, Rare, reached};
 use crate::log::writer::RECORD_BYTES_MAX;
 use crate::ring::Buffer;
-use crate::sim::{Bug, Rare, reached};
 use crate::sync::turn::NextTurn;
 use crate::types::BucketId;
 use zerocopy::IntoBytes;

@@ -51,12 +51,12 @@ use crate::format::record::{BucketV1, RunV1, SegmentV1, UploadPartV1};
 use crate::format::scrub::ScrubState;
 use crate::format::superblock::ShardRootOnDisk;
 use crate::format::{BLOCK_BYTES, batch};
+use crate::hook::Planted;
 use crate::index::{OrderedIndex, PointTable, Step, keys};
 use crate::log::queue::LogQueue;
 use crate::log::space::LogSpace;
 use crate::node::state::CoreState;
 use crate::ring::{Buffer, Pool};
-use crate::sim::Planted;
 use crate::sync::locks::KeyLocks;
 use crate::types::{Attributes, BucketId};
 

@@ -12,8 +12,8 @@ use crate::extent::keeper::Class;
 use crate::format::record::{
     EncodedRecord, Mutation, PartPutV1, PartV1, PutV1, SegmentV1, UploadAbortV1, UploadPartV1, UploadV1,
 };
+use crate::hook::{Rare, reached};
 use crate::index::common_prefix;
-use crate::sim::{Rare, reached};
 use crate::types::{
     Attributes, BucketId, Etag, ObjectInfo, ObjectMeta, PartInfo, UploadId, UploadInfo, UploadItem,
     UploadPage, UploadQuery, WriteCondition,

@@ -6,12 +6,12 @@ use std::rc::Rc;
 use super::Shard;
 use super::recover::{RecoverError, Recovered, Source};
 use crate::format::superblock::ROOT_CHECKPOINT;
+use crate::hook::Bug;
 use crate::log::queue::LogQueue;
 use crate::log::writer;
 use crate::node::OpenError;
 use crate::node::scrub;
 use crate::node::state::CoreState;
-use crate::sim::Bug;
 use crate::sync::locks::KeyLocks;
 
 impl Shard {

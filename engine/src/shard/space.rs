@@ -16,8 +16,8 @@ use crate::format::BLOCK_BYTES;
 use crate::format::batch::BATCH_BYTES_MAX;
 use crate::format::record::{Mutation, RunV1, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
+use crate::hook::{Bug, Rare, reached};
 use crate::log::RecordPlace;
-use crate::sim::{Bug, Rare, reached};
 
 /// The part of a drive that is kept for the cleaners of all its shards: one in so many extents. Decision 0004.
 const CLEANER_PART: u32 = 16;

@@ -5,20 +5,16 @@
 //! - Nothing here asks the operating system for time, randomness or threads; the engine runs unchanged.
 //!
 //! A [`SimNode`] is a whole node on one thread: each of its cores has its own state and its own mailbox, and the
-//! drives are [`SimDevice`](crate::device::sim::SimDevice)s that the cores share as they share a real drive.
+//! drives are [`SimDevice`](crate::sim::device::SimDevice)s that the cores share as they share a real drive.
 
-mod bugs;
+pub mod device;
 mod executor;
 mod node;
 mod random;
-mod rare;
 
-pub use self::bugs::Bug;
-pub(crate) use self::bugs::Planted;
 pub use self::executor::{Odds, Simulator, TraceStep};
 pub use self::node::{HeldBuffers, Leftovers, SimNode, SimOptions, format_sim_drives};
 pub use self::random::Random;
-pub use self::rare::Rare;
-pub(crate) use self::rare::reached;
 #[cfg(feature = "planted-bugs")]
-pub use self::rare::take_reached;
+pub use crate::hook::take_reached;
+pub use crate::hook::{Bug, Rare};

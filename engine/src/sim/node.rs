@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use super::{Odds, Simulator};
 use crate::device::Device;
-use crate::device::sim::SimDevice;
 use crate::env::{Environment, LocalTask};
 use crate::format::BLOCK_BYTES;
 use crate::format::superblock::{COPIES, COPY_STRIDE, SuperblockOnDisk};
@@ -23,6 +22,7 @@ use crate::ring::arena::CHUNK_BYTES;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, RingError};
 use crate::shard::CheckpointCut;
+use crate::sim::device::SimDevice;
 
 /// Longest way of a message that is in time, microseconds.
 const MESSAGE_US_MAX: u64 = 20;

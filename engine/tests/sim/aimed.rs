@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use ringbolt_engine::EngineError;
-use ringbolt_engine::device::sim::{Fate, FaultKind, FaultPlan};
 use ringbolt_engine::sim::SimNode;
+use ringbolt_engine::sim::device::{Fate, FaultKind, FaultPlan};
 use ringbolt_engine::types::{BucketId, ObjectMeta, WriteCondition};
 
 use crate::world::{MIB, World, body, bucket, delete, etag, get, put};

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use ringbolt_engine::EngineError;
-use ringbolt_engine::device::sim::Faults;
+use ringbolt_engine::sim::device::Faults;
 use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
 use ringbolt_engine::types::{BucketId, ListQuery, ObjectMeta, UploadQuery, WriteCondition};
 

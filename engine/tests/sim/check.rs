@@ -7,10 +7,10 @@ use ringbolt_engine::EngineError;
 use ringbolt_engine::check::{
     CheckError, Finding, Kind, Medium, Outcome, Progress, Remedy, Watcher, check, repair,
 };
-use ringbolt_engine::device::sim::SimDevice;
 use ringbolt_engine::format::batch::HEADER_BYTES;
 use ringbolt_engine::node::OpenError;
 use ringbolt_engine::sim::SimNode;
+use ringbolt_engine::sim::device::SimDevice;
 use ringbolt_engine::types::BucketId;
 
 use crate::world::{MIB, World, body, bucket, delete, get, list_all, put};

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use ringbolt_engine::EngineError;
 use ringbolt_engine::check::Kind;
-use ringbolt_engine::device::sim::{FaultKind, FaultPlan};
 use ringbolt_engine::sim::SimNode;
+use ringbolt_engine::sim::device::{FaultKind, FaultPlan};
 use ringbolt_engine::types::BucketId;
 
 use crate::check::{checked, copied};

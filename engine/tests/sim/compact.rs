@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ringbolt_engine::EngineError;
-use ringbolt_engine::device::sim::Faults;
 use ringbolt_engine::node::SpaceReport;
 use ringbolt_engine::sim::SimNode;
+use ringbolt_engine::sim::device::Faults;
 use ringbolt_engine::types::BucketId;
 
 use crate::world::{MIB, World, body, bucket, delete, etag, get, put};

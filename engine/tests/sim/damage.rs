@@ -1,10 +1,10 @@
 //! Rotten bytes are never served and never mistaken for the end of the log.
 
 use ringbolt_engine::EngineError;
-use ringbolt_engine::device::sim::SimDevice;
 use ringbolt_engine::format::batch::BatchHeaderOnDisk;
 use ringbolt_engine::format::{Le16, Le32, Le64};
 use ringbolt_engine::node::{FormatError, OpenError};
+use ringbolt_engine::sim::device::SimDevice;
 use ringbolt_engine::types::BucketId;
 
 use crate::world::{MIB, World, body, bucket, get, put};

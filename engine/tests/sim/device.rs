@@ -3,10 +3,10 @@
 
 use std::rc::Rc;
 
-use ringbolt_engine::device::sim::{Fate, FaultKind, FaultPlan, SimDevice};
 use ringbolt_engine::device::{Device, Durability};
 use ringbolt_engine::ring::{Buffer, Pool};
 use ringbolt_engine::sim::Simulator;
+use ringbolt_engine::sim::device::{Fate, FaultKind, FaultPlan, SimDevice};
 
 use crate::world::MIB;
 

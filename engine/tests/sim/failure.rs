@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use ringbolt_engine::EngineError;
-use ringbolt_engine::device::sim::Faults;
 use ringbolt_engine::sim::SimNode;
+use ringbolt_engine::sim::device::Faults;
 use ringbolt_engine::types::BucketId;
 
 use crate::model::Model;

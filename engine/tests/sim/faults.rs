@@ -4,11 +4,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringbolt_engine::device::latch::{Latch, LatchedDevice};
-use ringbolt_engine::device::sim::{FaultKind, FaultPlan, SimDevice};
 use ringbolt_engine::device::{Device, Durability};
 use ringbolt_engine::node::OpenError;
 use ringbolt_engine::ring::Pool;
 use ringbolt_engine::sim::Simulator;
+use ringbolt_engine::sim::device::{FaultKind, FaultPlan, SimDevice};
 
 use crate::world::{MIB, World, body, bucket, get, put};
 

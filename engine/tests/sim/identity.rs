@@ -6,13 +6,13 @@ use std::rc::Rc;
 
 use ringbolt_engine::EngineError;
 use ringbolt_engine::check::repair;
-use ringbolt_engine::device::sim::{Fate, FaultKind, FaultPlan};
 use ringbolt_engine::format::batch::{self, BatchHeaderOnDisk, HEADER_BYTES};
 use ringbolt_engine::format::slice;
 use ringbolt_engine::node::OpenError;
 use ringbolt_engine::shard::entry::Location;
 #[cfg(feature = "planted-bugs")]
 use ringbolt_engine::sim::Bug;
+use ringbolt_engine::sim::device::{Fate, FaultKind, FaultPlan};
 use ringbolt_engine::sim::{SimNode, SimOptions};
 use ringbolt_engine::types::BucketId;
 

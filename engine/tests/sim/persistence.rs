@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use ringbolt_engine::EngineError;
-use ringbolt_engine::device::sim::Faults;
 use ringbolt_engine::sim::SimNode;
+use ringbolt_engine::sim::device::Faults;
 use ringbolt_engine::types::{BucketId, ObjectMeta, WriteCondition};
 
 use crate::model::Model;

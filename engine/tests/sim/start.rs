@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use ringbolt_engine::device::sim::{Fate, Faults};
 use ringbolt_engine::format::superblock::{COPIES, COPY_STRIDE, SuperblockOnDisk};
 use ringbolt_engine::node::OpenError;
+use ringbolt_engine::sim::device::{Fate, Faults};
 use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
 
 use crate::persistence::seeds;

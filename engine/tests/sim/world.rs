@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use ringbolt_engine::device::sim::{Fate, SimDevice};
 use ringbolt_engine::node::{Core, OpenError};
+use ringbolt_engine::sim::device::{Fate, SimDevice};
 use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
 use ringbolt_engine::types::{
     BucketCreated, BucketId, Etag, ListItem, ListQuery, ObjectInfo, ObjectMeta, WriteCondition,

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use futures_util::future::select;
 
+use super::Ring;
 use crate::env::Environment;
-use crate::ring::Ring;
 
 /// How long nothing is tried again that the kernel refused while it had nothing to complete.
 const REFUSED_PAUSE_MS: u64 = 1;
@@ -31,7 +31,7 @@ pub(crate) async fn attend(mut reap: impl FnMut(), mut ready: impl AsyncFnMut() 
 }
 
 impl Driver {
-    pub(super) fn new(ring: Ring, environment: Rc<dyn Environment>) -> Self {
+    pub(crate) fn new(ring: Ring, environment: Rc<dyn Environment>) -> Self {
         Self { ring, environment }
     }
 
