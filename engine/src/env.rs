@@ -5,8 +5,11 @@
 use std::future::Future;
 use std::pin::Pin;
 
+/// A future that lives on one core.
+pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T> + 'static>>;
+
 /// A task that lives on one core.
-pub type LocalTask = Pin<Box<dyn Future<Output = ()> + 'static>>;
+pub type LocalTask = LocalFuture<()>;
 
 /// What the engine needs from whoever owns the thread.
 pub trait Environment {

@@ -33,6 +33,7 @@ impl Run<'_> {
             let source = Source {
                 shard,
                 geometry: set.layout.geometry_of(drive),
+                settings: set.layout.settings_of(drive),
                 device: &medium.device,
                 pool: &set.pool,
                 salvage: Some(&left_out),
@@ -65,7 +66,7 @@ impl Run<'_> {
             let is_last = flaws.is_empty() || overlaps.is_empty();
             if is_last {
                 self.tail(&source, medium, &recovered).await?;
-                self.claim(medium, shard, &recovered, owners);
+                self.claim(medium, &source, &recovered, owners);
             }
             flaws.into_iter().for_each(|owner| left_out.leave_out(owner));
             if is_last {
@@ -134,8 +135,10 @@ impl Run<'_> {
                 finding(Kind::Log).at(*extent, *offset)
             }
             RecoverError::Replay(ReplayError::Record { extent, .. }) => finding(Kind::Log).at(*extent, 0),
-            RecoverError::LostBatches { extent, .. } => finding(Kind::LostBatches).at(*extent, 0),
-            RecoverError::LostRecord { extent, offset, object } => {
+            RecoverError::Replay(ReplayError::LostBatches { extent, .. }) => {
+                finding(Kind::LostBatches).at(*extent, 0)
+            }
+            RecoverError::Replay(ReplayError::LostRecord { extent, offset, object }) => {
                 let object = object.as_ref().map(|(bucket, key)| self.named(*bucket, key));
                 finding(Kind::LostRecord).at(*extent, *offset).of(object)
             }
@@ -194,8 +197,9 @@ impl Run<'_> {
     }
 
     /// Every extent has at most one owner, and what a shard has adds up.
-    fn claim(&mut self, medium: &Medium, shard: u16, recovered: &Recovered, owners: &mut [Owned]) {
-        let census = recovered.state.census();
+    fn claim(&mut self, medium: &Medium, source: &Source<'_>, recovered: &Recovered, owners: &mut [Owned]) {
+        let shard = source.shard;
+        let census = recovered.state.census(source.geometry.extent_bytes);
         for (extent, what) in census.extents {
             let taken = match owners.get_mut(extent as usize) {
                 Some(slot) => {

@@ -4,9 +4,11 @@
 //! - A free extent belongs to the drive's keeper; an owned one to one shard, from that shard's own durable record on.
 //! - What is allocated is derived at recovery from what the index names; nothing here is logged.
 
+mod geometry;
 pub mod keeper;
 pub mod slices;
 
+pub use self::geometry::Geometry;
 use crate::format::BLOCK_BYTES;
 use crate::format::record::{RunV1, SegmentV1};
 use crate::format::slice::{SLICE_BYTES, SliceHeaderOnDisk, SliceIdentity, UNIT_BYTES, UNITS_PER_SLOT};

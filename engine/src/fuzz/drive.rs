@@ -8,11 +8,12 @@ use std::rc::Rc;
 use futures_util::FutureExt;
 
 use crate::device::{Device, DeviceError, Durability, FlushFuture, IoFuture};
+use crate::extent::Geometry;
 use crate::format::superblock::ShardRootOnDisk;
 use crate::index::Step;
 use crate::ring::{Buffer, Pool};
 use crate::shard::recover::{RecoverError, Recovered, Source};
-use crate::shard::{CheckpointCut, Geometry, State};
+use crate::shard::{CheckpointCut, Settings, State};
 
 /// One full slice each.
 pub const EXTENT_BYTES: u32 = 4_210_688;
@@ -33,6 +34,13 @@ pub fn geometry() -> Geometry {
         extents_start: EXTENTS_START,
         drive_id: DRIVE_ID,
         epoch: 1,
+        planted: crate::hook::Planted::default(),
+    }
+}
+
+/// The settings of the fuzzed shard.
+pub fn settings() -> Settings {
+    Settings {
         hash_key: [1, 2],
         inline_bytes_max: 64 << 10,
         index_bytes_max: 64 << 20,
@@ -41,7 +49,6 @@ pub fn geometry() -> Geometry {
         checkpoint_cut: CheckpointCut::default(),
         drive_shards: 1,
         few_extents: 1,
-        planted: crate::hook::Planted::default(),
     }
 }
 
@@ -59,9 +66,16 @@ impl FuzzDrive {
 
     /// Recovers the shard from `root`, and looks at all of what came of it.
     pub fn recover(self, root: ShardRootOnDisk) {
-        let (device, geometry) = (Rc::new(self) as Rc<dyn Device>, geometry());
+        let (device, geometry, settings) = (Rc::new(self) as Rc<dyn Device>, geometry(), settings());
         let outcome = POOL.with(|pool| {
-            let source = Source { shard: SHARD, geometry: &geometry, device: &device, pool, salvage: None };
+            let source = Source {
+                shard: SHARD,
+                geometry: &geometry,
+                settings: &settings,
+                device: &device,
+                pool,
+                salvage: None,
+            };
             let outcome = source.recover(root).now_or_never();
             outcome.unwrap_or_else(|| panic!("recovery waits for something that never comes"))
         });

@@ -50,7 +50,7 @@ pub fn superblock(input: &[u8]) {
     );
     let layout = Layout::new(1, vec![block], 1, 64 << 20);
     let geometry = layout.geometry_of(0);
-    drop(State::new(*geometry));
+    drop(State::new(*geometry, *layout.settings_of(0)));
     assert!(geometry.byte(geometry.extents - 1, geometry.extent_bytes) <= block.size_bytes.get());
     for shard in 0..block.shards.get() {
         block.root_of(shard);

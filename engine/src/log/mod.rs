@@ -6,7 +6,6 @@
 //! - The last block of an extent is kept for the batch that names the next extent.
 //! - After a failed write or flush nothing more is written (law 3).
 
-pub mod queue;
 pub mod replay;
 mod salvage;
 pub mod space;

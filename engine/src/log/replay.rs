@@ -16,14 +16,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::{LogPosition, epoch_of};
-use crate::device::Device;
+use crate::device::{Device, DeviceError};
+use crate::extent::Geometry;
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use crate::format::record::{Mutation, RECORD_ALIGNMENT, RecordView};
 use crate::format::{BLOCK_BYTES, FormatDamage};
 use crate::hook::{Bug, Rare, reached};
 use crate::log::RecordPlace;
 use crate::ring::{Buffer, Pool};
-use crate::shard::{Geometry, RecoverError};
 
 /// Extents whose first block is read in one go.
 pub(super) const HEADS_AT_ONCE: usize = 16;
@@ -40,8 +40,13 @@ pub enum ReplayError {
         "a record of batch {sequence} in extent {extent} is unreadable ({damage}); was it written by a newer version?"
     )]
     Record { sequence: u64, extent: u32, damage: FormatDamage },
+    #[error("batches {from} up to {to} of the log in extent {extent} are lost", to = to - 1)]
+    LostBatches { from: u64, to: u64, extent: u32 },
+    /// The object is what the damaged record seems to be about.
+    #[error("a record of the log in extent {extent} at {offset} is lost")]
+    LostRecord { extent: u32, offset: u32, object: Option<(u32, Vec<u8>)> },
     #[error(transparent)]
-    Device(#[from] crate::device::DeviceError),
+    Device(#[from] DeviceError),
 }
 
 /// Reads batches of one shard in order.
@@ -52,7 +57,7 @@ pub struct Replay<'a> {
     pub shard: u16,
     pub position: LogPosition,
     /// Goes on behind what is damaged, and keeps here what that was. None: damage ends the replay.
-    pub salvage: Option<&'a RefCell<Vec<RecoverError>>>,
+    pub salvage: Option<&'a RefCell<Vec<ReplayError>>>,
     /// Where the last batch was.
     pub last: LogPosition,
     /// The way to the end of the log led over the copy of a batch that is not whole itself.
@@ -213,7 +218,7 @@ impl Replay<'_> {
     /// The error itself, unless what is damaged is passed by.
     pub(super) fn tolerate(&self, error: ReplayError) -> Result<(), ReplayError> {
         let Some(found) = self.salvage else { return Err(error) };
-        found.borrow_mut().push(error.into());
+        found.borrow_mut().push(error);
         Ok(())
     }
 

@@ -15,7 +15,6 @@ use crate::format::record::{
     ENVELOPE_BYTES, LogExtentV1, Mutation, RECORD_ALIGNMENT, RecordEnvelopeOnDisk, RecordView,
 };
 use crate::format::{BLOCK_BYTES, FormatDamage};
-use crate::shard::RecoverError;
 
 /// [`Mutation::kind`] of the record that names the next extent.
 const LOG_EXTENT_KIND: u8 = 8;
@@ -57,7 +56,7 @@ impl Replay<'_> {
         let Some((extent, offset, header)) = found else { return Ok(false) };
         let (from, to) = (self.position.sequence, header.sequence.get());
         if to > from {
-            self.report(RecoverError::LostBatches { from, to, extent: self.position.extent });
+            self.report(ReplayError::LostBatches { from, to, extent: self.position.extent });
         }
         if extent != self.position.extent {
             let next = Mutation::LogExtent(LogExtentV1 { extent, lap: header.lap.get() });
@@ -103,12 +102,12 @@ impl Replay<'_> {
             return Ok(false);
         }
         if to > sequence {
-            self.report(RecoverError::LostBatches { from: sequence, to, extent });
+            self.report(ReplayError::LostBatches { from: sequence, to, extent });
         }
         Ok(true)
     }
 
-    fn report(&self, error: RecoverError) {
+    fn report(&self, error: ReplayError) {
         if let Some(found) = self.salvage {
             found.borrow_mut().push(error);
         }
@@ -153,7 +152,7 @@ impl Replay<'_> {
                 // What it named is found by its lap.
                 Salvaged::Lost { names_next: true, .. } => passed = Passed::NextUnnamed,
                 Salvaged::Lost { offset, object, .. } => {
-                    self.report(RecoverError::LostRecord { extent: before.extent, offset, object });
+                    self.report(ReplayError::LostRecord { extent: before.extent, offset, object });
                 }
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::gate::Phase;
 use super::open::OpenError;
+use super::open_shard::open_shard;
 use super::read::ObjectReader;
 use super::report::{Counters, SpaceReport};
 use super::scrub::{self, ScrubOptions};
@@ -104,7 +105,7 @@ impl Core {
             }
         }
         let shards: Vec<u16> = state.layout.shards_of_core(state.index).collect();
-        let openings = shards.into_iter().map(|shard| Shard::open(state, shard));
+        let openings = shards.into_iter().map(|shard| open_shard(state, shard));
         futures_util::future::join_all(openings)
             .await
             .into_iter()
@@ -144,8 +145,7 @@ impl Core {
                 );
                 outcome = Err(EngineError::WritesStopped { shard: shard.id });
             }
-            shard.log.stopped.set(true);
-            shard.log.work.raise();
+            shard.log.stop();
         }
         self.pass(Phase::Closed, outcome.is_ok()).await;
         outcome

@@ -85,10 +85,10 @@ fn of_core(core: &Rc<CoreState>) -> NodeMetrics {
         ShardMetrics {
             shard: shard.id,
             objects: shard.state.borrow().objects(),
-            writes_stopped: shard.log.failed.get(),
-            replay_bytes: shard.log.since_checkpoint.get(),
-            checkpoint_memory_bytes_max: shard.checkpoint_peak.get().memory,
-            checkpoint_step_bytes_max: shard.checkpoint_peak.get().step,
+            writes_stopped: shard.log.has_failed(),
+            replay_bytes: shard.log.since_checkpoint(),
+            checkpoint_memory_bytes_max: shard.checkpoint_peak().memory,
+            checkpoint_step_bytes_max: shard.checkpoint_peak().step,
             scrub: ScrubMetrics {
                 passes: scrub.passes,
                 running: scrub.started_ms > 0,

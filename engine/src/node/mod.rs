@@ -15,11 +15,13 @@ mod gate;
 mod inspect;
 mod metrics;
 pub(crate) mod open;
+mod open_shard;
 pub(crate) mod read;
 mod report;
 pub(crate) mod scrub;
 pub mod sizing;
 pub(crate) mod state;
+mod surroundings;
 mod write;
 
 pub use self::core::Core;

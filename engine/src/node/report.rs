@@ -48,17 +48,17 @@ impl Counters {
     pub(super) fn of(core: &CoreState) -> Self {
         let mut sum = Self::default();
         for shard in core.own_shards() {
-            let log = shard.log.counters.get();
+            let (log, own) = (shard.log.counters(), shard.counters());
             sum.batches += log.batches;
             sum.records += log.records;
             sum.log_bytes += log.bytes;
             sum.synchronous_writes += log.synchronous_writes;
-            sum.user_bytes += log.user_bytes;
+            sum.user_bytes += own.user_bytes;
             sum.moved_bytes += log.moved_bytes;
-            sum.cleaner_read_bytes += log.cleaner_read_bytes;
-            sum.relocated_bytes += log.relocated_bytes;
-            sum.checkpoints += log.checkpoints;
-            sum.checkpoint_bytes += log.checkpoint_bytes;
+            sum.cleaner_read_bytes += own.cleaner_read_bytes;
+            sum.relocated_bytes += own.relocated_bytes;
+            sum.checkpoints += own.checkpoints;
+            sum.checkpoint_bytes += own.checkpoint_bytes;
         }
         sum.slice_bytes = core.drives.iter().map(|drive| drive.slice_bytes.get()).sum();
         sum.superblock_bytes = core.keepers.borrow().values().map(|keeper| keeper.written_bytes()).sum();

@@ -185,7 +185,7 @@ impl Scrub {
     /// needed any more then.
     async fn checkpoint(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>) {
         let damage = self.damage_of_checkpoint(core, shard).await;
-        if core.closing.get() || shard.log.failed.get() {
+        if core.closing.get() || shard.log.has_failed() {
             return;
         }
         if let Some(error) = &damage {
@@ -193,7 +193,7 @@ impl Scrub {
             reached(Rare::ScrubFinding);
             tracing::error!(shard = shard.id, %error, "scrub: the checkpoint is damaged; a new one is written");
         }
-        if damage.is_none() && shard.log.since_checkpoint.get() == 0 {
+        if damage.is_none() && shard.log.since_checkpoint() == 0 {
             return;
         }
         match shard.checkpoint().await {
@@ -316,7 +316,7 @@ fn part_behind(
 async fn yield_to_others(core: &Rc<CoreState>, shard: &Shard) {
     for _ in 0..YIELDS_MAX {
         let (chunks, free) = core.pool.chunks();
-        if shard.log.queued_bytes.get() == 0 && free * 2 >= chunks {
+        if shard.log.queued_bytes() == 0 && free * 2 >= chunks {
             return;
         }
         core.environment.sleep(YIELD_MS).await;
@@ -331,7 +331,7 @@ fn place_of(core: &CoreState, shard: &Shard) -> Option<u64> {
 
 /// Notes where the scrub of a shard is.
 pub(super) async fn save(core: &Rc<CoreState>, shard: &Shard) {
-    let Some(offset) = place_of(core, shard).filter(|_| !shard.log.failed.get()) else { return };
+    let Some(offset) = place_of(core, shard).filter(|_| !shard.log.has_failed()) else { return };
     let mut buffer = core.pool.take_for_step(BLOCK_BYTES).await;
     let block = shard.scrub.borrow().to_block(shard.id, shard.geometry.drive_id);
     buffer[..BLOCK_BYTES].copy_from_slice(block.as_bytes());

@@ -20,12 +20,13 @@ use crate::device::latch::{Latch, LatchedDevice};
 use crate::device::{Device, DeviceError};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
+use crate::extent::Geometry;
 use crate::extent::keeper::{Class, HeldBack, Keeper, Refusal, Taken};
 use crate::format::superblock::{ShardRootOnDisk, SuperblockOnDisk};
 use crate::hook::{Planted, Rare, reached};
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, Pool};
-use crate::shard::{CheckpointCut, Geometry, Pins, Salvage, Shard};
+use crate::shard::{CheckpointCut, Pins, Salvage, Settings, Shard};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::{Bucket, BucketId};
@@ -47,7 +48,7 @@ pub struct Layout {
     /// By drive: flushes of all cores.
     latches: Vec<Arc<Latch>>,
     /// By drive.
-    geometries: Vec<Geometry>,
+    geometries: Vec<(Geometry, Settings)>,
 }
 
 /// A drive as one core sees it.
@@ -147,26 +148,26 @@ impl Layout {
 
     /// Takes a checkpoint after so many bytes of log, and cleans it when so many are dead, however large the drive is.
     pub fn set_maintenance(&mut self, checkpoint_after_bytes: u64, dead_log_bytes_max: u64) {
-        for geometry in &mut self.geometries {
-            (geometry.checkpoint_after_bytes, geometry.dead_log_bytes_max) =
+        for (_, settings) in &mut self.geometries {
+            (settings.checkpoint_after_bytes, settings.dead_log_bytes_max) =
                 (checkpoint_after_bytes, dead_log_bytes_max);
         }
     }
 
     /// Cuts checkpoints so.
     pub fn cut_checkpoints(&mut self, cut: CheckpointCut) {
-        self.geometries.iter_mut().for_each(|geometry| geometry.checkpoint_cut = cut);
+        self.geometries.iter_mut().for_each(|(_, settings)| settings.checkpoint_cut = cut);
     }
 
     /// Gives a simulated node a bug.
     #[cfg(feature = "planted-bugs")]
     pub(crate) fn plant(&mut self, bug: Option<crate::hook::Bug>) {
-        self.geometries.iter_mut().for_each(|geometry| geometry.planted = Planted::new(bug));
+        self.geometries.iter_mut().for_each(|(geometry, _)| geometry.planted = Planted::new(bug));
     }
 
     /// The shard that owns a key. Every drive of a set has the same hash key.
     pub fn shard_of_key(&self, bucket: BucketId, key: &[u8]) -> u16 {
-        self.shard_of(self.geometry_of(0).hash(bucket, key))
+        self.shard_of(self.settings_of(0).hash(bucket, key))
     }
 
     /// What the cores share about the flushes of a drive.
@@ -175,22 +176,29 @@ impl Layout {
     }
 
     pub fn geometry_of(&self, drive: u16) -> &Geometry {
-        &self.geometries[usize::from(drive)]
+        &self.geometries[usize::from(drive)].0
     }
 
-    fn geometry(&self, drive: u16) -> Geometry {
+    pub fn settings_of(&self, drive: u16) -> &Settings {
+        &self.geometries[usize::from(drive)].1
+    }
+
+    fn geometry(&self, drive: u16) -> (Geometry, Settings) {
         let superblock = &self.superblocks[usize::from(drive)];
         let drive_shards = self.shards_of_drive(drive).count().max(1) as u64;
         let id = superblock.drive_uuid.first_chunk::<8>().map_or(0, |half| u64::from_le_bytes(*half));
         let extent_bytes = superblock.extent_bytes.get();
         let (dead_log_bytes_max, checkpoint_after_bytes) =
             maintenance_bytes(superblock.size_bytes.get(), drive_shards, extent_bytes);
-        Geometry {
+        let geometry = Geometry {
             extent_bytes: extent_bytes as u32,
             extents: superblock.extents.get(),
             extents_start: superblock.extents_start.get(),
             drive_id: id,
             epoch: self.epoch,
+            planted: Planted::default(),
+        };
+        let settings = Settings {
             hash_key: superblock.hash_key.map(|half| half.get()),
             inline_bytes_max: superblock.inline_bytes_max.get(),
             index_bytes_max: (self.index_bytes_max / usize::from(self.shards)) as u64,
@@ -199,8 +207,8 @@ impl Layout {
             checkpoint_cut: CheckpointCut::default(),
             drive_shards: drive_shards as u32,
             few_extents: drive_shards as u32,
-            planted: Planted::default(),
-        }
+        };
+        (geometry, settings)
     }
 }
 
@@ -383,12 +391,12 @@ impl CoreState {
 
     /// Tells every core how many extents users can still take, while they are few.
     fn tell_spare(self: &Rc<Self>, drive: u16) {
-        let few = self.layout.geometry_of(drive).few_extents;
+        let few = self.layout.settings_of(drive).few_extents;
         let Some(spare) = self.keeper(drive).spare_to_tell(few) else { return };
         for core in 0..self.layout.cores {
             let hear = move |core: &Rc<CoreState>| {
                 core.drives[usize::from(drive)].spare_extents.set(spare);
-                core.shards_of_drive(drive).for_each(|shard| shard.hear_spare());
+                core.shards_of_drive(drive).for_each(|shard| shard.note_free_extents());
             };
             self.send(core, Box::new(hear));
         }
@@ -408,7 +416,7 @@ impl CoreState {
                 core,
                 Box::new(move |core| {
                     core.drives[usize::from(drive)].flush.stop(error);
-                    core.shards_of_drive(drive).for_each(|shard| shard.log.fail(shard.id));
+                    core.shards_of_drive(drive).for_each(|shard| shard.end_writing());
                 }),
             );
         }

@@ -73,9 +73,9 @@ impl ObjectWriter {
         target: Target,
         length: u64,
     ) -> Self {
-        let geometry = core.layout.geometry_of(0);
+        let settings = core.layout.settings_of(0);
         let shard = core.layout.shard_of_key(bucket, key);
-        let inline = matches!(target, Target::Object) && length <= u64::from(geometry.inline_bytes_max);
+        let inline = matches!(target, Target::Object) && length <= u64::from(settings.inline_bytes_max);
         let body = if inline {
             Incoming::Inline(Vec::with_capacity(length as usize))
         } else {
@@ -94,7 +94,7 @@ impl ObjectWriter {
         if matches!(writer.body, Incoming::Slices(_)) {
             let slices =
                 SliceWriter::new(core.clone(), writer.shard, length_max, (bucket, Some(key.to_vec())));
-            let inline_bytes_max = u64::from(core.layout.geometry_of(0).inline_bytes_max);
+            let inline_bytes_max = u64::from(core.layout.settings_of(0).inline_bytes_max);
             let held = VecDeque::with_capacity(length_max.min(GROWING_BYTES_MAX as u64) as usize);
             writer.body = Incoming::Growing(Growing { held, writer: slices, inline_bytes_max });
         }

@@ -2,13 +2,10 @@
 
 use std::rc::Rc;
 
-use super::Shard;
+use super::instance::Shard;
 use crate::error::{EngineError, Result};
 use crate::extent::keeper::Class;
 use crate::format::record::{BucketDeleteV1, BucketV1, DeleteV1, EncodedRecord, Mutation};
-use crate::log::queue::Pending;
-use crate::sync::locks::KeyGuard;
-use crate::sync::oneshot;
 use crate::types::{Attributes, Bucket, BucketCreated, BucketId};
 
 impl Shard {
@@ -74,7 +71,7 @@ impl Shard {
         if class == Class::User {
             self.admit(record.length(), class).await?;
         }
-        self.append(Some(mutation), record, None).await
+        self.append(Some((mutation, record)), None).await
     }
 
     /// Resolves when everything queued before is durable and applied.
@@ -82,7 +79,7 @@ impl Shard {
     /// # Errors
     /// When the shard writes no more.
     pub async fn barrier(self: &Rc<Self>) -> Result<()> {
-        self.append(None, EncodedRecord { head: Vec::new(), data: Vec::new() }, None).await
+        self.append(None, None).await
     }
 
     /// Writes a record that changes nothing: a delete in a bucket that never is.
@@ -92,23 +89,7 @@ impl Shard {
     pub(crate) async fn fence(self: &Rc<Self>) -> Result<()> {
         let mutation = Mutation::Delete(DeleteV1 { bucket: 0, key: Vec::new() });
         let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
-        self.append(Some(mutation), record, None).await
-    }
-
-    /// Queues a record that belongs to no living bucket, and waits for it.
-    pub(super) async fn append(
-        self: &Rc<Self>,
-        mutation: Option<Mutation>,
-        record: EncodedRecord,
-        guard: Option<KeyGuard>,
-    ) -> Result<()> {
-        let (reply, answer) = oneshot::channel();
-        let reserved = Vec::new();
-        self.log.push(
-            self.id,
-            Pending { mutation, record, moved: false, relocates: false, guard, reserved, reply },
-        )?;
-        answer.await.unwrap_or(Err(EngineError::WritesStopped { shard: self.id })).map(|_| ())
+        self.append(Some((mutation, record)), None).await
     }
 }
 

@@ -7,8 +7,9 @@
 
 use std::rc::Rc;
 
-use super::Shard;
-use super::clean::{CHECKPOINT_GAIN, Hurry};
+use super::clean::CHECKPOINT_GAIN;
+use super::instance::Shard;
+use super::maintenance::{Peak, Task};
 use super::recover::{RecoverError, Source};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
@@ -24,7 +25,7 @@ use crate::format::{Le16, Le32, Le64, blocks_up};
 use crate::hook::{Bug, Rare, reached};
 use crate::index::leaf;
 use crate::log::{LogPosition, epoch_of};
-use crate::sync::turn::NextTurn;
+use crate::sync::yield_now;
 
 /// Of its share of the drive, so much may be freed and wait before a shard writes a checkpoint for it: one part in so
 /// many.
@@ -47,15 +48,6 @@ pub enum CheckpointError {
     Engine(#[from] EngineError),
 }
 
-/// The most that a shard's checkpoints have taken since the start, bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Peak {
-    /// Held at a time, beside the index itself: what is being written, and what names the rest.
-    pub memory: u64,
-    /// Copied or encoded without giving way.
-    pub step: u64,
-}
-
 /// A checkpoint being written.
 struct Writer<'a> {
     shard: &'a Rc<Shard>,
@@ -73,7 +65,7 @@ struct Writer<'a> {
 impl Shard {
     /// Takes a checkpoint soon, if none is under way.
     pub(super) fn start_checkpoint(self: &Rc<Self>) {
-        if self.checkpoint_wanted.replace(true) {
+        if !self.checkpoints.want() {
             return;
         }
         let shard = self.clone();
@@ -89,36 +81,34 @@ impl Shard {
     /// # Errors
     /// When there is no space or the device fails; the old checkpoint stays in force.
     pub async fn checkpoint(self: &Rc<Self>) -> std::result::Result<(), CheckpointError> {
-        let _one = self.maintaining.lock(0).await;
-        self.checkpoint_wanted.set(false);
-        if self.log.failed.get() {
+        let _one = self.upkeep.turn(Task::Checkpoint).await;
+        self.checkpoints.begin();
+        if self.log.has_failed() {
             return Err(EngineError::WritesStopped { shard: self.id }.into());
         }
-        let position = self.log.position.get();
-        let since = self.log.since_checkpoint.replace(0);
-        let sequence = self.state.borrow().checkpoint_sequence + 1;
+        let position = self.log.position();
+        let since = self.log.take_since_checkpoint();
+        let sequence = self.state.borrow().space.checkpoint_sequence + 1;
         if self.geometry.planted.is(Bug::ReuseSpaceEarly) {
-            let early = std::mem::take(&mut self.state.borrow_mut().checkpoint_extents);
-            self.give_extents(early);
+            let early = std::mem::take(&mut self.state.borrow_mut().space.checkpoint_extents);
+            self.surroundings.give_extents(early);
         }
         let mut writer = Writer::new(self, sequence);
         let written = writer.write(position).await;
-        let (peak, before) = (writer.peak, self.checkpoint_peak.get());
-        let (memory, step) = (peak.memory.max(before.memory), peak.step.max(before.step));
-        self.checkpoint_peak.set(Peak { memory, step });
+        self.checkpoints.note_peak(writer.peak);
         match written {
             Ok((logs, installed)) => {
-                self.log.count(|counters| counters.checkpoints += 1);
-                self.checkpoint_root.set(Some(installed));
+                self.count(|counters| counters.checkpoints += 1);
+                self.checkpoints.install(installed);
                 self.let_go(writer.extents, sequence, position, &logs).await;
                 Ok(())
             }
             Err(error) => {
                 reached(Rare::CheckpointFailed);
-                self.log.since_checkpoint.set(self.log.since_checkpoint.get() + since);
+                self.log.restore_since_checkpoint(since);
                 // No superblock names them. Not so after a device error: what was installed is unknown then.
                 match &error {
-                    CheckpointError::NoSpace => self.give_extents(writer.extents),
+                    CheckpointError::NoSpace => self.surroundings.give_extents(writer.extents),
                     CheckpointError::Device(error) => {
                         tracing::error!(shard = self.id, %error, "writing a checkpoint failed; no more writes");
                         self.stop_writing(error);
@@ -137,8 +127,8 @@ impl Shard {
     pub(crate) async fn checkpoint_in_force(
         &self,
     ) -> std::result::Result<Option<(ShardRootOnDisk, Vec<(u32, ChunkPlaceV1)>)>, RecoverError> {
-        let _one = self.maintaining.lock(0).await;
-        let Some(place) = self.checkpoint_root.get() else { return Ok(None) };
+        let _one = self.upkeep.turn(Task::Checkpoint).await;
+        let Some(place) = self.checkpoints.root() else { return Ok(None) };
         let root = self.source().root(place).await?;
         let chunks = self.source().named_chunks(&root, place.sequence.get()).await?;
         Ok(Some((place, chunks)))
@@ -155,8 +145,8 @@ impl Shard {
         number: u32,
     ) -> std::result::Result<bool, RecoverError> {
         // Its extents are used again once another is in force.
-        let _one = self.maintaining.lock(0).await;
-        if self.checkpoint_root.get() != Some(place) {
+        let _one = self.upkeep.turn(Task::Checkpoint).await;
+        if self.checkpoints.root() != Some(place) {
             return Ok(false);
         }
         self.source().chunk(named, place.sequence.get(), Some(number)).await?;
@@ -167,6 +157,7 @@ impl Shard {
         Source {
             shard: self.id,
             geometry: &self.geometry,
+            settings: &self.settings,
             device: &self.device,
             pool: &self.pool,
             salvage: None,
@@ -183,26 +174,26 @@ impl Shard {
     ) {
         {
             let mut state = self.state.borrow_mut();
-            state.checkpoint_sequence = sequence;
-            let mut gone = std::mem::replace(&mut state.checkpoint_extents, extents);
+            state.space.checkpoint_sequence = sequence;
+            let mut gone = std::mem::replace(&mut state.space.checkpoint_extents, extents);
             let old = gone.len();
-            gone.extend(state.logs.retire(logs));
-            self.unreadable.borrow_mut().retain(|extent| state.logs.contains(*extent));
+            gone.extend(state.space.logs.retire(logs));
+            self.cleaner.keep_unreadable(|extent| state.space.logs.contains(extent));
             drop(state);
-            self.count_given(gone.len() - old);
-            self.give_extents(gone);
+            self.upkeep.count_given_back(gone.len() - old);
+            self.surroundings.give_extents(gone);
         }
         loop {
-            let (empty, runs) = self.state.borrow_mut().release_freed(position.sequence, FREED_AT_ONCE);
-            self.count_given(runs);
-            self.give_extents(empty);
+            let (empty, runs) = self.state.borrow_mut().space.release_freed(position.sequence, FREED_AT_ONCE);
+            self.upkeep.count_given_back(runs);
+            self.surroundings.give_extents(empty);
             self.hold_back();
             let space = self.space();
             assert!(space.adds_up(), "the space of shard {} does not add up: {space:?}", self.id);
             if runs < FREED_AT_ONCE {
                 return;
             }
-            NextTurn::default().await;
+            yield_now().await;
         }
     }
 }
@@ -229,7 +220,7 @@ impl<'a> Writer<'a> {
         // 1. What there is as of the position, and is not in leaves, uploads or buckets.
         let (logs, objects, next_bucket) = {
             let state = self.shard.state.borrow();
-            (state.logs.needed(&position), state.objects(), state.next_bucket)
+            (state.space.logs.needed(&position), state.objects(), state.next_bucket)
         };
         self.logs_bytes = size_of_val(logs.as_slice());
         self.note(0, self.logs_bytes);
@@ -237,8 +228,8 @@ impl<'a> Writer<'a> {
         self.write_uploads().await?;
         self.write_buckets().await?;
         self.write_leaves().await?;
-        let beyond = logs.len().saturating_sub(self.shard.geometry.checkpoint_cut.names);
-        for group in logs[..beyond].chunks(self.shard.geometry.checkpoint_cut.names) {
+        let beyond = logs.len().saturating_sub(self.shard.settings.checkpoint_cut.names);
+        for group in logs[..beyond].chunks(self.shard.settings.checkpoint_cut.names) {
             self.write_chunk(KIND_LOGS, &encode_logs(&group.to_vec())).await?;
         }
         // 3. The root.
@@ -267,13 +258,13 @@ impl<'a> Writer<'a> {
             crc: Le32::new(place.crc),
             log_epoch: Le32::new(epoch_of(position.lap)),
         };
-        self.shard.core()?.install_root(self.shard.drive, installed).await?;
+        self.shard.surroundings.install_root(installed).await??;
         Ok((logs, installed))
     }
 
     /// In memory a piece takes at least what it takes encoded, but for the last part of it.
     fn piece_bytes(&self) -> u64 {
-        self.shard.geometry.checkpoint_cut.payload_bytes as u64 / 4
+        self.shard.settings.checkpoint_cut.payload_bytes as u64 / 4
     }
 
     async fn write_uploads(&mut self) -> std::result::Result<(), CheckpointError> {
@@ -297,7 +288,7 @@ impl<'a> Writer<'a> {
     }
 
     async fn write_leaves(&mut self) -> std::result::Result<(), CheckpointError> {
-        let most = self.shard.geometry.checkpoint_cut.payload_bytes;
+        let most = self.shard.settings.checkpoint_cut.payload_bytes;
         let (mut payload, mut last_key): (Vec<u8>, Option<Vec<u8>>) = (Vec::with_capacity(most), None);
         loop {
             let room = {
@@ -344,7 +335,12 @@ impl<'a> Writer<'a> {
     async fn make_room(&mut self, bytes: usize) -> std::result::Result<(), CheckpointError> {
         let full = self.offset as usize + bytes > self.shard.geometry.extent_bytes as usize;
         if self.extents.is_empty() || full {
-            let taken = self.shard.take_extent(Class::System).await.map_err(|_| CheckpointError::NoSpace)?;
+            let taken = self
+                .shard
+                .surroundings
+                .take_extent(Class::System)
+                .await
+                .map_err(|_| CheckpointError::NoSpace)?;
             self.extents.push(taken.extent);
             self.offset = 0;
         }
@@ -356,7 +352,7 @@ impl<'a> Writer<'a> {
         let number = self.rest.first + self.rest.chunks.len() as u32;
         let place = self.put_chunk(kind, number, payload).await?;
         self.rest.chunks.push(place);
-        if self.rest.chunks.len() >= self.shard.geometry.checkpoint_cut.names {
+        if self.rest.chunks.len() >= self.shard.settings.checkpoint_cut.names {
             let next = ChunkListV1 { first: number + 1, chunks: Vec::new() };
             let full = std::mem::replace(&mut self.rest, next).encode();
             let list = self.put_chunk(KIND_LIST, self.lists.len() as u32, &full).await?;
@@ -392,7 +388,7 @@ impl<'a> Writer<'a> {
         let place = ChunkPlaceV1 { extent, offset: self.offset, length: length as u32, crc, kind };
         let at = self.shard.geometry.byte(extent, self.offset);
         self.shard.device.write(at, padded, buffer, Durability::Deferred).await.0?;
-        self.shard.log.count(|counters| counters.checkpoint_bytes += padded as u64);
+        self.shard.count(|counters| counters.checkpoint_bytes += padded as u64);
         self.offset += padded as u32;
         Ok(place)
     }
@@ -414,29 +410,27 @@ impl Shard {
     /// When the log writes no more.
     pub async fn reclaim(self: &Rc<Self>, refusal: Refusal) -> Result<bool> {
         // Others may wait for the same: whoever comes first does it for all.
-        let given = self.given_back.get();
-        let _hurry = Hurry::new(self);
-        let _one = self.reclaiming.lock(0).await;
-        if self.given_back.get() != given {
+        let given = self.upkeep.given_back();
+        let _waiter = self.cleaner.wait_for(self.log.progress());
+        let _one = self.upkeep.turn(Task::Reclaiming).await;
+        if self.upkeep.given_back() != given {
             return Ok(true);
         }
         // A checkpoint under way gives back the extents of the one before, and what it lets go of.
-        if self.maintaining.try_lock(0).is_none() {
-            drop(self.maintaining.lock(0).await);
+        if self.upkeep.try_turn(Task::Checkpoint).is_none() {
+            drop(self.upkeep.turn(Task::Checkpoint).await);
             return Ok(true);
         }
-        if self.log.queued_bytes.get() == 0 {
-            let spares = std::mem::take(&mut *self.log.spares.borrow_mut());
-            self.count_given(spares.len());
-            self.give_extents(spares.into_iter().map(|spare| spare.extent).collect());
-        }
+        let spares = self.log.take_unneeded_spares();
+        self.upkeep.count_given_back(spares.len());
+        self.surroundings.give_extents(spares);
         if refusal == Refusal::Scarce && !self.is_worth_a_checkpoint() {
             self.clean().await?;
         }
         if self.is_worth_a_checkpoint() && self.checkpoint().await.is_err() {
             return Ok(false);
         }
-        let gained = self.given_back.get() != given;
+        let gained = self.upkeep.given_back() != given;
         if gained {
             reached(Rare::SpaceReclaimed);
         }
@@ -446,7 +440,7 @@ impl Shard {
     /// A checkpoint writes the whole index: not for a crumb.
     fn is_worth_a_checkpoint(&self) -> bool {
         let state = self.state.borrow();
-        let reclaimable = state.reclaimable_bytes();
+        let reclaimable = state.space.reclaimable_bytes();
         reclaimable > 0 && reclaimable * RECLAIMED_PART >= state.index_bytes()
     }
 
@@ -455,20 +449,16 @@ impl Shard {
     pub(super) fn release_pays(&self) -> bool {
         let (bytes, index_bytes) = {
             let state = self.state.borrow();
-            (state.freed_bytes(), state.index_bytes())
+            (state.space.freed_bytes(), state.index_bytes())
         };
-        let by_itself = self.geometry.checkpoint_after_bytes < u64::MAX;
-        if bytes < u64::from(self.geometry.extent_bytes) || self.log.failed.get() || !by_itself {
+        let by_itself = self.settings.checkpoint_after_bytes < u64::MAX;
+        if bytes < u64::from(self.geometry.extent_bytes) || self.log.has_failed() || !by_itself {
             return false;
         }
-        let share = self.geometry.size_bytes() / u64::from(self.geometry.drive_shards);
+        let share = self.geometry.size_bytes() / u64::from(self.settings.drive_shards);
         let much = bytes >= (CHECKPOINT_GAIN * index_bytes).max(share / RELEASE_PART);
         let needed = self.is_short_of_space() && bytes >= index_bytes;
         // What a checkpoint that is under way gives back is not asked for again.
-        (much || needed) && self.log.begun.get() && self.maintaining.try_lock(0).is_some()
-    }
-
-    fn count_given(&self, things: usize) {
-        self.given_back.set(self.given_back.get() + things as u64);
+        (much || needed) && self.log.has_begun() && self.upkeep.try_turn(Task::Checkpoint).is_some()
     }
 }

@@ -14,8 +14,10 @@ use std::rc::Rc;
 
 use futures_util::future::select;
 
-use super::Shard;
 use super::entry::Entry;
+use super::get::Pins;
+use super::instance::{Commit, Shard};
+use super::maintenance::Task;
 use crate::error::{EngineError, Result};
 use crate::format::FormatDamage;
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
@@ -24,10 +26,9 @@ use crate::format::record::{
 };
 use crate::hook::{Rare, reached};
 use crate::index::keys;
-use crate::log::queue::Pending;
 use crate::log::space::{CRUMBS_BYTES, ClosedExtent};
 use crate::sync::oneshot;
-use crate::sync::turn::NextTurn;
+use crate::sync::yield_now;
 use crate::types::BucketId;
 
 /// Extents with more live than this, per cent, cost more than they give: 90 means ten bytes moved for one gained.
@@ -47,7 +48,7 @@ pub(super) const CHECKPOINT_GAIN: u64 = 8;
 impl Shard {
     /// Called after each batch and when the drive's free extents become few: cleans if there is a reason to.
     pub(crate) fn relieve(self: &Rc<Self>) {
-        if !self.wants_cleaning() || self.clean_wanted.replace(true) {
+        if !self.wants_cleaning() || !self.cleaner.begin() {
             return;
         }
         let shard = self.clone();
@@ -56,38 +57,31 @@ impl Shard {
                 Ok(()) | Err(EngineError::ShuttingDown) => {}
                 Err(error) => tracing::warn!(shard = shard.id, %error, "the log cleaner stopped early"),
             }
-            shard.clean_wanted.set(false);
+            shard.cleaner.end();
         }));
     }
 
     /// Too much is dead, or the drive has few free extents left; and since the last attempt that found nothing, more
     /// has died.
     fn wants_cleaning(&self) -> bool {
-        let (live, dead) = self.state.borrow().logs.live_and_dead();
-        self.dead_in_vain.set(self.dead_in_vain.get().min(dead));
-        let much_is_dead = dead > live.max(self.geometry.dead_log_bytes_max);
-        let in_vain = dead < self.dead_in_vain.get() + u64::from(self.geometry.extent_bytes) / 2;
-        let wanted = !in_vain && (much_is_dead || self.is_short_of_space());
+        let (live, dead) = self.state.borrow().space.logs.live_and_dead();
+        let fruitless = self.cleaner.is_fruitless(dead, self.geometry.extent_bytes);
+        let much_is_dead = dead > live.max(self.settings.dead_log_bytes_max);
+        let wanted = !fruitless && (much_is_dead || self.is_short_of_space());
         self.may_write() && (wanted || self.has_crumbs()) && !self.must_leave_extents()
     }
 
     /// No extent is left beside those that the cleaner works in, and some before the log's current one are nearly
     /// empty: lives that were cut off soon leave such, each with a few records. One batch empties them.
     fn has_crumbs(&self) -> bool {
-        let movable = || self.state.borrow().logs.nearly_empty() > self.unreadable.borrow().len();
+        let movable = || self.state.borrow().space.logs.nearly_empty() > self.cleaner.unreadable().len();
         self.spare_extents() == 0 && movable()
     }
 
     /// Of its own accord the cleaner does not begin a life's log in one of the last extents: a node that is cut off
     /// again and again would use them up though nobody writes.
     fn may_write(&self) -> bool {
-        !self.log.failed.get() && (self.log.begun.get() || self.spare_extents() > 0)
-    }
-
-    /// This life began with the last extents of a full drive, not long ago.
-    pub(super) fn is_tight(&self) -> bool {
-        let until_us = self.log.tight_until_us.get();
-        until_us > 0 && self.environment.monotonic_us() < until_us
+        !self.log.has_failed() && (self.log.has_begun() || self.spare_extents() > 0)
     }
 
     /// In a life that began with the last extents of a full drive: whether the cleaner would have to move more than
@@ -95,12 +89,15 @@ impl Shard {
     /// live in it than there was; and the lives after it the same, until none is left to begin one in, and no delete
     /// is taken.
     fn must_leave_extents(&self) -> bool {
-        if !self.is_tight() {
+        if !self.log.is_tight() {
             return false;
         }
-        let (state, unreadable) = (self.state.borrow(), self.unreadable.borrow());
-        let movable =
-            state.logs.closed().filter(|closed| closed.live > 0 && !unreadable.contains(&closed.extent));
+        let (state, unreadable) = (self.state.borrow(), self.cleaner.unreadable());
+        let movable = state
+            .space
+            .logs
+            .closed()
+            .filter(|closed| closed.live > 0 && !unreadable.contains(&closed.extent));
         movable.map(|closed| closed.live).min().is_some_and(|least| least > CRUMBS_BYTES)
     }
 
@@ -112,16 +109,20 @@ impl Shard {
                 }
                 continue;
             }
-            let _one = self.maintaining.lock(CLEANING).await;
+            let _one = self.upkeep.turn(Task::Cleaning).await;
             let Some(victim) = self.victim(LIVE_PERCENT_MAX) else { break };
             self.move_out(victim).await?;
         }
-        if self.state.borrow().logs.empty() > 0 {
+        if self.state.borrow().space.logs.empty() > 0 {
             self.start_checkpoint();
         }
         // What is dead and could not be gained is no reason to look again.
         let gained = !self.wants_cleaning();
-        self.dead_in_vain.set(if gained { 0 } else { self.state.borrow().logs.live_and_dead().1 });
+        self.cleaner.note_fruitless(if gained {
+            0
+        } else {
+            self.state.borrow().space.logs.live_and_dead().1
+        });
         Ok(())
     }
 
@@ -129,11 +130,11 @@ impl Shard {
     /// somebody waits for them or soon will.
     fn checkpoint_pays(&self) -> bool {
         let state = self.state.borrow();
-        let empty = state.logs.empty() as u64;
+        let empty = state.space.logs.empty() as u64;
         let bytes = empty * u64::from(self.geometry.extent_bytes);
         let worth = bytes >= CHECKPOINT_GAIN * state.index_bytes();
         let share = empty + 1 >= u64::from(self.cleaner_extents());
-        let urgent = self.hurried.get() > 0 || self.spare_extents() == 0;
+        let urgent = self.cleaner.is_waited_for() || self.spare_extents() == 0;
         empty > 0 && (worth || share || urgent)
     }
 
@@ -142,14 +143,14 @@ impl Shard {
     /// # Errors
     /// When the log writes no more.
     pub async fn clean(self: &Rc<Self>) -> Result<bool> {
-        let _hurry = Hurry::new(self);
-        let _one = self.maintaining.lock(CLEANING).await;
+        let _waiter = self.cleaner.wait_for(self.log.progress());
+        let _one = self.upkeep.turn(Task::Cleaning).await;
         let (mut gained, extent_bytes) = (0, u64::from(self.geometry.extent_bytes));
         for _ in 0..self.cleaner_extents() * 4 {
             let Some(victim) = self.victim(LIVE_PERCENT_MAX_WAITED_FOR) else { break };
             gained += extent_bytes - victim.live.min(extent_bytes);
             self.move_out(victim).await?;
-            let empty = self.state.borrow().logs.empty() as u64;
+            let empty = self.state.borrow().space.logs.empty() as u64;
             if gained > extent_bytes || empty >= u64::from(self.cleaner_extents()) {
                 break;
             }
@@ -169,7 +170,7 @@ impl Shard {
         }
         let state = self.state.borrow();
         let extent_bytes = u64::from(self.geometry.extent_bytes);
-        let unreadable = self.unreadable.borrow();
+        let unreadable = self.cleaner.unreadable();
         let worth = |closed: &ClosedExtent| {
             let cheap = closed.live > 0 && closed.live * 100 <= extent_bytes * live_percent_max;
             cheap && !unreadable.contains(&closed.extent)
@@ -178,8 +179,8 @@ impl Shard {
             u128::from(extent_bytes - closed.live) * u128::from(closed.age + 1) * (1 << 32)
                 / u128::from(extent_bytes + closed.live)
         };
-        let candidates = state.logs.closed().filter(worth);
-        match self.log.began_short.get() || self.has_crumbs() {
+        let candidates = state.space.logs.closed().filter(worth);
+        match self.log.began_short() || self.has_crumbs() {
             true => candidates.min_by_key(|closed| closed.live),
             false => candidates.max_by_key(score),
         }
@@ -189,22 +190,22 @@ impl Shard {
     /// start, and the cleaner goes on with others.
     async fn move_out(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
         // Pinned like by a reader: a checkpoint may let go of it as soon as its last live record has moved.
-        self.state.borrow_mut().logs.pin(victim.extent);
+        self.state.borrow_mut().space.logs.pin(victim.extent);
         let mut moved = self.move_records(victim).await;
         let damaged = matches!(moved, Err(EngineError::Damaged { .. } | EngineError::ReadFailed { .. }));
-        if damaged || moved.is_ok() && self.state.borrow().logs.has_live(victim.extent) {
+        if damaged || moved.is_ok() && self.state.borrow().space.logs.has_live(victim.extent) {
             moved = self.move_one_by_one(victim).await;
         }
-        self.unpin(super::Pins { extent: victim.extent, object: None });
+        self.unpin(Pins { extent: victim.extent, object: None });
         moved?;
         // Not again and again: what could not be read the first time, it never will.
-        if self.state.borrow().logs.has_live(victim.extent) {
+        if self.state.borrow().space.logs.has_live(victim.extent) {
             tracing::error!(
                 shard = self.id,
                 extent = victim.extent,
                 "the log cleaner leaves an extent as it is"
             );
-            self.unreadable.borrow_mut().insert(victim.extent);
+            self.cleaner.note_unreadable(victim.extent);
         }
         Ok(())
     }
@@ -220,7 +221,7 @@ impl Shard {
                 }
             }
             next = behind;
-            NextTurn::default().await;
+            yield_now().await;
         }
         Ok(())
     }
@@ -258,11 +259,11 @@ impl Shard {
         // All at once, so that one batch empties the extent: see `must_leave_extents`.
         let mut together = (victim.live <= CRUMBS_BYTES).then(Vec::new);
         let mut offset = 0;
-        while offset < victim.written && self.state.borrow().logs.has_live(victim.extent) {
+        while offset < victim.written && self.state.borrow().space.logs.has_live(victim.extent) {
             let window = (self.geometry.extent_bytes - offset).min(BATCH_BYTES_MAX as u32) as usize;
             let read = self.geometry.read(&self.device, &self.pool, (victim.extent, offset), window).await;
             let buffer = read.map_err(EngineError::read_failed)?;
-            self.log.count(|counters| counters.cleaner_read_bytes += window as u64);
+            self.count(|counters| counters.cleaner_read_bytes += window as u64);
             let (copies, passed) = self.live_in_window(victim, offset, &buffer[..window])?;
             drop(buffer);
             match &mut together {
@@ -343,9 +344,7 @@ impl Shard {
                 bytes += record.length();
                 let (reply, answer) = oneshot::channel();
                 let (mutation, guard, reserved) = (Some(mutation), None, Vec::new());
-                let pending =
-                    Pending { mutation, record, moved: true, relocates: false, guard, reserved, reply };
-                self.log.push(self.id, pending)?;
+                self.log.push_copy(record, Commit { mutation, guard, reserved, relocates: false, reply })?;
                 answers.push(answer);
             }
             let users = self.log.user_log_bytes();
@@ -361,18 +360,18 @@ impl Shard {
     /// is scarcer; not at all while there is none or somebody waits for it, and never long while nobody writes.
     async fn pace(&self, users: u64, bytes: usize, victim: ClosedExtent) {
         let gain = u64::from(self.geometry.extent_bytes).saturating_sub(victim.live);
-        let few = u64::from(self.geometry.few_extents);
+        let few = u64::from(self.settings.few_extents);
         let idle = self.environment.sleep(STEP_MS);
         let paced = async {
             loop {
-                let mark = self.log.progress.mark();
+                let mark = self.log.progress().mark();
                 let spare = u64::from(self.spare_extents()).min(few);
                 let due = bytes as u64 * gain / victim.live.max(1) * (few + 2 * spare) / (4 * few).max(1);
-                let urgent = self.hurried.get() > 0 || spare == 0 || self.log.failed.get();
+                let urgent = self.cleaner.is_waited_for() || spare == 0 || self.log.has_failed();
                 if urgent || self.log.user_log_bytes() >= users + due {
                     return;
                 }
-                self.log.progress.after(mark).await;
+                self.log.progress().after(mark).await;
             }
         };
         select(pin!(paced), idle).await;
@@ -398,24 +397,4 @@ fn loss_of(bucket: BucketId, key: &[u8], entry: &Entry) -> (Mutation, EncodedRec
     });
     let record = EncodedRecord::new(&put, entry.generation, FLAG_MOVED | FLAG_LOST, Vec::new());
     (put, record)
-}
-
-/// Key of the lock around cleaning; 0 is for checkpoints.
-const CLEANING: u64 = 1;
-
-/// Somebody waits for what the cleaner does: it does not pace itself meanwhile.
-pub(super) struct Hurry<'a>(&'a Shard);
-
-impl<'a> Hurry<'a> {
-    pub fn new(shard: &'a Shard) -> Self {
-        shard.hurried.set(shard.hurried.get() + 1);
-        shard.log.progress.raise();
-        Self(shard)
-    }
-}
-
-impl Drop for Hurry<'_> {
-    fn drop(&mut self) {
-        self.0.hurried.set(self.0.hurried.get() - 1);
-    }
 }

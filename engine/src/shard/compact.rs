@@ -17,9 +17,11 @@ use std::rc::Rc;
 
 use super::entry::{Entry, blocks_covering};
 use super::get::{Found, Pins};
-use super::pieces::{SliceFlaw, SlicePieces};
+use super::instance::Shard;
+use super::maintenance::Task;
+use super::recover::for_each_entry_from;
+use super::slice_verifier::{SliceFlaw, SliceVerifier};
 use super::space::Reserved;
-use super::{Shard, for_each_entry_from};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
 use crate::extent::{SlicePlace, coalesce, run_units, runs_one_by_one, slices_of};
@@ -29,21 +31,17 @@ use crate::format::slice::UNIT_BYTES;
 use crate::hook::{Bug, Rare, reached};
 use crate::log::writer::RECORD_BYTES_MAX;
 use crate::ring::Buffer;
-use crate::sync::turn::NextTurn;
+use crate::sync::yield_now;
 use crate::types::BucketId;
 use zerocopy::IntoBytes;
 
 /// About so much is moved before a checkpoint gives the emptied extents back, bytes: the index is searched and written
 /// once for all of it.
 const MOVE_BYTES: u64 = 64 << 20;
-/// What could not be emptied is tried again once the shard's slices are fewer by so much, bytes.
-const RETRY_BYTES: u64 = 8 << 20;
 /// Objects looked at before others have a turn.
 const OBJECTS_AT_ONCE: usize = 1024;
 /// In a life that is too young to move anything, those who wait for space look for it so often, milliseconds.
 const TIGHT_STEP_MS: u64 = 250;
-/// Key of the lock around compaction, beside checkpoints and the cleaner.
-const COMPACTING: u64 = 2;
 
 /// Buckets, keys and entries.
 type Objects = Vec<(u32, Vec<u8>, Entry)>;
@@ -57,20 +55,7 @@ struct Victims<'a> {
 impl Drop for Victims<'_> {
     fn drop(&mut self) {
         let mut state = self.shard.state.borrow_mut();
-        self.extents.iter().for_each(|extent| state.slices.reopen(*extent));
-    }
-}
-
-/// How much was used when an extent could not be emptied, units: of it, and in the whole shard.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Immovable {
-    of_extent: u32,
-    of_shard: u64,
-}
-
-impl Immovable {
-    fn is_still(self, of_extent: u32, of_shard: u64) -> bool {
-        self.of_extent == of_extent && of_shard + RETRY_BYTES / UNIT_BYTES as u64 > self.of_shard
+        self.extents.iter().for_each(|extent| state.space.slices.reopen(*extent));
     }
 }
 
@@ -92,13 +77,13 @@ impl Shard {
     /// # Errors
     /// When the shard writes no more.
     pub async fn compact(self: &Rc<Self>) -> Result<bool> {
-        if self.is_tight() {
+        if self.log.is_tight() {
             self.environment.sleep(TIGHT_STEP_MS).await;
             return Ok(true);
         }
-        let given = self.given_back.get();
-        let _one = self.maintaining.lock(COMPACTING).await;
-        if self.given_back.get() != given {
+        let given = self.upkeep.given_back();
+        let _one = self.upkeep.turn(Task::Compaction).await;
+        if self.upkeep.given_back() != given {
             return Ok(true);
         }
         let victims = self.close_victims();
@@ -123,25 +108,15 @@ impl Shard {
 
     /// Remembers which of the extents still hold something; gives their number.
     fn note_immovable(&self, extents: &BTreeSet<u32>) -> usize {
-        let (state, mut immovable) = (self.state.borrow(), self.immovable.borrow_mut());
-        let slices = &state.slices;
-        let of_shard = slices.used_units();
-        let left: Vec<u32> = extents.iter().copied().filter(|extent| slices.contains(*extent)).collect();
-        tracing::debug!(shard = self.id, of = extents.len(), left = left.len(), "compacted data extents");
-        immovable.retain(|extent, _| slices.contains(*extent));
-        let note = |&extent: &u32| (extent, Immovable { of_extent: slices.used_units_of(extent), of_shard });
-        immovable.extend(left.iter().map(note));
-        left.len()
+        let left = self.compactor.note(&self.state.borrow().space.slices, extents);
+        tracing::debug!(shard = self.id, of = extents.len(), left, "compacted data extents");
+        left
     }
 
     fn close_victims(&self) -> Victims<'_> {
-        let immovable = self.immovable.borrow();
         let mut state = self.state.borrow_mut();
-        let units_max = MOVE_BYTES / UNIT_BYTES as u64;
-        let of_shard = state.slices.used_units();
-        let skip = |extent, used| immovable.get(&extent).is_some_and(|noted| noted.is_still(used, of_shard));
-        let extents: BTreeSet<u32> = state.slices.victims(units_max, skip).into_iter().collect();
-        extents.iter().for_each(|extent| state.slices.close(*extent));
+        let extents = self.compactor.victims(&state.space.slices, MOVE_BYTES / UNIT_BYTES as u64);
+        extents.iter().for_each(|extent| state.space.slices.close(*extent));
         Victims { shard: self, extents }
     }
 
@@ -153,7 +128,7 @@ impl Shard {
             let (some, behind) = self.some_objects(&start, lies_there);
             found.extend(some.into_iter().map(|(bucket, key, _)| (bucket, key)));
             next = behind;
-            NextTurn::default().await;
+            yield_now().await;
         }
         found
     }
@@ -256,15 +231,15 @@ impl Shard {
         for run in runs_one_by_one(segment).filter(|run| victims.contains(&run.extent)) {
             let units = run_units(&run, segment.length);
             let place = match run.slices {
-                0 => state.slices.allocate_tail(units),
-                _ => state.slices.allocate_full(1),
+                0 => state.space.slices.allocate_tail(units),
+                _ => state.space.slices.allocate_full(1),
             };
             let Some(place) = place else {
                 drop(state);
                 drop(Reserved::new(self.clone(), taken));
                 return None;
             };
-            state.reserved_units += u64::from(units);
+            state.space.reserve(units);
             taken.runs.push(place);
         }
         drop(state);
@@ -283,7 +258,7 @@ impl Shard {
     async fn copy_slice(&self, from: SlicePlace, to: &RunV1, generation: u64) -> Result<()> {
         let SlicePlace { extent, offset, .. } = from;
         let sources = ((self.id, &self.geometry), (&self.device, &self.pool));
-        let mut pieces = SlicePieces::new(sources.0, sources.1, from, generation);
+        let mut pieces = SliceVerifier::new(sources.0, sources.1, from, generation);
         loop {
             let mut piece = match pieces.next().await {
                 Ok(Some(piece)) => piece,
@@ -299,7 +274,7 @@ impl Shard {
             let at = self.geometry.byte(to.extent, place + piece.offset);
             let written = self.device.write(at, piece.length, piece.buffer, Durability::Deferred).await.0;
             written.map_err(|error| self.stopped_by(&error))?;
-            self.log.count(|counters| counters.relocated_bytes += piece.length as u64);
+            self.count(|counters| counters.relocated_bytes += piece.length as u64);
         }
     }
 

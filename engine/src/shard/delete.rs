@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::Shard;
+use super::instance::Shard;
 use crate::error::Result;
 use crate::extent::keeper::Class;
 use crate::format::record::{DeleteV1, EncodedRecord, Mutation};

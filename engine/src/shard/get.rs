@@ -7,8 +7,8 @@
 
 use std::rc::Rc;
 
-use super::Shard;
 use super::entry::{Entry, Location};
+use super::instance::Shard;
 use crate::error::{EngineError, Result};
 use crate::index::{Found as Probe, keys};
 use crate::types::BucketId;
@@ -59,19 +59,19 @@ impl Shard {
             }
         };
         let (Found::Inline { lap, .. } | Found::Large { lap, .. }) = &mut found;
-        *lap = state.logs.pin(pins.extent);
+        *lap = state.space.logs.pin(pins.extent);
         if let Some(generation) = pins.object {
-            *state.object_pins.entry(generation).or_insert(0) += 1;
+            state.space.pin_object(generation);
         }
         Ok(Some((found, pins)))
     }
 
     /// Keeps the slices of a part from being reused.
     pub fn pin_part(&self, generation: u64) -> Pins {
-        let extent = self.log.position.get().extent;
+        let extent = self.log.position().extent;
         let mut state = self.state.borrow_mut();
-        state.logs.pin(extent);
-        *state.object_pins.entry(generation).or_insert(0) += 1;
+        state.space.logs.pin(extent);
+        state.space.pin_object(generation);
         Pins { extent, object: Some(generation) }
     }
 
@@ -82,29 +82,15 @@ impl Shard {
 
     /// The reader is done.
     pub fn unpin(self: &Rc<Self>, pins: Pins) {
-        let mut state = self.state.borrow_mut();
-        let gone = state.logs.unpin(pins.extent);
-        if let Some(generation) = pins.object {
-            let count = state
-                .object_pins
-                .get_mut(&generation)
-                .unwrap_or_else(|| panic!("{generation} is not pinned"));
-            *count -= 1;
-            if *count == 0 {
-                state.object_pins.remove(&generation);
-                // The record that freed them is durable: it is before the next batch.
-                let sequence = self.log.position.get().sequence - 1;
-                for segment in state.zombies.remove(&generation).unwrap_or_default() {
-                    // A part's slices may be read as the part still.
-                    if state.object_pins.contains_key(&segment.generation) {
-                        state.zombies.entry(segment.generation).or_default().push(segment);
-                    } else {
-                        state.free_later(sequence, &segment);
-                    }
-                }
+        // The record that freed what is read is durable: it is before the next batch.
+        let sequence = self.log.position().sequence - 1;
+        let gone = {
+            let mut state = self.state.borrow_mut();
+            if let Some(generation) = pins.object {
+                state.space.unpin_object(generation, sequence);
             }
-        }
-        drop(state);
-        self.give_extents(gone.into_iter().collect());
+            state.space.logs.unpin(pins.extent)
+        };
+        self.surroundings.give_extents(gone.into_iter().collect());
     }
 }

@@ -1,7 +1,7 @@
 //! Listing one shard: a walk over its leaves, never over object data.
 
-use super::Shard;
 use super::entry::Entry;
+use super::instance::Shard;
 use crate::index;
 use crate::types::{BucketId, Etag, ListPage, ListQuery};
 

@@ -5,8 +5,9 @@
 
 use std::rc::Rc;
 
+use super::instance::Shard;
 use super::space::Reserved;
-use super::{Shard, Upload, UploadKey};
+use super::state::{Upload, UploadKey};
 use crate::error::{EngineError, Result};
 use crate::extent::keeper::Class;
 use crate::format::record::{
@@ -221,7 +222,7 @@ impl Shard {
             let guard = self.locks.lock(self.hash(bucket, &key)).await;
             let mutation = Mutation::UploadAbort(UploadAbortV1 { bucket: bucket.0, key, upload: id.0 });
             let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
-            self.append(Some(mutation), record, Some(guard)).await?;
+            self.append(Some((mutation, record)), Some(guard)).await?;
         }
         Ok(())
     }

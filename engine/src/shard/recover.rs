@@ -11,11 +11,12 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use super::accounts::Accounts;
 use super::entry::Entry;
-use super::verify::Owner;
-use super::{Geometry, State, UploadKey};
+use super::settings::Settings;
+use super::state::{State, UploadKey};
 use crate::device::{Device, DeviceError};
-use crate::extent::{is_whole, run_units};
+use crate::extent::{Geometry, is_whole, run_units};
 use crate::format::checkpoint::{
     CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1,
     HEADER_BYTES, KIND_BUCKETS, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_ROOT, KIND_UPLOADS, LogPlaceV1,
@@ -62,20 +63,23 @@ pub enum RecoverError {
     Memory { limit_bytes: u64 },
     #[error("the superblock has no root for shard {0}; {ADVICE}")]
     NoRoot(u16),
-    #[error("batches {from} up to {to} of the log in extent {extent} are lost", to = to - 1)]
-    LostBatches { from: u64, to: u64, extent: u32 },
-    /// The object is what the damaged record seems to be about.
-    #[error("a record of the log in extent {extent} at {offset} is lost")]
-    LostRecord { extent: u32, offset: u32, object: Option<(u32, Vec<u8>)> },
 }
 
 /// What recovery reads with.
 pub struct Source<'a> {
     pub shard: u16,
     pub geometry: &'a Geometry,
+    pub settings: &'a Settings,
     pub device: &'a Rc<dyn Device>,
     pub pool: &'a Pool,
     pub salvage: Option<&'a Salvage>,
+}
+
+/// Whose bytes are bad.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    Object { bucket: u32, key: Vec<u8> },
+    Upload(UploadKey),
 }
 
 /// Recovery that goes on behind damage.
@@ -116,11 +120,11 @@ impl Source<'_> {
     /// # Errors
     /// When something durable is damaged or unreadable.
     pub async fn recover(&self, root: ShardRootOnDisk) -> Result<Recovered, RecoverError> {
-        let mut state = State::new(*self.geometry);
+        let mut state = State::new(*self.geometry, *self.settings);
         let mut counted = None;
         let start = match root.kind.get() {
             ROOT_LOG => {
-                add_log(&mut state, root.extent.get(), 1, 0)?;
+                self.add_log(&mut state, root.extent.get(), 1, 0)?;
                 LogPosition {
                     extent: root.extent.get(),
                     lap: 1,
@@ -132,13 +136,14 @@ impl Source<'_> {
             ROOT_CHECKPOINT => self.load(&mut state, root, &mut counted).await?,
             _ => return Err(RecoverError::NoRoot(self.shard)),
         };
+        let losses = RefCell::default();
         let mut replay = Replay {
             device: self.device,
             pool: self.pool,
             geometry: self.geometry,
             shard: self.shard,
             position: start,
-            salvage: self.salvage.map(|salvage| &salvage.found),
+            salvage: self.salvage.map(|_| &losses),
             last: start,
             by_copy: false,
             log_epoch: root.log_epoch.get(),
@@ -148,17 +153,20 @@ impl Source<'_> {
             .run(|mutation, place| {
                 replayed += 1;
                 if let Mutation::LogExtent(next) = &mutation {
-                    add_log(&mut state, next.extent, next.lap, 0)
+                    self.add_log(&mut state, next.extent, next.lap, 0)
                         .map_err(|_| FormatDamage::Field("log extent"))?;
                 }
                 state.apply(&mutation, place);
                 let end = place.offset + place.length;
-                state.logs.wrote(place.extent, blocks_up(end as usize) as u32);
+                state.space.logs.wrote(place.extent, blocks_up(end as usize) as u32);
                 Ok(())
             })
             .await?;
-        check_memory(&state)?;
         let (position, by_copy) = (replay.position, replay.by_copy);
+        for loss in losses.into_inner() {
+            self.tolerate(loss.into())?;
+        }
+        check_memory(&state)?;
         if let Some(salvage) = self.salvage {
             // What is left is not what was counted.
             counted = counted.filter(|_| salvage.found.borrow().is_empty());
@@ -168,6 +176,15 @@ impl Source<'_> {
         self.account(&mut state)?;
         self.device.flush().await?;
         Ok(Recovered { state, position, replayed, counted, by_copy })
+    }
+
+    /// Adds an extent of the log, once.
+    fn add_log(&self, state: &mut State, extent: u32, lap: u64, written: u32) -> Result<(), RecoverError> {
+        if extent >= self.geometry.extents || state.space.logs.contains(extent) {
+            return Err(RecoverError::Log { extent });
+        }
+        state.space.logs.add(extent, lap, written.min(self.geometry.extent_bytes));
+        Ok(())
     }
 
     /// The error itself, unless what is damaged is passed by.
@@ -201,10 +218,10 @@ impl Source<'_> {
         }
         state.next_bucket = state.next_bucket.max(root.next_bucket);
         fill_points(state)?;
-        state.checkpoint_extents = root.extents;
-        state.checkpoint_sequence = place.sequence.get();
+        state.space.checkpoint_extents = root.extents;
+        state.space.checkpoint_sequence = place.sequence.get();
         for log in logs.iter().chain(&root.logs) {
-            add_log(state, log.extent, log.lap, log.written)?;
+            self.add_log(state, log.extent, log.lap, log.written)?;
         }
         let last = root.logs.last().ok_or(damage(FormatDamage::Field("logs")))?;
         let offset = root.replay_offset;
@@ -333,17 +350,8 @@ pub(crate) fn load_leaves(index: &mut OrderedIndex, mut payload: &[u8]) -> Resul
 
 /// What was stored under a cap opens under the same cap again: recovery may pack the index a little worse.
 fn check_memory(state: &State) -> Result<(), RecoverError> {
-    let limit_bytes = state.geometry.index_bytes_max.saturating_add(state.geometry.index_bytes_max / 4);
+    let limit_bytes = state.settings.index_bytes_max.saturating_add(state.settings.index_bytes_max / 4);
     if state.index_bytes() > limit_bytes { Err(RecoverError::Memory { limit_bytes }) } else { Ok(()) }
-}
-
-/// An extent of the log, once.
-fn add_log(state: &mut State, extent: u32, lap: u64, written: u32) -> Result<(), RecoverError> {
-    if extent >= state.geometry.extents || state.logs.contains(extent) {
-        return Err(RecoverError::Log { extent });
-    }
-    state.logs.add(extent, lap, written.min(state.geometry.extent_bytes));
-    Ok(())
 }
 
 /// Gets bucket, key and entry.
@@ -387,9 +395,9 @@ pub(crate) fn for_each_entry_from(
 }
 
 fn fill_points(state: &mut State) -> Result<(), RecoverError> {
-    let State { index, points, geometry, .. } = state;
+    let State { index, points, settings, .. } = state;
     for_each_entry(index, &mut |bucket, key, entry| {
-        points.insert(geometry.hash(BucketId(bucket), key), entry.location.pack());
+        points.insert(settings.hash(BucketId(bucket), key), entry.location.pack());
         Ok(())
     })
 }
@@ -397,7 +405,7 @@ fn fill_points(state: &mut State) -> Result<(), RecoverError> {
 impl Source<'_> {
     /// Step 4: live bytes of the log's extents, and used slices.
     fn account(&self, state: &mut State) -> Result<(), RecoverError> {
-        let State { index, logs, slices, uploads, runs, .. } = state;
+        let State { index, uploads, space: Accounts { logs, slices, runs, .. }, .. } = state;
         let geometry = self.geometry;
         let units_per_extent = geometry.extent_bytes / UNIT_BYTES as u32;
         let mut claim = |segment: &SegmentV1, bucket: u32, key: &[u8]| {
@@ -446,7 +454,7 @@ impl State {
     fn forget(&mut self, bucket: u32, key: &[u8]) {
         if let Some(entry) = self.entry(BucketId(bucket), key) {
             self.index.remove(&keys::encode(bucket, key));
-            self.points.remove(self.geometry.hash(BucketId(bucket), key), entry.location.pack());
+            self.points.remove(self.settings.hash(BucketId(bucket), key), entry.location.pack());
         }
     }
 }

@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 
 use super::entry::Entry;
-use super::pieces::{SliceFlaw, SlicePieces};
-use super::recover::for_each_entry;
-use super::{RecoverError, Source, State, UploadKey};
+use super::recover::{Owner, RecoverError, Source, for_each_entry};
+use super::slice_verifier::{SliceFlaw, SliceVerifier};
+use super::state::State;
 use crate::device::DeviceError;
 use crate::extent::{SlicePlace, slices_of};
 use crate::format::record::{
@@ -26,13 +26,6 @@ use zerocopy::FromBytes;
 const HEAD_BYTES: u32 = 2 * BLOCK_BYTES as u32;
 /// Less than this between two records is read too, rather than twice asked for, bytes.
 const GAP_BYTES: u32 = 64 << 10;
-
-/// Whose bytes are bad.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Owner {
-    Object { bucket: u32, key: Vec<u8> },
-    Upload(UploadKey),
-}
 
 /// Something that can not be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +113,7 @@ impl Source<'_> {
         for_each_entry(&state.index, &mut |_, _, entry| {
             let (extent, offset) = (entry.location.extent, entry.location.offset);
             let (length, generation) = (entry.record_length, entry.generation);
-            match state.logs.number_of(extent).filter(|_| self.fits(extent, offset, length)) {
+            match state.space.logs.number_of(extent).filter(|_| self.fits(extent, offset, length)) {
                 Some(lap) => {
                     let mark = self.geometry.record_mark(self.shard, lap, offset);
                     records.push(RecordToRead { extent, offset, length, generation, mark });
@@ -178,7 +171,7 @@ impl Source<'_> {
     /// What is wrong with a slice, if anything.
     async fn read_slice(&self, slice: &SliceToRead) -> Result<Option<&'static str>, DeviceError> {
         let (own, from) = ((self.shard, self.geometry), (self.device, self.pool));
-        let mut pieces = SlicePieces::new(own, from, slice.place, slice.generation);
+        let mut pieces = SliceVerifier::new(own, from, slice.place, slice.generation);
         loop {
             match pieces.next().await {
                 Ok(Some(_)) => {}
@@ -252,19 +245,19 @@ pub struct Census {
 
 impl State {
     /// Of a shard that was just recovered.
-    pub fn census(&self) -> Census {
-        let mut extents: Vec<(u32, &'static str)> = self.logs.all().map(|extent| (extent, "log")).collect();
-        extents.extend(self.slices.extents().map(|extent| (extent, "data")));
-        extents.extend(self.checkpoint_extents.iter().map(|extent| (*extent, "checkpoint")));
-        let too_much = |(_, live, written): &(u32, u64, u32)| {
-            *live > u64::from(*written) || *written > self.geometry.extent_bytes
-        };
-        let (log_live, log_dead) = self.logs.live_and_dead();
+    pub fn census(&self, extent_bytes: u32) -> Census {
+        let mut extents: Vec<(u32, &'static str)> =
+            self.space.logs.all().map(|extent| (extent, "log")).collect();
+        extents.extend(self.space.slices.extents().map(|extent| (extent, "data")));
+        extents.extend(self.space.checkpoint_extents.iter().map(|extent| (*extent, "checkpoint")));
+        let too_much =
+            |(_, live, written): &(u32, u64, u32)| *live > u64::from(*written) || *written > extent_bytes;
+        let (log_live, log_dead) = self.space.logs.live_and_dead();
         Census {
-            overfull: self.logs.each().filter(too_much).collect(),
-            live_bytes: log_live + self.slices.used_units() * UNIT_BYTES as u64,
+            overfull: self.space.logs.each().filter(too_much).collect(),
+            live_bytes: log_live + self.space.slices.used_units() * UNIT_BYTES as u64,
             dead_bytes: log_dead,
-            owned_bytes: extents.len() as u64 * u64::from(self.geometry.extent_bytes),
+            owned_bytes: extents.len() as u64 * u64::from(extent_bytes),
             extents,
         }
     }

@@ -22,6 +22,7 @@ use crate::ring::arena::CHUNK_BYTES;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, RingError};
 use crate::shard::CheckpointCut;
+pub use crate::shard::Leftovers;
 use crate::sim::device::SimDevice;
 
 /// Longest way of a message that is in time, microseconds.
@@ -97,24 +98,6 @@ pub fn format_sim_drives(
         device
     };
     (0..drives).map(format).collect()
-}
-
-/// What a node holds beside live objects. All but the log and the checkpoints must go away when nothing is under way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Leftovers {
-    pub log_extents: usize,
-    pub data_extents: usize,
-    pub checkpoint_extents: usize,
-    /// Log extents taken ahead of need.
-    pub spare_extents: usize,
-    pub used_units: u64,
-    /// Of bodies on their way in.
-    pub reserved_units: u64,
-    /// Waiting for a checkpoint, or for a reader.
-    pub freed_units: u64,
-    pub pinned_objects: usize,
-    pub held_locks: usize,
-    pub writers: usize,
 }
 
 /// A node that is open. Dropping it ends nothing: [`Simulator::kill`] does.

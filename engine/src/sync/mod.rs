@@ -5,4 +5,6 @@ pub mod locks;
 pub mod oneshot;
 pub mod shared;
 pub mod signal;
-pub mod turn;
+mod yield_now;
+
+pub use self::yield_now::yield_now;

@@ -4,9 +4,8 @@
 
 use std::rc::Rc;
 
-use super::Geometry;
 use crate::device::{Device, DeviceError};
-use crate::extent::SlicePlace;
+use crate::extent::{Geometry, SlicePlace};
 use crate::format::slice::{CRC_BLOCK_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::arena::CHUNK_BYTES;
@@ -24,7 +23,7 @@ pub(super) enum SliceFlaw {
 }
 
 /// What a slice is read from.
-pub(super) struct SlicePieces<'a> {
+pub(super) struct SliceVerifier<'a> {
     shard: u16,
     geometry: &'a Geometry,
     device: &'a Rc<dyn Device>,
@@ -45,7 +44,7 @@ pub(super) struct SlicePiece {
     pub buffer: Buffer,
 }
 
-impl<'a> SlicePieces<'a> {
+impl<'a> SliceVerifier<'a> {
     pub fn new(
         (shard, geometry): (u16, &'a Geometry),
         (device, pool): (&'a Rc<dyn Device>, &'a Pool),

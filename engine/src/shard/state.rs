@@ -1,19 +1,86 @@
-//! What each record does to the index: the same code for a live commit and for recovery.
+//! What a shard knows: its index, its uploads in progress and, in the system shard, the buckets.
 //!
 //! Invariants:
+//! - The state changes by [`State::apply`] alone: the same code for a live commit and for recovery.
 //! - Applying the log from any point at or before a checkpoint's own, in order, over that checkpoint's leaves gives
 //!   the same state (the leaves of a checkpoint are taken while the shard goes on).
 //! - A moved copy counts only if the index still has the same generation at another place.
 //! - An object whose slices were moved is put anew: with a new generation, and the segments it had, at other places.
+//! - A checkpoint takes uploads and buckets a piece at a time, each of bounded size, while the shard goes on. What
+//!   changes between two pieces is in the log behind the position that the checkpoint names: the replay brings it up
+//!   to date. What is unchanged during the whole walk comes exactly once.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::accounts::Accounts;
 use super::entry::{Entry, INLINE_RECORD_BYTES_MAX, Location};
-use super::{State, Upload, UploadKey, part_bytes};
-use crate::extent::{RunCount, coalesce, runs_one_by_one};
-use crate::format::record::{BucketV1, Mutation, PartPutV1, PutV1, SegmentV1, UploadPartV1, UploadV1};
+use super::settings::Settings;
+use crate::extent::{Geometry, RunCount, coalesce, runs_one_by_one};
+use crate::format::record::{BucketV1, Mutation, PartPutV1, PutV1, RunV1, SegmentV1, UploadPartV1, UploadV1};
 use crate::hook::{Rare, reached};
-use crate::index::keys;
+use crate::index::{OrderedIndex, PointTable, Step, keys};
 use crate::log::RecordPlace;
-use crate::types::BucketId;
+use crate::types::{Attributes, BucketId};
+
+/// An upload in progress.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    pub initiated_ms: u64,
+    pub attributes: Attributes,
+    pub parts: BTreeMap<u16, UploadPartV1>,
+}
+
+/// A bucket's record, and the copies that the cores keep: near enough, as there are few.
+const BUCKET_BYTES: u64 = 4 << 10;
+/// What an upload or a part takes beside its texts: its structure, its place in a tree, the allocator's share.
+const UPLOAD_BYTES: u64 = 256;
+const PART_BYTES: u64 = 320;
+
+impl Upload {
+    /// Memory without that of its parts, bytes.
+    fn own_bytes(&self, key: &UploadKey) -> u64 {
+        UPLOAD_BYTES + key.1.len() as u64 + attributes_bytes(&self.attributes)
+    }
+
+    fn memory_bytes(&self, key: &UploadKey) -> u64 {
+        self.own_bytes(key) + self.parts.values().map(part_bytes).sum::<u64>()
+    }
+}
+
+fn part_bytes(part: &UploadPartV1) -> u64 {
+    PART_BYTES
+        + attributes_bytes(&part.info.attributes)
+        + (part.segment.runs.len() * size_of::<RunV1>()) as u64
+}
+
+fn attributes_bytes(attributes: &Attributes) -> u64 {
+    attributes
+        .iter()
+        .map(|(name, value)| (2 * size_of::<String>() + name.len() + value.len() + 32) as u64)
+        .sum()
+}
+
+/// Bucket, key, upload id: the order in which uploads are listed.
+pub type UploadKey = (u32, Vec<u8>, u128);
+
+/// A bucket's place in a piece of a checkpoint, beside its texts, bytes.
+const BUCKET_PIECE_BYTES: u64 = 256;
+
+/// Everything of a shard that changes with its log.
+pub struct State {
+    pub(super) settings: Settings,
+    pub(super) index: OrderedIndex,
+    pub(super) points: PointTable,
+    pub(crate) uploads: BTreeMap<UploadKey, Upload>,
+    /// Memory of all uploads; kept as they change, since it is asked for at every put.
+    uploads_bytes: u64,
+    /// System shard only.
+    pub(crate) buckets: BTreeMap<u32, BucketV1>,
+    pub(super) next_bucket: u32,
+    next_generation: u64,
+    pub(crate) space: Accounts,
+}
 
 /// What a live shard must account for after a change. Recovery derives it anew instead.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -55,6 +122,65 @@ fn left_places(old: &SegmentV1, new: &SegmentV1) -> SegmentV1 {
     let places = runs_one_by_one(old).zip(runs_one_by_one(new));
     let left = places.filter(|(before, after)| before != after).map(|(before, _)| before);
     SegmentV1 { runs: coalesce(left), ..*old }
+}
+
+/// How far a walk over uploads has come: up to this part of this upload.
+#[derive(Clone, Debug)]
+pub(super) struct UploadCursor {
+    key: UploadKey,
+    part: u16,
+}
+
+impl State {
+    /// An empty shard.
+    pub fn new(geometry: Geometry, settings: Settings) -> Self {
+        Self {
+            settings,
+            index: OrderedIndex::new(),
+            points: PointTable::new(),
+            uploads: BTreeMap::new(),
+            uploads_bytes: 0,
+            buckets: BTreeMap::new(),
+            next_bucket: 1,
+            next_generation: u64::from(geometry.epoch) << 40 | 1,
+            space: Accounts::new(geometry),
+        }
+    }
+
+    /// A number that no other object, part or upload of this shard ever has: the epoch makes it new after a crash.
+    pub fn new_generation(&mut self) -> u64 {
+        self.next_generation += 1;
+        self.next_generation
+    }
+
+    pub(super) fn entry(&self, bucket: BucketId, key: &[u8]) -> Option<Entry> {
+        let composite = keys::encode(bucket.0, key);
+        self.index.get(&composite).and_then(Entry::decode)
+    }
+
+    /// Shows the keys of the index from `start` on.
+    pub(crate) fn visit(&self, start: &[u8], visitor: &mut dyn FnMut(&[u8]) -> Step) {
+        self.index.visit(start, &mut |composite, _| visitor(composite));
+    }
+
+    /// Memory of the index, of uploads in progress and of buckets, bytes.
+    pub fn index_bytes(&self) -> u64 {
+        let buckets = self.buckets.len() as u64 * BUCKET_BYTES;
+        (self.index.memory_bytes() + self.points.memory_bytes()) as u64 + self.uploads_bytes + buckets
+    }
+
+    pub fn objects(&self) -> u64 {
+        self.index.len()
+    }
+
+    /// The hash of a key, as the point table has it.
+    pub(super) fn hash(&self, bucket: BucketId, key: &[u8]) -> u64 {
+        self.settings.hash(bucket, key)
+    }
+
+    pub(crate) fn index(&self) -> &OrderedIndex {
+        &self.index
+    }
 }
 
 impl State {
@@ -133,7 +259,7 @@ impl State {
         let Some(old) = self.index.remove(&composite).and_then(|bytes| Entry::decode(&bytes)) else {
             return Effects::default();
         };
-        let hash = self.geometry.hash(BucketId(bucket), key);
+        let hash = self.hash(BucketId(bucket), key);
         let removed = self.points.remove(hash, old.location.pack());
         debug_assert!(removed, "leaves and point table disagree");
         Effects {
@@ -203,7 +329,7 @@ impl State {
     fn set_entry(&mut self, bucket: u32, key: &[u8], entry: &Entry) -> Option<Entry> {
         let mut value = Vec::with_capacity(64);
         entry.encode(&mut value);
-        let hash = self.geometry.hash(BucketId(bucket), key);
+        let hash = self.hash(BucketId(bucket), key);
         let old =
             self.index.insert(&keys::encode(bucket, key), &value).and_then(|bytes| Entry::decode(&bytes));
         match &old {
@@ -214,5 +340,71 @@ impl State {
             None => self.points.insert(hash, entry.location.pack()),
         }
         old
+    }
+}
+
+impl State {
+    /// The next uploads, with their parts, of about `bytes` in memory, and where to go on; None: there are no more.
+    pub(super) fn uploads_after(
+        &self,
+        after: Option<&UploadCursor>,
+        bytes: u64,
+    ) -> Option<(Vec<UploadV1>, UploadCursor)> {
+        let (mut pieces, mut cursor, mut taken): (Vec<UploadV1>, Option<UploadCursor>, u64) =
+            (Vec::new(), None, 0);
+        let start = after.map_or(Bound::Unbounded, |cursor| Bound::Included(&cursor.key));
+        for (key, upload) in self.uploads.range((start, Bound::Unbounded)) {
+            let resumed = after.filter(|cursor| cursor.key == *key).map(|cursor| cursor.part);
+            let mut parts = upload.parts.range(resumed.map_or(0, |part| part + 1)..).peekable();
+            if resumed.is_some() && parts.peek().is_none() {
+                continue;
+            }
+            let mut piece = UploadV1 {
+                bucket: key.0,
+                key: key.1.clone(),
+                id: key.2,
+                initiated_ms: upload.initiated_ms,
+                attributes: upload.attributes.clone(),
+                parts: Vec::new(),
+            };
+            taken += upload.own_bytes(key);
+            let mut last = resumed.unwrap_or(0);
+            while let Some((number, part)) = parts.next_if(|_| taken < bytes || piece.parts.is_empty()) {
+                taken += part_bytes(part);
+                last = *number;
+                piece.parts.push(part.clone());
+            }
+            pieces.push(piece);
+            cursor = Some(UploadCursor { key: key.clone(), part: last });
+            if taken >= bytes {
+                break;
+            }
+        }
+        cursor.map(|cursor| (pieces, cursor))
+    }
+
+    /// The next buckets, of about `bytes` in memory; None: there are no more.
+    pub(super) fn buckets_after(&self, after: Option<u32>, bytes: u64) -> Option<Vec<BucketV1>> {
+        let (mut buckets, mut taken) = (Vec::new(), 0);
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        for bucket in self.buckets.range((start, Bound::Unbounded)).map(|(_, bucket)| bucket) {
+            let texts = bucket.name.len() + bucket.owner.len();
+            taken += BUCKET_PIECE_BYTES + texts as u64 + attributes_bytes(&bucket.attributes);
+            buckets.push(bucket.clone());
+            if taken >= bytes {
+                break;
+            }
+        }
+        (!buckets.is_empty()).then_some(buckets)
+    }
+
+    /// Recovery: an upload, or more parts of one.
+    pub(super) fn load_upload(&mut self, piece: UploadV1) {
+        let key = (piece.bucket, piece.key, piece.id);
+        if !self.uploads.contains_key(&key) {
+            let (initiated_ms, attributes) = (piece.initiated_ms, piece.attributes);
+            self.add_upload(key.clone(), Upload { initiated_ms, attributes, parts: Default::default() });
+        }
+        piece.parts.into_iter().for_each(|part| drop(self.set_part(&key, part)));
     }
 }

@@ -1,0 +1,266 @@
+//! Where a shard's bytes are: what is live, what waits to be free, what is reserved, and who reads.
+//!
+//! Invariants:
+//! - live + dead + reserved + free = owned, at any moment (law 5): [`ShardSpace::adds_up`].
+//! - Nothing here is logged: recovery derives it from what the index names.
+//! - What a durable record freed waits in `freed` for a checkpoint behind that record, and in `deferred` while somebody
+//!   reads it (law 6).
+
+use std::collections::{HashMap, VecDeque};
+
+use super::state::Effects;
+use crate::extent::slices::SliceSpace;
+use crate::extent::{Geometry, RunCount, run_units, segment_units};
+use crate::format::record::{Mutation, RunV1, SegmentV1};
+use crate::format::slice::UNIT_BYTES;
+use crate::hook::{Bug, Rare, reached};
+use crate::log::RecordPlace;
+use crate::log::space::LogSpace;
+
+/// A freed run waits for a checkpoint behind `sequence`.
+struct Freed {
+    sequence: u64,
+    run: RunV1,
+    units: u32,
+}
+
+/// The space of a shard.
+pub(crate) struct Accounts {
+    geometry: Geometry,
+    pub(crate) logs: LogSpace,
+    pub(crate) slices: SliceSpace,
+    /// Runs of slices that the index and the uploads name.
+    pub(super) runs: RunCount,
+    pub(super) checkpoint_extents: Vec<u32>,
+    pub(super) checkpoint_sequence: u64,
+    freed: VecDeque<Freed>,
+    freed_units: u64,
+    /// Units of bodies on their way in.
+    reserved_units: u64,
+    /// Readers, by generation of the object or part.
+    object_pins: HashMap<u64, u32>,
+    /// Frees that wait for readers, by the generation that these have pinned.
+    deferred: HashMap<u64, Vec<SegmentV1>>,
+}
+
+/// Where the bytes of the extents that a shard owns are: live + dead + reserved + free = owned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardSpace {
+    /// Named by the index.
+    pub live_bytes: u64,
+    /// Freed, and waiting for a checkpoint or a reader.
+    pub dead_bytes: u64,
+    pub reserved_bytes: u64,
+    /// Owned but free.
+    pub free_bytes: u64,
+    pub owned_bytes: u64,
+    pub objects: u64,
+    pub index_bytes: u64,
+    pub runs: RunCount,
+}
+
+impl ShardSpace {
+    /// Whether live + dead + reserved + free = owned.
+    pub fn adds_up(&self) -> bool {
+        self.live_bytes + self.dead_bytes + self.reserved_bytes + self.free_bytes == self.owned_bytes
+    }
+}
+
+/// What a shard, or a node, holds beside live objects. All but the log and the checkpoints must go away when nothing is
+/// under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    pub log_extents: usize,
+    pub data_extents: usize,
+    pub checkpoint_extents: usize,
+    /// Log extents taken ahead of need.
+    pub spare_extents: usize,
+    pub used_units: u64,
+    /// Units of bodies on their way in.
+    pub reserved_units: u64,
+    /// Units that wait for a checkpoint, or for a reader.
+    pub freed_units: u64,
+    pub pinned_objects: usize,
+    pub held_locks: usize,
+    pub writers: usize,
+}
+
+impl Accounts {
+    pub(super) fn new(geometry: Geometry) -> Self {
+        Self {
+            geometry,
+            logs: LogSpace::default(),
+            slices: SliceSpace::new(geometry.extent_bytes / UNIT_BYTES as u32),
+            runs: RunCount::default(),
+            checkpoint_extents: Vec::new(),
+            checkpoint_sequence: 0,
+            freed: VecDeque::new(),
+            freed_units: 0,
+            reserved_units: 0,
+            object_pins: HashMap::new(),
+            deferred: HashMap::new(),
+        }
+    }
+
+    /// Accounts for a record that was applied with these effects.
+    pub(super) fn account(&mut self, mutation: &Mutation, place: RecordPlace, effects: Effects) {
+        let relocated = effects.relocated;
+        if let Some((before, after)) = relocated {
+            self.runs = self.runs.plus(after).minus(before);
+        }
+        match mutation {
+            Mutation::Put(_) if relocated.is_some() => {}
+            // A completed upload's were counted as parts.
+            Mutation::Put(put) if !place.moved && put.upload.is_none() => {
+                put.segments.iter().for_each(|segment| self.runs.add(segment));
+            }
+            Mutation::UploadPart(part) => self.runs.add(&part.part.segment),
+            _ => {}
+        }
+        if let Some((extent, bytes)) = effects.gained {
+            self.logs.gain(extent, bytes);
+        }
+        if let Some((extent, bytes)) = effects.lost {
+            self.logs.lose(extent, bytes);
+        }
+        for (generation, segment) in effects.freed {
+            if relocated.is_none() {
+                self.runs.remove(&segment);
+            }
+            // What is read may have been opened as the object, or before that as a part.
+            let pin =
+                [generation, segment.generation].into_iter().find(|pin| self.object_pins.contains_key(pin));
+            match pin.filter(|_| !self.geometry.planted.is(Bug::ReuseSpaceEarly)) {
+                Some(pin) => {
+                    reached(Rare::ReaderKeptSpace);
+                    self.deferred.entry(pin).or_default().push(segment);
+                }
+                None => self.free_later(place.sequence, &segment),
+            }
+        }
+    }
+
+    /// Counts a reader of the object or part with this generation.
+    pub(super) fn pin_object(&mut self, generation: u64) {
+        *self.object_pins.entry(generation).or_insert(0) += 1;
+    }
+
+    /// A reader is done. What it kept waits for a checkpoint behind `sequence` from now on.
+    pub(super) fn unpin_object(&mut self, generation: u64, sequence: u64) {
+        let count =
+            self.object_pins.get_mut(&generation).unwrap_or_else(|| panic!("{generation} is not pinned"));
+        *count -= 1;
+        if *count > 0 {
+            return;
+        }
+        self.object_pins.remove(&generation);
+        for segment in self.deferred.remove(&generation).unwrap_or_default() {
+            // A part's slices may be read as the part still.
+            if self.object_pins.contains_key(&segment.generation) {
+                self.deferred.entry(segment.generation).or_default().push(segment);
+            } else {
+                self.free_later(sequence, &segment);
+            }
+        }
+    }
+
+    fn free_later(&mut self, sequence: u64, segment: &SegmentV1) {
+        for run in &segment.runs {
+            let units = run_units(run, segment.length);
+            self.freed_units += u64::from(units);
+            self.freed.push_back(Freed { sequence, run: *run, units });
+        }
+    }
+
+    /// A checkpoint of everything before `sequence` is in force: what was freed until then is free. Frees up to `most`
+    /// runs; returns extents that became empty, and how many runs it were.
+    pub(super) fn release_freed(&mut self, sequence: u64, most: usize) -> (Vec<u32>, usize) {
+        let (mut empty, mut runs) = (Vec::new(), 0);
+        while runs < most && self.freed.front().is_some_and(|freed| freed.sequence < sequence) {
+            let Some(freed) = self.freed.pop_front() else { break };
+            self.freed_units -= u64::from(freed.units);
+            empty.extend(self.slices.free(&freed.run, freed.units));
+            runs += 1;
+        }
+        (empty, runs)
+    }
+
+    /// Bytes of slices that a checkpoint would free.
+    pub(super) fn freed_bytes(&self) -> u64 {
+        self.freed_units * UNIT_BYTES as u64
+    }
+
+    /// Bytes that a checkpoint would free, extents of the log included.
+    pub(super) fn reclaimable_bytes(&self) -> u64 {
+        self.freed_bytes() + self.logs.empty() as u64 * u64::from(self.geometry.extent_bytes)
+    }
+
+    /// A run for a body on its way in was allocated.
+    pub(super) fn reserve(&mut self, units: u32) {
+        self.reserved_units += u64::from(units);
+    }
+
+    /// Frees reserved runs of a body of `length` bytes that no record names; gives the extents that became empty.
+    pub(super) fn release(&mut self, runs: &[RunV1], length: u64) -> Vec<u32> {
+        let mut empty = Vec::new();
+        for run in runs {
+            let units = run_units(run, length);
+            self.reserved_units -= u64::from(units);
+            empty.extend(self.slices.free(run, units));
+        }
+        empty
+    }
+
+    /// The record that was to name these slices is durable and applied.
+    pub(super) fn keep(&mut self, segment: &SegmentV1) {
+        self.reserved_units -= segment_units(segment);
+    }
+
+    /// Bytes of slices' extents that no slice uses.
+    pub(super) fn gap_bytes(&self) -> u64 {
+        let units_per_extent = u64::from(self.geometry.extent_bytes) / UNIT_BYTES as u64;
+        (self.slices.extent_count() as u64 * units_per_extent - self.slices.used_units()) * UNIT_BYTES as u64
+    }
+
+    fn deferred_units(&self) -> u64 {
+        self.deferred.values().flatten().map(segment_units).sum()
+    }
+
+    /// The sums over all extents, `spares` of which were taken for the log ahead of need; objects and index are left
+    /// at 0.
+    pub(super) fn space(&self, spares: usize) -> ShardSpace {
+        let unit = UNIT_BYTES as u64;
+        let extent = u64::from(self.geometry.extent_bytes);
+        let (log_live, log_dead) = self.logs.live_and_dead();
+        let used = self.slices.used_units();
+        let waiting = self.freed_units + self.deferred_units();
+        let log_free = self.logs.count() as u64 * extent - log_live - log_dead;
+        let beside = (self.checkpoint_extents.len() + spares) as u64 * extent;
+        ShardSpace {
+            live_bytes: log_live + (used - waiting - self.reserved_units) * unit,
+            dead_bytes: log_dead + waiting * unit,
+            reserved_bytes: self.reserved_units * unit + beside + log_free,
+            free_bytes: self.slices.extent_count() as u64 * extent - used * unit,
+            owned_bytes: (self.logs.count() + self.slices.extent_count()) as u64 * extent + beside,
+            runs: self.runs,
+            ..ShardSpace::default()
+        }
+    }
+
+    /// Every extent but those that were taken for the log ahead of need.
+    pub(crate) fn extents(&self) -> Vec<u32> {
+        let named = self.logs.all().chain(self.slices.extents());
+        named.chain(self.checkpoint_extents.iter().copied()).collect()
+    }
+
+    /// Adds what is held beside live objects, for the simulator's checks.
+    pub(super) fn count_leftovers(&self, sum: &mut Leftovers) {
+        sum.log_extents += self.logs.count();
+        sum.data_extents += self.slices.extent_count();
+        sum.checkpoint_extents += self.checkpoint_extents.len();
+        sum.used_units += self.slices.used_units();
+        sum.reserved_units += self.reserved_units;
+        sum.freed_units += self.freed_units + self.deferred_units();
+        sum.pinned_objects += self.object_pins.len();
+    }
+}

@@ -1,0 +1,232 @@
+//! The way of a commit: the caller holds the key's lock and has judged the change; here room is made for its record, the
+//! record is queued, and once it is durable the change is applied and its caller told.
+//!
+//! A caller that goes away before the record is queued leaves nothing; one that goes away later does not stop it.
+
+use std::rc::Rc;
+
+use super::entry::Entry;
+use super::instance::{Commit, Shard};
+use super::space::Reserved;
+use crate::device::DeviceError;
+use crate::error::{EngineError, Result};
+use crate::extent::keeper::{Class, Taken};
+use crate::format::record::{EncodedRecord, Mutation, PutV1};
+use crate::hook::{Rare, reached};
+use crate::log::RecordPlace;
+use crate::log::writer::{Log, LogOwner, RECORD_BYTES_MAX};
+use crate::sync::locks::KeyGuard;
+use crate::sync::oneshot;
+use crate::types::{BucketId, EtagMatch, WriteCondition};
+
+impl Shard {
+    /// Judges a condition against the current object. Call with the key's lock held.
+    pub(super) fn check_condition(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        condition: &WriteCondition,
+    ) -> Result<()> {
+        if *condition == WriteCondition::default() {
+            return Ok(());
+        }
+        let entry = self.state.borrow().entry(bucket, key);
+        judge(entry.as_ref(), condition)
+    }
+
+    /// On a full drive what replaces a larger object still finds room: it gives more back than it takes.
+    pub fn class_of(&self, bucket: BucketId, key: &[u8], size: u64) -> Class {
+        let shrinks = self.state.borrow().entry(bucket, key).is_some_and(|old| size < old.size);
+        if shrinks { Class::Shrinking } else { Class::User }
+    }
+
+    /// Asked before anything new takes memory: a key, an upload, a part, a bucket.
+    pub(super) fn check_index_room(&self) -> Result<()> {
+        let (index_bytes, limit_bytes) = (self.state.borrow().index_bytes(), self.settings.index_bytes_max);
+        if index_bytes < limit_bytes {
+            Ok(())
+        } else {
+            reached(Rare::IndexFull);
+            Err(EngineError::IndexFull { index_bytes, limit_bytes })
+        }
+    }
+
+    /// Commits the record of an object, with the key's lock in `guard`.
+    pub(super) async fn commit_put(
+        self: &Rc<Self>,
+        put: PutV1,
+        data: Vec<u8>,
+        guard: KeyGuard,
+        reserved: Option<Reserved>,
+    ) -> Result<RecordPlace> {
+        let (bucket, generation) = (BucketId(put.bucket), put.generation);
+        // What completes an upload gives more memory back than it takes.
+        if put.upload.is_none() && self.state.borrow().entry(bucket, &put.key).is_none() {
+            self.check_index_room()?;
+        }
+        let class = self.class_of(bucket, &put.key, put.size);
+        let mutation = Mutation::Put(put);
+        let record = EncodedRecord::new(&mutation, generation, 0, data);
+        self.commit(bucket, mutation, record, guard, class, reserved).await
+    }
+
+    /// Makes room for a record, queues it and waits for it.
+    pub(super) async fn commit(
+        self: &Rc<Self>,
+        bucket: BucketId,
+        mutation: Mutation,
+        record: EncodedRecord,
+        guard: KeyGuard,
+        class: Class,
+        reserved: Option<Reserved>,
+    ) -> Result<RecordPlace> {
+        if record.length() > RECORD_BYTES_MAX {
+            let (size_bytes, limit_bytes) = (record.length() as u64, RECORD_BYTES_MAX as u64);
+            return Err(EngineError::TooLarge { size_bytes, limit_bytes });
+        }
+        if class != Class::System {
+            self.admit(record.length(), class).await?;
+        }
+        // From here to the push nothing waits. What clients write has a permit that keeps the bucket; an upload that
+        // ends by its age has none, and finds it gone.
+        self.surroundings.check_bucket(bucket)?;
+        self.queue(mutation, record, guard, reserved.into_iter().collect(), false).await
+    }
+
+    /// Queues a record that names the slices of `handles`, and waits for it.
+    pub(super) async fn queue(
+        self: &Rc<Self>,
+        mutation: Mutation,
+        record: EncodedRecord,
+        guard: KeyGuard,
+        handles: Vec<Reserved>,
+        relocates: bool,
+    ) -> Result<RecordPlace> {
+        let (reply, answer) = oneshot::channel();
+        let reserved = handles.iter().map(|handle| handle.segment().clone()).collect();
+        let (mutation, guard) = (Some(mutation), Some(guard));
+        self.log.push(Some(record), Commit { mutation, guard, reserved, relocates, reply })?;
+        // Only now that it is queued.
+        handles.into_iter().for_each(Reserved::hand_over);
+        answer.await.unwrap_or(Err(EngineError::WritesStopped { shard: self.id }))
+    }
+
+    /// Queues a record that belongs to no living bucket, or a barrier, and waits for it.
+    pub(super) async fn append(
+        self: &Rc<Self>,
+        change: Option<(Mutation, EncodedRecord)>,
+        guard: Option<KeyGuard>,
+    ) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        let (mutation, record) = change.unzip();
+        self.log.push(record, Commit { mutation, guard, reserved: Vec::new(), relocates: false, reply })?;
+        answer.await.unwrap_or(Err(EngineError::WritesStopped { shard: self.id })).map(|_| ())
+    }
+
+    /// Applies a record that is durable, and accounts for it.
+    fn apply(&self, mutation: &Mutation, place: RecordPlace, relocates: bool) {
+        self.count(|counters| match mutation {
+            Mutation::Put(_) if place.moved || relocates => {}
+            // The bytes of a completed upload came as parts.
+            Mutation::Put(put) if put.upload.is_none() => counters.user_bytes += put.size,
+            Mutation::UploadPart(part) => counters.user_bytes += part.part.segment.length,
+            _ => {}
+        });
+        let mut state = self.state.borrow_mut();
+        let effects = state.apply(mutation, place);
+        state.space.account(mutation, place, effects);
+    }
+}
+
+/// Steps 3 and 4 of the group commit: the index changes, record by record in the order of the log; those who wait are
+/// told.
+impl LogOwner for Shard {
+    type Commit = Commit;
+
+    fn log(&self) -> &Log<Commit> {
+        &self.log
+    }
+
+    fn durable(self: &Rc<Self>, records: impl Iterator<Item = (Commit, RecordPlace)>) {
+        for (commit, place) in records {
+            if let Some(mutation) = &commit.mutation {
+                self.apply(mutation, place, commit.relocates);
+            }
+            commit.reserved.iter().for_each(|segment| self.state.borrow_mut().space.keep(segment));
+            drop(commit.guard);
+            commit.reply.send(Ok(place));
+        }
+    }
+
+    fn batch_ended(self: &Rc<Self>) {
+        self.after_batch();
+    }
+
+    fn refused(self: &Rc<Self>, commits: Vec<Commit>) {
+        let error = self.no_space();
+        for commit in commits {
+            commit.reserved.iter().for_each(|segment| self.release(&segment.runs, segment.length));
+            commit.reply.send(Err(error.clone()));
+        }
+    }
+
+    fn failed(self: &Rc<Self>, error: &DeviceError) {
+        self.stop_writing(error);
+    }
+
+    fn written(&self, extent: u32, end: u32) {
+        self.state.borrow_mut().space.logs.wrote(extent, end);
+    }
+
+    fn entered(&self, extent: u32, lap: u64) {
+        self.state.borrow_mut().space.logs.add(extent, lap, 0);
+    }
+
+    /// The next extent, or what a checkpoint gives back: that needs nothing of the log's writer, which waits here.
+    async fn take_extent(self: &Rc<Self>) -> Option<Taken> {
+        if let Ok(taken) = self.surroundings.take_extent(Class::System).await {
+            return Some(taken);
+        }
+        if let Err(error) = self.checkpoint().await {
+            tracing::warn!(shard = self.id, %error, "no extent for the log, and no checkpoint that frees one");
+        }
+        self.surroundings.take_extent(Class::System).await.ok()
+    }
+
+    fn give_extent(&self, extent: u32) {
+        self.surroundings.give_extents(vec![extent]);
+    }
+
+    fn has_empty_extents(&self) -> bool {
+        self.state.borrow().space.logs.empty() > 0
+    }
+
+    async fn checkpoint_for_log(self: &Rc<Self>) {
+        if let Err(error) = self.checkpoint().await {
+            tracing::warn!(shard = self.id, %error, "no checkpoint before the first record of a life");
+        }
+    }
+
+    async fn note_begun(self: &Rc<Self>) -> std::result::Result<(), DeviceError> {
+        self.surroundings.note_log_begun(self.id).await
+    }
+}
+
+fn judge(entry: Option<&Entry>, condition: &WriteCondition) -> Result<()> {
+    let matches = |wanted: &EtagMatch, entry: &Entry| match wanted {
+        EtagMatch::Any => true,
+        EtagMatch::OneOf(tags) => tags.contains(&entry.etag.to_string()),
+    };
+    if let Some(wanted) = &condition.if_match {
+        match entry {
+            None => return Err(EngineError::NoSuchKey),
+            Some(entry) if !matches(wanted, entry) => return Err(EngineError::PreconditionFailed),
+            Some(_) => {}
+        }
+    }
+    let Some(entry) = entry else { return Ok(()) };
+    let unwanted = condition.if_none_match.as_ref().is_some_and(|tags| matches(tags, entry));
+    let other_time = condition.if_modified_time_s.is_some_and(|seconds| seconds != entry.modified_ms / 1000);
+    let other_size = condition.if_size_bytes.is_some_and(|size| size != entry.size);
+    if unwanted || other_time || other_size { Err(EngineError::PreconditionFailed) } else { Ok(()) }
+}

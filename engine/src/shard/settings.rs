@@ -1,0 +1,51 @@
+//! What a shard is told when it opens, beside the geometry of its drive.
+
+use std::hash::Hasher;
+
+use crate::format::checkpoint::HEADER_BYTES;
+use crate::types::BucketId;
+
+/// The limits and the hash key of a shard, fixed while the node is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub hash_key: [u64; 2],
+    /// Larger bodies go into slices, bytes.
+    pub inline_bytes_max: u32,
+    /// Cap on this shard's index, bytes.
+    pub index_bytes_max: u64,
+    /// Dead bytes that the log may hold before it is cleaned, if they are not more than the live ones.
+    pub dead_log_bytes_max: u64,
+    /// Log bytes after which a checkpoint is taken. [`u64::MAX`]: only where somebody asks or waits for one.
+    pub checkpoint_after_bytes: u64,
+    pub checkpoint_cut: CheckpointCut,
+    /// Shards that live on this drive.
+    pub drive_shards: u32,
+    /// Free extents, beside those held back, below which the cleaners work.
+    pub few_extents: u32,
+}
+
+/// How a checkpoint is cut into chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointCut {
+    /// Payload of a chunk, bytes; more where one leaf is longer.
+    pub payload_bytes: usize,
+    /// Most chunks or log extents that a list or the root names.
+    pub names: usize,
+}
+
+impl Default for CheckpointCut {
+    fn default() -> Self {
+        Self { payload_bytes: (256 << 10) - HEADER_BYTES, names: 8192 }
+    }
+}
+
+impl Settings {
+    /// The hash of a key. It is keyed, so that nobody can aim keys at one shard or one bucket of the table. SipHash-1-3
+    /// (Aumasson and Bernstein, 2012).
+    pub fn hash(&self, bucket: BucketId, key: &[u8]) -> u64 {
+        let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.hash_key[0], self.hash_key[1]);
+        hasher.write_u32(bucket.0.to_le());
+        hasher.write(key);
+        hasher.finish()
+    }
+}
