@@ -5,5 +5,6 @@
 
 mod dependencies;
 mod documents;
+mod layers;
 mod source;
 mod tree;

@@ -15,6 +15,7 @@ use super::core::SYSTEM_SHARD;
 use super::state::CoreState;
 use crate::error::{EngineError, Result};
 use crate::hook::{Rare, reached};
+use crate::shard::{ShardReply, ShardRequest};
 use crate::sync::signal::Signal;
 use crate::types::BucketId;
 
@@ -198,38 +199,18 @@ impl CoreState {
 
     /// What was queued on any shard is applied: a caller that went away left its record behind.
     async fn settle(self: &Rc<Self>) -> Result<()> {
-        let settled =
-            self.on_every_shard(|core, shard| async move { core.shard(shard).barrier().await }).await;
-        settled.into_iter().collect()
+        self.ask_all(|| ShardRequest::Barrier).await.map(|_| ())
     }
 
     /// # Errors
     /// [`EngineError::BucketNotEmpty`] when a shard has an object of the bucket.
     async fn check_empty(self: &Rc<Self>, bucket: BucketId) -> Result<()> {
-        let empty = self
-            .on_every_shard(move |core, shard| async move { core.shard(shard).is_bucket_empty(bucket) })
-            .await;
-        if empty.into_iter().all(|empty| empty) { Ok(()) } else { Err(EngineError::BucketNotEmpty) }
+        let judged = self.ask_all(|| ShardRequest::IsBucketEmpty(bucket)).await?;
+        let empty = judged.into_iter().all(|judged| matches!(judged, ShardReply::Judged(true)));
+        if empty { Ok(()) } else { Err(EngineError::BucketNotEmpty) }
     }
 
     async fn end_uploads(self: &Rc<Self>, bucket: BucketId) -> Result<()> {
-        let ended = self
-            .on_every_shard(move |core, shard| async move { core.shard(shard).end_uploads(bucket).await })
-            .await;
-        ended.into_iter().collect()
-    }
-
-    /// Runs `work` on every shard's core; what each gave.
-    async fn on_every_shard<R, F, W>(self: &Rc<Self>, work: F) -> Vec<R>
-    where
-        R: Send + 'static,
-        W: Future<Output = R> + 'static,
-        F: Fn(Rc<CoreState>, u16) -> W + Clone + Send + 'static,
-    {
-        let calls = (0..self.layout.shards).map(|shard| {
-            let work = work.clone();
-            self.call(self.layout.core_of(shard), move |core| work(core, shard))
-        });
-        futures_util::future::join_all(calls).await
+        self.ask_all(|| ShardRequest::EndUploads(bucket)).await.map(|_| ())
     }
 }

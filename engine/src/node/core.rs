@@ -17,7 +17,7 @@ use crate::device::file::OpenDrive;
 use crate::error::{EngineError, Result};
 use crate::index::ListMerge;
 use crate::ring::driver::Driver;
-use crate::shard::{CompleteCommit, Shard};
+use crate::shard::{CompleteCommit, ShardReply, ShardRequest};
 use crate::types::{
     Attributes, Bucket, BucketCreated, BucketId, Deleted, Etag, ListPage, ListQuery, ObjectInfo, ObjectMeta,
     UploadId, UploadInfo, UploadItem, UploadPage, UploadQuery, WriteCondition,
@@ -187,10 +187,10 @@ impl Core {
             report.reserved_bytes += u64::from(held) * u64::from(geometry.extent_bytes);
         }
         for shard in 0..layout.shards {
-            let space = self
-                .state
-                .call(layout.core_of(shard), move |core| async move { core.shard(shard).space() })
-                .await;
+            let space = match self.state.ask(shard, ShardRequest::Space).await? {
+                ShardReply::Space(space) => space,
+                other => other.mistaken(),
+            };
             report.live_bytes += space.live_bytes;
             report.dead_bytes += space.dead_bytes;
             report.reserved_bytes += space.reserved_bytes;
@@ -305,9 +305,10 @@ impl Core {
     /// When the condition or the device say no.
     pub async fn delete(&self, bucket: BucketId, key: &[u8], condition: WriteCondition) -> Result<Deleted> {
         self.admit(bucket, key)?;
-        let bytes = key.to_vec();
-        let work = move |shard: Rc<Shard>| async move { shard.delete(bucket, bytes, condition).await };
-        self.write_on_owner(bucket, key, work).await
+        match self.ask_owner(bucket, key, |key| ShardRequest::Delete { bucket, key, condition }).await? {
+            ShardReply::Deleted(deleted) => Ok(deleted),
+            other => other.mistaken(),
+        }
     }
 
     /// A page of a bucket's listing, over all shards, in UTF-8 byte order.
@@ -326,13 +327,14 @@ impl Core {
             let calls = requests.into_iter().map(|request| async move {
                 let shard = request.shard as u16;
                 let query = ListQuery { after: request.after, ..query.clone() };
-                let work = move |core: Rc<CoreState>| async move {
-                    core.shard(shard).list(bucket, &query, request.max)
-                };
-                (request.shard, self.state.call(self.state.layout.core_of(shard), work).await)
+                let list = ShardRequest::List { bucket, query, max: request.max };
+                (request.shard, self.state.ask(shard, list).await)
             });
-            for (shard, page) in futures_util::future::join_all(calls).await {
-                merge.offer(shard, page);
+            for (shard, reply) in futures_util::future::join_all(calls).await {
+                match reply? {
+                    ShardReply::Page(page) => merge.offer(shard, page),
+                    other => other.mistaken(),
+                }
             }
         }
     }
@@ -349,10 +351,11 @@ impl Core {
     ) -> Result<UploadId> {
         self.admit(bucket, key)?;
         check_attributes(&attributes)?;
-        let bytes = key.to_vec();
-        let work =
-            move |shard: Rc<Shard>| async move { shard.create_upload(bucket, bytes, attributes).await };
-        self.write_on_owner(bucket, key, work).await
+        let create = |key| ShardRequest::CreateUpload { bucket, key, attributes };
+        match self.ask_owner(bucket, key, create).await? {
+            ShardReply::UploadCreated(upload) => Ok(upload),
+            other => other.mistaken(),
+        }
     }
 
     /// An upload with all its parts.
@@ -361,8 +364,10 @@ impl Core {
     /// [`EngineError::NoSuchUpload`].
     pub async fn upload(&self, bucket: BucketId, key: &[u8], upload: UploadId) -> Result<UploadInfo> {
         self.state.check_bucket(bucket)?;
-        let bytes = key.to_vec();
-        self.on_owner(bucket, key, move |shard| async move { shard.upload(bucket, &bytes, upload) }).await
+        match self.ask_owner(bucket, key, |key| ShardRequest::Upload { bucket, key, upload }).await? {
+            ShardReply::Upload(upload) => Ok(upload),
+            other => other.mistaken(),
+        }
     }
 
     /// Begins a part of exactly `length` bytes.
@@ -379,9 +384,7 @@ impl Core {
     ) -> Result<ObjectWriter> {
         self.admit(bucket, key)?;
         // Refused before the body comes, not after. Without a look at the parts: their number must not matter.
-        let bytes = key.to_vec();
-        self.on_owner(bucket, key, move |shard| async move { shard.check_upload(bucket, &bytes, upload) })
-            .await?;
+        self.ask_owner(bucket, key, |key| ShardRequest::CheckUpload { bucket, key, upload }).await?;
         Ok(ObjectWriter::new(&self.state, bucket, key, Target::Part { upload, number }, length))
     }
 
@@ -401,8 +404,11 @@ impl Core {
         self.admit(bucket, key)?;
         check_attributes(&meta.attributes)?;
         let commit = CompleteCommit { bucket, key: key.to_vec(), upload, parts, meta, condition };
-        let work = move |shard: Rc<Shard>| async move { shard.complete_upload(commit).await };
-        self.write_on_owner(bucket, key, work).await
+        let shard = self.state.layout.shard_of_key(bucket, key);
+        match self.state.ask(shard, ShardRequest::Complete(commit)).await? {
+            ShardReply::Object(info) => Ok(info),
+            other => other.mistaken(),
+        }
     }
 
     /// Ends an upload; its parts are freed.
@@ -411,9 +417,7 @@ impl Core {
     /// [`EngineError::NoSuchUpload`].
     pub async fn abort_upload(&self, bucket: BucketId, key: &[u8], upload: UploadId) -> Result<()> {
         self.admit(bucket, key)?;
-        let bytes = key.to_vec();
-        let work = move |shard: Rc<Shard>| async move { shard.abort_upload(bucket, bytes, upload).await };
-        self.write_on_owner(bucket, key, work).await
+        self.ask_owner(bucket, key, |key| ShardRequest::AbortUpload { bucket, key, upload }).await.map(|_| ())
     }
 
     /// Ends uploads of this core's shards that were begun more than `age_ms` ago, again and again until it closes.
@@ -434,42 +438,23 @@ impl Core {
     /// [`EngineError::NoSuchBucket`].
     pub async fn list_uploads(&self, bucket: BucketId, query: &UploadQuery) -> Result<UploadPage> {
         self.state.check_bucket(bucket)?;
-        let calls = (0..self.state.layout.shards).map(|shard| {
-            let query = query.clone();
-            let work =
-                move |core: Rc<CoreState>| async move { core.shard(shard).list_uploads(bucket, &query) };
-            self.state.call(self.state.layout.core_of(shard), work)
+        let list = || ShardRequest::ListUploads { bucket, query: query.clone() };
+        let pages = self.state.ask_all(list).await?.into_iter().map(|reply| match reply {
+            ShardReply::Uploads(page) => page,
+            other => other.mistaken(),
         });
-        let pages = futures_util::future::join_all(calls).await;
-        Ok(merge_uploads(pages, query.max_items))
+        Ok(merge_uploads(pages.collect(), query.max_items))
     }
 
-    async fn on_owner<R, F, W>(&self, bucket: BucketId, key: &[u8], work: F) -> R
-    where
-        R: Send + 'static,
-        W: Future<Output = R> + 'static,
-        F: FnOnce(Rc<Shard>) -> W + Send + 'static,
-    {
-        let layout = &self.state.layout;
-        let shard = layout.shard_of_key(bucket, key);
-        let work = move |core: Rc<CoreState>| work(core.shard(shard));
-        self.state.call(layout.core_of(shard), work).await
-    }
-
-    /// As [`Self::on_owner`], with the bucket kept until `work` has ended.
-    async fn write_on_owner<R, F, W>(&self, bucket: BucketId, key: &[u8], work: F) -> Result<R>
-    where
-        R: Send + 'static,
-        W: Future<Output = Result<R>> + 'static,
-        F: FnOnce(Rc<Shard>) -> W + Send + 'static,
-    {
-        let layout = &self.state.layout;
-        let shard = layout.shard_of_key(bucket, key);
-        let work = move |core: Rc<CoreState>| async move {
-            let _permit = core.permit(bucket).await?;
-            work(core.shard(shard)).await
-        };
-        self.state.call(layout.core_of(shard), work).await
+    /// Asks the owner of a key.
+    async fn ask_owner(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        request: impl FnOnce(Vec<u8>) -> ShardRequest,
+    ) -> Result<ShardReply> {
+        let shard = self.state.layout.shard_of_key(bucket, key);
+        self.state.ask(shard, request(key.to_vec())).await
     }
 
     fn refuse_if_closing(&self) -> Result<()> {

@@ -19,6 +19,7 @@ mod open_shard;
 pub(crate) mod read;
 mod report;
 pub(crate) mod scrub;
+mod serve;
 pub mod sizing;
 pub(crate) mod state;
 mod surroundings;

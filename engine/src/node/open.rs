@@ -249,6 +249,7 @@ impl CoreParts {
             cache: self.cache,
             mailbox,
             notifier: self.notifier,
+            asked: Calls::default(),
             calls: Calls::default(),
             shards: RefCell::default(),
             keepers: RefCell::new(keepers),

@@ -21,7 +21,7 @@ use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::hook::Bug;
 use crate::ring::{Buffer, Pool};
 use crate::shard::entry::{Entry, blocks_covering};
-use crate::shard::{Found, Pins, Shard};
+use crate::shard::{Found, Pins, Shard, ShardReply, ShardRequest};
 use crate::types::{BucketId, ObjectInfo};
 
 /// Verified bytes of an object; a buffer goes back to the core's pool when it is dropped.
@@ -53,7 +53,7 @@ struct PinGuard {
 
 impl Drop for PinGuard {
     fn drop(&mut self) {
-        self.core.unpin(self.shard, self.pins);
+        self.core.tell(self.shard, ShardRequest::Unpin(self.pins));
     }
 }
 
@@ -190,10 +190,11 @@ impl ObjectReader {
         key: &[u8],
         damage: EngineError,
     ) -> Result<Option<Self>> {
-        let key = key.to_vec();
-        let owner = core.layout.core_of(shard);
-        let work = move |core: Rc<CoreState>| async move { core.shard(shard).has_key(bucket, &key) };
-        if core.call(owner, work).await { Err(damage) } else { Ok(None) }
+        match core.ask(shard, ShardRequest::HasKey { bucket, key: key.to_vec() }).await? {
+            ShardReply::Judged(true) => Err(damage),
+            ShardReply::Judged(false) => Ok(None),
+            other => other.mistaken(),
+        }
     }
 
     /// All that is known of the object.
@@ -309,19 +310,12 @@ async fn look_up(
     bucket: BucketId,
     key: &[u8],
 ) -> Result<Option<(Found, PinGuard)>> {
-    let owner = core.layout.core_of(shard);
-    let guard = |core: &Rc<CoreState>, (found, pins)| (found, PinGuard { core: core.clone(), shard, pins });
-    if owner == core.index {
-        return Ok(core.shard(shard).lookup(bucket, key)?.map(|found| guard(core, found)));
-    }
-    let key = key.to_vec();
-    let orphan = move |core: &Rc<CoreState>, answer: Result<Option<(Found, Pins)>>| {
-        if let Ok(Some((_, pins))) = answer {
-            core.unpin(shard, pins);
+    match core.ask(shard, ShardRequest::Lookup { bucket, key: key.to_vec() }).await? {
+        ShardReply::Found(found) => {
+            Ok(found.map(|(found, pins)| (found, PinGuard { core: core.clone(), shard, pins })))
         }
-    };
-    let work = move |core: Rc<CoreState>| async move { core.shard(shard).lookup(bucket, &key) };
-    Ok(core.call_or(owner, work, orphan).await?.map(|found| guard(core, found)))
+        other => other.mistaken(),
+    }
 }
 
 /// A piece of a slice that is being read.

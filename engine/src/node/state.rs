@@ -4,6 +4,7 @@
 //! - Everything here is used by one thread; cores share nothing but mailboxes.
 //! - A message runs at once on the core it reaches; what must wait is spawned there.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -15,6 +16,7 @@ use futures_util::future::Either;
 use super::buckets::BucketWrites;
 use super::cache::ReadCache;
 use super::gate::Gate;
+use super::serve::{Answered, Asked, Told};
 use crate::device::flush::FlushGroup;
 use crate::device::latch::{Latch, LatchedDevice};
 use crate::device::{Device, DeviceError};
@@ -26,7 +28,7 @@ use crate::format::superblock::{ShardRootOnDisk, SuperblockOnDisk};
 use crate::hook::{Planted, Rare, reached};
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, Pool};
-use crate::shard::{CheckpointCut, Pins, Salvage, Settings, Shard};
+use crate::shard::{CheckpointCut, Salvage, Settings, Shard, ShardReply, ShardRequest};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::{Bucket, BucketId};
@@ -34,8 +36,17 @@ use crate::types::{Bucket, BucketId};
 /// How long a body waits for a buffer before its client is told to slow down.
 const BUFFER_WAIT_MS: u64 = 10_000;
 
-/// Runs on the core it is sent to.
-pub type Message = Box<dyn FnOnce(&Rc<CoreState>) + Send>;
+/// What one core sends to another. Small, since every pair of cores has a queue of them.
+pub enum Message {
+    Ask(Box<Asked>),
+    Answer(Box<Answered>),
+    Tell(Box<Told>),
+    /// What concerns the node and its drives, not the objects: it runs on the core that it reaches.
+    Control(Box<dyn FnOnce(&Rc<CoreState>) + Send>),
+}
+
+/// The answer to a control message, of a type that its sender knows.
+type ControlAnswer = Box<dyn Any + Send>;
 
 /// The whole node, the same on every core.
 pub struct Layout {
@@ -89,7 +100,10 @@ pub struct CoreState {
     pub drives: Vec<Drive>,
     pub(crate) mailbox: Mailbox<Message>,
     pub(crate) notifier: Rc<dyn Notifier>,
-    pub(crate) calls: Calls,
+    /// Requests to shards of other cores.
+    pub(super) asked: Calls<Result<ShardReply>>,
+    /// Control messages to other cores.
+    pub(super) calls: Calls<ControlAnswer>,
     pub(crate) shards: RefCell<BTreeMap<u16, Rc<Shard>>>,
     pub(crate) keepers: RefCell<BTreeMap<u16, Rc<Keeper>>>,
     pub(crate) buckets: RefCell<BucketMap>,
@@ -219,6 +233,14 @@ pub(crate) fn maintenance_bytes(size_bytes: u64, drive_shards: u64, extent_bytes
     (2 * share, share.clamp(4 * extent_bytes, 1 << 30))
 }
 
+/// An answer as its sender knows it.
+fn unpacked<R: 'static>(answer: ControlAnswer) -> R {
+    match answer.downcast::<R>() {
+        Ok(answer) => *answer,
+        Err(_) => panic!("a control message was answered with another type"),
+    }
+}
+
 impl CoreState {
     /// Runs `work` on `core` and waits for what it gives. Work that was sent goes on when the caller is dropped;
     /// its result then goes to `orphan` here.
@@ -262,6 +284,8 @@ impl CoreState {
         W: Future<Output = R> + 'static,
         F: FnOnce(Rc<CoreState>) -> W + Send + 'static,
     {
+        let orphan =
+            orphan.map(|orphan| Box::new(move |answer| orphan(unpacked(answer))) as Box<dyn FnOnce(_)>);
         let (id, call) = self.calls.register(orphan);
         let from = self.index;
         if core == self.index {
@@ -270,7 +294,7 @@ impl CoreState {
                 let answer = work(here.clone()).await;
                 here.calls.complete(id, Box::new(answer));
             }));
-            return call.await;
+            return unpacked(call.await);
         }
         self.send(
             core,
@@ -282,14 +306,19 @@ impl CoreState {
                 }));
             }),
         );
-        call.await
+        unpacked(call.await)
     }
 
-    /// Sends a message; `core` may be this one.
-    pub fn send(self: &Rc<Self>, core: usize, message: Message) {
+    /// Runs something on a core, which may be this one.
+    pub fn send(self: &Rc<Self>, core: usize, message: Box<dyn FnOnce(&Rc<CoreState>) + Send>) {
         if core == self.index {
             return message(self);
         }
+        self.send_message(core, Message::Control(message));
+    }
+
+    /// Sends a message to another core.
+    pub(super) fn send_message(self: &Rc<Self>, core: usize, message: Message) {
         let overflowed = self.mailbox.send(core, message, &*self.notifier);
         if overflowed {
             reached(Rare::MailboxFull);
@@ -319,7 +348,12 @@ impl CoreState {
 
     /// Runs what other cores have sent.
     pub fn receive(self: &Rc<Self>) {
-        self.mailbox.drain(|message| message(self));
+        self.mailbox.drain(|message| match message {
+            Message::Ask(asked) => self.asked(*asked),
+            Message::Answer(answered) => self.answered(*answered),
+            Message::Tell(told) => self.told(*told),
+            Message::Control(run) => run(self),
+        });
     }
 
     /// A buffer for a body, waited for within bounds.
@@ -448,13 +482,9 @@ impl CoreState {
     /// that is full of live data. Whether any did.
     pub async fn reclaim(self: &Rc<Self>, drive: u16, refusal: Refusal) -> bool {
         let shards: Vec<u16> = self.layout.shards_of_drive(drive).collect();
-        // Spawned, also here: a put that is dropped must not drop a checkpoint half installed, with its new extents.
-        let calls = shards.into_iter().map(|shard| {
-            let work = move |core: Rc<CoreState>| async move { core.shard(shard).reclaim(refusal).await };
-            self.call_or(self.layout.core_of(shard), work, |_, _| ())
-        });
+        let calls = shards.into_iter().map(|shard| self.ask(shard, ShardRequest::Reclaim(refusal)));
         let outcomes = futures_util::future::join_all(calls).await;
-        outcomes.into_iter().any(|outcome| outcome.unwrap_or(false))
+        outcomes.into_iter().any(|outcome| matches!(outcome, Ok(ShardReply::Judged(true))))
     }
 
     /// Makes the shards of a drive give extents back by moving slices together, one shard after the other until one
@@ -463,17 +493,11 @@ impl CoreState {
         let mut shards: Vec<u16> = self.layout.shards_of_drive(drive).collect();
         shards.sort_by_key(|shard| *shard != first);
         for shard in shards {
-            // Spawned, as for `reclaim`.
-            let work = move |core: Rc<CoreState>| async move { core.shard(shard).compact().await };
-            if self.call_or(self.layout.core_of(shard), work, |_, _| ()).await.unwrap_or(false) {
+            if matches!(self.ask(shard, ShardRequest::Compact).await, Ok(ShardReply::Judged(true))) {
                 return true;
             }
         }
         false
-    }
-
-    pub fn unpin(self: &Rc<Self>, shard: u16, pins: Pins) {
-        self.send(self.layout.core_of(shard), Box::new(move |core| core.shard(shard).unpin(pins)));
     }
 
     /// Counts what a client was refused because the drive did not give what was stored.

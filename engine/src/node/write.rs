@@ -12,18 +12,16 @@ use std::rc::Rc;
 
 use zerocopy::IntoBytes;
 
-use super::buckets::WritePermit;
 use super::read::appetite;
 use super::state::{CoreState, Drive};
 use crate::device::{DeviceError, Durability, IoFuture};
 use crate::error::{EngineError, Result};
-use crate::extent::keeper::Class;
 use crate::extent::{SlicePlace, coalesce, full_slices, slices_of, tail_units};
 use crate::format::record::{RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk, UNITS_PER_SLOT};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::Buffer;
-use crate::shard::{Body, PartCommit, PutCommit, Reserved};
+use crate::shard::{Body, PartCommit, PutCommit, Reservation, ShardReply, ShardRequest};
 use crate::types::{Attributes, BucketId, Etag, ObjectInfo, ObjectMeta, PartInfo, UploadId, WriteCondition};
 
 /// Full slices reserved at a time.
@@ -127,13 +125,10 @@ impl ObjectWriter {
         let body = self.finish().await?;
         let (bucket, size, key) = (self.bucket, self.length, std::mem::take(&mut self.key));
         let commit = PutCommit { bucket, key, size, meta, condition, body };
-        let shard = self.shard;
-        let owner = self.core.layout.core_of(shard);
-        let work = move |core: Rc<CoreState>| async move {
-            let _permit = permit(&core, shard, bucket, commit.body.segment()).await?;
-            core.shard(shard).put(commit).await
-        };
-        self.core.call(owner, work).await
+        match self.core.ask(self.shard, ShardRequest::Put(commit)).await? {
+            ShardReply::Object(info) => Ok(info),
+            other => other.mistaken(),
+        }
     }
 
     /// Makes the body a part of its upload (replacing an earlier one of the same number), durable before the answer.
@@ -145,14 +140,12 @@ impl ObjectWriter {
             panic!("an object is committed with commit")
         };
         let Body::Slices(segment) = self.finish().await? else { panic!("a part is never inline") };
-        let (bucket, key, shard) = (self.bucket, std::mem::take(&mut self.key), self.shard);
+        let (bucket, key) = (self.bucket, std::mem::take(&mut self.key));
         let commit = PartCommit { bucket, key, upload, number, etag, attributes, segment };
-        let owner = self.core.layout.core_of(shard);
-        let work = move |core: Rc<CoreState>| async move {
-            let _permit = permit(&core, shard, bucket, Some(&commit.segment)).await?;
-            core.shard(shard).put_part(commit).await
-        };
-        self.core.call(owner, work).await
+        match self.core.ask(self.shard, ShardRequest::PutPart(commit)).await? {
+            ShardReply::Part(info) => Ok(info),
+            other => other.mistaken(),
+        }
     }
 
     async fn finish(&mut self) -> Result<Body> {
@@ -208,23 +201,6 @@ impl Growing {
         self.pass_on(self.held.len()).await?;
         self.writer.finish().await.map(Body::Slices)
     }
-}
-
-/// The permit for a commit on its owner. While it waits, and if it is refused, the commit's slices are the shard's to
-/// free; with the permit they are the commit's again.
-async fn permit(
-    core: &Rc<CoreState>,
-    shard: u16,
-    bucket: BucketId,
-    segment: Option<&SegmentV1>,
-) -> Result<WritePermit> {
-    if let Ok(Some(permit)) = core.try_permit(bucket) {
-        return Ok(permit);
-    }
-    let waiting = segment.map(|segment| Reserved::new(core.shard(shard), segment.clone()));
-    let permit = core.permit(bucket).await?;
-    waiting.into_iter().for_each(Reserved::hand_over);
-    Ok(permit)
 }
 
 struct SliceWriter {
@@ -300,21 +276,14 @@ impl SliceWriter {
         let full = left.min(SLICES_AT_ONCE);
         let with_tail = full == left && !self.reserved_tail && tail_units(self.segment.length) > 0;
         assert!(full > 0 || with_tail, "everything is reserved already");
-        let (shard, length, owner) = (self.shard, self.segment.length, self.core.layout.core_of(self.shard));
         let needs_generation = self.segment.generation == 0;
-        let (bucket, key) = self.replaces.clone();
-        let work = move |core: Rc<CoreState>| async move {
-            let shard = core.shard(shard);
-            let generation = if needs_generation { shard.state.borrow_mut().new_generation() } else { 0 };
-            let class = key.map_or(Class::User, |key| shard.class_of(bucket, &key, length));
-            shard.reserve(length, full as u32, with_tail, class).await.map(|runs| (generation, runs))
+        let (bucket, replaces) = self.replaces.clone();
+        let (length, full_slices) = (self.segment.length, full as u32);
+        let wanted = Reservation { bucket, replaces, length, full: full_slices, with_tail, needs_generation };
+        let (generation, runs) = match self.core.ask(self.shard, ShardRequest::Reserve(wanted)).await? {
+            ShardReply::Reserved { generation, runs, .. } => (generation, runs),
+            other => other.mistaken(),
         };
-        let orphan = move |core: &Rc<CoreState>, answer: Result<(u64, Vec<RunV1>)>| {
-            if let Ok((_, runs)) = answer {
-                release(core, shard, runs, length);
-            }
-        };
-        let (generation, runs) = self.core.call_or(owner, work, orphan).await?;
         if needs_generation {
             self.segment.generation = generation;
         }
@@ -431,11 +400,10 @@ impl SliceWriter {
         }
         if self.segment.generation == 0 {
             // An empty part: no slices, but an identity.
-            let shard = self.shard;
-            let work = move |core: Rc<CoreState>| async move {
-                core.shard(shard).state.borrow_mut().new_generation()
+            self.segment.generation = match self.core.ask(self.shard, ShardRequest::NewSegment).await? {
+                ShardReply::Segment(generation) => generation,
+                other => other.mistaken(),
             };
-            self.segment.generation = self.core.call(self.core.layout.core_of(shard), work).await;
         }
         let drive = self.core.layout.drive_of(self.shard);
         if !self.segment.runs.is_empty() {
@@ -449,9 +417,7 @@ impl SliceWriter {
     fn stop_shard(&self, error: &DeviceError) -> EngineError {
         let shard = self.shard;
         tracing::error!(shard, %error, "a write of object data failed; this shard writes no more until restart");
-        let error = error.clone();
-        let stop = move |core: &Rc<CoreState>| core.shard(shard).stop_writing(&error);
-        self.core.send(self.core.layout.core_of(shard), Box::new(stop));
+        self.core.tell(shard, ShardRequest::StopWriting(error.clone()));
         EngineError::WritesStopped { shard }
     }
 }
@@ -474,5 +440,5 @@ impl Drop for SliceWriter {
 }
 
 fn release(core: &Rc<CoreState>, shard: u16, runs: Vec<RunV1>, length: u64) {
-    core.send(core.layout.core_of(shard), Box::new(move |core| core.shard(shard).release(&runs, length)));
+    core.tell(shard, ShardRequest::Release { runs, length });
 }

@@ -24,6 +24,7 @@ use crate::types::{
 const UPLOAD_ID_RANDOM_BITS: u32 = 80;
 
 /// Of a part that was written.
+#[derive(Debug)]
 pub struct PartCommit {
     pub bucket: BucketId,
     pub key: Vec<u8>,
@@ -35,6 +36,7 @@ pub struct PartCommit {
 }
 
 /// Of an upload to be completed.
+#[derive(Debug)]
 pub struct CompleteCommit {
     pub bucket: BucketId,
     pub key: Vec<u8>,

@@ -13,6 +13,7 @@ use crate::format::record::{PutV1, SegmentV1};
 use crate::types::{BucketId, Etag, ObjectInfo, ObjectMeta, UploadId, WriteCondition};
 
 /// Where the bytes are.
+#[derive(Debug)]
 pub enum Body {
     /// They travel in the record.
     Inline(Vec<u8>),
@@ -31,6 +32,7 @@ impl Body {
 }
 
 /// What a commit needs.
+#[derive(Debug)]
 pub struct PutCommit {
     pub bucket: BucketId,
     pub key: Vec<u8>,

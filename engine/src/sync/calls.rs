@@ -3,7 +3,6 @@
 //! Invariant: an answer that nobody waits for any more goes to the call's `orphan` handler, so that what it
 //! carries (a pin, a reservation) is given back.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
@@ -11,37 +10,41 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-type Answer = Box<dyn Any + Send>;
-type Orphan = Box<dyn FnOnce(Answer)>;
+/// What is done with an answer that nobody waits for any more.
+type Orphan<T> = Box<dyn FnOnce(T)>;
 
-enum Slot {
+enum Slot<T> {
     Waiting(Option<Waker>),
-    Done(Answer),
-    Abandoned(Orphan),
+    Done(T),
+    Abandoned(Option<Orphan<T>>),
 }
 
-/// A core's table of calls in flight.
-#[derive(Clone, Default)]
-pub struct Calls(Rc<RefCell<Table>>);
+/// A core's table of calls in flight, whose answers are of type `T`.
+pub struct Calls<T>(Rc<RefCell<Table<T>>>);
 
-#[derive(Default)]
-struct Table {
+struct Table<T> {
     next: u64,
-    slots: HashMap<u64, Slot>,
+    slots: HashMap<u64, Slot<T>>,
 }
 
-impl Calls {
+impl<T> Default for Calls<T> {
+    fn default() -> Self {
+        Self(Rc::new(RefCell::new(Table { next: 0, slots: HashMap::new() })))
+    }
+}
+
+impl<T: 'static> Calls<T> {
     /// Registers a call; the id travels with the message, the answer comes to [`Calls::complete`].
-    pub fn register<R: Send + 'static>(&self, orphan: Option<Box<dyn FnOnce(R)>>) -> (u64, Call<R>) {
+    pub fn register(&self, orphan: Option<Orphan<T>>) -> (u64, Call<T>) {
         let mut table = self.0.borrow_mut();
         table.next += 1;
         let id = table.next;
         table.slots.insert(id, Slot::Waiting(None));
-        (id, Call { calls: self.clone(), id, orphan, done: false })
+        (id, Call { table: self.0.clone(), id, orphan, done: false })
     }
 
     /// Brings the answer of call `id`.
-    pub fn complete(&self, id: u64, answer: Answer) {
+    pub fn complete(&self, id: u64, answer: T) {
         let slot = self.0.borrow_mut().slots.remove(&id);
         match slot {
             Some(Slot::Waiting(waker)) => {
@@ -50,28 +53,32 @@ impl Calls {
                     waker.wake();
                 }
             }
-            Some(Slot::Abandoned(orphan)) => orphan(answer),
+            Some(Slot::Abandoned(orphan)) => {
+                if let Some(orphan) = orphan {
+                    orphan(answer);
+                }
+            }
             Some(Slot::Done(_)) | None => panic!("call {id} was answered twice"),
         }
     }
 }
 
 /// Resolves to the answer.
-pub struct Call<R: Send + 'static> {
-    calls: Calls,
+pub struct Call<T: 'static> {
+    table: Rc<RefCell<Table<T>>>,
     id: u64,
-    orphan: Option<Box<dyn FnOnce(R)>>,
+    orphan: Option<Orphan<T>>,
     done: bool,
 }
 
 // The handler is called, never pinned.
-impl<R: Send + 'static> Unpin for Call<R> {}
+impl<T: 'static> Unpin for Call<T> {}
 
-impl<R: Send + 'static> Future for Call<R> {
-    type Output = R;
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<R> {
+impl<T: 'static> Future for Call<T> {
+    type Output = T;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let answer = {
-            let mut table = self.calls.0.borrow_mut();
+            let mut table = self.table.borrow_mut();
             match table.slots.remove(&self.id) {
                 Some(Slot::Done(answer)) => answer,
                 Some(Slot::Waiting(_)) => {
@@ -82,29 +89,25 @@ impl<R: Send + 'static> Future for Call<R> {
             }
         };
         self.done = true;
-        match answer.downcast::<R>() {
-            Ok(answer) => Poll::Ready(*answer),
-            Err(_) => panic!("call {} was answered with another type", self.id),
-        }
+        Poll::Ready(answer)
     }
 }
 
-impl<R: Send + 'static> Drop for Call<R> {
+impl<T: 'static> Drop for Call<T> {
     fn drop(&mut self) {
         if self.done {
             return;
         }
         let orphan = self.orphan.take();
-        let handle = move |answer: Answer| {
-            if let (Some(orphan), Ok(answer)) = (orphan, answer.downcast::<R>()) {
-                orphan(*answer);
-            }
-        };
-        let slot = self.calls.0.borrow_mut().slots.remove(&self.id);
+        let slot = self.table.borrow_mut().slots.remove(&self.id);
         match slot {
-            Some(Slot::Done(answer)) => handle(answer),
+            Some(Slot::Done(answer)) => {
+                if let Some(orphan) = orphan {
+                    orphan(answer);
+                }
+            }
             Some(_) => {
-                self.calls.0.borrow_mut().slots.insert(self.id, Slot::Abandoned(Box::new(handle)));
+                self.table.borrow_mut().slots.insert(self.id, Slot::Abandoned(orphan));
             }
             None => {}
         }

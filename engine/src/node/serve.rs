@@ -1,0 +1,247 @@
+//! The engine's operations, as the owner of a shard serves them: one table, whoever asks.
+//!
+//! Invariants:
+//! - What only reads is answered at once, on the core that owns the shard.
+//! - What writes to a bucket holds the bucket's permit from before the key's lock until it has ended.
+//! - A request of this core is a call, one of another core a message; neither is serialised.
+
+use std::rc::Rc;
+
+use tracing::Instrument;
+
+use super::buckets::WritePermit;
+use super::state::{CoreState, Message};
+use crate::env::LocalFuture;
+use crate::error::Result;
+use crate::extent::keeper::Class;
+use crate::format::record::SegmentV1;
+use crate::shard::{Reservation, Reserved, Shard, ShardReply, ShardRequest};
+use crate::types::BucketId;
+
+/// A request on its way to the core of its shard.
+pub struct Asked {
+    from: usize,
+    call: u64,
+    shard: u16,
+    request: ShardRequest,
+    /// The span of whoever asks: it names the request of the client in what is logged for it.
+    span: tracing::Span,
+}
+
+/// An answer on its way back.
+pub struct Answered {
+    call: u64,
+    reply: Result<ShardReply>,
+}
+
+/// A request that nobody waits for.
+pub struct Told {
+    shard: u16,
+    request: ShardRequest,
+}
+
+enum Served {
+    Now(Result<ShardReply>),
+    Later(LocalFuture<Result<ShardReply>>),
+}
+
+/// Serves one request on the core of its shard.
+fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
+    use {Served::Now, ShardReply as Reply, ShardRequest as Request};
+    let (core, shard) = (core.clone(), core.shard(shard));
+    match request {
+        // Reading: the core that asks reads the bytes.
+        Request::Lookup { bucket, key } => Now(shard.lookup(bucket, &key).map(Reply::Found)),
+        Request::HasKey { bucket, key } => Now(Ok(Reply::Judged(shard.has_key(bucket, &key)))),
+        Request::Unpin(pins) => {
+            shard.unpin(pins);
+            Now(Ok(Reply::Done))
+        }
+        Request::List { bucket, query, max } => Now(Ok(Reply::Page(shard.list(bucket, &query, max)))),
+
+        // Writing: the core that asks has written the slices of a large body.
+        Request::Reserve(wanted) => later(async move { reserve(&shard, wanted).await }),
+        Request::NewSegment => Now(Ok(Reply::Segment(shard.state.borrow_mut().new_generation()))),
+        Request::Release { runs, length } => {
+            shard.release(&runs, length);
+            Now(Ok(Reply::Done))
+        }
+        Request::Put(commit) => later(async move {
+            let _permit = permit(&core, &shard, commit.bucket, commit.body.segment()).await?;
+            shard.put(commit).await.map(Reply::Object)
+        }),
+        Request::Delete { bucket, key, condition } => later(async move {
+            let _permit = core.permit(bucket).await?;
+            shard.delete(bucket, key, condition).await.map(Reply::Deleted)
+        }),
+
+        // Multipart uploads.
+        Request::CreateUpload { bucket, key, attributes } => later(async move {
+            let _permit = core.permit(bucket).await?;
+            shard.create_upload(bucket, key, attributes).await.map(Reply::UploadCreated)
+        }),
+        Request::CheckUpload { bucket, key, upload } => {
+            Now(shard.check_upload(bucket, &key, upload).map(|()| Reply::Done))
+        }
+        Request::Upload { bucket, key, upload } => Now(shard.upload(bucket, &key, upload).map(Reply::Upload)),
+        Request::ListUploads { bucket, query } => Now(Ok(Reply::Uploads(shard.list_uploads(bucket, &query)))),
+        Request::PutPart(commit) => later(async move {
+            let _permit = permit(&core, &shard, commit.bucket, Some(&commit.segment)).await?;
+            shard.put_part(commit).await.map(Reply::Part)
+        }),
+        Request::Complete(commit) => later(async move {
+            let _permit = core.permit(commit.bucket).await?;
+            shard.complete_upload(commit).await.map(Reply::Object)
+        }),
+        Request::AbortUpload { bucket, key, upload } => later(async move {
+            let _permit = core.permit(bucket).await?;
+            shard.abort_upload(bucket, key, upload).await.map(|()| Reply::Done)
+        }),
+
+        // The deletion of a bucket.
+        Request::Barrier => later(async move { shard.barrier().await.map(|()| Reply::Done) }),
+        Request::IsBucketEmpty(bucket) => Now(Ok(Reply::Judged(shard.is_bucket_empty(bucket)))),
+        Request::EndUploads(bucket) => {
+            later(async move { shard.end_uploads(bucket).await.map(|()| Reply::Done) })
+        }
+
+        // Space, and the end of writing.
+        Request::Reclaim(refusal) => later(async move { shard.reclaim(refusal).await.map(Reply::Judged) }),
+        Request::Compact => later(async move { shard.compact().await.map(Reply::Judged) }),
+        Request::Space => Now(Ok(Reply::Space(shard.space()))),
+        Request::StopWriting(error) => {
+            shard.stop_writing(&error);
+            Now(Ok(Reply::Done))
+        }
+    }
+}
+
+fn later(work: impl Future<Output = Result<ShardReply>> + 'static) -> Served {
+    Served::Later(Box::pin(work))
+}
+
+async fn reserve(shard: &Rc<Shard>, wanted: Reservation) -> Result<ShardReply> {
+    let Reservation { bucket, replaces, length, full, with_tail, needs_generation } = wanted;
+    let generation = if needs_generation { shard.state.borrow_mut().new_generation() } else { 0 };
+    let class = replaces.map_or(Class::User, |key| shard.class_of(bucket, &key, length));
+    let runs = shard.reserve(length, full, with_tail, class).await?;
+    Ok(ShardReply::Reserved { generation, runs, length })
+}
+
+/// The permit for a commit on its owner. While it waits, and if it is refused, the commit's slices are the shard's to
+/// free; with the permit they are the commit's again.
+async fn permit(
+    core: &Rc<CoreState>,
+    shard: &Rc<Shard>,
+    bucket: BucketId,
+    segment: Option<&SegmentV1>,
+) -> Result<WritePermit> {
+    if let Ok(Some(permit)) = core.try_permit(bucket) {
+        return Ok(permit);
+    }
+    let waiting = segment.map(|segment| Reserved::new(shard.clone(), segment.clone()));
+    let permit = core.permit(bucket).await?;
+    waiting.into_iter().for_each(Reserved::hand_over);
+    Ok(permit)
+}
+
+impl CoreState {
+    /// Asks the owner of a shard, on this core or another, and waits for the answer. What was asked of another core
+    /// goes on there when the caller is dropped; what its answer gives is given back then.
+    ///
+    /// # Errors
+    /// What the operation answers.
+    pub(crate) async fn ask(self: &Rc<Self>, shard: u16, request: ShardRequest) -> Result<ShardReply> {
+        let owner = self.layout.core_of(shard);
+        if owner == self.index {
+            let must_end = request.must_end();
+            return match serve(self, shard, request) {
+                Served::Now(reply) => reply,
+                Served::Later(work) if !must_end => work.await,
+                Served::Later(work) => self.spawn_and_wait(shard, work).await,
+            };
+        }
+        let (call, answer) = self.asked.register(Some(self.undo_of(shard)));
+        let span = tracing::Span::current();
+        let asked = Asked { from: self.index, call, shard, request, span };
+        self.send_message(owner, Message::Ask(Box::new(asked)));
+        answer.await
+    }
+
+    /// Asks every shard of the node.
+    pub(super) async fn ask_all(
+        self: &Rc<Self>,
+        request: impl Fn() -> ShardRequest,
+    ) -> Result<Vec<ShardReply>> {
+        let asked = (0..self.layout.shards).map(|shard| self.ask(shard, request()));
+        futures_util::future::join_all(asked).await.into_iter().collect()
+    }
+
+    /// Sends a request whose answer nobody needs.
+    pub(crate) fn tell(self: &Rc<Self>, shard: u16, request: ShardRequest) {
+        let owner = self.layout.core_of(shard);
+        if owner == self.index {
+            return self.served_for_nobody(shard, request);
+        }
+        self.send_message(owner, Message::Tell(Box::new(Told { shard, request })));
+    }
+
+    async fn spawn_and_wait(
+        self: &Rc<Self>,
+        shard: u16,
+        work: LocalFuture<Result<ShardReply>>,
+    ) -> Result<ShardReply> {
+        let (call, answer) = self.asked.register(Some(self.undo_of(shard)));
+        let here = self.clone();
+        let work = async move { here.asked.complete(call, work.await) };
+        self.environment.spawn(Box::pin(work.in_current_span()));
+        answer.await
+    }
+
+    /// What is done with an answer whose asker is gone. The table of calls is this core's: what waits in it may not
+    /// keep the core alive.
+    fn undo_of(self: &Rc<Self>, shard: u16) -> Box<dyn FnOnce(Result<ShardReply>)> {
+        let here = Rc::downgrade(self);
+        Box::new(move |reply| {
+            let undo = reply.ok().and_then(ShardReply::to_undo);
+            if let (Some(undo), Some(here)) = (undo, here.upgrade()) {
+                here.tell(shard, undo);
+            }
+        })
+    }
+
+    fn served_for_nobody(self: &Rc<Self>, shard: u16, request: ShardRequest) {
+        match serve(self, shard, request) {
+            Served::Now(_) => {}
+            Served::Later(work) => self.environment.spawn(Box::pin(async move { drop(work.await) })),
+        }
+    }
+
+    /// A request came in from another core.
+    pub(super) fn asked(self: &Rc<Self>, asked: Asked) {
+        let Asked { from, call, shard, request, span } = asked;
+        let served = span.in_scope(|| serve(self, shard, request));
+        match served {
+            Served::Now(reply) => self.answer(from, call, reply),
+            Served::Later(work) => {
+                let here = self.clone();
+                let work = async move { here.answer(from, call, work.await) };
+                self.environment.spawn(Box::pin(work.instrument(span)));
+            }
+        }
+    }
+
+    /// A request came in whose asker does not wait.
+    pub(super) fn told(self: &Rc<Self>, told: Told) {
+        self.served_for_nobody(told.shard, told.request);
+    }
+
+    /// An answer came back from another core.
+    pub(super) fn answered(&self, answered: Answered) {
+        self.asked.complete(answered.call, answered.reply);
+    }
+
+    fn answer(self: &Rc<Self>, to: usize, call: u64, reply: Result<ShardReply>) {
+        self.send_message(to, Message::Answer(Box::new(Answered { call, reply })));
+    }
+}
