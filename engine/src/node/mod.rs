@@ -14,6 +14,7 @@ pub(crate) mod driver;
 pub(crate) mod format;
 mod gate;
 mod inspect;
+pub mod memory;
 mod metrics;
 pub(crate) mod open;
 pub(crate) mod read;
