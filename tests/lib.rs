@@ -23,6 +23,6 @@ pub mod version_2;
 #[cfg(feature = "server")]
 pub use client::{Account, client};
 #[cfg(feature = "server")]
-pub use ringbolt_tools::content::{Content, Dice};
+pub use ringbolt_tool_common::content::{Content, Dice};
 #[cfg(feature = "server")]
 pub use server::{Server, ServerOptions};

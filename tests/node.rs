@@ -9,7 +9,7 @@ use ringbolt_engine::node::{Core, CoreSeed, FormatOptions, NodeOptions, OpenErro
 use ringbolt_engine::types::{
     BucketCreated, BucketId, Etag, ListItem, ListQuery, ObjectMeta, UploadId, WriteCondition,
 };
-use ringbolt_tools::executor::Executor;
+use ringbolt_tool_common::executor::Executor;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;

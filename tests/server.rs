@@ -2,7 +2,7 @@
 
 use crate::binary;
 use crate::client::{self, Account};
-use ringbolt_tools::process::{ServerProcess, without_settings};
+use ringbolt_tool_common::process::{ServerProcess, without_settings};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;

@@ -5,7 +5,7 @@
 
 use crate::client::Account;
 use crate::raw_http::{self, Answer};
-use ringbolt_tools::s3::sign::{Canonical, Credentials, authorization, sha256_hex, timestamp_now};
+use ringbolt_tool_common::s3::sign::{Canonical, Credentials, authorization, sha256_hex, timestamp_now};
 use std::io;
 
 /// Who asks which server.

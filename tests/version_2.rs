@@ -4,7 +4,7 @@ use crate::client::Account;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use ringbolt_tools::s3::sign::timestamp_now;
+use ringbolt_tool_common::s3::sign::timestamp_now;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A request to sign.

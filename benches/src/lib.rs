@@ -11,4 +11,4 @@ pub mod stats;
 pub mod usage;
 pub mod verdict;
 
-pub use ringbolt_tools::executor;
+pub use ringbolt_tool_common::executor;

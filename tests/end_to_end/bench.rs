@@ -2,14 +2,14 @@
 //! like; and the respect of the tool for block devices.
 
 use crate::support::{BUCKET, list_all};
+use ringbolt_bench::cli::RunOptions;
+use ringbolt_bench::engine::s3::S3Engine;
+use ringbolt_bench::engine::{Clock, IoEngine, Operation, Verb};
+use ringbolt_bench::run::{self, Phase, Status, Watcher};
+use ringbolt_bench::spec::{BlockSize, ByDirection, Direction, Engine, Job, ObjectOp, Objects, Plan};
 use ringbolt_tests::binary::{ringbolt, scratch_dir};
 use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Server, ServerOptions};
-use ringbolt_tools::bench::cli::RunOptions;
-use ringbolt_tools::bench::engine::s3::S3Engine;
-use ringbolt_tools::bench::engine::{Clock, IoEngine, Operation, Verb};
-use ringbolt_tools::bench::run::{self, Phase, Status, Watcher};
-use ringbolt_tools::bench::spec::{BlockSize, ByDirection, Direction, Engine, Job, ObjectOp, Objects, Plan};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, OpenOptions};

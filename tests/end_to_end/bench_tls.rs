@@ -1,14 +1,14 @@
 //! The S3 engine of the bench tool through TLS: a proxy with a certificate of its own in front of a server.
 
 use crate::bench::{OBJECTS, all, alone, job};
+use ringbolt_bench::engine::objects::ObjectSet;
+use ringbolt_bench::engine::s3::S3Engine;
+use ringbolt_bench::engine::{Clock, IoEngine, Operation, Verb};
+use ringbolt_bench::spec::{BlockSize, ByDirection, Engine, Https, Job, ObjectOp, Objects};
 use ringbolt_tests::binary::{ringbolt, scratch_dir};
 use ringbolt_tests::client::MAIN;
 use ringbolt_tests::tls_proxy::TlsProxy;
 use ringbolt_tests::{Server, ServerOptions};
-use ringbolt_tools::bench::engine::objects::ObjectSet;
-use ringbolt_tools::bench::engine::s3::S3Engine;
-use ringbolt_tools::bench::engine::{Clock, IoEngine, Operation, Verb};
-use ringbolt_tools::bench::spec::{BlockSize, ByDirection, Engine, Https, Job, ObjectOp, Objects};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;

@@ -1,14 +1,14 @@
 //! What the planner learns from a real server: sizes by listing a bucket, and what a running node says of itself.
 
 use crate::support::{BUCKET, get, make_bucket, put};
+use ringbolt_plan::live;
+use ringbolt_plan::result::Plan;
+use ringbolt_plan::scan::endpoint::{S3Source, ScanCredentials};
+use ringbolt_plan::scan::file::ScannedSizes;
+use ringbolt_plan::scan::progress::Progress;
+use ringbolt_plan::scan::{Source, scan};
 use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Content, Server, ServerOptions, binary};
-use ringbolt_tools::plan::live;
-use ringbolt_tools::plan::result::Plan;
-use ringbolt_tools::plan::scan::endpoint::{S3Source, ScanCredentials};
-use ringbolt_tools::plan::scan::file::ScannedSizes;
-use ringbolt_tools::plan::scan::progress::Progress;
-use ringbolt_tools::plan::scan::{Source, scan};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs::Permissions;

@@ -3,13 +3,13 @@
 use crate::scenario::{KEY_BYTES, SHARDS, constants, hardware, workload};
 use crate::{compare, directory, own_machine};
 use ringbolt_engine::node::sizing;
-use ringbolt_tools::plan::calibrate::engine::SingleCore;
-use ringbolt_tools::plan::constants::Constants;
-use ringbolt_tools::plan::model::demand::{Draw, demand};
-use ringbolt_tools::plan::model::layout::layout;
-use ringbolt_tools::plan::model::node::Fleet;
-use ringbolt_tools::plan::model::reads::DriveReads;
-use ringbolt_tools::plan::sizes::{SizeClass, SizeHistogram};
+use ringbolt_plan::calibrate::engine::SingleCore;
+use ringbolt_plan::constants::Constants;
+use ringbolt_plan::model::demand::{Draw, demand};
+use ringbolt_plan::model::layout::layout;
+use ringbolt_plan::model::node::Fleet;
+use ringbolt_plan::model::reads::DriveReads;
+use ringbolt_plan::sizes::{SizeClass, SizeHistogram};
 use std::ops::Range;
 
 const DRIVE_BYTES: u64 = 2 << 30;

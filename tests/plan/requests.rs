@@ -3,14 +3,14 @@
 use crate::scenario::{constants, hardware, workload};
 use crate::{agree, compare, directory, own_machine};
 use ringbolt_engine::node::sizing;
+use ringbolt_plan::calibrate::SHARDS;
+use ringbolt_plan::calibrate::requests::{IN_FLIGHT, Mix, Place, RequestCosts, Turns};
+use ringbolt_plan::constants::Constants;
+use ringbolt_plan::model::demand::{Draw, demand};
+use ringbolt_plan::model::layout::layout;
+use ringbolt_plan::model::node::{Fleet, Writes};
+use ringbolt_plan::sizes::{SizeClass, SizeHistogram};
 use ringbolt_tests::binary;
-use ringbolt_tools::plan::calibrate::SHARDS;
-use ringbolt_tools::plan::calibrate::requests::{IN_FLIGHT, Mix, Place, RequestCosts, Turns};
-use ringbolt_tools::plan::constants::Constants;
-use ringbolt_tools::plan::model::demand::{Draw, demand};
-use ringbolt_tools::plan::model::layout::layout;
-use ringbolt_tools::plan::model::node::{Fleet, Writes};
-use ringbolt_tools::plan::sizes::{SizeClass, SizeHistogram};
 
 const DRIVE_BYTES: u64 = 1 << 30;
 /// In the log for the most part, and in slices; shares of a hundred objects.

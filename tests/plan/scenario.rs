@@ -1,11 +1,11 @@
 //! Workload and hardware of the tests: one node with one drive.
 
-use ringbolt_tools::plan::calibrate::engine::IN_FLIGHT;
-use ringbolt_tools::plan::calibrate::space::{self, SpaceCosts};
-use ringbolt_tools::plan::constants::{Constant, Constants, SCHEMA, Source, VERSION};
-use ringbolt_tools::plan::hardware::{Cost, DriveSpeed, Drives, Hardware, Limits, Node, Redundancy};
-use ringbolt_tools::plan::sizes::{SizeClass, SizeHistogram};
-use ringbolt_tools::plan::workload::{Day, Growth, Horizon, HotSet, Objects, Requests, Workload};
+use ringbolt_plan::calibrate::engine::IN_FLIGHT;
+use ringbolt_plan::calibrate::space::{self, SpaceCosts};
+use ringbolt_plan::constants::{Constant, Constants, SCHEMA, Source, VERSION};
+use ringbolt_plan::hardware::{Cost, DriveSpeed, Drives, Hardware, Limits, Node, Redundancy};
+use ringbolt_plan::sizes::{SizeClass, SizeHistogram};
+use ringbolt_plan::workload::{Day, Growth, Horizon, HotSet, Objects, Requests, Workload};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -135,7 +135,7 @@ pub fn calibrated() -> Constants {
 /// Those of the index as `calibrate` measures them, space as it is counted, no CPU time, and commits as slow as with
 /// [`PUT_PER_S`] there are always puts waiting for them.
 pub fn constants() -> Constants {
-    let index = ringbolt_tools::plan::calibrate::index::measure(1);
+    let index = ringbolt_plan::calibrate::index::measure(1);
     let constant = |value| Constant { value, source: Source::Format { what: "this test".into() } };
     Constants {
         schema: SCHEMA.into(),

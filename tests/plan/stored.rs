@@ -5,11 +5,11 @@ use crate::scenario::{
 };
 use crate::{compare, directory, own_machine};
 use ringbolt_engine::node::Counters;
-use ringbolt_tools::plan::calibrate::engine::SingleCore;
-use ringbolt_tools::plan::hardware::Redundancy;
-use ringbolt_tools::plan::model;
-use ringbolt_tools::plan::result::Plan;
-use ringbolt_tools::plan::sizes::{SizeHistogram, shared_bytes};
+use ringbolt_plan::calibrate::engine::SingleCore;
+use ringbolt_plan::hardware::Redundancy;
+use ringbolt_plan::model;
+use ringbolt_plan::result::Plan;
+use ringbolt_plan::sizes::{SizeHistogram, shared_bytes};
 
 const OBJECTS: u64 = 200_000;
 /// Overwritten before the writes are counted, and while they are.

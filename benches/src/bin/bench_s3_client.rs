@@ -6,14 +6,14 @@
 //! the server's core is busy all the time and the client's own work takes less than its core.
 
 use clap::Parser;
+use ringbolt_bench::engine::s3::S3Engine;
+use ringbolt_bench::engine::{Clock, IoEngine, Operation, Verb};
+use ringbolt_bench::spec::{BlockSize, ByDirection, ClientWait, Engine, Job, ObjectOp, Objects};
 use ringbolt_benches::http::process::{ACCESS_KEY, SECRET_KEY, ServeOptions, Server, default_program};
 use ringbolt_benches::http::request::Renderer;
 use ringbolt_benches::http::sign::Credentials;
 use ringbolt_benches::stats::{median_of, percentile};
 use ringbolt_benches::usage::{on_core, process_cpu_ns};
-use ringbolt_tools::bench::engine::s3::S3Engine;
-use ringbolt_tools::bench::engine::{Clock, IoEngine, Operation, Verb};
-use ringbolt_tools::bench::spec::{BlockSize, ByDirection, ClientWait, Engine, Job, ObjectOp, Objects};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

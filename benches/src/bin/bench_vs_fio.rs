@@ -5,13 +5,13 @@
 //! The file is written through once before, because both would otherwise measure the file system's allocation.
 
 use clap::Parser;
+use ringbolt_bench::cli::RunOptions;
+use ringbolt_bench::job::{Surroundings, command_line};
+use ringbolt_bench::run::{Unwatched, run};
+use ringbolt_bench::spec::Direction;
 use ringbolt_benches::fio;
 use ringbolt_benches::stats::median_of;
 use ringbolt_benches::verdict::{Verdicts, at_least, at_most};
-use ringbolt_tools::bench::cli::RunOptions;
-use ringbolt_tools::bench::job::{Surroundings, command_line};
-use ringbolt_tools::bench::run::{Unwatched, run};
-use ringbolt_tools::bench::spec::Direction;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

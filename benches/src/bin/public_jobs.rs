@@ -8,14 +8,14 @@
 //! those of S3, are left out.
 
 use clap::Parser;
+use ringbolt_bench::cli::{OutputFormat, RunOptions};
+use ringbolt_bench::job::scaled::{Scale, scaled};
+use ringbolt_bench::job::{self, Resolved, Surroundings};
+use ringbolt_bench::report;
+use ringbolt_bench::run::{Unwatched, run};
+use ringbolt_bench::spec::Engine;
 use ringbolt_benches::fio::{self, Sums};
 use ringbolt_benches::stats::median_of;
-use ringbolt_tools::bench::cli::{OutputFormat, RunOptions};
-use ringbolt_tools::bench::job::scaled::{Scale, scaled};
-use ringbolt_tools::bench::job::{self, Resolved, Surroundings};
-use ringbolt_tools::bench::report;
-use ringbolt_tools::bench::run::{Unwatched, run};
-use ringbolt_tools::bench::spec::Engine;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@
 use super::request::Request;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
-use ringbolt_tools::s3::answer::{Answer, Malformed};
+use ringbolt_tool_common::s3::answer::{Answer, Malformed};
 use std::io;
 use std::net::SocketAddr;
 

@@ -11,7 +11,7 @@ use super::client::{ClientError, READ_BYTES, check};
 use super::request::Request;
 use crate::stats::percentile;
 use crate::usage::{on_core, own_cpu_us, process_cpu_ns};
-use ringbolt_tools::s3::answer::Answer;
+use ringbolt_tool_common::s3::answer::Answer;
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -5,4 +5,4 @@ pub mod hyper_server;
 pub mod load;
 pub mod process;
 
-pub use ringbolt_tools::s3::{request, sign};
+pub use ringbolt_tool_common::s3::{request, sign};

@@ -13,6 +13,7 @@ mod core;
 pub(crate) mod format;
 mod gate;
 mod inspect;
+pub mod memory;
 mod metrics;
 pub(crate) mod open;
 mod open_shard;

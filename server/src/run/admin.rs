@@ -31,7 +31,7 @@ impl Admin {
         Ok(AdminListeners { address: self.listener.take(), socket })
     }
 
-    /// As `ringbolt_tools::process` reads it.
+    /// As `ServerProcess` of the tools reads it.
     pub fn line(&self, socket: &AdminSocket) -> String {
         let socket = socket.path().display();
         match self.address {

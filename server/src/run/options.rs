@@ -3,6 +3,7 @@
 use crate::auth::RootCredentials;
 use crate::http::{CONNECTION_BYTES_MAX, ConnectionCap, Limits};
 use ringbolt_engine::node::ScrubOptions;
+use ringbolt_engine::node::memory::{self, MemoryShares};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,13 +40,6 @@ pub struct ServeOptions {
     pub root: Option<RootCredentials>,
 }
 
-/// The program itself, its threads, and what is small and everywhere.
-const BASE_BYTES: u64 = 48 << 20;
-const BASE_BYTES_PER_CORE: u64 = 8 << 20;
-/// Less than that is no index.
-const INDEX_BYTES_MIN: u64 = 16 << 20;
-/// A body, the log and a reader at once, with the alignment of the region.
-const ARENA_BYTES_PER_CORE_MIN: u64 = 12 << 20;
 /// So many connections of a core find work for it.
 const CONNECTIONS_PER_CORE_MAX: u64 = 16_384;
 /// The engine rounds a region up to this, and aligns it.
@@ -54,8 +48,7 @@ const HUGE_PAGE: u64 = 2 << 20;
 const DESCRIPTORS_RESERVED: u64 = 192;
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 
-/// The shares of `--memory`: a quarter for I/O buffers, an eighth for connections, an eighth for what their requests
-/// hold, the rest for the program, the index, and the read cache (a quarter of these two unless told otherwise).
+/// The shares of `--memory`, as [`MemoryShares`] has them, for the cores of this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
     pub arena_bytes_per_core: usize,
@@ -70,28 +63,24 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// The smallest `--memory` that a node of `cores` works with.
     pub fn least_bytes(cores: usize) -> u64 {
-        let count = cores.max(1) as u64;
-        let for_index = 2 * (BASE_BYTES + BASE_BYTES_PER_CORE * count + INDEX_BYTES_MIN);
-        for_index.max(4 * ARENA_BYTES_PER_CORE_MIN * count)
+        memory::least_bytes(cores.max(1) as u64)
     }
 
     /// `read_cache_bytes` as in [`ServeOptions`]; `descriptors`: how many files this process may have open.
     pub fn new(memory_bytes: u64, read_cache_bytes: Option<u64>, cores: usize, descriptors: u64) -> Self {
         let count = cores.max(1) as u64;
-        let rest = (memory_bytes / 2).saturating_sub(BASE_BYTES + BASE_BYTES_PER_CORE * count);
-        let read_cache_bytes = read_cache_bytes.unwrap_or(rest / 4).min(rest / 2);
-        let by_memory = memory_bytes / 8 / CONNECTION_BYTES_MAX as u64;
+        let shares = MemoryShares::new(memory_bytes, read_cache_bytes, count);
+        let by_memory = shares.connection_bytes / CONNECTION_BYTES_MAX as u64;
         let by_descriptors = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / DESCRIPTORS_PER_CONNECTION;
         let connections = by_memory.min(by_descriptors).clamp(1, CONNECTIONS_PER_CORE_MAX * count);
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let arena = (memory_bytes / 4 / count).saturating_sub(HUGE_PAGE) / HUGE_PAGE * HUGE_PAGE;
+        let arena = (shares.buffer_bytes / count).saturating_sub(HUGE_PAGE) / HUGE_PAGE * HUGE_PAGE;
         Self {
             arena_bytes_per_core: size(arena),
-            // A fifth of its share is the allocator's, and for an index that recovery packs a little worse.
-            index_bytes_max: size((rest - read_cache_bytes) / 5 * 4),
-            read_cache_bytes_per_core: size(read_cache_bytes / count),
+            index_bytes_max: size(shares.index_bytes_max),
+            read_cache_bytes_per_core: size(shares.read_cache_bytes / count),
             connections: size(connections),
-            request_bytes_per_core: memory_bytes / 8 / count,
+            request_bytes_per_core: shares.request_bytes / count,
         }
     }
 
@@ -109,6 +98,7 @@ impl MemoryPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringbolt_engine::node::memory::{BASE_BYTES, BASE_BYTES_PER_CORE, INDEX_BYTES_MIN};
 
     #[test]
     fn memory_is_shared_out_and_descriptors_cap_connections() {
@@ -124,21 +114,6 @@ mod tests {
         assert_eq!((without.index_bytes_max, without.read_cache_bytes_per_core), ((448 << 20) / 5 * 4, 0));
         let most = MemoryPlan::new(1 << 30, Some(1 << 40), 2, 1024);
         assert_eq!(most.index_bytes_max, (224 << 20) / 5 * 4);
-    }
-
-    /// The planner knows what is left of `--memory` for the index and the cache.
-    #[test]
-    fn the_planner_counts_with_the_same_shares() {
-        use ringbolt_tools::plan::model::memory;
-        for (memory_bytes, cores) in [(1u64 << 30, 2), (16 << 30, 8), (256 << 30, 64)] {
-            let plan = MemoryPlan::new(memory_bytes, None, cores, u64::MAX);
-            let (memory_bytes, count) = (memory_bytes as f64, cores as f64);
-            let index = memory::index_bytes_max(memory_bytes, count) / plan.index_bytes_max as f64;
-            assert!((index - 1.0).abs() < 1e-6, "{index} for {cores} cores");
-            let cache = plan.read_cache_bytes_per_core as f64 * count;
-            let cache = memory::read_cache_bytes(memory_bytes, count) / cache;
-            assert!((cache - 1.0).abs() < 1e-6, "{cache} for {cores} cores");
-        }
     }
 
     #[test]

@@ -1,0 +1,135 @@
+//! A raw file or block device by one system call after the other: `ioengine=psync` and its kind.
+//!
+//! Invariant: at most one operation is queued, and it is carried out by the call that hands it over or waits for it.
+
+use super::drive::buffer_bytes;
+use super::layout::{self, LayoutLock, Upkeep};
+use super::{Clock, Completion, EngineError, IoEngine, Operation, Verb};
+use crate::load::Region;
+use crate::spec::{Durable, Job};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::{ReadWriteFlags, pwritev2};
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+/// What direct I/O asks of a buffer's address, on every device there is.
+const ALIGNMENT: usize = 4096;
+
+/// The files of one thread, and the buffer of its one slot.
+pub struct Plain {
+    files: Vec<File>,
+    memory: Vec<u8>,
+    /// Where in `memory` the aligned buffer begins, and its length.
+    buffer: (usize, usize),
+    durable: Durable,
+    upkeep: Upkeep,
+    clock: Clock,
+    queued: Option<(u32, Operation)>,
+}
+
+impl Plain {
+    /// Opens the files of one thread of `job`, laid out where they have to be, and says which parts of them the job
+    /// works on. `progress` from 0 to 1.
+    ///
+    /// # Errors
+    /// When a file is not there or does not take what it should.
+    pub fn open(
+        job: &Job,
+        thread: u32,
+        clock: Clock,
+        lock: &LayoutLock,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<(Self, Vec<Region>), EngineError> {
+        assert_eq!(job.depth, 1, "one call after the other has a depth of 1");
+        let (files, regions) = layout::open(job, thread, lock, progress)?;
+        let length = buffer_bytes(job) as usize;
+        let memory = vec![0; length + ALIGNMENT];
+        let buffer = (memory.as_ptr().align_offset(ALIGNMENT), length);
+        let plain = Self {
+            files,
+            memory,
+            buffer,
+            durable: job.durable,
+            upkeep: Upkeep::of(job),
+            clock,
+            queued: None,
+        };
+        Ok((plain, regions))
+    }
+
+    fn carry_out(&mut self, operation: &Operation) -> io::Result<usize> {
+        let file = &self.files[operation.file as usize];
+        let offset = operation.offset;
+        let buffer = &mut self.memory[self.buffer.0..][..self.buffer.1];
+        match operation.verb {
+            Verb::Read => file.read_at(&mut buffer[..operation.length as usize], offset),
+            Verb::Write => {
+                let flags = match self.durable {
+                    Durable::No => return file.write_at(&buffer[..operation.length as usize], offset),
+                    Durable::Data => ReadWriteFlags::DSYNC,
+                    Durable::All => ReadWriteFlags::SYNC,
+                };
+                let pieces = [IoSlice::new(&buffer[..operation.length as usize])];
+                Ok(pwritev2(file, &pieces, offset, flags)?)
+            }
+            Verb::Trim => {
+                let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                fallocate(file, flags, offset, operation.length)?;
+                Ok(0)
+            }
+            Verb::Sync => file.sync_all().map(|()| 0),
+            Verb::DataSync => file.sync_data().map(|()| 0),
+            verb @ (Verb::ReadBack | Verb::Head | Verb::List | Verb::Copy | Verb::Multipart) => {
+                unreachable!("{verb:?} is of objects; jobs are checked before they run")
+            }
+        }
+    }
+}
+
+impl IoEngine for Plain {
+    fn prepare(&mut self, _progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn restart(&mut self) {
+        self.upkeep.restart(&self.files);
+    }
+
+    fn buffer(&mut self, slot: u32) -> &mut [u8] {
+        assert_eq!(slot, 0, "there is one slot");
+        &mut self.memory[self.buffer.0..][..self.buffer.1]
+    }
+
+    fn submit(&mut self, slot: u32, operation: &Operation) {
+        assert!(self.queued.is_none(), "the one slot is in use");
+        self.queued = Some((slot, *operation));
+    }
+
+    fn reap(
+        &mut self,
+        _at_least: usize,
+        deadline_ns: Option<u64>,
+        done: &mut Vec<Completion>,
+    ) -> Result<(), EngineError> {
+        if let Some((slot, operation)) = self.queued.take() {
+            let result = match self.carry_out(&operation) {
+                Ok(bytes) => bytes as i64,
+                Err(error) => -i64::from(error.raw_os_error().unwrap_or(nix::errno::Errno::EIO as i32)),
+            };
+            done.push(Completion { slot, result });
+        } else if let Some(until) = deadline_ns {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the job's thread waits for its time, and has no core to share"
+            )]
+            std::thread::sleep(Duration::from_nanos(until.saturating_sub(self.clock.now_ns())));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), EngineError> {
+        self.upkeep.close(&self.files)
+    }
+}

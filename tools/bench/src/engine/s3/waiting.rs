@@ -1,0 +1,45 @@
+//! Whether the client's thread polls or sleeps while no answer is there.
+//!
+//! Why it polls where it can: to wake a core that sleeps costs the one that wakes it microseconds in a virtual machine,
+//! and over loopback that is the server (docs/decisions/0003-plain-get.md). Why it sleeps elsewhere: where the server
+//! needs the same core, a client that polls takes half of the server's time (docs/bench.md has the figures).
+
+use crate::spec::ClientWait;
+use std::net::{SocketAddr, UdpSocket};
+
+/// What the client does, chosen for [`ClientWait::Auto`].
+pub fn choose(wanted: ClientWait, server: &SocketAddr, threads: u32) -> ClientWait {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match wanted {
+        ClientWait::Auto if is_here(server) || threads as usize > cores => ClientWait::Sleep,
+        ClientWait::Auto => ClientWait::Poll,
+        wanted => wanted,
+    }
+}
+
+/// Whether an address is one of this machine: then packets to it come from the same.
+fn is_here(server: &SocketAddr) -> bool {
+    let any: SocketAddr = if server.is_ipv4() { ([0_u8; 4], 0).into() } else { ([0_u16; 8], 0).into() };
+    // Nothing is sent.
+    let from = UdpSocket::bind(any).and_then(|socket| {
+        socket.connect(server)?;
+        socket.local_addr()
+    });
+    server.ip().is_loopback() || from.is_ok_and(|from| from.ip() == server.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_beside_its_server_sleeps() {
+        let (here, elsewhere) = (([127, 0, 0, 1], 9000).into(), ([192, 0, 2, 1], 9000).into());
+        assert_eq!(choose(ClientWait::Auto, &here, 1), ClientWait::Sleep);
+        assert_eq!(choose(ClientWait::Auto, &([127, 3, 0, 1], 9000).into(), 1), ClientWait::Sleep);
+        assert_eq!(choose(ClientWait::Poll, &here, 1), ClientWait::Poll);
+        assert_eq!(choose(ClientWait::Auto, &elsewhere, 1), ClientWait::Poll);
+        assert_eq!(choose(ClientWait::Auto, &elsewhere, 100_000), ClientWait::Sleep);
+        assert_eq!(choose(ClientWait::Sleep, &elsewhere, 1), ClientWait::Sleep);
+    }
+}

@@ -1,0 +1,156 @@
+//! Sections become jobs: what they inherit, their stage and group, and each key in its place.
+//!
+//! Invariants: a later entry wins over an earlier one, a section's own over an inherited one. A section inherits the
+//! global sections above it in its own file, and those of the command line.
+
+mod checks;
+mod fields;
+mod load;
+mod objects;
+mod target;
+
+use self::fields::Fields;
+use super::error::Refusals;
+use super::keys::Kind;
+use super::parser::{Entry, Section, Surroundings};
+use crate::spec::{Calls, Engine, Job, Plan};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What came of the sections.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    pub plan: Plan,
+    /// Keys that the job's engine does not look at, in words.
+    pub warnings: Vec<String>,
+}
+
+/// What stands in place of a secret wherever keys are shown.
+pub const MASK: &str = "***";
+
+/// All jobs of all sections, in order. Values and combinations that can not be are added to `refusals`.
+pub fn resolve(sections: &[Section], around: &Surroundings<'_>, refusals: &mut Refusals) -> Resolved {
+    let mut resolved = Resolved::default();
+    let (mut tuning, mut engines) = (BTreeSet::new(), BTreeSet::new());
+    for (index, section) in sections.iter().enumerate() {
+        if section.is_global() {
+            resolved.plan.global.extend(section.entries.iter().map(shown));
+            continue;
+        }
+        let entries = inherited(sections, index).chain(&section.entries).collect();
+        let begins_file = section.source > 1
+            && !sections[..index].iter().any(|above| above.source == section.source && !above.is_global());
+        let fields = Fields::new(section, entries, around);
+        let job = job(&fields, &resolved.plan.jobs, begins_file, around);
+        resolved.warnings.extend(unheeded(section, &job));
+        engines.extend(fields.text("ioengine").and_then(stands_in));
+        engines.extend(one_at_a_time(&fields, &job));
+        tuning.extend(fields.entries().filter(|entry| matches!(entry.key.kind, Kind::Tuning(_))).map(shown));
+        fields.into_refused().into_iter().for_each(|error| refusals.add(error));
+        resolved.plan.jobs.push(job);
+    }
+    resolved.warnings.extend(engines);
+    resolved.warnings.extend(without_effect(tuning));
+    resolved
+}
+
+/// What is other than with fio's engine of this name, in words.
+fn stands_in(engine: &str) -> Option<String> {
+    super::values::difference(engine).map(|difference| format!("ioengine={engine}: {difference}"))
+}
+
+/// Whether more operations in flight were asked for than the engine has, in words.
+fn one_at_a_time(fields: &Fields<'_>, job: &Job) -> Option<String> {
+    let depth = fields.text("iodepth").filter(|depth| *depth != "1")?;
+    let engine = fields.text("ioengine")?;
+    (job.calls == Calls::Plain).then(|| {
+        format!(
+            "iodepth={depth}: ioengine={engine} has one operation in flight; numjobs has more, or \
+             ioengine=io_uring"
+        )
+    })
+}
+
+/// Keys that tune fio itself, in one line.
+fn without_effect(tuning: BTreeSet<(String, String)>) -> Option<String> {
+    let keys: Vec<String> = tuning.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let text = "tunes fio itself: without effect here (ringbolt bench --cmdhelp=KEY says why)";
+    (!keys.is_empty()).then(|| format!("{}: {text}", keys.join(", ")))
+}
+
+/// Entries of the global sections that a section sees.
+pub fn inherited(sections: &[Section], index: usize) -> impl Iterator<Item = &Entry> {
+    let source = sections[index].source;
+    sections[..index]
+        .iter()
+        .filter(move |above| above.is_global() && (above.source == 0 || above.source == source))
+        .flat_map(|above| &above.entries)
+}
+
+/// A key as it is shown in results.
+fn shown(entry: &Entry) -> (String, String) {
+    let value = match &entry.value {
+        Some(_) if entry.key.secret => MASK.to_owned(),
+        Some(value) => value.clone(),
+        None => "1".to_owned(),
+    };
+    (entry.key.name.to_owned(), value)
+}
+
+fn job(fields: &Fields<'_>, before: &[Job], begins_file: bool, around: &Surroundings<'_>) -> Job {
+    let engine = fields.special("ioengine", super::values::engine).unwrap_or(ENGINE_DEFAULT);
+    let stonewall = fields.flag("stonewall") || begins_file;
+    let new_group = fields.flag("new_group");
+    let (stage, group) = before.last().map_or((0, 0), |last| {
+        (last.stage + usize::from(stonewall), last.group + usize::from(stonewall || new_group))
+    });
+    let mut job = blank(fields.name());
+    job.engine = engine;
+    job.calls = super::values::calls(fields.text("ioengine").unwrap_or_default());
+    job.stage = stage;
+    job.group = group;
+    job.group_reporting = fields.flag("group_reporting");
+    job.given =
+        fields.entries().filter(|entry| entry.key.name != "name").map(shown).collect::<BTreeMap<_, _>>();
+    job.description = fields.text("description").map(str::to_owned);
+    job.wait_for = fields.text("wait_for").map(str::to_owned);
+    target::fill(&mut job, fields);
+    load::fill(&mut job, fields);
+    objects::fill(&mut job, fields, around);
+    if job.calls == Calls::Plain && job.depth > 1 {
+        job.depth = 1;
+    }
+    checks::check(&job, fields, before);
+    job
+}
+
+/// Keys of a job's own section that its engine has no use for. Inherited ones are not worth a word: one file often
+/// has jobs for several engines.
+fn unheeded(section: &Section, job: &Job) -> Vec<String> {
+    let own = section.entries.iter().filter(|entry| !entry.key.is_without_effect());
+    own.filter(|entry| !entry.key.engines.include(job.engine))
+        .map(|entry| {
+            format!(
+                "{}: {} says nothing to this job's engine; it is for {}",
+                entry.place,
+                entry.key.name,
+                entry.key.engines.names()
+            )
+        })
+        .collect()
+}
+
+const ENGINE_DEFAULT: Engine = Engine::IoUring;
+
+/// A job with every default of a job file in place.
+fn blank(name: &str) -> Job {
+    Job {
+        direct: false,
+        seed: load::SEED_DEFAULT,
+        percentiles: load::PERCENTILES_DEFAULT.to_vec(),
+        objects: objects::blank(),
+        ..Job::plain(name, ENGINE_DEFAULT)
+    }
+}
+
+#[cfg(test)]
+mod tests;

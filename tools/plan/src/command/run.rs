@@ -1,0 +1,199 @@
+//! `ringbolt plan run`: files in, a report out.
+
+use super::output::Output;
+use super::{CommandError, init, now_unix_ms};
+use crate::cli::RunArgs;
+use crate::constants::Constants;
+use crate::input::{self, Document, Override, Sweep};
+use crate::live::{self, node::LiveNode};
+use crate::model;
+use crate::month::Month;
+use crate::report::{self, sweep};
+use crate::result::Plan;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+/// Looked for beside the hardware file.
+const CONSTANTS: &str = "constants.json";
+
+/// All that a plan is made from but the overrides.
+struct Maker {
+    workload: Document,
+    hardware: Document,
+    constants: Constants,
+    /// Where the constants are from.
+    note: String,
+    /// Its objects and rates stand in place of the workload's.
+    live: Option<LiveNode>,
+    now_unix_ms: u64,
+}
+
+/// Makes the plan, or one for each combination of the sweeps, and writes it.
+pub fn run(args: &RunArgs) -> Result<(), CommandError> {
+    let overrides = args.overrides.iter().map(|text| text.parse()).collect::<Result<Vec<Override>, _>>()?;
+    let sweeps = args.sweeps.iter().map(|text| Sweep::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let combinations = Sweep::combinations(&sweeps)?;
+    let all = overrides.iter().map(|one| &one.path).chain(sweeps.iter().map(|sweep| &sweep.path));
+    check_live(args, all)?;
+    let mut maker = Maker::of(args)?;
+    let output = Output::to(args.output.as_deref())?;
+    let page = args.html.as_deref().map(|path| Output::to(Some(path))).transpose()?;
+    if let Some(url) = &args.live {
+        eprintln!("Watching {url} for {} s.", args.seconds);
+        maker.live = Some(live::read(url, f64::from(args.seconds), &args.devices)?);
+    }
+    if !sweeps.is_empty() {
+        let rows = sweep_rows(&maker, &overrides, combinations)?;
+        let text = match (args.json, args.csv) {
+            (true, _) => sweep::json(&rows),
+            (_, true) => sweep::csv(&rows),
+            _ => sweep::text(&rows),
+        };
+        return Ok(output.write(&text)?);
+    }
+    let plan = maker.plan(&overrides)?;
+    check_month(&plan, args.at)?;
+    let text = match (args.json, args.csv) {
+        (true, _) => plan.to_json(),
+        (_, true) => report::csv(&plan),
+        _ => report::text(&plan, args.at),
+    };
+    output.write(&text)?;
+    if let (Some(page), Some(path)) = (page, &args.html) {
+        page.write(&report::html(&plan, args.at))?;
+        eprintln!("The page is in {}.", path.display());
+    }
+    Ok(())
+}
+
+impl Maker {
+    fn of(args: &RunArgs) -> Result<Self, CommandError> {
+        let workload = document(args.workload.as_deref(), init::WORKLOAD)?;
+        let hardware = document(args.hardware.as_deref(), init::HARDWARE)?;
+        let (constants, note) = constants(args.constants.as_deref(), &hardware.name)?;
+        Ok(Self { workload, hardware, constants, note, live: None, now_unix_ms: now_unix_ms() })
+    }
+
+    fn plan(&self, overrides: &[Override]) -> Result<Plan, CommandError> {
+        let now_unix_s = self.now_unix_ms / 1000;
+        let here = Path::new(".");
+        let mut input = input::parse(&self.workload, &self.hardware, overrides, here, now_unix_s)?;
+        if let Some(node) = &self.live {
+            let nodes = input.hardware.node.count.unwrap_or(1);
+            input.notes.extend(live::apply(node, &mut input.workload, nodes));
+            input.notes.extend(live::apply_wear(node, &mut input.hardware));
+            input.notes.extend(node.notes.iter().cloned());
+        }
+        let mut plan = model::plan(&input.workload, &input.hardware, &self.constants, self.now_unix_ms)?;
+        let by_model = std::mem::take(&mut plan.notes);
+        plan.notes = input.notes.into_iter().chain(by_model).chain([self.note.clone()]).collect();
+        Ok(plan)
+    }
+}
+
+/// The file that was named, or the one that `ringbolt plan init` makes.
+fn document(named: Option<&Path>, usual: &str) -> Result<Document, CommandError> {
+    match named {
+        Some(path) => Ok(Document::read(path)?),
+        None if !Path::new(usual).exists() => Err(CommandError::NoFile(PathBuf::from(usual))),
+        None => Ok(Document::read(Path::new(usual))?),
+    }
+}
+
+/// With a sentence that says which they are.
+fn constants(named: Option<&Path>, hardware: &Path) -> Result<(Constants, String), CommandError> {
+    let beside = hardware.with_file_name(CONSTANTS);
+    let path = match named {
+        Some(path) => path,
+        None if beside.exists() => &beside,
+        None => {
+            let note = "Constants: those that come with the program, measured on another machine; `ringbolt plan \
+                        calibrate` measures them on this one.";
+            return Ok((Constants::shipped(), note.to_owned()));
+        }
+    };
+    let read = Constants::from_json(&Document::read(path)?.text);
+    let constants = read.map_err(|error| CommandError::Constants { path: path.to_owned(), error })?;
+    Ok((constants, format!("Constants: those of {}.", path.display())))
+}
+
+/// Keys whose figures `--live` takes from the node.
+const LIVE_KEYS: [&str; 6] = [
+    "objects.count",
+    "requests.put_per_s",
+    "requests.get_per_s",
+    "requests.head_per_s",
+    "requests.list_per_s",
+    "requests.delete_per_s",
+];
+
+/// And those whose figures `--device` takes.
+const DEVICE_KEYS: [&str; 1] = ["drives.endurance_used"];
+
+fn check_live<'a>(args: &RunArgs, mut paths: impl Iterator<Item = &'a String>) -> Result<(), CommandError> {
+    let of_node: &[&str] = if args.live.is_some() { &LIVE_KEYS } else { &[] };
+    let of_devices: &[&str] = if args.devices.is_empty() { &[] } else { &DEVICE_KEYS };
+    match paths.find(|path| of_node.contains(&path.as_str()) || of_devices.contains(&path.as_str())) {
+        Some(path) => Err(CommandError::SetAndLive(path.clone())),
+        None => Ok(()),
+    }
+}
+
+fn check_month(plan: &Plan, at: Option<Month>) -> Result<(), CommandError> {
+    let (Some(month), Some(first), Some(last)) = (at, plan.months.first(), plan.months.last()) else {
+        return Ok(());
+    };
+    let (first, last) = (first.month, last.month);
+    if (first..=last).contains(&month) { Ok(()) } else { Err(CommandError::Month { month, first, last }) }
+}
+
+fn sweep_rows(
+    maker: &Maker,
+    overrides: &[Override],
+    combinations: Vec<Vec<Override>>,
+) -> Result<Vec<sweep::SweepRow>, CommandError> {
+    let mut progress = Progress::new(combinations.len());
+    let mut rows = Vec::new();
+    for combination in combinations {
+        progress.step();
+        // Behind, so that a sweep stands in place of what is set.
+        let all: Vec<Override> = overrides.iter().chain(&combination).cloned().collect();
+        let words = combination.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let plan = maker
+            .plan(&all)
+            .map_err(|error| CommandError::Combination { combination: words, error: Box::new(error) })?;
+        let value = |one: Override| sweep::SweepValue { path: one.path, value: one.value };
+        rows.extend(sweep::SweepRow::of(combination.into_iter().map(value).collect(), &plan));
+    }
+    Ok(rows)
+}
+
+/// A line on stderr that counts, on a terminal alone.
+struct Progress {
+    done: usize,
+    all: usize,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(all: usize) -> Self {
+        Self { done: 0, all, shown: std::io::stderr().is_terminal() }
+    }
+
+    fn step(&mut self) {
+        self.done += 1;
+        if self.shown {
+            eprint!("\r{} of {} combinations", self.done, self.all);
+            // Where it can not be shown there is nobody to tell.
+            _ = std::io::stderr().flush();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shown && self.done > 0 {
+            eprintln!();
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The values of both files and of the command line, asked for by key.
+//!
+//! Invariants: every value that is here is one of a key of the table; a value of the command line stands in place of
+//! that of a file, and of other ways to say the same.
+
+use super::Document;
+use super::error::{InputError, Place};
+use super::keys::{self, DISTRIBUTION, Fallback, File, Key};
+use super::kind::{Kind, Quantity};
+use super::overrides::Override;
+use super::tree::{self, Node, Value};
+use crate::month::Month;
+use ringbolt_tool_common::units::shortened;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Fields {
+    values: BTreeMap<String, Node>,
+    workload: PathBuf,
+    hardware: PathBuf,
+    /// Paths of the command line are relative to it.
+    base: PathBuf,
+}
+
+impl Fields {
+    /// # Errors
+    /// When a file is not TOML or has what no table of keys has, or an override names no key.
+    pub fn of(
+        workload: &Document,
+        hardware: &Document,
+        overrides: &[Override],
+        base: &Path,
+    ) -> Result<Self, InputError> {
+        let mut fields = Self {
+            values: BTreeMap::new(),
+            workload: workload.name.clone(),
+            hardware: hardware.name.clone(),
+            base: base.to_owned(),
+        };
+        for (document, file) in [(workload, File::Workload), (hardware, File::Hardware)] {
+            for (section, node) in tree::document(document)? {
+                fields.add_section(section, node, file)?;
+            }
+        }
+        for set in overrides {
+            fields.set(set)?;
+        }
+        Ok(fields)
+    }
+
+    fn add_section(&mut self, section: String, node: Node, file: File) -> Result<(), InputError> {
+        let place = node.place.clone();
+        let Node { value: Value::Table(entries), .. } = node else {
+            let hint = "; keys stand in a section such as [drives], and a section stands once".to_owned();
+            return Err(InputError::UnknownKey { place, key: section, hint });
+        };
+        match keys::file_of(&section) {
+            Some(belongs) if belongs == file => {}
+            Some(belongs) => {
+                return Err(InputError::WrongFile { place, section, belongs: belongs.title() });
+            }
+            None => {
+                let names = keys::SECTIONS.iter().filter(|(_, belongs)| *belongs == file);
+                let names: Vec<String> = names.map(|(name, _)| format!("[{name}]")).collect();
+                let hint = format!("; the sections of a {} file are {}", file.title(), names.join(", "));
+                return Err(InputError::UnknownKey { place, key: shortened(&section), hint });
+            }
+        }
+        entries.into_iter().try_for_each(|(name, node)| self.add(format!("{section}.{name}"), node))
+    }
+
+    fn add(&mut self, path: String, node: Node) -> Result<(), InputError> {
+        if path == DISTRIBUTION {
+            let Node { value: Value::Table(entries), .. } = node else {
+                let reason = "write a table, as in { kind = \"fixed\", size = \"1MiB\" }".to_owned();
+                return Err(wrong(&path, &node, reason));
+            };
+            return entries.into_iter().try_for_each(|(name, node)| self.add(format!("{path}.{name}"), node));
+        }
+        if keys::find(&path).is_none() {
+            return Err(unknown(node.place, &path));
+        }
+        self.values.insert(path, node);
+        Ok(())
+    }
+
+    /// # Errors
+    /// When it names no key.
+    fn set(&mut self, set: &Override) -> Result<(), InputError> {
+        let node = tree::from_command_line(&set.value)
+            .map_err(|reason| InputError::Override { text: shortened(&set.to_string()), reason })?;
+        let path = set.path.as_str();
+        if path != DISTRIBUTION && keys::find(path).is_none() {
+            return self.set_in_list(path, node);
+        }
+        self.remove_others(path);
+        self.add(path.to_owned(), node)
+    }
+
+    /// Removes what says the same as `path` in another way.
+    fn remove_others(&mut self, path: &str) {
+        let is_in = |path: &str, key: &str| {
+            path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        for group in keys::ALTERNATIVES {
+            if let Some(own) = group.iter().find(|key| is_in(path, key)) {
+                let others = |of: &str| group.iter().any(|key| key != own && is_in(of, key));
+                self.values.retain(|of, _| !others(of));
+            }
+        }
+        if path == DISTRIBUTION {
+            self.values.retain(|of, _| !is_in(of, DISTRIBUTION));
+        }
+        if path == "drives.profile" {
+            let by_hand = keys::SPEEDS.iter().chain(&["drives.speed_source"]);
+            by_hand.for_each(|key| drop(self.values.remove(*key)));
+        }
+    }
+
+    /// `day.shape.5`, `objects.sizes.0.share`: what must be there already.
+    fn set_in_list(&mut self, path: &str, node: Node) -> Result<(), InputError> {
+        let lists = ["day.shape.", "objects.sizes."];
+        let Some((list, rest)) = lists.iter().find_map(|list| Some((*list, path.strip_prefix(list)?))) else {
+            return Err(unknown(Place::CommandLine, path));
+        };
+        let key = list.trim_end_matches('.');
+        let refuse = |reason: String| InputError::Override { text: shortened(path), reason };
+        let Some(Node { value: Value::List(items), .. }) = self.values.get_mut(key) else {
+            return Err(refuse(format!("{key} is not there: set all of it")));
+        };
+        let (index, field) = rest.split_once('.').map_or((rest, None), |(index, field)| (index, Some(field)));
+        let count = items.len();
+        let Some(item) = index.parse::<usize>().ok().and_then(|index| items.get_mut(index)) else {
+            return Err(refuse(format!("{key} has {count} entries, from 0: {} is none", shortened(index))));
+        };
+        match (field, &mut item.value) {
+            (None, _) => *item = node,
+            (Some(field), Value::Table(entries)) => {
+                entries.retain(|(name, _)| name != field);
+                entries.push((field.to_owned(), node));
+            }
+            (Some(field), _) => return Err(refuse(format!("{field} of what is no table"))),
+        }
+        Ok(())
+    }
+
+    pub fn has(&self, path: &str) -> bool {
+        self.values.contains_key(path)
+    }
+
+    /// Whether the command line said it.
+    pub fn is_set(&self, path: &str) -> bool {
+        self.values.get(path).is_some_and(|node| node.place == Place::CommandLine)
+    }
+
+    pub fn has_distribution(&self) -> bool {
+        self.values.keys().any(|path| path.starts_with("objects.distribution."))
+    }
+
+    /// As it was written, for keys whose value is a list.
+    pub fn node(&self, path: &str) -> Option<&Node> {
+        self.values.get(path)
+    }
+
+    /// An error about the value of `path`, or about its default.
+    pub fn refuse(&self, path: &str, reason: String) -> InputError {
+        match self.values.get(path) {
+            Some(node) => wrong(path, node, reason),
+            None => {
+                let value = keys::find(path).map_or("nothing", |key| match key.fallback {
+                    Fallback::Is(default) => default,
+                    Fallback::Required | Fallback::Absent => "nothing",
+                });
+                InputError::Value {
+                    place: Place::Default,
+                    key: path.to_owned(),
+                    value: value.to_owned(),
+                    reason,
+                }
+            }
+        }
+    }
+
+    /// An error about a key that is needed here.
+    pub fn missing(&self, path: &str) -> InputError {
+        let key = known(path);
+        let file = match key.file() {
+            File::Workload => self.workload.clone(),
+            File::Hardware => self.hardware.clone(),
+        };
+        let example = format!("{} = {}", key.name(), key.example);
+        InputError::Missing { file, key: path.to_owned(), what: key.what.to_owned(), example }
+    }
+
+    fn quantity(&self, path: &str) -> Result<Option<Quantity>, InputError> {
+        let key = known(path);
+        match (self.values.get(path), key.fallback) {
+            (Some(node), _) => read(path, key.kind, node).map(Some),
+            (None, Fallback::Absent) => Ok(None),
+            (None, Fallback::Required) => Err(self.missing(path)),
+            (None, Fallback::Is(default)) => match tree::from_command_line(default) {
+                Ok(node) => read(path, key.kind, &node).map(Some),
+                Err(reason) => unreachable!("the default of {path} is read: {reason}"),
+            },
+        }
+    }
+
+    /// # Errors
+    /// When it is beyond its limits.
+    pub fn real_if(&self, path: &str) -> Result<Option<f64>, InputError> {
+        Ok(self.quantity(path)?.map(|quantity| match quantity {
+            Quantity::Real(value) => value,
+            other => unreachable!("{path} is {other:?}, asked for as a real number"),
+        }))
+    }
+
+    /// # Errors
+    /// When it is missing or beyond its limits.
+    pub fn real(&self, path: &str) -> Result<f64, InputError> {
+        self.real_if(path)?.ok_or_else(|| self.missing(path))
+    }
+
+    /// # Errors
+    /// When it is beyond its limits.
+    pub fn whole_if(&self, path: &str) -> Result<Option<u64>, InputError> {
+        Ok(self.quantity(path)?.map(|quantity| match quantity {
+            Quantity::Whole(value) => value,
+            other => unreachable!("{path} is {other:?}, asked for as a whole number"),
+        }))
+    }
+
+    /// # Errors
+    /// When it is missing or beyond its limits.
+    pub fn whole(&self, path: &str) -> Result<u64, InputError> {
+        self.whole_if(path)?.ok_or_else(|| self.missing(path))
+    }
+
+    /// # Errors
+    /// When it is missing or beyond its limits.
+    pub fn small(&self, path: &str) -> Result<u32, InputError> {
+        let value = self.whole(path)?;
+        u32::try_from(value).map_err(|_| self.refuse(path, format!("must be at most {}", u32::MAX)))
+    }
+
+    /// # Errors
+    /// When it is no text.
+    pub fn text_if(&self, path: &str) -> Result<Option<String>, InputError> {
+        Ok(self.quantity(path)?.map(|quantity| match quantity {
+            Quantity::Text(text) => text,
+            other => unreachable!("{path} is {other:?}, asked for as a text"),
+        }))
+    }
+
+    /// # Errors
+    /// When it is missing or no text.
+    pub fn text(&self, path: &str) -> Result<String, InputError> {
+        self.text_if(path)?.ok_or_else(|| self.missing(path))
+    }
+
+    /// # Errors
+    /// When it is no month.
+    pub fn month_if(&self, path: &str) -> Result<Option<Month>, InputError> {
+        Ok(self.quantity(path)?.map(|quantity| match quantity {
+            Quantity::Month(month) => month,
+            other => unreachable!("{path} is {other:?}, asked for as a month"),
+        }))
+    }
+
+    /// The path, relative to the folder of the file that names it.
+    ///
+    /// # Errors
+    /// When it is no text.
+    pub fn file_if(&self, path: &str) -> Result<Option<PathBuf>, InputError> {
+        let Some(name) = self.text_if(path)? else { return Ok(None) };
+        let folder = match self.values.get(path).map(|node| &node.place) {
+            Some(Place::Line { file, .. }) => file.parent().unwrap_or(Path::new("")),
+            _ => &self.base,
+        };
+        Ok(Some(folder.join(name)))
+    }
+}
+
+/// Reads one value of a kind that is no list.
+///
+/// # Errors
+/// When it is of another shape or beyond the limits.
+pub fn read(path: &str, kind: Kind, node: &Node) -> Result<Quantity, InputError> {
+    match &node.value {
+        Value::Scalar(text) => kind.read(text).map_err(|reason| wrong(path, node, reason)),
+        Value::List(_) | Value::Table(_) => Err(wrong(path, node, format!("write {}", kind.wanted()))),
+    }
+}
+
+pub fn wrong(path: &str, node: &Node, reason: String) -> InputError {
+    InputError::Value { place: node.place.clone(), key: shortened(path), value: node.shown(), reason }
+}
+
+fn unknown(place: Place, path: &str) -> InputError {
+    InputError::UnknownKey { place, key: shortened(path), hint: keys::hint(path) }
+}
+
+fn known(path: &str) -> &'static Key {
+    match keys::find(path) {
+        Some(key) => key,
+        None => unreachable!("{path} is in no table of keys"),
+    }
+}

@@ -1,0 +1,233 @@
+//! What a value of the input looks like, and within which limits.
+//!
+//! Invariant: each limit is held here, so a value that was read lies within it; limits of two values together are
+//! [`super::checks`]'.
+
+use crate::month::Month;
+use ringbolt_engine::node::sizing;
+use ringbolt_tool_common::units;
+
+/// Limits are inclusive.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    Text,
+    /// A path, relative to the folder of the file that names it.
+    File,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    Month,
+    Whole {
+        least: u64,
+        most: u64,
+    },
+    Number {
+        least: f64,
+        most: f64,
+    },
+    /// Of 1, also as percent.
+    Share {
+        least: f64,
+        most: f64,
+    },
+    Bytes {
+        least: u64,
+        most: u64,
+    },
+    /// Bytes of a drive that can be Ringbolt's.
+    DriveBytes,
+    /// Bytes, not whole because they are a mean.
+    MeanBytes {
+        least: f64,
+        most: f64,
+    },
+    BytesPerS,
+    /// Of requests.
+    PerS,
+    /// Read as days.
+    Age,
+    /// 24 numbers.
+    Hours,
+    /// Classes of sizes.
+    Sizes,
+}
+
+/// A value that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Quantity {
+    Text(String),
+    Month(Month),
+    Whole(u64),
+    Real(f64),
+}
+
+/// No cluster answers more.
+const REQUESTS_PER_S_MAX: f64 = 1e9;
+const BYTES_PER_S_MIN: f64 = 1e3;
+const BYTES_PER_S_MAX: f64 = 1e13;
+/// An hour.
+const AGE_DAYS_MIN: f64 = 1.0 / 24.0;
+const AGE_DAYS_MAX: f64 = 100.0 * units::DAYS_PER_YEAR;
+const TEXT_BYTES_MAX: usize = 1000;
+
+impl Kind {
+    /// What to write, in words, when something of another shape stands there.
+    pub fn wanted(self) -> &'static str {
+        match self {
+            Self::Text => "a text in quotes",
+            Self::File => "the path of a file in quotes",
+            Self::Word(_) => "a word in quotes",
+            Self::Month => "year and month in quotes, as in \"2026-12\"",
+            Self::Whole { .. } | Self::Number { .. } => "a number",
+            Self::Share { .. } => "a part of 1, as in 0.2, or percent in quotes, as in \"20%\"",
+            Self::Bytes { .. } | Self::DriveBytes | Self::MeanBytes { .. } => {
+                "a size, as in \"4KiB\" or 4096"
+            }
+            Self::BytesPerS => "a rate, as in \"25Gbit\" or \"3.2GB/s\"",
+            Self::PerS => "a number a second",
+            Self::Age => "an age, as in \"90d\" or \"2y\"",
+            Self::Hours => "a list of 24 numbers, one for each hour of the day",
+            Self::Sizes => "a list of sizes with shares, as in [{ size = \"4KiB\", share = 1 }]",
+        }
+    }
+
+    /// Reads what is no list.
+    ///
+    /// # Errors
+    /// With the reason, when it is something else or beyond the limits.
+    pub fn read(self, text: &str) -> Result<Quantity, String> {
+        match self {
+            Self::Text | Self::File => not_empty(text).map(Quantity::Text),
+            Self::Word(words) if words.contains(&text) => Ok(Quantity::Text(text.to_owned())),
+            Self::Word(words) => Err(format!("write one of {}", words.join(", "))),
+            Self::Month => text.parse().map(Quantity::Month).map_err(|error| format!("{error}")),
+            Self::Whole { least, most } => whole(text, least, most).map(Quantity::Whole),
+            Self::Number { least, most } => {
+                within(units::number(text)?, least, most, |limit| limit.to_string())
+            }
+            Self::Share { least, most } => within(units::share(text)?, least, most, |limit| {
+                format!("{limit} ({})", units::human_share(limit))
+            }),
+            Self::Bytes { least, most } => {
+                size(text, least, most, || beyond(&units::exact_bytes(least), &units::exact_bytes(most)))
+            }
+            Self::DriveBytes => drive(text),
+            Self::MeanBytes { least, most } => {
+                within(units::mean_bytes(text)?, least, most, |limit| format!("{limit} bytes"))
+            }
+            Self::BytesPerS => {
+                within(units::bytes_per_s(text)?, BYTES_PER_S_MIN, BYTES_PER_S_MAX, units::human_bytes_per_s)
+            }
+            Self::PerS => within(units::per_s(text)?, 0.0, REQUESTS_PER_S_MAX, units::human_per_s),
+            Self::Age => within(units::days(text)?, AGE_DAYS_MIN, AGE_DAYS_MAX, units::human_days),
+            Self::Hours | Self::Sizes => Err(format!("write {}", self.wanted())),
+        }
+    }
+
+    /// Whether `value`, in the unit that [`Self::read`] gives, is within the limits; what is no number is.
+    ///
+    /// # Errors
+    /// With the limits.
+    pub fn check(self, value: f64) -> Result<(), String> {
+        let (least, most) = match self {
+            Self::Whole { least, most } | Self::Bytes { least, most } => (least as f64, most as f64),
+            Self::Number { least, most } | Self::Share { least, most } | Self::MeanBytes { least, most } => {
+                (least, most)
+            }
+            Self::DriveBytes => (sizing::drive_bytes_min() as f64, sizing::drive_bytes_max() as f64),
+            Self::BytesPerS => (BYTES_PER_S_MIN, BYTES_PER_S_MAX),
+            Self::PerS => (0.0, REQUESTS_PER_S_MAX),
+            Self::Age => (AGE_DAYS_MIN, AGE_DAYS_MAX),
+            Self::Text | Self::File | Self::Word(_) | Self::Month | Self::Hours | Self::Sizes => {
+                return Ok(());
+            }
+        };
+        within(value, least, most, |limit| limit.to_string()).map(drop)
+    }
+}
+
+fn not_empty(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it is empty: write something, or leave the key out".to_owned()),
+        text if text.len() > TEXT_BYTES_MAX => Err(format!("longer than {TEXT_BYTES_MAX} bytes: shorten it")),
+        text => Ok(text.to_owned()),
+    }
+}
+
+fn whole(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    let value = match text.parse::<u64>() {
+        Ok(value) => Some(value),
+        // 2e9, as TOML writes large numbers.
+        Err(_) => {
+            let value = units::number(text)?;
+            (value.fract() == 0.0 && (0.0..9e15).contains(&value)).then_some(value as u64)
+        }
+    };
+    value.filter(|value| (least..=most).contains(value)).ok_or_else(|| {
+        let is_fraction = units::number(text).is_ok_and(|value| value.fract() != 0.0);
+        let kind = if is_fraction { "a whole number " } else { "" };
+        format!("{kind}{}", beyond(&least.to_string(), &most.to_string()))
+    })
+}
+
+fn size(text: &str, least: u64, most: u64, beyond: impl Fn() -> String) -> Result<Quantity, String> {
+    let value = units::bytes(text)?;
+    if (least..=most).contains(&value) { Ok(Quantity::Whole(value)) } else { Err(beyond()) }
+}
+
+fn drive(text: &str) -> Result<Quantity, String> {
+    let (least, most) = (sizing::drive_bytes_min(), sizing::drive_bytes_max());
+    size(text, least, most, || {
+        format!(
+            "a Ringbolt drive has from {least} bytes ({}) to {most} bytes ({}): below, no shard has room; above, \
+             nothing has an address; partition larger ones",
+            units::human_bytes(least as f64),
+            units::human_bytes(most as f64)
+        )
+    })
+}
+
+fn within(value: f64, least: f64, most: f64, show: impl Fn(f64) -> String) -> Result<Quantity, String> {
+    if (least..=most).contains(&value) {
+        Ok(Quantity::Real(value))
+    } else {
+        Err(beyond(&show(least), &show(most)))
+    }
+}
+
+fn beyond(least: &str, most: &str) -> String {
+    format!("must be from {least} to {most}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_held_and_named() {
+        let count = Kind::Whole { least: 1, most: 1000 };
+        assert_eq!(count.read("12"), Ok(Quantity::Whole(12)));
+        assert_eq!(count.read("100.0"), count.read("100"));
+        for (text, part) in
+            [("0", "from 1 to 1000"), ("1001", "from 1"), ("-1", "from 1"), ("1.5", "whole number")]
+        {
+            assert!(count.read(text).unwrap_err().contains(part), "{text}: {:?}", count.read(text));
+        }
+        let share = Kind::Share { least: 0.0, most: 1.0 };
+        assert_eq!(share.read("20%"), Ok(Quantity::Real(0.2)));
+        for text in ["1.01", "-1%", "101%"] {
+            assert!(share.read(text).unwrap_err().contains("from 0 (0%) to 1 (100%)"), "{text}");
+        }
+        for kind in
+            [count, share, Kind::PerS, Kind::BytesPerS, Kind::Age, Kind::Number { least: 0.0, most: 9e99 }]
+        {
+            for text in ["nan", "inf", "NaN", "", "x"] {
+                assert!(kind.read(text).is_err(), "{kind:?} {text}");
+            }
+        }
+        assert!(Kind::Age.read("0d").unwrap_err().contains("from 1 h"));
+        let size = Kind::Bytes { least: 5 << 20, most: 5 << 30 };
+        assert!(size.read("4MiB").unwrap_err().contains("from 5MiB to 5GiB"));
+        assert!(Kind::Word(&["a", "b"]).read("c").unwrap_err().contains("a, b"));
+        assert!(Kind::Month.read("2026-13").unwrap_err().contains("2026-12"));
+    }
+}

@@ -1,0 +1,362 @@
+//! What an object takes: on drives, in the log, in memory; means over the sizes of a workload.
+//!
+//! Invariants: lengths are the engine's own ([`sizing`]); only means over sizes within a class are taken here. With
+//! redundancy a piece of an object is what the engine makes of an object of its length.
+
+use super::reads::{OpenCost, Ranges, ReadCost};
+use crate::constants::Constants;
+use crate::hardware::{Redundancy, SmallObjects};
+use crate::result::{ClassLayout, Layout};
+use crate::sizes::{SizeClass, SizeHistogram};
+use crate::workload::Workload;
+use ringbolt_engine::format::BLOCK_BYTES;
+use ringbolt_engine::format::record::RECORD_ALIGNMENT;
+use ringbolt_engine::format::slice::SLICE_BYTES;
+use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing};
+use ringbolt_tool_common::s3::limits::{BODY_BYTES_MAX, PARTS_MAX};
+
+/// Sizes of a class that are looked at.
+const POINTS: u64 = 32;
+/// Extra memory of the leaves for each byte in them: they are filled to some three quarters.
+pub const LEAF_SLACK: f64 = 1.35;
+
+/// Means for one object, with all of its pieces.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ObjectCost {
+    /// What users stored.
+    pub logical_bytes: f64,
+    /// On drives: as many as data and parity are.
+    pub pieces: f64,
+    /// Bodies of all pieces.
+    pub piece_bytes: f64,
+    /// Live in the log: the records.
+    pub record_bytes: f64,
+    /// Live in slices.
+    pub slice_bytes: f64,
+    /// Of that: in slices that are no full ones.
+    pub tail_bytes: f64,
+    /// Written to the log by a put, without what other records share with it.
+    pub log_bytes: f64,
+    /// The same, with each of its records in a group commit of its own.
+    pub log_alone_bytes: f64,
+    /// Records that a put writes: one for each piece, more for an upload in parts.
+    pub log_records: f64,
+    pub slice_written_bytes: f64,
+    /// Write operations for slices.
+    pub slice_writes: f64,
+    /// Memory of the index.
+    pub index_bytes: f64,
+    /// Of the pieces: those that lie in their records.
+    pub inline_pieces: f64,
+    /// And their bodies.
+    pub inline_bytes: f64,
+    /// Memory that the read cache needs for the pieces that are read, if they are inline; summed with the share of
+    /// those that are.
+    pub cached_bytes: f64,
+    /// Of the object that a GET asks for.
+    pub get: ReadCost,
+    /// Of the object that a HEAD asks for.
+    pub head: OpenCost,
+}
+
+impl ObjectCost {
+    /// Live on drives, as the engine counts what can be live.
+    pub fn stored_bytes(&self) -> f64 {
+        self.record_bytes * (1.0 + sizing::COPIES_OVERHEAD_SHARE) + self.slice_bytes
+    }
+
+    /// Of one piece of `body_bytes` in `parts` parts.
+    fn of(sizing: &ObjectSizing, body_bytes: u64, parts: u64) -> Self {
+        let aligned = sizing.record_bytes.next_multiple_of(RECORD_ALIGNMENT as u64) as f64;
+        let inline = sizing.slice_bytes == 0;
+        let writes = (body_bytes as f64 / PIECE_BYTES).ceil();
+        let log_bytes = aligned + sizing.part_record_bytes as f64;
+        let log_records = if sizing.part_record_bytes > 0 { 1.0 + parts as f64 } else { 1.0 };
+        Self {
+            pieces: 1.0,
+            piece_bytes: body_bytes as f64,
+            record_bytes: sizing.record_bytes as f64,
+            slice_bytes: sizing.slice_bytes as f64,
+            tail_bytes: sizing.tail_bytes as f64,
+            log_bytes,
+            log_alone_bytes: alone_bytes(log_bytes / log_records) * log_records,
+            log_records,
+            slice_written_bytes: sizing.slice_written_bytes as f64,
+            slice_writes: if inline { 0.0 } else { writes + body_bytes.div_ceil(SLICE_BYTES as u64) as f64 },
+            inline_pieces: f64::from(u8::from(inline)),
+            inline_bytes: if inline { body_bytes as f64 } else { 0.0 },
+            ..Self::default()
+        }
+    }
+
+    /// What is live is `by` times as much, in the log and in slices by the shares that the sizes say; what is written
+    /// stays.
+    fn scale_live(&mut self, by: f64) {
+        for bytes in [&mut self.record_bytes, &mut self.slice_bytes, &mut self.tail_bytes] {
+            *bytes *= by;
+        }
+    }
+
+    fn scaled(self, by: f64) -> Self {
+        self.weighted(&Weights { objects: by, gets: by, heads: by })
+    }
+
+    fn weighted(mut self, weights: &Weights) -> Self {
+        self.own().into_iter().for_each(|value| *value *= weights.objects);
+        self.get.values().into_iter().for_each(|value| *value *= weights.gets);
+        self.head.values().into_iter().for_each(|value| *value *= weights.heads);
+        self
+    }
+
+    fn plus(mut self, other: &Self) -> Self {
+        let mut other = *other;
+        for (value, added) in self.own().into_iter().zip(other.own()) {
+            *value += *added;
+        }
+        for (value, added) in self.get.values().into_iter().zip(other.get.values()) {
+            *value += *added;
+        }
+        for (value, added) in self.head.values().into_iter().zip(other.head.values()) {
+            *value += *added;
+        }
+        self
+    }
+
+    /// Every figure of the object itself; the pattern misses none.
+    fn own(&mut self) -> [&mut f64; 15] {
+        let Self {
+            logical_bytes,
+            pieces,
+            piece_bytes,
+            record_bytes,
+            slice_bytes,
+            tail_bytes,
+            log_bytes,
+            log_alone_bytes,
+            log_records,
+            slice_written_bytes,
+            slice_writes,
+            index_bytes,
+            inline_pieces,
+            inline_bytes,
+            cached_bytes,
+            get: _,
+            head: _,
+        } = self;
+        [
+            logical_bytes,
+            pieces,
+            piece_bytes,
+            record_bytes,
+            slice_bytes,
+            tail_bytes,
+            log_bytes,
+            log_alone_bytes,
+            log_records,
+            slice_written_bytes,
+            slice_writes,
+            index_bytes,
+            inline_pieces,
+            inline_bytes,
+            cached_bytes,
+        ]
+    }
+}
+
+/// Of a class of sizes, in what is summed over all: its part of the objects, and of the GETs and HEADs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Weights {
+    objects: f64,
+    gets: f64,
+    heads: f64,
+}
+
+/// Large objects are written in pieces of a MiB.
+pub const PIECE_BYTES: f64 = 1024.0 * 1024.0;
+/// What the read cache needs for an entry beside its key, attributes and data.
+pub const CACHE_ENTRY_BYTES: f64 = 250.0;
+
+/// The mean object of `workload`, and what is said of it by class.
+pub fn layout(workload: &Workload, redundancy: Redundancy, constants: &Constants) -> (ObjectCost, Layout) {
+    let objects = &workload.objects;
+    let weighed: Vec<(SizeClass, Weights)> = objects
+        .sizes
+        .classes()
+        .iter()
+        .map(|class| {
+            let asked =
+                |by_size: &Option<Vec<SizeClass>>| asked_share(class, &objects.sizes, by_size.as_deref());
+            let (gets, heads) =
+                (asked(&workload.requests.gets_by_size), asked(&workload.requests.heads_by_size));
+            (*class, Weights { objects: class.share, gets, heads })
+        })
+        .collect();
+    let costs = |redundancy| -> Vec<ObjectCost> {
+        weighed.iter().map(|(class, _)| class_cost(class, workload, redundancy, constants)).collect()
+    };
+    let mean = |costs: &[ObjectCost]| {
+        let weighted = weighed.iter().zip(costs).map(|((_, weights), cost)| cost.weighted(weights));
+        weighted.fold(ObjectCost::default(), |sum, cost| sum.plus(&cost))
+    };
+    let (single, redundant) = (costs(Redundancy::SINGLE), costs(redundancy));
+    let (mean_single, mut mean) = (mean(&single), mean(&redundant));
+    let classes = weighed
+        .iter()
+        .zip(single.iter().zip(&redundant))
+        .map(|((class, _), costs)| class_layout(class, costs, &mean_single))
+        .collect();
+    // What a running node has live is of objects that lie there once.
+    let times = objects.live_bytes_per_object.map_or(1.0, |seen| seen / mean_single.stored_bytes());
+    mean.scale_live(times);
+    let layout = Layout {
+        classes,
+        logical_bytes_per_object: mean_single.logical_bytes,
+        stored_bytes_per_object: mean_single.stored_bytes() * times,
+        redundant_bytes_per_object: Some(mean.stored_bytes()),
+        waste_share: waste_share(&mean_single),
+        index_bytes_per_object: mean.index_bytes,
+    };
+    (mean, layout)
+}
+
+/// Of the requests, which are for objects by `by_size`: those for objects of `class`.
+fn asked_share(class: &SizeClass, sizes: &SizeHistogram, by_size: Option<&[SizeClass]>) -> f64 {
+    let Some(by_size) = by_size else { return class.share };
+    let is_in = |entry: &SizeClass, class: &SizeClass| {
+        (entry.lower_bytes..=entry.upper_bytes).contains(&class.lower_bytes)
+    };
+    let Some(entry) = by_size.iter().find(|entry| is_in(entry, class)) else { return 0.0 };
+    let objects: f64 = sizes.classes().iter().filter(|of| is_in(entry, of)).map(|of| of.share).sum();
+    entry.share * class.share / objects
+}
+
+fn class_layout(
+    class: &SizeClass,
+    (single, redundant): (&ObjectCost, &ObjectCost),
+    mean: &ObjectCost,
+) -> ClassLayout {
+    let all = mean.logical_bytes.max(f64::MIN_POSITIVE);
+    ClassLayout {
+        lower_bytes: class.lower_bytes,
+        upper_bytes: class.upper_bytes,
+        objects_share: class.share,
+        logical_share: class.share * single.logical_bytes / all,
+        logical_bytes_per_object: single.logical_bytes,
+        stored_bytes_per_object: single.stored_bytes(),
+        redundant_bytes_per_object: Some(redundant.stored_bytes()),
+        waste_share: waste_share(single),
+    }
+}
+
+fn waste_share(cost: &ObjectCost) -> f64 {
+    1.0 - cost.logical_bytes / cost.stored_bytes()
+}
+
+/// Mean over sizes spread evenly over the class.
+fn class_cost(
+    class: &SizeClass,
+    workload: &Workload,
+    redundancy: Redundancy,
+    constants: &Constants,
+) -> ObjectCost {
+    let span = class.upper_bytes - class.lower_bytes;
+    let points = (span + 1).min(POINTS);
+    let mut ranges = Ranges::new(&workload.requests, points);
+    let sum = (0..points).fold(ObjectCost::default(), |sum, at| {
+        // In the middle of each part.
+        let offset = (u128::from(span + 1) * u128::from(2 * at + 1) / u128::from(2 * points)) as u64;
+        let body_bytes = class.lower_bytes + offset.min(span);
+        sum.plus(&object_cost(body_bytes, workload, redundancy, constants, &mut ranges))
+    });
+    sum.scaled(1.0 / points as f64)
+}
+
+/// How an object of `body_bytes` lies on drives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Placement {
+    /// Pieces that suffice, each with a body of so many bytes.
+    data: u64,
+    body_bytes: u64,
+    /// All pieces.
+    pieces: u64,
+}
+
+impl Placement {
+    fn of(body_bytes: u64, redundancy: Redundancy) -> Self {
+        let (data, parity) = (u64::from(redundancy.data), u64::from(redundancy.parity));
+        let is_small = body_bytes <= sizing::INLINE_BYTES_MAX;
+        if is_small && redundancy.small_objects == SmallObjects::Copies {
+            return Self { data: 1, body_bytes, pieces: 1 + parity };
+        }
+        Self { data, body_bytes: body_bytes.div_ceil(data), pieces: data + parity }
+    }
+}
+
+/// Each piece is on its drive what an object of its length is: it has a record of its own with key and metadata, its
+/// own padding, and lies in that record or in slices by its own length.
+fn object_cost(
+    body_bytes: u64,
+    workload: &Workload,
+    redundancy: Redundancy,
+    constants: &Constants,
+    ranges: &mut Ranges,
+) -> ObjectCost {
+    let objects = &workload.objects;
+    let placement = Placement::of(body_bytes, redundancy);
+    let part_bytes = part_bytes(body_bytes, objects.part_bytes);
+    let shape = |body_bytes| ObjectShape {
+        key_bytes: objects.key_bytes.round() as usize,
+        attribute_bytes: objects.metadata_bytes.round() as usize,
+        body_bytes,
+        part_bytes: part_bytes.map(|part| part.div_ceil(placement.data)),
+    };
+    let piece = shape(placement.body_bytes);
+    let sizing = sizing::object(&piece);
+    let parts = part_bytes.map_or(1, |part| body_bytes.div_ceil(part));
+    let plain = sizing::object(&shape(0)).index_value_bytes as f64;
+    let more = (sizing.index_value_bytes as f64 - plain).max(0.0) * LEAF_SLACK;
+    let own_key = (objects.key_bytes - objects.key_shared_bytes).max(0.0);
+    let index_bytes =
+        constants.index_bytes_per_object.value + constants.index_bytes_per_key_byte.value * own_key + more;
+    let cost = ObjectCost::of(&sizing, placement.body_bytes, parts);
+    let slice_bytes = cost.slice_bytes * constants.slice_alignment_factor.value;
+    let cached = if sizing.slice_bytes == 0 { sizing.record_bytes as f64 + CACHE_ENTRY_BYTES } else { 0.0 };
+    let all = ObjectCost { index_bytes, slice_bytes, ..cost }.scaled(placement.pieces as f64);
+    ObjectCost {
+        logical_bytes: body_bytes as f64,
+        cached_bytes: cached * placement.data as f64,
+        get: ReadCost::of(&piece, &sizing, body_bytes, placement.data, ranges),
+        head: OpenCost::of(&sizing),
+        ..all
+    }
+}
+
+/// Parts as large as asked, or as large as they must be.
+fn part_bytes(body_bytes: u64, wanted: Option<u64>) -> Option<u64> {
+    let least = body_bytes.div_ceil(PARTS_MAX);
+    match wanted {
+        Some(part) => Some(part.max(least)).filter(|part| body_bytes > *part),
+        None => (body_bytes > BODY_BYTES_MAX).then(|| least.max(16 << 20)),
+    }
+}
+
+/// A group commit of one record.
+pub fn alone_bytes(record_bytes: f64) -> f64 {
+    let block = BLOCK_BYTES as f64;
+    ((record_bytes + sizing::BATCH_HEADER_BYTES as f64) / block).ceil() * block
+}
+
+/// Bytes of a group commit of `records` records, 1 or more on average, of `record_bytes` on average, with its header
+/// and padded to whole blocks. One record has the padding of its size, `alone_bytes` in all; several, of any sizes,
+/// half a block.
+pub fn commit_bytes(record_bytes: f64, alone_bytes: f64, records: f64) -> f64 {
+    let padding = (BLOCK_BYTES as f64 - RECORD_ALIGNMENT as f64) / 2.0;
+    let several = |records: f64| {
+        (records * record_bytes + sizing::BATCH_HEADER_BYTES as f64 + padding).max(alone_bytes)
+    };
+    if records >= 2.0 {
+        return several(records);
+    }
+    // Some have one and some have two.
+    alone_bytes + (several(2.0) - alone_bytes) * (records - 1.0).max(0.0)
+}

@@ -1,0 +1,354 @@
+//! What one of `n` nodes has to do, and what it can do: the use of each of its resources.
+//!
+//! Invariant: every use is 1 when all that the limits of the plan allow is used, and never rises with the number of
+//! nodes.
+
+use super::cleaner::{LogState, LogWrites, ShardExtents, log_writes, shard_extents};
+use super::demand::MonthDemand;
+use super::layout::{ObjectCost, alone_bytes, commit_bytes};
+
+use crate::constants::Constants;
+use crate::hardware::Hardware;
+use crate::result::{Constraint, NodeCapacity};
+use crate::workload::Workload;
+use ringbolt_engine::node::memory::{self, MemoryShares};
+use ringbolt_engine::node::sizing::{self, DriveSizing};
+use ringbolt_tool_common::units::{DAY_S, DAYS_PER_YEAR, MIB};
+
+/// Head of a request and of its answer on the wire, with the signature. Source: requests of awscli and the answers to
+/// them.
+pub const REQUEST_HEAD_BYTES: f64 = 800.0;
+pub const ANSWER_HEAD_BYTES: f64 = 400.0;
+/// An entry of a listing's XML beside its key.
+pub const LISTED_BYTES: f64 = 250.0;
+/// The cleaner writes its copies so many bytes at a time.
+pub const COPIES_BYTES: f64 = 256.0 * 1024.0;
+
+/// All that does not change from month to month.
+pub struct Fleet<'a> {
+    pub workload: &'a Workload,
+    pub hardware: &'a Hardware,
+    pub constants: &'a Constants,
+    pub object: ObjectCost,
+    pub drive: DriveSizing,
+}
+
+/// One node's share of a month.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NodeLoad {
+    pub uses: [f64; Constraint::ALL.len()],
+    pub capacity: NodeCapacity,
+    /// Live on all drives of the node.
+    pub live_bytes: f64,
+    pub writes: Writes,
+}
+
+/// To one drive, bytes a second; mean of the day.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Writes {
+    /// Users' bytes, with redundancy.
+    pub user: f64,
+    pub objects: f64,
+    pub deletes: f64,
+    pub cleaner: f64,
+    pub checkpoints: f64,
+    pub log_live_share: f64,
+}
+
+impl Writes {
+    /// All that the drive gets.
+    pub fn host(&self) -> f64 {
+        self.objects + self.deletes + self.cleaner + self.checkpoints
+    }
+
+    /// Of what the drive gets: `written` for each byte that users store. 0 when their objects have no bytes.
+    pub fn amplification(&self, written: f64) -> f64 {
+        if self.user > 0.0 { written / self.user } else { 0.0 }
+    }
+}
+
+/// Group commits of one node.
+struct Commits {
+    per_s: f64,
+    records: f64,
+}
+
+/// Written to the log of a drive by all shards, bytes a second.
+struct LogBytes {
+    puts: f64,
+    deletes: f64,
+}
+
+impl Fleet<'_> {
+    fn drives(&self) -> f64 {
+        f64::from(self.hardware.drives.count)
+    }
+
+    /// What `nodes` nodes have, when each has its share of `objects`.
+    pub fn capacity(&self, objects: f64, nodes: f64) -> NodeCapacity {
+        let drives = self.drives();
+        let index_bytes = objects / nodes * self.object.index_bytes;
+        let (drive, extent) = (&self.drive, self.drive.extent_bytes as f64);
+        let shards = drive.shards as f64;
+        let index_of_shard = index_bytes / drives / shards;
+        let checkpoint_bytes = index_of_shard * self.constants.checkpoint_share_of_index.value;
+        let ShardExtents { checkpoint, kept } = shard_extents(drive, index_of_shard, checkpoint_bytes);
+        let held_back = shards * (kept + drive.cleaner_extents as f64) * extent;
+        let raw = self.hardware.drives.size_bytes as f64;
+        let extents = drive.extents as f64 * extent;
+        let checkpoint_bytes = shards * checkpoint * extent;
+        NodeCapacity {
+            raw_bytes: drives * raw,
+            format_bytes: drives * (raw - extents),
+            checkpoint_bytes: drives * checkpoint_bytes,
+            held_back_bytes: drives * held_back,
+            usable_bytes: drives * (extents - checkpoint_bytes - held_back).max(0.0),
+            index_bytes,
+            ram_bytes: self.hardware.node.ram_bytes as f64,
+        }
+    }
+
+    /// What each of `nodes` nodes does in a month, at its end and in its busiest seconds.
+    pub fn load(&self, month: &MonthDemand, nodes: f64) -> NodeLoad {
+        let objects = month.objects_at_end.max(month.objects_at_start);
+        let capacity = self.capacity(objects, nodes);
+        let live_bytes = self.live_bytes(objects, nodes);
+        let writes = self.writes(month, nodes, self.held(objects, nodes));
+        let peak = self.workload.day.peak();
+        let limits = &self.hardware.limits;
+        let uses = Constraint::ALL.map(|constraint| match constraint {
+            Constraint::Capacity => ratio(live_bytes, capacity.usable_bytes * limits.capacity),
+            Constraint::DriveIops => self.iops(month, nodes, &writes, peak) / limits.drive_iops,
+            Constraint::DriveBandwidth => {
+                self.bandwidth(month, nodes, &writes) * peak / limits.drive_bandwidth
+            }
+            Constraint::Endurance => self.endurance(&writes),
+            Constraint::Ram => {
+                let cores = u64::from(self.hardware.node.cores);
+                ratio(memory::memory_for_index(capacity.index_bytes, cores), capacity.ram_bytes * limits.ram)
+            }
+            Constraint::Cpu => self.cpu(month, nodes, &writes, peak) / limits.cpu,
+            Constraint::Nic => self.nic(month, nodes) * peak / limits.nic,
+        });
+        NodeLoad { uses, capacity, live_bytes, writes }
+    }
+
+    /// Live on one of `nodes` nodes that share `objects`.
+    pub fn live_bytes(&self, objects: f64, nodes: f64) -> f64 {
+        objects / nodes * self.object.stored_bytes()
+    }
+
+    /// Of `objects`, as many as `nodes` nodes have room for: they refuse the rest.
+    fn held(&self, objects: f64, nodes: f64) -> f64 {
+        let fits =
+            |objects: f64| self.live_bytes(objects, nodes) <= self.capacity(objects, nodes).usable_bytes;
+        if fits(objects) {
+            return objects;
+        }
+        let (mut low, mut high) = (0.0, objects);
+        while high - low > high * 1e-9 && high > 1.0 {
+            let middle = (low + high) / 2.0;
+            if fits(middle) { low = middle } else { high = middle }
+        }
+        low
+    }
+
+    /// `objects`: held by all nodes.
+    fn writes(&self, month: &MonthDemand, nodes: f64, objects: f64) -> Writes {
+        let (object, drives) = (&self.object, self.drives() * nodes);
+        if month.put_per_s + month.delete_per_s <= 0.0 {
+            return Writes::default();
+        }
+        let puts = month.put_per_s / drives;
+        let written = self.log_bytes(month, nodes);
+        let log = written.puts + written.deletes;
+        let extent = self.drive.extent_bytes as f64;
+        let stored = objects / drives;
+        let index_bytes = stored * object.index_bytes;
+        let tail_gaps = self.constants.slice_tail_gaps_share.value * object.tail_bytes;
+        let state = LogState {
+            live_bytes: stored * object.record_bytes,
+            slice_extents: stored * (object.slice_bytes + tail_gaps) / extent,
+            slice_bytes_by_log_byte: puts * object.slice_bytes / log,
+            index_bytes,
+            checkpoint_bytes: index_bytes * self.constants.checkpoint_share_of_index.value,
+            moved_bytes_factor: self.constants.moved_bytes_factor.value,
+        };
+        let LogWrites { live_share, moved_bytes, checkpoint_bytes } =
+            log_writes(&self.drive, &state, month.dying_share);
+        Writes {
+            user: puts * object.piece_bytes,
+            objects: written.puts + puts * object.slice_written_bytes,
+            deletes: written.deletes,
+            cleaner: log * moved_bytes,
+            checkpoints: log * checkpoint_bytes,
+            log_live_share: live_share,
+        }
+    }
+
+    /// With headers and padding of the group commits that the mean rates of the day make.
+    fn log_bytes(&self, month: &MonthDemand, nodes: f64) -> LogBytes {
+        let object = &self.object;
+        let key_bytes = self.workload.objects.key_bytes.round() as usize;
+        let delete_bytes = sizing::delete_record_bytes(key_bytes) as f64;
+        let [puts, deletes] = self.records(month);
+        let put_bytes = object.log_bytes / object.log_records;
+        let put_alone_bytes = object.log_alone_bytes / object.log_records;
+        let all = puts + deletes;
+        let record_bytes = (puts * put_bytes + deletes * delete_bytes) / all;
+        let alone = (puts * put_alone_bytes + deletes * alone_bytes(delete_bytes)) / all;
+        let commits = self.commits(month, nodes, 1.0, 0.0);
+        let shared_bytes =
+            commit_bytes(record_bytes, alone, commits.records) / commits.records - record_bytes;
+        let by_drive = self.constants.log_bytes_factor.value / nodes / self.drives();
+        LogBytes {
+            puts: puts * (put_bytes + shared_bytes) * by_drive,
+            deletes: deletes * (delete_bytes + shared_bytes) * by_drive,
+        }
+    }
+
+    /// Records of puts and of deletes that all nodes write in a second.
+    fn records(&self, month: &MonthDemand) -> [f64; 2] {
+        [month.put_per_s * self.object.log_records, month.delete_per_s * self.object.pieces]
+    }
+
+    /// Of the GETs of small objects: those that the read cache answers, with the most wanted objects in it.
+    pub fn cache_hit_share(&self, month: &MonthDemand, nodes: f64) -> f64 {
+        let cores = u64::from(self.hardware.node.cores);
+        let memory_bytes = self.hardware.node.ram_bytes as f64 * self.hardware.limits.ram;
+        let cache = MemoryShares::new(memory_bytes as u64, None, cores).read_cache_bytes as f64;
+        let wanted = month.objects_at_end / nodes * self.object.cached_bytes;
+        let held = if wanted > 0.0 { (cache / wanted).min(1.0) } else { 1.0 };
+        let hot = self.workload.hot_set;
+        if held <= hot.object_share {
+            return hot.request_share * held / hot.object_share;
+        }
+        let rest = 1.0 - hot.object_share;
+        let of_rest = if rest > 0.0 { (held - hot.object_share) / rest } else { 1.0 };
+        hot.request_share + (1.0 - hot.request_share) * of_rest
+    }
+
+    /// Part of a drive's IOPS, with `times` the mean rates. Reads and writes take turns: each takes the time that it
+    /// takes alone.
+    fn iops(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
+        let (object, drives) = (&self.object, self.drives() * nodes);
+        let speed = &self.hardware.drives.speed;
+        let reads = self.drive_reads(month, nodes).reads / drives;
+        let slices = month.put_per_s * object.slice_writes / drives;
+        let copies = writes.cleaner / COPIES_BYTES;
+        let commits = self.commits(month, nodes, times, 0.0).per_s / self.drives();
+        (reads * times) / speed.read_iops + ((slices + copies) * times + commits) / speed.write_iops
+    }
+
+    fn bandwidth(&self, month: &MonthDemand, nodes: f64, writes: &Writes) -> f64 {
+        let drives = self.drives() * nodes;
+        let speed = &self.hardware.drives.speed;
+        // The cleaner reads what it moves.
+        let read = self.drive_reads(month, nodes).bytes / drives + writes.cleaner;
+        read / speed.read_bytes_per_s + writes.host() / speed.write_bytes_per_s
+    }
+
+    /// Of the life that is wanted: what the writes use up.
+    fn endurance(&self, writes: &Writes) -> f64 {
+        let drives = &self.hardware.drives;
+        let Some(endurance_bytes) = drives.endurance_left_bytes() else { return 0.0 };
+        let flash = writes.host() * drives.internal_write_amplification;
+        flash * DAY_S * DAYS_PER_YEAR * drives.wanted_life_years / endurance_bytes
+    }
+
+    /// Of one drive, from the start of the plan on; None: not known, or nothing is written.
+    pub fn life_years(&self, writes: &Writes) -> Option<f64> {
+        let used = self.endurance(writes);
+        (used > 0.0).then(|| self.hardware.drives.wanted_life_years / used)
+    }
+
+    /// CPU time of `times` the mean request mix, microseconds a second, one node; without its group commits.
+    fn request_cpu_us_per_s(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
+        let (constants, object) = (self.constants, &self.object);
+        let opened = object.get.opened(self.workload.requests.range_share);
+        let hit = self.cache_hit_share(month, nodes) * opened.small;
+        let (got, got_inline) = self.got_bytes();
+        let get = constants.get_cached_cpu_us.value * hit
+            + constants.get_cpu_us.value * (opened.small - hit)
+            + constants.get_large_cpu_us.value * opened.large
+            + constants.get_cpu_us_per_mib.value * got_inline / MIB
+            + constants.get_large_cpu_us_per_mib.value * (got - got_inline) / MIB;
+        let large_records = (object.log_records - object.inline_pieces).max(0.0);
+        let put = constants.put_cpu_us.value * object.inline_pieces
+            + constants.put_large_cpu_us.value * large_records
+            + constants.put_cpu_us_per_mib.value * object.inline_bytes / MIB
+            + constants.put_large_cpu_us_per_mib.value * (object.piece_bytes - object.inline_bytes) / MIB;
+        let list = constants.list_cpu_us.value
+            + constants.list_cpu_us_per_key.value * self.workload.requests.list_keys;
+        let moved = writes.cleaner * self.drives();
+        let requests = month.put_per_s * put
+            + month.get_per_s * get
+            + month.head_per_s * constants.head_cpu_us.value
+            + month.list_per_s * list
+            + month.delete_per_s * constants.delete_cpu_us.value * object.pieces;
+        (requests / nodes + moved / MIB * constants.clean_cpu_us_per_mib.value) * times
+    }
+
+    /// With `times` the mean rates, and cores busy for `busy` of the time. What comes while a commit is under way goes
+    /// together into the next, as far as so many puts are ever in flight and fit into one: so a shard makes no more of
+    /// them than fit into the time. They take longer on a busy core.
+    fn commits(&self, month: &MonthDemand, nodes: f64, times: f64, busy: f64) -> Commits {
+        let shards = self.drive.shards as f64 * self.drives();
+        let records_per_s = self.records(month).iter().sum::<f64>() * times / nodes;
+        let [idle_us, busy_us] =
+            [&self.constants.commit_us, &self.constants.commit_busy_us].map(|us| us.value);
+        let interval_us = idle_us + (busy_us - idle_us).max(0.0) * busy;
+        let gathered = records_per_s / shards * interval_us / 1e6;
+        let fitting = sizing::BATCH_BYTES_MAX as f64 * self.object.log_records / self.object.log_bytes;
+        let most = (self.workload.requests.puts_in_flight / shards).min(fitting).max(1.0);
+        let records = gathered.clamp(1.0, most);
+        Commits { per_s: records_per_s / records, records }
+    }
+
+    /// Part of one node's cores that `times` the mean request mix takes; above 1: more than they are.
+    pub fn cpu(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
+        let by_requests = self.request_cpu_us_per_s(month, nodes, writes, times);
+        let at = |busy: f64| {
+            let commits = self.commits(month, nodes, times, busy).per_s;
+            (by_requests + commits * self.constants.commit_cpu_us.value)
+                / 1e6
+                / f64::from(self.hardware.node.cores)
+        };
+        // The busier the cores, the fewer commits: between idle and busy there is one share that fits.
+        let (mut low, mut high) = (0.0, 1.0);
+        if at(high) >= high {
+            return at(high);
+        }
+        while high - low > 1e-12 {
+            let middle = (low + high) / 2.0;
+            if at(middle) > middle { low = middle } else { high = middle }
+        }
+        at(high)
+    }
+
+    /// The fuller of its two directions.
+    fn nic(&self, month: &MonthDemand, nodes: f64) -> f64 {
+        let requests = &self.workload.requests;
+        let all =
+            month.put_per_s + month.get_per_s + month.head_per_s + month.list_per_s + month.delete_per_s;
+        let bodies = month.put_per_s * self.object.logical_bytes;
+        // With redundancy, all pieces but the node's own go to other nodes and come from them.
+        let stored = month.put_per_s * self.object.piece_bytes - bodies;
+        // And those of an object that is asked for come from them.
+        let got = self.got_bytes().0;
+        let data = f64::from(self.hardware.redundancy.data);
+        let pieces = stored + month.get_per_s * got * (1.0 - 1.0 / data);
+        let listed = requests.list_keys * (self.workload.objects.key_bytes + LISTED_BYTES);
+        let inward = all * REQUEST_HEAD_BYTES + bodies + pieces;
+        let outward = all * ANSWER_HEAD_BYTES + month.get_per_s * got + month.list_per_s * listed + pieces;
+        inward.max(outward) / nodes / self.hardware.node.nic_bytes_per_s
+    }
+}
+
+fn ratio(used: f64, of: f64) -> f64 {
+    match () {
+        () if used <= 0.0 => 0.0,
+        () if of <= 0.0 => f64::INFINITY,
+        () => used / of,
+    }
+}

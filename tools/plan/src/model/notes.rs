@@ -1,0 +1,117 @@
+//! What a reader of a plan should know beside its figures.
+
+use super::search::nodes_for_pieces;
+use crate::constants::Source;
+use crate::hardware::SmallObjects;
+use crate::report::words;
+use crate::result::Plan;
+use ringbolt_engine::node::sizing;
+
+/// In the order of their weight.
+pub fn notes(plan: &Plan) -> Vec<String> {
+    let mut notes = Vec::new();
+    notes.extend(too_few_nodes(plan));
+    notes.extend(redundancy(plan));
+    notes.extend(other_live_bytes(plan));
+    notes.extend(unused_drive(plan));
+    if plan.nodes > 1 {
+        notes.push(
+            "Nodes do not know of each other: clients, or a proxy in front, spread buckets and keys over them. The plan \
+             takes them to be spread evenly."
+                .to_owned(),
+        );
+    }
+    notes.push(
+        "With one node down, all that it held and did is taken to be on the others: that is one node more."
+            .to_owned(),
+    );
+    if plan.endurance.write_amplification_cleaner > 0.0 {
+        notes.push(
+            "Overwrites and deletes are taken to fall on all objects alike. When they fall on few, more or less may be \
+             moved: `ringbolt plan diff` tells what a running node does."
+                .to_owned(),
+        );
+    }
+    if plan.workload.requests.get_per_s > 0.0 {
+        notes.push(
+            "The read cache is taken to hold the objects that are asked for most; a real one holds somewhat less of them."
+                .to_owned(),
+        );
+    }
+    notes.extend(assumptions(plan));
+    notes
+}
+
+fn too_few_nodes(plan: &Plan) -> Option<String> {
+    let short = plan.months.iter().find(|month| month.needed.nodes > plan.nodes)?;
+    let (nodes, verb) =
+        (words::counted(&plan.nodes.to_string(), "node"), if plan.nodes == 1 { "does" } else { "do" });
+    Some(format!(
+        "{nodes} {verb} not suffice from {} on: {} asks for {}.",
+        short.month,
+        short.needed.binding.title(),
+        short.needed.nodes
+    ))
+}
+
+fn redundancy(plan: &Plan) -> Option<String> {
+    let redundancy = plan.hardware.redundancy;
+    let (least, drives) = (nodes_for_pieces(&plan.hardware), plan.hardware.drives.count);
+    let floor = if least > 1 {
+        format!(
+            " They lie on as many drives: with {} of each node, on {least} nodes at least.",
+            words::counted(&drives.to_string(), "drive")
+        )
+    } else {
+        String::new()
+    };
+    if redundancy.parity == 0 {
+        return Some(
+            "Each object lies on one drive, as Ringbolt stores today: every drive that fails takes its objects with it. \
+             Keep another copy elsewhere."
+                .to_owned(),
+        );
+    }
+    let small = match redundancy.small_objects {
+        SmallObjects::Pieces if redundancy.data > 1 => {
+            " Objects of up to 64 KiB are counted in pieces too, each with a record of its own. A log that is mirrored keeps \
+             whole copies of them: --set redundancy.small_objects=copies counts these."
+        }
+        _ => "",
+    };
+    Some(format!(
+        "Ringbolt stores each object on one drive today. The figures for {} + {} pieces are those of the stated model, for \
+         planning ahead or for copies that something else makes.{floor}{small}",
+        redundancy.data, redundancy.parity
+    ))
+}
+
+/// Further apart, and the sizes are not those of what is stored.
+const LIVE_NOTED: f64 = 0.1;
+
+fn other_live_bytes(plan: &Plan) -> Option<String> {
+    let seen = plan.workload.objects.live_bytes_per_object?;
+    let by_class =
+        plan.layout.classes.iter().map(|class| class.objects_share * class.stored_bytes_per_object);
+    let by_sizes: f64 = by_class.sum();
+    ((seen / by_sizes - 1.0).abs() > LIVE_NOTED).then(|| {
+        format!(
+            "The node has {seen:.0} bytes live for an object, the sizes of the workload come to {by_sizes:.0}: capacity \
+             counts with the former, all else with the sizes. `ringbolt plan scan` finds the real ones."
+        )
+    })
+}
+
+fn unused_drive(plan: &Plan) -> Option<String> {
+    let (size, most) = (plan.hardware.drives.size_bytes, sizing::drive_bytes_max());
+    let unused = size.checked_sub(most).filter(|unused| *unused > 0)?;
+    Some(format!("A drive has room for {most} bytes in this format: {unused} bytes of each stay unused."))
+}
+
+/// Names of the constants that nobody measured.
+fn assumptions(plan: &Plan) -> Option<String> {
+    let assumed =
+        plan.constants.iter().filter(|(_, constant)| matches!(constant.source, Source::Assumption { .. }));
+    let names: Vec<&str> = assumed.map(|(name, _)| name.as_str()).collect();
+    (!names.is_empty()).then(|| format!("Assumed, not measured: {}.", names.join(", ")))
+}

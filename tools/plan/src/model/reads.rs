@@ -1,0 +1,234 @@
+//! What GETs and HEADs ask of drives.
+//!
+//! Every request that the read cache does not answer opens its object first: one read of the record, with the body if
+//! that is small. A GET of a large one then reads slices, in whole checksum blocks, with a header for each. Of an
+//! object in pieces a GET reads as many as suffice, a HEAD one.
+//!
+//! Invariant: what a request reads is what the engine says ([`sizing`]); only means are taken here.
+
+use super::demand::MonthDemand;
+use super::node::Fleet;
+use crate::workload::Requests;
+use ringbolt_engine::format::BLOCK_BYTES;
+use ringbolt_engine::format::record::RECORD_ALIGNMENT;
+use ringbolt_engine::format::slice::CRC_BLOCK_BYTES;
+use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing};
+
+/// Ranges of a class of sizes that are looked at. They begin anywhere in their object, drawn with a seed of their own.
+const RANGES: u64 = 256;
+const SEED: u64 = 1;
+
+/// What opening an object takes; means over all objects: those of small ones are 0 for large ones, and the other way
+/// round.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OpenCost {
+    /// Records that are opened: of pieces that lie in them, and of pieces in slices.
+    pub small: f64,
+    pub large: f64,
+    /// Read to open them: the blocks of a record that begins anywhere in a block.
+    pub small_bytes: f64,
+    pub large_bytes: f64,
+}
+
+impl OpenCost {
+    /// Of one piece.
+    pub fn of(sizing: &ObjectSizing) -> Self {
+        let aligned = sizing.record_bytes.next_multiple_of(RECORD_ALIGNMENT as u64);
+        // Over all places that a record may have in a block, the mean of the blocks that it touches.
+        let opened = (BLOCK_BYTES as u64 - RECORD_ALIGNMENT as u64 + aligned) as f64;
+        if sizing.slice_bytes == 0 {
+            Self { small: 1.0, small_bytes: opened, ..Self::default() }
+        } else {
+            Self { large: 1.0, large_bytes: opened, ..Self::default() }
+        }
+    }
+
+    fn times(self, by: f64) -> Self {
+        let Self { small, large, small_bytes, large_bytes } = self;
+        Self {
+            small: small * by,
+            large: large * by,
+            small_bytes: small_bytes * by,
+            large_bytes: large_bytes * by,
+        }
+    }
+
+    /// Reads and their bytes, with so much of the small ones in the read cache.
+    fn reads(&self, hit: f64) -> DriveReads {
+        let missed = 1.0 - hit;
+        DriveReads {
+            reads: missed * self.small + self.large,
+            bytes: missed * self.small_bytes + self.large_bytes,
+        }
+    }
+
+    /// Every figure; the pattern misses none.
+    pub fn values(&mut self) -> [&mut f64; 4] {
+        let Self { small, large, small_bytes, large_bytes } = self;
+        [small, large, small_bytes, large_bytes]
+    }
+}
+
+/// What a GET takes; means over all GETs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ReadCost {
+    /// Of a GET of the whole: each of the pieces that suffice.
+    pub whole_opened: OpenCost,
+    /// Of slices.
+    pub whole_reads: f64,
+    pub whole_bytes: f64,
+    /// Bytes that it answers with, and those of them from pieces in their records.
+    pub whole_got_bytes: f64,
+    pub whole_got_small_bytes: f64,
+    /// The same of the GET of a range.
+    pub range_opened: OpenCost,
+    pub range_reads: f64,
+    pub range_bytes: f64,
+    pub range_got_bytes: f64,
+    pub range_got_small_bytes: f64,
+}
+
+impl ReadCost {
+    /// Of an object of `body_bytes`, which lies in `data` pieces of the shape `piece`.
+    pub fn of(
+        piece: &ObjectShape,
+        sizing: &ObjectSizing,
+        body_bytes: u64,
+        data: u64,
+        ranges: &mut Ranges,
+    ) -> Self {
+        let opened = OpenCost::of(sizing);
+        let inline = sizing.slice_bytes == 0;
+        let (whole, range) = (body_bytes as f64, ranges.bytes.min(body_bytes) as f64);
+        let touched = ranges.touched(body_bytes, data);
+        let all = Self {
+            whole_opened: opened.times(data as f64),
+            whole_got_bytes: whole,
+            range_opened: opened.times(touched as f64),
+            range_got_bytes: range,
+            ..Self::default()
+        };
+        if inline {
+            return Self { whole_got_small_bytes: whole, range_got_small_bytes: range, ..all };
+        }
+        let read = sizing::slice_reads(piece, 0..piece.body_bytes);
+        let (range_reads, range_bytes) = ranges.mean(piece, touched);
+        Self {
+            whole_reads: (read.reads * data) as f64,
+            whole_bytes: (read.bytes * data) as f64,
+            range_reads: range_reads * touched as f64,
+            range_bytes: range_bytes * touched as f64,
+            ..all
+        }
+    }
+
+    /// With `range_share` of the GETs for a range: what `of` says of either.
+    fn mean(range_share: f64, whole: f64, range: f64) -> f64 {
+        whole + range_share * (range - whole)
+    }
+
+    /// Records that a GET opens.
+    pub fn opened(&self, range_share: f64) -> OpenCost {
+        let (mut whole, mut range) = (self.whole_opened, self.range_opened);
+        for (value, ranged) in whole.values().into_iter().zip(range.values()) {
+            *value = Self::mean(range_share, *value, *ranged);
+        }
+        whole
+    }
+
+    /// Every figure; the pattern misses none.
+    pub fn values(&mut self) -> Vec<&mut f64> {
+        let Self {
+            whole_opened,
+            whole_reads,
+            whole_bytes,
+            whole_got_bytes,
+            whole_got_small_bytes,
+            range_opened,
+            range_reads,
+            range_bytes,
+            range_got_bytes,
+            range_got_small_bytes,
+        } = self;
+        let own = [
+            whole_reads,
+            whole_bytes,
+            whole_got_bytes,
+            whole_got_small_bytes,
+            range_reads,
+            range_bytes,
+            range_got_bytes,
+            range_got_small_bytes,
+        ];
+        own.into_iter().chain(whole_opened.values()).chain(range_opened.values()).collect()
+    }
+}
+
+/// Ranges that GETs ask for.
+pub struct Ranges {
+    bytes: u64,
+    /// Of each object; 0: nobody asks for any.
+    drawn: u64,
+    random: fastrand::Rng,
+}
+
+impl Ranges {
+    /// For so many objects of a class.
+    pub fn new(requests: &Requests, objects: u64) -> Self {
+        let drawn = if requests.range_share > 0.0 { RANGES.div_ceil(objects) } else { 0 };
+        Self { bytes: requests.range_bytes, drawn, random: fastrand::Rng::with_seed(SEED) }
+    }
+
+    /// Of `data` pieces of a body of `body_bytes`: those that a range has bytes of. They take turns, a checksum block
+    /// each; those of a short object are shorter than that.
+    fn touched(&self, body_bytes: u64, data: u64) -> u64 {
+        let block = (CRC_BLOCK_BYTES as u64).min(body_bytes.div_ceil(data)).max(1);
+        self.bytes.min(body_bytes).div_ceil(block).clamp(1, data)
+    }
+
+    /// Reads of slices and their bytes, of one of `touched` pieces that have a range together.
+    fn mean(&mut self, piece: &ObjectShape, touched: u64) -> (f64, f64) {
+        let length = self.bytes.div_ceil(touched).min(piece.body_bytes);
+        let (mut reads, mut bytes) = (0, 0);
+        for _ in 0..self.drawn {
+            let start = self.random.u64(..=piece.body_bytes - length);
+            let read = sizing::slice_reads(piece, start..start + length);
+            (reads, bytes) = (reads + read.reads, bytes + read.bytes);
+        }
+        let drawn = self.drawn.max(1) as f64;
+        (reads as f64 / drawn, bytes as f64 / drawn)
+    }
+}
+
+/// Of all drives together, in a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DriveReads {
+    pub reads: f64,
+    pub bytes: f64,
+}
+
+impl Fleet<'_> {
+    /// What the GETs and HEADs of a month read from drives; HEADs find in the read cache what GETs find there.
+    pub fn drive_reads(&self, month: &MonthDemand, nodes: f64) -> DriveReads {
+        let read = &self.object.get;
+        let hit = self.cache_hit_share(month, nodes);
+        let range_share = self.workload.requests.range_share;
+        let (by_get, by_head) = (read.opened(range_share).reads(hit), self.object.head.reads(hit));
+        let of_slices = |whole, range| ReadCost::mean(range_share, whole, range);
+        DriveReads {
+            reads: month.get_per_s * (by_get.reads + of_slices(read.whole_reads, read.range_reads))
+                + month.head_per_s * by_head.reads,
+            bytes: month.get_per_s * (by_get.bytes + of_slices(read.whole_bytes, read.range_bytes))
+                + month.head_per_s * by_head.bytes,
+        }
+    }
+
+    /// Bytes of the answer to a GET: of all objects, and of those of them that lie in their records.
+    pub(super) fn got_bytes(&self) -> (f64, f64) {
+        let read = &self.object.get;
+        let range_share = self.workload.requests.range_share;
+        let mean = |whole, ranged| ReadCost::mean(range_share, whole, ranged);
+        let all = mean(read.whole_got_bytes, read.range_got_bytes);
+        (all, mean(read.whole_got_small_bytes, read.range_got_small_bytes).min(all))
+    }
+}

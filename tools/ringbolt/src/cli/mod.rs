@@ -1,0 +1,342 @@
+//! The commands of `ringbolt`: flags in, text out.
+//!
+//! Invariant: every flag has an environment variable of the same name with `RINGBOLT_` before it, except for those of
+//! `bench` and `plan`; secrets are taken from the environment only, as a command line can be seen by all.
+
+mod duration;
+mod size;
+
+use self::duration::parse_duration_ms;
+use self::size::{CpuList, parse_cpus, parse_size, parse_size_or_off};
+use crate::disk::check::{self, CheckArgs};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringbolt_engine::node::{InspectReport, ScrubOptions, inspect_drive};
+use ringbolt_plan::cli::PlanArgs;
+use ringbolt_server::auth::RootCredentials;
+use ringbolt_server::run::{ServeError, ServeOptions, format_with_progress, human_size, run};
+use ringbolt_torture::TortureArgs;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+const LOG_DEFAULT: &str = "info";
+
+/// An S3-compatible object storage server for machines with NVMe drives.
+#[derive(Parser)]
+#[command(name = "ringbolt", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log: error, warn, info, debug or trace, also by part, as in info,ringbolt_engine=debug
+    #[arg(long, env = "RINGBOLT_LOG", default_value = LOG_DEFAULT, global = true)]
+    log: String,
+    /// How to log, on stderr
+    #[arg(long, env = "RINGBOLT_LOG_FORMAT", value_enum, default_value = "text", global = true)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(ServeArgs),
+    Format(FormatArgs),
+    Inspect(InspectArgs),
+    Check(CheckArgs),
+    Torture(TortureArgs),
+    /// Load for drives, the storage engine and S3 endpoints, in fio's job format
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// As `ringbolt bench --help` tells
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    Plan(PlanArgs),
+}
+
+/// Start the server
+///
+/// Without flags it makes ./ringbolt-data with one drive file and credentials, and serves it on
+/// 127.0.0.1:9000. Every 200 OK means: on stable media.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ringbolt serve                                     everything in ./ringbolt-data
+  ringbolt serve --data /srv/ringbolt --size 100GiB  the first start makes a drive file of 100 GiB
+  ringbolt serve --drive /dev/nvme1n1 --drive /dev/nvme2n1 --listen 0.0.0.0:9000 --memory 16GiB
+                                                     whole drives, made with `ringbolt format`
+  RINGBOLT_ACCESS_KEY=admin RINGBOLT_SECRET_KEY=correct-horse ringbolt serve
+                                                     credentials of your own for the first account
+
+Accounts are in users.toml in the data directory (mode 0600). A second server on one machine needs a --data,
+a --listen and an --admin-listen of its own.")]
+struct ServeArgs {
+    /// Directory of the credentials and, without --drive, of the drive file
+    #[arg(long, env = "RINGBOLT_DATA", default_value = "./ringbolt-data", value_name = "DIR")]
+    data: PathBuf,
+    /// A formatted drive: block device or file; repeat for each drive of the node
+    #[arg(long, env = "RINGBOLT_DRIVE", value_name = "PATH", value_delimiter = ',')]
+    drive: Vec<PathBuf>,
+    /// Address and port; port 0 takes a free one
+    #[arg(long, env = "RINGBOLT_LISTEN", default_value = "127.0.0.1:9000", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Where health and metrics are told without credentials: address and port (port 0 takes a free one), or off. They
+    /// are in the socket admin.sock of the data directory too
+    #[arg(
+        long,
+        env = "RINGBOLT_ADMIN_LISTEN",
+        default_value = "127.0.0.1:9001",
+        value_parser = parse_address_or_off,
+        value_name = "ADDRESS"
+    )]
+    admin_listen: AddressOrOff,
+    /// CPUs to run on, as in 0-3 or 0,2; one thread each [default: all]
+    #[arg(long, env = "RINGBOLT_CORES", value_parser = parse_cpus, value_name = "LIST")]
+    cores: Option<CpuList>,
+    /// All memory the server may use, resident: I/O buffers, index, read cache, connections and what they hold
+    #[arg(long, env = "RINGBOLT_MEMORY", default_value = "1GiB", value_parser = parse_size, value_name = "SIZE")]
+    memory: u64,
+    /// Part of the memory that keeps small objects after a read, or off [default: a quarter of the index's share]
+    #[arg(long, env = "RINGBOLT_READ_CACHE", value_parser = parse_size_or_off, value_name = "SIZE")]
+    read_cache: Option<u64>,
+    /// Size of the drive file made on the first start
+    #[arg(long, env = "RINGBOLT_SIZE", default_value = "4GiB", value_parser = parse_size, value_name = "SIZE")]
+    size: u64,
+    /// Shards of the drive file made on the first start; fixed from then on [default: two per core]
+    #[arg(
+        long,
+        env = "RINGBOLT_SHARDS",
+        default_value_t = 0,
+        hide_default_value = true,
+        value_name = "NUMBER"
+    )]
+    shards: u16,
+    /// The region clients sign for
+    #[arg(long, env = "RINGBOLT_REGION", default_value = "us-east-1")]
+    region: String,
+    /// A domain whose subdomains are bucket names (virtual-host style); may be repeated
+    #[arg(long, env = "RINGBOLT_DOMAIN", value_delimiter = ',')]
+    domain: Vec<String>,
+    /// Whether requests and forms may be signed with version 2, HMAC-SHA-1, which some clients know alone
+    #[arg(long = "signature-v2", env = "RINGBOLT_SIGNATURE_V2", value_enum, default_value = "on")]
+    signature_v2: Switch,
+    /// Do not register buffers with the kernel: slower, but needs no locked memory
+    #[arg(long, env = "RINGBOLT_NO_REGISTERED_BUFFERS")]
+    no_registered_buffers: bool,
+    /// Requests that take longer are logged as warnings
+    #[arg(long, env = "RINGBOLT_SLOW_REQUEST_MS", default_value_t = 1000, value_name = "MILLISECONDS")]
+    slow_request_ms: u64,
+    /// Read what is stored in the background at this rate for each drive, to find damage early; off: never
+    #[arg(
+        long,
+        env = "RINGBOLT_SCRUB_RATE",
+        default_value = "10MiB",
+        value_parser = parse_size_or_off,
+        value_name = "SIZE PER SECOND"
+    )]
+    scrub_rate: u64,
+    /// How long after one reading of everything the next begins
+    #[arg(
+        long,
+        env = "RINGBOLT_SCRUB_EVERY",
+        default_value = "14d",
+        value_parser = parse_duration_ms,
+        value_name = "DURATION"
+    )]
+    scrub_every: u64,
+    /// Abort multipart uploads that were begun longer ago than this and never completed, as in 7d [default: never]
+    #[arg(long, env = "RINGBOLT_ABORT_UPLOADS_AFTER", value_parser = parse_duration_ms, value_name = "AGE")]
+    abort_uploads_after: Option<u64>,
+}
+
+/// Make a drive: everything on it is lost
+///
+/// Several --drive make one set, which is always served together.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ringbolt format --drive /dev/nvme1n1               a whole block device
+  ringbolt format --drive ./drive0 --size 8GiB       a file of 8 GiB, written out in full
+  ringbolt format --drive ./drive0 --force           again, over what is there
+
+A device that is mounted, or has a file system or a Ringbolt drive on it, is refused without --force.")]
+struct FormatArgs {
+    /// Block device or file; repeat for each drive of the set
+    #[arg(long, env = "RINGBOLT_DRIVE", required = true, value_name = "PATH", value_delimiter = ',')]
+    drive: Vec<PathBuf>,
+    /// Size of a file to make; a block device is used whole
+    #[arg(long, env = "RINGBOLT_SIZE", value_parser = parse_size, value_name = "SIZE")]
+    size: Option<u64>,
+    /// Shards, fixed for the life of the drive [default: two per core]
+    #[arg(
+        long,
+        env = "RINGBOLT_SHARDS",
+        default_value_t = 0,
+        hide_default_value = true,
+        value_name = "NUMBER"
+    )]
+    shards: u16,
+    /// Overwrite what is there
+    #[arg(long, env = "RINGBOLT_FORCE")]
+    force: bool,
+}
+
+/// Show a drive's superblock, shards, extents and space
+///
+/// Reads only; a drive that a server has open is refused: the server's `/ringbolt/metrics` tell about that one.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ringbolt inspect --drive ringbolt-data/drive0
+  ringbolt inspect --drive /dev/nvme1n1 --json | jq .superblock")]
+struct InspectArgs {
+    /// Block device or file
+    #[arg(long, env = "RINGBOLT_DRIVE", value_name = "PATH")]
+    drive: PathBuf,
+    /// JSON instead of text
+    #[arg(long, env = "RINGBOLT_JSON")]
+    json: bool,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error(
+        "RINGBOLT_LOG or --log {value:?} is not understood: {reason}; \
+         write for example info or info,ringbolt_engine=debug"
+    )]
+    Log { value: String, reason: String },
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Accounts(#[from] ringbolt_server::auth::AccountError),
+    #[error(transparent)]
+    Format(#[from] ringbolt_engine::node::FormatError),
+}
+
+/// Does what the command line says; gives the exit status of commands that have several.
+pub fn execute(cli: Cli) -> Result<ExitCode, CliError> {
+    // What the engine says when it opens a drive does not belong among results.
+    let is_quiet = matches!(cli.command, Command::Bench { .. } | Command::Plan(_)) && cli.log == LOG_DEFAULT;
+    start_logging(if is_quiet { "warn" } else { &cli.log }, cli.log_format)?;
+    match cli.command {
+        Command::Serve(args) => serve(args)?,
+        Command::Format(args) => format(&args)?,
+        Command::Inspect(args) => inspect(&args)?,
+        Command::Check(args) => return Ok(ExitCode::from(check::run(&args))),
+        Command::Torture(args) => return Ok(ringbolt_torture::execute(&args)),
+        Command::Bench { arguments } => return Ok(ringbolt_bench::execute(&arguments)),
+        Command::Plan(args) => return Ok(ringbolt_plan::execute(&args)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_logging(level: &str, format: LogFormat) -> Result<(), CliError> {
+    use tracing_subscriber::EnvFilter;
+    // s3s logs every S3 error a client causes as its own: our log line of the request has the status.
+    let directives = if level.contains("s3s") { level.to_owned() } else { format!("{level},s3s=off") };
+    let filter = EnvFilter::builder()
+        .parse(directives)
+        .map_err(|error| CliError::Log { value: level.to_owned(), reason: error.to_string() })?;
+    let colours = std::io::stderr().is_terminal();
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+/// None: off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AddressOrOff(Option<SocketAddr>);
+
+fn parse_address_or_off(text: &str) -> Result<AddressOrOff, String> {
+    if text == "off" {
+        return Ok(AddressOrOff(None));
+    }
+    let wrong = |_| "write an address with its port, as in 127.0.0.1:9001, or off".to_owned();
+    text.parse().map(|address| AddressOrOff(Some(address))).map_err(wrong)
+}
+
+fn serve(args: ServeArgs) -> Result<(), CliError> {
+    run(ServeOptions {
+        data_dir: args.data,
+        drives: args.drive,
+        listen: args.listen,
+        admin_listen: args.admin_listen.0,
+        cores: args.cores.map_or_else(Vec::new, |list| list.0),
+        memory_bytes: args.memory,
+        read_cache_bytes: args.read_cache,
+        drive_bytes: args.size,
+        shards: args.shards,
+        region: args.region,
+        domains: args.domain,
+        signature_v2: args.signature_v2 == Switch::On,
+        register_buffers: !args.no_registered_buffers,
+        slow_request: Duration::from_millis(args.slow_request_ms),
+        scrub: ScrubOptions { bytes_per_second: args.scrub_rate, every_ms: args.scrub_every },
+        abort_uploads_after_ms: args.abort_uploads_after.filter(|age_ms| *age_ms > 0),
+        root: RootCredentials::from_environment()?,
+    })?;
+    Ok(())
+}
+
+fn format(args: &FormatArgs) -> Result<(), CliError> {
+    let paths: Vec<&Path> = args.drive.iter().map(PathBuf::as_path).collect();
+    let reports = format_with_progress(&paths, args.size, args.shards, args.force)?;
+    for (path, report) in paths.iter().zip(reports) {
+        println!(
+            "{}: {}, {} extents of {}, {} shards, drive {}",
+            path.display(),
+            human_size(report.size_bytes),
+            report.extents,
+            human_size(report.extent_bytes),
+            report.shards,
+            report.drive_uuid
+        );
+    }
+    Ok(())
+}
+
+fn inspect(args: &InspectArgs) -> Result<(), CliError> {
+    let report = inspect_drive(&args.drive)?;
+    print!("{}", if args.json { as_json(&report) } else { as_text(&report) });
+    Ok(())
+}
+
+fn as_json(report: &InspectReport) -> String {
+    let section = |lines: &[(String, String)]| -> serde_json::Value {
+        lines.iter().map(|(name, value)| (name.clone(), serde_json::Value::from(value.as_str()))).collect()
+    };
+    let all: serde_json::Value =
+        report.sections.iter().map(|(name, lines)| (name.clone(), section(lines))).collect();
+    format!("{all:#}\n")
+}
+
+fn as_text(report: &InspectReport) -> String {
+    let width =
+        report.sections.iter().flat_map(|(_, lines)| lines).map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (title, lines) in &report.sections {
+        text.push_str(&format!("{title}\n"));
+        for (name, value) in lines {
+            text.push_str(&format!("  {name:<width$}  {value}\n"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+//! The binary `ringbolt`: parses the command line and hands over.
+//!
+//! What serving does is in the server, and what a tool does in the tool's crate. Here are the words of the command
+//! line, the allocator, the log, and the commands that show or mend a drive by asking the engine.
+
+mod cli;
+mod disk;
+
+use clap::Parser;
+use cli::{Cli, execute};
+use std::process::ExitCode;
+
+/// A request makes some forty short-lived allocations: docs/decisions/0003-plain-get.md has what this saves.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // clap itself ends with 2 when it does not understand the command line.
+    match execute(Cli::parse()) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("ringbolt: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

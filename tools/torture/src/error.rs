@@ -1,0 +1,41 @@
+//! How a torture run ends badly, and which exit status that is.
+
+use ringbolt_tool_common::process::StartError;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+/// Why a run ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum TortureError {
+    #[error("LOST OR WRONG: {key}\n  expected {expected}\n  found    {found}")]
+    Loss { key: String, expected: String, found: String },
+    #[error("LOST: the server does not open the drive after a kill: {error}; its messages are in {}", log.display())]
+    DoesNotOpen { error: StartError, log: PathBuf },
+    #[error("`ringbolt format` refused the drive; its message is above")]
+    NotFormatted,
+    #[error("the freshly made drive does not open: {error}; the server's messages are in {}", log.display())]
+    FirstStart { error: StartError, log: PathBuf },
+    #[error("the server ended by itself with {status}; its messages are in {}", log.display())]
+    Ended { status: ExitStatus, log: PathBuf },
+    #[error("the server answered {operation} with {status}: {body}; its messages are in server.log")]
+    Answer { operation: String, status: u16, body: String },
+    #[error("no answer to {operation} from a server that runs: {error}")]
+    NoAnswer { operation: String, error: io::Error },
+    #[error("can not use {}: {error}", path.display())]
+    File { path: PathBuf, error: io::Error },
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+    #[error("a process of the test can not be started or waited for: {0}")]
+    Process(#[from] io::Error),
+}
+
+impl TortureError {
+    /// 1: something acknowledged is gone or wrong. 2: the test could not go on, which says nothing of the data.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Loss { .. } | Self::DoesNotOpen { .. } => 1,
+            _ => 2,
+        }
+    }
+}

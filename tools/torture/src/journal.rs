@@ -1,0 +1,262 @@
+//! What a writer asked for and was told: one file of JSON lines for each writer, outside of the drive under test.
+//!
+//! Invariants:
+//! - A request stands in the file before it is sent, its answer as soon as it came.
+//! - What a key must hold follows from the file alone: the [`Model`] is read from it anew in every cycle.
+//! - Each key has one writer, which waits for its answers. So at a kill at most one change of each writer is in
+//!   doubt: it may have happened, whole, or not at all.
+
+use ringbolt_tool_common::content::Content;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+
+/// One body of a key. The tag is never used twice, so it also says which of the key's bodies it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    pub tag: u64,
+    pub size_bytes: usize,
+    pub crc32c: u32,
+}
+
+impl Version {
+    /// With the bytes it stands for.
+    pub fn new(tag: u64, size_bytes: usize) -> (Self, Vec<u8>) {
+        let bytes = Content::new(tag, size_bytes).bytes();
+        (Self { tag, size_bytes, crc32c: crc32c::crc32c(&bytes) }, bytes)
+    }
+
+    /// None when `got` is this body, else where it is not.
+    pub fn difference(&self, got: &[u8]) -> Option<String> {
+        Content::new(self.tag, self.size_bytes).difference(got)
+    }
+}
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    Put {
+        key: String,
+        version: Version,
+    },
+    Delete {
+        key: String,
+    },
+    /// Begins the writer's upload, of which there is one at a time.
+    Create {
+        key: String,
+        version: Version,
+    },
+    /// The upload's next part.
+    Part,
+    Complete,
+    Abort,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    Begin(Operation),
+    /// Acknowledged; with the upload's id or the part's ETag.
+    Done(String),
+    /// Answered with this status: nothing was stored.
+    Refused(u16),
+    /// Read back after a kill.
+    Found {
+        key: String,
+        version: Option<Version>,
+    },
+    /// Everything touched so far was read back.
+    Checked,
+}
+
+/// What one key may hold. `None` is "no object".
+#[derive(Clone, Debug, Default)]
+pub struct KeyState {
+    pub certain: Option<Version>,
+    pub doubt: Option<Option<Version>>,
+    /// Changed since it was last read back.
+    pub touched: bool,
+}
+
+/// An upload whose beginning was acknowledged.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    pub key: String,
+    pub version: Version,
+    pub id: String,
+    /// ETags of the acknowledged parts.
+    pub parts: Vec<String>,
+    /// Its abort was asked for: it may be gone.
+    pub ending: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Model {
+    pub keys: BTreeMap<String, KeyState>,
+    pub upload: Option<Upload>,
+    running: Option<Operation>,
+}
+
+impl Model {
+    /// Bytes that the keys and the upload hold.
+    pub fn live_bytes(&self) -> usize {
+        let objects: usize = self.keys.values().filter_map(|state| state.certain).map(|v| v.size_bytes).sum();
+        objects + self.upload.as_ref().map_or(0, |upload| upload.version.size_bytes)
+    }
+
+    fn apply(&mut self, entry: Entry) {
+        match entry {
+            Entry::Begin(operation) => {
+                if let Some((key, outcome)) = self.change(&operation) {
+                    let state = self.keys.entry(key).or_default();
+                    (state.doubt, state.touched) = (Some(outcome), true);
+                }
+                if let (Operation::Abort, Some(upload)) = (&operation, &mut self.upload) {
+                    upload.ending = true;
+                }
+                self.running = Some(operation);
+            }
+            Entry::Done(text) => self.acknowledge(text),
+            Entry::Refused(_) => {
+                let change = self.running.take().and_then(|operation| self.change(&operation));
+                if let Some((key, _)) = change {
+                    self.keys.entry(key).or_default().doubt = None;
+                }
+            }
+            Entry::Found { key, version } => {
+                let completed = matches!(self.running, Some(Operation::Complete))
+                    && self.upload.as_ref().is_some_and(|upload| Some(upload.version) == version);
+                if completed {
+                    self.upload = None;
+                }
+                self.settle(key, version);
+                self.running = None;
+            }
+            Entry::Checked => {
+                self.keys.values_mut().for_each(|state| state.touched = false);
+                self.running = None;
+            }
+        }
+    }
+
+    /// The key that `operation` changes, and what it holds then.
+    fn change(&self, operation: &Operation) -> Option<(String, Option<Version>)> {
+        match operation {
+            Operation::Put { key, version } => Some((key.clone(), Some(*version))),
+            Operation::Delete { key } => Some((key.clone(), None)),
+            Operation::Complete => {
+                self.upload.as_ref().map(|upload| (upload.key.clone(), Some(upload.version)))
+            }
+            Operation::Create { .. } | Operation::Part | Operation::Abort => None,
+        }
+    }
+
+    fn acknowledge(&mut self, text: String) {
+        let Some(operation) = self.running.take() else { return };
+        if let Some((key, version)) = self.change(&operation) {
+            self.settle(key, version);
+        }
+        match operation {
+            Operation::Create { key, version } => {
+                self.upload = Some(Upload { key, version, id: text, parts: Vec::new(), ending: false });
+            }
+            Operation::Part => {
+                if let Some(upload) = &mut self.upload {
+                    upload.parts.push(text);
+                }
+            }
+            Operation::Complete | Operation::Abort => self.upload = None,
+            Operation::Put { .. } | Operation::Delete { .. } => {}
+        }
+    }
+
+    fn settle(&mut self, key: String, version: Option<Version>) {
+        let state = self.keys.entry(key).or_default();
+        (state.certain, state.doubt) = (version, None);
+    }
+}
+
+/// The file of one writer, and what it says.
+pub struct Journal {
+    file: File,
+    pub model: Model,
+}
+
+impl Journal {
+    /// Opens or makes the file, and reads all of it.
+    ///
+    /// # Errors
+    /// When the file can not be read, or does not hold what a journal does.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let mut model = Model::default();
+        for line in BufReader::new(&file).lines() {
+            model.apply(serde_json::from_str(&line?)?);
+        }
+        Ok(Self { file, model })
+    }
+
+    /// Writes one entry down.
+    ///
+    /// # Errors
+    /// When the file can not be written.
+    pub fn append(&mut self, entry: Entry) -> io::Result<()> {
+        let mut line = serde_json::to_string(&entry)?;
+        line.push('\n');
+        self.file.write_all(line.as_bytes())?;
+        self.model.apply(entry);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &str, tag: u64) -> Entry {
+        Entry::Begin(Operation::Put { key: key.to_owned(), version: Version::new(tag, 100).0 })
+    }
+
+    #[test]
+    fn the_file_says_what_is_certain_and_what_is_in_doubt() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let mut journal = Journal::open(&path).unwrap();
+        let delete = Entry::Begin(Operation::Delete { key: "b".into() });
+        for entry in [put("a", 1), Entry::Done(String::new()), put("b", 2), Entry::Refused(507), put("b", 3)]
+        {
+            journal.append(entry).unwrap();
+        }
+        for entry in [Entry::Done(String::new()), Entry::Checked, delete] {
+            journal.append(entry).unwrap();
+        }
+        let model = Journal::open(&path).unwrap().model;
+        let (a, b) = (&model.keys["a"], &model.keys["b"]);
+        assert_eq!((a.certain.unwrap().tag, a.doubt, a.touched), (1, None, false));
+        assert_eq!((b.certain.unwrap().tag, b.doubt, b.touched), (3, Some(None), true));
+        assert_eq!(model.live_bytes(), 200);
+    }
+
+    #[test]
+    fn an_upload_lives_until_its_completion_is_certain() {
+        let mut model = Model::default();
+        let version = Version::new(9, 5000).0;
+        model.apply(Entry::Begin(Operation::Create { key: "a".into(), version }));
+        model.apply(Entry::Done("id".into()));
+        model.apply(Entry::Begin(Operation::Part));
+        model.apply(Entry::Done("etag".into()));
+        model.apply(Entry::Begin(Operation::Complete));
+        assert_eq!(model.keys["a"].doubt, Some(Some(version)));
+        model.apply(Entry::Found { key: "a".into(), version: None });
+        assert_eq!(model.upload.as_ref().map(|upload| upload.parts.len()), Some(1), "it did not happen");
+        model.apply(Entry::Begin(Operation::Complete));
+        model.apply(Entry::Found { key: "a".into(), version: Some(version) });
+        assert!(model.upload.is_none(), "it happened");
+        assert_eq!(model.keys["a"].certain, Some(version));
+    }
+}

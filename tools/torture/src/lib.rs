@@ -1,0 +1,112 @@
+//! `ringbolt torture`: is what was acknowledged still there after kill -9, again and again, on this very drive?
+//!
+//! This crate uses a server as anybody does, by its binary and over S3: it knows neither the engine nor the server's
+//! code.
+//!
+//! Invariants:
+//! - Only the server that this run started is killed, and only the drive that was named is written.
+//! - The journals lie outside of the drive; what must be there follows from them alone.
+//! - A finding ends the run at once, with the drive and the journals as they are.
+
+mod error;
+mod journal;
+mod report;
+mod run;
+mod verify;
+mod writer;
+
+pub use self::error::TortureError;
+use self::report::Totals;
+use clap::Args;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const BUCKET: &str = "torture";
+
+/// Try a drive with kill -9: everything on it is lost
+///
+/// Formats the drive and serves it; writers put, overwrite and delete objects of all sizes, also in parts, and
+/// write down each acknowledgement. The server is killed at random moments, also while it recovers or stops, and
+/// started again; then what was acknowledged is read back byte by byte and compared, and the listing is held
+/// against all of it. After a kill the keys changed since the last one and some others are read, at the end all.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  ringbolt torture --drive /dev/nvme1n1 --minutes 60
+  ringbolt torture --drive ./try --size 4GiB --cycles 200 --json
+
+Exit status: 0 nothing lost, 1 something acknowledged is lost or wrong (it says what), 2 the test could not go on.
+
+A killed server is not a power cut: what the drive keeps in a volatile cache survives a kill.")]
+pub struct TortureArgs {
+    /// Block device or file; formatted, so everything on it is lost
+    #[arg(long, env = "RINGBOLT_DRIVE", value_name = "PATH")]
+    pub drive: PathBuf,
+    /// Size of a file to make; a block device is used whole
+    #[arg(long, env = "RINGBOLT_SIZE", value_name = "SIZE")]
+    pub size: Option<String>,
+    /// Overwrite what is on the drive
+    #[arg(long, env = "RINGBOLT_FORCE")]
+    pub force: bool,
+    /// Stop after this time [default: 10, unless --cycles is given]
+    #[arg(long, env = "RINGBOLT_MINUTES", value_name = "NUMBER")]
+    pub minutes: Option<u64>,
+    /// Stop after this many kill cycles
+    #[arg(long, env = "RINGBOLT_CYCLES", value_name = "NUMBER")]
+    pub cycles: Option<u64>,
+    /// Clients that write at the same time
+    #[arg(long, env = "RINGBOLT_WRITERS", default_value_t = 8, value_name = "NUMBER",
+        value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub writers: u64,
+    /// Keys of each writer
+    #[arg(long, env = "RINGBOLT_KEYS", default_value_t = 100, value_name = "NUMBER",
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub keys: u64,
+    /// Longest time that the writers have before a kill
+    #[arg(long, env = "RINGBOLT_KILL_AFTER_MS", default_value_t = 3000, value_name = "MILLISECONDS")]
+    pub kill_after_ms: u64,
+    /// Memory of the server
+    #[arg(long, env = "RINGBOLT_MEMORY", default_value = "512MiB", value_name = "SIZE")]
+    pub memory: String,
+    /// Where the journals and the server's log go: not on the drive under test [default: the temporary directory]
+    #[arg(long, env = "RINGBOLT_WORK", value_name = "DIR")]
+    pub work: Option<PathBuf>,
+    /// What is written follows from it; which moment a kill meets is up to the machine [default: random]
+    #[arg(long, env = "RINGBOLT_SEED", value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// One JSON object for each cycle and one at the end, on stdout
+    #[arg(long, env = "RINGBOLT_JSON")]
+    pub json: bool,
+    /// The server to run: how the test of this test plants a loss [default: this program]
+    #[arg(long, env = "RINGBOLT_PROGRAM", value_name = "PATH", hide = true)]
+    pub program: Option<PathBuf>,
+}
+
+impl TortureArgs {
+    fn minutes(&self) -> Option<Duration> {
+        let minutes = self.minutes.or(if self.cycles.is_some() { None } else { Some(10) });
+        minutes.map(|minutes| Duration::from_secs(60 * minutes))
+    }
+}
+
+/// Does what the command line says, and tells how it went.
+pub fn execute(args: &TortureArgs) -> ExitCode {
+    match run::run(args, &mut |totals| show(args.json, totals)) {
+        Ok(totals) => {
+            show(args.json, &totals);
+            eprintln!("Nothing acknowledged was lost.");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("ringbolt: {error}");
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+fn show(json: bool, totals: &Totals) {
+    match serde_json::to_string(totals) {
+        Ok(text) if json => println!("{text}"),
+        _ => println!("{}", totals.line()),
+    }
+}

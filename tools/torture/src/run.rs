@@ -1,0 +1,263 @@
+//! The cycles: start, read back, write, kill.
+
+use super::error::TortureError;
+use super::journal::Journal;
+use super::report::Totals;
+use super::verify::{Scope, verify, verify_listing};
+use super::writer::Writer;
+use super::{BUCKET, TortureArgs};
+use ringbolt_tool_common::content::Dice;
+use ringbolt_tool_common::process::{ServerProcess, StartError, Starting, without_settings};
+use ringbolt_tool_common::s3::client::Client;
+use ringbolt_tool_common::s3::sign::Credentials;
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
+
+/// A drive that is large or slow takes its time to recover.
+const START_LIMIT: Duration = Duration::from_secs(300);
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+/// Of the others, read back after each kill.
+const SAMPLE_PER_WRITER: usize = 8;
+/// Of the drive's size, what the writers keep on it: the rest is for what waits to be reclaimed.
+const LIVE_SHARE: u64 = 3;
+/// A kill in so many meets the server while it recovers, or while it stops.
+const SPECIAL_KILLS: usize = 5;
+
+/// See the module. Gives the totals after each cycle to `progress`, and at the end.
+///
+/// # Errors
+/// At the first finding, or when the test can not go on; the work directory is kept then.
+pub fn run(args: &TortureArgs, progress: &mut dyn FnMut(&Totals)) -> Result<Totals, TortureError> {
+    let parent = args.work.clone().unwrap_or_else(std::env::temp_dir);
+    let made = tempfile::Builder::new().prefix("ringbolt-torture-").tempdir_in(&parent);
+    let work = made.map_err(|error| TortureError::File { path: parent, error })?;
+    let outcome = Bench::new(args, work.path()).and_then(|mut bench| bench.run(progress));
+    if outcome.is_err() {
+        eprintln!("The journals and the server's log are kept in {}", work.keep().display());
+    }
+    outcome
+}
+
+type Running = (ServerProcess, SocketAddr);
+
+/// One drive under test.
+struct Bench<'a> {
+    args: &'a TortureArgs,
+    program: PathBuf,
+    work: PathBuf,
+    credentials: Credentials,
+    drive_bytes: u64,
+    dice: Dice,
+    totals: Totals,
+}
+
+impl<'a> Bench<'a> {
+    fn new(args: &'a TortureArgs, work: &Path) -> Result<Self, TortureError> {
+        let program = args.program.clone().map_or_else(std::env::current_exe, Ok)?;
+        let random = || getrandom::u64().map_err(TortureError::Random);
+        let seed = args.seed.map_or_else(random, Ok)?;
+        let credentials = Credentials {
+            access_key: "RINGBOLTTORTURE".to_owned(),
+            secret_key: format!("{:016x}{:016x}", random()?, random()?),
+            region: "us-east-1".to_owned(),
+        };
+        let dice = Dice::new(seed);
+        let (work, totals) = (work.to_owned(), Totals::default());
+        let mut bench = Self { args, program, work, credentials, drive_bytes: 0, dice, totals };
+        bench.format()?;
+        let file_error = |error| TortureError::File { path: args.drive.clone(), error };
+        let mut drive = File::open(&args.drive).map_err(file_error)?;
+        bench.drive_bytes = drive.seek(SeekFrom::End(0)).map_err(file_error)?;
+        Ok(bench)
+    }
+
+    fn format(&self) -> Result<(), TortureError> {
+        let mut command = Command::new(&self.program);
+        without_settings(&mut command).arg("format").arg("--drive").arg(&self.args.drive);
+        if let Some(size) = &self.args.size {
+            command.args(["--size", size]);
+        }
+        if self.args.force {
+            command.arg("--force");
+        }
+        let formatted = command.stdout(Stdio::null()).status()?;
+        if formatted.success() { Ok(()) } else { Err(TortureError::NotFormatted) }
+    }
+
+    fn run(&mut self, progress: &mut dyn FnMut(&Totals)) -> Result<Totals, TortureError> {
+        let log = self.log_path();
+        let (server, address) =
+            self.spawn()?.ready(START_LIMIT).map_err(|error| TortureError::FirstStart { error, log })?;
+        let made = self.client(address).send("PUT", &format!("/{BUCKET}"), &[])?;
+        if !made.is_success() {
+            let operation = "CreateBucket".to_owned();
+            return Err(TortureError::Answer { operation, status: made.status, body: made.text() });
+        }
+        let mut running = (server, address);
+        let started = Instant::now();
+        let out_of_time = || self.args.minutes().is_some_and(|limit| started.elapsed() >= limit);
+        let mut cycles = self.args.cycles.unwrap_or(u64::MAX);
+        while cycles > 0 && !out_of_time() {
+            cycles -= 1;
+            self.write_until_killed(running)?;
+            running = self.start_again()?;
+            self.read_back(running.1, Scope::Touched { others: SAMPLE_PER_WRITER })?;
+            self.totals.cycles += 1;
+            progress(&self.totals);
+        }
+        self.read_back(running.1, Scope::All)?;
+        running.0.terminate()?;
+        let status = running.0.wait()?;
+        if status.success() {
+            Ok(self.totals)
+        } else {
+            Err(TortureError::Ended { status, log: self.log_path() })
+        }
+    }
+
+    /// The recovery of a killed server, itself killed now and then.
+    fn start_again(&mut self) -> Result<Running, TortureError> {
+        while self.dice.below(SPECIAL_KILLS) == 0 {
+            let delay = Duration::from_millis(self.dice.below(200) as u64);
+            let early = self.spawn()?.kill_after(delay)?;
+            self.totals.killed_while_recovering += u64::from(early);
+        }
+        let started = Instant::now();
+        let does_not_open = |error: StartError| TortureError::DoesNotOpen { error, log: self.log_path() };
+        let running = self.spawn()?.ready(START_LIMIT).map_err(does_not_open)?;
+        self.totals.open_ms_max = self.totals.open_ms_max.max(started.elapsed().as_millis() as u64);
+        Ok(running)
+    }
+
+    fn write_until_killed(&mut self, (server, address): Running) -> Result<(), TortureError> {
+        let most_ms = self.args.kill_after_ms.max(1) as usize;
+        let delay = Duration::from_millis(20 + self.dice.below(most_ms) as u64);
+        let stopping = self.dice.below(SPECIAL_KILLS) == 0;
+        let stopping = stopping.then(|| Duration::from_millis(self.dice.below(300) as u64));
+        let dice: Vec<Dice> = (0..self.args.writers).map(|_| Dice::new(self.dice.next())).collect();
+        let mut journals = self.journals()?;
+        let writers = journals.iter_mut().zip(dice).enumerate().map(|(number, (journal, dice))| Writer {
+            number,
+            keys: self.args.keys as usize,
+            share_bytes: (self.drive_bytes / LIVE_SHARE / self.args.writers) as usize,
+            client: self.client(address),
+            journal,
+            dice,
+            totals: Totals::default(),
+        });
+        let (ended, outcomes) = run_writers(writers.collect(), server, delay, stopping)?;
+        if let Some(status) = ended {
+            return Err(TortureError::Ended { status, log: self.log_path() });
+        }
+        match stopping {
+            Some(_) => self.totals.killed_while_stopping += 1,
+            None => self.totals.killed_while_writing += 1,
+        }
+        for (written, totals) in outcomes {
+            self.totals.add(&totals);
+            written?;
+        }
+        Ok(())
+    }
+
+    /// Everything in `scope`, all writers' keys at once; then the listing.
+    fn read_back(&mut self, address: SocketAddr, scope: Scope) -> Result<(), TortureError> {
+        let mut journals = self.journals()?;
+        let dice: Vec<Dice> = journals.iter().map(|_| Dice::new(self.dice.next())).collect();
+        let outcomes: Vec<_> = std::thread::scope(|threads| {
+            let read = |(journal, mut dice): (_, Dice)| {
+                let mut client = self.client(address);
+                threads.spawn(move || verify(&mut client, journal, scope, &mut dice))
+            };
+            let reading: Vec<_> = journals.iter_mut().zip(dice).map(read).collect();
+            reading.into_iter().map(joined).collect()
+        });
+        for outcome in outcomes {
+            self.totals.add(&outcome?);
+        }
+        self.totals.listed += verify_listing(&mut self.client(address), &journals)?;
+        Ok(())
+    }
+
+    fn journals(&self) -> Result<Vec<Journal>, TortureError> {
+        let open = |number| {
+            let path = self.work.join(format!("writer-{number}.jsonl"));
+            Journal::open(&path).map_err(|error| TortureError::File { path, error })
+        };
+        (0..self.args.writers).map(open).collect()
+    }
+
+    fn client(&self, address: SocketAddr) -> Client {
+        Client::new(address, self.credentials.clone(), ANSWER_LIMIT)
+    }
+
+    fn spawn(&self) -> Result<Starting, TortureError> {
+        let path = self.log_path();
+        let opened = OpenOptions::new().create(true).append(true).open(&path);
+        let log = opened.map_err(|error| TortureError::File { path, error })?;
+        let mut command = Command::new(&self.program);
+        without_settings(&mut command)
+            .arg("serve")
+            .arg("--data")
+            .arg(self.work.join("data"))
+            .arg("--drive")
+            .arg(&self.args.drive)
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "off", "--memory", &self.args.memory])
+            .env("RINGBOLT_ACCESS_KEY", &self.credentials.access_key)
+            .env("RINGBOLT_SECRET_KEY", &self.credentials.secret_key)
+            .stderr(log);
+        Ok(ServerProcess::spawn(&mut command)?)
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.work.join("server.log")
+    }
+}
+
+type Written = (Result<(), TortureError>, Totals);
+
+/// Lets the writers write for `delay`, then kills the server; with `stopping`, that long after a SIGTERM. Gives how the
+/// server had ended if it did so by itself, and what each writer did.
+fn run_writers(
+    writers: Vec<Writer<'_>>,
+    mut server: ServerProcess,
+    delay: Duration,
+    stopping: Option<Duration>,
+) -> Result<(Option<ExitStatus>, Vec<Written>), TortureError> {
+    std::thread::scope(|threads| {
+        let (ending, ended) = channel();
+        let write = |mut writer: Writer<'_>| {
+            let outcome = writer.write();
+            (outcome, writer.totals)
+        };
+        let spawn = |writer| {
+            let ending = ending.clone();
+            threads.spawn(move || {
+                let written = write(writer);
+                // Nobody hears it once the server was killed.
+                let _ = ending.send(());
+                written
+            })
+        };
+        let writing: Vec<_> = writers.into_iter().map(spawn).collect();
+        // A writer that ends before the kill has met something: go and see.
+        let _ = ended.recv_timeout(delay);
+        let by_itself = server.ended()?;
+        if let (Some(time), None) = (stopping, by_itself) {
+            server.terminate()?;
+            let _ = ended.recv_timeout(time);
+        }
+        server.kill()?;
+        Ok((by_itself, writing.into_iter().map(joined).collect()))
+    })
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
