@@ -1,12 +1,13 @@
-//! Slots of an engine whose operations are tasks on the job's own thread: each slot has a task that waits for its next
-//! operation, and a buffer that goes to the task with the operation and comes back with the completion.
+//! This module holds the slots of an engine whose operations are tasks on the job's own thread.
+//! Each slot has a task that waits for its next operation, and a buffer that goes to the task with
+//! the operation and comes back with the completion.
 
 use super::{Completion, Operation};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
-/// Where a task leaves its waker. It may be woken at any time: who waits looks again.
+/// Stores the waker of a task. Wake-ups may be spurious: the task checks its condition again.
 #[derive(Default)]
 pub struct Bell(RefCell<Option<Waker>>);
 
@@ -32,15 +33,15 @@ struct Slot {
     bell: Bell,
 }
 
-/// The tasks' side.
+/// Is the side of the slots that the tasks use.
 pub struct Slots {
     slots: Vec<Slot>,
     done: RefCell<Vec<Completion>>,
     in_flight: Cell<usize>,
     leaving: Cell<bool>,
-    /// Tasks that have not ended.
+    /// Counts the tasks that have not ended.
     pub tasks: Cell<usize>,
-    /// Of the future that waits in `reap`.
+    /// Wakes the future that waits in `reap`.
     pub main: Bell,
 }
 
@@ -60,7 +61,8 @@ impl Slots {
         self.slots.len() as u32
     }
 
-    /// The next operation of a slot and its buffer; None when the engine goes away.
+    /// Waits for the next operation of a slot, and returns it with the slot's buffer; `None` when
+    /// the engine is closed.
     pub fn next(&self, slot: u32) -> impl Future<Output = Option<(Operation, Box<[u8]>)>> + '_ {
         let place = &self.slots[slot as usize];
         std::future::poll_fn(move |context| {
@@ -75,7 +77,7 @@ impl Slots {
         })
     }
 
-    /// Hands over the end of what a slot did: bytes, or a negative errno.
+    /// Completes the operation of a slot with its bytes or a negative errno.
     pub fn complete(&self, slot: u32, result: i64, buffer: Box<[u8]>) {
         self.slots[slot as usize].buffer.replace(buffer);
         self.done.borrow_mut().push(Completion { slot, result });
@@ -83,13 +85,13 @@ impl Slots {
         self.main.ring();
     }
 
-    /// A task is over.
+    /// Records that a task has ended.
     pub fn end_task(&self) {
         self.tasks.set(self.tasks.get() - 1);
         self.main.ring();
     }
 
-    /// Completions that wait to be handed over.
+    /// Returns the number of completions that wait to be collected.
     pub fn done(&self) -> usize {
         self.done.borrow().len()
     }
@@ -102,14 +104,15 @@ impl Slots {
         self.leaving.get()
     }
 
-    /// Tells the tasks to end once they are through with what they do.
+    /// Tells the tasks to end after their current operations.
     pub fn leave(&self) {
         self.leaving.set(true);
         self.slots.iter().for_each(|slot| slot.bell.ring());
     }
 }
 
-/// The job's side: the buffers of free slots, and what was submitted since the tasks were last told.
+/// Is the side of the slots that the job uses: it holds the buffers of free slots, and the
+/// operations submitted since the tasks were last woken.
 pub struct Desk {
     buffers: Vec<Box<[u8]>>,
     queued: Vec<u32>,
@@ -134,14 +137,14 @@ impl Desk {
         self.queued.push(slot);
     }
 
-    /// Tells the tasks. On the executor that runs them.
+    /// Wakes the tasks of the queued operations. It must be called on the executor that runs them.
     pub fn ring(&mut self, slots: &Slots) {
         for slot in self.queued.drain(..) {
             slots.slots[slot as usize].bell.ring();
         }
     }
 
-    /// Takes completions over, with their buffers.
+    /// Collects the completions and their buffers.
     pub fn collect(&mut self, slots: &Slots, done: &mut Vec<Completion>) {
         for completion in slots.done.borrow_mut().drain(..) {
             let slot = completion.slot as usize;
