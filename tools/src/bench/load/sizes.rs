@@ -1,11 +1,11 @@
-//! How long the next operation is.
+//! This module chooses the length of the next operation.
 //!
 //! Invariant: every length is a multiple of [`Sizes::unit`] and at most [`Sizes::most`].
 
 use super::random::Random;
 use crate::bench::spec::BlockSize;
 
-/// Of one direction.
+/// Chooses the lengths of one direction.
 #[derive(Clone, Debug)]
 pub struct Sizes {
     block: BlockSize,
@@ -35,7 +35,7 @@ impl Sizes {
         self.most
     }
 
-    /// The only size that there is, if there is only one.
+    /// Returns the only size, if there is only one.
     pub fn fixed(&self) -> Option<u64> {
         (self.unit == self.most).then_some(self.unit)
     }
