@@ -1,4 +1,4 @@
-//! What is odd but possible: said, not refused.
+//! This module notes values that are odd but possible; they are not refused.
 
 use super::fields::Fields;
 use super::workload::new_per_s;
@@ -6,7 +6,7 @@ use crate::plan::hardware::Hardware;
 use crate::plan::units::{DAY_S, MONTH_S, human_count, human_days, human_share};
 use crate::plan::workload::Workload;
 
-/// Further apart, and two figures are not of one workload.
+/// With a larger ratio, two figures do not belong to the same workload.
 const RATIO_NOTED: f64 = 1.5;
 const CHANGE_SHARE_NOTED: f64 = 0.5;
 const GROWTH_NOTED: f64 = 100.0;
@@ -50,7 +50,7 @@ pub fn workload(fields: &Fields, workload: &Workload, notes: &mut Vec<String>) {
     horizon(workload, notes);
 }
 
-/// What is stored against what comes and goes.
+/// Compares what is stored with what arrives and leaves.
 fn stored(workload: &Workload, notes: &mut Vec<String>) {
     let (count, new) = (workload.objects.count as f64, new_per_s(workload));
     let delete_per_s = workload.requests.delete_per_s;
@@ -92,7 +92,8 @@ fn stored(workload: &Workload, notes: &mut Vec<String>) {
     }
 }
 
-/// Objects for each second of a retention, once as many leave as come, when DELETEs fall on all alike.
+/// Returns the objects per second of a retention, once as many leave as arrive, if DELETEs hit all
+/// objects alike.
 fn kept(new_per_s: f64, delete_per_s: f64) -> f64 {
     match () {
         () if delete_per_s <= 0.0 => new_per_s,

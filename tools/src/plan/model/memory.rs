@@ -1,8 +1,9 @@
-//! How the server splits `--memory`: what is left of it for the index and for the read cache.
+//! This module computes how the server splits `--memory`: what remains for the index and for the
+//! read cache.
 //!
-//! Invariant: the same split as the server's, which a test of the server holds against this.
+//! Invariant: the split is the same as the server's; a test of the server compares the two.
 
-/// What the program takes before anything else, and for each core.
+/// The program needs this much before anything else, and `BASE_BYTES_PER_CORE` for each core.
 pub const BASE_BYTES: f64 = (48u64 << 20) as f64;
 pub const BASE_BYTES_PER_CORE: f64 = (8u64 << 20) as f64;
 /// Half of the memory is for the base, the read cache and the index.
@@ -10,17 +11,17 @@ pub const REST_SHARE: f64 = 0.5;
 pub const CACHE_SHARE_OF_REST: f64 = 0.25;
 pub const INDEX_SHARE_OF_REST: f64 = (1.0 - CACHE_SHARE_OF_REST) * 4.0 / 5.0;
 
-/// The largest index under `--memory` of `memory_bytes`.
+/// Returns the size of the largest index with a `--memory` of `memory_bytes`.
 pub fn index_bytes_max(memory_bytes: f64, cores: f64) -> f64 {
     rest(memory_bytes, cores) * INDEX_SHARE_OF_REST
 }
 
-/// Unless `--read-cache` says otherwise.
+/// Returns the size of the read cache, unless `--read-cache` sets it.
 pub fn read_cache_bytes(memory_bytes: f64, cores: f64) -> f64 {
     rest(memory_bytes, cores) * CACHE_SHARE_OF_REST
 }
 
-/// The `--memory` that an index of `index_bytes` needs.
+/// Returns the `--memory` that an index of `index_bytes` needs.
 pub fn memory_for_index(index_bytes: f64, cores: f64) -> f64 {
     (index_bytes / INDEX_SHARE_OF_REST + base(cores)) / REST_SHARE
 }
