@@ -1,4 +1,4 @@
-//! Tools around the engine and the server: an S3 client, content that can be told apart,
+//! This crate holds the tools around the engine and the server: an S3 client, generated content,
 //! the torture test, the check of drives, the benchmark, and the planner.
 
 pub mod bench;
