@@ -46,7 +46,8 @@ pub fn options(path: PathBuf, cores: usize) -> NodeOptions {
 
 /// Opens a node, does `work` on each of its cores, and ends it.
 ///
-/// # Errors Fails when the node does not open.
+/// # Errors
+/// Fails when the node does not open.
 pub fn run<T, W, F>(seeds: Vec<CoreSeed>, end: End, work: W) -> Result<Vec<T>, OpenError>
 where
     T: Send,
@@ -137,7 +138,8 @@ pub fn etag(content: Content) -> Etag {
 
 /// Puts an object.
 ///
-/// # Errors Returns the errors of the engine.
+/// # Errors
+/// Returns the errors of the engine.
 pub async fn put(core: &Core, bucket: BucketId, key: &str, content: Content) -> EngineResult<()> {
     let mut writer = core.put(bucket, key.as_bytes(), content.size_bytes as u64).await?;
     writer.write(&content.bytes()).await?;
@@ -147,7 +149,8 @@ pub async fn put(core: &Core, bucket: BucketId, key: &str, content: Content) -> 
 
 /// Puts a part.
 ///
-/// # Errors Returns the errors of the engine.
+/// # Errors
+/// Returns the errors of the engine.
 pub async fn put_part(
     core: &Core,
     bucket: BucketId,
@@ -163,7 +166,8 @@ pub async fn put_part(
 
 /// Returns the whole body; `None` when there is no such key.
 ///
-/// # Errors Returns the errors of the engine.
+/// # Errors
+/// Returns the errors of the engine.
 pub async fn get(core: &Core, bucket: BucketId, key: &str) -> EngineResult<Option<Vec<u8>>> {
     let Some(mut reader) = core.get(bucket, key.as_bytes()).await? else { return Ok(None) };
     let mut bytes = Vec::with_capacity(reader.info().size_bytes as usize);
@@ -175,7 +179,8 @@ pub async fn get(core: &Core, bucket: BucketId, key: &str) -> EngineResult<Optio
 
 /// Lists every key of a bucket with its size, page by page.
 ///
-/// # Errors Returns the errors of the engine.
+/// # Errors
+/// Returns the errors of the engine.
 pub async fn list_all(core: &Core, bucket: BucketId) -> EngineResult<Vec<(String, usize)>> {
     let mut found = Vec::new();
     let mut query = ListQuery { max_items: 100, ..ListQuery::default() };

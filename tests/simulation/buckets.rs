@@ -90,7 +90,8 @@ impl BucketModel {
 
     /// Checks a bucket that is gone after a restart.
     ///
-    /// # Panics Panics when something acknowledged is in it.
+    /// # Panics
+    /// Panics when something acknowledged is in it.
     pub fn check_gone(&self, id: BucketId, now: u64) {
         let lost = self.keys.iter().find(|(_, key)| key.is_certain(now, now));
         assert!(lost.is_none(), "bucket {} ({}) is gone, with {lost:?} in it", id.0, self.name);
@@ -100,7 +101,8 @@ impl BucketModel {
 impl Model {
     /// Records a bucket that an operation returned.
     ///
-    /// # Panics Panics when it cannot exist.
+    /// # Panics
+    /// Panics when it cannot exist.
     fn meet_bucket(&mut self, bucket: &Bucket, from: u64, is_new: bool) {
         let (id, name) = (bucket.id, bucket.name.as_str());
         if is_new {

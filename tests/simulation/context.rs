@@ -103,7 +103,8 @@ impl Shared {
 
     /// Checks that no operation hangs.
     ///
-    /// # Panics Panics when an operation takes too long.
+    /// # Panics
+    /// Panics when an operation takes too long.
     pub fn check_for_hangs(&self) {
         let now = self.sim.now_us();
         for running in self.model.borrow().running.values() {
@@ -114,7 +115,8 @@ impl Shared {
 
     /// Checks that no operation is left.
     ///
-    /// # Panics Panics when an operation is in progress although nothing is left that could end it.
+    /// # Panics
+    /// Panics when an operation is in progress although nothing is left that could end it.
     pub fn check_for_deadlock(&self) {
         let running = &self.model.borrow().running;
         assert!(running.is_empty(), "deadlock: nothing can end {running:?}");
@@ -166,7 +168,8 @@ impl Context {
     /// Returns what `error` means for a call about a bucket; `place` is the bucket and the tick at
     /// which the call began.
     ///
-    /// # Panics Panics when nothing that happened in this life explains the error.
+    /// # Panics
+    /// Panics when nothing that happened in this life explains the error.
     pub fn judge(&self, what: &str, place: Option<(BucketId, u64)>, error: &EngineError) -> Outcome {
         let faults = &self.life.faults;
         let mut report = self.shared.report.borrow_mut();
@@ -216,7 +219,8 @@ impl Context {
 
     /// Records that an operation saw `value`.
     ///
-    /// # Panics Panics when an operation that began at `from` cannot see `value`.
+    /// # Panics
+    /// Panics when an operation that began at `from` cannot see `value`.
     pub fn see(&self, what: &str, bucket: BucketId, key: &[u8], from: u64, value: Value) {
         let mut model = self.shared.model.borrow_mut();
         let name = name_of(bucket, key);

@@ -48,7 +48,8 @@ pub struct Failure {
 
 /// Runs a plan and returns what happened, line by line, also after a violation.
 ///
-/// # Errors Fails as [`attempt`] does, and returns the lines in this case too.
+/// # Errors
+/// Fails as [`attempt`] does, and returns the lines in this case too.
 pub fn trace(plan: &Plan) -> (Result<Report, Failure>, Vec<String>) {
     let world = World::new(plan, true);
     let shared = world.shared.clone();
@@ -57,7 +58,8 @@ pub fn trace(plan: &Plan) -> (Result<Report, Failure>, Vec<String>) {
 
 /// Runs a plan and returns a violation as a value. The caller's hook gets the message of the panic.
 ///
-/// # Errors Returns the plan, shortened to the round that failed, and what was violated.
+/// # Errors
+/// Returns the plan, shortened to the round that failed, and what was violated.
 pub fn attempt(plan: &Plan) -> Result<Report, Failure> {
     attempt_in(plan, World::new(plan, false))
 }

@@ -205,7 +205,8 @@ impl Model {
 
     /// Records that a change was acknowledged.
     ///
-    /// # Panics Panics when its bucket was deleted, and nothing removed the object before.
+    /// # Panics
+    /// Panics when its bucket was deleted, and nothing removed the object before.
     pub fn acknowledge(&mut self, bucket: BucketId, key: &[u8], begun: u64) {
         let now = self.tick();
         let gone = self.bucket(bucket).gone;

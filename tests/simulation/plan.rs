@@ -167,7 +167,8 @@ impl Plan {
 
     /// Parses what [`Plan::command`] writes for [`Plan::skip`].
     ///
-    /// # Errors Fails when the text is something else.
+    /// # Errors
+    /// Fails when the text is something else.
     pub fn parse_skip(text: &str) -> Result<Vec<(u64, u64)>, String> {
         let range = |part: &str| {
             let (from, to) = part.split_once('-').unwrap_or((part, part));

@@ -78,7 +78,8 @@ impl Client {
 
     /// Checks an upload after a call succeeded.
     ///
-    /// # Panics Panics when the upload had ended before the call began.
+    /// # Panics
+    /// Panics when the upload had ended before the call began.
     fn check_not_over(&self, what: &str, id: UploadId, from: u64) {
         let mut model = self.model();
         let upload = model.uploads.get(id).clone();
@@ -183,7 +184,8 @@ impl Client {
 
     /// Checks the parts that a completed object consists of.
     ///
-    /// # Panics Panics when the object has a part that the upload did not have.
+    /// # Panics
+    /// Panics when the object has a part that the upload did not have.
     fn check_taken(&self, id: UploadId, from: u64, chosen: &[(u16, Stored)]) {
         let mut model = self.model();
         let now = model.tick();
@@ -196,7 +198,8 @@ impl Client {
 
     /// Checks a part that was refused as invalid.
     ///
-    /// # Panics Panics when the part had the named content all the time.
+    /// # Panics
+    /// Panics when the part had the named content all the time.
     fn check_invalid_part(&self, id: UploadId, from: u64, number: u16, chosen: &[(u16, Stored)]) {
         let mut model = self.model();
         let now = model.tick();

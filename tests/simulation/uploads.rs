@@ -60,7 +60,8 @@ impl Upload {
 
     /// Records that the call begun at `own` ended it.
     ///
-    /// # Panics Panics when another call had ended it.
+    /// # Panics
+    /// Panics when another call had ended it.
     pub fn end(&mut self, own: u64, now: u64) {
         let (_, by) = *self.ended.get_or_insert((now, own));
         assert_eq!(by, own, "the upload ended twice: {self:?}");
@@ -68,7 +69,8 @@ impl Upload {
 
     /// Compares parts that an operation between `from` and `now` saw.
     ///
-    /// # Errors Returns what is impossible.
+    /// # Errors
+    /// Returns what is impossible.
     pub fn see(&mut self, info: &UploadInfo, from: u64, now: u64) -> Result<(), String> {
         let found = parts_of(info);
         for (number, stored) in &found {

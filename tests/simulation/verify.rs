@@ -21,8 +21,9 @@ type FoundUploads = BTreeMap<UploadId, (BucketId, UploadInfo)>;
 impl Context {
     /// Compares everything with the model.
     ///
-    /// # Panics Panics when something acknowledged is missing or wrong, or when something is there
-    /// that was never put. Reads may fail only where the life's faults explain it.
+    /// # Panics
+    /// Panics when something acknowledged is missing or wrong, or when something is there that was
+    /// never put. Reads may fail only where the life's faults explain it.
     pub async fn verify(&self) {
         let before = self.before_verify();
         self.verify_buckets();
@@ -53,7 +54,8 @@ impl Context {
     /// or be as it was before. What is there must be intact, and must have been put as what it is.
     /// Returns whether the model can continue.
     ///
-    /// # Panics Panics when something is wrong.
+    /// # Panics
+    /// Panics when something is wrong.
     pub async fn adopt(&self) -> bool {
         let found = self.found_buckets();
         let all_there = {

@@ -123,7 +123,8 @@ impl World {
 
     /// Runs all lives of the plan.
     ///
-    /// # Panics Panics when the node violates a promise.
+    /// # Panics
+    /// Panics when the node violates a promise.
     pub fn run_rounds(&mut self) {
         for round in 0..self.plan.rounds {
             self.shared.round.set(round);

@@ -30,7 +30,8 @@ pub enum JsonFileError {
 impl Kind {
     /// Reads a file of this kind.
     ///
-    /// # Errors Fails when `text` is not JSON of this schema and version.
+    /// # Errors
+    /// Fails when `text` is not JSON of this schema and version.
     pub fn read<T: DeserializeOwned>(self, text: &str) -> Result<T, JsonFileError> {
         #[derive(Deserialize)]
         struct Head {

@@ -46,7 +46,8 @@ impl Drop for ServerProcess {
 impl ServerProcess {
     /// Spawns `command`, which must be a `ringbolt serve`, and reads its stdout.
     ///
-    /// # Errors Fails when the program cannot be run.
+    /// # Errors
+    /// Fails when the program cannot be run.
     pub fn spawn(command: &mut Command) -> io::Result<Starting> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let mut child = Self { child, admin: None };
@@ -81,7 +82,8 @@ impl ServerProcess {
 
     /// Kills the process (`kill -9`), and waits for its end.
     ///
-    /// # Errors Fails when the process cannot be waited for.
+    /// # Errors
+    /// Fails when the process cannot be waited for.
     pub fn kill(mut self) -> io::Result<ExitStatus> {
         self.child.kill()?;
         self.child.wait()
@@ -89,21 +91,24 @@ impl ServerProcess {
 
     /// Sends SIGTERM; the server ends after its current work.
     ///
-    /// # Errors Fails when the process has ended and was waited for.
+    /// # Errors
+    /// Fails when the process has ended and was waited for.
     pub fn terminate(&self) -> io::Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::TERM)?)
     }
 
     /// Waits for the end.
     ///
-    /// # Errors Fails when the process cannot be waited for.
+    /// # Errors
+    /// Fails when the process cannot be waited for.
     pub fn wait(mut self) -> io::Result<ExitStatus> {
         self.child.wait()
     }
 
     /// Returns the exit status if the process has ended.
     ///
-    /// # Errors Fails when the kernel does not know the process.
+    /// # Errors
+    /// Fails when the kernel does not know the process.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
@@ -112,7 +117,8 @@ impl ServerProcess {
 impl Starting {
     /// Waits until the server prints its address, which it does after its recovery.
     ///
-    /// # Errors Fails when the server ends before, or takes longer than `limit`.
+    /// # Errors
+    /// Fails when the server ends before, or takes longer than `limit`.
     pub fn ready(mut self, limit: Duration) -> Result<(ServerProcess, SocketAddr), StartError> {
         match self.endpoints.recv_timeout(limit) {
             Ok((address, admin)) => {
@@ -128,7 +134,8 @@ impl Starting {
     /// Kills the process (`kill -9`) after `delay`, or when it is ready if that is earlier. Returns
     /// true when it was not ready yet.
     ///
-    /// # Errors Fails when the process cannot be waited for.
+    /// # Errors
+    /// Fails when the process cannot be waited for.
     pub fn kill_after(self, delay: Duration) -> io::Result<bool> {
         let early = self.endpoints.recv_timeout(delay).is_err();
         self.child.kill()?;

@@ -337,7 +337,8 @@ pub struct Run {
 impl Run {
     /// Returns the result of a run of one job.
     ///
-    /// # Errors Returns what ended the job, as text.
+    /// # Errors
+    /// Returns what ended the job, as text.
     pub fn only_result(&self) -> Result<&JobResult, String> {
         if self.interrupted {
             return Err("interrupted".to_owned());

@@ -18,7 +18,8 @@ pub type Wrong = (String, f64, String);
 
 /// Checks a plan.
 ///
-/// # Errors Returns the first figure that is not valid.
+/// # Errors
+/// Returns the first figure that is not valid.
 pub fn check(plan: &Plan) -> Result<(), Wrong> {
     for (key, value) in workload(plan).into_iter().chain(hardware(plan)) {
         input::check(key, value).map_err(|reason| (key.to_owned(), value, reason))?;

@@ -152,8 +152,8 @@ impl Constants {
 
     /// Reads constants.
     ///
-    /// # Errors Fails when the text is not JSON of this schema and version, or when a figure makes
-    /// no sense.
+    /// # Errors
+    /// Fails when the text is not JSON of this schema and version, or when a figure makes no sense.
     pub fn from_json(text: &str) -> Result<Self, ConstantsError> {
         let constants: Self = KIND.read(text)?;
         for (name, Constant { value, .. }) in constants.all() {

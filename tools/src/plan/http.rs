@@ -72,8 +72,8 @@ impl Default for Http {
 impl Http {
     /// Returns a response with any status and a body of at most `body_bytes_max`.
     ///
-    /// # Errors Fails when there is no complete response within the time limits, or when it is too
-    /// long.
+    /// # Errors
+    /// Fails when there is no complete response within the time limits, or when it is too long.
     pub fn get(
         &self,
         url: &str,

@@ -307,8 +307,8 @@ pub enum PlanFileError {
 impl Plan {
     /// Reads a plan.
     ///
-    /// # Errors Fails when the text is not JSON of this schema and version, or when a figure is not
-    /// valid.
+    /// # Errors
+    /// Fails when the text is not JSON of this schema and version, or when a figure is not valid.
     pub fn from_json(text: &str) -> Result<Self, PlanFileError> {
         let plan: Self = KIND.read(text)?;
         let wrong = |(name, value, reason)| PlanFileError::Value { name, value, reason };

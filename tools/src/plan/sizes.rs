@@ -58,7 +58,8 @@ impl SizeHistogram {
     /// Sorts the classes and scales the shares so that they add up to 1; counts and percentages are
     /// accepted too.
     ///
-    /// # Errors Fails when an invariant of the module cannot hold.
+    /// # Errors
+    /// Fails when an invariant of the module cannot hold.
     pub fn new(mut classes: Vec<SizeClass>) -> Result<Self, SizesError> {
         for class in &classes {
             let SizeClass { lower_bytes, upper_bytes, share } = *class;

@@ -47,7 +47,8 @@ const SIZE_UNITS: &str =
 
 /// Parses bytes, such as `4KiB`, `7.68TB`, `4096`, and rounds them to a whole number.
 ///
-/// # Errors Returns the reason when the text is not a size.
+/// # Errors
+/// Returns the reason when the text is not a size.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text)?;
     let factor = match size_unit(number, unit)? {
@@ -75,7 +76,8 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 
 /// Parses a mean of bytes, such as `48`, `52.5`, `1.2kB`.
 ///
-/// # Errors Returns the reason when the text is not a size.
+/// # Errors
+/// Returns the reason when the text is not a size.
 pub fn mean_bytes(text: &str) -> Result<f64, String> {
     let (number, unit) = split(text)?;
     scaled(number, size_unit(number, unit)?)
@@ -83,7 +85,8 @@ pub fn mean_bytes(text: &str) -> Result<f64, String> {
 
 /// Parses bytes per second, such as `25Gbit`, `3.2GB/s`.
 ///
-/// # Errors Returns the reason when the text is not a rate.
+/// # Errors
+/// Returns the reason when the text is not a rate.
 pub fn bytes_per_s(text: &str) -> Result<f64, String> {
     let (number, unit) = split(text)?;
     let (size, a_second) = match unit.strip_suffix("/s") {
@@ -104,7 +107,8 @@ pub fn bytes_per_s(text: &str) -> Result<f64, String> {
 
 /// Parses a rate per second, such as `1200`, `0.5/s`, `3000/min`, `10M/d`.
 ///
-/// # Errors Returns the reason when the text is not a rate.
+/// # Errors
+/// Returns the reason when the text is not a rate.
 pub fn per_s(text: &str) -> Result<f64, String> {
     let (number, unit) = split(text)?;
     let (word, per) = unit.split_at(unit.find('/').unwrap_or(unit.len()));
@@ -123,7 +127,8 @@ pub fn per_s(text: &str) -> Result<f64, String> {
 
 /// Parses days, such as `90d`, `2y`, `36h`.
 ///
-/// # Errors Returns the reason when the text is not an age.
+/// # Errors
+/// Returns the reason when the text is not an age.
 pub fn days(text: &str) -> Result<f64, String> {
     const UNITS: &str = "write s, min, h, d, w or y, as in 90d";
     let (number, unit) = split(text)?;
@@ -136,7 +141,8 @@ pub fn days(text: &str) -> Result<f64, String> {
 
 /// Parses a share of 1, such as `0.2`, `20%`, `-3%`, without limits.
 ///
-/// # Errors Returns the reason when the text is not a share.
+/// # Errors
+/// Returns the reason when the text is not a share.
 pub fn share(text: &str) -> Result<f64, String> {
     let (number, unit) = split(text)?;
     match unit {
@@ -148,7 +154,8 @@ pub fn share(text: &str) -> Result<f64, String> {
 
 /// Parses a number without a unit, such as `16`, `400k`, `1.5M`.
 ///
-/// # Errors Returns the reason when the text is not a finite number.
+/// # Errors
+/// Returns the reason when the text is not a finite number.
 pub fn number(text: &str) -> Result<f64, String> {
     let (number, word) = split(text)?;
     scaled_by_word(number, word).unwrap_or_else(|| Err(not_a_word(number, word, "")))

@@ -19,7 +19,8 @@ impl Answer {
     /// Takes the response out of `received`, if it is complete. Interim responses (1xx) are
     /// skipped.
     ///
-    /// # Errors Fails when the response is not HTTP, or has no length.
+    /// # Errors
+    /// Fails when the response is not HTTP, or has no length.
     pub fn parse(received: &mut Vec<u8>) -> Result<Option<Self>, Malformed> {
         loop {
             let Some(head_end) = received.windows(4).position(|window| window == b"\r\n\r\n") else {

@@ -25,8 +25,9 @@ impl Client {
 
     /// Sends a request without a body. `path` must be percent-encoded and includes the query.
     ///
-    /// # Errors Fails when the connection ends before the response does, or when the response takes
-    /// too long.
+    /// # Errors
+    /// Fails when the connection ends before the response does, or when the response takes too
+    /// long.
     pub fn ask(&mut self, method: &str, path: &str) -> io::Result<Answer> {
         let request = self.renderer.signed(method, path);
         self.exchange(&request)
@@ -34,7 +35,8 @@ impl Client {
 
     /// Sends a request with a body, which may be empty.
     ///
-    /// # Errors Fails as [`Client::ask`] does.
+    /// # Errors
+    /// Fails as [`Client::ask`] does.
     pub fn send(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
         // The documents of POST requests are not objects, so they have no checksum of their own.
         let payload = if method == "POST" { Payload::Signed } else { Payload::UnsignedWithCrc32c };

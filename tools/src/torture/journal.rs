@@ -192,7 +192,8 @@ pub struct Journal {
 impl Journal {
     /// Opens or creates the file, and reads all of it.
     ///
-    /// # Errors Fails when the file cannot be read, or when its content is not that of a journal.
+    /// # Errors
+    /// Fails when the file cannot be read, or when its content is not that of a journal.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut model = Model::default();
@@ -204,7 +205,8 @@ impl Journal {
 
     /// Appends one entry.
     ///
-    /// # Errors Fails when the file cannot be written.
+    /// # Errors
+    /// Fails when the file cannot be written.
     pub fn append(&mut self, entry: Entry) -> io::Result<()> {
         let mut line = serde_json::to_string(&entry)?;
         line.push('\n');

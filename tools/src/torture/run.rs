@@ -32,8 +32,8 @@ const SPECIAL_KILLS: usize = 5;
 
 /// Runs the cycles, and passes the totals to `progress` after each one and at the end.
 ///
-/// # Errors Fails at the first finding, or when the test cannot continue; the work directory is
-/// kept then.
+/// # Errors
+/// Fails at the first finding, or when the test cannot continue; the work directory is kept then.
 pub fn run(args: &TortureArgs, progress: &mut dyn FnMut(&Totals)) -> Result<Totals, TortureError> {
     let parent = args.work.clone().unwrap_or_else(std::env::temp_dir);
     let made = tempfile::Builder::new().prefix("ringbolt-torture-").tempdir_in(&parent);

@@ -25,7 +25,8 @@ pub enum Scope {
 
 /// Reads back the keys of one writer, and the parts of its upload.
 ///
-/// # Errors Returns [`TortureError::Loss`] at the first key with another content.
+/// # Errors
+/// Returns [`TortureError::Loss`] at the first key with another content.
 pub fn verify(
     client: &mut Client,
     journal: &mut Journal,
@@ -119,7 +120,8 @@ fn bare(etag: &str) -> &str {
 
 /// Compares the listing of the bucket with what is certain, and returns the number of listed keys.
 ///
-/// # Errors Returns [`TortureError::Loss`] at the first key where they differ.
+/// # Errors
+/// Returns [`TortureError::Loss`] at the first key where they differ.
 pub fn verify_listing(client: &mut Client, journals: &[Journal]) -> Result<u64, TortureError> {
     let certain = journals.iter().flat_map(|journal| &journal.model.keys);
     let expected: BTreeMap<String, usize> = certain

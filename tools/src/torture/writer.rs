@@ -28,7 +28,8 @@ pub struct Writer<'a> {
 impl Writer<'_> {
     /// Writes until the connection breaks, which a kill causes.
     ///
-    /// # Errors Fails when the server gives a response that is not allowed.
+    /// # Errors
+    /// Fails when the server gives a response that is not allowed.
     pub fn write(&mut self) -> Result<(), TortureError> {
         loop {
             let (operation, body) = self.choose();

@@ -46,7 +46,8 @@ impl LayoutLock {
 
 /// Opens the files of one thread, and returns the part of each that the job works on.
 ///
-/// # Errors Names the file and what to do.
+/// # Errors
+/// Names the file and what to do.
 pub fn open(
     job: &Job,
     thread: u32,
@@ -114,7 +115,8 @@ impl Upkeep {
 
     /// Flushes the files at the end of the job, if the job asks for it.
     ///
-    /// # Errors Names the file that was not flushed.
+    /// # Errors
+    /// Names the file that was not flushed.
     pub fn close(self, files: &[File]) -> Result<(), EngineError> {
         let mut flushed = files.iter().enumerate().filter(|_| self.flushes);
         flushed.try_for_each(|(at, file)| {

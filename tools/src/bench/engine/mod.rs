@@ -131,7 +131,8 @@ pub trait IoEngine {
     /// Stores or lays out what reads will need. It is called once, before the clock starts;
     /// `progress` receives values from 0 to 1.
     ///
-    /// # Errors Fails when the target is missing or does not support what the job asks of it.
+    /// # Errors
+    /// Fails when the target is missing or does not support what the job asks of it.
     fn prepare(&mut self, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError>;
 
     /// Prepares another pass over the target.
@@ -155,7 +156,8 @@ pub trait IoEngine {
 
     /// Submits what is queued, without waiting.
     ///
-    /// # Errors Fails when the engine itself is broken.
+    /// # Errors
+    /// Fails when the engine itself is broken.
     fn hand_over(&mut self) -> Result<(), EngineError> {
         Ok(())
     }
@@ -167,8 +169,8 @@ pub trait IoEngine {
     /// the run's [`Clock`], and adds all completions to `done`. If `at_least` is 0 and there is a
     /// deadline, it waits until the deadline.
     ///
-    /// # Errors Fails when the engine itself is broken; failures of operations are in their
-    /// completions.
+    /// # Errors
+    /// Fails when the engine itself is broken; failures of operations are in their completions.
     fn reap(
         &mut self,
         at_least: usize,
@@ -178,7 +180,8 @@ pub trait IoEngine {
 
     /// Closes the engine after the last operation, with nothing in flight.
     ///
-    /// # Errors Fails when closing fails.
+    /// # Errors
+    /// Fails when closing fails.
     fn finish(&mut self) -> Result<(), EngineError>;
 
     /// Returns what a user should know beyond the figures: a line for each kind of failure, with

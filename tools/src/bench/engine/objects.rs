@@ -72,7 +72,8 @@ fn label_index(direction: Direction) -> usize {
 impl ObjectSet {
     /// Returns the objects of a job.
     ///
-    /// # Errors Fails when the job does not say how many objects there are.
+    /// # Errors
+    /// Fails when the job does not say how many objects there are.
     pub fn of(job: &Job) -> Result<Self, EngineError> {
         let directions = Direction::ALL.map(|direction| job.block.get(direction));
         let largest_bytes = directions.iter().map(|block| largest(block)).max().unwrap_or(0);

@@ -35,7 +35,8 @@ impl Plain {
     /// Opens the files of one thread of `job`, lays them out if necessary, and returns the parts of
     /// them that the job works on. `progress` receives values from 0 to 1.
     ///
-    /// # Errors Fails when a file is missing or does not support what the job asks of it.
+    /// # Errors
+    /// Fails when a file is missing or does not support what the job asks of it.
     pub fn open(
         job: &Job,
         thread: u32,

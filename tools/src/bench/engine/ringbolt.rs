@@ -68,7 +68,8 @@ pub struct RingboltEngine {
 impl RingboltEngine {
     /// Creates the engine of a job.
     ///
-    /// # Errors Fails when the job asks for something that this engine does not support.
+    /// # Errors
+    /// Fails when the job asks for something that this engine does not support.
     pub fn new(job: &Job, clock: Clock, allow_overwrite: bool) -> Result<Self, EngineError> {
         let refuse = |what: String| Err(EngineError(format!("job {}: {what}", job.name)));
         if job.threads > 1 {

@@ -42,7 +42,8 @@ pub struct CommandLine {
 
 /// Parses a command line, and the job files that it names.
 ///
-/// # Errors Returns everything that could not be understood.
+/// # Errors
+/// Returns everything that could not be understood.
 pub fn parse(arguments: &[OsString], around: &Surroundings<'_>) -> Result<CommandLine, Refusals> {
     let mut line = Line::default();
     let mut words = Words { words: texts(arguments)?, next: 0 };

@@ -96,7 +96,8 @@ impl Refusals {
 
     /// Returns `value` if nothing was refused.
     ///
-    /// # Errors Returns all refusals otherwise.
+    /// # Errors
+    /// Returns all refusals otherwise.
     pub fn or_else<T>(self, value: T) -> Result<T, Self> {
         if self.is_empty() { Ok(value) } else { Err(self) }
     }

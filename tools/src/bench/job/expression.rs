@@ -15,7 +15,8 @@ pub fn is_one(text: &str) -> bool {
 
 /// Evaluates an expression. `unit` turns digits and the suffix behind them into a number.
 ///
-/// # Errors Returns the reason when the expression is not valid.
+/// # Errors
+/// Returns the reason when the expression is not valid.
 pub fn evaluate(
     text: &str,
     machine: &Machine,

@@ -36,7 +36,8 @@ fn names(key: &Key) -> String {
 
 /// Describes one key in full.
 ///
-/// # Errors Fails when there is no key of this name.
+/// # Errors
+/// Fails when there is no key of this name.
 pub fn key(name: &str) -> Result<String, JobError> {
     let place = super::Place::CommandLine;
     match keys::find(name) {
@@ -116,7 +117,8 @@ const ENGINES: [(&str, &str); 3] = [
 
 /// Describes all engines, or one engine with its keys.
 ///
-/// # Errors Fails when there is no engine of this name.
+/// # Errors
+/// Fails when there is no engine of this name.
 pub fn engines(name: Option<&str>) -> Result<String, JobError> {
     let Some(name) = name else {
         let all = ENGINES.iter().map(|(name, text)| format!("{name}\n{}", wrapped(text, WIDTH)));

@@ -51,7 +51,8 @@ fn memory_mib(meminfo: &str) -> Option<u64> {
 
 /// Reads the jobs of a file; `-` is stdin.
 ///
-/// # Errors Returns everything in the file that is not valid.
+/// # Errors
+/// Returns everything in the file that is not valid.
 pub fn of_file(path: &Path, around: &Surroundings<'_>) -> Result<Resolved, Refusals> {
     let mut refusals = Refusals::default();
     let sections = parse_file(path, 1, around, &mut refusals);
@@ -61,7 +62,8 @@ pub fn of_file(path: &Path, around: &Surroundings<'_>) -> Result<Resolved, Refus
 
 /// Reads the jobs of a text; `path` is the file that refusals name.
 ///
-/// # Errors Returns everything in the text that is not valid.
+/// # Errors
+/// Returns everything in the text that is not valid.
 pub fn of_text(text: &str, path: &Path, around: &Surroundings<'_>) -> Result<Resolved, Refusals> {
     let mut refusals = Refusals::default();
     let sections = parse_text(text, path, 1, around, &mut refusals);
@@ -72,7 +74,8 @@ pub fn of_text(text: &str, path: &Path, around: &Surroundings<'_>) -> Result<Res
 /// Checks that each job with an S3 endpoint has credentials. This is separate from parsing, so that
 /// a job file can be examined without secrets.
 ///
-/// # Errors Names the first job that has no credentials.
+/// # Errors
+/// Names the first job that has no credentials.
 pub fn check_credentials(plan: &Plan) -> Result<(), JobError> {
     let without = plan.jobs.iter().find(|job| {
         job.engine == Engine::S3 && (job.objects.access_key.is_empty() || job.objects.secret_key.is_empty())

@@ -208,7 +208,8 @@ fn expand(value: &str, around: &Surroundings<'_>, place: &Place, key: &str) -> R
 
 /// Makes an entry of a key and its value.
 ///
-/// # Errors Fails when the key is unknown, when only fio supports it, or when it needs a value.
+/// # Errors
+/// Fails when the key is unknown, when only fio supports it, or when it needs a value.
 pub fn entry(name: &str, value: Option<String>, place: Place) -> Result<Entry, JobError> {
     let key = match keys::find(name) {
         Found::Built(key) => key,

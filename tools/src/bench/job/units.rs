@@ -36,7 +36,8 @@ const TOO_LARGE: &str = "larger than a number of 64 bits";
 impl Units {
     /// Parses a size in bytes.
     ///
-    /// # Errors Returns the reason when the text is not a size.
+    /// # Errors
+    /// Returns the reason when the text is not a size.
     pub fn size(&self, text: &str) -> Result<u64, String> {
         self.evaluate(text, |number, suffix| {
             scale(number, self.size_unit(suffix).ok_or_else(|| unknown_size_unit(suffix))?)
@@ -45,14 +46,16 @@ impl Units {
 
     /// Parses a number; k, m and so on mean the same as in sizes.
     ///
-    /// # Errors Returns the reason when the text is not a number.
+    /// # Errors
+    /// Returns the reason when the text is not a number.
     pub fn number(&self, text: &str) -> Result<u64, String> {
         self.size(text)
     }
 
     /// Parses a time in nanoseconds; `bare_ns` is the unit of a number without a suffix.
     ///
-    /// # Errors Returns the reason when the text is not a time.
+    /// # Errors
+    /// Returns the reason when the text is not a time.
     pub fn time(&self, text: &str, bare_ns: u64) -> Result<u64, String> {
         let unit_us = |suffix: &str| match suffix.to_ascii_lowercase().as_str() {
             "us" | "usec" => Ok(1),
@@ -81,7 +84,8 @@ impl Units {
     /// Parses a range, `least-most` or `least:most`, and swaps the two when they are in the wrong
     /// order.
     ///
-    /// # Errors Returns the reason when the text is not a range of sizes.
+    /// # Errors
+    /// Returns the reason when the text is not a range of sizes.
     pub fn size_range(&self, text: &str) -> Result<(u64, u64), String> {
         let (least, most) =
             text.split_once(['-', ':']).ok_or_else(|| "a range is needed, as in 4k-64k".to_owned())?;
@@ -130,7 +134,8 @@ fn scale(number: u64, unit: u64) -> Result<u64, String> {
 
 /// Splits a text into a number, decimal or hexadecimal after 0x, and what follows.
 ///
-/// # Errors Returns the reason when the text does not begin with digits or the number does not fit.
+/// # Errors
+/// Returns the reason when the text does not begin with digits or the number does not fit.
 pub fn number_and_suffix(text: &str) -> Result<(u64, &str), String> {
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => (digits, 16),

@@ -91,8 +91,8 @@ pub fn execute(args: &LayersArgs) -> ExitCode {
 
 /// Runs all layers.
 ///
-/// # Errors Returns a [`LayersError`]; all files are removed and the server is ended in this case
-/// too.
+/// # Errors
+/// Returns a [`LayersError`]; all files are removed and the server is ended in this case too.
 pub fn compare(args: &LayersArgs) -> Result<Report, LayersError> {
     let wanted = wanted_job(&args.job)?;
     let directory = tempfile::Builder::new()

@@ -33,7 +33,8 @@ impl LocalServer {
     /// Starts the server on one core and waits until it is ready. `read_cache` and `shards` are its
     /// options of these names; with `None`, the server chooses the number of shards.
     ///
-    /// # Errors Fails when the server does not start.
+    /// # Errors
+    /// Fails when the server does not start.
     pub fn start(
         program: &Path,
         data: &Path,

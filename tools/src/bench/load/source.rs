@@ -91,8 +91,8 @@ struct Budget {
 impl Source {
     /// Creates the source of thread `thread` of `job`.
     ///
-    /// # Errors Fails when the target is too small for the job's blocks, or too large for a random
-    /// map.
+    /// # Errors
+    /// Fails when the target is too small for the job's blocks, or too large for a random map.
     pub fn new(job: &Job, thread: u32, target: &Target) -> Result<Self, LoadError> {
         let mut random = Random::stream(job.seed, u64::from(thread));
         let verbs = verbs(job);

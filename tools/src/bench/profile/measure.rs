@@ -80,7 +80,8 @@ impl Target {
 
     /// Measures one point of the matrix.
     ///
-    /// # Errors Fails when the drive fails.
+    /// # Errors
+    /// Fails when the drive fails.
     pub fn rate(&self, point: &Point, seconds: f64) -> Result<Rate, MeasureError> {
         let pattern = pattern(point.random, point.read_percent);
         let mut job = self.job(pattern, point.block_bytes, point.depth, seconds);
@@ -106,7 +107,8 @@ impl Target {
 
     /// Measures small random operations at a share of `highest_iops`, in an open loop.
     ///
-    /// # Errors Fails when the drive fails.
+    /// # Errors
+    /// Fails when the drive fails.
     pub fn latency_at_load(
         &self,
         read_percent: u32,
@@ -132,7 +134,8 @@ impl Target {
 
     /// Measures what it costs to make a small write durable.
     ///
-    /// # Errors Fails when the drive fails.
+    /// # Errors
+    /// Fails when the drive fails.
     pub fn flush(&self, seconds: f64) -> Result<Flush, MeasureError> {
         let job = || self.job(pattern(true, 0), SMALL_BLOCK, 1, seconds);
         let flushed = self.run(Job { fdatasync: 1, ..job() })?;
@@ -149,7 +152,8 @@ impl Target {
 
     /// Writes sequentially for one window; returns bytes, and bytes per second.
     ///
-    /// # Errors Fails when the drive fails.
+    /// # Errors
+    /// Fails when the drive fails.
     pub fn window(&self, seconds: f64, offset: u64) -> Result<(u64, f64), MeasureError> {
         let mut job = self.job(pattern(false, 0), SUSTAINED_BLOCK, SUSTAINED_DEPTH, seconds);
         let nanoseconds = (seconds * 1e9) as u64;

@@ -102,7 +102,8 @@ pub fn execute(args: &ProfileArgs) -> ExitCode {
 
 /// Measures the drive and writes the file; `tell` receives lines about the progress.
 ///
-/// # Errors Returns a [`ProfileFailure`].
+/// # Errors
+/// Returns a [`ProfileFailure`].
 pub fn profile(args: &ProfileArgs, tell: &mut dyn FnMut(&str)) -> Result<DriveProfile, ProfileFailure> {
     if !(1.0..=1440.0).contains(&args.minutes) {
         return Err(ProfileFailure::Minutes(args.minutes));

@@ -125,7 +125,8 @@ pub struct SustainedWrite {
 impl DriveProfile {
     /// Reads a profile.
     ///
-    /// # Errors Fails when the text is not JSON of this schema and version.
+    /// # Errors
+    /// Fails when the text is not JSON of this schema and version.
     pub fn from_json(text: &str) -> Result<Self, JsonFileError> {
         KIND.read(text)
     }

@@ -123,7 +123,8 @@ impl<W: Write> LiveLine<W> {
 
     /// Shows the line in place of the last one.
     ///
-    /// # Errors Fails when `out` cannot be written.
+    /// # Errors
+    /// Fails when `out` cannot be written.
     pub fn show(&mut self, progress: &Progress) -> io::Result<()> {
         let line = line(progress);
         let width = line.chars().count();
@@ -134,7 +135,8 @@ impl<W: Write> LiveLine<W> {
 
     /// Ends the last line, so that further output begins on a new one.
     ///
-    /// # Errors Fails when `out` cannot be written.
+    /// # Errors
+    /// Fails when `out` cannot be written.
     pub fn end(&mut self) -> io::Result<()> {
         if self.width_last > 0 {
             self.width_last = 0;

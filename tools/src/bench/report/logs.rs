@@ -32,7 +32,8 @@ struct Content<'run> {
 /// Writes the logs that the jobs asked for and returns their paths. A prefix is relative to
 /// `directory`.
 ///
-/// # Errors Fails when a file cannot be written; those written before it stay.
+/// # Errors
+/// Fails when a file cannot be written; those written before it stay.
 pub fn write(run: &Run, directory: &Path) -> Result<Vec<PathBuf>, LogError> {
     let mut files: BTreeMap<PathBuf, Content<'_>> = BTreeMap::new();
     for result in &run.jobs {

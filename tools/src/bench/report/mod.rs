@@ -27,7 +27,8 @@ use std::io::{self, Write};
 /// Writes the run in each of the formats, in fio's order: terse, JSON, normal. If both kinds of
 /// JSON are asked for, only the fuller one is written.
 ///
-/// # Errors Fails when `out` cannot be written.
+/// # Errors
+/// Fails when `out` cannot be written.
 pub fn write(run: &Run, formats: &[OutputFormat], out: &mut dyn Write) -> io::Result<()> {
     if formats.contains(&OutputFormat::Terse) {
         out.write_all(terse::text(run).as_bytes())?;

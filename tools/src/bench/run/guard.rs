@@ -31,7 +31,8 @@ pub struct Claims(#[expect(dead_code, reason = "held open, not used")] Vec<File>
 
 /// Examines every file that the plan would write, and claims the devices.
 ///
-/// # Errors Fails at the first file or device that must not be written.
+/// # Errors
+/// Fails at the first file or device that must not be written.
 pub fn claim(plan: &Plan, allow_overwrite: bool) -> Result<Claims, GuardError> {
     let mut seen = BTreeSet::new();
     let mut claims = Vec::new();

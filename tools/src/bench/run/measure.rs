@@ -178,7 +178,8 @@ impl Recorder {
 
     /// Takes the samples that are due.
     ///
-    /// # Errors Fails when a log is full.
+    /// # Errors
+    /// Fails when a log is full.
     #[inline]
     pub fn tick(&mut self, now_ns: u64) -> Result<(), LogFull> {
         while now_ns >= self.sample_end_ns {

@@ -67,8 +67,9 @@ struct Shared {
 
 /// Runs all jobs of the plan. Failures of jobs are in their results.
 ///
-/// # Errors Fails when nothing was run, because the plan is not valid or would overwrite something
-/// it must not.
+/// # Errors
+/// Fails when nothing was run, because the plan is not valid or would overwrite something it must
+/// not.
 pub fn run(plan: &Plan, options: &RunOptions, watcher: &mut dyn Watcher) -> Result<Run, RunError> {
     let interrupts = Interrupts::catch()?;
     run_until(plan, options, watcher, interrupts.stop.clone())
@@ -76,7 +77,8 @@ pub fn run(plan: &Plan, options: &RunOptions, watcher: &mut dyn Watcher) -> Resu
 
 /// Runs all jobs of the plan as [`run`] does, until `stop` is set instead of an interrupt.
 ///
-/// # Errors Fails as [`run`] does.
+/// # Errors
+/// Fails as [`run`] does.
 pub fn run_until(
     plan: &Plan,
     options: &RunOptions,
@@ -119,7 +121,8 @@ pub struct Interrupts {
 impl Interrupts {
     /// Begins to catch interrupts.
     ///
-    /// # Errors Fails when the system rejects a signal handler.
+    /// # Errors
+    /// Fails when the system rejects a signal handler.
     pub fn catch() -> Result<Self, RunError> {
         let mut interrupts = Self { stop: Arc::default(), ids: Vec::new() };
         let stop = &interrupts.stop;

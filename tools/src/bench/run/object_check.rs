@@ -28,7 +28,8 @@ pub struct ObjectCheck {
 impl ObjectCheck {
     /// Creates the check of a job; returns `None` when the job does not verify.
     ///
-    /// # Errors Fails when the job does not say how many objects there are.
+    /// # Errors
+    /// Fails when the job does not say how many objects there are.
     pub fn new(job: &Job, thread: u32) -> Result<Option<Self>, EngineError> {
         let Some(settings) = job.verify else { return Ok(None) };
         let set = ObjectSet::of(job)?;

@@ -17,7 +17,8 @@ pub struct PlacesError(Vec<String>);
 
 /// Checks every directory that the jobs and the options name.
 ///
-/// # Errors Returns a line for each one that does not exist, is no directory, or is not writable.
+/// # Errors
+/// Returns a line for each one that does not exist, is no directory, or is not writable.
 pub fn check(plan: &Plan, options: &RunOptions) -> Result<(), PlacesError> {
     let mut wrong: Vec<String> = Vec::new();
     for job in &plan.jobs {

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// Returns the cores that a job may run on; `None` means any.
 ///
-/// # Errors Fails when a NUMA node does not exist.
+/// # Errors
+/// Fails when a NUMA node does not exist.
 pub fn cores_of(job: &Job) -> Result<Option<Vec<usize>>, String> {
     let mut cores = job.cpus.clone();
     for node in &job.numa_nodes {
@@ -40,7 +41,8 @@ fn parse_list(text: &str) -> Vec<usize> {
 
 /// Pins the calling thread to `cores`, and makes its timers exact.
 ///
-/// # Errors Fails when the machine has no such core.
+/// # Errors
+/// Fails when the machine has no such core.
 pub fn settle(cores: Option<&[usize]>) -> Result<(), String> {
     // An open loop starts its operations by timers; by default, each timer may be 50 us late.
     nix::sys::prctl::set_timerslack(1).ok();

@@ -68,7 +68,8 @@ pub struct Verifier {
 impl Verifier {
     /// Creates the verifier of a job; returns `None` when the job does not verify.
     ///
-    /// # Errors Fails when blocks are too small, or when there are too many.
+    /// # Errors
+    /// Fails when blocks are too small, or when there are too many.
     pub fn new(job: &Job, regions: &[Region]) -> Result<Option<Self>, String> {
         let Some(settings) = job.verify else { return Ok(None) };
         let block = if job.pattern.writes { &job.block.write } else { &job.block.read };

@@ -47,7 +47,8 @@ fn in_words(bytes: &u64) -> String {
 
 /// Checks that the measurement is possible; `program` is the server's.
 ///
-/// # Errors Returns the first reason why it is not.
+/// # Errors
+/// Returns the first reason why it is not.
 pub fn check(args: &CalibrateArgs, program: &Path) -> Result<(), Refusal> {
     if args.server_core == args.client_core {
         return Err(Refusal::OneCore(args.server_core));

@@ -34,7 +34,8 @@ pub struct Directory<'a> {
 impl Cleanup {
     /// Begins to catch signals.
     ///
-    /// # Errors Fails when the signals cannot be caught.
+    /// # Errors
+    /// Fails when the signals cannot be caught.
     pub fn watch() -> io::Result<Self> {
         let mut caught = Signals::new([SIGINT, SIGTERM])?;
         let (paths, signals) = (Arc::<Mutex<Vec<PathBuf>>>::default(), caught.handle());
@@ -58,7 +59,8 @@ impl Cleanup {
 
     /// Creates an empty directory in `parent`.
     ///
-    /// # Errors Fails when it cannot be created.
+    /// # Errors
+    /// Fails when it cannot be created.
     pub fn directory(&self, parent: &Path) -> io::Result<Directory<'_>> {
         let mut paths = locked(&self.paths);
         let directory = tempfile::Builder::new().prefix("plan-calibrate-").tempdir_in(parent)?;

@@ -44,7 +44,8 @@ pub type Item = (String, u64);
 impl SingleCore {
     /// Formats `drive`. No body may be longer than `body_bytes_max`.
     ///
-    /// # Errors Fails when the file cannot be created, or when the engine does not accept it.
+    /// # Errors
+    /// Fails when the file cannot be created, or when the engine does not accept it.
     pub fn format(
         drive: &Path,
         size_bytes: u64,
@@ -77,7 +78,8 @@ impl SingleCore {
 
     /// Puts `count` objects from `next`, [`IN_FLIGHT`] at a time.
     ///
-    /// # Errors Returns the first failure of a put.
+    /// # Errors
+    /// Returns the first failure of a put.
     pub fn put_many(&self, count: u64, next: impl FnMut() -> Item + 'static) -> Result<(), Failure> {
         let (left, next) = (Rc::new(Cell::new(count)), Rc::new(RefCell::new(next)));
         let failure: Rc<RefCell<Option<EngineError>>> = Rc::default();
@@ -103,7 +105,8 @@ impl SingleCore {
 
     /// Gets `count` objects from `next`, one after the other: a range of the body, or all of it.
     ///
-    /// # Errors Returns the first failure of a get, or fails when an object does not exist.
+    /// # Errors
+    /// Returns the first failure of a get, or fails when an object does not exist.
     pub fn get_many(
         &self,
         count: u64,
@@ -122,7 +125,8 @@ impl SingleCore {
 
     /// Reads the heads of `count` objects from `next`.
     ///
-    /// # Errors Returns the first failure of a head, or fails when an object does not exist.
+    /// # Errors
+    /// Returns the first failure of a head, or fails when an object does not exist.
     pub fn head_many(&self, count: u64, mut next: impl FnMut() -> String) -> Result<(), Failure> {
         self.executor
             .run(async {
@@ -138,7 +142,8 @@ impl SingleCore {
 
     /// Returns the use of space.
     ///
-    /// # Errors Fails when the node has stopped.
+    /// # Errors
+    /// Fails when the node has stopped.
     pub fn space(&self) -> Result<SpaceReport, Failure> {
         self.executor.run(self.core.space()).map_err(Failure::of)?.map_err(Failure::of)
     }
@@ -149,7 +154,8 @@ impl SingleCore {
 
     /// Closes the node.
     ///
-    /// # Errors Fails when the rest cannot be written.
+    /// # Errors
+    /// Fails when the rest cannot be written.
     pub fn close(self) -> Result<(), Failure> {
         self.executor.run(self.core.close()).map_err(Failure::of)?.map_err(Failure::of)
     }

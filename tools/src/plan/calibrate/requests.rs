@@ -143,7 +143,8 @@ pub struct Turns<'a> {
 impl<'a> Turns<'a> {
     /// Starts the servers, with drives and messages in `directory`.
     ///
-    /// # Errors Fails when a server does not start.
+    /// # Errors
+    /// Fails when a server does not start.
     pub fn start(place: &'a Place, directory: &Path, drive_bytes: u64) -> Result<Self, CalibrateError> {
         Ok(Self {
             uncached: Measured::start(place, &directory.join("uncached"), drive_bytes, "off")?,
@@ -156,7 +157,8 @@ impl<'a> Turns<'a> {
     /// Measures each job once, and `mix`. Jobs take turns, so that other load on the machine
     /// affects all of them.
     ///
-    /// # Errors Fails when the server answers with errors.
+    /// # Errors
+    /// Fails when the server answers with errors.
     pub fn take(&mut self, mix: Option<&Mix>) -> Result<(), CalibrateError> {
         for (points, job) in self.points.iter_mut().zip(&JOBS) {
             let server = if job.cached { &self.cached } else { &self.uncached };
@@ -260,7 +262,8 @@ impl<'a> Measured<'a> {
 
     /// Measures the server's work during `job`.
     ///
-    /// # Errors Fails when operations fail, or when none ends.
+    /// # Errors
+    /// Fails when operations fail, or when none ends.
     fn job(&self, job: &Job<'_>) -> Result<Work, CalibrateError> {
         let failed = |what: String| CalibrateError::Point { title: job.title.to_owned(), what };
         for _ in 0..ATTEMPTS {

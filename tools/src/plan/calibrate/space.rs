@@ -62,7 +62,8 @@ pub struct SmallCosts {
 
 /// Makes all measurements, on a thread pinned to `core`.
 ///
-/// # Errors Fails when a drive cannot be created or used.
+/// # Errors
+/// Fails when a drive cannot be created or used.
 pub fn measure(
     directory: &Path,
     core: usize,

@@ -35,7 +35,8 @@ enum Target {
 impl Output {
     /// Opens the destination; `None` and `-` mean standard output.
     ///
-    /// # Errors Fails when the destination is not writable.
+    /// # Errors
+    /// Fails when the destination is not writable.
     pub fn to(path: Option<&Path>) -> Result<Self, OutputError> {
         let Some(path) = path.filter(|path| *path != Path::new("-")) else {
             return Ok(Self { path: PathBuf::from("standard output"), target: Target::Stdout });
@@ -54,7 +55,8 @@ impl Output {
 
     /// Writes the result.
     ///
-    /// # Errors Fails when it cannot be written.
+    /// # Errors
+    /// Fails when it cannot be written.
     pub fn write(self, text: &str) -> Result<(), OutputError> {
         let Self { path, target } = self;
         let written = match target {

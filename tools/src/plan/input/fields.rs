@@ -27,8 +27,8 @@ pub struct Fields {
 impl Fields {
     /// Collects the values of both files and the overrides.
     ///
-    /// # Errors Fails when a file is not TOML or has an unknown key, or when an override names no
-    /// key.
+    /// # Errors
+    /// Fails when a file is not TOML or has an unknown key, or when an override names no key.
     pub fn of(
         workload: &Document,
         hardware: &Document,
@@ -90,7 +90,8 @@ impl Fields {
 
     /// Replaces a value by an override.
     ///
-    /// # Errors Fails when the override names no key.
+    /// # Errors
+    /// Fails when the override names no key.
     fn set(&mut self, set: &Override) -> Result<(), InputError> {
         let node = tree::from_command_line(&set.value)
             .map_err(|reason| InputError::Override { text: shortened(&set.to_string()), reason })?;
@@ -213,7 +214,8 @@ impl Fields {
 
     /// Returns a real number, if the key has a value.
     ///
-    /// # Errors Fails when the value is beyond its limits.
+    /// # Errors
+    /// Fails when the value is beyond its limits.
     pub fn real_if(&self, path: &str) -> Result<Option<f64>, InputError> {
         Ok(self.quantity(path)?.map(|quantity| match quantity {
             Quantity::Real(value) => value,
@@ -223,14 +225,16 @@ impl Fields {
 
     /// Returns a real number.
     ///
-    /// # Errors Fails when the value is missing or beyond its limits.
+    /// # Errors
+    /// Fails when the value is missing or beyond its limits.
     pub fn real(&self, path: &str) -> Result<f64, InputError> {
         self.real_if(path)?.ok_or_else(|| self.missing(path))
     }
 
     /// Returns a whole number, if the key has a value.
     ///
-    /// # Errors Fails when the value is beyond its limits.
+    /// # Errors
+    /// Fails when the value is beyond its limits.
     pub fn whole_if(&self, path: &str) -> Result<Option<u64>, InputError> {
         Ok(self.quantity(path)?.map(|quantity| match quantity {
             Quantity::Whole(value) => value,
@@ -240,14 +244,16 @@ impl Fields {
 
     /// Returns a whole number.
     ///
-    /// # Errors Fails when the value is missing or beyond its limits.
+    /// # Errors
+    /// Fails when the value is missing or beyond its limits.
     pub fn whole(&self, path: &str) -> Result<u64, InputError> {
         self.whole_if(path)?.ok_or_else(|| self.missing(path))
     }
 
     /// Returns a whole number of 32 bits.
     ///
-    /// # Errors Fails when the value is missing or beyond its limits.
+    /// # Errors
+    /// Fails when the value is missing or beyond its limits.
     pub fn small(&self, path: &str) -> Result<u32, InputError> {
         let value = self.whole(path)?;
         u32::try_from(value).map_err(|_| self.refuse(path, format!("must be at most {}", u32::MAX)))
@@ -255,7 +261,8 @@ impl Fields {
 
     /// Returns a text, if the key has a value.
     ///
-    /// # Errors Fails when the value is not a text.
+    /// # Errors
+    /// Fails when the value is not a text.
     pub fn text_if(&self, path: &str) -> Result<Option<String>, InputError> {
         Ok(self.quantity(path)?.map(|quantity| match quantity {
             Quantity::Text(text) => text,
@@ -265,14 +272,16 @@ impl Fields {
 
     /// Returns a text.
     ///
-    /// # Errors Fails when the value is missing or not a text.
+    /// # Errors
+    /// Fails when the value is missing or not a text.
     pub fn text(&self, path: &str) -> Result<String, InputError> {
         self.text_if(path)?.ok_or_else(|| self.missing(path))
     }
 
     /// Returns a month, if the key has a value.
     ///
-    /// # Errors Fails when the value is not a month.
+    /// # Errors
+    /// Fails when the value is not a month.
     pub fn month_if(&self, path: &str) -> Result<Option<Month>, InputError> {
         Ok(self.quantity(path)?.map(|quantity| match quantity {
             Quantity::Month(month) => month,
@@ -282,7 +291,8 @@ impl Fields {
 
     /// Returns a path, which is relative to the directory of the file that names it.
     ///
-    /// # Errors Fails when the value is not a text.
+    /// # Errors
+    /// Fails when the value is not a text.
     pub fn file_if(&self, path: &str) -> Result<Option<PathBuf>, InputError> {
         let Some(name) = self.text_if(path)? else { return Ok(None) };
         let folder = match self.values.get(path).map(|node| &node.place) {
@@ -295,7 +305,8 @@ impl Fields {
 
 /// Reads one value of a kind that is not a list.
 ///
-/// # Errors Fails when the value has another shape or is beyond the limits.
+/// # Errors
+/// Fails when the value has another shape or is beyond the limits.
 pub fn read(path: &str, kind: Kind, node: &Node) -> Result<Quantity, InputError> {
     match &node.value {
         Value::Scalar(text) => kind.read(text).map_err(|reason| wrong(path, node, reason)),

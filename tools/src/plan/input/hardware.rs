@@ -11,8 +11,8 @@ const WARRANTY_DAYS_PER_YEAR: f64 = 365.0;
 
 /// Reads the hardware.
 ///
-/// # Errors Fails when a value is missing or beyond its limits, or when values contradict each
-/// other.
+/// # Errors
+/// Fails when a value is missing or beyond its limits, or when values contradict each other.
 pub fn read(fields: &Fields, notes: &mut Vec<String>) -> Result<Hardware, InputError> {
     let node = node(fields)?;
     let drives = drives(fields, notes)?;

@@ -92,7 +92,8 @@ impl Kind {
 
     /// Reads a value that is not a list.
     ///
-    /// # Errors Returns the reason when the value has another shape or is beyond the limits.
+    /// # Errors
+    /// Returns the reason when the value has another shape or is beyond the limits.
     pub fn read(self, text: &str) -> Result<Quantity, String> {
         match self {
             Self::Text | Self::File => not_empty(text).map(Quantity::Text),
@@ -125,7 +126,8 @@ impl Kind {
     /// Checks that `value`, in the unit that [`Self::read`] returns, is within the limits. Kinds
     /// that are not numbers have none.
     ///
-    /// # Errors Returns the limits.
+    /// # Errors
+    /// Returns the limits.
     pub fn check(self, value: f64) -> Result<(), String> {
         let (least, most) = match self {
             Self::Whole { least, most } | Self::Bytes { least, most } => (least as f64, most as f64),

@@ -69,7 +69,8 @@ const NAMED_FILE_BYTES_MAX: u64 = 64 << 20;
 impl Document {
     /// Reads a document from a file.
     ///
-    /// # Errors Fails when the file cannot be read, is not UTF-8 or is too long.
+    /// # Errors
+    /// Fails when the file cannot be read, is not UTF-8 or is too long.
     pub fn read(path: &Path) -> Result<Self, InputError> {
         Ok(Self { name: path.to_owned(), text: read_text(path, tree::TEXT_BYTES_MAX as u64)? })
     }
@@ -78,7 +79,8 @@ impl Document {
 /// Reads the input of a plan. Paths in overrides are relative to `base`; `now_unix_s` is the start
 /// of plans that begin now.
 ///
-/// # Errors Fails when a value is not valid, or when values contradict each other.
+/// # Errors
+/// Fails when a value is not valid, or when values contradict each other.
 pub fn parse(
     workload: &Document,
     hardware: &Document,
@@ -98,7 +100,8 @@ pub fn parse(
 /// Checks that a figure from another source is within the limits of `key`, in the unit of the typed
 /// input.
 ///
-/// # Errors Returns the limits.
+/// # Errors
+/// Returns the limits.
 pub fn check(key: &str, value: f64) -> Result<(), String> {
     match keys::find(key) {
         Some(key) => key.kind.check(value),

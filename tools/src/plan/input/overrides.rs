@@ -64,7 +64,8 @@ impl FromStr for Sweep {
 impl Sweep {
     /// Parses a sweep, like [`FromStr`].
     ///
-    /// # Errors Fails when the text is not a key with values.
+    /// # Errors
+    /// Fails when the text is not a key with values.
     pub fn parse(text: &str) -> Result<Self, InputError> {
         text.parse()
     }
@@ -72,7 +73,8 @@ impl Sweep {
     /// Returns all combinations of the values of the sweeps; the last sweep changes fastest.
     /// Without sweeps there is one empty combination.
     ///
-    /// # Errors Fails when there are too many, or when a key is swept twice.
+    /// # Errors
+    /// Fails when there are too many, or when a key is swept twice.
     pub fn combinations(sweeps: &[Self]) -> Result<Vec<Vec<Override>>, InputError> {
         for (at, sweep) in sweeps.iter().enumerate() {
             if sweeps[..at].iter().any(|earlier| earlier.path == sweep.path) {

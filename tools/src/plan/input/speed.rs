@@ -26,7 +26,8 @@ type Figures = [Option<f64>; 4];
 
 /// Reads the speed of a drive.
 ///
-/// # Errors Fails when a figure is neither measured nor given, or when the profile is not valid.
+/// # Errors
+/// Fails when a figure is neither measured nor given, or when the profile is not valid.
 pub fn read(fields: &Fields, size_bytes: u64, notes: &mut Vec<String>) -> Result<DriveSpeed, InputError> {
     let path = fields.file_if(PROFILE)?;
     let profile = path.as_deref().map(read_profile).transpose()?;

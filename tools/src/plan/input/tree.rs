@@ -40,7 +40,8 @@ impl Node {
 
 /// Parses a file into its sections, in the order of their names.
 ///
-/// # Errors Fails when the text is not TOML.
+/// # Errors
+/// Fails when the text is not TOML.
 pub fn document(document: &Document) -> Result<Vec<(String, Node)>, InputError> {
     let text = document.text.as_str();
     let place = |at: usize| {
@@ -61,7 +62,8 @@ pub fn document(document: &Document) -> Result<Vec<(String, Node)>, InputError> 
 
 /// Parses a value of the command line: TOML if it is valid, otherwise a text.
 ///
-/// # Errors Returns the reason when the value is beyond the limits.
+/// # Errors
+/// Returns the reason when the value is beyond the limits.
 pub fn from_command_line(text: &str) -> Result<Node, String> {
     let text = text.trim();
     if text.is_empty() {

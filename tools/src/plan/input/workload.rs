@@ -20,8 +20,8 @@ const HOURS: usize = 24;
 
 /// Reads the workload.
 ///
-/// # Errors Fails when a value is missing or beyond its limits, or when values contradict each
-/// other.
+/// # Errors
+/// Fails when a value is missing or beyond its limits, or when values contradict each other.
 pub fn read(fields: &Fields, now_unix_s: u64, notes: &mut Vec<String>) -> Result<Workload, InputError> {
     let mut sizes = sizes::read(fields, notes)?;
     let by_size = |key| sizes::requested(fields, key, &sizes.histogram);

@@ -30,7 +30,8 @@ pub struct MetricsError {
 impl Metrics {
     /// Parses metrics.
     ///
-    /// # Errors Fails at the first line that is neither a comment nor a value.
+    /// # Errors
+    /// Fails at the first line that is neither a comment nor a value.
     pub fn parse(text: &str) -> Result<Self, MetricsError> {
         let mut metrics = Self::default();
         for (number, line) in text.lines().enumerate() {

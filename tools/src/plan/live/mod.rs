@@ -34,8 +34,9 @@ pub const SECONDS: std::ops::RangeInclusive<f64> = 1.0..=86_400.0;
 /// Reads the metrics of the node at `url` twice, `seconds` apart, and SMART of `devices`. The notes
 /// say what SMART did not report.
 ///
-/// # Errors Fails when the node cannot be reached, is not ready, is not a Ringbolt node, or
-/// restarts meanwhile, or when a device does not exist.
+/// # Errors
+/// Fails when the node cannot be reached, is not ready, is not a Ringbolt node, or restarts
+/// meanwhile, or when a device does not exist.
 pub fn read(url: &str, seconds: f64, devices: &[PathBuf]) -> Result<LiveNode, LiveError> {
     if !SECONDS.contains(&seconds) {
         return Err(LiveError::Seconds(seconds));

@@ -23,8 +23,8 @@ pub enum ProgramError {
 /// Returns the standard output of a program, whatever its exit status: smartctl uses the status for
 /// information that is no failure.
 ///
-/// # Errors Fails when the program does not exist, or when it does not end within `limit` and is
-/// killed.
+/// # Errors
+/// Fails when the program does not exist, or when it does not end within `limit` and is killed.
 pub fn output(program: &str, arguments: &[&str], limit: Duration) -> Result<String, ProgramError> {
     let failed = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound => ProgramError::Absent(program.to_owned()),

@@ -29,7 +29,8 @@ pub struct Reading {
 impl Reading {
     /// Parses a reading.
     ///
-    /// # Errors Fails when `body` is not that of a Ringbolt node that is ready.
+    /// # Errors
+    /// Fails when `body` is not that of a Ringbolt node that is ready.
     pub fn parse(body: &[u8], url: &str) -> Result<Self, LiveError> {
         let text = String::from_utf8_lossy(body);
         let failed = |source| LiveError::Metrics { url: url.to_owned(), source };
@@ -78,7 +79,8 @@ impl Reading {
 
     /// Returns what the node did since `before`, which is `elapsed` ago.
     ///
-    /// # Errors Fails when a counter went down, or when the process is another one.
+    /// # Errors
+    /// Fails when a counter went down, or when the process is another one.
     pub fn since(
         self,
         before: &Self,

@@ -30,7 +30,8 @@ impl Default for Programs {
 
 /// Returns the absolute path of an existing device, which can never be taken for an option.
 ///
-/// # Errors Fails when the device does not exist.
+/// # Errors
+/// Fails when the device does not exist.
 pub fn device(path: &Path) -> Result<PathBuf, LiveError> {
     let failed = |source| LiveError::Device { path: path.to_owned(), source };
     std::fs::metadata(path).map_err(failed)?;
@@ -40,7 +41,8 @@ pub fn device(path: &Path) -> Result<PathBuf, LiveError> {
 /// Reads the wear by nvme-cli if the drive is an NVMe drive, otherwise or if that fails by
 /// smartctl.
 ///
-/// # Errors Returns a note as text when neither program gives a result.
+/// # Errors
+/// Returns a note as text when neither program gives a result.
 pub fn read(programs: &Programs, device: &Path) -> Result<DriveWear, String> {
     let name = device.display().to_string();
     let is_nvme = device.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nvme"));

@@ -54,7 +54,8 @@ pub enum ModelError {
 
 /// Computes the plan.
 ///
-/// # Errors Fails when no number of nodes up to a million suffices.
+/// # Errors
+/// Fails when no number of nodes up to a million suffices.
 pub fn plan(
     workload: &Workload,
     hardware: &Hardware,

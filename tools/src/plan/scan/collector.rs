@@ -62,7 +62,8 @@ pub struct Collector {
 impl Collector {
     /// Adds an object.
     ///
-    /// # Errors Fails when the object is larger than S3 allows, or when the sum exceeds 64 bits.
+    /// # Errors
+    /// Fails when the object is larger than S3 allows, or when the sum exceeds 64 bits.
     pub fn add(&mut self, object: &Listed<'_>) -> Result<(), CollectError> {
         let size_bytes = object.size_bytes;
         let key = || String::from_utf8_lossy(object.key).into_owned();
@@ -125,7 +126,8 @@ impl Collector {
 
     /// Returns the result; `source` describes the source as text.
     ///
-    /// # Errors Fails when there was no object.
+    /// # Errors
+    /// Fails when there was no object.
     pub fn finish(self, source: String) -> Result<ScannedSizes, CollectError> {
         if self.objects == 0 {
             return Err(CollectError::Empty(source));

@@ -25,7 +25,8 @@ impl ScanCredentials {
     /// `RINGBOLT_ACCESS_KEY` and `RINGBOLT_SECRET_KEY`, which take precedence, because they were
     /// set for this program alone. Returns `None` if neither is set.
     ///
-    /// # Errors Fails when only one of a pair is set.
+    /// # Errors
+    /// Fails when only one of a pair is set.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ScanError> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let pairs = [
@@ -71,8 +72,8 @@ pub struct ListRequest {
 impl S3Source {
     /// Creates the source of a bucket.
     ///
-    /// # Errors Fails when `endpoint` is not an http or https URL, or when `bucket` is not a valid
-    /// name.
+    /// # Errors
+    /// Fails when `endpoint` is not an http or https URL, or when `bucket` is not a valid name.
     pub fn new(
         endpoint: &str,
         bucket: &str,

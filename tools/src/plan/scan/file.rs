@@ -91,8 +91,9 @@ pub enum ScannedSizesError {
 impl ScannedSizes {
     /// Reads the result of a scan.
     ///
-    /// # Errors Fails when the text is not JSON of this schema and version or the previous one, or
-    /// when an invariant of the module does not hold.
+    /// # Errors
+    /// Fails when the text is not JSON of this schema and version or the previous one, or when an
+    /// invariant of the module does not hold.
     pub fn from_json(text: &str) -> Result<Self, ScannedSizesError> {
         let mut sizes: Self = match KIND.read(text) {
             Err(JsonFileError::Version { version, .. }) if version == BEFORE.version => BEFORE.read(text)?,
@@ -119,8 +120,9 @@ impl ScannedSizes {
     /// Returns the classes as a histogram. A class whose objects are nearer to one end is narrowed
     /// to it, so that its mean, and so the mean of all, is what was scanned (to half a byte).
     ///
-    /// # Errors Returns [`SizesError::Empty`] without any object, and other errors when an
-    /// invariant of the module does not hold.
+    /// # Errors
+    /// Returns [`SizesError::Empty`] without any object, and other errors when an invariant of the
+    /// module does not hold.
     pub fn histogram(&self) -> Result<SizeHistogram, SizesError> {
         SizeHistogram::new(self.classes.iter().map(ScannedClass::with_its_mean).collect())
     }

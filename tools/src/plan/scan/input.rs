@@ -14,7 +14,8 @@ pub const STDIN: &str = "-";
 
 /// Opens `path` or standard input, and decompresses it if necessary.
 ///
-/// # Errors Fails when it cannot be opened or read.
+/// # Errors
+/// Fails when it cannot be opened or read.
 pub fn open(path: &Path) -> Result<Box<dyn BufRead>, ScanError> {
     let failed = |source| ScanError::Read { path: path.to_owned(), source };
     let raw: Box<dyn io::Read> = if path.as_os_str() == STDIN {

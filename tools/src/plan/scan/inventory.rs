@@ -50,7 +50,8 @@ pub struct Columns {
 impl Columns {
     /// Finds the columns by their names in CSV or Parquet: `IsLatest` or `is_latest`.
     ///
-    /// # Errors Fails when there is no column Key or no column Size.
+    /// # Errors
+    /// Fails when there is no column Key or no column Size.
     pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self, ScanError> {
         let names: Vec<String> =
             names.map(|name| name.trim().trim_matches('"').replace('_', "").to_ascii_lowercase()).collect();
@@ -91,8 +92,8 @@ struct ManifestFile {
 /// its directory and in `data/` in it or beside it, as S3 lays them out. `columns` overrides the
 /// manifest.
 ///
-/// # Errors Fails when a file cannot be read, when the columns are not known, or when a record is
-/// not valid.
+/// # Errors
+/// Fails when a file cannot be read, when the columns are not known, or when a record is not valid.
 pub fn scan(
     paths: &[PathBuf],
     columns: Option<&str>,

@@ -26,8 +26,8 @@ const EMPTY_PAGES_MAX: u64 = 10_000;
 
 /// Adds every object of `source` to `collector`.
 ///
-/// # Errors Fails when the server cannot be reached, refuses, or returns something else than a
-/// listing.
+/// # Errors
+/// Fails when the server cannot be reached, refuses, or returns something else than a listing.
 pub fn scan(
     source: &S3Source,
     collector: &mut Collector,

@@ -37,7 +37,8 @@ pub enum Source {
 
 /// Reads all of `source`, and reports to `progress` from time to time.
 ///
-/// # Errors Fails when the source cannot be read, is not valid, or has no object.
+/// # Errors
+/// Fails when the source cannot be read, is not valid, or has no object.
 pub fn scan(source: &Source, progress: &mut dyn FnMut(Progress)) -> Result<ScannedSizes, ScanError> {
     let mut collector = Collector::default();
     let in_words = match source {

@@ -118,7 +118,8 @@ struct Begun {
 impl Page {
     /// Parses a page.
     ///
-    /// # Errors Fails when `body` is not a complete response to ListObjectsV2.
+    /// # Errors
+    /// Fails when `body` is not a complete response to ListObjectsV2.
     pub fn parse(body: &[u8]) -> Result<Self, PageError> {
         let mut page = Self::default();
         let (mut begun, mut truncated, mut encoded, mut root) = (Begun::default(), false, false, None);

@@ -33,7 +33,8 @@ const BATCH: usize = 4096;
 
 /// Returns whether `file` is Parquet, by its beginning.
 ///
-/// # Errors Fails when the file cannot be read.
+/// # Errors
+/// Fails when the file cannot be read.
 pub fn is_parquet(file: &mut File) -> io::Result<bool> {
     let mut begin = [0; MAGIC.len()];
     file.seek(SeekFrom::Start(0))?;
@@ -47,7 +48,8 @@ pub fn is_parquet(file: &mut File) -> io::Result<bool> {
 
 /// Adds every object in `file` to `collector`; `path` is for messages.
 ///
-/// # Errors Fails when the file cannot be read, is truncated, or has no columns Key and Size.
+/// # Errors
+/// Fails when the file cannot be read, is truncated, or has no columns Key and Size.
 pub fn scan(
     mut file: File,
     path: &Path,

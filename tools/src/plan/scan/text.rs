@@ -35,7 +35,8 @@ enum Line<'a> {
 
 /// Adds every object in `reader` to `collector`; `path` is for messages.
 ///
-/// # Errors Fails when it cannot be read, or when a line is not valid.
+/// # Errors
+/// Fails when it cannot be read, or when a line is not valid.
 pub fn scan(
     mut reader: impl BufRead,
     path: &Path,

@@ -42,7 +42,8 @@ impl Decoder {
     /// Decodes `bytes`, passes the data in them to `sink`, and returns how many bytes belong to
     /// this body.
     ///
-    /// # Errors Fails when the bytes are no valid chunks.
+    /// # Errors
+    /// Fails when the bytes are no valid chunks.
     pub fn take(&mut self, bytes: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<usize, Malformed> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {

@@ -19,7 +19,8 @@ pub struct Endpoint {
 impl Endpoint {
     /// Resolves the endpoint of a job.
     ///
-    /// # Errors Fails when the host has no address, or when certificates cannot be verified.
+    /// # Errors
+    /// Fails when the host has no address, or when certificates cannot be verified.
     pub fn of(wanted: &Objects) -> Result<Self, String> {
         let port = if wanted.https == Https::Off { HTTP_PORT } else { HTTPS_PORT };
         let (address, name) = address_of(&wanted.host, port)?;

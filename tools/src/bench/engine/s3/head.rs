@@ -39,7 +39,8 @@ pub struct Malformed(pub &'static str);
 
 /// Parses the head at the start of `bytes`; returns `None` until it is complete.
 ///
-/// # Errors Fails when the response is not HTTP/1.x, or when its length is not certain.
+/// # Errors
+/// Fails when the response is not HTTP/1.x, or when its length is not certain.
 pub fn parse(bytes: &[u8]) -> Result<Option<Head>, Malformed> {
     let Some((line, mut at)) = next_line(bytes, 0) else { return too_long(bytes) };
     let mut head = status_line(&bytes[line])?;

@@ -175,7 +175,8 @@ impl Line {
 
     /// Connects if there is no connection.
     ///
-    /// # Errors Fails when the server cannot be reached, or when the TLS handshake fails.
+    /// # Errors
+    /// Fails when the server cannot be reached, or when the TLS handshake fails.
     pub async fn connect(&mut self) -> Result<(), Failure> {
         if self.wire.is_some() {
             return Ok(());
@@ -217,7 +218,8 @@ impl Line {
     /// Sends the rendered request, reads its response, and returns the length of the body. `buffer`
     /// is the slot's.
     ///
-    /// # Errors Fails when the response is incomplete, or when its status is not 2xx.
+    /// # Errors
+    /// Fails when the response is incomplete, or when its status is not 2xx.
     pub async fn exchange(&mut self, call: Call, buffer: &mut Box<[u8]>) -> Result<u64, Failure> {
         let kept = self.wire.is_some();
         let outcome = match self.try_once(call, buffer).await {

@@ -65,7 +65,8 @@ pub struct S3Engine {
 impl S3Engine {
     /// Creates the engine for thread number `thread` of the job.
     ///
-    /// # Errors Fails when the job is not valid, or when the kernel refuses a ring.
+    /// # Errors
+    /// Fails when the job is not valid, or when the kernel refuses a ring.
     pub fn new(job: &Job, thread: u32, clock: Clock) -> Result<Self, EngineError> {
         let shared = Rc::new(Shared::of(job, clock)?);
         // Completions are taken when the loop asks for them: over loopback, an interrupt for each
@@ -83,7 +84,8 @@ impl S3Engine {
 
     /// Deletes what jobs like this one have put, and returns the number of objects deleted.
     ///
-    /// # Errors Fails when the server cannot be reached, or when it refuses a request.
+    /// # Errors
+    /// Fails when the server cannot be reached, or when it refuses a request.
     pub fn remove(&mut self) -> Result<u64, EngineError> {
         let shared = self.shared.clone();
         self.runtime.block_on(async {

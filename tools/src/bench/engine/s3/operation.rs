@@ -11,7 +11,8 @@ use crate::s3::answer::elements;
 
 /// Carries out one operation, and returns the bytes transferred.
 ///
-/// # Errors Fails when the operation fails.
+/// # Errors
+/// Fails when the operation fails.
 pub async fn carry_out(
     shared: &Shared,
     line: &mut Line,

@@ -25,7 +25,8 @@ pub struct Share {
 
 /// Creates the bucket if it is missing.
 ///
-/// # Errors Fails when the server refuses.
+/// # Errors
+/// Fails when the server refuses.
 pub async fn bucket(shared: &Shared) -> Result<(), Failure> {
     let mut line = shared.line(0);
     let mut body = Box::<[u8]>::default();
@@ -52,7 +53,8 @@ pub async fn bucket(shared: &Shared) -> Result<(), Failure> {
 
 /// Stores the objects that reads need and that are missing or have another size.
 ///
-/// # Errors Returns the first failure.
+/// # Errors
+/// Returns the first failure.
 pub async fn objects(
     shared: &Rc<Shared>,
     share: Share,
@@ -134,7 +136,8 @@ pub struct Page {
 
 /// Lists one page of the keys that begin with `label` and come after `after`.
 ///
-/// # Errors Fails when the server refuses.
+/// # Errors
+/// Fails when the server refuses.
 pub async fn page(shared: &Shared, line: &mut Line, label: &str, after: &str) -> Result<Page, Failure> {
     shared.name_bucket(line);
     let query = &mut line.pieces.query;

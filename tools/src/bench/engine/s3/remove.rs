@@ -11,7 +11,8 @@ use std::rc::Rc;
 
 /// Deletes every object whose key is one of the job's, and returns their number. The bucket stays.
 ///
-/// # Errors Returns the first failure.
+/// # Errors
+/// Returns the first failure.
 pub async fn objects(shared: &Rc<Shared>) -> Result<u64, Failure> {
     let mut labels = Direction::ALL.map(|of| shared.objects.label(of).to_owned()).to_vec();
     labels.sort_unstable();

@@ -68,7 +68,8 @@ pub struct Shared {
 impl Shared {
     /// Creates the shared state of a job's engine.
     ///
-    /// # Errors Fails when the job is not valid, or when its host has no address.
+    /// # Errors
+    /// Fails when the job is not valid, or when its host has no address.
     pub fn of(job: &Job, clock: Clock) -> Result<Self, EngineError> {
         let wanted = &job.objects;
         let refuse = |what: String| EngineError(format!("job {}: {what}", job.name));
@@ -127,7 +128,8 @@ impl Shared {
 
     /// Runs an operation without a completion on the line of `slot`.
     ///
-    /// # Errors Fails when the operation fails, takes too long or is aborted.
+    /// # Errors
+    /// Fails when the operation fails, takes too long or is aborted.
     pub async fn watched<T>(
         &self,
         slot: usize,

@@ -33,7 +33,8 @@ pub struct Tls {
 impl Tls {
     /// Verifies certificates against those that the system trusts.
     ///
-    /// # Errors Fails when the system trusts none, or when `host` is no valid name.
+    /// # Errors
+    /// Fails when the system trusts none, or when `host` is no valid name.
     pub fn checked(host: &str) -> Result<Self, String> {
         let verifier = rustls_platform_verifier::Verifier::new(provider()).map_err(|error| {
             format!(
@@ -46,7 +47,8 @@ impl Tls {
 
     /// Accepts any certificate.
     ///
-    /// # Errors Fails when `host` is no valid name.
+    /// # Errors
+    /// Fails when `host` is no valid name.
     pub fn unchecked(host: &str) -> Result<Self, String> {
         Self::with(host, Arc::new(Credulous(provider())))
     }
@@ -118,7 +120,8 @@ pub struct TlsStream {
 impl TlsStream {
     /// Performs the handshake with the server on the other side of `stream`.
     ///
-    /// # Errors Fails when the handshake fails or the server's certificate is not accepted.
+    /// # Errors
+    /// Fails when the handshake fails or the server's certificate is not accepted.
     pub async fn connect(stream: TcpStream, tls: &Tls) -> Result<Self, Failure> {
         let session = ClientConnection::new(tls.config.clone(), tls.name.clone()).map_err(Failure::Tls)?;
         let incoming = vec![0; RECEIVE_BYTES].into();
@@ -135,7 +138,8 @@ impl TlsStream {
 
     /// Reads what has arrived, as far as it fits; returns 0 when the server has closed in order.
     ///
-    /// # Errors Fails when the connection is broken, or when the data are not TLS.
+    /// # Errors
+    /// Fails when the connection is broken, or when the data are not TLS.
     pub async fn read(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
         loop {
             match self.session.reader().read(into) {
@@ -151,7 +155,8 @@ impl TlsStream {
 
     /// Sends all of `bytes`.
     ///
-    /// # Errors Fails when the connection is broken.
+    /// # Errors
+    /// Fails when the connection is broken.
     pub async fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
         while !bytes.is_empty() {
             let count = self.session.writer().write(bytes)?;

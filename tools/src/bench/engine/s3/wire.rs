@@ -20,7 +20,8 @@ impl Wire {
     /// Receives into a part of `buffer`, which must not be empty; returns 0 when the other side has
     /// closed.
     ///
-    /// # Errors Fails when the connection is broken.
+    /// # Errors
+    /// Fails when the connection is broken.
     pub async fn read(&mut self, buffer: &mut Box<[u8]>, part: Range<usize>) -> Result<usize, Failure> {
         match self {
             Self::Plain(stream) => {
@@ -34,7 +35,8 @@ impl Wire {
 
     /// Sends all of `bytes`.
     ///
-    /// # Errors Fails when the connection is broken.
+    /// # Errors
+    /// Fails when the connection is broken.
     pub async fn write(&mut self, bytes: &mut Vec<u8>) -> Result<(), Failure> {
         match self {
             Self::Plain(stream) => {
@@ -49,7 +51,8 @@ impl Wire {
 
     /// Sends a part of `buffer`.
     ///
-    /// # Errors Fails when the connection is broken.
+    /// # Errors
+    /// Fails when the connection is broken.
     pub async fn write_part(&mut self, buffer: &mut Box<[u8]>, part: Range<usize>) -> Result<(), Failure> {
         match self {
             Self::Plain(stream) => {

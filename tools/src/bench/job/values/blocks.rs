@@ -10,7 +10,8 @@ const SPLITS_MAX: usize = 64;
 
 /// Parses one size.
 ///
-/// # Errors Returns the reason when the size is not valid.
+/// # Errors
+/// Returns the reason when the size is not valid.
 pub fn block_size(text: &str, units: &Units) -> Result<u64, String> {
     match units.size(text)? {
         0 => Err("a block has at least 1 byte".to_owned()),
@@ -21,7 +22,8 @@ pub fn block_size(text: &str, units: &Units) -> Result<u64, String> {
 
 /// Parses a range of sizes; a range of a single size becomes that size.
 ///
-/// # Errors Returns the reason when the range is not valid.
+/// # Errors
+/// Returns the reason when the range is not valid.
 pub fn block_range(text: &str, units: &Units) -> Result<BlockSize, String> {
     let (least, most) = units.size_range(text)?;
     for bytes in [least, most] {
@@ -32,7 +34,8 @@ pub fn block_range(text: &str, units: &Units) -> Result<BlockSize, String> {
 
 /// Parses `4k/50:64k/50,…`.
 ///
-/// # Errors Returns the reason when the splits are not valid.
+/// # Errors
+/// Returns the reason when the splits are not valid.
 pub fn block_splits(
     text: &str,
     default: &ByDirection<BlockSize>,

@@ -5,7 +5,8 @@ const PATTERN_BYTES_MAX: usize = 512;
 /// Parses the bytes of a pattern: a sequence of quoted texts, hexadecimal numbers, and numbers of
 /// one byte.
 ///
-/// # Errors Returns the reason when the pattern is not valid.
+/// # Errors
+/// Returns the reason when the pattern is not valid.
 pub fn byte_pattern(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut rest = text.trim();

@@ -11,7 +11,8 @@ const PARETO_DEFAULT: f64 = 0.2;
 
 /// Parses `zipf:1.1` for all directions, or `zoned:…,…` with one distribution for each.
 ///
-/// # Errors Returns the reason when a distribution is not valid.
+/// # Errors
+/// Returns the reason when a distribution is not valid.
 pub fn distributions(text: &str) -> Result<ByDirection<Distribution>, String> {
     let default = ByDirection::same(Distribution::Even);
     let mut name = None;
@@ -30,7 +31,8 @@ pub fn distributions(text: &str) -> Result<ByDirection<Distribution>, String> {
 
 /// Parses one distribution.
 ///
-/// # Errors Returns the reason when the distribution is not valid.
+/// # Errors
+/// Returns the reason when the distribution is not valid.
 pub fn distribution(text: &str) -> Result<Distribution, String> {
     let (name, rest) = match text.split_once(':') {
         Some((name, rest)) => (name, Some(rest)),

@@ -9,7 +9,8 @@ const PATHS_MAX: usize = 65_536;
 
 /// Parses names separated by colons; `\:` is a colon inside a name.
 ///
-/// # Errors Fails when a name is empty.
+/// # Errors
+/// Fails when a name is empty.
 pub fn paths(text: &str) -> Result<Vec<PathBuf>, String> {
     let mut paths = vec![String::new()];
     let mut characters = text.chars().peekable();
@@ -34,7 +35,8 @@ pub fn paths(text: &str) -> Result<Vec<PathBuf>, String> {
 
 /// Parses a list of cores, such as `0-3,8`.
 ///
-/// # Errors Returns the reason when the list is not valid.
+/// # Errors
+/// Returns the reason when the list is not valid.
 pub fn cores(text: &str) -> Result<Vec<usize>, String> {
     let mut numbers = Vec::new();
     for part in text.split([',', ':']) {
@@ -59,14 +61,16 @@ pub fn cores(text: &str) -> Result<Vec<usize>, String> {
 
 /// Parses a list of NUMA nodes. `all` sets no restriction and gives an empty list.
 ///
-/// # Errors Returns the reason when the list is not valid.
+/// # Errors
+/// Returns the reason when the list is not valid.
 pub fn nodes(text: &str) -> Result<Vec<usize>, String> {
     if text == "all" { Ok(Vec::new()) } else { cores(text) }
 }
 
 /// Parses a percentage above 0 and up to 100.
 ///
-/// # Errors Fails when the text is not such a number.
+/// # Errors
+/// Fails when the text is not such a number.
 pub fn percent(text: &str) -> Result<f64, String> {
     let number: Option<f64> = text.trim().parse().ok();
     number
@@ -76,7 +80,8 @@ pub fn percent(text: &str) -> Result<f64, String> {
 
 /// Parses percentiles such as `50:99:99.9` and sorts them; each occurs once.
 ///
-/// # Errors Returns the reason when the list is not valid.
+/// # Errors
+/// Returns the reason when the list is not valid.
 pub fn percentiles(text: &str) -> Result<Vec<f64>, String> {
     let mut list = text.split(':').map(percent).collect::<Result<Vec<f64>, String>>()?;
     if list.len() > PERCENTILES_MAX {
@@ -90,7 +95,8 @@ pub fn percentiles(text: &str) -> Result<Vec<f64>, String> {
 /// Parses `steadystate`: the metric, whether its slope counts, the limit, and whether the limit is
 /// in per cent.
 ///
-/// # Errors Names the valid criteria.
+/// # Errors
+/// Names the valid criteria.
 pub fn steady(text: &str) -> Result<(SteadyMetric, bool, f64, bool), String> {
     let (name, limit) = text.split_once(':').unwrap_or((text, ""));
     let (metric, slope) = match name {
@@ -114,7 +120,8 @@ pub fn steady(text: &str) -> Result<(SteadyMetric, bool, f64, bool), String> {
 
 /// Parses `continue_on_error`.
 ///
-/// # Errors Names the valid values.
+/// # Errors
+/// Names the valid values.
 pub fn error_kinds(text: &str) -> Result<ErrorKinds, String> {
     let of = |read, write, verify| ErrorKinds { read, write, verify };
     match text {

@@ -22,7 +22,8 @@ use crate::bench::spec::ByDirection;
 /// Parses `read,write,trim` and fills it as fio does: one value is for all; of two, the second is
 /// for writes and trims; an empty place keeps the value in `default`.
 ///
-/// # Errors Returns the reason when a part is not valid.
+/// # Errors
+/// Returns the reason when a part is not valid.
 pub fn by_direction<T: Clone>(
     text: &str,
     default: &ByDirection<T>,
@@ -52,7 +53,8 @@ pub fn by_direction<T: Clone>(
 
 /// Fills empty shares with what is left of 100, and checks that all add up to it.
 ///
-/// # Errors Names the sum when it is not 100.
+/// # Errors
+/// Names the sum when it is not 100.
 fn complete_shares(shares: &[Option<u32>]) -> Result<Vec<u32>, String> {
     let given: u32 = shares.iter().flatten().sum();
     let empty = shares.iter().filter(|share| share.is_none()).count() as u32;
@@ -81,7 +83,8 @@ fn complete_shares(shares: &[Option<u32>]) -> Result<Vec<u32>, String> {
 
 /// Parses a share in per cent; an empty text is `None`.
 ///
-/// # Errors Fails when the text is not a whole number up to 100.
+/// # Errors
+/// Fails when the text is not a whole number up to 100.
 fn share(text: &str) -> Result<Option<u32>, String> {
     let text = text.trim();
     if text.is_empty() {

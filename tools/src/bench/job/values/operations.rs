@@ -7,7 +7,8 @@ const WEIGHT_MAX: u32 = 1_000_000;
 /// Parses `http_host`: a host with an optional port, or the URL of an endpoint, whose scheme says
 /// whether to use TLS.
 ///
-/// # Errors Fails when anything follows the host, or when the scheme is neither http nor https.
+/// # Errors
+/// Fails when anything follows the host, or when the scheme is neither http nor https.
 pub fn endpoint(text: &str) -> Result<(Option<Https>, String), String> {
     let (scheme, host) = match text.split_once("://") {
         Some(("http", host)) => (Some(Https::Off), host),
@@ -26,7 +27,8 @@ pub fn endpoint(text: &str) -> Result<(Option<Https>, String), String> {
 
 /// Parses one operation on objects.
 ///
-/// # Errors Names the valid operations.
+/// # Errors
+/// Names the valid operations.
 pub fn object_op(text: &str) -> Result<ObjectOp, String> {
     match text.trim() {
         "put" => Ok(ObjectOp::Put),
@@ -42,7 +44,8 @@ pub fn object_op(text: &str) -> Result<ObjectOp, String> {
 
 /// Parses a mix such as `get/70:put/30`; an operation of weight 0 is left out.
 ///
-/// # Errors Returns the reason when the mix is not valid.
+/// # Errors
+/// Returns the reason when the mix is not valid.
 pub fn mix(text: &str) -> Result<Vec<(ObjectOp, u32)>, String> {
     let mut mix: Vec<(ObjectOp, u32)> = Vec::new();
     for part in text.split(':') {

@@ -90,7 +90,8 @@ const ENGINES_OF_FIO: &[(&[&str], &str)] = &[
 
 /// Parses `rw`: the directions, and whether places are random.
 ///
-/// # Errors Names the valid values.
+/// # Errors
+/// Names the valid values.
 pub fn pattern(text: &str) -> Result<Pattern, String> {
     let of = |reads, writes, trims, random| Ok(Pattern { reads, writes, trims, random });
     match text {
@@ -117,7 +118,8 @@ pub fn pattern(text: &str) -> Result<Pattern, String> {
 
 /// Parses `ioengine`.
 ///
-/// # Errors Names the valid engines.
+/// # Errors
+/// Names the valid engines.
 pub fn engine(text: &str) -> Result<Engine, String> {
     if stand_in(text).is_some() {
         return Ok(Engine::IoUring);

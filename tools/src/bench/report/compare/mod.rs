@@ -136,8 +136,9 @@ pub fn execute(arguments: &Arguments) -> ExitCode {
 
 /// Returns the comparison without printing it.
 ///
-/// # Errors Fails when a file cannot be read or is no result, when the sides have nothing in
-/// common, or when the threshold is out of range.
+/// # Errors
+/// Fails when a file cannot be read or is no result, when the sides have nothing in common, or when
+/// the threshold is out of range.
 pub fn compare(arguments: &Arguments) -> Result<Comparison, CompareError> {
     let threshold = arguments.threshold;
     if !(0.0..=1000.0).contains(&threshold) {

@@ -24,7 +24,8 @@ const JOB_CHARACTERS_MAX: usize = 48;
 
 /// Writes the page to a file.
 ///
-/// # Errors Fails when the file cannot be written.
+/// # Errors
+/// Fails when the file cannot be written.
 pub fn write(run: &Run, path: &Path) -> io::Result<()> {
     fs::write(path, page(run))
 }

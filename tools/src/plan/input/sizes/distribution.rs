@@ -51,7 +51,8 @@ impl Law {
 
 /// Reads a distribution.
 ///
-/// # Errors Fails when a parameter is missing, does not belong to the kind, or makes no sense.
+/// # Errors
+/// Fails when a parameter is missing, does not belong to the kind, or makes no sense.
 pub fn read(fields: &Fields, notes: &mut Vec<String>) -> Result<Sizes, InputError> {
     let kind = fields.text(KIND)?;
     let own: &[&str] = match kind.as_str() {

@@ -19,7 +19,8 @@ const SUM_TOLERANCE: f64 = 0.005;
 
 /// Reads the list of sizes.
 ///
-/// # Errors Fails when the value is not a list of sizes, or when the shares do not add up to 1.
+/// # Errors
+/// Fails when the value is not a list of sizes, or when the shares do not add up to 1.
 pub fn read(fields: &Fields) -> Result<Sizes, InputError> {
     let Some(node) = fields.node(KEY) else { return Err(fields.missing(KEY)) };
     let entries = entries(KEY, node)?;
@@ -32,8 +33,9 @@ pub fn read(fields: &Fields) -> Result<Sizes, InputError> {
 /// Reads the list of `key`: requests by the size of the object that they ask for; `None` if there
 /// is no list.
 ///
-/// # Errors Fails when the value is not a list of sizes, when the shares do not add up to 1, or
-/// when `histogram` has no object of an entry's sizes.
+/// # Errors
+/// Fails when the value is not a list of sizes, when the shares do not add up to 1, or when
+/// `histogram` has no object of an entry's sizes.
 pub fn requested(
     fields: &Fields,
     key: &str,

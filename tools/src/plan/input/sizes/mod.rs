@@ -33,8 +33,8 @@ impl Sizes {
 
 /// Reads the sizes.
 ///
-/// # Errors Fails when none or more than one of the three is given, or when its values make no
-/// sense.
+/// # Errors
+/// Fails when none or more than one of the three is given, or when its values make no sense.
 pub fn read(fields: &Fields, notes: &mut Vec<String>) -> Result<Sizes, InputError> {
     const WAYS: [&str; 3] = ["objects.sizes", "objects.scan", "objects.distribution"];
     let given = [fields.has(WAYS[0]), fields.has(WAYS[1]), fields.has_distribution()];
