@@ -20,7 +20,7 @@ const START_LIMIT: Duration = Duration::from_secs(180);
 pub struct ServerOptions {
     pub size: &'static str,
     pub shards: &'static str,
-    /// Is `None` for all cores of the machine.
+    /// This is `None` for all cores of the machine.
     pub cores: Option<&'static str>,
     /// Holds further flags of `serve`.
     pub flags: &'static [&'static str],
@@ -33,7 +33,7 @@ impl Default for ServerOptions {
     }
 }
 
-/// Is a data directory and, most of the time, a server running on it.
+/// This is a data directory and, most of the time, a server running on it.
 pub struct Server {
     options: ServerOptions,
     directory: TempDir,

@@ -8,18 +8,18 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ringbolt_tools::s3::sign::timestamp_now;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Is a request to sign.
+/// This is a request to sign.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed<'a> {
     pub method: &'a str,
-    /// Is the path with the subresources that are signed.
+    /// This is the path with the subresources that are signed.
     pub resource: &'a str,
-    /// Is the part of the query that is not signed.
+    /// This is the part of the query that is not signed.
     pub rest: &'a str,
     /// Has lower-case names in ascending order.
     pub headers: &'a [(&'a str, &'a str)],
-    /// Is the Unix time until which a presigned address is valid, whose headers are in its query;
-    /// `None` signs in the header.
+    /// This is the Unix time until which a presigned address is valid, whose headers are in its
+    /// query; `None` signs in the header.
     pub expires: Option<u64>,
 }
 

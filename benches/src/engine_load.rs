@@ -31,7 +31,7 @@ pub enum LoadError {
 
 #[derive(Clone, Copy, Debug)]
 pub struct LoadPlan {
-    /// Is the number of operations in flight.
+    /// This is the number of operations in flight.
     pub depth: usize,
     pub ramp: Duration,
     pub runtime: Duration,
@@ -63,7 +63,7 @@ impl Mark {
     }
 }
 
-/// Is shared by the workers of one run.
+/// This is shared by the workers of one run.
 struct Run {
     started: Instant,
     plan: LoadPlan,

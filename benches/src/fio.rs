@@ -25,7 +25,7 @@ pub enum FioError {
 #[derive(Clone, Debug)]
 pub struct FioJob<'a> {
     pub file: &'a Path,
-    /// Is `randread`, `read` or `write`, with fio's names.
+    /// This is `randread`, `read` or `write`, with fio's names.
     pub pattern: &'a str,
     pub block_bytes: u64,
     /// Offsets are multiples of this; 0 means of `block_bytes`.
@@ -45,7 +45,7 @@ pub struct FioJob<'a> {
 pub struct FioResult {
     pub iops: f64,
     pub bytes_per_s: f64,
-    /// Is the user and system time for each I/O.
+    /// This is the user and system time for each I/O.
     pub cpu_us_per_io: f64,
     pub p50_us: f64,
     pub p99_us: f64,
@@ -70,9 +70,9 @@ struct Job {
     jobname: String,
     read: Direction,
     write: Direction,
-    /// Is in milliseconds.
+    /// This is in milliseconds.
     job_runtime: f64,
-    /// Is in per cent of one core.
+    /// This is in per cent of one core.
     usr_cpu: f64,
     sys_cpu: f64,
 }

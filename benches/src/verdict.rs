@@ -8,7 +8,7 @@ pub enum Bound {
     AtMost(Limit),
 }
 
-/// Is a target in thousandths, so that bounds compare exactly.
+/// This is a target in thousandths, so that bounds compare exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(i64);
 

@@ -11,9 +11,9 @@ use clap::Parser;
 use ringbolt_engine::sim::Bug;
 use ringbolt_tests::simulation::{self, Aim, Failure, Faults, Kind, Plan, Report};
 
-/// Is the time between two lines of progress.
+/// This is the time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(10);
-/// Is the number of runs that try to make a failing plan smaller.
+/// This is the number of runs that try to make a failing plan smaller.
 const SHRINK_ATTEMPTS: u64 = 200;
 
 /// Simulates whole nodes with crashes and faulty drives, and compares them with a model.

@@ -9,16 +9,16 @@ use ringbolt_engine::format::superblock::{COPIES, COPY_STRIDE, ROOT_CHECKPOINT, 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Is a range of bytes on the drive.
+/// This is a range of bytes on the drive.
 pub type Span = Range<usize>;
 
-/// Is a chunk of a current checkpoint.
+/// This is a chunk of a current checkpoint.
 pub struct Chunk {
     pub span: Span,
     pub kind: u16,
 }
 
-/// Is a batch of a log.
+/// This is a batch of a log.
 pub struct Batch {
     pub span: Span,
     shard: u16,
@@ -29,7 +29,7 @@ pub struct Batch {
     pub last: bool,
 }
 
-/// Is the record of an existing object.
+/// This is the record of an existing object.
 pub struct Record {
     pub key: String,
     /// Includes envelope and payload, and the body if it is inline.
@@ -39,7 +39,7 @@ pub struct Record {
     slices: Vec<(Span, Span)>,
 }
 
-/// Is a slice of an existing object.
+/// This is a slice of an existing object.
 pub struct Slice {
     pub header: Span,
     pub payload: Span,

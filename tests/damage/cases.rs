@@ -16,10 +16,10 @@ pub enum Kind {
     CheckpointRoot,
     CheckpointLeaves,
     CheckpointOther,
-    /// Is the header of a batch that is replayed at the next start.
+    /// This is the header of a batch that is replayed at the next start.
     BatchHeader,
     BatchRecords,
-    /// Is the record of an object in a batch that the checkpoint has made superfluous.
+    /// This is the record of an object in a batch that the checkpoint has made superfluous.
     OldRecord,
     OldInlineBody,
     SliceHeader,

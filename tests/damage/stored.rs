@@ -28,7 +28,7 @@ pub struct Stored {
     path: PathBuf,
     bodies: BTreeMap<String, Vec<Content>>,
     upload: (String, UploadId),
-    /// Is the drive after its first clean stop.
+    /// This is the drive after its first clean stop.
     pub old: Vec<u8>,
     pub image: Vec<u8>,
 }

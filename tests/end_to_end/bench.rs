@@ -224,7 +224,7 @@ fn a_mix_with_deletes_asks_only_for_what_is_there() {
     assert_eq!((own, keys.len() as u64 - own), (writes - deletes, 1000));
 }
 
-/// Is a block device over a file, which is removed when dropped.
+/// This is a block device over a file, which is removed when dropped.
 struct LoopDevice(String);
 
 impl LoopDevice {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 const JOB: &[&str] = &["--name=job"];
 
-/// Is a run on a file of 4 MiB, in a directory of its own; it is killed when a test fails.
+/// This is a run on a file of 4 MiB, in a directory of its own; it is killed when a test fails.
 struct Run {
     directory: TempDir,
     child: Child,

@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// Is the size of every drive, and of every file that an example creates.
+/// This is the size of every drive, and of every file that an example creates.
 const DRIVE: &str = "64MiB";
 
 /// Lists texts in examples and their substitutes. The first that matches a place counts.
@@ -50,7 +50,7 @@ const SUBSTITUTES: &[(&str, &str)] = &[
     ("--server-core 2 --client-core 3", "--server-core 0 --client-core 1"),
 ];
 
-/// Is one example of a help text.
+/// This is one example of a help text.
 #[derive(Debug)]
 struct Example {
     /// Holds the words of the help's command after `ringbolt`.
@@ -58,7 +58,7 @@ struct Example {
     line: String,
 }
 
-/// Is a directory with what examples name, and programs that they call.
+/// This is a directory with what examples name, and programs that they call.
 struct Bench {
     directory: TempDir,
     server: Server,
@@ -247,7 +247,7 @@ fn nothing_is_left(place: &Path) -> Result<(), String> {
     }
 }
 
-/// Is killed when a test fails.
+/// This is killed when a test fails.
 struct Running(Child);
 
 impl Drop for Running {

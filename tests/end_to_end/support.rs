@@ -19,7 +19,7 @@ const DETAILS_CHARACTERS_MAX: usize = 400;
 pub struct Refusal {
     pub status: u16,
     pub code: String,
-    /// Is shown in the message of a failing test.
+    /// This is shown in the message of a failing test.
     pub details: String,
 }
 

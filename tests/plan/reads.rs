@@ -17,8 +17,8 @@ const DRIVE_BYTES: u64 = 2 << 30;
 const SIZES: [u64; 8] = [1_000, 20_000, 64 << 10, 100_000, 300_000, 1 << 20, 3 << 20, 16 << 20];
 const RANGED: u64 = 16 << 20;
 const RANGES: [u64; 4] = [1, 4 << 10, 64 << 10, 1 << 20];
-/// Is the number of objects of each size; this many are put at the same time, so that they have
-/// different positions in a group commit.
+/// This is the number of objects of each size; this many are put at the same time, so that they
+/// have different positions in a group commit.
 const OBJECTS: u64 = 32;
 const ASKED: u64 = 320;
 const WITHIN: f64 = 0.10;

@@ -22,7 +22,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Is a simulated drive in a simulated world, both of which are reused.
+/// This is a simulated drive in a simulated world, both of which are reused.
 pub struct SimBench {
     device: SimDevice,
     sim: Simulator,
@@ -94,7 +94,7 @@ impl SimBench {
     }
 }
 
-/// Is a file that is a drive for real nodes.
+/// This is a file that is a drive for real nodes.
 pub struct FileBench {
     path: PathBuf,
     file: File,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 pub const BUCKET: &str = "cut";
 
-/// Is a request that changes something durable. Each key has one worker, which waits for its
+/// This is a request that changes something durable. Each key has one worker, which waits for its
 /// responses.
 #[derive(Clone, Debug)]
 pub enum Change {
@@ -103,7 +103,7 @@ impl fmt::Debug for Piece {
     }
 }
 
-/// Is a sequence of pieces.
+/// This is a sequence of pieces.
 type Body = Vec<Piece>;
 
 /// Holds what one key may contain: the last acknowledged body, or one that was in progress.

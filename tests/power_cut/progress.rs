@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Is the minimum time between two lines.
+/// This is the minimum time between two lines.
 const PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]

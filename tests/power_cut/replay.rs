@@ -16,7 +16,7 @@ use std::ops::Range;
 
 const SECTOR: usize = 512;
 
-/// Is a write that was started and is not durable.
+/// This is a write that was started and is not durable.
 struct Volatile<'a> {
     id: u64,
     offset: usize,

@@ -18,7 +18,7 @@ const DEAD_LOG_BYTES_MAX: u64 = 4 << 20;
 const KEYS_PER_WORKER: usize = 7;
 
 pub struct Recording {
-    /// Is the drive before the first event.
+    /// This is the drive before the first event.
     pub base: Vec<u8>,
     pub events: Vec<Event>,
     pub timeline: Timeline,

@@ -77,7 +77,8 @@ fn the_same_seed_gives_the_same_trace() {
     }
 }
 
-/// Are the first seeds with which a bug is searched for; none of them was selected for its result.
+/// These are the first seeds with which a bug is searched for; none of them was selected for its
+/// result.
 const FIRST_SEEDS: [u64; 10] = [1, 1001, 2001, 3001, 4001, 5001, 6001, 7001, 8001, 9001];
 
 /// Detects `bug` within `seeds` seeds, from each of the first ones; without the bug, the plan that

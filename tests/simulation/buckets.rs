@@ -16,21 +16,21 @@ use super::client::Client;
 use super::context::Outcome;
 use super::model::{Key, Model};
 
-/// Is the bucket that always exists: nobody deletes it.
+/// This is the bucket that always exists: nobody deletes it.
 pub const SHARED_BUCKET: &str = "shared";
 
-/// Are the names of buckets that are created and deleted.
+/// These are the names of buckets that are created and deleted.
 const NAMES: [&str; 3] = ["passing-1", "passing-2", "passing-3"];
 
 /// Holds names of buckets whose creation began and was not answered.
 pub type Creating = Vec<String>;
 
-/// Is a call that deletes a bucket.
+/// This is a call that deletes a bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct Deletion {
     begun: u64,
-    /// Is the tick by which it was refused without effect; `None` means that it may have happened,
-    /// or may still.
+    /// This is the tick by which it was refused without effect; `None` means that it may have
+    /// happened, or may still.
     refused: Option<u64>,
 }
 
@@ -41,7 +41,7 @@ pub struct BucketModel {
     /// Says that a response announced it as new, which happens only once for an id.
     announced: bool,
     pub deletions: Vec<Deletion>,
-    /// Is the tick by which it was gone.
+    /// This is the tick by which it was gone.
     pub gone: Option<u64>,
     pub keys: BTreeMap<Vec<u8>, Key>,
 }

@@ -20,20 +20,20 @@ use super::plan::Kind;
 use super::upload_steps::UPLOAD_KEYS;
 use super::{etag_of, tag_of};
 
-/// Are the keys of every bucket, with and without prefixes, some of which contain others.
+/// These are the keys of every bucket, with and without prefixes, some of which contain others.
 const KEYS: [&str; 14] =
     ["a", "a/", "a/1", "a/2", "a/b/1", "a/b/2", "b", "c/1", "c/1/2", "c/2", "d/e/f/1", "d/e/f/2", "é/1", "z"];
-/// Is the number of keys in a bucket that is created and deleted; there are few, so that it is
+/// This is the number of keys in a bucket that is created and deleted; there are few, so that it is
 /// sometimes empty.
 const PASSING_KEYS: u64 = 3;
-/// Is the longest pause of a client between two operations in virtual microseconds.
+/// This is the longest pause of a client between two operations in virtual microseconds.
 const PAUSE_US_MAX: u64 = 20_000;
 
-/// Is one client.
+/// This is one client.
 pub struct Client {
     pub context: Context,
     pub number: u64,
-    /// Are the sizes of the bodies that it mostly writes.
+    /// These are the sizes of the bodies that it mostly writes.
     pub sizes: Sizes,
     /// Generates the random numbers of the current operation.
     pub random: Random,

@@ -19,15 +19,15 @@ use super::plan::Plan;
 use super::report::Report;
 use super::uploads::Upload;
 
-/// Is the longest time that an operation may take in virtual microseconds, far beyond every wait of
-/// the engine.
+/// This is the longest time that an operation may take in virtual microseconds, far beyond every
+/// wait of the engine.
 const OPERATION_US_MAX: u64 = 120_000_000;
 
 /// Holds what outlives a node.
 pub struct Shared {
     pub sim: Simulator,
     pub plan: Plan,
-    /// Is the number of the current life.
+    /// This is the number of the current life.
     pub round: Cell<u64>,
     /// Holds the numbers of the operations that clients began.
     pub operations: RefCell<Vec<u64>>,
@@ -51,7 +51,7 @@ pub enum Outcome {
     Unknown,
 }
 
-/// Is one life of the node, as its clients see it.
+/// This is one life of the node, as its clients see it.
 #[derive(Clone)]
 pub struct Context {
     pub shared: Rc<Shared>,
@@ -65,7 +65,7 @@ pub struct Life {
     pub faults: LifeFaults,
     /// Says that the cap on the index is so small that it is reached.
     pub index_is_tight: bool,
-    /// Is the age after which the node ends uploads.
+    /// This is the age after which the node ends uploads.
     pub upload_age_ms: Option<u64>,
 }
 

@@ -25,7 +25,7 @@ use super::faults::LifeFaults;
 use super::plan::Faults;
 use super::world::World;
 
-/// Are the kinds of faults that change what is stored.
+/// These are the kinds of faults that change what is stored.
 const DAMAGING: [FaultKind; 5] = [
     FaultKind::MisdirectedWrite,
     FaultKind::MisdirectedWriteAlike,

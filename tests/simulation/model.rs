@@ -19,22 +19,22 @@ use ringbolt_engine::types::{BucketId, UploadId};
 use super::buckets::{BucketModel, Creating};
 use super::uploads::Uploads;
 
-/// Is one body, identified by its tag.
+/// This is one body, identified by its tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Is never used twice.
+    /// This is never used twice.
     pub tag: u64,
     pub size: u64,
 }
 
-/// Is `None` if there is no object.
+/// This is `None` if there is no object.
 pub type Value = Option<Stored>;
 
 #[derive(Clone, Copy, Debug)]
 struct Version {
     value: Value,
     begun: u64,
-    /// Is the tick by which it had taken effect.
+    /// This is the tick by which it had taken effect.
     happened: Option<u64>,
 }
 
@@ -164,7 +164,7 @@ pub enum Origin {
     Part(UploadId, u16, u64),
 }
 
-/// Is an operation in progress.
+/// This is an operation in progress.
 #[derive(Clone, Debug)]
 pub struct Running {
     pub since_us: u64,
@@ -359,13 +359,13 @@ fn content_is(tag: u64, from: u64, bytes: &[u8]) -> bool {
     same && part_is(from / 8, (from % 8) as usize, head) && part_is(first + words.len() as u64, 0, tail)
 }
 
-/// Is a page as it was received.
+/// This is a page as it was received.
 pub struct PageSeen<'a> {
     pub prefix: &'a [u8],
     pub delimiter: &'a [u8],
     pub after: &'a [u8],
     pub from: u64,
-    /// Is `None` for a common prefix.
+    /// This is `None` for a common prefix.
     pub items: &'a [(Vec<u8>, Value)],
     pub truncated: bool,
 }

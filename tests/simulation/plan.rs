@@ -50,7 +50,7 @@ impl Aim {
     }
 }
 
-/// Is a kind of operation of clients.
+/// This is a kind of operation of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Put,
@@ -100,9 +100,9 @@ impl Kind {
         }
     }
 
-    /// Are the percentages of the kinds of operations.
+    /// These are the percentages of the kinds of operations.
     const ODDS: [u64; 12] = [28, 6, 16, 11, 7, 5, 15, 7, 1, 1, 1, 2];
-    /// Are the percentages where slices are moved together often.
+    /// These are the percentages where slices are moved together often.
     const ODDS_COMPACTING: [u64; 12] = [32, 2, 12, 20, 4, 4, 8, 2, 2, 12, 1, 1];
 }
 

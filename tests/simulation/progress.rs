@@ -18,8 +18,8 @@ use super::etag_of;
 use super::model::{Stored, content};
 use super::world::{BUFFERS_LOOK_US_MAX, World};
 
-/// Is the longest time that what was in progress may take, in virtual microseconds; `PROBE_US_MAX`
-/// limits one operation of the probe.
+/// This is the longest time that what was in progress may take, in virtual microseconds;
+/// `PROBE_US_MAX` limits one operation of the probe.
 const END_US_MAX: u64 = 40_000_000;
 const PROBE_US_MAX: u64 = 25_000_000;
 /// The bodies are in the record, in slices, and in several pieces.

@@ -13,7 +13,7 @@ use super::uploads::Upload;
 
 /// With this many uploads in progress, clients mostly work on those.
 const UPLOADS_ENOUGH: usize = 3;
-/// Are the keys of uploads: there are few, and clients put and delete objects there too.
+/// These are the keys of uploads: there are few, and clients put and delete objects there too.
 pub const UPLOAD_KEYS: [&str; 3] = ["m/1", "m/2", "m/3"];
 
 impl Client {

@@ -11,11 +11,11 @@ use ringbolt_engine::types::{BucketId, Etag, UploadId, UploadInfo};
 
 use super::model::{Key, Model, Stored};
 
-/// Is a call that ends an upload: it succeeded, or may happen at any time.
+/// This is a call that ends an upload: it succeeded, or may happen at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
     pub begun: u64,
-    /// Is what the parts become; `None` is an abort.
+    /// This is what the parts become; `None` is an abort.
     pub object: Option<Stored>,
 }
 
@@ -23,9 +23,9 @@ pub struct Ending {
 pub struct Upload {
     pub bucket: BucketId,
     pub key: Vec<u8>,
-    /// Is the tick by which it was known.
+    /// This is the tick by which it was known.
     pub known: u64,
-    /// Is the wall clock before it was begun.
+    /// This is the wall clock before it was begun.
     pub begun_ms: u64,
     pub parts: BTreeMap<u16, Key>,
     pub endings: Vec<Ending>,

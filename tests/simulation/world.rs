@@ -48,9 +48,9 @@ pub struct World {
     pub shared: Rc<Shared>,
     /// Says that the last life ended with a power cut.
     crashed: bool,
-    /// Is the age that uploads could have in the last life.
+    /// This is the age that uploads could have in the last life.
     upload_age_ms: Option<u64>,
-    /// Is what the slices must take after the next open, if that is known.
+    /// This is what the slices must take after the next open, if that is known.
     pub(super) used_units: Option<u64>,
     /// Says that objects may be damaged, since an earlier life.
     pub(super) damaged: bool,

@@ -6,7 +6,7 @@ const LINE_CHARACTERS_MAX: usize = 120;
 const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// Is the number of functions that are longer than that today. Lower it when one gets shorter;
+/// This is the number of functions that are longer than that today. Lower it when one gets shorter;
 /// never raise it.
 const LONG_FUNCTIONS_MAX: usize = 0;
 

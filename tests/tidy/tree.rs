@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-/// Is a text file of the project.
+/// This is a text file of the project.
 pub struct TextFile {
-    /// Is relative to the workspace, with `/`.
+    /// This is relative to the workspace, with `/`.
     pub path: String,
     pub text: String,
 }

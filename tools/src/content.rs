@@ -3,7 +3,7 @@
 //! Invariants: two contents of different seeds differ in every 8-byte word with near certainty, so
 //! a block in the wrong place is detected. The same seed gives the same bytes on every machine.
 
-/// Is the body of one object: `size_bytes` bytes generated from `seed`.
+/// This is the body of one object: `size_bytes` bytes generated from `seed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Content {
     pub seed: u64,

@@ -107,7 +107,7 @@ impl Drop for InTasks {
 }
 
 struct TaskWaker {
-    /// Is a slot in the task table, or `MAIN_TASK`.
+    /// This is a slot in the task table, or `MAIN_TASK`.
     slot: usize,
     queued: AtomicBool,
     home: ThreadId,
@@ -226,7 +226,7 @@ impl Environment for Shared {
     }
 }
 
-/// Is a [`CoreEnvironment`] as the engine holds it.
+/// This is a [`CoreEnvironment`] as the engine holds it.
 #[derive(Clone)]
 struct Shared(Rc<CoreEnvironment>);
 

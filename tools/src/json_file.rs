@@ -11,7 +11,7 @@ pub struct Kind {
     pub version: u32,
     /// Describes the content as text.
     pub holds: &'static str,
-    /// Is the command that writes the file.
+    /// This is the command that writes the file.
     pub command: &'static str,
 }
 

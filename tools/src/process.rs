@@ -20,7 +20,7 @@ pub enum StartError {
     Silent(Duration),
 }
 
-/// Is a process that is starting as a server.
+/// This is a process that is starting as a server.
 pub struct Starting {
     child: ServerProcess,
     endpoints: Receiver<Endpoints>,
@@ -29,7 +29,7 @@ pub struct Starting {
 /// Holds the addresses of a server: that of S3, and that of health and metrics if there is one.
 type Endpoints = (SocketAddr, Option<SocketAddr>);
 
-/// Is a server process, which is killed when dropped.
+/// This is a server process, which is killed when dropped.
 pub struct ServerProcess {
     child: Child,
     admin: Option<SocketAddr>,

@@ -57,7 +57,7 @@ struct Turn {
     requests_per_s: f64,
     server_busy: f64,
     server_us: f64,
-    /// Is the share of the client's core that was not idle polling.
+    /// This is the share of the client's core that was not idle polling.
     client_busy: f64,
     client_us: f64,
     p50_us: f64,
@@ -78,7 +78,7 @@ fn job(options: &Options, host: String) -> Job {
     Job { block, depth: options.connections, objects, ..Job::plain("get", Engine::S3) }
 }
 
-/// Is the closed-loop load on the calling thread.
+/// This is the closed-loop load on the calling thread.
 struct Load {
     engine: S3Engine,
     clock: Clock,

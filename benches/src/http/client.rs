@@ -42,7 +42,7 @@ pub(super) fn check(answer: &Answer, request: &Request) -> Result<(), ClientErro
     }
 }
 
-/// Is a connection with its read buffer.
+/// This is a connection with its read buffer.
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,

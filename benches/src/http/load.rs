@@ -24,16 +24,16 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub struct Load {
     pub address: SocketAddr,
-    /// Is the process whose CPU time is measured.
+    /// This is the process whose CPU time is measured.
     pub server_pid: u32,
     pub connections: usize,
     pub ramp: Duration,
     pub runtime: Duration,
-    /// Is the core of the load generator.
+    /// This is the core of the load generator.
     pub core: usize,
-    /// Is how long the generator rests when no connection has anything for it; `None` means never,
-    /// as the module says. If the server computes for a long time, a generator that polls takes
-    /// power from a core that shares its hardware.
+    /// This is how long the generator rests when no connection has anything for it; `None` means
+    /// never, as the module says. If the server computes for a long time, a generator that polls
+    /// takes power from a core that shares its hardware.
     pub rest: Option<Duration>,
     /// Requests are picked at random.
     pub requests: Arc<Vec<Request>>,
@@ -43,8 +43,8 @@ pub struct Load {
 pub struct LoadReport {
     pub requests_per_s: f64,
     pub server_cpu_us: f64,
-    /// Is the share of one core that the server used. It should be near 1; otherwise the client
-    /// limited the rate.
+    /// This is the share of one core that the server used. It should be near 1; otherwise the
+    /// client limited the rate.
     pub server_busy: f64,
     pub client_cpu_us: f64,
     pub p50_us: f64,
@@ -112,10 +112,10 @@ impl Run {
     }
 }
 
-/// Is a connection with the request it has in flight.
+/// This is a connection with the request it has in flight.
 struct Line {
     stream: TcpStream,
-    /// Is the index of the request.
+    /// This is the index of the request.
     request: usize,
     /// Counts the bytes of the request that the kernel has taken.
     sent: usize,

@@ -35,11 +35,11 @@ pub struct ServeOptions {
     pub memory: String,
     pub core: usize,
     pub anonymous: bool,
-    /// Is the value of `--read-cache`.
+    /// This is the value of `--read-cache`.
     pub read_cache: Option<String>,
 }
 
-/// Is a running server, which is ended when dropped.
+/// This is a running server, which is ended when dropped.
 pub struct Server {
     child: Child,
     pub address: SocketAddr,

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-/// Is a format of `--output-format`; several may be given at once.
+/// This is a format of `--output-format`; several may be given at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputFormat {
     Normal,
@@ -32,7 +32,7 @@ pub struct RunOptions {
     pub output_formats: Vec<OutputFormat>,
     /// Names the file that replaces stdout (`--output`).
     pub output: Option<PathBuf>,
-    /// Is the interval at which the results so far are printed (`--status-interval`).
+    /// This is the interval at which the results so far are printed (`--status-interval`).
     pub status_interval_ns: Option<u64>,
     pub eta: Eta,
     /// Names the HTML page that is written at the end (`--html`).

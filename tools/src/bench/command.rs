@@ -19,9 +19,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Is the exit status when jobs are not valid or must not run.
+/// This is the exit status when jobs are not valid or must not run.
 const NOT_RUN: u8 = 2;
-/// Is the exit status when a signal ended the run, as in fio.
+/// This is the exit status when a signal ended the run, as in fio.
 pub const INTERRUPTED: u8 = 128;
 
 /// Says why a command failed.
@@ -151,7 +151,7 @@ fn run_jobs(line: &CommandLine) -> Result<ExitCode, CommandError> {
     })
 }
 
-/// Is the destination of results.
+/// This is the destination of results.
 pub struct Output {
     path: PathBuf,
     writer: Box<dyn Write>,

@@ -1,6 +1,6 @@
 //! This module holds the manual page for `ringbolt bench --help`.
 
-/// Is the manual page.
+/// This is the manual page.
 pub const MANUAL: &str = "\
 ringbolt bench: load for drives, the storage engine and S3 endpoints, described as fio's jobs are
 

@@ -11,8 +11,8 @@ use hdrhistogram::Histogram;
 /// Longer latencies count as this: 200 s.
 pub const LATENCY_NS_MAX: u64 = 200_000_000_000;
 
-/// Is a mergeable histogram of latencies with three significant figures. It takes no memory before
-/// the first value.
+/// This is a mergeable histogram of latencies with three significant figures. It takes no memory
+/// before the first value.
 #[derive(Clone, Debug, Default)]
 pub struct Latencies(Form);
 
@@ -153,7 +153,7 @@ pub struct DirectionResult {
     pub failed_ios: u64,
     /// Counts the operations that were in flight at the end of the job or run, and were aborted.
     pub cut_ios: u64,
-    /// Is the time from the end of the ramp to the last completion.
+    /// This is the time from the end of the ramp to the last completion.
     pub runtime_ns: u64,
     /// Holds the latencies of submission; `clat` those of completion, and `lat` the sum of both.
     pub slat: Latencies,
@@ -176,7 +176,7 @@ pub struct DepthCounts(pub [u64; 7]);
 /// Holds the figures of one interval of the run, for charts.
 #[derive(Clone, Debug, Default)]
 pub struct Interval {
-    /// Is the beginning, from the start of the run.
+    /// This is the beginning, from the start of the run.
     pub start_ns: u64,
     pub length_ns: u64,
     pub by_direction: ByDirection<IntervalCounts>,
@@ -190,17 +190,17 @@ pub struct IntervalCounts {
     pub latencies: Latencies,
 }
 
-/// Is one operation, or the mean of an interval, in a log of fio's format.
+/// This is one operation, or the mean of an interval, in a log of fio's format.
 #[derive(Clone, Copy, Debug)]
 pub struct LogEntry {
     pub at_ms: u64,
-    /// Is in KiB/s, operations per second, or nanoseconds.
+    /// This is in KiB/s, operations per second, or nanoseconds.
     pub value: u64,
     pub direction: super::spec::Direction,
-    /// Is 0 for a mean of several operations.
+    /// This is 0 for a mean of several operations.
     pub block_bytes: u64,
     pub offset: u64,
-    /// Is the number of the thread within the run, from 1.
+    /// This is the number of the thread within the run, from 1.
     pub thread: u32,
 }
 
@@ -212,7 +212,7 @@ pub struct Usage {
     pub context_switches: u64,
     pub major_faults: u64,
     pub minor_faults: u64,
-    /// Is the time over which these were counted.
+    /// This is the time over which these were counted.
     pub wall_ns: u64,
 }
 
@@ -224,7 +224,8 @@ pub struct JobResult {
     pub threads: u32,
     /// Lists their numbers within the run, from 1.
     pub thread_numbers: Vec<u32>,
-    /// Is the errno of the first error that ended the job, or 0; `error_text` is the same as text.
+    /// This is the errno of the first error that ended the job, or 0; `error_text` is the same as
+    /// text.
     pub error: i32,
     pub error_text: Option<String>,
     pub runtime_ns: u64,
@@ -235,9 +236,9 @@ pub struct JobResult {
     pub depth: DepthCounts,
     pub submitted: DepthCounts,
     pub completed: DepthCounts,
-    /// Is the depth that `latency_target` found.
+    /// This is the depth that `latency_target` found.
     pub latency_depth: Option<u32>,
-    /// Is the result of `steadystate`.
+    /// This is the result of `steadystate`.
     pub steady: Option<super::run::SteadyReport>,
     pub intervals: Vec<Interval>,
     pub bandwidth_log: Vec<LogEntry>,
@@ -323,7 +324,7 @@ pub struct Fingerprint(pub Vec<(String, String)>);
 /// Holds the results of a whole run.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Is in milliseconds since 1970.
+    /// This is in milliseconds since 1970.
     pub started_unix_ms: u64,
     pub plan: super::spec::Plan,
     /// Holds the results by job, or by group with `group_reporting`.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Is the direction under which the results of an operation are kept.
+/// This is the direction under which the results of an operation are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     Read,
@@ -60,7 +60,7 @@ impl<T: Clone> ByDirection<T> {
     }
 }
 
-/// Is the value of `rw`.
+/// This is the value of `rw`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pattern {
     pub reads: bool,
@@ -69,7 +69,7 @@ pub struct Pattern {
     pub random: bool,
 }
 
-/// Is the value of `bs`, `bsrange` or `bssplit` for one direction.
+/// This is the value of `bs`, `bsrange` or `bssplit` for one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockSize {
     Fixed(u64),
@@ -82,7 +82,7 @@ pub enum BlockSize {
     Split(Vec<(u64, u32)>),
 }
 
-/// Is the value of `random_distribution`, or of `keydist` for objects.
+/// This is the value of `random_distribution`, or of `keydist` for objects.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Distribution {
     Even,
@@ -96,7 +96,7 @@ pub enum Distribution {
     Zoned(Vec<(u32, u32)>),
 }
 
-/// Is the value of `ioengine`.
+/// This is the value of `ioengine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// Runs on a raw file or block device by io_uring.
@@ -129,7 +129,7 @@ pub enum Durable {
     All,
 }
 
-/// Is an operation of an object engine.
+/// This is an operation of an object engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectOp {
     Put,
@@ -146,7 +146,7 @@ impl ObjectOp {
     pub const PUTS: [Self; 2] = [Self::Put, Self::Multipart];
 }
 
-/// Is the value of `rate_process`.
+/// This is the value of `rate_process`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateProcess {
     Linear,
@@ -158,7 +158,7 @@ pub enum RateProcess {
 pub struct LatencyTarget {
     pub target_ns: u64,
     pub window_ns: u64,
-    /// Is the percentage of a window's operations that must be faster.
+    /// This is the percentage of a window's operations that must be faster.
     pub percentile: f64,
 }
 
@@ -166,14 +166,15 @@ pub struct LatencyTarget {
 /// keys, `iodepth_low`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batches {
-    /// Is the largest number of operations submitted together; `None` leaves it to the engine.
+    /// This is the largest number of operations submitted together; `None` leaves it to the engine.
     pub most: Option<u32>,
-    /// Is the number of completions that end a wait; with 0, it does not wait.
+    /// This is the number of completions that end a wait; with 0, it does not wait.
     pub complete_min: u32,
-    /// Is the largest number of completions taken before new operations begin; `None` means all.
+    /// This is the largest number of completions taken before new operations begin; `None` means
+    /// all.
     pub complete_max: Option<u32>,
-    /// Is the number of operations in flight at which new ones begin, once the depth was reached;
-    /// `None` means after each completion.
+    /// This is the number of operations in flight at which new ones begin, once the depth was
+    /// reached; `None` means after each completion.
     pub depth_low: Option<u32>,
 }
 
@@ -205,7 +206,7 @@ pub struct MorePercentiles {
     pub submission: bool,
 }
 
-/// Is the rate that must be steady before a job ends (`steadystate`).
+/// This is the rate that must be steady before a job ends (`steadystate`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SteadyMetric {
     Iops,
@@ -219,14 +220,14 @@ pub struct Steady {
     /// Judges the slope of a line through the window instead of the largest deviation from its
     /// mean.
     pub slope: bool,
-    /// Is the upper limit of the judged figure.
+    /// This is the upper limit of the judged figure.
     pub limit: f64,
     /// Says that `limit` is in per cent of the window's mean.
     pub percent: bool,
     pub window_ns: u64,
-    /// Is the time between the start of the job and the first sample.
+    /// This is the time between the start of the job and the first sample.
     pub ramp_ns: u64,
-    /// Is the length of a sample.
+    /// This is the length of a sample.
     pub interval_ns: u64,
 }
 
@@ -241,7 +242,7 @@ pub struct Verify {
     pub by_pattern: bool,
 }
 
-/// Is the checksum that `verify` writes into objects and checks.
+/// This is the checksum that `verify` writes into objects and checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Checksum {
     #[default]
@@ -272,8 +273,8 @@ pub struct Logs {
     pub bandwidth: Option<String>,
     pub latency: Option<String>,
     pub iops: Option<String>,
-    /// Is the time over which an entry is a mean (`log_avg_msec`); with 0, each operation has an
-    /// entry.
+    /// This is the time over which an entry is a mean (`log_avg_msec`); with 0, each operation has
+    /// an entry.
     pub average_ms: u64,
     /// Writes one file for all threads (`per_job_logs=0`).
     pub in_one_file: bool,
@@ -281,13 +282,13 @@ pub struct Logs {
     pub with_offset: bool,
 }
 
-/// Is the value of `http_mode`.
+/// This is the value of `http_mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpMode {
     S3,
 }
 
-/// Is the value of `https`.
+/// This is the value of `https`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Https {
     Off,
@@ -321,7 +322,7 @@ impl ClientWait {
 /// Holds the keys of the object engines.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objects {
-    /// Is the value of `http_host`, with an optional port.
+    /// This is the value of `http_host`, with an optional port.
     pub host: String,
     pub access_key: String,
     pub secret_key: String,
@@ -332,28 +333,29 @@ pub struct Objects {
     /// Holds a weighted mix of operations; with `None`, the direction decides (a read gets, a write
     /// puts, a trim deletes).
     pub ops: Option<Vec<(ObjectOp, u32)>>,
-    /// Is the number of objects; with 0, it is `size` over the block size.
+    /// This is the number of objects; with 0, it is `size` over the block size.
     pub objects: u64,
     pub key_distribution: Distribution,
     pub part_bytes: u64,
-    /// Is the number of bytes that a get asks for (`range_size`); `None` means the whole object.
+    /// This is the number of bytes that a get asks for (`range_size`); `None` means the whole
+    /// object.
     pub range_bytes: Option<u64>,
-    /// Is the time after which an operation without a complete response has failed
+    /// This is the time after which an operation without a complete response has failed
     /// (`request_timeout`).
     pub timeout_ns: u64,
     pub client_wait: ClientWait,
 }
 
-/// Is one section after inheritance; `numjobs` threads run it.
+/// This is one section after inheritance; `numjobs` threads run it.
 #[derive(Clone, Debug)]
 pub struct Job {
     pub name: String,
     /// Holds the keys as they were written, global ones first: fio's "job options".
     pub given: BTreeMap<String, String>,
-    /// Is the stage of the job. Jobs of a stage run together; a stage begins when the one before
-    /// has ended (`stonewall`).
+    /// This is the stage of the job. Jobs of a stage run together; a stage begins when the one
+    /// before has ended (`stonewall`).
     pub stage: usize,
-    /// Is the group whose results are summed; without `group_reporting`, each job has its own.
+    /// This is the group whose results are summed; without `group_reporting`, each job has its own.
     pub group: usize,
     pub group_reporting: bool,
     pub description: Option<String>,
@@ -363,21 +365,21 @@ pub struct Job {
     pub calls: Calls,
     pub pattern: Pattern,
     pub block: ByDirection<BlockSize>,
-    /// Is the total size of a thread's files in bytes.
+    /// This is the total size of a thread's files in bytes.
     pub size: Option<u64>,
-    /// Is the number of bytes to transfer; `None` means `size`.
+    /// This is the number of bytes to transfer; `None` means `size`.
     pub io_size: Option<u64>,
-    /// Is the size of each file; `None` means `size` over the number of files.
+    /// This is the size of each file; `None` means `size` over the number of files.
     pub file_size: Option<u64>,
-    /// Is the upper end of a range that begins with `file_size`, from which each file's size is
-    /// drawn.
+    /// This is the upper end of a range that begins with `file_size`, from which each file's size
+    /// is drawn.
     pub file_size_most: Option<u64>,
     /// Holds the paths of `filename`, split at colons; if it is empty, names are made of the job's
     /// name and numbers in `directory`.
     pub files: Vec<PathBuf>,
     pub directory: Option<PathBuf>,
     pub offset: u64,
-    /// Is added to `offset` once for each earlier thread of the job.
+    /// This is added to `offset` once for each earlier thread of the job.
     pub offset_increment: u64,
     pub nrfiles: u32,
     pub written_files: WrittenFiles,
@@ -400,17 +402,17 @@ pub struct Job {
     pub read_percent: u32,
     pub distribution: ByDirection<Distribution>,
     pub norandommap: bool,
-    /// Is the percentage of a random load's operations at a random place; the others follow the one
-    /// before.
+    /// This is the percentage of a random load's operations at a random place; the others follow
+    /// the one before.
     pub random_percent: ByDirection<u32>,
     pub seed: u64,
 
-    /// Is in bytes per second.
+    /// This is in bytes per second.
     pub rate: ByDirection<Option<u64>>,
     pub rate_iops: ByDirection<Option<u64>>,
     pub rate_process: RateProcess,
     pub think_ns: u64,
-    /// Is the part of a pause that is spent busy.
+    /// This is the part of a pause that is spent busy.
     pub think_spin_ns: u64,
     pub think_blocks: u64,
     pub latency_target: Option<LatencyTarget>,
@@ -419,7 +421,7 @@ pub struct Job {
     /// Lists at most 20 percentiles, in per cent.
     pub percentiles: Vec<f64>,
 
-    /// Is the number of writes after which a flush follows; with 0, none does.
+    /// This is the number of writes after which a flush follows; with 0, none does.
     pub fsync: u64,
     pub fdatasync: u64,
     pub durable: Durable,
@@ -432,14 +434,14 @@ pub struct Job {
     pub split_cpus: bool,
     pub numa_nodes: Vec<usize>,
     pub verify: Option<Verify>,
-    /// Is the checksum of `verify`.
+    /// This is the checksum of `verify`.
     pub checksum: Checksum,
     pub refill_buffers: bool,
     pub zero_buffers: bool,
-    /// Is the repeated content of writes (`buffer_pattern`, `verify_pattern`); if it is empty,
+    /// This is the repeated content of writes (`buffer_pattern`, `verify_pattern`); if it is empty,
     /// writes are random.
     pub byte_pattern: Vec<u8>,
-    /// Is the percentage of a buffer that can be compressed away.
+    /// This is the percentage of a buffer that can be compressed away.
     pub compress_percent: u32,
     pub logs: Logs,
     /// Says which errors of reads, writes and verification do not end the job

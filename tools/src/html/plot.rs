@@ -13,7 +13,7 @@ const LEFT: f64 = 78.0;
 const RIGHT: f64 = 36.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 48.0;
-/// Is the width of a letter on a narrow screen; `LABEL_GAP` is the space between two labels.
+/// This is the width of a letter on a narrow screen; `LABEL_GAP` is the space between two labels.
 const LETTER_NARROW: f64 = 10.5;
 const LABEL_GAP: f64 = 6.0;
 const BAR_GAP: f64 = 1.0;
@@ -24,11 +24,11 @@ const BAR_WIDTH_MIN: f64 = 3.0;
 pub enum Kind {
     Linear,
     Log,
-    /// Is logarithmic, with powers of two for ticks.
+    /// This is logarithmic, with powers of two for ticks.
     Binary,
     /// Counts months from January of the year 0.
     Months,
-    /// Is in per cent; each further nine takes as much space as the one before.
+    /// This is in per cent; each further nine takes as much space as the one before.
     Nines,
 }
 

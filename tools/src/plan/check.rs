@@ -10,7 +10,7 @@ use super::month::Month;
 use super::result::Plan;
 
 const HOURS: usize = 24;
-/// Is larger than any plausible figure.
+/// This is larger than any plausible figure.
 const FIGURE_MAX: f64 = 1e30;
 
 /// Holds name and value of the first invalid figure, and what it should be.

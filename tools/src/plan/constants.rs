@@ -44,52 +44,53 @@ pub enum Source {
 /// Holds the constants that `ringbolt plan calibrate` writes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Constants {
-    /// Is [`SCHEMA`].
+    /// This is [`SCHEMA`].
     pub schema: String,
-    /// Is [`VERSION`].
+    /// This is [`VERSION`].
     pub version: u32,
     pub created_unix_ms: u64,
     /// Describes machine, kernel, drive and program.
     pub fingerprint: BTreeMap<String, String>,
-    /// Is the memory of the index for an object with an empty key.
+    /// This is the memory of the index for an object with an empty key.
     pub index_bytes_per_object: Constant,
-    /// Is the additional memory for each byte of its key that the previous key does not share.
+    /// This is the additional memory for each byte of its key that the previous key does not share.
     pub index_bytes_per_key_byte: Constant,
-    /// Is the share of the index that a checkpoint writes.
+    /// This is the share of the index that a checkpoint writes.
     pub checkpoint_share_of_index: Constant,
-    /// Is the CPU time of a put of an inline object; `put_cpu_us_per_mib` is that of its body.
+    /// This is the CPU time of a put of an inline object; `put_cpu_us_per_mib` is that of its body.
     pub put_cpu_us: Constant,
     pub put_cpu_us_per_mib: Constant,
-    /// Is the same for an object in slices, or for a part of an upload.
+    /// This is the same for an object in slices, or for a part of an upload.
     pub put_large_cpu_us: Constant,
     pub put_large_cpu_us_per_mib: Constant,
-    /// Is the CPU time of a get of an inline object that the read cache does not hold.
+    /// This is the CPU time of a get of an inline object that the read cache does not hold.
     pub get_cpu_us: Constant,
     pub get_cpu_us_per_mib: Constant,
     pub get_large_cpu_us: Constant,
     pub get_large_cpu_us_per_mib: Constant,
-    /// Is the same for an object that the read cache holds.
+    /// This is the same for an object that the read cache holds.
     pub get_cached_cpu_us: Constant,
     pub head_cpu_us: Constant,
     pub delete_cpu_us: Constant,
-    /// Is the CPU time of a group commit, which the puts and deletes in it share.
+    /// This is the CPU time of a group commit, which the puts and deletes in it share.
     pub commit_cpu_us: Constant,
-    /// Is the time between the commits of a shard that always has records waiting, while its core
-    /// is idle; `commit_busy_us` is the same while the core is busy.
+    /// This is the time between the commits of a shard that always has records waiting, while its
+    /// core is idle; `commit_busy_us` is the same while the core is busy.
     pub commit_us: Constant,
     pub commit_busy_us: Constant,
     pub list_cpu_us: Constant,
     pub list_cpu_us_per_key: Constant,
-    /// Is the ratio of the live bytes of slices to whole units.
+    /// This is the ratio of the live bytes of slices to whole units.
     pub slice_alignment_factor: Constant,
-    /// Is the size of the gaps for each byte of slices that are not full, once they were
+    /// This is the size of the gaps for each byte of slices that are not full, once they were
     /// overwritten by slices of other lengths.
     pub slice_tail_gaps_share: Constant,
-    /// Is the ratio of the bytes of the log to the records with their computed headers and padding.
+    /// This is the ratio of the bytes of the log to the records with their computed headers and
+    /// padding.
     pub log_bytes_factor: Constant,
-    /// Is the ratio of the bytes that the cleaner moves to its formula.
+    /// This is the ratio of the bytes that the cleaner moves to its formula.
     pub moved_bytes_factor: Constant,
-    /// Is the CPU time for each MiB that the cleaner moves.
+    /// This is the CPU time for each MiB that the cleaner moves.
     pub clean_cpu_us_per_mib: Constant,
 }
 

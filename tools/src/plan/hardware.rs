@@ -21,16 +21,16 @@ pub struct Hardware {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
-    /// Is the number of existing nodes; `None` means as many as the first month needs.
+    /// This is the number of existing nodes; `None` means as many as the first month needs.
     pub count: Option<u32>,
     /// Counts the cores of the server.
     pub cores: u32,
     pub ram_bytes: u64,
-    /// Is the bandwidth of each direction.
+    /// This is the bandwidth of each direction.
     pub nic_bytes_per_s: f64,
-    /// Is the power without the drives.
+    /// This is the power without the drives.
     pub watts: f64,
-    /// Is the price without the drives.
+    /// This is the price without the drives.
     pub price: f64,
 }
 
@@ -40,19 +40,19 @@ pub struct Drives {
     pub size_bytes: u64,
     pub price: f64,
     pub watts: f64,
-    /// Is the number of bytes that may be written to a drive within its warranty; `None` if it is
-    /// not known, and then endurance is no limit.
+    /// This is the number of bytes that may be written to a drive within its warranty; `None` if it
+    /// is not known, and then endurance is no limit.
     pub endurance_bytes: Option<f64>,
-    /// Is the share of it that is used up when the plan begins.
+    /// This is the share of it that is used up when the plan begins.
     #[serde(default)]
     pub endurance_used_share: f64,
-    /// Is the wanted life of a drive from then on.
+    /// This is the wanted life of a drive from then on.
     pub wanted_life_years: f64,
-    /// Is the number of bytes written to the flash for each byte that the host writes.
+    /// This is the number of bytes written to the flash for each byte that the host writes.
     pub internal_write_amplification: f64,
-    /// Is the share of the drives that fail in a year.
+    /// This is the share of the drives that fail in a year.
     pub annual_failure_rate: f64,
-    /// Is the time from the failure of a drive to its replacement.
+    /// This is the time from the failure of a drive to its replacement.
     pub replacement_hours: f64,
     pub speed: DriveSpeed,
 }
@@ -65,11 +65,11 @@ pub struct DriveSpeed {
     /// Counts random durable writes of 4 KiB per second.
     pub write_iops: f64,
     pub read_bytes_per_s: f64,
-    /// Is the settled rate, once the drive's cache is full.
+    /// This is the settled rate, once the drive's cache is full.
     pub write_bytes_per_s: f64,
     /// Describes the source of the figures as text.
     pub source: String,
-    /// Is the measurement, if there is one.
+    /// This is the measurement, if there is one.
     pub profile: Option<Box<DriveProfile>>,
 }
 
@@ -117,11 +117,11 @@ impl Redundancy {
 /// Holds the share of each resource that the plan allows in the busiest seconds; 1 is all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Is a share of what can be live on a drive.
+    /// This is a share of what can be live on a drive.
     pub capacity: f64,
     pub drive_iops: f64,
     pub drive_bandwidth: f64,
-    /// Is a share of the RAM.
+    /// This is a share of the RAM.
     pub ram: f64,
     pub cpu: f64,
     pub nic: f64,
@@ -144,11 +144,11 @@ impl Limits {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
-    /// Is the currency of all prices.
+    /// This is the currency of all prices.
     pub currency: String,
-    /// Is the number of years over which purchase prices are spread.
+    /// This is the number of years over which purchase prices are spread.
     pub years: f64,
     pub price_per_kwh: f64,
-    /// Is the power drawn at the meter for each watt of the machines.
+    /// This is the power drawn at the meter for each watt of the machines.
     pub power_usage_effectiveness: f64,
 }

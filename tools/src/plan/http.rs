@@ -18,7 +18,7 @@ pub struct Http {
     agent: Agent,
 }
 
-/// Is a complete response.
+/// This is a complete response.
 #[derive(Clone, Debug)]
 pub struct HttpAnswer {
     pub status: u16,
@@ -29,7 +29,7 @@ pub struct HttpAnswer {
 #[derive(Debug, thiserror::Error)]
 #[error("no answer from {url}: {source}")]
 pub struct HttpError {
-    /// Is the URL without its query.
+    /// This is the URL without its query.
     pub url: String,
     pub source: Box<Error>,
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Is a month, written `2026-12`.
+/// This is a month, written `2026-12`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Month {
@@ -27,7 +27,7 @@ impl Month {
         Self { index: year as u32 * 12 + month as u32 }
     }
 
-    /// Is the last month that can be written.
+    /// This is the last month that can be written.
     pub const LAST: Self = Self { index: *YEARS.end() * 12 + 11 };
 
     /// Counts the months from this one to `last`, both included; 0 if `last` is earlier.

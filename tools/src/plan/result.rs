@@ -19,17 +19,17 @@ const KIND: Kind =
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Is [`SCHEMA`].
+    /// This is [`SCHEMA`].
     pub schema: String,
-    /// Is [`VERSION`].
+    /// This is [`VERSION`].
     pub version: u32,
     pub created_unix_ms: u64,
-    /// Is the input of the plan, together with `hardware`.
+    /// This is the input of the plan, together with `hardware`.
     pub workload: Workload,
     pub hardware: Hardware,
     /// Holds the constants of the file and of the model itself by name; names include the units.
     pub constants: BTreeMap<String, Constant>,
-    /// Is the number of nodes that `fill`, `endurance`, `durability` and `cost` refer to: the
+    /// This is the number of nodes that `fill`, `endurance`, `durability` and `cost` refer to: the
     /// existing ones, or what the first month needs.
     pub nodes: u32,
     /// Holds a row per month, the first month first, with all nodes up and at the mean of the
@@ -93,15 +93,15 @@ pub struct MonthPlan {
     pub logical_bytes: f64,
     /// Counts the live bytes on drives, with redundancy.
     pub stored_bytes: f64,
-    /// Is the rate in the busiest seconds, for all nodes together; `peak_get_per_s` likewise.
+    /// This is the rate in the busiest seconds, for all nodes together; `peak_get_per_s` likewise.
     pub peak_put_per_s: f64,
     pub peak_get_per_s: f64,
-    /// Is what suffices with all nodes up.
+    /// This is what suffices with all nodes up.
     pub needed: Needed,
-    /// Is what suffices with one node down.
+    /// This is what suffices with one node down.
     pub needed_with_one_down: Needed,
-    /// Is the 5th percentile of `needed.nodes` over the samples of the Monte Carlo; the next two
-    /// are the 50th and 95th.
+    /// This is the 5th percentile of `needed.nodes` over the samples of the Monte Carlo; the next
+    /// two are the 50th and 95th.
     pub nodes_p5: u32,
     pub nodes_p50: u32,
     pub nodes_p95: u32,
@@ -113,7 +113,7 @@ pub struct MonthPlan {
 pub struct Needed {
     pub nodes: u32,
     pub drives: u32,
-    /// Is the constraint that requires this many.
+    /// This is the constraint that requires this many.
     pub binding: Constraint,
 }
 
@@ -121,14 +121,15 @@ pub struct Needed {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Use {
     pub constraint: Constraint,
-    /// Is the use with [`Plan::nodes`] nodes; 1 is all that the limits of the plan allow. It is
-    /// infinite, written as null, if there is nothing to use.
+    /// This is the use with [`Plan::nodes`] nodes; 1 is all that the limits of the plan allow. It
+    /// is infinite, written as null, if there is nothing to use.
     #[serde(with = "infinite_as_null")]
     pub use_of_limit: f64,
-    /// Is the use with one node down; it is infinite, written as null, if there is no other node.
+    /// This is the use with one node down; it is infinite, written as null, if there is no other
+    /// node.
     #[serde(with = "infinite_as_null")]
     pub use_of_limit_with_one_down: f64,
-    /// Is the number of nodes that this constraint alone requires.
+    /// This is the number of nodes that this constraint alone requires.
     pub nodes: u32,
 }
 
@@ -144,13 +145,13 @@ impl Use {
 pub struct Layout {
     pub classes: Vec<ClassLayout>,
     pub logical_bytes_per_object: f64,
-    /// Is the live size without redundancy: record, padding, headers, units.
+    /// This is the live size without redundancy: record, padding, headers, units.
     pub stored_bytes_per_object: f64,
-    /// Is the live size with all pieces of the redundancy; `None` if an older program wrote the
-    /// file.
+    /// This is the live size with all pieces of the redundancy; `None` if an older program wrote
+    /// the file.
     #[serde(default)]
     pub redundant_bytes_per_object: Option<f64>,
-    /// Is the share of the stored bytes that are not users' data.
+    /// This is the share of the stored bytes that are not users' data.
     pub waste_share: f64,
     pub index_bytes_per_object: f64,
 }
@@ -160,16 +161,16 @@ pub struct Layout {
 pub struct ClassLayout {
     pub lower_bytes: u64,
     pub upper_bytes: u64,
-    /// Is the share of the objects.
+    /// This is the share of the objects.
     pub objects_share: f64,
-    /// Is the share of the users' bytes.
+    /// This is the share of the users' bytes.
     pub logical_share: f64,
     pub logical_bytes_per_object: f64,
     pub stored_bytes_per_object: f64,
-    /// Is the size with all pieces; `None` if an older program wrote the file.
+    /// This is the size with all pieces; `None` if an older program wrote the file.
     #[serde(default)]
     pub redundant_bytes_per_object: Option<f64>,
-    /// Is the share of the stored bytes that are not users' data.
+    /// This is the share of the stored bytes that are not users' data.
     pub waste_share: f64,
 }
 
@@ -177,15 +178,15 @@ pub struct ClassLayout {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeCapacity {
     pub raw_bytes: f64,
-    /// Is the size of superblocks, and of the space after the last whole extent.
+    /// This is the size of superblocks, and of the space after the last whole extent.
     pub format_bytes: f64,
-    /// Is the size of the current and the next checkpoints.
+    /// This is the size of the current and the next checkpoints.
     pub checkpoint_bytes: f64,
-    /// Is kept free for the cleaner and the log.
+    /// This is kept free for the cleaner and the log.
     pub held_back_bytes: f64,
-    /// Is the size that can be live.
+    /// This is the size that can be live.
     pub usable_bytes: f64,
-    /// Is the size of the index in the first month on [`Plan::nodes`] nodes.
+    /// This is the size of the index in the first month on [`Plan::nodes`] nodes.
     pub index_bytes: f64,
     pub ram_bytes: f64,
 }
@@ -202,7 +203,7 @@ pub struct Fill {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FillMonth {
     pub month: Month,
-    /// Is a percentile over the samples, like the next two; 1 is full.
+    /// This is a percentile over the samples, like the next two; 1 is full.
     pub fill_p5: f64,
     pub fill_p50: f64,
     pub fill_p95: f64,
@@ -211,11 +212,12 @@ pub struct FillMonth {
 /// Holds days from the start of the first month; `None` means not within the horizon.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WhenFull {
-    /// Is the day before which 5% of the samples reach the level; the next two are for 50% and 95%.
+    /// This is the day before which 5% of the samples reach the level; the next two are for 50% and
+    /// 95%.
     pub days_p5: Option<f64>,
     pub days_p50: Option<f64>,
     pub days_p95: Option<f64>,
-    /// Is the share of the samples that reach the level within the horizon.
+    /// This is the share of the samples that reach the level within the horizon.
     pub share_of_samples: f64,
 }
 
@@ -226,8 +228,8 @@ pub struct Endurance {
     pub user_bytes_per_day_per_drive: f64,
     /// Counts the bytes written to the drive.
     pub host_bytes_per_day_per_drive: f64,
-    /// Is host bytes over user bytes, which is the sum of the next four; it is 0 if users' objects
-    /// have no bytes.
+    /// This is host bytes over user bytes, which is the sum of the next four; it is 0 if users'
+    /// objects have no bytes.
     pub write_amplification: f64,
     /// Counts objects with their records, padding, headers and units.
     pub write_amplification_objects: f64,
@@ -236,12 +238,12 @@ pub struct Endurance {
     pub write_amplification_checkpoints: f64,
     /// Counts the records of deletes.
     pub write_amplification_deletes: f64,
-    /// Is the live share of a drive's part for small objects.
+    /// This is the live share of a drive's part for small objects.
     pub log_live_share: f64,
     /// Counts how often the host writes the full size of the drive per day.
     pub drive_writes_per_day: f64,
-    /// Is the life from the start of the plan; `None` if the endurance is not known, or if nothing
-    /// is written.
+    /// This is the life from the start of the plan; `None` if the endurance is not known, or if
+    /// nothing is written.
     pub life_years: Option<f64>,
 }
 
@@ -252,14 +254,14 @@ pub struct Durability {
     /// Counts the drives of all nodes.
     pub drives: u32,
     pub drive_failures_per_year: f64,
-    /// Is the time to read and write again what a drive held; `None` without redundancy, because
-    /// there is nothing to rebuild from.
+    /// This is the time to read and write again what a drive held; `None` without redundancy,
+    /// because there is nothing to rebuild from.
     pub rebuild_hours: Option<f64>,
     /// Says what limits the rebuild, as text.
     pub rebuild_bound_by: String,
-    /// Is the probability of losing any object within a year.
+    /// This is the probability of losing any object within a year.
     pub data_loss_probability_per_year: f64,
-    /// Is the mean number of bytes that one loss destroys.
+    /// This is the mean number of bytes that one loss destroys.
     pub bytes_lost_per_loss: f64,
 }
 
@@ -268,17 +270,17 @@ pub struct Durability {
 pub struct CostPlan {
     pub purchase: f64,
     pub power_per_month: f64,
-    /// Is the purchase spread over its years, and power.
+    /// This is the purchase spread over its years, and power.
     pub per_month: f64,
-    /// Is the cost for each 10^12 bytes that users can store at the limit of capacity; `None` if
-    /// their objects have no bytes.
+    /// This is the cost for each 10^12 bytes that users can store at the limit of capacity; `None`
+    /// if their objects have no bytes.
     pub per_usable_tb_month: Option<f64>,
-    /// Is the cost for each 10^12 bytes that users store in the first month; `None` if they store
-    /// none.
+    /// This is the cost for each 10^12 bytes that users store in the first month; `None` if they
+    /// store none.
     pub per_stored_tb_month: Option<f64>,
-    /// Is the whole cost divided by the requests of the first month; `None` without requests.
+    /// This is the whole cost divided by the requests of the first month; `None` without requests.
     pub per_million_requests: Option<f64>,
-    /// Is the power at the meter for each 10^12 usable bytes.
+    /// This is the power at the meter for each 10^12 usable bytes.
     pub watts_per_usable_tb: Option<f64>,
 }
 

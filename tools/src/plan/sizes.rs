@@ -16,13 +16,13 @@ pub fn shared_bytes(key: &[u8], before: &[u8]) -> usize {
     key.iter().zip(before).take_while(|(own, other)| own == other).count()
 }
 
-/// Is one class.
+/// This is one class.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SizeClass {
     pub lower_bytes: u64,
-    /// Is inclusive.
+    /// This is inclusive.
     pub upper_bytes: u64,
-    /// Is the share of the objects.
+    /// This is the share of the objects.
     pub share: f64,
 }
 

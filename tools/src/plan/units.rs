@@ -12,8 +12,8 @@
 
 const DECIMAL: [(&str, u32); 5] = [("kB", 3), ("MB", 6), ("GB", 9), ("TB", 12), ("PB", 15)];
 const BINARY: [(&str, u32); 5] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("PiB", 50)];
-/// Are words after numbers without a unit. A letter in the other case is not accepted, because m is
-/// a thousandth or a minute elsewhere.
+/// These are words after numbers without a unit. A letter in the other case is not accepted,
+/// because m is a thousandth or a minute elsewhere.
 const WORDS: [(&str, u32); 5] = [("k", 3), ("K", 3), ("M", 6), ("G", 9), ("T", 12)];
 const BITS: [(&str, u32); 5] = [("bit", 0), ("kbit", 3), ("Mbit", 6), ("Gbit", 9), ("Tbit", 12)];
 
@@ -27,12 +27,12 @@ const AGES: [(&str, f64); 6] = [
     ("y", DAYS_PER_YEAR),
 ];
 
-/// Is a number of bytes.
+/// This is a number of bytes.
 pub const MIB: f64 = 1024.0 * 1024.0;
 pub const DAY_S: f64 = 86_400.0;
-/// Is the mean year of the Julian calendar.
+/// This is the mean year of the Julian calendar.
 pub const DAYS_PER_YEAR: f64 = 365.25;
-/// Is an average month: a twelfth of the year.
+/// This is an average month: a twelfth of the year.
 pub const DAYS_PER_MONTH: f64 = DAYS_PER_YEAR / 12.0;
 pub const MONTH_S: f64 = DAYS_PER_MONTH * DAY_S;
 

@@ -13,7 +13,7 @@ pub struct Workload {
     pub day: Day,
     pub hot_set: HotSet,
     pub growth: Growth,
-    /// Is the age at which objects are deleted; `None` means never.
+    /// This is the age at which objects are deleted; `None` means never.
     pub retention_days: Option<f64>,
     pub horizon: Horizon,
 }
@@ -22,21 +22,21 @@ pub struct Workload {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Objects {
     pub count: u64,
-    /// Is the mean length of a key.
+    /// This is the mean length of a key.
     pub key_bytes: f64,
-    /// Is the mean length of the part that a key shares with the previous key in byte order; the
-    /// index does not store it.
+    /// This is the mean length of the part that a key shares with the previous key in byte order;
+    /// the index does not store it.
     pub key_shared_bytes: f64,
-    /// Is the mean size of content headers and user metadata of an object, names and values.
+    /// This is the mean size of content headers and user metadata of an object, names and values.
     pub metadata_bytes: f64,
     pub sizes: SizeHistogram,
     /// Describes the source of the sizes as text.
     pub sizes_source: String,
-    /// Is the live size of an object on a running node; `None` means that it follows from the
+    /// This is the live size of an object on a running node; `None` means that it follows from the
     /// sizes.
     #[serde(default)]
     pub live_bytes_per_object: Option<f64>,
-    /// Is the part size of multipart uploads of larger objects; `None` means that objects are
+    /// This is the part size of multipart uploads of larger objects; `None` means that objects are
     /// uploaded in one piece.
     pub part_bytes: Option<u64>,
 }
@@ -49,11 +49,11 @@ pub struct Requests {
     pub head_per_s: f64,
     pub list_per_s: f64,
     pub delete_per_s: f64,
-    /// Is the share of the puts that replace an object with the same key, chosen evenly.
+    /// This is the share of the puts that replace an object with the same key, chosen evenly.
     pub overwrite_share: f64,
-    /// Is the number of keys in the response to a LIST.
+    /// This is the number of keys in the response to a LIST.
     pub list_keys: f64,
-    /// Is the share of the gets that ask for a range.
+    /// This is the share of the gets that ask for a range.
     pub range_share: f64,
     pub range_bytes: u64,
     /// Holds the gets by the size of the object that they ask for, in classes that do not overlap
@@ -64,11 +64,11 @@ pub struct Requests {
     /// Holds the same for the heads.
     #[serde(default)]
     pub heads_by_size: Option<Vec<SizeClass>>,
-    /// Is the number of puts that wait for their commit at the same time on one node; they share
-    /// writes.
+    /// This is the number of puts that wait for their commit at the same time on one node; they
+    /// share writes.
     pub puts_in_flight: f64,
-    /// Is the relative standard deviation of all rates together: 0.2 means that they may well be
-    /// 20% off.
+    /// This is the relative standard deviation of all rates together: 0.2 means that they may well
+    /// be 20% off.
     pub uncertainty: f64,
 }
 
@@ -77,7 +77,7 @@ pub struct Requests {
 pub struct Day {
     /// Holds the weight of each hour; the mean is 1.
     pub shape: Vec<f64>,
-    /// Is the rate in the busiest seconds over the mean of their hour.
+    /// This is the rate in the busiest seconds over the mean of their hour.
     pub peak_factor: f64,
 }
 
@@ -99,13 +99,13 @@ pub struct HotSet {
 /// Holds the growth per month, compounding: 0.03 is 3% more than the month before.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Growth {
-    /// Is the growth of all request rates.
+    /// This is the growth of all request rates.
     pub requests_share_per_month: f64,
-    /// Is the growth of the stored objects; `None` means that it follows from the rates of puts and
-    /// deletes (and the retention).
+    /// This is the growth of the stored objects; `None` means that it follows from the rates of
+    /// puts and deletes (and the retention).
     pub stored_share_per_month: Option<f64>,
-    /// Is the standard deviation of both figures. It belongs to the forecast, so it is the same in
-    /// all months of a sample.
+    /// This is the standard deviation of both figures. It belongs to the forecast, so it is the
+    /// same in all months of a sample.
     pub uncertainty: f64,
 }
 
@@ -113,7 +113,7 @@ pub struct Growth {
 pub struct Horizon {
     pub start: Month,
     pub months: u32,
-    /// Is the seed of the Monte Carlo: the same seed gives the same plan.
+    /// This is the seed of the Monte Carlo: the same seed gives the same plan.
     pub seed: u64,
     pub samples: u32,
 }

@@ -6,7 +6,7 @@
 #[error("an answer this client does not understand: {0:?}")]
 pub struct Malformed(pub String);
 
-/// Is a complete response.
+/// This is a complete response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,

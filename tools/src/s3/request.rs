@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 #[derive(Clone, Debug)]
 pub struct Request {
     pub bytes: Bytes,
-    /// Is `None` if any body is accepted.
+    /// This is `None` if any body is accepted.
     pub expected_body: Option<Bytes>,
 }
 

@@ -20,10 +20,10 @@ pub struct Credentials {
 #[derive(Clone, Debug)]
 pub struct Canonical<'a> {
     pub method: &'a str,
-    /// Is percent-encoded and includes the query, if there is one.
+    /// This is percent-encoded and includes the query, if there is one.
     pub path: &'a str,
     pub headers: Vec<(String, String)>,
-    /// Is the SHA-256 of the body in hex, or [`UNSIGNED_PAYLOAD`].
+    /// This is the SHA-256 of the body in hex, or [`UNSIGNED_PAYLOAD`].
     pub payload: &'a str,
     /// Has the form `20130524T000000Z`.
     pub timestamp: &'a str,

@@ -15,7 +15,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
-/// Is one body of a key. The tag is never used twice, so it also identifies the key's body.
+/// This is one body of a key. The tag is never used twice, so it also identifies the key's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     pub tag: u64,
@@ -36,7 +36,7 @@ impl Version {
     }
 }
 
-/// Is one request.
+/// This is one request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
@@ -84,7 +84,7 @@ pub struct KeyState {
     pub touched: bool,
 }
 
-/// Is an upload whose beginning was acknowledged.
+/// This is an upload whose beginning was acknowledged.
 #[derive(Clone, Debug)]
 pub struct Upload {
     pub key: String,
@@ -183,7 +183,7 @@ impl Model {
     }
 }
 
-/// Is the file of one writer and the model that follows from it.
+/// This is the file of one writer and the model that follows from it.
 pub struct Journal {
     file: File,
     pub model: Model,

@@ -25,7 +25,7 @@ pub struct Totals {
     pub read_back_bytes: u64,
     pub parts_found: u64,
     pub listed: u64,
-    /// Is the longest time from the start of a killed server to its first response.
+    /// This is the longest time from the start of a killed server to its first response.
     pub open_ms_max: u64,
 }
 

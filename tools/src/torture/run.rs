@@ -47,7 +47,7 @@ pub fn run(args: &TortureArgs, progress: &mut dyn FnMut(&Totals)) -> Result<Tota
 
 type Running = (ServerProcess, SocketAddr);
 
-/// Is one drive under test.
+/// This is one drive under test.
 struct Bench<'a> {
     args: &'a TortureArgs,
     program: PathBuf,

@@ -17,7 +17,8 @@ const SMALL_BYTES_MAX: usize = 64 << 10;
 pub struct Writer<'a> {
     pub number: usize,
     pub keys: usize,
-    /// Is the number of live bytes from which on the writer writes small objects and deletes more.
+    /// This is the number of live bytes from which on the writer writes small objects and deletes
+    /// more.
     pub share_bytes: usize,
     pub client: Client,
     pub journal: &'a mut Journal,

@@ -84,7 +84,7 @@ struct Options {
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Is an open node of one core on a freshly formatted drive.
+/// This is an open node of one core on a freshly formatted drive.
 struct Bench {
     options: Options,
     executor: Executor,

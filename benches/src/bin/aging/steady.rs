@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(1);
 
-/// Is the result of an operation: the bytes that it moved.
+/// This is the result of an operation: the bytes that it moved.
 pub type Outcome = Pin<Box<dyn Future<Output = Result<u64, LoadError>>>>;
 
 /// Begins an operation.

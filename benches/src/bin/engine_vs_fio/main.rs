@@ -74,7 +74,7 @@ struct Options {
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Is an open node of one core, and what the scenarios need to know.
+/// This is an open node of one core, and what the scenarios need to know.
 struct Bench {
     options: Options,
     executor: Executor,

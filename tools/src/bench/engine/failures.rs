@@ -11,22 +11,22 @@ pub const KINDS_MAX: usize = 8;
 /// Describes a failed operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FailedOperation {
-    /// Is the method of a request, or the name of the operation.
+    /// This is the method of a request, or the name of the operation.
     pub operation: String,
-    /// Is the path of the object or file.
+    /// This is the path of the object or file.
     pub path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
     pub errno: i32,
-    /// Is the status of an HTTP response.
+    /// This is the status of an HTTP response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Is the error code of an S3 response.
+    /// This is the error code of an S3 response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Is the reason as text.
+    /// This is the reason as text.
     pub text: String,
-    /// Is equal for operations that failed for the same reason.
+    /// This is equal for operations that failed for the same reason.
     #[serde(skip)]
     pub kind: String,
 }

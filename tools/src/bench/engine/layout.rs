@@ -23,7 +23,7 @@ const PIECE_BYTES: u64 = 1 << 20;
 /// A flush follows after this many bytes, so that the last one is short.
 const FLUSH_BYTES: u64 = 64 << 20;
 
-/// Is held while files are laid out.
+/// This is held while files are laid out.
 #[derive(Debug, Default)]
 pub struct LayoutLock {
     mutex: Mutex<()>,

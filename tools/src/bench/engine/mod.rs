@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// Is the clock of a run. Each engine of the run has a copy of it.
+/// This is the clock of a run. Each engine of the run has a copy of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(Instant);
 
@@ -106,14 +106,14 @@ pub struct Operation {
 #[derive(Clone, Copy, Debug)]
 pub struct Completion {
     pub slot: u32,
-    /// Is the number of bytes transferred, or -errno.
+    /// This is the number of bytes transferred, or -errno.
     pub result: i64,
 }
 
 /// Holds what an engine knows about its operations beyond their completions.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
-    /// Is `None` if the completions say everything.
+    /// This is `None` if the completions say everything.
     pub failures: Option<Failures>,
     /// Counts connections that were made again, if the engine has connections.
     pub reconnections: Option<u64>,

@@ -27,14 +27,14 @@ pub struct ObjectSet {
     /// Holds a checksum of the bucket and each label.
     places: [u32; 3],
     checksum: Option<Checksum>,
-    /// Is the length of range reads; `None` if the job reads whole objects.
+    /// This is the length of range reads; `None` if the job reads whole objects.
     pub range_bytes: Option<u64>,
     /// Says that the job works with objects that must exist before it begins.
     pub needs_objects: bool,
     pub largest_bytes: u64,
 }
 
-/// Is the block sizes of a direction, such as `4096/`, after the checksum if there is one.
+/// This is the block sizes of a direction, such as `4096/`, after the checksum if there is one.
 #[derive(Clone, Debug)]
 struct Label(String);
 

@@ -23,7 +23,7 @@ const ALIGNMENT: usize = 4096;
 pub struct Plain {
     files: Vec<File>,
     memory: Vec<u8>,
-    /// Is the offset of the aligned buffer in `memory`, and its length.
+    /// This is the offset of the aligned buffer in `memory`, and its length.
     buffer: (usize, usize),
     durable: Durable,
     upkeep: Upkeep,

@@ -249,7 +249,7 @@ impl RingboltEngine {
     }
 }
 
-/// Is a message about the progress of formatting.
+/// This is a message about the progress of formatting.
 enum Told {
     Share(f64),
     Ended(Result<(), String>),

@@ -33,7 +33,7 @@ struct Slot {
     bell: Bell,
 }
 
-/// Is the side of the slots that the tasks use.
+/// This is the side of the slots that the tasks use.
 pub struct Slots {
     slots: Vec<Slot>,
     done: RefCell<Vec<Completion>>,
@@ -111,7 +111,7 @@ impl Slots {
     }
 }
 
-/// Is the side of the slots that the job uses: it holds the buffers of free slots, and the
+/// This is the side of the slots that the job uses: it holds the buffers of free slots, and the
 /// operations submitted since the tasks were last woken.
 pub struct Desk {
     buffers: Vec<Box<[u8]>>,

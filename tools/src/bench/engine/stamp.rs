@@ -45,14 +45,14 @@ pub enum Wrong {
 pub struct Identity {
     pub number: u64,
     pub length: u64,
-    /// Is a checksum of bucket and label.
+    /// This is a checksum of bucket and label.
     pub place: u32,
 }
 
 /// Describes a wrong piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Is the offset of the piece in its object.
+    /// This is the offset of the piece in its object.
     pub offset: u64,
     pub wrong: Wrong,
 }

@@ -16,7 +16,7 @@ use std::path::Path;
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub key: &'static Key,
-    /// Is `None` when the key is given without a value.
+    /// This is `None` when the key is given without a value.
     pub value: Option<String>,
     pub place: Place,
 }
@@ -27,7 +27,7 @@ pub struct Section {
     pub name: String,
     pub entries: Vec<Entry>,
     pub place: Place,
-    /// Is 0 for the command line; files are counted from 1 in the order given.
+    /// This is 0 for the command line; files are counted from 1 in the order given.
     pub source: usize,
 }
 

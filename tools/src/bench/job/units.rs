@@ -21,7 +21,7 @@ pub struct Machine {
 /// Says how the numbers of a section are read.
 #[derive(Clone, Copy, Debug)]
 pub struct Units {
-    /// Is 1024 or 1000.
+    /// This is 1024 or 1000.
     pub kb_base: u64,
     pub machine: Machine,
 }

@@ -48,7 +48,7 @@ pub struct DirectionFigures {
     pub latency_p50_ns: u64,
     pub latency_p99_ns: u64,
     pub latency_p99_9_ns: u64,
-    /// Is measured from the intended start; `None` without a rate.
+    /// This is measured from the intended start; `None` without a rate.
     pub response_p99_9_ns: Option<u64>,
 }
 
@@ -78,13 +78,13 @@ pub struct LayerFigures {
     pub read: Option<DirectionFigures>,
     pub write: Option<DirectionFigures>,
     pub failed_operations: u64,
-    /// Is the CPU time of the thread that ran the job. On the S3 layer the thread polls while it
-    /// waits, so this is an upper bound.
+    /// This is the CPU time of the thread that ran the job. On the S3 layer the thread polls while
+    /// it waits, so this is an upper bound.
     pub client_cpu_us_per_operation: f64,
-    /// Is the CPU time of the server process; `None` without a server of ours, or when the run is
-    /// too short for two samples.
+    /// This is the CPU time of the server process; `None` without a server of ours, or when the run
+    /// is too short for two samples.
     pub server_cpu_us_per_operation: Option<f64>,
-    /// Is the mean number of cores that the server used.
+    /// This is the mean number of cores that the server used.
     pub server_busy_cores: Option<f64>,
 }
 
@@ -135,12 +135,12 @@ pub struct Loss {
     pub from: Layer,
     pub to: Layer,
     pub direction: &'static str,
-    /// Is the loss of throughput.
+    /// This is the loss of throughput.
     pub iops_percent: f64,
-    /// Is the increase of latency.
+    /// This is the increase of latency.
     pub latency_p50_percent: f64,
     pub latency_p99_percent: f64,
-    /// Is the increase of CPU time, of client and server together and over both directions.
+    /// This is the increase of CPU time, of client and server together and over both directions.
     pub cpu_percent: f64,
 }
 

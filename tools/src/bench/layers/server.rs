@@ -21,7 +21,7 @@ pub enum ServerError {
     Random(String),
 }
 
-/// Is a `ringbolt serve` on loopback with a drive of its own. It is ended when dropped.
+/// This is a `ringbolt serve` on loopback with a drive of its own. It is ended when dropped.
 pub struct LocalServer {
     process: ServerProcess,
     host: String,

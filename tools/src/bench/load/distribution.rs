@@ -31,7 +31,7 @@ enum Shape {
 
 #[derive(Clone, Debug)]
 struct Zone {
-    /// Is the cumulative share of the accesses at the end of this zone, in per cent.
+    /// This is the cumulative share of the accesses at the end of this zone, in per cent.
     accesses_end: u64,
     first: u64,
     count: u64,

@@ -19,7 +19,7 @@ const OWN_MAX: u64 = 1 << 20;
 /// Manages the own objects of one thread.
 #[derive(Debug)]
 pub struct OwnObjects {
-    /// Is the first number; `step` is the distance to the next.
+    /// This is the first number; `step` is the distance to the next.
     first: u64,
     step: u64,
     /// Counts the numbers that were given out; `most` is their limit.

@@ -17,7 +17,7 @@ pub struct Pace {
     process: RateProcess,
     bytes: u64,
     ios: u64,
-    /// Is the start of the next operation, when gaps are random.
+    /// This is the start of the next operation, when gaps are random.
     drawn_start_ns: f64,
 }
 

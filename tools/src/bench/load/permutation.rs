@@ -11,7 +11,7 @@ use super::random::mix;
 
 const ROUNDS: usize = 4;
 
-/// Is a random order of 0..n.
+/// This is a random order of 0..n.
 #[derive(Clone, Debug)]
 pub struct Permutation {
     count: u64,

@@ -69,7 +69,7 @@ impl Random {
     }
 }
 
-/// Is the finaliser of SplitMix64, a bijection of 64 bits.
+/// Applies the finaliser of SplitMix64, a bijection of 64 bits.
 #[inline]
 pub fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -14,14 +14,14 @@ use crate::bench::spec::{ByDirection, Direction, Distribution};
 /// At most this many units are tracked one by one, which takes 1 GiB of memory for a map.
 pub const MAP_UNITS_MAX: u64 = 1 << 33;
 
-/// Is the part of a file that a job works on.
+/// This is the part of a file that a job works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     pub start: u64,
     pub length: u64,
 }
 
-/// Is the place of one operation.
+/// This is the place of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     pub offset: u64,
@@ -50,7 +50,8 @@ pub struct Sequence {
     region: Region,
     unit: u64,
     order: Order,
-    /// Is the end of the last operation, within the region, where the next sequential one goes.
+    /// This is the end of the last operation, within the region, where the next sequential one
+    /// goes.
     position: ByDirection<u64>,
 }
 

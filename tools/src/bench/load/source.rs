@@ -62,7 +62,7 @@ pub enum Next {
 pub struct Source {
     random: Random,
     files: Vec<Sequence>,
-    /// Is the next file; files are taken in turn.
+    /// This is the next file; files are taken in turn.
     file: usize,
     objects: bool,
     object_blocks: ByDirection<BlockSize>,
@@ -75,7 +75,7 @@ pub struct Source {
     /// Holds the pace of each direction; with a mix of object operations, that of reads is for all.
     paces: ByDirection<Option<Pace>>,
     common_pace: bool,
-    /// Is a trimmed extent that is to be written next (`trimwrite`).
+    /// This is a trimmed extent that is to be written next (`trimwrite`).
     trimmed: Option<(u32, Extent)>,
     trim_then_write: bool,
     pass: Budget,

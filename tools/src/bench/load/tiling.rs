@@ -30,14 +30,14 @@ struct Tiles {
     place: u64,
 }
 
-/// Is a region cut into tiles.
+/// This is a region cut into tiles.
 #[derive(Clone, Debug)]
 pub struct Tiling {
     units: u64,
     unit: u64,
     classes: Vec<Tiles>,
     deck: Deck<usize>,
-    /// Is the rest of a tile that was cut short: its first unit and its length in units.
+    /// This is the rest of a tile that was cut short: its first unit and its length in units.
     rest: Option<(u64, u64)>,
 }
 

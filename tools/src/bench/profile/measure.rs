@@ -30,7 +30,7 @@ pub enum MeasureError {
     Interrupted,
 }
 
-/// Is the drive under measurement.
+/// This is the drive under measurement.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub path: PathBuf,

@@ -32,7 +32,8 @@ const TESTED_BYTES_MIN: u64 = 64 << 20;
 const WINDOW_S_MIN: f64 = 2.0;
 const WINDOWS_MAX: f64 = 20.0;
 
-/// Measure a drive: rates, latency at load, flushes, sustained writes; into a JSON that `ringbolt plan` reads
+/// Measure a drive: rates, latency at load, flushes, sustained writes; into a JSON that `ringbolt
+/// plan` reads
 ///
 /// Writes to the drive: what is on it is lost. A file that does not exist is made.
 #[derive(Args, Debug)]
@@ -185,7 +186,7 @@ fn device_bytes(path: &Path) -> std::io::Result<u64> {
 struct Progress<'a> {
     tell: &'a mut dyn FnMut(&str),
     began: Instant,
-    /// Is the scheduled time of everything; `spent` is that of what is done.
+    /// This is the scheduled time of everything; `spent` is that of what is done.
     seconds: f64,
     spent: f64,
 }

@@ -27,7 +27,7 @@ enum Optional {
     Depth(u32),
 }
 
-/// Is one point of the matrix.
+/// This is one point of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Point {
     pub random: bool,
@@ -41,9 +41,9 @@ pub struct Point {
 pub struct Schedule {
     pub points: Vec<Point>,
     pub point_s: f64,
-    /// Is the time of each open-loop run.
+    /// This is the time of each open-loop run.
     pub load_s: f64,
-    /// Is the time of each of the two ways to flush.
+    /// This is the time of each of the two ways to flush.
     pub flush_s: f64,
     pub sustained_s: f64,
     pub left_out: Vec<String>,

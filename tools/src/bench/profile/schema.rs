@@ -20,9 +20,9 @@ const KIND: Kind = Kind {
 /// Holds what was measured of one drive or file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DriveProfile {
-    /// Is [`SCHEMA`].
+    /// This is [`SCHEMA`].
     pub schema: String,
-    /// Is [`VERSION`].
+    /// This is [`VERSION`].
     pub version: u32,
     pub created_unix_ms: u64,
     pub drive: Drive,
@@ -42,11 +42,11 @@ pub struct DriveProfile {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drive {
     pub path: String,
-    /// Is `file` or `block_device`.
+    /// This is `file` or `block_device`.
     pub kind: String,
-    /// Is the size of the drive or file.
+    /// This is the size of the drive or file.
     pub size_bytes: u64,
-    /// Is the size of the measured region, which starts at the beginning.
+    /// This is the size of the measured region, which starts at the beginning.
     pub tested_bytes: u64,
 }
 
@@ -56,12 +56,12 @@ pub struct Rate {
     pub random: bool,
     pub block_bytes: u64,
     pub depth: u32,
-    /// Is 100 for reads only, 0 for writes only.
+    /// This is 100 for reads only, 0 for writes only.
     pub read_percent: u32,
     /// Counts reads and writes together.
     pub iops: f64,
     pub bytes_per_s: f64,
-    /// Is `None` without reads, and `write_latency` without writes.
+    /// This is `None` without reads, and `write_latency` without writes.
     pub read_latency: Option<Latency>,
     pub write_latency: Option<Latency>,
     pub cpu_us_per_operation: f64,
@@ -79,15 +79,15 @@ pub struct Latency {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatencyAtLoad {
     pub block_bytes: u64,
-    /// Is 100 or 0.
+    /// This is 100 or 0.
     pub read_percent: u32,
-    /// Is the share of the highest rate among `rates` of this block and mix.
+    /// This is the share of the highest rate among `rates` of this block and mix.
     pub load_percent: u32,
     pub offered_iops: f64,
     pub achieved_iops: f64,
-    /// Is measured from the intended start.
+    /// This is measured from the intended start.
     pub response: Latency,
-    /// Is measured from the actual start.
+    /// This is measured from the actual start.
     pub service: Latency,
 }
 
@@ -95,12 +95,12 @@ pub struct LatencyAtLoad {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Flush {
     pub block_bytes: u64,
-    /// Is the latency of the write alone, before its fdatasync.
+    /// This is the latency of the write alone, before its fdatasync.
     pub write: Latency,
     pub fdatasync: Latency,
     /// Counts pairs of a write and its fdatasync per second.
     pub write_fdatasync_iops: f64,
-    /// Is the latency of a write that is durable by itself (RWF_DSYNC).
+    /// This is the latency of a write that is durable by itself (RWF_DSYNC).
     pub dsync_write: Latency,
     pub dsync_write_iops: f64,
 }
@@ -110,9 +110,9 @@ pub struct Flush {
 pub struct SustainedWrite {
     pub block_bytes: u64,
     pub depth: u32,
-    /// Is the rate of the first window, which the drive's cache absorbs.
+    /// This is the rate of the first window, which the drive's cache absorbs.
     pub first_bytes_per_s: f64,
-    /// Is the rate of the last window.
+    /// This is the rate of the last window.
     pub settled_bytes_per_s: f64,
     /// Says whether the last windows agreed within 5% before the time was over.
     pub settled: bool,

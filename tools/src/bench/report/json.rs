@@ -22,7 +22,7 @@ pub fn text(run: &Run, with_bins: bool) -> String {
     text + "\n"
 }
 
-/// Is a map that keeps its order.
+/// This is a map that keeps its order.
 struct Pairs<T>(Vec<(String, T)>);
 
 impl<T: Serialize> Serialize for Pairs<T> {
@@ -442,8 +442,9 @@ impl DirectionReport {
     }
 }
 
-/// Is the largest bin of fio. Programs that read fio's output search for the next bin downwards
-/// from here and never end if there is a larger one, so longer latencies are counted here.
+/// This is the largest bin of fio. Programs that read fio's output search for the next bin
+/// downwards from here and never end if there is a larger one, so longer latencies are counted
+/// here.
 const BIN_NS_MAX: u64 = 17_112_760_320;
 
 impl LatencyReport {

@@ -15,11 +15,11 @@ pub struct Progress {
     pub states: Vec<char>,
     pub running: u32,
     pub open_files: u32,
-    /// Is from 0 to 100; `None` if it is not known, for example during a ramp.
+    /// This is from 0 to 100; `None` if it is not known, for example during a ramp.
     pub percent: Option<f64>,
     /// Holds bytes and operations per second since the last line.
     pub rates: ByDirection<(u64, u64)>,
-    /// Is `None` if it is not known.
+    /// This is `None` if it is not known.
     pub remaining_s: Option<u64>,
 }
 

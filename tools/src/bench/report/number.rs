@@ -57,7 +57,7 @@ fn both(value: u64, unit: &str) -> (String, String) {
     (short(value, SIGNIFICANT, Prefix::Binary, unit), short(value, SIGNIFICANT, Prefix::Decimal, unit))
 }
 
-/// Is fio's default of `significant_figures`.
+/// This is fio's default of `significant_figures`.
 pub const SIGNIFICANT: usize = 4;
 
 /// Formats a count: "12.8k".

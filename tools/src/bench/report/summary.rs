@@ -56,7 +56,7 @@ impl Spread {
     }
 }
 
-/// Is the unit of a line of latencies.
+/// This is the unit of a line of latencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
     Nano,
@@ -172,7 +172,7 @@ pub fn cpu_percent(result: &JobResult) -> (f64, f64) {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GroupSum {
     pub bytes: u64,
-    /// Is in bytes per second: all bytes over the longest run time.
+    /// This is in bytes per second: all bytes over the longest run time.
     pub rate: u64,
     pub rate_min: u64,
     pub rate_max: u64,

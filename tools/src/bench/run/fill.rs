@@ -21,7 +21,7 @@ pub struct Filler {
     compress_percent: usize,
     /// Says that reads of the job use the same buffers.
     reads: bool,
-    /// Is repeated in place of random bytes, unless it is empty.
+    /// This is repeated in place of random bytes, unless it is empty.
     pattern: Vec<u8>,
 }
 

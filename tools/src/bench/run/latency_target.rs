@@ -6,7 +6,7 @@
 
 use crate::bench::spec::LatencyTarget;
 
-/// Is the outcome of a window.
+/// This is the outcome of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The search goes on with this depth.

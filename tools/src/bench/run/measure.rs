@@ -21,10 +21,11 @@ pub const LOG_ENTRIES_MAX: usize = 1_000_000;
 #[derive(Clone, Copy, Debug)]
 pub struct Flight {
     pub operation: Operation,
-    /// Is when the operation was taken from the source; `issue_ns` is when it was submitted.
+    /// This is the time when the operation was taken from the source; `issue_ns` is when it was
+    /// submitted.
     pub start_ns: u64,
     pub issue_ns: u64,
-    /// Is when the operation was meant to start; `None` without a rate.
+    /// This is the time when the operation was meant to start; `None` without a rate.
     pub intended_ns: Option<u64>,
 }
 
@@ -54,19 +55,19 @@ struct LogSpan {
 /// Records the operations of one thread.
 pub struct Recorder {
     pub result: JobResult,
-    /// Is when counting begins.
+    /// This is the time when counting begins.
     from_ns: u64,
-    /// Is when the current phase began: writing, or reading back what was written.
+    /// This is the time when the current phase began: writing, or reading back what was written.
     phase_ns: u64,
-    /// Is the time counted in earlier phases, for each direction.
+    /// This is the time counted in earlier phases, for each direction.
     before_ns: ByDirection<u64>,
-    /// Is when the last counted operation ended.
+    /// This is the time when the last counted operation ended.
     counted_until_ns: u64,
     sample_end_ns: u64,
     sampled: ByDirection<Counted>,
     interval: Interval,
     interval_ns: u64,
-    /// Is when counting ended.
+    /// This is the time when counting ended.
     ended_ns: Option<u64>,
     has_logs: bool,
     log_end_ns: u64,

@@ -21,7 +21,7 @@ pub struct ObjectCheck {
     deletes_own: bool,
     /// Holds the numbers of the objects that this thread has put.
     put: BTreeSet<u64>,
-    /// Is the object that was read back last.
+    /// This is the object that was read back last.
     last: Option<u64>,
 }
 

@@ -42,7 +42,7 @@ pub struct JobStatus {
     pub name: String,
     pub threads: u32,
     pub phase: Phase,
-    /// Is the progress within the phase, from 0 to 1.
+    /// This is the progress within the phase, from 0 to 1.
     pub fraction: f64,
     pub rate: ByDirection<Rate>,
 }
@@ -51,7 +51,7 @@ pub struct JobStatus {
 #[derive(Clone, Debug, Default)]
 pub struct Status {
     pub elapsed_ns: u64,
-    /// Is the time until the running jobs will have ended; `None` if it is not known.
+    /// This is the time until the running jobs will have ended; `None` if it is not known.
     pub left_ns: Option<u64>,
     pub jobs: Vec<JobStatus>,
 }
@@ -77,7 +77,7 @@ impl Watcher for Unwatched {}
 #[derive(Debug, Default)]
 pub struct Telemetry {
     phase: AtomicU8,
-    /// Is in millionths.
+    /// This is in millionths.
     fraction: AtomicU32,
     bytes: [AtomicU64; 3],
     ios: [AtomicU64; 3],

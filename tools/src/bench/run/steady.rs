@@ -22,8 +22,8 @@ pub struct Sample {
 pub struct SteadyReport {
     pub settings: Steady,
     pub attained: bool,
-    /// Is the largest deviation from the mean, in operations or bytes per second; `slope` is the
-    /// same per sample.
+    /// This is the largest deviation from the mean, in operations or bytes per second; `slope` is
+    /// the same per sample.
     pub deviation: f64,
     pub slope: f64,
     /// Holds the rates of the window per second, the latest last; `bytes` likewise.

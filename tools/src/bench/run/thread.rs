@@ -20,7 +20,7 @@ use crate::bench::spec::{Calls, Engine, Job};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 
-/// Is a message of a thread to the scheduler.
+/// This is a message of a thread to the scheduler.
 pub enum Event {
     /// The thread is ready to begin.
     Ready(usize),
@@ -31,9 +31,9 @@ pub enum Event {
 /// Describes one thread of a run.
 pub struct Thread<'run> {
     pub job: &'run Job,
-    /// Is the number within the job.
+    /// This is the number within the job.
     pub number: u32,
-    /// Is the number within the run.
+    /// This is the number within the run.
     pub index: usize,
     pub shared: &'run Shared,
     pub telemetry: &'run Telemetry,

@@ -50,14 +50,14 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Verifier {
     pub settings: Verify,
-    /// Is repeated in each block with `verify=pattern`.
+    /// This is repeated in each block with `verify=pattern`.
     pattern: Vec<u8>,
     /// Says that the job writes, so that its reads may meet blocks that are being written.
     pub writes: bool,
     unit: u64,
     read_most: u64,
     seed: u64,
-    /// Is never 0.
+    /// This is never 0.
     pass: u8,
     regions: Vec<Region>,
     /// Holds, for each file and unit, the pass of its last write; 0 means that it is not known.

@@ -51,14 +51,14 @@ pub struct Parts<'run> {
     pub job: &'run Job,
     pub clock: Clock,
     pub source: Source,
-    /// Is `None` when the job does not verify.
+    /// This is `None` when the job does not verify.
     pub check: Option<Check>,
     pub filler: Filler,
     pub telemetry: &'run Telemetry,
     pub stop: &'run AtomicBool,
-    /// Is the number of the thread within its job.
+    /// This is the number of the thread within its job.
     pub number: u32,
-    /// Is the number of files, for the flush at the end.
+    /// This is the number of files, for the flush at the end.
     pub files: u32,
 }
 
@@ -71,14 +71,14 @@ pub struct Worker<'run, E: IoEngine> {
     free: Vec<u32>,
     queued: Vec<u32>,
     done: Vec<Completion>,
-    /// Is how many of `done` were counted; the others wait (`iodepth_batch_complete_max`).
+    /// This is how many of `done` were counted; the others wait (`iodepth_batch_complete_max`).
     taken: usize,
     complete_max: usize,
     depth: usize,
     /// Once the depth was reached, no operation begins until at most this many are in flight.
     low: usize,
     draining: bool,
-    /// Is how many operations are submitted together at most.
+    /// This is how many operations are submitted together at most.
     batch: usize,
     begin_ns: u64,
     end_ns: u64,
@@ -98,7 +98,8 @@ pub struct Worker<'run, E: IoEngine> {
     failure: Option<Failure>,
     /// Holds the CPU time of the thread at the end of the ramp, and when it was taken.
     usage_from: Option<(Usage, u64)>,
-    /// Is when the next sample of `steadystate` ends; `steady_from` is the count at its beginning.
+    /// This is the time when the next sample of `steadystate` ends; `steady_from` is the count at
+    /// its beginning.
     steady_ns: u64,
     steady_from: Option<Sample>,
 }

@@ -36,7 +36,7 @@ struct VirtualDrive {
     working_until_ns: u64,
     signalled: Vec<u32>,
     buffer: Vec<u8>,
-    /// Is the number of operations submitted and not completed, integrated over time.
+    /// This is the number of operations submitted and not completed, integrated over time.
     in_flight_ns: u64,
     begun: u64,
     largest_batch: usize,

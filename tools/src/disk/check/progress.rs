@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ringbolt_engine::check::Progress;
 use ringbolt_engine::device::blocking::BlockingDevice;
 
-/// Is the time between two updates of the line.
+/// This is the time between two updates of the line.
 const STEP: Duration = Duration::from_millis(200);
 
 pub struct Bar {

@@ -17,7 +17,7 @@ const BUSY_NOTED: f64 = 0.10;
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Ticks {
     busy: u64,
-    /// Is the time that the host of a virtual machine took.
+    /// This is the time that the host of a virtual machine took.
     stolen: u64,
     all: u64,
 }

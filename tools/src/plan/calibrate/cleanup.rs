@@ -24,10 +24,10 @@ pub struct Cleanup {
     watcher: Option<JoinHandle<()>>,
 }
 
-/// Is a directory that a signal removes too.
+/// This is a directory that a signal removes too.
 pub struct Directory<'a> {
     cleanup: &'a Cleanup,
-    /// Is `None` while it is being removed.
+    /// This is `None` while it is being removed.
     directory: Option<TempDir>,
 }
 

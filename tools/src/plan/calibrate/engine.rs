@@ -28,7 +28,7 @@ impl Failure {
     }
 }
 
-/// Is one node with one bucket.
+/// This is one node with one bucket.
 pub struct SingleCore {
     executor: Executor,
     core: Core,

@@ -6,17 +6,17 @@ use ringbolt_engine::node::sizing::{self, ObjectShape};
 
 /// There are enough objects for even growth of memory, and few enough for a second.
 const OBJECTS: u64 = 400_000;
-/// Is the number of bytes of a key that differ from the previous key: short and long.
+/// This is the number of bytes of a key that differ from the previous key: short and long.
 const RANDOM_BYTES: [usize; 2] = [12, 44];
 
 /// Holds the measured costs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct IndexCost {
-    /// Is the memory for an object with an empty key.
+    /// This is the memory for an object with an empty key.
     pub bytes_per_object: f64,
-    /// Is the memory for each byte of a key that the previous key does not share.
+    /// This is the memory for each byte of a key that the previous key does not share.
     pub bytes_per_key_byte: f64,
-    /// Is the share of the memory that a checkpoint writes.
+    /// This is the share of the memory that a checkpoint writes.
     pub checkpoint_share: f64,
 }
 

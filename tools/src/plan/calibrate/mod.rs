@@ -35,19 +35,20 @@ const DRIVE_BYTES: u64 = 4 << 30;
 /// Two servers have a drive each, and other files are written; this is more than the engine alone
 /// needs before.
 const DISK_BYTES: u64 = 2 * DRIVE_BYTES + (64 << 20);
-/// Is the exit status when the arguments make no sense on this machine.
+/// This is the exit status when the arguments make no sense on this machine.
 const REFUSED: u8 = 2;
 /// The servers and the engine alone have one core; this is the number of shards per core on any
 /// machine.
 pub const SHARDS: u16 = 2;
-/// Is the seed of all that is random in the measurements.
+/// This is the seed of all that is random in the measurements.
 const SEED: u64 = 1;
 
-/// Measure what requests and objects cost on this machine: CPU time, memory of the index, space, the cleaner
+/// Measure what requests and objects cost on this machine: CPU time, memory of the index, space,
+/// the cleaner
 ///
-/// Fills and overwrites drive files of 2 and 4 GiB with the engine alone, then starts two servers of its own on
-/// loopback with 4 GiB each and asks them from another core, and removes all: 8 GiB of disk, about three minutes, and
-/// the time to write the files.
+/// Fills and overwrites drive files of 2 and 4 GiB with the engine alone, then starts two servers
+/// of its own on loopback with 4 GiB each and asks them from another core, and removes all: 8 GiB
+/// of disk, about three minutes, and the time to write the files.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:
   ringbolt plan calibrate                                in the current directory, to ./constants.json

@@ -20,27 +20,27 @@ use std::path::{Path, PathBuf};
 /// Holds the sizes of inline bodies, and of bodies in slices: the two ends of a line each.
 const INLINE_BYTES: [u64; 2] = [4 << 10, 64 << 10];
 const LARGE_BYTES: [u64; 2] = [128 << 10, 4 << 20];
-/// Is the body size when the size does not matter.
+/// This is the body size when the size does not matter.
 const SMALL_BYTES: u64 = INLINE_BYTES[0];
-/// Is the number of requests that wait at the same time: enough that the server always has work
-/// while others wait for its drive. `IN_FLIGHT_BYTES` limits the bytes of their bodies, because
-/// requests in progress at the first and the last sample blur the count.
+/// This is the number of requests that wait at the same time: enough that the server always has
+/// work while others wait for its drive. `IN_FLIGHT_BYTES` limits the bytes of their bodies,
+/// because requests in progress at the first and the last sample blur the count.
 pub const IN_FLIGHT: u64 = 128;
 const IN_FLIGHT_BYTES: u64 = 16 << 20;
 /// If the server was sampled less than twice, the point is measured again, at most this many times.
 const ATTEMPTS: u32 = 3;
-/// Is the number of objects of a point; `POINT_BYTES` limits their total size.
+/// This is the number of objects of a point; `POINT_BYTES` limits their total size.
 const OBJECTS: u64 = 2_000;
 const POINT_BYTES: u64 = 128 << 20;
 
 /// Says where and for how long to measure.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Is the program that serves.
+    /// This is the program that serves.
     pub server: PathBuf,
     pub server_core: usize,
     pub client_core: usize,
-    /// Is the time for each point and turn.
+    /// This is the time for each point and turn.
     pub seconds: u64,
 }
 
@@ -61,17 +61,17 @@ pub struct RequestCosts {
     pub get_cached: f64,
     pub head: f64,
     pub delete: f64,
-    /// Is the cost of a group commit.
+    /// This is the cost of a group commit.
     pub commit: f64,
-    /// Is the time between the commits of a shard that always has records waiting, on an idle core;
-    /// `commit_time_busy` is the same on a busy core.
+    /// This is the time between the commits of a shard that always has records waiting, on an idle
+    /// core; `commit_time_busy` is the same on a busy core.
     pub commit_time: f64,
     pub commit_time_busy: f64,
     pub list: f64,
     pub list_per_key: f64,
 }
 
-/// Is a job to measure.
+/// This is a job to measure.
 struct Job<'a> {
     title: &'a str,
     op: &'a str,
@@ -80,7 +80,7 @@ struct Job<'a> {
     bucket: &'a str,
     /// Uses the server with a read cache.
     cached: bool,
-    /// Is the number of requests that wait at the same time.
+    /// This is the number of requests that wait at the same time.
     in_flight: u64,
 }
 
@@ -118,7 +118,7 @@ const JOBS: [Job; 15] = [
     Job { cached: true, objects: 500, ..body("GET of 4 KiB from memory", "get", SMALL_BYTES) },
     Job { in_flight: 1, ..body("PUT of 4 KiB, one at a time", "put", SMALL_BYTES) },
 ];
-/// Is the number of GETs for each PUT, in the job that mixes them.
+/// This is the number of GETs for each PUT, in the job that mixes them.
 const GETS_AMONG: f64 = 3.0;
 
 /// Describes a mix of requests, as a job of the bench tool.
@@ -126,7 +126,7 @@ const GETS_AMONG: f64 = 3.0;
 pub struct Mix {
     /// Holds lines of the job: `op=` and related keys.
     pub lines: String,
-    /// Is the size of the largest body.
+    /// This is the size of the largest body.
     pub body_bytes: u64,
     pub objects: u64,
 }

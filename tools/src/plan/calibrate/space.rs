@@ -19,15 +19,15 @@ const KEY_BYTES: usize = 40;
 /// This drive is for inline objects.
 const SMALL_DRIVE_BYTES: u64 = 2 << 30;
 const SMALL_BYTES: u64 = 16 << 10;
-/// Is the live share of the drive: the cleaner has to work, and finds space.
+/// This is the live share of the drive: the cleaner has to work, and finds space.
 const SMALL_LIVE_SHARE: f64 = 0.7;
-/// Is how many times the live objects are overwritten, before and during the measurement.
+/// This is how many times the live objects are overwritten, before and during the measurement.
 const SMALL_TURNS: [f64; 2] = [0.7, 0.7];
 
 /// This drive is for objects in slices: from the shortest up to a little more than a full one.
 const LARGE_DRIVE_BYTES: u64 = 4 << 30;
 const LARGE_BYTES: [u64; 2] = [sizing::INLINE_BYTES_MAX + 1, 5 << 20];
-/// Is the live share of the drive, and how often all of it is overwritten. The drive is nearly
+/// This is the live share of the drive, and how often all of it is overwritten. The drive is nearly
 /// full, because one with free space leaves gaps as they are; the mean of all times counts, because
 /// gaps come and go.
 const LARGE_LIVE_SHARE: f64 = 0.77;
@@ -43,20 +43,21 @@ pub struct SpaceCosts {
 /// Holds the costs of objects in slices.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LargeCosts {
-    /// Is the ratio of live bytes to the computed units and records.
+    /// This is the ratio of live bytes to the computed units and records.
     pub alignment: f64,
-    /// Is the size of the gaps for each byte of slices that are not full.
+    /// This is the size of the gaps for each byte of slices that are not full.
     pub tail_gaps: f64,
 }
 
 /// Holds the costs of objects in the log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SmallCosts {
-    /// Is the ratio of the bytes that puts wrote to the records with computed headers and padding.
+    /// This is the ratio of the bytes that puts wrote to the records with computed headers and
+    /// padding.
     pub log: f64,
-    /// Is the ratio of the bytes that the cleaner moved to its formula.
+    /// This is the ratio of the bytes that the cleaner moved to its formula.
     pub cleaner: f64,
-    /// Is the CPU time in microseconds for each MiB that the cleaner moves.
+    /// This is the CPU time in microseconds for each MiB that the cleaner moves.
     pub clean_cpu_us_per_mib: f64,
 }
 

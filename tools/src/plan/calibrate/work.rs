@@ -35,13 +35,13 @@ pub struct WorkSampler {
 /// Describes the work in the measured part of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Work {
-    /// Is the CPU time of a request.
+    /// This is the CPU time of a request.
     pub request_us: f64,
-    /// Is the mean number of busy cores.
+    /// This is the mean number of busy cores.
     pub busy: f64,
-    /// Is the number of records per group commit; 1 if there was none.
+    /// This is the number of records per group commit; 1 if there was none.
     pub records: f64,
-    /// Is the time between the group commits of a shard; 0 if there was none.
+    /// This is the time between the group commits of a shard; 0 if there was none.
     pub interval_us: f64,
 }
 

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Is the exit status when arguments or files are not valid.
+/// This is the exit status when arguments or files are not valid.
 const NOT_UNDERSTOOD: u8 = 2;
 
 /// Says why a command failed.

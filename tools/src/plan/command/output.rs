@@ -17,7 +17,7 @@ pub struct OutputError {
     error: io::Error,
 }
 
-/// Is the destination of a result; it is opened before the work begins.
+/// This is the destination of a result; it is opened before the work begins.
 #[derive(Debug)]
 pub struct Output {
     path: PathBuf,
@@ -27,7 +27,7 @@ pub struct Output {
 #[derive(Debug)]
 enum Target {
     Stdout,
-    /// Is a temporary file beside the file that it will replace.
+    /// This is a temporary file beside the file that it will replace.
     Whole(NamedTempFile),
     Open(File),
 }

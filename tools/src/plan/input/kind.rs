@@ -51,7 +51,7 @@ pub enum Kind {
     Sizes,
 }
 
-/// Is a value that was read.
+/// This is a value that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Quantity {
     Text(String),

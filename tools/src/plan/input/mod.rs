@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 /// Holds a text and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// Is used in messages; paths in the text are relative to its directory.
+    /// This is used in messages; paths in the text are relative to its directory.
     pub name: PathBuf,
     pub text: String,
 }

@@ -13,9 +13,9 @@ pub const COMBINATIONS_MAX: usize = 1000;
 /// Replaces one value: `drives.count=12`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
-    /// Is section and name; `objects.sizes.0.share` names an element of a list.
+    /// This is section and name; `objects.sizes.0.share` names an element of a list.
     pub path: String,
-    /// Is TOML, or a text without quotes.
+    /// This is TOML, or a text without quotes.
     pub value: String,
 }
 

@@ -18,7 +18,7 @@ pub struct Node {
     pub value: Value,
 }
 
-/// Is a value. Numbers are kept as text, because their meaning depends on the key.
+/// This is a value. Numbers are kept as text, because their meaning depends on the key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Scalar(String),

@@ -60,9 +60,9 @@ struct Compared<'a> {
     live: &'a LiveNode,
     nodes: f64,
     at: usize,
-    /// Is the share of the month that has passed.
+    /// This is the share of the month that has passed.
     passed_share: f64,
-    /// Is `None` if the plan has no months.
+    /// This is `None` if the plan has no months.
     month: Option<&'a MonthPlan>,
     demand: MonthDemand,
     first: MonthDemand,

@@ -3,7 +3,7 @@ use crate::plan::model;
 use crate::plan::model::testing::{constants, hardware, workload};
 use std::collections::BTreeMap;
 
-/// Is 15 January 2027.
+/// The day is 15 January 2027.
 const IN_FIRST_MONTH: u64 = 1_799_971_200;
 
 fn plan() -> Plan {

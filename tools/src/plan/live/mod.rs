@@ -24,11 +24,11 @@ use super::http::Http;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Is the path of a node's metrics.
+/// This is the path of a node's metrics.
 pub const METRICS_PATH: &str = "/ringbolt/metrics";
 /// A page has some hundred lines, and ten for each shard.
 pub const METRICS_BYTES_MAX: u64 = 16 << 20;
-/// Is the allowed time between the readings.
+/// This is the allowed time between the readings.
 pub const SECONDS: std::ops::RangeInclusive<f64> = 1.0..=86_400.0;
 
 /// Reads the metrics of the node at `url` twice, `seconds` apart, and SMART of `devices`. The notes

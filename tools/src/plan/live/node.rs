@@ -12,10 +12,10 @@ const PERCENT_TOLD: f64 = 5.0;
 pub struct LiveNode {
     pub url: String,
     pub read_unix_ms: u64,
-    /// Is the time between the two readings.
+    /// This is the time between the two readings.
     pub seconds: f64,
     pub objects: f64,
-    /// Is the size of the drives' extents.
+    /// This is the size of the drives' extents.
     pub capacity_bytes: f64,
     pub live_bytes: f64,
     pub dead_bytes: f64,
@@ -23,7 +23,7 @@ pub struct LiveNode {
     pub free_bytes: f64,
     pub index_bytes: f64,
     pub resident_bytes: Option<f64>,
-    /// Is the time since the start of the process.
+    /// This is the time since the start of the process.
     pub process_age_s: Option<f64>,
     /// Holds the requests per second over `seconds`, by S3 operation such as `GetObject`.
     pub requests_per_s: BTreeMap<String, f64>,
@@ -36,7 +36,7 @@ pub struct LiveNode {
     pub moved_bytes: f64,
     pub written_bytes_per_s: f64,
     pub user_bytes_per_s: f64,
-    /// Is CPU time in seconds per second.
+    /// This is CPU time in seconds per second.
     pub cpu_cores: Option<f64>,
     pub wear: Vec<DriveWear>,
     /// Lists what a reader should know: drives that report no wear, and why.
@@ -47,7 +47,7 @@ pub struct LiveNode {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DriveWear {
     pub device: String,
-    /// Is the program that reported it.
+    /// This is the program that reported it.
     pub program: String,
     pub percentage_used: Option<f64>,
     /// Counts the bytes that the host wrote in the drive's life.
@@ -85,7 +85,7 @@ impl LiveNode {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     pub live: LiveNode,
-    /// Is the month of the plan that is compared.
+    /// This is the month of the plan that is compared.
     pub month: super::super::month::Month,
     pub lines: Vec<DifferenceLine>,
     pub notes: Vec<String>,
@@ -95,9 +95,9 @@ pub struct Difference {
 pub struct DifferenceLine {
     /// Includes its unit, as in the JSON of a plan: `stored_bytes_per_object`.
     pub name: String,
-    /// Is the figure for one node.
+    /// This is the figure for one node.
     pub planned: f64,
-    /// Is `None` if the node does not report it.
+    /// This is `None` if the node does not report it.
     pub live: Option<f64>,
 }
 

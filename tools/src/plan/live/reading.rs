@@ -6,7 +6,7 @@ use super::node::LiveNode;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Is larger than any count of a node: in bytes, a thousand million drives of a terabyte.
+/// This is larger than any count of a node: in bytes, a thousand million drives of a terabyte.
 const FIGURE_MAX: f64 = 1e21;
 
 /// Holds one reading of a node's metrics.
@@ -18,7 +18,7 @@ pub struct Reading {
     index_bytes: f64,
     resident_bytes: Option<f64>,
     started_unix_s: Option<f64>,
-    /// Is empty if the node does not count them.
+    /// This is empty if the node does not count them.
     requests: BTreeMap<String, f64>,
     written_bytes: BTreeMap<String, f64>,
     user_bytes: f64,

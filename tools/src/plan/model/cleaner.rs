@@ -9,11 +9,11 @@
 
 use ringbolt_engine::node::sizing::{self, DriveSizing};
 
-/// Is the number of extents of a shard that a checkpoint gives back. With enough time, it is the
-/// cleaner's share; while puts wait for space, each extent is given back as soon as it is empty,
-/// and the plan assumes this case.
+/// This is the number of extents of a shard that a checkpoint gives back. With enough time, it is
+/// the cleaner's share; while puts wait for space, each extent is given back as soon as it is
+/// empty, and the plan assumes this case.
 pub const EMPTIED_BY_CHECKPOINT: f64 = 1.0;
-/// Is the same number if slices die too: a put that waits then makes every shard write a
+/// This is the same number if slices die too: a put that waits then makes every shard write a
 /// checkpoint, also those that have emptied no extent. Source: a drive of 4 GiB, half of it slices,
 /// overwritten (tests/plan).
 pub const EMPTIED_BESIDE_SLICES: f64 = 0.8;
@@ -44,17 +44,18 @@ pub fn victim_live_share(live_share: f64) -> f64 {
 /// Describes the log of one drive.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LogState {
-    /// Is the size of the live records.
+    /// This is the size of the live records.
     pub live_bytes: f64,
     /// Counts the extents that hold slices.
     pub slice_extents: f64,
-    /// Is the size of the slices that puts write and that die, for each byte written to the log.
+    /// This is the size of the slices that puts write and that die, for each byte written to the
+    /// log.
     pub slice_bytes_by_log_byte: f64,
-    /// Is the memory of the index of all shards of the drive; `checkpoint_bytes` is what a
+    /// This is the memory of the index of all shards of the drive; `checkpoint_bytes` is what a
     /// checkpoint of all of it writes.
     pub index_bytes: f64,
     pub checkpoint_bytes: f64,
-    /// Is the ratio of the bytes moved to the formula.
+    /// This is the ratio of the bytes moved to the formula.
     pub moved_bytes_factor: f64,
 }
 
@@ -78,7 +79,7 @@ pub fn shard_extents(drive: &DriveSizing, index_bytes: f64, checkpoint_bytes: f6
 /// Holds what is written to the log, for each byte that puts and deletes write to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LogWrites {
-    /// Is the live share of the log's extents that hold anything.
+    /// This is the live share of the log's extents that hold anything.
     pub live_share: f64,
     pub moved_bytes: f64,
     pub checkpoint_bytes: f64,

@@ -10,9 +10,9 @@ use crate::plan::workload::Workload;
 /// Holds the values of the uncertainties in one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Draw {
-    /// Is added to the growth of each month.
+    /// This is added to the growth of each month.
     pub growth: f64,
-    /// Is a factor of all rates.
+    /// This is a factor of all rates.
     pub rates: f64,
 }
 
@@ -32,7 +32,7 @@ pub struct MonthDemand {
     pub list_per_s: f64,
     /// Includes the expiries of the retention.
     pub delete_per_s: f64,
-    /// Is the share of the puts that replace something that dies in the same month.
+    /// This is the share of the puts that replace something that dies in the same month.
     pub dying_share: f64,
 }
 
@@ -73,10 +73,10 @@ pub fn demand(workload: &Workload, draw: &Draw) -> Vec<MonthDemand> {
 /// Counts the stored objects by the month in which they arrived. The ages of the initial objects
 /// are even; those of a month arrive evenly over it; DELETEs hit all objects alike.
 struct Ages {
-    /// Is the retention in months; `None` means that nothing expires.
+    /// This is the retention in months; `None` means that nothing expires.
     retention: Option<f64>,
-    /// Is the number of initial objects that there would be without DELETEs, and the share of them
-    /// that DELETEs left.
+    /// This is the number of initial objects that there would be without DELETEs, and the share of
+    /// them that DELETEs left.
     start: (f64, f64),
     arrived: Vec<(f64, f64)>,
 }

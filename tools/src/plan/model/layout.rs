@@ -25,39 +25,39 @@ pub const LEAF_SLACK: f64 = 1.35;
 /// Holds the mean costs of one object with all of its pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ObjectCost {
-    /// Is what users stored.
+    /// This is what users stored.
     pub logical_bytes: f64,
     /// Counts the pieces on drives, data and parity together.
     pub pieces: f64,
-    /// Is the size of the bodies of all pieces.
+    /// This is the size of the bodies of all pieces.
     pub piece_bytes: f64,
-    /// Is the live size in the log: the records.
+    /// This is the live size in the log: the records.
     pub record_bytes: f64,
-    /// Is the live size in slices.
+    /// This is the live size in slices.
     pub slice_bytes: f64,
-    /// Is the part of `slice_bytes` in slices that are not full.
+    /// This is the part of `slice_bytes` in slices that are not full.
     pub tail_bytes: f64,
-    /// Is what a put writes to the log, without what it shares with other records.
+    /// This is what a put writes to the log, without what it shares with other records.
     pub log_bytes: f64,
-    /// Is the same with each record in a group commit of its own.
+    /// This is the same with each record in a group commit of its own.
     pub log_alone_bytes: f64,
     /// Counts the records that a put writes: one for each piece, more for an upload in parts.
     pub log_records: f64,
     pub slice_written_bytes: f64,
     /// Counts the write operations for slices.
     pub slice_writes: f64,
-    /// Is the memory of the index.
+    /// This is the memory of the index.
     pub index_bytes: f64,
     /// Counts the pieces whose bodies are in their records.
     pub inline_pieces: f64,
-    /// Is the size of these bodies.
+    /// This is the size of these bodies.
     pub inline_bytes: f64,
-    /// Is the memory that the read cache needs for the inline pieces that are read; weighted by the
-    /// share of objects that have such pieces.
+    /// This is the memory that the read cache needs for the inline pieces that are read; weighted
+    /// by the share of objects that have such pieces.
     pub cached_bytes: f64,
-    /// Is the cost of a GET.
+    /// This is the cost of a GET.
     pub get: ReadCost,
-    /// Is the cost of a HEAD.
+    /// This is the cost of a HEAD.
     pub head: OpenCost,
 }
 

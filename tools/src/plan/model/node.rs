@@ -38,7 +38,7 @@ pub struct Fleet<'a> {
 pub struct NodeLoad {
     pub uses: [f64; Constraint::ALL.len()],
     pub capacity: NodeCapacity,
-    /// Is the live size on all drives of the node.
+    /// This is the live size on all drives of the node.
     pub live_bytes: f64,
     pub writes: Writes,
 }
@@ -46,7 +46,7 @@ pub struct NodeLoad {
 /// Holds the writes to one drive in bytes per second, as the mean of the day.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Writes {
-    /// Is the size of users' data, with redundancy.
+    /// This is the size of users' data, with redundancy.
     pub user: f64,
     pub objects: f64,
     pub deletes: f64,

@@ -28,7 +28,7 @@ pub struct OpenCost {
     /// Counts opened records of pieces that are inline; `large` counts those of pieces in slices.
     pub small: f64,
     pub large: f64,
-    /// Is what is read to open them: the blocks of a record that begins anywhere in a block.
+    /// This is what is read to open them: the blocks of a record that begins anywhere in a block.
     pub small_bytes: f64,
     pub large_bytes: f64,
 }
@@ -76,17 +76,17 @@ impl OpenCost {
 /// Holds the cost of a GET, as means over all GETs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ReadCost {
-    /// Is the cost of opening for a GET of the whole object: it opens each of the pieces that
+    /// This is the cost of opening for a GET of the whole object: it opens each of the pieces that
     /// suffice.
     pub whole_opened: OpenCost,
     /// Counts reads of slices.
     pub whole_reads: f64,
     pub whole_bytes: f64,
-    /// Is the size of the response; `whole_got_small_bytes` is the part that comes from inline
+    /// This is the size of the response; `whole_got_small_bytes` is the part that comes from inline
     /// pieces.
     pub whole_got_bytes: f64,
     pub whole_got_small_bytes: f64,
-    /// Is the same for the GET of a range, and so are the next four.
+    /// This is the same for the GET of a range, and so are the next four.
     pub range_opened: OpenCost,
     pub range_reads: f64,
     pub range_bytes: f64,
@@ -175,7 +175,7 @@ impl ReadCost {
 /// Draws the ranges that GETs ask for.
 pub struct Ranges {
     bytes: u64,
-    /// Is the number of ranges per object; it is 0 if no GET asks for a range.
+    /// This is the number of ranges per object; it is 0 if no GET asks for a range.
     drawn: u64,
     random: fastrand::Rng,
 }

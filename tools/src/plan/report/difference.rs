@@ -49,7 +49,7 @@ pub fn json(difference: &Difference) -> String {
     struct Line<'a> {
         #[serde(flatten)]
         line: &'a DifferenceLine,
-        /// Is the live value over the planned one, less 1.
+        /// This is the live value over the planned one, less 1.
         relative: Option<f64>,
     }
     #[derive(Serialize)]

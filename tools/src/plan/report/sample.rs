@@ -20,7 +20,7 @@ const CREATED_UNIX_MS: u64 = 1_795_275_389_534;
 const NODES: u32 = 4;
 const DRIVES: u32 = 8;
 const OBJECTS: f64 = 1.2e9;
-/// Is what a node can hold at its limit.
+/// This is what a node can hold at its limit.
 const NODE_BYTES: f64 = 4.6e13;
 const GROWTH: f64 = 0.06;
 

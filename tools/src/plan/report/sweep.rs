@@ -16,13 +16,13 @@ pub struct SweepRow {
     pub overrides: Vec<SweepValue>,
     pub first: SweepMonth,
     pub last: SweepMonth,
-    /// Is the number of nodes that all figures below refer to.
+    /// This is the number of nodes that all figures below refer to.
     pub nodes: u32,
-    /// Is a calendar day; `None` means not within the horizon.
+    /// This is a calendar day; `None` means not within the horizon.
     pub full_80_percent_date: Option<String>,
     pub full_100_percent_date: Option<String>,
     pub full_100_percent: WhenFull,
-    /// Is `None` if the endurance is not known, or if nothing is written.
+    /// This is `None` if the endurance is not known, or if nothing is written.
     pub life_years: Option<f64>,
     pub data_loss_probability_per_year: f64,
     pub currency: String,

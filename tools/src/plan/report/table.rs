@@ -7,7 +7,7 @@ use super::words::NOTHING;
 use crate::html::{escaped, shortened};
 use std::fmt::Write;
 
-/// Is the number of characters of a line of text.
+/// This is the number of characters of a line of text.
 pub const WIDTH: usize = 108;
 const INDENT: usize = 2;
 const GAP: usize = 2;
@@ -26,7 +26,7 @@ pub enum Align {
 
 #[derive(Clone, Debug)]
 pub struct Column {
-    /// Is split into lines at line breaks.
+    /// This is split into lines at line breaks.
     pub title: String,
     pub align: Align,
 }
@@ -38,7 +38,7 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// Each row has as many cells as there are columns.
     pub rows: Vec<Vec<String>>,
-    /// Are printed below the table.
+    /// These are printed below the table.
     pub notes: Vec<String>,
 }
 

@@ -19,10 +19,10 @@ const STORAGE_CLASSES_MAX: usize = 32;
 /// Replaces further names once there are too many.
 const OTHER: &str = "other";
 
-/// Is an object of a listing.
+/// This is an object of a listing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Listed<'a> {
-    /// Is decoded.
+    /// This is decoded.
     pub key: &'a [u8],
     pub size_bytes: u64,
     /// May have quotation marks; `None` if the listing does not contain it.

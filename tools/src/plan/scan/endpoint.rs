@@ -52,18 +52,18 @@ impl ScanCredentials {
 pub struct S3Source {
     /// Has no slash at the end.
     endpoint: String,
-    /// Is the value of the `Host` header.
+    /// This is the value of the `Host` header.
     host: String,
-    /// Is the path of the endpoint and the bucket, percent-encoded.
+    /// This is the path of the endpoint and the bucket, percent-encoded.
     path: String,
     bucket: String,
     pub prefix: String,
     pub region: String,
-    /// Is `None` for unsigned requests to public buckets.
+    /// This is `None` for unsigned requests to public buckets.
     pub credentials: Option<ScanCredentials>,
 }
 
-/// Is one GET request.
+/// This is one GET request.
 pub struct ListRequest {
     pub url: String,
     pub headers: Vec<(String, String)>,

@@ -22,9 +22,9 @@ const BEFORE: Kind = Kind { version: 1, ..KIND };
 /// Holds the result of a scan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScannedSizes {
-    /// Is [`SCHEMA`].
+    /// This is [`SCHEMA`].
     pub schema: String,
-    /// Is [`VERSION`].
+    /// This is [`VERSION`].
     pub version: u32,
     /// Describes the source as text: "bucket photos at http://127.0.0.1:9000".
     pub source: String,
@@ -32,11 +32,11 @@ pub struct ScannedSizes {
     pub objects: u64,
     pub total_bytes: u64,
     pub largest_bytes: u64,
-    /// Is the mean length of a key.
+    /// This is the mean length of a key.
     pub key_bytes_mean: f64,
-    /// Is the mean length of the part that a key shares with the previous key, in the order of the
-    /// source; a front-coded index does not store it. Keys out of order share less than they would
-    /// in order.
+    /// This is the mean length of the part that a key shares with the previous key, in the order of
+    /// the source; a front-coded index does not store it. Keys out of order share less than they
+    /// would in order.
     pub key_shared_bytes_mean: f64,
     /// Counts the keys that came after a greater key.
     pub keys_out_of_order: u64,
@@ -44,7 +44,7 @@ pub struct ScannedSizes {
     /// Counts the objects of each storage class, by the name in the source; it is empty if the
     /// source contains none.
     pub storage_classes: BTreeMap<String, u64>,
-    /// Is `None` if the source contains no parts, or if no object has any.
+    /// This is `None` if the source contains no parts, or if no object has any.
     pub multipart: Option<Multipart>,
     /// Lists what a reader should know: what was skipped, and why.
     pub notes: Vec<String>,
@@ -52,9 +52,9 @@ pub struct ScannedSizes {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScannedClass {
-    /// Is the smallest size that occurred in the class.
+    /// This is the smallest size that occurred in the class.
     pub lower_bytes: u64,
-    /// Is the largest size that occurred in the class.
+    /// This is the largest size that occurred in the class.
     pub upper_bytes: u64,
     pub objects: u64,
     pub total_bytes: u64,
@@ -66,7 +66,7 @@ pub struct Multipart {
     pub objects: u64,
     pub parts: u64,
     pub total_bytes: u64,
-    /// Is bytes over parts, which is a little less than the part size of clients, because last
+    /// This is bytes over parts, which is a little less than the part size of clients, because last
     /// parts are shorter.
     pub part_bytes_mean: f64,
 }

@@ -28,7 +28,7 @@ const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 const RECORD_BYTES_MAX: u64 = 1 << 20;
 const RECORDS_A_STEP: u64 = 4096;
 const COLUMNS_SHOWN: usize = 200;
-/// Are the names in manifests.
+/// These are the names in manifests.
 const CSV: &str = "CSV";
 const PARQUET: &str = "Parquet";
 const ORC: &str = "ORC";
@@ -152,11 +152,11 @@ fn not_read(format: &str) -> String {
     format!("an inventory in {format:?}: CSV and Parquet are read; have S3 write it as one of these")
 }
 
-/// Is the kind of a file of an inventory, detected by its bytes, because names do not always show
-/// it.
+/// This is the kind of a file of an inventory, detected by its bytes, because names do not always
+/// show it.
 enum FileKind {
     Parquet(File),
-    /// Is CSV, plain or compressed by gzip.
+    /// This is CSV, plain or compressed by gzip.
     Text,
 }
 
@@ -356,7 +356,7 @@ pub enum Wrong {
 
 /// Holds what an inventory says about an object.
 pub struct Record<'a> {
-    /// Is decoded.
+    /// This is decoded.
     pub key: Cow<'a, [u8]>,
     /// Holds the invalid text as the error; `None` if the field is empty.
     pub size_bytes: Option<Result<u64, Vec<u8>>>,

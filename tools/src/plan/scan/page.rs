@@ -15,7 +15,7 @@ const SHOWN_CHARACTERS: usize = 200;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     pub objects: Vec<PageObject>,
-    /// Is the token of the next page; `None` if this is the last one.
+    /// This is the token of the next page; `None` if this is the last one.
     pub next_token: Option<String>,
 }
 

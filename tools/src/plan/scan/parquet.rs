@@ -21,9 +21,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// Is at both ends of a file.
+/// This is at both ends of a file.
 const MAGIC: [u8; 4] = *b"PAR1";
-/// Is at the end of a file whose footer is encrypted.
+/// This is at the end of a file whose footer is encrypted.
 const ENCRYPTED_MAGIC: [u8; 4] = *b"PARE";
 /// Includes the length of the footer and the magic bytes.
 const TAIL_BYTES: u64 = 8;
@@ -204,7 +204,7 @@ impl Group {
     }
 }
 
-/// Is a column of a row group, of any type.
+/// This is a column of a row group, of any type.
 struct Opened<'a> {
     reader: ColumnReader,
     schema: &'a ColumnDescPtr,
@@ -262,7 +262,7 @@ impl<D: DataType> Batches<D::T> for ColumnReaderImpl<D> {
 /// Holds a batch of a column.
 struct Column<T> {
     reader: Box<dyn Batches<T>>,
-    /// Is the level of a value that exists.
+    /// This is the level of a value that exists.
     level: i16,
     levels: Vec<i16>,
     values: Vec<T>,

@@ -9,7 +9,7 @@ use parquet::schema::parser::parse_message_type;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Is the schema that S3 writes, also in its manifest.
+/// This is the schema that S3 writes, also in its manifest.
 const SCHEMA: &str = "message s3.inventory {
   required binary bucket (UTF8);
   required binary key (UTF8);

@@ -4,8 +4,8 @@ use crate::bench::report::number::{Prefix, short};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// Is the time between two updates of the line on a terminal; elsewhere, `STEP_ELSEWHERE` is the
-/// time between two lines.
+/// This is the time between two updates of the line on a terminal; elsewhere, `STEP_ELSEWHERE` is
+/// the time between two lines.
 const STEP_ON_TERMINAL: Duration = Duration::from_millis(200);
 const STEP_ELSEWHERE: Duration = Duration::from_secs(10);
 const DIGITS: usize = 5;

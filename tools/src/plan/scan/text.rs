@@ -14,21 +14,21 @@ const LINE_BYTES_MAX: u64 = 16 << 10;
 const SHOWN_CHARACTERS: usize = 120;
 /// Progress is reported after this many lines.
 const LINES_A_STEP: u64 = 4096;
-/// Is the form of `2026-11-21 18:44:02`.
+/// This is the form of `2026-11-21 18:44:02`.
 const DATE: &[u8] = b"0000-00-00 00:00:00";
 const FORM: &str = "a date, a time, a size in bytes and a key, as `aws s3 ls --recursive` prints them";
 const ROUNDED: &str = "a size in whole bytes, but --human-readable rounds sizes: list again without it";
 const FOLDER: &str = "objects, but this is a folder: list again with --recursive";
 const SUMMARY: &str = "as many objects as lines: the listing is not whole";
 
-/// Is a valid line.
+/// This is a valid line.
 #[derive(Debug, PartialEq, Eq)]
 enum Line<'a> {
     Object {
         size_bytes: u64,
         key: &'a [u8],
     },
-    /// Is the number of objects that `--summarize` prints.
+    /// This is the number of objects that `--summarize` prints.
     Objects(u64),
     Nothing,
 }

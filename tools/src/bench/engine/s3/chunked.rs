@@ -5,16 +5,17 @@ use super::head::Malformed;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Is within the digits of a chunk's length.
+    /// The decoder is within the digits of a chunk's length.
     Length {
         digits: u8,
     },
-    /// Is after the digits, before the end of the line.
+    /// The decoder is after the digits, before the end of the line.
     Extension,
     Data,
-    /// Is in the line end after the data.
+    /// The decoder is in the line end after the data.
     DataEnd,
-    /// Is in the lines after the last chunk; `length` counts the bytes of the current line.
+    /// The decoder is in the lines after the last chunk; `length` counts the bytes of the current
+    /// line.
     Trailer {
         length: u32,
     },

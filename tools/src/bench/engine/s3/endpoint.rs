@@ -12,7 +12,7 @@ const HTTPS_PORT: u16 = 443;
 #[derive(Clone)]
 pub struct Endpoint {
     pub address: SocketAddr,
-    /// Is `None` for plain HTTP.
+    /// This is `None` for plain HTTP.
     pub tls: Option<Rc<Tls>>,
 }
 

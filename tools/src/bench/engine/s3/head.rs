@@ -24,11 +24,11 @@ pub struct Head {
     pub framing: Framing,
     /// Says that the server closes the connection after this response.
     pub closes: bool,
-    /// Is the position of the ETag, including the quotes.
+    /// This is the position of the ETag, including the quotes.
     pub etag: Range<usize>,
-    /// Is the position of the value of Content-Range.
+    /// This is the position of the value of Content-Range.
     pub content_range: Range<usize>,
-    /// Is the position of the body's first byte.
+    /// This is the position of the body's first byte.
     pub end: usize,
 }
 

@@ -39,12 +39,12 @@ pub enum Sink {
 /// Describes one exchange, apart from the rendered head.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
-    /// Is the range of the buffer to send: the first byte, and one past the last.
+    /// This is the range of the buffer to send: the first byte, and one past the last.
     pub upload: Option<(usize, usize)>,
     pub sink: Sink,
     /// Says that the response has no body, whatever its head says.
     pub head_only: bool,
-    /// Is the largest expected body; a longer one of a success is refused at once.
+    /// This is the largest expected body; a longer one of a success is refused at once.
     pub body_bytes_max: u64,
     pub repeatable: bool,
 }
@@ -60,7 +60,7 @@ pub struct Pieces {
     pub path: Vec<u8>,
     pub query: Vec<u8>,
     pub copy_source: Vec<u8>,
-    /// Is the first and last byte.
+    /// This is the first and last byte.
     pub range: Option<(u64, u64)>,
 }
 
@@ -131,9 +131,9 @@ pub struct Line {
     method: &'static str,
     pub text: Vec<u8>,
     pub etag: Vec<u8>,
-    /// Is the status of the last response.
+    /// This is the status of the last response.
     pub status: u16,
-    /// Is the Content-Length, if there was one.
+    /// This is the Content-Length, if there was one.
     pub length: Option<u64>,
     pub content_range: Vec<u8>,
 }

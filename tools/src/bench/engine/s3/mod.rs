@@ -200,10 +200,10 @@ struct Wait<'a> {
     deadline_ns: Option<u64>,
     /// Counts the turns of the loop.
     turns: u32,
-    /// Is when the last response arrived, or when the call began.
+    /// This is the time when the last response arrived, or when the call began.
     active_ns: u64,
     seen: usize,
-    /// Is the time of the last turn; `last_polls` is how often tasks had been polled by then.
+    /// This is the time of the last turn; `last_polls` is how often tasks had been polled by then.
     last_ns: u64,
     last_polls: u64,
 }

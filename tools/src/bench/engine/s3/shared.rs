@@ -25,7 +25,8 @@ const BUCKET_BYTES: std::ops::RangeInclusive<usize> = 3..=63;
 #[derive(Default)]
 pub struct Watch {
     pub control: Rc<Control>,
-    /// Is when the operation in flight began, on the run's clock; `None` when the slot is idle.
+    /// This is the time when the operation in flight began, on the run's clock; `None` when the
+    /// slot is idle.
     pub busy_since_ns: Cell<Option<u64>>,
 }
 
@@ -45,15 +46,15 @@ pub struct Shared {
     pub objects: ObjectSet,
     pub region: String,
     pub part_bytes: u64,
-    /// Is `/bucket`.
+    /// This is `/bucket`.
     bucket_path: String,
     pub slots: Slots,
-    /// Is indexed by slot.
+    /// This is indexed by slot.
     pub watches: Vec<Watch>,
     pub timeout: Duration,
-    /// Is never `Auto`.
+    /// This is never `Auto`.
     pub client_wait: ClientWait,
-    /// Is set when the run is to end.
+    /// This is set when the run is to end.
     pub stop: RefCell<Arc<AtomicBool>>,
     pub failures: RefCell<Failures>,
     /// Says that the thread polls instead of sleeping; `spinner` wakes the task that makes it poll.

@@ -13,15 +13,15 @@ const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
     pub method: &'static str,
-    /// Is percent-encoded.
+    /// This is percent-encoded.
     pub path: &'a [u8],
-    /// Is percent-encoded; parameters are sorted by name and each has its `=`.
+    /// This is percent-encoded; parameters are sorted by name and each has its `=`.
     pub query: &'a [u8],
-    /// Is the value of `x-amz-copy-source`.
+    /// This is the value of `x-amz-copy-source`.
     pub copy_source: Option<&'a [u8]>,
-    /// Is the length of the body; `None` if there is no body.
+    /// This is the length of the body; `None` if there is no body.
     pub body_bytes: Option<u64>,
-    /// Is the first and last byte of the requested range, which is not signed.
+    /// This is the first and last byte of the requested range, which is not signed.
     pub range: Option<(u64, u64)>,
 }
 

@@ -107,12 +107,12 @@ impl ServerCertVerifier for Credulous {
     }
 }
 
-/// Is one connection with TLS.
+/// This is one connection with TLS.
 pub struct TlsStream {
     stream: TcpStream,
     session: ClientConnection,
     incoming: Box<[u8]>,
-    /// Is the part of `incoming` that the session has not taken yet.
+    /// This is the part of `incoming` that the session has not taken yet.
     have: Range<usize>,
     outgoing: Vec<u8>,
 }

@@ -10,7 +10,7 @@ use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
 use std::ops::Range;
 
-/// Is a connection with or without TLS.
+/// This is a connection with or without TLS.
 pub enum Wire {
     Plain(TcpStream),
     Tls(Box<TlsStream>),

@@ -29,7 +29,7 @@ pub enum Kind {
     Seconds,
     Milliseconds,
     Microseconds,
-    /// Is true when the key is given without a value.
+    /// This is true when the key is given without a value.
     Flag,
     /// Takes 0 or 1.
     Bool,
@@ -107,7 +107,7 @@ pub struct Key {
     pub kind: Kind,
     pub default: &'static str,
     pub engines: Engines,
-    /// Is one line long.
+    /// This is one line long.
     pub summary: &'static str,
     /// Says what else a user should know; may be empty.
     pub text: &'static str,
@@ -193,11 +193,11 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
     TABLES.into_iter().flatten()
 }
 
-/// Is the result of a search for a key's name.
+/// This is the result of a search for a key's name.
 #[derive(Clone, Copy, Debug)]
 pub enum Found {
     Built(&'static Key),
-    /// Is a key that only fio supports; the hint may be empty.
+    /// This is a key that only fio supports; the hint may be empty.
     NotBuilt(&'static str),
     /// Holds the most similar name, if one is similar enough.
     Unknown(Option<&'static str>),

@@ -7,7 +7,7 @@ use crate::bench::spec::{Calls, Engine, Pattern};
 struct StandIn {
     names: &'static [&'static str],
     calls: Calls,
-    /// Is empty when nothing differs.
+    /// This is empty when nothing differs.
     difference: &'static str,
 }
 

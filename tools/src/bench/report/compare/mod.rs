@@ -20,9 +20,10 @@ use std::process::ExitCode;
 
 /// Compare two runs of the same jobs: which figures changed, by how much, and how sure that is
 ///
-/// From JSON of `ringbolt bench` or fio. One run a side tells large changes of rates, means and medians; tails, CPU
-/// time and fio's files take at least 3 runs a side, made in turns: before, after, before, after. The noisier the
-/// machine, the more: an interval that is wider than the change looked for needs more runs.
+/// From JSON of `ringbolt bench` or fio. One run a side tells large changes of rates, means and
+/// medians; tails, CPU time and fio's files take at least 3 runs a side, made in turns: before,
+/// after, before, after. The noisier the machine, the more: an interval that is wider than the
+/// change looked for needs more runs.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   ringbolt bench compare before.json after.json
@@ -85,12 +86,12 @@ pub struct Change {
     pub figure: &'static str,
     pub unit: &'static str,
     pub more_is_better: bool,
-    /// Is the geometric mean of several files.
+    /// This is the geometric mean of several files.
     pub before: f64,
     pub after: f64,
     pub change_percent: f64,
-    /// Is the interval of the change. Between equal runs, no figure of the comparison leaves its
-    /// interval in 95 of 100 comparisons.
+    /// This is the interval of the change. Between equal runs, no figure of the comparison leaves
+    /// its interval in 95 of 100 comparisons.
     pub interval_percent: Option<(f64, f64)>,
     pub verdict: Verdict,
 }

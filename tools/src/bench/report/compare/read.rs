@@ -68,8 +68,8 @@ pub struct Interval {
 pub struct Figure {
     pub kind: Kind,
     pub value: f64,
-    /// Is the relative width of the classes in which latencies are counted; smaller differences are
-    /// not visible.
+    /// This is the relative width of the classes in which latencies are counted; smaller
+    /// differences are not visible.
     pub resolution: f64,
     /// Holds the intervals of the run, in order; it is empty if the file has none for this figure.
     pub intervals: Vec<Interval>,

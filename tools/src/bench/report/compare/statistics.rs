@@ -26,26 +26,26 @@ const RUNS_MIN: usize = 4;
 const BATCHES: usize = 5;
 /// A run that is judged by itself needs this many intervals.
 pub const INTERVALS_MIN: usize = 2 * BATCHES;
-/// Is the assumed standard deviation of the logarithms between runs, beyond what their intervals
-/// show, because no single run can show it. Runs of one job on one machine, a minute apart, differ
-/// by 2% to 6% (docs/bench.md).
+/// This is the assumed standard deviation of the logarithms between runs, beyond what their
+/// intervals show, because no single run can show it. Runs of one job on one machine, a minute
+/// apart, differ by 2% to 6% (docs/bench.md).
 pub const RUN_DEVIATION: f64 = 0.03;
 /// A higher correlation of neighbours is a drift, which has no mean.
 const CORRELATION_MAX: f64 = 0.95;
 /// Intervals further from the median than this many deviations are moved to that distance: a stall
 /// moves no median.
 const DEVIATIONS_MAX: f64 = 3.0;
-/// Is the deviation of normal values over their median distance from the median.
+/// This is the deviation of normal values over their median distance from the median.
 const DEVIATION_OF_MEDIAN: f64 = 1.4826;
-/// Is the probability that a comparison of equal runs shows a change.
+/// This is the probability that a comparison of equal runs shows a change.
 pub const ALARM: f64 = 0.05;
 
 /// Describes the difference between two sides.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Difference {
-    /// Is the logarithm of after over before.
+    /// This is the logarithm of after over before.
     pub log_ratio: f64,
-    /// Is the standard error of the difference; `freedom` is the degrees of freedom of its
+    /// This is the standard error of the difference; `freedom` is the degrees of freedom of its
     /// estimate.
     pub error: f64,
     pub freedom: u32,

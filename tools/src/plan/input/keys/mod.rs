@@ -38,13 +38,13 @@ pub enum Fallback {
 /// Describes one key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// Is section and name.
+    /// This is section and name.
     pub path: &'static str,
     pub kind: Kind,
     pub fallback: Fallback,
     /// Describes the key in a few words.
     pub what: &'static str,
-    /// Is an example value in TOML.
+    /// This is an example value in TOML.
     pub example: &'static str,
 }
 

@@ -20,7 +20,7 @@ const MEDIAN: &str = "objects.distribution.median";
 /// A note warns if a larger share is truncated, because the distribution is then another one.
 const CUT_SHARE_NOTED: f64 = 0.05;
 
-/// Is a distribution over positive sizes.
+/// This is a distribution over positive sizes.
 #[derive(Clone, Copy, Debug)]
 enum Law {
     Lognormal { median: f64, sigma: f64 },
