@@ -313,6 +313,7 @@ impl Executor {
         Ok(())
     }
 
+    /// Spawns a task on this thread.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.environment.spawn(Box::pin(task));
     }

@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
+/// Says why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("can not start the server: {0}")]

@@ -26,11 +26,13 @@ enum Form {
 }
 
 impl Latencies {
+    /// Adds a latency.
     #[inline]
     pub fn record(&mut self, nanoseconds: u64) {
         self.dense().saturating_record(nanoseconds.max(1));
     }
 
+    /// Adds all latencies of another histogram.
     pub fn merge(&mut self, other: &Self) {
         match &other.0 {
             Form::Empty => {}
@@ -182,6 +184,7 @@ pub struct Interval {
     pub by_direction: ByDirection<IntervalCounts>,
 }
 
+/// Counts the operations of one direction in one interval.
 #[derive(Clone, Debug, Default)]
 pub struct IntervalCounts {
     pub ios: u64,

@@ -55,6 +55,7 @@ impl<T> ByDirection<T> {
 }
 
 impl<T: Clone> ByDirection<T> {
+    /// Returns the same value for each direction.
     pub fn same(value: T) -> Self {
         Self { read: value.clone(), write: value.clone(), trim: value }
     }

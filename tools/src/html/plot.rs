@@ -131,10 +131,12 @@ pub struct Plot {
 }
 
 impl Plot {
+    /// Returns the horizontal position of a value.
     pub fn place_x(&self, value: f64) -> f64 {
         self.x.share(value).mul_add(WIDTH - LEFT - RIGHT, LEFT)
     }
 
+    /// Returns the vertical position of a value.
     pub fn place_y(&self, value: f64) -> f64 {
         (1.0 - self.y.share(value)).mul_add(HEIGHT - TOP - BOTTOM, TOP)
     }

@@ -19,6 +19,7 @@ pub struct Hardware {
     pub cost: Cost,
 }
 
+/// Describes one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// This is the number of existing nodes; `None` means as many as the first month needs.
@@ -34,6 +35,7 @@ pub struct Node {
     pub price: f64,
 }
 
+/// Describes the drives of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drives {
     pub count: u32,
@@ -142,6 +144,7 @@ impl Limits {
     }
 }
 
+/// Holds prices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// This is the currency of all prices.

@@ -35,6 +35,7 @@ impl Month {
         (last.index + 1).saturating_sub(self.index)
     }
 
+    /// Returns the month that is `months` later.
     pub fn plus(self, months: u32) -> Self {
         Self { index: self.index + months }
     }

@@ -17,6 +17,7 @@ pub const VERSION: u32 = 2;
 const KIND: Kind =
     Kind { schema: SCHEMA, version: VERSION, holds: "plan", command: "ringbolt plan run --json" };
 
+/// This is a plan, with everything that it was made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// This is [`SCHEMA`].
@@ -109,6 +110,7 @@ pub struct MonthPlan {
     pub uses: Vec<Use>,
 }
 
+/// Says how many nodes and drives suffice.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Needed {
     pub nodes: u32,
@@ -200,6 +202,7 @@ pub struct Fill {
     pub at_100_percent: WhenFull,
 }
 
+/// Says how full the drives are in one month.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FillMonth {
     pub month: Month,
@@ -247,6 +250,7 @@ pub struct Endurance {
     pub life_years: Option<f64>,
 }
 
+/// Says how probable a loss of data is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Durability {
     /// Describes the model as text.

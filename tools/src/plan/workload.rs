@@ -5,6 +5,7 @@ use super::month::Month;
 use super::sizes::{SizeClass, SizeHistogram};
 use serde::{Deserialize, Serialize};
 
+/// Describes what is stored and requested.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Workload {
     pub name: String,
@@ -109,6 +110,7 @@ pub struct Growth {
     pub uncertainty: f64,
 }
 
+/// Says for which months a plan is made, and how its uncertainties are sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Horizon {
     pub start: Month,

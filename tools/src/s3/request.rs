@@ -49,10 +49,12 @@ impl Renderer {
         Bytes::from(format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address))
     }
 
+    /// Returns a signed PUT with a body.
     pub fn put(&self, path: &str, body: &[u8], payload: Payload) -> Bytes {
         self.signed_with_body("PUT", path, body, payload)
     }
 
+    /// Returns a signed request with a body.
     pub fn signed_with_body(&self, method: &str, path: &str, body: &[u8], payload: Payload) -> Bytes {
         let (hash, headers) = match payload {
             Payload::Signed => (sha256_hex(body), Vec::new()),

@@ -6,8 +6,10 @@
 use aws_lc_rs::{digest, hmac};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Replaces the hash of a body that is not signed.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
+/// Holds the credentials of a client and the region they are used in.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub access_key: String,
@@ -29,6 +31,7 @@ pub struct Canonical<'a> {
     pub timestamp: &'a str,
 }
 
+/// Returns the SHA-256 in hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }

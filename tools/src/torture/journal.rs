@@ -58,6 +58,7 @@ pub enum Operation {
     Abort,
 }
 
+/// This is one line of a journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
@@ -66,7 +67,7 @@ pub enum Entry {
     Done(String),
     /// Holds the status of a response after which nothing was stored.
     Refused(u16),
-    /// Was read back after a kill.
+    /// Holds what was read back after a kill.
     Found {
         key: String,
         version: Option<Version>,

@@ -30,6 +30,7 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Counts an acknowledged request.
     pub fn acknowledged(&mut self, operation: &Operation, sent_bytes: usize) {
         let count = match operation {
             Operation::Put { .. } => &mut self.puts,
@@ -42,10 +43,12 @@ impl Totals {
         self.acknowledged_bytes += sent_bytes as u64;
     }
 
+    /// Returns the number of acknowledged requests.
     pub fn acknowledgements(&self) -> u64 {
         self.puts + self.deletes + self.parts + self.completed_uploads + self.other_requests
     }
 
+    /// Returns the number of kills.
     pub fn kills(&self) -> u64 {
         self.killed_while_writing + self.killed_while_stopping + self.killed_while_recovering
     }

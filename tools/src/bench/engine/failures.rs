@@ -59,6 +59,7 @@ pub struct Failures {
 }
 
 impl Failures {
+    /// Counts a failure, and keeps it if it is the first of its kind.
     pub fn count(&mut self, failed: FailedOperation) {
         self.add(FailureKind { count: 1, first: failed });
     }

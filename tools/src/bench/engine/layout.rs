@@ -103,12 +103,12 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
+    /// Returns what the job asks for.
     pub fn of(job: &Job) -> Self {
         Self { drops_cache: job.invalidate && !job.direct, flushes: job.close_fsync }
     }
 
-    /// Drops the files from the page cache, unless the job keeps them there. It is called between
-    /// passes.
+    /// Drops the files from the page cache before a further pass, if the job asks for it.
     pub fn restart(self, files: &[File]) {
         files.iter().filter(|_| self.drops_cache).for_each(drop_cache);
     }

@@ -32,6 +32,7 @@ impl Clock {
         Self(Instant::now())
     }
 
+    /// Returns the nanoseconds since the start of the run.
     pub fn now_ns(&self) -> u64 {
         self.0.elapsed().as_nanos() as u64
     }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 pub struct Bell(RefCell<Option<Waker>>);
 
 impl Bell {
+    /// Stores the waker of the current task.
     pub fn remember(&self, context: &Context<'_>) {
         let mut place = self.0.borrow_mut();
         if !place.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
@@ -19,6 +20,7 @@ impl Bell {
         }
     }
 
+    /// Wakes the task.
     pub fn ring(&self) {
         if let Some(waker) = &*self.0.borrow() {
             waker.wake_by_ref();
@@ -96,10 +98,12 @@ impl Slots {
         self.done.borrow().len()
     }
 
+    /// Returns the number of operations that have been submitted and not completed.
     pub fn in_flight(&self) -> usize {
         self.in_flight.get()
     }
 
+    /// Returns whether the tasks have been told to end.
     pub fn is_leaving(&self) -> bool {
         self.leaving.get()
     }
@@ -124,10 +128,12 @@ impl Desk {
         Self { buffers: (0..slots.count()).map(buffer).collect(), queued: Vec::new() }
     }
 
+    /// Returns the buffer of a free slot.
     pub fn buffer(&mut self, slot: u32) -> &mut [u8] {
         &mut self.buffers[slot as usize]
     }
 
+    /// Passes an operation and the slot's buffer to the slot's task, which is woken by `ring`.
     pub fn submit(&mut self, slots: &Slots, slot: u32, operation: &Operation) {
         let place = &slots.slots[slot as usize];
         let buffer = std::mem::take(&mut self.buffers[slot as usize]);

@@ -71,6 +71,7 @@ impl DirectionFigures {
     }
 }
 
+/// Holds the figures of one layer.
 #[derive(Clone, Debug, Serialize)]
 pub struct LayerFigures {
     pub layer: Layer,
@@ -123,6 +124,7 @@ impl LayerFigures {
         }
     }
 
+    /// Returns the CPU time of client and server per operation.
     pub fn cpu_us_per_operation(&self) -> f64 {
         self.client_cpu_us_per_operation + self.server_cpu_us_per_operation.unwrap_or(0.0)
     }

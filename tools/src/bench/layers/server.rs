@@ -11,6 +11,7 @@ const REGION: &str = "us-east-1";
 /// Formatting writes every byte of the drive once, which takes time.
 const START_LIMIT: Duration = Duration::from_secs(600);
 
+/// Says why the server could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error("the server of the S3 layer: {error}; its messages: {said}")]

@@ -25,6 +25,7 @@ impl<T: Copy> Deck<T> {
         Self { cards, next }
     }
 
+    /// Draws the next item.
     #[inline]
     pub fn draw(&mut self, random: &mut Random) -> T {
         if self.next == self.cards.len() {

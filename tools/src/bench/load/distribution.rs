@@ -52,6 +52,7 @@ impl Picker {
         Self { count, shape, scatter: Permutation::new(count, seed) }
     }
 
+    /// Draws the next index.
     pub fn next(&self, random: &mut Random) -> u64 {
         match &self.shape {
             Shape::Even => random.below(self.count),

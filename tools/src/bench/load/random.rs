@@ -52,6 +52,7 @@ impl Random {
         mean + deviation * radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
+    /// Fills a buffer with random bytes.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         let mut words = bytes.chunks_exact_mut(8);
         for word in &mut words {

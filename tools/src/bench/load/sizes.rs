@@ -27,10 +27,12 @@ impl Sizes {
         Self { block: block.clone(), unit, most }
     }
 
+    /// Returns the unit in bytes; every length is a multiple of it.
     pub fn unit(&self) -> u64 {
         self.unit
     }
 
+    /// Returns the largest length in bytes.
     pub fn most(&self) -> u64 {
         self.most
     }
@@ -40,6 +42,7 @@ impl Sizes {
         (self.unit == self.most).then_some(self.unit)
     }
 
+    /// Draws the next length in bytes.
     #[inline]
     pub fn next(&self, random: &mut Random) -> u64 {
         match &self.block {

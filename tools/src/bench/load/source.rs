@@ -48,6 +48,7 @@ pub struct Work {
     pub intended_ns: Option<u64>,
 }
 
+/// Says what the caller has to do next.
 #[derive(Clone, Copy, Debug)]
 pub enum Next {
     Work(Work),

@@ -81,6 +81,7 @@ impl Schedule {
         }
     }
 
+    /// Returns the time of all measurements in seconds.
     pub fn seconds(&self) -> f64 {
         let loads = (LOADS_PERCENT.len() * 2) as f64;
         self.points.len() as f64 * self.point_s + loads * self.load_s + 2.0 * self.flush_s + self.sustained_s

@@ -68,6 +68,7 @@ pub struct Rate {
     pub seconds: f64,
 }
 
+/// Holds two percentiles of latencies in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     pub p50_us: f64,

@@ -245,7 +245,7 @@ struct DiskReport {
     name: String,
     read_ios: u64,
     write_ios: u64,
-    /// The fields are those of newer versions of fio.
+    /// The following fields are in newer versions of fio.
     read_sectors: u64,
     write_sectors: u64,
     read_merges: u64,

@@ -20,6 +20,7 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// Computes the spread of latencies in nanoseconds.
     pub fn of_latencies(latencies: &Latencies) -> Self {
         Self {
             count: latencies.count(),
@@ -65,6 +66,7 @@ pub enum TimeUnit {
 }
 
 impl TimeUnit {
+    /// Returns the nanoseconds of the unit.
     pub fn nanoseconds(self) -> u64 {
         match self {
             Self::Nano => 1,
@@ -125,6 +127,7 @@ pub struct LatencyClasses {
 }
 
 impl LatencyClasses {
+    /// Computes the distribution over all directions of a result.
     pub fn of(result: &JobResult) -> Self {
         let mut counts = Self::default();
         let mut total = 0.0;

@@ -23,6 +23,7 @@ pub struct Wrong {
 }
 
 impl Check {
+    /// Returns the job's settings of `verify`.
     pub fn settings(&self) -> Verify {
         match self {
             Self::Files(verifier) => verifier.settings,

@@ -34,6 +34,7 @@ impl DepthSearch {
         Self { target, depth: 1, holds: 0, fails: depth_max + 1, window_end_ns, ios: 0, slow: 0 }
     }
 
+    /// Returns the depth of the current window.
     pub fn depth(&self) -> u32 {
         self.depth
     }
@@ -43,6 +44,7 @@ impl DepthSearch {
         self.holds
     }
 
+    /// Counts an operation of the current window.
     #[inline]
     pub fn count(&mut self, latency_ns: u64) {
         self.ios += 1;

@@ -109,6 +109,7 @@ impl Recorder {
         }
     }
 
+    /// Counts operations that completed in one call.
     #[inline]
     pub fn reaped(&mut self, count: usize, now_ns: u64) {
         if now_ns < self.from_ns {

@@ -90,6 +90,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
+    /// Sets the phase, and its progress to 0.
     pub fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
         self.set_fraction(0.0);
@@ -107,6 +108,7 @@ impl Telemetry {
         f64::from(self.fraction.load(Ordering::Relaxed)) / 1e6
     }
 
+    /// Stores the bytes and operations of a result.
     pub fn set_counts(&self, result: &JobResult) {
         for (at, direction) in Direction::ALL.into_iter().enumerate() {
             let from = result.by_direction.get(direction);
@@ -132,6 +134,7 @@ impl Telemetry {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner).get(at).copied()
     }
 
+    /// Stores a snapshot of the results, which was requested by `wants_snapshot`.
     pub fn give_snapshot(&self, result: JobResult) {
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         self.wants_snapshot.store(false, Ordering::Release);

@@ -11,6 +11,7 @@ use ringbolt_engine::device::blocking::BlockingDevice;
 /// This is the time between two updates of the line.
 const STEP: Duration = Duration::from_millis(200);
 
+/// Shows the progress of a check.
 pub struct Bar {
     wanted: bool,
     drives: Vec<Rc<BlockingDevice>>,
@@ -24,6 +25,7 @@ impl Bar {
         Self { wanted, drives, started: Instant::now(), shown: None }
     }
 
+    /// Shows the progress, unless the last update was a moment ago.
     pub fn show(&mut self, progress: &Progress) {
         if !self.wanted || self.shown.is_some_and(|shown| shown.elapsed() < STEP) {
             return;

@@ -148,6 +148,7 @@ impl SingleCore {
         self.executor.run(self.core.space()).map_err(Failure::of)?.map_err(Failure::of)
     }
 
+    /// Returns the counters of the engine.
     pub fn counters(&self) -> Counters {
         self.core.counters()
     }

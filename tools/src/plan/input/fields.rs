@@ -151,6 +151,7 @@ impl Fields {
         Ok(())
     }
 
+    /// Returns whether the key has a value.
     pub fn has(&self, path: &str) -> bool {
         self.values.contains_key(path)
     }
@@ -160,6 +161,7 @@ impl Fields {
         self.values.get(path).is_some_and(|node| node.place == Place::CommandLine)
     }
 
+    /// Returns whether a parameter of a distribution of sizes is given.
     pub fn has_distribution(&self) -> bool {
         self.values.keys().any(|path| path.starts_with("objects.distribution."))
     }
@@ -314,6 +316,7 @@ pub fn read(path: &str, kind: Kind, node: &Node) -> Result<Quantity, InputError>
     }
 }
 
+/// Creates an error about a value.
 pub fn wrong(path: &str, node: &Node, reason: String) -> InputError {
     InputError::Value { place: node.place.clone(), key: shortened(path), value: node.shown(), reason }
 }

@@ -13,6 +13,7 @@ const GROWTH_NOTED: f64 = 100.0;
 const UNCERTAINTY_NOTED: f64 = 0.5;
 const LIMIT_NOTED: f64 = 0.95;
 
+/// Adds notes about the workload.
 pub fn workload(fields: &Fields, workload: &Workload, notes: &mut Vec<String>) {
     let requests = &workload.requests;
     let rates = [
@@ -132,6 +133,7 @@ fn horizon(workload: &Workload, notes: &mut Vec<String>) {
     }
 }
 
+/// Adds notes about the hardware.
 pub fn hardware(fields: &Fields, hardware: &Hardware, notes: &mut Vec<String>) {
     let drives = &hardware.drives;
     if drives.endurance_bytes.is_none() {

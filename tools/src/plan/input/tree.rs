@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 /// A text may have thousands of lines; a plan has a hundred.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
 
+/// This is a value and its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     pub place: Place,

@@ -91,6 +91,7 @@ pub struct Difference {
     pub notes: Vec<String>,
 }
 
+/// Compares one figure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DifferenceLine {
     /// Includes its unit, as in the JSON of a plan: `stored_bytes_per_object`.

@@ -8,6 +8,7 @@ use crate::plan::units::MONTH_S;
 const HOUR_S: f64 = 3_600.0;
 const TB: f64 = 1e12;
 
+/// Computes the costs of `nodes` nodes with the load of a month.
 pub fn cost(fleet: &Fleet<'_>, month: &MonthDemand, load: &NodeLoad, nodes: u32) -> CostPlan {
     let (hardware, nodes) = (fleet.hardware, f64::from(nodes));
     let (node, drives, cost) = (&hardware.node, &hardware.drives, &hardware.cost);

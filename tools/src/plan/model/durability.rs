@@ -14,6 +14,7 @@ const HOUR_S: f64 = 3_600.0;
 /// A rebuild uses this share of the bandwidth of a drive or NIC; the rest is for requests.
 pub const REBUILD_SHARE: f64 = 0.5;
 
+/// This text describes the model in plans.
 pub const MODEL: &str = "Drives fail independently of each other and evenly over time, at the stated annual failure \
     rate; nothing else is counted: no node, rack, power supply, operator or program that takes several drives at once, \
     no batch of drives that age alike, no error that goes unnoticed. Real losses are mostly of those kinds: take the \
@@ -35,6 +36,7 @@ fn binomial(trials: u32, hits: u32, probability: f64) -> f64 {
     hits_of * probability.powi(hits as i32) * (1.0 - probability).powi((trials - hits) as i32)
 }
 
+/// Computes the durability of `nodes` nodes with this load.
 pub fn durability(fleet: &Fleet<'_>, load: &NodeLoad, nodes: u32) -> Durability {
     let (hardware, drives) = (fleet.hardware, nodes.saturating_mul(fleet.hardware.drives.count));
     let rate = hardware.drives.annual_failure_rate;

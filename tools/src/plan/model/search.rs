@@ -53,6 +53,7 @@ fn of_nodes(fleet: &Fleet<'_>, nodes: u32, binding: Constraint) -> Needed {
     Needed { nodes, drives: nodes.saturating_mul(fleet.hardware.drives.count), binding }
 }
 
+/// Returns the index of a constraint in [`Constraint::ALL`].
 pub fn position(constraint: Constraint) -> usize {
     Constraint::ALL.iter().position(|other| *other == constraint).unwrap_or(0)
 }

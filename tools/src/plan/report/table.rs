@@ -16,6 +16,7 @@ const WRAPPED_MIN: usize = 24;
 /// A cell outside of the last column has at most this many characters.
 const CELL_MAX: usize = 48;
 
+/// Says how the cells of a column are aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
     /// Aligns words; in the last column they are wrapped.
@@ -24,6 +25,7 @@ pub enum Align {
     Right,
 }
 
+/// Describes a column.
 #[derive(Clone, Debug)]
 pub struct Column {
     /// This is split into lines at line breaks.
@@ -31,6 +33,7 @@ pub struct Column {
     pub align: Align,
 }
 
+/// This is a table with title and notes.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     pub title: String,
@@ -53,6 +56,7 @@ impl Table {
         Self::new(title, &[("", Align::Left), ("", Align::Left)])
     }
 
+    /// Adds a name and its value.
     pub fn fact(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.rows.push(vec![name.into(), value.into()]);
     }

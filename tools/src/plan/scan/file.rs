@@ -50,6 +50,7 @@ pub struct ScannedSizes {
     pub notes: Vec<String>,
 }
 
+/// This is one class of sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScannedClass {
     /// This is the smallest size that occurred in the class.

@@ -348,6 +348,7 @@ impl FirstLine {
     }
 }
 
+/// Says what is wrong with a record.
 pub enum Wrong {
     /// Holds the field's content, and what was expected.
     Field(Vec<u8>, &'static str),

@@ -10,6 +10,7 @@ const STEP_ON_TERMINAL: Duration = Duration::from_millis(200);
 const STEP_ELSEWHERE: Duration = Duration::from_secs(10);
 const DIGITS: usize = 5;
 
+/// Counts what has been scanned so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     pub objects: u64,
@@ -31,6 +32,7 @@ impl Default for ProgressLine {
 }
 
 impl ProgressLine {
+    /// Shows the progress, unless the last update was a moment ago.
     pub fn show(&mut self, progress: Progress) {
         let step = if self.terminal { STEP_ON_TERMINAL } else { STEP_ELSEWHERE };
         if self.shown.elapsed() < step {

@@ -23,6 +23,7 @@ const ECONNRESET: i32 = 104;
 const ETIMEDOUT: i32 = 110;
 const ECANCELED: i32 = 125;
 
+/// Says why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error("connection: {0}")]
@@ -120,6 +121,7 @@ impl Failure {
         }
     }
 
+    /// Returns the status of a response with an error, if there was one.
     pub fn status(&self) -> Option<u16> {
         match self.reason() {
             Self::Refused { status, .. } => Some(*status),

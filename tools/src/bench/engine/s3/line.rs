@@ -50,6 +50,7 @@ pub struct Call {
 }
 
 impl Call {
+    /// This is a request without a body whose response is read as text.
     pub const PLAIN: Self =
         Self { upload: None, sink: Sink::Text, head_only: false, body_bytes_max: u64::MAX, repeatable: true };
 }
@@ -65,6 +66,7 @@ pub struct Pieces {
 }
 
 impl Pieces {
+    /// Clears all parts.
     pub fn clear(&mut self) {
         self.path.clear();
         self.query.clear();

@@ -123,6 +123,7 @@ impl Shared {
         Line::new(self.endpoint.clone(), self.watches[slot].control.clone())
     }
 
+    /// Returns whether the run is to end.
     pub fn is_stopped(&self) -> bool {
         self.stop.borrow().load(Ordering::Relaxed)
     }
@@ -190,6 +191,7 @@ impl Shared {
         self.objects.push_key(direction, number, &mut line.pieces.path);
     }
 
+    /// Sets the line's next path to that of the bucket.
     pub fn name_bucket(&self, line: &mut Line) {
         line.pieces.clear();
         line.pieces.path.extend_from_slice(self.bucket_path.as_bytes());

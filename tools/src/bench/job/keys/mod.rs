@@ -77,6 +77,7 @@ pub enum Engines {
 }
 
 impl Engines {
+    /// Returns whether this includes `engine`.
     pub fn include(self, engine: crate::bench::spec::Engine) -> bool {
         use crate::bench::spec::Engine;
         match self {
@@ -88,6 +89,7 @@ impl Engines {
         }
     }
 
+    /// Returns the names of the engines as text.
     pub fn names(self) -> &'static str {
         match self {
             Self::All => "io_uring, ringbolt, s3",

@@ -49,6 +49,7 @@ impl<'a> Fields<'a> {
         self.refused.into_inner()
     }
 
+    /// Iterates over all entries, with the inherited ones first.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().copied()
     }
@@ -62,6 +63,7 @@ impl<'a> Fields<'a> {
         self.entries.iter().rev().find(|entry| entry.key.name == key).copied()
     }
 
+    /// Returns whether the key is given.
     pub fn has(&self, key: &str) -> bool {
         self.find(key).is_some()
     }
@@ -76,6 +78,7 @@ impl<'a> Fields<'a> {
         self.text("name").unwrap_or(&self.section.name)
     }
 
+    /// Returns the value of a key as text, if it has one.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.find(key).and_then(|entry| entry.value.as_deref())
     }
@@ -86,10 +89,12 @@ impl<'a> Fields<'a> {
         Some(entry.value.as_deref().filter(|text| !text.is_empty()).unwrap_or(self.name()).to_owned())
     }
 
+    /// Returns whether a flag is set; it is not by default.
     pub fn flag(&self, key: &str) -> bool {
         self.bool(key).unwrap_or(false)
     }
 
+    /// Returns a value of 0 or 1, if the key is given.
     pub fn bool(&self, key: &str) -> Option<bool> {
         self.entry(key, |entry| match entry.value.as_deref() {
             None | Some("1" | "") => Ok(true),
@@ -98,6 +103,7 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Returns a number in `range`, if the key is given.
     pub fn number(&self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
         self.special(key, |text| within(self.units.number(text)?, &range))
     }
@@ -108,6 +114,7 @@ impl<'a> Fields<'a> {
         number.map(|number| u32::try_from(number).expect("the range ends below"))
     }
 
+    /// Returns a size in bytes, if the key is given.
     pub fn size(&self, key: &str) -> Option<u64> {
         self.special(key, |text| self.units.size(text))
     }

@@ -93,6 +93,7 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
     workload::KEYS.iter().chain(hardware::KEYS)
 }
 
+/// Finds a key by its path.
 pub fn find(path: &str) -> Option<&'static Key> {
     all().find(|key| key.path == path)
 }
