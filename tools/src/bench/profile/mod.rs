@@ -32,8 +32,7 @@ const TESTED_BYTES_MIN: u64 = 64 << 20;
 const WINDOW_S_MIN: f64 = 2.0;
 const WINDOWS_MAX: f64 = 20.0;
 
-/// Measure a drive: rates, latency at load, flushes, sustained writes; into a JSON that `ringbolt
-/// plan` reads
+/// Measure a drive: rates, latency at load, flushes, sustained writes; into a JSON that `ringbolt plan` reads
 ///
 /// Writes to the drive: what is on it is lost. A file that does not exist is made.
 #[derive(Args, Debug)]

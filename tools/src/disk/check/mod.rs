@@ -22,9 +22,8 @@ const FINDINGS_MAX: usize = 10_000;
 
 /// Check drives for damage while no server runs on them
 ///
-/// Reads every shard as a server does when it starts, and the records of all objects; with --deep
-/// also all their data. Writes nothing without --repair. Exit status: 0 nothing is damaged, 1
-/// damage was found, 2 it could not be checked.
+/// Reads every shard as a server does when it starts, and the records of all objects; with --deep also all their data.
+/// Writes nothing without --repair. Exit status: 0 nothing is damaged, 1 damage was found, 2 it could not be checked.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ringbolt check --drive ringbolt-data/drive0          structures, accounting, records

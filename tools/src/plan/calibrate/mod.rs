@@ -43,12 +43,11 @@ pub const SHARDS: u16 = 2;
 /// This is the seed of all that is random in the measurements.
 const SEED: u64 = 1;
 
-/// Measure what requests and objects cost on this machine: CPU time, memory of the index, space,
-/// the cleaner
+/// Measure what requests and objects cost on this machine: CPU time, memory of the index, space, the cleaner
 ///
-/// Fills and overwrites drive files of 2 and 4 GiB with the engine alone, then starts two servers
-/// of its own on loopback with 4 GiB each and asks them from another core, and removes all: 8 GiB
-/// of disk, about three minutes, and the time to write the files.
+/// Fills and overwrites drive files of 2 and 4 GiB with the engine alone, then starts two servers of its own on
+/// loopback with 4 GiB each and asks them from another core, and removes all: 8 GiB of disk, about three minutes, and
+/// the time to write the files.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:
   ringbolt plan calibrate                                in the current directory, to ./constants.json

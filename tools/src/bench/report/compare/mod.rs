@@ -20,10 +20,9 @@ use std::process::ExitCode;
 
 /// Compare two runs of the same jobs: which figures changed, by how much, and how sure that is
 ///
-/// From JSON of `ringbolt bench` or fio. One run a side tells large changes of rates, means and
-/// medians; tails, CPU time and fio's files take at least 3 runs a side, made in turns: before,
-/// after, before, after. The noisier the machine, the more: an interval that is wider than the
-/// change looked for needs more runs.
+/// From JSON of `ringbolt bench` or fio. One run a side tells large changes of rates, means and medians; tails, CPU
+/// time and fio's files take at least 3 runs a side, made in turns: before, after, before, after. The noisier the
+/// machine, the more: an interval that is wider than the change looked for needs more runs.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   ringbolt bench compare before.json after.json
