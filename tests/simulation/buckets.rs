@@ -34,7 +34,6 @@ pub struct Deletion {
     refused: Option<u64>,
 }
 
-/// Describes one bucket.
 #[derive(Clone, Debug)]
 pub struct BucketModel {
     pub name: String,

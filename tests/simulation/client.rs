@@ -29,7 +29,6 @@ const PASSING_KEYS: u64 = 3;
 /// This is the longest pause of a client between two operations in virtual microseconds.
 const PAUSE_US_MAX: u64 = 20_000;
 
-/// This is one client.
 pub struct Client {
     pub context: Context,
     pub number: u64,

@@ -313,7 +313,6 @@ impl Executor {
         Ok(())
     }
 
-    /// Spawns a task on this thread.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.environment.spawn(Box::pin(task));
     }

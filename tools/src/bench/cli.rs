@@ -25,7 +25,6 @@ pub enum Eta {
     Never,
 }
 
-/// Holds the options of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {
     /// Holds each format once, in the order given; it is `normal` if none was given.

@@ -1,6 +1,5 @@
 //! This module holds the manual page for `ringbolt bench --help`.
 
-/// This is the manual page.
 pub const MANUAL: &str = "\
 ringbolt bench: load for drives, the storage engine and S3 endpoints, described as fio's jobs are
 

@@ -26,7 +26,6 @@ enum Form {
 }
 
 impl Latencies {
-    /// Adds a latency.
     #[inline]
     pub fn record(&mut self, nanoseconds: u64) {
         self.dense().saturating_record(nanoseconds.max(1));

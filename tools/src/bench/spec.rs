@@ -105,7 +105,6 @@ pub enum Engine {
     /// Runs on the storage engine in this process, without HTTP. `filename` is a drive, which is
     /// created if it does not exist.
     Ringbolt,
-    /// Runs on an S3 endpoint.
     S3,
 }
 

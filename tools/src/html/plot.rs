@@ -32,7 +32,6 @@ pub enum Kind {
     Nines,
 }
 
-/// Describes one axis.
 #[derive(Clone, Copy, Debug)]
 pub struct Axis {
     pub kind: Kind,

@@ -19,7 +19,6 @@ pub struct Hardware {
     pub cost: Cost,
 }
 
-/// Describes one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// This is the number of existing nodes; `None` means as many as the first month needs.
@@ -144,7 +143,6 @@ impl Limits {
     }
 }
 
-/// Holds prices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// This is the currency of all prices.

@@ -21,7 +21,6 @@ pub struct MonthError(String);
 const YEARS: std::ops::RangeInclusive<u32> = 1970..=9999;
 
 impl Month {
-    /// Returns the month of a Unix time.
     pub fn of_unix_s(unix_s: u64) -> Self {
         let (year, month, _) = date::civil(unix_s / 86_400);
         Self { index: year as u32 * 12 + month as u32 }

@@ -85,7 +85,6 @@ impl Constraint {
     }
 }
 
-/// Describes one month.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MonthPlan {
     pub month: Month,
@@ -176,7 +175,6 @@ pub struct ClassLayout {
     pub waste_share: f64,
 }
 
-/// Holds the capacity of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeCapacity {
     pub raw_bytes: f64,

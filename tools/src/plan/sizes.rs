@@ -16,7 +16,6 @@ pub fn shared_bytes(key: &[u8], before: &[u8]) -> usize {
     key.iter().zip(before).take_while(|(own, other)| own == other).count()
 }
 
-/// This is one class.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SizeClass {
     pub lower_bytes: u64,

@@ -48,7 +48,6 @@ impl Totals {
         self.puts + self.deletes + self.parts + self.completed_uploads + self.other_requests
     }
 
-    /// Returns the number of kills.
     pub fn kills(&self) -> u64 {
         self.killed_while_writing + self.killed_while_stopping + self.killed_while_recovering
     }

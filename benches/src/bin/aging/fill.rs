@@ -13,7 +13,6 @@ use std::rc::Rc;
 /// Holds stored objects as number and size. An object's number is its key.
 pub type Stored = Vec<(u64, u64)>;
 
-/// Holds the state of a fill.
 struct Filling {
     random: RefCell<fastrand::Rng>,
     sizes: RangeInclusive<u64>,

@@ -8,7 +8,6 @@ use serde::Serialize;
 /// At most this many kinds are kept.
 pub const KINDS_MAX: usize = 8;
 
-/// Describes a failed operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FailedOperation {
     /// This is the method of a request, or the name of the operation.

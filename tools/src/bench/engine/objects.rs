@@ -112,7 +112,6 @@ impl ObjectSet {
         push_padded(number, KEY_BYTES - label.len(), key);
     }
 
-    /// Returns the key of an object.
     pub fn key(&self, direction: Direction, number: u64) -> Vec<u8> {
         let mut key = Vec::with_capacity(KEY_BYTES);
         self.push_key(direction, number, &mut key);

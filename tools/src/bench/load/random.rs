@@ -6,7 +6,6 @@
 //! The generator is SplitMix64: G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number
 //! Generators", OOPSLA 2014.
 
-/// Generates random numbers.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 

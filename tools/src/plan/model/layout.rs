@@ -55,9 +55,7 @@ pub struct ObjectCost {
     /// This is the memory that the read cache needs for the inline pieces that are read; weighted
     /// by the share of objects that have such pieces.
     pub cached_bytes: f64,
-    /// This is the cost of a GET.
     pub get: ReadCost,
-    /// This is the cost of a HEAD.
     pub head: OpenCost,
 }
 

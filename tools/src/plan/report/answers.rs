@@ -19,7 +19,6 @@ pub fn looked_at(plan: &Plan, at: Option<Month>) -> Vec<&MonthPlan> {
     chosen
 }
 
-/// Returns the answers.
 pub fn table(plan: &Plan, at: Option<Month>) -> Table {
     let mut table = Table::facts("Answers");
     for month in looked_at(plan, at) {

@@ -318,7 +318,6 @@ pub fn durability(plan: &Plan) -> Table {
     table
 }
 
-/// Returns the costs.
 pub fn cost(plan: &Plan) -> Table {
     let (cost, prices) = (&plan.cost, &plan.hardware.cost);
     let money = |value: f64| money(value, &prices.currency);
@@ -470,7 +469,6 @@ fn source(source: &Source) -> String {
     }
 }
 
-/// Returns the notes of the plan.
 pub fn notes(plan: &Plan) -> Table {
     let mut table = Table::new("Notes", &[("", Align::Right), ("", Align::Left)]);
     for (index, note) in plan.notes.iter().enumerate() {

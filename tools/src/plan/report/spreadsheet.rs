@@ -26,7 +26,6 @@ const COLUMNS: [&str; 15] = [
 const OF_CONSTRAINT: [&str; 3] = ["use_of_limit", "use_of_limit_with_one_down", "nodes"];
 const OF_FILL: [&str; 3] = ["fill_p5", "fill_p50", "fill_p95"];
 
-/// Returns the table.
 pub fn csv(plan: &Plan) -> String {
     let mut header: Vec<String> = COLUMNS.map(str::to_owned).to_vec();
     for constraint in Constraint::ALL {

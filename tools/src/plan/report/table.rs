@@ -25,7 +25,6 @@ pub enum Align {
     Right,
 }
 
-/// Describes a column.
 #[derive(Clone, Debug)]
 pub struct Column {
     /// This is split into lines at line breaks.

@@ -12,7 +12,6 @@ const DEPTH_MAX: usize = 16;
 /// Limits the characters of a body that messages show.
 const SHOWN_CHARACTERS: usize = 200;
 
-/// This is one page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     pub objects: Vec<PageObject>,
@@ -20,7 +19,6 @@ pub struct Page {
     pub next_token: Option<String>,
 }
 
-/// This is one object of a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PageObject {
     pub key: Vec<u8>,

@@ -23,7 +23,6 @@ const ECONNRESET: i32 = 104;
 const ETIMEDOUT: i32 = 110;
 const ECANCELED: i32 = 125;
 
-/// Says why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error("connection: {0}")]

@@ -66,7 +66,6 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// Clears all parts.
     pub fn clear(&mut self) {
         self.path.clear();
         self.query.clear();

@@ -25,7 +25,6 @@ pub struct Ask<'a> {
     pub range: Option<(u64, u64)>,
 }
 
-/// Signs requests.
 pub struct Signer {
     credentials: Credentials,
     host: String,

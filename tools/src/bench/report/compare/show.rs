@@ -113,7 +113,6 @@ fn value(value: f64, unit: &str) -> String {
     }
 }
 
-/// Returns the comparison as JSON.
 pub fn json(comparison: &Comparison) -> String {
     serde_json::to_string_pretty(comparison).expect("names are texts and numbers finite") + "\n"
 }

@@ -30,7 +30,6 @@ pub fn write(run: &Run, path: &Path) -> io::Result<()> {
     fs::write(path, page(run))
 }
 
-/// Returns the page.
 pub fn page(run: &Run) -> String {
     let names: Vec<&str> = run.jobs.iter().map(|result| result.job.name.as_str()).collect();
     let title = format!("ringbolt bench: {}", shortened(&names.join(", "), 80));

@@ -35,7 +35,6 @@ pub enum Fallback {
     Is(&'static str),
 }
 
-/// Describes one key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// This is section and name.
