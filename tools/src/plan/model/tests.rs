@@ -150,8 +150,8 @@ fn nodes_that_are_there_are_watched() {
     assert!(plan.months[0].uses.iter().all(|each| each.use_of_limit_with_one_down == f64::INFINITY));
 }
 
-/// MinIO's knowledge base, "storage utilization entitlement" (2025): 12 + 4 is 75%, 8 + 3 72.7%, 6
-/// + 2 75%, 4 + 2 66.7%.
+/// MinIO's knowledge base, "storage utilization entitlement" (2025): 12 + 4 is 75%, 8 + 3 72.7%,
+/// 6 + 2 75%, 4 + 2 66.7%.
 #[test]
 fn published_usable_shares_are_reproduced() {
     for (data, parity, percent) in [(12, 4, 75.0), (8, 3, 72.7), (6, 2, 75.0), (8, 8, 50.0), (4, 2, 66.7)] {
