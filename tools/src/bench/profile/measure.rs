@@ -57,7 +57,7 @@ impl Target {
         }
     }
 
-    /// Returns a plan on this drive, which describes the machine for the fingerprint.
+    /// Returns a plan on this drive, from which the fingerprint is gathered.
     pub fn plan(&self) -> Plan {
         Plan { jobs: vec![self.job(pattern(true, 100), SMALL_BLOCK, 1, 1.0)], ..Plan::default() }
     }

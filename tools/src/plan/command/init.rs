@@ -31,7 +31,7 @@ pub fn init(args: &InitArgs) -> Result<(), CommandError> {
 
 fn write(path: &Path, text: &str, force: bool) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    // This also fails if the file was created in between.
+    // Without --force, this also fails if the file was created in between.
     if force {
         options.create(true).truncate(true)
     } else {
