@@ -1,7 +1,7 @@
-//! The S3 client of the tests.
+//! This module provides the S3 client of the tests.
 //!
-//! Invariant: no request is repeated behind a test's back. A retried request would hide an error, and after a kill
-//! it would blur which write was acknowledged.
+//! Invariant: no request is repeated without the test's knowledge. A retried request would hide an
+//! error, and after a kill it would be unclear which write was acknowledged.
 
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -10,7 +10,7 @@ use aws_sdk_s3::config::{Region, StalledStreamProtectionConfig};
 use aws_smithy_http_client::Builder as HttpClientBuilder;
 use std::time::Duration;
 
-/// Who asks. The key and the secret are what users.toml of the test's data directory says.
+/// Holds the credentials of a user, which are those in users.toml of the test's data directory.
 #[derive(Clone, Copy, Debug)]
 pub struct Account {
     pub access_key: &'static str,
@@ -36,7 +36,8 @@ pub const OTHER: Account = Account {
     email: "other@example.com",
 };
 
-/// A client of `account` for the server at `endpoint`, path style, without retries.
+/// Returns a client of `account` for the server at `endpoint`, with path-style addresses and
+/// without retries.
 pub fn client(endpoint: &str, account: &Account) -> aws_sdk_s3::Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(10))

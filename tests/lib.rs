@@ -1,8 +1,10 @@
-//! The harness of the end-to-end tests: a real server process, an S3 client, and content that can be told apart.
+//! This crate is the harness of the end-to-end tests: a real server process, an S3 client, and
+//! generated content.
 //!
-//! Invariants: a server started here is ended here, by its own process id, also when a test panics; every byte
-//! written follows from a seed, so that what is read back is compared with what was meant and not with a copy.
-//! Data lives under the target directory, because temporary directories are often in memory and refuse O_DIRECT.
+//! Invariants: a server started here is ended here, by its own process id, also when a test panics.
+//! Every byte written follows from a seed, so that what is read back is compared with what was
+//! intended and not with a copy. Data is stored under the target directory, because temporary
+//! directories are often in memory, which does not support O_DIRECT.
 
 pub mod binary;
 #[cfg(feature = "server")]

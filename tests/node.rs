@@ -1,6 +1,8 @@
-//! The engine without the server: a real node on a real drive file, its cores on threads of their own.
+//! This module runs the engine without the server: a real node on a real drive file, with its cores
+//! on separate threads.
 //!
-//! Invariant: no core leaves before all have done their work, because each answers the others until then.
+//! Invariant: no core ends before all have done their work, because each answers the others until
+//! then.
 
 use crate::Content;
 use futures_util::future::{Either, select};
@@ -15,16 +17,16 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// How a node ends.
+/// Says how a node ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With a checkpoint.
+    /// Ends with a checkpoint.
     Close,
-    /// As after `kill -9`.
+    /// Ends as after `kill -9`.
     Drop,
 }
 
-/// Makes a drive file.
+/// Creates and formats a drive file.
 pub fn format(path: &Path, size_bytes: u64, shards: u16, seed: u64) {
     let seed = [seed, seed + 1, seed + 2, seed + 3];
     let options = FormatOptions { size_bytes: Some(size_bytes), shards, force: true, seed };
@@ -45,7 +47,7 @@ pub fn options(path: PathBuf, cores: usize) -> NodeOptions {
 /// Opens a node, does `work` on each of its cores, and ends it.
 ///
 /// # Errors
-/// When the node does not open.
+/// Fails when the node does not open.
 pub fn run<T, W, F>(seeds: Vec<CoreSeed>, end: End, work: W) -> Result<Vec<T>, OpenError>
 where
     T: Send,
@@ -67,14 +69,14 @@ where
     }
 }
 
-/// Cores that have not left, and whether one of them panicked.
+/// Counts the cores that have not ended, and says whether one of them panicked.
 #[derive(Default)]
 struct Crew {
     left: AtomicUsize,
     panicked: AtomicBool,
 }
 
-/// Counts down also when the work panics: the others must not wait for ever.
+/// Counts down when dropped, also when the work panics, so that the others do not wait for ever.
 struct Leaving<'a>(&'a Crew);
 
 impl Drop for Leaving<'_> {
@@ -120,22 +122,24 @@ fn run_core<T, F: Future<Output = T>>(
     }
 }
 
-/// The bucket of that name, made if need be.
+/// Returns the bucket of this name, which is created if it is missing.
 pub async fn bucket(core: &Core, name: &str) -> BucketId {
     match core.create_bucket(name, "owner", Vec::new()).await.expect("a bucket is made") {
         BucketCreated::New(bucket) | BucketCreated::Exists(bucket) => bucket.id,
     }
 }
 
-/// Stands for the MD5: the engine does not compute it.
+/// Returns a substitute for the MD5, which the engine does not compute.
 pub fn etag(content: Content) -> Etag {
     let mut md5 = [0; 16];
     md5[..8].copy_from_slice(&content.seed.to_le_bytes());
     Etag { md5, parts: 0 }
 }
 
+/// Puts an object.
+///
 /// # Errors
-/// As the engine says.
+/// Returns the errors of the engine.
 pub async fn put(core: &Core, bucket: BucketId, key: &str, content: Content) -> EngineResult<()> {
     let mut writer = core.put(bucket, key.as_bytes(), content.size_bytes as u64).await?;
     writer.write(&content.bytes()).await?;
@@ -143,8 +147,10 @@ pub async fn put(core: &Core, bucket: BucketId, key: &str, content: Content) -> 
     writer.commit(meta, WriteCondition::default()).await.map(|_| ())
 }
 
+/// Puts a part.
+///
 /// # Errors
-/// As the engine says.
+/// Returns the errors of the engine.
 pub async fn put_part(
     core: &Core,
     bucket: BucketId,
@@ -158,10 +164,10 @@ pub async fn put_part(
     writer.commit_part(etag(content), Vec::new()).await.map(|part| part.etag)
 }
 
-/// The whole body; None when there is no such key.
+/// Returns the whole body; `None` when there is no such key.
 ///
 /// # Errors
-/// As the engine says.
+/// Returns the errors of the engine.
 pub async fn get(core: &Core, bucket: BucketId, key: &str) -> EngineResult<Option<Vec<u8>>> {
     let Some(mut reader) = core.get(bucket, key.as_bytes()).await? else { return Ok(None) };
     let mut bytes = Vec::with_capacity(reader.info().size_bytes as usize);
@@ -171,10 +177,10 @@ pub async fn get(core: &Core, bucket: BucketId, key: &str) -> EngineResult<Optio
     Ok(Some(bytes))
 }
 
-/// Every key of a bucket with its size, page by page.
+/// Lists every key of a bucket with its size, page by page.
 ///
 /// # Errors
-/// As the engine says.
+/// Returns the errors of the engine.
 pub async fn list_all(core: &Core, bucket: BucketId) -> EngineResult<Vec<(String, usize)>> {
     let mut found = Vec::new();
     let mut query = ListQuery { max_items: 100, ..ListQuery::default() };

@@ -1,12 +1,14 @@
-//! Just enough HTTP/1.1 for what an SDK hides: presigned URLs used by others, and bodies that end half-way.
+//! This module sends HTTP/1.1 requests that an SDK hides: presigned URLs used by others, and bodies
+//! that end half-way.
 //!
-//! Invariant: one request a connection, closed at the end, so that the answer is all that the server sends.
+//! Invariant: each connection carries one request and is closed at the end, so that the response is
+//! all that the server sends.
 
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Status, headers as they came, body.
+/// Holds the status, the head as it was received, and the body.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -14,17 +16,17 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Sends one whole request and reads the whole answer.
+/// Sends one complete request and reads the complete response.
 pub async fn request(method: &str, url: &str, body: &[u8]) -> io::Result<Answer> {
     request_with(method, url, "", body).await
 }
 
-/// As [`request`], with header lines of the caller's, each ended by `\r\n`.
+/// Sends a request as [`request`] does, with additional header lines, each ended by `\r\n`.
 pub async fn request_with(method: &str, url: &str, headers: &str, body: &[u8]) -> io::Result<Answer> {
     request_to_host(method, url, address_of(url)?.0, headers, body).await
 }
 
-/// As [`request_with`], for the host `host` at the address of `url`.
+/// Sends a request as [`request_with`] does, for the host `host` at the address of `url`.
 pub async fn request_to_host(
     method: &str,
     url: &str,
@@ -38,12 +40,14 @@ pub async fn request_to_host(
     parse(&answer)
 }
 
-/// Announces `announced` bytes, sends `sent` and leaves the connection open: dropping the stream breaks it off.
+/// Announces `announced` bytes, sends `sent` and leaves the connection open; dropping the stream
+/// breaks it off.
 pub async fn half_request(method: &str, url: &str, announced: usize, sent: &[u8]) -> io::Result<TcpStream> {
     half_request_with(method, url, "", announced, sent).await
 }
 
-/// As [`half_request`], with header lines of the caller's, each ended by `\r\n`.
+/// Sends half a request as [`half_request`] does, with additional header lines, each ended by
+/// `\r\n`.
 pub async fn half_request_with(
     method: &str,
     url: &str,
@@ -56,7 +60,7 @@ pub async fn half_request_with(
     Ok(stream)
 }
 
-/// Address with port, and the target without its first slash.
+/// Returns the address with port, and the target without its first slash.
 fn address_of(url: &str) -> io::Result<(&str, &str)> {
     let rest = url.strip_prefix("http://").ok_or_else(|| io::Error::other("only plain HTTP"))?;
     Ok(rest.split_once('/').unwrap_or((rest, "")))

@@ -1,4 +1,4 @@
-//! A server process of one test, with its own data directory and port.
+//! This module runs the server process of one test, with its own data directory and port.
 
 use crate::binary;
 use crate::client::{self, Account};
@@ -11,17 +11,18 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Formatting writes every byte of the drive once; slow disks of test machines need their time.
+/// Formatting writes every byte of the drive once, which takes this long on slow disks of test
+/// machines.
 const START_LIMIT: Duration = Duration::from_secs(180);
 
-/// How a test wants its server.
+/// Says how a test starts its server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     pub size: &'static str,
     pub shards: &'static str,
-    /// None: all cores of the machine.
+    /// This is `None` for all cores of the machine.
     pub cores: Option<&'static str>,
-    /// More flags of `serve`.
+    /// Holds further flags of `serve`.
     pub flags: &'static [&'static str],
     pub memory: &'static str,
 }
@@ -32,7 +33,7 @@ impl Default for ServerOptions {
     }
 }
 
-/// A data directory and, most of the time, a server running on it.
+/// This is a data directory and, most of the time, a server running on it.
 pub struct Server {
     options: ServerOptions,
     directory: TempDir,
@@ -45,7 +46,7 @@ struct Running {
 }
 
 impl Server {
-    /// Makes a fresh data directory with two accounts and starts a server on it.
+    /// Creates a new data directory with two accounts and starts a server on it.
     pub fn start(options: ServerOptions) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("e2e-")
@@ -57,7 +58,7 @@ impl Server {
         server
     }
 
-    /// Starts on the data that is there.
+    /// Starts a server on the existing data.
     pub fn start_again(&mut self) {
         assert!(self.running.is_none(), "the server is running already");
         let starting = ServerProcess::spawn(self.command().stderr(self.log_file())).expect("start ringbolt");
@@ -69,22 +70,24 @@ impl Server {
         }
     }
 
-    /// For the next start.
+    /// Sets the cores for the next start.
     pub fn set_cores(&mut self, cores: Option<&'static str>) {
         self.options.cores = cores;
     }
 
-    /// More flags, for the next start.
+    /// Sets further flags for the next start.
     pub fn set_flags(&mut self, flags: &'static [&'static str]) {
         self.options.flags = flags;
     }
 
-    /// Another server on the same data, expected to give up by itself; its status and what it said.
+    /// Starts another server on the same data, which must give up by itself; returns its status and
+    /// output.
     pub fn start_second(&self) -> (ExitStatus, String) {
         Self::run_to_its_end(&mut self.command())
     }
 
-    /// As [`Self::start_second`], in the data directory `data`, with `environment` in place of flags.
+    /// Starts a server as [`Self::start_second`] does, in the data directory `data`, with
+    /// `environment` instead of flags.
     pub fn start_other(&self, data: &Path, environment: &[(&str, &str)]) -> (ExitStatus, String) {
         let mut command = Command::new(binary::ringbolt());
         without_settings(&mut command).arg("serve").arg("--data").arg(data);
@@ -102,12 +105,13 @@ impl Server {
         &self.running.as_ref().expect("the server is running").endpoint
     }
 
-    /// False with `--admin-listen off`.
+    /// Returns whether there is an address of health and metrics; there is none with
+    /// `--admin-listen off`.
     pub fn has_admin_address(&self) -> bool {
         self.running.as_ref().is_some_and(|running| running.process.admin().is_some())
     }
 
-    /// Where health and metrics are.
+    /// Returns the endpoint of health and metrics.
     pub fn admin_endpoint(&self) -> String {
         let running = self.running.as_ref().expect("the server is running");
         format!("http://{}", running.process.admin().expect("an admin address"))
@@ -117,19 +121,19 @@ impl Server {
         client::client(self.endpoint(), account)
     }
 
-    /// `kill -9`.
+    /// Kills the server (`kill -9`).
     pub fn kill(&mut self) {
         let running = self.running.take().expect("the server is running");
         running.process.kill().expect("kill the server");
     }
 
-    /// SIGTERM, then its exit status.
+    /// Sends SIGTERM, and returns the exit status.
     pub fn stop(&mut self) -> ExitStatus {
         self.terminate();
         self.wait_for_exit()
     }
 
-    /// SIGTERM; the server goes on until what runs is finished.
+    /// Sends SIGTERM; the server ends after its current work.
     pub fn terminate(&self) {
         let running = self.running.as_ref().expect("the server is running");
         running.process.terminate().expect("signal the server");
@@ -140,7 +144,7 @@ impl Server {
         running.process.wait().expect("wait for the server")
     }
 
-    /// What the server has written to stderr so far, over all its starts.
+    /// Returns what the server has written to stderr so far, over all its starts.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
@@ -149,12 +153,12 @@ impl Server {
         self.running.as_ref().expect("the server is running").process.id()
     }
 
-    /// The most it has had in memory since it started, bytes.
+    /// Returns the peak of its resident memory in bytes since it started.
     pub fn resident_bytes_max(&self) -> u64 {
         resident_bytes_max(&self.pid().to_string())
     }
 
-    /// For the next start.
+    /// Sets the memory for the next start.
     pub fn set_memory(&mut self, memory: &'static str) {
         self.options.memory = memory;
     }
@@ -194,7 +198,7 @@ impl Server {
     }
 }
 
-/// The most that process `id` (or `self`) has had in memory, bytes.
+/// Returns the peak of the resident memory in bytes of process `id` (or `self`).
 pub fn resident_bytes_max(id: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).expect("read /proc");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");

@@ -1,17 +1,18 @@
-//! Requests signed here, for what an SDK does not send: any method and target, headers of the test's own, another host.
+//! This module signs requests that an SDK does not send: any method and target, additional headers,
+//! another host.
 //!
-//! Invariant: as [`raw_http`]: one request a connection, and nothing is repeated. Headers of the test's own are not
-//! signed, as those of a proxy are not.
+//! Invariant: as in [`raw_http`], each connection carries one request, and nothing is repeated.
+//! Additional headers are not signed, as those of a proxy are not.
 
 use crate::client::Account;
 use crate::raw_http::{self, Answer};
 use ringbolt_tool_common::s3::sign::{Canonical, Credentials, authorization, sha256_hex, timestamp_now};
 use std::io;
 
-/// Who asks which server.
+/// Holds the server and the account of requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Signer<'a> {
-    /// `http://address:port`
+    /// Has the form `http://address:port`.
     pub endpoint: &'a str,
     pub account: &'a Account,
 }
@@ -23,7 +24,7 @@ impl Signer<'_> {
         self.send_to_host(host, method, target, headers, body).await
     }
 
-    /// As [`Self::send`], with a Host that is not where the request goes.
+    /// Sends a request as [`Self::send`] does, with a Host that differs from the address.
     pub async fn send_to_host(
         &self,
         host: &str,

@@ -1,4 +1,5 @@
-//! Ends TLS in front of a server that speaks plain HTTP, as nginx and its kind do, with a certificate of its own.
+//! This module terminates TLS in front of a server with plain HTTP, as nginx does, with a
+//! certificate of its own.
 //!
 //! Invariant: a connection is closed towards one side when the other side closes it.
 
@@ -16,11 +17,11 @@ const PIECE_BYTES: usize = 32 << 10;
 pub struct TlsProxy {
     address: SocketAddr,
     authority_pem: String,
-    /// One for each connection that its client has ended with the alert that TLS has for it.
+    /// Receives a message for each connection that its client has ended with the alert of TLS.
     pub farewells: Receiver<()>,
 }
 
-/// What all connections share.
+/// Holds what all connections share.
 struct Front {
     config: Arc<ServerConfig>,
     backend: SocketAddr,
@@ -28,7 +29,7 @@ struct Front {
 }
 
 impl TlsProxy {
-    /// In front of `backend`, with a certificate for `names`.
+    /// Starts a proxy in front of `backend`, with a certificate for `names`.
     pub fn start(backend: SocketAddr, names: &[&str]) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -45,7 +46,7 @@ impl TlsProxy {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let front = front.clone();
-                // What goes wrong on a connection is for the client to notice.
+                // The client notices errors of a connection.
                 std::thread::spawn(move || _ = front.serve(stream));
             }
         });
@@ -56,7 +57,7 @@ impl TlsProxy {
         self.address
     }
 
-    /// Who signed the certificate.
+    /// Returns the certificate of the authority that signed the server's certificate.
     pub fn authority_pem(&self) -> &str {
         &self.authority_pem
     }
@@ -70,7 +71,7 @@ fn config(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> 
 }
 
 impl Front {
-    /// One connection of a client, until one side ends it.
+    /// Serves one connection of a client until one side ends it.
     fn serve(&self, client: TcpStream) -> io::Result<()> {
         let backend = TcpStream::connect(self.backend)?;
         client.set_nodelay(true)?;
@@ -112,7 +113,7 @@ impl Front {
         }
     }
 
-    /// Some of what came from the client, deciphered.
+    /// Decrypts some of what came from the client.
     fn take(
         &self,
         session: &mut ServerConnection,
@@ -125,7 +126,7 @@ impl Front {
         let state = session.process_new_packets();
         send(session, client)?;
         if state.map_err(io::Error::other)?.peer_has_closed() {
-            // Nobody listens when the test is over.
+            // Nobody receives the message when the test is over.
             _ = self.farewells.send(());
         }
         let mut plain = Vec::new();

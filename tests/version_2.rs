@@ -1,4 +1,5 @@
-//! Signature version 2 as clients compute it that know nothing else. The SDK of the tests does not.
+//! This module computes signature version 2 for clients that know no other; the SDK of the tests
+//! does not support it.
 
 use crate::client::Account;
 use aws_lc_rs::hmac;
@@ -7,17 +8,18 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ringbolt_tool_common::s3::sign::timestamp_now;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A request to sign.
+/// This is a request to sign.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed<'a> {
     pub method: &'a str,
-    /// Path, and the subresources that are signed.
+    /// This is the path with the subresources that are signed.
     pub resource: &'a str,
-    /// What of the query is not signed.
+    /// This is the part of the query that is not signed.
     pub rest: &'a str,
-    /// With lower-case names, in their order.
+    /// Has lower-case names in ascending order.
     pub headers: &'a [(&'a str, &'a str)],
-    /// Unix time until which an address is valid, which then has the headers in its query. None: signed in the header.
+    /// This is the Unix time until which a presigned address is valid, whose headers are in its
+    /// query; `None` signs in the header.
     pub expires: Option<u64>,
 }
 
@@ -25,7 +27,7 @@ pub fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// HMAC-SHA-1 in base64: of a string to sign, or of a form's policy.
+/// Returns the HMAC-SHA-1 in base64 of a string to sign, or of a form's policy.
 pub fn signature(secret_key: &str, text: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret_key.as_bytes());
     BASE64.encode(hmac::sign(&key, text.as_bytes()))
@@ -35,7 +37,7 @@ pub fn base64_of(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }
 
-/// All but what RFC 3986 calls unreserved.
+/// Encodes all characters except those that RFC 3986 calls unreserved.
 pub fn encode(text: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
     text.bytes()
@@ -44,12 +46,12 @@ pub fn encode(text: &str) -> String {
 }
 
 impl<'a> Signed<'a> {
-    /// A GET of the service, to be filled in.
+    /// Returns a GET of the service, to be modified.
     pub fn get(expires: Option<u64>) -> Self {
         Self { method: "GET", resource: "/", rest: "", headers: &[], expires }
     }
 
-    /// URL and header lines, signed by `account`.
+    /// Returns the URL and header lines, signed by `account`.
     pub fn request(&self, endpoint: &str, account: &Account) -> (String, String) {
         let date = timestamp_now();
         let mut headers = self.headers.to_vec();

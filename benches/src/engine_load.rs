@@ -1,7 +1,9 @@
-//! Closed-loop load on one core of the engine: a number of workers, each with one operation in flight.
+//! This module puts closed-loop load on one core of the engine: a number of workers, each with one
+//! operation in flight.
 //!
-//! Invariants: what is counted lies between the end of the ramp and the end of the run, on one clock, with CPU
-//! time and bytes taken at the same two moments. The first failed operation ends the run and is its answer.
+//! Invariants: what is counted lies between the end of the ramp and the end of the run, on one
+//! clock; CPU time and bytes are taken at the same two moments. The first failed operation ends the
+//! run and is its result.
 
 use crate::executor::{Executor, Latch};
 use crate::stats::percentile;
@@ -29,7 +31,7 @@ pub enum LoadError {
 
 #[derive(Clone, Copy, Debug)]
 pub struct LoadPlan {
-    /// Operations in flight.
+    /// This is the number of operations in flight.
     pub depth: usize,
     pub ramp: Duration,
     pub runtime: Duration,
@@ -43,7 +45,7 @@ pub struct LoadResult {
     pub cpu_us_per_operation: f64,
     pub p50_us: f64,
     pub p99_us: f64,
-    /// Bytes that reached the block layer for each operation.
+    /// Counts bytes that reached the block layer, for each operation.
     pub device_read_bytes_per_operation: f64,
     pub device_write_bytes_per_operation: f64,
 }
@@ -61,7 +63,7 @@ impl Mark {
     }
 }
 
-/// Shared by the workers of one run.
+/// This is shared by the workers of one run.
 struct Run {
     started: Instant,
     plan: LoadPlan,
@@ -73,7 +75,7 @@ struct Run {
 }
 
 impl Run {
-    /// Accounts one operation; false when the worker must stop.
+    /// Counts one operation; returns false when the worker must stop.
     fn account(&self, issued: Instant, outcome: Result<u64, LoadError>) -> bool {
         let counted = outcome.and_then(|bytes| self.count(issued, bytes));
         match counted {
@@ -132,7 +134,7 @@ impl Run {
     }
 }
 
-/// Runs `operation` in `plan.depth` workers; it answers the bytes it moved.
+/// Runs `operation` in `plan.depth` workers; it returns the bytes it moved.
 pub fn run_load<Operation, Pending>(
     executor: &Executor,
     plan: LoadPlan,
@@ -170,12 +172,13 @@ where
     run.result()
 }
 
-/// 40 bytes, as the targets count them.
+/// Returns a key of 40 bytes, as the targets define it.
 pub fn object_key(number: u64) -> String {
     format!("objects/{number:032}")
 }
 
-/// The body of object `number`: its number first, so that a reader can tell objects apart.
+/// Returns the body of object `number`, which begins with its number, so that a reader can
+/// distinguish objects.
 pub fn object_body(number: u64, length: usize) -> Vec<u8> {
     let mut body: Vec<u8> = (0..length).map(|index| (index as u64 * 131 + number) as u8).collect();
     let head = length.min(8);
@@ -183,14 +186,14 @@ pub fn object_body(number: u64, length: usize) -> Vec<u8> {
     body
 }
 
-/// The bucket of that name, made if it is missing.
+/// Returns the bucket of this name, which is created if it is missing.
 pub async fn ensure_bucket(core: &Core, name: &str) -> EngineResult<BucketId> {
     match core.create_bucket(name, "bench", Vec::new()).await? {
         BucketCreated::New(bucket) | BucketCreated::Exists(bucket) => Ok(bucket.id),
     }
 }
 
-/// Stores `body` as one object, durable before it answers.
+/// Stores `body` as one object, which is durable when the future completes.
 pub async fn put_object(core: &Core, bucket: BucketId, key: &str, body: &[u8]) -> EngineResult<()> {
     let mut writer = core.put(bucket, key.as_bytes(), body.len() as u64).await?;
     writer.write(body).await?;
@@ -198,7 +201,7 @@ pub async fn put_object(core: &Core, bucket: BucketId, key: &str, body: &[u8]) -
     Ok(())
 }
 
-/// Reads object `number` to its end; answers its length.
+/// Reads object `number` to its end, and returns its length.
 pub async fn get_object(core: &Core, bucket: BucketId, number: u64) -> Result<u64, LoadError> {
     let key = object_key(number);
     let wrong = |what: String| LoadError::WrongBytes { key: key.clone(), what };
@@ -217,7 +220,8 @@ pub async fn get_object(core: &Core, bucket: BucketId, number: u64) -> Result<u6
     Ok(length)
 }
 
-/// Stores objects `0..count` of `length` bytes with `depth` in flight; answers the seconds it took.
+/// Stores objects `0..count` of `length` bytes with `depth` in flight, and returns the time in
+/// seconds.
 pub fn store_objects(
     executor: &Executor,
     core: &Core,

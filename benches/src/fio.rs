@@ -1,7 +1,8 @@
-//! The other side of the engine's comparisons: one fio run, its JSON read back.
+//! This module runs fio as the other side of the engine's comparisons, and reads its JSON.
 //!
-//! Invariant: fio is given direct I/O, one process, one core and its own clock; nothing that the engine does not
-//! also have (no registered buffers, no batching beyond fio's defaults), as the targets name it.
+//! Invariant: fio has direct I/O, one process, one core and its own clock. It has nothing that the
+//! engine does not have (no registered buffers, no batching beyond fio's defaults), as the targets
+//! require.
 
 use serde::Deserialize;
 use std::io;
@@ -20,37 +21,37 @@ pub enum FioError {
     NoJob,
 }
 
-/// One job. Sizes in bytes, times in seconds.
+/// Describes one job. Sizes are in bytes, times in seconds.
 #[derive(Clone, Debug)]
 pub struct FioJob<'a> {
     pub file: &'a Path,
-    /// `randread`, `read`, `write`, as fio names them.
+    /// This is `randread`, `read` or `write`, with fio's names.
     pub pattern: &'a str,
     pub block_bytes: u64,
-    /// Offsets are multiples of this; 0: of `block_bytes`.
+    /// Offsets are multiples of this; 0 means of `block_bytes`.
     pub align_bytes: u64,
     pub depth: u32,
-    /// Only this much of the file from its start; 0: all of it.
+    /// Limits the job to the beginning of the file; 0 means the whole file.
     pub size_bytes: u64,
-    /// `--sync=dsync`: every write durable on its own.
+    /// Makes every write durable by itself (`--sync=dsync`).
     pub dsync: bool,
     pub ramp_s: u32,
     pub runtime_s: u32,
     pub core: usize,
 }
 
-/// What one job gave.
+/// Holds the results of one job.
 #[derive(Clone, Copy, Debug)]
 pub struct FioResult {
     pub iops: f64,
     pub bytes_per_s: f64,
-    /// User and system time for each I/O.
+    /// This is the user and system time for each I/O.
     pub cpu_us_per_io: f64,
     pub p50_us: f64,
     pub p99_us: f64,
 }
 
-/// Sums over the threads of one job of a report: of reads and of writes.
+/// Sums reads and writes over the threads of one job of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
     pub bytes: [f64; 2],
@@ -69,9 +70,9 @@ struct Job {
     jobname: String,
     read: Direction,
     write: Direction,
-    /// Milliseconds.
+    /// This is in milliseconds.
     job_runtime: f64,
-    /// Percent of one core.
+    /// This is in per cent of one core.
     usr_cpu: f64,
     sys_cpu: f64,
 }
@@ -93,7 +94,7 @@ struct Latency {
 }
 
 impl FioJob<'_> {
-    /// The command as it is run, for docs and logs.
+    /// Returns the arguments of the command, also for docs and logs.
     pub fn arguments(&self) -> Vec<String> {
         let mut arguments = vec![
             "--name=ringbolt-bench".to_string(),
@@ -120,31 +121,31 @@ impl FioJob<'_> {
             arguments.push("--sync=dsync".into());
         }
         if self.pattern.contains("write") {
-            // The file is written through beforehand; laying it out again would only take time.
+            // The file was written completely before; laying it out again would only take time.
             arguments.push("--overwrite=1".into());
         }
         arguments
     }
 
-    /// Runs it and waits.
+    /// Runs the job and waits for its end.
     pub fn run(&self) -> Result<FioResult, FioError> {
         parse(&said_by(Command::new("fio").args(self.arguments()))?)
     }
 }
 
-/// Runs a job file of one job and waits.
+/// Runs a job file of one job and waits for its end.
 pub fn run_job_file(path: &Path) -> Result<FioResult, FioError> {
     parse(&said_by(Command::new("fio").arg("--output-format=json").arg(path))?)
 }
 
-/// Runs a job file, its files in their own places, and waits at most `seconds`: the sums of each job.
+/// Runs a job file with its own files, waits at most `seconds`, and returns the sums of each job.
 pub fn sums_of_job_file(path: &Path, seconds: u32) -> Result<Vec<(String, Sums)>, FioError> {
     let mut limited = Command::new("timeout");
     limited.arg(seconds.to_string()).args(["fio", "--output-format=json"]).arg(path);
     sums(&said_by(&mut limited)?)
 }
 
-/// What a command prints that ends well.
+/// Returns the output of a command, which must succeed.
 fn said_by(command: &mut Command) -> Result<Vec<u8>, FioError> {
     let output = command.output().map_err(FioError::Start)?;
     if output.status.success() {
@@ -154,13 +155,14 @@ fn said_by(command: &mut Command) -> Result<Vec<u8>, FioError> {
     Err(FioError::Failed { status: output.status, stderr })
 }
 
-/// Notes of fio may stand before the report.
+/// Parses the report; messages of fio may come before it.
 fn report(json: &[u8]) -> Result<Report, FioError> {
     let start = json.iter().position(|&byte| byte == b'{').unwrap_or(0);
     Ok(serde_json::from_slice(&json[start..])?)
 }
 
-/// The sums of each job, by its name, of a report in fio's JSON, fio's or that of `ringbolt bench`.
+/// Returns the sums of each job, by its name, of a report in fio's JSON, written by fio or by
+/// `ringbolt bench`.
 pub fn sums(json: &[u8]) -> Result<Vec<(String, Sums)>, FioError> {
     let report = report(json)?;
     let mut all: Vec<(String, Sums)> = Vec::new();
@@ -193,7 +195,7 @@ fn parse(json: &[u8]) -> Result<FioResult, FioError> {
     })
 }
 
-/// Writes `file` through once, so that later writes change no file-system metadata.
+/// Writes all of `file` once, so that later writes change no metadata of the file system.
 pub fn write_through(file: &Path, size_bytes: u64, core: usize) -> Result<(), FioError> {
     let mut prepare = Command::new("fio");
     prepare

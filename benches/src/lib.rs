@@ -1,8 +1,8 @@
-//! What the measurements share. The measurements themselves are the programs in `bin/`; docs/bench.md says how
-//! to run them and what they gave.
+//! This crate holds what the measurements share. The measurements themselves are the programs in
+//! `bin/`; docs/bench.md says how to run them and what the results are.
 //!
-//! Invariant of every comparison: both sides run in one process run, taking turns, at least five times each;
-//! the medians are compared, never the best or the last.
+//! Invariant of every comparison: both sides run in one process run, taking turns, at least five
+//! times each; the medians are compared, never the best or the last values.
 
 pub mod engine_load;
 pub mod fio;

@@ -1,6 +1,6 @@
-//! Medians and percentiles of small samples.
+//! This module computes medians and percentiles of small samples.
 
-/// The middle value, or the mean of the two in the middle. NaN for an empty sample.
+/// Returns the middle value, or the mean of the two in the middle; NaN for an empty sample.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -11,12 +11,13 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// Median of `project` over `runs`.
+/// Returns the median of `project` over `runs`.
 pub fn median_of<T>(runs: &[T], project: impl Fn(&T) -> f64) -> f64 {
     median(&runs.iter().map(project).collect::<Vec<_>>())
 }
 
-/// The value that `fraction` (0 to 1) of the samples do not exceed (nearest rank). 0 for an empty sample.
+/// Returns the value that `fraction` (0 to 1) of the samples do not exceed (nearest rank); 0 for an
+/// empty sample.
 pub fn percentile(samples: &mut [u32], fraction: f64) -> u32 {
     if samples.is_empty() {
         return 0;

@@ -1,4 +1,5 @@
-//! CPU time and memory of this process and of others, as the kernel accounts them.
+//! This module reads CPU time and memory of this process and of others from the kernel's
+//! accounting.
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -6,14 +7,16 @@ use nix::unistd::Pid;
 use std::fs;
 use std::io;
 
-/// CPU time of this process (user and system, all threads, kernel workers of its rings too), microseconds.
+/// Returns the CPU time of this process in microseconds: user and system, of all threads, including
+/// kernel workers of its rings.
 pub fn own_cpu_us() -> io::Result<u64> {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
     let micros = |time: nix::sys::time::TimeVal| time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64;
     Ok(micros(usage.user_time()) + micros(usage.system_time()))
 }
 
-/// CPU time of all live threads of process `pid`, nanoseconds, from the scheduler's own clock.
+/// Returns the CPU time of all live threads of process `pid` in nanoseconds, as counted by the
+/// scheduler.
 pub fn process_cpu_ns(pid: u32) -> io::Result<u64> {
     let mut total = 0;
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -30,7 +33,7 @@ pub fn process_cpu_ns(pid: u32) -> io::Result<u64> {
     Ok(total)
 }
 
-/// Resident memory of process `pid`, bytes.
+/// Returns the resident memory of process `pid` in bytes.
 pub fn process_resident_bytes(pid: u32) -> io::Result<u64> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path)?;
@@ -42,7 +45,7 @@ pub fn process_resident_bytes(pid: u32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other(format!("{path}: no VmRSS line")))
 }
 
-/// Keeps the calling thread, and the threads it starts later, on one core.
+/// Pins the calling thread, and the threads it starts later, to one core.
 pub fn pin_to_core(core: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(core)?;
@@ -50,8 +53,8 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs `work` on a thread of its own that is kept on `core`; the caller's own affinity stays, and with it that of
-/// the processes it starts.
+/// Runs `work` on a separate thread that is pinned to `core`. The caller's own affinity does not
+/// change, nor does that of the processes it starts.
 pub fn on_core<T: Send>(core: usize, work: impl FnOnce() -> T + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| pin_to_core(core).map(|()| work()));
@@ -59,14 +62,14 @@ pub fn on_core<T: Send>(core: usize, work: impl FnOnce() -> T + Send) -> io::Res
     })
 }
 
-/// What this process has moved to and from block devices.
+/// Counts what this process has moved to and from block devices.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OwnIo {
     pub read_bytes: u64,
     pub write_bytes: u64,
 }
 
-/// Bytes that reached the block layer on behalf of this process.
+/// Returns the bytes that reached the block layer on behalf of this process.
 pub fn own_io() -> io::Result<OwnIo> {
     let text = fs::read_to_string("/proc/self/io")?;
     let field = |name: &str| {

@@ -1,34 +1,35 @@
-//! Measured value against target, printed and remembered, so that a program can end with a failure.
+//! This module compares measured values with targets, prints the results, and remembers them, so
+//! that a program can end with a failure.
 
-/// Which side of the target is good.
+/// Says which side of the target is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     AtLeast(Limit),
     AtMost(Limit),
 }
 
-/// A target in thousandths, so that bounds compare exactly.
+/// This is a target in thousandths, so that bounds compare exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(i64);
 
-/// `measured >= limit` is good.
+/// Requires `measured >= limit`.
 pub fn at_least(limit: f64) -> Bound {
     Bound::AtLeast(Limit((limit * 1000.0).round() as i64))
 }
 
-/// `measured <= limit` is good.
+/// Requires `measured <= limit`.
 pub fn at_most(limit: f64) -> Bound {
     Bound::AtMost(Limit((limit * 1000.0).round() as i64))
 }
 
-/// The targets judged so far in this run.
+/// Holds the targets judged so far in this run.
 #[derive(Debug, Default)]
 pub struct Verdicts {
     lines: Vec<(bool, String)>,
 }
 
 impl Verdicts {
-    /// Prints one line, `PASS` or `FAIL` first. A value that is not a number fails.
+    /// Prints one line that begins with `PASS` or `FAIL`. A value that is not a number fails.
     pub fn judge(&mut self, name: &str, measured: f64, unit: &str, bound: Bound) {
         let (passed, sign, limit) = match bound {
             Bound::AtLeast(Limit(limit)) => (measured * 1000.0 >= limit as f64, ">=", limit),
@@ -41,7 +42,7 @@ impl Verdicts {
         self.lines.push((passed, line));
     }
 
-    /// Prints all lines once more; false if any target was missed.
+    /// Prints all lines again, and returns false if any target was missed.
     pub fn finish(&self) -> bool {
         println!("\nsummary");
         for (_, line) in &self.lines {

@@ -1,4 +1,5 @@
-//! The load generator against the bare hyper server, both in this process: what it reports must be true.
+//! These tests run the load generator against the bare hyper server, both in this process: what it
+//! reports must be true.
 
 use bytes::Bytes;
 use ringbolt_benches::http::client::ClientError;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 const BODY_BYTES: usize = 4096;
 
-/// The thread ends with the test process.
+/// Starts a server on a thread that ends with the test process.
 fn start_server() -> SocketAddr {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
@@ -43,7 +44,8 @@ fn load(address: SocketAddr, expected_body: Vec<u8>) -> Load {
 fn rates_and_costs_agree_with_each_other() {
     let report = run_load(load(start_server(), vec![0x5a; BODY_BYTES])).unwrap();
     assert!(report.requests_per_s > 100.0, "{report:?}");
-    // The server's CPU here is that of this whole process, so it cannot be less than the client's.
+    // The server's CPU time is here that of this whole process, so it cannot be less than the
+    // client's.
     assert!(report.server_cpu_us > 0.0 && report.client_cpu_us > 0.0, "{report:?}");
     let busy = report.server_cpu_us * report.requests_per_s / 1e6;
     assert!((busy - report.server_busy).abs() < 0.01 * busy, "{report:?}");

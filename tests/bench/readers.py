@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 SECONDS_MAX = 120
-# Of the real runs.
+# These settings are those of the real runs.
 DEPTH = 8
 COUNTED_IOS = 1000
 LOG_AVERAGE_MS = 100
@@ -24,7 +24,7 @@ PNG_BEGINS = b"\x89PNG\r\n\x1a\n"
 
 
 def output_of(command, directory=None):
-    """What a program prints; an error, with what it said, when it fails or hangs."""
+    """Returns what a program prints; raises an error with its output when it fails or hangs."""
     done = subprocess.run(
         [str(part) for part in command], cwd=directory, capture_output=True, text=True, timeout=SECONDS_MAX
     )
@@ -34,7 +34,7 @@ def output_of(command, directory=None):
 
 
 def program(name):
-    """A program beside this Python, or of the system."""
+    """Returns the path of a program beside this Python, or of the system."""
     beside = Path(sys.executable).parent / name
     found = beside if beside.exists() else shutil.which(name)
     assert found, f"{name} is not installed"
@@ -42,7 +42,7 @@ def program(name):
 
 
 class Readers:
-    """One method for each check; all see the same samples and the same real runs."""
+    """Has one method for each check; all of them use the same samples and the same real runs."""
 
     def __init__(self, samples, ringbolt, directory):
         self.directory = directory
@@ -55,7 +55,7 @@ class Readers:
         self.counted = self.bench("counted", f"--number_ios={COUNTED_IOS}", "--log_offset=1")
 
     def bench(self, name, *arguments):
-        """A real run in a directory of its own, with all logs, under the names that fio-plot looks for."""
+        """Does a real run in its own directory, with all logs, under the names that fio-plot looks for."""
         place = self.directory / name
         place.mkdir()
         (self.directory / "data").mkdir(exist_ok=True)
@@ -66,13 +66,13 @@ class Readers:
         return json.loads((place / "randrw.json").read_text())
 
     def fio(self, *arguments):
-        """A second of fio on a small file."""
+        """Runs fio for a second on a small file."""
         command = [program("fio"), "--name=x", f"--filename={self.directory / 'fio.data'}", "--size=8m"]
         command += ["--rw=randrw", "--runtime=1", "--time_based", *arguments]
         return output_of(command, self.directory)
 
     def check_json_has_every_key_of_fio(self):
-        """Sections, statistics and distributions, with the same types."""
+        """Checks that sections, statistics and distributions have the same types."""
         fio = json.loads(self.fio("--output-format=json+", "--fsync=64"))
         ours = self.run
         assert_same_shape(without(fio, ["jobs", "disk_util"]), ours, "")
@@ -89,7 +89,7 @@ class Readers:
         assert list(fio) == list(self.run["jobs"][0]["read"]["clat_ns"]["percentile"])
 
     def check_terse_line_has_fios_fields(self):
-        """Numbers are alike when the text around their digits is."""
+        """Checks that the text around the digits of numbers is equal."""
 
         def shape(line):
             fields = line.strip().split(";")[5:121]
@@ -114,7 +114,7 @@ class Readers:
                     assert_csv_agrees(self.directory / f"bins_job{number}.csv", direction, latency)
 
     def check_clat2csv_comes_to_an_end_with_a_stall(self):
-        """It searches downwards from fio's largest bin, for ever when there is a larger one."""
+        """Checks that the reader ends: it searches downwards from fio's largest bin, for ever if one is larger."""
         reader = [sys.executable, program("fio_jsonplus_clat2csv")]
         output_of([*reader, self.made / "stalled.json", self.directory / "stalled.csv"])
         stalled = json.loads((self.made / "stalled.json").read_text())
@@ -141,7 +141,7 @@ class Readers:
         assert drawn.startswith(PNG_BEGINS) and len(drawn) > 10_000, f"{name}: {len(drawn)} bytes"
 
     def check_logs_are_in_fios_format(self):
-        """As many fields as fio's own, all whole numbers, times ascending, a direction."""
+        """Checks that lines have as many fields as fio's: whole numbers, ascending times, a direction."""
         self.fio("--write_lat_log=own", "--output=own.txt")
         own = read_log(self.directory / "own_clat.1.log")
         logs = sorted((self.made / "plots").glob("*.log"))
@@ -180,7 +180,7 @@ class Readers:
                 assert_csv_agrees(self.directory / f"{name}_job0.csv", direction, part["clat_ns"])
 
     def check_logs_of_single_operations_add_up_to_the_json(self):
-        """One line for each operation: their number, their bytes and their mean are those of the JSON."""
+        """Checks one line for each operation: number, bytes and mean are those of the JSON."""
         job = self.counted["jobs"][0]
         done = job["read"]["total_ios"] + job["write"]["total_ios"]
         assert done == COUNTED_IOS, f"{done} operations"
@@ -192,11 +192,11 @@ class Readers:
                 assert len(own) == part["total_ios"], f"{kind} {direction}: {len(own)} of {part['total_ios']}"
                 assert sum(entry[3] for entry in own) == part["io_bytes"], f"{kind} {direction}"
                 assert {entry[4] % 4096 for entry in own} == {0} and len({entry[4] for entry in own}) > 100
-                # That of the JSON is of bins, exact to three digits.
+                # The mean of the JSON is computed from bins, which are exact to three digits.
                 assert_near(sum(entry[1] for entry in own) / len(own), mean, 1e-3, f"{kind} {direction}")
 
     def check_averaged_logs_agree_with_the_json(self):
-        """Each line is of a tenth of a second; only what came after the last whole one is in none."""
+        """Checks lines for tenths of a second; only what came after the last whole one is in none."""
         job = self.timed["jobs"][0]
         logs = {kind: read_log(self.log("timed", kind)) for kind in ("bw", "iops", "slat", "clat", "lat")}
         seconds = LOG_AVERAGE_MS / 1000
@@ -227,12 +227,12 @@ def without(value, keys):
 
 
 def kind(value):
-    """Of JSON: a whole number is not a number with a decimal point."""
+    """Returns the type in JSON: a whole number is not a number with a decimal point."""
     return type(value).__name__
 
 
 def assert_same_shape(theirs, ours, path):
-    """Every key of theirs is in ours with the same type. Bins are as many as there were latencies: only their types."""
+    """Checks that ours has every key of theirs with the same type; of bins, only the types are compared."""
     for key, value in theirs.items():
         here = f"{path}.{key}"
         assert key in ours, f"{here} is missing"
@@ -244,7 +244,7 @@ def assert_same_shape(theirs, ours, path):
 
 
 def assert_csv_agrees(path, direction, latency):
-    """The first row that reaches a percentile is the percentile; the last row has all operations."""
+    """Checks that the first row that reaches a percentile is it, and that the last row has all operations."""
     with path.open() as file:
         rows = list(csv.DictReader(file, skipinitialspace=True))
     count, share = f"{direction}_clat_ns_cumulative", f"{direction}_clat_ns_percentile"

@@ -1,6 +1,8 @@
-//! Runs the simulation for many seeds: `cargo run --release -p ringbolt-tests --bin simulate -- --seeds 1000`.
+//! Runs the simulation for many seeds: `cargo run --release -p ringbolt-tests --bin simulate --
+//! --seeds 1000`.
 //!
-//! Invariant: a failure ends with exit status 1, what was violated, and the one command that repeats it.
+//! Invariant: a failure ends with exit status 1, what was violated, and the one command that
+//! repeats it.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -9,9 +11,9 @@ use clap::Parser;
 use ringbolt_engine::sim::Bug;
 use ringbolt_tests::simulation::{self, Aim, Failure, Faults, Kind, Plan, Report};
 
-/// Between two lines of progress.
+/// This is the time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(10);
-/// Runs that a failing plan is tried to be made smaller with.
+/// This is the number of runs that try to make a failing plan smaller.
 const SHRINK_ATTEMPTS: u64 = 200;
 
 /// Simulates whole nodes with crashes and faulty drives, and compares them with a model.
@@ -99,7 +101,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    // The message is printed once, with the command that repeats it.
+    // The message is printed once, with the command that repeats the failure.
     std::panic::set_hook(Box::new(|_| ()));
     let started = Instant::now();
     let (mut sum, mut told) = (Report::default(), started);

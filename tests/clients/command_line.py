@@ -1,4 +1,4 @@
-"""The clients that are programs: awscli and s3cmd."""
+"""This module runs the clients that are programs: awscli and s3cmd."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ class AwsCli:
         self.aws("s3", "mb", f"s3://{self.bucket}")
 
     def put(self, path, key):
-        # One request also above the threshold for parts.
+        # This is one request even above the threshold for parts.
         self.aws("s3api", "put-object", "--bucket", self.bucket, "--key", key, "--body", path)
 
     def get(self, key, path):

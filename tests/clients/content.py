@@ -1,4 +1,4 @@
-"""Files that follow from a seed, and comparing them."""
+"""This module generates files from a seed, and compares them."""
 
 import filecmp
 import hashlib
@@ -19,7 +19,7 @@ def make_file(path, size, seed):
 
 
 def make_tree(root, count, seed):
-    """`count` small files in nested directories, with the names that real trees have."""
+    """Makes `count` small files in nested directories, with the names that real trees have."""
     dice = random.Random(seed)
     names = ["src", "docs", "a b", "ü", "deep/er/still", "x+y", "v1.0"]
     for number in range(count):
@@ -34,7 +34,7 @@ def same_file(left, right):
 
 
 def tree_digests(root):
-    """Relative path to digest, for each file below `root`."""
+    """Returns the digest of each file below `root` by its relative path."""
     root = Path(root)
     return {
         str(path.relative_to(root)): hashlib.blake2b(path.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""The clients that are libraries: boto3 and minio-py."""
+"""This module uses the clients that are libraries: boto3 and minio-py."""
 
 from datetime import timedelta
 

@@ -22,7 +22,7 @@ STOP_LIMIT_SECONDS = 60
 
 class Node:
     def __init__(self, binary, directory, size, keys=True):
-        """`keys`: give the server the keys above; without, it takes users.toml of its data directory."""
+        """Gives the server the keys above; without `keys`, it uses users.toml of its data directory."""
         self.binary = binary
         self.directory = Path(directory)
         self.size = size
@@ -58,7 +58,7 @@ class Node:
 
     @staticmethod
     def _read_stdout(stdout, found):
-        """Reads on after the endpoint: a full pipe would stop the server."""
+        """Continues to read after the endpoint, because a full pipe would stop the server."""
         for line in stdout:
             match = re.search(r"http://127\.0\.0\.1:\d+", line)
             if match:
@@ -70,7 +70,7 @@ class Node:
         self.process.wait()
 
     def stop(self):
-        """SIGTERM; the exit status."""
+        """Sends SIGTERM, and returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=STOP_LIMIT_SECONDS)
 
@@ -86,7 +86,7 @@ def scratch_directory(parent):
 
 
 def aws_environment(endpoint, directory):
-    """The environment of a fresh user with these keys; nothing of whoever runs the tests reaches the client."""
+    """Returns the environment of a new user with these keys, without settings of the user who runs the tests."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     config = Path(directory) / "aws-config"
     # awscli 1 signs URLs with signature version 2 unless told otherwise; the server takes version 4 only.

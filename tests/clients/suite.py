@@ -27,7 +27,7 @@ class Results:
         self.failures = []
 
     def check(self, row, column, action):
-        """Runs `action`; None from it is a pass, "-" is nothing to check."""
+        """Runs `action`, which returns None for a pass and "-" if there is nothing to check."""
         try:
             outcome = action() or "ok"
         except Exception as error:  # whatever a client raises is a failed check, and the next one goes on
@@ -46,7 +46,7 @@ class Results:
 
 
 class SizeRun:
-    """One client, one size: the operations in their order, on one object."""
+    """Runs the operations in their order on one object, for one client and one size."""
 
     def __init__(self, client, judge, directory, label, size, seed):
         self.client = client

@@ -21,7 +21,7 @@ UPLOADED = re.compile(r"upload: .* to s3://" + BUCKET + r"/(.*)$")
 
 
 def sync_until_killed(node, client, source, prefix, kill_after):
-    """The keys that were acknowledged; the server is gone afterwards."""
+    """Returns the keys that were acknowledged; the server has ended afterwards."""
     command = [*client.program, "s3", "sync", "--no-progress", source, client.uri(prefix)]
     acknowledged = []
     with subprocess.Popen([str(part) for part in command], env=client.environment, stdout=subprocess.PIPE,

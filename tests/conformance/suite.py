@@ -28,7 +28,7 @@ def write_users(data):
 
 
 def write_configuration(path, endpoint):
-    """The suite wants every section filled, also those of tests that are not run."""
+    """Fills every section, also those of tests that are not run, because the suite requires it."""
     host, port = endpoint.removeprefix("http://").split(":")
     configuration = configparser.RawConfigParser()
     configuration["DEFAULT"] = {"host": host, "port": port, "is_secure": "False", "ssl_verify": "False"}
@@ -50,7 +50,7 @@ def run_suite(options, pytest_arguments, scratch):
     with Node(options.binary, scratch, "4GiB", keys=False) as node:
         configuration = options.output / "s3tests.conf"
         write_configuration(configuration, node.endpoint)
-        # One attempt: boto3 would repeat every 5xx with pauses, and turn a failing server into a slow one.
+        # There is one attempt: boto3 would repeat every 5xx with pauses, which makes a failing server look slow.
         environment = os.environ | {"S3TEST_CONF": str(configuration), "AWS_MAX_ATTEMPTS": "1",
                                     "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=line",

@@ -1,4 +1,4 @@
-//! What lies where on a drive: every structure that counts, with the keys that depend on it.
+//! This module maps a drive: every relevant structure, with the keys that depend on it.
 
 use ringbolt_engine::extent::slices_of;
 use ringbolt_engine::format::BLOCK_BYTES;
@@ -9,37 +9,37 @@ use ringbolt_engine::format::superblock::{COPIES, COPY_STRIDE, ROOT_CHECKPOINT, 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Bytes on the drive.
+/// This is a range of bytes on the drive.
 pub type Span = Range<usize>;
 
-/// A chunk of a checkpoint in force.
+/// This is a chunk of a current checkpoint.
 pub struct Chunk {
     pub span: Span,
     pub kind: u16,
 }
 
-/// A batch of a log.
+/// This is a batch of a log.
 pub struct Batch {
     pub span: Span,
     shard: u16,
     sequence: u64,
-    /// Read again when the drive is opened.
+    /// Says that the batch is replayed when the drive is opened.
     pub replayed: bool,
-    /// The last one of its shard: nothing later can tell that it was durable.
+    /// Says that it is the last batch of its shard: nothing later shows that it was durable.
     pub last: bool,
 }
 
-/// The record of an object that is there.
+/// This is the record of an existing object.
 pub struct Record {
     pub key: String,
-    /// Envelope and payload, then the body if it is inline.
+    /// Includes envelope and payload, and the body if it is inline.
     pub span: Span,
     pub body_start: usize,
     sequence: u64,
     slices: Vec<(Span, Span)>,
 }
 
-/// A slice of an object that is there.
+/// This is a slice of an existing object.
 pub struct Slice {
     pub header: Span,
     pub payload: Span,
@@ -111,19 +111,19 @@ impl Atlas {
         atlas
     }
 
-    /// What must come of a drive on which exactly these bytes (ascending) are not as they were.
+    /// Returns what must happen with a drive on which exactly these bytes (ascending) have changed.
     pub fn verdict(&self, changed: &[usize]) -> Verdict {
         let hit = |span: &Span| {
             let from = changed.partition_point(|at| *at < span.start);
             changed.get(from).is_some_and(|at| *at < span.end)
         };
         let copies = self.superblocks.iter().filter(|copy| hit(copy)).count();
-        // Of damage behind which no whole batch follows nobody can tell that it was no torn tail.
+        // Damage without a complete batch after it cannot be distinguished from a torn tail.
         let is_convicted = |batch: &&Batch| {
             let later = |other: &Batch| other.shard == batch.shard && other.sequence > batch.sequence;
             self.batches.iter().any(|other| later(other) && !hit(&other.span))
         };
-        // The batch that begins a life has a copy, and either will do.
+        // The batch that begins a life has a copy, and either of them suffices.
         let has_whole_copy = |batch: &Batch| {
             let same = |other: &Batch| (other.shard, other.sequence) == (batch.shard, batch.sequence);
             self.batches.iter().any(|other| same(other) && !hit(&other.span))
@@ -142,11 +142,11 @@ impl Atlas {
     }
 }
 
-/// What opening and reading must say.
+/// Says what opening and reading must return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Refused,
-    /// It opens, and exactly these keys answer with an error.
+    /// The drive opens, and reading exactly these keys fails.
     Unreadable(Vec<String>),
 }
 
@@ -177,7 +177,7 @@ fn read_records(
             Mutation::Delete(delete) => (text(&delete.key), None),
             _ => continue,
         };
-        // A key stays with its shard, so its changes are in the order of their batches.
+        // A key stays in its shard, so its changes are in the order of their batches.
         let older = |known: &Option<Record>| known.as_ref().is_none_or(|known| known.sequence <= sequence);
         if live.get(&key).is_none_or(older) {
             live.insert(key, record);

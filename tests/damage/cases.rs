@@ -1,4 +1,4 @@
-//! Ways to damage a drive: a kind of block, and what happens to it.
+//! This module defines ways to damage a drive: a kind of block, and what happens to it.
 
 use crate::atlas::{Atlas, Batch, Span};
 use crate::stored::Stored;
@@ -7,7 +7,7 @@ use ringbolt_engine::format::batch::HEADER_BYTES;
 use ringbolt_engine::format::checkpoint::{KIND_LEAVES, KIND_ROOT};
 use ringbolt_tests::Dice;
 
-/// What lies there.
+/// Names the kind of block that is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     OneSuperblock,
@@ -16,10 +16,10 @@ pub enum Kind {
     CheckpointRoot,
     CheckpointLeaves,
     CheckpointOther,
-    /// Of a batch that is read again at the next start.
+    /// This is the header of a batch that is replayed at the next start.
     BatchHeader,
     BatchRecords,
-    /// Of an object in a batch that the checkpoint has made superfluous.
+    /// This is the record of an object in a batch that the checkpoint has made superfluous.
     OldRecord,
     OldInlineBody,
     SliceHeader,
@@ -41,25 +41,25 @@ pub const KINDS: [Kind; 12] = [
     Kind::SliceData,
 ];
 
-/// What happens to it.
+/// Says what happens to the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Harm {
-    /// One bit.
+    /// Flips one bit.
     Flip,
-    /// Its block, or up to 64 KiB from there.
+    /// Zeroes the block, or up to 64 KiB from there.
     Zero,
-    /// Its block with that of another of its kind.
+    /// Replaces the block by another one of its kind.
     Swap,
-    /// Its block as it was at an earlier time: a write that was lost.
+    /// Restores an earlier content of the block, as if a write was lost.
     RollBack,
 }
 
 pub const HARMS: [Harm; 4] = [Harm::Flip, Harm::Zero, Harm::Swap, Harm::RollBack];
 
-/// Bytes to put over the drive.
+/// Holds bytes to write to the drive.
 pub type Changes = Vec<(usize, Vec<u8>)>;
 
-/// Where `kind` lies; for several superblocks one place for each.
+/// Returns the places of `kind`; for several superblocks, one place for each.
 fn places(kind: Kind, atlas: &Atlas) -> Vec<Span> {
     let chunks = |wanted: fn(u16) -> bool| -> Vec<Span> {
         atlas.chunks.iter().filter(|chunk| wanted(chunk.kind)).map(|chunk| chunk.span.clone()).collect()
@@ -89,7 +89,7 @@ fn places(kind: Kind, atlas: &Atlas) -> Vec<Span> {
     }
 }
 
-/// One damage of that kind; empty when it would change nothing.
+/// Returns one damage of this kind; it is empty if it would change nothing.
 pub fn damage(kind: Kind, harm: Harm, atlas: &Atlas, stored: &Stored, dice: &mut Dice) -> Changes {
     let places = places(kind, atlas);
     assert!(!places.is_empty(), "the drive has no {kind:?}");
@@ -129,7 +129,7 @@ fn harm_one(harm: Harm, place: &Span, other: &Span, stored: &Stored, dice: &mut 
     }
 }
 
-/// Every byte that is not as it was, ascending.
+/// Returns every byte that has changed, in ascending order.
 pub fn changed_bytes(changes: &Changes, image: &[u8]) -> Vec<usize> {
     let differing = |(at, bytes): &(usize, Vec<u8>)| {
         let at = *at;

@@ -1,10 +1,11 @@
-//! Damage on a real drive file: every kind of block that counts, in every way a drive goes wrong.
+//! These tests damage a real drive file: every relevant kind of block, in every way in which drives
+//! fail.
 //!
-//! The drive has checkpoints of several chunks, logs, inline objects, slices, parts, and a log that was not closed.
-//! Each case changes some bytes, opens the drive with a real engine and reads. What must come of it follows from which
-//! bytes are not as they were: the drive is refused, or exactly the objects that lie there answer with an error and
-//! everything else is right, byte by byte, and listed. The one exception is the last batch of a log: whether it was
-//! ever acknowledged nobody can tell.
+//! The drive has checkpoints of several chunks, logs, inline objects, slices, parts, and a log that
+//! was not closed. Each case changes some bytes, opens the drive with a real engine and reads. The
+//! expected result follows from the changed bytes: either the drive is refused, or reading exactly
+//! the affected objects fails, and everything else is right, byte by byte, and listed. The one
+//! exception is the last batch of a log, because nobody can tell whether it was ever acknowledged.
 //!
 //! `DAMAGE_TRIALS=20 cargo test -p ringbolt-tests --test damage` tries each case at 20 places.
 
@@ -43,7 +44,8 @@ fn damage_is_detected_and_what_is_not_damaged_stays_readable() {
             let changed = changed_bytes(&changes, &stored.image);
             let mut verdict = atlas.verdict(&changed);
             if let Verdict::Unreadable(keys) = &mut verdict {
-                // Damage up to the end of the log: these are gone with it, and not read.
+                // The damage extends to the end of the log: these keys are lost with it, and not
+                // read.
                 keys.retain(|key| !key.starts_with(SENTINEL));
             }
             let also = if let Verdict::Unreadable(keys) = &verdict { keys.clone() } else { Vec::new() };
@@ -67,7 +69,7 @@ fn damage_is_detected_and_what_is_not_damaged_stays_readable() {
     println!("refused at open, objects answered with an error, nothing needed what was damaged:");
     outcomes.iter().for_each(|((kind, harm), counts)| println!("  {kind:?} {harm:?} {counts:?}"));
     assert!(stored.is_restored(), "a case left something behind");
-    // Every kind but the superblocks that are there four times is noticed in every way.
+    // Every kind except single superblocks, which have four copies, is detected in every way.
     let noticed = outcomes.values().map(|[refused, unreadable, _]| refused + unreadable).sum::<usize>();
     assert!(noticed >= 28 * trials, "only {noticed} damages were noticed: {outcomes:?}");
 }

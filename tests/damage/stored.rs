@@ -1,4 +1,5 @@
-//! The drive that is damaged: objects of all kinds, checkpoints, and a log that was not closed.
+//! This module stores the drive that is damaged: objects of all kinds, checkpoints, and a log that
+//! was not closed.
 
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::{Core, NodePlan, OpenError};
@@ -14,19 +15,20 @@ use std::sync::Mutex;
 const BUCKET: &str = "damage";
 const DRIVE_BYTES: u64 = 112 << 20;
 const SHARDS: u16 = 2;
-/// Enough for several chunks of leaves in each shard's checkpoint.
+/// There are enough keys for several chunks of leaves in each shard's checkpoint.
 const TINY_KEYS: usize = 6000;
-/// Written last of all, one by one, so that each shard's last batches hold nothing else: damage from somewhere to the
-/// end of the log can not be told from a torn tail, and no damage here is longer than they are.
+/// These objects are written last, one by one, so that each shard's last batches contain nothing
+/// else: damage up to the end of the log cannot be distinguished from a torn tail, and no damage
+/// here is longer than they are.
 pub const SENTINEL: &str = "sentinel/";
 const SENTINELS: u64 = 60;
 
-/// What was stored, and the drive file as it was left.
+/// Holds what was stored, and the drive file as it was left.
 pub struct Stored {
     path: PathBuf,
     bodies: BTreeMap<String, Vec<Content>>,
     upload: (String, UploadId),
-    /// The drive after its first clean stop.
+    /// This is the drive after its first clean stop.
     pub old: Vec<u8>,
     pub image: Vec<u8>,
 }
@@ -47,8 +49,9 @@ impl Stored {
         Self { path, bodies, upload: ("multipart/open".to_owned(), upload), old, image }
     }
 
-    /// Opens the drive with these bytes put over it, and reads all but most of the tiny objects. Gives the keys that
-    /// answered with an error; wrong bytes, a missing key and a wrong listing end the test. Then all is as it was.
+    /// Writes these bytes to the drive, opens it, and reads all objects except most of the tiny
+    /// ones. Returns the keys that could not be read; wrong bytes, a missing key and a wrong
+    /// listing fail the test. The drive is restored afterwards.
     pub fn read_damaged(
         &self,
         changes: &[(usize, Vec<u8>)],
@@ -64,13 +67,13 @@ impl Stored {
             Err(error) => Err(error),
         };
         changes.iter().for_each(|(at, bytes)| write(*at, &self.image[*at..*at + bytes.len()]));
-        // Opening begins an epoch.
+        // Opening writes a new epoch.
         write(0, &self.image[..1 << 20]);
         file.sync_all().expect("flush the drive");
         outcome.map(|of_cores| of_cores.into_iter().flatten().collect())
     }
 
-    /// Whether the file is what it was before any damage.
+    /// Returns whether the file is as it was before any damage.
     pub fn is_restored(&self) -> bool {
         std::fs::read(&self.path).expect("read the drive") == self.image
     }
@@ -144,7 +147,7 @@ async fn first_life(core: Core, id: BucketId, bodies: &Mutex<Bodies>) -> UploadI
     upload
 }
 
-/// An object of two parts.
+/// Stores an object of two parts.
 async fn complete(core: &Core, id: BucketId, bodies: &Mutex<Bodies>) {
     let key = "multipart/done";
     let pieces = [Content::new(77, 400_000), Content::new(78, 150_000)];
@@ -159,7 +162,7 @@ async fn complete(core: &Core, id: BucketId, bodies: &Mutex<Bodies>) {
     bodies.lock().expect("no life panics").insert(key.to_owned(), pieces.to_vec());
 }
 
-/// Overwrites and deletes: what the checkpoint names lies elsewhere than before.
+/// Overwrites and deletes objects, so that what the checkpoint names is elsewhere than before.
 async fn second_life(core: Core, id: BucketId, bodies: &Mutex<Bodies>) {
     let mut dice = Dice::new(2);
     for number in 0..20 {
@@ -174,7 +177,7 @@ async fn second_life(core: Core, id: BucketId, bodies: &Mutex<Bodies>) {
     }
 }
 
-/// What only the log knows.
+/// Stores objects that only the log contains.
 async fn third_life(core: Core, id: BucketId, bodies: &Mutex<Bodies>) {
     let mut dice = Dice::new(3);
     for number in 0..30 {

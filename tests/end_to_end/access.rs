@@ -1,4 +1,4 @@
-//! Who may do what: presigned URLs, wrong signatures, two accounts.
+//! These tests check permissions: presigned URLs, wrong signatures, two accounts.
 
 use crate::support::{BUCKET, assert_holds, get, make_bucket, put, refusal};
 use aws_sdk_s3::presigning::PresigningConfig;

@@ -1,4 +1,4 @@
-//! Health and metrics on listeners of their own: clients have all names to themselves.
+//! These tests check health and metrics on listeners of their own: clients may use all names.
 
 use crate::support::make_bucket;
 use aws_sdk_s3::primitives::ByteStream;
@@ -11,8 +11,9 @@ use std::os::unix::net::UnixStream;
 
 const HEALTH: &str = "/ringbolt/health";
 
-/// The objects `health` and `metrics` of a bucket `ringbolt` could never be read, and with virtual hosts those of the
-/// keys `ringbolt/health` and `ringbolt/metrics` of any bucket.
+/// Regression: the objects `health` and `metrics` of a bucket `ringbolt` could not be read, and
+/// with virtual hosts neither could the keys `ringbolt/health` and `ringbolt/metrics` of any
+/// bucket.
 #[tokio::test]
 async fn no_name_of_a_client_is_shadowed() {
     let flags = &["--domain", "s3.localhost"];
@@ -49,7 +50,7 @@ async fn they_are_told_without_credentials_by_address_and_by_socket() {
     let mut said = String::new();
     socket.read_to_string(&mut said).expect("an answer");
     assert!(said.contains("ringbolt_ready 1"), "{said}");
-    // What a kill leaves behind is in nobody's way, and a clean stop leaves nothing.
+    // What a kill leaves behind does no harm, and a clean stop leaves nothing.
     server.kill();
     assert!(path.exists());
     server.start_again();
@@ -58,7 +59,7 @@ async fn they_are_told_without_credentials_by_address_and_by_socket() {
     assert!(!path.exists());
 }
 
-/// The port is the default one of another server on the machine, most of the time.
+/// In practice, the port is often the default of another server on the machine.
 #[tokio::test]
 async fn an_address_that_is_taken_is_an_error_that_names_the_flag() {
     let server = Server::start(ServerOptions::default());

@@ -1,5 +1,5 @@
-//! The S3 engine of the bench tool against a real server: every operation, and what a stall of the server looks
-//! like; and the respect of the tool for block devices.
+//! These tests run the S3 engine of the bench tool against a real server: every operation, and the
+//! effect of a stall of the server. They also check that the tool protects block devices.
 
 use crate::support::{BUCKET, list_all};
 use ringbolt_bench::cli::RunOptions;
@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The client turns round while it waits: several of them would take the cores from the servers.
+/// The client polls while it waits: several clients would take the cores from the servers.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 pub const OBJECTS: u64 = 40;
@@ -43,7 +43,7 @@ pub fn job(server: &Server, block_bytes: u64, depth: u32) -> Job {
     Job { block, depth, objects, ..Job::plain("bench", Engine::S3) }
 }
 
-/// Does `verb` on objects `0..count`, two at a time; the results by number.
+/// Does `verb` on objects `0..count`, two at a time, and returns the results by number.
 pub fn all(engine: &mut S3Engine, verb: Verb, length: u64, count: u64) -> Vec<i64> {
     let mut results = vec![i64::MIN; count as usize];
     for first in (0..count).step_by(2) {
@@ -66,7 +66,8 @@ pub fn all(engine: &mut S3Engine, verb: Verb, length: u64, count: u64) -> Vec<i6
 fn every_operation_of_the_s3_engine_is_understood_by_the_server() {
     let _alone = alone();
     let server = Server::start(ServerOptions::default());
-    // Six parts, the last of them short; larger than what travels in one piece.
+    // There are six parts, of which the last is short; the body is larger than what is sent in one
+    // piece.
     let length = 26 << 20;
     for (length, count) in [(4096, OBJECTS), (length, 2)] {
         let mut job = job(&server, length, 2);
@@ -89,13 +90,13 @@ fn every_operation_of_the_s3_engine_is_understood_by_the_server() {
     }
 }
 
-/// What a benchmark had stored stayed in the bucket, whatever was asked for.
+/// Regression: the objects of a benchmark stayed in the bucket, whatever the job asked for.
 #[test]
 fn objects_of_a_run_are_removed_when_that_is_asked_for() {
     let _alone = alone();
     let server = Server::start(ServerOptions::default());
     let mut job = job(&server, 4096, 4);
-    // More than a page of a listing; another run's objects are of another size.
+    // There is more than a page of a listing; another run's objects have another size.
     (job.objects.objects, job.objects.bucket) = (1200, BUCKET.to_owned());
     job.objects.ops = Some(vec![(ObjectOp::Put, 1)]);
     let mut others = Job { block: ByDirection::same(BlockSize::Fixed(512)), ..job.clone() };
@@ -120,14 +121,14 @@ fn what_reads_need_is_stored_once_and_in_its_size() {
     let _alone = alone();
     let server = Server::start(ServerOptions::default());
     let mut job = job(&server, 4096, 2);
-    // More than a page of a listing.
+    // There is more than a page of a listing.
     job.objects.objects = 1010;
     let mut first = S3Engine::new(&job, 0, Clock::start()).expect("an engine");
     first.prepare(&mut |_| ()).expect("prepare");
     first.buffer(0)[..4096].fill(7);
     first.submit(0, &Operation { verb: Verb::Write, file: 0, offset: 0, length: 4096, number: 1005 });
     first.reap(1, None, &mut Vec::new()).expect("reap");
-    // Again, with another object of a wrong size: that one is stored anew, the rest stays.
+    // The second time one object has a wrong size: that one is stored again, the others stay.
     first.submit(0, &Operation { verb: Verb::Write, file: 0, offset: 0, length: 5, number: 3 });
     first.reap(1, None, &mut Vec::new()).expect("reap");
     let mut second = S3Engine::new(&job, 0, Clock::start()).expect("an engine");
@@ -165,15 +166,15 @@ impl Watcher for Staller {
         let server = self.server;
         self.stalling = Some(std::thread::spawn(move || {
             kill_process(server, Signal::STOP).expect("stop the server");
-            // The stall itself, and no waiting for something to be ready.
+            // This is the stall itself, not a wait for something to be ready.
             std::sync::mpsc::channel::<()>().1.recv_timeout(STALL).expect_err("nobody sends");
             kill_process(server, Signal::CONT).expect("let the server go on");
         }));
     }
 }
 
-/// A closed loop hides a stall: while the server stands still, nothing is asked of it, so hardly anything is late. With
-/// a rate, what should have been asked meanwhile counts.
+/// A closed loop hides a stall: while the server is stopped, nothing is requested, so hardly any
+/// response is late. With a rate, requests that were due meanwhile count.
 #[test]
 fn a_stall_of_the_server_shows_in_the_response_time() {
     let _alone = alone();
@@ -223,11 +224,11 @@ fn a_mix_with_deletes_asks_only_for_what_is_there() {
     assert_eq!((own, keys.len() as u64 - own), (writes - deletes, 1000));
 }
 
-/// A block device over a file; gone when dropped.
+/// This is a block device over a file, which is removed when dropped.
 struct LoopDevice(String);
 
 impl LoopDevice {
-    /// None where this is not allowed.
+    /// Creates a device over a file; returns `None` where this is not allowed.
     fn over(file: &Path) -> Option<Self> {
         let output = Command::new("losetup").args(["--find", "--show"]).arg(file).output().ok()?;
         let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
@@ -237,7 +238,7 @@ impl LoopDevice {
 
 impl Drop for LoopDevice {
     fn drop(&mut self) {
-        // It fails only when the device is gone already.
+        // This fails only when the device has already been removed.
         let _ = Command::new("losetup").args(["--detach", &self.0]).status();
     }
 }
@@ -277,7 +278,7 @@ fn a_block_device_is_written_only_on_request_and_never_while_it_is_held() {
         let (status, said) = run(allowed(pattern));
         assert!(status == 0 && said.contains("total=") && said.contains("err= 0"), "{pattern}: {said}");
     }
-    // Held as a file system or another program would hold it.
+    // The device is held as a file system or another program would hold it.
     let held = OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::EXCL.bits() as i32)

@@ -1,4 +1,4 @@
-//! `ringbolt bench` as a process: results while it runs, interrupts, cores.
+//! These tests run `ringbolt bench` as a process: results while it runs, interrupts, cores.
 
 use ringbolt_tests::binary::{ringbolt, scratch_dir};
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 const JOB: &[&str] = &["--name=job"];
 
-/// A run on a file of 4 MiB, in a directory of its own; killed when a test fails.
+/// This is a run on a file of 4 MiB, in a directory of its own; it is killed when a test fails.
 struct Run {
     directory: TempDir,
     child: Child,
@@ -17,7 +17,7 @@ struct Run {
 }
 
 impl Run {
-    /// With results each second; `keys` are for all of `jobs`.
+    /// Starts a run with results each second; `keys` are for all of `jobs`.
     fn start(keys: &[&str], jobs: &[&str]) -> Self {
         let directory = tempfile::tempdir_in(scratch_dir()).expect("a directory");
         let mut command = Command::new(ringbolt());
@@ -32,7 +32,7 @@ impl Run {
         Self { directory, child, lines }
     }
 
-    /// Waits for a line with `text` in it.
+    /// Waits for a line that contains `text`.
     fn wait_for(&mut self, text: &str) {
         let found = self.lines.by_ref().map(|line| line.expect("a line")).any(|line| line.contains(text));
         assert!(found, "the run ended without {text:?}");
@@ -43,7 +43,7 @@ impl Run {
         kill_process(pid, signal).expect("send a signal");
     }
 
-    /// Exit status and what was said since.
+    /// Returns exit status and the remaining output.
     fn end(&mut self) -> (Option<i32>, String) {
         let rest: Vec<String> = self.lines.by_ref().map(|line| line.expect("a line")).collect();
         let status = self.child.wait().expect("its end");
@@ -54,12 +54,12 @@ impl Run {
         self.directory.path().join(name)
     }
 
-    /// Of each thread, the cores it may run on.
+    /// Returns for each thread the cores it may run on.
     fn cores_of_threads(&self) -> Vec<String> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");
         let cores = |task: std::io::Result<std::fs::DirEntry>| {
             let status = std::fs::read_to_string(task.ok()?.path().join("status")).ok()?;
-            // The kernel's own helpers of the ring are listed too.
+            // The kernel's own threads of the ring are listed too.
             (!status.starts_with("Name:\tiou-")).then(|| cores_in(&status))
         };
         tasks.filter_map(cores).collect()
@@ -68,7 +68,7 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        // Over already unless the test failed.
+        // The process has already ended unless the test failed.
         _ = self.child.kill();
         _ = self.child.wait();
     }
@@ -79,7 +79,7 @@ fn cores_in(status: &str) -> String {
     line.expect("the cores of a thread").trim().to_owned()
 }
 
-/// Whole numbers behind `name`, wherever it stands.
+/// Returns the whole numbers after each occurrence of `name`.
 fn numbers(text: &str, name: &str) -> Vec<u64> {
     let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
     text.split(name).skip(1).map(|rest| digits(rest).parse().expect("a number")).collect()
@@ -98,7 +98,7 @@ fn results_so_far_are_whole_reports_in_every_form() {
     assert_eq!(numbers(&said, "(groupid=").len(), numbers(&said, "issued rwts: total=").len());
     let (status, said) = Run::start(&["--rw=randread", "--runtime=3", "--output-format=json"], JOB).end();
     assert_eq!(status, Some(0), "{said}");
-    // As fio has it: one document after the other.
+    // As in fio, the documents follow each other.
     let documents = said.split("\n}\n{\n");
     // The first of them may come before the file is laid out: no job has begun then.
     let begun = documents.filter(|document| document.contains("\"jobname\": \"job\""));
@@ -123,7 +123,8 @@ fn an_interrupt_ends_a_run_in_order() {
     }
 }
 
-/// A profile's measurements each caught the interrupt, ended, and the next one began.
+/// Regression: each measurement of a profile caught the interrupt and ended, and the next one
+/// began.
 #[test]
 fn an_interrupt_ends_a_profile_and_leaves_nothing_behind() {
     let directory = tempfile::tempdir_in(scratch_dir()).expect("a directory");

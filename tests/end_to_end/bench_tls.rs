@@ -1,4 +1,5 @@
-//! The S3 engine of the bench tool through TLS: a proxy with a certificate of its own in front of a server.
+//! These tests run the S3 engine of the bench tool through TLS: a proxy with a certificate of its
+//! own is in front of a server.
 
 use crate::bench::{OBJECTS, all, alone, job};
 use ringbolt_bench::engine::objects::ObjectSet;
@@ -14,7 +15,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::Duration;
 
-/// For what comes at once unless it never comes.
+/// Events that come at once must come within this time.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn backend(server: &Server) -> SocketAddr {
@@ -26,7 +27,8 @@ fn every_operation_goes_through_tls() {
     let _alone = alone();
     let server = Server::start(ServerOptions::default());
     let proxy = TlsProxy::start(backend(&server), &["127.0.0.1"]);
-    // More than one record, more than travels in one piece, more than one part.
+    // The sizes are more than one record, more than what is sent in one piece, and more than one
+    // part.
     for (length, count) in [(4096, OBJECTS), (100_000, 10), (9 << 20, 2)] {
         let mut job = job(&server, length, 2);
         (job.objects.host, job.objects.https) = (proxy.address().to_string(), Https::Insecure);
@@ -60,7 +62,7 @@ fn every_operation_goes_through_tls() {
     }
 }
 
-/// Exit status and all that was said by a short run against the proxy.
+/// Returns the exit status and the output of a short run against the proxy.
 fn run(proxy: &TlsProxy, https: &str, trusted: Option<&str>) -> (i32, String) {
     let directory = tempfile::tempdir_in(scratch_dir()).expect("a directory");
     let host = format!("--http_host={}", proxy.address());
@@ -107,7 +109,7 @@ fn a_certificate_is_checked_unless_it_is_not_to_be() {
     assert!(status == 1 && said.contains("elsewhere.example") && said.contains("http_host="), "{said}");
 }
 
-/// A job of PUTs against a server behind a proxy that does as `answer` says for each connection.
+/// Returns a job of PUTs against a server behind a proxy; `answer` handles each connection.
 fn puts(answer: impl Fn(std::net::TcpStream) + Send + 'static) -> (TlsProxy, S3Engine) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let proxy = TlsProxy::start(listener.local_addr().expect("its address"), &["127.0.0.1"]);

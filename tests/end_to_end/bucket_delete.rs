@@ -1,4 +1,4 @@
-//! Deletions of buckets that are refused: nobody else sees anything of them.
+//! These tests check that nobody notices a deletion of a bucket that is refused.
 
 use crate::support::{BUCKET, get, make_bucket, put, refusal};
 use ringbolt_tests::client::MAIN;
@@ -6,7 +6,8 @@ use ringbolt_tests::{Content, Server, ServerOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// While a deletion looked into the bucket, up to half of all other requests were told that there is none.
+/// Regression: while a deletion examined the bucket, up to half of all other requests were told
+/// that there is none.
 #[tokio::test]
 async fn a_refused_deletion_hides_the_bucket_from_nobody() {
     let server = Server::start(ServerOptions::default());

@@ -1,4 +1,5 @@
-//! `ringbolt check` on a real drive file: its exit statuses, its repair, and what a server says before and after.
+//! These tests run `ringbolt check` on a real drive file: its exit statuses, its repair, and the
+//! server's output before and after.
 
 use crate::support::{assert_holds, get, list_all, make_bucket, put};
 use ringbolt_tests::binary::ringbolt;
@@ -22,7 +23,7 @@ fn check(drive: &Path, flags: &[&str]) -> (i32, String) {
     (status.code().expect("a status"), String::from_utf8_lossy(&said).into_owned())
 }
 
-/// Where `pattern` begins in the file.
+/// Returns the position of `pattern` in the file.
 pub fn find(drive: &Path, pattern: &[u8]) -> u64 {
     let bytes = std::fs::read(drive).expect("read the drive file");
     bytes.windows(pattern.len()).position(|window| window == pattern).expect("it is on the drive") as u64
@@ -37,11 +38,11 @@ pub fn flip(drive: &Path, offset: u64) {
 }
 
 fn content(number: u64) -> Content {
-    // Inline and sliced ones.
+    // Some objects are inline, others in slices.
     Content::new(number, if number.is_multiple_of(3) { 300_000 } else { 3000 })
 }
 
-/// A server with ten objects, killed so that its log has a tail, and its drive.
+/// Returns a server with ten objects, killed so that its log has a tail, and its drive.
 async fn prepared() -> (Server, PathBuf) {
     let mut server = Server::start(options());
     let client = server.client(&MAIN);
@@ -84,7 +85,7 @@ async fn damaged_objects_are_found_named_and_left_out_when_loss_is_accepted() {
 
     server.start_again();
     let client = server.client(&MAIN);
-    // The head of the answer is on its way before the damage is met.
+    // The head of the response is sent before the damage is detected.
     let refused = get(&client, "key/3").await.expect_err("damaged bytes are not served");
     assert!(refused.status == 500 || refused.code == "BodyBrokeOff", "{refused:?}");
     assert!(server.stop().success());
@@ -106,12 +107,13 @@ async fn damaged_objects_are_found_named_and_left_out_when_loss_is_accepted() {
 #[tokio::test]
 async fn a_drive_that_a_server_refuses_opens_after_a_repair() {
     let (mut server, drive) = prepared().await;
-    // In the batch of one of the first objects: later ones say that it was durable.
+    // The damage is in the batch of one of the first objects: later batches show that it was
+    // durable.
     flip(&drive, find(&drive, &content(1).bytes()[1000..1040]));
     let (status, said) = server.start_second();
     assert!(!status.success(), "{said}");
     assert!(said.contains("but was durable") && said.contains("ringbolt check"), "{said}");
-    // A superblock copy too: what is mended without loss is not all.
+    // A superblock copy is damaged too: the repair without loss does not mend everything.
     flip(&drive, 64 << 10 | 700);
     let (status, said) = check(&drive, &["--repair"]);
     assert_eq!(status, 1, "{said}");

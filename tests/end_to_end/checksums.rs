@@ -1,4 +1,5 @@
-//! Checksums of every algorithm: compared when they come, kept, shown, summed over parts and taken along by copies.
+//! These tests check checksums of every algorithm: compared on arrival, stored, returned, computed
+//! over parts and copied.
 
 use crate::support::{BUCKET, get, make_bucket, refusal};
 use aws_sdk_s3::Client;
@@ -11,7 +12,7 @@ use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Server, ServerOptions};
 
 const BODY: &[u8] = b"123456789";
-/// Of [`BODY`], in base64.
+/// Lists the checksums of [`BODY`] in base64.
 const NEW: [(ChecksumAlgorithm, &str, &str); 5] = [
     (ChecksumAlgorithm::Md5, "md5", "JfnnlDI7RTiF9RgfG2JNCw=="),
     (
@@ -24,7 +25,7 @@ const NEW: [(ChecksumAlgorithm, &str, &str); 5] = [
     (ChecksumAlgorithm::Xxhash128, "xxhash128", "MxGUd+3l3NXpcWQnaB1YYA=="),
 ];
 
-/// Sends no checksum of its own where none is required.
+/// Returns a client that sends no checksum of its own where none is required.
 fn client_of(server: &Server) -> Client {
     let config = server.client(&MAIN).config().to_builder();
     let config = config.request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
@@ -35,7 +36,8 @@ fn header(name: &str) -> String {
     format!("x-amz-checksum-{name}")
 }
 
-/// Puts [`BODY`] with this checksum in a header, and none of the SDK's own. Gives the refusal's code.
+/// Puts [`BODY`] with this checksum in a header, and without that of the SDK. Returns the error
+/// code of a refusal.
 async fn put_with(client: &Client, key: &str, name: String, value: &'static str) -> Result<(), String> {
     let request = client.put_object().bucket(BUCKET).key(key).body(ByteStream::from_static(BODY));
     let request = request.customize().mutate_request(move |request| {
@@ -90,7 +92,8 @@ async fn a_checksum_is_shown_wherever_s3_shows_it() {
         let request = client.copy_object().bucket(BUCKET).key(format!("{name}/copy"));
         let copied = request.copy_source(format!("{BUCKET}/{name}")).send().await.expect("copy");
         let copied = copied.copy_object_result.expect("a result");
-        // A copy onto itself may change the algorithm, and does so over the stored bytes.
+        // A copy onto itself may change the algorithm, and the checksum is computed over the stored
+        // bytes.
         let request = client.copy_object().bucket(BUCKET).key(name).copy_source(format!("{BUCKET}/{name}"));
         let summed = request.checksum_algorithm(ChecksumAlgorithm::Crc32).send().await.expect("copy");
         assert_eq!(

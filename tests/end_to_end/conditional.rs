@@ -1,4 +1,4 @@
-//! Conditions on reads and writes.
+//! These tests check conditions on reads and writes.
 
 use crate::support::{BUCKET, Refusal, assert_holds, make_bucket, put, refusal};
 use aws_sdk_s3::Client;
@@ -37,7 +37,7 @@ async fn if_none_match_star_lets_exactly_one_of_many_writers_win() {
         while let Some(done) = writers.join_next().await {
             match done.expect("a writer") {
                 (seed, Ok(())) => assert_eq!(winner.replace(seed), None, "two writers created {key}"),
-                // 409 is S3's answer to a writer that lost while the winner was still writing.
+                // S3 answers 409 to a writer that lost while the winner was still writing.
                 (_, Err(lost)) => assert!(lost.status == 412 || lost.status == 409, "{lost:?}"),
             }
         }

@@ -1,4 +1,4 @@
-//! Configuration that nobody has set: S3's default, or its own 404.
+//! These tests check configuration that nobody has set: S3's default, or its own 404.
 
 use crate::support::{BUCKET, make_bucket, put};
 use ringbolt_tests::client::{Account, MAIN, OTHER};
@@ -7,7 +7,8 @@ use ringbolt_tests::{Content, Server, ServerOptions};
 
 type Expected = (&'static str, (u16, &'static str), Option<(u16, &'static str)>);
 
-/// Subresource of a bucket, status and code of a GET, and of a DELETE where S3 has one.
+/// Lists the subresources of a bucket, with status and code of a GET, and of a DELETE where S3 has
+/// one.
 const BUCKETS: &[Expected] = &[
     ("acl", (200, "AccessControlPolicy"), None),
     ("accelerate", (200, "AccelerateConfiguration"), None),
@@ -37,7 +38,7 @@ const BUCKETS: &[Expected] = &[
     ("website", (404, "NoSuchWebsiteConfiguration"), Some((204, ""))),
 ];
 
-/// The same for an object.
+/// Lists the same for an object.
 const OBJECTS: &[Expected] = &[
     ("acl", (200, "AccessControlPolicy"), None),
     ("tagging", (200, "<TagSet"), Some((204, ""))),
@@ -46,7 +47,7 @@ const OBJECTS: &[Expected] = &[
     ("torrent", (404, "NoSuchKey"), None),
 ];
 
-/// Signs and sends; status and body.
+/// Sends a signed request and returns status and body.
 async fn ask(server: &Server, account: &Account, method: &str, target: &str, body: &[u8]) -> (u16, String) {
     let signer = Signer { endpoint: server.endpoint(), account };
     let answer = signer.send(method, target, "", body).await.expect("an answer");
@@ -87,7 +88,7 @@ async fn what_nobody_set_is_answered_as_s3_does() {
     assert_eq!(crate::support::list_all(&client, 10).await.len(), 1, "the object is still there");
 }
 
-/// Nothing of it can be set yet, and that is said whatever the body is.
+/// No configuration can be set yet, and the response says so whatever the body is.
 #[tokio::test]
 async fn setting_it_is_not_implemented() {
     let server = Server::start(ServerOptions::default());

@@ -1,7 +1,9 @@
-//! `kill -9` between acknowledged writes and reads: what was acknowledged is there and whole, in every cycle.
+//! These tests kill the server (`kill -9`) between acknowledged writes and reads: what was
+//! acknowledged is there and intact, in every cycle.
 //!
-//! The test keeps the log of acknowledgements. Each key has one writer, so that its order of writes is known. At a
-//! kill a key's state is the last acknowledged one or the one in flight, and nothing else; what recovery made of it
+//! The test keeps the log of acknowledgements. Each key has one writer, so that the order of its
+//! writes is known. At a kill, a key's state is the last acknowledged one or the one in flight, and
+//! nothing else; the state after recovery must then stay.
 //! must then stay.
 
 use crate::multipart::{PART_BYTES, complete, create, upload_part};
@@ -18,7 +20,7 @@ use tokio::task::JoinSet;
 const WRITERS: usize = 8;
 const KEYS_PER_WRITER: usize = 12;
 
-/// What a key may hold: None is "no object".
+/// Holds what a key may contain; an inner `None` means "no object".
 #[derive(Clone, Debug, Default)]
 struct KeyState {
     acknowledged: Option<Content>,
@@ -27,7 +29,7 @@ struct KeyState {
 
 type Log = BTreeMap<String, KeyState>;
 
-/// Counts acknowledgements over all writers and says when there are enough.
+/// Counts acknowledgements over all writers and signals when there are enough.
 struct Progress {
     acknowledged: AtomicUsize,
     kill_at: usize,
@@ -62,7 +64,7 @@ async fn acknowledged_writes_survive_kill_after_kill() {
     }
 }
 
-/// All writers at once, and a kill after a number of acknowledgements that the dice choose.
+/// Runs all writers at once, and kills the server after a random number of acknowledgements.
 async fn write_until_killed(server: &mut Server, logs: Vec<Log>, dice: &mut Dice) -> Vec<Log> {
     let kill_at = 20 + dice.below(150);
     let progress = Arc::new(Progress { acknowledged: AtomicUsize::new(0), kill_at, reached: Notify::new() });
@@ -102,7 +104,7 @@ async fn write(client: Client, writer: usize, mut log: Log, mut dice: Dice, prog
                 progress.acknowledge();
             }
             Err(refusal) => {
-                // 200 with an error is an answer that broke off.
+                // A 200 with an error is a response that broke off.
                 assert!(matches!(refusal.status, 0 | 200), "only the kill may end a write: {refusal:?}");
                 return log;
             }
@@ -110,7 +112,7 @@ async fn write(client: Client, writer: usize, mut log: Log, mut dice: Dice, prog
     }
 }
 
-/// As two parts when it is large enough.
+/// Uploads two parts if the content is large enough.
 async fn put_in_parts(client: &Client, key: &str, content: Content) -> Result<(), Refusal> {
     if content.size_bytes <= PART_BYTES {
         return put(client, key, content).await.map(|_| ());
@@ -122,7 +124,7 @@ async fn put_in_parts(client: &Client, key: &str, content: Content) -> Result<()
     complete(client, key, &upload, vec![first, second]).await.map(|_| ())
 }
 
-/// Reads every key of `log`, fails on anything but the allowed states, and keeps what was found.
+/// Reads every key of `log`, fails on anything but the allowed states, and records what was found.
 async fn settle(client: &Client, log: &mut Log, cycle: usize) {
     for (key, state) in log.iter_mut() {
         let found = match get(client, key).await {
@@ -144,7 +146,7 @@ async fn settle(client: &Client, log: &mut Log, cycle: usize) {
     }
 }
 
-/// The listing says the same as the objects.
+/// Checks that the listing agrees with the objects.
 async fn assert_listing(client: &Client, logs: &[Log], cycle: usize) {
     let mut expected: Vec<(String, usize)> = logs
         .iter()

@@ -1,5 +1,5 @@
-//! What clients see of a drive that does not give what was stored: an error or a body that breaks off, for what is
-//! damaged alone, and never wrong bytes.
+//! These tests check what clients see of a drive that does not return what was stored: an error or
+//! a body that breaks off, only for damaged objects, and never wrong bytes.
 
 use crate::check::{find, flip};
 use crate::support::{BUCKET, Refusal, assert_holds, get, get_range, list_all, make_bucket, put};
@@ -9,7 +9,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-/// In the log, in one slice, in three.
+/// The objects are in the log, in one slice, and in three.
 const SIZES: [usize; 3] = [3_000, 300_000, 9_000_000];
 const PIECE: usize = 64 << 10;
 const BLOCK: usize = 4096;
@@ -22,7 +22,8 @@ fn content(number: usize) -> Content {
     Content::new(number as u64, SIZES[number % SIZES.len()])
 }
 
-/// A server with nine objects that was stopped, so that a checkpoint has all of them, and its drive.
+/// Returns a server with nine objects that was stopped, so that a checkpoint contains all of them,
+/// and its drive.
 async fn stopped() -> (Server, PathBuf) {
     let options =
         ServerOptions { size: "256MiB", shards: "2", flags: &["--scrub-rate", "off"], ..Default::default() };
@@ -44,7 +45,7 @@ fn is_error(refusal: &Refusal) -> bool {
 #[tokio::test]
 async fn damaged_objects_are_errors_and_all_others_are_served() {
     let (mut server, drive) = stopped().await;
-    // An inline object, the fourth piece of a slice, the second slice of three.
+    // The places are an inline object, the fourth piece of a slice, and the second slice of three.
     let places = [(0, 1_000), (1, 3 * PIECE + 500), (2, 5_000_000)];
     for (number, at) in places {
         flip(&drive, find(&drive, &content(number).bytes()[at..at + 40]));
@@ -62,7 +63,7 @@ async fn damaged_objects_are_errors_and_all_others_are_served() {
     for number in 3..9 {
         assert_holds(&client, &key(number), content(number)).await;
     }
-    // What of an object is not damaged can be read.
+    // The part of an object that is not damaged can be read.
     let whole = content(1).bytes();
     let before =
         get_range(&client, &key(1), &format!("bytes=0-{}", 3 * PIECE - 1)).await.expect("the pieces before");
@@ -72,7 +73,7 @@ async fn damaged_objects_are_errors_and_all_others_are_served() {
     assert!(behind == whole[4 * PIECE..]);
     let within = get_range(&client, &key(1), &format!("bytes={}-{}", 3 * PIECE, 3 * PIECE + 9)).await;
     assert!(is_error(&within.expect_err("ten bytes of the damaged piece")));
-    // The index has no damage: all are listed, and can be replaced and deleted.
+    // The index is not damaged: all objects are listed, and can be replaced and deleted.
     assert_eq!(list_all(&client, 1000).await.len(), 9);
     for (number, _) in places {
         put(&client, &key(number), content(number)).await.expect("replaced");
@@ -95,7 +96,7 @@ async fn an_older_state_of_a_block_is_not_taken_for_the_newer() {
     let old = block_at(at);
     server.start_again();
     let client = server.client(&MAIN);
-    // The same slices are used again by another object once nothing needs them.
+    // Another object uses the same slices again once nothing needs them.
     client.delete_object().bucket(BUCKET).key(key(1)).send().await.expect("deleted");
     assert!(server.stop().success());
     server.start_again();
@@ -111,7 +112,7 @@ async fn an_older_state_of_a_block_is_not_taken_for_the_newer() {
         assert!(number < 140, "the freed slices are never used again");
     };
     assert!(server.stop().success());
-    // The block of the piece as it was before: whole, but of another object.
+    // The block of the piece gets an earlier content: it is intact, but of another object.
     file.write_all_at(&old, at).expect("write a block");
     file.sync_all().expect("flush");
     server.start_again();

@@ -1,5 +1,5 @@
-//! Where S3 answers in a way of its own: copies onto themselves, orders of lists, names of pages, odd metadata, parts
-//! of plain objects, and what a refusal says.
+//! These tests check where S3 behaves in a way of its own: copies onto themselves, orders of lists,
+//! tokens of pages, odd metadata, parts of plain objects, and the content of error responses.
 
 use crate::multipart::create;
 use crate::support::{BUCKET, make_bucket, put, refusal};
@@ -53,7 +53,7 @@ async fn uploads_are_listed_by_key_and_then_in_the_order_they_began() {
         }
         (key, id) = (page.next_key_marker, page.next_upload_id_marker);
     }
-    // Of two that began in the same millisecond either may be the first.
+    // Of two that began in the same millisecond, either may be the first.
     assert!(listed.is_sorted_by_key(|((key, _), initiated)| (key.clone(), *initiated)), "{listed:?}");
     let mut names: Vec<_> = listed.into_iter().map(|(name, _)| name).collect();
     names.sort();
@@ -147,7 +147,7 @@ async fn metadata_outside_ascii_comes_back_as_an_encoded_word() {
     let head = client.head_object().bucket(BUCKET).key("k").send().await.expect("head");
     let metadata = head.metadata().expect("metadata");
     assert_eq!(metadata.get("plain").map(String::as_str), Some("a b"));
-    // The two bytes of UTF-8, each as a character of its own.
+    // Each of the two bytes of UTF-8 is a character of its own.
     assert_eq!(metadata.get("name").map(String::as_str), Some("=?UTF-8?B?Y2Fmw4PCqQ==?="));
 }
 

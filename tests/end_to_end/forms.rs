@@ -1,4 +1,5 @@
-//! Browsers' upload forms: judged when the file begins, then streamed; what is judged is what is used.
+//! These tests check browsers' upload forms, which are judged when the file begins, and then
+//! streamed; the fields that are judged are those that are used.
 
 use crate::support::{BUCKET, assert_holds, get, list_all, make_bucket, refusal};
 use aws_sdk_s3::Client;
@@ -11,7 +12,8 @@ use tokio::io::AsyncReadExt;
 const BOUNDARY: &str = "3f9c";
 const TYPE: &str = "Content-Type: multipart/form-data; boundary=3f9c\r\n";
 
-/// A form with the policy `conditions` for all of `fields`, the file's name, and what follows the file.
+/// Describes a form: the policy `conditions` for all of `fields`, the file's name, and what follows
+/// the file.
 struct Form<'a> {
     fields: &'a [(&'a str, &'a str)],
     conditions: &'a str,
@@ -31,7 +33,7 @@ fn field(name: &str, value: &str) -> String {
 }
 
 impl Form<'_> {
-    /// All before the file's bytes, and all after them.
+    /// Returns everything before the file's bytes, and everything after them.
     fn around(&self, secret_key: &str) -> (Vec<u8>, Vec<u8>) {
         let policy = format!(
             r#"{{"expiration":"2099-01-01T00:00:00Z","conditions":[{{"bucket":"{BUCKET}"}},{}]}}"#,
@@ -87,7 +89,7 @@ async fn files_of_any_size_are_stored_whatever_follows_them() {
     }
 }
 
-/// Conditions, fields, bytes of the file, status and code.
+/// Holds conditions, fields, bytes of the file, status and code.
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], usize, u16, &'a str);
 
 #[tokio::test]
@@ -128,7 +130,7 @@ async fn what_the_policy_does_not_allow_is_refused_and_leaves_nothing() {
     assert_eq!(good.post(&server, &[b'x'; 1000]).await.status, 204);
 }
 
-/// Of the four gigabytes hardly anything is sent here: the answer comes all the same.
+/// Hardly anything of the four gigabytes is sent here: the response comes nevertheless.
 #[tokio::test]
 async fn a_form_is_judged_before_its_file_is_taken() {
     let (server, client) = started().await;
@@ -169,7 +171,7 @@ async fn the_file_s_name_goes_where_the_form_wants_it() {
     assert!(text(&answer).contains(&location), "{}", text(&answer));
     let head = client.head_object().bucket(BUCKET).key("up/a b.txt").send().await.expect("stored");
     assert_eq!(head.metadata().and_then(|all| all.get("name")).map(String::as_str), Some("a b.txt"));
-    // The type of the file's part says nothing, as in S3.
+    // As in S3, the type of the file's part is ignored.
     assert_eq!(head.content_type(), Some("binary/octet-stream"));
 }
 
@@ -182,7 +184,7 @@ async fn forms_of_version_2_can_be_switched_off() {
     assert!(answer.status == 400 && text(&answer).contains("signature-v2"), "{}", text(&answer));
 }
 
-/// An object may have any type, and so its upload.
+/// An object may have any type, and so may its upload.
 #[tokio::test]
 async fn an_object_whose_type_is_a_form_s_is_no_form() {
     let (_server, client) = started().await;

@@ -1,6 +1,6 @@
-//! A drive that is full, and uploads that never finish.
+//! These tests check a full drive, and uploads that never finish.
 //!
-//! Both are shown by filling a small drive over and over: space that leaks makes the next filling shorter.
+//! Both fill a small drive again and again: if space leaks, the next fill is shorter.
 
 use crate::multipart::{PART_BYTES, create, upload_part};
 use crate::support::{BUCKET, Refusal, assert_holds, delete, list_all, make_bucket, put};
@@ -21,7 +21,7 @@ fn key(number: usize) -> String {
     format!("fill/{number:04}")
 }
 
-/// Puts objects until one is refused; how many were stored, and the refusal.
+/// Puts objects until one is refused; returns how many were stored, and the refusal.
 async fn fill(client: &Client, seed: u64) -> (usize, Refusal) {
     for number in 0.. {
         assert!(number * OBJECT_BYTES < DRIVE_BYTES, "more was stored than the drive has");
@@ -49,7 +49,8 @@ async fn a_full_drive_refuses_puts_only_and_takes_them_again_after_deletes() {
         stored * OBJECT_BYTES > DRIVE_BYTES / 2,
         "full with {stored} objects of 3 MiB on 256 MiB: {refusal:?}"
     );
-    // 507 is what the field answers; a client must not take it for a passing overload and hammer on.
+    // Other servers answer 507 too; a client must not take it for a temporary overload and repeat
+    // the request.
     assert_eq!((refusal.status, refusal.code.as_str()), (507, "InsufficientStorage"), "{refusal:?}");
 
     let listed = list_all(&client, 1000).await;
@@ -62,7 +63,7 @@ async fn a_full_drive_refuses_puts_only_and_takes_them_again_after_deletes() {
     server.start_again();
     let client = server.client(&MAIN);
     assert_eq!(list_all(&client, 1000).await, listed, "the same after a kill and a restart");
-    // Smaller than they were: inline, and in slices.
+    // The objects are smaller than before: one is inline, the others are in slices.
     for (number, length) in [(0, 10_000), (1, OBJECT_BYTES / 3), (2, OBJECT_BYTES - 1)] {
         let content = Content::new(4000 + number as u64, length);
         put(&client, &key(number), content)
@@ -92,7 +93,8 @@ async fn filling_and_emptying_loses_no_space() {
     empty(&client, first).await;
     for round in 2..5 {
         let (again, refusal) = fill(&client, 10_000 * round).await;
-        // A shard may hold one extent of another kind than before: a few objects of difference are no leak.
+        // A shard may hold one extent of another kind than before: a few objects of difference are
+        // no leak.
         assert!(again + 8 >= first, "round {round}: {again} objects, {first} at first: {refusal:?}");
         empty(&client, again).await;
     }
@@ -106,7 +108,8 @@ async fn uploads_that_never_finish_leave_no_space_behind() {
     make_bucket(&client).await;
     let (before, _) = fill(&client, 1).await;
     empty(&client, before).await;
-    // Together more than twice the drive: were they kept, nothing would fit any more.
+    // Together the parts are more than twice the drive: if they were kept, nothing would fit any
+    // more.
     for round in 0..(DRIVE_BYTES / PART_BYTES) as u64 {
         let upload = create(&client, "aborted").await.expect("create an upload");
         let body = Content::new(round, PART_BYTES).bytes();
@@ -123,6 +126,6 @@ async fn break_off_a_put(client: &Client, seed: u64) {
     let valid = PresigningConfig::expires_in(Duration::from_secs(300)).expect("an expiry");
     let url = client.put_object().bucket(BUCKET).key("broken").presigned(valid).await.expect("sign");
     let sent = Content::new(seed, PART_BYTES).bytes();
-    // Dropped at once: the server sees the connection end with a megabyte still to come.
+    // The connection is dropped at once: the server sees it end with a megabyte still to come.
     drop(raw_http::half_request("PUT", url.uri(), PART_BYTES + (1 << 20), &sent).await.expect("half a put"));
 }

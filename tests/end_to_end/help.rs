@@ -1,5 +1,6 @@
-//! Every example of every `--help`, taken from the help itself and run in a shell, on small substitutes of what it
-//! names: drives that are files, servers of the test, seconds for minutes.
+//! These tests take every example of every `--help` from the help itself and run it in a shell,
+//! with small substitutes for what it names: files for drives, servers of the test, seconds for
+//! minutes.
 
 use aws_sdk_s3::primitives::ByteStream;
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
@@ -16,10 +17,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// Of every drive, and of every file that an example makes.
+/// This is the size of every drive, and of every file that an example creates.
 const DRIVE: &str = "64MiB";
 
-/// What stands in an example, and what stands in for it. The first that fits a place counts.
+/// Lists texts in examples and their substitutes. The first that matches a place counts.
 const SUBSTITUTES: &[(&str, &str)] = &[
     ("AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… ", ""),
     ("https://s3.example.org", "{endpoint}"),
@@ -49,15 +50,15 @@ const SUBSTITUTES: &[(&str, &str)] = &[
     ("--server-core 2 --client-core 3", "--server-core 0 --client-core 1"),
 ];
 
-/// One example as its help has it.
+/// This is one example of a help text.
 #[derive(Debug)]
 struct Example {
-    /// Of the help: words behind `ringbolt`.
+    /// Holds the words of the help's command after `ringbolt`.
     command: Vec<String>,
     line: String,
 }
 
-/// A directory with what examples name, and programs that they call.
+/// This is a directory with what examples name, and programs that they call.
 struct Bench {
     directory: TempDir,
     server: Server,
@@ -68,7 +69,8 @@ fn ringbolt(directory: &Path, line: &str) {
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// `line` in a shell, with settings that make servers small and ports free.
+/// Returns a command that runs `line` in a shell, with settings that make servers small and ports
+/// free.
 fn shell(directory: &Path, line: &str) -> Command {
     let mut command = Command::new("sh");
     command.arg("-c").arg(line).current_dir(directory).stdin(Stdio::null());
@@ -78,7 +80,7 @@ fn shell(directory: &Path, line: &str) -> Command {
     command
 }
 
-/// Examples run in directories within it.
+/// Returns the root directory, within which examples run.
 fn bench_root(directory: &Path) -> &Path {
     directory.parent().filter(|parent| parent.join("programs").is_dir()).unwrap_or(directory)
 }
@@ -113,7 +115,7 @@ impl Bench {
         bench
     }
 
-    /// What examples find: made once, copied for each.
+    /// Creates what examples use; it is copied for each of them.
     fn make_templates(&self) {
         let place = self.directory.path().join("templates");
         std::fs::create_dir_all(place.join("dev")).expect("a directory");
@@ -146,7 +148,7 @@ impl Bench {
         }
     }
 
-    /// A directory of its own for `example`, with copies of what it is to find.
+    /// Creates a directory for `example`, with copies of what it uses.
     fn place(&self, example: &Example, number: usize) -> PathBuf {
         let place = self.directory.path().join(format!("example-{number}"));
         std::fs::create_dir_all(place.join("dev")).expect("a directory");
@@ -175,7 +177,7 @@ impl Bench {
         line
     }
 
-    /// Why `example` does not run.
+    /// Runs `example`; returns why it fails.
     fn run(&self, example: &Example, number: usize) -> Result<(), String> {
         let place = self.place(example, number);
         let line = self.substituted(&example.line);
@@ -190,17 +192,17 @@ impl Bench {
         let ended = if line.contains("ringbolt serve") {
             until(&place, &command, &line, "is ready at", Signal::TERM)
         } else if line.contains("ringbolt bench profile") {
-            // It takes a minute at least.
+            // It takes at least a minute.
             until(&place, &command, &line, " left] ", Signal::KILL)
         } else if line.contains("ringbolt plan calibrate") {
             let ended = until(&place, &command, &line, "calibrate: index", Signal::TERM);
-            // A disk with less room than it takes is a reason of the machine's.
+            // If the disk has less space than needed, that is a problem of the machine.
             let is_full =
                 ended.as_ref().is_err_and(|said| said.contains(" are free, and the drive files take "));
             if is_full { Ok(()) } else { ended.and_then(|()| nothing_is_left(&place)) }
         } else {
             let output = command.output().expect("run a shell");
-            // 3: `bench compare` found that something became worse.
+            // Status 3 means that `bench compare` found a regression.
             let done = output.status.success() || line.contains("compare") && output.status.code() == Some(3);
             let said = [output.stdout, output.stderr].concat();
             if done { Ok(()) } else { Err(format!("{}: {}", output.status, String::from_utf8_lossy(&said))) }
@@ -210,7 +212,7 @@ impl Bench {
     }
 }
 
-/// Runs what goes on by itself until it says `text`, and ends it by `signal`.
+/// Runs a command until it prints `text`, and ends it by `signal`.
 fn until(place: &Path, settings: &Command, line: &str, text: &str, signal: Signal) -> Result<(), String> {
     let line = line.replacen("ringbolt", "exec ringbolt", 1);
     let mut command = shell(place, &format!("{line} 2>&1"));
@@ -232,7 +234,7 @@ fn until(place: &Path, settings: &Command, line: &str, text: &str, signal: Signa
     Err(format!("it ended without {text:?}: {said}"))
 }
 
-/// Of a calibration that was ended: neither drives nor a part of its result.
+/// Checks that a calibration that was ended leaves neither drives nor a part of its result.
 fn nothing_is_left(place: &Path) -> Result<(), String> {
     let names = |place: &Path| -> Vec<String> {
         let entries = std::fs::read_dir(place).expect("a directory").flatten();
@@ -245,7 +247,7 @@ fn nothing_is_left(place: &Path) -> Result<(), String> {
     }
 }
 
-/// Killed when a test fails.
+/// This is killed when a test fails.
 struct Running(Child);
 
 impl Drop for Running {
@@ -277,7 +279,7 @@ fn help(command: &[String]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// Those that the help names, with all below them.
+/// Finds the help of a command and of all its subcommands.
 fn all_helps(command: Vec<String>, found: &mut Vec<(Vec<String>, String)>) {
     let text = help(&command);
     for name in subcommands(&text) {
@@ -287,7 +289,8 @@ fn all_helps(command: Vec<String>, found: &mut Vec<(Vec<String>, String)>) {
     found.push((command, text));
 }
 
-/// Of clap's list, or of the synopsis of `bench`: words behind its name that are neither options nor places.
+/// Returns the subcommands in clap's list, or in the synopsis of `bench`: words after its name that
+/// are neither options nor arguments.
 fn subcommands(help: &str) -> Vec<String> {
     let is_name = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase()) && *word != "help";
     let mut found: Vec<String> = Vec::new();
@@ -304,8 +307,8 @@ fn subcommands(help: &str) -> Vec<String> {
     found
 }
 
-/// The lines below "Examples" that begin with a command, with those that go on behind a backslash, and without what is
-/// explained behind two blanks.
+/// Returns the lines below "Examples" that begin with a command, including continuations after a
+/// backslash, and without explanations, which follow two blanks.
 fn examples(command: &[String], help: &str) -> Vec<Example> {
     let mut found: Vec<Example> = Vec::new();
     let (mut inside, mut goes_on) = (false, false);

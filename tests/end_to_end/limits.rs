@@ -1,5 +1,5 @@
-//! `--memory` is a cap: two thousand connections of every slow kind stay under it, and a full index refuses only what
-//! is new.
+//! These tests check that `--memory` is a cap: two thousand slow connections of every kind stay
+//! under it, and a full index refuses only new keys.
 
 use crate::support::{BUCKET, assert_holds, delete, get, list_all, make_bucket, put};
 use aws_sdk_s3::Client;
@@ -16,28 +16,28 @@ use tokio::task::JoinSet;
 const CONNECTIONS: usize = 2000;
 const LARGE_BYTES: usize = 8 << 20;
 const SMALL_BYTES: usize = 60_000;
-/// Of an upload that stops there.
+/// An upload stops after this many bytes.
 const SENT_BYTES: usize = 300_000;
-/// For a slow client to hear something, and for the server to be itself again.
+/// A slow client must get a response, and the server must recover, within this time.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a connection does, and then does no more.
+/// Says what a connection does before it stops.
 #[derive(Clone, Copy, Debug)]
 enum Slow {
-    /// Asks once, and keeps the connection.
+    /// Sends one request, and keeps the connection.
     Idle,
-    /// Half a head.
+    /// Sends half a head.
     Head,
-    /// The head of an upload and a part of its body.
+    /// Sends the head of an upload and a part of its body.
     LargeUpload,
     SmallUpload,
-    /// Asks for a large object and reads nothing.
+    /// Requests a large object and reads nothing.
     Reader,
 }
 
 const KINDS: [Slow; 5] = [Slow::Idle, Slow::Head, Slow::LargeUpload, Slow::SmallUpload, Slow::Reader];
 
-/// Requests that are signed already.
+/// Holds requests that are already signed.
 struct Signed {
     address: SocketAddr,
     large: PresignedRequest,
@@ -87,10 +87,11 @@ impl Signed {
     }
 }
 
-/// Sends, and gives what comes at once: a connection that is turned away hears it now.
+/// Sends, and returns the immediate response: a connection that is refused gets it now.
 async fn open(address: SocketAddr, bytes: Vec<u8>) -> std::io::Result<(TcpStream, String)> {
     let mut stream = TcpStream::connect(address).await?;
-    // A server at its cap may close before all is sent, and one without a buffer stops taking.
+    // A server at its cap may close before everything is sent, and one without a buffer stops
+    // reading.
     let _ = tokio::time::timeout(Duration::from_secs(2), stream.write_all(&bytes)).await;
     let mut heard = vec![0; 512];
     let read = tokio::time::timeout(Duration::from_secs(3), stream.read(&mut heard)).await;
@@ -104,20 +105,20 @@ fn raise_descriptor_limit() {
     setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).expect("raise the limit on files");
 }
 
-/// Most are turned away: there is memory for 585 connections.
+/// Most connections are refused: there is memory for 585.
 #[tokio::test]
 async fn two_thousand_slow_connections_stay_under_a_small_cap() {
     let slowed = two_thousand("256MiB", 256 << 20).await;
     assert!(slowed > CONNECTIONS / 2, "only {slowed} of {CONNECTIONS} were told to slow down");
 }
 
-/// Nearly all are let in: what each was said to take has to be true.
+/// Nearly all connections are accepted: their planned memory must be right.
 #[tokio::test]
 async fn two_thousand_slow_connections_take_what_was_planned() {
     two_thousand("1GiB", 1 << 30).await;
 }
 
-/// How many were told to slow down at once.
+/// Returns how many connections were told to slow down at once.
 async fn two_thousand(memory: &'static str, memory_bytes: u64) -> usize {
     raise_descriptor_limit();
     let server = Server::start(ServerOptions { memory, cores: Some("0-1"), ..ServerOptions::default() });
@@ -132,7 +133,7 @@ async fn two_thousand(memory: &'static str, memory_bytes: u64) -> usize {
     }
     let (mut held, mut slowed) = (Vec::new(), 0);
     while let Some(opened) = opening.join_next().await {
-        // Reset: the server had turned it away and closed.
+        // The connection was reset: the server had refused and closed it.
         let Ok((stream, heard)) = opened.expect("no panic") else { continue };
         slowed += usize::from(heard.starts_with("HTTP/1.1 503"));
         held.push(stream);
@@ -141,14 +142,14 @@ async fn two_thousand(memory: &'static str, memory_bytes: u64) -> usize {
     println!("{} held, {slowed} slowed down; {before} bytes before, {under_load} under load", held.len());
     assert!(held.len() > CONNECTIONS / 2, "only {} connections", held.len());
     assert!(under_load < memory_bytes, "{under_load} bytes of {memory_bytes}");
-    // An eighth each for connections and requests; the I/O buffers were all there before.
+    // Connections and requests have an eighth each; the I/O buffers were allocated before.
     assert!(
         under_load - before < memory_bytes / 4,
         "{before} bytes before, {under_load} with the connections"
     );
     drop(held);
 
-    // Normal again, as soon as it has noticed that they are gone.
+    // The server works normally again as soon as it has noticed that the connections are gone.
     let client = server.client(&MAIN);
     let started = Instant::now();
     while put(&client, "after", Content::new(2, LARGE_BYTES)).await.is_err() {
@@ -171,7 +172,7 @@ async fn too_little_memory_is_refused_with_the_least_that_works() {
     assert!(!status.success() && said.contains("give --memory 160.0 MiB or more"), "{said}");
 }
 
-/// Objects with keys as long as they may be fill the index of a small node.
+/// Objects with keys of the maximum length fill the index of a small node.
 #[tokio::test]
 async fn a_full_index_refuses_new_keys_and_serves_the_others() {
     let options =
@@ -199,8 +200,8 @@ async fn a_full_index_refuses_new_keys_and_serves_the_others() {
     assert!(resident < 160 << 20, "{resident} bytes resident of 160 MiB");
 }
 
-/// Puts small objects, many at once, until all of so many are refused: then each shard is full, and not only the one
-/// that got the most keys.
+/// Puts small objects, many at once, until all of a round are refused: then every shard is full,
+/// not only the one that got the most keys.
 async fn fill(client: &Client, key: impl Fn(usize) -> String) -> (usize, crate::support::Refusal) {
     const AT_ONCE: usize = 64;
     for first in (0..).step_by(AT_ONCE) {

@@ -1,4 +1,4 @@
-//! Listings against a model in memory.
+//! These tests compare listings with a model in memory.
 
 use crate::support::{BUCKET, list_all, make_bucket, put};
 use ringbolt_tests::client::MAIN;
@@ -31,7 +31,7 @@ async fn every_page_size_and_delimiter_gives_what_the_model_gives() {
     }
 }
 
-/// Keys and common prefixes in one order, as they came over all pages.
+/// Returns keys and common prefixes in one order, over all pages.
 async fn list_grouped(client: &aws_sdk_s3::Client, prefix: &str, page: i32) -> Vec<String> {
     let mut found = Vec::new();
     let mut token = None;

@@ -1,6 +1,7 @@
-//! End to end: a real server process on a real drive file, asked by the AWS SDK.
+//! These tests run end to end: the AWS SDK sends requests to a real server process on a real drive
+//! file.
 //!
-//! Each test has its own server, data directory and port, so that they run side by side.
+//! Each test has its own server, data directory and port, so that they can run in parallel.
 
 mod access;
 mod admin;

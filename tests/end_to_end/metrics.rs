@@ -1,4 +1,4 @@
-//! What `/ringbolt/metrics` says, and that the scrub finds damage by itself.
+//! These tests check `/ringbolt/metrics`, and that the scrub finds damage by itself.
 
 use crate::support::{BUCKET, delete, get, list_all, make_bucket, put};
 use ringbolt_tests::client::MAIN;
@@ -6,11 +6,11 @@ use ringbolt_tests::{Content, Server, ServerOptions, raw_http};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Between two looks at a server that works by itself.
+/// The test polls a server that works by itself at this interval.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const LOOKS_MAX: usize = 600;
 
-/// Every series with its value; of seconds the whole ones.
+/// Returns every series with its value; seconds are truncated to whole ones.
 async fn metrics(server: &Server) -> BTreeMap<String, u64> {
     let url = format!("{}/ringbolt/metrics", server.admin_endpoint());
     let answer = raw_http::request("GET", &url, b"").await.expect("an answer");
@@ -34,7 +34,7 @@ fn sum(metrics: &BTreeMap<String, u64>, family: &str) -> u64 {
     metrics.iter().filter(|(series, _)| own(series)).map(|(_, value)| value).sum()
 }
 
-/// Looks until every shard has ended a pass of the scrub.
+/// Polls until every shard has ended a pass of the scrub.
 async fn scrubbed(server: &Server, shards: u64) -> BTreeMap<String, u64> {
     for _ in 0..LOOKS_MAX {
         let found = metrics(server).await;
@@ -87,7 +87,8 @@ async fn requests_are_counted_by_operation_on_every_way() {
     for number in 0..3 {
         put(&client, &format!("key/{number}"), Content::new(number, 1000)).await.expect("put");
     }
-    // Twice the short way, once past the cache of it, once around it, and once for nothing.
+    // There are two plain GETs, one that bypasses the cache, one on the general path, and one of a
+    // missing key.
     get(&client, "key/0").await.expect("get");
     get(&client, "key/0").await.expect("get");
     let long_way = client.get_object().bucket(BUCKET).key("key/0").response_cache_control("no-store");
@@ -97,7 +98,7 @@ async fn requests_are_counted_by_operation_on_every_way() {
     assert_eq!(list_all(&client, 2).await.len(), 3, "two pages");
     delete(&client, "key/2").await.expect("delete");
     let unsigned = format!("{}/{BUCKET}/key/0", server.endpoint());
-    // Anyone may ask; the operation finds that the bucket is not for all.
+    // Anyone may send a request; the operation finds that the bucket is not public.
     assert_eq!(raw_http::request("GET", &unsigned, b"").await.expect("an answer").status, 403);
     let forged = "Authorization: AWS4-HMAC-SHA256 Credential=MAINMAINMAINMAIN/20260101/us-east-1/s3/aws4_request, \
         SignedHeaders=host, Signature=00\r\n";

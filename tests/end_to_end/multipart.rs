@@ -1,4 +1,4 @@
-//! Multipart uploads: completed, replaced, aborted, copied from ranges.
+//! These tests check multipart uploads: completed, replaced, aborted, copied from ranges.
 
 use crate::support::{BUCKET, Refusal, assert_holds, get, make_bucket, put, refusal};
 use aws_sdk_s3::Client;
@@ -27,7 +27,7 @@ pub async fn upload_part(
     Ok(part.set_e_tag(answer.e_tag).set_checksum_crc32(answer.checksum_crc32).build())
 }
 
-/// Gives the ETag.
+/// Completes an upload and returns the ETag.
 pub async fn complete(
     client: &Client,
     key: &str,
@@ -52,7 +52,7 @@ async fn parts_become_one_object_across_a_kill() {
     parts.push(
         upload_part(&client, "big", &upload, 1, bytes[..PART_BYTES].to_vec()).await.expect("upload a part"),
     );
-    // Part 2 is first uploaded wrongly: the last one counts.
+    // Part 2 is uploaded with wrong data first: the last upload counts.
     upload_part(&client, "big", &upload, 2, Content::new(12, PART_BYTES).bytes())
         .await
         .expect("upload a part");

@@ -1,4 +1,4 @@
-//! Put, get, head, range, copy and delete of single objects.
+//! These tests check put, get, head, range, copy and delete of single objects.
 
 use crate::support::{BUCKET, assert_holds, delete, get, get_range, make_bucket, put, refusal};
 use aws_sdk_s3::primitives::ByteStream;
@@ -6,7 +6,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, Delete, MetadataDirecti
 use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Content, Server, ServerOptions};
 
-/// Around every border of the storage: empty, inline, one slice, several slices.
+/// The sizes are around every limit of the storage: empty, inline, one slice, several slices.
 const SIZES: [usize; 11] = [
     0,
     1,
@@ -64,7 +64,8 @@ async fn ranges_give_exactly_their_bytes() {
         let content = Content::new(seed, size);
         let bytes = content.bytes();
         put(&client, "ranged", content).await.expect("put");
-        // The borders of checksum blocks (64 KiB) and slices (4 MiB) are where a range can go wrong by one.
+        // At the limits of checksum blocks (64 KiB) and slices (4 MiB), a range can be wrong by
+        // one.
         for start in [0, 1, 4095, 9_999, 65_535, 65_536, (4 << 20) - 1, 4 << 20, (8 << 20) + 5, size - 1] {
             for length in [1, 2, 4096, 65_537, 5 << 20] {
                 if start >= size {

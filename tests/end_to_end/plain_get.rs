@@ -1,4 +1,5 @@
-//! The short way of a plain GET answers what the long way does, from the drive and from the read cache.
+//! These tests check that the fast path of a plain GET answers as the general path does, from the
+//! drive and from the read cache.
 
 use crate::support::{BUCKET, assert_holds, delete, get, make_bucket, put};
 use aws_sdk_s3::Client;
@@ -9,7 +10,7 @@ use ringbolt_tests::raw_http::{Answer, request_with};
 use ringbolt_tests::{Content, Server, ServerOptions};
 use std::time::Duration;
 
-/// Only on the long way: what a query asks to override is s3s's to read.
+/// A query that overrides headers is handled by s3s, and therefore takes the general path.
 const OVERRIDE: &str = "no-store";
 
 async fn url(client: &Client, key: &str, long_way: bool) -> String {
@@ -19,7 +20,8 @@ async fn url(client: &Client, key: &str, long_way: bool) -> String {
     request.presigned(valid).await.expect("sign").uri().to_owned()
 }
 
-/// What must be the same: all but what differs between any two answers, and the override.
+/// Returns what must be equal: everything except what differs between any two responses, and the
+/// override.
 fn essence(answer: &Answer) -> (u16, Vec<String>, String) {
     let differs = ["date:", "x-amz-request-id:", "x-amz-id-2:", "cache-control:", "content-length:"];
     let mut head: Vec<String> = answer.head.lines().skip(1).map(str::to_ascii_lowercase).collect();
@@ -61,7 +63,7 @@ async fn both_ways_give_the_same_answer() {
         let (short, long) = (url(&client, key, false).await, url(&client, key, true).await);
         for lines in &headers {
             let ask = async |url: &str| request_with("GET", url, lines, b"").await.expect("an answer");
-            // Twice the short way: the second time a small object comes from the cache.
+            // The fast path is taken twice: the second time, a small object comes from the cache.
             let answers = [ask(&short).await, ask(&short).await, ask(&long).await];
             assert!(!answers[0].head.contains(OVERRIDE) && answers[0].head.contains("x-amz-request-id"));
             let [first, second, third] = answers.each_ref().map(essence);

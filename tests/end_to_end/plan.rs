@@ -1,4 +1,5 @@
-//! What the planner learns from a real server: sizes by listing a bucket, and what a running node says of itself.
+//! These tests check what the planner learns from a real server: sizes by listing a bucket, and the
+//! metrics of a running node.
 
 use crate::support::{BUCKET, get, make_bucket, put};
 use ringbolt_plan::live;
@@ -27,7 +28,7 @@ fn source(server: &Server, bucket: &str, secret_key: &str) -> S3Source {
     S3Source::new(server.endpoint(), bucket, Some(credentials)).expect("a source")
 }
 
-/// Sizes, and how often progress was told. The client blocks, so it has a thread of its own.
+/// Returns sizes, and the reports of progress. The client blocks, so it has a thread of its own.
 async fn scanned(source: S3Source) -> (Result<ScannedSizes, String>, Vec<Progress>) {
     let scanning = tokio::task::spawn_blocking(move || {
         let mut told = Vec::new();
@@ -37,7 +38,7 @@ async fn scanned(source: S3Source) -> (Result<ScannedSizes, String>, Vec<Progres
     scanning.await.expect("the scan does not panic")
 }
 
-/// Small and large ones, some alike; every one of the small sizes.
+/// Returns small and large sizes, some of them equal; every small size occurs.
 fn size(number: u64) -> usize {
     (if number.is_multiple_of(3) { number % 80 } else { number * number % 9973 }) as usize
 }
@@ -142,7 +143,8 @@ async fn a_running_node_says_what_it_stores_and_does() {
     assert!(node.wear.is_empty() && node.notes.is_empty());
 }
 
-/// With a smartctl of our own, as a virtual drive has no wear: what the real one prints is in the tests of the tools.
+/// The test has a smartctl of its own, because a virtual drive has no wear. The tests of the tools
+/// contain the output of the real one.
 #[tokio::test]
 async fn a_plan_takes_objects_and_wear_from_a_running_node() {
     let server = Server::start(ServerOptions::default());
@@ -178,7 +180,7 @@ async fn a_plan_takes_objects_and_wear_from_a_running_node() {
     assert!(refused.status.code() == Some(2) && error.contains("--set drives.endurance_used"), "{error}");
 }
 
-/// It left drives of gigabytes and half a result behind, and a server when there was one.
+/// Regression: it left drives of gigabytes and half a result behind, and a server if there was one.
 #[test]
 fn a_calibration_that_is_ended_leaves_nothing_behind() {
     let directory = tempfile::tempdir_in(binary::scratch_dir()).expect("a directory");
@@ -193,7 +195,7 @@ fn a_calibration_that_is_ended_leaves_nothing_behind() {
         while said.last().is_none_or(|line: &String| !line.starts_with(phase)) {
             match lines.next() {
                 Some(line) => said.push(line.expect("a line")),
-                // A disk with less room than it takes is a reason of the machine's.
+                // If the disk has less space than needed, that is a problem of the machine.
                 None if said.iter().any(|line| line.contains(" are free, and the drive files take ")) => {
                     child.wait().expect("its end");
                     return;
@@ -211,7 +213,7 @@ fn a_calibration_that_is_ended_leaves_nothing_behind() {
     }
 }
 
-/// Before anything is measured, and with the status of arguments that make no sense.
+/// The refusal comes before anything is measured, with the status of invalid arguments.
 #[test]
 fn a_calibration_that_can_not_be_is_refused_at_once() {
     let directory = tempfile::tempdir_in(binary::scratch_dir()).expect("a directory");

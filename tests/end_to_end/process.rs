@@ -1,4 +1,5 @@
-//! The server as a process: graceful stop, one server a drive, buckets across restarts.
+//! These tests check the server as a process: graceful stop, one server per drive, buckets across
+//! restarts.
 
 use crate::support::{BUCKET, assert_holds, make_bucket, put};
 use aws_sdk_s3::presigning::PresigningConfig;
@@ -59,7 +60,8 @@ async fn shards_move_when_the_number_of_cores_changes() {
             .expect("put");
     }
     assert!(server.stop().success());
-    // All cores of this machine; on a machine with one core this is a plain restart.
+    // The server uses all cores of this machine; on a machine with one core this is a plain
+    // restart.
     server.set_cores(None);
     server.start_again();
     let client = server.client(&MAIN);

@@ -1,4 +1,5 @@
-//! HTTP as RFC 9110 has it: If-Range, ranges of empty objects, dates of every form, many headers.
+//! These tests check HTTP according to RFC 9110: If-Range, ranges of empty objects, dates of every
+//! form, many headers.
 
 use crate::support::{BUCKET, make_bucket, put};
 use aws_sdk_s3::Client;
@@ -10,13 +11,13 @@ use ringbolt_tests::signed_http::Signer;
 use ringbolt_tests::{Content, Server, ServerOptions};
 use std::time::Duration;
 
-/// A GET of `key` with `headers`, on the short way of a plain GET.
+/// Sends a GET of `key` with `headers`, on the fast path of a plain GET.
 async fn get(server: &Server, key: &str, headers: &str) -> Answer {
     let signer = Signer { endpoint: server.endpoint(), account: &MAIN };
     signer.send("GET", &format!("/{BUCKET}/{key}"), headers, b"").await.expect("an answer")
 }
 
-/// The same by a presigned URL, which goes the long way.
+/// Sends the same request by a presigned URL, which takes the general path.
 async fn get_presigned(client: &Client, key: &str, headers: &str) -> Answer {
     let valid = PresigningConfig::expires_in(Duration::from_secs(300)).expect("an expiry");
     let request = client.get_object().bucket(BUCKET).key(key).response_cache_control("no-store");
@@ -24,7 +25,8 @@ async fn get_presigned(client: &Client, key: &str, headers: &str) -> Answer {
     request_with("GET", signed.uri(), headers, b"").await.expect("an answer")
 }
 
-/// The rest of a new version was sent to a client that had the beginning of the old one.
+/// Regression: the rest of a new version was sent to a client that had the beginning of the old
+/// one.
 #[tokio::test]
 async fn a_range_counts_only_for_the_object_that_if_range_names() {
     let server = Server::start(ServerOptions::default());
@@ -51,7 +53,7 @@ async fn a_range_counts_only_for_the_object_that_if_range_names() {
             assert_eq!(answer.status, status, "{validator}: {}", answer.head);
             assert_eq!(answer.body, wanted, "{validator}");
         }
-        // Beyond the object: unsatisfiable only if the range counts at all.
+        // The range is beyond the object: it is unsatisfiable only if the range counts at all.
         let headers = format!("Range: bytes=5000-\r\nIf-Range: {validator}\r\n");
         let answer = get(&server, "key", &headers).await;
         assert_eq!(answer.status, if partial { 416 } else { 200 }, "{validator}");
@@ -96,7 +98,7 @@ async fn conditions_take_dates_of_every_form() {
     }
 }
 
-/// A hundred headers were the most, whatever their length.
+/// Regression: a hundred headers were the maximum, whatever their length.
 #[tokio::test]
 async fn two_hundred_metadata_headers_within_two_kib_are_stored() {
     let server = Server::start(ServerOptions::default());
@@ -107,7 +109,7 @@ async fn two_hundred_metadata_headers_within_two_kib_are_stored() {
         put = put.metadata(format!("m{number}"), "v");
     }
     put.send().await.expect("put");
-    // The SDK reads no more than a hundred headers of an answer.
+    // The SDK reads at most a hundred headers of a response.
     let signer = Signer { endpoint: server.endpoint(), account: &MAIN };
     let answer = signer.send("HEAD", &format!("/{BUCKET}/key"), "", b"").await.expect("an answer");
     let shown = answer.head.lines().filter(|line| line.starts_with("x-amz-meta-m") && line.ends_with(": v"));

@@ -1,4 +1,5 @@
-//! Signatures as clients make them that no SDK of today makes: version 2, presigned headers, hosts without a port.
+//! These tests check signatures that no current SDK computes: version 2, presigned headers, hosts
+//! without a port.
 
 use crate::support::{BUCKET, assert_holds, make_bucket, put};
 use aws_sdk_s3::presigning::PresigningConfig;
@@ -106,7 +107,7 @@ async fn what_a_presigner_puts_into_the_query_counts_as_the_header_that_it_is() 
     let key = format!("/{BUCKET}/k");
     let expires = Some(now_s() + 60);
     let unnamed = Signed { method: "PUT", resource: &key, rest: "", headers: &[], expires };
-    // Each is in the query here; as a header it has the same answer.
+    // Each header is in the query here; as a header it gives the same response.
     for (name, value, status) in [
         ("x-amz-meta-color", "dark red", 200),
         ("x-amz-acl", "private", 200),
@@ -123,7 +124,8 @@ async fn what_a_presigner_puts_into_the_query_counts_as_the_header_that_it_is() 
         let header = send(&server, &header, b"body").await;
         assert_eq!(header.status, status, "{name} {value} as a header: {}", text(&header));
     }
-    // The value for an empty body, as an SDK has it that signs before it knows the body: in the query alone it is none.
+    // This is the value for an empty body, as sent by an SDK that signs before it knows the body:
+    // in the query alone it is ignored.
     let empty = [("x-amz-checksum-crc32", "AAAAAA==")];
     assert_eq!(send(&server, &Signed { headers: &empty, ..unnamed }, b"body").await.status, 200);
     let header = Signed { headers: &empty, expires: None, ..unnamed };

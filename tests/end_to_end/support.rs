@@ -1,4 +1,4 @@
-//! Short forms of what nearly every test does.
+//! This module provides short forms of what nearly every test does.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -10,15 +10,16 @@ use std::error::Error;
 
 pub const BUCKET: &str = "bucket";
 
-/// The SDK's description goes on with all headers and the whole answer.
+/// The SDK's description continues with all headers and the whole response.
 const DETAILS_CHARACTERS_MAX: usize = 400;
 
-/// What S3 answered instead of a result: HTTP status and error code. A broken connection has status 0.
+/// Holds the HTTP status and error code that S3 sent instead of a result. A broken connection has
+/// status 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub status: u16,
     pub code: String,
-    /// For the message of a failing test.
+    /// This is shown in the message of a failing test.
     pub details: String,
 }
 
@@ -42,14 +43,14 @@ pub async fn make_bucket(client: &Client) {
     client.create_bucket().bucket(BUCKET).send().await.expect("create the bucket");
 }
 
-/// Puts and gives the ETag.
+/// Puts an object and returns the ETag.
 pub async fn put(client: &Client, key: &str, content: Content) -> Result<String, Refusal> {
     let body = ByteStream::from(content.bytes());
     let answer = client.put_object().bucket(BUCKET).key(key).body(body).send().await.map_err(refusal)?;
     Ok(answer.e_tag.unwrap_or_default())
 }
 
-/// The whole object; a body that breaks off is a refusal too.
+/// Returns the whole object; a body that breaks off is a refusal too.
 pub async fn get(client: &Client, key: &str) -> Result<Vec<u8>, Refusal> {
     collect(client.get_object().bucket(BUCKET).key(key)).await
 }
@@ -81,7 +82,7 @@ pub async fn assert_holds(client: &Client, key: &str, content: Content) {
     }
 }
 
-/// Every key of the bucket with its size, over all pages of `page` keys.
+/// Returns every key of the bucket with its size, over all pages of `page` keys.
 pub async fn list_all(client: &Client, page: i32) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     let mut token = None;

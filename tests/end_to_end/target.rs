@@ -1,5 +1,5 @@
-//! What a request is aimed at: every part of the server reads bucket, key and query in the same way, and nothing of the
-//! query is dropped in silence.
+//! These tests check the target of requests: every part of the server reads bucket, key and query
+//! in the same way, and nothing of the query is silently ignored.
 
 use crate::support::{BUCKET, assert_holds, make_bucket, put};
 use ringbolt_tests::client::MAIN;

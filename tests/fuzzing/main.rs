@@ -1,9 +1,11 @@
-//! The fuzz targets without a fuzzer: their corpus, and mutations of it that follow from a seed.
+//! These tests run the fuzz targets without a fuzzer: their corpus, and mutations of it that follow
+//! from a seed.
 //!
-//! `fuzz/` has the targets for cargo-fuzz; docs/reliability.md says how to run them. Here each input runs in a fresh
-//! state of nothing but the functions that the targets call, so what fails here fails there.
+//! `fuzz/` has the targets for cargo-fuzz; docs/reliability.md says how to run them. Here each
+//! input runs through the same functions as the targets, without any other state, so what fails
+//! here fails there.
 //!
-//! `FUZZ_TIMES=100 FUZZ_SEED=7` does a hundred times as much, with another seed.
+//! `FUZZ_TIMES=100 FUZZ_SEED=7` runs a hundred times as many mutations, with another seed.
 
 use ringbolt_tests::Dice;
 use ringbolt_tests::server::resident_bytes_max;
@@ -12,9 +14,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 const SEED: u64 = 20_130_524;
-/// Far above what any input needs, and far below what one that is believed could take.
+/// This is far above what any input needs, and far below what an input could take whose lengths are
+/// trusted.
 const RESIDENT_BYTES_MAX: u64 = 1 << 30;
-/// What fields often have at their edges.
+/// Fields often have these values at their limits.
 const EDGES: [u64; 12] = [0, 1, 2, 7, 8, 63, 64, 4095, 4096, u16::MAX as u64, u32::MAX as u64, u64::MAX];
 
 /// Runs the corpus of `target` through `entry`, then `mutations` of it.
@@ -45,7 +48,7 @@ fn check(entry: fn(&[u8]), input: &[u8], name: &str) {
     }
 }
 
-/// In the order of their names.
+/// Returns the corpus, ordered by name.
 fn corpus_of(target: &str) -> Vec<(String, Vec<u8>)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let entries = fs::read_dir(&directory).expect("read the corpus");

@@ -1,8 +1,8 @@
-//! What `ringbolt plan` says of one node, held against the engine: each test stores, and
+//! These tests compare `ringbolt plan` for one node with the engine: each test stores data, and
 //! prints what was predicted and what was measured.
 //!
-//! Invariant: nothing is compared that depends on how fast the machine is: space, memory, bytes written, and CPU time
-//! against CPU time of the same run.
+//! Invariant: nothing is compared that depends on the speed of the machine: only space, memory,
+//! bytes written, and CPU time against CPU time of the same run.
 
 mod reads;
 mod requests;
@@ -12,7 +12,7 @@ mod stored;
 use ringbolt_tests::binary;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Each test fills drives or keeps both cores busy: they take turns.
+/// Each test fills drives or keeps both cores busy, so they take turns.
 fn own_machine() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -29,7 +29,7 @@ fn compare(what: &str, predicted: f64, measured: f64, within: f64) {
     assert!(agree(predicted, measured, within), "{what}: predicted {predicted}, measured {measured}");
 }
 
-/// Whether the larger of the two is at most by the part `within` above the other.
+/// Returns whether the larger of the two exceeds the other by at most the share `within`.
 fn agree(predicted: f64, measured: f64, within: f64) -> bool {
     (predicted / measured).ln().abs() <= (1.0 + within).ln()
 }

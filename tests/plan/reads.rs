@@ -1,4 +1,4 @@
-//! What requests read from a drive.
+//! This module compares what requests read from a drive.
 
 use crate::scenario::{KEY_BYTES, SHARDS, constants, hardware, workload};
 use crate::{compare, directory, own_machine};
@@ -13,11 +13,12 @@ use ringbolt_plan::sizes::{SizeClass, SizeHistogram};
 use std::ops::Range;
 
 const DRIVE_BYTES: u64 = 2 << 30;
-/// In the log up to 64 KiB, in slices above.
+/// Objects up to 64 KiB are in the log, larger ones in slices.
 const SIZES: [u64; 8] = [1_000, 20_000, 64 << 10, 100_000, 300_000, 1 << 20, 3 << 20, 16 << 20];
 const RANGED: u64 = 16 << 20;
 const RANGES: [u64; 4] = [1, 4 << 10, 64 << 10, 1 << 20];
-/// Of each size; so many are put together, so that all begin somewhere in a group commit.
+/// This is the number of objects of each size; this many are put at the same time, so that they
+/// have different positions in a group commit.
 const OBJECTS: u64 = 32;
 const ASKED: u64 = 320;
 const WITHIN: f64 = 0.10;
@@ -33,7 +34,7 @@ enum Asked {
     Head,
 }
 
-/// Of one request for an object of `bytes`, without a read cache.
+/// Returns the prediction for one request for an object of `bytes`, without a read cache.
 fn predicted(constants: &Constants, bytes: u64, asked: Asked) -> DriveReads {
     let exact = SizeClass { lower_bytes: bytes, upper_bytes: bytes, share: 1.0 };
     let mut workload = workload(SizeHistogram::new(vec![exact]).expect("sizes"), OBJECTS);
@@ -46,7 +47,7 @@ fn predicted(constants: &Constants, bytes: u64, asked: Asked) -> DriveReads {
         }
     }
     let mut hardware = hardware(DRIVE_BYTES);
-    // No more than the server itself needs.
+    // The server itself needs more, so there is no read cache.
     hardware.node.ram_bytes = 1 << 20;
     let (object, _) = layout(&workload, hardware.redundancy, constants);
     let drive = sizing::drive(DRIVE_BYTES, u64::from(SHARDS));
@@ -55,7 +56,8 @@ fn predicted(constants: &Constants, bytes: u64, asked: Asked) -> DriveReads {
     fleet.drive_reads(&months[0], 1.0)
 }
 
-/// What this process has read from drives so far: the kernel's count of bytes, and of what rings have done.
+/// Returns what this process has read from drives so far: the kernel's count of bytes, and that of
+/// completed operations of rings.
 fn read_so_far() -> DriveReads {
     let text = std::fs::read_to_string("/proc/self/io").expect("the I/O of this process");
     let bytes = text.lines().find_map(|line| line.strip_prefix("read_bytes: ")).expect("bytes read");
@@ -72,7 +74,7 @@ fn read_so_far() -> DriveReads {
     DriveReads { reads: f64::from(reads), bytes: bytes.parse().expect("a number") }
 }
 
-/// Of one request of `asked`, which are [`ASKED`].
+/// Returns the reads of one request; `asked` makes [`ASKED`] of them.
 fn measured(asked: impl FnOnce()) -> DriveReads {
     let before = read_so_far();
     asked();

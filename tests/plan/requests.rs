@@ -1,4 +1,4 @@
-//! CPU time of a mix of requests.
+//! This module compares the CPU time of a mix of requests.
 
 use crate::scenario::{constants, hardware, workload};
 use crate::{agree, compare, directory, own_machine};
@@ -13,25 +13,27 @@ use ringbolt_plan::sizes::{SizeClass, SizeHistogram};
 use ringbolt_tests::binary;
 
 const DRIVE_BYTES: u64 = 1 << 30;
-/// In the log for the most part, and in slices; shares of a hundred objects.
+/// Most objects are in the log, the others in slices; the shares are of a hundred objects.
 const SIZES: [(u64, u32); 5] = [(1 << 10, 30), (6 << 10, 30), (24 << 10, 25), (56 << 10, 10), (300 << 10, 5)];
-/// Of 200 requests.
+/// The rates are out of 200 requests.
 const GETS: f64 = 110.0;
 const PUTS: f64 = 56.0;
 const HEADS: f64 = 33.0;
 const LISTS: f64 = 1.0;
-/// More than an answer lists.
+/// There are more objects than a response lists.
 const OBJECTS: u64 = 2_000;
 const LISTED: f64 = 1_000.0;
 
-/// Turns of measuring the parts and the mix, a second each, so that what else the machine does meets both; the median
-/// of each counts. On a restless host a second may cost twice as much as the next: there more turns are taken until the
-/// two agree, or there are so many that the difference is the plan's.
+/// The parts and the mix are measured in turns, a second each, so that other load on the machine
+/// affects both; the median of each counts. On a busy host a second may cost twice as much as the
+/// next. More turns are taken then until the two agree, or until there are so many that the plan
+/// must be wrong.
 const TURNS: usize = 5;
 const TURNS_MAX: usize = 20;
 const WITHIN: f64 = 0.2;
 
-/// It compares CPU time, which another load on the machine changes: only `tests/long/run` asks for it.
+/// The test compares CPU times, which other load on the machine changes: only `tests/long/run` runs
+/// it.
 #[test]
 fn requests_take_the_cpu_time_that_the_plan_says() {
     if std::env::var_os("PLAN_CPU").is_none() {
@@ -66,7 +68,7 @@ fn mix() -> Mix {
     Mix { lines, body_bytes: largest, objects: OBJECTS }
 }
 
-/// Those of this machine, in the place of what was shipped.
+/// Returns constants with the costs of this machine instead of the shipped ones.
 fn with(costs: &RequestCosts) -> Constants {
     let mut constants = constants();
     for (constant, value) in [
@@ -92,7 +94,7 @@ fn with(costs: &RequestCosts) -> Constants {
     constants
 }
 
-/// Requests that keep one core busy.
+/// Returns the rate of requests that keeps one core busy.
 fn predicted_per_s(constants: &Constants) -> f64 {
     let exact = |(bytes, share): (u64, u32)| SizeClass {
         lower_bytes: bytes,
@@ -112,7 +114,8 @@ fn predicted_per_s(constants: &Constants) -> f64 {
     let fleet = Fleet { workload: &workload, hardware: &hardware, constants, object, drive };
     let months = demand(&workload, &Draw::MEAN);
     let busy = |times: f64| fleet.cpu(&months[0], 1.0, &Writes::default(), times);
-    // Fewer commits for each put the more puts there are, so it is not in proportion; but it rises.
+    // The more puts there are, the fewer commits each of them needs, so the CPU time is not
+    // proportional; but it rises.
     let (mut below, mut above) = (0.0, 1e6);
     for _ in 0..100 {
         let middle = (below + above) / 2.0;

@@ -1,4 +1,4 @@
-//! Workload and hardware of the tests: one node with one drive.
+//! This module defines workload and hardware of the tests: one node with one drive.
 
 use ringbolt_plan::calibrate::engine::IN_FLIGHT;
 use ringbolt_plan::calibrate::space::{self, SpaceCosts};
@@ -11,10 +11,11 @@ use std::sync::OnceLock;
 
 pub const SHARDS: u16 = 4;
 pub const KEY_BYTES: usize = 40;
-/// As fast as it goes: every group commit is full.
+/// Puts come as fast as possible, so that every group commit is full.
 pub const PUT_PER_S: f64 = 1e5;
 
-/// Documents, pictures and a few films: most objects are small, most bytes are not.
+/// Returns sizes of documents, pictures and a few films: most objects are small, most bytes are
+/// not.
 pub fn mixed_sizes() -> SizeHistogram {
     let class = |lower_bytes, upper_bytes, share| SizeClass { lower_bytes, upper_bytes, share };
     let classes = vec![
@@ -27,7 +28,7 @@ pub fn mixed_sizes() -> SizeHistogram {
     SizeHistogram::new(classes).expect("classes that do not overlap")
 }
 
-/// Without those that do not lie in the log.
+/// Returns the sizes without those that are not inline.
 pub fn small_sizes() -> SizeHistogram {
     let inline =
         mixed_sizes().classes().iter().copied().filter(|class| class.upper_bytes <= 65_536).collect();
@@ -70,7 +71,7 @@ pub fn workload(sizes: SizeHistogram, count: u64) -> Workload {
     }
 }
 
-/// `drive_bytes`: of its one drive. Two cores: [`SHARDS`] shards.
+/// Returns hardware with one drive of `drive_bytes`, and two cores, which have [`SHARDS`] shards.
 pub fn hardware(drive_bytes: u64) -> Hardware {
     Hardware {
         name: "one node".into(),
@@ -108,7 +109,7 @@ pub fn hardware(drive_bytes: u64) -> Hardware {
     }
 }
 
-/// Those of the index and of space as `calibrate` measures them, and no CPU time.
+/// Returns constants of the index and of space as `calibrate` measures them, without CPU time.
 pub fn calibrated() -> Constants {
     static SPACE: OnceLock<SpaceCosts> = OnceLock::new();
     let mut constants = constants();
@@ -117,7 +118,7 @@ pub fn calibrated() -> Constants {
         space::measure(directory.path(), 0, 1, constants.checkpoint_share_of_index.value).expect("space")
     });
     println!("{large:?}, {small:?}");
-    // What is measured takes up no error of what is counted.
+    // A measured factor must not hide an error of what is computed.
     for (name, factor, within) in [
         ("alignment", large.alignment, 0.001),
         ("log", small.log, 0.02),
@@ -132,8 +133,8 @@ pub fn calibrated() -> Constants {
     constants
 }
 
-/// Those of the index as `calibrate` measures them, space as it is counted, no CPU time, and commits as slow as with
-/// [`PUT_PER_S`] there are always puts waiting for them.
+/// Returns constants of the index as `calibrate` measures them, space as it is computed, no CPU
+/// time, and commits so slow that with [`PUT_PER_S`] there are always puts waiting for them.
 pub fn constants() -> Constants {
     let index = ringbolt_plan::calibrate::index::measure(1);
     let constant = |value| Constant { value, source: Source::Format { what: "this test".into() } };

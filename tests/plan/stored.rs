@@ -1,4 +1,4 @@
-//! Space, memory and writes.
+//! This module compares space, memory and writes.
 
 use crate::scenario::{
     KEY_BYTES, PUT_PER_S, SHARDS, calibrated, constants, hardware, mixed_sizes, small_sizes, workload,
@@ -12,18 +12,18 @@ use ringbolt_plan::result::Plan;
 use ringbolt_plan::sizes::{SizeHistogram, shared_bytes};
 
 const OBJECTS: u64 = 200_000;
-/// Overwritten before the writes are counted, and while they are.
+/// This many objects are overwritten before the writes are counted, and `COUNTED` while they are.
 const SETTLING: u64 = 200_000;
 const COUNTED: u64 = 200_000;
 
-/// Of [`KEY_BYTES`] bytes. The number is spread first: keys that follow each other share little, as hashes and names
-/// do.
+/// Returns a key of [`KEY_BYTES`] bytes. The number is hashed first: neighbouring keys share
+/// little, as hashes and names do.
 fn key(number: u64) -> String {
     let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     format!("{spread:016x}{number:0width$}", width = KEY_BYTES - 16)
 }
 
-/// Mean length of what neighbours in order have in common.
+/// Returns the mean length of the common prefix of neighbours in order.
 fn key_shared_bytes() -> f64 {
     let mut keys: Vec<String> = (0..OBJECTS).map(key).collect();
     keys.sort_unstable();
@@ -38,7 +38,7 @@ fn planned(sizes: &SizeHistogram, drive_bytes: u64) -> Plan {
     model::plan(&workload, &hardware(drive_bytes), &calibrated(), 0).expect("a plan")
 }
 
-/// An engine with all objects stored.
+/// Returns an engine with all objects stored.
 fn filled(drive: &tempfile::TempDir, sizes: &SizeHistogram, drive_bytes: u64) -> SingleCore {
     let largest = sizes.classes().last().expect("a class").upper_bytes;
     let engine =
@@ -63,7 +63,7 @@ fn a_drive_and_the_index_take_what_the_plan_says() {
     engine.close().expect("a closed node");
     let user = counters.user_bytes as f64;
     compare("mean object, bytes", plan.layout.logical_bytes_per_object, user / OBJECTS as f64, 0.03);
-    // Of what was sampled, so that the luck of the sample is not compared.
+    // The comparison is with what was sampled, so that the luck of the sample has no effect.
     let sampled = user / (plan.layout.logical_bytes_per_object * OBJECTS as f64);
     let stored = plan.months[0].stored_bytes * sampled;
     compare("drive use, live bytes", stored, space.live_bytes as f64, 0.03);
@@ -100,20 +100,20 @@ fn pieces_of_objects_take_what_the_plan_says() {
         let live_bytes = engine.space().expect("the space").live_bytes as f64;
         let user = engine.counters().user_bytes as f64 * f64::from(data) / pieces as f64;
         engine.close().expect("a closed node");
-        // Of what was sampled, so that the luck of the sample is not compared.
+        // The comparison is with what was sampled, so that the luck of the sample has no effect.
         let sampled = user / (plan.layout.logical_bytes_per_object * WHOLE as f64);
         let stored = plan.months[0].stored_bytes * sampled;
         compare(&format!("{data} + {parity} pieces, live bytes"), stored, live_bytes, 0.03);
     }
 }
 
-/// Objects that lie in the log, on a drive that is so full that the cleaner has to work for each of them.
+/// The objects are in the log, on a drive so full that the cleaner has to work for each of them.
 #[test]
 fn overwrites_are_amplified_as_the_plan_says() {
     overwritten(&small_sizes(), 2_400 << 20);
 }
 
-/// A half of the bytes in slices, which leave gaps.
+/// Half of the bytes are in slices, which leave gaps.
 #[test]
 fn overwrites_of_large_objects_are_amplified_as_the_plan_says() {
     overwritten(&mixed_sizes(), 4 << 30);

@@ -1,9 +1,12 @@
-//! Where drives as cuts leave them are recovered: a simulated one, and a real file.
+//! This module recovers drives in the state that a power cut leaves: a simulated drive, and a real
+//! file.
 //!
 //! Invariants:
-//! - Between two recoveries a bench's drive holds the durable bytes of the last cut and nothing else. Only what differs
-//!   is written before and taken back after; the drive is copied as a whole only if recovery wrote to it for good.
-//! - What recovery wrote is asked of the drive, not known from the engine's rules; `compare` looks at all bytes.
+//! - Between two recoveries, a bench's drive holds the durable bytes of the last cut and nothing
+//!   else. Only differences are written before a recovery and undone after it; the drive is copied
+//!   as a whole only if recovery made durable changes that cannot be undone.
+//! - What recovery wrote is read from the drive, not derived from the engine's rules; `compare`
+//!   checks all bytes.
 
 use crate::history::Expected;
 use crate::replay::{Piece, Replay};
@@ -19,11 +22,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A simulated drive in a simulated world, both used again and again.
+/// This is a simulated drive in a simulated world, both of which are reused.
 pub struct SimBench {
     device: SimDevice,
     sim: Simulator,
-    /// How much of the replay's `settled` the drive has.
+    /// Counts the entries of the replay's `settled` that the drive has.
     seen: usize,
 }
 
@@ -34,8 +37,8 @@ impl SimBench {
         Self { device, sim: Simulator::new(seed), seen: replay.settled().len() }
     }
 
-    /// Recovers a node of so many cores from the durable bytes with `remains` on top, and holds it against what must
-    /// be there. Gives how many objects there were.
+    /// Recovers a node with this many cores from the durable bytes with `remains` on top, and
+    /// compares it with what must be there. Returns the number of objects.
     pub fn recover(
         &mut self,
         replay: &Replay,
@@ -45,7 +48,8 @@ impl SimBench {
     ) -> Result<usize, String> {
         self.catch_up(replay);
         remains.iter().for_each(|piece| self.device.poke(piece.offset as u64, piece.bytes));
-        // Nobody cuts this life, so what its flushes do shows nowhere, but in that every write can be taken back.
+        // Nobody cuts this life, so its flushes have no visible effect, except that every write can
+        // be undone.
         self.device.set_faults(Faults { lie_about_flushes: true, ..Faults::default() });
         let writes_before = self.device.counts().1;
         let outcome = self.open_and_check(expected, cores);
@@ -56,13 +60,13 @@ impl SimBench {
         if taken_back == written {
             remains.iter().for_each(|piece| self.restore(replay, piece.range()));
         } else {
-            // Some of them were immediate.
+            // Some of the writes were immediate.
             self.device.poke(0, replay.durable());
         }
         outcome
     }
 
-    /// Brings the drive to the durable bytes of now.
+    /// Brings the drive to the current durable bytes.
     fn catch_up(&mut self, replay: &Replay) {
         let new = &replay.settled()[self.seen..];
         new.iter().for_each(|range| self.restore(replay, range.clone()));
@@ -90,7 +94,7 @@ impl SimBench {
     }
 }
 
-/// A file that is a drive for real nodes.
+/// This is a file that is a drive for real nodes.
 pub struct FileBench {
     path: PathBuf,
     file: File,
@@ -104,7 +108,7 @@ impl FileBench {
         Self { path: path.to_owned(), file, seen: replay.settled().len() }
     }
 
-    /// As [`SimBench::recover`].
+    /// Recovers a node as [`SimBench::recover`] does.
     pub fn recover(
         &mut self,
         replay: &Replay,
@@ -125,14 +129,14 @@ impl FileBench {
         outcome
     }
 
-    /// Brings the drive to the durable bytes of now.
+    /// Brings the drive to the current durable bytes.
     fn catch_up(&mut self, replay: &Replay) {
         let new = &replay.settled()[self.seen..];
         new.iter().for_each(|range| self.restore(replay, range.clone()));
         self.seen += new.len();
     }
 
-    /// With maintenance as a node has it that nobody records.
+    /// Opens a node with the maintenance of a node that is not recorded, and checks it.
     fn open_and_check(
         &self,
         recorder: &Recorder,
@@ -167,7 +171,7 @@ impl FileBench {
         self.write(range.start, &replay.durable()[range]);
     }
 
-    /// As [`SimBench::compare`].
+    /// Asserts the invariant as [`SimBench::compare`] does.
     pub fn compare(&mut self, replay: &Replay) {
         self.catch_up(replay);
         let same = std::fs::read(&self.path).expect("read the drive") == replay.durable();

@@ -1,4 +1,5 @@
-//! What the workload asked for and was told, in the recording's own order; and what must be there after a cut.
+//! This module records the requests and responses of the workload in the recording's order, and
+//! computes what must be there after a cut.
 
 use ringbolt_engine::device::record::{Event, Recorder};
 use ringbolt_engine::node::Core;
@@ -11,7 +12,8 @@ use std::sync::{Arc, Mutex};
 
 pub const BUCKET: &str = "cut";
 
-/// A request that changes something durable. Each key has one worker, which waits for its answers.
+/// This is a request that changes something durable. Each key has one worker, which waits for its
+/// responses.
 #[derive(Clone, Debug)]
 pub enum Change {
     Bucket,
@@ -19,16 +21,17 @@ pub enum Change {
     Delete,
     Create(UploadId),
     Part(UploadId, u16, Etag),
-    /// With the parts' bodies.
+    /// Holds the parts' bodies.
     Complete(UploadId, Vec<Content>),
 }
 
-/// All requests; request `n` has the marks 2n when it was sent and 2n + 1 when it was acknowledged.
+/// Holds all requests; request `n` has the mark 2n when it was sent and 2n + 1 when it was
+/// acknowledged.
 #[derive(Default)]
 pub struct History(Mutex<Vec<(String, Change)>>);
 
 impl History {
-    /// Notes that `change` is asked for; gives the mark of its acknowledgement.
+    /// Records that `change` is requested, and returns the mark of its acknowledgement.
     pub fn begin(&self, recorder: &Recorder, key: &str, change: Change) -> u64 {
         let mut all = self.0.lock().expect("no worker panics");
         all.push((key.to_owned(), change));
@@ -37,7 +40,7 @@ impl History {
         mark + 1
     }
 
-    /// Ready to be asked, given when in `events` each mark was.
+    /// Returns the timeline, which knows the position in `events` of each mark.
     pub fn finish(self, events: &[Event]) -> Timeline {
         let all = self.0.into_inner().expect("no worker panics");
         let mut times = vec![None; 2 * all.len()];
@@ -58,7 +61,7 @@ impl History {
 }
 
 impl Change {
-    /// What becomes the object's body, one piece after the other.
+    /// Returns what becomes the object's body, one piece after the other.
     fn contents(&self) -> &[Content] {
         match self {
             Self::Put(content) => std::slice::from_ref(content),
@@ -80,7 +83,8 @@ pub struct Timeline {
     requests: Vec<Request>,
 }
 
-/// A content with its bytes: each is compared after so many cuts that making it anew was a good part of the time.
+/// Holds a content with its bytes: generating them for each comparison, of which there is one per
+/// cut, took much of the time.
 #[derive(Clone)]
 struct Piece {
     content: Content,
@@ -99,32 +103,32 @@ impl fmt::Debug for Piece {
     }
 }
 
-/// One piece after the other.
+/// This is a sequence of pieces.
 type Body = Vec<Piece>;
 
-/// What one key may hold: the last acknowledged body, or one that was under way.
+/// Holds what one key may contain: the last acknowledged body, or one that was in progress.
 #[derive(Clone, Debug, Default)]
 struct Possible {
     certain: Option<Body>,
     in_doubt: Vec<Option<Body>>,
 }
 
-/// What a node must hold after a cut.
+/// Holds what a node must contain after a cut.
 #[derive(Clone, Debug, Default)]
 pub struct Expected {
     bucket: bool,
     keys: BTreeMap<String, Possible>,
-    /// Uploads that go on, with their key and acknowledged parts.
+    /// Holds uploads in progress, with their key and acknowledged parts.
     uploads: BTreeMap<u128, (String, Vec<(u16, Etag)>)>,
 }
 
 impl Timeline {
-    /// Requests acknowledged in all.
+    /// Returns the number of acknowledged requests.
     pub fn acknowledged(&self) -> usize {
         self.requests.iter().filter(|request| request.acknowledged.is_some()).count()
     }
 
-    /// What must be there if the power goes before event `cut`.
+    /// Returns what must be there if the power fails before event `cut`.
     pub fn expected(&self, cut: usize) -> Expected {
         let mut expected = Expected::default();
         for request in self.requests.iter().filter(|request| request.sent < cut) {
@@ -156,7 +160,8 @@ impl Expected {
                 return;
             }
             Change::Complete(upload, _) => {
-                // Whether it happened or not: the upload's parts are the object's, or still the upload's.
+                // If it happened, the upload's parts belong to the object; otherwise still to the
+                // upload.
                 self.uploads.remove(&upload.0);
                 Some(request.body.clone())
             }
@@ -171,7 +176,7 @@ impl Expected {
         }
     }
 
-    /// Reads everything back. Gives how many objects were there, or what is wrong.
+    /// Reads everything back. Returns the number of objects, or what is wrong.
     pub async fn check(&self, core: &Core) -> Result<usize, String> {
         let Some(bucket) = core.bucket(BUCKET) else {
             return if self.bucket { Err("the bucket is gone".to_owned()) } else { Ok(0) };

@@ -1,10 +1,13 @@
-//! Power cuts: a recording of all that a real node sent to a real drive, cut at its flush boundaries.
+//! These tests cut the power: everything that a real node sent to a real drive is recorded, and the
+//! recording is cut at its flush boundaries.
 //!
-//! At each cut the drive holds what was durable, and any part of what was not. Every such drive is recovered, most of
-//! them in the simulator, some as a real file; everything acknowledged before the cut must be there and whole.
+//! At each cut the drive holds what was durable, and any part of what was not. Every such drive is
+//! recovered, most of them in the simulator, some as a real file; everything acknowledged before
+//! the cut must be there and intact.
 //!
-//! `POWER_CUT_ROUNDS=10 POWER_CUT_SEED=1 cargo test -p ringbolt-tests --test power_cut -- --nocapture` cuts at every
-//! boundary of ten recordings and says how far it is; without it, at some of one.
+//! `POWER_CUT_ROUNDS=10 POWER_CUT_SEED=1 cargo test -p ringbolt-tests --test power_cut --
+//! --nocapture` cuts at every boundary of ten recordings and reports its progress; without these
+//! variables, it cuts at some boundaries of one.
 
 mod bench;
 mod history;
@@ -22,20 +25,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 const SEED: u64 = 20_260_301;
-/// Of a bounded run.
+/// Limits the cuts of a bounded run.
 const CUTS: usize = 20;
 const MIXES: usize = 3;
-/// One drive in so many is recovered as a real file too. No multiple of a place's five drives, so that it is not always
-/// the same of them.
+/// One drive in this many is also recovered as a real file. The number is not a multiple of the
+/// five drives of a place, so that it is not always the same of them.
 const REAL_FILES: usize = 47;
-/// At so many places, and the last, all bytes of the benches' drives are looked at.
+/// At this many places, and the last, all bytes of the benches' drives are compared.
 const COMPARED: usize = 100;
 
 fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("cut-").tempdir_in(binary::scratch_dir()).expect("a directory")
 }
 
-/// Before and behind each event that makes something durable or says that it is.
+/// Returns the positions before and after each event that makes something durable or reports that
+/// it is.
 fn boundaries(events: &[Event]) -> Vec<usize> {
     let marks = |event: &Event| !matches!(event, Event::WriteStarted { .. });
     let mut all: Vec<usize> =
@@ -44,7 +48,7 @@ fn boundaries(events: &[Event]) -> Vec<usize> {
     all
 }
 
-/// An even choice of at most `most`, always with the last one.
+/// Returns an even choice of at most `most`, always with the last one.
 fn some(all: &[usize], most: usize) -> Vec<usize> {
     let step = all.len().div_ceil(most).max(1);
     let mut chosen: Vec<usize> = all.iter().rev().step_by(step).copied().collect();
@@ -52,7 +56,7 @@ fn some(all: &[usize], most: usize) -> Vec<usize> {
     chosen
 }
 
-/// One recording at the places `cuts`. With `tells` it says now and then how far it is.
+/// Cuts one recording at the places `cuts`. With `tells` it reports its progress.
 fn cut(recording: &Recording, cuts: &[usize], path: &Path, seed: u64, tells: bool, counts: &mut Counts) {
     let (mut replay, mut dice) = (Replay::new(recording), Dice::new(seed));
     let (mut sim, mut file) = (SimBench::new(&replay, dice.next()), FileBench::new(&replay, path));
@@ -114,7 +118,7 @@ fn what_was_acknowledged_survives_every_power_cut() {
     assert!(counts.drives >= counts.cuts && counts.objects > 100, "too little was looked at: {counts:?}");
 }
 
-/// These tests see what is lost: a drive whose flushes do nothing loses something acknowledged.
+/// These tests detect a loss: a drive whose flushes do nothing loses something acknowledged.
 #[test]
 fn a_drive_that_only_says_it_flushed_is_found_out() {
     let directory = scratch();

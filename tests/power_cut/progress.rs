@@ -1,9 +1,9 @@
-//! What was looked at, and how far a long run is.
+//! This module counts what was checked, and reports the progress of a long run.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Least time between two lines.
+/// This is the minimum time between two lines.
 const PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
@@ -39,10 +39,10 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Of one recording.
+/// Reports the progress of one recording.
 pub struct Progress {
     places: usize,
-    /// Drives of earlier recordings.
+    /// Counts the drives of earlier recordings.
     drives_before: usize,
     started: Instant,
     printed: Instant,
@@ -54,7 +54,7 @@ impl Progress {
         Self { places, drives_before: counts.drives, started: now, printed: now }
     }
 
-    /// Prints a line if the last one is long ago.
+    /// Prints a line if the last one was long ago.
     pub fn tell(&mut self, seed: u64, done: usize, counts: &Counts) {
         if self.printed.elapsed() < PAUSE {
             return;

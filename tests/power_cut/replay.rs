@@ -1,10 +1,11 @@
-//! Drives as a power cut may leave them, made from a recording.
+//! This module derives from a recording the drives that a power cut may leave.
 //!
 //! Invariants:
-//! - Durable at a cut: what an ended immediate write wrote, and what had ended before the start of a flush that
-//!   ended. Everything else that was started may be there, whole, in part by sectors, or not at all.
-//! - A write that is not durable never comes out on top of a later one that is.
-//! - The durable bytes change only where `settled` says so: whoever has a copy of them follows by that.
+//! - Durable at a cut are: what an ended immediate write wrote, and what had ended before the start
+//!   of a flush that ended. Everything else that was started may be there, completely, in part by
+//!   sectors, or not at all.
+//! - A write that is not durable never overwrites a later one that is.
+//! - The durable bytes change only where `settled` says so; copies of them are updated by it.
 
 use crate::workload::Recording;
 use ringbolt_engine::device::Durability;
@@ -15,7 +16,7 @@ use std::ops::Range;
 
 const SECTOR: usize = 512;
 
-/// A write that was started and is not durable.
+/// This is a write that was started and is not durable.
 struct Volatile<'a> {
     id: u64,
     offset: usize,
@@ -23,32 +24,33 @@ struct Volatile<'a> {
     ended: bool,
 }
 
-/// What the drive holds for certain, and what it may hold, while a recording is walked through.
+/// Holds what the drive contains for certain, and what it may contain, at one position of a
+/// recording.
 pub struct Replay<'a> {
     events: &'a [Event],
     at: usize,
-    /// Nothing but `volatile` may be on top of it.
+    /// Holds the certain bytes; only `volatile` may be on top of them.
     durable: Vec<u8>,
     volatile: Vec<Volatile<'a>>,
-    /// Where `durable` was changed, from the beginning on.
+    /// Lists where `durable` was changed, from the beginning on.
     settled: Vec<Range<usize>>,
-    /// By flush: the writes it covers.
+    /// Holds for each flush the writes it covers.
     flushing: HashMap<u64, Vec<u64>>,
     durability: HashMap<u64, Durability>,
-    /// A drive whose flushes do nothing: what the test of these tests plants.
+    /// Makes flushes do nothing, which the test of these tests uses.
     pub lies: bool,
 }
 
-/// What becomes of the writes that are not durable.
+/// Says what happens to writes that are not durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fates {
     AllLost,
     AllKept,
-    /// Each by itself: kept, lost, torn behind some sector, or some sectors of it.
+    /// Decides for each write: kept, lost, torn after some sector, or only some sectors of it.
     Mixed,
 }
 
-/// Bytes at their place on the drive.
+/// Holds bytes and their place on the drive.
 #[derive(Clone, Copy)]
 pub struct Piece<'a> {
     pub offset: usize,
@@ -75,7 +77,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Goes on to before event `cut`.
+    /// Advances to the position before event `cut`.
     pub fn advance(&mut self, cut: usize) {
         while self.at < cut {
             match &self.events[self.at] {
@@ -106,7 +108,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// These writes are durable; older ones that are not can not undo them.
+    /// Makes these writes durable; older ones that are not durable cannot undo them.
     fn settle(&mut self, ids: &[u64]) {
         if self.lies {
             return;
@@ -123,7 +125,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Writes whose fate is open.
+    /// Returns the number of writes that are not durable.
     pub fn open_writes(&self) -> usize {
         self.volatile.len()
     }
@@ -136,7 +138,7 @@ impl<'a> Replay<'a> {
         &self.settled
     }
 
-    /// What a cut here may leave on top of the durable bytes, in this order.
+    /// Returns what a cut here may leave on top of the durable bytes, in this order.
     pub fn remains(&self, fates: Fates, dice: &mut Dice) -> Vec<Piece<'a>> {
         let mut remains = Vec::new();
         for write in &self.volatile {
@@ -149,7 +151,7 @@ impl<'a> Replay<'a> {
                 (Fates::Mixed, _) => mask >> (sector % 64) & 1 == 1,
             };
             let kept: Vec<usize> = (0..sectors).filter(|&sector| is_kept(sector)).collect();
-            // A piece for each stretch of sectors: most writes are one.
+            // There is a piece for each run of sectors; most writes are one.
             for stretch in kept.chunk_by(|sector, next| sector + 1 == *next) {
                 let (from, end) = (stretch[0] * SECTOR, (stretch[stretch.len() - 1] + 1) * SECTOR);
                 remains.push(Piece { offset: write.offset + from, bytes: &write.bytes[from..end] });

@@ -1,4 +1,4 @@
-//! A node at work on a real file, with everything recorded that it sends to the drive.
+//! This module runs a node on a real file, and records everything that it sends to the drive.
 
 use crate::history::{BUCKET, Change, History, Timeline};
 use ringbolt_engine::EngineError;
@@ -12,19 +12,20 @@ use std::path::Path;
 const CORES: usize = 2;
 pub const SHARDS: u16 = 2;
 const DRIVE_BYTES: u64 = 112 << 20;
-/// So that a recording has several checkpoints and the cleaner's work in it.
+/// The limits are low, so that a recording contains several checkpoints and the cleaner's work.
 const CHECKPOINT_AFTER_BYTES: u64 = 2 << 20;
 const DEAD_LOG_BYTES_MAX: u64 = 4 << 20;
 const KEYS_PER_WORKER: usize = 7;
 
 pub struct Recording {
-    /// The drive before the first event.
+    /// This is the drive before the first event.
     pub base: Vec<u8>,
     pub events: Vec<Event>,
     pub timeline: Timeline,
 }
 
-/// Formats `path`, then runs `lives` nodes on it one after the other, each ended by a clean stop or without one.
+/// Formats `path`, then runs `lives` nodes on it one after the other, each of which ends with or
+/// without a clean stop.
 pub fn record(path: &Path, seed: u64, lives: usize, changes_per_worker: usize) -> Recording {
     node::format(path, DRIVE_BYTES, SHARDS, seed);
     let base = std::fs::read(path).expect("read the drive");
@@ -66,7 +67,7 @@ async fn make_bucket(core: &Core, recorder: &Recorder, history: &History) -> Buc
     id
 }
 
-/// One change after the other, on keys of its own.
+/// Makes one change after the other, on keys of its own.
 struct Worker<'a> {
     core: Core,
     bucket: BucketId,
@@ -97,7 +98,7 @@ impl Worker<'_> {
         Content::new(self.dice.next(), size)
     }
 
-    /// Refused for want of space is the only other answer there may be; nothing is stored then.
+    /// The only other allowed result is a refusal for lack of space, after which nothing is stored.
     fn end(&self, done: u64, outcome: Result<(), EngineError>) {
         match outcome {
             Ok(()) => self.recorder.mark(done),
@@ -119,12 +120,13 @@ impl Worker<'_> {
         self.end(done, outcome.map(|_| ()));
     }
 
-    /// Two parts; every third upload is left as it is.
+    /// Uploads two parts; every third upload is left unfinished.
     async fn upload(&mut self, key: &str) {
         let Ok(upload) = self.core.create_upload(self.bucket, key.as_bytes(), Vec::new()).await else {
             return;
         };
-        // Its identity is known from the answer only, so sending and answer are one moment here.
+        // Its id is known only from the response, so request and response have the same position
+        // here.
         let done = self.history.begin(self.recorder, key, Change::Create(upload));
         self.recorder.mark(done);
         let bodies = [1, 2].map(|_| Content::new(self.dice.next(), 1 + self.dice.below(200_000)));

@@ -1,6 +1,7 @@
-//! The simulation in bounded form: a few seeds, the same run from the same seed, and bugs planted to be caught.
+//! These tests run the simulation in bounded form: a few seeds, the same run from the same seed,
+//! and planted bugs that must be detected.
 //!
-//! `cargo run --release -p ringbolt-tests --bin simulate` runs as many seeds as one has time for.
+//! `cargo run --release -p ringbolt-tests --bin simulate` runs as many seeds as time allows.
 
 use std::process::Command;
 
@@ -47,10 +48,11 @@ fn nothing_wrong_is_served_by_a_drive_that_lies() {
     assert!(sum.damage_reported > 0, "{sum}");
 }
 
-/// Plans that once failed: a repair that left an object whose space another, damaged one had claimed first; buckets
-/// that came back beside newer ones of their names; a small drive whose extents were all taken by lives that left a few
-/// records each in their logs, so that there was none for a delete or a checkpoint; the id of a bucket given to another
-/// one, as a checkpoint held it whose root was older and the log behind that was lost.
+/// These plans once failed. A repair left an object whose space another, damaged one had claimed
+/// first. Buckets came back beside newer ones of the same names. On a small drive, lives that left
+/// a few records each in their logs took all extents, so that there was none for a delete or a
+/// checkpoint. The id of a bucket was given to another one, because it was in a checkpoint whose
+/// root was older, and the log after that was lost.
 #[test]
 fn what_was_found_once_stays_mended() {
     for (seed, rounds) in
@@ -75,10 +77,12 @@ fn the_same_seed_gives_the_same_trace() {
     }
 }
 
-/// The first of the seeds that a bug is looked for with: none of them was chosen.
+/// These are the first seeds with which a bug is searched for; none of them was selected for its
+/// result.
 const FIRST_SEEDS: [u64; 10] = [1, 1001, 2001, 3001, 4001, 5001, 6001, 7001, 8001, 9001];
 
-/// Catches `bug` within `seeds` seeds, from each of the first ones; the plan that catches it fails for nothing else.
+/// Detects `bug` within `seeds` seeds, from each of the first ones; without the bug, the plan that
+/// detects it must not fail.
 fn is_caught(bug: Bug, (faults, aim): (Faults, Aim), seeds: u64) {
     for first in FIRST_SEEDS {
         let caught = (first..first + seeds).find_map(|seed| {
@@ -123,7 +127,7 @@ fn slices_moved_to_what_is_not_durable_are_caught() {
     is_caught(Bug::MoveUnflushed, (Faults::None, Aim::Compaction), 15);
 }
 
-/// What the first seed gives that catches a skipped flush.
+/// Returns the failure of the first seed that detects a skipped flush.
 fn failure_of_a_skipped_flush() -> simulation::Failure {
     let caught = (1..=20).find_map(|seed| {
         let plan = Plan { bug: Some(Bug::SkipFlush), ..small(seed, Faults::None) };
@@ -152,7 +156,7 @@ fn kinds_that_are_left_out_do_not_happen() {
     assert!(!["list", "put part", "delete", "create bucket"].into_iter().any(seen), "{report}");
 }
 
-/// Runs the command that a failure names.
+/// Runs the command that a failure prints.
 fn simulate(arguments: &str) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_simulate")).args(arguments.split(' ')).output();
     let output = output.expect("the simulation starts");

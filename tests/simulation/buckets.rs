@@ -1,9 +1,11 @@
-//! Buckets as the clients know them, and the calls that make and delete them. All clients share all buckets.
+//! This module models buckets as the clients know them, and the calls that create and delete them.
+//! All clients share all buckets.
 //!
 //! Invariants:
-//! - A bucket is an id; a name may belong to one after the other, and never to two at a time.
-//! - A bucket that answered to anybody is there until a call that deletes it was begun. It is gone, for everybody who
-//!   begins to look later, once such a call was answered well.
+//! - A bucket is an id; a name may belong to several of them one after the other, and never to two
+//!   at the same time.
+//! - A bucket that any client saw exists until a call that deletes it begins. It is gone, for every
+//!   operation that begins later, once such a call has succeeded.
 
 use std::collections::BTreeMap;
 
@@ -14,31 +16,31 @@ use super::client::Client;
 use super::context::Outcome;
 use super::model::{Key, Model};
 
-/// The bucket that is always there: nobody deletes it.
+/// This is the bucket that always exists: nobody deletes it.
 pub const SHARED_BUCKET: &str = "shared";
 
-/// Those that come and go.
+/// These are the names of buckets that are created and deleted.
 const NAMES: [&str; 3] = ["passing-1", "passing-2", "passing-3"];
 
-/// Names of buckets whose making was begun and not answered.
+/// Holds names of buckets whose creation began and was not answered.
 pub type Creating = Vec<String>;
 
-/// A call that deletes a bucket.
+/// This is a call that deletes a bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct Deletion {
     begun: u64,
-    /// Refused by this tick, and the bucket is as it was; None: it may have happened, or may still.
+    /// This is the tick by which it was refused without effect; `None` means that it may have
+    /// happened, or may still.
     refused: Option<u64>,
 }
 
-/// One bucket.
 #[derive(Clone, Debug)]
 pub struct BucketModel {
     pub name: String,
-    /// The answer that it is new has come: for one id only once.
+    /// Says that a response announced it as new, which happens only once for an id.
     announced: bool,
     pub deletions: Vec<Deletion>,
-    /// By this tick it was gone.
+    /// This is the tick by which it was gone.
     pub gone: Option<u64>,
     pub keys: BTreeMap<Vec<u8>, Key>,
 }
@@ -54,23 +56,24 @@ impl BucketModel {
         }
     }
 
-    /// Whether it may be gone, now or at any later time.
+    /// Returns whether it may be gone, now or at any later time.
     pub fn may_be_gone(&self) -> bool {
         self.gone.is_some() || self.deletions.iter().any(|deletion| deletion.refused.is_none())
     }
 
-    /// Whether somebody who looked between `from` and now may have been told that there is no such bucket.
+    /// Returns whether an operation between `from` and now may have been told that there is no such
+    /// bucket.
     pub fn may_be_missed(&self, from: u64) -> bool {
         let hides = |deletion: &Deletion| deletion.refused.is_none_or(|tick| tick > from);
         self.gone.is_some() || self.deletions.iter().any(hides)
     }
 
-    /// Nobody who begins to look at `from` can find it.
+    /// Returns whether an operation that begins at `from` cannot find it.
     pub fn was_gone(&self, from: u64) -> bool {
         self.gone.is_some_and(|tick| tick < from)
     }
 
-    /// Whether some moment since `from` may have found it without objects.
+    /// Returns whether it may have been without objects at some moment since `from`.
     fn may_be_empty(&self, from: u64, now: u64) -> bool {
         !self.keys.values().any(|key| key.is_certain(from, now))
     }
@@ -79,13 +82,15 @@ impl BucketModel {
         self.keys.values().any(|key| key.possible(from, now).any(|value| value.is_some()))
     }
 
-    /// After a restart: it is there, and nothing is under way any more.
+    /// Records after a restart that it exists, and that nothing is in progress any more.
     pub fn settle(&mut self) {
         self.deletions.clear();
     }
 
+    /// Checks a bucket that is gone after a restart.
+    ///
     /// # Panics
-    /// When it is gone after a restart although something acknowledged is in it.
+    /// Panics when something acknowledged is in it.
     pub fn check_gone(&self, id: BucketId, now: u64) {
         let lost = self.keys.iter().find(|(_, key)| key.is_certain(now, now));
         assert!(lost.is_none(), "bucket {} ({}) is gone, with {lost:?} in it", id.0, self.name);
@@ -93,10 +98,10 @@ impl BucketModel {
 }
 
 impl Model {
-    /// A bucket that somebody was told of.
+    /// Records a bucket that an operation returned.
     ///
     /// # Panics
-    /// When it can not be there.
+    /// Panics when it cannot exist.
     fn meet_bucket(&mut self, bucket: &Bucket, from: u64, is_new: bool) {
         let (id, name) = (bucket.id, bucket.name.as_str());
         if is_new {
@@ -112,7 +117,7 @@ impl Model {
         known.announced |= is_new;
     }
 
-    /// Buckets that clients may work in beside the shared one, and some that are gone.
+    /// Returns buckets that clients may use besides the shared one, and some that are gone.
     pub fn passing_buckets(&self, with_gone: bool) -> Vec<BucketId> {
         let wanted = |(_, known): &(&BucketId, &BucketModel)| {
             known.name != SHARED_BUCKET && (with_gone || !known.may_be_gone())
@@ -158,7 +163,7 @@ impl Client {
         }
     }
 
-    /// So that it can be deleted, if nobody puts anything meanwhile.
+    /// Deletes the objects, so that the bucket can be deleted, if nobody puts anything meanwhile.
     async fn empty_bucket(&self, id: BucketId) {
         let keys: Vec<Vec<u8>> = {
             let mut model = self.model();

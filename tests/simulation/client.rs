@@ -1,8 +1,11 @@
-//! A client: one operation after the other, chosen by the seed, each checked against the model.
+//! This module is a client: it runs one operation after the other, chosen by the seed, and checks
+//! each against the model.
 //!
 //! Invariants:
-//! - All clients share everything: keys, uploads, and buckets that come and go. None waits for another one.
-//! - What an operation is follows from its number alone, so that one that is left out leaves the others as they are.
+//! - All clients share everything: keys, uploads, and buckets that are created and deleted. None
+//!   waits for another one.
+//! - An operation follows from its number alone, so that leaving one out does not change the
+//!   others.
 
 use std::cell::RefMut;
 use std::task::Poll;
@@ -17,32 +20,32 @@ use super::plan::Kind;
 use super::upload_steps::UPLOAD_KEYS;
 use super::{etag_of, tag_of};
 
-/// Keys of every bucket: with and without prefixes, some within others.
+/// These are the keys of every bucket, with and without prefixes, some of which contain others.
 const KEYS: [&str; 14] =
     ["a", "a/", "a/1", "a/2", "a/b/1", "a/b/2", "b", "c/1", "c/1/2", "c/2", "d/e/f/1", "d/e/f/2", "é/1", "z"];
-/// Keys that are used of a bucket that comes and goes: few, so that it is empty now and then.
+/// This is the number of keys in a bucket that is created and deleted; there are few, so that it is
+/// sometimes empty.
 const PASSING_KEYS: u64 = 3;
-/// Longest pause of a client between two operations, virtual microseconds.
+/// This is the longest pause of a client between two operations in virtual microseconds.
 const PAUSE_US_MAX: u64 = 20_000;
 
-/// One client.
 pub struct Client {
     pub context: Context,
     pub number: u64,
-    /// Sizes of bodies that it likes.
+    /// These are the sizes of the bodies that it mostly writes.
     pub sizes: Sizes,
-    /// Of the operation under way.
+    /// Generates the random numbers of the current operation.
     pub random: Random,
 }
 
-/// Which bodies a world sees most.
+/// Says which bodies are most frequent in a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sizes {
     Small,
-    /// Up to the largest that a record holds: the log grows quickly.
+    /// Goes up to the largest inline body, so that the log grows quickly.
     Inline,
     Mixed,
-    /// Most have slices, of odd lengths: gaps between them do not fit.
+    /// Has mostly slices of odd lengths, so that gaps between them do not fit.
     Large,
 }
 
@@ -56,7 +59,7 @@ impl Client {
             self.operation(number).await;
             number += 1;
             if shared.report.borrow().refused_stopped > stopped {
-                // Others may still find shards that write.
+                // Other clients may still find shards that write.
                 shared.sim.pause_us(PAUSE_US_MAX).await;
             }
         }
@@ -109,7 +112,7 @@ impl Client {
         }
     }
 
-    /// The shared bucket, or once in `one_in` another one.
+    /// Returns the shared bucket, or once in `one_in` another one.
     pub(super) fn some_bucket(&self, one_in: u64) -> BucketId {
         let (random, model) = (self.random(), self.model());
         let passing = model.passing_buckets(random.one_in(20));
@@ -119,7 +122,7 @@ impl Client {
         model.shared_bucket().unwrap_or_else(|| panic!("the shared bucket is made first"))
     }
 
-    /// A bucket and a key of it to work on.
+    /// Returns a bucket and one of its keys to work on.
     fn place(&self) -> (BucketId, Vec<u8>) {
         let random = self.random();
         let bucket = self.some_bucket(4);
@@ -162,7 +165,7 @@ impl Client {
         context.tell("put", (bucket, key), (begun, from), &result);
     }
 
-    /// The body in pieces of odd sizes, as they come from a socket.
+    /// Writes the body in pieces of odd sizes, as they arrive from a socket.
     async fn store(
         &self,
         bucket: BucketId,
@@ -180,7 +183,7 @@ impl Client {
         writer.commit(meta, condition).await.map(|_| ())
     }
 
-    /// Only if there is nothing, or only if a certain version is there.
+    /// Puts an object only if there is none, or only if a certain version is there.
     async fn put_if(&self) {
         let (bucket, key) = self.place();
         if self.random().one_in(2) {
@@ -206,7 +209,7 @@ impl Client {
         }
     }
 
-    /// A condition held: nobody else may have replaced the same version under one.
+    /// Checks after a condition held that nobody else replaced the same version under a condition.
     fn check_replaced(&self, bucket: BucketId, key: &[u8], condition: &WriteCondition) {
         if let Some(EtagMatch::OneOf(tags)) = &condition.if_match {
             let tag = u64::from_str_radix(&tags[0][..16], 16).map(u64::swap_bytes);
@@ -215,7 +218,7 @@ impl Client {
         }
     }
 
-    /// A condition did not hold: something must have been there that explains it.
+    /// Checks after a condition did not hold that some version explains it.
     fn check_refused(
         &self,
         bucket: BucketId,
@@ -251,7 +254,7 @@ impl Client {
         }
     }
 
-    /// Reads all of an object or a range, and compares.
+    /// Reads all of an object or a range, and compares it.
     async fn read(&self, bucket: BucketId, key: &[u8]) -> Result<Value, EngineError> {
         let core = self.context.core();
         let Some(mut reader) = core.get(bucket, key).await? else { return Ok(None) };
@@ -270,7 +273,7 @@ impl Client {
             let right = self.model().is_content(stored, from + read, bytes);
             assert!(right, "wrong bytes: {} {stored:?}, from {}", name_of(bucket, key), from + read);
             read += bytes.len() as u64;
-            // A slow reader holds its pin while others write.
+            // A slow reader keeps the object pinned while others write.
             if random.one_in(6) {
                 self.context.shared.sim.pause_us(3000).await;
             }
@@ -308,7 +311,7 @@ impl Client {
         context.tell("delete", (bucket, key), (begun, from), &result);
     }
 
-    /// A few pages of a listing, each checked by itself.
+    /// Lists a few pages, each of which is checked by itself.
     async fn list(&self) {
         let random = self.random();
         let (bucket, _) = self.place();
@@ -345,7 +348,7 @@ impl Client {
         }
     }
 
-    /// A put or delete whose client goes away in the middle, at any point where it waits.
+    /// Begins a put or delete, and drops it at any point where it waits.
     async fn give_up(&self) {
         let (bucket, key) = self.place();
         let random = self.random();
@@ -362,7 +365,7 @@ impl Client {
             core.delete(bucket, &key, WriteCondition::default()).await.map(|_| ())
         };
         let watched = self.context.watched("given up", what, operation);
-        // Given up, it may still happen, or never: the model knows it as begun.
+        // An operation that was dropped may still happen, or never: the model knows it as begun.
         if let Some((from, result)) = polled_at_most(watched, polls).await {
             self.context.tell("given up", (bucket, &key), (begun, from), &result);
         }
@@ -387,7 +390,7 @@ impl Client {
     }
 }
 
-/// As traces call an object.
+/// Returns the name of an object in traces.
 pub(super) fn name_of(bucket: BucketId, key: &[u8]) -> String {
     format!("b{}/{}", bucket.0, String::from_utf8_lossy(key))
 }
@@ -405,7 +408,7 @@ pub(super) fn attributes_of(tag: u64) -> Vec<(String, String)> {
     vec![("tag".to_owned(), tag.to_string())]
 }
 
-/// The output if it comes within `polls` polls; else the future is dropped where it stands.
+/// Returns the output if it comes within `polls` polls; otherwise the future is dropped as it is.
 async fn polled_at_most<T>(future: impl Future<Output = T>, polls: u64) -> Option<T> {
     let mut future = Box::pin(future);
     let mut left = polls;

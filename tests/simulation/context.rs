@@ -1,7 +1,7 @@
-//! What all clients of one life share, and how an operation is watched.
+//! This module holds what all clients of one life share, and watches their operations.
 //!
-//! Invariant: every operation is in the model's table of running ones from its begin to its end, so that one that never
-//! ends is seen, and what an error may mean is decided in one place.
+//! Invariant: every operation is in the model's table of running ones from its begin to its end, so
+//! that one that never ends is detected. The meaning of an error is decided in one place.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -19,38 +19,39 @@ use super::plan::Plan;
 use super::report::Report;
 use super::uploads::Upload;
 
-/// Longest that an operation may take, virtual microseconds: far beyond every wait that the engine allows itself.
+/// This is the longest time that an operation may take in virtual microseconds, far beyond every
+/// wait of the engine.
 const OPERATION_US_MAX: u64 = 120_000_000;
 
-/// What outlives a node.
+/// Holds what outlives a node.
 pub struct Shared {
     pub sim: Simulator,
     pub plan: Plan,
-    /// Of the lives.
+    /// This is the number of the current life.
     pub round: Cell<u64>,
-    /// Those that clients began, by their numbers.
+    /// Holds the numbers of the operations that clients began.
     pub operations: RefCell<Vec<u64>>,
     pub model: RefCell<Model>,
     pub report: RefCell<Report>,
-    /// Clients end after the operation they are at.
+    /// Tells clients to end after their current operation.
     pub stopping: Cell<bool>,
     pub clients_left: Cell<u64>,
-    /// The wall clock says nothing of how old something is.
+    /// Says that the wall clock does not show the age of anything.
     pub clock_jumped: Cell<bool>,
     next_tag: Cell<u64>,
     trace: RefCell<Option<Vec<String>>>,
 }
 
-/// What an error leaves behind.
+/// Says what an error leaves behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing was stored.
     Refused,
-    /// It may have happened, or may still.
+    /// The change may have happened, or may still.
     Unknown,
 }
 
-/// One life of the node, as its clients see it.
+/// This is one life of the node, as its clients see it.
 #[derive(Clone)]
 pub struct Context {
     pub shared: Rc<Shared>,
@@ -58,13 +59,13 @@ pub struct Context {
     pub life: Life,
 }
 
-/// What may happen in one life.
+/// Says what may happen in one life.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Life {
     pub faults: LifeFaults,
-    /// The cap on the index is so small that it is reached.
+    /// Says that the cap on the index is so small that it is reached.
     pub index_is_tight: bool,
-    /// Uploads that are older are ended.
+    /// This is the age after which the node ends uploads.
     pub upload_age_ms: Option<u64>,
 }
 
@@ -89,7 +90,7 @@ impl Shared {
         self.next_tag.replace(self.next_tag.get() + 1)
     }
 
-    /// A line of the trace, if one is kept.
+    /// Adds a line to the trace, if there is one.
     pub fn note(&self, line: impl FnOnce() -> String) {
         if let Some(trace) = self.trace.borrow_mut().as_mut() {
             trace.push(format!("{:>12} {}", self.sim.now_us(), line()));
@@ -100,8 +101,10 @@ impl Shared {
         self.trace.borrow_mut().take().unwrap_or_default()
     }
 
+    /// Checks that no operation hangs.
+    ///
     /// # Panics
-    /// When an operation is under way for too long.
+    /// Panics when an operation takes too long.
     pub fn check_for_hangs(&self) {
         let now = self.sim.now_us();
         for running in self.model.borrow().running.values() {
@@ -110,8 +113,10 @@ impl Shared {
         }
     }
 
+    /// Checks that no operation is left.
+    ///
     /// # Panics
-    /// When something is under way although nothing is left that could end it.
+    /// Panics when an operation is in progress although nothing is left that could end it.
     pub fn check_for_deadlock(&self) {
         let running = &self.model.borrow().running;
         assert!(running.is_empty(), "deadlock: nothing can end {running:?}");
@@ -123,7 +128,7 @@ impl Context {
         self.node.any_core()
     }
 
-    /// Whether an upload is so old that the node may end it.
+    /// Returns whether an upload is so old that the node may end it.
     pub fn aged(&self, upload: &Upload) -> bool {
         let (jumped, now_ms) = (self.shared.clock_jumped.get(), self.shared.sim.wall_clock_ms());
         self.life.upload_age_ms.is_some_and(|age_ms| jumped || upload.begun_ms + age_ms < now_ms)
@@ -133,7 +138,7 @@ impl Context {
         self.aged(self.shared.model.borrow_mut().uploads.get(id))
     }
 
-    /// Waits for an operation; gives the tick of its begin with what it gave.
+    /// Waits for an operation, and returns the tick of its begin with its result.
     pub async fn watched<T>(
         &self,
         kind: &'static str,
@@ -160,10 +165,11 @@ impl Context {
         (tick, result)
     }
 
-    /// What `error` means for a call that was begun at the tick of `place`, about the bucket of it.
+    /// Returns what `error` means for a call about a bucket; `place` is the bucket and the tick at
+    /// which the call began.
     ///
     /// # Panics
-    /// When nothing that happened in this life explains it.
+    /// Panics when nothing that happened in this life explains the error.
     pub fn judge(&self, what: &str, place: Option<(BucketId, u64)>, error: &EngineError) -> Outcome {
         let faults = &self.life.faults;
         let mut report = self.shared.report.borrow_mut();
@@ -190,8 +196,8 @@ impl Context {
         outcome
     }
 
-    /// A change of a key with an unknown or a good end, told to the model: the tick of its begin there, and of its
-    /// begin on the node.
+    /// Records the result of a change of a key in the model; `begun` and `from` are the ticks of
+    /// its begin in the model and on the node.
     pub fn tell<T>(
         &self,
         what: &str,
@@ -211,8 +217,10 @@ impl Context {
         }
     }
 
+    /// Records that an operation saw `value`.
+    ///
     /// # Panics
-    /// When `value` can not be what somebody sees who began to look at `from`.
+    /// Panics when an operation that began at `from` cannot see `value`.
     pub fn see(&self, what: &str, bucket: BucketId, key: &[u8], from: u64, value: Value) {
         let mut model = self.shared.model.borrow_mut();
         let name = name_of(bucket, key);
@@ -223,7 +231,7 @@ impl Context {
     }
 }
 
-/// Takes an operation off the table, also when it is given up.
+/// Removes an operation from the table when dropped, also when it is abandoned.
 struct Ends<'a> {
     shared: &'a Shared,
     tick: u64,
@@ -231,7 +239,7 @@ struct Ends<'a> {
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
-        // A panic elsewhere may hold the model.
+        // If there is a panic elsewhere, the model may be borrowed.
         if let Ok(mut model) = self.shared.model.try_borrow_mut() {
             model.running.remove(&self.tick);
         }

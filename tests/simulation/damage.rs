@@ -1,11 +1,14 @@
-//! How a life ends in which a drive did what it does not own up to, and what a check and a repair make of the drives.
+//! This module ends lives in which a drive had faults that it did not report, and checks and
+//! repairs the drives.
 //!
 //! Invariants:
-//! - Before such a life ends, every shard writes one more record without faults: so every batch before it is known as
-//!   durable, and the next open must either refuse or bring everything back but for objects that say they are damaged.
-//! - That is asserted of faults of one kind. Of several kinds together only this is: nothing that is read is wrong,
-//!   and nothing is there that was never put there.
-//! - A node that refuses opens after a repair, unless the check says that it is beyond one; and work goes on.
+//! - Before such a life ends, every shard writes one more record without faults, so that every
+//!   earlier batch is known to be durable. The next open must then either refuse or recover
+//!   everything except objects that report their damage.
+//! - This is asserted for faults of one kind. With several kinds together, only this is asserted:
+//!   nothing that is read is wrong, and nothing is there that was never put there.
+//! - A node that refuses to open opens after a repair, unless the check says that repair is
+//!   impossible; then work continues.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -22,7 +25,7 @@ use super::faults::LifeFaults;
 use super::plan::Faults;
 use super::world::World;
 
-/// Kinds that change what is stored.
+/// These are the kinds of faults that change what is stored.
 const DAMAGING: [FaultKind; 5] = [
     FaultKind::MisdirectedWrite,
     FaultKind::MisdirectedWriteAlike,
@@ -89,7 +92,7 @@ impl World {
         }
     }
 
-    /// Takes what there is for the truth, as far as it can be.
+    /// Takes the content of the drives as the truth, as far as possible.
     fn adopt(&mut self, node: &Rc<SimNode>, life: &Life) {
         node.audit();
         let context = self.context(node, life);
@@ -98,7 +101,7 @@ impl World {
         self.count_recovery();
     }
 
-    /// What an operator does with a node that does not open.
+    /// Does what an operator does with a node that does not open.
     fn repair_with_loss(&mut self, life: &Life) {
         let Ok((outcome, _)) = self.check(true) else {
             self.over = true;
@@ -126,13 +129,13 @@ impl World {
         self.kill(node);
     }
 
-    /// A check, and where there may be damage a repair of what can be without loss: neither may do any harm. Without
-    /// such faults the check finds nothing.
+    /// Checks the drives and, where there may be damage, repairs what is possible without loss:
+    /// neither may do any harm. Without such faults the check must find nothing.
     pub(super) fn check_drives(&mut self) {
         let deep = self.sim().random().one_in(2);
         let Ok((outcome, findings)) = self.check(deep) else { return };
         if self.faults != Faults::Media {
-            // A copy of the superblock may be half written; others are whole then.
+            // A copy of the superblock may be half written; the others are intact then.
             let lost = outcome.losses + outcome.beyond_repair;
             assert_eq!(lost, 0, "a check of sound drives finds damage: {findings:?}");
             return;
@@ -142,14 +145,15 @@ impl World {
         self.shared.note(|| "repaired without loss".to_owned());
     }
 
-    /// An error only where no copy of a superblock is whole, and where a drive may have done that.
+    /// Checks the drives. It fails only if no copy of a superblock is intact, and if a drive may
+    /// have caused that.
     fn check(&mut self, deep: bool) -> Result<(Outcome, Vec<String>), CheckError> {
         self.shared.report.borrow_mut().checks += 1;
         let mut findings = Findings::default();
         let outcome = self.with_instant_drives(|media| check(media, deep, &mut findings));
         self.shared.note(|| format!("check {:?}", findings.0));
         if let Err(error) = &outcome {
-            // A single large write that goes astray can take all copies.
+            // A single large misdirected write can destroy all copies.
             let unknown =
                 matches!(error, CheckError::Open(OpenError::Format(FormatError::NotRingbolt { .. })));
             let known = self.damaged && (unknown || matches!(error, CheckError::NoSuperblock { .. }));
@@ -158,7 +162,8 @@ impl World {
         Ok((outcome?, findings.0))
     }
 
-    /// A check waits for no clock: the drives answer at once meanwhile.
+    /// Runs `work` while the drives complete operations at once, because a check does not wait for
+    /// the clock.
     fn with_instant_drives<T>(&self, work: impl FnOnce(&[Medium]) -> T) -> T {
         self.drives.iter().for_each(SimDevice::stand_alone);
         let medium = |(at, drive): (usize, &SimDevice)| Medium {

@@ -1,26 +1,27 @@
-//! What may go wrong in one life.
+//! This module draws the faults of one life.
 //!
-//! Invariant: what clients must put up with follows from the kinds of faults that were drawn, and from nothing else.
+//! Invariant: what clients must tolerate follows from the kinds of faults that were drawn, and from
+//! nothing else.
 
 use ringbolt_engine::sim::Random;
 use ringbolt_engine::sim::device::{FaultKind, FaultPlan};
 
-/// What the drives do wrong in one life, and what clients must put up with then.
+/// Holds the faults of the drives in one life, and what clients must tolerate then.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LifeFaults {
     pub plan: FaultPlan,
-    /// Reads may fail.
+    /// Says that reads may fail.
     pub reads_fail: bool,
-    /// Shards may stop writing.
+    /// Says that shards may stop writing.
     pub writes_stop: bool,
-    /// What is read may be found damaged.
+    /// Says that reads may find damage.
     pub damage: bool,
-    /// Faults that a drive does not own up to, of several kinds: what may be lost can not be said beforehand.
+    /// Says that there are unreported faults of several kinds, so that losses cannot be predicted.
     pub mixed: bool,
 }
 
 impl LifeFaults {
-    /// Transfers that end early and operations that take long: nobody may notice.
+    /// Draws short transfers and long operations, which nobody may notice.
     pub fn unnoticed(random: &Random) -> Self {
         let mut plan = FaultPlan::default();
         if random.one_in(2) {
@@ -35,7 +36,7 @@ impl LifeFaults {
         Self { plan, ..Self::default() }
     }
 
-    /// What the drive owns up to: one or two kinds of it.
+    /// Draws one or two kinds of errors that the drive reports.
     pub fn errors(random: &Random) -> Self {
         let mut life = Self::unnoticed(random);
         for _ in 0..=random.below(2) {
@@ -59,14 +60,14 @@ impl LifeFaults {
         life
     }
 
-    /// What the drive does not own up to: one write gone astray, or some rot.
+    /// Draws a fault that the drive does not report: one misdirected write, or some rot.
     pub fn media(random: &Random) -> Self {
         let unnoticed = Self::unnoticed(random);
         let plan = Self::with_media(unnoticed.plan, random.below(Self::MEDIA_KINDS));
         Self { plan, damage: true, ..unnoticed }
     }
 
-    /// The same of several kinds, and reads that go astray.
+    /// Draws several kinds of unreported faults, and misdirected reads.
     pub fn mixed_media(random: &Random) -> Self {
         let mut life = Self::unnoticed(random);
         for _ in 0..2 + random.below(2) {

@@ -1,14 +1,16 @@
-//! The whole node in a simulated world, against a model: what the engine promises, in every order of events and with
-//! every fault that a seed chooses.
+//! This module runs the whole node in a simulated world and compares it with a model: it checks
+//! what the engine promises, in every order of events and with every fault that a seed chooses.
 //!
 //! Invariants:
-//! - A [`Plan`] decides everything: same plan, same trace, byte for byte.
-//! - A run ends with a [`Report`], or panics with what was violated; [`attempt`] makes the panic a [`Failure`].
+//! - A [`Plan`] decides everything: the same plan gives the same trace, byte for byte.
+//! - A run ends with a [`Report`], or panics with what was violated; [`attempt`] turns the panic
+//!   into a [`Failure`].
 //!
-//! Oracles: a map of buckets, objects with their versions over time, and uploads ([`model`], [`buckets`],
-//! [`uploads`]); persistence after any crash and progress after a clean stop ([`verify`]); progress once faults have
-//! ended ([`progress`]); the accounting of space, at any moment and exactly when nothing is under way ([`world`]); what
-//! a check and a repair of the drives leave ([`damage`]); no operation hangs ([`context`]).
+//! The oracles are: a map of buckets, objects with their versions over time, and uploads
+//! ([`model`], [`buckets`], [`uploads`]); persistence after any crash and progress after a clean
+//! stop ([`verify`]); progress once faults have ended ([`progress`]); the accounting of space, at
+//! any moment and exactly when nothing is in progress ([`world`]); what a check and a repair of the
+//! drives leave ([`damage`]); no operation hangs ([`context`]).
 
 pub mod buckets;
 pub mod client;
@@ -35,29 +37,29 @@ pub use self::report::Report;
 pub use self::shrink::shrink;
 use self::world::World;
 
-/// What a run did wrong.
+/// Says what a run violated.
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub plan: Plan,
     pub message: Box<str>,
-    /// Numbers of the operations that clients began, in order.
+    /// Holds the numbers of the operations that clients began, in order.
     pub operations: Box<[u64]>,
 }
 
-/// Runs a plan and gives what happened, line by line, also when a promise is broken.
+/// Runs a plan and returns what happened, line by line, also after a violation.
 ///
 /// # Errors
-/// As [`attempt`], beside the lines.
+/// Fails as [`attempt`] does, and returns the lines in this case too.
 pub fn trace(plan: &Plan) -> (Result<Report, Failure>, Vec<String>) {
     let world = World::new(plan, true);
     let shared = world.shared.clone();
     (attempt_in(plan, world), shared.take_trace())
 }
 
-/// Runs a plan; a broken promise is a value. The panic's own message goes where the caller's hook sends it.
+/// Runs a plan and returns a violation as a value. The caller's hook gets the message of the panic.
 ///
 /// # Errors
-/// The plan, cut short behind the round that failed, and what was violated.
+/// Returns the plan, shortened to the round that failed, and what was violated.
 pub fn attempt(plan: &Plan) -> Result<Report, Failure> {
     attempt_in(plan, World::new(plan, false))
 }
@@ -75,7 +77,7 @@ fn attempt_in(plan: &Plan, mut world: World) -> Result<Report, Failure> {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
             let message = text.unwrap_or_else(|| "a panic without a message".to_owned());
-            // The rounds behind the failing one do not change what came before.
+            // The rounds after the failing one do not change what came before.
             let plan = Plan { rounds: plan.rounds.min(shared.round.get() + 1), ..plan.clone() };
             let mut operations = shared.operations.take();
             operations.sort_unstable();
@@ -84,7 +86,7 @@ fn attempt_in(plan: &Plan, mut world: World) -> Result<Report, Failure> {
     }
 }
 
-/// The ETag that carries a tag: the engine does not compute it.
+/// Returns an ETag that contains a tag, because the engine does not compute ETags.
 pub fn etag_of(tag: u64, parts: u16) -> Etag {
     let mut md5 = [0; 16];
     md5[..8].copy_from_slice(&tag.to_le_bytes());

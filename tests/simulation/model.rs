@@ -1,13 +1,15 @@
-//! What the node must hold: every version of every object over time, as the clients know it.
+//! This module models what the node must contain: every version of every object over time, as the
+//! clients know it.
 //!
 //! Invariants:
-//! - Time here is a count of events: each begin and each end of an operation has a tick of its own.
-//! - A version that was begun and not acknowledged may take effect at any later time, whole, or never. One that was
-//!   acknowledged, or seen by anybody, took effect before that tick and is durable.
-//! - A version is out of sight for whoever begins to look after another one was acknowledged that was begun after
-//!   this one took effect.
-//! - A part of an upload is such a history too, in [`uploads`](super::uploads); whether a bucket is there is one in
-//!   [`buckets`](super::buckets).
+//! - Time is a count of events: each begin and each end of an operation has a tick of its own.
+//! - A version that was begun and not acknowledged may take effect at any later time, completely,
+//!   or never. One that was acknowledged, or seen by any client, took effect before that tick and
+//!   is durable.
+//! - A version is invisible to operations that begin after another one was acknowledged that was
+//!   begun after this one took effect.
+//! - A part of an upload has such a history too, in [`uploads`](super::uploads), and so has the
+//!   existence of a bucket, in [`buckets`](super::buckets).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,26 +19,26 @@ use ringbolt_engine::types::{BucketId, UploadId};
 use super::buckets::{BucketModel, Creating};
 use super::uploads::Uploads;
 
-/// One body, named by what it is made of.
+/// This is one body, identified by its tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Never given twice.
+    /// This is never used twice.
     pub tag: u64,
     pub size: u64,
 }
 
-/// None: there is no object.
+/// This is `None` if there is no object.
 pub type Value = Option<Stored>;
 
 #[derive(Clone, Copy, Debug)]
 struct Version {
     value: Value,
     begun: u64,
-    /// By this tick it had taken effect.
+    /// This is the tick by which it had taken effect.
     happened: Option<u64>,
 }
 
-/// The history of one key, or of one part, as far back as anybody may still see it.
+/// Holds the history of one key, or of one part, as far back as any operation may still see it.
 #[derive(Clone, Debug)]
 pub struct Key {
     versions: Vec<Version>,
@@ -49,13 +51,14 @@ impl Default for Key {
 }
 
 impl Key {
-    /// Nobody who looks from tick `from` on can see a version that had happened before this tick.
+    /// Returns the tick from which on versions are visible to an operation that begins at `from`;
+    /// versions that took effect before it are not.
     fn border(&self, from: u64) -> u64 {
         let over = |version: &&Version| version.happened.is_some_and(|tick| tick < from);
         self.versions.iter().filter(over).map(|version| version.begun).max().unwrap_or(0)
     }
 
-    /// What somebody may see who looks at some moment between the ticks `from` and `to`.
+    /// Returns what an operation may see at some moment between the ticks `from` and `to`.
     pub fn possible(&self, from: u64, to: u64) -> impl Iterator<Item = Value> + '_ {
         let border = self.border(from);
         let seen = move |version: &&Version| {
@@ -64,12 +67,13 @@ impl Key {
         self.versions.iter().filter(seen).map(|version| version.value)
     }
 
-    /// Present whenever somebody looks between the ticks.
+    /// Returns whether an object is present at every moment between the ticks.
     pub fn is_certain(&self, from: u64, to: u64) -> bool {
         self.possible(from, to).all(|value| value.is_some())
     }
 
-    /// The version begun at `begun` is acknowledged, and may have been removed again before anybody could miss it.
+    /// Returns whether the version begun at `begun`, which is acknowledged, may have been removed
+    /// since.
     pub fn may_have_gone_since(&self, begun: u64) -> bool {
         let removes = |version: &Version| {
             version.value.is_none() && version.begun > 0 && version.happened.is_none_or(|tick| tick > begun)
@@ -77,22 +81,23 @@ impl Key {
         self.versions.iter().any(removes)
     }
 
-    /// A change begins at `now`; whatever nobody who began at `oldest` or later can see is forgotten.
+    /// Begins a change at `now`; versions that no operation begun at `oldest` or later can see are
+    /// forgotten.
     pub fn begin(&mut self, value: Value, now: u64, oldest: u64) {
         let border = self.border(oldest);
         self.versions.retain(|version| version.happened.is_none_or(|tick| tick >= border));
         self.versions.push(Version { value, begun: now, happened: None });
     }
 
-    /// The change begun at `begun` was acknowledged.
+    /// Records that the change begun at `begun` was acknowledged.
     pub fn acknowledge(&mut self, begun: u64, now: u64) {
-        // Seen by somebody before the answer came, it may be history already.
+        // If an operation saw it before the acknowledgement, it may already be forgotten.
         if let Some(version) = self.versions.iter_mut().find(|version| version.begun == begun) {
             version.happened.get_or_insert(now);
         }
     }
 
-    /// The change begun at `begun` was refused with nothing stored.
+    /// Records that the change begun at `begun` was refused without effect.
     pub fn refuse(&mut self, begun: u64) {
         if let Some(at) = self.versions.iter().position(|version| version.begun == begun) {
             assert!(
@@ -104,13 +109,15 @@ impl Key {
         }
     }
 
-    /// Somebody who began to look at `from` saw `value` by `now`. None when that can be; else what could be.
+    /// Records that an operation begun at `from` saw `value` by `now`. Returns `None` if that is
+    /// possible, otherwise what was possible.
     pub fn see(&mut self, from: u64, now: u64, value: Value) -> Option<String> {
         let possible: Vec<Value> = self.possible(from, now).collect();
         if !possible.contains(&value) {
             return Some(format!("{possible:?}"));
         }
-        // What is seen is durable, whether or not its writer has heard. Tags are never given twice.
+        // What is seen is durable, whether or not its writer has got the response. Tags are never
+        // used twice.
         if value.is_some() {
             for version in self.versions.iter_mut().filter(|version| version.value == value) {
                 version.happened.get_or_insert(now);
@@ -119,7 +126,7 @@ impl Key {
         None
     }
 
-    /// Whether `value` had taken effect before tick `before`.
+    /// Returns whether `value` had taken effect before tick `before`.
     pub fn had(&self, value: Value, before: u64) -> bool {
         let same = |version: &Version| {
             version.value == value && version.happened.is_some_and(|happened| happened < before)
@@ -132,31 +139,32 @@ impl Key {
     }
 }
 
-/// See the module.
+/// Holds everything that the node must contain.
 #[derive(Default)]
 pub struct Model {
     now: u64,
     pub buckets: BTreeMap<BucketId, BucketModel>,
     pub creating: Creating,
     pub uploads: Uploads,
-    /// Bodies that were put together from parts: tag and size of each.
+    /// Holds bodies that were composed of parts: tag and size of each part.
     composed: BTreeMap<u64, Vec<Stored>>,
-    /// Where each body was meant to go: what is found elsewhere is wrong, whatever else may be lost.
+    /// Holds where each body was put: one that is found elsewhere is wrong, whatever else may be
+    /// lost.
     origins: BTreeMap<u64, Origin>,
-    /// Versions that a conditional put has replaced: a second one that does is a lost update.
+    /// Holds versions that a conditional put has replaced: a second one that does is a lost update.
     replaced: BTreeSet<u64>,
-    /// Operations under way, by the tick of their begin.
+    /// Holds the operations in progress by the tick of their begin.
     pub running: BTreeMap<u64, Running>,
 }
 
-/// What a body was put as.
+/// Says as what a body was put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Object(BucketId, Vec<u8>, u64),
     Part(UploadId, u16, u64),
 }
 
-/// An operation under way.
+/// This is an operation in progress.
 #[derive(Clone, Debug)]
 pub struct Running {
     pub since_us: u64,
@@ -164,13 +172,13 @@ pub struct Running {
 }
 
 impl Model {
-    /// The next tick.
+    /// Returns the next tick.
     pub fn tick(&mut self) -> u64 {
         self.now += 1;
         self.now
     }
 
-    /// The begin of the oldest operation under way.
+    /// Returns the begin of the oldest operation in progress.
     fn oldest(&self, now: u64) -> u64 {
         self.running.keys().next().copied().unwrap_or(now).min(now)
     }
@@ -184,7 +192,7 @@ impl Model {
         self.bucket(bucket).keys.entry(key.to_vec()).or_default()
     }
 
-    /// A change begins; the tick names it.
+    /// Begins a change; the returned tick identifies it.
     pub fn begin(&mut self, bucket: BucketId, key: &[u8], value: Value) -> u64 {
         let begun = self.tick();
         let oldest = self.oldest(begun);
@@ -195,10 +203,10 @@ impl Model {
         begun
     }
 
-    /// It was acknowledged.
+    /// Records that a change was acknowledged.
     ///
     /// # Panics
-    /// When its bucket was deleted, and nothing removed it before.
+    /// Panics when its bucket was deleted, and nothing removed the object before.
     pub fn acknowledge(&mut self, bucket: BucketId, key: &[u8], begun: u64) {
         let now = self.tick();
         let gone = self.bucket(bucket).gone;
@@ -209,12 +217,13 @@ impl Model {
         assert!(!lost || what.is_none(), "{what:?} was acknowledged in a bucket that was deleted as empty");
     }
 
-    /// It was refused with nothing stored.
+    /// Records that a change was refused without effect.
     pub fn refuse(&mut self, bucket: BucketId, key: &[u8], begun: u64) {
         self.key(bucket, key).refuse(begun);
     }
 
-    /// Somebody who began to look at `from` saw `value`. None when that can be; else what could be.
+    /// Records that an operation begun at `from` saw `value`. Returns `None` if that is possible,
+    /// otherwise what was possible.
     pub fn see(&mut self, bucket: BucketId, key: &[u8], from: u64, value: Value) -> Option<String> {
         let now = self.tick();
         let wrong = self.key(bucket, key).see(from, now, value);
@@ -224,18 +233,18 @@ impl Model {
         wrong
     }
 
-    /// After a restart: `value` is there, and nothing is under way any more.
+    /// Records after a restart that `value` is there, and that nothing is in progress any more.
     pub fn settle(&mut self, bucket: BucketId, key: &[u8], value: Value) {
         let now = self.tick();
         self.key(bucket, key).settle(value, now);
     }
 
-    /// A part is put of which nothing else is known: it may be there after damage.
+    /// Records that a part is put of which nothing else is known: it may be there after damage.
     pub fn note_part(&mut self, id: UploadId, number: u16, stored: Stored) {
         self.origins.insert(stored.tag, Origin::Part(id, number, stored.size));
     }
 
-    /// A part is put again; the tick names it.
+    /// Begins to put a part again; the returned tick identifies the change.
     pub fn begin_part(&mut self, id: UploadId, number: u16, stored: Stored) -> u64 {
         let begun = self.tick();
         let oldest = self.oldest(begun);
@@ -244,27 +253,28 @@ impl Model {
         begun
     }
 
-    /// A put replaced the version `tag` under a condition that named it. False when another one had.
+    /// Records that a put replaced the version `tag` under a condition that named it. Returns false
+    /// if another one had done so.
     pub fn replaces(&mut self, tag: u64) -> bool {
         self.replaced.insert(tag)
     }
 
-    /// What was replaced may be there again, after a repair with loss.
+    /// Forgets what was replaced, because it may be there again after a repair with loss.
     pub fn forget_replaced(&mut self) {
         self.replaced.clear();
     }
 
-    /// The body `tag` is put together from `parts`.
+    /// Records that the body `tag` is composed of `parts`.
     pub fn compose(&mut self, tag: u64, parts: Vec<Stored>) {
         self.composed.insert(tag, parts);
     }
 
-    /// Whether `tag` was ever put as this.
+    /// Returns whether `tag` was ever put as this.
     pub fn came_from(&self, tag: u64, origin: &Origin) -> bool {
         self.origins.get(&tag) == Some(origin)
     }
 
-    /// Whether `bytes` are those at `from` of a body.
+    /// Returns whether `bytes` are those at `from` of a body.
     pub fn is_content(&self, stored: Stored, from: u64, bytes: &[u8]) -> bool {
         let Some(parts) = self.composed.get(&stored.tag) else {
             return from + bytes.len() as u64 <= stored.size && content_is(stored.tag, from, bytes);
@@ -285,7 +295,7 @@ impl Model {
         left.is_empty()
     }
 
-    /// A page of a listing, checked against what may be there.
+    /// Checks a page of a listing against what may be there.
     pub fn check_page(&mut self, bucket: BucketId, page: &PageSeen<'_>) -> Result<(), String> {
         let now = self.tick();
         let keys = &self.bucket(bucket).keys;
@@ -321,12 +331,13 @@ impl Model {
     }
 }
 
-/// A body is words that follow from its tag and their place: a block in the wrong place differs.
+/// Returns a word of a body. Words follow from the tag and their position, so that a block in the
+/// wrong place differs.
 fn word(tag: u64, number: u64) -> u64 {
     Random::new(tag ^ number << 32).next_u64()
 }
 
-/// The first `length` bytes of the body `tag`.
+/// Returns the first `length` bytes of the body `tag`.
 pub fn content(tag: u64, length: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = Vec::with_capacity(length.next_multiple_of(8));
     bytes.extend((0..length.div_ceil(8) as u64).flat_map(|number| word(tag, number).to_le_bytes()));
@@ -335,7 +346,7 @@ pub fn content(tag: u64, length: usize) -> Vec<u8> {
 }
 
 fn content_is(tag: u64, from: u64, bytes: &[u8]) -> bool {
-    // Up to the first whole word.
+    // This part goes up to the first whole word.
     let skip = ((8 - from % 8) % 8).min(bytes.len() as u64) as usize;
     let (head, rest) = bytes.split_at(skip);
     let part_is = |number, start: usize, part: &[u8]| {
@@ -348,19 +359,19 @@ fn content_is(tag: u64, from: u64, bytes: &[u8]) -> bool {
     same && part_is(from / 8, (from % 8) as usize, head) && part_is(first + words.len() as u64, 0, tail)
 }
 
-/// A page as it came.
+/// This is a page as it was received.
 pub struct PageSeen<'a> {
     pub prefix: &'a [u8],
     pub delimiter: &'a [u8],
     pub after: &'a [u8],
     pub from: u64,
-    /// None for a common prefix.
+    /// This is `None` for a common prefix.
     pub items: &'a [(Vec<u8>, Value)],
     pub truncated: bool,
 }
 
 impl PageSeen<'_> {
-    /// As what a key is listed.
+    /// Returns the name under which a key is listed.
     fn name_of(&self, key: &[u8]) -> Vec<u8> {
         let rest = &key[self.prefix.len()..];
         let cut = match self.delimiter {

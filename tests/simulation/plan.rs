@@ -1,23 +1,26 @@
-//! What a run is: everything follows from these few numbers.
+//! This module defines the plan of a run: everything follows from a few numbers.
 //!
 //! Invariants:
-//! - The same plan gives the same run; [`Plan::command`] is the plan as one would type it.
-//! - An operation's number says in which life, by which client and as its how many-th it was begun. What it is follows
-//!   from that and the seed, so leaving one out changes when the others happen, and not what they are.
+//! - The same plan gives the same run; [`Plan::command`] is the plan as a command line.
+//! - An operation's number identifies its life, its client and its position among the client's
+//!   operations. The operation follows from the number and the seed, so leaving one out changes
+//!   when the others happen, and not what they are.
 
 use std::fmt;
 
 use ringbolt_engine::sim::{Bug, Random};
 
-/// What the drives do wrong beside losing power.
+/// Says which faults drives have besides loss of power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Faults {
     /// The seed chooses among the other three.
     All,
     None,
-    /// What a drive owns up to: errors, short transfers, delays. Nothing that was acknowledged may be lost.
+    /// Drives report their faults: errors, short transfers, delays. Nothing that was acknowledged
+    /// may be lost.
     Errors,
-    /// What it does not: misdirected and lost writes, rot. Nothing wrong may be served, nothing be missing in silence.
+    /// Drives do not report their faults: misdirected and lost writes, rot. Nothing wrong may be
+    /// served, and nothing may be silently missing.
     Media,
 }
 
@@ -30,11 +33,11 @@ impl Faults {
     }
 }
 
-/// What a world sees more of than others.
+/// Says what is more frequent in a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aim {
     Nothing,
-    /// Slices that are moved, and power cuts soon behind.
+    /// Slices are moved more often, and power cuts follow soon after.
     Compaction,
 }
 
@@ -47,7 +50,7 @@ impl Aim {
     }
 }
 
-/// A kind of operation of clients.
+/// This is a kind of operation of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Put,
@@ -97,27 +100,27 @@ impl Kind {
         }
     }
 
-    /// In a hundred, how many operations are of each kind.
+    /// These are the percentages of the kinds of operations.
     const ODDS: [u64; 12] = [28, 6, 16, 11, 7, 5, 15, 7, 1, 1, 1, 2];
-    /// The same where slices are moved together often.
+    /// These are the percentages where slices are moved together often.
     const ODDS_COMPACTING: [u64; 12] = [32, 2, 12, 20, 4, 4, 8, 2, 2, 12, 1, 1];
 }
 
-/// See the module.
+/// Decides everything about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub seed: u64,
-    /// Lives of the node, each ended by a power cut, a kill or a clean stop.
+    /// Counts the lives of the node, each of which ends with a power cut, a kill or a clean stop.
     pub rounds: u64,
     pub clients: u64,
-    /// Polls in one life, at most.
+    /// Limits the polls in one life.
     pub steps: u64,
     pub faults: Faults,
     pub aim: Aim,
     pub bug: Option<Bug>,
-    /// Kinds of operations that are left out.
+    /// Lists kinds of operations that are left out.
     pub without: Vec<Kind>,
-    /// Numbers of operations that are left out, from and to.
+    /// Lists ranges of numbers of operations that are left out.
     pub skip: Vec<(u64, u64)>,
 }
 
@@ -136,12 +139,12 @@ impl Plan {
         }
     }
 
-    /// The one command that repeats the run.
+    /// Returns the one command that repeats the run.
     pub fn command(&self) -> String {
         format!("cargo run --release -p ringbolt-tests --no-default-features --bin simulate -- {self}")
     }
 
-    /// The number of a client's operation.
+    /// Returns the number of a client's operation.
     pub fn operation(&self, round: u64, client: u64, number: u64) -> u64 {
         assert!(client < 256 && number < 1 << 24, "operation {number} of client {client}");
         round << 32 | client << 24 | number
@@ -162,10 +165,10 @@ impl Plan {
         self.without.contains(&kind) || self.skip.iter().any(|(from, to)| (*from..=*to).contains(&operation))
     }
 
-    /// Reads what [`Plan::command`] writes of [`Plan::skip`].
+    /// Parses what [`Plan::command`] writes for [`Plan::skip`].
     ///
     /// # Errors
-    /// When it is something else.
+    /// Fails when the text is something else.
     pub fn parse_skip(text: &str) -> Result<Vec<(u64, u64)>, String> {
         let range = |part: &str| {
             let (from, to) = part.split_once('-').unwrap_or((part, part));

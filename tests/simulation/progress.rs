@@ -1,9 +1,11 @@
-//! Progress once faults have ended: whatever is under way ends, and whatever comes then works, within a bound.
+//! This module demands progress once faults have ended: whatever is in progress ends, and whatever
+//! comes then works, within a bound.
 //!
 //! Invariants:
-//! - The bound is of virtual time, and longer than any wait that the engine allows itself.
+//! - The bound is in virtual time, and longer than any wait of the engine.
 //! - A shard that has stopped writing (law 3) is left to the restart that follows.
-//! - A refusal for want of space or of an index is an answer; it must end when everything is deleted.
+//! - A refusal for lack of space or of index memory is a valid response; it must end when
+//!   everything is deleted.
 
 use std::rc::Rc;
 
@@ -16,21 +18,22 @@ use super::etag_of;
 use super::model::{Stored, content};
 use super::world::{BUFFERS_LOOK_US_MAX, World};
 
-/// Longest that what was under way may take, and that one operation of the probe may take, virtual microseconds.
+/// This is the longest time that what was in progress may take, in virtual microseconds;
+/// `PROBE_US_MAX` limits one operation of the probe.
 const END_US_MAX: u64 = 40_000_000;
 const PROBE_US_MAX: u64 = 25_000_000;
-/// A body in the record, one in slices, one of several pieces.
+/// The bodies are in the record, in slices, and in several pieces.
 const SIZES: [u64; 3] = [1000, 100_000, 1_500_000];
 
 impl World {
-    /// Faults end in the middle of work.
+    /// Ends the faults in the middle of work, and demands progress.
     pub(super) fn demand_progress(&mut self, node: &Rc<SimNode>, life: &Life) {
         self.heal();
         let begun = self.sim().now_us();
         self.stop_clients(node);
         let took = self.sim().now_us() - begun;
         assert!(took < END_US_MAX, "what was under way took {took} us after the last fault");
-        // Who held buffers like a slow client lets go of them too.
+        // Tasks that held buffers like a slow client release them too.
         let sim = self.sim().clone();
         self.sim().block_on(async move { sim.sleep_us(2 * BUFFERS_LOOK_US_MAX).await });
         let core = node.core(0);
@@ -121,7 +124,8 @@ impl Context {
         assert!(bytes == Some(content(stored.tag, stored.size as usize)), "wrong bytes: {stored:?}");
     }
 
-    /// The delete of a probe may have been lost with a part of the log: then the probe is there again.
+    /// Deletes probes that are left. The delete of a probe may have been lost with a part of the
+    /// log: then the probe is there again.
     async fn clear_probes(&self, bucket: BucketId) {
         let left = self.probes(bucket).await;
         assert!(left.is_empty() || self.life.faults.damage, "{left:?}");
@@ -142,7 +146,7 @@ impl Context {
         assert_eq!(self.probes(bucket).await, keys);
     }
 
-    /// An upload of one part, completed if there is room for it.
+    /// Uploads one part, and completes the upload if there is space for it.
     async fn probe_upload(&self, bucket: BucketId) {
         let (core, key) = (self.core(), b"probe/parts");
         let part = Stored { tag: self.shared.new_tag(), size: 70_000 };
@@ -168,7 +172,8 @@ impl Context {
                 self.shared.model.borrow_mut().acknowledge(bucket, key, begun);
                 self.probe_delete(bucket, key).await;
             }
-            // An upload that was begun stays behind: the model does not know it, so it goes with this life's end.
+            // An upload that was begun is left over: the model does not know it, so it ends with
+            // this life.
             Err(EngineError::NoSpace { .. } | EngineError::IndexFull { .. }) => {
                 self.shared.model.borrow_mut().refuse(bucket, key, begun);
                 self.abort_unknown(bucket, key).await;
@@ -198,7 +203,7 @@ impl Context {
         self.shared.model.borrow_mut().acknowledge(bucket, key, begun);
     }
 
-    /// Deletes and aborts everything, and takes the checkpoints that give the space back.
+    /// Deletes and aborts everything, and takes the checkpoints that release the space.
     async fn make_room(&self, shared_bucket: BucketId) {
         let uploads = self.shared.model.borrow().uploads.known.clone();
         for (id, upload) in uploads {

@@ -1,4 +1,4 @@
-//! What runs did, in numbers.
+//! This module counts what runs did.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,54 +6,57 @@ use std::fmt;
 use ringbolt_engine::sim::Rare;
 use ringbolt_engine::sim::device::{FaultCounts, FaultKind};
 
-/// Sums over runs.
+/// Holds sums over runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     pub seeds: u64,
     pub operations: BTreeMap<&'static str, u64>,
-    /// Power cuts; those in the middle of a recovery among them.
+    /// Counts power cuts, including those in the middle of a recovery.
     pub crashes: u64,
     pub crashes_in_recovery: u64,
     pub kills: u64,
     pub clean_stops: u64,
-    /// Opens after a power cut that were followed by a comparison of everything with the model.
+    /// Counts opens after a power cut that were followed by a comparison of everything with the
+    /// model.
     pub crash_recoveries: u64,
     pub recoveries: u64,
     pub objects_compared: u64,
     pub bytes_compared: u64,
-    /// Operations refused for want of space.
+    /// Counts operations refused for lack of space.
     pub refused_full: u64,
     pub refused_busy: u64,
-    /// Operations that met a shard which had stopped writing.
+    /// Counts operations on a shard that had stopped writing.
     pub refused_stopped: u64,
     pub failed_reads: u64,
     pub damage_reported: u64,
-    /// Opens refused because of a fault, and then done again without.
+    /// Counts opens that failed because of a fault, and were then repeated without it.
     pub opens_failed: u64,
-    /// Drives refused for good, because acknowledged data was damaged.
+    /// Counts drives refused permanently, because acknowledged data was damaged.
     pub drives_refused: u64,
-    /// Lives with misdirected or lost writes or rot, after which everything could be read or was refused.
+    /// Counts lives with misdirected or lost writes or rot, after which everything could be read or
+    /// was refused.
     pub media_lives: u64,
     pub checkpoints: u64,
     pub cleanings: u64,
     pub compactions: u64,
-    /// Of slices moved by them, or because a put wanted the space.
+    /// Counts the bytes of slices moved by them, or because a put needed the space.
     pub relocated_bytes: u64,
     pub polls: u64,
-    /// Operations refused because the index is full, or because their bucket was gone or going.
+    /// Counts operations refused because the index was full; `refused_bucket` counts those whose
+    /// bucket was gone or being deleted.
     pub refused_index: u64,
     pub refused_bucket: u64,
-    /// Ranges read to their end of objects that were replaced meanwhile.
+    /// Counts ranges read to their end of objects that were replaced meanwhile.
     pub replaced_ranges: u64,
-    /// Checks of drives, and repairs of what was refused.
+    /// Counts checks of drives; `repairs` counts repairs of what was refused.
     pub checks: u64,
     pub repairs: u64,
-    /// Lives in which faults ended, and everything had to work then.
+    /// Counts lives in which faults ended, and everything had to work then.
     pub progress_demanded: u64,
-    /// How often the wall clock was set back.
+    /// Counts how often the wall clock was set back.
     pub clock_jumps_back: u64,
     pub faults: FaultCounts,
-    /// Rare paths of the engine.
+    /// Counts rare paths of the engine.
     pub rare: [u64; Rare::COUNT],
 }
 
@@ -111,7 +114,7 @@ impl Report {
         ]
     }
 
-    /// Places that a long run must have reached, and how often it did.
+    /// Returns rare paths that a long run must have reached, and how often it did.
     pub fn rare_paths(&self) -> Vec<(&'static str, u64)> {
         let mut paths: Vec<_> =
             Rare::ALL.iter().map(|rare| (rare.name(), self.rare[*rare as usize])).collect();
@@ -129,7 +132,7 @@ impl Report {
         paths
     }
 
-    /// One line while a run goes on.
+    /// Returns one line for a run in progress.
     pub fn progress(&self) -> String {
         let faults: u64 = self.faults.iter().sum();
         format!(

@@ -1,14 +1,16 @@
-//! Smaller plans that fail too: fewer lives, clients and steps, and then fewer operations.
+//! This module searches for smaller plans that fail too: fewer lives, clients and steps, and then
+//! fewer operations.
 //!
-//! Invariant: what is given fails; it was run. Other promises may be broken by a smaller plan than by the first.
+//! Invariant: the returned plan fails; it was run. A smaller plan may violate another promise than
+//! the first.
 //!
-//! Operations are left out as in "Simplifying and isolating failure-inducing input" (Zeller and Hildebrandt, 2002):
-//! whole kinds first, then halves of what is left, quarters, and so on.
+//! Operations are left out as in "Simplifying and isolating failure-inducing input" (Zeller and
+//! Hildebrandt, 2002): whole kinds first, then halves of the rest, quarters, and so on.
 
 use super::plan::{Aim, Faults, Kind, Plan};
 use super::{Failure, attempt};
 
-/// How often a plan may still be tried.
+/// Counts how often a plan may still be tried.
 struct Budget(u64);
 
 impl Budget {
@@ -18,7 +20,7 @@ impl Budget {
     }
 }
 
-/// The smallest plan that `attempts` runs find.
+/// Returns the smallest plan that `attempts` runs find.
 pub fn shrink(failure: Failure, attempts: u64) -> Failure {
     let mut budget = Budget(attempts);
     let mut smallest = numbers(failure, &mut budget);
@@ -71,11 +73,12 @@ fn operations(failure: Failure, budget: &mut Budget) -> Failure {
         let size = begun.len().div_ceil(pieces);
         let without = |piece: &[u64]| {
             let mut plan = smallest.plan.clone();
-            // What lies between two of them was not begun.
+            // Operations between two of them were not begun.
             plan.skip.push((piece[0], piece[piece.len() - 1]));
             plan
         };
-        // The last ones first: most of what came before a failure is needed for it less than it seems.
+        // The last ones are tried first, because many operations before a failure are not needed
+        // for it.
         match begun.chunks(size).rev().find_map(|piece| budget.fails(&without(piece))) {
             Some(found) => {
                 smallest = found;

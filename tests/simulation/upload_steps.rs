@@ -1,4 +1,5 @@
-//! Multipart uploads by many clients at once: any of them puts any part, completes or aborts any upload.
+//! This module runs multipart uploads by many clients at once: any of them puts any part, completes
+//! or aborts any upload.
 
 use ringbolt_engine::EngineError;
 use ringbolt_engine::env::Environment;
@@ -10,9 +11,9 @@ use super::etag_of;
 use super::model::{Stored, content};
 use super::uploads::Upload;
 
-/// Uploads in progress, from which on clients rather work on those.
+/// With this many uploads in progress, clients mostly work on those.
 const UPLOADS_ENOUGH: usize = 3;
-/// Keys that uploads are for: few, and clients put and delete objects there too.
+/// These are the keys of uploads: there are few, and clients put and delete objects there too.
 pub const UPLOAD_KEYS: [&str; 3] = ["m/1", "m/2", "m/3"];
 
 impl Client {
@@ -62,7 +63,8 @@ impl Client {
         }
     }
 
-    /// What an error means for a call about an upload, begun in the model at `own` and on the node at `from`.
+    /// Returns what an error means for a call about an upload, begun in the model at `own` and on
+    /// the node at `from`.
     fn judge_upload(&self, what: &str, id: UploadId, own: u64, from: u64, error: &EngineError) -> Outcome {
         if *error == EngineError::NoSuchUpload {
             let aged = self.context.may_have_aged(id);
@@ -74,8 +76,10 @@ impl Client {
         self.context.judge(what, Some((bucket, from)), error)
     }
 
+    /// Checks an upload after a call succeeded.
+    ///
     /// # Panics
-    /// When the upload was over before the call that now was answered well.
+    /// Panics when the upload had ended before the call began.
     fn check_not_over(&self, what: &str, id: UploadId, from: u64) {
         let mut model = self.model();
         let upload = model.uploads.get(id).clone();
@@ -120,7 +124,7 @@ impl Client {
         }
     }
 
-    /// Some of the parts, each as it may be.
+    /// Chooses some of the parts, each with a possible content.
     fn choose_parts(&self, id: UploadId) -> Vec<(u16, Stored)> {
         let random = self.random();
         let mut model = self.model();
@@ -178,8 +182,10 @@ impl Client {
         self.ended(id, begun, outcome);
     }
 
+    /// Checks the parts that a completed object consists of.
+    ///
     /// # Panics
-    /// When the object has a part that the upload did not have.
+    /// Panics when the object has a part that the upload did not have.
     fn check_taken(&self, id: UploadId, from: u64, chosen: &[(u16, Stored)]) {
         let mut model = self.model();
         let now = model.tick();
@@ -190,8 +196,10 @@ impl Client {
         }
     }
 
+    /// Checks a part that was refused as invalid.
+    ///
     /// # Panics
-    /// When the part was there as it was named, all the time.
+    /// Panics when the part had the named content all the time.
     fn check_invalid_part(&self, id: UploadId, from: u64, number: u16, chosen: &[(u16, Stored)]) {
         let mut model = self.model();
         let now = model.tick();
@@ -201,7 +209,7 @@ impl Client {
         assert!(explained, "part {number} is said not to be {named:?}, and is nothing else");
     }
 
-    /// A call that ends an upload was answered.
+    /// Records the result of a call that ends an upload.
     fn ended(&self, id: UploadId, begun: u64, outcome: Option<Outcome>) {
         let mut model = self.model();
         let now = model.tick();
@@ -209,7 +217,7 @@ impl Client {
         match outcome {
             None => upload.end(begun, now),
             Some(Outcome::Refused) => upload.endings.retain(|ending| ending.begun != begun),
-            // It may have happened: only a restart tells.
+            // It may have happened: only a restart shows it.
             Some(Outcome::Unknown) => {}
         }
     }
@@ -261,7 +269,7 @@ impl Client {
         }
     }
 
-    /// Of the bucket of `id`, a first page.
+    /// Lists a first page of the uploads in the bucket of `id`.
     async fn list_uploads(&self, id: UploadId) {
         let bucket = self.model().uploads.get(id).bucket;
         let query = UploadQuery { max_items: 1 + self.random().below(6) as usize, ..UploadQuery::default() };

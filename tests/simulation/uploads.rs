@@ -1,8 +1,9 @@
-//! Multipart uploads as the clients know them. All clients share all uploads.
+//! This module models multipart uploads as the clients know them. All clients share all uploads.
 //!
 //! Invariants:
 //! - An upload ends once: by one Complete, one Abort, the end of its bucket, or its age.
-//! - Each part is a history of its own, as a key's is. A Complete takes what it names of each, or nothing.
+//! - Each part has a history of its own, like a key. A Complete takes what it names of each, or
+//!   nothing.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +11,11 @@ use ringbolt_engine::types::{BucketId, Etag, UploadId, UploadInfo};
 
 use super::model::{Key, Model, Stored};
 
-/// A call that ends an upload: it was answered well, or may happen at any time.
+/// This is a call that ends an upload: it succeeded, or may happen at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
     pub begun: u64,
-    /// What the parts become; None: an abort.
+    /// This is what the parts become; `None` is an abort.
     pub object: Option<Stored>,
 }
 
@@ -22,23 +23,23 @@ pub struct Ending {
 pub struct Upload {
     pub bucket: BucketId,
     pub key: Vec<u8>,
-    /// It was known by this tick.
+    /// This is the tick by which it was known.
     pub known: u64,
-    /// Wall clock, before it was begun.
+    /// This is the wall clock before it was begun.
     pub begun_ms: u64,
     pub parts: BTreeMap<u16, Key>,
     pub endings: Vec<Ending>,
-    /// By this tick it had ended, by the ending with this begin.
+    /// Holds the tick by which it had ended, and the begin of the call that ended it.
     pub ended: Option<(u64, u64)>,
 }
 
-/// Every upload that is, or may be, in progress.
+/// Holds every upload that is, or may be, in progress.
 #[derive(Clone, Debug, Default)]
 pub struct Uploads {
     pub known: BTreeMap<UploadId, Upload>,
-    /// Creates that were not answered: bucket and key.
+    /// Holds bucket and key of creates that were not answered.
     pub creating: Vec<(BucketId, Vec<u8>)>,
-    /// Which upload a completed object comes from, by its tag.
+    /// Holds the upload of a completed object, by its tag.
     objects: BTreeMap<u64, UploadId>,
 }
 
@@ -47,29 +48,29 @@ impl Upload {
         Self { bucket, key, known, begun_ms, parts: BTreeMap::new(), endings: Vec::new(), ended: None }
     }
 
-    /// Nobody who begins to look at `from` can find it.
+    /// Returns whether an operation that begins at `from` cannot find it.
     pub fn was_over(&self, from: u64) -> bool {
         self.ended.is_some_and(|(tick, _)| tick < from)
     }
 
-    /// Whether a call other than the one begun at `own` may have ended it.
+    /// Returns whether a call other than the one begun at `own` may have ended it.
     pub fn may_be_over(&self, own: u64) -> bool {
         self.endings.iter().any(|ending| ending.begun != own)
     }
 
-    /// The call begun at `own` ended it.
+    /// Records that the call begun at `own` ended it.
     ///
     /// # Panics
-    /// When another one had.
+    /// Panics when another call had ended it.
     pub fn end(&mut self, own: u64, now: u64) {
         let (_, by) = *self.ended.get_or_insert((now, own));
         assert_eq!(by, own, "the upload ended twice: {self:?}");
     }
 
-    /// Compares parts as somebody saw them, who looked between `from` and `now`.
+    /// Compares parts that an operation between `from` and `now` saw.
     ///
     /// # Errors
-    /// What can not be.
+    /// Returns what is impossible.
     pub fn see(&mut self, info: &UploadInfo, from: u64, now: u64) -> Result<(), String> {
         let found = parts_of(info);
         for (number, stored) in &found {
@@ -86,7 +87,7 @@ impl Upload {
         missing.map_or(Ok(()), |(number, part)| Err(format!("part {number} is missing: {part:?}")))
     }
 
-    /// Takes what there is as certain.
+    /// Takes the existing parts as certain.
     pub fn settle(&mut self, info: &UploadInfo, now: u64) {
         self.parts.clear();
         for (number, stored) in parts_of(info) {
@@ -96,7 +97,7 @@ impl Upload {
     }
 }
 
-/// Number and body of each part.
+/// Returns number and body of each part.
 pub fn parts_of(info: &UploadInfo) -> BTreeMap<u16, Stored> {
     let stored = |etag: &Etag, size| Stored { tag: super::tag_of(etag), size };
     info.parts.iter().map(|part| (part.number, stored(&part.etag, part.size_bytes))).collect()
@@ -107,7 +108,7 @@ impl Uploads {
         self.known.get_mut(&id).unwrap_or_else(|| panic!("{id:?} is not in the model"))
     }
 
-    /// Somebody saw a completed object: its upload is over.
+    /// Records that an operation saw a completed object, so that its upload has ended.
     pub fn saw_object(&mut self, tag: u64, now: u64) {
         let upload = self.objects.get(&tag).and_then(|id| self.known.get_mut(id));
         if let Some(upload) = upload {
@@ -119,7 +120,7 @@ impl Uploads {
 }
 
 impl Model {
-    /// A call that ends an upload begins. None for the object: an abort.
+    /// Begins a call that ends an upload; `None` as the object is an abort.
     pub fn begin_ending(&mut self, id: UploadId, object: Option<Stored>) -> u64 {
         let (bucket, key) = {
             let upload = self.uploads.get(id);
@@ -136,7 +137,7 @@ impl Model {
         begun
     }
 
-    /// Whether somebody who looked since `from` may have been told that there is no such upload.
+    /// Returns whether an operation since `from` may have been told that there is no such upload.
     pub fn may_miss_upload(&mut self, id: UploadId, own: u64, from: u64) -> bool {
         let upload = self.uploads.get(id);
         let (over, bucket) = (upload.may_be_over(own), upload.bucket);

@@ -1,6 +1,7 @@
-//! After a restart: everything that the node has, against everything that the model knows.
+//! This module compares after a restart everything that the node has with everything that the model
+//! knows.
 //!
-//! Invariant: what is found is taken as certain afterwards; nothing is under way any more.
+//! Invariant: what is found is taken as certain afterwards, and nothing is in progress any more.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +15,15 @@ use super::model::{Key, Origin, Stored, Value};
 use super::tag_of;
 use super::uploads::{Upload, parts_of};
 
-/// Uploads as the node has them.
+/// Holds the uploads of the node.
 type FoundUploads = BTreeMap<UploadId, (BucketId, UploadInfo)>;
 
 impl Context {
+    /// Compares everything with the model.
+    ///
     /// # Panics
-    /// When something acknowledged is missing or wrong, or something is there that was never put. Reads may fail
-    /// only where the life's faults explain it.
+    /// Panics when something acknowledged is missing or wrong, or when something is there that was
+    /// never put. Reads may fail only where the life's faults explain it.
     pub async fn verify(&self) {
         let before = self.before_verify();
         self.verify_buckets();
@@ -34,7 +37,8 @@ impl Context {
         self.shared.report.borrow_mut().recoveries += 1;
     }
 
-    /// Of each upload: the history of its key, and whether its bucket may have been deleted.
+    /// Returns for each upload the history of its key, and whether its bucket may have been
+    /// deleted.
     fn before_verify(&self) -> BTreeMap<UploadId, (Key, bool)> {
         let mut model = self.shared.model.borrow_mut();
         model.running.clear();
@@ -46,11 +50,12 @@ impl Context {
         uploads.into_iter().map(of).collect()
     }
 
-    /// Takes what there is as certain after damage that no promise covers: anything may be missing, or be as it was
-    /// before. What is there must be whole, and must have been put as what it is. Whether the model can go on.
+    /// Takes what there is as certain after damage that no promise covers: anything may be missing,
+    /// or be as it was before. What is there must be intact, and must have been put as what it is.
+    /// Returns whether the model can continue.
     ///
     /// # Panics
-    /// When something is wrong.
+    /// Panics when something is wrong.
     pub async fn adopt(&self) -> bool {
         let found = self.found_buckets();
         let all_there = {
@@ -87,7 +92,8 @@ impl Context {
             self.collect_uploads(*id, &mut uploads).await;
         }
         self.adopt_uploads(uploads);
-        // The next bucket may be given the id of a lost one, and so whatever other shards still have of that.
+        // The next bucket may get the id of a lost one, and so whatever other shards still have of
+        // that.
         all_there
     }
 
@@ -254,8 +260,8 @@ impl Context {
         upload.settle(info, now);
     }
 
-    /// An upload that is not there after a restart: something must have ended it, and if only a Complete can have,
-    /// the object must not be what it was before.
+    /// Checks an upload that is not there after a restart: something must have ended it, and if
+    /// only a Complete can have, the object must not be what it was before.
     fn verify_ended(&self, upload: &Upload, (before, bucket_may_be_gone): &(Key, bool)) {
         let otherwise = self.aged(upload) || *bucket_may_be_gone;
         assert!(otherwise || upload.may_be_over(0), "{upload:?} is gone");

@@ -1,8 +1,9 @@
-//! The drives, and the lives of the node on them.
+//! This module holds the drives, and the lives of the node on them.
 //!
 //! Invariants:
-//! - A life begins with an open and a comparison of everything; it ends with a power cut, a kill or a clean stop.
-//! - A life with faults that a drive does not own up to ends as [`damage`](super::damage) says.
+//! - A life begins with an open and a comparison of everything; it ends with a power cut, a kill or
+//!   a clean stop.
+//! - A life with faults that a drive does not report ends as [`damage`](super::damage) says.
 
 use std::rc::Rc;
 
@@ -19,19 +20,19 @@ use super::faults::LifeFaults;
 use super::plan::{Aim, Faults, Plan};
 
 const MIB: u64 = 1 << 20;
-/// Polls between two looks at the accounting.
+/// The accounting is checked after this many polls.
 const AUDIT_POLLS: u64 = 400;
-/// Virtual time that background work gets to come to rest.
+/// Background work gets this much virtual time to become idle.
 const REST_US_MAX: u64 = 60_000_000;
-/// Polls between a look at what was moved and the next one, when power cuts follow that closely.
+/// When power cuts closely follow moves, moves are checked after this many polls.
 const AIMED_POLLS: u64 = 5;
-/// Fast enough for a pass within a life's rest.
+/// The rate is high enough for a pass while a life is at rest.
 const SCRUB: ScrubOptions = ScrubOptions { bytes_per_second: 64 << 20, every_ms: 24 * 60 * 60 * 1000 };
-/// Polls in which a scrub lets go of what it reads.
+/// A scrub releases what it reads within this many polls.
 const SCRUB_POLLS: u64 = 20_000;
-/// Longest that others hold all buffers: bodies wait ten seconds for one.
+/// Others hold all buffers for at most this long; bodies wait ten seconds for one.
 const BUFFERS_HELD_US_MAX: u64 = 12_000_000;
-/// Longest that they are held once clients are to stop.
+/// They are held for at most this long once clients are told to stop.
 pub(super) const BUFFERS_LOOK_US_MAX: u64 = 200_000;
 
 pub struct World {
@@ -40,20 +41,21 @@ pub struct World {
     pub(super) drives: Vec<SimDevice>,
     pub(super) options: SimOptions,
     sizes: Sizes,
-    /// The cap on the index is so small that clients reach it.
+    /// Says that the cap on the index is so small that clients reach it.
     index_is_tight: bool,
-    /// Others hold most buffers now and then.
+    /// Says that others sometimes hold most buffers.
     buffers_are_scarce: bool,
     pub shared: Rc<Shared>,
-    /// The last life ended with a power cut.
+    /// Says that the last life ended with a power cut.
     crashed: bool,
-    /// How old uploads could get in the last life.
+    /// This is the age that uploads could have in the last life.
     upload_age_ms: Option<u64>,
-    /// What the slices must take after the next open, if that is known.
+    /// This is what the slices must take after the next open, if that is known.
     pub(super) used_units: Option<u64>,
-    /// Objects may be damaged, since an earlier life.
+    /// Says that objects may be damaged, since an earlier life.
     pub(super) damaged: bool,
-    /// No more lives: what is on the drives is beyond repair, or beyond the model.
+    /// Says that there are no more lives: what is on the drives cannot be repaired, or the model
+    /// cannot describe it.
     pub(super) over: bool,
 }
 
@@ -66,7 +68,8 @@ impl World {
         let shards: u16 = if aimed { 1 } else { [1, 1, 2, 2, 3, 4][random.below(6) as usize] };
         let drives = if random.one_in(5) { 2 } else { 1 };
         let shards_of_drive = u64::from(shards.div_ceil(drives));
-        // An extent for the log, and what a shard holds back; the rest is for data, and there may be hardly any.
+        // A shard needs an extent for the log, and what it holds back; the rest is for data, and
+        // there may be hardly any.
         let extra = if random.one_in(4) { random.below(10) } else { 16 + random.below(90) };
         let size_bytes = (30 * shards_of_drive + 6 + extra) * MIB;
         let index_is_tight = random.one_in(6);
@@ -94,7 +97,7 @@ impl World {
         };
         let sizes =
             [Sizes::Small, Sizes::Small, Sizes::Inline, Sizes::Mixed, Sizes::Large][random.below(5) as usize];
-        // As larger drives have them: then an extent may be full of gaps.
+        // As on larger drives, an extent has several slots and may then be full of gaps.
         let slots = if aimed { 2 + random.below(2) } else { [1, 1, 2, 3][random.below(4) as usize] };
         let drives = format_sim_drives(&sim, drives, (size_bytes * slots, slots), shards);
         Self {
@@ -118,8 +121,10 @@ impl World {
         &self.shared.sim
     }
 
+    /// Runs all lives of the plan.
+    ///
     /// # Panics
-    /// When the node breaks a promise.
+    /// Panics when the node violates a promise.
     pub fn run_rounds(&mut self) {
         for round in 0..self.plan.rounds {
             self.shared.round.set(round);
@@ -131,7 +136,7 @@ impl World {
         }
     }
 
-    /// The sums, after a last look at everything.
+    /// Checks everything a last time, and returns the sums.
     pub fn finish(&mut self) {
         if !self.over {
             let node = self.open(&Life::default());
@@ -167,7 +172,7 @@ impl World {
         self.end(node, &life, before[FaultKind::FlushError as usize]);
     }
 
-    /// How many cores there are, how quick they are, and how they hear of each other.
+    /// Draws how many cores there are, how fast they are, and how their messages are delayed.
     fn draw_cores(&mut self) {
         let random = self.shared.sim.random();
         self.options.cores = 1 + random.below(3) as usize;
@@ -216,7 +221,7 @@ impl World {
         self.sim().block_on(opening).map(Rc::new)
     }
 
-    /// The power goes while the shards recover.
+    /// Cuts the power while the shards recover.
     fn crash_in_recovery(&mut self) {
         let opening = SimNode::open(self.sim().clone(), self.drives.clone(), self.options);
         self.sim().spawn(async move { drop(opening.await) });
@@ -225,8 +230,8 @@ impl World {
         self.cut_power();
     }
 
-    /// Opens and compares everything. The faults of the life may hit the open, if the drive owns up to them; then it is
-    /// done again without them.
+    /// Opens the node and compares everything. The faults of the life may affect the open, if the
+    /// drive reports them; then it is repeated without them.
     fn open(&mut self, life: &Life) -> Rc<SimNode> {
         let may_fail = self.faults == Faults::Errors
             && (life.faults.reads_fail || life.faults.writes_stop || life.faults.damage);
@@ -240,7 +245,8 @@ impl World {
         {
             self.shared.note(|| format!("the open failed: {error}"));
             self.shared.report.borrow_mut().opens_failed += 1;
-            // A flush may have failed: then only a drive without power is sure to show what it kept.
+            // A flush may have failed: then only a drive without power is sure to show what it
+            // kept.
             self.cut_power();
             opened = self.try_open();
         }
@@ -276,7 +282,7 @@ impl World {
         Context { shared: self.shared.clone(), node: node.clone(), life: *life }
     }
 
-    /// Clients at work, for as long as the seed says.
+    /// Runs the clients, for as long as the seed says.
     fn work(&mut self, node: &Rc<SimNode>, life: &Life) {
         self.make_shared_bucket(node);
         self.follow(life.faults.plan);
@@ -299,7 +305,7 @@ impl World {
         self.shared.report.borrow_mut().relocated_bytes += node.relocated_bytes();
     }
 
-    /// Ends soon after some slice was moved.
+    /// Runs until soon after some slice was moved.
     fn work_until_moved(&mut self, node: &Rc<SimNode>, polls: u64) {
         let most = polls + self.plan.steps;
         for _ in 0..most / AIMED_POLLS {
@@ -312,7 +318,8 @@ impl World {
         self.polls(node, 1 + self.sim().random().below(60));
     }
 
-    /// Scrub, the end of old uploads, a wall clock that jumps, and others that hold buffers.
+    /// Starts the scrub, the end of old uploads, a wall clock that jumps, and tasks that hold
+    /// buffers.
     fn start_background(&self, node: &Rc<SimNode>, life: &Life) {
         let random = self.sim().random();
         let scrubs = random.one_in(3);
@@ -356,14 +363,14 @@ impl World {
         }
     }
 
-    /// Every client ends what it is at.
+    /// Waits until every client has ended its current operation.
     pub(super) fn stop_clients(&self, node: &Rc<SimNode>) {
         self.shared.stopping.set(true);
         for polls in 1.. {
             if self.shared.clients_left.get() == 0 {
                 break;
             }
-            // Background work may go on for ever: not longer than the last client.
+            // Background work may continue for ever, but not longer than the last client.
             if !self.sim().step() {
                 self.shared.check_for_deadlock();
             }
@@ -373,20 +380,21 @@ impl World {
         }
     }
 
-    /// Every client ends what it is at, and background work comes to rest.
+    /// Waits until every client has ended its current operation, and until background work is idle.
     pub(super) fn come_to_rest(&mut self, node: &Rc<SimNode>, life: &Life) {
         self.stop_clients(node);
         self.heal();
         let until = self.sim().now_us() + REST_US_MAX;
         while self.sim().now_us() < until && self.sim().step() {}
-        // The hour in which the scrub looks at the clock may have struck just now: it reads, and ends with a
-        // checkpoint, whose extents are nobody's until it is in force.
+        // The hour in which the scrub checks the clock may just have begun: it reads, and ends with
+        // a checkpoint, whose extents belong to nobody until it is current.
         let mut left = node.leftovers();
         let mut adds_up = false;
         for _ in 0..SCRUB_POLLS {
             adds_up = life.faults.writes_stop || self.space_adds_up(node);
             left = node.leftovers();
-            // So may the moment in which an old upload is ended, with its key's lock held.
+            // The same is true for the moment in which an old upload is ended, with its key's lock
+            // held.
             let busy = left.pinned_objects + left.held_locks + left.writers;
             if busy == 0 && adds_up || !self.sim().step() {
                 break;
@@ -412,7 +420,7 @@ impl World {
         sum == space.physical_bytes
     }
 
-    /// Where the drive did nothing wrong, the scrub found nothing.
+    /// Checks that the scrub found nothing if the drive had no faults.
     fn check_scrub(&self, node: &Rc<SimNode>) {
         if self.faults != Faults::None {
             return;
@@ -424,7 +432,8 @@ impl World {
         assert!(found.is_none(), "the scrub found damage that is not there: {found:?}");
     }
 
-    /// A power cut, a kill or a clean stop, in the middle of work or at rest. `flushes_failed`: before this life.
+    /// Ends the life by a power cut, a kill or a clean stop, in the middle of work or at rest.
+    /// `flushes_failed` is the count before this life.
     fn end(&mut self, node: Rc<SimNode>, life: &Life, flushes_failed: u64) {
         let at_rest = self.plan.aim == Aim::Nothing && self.sim().random().one_in(4);
         if at_rest {
@@ -433,10 +442,10 @@ impl World {
             self.demand_progress(&node, life);
         }
         self.heal();
-        // A flush may fail until then.
+        // A flush may fail until here.
         let flush_failed = self.faults_so_far()[FaultKind::FlushError as usize] > flushes_failed;
         match self.sim().random().below(10) {
-            // What a failed flush has lost, only a power cut takes out of sight.
+            // Only a power cut discards what a failed flush has lost.
             _ if flush_failed => self.crash(node),
             0 => self.kill(node),
             1..=4 if at_rest => self.close(node, life),
@@ -460,7 +469,7 @@ impl World {
         self.shared.note(|| "power cut".to_owned());
         let random = self.sim().random();
         let mode = if self.plan.aim == Aim::Compaction { random.below(3) } else { random.below(8) };
-        // First the drives: a task that is dropped completes its writes.
+        // The drives come first, because a task that is dropped completes its writes.
         for drive in &self.drives {
             drive.crash(|_| match (mode, random.below(4)) {
                 (0, _) | (2.., 0) => Fate::Kept,
@@ -474,7 +483,8 @@ impl World {
         self.shared.report.borrow_mut().crashes += 1;
     }
 
-    /// A clean stop. With shards that have stopped writing it says so, and nothing is lost all the same.
+    /// Stops the node. With shards that have stopped writing it reports an error, and nothing is
+    /// lost nevertheless.
     fn close(&mut self, node: Rc<SimNode>, life: &Life) {
         self.shared.note(|| "stop".to_owned());
         let closing: Vec<Core> = (0..self.options.cores).map(|index| node.core(index)).collect();
@@ -492,18 +502,18 @@ impl World {
         self.sim().kill();
     }
 
-    /// Whether the last checkpoint may have found no room.
+    /// Returns whether the last checkpoint may have found no space.
     pub(super) fn is_tight(&self) -> bool {
         self.shared.report.borrow().refused_full > 0
     }
 
-    /// Everything is deleted: nothing may stay allocated.
+    /// Deletes everything: nothing may stay allocated.
     fn empty(&mut self, node: &Rc<SimNode>) {
         self.sim().block_on(delete_everything(node.clone(), self.shared.clone()));
         while self.sim().step() {}
         let on = node.clone();
         self.sim().block_on(async move {
-            // The second one lets go of the log that the first one still needed.
+            // The second checkpoint releases the log that the first one still needed.
             for _ in 0..2 {
                 on.checkpoint()
                     .await
@@ -539,13 +549,13 @@ async fn delete_everything(node: Rc<SimNode>, shared: Rc<Shared>) {
     }
 }
 
-/// A cap that a few keys and uploads reach.
+/// Sets a cap that a few keys and uploads reach.
 fn with_tight_index(options: SimOptions, shards: u16, random: &Random) -> SimOptions {
     let of_shard = (26 << 10) + random.below(24 << 10) as usize;
     SimOptions { index_bytes_max: of_shard * usize::from(shards), ..options }
 }
 
-/// Somebody sets the wall clock, forward and back, by up to a day.
+/// Sets the wall clock forward and back by up to a day.
 async fn jump_clock(shared: Rc<Shared>) {
     const DAY_MS: u64 = 24 * 60 * 60 * 1000;
     while !shared.stopping.get() {
@@ -558,7 +568,7 @@ async fn jump_clock(shared: Rc<Shared>) {
     }
 }
 
-/// As slow clients do: all of a core's buffers but a few, or even those, for a while.
+/// Holds all of a core's buffers except a few, or even those, for a while, as slow clients do.
 async fn hold_buffers(shared: Rc<Shared>, node: Rc<SimNode>, core: usize) {
     while !shared.stopping.get() {
         let left = shared.sim.random().below(3) as usize;

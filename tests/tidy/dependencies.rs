@@ -141,12 +141,12 @@ fn a_planted_dependency_is_seen() {
     assert!(beyond_bounds(&planted).contains(&"ringbolt-engine → ringbolt-server".to_owned()));
 }
 
-/// The name in a table row that begins with "| `name` |".
+/// Returns the name in a table row that begins with "| `name` |".
 fn registered_name(line: &str) -> Option<&str> {
     line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name)
 }
 
-/// Names of foreign crates in the dependency sections of a manifest.
+/// Returns the names of foreign crates in the dependency sections of a manifest.
 fn dependencies_of(manifest: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut inside = false;
@@ -165,7 +165,8 @@ fn dependencies_of(manifest: &str) -> Vec<String> {
     found
 }
 
-/// The name of the crate, also where the manifest gives it another: `alias = { package = "name", … }`.
+/// Returns the name of the crate, even if the manifest renames it: `alias = { package = "name", …
+/// }`.
 fn crate_name(entry: &str) -> String {
     let renamed = entry.split_once("package = \"").and_then(|(_, rest)| rest.split_once('"'));
     let name =
@@ -173,7 +174,8 @@ fn crate_name(entry: &str) -> String {
     name.trim_matches('"').to_owned()
 }
 
-/// `name = …` or `name.workspace = …`, and no continued line of an array.
+/// Returns whether a line is `name = …` or `name.workspace = …`, and not a continued line of an
+/// array.
 fn is_entry(line: &str) -> bool {
     let starts_a_name = line.starts_with(|character: char| character.is_ascii_alphanumeric());
     starts_a_name && line.split_once('=').is_some_and(|(name, _)| !name.contains(['"', '{', '[']))

@@ -1,9 +1,10 @@
-//! Rules for documents and scripts: they speak of the project alone, and their links lead somewhere.
+//! These tests check documents and scripts: they mention only the project, and their links have
+//! targets.
 
 use crate::tree::{TextFile, assert_none, text_files};
 use std::path::Path;
 
-/// Paths of one machine and hosts of one set-up mean nothing to a reader elsewhere.
+/// Paths of one machine and hosts of one environment mean nothing to other readers.
 const ELSEWHERE: [&str; 7] =
     ["/work/", "/root/", "/home/", "index.crates.io", "pypi.org", "proxy.golang", "registry.npmjs"];
 
@@ -11,7 +12,7 @@ const ELSEWHERE: [&str; 7] =
 fn nothing_names_a_machine_or_a_registry() {
     let mut offenders = Vec::new();
     for file in text_files() {
-        // Cargo writes the lock file, registry and all.
+        // Cargo writes the lock file, including the registry.
         if file.states_the_rules() || file.path == "Cargo.lock" {
             continue;
         }
@@ -44,7 +45,7 @@ fn links_between_documents_lead_somewhere() {
     assert_none("links to files that do not exist", &offenders);
 }
 
-/// `](target)` with its line.
+/// Returns each `](target)` with its line.
 fn links(file: &TextFile) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (number, line) in file.lines() {

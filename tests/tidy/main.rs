@@ -1,7 +1,8 @@
-//! Style is a test: what the project asks of its files, checked on every file.
+//! These tests check the project's rules of style on every file.
 //!
-//! Each test names all offenders with their line, not only the first. A rule that makes one file worse is lifted
-//! there with the reason in sight: `// long: reason` at the top of a file, a number in a ratchet.
+//! Each test names all offenders with their line, not only the first. If a rule makes a file worse,
+//! an exception states the reason: `// long: reason` at the top of the file, or a number in a
+//! ratchet.
 
 mod dependencies;
 mod documents;

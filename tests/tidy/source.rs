@@ -1,4 +1,4 @@
-//! Rules for Rust files.
+//! These tests check Rust files.
 
 use crate::tree::{TextFile, assert_none, rust_files};
 
@@ -6,10 +6,11 @@ const LINE_CHARACTERS_MAX: usize = 120;
 const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// How many functions are longer than that today. Lower it when one gets shorter; never raise it.
+/// This is the number of functions that are longer than that today. Lower it when one gets shorter;
+/// never raise it.
 const LONG_FUNCTIONS_MAX: usize = 0;
 
-/// What must not be left in the code, and why.
+/// Lists what must not be left in the code, and why.
 const BANNED: [(&str, &str); 6] = [
     ("todo!(", "finish it, or answer NotImplemented"),
     ("unimplemented!(", "finish it, or answer NotImplemented"),
@@ -39,7 +40,7 @@ fn lines_are_short_and_without_tabs() {
     assert_none("lines of at most 120 characters, no tabs, no blanks at the end", &offenders);
 }
 
-/// A line that is one text stays whole, so that a search for the message finds it.
+/// Returns whether a line is one text, which stays whole so that a search for the message finds it.
 fn is_message(line: &str) -> bool {
     line.trim_start().starts_with(['"']) || line.trim_start().starts_with("#[error(\"")
 }
@@ -68,7 +69,7 @@ fn files_begin_with_what_they_are() {
     assert_none("every file begins with a //! comment: what it is, and its invariants", &offenders);
 }
 
-/// Unit tests in files of their own: the file they test has said what it is.
+/// Returns whether a file holds unit tests, because the file they test describes them.
 fn is_beside_code(path: &str) -> bool {
     path.contains("/src/") && (path.contains("/tests/") || path.ends_with("tests.rs"))
 }
@@ -112,8 +113,8 @@ fn functions_do_not_grow() {
     );
 }
 
-/// First line, name and length of every function. Relies on rustfmt: the closing brace stands in the column of
-/// the first line.
+/// Returns first line, name and length of every function. It relies on rustfmt: the closing brace
+/// is in the column of the first line.
 fn functions(file: &TextFile) -> Vec<(usize, String, usize)> {
     let lines: Vec<&str> = file.text.lines().collect();
     let mut found = Vec::new();
@@ -140,7 +141,7 @@ fn function_name(line: &str) -> Option<String> {
     Some(name.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect())
 }
 
-/// The last is one file: the MD5 that its docs give the reason for.
+/// The last entry is one file: the MD5, whose documentation gives the reason.
 const UNSAFE_ROOMS: [&str; 3] = ["engine/src/ring/", "engine/src/device/", "server/src/auth/md5.rs"];
 
 #[test]
@@ -170,7 +171,7 @@ fn unsafe_stays_in_its_rooms_and_says_why_it_is_sound() {
     assert_none("unsafe code", &offenders);
 }
 
-/// The line without its comment.
+/// Returns the line without its comment.
 fn code_of(line: &str) -> &str {
     line.split("//").next().unwrap_or_default()
 }

@@ -1,11 +1,11 @@
-//! The project's own files.
+//! This module reads the project's own files.
 
 use std::fs;
 use std::path::Path;
 
-/// A text file of the project.
+/// This is a text file of the project.
 pub struct TextFile {
-    /// Relative to the workspace, with `/`.
+    /// This is relative to the workspace, with `/`.
     pub path: String,
     pub text: String,
 }
@@ -15,19 +15,19 @@ impl TextFile {
         Path::new(&self.path).extension().is_some_and(|found| found == extension)
     }
 
-    /// Lines with their number, from 1.
+    /// Iterates over the lines with their numbers, from 1.
     pub fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text.lines().enumerate().map(|(index, line)| (index + 1, line))
     }
 
-    /// The rules' own texts name what they forbid.
+    /// Returns whether the file contains the rules, whose texts name what they forbid.
     pub fn states_the_rules(&self) -> bool {
         self.path.starts_with("tests/tidy/")
     }
 }
 
-/// Every text file outside of build results, by path. Walked rather than asked of git, so that it works in an
-/// unpacked archive too.
+/// Returns every text file outside of build results, by path. It walks the tree rather than asking
+/// git, so that it also works in an unpacked archive.
 pub fn text_files() -> Vec<TextFile> {
     let root =
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_path_buf();

@@ -1,4 +1,5 @@
-//! `ringbolt torture` as users run it: it ends well on a drive that keeps its word, and finds a loss that was planted.
+//! These tests run `ringbolt torture` as users do: it succeeds on a reliable drive, and detects a
+//! planted loss.
 
 use ringbolt_tests::binary;
 use std::fs;
@@ -24,7 +25,8 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// A stand-in for `ringbolt` that runs `plant` before its `n`th serve, with $drive and $directory set.
+/// Writes a replacement of `ringbolt` that runs `plant` before its `n`th serve, with $drive and
+/// $directory set.
 fn planted(directory: &Path, plant: &str) -> PathBuf {
     let program = directory.join("planted");
     let (real, directory) = (binary::ringbolt().display(), directory.display());
@@ -70,7 +72,7 @@ fn a_drive_that_holds_something_is_refused() {
     assert_eq!(fs::read(&drive).expect("read it"), vec![7; 1 << 20], "it is as it was");
 }
 
-/// What a drive does that loses a second of writes, its flushes included.
+/// The drive loses a second of writes, including its flushes.
 #[test]
 fn a_drive_that_goes_back_in_time_is_found_out() {
     let output = torture_planted(

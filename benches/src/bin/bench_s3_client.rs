@@ -1,9 +1,11 @@
-//! One core of `ringbolt bench`'s S3 client against one core of the server: who is the bottleneck?
+//! Runs one core of `ringbolt bench`'s S3 client against one core of the server: which of the two
+//! is the bottleneck?
 //!
 //! `cargo build --release && cargo run --release -p ringbolt-benches --bin bench_s3_client`
 //!
-//! The server runs on one core, the client on another; 4 KiB GETs, signed, closed loop. The client is fast enough when
-//! the server's core is busy all the time and the client's own work takes less than its core.
+//! The server runs on one core, the client on another; the load is 4 KiB GETs, signed, in a closed
+//! loop. The client is fast enough if the server's core is busy all the time and the client's own
+//! work needs less than its core.
 
 use clap::Parser;
 use ringbolt_bench::engine::s3::S3Engine;
@@ -55,7 +57,7 @@ struct Turn {
     requests_per_s: f64,
     server_busy: f64,
     server_us: f64,
-    /// Of the client's core: what was not idle turning.
+    /// This is the share of the client's core that was not idle polling.
     client_busy: f64,
     client_us: f64,
     p50_us: f64,
@@ -76,7 +78,7 @@ fn job(options: &Options, host: String) -> Job {
     Job { block, depth: options.connections, objects, ..Job::plain("get", Engine::S3) }
 }
 
-/// The load, closed loop, on the calling thread.
+/// This is the closed-loop load on the calling thread.
 struct Load {
     engine: S3Engine,
     clock: Clock,
@@ -93,7 +95,7 @@ impl Load {
         self.engine.submit(slot, &operation);
     }
 
-    /// Runs until `end_ns`, keeping every slot busy; latencies.
+    /// Runs until `end_ns` with every slot busy, and returns the latencies.
     fn run_until(&mut self, end_ns: u64) -> Result<Vec<u32>, AnyError> {
         let (mut latencies, mut done) = (Vec::with_capacity(1 << 20), Vec::new());
         while self.clock.now_ns() < end_ns {
@@ -120,7 +122,7 @@ impl Load {
         let mut latencies = self.run_until(self.clock.now_ns() + seconds * 1_000_000_000)?;
         let wall_us = at.elapsed().as_secs_f64() * 1e6;
         let server_us = (process_cpu_ns(server_pid)? - server_ns) as f64 / 1000.0;
-        // Its thread turns round without a rest: what it worked is its CPU time without the share of idle turns.
+        // The thread polls all the time: its work is its CPU time without the share of idle turns.
         let idle_share = (self.engine.idle_ns() - idle_ns) as f64 / 1000.0 / wall_us;
         let client_us = (process_cpu_ns(own)? - own_ns) as f64 / 1000.0 * (1.0 - idle_share);
         let requests = latencies.len() as f64;

@@ -1,8 +1,10 @@
-//! `ringbolt bench` with `ioengine=io_uring` against fio: the same job files on the same file, taking turns.
+//! Runs `ringbolt bench` with `ioengine=io_uring` against fio: the same job files on the same file,
+//! taking turns.
 //!
 //! `cargo run --release -p ringbolt-benches --bin bench_vs_fio`
 //!
-//! The file is written through once before, because both would otherwise measure the file system's allocation.
+//! The file is written completely before, because both sides would otherwise measure the file
+//! system's allocation.
 
 use clap::Parser;
 use ringbolt_bench::cli::RunOptions;
@@ -40,7 +42,7 @@ struct Options {
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Pattern, block size, depth.
+/// Lists pattern, block size and depth.
 const CASES: [(&str, &str, u32); 8] = [
     ("randread", "4k", 1),
     ("randread", "4k", 32),
@@ -52,7 +54,7 @@ const CASES: [(&str, &str, u32); 8] = [
     ("write", "1m", 16),
 ];
 
-/// What one side gave in one turn.
+/// Holds the results of one side in one turn.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     iops: f64,

@@ -1,7 +1,9 @@
-//! Which hash library is fastest from safe Rust: MB/s on one core at 4 KiB, 64 KiB and 1 MiB.
+//! Compares hash libraries that safe Rust can use: MB/s on one core at 4 KiB, 64 KiB and 1 MiB.
 //!
 //! `cargo run --release -p ringbolt-benches --features openssl --bin hash`
-//! Without SHA instructions, for the libraries that can be told: `OPENSSL_ia32cap=:~0x20000000` before it.
+//!
+//! To run without SHA instructions, where a library has a switch for it, put
+//! `OPENSSL_ia32cap=:~0x20000000` before the command.
 
 use clap::Parser;
 use ringbolt_benches::stats::median;
@@ -69,7 +71,7 @@ fn candidates() -> Vec<Candidate> {
 #[cfg(feature = "openssl")]
 fn openssl_candidates() -> Vec<Candidate> {
     use openssl::hash::{MessageDigest, hash};
-    // An empty answer stands for a refusal; the agreement check reports it.
+    // An empty result stands for a refusal; the agreement check reports it.
     vec![
         candidate("sha256", "openssl", |bytes| openssl::sha::sha256(bytes).to_vec()),
         candidate("md5", "openssl", |bytes| {
@@ -83,7 +85,7 @@ fn openssl_candidates() -> Vec<Candidate> {
     Vec::new()
 }
 
-/// Libraries that hash the same must answer the same, or their speeds mean nothing.
+/// Checks that libraries agree on the results; otherwise their speeds mean nothing.
 fn check_agreement(list: &[Candidate], bytes: &[u8]) -> Result<(), String> {
     for one in list {
         for other in list.iter().filter(|other| other.algorithm == one.algorithm) {
@@ -108,7 +110,7 @@ fn megabytes_per_s(candidate: &Candidate, bytes: &[u8], slice: Duration) -> f64 
     done as f64 / started.elapsed().as_secs_f64() / 1e6
 }
 
-/// What ties the checksum of a record to its place.
+/// Returns the time in ns to compute what binds the checksum of a record to its place.
 fn nanoseconds_of_a_mark() -> f64 {
     const MARKS: u64 = 10_000_000;
     let started = Instant::now();

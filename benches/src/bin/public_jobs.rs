@@ -1,11 +1,12 @@
-//! Job files as the public writes them (tools/bench/jobs/public), with `ringbolt bench` and with fio, taking turns.
+//! Runs public job files (tools/bench/jobs/public) with `ringbolt bench` and with fio, taking
+//! turns.
 //!
 //! `cargo run --release -p ringbolt-benches --bin public_jobs`
 //!
-//! Both are given the same text, with smaller sizes and shorter times, and the same files. A job that runs until all
-//! is done has to move as many bytes with as many operations as fio, or nearly as many where sizes or directions are
-//! drawn; the mean size of operations has to be fio's; the ratio of IOPS is printed. Jobs that fio alone can run, and
-//! those of S3, are left out.
+//! Both get the same text, with smaller sizes and shorter times, and the same files. A job that
+//! runs until all is done must move as many bytes with as many operations as fio, or nearly as many
+//! where sizes or directions are drawn; the mean size of operations must be fio's; the ratio of
+//! IOPS is printed. Jobs that only fio can run, and those of S3, are left out.
 
 use clap::Parser;
 use ringbolt_bench::cli::{OutputFormat, RunOptions};
@@ -41,14 +42,15 @@ struct Options {
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// What each job of a file did, by its name.
+/// Holds what each job of a file did, by its name.
 type Jobs = Vec<(String, Sums)>;
 
 const DRIVE_BYTES: u64 = 512 << 20;
-/// fio 3.33 does not come to an end with `thinktime_spin`.
+/// fio 3.33 does not end with `thinktime_spin`, so its time is limited.
 const FIO_SECONDS_MAX: u32 = 60;
-/// Sizes and numbers of operations that are drawn at random may differ by this share. Each side draws the same numbers
-/// in each turn, about a thousand, so that more turns bring them no nearer.
+/// Sizes and numbers of operations that are drawn at random may differ by this share. Each side
+/// draws the same numbers in each turn, about a thousand, so that more turns do not make the
+/// difference smaller.
 const DIFFER_MAX: f64 = 0.1;
 
 fn ours(resolved: &Resolved) -> Result<Jobs, AnyError> {
@@ -62,7 +64,8 @@ fn ours(resolved: &Resolved) -> Result<Jobs, AnyError> {
     Ok(fio::sums(&json)?)
 }
 
-/// What is wrong with a job, in words; empty: nothing.
+/// Compares both sides on one job file, and returns what is wrong as text; it is empty if nothing
+/// is.
 fn compare(options: &Options, file: &Path) -> Result<String, AnyError> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let directory = std::path::absolute(options.dir.join(&name))?;
@@ -108,7 +111,7 @@ fn compare(options: &Options, file: &Path) -> Result<String, AnyError> {
     Ok(wrong.join("; "))
 }
 
-/// Whether the job's own name says no more than that of its file.
+/// Returns whether the job's own name says no more than that of its file.
 fn is_named_alike(job: &str, file: &str) -> bool {
     file.replace('-', "").contains(&job.replace(['-', '_'], ""))
 }
@@ -132,7 +135,7 @@ fn show(name: &str, turns: &[(Sums, Sums)], is_timed: bool) -> String {
         let ratio = median_of(turns, |turn| turn.0.iops[at] / turn.1.iops[at]);
         let same =
             turns.iter().all(|(ours, theirs)| ours.ios[at] == theirs.ios[at] && ours.bytes == theirs.bytes);
-        // What is drawn at random, sizes or directions, is alike and not the same.
+        // What is drawn at random, sizes or directions, is similar and not equal.
         let ios = [sum_of(turns, |turn| turn.0.ios[at]), sum_of(turns, |turn| turn.1.ios[at])];
         let alike = (ios[0] / ios[1] - 1.0).abs() < DIFFER_MAX;
         let work = match (is_timed, same, alike) {

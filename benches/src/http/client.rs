@@ -1,7 +1,7 @@
-//! A lean HTTP/1.1 client on monoio, and what it shares with the load generator.
+//! This module is a small HTTP/1.1 client on monoio, and what it shares with the load generator.
 //!
-//! Invariant: every answer is read whole; its status must be 2xx and its body what the request expects, or the run
-//! fails: a fast error is not a result.
+//! Invariant: every response is read completely; its status must be 2xx and its body what the
+//! request expects, or the run fails: a fast error is not a result.
 
 use super::request::Request;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
@@ -10,7 +10,7 @@ use ringbolt_tool_common::s3::answer::{Answer, Malformed};
 use std::io;
 use std::net::SocketAddr;
 
-/// Room for the bytes of one receive.
+/// The buffer has room for the bytes of one receive.
 pub(super) const READ_BYTES: usize = 64 << 10;
 
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub enum ClientError {
     NothingMeasured,
 }
 
-/// Holds an answer against what the request expects.
+/// Compares a response with what the request expects.
 pub(super) fn check(answer: &Answer, request: &Request) -> Result<(), ClientError> {
     if !answer.is_success() {
         return Err(ClientError::Status { status: answer.status, body: answer.text() });
@@ -42,7 +42,7 @@ pub(super) fn check(answer: &Answer, request: &Request) -> Result<(), ClientErro
     }
 }
 
-/// A connection with its read buffer.
+/// This is a connection with its read buffer.
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -55,7 +55,7 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::with_capacity(READ_BYTES) })
     }
 
-    /// Sends one request and reads its whole answer.
+    /// Sends one request and reads its complete response.
     pub async fn ask(&mut self, request: bytes::Bytes) -> Result<Answer, ClientError> {
         self.stream.write_all(request).await.0?;
         let mut received = Vec::with_capacity(8 << 10);
@@ -73,7 +73,8 @@ impl Connection {
         }
     }
 
-    /// As [`Connection::ask`], with the answer held against what the request expects.
+    /// Sends a request as [`Connection::ask`] does, and compares the response with what the request
+    /// expects.
     pub async fn ask_checked(&mut self, request: &Request) -> Result<(), ClientError> {
         check(&self.ask(request.bytes.clone()).await?, request)
     }

@@ -1,5 +1,6 @@
-//! The bare stack: hyper on monoio answering the same bytes from memory to every request. What a server on this
-//! stack can reach at most. The ring's flags and hyper's options are those of the server.
+//! This module is the bare stack: hyper on monoio, which answers every request with the same bytes
+//! from memory. It is the upper bound for a server on this stack. The ring's flags and hyper's
+//! options are those of the server.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 const HEADER_TIME: Duration = Duration::from_secs(60);
 
-/// Serves until the process is ended. Tells the address it listens on when it is ready.
+/// Serves until the process is ended. Passes its address to `ready` when it listens.
 pub fn serve(body_bytes: usize, ready: impl FnOnce(SocketAddr)) -> io::Result<()> {
     let mut rings = io_uring_06::IoUring::builder();
     rings.setup_single_issuer().setup_defer_taskrun();
@@ -49,7 +50,8 @@ async fn connection(stream: TcpStream, body: Bytes) {
         let body = body.clone();
         async move { Ok::<_, Infallible>(Response::new(Full::new(body))) }
     });
-    // Ends with an error when a client leaves in the middle of a request, as load generators do.
+    // This ends with an error when a client leaves in the middle of a request, as load generators
+    // do.
     let _ = http1::Builder::new()
         .timer(MonoioTimer)
         .header_read_timeout(HEADER_TIME)

@@ -1,11 +1,13 @@
-//! The load generator: keep-alive connections, each with one request in flight, on a core that never sleeps.
+//! This module is the load generator: keep-alive connections, each with one request in flight, on a
+//! core that never sleeps.
 //!
-//! Why it turns round instead of waiting: to wake a core that sleeps costs the one that wakes it microseconds in a
-//! virtual machine, and over loopback that is the server. It would pay them whenever it is slower than its
-//! clients, and not when it is faster, which is what is to be measured.
+//! It polls instead of waiting, because waking a core that sleeps costs the waker microseconds in a
+//! virtual machine, and over loopback the waker is the server. The server would pay for that
+//! whenever it is slower than its clients, and not when it is faster, which is what is to be
+//! measured.
 //!
-//! Invariants: requests are rendered before the clock starts. Every answer is read whole and checked; the first that
-//! is not what it should be ends the run.
+//! Invariants: requests are rendered before the clock starts. Every response is read completely and
+//! checked; the first that is not as expected ends the run.
 
 use super::client::{ClientError, READ_BYTES, check};
 use super::request::Request;
@@ -18,21 +20,22 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What is asked for, how often and for how long.
+/// Says what is requested, how often and for how long.
 #[derive(Clone)]
 pub struct Load {
     pub address: SocketAddr,
-    /// Process whose CPU time is accounted.
+    /// This is the process whose CPU time is measured.
     pub server_pid: u32,
     pub connections: usize,
     pub ramp: Duration,
     pub runtime: Duration,
-    /// Core of the load generator.
+    /// This is the core of the load generator.
     pub core: usize,
-    /// How long the generator rests when no connection has anything for it. None: never, as the module says. Where the
-    /// server computes for long, a generator that turns round takes power from a core that shares its hardware.
+    /// This is how long the generator rests when no connection has anything for it; `None` means
+    /// never, as the module says. If the server computes for a long time, a generator that polls
+    /// takes power from a core that shares its hardware.
     pub rest: Option<Duration>,
-    /// Picked at random.
+    /// Requests are picked at random.
     pub requests: Arc<Vec<Request>>,
 }
 
@@ -40,7 +43,8 @@ pub struct Load {
 pub struct LoadReport {
     pub requests_per_s: f64,
     pub server_cpu_us: f64,
-    /// Share of one core that the server used: near 1, or the client was what limited the rate.
+    /// This is the share of one core that the server used. It should be near 1; otherwise the
+    /// client limited the rate.
     pub server_busy: f64,
     pub client_cpu_us: f64,
     pub p50_us: f64,
@@ -68,7 +72,7 @@ impl Run {
         Ok(Mark { at: Instant::now(), server_ns, client_us: own_cpu_us()? })
     }
 
-    /// Accounts one answer; false when the connection must stop.
+    /// Counts one response; returns false when the connection must stop.
     fn account(&self, issued: Instant) -> io::Result<bool> {
         let now = Instant::now();
         let elapsed = now - self.started;
@@ -108,18 +112,18 @@ impl Run {
     }
 }
 
-/// A connection with the request it has in flight.
+/// This is a connection with the request it has in flight.
 struct Line {
     stream: TcpStream,
-    /// Index of the request.
+    /// This is the index of the request.
     request: usize,
-    /// Bytes of it that the kernel has taken.
+    /// Counts the bytes of the request that the kernel has taken.
     sent: usize,
     issued: Instant,
     received: Vec<u8>,
 }
 
-/// What the kernel did not do because it would have had to wait is nothing.
+/// Returns `None` for an operation that would have had to wait.
 fn unless_blocked(outcome: io::Result<usize>) -> io::Result<Option<usize>> {
     match outcome {
         Ok(count) => Ok(Some(count)),
@@ -152,7 +156,7 @@ impl Line {
         Ok(())
     }
 
-    /// Does what can be done at once. Whether a checked answer came.
+    /// Does what is possible without waiting, and returns whether a checked response has arrived.
     fn turn(&mut self, load: &Load, scratch: &mut [u8]) -> Result<bool, ClientError> {
         self.send(load)?;
         match unless_blocked((&self.stream).read(scratch))? {
@@ -166,7 +170,7 @@ impl Line {
     }
 }
 
-/// Runs the load to its end on a thread kept on `load.core`.
+/// Runs the load to its end on a thread pinned to `load.core`.
 pub fn run_load(load: Load) -> Result<LoadReport, ClientError> {
     on_core(load.core, || run_load_here(load))?
 }
@@ -182,7 +186,7 @@ fn run_load_here(load: Load) -> Result<LoadReport, ClientError> {
         latencies_ns: RefCell::new(Vec::with_capacity(1 << 20)),
     };
     let mut scratch = vec![0; READ_BYTES];
-    // A server that answers nothing at all: without this the turns would never end.
+    // Without this limit, the loop would never end if the server does not respond at all.
     let limit = run.load.ramp + run.load.runtime + SILENCE_MAX;
     while run.end.get().is_none() {
         let mut idle = true;

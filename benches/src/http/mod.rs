@@ -1,4 +1,5 @@
-//! S3 over HTTP from the outside: signed requests, a load generator, the processes under load.
+//! This module is a client's side of S3 over HTTP: signed requests, a load generator, and the
+//! processes under load.
 
 pub mod client;
 pub mod hyper_server;

@@ -1,4 +1,4 @@
-//! The processes under load, started and ended by the measurement.
+//! This module runs the processes under load, which the measurement starts and ends.
 
 use super::client::{Connection, block_on};
 use nix::sys::signal::{Signal, kill};
@@ -26,7 +26,7 @@ pub enum ProcessError {
     NoAddress,
 }
 
-/// How `ringbolt serve` is started.
+/// Says how `ringbolt serve` is started.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
     pub program: PathBuf,
@@ -35,11 +35,11 @@ pub struct ServeOptions {
     pub memory: String,
     pub core: usize,
     pub anonymous: bool,
-    /// Value of `--read-cache`.
+    /// This is the value of `--read-cache`.
     pub read_cache: Option<String>,
 }
 
-/// A running server. Ended when dropped.
+/// This is a running server, which is ended when dropped.
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
@@ -51,7 +51,7 @@ impl Server {
         self.child.id()
     }
 
-    /// The bare hyper server: this very program with the argument `hyper`.
+    /// Starts the bare hyper server, which is this program with the argument `hyper`.
     pub fn start_hyper(core: usize) -> Result<Self, ProcessError> {
         let program = std::env::current_exe()?;
         let mut child = Command::new(&program)
@@ -69,7 +69,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts `ringbolt serve`; does not wait for it.
+    /// Starts `ringbolt serve`, and does not wait for it.
     pub fn start_ringbolt(options: &ServeOptions) -> Result<Self, ProcessError> {
         let address = free_address()?;
         std::fs::create_dir_all(&options.data)?;
@@ -101,8 +101,8 @@ impl Server {
         Ok(Self { child, address, log })
     }
 
-    /// Waits until `request` is answered, 503 aside, which the server says until its node is open; gives the status
-    /// and the time since `since`.
+    /// Waits until `request` is answered. A 503 does not count, because the server sends it until
+    /// its node is open. Returns the status and the time since `since`.
     pub fn first_answer(
         &mut self,
         request: &bytes::Bytes,
@@ -124,7 +124,7 @@ impl Server {
             if since.elapsed() > limit {
                 return Err(ProcessError::Silent { address, seconds: limit.as_secs(), log });
             }
-            // The server gives no signal to a stranger: asking again is all that a client can do.
+            // The server gives no signal to other processes: a client can only ask again.
             #[expect(
                 clippy::disallowed_methods,
                 reason = "polling another process; it has no event to wait for"
@@ -133,7 +133,7 @@ impl Server {
         }
     }
 
-    /// SIGTERM, then waits for the orderly end.
+    /// Sends SIGTERM, then waits for the orderly end.
     pub fn stop(mut self) -> Result<Duration, ProcessError> {
         let started = Instant::now();
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).map_err(io::Error::from)?;
@@ -141,7 +141,7 @@ impl Server {
         Ok(started.elapsed())
     }
 
-    /// SIGKILL: what a crash of the process leaves.
+    /// Sends SIGKILL, which leaves what a crash of the process leaves.
     pub fn kill(mut self) -> Result<(), ProcessError> {
         self.child.kill()?;
         self.child.wait()?;
@@ -151,18 +151,18 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only when the process has ended already.
+        // Both calls fail only when the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// An address that was free a moment ago.
+/// Returns an address that was free a moment ago.
 fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
-/// The server beside this program, unless the caller names another.
+/// Returns the server beside this program, unless the caller names another.
 pub fn default_program() -> PathBuf {
     let beside = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_path_buf));
     beside.unwrap_or_default().join("ringbolt")

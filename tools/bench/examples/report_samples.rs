@@ -1,7 +1,7 @@
-//! Writes made-up runs in every form of report, for `tests/bench`, which gives them to programs that read fio's output:
-//! `report_samples DIRECTORY`.
+//! Writes invented runs in every form of report for `tests/bench`, which passes them to programs
+//! that read fio's output: `report_samples DIRECTORY`.
 
-// The builder of the reports' own tests, which finds its types under the same names here.
+// This is the builder of the reports' own tests; its types have the same names here.
 #[path = "../src/report/sample.rs"]
 #[allow(dead_code)]
 mod sample;
@@ -23,11 +23,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(directory.join("run.terse"), terse::text(&run))?;
     html::write(&sample::run_with_rate(), &directory.join("run.html"))?;
 
-    // A stall as long as any that is recorded.
+    // The stall is as long as any that can be recorded.
     run.jobs[0].by_direction.read.clat.record(150_000_000_000);
     fs::write(directory.join("stalled.json"), json::text(&run, true))?;
 
-    // Under the names that fio-plot looks for.
+    // fio-plot looks for files with these names.
     let mut plotted = sample::run();
     plotted.jobs.truncate(1);
     let prefix = Some("randrw-iodepth-32-numjobs-1".to_owned());

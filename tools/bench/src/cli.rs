@@ -1,50 +1,50 @@
-//! Options of a whole run, as opposed to keys of a job.
+//! This module defines the options of a whole run, as opposed to the keys of a job.
 //!
-//! Invariant: nothing here changes what a job does; only what is shown, where it goes, and which jobs run.
+//! Invariant: no option changes what a job does, only what is shown, where it goes, and which jobs
+//! run.
 
 use std::path::PathBuf;
 
-/// `--output-format`; several may be asked for at once.
+/// This is a format of `--output-format`; several may be given at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputFormat {
     Normal,
     Json,
-    /// With the bins of every histogram.
+    /// Includes the bins of every histogram.
     JsonPlus,
     Terse,
 }
 
-/// `--eta`: the live line on stderr.
+/// Says when the progress line is shown on stderr (`--eta`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Eta {
-    /// When stderr is a terminal.
+    /// Shows the line when stderr is a terminal.
     #[default]
     Auto,
     Always,
     Never,
 }
 
-/// What is asked of a run as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {
-    /// In the order given, each once; `normal` when none was given.
+    /// Holds each format once, in the order given; it is `normal` if none was given.
     pub output_formats: Vec<OutputFormat>,
-    /// `--output`: a file in place of stdout.
+    /// Names the file that replaces stdout (`--output`).
     pub output: Option<PathBuf>,
-    /// `--status-interval`: results so far are printed each time so much has passed.
+    /// This is the interval at which the results so far are printed (`--status-interval`).
     pub status_interval_ns: Option<u64>,
     pub eta: Eta,
-    /// `--html`: a page is written there at the end.
+    /// Names the HTML page that is written at the end (`--html`).
     pub html: Option<PathBuf>,
-    /// `--allow-overwrite`: existing files and block devices may be written.
+    /// Allows writing existing files and block devices (`--allow-overwrite`).
     pub allow_overwrite: bool,
-    /// `--section`: only these jobs; empty: all.
+    /// Names the only jobs to run (`--section`); an empty list runs all.
     pub sections: Vec<String>,
-    /// `--parse-only`: say whether the jobs are understood, and run nothing.
+    /// Checks whether the jobs are valid, and runs nothing (`--parse-only`).
     pub parse_only: bool,
-    /// `--readonly`: jobs that write are refused.
+    /// Refuses jobs that write (`--readonly`).
     pub read_only: bool,
-    /// `--showcmd`: print the job files as a command line, and run nothing.
+    /// Prints the job files as a command line, and runs nothing (`--showcmd`).
     pub show_command: bool,
 }
 

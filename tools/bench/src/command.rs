@@ -1,6 +1,7 @@
-//! `ringbolt bench`: what the arguments ask for, and the exit status.
+//! This module is the command `ringbolt bench`: it dispatches on the arguments and returns the exit
+//! status.
 //!
-//! Invariant: results go to stdout or the file that was named, everything else to stderr.
+//! Invariant: results go to stdout or to the file that was named, everything else to stderr.
 
 use super::cli::RunOptions;
 use super::job::command_line::parse;
@@ -18,12 +19,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Jobs that are not understood, or must not be run.
+/// This is the exit status when jobs are not valid or must not run.
 const NOT_RUN: u8 = 2;
-/// A signal ended the run; fio has the same.
+/// This is the exit status when a signal ended the run, as in fio.
 pub const INTERRUPTED: u8 = 128;
 
-/// Why nothing came of a command.
+/// Says why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum CommandError {
     #[error(transparent)]
@@ -47,7 +48,7 @@ impl CommandError {
     }
 }
 
-/// Does what the arguments behind `ringbolt bench` say.
+/// Executes the arguments after `ringbolt bench`.
 pub fn execute(arguments: &[OsString]) -> ExitCode {
     let (first, rest) = match arguments {
         [first, rest @ ..] => (first.to_str(), rest),
@@ -70,7 +71,7 @@ fn sub<T: Args>(name: &'static str, arguments: &[OsString], body: impl FnOnce(&T
     let matches = match command.try_get_matches_from(words) {
         Ok(matches) => matches,
         Err(error) => {
-            // Where it can not be written there is nobody to tell.
+            // If the message cannot be written, nobody can be told.
             _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(NOT_RUN));
         }
@@ -84,7 +85,7 @@ fn sub<T: Args>(name: &'static str, arguments: &[OsString], body: impl FnOnce(&T
     }
 }
 
-/// One whose arguments clap reads, with what `T` says of itself as its help.
+/// Returns a subcommand whose arguments clap parses, with the documentation of `T` as its help.
 fn subcommand<T: Args>(name: &'static str) -> clap::Command {
     T::augment_args(clap::Command::new(name).bin_name(name))
 }
@@ -119,7 +120,7 @@ fn show_command(line: &CommandLine) -> Result<(), CommandError> {
 fn say(text: &str) -> Result<(), CommandError> {
     let wrong = |error| CommandError::Output { path: PathBuf::from("stdout"), error };
     match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough, as `head` does.
+        // The reader has closed the pipe, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(wrong),
     }
@@ -130,7 +131,7 @@ fn run_jobs(line: &CommandLine) -> Result<ExitCode, CommandError> {
         eprintln!("ringbolt bench: {warning}");
     }
     check_credentials(&line.plan)?;
-    // Before the output is opened, which may be made by that.
+    // The check comes before the output is opened, which may create the file.
     run::check_places(&line.plan, &line.options).map_err(RunError::from)?;
     let mut output = Output::open(&line.options)?;
     let run = run::run(&line.plan, &line.options, &mut Screen::new(&line.plan, &line.options, &mut output))?;
@@ -150,7 +151,7 @@ fn run_jobs(line: &CommandLine) -> Result<ExitCode, CommandError> {
     })
 }
 
-/// Where results go.
+/// This is the destination of results.
 pub struct Output {
     path: PathBuf,
     writer: Box<dyn Write>,
@@ -161,7 +162,8 @@ impl Output {
         let Some(path) = &options.output else {
             return Ok(Self { path: PathBuf::from("stdout"), writer: Box::new(io::stdout()) });
         };
-        // Opened before the run: an hour of measuring must not end at a directory that is not there.
+        // The file is opened before the run, so that an hour of measuring does not end at a missing
+        // directory.
         let file = std::fs::File::create(path)
             .map_err(|error| CommandError::Output { path: path.clone(), error })?;
         Ok(Self { path: path.clone(), writer: Box::new(file) })
@@ -172,7 +174,7 @@ impl Output {
             .map_err(|error| CommandError::Output { path: self.path.clone(), error })
     }
 
-    /// Results so far; what can not be written now is tried again at the end.
+    /// Writes the results so far; if that fails, they are written again at the end.
     pub fn interim(&mut self, run: &Run, options: &RunOptions) {
         if let Err(error) = self.report(run, options) {
             eprintln!("ringbolt bench: {error}");

@@ -1,11 +1,12 @@
-//! `ringbolt bench`: one job file against the raw drive, the engine and an S3 endpoint.
+//! This module is `ringbolt bench`: it runs one job file against the raw drive, the engine or an S3
+//! endpoint.
 //!
-//! The rooms, in the order a job goes through them:
+//! A job goes through these modules in this order:
 //! - [`spec`]: what a job is, typed, with every default filled in;
 //! - [`job`]: fio's grammar, from text or a command line to [`spec::Plan`];
-//! - [`load`]: which operation comes next and when: offsets, sizes, mixes, rates;
-//! - [`engine`]: who carries it out: a drive, the engine in this process, an S3 endpoint;
-//! - [`run`]: threads, groups, ramp, time, progress; gives [`result::Run`];
+//! - [`load`]: the next operation and its time: offsets, sizes, mixes, rates;
+//! - [`engine`]: what carries it out: a drive, the engine in this process, an S3 endpoint;
+//! - [`run`]: threads, groups, ramp, time, progress; returns [`result::Run`];
 //! - [`result`]: what was measured, mergeable over threads;
 //! - [`report`]: text, JSON, terse, HTML, logs; comparison of two runs.
 //!

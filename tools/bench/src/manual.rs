@@ -1,6 +1,5 @@
-//! `ringbolt bench --help`.
+//! This module holds the manual page for `ringbolt bench --help`.
 
-/// The manual page.
 pub const MANUAL: &str = "\
 ringbolt bench: load for drives, the storage engine and S3 endpoints, described as fio's jobs are
 

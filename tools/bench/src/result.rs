@@ -1,7 +1,8 @@
-//! What a run measured.
+//! This module holds what a run measured.
 //!
-//! Invariants: everything merges: the sum of two threads' results is the result of both. Latencies are whole
-//! histograms, never means of percentiles. Nothing is counted before a job's ramp is over.
+//! Invariants: everything merges: the sum of two threads' results is the result of both. Latencies
+//! are whole histograms, never means of percentiles. Nothing is counted before a job's ramp is
+//! over.
 
 use super::engine::failures::Failures;
 use super::spec::{ByDirection, ClientWait, Job};
@@ -10,7 +11,8 @@ use hdrhistogram::Histogram;
 /// Longer latencies count as this: 200 s.
 pub const LATENCY_NS_MAX: u64 = 200_000_000_000;
 
-/// A histogram of latencies, three significant figures, mergeable. Takes no memory before the first one.
+/// This is a mergeable histogram of latencies with three significant figures. It takes no memory
+/// before the first value.
 #[derive(Clone, Debug, Default)]
 pub struct Latencies(Form);
 
@@ -19,7 +21,7 @@ enum Form {
     #[default]
     Empty,
     Dense(Box<Histogram<u64>>),
-    /// (nanoseconds, count), ascending: for what is kept and not added to.
+    /// Holds (nanoseconds, count) in ascending order, for values that are kept and not added to.
     Sparse(Vec<(u64, u64)>),
 }
 
@@ -29,6 +31,7 @@ impl Latencies {
         self.dense().saturating_record(nanoseconds.max(1));
     }
 
+    /// Adds all latencies of another histogram.
     pub fn merge(&mut self, other: &Self) {
         match &other.0 {
             Form::Empty => {}
@@ -39,7 +42,7 @@ impl Latencies {
         }
     }
 
-    /// Gives the memory of unused values back; recording takes it again.
+    /// Releases the memory of unused values; the next record allocates it again.
     pub fn compact(&mut self) {
         if let Form::Dense(_) = self.0 {
             self.0 = Form::Sparse(self.bins().collect());
@@ -69,7 +72,7 @@ impl Latencies {
         }
     }
 
-    /// 0 when nothing was recorded, as in fio's output.
+    /// Returns the smallest latency; 0 when nothing was recorded, as in fio's output.
     pub fn min_ns(&self) -> u64 {
         match &self.0 {
             Form::Dense(histogram) if !histogram.is_empty() => histogram.min(),
@@ -109,7 +112,7 @@ impl Latencies {
         }
     }
 
-    /// `percent` from 0 to 100.
+    /// Returns a percentile; `percent` is from 0 to 100.
     pub fn percentile_ns(&self, percent: f64) -> u64 {
         match &self.0 {
             Form::Dense(histogram) if !histogram.is_empty() => histogram.value_at_percentile(percent),
@@ -126,7 +129,7 @@ impl Latencies {
         }
     }
 
-    /// (nanoseconds, count) of every value that occurred, ascending.
+    /// Iterates over (nanoseconds, count) of every value that occurred, in ascending order.
     pub fn bins(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let (dense, sparse) = match &self.0 {
             Form::Empty => (None, &[][..]),
@@ -138,70 +141,72 @@ impl Latencies {
     }
 }
 
-/// Values of a rate sampled over time: fio's bw and iops statistics.
+/// Holds values of a rate sampled over time: fio's bw and iops statistics.
 #[derive(Clone, Debug, Default)]
 pub struct Samples(pub Vec<f64>);
 
-/// Of one direction.
+/// Holds the results of one direction.
 #[derive(Clone, Debug, Default)]
 pub struct DirectionResult {
     pub bytes: u64,
     pub ios: u64,
     pub short_ios: u64,
     pub failed_ios: u64,
-    /// In flight when the job or the run was over, and cut off.
+    /// Counts the operations that were in flight at the end of the job or run, and were aborted.
     pub cut_ios: u64,
-    /// From the end of the ramp to the last completion.
+    /// This is the time from the end of the ramp to the last completion.
     pub runtime_ns: u64,
-    /// Submission, completion, both.
+    /// Holds the latencies of submission; `clat` those of completion, and `lat` the sum of both.
     pub slat: Latencies,
     pub clat: Latencies,
     pub lat: Latencies,
-    /// From the intended start, with a rate: how long a user would have waited. Empty without one.
+    /// Holds latencies from the intended start, with a rate: the time a user would have waited. It
+    /// is empty without a rate.
     pub response: Latencies,
-    /// KiB/s and operations a second, each 500 ms.
+    /// Holds KiB/s, sampled every 500 ms; `iops` holds operations per second.
     pub bandwidth: Samples,
     pub iops: Samples,
 }
 
-/// How many operations were in flight, submitted or completed at once: per cent would not merge, so counts.
-/// Buckets as fio prints them. Depth: from 1, 2, 4, 8, 16, 32, 64 on. Submit and complete: 0, then up to 4, 8, 16, 32,
-/// 64, and more.
+/// Counts how many operations were in flight, or were submitted or completed at once. It holds
+/// counts, because percentages would not merge. The buckets are those of fio. Depths: from 1, 2, 4,
+/// 8, 16, 32, 64 on. Submissions and completions: 0, then up to 4, 8, 16, 32, 64, and more.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DepthCounts(pub [u64; 7]);
 
-/// What passed in one interval of the run, for plots.
+/// Holds the figures of one interval of the run, for charts.
 #[derive(Clone, Debug, Default)]
 pub struct Interval {
-    /// Begin, from the start of the run.
+    /// This is the beginning, from the start of the run.
     pub start_ns: u64,
     pub length_ns: u64,
     pub by_direction: ByDirection<IntervalCounts>,
 }
 
+/// Counts the operations of one direction in one interval.
 #[derive(Clone, Debug, Default)]
 pub struct IntervalCounts {
     pub ios: u64,
     pub bytes: u64,
-    /// Response times with a rate, else completion times.
+    /// Holds response times with a rate, otherwise completion times.
     pub latencies: Latencies,
 }
 
-/// One operation, or the mean of an interval, in a log of fio's format.
+/// This is one operation, or the mean of an interval, in a log of fio's format.
 #[derive(Clone, Copy, Debug)]
 pub struct LogEntry {
     pub at_ms: u64,
-    /// KiB/s, operations a second, or nanoseconds.
+    /// This is in KiB/s, operations per second, or nanoseconds.
     pub value: u64,
     pub direction: super::spec::Direction,
-    /// 0 for a mean of several operations.
+    /// This is 0 for a mean of several operations.
     pub block_bytes: u64,
     pub offset: u64,
-    /// Number of the thread within the run, from 1.
+    /// This is the number of the thread within the run, from 1.
     pub thread: u32,
 }
 
-/// CPU and memory events of the thread that ran a job.
+/// Holds CPU times and memory events of the thread that ran a job.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     pub user_ns: u64,
@@ -209,32 +214,33 @@ pub struct Usage {
     pub context_switches: u64,
     pub major_faults: u64,
     pub minor_faults: u64,
-    /// Time over which these were counted.
+    /// This is the time over which these were counted.
     pub wall_ns: u64,
 }
 
-/// Of one thread, or of the threads of a group.
+/// Holds the results of one thread, or of the threads of a group.
 #[derive(Clone, Debug)]
 pub struct JobResult {
     pub job: Job,
-    /// Threads summed here.
+    /// Counts the threads in the sum.
     pub threads: u32,
-    /// Their numbers within the run, from 1.
+    /// Lists their numbers within the run, from 1.
     pub thread_numbers: Vec<u32>,
-    /// errno of the first error that ended it, 0 without one, and in words.
+    /// This is the errno of the first error that ended the job, or 0; `error_text` is the same as
+    /// text.
     pub error: i32,
     pub error_text: Option<String>,
     pub runtime_ns: u64,
     pub by_direction: ByDirection<DirectionResult>,
-    /// fsync and fdatasync.
+    /// Holds the latencies of fsync and fdatasync.
     pub sync: Latencies,
     pub usage: Usage,
     pub depth: DepthCounts,
     pub submitted: DepthCounts,
     pub completed: DepthCounts,
-    /// Depth that `latency_target` came to.
+    /// This is the depth that `latency_target` found.
     pub latency_depth: Option<u32>,
-    /// What `steadystate` came to.
+    /// This is the result of `steadystate`.
     pub steady: Option<super::run::SteadyReport>,
     pub intervals: Vec<Interval>,
     pub bandwidth_log: Vec<LogEntry>,
@@ -242,20 +248,20 @@ pub struct JobResult {
     pub slat_log: Vec<LogEntry>,
     pub clat_log: Vec<LogEntry>,
     pub lat_log: Vec<LogEntry>,
-    /// Blocks whose content was not what was written.
+    /// Counts blocks whose content was not what was written.
     pub verify_failures: u64,
-    /// Operations that failed, by reason.
+    /// Holds the failed operations by reason.
     pub failures: Failures,
-    /// Connections that were made again, where there are connections.
+    /// Counts connections that were made again; `None` if the engine has no connections.
     pub reconnections: Option<u64>,
-    /// How the client waited for answers.
+    /// Says how the client waited for responses.
     pub client_wait: Option<ClientWait>,
-    /// What is to be known beyond the figures.
+    /// Lists what a user should know beyond the figures.
     pub notes: Vec<String>,
 }
 
 impl JobResult {
-    /// Says which thread of the run this is the result of.
+    /// Sets the number of the thread that this result belongs to.
     pub fn number(&mut self, thread: u32) {
         self.thread_numbers = vec![thread];
         let logs = [
@@ -268,7 +274,7 @@ impl JobResult {
         logs.into_iter().flatten().for_each(|entry| entry.thread = thread);
     }
 
-    /// Nothing measured yet.
+    /// Returns a result without measurements.
     pub fn empty(job: &Job) -> Self {
         Self {
             job: job.clone(),
@@ -300,12 +306,12 @@ impl JobResult {
     }
 }
 
-/// Counters of a block device over the run, as fio's disk_util.
+/// Holds the counters of a block device over the run, as fio's disk_util.
 #[derive(Clone, Debug, Default)]
 pub struct DiskUsage {
     pub name: String,
     pub ios: [u64; 2],
-    /// Of 512 bytes, whatever the drive's blocks are.
+    /// Counts sectors of 512 bytes, whatever the drive's block size is.
     pub sectors: [u64; 2],
     pub merges: [u64; 2],
     pub ticks_ms: [u64; 2],
@@ -313,29 +319,29 @@ pub struct DiskUsage {
     pub utilisation_percent: f64,
 }
 
-/// The machine and what runs on it, as far as it bears on the figures.
+/// Describes the machine and its software, as far as they affect the figures.
 #[derive(Clone, Debug, Default)]
 pub struct Fingerprint(pub Vec<(String, String)>);
 
-/// A whole run.
+/// Holds the results of a whole run.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Milliseconds since 1970.
+    /// This is in milliseconds since 1970.
     pub started_unix_ms: u64,
     pub plan: super::spec::Plan,
-    /// By job, or by group with `group_reporting`.
+    /// Holds the results by job, or by group with `group_reporting`.
     pub jobs: Vec<JobResult>,
     pub disks: Vec<DiskUsage>,
     pub fingerprint: Fingerprint,
-    /// By a signal, before all was done.
+    /// Says that a signal ended the run before everything was done.
     pub interrupted: bool,
 }
 
 impl Run {
-    /// Of a run of one job.
+    /// Returns the result of a run of one job.
     ///
     /// # Errors
-    /// With what ended the job, in words.
+    /// Returns what ended the job, as text.
     pub fn only_result(&self) -> Result<&JobResult, String> {
         if self.interrupted {
             return Err("interrupted".to_owned());

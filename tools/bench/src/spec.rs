@@ -1,12 +1,13 @@
-//! A job as it will be run: every key of a job file, typed, with its default in place.
+//! This module defines a job as it will be run: every key of a job file, typed, with its default
+//! set.
 //!
-//! Invariant: sizes are bytes, times nanoseconds unless the name says otherwise; a value here was checked, so whoever
-//! runs it asserts rather than complains.
+//! Invariant: sizes are in bytes, and times in nanoseconds unless the name says otherwise. A value
+//! here was checked, so the code that runs it asserts rather than reports errors.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Of an operation, as results are kept.
+/// This is the direction under which the results of an operation are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     Read,
@@ -17,7 +18,7 @@ pub enum Direction {
 impl Direction {
     pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Trim];
 
-    /// As fio's output names it.
+    /// Returns the name that fio's output uses.
     pub fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -27,7 +28,7 @@ impl Direction {
     }
 }
 
-/// A value for each direction.
+/// Holds a value for each direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ByDirection<T> {
     pub read: T,
@@ -54,12 +55,13 @@ impl<T> ByDirection<T> {
 }
 
 impl<T: Clone> ByDirection<T> {
+    /// Returns the same value for each direction.
     pub fn same(value: T) -> Self {
         Self { read: value.clone(), write: value.clone(), trim: value }
     }
 }
 
-/// `rw`.
+/// This is the value of `rw`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pattern {
     pub reads: bool,
@@ -68,64 +70,66 @@ pub struct Pattern {
     pub random: bool,
 }
 
-/// `bs`, `bsrange`, `bssplit` of one direction.
+/// This is the value of `bs`, `bsrange` or `bssplit` for one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockSize {
     Fixed(u64),
-    /// Multiples of the smallest, evenly.
+    /// Draws multiples of the smallest size evenly.
     Range {
         least: u64,
         most: u64,
     },
-    /// Bytes and per cent; the parts add up to 100.
+    /// Holds sizes in bytes and their shares in per cent, which add up to 100.
     Split(Vec<(u64, u32)>),
 }
 
-/// `random_distribution`, and `keydist` for objects.
+/// This is the value of `random_distribution`, or of `keydist` for objects.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Distribution {
     Even,
-    /// Exponent.
+    /// Holds the exponent.
     Zipf(f64),
-    /// Power: fio's h.
+    /// Holds the power: fio's h.
     Pareto(f64),
-    /// Deviation, per cent of the range.
+    /// Holds the deviation in per cent of the range.
     Normal(f64),
-    /// Per cent of the accesses, per cent of the range; each adds up to 100.
+    /// Holds zones as per cent of the accesses and per cent of the range; each adds up to 100.
     Zoned(Vec<(u32, u32)>),
 }
 
-/// `ioengine`.
+/// This is the value of `ioengine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// A raw file or block device by io_uring.
+    /// Runs on a raw file or block device by io_uring.
     IoUring,
-    /// The storage engine in this process, without HTTP: `filename` is a drive, made when it is not there.
+    /// Runs on the storage engine in this process, without HTTP. `filename` is a drive, which is
+    /// created if it does not exist.
     Ringbolt,
-    /// An S3 endpoint.
     S3,
 }
 
-/// How the operations on files and devices are carried out (`ioengine` where [`Engine::IoUring`] is meant).
+/// Says how operations on files and devices are carried out (`ioengine` with the meaning of
+/// [`Engine::IoUring`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Calls {
-    /// Queued in a ring: io_uring, and what keeps operations in flight by other means (libaio, posixaio).
+    /// Queues operations in a ring: io_uring, and engines that keep operations in flight by other
+    /// means (libaio, posixaio).
     Queued,
-    /// One pread or pwrite after the other: psync and its kind.
+    /// Makes one pread or pwrite after the other: psync and similar engines.
     Plain,
 }
 
-/// `sync`: what is durable once a write has ended.
+/// Says what is durable when a write completes (`sync`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durable {
     No,
-    /// What was written (O_DSYNC).
+    /// The data are durable (O_DSYNC).
     Data,
-    /// The times of the file too (O_SYNC).
+    /// The file's times are durable too (O_SYNC).
     All,
 }
 
-/// What an object engine does, and how often against the others.
+/// This is an operation of an object engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectOp {
     Put,
@@ -138,36 +142,39 @@ pub enum ObjectOp {
 }
 
 impl ObjectOp {
-    /// What stores an object under the key that a delete would remove.
+    /// Lists the operations that store an object under the key that a delete would remove.
     pub const PUTS: [Self; 2] = [Self::Put, Self::Multipart];
 }
 
-/// `rate_process`.
+/// This is the value of `rate_process`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateProcess {
     Linear,
     Poisson,
 }
 
-/// `latency_target` and what belongs to it: the depth is lowered and raised to hold it.
+/// Holds `latency_target` and its related keys: the depth is adjusted to meet the target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LatencyTarget {
     pub target_ns: u64,
     pub window_ns: u64,
-    /// Per cent of the operations of a window that must be faster.
+    /// This is the percentage of a window's operations that must be faster.
     pub percentile: f64,
 }
 
-/// How operations are handed over and taken back (`iodepth_batch` and its kind, `iodepth_low`).
+/// Says how many operations are submitted and taken back at a time (`iodepth_batch` and related
+/// keys, `iodepth_low`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batches {
-    /// So many operations are handed over together at most; None: as many as serve the engine best.
+    /// This is the largest number of operations submitted together; `None` leaves it to the engine.
     pub most: Option<u32>,
-    /// A wait ends when so many operations have completed; 0: it does not wait.
+    /// This is the number of completions that end a wait; with 0, it does not wait.
     pub complete_min: u32,
-    /// At most so many completed operations are taken before others are begun; None: all.
+    /// This is the largest number of completions taken before new operations begin; `None` means
+    /// all.
     pub complete_max: Option<u32>,
-    /// Once the depth was reached, others are begun when only so many are left; None: as soon as one has completed.
+    /// This is the number of operations in flight at which new ones begin, once the depth was
+    /// reached; `None` means after each completion.
     pub depth_low: Option<u32>,
 }
 
@@ -177,62 +184,65 @@ impl Default for Batches {
     }
 }
 
-/// What becomes of files that are only written, before the job begins (`fallocate`, `overwrite`).
+/// Says how files that are only written are prepared before the job begins (`fallocate`,
+/// `overwrite`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WrittenFiles {
-    /// They get their length.
+    /// The files get their length.
     Sparse,
-    /// They get their space too, where the file system can reserve it.
+    /// The files get their space too, if the file system can reserve it.
     Reserved,
-    /// They are written in full.
+    /// The files are written in full.
     Written,
 }
 
-/// Percentiles beside those of completion latencies (`lat_percentiles`, `slat_percentiles`).
+/// Asks for percentiles besides those of completion latencies (`lat_percentiles`,
+/// `slat_percentiles`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MorePercentiles {
-    /// Of latencies from the taking up of an operation.
+    /// Asks for those of the total latency.
     pub total: bool,
-    /// Of those until it is handed over.
+    /// Asks for those of the submission latency.
     pub submission: bool,
 }
 
-/// What is to be steady before a job ends (`steadystate`).
+/// This is the rate that must be steady before a job ends (`steadystate`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SteadyMetric {
     Iops,
     Bandwidth,
 }
 
-/// `steadystate` and what belongs to it: the job ends once its rate, over a window, is steady.
+/// Holds `steadystate` and its related keys: the job ends once its rate, over a window, is steady.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Steady {
     pub metric: SteadyMetric,
-    /// The slope of a line through the window is judged, in place of the largest deviation from its mean.
+    /// Judges the slope of a line through the window instead of the largest deviation from its
+    /// mean.
     pub slope: bool,
-    /// What is judged has to be below this.
+    /// This is the upper limit of the judged figure.
     pub limit: f64,
-    /// `limit` is in per cent of the window's mean.
+    /// Says that `limit` is in per cent of the window's mean.
     pub percent: bool,
     pub window_ns: u64,
-    /// Samples begin so long after the job.
+    /// This is the time between the start of the job and the first sample.
     pub ramp_ns: u64,
-    /// How long a sample is.
+    /// This is the length of a sample.
     pub interval_ns: u64,
 }
 
-/// `verify` and what belongs to it.
+/// Holds `verify` and its related keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verify {
-    /// Read back what was written once a write job is done (`do_verify`).
+    /// Reads back what was written after a write job is done (`do_verify`).
     pub read_back: bool,
-    /// Stop at the first block that is wrong (`verify_fatal`).
+    /// Stops at the first wrong block (`verify_fatal`).
     pub fatal: bool,
-    /// Blocks are the job's pattern over and over, and carry no checksum (`verify=pattern`).
+    /// Fills blocks with the repeated pattern of the job, without a checksum (`verify=pattern`).
     pub by_pattern: bool,
 }
 
-/// What `verify` writes into objects, and looks at.
+/// This is the checksum that `verify` writes into objects and checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Checksum {
     #[default]
@@ -248,7 +258,7 @@ impl Checksum {
         }
     }
 
-    /// Length of one.
+    /// Returns the length of a checksum.
     pub fn bytes(self) -> usize {
         match self {
             Self::Crc32c => 4,
@@ -257,44 +267,45 @@ impl Checksum {
     }
 }
 
-/// `write_bw_log`, `write_lat_log`, `write_iops_log`: file name prefixes.
+/// Holds the file name prefixes of `write_bw_log`, `write_lat_log` and `write_iops_log`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Logs {
     pub bandwidth: Option<String>,
     pub latency: Option<String>,
     pub iops: Option<String>,
-    /// `log_avg_msec`: entries are means over so long; 0: one for each operation.
+    /// This is the time over which an entry is a mean (`log_avg_msec`); with 0, each operation has
+    /// an entry.
     pub average_ms: u64,
-    /// `per_job_logs=0`: one file for all threads.
+    /// Writes one file for all threads (`per_job_logs=0`).
     pub in_one_file: bool,
-    /// `log_offset`: entries have the offset of their operation.
+    /// Adds the offset of its operation to each entry (`log_offset`).
     pub with_offset: bool,
 }
 
-/// `http_mode`.
+/// This is the value of `http_mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpMode {
     S3,
 }
 
-/// `https`.
+/// This is the value of `https`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Https {
     Off,
     On,
-    /// Without looking at the certificate.
+    /// Does not verify the certificate.
     Insecure,
 }
 
-/// `client_wait`: what the S3 client's thread does while no answer is there.
+/// Says what the S3 client's thread does while no response is there (`client_wait`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientWait {
-    /// Polls when nobody is likely to need its core.
+    /// Polls if nobody else is likely to need the core.
     #[default]
     Auto,
-    /// Looks again and again: the server does not pay for waking it, and it takes a whole core.
+    /// Polls all the time: the server does not pay for waking the client, which uses a whole core.
     Poll,
-    /// Sleeps in the kernel until an answer comes.
+    /// Sleeps in the kernel until a response arrives.
     Sleep,
 }
 
@@ -308,10 +319,10 @@ impl ClientWait {
     }
 }
 
-/// Keys of the object engines.
+/// Holds the keys of the object engines.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objects {
-    /// `http_host`, with an optional port.
+    /// This is the value of `http_host`, with an optional port.
     pub host: String,
     pub access_key: String,
     pub secret_key: String,
@@ -319,28 +330,32 @@ pub struct Objects {
     pub https: Https,
     pub mode: HttpMode,
     pub bucket: String,
-    /// None: from the direction (a read gets, a write puts, a trim deletes). More than one: a weighted mix.
+    /// Holds a weighted mix of operations; with `None`, the direction decides (a read gets, a write
+    /// puts, a trim deletes).
     pub ops: Option<Vec<(ObjectOp, u32)>>,
-    /// How many objects; 0: `size` over the block size.
+    /// This is the number of objects; with 0, it is `size` over the block size.
     pub objects: u64,
     pub key_distribution: Distribution,
     pub part_bytes: u64,
-    /// `range_size`: a get asks for so many bytes of its object; None: for all of it.
+    /// This is the number of bytes that a get asks for (`range_size`); `None` means the whole
+    /// object.
     pub range_bytes: Option<u64>,
-    /// `request_timeout`: an operation without a whole answer by then has failed.
+    /// This is the time after which an operation without a complete response has failed
+    /// (`request_timeout`).
     pub timeout_ns: u64,
     pub client_wait: ClientWait,
 }
 
-/// One section after inheritance; `numjobs` threads run it.
+/// This is one section after inheritance; `numjobs` threads run it.
 #[derive(Clone, Debug)]
 pub struct Job {
     pub name: String,
-    /// Keys as they were written, global ones first: fio's "job options".
+    /// Holds the keys as they were written, global ones first: fio's "job options".
     pub given: BTreeMap<String, String>,
-    /// Jobs of a stage run together; a stage begins when the one before has ended (`stonewall`).
+    /// This is the stage of the job. Jobs of a stage run together; a stage begins when the one
+    /// before has ended (`stonewall`).
     pub stage: usize,
-    /// Jobs whose results are summed; each its own without `group_reporting`.
+    /// This is the group whose results are summed; without `group_reporting`, each job has its own.
     pub group: usize,
     pub group_reporting: bool,
     pub description: Option<String>,
@@ -350,19 +365,21 @@ pub struct Job {
     pub calls: Calls,
     pub pattern: Pattern,
     pub block: ByDirection<BlockSize>,
-    /// Bytes that a thread's files have in all, before `numjobs`.
+    /// This is the total size of a thread's files in bytes.
     pub size: Option<u64>,
-    /// Bytes to transfer; None: `size`.
+    /// This is the number of bytes to transfer; `None` means `size`.
     pub io_size: Option<u64>,
-    /// Per file; None: `size` over the number of files.
+    /// This is the size of each file; `None` means `size` over the number of files.
     pub file_size: Option<u64>,
-    /// The largest of a range that begins with `file_size`: each file's size is drawn from it.
+    /// This is the upper end of a range that begins with `file_size`, from which each file's size
+    /// is drawn.
     pub file_size_most: Option<u64>,
-    /// `filename`, split at colons; empty: made from the job's name and number in `directory`.
+    /// Holds the paths of `filename`, split at colons; if it is empty, names are made of the job's
+    /// name and numbers in `directory`.
     pub files: Vec<PathBuf>,
     pub directory: Option<PathBuf>,
     pub offset: u64,
-    /// Added to `offset` once for each thread of the job before this one.
+    /// This is added to `offset` once for each earlier thread of the job.
     pub offset_increment: u64,
     pub nrfiles: u32,
     pub written_files: WrittenFiles,
@@ -371,9 +388,10 @@ pub struct Job {
     pub batches: Batches,
     pub threads: u32,
     pub direct: bool,
-    /// The page cache drops the files when the job begins, and before each further pass.
+    /// Drops the files from the page cache when the job begins, and before each further pass.
     pub invalidate: bool,
-    /// The kernel is told whether access is random, which decides how far it reads ahead into the page cache.
+    /// Tells the kernel whether access is random, which determines how far it reads ahead into the
+    /// page cache.
     pub fadvise_hint: bool,
     pub runtime_ns: Option<u64>,
     pub time_based: bool,
@@ -384,66 +402,69 @@ pub struct Job {
     pub read_percent: u32,
     pub distribution: ByDirection<Distribution>,
     pub norandommap: bool,
-    /// Of a random load's operations, in per cent, those at a random place; the others follow the one before.
+    /// This is the percentage of a random load's operations at a random place; the others follow
+    /// the one before.
     pub random_percent: ByDirection<u32>,
     pub seed: u64,
 
-    /// Bytes a second.
+    /// This is in bytes per second.
     pub rate: ByDirection<Option<u64>>,
     pub rate_iops: ByDirection<Option<u64>>,
     pub rate_process: RateProcess,
     pub think_ns: u64,
-    /// So much of a pause is spent busy.
+    /// This is the part of a pause that is spent busy.
     pub think_spin_ns: u64,
     pub think_blocks: u64,
     pub latency_target: Option<LatencyTarget>,
     pub steady: Option<Steady>,
     pub more_percentiles: MorePercentiles,
-    /// Per cent, at most 20.
+    /// Lists at most 20 percentiles, in per cent.
     pub percentiles: Vec<f64>,
 
-    /// A flush after so many writes; 0: never.
+    /// This is the number of writes after which a flush follows; with 0, none does.
     pub fsync: u64,
     pub fdatasync: u64,
     pub durable: Durable,
     pub end_fsync: bool,
-    /// `fsync_on_close`: each file is flushed when the job closes it, after its figures are taken.
+    /// Flushes each file when the job closes it, after its figures are taken (`fsync_on_close`).
     pub close_fsync: bool,
-    /// Cores to run on; empty: any.
+    /// Lists the cores to run on; if it is empty, any will do.
     pub cpus: Vec<usize>,
-    /// Each thread has one of the cores (`cpus_allowed_policy=split`).
+    /// Gives each thread one of the cores (`cpus_allowed_policy=split`).
     pub split_cpus: bool,
     pub numa_nodes: Vec<usize>,
     pub verify: Option<Verify>,
-    /// Of `verify`.
+    /// This is the checksum of `verify`.
     pub checksum: Checksum,
     pub refill_buffers: bool,
     pub zero_buffers: bool,
-    /// What is written, over and over (`buffer_pattern`, `verify_pattern`); empty: something random.
+    /// This is the repeated content of writes (`buffer_pattern`, `verify_pattern`); if it is empty,
+    /// writes are random.
     pub byte_pattern: Vec<u8>,
-    /// Per cent of a buffer that compresses away.
+    /// This is the percentage of a buffer that can be compressed away.
     pub compress_percent: u32,
     pub logs: Logs,
-    /// Errors of reads, writes and verification that do not end the job (`continue_on_error`).
+    /// Says which errors of reads, writes and verification do not end the job
+    /// (`continue_on_error`).
     pub continue_on_error: ErrorKinds,
     pub unlink: bool,
     pub objects: Objects,
 }
 
 impl Job {
-    /// Where in each file one of the job's threads begins.
+    /// Returns where one of the job's threads begins in each file.
     pub fn offset_of(&self, thread: u32) -> u64 {
         self.offset.saturating_add(self.offset_increment.saturating_mul(u64::from(thread)))
     }
 
-    /// The files of one of the job's threads: all threads share those that were named; others are called
-    /// `name.thread.file` as by fio, both from 0.
+    /// Returns the files of one of the job's threads. All threads share the files that were named;
+    /// others are called `name.thread.file` as in fio, with both numbers from 0.
     pub fn paths(&self, thread: u32) -> Vec<PathBuf> {
         let count = if self.files.is_empty() { self.nrfiles } else { self.files.len() as u32 };
         (0..count).map(|file| self.path(thread, file)).collect()
     }
 
-    /// One of these files.
+    /// Returns one of these files.
     pub fn path(&self, thread: u32, file: u32) -> PathBuf {
         let directory = self.directory.clone().unwrap_or_default();
         if !self.files.is_empty() {
@@ -455,7 +476,8 @@ impl Job {
 }
 
 impl Job {
-    /// A job that the program makes for itself: reads of 4 KiB, one after the other, direct, one thread.
+    /// Returns a job for the program's own use: reads of 4 KiB, one after the other, direct, one
+    /// thread.
     pub fn plain(name: &str, engine: Engine) -> Self {
         Self {
             name: name.into(),
@@ -529,12 +551,13 @@ impl Job {
 }
 
 impl Objects {
-    /// Whether it is a mix that deletes, and so only what it has put itself.
+    /// Returns whether the job is a mix with deletes, which deletes only objects that it has put
+    /// itself.
     pub fn deletes_its_own(&self) -> bool {
         self.weight_of(&[ObjectOp::Delete]) > 0 && self.weight_of(&ObjectOp::PUTS) > 0
     }
 
-    /// Sum of the weights of some operations in the mix.
+    /// Returns the sum of the weights of some operations in the mix.
     pub fn weight_of(&self, some: &[ObjectOp]) -> u64 {
         let mix = self.ops.iter().flatten();
         mix.filter(|(op, _)| some.contains(op)).map(|(_, weight)| u64::from(*weight)).sum()
@@ -562,7 +585,7 @@ impl Default for Objects {
     }
 }
 
-/// `continue_on_error`.
+/// Holds the kinds of errors of `continue_on_error`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ErrorKinds {
     pub read: bool,
@@ -570,10 +593,10 @@ pub struct ErrorKinds {
     pub verify: bool,
 }
 
-/// All that a job file or a command line asks for.
+/// Holds everything that a job file or a command line asks for.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Keys of `[global]` as they were written.
+    /// Holds the keys of `[global]` as they were written.
     pub global: BTreeMap<String, String>,
     pub jobs: Vec<Job>,
 }

@@ -1,6 +1,6 @@
-//! Shows a run while it goes on: the live line, results so far, remarks.
+//! This module shows a run while it lasts: the progress line, results so far, notes.
 //!
-//! Invariant: nothing here fails a run; what can not be shown is left out.
+//! Invariant: nothing here fails a run; what cannot be shown is left out.
 
 use super::cli::RunOptions;
 use super::command::Output;
@@ -10,7 +10,7 @@ use super::run::{JobStatus, Phase, Status, Watcher};
 use super::spec::{ByDirection, Direction, Job, Plan};
 use std::io::{self, Stderr};
 
-/// A terminal that someone looks at, or none.
+/// Shows a run on the terminal, if there is one.
 pub struct Screen<'run> {
     plan: &'run Plan,
     options: &'run RunOptions,
@@ -66,7 +66,7 @@ fn state(phase: Phase) -> ThreadState {
     }
 }
 
-/// The line's figures; `jobs` are those of the plan, in the same order.
+/// Returns the figures of the line; `jobs` are those of the plan, in the same order.
 fn progress(status: &Status, jobs: &[Job]) -> Progress {
     let mut progress = Progress::default();
     let mut rates: ByDirection<(f64, f64)> = ByDirection::default();
@@ -94,7 +94,8 @@ fn progress(status: &Status, jobs: &[Job]) -> Progress {
     progress
 }
 
-/// Of the jobs that run; not known while one of them is still preparing.
+/// Returns the progress of the running jobs in per cent; `None` while one of them is still
+/// preparing.
 fn percent(running: &[&JobStatus]) -> Option<f64> {
     if running.is_empty() || running.iter().any(|job| job.phase < Phase::Running) {
         return None;

@@ -1,9 +1,9 @@
-//! Content and choices that follow from a seed.
+//! This module generates content and choices from a seed.
 //!
-//! Invariants: two contents of different seeds differ in every 8-byte word with near certainty, so a block in the
-//! wrong place is noticed; the same seed gives the same bytes on every machine.
+//! Invariants: two contents of different seeds differ in every 8-byte word with near certainty, so
+//! a block in the wrong place is detected. The same seed gives the same bytes on every machine.
 
-/// The body of one object: `size_bytes` bytes made from `seed`.
+/// This is the body of one object: `size_bytes` bytes generated from `seed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Content {
     pub seed: u64,
@@ -25,7 +25,7 @@ impl Content {
         bytes
     }
 
-    /// None when `got` is this content, else where it first differs.
+    /// Returns where `got` first differs from this content; `None` if they are equal.
     pub fn difference(&self, got: &[u8]) -> Option<String> {
         let wanted = self.bytes();
         if wanted == got {
@@ -36,7 +36,7 @@ impl Content {
     }
 }
 
-/// A small generator of pseudo-random numbers (SplitMix64: Steele, Lea, Flood, OOPSLA 2014).
+/// Generates pseudo-random numbers (SplitMix64: Steele, Lea, Flood, OOPSLA 2014).
 #[derive(Clone, Debug)]
 pub struct Dice {
     state: u64,
@@ -56,12 +56,13 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// Uniform in `0..limit`.
+    /// Draws evenly from `0..limit`.
     pub fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 
-    /// A size at or between the borders where the storage changes its ways: empty, inline, sliced, many slices.
+    /// Draws a size at or between the limits at which storage changes: empty, inline, sliced, many
+    /// slices.
     pub fn size_bytes(&mut self) -> usize {
         const BORDERS: [usize; 9] =
             [0, 1, 4096, 65_535, 65_536, 65_537, 1 << 20, (4 << 20) + 1, (5 << 20) + 1];

@@ -1,13 +1,13 @@
-//! Times of day in C's form, which fio's output has: "Sat Nov 21 15:36:29 2026".
+//! This module formats times of day as C and fio do: "Sat Nov 21 15:36:29 2026".
 //!
-//! Invariant: always UTC. Which zone a machine is in is kept in a data base that nothing else here needs, and
-//! reports of two machines are easier to lay side by side.
+//! Invariant: times are always in UTC. The zone of a machine is in a database that nothing else
+//! here needs, and reports of two machines are easier to compare this way.
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Seconds since 1970 as text.
+/// Formats seconds since 1970.
 pub fn text(unix_seconds: u64) -> String {
     let days = unix_seconds / 86_400;
     let second = unix_seconds % 86_400;
@@ -22,9 +22,10 @@ pub fn text(unix_seconds: u64) -> String {
     )
 }
 
-/// Year, month from 0 and day from 1, of a day since 1970. Walks year by year: a report asks once.
+/// Returns year, month from 0 and day from 1 of a day since 1970. It walks year by year, because a
+/// report calls it once.
 pub fn civil(mut days: u64) -> (u64, usize, u64) {
-    // Whole periods of 400 years first, so that no input makes the walk long.
+    // Whole periods of 400 years come first, so that the walk is short for any input.
     let mut year = 1970 + days / 146_097 * 400;
     days %= 146_097;
     while days >= year_days(year) {
@@ -66,7 +67,7 @@ mod tests {
         assert_eq!(text(951_782_400), "Tue Feb 29 00:00:00 2000");
         assert_eq!(text(1_795_275_389), "Sat Nov 21 15:36:29 2026");
         assert_eq!(text(4_107_542_400), "Mon Mar  1 00:00:00 2100");
-        // Nothing that a clock can say makes it panic or hang.
+        // No value of a clock panics or hangs.
         assert!(!text(u64::MAX).is_empty());
     }
 }

@@ -1,10 +1,11 @@
-//! A single-threaded executor that owns its thread and drives one core of the engine: the least there can be
-//! between a benchmark and the engine.
+//! This module is a single-threaded executor that owns its thread and drives one core of the
+//! engine. It adds as little as possible between a benchmark and the engine.
 //!
-//! Invariants: tasks and their wakers stay on the thread that made the executor (a wake from elsewhere panics,
-//! because it would be lost). A woken task is queued once until it runs. The main future goes before the tasks that
-//! are ready, and so does what it or its caller wakes: a load generator replaces each operation that has ended before
-//! the next one is looked at, and the drive keeps its depth. The thread blocks in the kernel only when no task is ready
+//! Invariants: tasks and their wakers stay on the thread that created the executor (a wake from
+//! another thread panics, because it would be lost). A woken task is queued once until it runs. The
+//! main future is polled before the tasks that are ready, and so are tasks that it or its caller
+//! wakes: a load generator thus replaces each operation that has ended before it examines the next
+//! one, and the drive keeps its depth. The thread blocks in the kernel only when no task is ready
 //! and no timer is due.
 
 use mio::unix::SourceFd;
@@ -23,12 +24,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Timers nearer than this are waited for exactly; farther ones may be late by one I/O while I/O is in flight.
+/// Timers nearer than this are exact; others may be late by one I/O while I/O is in flight.
 const EXACT_TIMER_US: u64 = 2_000;
-/// What the kernel refused is tried again after this, when nothing else happens.
+/// Operations that the kernel refused are tried again after this time, if nothing else happens.
 const REFUSED_US: u64 = 1_000;
 
-/// So many polls of the main future and of what it woke may go before the other tasks and the ring have their turn.
+/// The main future and what it woke may be polled this many times before the other tasks and the
+/// ring get a turn.
 const FIRST_MAX: usize = 64;
 
 const MAIN_TASK: usize = usize::MAX;
@@ -37,14 +39,14 @@ thread_local! {
     static READY: RefCell<Ready> = const { RefCell::new(Ready::new()) };
 }
 
-/// What has been woken and not polled.
+/// Holds the tasks that have been woken and not polled.
 struct Ready {
-    /// The main future, and what it or its caller woke.
+    /// Holds the main future, and what it or its caller woke.
     first: VecDeque<Arc<TaskWaker>>,
     others: VecDeque<Arc<TaskWaker>>,
-    /// A task is polled, or the ring or the timers wake what waited for them.
+    /// Says that a task is being polled, or that the ring or the timers wake tasks.
     in_tasks: bool,
-    /// Polls that are left of each kind before the ring is turned.
+    /// Counts the polls that are left of each kind before the ring gets a turn.
     first_left: usize,
     others_left: usize,
 }
@@ -77,7 +79,8 @@ impl Ready {
         self.others.pop_front()
     }
 
-    /// Only what is ready now: tasks that wake each other must not keep the ring waiting.
+    /// Limits the turn to tasks that are ready now: tasks that wake each other must not keep the
+    /// ring waiting.
     fn begin_turn(&mut self) {
         (self.first_left, self.others_left) = (FIRST_MAX, self.others.len());
     }
@@ -87,7 +90,7 @@ impl Ready {
     }
 }
 
-/// While it is held, tasks are what wakes.
+/// Marks, while it exists, that tasks do the waking.
 struct InTasks;
 
 impl InTasks {
@@ -104,7 +107,7 @@ impl Drop for InTasks {
 }
 
 struct TaskWaker {
-    /// Slot in the task table, or `MAIN_TASK`.
+    /// This is a slot in the task table, or `MAIN_TASK`.
     slot: usize,
     queued: AtomicBool,
     home: ThreadId,
@@ -133,7 +136,7 @@ impl Wake for TaskWaker {
     }
 }
 
-/// A spawned task. Its waker is what tells it from a later task in the same slot.
+/// Holds a spawned task. Its waker distinguishes it from a later task in the same slot.
 struct Task {
     future: LocalTask,
     waker: Arc<TaskWaker>,
@@ -145,12 +148,12 @@ struct TaskTable {
     free: Vec<usize>,
 }
 
-/// The engine's world on this executor.
+/// Implements the engine's environment on this executor.
 pub struct CoreEnvironment {
     started: Instant,
     tasks: RefCell<TaskTable>,
     timers: RefCell<BinaryHeap<Reverse<(u64, u64)>>>,
-    /// By timer number, ascending because numbers are.
+    /// Holds the wakers by timer number; numbers ascend, so the map does too.
     timer_wakers: RefCell<std::collections::BTreeMap<u64, Waker>>,
     next_timer: Cell<u64>,
     random: RefCell<fastrand::Rng>,
@@ -223,7 +226,7 @@ impl Environment for Shared {
     }
 }
 
-/// [`CoreEnvironment`] as the engine holds it.
+/// This is a [`CoreEnvironment`] as the engine holds it.
 #[derive(Clone)]
 struct Shared(Rc<CoreEnvironment>);
 
@@ -260,16 +263,17 @@ impl Drop for Sleep {
     }
 }
 
-/// How the thread waits when nothing is ready.
+/// Says how the thread waits when nothing is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Idle {
-    /// With the descriptor and the next timer: right in every phase.
+    /// Waits for the descriptor and the next timer, which is right in every phase.
     Poll,
-    /// In the ring itself, one system call for submit and wait: for phases in which I/O is always in flight.
+    /// Waits in the ring itself, with one system call for submit and wait, which is for phases in
+    /// which I/O is always in flight.
     Ring,
 }
 
-/// Runs tasks and the engine's ring on the thread that made it.
+/// Runs tasks and the engine's ring on the thread that created it.
 pub struct Executor {
     environment: Shared,
     driver: RefCell<Option<Driver>>,
@@ -295,12 +299,12 @@ impl Executor {
         })
     }
 
-    /// For `CoreSeed::start`.
+    /// Returns the environment for `CoreSeed::start`.
     pub fn environment(&self) -> Rc<dyn Environment> {
         Rc::new(self.environment.clone())
     }
 
-    /// From here on the executor drives this ring.
+    /// Makes the executor drive this ring.
     pub fn attach(&self, driver: Driver) -> io::Result<()> {
         let descriptor = driver.raw_fd();
         let registry = self.poll.borrow().registry().try_clone()?;
@@ -318,7 +322,8 @@ impl Executor {
         self.run_with(Idle::Poll, future)
     }
 
-    /// As [`Executor::run`], waiting in the ring. `future` must keep I/O in flight until it ends.
+    /// Runs `future` as [`Executor::run`] does, but waits in the ring. `future` must keep I/O in
+    /// flight until it ends.
     pub fn run_loaded<T>(&self, future: impl Future<Output = T>) -> io::Result<T> {
         self.run_with(Idle::Ring, future)
     }
@@ -326,11 +331,11 @@ impl Executor {
     fn run_with<T>(&self, idle: Idle, future: impl Future<Output = T>) -> io::Result<T> {
         let mut future = pin!(future);
         let main = TaskWaker::new(MAIN_TASK);
-        // Behind what the caller woke.
+        // The main future comes after what the caller woke.
         main.queued.store(true, Ordering::Relaxed);
         READY.with_borrow_mut(|ready| ready.first.push_back(main.clone()));
         let waker = Waker::from(main.clone());
-        // A turn that the last future left early goes on.
+        // This continues a turn that the last future ended early.
         loop {
             while let Some(ready) = READY.with_borrow_mut(Ready::pop) {
                 ready.queued.store(false, Ordering::Relaxed);
@@ -364,7 +369,7 @@ impl Executor {
         }
     }
 
-    /// Submits and reaps; blocks if that woke nobody.
+    /// Submits and reaps; blocks if that woke no task.
     fn turn_ring(&self, idle: Idle) -> io::Result<()> {
         let driver = self.driver.borrow();
         let is_idle = || READY.with_borrow(Ready::is_empty);
@@ -377,16 +382,18 @@ impl Executor {
             driver.submit();
             return Ok(());
         }
-        // With nothing in flight only a timer can wake anyone, and the ring would not see it.
+        // With nothing in flight, only a timer can wake a task, and a wait in the ring would miss
+        // it.
         if idle == Idle::Ring && driver.in_flight() > 0 && timer_us.is_none_or(|wait| wait > EXACT_TIMER_US) {
             driver.submit_and_wait();
             driver.reap();
             return Ok(());
         }
         driver.submit();
-        // Registered edge-triggered: what completes after this reap gives an event, so no completion is missed.
+        // The descriptor is registered edge-triggered: a completion after this reap gives an event,
+        // so none is missed.
         if driver.reap() == 0 && is_idle() {
-            // What the kernel refused may be all there is: no completion would wake this thread.
+            // If the kernel refused all operations, no completion would wake this thread.
             let refused_us = driver.is_refused().then_some(REFUSED_US);
             let timer_us = timer_us.into_iter().chain(refused_us).min();
             self.wait_for_descriptor(timer_us)?;
@@ -396,7 +403,7 @@ impl Executor {
     }
 
     fn wait_for_descriptor(&self, timer_us: Option<u64>) -> io::Result<()> {
-        // epoll counts in milliseconds and mio rounds up, so a due timer is due when this returns.
+        // epoll counts in milliseconds and mio rounds up, so a timer is due when this returns.
         let timeout = timer_us.map(Duration::from_micros);
         match self.poll.borrow_mut().poll(&mut self.events.borrow_mut(), timeout) {
             // Completions run as task work of this thread and interrupt the wait.
@@ -406,7 +413,7 @@ impl Executor {
     }
 }
 
-/// Tasks hold the engine, which holds the environment, which holds the tasks: nothing of it would ever go away.
+/// Breaks a cycle: tasks hold the engine, which holds the environment, which holds the tasks.
 impl Drop for Executor {
     fn drop(&mut self) {
         loop {
@@ -414,7 +421,7 @@ impl Drop for Executor {
             if table.slots.is_empty() {
                 return;
             }
-            // What they spawn when dropped is dropped in the next round.
+            // Tasks that are spawned by the drop are dropped in the next round.
             drop(table);
         }
     }
@@ -542,8 +549,8 @@ mod tests {
         }
     }
 
-    /// A load once saw the ends of all operations that the ring had brought together, and the drive had none left
-    /// until the last of their tasks had run.
+    /// Regression: a load saw the ends of all operations that the ring had returned together, and
+    /// the drive had no operations left until the last of their tasks had run.
     #[test]
     fn the_main_future_and_what_it_wakes_go_before_tasks_that_are_ready() {
         let executor = Executor::new().unwrap();
@@ -586,7 +593,7 @@ mod tests {
             environment.sleep(0).await;
             counted.set(counted.get() + 1);
             loop {
-                // Always ready, as a load is whose operations need no I/O.
+                // The future is always ready, like a load whose operations need no I/O.
                 let mut waited = false;
                 std::future::poll_fn(|context| {
                     context.waker().wake_by_ref();
@@ -596,7 +603,7 @@ mod tests {
                 counted.set(counted.get() + 1);
             }
         });
-        // Futures that are ready at once: the others have their turn all the same.
+        // These futures are ready at once; the others must get their turn nevertheless.
         for _ in 0..20 * FIRST_MAX {
             executor.run(async {}).unwrap();
         }

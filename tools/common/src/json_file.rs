@@ -1,20 +1,21 @@
-//! Files of ours in JSON: each names its schema and version, which are looked at before anything else of it.
+//! This module reads and writes our files in JSON: each contains its schema and version, which are
+//! checked before anything else.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// What a file is.
+/// Describes a kind of file.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
     pub schema: &'static str,
     pub version: u32,
-    /// What it holds, in words.
+    /// Describes the content as text.
     pub holds: &'static str,
-    /// The command that writes it.
+    /// This is the command that writes the file.
     pub command: &'static str,
 }
 
-/// Why a text is no such file.
+/// Says why a text is not such a file.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonFileError {
     #[error("no {}: {error}; make it with `{}`", .kind.holds, .kind.command)]
@@ -27,8 +28,10 @@ pub enum JsonFileError {
 }
 
 impl Kind {
+    /// Reads a file of this kind.
+    ///
     /// # Errors
-    /// When `text` is not JSON of this schema and version.
+    /// Fails when `text` is not JSON of this schema and version.
     pub fn read<T: DeserializeOwned>(self, text: &str) -> Result<T, JsonFileError> {
         #[derive(Deserialize)]
         struct Head {
@@ -44,7 +47,7 @@ impl Kind {
     }
 }
 
-/// Pretty, with a newline at the end. `value` has plain fields only.
+/// Writes a value with indentation and a newline at the end. `value` must have plain fields only.
 pub fn text<T: Serialize>(value: &T) -> String {
     match serde_json::to_string_pretty(value) {
         Ok(text) => text + "\n",

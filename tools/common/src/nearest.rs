@@ -1,6 +1,7 @@
-//! Names that were nearly right.
+//! This module suggests names for misspelt ones.
 
-/// The name that needs the fewest changes to become `wanted`, when these are few against its length.
+/// Returns the name that needs the fewest changes to become `wanted`, if these are few relative to
+/// its length.
 pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if wanted.len() > 100 {
         return None;
@@ -10,7 +11,7 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option
     (distance <= 1 + wanted.chars().count() / 3).then_some(name)
 }
 
-/// Levenshtein's distance: insertions, deletions and replacements.
+/// Returns Levenshtein's distance: insertions, deletions and replacements.
 fn changes(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();

@@ -1,9 +1,9 @@
-//! Numbers for people, in fio's manner: few digits and a prefix.
+//! This module formats numbers for people as fio does: few digits and a prefix.
 //!
-//! Invariant: a number is only divided when its whole part has more digits than there is room for, so 4096 KiB stays
-//! 4096 KiB with four.
+//! Invariant: a number is divided only when its whole part has too many digits, so 4096 KiB stays
+//! 4096 KiB with four digits.
 
-/// Which prefixes: powers of 1024 or of 1000.
+/// Says whether prefixes are powers of 1024 or of 1000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefix {
     Binary,
@@ -26,7 +26,8 @@ impl Prefix {
     }
 }
 
-/// `value` in at most `digits` characters, the decimal point counted, with prefix and unit.
+/// Formats `value` in at most `digits` characters, including the decimal point, with prefix and
+/// unit.
 pub fn short(value: u64, digits: usize, prefix: Prefix, unit: &str) -> String {
     let names = prefix.names();
     let mut whole = value;
@@ -42,12 +43,12 @@ pub fn short(value: u64, digits: usize, prefix: Prefix, unit: &str) -> String {
     format!("{scaled:.decimals$}{}{unit}", names[index])
 }
 
-/// "38.5MiB/s (40.4MB/s)".
+/// Formats a rate in both units: "38.5MiB/s (40.4MB/s)".
 pub fn rate_both(bytes_a_second: u64) -> (String, String) {
     both(bytes_a_second, "B/s")
 }
 
-/// "38.6MiB" and "40.5MB".
+/// Formats a size in both units: "38.6MiB" and "40.5MB".
 pub fn size_both(bytes: u64) -> (String, String) {
     both(bytes, "B")
 }
@@ -56,25 +57,25 @@ fn both(value: u64, unit: &str) -> (String, String) {
     (short(value, SIGNIFICANT, Prefix::Binary, unit), short(value, SIGNIFICANT, Prefix::Decimal, unit))
 }
 
-/// fio's `significant_figures` as it comes.
+/// This is fio's default of `significant_figures`.
 pub const SIGNIFICANT: usize = 4;
 
-/// A count: "12.8k".
+/// Formats a count: "12.8k".
 pub fn count(value: u64) -> String {
     short(value, SIGNIFICANT, Prefix::Decimal, "")
 }
 
-/// A value that JSON can hold.
+/// Returns a value that JSON can represent: 0 in place of infinities and NaN.
 pub fn finite(value: f64) -> f64 {
     if value.is_finite() { value } else { 0.0 }
 }
 
-/// Events in `nanoseconds` as a rate a second, 0 without time.
+/// Returns the rate per second of events in `nanoseconds`; 0 if there is no time.
 pub fn per_second(events: u64, nanoseconds: u64) -> f64 {
     if nanoseconds == 0 { 0.0 } else { events as f64 * 1e9 / nanoseconds as f64 }
 }
 
-/// `part` of `whole` in per cent, 0 of nothing.
+/// Returns `part` of `whole` in per cent; 0 if `whole` is 0.
 pub fn percent(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part * 100.0 / whole } else { 0.0 }
 }
@@ -83,7 +84,7 @@ pub fn percent(part: f64, whole: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Pairs of value and text as fio 3.33 printed them.
+    /// The texts are those that fio 3.33 printed for these values.
     #[test]
     fn numbers_look_as_in_fio() {
         assert_eq!(count(9867), "9867");

@@ -1,6 +1,7 @@
-//! A server process: started, asked where it listens, ended by its own process id.
+//! This module runs a server process: it starts the server, finds its addresses, and ends it by its
+//! own process id.
 //!
-//! Invariant: a server started here is ended when its owner goes away, also in a panic.
+//! Invariant: a server started here is ended when its owner is dropped, also in a panic.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{self, BufRead, BufReader};
@@ -9,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
+/// Says why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("can not start the server: {0}")]
@@ -19,16 +21,16 @@ pub enum StartError {
     Silent(Duration),
 }
 
-/// A process that is on its way to be a server.
+/// This is a process that is starting as a server.
 pub struct Starting {
     child: ServerProcess,
     endpoints: Receiver<Endpoints>,
 }
 
-/// Where a server is: its S3 address, and that of health and metrics if it has one.
+/// Holds the addresses of a server: that of S3, and that of health and metrics if there is one.
 type Endpoints = (SocketAddr, Option<SocketAddr>);
 
-/// A process. Killed when dropped.
+/// This is a server process, which is killed when dropped.
 pub struct ServerProcess {
     child: Child,
     admin: Option<SocketAddr>,
@@ -36,29 +38,30 @@ pub struct ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
+        // Both calls fail only when the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl ServerProcess {
-    /// Spawns `command`, a `ringbolt serve`; its stdout is read here.
+    /// Spawns `command`, which must be a `ringbolt serve`, and reads its stdout.
     ///
     /// # Errors
-    /// When the program can not be run.
+    /// Fails when the program cannot be run.
     pub fn spawn(command: &mut Command) -> io::Result<Starting> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let mut child = Self { child, admin: None };
         let (sender, endpoints) = channel();
         if let Some(stdout) = child.child.stdout.take() {
-            // Reads on after the endpoints: a full pipe would stop the server.
+            // The thread continues to read after the endpoints, because a full pipe would stop the
+            // server.
             std::thread::spawn(move || {
                 let mut endpoint = None;
                 for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                     endpoint = endpoint.or_else(|| endpoint_in(&line));
                     if let Some((endpoint, admin)) = endpoint.zip(admin_in(&line)) {
-                        // Nobody waits any more: it was killed while it started.
+                        // Nobody waits any more if the process was killed while it started.
                         let _ = sender.send((endpoint, admin));
                     }
                 }
@@ -67,29 +70,30 @@ impl ServerProcess {
         Ok(Starting { child, endpoints })
     }
 
-    /// Of the process, for a look at what the kernel knows of it.
+    /// Returns the process id, which gives access to what the kernel knows about the process.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Where it tells health and metrics, once it is ready; None with `--admin-listen off`.
+    /// Returns the address of health and metrics once the server is ready; `None` with
+    /// `--admin-listen off`.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
     }
 
-    /// `kill -9`, and waits for the end.
+    /// Kills the process (`kill -9`), and waits for its end.
     ///
     /// # Errors
-    /// When the process can not be waited for.
+    /// Fails when the process cannot be waited for.
     pub fn kill(mut self) -> io::Result<ExitStatus> {
         self.child.kill()?;
         self.child.wait()
     }
 
-    /// SIGTERM; the server goes on until what runs is finished.
+    /// Sends SIGTERM; the server ends after its current work.
     ///
     /// # Errors
-    /// When the process has ended and was waited for.
+    /// Fails when the process has ended and was waited for.
     pub fn terminate(&self) -> io::Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::TERM)?)
     }
@@ -97,25 +101,25 @@ impl ServerProcess {
     /// Waits for the end.
     ///
     /// # Errors
-    /// When the process can not be waited for.
+    /// Fails when the process cannot be waited for.
     pub fn wait(mut self) -> io::Result<ExitStatus> {
         self.child.wait()
     }
 
-    /// How it ended, if it has.
+    /// Returns the exit status if the process has ended.
     ///
     /// # Errors
-    /// When the process can not be asked.
+    /// Fails when the kernel does not know the process.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 }
 
 impl Starting {
-    /// Waits until it says where it listens, which it does when it has recovered.
+    /// Waits until the server prints its address, which it does after its recovery.
     ///
     /// # Errors
-    /// When it ends before, or takes longer than `limit`.
+    /// Fails when the server ends before, or takes longer than `limit`.
     pub fn ready(mut self, limit: Duration) -> Result<(ServerProcess, SocketAddr), StartError> {
         match self.endpoints.recv_timeout(limit) {
             Ok((address, admin)) => {
@@ -128,10 +132,11 @@ impl Starting {
         }
     }
 
-    /// `kill -9` after `delay`, or when it is ready if that is earlier. True when it was not ready yet.
+    /// Kills the process (`kill -9`) after `delay`, or when it is ready if that is earlier. Returns
+    /// true when it was not ready yet.
     ///
     /// # Errors
-    /// When the process can not be waited for.
+    /// Fails when the process cannot be waited for.
     pub fn kill_after(self, delay: Duration) -> io::Result<bool> {
         let early = self.endpoints.recv_timeout(delay).is_err();
         self.child.kill()?;
@@ -139,7 +144,7 @@ impl Starting {
     }
 }
 
-/// Settings of whoever runs a test must not reach the server under test.
+/// Removes the settings of the user who runs a test, which must not reach the server under test.
 pub fn without_settings(command: &mut Command) -> &mut Command {
     let is_setting = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("RINGBOLT_");
     for name in std::env::vars_os().map(|(name, _)| name).filter(is_setting) {
@@ -153,7 +158,7 @@ fn endpoint_in(line: &str) -> Option<SocketAddr> {
     rest.split_whitespace().next()?.trim_end_matches('/').parse().ok()
 }
 
-/// The line behind the endpoint's: Some, with the address if there is one.
+/// Parses the line after the endpoint's. Returns `Some`, with the address if there is one.
 fn admin_in(line: &str) -> Option<Option<SocketAddr>> {
     let rest = line.strip_prefix("Health and metrics are ")?;
     let address = rest.strip_prefix("at http://").and_then(|rest| rest.split_whitespace().next());

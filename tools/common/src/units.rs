@@ -1,21 +1,23 @@
-//! Quantities as people write them, and as reports show them.
+//! This module parses quantities as people write them, and formats them for reports.
 //!
-//! Sizes: B, kB, MB, GB, TB, PB are powers of 1000 in any case of letters; KiB, MiB, GiB, TiB, PiB are powers of
-//! 1024; a number alone counts bytes. Rates of bytes: a size and `/s`, or bits: kbit, Mbit, Gbit, Tbit, `/s` behind or
-//! not. Numbers and rates of requests: k, M, G, T are thousands, millions and so on. Rates of requests: a number, of a
-//! second or with `/s`, `/min`, `/h`, `/d`. Ages: s, min, h, d, w, y. Shares: 0.2 or 20%. Not the units of job files:
-//! those follow fio, where k is 1024.
+//! Sizes: B, kB, MB, GB, TB, PB are powers of 1000 in any case of letters; KiB, MiB, GiB, TiB, PiB
+//! are powers of 1024; a number alone counts bytes. Rates of bytes: a size and `/s`, or bits: kbit,
+//! Mbit, Gbit, Tbit, with or without `/s`. Numbers and rates of requests: k, M, G, T are thousands,
+//! millions and so on. Rates of requests: a number per second, or with `/s`, `/min`, `/h`, `/d`.
+//! Ages: s, min, h, d, w, y. Shares: 0.2 or 20%. These are not the units of job files, which follow
+//! fio, where k is 1024.
 //!
-//! Invariants: decimal fractions are exact, so 7.68TB are 7,680,000,000,000 bytes; what an `exact_` function writes
-//! reads back as the same value; nothing read is infinite or no number.
+//! Invariants: decimal fractions are exact, so 7.68TB are 7,680,000,000,000 bytes. What an `exact_`
+//! function writes is parsed as the same value. No parsed value is infinite or NaN.
 
 const DECIMAL: [(&str, u32); 5] = [("kB", 3), ("MB", 6), ("GB", 9), ("TB", 12), ("PB", 15)];
 const BINARY: [(&str, u32); 5] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("PiB", 50)];
-/// Of what has no unit; a letter of the other case is no such word, as m is a thousandth or a minute elsewhere.
+/// These are words after numbers without a unit. A letter in the other case is not accepted,
+/// because m is a thousandth or a minute elsewhere.
 const WORDS: [(&str, u32); 5] = [("k", 3), ("K", 3), ("M", 6), ("G", 9), ("T", 12)];
 const BITS: [(&str, u32); 5] = [("bit", 0), ("kbit", 3), ("Mbit", 6), ("Gbit", 9), ("Tbit", 12)];
 
-/// Days of a unit of age.
+/// Holds the days of a unit of age.
 const AGES: [(&str, f64); 6] = [
     ("s", 1.0 / DAY_S),
     ("min", 1.0 / 1_440.0),
@@ -25,28 +27,28 @@ const AGES: [(&str, f64); 6] = [
     ("y", DAYS_PER_YEAR),
 ];
 
-/// Bytes.
+/// This is a number of bytes.
 pub const MIB: f64 = 1024.0 * 1024.0;
 pub const DAY_S: f64 = 86_400.0;
-/// Of the Julian year.
+/// This is the mean year of the Julian calendar.
 pub const DAYS_PER_YEAR: f64 = 365.25;
-/// Of an average month: a twelfth of the year.
+/// This is an average month: a twelfth of the year.
 pub const DAYS_PER_MONTH: f64 = DAYS_PER_YEAR / 12.0;
 pub const MONTH_S: f64 = DAYS_PER_MONTH * DAY_S;
 
-/// No number that means something is longer; so no text makes reading slow.
+/// No meaningful number is longer, so that no text makes parsing slow.
 const TEXT_BYTES_MAX: usize = 400;
-/// Of 64 bits, and of a fraction that is scaled in 128.
+/// A number has 64 bits, and a fraction is scaled in 128 bits.
 const WHOLE_DIGITS_MAX: usize = 20;
 const FRACTION_DIGITS_MAX: usize = 18;
 
 const SIZE_UNITS: &str =
     "write kB, MB, GB, TB, PB (powers of 1000) or KiB, MiB, GiB, TiB, PiB (powers of 1024)";
 
-/// Bytes, from `4KiB`, `7.68TB`, `4096`. Rounded to a whole byte.
+/// Parses bytes, such as `4KiB`, `7.68TB`, `4096`, and rounds them to a whole number.
 ///
 /// # Errors
-/// With the reason, when it is not a size.
+/// Returns the reason when the text is not a size.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text)?;
     let factor = match size_unit(number, unit)? {
@@ -72,19 +74,19 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         .map_err(|_| "larger than a number of 64 bits: the limit is 18446.744PB".to_owned())
 }
 
-/// Bytes that are a mean, from `48`, `52.5`, `1.2kB`.
+/// Parses a mean of bytes, such as `48`, `52.5`, `1.2kB`.
 ///
 /// # Errors
-/// With the reason, when it is not a size.
+/// Returns the reason when the text is not a size.
 pub fn mean_bytes(text: &str) -> Result<f64, String> {
     let (number, unit) = split(text)?;
     scaled(number, size_unit(number, unit)?)
 }
 
-/// Bytes a second, from `25Gbit`, `3.2GB/s`.
+/// Parses bytes per second, such as `25Gbit`, `3.2GB/s`.
 ///
 /// # Errors
-/// With the reason, when it is not a rate.
+/// Returns the reason when the text is not a rate.
 pub fn bytes_per_s(text: &str) -> Result<f64, String> {
     let (number, unit) = split(text)?;
     let (size, a_second) = match unit.strip_suffix("/s") {
@@ -103,10 +105,10 @@ pub fn bytes_per_s(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A second, from `1200`, `0.5/s`, `3000/min`, `10M/d`.
+/// Parses a rate per second, such as `1200`, `0.5/s`, `3000/min`, `10M/d`.
 ///
 /// # Errors
-/// With the reason, when it is not a rate.
+/// Returns the reason when the text is not a rate.
 pub fn per_s(text: &str) -> Result<f64, String> {
     let (number, unit) = split(text)?;
     let (word, per) = unit.split_at(unit.find('/').unwrap_or(unit.len()));
@@ -123,10 +125,10 @@ pub fn per_s(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Days, from `90d`, `2y`, `36h`.
+/// Parses days, such as `90d`, `2y`, `36h`.
 ///
 /// # Errors
-/// With the reason, when it is not an age.
+/// Returns the reason when the text is not an age.
 pub fn days(text: &str) -> Result<f64, String> {
     const UNITS: &str = "write s, min, h, d, w or y, as in 90d";
     let (number, unit) = split(text)?;
@@ -137,10 +139,10 @@ pub fn days(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A part of 1, from `0.2`, `20%`, `-3%`. Not bounded.
+/// Parses a share of 1, such as `0.2`, `20%`, `-3%`, without limits.
 ///
 /// # Errors
-/// With the reason, when it is not a share.
+/// Returns the reason when the text is not a share.
 pub fn share(text: &str) -> Result<f64, String> {
     let (number, unit) = split(text)?;
     match unit {
@@ -150,16 +152,16 @@ pub fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A number without a unit, from `16`, `400k`, `1.5M`.
+/// Parses a number without a unit, such as `16`, `400k`, `1.5M`.
 ///
 /// # Errors
-/// With the reason, when it is not a finite number.
+/// Returns the reason when the text is not a finite number.
 pub fn number(text: &str) -> Result<f64, String> {
     let (number, word) = split(text)?;
     scaled_by_word(number, word).unwrap_or_else(|| Err(not_a_word(number, word, "")))
 }
 
-/// None: `word` is none.
+/// Scales a number by a word such as `k`; returns `None` if the word is not known.
 fn scaled_by_word(number: &str, word: &str) -> Option<Result<f64, String>> {
     if word.is_empty() {
         return Some(real(number));
@@ -168,7 +170,8 @@ fn scaled_by_word(number: &str, word: &str) -> Option<Result<f64, String>> {
     Some(scaled(number, Unit::Decimal(*power)))
 }
 
-/// With the numbers that may be meant: to leave a letter out that makes it a million times larger gives none of them.
+/// Describes an unknown word, and suggests the numbers that may be meant. It never suggests to omit
+/// a letter, which would make the number a million times smaller.
 fn not_a_word(number: &str, word: &str, per: &str) -> String {
     let known = "k, M, G and T are thousands, millions and so on";
     let upper = word.to_ascii_uppercase();
@@ -192,13 +195,13 @@ fn not_a_word(number: &str, word: &str, per: &str) -> String {
 
 #[derive(Clone, Copy)]
 enum Unit {
-    /// Power of 10.
+    /// Holds a power of 10.
     Decimal(u32),
-    /// Power of 2.
+    /// Holds a power of 2.
     Binary(u32),
 }
 
-/// `number` stands before it.
+/// Parses the unit of a size; `number` is used in the message.
 fn size_unit(number: &str, unit: &str) -> Result<Unit, String> {
     if unit.is_empty() || unit.eq_ignore_ascii_case("B") {
         return Ok(Unit::Decimal(0));
@@ -225,7 +228,7 @@ fn not_a_number(text: &str) -> String {
     format!("{:?} is not a number", shortened(text))
 }
 
-/// Enough of a text to find it again.
+/// Returns the beginning of a text, long enough to find it again.
 pub fn shortened(text: &str) -> String {
     const SHOWN_MAX: usize = 60;
     match text.char_indices().nth(SHOWN_MAX) {
@@ -234,7 +237,7 @@ pub fn shortened(text: &str) -> String {
     }
 }
 
-/// The digits with sign and point, and the unit behind them.
+/// Splits a text into digits with sign and point, and the unit after them.
 fn split(text: &str) -> Result<(&str, &str), String> {
     let text = text.trim();
     if text.len() > TEXT_BYTES_MAX {
@@ -256,7 +259,8 @@ fn real(number: &str) -> Result<f64, String> {
     if value.is_finite() { Ok(value) } else { Err("larger than any number here can be".to_owned()) }
 }
 
-/// Correctly rounded: powers of 10 are read with the number, powers of 2 are exact.
+/// Scales a number with correct rounding: powers of 10 are parsed with the number, and powers of 2
+/// are exact.
 fn scaled(number: &str, unit: Unit) -> Result<f64, String> {
     match unit {
         Unit::Decimal(power) => real(&format!("{number}e{power}")),
@@ -267,27 +271,27 @@ fn scaled(number: &str, unit: Unit) -> Result<f64, String> {
     }
 }
 
-/// Three significant digits and a decimal unit: `7.68 TB`.
+/// Formats three significant digits and a decimal unit: `7.68 TB`.
 pub fn human_bytes(bytes: f64) -> String {
     human(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
 }
 
-/// Three significant digits and a binary unit: `128 GiB`.
+/// Formats three significant digits and a binary unit: `128 GiB`.
 pub fn human_binary(bytes: f64) -> String {
     human(bytes, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
 }
 
-/// `3.2 GB/s`.
+/// Formats a rate of bytes: `3.2 GB/s`.
 pub fn human_bytes_per_s(bytes_per_s: f64) -> String {
     human_bytes(bytes_per_s) + "/s"
 }
 
-/// As networks count: `25 Gbit/s`.
+/// Formats a rate in bits, as networks use them: `25 Gbit/s`.
 pub fn human_bits_per_s(bytes_per_s: f64) -> String {
     human(bytes_per_s * 8.0, 1000.0, &["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s"])
 }
 
-/// `850`, `12,300`, `4.56 million`, `7.8 billion`.
+/// Formats a count: `850`, `12,300`, `4.56 million`, `7.8 billion`.
 pub fn human_count(count: f64) -> String {
     if count.is_finite() && count.abs() < 999_500.0 {
         let rounded = if count.abs() < 100.0 { significant(count) } else { format!("{count:.0}") };
@@ -296,17 +300,17 @@ pub fn human_count(count: f64) -> String {
     human(count / 1e6, 1000.0, &["million", "billion", "trillion", "quadrillion"])
 }
 
-/// `1,200/s`.
+/// Formats a rate: `1,200/s`.
 pub fn human_per_s(per_s: f64) -> String {
     human_count(per_s) + "/s"
 }
 
-/// `20%`, `0.035%`.
+/// Formats a share: `20%`, `0.035%`.
 pub fn human_share(share: f64) -> String {
     significant(share * 100.0) + "%"
 }
 
-/// `36 h`, `30 d`, `2.5 y`.
+/// Formats a duration: `36 h`, `30 d`, `2.5 y`.
 pub fn human_days(days: f64) -> String {
     match days.abs() {
         length if length < 3.0 => significant(days * 24.0) + " h",
@@ -317,14 +321,16 @@ pub fn human_days(days: f64) -> String {
 
 fn human(value: f64, base: f64, units: &[&str]) -> String {
     let (mut value, mut at) = (value, 0);
-    // What rounds to 1000 belongs to the next unit, in base 1024 too: four digits are no shorter to read.
+    // A value that rounds to 1000 uses the next unit, also with base 1024, because four digits are
+    // not shorter.
     while value.abs() >= 999.5 && at + 1 < units.len() && value.is_finite() {
         (value, at) = (value / base, at + 1);
     }
     format!("{} {}", significant(value), units[at])
 }
 
-/// Three significant digits, without zeros at the end of a fraction; more only for whole numbers above 999.
+/// Formats three significant digits, without zeros at the end of a fraction; only whole numbers
+/// above 999 have more.
 pub fn significant(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return if value == 0.0 { "0".to_owned() } else { value.to_string() };
@@ -349,7 +355,7 @@ fn with_commas(number: &str) -> String {
     text
 }
 
-/// In a unit that gives it exactly; [`bytes`] reads it back.
+/// Formats bytes in a unit that is exact; [`bytes`] parses the result.
 pub fn exact_bytes(bytes: u64) -> String {
     for (name, power) in DECIMAL.iter().rev() {
         let (unit, thousandth) = (10_u64.pow(*power), 10_u64.pow(*power - 3));
@@ -368,19 +374,19 @@ pub fn exact_bytes(bytes: u64) -> String {
     format!("{bytes}B")
 }
 
-/// [`bytes_per_s`] reads it back.
+/// Formats a rate exactly; [`bytes_per_s`] parses the result.
 pub fn exact_bytes_per_s(bytes_per_s: f64) -> String {
     const WHOLE_MAX: f64 = (1_u64 << 53) as f64;
     let is_whole = bytes_per_s.fract() == 0.0 && (0.0..WHOLE_MAX).contains(&bytes_per_s);
     if is_whole { exact_bytes(bytes_per_s as u64) + "/s" } else { format!("{bytes_per_s}B/s") }
 }
 
-/// [`days`] reads it back.
+/// Formats days exactly; [`days`] parses the result.
 pub fn exact_days(days: f64) -> String {
     format!("{days}d")
 }
 
-/// [`share`] reads it back.
+/// Formats a share exactly; [`share`] parses the result.
 pub fn exact_share(share: f64) -> String {
     share.to_string()
 }

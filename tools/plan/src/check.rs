@@ -1,7 +1,8 @@
-//! Whether what was read as a plan can be one.
+//! This module checks whether a stored plan is valid.
 //!
-//! Invariant: what a plan was made from lies within the limits of the input files, and what it says is no number that
-//! arithmetic could not have given: so whoever counts with a plan that was read need not fear its figures.
+//! Invariant: the input of a plan is within the limits of the input files, and its figures are such
+//! that arithmetic with them gives finite numbers. Code that uses a plan after this check may rely
+//! on its figures.
 
 use super::input;
 use super::model::search::NODES_MAX;
@@ -9,14 +10,16 @@ use super::month::Month;
 use super::result::Plan;
 
 const HOURS: usize = 24;
-/// More than any sum of what there is.
+/// This is larger than any plausible figure.
 const FIGURE_MAX: f64 = 1e30;
 
-/// Name and value of the first figure that can not be, with what it should be.
+/// Holds name and value of the first invalid figure, and what it should be.
 pub type Wrong = (String, f64, String);
 
+/// Checks a plan.
+///
 /// # Errors
-/// See [`Wrong`].
+/// Returns the first figure that is not valid.
 pub fn check(plan: &Plan) -> Result<(), Wrong> {
     for (key, value) in workload(plan).into_iter().chain(hardware(plan)) {
         input::check(key, value).map_err(|reason| (key.to_owned(), value, reason))?;
@@ -33,13 +36,13 @@ pub fn check(plan: &Plan) -> Result<(), Wrong> {
     let months = f64::from(horizon.months);
     held("nodes", f64::from(plan.nodes), 1.0, f64::from(NODES_MAX) + 1.0)?;
     held("number of months", plan.months.len() as f64, months, months)?;
-    // The one after the last is named too.
+    // The month after the last one must be valid too.
     let nameable = f64::from(horizon.start.months_until(Month::LAST));
     held("plan.months", months, 1.0, nameable - 1.0)?;
     let shape = &plan.workload.day.shape;
     held("hours of day.shape", shape.len() as f64, HOURS as f64, HOURS as f64)?;
     for weight in shape {
-        // Of mean 1.
+        // The weights have mean 1.
         held("day.shape", *weight, 0.0, HOURS as f64)?;
     }
     for (name, value) in figures(plan) {
@@ -117,7 +120,7 @@ fn hardware(plan: &Plan) -> Vec<(&'static str, f64)> {
     figures
 }
 
-/// What others count with.
+/// Returns the figures that other code computes with.
 fn figures(plan: &Plan) -> Vec<(&'static str, f64)> {
     let (layout, node, endurance) = (&plan.layout, &plan.node, &plan.endurance);
     let mut figures = vec![
@@ -141,7 +144,7 @@ fn figures(plan: &Plan) -> Vec<(&'static str, f64)> {
     figures.extend(plan.fill.months.iter().map(|month| ("fill.months.fill_p50", month.fill_p50)));
     for month in &plan.months {
         figures.extend([("months.objects", month.objects), ("months.stored_bytes", month.stored_bytes)]);
-        // Infinite: there is nothing to use.
+        // An infinite use means that there is nothing to use.
         let uses = month.uses.iter().map(|used| used.use_of_limit).filter(|used| used.is_finite());
         figures.extend(uses.map(|used| ("months.uses.use_of_limit", used)));
     }

@@ -1,6 +1,7 @@
-//! The arguments of `ringbolt plan`.
+//! This module defines the arguments of `ringbolt plan`.
 //!
-//! Invariant: credentials are taken from the environment only, as a command line can be seen by all.
+//! Invariant: credentials are taken only from the environment, because everybody can see a command
+//! line.
 
 use super::calibrate::CalibrateArgs;
 use super::month::Month;
@@ -8,7 +9,7 @@ use clap::builder::RangedI64ValueParser;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-/// How long a node may be watched.
+/// Parses how long a node is watched.
 fn seconds() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=86_400)
 }

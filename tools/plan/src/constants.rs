@@ -1,6 +1,7 @@
-//! What the engine costs: figures that the plan counts with, each with where it is from.
+//! This module holds the constants of the engine's costs that a plan uses, each with its source.
 //!
-//! Invariant: no figure without a source. Figures of the format follow from the program itself and are not here.
+//! Invariant: every figure has a source. Figures of the format follow from the program itself and
+//! are not here.
 
 use ringbolt_tool_common::json_file::{self, JsonFileError, Kind};
 use serde::{Deserialize, Serialize};
@@ -12,86 +13,89 @@ pub const VERSION: u32 = 4;
 
 const KIND: Kind =
     Kind { schema: SCHEMA, version: VERSION, holds: "constants", command: "ringbolt plan calibrate" };
-/// Written by `ringbolt plan calibrate`.
+/// Was written by `ringbolt plan calibrate`.
 const SHIPPED: &str = include_str!("shipped.json");
 
-/// Of what is measured over what is counted: further off, one of them is wrong.
+/// Factors compare what is measured with what is computed: outside of this range, one of the two is
+/// wrong.
 const FACTORS: RangeInclusive<f64> = 0.1..=10.0;
 
-/// A figure and its source.
+/// Holds a figure and its source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Constant {
     pub value: f64,
     pub source: Source,
 }
 
-/// Where a figure is from.
+/// Says where a figure comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Source {
-    /// `how` in words; when and on which machine.
+    /// The figure was measured: `how` as text, when, and on which machine.
     Measured { how: String, machine: String, unix_ms: u64 },
-    /// Said by a maker.
+    /// A manufacturer states the figure.
     Datasheet { of: String },
-    /// Follows from the engine's code or format.
+    /// The figure follows from the engine's code or format.
     Format { what: String },
-    /// Neither measured nor said by anyone: why it is a fair guess.
+    /// The figure is neither measured nor stated by anyone; `why` says why the guess is plausible.
     Assumption { why: String },
 }
 
-/// `ringbolt plan calibrate` writes it.
+/// Holds the constants that `ringbolt plan calibrate` writes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Constants {
-    /// [`SCHEMA`].
+    /// This is [`SCHEMA`].
     pub schema: String,
-    /// [`VERSION`].
+    /// This is [`VERSION`].
     pub version: u32,
     pub created_unix_ms: u64,
-    /// Machine, kernel, drive, program.
+    /// Describes machine, kernel, drive and program.
     pub fingerprint: BTreeMap<String, String>,
-    /// Memory of the index for an object with an empty key.
+    /// This is the memory of the index for an object with an empty key.
     pub index_bytes_per_object: Constant,
-    /// And for each byte of its key that the key before it does not have.
+    /// This is the additional memory for each byte of its key that the previous key does not share.
     pub index_bytes_per_key_byte: Constant,
-    /// Of the index: the part that a checkpoint writes.
+    /// This is the share of the index that a checkpoint writes.
     pub checkpoint_share_of_index: Constant,
-    /// Of an object that lies in its record, and of its body.
+    /// This is the CPU time of a put of an inline object; `put_cpu_us_per_mib` is that of its body.
     pub put_cpu_us: Constant,
     pub put_cpu_us_per_mib: Constant,
-    /// Of one that lies in slices, or of a part of an upload.
+    /// This is the same for an object in slices, or for a part of an upload.
     pub put_large_cpu_us: Constant,
     pub put_large_cpu_us_per_mib: Constant,
-    /// Of an object in its record that the read cache does not hold.
+    /// This is the CPU time of a get of an inline object that the read cache does not hold.
     pub get_cpu_us: Constant,
     pub get_cpu_us_per_mib: Constant,
     pub get_large_cpu_us: Constant,
     pub get_large_cpu_us_per_mib: Constant,
-    /// Of an object that it holds.
+    /// This is the same for an object that the read cache holds.
     pub get_cached_cpu_us: Constant,
     pub head_cpu_us: Constant,
     pub delete_cpu_us: Constant,
-    /// Of a group commit, shared by the puts and deletes in it.
+    /// This is the CPU time of a group commit, which the puts and deletes in it share.
     pub commit_cpu_us: Constant,
-    /// From one to the next of a shard that has always some waiting: while its core is idle, and while it is busy.
+    /// This is the time between the commits of a shard that always has records waiting, while its
+    /// core is idle; `commit_busy_us` is the same while the core is busy.
     pub commit_us: Constant,
     pub commit_busy_us: Constant,
     pub list_cpu_us: Constant,
     pub list_cpu_us_per_key: Constant,
-    /// Live bytes of slices, over whole units.
+    /// This is the ratio of the live bytes of slices to whole units.
     pub slice_alignment_factor: Constant,
-    /// Bytes of gaps for each byte of slices that are no full ones, once they have been overwritten by others of other
-    /// lengths.
+    /// This is the size of the gaps for each byte of slices that are not full, once they were
+    /// overwritten by slices of other lengths.
     pub slice_tail_gaps_share: Constant,
-    /// Bytes of the log, over records with the headers and padding that are counted.
+    /// This is the ratio of the bytes of the log to the records with their computed headers and
+    /// padding.
     pub log_bytes_factor: Constant,
-    /// Bytes that the cleaner moves, over what its formula says.
+    /// This is the ratio of the bytes that the cleaner moves to its formula.
     pub moved_bytes_factor: Constant,
-    /// Of a MiB that the cleaner moves.
+    /// This is the CPU time for each MiB that the cleaner moves.
     pub clean_cpu_us_per_mib: Constant,
 }
 
 impl Constants {
-    /// Name (with its unit) and figure, in the order of the structure.
+    /// Returns name (with its unit) and figure of all constants, in the order of the structure.
     pub fn all(&self) -> Vec<(&'static str, &Constant)> {
         vec![
             ("index_bytes_per_object", &self.index_bytes_per_object),
@@ -122,7 +126,7 @@ impl Constants {
     }
 }
 
-/// Why a file holds no constants.
+/// Says why a file contains no valid constants.
 #[derive(Debug, thiserror::Error)]
 pub enum ConstantsError {
     #[error(transparent)]
@@ -138,7 +142,8 @@ impl Constants {
         json_file::text(self)
     }
 
-    /// Those that come with the program, measured on a machine of its developers.
+    /// Returns the constants that come with the program, which were measured on a developer's
+    /// machine.
     pub fn shipped() -> Self {
         match Self::from_json(SHIPPED) {
             Ok(constants) => constants,
@@ -146,8 +151,10 @@ impl Constants {
         }
     }
 
+    /// Reads constants.
+    ///
     /// # Errors
-    /// When it is not JSON of this schema and version, or a figure makes no sense.
+    /// Fails when the text is not JSON of this schema and version, or when a figure makes no sense.
     pub fn from_json(text: &str) -> Result<Self, ConstantsError> {
         let constants: Self = KIND.read(text)?;
         for (name, Constant { value, .. }) in constants.all() {

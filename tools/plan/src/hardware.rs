@@ -1,17 +1,18 @@
-//! The machines, typed, with every default filled in. How it is written: `template/hardware.toml`.
+//! This module defines the hardware, typed, with every default set. `template/hardware.toml` shows
+//! how it is written.
 
 use ringbolt_bench::profile::schema::DriveProfile;
 use serde::{Deserialize, Serialize};
 
-/// A drive that is worn further is not planned with any more.
+/// A plan does not use drives that are worn further than this.
 pub const ENDURANCE_USED_MAX: f64 = 0.99;
 
-/// All nodes are alike.
+/// Describes the machines; all nodes are equal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hardware {
     pub name: String,
     pub node: Node,
-    /// Of one node; all alike.
+    /// Describes the drives of one node, which are all equal.
     pub drives: Drives,
     pub redundancy: Redundancy,
     pub limits: Limits,
@@ -20,58 +21,60 @@ pub struct Hardware {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
-    /// Nodes that there are; None: as many as the first month needs.
+    /// This is the number of existing nodes; `None` means as many as the first month needs.
     pub count: Option<u32>,
-    /// Of the server.
+    /// Counts the cores of the server.
     pub cores: u32,
     pub ram_bytes: u64,
-    /// Each way.
+    /// This is the bandwidth of each direction.
     pub nic_bytes_per_s: f64,
-    /// Without its drives.
+    /// This is the power without the drives.
     pub watts: f64,
-    /// Without its drives.
+    /// This is the price without the drives.
     pub price: f64,
 }
 
+/// Describes the drives of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drives {
     pub count: u32,
     pub size_bytes: u64,
     pub price: f64,
     pub watts: f64,
-    /// Bytes that the maker lets a drive take in its warranty; None: not known, endurance binds nothing.
+    /// This is the number of bytes that may be written to a drive within its warranty; `None` if it
+    /// is not known, and then endurance is no limit.
     pub endurance_bytes: Option<f64>,
-    /// Of it: the part that is behind the drives when the plan begins.
+    /// This is the share of it that is used up when the plan begins.
     #[serde(default)]
     pub endurance_used_share: f64,
-    /// How long a drive shall live from then on.
+    /// This is the wanted life of a drive from then on.
     pub wanted_life_years: f64,
-    /// Written to the flash for each byte that the host writes, within the drive.
+    /// This is the number of bytes written to the flash for each byte that the host writes.
     pub internal_write_amplification: f64,
-    /// Of the drives, in a year.
+    /// This is the share of the drives that fail in a year.
     pub annual_failure_rate: f64,
-    /// From the failure of a drive until another one is in its place.
+    /// This is the time from the failure of a drive to its replacement.
     pub replacement_hours: f64,
     pub speed: DriveSpeed,
 }
 
-/// What one drive can do.
+/// Says what one drive can do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DriveSpeed {
-    /// Random reads of 4 KiB a second.
+    /// Counts random reads of 4 KiB per second.
     pub read_iops: f64,
-    /// Random durable writes of 4 KiB a second.
+    /// Counts random durable writes of 4 KiB per second.
     pub write_iops: f64,
     pub read_bytes_per_s: f64,
-    /// Settled, when its cache is full.
+    /// This is the settled rate, once the drive's cache is full.
     pub write_bytes_per_s: f64,
-    /// Where the figures are from, in words.
+    /// Describes the source of the figures as text.
     pub source: String,
-    /// The measurement, when there is one.
+    /// This is the measurement, if there is one.
     pub profile: Option<Box<DriveProfile>>,
 }
 
-/// How an object lies on drives: `data` pieces, of which any as many suffice of `data + parity`.
+/// Says how objects are stored on drives: in `data + parity` pieces, of which any `data` suffice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redundancy {
     pub data: u32,
@@ -80,53 +83,53 @@ pub struct Redundancy {
     pub small_objects: SmallObjects,
 }
 
-/// How an object that fits into a record lies on drives.
+/// Says how objects that fit into a record are stored on drives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SmallObjects {
-    /// In data + parity pieces, as larger ones do.
+    /// They are stored in data + parity pieces, like larger ones.
     #[default]
     Pieces,
-    /// Whole, in 1 + parity copies: a log that is mirrored.
+    /// They are stored whole, in 1 + parity copies, like a mirrored log.
     Copies,
 }
 
 impl Drives {
-    /// Bytes that a drive may still take.
+    /// Returns the number of bytes that may still be written to a drive.
     pub fn endurance_left_bytes(&self) -> Option<f64> {
         self.endurance_bytes.map(|bytes| bytes * (1.0 - self.endurance_used_share))
     }
 }
 
 impl Redundancy {
-    /// What Ringbolt stores today: each object once.
+    /// Stores each object once, as Ringbolt does today.
     pub const SINGLE: Self = Self::pieces(1, 0);
 
     pub const fn pieces(data: u32, parity: u32) -> Self {
         Self { data, parity, small_objects: SmallObjects::Pieces }
     }
 
-    /// Stored bytes for each byte of the pieces that suffice.
+    /// Returns the stored bytes for each byte of the pieces that suffice.
     pub fn overhead(self) -> f64 {
         f64::from(self.data + self.parity) / f64::from(self.data)
     }
 }
 
-/// The part of each resource that the plan lets the busiest seconds use; 1: all of it.
+/// Holds the share of each resource that the plan allows in the busiest seconds; 1 is all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Of what can be live on a drive.
+    /// This is a share of what can be live on a drive.
     pub capacity: f64,
     pub drive_iops: f64,
     pub drive_bandwidth: f64,
-    /// Of the RAM.
+    /// This is a share of the RAM.
     pub ram: f64,
     pub cpu: f64,
     pub nic: f64,
 }
 
 impl Limits {
-    /// Each with its key in the file; the pattern misses none.
+    /// Returns each limit with its key in the file; the pattern is exhaustive.
     pub fn by_key(&self) -> [(&'static str, f64); 6] {
         let Self { capacity, drive_iops, drive_bandwidth, ram, cpu, nic } = *self;
         [
@@ -142,11 +145,11 @@ impl Limits {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
-    /// Of all prices.
+    /// This is the currency of all prices.
     pub currency: String,
-    /// Purchase prices are spread over so long.
+    /// This is the number of years over which purchase prices are spread.
     pub years: f64,
     pub price_per_kwh: f64,
-    /// Power drawn at the meter for each watt of the machines.
+    /// This is the power drawn at the meter for each watt of the machines.
     pub power_usage_effectiveness: f64,
 }

@@ -1,7 +1,8 @@
-//! GETs of other machines, http or https: listings of S3 servers, metrics of a node.
+//! This module sends GET requests by http or https: listings of S3 servers, metrics of a node.
 //!
-//! Invariants: nothing is asked twice behind the caller's back, and no redirect is followed, as a signature is for one
-//! host; an answer is read up to a limit and within a time; certificates are checked against those the system trusts.
+//! Invariants: no request is repeated without the caller's knowledge, and no redirect is followed,
+//! because a signature is for one host. A response is limited in size and time. Certificates are
+//! verified against those that the system trusts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,35 +10,36 @@ use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Error};
 
 const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// For an answer to begin, and then for its body.
+/// A response must begin within this time, and its body must arrive within the same time again.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// Sends GET requests.
 pub struct Http {
     agent: Agent,
 }
 
-/// A whole answer.
+/// This is a complete response.
 #[derive(Clone, Debug)]
 pub struct HttpAnswer {
     pub status: u16,
     pub body: Vec<u8>,
 }
 
-/// Why there is none.
+/// Says why there is no response.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer from {url}: {source}")]
 pub struct HttpError {
-    /// Without its query.
+    /// This is the URL without its query.
     pub url: String,
     pub source: Box<Error>,
 }
 
 impl HttpError {
-    /// Whether the same request may fare better in a moment: the connection was refused, lost, or too slow.
+    /// Returns whether the same request may succeed in a moment: the connection was refused, lost,
+    /// or too slow.
     pub fn is_transient(&self) -> bool {
         match &*self.source {
-            // What TLS does not like comes as invalid data, and will again.
+            // Errors of TLS are reported as invalid data; they will not go away.
             Error::Io(error) => error.kind() != std::io::ErrorKind::InvalidData,
             Error::Timeout(_) | Error::ConnectionFailed | Error::BodyStalled => true,
             _ => false,
@@ -68,10 +70,10 @@ impl Default for Http {
 }
 
 impl Http {
-    /// An answer of whatever status, with at most `body_bytes_max` of body.
+    /// Returns a response with any status and a body of at most `body_bytes_max`.
     ///
     /// # Errors
-    /// When there is no whole answer within the times above, or it is longer.
+    /// Fails when there is no complete response within the time limits, or when it is too long.
     pub fn get(
         &self,
         url: &str,
@@ -95,13 +97,14 @@ impl Http {
 
 #[cfg(test)]
 pub mod testing {
-    //! A server on loopback that says what a test tells it to.
+    //! This module is a server on loopback that sends what a test tells it to.
 
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
     use std::thread::JoinHandle;
 
-    /// Gives one of `answers` to each connection, in order, and closes it. The heads of the requests are the result.
+    /// Starts a server that sends one of `answers` on each connection, in order, and closes it. The
+    /// thread returns the heads of the requests.
     pub fn serve(answers: Vec<Vec<u8>>) -> (String, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -110,7 +113,7 @@ pub mod testing {
                 let (stream, _) = listener.accept().unwrap();
                 let lines = BufReader::new(&stream).lines().map_while(Result::ok);
                 let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-                // A client that has seen enough may be gone.
+                // The client may have closed the connection.
                 let _ = (&stream).write_all(&answer);
                 head.join("\n")
             };
@@ -119,7 +122,7 @@ pub mod testing {
         (url, serving)
     }
 
-    /// An answer with its length.
+    /// Returns a response with its length.
     pub fn answer(status: &str, body: &str) -> Vec<u8> {
         let length = body.len();
         format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")

@@ -1,21 +1,23 @@
-//! `ringbolt plan`: how many nodes and drives, what binds first, when it is full, how long the drives live.
+//! This module is `ringbolt plan`: it computes how many nodes and drives are needed, what limits
+//! them first, when they are full, and how long the drives live.
 //!
-//! The rooms, in the order a plan goes through them:
-//! - [`input`]: TOML to [`workload::Workload`] and [`hardware::Hardware`], with every default filled in; overrides;
-//! - [`scan`]: the sizes of what is stored somewhere, as [`sizes::SizeHistogram`];
+//! A plan goes through these modules in this order:
+//! - [`input`]: TOML and overrides to [`workload::Workload`] and [`hardware::Hardware`], with every
+//!   default set;
+//! - [`scan`]: the sizes of objects stored somewhere, as [`sizes::SizeHistogram`];
 //! - [`calibrate`]: measures [`constants::Constants`] on this machine;
-//! - [`live`]: what a running node says of itself;
-//! - [`model`]: all of these to [`result::Plan`]; no I/O, no clock;
+//! - [`live`]: reads a running node;
+//! - [`model`]: makes [`result::Plan`] of all of these, without I/O or a clock;
 //! - [`report`]: text, JSON, CSV, HTML; tables of sweeps and of differences;
-//! - [`cli`] and [`command`]: arguments in, files and text out.
+//! - [`cli`] and [`command`]: arguments and output files.
 //!
-//! Formulas and their sources: docs/planning.md.
+//! docs/planning.md has the formulas and their sources.
 //!
 //! This crate takes lengths, shares and the division of memory from the engine, and measures with the bench tool. It
-//! knows nothing of the server's code: a running node is asked over HTTP as anybody could ask it.
+//! knows nothing of the server's code: it asks a running node over HTTP, as anybody could.
 //!
-//! Invariants: units are in every name (`_bytes`, `_per_s`, `_share` for parts of 1); a figure that was not measured
-//! says so by its source; randomness comes from the seed of the plan alone.
+//! Invariants: units are in every name (`_bytes`, `_per_s`, `_share` for shares of 1); a figure
+//! that was not measured says so by its source; randomness comes only from the seed of the plan.
 
 pub mod calibrate;
 mod check;

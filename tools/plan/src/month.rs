@@ -1,19 +1,19 @@
-//! Months of the calendar.
+//! This module defines months of the calendar.
 
 use ringbolt_tool_common::date;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// A month, written `2026-12`.
+/// This is a month, written `2026-12`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Month {
-    /// Months since January of the year 0.
+    /// Counts the months since January of the year 0.
     index: u32,
 }
 
-/// Not a month.
+/// Says that a text is not a month.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no month: write year and month, as in 2026-12")]
 pub struct MonthError(String);
@@ -21,20 +21,20 @@ pub struct MonthError(String);
 const YEARS: std::ops::RangeInclusive<u32> = 1970..=9999;
 
 impl Month {
-    /// The month of a Unix time.
     pub fn of_unix_s(unix_s: u64) -> Self {
         let (year, month, _) = date::civil(unix_s / 86_400);
         Self { index: year as u32 * 12 + month as u32 }
     }
 
-    /// The last one that can be written.
+    /// This is the last month that can be written.
     pub const LAST: Self = Self { index: *YEARS.end() * 12 + 11 };
 
-    /// From this one to `last`, both counted; 0 if that comes before.
+    /// Counts the months from this one to `last`, both included; 0 if `last` is earlier.
     pub fn months_until(self, last: Self) -> u32 {
         (last.index + 1).saturating_sub(self.index)
     }
 
+    /// Returns the month that is `months` later.
     pub fn plus(self, months: u32) -> Self {
         Self { index: self.index + months }
     }
@@ -43,7 +43,7 @@ impl Month {
         self.index / 12
     }
 
-    /// 1 to 12.
+    /// Returns the number of the month, from 1 to 12.
     pub fn number(self) -> u32 {
         self.index % 12 + 1
     }

@@ -1,7 +1,7 @@
-//! What a plan says, as `--json` writes it. Units are in the names of the fields.
+//! This module defines a plan as `--json` writes it. Units are in the names of the fields.
 //!
-//! Invariant: a field never changes its meaning within a version. Readers take a version they know and ignore fields
-//! they do not.
+//! Invariant: a field never changes its meaning within a version. Readers accept a version they
+//! know and ignore fields they do not.
 
 use super::check;
 use super::constants::Constant;
@@ -17,22 +17,24 @@ pub const VERSION: u32 = 2;
 const KIND: Kind =
     Kind { schema: SCHEMA, version: VERSION, holds: "plan", command: "ringbolt plan run --json" };
 
+/// This is a plan, with everything that it was made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// [`SCHEMA`].
+    /// This is [`SCHEMA`].
     pub schema: String,
-    /// [`VERSION`].
+    /// This is [`VERSION`].
     pub version: u32,
     pub created_unix_ms: u64,
-    /// What it was made from.
+    /// This is the input of the plan, together with `hardware`.
     pub workload: Workload,
     pub hardware: Hardware,
-    /// Of the file of constants, and those of the model itself. By name, with units in the names.
+    /// Holds the constants of the file and of the model itself by name; names include the units.
     pub constants: BTreeMap<String, Constant>,
-    /// Nodes that `fill`, `endurance`, `durability` and `cost` speak of: those there are, or what the first month
-    /// needs.
+    /// This is the number of nodes that `fill`, `endurance`, `durability` and `cost` refer to: the
+    /// existing ones, or what the first month needs.
     pub nodes: u32,
-    /// With all nodes up, at the mean of the stated uncertainties. One row a month, the first month first.
+    /// Holds a row per month, the first month first, with all nodes up and at the mean of the
+    /// stated uncertainties.
     pub months: Vec<MonthPlan>,
     pub layout: Layout,
     pub node: NodeCapacity,
@@ -40,11 +42,12 @@ pub struct Plan {
     pub endurance: Endurance,
     pub durability: Durability,
     pub cost: CostPlan,
-    /// What a reader should know: what was assumed, what is near a limit, what is not modelled.
+    /// Lists what a reader should know: what was assumed, what is near a limit, what is not
+    /// modelled.
     pub notes: Vec<String>,
 }
 
-/// What limits a node.
+/// Names what limits a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Constraint {
@@ -68,7 +71,7 @@ impl Constraint {
         Self::Nic,
     ];
 
-    /// For people.
+    /// Returns the name for people.
     pub fn title(self) -> &'static str {
         match self {
             Self::Capacity => "capacity",
@@ -82,198 +85,208 @@ impl Constraint {
     }
 }
 
-/// One month.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MonthPlan {
     pub month: Month,
     pub objects: f64,
-    /// Bytes that users stored.
+    /// Counts the bytes that users stored.
     pub logical_bytes: f64,
-    /// On drives, live, with redundancy.
+    /// Counts the live bytes on drives, with redundancy.
     pub stored_bytes: f64,
-    /// At the busiest seconds, all nodes together.
+    /// This is the rate in the busiest seconds, for all nodes together; `peak_get_per_s` likewise.
     pub peak_put_per_s: f64,
     pub peak_get_per_s: f64,
-    /// What suffices with all nodes up.
+    /// This is what suffices with all nodes up.
     pub needed: Needed,
-    /// What suffices when one node is down.
+    /// This is what suffices with one node down.
     pub needed_with_one_down: Needed,
-    /// Of `needed.nodes` over the samples of the Monte Carlo: 5th, 50th, 95th percentile.
+    /// This is the 5th percentile of `needed.nodes` over the samples of the Monte Carlo; the next
+    /// two are the 50th and 95th.
     pub nodes_p5: u32,
     pub nodes_p50: u32,
     pub nodes_p95: u32,
-    /// Of each constraint, in the order of [`Constraint::ALL`].
+    /// Holds the use of each constraint, in the order of [`Constraint::ALL`].
     pub uses: Vec<Use>,
 }
 
+/// Says how many nodes and drives suffice.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Needed {
     pub nodes: u32,
     pub drives: u32,
-    /// What asks for so many.
+    /// This is the constraint that requires this many.
     pub binding: Constraint,
 }
 
-/// How much of one resource is used.
+/// Says how much of one resource is used.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Use {
     pub constraint: Constraint,
-    /// With [`Plan::nodes`] nodes: 1 is all that the limits of the plan allow. Infinite, written as null, when there
-    /// is nothing to use.
+    /// This is the use with [`Plan::nodes`] nodes; 1 is all that the limits of the plan allow. It
+    /// is infinite, written as null, if there is nothing to use.
     #[serde(with = "infinite_as_null")]
     pub use_of_limit: f64,
-    /// With one of them down; infinite, written as null, when there is no other.
+    /// This is the use with one node down; it is infinite, written as null, if there is no other
+    /// node.
     #[serde(with = "infinite_as_null")]
     pub use_of_limit_with_one_down: f64,
-    /// Nodes that this constraint alone asks for.
+    /// This is the number of nodes that this constraint alone requires.
     pub nodes: u32,
 }
 
 impl Use {
-    /// Of the limit: what is left. Below 0 when it is exceeded.
+    /// Returns the share of the limit that is left; it is below 0 if the limit is exceeded.
     pub fn headroom(&self) -> f64 {
         1.0 - self.use_of_limit
     }
 }
 
-/// What an object costs on a drive.
+/// Says what an object needs on a drive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Layout {
     pub classes: Vec<ClassLayout>,
     pub logical_bytes_per_object: f64,
-    /// Live, without redundancy: record, padding, headers, units.
+    /// This is the live size without redundancy: record, padding, headers, units.
     pub stored_bytes_per_object: f64,
-    /// Live, with all pieces of the redundancy; None: written by a program that did not say.
+    /// This is the live size with all pieces of the redundancy; `None` if an older program wrote
+    /// the file.
     #[serde(default)]
     pub redundant_bytes_per_object: Option<f64>,
-    /// Of the stored bytes: what is none of the users'.
+    /// This is the share of the stored bytes that are not users' data.
     pub waste_share: f64,
     pub index_bytes_per_object: f64,
 }
 
-/// Objects of one class of sizes.
+/// Describes the objects of one class of sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassLayout {
     pub lower_bytes: u64,
     pub upper_bytes: u64,
-    /// Of the objects.
+    /// This is the share of the objects.
     pub objects_share: f64,
-    /// Of the users' bytes.
+    /// This is the share of the users' bytes.
     pub logical_share: f64,
     pub logical_bytes_per_object: f64,
     pub stored_bytes_per_object: f64,
-    /// With all pieces; None: written by a program that did not say.
+    /// This is the size with all pieces; `None` if an older program wrote the file.
     #[serde(default)]
     pub redundant_bytes_per_object: Option<f64>,
-    /// Of the stored bytes: what is none of the users'.
+    /// This is the share of the stored bytes that are not users' data.
     pub waste_share: f64,
 }
 
-/// What one node has.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeCapacity {
     pub raw_bytes: f64,
-    /// Superblocks, and what is behind the last whole extent.
+    /// This is the size of superblocks, and of the space after the last whole extent.
     pub format_bytes: f64,
-    /// Checkpoints in force and the next ones.
+    /// This is the size of the current and the next checkpoints.
     pub checkpoint_bytes: f64,
-    /// Kept for the cleaner and the log: can not be live.
+    /// This is kept free for the cleaner and the log.
     pub held_back_bytes: f64,
-    /// Can be live.
+    /// This is the size that can be live.
     pub usable_bytes: f64,
-    /// Index at the first month on [`Plan::nodes`] nodes.
+    /// This is the size of the index in the first month on [`Plan::nodes`] nodes.
     pub index_bytes: f64,
     pub ram_bytes: f64,
 }
 
-/// How long until it is full.
+/// Says when the drives are full.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fill {
-    /// Live over what can be live, by month: [`Plan::months`]' months and one more.
+    /// Holds live bytes over what can be live, for the months of [`Plan::months`] and one more.
     pub months: Vec<FillMonth>,
     pub at_80_percent: WhenFull,
     pub at_100_percent: WhenFull,
 }
 
+/// Says how full the drives are in one month.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FillMonth {
     pub month: Month,
-    /// Percentiles over the samples; 1 is full.
+    /// This is a percentile over the samples, like the next two; 1 is full.
     pub fill_p5: f64,
     pub fill_p50: f64,
     pub fill_p95: f64,
 }
 
-/// Days from the start of the first month; None: not within the horizon.
+/// Holds days from the start of the first month; `None` means not within the horizon.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WhenFull {
-    /// 5% of the samples are there before.
+    /// This is the day before which 5% of the samples reach the level; the next two are for 50% and
+    /// 95%.
     pub days_p5: Option<f64>,
     pub days_p50: Option<f64>,
     pub days_p95: Option<f64>,
-    /// Of the samples: those that get there within the horizon.
+    /// This is the share of the samples that reach the level within the horizon.
     pub share_of_samples: f64,
 }
 
-/// Writes and what they do to drives, in the first month.
+/// Describes the writes and the wear of the drives in the first month.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Endurance {
-    /// Bytes of users' objects, one drive.
+    /// Counts the bytes of users' objects on one drive.
     pub user_bytes_per_day_per_drive: f64,
-    /// Bytes that the drive gets.
+    /// Counts the bytes written to the drive.
     pub host_bytes_per_day_per_drive: f64,
-    /// Host over user bytes: the sum of the four below. 0: users' objects have no bytes.
+    /// This is host bytes over user bytes, which is the sum of the next four; it is 0 if users'
+    /// objects have no bytes.
     pub write_amplification: f64,
-    /// Objects with their records, padding, headers and units.
+    /// Counts objects with their records, padding, headers and units.
     pub write_amplification_objects: f64,
-    /// Moved by the cleaner.
+    /// Counts what the cleaner moves.
     pub write_amplification_cleaner: f64,
     pub write_amplification_checkpoints: f64,
-    /// Records of deletes.
+    /// Counts the records of deletes.
     pub write_amplification_deletes: f64,
-    /// Of the small objects' part of a drive: what is live.
+    /// This is the live share of a drive's part for small objects.
     pub log_live_share: f64,
-    /// Full writes of the drive a day, by the host.
+    /// Counts how often the host writes the full size of the drive per day.
     pub drive_writes_per_day: f64,
-    /// From the start of the plan on. None: endurance not known, or nothing is written.
+    /// This is the life from the start of the plan; `None` if the endurance is not known, or if
+    /// nothing is written.
     pub life_years: Option<f64>,
 }
 
+/// Says how probable a loss of data is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Durability {
-    /// The model, in words.
+    /// Describes the model as text.
     pub model: String,
-    /// All drives of all nodes.
+    /// Counts the drives of all nodes.
     pub drives: u32,
     pub drive_failures_per_year: f64,
-    /// Reading what it held and writing it again; None without redundancy: there is nothing to rebuild from.
+    /// This is the time to read and write again what a drive held; `None` without redundancy,
+    /// because there is nothing to rebuild from.
     pub rebuild_hours: Option<f64>,
-    /// What limits the rebuild, in words.
+    /// Says what limits the rebuild, as text.
     pub rebuild_bound_by: String,
-    /// Of losing any object at all within a year.
+    /// This is the probability of losing any object within a year.
     pub data_loss_probability_per_year: f64,
-    /// Bytes that one loss takes with it, on average.
+    /// This is the mean number of bytes that one loss destroys.
     pub bytes_lost_per_loss: f64,
 }
 
-/// In [`super::hardware::Cost::currency`].
+/// Holds costs in [`super::hardware::Cost::currency`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CostPlan {
     pub purchase: f64,
     pub power_per_month: f64,
-    /// Purchase spread over its years, and power.
+    /// This is the purchase spread over its years, and power.
     pub per_month: f64,
-    /// For each 10^12 bytes that users can store at the limit of capacity; None: their objects have no bytes.
+    /// This is the cost for each 10^12 bytes that users can store at the limit of capacity; `None`
+    /// if their objects have no bytes.
     pub per_usable_tb_month: Option<f64>,
-    /// For each 10^12 bytes that users store in the first month; None: they store none.
+    /// This is the cost for each 10^12 bytes that users store in the first month; `None` if they
+    /// store none.
     pub per_stored_tb_month: Option<f64>,
-    /// All of it for the requests of the first month; None without requests.
+    /// This is the whole cost divided by the requests of the first month; `None` without requests.
     pub per_million_requests: Option<f64>,
-    /// At the meter, for each 10^12 usable bytes.
+    /// This is the power at the meter for each 10^12 usable bytes.
     pub watts_per_usable_tb: Option<f64>,
 }
 
-/// JSON knows no infinity.
+/// Writes infinity as null, because JSON has no infinity.
 mod infinite_as_null {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -286,7 +299,7 @@ mod infinite_as_null {
     }
 }
 
-/// Why a text is no plan.
+/// Says why a text is not a plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanFileError {
     #[error(transparent)]
@@ -296,8 +309,10 @@ pub enum PlanFileError {
 }
 
 impl Plan {
+    /// Reads a plan.
+    ///
     /// # Errors
-    /// When it is not JSON of this schema and version, or a figure can not be.
+    /// Fails when the text is not JSON of this schema and version, or when a figure is not valid.
     pub fn from_json(text: &str) -> Result<Self, PlanFileError> {
         let plan: Self = KIND.read(text)?;
         let wrong = |(name, value, reason)| PlanFileError::Value { name, value, reason };

@@ -1,27 +1,27 @@
-//! How large objects are: classes of sizes with the share of objects in each.
+//! This module defines the sizes of objects: classes of sizes with the share of objects in each.
 //!
-//! Invariants: classes ascend and do not overlap; shares are above 0 and add up to 1; within a class every size from
-//! `lower_bytes` to `upper_bytes` is equally likely, so a class with both equal is one exact size.
+//! Invariants: classes ascend and do not overlap. Shares are above 0 and add up to 1. Within a
+//! class, every size from `lower_bytes` to `upper_bytes` is equally likely, so a class with both
+//! equal is one exact size.
 
 use ringbolt_tool_common::s3::limits::OBJECT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// S3 has no longer key.
+/// Keys of S3 are not longer.
 pub const KEY_BYTES_MAX: f64 = 1024.0;
 
-/// Of a key: how much of its beginning the one before it has too.
+/// Returns how many bytes at its beginning a key shares with the previous one.
 pub fn shared_bytes(key: &[u8], before: &[u8]) -> usize {
     key.iter().zip(before).take_while(|(own, other)| own == other).count()
 }
 
-/// One class.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SizeClass {
     pub lower_bytes: u64,
-    /// Inclusive.
+    /// This is inclusive.
     pub upper_bytes: u64,
-    /// Of the objects.
+    /// This is the share of the objects.
     pub share: f64,
 }
 
@@ -31,14 +31,14 @@ impl SizeClass {
     }
 }
 
-/// See the module.
+/// Holds classes of sizes with the invariants of the module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<SizeClass>", into = "Vec<SizeClass>")]
 pub struct SizeHistogram {
     classes: Vec<SizeClass>,
 }
 
-/// Why classes are no histogram.
+/// Says why classes are not a histogram.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SizesError {
     #[error("no sizes: give at least one class with a share above 0")]
@@ -54,10 +54,11 @@ pub enum SizesError {
 }
 
 impl SizeHistogram {
-    /// Sorts the classes and scales the shares so that they add up to 1: counts and percent will do as well.
+    /// Sorts the classes and scales the shares so that they add up to 1; counts and percentages are
+    /// accepted too.
     ///
     /// # Errors
-    /// When an invariant of the module can not hold.
+    /// Fails when an invariant of the module cannot hold.
     pub fn new(mut classes: Vec<SizeClass>) -> Result<Self, SizesError> {
         for class in &classes {
             let SizeClass { lower_bytes, upper_bytes, share } = *class;
@@ -80,7 +81,7 @@ impl SizeHistogram {
         if classes.is_empty() || !sum.is_finite() {
             return Err(SizesError::Empty);
         }
-        // What was scaled before stays as it is, to the last digit.
+        // Shares that were scaled before stay exactly as they are.
         if (sum - 1.0).abs() > 1e-9 {
             classes.iter_mut().for_each(|class| class.share /= sum);
         }
@@ -91,7 +92,8 @@ impl SizeHistogram {
         &self.classes
     }
 
-    /// The same sizes, in classes none of which has a size below one of `starts` and another one from there on.
+    /// Returns the same sizes in classes that are cut at each of `starts`: none contains sizes on
+    /// both sides of it.
     #[must_use]
     pub fn cut_at(&self, starts: &BTreeSet<u64>) -> Self {
         let cut = |class: &SizeClass| {
@@ -116,12 +118,12 @@ impl SizeHistogram {
         self.mean_of(|class| class.mean_bytes())
     }
 
-    /// Mean over the objects of what `of` says of a class.
+    /// Returns the mean of `of` over the objects.
     pub fn mean_of(&self, of: impl Fn(&SizeClass) -> f64) -> f64 {
         self.classes.iter().map(|class| class.share * of(class)).sum()
     }
 
-    /// The size at `quantile` (0 to 1) of the objects, smallest first: for sampling.
+    /// Returns the size at `quantile` (0 to 1) of the objects, smallest first.
     pub fn at_quantile(&self, quantile: f64) -> u64 {
         let mut left = quantile.clamp(0.0, 1.0);
         for class in &self.classes {

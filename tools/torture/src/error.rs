@@ -1,11 +1,11 @@
-//! How a torture run ends badly, and which exit status that is.
+//! This module defines the failures of a torture run and their exit statuses.
 
 use ringbolt_tool_common::process::StartError;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-/// Why a run ended before its time.
+/// Says why a run ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum TortureError {
     #[error("LOST OR WRONG: {key}\n  expected {expected}\n  found    {found}")]
@@ -31,7 +31,8 @@ pub enum TortureError {
 }
 
 impl TortureError {
-    /// 1: something acknowledged is gone or wrong. 2: the test could not go on, which says nothing of the data.
+    /// Returns 1 if something acknowledged is missing or wrong, and 2 if the test could not
+    /// continue, which says nothing about the data.
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Loss { .. } | Self::DoesNotOpen { .. } => 1,

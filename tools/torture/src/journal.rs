@@ -1,10 +1,12 @@
-//! What a writer asked for and was told: one file of JSON lines for each writer, outside of the drive under test.
+//! This module records what each writer requested and which responses it got: one file of JSON
+//! lines for each writer, outside of the drive under test.
 //!
 //! Invariants:
-//! - A request stands in the file before it is sent, its answer as soon as it came.
-//! - What a key must hold follows from the file alone: the [`Model`] is read from it anew in every cycle.
-//! - Each key has one writer, which waits for its answers. So at a kill at most one change of each writer is in
-//!   doubt: it may have happened, whole, or not at all.
+//! - A request is in the file before it is sent, and its response as soon as it has arrived.
+//! - What a key must contain follows from the file alone: the [`Model`] is read from it again in
+//!   every cycle.
+//! - Each key has one writer, which waits for its responses. At a kill, at most one change of each
+//!   writer is therefore in doubt: it may have happened completely or not at all.
 
 use ringbolt_tool_common::content::Content;
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
-/// One body of a key. The tag is never used twice, so it also says which of the key's bodies it is.
+/// This is one body of a key. The tag is never used twice, so it also identifies the key's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     pub tag: u64,
@@ -22,19 +24,19 @@ pub struct Version {
 }
 
 impl Version {
-    /// With the bytes it stands for.
+    /// Returns a version and its bytes.
     pub fn new(tag: u64, size_bytes: usize) -> (Self, Vec<u8>) {
         let bytes = Content::new(tag, size_bytes).bytes();
         (Self { tag, size_bytes, crc32c: crc32c::crc32c(&bytes) }, bytes)
     }
 
-    /// None when `got` is this body, else where it is not.
+    /// Returns where `got` differs from this body; `None` if they are equal.
     pub fn difference(&self, got: &[u8]) -> Option<String> {
         Content::new(self.tag, self.size_bytes).difference(got)
     }
 }
 
-/// One request.
+/// This is one request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
@@ -50,21 +52,22 @@ pub enum Operation {
         key: String,
         version: Version,
     },
-    /// The upload's next part.
+    /// Uploads the next part.
     Part,
     Complete,
     Abort,
 }
 
+/// This is one line of a journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
     Begin(Operation),
-    /// Acknowledged; with the upload's id or the part's ETag.
+    /// Holds the upload's id or the part's ETag of an acknowledged request.
     Done(String),
-    /// Answered with this status: nothing was stored.
+    /// Holds the status of a response after which nothing was stored.
     Refused(u16),
-    /// Read back after a kill.
+    /// Holds what was read back after a kill.
     Found {
         key: String,
         version: Option<Version>,
@@ -73,28 +76,28 @@ pub enum Entry {
     Checked,
 }
 
-/// What one key may hold. `None` is "no object".
+/// Holds what one key may contain; an inner `None` means "no object".
 #[derive(Clone, Debug, Default)]
 pub struct KeyState {
     pub certain: Option<Version>,
     pub doubt: Option<Option<Version>>,
-    /// Changed since it was last read back.
+    /// Says that the key was changed since it was last read back.
     pub touched: bool,
 }
 
-/// An upload whose beginning was acknowledged.
+/// This is an upload whose beginning was acknowledged.
 #[derive(Clone, Debug)]
 pub struct Upload {
     pub key: String,
     pub version: Version,
     pub id: String,
-    /// ETags of the acknowledged parts.
+    /// Holds the ETags of the acknowledged parts.
     pub parts: Vec<String>,
-    /// Its abort was asked for: it may be gone.
+    /// Says that an abort was requested, so that the upload may be gone.
     pub ending: bool,
 }
 
-/// See the module.
+/// Holds what the keys of one writer must contain.
 #[derive(Debug, Default)]
 pub struct Model {
     pub keys: BTreeMap<String, KeyState>,
@@ -103,7 +106,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Bytes that the keys and the upload hold.
+    /// Returns the bytes that the keys and the upload contain.
     pub fn live_bytes(&self) -> usize {
         let objects: usize = self.keys.values().filter_map(|state| state.certain).map(|v| v.size_bytes).sum();
         objects + self.upload.as_ref().map_or(0, |upload| upload.version.size_bytes)
@@ -144,7 +147,7 @@ impl Model {
         }
     }
 
-    /// The key that `operation` changes, and what it holds then.
+    /// Returns the key that `operation` changes, and its new content.
     fn change(&self, operation: &Operation) -> Option<(String, Option<Version>)> {
         match operation {
             Operation::Put { key, version } => Some((key.clone(), Some(*version))),
@@ -181,17 +184,17 @@ impl Model {
     }
 }
 
-/// The file of one writer, and what it says.
+/// This is the file of one writer and the model that follows from it.
 pub struct Journal {
     file: File,
     pub model: Model,
 }
 
 impl Journal {
-    /// Opens or makes the file, and reads all of it.
+    /// Opens or creates the file, and reads all of it.
     ///
     /// # Errors
-    /// When the file can not be read, or does not hold what a journal does.
+    /// Fails when the file cannot be read, or when its content is not that of a journal.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut model = Model::default();
@@ -201,10 +204,10 @@ impl Journal {
         Ok(Self { file, model })
     }
 
-    /// Writes one entry down.
+    /// Appends one entry.
     ///
     /// # Errors
-    /// When the file can not be written.
+    /// Fails when the file cannot be written.
     pub fn append(&mut self, entry: Entry) -> io::Result<()> {
         let mut line = serde_json::to_string(&entry)?;
         line.push('\n');

@@ -1,12 +1,13 @@
-//! `ringbolt torture`: is what was acknowledged still there after kill -9, again and again, on this very drive?
+//! This module is the command `ringbolt torture`: it kills a server (kill -9) again and again and
+//! checks on the real drive that everything acknowledged is still there.
 //!
 //! This crate uses a server as anybody does, by its binary and over S3: it knows neither the engine nor the server's
 //! code.
 //!
 //! Invariants:
 //! - Only the server that this run started is killed, and only the drive that was named is written.
-//! - The journals lie outside of the drive; what must be there follows from them alone.
-//! - A finding ends the run at once, with the drive and the journals as they are.
+//! - The journals are outside of the drive; what must be stored follows from them alone.
+//! - A finding ends the run at once, and leaves the drive and the journals as they are.
 
 mod error;
 mod journal;
@@ -89,7 +90,7 @@ impl TortureArgs {
     }
 }
 
-/// Does what the command line says, and tells how it went.
+/// Runs the command and prints its result.
 pub fn execute(args: &TortureArgs) -> ExitCode {
     match run::run(args, &mut |totals| show(args.json, totals)) {
         Ok(totals) => {

@@ -1,9 +1,9 @@
-//! What a run has done so far.
+//! This module counts what a run has done so far.
 
 use super::journal::Operation;
 use serde::Serialize;
 
-/// Counts over all cycles.
+/// Holds counts over all cycles.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Totals {
     pub cycles: u64,
@@ -16,20 +16,21 @@ pub struct Totals {
     pub completed_uploads: u64,
     pub other_requests: u64,
     pub acknowledged_bytes: u64,
-    /// Answered 503 or 507: nothing stored.
+    /// Counts responses 503 and 507, after which nothing was stored.
     pub refused: u64,
-    /// Unacknowledged at a kill, and found to have happened.
+    /// Counts changes that were not acknowledged before a kill and were found to have happened.
     pub in_doubt_happened: u64,
     pub in_doubt_not: u64,
     pub read_back: u64,
     pub read_back_bytes: u64,
     pub parts_found: u64,
     pub listed: u64,
-    /// Longest time from the start of a killed server to its first answer.
+    /// This is the longest time from the start of a killed server to its first response.
     pub open_ms_max: u64,
 }
 
 impl Totals {
+    /// Counts an acknowledged request.
     pub fn acknowledged(&mut self, operation: &Operation, sent_bytes: usize) {
         let count = match operation {
             Operation::Put { .. } => &mut self.puts,
@@ -42,6 +43,7 @@ impl Totals {
         self.acknowledged_bytes += sent_bytes as u64;
     }
 
+    /// Returns the number of acknowledged requests.
     pub fn acknowledgements(&self) -> u64 {
         self.puts + self.deletes + self.parts + self.completed_uploads + self.other_requests
     }
@@ -71,7 +73,7 @@ impl Totals {
         }
     }
 
-    /// For people, after each cycle and at the end.
+    /// Returns a line for people, after each cycle and at the end.
     pub fn line(&self) -> String {
         format!(
             "cycle {}: {} kills; {} acknowledged ({} MiB), {} in doubt of which {} had happened; \

@@ -1,4 +1,4 @@
-//! The cycles: start, read back, write, kill.
+//! This module runs the cycles: start, read back, write, kill.
 
 use super::error::TortureError;
 use super::journal::Journal;
@@ -19,20 +19,21 @@ use std::sync::mpsc::channel;
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
-/// A drive that is large or slow takes its time to recover.
+/// A drive that is large or slow takes this long to recover.
 const START_LIMIT: Duration = Duration::from_secs(300);
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
-/// Of the others, read back after each kill.
+/// After each kill, this many of each writer's unchanged keys are read back too.
 const SAMPLE_PER_WRITER: usize = 8;
-/// Of the drive's size, what the writers keep on it: the rest is for what waits to be reclaimed.
+/// The writers keep the drive's size divided by this; the rest is for space that waits to be
+/// reclaimed.
 const LIVE_SHARE: u64 = 3;
-/// A kill in so many meets the server while it recovers, or while it stops.
+/// One kill in this many hits the server while it recovers, or while it stops.
 const SPECIAL_KILLS: usize = 5;
 
-/// See the module. Gives the totals after each cycle to `progress`, and at the end.
+/// Runs the cycles, and passes the totals to `progress` after each one and at the end.
 ///
 /// # Errors
-/// At the first finding, or when the test can not go on; the work directory is kept then.
+/// Fails at the first finding, or when the test cannot continue; the work directory is kept then.
 pub fn run(args: &TortureArgs, progress: &mut dyn FnMut(&Totals)) -> Result<Totals, TortureError> {
     let parent = args.work.clone().unwrap_or_else(std::env::temp_dir);
     let made = tempfile::Builder::new().prefix("ringbolt-torture-").tempdir_in(&parent);
@@ -46,7 +47,7 @@ pub fn run(args: &TortureArgs, progress: &mut dyn FnMut(&Totals)) -> Result<Tota
 
 type Running = (ServerProcess, SocketAddr);
 
-/// One drive under test.
+/// This is one drive under test.
 struct Bench<'a> {
     args: &'a TortureArgs,
     program: PathBuf,
@@ -121,7 +122,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// The recovery of a killed server, itself killed now and then.
+    /// Restarts a killed server; some of its recoveries are killed too.
     fn start_again(&mut self) -> Result<Running, TortureError> {
         while self.dice.below(SPECIAL_KILLS) == 0 {
             let delay = Duration::from_millis(self.dice.below(200) as u64);
@@ -166,7 +167,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Everything in `scope`, all writers' keys at once; then the listing.
+    /// Reads back everything in `scope`, the keys of all writers at once; then the listing.
     fn read_back(&mut self, address: SocketAddr, scope: Scope) -> Result<(), TortureError> {
         let mut journals = self.journals()?;
         let dice: Vec<Dice> = journals.iter().map(|_| Dice::new(self.dice.next())).collect();
@@ -222,8 +223,9 @@ impl<'a> Bench<'a> {
 
 type Written = (Result<(), TortureError>, Totals);
 
-/// Lets the writers write for `delay`, then kills the server; with `stopping`, that long after a SIGTERM. Gives how the
-/// server had ended if it did so by itself, and what each writer did.
+/// Lets the writers write for `delay`, then kills the server; with `stopping`, the kill comes this
+/// long after a SIGTERM. Returns how the server ended if it did so by itself, and what each writer
+/// did.
 fn run_writers(
     writers: Vec<Writer<'_>>,
     mut server: ServerProcess,
@@ -240,13 +242,13 @@ fn run_writers(
             let ending = ending.clone();
             threads.spawn(move || {
                 let written = write(writer);
-                // Nobody hears it once the server was killed.
+                // Nobody receives the message once the server was killed.
                 let _ = ending.send(());
                 written
             })
         };
         let writing: Vec<_> = writers.into_iter().map(spawn).collect();
-        // A writer that ends before the kill has met something: go and see.
+        // A writer that ends before the kill has met an error, so that the wait ends early.
         let _ = ended.recv_timeout(delay);
         let by_itself = server.ended()?;
         if let (Some(time), None) = (stopping, by_itself) {

@@ -1,6 +1,6 @@
-//! Reading back what was acknowledged.
+//! This module reads back what was acknowledged.
 //!
-//! Invariant: a change in doubt is settled by what is found, and what was found once must stay.
+//! Invariant: what is found settles a change in doubt, and what was found once must stay.
 
 use super::BUCKET;
 use super::error::TortureError;
@@ -13,10 +13,10 @@ use ringbolt_tool_common::s3::client::Client;
 use std::collections::BTreeMap;
 use std::io;
 
-/// Which keys are read back.
+/// Says which keys are read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Those changed since they were last read, and this many of the others.
+    /// Reads those changed since they were last read, and this many of the others.
     Touched {
         others: usize,
     },
@@ -26,7 +26,7 @@ pub enum Scope {
 /// Reads back the keys of one writer, and the parts of its upload.
 ///
 /// # Errors
-/// [`TortureError::Loss`] at the first key that holds something else.
+/// Returns [`TortureError::Loss`] at the first key with another content.
 pub fn verify(
     client: &mut Client,
     journal: &mut Journal,
@@ -61,14 +61,14 @@ fn chosen(keys: &BTreeMap<String, KeyState>, scope: Scope, dice: &mut Dice) -> V
     chosen.into_iter().map(|(key, state)| (key.clone(), state.clone())).collect()
 }
 
-/// What the key holds, which is one of what it may hold.
+/// Returns the content of the key, which must be one of those it may have.
 fn read(client: &mut Client, key: &str, state: &KeyState) -> Result<Option<Version>, TortureError> {
     let allowed = std::iter::once(state.certain).chain(state.doubt);
     let loss = |found: String| {
         let allowed: Vec<String> = allowed.clone().map(describe).collect();
         TortureError::Loss { key: key.to_owned(), expected: allowed.join(", or "), found }
     };
-    // What ends early does so because the server could not vouch for the rest.
+    // A response ends early when the server cannot verify the rest.
     let answer =
         client.ask("GET", &path_of(key)).map_err(|error| loss(format!("no whole answer: {error}")))?;
     match answer.status {
@@ -93,14 +93,14 @@ fn describe(version: Option<Version>) -> String {
     })
 }
 
-/// Every acknowledged part is still there. Gives how many.
+/// Checks that every acknowledged part is still there, and returns their number.
 fn verify_parts(client: &mut Client, journal: &Journal) -> Result<u64, TortureError> {
     let Some(upload) = journal.model.upload.as_ref().filter(|upload| !upload.ending) else { return Ok(0) };
     let path = format!("{}?uploadId={}", path_of(&upload.key), upload.id);
     let answer = answered("ListParts", &upload.key, client.ask("GET", &path))?;
     let text = answer.text();
     let listed: Vec<&str> = elements(&text, "ETag").map(bare).collect();
-    // One more may be there: the part in doubt.
+    // One more part may exist: the one in doubt.
     let there = listed.len() >= upload.parts.len() && upload.parts.iter().zip(&listed).all(|(a, b)| a == b);
     if answer.is_success() && there {
         return Ok(upload.parts.len() as u64);
@@ -112,16 +112,16 @@ fn verify_parts(client: &mut Client, journal: &Journal) -> Result<u64, TortureEr
     })
 }
 
-/// Without quotes, escaped or not.
+/// Removes quotes, escaped or not.
 fn bare(etag: &str) -> &str {
     let etag = etag.strip_prefix("&quot;").unwrap_or(etag);
     etag.strip_suffix("&quot;").unwrap_or(etag).trim_matches('"')
 }
 
-/// Holds the listing of the bucket against what is certain. Gives how many keys were listed.
+/// Compares the listing of the bucket with what is certain, and returns the number of listed keys.
 ///
 /// # Errors
-/// [`TortureError::Loss`] at the first key where they differ.
+/// Returns [`TortureError::Loss`] at the first key where they differ.
 pub fn verify_listing(client: &mut Client, journals: &[Journal]) -> Result<u64, TortureError> {
     let certain = journals.iter().flat_map(|journal| &journal.model.keys);
     let expected: BTreeMap<String, usize> = certain
@@ -145,7 +145,7 @@ pub fn verify_listing(client: &mut Client, journals: &[Journal]) -> Result<u64, 
     }
 }
 
-/// Keys with their sizes, in the order they came.
+/// Lists keys with their sizes, in the order of the responses.
 fn list(client: &mut Client) -> Result<Vec<(String, usize)>, TortureError> {
     let mut all = Vec::new();
     let mut from = String::new();

@@ -1,4 +1,4 @@
-//! A writer: one change after another until the server is gone.
+//! This module is a writer: it makes one change after another until the server is gone.
 
 use super::BUCKET;
 use super::error::TortureError;
@@ -9,15 +9,16 @@ use ringbolt_tool_common::s3::answer::{Answer, elements};
 use ringbolt_tool_common::s3::client::Client;
 use std::io;
 
-/// S3 takes no smaller part but the last.
+/// S3 accepts no smaller parts except the last.
 const PART_BYTES: usize = 5 << 20;
 const SMALL_BYTES_MAX: usize = 64 << 10;
 
-/// See the module.
+/// Makes the changes of one writer.
 pub struct Writer<'a> {
     pub number: usize,
     pub keys: usize,
-    /// Live bytes from which on it writes small objects and deletes more.
+    /// This is the number of live bytes from which on the writer writes small objects and deletes
+    /// more.
     pub share_bytes: usize,
     pub client: Client,
     pub journal: &'a mut Journal,
@@ -26,10 +27,10 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes until the connection breaks, which a kill sees to.
+    /// Writes until the connection breaks, which a kill causes.
     ///
     /// # Errors
-    /// When the server answers what it must not.
+    /// Fails when the server gives a response that is not allowed.
     pub fn write(&mut self) -> Result<(), TortureError> {
         loop {
             let (operation, body) = self.choose();
@@ -39,7 +40,8 @@ impl Writer<'_> {
             match answer.status {
                 200..300 => self.acknowledged(&operation, &answer, body.len())?,
                 _ if is_gone => self.journal.append(Entry::Done(String::new()))?,
-                // Over a limit, or full: nothing was stored, and the data must be whole all the same.
+                // A limit was reached, or the drive is full: nothing was stored, and the data must
+                // be intact nevertheless.
                 status @ (503 | 507) => {
                     self.totals.refused += 1;
                     self.journal.append(Entry::Refused(status))?;
@@ -110,8 +112,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// An answer that no client should get. To a part or a completion, "there is no such upload" or "no such part" is a
-    /// loss: both were acknowledged.
+    /// Judges a response that no client should get. "No such upload" or "no such part" in response
+    /// to a part or a completion is a loss, because both were acknowledged.
     fn judge(&self, operation: &Operation, answer: &Answer) -> TortureError {
         let text = answer.text();
         let code = elements(&text, "Code").next().unwrap_or_default().to_owned();
@@ -130,7 +132,7 @@ impl Writer<'_> {
     }
 }
 
-/// Percent-encoded: the keys of this test have nothing to encode.
+/// Returns the path of a key; the keys of this test need no percent-encoding.
 pub fn path_of(key: &str) -> String {
     format!("/{BUCKET}/{key}")
 }

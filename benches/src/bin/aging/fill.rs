@@ -1,6 +1,6 @@
-//! Storing objects of random sizes: until the drive is full, or up to a number of bytes.
+//! This module stores objects of random sizes until the drive is full, or up to a number of bytes.
 //!
-//! Invariant: sizes follow from the seed, so two fillings of one seed store the same objects.
+//! Invariant: sizes follow from the seed, so two fills with the same seed store the same objects.
 
 use crate::{AnyError, Bench};
 use ringbolt_benches::engine_load::{object_body, object_key, put_object};
@@ -10,10 +10,9 @@ use std::cell::{Cell, RefCell};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-/// Stored objects: number and size. An object's number is its key.
+/// Holds stored objects as number and size. An object's number is its key.
 pub type Stored = Vec<(u64, u64)>;
 
-/// What a filling works towards.
 struct Filling {
     random: RefCell<fastrand::Rng>,
     sizes: RangeInclusive<u64>,
@@ -26,7 +25,7 @@ struct Filling {
 }
 
 impl Filling {
-    /// The next object; None when it is enough.
+    /// Returns the next object; `None` when there are enough.
     fn next(&self) -> Option<(u64, u64)> {
         if self.full.get() || self.bytes.get() >= self.bytes_max || self.failure.borrow().is_some() {
             return None;
@@ -48,8 +47,8 @@ impl Filling {
     }
 }
 
-/// Stores objects of `sizes` bytes with `depth` in flight until there are `bytes_max`, or the drive is full; gives them
-/// and whether it is.
+/// Stores objects of `sizes` bytes with `depth` in flight until there are `bytes_max`, or until the
+/// drive is full; returns the objects, and whether the drive is full.
 pub fn fill(
     bench: &Bench,
     sizes: RangeInclusive<u64>,
@@ -86,7 +85,7 @@ pub fn fill(
     }
 }
 
-/// Bytes that a drive just formatted takes of such objects before it refuses one.
+/// Returns how many bytes of such objects a freshly formatted drive accepts before it refuses one.
 pub fn usable_bytes(bench: &Bench, sizes: RangeInclusive<u64>, depth: usize) -> Result<u64, AnyError> {
     let (stored, _) = fill(bench, sizes, u64::MAX, depth)?;
     let bytes = total(&stored);
@@ -100,7 +99,8 @@ pub fn usable_bytes(bench: &Bench, sizes: RangeInclusive<u64>, depth: usize) -> 
     Ok(bytes)
 }
 
-/// A body of `size` bytes for object `number`, cut from `bytes`: making one for each PUT would be most of the work.
+/// Returns a body of `size` bytes for object `number`, copied from `bytes`: generating one for each
+/// PUT would be most of the work.
 pub fn body_from(bytes: &[u8], number: u64, size: u64) -> Vec<u8> {
     let mut body = bytes[..size as usize].to_vec();
     body[..8].copy_from_slice(&number.to_le_bytes());

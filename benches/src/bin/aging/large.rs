@@ -1,5 +1,5 @@
-//! Large objects of random sizes on a drive that is 90% full: deleted and stored at random until twenty times the
-//! drive's size was stored anew, then read, as they were when the drive was fresh.
+//! This module deletes and stores large objects of random sizes on a drive that is 90% full, until
+//! twenty times the drive's size was stored; then it compares reads with those of the fresh drive.
 
 use crate::fill::{Stored, body_from, fill, total, usable_bytes};
 use crate::{AnyError, Bench, Options};
@@ -38,12 +38,12 @@ pub fn run(options: &Options, verdicts: &mut Verdicts) -> Result<(), AnyError> {
     bench.close()
 }
 
-/// Slices in a row, on average over all runs.
+/// Returns the mean number of contiguous slices over all runs.
 fn mean_run(bench: &Bench) -> Result<f64, AnyError> {
     Ok(bench.executor.run(bench.core.space())??.runs.mean_slices())
 }
 
-/// Whole objects at random; bytes a second.
+/// Reads whole objects at random, and returns bytes per second.
 fn read(bench: &Bench, stored: &Stored) -> Result<f64, AnyError> {
     let (core, bucket) = (bench.core.clone(), bench.bucket);
     let numbers: Rc<Vec<u64>> = Rc::new(stored.iter().map(|(number, _)| *number).collect());
@@ -61,7 +61,8 @@ fn read(bench: &Bench, stored: &Stored) -> Result<f64, AnyError> {
     Ok(run_load(&bench.executor, plan, operation)?.bytes_per_s)
 }
 
-/// Deletes objects at random and stores others, up to `limit` bytes at any time. The part of the PUTs that was refused.
+/// Deletes objects at random and stores others, up to `limit` bytes at any time. Returns the share
+/// of the PUTs that were refused.
 fn age(bench: &Bench, stored: &mut Stored, limit: u64) -> Result<f64, AnyError> {
     let mut random = fastrand::Rng::with_seed(bench.options.seed + 2);
     let target = bench.drive_bytes() * bench.options.large_turns;

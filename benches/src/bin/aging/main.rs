@@ -1,9 +1,10 @@
-//! What a drive does when it is full and has been for long: write amplification and latency under the log's cleaner,
-//! and throughput of large objects among the gaps that others left.
+//! Measures a drive that has been full for a long time: write amplification and latency under the
+//! log's cleaner, and throughput of large objects among the gaps that others left.
 //!
 //! `cargo run --release -p ringbolt-benches --bin aging -- all`
 //!
-//! Full is what the drive takes of the same objects before it refuses the first, measured on a drive just formatted.
+//! Full means what a freshly formatted drive accepts of the same objects before it refuses the
+//! first one; this is measured.
 
 mod fill;
 mod large;
@@ -83,7 +84,7 @@ struct Options {
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// An open node of one core on a drive just formatted.
+/// This is an open node of one core on a freshly formatted drive.
 struct Bench {
     options: Options,
     executor: Executor,

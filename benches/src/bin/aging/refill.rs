@@ -1,8 +1,10 @@
-//! A third of a full drive is deleted and put again: what PUTs see while the space comes back.
+//! This module deletes a third of a full drive and puts it again: what latency do PUTs have while
+//! the space is reclaimed?
 //!
-//! Each turn is two phases on the same drive. Quiet: a third of what is stored is deleted, the space comes back while
-//! nobody asks for it, then PUTs at a fixed rate fill the drive again. Busy: another third is deleted as fast as that
-//! goes, and the PUTs begin, at the same rate, once a tenth of it is gone.
+//! Each turn has two phases on the same drive. In the quiet phase, a third of what is stored is
+//! deleted, the space is reclaimed without load, and then PUTs at a fixed rate fill the drive
+//! again. In the busy phase, another third is deleted as fast as possible, and the PUTs begin, at
+//! the same rate, once a tenth of it is deleted.
 
 use crate::fill::{Stored, body_from, fill, total};
 use crate::steady::{Operation, measure};
@@ -17,15 +19,16 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-/// Inline objects and slices.
+/// The sizes include inline objects and slices.
 const SIZES: RangeInclusive<u64> = 16 << 10..=512 << 10;
 const DEPTH: usize = 16;
-/// How full the drive is again after each phase, per cent of what it took at first: gaps of other sizes need not fit.
+/// After each phase the drive is full again to this percentage of what it accepted at first,
+/// because gaps of other sizes need not fit.
 const FULL_PERCENT: u64 = 97;
-/// For the space to come back in the quiet phase, milliseconds.
+/// In the quiet phase, the space is reclaimed for this many milliseconds.
 const REST_MS: u64 = 3000;
 
-/// One phase's PUTs.
+/// Holds the latencies of one phase's PUTs.
 struct Phase {
     p50_us: f64,
     p99_us: f64,
@@ -67,7 +70,7 @@ pub fn run(options: &Options, verdicts: &mut Verdicts) -> Result<(), AnyError> {
     bench.close()
 }
 
-/// What is still to be put, and what was.
+/// Holds what is still to be put, and what was put.
 struct Puts {
     sizes: RefCell<VecDeque<(u64, u64)>>,
     stored: RefCell<Stored>,
@@ -120,8 +123,8 @@ fn phase(
     Ok(Phase { p50_us: latency.p50_us, p99_us: latency.p99_us, refused: puts.refused.get(), puts: count })
 }
 
-/// Deletes objects, `DEPTH` at a time. Returns when all are gone and their space has had time to come back, or when a
-/// tenth is gone and the rest is under way.
+/// Deletes objects, `DEPTH` at a time. Returns when all are deleted and their space has had time to
+/// be reclaimed, or when a tenth is deleted and the rest is in progress.
 fn delete(bench: &Bench, leaving: Stored, quiet: bool) -> Result<(), AnyError> {
     let enough = if quiet { leaving.len() } else { leaving.len() / 10 };
     let leaving = Rc::new(RefCell::new(leaving));

@@ -1,4 +1,5 @@
-//! Small objects on a drive that is 85% full: overwritten at random until ten times the drive's size was stored.
+//! This module overwrites small objects at random on a drive that is 85% full, until ten times the
+//! drive's size was stored.
 
 use crate::fill::{Stored, body_from, fill, total, usable_bytes};
 use crate::steady::{Latency, Operation, measure};
@@ -17,13 +18,13 @@ use std::time::Instant;
 const SIZES: RangeInclusive<u64> = 4 << 10..=64 << 10;
 const DEPTH: usize = 32;
 
-/// Overwrites of stored objects with other sizes, and reads of them.
+/// Overwrites stored objects with other sizes, and reads them.
 pub struct Overwrites {
     core: Core,
     bucket: BucketId,
     objects: u64,
     random: RefCell<fastrand::Rng>,
-    /// Bodies are cut from here.
+    /// Bodies are copied from this.
     bytes: Vec<u8>,
     written: Cell<u64>,
 }
@@ -40,7 +41,7 @@ impl Overwrites {
         })
     }
 
-    /// Overwrites any object.
+    /// Overwrites a random object.
     pub async fn put(&self) -> Result<u64, LoadError> {
         let (number, size) = {
             let mut random = self.random.borrow_mut();
@@ -52,7 +53,7 @@ impl Overwrites {
         Ok(size)
     }
 
-    /// Reads any object.
+    /// Reads a random object.
     pub async fn get(&self) -> Result<u64, LoadError> {
         let number = self.random.borrow_mut().u64(..self.objects);
         get_object(&self.core, self.bucket, number).await
@@ -103,7 +104,7 @@ pub fn run(options: &Options, verdicts: &mut Verdicts) -> Result<(), AnyError> {
     bench.close()
 }
 
-/// Overwrites as fast as it goes; the write amplification of all of it.
+/// Overwrites as fast as possible, and returns the write amplification of all of it.
 fn churn(bench: &Bench, overwrites: &Rc<Overwrites>) -> Result<f64, AnyError> {
     let target = bench.drive_bytes() * bench.options.small_turns;
     let (before, io, started) = (bench.core.counters(), own_io()?, Instant::now());
@@ -152,7 +153,7 @@ fn print_counters(before: &Counters, after: &Counters) -> f64 {
     change.write_amplification()
 }
 
-/// Overwrites and GETs at the options' rate for their seconds.
+/// Runs overwrites and GETs at the options' rate for their seconds.
 fn at_rate(bench: &Bench, overwrites: &Rc<Overwrites>) -> Result<[Latency; 2], AnyError> {
     let (own, other) = (overwrites.clone(), overwrites.clone());
     let put: Operation = Rc::new(move || {

@@ -1,7 +1,8 @@
-//! Operations at a fixed rate, however long each takes: what a client that does not wait sees.
+//! This module runs operations at a fixed rate, however long each one takes: it measures what a
+//! client sees that does not wait.
 //!
-//! Invariant: latency counts from when an operation was due, so that a stall is paid for by all that came meanwhile.
-//! The timer's own granularity, a millisecond, is not counted.
+//! Invariant: latency counts from when an operation was due, so that a stall affects all operations
+//! that became due meanwhile. The timer's own granularity, a millisecond, is not counted.
 
 use crate::{AnyError, Bench};
 use ringbolt_benches::engine_load::LoadError;
@@ -14,20 +15,20 @@ use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(1);
 
-/// What an operation comes to: the bytes that it moved.
+/// This is the result of an operation: the bytes that it moved.
 pub type Outcome = Pin<Box<dyn Future<Output = Result<u64, LoadError>>>>;
 
 /// Begins an operation.
 pub type Operation = Rc<dyn Fn() -> Outcome>;
 
-/// Latencies of one kind of operation, microseconds.
+/// Holds latencies of one kind of operation in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Latency {
     pub p50_us: f64,
     pub p99_us: f64,
 }
 
-/// Of one kind of operation.
+/// Holds the samples of one kind of operation.
 #[derive(Default)]
 struct Samples {
     latencies_ns: RefCell<Vec<u32>>,
@@ -57,7 +58,8 @@ impl Samples {
     }
 }
 
-/// `count` operations of each kind, `rate` of each a second. The first failed one is the answer.
+/// Runs `count` operations of each kind, `rate` of each per second. The first failed one is the
+/// result.
 pub fn measure<const KINDS: usize>(
     bench: &Bench,
     rate: u64,

@@ -1,5 +1,5 @@
-//! GET and PUT of 4 MiB objects against fio's sequential 1 MiB reads and writes, with as many bytes in
-//! flight.
+//! This module compares GET and PUT of 4 MiB objects with fio's sequential 1 MiB reads and writes,
+//! with as many bytes in flight.
 
 use crate::{AnyError, Bench};
 use ringbolt_benches::engine_load::{
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 const OBJECT_BYTES: usize = 4 << 20;
-/// 512 MiB: more than any cache of the device that matters here, less than the drive.
+/// The objects have 512 MiB: more than any relevant cache of the device, less than the drive.
 const OBJECTS: u64 = 128;
 
 pub fn run(bench: &mut Bench) -> Result<(), AnyError> {

@@ -1,9 +1,10 @@
-//! One core of the engine against fio on the same file system, in one run, taking turns.
+//! Compares one core of the engine with fio on the same file system, in one run, taking turns.
 //!
 //! `cargo run --release -p ringbolt-benches --bin engine_vs_fio -- all`
 //!
-//! The engine works on a freshly formatted drive file. fio reads that same file, and writes to a second one of the
-//! same size that was written through once, because both would otherwise measure the file system's allocation.
+//! The engine works on a freshly formatted drive file. fio reads that same file, and writes to a
+//! second one of the same size that was written completely before, because both sides would
+//! otherwise measure the file system's allocation.
 
 mod large;
 mod small_get;
@@ -73,7 +74,7 @@ struct Options {
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// An open node of one core, and what the scenarios need to know.
+/// This is an open node of one core, and what the scenarios need to know.
 struct Bench {
     options: Options,
     executor: Executor,
@@ -91,7 +92,7 @@ impl Bench {
             drives: vec![drive.clone()],
             cores: 1,
             arena_bytes_per_core: options.arena_mib << 20,
-            // The drive is what is measured.
+            // Without a read cache, the drive is what is measured.
             read_cache_bytes_per_core: 0,
             index_bytes_max: 2 << 30,
             register_buffers: !options.unregistered,
@@ -116,7 +117,8 @@ impl Bench {
         self.options.size_gib << 30
     }
 
-    /// The file that fio writes to: same file system and size, written through once.
+    /// Returns the file that fio writes to: it has the same file system and size, and was written
+    /// completely.
     fn scratch_file(&self) -> Result<PathBuf, AnyError> {
         let path = self.options.dir.join("fio-scratch.bin");
         let ready = std::fs::metadata(&path).is_ok_and(|file| file.len() == self.size_bytes());

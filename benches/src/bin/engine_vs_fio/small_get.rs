@@ -1,4 +1,5 @@
-//! Random GET of stored 4 KiB objects at depth 32 against fio's random reads of the same size on the same file.
+//! This module compares random GETs of stored 4 KiB objects at depth 32 with fio's random reads of
+//! the same size on the same file.
 
 use crate::{AnyError, Bench};
 use ringbolt_benches::engine_load::{LoadResult, ensure_bucket, get_object, run_load, store_objects};
@@ -55,7 +56,7 @@ pub fn run(bench: &mut Bench) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Same size and alignment as the engine's reads, over the whole drive file.
+/// Returns reads with the same size and alignment as the engine's, over the whole drive file.
 fn random_reads(bench: &Bench, io_bytes: u64) -> FioJob<'_> {
     FioJob {
         file: &bench.drive,

@@ -1,4 +1,5 @@
-//! Durable 4 KiB PUT: 64 in flight against 1 in flight, and against fio's synchronous write.
+//! This module compares durable 4 KiB PUTs with 64 in flight with those with 1 in flight, and with
+//! fio's synchronous writes.
 
 use crate::{AnyError, Bench};
 use ringbolt_benches::engine_load::{
@@ -12,7 +13,8 @@ use ringbolt_engine::types::BucketId;
 use std::rc::Rc;
 
 const OBJECT_BYTES: usize = 4 << 10;
-/// Overwritten at random, so that the log always has dead records for the cleaner and the drive never fills.
+/// The objects are overwritten at random, so that the log always has dead records for the cleaner
+/// and the drive never fills.
 const OBJECTS: u64 = 20_000;
 const DEEP: usize = 64;
 
@@ -78,7 +80,7 @@ fn put_turn(bench: &Bench, bucket: BucketId, depth: usize) -> Result<LoadResult,
     Ok(run_load(&bench.executor, bench.plan(depth), operation)?)
 }
 
-/// What made the batches between two looks durable, for each of them.
+/// Prints what made the batches between two samples durable, for each batch.
 fn print_durability(before: &Counters, after: &Counters) -> f64 {
     let batches = (after.batches - before.batches) as f64;
     let synchronous = (after.synchronous_writes - before.synchronous_writes) as f64;

@@ -1,4 +1,5 @@
-//! 4 KiB GET on one core: the bare stack, then unsigned and signed requests to the same server.
+//! This module measures a 4 KiB GET on one core: the bare stack, then unsigned and signed requests
+//! to the same server.
 
 use crate::{AnyError, BUCKET, Bench, expect_success, make_bucket, renderer, start};
 use bytes::Bytes;
@@ -15,7 +16,7 @@ const OBJECT_BYTES: usize = 4 << 10;
 pub fn run(bench: &mut Bench) -> Result<(), AnyError> {
     println!("\nGET 4 KiB, {} connections", bench.options.connections);
     let hyper = Server::start_hyper(bench.options.core)?;
-    // One that reads the drive for each request, and one that is as it comes.
+    // One server reads the drive for each request, and the other has its default read cache.
     let mut without_cache = bench.fresh("s3-get-drive", "2GiB")?;
     without_cache.read_cache = Some("off".into());
     let servers = [start(&without_cache)?, start(&bench.fresh("s3-get", "2GiB")?)?];
@@ -32,7 +33,7 @@ pub fn run(bench: &mut Bench) -> Result<(), AnyError> {
     let bare = Renderer { address: hyper.address, ..renderer.clone() };
     let mut runs = Runs::default();
     for repeat in 1..=bench.options.repeats {
-        // Rendered for each turn: a signature is good for fifteen minutes.
+        // Requests are rendered for each turn, because a signature is valid for fifteen minutes.
         let ask = |render: &dyn Fn(&str) -> Bytes| -> Vec<Request> {
             let one =
                 |number| Request { bytes: render(&path(number)), expected_body: Some(body(number).into()) };
@@ -57,17 +58,17 @@ pub fn run(bench: &mut Bench) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// The turns of each side.
+/// Holds the turns of each side.
 #[derive(Default)]
 struct Runs {
     hyper: Vec<LoadReport>,
-    /// Unsigned, without the read cache.
+    /// Holds unsigned requests without the read cache.
     drive: Vec<LoadReport>,
     unsigned: Vec<LoadReport>,
     signed: Vec<LoadReport>,
 }
 
-/// The bare stack alone.
+/// Measures the bare stack alone.
 pub fn bare(bench: &Bench) -> Result<(), AnyError> {
     let hyper = Server::start_hyper(bench.options.core)?;
     let request = Request { bytes: renderer(&hyper).anonymous_get("/"), expected_body: None };
@@ -93,7 +94,8 @@ impl Runs {
         println!("medians: {}", texts.join("; "));
         let ratio = |runs: &[LoadReport]| rate(runs) / rate(&self.hyper);
         if self.unsigned.is_empty() {
-            // Signed requests cost more, so reaching the target with them reaches it without.
+            // Signed requests cost more, so reaching the target with them implies reaching it
+            // without.
             bench.verdicts.judge(
                 "S3 signed GET 4 KiB, rate over bare hyper",
                 ratio(&self.signed),

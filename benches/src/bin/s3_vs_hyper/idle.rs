@@ -1,4 +1,4 @@
-//! CPU of a server that has served and has nothing to do.
+//! This module measures the CPU time of a server that has served requests and has nothing to do.
 
 #![expect(clippy::disallowed_methods, reason = "measuring idleness is waiting")]
 
@@ -25,7 +25,7 @@ pub fn run(bench: &mut Bench) -> Result<(), AnyError> {
     for repeat in 1..=bench.options.repeats {
         let before = process_cpu_ns(server.pid())?;
         std::thread::sleep(WINDOW);
-        // The account of a thread of the kernel's ring goes when it ends.
+        // The CPU time of a kernel thread of the ring is lost when the thread ends.
         let Some(used) = process_cpu_ns(server.pid())?.checked_sub(before) else {
             println!("{repeat}: a thread ended meanwhile; not counted");
             continue;

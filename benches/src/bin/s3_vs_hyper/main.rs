@@ -1,9 +1,11 @@
-//! The whole server on one core, from the outside: S3 GET against bare hyper, PUT's CPU, idle, memory, restart.
+//! Measures the whole server on one core from the outside: S3 GET against bare hyper, CPU of PUT,
+//! idle, memory, restart.
 //!
 //! `cargo build --release && cargo run --release -p ringbolt-benches --bin s3_vs_hyper -- all`
 //!
-//! The server runs on one core, the load generator on another. Each scenario starts the real `ringbolt serve` on
-//! fresh data. Server CPU is the scheduler's own account of all its threads.
+//! The server runs on one core, the load generator on another. Each scenario starts the real
+//! `ringbolt serve` on fresh data. The server's CPU time is that of all its threads as counted by
+//! the scheduler.
 
 mod get;
 mod idle;
@@ -25,7 +27,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The server's: bare hyper is this program too.
+/// This is the server's allocator too, because the bare hyper server is this program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -94,7 +96,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Options of a server on fresh data in `name` under the directory of this run.
+    /// Returns options of a server on fresh data in `name` under the directory of this run.
     pub fn fresh(&self, name: &str, size: &str) -> Result<ServeOptions, AnyError> {
         let data = self.options.dir.join(name);
         if data.exists() {
@@ -134,7 +136,7 @@ pub fn renderer(server: &Server) -> Renderer {
     Renderer { address: server.address, credentials }
 }
 
-/// Starts a server, waits for it and makes the bucket.
+/// Starts a server, waits for it and creates the bucket.
 pub fn start(options: &ServeOptions) -> Result<Server, AnyError> {
     let started = Instant::now();
     let mut server = Server::start_ringbolt(options)?;
@@ -151,7 +153,7 @@ pub fn make_bucket(server: &Server) -> Result<(), AnyError> {
     expect_success(server, vec![renderer(server).signed_empty_put(&format!("/{BUCKET}"))])
 }
 
-/// Asks one after the other; anything but 2xx is an error.
+/// Sends requests one after the other; any response except 2xx is an error.
 pub fn expect_success(server: &Server, requests: Vec<Bytes>) -> Result<(), AnyError> {
     let address = server.address;
     block_on(async move {

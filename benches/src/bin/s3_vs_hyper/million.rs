@@ -1,4 +1,5 @@
-//! Many small objects: what they cost in memory, and how soon a restarted server answers.
+//! This module measures many small objects: their memory, and the time until a restarted server
+//! responds.
 
 use crate::{AnyError, BUCKET, Bench, make_bucket, renderer, start};
 use ringbolt_benches::engine_load::{object_body, object_key};
@@ -12,10 +13,11 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Connections that store the objects; more share a commit.
+/// This many connections store the objects; with more, a commit is shared by more.
 const STORING: usize = 64;
 
-/// Resident bytes for each object: a server just started on them, less one just started on an empty drive.
+/// Measures resident bytes for each object: those of a server just started on them, less those of
+/// one just started on an empty drive.
 pub fn memory(bench: &mut Bench) -> Result<(), AnyError> {
     let count = bench.options.objects;
     println!("\nmemory of {count} objects with 40-byte keys");
@@ -46,7 +48,8 @@ pub fn memory(bench: &mut Bench) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Start to first answer, by turns after an orderly stop and after a kill.
+/// Measures the time from the start to the first response, by turns after an orderly stop and after
+/// a kill.
 pub fn restart(bench: &mut Bench) -> Result<(), AnyError> {
     let count = bench.options.objects;
     println!("\nrestart with {count} objects");
@@ -55,7 +58,7 @@ pub fn restart(bench: &mut Bench) -> Result<(), AnyError> {
     make_bucket(&server)?;
     store(bench, &server)?;
     let (mut after_stop, mut after_kill) = (Vec::new(), Vec::new());
-    // The first end is a kill: nothing but the log and what checkpoints there were has the objects.
+    // The first end is a kill: the objects are only in the log and in existing checkpoints.
     let mut running = server;
     for repeat in 1..=bench.options.repeats {
         running.kill()?;
@@ -69,7 +72,7 @@ pub fn restart(bench: &mut Bench) -> Result<(), AnyError> {
         running = stopped;
     }
     let name = format!("restart with {count} objects");
-    // Only the first start after a kill has the whole log to replay, so the worst is what counts.
+    // Only the first start after a kill replays the whole log, so the worst value counts.
     let worst = after_kill.iter().copied().fold(f64::NAN, f64::max);
     bench.verdicts.judge(&format!("{name}, after a stop"), median(&after_stop), "s", at_most(3.0));
     bench.verdicts.judge(&format!("{name}, after a kill, worst"), worst, "s", at_most(3.0));
@@ -77,7 +80,7 @@ pub fn restart(bench: &mut Bench) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Starts and waits until the last object comes back.
+/// Starts a server and waits until the last object can be read.
 fn first_get(bench: &Bench, options: &ServeOptions) -> Result<(Server, f64), AnyError> {
     let started = Instant::now();
     let mut server = Server::start_ringbolt(options)?;

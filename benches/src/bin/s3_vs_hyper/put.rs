@@ -1,4 +1,5 @@
-//! Server CPU of a 1 MiB PUT: unsigned payload with MD5 ETag and CRC32C, and signed payload.
+//! This module measures the server's CPU time of a 1 MiB PUT: unsigned payload with MD5 ETag and
+//! CRC32C, and signed payload.
 
 use crate::{AnyError, BUCKET, Bench, make_bucket, renderer, start};
 use ringbolt_benches::engine_load::{object_body, object_key};
@@ -11,7 +12,7 @@ use std::time::Duration;
 const OBJECTS: u64 = 64;
 const OBJECT_BYTES: usize = 1 << 20;
 
-/// Short beside a request, which takes milliseconds.
+/// This is short relative to a request, which takes milliseconds.
 const REST: Duration = Duration::from_micros(100);
 
 pub fn run(bench: &mut Bench) -> Result<(), AnyError> {

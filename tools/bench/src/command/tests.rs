@@ -1,7 +1,7 @@
 use super::*;
 use crate::job::keys;
 
-/// The exit status of a command, as the number it is.
+/// Executes a command and returns its exit status.
 fn status(words: &[&str]) -> ExitCode {
     let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
     execute(&arguments)
@@ -28,7 +28,7 @@ fn a_job_runs_from_arguments_to_json() {
     let job = &result["jobs"][0];
     assert_eq!((&job["jobname"], &job["error"]), (&"first".into(), &0.into()));
     assert_eq!((&job["write"]["total_ios"], &job["write"]["io_bytes"]), (&16.into(), &(1 << 20).into()));
-    // The file is there now: another run would overwrite it.
+    // The file exists now: another run would overwrite it.
     assert_eq!(status(&words), ExitCode::from(NOT_RUN));
     assert_eq!(status(&[&words[..], &["--allow-overwrite"]].concat()), ExitCode::SUCCESS);
 }
@@ -72,7 +72,7 @@ fn questions_are_answered() {
     assert!(help::engines(Some("sg")).unwrap_err().to_string().contains("use io_uring"));
 }
 
-/// The manual speaks of keys and options that there are.
+/// The manual mentions only keys and options that exist.
 #[test]
 fn the_manual_names_what_there_is() {
     let words =
@@ -85,7 +85,7 @@ fn the_manual_names_what_there_is() {
     }
 }
 
-/// Each says what it is for, not how it is made.
+/// Each help says what the command is for, not how it works.
 #[test]
 fn the_help_of_a_subcommand_begins_with_what_it_does() {
     fn help<T: Args>() -> String {

@@ -1,6 +1,7 @@
-//! A raw file or block device by io_uring: `ioengine=io_uring`.
+//! This module runs operations on a raw file or block device by io_uring: `ioengine=io_uring`.
 //!
-//! Invariant: operations lie within the regions that [`Drive::open`] gave, which lie within the files.
+//! Invariant: operations lie within the regions that [`Drive::open`] returned, which lie within the
+//! files.
 
 use super::layout::{self, LayoutLock, Upkeep};
 use super::{Clock, Completion, EngineError, IoEngine, Operation, Verb};
@@ -11,7 +12,7 @@ use ringbolt_engine::ring::blocks::{
 };
 use std::time::Duration;
 
-/// See the module.
+/// Runs the operations of one thread by io_uring.
 pub struct Drive {
     blocks: Blocks,
     clock: Clock,
@@ -22,11 +23,12 @@ pub struct Drive {
 }
 
 impl Drive {
-    /// Opens the files of one thread of `job`, laid out where they have to be, and says which parts of them the job
-    /// works on. `progress` from 0 to 1.
+    /// Opens the files of one thread of `job`, lays them out if necessary, and returns the parts of
+    /// them that the job works on. `progress` receives values from 0 to 1.
     ///
     /// # Errors
-    /// When a file is not there or does not take what it should, or the machine has no ring to give.
+    /// Fails when a file is missing or does not support what the job asks of it, or when the kernel
+    /// refuses a ring.
     pub fn open(
         job: &Job,
         thread: u32,
@@ -58,16 +60,17 @@ impl Drive {
     }
 }
 
-/// So many operations are handed over together at most.
+/// Returns how many operations are submitted together at most.
 ///
-/// The kernel keeps what one call brings until the last of it is ready, so the drive has fewer than `depth` operations
-/// meanwhile: an eighth fewer at depth 32, a sixteenth from depth 64 on. Calls of four cost no more CPU time than one
-/// call for all that became free; smaller ones do, and give no more IOPS (docs/bench.md has the figures).
+/// The kernel holds the operations of one call back until the last of them is prepared, so the
+/// drive meanwhile has fewer than `depth` operations: an eighth fewer at depth 32, a sixteenth
+/// fewer from depth 64 on. Calls of four cost no more CPU time than one call for all operations
+/// that became free; smaller calls cost more and give no more IOPS (docs/bench.md has the figures).
 pub fn batch_of(depth: u32) -> usize {
     (depth as usize / 16).max(4)
 }
 
-/// The largest block that the job reads or writes.
+/// Returns the largest block in bytes that the job reads or writes.
 pub fn buffer_bytes(job: &Job) -> u64 {
     let used = [(Direction::Read, job.pattern.reads), (Direction::Write, job.pattern.writes)];
     let sizes =
@@ -119,11 +122,13 @@ impl IoEngine for Drive {
     ) -> Result<(), EngineError> {
         let timeout = match deadline_ns {
             Some(at) => Some(Duration::from_nanos(at.saturating_sub(self.clock.now_ns()))),
-            // Who looks and does not wait: the kernel completes operations in calls that wait, if only for no time.
+            // A poll needs a timeout of zero, because the kernel completes operations only in calls
+            // that wait.
             None if at_least == 0 => Some(Duration::ZERO),
             None => None,
         };
-        // With nothing to wait for but the time, one completion is asked for that does not come.
+        // If there is only a deadline to wait for, the call asks for one completion, which does not
+        // come.
         let wanted = if timeout.is_some() { at_least.max(1) } else { at_least.min(self.blocks.in_flight()) };
         self.reaped.clear();
         self.blocks.reap(wanted, timeout, &mut self.reaped).map_err(broken)?;

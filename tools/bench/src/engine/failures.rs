@@ -1,38 +1,37 @@
-//! What went wrong and how often.
+//! This module records failed operations by kind.
 //!
-//! Invariant: what is kept is bounded: [`KINDS_MAX`] kinds with the first of each; what comes after them is only
-//! counted.
+//! Invariant: memory is bounded: at most [`KINDS_MAX`] kinds are kept, with the first failure of
+//! each; failures of further kinds are only counted.
 
 use serde::Serialize;
 
-/// Kinds that are kept.
+/// At most this many kinds are kept.
 pub const KINDS_MAX: usize = 8;
 
-/// An operation that failed, with all that is known of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FailedOperation {
-    /// The method of a request, or what was done.
+    /// This is the method of a request, or the name of the operation.
     pub operation: String,
-    /// Of the object or the file.
+    /// This is the path of the object or file.
     pub path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
     pub errno: i32,
-    /// Of HTTP.
+    /// This is the status of an HTTP response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Of S3.
+    /// This is the error code of an S3 response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// The reason, in words.
+    /// This is the reason as text.
     pub text: String,
-    /// What operations that failed for the same reason have in common.
+    /// This is equal for operations that failed for the same reason.
     #[serde(skip)]
     pub kind: String,
 }
 
 impl FailedOperation {
-    /// Operation, place and reason.
+    /// Returns operation, place and reason as text.
     pub fn line(&self) -> String {
         let Self { operation, path, text, .. } = self;
         match self.offset {
@@ -42,7 +41,7 @@ impl FailedOperation {
     }
 }
 
-/// So many failed as the first of them did.
+/// Counts the failures of one kind, and keeps the first of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailureKind {
     pub count: u64,
@@ -50,20 +49,21 @@ pub struct FailureKind {
     pub first: FailedOperation,
 }
 
-/// See the module.
+/// Counts the failures of a job by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failures {
     pub kinds: Vec<FailureKind>,
-    /// Of other kinds.
+    /// Counts the failures of kinds that are not kept.
     pub others: u64,
 }
 
 impl Failures {
+    /// Counts a failure, and keeps it if it is the first of its kind.
     pub fn count(&mut self, failed: FailedOperation) {
         self.add(FailureKind { count: 1, first: failed });
     }
 
-    /// Adds what another thread counted.
+    /// Adds the failures that another thread counted.
     pub fn merge(&mut self, other: &Self) {
         other.kinds.iter().for_each(|kind| self.add(kind.clone()));
         self.others += other.others;
@@ -82,7 +82,7 @@ impl Failures {
         }
     }
 
-    /// A line for each kind, the most frequent first.
+    /// Returns a line for each kind, the most frequent first.
     pub fn lines(&self) -> Vec<String> {
         let mut kinds: Vec<_> = self.kinds.iter().collect();
         kinds.sort_by_key(|kind| std::cmp::Reverse(kind.count));

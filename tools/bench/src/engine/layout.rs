@@ -1,9 +1,11 @@
-//! Files of a job before it runs: made, grown and filled where reads will need content, opened.
+//! This module prepares the files of a job before it runs: it creates them, extends them, fills
+//! what reads need, and opens them.
 //!
 //! Invariants:
-//! - What is there is never made shorter; a file that is long enough is not touched.
-//! - Threads that share a file lay it out once: all of this happens under one lock of the run.
-//! - When the run is to end, nothing more is laid out, and no more than [`FLUSH_BYTES`] are waited for.
+//! - A file is never shortened; a file that is long enough is not changed.
+//! - Threads that share a file lay it out once: the layout happens under one lock of the run.
+//! - When the run is to end, nothing more is laid out, and at most [`FLUSH_BYTES`] are still
+//!   flushed.
 
 use super::EngineError;
 use crate::load::{Random, Region};
@@ -18,10 +20,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// So much is written between two flushes, so that the last one is short.
+/// A flush follows after this many bytes, so that the last one is short.
 const FLUSH_BYTES: u64 = 64 << 20;
 
-/// Held while files are laid out.
+/// This is held while files are laid out.
 #[derive(Debug, Default)]
 pub struct LayoutLock {
     mutex: Mutex<()>,
@@ -29,7 +31,7 @@ pub struct LayoutLock {
 }
 
 impl LayoutLock {
-    /// `stop` is set when the run is to end.
+    /// Creates the lock; `stop` is set when the run is to end.
     pub fn new(stop: Arc<AtomicBool>) -> Self {
         Self { mutex: Mutex::default(), stop }
     }
@@ -42,7 +44,7 @@ impl LayoutLock {
     }
 }
 
-/// Opens the files of one thread, and says which part of each the job works on.
+/// Opens the files of one thread, and returns the part of each that the job works on.
 ///
 /// # Errors
 /// Names the file and what to do.
@@ -74,15 +76,16 @@ pub fn open(
     Ok((files, regions))
 }
 
-/// How many bytes a thread works on in one of its `count` files; None: in all that is there.
+/// Returns how many bytes a thread works on in one of its `count` files; `None` means the whole
+/// file.
 fn file_bytes(job: &Job, thread: u32, file: usize, count: usize) -> Option<u64> {
     let (Some(least), Some(most)) = (job.file_size, job.file_size_most) else {
         return job.file_size.or(job.size.map(|size| size / count.max(1) as u64));
     };
-    // Threads that share files agree on their sizes.
+    // Threads that share files draw the same sizes.
     let stream = if job.files.is_empty() { u64::from(thread) << 32 } else { 0 };
     let mut random = Random::stream(job.seed, stream | file as u64);
-    // Whole sectors, so that blocks fit as far as they can.
+    // Sizes are multiples of this, so that blocks fit as far as possible.
     const STEP: u64 = 4096;
     let steps = (most - least) / STEP;
     Some(if steps == 0 {
@@ -92,7 +95,7 @@ fn file_bytes(job: &Job, thread: u32, file: usize, count: usize) -> Option<u64> 
     })
 }
 
-/// What a job asks for of its open files between its passes and at its end.
+/// Says what a job does with its open files between passes and at its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Upkeep {
     drops_cache: bool,
@@ -100,19 +103,20 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
+    /// Returns what the job asks for.
     pub fn of(job: &Job) -> Self {
         Self { drops_cache: job.invalidate && !job.direct, flushes: job.close_fsync }
     }
 
-    /// Another pass begins: the page cache drops the files where reads are to come from the drive.
+    /// Drops the files from the page cache before a further pass, if the job asks for it.
     pub fn restart(self, files: &[File]) {
         files.iter().filter(|_| self.drops_cache).for_each(drop_cache);
     }
 
-    /// The job is over: the files are flushed where it asks for that.
+    /// Flushes the files at the end of the job, if the job asks for it.
     ///
     /// # Errors
-    /// Says which file was not flushed.
+    /// Names the file that was not flushed.
     pub fn close(self, files: &[File]) -> Result<(), EngineError> {
         let mut flushed = files.iter().enumerate().filter(|_| self.flushes);
         flushed.try_for_each(|(at, file)| {
@@ -121,7 +125,8 @@ impl Upkeep {
     }
 }
 
-/// Makes what is missing; the length of the file then. `needed` is where the job's part of the file ends.
+/// Creates or extends a file as needed, and returns its length. `needed` is the end of the job's
+/// part of the file.
 fn prepare(
     job: &Job,
     path: &Path,
@@ -164,7 +169,7 @@ fn prepare(
     Ok(length.max(needed))
 }
 
-/// A file that is read gets content; one that is only written gets space.
+/// Extends a file: one that is read gets content, one that is only written gets space.
 fn grow(
     job: &Job,
     path: &Path,
@@ -180,7 +185,7 @@ fn grow(
         if job.written_files == WrittenFiles::Sparse {
             return file.set_len(needed).map_err(|error| failed(path, "lengthen", &error));
         }
-        // File systems that can not reserve space take the length alone.
+        // A file system that cannot reserve space only sets the length.
         return fallocate(&file, FallocateFlags::empty(), 0, needed)
             .map_err(io::Error::from)
             .or_else(|_| file.set_len(needed))
@@ -219,20 +224,20 @@ fn open_one(job: &Job, path: &Path) -> Result<File, EngineError> {
     })?;
     if job.fadvise_hint && !job.direct {
         let access = if job.pattern.random { Advice::Random } else { Advice::Sequential };
-        // Only advice: what does not take it reads ahead as it does.
+        // The call is only advice; its failure does not matter.
         fadvise(&file, 0, None, access).ok();
     }
     if job.invalidate {
-        // Pages that were not written yet would stay in the cache, and be written while the job runs.
+        // Dirty pages would stay in the cache, and be written while the job runs.
         file.sync_all().map_err(|error| failed(path, "flush", &error))?;
         drop_cache(&file);
     }
     Ok(file)
 }
 
-/// The page cache drops what it has of a file or block device, as far as that is written.
+/// Drops a file or block device from the page cache, except for dirty pages.
 fn drop_cache(file: &File) {
-    // Only advice: pages that others use stay.
+    // The call is only advice: pages in use stay.
     fadvise(file, 0, None, Advice::DontNeed).ok();
 }
 
@@ -249,7 +254,7 @@ mod tests {
 
     const BYTES: u64 = 16 << 20;
 
-    /// A file on the file system that the code is built on, that was written and not flushed.
+    /// Creates a file below target/ that is written and not flushed.
     fn written() -> tempfile::NamedTempFile {
         let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
         std::fs::create_dir_all(&target).unwrap();
@@ -265,7 +270,8 @@ mod tests {
         job
     }
 
-    /// How many of some places far from each other the page cache has. None: the file system does not say.
+    /// Counts how many of some places far from each other are in the page cache; `None` if the file
+    /// system does not say.
     fn cached(file: &File) -> Option<usize> {
         let mut hits = 0;
         for at in (0..BYTES).step_by(1 << 20) {
@@ -279,7 +285,8 @@ mod tests {
         Some(hits)
     }
 
-    /// Pages that were not written yet stayed in the cache: a file made just before was read at the speed of memory.
+    /// Regression: dirty pages stayed in the cache, so that a new file was read at the speed of
+    /// memory.
     #[test]
     fn a_job_begins_with_an_empty_page_cache_unless_it_is_to_be_kept() {
         let file = written();

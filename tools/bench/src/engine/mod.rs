@@ -1,6 +1,8 @@
-//! Who carries operations out. One engine belongs to one thread.
+//! This module defines the interface of engines, which carry operations out. Each engine belongs to
+//! one thread.
 //!
-//! Invariant: `submit` never waits for the operation; a slot is free again when its completion was handed over.
+//! Invariant: `submit` never waits for the operation; a slot is free again when its completion was
+//! returned.
 
 pub(super) mod drive;
 pub mod failures;
@@ -20,38 +22,39 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// The clock of a run. Whoever runs a job starts one and gives a copy to every engine.
+/// This is the clock of a run. Each engine of the run has a copy of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(Instant);
 
 impl Clock {
-    /// Zero is now.
+    /// Starts the clock at zero.
     pub fn start() -> Self {
         Self(Instant::now())
     }
 
+    /// Returns the nanoseconds since the start of the run.
     pub fn now_ns(&self) -> u64 {
         self.0.elapsed().as_nanos() as u64
     }
 
-    /// The moment at `nanoseconds` on this clock.
+    /// Returns the instant at `nanoseconds` on this clock.
     pub fn instant_at(&self, nanoseconds: u64) -> Instant {
         self.0 + std::time::Duration::from_nanos(nanoseconds)
     }
 }
 
-/// What is done.
+/// Names the kinds of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     Read,
     Write,
     Trim,
-    /// fsync.
+    /// Flushes data and metadata: fsync.
     Sync,
-    /// fdatasync.
+    /// Flushes data: fdatasync.
     DataSync,
-    /// Objects only.
-    /// Of an object that the job itself has put.
+    /// Reads an object that the job itself has put. This and the following verbs apply only to
+    /// objects.
     ReadBack,
     Head,
     List,
@@ -60,7 +63,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// For people.
+    /// Returns the name for reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -76,7 +79,8 @@ impl Verb {
         }
     }
 
-    /// Where its result is counted. None: a flush, which is counted apart.
+    /// Returns the direction under which the result is counted; `None` for a flush, which is
+    /// counted separately.
     pub fn direction(self) -> Option<Direction> {
         match self {
             Self::Read | Self::ReadBack | Self::Head | Self::List => Some(Direction::Read),
@@ -87,8 +91,9 @@ impl Verb {
     }
 }
 
-/// One operation. For an object engine `number` names the object, of which a read takes `length` bytes from `offset` on
-/// when the job reads ranges and all when not; for a drive `file` and `offset` say where.
+/// Describes one operation. For an object engine, `number` names the object; a read takes `length`
+/// bytes from `offset` if the job reads ranges, otherwise the whole object. For a drive, `file` and
+/// `offset` name the place.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {
     pub verb: Verb,
@@ -98,60 +103,62 @@ pub struct Operation {
     pub number: u64,
 }
 
-/// The end of an operation.
+/// Reports the end of an operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Completion {
     pub slot: u32,
-    /// Bytes transferred, or -errno.
+    /// This is the number of bytes transferred, or -errno.
     pub result: i64,
 }
 
-/// What an engine knows of its operations beyond their completions.
+/// Holds what an engine knows about its operations beyond their completions.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
-    /// None: whoever runs the job knows as much.
+    /// This is `None` if the completions say everything.
     pub failures: Option<Failures>,
-    /// Connections that were made again, where there are connections.
+    /// Counts connections that were made again, if the engine has connections.
     pub reconnections: Option<u64>,
-    /// How it waits for answers, where it has the choice.
+    /// Says how the engine waits for responses, if it has the choice.
     pub client_wait: Option<ClientWait>,
 }
 
-/// Why an engine could not be set up or go on.
+/// Says why an engine cannot be set up or cannot continue.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct EngineError(pub String);
 
-/// See the module. Slots are numbered from 0 to one less than the depth.
+/// Carries operations out. Slots are numbered from 0 to the depth less one.
 pub trait IoEngine {
-    /// Stores or lays out what reads will need. Called once, before the clock starts; `progress` from 0 to 1.
+    /// Stores or lays out what reads will need. It is called once, before the clock starts;
+    /// `progress` receives values from 0 to 1.
     ///
     /// # Errors
-    /// When the target is not there or does not take what it should.
+    /// Fails when the target is missing or does not support what the job asks of it.
     fn prepare(&mut self, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError>;
 
-    /// Another pass over the target begins.
+    /// Prepares another pass over the target.
     fn restart(&mut self) {}
 
-    /// Says what is set when the run is to end: preparing then fails soon. Called before [`Self::prepare`].
+    /// Passes the flag that is set when the run is to end: `prepare` then fails soon. It is called
+    /// before [`Self::prepare`].
     fn heed(&mut self, _stop: &Arc<AtomicBool>) {}
 
-    /// Ends what is in flight, where that can be done: completions of -ECANCELED follow.
+    /// Aborts the operations in flight, if the engine can do that: they complete with -ECANCELED.
     fn cut(&mut self) {}
 
-    /// The buffer of a slot, to fill before a write is submitted and to look at after a read has completed.
+    /// Returns the buffer of a slot, which is filled before a write and examined after a read.
     fn buffer(&mut self, slot: u32) -> &mut [u8];
 
-    /// So many operations may be queued before they are to be handed over. An engine whose operations are tasks of the
-    /// job's thread has no limit: they run when the thread waits.
+    /// Returns how many operations may be queued before they must be submitted. An engine whose
+    /// operations are tasks on the job's thread has no limit: they run when the thread waits.
     fn batch(&self) -> usize {
         usize::MAX
     }
 
-    /// Hands over what is queued and does not wait.
+    /// Submits what is queued, without waiting.
     ///
     /// # Errors
-    /// When the engine itself is broken.
+    /// Fails when the engine itself is broken.
     fn hand_over(&mut self) -> Result<(), EngineError> {
         Ok(())
     }
@@ -159,11 +166,12 @@ pub trait IoEngine {
     /// Queues an operation on a free slot.
     fn submit(&mut self, slot: u32, operation: &Operation);
 
-    /// Hands over what is queued, waits for at least `at_least` completions or until `deadline_ns` of the run's
-    /// [`Clock`], and adds what has completed to `done`. With `at_least` 0 and a deadline it waits until the deadline.
+    /// Submits what is queued, waits for at least `at_least` completions or until `deadline_ns` of
+    /// the run's [`Clock`], and adds all completions to `done`. If `at_least` is 0 and there is a
+    /// deadline, it waits until the deadline.
     ///
     /// # Errors
-    /// When the engine itself is broken; failures of operations are in their completions.
+    /// Fails when the engine itself is broken; failures of operations are in their completions.
     fn reap(
         &mut self,
         at_least: usize,
@@ -171,18 +179,19 @@ pub trait IoEngine {
         done: &mut Vec<Completion>,
     ) -> Result<(), EngineError>;
 
-    /// After the last operation, with nothing in flight.
+    /// Closes the engine after the last operation, with nothing in flight.
     ///
     /// # Errors
-    /// When closing fails.
+    /// Fails when closing fails.
     fn finish(&mut self) -> Result<(), EngineError>;
 
-    /// What a user should hear beyond the figures: kinds of failures with how often each came, a line each.
+    /// Returns what a user should know beyond the figures: a line for each kind of failure, with
+    /// its count.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// What the engine itself knows of its operations.
+    /// Returns what the engine knows about its operations.
     fn account(&self) -> Account {
         Account::default()
     }

@@ -1,38 +1,40 @@
-//! The objects that a job works with, the same for every engine that stores objects.
+//! This module defines the objects of a job, which are the same for every engine that stores
+//! objects.
 //!
-//! Invariants: an object is its number and a label, the block size of the direction that made it, so that jobs with the
-//! same block size share objects and others do not overwrite them; objects that can be verified have labels of their
-//! own. Its size follows from its number and the block sizes of its label, whoever stores it, and so a read knows what
-//! has to come. The content of an object that was stored before the clock started follows from its number.
+//! Invariants: an object is identified by its number and a label, which is the block size of the
+//! direction that created it. Jobs with the same block size thus share objects, and others do not
+//! overwrite them; objects that can be verified have labels of their own. The size of an object
+//! follows from its number and the block sizes of its label, so a read knows what to expect. The
+//! content of an object that was stored before the clock started follows from its number.
 
 use super::EngineError;
 use super::stamp::{self, Found, Identity};
 use crate::spec::{BlockSize, ByDirection, Checksum, Direction, Job, ObjectOp};
 use ringbolt_tool_common::content::Dice;
 
-/// Length of every key.
+/// Every key has this length.
 pub const KEY_BYTES: usize = 40;
-/// Numbers under one prefix, for listings: a page of S3.
+/// This many objects share a prefix for listings: one page of S3.
 pub const KEYS_OF_A_PAGE: u64 = 1000;
 const PAGE_DIGITS: usize = 3;
 
-/// See the module.
+/// Describes the objects of a job.
 #[derive(Clone, Debug)]
 pub struct ObjectSet {
     pub count: u64,
     blocks: ByDirection<BlockSize>,
     labels: [Label; 3],
-    /// Of the bucket and each label.
+    /// Holds a checksum of the bucket and each label.
     places: [u32; 3],
     checksum: Option<Checksum>,
-    /// Reads are of ranges of so many bytes.
+    /// This is the length of range reads; `None` if the job reads whole objects.
     pub range_bytes: Option<u64>,
-    /// Whether the job works with objects that must be there before.
+    /// Says that the job works with objects that must exist before it begins.
     pub needs_objects: bool,
     pub largest_bytes: u64,
 }
 
-/// `4096/`: the block sizes of a direction, with the checksum before them where there is one.
+/// This is the block sizes of a direction, such as `4096/`, after the checksum if there is one.
 #[derive(Clone, Debug)]
 struct Label(String);
 
@@ -68,8 +70,10 @@ fn label_index(direction: Direction) -> usize {
 }
 
 impl ObjectSet {
+    /// Returns the objects of a job.
+    ///
     /// # Errors
-    /// When the job does not say how many objects there are.
+    /// Fails when the job does not say how many objects there are.
     pub fn of(job: &Job) -> Result<Self, EngineError> {
         let directions = Direction::ALL.map(|direction| job.block.get(direction));
         let largest_bytes = directions.iter().map(|block| largest(block)).max().unwrap_or(0);
@@ -114,28 +118,28 @@ impl ObjectSet {
         key
     }
 
-    /// What all keys of a direction begin with.
+    /// Returns the prefix of all keys of a direction.
     pub fn label(&self, direction: Direction) -> &str {
         &self.labels[label_index(direction)].0
     }
 
-    /// Appends the prefix of the page of [`KEYS_OF_A_PAGE`] keys that `number` is in.
+    /// Appends the prefix of the page of [`KEYS_OF_A_PAGE`] keys that contains `number`.
     pub fn push_page_prefix(&self, number: u64, prefix: &mut Vec<u8>) {
         self.push_key(Direction::Read, number, prefix);
         prefix.truncate(prefix.len() - PAGE_DIGITS);
     }
 
-    /// The number in a key of this set's reads.
+    /// Returns the number in a key of this set's reads.
     pub fn number_of(&self, key: &str) -> Option<u64> {
         key.strip_prefix(self.label(Direction::Read))?.parse().ok()
     }
 
-    /// Of the object of this number among those of a direction.
+    /// Returns the size in bytes of an object of a direction.
     pub fn size_bytes(&self, direction: Direction, number: u64) -> u64 {
         size_bytes(self.blocks.get(direction), number)
     }
 
-    /// Writes the content of an object that reads need.
+    /// Fills a buffer with the content of an object that reads need.
     pub fn fill(number: u64, body: &mut [u8]) {
         let mut dice = Dice::new(number);
         for word in body.chunks_mut(8) {
@@ -143,15 +147,15 @@ impl ObjectSet {
         }
     }
 
-    /// Makes content of an object one that can be checked, if the job verifies. `version` is another one for each
-    /// write.
+    /// Adds headers to the content of an object, if the job verifies. `version` must differ between
+    /// writes.
     pub fn stamp(&self, direction: Direction, number: u64, version: u64, content: &mut [u8]) {
         if let Some(checksum) = self.checksum {
             stamp::write(checksum, &self.identity(direction, number), version, content);
         }
     }
 
-    /// The pieces that are wrong in what was read from `offset` of an object on.
+    /// Returns the wrong pieces of content that was read from `offset` of an object.
     pub fn check(&self, direction: Direction, number: u64, offset: u64, content: &[u8]) -> Vec<Found> {
         let Some(checksum) = self.checksum else { return Vec::new() };
         stamp::check(checksum, &self.identity(direction, number), offset, content)
@@ -162,13 +166,14 @@ impl ObjectSet {
         Identity { number, length: self.size_bytes(direction, number), place }
     }
 
-    /// Whether two directions work on the same objects.
+    /// Returns whether two directions work on the same objects.
     pub fn are_shared(&self, one: Direction, other: Direction) -> bool {
         self.label(one) == self.label(other)
     }
 }
 
-/// The block sizes of a job's objects; a mix that deletes, deletes what it has put.
+/// Returns the block sizes of a job's objects. A mix that deletes removes the objects that it has
+/// put, so its deletes use the block sizes of its writes.
 pub fn blocks_of(job: &Job) -> ByDirection<BlockSize> {
     let mut blocks = job.block.clone();
     if job.objects.deletes_its_own() {
@@ -177,7 +182,7 @@ pub fn blocks_of(job: &Job) -> ByDirection<BlockSize> {
     blocks
 }
 
-/// Of the object of this number.
+/// Returns the size in bytes of the object with this number.
 pub fn size_bytes(block: &BlockSize, number: u64) -> u64 {
     if let BlockSize::Fixed(bytes) = block {
         return *bytes;
@@ -202,7 +207,7 @@ pub fn size_bytes(block: &BlockSize, number: u64) -> u64 {
     }
 }
 
-/// Decimal digits, zeros in front.
+/// Appends a decimal number with leading zeros.
 fn push_padded(mut number: u64, digits: usize, out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + digits, b'0');

@@ -1,6 +1,8 @@
-//! A raw file or block device by one system call after the other: `ioengine=psync` and its kind.
+//! This module runs operations on a raw file or block device by one system call each:
+//! `ioengine=psync` and similar engines.
 //!
-//! Invariant: at most one operation is queued, and it is carried out by the call that hands it over or waits for it.
+//! Invariant: at most one operation is queued, and the call that submits it or waits for it carries
+//! it out.
 
 use super::drive::buffer_bytes;
 use super::layout::{self, LayoutLock, Upkeep};
@@ -14,14 +16,14 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-/// What direct I/O asks of a buffer's address, on every device there is.
+/// Direct I/O needs buffers with this alignment; every device accepts it.
 const ALIGNMENT: usize = 4096;
 
-/// The files of one thread, and the buffer of its one slot.
+/// Holds the files of one thread, and the buffer of its one slot.
 pub struct Plain {
     files: Vec<File>,
     memory: Vec<u8>,
-    /// Where in `memory` the aligned buffer begins, and its length.
+    /// This is the offset of the aligned buffer in `memory`, and its length.
     buffer: (usize, usize),
     durable: Durable,
     upkeep: Upkeep,
@@ -30,11 +32,11 @@ pub struct Plain {
 }
 
 impl Plain {
-    /// Opens the files of one thread of `job`, laid out where they have to be, and says which parts of them the job
-    /// works on. `progress` from 0 to 1.
+    /// Opens the files of one thread of `job`, lays them out if necessary, and returns the parts of
+    /// them that the job works on. `progress` receives values from 0 to 1.
     ///
     /// # Errors
-    /// When a file is not there or does not take what it should.
+    /// Fails when a file is missing or does not support what the job asks of it.
     pub fn open(
         job: &Job,
         thread: u32,

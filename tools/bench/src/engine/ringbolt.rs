@@ -1,10 +1,12 @@
-//! The storage engine in this process, without HTTP: one node of one core on the job's own thread.
+//! This module runs operations on the storage engine in this process, without HTTP: one node of one
+//! core on the job's own thread.
 //!
-//! A read gets a whole object, which the engine verifies; a write stores one, durable when it completes; a trim
-//! deletes one. There is no ETag (it is MD5, and S3's) and no read cache: the drive is what is measured.
+//! A read returns a whole object, which the engine verifies; a write stores an object, which is
+//! durable when the write completes; a trim deletes an object. There is no ETag (it is MD5, and
+//! part of S3) and no read cache: the drive is what is measured.
 //!
-//! Invariant: a file that is no Ringbolt drive is never written to, a block device only with `allow_overwrite`, and
-//! never while it is mounted: it is opened exclusively.
+//! Invariant: a file that is not a Ringbolt drive is never written; a block device is written only
+//! with `allow_overwrite`, and never while it is mounted, because it is opened exclusively.
 
 use super::failures::{FailedOperation, Failures};
 use super::objects::ObjectSet;
@@ -29,26 +31,27 @@ use std::time::Duration;
 
 const BUCKET: &str = "bench";
 const OWNER: &str = "bench";
-/// A drive that is made has room for half as much again as the job's objects, and for the logs of its shards.
+/// A new drive has room for one and a half times the job's objects, and for the logs of its shards.
 const SPARE_BYTES: u64 = 512 << 20;
 const ARENA_BYTES_MIN: usize = 64 << 20;
 const INDEX_BYTES_MAX: usize = 4 << 30;
-/// Memory that rings lock beside the buffers.
+/// The rings lock this much memory besides the buffers.
 const RING_LOCKED_BYTES: u64 = 8 << 20;
 const KEYS_OF_A_LIST: usize = 1000;
-/// With a deadline farther than this the thread waits in the ring, which costs one system call less and may be late by
-/// one operation of the drive.
+/// If the deadline is farther away than this, the thread waits in the ring. This saves a system
+/// call, but the wait may end late by one operation of the drive.
 const FAR_NS: u64 = 50_000_000;
-/// The executor's timers are good for a millisecond: nearer deadlines are waited for awake.
+/// The executor's timers have a resolution of a millisecond, so the thread polls for deadlines
+/// nearer than this.
 const NEAR_NS: u64 = 2_000_000;
-/// How often a drive that is formatted is asked for, and whether the run is to end.
+/// This is the interval at which the thread checks the progress of formatting and the stop flag.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// See the module.
+/// Stores, reads and deletes objects by the storage engine.
 pub struct RingboltEngine {
     job: String,
     drive: PathBuf,
-    /// The drive was made here, and goes when the job wants that.
+    /// Says that this run created the drive and that the job removes it at the end.
     unlink: bool,
     allow_overwrite: bool,
     objects: ObjectSet,
@@ -63,8 +66,10 @@ pub struct RingboltEngine {
 }
 
 impl RingboltEngine {
+    /// Creates the engine of a job.
+    ///
     /// # Errors
-    /// When the job asks for what this engine does not do.
+    /// Fails when the job asks for something that this engine does not support.
     pub fn new(job: &Job, clock: Clock, allow_overwrite: bool) -> Result<Self, EngineError> {
         let refuse = |what: String| Err(EngineError(format!("job {}: {what}", job.name)));
         if job.threads > 1 {
@@ -108,7 +113,7 @@ impl RingboltEngine {
         EngineError(format!("job {}: {}: {what}", self.job, self.drive.display()))
     }
 
-    /// Makes the drive if there is none.
+    /// Creates the drive if there is none.
     fn ensure_drive(&mut self, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
         let existing = std::fs::metadata(&self.drive).ok();
         let is_device = existing.as_ref().is_some_and(|found| found.file_type().is_block_device());
@@ -135,12 +140,13 @@ impl RingboltEngine {
         self.format(options, progress)
     }
 
-    /// Formats the drive on a thread that is left to itself when the run is to end: formatting can not be stopped.
+    /// Formats the drive on a separate thread. Formatting cannot be stopped, so the thread is
+    /// abandoned when the run is to end.
     fn format(&self, options: FormatOptions, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
         let (sender, told) = mpsc::channel();
         let (drive, is_file) = (self.drive.clone(), options.size_bytes.is_some());
         std::thread::spawn(move || {
-            // Nobody listens when it was left.
+            // Nobody receives the message if the thread was abandoned.
             let mut tell = |done: u64, all: u64| {
                 sender.send(Told::Share(done as f64 / all.max(1) as f64)).ok();
             };
@@ -156,7 +162,8 @@ impl RingboltEngine {
             }
             if self.stop.load(Ordering::Relaxed) {
                 if is_file {
-                    // No drive yet. Where it can not be removed, the next run says what is wrong with it.
+                    // The drive is incomplete. If it cannot be removed, the next run reports what
+                    // is wrong with it.
                     std::fs::remove_file(&self.drive).ok();
                 }
                 return Err(self.error("stopped while it was formatted"));
@@ -190,7 +197,7 @@ impl RingboltEngine {
         Ok(core)
     }
 
-    /// Stores what reads need and is not there in its size.
+    /// Stores the objects that reads need and that are missing or have another size.
     fn store(&self, core: &Core, bucket: BucketId, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
         let workers = self.slots.count() as usize;
         let work = Rc::new(Storing {
@@ -242,7 +249,7 @@ impl RingboltEngine {
     }
 }
 
-/// Of a drive that is formatted.
+/// This is a message about the progress of formatting.
 enum Told {
     Share(f64),
     Ended(Result<(), String>),
@@ -253,7 +260,7 @@ fn may_lock(arena_bytes: u64) -> bool {
     limit.is_none_or(|limit| limit >= arena_bytes + RING_LOCKED_BYTES)
 }
 
-/// Objects on their way before the clock starts.
+/// Tracks the objects that are stored before the clock starts.
 struct Storing {
     next: Cell<u64>,
     failed: RefCell<Option<Refusal>>,
@@ -262,7 +269,7 @@ struct Storing {
 }
 
 impl Storing {
-    /// Stores some, so that progress can be told in between.
+    /// Stores some objects, so that progress can be reported in between.
     async fn some(&self, core: &Core, bucket: BucketId) {
         for _ in 0..64 {
             let number = self.next.get();
@@ -297,7 +304,7 @@ async fn put(core: &Core, bucket: BucketId, key: &[u8], body: &[u8]) -> Result<(
     Ok(())
 }
 
-/// What a slot works with.
+/// Holds what the task of a slot needs.
 struct Task {
     core: Core,
     bucket: BucketId,
@@ -305,7 +312,7 @@ struct Task {
 }
 
 impl Task {
-    /// For the report.
+    /// Describes a failed operation for the report.
     fn told(&self, operation: &Operation, failed: &Failed) -> FailedOperation {
         let of = match operation.verb {
             Verb::Write | Verb::ReadBack => Direction::Write,
@@ -383,7 +390,7 @@ impl Task {
     }
 }
 
-/// Why an operation failed.
+/// Says why an operation failed.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
     #[error(transparent)]
@@ -392,7 +399,7 @@ enum Failed {
     OtherLength { bytes: u64, expected: u64 },
 }
 
-/// Of Linux.
+/// Returns the errno of Linux for a failure.
 fn errno_of(failed: &Failed) -> i32 {
     use rustix::io::Errno;
     let Failed::Refused(refusal) = failed else { return Errno::PROTO.raw_os_error() };
@@ -407,7 +414,7 @@ fn errno_of(failed: &Failed) -> i32 {
     errno.raw_os_error()
 }
 
-/// One call of `reap`.
+/// Waits for the completions or the deadline of one call of `reap`.
 struct Wait<'a> {
     slots: &'a Slots,
     clock: Clock,
@@ -422,7 +429,7 @@ impl Future for Wait<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         self.slots.main.remember(context);
-        // The tasks that were told of operations have begun them: the executor polls them before this.
+        // The executor polls this future after the tasks, so all submitted operations have begun.
         let waits_for_time = self.at_least == 0 && self.deadline_ns.is_some();
         if !waits_for_time && self.slots.done() >= self.at_least {
             return Poll::Ready(());
@@ -488,7 +495,7 @@ impl IoEngine for RingboltEngine {
             slots: &self.slots,
             clock: self.clock,
             at_least,
-            // In the ring nothing but a completion wakes the thread.
+            // While the thread waits in the ring, only a completion wakes it.
             deadline_ns: if far && at_least > 0 { None } else { deadline_ns },
             environment: self.executor.environment(),
             sleep: None,

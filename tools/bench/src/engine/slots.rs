@@ -1,16 +1,18 @@
-//! Slots of an engine whose operations are tasks on the job's own thread: each slot has a task that waits for its next
-//! operation, and a buffer that goes to the task with the operation and comes back with the completion.
+//! This module holds the slots of an engine whose operations are tasks on the job's own thread.
+//! Each slot has a task that waits for its next operation, and a buffer that goes to the task with
+//! the operation and comes back with the completion.
 
 use super::{Completion, Operation};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
-/// Where a task leaves its waker. It may be woken at any time: who waits looks again.
+/// Stores the waker of a task. Wake-ups may be spurious: the task checks its condition again.
 #[derive(Default)]
 pub struct Bell(RefCell<Option<Waker>>);
 
 impl Bell {
+    /// Stores the waker of the current task.
     pub fn remember(&self, context: &Context<'_>) {
         let mut place = self.0.borrow_mut();
         if !place.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
@@ -18,6 +20,7 @@ impl Bell {
         }
     }
 
+    /// Wakes the task.
     pub fn ring(&self) {
         if let Some(waker) = &*self.0.borrow() {
             waker.wake_by_ref();
@@ -32,15 +35,15 @@ struct Slot {
     bell: Bell,
 }
 
-/// The tasks' side.
+/// This is the side of the slots that the tasks use.
 pub struct Slots {
     slots: Vec<Slot>,
     done: RefCell<Vec<Completion>>,
     in_flight: Cell<usize>,
     leaving: Cell<bool>,
-    /// Tasks that have not ended.
+    /// Counts the tasks that have not ended.
     pub tasks: Cell<usize>,
-    /// Of the future that waits in `reap`.
+    /// Wakes the future that waits in `reap`.
     pub main: Bell,
 }
 
@@ -60,7 +63,8 @@ impl Slots {
         self.slots.len() as u32
     }
 
-    /// The next operation of a slot and its buffer; None when the engine goes away.
+    /// Waits for the next operation of a slot, and returns it with the slot's buffer; `None` when
+    /// the engine is closed.
     pub fn next(&self, slot: u32) -> impl Future<Output = Option<(Operation, Box<[u8]>)>> + '_ {
         let place = &self.slots[slot as usize];
         std::future::poll_fn(move |context| {
@@ -75,7 +79,7 @@ impl Slots {
         })
     }
 
-    /// Hands over the end of what a slot did: bytes, or a negative errno.
+    /// Completes the operation of a slot with its bytes or a negative errno.
     pub fn complete(&self, slot: u32, result: i64, buffer: Box<[u8]>) {
         self.slots[slot as usize].buffer.replace(buffer);
         self.done.borrow_mut().push(Completion { slot, result });
@@ -83,33 +87,36 @@ impl Slots {
         self.main.ring();
     }
 
-    /// A task is over.
+    /// Records that a task has ended.
     pub fn end_task(&self) {
         self.tasks.set(self.tasks.get() - 1);
         self.main.ring();
     }
 
-    /// Completions that wait to be handed over.
+    /// Returns the number of completions that wait to be collected.
     pub fn done(&self) -> usize {
         self.done.borrow().len()
     }
 
+    /// Returns the number of operations that have been submitted and not completed.
     pub fn in_flight(&self) -> usize {
         self.in_flight.get()
     }
 
+    /// Returns whether the tasks have been told to end.
     pub fn is_leaving(&self) -> bool {
         self.leaving.get()
     }
 
-    /// Tells the tasks to end once they are through with what they do.
+    /// Tells the tasks to end after their current operations.
     pub fn leave(&self) {
         self.leaving.set(true);
         self.slots.iter().for_each(|slot| slot.bell.ring());
     }
 }
 
-/// The job's side: the buffers of free slots, and what was submitted since the tasks were last told.
+/// This is the side of the slots that the job uses: it holds the buffers of free slots, and the
+/// operations submitted since the tasks were last woken.
 pub struct Desk {
     buffers: Vec<Box<[u8]>>,
     queued: Vec<u32>,
@@ -121,10 +128,12 @@ impl Desk {
         Self { buffers: (0..slots.count()).map(buffer).collect(), queued: Vec::new() }
     }
 
+    /// Returns the buffer of a free slot.
     pub fn buffer(&mut self, slot: u32) -> &mut [u8] {
         &mut self.buffers[slot as usize]
     }
 
+    /// Passes an operation and the slot's buffer to the slot's task, which is woken by `ring`.
     pub fn submit(&mut self, slots: &Slots, slot: u32, operation: &Operation) {
         let place = &slots.slots[slot as usize];
         let buffer = std::mem::take(&mut self.buffers[slot as usize]);
@@ -134,14 +143,14 @@ impl Desk {
         self.queued.push(slot);
     }
 
-    /// Tells the tasks. On the executor that runs them.
+    /// Wakes the tasks of the queued operations. It must be called on the executor that runs them.
     pub fn ring(&mut self, slots: &Slots) {
         for slot in self.queued.drain(..) {
             slots.slots[slot as usize].bell.ring();
         }
     }
 
-    /// Takes completions over, with their buffers.
+    /// Collects the completions and their buffers.
     pub fn collect(&mut self, slots: &Slots, done: &mut Vec<Completion>) {
         for completion in slots.done.borrow_mut().drain(..) {
             let slot = completion.slot as usize;

@@ -1,23 +1,25 @@
-//! Content that says what it is: `verify` for objects.
+//! This module writes and checks the headers that `verify` adds to the content of objects.
 //!
 //! Invariants:
-//! - An object is made of pieces of [`PIECE_BYTES`], the last of which may be shorter. A piece with room for a header
-//!   begins with one: the object's number, the piece's offset, the object's length, the version that one write gives
-//!   to all of its pieces, where the object is stored, and a checksum over all of the piece but the checksum itself. A
-//!   shorter piece follows from number, offset and length alone.
-//! - So every range that begins and ends between pieces, or ends with its object, can be checked by itself, and
-//!   another object, another part of the same object and a mixture of two versions are noticed like a flipped byte.
+//! - An object consists of pieces of [`PIECE_BYTES`], of which the last may be shorter. A piece
+//!   that is long enough begins with a header: the object's number, the piece's offset, the
+//!   object's length, the version, which is the same for all pieces of one write, the place where
+//!   the object is stored, and a checksum over the piece without the checksum itself. The content
+//!   of a shorter piece follows from number, offset and length alone.
+//! - Every range that begins at a piece and ends at a piece or at the end of its object can
+//!   therefore be checked by itself. Another object, another part of the same object and a mixture
+//!   of two versions are detected just like a flipped bit.
 
 use crate::spec::Checksum;
 use aws_lc_rs::digest;
 use ringbolt_tool_common::content::Dice;
 
-/// Bytes of a piece.
+/// A piece has this many bytes.
 pub const PIECE_BYTES: usize = 4096;
 const MAGIC: [u8; 8] = *b"RBobject";
 const SUM_AT: usize = 44;
 
-/// What is wrong with a piece.
+/// Says what is wrong with a piece.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
     #[error("no content of a verify job is there")]
@@ -38,24 +40,24 @@ pub enum Wrong {
     Byte { at: u64, found: u8, expected: u8 },
 }
 
-/// One object of one job.
+/// Identifies an object of a job.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
     pub number: u64,
     pub length: u64,
-    /// A checksum of bucket and label.
+    /// This is a checksum of bucket and label.
     pub place: u32,
 }
 
-/// A piece that is wrong.
+/// Describes a wrong piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Of the piece, in its object.
+    /// This is the offset of the piece in its object.
     pub offset: u64,
     pub wrong: Wrong,
 }
 
-/// Makes the content of an object one that can be checked. `version` is another one for each write.
+/// Adds headers to the content of an object. `version` must differ between writes.
 pub fn write(checksum: Checksum, object: &Identity, version: u64, content: &mut [u8]) {
     for (at, piece) in content.chunks_mut(PIECE_BYTES).enumerate() {
         let offset = (at * PIECE_BYTES) as u64;
@@ -75,7 +77,7 @@ pub fn write(checksum: Checksum, object: &Identity, version: u64, content: &mut 
     }
 }
 
-/// The pieces that are wrong in `content`, which was read from `offset` of `object` on.
+/// Returns the wrong pieces of `content`, which was read from `offset` of `object`.
 pub fn check(checksum: Checksum, object: &Identity, offset: u64, content: &[u8]) -> Vec<Found> {
     assert!(offset.is_multiple_of(PIECE_BYTES as u64), "a range begins between pieces");
     let (mut found, mut version) = (Vec::new(), None);
@@ -138,7 +140,7 @@ fn check_piece(
 
 const SUM_BYTES_MAX: usize = 32;
 
-/// Over all of a piece but the place of the checksum.
+/// Computes the checksum over a piece, without the place of the checksum.
 fn compute<'a>(checksum: Checksum, piece: &[u8], into: &'a mut [u8; SUM_BYTES_MAX]) -> &'a [u8] {
     let (head, rest) = (&piece[..SUM_AT], &piece[SUM_AT + checksum.bytes()..]);
     match checksum {

@@ -1,11 +1,11 @@
-//! A job for the tests of engines.
+//! This module provides a job for the tests of engines.
 
 use super::{Operation, Verb};
 use crate::spec::{Engine, Job, ObjectOp, Objects};
 
 pub const BLOCK: u64 = 4096;
 
-/// A job against `host` with `depth` connections; nothing to prepare.
+/// Returns a job against `host` with `depth` connections that has nothing to prepare.
 pub fn job(host: &str, depth: u32) -> Job {
     let objects = Objects {
         host: host.into(),

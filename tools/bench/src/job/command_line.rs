@@ -1,10 +1,12 @@
-//! The command line: options of the run, keys of jobs, job files, in any order.
+//! This module parses the command line: options of the run, keys of jobs and job files, in any
+//! order.
 //!
-//! As in fio: `--name` begins a job, keys before the first one or after `--name=global` are inherited, also by the job
-//! files; jobs of the command line come before those of the files. `--key value` and `--key=value` are the same,
-//! except that a flag takes its value with `=` only; one dash is as good as two.
+//! The grammar is fio's: `--name` begins a job, and keys before the first job or after
+//! `--name=global` are inherited, also by the job files. Jobs of the command line come before those
+//! of the files. `--key value` and `--key=value` mean the same, except that a flag takes its value
+//! with `=` only. One dash means the same as two.
 //!
-//! Invariant: all that is not understood is told at once.
+//! Invariant: all arguments that cannot be understood are reported at once.
 
 use super::error::{JobError, Place, Refusals};
 use super::keys::{self, Found};
@@ -16,32 +18,32 @@ use ringbolt_tool_common::nearest;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// What is to be done.
+/// Says what the command is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     Run,
     Help,
     Version,
-    /// Of one key, or of all.
+    /// Prints the help of one key, or of all keys when it is `None`.
     KeyHelp(Option<String>),
     EngineHelp(Option<String>),
 }
 
-/// A command line, understood.
+/// Holds a parsed command line.
 #[derive(Debug)]
 pub struct CommandLine {
     pub action: Action,
     pub options: RunOptions,
     pub sections: Vec<Section>,
     pub plan: Plan,
-    /// To be said before the run, one line each.
+    /// Holds the warnings to print before the run, one per line.
     pub warnings: Vec<String>,
 }
 
-/// Reads a command line, and the job files that it names.
+/// Parses a command line, and the job files that it names.
 ///
 /// # Errors
-/// With all that is not understood.
+/// Returns everything that could not be understood.
 pub fn parse(arguments: &[OsString], around: &Surroundings<'_>) -> Result<CommandLine, Refusals> {
     let mut line = Line::default();
     let mut words = Words { words: texts(arguments)?, next: 0 };
@@ -83,7 +85,7 @@ impl<'a> Words<'a> {
         word
     }
 
-    /// The next word, unless it is another option.
+    /// Takes the next word, unless it is another option.
     fn take_value(&mut self) -> Option<&'a str> {
         let is_value = self.words.get(self.next).is_some_and(|word| !word.starts_with('-') || *word == "-");
         if is_value { self.take() } else { None }
@@ -117,7 +119,7 @@ impl Line {
     fn key(&mut self, name: &str, value: Option<&str>) -> Result<(), JobError> {
         let found =
             entry(name, value.map(str::to_owned), Place::CommandLine).map_err(|error| match error {
-                // An option of the run may be what was meant.
+                // The user may have meant an option of the run.
                 JobError::UnknownKey { place, key, nearest } => {
                     let near = nearest
                         .or_else(|| nearest::nearest(&key, RUN_OPTIONS.into_iter()).map(str::to_owned));
@@ -142,7 +144,7 @@ impl Line {
         Ok(())
     }
 
-    /// Whether it is one.
+    /// Applies an option of the run. Returns false if `name` is not one.
     fn run_option(
         &mut self,
         name: &str,
@@ -164,7 +166,7 @@ impl Line {
             "minimal" => self.formats.push(OutputFormat::Terse),
             "append-terse" => self.formats.extend([OutputFormat::Normal, OutputFormat::Terse]),
             "readonly" => options.read_only = true,
-            // What fio tells and holds in memory is arranged otherwise here.
+            // fio uses these for its output and its memory; here they change nothing.
             "eta-newline" | "eta-interval" | "alloc-size" | "max-jobs" => _ = needed()?,
             "output" => options.output = Some(PathBuf::from(needed()?)),
             "html" => options.html = Some(PathBuf::from(needed()?)),
@@ -223,7 +225,7 @@ impl Line {
     }
 }
 
-/// Why a job is none that only reads.
+/// Returns the reason why a job does more than read, or `None` if it only reads.
 fn writes(job: &Job) -> Option<JobError> {
     let changes = match &job.objects.ops {
         Some(ops) => ops.iter().any(|(op, _)| !matches!(op, ObjectOp::Get | ObjectOp::Head | ObjectOp::List)),
@@ -234,7 +236,7 @@ fn writes(job: &Job) -> Option<JobError> {
     })
 }
 
-/// Leaves only the jobs that were asked for.
+/// Keeps only the jobs whose names are in `wanted`; an empty list keeps all.
 fn select(sections: &mut Vec<Section>, wanted: &[String]) -> Result<(), JobError> {
     if wanted.is_empty() {
         return Ok(());
@@ -258,7 +260,7 @@ fn no_jobs(files: &[PathBuf]) -> String {
     }
 }
 
-/// For suggestions.
+/// Lists the options of a run that suggestions are taken from.
 pub const RUN_OPTIONS: [&str; 16] = [
     "output",
     "html",
@@ -278,7 +280,7 @@ pub const RUN_OPTIONS: [&str; 16] = [
     "readonly",
 ];
 
-/// Options of fio's that are not built, and what to use.
+/// Lists options of fio that are not supported, each with what to use instead.
 const FIO_OPTIONS: &[(&[&str], &str)] = &[
     (&["bandwidth-log", "latency-log"], "use the keys write_bw_log, write_lat_log, write_iops_log"),
     (&["client", "server", "daemonize", "remote-config"], "start the run on each machine by itself"),

@@ -1,16 +1,17 @@
-//! What can be wrong with jobs, and where.
+//! This module defines the errors of jobs and the places where they occur.
 //!
-//! Invariant: each message says what was written, why it can not be, and what to write instead. A reader of jobs goes
-//! on behind what it refuses, so that [`Refusals`] has all that stands in the way of a run at once.
+//! Invariant: each message says what was written, why it is not valid, and what to write instead. A
+//! reader of jobs continues after an error, so that [`Refusals`] lists at once everything that
+//! prevents a run.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where something was written.
+/// Names the place where a key or section was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     CommandLine,
-    /// Lines count from 1.
+    /// Lines are counted from 1.
     Line {
         file: PathBuf,
         line: usize,
@@ -32,7 +33,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why jobs are not understood.
+/// Says why a job is not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     #[error("{place}: {key}: no such key{}", did_you_mean(.nearest))]
@@ -62,15 +63,16 @@ fn did_you_mean(nearest: &Option<String>) -> String {
     )
 }
 
-/// So many refusals are shown; a file with more of them is none of ours.
+/// At most this many refusals are printed: a file with more of them is probably no job file.
 const SHOWN_MAX: usize = 50;
 
-/// All that stands in the way of a run, in the order in which it was met, each reason once.
+/// Collects everything that prevents a run, in the order in which it was found, each reason once.
 #[derive(Debug, Default)]
 pub struct Refusals(Vec<JobError>);
 
 impl Refusals {
-    /// Adds a reason. One that is there already, as that of a key which several jobs inherit, is not told again.
+    /// Adds a reason. A reason that is already there, such as that of a key which several jobs
+    /// inherit, is not added again.
     pub fn add(&mut self, error: JobError) {
         let text = error.to_string();
         if !self.0.iter().any(|known| known.to_string() == text) {
@@ -78,12 +80,12 @@ impl Refusals {
         }
     }
 
-    /// The value of a step that succeeded; the reason of one that did not is added.
+    /// Returns the value of a successful step, or adds its error and returns `None`.
     pub fn take<T>(&mut self, outcome: Result<T, JobError>) -> Option<T> {
         outcome.map_err(|error| self.add(error)).ok()
     }
 
-    /// The reasons, in the order in which they were met.
+    /// Iterates over the reasons in the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &JobError> {
         self.0.iter()
     }
@@ -92,10 +94,10 @@ impl Refusals {
         self.0.is_empty()
     }
 
-    /// `value`, if nothing was refused.
+    /// Returns `value` if nothing was refused.
     ///
     /// # Errors
-    /// With all refusals.
+    /// Returns all refusals otherwise.
     pub fn or_else<T>(self, value: T) -> Result<T, Self> {
         if self.is_empty() { Ok(value) } else { Err(self) }
     }

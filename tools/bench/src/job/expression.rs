@@ -1,20 +1,22 @@
-//! Arithmetic in the place of a number: `(64k + 2) * $ncpus`.
+//! This module evaluates arithmetic in the place of a number: `(64k + 2) * $ncpus`.
 //!
-//! Invariants: whole numbers only, each step checked; nesting is bounded, as the parser calls itself.
+//! Invariants: only whole numbers occur, and each step is checked for overflow. Nesting is bounded,
+//! because the parser is recursive.
 
 use super::units::{Machine, number_and_suffix};
 
 const DEPTH_MAX: usize = 32;
 
-/// Whether a value is arithmetic at all: it begins with a parenthesis or names something of the machine.
+/// Returns whether a value is an expression: it begins with a parenthesis or names a property of
+/// the machine.
 pub fn is_one(text: &str) -> bool {
     text.starts_with('(') || text.contains('$')
 }
 
-/// The value; `unit` turns digits and what stands behind them into a number.
+/// Evaluates an expression. `unit` turns digits and the suffix behind them into a number.
 ///
 /// # Errors
-/// With the reason.
+/// Returns the reason when the expression is not valid.
 pub fn evaluate(
     text: &str,
     machine: &Machine,

@@ -1,11 +1,11 @@
-//! `--cmdhelp` and `--enghelp`: the table of keys as text.
+//! This module prints the table of keys for `--cmdhelp` and `--enghelp`.
 
 use super::error::JobError;
 use super::keys::{self, Found, Key, Kind};
 
 const WIDTH: usize = 100;
 
-/// All keys, one line each.
+/// Lists all keys, one per line.
 pub fn keys() -> String {
     let built = keys::all().filter(|key| !key.is_without_effect());
     let mut text = "Keys of a job. `--cmdhelp=KEY` tells all about one.\n\n".to_owned();
@@ -29,15 +29,15 @@ pub fn keys() -> String {
     text
 }
 
-/// The names of a key, the one it is listed under first.
+/// Returns the names of a key, separated by commas; the canonical name is first.
 fn names(key: &Key) -> String {
     std::iter::once(key.name).chain(key.aliases.iter().copied()).collect::<Vec<_>>().join(", ")
 }
 
-/// Everything about one key.
+/// Describes one key in full.
 ///
 /// # Errors
-/// When there is none of this name.
+/// Fails when there is no key of this name.
 pub fn key(name: &str) -> Result<String, JobError> {
     let place = super::Place::CommandLine;
     match keys::find(name) {
@@ -73,7 +73,7 @@ fn describe(key: &Key) -> String {
     text
 }
 
-/// Words in lines of at most `width` characters, indented by two.
+/// Wraps words into lines of at most `width` characters, indented by two.
 fn wrapped(text: &str, width: usize) -> String {
     let mut lines = String::new();
     let mut length = 0;
@@ -115,10 +115,10 @@ const ENGINES: [(&str, &str); 3] = [
     ),
 ];
 
-/// All engines, or one with its keys.
+/// Describes all engines, or one engine with its keys.
 ///
 /// # Errors
-/// When there is none of this name.
+/// Fails when there is no engine of this name.
 pub fn engines(name: Option<&str>) -> Result<String, JobError> {
     let Some(name) = name else {
         let all = ENGINES.iter().map(|(name, text)| format!("{name}\n{}", wrapped(text, WIDTH)));

@@ -1,9 +1,10 @@
-//! fio's job grammar: from job files and a command line to [`Plan`].
+//! This module reads fio's job grammar: it turns job files and a command line into a [`Plan`].
 //!
-//! Text is cut into sections ([`parser`], [`command_line`]), whose keys are looked up in one table ([`keys`]), and
-//! `resolve` makes jobs of them. What is wrong is a [`JobError`] with file and line.
+//! The text is split into sections ([`parser`], [`command_line`]), their keys are looked up in one
+//! table ([`keys`]), and `resolve` makes jobs of them. Errors are [`JobError`]s with file and line.
 //!
-//! Invariant: nothing a user types panics, and nothing is ignored unless the table says why that is harmless.
+//! Invariant: no input of a user panics, and nothing is ignored unless the table says why that is
+//! harmless.
 
 pub mod command_line;
 pub mod error;
@@ -29,7 +30,7 @@ use super::spec::{Engine, Plan};
 use std::path::Path;
 
 impl Surroundings<'static> {
-    /// Of this process.
+    /// Returns the environment and the machine of this process.
     pub fn of_process() -> Self {
         Self { environment: &|name| std::env::var(name).ok(), machine: machine() }
     }
@@ -48,10 +49,10 @@ fn memory_mib(meminfo: &str) -> Option<u64> {
     Some(kib / 1024)
 }
 
-/// The jobs of a file; `-` is stdin.
+/// Reads the jobs of a file; `-` is stdin.
 ///
 /// # Errors
-/// With all that can not be.
+/// Returns everything in the file that is not valid.
 pub fn of_file(path: &Path, around: &Surroundings<'_>) -> Result<Resolved, Refusals> {
     let mut refusals = Refusals::default();
     let sections = parse_file(path, 1, around, &mut refusals);
@@ -59,10 +60,10 @@ pub fn of_file(path: &Path, around: &Surroundings<'_>) -> Result<Resolved, Refus
     refusals.or_else(resolved)
 }
 
-/// The jobs of a text; `path` is what refusals name as its place.
+/// Reads the jobs of a text; `path` is the file that refusals name.
 ///
 /// # Errors
-/// With all that can not be.
+/// Returns everything in the text that is not valid.
 pub fn of_text(text: &str, path: &Path, around: &Surroundings<'_>) -> Result<Resolved, Refusals> {
     let mut refusals = Refusals::default();
     let sections = parse_text(text, path, 1, around, &mut refusals);
@@ -70,11 +71,11 @@ pub fn of_text(text: &str, path: &Path, around: &Surroundings<'_>) -> Result<Res
     refusals.or_else(resolved)
 }
 
-/// Whether the endpoints of all jobs can be asked at all. Apart from parsing, so that a job file can be looked at
-/// without secrets.
+/// Checks that each job with an S3 endpoint has credentials. This is separate from parsing, so that
+/// a job file can be examined without secrets.
 ///
 /// # Errors
-/// With the first job that has no credentials.
+/// Names the first job that has no credentials.
 pub fn check_credentials(plan: &Plan) -> Result<(), JobError> {
     let without = plan.jobs.iter().find(|job| {
         job.engine == Engine::S3 && (job.objects.access_key.is_empty() || job.objects.secret_key.is_empty())

@@ -1,35 +1,37 @@
-//! The text of a job file, cut into sections and entries.
+//! This module splits the text of a job file into sections and entries.
 //!
-//! As in fio: `[name]` begins a section; `;` and `#` begin a comment, also behind a value; `include FILE` puts a file
-//! without sections in place; `${NAME}` is taken from the environment, empty when it is not set.
+//! The grammar is fio's: `[name]` begins a section; `;` and `#` begin a comment, also after a
+//! value; `include FILE` inserts a file without sections; `${NAME}` is the value of an environment
+//! variable, empty when it is not set.
 //!
-//! Invariant: every key of an entry is one of the table; others ended as refusals here, with their line.
+//! Invariant: the key of every entry is in the table; unknown keys are refused here, with their
+//! line.
 
 use super::error::{JobError, Place, Refusals};
 use super::keys::{self, Found, Key};
 use std::io::Read;
 use std::path::Path;
 
-/// One `key=value`.
+/// Holds one `key=value` of a section.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub key: &'static Key,
-    /// None: the key stood alone.
+    /// This is `None` when the key is given without a value.
     pub value: Option<String>,
     pub place: Place,
 }
 
-/// `[name]` and what stands below it, without what it inherits.
+/// Holds one `[name]` and its own entries, without the inherited ones.
 #[derive(Clone, Debug)]
 pub struct Section {
     pub name: String,
     pub entries: Vec<Entry>,
     pub place: Place,
-    /// 0: the command line; files from 1 in the order given.
+    /// This is 0 for the command line; files are counted from 1 in the order given.
     pub source: usize,
 }
 
-/// Sections of this name are inherited by those that follow.
+/// Entries of sections with this name are inherited by the sections after them.
 pub const GLOBAL: &str = "global";
 
 impl Section {
@@ -38,7 +40,7 @@ impl Section {
     }
 }
 
-/// What the text may ask of its surroundings.
+/// Gives the parser access to the environment and the machine.
 pub struct Surroundings<'a> {
     pub environment: &'a dyn Fn(&str) -> Option<String>,
     pub machine: super::units::Machine,
@@ -47,7 +49,7 @@ pub struct Surroundings<'a> {
 const INCLUDES_MAX: usize = 16;
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// The sections of a file; `-` is stdin. What can not be read or understood is added to `refusals`.
+/// Reads the sections of a file; `-` is stdin. Errors are added to `refusals`.
 pub fn parse_file(
     path: &Path,
     source: usize,
@@ -58,7 +60,8 @@ pub fn parse_file(
     parse_text(&text, path, source, around, refusals)
 }
 
-/// The sections of a text that came from `path`. What is not understood is added to `refusals`, and left out.
+/// Reads the sections of a text that comes from `path`. Errors are added to `refusals`, and the
+/// lines in question are left out.
 pub fn parse_text(
     text: &str,
     path: &Path,
@@ -86,7 +89,7 @@ pub fn parse_text(
     sections
 }
 
-/// Lines that say something, without comments, with their places.
+/// Iterates over the lines that are not empty, without comments, with their places.
 fn lines<'a>(text: &'a str, path: &'a Path) -> impl Iterator<Item = (&'a str, Place)> {
     text.lines().enumerate().filter_map(move |(index, line)| {
         let line = line.find([';', '#']).map_or(line, |at| &line[..at]).trim();
@@ -112,7 +115,7 @@ fn section_name(line: &str, place: &Place) -> Result<String, JobError> {
 struct Reader<'a> {
     path: &'a Path,
     around: &'a Surroundings<'a>,
-    /// So many files include each other here.
+    /// Counts how many files include each other at this point.
     depth: usize,
     refusals: &'a mut Refusals,
     entries: &'a mut Vec<Entry>,
@@ -176,7 +179,7 @@ fn read(path: &Path) -> Result<String, JobError> {
     Ok(text)
 }
 
-/// Puts the environment's values in place of `${NAME}`.
+/// Replaces each `${NAME}` by the value of the environment variable.
 fn expand(value: &str, around: &Surroundings<'_>, place: &Place, key: &str) -> Result<String, JobError> {
     let mut expanded = String::new();
     let mut unset = Vec::new();
@@ -203,10 +206,10 @@ fn expand(value: &str, around: &Surroundings<'_>, place: &Place, key: &str) -> R
     }
 }
 
-/// An entry, when its key is one of ours.
+/// Makes an entry of a key and its value.
 ///
 /// # Errors
-/// When the key is not known, or only to fio, or needs a value.
+/// Fails when the key is unknown, when only fio supports it, or when it needs a value.
 pub fn entry(name: &str, value: Option<String>, place: Place) -> Result<Entry, JobError> {
     let key = match keys::find(name) {
         Found::Built(key) => key,
@@ -218,7 +221,7 @@ pub fn entry(name: &str, value: Option<String>, place: Place) -> Result<Entry, J
             return Err(JobError::UnknownKey { place, key: name.to_owned(), nearest });
         }
     };
-    // An empty file name or host is never what was meant.
+    // An empty file name or host is always a mistake.
     if value.as_deref().unwrap_or_default().is_empty() && !key.alone {
         return Err(JobError::NoValue { place, key: name.to_owned(), example: key.example.to_owned() });
     }

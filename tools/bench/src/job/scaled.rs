@@ -1,24 +1,26 @@
-//! Job files as the public writes them, with less to do: for tests, and to lay them beside fio.
+//! This module scales public job files down, for tests and for comparisons with fio.
 //!
-//! Invariant: only sizes, times, numbers of threads and places change; what a job asks for otherwise stays.
+//! Invariant: only sizes, times, numbers of threads and paths change; everything else that a job
+//! asks for stays.
 
 use std::path::Path;
 
-/// How much is left of a public job, and where it runs.
+/// Says how far a public job is scaled down, and where it runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale<'a> {
-    /// What `/mnt/data` stands for.
+    /// Replaces `/mnt/data`.
     pub directory: &'a Path,
-    /// What `/dev/nvme1n1` stands for.
+    /// Replaces `/dev/nvme1n1`.
     pub drive: &'a Path,
-    /// In place of `size` and `offset_increment`: of jobs with blocks of up to 1 MiB, and of others.
+    /// Replaces `size` and `offset_increment`: the first in jobs with blocks of 1 MiB, the second
+    /// in all others.
     pub sizes: [&'a str; 2],
     pub threads_max: u32,
     pub runtime: &'a str,
     pub ramp: &'a str,
 }
 
-/// A job file with less to do.
+/// Returns a job file that does less.
 pub fn scaled(text: &str, scale: &Scale<'_>) -> String {
     let lower = text.to_lowercase();
     let has_large_blocks = lower.contains("1m") || lower.contains("1024k");

@@ -1,14 +1,15 @@
-//! `--showcmd`: job files as one command line.
+//! This module prints job files as one command line, for `--showcmd`.
 //!
-//! Invariant: what is printed gives the same jobs again, except for secrets: they are left out.
+//! Invariant: the printed line gives the same jobs again, except that secrets are left out.
 
 use super::parser::{Entry, GLOBAL, Section};
 use super::resolve::inherited;
 
-/// The command line, and the names of keys that it leaves out.
+/// Returns the command line, and the names of the keys that it leaves out.
 pub fn command_line(sections: &[Section]) -> (String, Vec<&'static str>) {
     let mut words = vec!["ringbolt bench".to_owned()];
-    // Global sections of a second file would reach the jobs of none but the last: then each job carries its own.
+    // A global section of a second file would be inherited only by that file's jobs. With several
+    // files, each job therefore repeats what it inherits.
     let flat = sections.iter().any(|section| section.source > 1);
     let mut sources_begun = Vec::new();
     for (index, section) in sections.iter().enumerate() {
@@ -53,7 +54,7 @@ fn option(entry: &Entry) -> Option<String> {
     })
 }
 
-/// As a shell takes it.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_=./:,+%@".contains(character);
     if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }

@@ -9,7 +9,7 @@ pub fn around(environment: &dyn Fn(&str) -> Option<String>) -> Surroundings<'_> 
     Surroundings { environment, machine: MACHINE }
 }
 
-/// The jobs of a text, in surroundings where nothing is set.
+/// Parses the jobs of a text with an empty environment.
 pub fn jobs(text: &str) -> Result<Vec<Job>, Refusals> {
     jobs_in(text, &|_| None)
 }
@@ -118,12 +118,12 @@ fn memory_is_read_from_the_system() {
     assert!(machine.memory_mib > 0 && machine.cpus > 0 && machine.page_bytes >= 4096);
 }
 
-/// Every key of the table is read by somebody: it changes the job.
+/// Every key of the table is used: it changes the job.
 #[test]
 fn every_key_has_an_effect() {
     const BASE: &str = "[fill]\nsize=1g\n[a]\nsize=1g\nrw=randrw\nverify=crc32c\nruntime=3\nbs=8k\n\
                         latency_target=3ms\nlatency_window=3s\n";
-    // Where the example is the default, or can not be beside the base.
+    // These examples are the default, or are not valid together with the base.
     const OTHERS: [(&str, &str); 18] = [
         ("verify", "verify=none"),
         ("ioengine", "ioengine=s3\nverify=none"),
@@ -149,14 +149,14 @@ fn every_key_has_an_effect() {
         jobs.iter_mut().for_each(|job| job.given.clear());
         format!("{jobs:?}")
     };
-    // There is one mode: nothing else can be given.
+    // `http_mode` has only one value.
     let built = keys::all().filter(|key| !key.is_without_effect() && key.name != "http_mode");
     for key in built {
         let other = OTHERS.iter().find(|(name, _)| *name == key.name);
         let example = other.map_or(key.example, |(_, example)| example);
         let with = plain(&format!("{BASE}{example}\n"));
         assert_ne!(plain(BASE), with, "{} has no effect", key.name);
-        // The company of an example must not be what made the difference.
+        // The other keys of an example must not cause the difference.
         if let Some((_, company)) = example.split_once('\n') {
             assert_ne!(plain(&format!("{BASE}{company}\n")), with, "{} has no effect", key.name);
         }

@@ -1,15 +1,16 @@
-//! Numbers with units, as fio reads them.
+//! This module parses numbers with units as fio does.
 //!
-//! Sizes: k, m, g, t, p, also with b or i behind, are powers of `kb_base`, 1024 unless the job says 1000. Spelled out
-//! to kib, mib, …, they are powers of the other: with 1024 they are powers of 1000, against the standard, so that old
-//! scripts keep their meaning. fio 3 behaves so (its manual says the same of ki and mi, but it reads them as k and m);
-//! case never matters. Times: us, ms, s, m, h, d.
+//! Sizes: k, m, g, t and p, also followed by b or i, are powers of `kb_base`, which is 1024 unless
+//! the job says 1000. Written as kib, mib and so on, they are powers of the other base: with 1024
+//! they are powers of 1000, contrary to the standard, so that old scripts keep their meaning. fio 3
+//! does the same (its manual says so of ki and mi too, but fio reads these as k and m). Case never
+//! matters. Times: us, ms, s, m, h, d.
 //!
-//! Invariant: what does not fit into 64 bits is an error, never cut off.
+//! Invariant: a number that does not fit into 64 bits is an error; it is never truncated.
 
 use super::expression;
 
-/// What the machine says to `$pagesize`, `$ncpus` and `$mb_memory`.
+/// Holds the values of `$pagesize`, `$ncpus` and `$mb_memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
     pub page_bytes: u64,
@@ -17,15 +18,15 @@ pub struct Machine {
     pub memory_mib: u64,
 }
 
-/// How the numbers of a section are read.
+/// Says how the numbers of a section are read.
 #[derive(Clone, Copy, Debug)]
 pub struct Units {
-    /// 1024 or 1000.
+    /// This is 1024 or 1000.
     pub kb_base: u64,
     pub machine: Machine,
 }
 
-/// Nanoseconds of the unit that a time without one has.
+/// The units of time are in nanoseconds.
 pub const SECOND: u64 = 1_000_000_000;
 pub const MILLISECOND: u64 = 1_000_000;
 pub const MICROSECOND: u64 = 1_000;
@@ -33,28 +34,28 @@ pub const MICROSECOND: u64 = 1_000;
 const TOO_LARGE: &str = "larger than a number of 64 bits";
 
 impl Units {
-    /// Bytes.
+    /// Parses a size in bytes.
     ///
     /// # Errors
-    /// With the reason, when it is not a size.
+    /// Returns the reason when the text is not a size.
     pub fn size(&self, text: &str) -> Result<u64, String> {
         self.evaluate(text, |number, suffix| {
             scale(number, self.size_unit(suffix).ok_or_else(|| unknown_size_unit(suffix))?)
         })
     }
 
-    /// A number; k, m and so on count as for sizes.
+    /// Parses a number; k, m and so on mean the same as in sizes.
     ///
     /// # Errors
-    /// With the reason, when it is not a number.
+    /// Returns the reason when the text is not a number.
     pub fn number(&self, text: &str) -> Result<u64, String> {
         self.size(text)
     }
 
-    /// Nanoseconds; `bare_ns` is the unit of a number without one.
+    /// Parses a time in nanoseconds; `bare_ns` is the unit of a number without a suffix.
     ///
     /// # Errors
-    /// With the reason, when it is not a time.
+    /// Returns the reason when the text is not a time.
     pub fn time(&self, text: &str, bare_ns: u64) -> Result<u64, String> {
         let unit_us = |suffix: &str| match suffix.to_ascii_lowercase().as_str() {
             "us" | "usec" => Ok(1),
@@ -66,7 +67,8 @@ impl Units {
             _ => Err(format!("{suffix:?} is no unit of time: write us, ms, s, m, h or d")),
         };
         if expression::is_one(text.trim()) {
-            // As in fio: the result of an expression is in microseconds, whatever the key's unit is.
+            // As in fio, the result of an expression is in microseconds, whatever the key's unit
+            // is.
             let microseconds = self.evaluate(text, |number, suffix| match suffix {
                 "" => Ok(number),
                 _ => scale(number, unit_us(suffix)?),
@@ -79,10 +81,11 @@ impl Units {
         })
     }
 
-    /// `least-most` or `least:most`, swapped when they are the wrong way round.
+    /// Parses a range, `least-most` or `least:most`, and swaps the two when they are in the wrong
+    /// order.
     ///
     /// # Errors
-    /// With the reason, when it is not a range of sizes.
+    /// Returns the reason when the text is not a range of sizes.
     pub fn size_range(&self, text: &str) -> Result<(u64, u64), String> {
         let (least, most) =
             text.split_once(['-', ':']).ok_or_else(|| "a range is needed, as in 4k-64k".to_owned())?;
@@ -129,10 +132,10 @@ fn scale(number: u64, unit: u64) -> Result<u64, String> {
     number.checked_mul(unit).ok_or_else(|| TOO_LARGE.to_owned())
 }
 
-/// Splits the digits, decimal or hexadecimal after 0x, from what follows.
+/// Splits a text into a number, decimal or hexadecimal after 0x, and what follows.
 ///
 /// # Errors
-/// With the reason, when it does not begin with digits or these do not fit.
+/// Returns the reason when the text does not begin with digits or the number does not fit.
 pub fn number_and_suffix(text: &str) -> Result<(u64, &str), String> {
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => (digits, 16),
@@ -150,7 +153,7 @@ pub fn number_and_suffix(text: &str) -> Result<(u64, &str), String> {
     Ok((number, suffix.trim()))
 }
 
-/// Bytes in the largest unit that gives them exactly; [`Units::size`] with base 1024 reads it back.
+/// Writes bytes in the largest unit that is exact; [`Units::size`] with base 1024 reads it back.
 pub fn write_size(bytes: u64) -> String {
     for (power, letter) in [(5, 'p'), (4, 't'), (3, 'g'), (2, 'm'), (1, 'k')] {
         let unit = 1024_u64.pow(power);

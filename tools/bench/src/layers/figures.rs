@@ -1,10 +1,11 @@
-//! What is compared: a handful of figures for each layer, and what each loses against the one below.
+//! This module computes the figures that are compared: those of each layer, and the loss of each
+//! against the one below.
 
 use crate::result::{DirectionResult, JobResult};
 use crate::spec::{BlockSize, Direction, Job};
 use serde::Serialize;
 
-/// From the drive up.
+/// Names the layers, from the drive up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layer {
@@ -22,7 +23,7 @@ impl Layer {
         }
     }
 
-    /// What it does beyond the layer below.
+    /// Says what the layer does in addition to the one below.
     pub fn adds(self) -> &'static str {
         match self {
             Self::Drive => "direct I/O on a file by io_uring; each write durable by itself (RWF_DSYNC)",
@@ -38,7 +39,7 @@ impl Layer {
     }
 }
 
-/// Of one direction.
+/// Holds the figures of one direction.
 #[derive(Clone, Debug, Serialize)]
 pub struct DirectionFigures {
     pub operations: u64,
@@ -47,7 +48,7 @@ pub struct DirectionFigures {
     pub latency_p50_ns: u64,
     pub latency_p99_ns: u64,
     pub latency_p99_9_ns: u64,
-    /// From the intended start; only with a rate.
+    /// This is measured from the intended start; `None` without a rate.
     pub response_p99_9_ns: Option<u64>,
 }
 
@@ -70,6 +71,7 @@ impl DirectionFigures {
     }
 }
 
+/// Holds the figures of one layer.
 #[derive(Clone, Debug, Serialize)]
 pub struct LayerFigures {
     pub layer: Layer,
@@ -77,16 +79,18 @@ pub struct LayerFigures {
     pub read: Option<DirectionFigures>,
     pub write: Option<DirectionFigures>,
     pub failed_operations: u64,
-    /// Of the thread that ran the job. On the S3 layer it turns round while it waits, so this is an upper bound.
+    /// This is the CPU time of the thread that ran the job. On the S3 layer the thread polls while
+    /// it waits, so this is an upper bound.
     pub client_cpu_us_per_operation: f64,
-    /// Of the server's process; None without one of ours, or for a run too short to look twice.
+    /// This is the CPU time of the server process; `None` without a server of ours, or when the run
+    /// is too short for two samples.
     pub server_cpu_us_per_operation: Option<f64>,
-    /// Cores that the server was busy on.
+    /// This is the mean number of cores that the server used.
     pub server_busy_cores: Option<f64>,
 }
 
 impl LayerFigures {
-    /// None when nothing was counted.
+    /// Computes the figures of a layer; returns `None` when nothing was counted.
     pub fn of(layer: Layer, result: &JobResult, server_busy_cores: Option<f64>) -> Option<Self> {
         let direction = |direction| DirectionFigures::of(result.by_direction.get(direction));
         let (read, write) = (direction(Direction::Read), direction(Direction::Write));
@@ -98,7 +102,7 @@ impl LayerFigures {
         }
         let failed = |direction: &Direction| result.by_direction.get(*direction).failed_ios;
         let cpu_ns = result.usage.user_ns + result.usage.system_ns;
-        // Counted over the ramp too: by time, not by operation.
+        // The CPU time includes the ramp, so the share is computed by time, not by operations.
         let client_share = cpu_ns as f64 / result.usage.wall_ns.max(1) as f64;
         Some(Self {
             layer,
@@ -120,27 +124,29 @@ impl LayerFigures {
         }
     }
 
+    /// Returns the CPU time of client and server per operation.
     pub fn cpu_us_per_operation(&self) -> f64 {
         self.client_cpu_us_per_operation + self.server_cpu_us_per_operation.unwrap_or(0.0)
     }
 }
 
-/// What is lost from one layer to the next above it, per cent of the lower one's figure. Negative: gained.
+/// Holds the loss from one layer to the next above it, in per cent of the lower one's figure. A
+/// negative value is a gain.
 #[derive(Clone, Debug, Serialize)]
 pub struct Loss {
     pub from: Layer,
     pub to: Layer,
     pub direction: &'static str,
-    /// Of the throughput.
+    /// This is the loss of throughput.
     pub iops_percent: f64,
-    /// More latency.
+    /// This is the increase of latency.
     pub latency_p50_percent: f64,
     pub latency_p99_percent: f64,
-    /// More CPU, client and server together, both directions.
+    /// This is the increase of CPU time, of client and server together and over both directions.
     pub cpu_percent: f64,
 }
 
-/// The whole comparison.
+/// Holds the whole comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub schema: &'static str,

@@ -1,10 +1,13 @@
-//! `ringbolt bench layers`: one job on the raw drive, on the engine, and through S3, side by side.
+//! This module is the command `ringbolt bench layers`: it runs one job on the raw drive, on the
+//! engine, and through S3, and compares them.
 //!
-//! The block size is the object size, and an object's number is its offset over the block size, so that every layer
-//! does the same operations on as many things of the same size in the same order. Each layer promises what the one
-//! before it does and more; what it adds is told with the figures. Writes are durable one by one on every layer.
+//! The block size is the object size, and an object's number is its offset over the block size, so
+//! that every layer does the same operations, in the same order, on the same number of items of the
+//! same size. Each layer guarantees what the one below does and more; the report says what it adds.
+//! Each write is durable by itself on every layer.
 //!
-//! Invariant: the layers run one after the other on files of their own, which are removed; the server is ended.
+//! Invariant: the layers run one after the other on files of their own, which are removed, and the
+//! server is ended.
 
 mod figures;
 pub mod server;
@@ -57,7 +60,7 @@ pub struct LayersArgs {
     json: bool,
 }
 
-/// Why there is no comparison.
+/// Says why there is no comparison.
 #[derive(Debug, thiserror::Error)]
 pub enum LayersError {
     #[error("{0}")]
@@ -72,7 +75,7 @@ pub enum LayersError {
     Server(#[from] server::ServerError),
 }
 
-/// Does what the arguments say; the exit status.
+/// Executes the command and returns its exit status.
 pub fn execute(args: &LayersArgs) -> ExitCode {
     match compare(args) {
         Ok(report) => {
@@ -89,7 +92,7 @@ pub fn execute(args: &LayersArgs) -> ExitCode {
 /// Runs all layers.
 ///
 /// # Errors
-/// A [`LayersError`]; nothing of ours is left behind.
+/// Returns a [`LayersError`]; all files are removed and the server is ended in this case too.
 pub fn compare(args: &LayersArgs) -> Result<Report, LayersError> {
     let wanted = wanted_job(&args.job)?;
     let directory = tempfile::Builder::new()
@@ -143,7 +146,7 @@ fn measure(layer: Layer, job: Job, server: Option<u32>) -> Result<figures::Layer
     })
 }
 
-/// The job, and what follows from it for every layer.
+/// Holds the job, and what follows from it for every layer.
 struct Wanted {
     job: Job,
     block_bytes: u64,
@@ -164,10 +167,10 @@ fn wanted_job(path: &Path) -> Result<Wanted, LayersError> {
     check(job).map_err(|what| LayersError::Job(format!("{}: job {}: {what}", path.display(), job.name)))
 }
 
-/// The drive is measured, as on the other layers, not the memory.
+/// The read cache is off, so that the drive is measured as on the other layers, not the memory.
 const READ_CACHE: &str = "off";
 
-/// What every layer can do alike.
+/// Checks that every layer can run the job in the same way.
 fn check(job: &Job) -> Result<Wanted, String> {
     let used = |direction: &Direction| match direction {
         Direction::Read => job.pattern.reads,
@@ -213,7 +216,7 @@ impl Wanted {
         job
     }
 
-    /// Durable writes, as objects have them.
+    /// Returns the job for the drive, with durable writes, as objects have them.
     fn on_drive(&self, file: &Path) -> Job {
         let base = self.base(Engine::IoUring);
         let durable = if base.pattern.writes { Durable::Data } else { Durable::No };
@@ -228,7 +231,8 @@ impl Wanted {
         self.base(Engine::S3)
     }
 
-    /// For a server's drive: half as much again, and room for logs.
+    /// Returns the size of a server's drive in bytes: one and a half times the objects, and space
+    /// for logs.
     fn drive_bytes(&self) -> u64 {
         self.size_bytes / 2 * 3 + self.size_bytes / self.block_bytes * 512 + (1 << 30)
     }

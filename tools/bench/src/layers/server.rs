@@ -1,4 +1,4 @@
-//! A server of our own, and its CPU time while a job runs against it.
+//! This module starts a server of our own, and measures its CPU time while a job runs against it.
 
 use crate::run::{Phase, Status, Watcher};
 use crate::spec::Objects;
@@ -8,9 +8,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const REGION: &str = "us-east-1";
-/// Formatting writes every byte of the drive once.
+/// Formatting writes every byte of the drive once, which takes time.
 const START_LIMIT: Duration = Duration::from_secs(600);
 
+/// Says why the server could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error("the server of the S3 layer: {error}; its messages: {said}")]
@@ -21,7 +22,7 @@ pub enum ServerError {
     Random(String),
 }
 
-/// A `ringbolt serve` on loopback with a drive of its own. Ended when dropped.
+/// This is a `ringbolt serve` on loopback with a drive of its own. It is ended when dropped.
 pub struct LocalServer {
     process: ServerProcess,
     host: String,
@@ -30,11 +31,11 @@ pub struct LocalServer {
 }
 
 impl LocalServer {
-    /// Starts it on one core and waits until it is ready. `read_cache` is its option of that name; so is `shards`, None
-    /// for as many as it makes by itself.
+    /// Starts the server on one core and waits until it is ready. `read_cache` and `shards` are its
+    /// options of these names; with `None`, the server chooses the number of shards.
     ///
     /// # Errors
-    /// When it does not start.
+    /// Fails when the server does not start.
     pub fn start(
         program: &Path,
         data: &Path,
@@ -74,18 +75,18 @@ impl LocalServer {
         self.process.id()
     }
 
-    /// Address and port.
+    /// Returns address and port.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Address and port of health and metrics.
+    /// Returns address and port of health and metrics.
     pub fn admin_host(&self) -> String {
-        // It was started with one, and says it when it is ready.
+        // The server was started with one, and reports it when it is ready.
         self.process.admin().map(|address| address.to_string()).unwrap_or_default()
     }
 
-    /// Points a job at this server.
+    /// Sets the endpoint and the credentials of a job to this server.
     pub fn aim(&self, objects: &mut Objects) {
         objects.host.clone_from(&self.host);
         objects.access_key.clone_from(&self.access_key);
@@ -100,7 +101,8 @@ fn random_hex(bytes: usize) -> Result<String, ServerError> {
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Watches a run, and a server's CPU time from the first look at the running job to the last.
+/// Watches a run, and measures a server's CPU time from the first status of the running job to the
+/// last.
 pub struct Sampler {
     process: Option<u32>,
     first: Option<(Instant, u64)>,
@@ -113,7 +115,8 @@ impl Sampler {
         Self { process, first: None, last: None, notes: Vec::new() }
     }
 
-    /// Cores that the server was busy on, on average; None without a server of ours or without two looks.
+    /// Returns the mean number of cores that the server used; `None` without a server of ours or
+    /// with fewer than two samples.
     pub fn server_share(&self) -> Option<f64> {
         let ((begin, before), (end, after)) = (self.first?, self.last?);
         let wall_ns = (end - begin).as_nanos() as f64;
@@ -136,7 +139,7 @@ impl Watcher for Sampler {
     }
 }
 
-/// CPU time of all live threads of a process, by the scheduler's own account.
+/// Returns the CPU time in ns of all live threads of a process, as counted by the scheduler.
 pub fn process_cpu_ns(process: u32) -> Option<u64> {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).ok()?;
     let of_thread = |thread: std::fs::DirEntry| {

@@ -1,4 +1,4 @@
-//! The comparison as text.
+//! This module prints the comparison as text.
 
 use super::figures::{DirectionFigures, LayerFigures, Report};
 use crate::spec::Direction;
@@ -7,7 +7,7 @@ use std::fmt::Write;
 const LABEL: usize = 22;
 const COLUMN: usize = 20;
 
-/// A value with the change against the layer below.
+/// Formats a value with its change against the layer below.
 fn cell(value: f64, below: Option<f64>) -> String {
     let digits = if value < 100.0 { 1 } else { 0 };
     match below.filter(|below| *below > 0.0) {
@@ -31,11 +31,11 @@ fn row(text: &mut String, label: &str, values: &[Option<f64>]) {
     text.push('\n');
 }
 
-/// The table with what each layer adds below it.
+/// Returns the table, followed by what each layer adds to the one below.
 pub fn text(report: &Report) -> String {
     let mut text = String::new();
     let Report { job, objects, object_bytes, depth, layers, .. } = report;
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ = writeln!(text, "{job}: {objects} objects of {object_bytes} bytes, depth {depth}\n");
     let titles: String = layers.iter().map(|layer| format!("{:>COLUMN$}", layer.layer.title())).collect();
     let _ = writeln!(text, "  {:LABEL$}{titles}", "");

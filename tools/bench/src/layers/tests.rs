@@ -57,7 +57,7 @@ fn losses_are_against_the_layer_below() {
     let report = Report::new(&job(), figures.collect());
     let loss = &report.losses[0];
     assert!((loss.iops_percent - 50.0).abs() < 0.1 && (loss.latency_p50_percent - 100.0).abs() < 1.0);
-    // 100 us, against 200 us of the client and 1,000 us of the server.
+    // The CPU time is 100 us, against 200 us of the client and 1,000 us of the server.
     assert!((loss.cpu_percent - 1100.0).abs() < 0.1, "{loss:?}");
     let text = table::text(&report);
     assert!(

@@ -1,8 +1,9 @@
-//! Which of several kinds of operation comes next, in shares that hold exactly over every hundred.
+//! This module draws kinds of operations in shares that are exact over every hundred.
 
 use super::random::Random;
 
-/// Items in shuffled hundreds (or whatever the weights add up to): within each deck the shares are exact.
+/// Draws items from a shuffled deck of one hundred (or of whatever the weights add up to), so that
+/// the shares are exact within each deck.
 #[derive(Clone, Debug)]
 pub struct Deck<T> {
     cards: Vec<T>,
@@ -10,7 +11,7 @@ pub struct Deck<T> {
 }
 
 impl<T: Copy> Deck<T> {
-    /// Of items with weights, of which at least one is not 0.
+    /// Creates a deck of items with weights, of which at least one must not be 0.
     pub fn new(weights: &[(T, u32)]) -> Self {
         let divisor = weights.iter().fold(0, |divisor, (_, weight)| {
             super::sizes::greatest_common_divisor(divisor, u64::from(*weight))
@@ -24,6 +25,7 @@ impl<T: Copy> Deck<T> {
         Self { cards, next }
     }
 
+    /// Draws the next item.
     #[inline]
     pub fn draw(&mut self, random: &mut Random) -> T {
         if self.next == self.cards.len() {

@@ -1,15 +1,16 @@
-//! Which of n blocks, or objects, comes next when the order is random.
+//! This module draws the next of n blocks, or objects, when the order is random.
 //!
 //! Invariants:
 //! - Every index is below n.
-//! - zipf, pareto and normal choose ranks; which index has which rank is scattered over the range, as in fio, where a
-//!   hash does it. Here it is a permutation, so no two ranks fall together.
+//! - zipf, pareto and normal choose ranks. The indexes of the ranks are scattered over the range as
+//!   in fio, where a hash does it. Here it is a permutation, so that no two ranks have the same
+//!   index.
 
 use super::permutation::Permutation;
 use super::random::Random;
 use crate::spec::Distribution;
 
-/// See the module.
+/// Draws indexes by a distribution.
 #[derive(Clone, Debug)]
 pub struct Picker {
     count: u64,
@@ -21,16 +22,16 @@ pub struct Picker {
 enum Shape {
     Even,
     Zipf(Zipf),
-    /// Exponent of the uniform number.
+    /// Holds the exponent of the uniform number.
     Pareto(f64),
-    /// Mean and deviation, in indexes.
+    /// Holds mean and deviation, in indexes.
     Normal(f64, f64),
     Zoned(Vec<Zone>),
 }
 
 #[derive(Clone, Debug)]
 struct Zone {
-    /// Accesses up to here, of 100.
+    /// This is the cumulative share of the accesses at the end of this zone, in per cent.
     accesses_end: u64,
     first: u64,
     count: u64,
@@ -51,6 +52,7 @@ impl Picker {
         Self { count, shape, scatter: Permutation::new(count, seed) }
     }
 
+    /// Draws the next index.
     pub fn next(&self, random: &mut Random) -> u64 {
         match &self.shape {
             Shape::Even => random.below(self.count),
@@ -66,8 +68,9 @@ impl Picker {
     fn rank(&self, shape: &Shape, random: &mut Random) -> u64 {
         match shape {
             Shape::Zipf(zipf) => zipf.rank(random),
-            // The self-similar distribution of J. Gray et al., "Quickly Generating Billion-Record Synthetic
-            // Databases", SIGMOD 1994, which fio calls pareto: a share 1 - h of the accesses to a share h.
+            // This is the self-similar distribution of J. Gray et al., "Quickly Generating
+            // Billion-Record Synthetic Databases", SIGMOD 1994, which fio calls pareto: a share 1 -
+            // h of the accesses goes to a share h of the range.
             Shape::Pareto(exponent) => {
                 ((self.count as f64 * random.unit().powf(*exponent)) as u64).min(self.count - 1)
             }
@@ -82,7 +85,8 @@ impl Picker {
     }
 }
 
-/// Zones in order over the range; one that would have no index gets the last before its end.
+/// Lays the zones over the range in order. A zone too small for an index gets the last one before
+/// its end.
 fn zones_over(zones: &[(u32, u32)], count: u64) -> Vec<Zone> {
     let (mut accesses, mut share) = (0u64, 0u64);
     let end_of = |share: u64| (u128::from(count) * u128::from(share) / 100) as u64;
@@ -97,15 +101,16 @@ fn zones_over(zones: &[(u32, u32)], count: u64) -> Vec<Zone> {
         .collect()
 }
 
-/// Ranks 0..n with probability proportional to 1 / (rank + 1)^exponent, in constant time and memory: W. Hörmann,
-/// G. Derflinger, "Rejection-Inversion to Generate Variates from Monotone Discrete Distributions", 1996.
+/// Draws ranks 0..n with probability proportional to 1 / (rank + 1)^exponent, in constant time and
+/// memory: W. Hörmann, G. Derflinger, "Rejection-Inversion to Generate Variates from Monotone
+/// Discrete Distributions", 1996.
 #[derive(Clone, Debug)]
 struct Zipf {
     count: f64,
     exponent: f64,
     area_begin: f64,
     area_end: f64,
-    /// Closer than this to a whole number is accepted at once.
+    /// A value that is closer than this to a whole number is accepted at once.
     squeeze: f64,
 }
 
@@ -133,7 +138,8 @@ impl Zipf {
         (-self.exponent * x.ln()).exp()
     }
 
-    /// Integral of the height; (x^(1-e) - 1) / (1-e), in a form that holds at e = 1 too.
+    /// Returns the integral of the height, (x^(1-e) - 1) / (1-e), in a form that also works for e =
+    /// 1.
     fn area(&self, x: f64) -> f64 {
         let log = x.ln();
         let scaled = (1.0 - self.exponent) * log;
@@ -153,7 +159,7 @@ mod tests {
 
     const DRAWS: u64 = 200_000;
 
-    /// Draws per rank.
+    /// Counts the draws of each rank.
     fn rank_counts(distribution: &Distribution, count: u64) -> Vec<u64> {
         let picker = Picker::new(distribution, count, 5);
         let mut random = Random::new(11);
@@ -175,7 +181,7 @@ mod tests {
             let weight = |rank: usize| ((rank + 1) as f64).powf(-exponent);
             let total: f64 = (0..50).map(weight).sum();
             let statistic = chi_square(&counts, |rank| DRAWS as f64 * weight(rank) / total);
-            // 49 degrees of freedom: 1 in 10,000 exceeds 94.
+            // With 49 degrees of freedom, 1 in 10,000 exceeds 94.
             assert!(statistic < 94.0, "{exponent}: {statistic}");
         }
     }

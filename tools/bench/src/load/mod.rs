@@ -1,9 +1,11 @@
-//! Which operation comes next, and when it is meant to start.
+//! This module generates the operations of a job, and the times when they are meant to start.
 //!
 //! Invariants:
-//! - The sequence follows from the job's seed, the thread's number and the targets alone, as long as no rate decides
-//!   between directions, and no mix deletes: what can be deleted follows from what has completed.
-//! - Nothing here looks at the clock: the caller says what time it is, counted from the beginning of the job.
+//! - The sequence follows from the job's seed, the thread's number and the targets alone, unless a
+//!   rate decides between directions or a mix deletes: what can be deleted depends on what has
+//!   completed.
+//! - Nothing here reads the clock: the caller passes the time, counted from the beginning of the
+//!   job.
 
 mod choice;
 mod distribution;

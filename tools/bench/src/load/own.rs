@@ -1,26 +1,28 @@
-//! The objects that a mix with deletes stores and deletes: its own, so that none of its reads asks for what is gone.
+//! This module manages the objects that a mix with deletes stores and deletes. They are its own, so
+//! that none of its reads asks for a deleted object.
 //!
 //! Invariants:
-//! - Own objects have numbers from the count of the job's objects on, for which reads never ask; threads have different
-//!   ones.
-//! - Each number given out is free, stored, or in flight. Only what is stored is deleted, the oldest first; what is put
-//!   is free, or the oldest that is stored when none is free. So no two operations in flight meet at one object.
-//! - A delete that is drawn before there is anything to delete is made up for as soon as there is.
+//! - Numbers of own objects begin at the count of the job's objects, and reads never use them; each
+//!   thread has different ones.
+//! - Each number that was given out is free, stored, or in flight. Deletes take the oldest stored
+//!   object; puts take a free number, or the oldest stored object when none is free. Two operations
+//!   in flight therefore never use the same object.
+//! - A delete that is drawn before there is anything to delete is made up for as soon as possible.
 
 use crate::engine::{Operation, Verb};
 use crate::spec::Job;
 use std::collections::VecDeque;
 
-/// Of one thread. More would only take memory.
+/// Limits the objects of one thread, because more would only take memory.
 const OWN_MAX: u64 = 1 << 20;
 
-/// See the module.
+/// Manages the own objects of one thread.
 #[derive(Debug)]
 pub struct OwnObjects {
-    /// The first number, and from one to the next.
+    /// This is the first number; `step` is the distance to the next.
     first: u64,
     step: u64,
-    /// How many numbers were given out, and how many there may be.
+    /// Counts the numbers that were given out; `most` is their limit.
     given: u64,
     most: u64,
     free: VecDeque<u64>,
@@ -29,10 +31,11 @@ pub struct OwnObjects {
 }
 
 impl OwnObjects {
-    /// For thread `thread` of a job with `count` objects; None when it is no mix with deletes.
+    /// Creates the objects of thread `thread` of a job with `count` objects; returns `None` unless
+    /// the job is a mix with deletes.
     pub fn of(job: &Job, thread: u32, count: u64) -> Option<Self> {
         let threads = u64::from(job.threads.max(1));
-        // One more than can be in flight: there is always one to put.
+        // The minimum is one more than can be in flight, so that there is always one to put.
         let least = u64::from(job.depth) + 1;
         job.objects.deletes_its_own().then(|| Self {
             first: count + u64::from(thread),
@@ -45,7 +48,7 @@ impl OwnObjects {
         })
     }
 
-    /// What is done when `drawn` came up; None: something else has to be drawn.
+    /// Returns the operation to do for `drawn`; `None` means that another has to be drawn.
     pub fn instead_of(&mut self, drawn: Verb) -> Option<Verb> {
         if drawn == Verb::Trim && self.stored.is_empty() {
             self.deletes_owed += 1;
@@ -54,7 +57,7 @@ impl OwnObjects {
         Some(drawn)
     }
 
-    /// A delete that is owed and can be done now.
+    /// Returns a delete that is owed, if it can be done now.
     pub fn owed(&mut self) -> Option<Verb> {
         if self.deletes_owed == 0 || self.stored.is_empty() {
             return None;
@@ -63,7 +66,7 @@ impl OwnObjects {
         Some(Verb::Trim)
     }
 
-    /// The number that `verb` takes; None: one of the objects that are there for reads.
+    /// Takes the number for `verb`; `None` means one of the objects that exist for reads.
     pub fn take(&mut self, verb: Verb) -> Option<u64> {
         match verb {
             Verb::Write | Verb::Multipart => Some(self.put()),
@@ -84,11 +87,12 @@ impl OwnObjects {
         oldest.unwrap_or_else(|| panic!("all {} own objects are in flight", self.most))
     }
 
-    /// An operation on a number that was taken is over.
+    /// Records that an operation on a number that was taken has ended.
     pub fn ended(&mut self, operation: &Operation, succeeded: bool) {
         match operation.verb {
             Verb::Write | Verb::Multipart if succeeded => self.stored.push_back(operation.number),
-            // Whether it is there is not known after a failure: a put is right in both cases.
+            // After a failure it is not known whether the object exists; a put is right in both
+            // cases.
             Verb::Write | Verb::Multipart | Verb::Trim => self.free.push_back(operation.number),
             _ => {}
         }

@@ -1,14 +1,15 @@
-//! When operations are meant to start: open loop.
+//! This module computes when operations are meant to start (open loop).
 //!
 //! Invariants:
-//! - The intended start of an operation depends on the rate alone, never on when earlier ones completed. A backlog
-//!   is the difference between the clock and the next intended start: it takes no memory.
-//! - Starts count from the beginning of the job, in nanoseconds.
+//! - The intended start of an operation depends on the rate alone, never on when earlier ones
+//!   completed. A backlog is the difference between the clock and the next intended start, and
+//!   takes no memory.
+//! - Starts are in nanoseconds from the beginning of the job.
 
 use super::random::Random;
 use crate::spec::{Direction, Job, RateProcess};
 
-/// Of one direction.
+/// Computes the intended starts of one direction.
 #[derive(Clone, Debug)]
 pub struct Pace {
     bytes_a_second: Option<u64>,
@@ -16,12 +17,12 @@ pub struct Pace {
     process: RateProcess,
     bytes: u64,
     ios: u64,
-    /// Of the next operation, when gaps are random.
+    /// This is the start of the next operation, when gaps are random.
     drawn_start_ns: f64,
 }
 
 impl Pace {
-    /// None without a rate: closed loop.
+    /// Creates the pace of a direction; returns `None` without a rate (closed loop).
     pub fn new(job: &Job, direction: Direction) -> Option<Self> {
         let (bytes_a_second, ios_a_second) = (*job.rate.get(direction), *job.rate_iops.get(direction));
         (bytes_a_second.is_some() || ios_a_second.is_some()).then_some(Self {
@@ -34,7 +35,7 @@ impl Pace {
         })
     }
 
-    /// Intended start of the next operation.
+    /// Returns the intended start of the next operation.
     pub fn next_start_ns(&self) -> u64 {
         match self.process {
             RateProcess::Linear => self.gap_ns(self.bytes, self.ios) as u64,
@@ -42,7 +43,7 @@ impl Pace {
         }
     }
 
-    /// Says that the next operation, of this length, was taken.
+    /// Records that the next operation, of this length, was taken.
     pub fn take(&mut self, length: u64, random: &mut Random) {
         self.bytes += length;
         self.ios += 1;
@@ -51,10 +52,10 @@ impl Pace {
         }
     }
 
-    /// Time that so much takes at this rate; of two rates, the slower one.
+    /// Returns the time that this amount takes at the rate; with two rates, the longer one.
     fn gap_ns(&self, bytes: u64, ios: u64) -> f64 {
         let at = |amount: u64, rate: Option<u64>| {
-            // The quotient is taken last, so that whole results stay whole.
+            // The division comes last, so that whole results stay whole.
             rate.map_or(0.0, |rate| amount as f64 * 1e9 / rate.max(1) as f64)
         };
         at(bytes, self.bytes_a_second).max(at(ios, self.ios_a_second))
@@ -113,8 +114,9 @@ mod tests {
         assert!((deviation / 1e6 - 1.0).abs() < 0.03, "{deviation}");
     }
 
-    /// Operations of an hour, taken from the source as a job takes them, on a clock that moves to what is due next. A
-    /// run of some seconds says little of the mean: 2000 operations of a Poisson process vary by 45.
+    /// This takes an hour of operations from the source as a job does, on a clock that jumps to the
+    /// next start. A run of some seconds says little about the mean: 2000 operations of a Poisson
+    /// process vary by 45.
     #[test]
     fn an_hour_of_poisson_starts_has_the_rate_that_was_asked_for() {
         const HOUR_NS: u64 = 3_600_000_000_000;
@@ -142,7 +144,7 @@ mod tests {
         }
     }
 
-    /// Gaps of 1428.57 ns were once cut to whole nanoseconds before they were drawn.
+    /// Regression: gaps of 1428.57 ns were truncated to whole nanoseconds before they were drawn.
     #[test]
     fn a_high_rate_loses_nothing_to_rounding() {
         let mut pace = pace(None, Some(700_000_000), RateProcess::Poisson);

@@ -1,16 +1,17 @@
-//! A random order of 0..n that needs no memory: each number once, in an order that follows from a seed.
+//! This module computes a random order of 0..n without memory for it: each number occurs once, and
+//! the order follows from a seed.
 //!
 //! Invariant: [`Permutation::at`] is a bijection of 0..n.
 //!
-//! A Feistel network over the least even number of bits that holds n, and cycle walking for what lies beyond:
-//! M. Luby, C. Rackoff, "How to Construct Pseudorandom Permutations", 1988; J. Black, P. Rogaway, "Ciphers with
-//! Arbitrary Finite Domains", CT-RSA 2002.
+//! It is a Feistel network over the smallest even number of bits that holds n, with cycle walking
+//! for larger values: M. Luby, C. Rackoff, "How to Construct Pseudorandom Permutations", 1988; J.
+//! Black, P. Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002.
 
 use super::random::mix;
 
 const ROUNDS: usize = 4;
 
-/// See the module.
+/// This is a random order of 0..n.
 #[derive(Clone, Debug)]
 pub struct Permutation {
     count: u64,
@@ -19,7 +20,7 @@ pub struct Permutation {
 }
 
 impl Permutation {
-    /// Of 0..`count`, at most 2^62.
+    /// Creates an order of 0..`count`; `count` is at most 2^62.
     pub fn new(count: u64, seed: u64) -> Self {
         assert!((1..=1 << 62).contains(&count), "an order of {count}, allowed are 1 to 2^62");
         let bits = u64::BITS - (count - 1).leading_zeros();
@@ -28,12 +29,13 @@ impl Permutation {
         Self { count, half_bits, keys }
     }
 
-    /// The number at `place` of the order.
+    /// Returns the number at `place` of the order.
     #[inline]
     pub fn at(&self, place: u64) -> u64 {
         debug_assert!(place < self.count, "place {place} of {}", self.count);
         let mut value = self.encrypt(place);
-        // The network's domain is less than four times as large, so this takes four steps in the mean at most.
+        // The network's domain is less than four times as large, so this takes at most four steps
+        // on average.
         while value >= self.count {
             value = self.encrypt(value);
         }

@@ -1,10 +1,11 @@
-//! Random numbers of one thread of a job.
+//! This module generates the random numbers of one thread of a job.
 //!
-//! Invariant: the sequence follows from the seed alone, so that `randseed` repeats a run's operations.
+//! Invariant: the sequence follows from the seed alone, so that `randseed` repeats a run's
+//! operations.
 //!
-//! SplitMix64: G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
+//! The generator is SplitMix64: G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number
+//! Generators", OOPSLA 2014.
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
@@ -13,7 +14,7 @@ impl Random {
         Self(seed)
     }
 
-    /// A generator of its own for `stream` of the same seed.
+    /// Creates a separate generator for `stream` of the same seed.
     pub fn stream(seed: u64, stream: u64) -> Self {
         Self(mix(seed ^ mix(stream.wrapping_add(0x5851_f42d_4c95_7f2d))))
     }
@@ -24,30 +25,33 @@ impl Random {
         mix(self.0)
     }
 
-    /// Evenly from 0 to `bound - 1`: the high half of a product, whose bias is below `bound` / 2^64.
+    /// Draws evenly from 0 to `bound - 1`: the result is the high half of a product, whose bias is
+    /// below `bound` / 2^64.
     #[inline]
     pub fn below(&mut self, bound: u64) -> u64 {
         debug_assert!(bound > 0, "nothing is below 0");
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// Evenly in 0 ≤ x < 1.
+    /// Draws evenly from 0 ≤ x < 1.
     #[inline]
     pub fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Exponentially distributed with this mean.
+    /// Draws from an exponential distribution with this mean.
     pub fn exponential(&mut self, mean: f64) -> f64 {
         -mean * (1.0 - self.unit()).ln()
     }
 
-    /// Normally distributed: G. Box, M. Muller, "A Note on the Generation of Random Normal Deviates", 1958.
+    /// Draws from a normal distribution: G. Box, M. Muller, "A Note on the Generation of Random
+    /// Normal Deviates", 1958.
     pub fn normal(&mut self, mean: f64, deviation: f64) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
         mean + deviation * radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
+    /// Fills a buffer with random bytes.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         let mut words = bytes.chunks_exact_mut(8);
         for word in &mut words {
@@ -65,7 +69,7 @@ impl Random {
     }
 }
 
-/// The finaliser of SplitMix64: a bijection of 64 bits.
+/// Applies the finaliser of SplitMix64, a bijection of 64 bits.
 #[inline]
 pub fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -79,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_seed_gives_the_published_sequence() {
-        // Reference values of SplitMix64 for seed 1234567.
+        // These are reference values of SplitMix64 for seed 1234567.
         let mut random = Random::new(1_234_567);
         let first: Vec<u64> = (0..3).map(|_| random.next_u64()).collect();
         assert_eq!(first, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);

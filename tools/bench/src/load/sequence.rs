@@ -1,8 +1,9 @@
-//! Where the next operation of one file goes.
+//! This module chooses the place of the next operation in one file.
 //!
 //! Invariants:
 //! - `start <= offset` and `offset + length <= end` of the region.
-//! - With a random map every unit of the region is used once in a pass; the order of the next pass is another one.
+//! - With a random map every unit of the region is used once in a pass; the next pass has another
+//!   order.
 
 use super::distribution::Picker;
 use super::permutation::Permutation;
@@ -10,17 +11,17 @@ use super::random::Random;
 use super::tiling::{Class, Tiling};
 use crate::spec::{ByDirection, Direction, Distribution};
 
-/// More units than this are not tracked one by one: 1 GiB of memory for a map.
+/// At most this many units are tracked one by one, which takes 1 GiB of memory for a map.
 pub const MAP_UNITS_MAX: u64 = 1 << 33;
 
-/// The part of a file that a job works on.
+/// This is the part of a file that a job works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     pub start: u64,
     pub length: u64,
 }
 
-/// Offset and length.
+/// This is the place of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     pub offset: u64,
@@ -30,40 +31,45 @@ pub struct Extent {
 #[derive(Clone, Debug)]
 enum Order {
     Sequential,
-    /// Each unit once: the order and the next place in it.
+    /// Uses each unit once, by operations of one unit.
     Once {
         order: Permutation,
         place: u64,
     },
-    /// Each unit once, by operations of several units; the class of each direction.
+    /// Uses each unit once, by operations of several units. The second value is the class of each
+    /// direction.
     Tiles(Box<Tiling>, ByDirection<usize>),
-    /// By distribution; so many in a hundred, of each direction, at a random place, the others behind the last one.
+    /// Places operations by distribution. The second value is the percentage of operations at a
+    /// random place, for each direction; the others follow the last one.
     Free(Box<ByDirection<Picker>>, ByDirection<u32>),
 }
 
-/// See the module.
+/// Chooses the places of operations in one region.
 #[derive(Clone, Debug)]
 pub struct Sequence {
     region: Region,
     unit: u64,
     order: Order,
-    /// Offset within the region behind the last operation, where sequential ones go.
+    /// This is the end of the last operation, within the region, where the next sequential one
+    /// goes.
     position: ByDirection<u64>,
 }
 
 impl Sequence {
-    /// In order, from the beginning and round again.
+    /// Places operations in order, from the beginning and round again.
     pub fn sequential(region: Region, unit: u64) -> Self {
         Self::new(region, unit, Order::Sequential)
     }
 
-    /// Random, each unit once. All operations have the length of the unit.
+    /// Places operations at random and uses each unit once. All operations have the length of the
+    /// unit.
     pub fn covering(region: Region, unit: u64, random: &mut Random) -> Self {
         let order = Permutation::new(region.length / unit, random.next_u64());
         Self::new(region, unit, Order::Once { order, place: 0 })
     }
 
-    /// Random, each unit once. Operations have the lengths of their direction's class.
+    /// Places operations at random and uses each unit once. Operations have the lengths of their
+    /// direction's class.
     pub fn tiled(
         region: Region,
         unit: u64,
@@ -74,7 +80,7 @@ impl Sequence {
         Self::new(region, unit, Order::Tiles(Box::new(tiling), of))
     }
 
-    /// Random, by distribution; `random_percent` of the operations, the others behind the one before.
+    /// Places `random_percent` of the operations by distribution; the others follow the one before.
     pub fn random(
         region: Region,
         unit: u64,
@@ -82,7 +88,7 @@ impl Sequence {
         random_percent: ByDirection<u32>,
         random: &mut Random,
     ) -> Self {
-        // The same block is hot for reads and for writes.
+        // The same blocks are hot for reads and for writes.
         let seed = random.next_u64();
         let picker = |direction| Picker::new(distributions.get(direction), region.length / unit, seed);
         let pickers = ByDirection {
@@ -103,8 +109,8 @@ impl Sequence {
         self.position = ByDirection::default();
     }
 
-    /// Where the next operation goes; `length` is what it would like to have, a multiple of the unit, and `most` what
-    /// it may have. A random map for several lengths has its own.
+    /// Returns the place of the next operation. `length` is the wanted length, a multiple of the
+    /// unit, and `most` is the limit. A random map for several lengths chooses lengths of its own.
     #[inline]
     pub fn next(&mut self, direction: Direction, length: u64, most: u64, random: &mut Random) -> Extent {
         let units = self.region.length / self.unit;
@@ -143,7 +149,8 @@ impl Sequence {
     }
 }
 
-/// The offset behind the last operation, or that of the region's beginning where `length` bytes do not fit there.
+/// Returns the end of the last operation, or the beginning of the region if `length` bytes do not
+/// fit there.
 #[inline]
 fn follow(position: &mut u64, length: u64, region_bytes: u64) -> u64 {
     if *position + length > region_bytes {
@@ -154,7 +161,7 @@ fn follow(position: &mut u64, length: u64, region_bytes: u64) -> u64 {
     at
 }
 
-/// A set of units.
+/// Holds a set of units.
 #[derive(Clone, Debug)]
 pub struct Bitmap {
     words: Vec<u64>,
@@ -178,7 +185,7 @@ impl Bitmap {
         self.words[(unit / 64) as usize] |= 1 << (unit % 64);
     }
 
-    /// The first unit of the set that is greater than `unit`.
+    /// Returns the first unit of the set that is greater than `unit`.
     #[inline]
     pub fn next_behind(&self, unit: u64) -> Option<u64> {
         let from = unit + 1;

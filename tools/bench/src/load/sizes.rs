@@ -1,11 +1,11 @@
-//! How long the next operation is.
+//! This module chooses the length of the next operation.
 //!
 //! Invariant: every length is a multiple of [`Sizes::unit`] and at most [`Sizes::most`].
 
 use super::random::Random;
 use crate::spec::BlockSize;
 
-/// Of one direction.
+/// Chooses the lengths of one direction.
 #[derive(Clone, Debug)]
 pub struct Sizes {
     block: BlockSize,
@@ -27,19 +27,22 @@ impl Sizes {
         Self { block: block.clone(), unit, most }
     }
 
+    /// Returns the unit in bytes; every length is a multiple of it.
     pub fn unit(&self) -> u64 {
         self.unit
     }
 
+    /// Returns the largest length in bytes.
     pub fn most(&self) -> u64 {
         self.most
     }
 
-    /// The only size that there is, if there is only one.
+    /// Returns the only size, if there is only one.
     pub fn fixed(&self) -> Option<u64> {
         (self.unit == self.most).then_some(self.unit)
     }
 
+    /// Draws the next length in bytes.
     #[inline]
     pub fn next(&self, random: &mut Random) -> u64 {
         match &self.block {

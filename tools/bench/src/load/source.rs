@@ -1,9 +1,10 @@
-//! The operations of one thread, one pass after the other.
+//! This module generates the operations of one thread, one pass after the other.
 //!
 //! Invariants:
-//! - A pass moves `io_size` bytes, or the size of the target, and at most `number_ios` operations; never more.
-//! - Without rates, shares of a mix hold exactly over every hundred operations. With a rate on a direction that
-//!   direction comes when it is due, so the mix follows from the rates, as in fio.
+//! - A pass moves `io_size` bytes, or the size of the target, and at most `number_ios` operations;
+//!   never more.
+//! - Without rates, shares of a mix are exact over every hundred operations. A direction with a
+//!   rate comes when it is due, so that the mix follows from the rates, as in fio.
 
 use super::choice::Deck;
 use super::own::OwnObjects;
@@ -16,7 +17,7 @@ use crate::engine::objects;
 use crate::engine::{Operation, Verb};
 use crate::spec::{BlockSize, ByDirection, Direction, Distribution, Job, ObjectOp};
 
-/// Why a job has nothing to do.
+/// Says why a job has nothing to do.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error(
@@ -31,36 +32,38 @@ pub enum LoadError {
     NoObjects { job: String },
 }
 
-/// What a job works on.
+/// Says what a job works on.
 #[derive(Clone, Debug)]
 pub enum Target {
     Files(Vec<Region>),
-    /// So many objects.
+    /// Holds the number of objects.
     Objects(u64),
 }
 
-/// An operation, and when it is meant to start where there is a rate (nanoseconds from the job's beginning).
+/// Holds an operation and, with a rate, when it is meant to start, in nanoseconds from the job's
+/// beginning.
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
     pub operation: Operation,
     pub intended_ns: Option<u64>,
 }
 
+/// Says what the caller has to do next.
 #[derive(Clone, Copy, Debug)]
 pub enum Next {
     Work(Work),
-    /// Nothing is due before this time.
+    /// No operation is due before this time.
     WaitUntil(u64),
     /// The pass is over.
     Exhausted,
 }
 
-/// See the module.
+/// Generates the operations of one thread.
 #[derive(Debug)]
 pub struct Source {
     random: Random,
     files: Vec<Sequence>,
-    /// Next file, taken in turn.
+    /// This is the next file; files are taken in turn.
     file: usize,
     objects: bool,
     object_blocks: ByDirection<BlockSize>,
@@ -70,10 +73,10 @@ pub struct Source {
     unit: u64,
     verbs: Deck<Verb>,
     directions: Vec<Direction>,
-    /// Of each direction; with a mix of object operations that of reads is for all.
+    /// Holds the pace of each direction; with a mix of object operations, that of reads is for all.
     paces: ByDirection<Option<Pace>>,
     common_pace: bool,
-    /// A trimmed extent that is to be written next (`trimwrite`).
+    /// This is a trimmed extent that is to be written next (`trimwrite`).
     trimmed: Option<(u32, Extent)>,
     trim_then_write: bool,
     pass: Budget,
@@ -87,10 +90,10 @@ struct Budget {
 }
 
 impl Source {
-    /// Operations of thread `thread` of `job`.
+    /// Creates the source of thread `thread` of `job`.
     ///
     /// # Errors
-    /// When the target is too small for the job's blocks, or too large for a random map.
+    /// Fails when the target is too small for the job's blocks, or too large for a random map.
     pub fn new(job: &Job, thread: u32, target: &Target) -> Result<Self, LoadError> {
         let mut random = Random::stream(job.seed, u64::from(thread));
         let verbs = verbs(job);
@@ -149,7 +152,7 @@ impl Source {
         self.files.iter_mut().for_each(Sequence::restart);
     }
 
-    /// What [`Self::next`] gave has ended.
+    /// Records that an operation from [`Self::next`] has ended.
     #[inline]
     pub fn ended(&mut self, operation: &Operation, succeeded: bool) {
         if let Some(own) = &mut self.own {
@@ -157,19 +160,19 @@ impl Source {
         }
     }
 
-    /// Share of the pass that was given out.
+    /// Returns the share of the pass that was given out, from 0 to 1.
     pub fn done_fraction(&self) -> f64 {
         let share =
             |left: u64, of: u64| if of == u64::MAX { 0.0 } else { 1.0 - left as f64 / of.max(1) as f64 };
         share(self.left.bytes, self.pass.bytes).max(share(self.left.ios, self.pass.ios))
     }
 
-    /// Whether any rate makes the load open-loop.
+    /// Returns whether any rate makes the load open-loop.
     pub fn has_rate(&self) -> bool {
         Direction::ALL.into_iter().any(|direction| self.paces.get(direction).is_some())
     }
 
-    /// The next operation at `now_ns` of the job.
+    /// Returns the next operation at `now_ns` of the job.
     #[inline]
     pub fn next(&mut self, now_ns: u64) -> Next {
         if self.left.ios == 0 || (!self.objects && self.left.bytes < self.unit) {
@@ -198,11 +201,12 @@ impl Source {
         Next::Work(Work { operation, intended_ns })
     }
 
-    /// An object has the size that its number says, whatever is done to it.
+    /// Returns an operation on an object. The object's number determines its size, whatever the
+    /// operation.
     fn object_operation(&mut self, verb: Verb, direction: Direction) -> Operation {
         let own = self.own.as_mut().and_then(|own| own.take(verb));
         let number = own.unwrap_or_else(|| self.files[0].next(direction, 1, 1, &mut self.random).offset);
-        // What is copied is what is read.
+        // A copy copies an object that reads use.
         let of = if verb == Verb::Copy { Direction::Read } else { direction };
         let length = objects::size_bytes(self.object_blocks.get(of), number);
         match self.range_bytes {
@@ -230,7 +234,7 @@ impl Source {
         Operation { verb, file, offset: extent.offset, length: extent.length, number: 0 }
     }
 
-    /// What comes next and when it was meant to, or when something is due.
+    /// Chooses the next operation and its intended start, or returns the time when one is due.
     #[inline]
     fn choose(&mut self, now_ns: u64) -> Result<(Verb, Option<u64>), u64> {
         if self.trim_then_write {
@@ -254,7 +258,7 @@ impl Source {
         if let Some(owed) = own.owed() {
             return owed;
         }
-        // Ends: there are puts among the cards.
+        // The loop ends, because there are puts among the cards.
         loop {
             if let Some(verb) = own.instead_of(self.verbs.draw(&mut self.random)) {
                 return verb;
@@ -324,7 +328,8 @@ fn verb_of_object(op: ObjectOp) -> Verb {
     }
 }
 
-/// The lengths of a job's operations, those of one block size together, and the class of each direction.
+/// Groups the directions by block size: returns the class of each block size, and the class of each
+/// direction.
 fn classes_of(job: &Job, verbs: &[(Verb, u32)]) -> (Vec<Class>, ByDirection<usize>) {
     let mut blocks: Vec<(&BlockSize, u32)> = Vec::new();
     let mut of = ByDirection::default();
@@ -374,7 +379,7 @@ fn file_sequences(
     Ok(sequences)
 }
 
-/// Numbers of objects, as offsets of units of one.
+/// Creates the sequence of object numbers, which are offsets of units of one.
 fn object_sequence(job: &Job, count: u64, random: &mut Random) -> Sequence {
     let region = Region { start: 0, length: count };
     let distribution = &job.objects.key_distribution;

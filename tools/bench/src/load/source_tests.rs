@@ -8,7 +8,7 @@ fn source(job: &Job) -> Source {
     Source::new(job, 0, &Target::Files(vec![REGION])).unwrap()
 }
 
-/// All of a pass, at a time when everything is due.
+/// Takes all operations of a pass, at a time when everything is due.
 fn pass(source: &mut Source) -> Vec<Work> {
     std::iter::from_fn(|| match source.next(u64::MAX) {
         Next::Work(work) => Some(work),
@@ -78,7 +78,7 @@ fn intended_starts_do_not_depend_on_when_work_is_taken() {
     let mut source = source(&job);
     assert!(matches!(source.next(0), Next::Work(Work { intended_ns: Some(0), .. })));
     assert!(matches!(source.next(999_999), Next::WaitUntil(1_000_000)));
-    // A stall of ten operations: all of them are due at once, each with its own start.
+    // After a stall of ten operations, all of them are due at once, each with its own start.
     let late: Vec<u64> = std::iter::from_fn(|| match source.next(10_500_000) {
         Next::Work(work) => work.intended_ns,
         Next::WaitUntil(_) | Next::Exhausted => None,
@@ -141,7 +141,8 @@ fn a_mix_with_deletes_reads_only_what_is_there() {
     let mut stored: std::collections::BTreeSet<u64> = (0..100).collect();
     let mut counts = [0; 6];
     let verbs = [Verb::Read, Verb::Head, Verb::Copy, Verb::Write, Verb::Multipart, Verb::Trim];
-    // One in flight at each thread: what the one asks for must not be what the other has just deleted.
+    // Each thread has one operation in flight: a thread must not ask for what the other has just
+    // deleted.
     let mut in_flight: [Option<Operation>; 2] = [None, None];
     for turn in 0..20_000 {
         let (source, flight) = (&mut sources[turn % 2], &mut in_flight[turn % 2]);

@@ -1,10 +1,11 @@
-//! A random map for operations of several lengths: the region is cut into tiles, whose lengths are drawn as the job
-//! asks, and each tile is one operation.
+//! This module is a random map for operations of several lengths: the region is cut into tiles,
+//! whose lengths are drawn as the job asks, and each tile is one operation.
 //!
 //! Invariants:
-//! - Every unit is in exactly one tile, so a pass uses each once, and no operation is shortened but the last tile of
-//!   the region, and what a budget cuts off.
-//! - Tiles of each class come in a random order. A class whose tiles are used up takes those of others.
+//! - Every unit is in exactly one tile, so that a pass uses each once. Only the last tile of the
+//!   region, and what a budget cuts off, is shorter than drawn.
+//! - Tiles of each class come in a random order. A class whose tiles are used up takes those of
+//!   others.
 
 use super::choice::Deck;
 use super::permutation::Permutation;
@@ -12,7 +13,7 @@ use super::random::Random;
 use super::sequence::Bitmap;
 use super::sizes::Sizes;
 
-/// Lengths that some directions of a job have, and how often these come against others.
+/// Holds the lengths that some directions of a job have, and their weight against the others.
 #[derive(Clone, Debug)]
 pub struct Class {
     pub sizes: Sizes,
@@ -22,26 +23,27 @@ pub struct Class {
 #[derive(Clone, Debug)]
 struct Tiles {
     sizes: Sizes,
-    /// First units of this class's tiles.
+    /// Holds the first units of this class's tiles.
     starts: Bitmap,
     left: u64,
     order: Permutation,
     place: u64,
 }
 
-/// See the module.
+/// This is a region cut into tiles.
 #[derive(Clone, Debug)]
 pub struct Tiling {
     units: u64,
     unit: u64,
     classes: Vec<Tiles>,
     deck: Deck<usize>,
-    /// Of a tile that was cut short: first unit and length in units.
+    /// This is the rest of a tile that was cut short: its first unit and its length in units.
     rest: Option<(u64, u64)>,
 }
 
 impl Tiling {
-    /// Of `units` units of `unit` bytes each. Every length of a class is a multiple of that.
+    /// Creates a tiling of `units` units of `unit` bytes each. Every length of a class must be a
+    /// multiple of the unit.
     pub fn new(units: u64, unit: u64, classes: &[Class], random: &mut Random) -> Self {
         let weights: Vec<(usize, u32)> = classes.iter().map(|class| class.weight).enumerate().collect();
         let tiles = |class: &Class| Tiles {
@@ -73,7 +75,8 @@ impl Tiling {
         }
     }
 
-    /// First unit and length, in units, of the next operation of `class`; at most `most` units.
+    /// Returns the first unit and the length, in units, of the next operation of `class`; the
+    /// length is at most `most`.
     pub fn next(&mut self, class: usize, most: u64, random: &mut Random) -> (u64, u64) {
         let (first, length) = match self.rest.take() {
             Some(rest) => rest,
@@ -118,7 +121,8 @@ mod tests {
         Class { sizes: Sizes::new(&block), weight }
     }
 
-    /// A pass of operations of classes 0 and 1 in turn: how often each unit was used, and each operation's length.
+    /// Runs a pass of operations of classes 0 and 1 in turn. Returns how often each unit was used,
+    /// and each operation's class and length.
     fn pass(tiling: &mut Tiling, random: &mut Random, classes: usize) -> (Vec<u32>, Vec<(usize, u64)>) {
         let (mut seen, mut lengths, mut used) = (vec![0; UNITS as usize], Vec::new(), 0);
         for turn in 0.. {

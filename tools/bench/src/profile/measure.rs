@@ -1,4 +1,5 @@
-//! The measurements behind a profile, each a job of its own on the raw drive.
+//! This module makes the measurements of a profile, each of which is a job of its own on the raw
+//! drive.
 
 use super::schedule::Point;
 use super::schema::{Flush, Latency, LatencyAtLoad, Rate, SustainedWrite};
@@ -10,15 +11,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Of every run, uncounted.
+/// The ramp is this share of every run and is not counted.
 const RAMP_SHARE: f64 = 0.1;
 const SUSTAINED_BLOCK: u64 = 1 << 20;
 const SUSTAINED_DEPTH: u32 = 8;
 const SMALL_BLOCK: u64 = 4 << 10;
-/// Open loop: as many may be late at once.
+/// At most this many operations of the open loop may be late at once.
 const LOAD_DEPTH: u32 = 256;
 
-/// Why there is no figure.
+/// Says why a figure could not be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
     #[error(transparent)]
@@ -29,13 +30,13 @@ pub enum MeasureError {
     Interrupted,
 }
 
-/// The drive under measurement.
+/// This is the drive under measurement.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub path: PathBuf,
     pub tested_bytes: u64,
     pub allow_overwrite: bool,
-    /// What ends measuring when it is set.
+    /// Ends the measurement when it is set.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -56,7 +57,7 @@ impl Target {
         }
     }
 
-    /// A plan on this drive, for a look at the machine.
+    /// Returns a plan on this drive, from which the fingerprint is gathered.
     pub fn plan(&self) -> Plan {
         Plan { jobs: vec![self.job(pattern(true, 100), SMALL_BLOCK, 1, 1.0)], ..Plan::default() }
     }
@@ -77,10 +78,10 @@ impl Target {
         }
     }
 
-    /// A point of the matrix.
+    /// Measures one point of the matrix.
     ///
     /// # Errors
-    /// When the drive does not do it.
+    /// Fails when the drive fails.
     pub fn rate(&self, point: &Point, seconds: f64) -> Result<Rate, MeasureError> {
         let pattern = pattern(point.random, point.read_percent);
         let mut job = self.job(pattern, point.block_bytes, point.depth, seconds);
@@ -104,10 +105,10 @@ impl Target {
         })
     }
 
-    /// Small random operations at a share of `highest_iops`, open loop.
+    /// Measures small random operations at a share of `highest_iops`, in an open loop.
     ///
     /// # Errors
-    /// When the drive does not do it.
+    /// Fails when the drive fails.
     pub fn latency_at_load(
         &self,
         read_percent: u32,
@@ -131,10 +132,10 @@ impl Target {
         })
     }
 
-    /// What it costs to make a small write durable.
+    /// Measures what it costs to make a small write durable.
     ///
     /// # Errors
-    /// When the drive does not do it.
+    /// Fails when the drive fails.
     pub fn flush(&self, seconds: f64) -> Result<Flush, MeasureError> {
         let job = || self.job(pattern(true, 0), SMALL_BLOCK, 1, seconds);
         let flushed = self.run(Job { fdatasync: 1, ..job() })?;
@@ -149,15 +150,15 @@ impl Target {
         })
     }
 
-    /// One window of sequential writes: bytes, bytes a second.
+    /// Writes sequentially for one window; returns bytes, and bytes per second.
     ///
     /// # Errors
-    /// When the drive does not do it.
+    /// Fails when the drive fails.
     pub fn window(&self, seconds: f64, offset: u64) -> Result<(u64, f64), MeasureError> {
         let mut job = self.job(pattern(false, 0), SUSTAINED_BLOCK, SUSTAINED_DEPTH, seconds);
         let nanoseconds = (seconds * 1e9) as u64;
         (job.runtime_ns, job.ramp_ns) = (Some(nanoseconds), 0);
-        // Each window goes on behind the one before, as one long write would.
+        // Each window begins where the last one ended, as one long write would.
         let wraps_at = self.tested_bytes / 2 / SUSTAINED_BLOCK * SUSTAINED_BLOCK;
         job.offset = if wraps_at > 0 { offset / SUSTAINED_BLOCK * SUSTAINED_BLOCK % wraps_at } else { 0 };
         job.size = Some(self.tested_bytes - job.offset);
@@ -166,7 +167,7 @@ impl Target {
     }
 }
 
-/// What became of the windows.
+/// Summarises the windows.
 pub fn sustained(
     windows: Vec<f64>,
     window_s: f64,
@@ -190,12 +191,12 @@ fn pattern(random: bool, read_percent: u32) -> Pattern {
     Pattern { reads: read_percent > 0, writes: read_percent < 100, trims: false, random }
 }
 
-/// To a thousandth: more digits would say more than was measured.
+/// Rounds to a thousandth: more digits would claim more than was measured.
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
-/// Operations and bytes a second.
+/// Returns operations and bytes per second.
 fn rates(result: &JobResult) -> (f64, f64) {
     let each = |direction: &DirectionResult| {
         let seconds = direction.runtime_ns.max(1) as f64 / 1e9;

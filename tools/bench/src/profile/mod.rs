@@ -1,7 +1,9 @@
-//! `ringbolt bench profile`: what a drive can do, as a file that `ringbolt plan` reads.
+//! This module is the command `ringbolt bench profile`: it measures what a drive can do, and writes
+//! a file that `ringbolt plan` reads.
 //!
-//! Invariant: the time is planned before anything is measured, and what does not fit is said, in the profile too. What
-//! exists is written to only with `--allow-overwrite`, and a mounted device never; `run` sees to both.
+//! Invariant: the time is scheduled before anything is measured, and what does not fit is reported,
+//! also in the profile. Existing files and devices are written only with `--allow-overwrite`, and a
+//! mounted device never; `run` enforces both.
 
 mod measure;
 mod schedule;
@@ -23,9 +25,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A file that is made has this size.
+/// A file that is created has this size.
 const FILE_BYTES: u64 = 4 << 30;
-/// The least that says anything.
+/// A smaller region says nothing about the drive.
 const TESTED_BYTES_MIN: u64 = 64 << 20;
 const WINDOW_S_MIN: f64 = 2.0;
 const WINDOWS_MAX: f64 = 20.0;
@@ -59,7 +61,7 @@ pub struct ProfileArgs {
     allow_overwrite: bool,
 }
 
-/// Why there is no profile.
+/// Says why there is no profile.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileFailure {
     #[error("--minutes {0}: between 1 and 1440")]
@@ -78,7 +80,7 @@ pub enum ProfileFailure {
     Measure { what: String, error: MeasureError },
 }
 
-/// Does what the arguments say; the exit status.
+/// Executes the command and returns its exit status.
 pub fn execute(args: &ProfileArgs) -> ExitCode {
     match profile(args, &mut |line| eprintln!("{line}")) {
         Ok(profile) => {
@@ -98,10 +100,10 @@ pub fn execute(args: &ProfileArgs) -> ExitCode {
     }
 }
 
-/// Measures and writes the file; `tell` gets lines on the way.
+/// Measures the drive and writes the file; `tell` receives lines about the progress.
 ///
 /// # Errors
-/// A [`ProfileFailure`].
+/// Returns a [`ProfileFailure`].
 pub fn profile(args: &ProfileArgs, tell: &mut dyn FnMut(&str)) -> Result<DriveProfile, ProfileFailure> {
     if !(1.0..=1440.0).contains(&args.minutes) {
         return Err(ProfileFailure::Minutes(args.minutes));
@@ -113,14 +115,15 @@ pub fn profile(args: &ProfileArgs, tell: &mut dyn FnMut(&str)) -> Result<DrivePr
     if !is_new && !args.allow_overwrite {
         return Err(ProfileFailure::Exists { path: args.drive.clone() });
     }
-    // Fails now rather than after an hour; an earlier profile is replaced only by a whole one.
+    // This fails now rather than after an hour. An earlier profile is replaced only by a complete
+    // one.
     let failed = |error| ProfileFailure::File { path: args.output.clone(), error };
     let beside = args.output.parent().filter(|parent| !parent.as_os_str().is_empty());
     let mut output = tempfile::NamedTempFile::new_in(beside.unwrap_or(Path::new("."))).map_err(failed)?;
     let target = Target {
         path: args.drive.clone(),
         tested_bytes: drive.tested_bytes,
-        // A file of ours exists from the first measurement on.
+        // A file created here exists from the first measurement on.
         allow_overwrite: true,
         stop: interrupts.stop.clone(),
     };
@@ -142,7 +145,8 @@ pub fn profile(args: &ProfileArgs, tell: &mut dyn FnMut(&str)) -> Result<DrivePr
     };
     let outcome = fill(&mut profile, &target, &schedule, &mut progress);
     if is_new {
-        // What was made for this goes with it; a file that never came to be is as good.
+        // A file that was created for the measurement is removed; it does not matter if it was
+        // never created.
         let _ = std::fs::remove_file(&args.drive);
     }
     outcome?;
@@ -177,11 +181,11 @@ fn device_bytes(path: &Path) -> std::io::Result<u64> {
     std::fs::File::open(path)?.seek(SeekFrom::End(0))
 }
 
-/// Lines with the time that is left.
+/// Prints lines with the time that is left.
 struct Progress<'a> {
     tell: &'a mut dyn FnMut(&str),
     began: Instant,
-    /// Planned in all, and of what is done.
+    /// This is the scheduled time of everything; `spent` is that of what is done.
     seconds: f64,
     spent: f64,
 }
@@ -189,7 +193,7 @@ struct Progress<'a> {
 impl Progress<'_> {
     fn step(&mut self, what: &str, seconds: f64) {
         let share = self.spent / self.seconds;
-        // As planned at first, as experienced later.
+        // The estimate follows the schedule at first, and the time taken later.
         let left = if share > 0.05 {
             self.began.elapsed().as_secs_f64() / share * (1.0 - share)
         } else {
@@ -236,7 +240,7 @@ fn fill(
     sustained(profile, target, schedule, progress)
 }
 
-/// Of random 4 KiB.
+/// Returns the highest rate of random 4 KiB operations.
 fn highest_iops(rates: &[Rate], read_percent: u32) -> f64 {
     let small = rates.iter().filter(|rate| rate.random && rate.block_bytes == 4096);
     small.filter(|rate| rate.read_percent == read_percent).map(|rate| rate.iops).fold(0.0, f64::max)
@@ -250,7 +254,8 @@ fn sustained(
 ) -> Result<(), ProfileFailure> {
     let window_s = (schedule.sustained_s / WINDOWS_MAX).max(WINDOW_S_MIN);
     let (mut windows, mut written, began) = (Vec::new(), 0, Instant::now());
-    // The first windows agree as long as the cache lasts: it may only end once as much was written as is measured.
+    // The first windows agree while the cache lasts: the measurement may end only after as many
+    // bytes were written as are tested.
     while !(has_settled(&windows) && written >= profile.drive.tested_bytes)
         && began.elapsed().as_secs_f64() + window_s <= schedule.sustained_s
     {
@@ -269,7 +274,8 @@ fn sustained(
     Ok(())
 }
 
-/// A size with a unit, or as in a job file with one letter, which is a power of 1024: `512m`, `4GiB`, `4GB`.
+/// Parses a size with a unit, or with one letter as in a job file, which is a power of 1024:
+/// `512m`, `4GiB`, `4GB`.
 fn tested_bytes(text: &str) -> Result<u64, String> {
     let units = Units { kb_base: 1024, machine: Surroundings::of_process().machine };
     let letter = text.chars().last().filter(|letter| "kmgtpKMGTP".contains(*letter));

@@ -1,7 +1,7 @@
-//! Which points fit into the time that there is.
+//! This module chooses the points that fit into the available time.
 //!
-//! Invariant: what is left out is said. Depths and blocks at the ends of their range stay longest, because what lies
-//! between can be guessed from them.
+//! Invariant: what is left out is reported. Depths and blocks at the ends of their range are left
+//! out last, because the values in between can be estimated from them.
 
 pub const BLOCKS: [u64; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
 pub const DEPTHS: [u32; 4] = [1, 8, 32, 128];
@@ -9,15 +9,15 @@ pub const READ_PERCENTS: [u32; 3] = [100, 70, 0];
 pub const LOADS_PERCENT: [u32; 2] = [50, 80];
 const SEQUENTIAL_BLOCK: u64 = 1 << 20;
 const SEQUENTIAL_DEPTHS: [u32; 2] = [1, 8];
-/// A point measured for a shorter time says nothing.
+/// A point that is measured for a shorter time says nothing.
 const POINT_S_MIN: f64 = 1.0;
 const POINT_S_MAX: f64 = 20.0;
-/// Shares of the time.
+/// The time is divided into these shares.
 const POINTS_SHARE: f64 = 0.55;
 const LOAD_SHARE: f64 = 0.15;
 const FLUSH_SHARE: f64 = 0.05;
 const SUSTAINED_SHARE: f64 = 0.25;
-/// Blocks and then depths are left out in this order.
+/// Blocks and depths are left out in this order.
 const OPTIONAL: [Optional; 4] =
     [Optional::Block(256 << 10), Optional::Block(16 << 10), Optional::Depth(8), Optional::Block(64 << 10)];
 
@@ -27,7 +27,7 @@ enum Optional {
     Depth(u32),
 }
 
-/// One point of the matrix.
+/// This is one point of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Point {
     pub random: bool,
@@ -36,21 +36,21 @@ pub struct Point {
     pub read_percent: u32,
 }
 
-/// See the module.
+/// Holds the measurements that fit, with their times in seconds.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     pub points: Vec<Point>,
     pub point_s: f64,
-    /// Of each of the open-loop runs.
+    /// This is the time of each open-loop run.
     pub load_s: f64,
-    /// Of each of the two ways to flush.
+    /// This is the time of each of the two ways to flush.
     pub flush_s: f64,
     pub sustained_s: f64,
     pub left_out: Vec<String>,
 }
 
 impl Schedule {
-    /// For so many minutes.
+    /// Schedules the measurements for this many minutes.
     pub fn of(minutes: f64) -> Self {
         let seconds = minutes * 60.0;
         let (mut points, mut left_out) = (all_points(), Vec::new());
@@ -81,6 +81,7 @@ impl Schedule {
         }
     }
 
+    /// Returns the time of all measurements in seconds.
     pub fn seconds(&self) -> f64 {
         let loads = (LOADS_PERCENT.len() * 2) as f64;
         self.points.len() as f64 * self.point_s + loads * self.load_s + 2.0 * self.flush_s + self.sustained_s
@@ -102,7 +103,7 @@ fn all_points() -> Vec<Point> {
     points
 }
 
-/// Whether a rate has settled: the last three windows lie within 5% of their mean.
+/// Returns whether a rate has settled: the last three windows are within 5% of their mean.
 pub fn has_settled(windows: &[f64]) -> bool {
     let Some(last) = windows.len().checked_sub(3).map(|from| &windows[from..]) else { return false };
     let mean = last.iter().sum::<f64>() / 3.0;

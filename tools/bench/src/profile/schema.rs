@@ -1,7 +1,8 @@
-//! The profile of a drive as a file: JSON, units in the names of its fields. Described in docs/drive-profile.md.
+//! This module defines the profile of a drive as a file: JSON, with units in the names of its
+//! fields. docs/drive-profile.md describes it.
 //!
-//! Invariant: a field never changes its meaning within a version. Readers take a version they know and ignore fields
-//! they do not.
+//! Invariant: a field never changes its meaning within a version. Readers accept a version they
+//! know and ignore fields they do not.
 
 use ringbolt_tool_common::json_file::{self, JsonFileError, Kind};
 use serde::{Deserialize, Serialize};
@@ -16,113 +17,117 @@ const KIND: Kind = Kind {
     command: "ringbolt bench profile --drive PATH",
 };
 
-/// What was measured of one drive or file.
+/// Holds what was measured of one drive or file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DriveProfile {
-    /// [`SCHEMA`].
+    /// This is [`SCHEMA`].
     pub schema: String,
-    /// [`VERSION`].
+    /// This is [`VERSION`].
     pub version: u32,
     pub created_unix_ms: u64,
     pub drive: Drive,
-    /// Machine, kernel and drive, as far as they bear on the figures.
+    /// Describes machine, kernel and drive, as far as they affect the figures.
     pub fingerprint: BTreeMap<String, String>,
-    /// Highest rates: closed loop, as many operations in flight as `depth` says.
+    /// Holds the highest rates, measured in a closed loop with `depth` operations in flight.
     pub rates: Vec<Rate>,
-    /// Latency below the highest rate: open loop.
+    /// Holds latencies below the highest rate, measured in an open loop.
     pub latency_at_load: Vec<LatencyAtLoad>,
     pub flush: Option<Flush>,
     pub sustained_write: Option<SustainedWrite>,
-    /// What there was no time for, in words.
+    /// Lists as text what there was no time for.
     pub left_out: Vec<String>,
 }
 
-/// What was measured on.
+/// Describes the measured drive or file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drive {
     pub path: String,
-    /// `file` or `block_device`.
+    /// This is `file` or `block_device`.
     pub kind: String,
-    /// Of the drive or file.
+    /// This is the size of the drive or file.
     pub size_bytes: u64,
-    /// Measured region, from its beginning.
+    /// This is the size of the measured region, which starts at the beginning.
     pub tested_bytes: u64,
 }
 
-/// One point of bs × depth × mix.
+/// Holds one point of block size, depth and mix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
     pub random: bool,
     pub block_bytes: u64,
     pub depth: u32,
-    /// 100: reads only; 0: writes only.
+    /// This is 100 for reads only, 0 for writes only.
     pub read_percent: u32,
-    /// Reads and writes together.
+    /// Counts reads and writes together.
     pub iops: f64,
     pub bytes_per_s: f64,
-    /// None without reads, or without writes.
+    /// This is `None` without reads, and `write_latency` without writes.
     pub read_latency: Option<Latency>,
     pub write_latency: Option<Latency>,
     pub cpu_us_per_operation: f64,
     pub seconds: f64,
 }
 
+/// Holds two percentiles of latencies in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     pub p50_us: f64,
     pub p99_us: f64,
 }
 
-/// Open loop: operations start when they are due, whatever became of those before.
+/// Holds latencies of an open loop: operations start when they are due, whether or not earlier ones
+/// have completed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatencyAtLoad {
     pub block_bytes: u64,
-    /// 100 or 0.
+    /// This is 100 or 0.
     pub read_percent: u32,
-    /// Of the highest rate among `rates` of this block and mix.
+    /// This is the share of the highest rate among `rates` of this block and mix.
     pub load_percent: u32,
     pub offered_iops: f64,
     pub achieved_iops: f64,
-    /// From the intended start.
+    /// This is measured from the intended start.
     pub response: Latency,
-    /// From the actual start.
+    /// This is measured from the actual start.
     pub service: Latency,
 }
 
-/// 4 KiB at depth 1.
+/// Holds the costs of making 4 KiB durable at depth 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Flush {
     pub block_bytes: u64,
-    /// Of the write alone, before its fdatasync.
+    /// This is the latency of the write alone, before its fdatasync.
     pub write: Latency,
     pub fdatasync: Latency,
-    /// A write and its fdatasync, one after the other: such pairs a second.
+    /// Counts pairs of a write and its fdatasync per second.
     pub write_fdatasync_iops: f64,
-    /// A write that is durable by itself (RWF_DSYNC).
+    /// This is the latency of a write that is durable by itself (RWF_DSYNC).
     pub dsync_write: Latency,
     pub dsync_write_iops: f64,
 }
 
-/// Sequential writes until the rate settles.
+/// Holds the rate of sequential writes until it settles.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SustainedWrite {
     pub block_bytes: u64,
     pub depth: u32,
-    /// Of the first window: what the drive's cache takes.
+    /// This is the rate of the first window, which the drive's cache absorbs.
     pub first_bytes_per_s: f64,
-    /// Of the last window.
+    /// This is the rate of the last window.
     pub settled_bytes_per_s: f64,
-    /// Whether the last windows agreed within 5%, or the time was over before.
+    /// Says whether the last windows agreed within 5% before the time was over.
     pub settled: bool,
     pub written_bytes: u64,
     pub window_s: f64,
-    /// One after the other.
+    /// Holds the rates of all windows in order.
     pub windows_bytes_per_s: Vec<f64>,
 }
 
 impl DriveProfile {
+    /// Reads a profile.
+    ///
     /// # Errors
-    /// When it is not JSON of this schema and version.
+    /// Fails when the text is not JSON of this schema and version.
     pub fn from_json(text: &str) -> Result<Self, JsonFileError> {
         KIND.read(text)
     }

@@ -1,12 +1,12 @@
-//! A profile for people.
+//! This module prints a profile for people.
 
 use super::schema::{DriveProfile, Rate};
 use std::fmt::Write;
 
-/// A table of rates and the rest below it.
+/// Returns a table of rates, and the other figures below it.
 pub fn text(profile: &DriveProfile) -> String {
     let mut text = String::new();
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ = writeln!(
         text,
         "{} ({}), {:.1} GB, measured on the first {:.1} GB\n",

@@ -2,7 +2,8 @@ use super::*;
 use ringbolt_tool_common::json_file::JsonFileError;
 use schema::SustainedWrite;
 
-/// On a disk: temporary directories are often in memory and refuse O_DIRECT.
+/// Creates a directory on a disk: temporary directories are often in memory, which does not support
+/// O_DIRECT.
 fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/../../target").unwrap()
 }
@@ -45,7 +46,7 @@ fn what_says_nothing_is_refused() {
     assert!(refused(&|arguments| arguments.output = "/no/such/place".into()).contains("/no/such/place"));
 }
 
-/// Every kind of measurement once, shortly, on a small file.
+/// Every kind of measurement is made once, shortly, on a small file.
 #[test]
 fn a_profile_is_measured_and_read_back() {
     let directory = directory();

@@ -1,7 +1,8 @@
-//! The machine and what runs on it, as far as it bears on the figures.
+//! This module describes the machine and its software, as far as they affect the figures.
 //!
-//! Invariants: only reads, and no more than a bounded part of any file; what is not there, or cannot be read, is
-//! left out rather than guessed. Nothing that names a person, a host or a serial number is taken.
+//! Invariants: it only reads, and at most a bounded part of any file. What is missing or cannot be
+//! read is left out rather than guessed. Nothing that names a person, a host or a serial number is
+//! included.
 
 use super::shown_command;
 use crate::result::Fingerprint;
@@ -12,18 +13,19 @@ use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Of one file of /proc or /sys; all that is looked for stands near the beginning.
+/// At most this much is read of a file of /proc or /sys; everything of interest is near the
+/// beginning.
 const READ_BYTES_MAX: u64 = 1 << 20;
 
-/// CPUs looked at one by one, and files of one job.
+/// At most this many CPUs, and files of one job, are examined.
 const LOOKED_AT_MAX: u32 = 1024;
 
-/// The machine as it is now. `arguments`: the command line, of which secrets are hidden.
+/// Describes the machine as it is now. `arguments` is the command line, whose secrets are hidden.
 pub fn gather(plan: &Plan, arguments: &[String]) -> Fingerprint {
     gather_under(Path::new("/"), plan, arguments)
 }
 
-/// With /proc and /sys under `root`.
+/// Describes the machine with /proc and /sys under `root`.
 fn gather_under(root: &Path, plan: &Plan, arguments: &[String]) -> Fingerprint {
     let mut found = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
@@ -51,20 +53,20 @@ fn gather_under(root: &Path, plan: &Plan, arguments: &[String]) -> Fingerprint {
     Fingerprint(found)
 }
 
-/// The beginning of a file, trimmed.
+/// Reads the beginning of a file and trims it.
 fn text(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(READ_BYTES_MAX).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
-/// The value of the first line `name : value`.
+/// Returns the value of the first line `name : value`.
 fn after(text: &str, name: &str) -> Option<String> {
     let line = text.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name))?;
     line.split_once(':').map(|(_, value)| value.trim().to_owned())
 }
 
-/// Of all CPUs, each kind once.
+/// Lists the frequency governors of all CPUs, each kind once.
 fn governors(root: &Path) -> Option<String> {
     let cpus = root.join("sys/devices/system/cpu");
     let governor = |cpu: u32| text(&cpus.join(format!("cpu{cpu}/cpufreq/scaling_governor")));
@@ -84,7 +86,7 @@ fn turbo(root: &Path) -> Option<String> {
     state("intel_pstate/no_turbo", "0").or_else(|| state("cpufreq/boost", "1"))
 }
 
-/// Device and file system of each file of the plan, each named once, and endpoints.
+/// Lists the device and file system of each file of the plan, each once, and the endpoints.
 fn storage(root: &Path, plan: &Plan) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     let mounts = text(&root.join("proc/self/mountinfo")).unwrap_or_default();
@@ -119,18 +121,18 @@ fn file(root: &Path, mounts: &str, path: &Path) -> Vec<(String, String)> {
     found
 }
 
-/// Of the file, or of the nearest directory above it that is there.
+/// Returns the metadata of the file, or of the nearest existing directory above it.
 fn nearest(path: &Path) -> Option<Metadata> {
     let absolute = std::path::absolute(path).ok()?;
     absolute.ancestors().find_map(|above| fs::metadata(above).ok())
 }
 
-/// "major:minor", as /sys and mountinfo have it.
+/// Formats a device number as "major:minor", as /sys and mountinfo do.
 fn device_number(device: u64) -> String {
     format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device))
 }
 
-/// "ext4 (rw,relatime)" of the mount with this device.
+/// Describes the mount with this device, such as "ext4 (rw,relatime)".
 fn mount_of(mounts: &str, number: &str) -> Option<String> {
     let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some(number))?;
     let (before, after) = line.split_once(" - ")?;
@@ -138,7 +140,7 @@ fn mount_of(mounts: &str, number: &str) -> Option<String> {
     Some(format!("{} ({options})", after.split(' ').next()?))
 }
 
-/// What /sys says about a block device, or about the one a partition is on.
+/// Lists what /sys says about a block device, or about the whole device of a partition.
 fn device(root: &Path, number: &str) -> Vec<(String, String)> {
     let link = root.join("sys/dev/block").join(number);
     let Ok(place) = fs::canonicalize(&link) else { return Vec::new() };
@@ -178,7 +180,7 @@ const QUEUE_SETTINGS: [(&str, &str); 6] = [
     ("polling", "io_poll"),
 ];
 
-/// "none" of "[none] mq-deadline".
+/// Returns the chosen alternative: "none" of "[none] mq-deadline".
 fn chosen(all: &str) -> String {
     let inside = all.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(inside, _)| inside);
     inside.unwrap_or(all).to_owned()
@@ -199,7 +201,7 @@ mod tests {
         fingerprint.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// A made-up /proc and /sys around the device that the test's directory really is on.
+    /// The test builds a /proc and /sys around the device of its own directory.
     #[test]
     fn a_machine_is_described() {
         let directory = tempfile::tempdir().expect("a directory");

@@ -1,7 +1,8 @@
-//! The report in fio's JSON, field for field, so that fio's readers take it.
+//! This module writes the report in fio's JSON, field for field, so that programs that read fio's
+//! output accept it.
 //!
-//! Invariants: what fio gives as an integer is an integer, what it gives as a float has a decimal point; what fio does
-//! not have stands under the one key `ringbolt`, of the whole and of each job.
+//! Invariants: an integer of fio is an integer here, and a float has a decimal point. Fields that
+//! fio does not have are under the one key `ringbolt`, of the run and of each job.
 
 use super::normal::class_name;
 use super::summary::{self, GroupSum, LatencyClasses, Spread, steady_name};
@@ -15,14 +16,14 @@ use ringbolt_tool_common::number::{finite, per_second};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
-/// The whole report, a line break at its end. `with_bins`: json+.
+/// Returns the whole report, with a line break at its end. `with_bins` asks for json+.
 pub fn text(run: &Run, with_bins: bool) -> String {
     let report = Report::of(run, with_bins);
     let text = serde_json::to_string_pretty(&report).expect("names are texts and numbers finite");
     text + "\n"
 }
 
-/// A map that keeps its order.
+/// This is a map that keeps its order.
 struct Pairs<T>(Vec<(String, T)>);
 
 impl<T: Serialize> Serialize for Pairs<T> {
@@ -51,7 +52,7 @@ struct Report {
     ringbolt: RunExtras,
 }
 
-/// What fio does not have, of the run.
+/// Holds the fields of the run that fio does not have.
 #[derive(Serialize)]
 struct RunExtras {
     version: &'static str,
@@ -97,7 +98,7 @@ struct JobReport {
     ringbolt: JobExtras,
 }
 
-/// What `steadystate` came to, as fio has it: KiB and operations a second.
+/// Holds the result of `steadystate` as fio reports it, in KiB and operations per second.
 #[derive(Serialize)]
 struct SteadyStateReport {
     ss: String,
@@ -120,7 +121,7 @@ struct SteadyStateData {
 impl SteadyStateReport {
     fn of(report: &SteadyReport) -> Self {
         let settings = report.settings;
-        // Bandwidths are in KiB/s as those of fio are.
+        // Bandwidths are in KiB/s, as in fio.
         let scale = if settings.metric == SteadyMetric::Bandwidth { 1024.0 } else { 1.0 };
         let per_cent = if settings.percent { "%" } else { "" };
         let criterion = if settings.percent { report.criterion() } else { report.criterion() / scale };
@@ -145,29 +146,30 @@ impl SteadyStateReport {
     }
 }
 
-/// What fio does not have, of a job.
+/// Holds the fields of a job that fio does not have.
 #[derive(Serialize)]
 struct JobExtras {
-    /// Bytes of an operation, of those that were counted.
+    /// Holds the mean size in bytes of the counted operations, for each direction.
     mean_bytes: BTreeMap<&'static str, f64>,
     engine: &'static str,
     threads: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_text: Option<String>,
     verify_failures: u64,
-    /// Operations that were in flight at the end and cut off.
+    /// Counts the operations that were aborted at the end.
     cut_ios: Pairs<u64>,
-    /// By reason, with the first of each; and how many failed for other reasons.
+    /// Lists failures by reason, each with the first one; `failures_of_other_kinds` counts the
+    /// rest.
     failures: Vec<FailureKind>,
     failures_of_other_kinds: u64,
-    /// Connections that were made again.
+    /// Counts the connections that were made again.
     #[serde(skip_serializing_if = "Option::is_none")]
     reconnections: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_wait: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
-    /// From the intended start of each operation, with a rate; empty without one.
+    /// Holds latencies from the intended start of each operation; it is empty without a rate.
     response_ns: Pairs<LatencyReport>,
     intervals: Vec<IntervalReport>,
 }
@@ -244,7 +246,7 @@ struct DiskReport {
     name: String,
     read_ios: u64,
     write_ios: u64,
-    /// As newer versions of fio have them.
+    /// The following fields are in newer versions of fio.
     read_sectors: u64,
     write_sectors: u64,
     read_merges: u64,
@@ -441,8 +443,9 @@ impl DirectionReport {
     }
 }
 
-/// The largest bin that fio has. Its readers look for the next bin from here downwards and never come to an end when
-/// there is a larger one, so what took longer is counted here.
+/// This is the largest bin of fio. Programs that read fio's output search for the next bin
+/// downwards from here and never end if there is a larger one, so longer latencies are counted
+/// here.
 const BIN_NS_MAX: u64 = 17_112_760_320;
 
 impl LatencyReport {
@@ -459,7 +462,7 @@ impl LatencyReport {
         }
     }
 
-    /// With percentiles, and bins for json+, when there is anything to show.
+    /// Creates the report with percentiles, and with bins for json+, if there is anything to show.
     fn full(latencies: &Latencies, percentiles: &[f64], with_bins: bool) -> Self {
         let mut report = Self::brief(latencies);
         if report.count > 0 {

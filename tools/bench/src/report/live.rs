@@ -1,4 +1,5 @@
-//! The line that shows how far a run is, as fio's: states, share done, rates, time to go.
+//! This module formats the progress line of a run as fio does: states, share done, rates, time
+//! left.
 //!
 //! Invariant: a line replaces the one before it entirely, also when it is shorter.
 
@@ -7,22 +8,22 @@ use crate::spec::{ByDirection, Direction, Pattern};
 use ringbolt_tool_common::number::{self, Prefix};
 use std::io::{self, IsTerminal, Write};
 
-/// What the line shows.
+/// Holds what the line shows.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
-    /// A letter for each thread, in order: see [`letter`].
+    /// Holds a letter for each thread, in order; [`letter`] returns them.
     pub states: Vec<char>,
     pub running: u32,
     pub open_files: u32,
-    /// 0 to 100. None: not known, as during a ramp.
+    /// This is from 0 to 100; `None` if it is not known, for example during a ramp.
     pub percent: Option<f64>,
-    /// Since the line before: bytes and operations a second.
+    /// Holds bytes and operations per second since the last line.
     pub rates: ByDirection<(u64, u64)>,
-    /// None: not known.
+    /// This is `None` if it is not known.
     pub remaining_s: Option<u64>,
 }
 
-/// What a thread is doing.
+/// Says what a thread is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ThreadState {
     Waiting,
@@ -35,7 +36,8 @@ pub enum ThreadState {
     Failed,
 }
 
-/// fio's letter for a thread: R, W, M for sequential reads, writes, both; small ones for random; D for trims.
+/// Returns fio's letter for a thread: R, W, M for sequential reads, writes, both; lower case for
+/// random ones; D for trims.
 pub fn letter(state: ThreadState, pattern: Pattern) -> char {
     let running = match (pattern.reads, pattern.writes) {
         (true, true) => 'M',
@@ -56,7 +58,7 @@ pub fn letter(state: ThreadState, pattern: Pattern) -> char {
     }
 }
 
-/// "Jobs: 1 (f=1): [r(1)][50.0%][r=100MiB/s][r=25.6k IOPS][eta 00m:05s]".
+/// Formats the line: "Jobs: 1 (f=1): [r(1)][50.0%][r=100MiB/s][r=25.6k IOPS][eta 00m:05s]".
 pub fn line(progress: &Progress) -> String {
     let mut line = format!("Jobs: {} (f={}): ", progress.running, progress.open_files);
     line += &format!("[{}]", condensed(&progress.states));
@@ -79,13 +81,13 @@ pub fn line(progress: &Progress) -> String {
     line + &format!("[eta {}]", progress.remaining_s.map_or("--".to_owned(), duration))
 }
 
-/// "r(2),_(1)": equal neighbours counted.
+/// Counts equal neighbours: "r(2),_(1)".
 fn condensed(states: &[char]) -> String {
     let runs = states.chunk_by(|left, right| left == right);
     runs.map(|run| format!("{}({})", run[0], run.len())).collect::<Vec<_>>().join(",")
 }
 
-/// "00m:05s", "01h:00m:00s", "02d:00h:00m:00s".
+/// Formats a duration: "00m:05s", "01h:00m:00s", "02d:00h:00m:00s".
 fn duration(seconds: u64) -> String {
     let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
     let mut text = String::new();
@@ -98,7 +100,7 @@ fn duration(seconds: u64) -> String {
     text + &format!("{:02}m:{:02}s", seconds / 60 % 60, seconds % 60)
 }
 
-/// Whether the line is to be shown on stderr.
+/// Returns whether the line is to be shown on stderr.
 pub fn is_wanted(eta: Eta) -> bool {
     match eta {
         Eta::Auto => io::stderr().is_terminal(),
@@ -119,8 +121,10 @@ impl<W: Write> LiveLine<W> {
         Self { out, width_last: 0 }
     }
 
+    /// Shows the line in place of the last one.
+    ///
     /// # Errors
-    /// When `out` cannot be written.
+    /// Fails when `out` cannot be written.
     pub fn show(&mut self, progress: &Progress) -> io::Result<()> {
         let line = line(progress);
         let width = line.chars().count();
@@ -129,10 +133,10 @@ impl<W: Write> LiveLine<W> {
         self.out.flush()
     }
 
-    /// Leaves the last line standing, so that what follows begins on its own.
+    /// Ends the last line, so that further output begins on a new one.
     ///
     /// # Errors
-    /// When `out` cannot be written.
+    /// Fails when `out` cannot be written.
     pub fn end(&mut self) -> io::Result<()> {
         if self.width_last > 0 {
             self.width_last = 0;

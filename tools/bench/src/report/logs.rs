@@ -1,10 +1,11 @@
-//! Logs in fio's format: `time ms, value, direction, block size, priority` on each line, as fio 3.33 writes them; with
-//! `log_offset=1` the offset stands before the priority.
+//! This module writes logs in fio's format: each line is `time ms, value, direction, block size,
+//! priority`, as fio 3.33 writes them. With `log_offset=1`, the offset comes before the priority.
 //!
-//! Invariants: each thread has files of its own, `PREFIX_KIND.N.log`, N its number within the run, from 1; with
-//! `per_job_logs=0` all threads that were given a prefix share `PREFIX_KIND.log`, ordered by time. Values are KiB/s,
-//! operations a second, or nanoseconds, by kind; directions are 0 read, 1 write, 2 trim; a mean of several operations
-//! has 0 for its block size; the priority is always 0, since nothing here has one.
+//! Invariants: each thread has its own files `PREFIX_KIND.N.log`, where N is its number within the
+//! run, from 1. With `per_job_logs=0`, all threads with the same prefix share `PREFIX_KIND.log`,
+//! ordered by time. Depending on the kind, values are in KiB/s, operations per second, or
+//! nanoseconds. Directions are 0 for read, 1 for write, 2 for trim. A mean of several operations
+//! has the block size 0. The priority is always 0, because operations have none here.
 
 use crate::result::{JobResult, LogEntry, Run};
 use crate::spec::Direction;
@@ -13,7 +14,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// A log that could not be written.
+/// Says which log could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the log {}: {source}; give write_*_log a path in a directory that can be written", path.display())]
 pub struct LogError {
@@ -21,17 +22,18 @@ pub struct LogError {
     source: io::Error,
 }
 
-/// What goes into one file.
+/// Holds the entries of one file.
 #[derive(Default)]
 struct Content<'run> {
     entries: Vec<&'run LogEntry>,
     with_offset: bool,
 }
 
-/// Writes the logs that the jobs asked for and gives their paths. A prefix is relative to `directory`.
+/// Writes the logs that the jobs asked for and returns their paths. A prefix is relative to
+/// `directory`.
 ///
 /// # Errors
-/// When a file cannot be written; those before it stay.
+/// Fails when a file cannot be written; those written before it stay.
 pub fn write(run: &Run, directory: &Path) -> Result<Vec<PathBuf>, LogError> {
     let mut files: BTreeMap<PathBuf, Content<'_>> = BTreeMap::new();
     for result in &run.jobs {
@@ -99,7 +101,8 @@ mod tests {
     use crate::spec::Logs;
     use std::fs;
 
-    /// Reads a log as its format is described: so many numbers, separated by a comma and a blank.
+    /// Reads a log in the documented format: a fixed number of fields, separated by a comma and a
+    /// blank.
     fn read_back<const COLUMNS: usize>(path: &Path) -> Vec<[u64; COLUMNS]> {
         let text = fs::read_to_string(path).expect("the log");
         let fields = |line: &str| {
@@ -162,7 +165,8 @@ mod tests {
         );
     }
 
-    /// Threads that are reported as one once wrote one log, which fio's readers took for that of the first.
+    /// Regression: threads that are reported as one wrote one log, which programs that read fio's
+    /// logs took for that of the first thread.
     #[test]
     fn threads_of_a_group_have_logs_of_their_own_unless_one_is_asked_for() {
         let directory = tempfile::tempdir().expect("a directory");

@@ -1,7 +1,8 @@
-//! Shows what was measured: for people, for programs that read fio's output, over time, and against another run.
+//! This module shows the results of a run: for people, for programs that read fio's output, over
+//! time, and compared with another run.
 //!
-//! Invariants: a report is made of [`Run`] alone, so that the same run can be shown in every form; no secret of a job
-//! appears in any of them.
+//! Invariants: a report is made of [`Run`] alone, so that the same run can be shown in every form.
+//! No report contains a secret of a job.
 
 pub mod compare;
 pub mod fingerprint;
@@ -21,10 +22,11 @@ use super::spec::Engine;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-/// Writes the run in each of the formats, in fio's order: terse, JSON, normal. Of both kinds of JSON only the fuller.
+/// Writes the run in each of the formats, in fio's order: terse, JSON, normal. If both kinds of
+/// JSON are asked for, only the fuller one is written.
 ///
 /// # Errors
-/// When `out` cannot be written.
+/// Fails when `out` cannot be written.
 pub fn write(run: &Run, formats: &[OutputFormat], out: &mut dyn Write) -> io::Result<()> {
     if formats.contains(&OutputFormat::Terse) {
         out.write_all(terse::text(run).as_bytes())?;
@@ -39,13 +41,13 @@ pub fn write(run: &Run, formats: &[OutputFormat], out: &mut dyn Write) -> io::Re
     out.flush()
 }
 
-/// What readers look for as "fio version": the version whose fields these are, then who wrote them, in the form of
-/// fio's own builds between versions.
+/// Returns the text of the field "fio version": the version whose fields these are, and the program
+/// that wrote them, in the form of fio's own builds between versions.
 pub fn version_text() -> String {
     format!("fio-3.33-ringbolt-{}", env!("CARGO_PKG_VERSION"))
 }
 
-/// `ioengine`.
+/// Returns the value of `ioengine`.
 pub fn engine_name(engine: Engine) -> &'static str {
     match engine {
         Engine::IoUring => "io_uring",
@@ -54,11 +56,11 @@ pub fn engine_name(engine: Engine) -> &'static str {
     }
 }
 
-/// Keys whose values open doors.
+/// Lists the keys whose values are secret.
 const SECRET_KEYS: [&str; 4] =
     ["http_s3_key", "http_pass", "http_s3_security_token", "http_swift_auth_token"];
 
-/// Options as they were written, without secrets.
+/// Returns the options as they were written, with secrets hidden.
 pub fn shown_options(given: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let shown = |(key, value): (&String, &String)| {
         let value = if SECRET_KEYS.contains(&key.as_str()) { "(hidden)".to_owned() } else { value.clone() };
@@ -67,7 +69,8 @@ pub fn shown_options(given: &BTreeMap<String, String>) -> BTreeMap<String, Strin
     given.iter().map(shown).collect()
 }
 
-/// A command line without the values of secret keys: `--key=value` and `--key value`.
+/// Returns a command line with the values of secret keys hidden, for `--key=value` and `--key
+/// value`.
 pub fn shown_command(arguments: &[String]) -> String {
     let mut shown = Vec::new();
     let mut hide_next = false;

@@ -1,7 +1,8 @@
-//! The report for people, laid out as fio's.
+//! This module writes the report for people, laid out as fio's.
 //!
-//! Invariant: a line is there when fio would have it, in fio's order; lines that fio does not have (response times,
-//! verification) stand where they do not part lines that belong together.
+//! Invariant: a line appears when fio would print it, in fio's order. Lines that fio does not have
+//! (response times, verification) are placed so that they do not separate lines that belong
+//! together.
 
 use super::engine_name;
 use super::summary::{self, CLASS_ENDS, GroupSum, LatencyClasses, Spread, TimeUnit};
@@ -11,7 +12,7 @@ use ringbolt_tool_common::date;
 use ringbolt_tool_common::number::{self, Prefix};
 use std::fmt::{Result, Write};
 
-/// One line for each job before it starts, as `fio` prints them.
+/// Returns one line for each job before it starts, as `fio` prints them.
 pub fn heading(plan: &Plan) -> String {
     let mut text = String::new();
     for job in &plan.jobs {
@@ -64,7 +65,7 @@ fn block_size(block: &BlockSize) -> String {
     format!("{least}-{most}")
 }
 
-/// The whole report.
+/// Returns the whole report.
 pub fn text(run: &Run) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
@@ -99,7 +100,7 @@ fn write_run(out: &mut String, run: &Run) -> Result {
     write_disks(out, run)
 }
 
-/// The latest end of any job, from the start of the run.
+/// Returns the latest end of any job, from the start of the run.
 fn longest_ns(run: &Run) -> u64 {
     let ends = run.jobs.iter().map(|result| {
         let last = result.intervals.last().map_or(0, |last| last.start_ns.saturating_add(last.length_ns));
@@ -164,7 +165,7 @@ fn write_direction(
     write_samples(out, measured, group)
 }
 
-/// Nothing when nothing was recorded.
+/// Writes a line of latencies, or nothing if none were recorded.
 fn write_latency(out: &mut String, name: &str, latencies: &Latencies) -> Result {
     let spread = Spread::of_latencies(latencies);
     if spread.count == 0 {
@@ -254,7 +255,7 @@ fn write_classes(out: &mut String, result: &JobResult) -> Result {
     Ok(())
 }
 
-/// Upper end of a class of the distribution.
+/// Returns the upper end of a class of the distribution.
 pub fn class_name(index: usize) -> String {
     match index {
         0..10 => CLASS_ENDS[index].to_string(),

@@ -1,7 +1,9 @@
-//! Runs for the tests of the reports: made up, but shaped like measurements, and the same each time. Also part of
-//! `examples/report_samples.rs`, which writes them for readers in other languages.
+//! This module generates runs for the tests of the reports. They are invented, but shaped like
+//! measurements, and the same each time. The module is also part of `examples/report_samples.rs`,
+//! which writes them for programs in other languages.
 //!
-//! Invariant: what must add up does: intervals sum to the totals, depth counts to the operations.
+//! Invariant: what must add up does: intervals sum to the totals, and depth counts to the
+//! operations.
 
 use crate::result::{
     DepthCounts, DirectionResult, DiskUsage, Fingerprint, Interval, IntervalCounts, JobResult, Latencies,
@@ -13,7 +15,8 @@ use std::collections::BTreeMap;
 const INTERVALS: u64 = 20;
 const INTERVAL_NS: u64 = 500_000_000;
 
-/// Two jobs after one another: a random mix of reads and writes with a stall, then writes with flushes.
+/// Returns two jobs after one another: a random mix of reads and writes with a stall, then writes
+/// with flushes.
 pub fn run() -> Run {
     let mixed =
         result(job("mixed", 0, true, true), &[(Direction::Read, 5_000), (Direction::Write, 2_000)], 1.0);
@@ -43,7 +46,7 @@ pub fn run() -> Run {
     }
 }
 
-/// The same run with every latency and every count of an interval multiplied.
+/// Returns the same run with every latency and every count of an interval multiplied.
 pub fn run_scaled(latency: f64, rate: f64) -> Run {
     let mut run = run();
     let reads = [(Direction::Read, (5_000.0 * rate) as u64), (Direction::Write, 2_000)];
@@ -51,7 +54,8 @@ pub fn run_scaled(latency: f64, rate: f64) -> Run {
     run
 }
 
-/// With a rate: response times beside service times, and a stall of one second in the middle.
+/// Returns a run with a rate: it has response times besides service times, and a stall of one
+/// second in the middle.
 pub fn run_with_rate() -> Run {
     let mut run = run();
     let job = &mut run.jobs[0];
@@ -79,7 +83,7 @@ fn result(job: Job, rates: &[(Direction, u64)], latency: f64) -> JobResult {
         };
         for (direction, per_interval) in rates {
             let ios = per_interval + chance.below(per_interval / 10 + 1);
-            // One interval in which the device is busy with itself.
+            // In one interval the device is busy with itself.
             let slow = if index == INTERVALS / 2 { 8.0 } else { 1.0 };
             let measured = by_direction.get_mut(*direction);
             let counts = fill(measured, ios, latency * slow, &mut chance);
@@ -129,7 +133,7 @@ fn result(job: Job, rates: &[(Direction, u64)], latency: f64) -> JobResult {
     }
 }
 
-/// Operations of one interval, counted in the totals too.
+/// Adds the operations of one interval, also to the totals.
 fn fill(measured: &mut DirectionResult, ios: u64, latency: f64, chance: &mut Chance) -> IntervalCounts {
     let mut latencies = Latencies::default();
     for _ in 0..ios {
@@ -160,7 +164,7 @@ fn log_entries(intervals: &[Interval], thread: u32) -> Vec<LogEntry> {
     intervals.iter().enumerate().map(entry).collect()
 }
 
-/// xorshift: the tests need the same numbers each time.
+/// Generates random numbers by xorshift, because the tests need the same ones each time.
 struct Chance(u64);
 
 impl Chance {
@@ -179,7 +183,7 @@ impl Chance {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// About 80 us, with a tail to some milliseconds.
+    /// Draws a latency of about 80 us, with a tail up to some milliseconds.
     fn latency_ns(&mut self) -> f64 {
         let sum: f64 = (0..4).map(|_| self.fraction()).sum();
         let body = 80_000.0 * (sum - 2.0).mul_add(0.8, 0.0).exp();
@@ -187,7 +191,7 @@ impl Chance {
     }
 }
 
-/// A job of an io_uring file.
+/// Returns a job of an io_uring file.
 pub fn job(name: &str, group: usize, reads: bool, writes: bool) -> Job {
     let rw = if reads { "randrw" } else { "randwrite" };
     let given = [("name", name), ("rw", rw), ("bs", "4k"), ("iodepth", "32"), ("numjobs", "1")];
@@ -201,7 +205,7 @@ pub fn job(name: &str, group: usize, reads: bool, writes: bool) -> Job {
         read_percent: 70,
         runtime_ns: Some(INTERVALS * INTERVAL_NS),
         time_based: true,
-        // fio's list, which stands for none given.
+        // An empty list stands for fio's.
         percentiles: Vec::new(),
         ..Job::plain(name, Engine::IoUring)
     }

@@ -1,14 +1,15 @@
-//! What the text, JSON and terse reports have in common: spreads, the latency distribution, sums of groups.
+//! This module computes what the text, JSON and terse reports have in common: spreads, the latency
+//! distribution, sums of groups.
 //!
-//! Invariant: numbers follow fio's rules for which unit a line is in and what a share is of, since people lay the two
-//! side by side.
+//! Invariant: units of lines, and the totals of shares, follow fio's rules, because people compare
+//! the two.
 
 use crate::result::{DepthCounts, JobResult, Latencies, Run, Samples};
 use crate::spec::{ByDirection, Direction, Steady, SteadyMetric};
 use ringbolt_tool_common::number::{per_second, percent};
 use std::collections::BTreeMap;
 
-/// Smallest, largest, mean, standard deviation.
+/// Holds the smallest and largest value, the mean, and the standard deviation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spread {
     pub count: u64,
@@ -19,6 +20,7 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// Computes the spread of latencies in nanoseconds.
     pub fn of_latencies(latencies: &Latencies) -> Self {
         Self {
             count: latencies.count(),
@@ -29,7 +31,7 @@ impl Spread {
         }
     }
 
-    /// Deviation over n - 1, as of a sample.
+    /// Computes the spread of samples; the deviation divides by n - 1.
     pub fn of_samples(samples: &Samples) -> Self {
         let values: Vec<f64> = samples.0.iter().copied().filter(|value| value.is_finite()).collect();
         if values.is_empty() {
@@ -43,7 +45,7 @@ impl Spread {
         Self { count: values.len() as u64, min: least as u64, max: most as u64, mean, deviation }
     }
 
-    /// The unit in which the whole line stays readable.
+    /// Returns the unit in which the whole line stays readable.
     pub fn unit(&self) -> TimeUnit {
         if self.min > 2_000_000 && self.max > 99_999_999 && self.deviation > 1e6 {
             TimeUnit::Milli
@@ -55,7 +57,7 @@ impl Spread {
     }
 }
 
-/// Unit of a line of latencies.
+/// This is the unit of a line of latencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
     Nano,
@@ -64,6 +66,7 @@ pub enum TimeUnit {
 }
 
 impl TimeUnit {
+    /// Returns the nanoseconds of the unit.
     pub fn nanoseconds(self) -> u64 {
         match self {
             Self::Nano => 1,
@@ -80,7 +83,7 @@ impl TimeUnit {
         }
     }
 
-    /// For a block of percentiles from the smallest to the largest.
+    /// Returns the unit for a block of percentiles from the smallest to the largest.
     pub fn of_percentiles(least: u64, most: u64) -> Self {
         if least > 2_000_000 && most > 99_999_999 {
             Self::Milli
@@ -92,7 +95,7 @@ impl TimeUnit {
     }
 }
 
-/// Bytes of an operation in the directions that have any, on average.
+/// Returns the mean bytes per operation of the directions that have operations.
 pub fn mean_bytes(result: &JobResult) -> impl Iterator<Item = (Direction, f64)> + '_ {
     let counted = Direction::ALL.into_iter().map(|of| (of, result.by_direction.get(of)));
     counted
@@ -100,7 +103,7 @@ pub fn mean_bytes(result: &JobResult) -> impl Iterator<Item = (Direction, f64)> 
         .map(|(of, counted)| (of, counted.bytes as f64 / counted.ios as f64))
 }
 
-/// The criterion of `steadystate`, as it is written.
+/// Returns the name of the criterion of `steadystate`.
 pub fn steady_name(settings: &Steady) -> &'static str {
     match (settings.metric, settings.slope) {
         (SteadyMetric::Iops, false) => "iops",
@@ -110,10 +113,12 @@ pub fn steady_name(settings: &Steady) -> &'static str {
     }
 }
 
-/// Upper ends of the distribution's classes, in their unit; milliseconds have two classes more.
+/// Holds the upper ends of the distribution's classes, in their unit; milliseconds have two more
+/// classes.
 pub const CLASS_ENDS: [u64; 10] = [2, 4, 10, 20, 50, 100, 250, 500, 750, 1000];
 
-/// Per cent of all operations by completion latency: below 1 us, below 1 ms, the rest.
+/// Holds the distribution of completion latencies in per cent of all operations: below 1 us, below
+/// 1 ms, the rest.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LatencyClasses {
     pub nano: [f64; 10],
@@ -122,6 +127,7 @@ pub struct LatencyClasses {
 }
 
 impl LatencyClasses {
+    /// Computes the distribution over all directions of a result.
     pub fn of(result: &JobResult) -> Self {
         let mut counts = Self::default();
         let mut total = 0.0;
@@ -133,7 +139,7 @@ impl LatencyClasses {
         }
         let classes = counts.nano.iter_mut().chain(&mut counts.micro).chain(&mut counts.milli);
         for class in classes.filter(|class| **class > 0.0) {
-            // A class in which something was is never shown as empty.
+            // A class that is not empty is never shown as 0.
             *class = percent(*class, total).max(0.01);
         }
         counts
@@ -153,23 +159,23 @@ impl LatencyClasses {
     }
 }
 
-/// Counts of depths in per cent of their sum; what occurred at all is at least 0.1.
+/// Returns counts of depths in per cent of their sum; a count that is not 0 gives at least 0.1.
 pub fn depth_percent(counts: &DepthCounts) -> [f64; 7] {
     let total: u64 = counts.0.iter().sum();
     counts.0.map(|count| if count == 0 { 0.0 } else { percent(count as f64, total as f64).max(0.1) })
 }
 
-/// CPU time of a job's threads in per cent of one thread's time: user, system.
+/// Returns the user and system CPU time of a job's threads in per cent of one thread's time.
 pub fn cpu_percent(result: &JobResult) -> (f64, f64) {
     let wall = result.usage.wall_ns as f64;
     (percent(result.usage.user_ns as f64, wall), percent(result.usage.system_ns as f64, wall))
 }
 
-/// Of one direction of a group, over the results that are reported for it.
+/// Sums one direction of a group, over the results that are reported for it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GroupSum {
     pub bytes: u64,
-    /// Bytes a second: all bytes over the longest run time.
+    /// This is in bytes per second: all bytes over the longest run time.
     pub rate: u64,
     pub rate_min: u64,
     pub rate_max: u64,
@@ -189,13 +195,14 @@ impl GroupSum {
         self.bytes += bytes;
     }
 
-    /// How much of the group's rate a mean of samples in KiB/s is, at most all of it.
+    /// Returns the share of a mean of samples, in KiB/s, in the group's rate, in per cent and at
+    /// most 100.
     pub fn share(&self, mean_kib: f64) -> f64 {
         if self.rate <= 1024 { 100.0 } else { percent(mean_kib, self.rate as f64 / 1024.0).min(100.0) }
     }
 }
 
-/// The groups of a run by their number.
+/// Returns the groups of a run by their number.
 pub fn groups(run: &Run) -> BTreeMap<usize, ByDirection<GroupSum>> {
     let mut groups: BTreeMap<usize, ByDirection<GroupSum>> = BTreeMap::new();
     let mut longest_ns: BTreeMap<(usize, Direction), u64> = BTreeMap::new();
@@ -217,12 +224,13 @@ pub fn groups(run: &Run) -> BTreeMap<usize, ByDirection<GroupSum>> {
     groups
 }
 
-/// Whole milliseconds, and 1 for a time too short to show: 0 means that nothing ran.
+/// Returns whole milliseconds, and 1 for a shorter time that is not 0, because 0 means that nothing
+/// ran.
 pub fn milliseconds(nanoseconds: u64) -> u64 {
     if nanoseconds == 0 { 0 } else { (nanoseconds / 1_000_000).max(1) }
 }
 
-/// Percentiles of a job in ascending order, with fio's when none are given.
+/// Returns the percentiles of a job in ascending order; fio's defaults if none are given.
 pub fn percentiles(given: &[f64]) -> Vec<f64> {
     let mut wanted: Vec<f64> = if given.is_empty() { DEFAULT_PERCENTILES.to_vec() } else { given.to_vec() };
     wanted.retain(|percent| (0.0..=100.0).contains(percent));

@@ -1,6 +1,8 @@
-//! fio's terse output, version 3: one line of fields for each job, separated by semicolons.
+//! This module writes fio's terse output, version 3: one line of fields for each job, separated by
+//! semicolons.
 //!
-//! Invariant: the order and number of fields are fio's; only the number of disks, and a description, change the length.
+//! Invariant: the order and number of fields are fio's; only the number of disks, and a
+//! description, change the length.
 
 use super::summary::{self, GroupSum, LatencyClasses, Spread};
 use super::version_text;
@@ -8,10 +10,10 @@ use crate::result::{DirectionResult, JobResult, Latencies, Run};
 use crate::spec::{ByDirection, Direction};
 use ringbolt_tool_common::number::{finite, per_second};
 
-/// fio leaves room for so many percentiles.
+/// fio reserves this many fields for percentiles.
 const PERCENTILE_FIELDS: usize = 20;
 
-/// A line for each job.
+/// Returns a line for each job.
 pub fn text(run: &Run) -> String {
     let groups = summary::groups(run);
     let mut text = String::new();
@@ -40,7 +42,7 @@ fn fields(run: &Run, result: &JobResult, sums: &ByDirection<GroupSum>) -> Vec<St
         .extend([usage.context_switches, usage.major_faults, usage.minor_faults].map(|one| one.to_string()));
     fields.extend(summary::depth_percent(&result.depth).map(|share| format!("{share:3.1}%")));
     let mut classes = LatencyClasses::of(result);
-    // The format is older than nanoseconds: what took less than a microsecond counts as the first class.
+    // The format is older than nanoseconds: latencies below a microsecond count in the first class.
     classes.micro[0] += classes.nano.iter().sum::<f64>();
     fields.extend(classes.micro.iter().chain(&classes.milli).map(|share| format!("{share:3.2}%")));
     for disk in &run.disks {
@@ -54,7 +56,7 @@ fn fields(run: &Run, result: &JobResult, sums: &ByDirection<GroupSum>) -> Vec<St
     fields
 }
 
-/// A text that cannot be taken for two fields or two lines.
+/// Returns a text without characters that separate fields or lines.
 fn plain(text: &str) -> String {
     text.replace([';', '\n', '\r'], " ")
 }
@@ -86,7 +88,7 @@ fn push_direction(
     fields.extend([samples.mean, samples.deviation].map(|one| format!("{one:.6}")));
 }
 
-/// Smallest, largest, mean and deviation in microseconds.
+/// Appends the smallest and largest latency, the mean and the deviation, in microseconds.
 fn push_latency(fields: &mut Vec<String>, latencies: &Latencies) {
     let spread = Spread::of_latencies(latencies);
     fields.extend([spread.min, spread.max].map(|one| (one / 1000).to_string()));
@@ -98,7 +100,8 @@ mod tests {
     use super::*;
     use crate::report::sample;
 
-    /// Version, name, group, error: 5. Each direction 4 + 4 + 4 + 20 + 4 + 5 = 41. CPU 5, depths 7, classes 22, disk 9.
+    /// Version, name, group and error are 5 fields. Each direction has 4 + 4 + 4 + 20 + 4 + 5 = 41,
+    /// CPU 5, depths 7, classes 22, a disk 9.
     #[test]
     fn a_line_has_fios_fields() {
         let run = sample::run();

@@ -1,27 +1,29 @@
-//! `verify` of a job, whatever it works on: one set of questions for the loop, answered for files or for objects.
+//! This module verifies the data of a job: one interface for the worker's loop, implemented for
+//! files and for objects.
 
 use super::object_check::ObjectCheck;
 use super::verify::Verifier;
 use crate::engine::{Operation, Verb};
 use crate::spec::Verify;
 
-/// What looks at the content of a job's operations.
+/// Verifies the content of a job's operations.
 #[derive(Debug)]
 pub enum Check {
     Files(Verifier),
     Objects(ObjectCheck),
 }
 
-/// What is wrong with what a read brought.
+/// Describes what is wrong with the content of a read.
 #[derive(Debug)]
 pub struct Wrong {
-    /// Blocks, or pieces of an object.
+    /// Counts the wrong blocks, or the wrong pieces of an object.
     pub pieces: u64,
-    /// The first of them: where, what was expected and what is there.
+    /// Describes the first of them: where it is, what was expected and what was found.
     pub text: String,
 }
 
 impl Check {
+    /// Returns the job's settings of `verify`.
     pub fn settings(&self) -> Verify {
         match self {
             Self::Files(verifier) => verifier.settings,
@@ -29,7 +31,7 @@ impl Check {
         }
     }
 
-    /// Whether what was written is read back at the end of a pass.
+    /// Returns whether the job reads back at the end of a pass what it has written.
     pub fn reads_back(&self) -> bool {
         let has_written = match self {
             Self::Files(verifier) => verifier.writes,
@@ -38,7 +40,7 @@ impl Check {
         has_written && self.settings().read_back
     }
 
-    /// Makes the content of a write one that can be checked.
+    /// Writes the headers or the pattern into the content of a write, so that it can be verified.
     pub fn stamp(&mut self, content: &mut [u8], operation: &Operation) {
         match self {
             Self::Files(verifier) => verifier.stamp(content, operation),
@@ -46,7 +48,7 @@ impl Check {
         }
     }
 
-    /// Says that an operation ended, with so many bytes; None: it failed.
+    /// Records that an operation ended after `bytes` bytes; `None` means that it failed.
     pub fn ended(&mut self, operation: &Operation, bytes: Option<u64>) {
         match self {
             Self::Files(verifier) if operation.verb == Verb::Write => {
@@ -57,7 +59,7 @@ impl Check {
         }
     }
 
-    /// What is wrong with what an operation brought. `is_own`: it reads back what this job wrote.
+    /// Checks the content of an operation. `is_own` says that it reads back what this job wrote.
     pub fn look_at(&self, content: &[u8], operation: &Operation, is_own: bool) -> Option<Wrong> {
         match self {
             Self::Files(verifier) => verifier.look_at(content, operation, is_own),
@@ -65,7 +67,7 @@ impl Check {
         }
     }
 
-    /// Reads back from the beginning.
+    /// Starts reading back from the beginning.
     pub fn rewind(&mut self) {
         match self {
             Self::Files(verifier) => verifier.rewind(),
@@ -73,7 +75,7 @@ impl Check {
         }
     }
 
-    /// The next read of what was written; None at the end.
+    /// Returns the next read of what was written; `None` at the end.
     pub fn next_read(&mut self) -> Option<Operation> {
         match self {
             Self::Files(verifier) => verifier.next_read(),

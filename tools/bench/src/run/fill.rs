@@ -1,26 +1,27 @@
-//! What is written.
+//! This module generates the data that a job writes.
 //!
-//! Invariant: unless zeros or a pattern were asked for, no two writes carry the same 512 bytes, so that a drive that
-//! looks for duplicates finds none.
+//! Invariant: unless the job asks for zeros or for a pattern, no two writes have the same 512
+//! bytes, so that a drive that deduplicates finds no duplicates.
 
 use crate::load::Random;
 use crate::spec::Job;
 
-/// Each so many bytes get a word of their own.
+/// Each block of this many bytes gets a word that makes it unique.
 const STAMP_BYTES: usize = 512;
-/// So many bytes have their share of zeros.
+/// Compressible data consist of chunks of this many bytes, each of which ends with its share of
+/// zeros.
 const CHUNK_BYTES: usize = 4096;
 
-/// See the module.
+/// Fills the buffers of one thread's writes.
 #[derive(Debug)]
 pub struct Filler {
     random: Random,
     zeros: bool,
     refill: bool,
     compress_percent: usize,
-    /// The job reads into the same buffers.
+    /// Says that reads of the job use the same buffers.
     reads: bool,
-    /// Over and over, in place of anything random; empty: none.
+    /// This is repeated in place of random bytes, unless it is empty.
     pattern: Vec<u8>,
 }
 
@@ -36,7 +37,7 @@ impl Filler {
         }
     }
 
-    /// The content that a buffer begins with.
+    /// Fills a buffer with the content it has before the first write.
     pub fn fill(&mut self, buffer: &mut [u8]) {
         if self.zeros {
             return buffer.fill(0);
@@ -51,11 +52,11 @@ impl Filler {
         }
     }
 
-    /// Makes the content another one than that of the write before.
+    /// Changes the content of a buffer, so that it differs from that of the last write.
     #[inline]
     pub fn renew(&mut self, buffer: &mut [u8]) {
         let has_shape = self.zeros || !self.pattern.is_empty() || self.compress_percent > 0;
-        // Where reads go through the same buffers, what they brought is not what is to be written.
+        // A read may have overwritten the buffer.
         if self.refill || (self.reads && has_shape) {
             return self.fill(buffer);
         }
@@ -76,7 +77,7 @@ impl Filler {
     }
 }
 
-/// Fills `buffer` with `pattern` over and over, from its first byte on.
+/// Fills `buffer` with repetitions of `pattern`.
 pub fn repeat(pattern: &[u8], buffer: &mut [u8]) {
     buffer.chunks_mut(pattern.len()).for_each(|piece| piece.copy_from_slice(&pattern[..piece.len()]));
 }
@@ -133,7 +134,8 @@ mod tests {
         }
     }
 
-    /// Writes of a mixed load carried what the read before had brought, in place of zeros.
+    /// Regression: writes of a mixed load contained the data of the read before them instead of
+    /// zeros.
     #[test]
     fn what_a_read_has_brought_is_not_written() {
         for change in [

@@ -1,8 +1,8 @@
-//! What must not be written by mistake.
+//! This module keeps a run from writing to files and devices by mistake.
 //!
 //! Invariants:
-//! - Before anything runs, every file that any job would write was looked at: what exists needs `--allow-overwrite`,
-//!   and a device that is mounted or otherwise in use is refused whatever was said.
+//! - Before any job runs, every file that any job would write was examined: an existing file needs
+//!   `--allow-overwrite`, and a device that is mounted or otherwise in use is always refused.
 //! - Devices stay claimed while the run lasts, so that nobody mounts one meanwhile.
 
 use crate::spec::{Engine, Plan};
@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Why a file is not written.
+/// Says why a file must not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
     #[error("{path} exists and would be overwritten by job {job}; give --allow-overwrite if that is meant")]
@@ -25,19 +25,19 @@ pub enum GuardError {
     Unknown { path: PathBuf, job: String, error: std::io::Error },
 }
 
-/// Devices that are claimed for the run.
+/// Keeps the devices of a run claimed until it is dropped.
 #[derive(Debug, Default)]
 pub struct Claims(#[expect(dead_code, reason = "held open, not used")] Vec<File>);
 
-/// Looks at every file that the plan would write, and claims the devices.
+/// Examines every file that the plan would write, and claims the devices.
 ///
 /// # Errors
-/// At the first that must not be written.
+/// Fails at the first file or device that must not be written.
 pub fn claim(plan: &Plan, allow_overwrite: bool) -> Result<Claims, GuardError> {
     let mut seen = BTreeSet::new();
     let mut claims = Vec::new();
     for job in &plan.jobs {
-        // The storage engine looks at its drive itself, and knows one that it has made.
+        // The storage engine examines its drive itself and recognises one that it has formatted.
         if job.engine != Engine::IoUring || !(job.pattern.writes || job.pattern.trims) {
             continue;
         }
@@ -59,7 +59,8 @@ fn look_at(path: &Path, job: &str, allow_overwrite: bool) -> Result<Option<File>
     };
     let mut claim = None;
     if metadata.file_type().is_block_device() {
-        // The kernel refuses an exclusive open of what it has mounted, also when only a partition of it is.
+        // The kernel refuses an exclusive open of a mounted device, also when only a partition of
+        // it is mounted.
         let exclusive = OFlags::EXCL.bits() as i32;
         match OpenOptions::new().read(true).custom_flags(exclusive).open(path) {
             Ok(file) => claim = Some(file),
@@ -96,7 +97,7 @@ mod tests {
         claim(&plan_of(Path::new("target/not-there"), |_| {}), false).unwrap();
     }
 
-    /// The device below the root, where there is one that this user may see and that is mounted.
+    /// Returns a mounted block device that this user may read, if there is one.
     fn mounted_device() -> Option<PathBuf> {
         let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
         let devices = mounts.lines().filter_map(|line| line.split(' ').next());
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_mounted_device_is_refused_whatever_was_said() {
-        // Without such a device, or without the right to open it, there is nothing to be refused.
+        // Without such a device, or without the right to open it, there is nothing to test.
         let Some(device) = mounted_device() else { return };
         let plan = plan_of(&device, |_| {});
         for allow_overwrite in [false, true] {

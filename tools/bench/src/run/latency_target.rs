@@ -1,20 +1,22 @@
-//! `latency_target`: the greatest depth that holds a latency, found window by window.
+//! This module searches for the greatest depth that meets a `latency_target`, one window per step.
 //!
-//! Invariant: `holds` < `fails`; the depth between them is tried next, and the search is over when they are neighbours.
-//! As fio does: the depth doubles from 1 while the target holds, then the range is halved.
+//! Invariant: `holds` < `fails`. The next depth to try lies between them, and the search ends when
+//! they are neighbours. As in fio, the depth doubles from 1 while the target is met; then the range
+//! is halved.
 
 use crate::spec::LatencyTarget;
 
-/// What a window said.
+/// This is the outcome of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Go on; with this depth from now on.
+    /// The search goes on with this depth.
     Depth(u32),
-    /// The search is over: the greatest depth that holds the target, 0 when none does.
+    /// The search is over. The value is the greatest depth that meets the target, or 0 if none
+    /// does.
     Found(u32),
 }
 
-/// See the module.
+/// Holds the state of a search for the depth.
 #[derive(Debug)]
 pub struct DepthSearch {
     target: LatencyTarget,
@@ -32,22 +34,24 @@ impl DepthSearch {
         Self { target, depth: 1, holds: 0, fails: depth_max + 1, window_end_ns, ios: 0, slow: 0 }
     }
 
+    /// Returns the depth of the current window.
     pub fn depth(&self) -> u32 {
         self.depth
     }
 
-    /// The greatest depth so far that held the target.
+    /// Returns the greatest depth so far that met the target.
     pub fn held(&self) -> u32 {
         self.holds
     }
 
+    /// Counts an operation of the current window.
     #[inline]
     pub fn count(&mut self, latency_ns: u64) {
         self.ios += 1;
         self.slow += u64::from(latency_ns > self.target.target_ns);
     }
 
-    /// At the end of a window, what follows from it.
+    /// Judges a window once it has ended; returns `None` before that.
     #[inline]
     pub fn check(&mut self, now_ns: u64) -> Option<Verdict> {
         if now_ns < self.window_end_ns || self.ios == 0 {
@@ -75,13 +79,14 @@ impl DepthSearch {
 mod tests {
     use super::*;
 
-    /// The depth found on a drive that takes `step_ns` for each operation in flight.
+    /// Searches on a drive whose latency is `step_ns` for each operation in flight, and returns the
+    /// depth found.
     fn search(step_ns: u64, target_ns: u64, depth_max: u32) -> u32 {
         let target = LatencyTarget { target_ns, window_ns: 100, percentile: 99.0 };
         let mut search = DepthSearch::new(target, depth_max, 0);
         for window in 1..100 {
             let latency = u64::from(search.depth()) * step_ns;
-            // One of 200 is slow whatever the depth.
+            // One operation in 200 is slow at any depth.
             (0..199).for_each(|_| search.count(latency));
             search.count(u64::MAX);
             if let Some(Verdict::Found(depth)) = search.check(window * 100) {

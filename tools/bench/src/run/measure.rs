@@ -1,34 +1,35 @@
-//! What one thread measures while it runs.
+//! This module records what one thread measures while it runs.
 //!
 //! Invariants:
 //! - Nothing is counted before the ramp is over.
-//! - Memory is bounded: intervals are at most [`INTERVALS_MAX`], of which neighbours are joined when there would be
-//!   more; logs are at most [`LOG_ENTRIES_MAX`] entries.
+//! - Memory is bounded: there are at most [`INTERVALS_MAX`] intervals, and neighbours are joined
+//!   when there would be more; logs have at most [`LOG_ENTRIES_MAX`] entries.
 
 use crate::engine::{Operation, Verb};
 use crate::result::{Interval, JobResult, LogEntry};
 use crate::spec::{ByDirection, Direction, Job};
 
-/// Samples of bandwidth and IOPS are taken so often.
+/// Bandwidth and IOPS are sampled at this interval.
 const SAMPLE_NS: u64 = 500_000_000;
-/// Width of the intervals of a run, before there are too many.
+/// Intervals of a run are this long until there are too many of them.
 pub const INTERVAL_NS: u64 = 1_000_000_000;
 pub const INTERVALS_MAX: usize = 600;
-/// Of one log of one thread, 40 bytes each.
+/// One log of one thread has at most this many entries of 40 bytes each.
 pub const LOG_ENTRIES_MAX: usize = 1_000_000;
 
-/// An operation in flight.
+/// Describes an operation in flight.
 #[derive(Clone, Copy, Debug)]
 pub struct Flight {
     pub operation: Operation,
-    /// Taken up, and handed over.
+    /// This is the time when the operation was taken from the source; `issue_ns` is when it was
+    /// submitted.
     pub start_ns: u64,
     pub issue_ns: u64,
-    /// When it was meant to start, with a rate.
+    /// This is the time when the operation was meant to start; `None` without a rate.
     pub intended_ns: Option<u64>,
 }
 
-/// A log ran full.
+/// Says that a log is full.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "a log of single operations has {LOG_ENTRIES_MAX} entries, the most there may be; give log_avg_msec=, or a \
@@ -42,31 +43,31 @@ struct Counted {
     bytes: u64,
 }
 
-/// Sums of one direction over the span of a log entry.
+/// Holds the sums of one direction over the span of a log entry.
 #[derive(Clone, Copy, Debug, Default)]
 struct LogSpan {
     ios: u64,
     bytes: u64,
-    /// Submission, completion, both.
+    /// Holds the sums of submission, completion and total latency.
     times_ns: [u64; 3],
 }
 
-/// See the module.
+/// Records the operations of one thread.
 pub struct Recorder {
     pub result: JobResult,
-    /// Counting begins here.
+    /// This is the time when counting begins.
     from_ns: u64,
-    /// The phase that operations belong to began here: writing, or reading back what was written.
+    /// This is the time when the current phase began: writing, or reading back what was written.
     phase_ns: u64,
-    /// Of each direction, the time that counts from earlier phases.
+    /// This is the time counted in earlier phases, for each direction.
     before_ns: ByDirection<u64>,
-    /// When the last operation that counts had ended.
+    /// This is the time when the last counted operation ended.
     counted_until_ns: u64,
     sample_end_ns: u64,
     sampled: ByDirection<Counted>,
     interval: Interval,
     interval_ns: u64,
-    /// Operations were counted until then.
+    /// This is the time when counting ended.
     ended_ns: Option<u64>,
     has_logs: bool,
     log_end_ns: u64,
@@ -75,7 +76,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// For a job whose ramp ends at `from_ns`.
+    /// Creates the recorder of a job whose ramp ends at `from_ns`.
     pub fn new(job: &Job, from_ns: u64) -> Self {
         let logs = &job.logs;
         Self {
@@ -96,7 +97,7 @@ impl Recorder {
         }
     }
 
-    /// Operations handed over at once, and how many are in flight with them.
+    /// Counts operations submitted in one call; `in_flight` includes them.
     #[inline]
     pub fn submitted(&mut self, count: usize, in_flight: usize, now_ns: u64) {
         if now_ns < self.from_ns {
@@ -108,6 +109,7 @@ impl Recorder {
         }
     }
 
+    /// Counts operations that completed in one call.
     #[inline]
     pub fn reaped(&mut self, count: usize, now_ns: u64) {
         if now_ns < self.from_ns {
@@ -116,12 +118,12 @@ impl Recorder {
         self.result.completed.0[batch_bucket(count)] += 1;
     }
 
-    /// Nothing is counted any more: the last interval ends here.
+    /// Ends counting, and with it the last interval.
     pub fn end(&mut self, now_ns: u64) {
         self.ended_ns = Some(now_ns);
     }
 
-    /// An operation succeeded with this many bytes.
+    /// Counts an operation that succeeded with this many bytes.
     #[inline]
     pub fn done(&mut self, flight: &Flight, bytes: u64, now_ns: u64) {
         if now_ns < self.from_ns {
@@ -154,7 +156,7 @@ impl Recorder {
         }
     }
 
-    /// Another phase begins: reads of what was written have a time of their own, as in fio.
+    /// Begins another phase. As in fio, reading back has a run time of its own.
     pub fn begin_phase(&mut self, now_ns: u64) {
         self.phase_ns = now_ns.max(self.from_ns);
         for direction in Direction::ALL {
@@ -162,14 +164,14 @@ impl Recorder {
         }
     }
 
-    /// An operation failed and the job goes on.
+    /// Counts an operation that failed without ending the job.
     pub fn failed(&mut self, verb: Verb) {
         if let Some(direction) = verb.direction() {
             self.result.by_direction.get_mut(direction).failed_ios += 1;
         }
     }
 
-    /// An operation was cut off at the end.
+    /// Counts an operation that was aborted at the end of the job.
     pub fn cut(&mut self, verb: Verb) {
         if let Some(direction) = verb.direction() {
             self.result.by_direction.get_mut(direction).cut_ios += 1;
@@ -179,7 +181,7 @@ impl Recorder {
     /// Takes the samples that are due.
     ///
     /// # Errors
-    /// When a log is full.
+    /// Fails when a log is full.
     #[inline]
     pub fn tick(&mut self, now_ns: u64) -> Result<(), LogFull> {
         while now_ns >= self.sample_end_ns {
@@ -193,7 +195,7 @@ impl Recorder {
         if self.log_full { Err(LogFull) } else { Ok(()) }
     }
 
-    /// The result as it is now; the thread's usage is added by who knows it.
+    /// Returns the results so far. The caller adds the thread's CPU usage.
     pub fn snapshot(&self, now_ns: u64) -> JobResult {
         let mut result = self.result.clone();
         let mut interval = self.interval.clone();
@@ -244,7 +246,8 @@ impl Recorder {
         }
         let slot_ns = now_ns / self.interval_ns * self.interval_ns;
         let before_ns = self.result.intervals.last().map_or(0, |last| last.start_ns + last.length_ns);
-        // The first one begins where counting does, and one that has become wider behind the one before.
+        // The first interval begins when counting does, and one that has become wider begins at the
+        // end of the one before.
         self.interval.start_ns = slot_ns.max(self.from_ns).max(before_ns);
         self.interval.length_ns = slot_ns + self.interval_ns - self.interval.start_ns;
     }
@@ -303,7 +306,7 @@ impl Recorder {
     }
 }
 
-/// So much in a time, for each second.
+/// Returns an amount per second.
 fn rate(amount: u64, time_ns: u64) -> u64 {
     (u128::from(amount) * 1_000_000_000 / u128::from(time_ns.max(1))) as u64
 }
@@ -314,12 +317,12 @@ fn compact(interval: &mut Interval) {
     }
 }
 
-/// From 1, 2, 4, … 64 on.
+/// Returns the bucket of a depth; the buckets begin at 1, 2, 4, … 64.
 fn depth_bucket(depth: usize) -> usize {
     (depth.max(1).ilog2() as usize).min(6)
 }
 
-/// 0, up to 4, 8, … 64, more.
+/// Returns the bucket of a batch; the buckets are 0, up to 4, 8, … 64, and more.
 fn batch_bucket(count: usize) -> usize {
     match count {
         0 => 0,

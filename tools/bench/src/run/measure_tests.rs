@@ -107,8 +107,8 @@ fn two_threads_results_add_up() {
     assert!(sum.intervals.windows(2).all(|pair| pair[0].start_ns < pair[1].start_ns));
 }
 
-/// The first interval was once as long as the others though counting began within it, and in a group the last one too
-/// though the job ended within it: both looked like a fall of the rate.
+/// Regression: the first interval had the full length though counting began within it, and so had
+/// the last one of a group though the job ended within it. Both looked like a drop of the rate.
 #[test]
 fn intervals_end_with_the_job_also_when_threads_are_summed() {
     const EVERY_NS: u64 = 10_000_000;
@@ -122,7 +122,7 @@ fn intervals_end_with_the_job_also_when_threads_are_summed() {
             at_ns += EVERY_NS;
         }
         recorder.end(until_ns);
-        // Flushes and what else comes behind are in no interval.
+        // Flushes and other operations after the end are in no interval.
         recorder.snapshot(until_ns + INTERVAL_NS)
     };
     let (mut sum, other) = (measured(0), measured(1_000_000));
@@ -142,7 +142,7 @@ fn intervals_end_with_the_job_also_when_threads_are_summed() {
         let rate = interval.by_direction.read.ios as f64 / (interval.length_ns as f64 / 1e9);
         assert!((rate / 200.0 - 1.0).abs() < 0.05, "{rate} a second in {interval:?}");
     }
-    // A run shorter than an interval.
+    // This run is shorter than an interval.
     let mut short = Recorder::new(&job, 1_900_000_000);
     short.done(&flight(Verb::Read, 1_950_000_000), 4096, 1_950_000_000);
     short.done(&flight(Verb::Read, 2_050_000_000), 4096, 2_050_000_000);

@@ -1,4 +1,4 @@
-//! Sums of results over the threads of a group.
+//! This module sums results over the threads of a group.
 //!
 //! Invariant: merging is commutative in all figures, and counts add up exactly.
 
@@ -7,7 +7,8 @@ use crate::run::measure::INTERVAL_NS;
 use crate::spec::Direction;
 
 impl JobResult {
-    /// Adds what another thread measured, as if one had measured both. The job, and the first error, stay this one's.
+    /// Adds what another thread measured, as if one thread had measured both. The job stays, and so
+    /// does an error that is already there.
     pub fn merge(&mut self, other: &Self) {
         self.threads += other.threads;
         self.thread_numbers.extend_from_slice(&other.thread_numbers);
@@ -67,7 +68,7 @@ impl DirectionResult {
 }
 
 impl Samples {
-    /// Samples of the same half second add up to the rate of both.
+    /// Adds samples of the same half second: the sum is the rate of both.
     fn merge(&mut self, other: &Self) {
         self.0.resize(self.0.len().max(other.0.len()), 0.0);
         self.0.iter_mut().zip(&other.0).for_each(|(sum, value)| *sum += value);
@@ -81,7 +82,8 @@ impl DepthCounts {
 }
 
 impl Usage {
-    /// CPU time over the wall time of all threads is the share of a core that each took in the mean.
+    /// Adds CPU times and wall times: their quotient is the mean share of a core that each thread
+    /// used.
     fn merge(&mut self, other: &Self) {
         self.user_ns += other.user_ns;
         self.system_ns += other.system_ns;
@@ -99,7 +101,7 @@ fn merge_log(log: &mut Vec<LogEntry>, other: &[LogEntry]) {
 
 fn merge_intervals(intervals: &mut Vec<Interval>, other: &[Interval]) {
     let longest_ns = intervals.iter().chain(other).map(|interval| interval.length_ns).max().unwrap_or(0);
-    // Intervals are as wide as this or shorter: the first begins, and the last ends, where the job does.
+    // Intervals are this wide or shorter: the first begins, and the last ends, with the job.
     let mut common = INTERVAL_NS;
     while common < longest_ns {
         common *= 2;
@@ -109,8 +111,8 @@ fn merge_intervals(intervals: &mut Vec<Interval>, other: &[Interval]) {
     coarsen(intervals, common);
 }
 
-/// Joins intervals, ordered by start, that lie in the same span of `width_ns`. What they are joined to begins and ends
-/// with them, not with the span.
+/// Joins intervals, ordered by start, that lie in the same span of `width_ns`. The joined interval
+/// begins and ends with its parts, not with the span.
 pub fn coarsen(intervals: &mut Vec<Interval>, width_ns: u64) {
     let slot = |interval: &Interval| interval.start_ns / width_ns.max(1);
     let mut joined: Vec<Interval> = Vec::with_capacity(intervals.len());

@@ -1,10 +1,13 @@
-//! Runs a plan: threads, stages, time, progress; gives what was measured.
+//! This module runs a plan (threads, stages, time, progress) and returns what was measured.
 //!
 //! Invariants:
-//! - Jobs of a stage start together, once all of their threads have laid out and opened what they need; the next
-//!   stage starts when all of them have ended. A job with `wait_for` starts when the job it names has ended.
-//! - One engine belongs to one thread. Threads share nothing while they run but what [`status::Telemetry`] stores.
-//! - An interrupt (SIGINT, SIGTERM) ends the jobs that run and starts no others; what was measured is given back.
+//! - Jobs of a stage start together, once all of their threads have laid out and opened their
+//!   files; the next stage starts when all of them have ended. A job with `wait_for` starts when
+//!   the job it names has ended.
+//! - Each engine belongs to one thread. While they run, threads share nothing except what
+//!   [`status::Telemetry`] stores.
+//! - An interrupt (SIGINT, SIGTERM) ends the running jobs and prevents others from starting; what
+//!   was measured is returned.
 
 mod check;
 mod fill;
@@ -39,7 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Why nothing was run.
+/// Says why nothing was run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error("there is no job to run")]
@@ -54,7 +57,7 @@ pub enum RunError {
     Signals(std::io::Error),
 }
 
-/// What all threads of a run see.
+/// Holds what all threads of a run share.
 struct Shared {
     clock: Clock,
     stop: Arc<AtomicBool>,
@@ -65,16 +68,17 @@ struct Shared {
 /// Runs all jobs of the plan. Failures of jobs are in their results.
 ///
 /// # Errors
-/// When nothing was run, because the plan can not be run or would write what it must not.
+/// Fails when nothing was run, because the plan is not valid or would overwrite something it must
+/// not.
 pub fn run(plan: &Plan, options: &RunOptions, watcher: &mut dyn Watcher) -> Result<Run, RunError> {
     let interrupts = Interrupts::catch()?;
     run_until(plan, options, watcher, interrupts.stop.clone())
 }
 
-/// As [`run`], until `stop` is set in place of an interrupt.
+/// Runs all jobs of the plan as [`run`] does, until `stop` is set instead of an interrupt.
 ///
 /// # Errors
-/// As [`run`].
+/// Fails as [`run`] does.
 pub fn run_until(
     plan: &Plan,
     options: &RunOptions,
@@ -86,7 +90,7 @@ pub fn run_until(
     let claims = guard::claim(plan, options.allow_overwrite)?;
     let started_unix_ms =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    // The command line belongs to what was measured; one that is not text has a name that can not be shown.
+    // The command line is part of the results. Arguments that are not UTF-8 are left out.
     let arguments: Vec<String> = std::env::args_os().filter_map(|one| one.into_string().ok()).collect();
     let disks = system::Disks::below(&paths(plan));
     let allow_overwrite = options.allow_overwrite;
@@ -107,18 +111,18 @@ pub fn run_until(
     Ok(Run { jobs: by_group(&results), disks, interrupted, ..header })
 }
 
-/// Interrupts (SIGINT, SIGTERM) of this process, caught until this is dropped: the first one sets `stop`, which ends a
-/// run in order, a second one ends the process.
+/// Catches the interrupts (SIGINT, SIGTERM) of this process until it is dropped: the first one sets
+/// `stop`, which ends a run in order; a second one ends the process.
 pub struct Interrupts {
     pub stop: Arc<AtomicBool>,
     ids: Vec<signal_hook::SigId>,
 }
 
 impl Interrupts {
-    /// Catches them from now on.
+    /// Begins to catch interrupts.
     ///
     /// # Errors
-    /// When the system lets no handler be set.
+    /// Fails when the system rejects a signal handler.
     pub fn catch() -> Result<Self, RunError> {
         let mut interrupts = Self { stop: Arc::default(), ids: Vec::new() };
         let stop = &interrupts.stop;
@@ -140,7 +144,7 @@ impl Drop for Interrupts {
     }
 }
 
-/// What can be said before anything runs.
+/// Checks what can be checked before anything runs.
 fn check(plan: &Plan) -> Result<(), RunError> {
     if plan.jobs.is_empty() || plan.jobs.iter().all(|job| job.threads == 0) {
         return Err(RunError::Empty);
@@ -175,7 +179,7 @@ fn paths(plan: &Plan) -> Vec<std::path::PathBuf> {
     local.flat_map(|job| (0..job.threads).flat_map(|thread| job.paths(thread))).collect()
 }
 
-/// Threads of a group summed where the job asks for it, in the order of the plan.
+/// Sums the threads of each group that has `group_reporting`, in the order of the plan.
 fn by_group(results: &[JobResult]) -> Vec<JobResult> {
     let mut groups: Vec<JobResult> = Vec::with_capacity(results.len());
     for result in results {

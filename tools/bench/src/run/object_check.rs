@@ -1,6 +1,8 @@
-//! `verify` for objects: what is put can be checked, what is got is, and what was put is read back.
+//! This module verifies objects: puts get headers, gets are checked against them, and what was put
+//! is read back.
 //!
-//! Invariant: an object is read back when its last put succeeded and nothing that this thread did has removed it since.
+//! Invariant: an object is read back if its last put succeeded and this thread has not deleted it
+//! since.
 
 use super::check::Wrong;
 use crate::engine::objects::ObjectSet;
@@ -10,29 +12,29 @@ use crate::spec::{Direction, Job, Verify};
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-/// Follows the objects of one thread.
+/// Tracks the objects of one thread.
 #[derive(Debug)]
 pub struct ObjectCheck {
     pub settings: Verify,
     set: ObjectSet,
     versions: Random,
     deletes_own: bool,
-    /// Numbers of objects that this thread has put.
+    /// Holds the numbers of the objects that this thread has put.
     put: BTreeSet<u64>,
-    /// The last one that was read back.
+    /// This is the object that was read back last.
     last: Option<u64>,
 }
 
 impl ObjectCheck {
-    /// None when the job does not verify.
+    /// Creates the check of a job; returns `None` when the job does not verify.
     ///
     /// # Errors
-    /// When the job does not say how many objects there are.
+    /// Fails when the job does not say how many objects there are.
     pub fn new(job: &Job, thread: u32) -> Result<Option<Self>, EngineError> {
         let Some(settings) = job.verify else { return Ok(None) };
         let set = ObjectSet::of(job)?;
         let deletes_own = set.are_shared(Direction::Trim, Direction::Write);
-        // Other versions than those of an earlier run.
+        // The versions differ from those of earlier runs.
         let versions = Random::stream(fastrand::u64(..), u64::from(thread));
         Ok(Some(Self { settings, set, versions, deletes_own, put: BTreeSet::new(), last: None }))
     }
@@ -44,7 +46,7 @@ impl ObjectCheck {
         }
     }
 
-    /// Says that an operation ended. What a put has left that failed is not known.
+    /// Records that an operation ended. After a failed put, the content of the object is unknown.
     pub fn ended(&mut self, operation: &Operation, succeeded: bool) {
         match operation.verb {
             Verb::Write | Verb::Multipart if succeeded => _ = self.put.insert(operation.number),
@@ -54,7 +56,7 @@ impl ObjectCheck {
         }
     }
 
-    /// What is wrong with what a read brought.
+    /// Checks the content of a read.
     pub fn check(&self, content: &[u8], operation: &Operation) -> Option<Wrong> {
         let (of, offset) = match operation.verb {
             Verb::Read => (Direction::Read, operation.offset),
@@ -69,12 +71,12 @@ impl ObjectCheck {
         Some(Wrong { pieces: found.len() as u64, text })
     }
 
-    /// Reads back from the beginning.
+    /// Starts reading back from the beginning.
     pub fn rewind(&mut self) {
         self.last = None;
     }
 
-    /// The next read of what was put; None at the end.
+    /// Returns the next read of an object that was put; `None` at the end.
     pub fn next_read(&mut self) -> Option<Operation> {
         let from = self.last.map_or(Bound::Unbounded, Bound::Excluded);
         let number = *self.put.range((from, Bound::Unbounded)).next()?;

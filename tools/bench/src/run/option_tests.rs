@@ -1,4 +1,5 @@
-//! Keys that public job files have beside the common ones, in whole jobs on real files.
+//! These tests run whole jobs on real files, with keys that public job files use besides the common
+//! ones.
 
 use super::tests::{Place, good, run_jobs};
 use crate::spec::{
@@ -24,7 +25,7 @@ fn one_call_after_the_other_writes_and_reads_each_block_once() {
     assert!(content.chunks(4096).all(|block| block.iter().any(|byte| *byte != 0)), "a block was not written");
     let read = Job { calls: Calls::Plain, depth: 1, size: Some(MIB), ..place.job("randread") };
     assert_eq!(good(&read).by_direction.read.bytes, MIB);
-    // What the ring wrote is found by calls, and a job whose drive refuses it says why.
+    // A plain read verifies what io_uring wrote, and a job whose drive rejects a write reports why.
     let mut verify = Job {
         verify: Some(Verify { read_back: true, fatal: true, by_pattern: false }),
         ..place.job("randwrite")
@@ -56,7 +57,7 @@ fn batches_are_as_large_as_was_asked_for() {
         "more than 4 at once: {:?}",
         result.completed
     );
-    // Looking without waiting, one at a time.
+    // Polls for completions without waiting, and takes one at a time.
     job.batches = Batches { most: Some(32), complete_min: 0, complete_max: Some(1), depth_low: None };
     assert_eq!(good(&job).by_direction.read.ios, 1024);
 }
@@ -110,7 +111,8 @@ fn space_is_reserved_written_or_left_as_was_asked_for() {
         assert_eq!(content.len() as u64, 4 * MIB);
         assert_eq!(content[MIB as usize..].iter().any(|byte| *byte != 0), is_written, "{written_files:?}");
         let bytes = std::fs::metadata(place.file("data")).unwrap().blocks() * 512;
-        // A file system may not be able to reserve space; without being asked, none does.
+        // A file system may be unable to reserve space; but unless the job asks for it, no space is
+        // reserved.
         assert!(is_there || bytes < MIB, "{bytes} bytes are taken without being reserved");
         std::fs::remove_file(place.file("data")).unwrap();
     }
@@ -122,7 +124,7 @@ fn a_job_ends_once_it_is_steady() {
     let steady = Steady {
         metric: SteadyMetric::Iops,
         slope: false,
-        // Whatever the machine does meanwhile.
+        // The job is steady whatever else the machine does.
         limit: 1e6,
         percent: true,
         window_ns: 200_000_000,
@@ -136,7 +138,7 @@ fn a_job_ends_once_it_is_steady() {
     let report = result.steady.expect("there is a report");
     assert!(report.attained && report.iops.len() == 4, "{report:?}");
     assert_eq!(result.threads, 2, "both threads were ended");
-    // A window that is longer than the job.
+    // This window is longer than the job.
     job.steady = Some(Steady { window_ns: 60_000_000_000, ..steady });
     job.runtime_ns = Some(500_000_000);
     assert!(!good(&job).steady.expect("there is a report").attained);

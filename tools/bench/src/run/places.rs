@@ -1,7 +1,7 @@
-//! Directories that a run needs: of its files, its logs and its reports.
+//! This module checks the directories that a run needs for its files, logs and reports.
 //!
-//! Invariant: nothing is made here, and nothing has run: what is missing is said before the first operation, all of it
-//! at once.
+//! Invariant: nothing is created here, and nothing has run yet: all missing directories are
+//! reported at once, before the first operation.
 
 use crate::cli::RunOptions;
 use crate::spec::{Engine, Job, Plan};
@@ -10,15 +10,15 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-/// Places that a run can not use.
+/// Lists the directories that a run cannot use.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\nringbolt bench: "))]
 pub struct PlacesError(Vec<String>);
 
-/// Looks at every place that the jobs and the options name.
+/// Checks every directory that the jobs and the options name.
 ///
 /// # Errors
-/// With a line for each that is not there, is no directory, or can not be written.
+/// Returns a line for each one that does not exist, is no directory, or is not writable.
 pub fn check(plan: &Plan, options: &RunOptions) -> Result<(), PlacesError> {
     let mut wrong: Vec<String> = Vec::new();
     for job in &plan.jobs {
@@ -36,13 +36,13 @@ pub fn check(plan: &Plan, options: &RunOptions) -> Result<(), PlacesError> {
     if wrong.is_empty() { Ok(()) } else { Err(PlacesError(wrong)) }
 }
 
-/// What is wrong with the places of a job's files.
+/// Says what is wrong with the directories of a job's files.
 fn targets(job: &Job) -> Vec<String> {
     if job.engine == Engine::S3 {
         return Vec::new();
     }
     if let Some(directory) = &job.directory {
-        // A file in it is looked for once it is there.
+        // Files in a directory can be checked only if it exists.
         let fault = directory_fault(directory);
         if let Some(fault) = fault {
             return vec![format!("directory={}: {fault}", directory.display())];
@@ -73,20 +73,20 @@ fn logs(job: &Job) -> Vec<String> {
         [("write_bw_log", &logs.bandwidth), ("write_lat_log", &logs.latency), ("write_iops_log", &logs.iops)];
     let fault = |(key, prefix): (&str, &Option<String>)| {
         let prefix = prefix.as_ref()?;
-        // What follows the prefix holds no slash.
+        // The part after the prefix contains no slash.
         let fault = parent_fault(Path::new(&format!("{prefix}_")))?;
         Some(format!("{key}={prefix}: {fault}"))
     };
     keys.into_iter().filter_map(fault).collect()
 }
 
-/// Of the directory that a file is to be made in.
+/// Says what is wrong with the directory in which a file is to be created.
 fn parent_fault(path: &Path) -> Option<String> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     directory_fault(&parent).or_else(|| {
         let is_closed = access(&parent, Access::WRITE_OK | Access::EXEC_OK).err()?;
-        // A file that is there needs no right to make one.
+        // An existing file needs no write permission on its directory.
         (!path.exists()).then(|| format!("nothing can be made in {}: {is_closed}", parent.display()))
     })
 }

@@ -1,5 +1,5 @@
-//! Job files as the public writes them (tools/bench/jobs/public): each runs as it is, scaled down, or is refused once
-//! with all reasons.
+//! These tests take public job files (tools/bench/jobs/public): each one runs as it is, scaled
+//! down, or is refused with all reasons at once.
 
 use super::tests::{Place, run_plan};
 use crate::job::scaled::{Scale, scaled};
@@ -8,10 +8,10 @@ use crate::job::{self, Refusals, Resolved};
 use crate::spec::{BlockSize, Direction, Engine};
 use std::path::{Path, PathBuf};
 
-/// What a drive of a public job becomes: a file of so many bytes.
+/// A file of this many bytes replaces the drive of a public job.
 const DRIVE_BYTES: usize = 16 << 20;
 
-/// Jobs that need fio, with all that is refused of them.
+/// Lists the jobs that only fio can run, with every reason for which each one is refused.
 const REFUSED: [(&str, [&str; 4]); 2] = [
     (
         "ceph-rbd.fio",

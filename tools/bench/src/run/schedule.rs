@@ -1,7 +1,7 @@
-//! Which threads run when, and what is told while they do.
+//! This module decides when threads run, and reports the status while they do.
 //!
-//! Invariant: a thread is started once, when its job's stage has come and the job it waits for has ended; its gate
-//! opens when all threads started with it are ready, or have failed.
+//! Invariant: a thread is started once, when its job's stage has come and the job it waits for has
+//! ended. Its gate opens when all threads started with it are ready or have failed.
 
 use super::status::{JobStatus, Phase, Rate, Status, TICK_NS, Telemetry, Watcher};
 use super::steady::{Sample, Window};
@@ -17,7 +17,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::Scope;
 use std::time::Duration;
 
-/// One thread of one job.
+/// Describes one thread of one job.
 struct Seat<'run> {
     job_index: usize,
     number: u32,
@@ -25,7 +25,7 @@ struct Seat<'run> {
     telemetry: Telemetry,
 }
 
-/// Runs every job's threads and gives their results in the order of the plan.
+/// Runs every job's threads and returns their results in the order of the plan.
 pub fn run(
     plan: &Plan,
     options: &RunOptions,
@@ -67,7 +67,7 @@ pub fn run(
                 Ok(Event::Ended(seat, result, notes)) => {
                     let job = &seats[seat].job.name;
                     for note in notes {
-                        // Threads of a job often have the same to say.
+                        // Threads of a job often report the same note.
                         if board.told.insert((job.clone(), note.clone())) {
                             watcher.note(job, &note);
                         }
@@ -88,14 +88,16 @@ pub fn run(
     })
 }
 
-/// Threads whose rates are judged together by `steadystate`, the samples that were judged, and the window of them.
+/// Holds the threads whose rates are judged together by `steadystate`, the next sample to judge,
+/// and the window.
 struct Judged {
     seats: Vec<usize>,
     next: usize,
     window: Window,
 }
 
-/// The threads of each job that is to become steady; with `group_reporting` those of the group.
+/// Groups the threads of each job with `steadystate`; with `group_reporting`, those of the whole
+/// group.
 fn judged_together(seats: &[Seat<'_>]) -> Vec<Judged> {
     let mut judged: Vec<Judged> = Vec::new();
     for (index, seat) in seats.iter().enumerate() {
@@ -113,7 +115,7 @@ fn judged_together(seats: &[Seat<'_>]) -> Vec<Judged> {
     judged
 }
 
-/// Threads that begin together.
+/// Holds the threads that begin together.
 struct Cohort {
     waiting: BTreeSet<usize>,
     gates: Vec<Sender<()>>,
@@ -125,11 +127,11 @@ struct Board<'run> {
     shared: &'run Shared,
     sender: Sender<Event>,
     cohorts: Vec<Cohort>,
-    /// Jobs.
+    /// Holds the indexes of the jobs that have started.
     started: BTreeSet<usize>,
     results: Vec<Option<JobResult>>,
     judged: Vec<Judged>,
-    /// Notes, by job.
+    /// Holds the notes that were reported, each with its job.
     told: BTreeSet<(String, String)>,
     watch: Watch,
 }
@@ -189,7 +191,7 @@ impl<'run> Board<'run> {
     fn ready(&mut self, seat: usize) {
         for cohort in &mut self.cohorts {
             if cohort.waiting.remove(&seat) && cohort.waiting.is_empty() {
-                // A thread that has failed before has closed its gate.
+                // A thread that failed earlier has closed its gate.
                 cohort.gates.iter().for_each(|gate| {
                     gate.send(()).ok();
                 });
@@ -197,7 +199,8 @@ impl<'run> Board<'run> {
         }
     }
 
-    /// Looks at the samples that are there of all threads that are judged together, and ends those that are steady.
+    /// Judges the samples that all threads of a window have taken, and ends those threads that are
+    /// steady.
     fn judge(&mut self) {
         for judged in &mut self.judged {
             let seats = self.seats;
@@ -217,7 +220,7 @@ impl<'run> Board<'run> {
         }
     }
 
-    /// Puts what the windows came to into the result of the first thread that was judged.
+    /// Stores the report of each window in the result of its first thread.
     fn add_judgements(&mut self) {
         for judged in &self.judged {
             if let Some(result) = self.results[judged.seats[0]].as_mut() {
@@ -238,7 +241,7 @@ impl<'run> Board<'run> {
         }
         for seat in self.seats.iter().filter(|seat| seat.job.unlink && seat.job.engine == Engine::IoUring) {
             for path in seat.job.paths(seat.number) {
-                // Only plain files: a device is not made by a job.
+                // Only plain files are removed: a device is not created by a job.
                 if std::fs::metadata(&path).is_ok_and(|there| there.is_file()) {
                     std::fs::remove_file(&path).ok();
                 }
@@ -261,7 +264,7 @@ impl<'run> Board<'run> {
             let results: Vec<JobResult> = self.seats.iter().zip(&self.results).filter_map(latest).collect();
             watcher.interim(&Run { jobs: by_group(&results), ..header.clone() });
         } else if self.watch.interim_ns.is_some_and(|at| now_ns + TICK_NS >= at) {
-            // Threads look ten times a second.
+            // Threads check this flag ten times a second.
             let running = self.seats.iter().zip(&self.results).filter(|(_, result)| result.is_none());
             running.for_each(|(seat, _)| seat.telemetry.wants_snapshot.store(true, Ordering::Release));
         }
@@ -293,14 +296,14 @@ impl<'run> Board<'run> {
     }
 }
 
-/// When something is to be told, and what was known the last time.
+/// Says when the next status is due, and holds the figures of the last one.
 struct Watch {
     status_ns: u64,
     every_ns: Option<u64>,
     interim_ns: Option<u64>,
     last: Vec<[(u64, u64); 3]>,
     last_ns: u64,
-    /// Of each job, when it was first seen running.
+    /// Holds, for each job, when it was first seen running.
     begun: Vec<(usize, u64)>,
 }
 
@@ -341,7 +344,7 @@ impl Watch {
         rates
     }
 
-    /// From how long the part that is done has taken.
+    /// Estimates the time left in ns from the time that the completed fraction took.
     fn left_ns(&mut self, job_index: usize, fraction: f64, now_ns: u64) -> Option<u64> {
         let begun = self.begun.iter().find(|(job, _)| *job == job_index).map(|(_, at)| *at);
         let begun_ns = begun.unwrap_or_else(|| {

@@ -1,6 +1,7 @@
-//! How far a run is.
+//! This module shows the progress of a run.
 //!
-//! Invariant: a thread only stores here, a handful of words ten times a second; whoever watches only loads.
+//! Invariant: a thread only stores here, a few words ten times a second; whoever watches only
+//! loads.
 
 use super::steady::Sample;
 use crate::result::{JobResult, Run};
@@ -8,10 +9,10 @@ use crate::spec::{ByDirection, Direction};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// How often it is looked at.
+/// The status is updated at this interval.
 pub const TICK_NS: u64 = 500_000_000;
 
-/// What a job is at.
+/// Says what a job is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     Waiting,
@@ -27,67 +28,69 @@ impl Phase {
         [Self::Waiting, Self::LayingOut, Self::Ramping, Self::Running, Self::Verifying, Self::Done];
 }
 
-/// Now, in one direction.
+/// Holds the current rate of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rate {
     pub bytes_a_second: f64,
     pub ios_a_second: f64,
 }
 
-/// Of one job: the least of its threads' phases, the mean of how far they are, the sum of their rates.
+/// Holds the status of one job: the earliest of its threads' phases, the mean of their progress,
+/// and the sum of their rates.
 #[derive(Clone, Debug)]
 pub struct JobStatus {
     pub name: String,
     pub threads: u32,
     pub phase: Phase,
-    /// From 0 to 1, of the phase.
+    /// This is the progress within the phase, from 0 to 1.
     pub fraction: f64,
     pub rate: ByDirection<Rate>,
 }
 
-/// Of a whole run, twice a second.
+/// Holds the status of a whole run; it is updated twice a second.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
     pub elapsed_ns: u64,
-    /// Until the jobs that run now will have ended; None: not known.
+    /// This is the time until the running jobs will have ended; `None` if it is not known.
     pub left_ns: Option<u64>,
     pub jobs: Vec<JobStatus>,
 }
 
-/// Whoever shows a run while it goes on.
+/// Shows a run while it lasts.
 pub trait Watcher {
     fn status(&mut self, _status: &Status) {}
 
-    /// The results so far, at `--status-interval`.
+    /// Receives the results so far, at `--status-interval`.
     fn interim(&mut self, _run: &Run) {}
 
-    /// Something that the figures do not say.
+    /// Receives a note that the figures do not show.
     fn note(&mut self, _job: &str, _text: &str) {}
 }
 
-/// Nobody looks.
+/// Ignores the status of a run.
 #[derive(Debug, Default)]
 pub struct Unwatched;
 
 impl Watcher for Unwatched {}
 
-/// What a thread says of itself.
+/// Holds what a thread reports about itself.
 #[derive(Debug, Default)]
 pub struct Telemetry {
     phase: AtomicU8,
-    /// Millionths.
+    /// This is in millionths.
     fraction: AtomicU32,
     bytes: [AtomicU64; 3],
     ios: [AtomicU64; 3],
     pub wants_snapshot: AtomicBool,
-    /// The thread has done enough: its job is steady.
+    /// Tells the thread to end, because its job is steady.
     pub enough: AtomicBool,
-    /// What the thread did in the span of each sample of `steadystate`.
+    /// Holds what the thread did in the span of each sample of `steadystate`.
     samples: Mutex<Vec<Sample>>,
     snapshot: Mutex<Option<JobResult>>,
 }
 
 impl Telemetry {
+    /// Sets the phase, and its progress to 0.
     pub fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
         self.set_fraction(0.0);
@@ -105,6 +108,7 @@ impl Telemetry {
         f64::from(self.fraction.load(Ordering::Relaxed)) / 1e6
     }
 
+    /// Stores the bytes and operations of a result.
     pub fn set_counts(&self, result: &JobResult) {
         for (at, direction) in Direction::ALL.into_iter().enumerate() {
             let from = result.by_direction.get(direction);
@@ -113,7 +117,7 @@ impl Telemetry {
         }
     }
 
-    /// Bytes and operations of each direction.
+    /// Returns bytes and operations of each direction.
     pub fn counts(&self) -> [(u64, u64); 3] {
         std::array::from_fn(|at| {
             (self.bytes[at].load(Ordering::Relaxed), self.ios[at].load(Ordering::Relaxed))
@@ -125,11 +129,12 @@ impl Telemetry {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
     }
 
-    /// The sample at this place, if it was taken.
+    /// Returns the sample with this index, if it was taken.
     pub fn sample(&self, at: usize) -> Option<Sample> {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner).get(at).copied()
     }
 
+    /// Stores a snapshot of the results, which was requested by `wants_snapshot`.
     pub fn give_snapshot(&self, result: JobResult) {
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         self.wants_snapshot.store(false, Ordering::Release);

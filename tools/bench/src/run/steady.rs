@@ -1,35 +1,39 @@
-//! `steadystate`: a job ends once its rate, over a window, does not change any more.
+//! This module implements `steadystate`: a job ends once its rate, over a window, no longer
+//! changes.
 //!
-//! Each thread gives the sum of each sample's span to its telemetry, exactly, since all threads of a job begin at one
-//! gate; whoever watches the run adds up the samples of the threads that are judged together.
+//! Each thread stores the sum of each sample's span in its telemetry. The spans of all threads are
+//! the same, because the threads of a job begin at one gate. The scheduler adds up the samples of
+//! the threads that are judged together.
 //!
 //! Invariant: a window that is not full, or in which nothing was done, is never steady.
 
 use crate::spec::{Steady, SteadyMetric};
 use std::collections::VecDeque;
 
-/// Operations and bytes of one thread in the span of one sample.
+/// Counts the operations and bytes of one thread in the span of one sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
     pub ios: u64,
     pub bytes: u64,
 }
 
-/// What the window came to: fio's `steadystate` of a report.
+/// Holds the figures of the window: fio's `steadystate` of a report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SteadyReport {
     pub settings: Steady,
     pub attained: bool,
-    /// The largest deviation from the mean, and the slope per sample: operations or bytes a second.
+    /// This is the largest deviation from the mean, in operations or bytes per second; `slope` is
+    /// the same per sample.
     pub deviation: f64,
     pub slope: f64,
-    /// Of the window, the latest last, each a second's.
+    /// Holds the rates of the window per second, the latest last; `bytes` likewise.
     pub iops: Vec<f64>,
     pub bytes: Vec<f64>,
 }
 
 impl SteadyReport {
-    /// What is judged, in per cent of the window's mean where the limit is, else operations or bytes a second.
+    /// Returns the judged figure: in per cent of the window's mean if the limit is, otherwise in
+    /// operations or bytes per second.
     pub fn criterion(&self) -> f64 {
         let judged = if self.settings.slope { self.slope.abs() } else { self.deviation };
         if self.settings.percent {
@@ -47,7 +51,7 @@ impl SteadyReport {
     }
 }
 
-/// The window of the threads that are judged together.
+/// Holds the window of the threads that are judged together.
 #[derive(Debug)]
 pub struct Window {
     settings: Steady,
@@ -60,7 +64,8 @@ impl Window {
         Self { settings, samples: VecDeque::new(), attained: None }
     }
 
-    /// Adds what all threads together did in the span of a sample. True: the window is steady now.
+    /// Adds what all threads did in the span of a sample. Returns true when the window has become
+    /// steady.
     pub fn add(&mut self, sample: Sample) -> bool {
         if self.attained.is_some() {
             return false;
@@ -70,7 +75,7 @@ impl Window {
         }
         self.samples.push_back(sample);
         let report = self.report();
-        // A drive that stands still is not steady.
+        // A drive that does nothing is not steady.
         let is_full = self.samples.len() == self.capacity() && mean(report.judged()) > 0.0;
         let is_steady = is_full && report.criterion() < self.settings.limit;
         self.attained = is_steady.then_some(SteadyReport { attained: true, ..report });
@@ -81,7 +86,7 @@ impl Window {
         (self.settings.window_ns / self.settings.interval_ns).max(2) as usize
     }
 
-    /// The window as it is, or as it was when it was steady.
+    /// Returns the figures of the window as it is, or as it was when it became steady.
     pub fn report(&self) -> SteadyReport {
         if let Some(attained) = &self.attained {
             return attained.clone();
@@ -106,7 +111,7 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
-/// Of the line through the values with the least squares, per value; 0 for fewer than two.
+/// Returns the slope of the least-squares line through the values, per value; 0 for fewer than two.
 fn slope(values: &[f64]) -> f64 {
     let middle = (values.len().max(1) - 1) as f64 / 2.0;
     let mean = mean(values);

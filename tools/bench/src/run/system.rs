@@ -1,4 +1,5 @@
-//! What the system gives a thread, and tells of it: cores, CPU time, counters of drives.
+//! This module uses the system's interfaces for threads and drives: cores, CPU time, block device
+//! counters.
 
 use crate::result::{DiskUsage, Usage};
 use crate::spec::Job;
@@ -11,10 +12,10 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// The cores a job may run on; None: any.
+/// Returns the cores that a job may run on; `None` means any.
 ///
 /// # Errors
-/// When a NUMA node is not there.
+/// Fails when a NUMA node does not exist.
 pub fn cores_of(job: &Job) -> Result<Option<Vec<usize>>, String> {
     let mut cores = job.cpus.clone();
     for node in &job.numa_nodes {
@@ -29,7 +30,7 @@ pub fn cores_of(job: &Job) -> Result<Option<Vec<usize>>, String> {
     Ok((!cores.is_empty()).then_some(cores))
 }
 
-/// `0-3,8` as numbers.
+/// Parses a list such as `0-3,8`.
 fn parse_list(text: &str) -> Vec<usize> {
     let range = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -38,12 +39,12 @@ fn parse_list(text: &str) -> Vec<usize> {
     text.split(',').filter_map(range).flatten().collect()
 }
 
-/// Keeps the calling thread on `cores`, and its waits exact.
+/// Pins the calling thread to `cores`, and makes its timers exact.
 ///
 /// # Errors
-/// When the machine has no such core.
+/// Fails when the machine has no such core.
 pub fn settle(cores: Option<&[usize]>) -> Result<(), String> {
-    // An open loop starts its operations by timers; the default lets each be 50 us late.
+    // An open loop starts its operations by timers; by default, each timer may be 50 us late.
     nix::sys::prctl::set_timerslack(1).ok();
     let Some(cores) = cores else { return Ok(()) };
     let mut set = CpuSet::new();
@@ -54,7 +55,7 @@ pub fn settle(cores: Option<&[usize]>) -> Result<(), String> {
         .map_err(|error| format!("cpus_allowed={cores:?}: {error}; see /sys/devices/system/cpu/online"))
 }
 
-/// CPU time and events of the calling thread so far.
+/// Returns the CPU time and events of the calling thread so far.
 pub fn thread_usage() -> Usage {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_THREAD) else { return Usage::default() };
     let count = |value: i64| u64::try_from(value).unwrap_or(0);
@@ -68,7 +69,7 @@ pub fn thread_usage() -> Usage {
     }
 }
 
-/// What came to `before` since.
+/// Returns what the calling thread has used since `before`.
 pub fn usage_since(before: &Usage, wall_ns: u64) -> Usage {
     let now = thread_usage();
     Usage {
@@ -81,18 +82,19 @@ pub fn usage_since(before: &Usage, wall_ns: u64) -> Usage {
     }
 }
 
-/// Counters of the block devices below files.
+/// Holds the counters of the block devices below a set of files.
 #[derive(Debug, Default)]
 pub struct Disks(BTreeMap<String, [u64; 11]>);
 
 impl Disks {
-    /// Of the devices that hold, or are, these files; a file that is not there yet counts with its directory.
+    /// Reads the counters of the devices that contain, or are, these files; a file that does not
+    /// exist yet counts with its directory.
     pub fn below(paths: &[PathBuf]) -> Self {
         let devices = paths.iter().filter_map(|path| device_of(path));
         Self(devices.filter_map(|name| Some((name.clone(), counters(&name)?))).collect())
     }
 
-    /// What happened since, over `elapsed_ns`.
+    /// Returns the difference of the counters since then, over `elapsed_ns`.
     pub fn since(&self, elapsed_ns: u64) -> Vec<DiskUsage> {
         let usage = |(name, before): (&String, &[u64; 11])| {
             Some(usage_between(name, before, &counters(name)?, elapsed_ns))
@@ -101,7 +103,7 @@ impl Disks {
     }
 }
 
-/// From the counters as the kernel has them (Documentation/block/stat.rst).
+/// Computes the usage from the counters of the kernel (Documentation/block/stat.rst).
 fn usage_between(name: &str, before: &[u64; 11], now: &[u64; 11], elapsed_ns: u64) -> DiskUsage {
     let field = |at: usize| now[at].wrapping_sub(before[at]);
     DiskUsage {
@@ -115,7 +117,7 @@ fn usage_between(name: &str, before: &[u64; 11], now: &[u64; 11], elapsed_ns: u6
     }
 }
 
-/// Name of the whole device below a path.
+/// Returns the name of the whole device below a path.
 fn device_of(path: &Path) -> Option<String> {
     let there = path.ancestors().find_map(|path| {
         fs::metadata(if path.as_os_str().is_empty() { Path::new(".") } else { path }).ok()
@@ -149,7 +151,8 @@ mod tests {
 
     #[test]
     fn counters_of_a_drive_are_taken_for_what_they_are() {
-        // Reads, merged, sectors, ms; the same of writes; in flight, busy ms, waited ms.
+        // The fields are: reads, merged, sectors, ms; the same of writes; in flight, busy ms,
+        // waited ms.
         let now = [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21];
         let usage = usage_between("vda", &[10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10], &now, 100_000_000);
         assert_eq!((usage.ios, usage.merges, usage.sectors), ([1, 5], [2, 6], [3, 7]));

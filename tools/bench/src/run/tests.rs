@@ -1,4 +1,4 @@
-//! Whole jobs on a real file, with O_DIRECT.
+//! These tests run whole jobs on a real file, with O_DIRECT.
 
 use super::*;
 use crate::report::sample;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 const MIB: u64 = 1 << 20;
 
-/// A directory below target/, on the file system that the code is built on: /tmp may have no O_DIRECT.
+/// Holds a directory below target/, because /tmp may not support O_DIRECT.
 pub struct Place(tempfile::TempDir);
 
 impl Place {
@@ -24,7 +24,7 @@ impl Place {
         self.0.path().join(name)
     }
 
-    /// A job over 4 MiB in blocks of 4 KiB at depth 8 that ends when all was done once.
+    /// Returns a job over 4 MiB in blocks of 4 KiB at depth 8 that ends after one pass.
     pub fn job(&self, rw: &str) -> Job {
         let mut job = sample::job("job", 0, false, false);
         job.pattern = Pattern {
@@ -50,7 +50,7 @@ pub fn run_plan(plan: &Plan) -> Run {
     run(plan, &options, &mut Unwatched).unwrap()
 }
 
-/// The only result, without an error.
+/// Runs the job and returns its only result, which must have no error.
 pub fn good(job: &Job) -> JobResult {
     let run = run_jobs(&[job]);
     assert_eq!(run.jobs.len(), 1);
@@ -91,7 +91,7 @@ fn a_read_lays_its_file_out_and_goes_nowhere_else() {
     let result = good(&job);
     assert_eq!(result.by_direction.read.bytes, 2 * MIB);
     assert_eq!(std::fs::metadata(place.file("data")).unwrap().len(), 3 * MIB);
-    // Longer than the job's part: a second job takes what is there.
+    // The file is longer than the job's part: a second job uses the rest.
     job.offset = 0;
     job.unlink = true;
     assert_eq!(good(&job).by_direction.read.ios, 512);
@@ -108,7 +108,7 @@ fn what_a_verify_job_wrote_is_read_back_and_a_flipped_byte_is_found() {
     let result = good(&job);
     assert_eq!((result.verify_failures, result.by_direction.write.bytes), (0, 8 * MIB));
     assert_eq!(result.by_direction.read.bytes, 8 * MIB);
-    // The rate of what is read back once had the time of the writes in it.
+    // Regression: the rate of reading back included the time of the writes.
     let [read_ns, write_ns] = [&result.by_direction.read, &result.by_direction.write].map(|of| of.runtime_ns);
     assert!(
         read_ns > 0 && write_ns > 0 && read_ns + write_ns <= result.runtime_ns,
@@ -139,7 +139,8 @@ fn a_rate_is_kept_and_response_times_are_recorded() {
         job.rate_process = process;
         let result = good(&job).by_direction.read;
         assert_eq!((result.ios, result.response.count()), (400, 400));
-        // None begins before it is due; how late it ends is for the drive to say, within reason.
+        // No operation begins before it is due; how late it ends depends on the drive, within
+        // limits.
         let rate = 400.0 * 1e9 / result.runtime_ns as f64;
         let most = if process == RateProcess::Linear { 502.0 } else { 625.0 };
         assert!(rate > 200.0 && rate < most, "{process:?}: {rate} of 500 a second");
@@ -153,12 +154,13 @@ fn a_backlog_shows_in_response_times_and_not_in_service_times() {
     let mut job = place.job("randread");
     good(&job);
     job.depth = 1;
-    // Far more than any drive does at depth 1: operations fall behind for the whole of the job.
+    // No drive reaches this rate at depth 1: operations are late during the whole job.
     job.rate_iops.read = Some(50_000_000);
     let result = good(&job).by_direction.read;
     let (response, service) = (&result.response, &result.clat);
-    // What holds however unsteady the drive is: all 1024 are due within 21 us and done one after the other, so that
-    // the response time of each has the service times of all before it in it, and no service time has.
+    // This holds however unsteady the drive is: all 1024 are due within 21 us and run one after the
+    // other, so the response time of each contains the service times of all before it, and no
+    // service time does.
     let due_ns = 21_000.0;
     let busy_ns = 1024.0 * service.mean_ns();
     assert!(busy_ns <= 1.005 * result.runtime_ns as f64, "{busy_ns} of service in {}", result.runtime_ns);
@@ -259,7 +261,7 @@ fn a_block_that_the_drive_refuses_ends_the_job_with_a_hint() {
     assert!(told.first.path.ends_with("data") && told.first.offset.is_some(), "{told:?}");
 }
 
-/// Sets the stop at the first look.
+/// Sets the stop flag at the first status.
 struct Stopper(Arc<AtomicBool>);
 
 impl Watcher for Stopper {
@@ -269,7 +271,7 @@ impl Watcher for Stopper {
     }
 }
 
-/// Ctrl-C while a large file was filled once did nothing until all of it was there.
+/// Regression: Ctrl-C during the layout of a large file had no effect until the file was complete.
 #[test]
 fn an_interrupt_ends_laying_out() {
     let place = Place::new();
@@ -284,7 +286,7 @@ fn an_interrupt_ends_laying_out() {
         let plan = Plan { global: Default::default(), jobs: vec![job] };
         let options = RunOptions { allow_overwrite: true, ..RunOptions::default() };
         let run = run_until(&plan, &options, &mut Stopper(stop.clone()), stop).unwrap();
-        // What was wanted would fill any drive, and take an hour: that this comes to its end is the test.
+        // The layout would fill any drive and take an hour: the test is that the run ends at all.
         let result = &run.jobs[0];
         assert_eq!((run.interrupted, result.error, result.by_direction.read.ios), (true, 0, 0));
         assert!(result.notes[0].contains("stopped"), "{:?}", result.notes);

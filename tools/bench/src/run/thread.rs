@@ -1,4 +1,4 @@
-//! One thread of a job from its first to its last breath: cores, engine, gate, loop.
+//! This module runs one thread of a job from start to end: cores, engine, gate, loop.
 
 use super::check::Check;
 use super::fill::Filler;
@@ -20,30 +20,31 @@ use crate::spec::{Calls, Engine, Job};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 
-/// What a thread tells the one that started it.
+/// This is a message of a thread to the scheduler.
 pub enum Event {
-    /// Everything is there to begin.
+    /// The thread is ready to begin.
     Ready(usize),
     /// The thread has ended.
     Ended(usize, Box<JobResult>, Vec<String>),
 }
 
-/// A thread's part in a run.
+/// Describes one thread of a run.
 pub struct Thread<'run> {
     pub job: &'run Job,
-    /// Number within the job.
+    /// This is the number within the job.
     pub number: u32,
-    /// Number within the run.
+    /// This is the number within the run.
     pub index: usize,
     pub shared: &'run Shared,
     pub telemetry: &'run Telemetry,
     pub events: Sender<Event>,
-    /// Opens when all have said that they are ready; closed for good when the run was given up.
+    /// Opens when all threads have reported that they are ready; disconnects when the run is
+    /// abandoned.
     pub gate: Receiver<()>,
 }
 
 impl Thread<'_> {
-    /// Does all that the thread is there for, and tells its end.
+    /// Runs the thread, and reports its end.
     pub fn live(self) {
         let (mut result, failure, mut notes) = match self.work() {
             Ok((result, failure, notes)) => (result, failure, notes),
@@ -54,15 +55,16 @@ impl Thread<'_> {
             result.error_text = Some(failure.text);
         }
         result.number(self.index as u32 + 1);
-        // Whatever the format of the results, and where they go.
+        // The error is shown for every format and destination of the results.
         notes.extend(result.error_text.clone());
         self.telemetry.set_counts(&result);
         self.telemetry.set_phase(Phase::Done);
-        // Nobody listens when the run was given up.
+        // Nobody receives the event after the run was abandoned.
         self.events.send(Event::Ended(self.index, Box::new(result), notes)).ok();
     }
 
-    /// What is not ready when the run is to end has not failed.
+    /// Does the thread's work. A thread that is not ready when the run is interrupted has not
+    /// failed.
     fn work(&self) -> Result<(JobResult, Option<Failure>, Vec<String>), Failure> {
         match self.do_job() {
             Err(failure) if self.shared.stop.load(Ordering::Relaxed) => {
@@ -136,7 +138,7 @@ impl Thread<'_> {
             return Ok((JobResult::empty(job), None, engine.notes()));
         }
         if job.start_delay_ns > 0 {
-            // What others did meanwhile is not to be in the cache.
+            // What other threads did meanwhile must not be in the cache.
             engine.restart();
         }
         let parts = Parts {
@@ -163,7 +165,7 @@ impl Thread<'_> {
         Ok((result, failure, notes))
     }
 
-    /// `startdelay`; false when the run ended meanwhile.
+    /// Waits for `startdelay`; returns false if the run ended meanwhile.
     fn wait_for_start<E: IoEngine>(&self, engine: &mut E) -> Result<bool, Failure> {
         let clock = self.shared.clock;
         let start_ns = clock.now_ns() + self.job.start_delay_ns;

@@ -1,10 +1,11 @@
-//! `verify=crc32c`: each block says what it is, and is read back; `verify=pattern`: each block has the same bytes.
+//! This module verifies files. With `verify=crc32c`, each block says what it is, and is read back;
+//! with `verify=pattern`, each block has the same bytes.
 //!
 //! Invariants:
-//! - Every unit of a write, the smallest block that the job writes, begins with a header: where it belongs, in which
-//!   pass it was written, and a checksum over all of it.
-//! - [`Verifier`] knows the pass in which each unit was last written, one byte each; between passes nothing is in
-//!   flight, so a unit has one content.
+//! - Every unit of a write, which is the smallest block that the job writes, begins with a header:
+//!   its place, the pass in which it was written, and a checksum over the whole unit.
+//! - [`Verifier`] knows the pass in which each unit was last written, in one byte each; between
+//!   passes nothing is in flight, so that a unit has one content.
 
 use super::check::Wrong;
 use super::fill::repeat;
@@ -12,15 +13,15 @@ use crate::engine::{Operation, Verb};
 use crate::load::{Region, Sizes};
 use crate::spec::{Job, Verify};
 
-/// The least block that has room for a header and something to check.
+/// The smallest block has room for a header and some data to check.
 pub const BLOCK_BYTES_MIN: u64 = 64;
-/// Memory for what was written: 1 GiB.
+/// At most 1 GiB of memory tracks what was written.
 const UNITS_MAX: u64 = 1 << 30;
 const MAGIC: u64 = u64::from_le_bytes(*b"RBverify");
 const CRC_AT: usize = 32;
 const HEADER_BYTES: usize = 40;
 
-/// What is wrong with a block.
+/// Says what is wrong with a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     #[error("no block of a verify job is there")]
@@ -37,7 +38,7 @@ pub enum Mismatch {
     Stale { found: u32, expected: u32 },
 }
 
-/// A mismatch and where.
+/// Holds a mismatch and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     pub file: u32,
@@ -45,30 +46,30 @@ pub struct Found {
     pub mismatch: Mismatch,
 }
 
-/// See the module.
+/// Stamps and verifies the blocks of one thread's files.
 #[derive(Debug)]
 pub struct Verifier {
     pub settings: Verify,
-    /// What a block is over and over, with `verify=pattern`.
+    /// This is repeated in each block with `verify=pattern`.
     pattern: Vec<u8>,
-    /// The job writes: its reads are of blocks that may be written meanwhile.
+    /// Says that the job writes, so that its reads may meet blocks that are being written.
     pub writes: bool,
     unit: u64,
     read_most: u64,
     seed: u64,
-    /// Never 0.
+    /// This is never 0.
     pass: u8,
     regions: Vec<Region>,
-    /// For each file and unit the pass of its last write; 0: not known.
+    /// Holds, for each file and unit, the pass of its last write; 0 means that it is not known.
     written: Vec<Vec<u8>>,
     cursor: (usize, u64),
 }
 
 impl Verifier {
-    /// None when the job does not verify.
+    /// Creates the verifier of a job; returns `None` when the job does not verify.
     ///
     /// # Errors
-    /// When blocks are too small, or too many.
+    /// Fails when blocks are too small, or when there are too many.
     pub fn new(job: &Job, regions: &[Region]) -> Result<Option<Self>, String> {
         let Some(settings) = job.verify else { return Ok(None) };
         let block = if job.pattern.writes { &job.block.write } else { &job.block.read };
@@ -107,7 +108,7 @@ impl Verifier {
         self.pass = if self.pass == u8::MAX { 1 } else { self.pass + 1 };
     }
 
-    /// Writes the headers of a write into its content, or begins its pattern anew with each block.
+    /// Writes the headers into the content of a write, or starts the pattern anew in each block.
     pub fn stamp(&self, content: &mut [u8], operation: &Operation) {
         if self.settings.by_pattern {
             let blocks = content.chunks_exact_mut(self.unit as usize);
@@ -127,7 +128,7 @@ impl Verifier {
         }
     }
 
-    /// Says that a write ended: what it left is known only when it succeeded in full.
+    /// Records that a write ended: the content is known only if the write succeeded in full.
     pub fn wrote(&mut self, operation: &Operation, succeeded: bool) {
         let file = operation.file as usize;
         let first = (operation.offset - self.regions[file].start) / self.unit;
@@ -135,7 +136,8 @@ impl Verifier {
         self.written[file][units].fill(if succeeded { self.pass } else { 0 });
     }
 
-    /// The blocks of a read that are wrong. With `own`, those that this job wrote.
+    /// Returns the wrong blocks of a read. With `own`, it also checks that they are the ones this
+    /// job wrote.
     pub fn check(&self, content: &[u8], operation: &Operation, own: bool) -> Vec<Found> {
         let start = self.regions[operation.file as usize].start;
         let mut found = Vec::new();
@@ -154,8 +156,8 @@ impl Verifier {
         found
     }
 
-    /// What is wrong with what a read brought. `is_own`: it reads back what this job wrote. Of a mixed load only that
-    /// is looked at.
+    /// Checks the content of a read. `is_own` says that it reads back what this job wrote; a job
+    /// that also writes checks only such reads.
     pub fn look_at(&self, content: &[u8], operation: &Operation, is_own: bool) -> Option<Wrong> {
         if operation.verb != Verb::Read || (self.writes && !is_own) {
             return None;
@@ -166,12 +168,12 @@ impl Verifier {
         Some(Wrong { pieces: wrong.len() as u64, text })
     }
 
-    /// Reads back from the beginning.
+    /// Starts reading back from the beginning.
     pub fn rewind(&mut self) {
         self.cursor = (0, 0);
     }
 
-    /// The next read of what was written; None at the end.
+    /// Returns the next read of what was written; `None` at the end.
     pub fn next_read(&mut self) -> Option<Operation> {
         loop {
             let written = self.written.get(self.cursor.0)?;
@@ -198,7 +200,7 @@ impl Verifier {
 }
 
 fn check_pattern(pattern: &[u8], block: &[u8]) -> Result<(), Mismatch> {
-    // Whole pieces at once: a byte is looked for only where one is wrong.
+    // Whole pieces are compared at once; single bytes only in a piece that is wrong.
     let is_whole = |(_, piece): &(usize, &[u8])| **piece == pattern[..piece.len()];
     let wrong = block.chunks(pattern.len()).enumerate().find(|piece| !is_whole(piece));
     let Some((number, piece)) = wrong else { return Ok(()) };

@@ -1,12 +1,13 @@
-//! The loop of one thread of a job, the same for every engine.
+//! This module is the loop of one thread of a job, the same for every engine.
 //!
 //! Invariants:
-//! - Every slot is free or in flight; `flights` says what a slot in flight is at.
-//! - The clock is read once for each operation when it is taken up, once for all that are handed over together, and
-//!   once for all that came back together. Nothing is allocated for an operation.
-//! - At most as many operations are queued as the engine wants to be handed over together ([`IoEngine::batch`]): the
-//!   first of them does not wait until all slots that came free with its own have been filled again.
-//! - When the loop ends, however it ends, nothing is in flight unless the engine failed.
+//! - Every slot is free or in flight; `flights` describes the operation of each slot in flight.
+//! - The clock is read once for each operation when it is taken from the source, once for all
+//!   operations that are submitted together, and once for all that completed together. Nothing is
+//!   allocated for an operation.
+//! - At most [`IoEngine::batch`] operations are queued before they are submitted: the first of them
+//!   does not wait until all free slots have been filled.
+//! - When the loop ends, for any reason, nothing is in flight unless the engine failed.
 
 use super::check::{Check, Wrong};
 use super::fill::Filler;
@@ -22,16 +23,17 @@ use crate::result::Usage;
 use crate::spec::{Direction, Engine, Job};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The state is told so often.
+/// The thread publishes its state at this interval.
 const PUBLISH_NS: u64 = 100_000_000;
-/// No wait for an object store is longer, so that the end of the job is seen.
+/// A wait for an object store is at most this long, so that the end of the job is noticed.
 const WAIT_NS_MAX: u64 = 100_000_000;
-/// What is in flight at the end of a job may take so long; then it is cut off, where the engine can do that.
+/// Operations in flight at the end of a job may take this long; then they are aborted, if the
+/// engine can do that.
 const CUT_AFTER_NS: u64 = 500_000_000;
-/// Where it can not, it may take so long; then the job has failed.
+/// If it cannot, they may take this long; then the job has failed.
 const DRAIN_NS_MAX: u64 = 60_000_000_000;
 
-/// Why a job ended early: errno, or 0, and in words.
+/// Says why a job ended early: the errno, or 0, and a text.
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub errno: i32,
@@ -44,23 +46,23 @@ impl Failure {
     }
 }
 
-/// What the loop works with besides the engine.
+/// Holds what the loop uses besides the engine.
 pub struct Parts<'run> {
     pub job: &'run Job,
     pub clock: Clock,
     pub source: Source,
-    /// None: the job does not verify.
+    /// This is `None` when the job does not verify.
     pub check: Option<Check>,
     pub filler: Filler,
     pub telemetry: &'run Telemetry,
     pub stop: &'run AtomicBool,
-    /// Of the thread within its job.
+    /// This is the number of the thread within its job.
     pub number: u32,
-    /// Number of files, for the flush at the end.
+    /// This is the number of files, for the flush at the end.
     pub files: u32,
 }
 
-/// See the module.
+/// Runs the operations of one thread on an engine.
 pub struct Worker<'run, E: IoEngine> {
     engine: &'run mut E,
     parts: Parts<'run>,
@@ -69,14 +71,14 @@ pub struct Worker<'run, E: IoEngine> {
     free: Vec<u32>,
     queued: Vec<u32>,
     done: Vec<Completion>,
-    /// So many of `done` were counted; the others wait for their turn (`iodepth_batch_complete_max`).
+    /// This is how many of `done` were counted; the others wait (`iodepth_batch_complete_max`).
     taken: usize,
     complete_max: usize,
     depth: usize,
-    /// Once the depth was reached, nothing is begun until only so many are in flight.
+    /// Once the depth was reached, no operation begins until at most this many are in flight.
     low: usize,
     draining: bool,
-    /// So many operations are handed over together at most.
+    /// This is how many operations are submitted together at most.
     batch: usize,
     begin_ns: u64,
     end_ns: u64,
@@ -91,27 +93,28 @@ pub struct Worker<'run, E: IoEngine> {
     think_spin_until_ns: u64,
     think_until_ns: u64,
     reading_back: bool,
-    /// What is in flight was cut off.
+    /// Says that the operations in flight were aborted.
     cutting: bool,
     failure: Option<Failure>,
-    /// CPU time of the thread when the ramp was over, and when that was seen.
+    /// Holds the CPU time of the thread at the end of the ramp, and when it was taken.
     usage_from: Option<(Usage, u64)>,
-    /// The next sample of `steadystate` ends then; what was counted before it began.
+    /// This is the time when the next sample of `steadystate` ends; `steady_from` is the count at
+    /// its beginning.
     steady_ns: u64,
     steady_from: Option<Sample>,
 }
 
-/// How far the slots were filled.
+/// Says why no further slot was filled.
 enum Filled {
-    /// All slots that may be used are in flight.
+    /// All usable slots are in flight.
     Full,
-    /// Nothing is due before.
+    /// No operation is due before this time.
     Until(u64),
     Exhausted,
 }
 
 impl<'run, E: IoEngine> Worker<'run, E> {
-    /// A loop that begins now.
+    /// Creates a loop that begins now.
     pub fn new(engine: &'run mut E, parts: Parts<'run>) -> Self {
         let job = parts.job;
         let begin_ns = parts.clock.now_ns();
@@ -119,7 +122,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         let end_ns = job.runtime_ns.map_or(u64::MAX, |runtime| measured_ns.saturating_add(runtime));
         let slots = job.depth as usize;
         let search = job.latency_target.map(|target| DepthSearch::new(target, job.depth, measured_ns));
-        // Without a runtime, time_based has no end to go on to.
+        // Without a runtime, `time_based` has no effect.
         let repeats = job.time_based && job.runtime_ns.is_some();
         Self {
             recorder: Recorder::new(job, measured_ns),
@@ -156,7 +159,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         }
     }
 
-    /// Runs the job to its end and gives what was measured.
+    /// Runs the job to its end and returns what was measured.
     pub fn run(mut self) -> (Recorder, Option<Failure>) {
         self.fill_buffers();
         if self.parts.job.ramp_ns == 0 {
@@ -199,7 +202,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         }
     }
 
-    /// All operations of the source, once.
+    /// Runs all operations of the source once.
     fn pass(&mut self) -> Result<(), Failure> {
         while self.may_go_on() {
             let filled = self.fill_slots()?;
@@ -236,7 +239,8 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             match self.parts.source.next(self.now_ns - self.begin_ns) {
                 Next::Work(work) => self.submit(work)?,
                 Next::WaitUntil(at) => return Ok(Filled::Until(self.begin_ns.saturating_add(at))),
-                // Where nothing has to be read back between passes, they follow each other without a gap.
+                // If nothing has to be read back between passes, they follow each other without a
+                // gap.
                 Next::Exhausted if self.parts.check.is_none() && self.passes_left > 1 => {
                     self.passes_left -= 1;
                     self.restart();
@@ -255,8 +259,8 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         self.flights.len() - self.free.len()
     }
 
-    /// Queues an operation. What is queued already is handed over before where it is enough to be: the last ones go
-    /// with the call that waits.
+    /// Queues an operation. If the queue already holds a full batch, it is submitted first; the
+    /// last operations are submitted with the call that waits.
     #[inline]
     fn submit(&mut self, work: Work) -> Result<(), Failure> {
         if self.queued.len() >= self.batch {
@@ -282,7 +286,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         Ok(())
     }
 
-    /// What is queued is handed over now.
+    /// Counts the queued operations as submitted now.
     fn count_handed_over(&mut self) {
         if self.queued.is_empty() {
             return;
@@ -310,7 +314,8 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         }
     }
 
-    /// Hands over what is queued, waits for one completion or the deadline, and counts what came.
+    /// Submits what is queued, waits for one completion or the deadline, and counts the
+    /// completions.
     fn turn(&mut self, deadline_ns: Option<u64>) -> Result<(), Failure> {
         self.count_handed_over();
         let deadline_ns = match deadline_ns {
@@ -340,7 +345,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         self.tick()
     }
 
-    /// CPU time is counted over the same span as operations.
+    /// Counts the CPU time over the same span as the operations.
     fn count_usage(&mut self) {
         let now_ns = self.parts.clock.now_ns();
         if let Some((before, from_ns)) = &self.usage_from {
@@ -368,7 +373,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         Ok(())
     }
 
-    /// Gives what was done since the last sample. The first one only says from where on the others count.
+    /// Publishes what was done since the last sample. The first call only sets the starting point.
     fn sample(&mut self) {
         let Some(steady) = self.parts.job.steady else { return };
         let counted = Direction::ALL.into_iter().map(|of| self.recorder.result.by_direction.get(of));
@@ -422,7 +427,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         self.after(&flight);
     }
 
-    /// What follows from an end, whatever it was.
+    /// Updates the depth search and the think time after an operation ended.
     fn after(&mut self, flight: &Flight) {
         if let Some(search) = &mut self.search
             && flight.issue_ns >= self.begin_ns + self.parts.job.ramp_ns
@@ -453,7 +458,8 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             return;
         }
         let kinds = self.parts.job.continue_on_error;
-        // A server that answers no more must not hold the job for as many time-outs as there is to read back.
+        // A server that no longer answers must not hold the job for one timeout per object to read
+        // back.
         let hangs = self.reading_back && errno == nix::errno::Errno::ETIMEDOUT as i32;
         let goes_on = !hangs
             && match operation.verb.direction() {
@@ -505,7 +511,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         }
     }
 
-    /// Waits for what is in flight; nothing new is begun.
+    /// Waits for the operations in flight; no new ones begin.
     fn drain(&mut self) -> Result<(), Failure> {
         let give_up_ns = self.now_ns.saturating_add(DRAIN_NS_MAX);
         let cut_ns = self.now_ns.saturating_add(CUT_AFTER_NS);
@@ -527,7 +533,8 @@ impl<'run, E: IoEngine> Worker<'run, E> {
         Ok(())
     }
 
-    /// Reads what this pass has written. Also when the time is up, as fio does; not after an interrupt.
+    /// Reads back what this pass has written. As in fio, this happens also when the time is up, but
+    /// not after an interrupt.
     fn read_back(&mut self) -> Result<(), Failure> {
         if !self.parts.check.as_ref().is_some_and(Check::reads_back) || self.failure.is_some() {
             return Ok(());

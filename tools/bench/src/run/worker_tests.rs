@@ -1,8 +1,10 @@
-//! The loop against a drive in virtual time, which sees how many operations it has at every moment.
+//! These tests run the loop against a drive in virtual time, which observes how many operations are
+//! in flight at every moment.
 //!
-//! `ringbolt bench` once handed all operations that had become free over in one call. A drive that signals several
-//! ends at once then had nothing to do until the last of them had been replaced, and gave four fifths of the IOPS
-//! that it gives to a load of the same depth whose operations come one by one.
+//! Regression: `ringbolt bench` submitted all operations that had become free in one call. A drive
+//! that signals several completions at once then had nothing to do until the last of them had been
+//! replaced, and gave four fifths of the IOPS that it gives to a load of the same depth whose
+//! operations come one by one.
 
 use super::*;
 use crate::engine::EngineError;
@@ -13,16 +15,17 @@ use crate::run::fill::Filler;
 use crate::spec::Pattern;
 use std::collections::VecDeque;
 
-/// A drive of 100,000 IOPS.
+/// A drive of 100,000 IOPS needs this long for an operation.
 const SERVICE_NS: u64 = 10_000;
-/// What the thread spends on an operation before it is queued, on a call, and in the call on each operation.
+/// The thread spends these times on an operation before it is queued, on a call, and on each
+/// operation within the call.
 const QUEUE_NS: u64 = 500;
 const CALL_NS: u64 = 300;
 const START_NS: u64 = 1_000;
 const OPERATIONS: u64 = 20_000;
 
-/// A drive that takes up all it has been given when it is through with what it had, works on one operation after the
-/// other, and signals the ends of all that it took up together at the end of the last.
+/// Simulates a drive that takes all operations submitted to it when it has finished those before,
+/// works on one after the other, and signals the completion of all of them at the end of the last.
 struct VirtualDrive {
     depth: usize,
     batch: usize,
@@ -33,13 +36,13 @@ struct VirtualDrive {
     working_until_ns: u64,
     signalled: Vec<u32>,
     buffer: Vec<u8>,
-    /// Handed over and not signalled, summed over time.
+    /// This is the number of operations submitted and not completed, integrated over time.
     in_flight_ns: u64,
     begun: u64,
     largest_batch: usize,
-    /// Calls that brought operations.
+    /// Counts calls that submitted operations.
     calls_that_gave: u64,
-    /// Waits that began with fewer operations than there are slots, while there was more to do.
+    /// Counts waits that began with fewer operations than slots, while there was more to do.
     shallow_waits: u64,
 }
 
@@ -67,7 +70,7 @@ impl VirtualDrive {
         self.in_flight_ns as f64 / self.now_ns as f64
     }
 
-    /// The share of the time in which the drive worked.
+    /// Returns the share of time in which the drive worked.
     fn busy(&self) -> f64 {
         (OPERATIONS * SERVICE_NS) as f64 / self.now_ns as f64
     }
@@ -76,7 +79,7 @@ impl VirtualDrive {
         self.waiting.len() + self.working.len()
     }
 
-    /// Time passes, for the drive too.
+    /// Advances the time, also for the drive.
     fn advance_to(&mut self, until_ns: u64) {
         loop {
             if self.working.is_empty() && !self.waiting.is_empty() {
@@ -152,7 +155,7 @@ impl IoEngine for VirtualDrive {
     }
 }
 
-/// The drive and what the loop measured, after all operations.
+/// Runs all operations, and returns the drive and what the loop measured.
 fn run_at(depth: u32, batch: usize) -> (VirtualDrive, JobResult) {
     let mut job = Job::plain("job", Engine::IoUring);
     (job.depth, job.number_ios) = (depth, Some(OPERATIONS));
@@ -187,7 +190,8 @@ fn a_drive_keeps_the_depth_that_was_asked_for() {
         assert_eq!(drive.shallow_waits, 0, "depth {depth}: the loop waited while slots were free");
         assert!(drive.largest_batch <= batch, "depth {depth}: {} at once", drive.largest_batch);
         assert!(drive.busy() > 0.99, "depth {depth}: the drive worked {} of the time", drive.busy());
-        // What a load has in flight that replaces one operation after the other, as fio does.
+        // This is what a load like fio's has in flight, which replaces one operation after the
+        // other.
         let (one_by_one, _) = run_at(depth, 1);
         let (mean, wanted) = (drive.mean_in_flight(), 0.97 * one_by_one.mean_in_flight());
         assert!(mean >= wanted, "depth {depth}: {mean} in flight, {wanted} were to be");
@@ -199,7 +203,7 @@ fn the_drive_of_these_tests_notices_what_is_handed_over_all_at_once() {
     let (drive, result) = run_at(32, usize::MAX);
     assert_eq!(drive.largest_batch, 32);
     assert!(drive.busy() < 0.9 && drive.mean_in_flight() < 28.0);
-    // 17 to 32 operations in a call, all of them.
+    // All calls submit 17 to 32 operations.
     assert_eq!(result.submitted.0, [0, 0, 0, 0, drive.calls_that_gave, 0, 0]);
 }
 
@@ -207,7 +211,8 @@ fn the_drive_of_these_tests_notices_what_is_handed_over_all_at_once() {
 fn calls_are_counted_with_what_they_hand_over() {
     let (drive, result) = run_at(32, batch_of(32));
     assert_eq!(result.submitted.0, [0, drive.calls_that_gave, 0, 0, 0, 0, 0]);
-    // A call that waits hands over what is left: fewer calls than a third of the operations.
+    // A call that waits also submits the rest of the queue: there are fewer calls than a third of
+    // the operations.
     assert!(drive.calls_that_gave < OPERATIONS / 3, "{} calls", drive.calls_that_gave);
     assert_eq!(result.depth.0.iter().sum::<u64>(), OPERATIONS);
 }

@@ -1,13 +1,14 @@
-//! Pages with plots, for the reports of the tools.
+//! This module makes pages with plots for the reports of the tools.
 //!
-//! Invariants: a page is complete in itself: nothing is loaded from anywhere, and there is no script in it. Who gives
-//! text from outside has it [`escaped`] first.
+//! Invariants: a page is self-contained: nothing is loaded from anywhere, and there is no script in
+//! it. Callers pass text from outside only after [`escaped`].
 
 pub mod plot;
 
 pub use plot::escaped;
 
-/// A page around `body`, with the common style and `style`. The title is shown as heading too; both are escaped here.
+/// Returns a page around `body`, with the common style and `style`. The title is also the heading;
+/// both are escaped here.
 pub fn page(title: &str, style: &str, body: &str) -> String {
     let title = escaped(title);
     format!(
@@ -18,7 +19,7 @@ pub fn page(title: &str, style: &str, body: &str) -> String {
     )
 }
 
-/// A plot with its title, a note behind it, and the legend above it.
+/// Returns a plot with its title, a note after it, and the legend above it.
 pub fn figure(title: &str, note: &str, legend: &str, svg: &str) -> String {
     let note = if note.is_empty() { String::new() } else { format!(" <small>{note}</small>") };
     format!(
@@ -26,21 +27,21 @@ pub fn figure(title: &str, note: &str, legend: &str, svg: &str) -> String {
     )
 }
 
-/// For a legend: a piece of a line and what it stands for.
+/// Returns an entry of a legend: a piece of a line and its label.
 pub fn key(class: &str, label: &str) -> String {
     format!(
         "<span><svg viewBox=\"0 0 22 10\"><path class=\"curve {class}\" d=\"M1 5H21\"/></svg>{label}</span>"
     )
 }
 
-/// For a legend: a piece of an area and what it stands for.
+/// Returns an entry of a legend: a piece of an area and its label.
 pub fn area_key(class: &str, label: &str) -> String {
     format!(
         "<span><svg viewBox=\"0 0 22 10\"><path class=\"{class}\" d=\"M1 0H21V10H1z\"/></svg>{label}</span>"
     )
 }
 
-/// At most so many characters; an ellipsis stands for the rest.
+/// Shortens a text to at most this many characters; an ellipsis replaces the rest.
 pub fn shortened(text: &str, characters_max: usize) -> String {
     if text.chars().count() <= characters_max {
         return text.to_owned();

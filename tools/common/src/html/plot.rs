@@ -1,55 +1,56 @@
-//! A plot as SVG: two axes, grid, labels, and whatever is drawn between them.
+//! This module draws a plot as SVG: two axes, grid, labels, and what is drawn between them.
 //!
-//! Invariants: colours come from classes of the style sheet, so that a plot is right in light and dark; no
-//! coordinate is ever written that is not finite.
+//! Invariants: colours come from classes of the style sheet, so that a plot is right in light and
+//! dark mode. All coordinates are finite.
 
 use std::fmt::Write;
 
 pub const WIDTH: f64 = 580.0;
 pub const HEIGHT: f64 = 292.0;
-// Room for labels at the size that they have on a narrow screen, where the style sheet makes them larger.
+// The margins leave room for labels in the size they have on a narrow screen, where the style sheet
+// makes them larger.
 const LEFT: f64 = 78.0;
 const RIGHT: f64 = 36.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 48.0;
-/// Of a letter there, and between two labels.
+/// This is the width of a letter on a narrow screen; `LABEL_GAP` is the space between two labels.
 const LETTER_NARROW: f64 = 10.5;
 const LABEL_GAP: f64 = 6.0;
 const BAR_GAP: f64 = 1.0;
 const BAR_WIDTH_MIN: f64 = 3.0;
 
-/// How values become places.
+/// Says how values become positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Linear,
     Log,
-    /// Logarithmic, with powers of two for ticks.
+    /// This is logarithmic, with powers of two for ticks.
     Binary,
-    /// Months, counted from January of the year 0.
+    /// Counts months from January of the year 0.
     Months,
-    /// Per cent; each further nine takes as much room as the one before.
+    /// This is in per cent; each further nine takes as much space as the one before.
     Nines,
 }
 
-/// One axis.
 #[derive(Clone, Copy, Debug)]
 pub struct Axis {
     pub kind: Kind,
     pub from: f64,
     pub to: f64,
     pub title: &'static str,
-    /// Text of a tick.
+    /// Formats the text of a tick.
     pub label: fn(f64) -> String,
 }
 
 impl Axis {
-    /// From 0 to a little over the largest value.
+    /// Creates an axis from 0 to a little over the largest value.
     pub fn from_zero(largest: f64, title: &'static str, label: fn(f64) -> String) -> Self {
         let to = if largest.is_finite() && largest > 0.0 { largest * 1.05 } else { 1.0 };
         Self { kind: Kind::Linear, from: 0.0, to, title, label }
     }
 
-    /// From the power of ten below the smallest value, or half way to it, to the same above the largest.
+    /// Creates an axis between half powers of ten: from the one below the smallest value to the one
+    /// above the largest.
     pub fn log(smallest: f64, largest: f64, title: &'static str, label: fn(f64) -> String) -> Self {
         let smallest = smallest.max(1.0);
         let largest = largest.max(smallest * 2.0);
@@ -58,7 +59,7 @@ impl Axis {
         Self { kind: Kind::Log, from: below, to: above, title, label }
     }
 
-    /// The share of the axis at which a value is, 0 to 1.
+    /// Returns the position of a value as a share of the axis, from 0 to 1.
     fn share(&self, value: f64) -> f64 {
         let scaled = |value: f64| match self.kind {
             Kind::Linear | Kind::Months => value,
@@ -87,7 +88,7 @@ impl Axis {
     }
 }
 
-/// 1, 2 or 5 times a power of ten, so that there are four to eight ticks.
+/// Returns 1, 2 or 5 times a power of ten, so that there are four to eight ticks.
 fn step(range: f64) -> f64 {
     let rough = (range / 8.0).max(f64::MIN_POSITIVE);
     let power = 10_f64.powf(rough.log10().floor());
@@ -95,7 +96,7 @@ fn step(range: f64) -> f64 {
     factor.unwrap_or(10.0) * power
 }
 
-/// Powers of ten, and where these are few what lies between.
+/// Returns powers of ten, and values between them where these are few.
 fn log_ticks(from: f64, to: f64) -> Vec<f64> {
     let decades = to.log10() - from.log10();
     let between: &[f64] = if decades <= 2.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
@@ -105,7 +106,7 @@ fn log_ticks(from: f64, to: f64) -> Vec<f64> {
     (first..=last.min(first + 20)).flat_map(tick).collect()
 }
 
-/// Powers of two, the same factor apart, at most nine.
+/// Returns at most nine powers of two, the same factor apart.
 fn binary_ticks(from: f64, to: f64) -> Vec<f64> {
     let first = from.max(1.0).log2().floor() as i32;
     let last = to.max(1.0).log2().ceil() as i32;
@@ -114,14 +115,14 @@ fn binary_ticks(from: f64, to: f64) -> Vec<f64> {
     (0..=10).map(|index| 2_f64.powi(first + index * step)).collect()
 }
 
-/// Months that people think in, at most nine: every third begins with January.
+/// Returns at most nine months at intervals that people use: every third month begins with January.
 fn month_ticks(from: f64, to: f64) -> Vec<f64> {
     let steps = [1.0, 2.0, 3.0, 6.0, 12.0, 24.0, 60.0, 120.0];
     let step = steps.into_iter().find(|step| (to - from) / step <= 8.0).unwrap_or(600.0);
     (0..=9).map(|index| (from / step).ceil().mul_add(step, f64::from(index) * step)).collect()
 }
 
-/// Turns values into places.
+/// Turns values into positions.
 #[derive(Clone, Copy, Debug)]
 pub struct Plot {
     pub x: Axis,
@@ -129,15 +130,17 @@ pub struct Plot {
 }
 
 impl Plot {
+    /// Returns the horizontal position of a value.
     pub fn place_x(&self, value: f64) -> f64 {
         self.x.share(value).mul_add(WIDTH - LEFT - RIGHT, LEFT)
     }
 
+    /// Returns the vertical position of a value.
     pub fn place_y(&self, value: f64) -> f64 {
         (1.0 - self.y.share(value)).mul_add(HEIGHT - TOP - BOTTOM, TOP)
     }
 
-    /// The whole picture around `body`, which is drawn over the grid.
+    /// Returns the whole picture around `body`, which is drawn over the grid.
     pub fn svg(&self, name: &str, body: &str) -> String {
         let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{name}\">\n");
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
@@ -180,7 +183,7 @@ impl Plot {
         svg + "</svg>\n"
     }
 
-    /// A line through the points; a point that is None parts it.
+    /// Returns a line through the points, interrupted where a value is `None`.
     pub fn curve(&self, class: &str, points: &[(f64, Option<f64>)]) -> String {
         let mut path = String::new();
         let mut dots = String::new();
@@ -199,9 +202,9 @@ impl Plot {
     }
 }
 
-/// Areas and bars.
+/// This part draws areas and bars.
 impl Plot {
-    /// Between two lines, given as place, lower and upper end.
+    /// Returns the area between two lines, given as position, lower and upper end.
     pub fn area(&self, class: &str, points: &[(f64, f64, f64)]) -> String {
         let mut path = String::new();
         let upper = points.iter().map(|(x, _, upper)| (x, upper));
@@ -213,7 +216,8 @@ impl Plot {
         if path.is_empty() { path } else { format!("<path class=\"{class}\" d=\"{path}z\"/>\n") }
     }
 
-    /// Over `x`, from one value to another; `tip` is shown to who points at it. A narrow one is made wide enough.
+    /// Returns a bar over `x`, from one value to another; `tip` is its tooltip. A narrow bar is
+    /// widened.
     pub fn bar(&self, class: &str, x: (f64, f64), y: (f64, f64), tip: &str) -> String {
         let (left, right) = (self.place_x(x.0), self.place_x(x.1));
         let (bottom, top) = (self.place_y(y.0), self.place_y(y.1));
@@ -226,7 +230,7 @@ impl Plot {
         )
     }
 
-    /// A line across at a value, with its name at the right end.
+    /// Returns a horizontal line at a value, with its name at the right end.
     pub fn across(&self, value: f64, name: &str) -> String {
         let (y, right) = (self.place_y(value), WIDTH - RIGHT);
         format!(
@@ -238,7 +242,7 @@ impl Plot {
     }
 }
 
-/// Text that stands between tags or in an attribute.
+/// Escapes text for use between tags or in an attribute.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -254,7 +258,7 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
-/// A time with three figures and its unit.
+/// Formats a time with three digits and its unit.
 pub fn duration(nanoseconds: f64) -> String {
     let (value, unit) = match nanoseconds {
         n if n < 1e3 => (n, "ns"),
@@ -265,7 +269,7 @@ pub fn duration(nanoseconds: f64) -> String {
     format!("{} {unit}", figures(value))
 }
 
-/// Three figures, and no more decimals than are needed.
+/// Formats three digits, with no more decimals than necessary.
 pub fn figures(value: f64) -> String {
     let decimals = match value.abs() {
         v if v >= 100.0 => 0,
@@ -276,7 +280,7 @@ pub fn figures(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// A count with a prefix: "25.6k".
+/// Formats a count with a prefix: "25.6k".
 pub fn count(value: f64) -> String {
     let (scaled, prefix) = match value {
         v if v >= 1e9 => (v / 1e9, "G"),
@@ -355,7 +359,7 @@ mod tests {
         }
     }
 
-    /// On a narrow screen letters are larger: labels that would then overlap are left out there.
+    /// On a narrow screen letters are larger: labels that would overlap there are left out.
     #[test]
     fn labels_that_have_no_room_on_a_narrow_screen_are_marked() {
         let months = |value: f64| format!("{:04}-{:02}", value as u32 / 12, value as u32 % 12 + 1);

@@ -1,24 +1,26 @@
-//! Answers of an S3 server: HTTP/1.1 with a length, and XML that is looked into rather than parsed.
+//! This module reads responses of an S3 server: HTTP/1.1 with a length, and XML that is searched
+//! rather than parsed.
 
-/// An answer that these tools do not understand.
+/// Says that a response could not be understood.
 #[derive(Debug, thiserror::Error)]
 #[error("an answer this client does not understand: {0:?}")]
 pub struct Malformed(pub String);
 
-/// A whole answer.
+/// This is a complete response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
-    /// Status line and headers.
+    /// Holds status line and headers.
     pub head: String,
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The answer in `received`, if it is whole; it is taken out. Interim answers (1xx) are skipped.
+    /// Takes the response out of `received`, if it is complete. Interim responses (1xx) are
+    /// skipped.
     ///
     /// # Errors
-    /// When it is not HTTP, or has no length.
+    /// Fails when the response is not HTTP, or has no length.
     pub fn parse(received: &mut Vec<u8>) -> Result<Option<Self>, Malformed> {
         loop {
             let Some(head_end) = received.windows(4).position(|window| window == b"\r\n\r\n") else {
@@ -56,7 +58,7 @@ impl Answer {
         header(&self.head, name)
     }
 
-    /// The body as text, for messages and for [`elements`].
+    /// Returns the body as text, for messages and for [`elements`].
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -69,7 +71,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// The texts of all elements `name` in `xml`, in order. Escapes stay as they are.
+/// Returns the texts of all elements `name` in `xml`, in order. Escapes are not decoded.
 pub fn elements<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let mut rest = xml;

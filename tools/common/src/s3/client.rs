@@ -1,4 +1,5 @@
-//! A client that waits for its answers: one connection, one request at a time, no request ever repeated.
+//! This module is a blocking client: one connection, one request at a time, and no request is ever
+//! repeated.
 
 use super::answer::Answer;
 use super::request::{Payload, Renderer};
@@ -9,10 +10,10 @@ use std::time::Duration;
 
 const READ_BYTES: usize = 256 << 10;
 
-/// See the module.
+/// Sends requests and waits for their responses.
 pub struct Client {
     renderer: Renderer,
-    /// An answer that takes longer counts as none.
+    /// A response that takes longer counts as missing.
     limit: Duration,
     stream: Option<TcpStream>,
 }
@@ -22,21 +23,22 @@ impl Client {
         Self { renderer: Renderer { address, credentials }, limit, stream: None }
     }
 
-    /// A request without a body. `path` percent-encoded, with its query.
+    /// Sends a request without a body. `path` must be percent-encoded and includes the query.
     ///
     /// # Errors
-    /// When the connection ends before the answer does, or the answer takes too long.
+    /// Fails when the connection ends before the response does, or when the response takes too
+    /// long.
     pub fn ask(&mut self, method: &str, path: &str) -> io::Result<Answer> {
         let request = self.renderer.signed(method, path);
         self.exchange(&request)
     }
 
-    /// A request with a body, which may be empty.
+    /// Sends a request with a body, which may be empty.
     ///
     /// # Errors
-    /// As for [`Client::ask`].
+    /// Fails as [`Client::ask`] does.
     pub fn send(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
-        // The documents of POST are no objects, so they have no checksum of their own.
+        // The documents of POST requests are not objects, so they have no checksum of their own.
         let payload = if method == "POST" { Payload::Signed } else { Payload::UnsignedWithCrc32c };
         let request = self.renderer.signed_with_body(method, path, body, payload);
         self.exchange(&request)
@@ -47,7 +49,8 @@ impl Client {
             Some(stream) => stream,
             None => self.connect()?,
         };
-        // A server that refuses early may close before it has read the body: its answer counts all the same.
+        // A server that refuses a request early may close the connection before it has read the
+        // body; its response counts nevertheless.
         let sent = stream.write_all(request);
         let answer = read_answer(&mut stream, sent.err())?;
         let closes = answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));

@@ -1,4 +1,5 @@
-//! S3 over HTTP from the outside: signed requests, answers, a client that waits for them.
+//! This module is a client's side of S3 over HTTP: signed requests, responses, and a blocking
+//! client.
 
 pub mod answer;
 pub mod client;

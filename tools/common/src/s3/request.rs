@@ -1,4 +1,4 @@
-//! Requests as bytes, rendered before they are needed.
+//! This module renders requests as bytes before they are needed.
 
 use super::sign::{Canonical, Credentials, UNSIGNED_PAYLOAD, authorization, sha256_hex, timestamp_now};
 use base64::Engine as _;
@@ -6,20 +6,20 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use std::net::SocketAddr;
 
-/// One request and what its answer must be.
+/// Holds a request and what its response must be.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub bytes: Bytes,
-    /// None: any body will do.
+    /// This is `None` if any body is accepted.
     pub expected_body: Option<Bytes>,
 }
 
-/// How the body of a request is vouched for.
+/// Says how the integrity of a body is ensured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload {
-    /// `UNSIGNED-PAYLOAD`, with its CRC32C in a header.
+    /// Sends `UNSIGNED-PAYLOAD`, with the CRC32C of the body in a header.
     UnsignedWithCrc32c,
-    /// Its SHA-256 in `x-amz-content-sha256`.
+    /// Sends the SHA-256 of the body in `x-amz-content-sha256`.
     Signed,
 }
 
@@ -31,27 +31,30 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// Signed, without a body. `path` percent-encoded, with its query.
+    /// Returns a signed request without a body. `path` must be percent-encoded and includes the
+    /// query.
     pub fn signed(&self, method: &str, path: &str) -> Bytes {
         let payload = sha256_hex(b"");
         Bytes::from(self.head(method, path, Vec::new(), &payload, None))
     }
 
-    /// Signed, with a body of no bytes: CreateBucket.
+    /// Returns a signed PUT with an empty body: CreateBucket.
     pub fn signed_empty_put(&self, path: &str) -> Bytes {
         let payload = sha256_hex(b"");
         Bytes::from(self.head("PUT", path, Vec::new(), &payload, Some(0)))
     }
 
-    /// Without any credentials.
+    /// Returns a GET without credentials.
     pub fn anonymous_get(&self, path: &str) -> Bytes {
         Bytes::from(format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address))
     }
 
+    /// Returns a signed PUT with a body.
     pub fn put(&self, path: &str, body: &[u8], payload: Payload) -> Bytes {
         self.signed_with_body("PUT", path, body, payload)
     }
 
+    /// Returns a signed request with a body.
     pub fn signed_with_body(&self, method: &str, path: &str, body: &[u8], payload: Payload) -> Bytes {
         let (hash, headers) = match payload {
             Payload::Signed => (sha256_hex(body), Vec::new()),

@@ -1,12 +1,15 @@
-//! Signature version 4 in the authorization header, as a client computes it.
+//! This module computes signature version 4 in the authorization header, as a client does.
 //!
-//! Source: "Authenticating Requests: Using the Authorization Header" in the Amazon S3 API reference.
+//! Source: "Authenticating Requests: Using the Authorization Header" in the Amazon S3 API
+//! reference.
 
 use aws_lc_rs::{digest, hmac};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Replaces the hash of a body that is not signed.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
+/// Holds the credentials of a client and the region they are used in.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub access_key: String,
@@ -14,19 +17,21 @@ pub struct Credentials {
     pub region: String,
 }
 
-/// What is signed. Header names in lower case; `host`, `x-amz-date` and `x-amz-content-sha256` among them.
+/// Holds what is signed. Header names are in lower case and include `host`, `x-amz-date` and
+/// `x-amz-content-sha256`.
 #[derive(Clone, Debug)]
 pub struct Canonical<'a> {
     pub method: &'a str,
-    /// With its query, if there is one; percent-encoded already.
+    /// This is percent-encoded and includes the query, if there is one.
     pub path: &'a str,
     pub headers: Vec<(String, String)>,
-    /// Hex SHA-256 of the body, or [`UNSIGNED_PAYLOAD`].
+    /// This is the SHA-256 of the body in hex, or [`UNSIGNED_PAYLOAD`].
     pub payload: &'a str,
-    /// `20130524T000000Z`
+    /// Has the form `20130524T000000Z`.
     pub timestamp: &'a str,
 }
 
+/// Returns the SHA-256 in hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
@@ -39,7 +44,7 @@ fn hmac_sha256(key: &[u8], message: &str) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message.as_bytes())
 }
 
-/// Value of the `Authorization` header.
+/// Returns the value of the `Authorization` header.
 pub fn authorization(credentials: &Credentials, request: &Canonical<'_>) -> String {
     let mut headers = request.headers.clone();
     headers.sort();
@@ -64,7 +69,7 @@ pub fn authorization(credentials: &Credentials, request: &Canonical<'_>) -> Stri
     )
 }
 
-/// Parameters by name, each with its `=`.
+/// Sorts the parameters by name and gives each its `=`.
 fn canonical_query(query: &str) -> String {
     let named = |part: &str| if part.contains('=') { part.to_owned() } else { format!("{part}=") };
     let mut parts: Vec<String> = query.split('&').filter(|part| !part.is_empty()).map(named).collect();
@@ -72,12 +77,12 @@ fn canonical_query(query: &str) -> String {
     parts.join("&")
 }
 
-/// The time now, as `x-amz-date` wants it.
+/// Returns the current time in the form of `x-amz-date`.
 pub fn timestamp_now() -> String {
     timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
-/// A moment, as `x-amz-date` wants it.
+/// Formats a time in the form of `x-amz-date`.
 pub fn timestamp(unix_s: u64) -> String {
     let (mut days, second) = (unix_s / 86_400, unix_s % 86_400);
     let mut year = 1970;
@@ -100,7 +105,7 @@ pub fn timestamp(unix_s: u64) -> String {
 mod tests {
     use super::*;
 
-    /// The first example of the reference: GET of an object with a range.
+    /// This is the first example of the reference: GET of an object with a range.
     #[test]
     fn signs_as_the_reference_does() {
         let credentials = Credentials {

@@ -1,27 +1,28 @@
-//! Whether the machine has something else to do, and which figures then can not be believed.
+//! This module detects whether the machine is busy with other programs, and which figures are then
+//! not reliable.
 //!
-//! Invariant: a figure that came out at nothing is never written as measured.
+//! Invariant: a figure that is 0 or less is never written as measured.
 
 use crate::constants::Constants;
 use std::collections::BTreeMap;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// Watched for so long before anything is begun.
+/// The machine is observed for this long before the measurements begin.
 const WATCHED: Duration = Duration::from_millis(500);
-/// Of a core: more than this of others is told.
+/// A note says if others use more than this share of a core.
 const BUSY_NOTED: f64 = 0.10;
 
-/// What a core did, in ticks.
+/// Holds the times of a core in ticks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Ticks {
     busy: u64,
-    /// Taken away by the host of a virtual machine.
+    /// This is the time that the host of a virtual machine took.
     stolen: u64,
     all: u64,
 }
 
-/// Shares of a core's time.
+/// Holds shares of a core's time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Busy {
     pub core: usize,
@@ -29,15 +30,17 @@ pub struct Busy {
     pub stolen: f64,
 }
 
-/// What others do on `cores` now; nothing where the kernel does not tell.
+/// Measures what other programs do on `cores` now; the list is empty if the kernel does not report
+/// it.
 pub fn watch(cores: [usize; 2]) -> Vec<Busy> {
     let before = read();
-    // Not a sleep that hides a race: time is what is measured, and nobody sends.
+    // This is not a sleep that hides a race: it is the time over which the ticks are counted, and
+    // nobody sends.
     _ = channel::<()>().1.recv_timeout(WATCHED);
     between(&before, &read(), cores)
 }
 
-/// In words; None: the machine is quiet.
+/// Describes busy cores as text; `None` if the machine is idle.
 pub fn warning(busy: &[Busy]) -> Option<String> {
     let of_core = |busy: &Busy| {
         let others =
@@ -57,7 +60,7 @@ pub fn warning(busy: &[Busy]) -> Option<String> {
     })
 }
 
-/// For the fingerprint of what was measured.
+/// Describes the cores for the fingerprint of the measurement.
 pub fn in_words(busy: &[Busy]) -> String {
     let words = busy.iter().map(|busy| {
         format!("CPU {} {:.0}%, {:.0}% taken by the host", busy.core, busy.busy * 100.0, busy.stolen * 100.0)
@@ -65,8 +68,8 @@ pub fn in_words(busy: &[Busy]) -> String {
     words.collect::<Vec<_>>().join("; ")
 }
 
-/// Puts those of `shipped` in the place of what came out at nothing, which is no cost that anything can have: what it
-/// was subtracted from was disturbed. Gives their names.
+/// Replaces constants that are 0 or less by those of `shipped`, and returns their names. Nothing
+/// can cost 0: the figure that such a cost was subtracted from was disturbed.
 pub fn replace_nothing(constants: Constants, shipped: &Constants) -> (Constants, Vec<&'static str>) {
     let is_nothing = |value: f64| !value.is_finite() || value <= 0.0;
     let names = constants.all().into_iter().filter(|(_, constant)| is_nothing(constant.value));
@@ -89,7 +92,8 @@ fn read() -> BTreeMap<usize, Ticks> {
     std::fs::read_to_string("/proc/stat").map(|text| parse(&text)).unwrap_or_default()
 }
 
-/// `cpu0 user nice system idle iowait irq softirq steal guest guest_nice`, proc(5); the last two are in the first two.
+/// Parses `cpu0 user nice system idle iowait irq softirq steal guest guest_nice`, proc(5); the last
+/// two are included in the first two.
 fn parse(text: &str) -> BTreeMap<usize, Ticks> {
     let of_line = |line: &str| {
         let mut words = line.strip_prefix("cpu")?.split(' ');
@@ -139,7 +143,7 @@ mod tests {
         assert!(in_words(&busy).starts_with("CPU 0 40%, 10% taken by the host; CPU 1 1%"));
     }
 
-    /// They were written as 0, measured.
+    /// Regression: such figures were written as 0, measured.
     #[test]
     fn what_came_out_at_nothing_is_not_written_as_measured() {
         let shipped = Constants::shipped();

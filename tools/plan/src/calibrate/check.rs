@@ -1,4 +1,4 @@
-//! What can not be, found before minutes of measuring: a place, cores or a program that will not do.
+//! This module checks directory, cores and program before minutes of measuring.
 
 use super::{CalibrateArgs, DISK_BYTES};
 use ringbolt_bench::run::settle;
@@ -11,10 +11,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What the program says of itself begins with this.
+/// The program's version text begins with this.
 const PROGRAM: &str = "ringbolt ";
 
-/// Why it is not begun.
+/// Says why the measurement does not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     #[error("--directory {}: {error}; name a directory that this user may write to", .path.display())]
@@ -45,10 +45,10 @@ fn in_words(bytes: &u64) -> String {
     human_binary(*bytes as f64)
 }
 
-/// Whether `args` can be done at all; `program` is the server's.
+/// Checks that the measurement is possible; `program` is the server's.
 ///
 /// # Errors
-/// With the first that can not.
+/// Returns the first reason why it is not.
 pub fn check(args: &CalibrateArgs, program: &Path) -> Result<(), Refusal> {
     if args.server_core == args.client_core {
         return Err(Refusal::OneCore(args.server_core));
@@ -60,7 +60,7 @@ pub fn check(args: &CalibrateArgs, program: &Path) -> Result<(), Refusal> {
     check_directory(&args.directory)
 }
 
-/// By a thread that goes there, as those that measure will.
+/// Checks that a thread can be pinned to a core, as the measurement will do.
 fn check_core(core: usize) -> Result<(), String> {
     let thread = std::thread::spawn(move || settle(Some(&[core])));
     thread.join().unwrap_or_else(|_| Err("a thread can not be pinned".to_owned()))
@@ -104,7 +104,7 @@ mod tests {
         CalibrateArgs::from_arg_matches(&matches).unwrap()
     }
 
-    /// Says what the program says.
+    /// Writes a program that prints what the server's program prints.
     fn program(folder: &Path) -> PathBuf {
         let path = folder.join("ringbolt");
         std::fs::write(&path, "#!/bin/sh\necho ringbolt 0.1.0\n").unwrap();

@@ -1,7 +1,8 @@
-//! What is left when a signal ends the measuring: nothing.
+//! This module removes everything when a signal ends the measurement.
 //!
-//! Invariant: whoever holds the list of paths is either about to add what it makes, or has been told to end; then it
-//! holds the list until the process is gone, so that nothing is made, and nothing is said, after that.
+//! Invariant: a thread that holds the list of paths either is about to add what it creates, or
+//! handles a signal. In the latter case it holds the list until the process has ended, so that
+//! nothing is created or printed after that.
 
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -12,32 +13,35 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tempfile::TempDir;
 
-/// A file that is made while its directory is removed keeps that from being removed.
+/// A file that is created while its directory is being removed makes the removal fail, so it is
+/// tried again.
 const REMOVALS_MAX: u32 = 100;
 
-/// Ends the process at SIGINT and SIGTERM, with its children and what it has made.
+/// Ends the process at SIGINT and SIGTERM, with its children, and removes what it has created.
 pub struct Cleanup {
     paths: Arc<Mutex<Vec<PathBuf>>>,
     signals: Handle,
     watcher: Option<JoinHandle<()>>,
 }
 
-/// A directory that a signal removes too.
+/// This is a directory that a signal removes too.
 pub struct Directory<'a> {
     cleanup: &'a Cleanup,
-    /// None: it is on its way out.
+    /// This is `None` while it is being removed.
     directory: Option<TempDir>,
 }
 
 impl Cleanup {
+    /// Begins to catch signals.
+    ///
     /// # Errors
-    /// When the signals can not be caught.
+    /// Fails when the signals cannot be caught.
     pub fn watch() -> io::Result<Self> {
         let mut caught = Signals::new([SIGINT, SIGTERM])?;
         let (paths, signals) = (Arc::<Mutex<Vec<PathBuf>>>::default(), caught.handle());
         let watched = paths.clone();
         let watcher = std::thread::spawn(move || {
-            // Ends without one when the handle is closed.
+            // The loop ends without a signal when the handle is closed.
             if let Some(signal) = caught.forever().next() {
                 let paths = locked(&watched);
                 for child in children_of(getpid()) {
@@ -53,10 +57,10 @@ impl Cleanup {
         Ok(Self { paths, signals, watcher: Some(watcher) })
     }
 
-    /// An empty one in `parent`.
+    /// Creates an empty directory in `parent`.
     ///
     /// # Errors
-    /// When it can not be made.
+    /// Fails when it cannot be created.
     pub fn directory(&self, parent: &Path) -> io::Result<Directory<'_>> {
         let mut paths = locked(&self.paths);
         let directory = tempfile::Builder::new().prefix("plan-calibrate-").tempdir_in(parent)?;
@@ -64,12 +68,13 @@ impl Cleanup {
         Ok(Directory { cleanup: self, directory: Some(directory) })
     }
 
-    /// A signal removes `path` too.
+    /// Adds `path` to what a signal removes.
     pub fn add(&self, path: &Path) {
         locked(&self.paths).push(path.to_owned());
     }
 
-    /// Does not come back once a signal was caught: what fails from then on fails for that.
+    /// Does not return once a signal was caught: anything that fails from then on fails because of
+    /// it.
     pub fn hold_if_interrupted(&self) {
         drop(locked(&self.paths));
     }
@@ -79,7 +84,7 @@ impl Drop for Cleanup {
     fn drop(&mut self) {
         self.signals.close();
         if let Some(watcher) = self.watcher.take() {
-            // It does not panic, and if it did there would be nothing left to do.
+            // The watcher does not panic, and if it did, nothing could be done.
             _ = watcher.join();
         }
     }
@@ -100,14 +105,14 @@ impl Drop for Directory<'_> {
     }
 }
 
-/// Paths are whole at any time.
+/// Locks the paths, which are consistent at any time.
 fn locked(paths: &Mutex<Vec<PathBuf>>) -> MutexGuard<'_, Vec<PathBuf>> {
     paths.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Kills it and waits for its end: until then it may make files.
+/// Kills a process and waits for its end, because until then it may create files.
 fn end(child: Pid) {
-    // Both fail only when it has ended, and was waited for, already.
+    // Both calls fail only if the process has already ended and was waited for.
     _ = kill_process(child, Signal::KILL);
     _ = waitpid(Some(child), WaitOptions::empty());
 }
@@ -122,12 +127,12 @@ fn remove(path: &Path) {
     }
 }
 
-/// By the kernel's list of all processes.
+/// Finds the children of a process in the kernel's list of all processes.
 fn children_of(parent: Pid) -> Vec<Pid> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let is_child = |pid: &Pid| {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-        // Behind the name, which may have anything in it: the state, and the parent.
+        // The name, which may contain any character, is followed by the state and the parent.
         let parent_of =
             |stat: String| stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<i32>().ok();
         stat.ok().and_then(parent_of) == Some(parent.as_raw_nonzero().get())
@@ -151,7 +156,7 @@ mod tests {
         let sleep = Pid::from_raw(line.trim().parse().unwrap()).unwrap();
         assert_eq!(children_of(Pid::from_child(&shell)), [sleep]);
         assert!(children_of(getpid()).contains(&Pid::from_child(&shell)));
-        // Ours to end; the shell waits for it and ends too.
+        // The test started this process; the shell waits for it and ends too.
         _ = kill_process(sleep, Signal::KILL);
         shell.wait().unwrap();
     }

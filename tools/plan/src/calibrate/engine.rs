@@ -1,4 +1,4 @@
-//! The engine alone, on a real drive file, in this process, on one core.
+//! This module runs the engine alone in this process: on a real drive file and on one core.
 
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::{
@@ -14,10 +14,10 @@ use std::rc::Rc;
 
 const ARENA_BYTES: usize = 128 << 20;
 const INDEX_BYTES_MAX: usize = 1 << 30;
-/// Puts that wait at one time.
+/// This many puts wait at the same time.
 pub const IN_FLIGHT: usize = 32;
 
-/// Why it does not go on.
+/// Says why the measurement cannot continue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Failure(String);
@@ -28,23 +28,24 @@ impl Failure {
     }
 }
 
-/// One node with one bucket.
+/// This is one node with one bucket.
 pub struct SingleCore {
     executor: Executor,
     core: Core,
     bucket: BucketId,
-    /// Bodies are cut from here: making one for each put would be most of the work.
+    /// Holds the data that bodies are slices of: generating a body for each put would take most of
+    /// the time.
     bytes: Rc<Vec<u8>>,
 }
 
-/// What to put: key and length of the body.
+/// Holds key and body length of an object to put.
 pub type Item = (String, u64);
 
 impl SingleCore {
-    /// Formats `drive`. No body will be longer than `body_bytes_max`.
+    /// Formats `drive`. No body may be longer than `body_bytes_max`.
     ///
     /// # Errors
-    /// When the file can not be made, or the engine does not take it.
+    /// Fails when the file cannot be created, or when the engine does not accept it.
     pub fn format(
         drive: &Path,
         size_bytes: u64,
@@ -75,10 +76,10 @@ impl SingleCore {
         Ok(Self { executor, core, bucket: bucket.id, bytes: Rc::new(bytes) })
     }
 
-    /// Puts what `next` gives, [`IN_FLIGHT`] at a time, so many times.
+    /// Puts `count` objects from `next`, [`IN_FLIGHT`] at a time.
     ///
     /// # Errors
-    /// The first that a put ends with.
+    /// Returns the first failure of a put.
     pub fn put_many(&self, count: u64, next: impl FnMut() -> Item + 'static) -> Result<(), Failure> {
         let (left, next) = (Rc::new(Cell::new(count)), Rc::new(RefCell::new(next)));
         let failure: Rc<RefCell<Option<EngineError>>> = Rc::default();
@@ -102,10 +103,10 @@ impl SingleCore {
         failure.take().map_or(Ok(()), |error| Err(Failure::of(error)))
     }
 
-    /// Gets what `next` gives, one after the other, so many times: `range` of the body, or all of it.
+    /// Gets `count` objects from `next`, one after the other: a range of the body, or all of it.
     ///
     /// # Errors
-    /// The first that a get ends with; when there is no such object.
+    /// Returns the first failure of a get, or fails when an object does not exist.
     pub fn get_many(
         &self,
         count: u64,
@@ -122,10 +123,10 @@ impl SingleCore {
             .map_err(Failure::of)?
     }
 
-    /// Asks so many times for the head of what `next` names.
+    /// Reads the heads of `count` objects from `next`.
     ///
     /// # Errors
-    /// The first that a head ends with; when there is no such object.
+    /// Returns the first failure of a head, or fails when an object does not exist.
     pub fn head_many(&self, count: u64, mut next: impl FnMut() -> String) -> Result<(), Failure> {
         self.executor
             .run(async {
@@ -139,18 +140,23 @@ impl SingleCore {
             .map_err(Failure::of)?
     }
 
+    /// Returns the use of space.
+    ///
     /// # Errors
-    /// When the node has stopped.
+    /// Fails when the node has stopped.
     pub fn space(&self) -> Result<SpaceReport, Failure> {
         self.executor.run(self.core.space()).map_err(Failure::of)?.map_err(Failure::of)
     }
 
+    /// Returns the counters of the engine.
     pub fn counters(&self) -> Counters {
         self.core.counters()
     }
 
+    /// Closes the node.
+    ///
     /// # Errors
-    /// When what is left can not be written.
+    /// Fails when the rest cannot be written.
     pub fn close(self) -> Result<(), Failure> {
         self.executor.run(self.core.close()).map_err(Failure::of)?.map_err(Failure::of)
     }

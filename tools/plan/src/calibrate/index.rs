@@ -1,26 +1,27 @@
-//! Memory of the index for an object: measured on the engine's own structures.
+//! This module measures the memory of the index per object on the engine's own structures.
 
 use crate::sizes::shared_bytes;
 use ringbolt_engine::index::{OrderedIndex, PointTable, keys, leaf};
 use ringbolt_engine::node::sizing::{self, ObjectShape};
 
-/// Enough that memory grows evenly, few enough for a second.
+/// There are enough objects for even growth of memory, and few enough for a second.
 const OBJECTS: u64 = 400_000;
-/// Bytes of a key that differ from the key before it: short and long.
+/// This is the number of bytes of a key that differ from the previous key: short and long.
 const RANDOM_BYTES: [usize; 2] = [12, 44];
 
-/// What was found.
+/// Holds the measured costs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct IndexCost {
-    /// With an empty key.
+    /// This is the memory for an object with an empty key.
     pub bytes_per_object: f64,
-    /// For each byte of a key that the key before it does not have.
+    /// This is the memory for each byte of a key that the previous key does not share.
     pub bytes_per_key_byte: f64,
-    /// Of the memory: what a checkpoint writes.
+    /// This is the share of the memory that a checkpoint writes.
     pub checkpoint_share: f64,
 }
 
-/// Builds the index of so many objects twice, with short keys and with long ones, in random order.
+/// Builds the index of `OBJECTS` objects twice, with short keys and with long ones, in random
+/// order.
 pub fn measure(seed: u64) -> IndexCost {
     let [short, long] = RANDOM_BYTES.map(|bytes| build(bytes, seed));
     let bytes_per_key_byte = (long.bytes - short.bytes) / (long.own_key_bytes - short.own_key_bytes);
@@ -31,7 +32,7 @@ pub fn measure(seed: u64) -> IndexCost {
     }
 }
 
-/// By object.
+/// Holds the figures of a built index per object.
 struct Built {
     bytes: f64,
     leaf_bytes: f64,
@@ -65,7 +66,7 @@ fn build(random_bytes: usize, seed: u64) -> Built {
     }
 }
 
-/// Mean length of what a key does not share with the one before it.
+/// Returns the mean length of the part of a key that it does not share with the previous one.
 fn own_key_bytes(index: &OrderedIndex) -> f64 {
     let (mut sum, mut before) = (0, Vec::new());
     index.visit(&[], &mut |key, _| {
@@ -84,7 +85,7 @@ mod tests {
     fn longer_keys_take_their_length_and_the_leaves_slack() {
         let cost = measure(1);
         assert!(cost.bytes_per_key_byte >= 1.0 && cost.bytes_per_key_byte < 2.0, "{cost:?}");
-        // Entry and value at least; twice that at most.
+        // The memory is at least entry and value, and at most twice that.
         assert!(cost.bytes_per_object > 50.0 && cost.bytes_per_object < 150.0, "{cost:?}");
         assert!(cost.checkpoint_share > 0.3 && cost.checkpoint_share < 1.0, "{cost:?}");
     }

@@ -1,8 +1,9 @@
-//! `ringbolt plan calibrate`: measures the constants of the engine on this machine.
+//! This module is the command `ringbolt plan calibrate`: it measures the constants of the engine on
+//! this machine.
 //!
-//! Invariants: what can not be is refused before anything is measured; what it makes is removed, the server it starts
-//! is ended, also at a signal; every figure names how it was measured and on what, those that could not be measured
-//! here too.
+//! Invariants: what cannot work is refused before anything is measured. What is created is removed,
+//! and the server is ended, also by a signal. Every figure names how and on what it was measured,
+//! including those that could not be measured here.
 
 mod busy;
 mod check;
@@ -31,13 +32,15 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const DRIVE_BYTES: u64 = 4 << 30;
-/// Two servers with a drive each, and what else is written; more than what the engine alone takes before.
+/// Two servers have a drive each, and other files are written; this is more than the engine alone
+/// needs before.
 const DISK_BYTES: u64 = 2 * DRIVE_BYTES + (64 << 20);
-/// The arguments make no sense on this machine.
+/// This is the exit status when the arguments make no sense on this machine.
 const REFUSED: u8 = 2;
-/// Of the servers and of the engine alone, which have one core: as many as a core has on any machine.
+/// The servers and the engine alone have one core; this is the number of shards per core on any
+/// machine.
 pub const SHARDS: u16 = 2;
-/// Of what is random in the measurements.
+/// This is the seed of all that is random in the measurements.
 const SEED: u64 = 1;
 
 /// Measure what requests and objects cost on this machine: CPU time, memory of the index, space, the cleaner
@@ -80,7 +83,7 @@ pub struct CalibrateArgs {
     pub client_core: usize,
 }
 
-/// Why there are no constants.
+/// Says why there are no constants.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrateError {
     #[error("{path}: {error}")]
@@ -99,7 +102,7 @@ pub enum CalibrateError {
     Engine(#[from] engine::Failure),
 }
 
-/// Does what the arguments say; the exit status.
+/// Executes the command and returns its exit status.
 pub fn execute(args: &CalibrateArgs) -> ExitCode {
     let cleanup = match Cleanup::watch().map_err(CalibrateError::Signals) {
         Ok(cleanup) => cleanup,
@@ -119,7 +122,7 @@ fn failed(error: &CalibrateError) -> ExitCode {
 }
 
 fn measure_and_write(args: &CalibrateArgs, cleanup: &Cleanup) -> Result<(), CalibrateError> {
-    // Before minutes of measuring: whether there is a place for the result.
+    // Minutes of measuring come later: the destination of the result is checked first.
     let output = Output::to(Some(&args.output))?;
     if let Some(path) = output.temporary() {
         cleanup.add(path);
@@ -139,7 +142,7 @@ fn write(constants: &Constants, output: Output, path: &Path) -> Result<(), Calib
     Ok(())
 }
 
-/// Measures.
+/// Makes all measurements.
 fn calibrate(args: &CalibrateArgs, cleanup: &Cleanup) -> Result<Constants, CalibrateError> {
     let refused = |path: &Path| {
         let path = path.to_owned();
@@ -161,7 +164,8 @@ fn calibrate(args: &CalibrateArgs, cleanup: &Cleanup) -> Result<Constants, Calib
     let directory = || cleanup.directory(&args.directory).map_err(refused(&args.directory));
     eprintln!("calibrate: index");
     let index = index::measure(SEED);
-    // Each with a directory of its own, so that the drives of one are gone when the other makes its.
+    // Each measurement has a directory of its own, so that the drives of one are removed before the
+    // next creates its own.
     let space = space::measure(directory()?.path(), args.client_core, SEED, index.checkpoint_share)?;
     let drives = directory()?;
     let mut turns = Turns::start(&place, drives.path(), DRIVE_BYTES)?;
@@ -187,7 +191,7 @@ fn calibrate(args: &CalibrateArgs, cleanup: &Cleanup) -> Result<Constants, Calib
     Ok(constants)
 }
 
-/// Each with how it was measured.
+/// Returns the constants, each with how it was measured.
 fn constants(
     index: &IndexCost,
     requests: &RequestCosts,
@@ -250,7 +254,7 @@ fn constants(
     }
 }
 
-/// This machine, now.
+/// Describes this machine and the current time.
 struct Sources {
     machine: String,
     unix_ms: u64,

@@ -1,9 +1,12 @@
-//! CPU time of the server for each request: a server of our own on one core, asked by the bench tool from another.
+//! This module measures the CPU time of the server for each request. It starts a server on one
+//! core, and the bench tool sends requests from another.
 //!
 //! Invariants:
-//! - What is counted is CPU time of the server's threads over requests answered, so a slow drive makes it noisier but
-//!   not larger. A restless host makes it larger, and some points more than others: of all turns the median counts.
-//! - What puts and deletes cost is without their part of a group commit: how many share one depends on the load.
+//! - The result is CPU time of the server's threads over answered requests, so a slow drive makes
+//!   it noisier but not larger. A busy host makes it larger, and some points more than others, so
+//!   the median of all turns counts.
+//! - The cost of puts and deletes excludes their part of a group commit, because the load
+//!   determines how many share one.
 
 use super::work::{Work, WorkSampler, commit_cost_us};
 use super::{CalibrateError, SHARDS};
@@ -14,40 +17,41 @@ use ringbolt_bench::run;
 use ringbolt_tool_common::units::MIB;
 use std::path::{Path, PathBuf};
 
-/// Bodies that lie in their records, and bodies in slices: the ends of a line each.
+/// Holds the sizes of inline bodies, and of bodies in slices: the two ends of a line each.
 const INLINE_BYTES: [u64; 2] = [4 << 10, 64 << 10];
 const LARGE_BYTES: [u64; 2] = [128 << 10, 4 << 20];
-/// For what does not depend on the body.
+/// This is the body size when the size does not matter.
 const SMALL_BYTES: u64 = INLINE_BYTES[0];
-/// Requests that wait at one time: enough that the server is never without work while others wait for its drive; and
-/// at most so many bytes of bodies, as those that are half done at the first look and at the last blur the count.
+/// This is the number of requests that wait at the same time: enough that the server always has
+/// work while others wait for its drive. `IN_FLIGHT_BYTES` limits the bytes of their bodies,
+/// because requests in progress at the first and the last sample blur the count.
 pub const IN_FLIGHT: u64 = 128;
 const IN_FLIGHT_BYTES: u64 = 16 << 20;
-/// A point is measured once more when the server was looked at less than twice, as often at most.
+/// If the server was sampled less than twice, the point is measured again, at most this many times.
 const ATTEMPTS: u32 = 3;
-/// Objects of a point, and at most so many bytes of all of them together.
+/// This is the number of objects of a point; `POINT_BYTES` limits their total size.
 const OBJECTS: u64 = 2_000;
 const POINT_BYTES: u64 = 128 << 20;
 
-/// Where and how long.
+/// Says where and for how long to measure.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// The program that serves.
+    /// This is the program that serves.
     pub server: PathBuf,
     pub server_core: usize,
     pub client_core: usize,
-    /// For each point and turn.
+    /// This is the time for each point and turn.
     pub seconds: u64,
 }
 
-/// Microseconds, of a request without its body and of a MiB of the body.
+/// Holds microseconds of a request without its body, and of a MiB of the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Line {
     pub request: f64,
     pub mib: f64,
 }
 
-/// Microseconds.
+/// Holds costs in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RequestCosts {
     pub put: Line,
@@ -57,25 +61,26 @@ pub struct RequestCosts {
     pub get_cached: f64,
     pub head: f64,
     pub delete: f64,
-    /// Of a group commit.
+    /// This is the cost of a group commit.
     pub commit: f64,
-    /// From one to the next of a shard that has always some waiting: of an idle core, and of a busy one.
+    /// This is the time between the commits of a shard that always has records waiting, on an idle
+    /// core; `commit_time_busy` is the same on a busy core.
     pub commit_time: f64,
     pub commit_time_busy: f64,
     pub list: f64,
     pub list_per_key: f64,
 }
 
-/// A job to be measured.
+/// This is a job to measure.
 struct Job<'a> {
     title: &'a str,
     op: &'a str,
     body_bytes: u64,
     objects: u64,
     bucket: &'a str,
-    /// Against the server with a read cache.
+    /// Uses the server with a read cache.
     cached: bool,
-    /// Requests that wait at one time.
+    /// This is the number of requests that wait at the same time.
     in_flight: u64,
 }
 
@@ -88,14 +93,14 @@ const fn body<'a>(title: &'a str, op: &'a str, body_bytes: u64) -> Job<'a> {
 }
 
 const fn listing<'a>(title: &'a str, objects: u64, bucket: &'a str) -> Job<'a> {
-    // Each in a bucket of its own: a listing is of what is there. None waits for the drive, so a few keep the core
-    // busy; more would keep the looks at the server waiting.
+    // Each job has a bucket of its own, because a listing returns what is there. No request waits
+    // for the drive, so that a few keep the core busy; more would delay the samples of the server.
     Job { title, op: "list", body_bytes: 64, objects, bucket, cached: false, in_flight: 16 }
 }
 
-/// Listed by the two that tell what a key costs.
+/// Two jobs list this many keys, which gives the cost of a key.
 const LISTED: [u64; 2] = [10, 1_000];
-/// As [`measure`] takes them apart.
+/// Lists the jobs in the order in which [`measure`] uses them.
 const JOBS: [Job; 15] = [
     body("PUT of 4 KiB", "put", INLINE_BYTES[0]),
     body("PUT of 64 KiB", "put", INLINE_BYTES[1]),
@@ -113,20 +118,21 @@ const JOBS: [Job; 15] = [
     Job { cached: true, objects: 500, ..body("GET of 4 KiB from memory", "get", SMALL_BYTES) },
     Job { in_flight: 1, ..body("PUT of 4 KiB, one at a time", "put", SMALL_BYTES) },
 ];
-/// For each PUT, in the job of PUTs among them.
+/// This is the number of GETs for each PUT, in the job that mixes them.
 const GETS_AMONG: f64 = 3.0;
 
-/// Requests of several kinds, as a job of the bench tool asks for them.
+/// Describes a mix of requests, as a job of the bench tool.
 #[derive(Clone, Debug)]
 pub struct Mix {
-    /// Lines of the job: `op=` and what goes with it.
+    /// Holds lines of the job: `op=` and related keys.
     pub lines: String,
-    /// Of the largest body.
+    /// This is the size of the largest body.
     pub body_bytes: u64,
     pub objects: u64,
 }
 
-/// Servers, and what was measured of them so far: of each job, and of a mix, what the server did in each turn.
+/// Holds the servers and what was measured so far: the server's work for each job, and for a mix,
+/// in each turn.
 pub struct Turns<'a> {
     uncached: Measured<'a>,
     cached: Measured<'a>,
@@ -138,7 +144,7 @@ impl<'a> Turns<'a> {
     /// Starts the servers, with drives and messages in `directory`.
     ///
     /// # Errors
-    /// When one does not start.
+    /// Fails when a server does not start.
     pub fn start(place: &'a Place, directory: &Path, drive_bytes: u64) -> Result<Self, CalibrateError> {
         Ok(Self {
             uncached: Measured::start(place, &directory.join("uncached"), drive_bytes, "off")?,
@@ -148,10 +154,11 @@ impl<'a> Turns<'a> {
         })
     }
 
-    /// Measures each job once, and `mix`: in turns, so that what else the machine does meets all of them.
+    /// Measures each job once, and `mix`. Jobs take turns, so that other load on the machine
+    /// affects all of them.
     ///
     /// # Errors
-    /// When the server answers with errors.
+    /// Fails when the server answers with errors.
     pub fn take(&mut self, mix: Option<&Mix>) -> Result<(), CalibrateError> {
         for (points, job) in self.points.iter_mut().zip(&JOBS) {
             let server = if job.cached { &self.cached } else { &self.uncached };
@@ -166,13 +173,13 @@ impl<'a> Turns<'a> {
         Ok(())
     }
 
-    /// Of the turns so far: one at least.
+    /// Returns the costs from the turns so far; at least one is needed.
     pub fn costs(&self) -> RequestCosts {
         costs(&self.points)
     }
 
-    /// Microseconds of a request of the mix, in the turns so far: that shows how well the costs predict it. None when
-    /// there was no mix.
+    /// Returns the microseconds per request of the mix, from the turns so far, which show how well
+    /// the costs predict it; `None` if there was no mix.
     pub fn mixed_us(&self) -> Option<f64> {
         (!self.mixed.is_empty()).then(|| median(&self.mixed).request_us)
     }
@@ -210,7 +217,7 @@ fn costs(turns: &[Vec<Work>; JOBS.len()]) -> RequestCosts {
         head: head.request_us,
         delete: (2.0 * both.without(commit) - put.of(SMALL_BYTES)).max(0.0),
         commit,
-        // One after the other, over all shards.
+        // Requests come one after the other, over all shards.
         commit_time: alone.interval_us / f64::from(SHARDS),
         commit_time_busy: put_4k.interval_us,
         list: (few.request_us - list_per_key * LISTED[0] as f64).max(0.0),
@@ -218,8 +225,8 @@ fn costs(turns: &[Vec<Work>; JOBS.len()]) -> RequestCosts {
     }
 }
 
-/// What was done in the turn of median cost, of two the cheaper one. The least would be that of one lucky second, which
-/// comes to some points and not to others.
+/// Returns the work of the turn with the median cost; of two, the cheaper one. The minimum would be
+/// that of one lucky second, which happens to some points and not to others.
 fn median(points: &[Work]) -> Work {
     let mut sorted = points.to_vec();
     sorted.sort_by(|one, other| one.request_us.total_cmp(&other.request_us));
@@ -228,7 +235,7 @@ fn median(points: &[Work]) -> Work {
 }
 
 impl Line {
-    /// Through what two bodies of these lengths cost.
+    /// Returns the line through the costs of two bodies of these lengths.
     fn through(bytes: [u64; 2], [small, large]: [f64; 2]) -> Self {
         let per_byte = ((large - small) / (bytes[1] - bytes[0]) as f64).max(0.0);
         Self { request: (small - per_byte * bytes[0] as f64).max(0.0), mib: per_byte * MIB }
@@ -239,24 +246,24 @@ impl Line {
     }
 }
 
-/// A server, and jobs against it.
+/// Runs jobs against a server.
 struct Measured<'a> {
     place: &'a Place,
     server: LocalServer,
 }
 
 impl<'a> Measured<'a> {
-    /// Starts it with that `--read-cache`.
+    /// Starts the server with this `--read-cache`.
     fn start(place: &'a Place, data: &Path, drive_bytes: u64, cache: &str) -> Result<Self, CalibrateError> {
         let core = place.server_core;
         let server = LocalServer::start(&place.server, data, core, drive_bytes, cache, Some(SHARDS))?;
         Ok(Self { place, server })
     }
 
-    /// What the server does in `job`.
+    /// Measures the server's work during `job`.
     ///
     /// # Errors
-    /// When operations fail, or none ends.
+    /// Fails when operations fail, or when none ends.
     fn job(&self, job: &Job<'_>) -> Result<Work, CalibrateError> {
         let failed = |what: String| CalibrateError::Point { title: job.title.to_owned(), what };
         for _ in 0..ATTEMPTS {
@@ -274,7 +281,7 @@ impl<'a> Measured<'a> {
         Err(failed("too short to be measured: give more --seconds".into()))
     }
 
-    /// None when it was too short. The error is in words.
+    /// Returns `None` when the run was too short. The error is a text.
     fn attempt(&self, job: &Job<'_>) -> Result<Option<Work>, String> {
         let Job { op, body_bytes, objects, bucket, in_flight, .. } = *job;
         let text = format!(

@@ -1,7 +1,8 @@
-//! What objects really take on a drive, against what they come to by the lengths of records and units: the engine in
-//! this process, on small drives.
+//! This module measures the space that objects need on a drive, relative to the computed lengths of
+//! records and units. It runs the engine in this process, on small drives.
 //!
-//! Invariant: what is given is measured over counted, so 1 where the engine's arithmetic says it all.
+//! Invariant: results are measured over computed values, so they are 1 where the engine's
+//! arithmetic is exact.
 
 use super::SHARDS;
 use super::engine::{Failure, SingleCore};
@@ -15,60 +16,62 @@ use std::path::Path;
 
 const KEY_BYTES: usize = 40;
 
-/// Bodies in their records.
+/// This drive is for inline objects.
 const SMALL_DRIVE_BYTES: u64 = 2 << 30;
 const SMALL_BYTES: u64 = 16 << 10;
-/// Live, of the drive: the cleaner has to work, and finds room.
+/// This is the live share of the drive: the cleaner has to work, and finds space.
 const SMALL_LIVE_SHARE: f64 = 0.7;
-/// Overwritten, times what is live, before and while it is measured.
+/// This is how many times the live objects are overwritten, before and during the measurement.
 const SMALL_TURNS: [f64; 2] = [0.7, 0.7];
 
-/// Bodies in slices: from the shortest up to a full one and a bit.
+/// This drive is for objects in slices: from the shortest up to a little more than a full one.
 const LARGE_DRIVE_BYTES: u64 = 4 << 30;
 const LARGE_BYTES: [u64; 2] = [sizing::INLINE_BYTES_MAX + 1, 5 << 20];
-/// Live, of the drive, and how often all of that is overwritten: nearly full, as a drive with room leaves gaps as they
-/// are; the mean of all times, as gaps come and go.
+/// This is the live share of the drive, and how often all of it is overwritten. The drive is nearly
+/// full, because one with free space leaves gaps as they are; the mean of all times counts, because
+/// gaps come and go.
 const LARGE_LIVE_SHARE: f64 = 0.77;
 const LARGE_TURNS: usize = 4;
 
-/// What was found.
+/// Holds the measured costs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SpaceCosts {
     pub large: LargeCosts,
     pub small: SmallCosts,
 }
 
-/// Of objects that lie in slices.
+/// Holds the costs of objects in slices.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LargeCosts {
-    /// Live bytes over units and records as they are counted.
+    /// This is the ratio of live bytes to the computed units and records.
     pub alignment: f64,
-    /// Bytes of gaps for each byte of slices that are no full ones.
+    /// This is the size of the gaps for each byte of slices that are not full.
     pub tail_gaps: f64,
 }
 
-/// Of objects that lie in the log.
+/// Holds the costs of objects in the log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SmallCosts {
-    /// Bytes that puts wrote, over records with headers and padding as they are counted.
+    /// This is the ratio of the bytes that puts wrote to the records with computed headers and
+    /// padding.
     pub log: f64,
-    /// Bytes that the cleaner moved, over what its formula says.
+    /// This is the ratio of the bytes that the cleaner moved to its formula.
     pub cleaner: f64,
-    /// Microseconds of CPU for each MiB that it moves.
+    /// This is the CPU time in microseconds for each MiB that the cleaner moves.
     pub clean_cpu_us_per_mib: f64,
 }
 
-/// Measures all, on a thread pinned to `core`.
+/// Makes all measurements, on a thread pinned to `core`.
 ///
 /// # Errors
-/// When a drive can not be made or used.
+/// Fails when a drive cannot be created or used.
 pub fn measure(
     directory: &Path,
     core: usize,
     seed: u64,
     checkpoint_share: f64,
 ) -> Result<SpaceCosts, Failure> {
-    // A thread of its own: it is pinned, and its CPU time is its own.
+    // The measurement has a thread of its own, which is pinned and has its own CPU time.
     let directory = directory.to_owned();
     let thread = std::thread::spawn(move || {
         ringbolt_bench::run::settle(Some(&[core])).map_err(Failure::of)?;
@@ -96,14 +99,15 @@ fn large(drive: &Path, seed: u64) -> Result<LargeCosts, Failure> {
     let mut random = fastrand::Rng::with_seed(seed);
     let (mut alignments, mut tail_gaps) = (Vec::new(), Vec::new());
     for turn in 0..=LARGE_TURNS {
-        // Each time in another order, so that no object is put twice at one time: what is live then is counted.
+        // The order differs each time, so that no object is put twice at the same time; the live
+        // bytes are counted at the end.
         let mut order: Vec<usize> = (0..count).collect();
         random.shuffle(&mut order);
         let sizes: Vec<u64> = (0..count).map(|_| random.u64(least..=most)).collect();
         let objects: Vec<ObjectSizing> = sizes.iter().map(|bytes| sizing(*bytes)).collect();
         let mut items = order.into_iter().map(move |at| (key(at as u64), sizes[at]));
         engine.put_many(count as u64, move || items.next().unwrap_or_default())?;
-        // The first time there is nothing to leave gaps.
+        // After the first fill there are no gaps yet.
         if turn > 0 {
             let space = engine.space()?;
             let counted: u64 = objects.iter().map(|object| object.record_bytes + object.slice_bytes).sum();
@@ -123,7 +127,7 @@ fn mean(values: &[f64]) -> f64 {
 fn small(drive: &Path, seed: u64, checkpoint_share: f64) -> Result<SmallCosts, Failure> {
     let engine = SingleCore::format(drive, SMALL_DRIVE_BYTES, SHARDS, seed, SMALL_BYTES)?;
     let objects = (SMALL_DRIVE_BYTES as f64 * SMALL_LIVE_SHARE / SMALL_BYTES as f64) as u64;
-    // Without the cleaner: the drive is filled for the first time.
+    // The drive is filled for the first time, so the cleaner does nothing.
     let mut numbers = 0..objects;
     let filled = store(&engine, objects, move || numbers.next().unwrap_or_default())?;
     let turn = |turns: f64, seed: u64| {
@@ -148,7 +152,7 @@ fn small(drive: &Path, seed: u64, checkpoint_share: f64) -> Result<SmallCosts, F
         moved_bytes_factor: 1.0,
     };
     let drive = sizing::drive(SMALL_DRIVE_BYTES, u64::from(SHARDS));
-    // All that is put takes the place of something.
+    // Every put replaces an object.
     let log = filled.counters.log_bytes as f64 / counted_bytes(&filled.counters);
     let formula = log_writes(&drive, &state, 1.0).moved_bytes * counted_bytes(&cleaned.counters) * log;
     let by_puts = filled.cpu_us / filled.counters.user_bytes as f64 * cleaned.counters.user_bytes as f64;
@@ -159,7 +163,7 @@ fn small(drive: &Path, seed: u64, checkpoint_share: f64) -> Result<SmallCosts, F
     })
 }
 
-/// Written to the log by puts of [`SMALL_BYTES`], as the plan counts it.
+/// Returns the bytes written to the log by puts of [`SMALL_BYTES`], as the plan computes them.
 fn counted_bytes(counters: &Counters) -> f64 {
     let puts = counters.user_bytes as f64 / SMALL_BYTES as f64;
     let records = counters.records as f64 / counters.batches as f64;
@@ -167,13 +171,13 @@ fn counted_bytes(counters: &Counters) -> f64 {
     commit_bytes(record, alone_bytes(record), records) / records * puts
 }
 
-/// What storing took.
+/// Holds the costs of storing.
 struct Stored {
     cpu_us: f64,
     counters: Counters,
 }
 
-/// Stores so many objects, or overwrites them.
+/// Stores or overwrites this many objects.
 fn store(
     engine: &SingleCore,
     count: u64,

@@ -1,8 +1,9 @@
-//! What a server does while a job runs against it: requests, their CPU time and group commits; and what one of these
-//! commits costs.
+//! This module measures the work of a server while a job runs: requests, their CPU time and group
+//! commits. It also computes the cost of a commit.
 //!
-//! Invariant: all are counted between the same two looks at the running job, the first and the last: without what was
-//! done to prepare it, and a moment in which all stands still is in all of them or in none.
+//! Invariant: all counts are taken between the same two samples of the running job, the first and
+//! the last. The preparation of the job is not included, and a moment in which everything stands
+//! still is in all counts or in none.
 
 use crate::http::Http;
 use crate::live::metrics::Metrics;
@@ -11,7 +12,7 @@ use ringbolt_bench::layers::server::process_cpu_ns;
 use ringbolt_bench::run::{Phase, Status, Watcher};
 use std::time::Instant;
 
-/// What a server has done since it started.
+/// Holds what a server has done since it started.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Counts {
     cpu_us: f64,
@@ -20,7 +21,7 @@ struct Counts {
     records: f64,
 }
 
-/// Watches a run: what the server does.
+/// Watches a run, and samples the server's work.
 pub struct WorkSampler {
     process: u32,
     http: Http,
@@ -31,21 +32,21 @@ pub struct WorkSampler {
     pub notes: Vec<String>,
 }
 
-/// Of the measured part of a run.
+/// Describes the work in the measured part of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Work {
-    /// CPU time of a request.
+    /// This is the CPU time of a request.
     pub request_us: f64,
-    /// Cores that were busy, on average.
+    /// This is the mean number of busy cores.
     pub busy: f64,
-    /// Records of a group commit; 1 when there was none.
+    /// This is the number of records per group commit; 1 if there was none.
     pub records: f64,
-    /// From one group commit to the next of a shard; 0 when there was none.
+    /// This is the time between the group commits of a shard; 0 if there was none.
     pub interval_us: f64,
 }
 
 impl WorkSampler {
-    /// Of the server whose metrics are at `host`.
+    /// Creates a sampler of the server whose metrics are at `host`.
     pub fn new(process: u32, host: &str) -> Self {
         Self {
             process,
@@ -58,7 +59,8 @@ impl WorkSampler {
         }
     }
 
-    /// None when the run was too short for two looks, or no request was answered between them.
+    /// Returns the work; `None` if the run was too short for two samples, or if no request was
+    /// answered between them.
     pub fn work(&self) -> Option<Work> {
         let ((begin, before), (end, after)) = (self.first?, self.last?);
         Work::between(&before, &after, (end - begin).as_secs_f64() * 1e6, self.shards)
@@ -71,7 +73,8 @@ impl WorkSampler {
         let metrics = Metrics::parse(&String::from_utf8_lossy(&answer.body)).ok()?;
         self.shards = metrics.by_label("ringbolt_shard_objects", "shard").len().max(1) as f64;
         let counts = Counts {
-            // The answer waited its turn among the requests: it is of a moment between the two.
+            // The request for metrics waited among the others: its values are of a moment between
+            // the two CPU times.
             cpu_us: (cpu_before + cpu_after) as f64 / 2.0 / 1e3,
             requests: metrics.by_label("ringbolt_s3_requests_total", "operation").values().sum(),
             batches: metrics.value("ringbolt_log_batches_total")?,
@@ -109,14 +112,16 @@ impl Work {
         Some(Self { request_us: cpu_us / requests, busy: cpu_us / wall_us, records, interval_us })
     }
 
-    /// CPU time of a request that makes a record, without its part of the group commit.
+    /// Returns the CPU time of a request that writes a record, without its part of the group
+    /// commit.
     pub fn without(&self, commit_us: f64) -> f64 {
         (self.request_us - commit_us / self.records).max(0.0)
     }
 }
 
-/// CPU time of one group commit, from two ways to put the same object: `cost_us` for each put, with so many records in
-/// a commit. 0 when the numbers of records are too near to each other to tell.
+/// Computes the CPU time of one group commit from two ways to put the same object: the cost of each
+/// put, and the records per commit. It is 0 when the numbers of records are too close to each
+/// other.
 pub fn commit_cost_us(many: (f64, f64), few: (f64, f64)) -> f64 {
     let ((many_us, many_records), (few_us, few_records)) = (many, few);
     if few_records * 1.25 > many_records {

@@ -1,4 +1,4 @@
-//! `ringbolt plan diff`: a plan against a running node.
+//! This module is the command `ringbolt plan diff`: it compares a plan with a running node.
 
 use super::output::Output;
 use super::{CommandError, now_unix_ms};
@@ -13,7 +13,7 @@ use std::path::Path;
 /// A plan of 240 months and thousands of classes has some megabytes.
 const PLAN_BYTES_MAX: u64 = 64 << 20;
 
-/// Watches the node for a while, and shows both.
+/// Watches the node for a while, and shows plan and node.
 pub fn diff(args: &DiffArgs) -> Result<(), CommandError> {
     let plan = read(&args.plan)?;
     let output = Output::to(args.output.as_deref())?;
@@ -27,7 +27,7 @@ pub fn diff(args: &DiffArgs) -> Result<(), CommandError> {
 fn read(path: &Path) -> Result<Plan, CommandError> {
     let mut text = String::new();
     let wrong = |error: io::Error| CommandError::Unreadable { path: path.to_owned(), error };
-    // One byte more, to tell a file at the limit from one that goes on.
+    // One byte more is read, to detect a file beyond the limit.
     let file = File::open(path).map_err(wrong)?;
     file.take(PLAN_BYTES_MAX + 1).read_to_string(&mut text).map_err(wrong)?;
     if text.len() as u64 > PLAN_BYTES_MAX {

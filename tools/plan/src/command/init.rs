@@ -1,6 +1,6 @@
-//! `ringbolt plan init`: two files to edit.
+//! This module is the command `ringbolt plan init`: it writes two files to edit.
 //!
-//! Invariant: a file that is there stays as it is without --force.
+//! Invariant: an existing file is not changed without --force.
 
 use super::CommandError;
 use crate::cli::InitArgs;
@@ -12,13 +12,13 @@ use std::path::Path;
 pub const WORKLOAD: &str = "workload.toml";
 pub const HARDWARE: &str = "hardware.toml";
 
-/// Writes both, and says what comes next.
+/// Writes both files, and says what to do next.
 pub fn init(args: &InitArgs) -> Result<(), CommandError> {
     let wrong = |path: &Path, error| CommandError::File { path: path.to_owned(), error };
     fs::create_dir_all(&args.directory).map_err(|error| wrong(&args.directory, error))?;
     let (workload, hardware) = (args.directory.join(WORKLOAD), args.directory.join(HARDWARE));
     let files = [(&workload, template().workload), (&hardware, template().hardware)];
-    // Neither is written if one is in the way.
+    // Neither file is written if one of them exists.
     if let Some((path, _)) = files.iter().find(|(path, _)| !args.force && path.symlink_metadata().is_ok()) {
         return Err(CommandError::Exists((*path).clone()));
     }
@@ -31,7 +31,7 @@ pub fn init(args: &InitArgs) -> Result<(), CommandError> {
 
 fn write(path: &Path, text: &str, force: bool) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    // Also when it came to be in between.
+    // Without --force, this also fails if the file was created in between.
     if force {
         options.create(true).truncate(true)
     } else {

@@ -1,7 +1,9 @@
-//! `ringbolt plan`: what the arguments ask for, and the exit status.
+//! This module is the command `ringbolt plan`: it dispatches on the arguments and returns the exit
+//! status.
 //!
-//! Invariants: results go to standard output or the file that was named, everything else to stderr; a result replaces a
-//! file only when it is whole; whether it can be written is known before anything that takes long.
+//! Invariants: results go to standard output or to the file that was named, everything else to
+//! stderr. A result replaces a file only when it is complete. Whether it can be written is checked
+//! before anything that takes long.
 
 mod diff;
 mod init;
@@ -24,10 +26,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Arguments or files that are not understood or make no sense.
+/// This is the exit status when arguments or files are not valid.
 const NOT_UNDERSTOOD: u8 = 2;
 
-/// Why nothing came of a command.
+/// Says why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum CommandError {
     #[error(transparent)]
@@ -84,7 +86,7 @@ impl CommandError {
     }
 }
 
-/// Whether the arguments or a file are at fault, rather than a server.
+/// Returns whether the arguments or a file are the reason, rather than a server.
 fn is_misunderstood(error: &ScanError) -> bool {
     match error {
         ScanError::Endpoint { .. } | ScanError::Bucket(_) | ScanError::HalfCredentials(..) => true,
@@ -96,7 +98,7 @@ fn is_misunderstood(error: &ScanError) -> bool {
     }
 }
 
-/// Does what the arguments behind `ringbolt plan` say.
+/// Executes the arguments after `ringbolt plan`.
 pub fn execute(args: &PlanArgs) -> ExitCode {
     let done = match &args.action {
         Action::Init(args) => init::init(args),

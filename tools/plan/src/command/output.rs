@@ -1,6 +1,7 @@
-//! Where results go.
+//! This module writes results to their destination.
 //!
-//! Invariant: a regular file is replaced by a whole one, or not at all; devices and pipes are written to.
+//! Invariant: a regular file is replaced by a complete one, or not at all; devices and pipes are
+//! written directly.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -8,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// Why a result could not be written.
+/// Says why a result could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("results can not be written to {}: {error}", .path.display())]
 pub struct OutputError {
@@ -16,7 +17,7 @@ pub struct OutputError {
     error: io::Error,
 }
 
-/// Found to be there before the work begins.
+/// This is the destination of a result; it is opened before the work begins.
 #[derive(Debug)]
 pub struct Output {
     path: PathBuf,
@@ -26,16 +27,16 @@ pub struct Output {
 #[derive(Debug)]
 enum Target {
     Stdout,
-    /// Beside the file that it will replace.
+    /// This is a temporary file beside the file that it will replace.
     Whole(NamedTempFile),
     Open(File),
 }
 
 impl Output {
-    /// None and `-`: standard output.
+    /// Opens the destination; `None` and `-` mean standard output.
     ///
     /// # Errors
-    /// When nothing can be written there.
+    /// Fails when the destination is not writable.
     pub fn to(path: Option<&Path>) -> Result<Self, OutputError> {
         let Some(path) = path.filter(|path| *path != Path::new("-")) else {
             return Ok(Self { path: PathBuf::from("standard output"), target: Target::Stdout });
@@ -44,7 +45,7 @@ impl Output {
         Ok(Self { path: path.to_owned(), target })
     }
 
-    /// What is there until it is written, beside the file that it will replace.
+    /// Returns the temporary file beside the file that it will replace.
     pub fn temporary(&self) -> Option<&Path> {
         match &self.target {
             Target::Whole(file) => Some(file.path()),
@@ -52,8 +53,10 @@ impl Output {
         }
     }
 
+    /// Writes the result.
+    ///
     /// # Errors
-    /// When it can not be written.
+    /// Fails when it cannot be written.
     pub fn write(self, text: &str) -> Result<(), OutputError> {
         let Self { path, target } = self;
         let written = match target {
@@ -73,7 +76,7 @@ fn target(path: &Path) -> io::Result<Target> {
         Ok(data) if !data.is_file() => Ok(Target::Open(OpenOptions::new().write(true).open(path)?)),
         _ => {
             let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            // As any other file that is made: what the umask leaves.
+            // The permissions are those of any new file: the umask restricts them.
             tempfile::Builder::new()
                 .permissions(Permissions::from_mode(0o666))
                 .tempfile_in(beside.unwrap_or(Path::new(".")))
@@ -84,7 +87,7 @@ fn target(path: &Path) -> io::Result<Target> {
 
 fn to_stdout(text: &str) -> io::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough, as `head` does.
+        // The reader has closed the pipe, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
@@ -104,7 +107,7 @@ mod tests {
         Output::to(Some(&path)).unwrap().write("after").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "after");
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1, "nothing is left beside it");
-        // Others may read it, if they may read files at all.
+        // Others may read the file if the umask lets them.
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode();
         let plain = directory.path().join("plain");
         std::fs::write(&plain, "").unwrap();

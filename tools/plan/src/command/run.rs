@@ -1,4 +1,4 @@
-//! `ringbolt plan run`: files in, a report out.
+//! This module is the command `ringbolt plan run`: it makes a plan from files and writes a report.
 
 use super::output::Output;
 use super::{CommandError, init, now_unix_ms};
@@ -13,22 +13,22 @@ use crate::result::Plan;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-/// Looked for beside the hardware file.
+/// This file is used if it is in the directory of the hardware file.
 const CONSTANTS: &str = "constants.json";
 
-/// All that a plan is made from but the overrides.
+/// Holds the input of a plan except for the overrides.
 struct Maker {
     workload: Document,
     hardware: Document,
     constants: Constants,
-    /// Where the constants are from.
+    /// Says where the constants come from.
     note: String,
-    /// Its objects and rates stand in place of the workload's.
+    /// Replaces the objects and rates of the workload.
     live: Option<LiveNode>,
     now_unix_ms: u64,
 }
 
-/// Makes the plan, or one for each combination of the sweeps, and writes it.
+/// Makes a plan, or one for each combination of the sweeps, and writes it.
 pub fn run(args: &RunArgs) -> Result<(), CommandError> {
     let overrides = args.overrides.iter().map(|text| text.parse()).collect::<Result<Vec<Override>, _>>()?;
     let sweeps = args.sweeps.iter().map(|text| Sweep::parse(text)).collect::<Result<Vec<_>, _>>()?;
@@ -91,7 +91,7 @@ impl Maker {
     }
 }
 
-/// The file that was named, or the one that `ringbolt plan init` makes.
+/// Reads the file that was named, or the one that `ringbolt plan init` creates.
 fn document(named: Option<&Path>, usual: &str) -> Result<Document, CommandError> {
     match named {
         Some(path) => Ok(Document::read(path)?),
@@ -100,7 +100,7 @@ fn document(named: Option<&Path>, usual: &str) -> Result<Document, CommandError>
     }
 }
 
-/// With a sentence that says which they are.
+/// Returns the constants, and a sentence that says which ones they are.
 fn constants(named: Option<&Path>, hardware: &Path) -> Result<(Constants, String), CommandError> {
     let beside = hardware.with_file_name(CONSTANTS);
     let path = match named {
@@ -117,7 +117,7 @@ fn constants(named: Option<&Path>, hardware: &Path) -> Result<(Constants, String
     Ok((constants, format!("Constants: those of {}.", path.display())))
 }
 
-/// Keys whose figures `--live` takes from the node.
+/// Lists the keys whose figures `--live` takes from the node.
 const LIVE_KEYS: [&str; 6] = [
     "objects.count",
     "requests.put_per_s",
@@ -127,7 +127,7 @@ const LIVE_KEYS: [&str; 6] = [
     "requests.delete_per_s",
 ];
 
-/// And those whose figures `--device` takes.
+/// Lists the keys whose figures `--device` takes from the drive.
 const DEVICE_KEYS: [&str; 1] = ["drives.endurance_used"];
 
 fn check_live<'a>(args: &RunArgs, mut paths: impl Iterator<Item = &'a String>) -> Result<(), CommandError> {
@@ -156,7 +156,7 @@ fn sweep_rows(
     let mut rows = Vec::new();
     for combination in combinations {
         progress.step();
-        // Behind, so that a sweep stands in place of what is set.
+        // The combination comes last, so that a sweep overrides what is set.
         let all: Vec<Override> = overrides.iter().chain(&combination).cloned().collect();
         let words = combination.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let plan = maker
@@ -168,7 +168,7 @@ fn sweep_rows(
     Ok(rows)
 }
 
-/// A line on stderr that counts, on a terminal alone.
+/// Shows a counter on stderr, if it is a terminal.
 struct Progress {
     done: usize,
     all: usize,
@@ -184,7 +184,7 @@ impl Progress {
         self.done += 1;
         if self.shown {
             eprint!("\r{} of {} combinations", self.done, self.all);
-            // Where it can not be shown there is nobody to tell.
+            // If the line cannot be shown, nobody can be told.
             _ = std::io::stderr().flush();
         }
     }

@@ -1,4 +1,4 @@
-//! `ringbolt plan scan`: a listing in, sizes out.
+//! This module is the command `ringbolt plan scan`: it reads a listing and writes sizes.
 
 use super::CommandError;
 use super::output::Output;
@@ -10,7 +10,7 @@ use crate::scan::progress::ProgressLine;
 use crate::scan::{Source, scan as read};
 use std::path::Path;
 
-/// Reads the source, writes the sizes, and says in short what they are.
+/// Reads the source, writes the sizes, and prints a summary of them.
 pub fn scan(args: &ScanArgs) -> Result<(), CommandError> {
     let source = source(args)?;
     let output = Output::to(Some(&args.output))?;
@@ -40,7 +40,7 @@ fn source(args: &ScanArgs) -> Result<Source, ScanError> {
     }
     Ok(match &args.listing {
         Some(path) => Source::Text(path.clone()),
-        // The arguments have exactly one of the three.
+        // The arguments contain exactly one of the three.
         None => Source::Inventory { files: args.inventory.clone(), columns: args.columns.clone() },
     })
 }

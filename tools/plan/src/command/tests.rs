@@ -3,7 +3,7 @@ use crate::model::testing;
 use clap::{Args, FromArgMatches};
 use std::path::Path;
 
-/// The exit status of a command, as the number it is.
+/// Executes a command and returns its exit status.
 fn status(words: &[&str]) -> ExitCode {
     let command = PlanArgs::augment_args(clap::Command::new("plan"));
     let words = std::iter::once("plan").chain(words.iter().copied());
@@ -13,7 +13,7 @@ fn status(words: &[&str]) -> ExitCode {
     }
 }
 
-/// A directory with the examples and constants, and paths in it.
+/// Holds a directory with the examples and constants.
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -29,7 +29,7 @@ impl Place {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// `run` of the examples, with few samples.
+    /// Runs the examples with few samples.
     fn run(&self, more: &[&str]) -> ExitCode {
         let (workload, hardware) = (self.path("workload.toml"), self.path("hardware.toml"));
         status(&[&["run", &workload, &hardware, "--set", "plan.samples=100"], more].concat())
@@ -66,7 +66,7 @@ fn a_sweep_has_a_row_for_each_combination() {
     let text = place.text("sweep.csv");
     assert!(text.starts_with("drives.size,drives.count,first_month,"), "{text}");
     assert_eq!(text.lines().count(), 7);
-    // What is set holds for all, what is swept over stands in its place.
+    // What is set holds for all combinations, but a sweep overrides it.
     let all = [&sweeps[..], &["--set", "drives.count=1", "--json", "--output", &csv]].concat();
     assert_eq!(place.run(&all), ExitCode::SUCCESS);
     let json: serde_json::Value = serde_json::from_str(&place.text("sweep.csv")).unwrap();
@@ -169,7 +169,7 @@ fn a_listing_becomes_sizes_that_a_plan_takes() {
     assert_eq!((sizes[0].lower_bytes, sizes.last().unwrap().upper_bytes), (1000, 1006));
 }
 
-/// Nobody listens there.
+/// No server listens at this address.
 #[test]
 fn a_node_that_does_not_answer_is_no_fault_of_the_arguments() {
     let place = Place::new();
@@ -182,7 +182,7 @@ fn a_node_that_does_not_answer_is_no_fault_of_the_arguments() {
     assert_eq!(place.text("plan.json"), before, "an earlier plan stays");
 }
 
-/// Every option that an example uses is there, and every example is understood.
+/// Every option of an example exists, and every example is valid.
 #[test]
 fn the_examples_of_the_help_are_understood() {
     let mut command = PlanArgs::augment_args(clap::Command::new("ringbolt plan")).bin_name("ringbolt plan");
@@ -194,7 +194,7 @@ fn the_examples_of_the_help_are_understood() {
     for one in &all {
         let help = one.get_after_help().map(ToString::to_string).unwrap_or_default();
         for line in help.lines().filter_map(|line| line.split_once("ringbolt plan ").map(|(_, rest)| rest)) {
-            // What is explained on the same line stands behind two blanks.
+            // Explanations on the same line follow two blanks.
             let line = line.split("  ").next().unwrap().replace('\'', "");
             let words = std::iter::once("plan").chain(line.split_whitespace());
             let is_example = help.contains(&format!("  ringbolt plan {line}"));

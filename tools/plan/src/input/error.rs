@@ -1,18 +1,18 @@
-//! What can be wrong with a plan's input, and where.
+//! This module defines the errors of a plan's input and the places where they occur.
 //!
-//! Invariant: each message says what was written, why it can not be, and what to write instead.
+//! Invariant: each message says what was written, why it is not valid, and what to write instead.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where something was written.
+/// Names the place where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Lines count from 1; 0: the file as a whole.
+    /// Lines are counted from 1; 0 means the file as a whole.
     Line { file: PathBuf, line: usize },
-    /// `--set` or `--sweep`.
+    /// The value comes from `--set` or `--sweep`.
     CommandLine,
-    /// Nowhere: it is a default.
+    /// The value is a default.
     Default,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why there is no input for a plan.
+/// Says why the input of a plan is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
     #[error("{place}: not TOML: {reason}")]

@@ -1,7 +1,7 @@
-//! The values of both files and of the command line, asked for by key.
+//! This module holds the values of both files and of the command line, and returns them by key.
 //!
-//! Invariants: every value that is here is one of a key of the table; a value of the command line stands in place of
-//! that of a file, and of other ways to say the same.
+//! Invariants: every value belongs to a key of the table. A value of the command line replaces that
+//! of a file, and other ways to state the same.
 
 use super::Document;
 use super::error::{InputError, Place};
@@ -14,19 +14,21 @@ use ringbolt_tool_common::units::shortened;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// See the module.
+/// Holds the values of an input by key.
 #[derive(Clone, Debug)]
 pub struct Fields {
     values: BTreeMap<String, Node>,
     workload: PathBuf,
     hardware: PathBuf,
-    /// Paths of the command line are relative to it.
+    /// Paths of the command line are relative to this directory.
     base: PathBuf,
 }
 
 impl Fields {
+    /// Collects the values of both files and the overrides.
+    ///
     /// # Errors
-    /// When a file is not TOML or has what no table of keys has, or an override names no key.
+    /// Fails when a file is not TOML or has an unknown key, or when an override names no key.
     pub fn of(
         workload: &Document,
         hardware: &Document,
@@ -86,8 +88,10 @@ impl Fields {
         Ok(())
     }
 
+    /// Replaces a value by an override.
+    ///
     /// # Errors
-    /// When it names no key.
+    /// Fails when the override names no key.
     fn set(&mut self, set: &Override) -> Result<(), InputError> {
         let node = tree::from_command_line(&set.value)
             .map_err(|reason| InputError::Override { text: shortened(&set.to_string()), reason })?;
@@ -99,7 +103,7 @@ impl Fields {
         self.add(path.to_owned(), node)
     }
 
-    /// Removes what says the same as `path` in another way.
+    /// Removes values that state the same as `path` in another way.
     fn remove_others(&mut self, path: &str) {
         let is_in = |path: &str, key: &str| {
             path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -119,7 +123,8 @@ impl Fields {
         }
     }
 
-    /// `day.shape.5`, `objects.sizes.0.share`: what must be there already.
+    /// Replaces an element of a list, such as `day.shape.5` or `objects.sizes.0.share`; the element
+    /// must exist.
     fn set_in_list(&mut self, path: &str, node: Node) -> Result<(), InputError> {
         let lists = ["day.shape.", "objects.sizes."];
         let Some((list, rest)) = lists.iter().find_map(|list| Some((*list, path.strip_prefix(list)?))) else {
@@ -146,25 +151,27 @@ impl Fields {
         Ok(())
     }
 
+    /// Returns whether the key has a value.
     pub fn has(&self, path: &str) -> bool {
         self.values.contains_key(path)
     }
 
-    /// Whether the command line said it.
+    /// Returns whether the value comes from the command line.
     pub fn is_set(&self, path: &str) -> bool {
         self.values.get(path).is_some_and(|node| node.place == Place::CommandLine)
     }
 
+    /// Returns whether a parameter of a distribution of sizes is given.
     pub fn has_distribution(&self) -> bool {
         self.values.keys().any(|path| path.starts_with("objects.distribution."))
     }
 
-    /// As it was written, for keys whose value is a list.
+    /// Returns the value as it was written, for keys whose value is a list.
     pub fn node(&self, path: &str) -> Option<&Node> {
         self.values.get(path)
     }
 
-    /// An error about the value of `path`, or about its default.
+    /// Creates an error about the value of `path`, or about its default.
     pub fn refuse(&self, path: &str, reason: String) -> InputError {
         match self.values.get(path) {
             Some(node) => wrong(path, node, reason),
@@ -183,7 +190,7 @@ impl Fields {
         }
     }
 
-    /// An error about a key that is needed here.
+    /// Creates an error about a key that is required here.
     pub fn missing(&self, path: &str) -> InputError {
         let key = known(path);
         let file = match key.file() {
@@ -207,8 +214,10 @@ impl Fields {
         }
     }
 
+    /// Returns a real number, if the key has a value.
+    ///
     /// # Errors
-    /// When it is beyond its limits.
+    /// Fails when the value is beyond its limits.
     pub fn real_if(&self, path: &str) -> Result<Option<f64>, InputError> {
         Ok(self.quantity(path)?.map(|quantity| match quantity {
             Quantity::Real(value) => value,
@@ -216,14 +225,18 @@ impl Fields {
         }))
     }
 
+    /// Returns a real number.
+    ///
     /// # Errors
-    /// When it is missing or beyond its limits.
+    /// Fails when the value is missing or beyond its limits.
     pub fn real(&self, path: &str) -> Result<f64, InputError> {
         self.real_if(path)?.ok_or_else(|| self.missing(path))
     }
 
+    /// Returns a whole number, if the key has a value.
+    ///
     /// # Errors
-    /// When it is beyond its limits.
+    /// Fails when the value is beyond its limits.
     pub fn whole_if(&self, path: &str) -> Result<Option<u64>, InputError> {
         Ok(self.quantity(path)?.map(|quantity| match quantity {
             Quantity::Whole(value) => value,
@@ -231,21 +244,27 @@ impl Fields {
         }))
     }
 
+    /// Returns a whole number.
+    ///
     /// # Errors
-    /// When it is missing or beyond its limits.
+    /// Fails when the value is missing or beyond its limits.
     pub fn whole(&self, path: &str) -> Result<u64, InputError> {
         self.whole_if(path)?.ok_or_else(|| self.missing(path))
     }
 
+    /// Returns a whole number of 32 bits.
+    ///
     /// # Errors
-    /// When it is missing or beyond its limits.
+    /// Fails when the value is missing or beyond its limits.
     pub fn small(&self, path: &str) -> Result<u32, InputError> {
         let value = self.whole(path)?;
         u32::try_from(value).map_err(|_| self.refuse(path, format!("must be at most {}", u32::MAX)))
     }
 
+    /// Returns a text, if the key has a value.
+    ///
     /// # Errors
-    /// When it is no text.
+    /// Fails when the value is not a text.
     pub fn text_if(&self, path: &str) -> Result<Option<String>, InputError> {
         Ok(self.quantity(path)?.map(|quantity| match quantity {
             Quantity::Text(text) => text,
@@ -253,14 +272,18 @@ impl Fields {
         }))
     }
 
+    /// Returns a text.
+    ///
     /// # Errors
-    /// When it is missing or no text.
+    /// Fails when the value is missing or not a text.
     pub fn text(&self, path: &str) -> Result<String, InputError> {
         self.text_if(path)?.ok_or_else(|| self.missing(path))
     }
 
+    /// Returns a month, if the key has a value.
+    ///
     /// # Errors
-    /// When it is no month.
+    /// Fails when the value is not a month.
     pub fn month_if(&self, path: &str) -> Result<Option<Month>, InputError> {
         Ok(self.quantity(path)?.map(|quantity| match quantity {
             Quantity::Month(month) => month,
@@ -268,10 +291,10 @@ impl Fields {
         }))
     }
 
-    /// The path, relative to the folder of the file that names it.
+    /// Returns a path, which is relative to the directory of the file that names it.
     ///
     /// # Errors
-    /// When it is no text.
+    /// Fails when the value is not a text.
     pub fn file_if(&self, path: &str) -> Result<Option<PathBuf>, InputError> {
         let Some(name) = self.text_if(path)? else { return Ok(None) };
         let folder = match self.values.get(path).map(|node| &node.place) {
@@ -282,10 +305,10 @@ impl Fields {
     }
 }
 
-/// Reads one value of a kind that is no list.
+/// Reads one value of a kind that is not a list.
 ///
 /// # Errors
-/// When it is of another shape or beyond the limits.
+/// Fails when the value has another shape or is beyond the limits.
 pub fn read(path: &str, kind: Kind, node: &Node) -> Result<Quantity, InputError> {
     match &node.value {
         Value::Scalar(text) => kind.read(text).map_err(|reason| wrong(path, node, reason)),
@@ -293,6 +316,7 @@ pub fn read(path: &str, kind: Kind, node: &Node) -> Result<Quantity, InputError>
     }
 }
 
+/// Creates an error about a value.
 pub fn wrong(path: &str, node: &Node, reason: String) -> InputError {
     InputError::Value { place: node.place.clone(), key: shortened(path), value: node.shown(), reason }
 }

@@ -1,15 +1,18 @@
-//! The machines, typed, and what can not be of them.
+//! This module reads the hardware and checks it.
 
 use super::error::InputError;
 use super::fields::Fields;
 use super::speed;
 use crate::hardware::{Cost, Drives, Hardware, Limits, Node, Redundancy, SmallObjects};
 
-/// As makers count: drive writes a day over the days of the warranty.
+/// Manufacturers count drive writes per day over the days of the warranty, with this many days per
+/// year.
 const WARRANTY_DAYS_PER_YEAR: f64 = 365.0;
 
+/// Reads the hardware.
+///
 /// # Errors
-/// When something is missing, beyond its limits, or does not go together.
+/// Fails when a value is missing or beyond its limits, or when values contradict each other.
 pub fn read(fields: &Fields, notes: &mut Vec<String>) -> Result<Hardware, InputError> {
     let node = node(fields)?;
     let drives = drives(fields, notes)?;

@@ -1,19 +1,19 @@
-//! What a value of the input looks like, and within which limits.
+//! This module defines the kinds of values and their limits.
 //!
-//! Invariant: each limit is held here, so a value that was read lies within it; limits of two values together are
-//! [`super::checks`]'.
+//! Invariant: each limit of a single value is checked here, so that a value that was read is within
+//! it; [`super::checks`] checks the limits of two values together.
 
 use crate::month::Month;
 use ringbolt_engine::node::sizing;
 use ringbolt_tool_common::units;
 
-/// Limits are inclusive.
+/// Says what a value looks like. Limits are inclusive.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     Text,
-    /// A path, relative to the folder of the file that names it.
+    /// Takes a path relative to the directory of the file that names it.
     File,
-    /// One of these words.
+    /// Takes one of these words.
     Word(&'static [&'static str]),
     Month,
     Whole {
@@ -24,7 +24,7 @@ pub enum Kind {
         least: f64,
         most: f64,
     },
-    /// Of 1, also as percent.
+    /// Takes a share of 1, which may be written in per cent.
     Share {
         least: f64,
         most: f64,
@@ -33,25 +33,25 @@ pub enum Kind {
         least: u64,
         most: u64,
     },
-    /// Bytes of a drive that can be Ringbolt's.
+    /// Takes the size in bytes of a drive that Ringbolt supports.
     DriveBytes,
-    /// Bytes, not whole because they are a mean.
+    /// Takes bytes that need not be whole, because they are a mean.
     MeanBytes {
         least: f64,
         most: f64,
     },
     BytesPerS,
-    /// Of requests.
+    /// Takes a rate of requests.
     PerS,
-    /// Read as days.
+    /// Takes a time and converts it to days.
     Age,
-    /// 24 numbers.
+    /// Takes 24 numbers.
     Hours,
-    /// Classes of sizes.
+    /// Takes classes of sizes.
     Sizes,
 }
 
-/// A value that was read.
+/// This is a value that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Quantity {
     Text(String),
@@ -60,17 +60,17 @@ pub enum Quantity {
     Real(f64),
 }
 
-/// No cluster answers more.
+/// No cluster answers more requests.
 const REQUESTS_PER_S_MAX: f64 = 1e9;
 const BYTES_PER_S_MIN: f64 = 1e3;
 const BYTES_PER_S_MAX: f64 = 1e13;
-/// An hour.
+/// The minimum is an hour.
 const AGE_DAYS_MIN: f64 = 1.0 / 24.0;
 const AGE_DAYS_MAX: f64 = 100.0 * units::DAYS_PER_YEAR;
 const TEXT_BYTES_MAX: usize = 1000;
 
 impl Kind {
-    /// What to write, in words, when something of another shape stands there.
+    /// Says what to write, for messages about values of another shape.
     pub fn wanted(self) -> &'static str {
         match self {
             Self::Text => "a text in quotes",
@@ -90,10 +90,10 @@ impl Kind {
         }
     }
 
-    /// Reads what is no list.
+    /// Reads a value that is not a list.
     ///
     /// # Errors
-    /// With the reason, when it is something else or beyond the limits.
+    /// Returns the reason when the value has another shape or is beyond the limits.
     pub fn read(self, text: &str) -> Result<Quantity, String> {
         match self {
             Self::Text | Self::File => not_empty(text).map(Quantity::Text),
@@ -123,10 +123,11 @@ impl Kind {
         }
     }
 
-    /// Whether `value`, in the unit that [`Self::read`] gives, is within the limits; what is no number is.
+    /// Checks that `value`, in the unit that [`Self::read`] returns, is within the limits. Kinds
+    /// that are not numbers have none.
     ///
     /// # Errors
-    /// With the limits.
+    /// Returns the limits.
     pub fn check(self, value: f64) -> Result<(), String> {
         let (least, most) = match self {
             Self::Whole { least, most } | Self::Bytes { least, most } => (least as f64, most as f64),
@@ -156,7 +157,7 @@ fn not_empty(text: &str) -> Result<String, String> {
 fn whole(text: &str, least: u64, most: u64) -> Result<u64, String> {
     let value = match text.parse::<u64>() {
         Ok(value) => Some(value),
-        // 2e9, as TOML writes large numbers.
+        // TOML writes large numbers like 2e9.
         Err(_) => {
             let value = units::number(text)?;
             (value.fract() == 0.0 && (0.0..9e15).contains(&value)).then_some(value as u64)

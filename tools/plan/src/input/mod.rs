@@ -1,12 +1,14 @@
-//! Two TOML files, and what the command line puts in their place, to what a plan is made from.
+//! This module reads the input of a plan from two TOML files and the overrides of the command line.
 //!
-//! - `keys`: the table of all keys with their kinds and defaults; `kind`: what a value looks like and its limits;
-//! - `tree`: TOML with its lines; `overrides`: `--set` and `--sweep`; `fields`: all of them, asked for by key;
-//! - `sizes`, `workload`, `hardware`, `speed`: the typed input, and what is impossible in it;
+//! - `keys`: the table of all keys with their kinds and defaults;
+//! - `kind`: the kinds of values and their limits;
+//! - `tree`: TOML with its lines; `overrides`: `--set` and `--sweep`; `fields`: all values by key;
+//! - `sizes`, `workload`, `hardware`, `speed`: the typed input and its checks;
 //! - `notes`: what is odd but possible.
 //!
-//! Invariants: the result depends on the texts, the files they name, the overrides and the time alone; each error names
-//! file and line, key, value, limit, and what to do; every default is in the templates.
+//! Invariants: the result depends only on the texts, the files they name, the overrides and the
+//! time. Each error names file and line, key, value, limit, and what to do. Every default is in the
+//! templates.
 
 mod error;
 mod fields;
@@ -29,31 +31,31 @@ use fields::Fields;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// A text and where it is from.
+/// Holds a text and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// For messages; paths in the text are relative to its folder.
+    /// This is used in messages; paths in the text are relative to its directory.
     pub name: PathBuf,
     pub text: String,
 }
 
-/// What a plan is made from.
+/// Holds the input of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Input {
     pub workload: Workload,
     pub hardware: Hardware,
-    /// What is odd but possible, and what was assumed.
+    /// Lists what is odd but possible, and what was assumed.
     pub notes: Vec<String>,
 }
 
-/// Both files of the template.
+/// Holds both files of the template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Template {
     pub workload: &'static str,
     pub hardware: &'static str,
 }
 
-/// What `ringbolt plan init` writes: every key with its unit, its default and its meaning.
+/// Returns what `ringbolt plan init` writes: every key with its unit, its default and its meaning.
 pub const fn template() -> Template {
     Template {
         workload: include_str!("../template/workload.toml"),
@@ -61,21 +63,24 @@ pub const fn template() -> Template {
     }
 }
 
-/// Profiles and scans have some thousand lines.
+/// A named file may be this large; profiles and scans have some thousand lines.
 const NAMED_FILE_BYTES_MAX: u64 = 64 << 20;
 
 impl Document {
+    /// Reads a document from a file.
+    ///
     /// # Errors
-    /// When it can not be read, is no UTF-8 or too long.
+    /// Fails when the file cannot be read, is not UTF-8 or is too long.
     pub fn read(path: &Path) -> Result<Self, InputError> {
         Ok(Self { name: path.to_owned(), text: read_text(path, tree::TEXT_BYTES_MAX as u64)? })
     }
 }
 
-/// `base`: the folder that paths in overrides are relative to. `now_unix_s`: for plans that begin now.
+/// Reads the input of a plan. Paths in overrides are relative to `base`; `now_unix_s` is the start
+/// of plans that begin now.
 ///
 /// # Errors
-/// When something is not understood or impossible.
+/// Fails when a value is not valid, or when values contradict each other.
 pub fn parse(
     workload: &Document,
     hardware: &Document,
@@ -92,10 +97,11 @@ pub fn parse(
     Ok(Input { workload, hardware, notes })
 }
 
-/// Whether a figure that came by another way is within the limits of `key`, in the unit that the typed input has.
+/// Checks that a figure from another source is within the limits of `key`, in the unit of the typed
+/// input.
 ///
 /// # Errors
-/// With the limits.
+/// Returns the limits.
 pub fn check(key: &str, value: f64) -> Result<(), String> {
     match keys::find(key) {
         Some(key) => key.kind.check(value),
@@ -103,7 +109,7 @@ pub fn check(key: &str, value: f64) -> Result<(), String> {
     }
 }
 
-/// The text of a file that a value names.
+/// Reads a file that a value names.
 fn named_file(path: &Path) -> Result<String, InputError> {
     read_text(path, NAMED_FILE_BYTES_MAX)
 }
@@ -111,7 +117,7 @@ fn named_file(path: &Path) -> Result<String, InputError> {
 fn read_text(path: &Path, bytes_max: u64) -> Result<String, InputError> {
     let wrong = |reason: String| InputError::File { path: path.to_owned(), reason };
     let mut text = String::new();
-    // One byte more, to tell a file at the limit from one that goes on.
+    // One byte more is read, to detect a file beyond the limit.
     let read = std::fs::File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_string(&mut text));
     read.map_err(|error| wrong(format!("can not be read: {error}")))?;
     if text.len() as u64 > bytes_max {

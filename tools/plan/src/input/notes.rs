@@ -1,4 +1,4 @@
-//! What is odd but possible: said, not refused.
+//! This module notes values that are odd but possible; they are not refused.
 
 use super::fields::Fields;
 use super::workload::new_per_s;
@@ -6,13 +6,14 @@ use crate::hardware::Hardware;
 use crate::workload::Workload;
 use ringbolt_tool_common::units::{DAY_S, MONTH_S, human_count, human_days, human_share};
 
-/// Further apart, and two figures are not of one workload.
+/// With a larger ratio, two figures do not belong to the same workload.
 const RATIO_NOTED: f64 = 1.5;
 const CHANGE_SHARE_NOTED: f64 = 0.5;
 const GROWTH_NOTED: f64 = 100.0;
 const UNCERTAINTY_NOTED: f64 = 0.5;
 const LIMIT_NOTED: f64 = 0.95;
 
+/// Adds notes about the workload.
 pub fn workload(fields: &Fields, workload: &Workload, notes: &mut Vec<String>) {
     let requests = &workload.requests;
     let rates = [
@@ -50,7 +51,7 @@ pub fn workload(fields: &Fields, workload: &Workload, notes: &mut Vec<String>) {
     horizon(workload, notes);
 }
 
-/// What is stored against what comes and goes.
+/// Compares what is stored with what arrives and leaves.
 fn stored(workload: &Workload, notes: &mut Vec<String>) {
     let (count, new) = (workload.objects.count as f64, new_per_s(workload));
     let delete_per_s = workload.requests.delete_per_s;
@@ -92,7 +93,8 @@ fn stored(workload: &Workload, notes: &mut Vec<String>) {
     }
 }
 
-/// Objects for each second of a retention, once as many leave as come, when DELETEs fall on all alike.
+/// Returns the objects per second of a retention, once as many leave as arrive, if DELETEs hit all
+/// objects alike.
 fn kept(new_per_s: f64, delete_per_s: f64) -> f64 {
     match () {
         () if delete_per_s <= 0.0 => new_per_s,
@@ -131,6 +133,7 @@ fn horizon(workload: &Workload, notes: &mut Vec<String>) {
     }
 }
 
+/// Adds notes about the hardware.
 pub fn hardware(fields: &Fields, hardware: &Hardware, notes: &mut Vec<String>) {
     let drives = &hardware.drives;
     if drives.endurance_bytes.is_none() {

@@ -1,6 +1,7 @@
-//! `--set` and `--sweep`: values from the command line in place of those in the files.
+//! This module parses `--set` and `--sweep`: values of the command line that replace those in the
+//! files.
 //!
-//! Invariant: the combinations of sweeps are counted before they are made.
+//! Invariant: the combinations of sweeps are counted before they are generated.
 
 use super::error::InputError;
 use std::fmt;
@@ -9,12 +10,12 @@ use std::str::FromStr;
 /// A plan takes milliseconds to seconds, and nobody reads longer tables.
 pub const COMBINATIONS_MAX: usize = 1000;
 
-/// `drives.count=12`.
+/// Replaces one value: `drives.count=12`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
-    /// Section and name; `objects.sizes.0.share` reaches into a list.
+    /// This is section and name; `objects.sizes.0.share` names an element of a list.
     pub path: String,
-    /// TOML, or the text itself.
+    /// This is TOML, or a text without quotes.
     pub value: String,
 }
 
@@ -33,7 +34,7 @@ impl FromStr for Override {
     }
 }
 
-/// `drives.size=7.68TB,15.36TB`.
+/// Lists several values of one key: `drives.size=7.68TB,15.36TB`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sweep {
     pub path: String,
@@ -61,18 +62,19 @@ impl FromStr for Sweep {
 }
 
 impl Sweep {
-    /// The same as [`FromStr`].
+    /// Parses a sweep, like [`FromStr`].
     ///
     /// # Errors
-    /// When it is not a key and values.
+    /// Fails when the text is not a key with values.
     pub fn parse(text: &str) -> Result<Self, InputError> {
         text.parse()
     }
 
-    /// Each value of each with each of the others; the last sweep changes fastest. One empty combination for none.
+    /// Returns all combinations of the values of the sweeps; the last sweep changes fastest.
+    /// Without sweeps there is one empty combination.
     ///
     /// # Errors
-    /// When there are too many, or a key is swept twice.
+    /// Fails when there are too many, or when a key is swept twice.
     pub fn combinations(sweeps: &[Self]) -> Result<Vec<Vec<Override>>, InputError> {
         for (at, sweep) in sweeps.iter().enumerate() {
             if sweeps[..at].iter().any(|earlier| earlier.path == sweep.path) {
@@ -118,7 +120,7 @@ fn halves(text: &str) -> Result<(String, String), InputError> {
     Ok((path.to_owned(), value.to_owned()))
 }
 
-/// What stands between commas; those in brackets and quotes belong to a value.
+/// Splits a text at commas, except in brackets and quotes.
 fn items(text: &str) -> Vec<String> {
     let (mut items, mut depth, mut quote) = (vec![String::new()], 0_usize, None);
     for character in text.chars() {

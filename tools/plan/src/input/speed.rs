@@ -1,7 +1,7 @@
-//! What one drive can do: measured by `ringbolt bench profile`, or given by hand.
+//! This module reads what one drive can do: measured by `ringbolt bench profile`, or given by hand.
 //!
-//! A profile wins over figures in the file, which stand in only for what it did not measure; a figure of the command
-//! line stands in place of the measured one, so that a what-if can change one of them.
+//! A profile overrides figures in the file, which are used only for what it did not measure. A
+//! figure of the command line overrides the measured one, so that a what-if can change one of them.
 
 use super::error::InputError;
 use super::fields::Fields;
@@ -15,16 +15,19 @@ use std::path::Path;
 const PROFILE: &str = "drives.profile";
 const SOURCE: &str = "drives.speed_source";
 const SMALL_BYTES: u64 = 4096;
-/// A durable write that takes so many times as long as a plain one waits for the flash: no cache is protected.
+/// If a durable write takes this many times as long as a plain one, it waits for the flash: the
+/// cache is not protected against power loss.
 const FLUSH_RATIO_NOTED: f64 = 5.0;
-/// Beyond, the profile is of another drive.
+/// With a larger difference, the profile is of another drive.
 const SIZE_TOLERANCE: f64 = 0.02;
 
-/// In the order of [`SPEEDS`].
+/// Holds figures in the order of [`SPEEDS`].
 type Figures = [Option<f64>; 4];
 
+/// Reads the speed of a drive.
+///
 /// # Errors
-/// When a figure is neither measured nor given, or the profile is none.
+/// Fails when a figure is neither measured nor given, or when the profile is not valid.
 pub fn read(fields: &Fields, size_bytes: u64, notes: &mut Vec<String>) -> Result<DriveSpeed, InputError> {
     let path = fields.file_if(PROFILE)?;
     let profile = path.as_deref().map(read_profile).transpose()?;
@@ -55,7 +58,7 @@ pub fn read(fields: &Fields, size_bytes: u64, notes: &mut Vec<String>) -> Result
     Ok(DriveSpeed { read_iops, write_iops, read_bytes_per_s, write_bytes_per_s, source, profile })
 }
 
-/// The figures that count in place of measured ones, or without any.
+/// Returns the figures that override measured ones, or are used without them.
 fn by_hand(fields: &Fields, measured: Figures, notes: &mut Vec<String>) -> Result<Figures, InputError> {
     let mut by_hand: Figures = [None; 4];
     let mut passed_over = Vec::new();
@@ -102,7 +105,7 @@ fn read_profile(path: &Path) -> Result<DriveProfile, InputError> {
         .map_err(|error| InputError::File { path: path.to_owned(), reason: error.to_string() })
 }
 
-/// The highest of the points of each kind.
+/// Returns the highest of the points of each kind.
 fn measured(profile: &DriveProfile) -> Figures {
     let highest = |is_one: &dyn Fn(&Rate) -> bool, of: fn(&Rate) -> f64| {
         let rates = profile.rates.iter().filter(|rate| is_one(rate)).map(of);
@@ -121,14 +124,15 @@ fn measured(profile: &DriveProfile) -> Figures {
     [small(100), durable, sequential(100), settled.or_else(|| sequential(0))]
 }
 
-/// Durable writes for each plain one: by what either takes alone, as durable ones are measured one after the other.
+/// Returns the rate of durable writes relative to plain ones. It compares the latency of each
+/// alone, because durable ones are measured one after the other.
 fn durable_share(profile: &DriveProfile) -> f64 {
     let Some(flush) = &profile.flush else { return 1.0 };
     let (plain, durable) = (flush.write.p50_us, flush.dsync_write.p50_us);
     if plain > 0.0 && durable > plain { plain / durable } else { 1.0 }
 }
 
-/// What a reader of a plan made from this profile should know.
+/// Lists what a reader of a plan made from this profile should know.
 fn remarks(profile: &DriveProfile, size_bytes: u64) -> Vec<String> {
     let mut remarks = Vec::new();
     let drive = &profile.drive;

@@ -21,13 +21,13 @@ fn overrides(of: &[&str]) -> Vec<Override> {
     of.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// The template with overrides.
+/// Reads the template with overrides.
 fn with(of: &[&str]) -> Result<Input, InputError> {
     let (workload, hardware) = documents();
     parse(&workload, &hardware, &overrides(of), Path::new(""), NOW)
 }
 
-/// The template with one piece of text in place of another, in the file that has it.
+/// Reads the template with one text replaced by another, in the file that contains it.
 fn replaced(from: &str, to: &str) -> Result<Input, InputError> {
     let (mut workload, mut hardware) = documents();
     let files = [&mut workload, &mut hardware].into_iter().filter(|file| file.text.contains(from));
@@ -71,7 +71,8 @@ fn an_override_stands_in_place_of_the_file() {
     assert_eq!(workload.objects.sizes.classes()[0].lower_bytes, 8192);
 }
 
-/// As people write large numbers. A hint once said to leave the letter out, which makes them a million times smaller.
+/// People write large numbers like this. Regression: a hint said to omit the letter, which makes
+/// them a million times smaller.
 #[test]
 fn letters_of_thousands_and_millions_are_read() {
     let set = with(&["objects.count=100M", "drives.read_iops=400k", "requests.get_per_s=18M/h"]).unwrap();
@@ -93,7 +94,7 @@ fn requests_may_be_for_some_sizes_more_than_for_others() {
     let by_size = set.requests.gets_by_size.as_ref().unwrap();
     assert_eq!((by_size[0].upper_bytes, by_size[1].lower_bytes), ((100 << 10) - 1, 100 << 10));
     assert_eq!((by_size[0].share, set.requests.heads_by_size.as_ref()), (0.9, None));
-    // No class has sizes of both, and the objects are as many as before.
+    // No class contains sizes of both, and there are as many objects as before.
     let classes = set.objects.sizes.classes();
     assert!(classes.iter().all(|class| class.upper_bytes < 100 << 10 || class.lower_bytes >= 100 << 10));
     let plain = with(&[]).unwrap().workload.objects.sizes;
@@ -132,7 +133,7 @@ fn another_way_to_say_a_thing_takes_its_place() {
 
 #[test]
 fn endurance_is_counted_as_makers_do() {
-    // 7.68 TB once a day for five years of 365 days: sold as 14,016 TB.
+    // 7.68 TB once a day for five years of 365 days are sold as 14,016 TB.
     assert_eq!(with(&[]).unwrap().hardware.drives.endurance_bytes, Some(14.016e15));
     // Servnet's calculator of DWPD and TBW: 3.84 TB, 1 DWPD, 5 years: 7,008 TB.
     let published = with(&["drives.size=3.84TB", "drives.warranty_years=5"]).unwrap();
@@ -238,7 +239,8 @@ proptest! {
         match parse(&workload, &hardware, std::slice::from_ref(&set), Path::new("/nowhere"), NOW) {
             Ok(input) => {
                 let numbers = serde_json::to_value((&input.workload, &input.hardware)).unwrap().to_string();
-                // What is not finite becomes null; the options of the template are: start has a value, these have not.
+                // Values that are not finite become null. The options of the template are absent,
+                // except for start.
                 prop_assert!(!numbers.contains("NaN") && !numbers.contains("inf\""), "{set}: {numbers}");
             }
             Err(error) => prop_assert!(!error.to_string().is_empty()),
@@ -259,7 +261,7 @@ proptest! {
         prop_assert_eq!(input.workload.requests.overwrite_share, share);
     }
 
-    /// The template with a piece cut out and something else in its place.
+    /// A piece of the template is cut out and replaced.
     #[test]
     fn no_mistake_makes_it_panic(
         at in 0.0..1.0_f64,

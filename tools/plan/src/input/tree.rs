@@ -1,7 +1,7 @@
-//! A TOML file as values that know where they stand.
+//! This module parses a TOML file into values that know their lines.
 //!
-//! Invariant: nesting is bounded by the parser (80 levels of lists, tables and dotted names), so no text overflows the
-//! stack of what walks it; a test holds it to that.
+//! Invariant: nesting is bounded by the parser (80 levels of lists, tables and dotted names), so
+//! that no text overflows the stack of code that walks it; a test checks this.
 
 use super::Document;
 use super::error::{InputError, Place};
@@ -9,16 +9,17 @@ use ringbolt_tool_common::units::shortened;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
-/// Thousands of lines; a plan has a hundred.
+/// A text may have thousands of lines; a plan has a hundred.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
 
+/// This is a value and its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     pub place: Place,
     pub value: Value,
 }
 
-/// Numbers are kept as text: what they mean is up to the key.
+/// This is a value. Numbers are kept as text, because their meaning depends on the key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Scalar(String),
@@ -27,7 +28,7 @@ pub enum Value {
 }
 
 impl Node {
-    /// For messages.
+    /// Formats the value for messages.
     pub fn shown(&self) -> String {
         match &self.value {
             Value::Scalar(text) if text.is_empty() => "\"\"".to_owned(),
@@ -38,10 +39,10 @@ impl Node {
     }
 }
 
-/// What stands in a file: its sections, in the order of their names.
+/// Parses a file into its sections, in the order of their names.
 ///
 /// # Errors
-/// When it is not TOML.
+/// Fails when the text is not TOML.
 pub fn document(document: &Document) -> Result<Vec<(String, Node)>, InputError> {
     let text = document.text.as_str();
     let place = |at: usize| {
@@ -60,10 +61,10 @@ pub fn document(document: &Document) -> Result<Vec<(String, Node)>, InputError> 
     Ok(table(root.get_ref(), &|span| place(span.start)))
 }
 
-/// A value from the command line: TOML where it is that, else the text itself.
+/// Parses a value of the command line: TOML if it is valid, otherwise a text.
 ///
 /// # Errors
-/// With the reason, when it is beyond the limits.
+/// Returns the reason when the value is beyond the limits.
 pub fn from_command_line(text: &str) -> Result<Node, String> {
     let text = text.trim();
     if text.is_empty() {

@@ -1,4 +1,4 @@
-//! The workload, typed, and what can not be of it.
+//! This module reads the workload and checks it.
 
 use super::error::InputError;
 use super::fields::Fields;
@@ -12,18 +12,21 @@ use crate::workload::{Day, Growth, Horizon, HotSet, Objects, Requests, Workload}
 use ringbolt_tool_common::s3::limits::{BODY_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX};
 use ringbolt_tool_common::units::{MONTH_S, exact_bytes, human_bytes, human_count};
 
-/// Of a key, when nothing says more. None of it shared: the index is then planned at its largest.
+/// Keys have this length if nothing else is known, and share nothing with each other: the index is
+/// then planned at its largest.
 const KEY_BYTES: f64 = 48.0;
 const KEY_SHARED_BYTES: f64 = 0.0;
 const HOURS: usize = 24;
 
+/// Reads the workload.
+///
 /// # Errors
-/// When something is missing, beyond its limits, or does not go together.
+/// Fails when a value is missing or beyond its limits, or when values contradict each other.
 pub fn read(fields: &Fields, now_unix_s: u64, notes: &mut Vec<String>) -> Result<Workload, InputError> {
     let mut sizes = sizes::read(fields, notes)?;
     let by_size = |key| sizes::requested(fields, key, &sizes.histogram);
     let (gets, heads) = (by_size("requests.gets_by_size")?, by_size("requests.heads_by_size")?);
-    // So that each class is asked for as one.
+    // Classes are cut at these sizes, so that all objects of a class are requested alike.
     let ends =
         gets.iter().chain(&heads).flatten().flat_map(|entry| [entry.lower_bytes, entry.upper_bytes + 1]);
     sizes.histogram = sizes.histogram.cut_at(&ends.collect());
@@ -85,7 +88,7 @@ fn objects(fields: &Fields, sizes: &Sizes, notes: &mut Vec<String>) -> Result<Ob
     })
 }
 
-/// What the file says where the scan could.
+/// Lists the values of the file that override those of the scan.
 fn in_place_of(scan: &ScannedSizes, fields: &Fields) -> Vec<String> {
     let parts = scan.multipart.map(|multipart| format!("parts of {:.0} bytes", multipart.part_bytes_mean));
     let found = [
@@ -95,7 +98,7 @@ fn in_place_of(scan: &ScannedSizes, fields: &Fields) -> Vec<String> {
         ("objects.part_size", parts),
     ];
     let said = |(key, found): (&str, Option<String>)| {
-        // What is set on the command line is meant so.
+        // A value that is set on the command line is intended.
         let node = fields.node(key).filter(|_| !fields.is_set(key))?;
         Some(format!(
             "{key}: {} of the file counts, in place of {} that the scan found; take the line away for these",
@@ -170,7 +173,7 @@ fn requests(fields: &Fields, sizes: &Sizes) -> Result<Requests, InputError> {
     })
 }
 
-/// Weights of mean 1.
+/// Returns weights with mean 1.
 fn day_shape(fields: &Fields) -> Result<Vec<f64>, InputError> {
     const KEY: &str = "day.shape";
     const WEIGHT_MAX: f64 = 1e9;
@@ -205,7 +208,7 @@ fn hot_set(fields: &Fields) -> Result<HotSet, InputError> {
     const OBJECTS: &str = "hot_set.object_share";
     const REQUESTS: &str = "hot_set.request_share";
     match (fields.real_if(OBJECTS)?, fields.real_if(REQUESTS)?) {
-        // All objects alike.
+        // All objects are requested alike.
         (None, None) => Ok(HotSet { object_share: 1.0, request_share: 1.0 }),
         (Some(_), None) => Err(fields.missing(REQUESTS)),
         (None, Some(_)) => Err(fields.missing(OBJECTS)),
@@ -227,7 +230,7 @@ fn growth(fields: &Fields) -> Result<Growth, InputError> {
     })
 }
 
-/// The month after the last one has a name too.
+/// Checks that the month after the last one exists too.
 fn check_horizon(fields: &Fields, horizon: &Horizon) -> Result<(), InputError> {
     let most = horizon.start.months_until(Month::LAST) - 1;
     if horizon.months <= most {
@@ -242,7 +245,7 @@ fn check_horizon(fields: &Fields, horizon: &Horizon) -> Result<(), InputError> {
     Err(fields.refuse(if fields.has("plan.start") { "plan.start" } else { "plan.months" }, reason))
 }
 
-/// Requests for objects need objects.
+/// Checks that there are objects if they are requested.
 fn check_nothing_from_nothing(fields: &Fields, workload: &Workload) -> Result<(), InputError> {
     let requests = &workload.requests;
     if workload.objects.count > 0 || requests.put_per_s > 0.0 {
@@ -265,7 +268,8 @@ fn check_nothing_from_nothing(fields: &Fields, workload: &Workload) -> Result<()
     }
 }
 
-/// What is stored can not grow faster than puts bring it, nor shrink faster than deletes take it.
+/// Checks that what is stored does not grow faster than puts add it, nor shrink faster than deletes
+/// remove it.
 fn check_growth(fields: &Fields, workload: &Workload) -> Result<(), InputError> {
     const KEY: &str = "growth.stored_per_month";
     let Some(stored_per_month) = workload.growth.stored_share_per_month else { return Ok(()) };
@@ -303,12 +307,12 @@ fn check_growth(fields: &Fields, workload: &Workload) -> Result<(), InputError> 
     Ok(())
 }
 
-/// To a thousandth, so that what is advised is enough.
+/// Rounds up to a thousandth, so that the advice is sufficient.
 fn rounded_up(per_s: f64) -> f64 {
     (per_s * 1000.0).ceil() / 1000.0
 }
 
-/// Puts that add an object.
+/// Returns the rate of puts that add an object.
 pub fn new_per_s(workload: &Workload) -> f64 {
     workload.requests.put_per_s * (1.0 - workload.requests.overwrite_share)
 }

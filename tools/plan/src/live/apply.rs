@@ -1,15 +1,16 @@
-//! What a node stores and answers, in place of what a workload says of it.
+//! This module replaces figures of a workload by those of a running node.
 
 use super::node::LiveNode;
 use super::operations::{Rates, rates};
 use crate::hardware::{ENDURANCE_USED_MAX, Hardware};
 use crate::workload::Workload;
 
-/// Rates over less than this say little of a day.
+/// Rates over a shorter time say little about a day.
 const SHORT_S: f64 = 3600.0;
 
-/// Sets the number of objects, what is live for each, and the request rates of `workload`, as if each of `nodes` nodes
-/// were as `live`. Sizes, keys and all else stay. Says in words what was taken.
+/// Sets the number of objects, the live bytes of each, and the request rates of `workload`, as if
+/// each of `nodes` nodes were like `live`. Sizes, keys and everything else stay. Returns notes
+/// about what was replaced.
 pub fn apply(live: &LiveNode, workload: &mut Workload, nodes: u32) -> Vec<String> {
     let of_all = f64::from(nodes.max(1));
     let mut notes = Vec::new();
@@ -59,8 +60,8 @@ pub fn apply(live: &LiveNode, workload: &mut Workload, nodes: u32) -> Vec<String
     notes
 }
 
-/// Sets what is behind the drives of `hardware`: the wear of that drive of `live` which has the most. Says in words
-/// what was taken.
+/// Sets the used endurance of the drives of `hardware` to that of the most worn drive of `live`.
+/// Returns notes about what was replaced.
 pub fn apply_wear(live: &LiveNode, hardware: &mut Hardware) -> Vec<String> {
     let drives = &mut hardware.drives;
     let mut notes = Vec::new();
@@ -111,7 +112,7 @@ mod tests {
     fn the_most_worn_drive_counts_for_all() {
         let used = |wear: Vec<DriveWear>| {
             let mut taken = hardware();
-            // Of 14 PB, with 1.2 within the drive.
+            // The endurance is 14 PB, with an amplification of 1.2 within the drive.
             let notes = apply_wear(&LiveNode { wear, ..live() }, &mut taken);
             (taken.drives.endurance_used_share, notes)
         };
@@ -122,7 +123,7 @@ mod tests {
         ]);
         assert!((share - 0.3).abs() < 1e-9 && notes.len() == 1, "{share} {notes:?}");
         assert!(notes[0].contains("30.0% of the endurance") && notes[0].contains("/dev/nvme1"), "{notes:?}");
-        // Whole percent say little of a young drive.
+        // A whole percentage says little about a young drive.
         let (share, _) = used(vec![worn("/dev/sda", Some(1.0), Some(0.02 * 14e15))]);
         assert!((share - 0.024).abs() < 1e-9, "{share}");
         let (share, notes) = used(vec![worn("/dev/nvme0", Some(120.0), None)]);

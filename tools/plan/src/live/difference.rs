@@ -1,8 +1,8 @@
-//! A plan against what one of its nodes does.
+//! This module compares a plan with one of its running nodes.
 //!
-//! Invariant: planned figures are of one node in the month that is compared: what is stored as of the day (evenly
-//! between the month's start and its end), rates as means of a day. Where the node's own are of something else, a note
-//! says so.
+//! Invariant: planned figures are those of one node in the month that is compared: stored amounts
+//! on the day (interpolated between the month's start and its end), and rates as means of a day. A
+//! note says where the node's figures mean something else.
 
 use super::node::{Difference, DifferenceLine, DriveWear, LiveNode};
 use super::operations::{Rates, rates};
@@ -13,12 +13,12 @@ use ringbolt_tool_common::date;
 use ringbolt_tool_common::units::{DAY_S, DAYS_PER_YEAR, MONTH_S};
 
 const HOURS_PER_YEAR: f64 = DAYS_PER_YEAR * 24.0;
-/// Rates over less than this are no mean of a day.
+/// Rates over a shorter time are not the mean of a day.
 const SHORT_S: f64 = 3600.0;
-/// Capacities that differ by more are of other drives.
+/// If capacities differ by more, the drives are different ones.
 const CAPACITY_SHARE: f64 = 0.02;
 
-/// Compares with the month of `plan` that `now_unix_s` lies in, or the nearest.
+/// Compares the node with the month of `plan` that contains `now_unix_s`, or the nearest one.
 pub fn difference(plan: &Plan, live: &LiveNode, now_unix_s: u64) -> Difference {
     let now = Month::of_unix_s(now_unix_s);
     let mut notes = live.notes.clone();
@@ -34,14 +34,14 @@ pub fn difference(plan: &Plan, live: &LiveNode, now_unix_s: u64) -> Difference {
     Difference { live: live.clone(), month, lines, notes }
 }
 
-/// The part of its month that has passed.
+/// Returns the share of its month that has passed.
 fn share_of_month(unix_s: u64) -> f64 {
     let (_, _, day) = date::civil(unix_s / DAY_S as u64);
     let second = (day - 1) as f64 * DAY_S + (unix_s % DAY_S as u64) as f64;
     (second / MONTH_S).min(1.0)
 }
 
-/// Number of the month of `plan` that is compared, and how much of it has passed.
+/// Returns the index of the month of `plan` that is compared, and how much of it has passed.
 fn nearest(plan: &Plan, now: Month, passed_share: f64, notes: &mut Vec<String>) -> (usize, f64) {
     let (first, last) = (plan.months.first(), plan.months.last());
     if let Some(first) = first.filter(|first| now < first.month) {
@@ -60,9 +60,9 @@ struct Compared<'a> {
     live: &'a LiveNode,
     nodes: f64,
     at: usize,
-    /// Of the month.
+    /// This is the share of the month that has passed.
     passed_share: f64,
-    /// None: the plan has no months.
+    /// This is `None` if the plan has no months.
     month: Option<&'a MonthPlan>,
     demand: MonthDemand,
     first: MonthDemand,
@@ -89,7 +89,7 @@ impl<'a> Compared<'a> {
         }
     }
 
-    /// At the day that is compared, of a level that goes from one to the other in the month.
+    /// Interpolates a level that changes from `start` to `end` within the month.
     fn level(&self, start: f64, end: f64) -> f64 {
         start + (end - start) * self.passed_share
     }
@@ -126,7 +126,7 @@ impl<'a> Compared<'a> {
         let (plan, live) = (self.plan, self.live);
         let endurance = &plan.endurance;
         let drives = f64::from(plan.hardware.drives.count.max(1));
-        // The plan has them for the first month; they follow the puts.
+        // The plan has these rates for the first month; they grow with the puts.
         let grown =
             if self.first.put_per_s > 0.0 { self.demand.put_per_s / self.first.put_per_s } else { 1.0 };
         let fill = |at: usize| plan.fill.months.get(at).map_or(0.0, |fill| fill.fill_p50);
@@ -146,7 +146,8 @@ impl<'a> Compared<'a> {
         ]
     }
 
-    /// The plan has the busiest seconds, as a part of what its limits allow.
+    /// Compares CPU use. The plan has that of the busiest seconds, as a share of what its limits
+    /// allow.
     fn cpu(&self) -> Option<DifferenceLine> {
         let used = self.month?.uses.iter().find(|used| used.constraint == Constraint::Cpu)?;
         let hardware = &self.plan.hardware;
@@ -156,7 +157,7 @@ impl<'a> Compared<'a> {
             .then(|| line("cpu_cores", peak_cores / peak, self.live.cpu_cores))
     }
 
-    /// Of a drive: the part of its endurance that a year takes.
+    /// Compares the share of a drive's endurance that a year uses up.
     fn wear(&self, wear: &DriveWear, notes: &mut Vec<String>) -> Option<DifferenceLine> {
         let drives = &self.plan.hardware.drives;
         let device = &wear.device;
@@ -177,7 +178,7 @@ impl<'a> Compared<'a> {
         ))
     }
 
-    /// What makes a comparison lame.
+    /// Notes what limits the comparison.
     fn remark(&self, notes: &mut Vec<String>) {
         let (plan, live) = (self.plan, self.live);
         if live.seconds < SHORT_S {
@@ -217,7 +218,7 @@ impl<'a> Compared<'a> {
     }
 }
 
-/// What can be live on drives of `capacity_bytes`, if the plan's shares hold for them.
+/// Returns what can be live on drives of `capacity_bytes`, if the plan's shares apply to them.
 fn usable_bytes(node: &NodeCapacity, capacity_bytes: f64) -> f64 {
     let planned = node.raw_bytes - node.format_bytes;
     if planned > 0.0 { capacity_bytes * node.usable_bytes / planned } else { 0.0 }

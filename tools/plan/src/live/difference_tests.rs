@@ -3,7 +3,7 @@ use crate::model;
 use crate::model::testing::{constants, hardware, workload};
 use std::collections::BTreeMap;
 
-/// 15 January 2027.
+/// The day is 15 January 2027.
 const IN_FIRST_MONTH: u64 = 1_799_971_200;
 
 fn plan() -> Plan {
@@ -12,7 +12,7 @@ fn plan() -> Plan {
     model::plan(&workload(), &hardware, &constants(), 0).unwrap()
 }
 
-/// A node that does exactly what `plan` says of its first month.
+/// Returns a node that does exactly what `plan` says for its first month.
 fn obedient(plan: &Plan) -> LiveNode {
     let expected = difference(plan, &LiveNode::default(), IN_FIRST_MONTH);
     let planned = |name: &str| expected.lines.iter().find(|line| line.name == name).unwrap().planned;
@@ -181,7 +181,7 @@ fn little_wear_is_told_by_bytes() {
     assert!((line.live.unwrap() - 0.01).abs() < 1e-9, "{line:?}");
 }
 
-/// A year takes the same part of the whole endurance, whatever is behind a drive.
+/// A year uses the same share of the whole endurance, whatever the drive has used before.
 #[test]
 fn a_worn_drive_is_compared_by_the_whole_of_its_endurance() {
     let planned = |used: f64| {

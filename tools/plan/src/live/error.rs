@@ -1,11 +1,11 @@
-//! Why nothing is known of a node.
+//! This module defines the errors of reading a running node.
 
 use super::metrics::MetricsError;
 use crate::http::HttpError;
 use std::io;
 use std::path::PathBuf;
 
-/// See the module.
+/// Says why the figures of a node could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
     #[error("{0:?} is no URL of a node: write for example http://127.0.0.1:9001, its --admin-listen")]

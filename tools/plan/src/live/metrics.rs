@@ -1,13 +1,13 @@
-//! The text format of Prometheus, version 0.0.4, as far as values go.
+//! This module parses the values in the text format of Prometheus, version 0.0.4.
 //!
-//! Source: "Text-based format" in Prometheus' exposition formats.
-//! Invariant: series that nobody asks for are read like all others and do no harm; a line that is none is an error.
+//! Source: "Text-based format" in Prometheus' exposition formats. Invariant: series that nobody
+//! asks for are parsed like all others; a line that is not valid is an error.
 
 use std::collections::BTreeMap;
 
 const SHOWN_CHARACTERS: usize = 100;
 
-/// Values by name, and by labels within a name.
+/// Holds values by name, and by labels within a name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
     families: BTreeMap<String, Vec<Series>>,
@@ -19,7 +19,7 @@ struct Series {
     value: f64,
 }
 
-/// A line that is not of the format.
+/// Says which line is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {text:?}")]
 pub struct MetricsError {
@@ -28,8 +28,10 @@ pub struct MetricsError {
 }
 
 impl Metrics {
+    /// Parses metrics.
+    ///
     /// # Errors
-    /// At the first line that is no comment and no value.
+    /// Fails at the first line that is neither a comment nor a value.
     pub fn parse(text: &str) -> Result<Self, MetricsError> {
         let mut metrics = Self::default();
         for (number, line) in text.lines().enumerate() {
@@ -45,13 +47,14 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// The value of a series without labels.
+    /// Returns the value of a series without labels.
     pub fn value(&self, name: &str) -> Option<f64> {
         let series = self.families.get(name)?;
         series.iter().find(|series| series.labels.is_empty()).map(|series| series.value)
     }
 
-    /// The values of a family by the text of one of its labels; empty if there is no such family.
+    /// Returns the values of a family by the text of one of its labels; the map is empty if there
+    /// is no such family.
     pub fn by_label(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
         for series in self.families.get(name).into_iter().flatten() {
@@ -63,7 +66,7 @@ impl Metrics {
     }
 }
 
-/// `name{label="text",…} value timestamp`; labels and timestamp may be absent.
+/// Parses `name{label="text",…} value timestamp`; labels and timestamp may be absent.
 fn parse_line(line: &str) -> Option<(&str, Series)> {
     let end = line.find(|character: char| !is_name(character)).filter(|end| *end > 0)?;
     let (name, rest) = line.split_at(end);
@@ -85,7 +88,7 @@ fn is_name(character: char) -> bool {
     character.is_ascii_alphanumeric() || character == '_' || character == ':'
 }
 
-/// Behind `{`; gives what is behind `}`.
+/// Parses labels after `{`, and returns them with the text after `}`.
 fn parse_labels(mut rest: &str) -> Option<(Vec<(String, String)>, &str)> {
     let mut labels = Vec::new();
     loop {
@@ -109,7 +112,8 @@ fn parse_labels(mut rest: &str) -> Option<(Vec<(String, String)>, &str)> {
     }
 }
 
-/// Behind the first `"`; gives what is behind the last. `\\`, `\"` and `\n` are the escapes there are.
+/// Parses a text after the first `"`, and returns it with the text after the closing one. The
+/// escapes are `\\`, `\"` and `\n`.
 fn parse_quoted(text: &str) -> Option<(String, &str)> {
     let mut unescaped = String::new();
     let mut characters = text.char_indices();

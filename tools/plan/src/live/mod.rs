@@ -1,7 +1,7 @@
-//! What a running node says of itself: its metrics twice, for rates, and SMART of its drives.
+//! This module reads a running node: its metrics twice, to compute rates, and SMART of its drives.
 //!
-//! Invariant: a figure is what the node says, or absent; nothing is made up for it. A node that restarts between the
-//! readings is an error, as its counters begin anew.
+//! Invariant: a figure is what the node reports, or absent; nothing is invented. A node that
+//! restarts between the readings is an error, because its counters start again.
 
 mod apply;
 mod difference;
@@ -24,19 +24,19 @@ use super::http::Http;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Where a node tells its numbers.
+/// This is the path of a node's metrics.
 pub const METRICS_PATH: &str = "/ringbolt/metrics";
 /// A page has some hundred lines, and ten for each shard.
 pub const METRICS_BYTES_MAX: u64 = 16 << 20;
-/// Between the readings.
+/// This is the allowed time between the readings.
 pub const SECONDS: std::ops::RangeInclusive<f64> = 1.0..=86_400.0;
 
-/// Reads the metrics of the node at `url` twice, `seconds` apart, and SMART of `devices`. What could not be had of
-/// SMART is in the notes.
+/// Reads the metrics of the node at `url` twice, `seconds` apart, and SMART of `devices`. The notes
+/// say what SMART did not report.
 ///
 /// # Errors
-/// When the node can not be asked, is not ready, is no Ringbolt node, or restarts meanwhile; when a device is not
-/// there.
+/// Fails when the node cannot be reached, is not ready, is not a Ringbolt node, or restarts
+/// meanwhile, or when a device does not exist.
 pub fn read(url: &str, seconds: f64, devices: &[PathBuf]) -> Result<LiveNode, LiveError> {
     if !SECONDS.contains(&seconds) {
         return Err(LiveError::Seconds(seconds));
@@ -44,7 +44,7 @@ pub fn read(url: &str, seconds: f64, devices: &[PathBuf]) -> Result<LiveNode, Li
     let url = metrics_url(url)?;
     let devices = devices.iter().map(|path| wear::device(path)).collect::<Result<Vec<_>, _>>()?;
     let (first, first_at) = (ask(&url)?, Instant::now());
-    // Not a sleep that hides a race: it is the time over which the rates are taken.
+    // This is not a sleep that hides a race: it is the time over which the rates are measured.
     let _ = std::sync::mpsc::channel::<()>().1.recv_timeout(Duration::from_secs_f64(seconds));
     let second = ask(&url)?;
     let elapsed = first_at.elapsed();
@@ -60,7 +60,8 @@ pub fn read(url: &str, seconds: f64, devices: &[PathBuf]) -> Result<LiveNode, Li
     Ok(node)
 }
 
-/// With the path of the metrics, unless `url` has a path of its own: a proxy may have them elsewhere.
+/// Adds the path of the metrics, unless `url` has a path of its own: a proxy may serve them
+/// elsewhere.
 fn metrics_url(url: &str) -> Result<String, LiveError> {
     let uri: ureq::http::Uri = url.parse().map_err(|_| LiveError::Url(url.to_owned()))?;
     let usable = matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
@@ -71,7 +72,8 @@ fn metrics_url(url: &str) -> Result<String, LiveError> {
     Ok(if uri.path() == "/" { format!("{base}{METRICS_PATH}") } else { base.to_owned() })
 }
 
-/// On a connection of its own: one left idle between the readings may just be closed by the node.
+/// Reads the metrics on a connection of its own, because the node may close one that is idle
+/// between the readings.
 fn ask(url: &str) -> Result<Reading, LiveError> {
     let answer = Http::default().get(url, &[], METRICS_BYTES_MAX)?;
     if answer.status != 200 {

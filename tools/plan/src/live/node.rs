@@ -1,21 +1,21 @@
-//! What a running node says of itself, read twice to know its rates.
+//! This module holds what a running node reports, read twice to compute its rates.
 
 use crate::hardware::Drives;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// SMART counts whole percent: below, wear is told by the bytes written.
+/// SMART counts whole percent: below this value, the bytes written give the wear.
 const PERCENT_TOLD: f64 = 5.0;
 
-/// From two readings of `/ringbolt/metrics`; the levels are those of the second.
+/// Holds the figures of two readings of `/ringbolt/metrics`; levels are those of the second.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LiveNode {
     pub url: String,
     pub read_unix_ms: u64,
-    /// Between the two readings.
+    /// This is the time between the two readings.
     pub seconds: f64,
     pub objects: f64,
-    /// Of the drives' extents.
+    /// This is the size of the drives' extents.
     pub capacity_bytes: f64,
     pub live_bytes: f64,
     pub dead_bytes: f64,
@@ -23,40 +23,41 @@ pub struct LiveNode {
     pub free_bytes: f64,
     pub index_bytes: f64,
     pub resident_bytes: Option<f64>,
-    /// Since the start of the process.
+    /// This is the time since the start of the process.
     pub process_age_s: Option<f64>,
-    /// Requests a second by S3 operation, as `GetObject`, over `seconds`.
+    /// Holds the requests per second over `seconds`, by S3 operation such as `GetObject`.
     pub requests_per_s: BTreeMap<String, f64>,
-    /// Since the start of the process, by kind: log, slices, checkpoints, superblocks.
+    /// Holds the bytes written since the start of the process, by kind: log, slices, checkpoints,
+    /// superblocks.
     pub written_bytes: BTreeMap<String, f64>,
-    /// Bodies that became objects or parts since the start of the process.
+    /// Counts the bytes of bodies that became objects or parts since the start of the process.
     pub user_bytes: f64,
-    /// Of the log: moved by the cleaner.
+    /// Counts the bytes of the log that the cleaner moved.
     pub moved_bytes: f64,
     pub written_bytes_per_s: f64,
     pub user_bytes_per_s: f64,
-    /// Seconds of CPU for each second.
+    /// This is CPU time in seconds per second.
     pub cpu_cores: Option<f64>,
     pub wear: Vec<DriveWear>,
-    /// What a reader should know: drives that tell no wear, and why.
+    /// Lists what a reader should know: drives that report no wear, and why.
     pub notes: Vec<String>,
 }
 
-/// What SMART says of a drive.
+/// Holds what SMART reports about a drive.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DriveWear {
     pub device: String,
-    /// The program that said so.
+    /// This is the program that reported it.
     pub program: String,
     pub percentage_used: Option<f64>,
-    /// By the host, in the drive's life.
+    /// Counts the bytes that the host wrote in the drive's life.
     pub host_written_bytes: Option<f64>,
     pub power_on_hours: Option<f64>,
 }
 
 impl DriveWear {
-    /// Of the endurance: the part behind the drive, and in words how that is known. None: the drive says neither, or
-    /// `drives` have no endurance.
+    /// Returns the used share of the endurance, and how it is known, as text. Returns `None` if the
+    /// drive reports neither figure, or if `drives` have no endurance.
     pub fn endurance_used(&self, drives: &Drives) -> Option<(f64, &'static str)> {
         let by_bytes =
             self.host_written_bytes.zip(drives.endurance_bytes).map(|(written, endurance_bytes)| {
@@ -72,35 +73,37 @@ impl DriveWear {
 }
 
 impl LiveNode {
-    /// Bytes written to drives for each byte that users stored, since the process began. None before the first.
+    /// Returns the bytes written to drives for each byte that users stored, since the process
+    /// began; `None` before the first.
     pub fn write_amplification(&self) -> Option<f64> {
         let written: f64 = self.written_bytes.values().sum();
         (self.user_bytes > 0.0).then(|| written / self.user_bytes)
     }
 }
 
-/// A plan against what a node does.
+/// Holds the comparison of a plan with a running node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     pub live: LiveNode,
-    /// The month of the plan that is compared.
+    /// This is the month of the plan that is compared.
     pub month: super::super::month::Month,
     pub lines: Vec<DifferenceLine>,
     pub notes: Vec<String>,
 }
 
+/// Compares one figure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DifferenceLine {
-    /// With its unit, as in the JSON of a plan: `stored_bytes_per_object`.
+    /// Includes its unit, as in the JSON of a plan: `stored_bytes_per_object`.
     pub name: String,
-    /// For one node.
+    /// This is the figure for one node.
     pub planned: f64,
-    /// None: the node does not say.
+    /// This is `None` if the node does not report it.
     pub live: Option<f64>,
 }
 
 impl DifferenceLine {
-    /// Live over planned, less 1.
+    /// Returns the live value over the planned one, less 1.
     pub fn relative(&self) -> Option<f64> {
         self.live.filter(|_| self.planned != 0.0).map(|live| live / self.planned - 1.0)
     }

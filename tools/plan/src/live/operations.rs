@@ -1,15 +1,15 @@
-//! S3 operations by what a plan calls them.
+//! This module maps S3 operations to those of a plan.
 
 use super::node::LiveNode;
 
-/// An object that comes in parts counts once, when it is completed.
+/// An object that is uploaded in parts counts once, when it is completed.
 const PUT: &[&str] = &["PutObject", "PostObject", "CopyObject", "CompleteMultipartUpload"];
 const GET: &[&str] = &["GetObject"];
 const HEAD: &[&str] = &["HeadObject", "GetObjectAttributes"];
 const LIST: &[&str] = &["ListObjects", "ListObjectsV2", "ListObjectVersions"];
 const DELETE: &[&str] = &["DeleteObject", "DeleteObjects"];
 
-/// Requests a second.
+/// Holds requests per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates {
     pub put: f64,
@@ -17,11 +17,11 @@ pub struct Rates {
     pub head: f64,
     pub list: f64,
     pub delete: f64,
-    /// Of the deletes: those of many keys at once.
+    /// Counts the deletes of many keys at once, which are part of the deletes.
     pub delete_many: f64,
 }
 
-/// None: the node does not count its requests.
+/// Returns the rates; `None` if the node does not count its requests.
 pub fn rates(node: &LiveNode) -> Option<Rates> {
     if node.requests_per_s.is_empty() {
         return None;

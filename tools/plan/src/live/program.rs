@@ -1,4 +1,4 @@
-//! A program of the system, run with limits on its time and on what it says.
+//! This module runs a program of the system with limits on its time and output.
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
@@ -6,10 +6,10 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 const OUTPUT_BYTES_MAX: u64 = 4 << 20;
-/// Between two looks whether it has ended, once its output has.
+/// After its output has ended, the program is checked for its end at this interval.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Why a program said nothing.
+/// Says why a program gave no output.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
     #[error("{0} is not installed")]
@@ -20,10 +20,11 @@ pub enum ProgramError {
     TooSlow { program: String, seconds: u64 },
 }
 
-/// What it wrote to its standard output, whatever its exit status: smartctl says things by it that are no failures.
+/// Returns the standard output of a program, whatever its exit status: smartctl uses the status for
+/// information that is no failure.
 ///
 /// # Errors
-/// When it is not there, or does not end within `limit`; then it is killed.
+/// Fails when the program does not exist, or when it does not end within `limit` and is killed.
 pub fn output(program: &str, arguments: &[&str], limit: Duration) -> Result<String, ProgramError> {
     let failed = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound => ProgramError::Absent(program.to_owned()),
@@ -35,17 +36,18 @@ pub fn output(program: &str, arguments: &[&str], limit: Duration) -> Result<Stri
     let mut child = command.spawn().map_err(failed)?;
     let Some(stdout) = child.stdout.take() else { unreachable!("standard output is a pipe") };
     let (send, receive) = channel();
-    // Not joined: a grandchild may hold the pipe open after the program was killed.
+    // The thread is not joined, because a grandchild may keep the pipe open after the program was
+    // killed.
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let read = stdout.take(OUTPUT_BYTES_MAX).read_to_end(&mut bytes);
-        // Nobody hears it after the limit.
+        // Nobody receives the output after the limit.
         let _ = send.send(read.map(|_| bytes));
     });
     let said = receive.recv_timeout(limit);
     let ended = said.is_ok() && ends_before(&mut child, end).map_err(failed)?;
     if !ended {
-        // It may have ended by itself just now.
+        // The program may just have ended by itself.
         let _ = child.kill();
         child.wait().map_err(failed)?;
     }
@@ -54,7 +56,7 @@ pub fn output(program: &str, arguments: &[&str], limit: Duration) -> Result<Stri
     if ended { Ok(String::from_utf8_lossy(&bytes).into_owned()) } else { Err(too_slow()) }
 }
 
-/// A program that has closed its output ends at once, unless something is odd.
+/// Waits for the end of the program. One that has closed its output normally ends at once.
 fn ends_before(child: &mut Child, end: Instant) -> std::io::Result<bool> {
     let nothing = channel::<()>();
     while child.try_wait()?.is_none() {
@@ -100,7 +102,7 @@ mod tests {
 
     #[test]
     fn endless_output_is_cut() {
-        // The pipe closes when enough was read, and that ends the program.
+        // The pipe closes when enough was read, which ends the program.
         let text = shell("exec cat /dev/zero", LONG).unwrap();
         assert_eq!(text.len() as u64, OUTPUT_BYTES_MAX);
     }

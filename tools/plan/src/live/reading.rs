@@ -1,4 +1,4 @@
-//! One reading of a node's metrics, and what two of them say.
+//! This module is one reading of a node's metrics, and computes the difference of two.
 
 use super::error::LiveError;
 use super::metrics::Metrics;
@@ -6,10 +6,10 @@ use super::node::LiveNode;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// More than any node counts: of bytes, a thousand million drives of a terabyte.
+/// This is larger than any count of a node: in bytes, a thousand million drives of a terabyte.
 const FIGURE_MAX: f64 = 1e21;
 
-/// See the module.
+/// Holds one reading of a node's metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     objects: f64,
@@ -18,7 +18,7 @@ pub struct Reading {
     index_bytes: f64,
     resident_bytes: Option<f64>,
     started_unix_s: Option<f64>,
-    /// Empty when the node does not count them.
+    /// This is empty if the node does not count them.
     requests: BTreeMap<String, f64>,
     written_bytes: BTreeMap<String, f64>,
     user_bytes: f64,
@@ -27,8 +27,10 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Parses a reading.
+    ///
     /// # Errors
-    /// When `body` is none of a Ringbolt node that is ready.
+    /// Fails when `body` is not that of a Ringbolt node that is ready.
     pub fn parse(body: &[u8], url: &str) -> Result<Self, LiveError> {
         let text = String::from_utf8_lossy(body);
         let failed = |source| LiveError::Metrics { url: url.to_owned(), source };
@@ -75,10 +77,10 @@ impl Reading {
         })
     }
 
-    /// What the node did since `before`, `elapsed` ago.
+    /// Returns what the node did since `before`, which is `elapsed` ago.
     ///
     /// # Errors
-    /// When a counter went down, or the process is another.
+    /// Fails when a counter went down, or when the process is another one.
     pub fn since(
         self,
         before: &Self,
@@ -138,7 +140,7 @@ impl Reading {
 
 #[cfg(test)]
 pub mod testing {
-    /// What a node says that has answered so many requests of each kind.
+    /// Returns the metrics of a node that has answered this many requests of each kind.
     pub fn text(requests: u64) -> String {
         let cpu = requests as f64 / 1000.0;
         format!(
@@ -195,7 +197,7 @@ mod tests {
         };
         let node = between(&drop(text(1)), &drop(text(2))).unwrap();
         assert!(node.requests_per_s.is_empty() && node.cpu_cores.is_none() && node.process_age_s.is_none());
-        // An operation that was first asked for between the readings.
+        // The operation was first requested between the readings.
         let before =
             text(5).lines().filter(|line| !line.contains("GetObject")).collect::<Vec<_>>().join("\n");
         assert_eq!(between(&before, &text(5)).unwrap().requests_per_s["GetObject"], 0.5);

@@ -1,7 +1,8 @@
-//! What SMART says of a drive, through nvme-cli or smartmontools.
+//! This module reads SMART of a drive through nvme-cli or smartmontools.
 //!
-//! Sources: "SMART / Health Information" in the NVM Express base specification (a data unit is 1000 blocks of 512
-//! bytes); the JSON of `nvme smart-log -o json` and of `smartctl -j -a`; "Device Statistics" in ATA Command Set 4.
+//! Sources: "SMART / Health Information" in the NVM Express base specification (a data unit is 1000
+//! blocks of 512 bytes); the JSON of `nvme smart-log -o json` and of `smartctl -j -a`; "Device
+//! Statistics" in ATA Command Set 4.
 
 use super::error::LiveError;
 use super::node::DriveWear;
@@ -15,7 +16,7 @@ const TIME: Duration = Duration::from_secs(20);
 const DATA_UNIT_BYTES: f64 = 512_000.0;
 const ATA_BLOCK_BYTES: f64 = 512.0;
 
-/// What is called.
+/// Names the programs that are called.
 pub struct Programs {
     pub nvme: String,
     pub smartctl: String,
@@ -27,20 +28,21 @@ impl Default for Programs {
     }
 }
 
-/// The whole path of a device that is there: it can never be taken for an option.
+/// Returns the absolute path of an existing device, which can never be taken for an option.
 ///
 /// # Errors
-/// When it is not.
+/// Fails when the device does not exist.
 pub fn device(path: &Path) -> Result<PathBuf, LiveError> {
     let failed = |source| LiveError::Device { path: path.to_owned(), source };
     std::fs::metadata(path).map_err(failed)?;
     std::path::absolute(path).map_err(failed)
 }
 
-/// By nvme-cli where the drive speaks NVMe, else by smartctl, which also stands in for it.
+/// Reads the wear by nvme-cli if the drive is an NVMe drive, otherwise or if that fails by
+/// smartctl.
 ///
 /// # Errors
-/// A note in words, when neither says anything.
+/// Returns a note as text when neither program gives a result.
 pub fn read(programs: &Programs, device: &Path) -> Result<DriveWear, String> {
     let name = device.display().to_string();
     let is_nvme = device.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nvme"));
@@ -71,7 +73,7 @@ fn ask(
     Ok(DriveWear { program: program.to_owned(), ..wear })
 }
 
-/// A number, also one written as text: counts of 128 bits are, with commas at times.
+/// Returns a number, which may be written as a text: counts of 128 bits are, sometimes with commas.
 fn number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
@@ -81,7 +83,7 @@ fn number(value: &Value) -> Option<f64> {
     number.filter(|number: &f64| number.is_finite() && *number >= 0.0)
 }
 
-/// The first of `names` that is a number in `json`.
+/// Returns the first of `names` that is a number in `json`.
 fn field(json: &Value, names: &[&str]) -> Option<f64> {
     names.iter().find_map(|name| json.get(name).and_then(number))
 }
@@ -119,7 +121,7 @@ fn ata_written_bytes(json: &Value) -> Option<f64> {
     let block_bytes = json.get("logical_block_size").and_then(number).unwrap_or(ATA_BLOCK_BYTES);
     let blocks = ata_statistic(json, "Logical Sectors Written").or_else(|| {
         let table = json.pointer("/ata_smart_attributes/table")?.as_array()?;
-        // Makers give this number other meanings under other names.
+        // Manufacturers give this number other meanings under other names.
         let attribute = table.iter().find(|attribute| {
             attribute.get("id").and_then(Value::as_u64) == Some(241)
                 && attribute.get("name").and_then(Value::as_str) == Some("Total_LBAs_Written")
@@ -160,7 +162,7 @@ mod tests {
             \"data_units_read\": 7, \"data_units_written\": 2000, \"power_on_hours\": 8766}";
         let expected = wear(Some(3.0), Some(1.024e9), Some(8766.0));
         assert_eq!(of_nvme(&json(text)).unwrap(), expected);
-        // Large counts come as text.
+        // Large counts are texts.
         let text = "{\"percent_used\": 3, \"data_units_written\": \"2,000\", \"power_on_hours\": \"8766\"}";
         assert_eq!(of_nvme(&json(text)).unwrap(), expected);
         for text in ["{}", "[]", "{\"data_units_written\": \"many\"}", "{\"percent_used\": -1}"] {
@@ -206,7 +208,7 @@ mod tests {
         );
         let note = read(&programs, Path::new("/dev/sda")).unwrap_err();
         assert_eq!(note, "the wear of /dev/sda is not known: no-such-smartctl is not installed");
-        // Something that says no JSON.
+        // These programs print no JSON.
         let programs = Programs { nvme: "echo".into(), smartctl: "true".into() };
         let note = read(&programs, Path::new("/dev/nvme0")).unwrap_err();
         assert!(note.contains("echo: no JSON") && note.contains("true: no JSON"), "{note}");

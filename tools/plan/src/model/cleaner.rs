@@ -1,21 +1,25 @@
-//! Write amplification of the log: what the cleaner moves for each byte that users write, and what checkpoints add.
+//! This module models the write amplification of the log: what the cleaner moves for each byte that
+//! users write, and what checkpoints add.
 //!
-//! Model: records die evenly, the cleaner takes extents in the order in which they were filled, or nearly so. Then an
-//! extent is found with the live share v that solves `u = (v - 1) / ln v`, u being the live share of the whole log
-//! (Menon 1995; Robinson 1996; Desnoyers 2012, "Analytic Modeling of SSD Write Performance", for LRW; the same with
-//! Lambert's W in Xiang and Kurkoski 2012), and each byte gained costs v / (1 - v) bytes moved.
+//! Records die evenly, and the cleaner takes extents in the order in which they were filled, or
+//! nearly so. The live share v of an extent when it is cleaned then solves `u = (v - 1) / ln v`,
+//! where u is the live share of the whole log (Menon 1995; Robinson 1996; Desnoyers 2012, "Analytic
+//! Modeling of SSD Write Performance", for LRW; the same with Lambert's W in Xiang and Kurkoski
+//! 2012), and each byte gained costs v / (1 - v) bytes moved.
 
 use ringbolt_engine::node::sizing::{self, DriveSizing};
 
-/// Extents of a shard that a checkpoint gives back. As many as the cleaner's share when it has time; while puts wait
-/// for space, each of them is given back as soon as it is empty, and that is what is planned for.
+/// This is the number of extents of a shard that a checkpoint gives back. With enough time, it is
+/// the cleaner's share; while puts wait for space, each extent is given back as soon as it is
+/// empty, and the plan assumes this case.
 pub const EMPTIED_BY_CHECKPOINT: f64 = 1.0;
-/// The same where slices die too: a put that waits then makes every shard write a checkpoint, also those that have
-/// emptied no extent. Source: a drive of 4 GiB of which slices take a half, overwritten (tests/plan).
+/// This is the same number if slices die too: a put that waits then makes every shard write a
+/// checkpoint, also those that have emptied no extent. Source: a drive of 4 GiB, half of it slices,
+/// overwritten (tests/plan).
 pub const EMPTIED_BESIDE_SLICES: f64 = 0.8;
 
-/// Live share of an extent when the cleaner comes to it, in a log of which the share `live_share` (0 to below 1) is
-/// live.
+/// Returns the live share of an extent when the cleaner takes it, in a log with the live share
+/// `live_share` (0 to below 1).
 pub fn victim_live_share(live_share: f64) -> f64 {
     if live_share <= 0.0 {
         return 0.0;
@@ -23,7 +27,8 @@ pub fn victim_live_share(live_share: f64) -> f64 {
     if live_share >= 1.0 {
         return 1.0;
     }
-    // (v - 1) / ln v rises from 0 to 1 with v: halve the interval until it is as narrow as numbers are.
+    // (v - 1) / ln v rises from 0 to 1 with v, so the interval is halved down to the precision of
+    // numbers.
     let (mut low, mut high) = (0.0f64, 1.0f64);
     for _ in 0..100 {
         let middle = (low + high) / 2.0;
@@ -36,48 +41,52 @@ pub fn victim_live_share(live_share: f64) -> f64 {
     (low + high) / 2.0
 }
 
-/// Of one drive.
+/// Describes the log of one drive.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LogState {
-    /// Of records.
+    /// This is the size of the live records.
     pub live_bytes: f64,
-    /// Extents that hold slices.
+    /// Counts the extents that hold slices.
     pub slice_extents: f64,
-    /// Of slices that puts write, and of others that die for it, for each byte that they write to the log.
+    /// This is the size of the slices that puts write and that die, for each byte written to the
+    /// log.
     pub slice_bytes_by_log_byte: f64,
-    /// Memory of the index of all shards of the drive, and what a checkpoint of all of it writes.
+    /// This is the memory of the index of all shards of the drive; `checkpoint_bytes` is what a
+    /// checkpoint of all of it writes.
     pub index_bytes: f64,
     pub checkpoint_bytes: f64,
-    /// What is moved, over what the formula says.
+    /// This is the ratio of the bytes moved to the formula.
     pub moved_bytes_factor: f64,
 }
 
-/// Extents of one shard.
+/// Counts extents of one shard.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ShardExtents {
-    /// Its checkpoint in force.
+    /// Counts those of its current checkpoint.
     pub checkpoint: f64,
-    /// What it can not do without beside that, and the log's current one, which is not full.
+    /// Counts the others that it needs, including the log's current one, which is not full.
     pub kept: f64,
 }
 
-/// Of a shard with an index of `index_bytes`, of which a checkpoint writes `checkpoint_bytes`.
+/// Returns the extents of a shard whose index takes `index_bytes` and whose checkpoint writes
+/// `checkpoint_bytes`.
 pub fn shard_extents(drive: &DriveSizing, index_bytes: f64, checkpoint_bytes: f64) -> ShardExtents {
     let checkpoint = (checkpoint_bytes / drive.extent_bytes as f64).ceil().max(1.0);
     let needed = sizing::needed_extents(index_bytes as u64, checkpoint as u64, drive.extent_bytes);
     ShardExtents { checkpoint, kept: needed as f64 + 1.0 }
 }
 
-/// For each byte that puts and deletes write to the log.
+/// Holds what is written to the log, for each byte that puts and deletes write to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LogWrites {
-    /// Of the log's extents that hold anything: what is live.
+    /// This is the live share of the log's extents that hold anything.
     pub live_share: f64,
     pub moved_bytes: f64,
     pub checkpoint_bytes: f64,
 }
 
-/// `dying_share`: of what is written, how much takes the place of something that dies; the rest fills the drive up.
+/// Computes the writes to the log. `dying_share` is the share of the writes that replace something
+/// that dies; the rest fills the drive up.
 pub fn log_writes(drive: &DriveSizing, state: &LogState, dying_share: f64) -> LogWrites {
     let extent = drive.extent_bytes as f64;
     let shards = drive.shards as f64;
@@ -86,7 +95,8 @@ pub fn log_writes(drive: &DriveSizing, state: &LogState, dying_share: f64) -> Lo
     let kept_free = shards * (own.kept + drive.cleaner_working_extents as f64);
     let emptied = shards * EMPTIED_BY_CHECKPOINT / 2.0;
     let room = drive.extents as f64 - state.slice_extents - shards * own.checkpoint - kept_free - emptied;
-    // With much room, it is cleaned once more is dead than live, and a quarter of the drive.
+    // With much room, the log is cleaned once more is dead than live, and more than a quarter of
+    // the drive.
     let dead_max = live.max(drive.dead_bytes_max as f64 * shards);
     let space = (room * extent).min(live + dead_max).max(extent);
     let live_share = (live / space).min(0.999);
@@ -99,7 +109,7 @@ pub fn log_writes(drive: &DriveSizing, state: &LogState, dying_share: f64) -> Lo
     LogWrites { live_share, moved_bytes, checkpoint_bytes: by_cleaning.max(by_log) }
 }
 
-/// By one checkpoint of a shard.
+/// Returns the number of extents that one checkpoint of a shard gives back.
 fn emptied_extents(state: &LogState, gained_by_extent: f64, shards: f64) -> f64 {
     let freed = state.slice_bytes_by_log_byte * gained_by_extent;
     let worth_it = state.index_bytes / shards / sizing::RECLAIMED_PART as f64;
@@ -111,8 +121,8 @@ fn emptied_extents(state: &LogState, gained_by_extent: f64, shards: f64) -> f64 
 mod tests {
     use super::*;
 
-    /// Xiang and Kurkoski, "An Improved Analytical Expression for Write Amplification in NAND Flash" (2012): over-
-    /// provisioning of 0.3 gives 2.36; 2.35 by simulation.
+    /// Xiang and Kurkoski, "An Improved Analytical Expression for Write Amplification in NAND
+    /// Flash" (2012): over-provisioning of 0.3 gives 2.36; 2.35 by simulation.
     #[test]
     fn a_published_figure_is_reproduced() {
         let amplification = |over: f64| 1.0 / (1.0 - victim_live_share(1.0 / (1.0 + over)));
@@ -131,8 +141,9 @@ mod tests {
         }
     }
 
-    /// What was measured on drives of 1 and 2 GiB filled to 85% with objects of 4 to 64 KiB, four shards, ten times
-    /// overwritten (docs/decisions/0004-cleaner.md, docs/reliability.md): the log takes 3.60 and 3.24 bytes a byte.
+    /// Drives of 1 and 2 GiB were filled to 85% with objects of 4 to 64 KiB, with four shards, and
+    /// overwritten ten times (docs/decisions/0004-cleaner.md, docs/reliability.md): the log takes
+    /// 3.60 and 3.24 bytes per byte.
     #[test]
     fn the_cleaner_moves_what_it_was_seen_to_move() {
         for (size_bytes, measured) in [(1u64 << 30, 3.60), (2 << 30, 3.24)] {

@@ -1,26 +1,27 @@
-//! What is stored and asked for in each month.
+//! This module computes what is stored and requested in each month.
 //!
-//! Invariants: objects are conserved: what a month begins with, plus what is put anew, less what is deleted or expires,
-//! is what it ends with; there are never fewer than none. Each leaves once: what was deleted does not expire.
+//! Invariants: objects are conserved: the number at the end of a month is the number at its
+//! beginning, plus new puts, less deletes and expiries; it is never negative. Each object leaves
+//! once: one that was deleted does not expire.
 
 use crate::workload::Workload;
 use ringbolt_tool_common::units::{DAYS_PER_MONTH, MONTH_S};
 
-/// What the uncertainties came to in one sample.
+/// Holds the values of the uncertainties in one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Draw {
-    /// Added to the growth of each month.
+    /// This is added to the growth of each month.
     pub growth: f64,
-    /// Times all rates.
+    /// This is a factor of all rates.
     pub rates: f64,
 }
 
 impl Draw {
-    /// As stated.
+    /// Takes the values as stated.
     pub const MEAN: Self = Self { growth: 0.0, rates: 1.0 };
 }
 
-/// One month: the mean of its days.
+/// Describes one month by the mean of its days.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MonthDemand {
     pub objects_at_start: f64,
@@ -29,13 +30,13 @@ pub struct MonthDemand {
     pub get_per_s: f64,
     pub head_per_s: f64,
     pub list_per_s: f64,
-    /// With those of the retention.
+    /// Includes the expiries of the retention.
     pub delete_per_s: f64,
-    /// Of the puts: those that take the place of something that dies in the same month.
+    /// This is the share of the puts that replace something that dies in the same month.
     pub dying_share: f64,
 }
 
-/// The months of the horizon.
+/// Returns the months of the horizon.
 pub fn demand(workload: &Workload, draw: &Draw) -> Vec<MonthDemand> {
     let requests = &workload.requests;
     let mut objects = workload.objects.count as f64;
@@ -69,12 +70,13 @@ pub fn demand(workload: &Workload, draw: &Draw) -> Vec<MonthDemand> {
     months
 }
 
-/// What is stored, by the month it came in. Those of the start are of all ages alike; those of a month come evenly over
-/// it; DELETEs fall on all alike.
+/// Counts the stored objects by the month in which they arrived. The ages of the initial objects
+/// are even; those of a month arrive evenly over it; DELETEs hit all objects alike.
 struct Ages {
-    /// Months; None: nothing expires.
+    /// This is the retention in months; `None` means that nothing expires.
     retention: Option<f64>,
-    /// As many as there would be without DELETEs, and the share of them that these left.
+    /// This is the number of initial objects that there would be without DELETEs, and the share of
+    /// them that DELETEs left.
     start: (f64, f64),
     arrived: Vec<(f64, f64)>,
 }
@@ -85,8 +87,8 @@ impl Ages {
         Self { retention, start: (workload.objects.count as f64, 1.0), arrived: Vec::new() }
     }
 
-    /// Objects that come to the end of their retention in `month`, which begins with `objects`, and in which `new` come
-    /// and `deleted` go.
+    /// Returns the number of objects whose retention ends in `month`, which begins with `objects`,
+    /// and in which `new` arrive and `deleted` are deleted.
     fn expired(&mut self, month: u32, objects: f64, new: f64, deleted: f64) -> f64 {
         let Some(retention) = self.retention else { return 0.0 };
         let (start, end) = (f64::from(month), f64::from(month) + 1.0);
@@ -94,7 +96,7 @@ impl Ages {
         let of_month = |(at, (new, left)): (usize, &(f64, f64))| new * left * expiring(at as f64);
         let of_start = self.start.0 * self.start.1 * (end.min(retention) - start).max(0.0) / retention;
         let old = of_start + self.arrived.iter().enumerate().map(of_month).sum::<f64>();
-        // Who comes or goes in the month is there for half of it.
+        // An object that arrives or expires in the month is present for half of it.
         let stay = (objects - old).max(0.0);
         let pass = objects + new - stay;
         let of_stay = if stay + pass > 0.0 { deleted / (stay + pass / 2.0) } else { 0.0 };
@@ -141,7 +143,7 @@ mod tests {
         workload.retention_days = Some(3.0 * DAYS_PER_MONTH);
         workload.horizon.months = 12;
         let months = demand(&workload, &Draw::MEAN);
-        // Full months of puts that are there, and the half of a month on either side of the border.
+        // This is three full months of puts, and half a month on either side of the border.
         for month in &months[4..] {
             assert!((month.objects_at_end / MONTH_S - 3.0).abs() < 1e-6, "{month:?}");
             assert!((month.delete_per_s - 1.0).abs() < 1e-6, "{month:?}");
@@ -152,8 +154,8 @@ mod tests {
         assert!((months[0].objects_at_end - 2e6).abs() < 1.0 && months[2].objects_at_end < 1.0);
     }
 
-    /// Puts of p, DELETEs of d and a retention of r settle where p = d + p exp(-d r / n): n objects, of which the part
-    /// d / n is deleted in each moment.
+    /// With puts p, DELETEs d and a retention r, the number of objects n settles where p = d + p
+    /// exp(-d r / n): the part d / n is deleted at each moment.
     #[test]
     fn what_is_deleted_does_not_expire_too() {
         let mut workload = workload();

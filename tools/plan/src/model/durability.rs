@@ -1,39 +1,42 @@
-//! Probability of losing data within a year.
+//! This module computes the probability of losing data within a year.
 //!
-//! Model: drives fail independently and evenly in time. A set of `data + parity` drives loses data when more than
-//! `parity` of them fail before the first is in place again. Of one period of repair: a drive fails in it with
-//! 1 - exp(-rate x period), more than `parity` of them by the binomial distribution; a year has so many periods,
-//! each of them independent. It is the model that Backblaze published (`erasure-coding-durability`, 2018).
+//! Drives fail independently and evenly in time. A set of `data + parity` drives loses data when
+//! more than `parity` of them fail before the first is replaced. Within one period of repair, a
+//! drive fails with probability 1 - exp(-rate x period), and more than `parity` drives by the
+//! binomial distribution; the periods of a year are independent. This is the model that Backblaze
+//! published (`erasure-coding-durability`, 2018).
 
 use super::node::{Fleet, NodeLoad};
 use crate::result::Durability;
 
 const HOURS_PER_YEAR: f64 = 365.0 * 24.0;
 const HOUR_S: f64 = 3_600.0;
-/// Of the bandwidth of a drive or NIC: what a rebuild may take from those who work with it.
+/// A rebuild uses this share of the bandwidth of a drive or NIC; the rest is for requests.
 pub const REBUILD_SHARE: f64 = 0.5;
 
+/// This text describes the model in plans.
 pub const MODEL: &str = "Drives fail independently of each other and evenly over time, at the stated annual failure \
     rate; nothing else is counted: no node, rack, power supply, operator or program that takes several drives at once, \
     no batch of drives that age alike, no error that goes unnoticed. Real losses are mostly of those kinds: take the \
     figure as the part that drives contribute.";
 
-/// Of one set of drives in a year.
+/// Returns the probability that one set of drives loses data within a year.
 pub fn loss_of_set(data: u32, parity: u32, annual_failure_rate: f64, repair_hours: f64) -> f64 {
     let drives = data + parity;
     let periods = HOURS_PER_YEAR / repair_hours;
     let failing = -(-annual_failure_rate / periods).exp_m1();
     let lost: f64 = (parity + 1..=drives).map(|failed| binomial(drives, failed, failing)).sum();
-    // 1 - (1 - lost)^periods, exact also when it is tiny.
+    // This is 1 - (1 - lost)^periods, and exact for tiny values too.
     -(periods * (-lost).ln_1p()).exp_m1()
 }
 
-/// Of `trials`, exactly `hits`, each with `probability`.
+/// Returns the probability of exactly `hits` of `trials`, each with `probability`.
 fn binomial(trials: u32, hits: u32, probability: f64) -> f64 {
     let hits_of = (0..hits).map(|at| f64::from(trials - at) / f64::from(hits - at)).product::<f64>();
     hits_of * probability.powi(hits as i32) * (1.0 - probability).powi((trials - hits) as i32)
 }
 
+/// Computes the durability of `nodes` nodes with this load.
 pub fn durability(fleet: &Fleet<'_>, load: &NodeLoad, nodes: u32) -> Durability {
     let (hardware, drives) = (fleet.hardware, nodes.saturating_mul(fleet.hardware.drives.count));
     let rate = hardware.drives.annual_failure_rate;
@@ -65,7 +68,7 @@ pub fn durability(fleet: &Fleet<'_>, load: &NodeLoad, nodes: u32) -> Durability 
     }
 }
 
-/// Hours, and what bounds them.
+/// Returns the duration of a rebuild in hours, and what limits it.
 fn rebuild(fleet: &Fleet<'_>, on_drive: f64) -> (Option<f64>, String) {
     let (hardware, data) = (fleet.hardware, f64::from(fleet.hardware.redundancy.data));
     let rates = [
@@ -83,8 +86,8 @@ fn rebuild(fleet: &Fleet<'_>, on_drive: f64) -> (Option<f64>, String) {
 mod tests {
     use super::*;
 
-    /// Backblaze, `erasure-coding-durability`, README: 17 + 3, rate 0.00405, 6.5 days; the column `annual_loss_rate`.
-    /// The last one is as precise as its arithmetic.
+    /// Backblaze, `erasure-coding-durability`, README: 17 + 3, rate 0.00405, 6.5 days; the column
+    /// `annual_loss_rate`. The last value is as precise as its arithmetic.
     #[test]
     fn published_figures_are_reproduced() {
         for (parity, published) in

@@ -1,7 +1,7 @@
-//! Figures of the model that no file says, each with where it is from.
+//! This module lists the figures of the model that no file contains, each with its source.
 //!
-//! Invariant: a figure that the model counts with is here, or in [`Constants`](crate::constants::Constants), or
-//! in an input file.
+//! Invariant: a figure that the model uses is here, or in
+//! [`Constants`](crate::constants::Constants), or in an input file.
 
 use super::{cleaner, durability, layout, node};
 use crate::constants::{Constant, Source};
@@ -9,7 +9,7 @@ use ringbolt_engine::format::{BLOCK_BYTES, slice};
 use ringbolt_engine::node::memory;
 use ringbolt_engine::node::sizing;
 
-/// By name, with units in the names.
+/// Iterates over the figures by name; names include the units.
 pub fn figures() -> impl Iterator<Item = (String, Constant)> {
     let all = of_engine().into_iter().chain(of_server()).chain(of_requests()).chain(of_model());
     all.map(|(name, value, source)| (name.to_owned(), Constant { value, source }))
@@ -72,7 +72,7 @@ fn of_engine() -> Vec<Figure> {
     ]
 }
 
-/// How the server splits `--memory`.
+/// Lists how the server splits `--memory`.
 fn of_server() -> Vec<Figure> {
     let split = || format("the server's split of --memory");
     vec![

@@ -1,4 +1,5 @@
-//! Monte Carlo over the stated uncertainties: when it is full, and how many nodes may be needed.
+//! This module samples the stated uncertainties (Monte Carlo): when the drives are full, and how
+//! many nodes may be needed.
 //!
 //! Invariant: the same seed gives the same samples, whatever else the plan says.
 
@@ -9,14 +10,14 @@ use crate::result::{Fill, FillMonth, WhenFull};
 use ringbolt_tool_common::units::DAYS_PER_MONTH;
 use std::f64::consts::TAU;
 
-/// What became of all samples.
+/// Holds the result of all samples.
 pub struct Forecast {
     pub fill: Fill,
-    /// By month: 5th, 50th and 95th percentile of the nodes that it needs.
+    /// Holds for each month the 5th, 50th and 95th percentile of the nodes needed.
     pub nodes: Vec<[u32; 3]>,
 }
 
-/// `nodes` are those whose filling is watched.
+/// Samples the forecast; `nodes` is the number of nodes whose filling is computed.
 pub fn forecast(fleet: &Fleet<'_>, nodes: u32) -> Forecast {
     let horizon = &fleet.workload.horizon;
     let months = horizon.months as usize;
@@ -56,11 +57,11 @@ pub fn forecast(fleet: &Fleet<'_>, nodes: u32) -> Forecast {
 }
 
 fn draw(fleet: &Fleet<'_>, random: &mut fastrand::Rng) -> Draw {
-    // Box and Muller, 1958: two normal numbers from two even ones.
+    // Box and Muller, 1958: two even numbers give two normal ones.
     let (radius, angle) = ((-2.0 * (1.0 - random.f64()).ln()).sqrt(), TAU * random.f64());
     let (first, second) = (radius * angle.cos(), radius * angle.sin());
     let relative = fleet.workload.requests.uncertainty;
-    // Log-normal with mean 1 and this relative standard deviation.
+    // The factor is log-normal with mean 1 and this relative standard deviation.
     let variance = (1.0 + relative * relative).ln();
     Draw {
         growth: first * fleet.workload.growth.uncertainty,
@@ -71,11 +72,12 @@ fn draw(fleet: &Fleet<'_>, random: &mut fastrand::Rng) -> Draw {
 fn fill_of(fleet: &Fleet<'_>, objects: f64, nodes: u32) -> f64 {
     let nodes = f64::from(nodes);
     let usable = fleet.capacity(objects, nodes).usable_bytes;
-    // With room for nothing, one object fills it.
+    // If nothing fits, one object makes it full.
     fleet.live_bytes(objects, nodes) / usable.max(1.0)
 }
 
-/// Days until the curve, by month, reaches `level`; straight lines between the months.
+/// Returns the days until the monthly curve reaches `level`, by linear interpolation between the
+/// months.
 fn reaches(curve: &[f64], level: f64) -> Option<f64> {
     let at = curve.iter().position(|fill| *fill >= level)?;
     let Some(before) = at.checked_sub(1) else { return Some(0.0) };
@@ -85,7 +87,7 @@ fn reaches(curve: &[f64], level: f64) -> Option<f64> {
 
 fn when(mut days: Vec<f64>, samples: usize) -> WhenFull {
     days.sort_by(f64::total_cmp);
-    // Of all samples: those that never get there come last.
+    // The quantile is over all samples: those that never reach the level come last.
     let of_all = |quantile: f64| days.get(((samples as f64 * quantile).ceil() as usize).max(1) - 1).copied();
     WhenFull {
         days_p5: of_all(0.05),

@@ -1,7 +1,9 @@
-//! What an object takes: on drives, in the log, in memory; means over the sizes of a workload.
+//! This module computes what an object needs on drives, in the log and in memory, as means over the
+//! sizes of a workload.
 //!
-//! Invariants: lengths are the engine's own ([`sizing`]); only means over sizes within a class are taken here. With
-//! redundancy a piece of an object is what the engine makes of an object of its length.
+//! Invariants: lengths are the engine's own ([`sizing`]); this module only takes means over the
+//! sizes of a class. With redundancy, a piece of an object is stored as the engine stores an object
+//! of that length.
 
 use super::reads::{OpenCost, Ranges, ReadCost};
 use crate::constants::Constants;
@@ -15,57 +17,55 @@ use ringbolt_engine::format::slice::SLICE_BYTES;
 use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing};
 use ringbolt_tool_common::s3::limits::{BODY_BYTES_MAX, PARTS_MAX};
 
-/// Sizes of a class that are looked at.
+/// Means are taken over at most this many sizes of a class.
 const POINTS: u64 = 32;
-/// Extra memory of the leaves for each byte in them: they are filled to some three quarters.
+/// Leaves need this much memory for each byte in them, because they are about three quarters full.
 pub const LEAF_SLACK: f64 = 1.35;
 
-/// Means for one object, with all of its pieces.
+/// Holds the mean costs of one object with all of its pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ObjectCost {
-    /// What users stored.
+    /// This is what users stored.
     pub logical_bytes: f64,
-    /// On drives: as many as data and parity are.
+    /// Counts the pieces on drives, data and parity together.
     pub pieces: f64,
-    /// Bodies of all pieces.
+    /// This is the size of the bodies of all pieces.
     pub piece_bytes: f64,
-    /// Live in the log: the records.
+    /// This is the live size in the log: the records.
     pub record_bytes: f64,
-    /// Live in slices.
+    /// This is the live size in slices.
     pub slice_bytes: f64,
-    /// Of that: in slices that are no full ones.
+    /// This is the part of `slice_bytes` in slices that are not full.
     pub tail_bytes: f64,
-    /// Written to the log by a put, without what other records share with it.
+    /// This is what a put writes to the log, without what it shares with other records.
     pub log_bytes: f64,
-    /// The same, with each of its records in a group commit of its own.
+    /// This is the same with each record in a group commit of its own.
     pub log_alone_bytes: f64,
-    /// Records that a put writes: one for each piece, more for an upload in parts.
+    /// Counts the records that a put writes: one for each piece, more for an upload in parts.
     pub log_records: f64,
     pub slice_written_bytes: f64,
-    /// Write operations for slices.
+    /// Counts the write operations for slices.
     pub slice_writes: f64,
-    /// Memory of the index.
+    /// This is the memory of the index.
     pub index_bytes: f64,
-    /// Of the pieces: those that lie in their records.
+    /// Counts the pieces whose bodies are in their records.
     pub inline_pieces: f64,
-    /// And their bodies.
+    /// This is the size of these bodies.
     pub inline_bytes: f64,
-    /// Memory that the read cache needs for the pieces that are read, if they are inline; summed with the share of
-    /// those that are.
+    /// This is the memory that the read cache needs for the inline pieces that are read; weighted
+    /// by the share of objects that have such pieces.
     pub cached_bytes: f64,
-    /// Of the object that a GET asks for.
     pub get: ReadCost,
-    /// Of the object that a HEAD asks for.
     pub head: OpenCost,
 }
 
 impl ObjectCost {
-    /// Live on drives, as the engine counts what can be live.
+    /// Returns the live bytes on drives, as the engine counts them.
     pub fn stored_bytes(&self) -> f64 {
         self.record_bytes * (1.0 + sizing::COPIES_OVERHEAD_SHARE) + self.slice_bytes
     }
 
-    /// Of one piece of `body_bytes` in `parts` parts.
+    /// Returns the cost of one piece of `body_bytes` in `parts` parts.
     fn of(sizing: &ObjectSizing, body_bytes: u64, parts: u64) -> Self {
         let aligned = sizing.record_bytes.next_multiple_of(RECORD_ALIGNMENT as u64) as f64;
         let inline = sizing.slice_bytes == 0;
@@ -89,8 +89,8 @@ impl ObjectCost {
         }
     }
 
-    /// What is live is `by` times as much, in the log and in slices by the shares that the sizes say; what is written
-    /// stays.
+    /// Multiplies what is live by `by`; the split between log and slices still follows from the
+    /// sizes, and what is written does not change.
     fn scale_live(&mut self, by: f64) {
         for bytes in [&mut self.record_bytes, &mut self.slice_bytes, &mut self.tail_bytes] {
             *bytes *= by;
@@ -122,7 +122,7 @@ impl ObjectCost {
         self
     }
 
-    /// Every figure of the object itself; the pattern misses none.
+    /// Returns every figure of the object itself; the pattern is exhaustive.
     fn own(&mut self) -> [&mut f64; 15] {
         let Self {
             logical_bytes,
@@ -163,7 +163,8 @@ impl ObjectCost {
     }
 }
 
-/// Of a class of sizes, in what is summed over all: its part of the objects, and of the GETs and HEADs.
+/// Holds the weights of a class of sizes in the sums: its share of the objects, of the GETs and of
+/// the HEADs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Weights {
     objects: f64,
@@ -173,10 +174,10 @@ struct Weights {
 
 /// Large objects are written in pieces of a MiB.
 pub const PIECE_BYTES: f64 = 1024.0 * 1024.0;
-/// What the read cache needs for an entry beside its key, attributes and data.
+/// An entry of the read cache needs this much besides its key, attributes and data.
 pub const CACHE_ENTRY_BYTES: f64 = 250.0;
 
-/// The mean object of `workload`, and what is said of it by class.
+/// Returns the mean object of `workload`, and the layout by class.
 pub fn layout(workload: &Workload, redundancy: Redundancy, constants: &Constants) -> (ObjectCost, Layout) {
     let objects = &workload.objects;
     let weighed: Vec<(SizeClass, Weights)> = objects
@@ -205,7 +206,7 @@ pub fn layout(workload: &Workload, redundancy: Redundancy, constants: &Constants
         .zip(single.iter().zip(&redundant))
         .map(|((class, _), costs)| class_layout(class, costs, &mean_single))
         .collect();
-    // What a running node has live is of objects that lie there once.
+    // The live bytes of a running node are those of objects that are stored once.
     let times = objects.live_bytes_per_object.map_or(1.0, |seen| seen / mean_single.stored_bytes());
     mean.scale_live(times);
     let layout = Layout {
@@ -219,7 +220,8 @@ pub fn layout(workload: &Workload, redundancy: Redundancy, constants: &Constants
     (mean, layout)
 }
 
-/// Of the requests, which are for objects by `by_size`: those for objects of `class`.
+/// Returns the share of the requests that are for objects of `class`, if requests are distributed
+/// by `by_size`.
 fn asked_share(class: &SizeClass, sizes: &SizeHistogram, by_size: Option<&[SizeClass]>) -> f64 {
     let Some(by_size) = by_size else { return class.share };
     let is_in = |entry: &SizeClass, class: &SizeClass| {
@@ -252,7 +254,7 @@ fn waste_share(cost: &ObjectCost) -> f64 {
     1.0 - cost.logical_bytes / cost.stored_bytes()
 }
 
-/// Mean over sizes spread evenly over the class.
+/// Returns the mean over sizes that are spread evenly over the class.
 fn class_cost(
     class: &SizeClass,
     workload: &Workload,
@@ -263,7 +265,7 @@ fn class_cost(
     let points = (span + 1).min(POINTS);
     let mut ranges = Ranges::new(&workload.requests, points);
     let sum = (0..points).fold(ObjectCost::default(), |sum, at| {
-        // In the middle of each part.
+        // The size is the middle of each part.
         let offset = (u128::from(span + 1) * u128::from(2 * at + 1) / u128::from(2 * points)) as u64;
         let body_bytes = class.lower_bytes + offset.min(span);
         sum.plus(&object_cost(body_bytes, workload, redundancy, constants, &mut ranges))
@@ -271,13 +273,13 @@ fn class_cost(
     sum.scaled(1.0 / points as f64)
 }
 
-/// How an object of `body_bytes` lies on drives.
+/// Describes how an object of `body_bytes` is placed on drives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Placement {
-    /// Pieces that suffice, each with a body of so many bytes.
+    /// Counts the pieces that suffice, each with a body of `body_bytes`.
     data: u64,
     body_bytes: u64,
-    /// All pieces.
+    /// Counts all pieces.
     pieces: u64,
 }
 
@@ -292,8 +294,9 @@ impl Placement {
     }
 }
 
-/// Each piece is on its drive what an object of its length is: it has a record of its own with key and metadata, its
-/// own padding, and lies in that record or in slices by its own length.
+/// Returns the cost of an object. Each piece is on its drive like an object of its length: it has a
+/// record of its own with key and metadata and its own padding, and its length decides whether it
+/// is in that record or in slices.
 fn object_cost(
     body_bytes: u64,
     workload: &Workload,
@@ -331,7 +334,7 @@ fn object_cost(
     }
 }
 
-/// Parts as large as asked, or as large as they must be.
+/// Returns the size of the parts: as large as requested, or as large as necessary.
 fn part_bytes(body_bytes: u64, wanted: Option<u64>) -> Option<u64> {
     let least = body_bytes.div_ceil(PARTS_MAX);
     match wanted {
@@ -340,15 +343,16 @@ fn part_bytes(body_bytes: u64, wanted: Option<u64>) -> Option<u64> {
     }
 }
 
-/// A group commit of one record.
+/// Returns the size of a group commit of one record.
 pub fn alone_bytes(record_bytes: f64) -> f64 {
     let block = BLOCK_BYTES as f64;
     ((record_bytes + sizing::BATCH_HEADER_BYTES as f64) / block).ceil() * block
 }
 
-/// Bytes of a group commit of `records` records, 1 or more on average, of `record_bytes` on average, with its header
-/// and padded to whole blocks. One record has the padding of its size, `alone_bytes` in all; several, of any sizes,
-/// half a block.
+/// Returns the size in bytes of a group commit, with its header and padded to whole blocks.
+/// `records` is the mean number of records, at least 1, and `record_bytes` their mean size. A
+/// single record has the padding of its size, which gives `alone_bytes`; several records of any
+/// sizes have half a block on average.
 pub fn commit_bytes(record_bytes: f64, alone_bytes: f64, records: f64) -> f64 {
     let padding = (BLOCK_BYTES as f64 - RECORD_ALIGNMENT as f64) / 2.0;
     let several = |records: f64| {
@@ -357,6 +361,6 @@ pub fn commit_bytes(record_bytes: f64, alone_bytes: f64, records: f64) -> f64 {
     if records >= 2.0 {
         return several(records);
     }
-    // Some have one and some have two.
+    // Some commits have one record and some have two.
     alone_bytes + (several(2.0) - alone_bytes) * (records - 1.0).max(0.0)
 }

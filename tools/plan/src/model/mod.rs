@@ -1,8 +1,9 @@
-//! From workload, hardware and constants to a plan. No I/O, no clock.
+//! This module computes a plan from workload, hardware and constants, without I/O or a clock.
 //!
-//! The rooms: [`demand`] (what each month asks for), [`layout`] (what an object takes), [`cleaner`] (what writing
-//! costs), [`reads`] (what requests read), [`node`] (what one node of so many does with it), [`search`] (how many
-//! suffice), [`forecast`] (Monte Carlo), [`durability`], [`cost`].
+//! Its parts are [`demand`] (what each month asks for), [`layout`] (what an object needs),
+//! [`cleaner`] (what writing costs), [`reads`] (what requests read), [`node`] (the load of one node
+//! of a number of nodes), [`search`] (how many suffice), [`forecast`] (Monte Carlo), [`durability`]
+//! and [`cost`].
 
 pub mod cleaner;
 pub mod cost;
@@ -31,7 +32,7 @@ use super::workload::Workload;
 use ringbolt_engine::node::sizing;
 use ringbolt_tool_common::units::DAY_S;
 
-/// Why there is no plan.
+/// Says why there is no plan.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ModelError {
     #[error(
@@ -50,10 +51,10 @@ pub enum ModelError {
     NoMemory { used: f64 },
 }
 
-/// The plan.
+/// Computes the plan.
 ///
 /// # Errors
-/// When no number of nodes up to a million does what is asked.
+/// Fails when no number of nodes up to a million suffices.
 pub fn plan(
     workload: &Workload,
     hardware: &Hardware,
@@ -107,7 +108,7 @@ pub fn plan(
     Ok(plan)
 }
 
-/// That every month can be had with some number of nodes.
+/// Checks that some number of nodes suffices for every month.
 fn check(fleet: &Fleet<'_>, demands: &[MonthDemand]) -> Result<(), ModelError> {
     let empty = fleet.load(&MonthDemand::default(), f64::from(NODES_MAX)).uses[position(Constraint::Ram)];
     if empty > 1.0 {

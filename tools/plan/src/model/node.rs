@@ -1,7 +1,8 @@
-//! What one of `n` nodes has to do, and what it can do: the use of each of its resources.
+//! This module computes the load of one of `n` nodes, and its capacity: the use of each of its
+//! resources.
 //!
-//! Invariant: every use is 1 when all that the limits of the plan allow is used, and never rises with the number of
-//! nodes.
+//! Invariant: every use is 1 when everything is used that the limits of the plan allow, and never
+//! rises with the number of nodes.
 
 use super::cleaner::{LogState, LogWrites, ShardExtents, log_writes, shard_extents};
 use super::demand::MonthDemand;
@@ -15,16 +16,16 @@ use ringbolt_engine::node::memory::{self, MemoryShares};
 use ringbolt_engine::node::sizing::{self, DriveSizing};
 use ringbolt_tool_common::units::{DAY_S, DAYS_PER_YEAR, MIB};
 
-/// Head of a request and of its answer on the wire, with the signature. Source: requests of awscli and the answers to
-/// them.
+/// The heads of a request and of its response on the wire have these sizes, including the
+/// signature. Source: requests of awscli and the responses to them.
 pub const REQUEST_HEAD_BYTES: f64 = 800.0;
 pub const ANSWER_HEAD_BYTES: f64 = 400.0;
-/// An entry of a listing's XML beside its key.
+/// An entry of a listing's XML takes this much besides its key.
 pub const LISTED_BYTES: f64 = 250.0;
-/// The cleaner writes its copies so many bytes at a time.
+/// The cleaner writes its copies in units of this size.
 pub const COPIES_BYTES: f64 = 256.0 * 1024.0;
 
-/// All that does not change from month to month.
+/// Holds everything that does not change from month to month.
 pub struct Fleet<'a> {
     pub workload: &'a Workload,
     pub hardware: &'a Hardware,
@@ -33,20 +34,20 @@ pub struct Fleet<'a> {
     pub drive: DriveSizing,
 }
 
-/// One node's share of a month.
+/// Holds one node's share of a month.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NodeLoad {
     pub uses: [f64; Constraint::ALL.len()],
     pub capacity: NodeCapacity,
-    /// Live on all drives of the node.
+    /// This is the live size on all drives of the node.
     pub live_bytes: f64,
     pub writes: Writes,
 }
 
-/// To one drive, bytes a second; mean of the day.
+/// Holds the writes to one drive in bytes per second, as the mean of the day.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Writes {
-    /// Users' bytes, with redundancy.
+    /// This is the size of users' data, with redundancy.
     pub user: f64,
     pub objects: f64,
     pub deletes: f64,
@@ -56,24 +57,24 @@ pub struct Writes {
 }
 
 impl Writes {
-    /// All that the drive gets.
+    /// Returns everything that is written to the drive.
     pub fn host(&self) -> f64 {
         self.objects + self.deletes + self.cleaner + self.checkpoints
     }
 
-    /// Of what the drive gets: `written` for each byte that users store. 0 when their objects have no bytes.
+    /// Returns `written` for each byte that users store; 0 when their objects have no bytes.
     pub fn amplification(&self, written: f64) -> f64 {
         if self.user > 0.0 { written / self.user } else { 0.0 }
     }
 }
 
-/// Group commits of one node.
+/// Describes the group commits of one node.
 struct Commits {
     per_s: f64,
     records: f64,
 }
 
-/// Written to the log of a drive by all shards, bytes a second.
+/// Holds what all shards write to the log of a drive, in bytes per second.
 struct LogBytes {
     puts: f64,
     deletes: f64,
@@ -84,7 +85,7 @@ impl Fleet<'_> {
         f64::from(self.hardware.drives.count)
     }
 
-    /// What `nodes` nodes have, when each has its share of `objects`.
+    /// Returns the capacity of each of `nodes` nodes that share `objects`.
     pub fn capacity(&self, objects: f64, nodes: f64) -> NodeCapacity {
         let drives = self.drives();
         let index_bytes = objects / nodes * self.object.index_bytes;
@@ -108,7 +109,7 @@ impl Fleet<'_> {
         }
     }
 
-    /// What each of `nodes` nodes does in a month, at its end and in its busiest seconds.
+    /// Returns the load of each of `nodes` nodes in a month, at its end and in its busiest seconds.
     pub fn load(&self, month: &MonthDemand, nodes: f64) -> NodeLoad {
         let objects = month.objects_at_end.max(month.objects_at_start);
         let capacity = self.capacity(objects, nodes);
@@ -133,12 +134,12 @@ impl Fleet<'_> {
         NodeLoad { uses, capacity, live_bytes, writes }
     }
 
-    /// Live on one of `nodes` nodes that share `objects`.
+    /// Returns the live bytes on one of `nodes` nodes that share `objects`.
     pub fn live_bytes(&self, objects: f64, nodes: f64) -> f64 {
         objects / nodes * self.object.stored_bytes()
     }
 
-    /// Of `objects`, as many as `nodes` nodes have room for: they refuse the rest.
+    /// Returns how many of `objects` fit on `nodes` nodes, which refuse the rest.
     fn held(&self, objects: f64, nodes: f64) -> f64 {
         let fits =
             |objects: f64| self.live_bytes(objects, nodes) <= self.capacity(objects, nodes).usable_bytes;
@@ -153,7 +154,7 @@ impl Fleet<'_> {
         low
     }
 
-    /// `objects`: held by all nodes.
+    /// Returns the writes to each drive; all nodes together hold `objects`.
     fn writes(&self, month: &MonthDemand, nodes: f64, objects: f64) -> Writes {
         let (object, drives) = (&self.object, self.drives() * nodes);
         if month.put_per_s + month.delete_per_s <= 0.0 {
@@ -186,7 +187,8 @@ impl Fleet<'_> {
         }
     }
 
-    /// With headers and padding of the group commits that the mean rates of the day make.
+    /// Returns the bytes written to the log, with headers and padding of the group commits at the
+    /// mean rates of the day.
     fn log_bytes(&self, month: &MonthDemand, nodes: f64) -> LogBytes {
         let object = &self.object;
         let key_bytes = self.workload.objects.key_bytes.round() as usize;
@@ -207,12 +209,13 @@ impl Fleet<'_> {
         }
     }
 
-    /// Records of puts and of deletes that all nodes write in a second.
+    /// Returns the records of puts and of deletes that all nodes write per second.
     fn records(&self, month: &MonthDemand) -> [f64; 2] {
         [month.put_per_s * self.object.log_records, month.delete_per_s * self.object.pieces]
     }
 
-    /// Of the GETs of small objects: those that the read cache answers, with the most wanted objects in it.
+    /// Returns the share of the GETs of small objects that the read cache answers, if it holds the
+    /// most requested objects.
     pub fn cache_hit_share(&self, month: &MonthDemand, nodes: f64) -> f64 {
         let cores = u64::from(self.hardware.node.cores);
         let memory_bytes = self.hardware.node.ram_bytes as f64 * self.hardware.limits.ram;
@@ -228,8 +231,8 @@ impl Fleet<'_> {
         hot.request_share + (1.0 - hot.request_share) * of_rest
     }
 
-    /// Part of a drive's IOPS, with `times` the mean rates. Reads and writes take turns: each takes the time that it
-    /// takes alone.
+    /// Returns the used share of a drive's IOPS, with `times` the mean rates. Reads and writes take
+    /// turns: each takes the time that it takes alone.
     fn iops(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
         let (object, drives) = (&self.object, self.drives() * nodes);
         let speed = &self.hardware.drives.speed;
@@ -248,7 +251,7 @@ impl Fleet<'_> {
         read / speed.read_bytes_per_s + writes.host() / speed.write_bytes_per_s
     }
 
-    /// Of the life that is wanted: what the writes use up.
+    /// Returns the share of the wanted life that the writes use up.
     fn endurance(&self, writes: &Writes) -> f64 {
         let drives = &self.hardware.drives;
         let Some(endurance_bytes) = drives.endurance_left_bytes() else { return 0.0 };
@@ -256,13 +259,15 @@ impl Fleet<'_> {
         flash * DAY_S * DAYS_PER_YEAR * drives.wanted_life_years / endurance_bytes
     }
 
-    /// Of one drive, from the start of the plan on; None: not known, or nothing is written.
+    /// Returns the life of one drive in years, from the start of the plan; `None` if it is not
+    /// known, or if nothing is written.
     pub fn life_years(&self, writes: &Writes) -> Option<f64> {
         let used = self.endurance(writes);
         (used > 0.0).then(|| self.hardware.drives.wanted_life_years / used)
     }
 
-    /// CPU time of `times` the mean request mix, microseconds a second, one node; without its group commits.
+    /// Returns the CPU time of `times` the mean request mix, in microseconds per second on one
+    /// node, without its group commits.
     fn request_cpu_us_per_s(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
         let (constants, object) = (self.constants, &self.object);
         let opened = object.get.opened(self.workload.requests.range_share);
@@ -289,9 +294,10 @@ impl Fleet<'_> {
         (requests / nodes + moved / MIB * constants.clean_cpu_us_per_mib.value) * times
     }
 
-    /// With `times` the mean rates, and cores busy for `busy` of the time. What comes while a commit is under way goes
-    /// together into the next, as far as so many puts are ever in flight and fit into one: so a shard makes no more of
-    /// them than fit into the time. They take longer on a busy core.
+    /// Returns the group commits with `times` the mean rates, if the cores are busy for the share
+    /// `busy` of the time. Records that arrive during a commit go together into the next one, as
+    /// far as that many puts are ever in flight and fit into one. A shard therefore makes at most
+    /// as many commits as fit into the time; they take longer on a busy core.
     fn commits(&self, month: &MonthDemand, nodes: f64, times: f64, busy: f64) -> Commits {
         let shards = self.drive.shards as f64 * self.drives();
         let records_per_s = self.records(month).iter().sum::<f64>() * times / nodes;
@@ -305,7 +311,8 @@ impl Fleet<'_> {
         Commits { per_s: records_per_s / records, records }
     }
 
-    /// Part of one node's cores that `times` the mean request mix takes; above 1: more than they are.
+    /// Returns the share of one node's cores that `times` the mean request mix uses; it is above 1
+    /// if the cores do not suffice.
     pub fn cpu(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
         let by_requests = self.request_cpu_us_per_s(month, nodes, writes, times);
         let at = |busy: f64| {
@@ -314,7 +321,8 @@ impl Fleet<'_> {
                 / 1e6
                 / f64::from(self.hardware.node.cores)
         };
-        // The busier the cores, the fewer commits: between idle and busy there is one share that fits.
+        // The busier the cores, the fewer commits: one share between idle and busy solves the
+        // equation.
         let (mut low, mut high) = (0.0, 1.0);
         if at(high) >= high {
             return at(high);
@@ -326,15 +334,15 @@ impl Fleet<'_> {
         at(high)
     }
 
-    /// The fuller of its two directions.
+    /// Returns the use of the busier of the NIC's two directions.
     fn nic(&self, month: &MonthDemand, nodes: f64) -> f64 {
         let requests = &self.workload.requests;
         let all =
             month.put_per_s + month.get_per_s + month.head_per_s + month.list_per_s + month.delete_per_s;
         let bodies = month.put_per_s * self.object.logical_bytes;
-        // With redundancy, all pieces but the node's own go to other nodes and come from them.
+        // With redundancy, all pieces except the node's own go to other nodes and come from them.
         let stored = month.put_per_s * self.object.piece_bytes - bodies;
-        // And those of an object that is asked for come from them.
+        // The pieces of an object that is requested come from them too.
         let got = self.got_bytes().0;
         let data = f64::from(self.hardware.redundancy.data);
         let pieces = stored + month.get_per_s * got * (1.0 - 1.0 / data);

@@ -1,4 +1,4 @@
-//! What a reader of a plan should know beside its figures.
+//! This module writes the notes that a reader of a plan should know besides its figures.
 
 use super::search::nodes_for_pieces;
 use crate::constants::Source;
@@ -7,7 +7,7 @@ use crate::report::words;
 use crate::result::Plan;
 use ringbolt_engine::node::sizing;
 
-/// In the order of their weight.
+/// Returns the notes in the order of their importance.
 pub fn notes(plan: &Plan) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(too_few_nodes(plan));
@@ -86,7 +86,7 @@ fn redundancy(plan: &Plan) -> Option<String> {
     ))
 }
 
-/// Further apart, and the sizes are not those of what is stored.
+/// With a larger difference, the sizes are not those of what is stored.
 const LIVE_NOTED: f64 = 0.1;
 
 fn other_live_bytes(plan: &Plan) -> Option<String> {
@@ -108,7 +108,7 @@ fn unused_drive(plan: &Plan) -> Option<String> {
     Some(format!("A drive has room for {most} bytes in this format: {unused} bytes of each stay unused."))
 }
 
-/// Names of the constants that nobody measured.
+/// Names the constants that were assumed, not measured.
 fn assumptions(plan: &Plan) -> Option<String> {
     let assumed =
         plan.constants.iter().filter(|(_, constant)| matches!(constant.source, Source::Assumption { .. }));

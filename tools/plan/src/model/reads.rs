@@ -1,10 +1,12 @@
-//! What GETs and HEADs ask of drives.
+//! This module computes what GETs and HEADs read from drives.
 //!
-//! Every request that the read cache does not answer opens its object first: one read of the record, with the body if
-//! that is small. A GET of a large one then reads slices, in whole checksum blocks, with a header for each. Of an
-//! object in pieces a GET reads as many as suffice, a HEAD one.
+//! Every request that the read cache does not answer first opens its object: one read of the
+//! record, which includes the body of a small object. A GET of a large object then reads slices, in
+//! whole checksum blocks, with a header for each. If an object is stored in pieces, a GET reads as
+//! many as suffice, and a HEAD reads one.
 //!
-//! Invariant: what a request reads is what the engine says ([`sizing`]); only means are taken here.
+//! Invariant: what a request reads is what the engine says ([`sizing`]); this module only takes
+//! means.
 
 use super::demand::MonthDemand;
 use super::node::Fleet;
@@ -14,27 +16,28 @@ use ringbolt_engine::format::record::RECORD_ALIGNMENT;
 use ringbolt_engine::format::slice::CRC_BLOCK_BYTES;
 use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing};
 
-/// Ranges of a class of sizes that are looked at. They begin anywhere in their object, drawn with a seed of their own.
+/// Means are taken over this many ranges of a class of sizes. They begin anywhere in their object,
+/// and are drawn with a constant seed.
 const RANGES: u64 = 256;
 const SEED: u64 = 1;
 
-/// What opening an object takes; means over all objects: those of small ones are 0 for large ones, and the other way
-/// round.
+/// Holds the cost of opening an object, as means over all objects: the figures of small objects are
+/// 0 for large ones, and vice versa.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct OpenCost {
-    /// Records that are opened: of pieces that lie in them, and of pieces in slices.
+    /// Counts opened records of pieces that are inline; `large` counts those of pieces in slices.
     pub small: f64,
     pub large: f64,
-    /// Read to open them: the blocks of a record that begins anywhere in a block.
+    /// This is what is read to open them: the blocks of a record that begins anywhere in a block.
     pub small_bytes: f64,
     pub large_bytes: f64,
 }
 
 impl OpenCost {
-    /// Of one piece.
+    /// Returns the cost of one piece.
     pub fn of(sizing: &ObjectSizing) -> Self {
         let aligned = sizing.record_bytes.next_multiple_of(RECORD_ALIGNMENT as u64);
-        // Over all places that a record may have in a block, the mean of the blocks that it touches.
+        // The mean is over all positions of the record in its first block.
         let opened = (BLOCK_BYTES as u64 - RECORD_ALIGNMENT as u64 + aligned) as f64;
         if sizing.slice_bytes == 0 {
             Self { small: 1.0, small_bytes: opened, ..Self::default() }
@@ -53,7 +56,8 @@ impl OpenCost {
         }
     }
 
-    /// Reads and their bytes, with so much of the small ones in the read cache.
+    /// Returns the reads and their bytes, if the share `hit` of the small ones is in the read
+    /// cache.
     fn reads(&self, hit: f64) -> DriveReads {
         let missed = 1.0 - hit;
         DriveReads {
@@ -62,25 +66,27 @@ impl OpenCost {
         }
     }
 
-    /// Every figure; the pattern misses none.
+    /// Returns every figure; the pattern is exhaustive.
     pub fn values(&mut self) -> [&mut f64; 4] {
         let Self { small, large, small_bytes, large_bytes } = self;
         [small, large, small_bytes, large_bytes]
     }
 }
 
-/// What a GET takes; means over all GETs.
+/// Holds the cost of a GET, as means over all GETs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ReadCost {
-    /// Of a GET of the whole: each of the pieces that suffice.
+    /// This is the cost of opening for a GET of the whole object: it opens each of the pieces that
+    /// suffice.
     pub whole_opened: OpenCost,
-    /// Of slices.
+    /// Counts reads of slices.
     pub whole_reads: f64,
     pub whole_bytes: f64,
-    /// Bytes that it answers with, and those of them from pieces in their records.
+    /// This is the size of the response; `whole_got_small_bytes` is the part that comes from inline
+    /// pieces.
     pub whole_got_bytes: f64,
     pub whole_got_small_bytes: f64,
-    /// The same of the GET of a range.
+    /// This is the same for the GET of a range, and so are the next four.
     pub range_opened: OpenCost,
     pub range_reads: f64,
     pub range_bytes: f64,
@@ -89,7 +95,8 @@ pub struct ReadCost {
 }
 
 impl ReadCost {
-    /// Of an object of `body_bytes`, which lies in `data` pieces of the shape `piece`.
+    /// Returns the cost of an object of `body_bytes`, which is stored in `data` pieces of the shape
+    /// `piece`.
     pub fn of(
         piece: &ObjectShape,
         sizing: &ObjectSizing,
@@ -122,12 +129,13 @@ impl ReadCost {
         }
     }
 
-    /// With `range_share` of the GETs for a range: what `of` says of either.
+    /// Returns the mean of a whole GET and a range GET, if `range_share` of the GETs are for a
+    /// range.
     fn mean(range_share: f64, whole: f64, range: f64) -> f64 {
         whole + range_share * (range - whole)
     }
 
-    /// Records that a GET opens.
+    /// Returns the cost of the records that a GET opens.
     pub fn opened(&self, range_share: f64) -> OpenCost {
         let (mut whole, mut range) = (self.whole_opened, self.range_opened);
         for (value, ranged) in whole.values().into_iter().zip(range.values()) {
@@ -136,7 +144,7 @@ impl ReadCost {
         whole
     }
 
-    /// Every figure; the pattern misses none.
+    /// Returns every figure; the pattern is exhaustive.
     pub fn values(&mut self) -> Vec<&mut f64> {
         let Self {
             whole_opened,
@@ -164,29 +172,30 @@ impl ReadCost {
     }
 }
 
-/// Ranges that GETs ask for.
+/// Draws the ranges that GETs ask for.
 pub struct Ranges {
     bytes: u64,
-    /// Of each object; 0: nobody asks for any.
+    /// This is the number of ranges per object; it is 0 if no GET asks for a range.
     drawn: u64,
     random: fastrand::Rng,
 }
 
 impl Ranges {
-    /// For so many objects of a class.
+    /// Creates the ranges for this many objects of a class.
     pub fn new(requests: &Requests, objects: u64) -> Self {
         let drawn = if requests.range_share > 0.0 { RANGES.div_ceil(objects) } else { 0 };
         Self { bytes: requests.range_bytes, drawn, random: fastrand::Rng::with_seed(SEED) }
     }
 
-    /// Of `data` pieces of a body of `body_bytes`: those that a range has bytes of. They take turns, a checksum block
-    /// each; those of a short object are shorter than that.
+    /// Returns how many of the `data` pieces of a body of `body_bytes` contain bytes of a range.
+    /// The pieces take turns in checksum blocks; those of a short object are shorter than a block.
     fn touched(&self, body_bytes: u64, data: u64) -> u64 {
         let block = (CRC_BLOCK_BYTES as u64).min(body_bytes.div_ceil(data)).max(1);
         self.bytes.min(body_bytes).div_ceil(block).clamp(1, data)
     }
 
-    /// Reads of slices and their bytes, of one of `touched` pieces that have a range together.
+    /// Returns the mean reads of slices, and their bytes, for one of `touched` pieces that contain
+    /// a range together.
     fn mean(&mut self, piece: &ObjectShape, touched: u64) -> (f64, f64) {
         let length = self.bytes.div_ceil(touched).min(piece.body_bytes);
         let (mut reads, mut bytes) = (0, 0);
@@ -200,7 +209,7 @@ impl Ranges {
     }
 }
 
-/// Of all drives together, in a second.
+/// Holds the reads from all drives together, per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DriveReads {
     pub reads: f64,
@@ -208,7 +217,8 @@ pub struct DriveReads {
 }
 
 impl Fleet<'_> {
-    /// What the GETs and HEADs of a month read from drives; HEADs find in the read cache what GETs find there.
+    /// Returns what the GETs and HEADs of a month read from drives. HEADs find in the read cache
+    /// what GETs find there.
     pub fn drive_reads(&self, month: &MonthDemand, nodes: f64) -> DriveReads {
         let read = &self.object.get;
         let hit = self.cache_hit_share(month, nodes);
@@ -223,7 +233,8 @@ impl Fleet<'_> {
         }
     }
 
-    /// Bytes of the answer to a GET: of all objects, and of those of them that lie in their records.
+    /// Returns the bytes in the response to a GET: of all objects, and of the inline ones among
+    /// them.
     pub(super) fn got_bytes(&self) -> (f64, f64) {
         let read = &self.object.get;
         let range_share = self.workload.requests.range_share;

@@ -1,15 +1,15 @@
-//! How many nodes suffice.
+//! This module searches for the number of nodes that suffice.
 
 use super::demand::MonthDemand;
 use super::node::Fleet;
 use crate::hardware::Hardware;
 use crate::result::{Constraint, Needed};
 
-/// More than this many nodes are no plan.
+/// A plan has at most this many nodes.
 pub const NODES_MAX: u32 = 1_000_000;
 
-/// The fewest nodes with which every constraint is kept, with a drive for each piece of an object; [`NODES_MAX`] + 1:
-/// more than that. `hint`: where to begin.
+/// Returns the fewest nodes that meet every constraint, with a drive for each piece of an object.
+/// [`NODES_MAX`] + 1 means that more would be needed. The search begins at `hint`.
 pub fn nodes_needed(fleet: &Fleet<'_>, month: &MonthDemand, hint: u32) -> u32 {
     let nodes = fewest(hint, |nodes| {
         let uses = fleet.load(month, f64::from(nodes)).uses;
@@ -18,19 +18,20 @@ pub fn nodes_needed(fleet: &Fleet<'_>, month: &MonthDemand, hint: u32) -> u32 {
     nodes.max(nodes_for_pieces(fleet.hardware))
 }
 
-/// Those whose drives are as many as an object has pieces.
+/// Returns the fewest nodes that have as many drives as an object has pieces.
 pub fn nodes_for_pieces(hardware: &Hardware) -> u32 {
     let pieces = hardware.redundancy.data + hardware.redundancy.parity;
     pieces.div_ceil(hardware.drives.count.max(1))
 }
 
-/// The fewest nodes with which one constraint is kept.
+/// Returns the fewest nodes that meet one constraint.
 pub fn nodes_for(fleet: &Fleet<'_>, month: &MonthDemand, constraint: Constraint, hint: u32) -> u32 {
     let at = position(constraint);
     fewest(hint, |nodes| fleet.load(month, f64::from(nodes)).uses[at] <= 1.0)
 }
 
-/// What suffices, and what asks for it: of those that ask for as many, the one that is used most.
+/// Returns the nodes needed, and the constraint that requires them: if several do, the one that is
+/// used most.
 pub fn needed(fleet: &Fleet<'_>, month: &MonthDemand) -> Needed {
     let nodes = nodes_needed(fleet, month, 1);
     let uses = fleet.load(month, f64::from(nodes.min(NODES_MAX))).uses;
@@ -43,7 +44,7 @@ pub fn needed(fleet: &Fleet<'_>, month: &MonthDemand) -> Needed {
     of_nodes(fleet, nodes, binding.unwrap_or(Constraint::Capacity))
 }
 
-/// The same when one node may be down.
+/// Returns the same with one more node, so that one may be down.
 pub fn with_one_more(fleet: &Fleet<'_>, needed: &Needed) -> Needed {
     of_nodes(fleet, needed.nodes.saturating_add(1), needed.binding)
 }
@@ -52,14 +53,16 @@ fn of_nodes(fleet: &Fleet<'_>, nodes: u32, binding: Constraint) -> Needed {
     Needed { nodes, drives: nodes.saturating_mul(fleet.hardware.drives.count), binding }
 }
 
+/// Returns the index of a constraint in [`Constraint::ALL`].
 pub fn position(constraint: Constraint) -> usize {
     Constraint::ALL.iter().position(|other| *other == constraint).unwrap_or(0)
 }
 
-/// The smallest number from 1 with which `suffices` holds; it holds for all above it.
+/// Returns the smallest number from 1 for which `suffices` holds; it must hold for all larger ones
+/// too.
 fn fewest(hint: u32, suffices: impl Fn(u32) -> bool) -> u32 {
     let hint = hint.clamp(1, NODES_MAX);
-    // Too few, and enough.
+    // `low` is too few, and `high` is enough.
     let (mut low, mut high) = if suffices(hint) { (0, hint) } else { (hint, hint) };
     while low == high {
         if high >= NODES_MAX {

@@ -1,4 +1,5 @@
-//! A workload, hardware and constants for tests. The figures are round, and nobody's.
+//! This module provides a workload, hardware and constants for tests. The figures are round and
+//! invented.
 
 use crate::constants::{Constant, Constants, SCHEMA, Source, VERSION};
 use crate::hardware::{Cost, DriveSpeed, Drives, Hardware, Limits, Node, Redundancy};
@@ -6,7 +7,7 @@ use crate::sizes::{SizeClass, SizeHistogram};
 use crate::workload::{Day, Growth, Horizon, HotSet, Objects, Requests, Workload};
 use std::collections::BTreeMap;
 
-/// Classes of exact sizes.
+/// Returns classes of exact sizes.
 pub fn sizes(classes: &[(u64, f64)]) -> SizeHistogram {
     let exact = |&(bytes, share): &(u64, f64)| SizeClass { lower_bytes: bytes, upper_bytes: bytes, share };
     SizeHistogram::new(classes.iter().map(exact).collect()).unwrap()

@@ -1,4 +1,4 @@
-//! What must hold for any plan.
+//! These tests check what must hold for any plan.
 
 use super::testing::{constants, hardware, sizes, workload};
 use super::*;
@@ -52,7 +52,7 @@ fn the_same_seed_gives_the_same_plan() {
     assert!(planned(&workload, &hardware).fill != first.fill, "the seed makes no difference");
 }
 
-/// Hardware that is more of something never needs more nodes, and never fills earlier.
+/// More of any hardware never needs more nodes, and never fills earlier.
 #[test]
 fn more_hardware_is_never_worse() {
     let workload = workload();
@@ -74,14 +74,15 @@ fn more_hardware_is_never_worse() {
             assert!(better.needed.nodes <= month.needed.nodes, "{:?} {:?}", more.node, more.drives);
         }
         let full = |plan: &Plan| plan.fill.at_80_percent.days_p50.unwrap_or(f64::INFINITY);
-        // Cores bring shards, and each shard holds extents back.
+        // Cores add shards, and each shard holds extents back.
         if more.node.cores == few.node.cores {
             assert!(full(&plan) >= full(&base), "{:?}", more.drives);
         }
     }
 }
 
-/// Of small objects, and of large ones: across the border a body leaves its record for slices of whole units.
+/// This holds among small objects and among large ones: at the border, a body moves from its record
+/// to slices of whole units.
 #[test]
 fn waste_falls_with_the_size_of_objects() {
     let hardware = hardware();
@@ -137,7 +138,7 @@ fn nodes_that_are_there_are_watched() {
     assert_eq!(plan.nodes, 1);
     assert!(plan.months[0].needed.nodes > 1);
     assert_eq!(plan.fill.at_100_percent.days_p50, Some(0.0), "it is too full already");
-    // It refuses what it has no room for: it writes as a full one does, however much is asked.
+    // The node refuses what does not fit: it writes as a full one does, however much is requested.
     let amplification = |count: u64| {
         let mut asked = workload();
         asked.objects.count = count;
@@ -149,8 +150,8 @@ fn nodes_that_are_there_are_watched() {
     assert!(plan.months[0].uses.iter().all(|each| each.use_of_limit_with_one_down == f64::INFINITY));
 }
 
-/// MinIO's knowledge base, "storage utilization entitlement" (2025): 12 + 4 is 75%, 8 + 3 72.7%, 6 + 2 75%, 4 + 2
-/// 66.7%.
+/// MinIO's knowledge base, "storage utilization entitlement" (2025): 12 + 4 is 75%, 8 + 3 72.7%,
+/// 6 + 2 75%, 4 + 2 66.7%.
 #[test]
 fn published_usable_shares_are_reproduced() {
     for (data, parity, percent) in [(12, 4, 75.0), (8, 3, 72.7), (6, 2, 75.0), (8, 8, 50.0), (4, 2, 66.7)] {
@@ -191,7 +192,7 @@ fn without_requests_only_capacity_and_memory_are_used() {
     assert_eq!(plan.months[11].objects, plan.months[0].objects);
 }
 
-/// Their records are written, and wear the drive, though users store no byte.
+/// The records of empty objects are written, and wear the drive, though users store no byte.
 #[test]
 fn objects_without_bytes_are_written_too() {
     let mut empty = workload();
@@ -201,14 +202,14 @@ fn objects_without_bytes_are_written_too() {
     assert!(plan.endurance.life_years.is_some_and(f64::is_finite), "{:?}", plan.endurance);
     assert_eq!((plan.endurance.write_amplification, plan.cost.per_usable_tb_month), (0.0, None));
     assert!(Plan::from_json(&plan.to_json()).unwrap() == plan, "another plan when it is read");
-    // DELETEs alone write as well.
+    // DELETEs alone write too.
     let mut emptied = workload();
     (emptied.requests.put_per_s, emptied.requests.delete_per_s) = (0.0, 20.0);
     assert!(planned(&emptied, &hardware()).endurance.life_years.is_some());
 }
 
-/// What the engine was seen to read (tests/plan measures it): a block of the record and a header of each slice, whole
-/// checksum blocks of 64 KiB, and a small object with its record.
+/// The engine was observed to read this (tests/plan measures it): a block for the record and a
+/// header for each slice, whole checksum blocks of 64 KiB, and a small object with its record.
 #[test]
 fn requests_read_what_the_engine_reads() {
     let read = |bytes: u64, range: Option<u64>, head: bool| {
@@ -218,7 +219,7 @@ fn requests_read_what_the_engine_reads() {
         requests.range_share = if range.is_some() { 1.0 } else { 0.0 };
         requests.range_bytes = range.unwrap_or(1);
         (requests.get_per_s, requests.head_per_s) = if head { (0.0, 1.0) } else { (1.0, 0.0) };
-        // No read cache.
+        // The read cache is too small to hold anything.
         hardware.node.ram_bytes = 1 << 20;
         let constants = constants();
         let (object, _) = layout::layout(&asked, hardware.redundancy, &constants);
@@ -238,15 +239,15 @@ fn requests_read_what_the_engine_reads() {
     near(read(large, None, false), (21.0, 16_777_216.0 + 5.0 * 4096.0));
     near(read(100_000, None, false), (3.0, 110_592.0));
     near(read(3 << 20, None, false), (5.0, 3_145_728.0 + 8192.0));
-    // A record that begins anywhere in a block reaches into the next one now and then.
+    // A record that begins anywhere in a block sometimes extends into the next one.
     near(read(large, None, true), (1.0, 4344.0));
     for (range, head) in [(None, false), (None, true), (Some(4096), false)] {
         near(read(64 << 10, range, head), (1.0, 69_632.0));
     }
 }
 
-/// A registry: layers are read, and manifests are asked for by HEAD. Counted as if all objects were asked for alike,
-/// its GETs would bring a quarter of the bytes.
+/// In a registry, layers are read, and manifests are requested by HEAD. If all objects were
+/// requested alike, the GETs would read a quarter of the bytes.
 #[test]
 fn requests_are_for_the_sizes_that_they_ask_for() {
     let class = |bytes: u64, share: f64| SizeClass { lower_bytes: bytes, upper_bytes: bytes, share };
@@ -255,7 +256,7 @@ fn requests_are_for_the_sizes_that_they_ask_for() {
         asked.objects.sizes = sizes(&[(4 << 10, 0.75), (16 << 20, 0.25)]);
         (asked.requests.gets_by_size, asked.requests.heads_by_size) = (gets, heads);
         (asked.requests.range_share, asked.requests.put_per_s) = (0.0, 0.0);
-        // No read cache.
+        // The read cache is too small to hold anything.
         hardware.node.ram_bytes = 1 << 20;
         let constants = constants();
         let (object, _) = layout::layout(&asked, hardware.redundancy, &constants);
@@ -277,7 +278,7 @@ fn requests_are_for_the_sizes_that_they_ask_for() {
     assert_eq!(layers.2, alike.2, "what is stored stays");
 }
 
-/// A hit takes bytes off that lie in records, and no others.
+/// A hit saves only bytes that are in records.
 #[test]
 fn the_read_cache_saves_small_objects_alone() {
     let bytes = |ram_bytes: u64| {
@@ -307,7 +308,7 @@ fn what_a_node_has_live_decides_over_capacity() {
     assert!(plan.notes.iter().any(|note| note.contains("bytes live for an object")), "{:?}", plan.notes);
 }
 
-/// Whoever counts with a plan that was read need not fear its figures.
+/// A stored plan that was read has only valid figures.
 #[test]
 fn a_plan_that_was_changed_is_refused_with_the_figure() {
     let plan = planned(&workload(), &hardware());
@@ -338,7 +339,7 @@ fn a_plan_that_was_changed_is_refused_with_the_figure() {
     }
 }
 
-/// Also of those that no file says.
+/// This includes the figures that no file contains.
 #[test]
 fn every_constant_names_its_source() {
     let plan = planned(&workload(), &hardware());
@@ -356,7 +357,7 @@ fn what_shares_a_group_commit_shares_its_padding() {
     assert_eq!(commit(1_000.0, 1.0), 4_096.0);
     assert_eq!(commit(5_000.0, 1.0), 8_192.0);
     assert_eq!(commit(1_000.0, 10.0), 10_000.0 + 96.0 + 2_044.0);
-    // Two that fit into a block take no more than one.
+    // Two records that fit into a block need no more than one.
     assert_eq!(commit(100.0, 2.0), 4_096.0);
     for record in (100..70_000).step_by(700) {
         let by_records: Vec<f64> =
@@ -365,7 +366,7 @@ fn what_shares_a_group_commit_shares_its_padding() {
     }
 }
 
-/// Who puts little has every small object in a group commit, and in blocks, of its own.
+/// With a low rate of puts, every small object has a group commit, and blocks, of its own.
 #[test]
 fn a_slow_load_writes_more_for_each_object() {
     let plan = |put_per_s: f64| {
@@ -390,7 +391,7 @@ fn worn_drives_live_for_what_is_left() {
     assert!((left / new - 0.6).abs() < 1e-9, "{left} of {new}");
 }
 
-/// The search for the fewest nodes relies on it.
+/// The search for the fewest nodes relies on this.
 #[test]
 fn more_nodes_never_use_more_of_anything() {
     let (constants, mut random) = (constants(), fastrand::Rng::with_seed(11));
@@ -425,9 +426,10 @@ fn more_nodes_never_use_more_of_anything() {
     }
 }
 
-/// What the engine stores of the pieces of an object, each stored as an object of its own. The padding and records of
-/// small pieces were counted once for all of them, and pieces of objects just above 64 KiB as if they lay in slices:
-/// 8 + 3 of 4 KiB came out 29% too small, of 100 KiB 8% too large.
+/// The expected sizes are what the engine stores for the pieces, each stored as an object of its
+/// own. Regression: the padding and records of small pieces were counted once for all of them, and
+/// pieces of objects just above 64 KiB as if they were in slices: 8 + 3 of 4 KiB came out 29% too
+/// small, of 100 KiB 8% too large.
 #[test]
 fn each_piece_takes_what_an_object_of_its_length_takes() {
     let live = |data: u64, parity: u64, bytes: u64, part_bytes: Option<u64>| {
@@ -469,19 +471,20 @@ fn each_piece_takes_what_an_object_of_its_length_takes() {
     }
     let (eight, three) = (Redundancy::pieces(8, 3), planned_with(Redundancy::pieces(8, 3), 4 << 10, None));
     assert!(three > 1.25 * eight.overhead() * live(1, 0, 4 << 10, None), "{three}");
-    // Objects in their records may be copied whole; larger ones are pieces all the same.
+    // Objects that are inline may be copied whole; larger ones are stored in pieces nevertheless.
     let copies = Redundancy { small_objects: SmallObjects::Copies, ..eight };
     assert!((planned_with(copies, 4 << 10, None) / live(1, 3, 4 << 10, None) - 1.0).abs() < 1e-9);
     assert_eq!(planned_with(copies, 100 << 10, None), planned_with(eight, 100 << 10, None));
 }
 
-/// A GET opens the pieces that suffice, and a HEAD one; a short range those that have bytes of it.
+/// A GET opens the pieces that suffice, and a HEAD opens one; a short range opens those that
+/// contain bytes of it.
 #[test]
 fn pieces_are_read_each() {
     let reads = |bytes: u64, range: Option<u64>, head: bool| {
         let (mut asked, mut hardware) = (workload(), hardware());
         hardware.redundancy = Redundancy::pieces(4, 2);
-        // No read cache.
+        // The read cache is too small to hold anything.
         hardware.node.ram_bytes = 1 << 20;
         asked.objects.sizes = sizes(&[(bytes, 1.0)]);
         asked.requests.range_share = if range.is_some() { 1.0 } else { 0.0 };
@@ -495,7 +498,7 @@ fn pieces_are_read_each() {
     };
     assert_eq!(reads(4 << 10, None, false), 4.0);
     assert_eq!(reads(4 << 10, None, true), 1.0);
-    // Record, header and one piece of a MiB of each.
+    // For each piece, the reads are the record, the header and one piece of a MiB.
     assert_eq!(reads(4 << 20, None, false), 12.0);
     assert_eq!(reads(4 << 20, None, true), 1.0);
     assert!((reads(4 << 20, Some(1), false) - 3.0).abs() < 0.1);
@@ -507,7 +510,7 @@ fn pieces_are_padded_each() {
     let by_put = |redundancy: Redundancy| {
         let (mut asked, mut hardware) = (workload(), hardware());
         asked.objects.sizes = sizes(&[(1_000, 1.0)]);
-        // Slow: a group commit for each record.
+        // The rate is low, so that each record has a group commit of its own.
         (asked.requests.put_per_s, asked.requests.delete_per_s) = (0.01, 0.0);
         (hardware.node.count, hardware.redundancy) = (Some(2), redundancy);
         let plan = planned(&asked, &hardware);

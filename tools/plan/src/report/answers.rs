@@ -1,11 +1,12 @@
-//! What a reader wants to know first, as a handful of sentences.
+//! This module writes the answers that a reader wants first, in a few sentences.
 
 use super::table::Table;
 use super::words::{self, amount, money, percent};
 use crate::month::Month;
 use crate::result::{MonthPlan, Plan, Use, WhenFull};
 
-/// The months that are looked at closely: the first, the one that was asked for, the last.
+/// Returns the months that are shown in detail: the first, the one that was asked for, and the
+/// last.
 pub fn looked_at(plan: &Plan, at: Option<Month>) -> Vec<&MonthPlan> {
     let mut chosen: Vec<&MonthPlan> = Vec::new();
     let asked = plan.months.iter().find(|month| Some(month.month) == at);
@@ -18,7 +19,6 @@ pub fn looked_at(plan: &Plan, at: Option<Month>) -> Vec<&MonthPlan> {
     chosen
 }
 
-/// The answers.
 pub fn table(plan: &Plan, at: Option<Month>) -> Table {
     let mut table = Table::facts("Answers");
     for month in looked_at(plan, at) {
@@ -65,7 +65,7 @@ fn needed(plan: &Plan, month: &MonthPlan) -> String {
     )
 }
 
-/// What is used, the tightest first.
+/// Lists the uses of the limits, the highest first.
 fn limits(nodes: u32, month: &MonthPlan) -> String {
     let mut uses: Vec<&Use> = month.uses.iter().collect();
     uses.sort_by(|left, right| right.use_of_limit.total_cmp(&left.use_of_limit));
@@ -84,7 +84,7 @@ fn limits(nodes: u32, month: &MonthPlan) -> String {
     )
 }
 
-/// When, with its interval.
+/// Says when the drives are full, with the interval.
 pub fn full(plan: &Plan, when: &WhenFull) -> String {
     let date = |days: f64| date(plan, days);
     let reached = format!("{} of the samples get there within the horizon", percent(when.share_of_samples));
@@ -106,7 +106,7 @@ fn horizon(plan: &Plan) -> String {
     words::counted(&plan.months.len().to_string(), "month")
 }
 
-/// The day, so many days behind the start of the first month.
+/// Returns the day that is `days` after the start of the first month.
 pub fn date(plan: &Plan, days: f64) -> String {
     words::day(plan.workload.horizon.start, days).unwrap_or_else(|| "beyond the calendar".to_owned())
 }

@@ -1,4 +1,4 @@
-//! A plan against what a node does, as text and JSON.
+//! This module shows the difference between a plan and a live node, as text and JSON.
 
 use super::table::{Align, Table, or_nothing};
 use super::words::{self, amount, bytes};
@@ -8,7 +8,7 @@ use serde::Serialize;
 const SCHEMA: &str = "ringbolt-plan-difference";
 const VERSION: u32 = 1;
 
-/// For people; in the order given.
+/// Returns the text for people, with lines in the order given.
 pub fn text(difference: &Difference) -> String {
     let columns = [
         ("for one node", Align::Left),
@@ -35,7 +35,7 @@ pub fn text(difference: &Difference) -> String {
     table.text().trim_end().to_owned() + "\n"
 }
 
-/// With the unit that the name says.
+/// Formats a value with the unit in the line's name.
 fn value(line: &DifferenceLine, value: f64) -> String {
     if line.name.ends_with("_share") || line.name.ends_with("_of_limit") {
         return words::percent(value);
@@ -43,13 +43,13 @@ fn value(line: &DifferenceLine, value: f64) -> String {
     if line.name.contains("bytes") { bytes(value) } else { amount(value) }
 }
 
-/// For programs: the difference with the relative differences.
+/// Returns the JSON for programs, which includes the relative differences.
 pub fn json(difference: &Difference) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
         #[serde(flatten)]
         line: &'a DifferenceLine,
-        /// Live over planned, less 1.
+        /// This is the live value over the planned one, less 1.
         relative: Option<f64>,
     }
     #[derive(Serialize)]

@@ -1,7 +1,9 @@
-//! Shows a plan: for people, for programs, for spreadsheets, as a page with plots; tables of sweeps and differences.
+//! This module shows a plan: for people, for programs, for spreadsheets, and as a page with plots.
+//! It also shows tables of sweeps and differences.
 //!
-//! Invariants: a report is made of [`Plan`](super::result::Plan) alone, so that a stored plan can be shown in every
-//! form; every constant is shown with its source; text from a file neither steers a terminal nor becomes markup.
+//! Invariants: a report is made of [`Plan`](super::result::Plan) alone, so that a stored plan can
+//! be shown in every form. Every constant is shown with its source. Text from a file can neither
+//! control a terminal nor become markup.
 
 mod answers;
 pub mod difference;

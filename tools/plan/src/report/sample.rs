@@ -1,6 +1,8 @@
-//! Plans for the tests of the reports: made up, but shaped like plans, and the same each time.
+//! This module generates plans for the tests of the reports. They are invented, but shaped like
+//! plans, and the same each time.
 //!
-//! Invariant: what must add up does: shares to 1, months follow one another, the amplification is the sum of its parts.
+//! Invariant: what must add up does: shares sum to 1, months follow one another, and the
+//! amplification is the sum of its parts.
 
 use crate::constants::{Constant, Source};
 use crate::hardware::{Cost, DriveSpeed, Drives, Hardware, Limits, Node, Redundancy};
@@ -18,16 +20,17 @@ const CREATED_UNIX_MS: u64 = 1_795_275_389_534;
 const NODES: u32 = 4;
 const DRIVES: u32 = 8;
 const OBJECTS: f64 = 1.2e9;
-/// What a node can hold at its limit.
+/// This is what a node can hold at its limit.
 const NODE_BYTES: f64 = 4.6e13;
 const GROWTH: f64 = 0.06;
 
-/// Two years of growth: 4 nodes bound by capacity become many bound by it too, with reads close behind.
+/// Returns a plan with two years of growth: 4 nodes limited by capacity become many, and reads come
+/// close to their limit.
 pub fn plan() -> Plan {
     with_months(24)
 }
 
-/// A horizon of so many months.
+/// Returns a plan with a horizon of this many months.
 pub fn with_months(months: u32) -> Plan {
     let start = start();
     let layout = layout(40);
@@ -132,7 +135,7 @@ fn used(constraint: Constraint, nodes: f64) -> Use {
     }
 }
 
-/// So many classes from 1 byte to 4 GiB.
+/// Returns this many classes from 1 byte to 4 GiB.
 pub fn classes(number: u32) -> Vec<ClassLayout> {
     let edge = |index: u32| 2_f64.powf(32.0 * f64::from(index) / f64::from(number)) as u64;
     let mut classes = Vec::new();
@@ -163,14 +166,14 @@ pub fn classes(number: u32) -> Vec<ClassLayout> {
     classes
 }
 
-/// Of so many classes.
+/// Returns a layout of this many classes.
 pub fn layout(number: u32) -> Layout {
     let classes = classes(number);
     let mean =
         |of: fn(&ClassLayout) -> f64| classes.iter().map(|class| class.objects_share * of(class)).sum();
     let logical_bytes_per_object: f64 = mean(|class| class.logical_bytes_per_object);
     let stored_bytes_per_object: f64 = mean(|class| class.stored_bytes_per_object);
-    // Much smaller objects than the classes have, so that the months stay within some nodes.
+    // Objects are much smaller than in the classes, so that the months need only a few nodes.
     Layout {
         logical_bytes_per_object: logical_bytes_per_object / 60.0,
         stored_bytes_per_object: stored_bytes_per_object / 60.0,
@@ -329,7 +332,8 @@ fn hardware() -> Hardware {
     }
 }
 
-/// One node alone, nothing asked of it, full never, drives for ever: what can be missing is.
+/// Returns a plan of one node without load, which is never full and whose drives last for ever:
+/// everything optional is missing.
 pub fn idle() -> Plan {
     let mut plan = with_months(1);
     plan.nodes = 1;
@@ -352,7 +356,7 @@ pub fn idle() -> Plan {
     plan
 }
 
-/// Live figures beside those of the plan, one of them not known.
+/// Returns live figures beside those of the plan; one of them is not known.
 pub fn difference() -> Difference {
     let line =
         |name: &str, planned: f64, live: Option<f64>| DifferenceLine { name: name.to_owned(), planned, live };

@@ -1,15 +1,15 @@
-//! What a scan found, as text.
+//! This module shows what a scan found, as text.
 
 use super::table::{Table, plain};
 use super::words::{amount, binary_bytes, bytes, percent};
 use crate::scan::file::ScannedSizes;
 
-/// Sizes are told at these parts of the objects, smallest first.
+/// Sizes are shown at these quantiles of the objects.
 const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
-/// Storage classes that are named.
+/// At most this many storage classes are named.
 const STORAGE_CLASSES_SHOWN: usize = 10;
 
-/// For people.
+/// Returns the text for people.
 pub fn text(sizes: &ScannedSizes) -> String {
     let mut table = Table::facts(plain(&sizes.source));
     table.fact("Objects", amount(sizes.objects as f64));

@@ -1,4 +1,4 @@
-//! The tables of a plan.
+//! This module makes the tables of a plan.
 
 use super::answers::{date, full, looked_at};
 use super::sizes::merged;
@@ -10,12 +10,12 @@ use crate::month::Month;
 use crate::result::{Constraint, Endurance, MonthPlan, Plan, Use};
 use crate::sizes::SizeClass;
 
-/// Rows of the table of months in text.
+/// The table of months has at most this many rows in text.
 const MONTHS_SHOWN: usize = 40;
-/// Rows of the table of sizes.
+/// The table of sizes has at most this many rows.
 const CLASSES_SHOWN: usize = 20;
 
-/// Months: as many as are shown, each so many months; 1: all.
+/// Returns the table of months, with one row for `every` months; 1 shows all.
 pub fn months(plan: &Plan, every: usize) -> Table {
     let columns = [
         ("month", Align::Left),
@@ -48,14 +48,14 @@ pub fn months(plan: &Plan, every: usize) -> Table {
     table
 }
 
-/// So that text stays short: 1, 3, 6, 12 or 24 months.
+/// Returns 1, 3, 6, 12 or 24 months per row, so that the text stays short.
 pub fn months_every(plan: &Plan) -> usize {
     let fits = |every: &usize| plan.months.len().div_ceil(*every) <= MONTHS_SHOWN;
     [1, 3, 6, 12].into_iter().find(fits).unwrap_or(24)
 }
 
 fn month_row(month: &MonthPlan) -> Vec<String> {
-    // What no one will build need not be exact, but must fit.
+    // Numbers that nobody will build are rounded, because they must fit.
     let whole = |number: u32| match f64::from(number) {
         many if many >= 1e5 => count(many),
         few => amount(few),
@@ -75,7 +75,7 @@ fn month_row(month: &MonthPlan) -> Vec<String> {
     ]
 }
 
-/// What is used of each resource in the months that are looked at.
+/// Returns the use of each resource in the months that are shown in detail.
 pub fn uses(plan: &Plan, at: Option<Month>) -> Table {
     let nodes = words::counted(&amount(f64::from(plan.nodes)), "node");
     let mut table = Table::new(
@@ -124,7 +124,7 @@ fn limit(plan: &Plan, constraint: Constraint) -> String {
     }
 }
 
-/// When it is full.
+/// Returns when the drives are full.
 pub fn fullness(plan: &Plan) -> Table {
     let columns = [
         ("full", Align::Left),
@@ -153,7 +153,7 @@ pub fn fullness(plan: &Plan) -> Table {
     table
 }
 
-/// How objects lie on drives, by their size.
+/// Returns how objects are stored on drives, by their size.
 pub fn layout(plan: &Plan) -> Table {
     let mut columns = vec![
         ("size", Align::Left),
@@ -206,13 +206,13 @@ pub fn layout(plan: &Plan) -> Table {
     table
 }
 
-/// "4 KiB to 8 KiB", or one size.
+/// Formats a range of sizes: "4 KiB to 8 KiB", or one size.
 pub fn size_range(lower: u64, upper: u64) -> String {
     let size = |value: u64| binary_bytes(value as f64);
     if lower == upper { size(lower) } else { format!("{} to {}", size(lower), size(upper)) }
 }
 
-/// What one node has.
+/// Returns what one node has.
 pub fn node(plan: &Plan) -> Table {
     let node = &plan.node;
     let mut table = Table::facts("One node");
@@ -238,7 +238,7 @@ pub fn node(plan: &Plan) -> Table {
     table
 }
 
-/// Writes and what they do to drives.
+/// Returns the writes and the wear of the drives.
 pub fn endurance(plan: &Plan) -> Table {
     let endurance = &plan.endurance;
     let mut table = Table::facts("Writes and drive life, first month");
@@ -293,7 +293,7 @@ fn amplification(endurance: &Endurance) -> String {
     )
 }
 
-/// What can be lost.
+/// Returns what can be lost.
 pub fn durability(plan: &Plan) -> Table {
     let durability = &plan.durability;
     let mut table = Table::facts("Durability");
@@ -318,7 +318,6 @@ pub fn durability(plan: &Plan) -> Table {
     table
 }
 
-/// What it costs.
 pub fn cost(plan: &Plan) -> Table {
     let (cost, prices) = (&plan.cost, &plan.hardware.cost);
     let money = |value: f64| money(value, &prices.currency);
@@ -347,7 +346,7 @@ pub fn cost(plan: &Plan) -> Table {
     table
 }
 
-/// Workload and hardware in short, with the sources of what was measured.
+/// Returns a summary of workload and hardware, with the sources of what was measured.
 pub fn made_from(plan: &Plan) -> Table {
     let (workload, hardware) = (&plan.workload, &plan.hardware);
     let (requests, drives) = (&workload.requests, &hardware.drives);
@@ -409,7 +408,7 @@ pub fn made_from(plan: &Plan) -> Table {
     table
 }
 
-/// What is known of the drives, and from whom.
+/// Adds what is known about the drives, and its source.
 fn drives_from(table: &mut Table, drives: &Drives) {
     let speed = &drives.speed;
     table.fact(
@@ -449,7 +448,7 @@ fn drives_from(table: &mut Table, drives: &Drives) {
     );
 }
 
-/// Each constant with its source.
+/// Returns each constant with its source.
 pub fn constants(plan: &Plan) -> Table {
     let columns = [("name", Align::Left), ("value", Align::Right), ("source", Align::Left)];
     let mut table = Table::new("Constants", &columns);
@@ -470,7 +469,6 @@ fn source(source: &Source) -> String {
     }
 }
 
-/// What a reader should know.
 pub fn notes(plan: &Plan) -> Table {
     let mut table = Table::new("Notes", &[("", Align::Right), ("", Align::Left)]);
     for (index, note) in plan.notes.iter().enumerate() {
@@ -479,7 +477,7 @@ pub fn notes(plan: &Plan) -> Table {
     table
 }
 
-/// All, in their order.
+/// Returns all tables in order.
 pub fn all(plan: &Plan, at: Option<Month>, months_every: usize) -> Vec<Table> {
     let mut tables = vec![
         months(plan, months_every),
@@ -499,7 +497,7 @@ pub fn all(plan: &Plan, at: Option<Month>, months_every: usize) -> Vec<Table> {
     tables
 }
 
-/// For the heading of a figure.
+/// Returns a sentence for the heading of a figure.
 pub fn full_sentence(plan: &Plan) -> String {
     format!(
         "80% full: {}. 100% full: {}.",

@@ -1,10 +1,12 @@
-//! Classes of sizes put together, so that a reader can take them in.
+//! This module merges classes of sizes for readers.
 //!
-//! Invariant: merging keeps every object and every byte: shares add up, means are means over the objects.
+//! Invariant: merging keeps every object and every byte: shares add up, and means are means over
+//! the objects.
 
 use crate::result::ClassLayout;
 
-/// At most `most` classes: neighbours are put together by powers of two of their size, as narrow as will do.
+/// Returns at most `most` classes: neighbours are merged by powers of two of their size, no more
+/// than necessary.
 pub fn merged(classes: &[ClassLayout], most: usize) -> Vec<ClassLayout> {
     if classes.len() <= most {
         return classes.to_vec();
@@ -15,7 +17,7 @@ pub fn merged(classes: &[ClassLayout], most: usize) -> Vec<ClassLayout> {
             octave(left.lower_bytes) / octaves == octave(right.lower_bytes) / octaves
         };
         let merged: Vec<ClassLayout> = classes.chunk_by(same).map(sum).collect();
-        // A class of 64 octaves holds every size there is.
+        // A class of 64 octaves holds every possible size.
         if merged.len() <= most.max(1) || octaves > u64::BITS {
             return merged;
         }
@@ -23,7 +25,7 @@ pub fn merged(classes: &[ClassLayout], most: usize) -> Vec<ClassLayout> {
     }
 }
 
-/// 0 for 0, else one more than the power of two below.
+/// Returns 0 for 0, otherwise one more than the binary logarithm, rounded down.
 fn octave(size_bytes: u64) -> u32 {
     u64::BITS - size_bytes.leading_zeros()
 }

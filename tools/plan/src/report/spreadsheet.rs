@@ -1,6 +1,6 @@
-//! A plan as CSV: one row a month, units in the names of the columns.
+//! This module writes a plan as CSV: one row per month, with units in the names of the columns.
 //!
-//! Invariant: a figure that there is none of is an empty cell; what is infinite is none.
+//! Invariant: a figure that is missing or infinite is an empty cell.
 
 use super::words::name;
 use crate::result::{Constraint, MonthPlan, Plan};
@@ -26,7 +26,6 @@ const COLUMNS: [&str; 15] = [
 const OF_CONSTRAINT: [&str; 3] = ["use_of_limit", "use_of_limit_with_one_down", "nodes"];
 const OF_FILL: [&str; 3] = ["fill_p5", "fill_p50", "fill_p95"];
 
-/// The table.
 pub fn csv(plan: &Plan) -> String {
     let mut header: Vec<String> = COLUMNS.map(str::to_owned).to_vec();
     for constraint in Constraint::ALL {
@@ -61,12 +60,12 @@ fn row(plan: &Plan, month: &MonthPlan) -> Vec<String> {
     cells
 }
 
-/// In full, so that nothing is lost on the way into a spreadsheet.
+/// Writes a number with all digits, so that nothing is lost on the way into a spreadsheet.
 pub fn number(value: f64) -> String {
     if value.is_finite() { value.to_string() } else { String::new() }
 }
 
-/// Rows as text; quotes where they are needed.
+/// Writes rows as text, with quotes where necessary.
 pub fn text(rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut writer = Writer::from_writer(Vec::new());
     for row in rows {

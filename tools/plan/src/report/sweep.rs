@@ -1,4 +1,5 @@
-//! What-if: one row for each combination of overrides, as table, CSV and JSON.
+//! This module shows what-if analyses: one row for each combination of overrides, as table, CSV and
+//! JSON.
 
 use super::table::{Align, Column, Table, or_nothing};
 use super::words::{self, amount};
@@ -9,19 +10,19 @@ use serde::Serialize;
 const SCHEMA: &str = "ringbolt-plan-sweep";
 const VERSION: u32 = 2;
 
-/// One combination and what its plan says.
+/// Holds one combination and the figures of its plan.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SweepRow {
     pub overrides: Vec<SweepValue>,
     pub first: SweepMonth,
     pub last: SweepMonth,
-    /// Nodes that all below speak of.
+    /// This is the number of nodes that all figures below refer to.
     pub nodes: u32,
-    /// With calendar days; None: not within the horizon.
+    /// This is a calendar day; `None` means not within the horizon.
     pub full_80_percent_date: Option<String>,
     pub full_100_percent_date: Option<String>,
     pub full_100_percent: WhenFull,
-    /// None: endurance not known, or nothing is written.
+    /// This is `None` if the endurance is not known, or if nothing is written.
     pub life_years: Option<f64>,
     pub data_loss_probability_per_year: f64,
     pub currency: String,
@@ -29,14 +30,14 @@ pub struct SweepRow {
     pub cost_per_usable_tb_month: Option<f64>,
 }
 
-/// As it was written behind `--set` and `--sweep`.
+/// Holds a key and its value as they were written after `--set` or `--sweep`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SweepValue {
     pub path: String,
     pub value: String,
 }
 
-/// What suffices in one month.
+/// Holds what suffices in one month.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SweepMonth {
     pub month: String,
@@ -48,7 +49,7 @@ pub struct SweepMonth {
 }
 
 impl SweepRow {
-    /// None of a plan without months.
+    /// Returns the row of a plan; `None` for a plan without months.
     pub fn of(overrides: Vec<SweepValue>, plan: &Plan) -> Option<Self> {
         let month = |month: &crate::result::MonthPlan| SweepMonth {
             month: month.month.to_string(),
@@ -76,7 +77,7 @@ impl SweepRow {
     }
 }
 
-/// For people.
+/// Returns the table for people.
 pub fn text(rows: &[SweepRow]) -> String {
     let Some(head) = rows.first() else {
         return "no combinations\n".to_owned();
@@ -84,7 +85,7 @@ pub fn text(rows: &[SweepRow]) -> String {
     let mut table = Table::new("Combinations", &[]);
     let mut column = |title: String, align| table.columns.push(Column { title, align });
     for value in &head.overrides {
-        // The section on a line of its own: paths are long and values short.
+        // The section has a line of its own, because paths are long and values short.
         column(value.path.replace('.', ".\n"), Align::Right);
     }
     for month in [&head.first, &head.last] {
@@ -116,7 +117,7 @@ pub fn text(rows: &[SweepRow]) -> String {
     table.text().trim_end().to_owned() + "\n"
 }
 
-/// For programs.
+/// Returns the JSON for programs.
 pub fn json(rows: &[SweepRow]) -> String {
     #[derive(Serialize)]
     struct File<'a> {
@@ -153,7 +154,7 @@ const COLUMNS: [&str; 20] = [
     "cost_per_usable_tb_month",
 ];
 
-/// For spreadsheets: a column for each path, then the figures.
+/// Returns the CSV for spreadsheets: a column for each path, then the figures.
 pub fn csv(rows: &[SweepRow]) -> String {
     let paths = rows.first().map_or(&[][..], |row| &row.overrides);
     let header = paths.iter().map(|one| one.path.clone()).chain(COLUMNS.map(str::to_owned)).collect();

@@ -1,44 +1,46 @@
-//! A table that is shown as text and as HTML.
+//! This module is a table that is shown as text and as HTML.
 //!
-//! Invariants: no line of the text is wider than [`WIDTH`] as long as the columns before the last leave room; what
-//! came from a file can not steer a terminal; in HTML every cell is escaped.
+//! Invariants: no line of the text is wider than [`WIDTH`], provided that the columns before the
+//! last leave room. Text from a file cannot control a terminal. In HTML, every cell is escaped.
 
 use super::words::NOTHING;
 use ringbolt_tool_common::html::{escaped, shortened};
 use std::fmt::Write;
 
-/// Characters of a line of text.
+/// This is the number of characters of a line of text.
 pub const WIDTH: usize = 108;
 const INDENT: usize = 2;
 const GAP: usize = 2;
-/// The last column is not made narrower than this.
+/// The last column is at least this wide.
 const WRAPPED_MIN: usize = 24;
-/// Of a cell that is not in the last column.
+/// A cell outside of the last column has at most this many characters.
 const CELL_MAX: usize = 48;
 
+/// Says how the cells of a column are aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
-    /// Words; in the last column they are wrapped.
+    /// Aligns words; in the last column they are wrapped.
     Left,
-    /// Numbers.
+    /// Aligns numbers.
     Right,
 }
 
 #[derive(Clone, Debug)]
 pub struct Column {
-    /// A line break parts it into lines.
+    /// This is split into lines at line breaks.
     pub title: String,
     pub align: Align,
 }
 
+/// This is a table with title and notes.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     pub title: String,
-    /// Without any title: names and values, no heading.
+    /// If no column has a title, the table consists of names and values without a heading.
     pub columns: Vec<Column>,
-    /// As many cells as there are columns.
+    /// Each row has as many cells as there are columns.
     pub rows: Vec<Vec<String>>,
-    /// Below it.
+    /// These are printed below the table.
     pub notes: Vec<String>,
 }
 
@@ -48,11 +50,12 @@ impl Table {
         Self { title: title.into(), columns: columns.iter().map(column).collect(), ..Self::default() }
     }
 
-    /// Names and values.
+    /// Creates a table of names and values.
     pub fn facts(title: impl Into<String>) -> Self {
         Self::new(title, &[("", Align::Left), ("", Align::Left)])
     }
 
+    /// Adds a name and its value.
     pub fn fact(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.rows.push(vec![name.into(), value.into()]);
     }
@@ -61,7 +64,7 @@ impl Table {
         self.columns.iter().any(|column| !column.title.is_empty())
     }
 
-    /// Title, heading, rows, notes, and an empty line.
+    /// Returns title, heading, rows, notes, and an empty line.
     pub fn text(&self) -> String {
         let mut text = String::new();
         if !self.title.is_empty() {
@@ -73,7 +76,7 @@ impl Table {
                 self.columns.iter().map(|column| column.title.lines().map(plain).collect()).collect();
             let height = titles.iter().map(Vec::len).max().unwrap_or(0);
             for line in 0..height {
-                // Shorter titles stand at the bottom.
+                // Shorter titles are aligned at the bottom.
                 let cell = |lines: &Vec<String>| {
                     (line + lines.len()).checked_sub(height).map_or(String::new(), |at| lines[at].clone())
                 };
@@ -91,7 +94,7 @@ impl Table {
         text + "\n"
     }
 
-    /// Of each column; the last takes what is left.
+    /// Returns the width of each column; the last takes the rest.
     fn widths(&self) -> Vec<usize> {
         let mut widths: Vec<usize> = self
             .columns
@@ -142,7 +145,7 @@ impl Table {
         let _ = writeln!(text, "{}", line.trim_end());
     }
 
-    /// A heading of the second level and the table.
+    /// Returns a heading of the second level and the table.
     pub fn html(&self) -> String {
         let mut html = String::new();
         if !self.title.is_empty() {
@@ -188,12 +191,12 @@ fn class_of(column: &Column) -> &'static str {
     }
 }
 
-/// Without control characters: a name in a file must not move a cursor.
+/// Replaces control characters, so that a name in a file cannot move a cursor.
 pub fn plain(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
-/// Lines of at most `width` characters, parted at blanks where there are any.
+/// Returns lines of at most `width` characters, broken at blanks where there are any.
 pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
@@ -217,7 +220,7 @@ pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The value, or [`NOTHING`].
+/// Returns the value, or [`NOTHING`].
 pub fn or_nothing(value: Option<String>) -> String {
     value.unwrap_or_else(|| NOTHING.to_owned())
 }

@@ -1,11 +1,11 @@
-//! A plan as text for a terminal: answers first, tables below.
+//! This module shows a plan as text for a terminal: answers first, tables below.
 
 use super::table::{WIDTH, plain, wrapped};
 use super::{answers, sections, words};
 use crate::month::Month;
 use crate::result::Plan;
 
-/// The default report. The month `at` is looked at as closely as the first and the last.
+/// Returns the default report. The month `at` is shown in as much detail as the first and the last.
 pub fn text(plan: &Plan, at: Option<Month>) -> String {
     let mut text = wrapped(&title(plan), WIDTH).join("\n") + "\n";
     text += &made(plan);
@@ -14,17 +14,17 @@ pub fn text(plan: &Plan, at: Option<Month>) -> String {
     for table in sections::all(plan, at, sections::months_every(plan)) {
         text += &table.text();
     }
-    // One line break at the end.
+    // The text ends with one line break.
     text.truncate(text.trim_end().len());
     text + "\n"
 }
 
-/// "ringbolt plan: WORKLOAD on HARDWARE".
+/// Returns the title: "ringbolt plan: WORKLOAD on HARDWARE".
 pub fn title(plan: &Plan) -> String {
     plain(&format!("ringbolt plan: {} on {}", plan.workload.name, plan.hardware.name))
 }
 
-/// When and by what.
+/// Says when and by which version the plan was made.
 pub fn made(plan: &Plan) -> String {
     let made = words::minute(plan.created_unix_ms);
     let horizon = words::counted(&plan.months.len().to_string(), "month");

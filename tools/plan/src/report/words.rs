@@ -1,6 +1,6 @@
-//! Figures as people read them: three figures, a unit, dates of the calendar.
+//! This module formats figures for people: three digits, a unit, calendar dates.
 //!
-//! Invariant: nothing that is no number is shown as one: it becomes [`NOTHING`].
+//! Invariant: a value that is not a number is shown as [`NOTHING`].
 
 use crate::month::Month;
 use crate::result::Constraint;
@@ -8,15 +8,15 @@ use ringbolt_tool_common::html::plot;
 use ringbolt_tool_common::units::{self, DAYS_PER_YEAR};
 use serde::Serialize;
 
-/// In place of a figure that there is none of.
+/// Replaces a figure that does not exist.
 pub const NOTHING: &str = "-";
 
-/// Decimal, as drives are sold: "7.68 TB".
+/// Formats bytes in decimal units, as drives are sold: "7.68 TB".
 pub fn bytes(value: f64) -> String {
     finite(value, units::human_bytes)
 }
 
-/// Binary, as memory is sold: "128 GiB".
+/// Formats bytes in binary units, as memory is sold: "128 GiB".
 pub fn binary_bytes(value: f64) -> String {
     finite(value, units::human_binary)
 }
@@ -25,7 +25,7 @@ fn finite(value: f64, text: fn(f64) -> String) -> String {
     if value.is_finite() { text(value) } else { NOTHING.to_owned() }
 }
 
-/// Three figures; from a thousand on the whole number, in groups of three.
+/// Formats three digits; from a thousand on, the whole number in groups of three.
 pub fn amount(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => NOTHING.to_owned(),
@@ -48,7 +48,7 @@ fn grouped(value: f64) -> String {
     text
 }
 
-/// "25.6k", also a rate.
+/// Formats a count or a rate: "25.6k".
 pub fn count(value: f64) -> String {
     match value {
         _ if !value.is_finite() => NOTHING.to_owned(),
@@ -58,10 +58,10 @@ pub fn count(value: f64) -> String {
     }
 }
 
-/// Beyond, nobody reads the figure.
+/// Larger percentages are not shown as figures.
 const PERCENT_SHOWN_MAX: f64 = 100_000.0;
 
-/// A part of 1 in per cent.
+/// Formats a share of 1 in per cent.
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     match percent.abs() {
@@ -74,17 +74,17 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-/// How many times as much: "1.87".
+/// Formats a factor: "1.87".
 pub fn factor(value: f64) -> String {
     if value.abs() < 100.0 { format!("{value:.2}") } else { amount(value) }
 }
 
-/// With its currency.
+/// Formats an amount with its currency.
 pub fn money(value: f64, currency: &str) -> String {
     format!("{} {currency}", amount(value))
 }
 
-/// "7.2 years".
+/// Formats a duration in years: "7.2 years".
 pub fn years(value: f64) -> String {
     match value {
         _ if !value.is_finite() => "without end".to_owned(),
@@ -94,7 +94,7 @@ pub fn years(value: f64) -> String {
     }
 }
 
-/// "3.5 hours".
+/// Formats a duration in hours: "3.5 hours".
 pub fn hours(value: f64) -> String {
     match value {
         _ if !value.is_finite() => "without end".to_owned(),
@@ -104,19 +104,19 @@ pub fn hours(value: f64) -> String {
     }
 }
 
-/// "1 node", "2 nodes".
+/// Adds the singular or plural of a noun: "1 node", "2 nodes".
 pub fn counted(number: &str, thing: &str) -> String {
     let plural = if number == "1" { "" } else { "s" };
     format!("{number} {thing}{plural}")
 }
 
-/// "5 nodes, 40 drives".
+/// Formats nodes and drives: "5 nodes, 40 drives".
 pub fn nodes_and_drives(nodes: u32, drives: u32) -> String {
     let counted = |number: u32, thing| counted(&amount(f64::from(number)), thing);
     format!("{}, {}", counted(nodes, "node"), counted(drives, "drive"))
 }
 
-/// Of something within a year: "1.2e-4, 1 in 8,300".
+/// Formats a probability within a year: "1.2e-4, 1 in 8,300".
 pub fn probability(value: f64) -> String {
     match value {
         _ if !value.is_finite() => NOTHING.to_owned(),
@@ -127,14 +127,14 @@ pub fn probability(value: f64) -> String {
     }
 }
 
-/// The reciprocal with two figures.
+/// Returns the reciprocal rounded to two digits.
 fn one_in(value: f64) -> f64 {
     let exact = 1.0 / value;
     let unit = 10_f64.powf(exact.log10().floor() - 1.0);
     (exact / unit).round() * unit
 }
 
-/// The day that lies so many days behind the start of a month; None beyond the year 9999.
+/// Returns the day that is `days` after the start of a month; `None` beyond the year 9999.
 pub fn day(start: Month, days: f64) -> Option<String> {
     let month = time::Month::try_from(u8::try_from(start.number()).ok()?).ok()?;
     let first = time::Date::from_calendar_date(i32::try_from(start.year()).ok()?, month, 1).ok()?;
@@ -144,7 +144,7 @@ pub fn day(start: Month, days: f64) -> Option<String> {
     Some(first.checked_add(time::Duration::days(days as i64))?.to_string())
 }
 
-/// "2026-11-21 18:43 UTC".
+/// Formats a time: "2026-11-21 18:43 UTC".
 pub fn minute(unix_ms: u64) -> String {
     let unix_s = unix_ms / 1000;
     let (year, month, day) = ringbolt_tool_common::date::civil(unix_s / 86_400);
@@ -152,7 +152,7 @@ pub fn minute(unix_ms: u64) -> String {
     format!("{year:04}-{:02}-{day:02} {hour:02}:{minute:02} UTC", month + 1)
 }
 
-/// As the JSON names it.
+/// Returns the name that JSON uses.
 pub fn name(constraint: Constraint) -> String {
     match constraint.serialize(serde_json::value::Serializer) {
         Ok(serde_json::Value::String(name)) => name,

@@ -1,8 +1,9 @@
-//! Objects one by one to [`ScannedSizes`].
+//! This module collects objects one by one into [`ScannedSizes`].
 //!
-//! Invariants: a class ends at a limit, such as the 64 KiB of an object that lies in its record, never behind it.
-//! Memory does not grow with the number of objects: at most one class for each of the sizes up to 64 bytes and 16 for
-//! each octave above, `STORAGE_CLASSES_MAX` names of storage classes, and one key.
+//! Invariants: a limit, such as the 64 KiB of an inline object, is always the end of a class, never
+//! inside of one. Memory does not grow with the number of objects: there is at most one class for
+//! each of the sizes up to 64 bytes and 16 for each octave above, `STORAGE_CLASSES_MAX` names of
+//! storage classes, and one key.
 
 use super::file::{Multipart, SCHEMA, ScannedClass, ScannedSizes, VERSION};
 use crate::sizes::shared_bytes;
@@ -10,26 +11,26 @@ use ringbolt_tool_common::s3::limits::{OBJECT_BYTES_MAX, PARTS_MAX};
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Each size up to this has a class of its own.
+/// Each size up to this one has a class of its own.
 const EXACT_BYTES: u64 = 64;
-/// 16 classes an octave.
+/// There are 16 classes per octave.
 const OCTAVE_BITS: u32 = 4;
 const STORAGE_CLASSES_MAX: usize = 32;
-/// Stands for what comes when there are so many.
+/// Replaces further names once there are too many.
 const OTHER: &str = "other";
 
-/// An object of a listing.
+/// This is an object of a listing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Listed<'a> {
-    /// Decoded.
+    /// This is decoded.
     pub key: &'a [u8],
     pub size_bytes: u64,
-    /// With or without quotation marks; None: not said.
+    /// May have quotation marks; `None` if the listing does not contain it.
     pub etag: Option<&'a str>,
     pub storage_class: Option<&'a str>,
 }
 
-/// Why an object, or all of them, can not be counted.
+/// Says why an object, or all of them, cannot be counted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CollectError {
     #[error(
@@ -42,7 +43,7 @@ pub enum CollectError {
     Empty(String),
 }
 
-/// See the module.
+/// Collects the objects of a scan.
 #[derive(Debug, Default)]
 pub struct Collector {
     classes: BTreeMap<u64, ScannedClass>,
@@ -59,8 +60,10 @@ pub struct Collector {
 }
 
 impl Collector {
+    /// Adds an object.
+    ///
     /// # Errors
-    /// When the object is larger than S3 allows, or the sum leaves 64 bits.
+    /// Fails when the object is larger than S3 allows, or when the sum exceeds 64 bits.
     pub fn add(&mut self, object: &Listed<'_>) -> Result<(), CollectError> {
         let size_bytes = object.size_bytes;
         let key = || String::from_utf8_lossy(object.key).into_owned();
@@ -108,7 +111,7 @@ impl Collector {
         }
     }
 
-    /// For the reader of the result.
+    /// Adds a note for the reader of the result.
     pub fn note(&mut self, note: String) {
         self.notes.push(note);
     }
@@ -121,10 +124,10 @@ impl Collector {
         self.total_bytes
     }
 
-    /// `source` in words.
+    /// Returns the result; `source` describes the source as text.
     ///
     /// # Errors
-    /// When there was no object.
+    /// Fails when there was no object.
     pub fn finish(self, source: String) -> Result<ScannedSizes, CollectError> {
         if self.objects == 0 {
             return Err(CollectError::Empty(source));
@@ -153,19 +156,20 @@ impl Collector {
     }
 }
 
-/// Number of the class of a size; ascends with the size. An octave goes from above a power of two to the next one.
+/// Returns the number of the class of a size, which ascends with the size. An octave goes from
+/// above a power of two to the next one.
 fn class_of(size_bytes: u64) -> u64 {
     if size_bytes <= EXACT_BYTES {
         return size_bytes;
     }
-    // The highest bit and the OCTAVE_BITS below it.
+    // The number consists of the highest bit and the OCTAVE_BITS below it.
     let below = size_bytes - 1;
     let octave = below.ilog2();
     let steps = below >> (octave - OCTAVE_BITS);
     EXACT_BYTES + 1 + (u64::from(octave - EXACT_BYTES.ilog2()) << OCTAVE_BITS) + steps - (1 << OCTAVE_BITS)
 }
 
-/// Parts of an upload, by the ETag that S3 gives it: `"…-N"`.
+/// Returns the number of parts of an upload, from the ETag that S3 gives it: `"…-N"`.
 fn parts_of(etag: &str) -> Option<u64> {
     let (digest, parts) = etag.trim_matches('"').rsplit_once('-')?;
     let parts = parts.parse().ok().filter(|parts| (1..=PARTS_MAX).contains(parts))?;
@@ -210,7 +214,7 @@ mod tests {
         assert_eq!(ScannedSizes::from_json(&scanned.to_json()).unwrap(), scanned);
     }
 
-    /// They lie in their records, those above do not: a class of both would be neither.
+    /// Objects of this size are inline and larger ones are not, so a class must not contain both.
     #[test]
     fn objects_at_the_limit_of_records_share_no_class_with_larger_ones() {
         let mut collector = Collector::default();

@@ -1,4 +1,4 @@
-//! Signed requests for pages of a listing.
+//! This module signs requests for pages of a listing.
 
 use super::error::ScanError;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -6,13 +6,13 @@ use ringbolt_tool_common::s3::sign::{self, Canonical};
 use ureq::http::Uri;
 
 pub const REGION_DEFAULT: &str = "us-east-1";
-/// Most that S3 gives.
+/// S3 returns at most this many keys.
 const PAGE_KEYS: &str = "1000";
-/// What S3 leaves as it is in a canonical request.
+/// S3 encodes all other characters in a canonical request.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const BUCKET_CHARACTERS: std::ops::RangeInclusive<usize> = 3..=63;
 
-/// Who asks.
+/// Holds the credentials of a scan.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ScanCredentials {
     pub access_key: String,
@@ -21,11 +21,12 @@ pub struct ScanCredentials {
 }
 
 impl ScanCredentials {
-    /// From `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, or from `RINGBOLT_ACCESS_KEY` and
-    /// `RINGBOLT_SECRET_KEY`, which win: they were set for this program alone. None: neither is set.
+    /// Reads `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, or
+    /// `RINGBOLT_ACCESS_KEY` and `RINGBOLT_SECRET_KEY`, which take precedence, because they were
+    /// set for this program alone. Returns `None` if neither is set.
     ///
     /// # Errors
-    /// When only one of a pair is set.
+    /// Fails when only one of a pair is set.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ScanError> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let pairs = [
@@ -46,31 +47,33 @@ impl ScanCredentials {
     }
 }
 
-/// A bucket of an S3 server, path style.
+/// Describes a bucket of an S3 server, with path-style addresses.
 #[derive(Clone)]
 pub struct S3Source {
-    /// Without a slash at the end.
+    /// Has no slash at the end.
     endpoint: String,
-    /// As the `Host` header has it.
+    /// This is the value of the `Host` header.
     host: String,
-    /// Of the endpoint and the bucket, percent-encoded.
+    /// This is the path of the endpoint and the bucket, percent-encoded.
     path: String,
     bucket: String,
     pub prefix: String,
     pub region: String,
-    /// None: not signed, for buckets that anyone may read.
+    /// This is `None` for unsigned requests to public buckets.
     pub credentials: Option<ScanCredentials>,
 }
 
-/// One GET.
+/// This is one GET request.
 pub struct ListRequest {
     pub url: String,
     pub headers: Vec<(String, String)>,
 }
 
 impl S3Source {
+    /// Creates the source of a bucket.
+    ///
     /// # Errors
-    /// When `endpoint` is no http or https URL, or `bucket` can be no bucket.
+    /// Fails when `endpoint` is not an http or https URL, or when `bucket` is not a valid name.
     pub fn new(
         endpoint: &str,
         bucket: &str,
@@ -113,19 +116,20 @@ impl S3Source {
         })
     }
 
-    /// For messages.
+    /// Returns the URL for messages.
     pub fn url(&self) -> String {
         format!("{}{}", self.endpoint, self.path)
     }
 
-    /// For the file of sizes.
+    /// Describes the source for the file of sizes.
     pub fn in_words(&self) -> String {
         let under = if self.prefix.is_empty() { String::new() } else { format!(" under {:?}", self.prefix) };
         let base = self.path.rsplit_once('/').map_or("", |(base, _)| base);
         format!("bucket {}{under} at {}{base}", self.bucket, self.endpoint)
     }
 
-    /// The page that begins at `token`, or the first. `timestamp` as `x-amz-date` wants it.
+    /// Returns the request for the page that begins at `token`, or for the first. `timestamp` has
+    /// the form of `x-amz-date`.
     pub fn request(&self, token: Option<&str>, timestamp: &str) -> ListRequest {
         let encode = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
         let mut query = format!("encoding-type=url&list-type=2&max-keys={PAGE_KEYS}");

@@ -1,4 +1,4 @@
-//! Why there are no sizes.
+//! This module defines the errors of a scan.
 
 use super::collector::CollectError;
 use super::page::PageError;
@@ -6,7 +6,7 @@ use crate::http::HttpError;
 use std::io;
 use std::path::PathBuf;
 
-/// Why a scan ended without a result.
+/// Says why a scan ended without a result.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
     #[error(

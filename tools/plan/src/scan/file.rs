@@ -1,7 +1,9 @@
-//! What a scan found, as `ringbolt plan scan` writes it and a workload takes it in.
+//! This module defines the result of a scan, as `ringbolt plan scan` writes it and a workload reads
+//! it.
 //!
-//! Invariants: classes ascend and do not overlap; `lower_bytes` and `upper_bytes` are sizes that were seen, so a class
-//! of one distinct size has it exactly; counts and bytes of the classes add up to those of the whole.
+//! Invariants: classes ascend and do not overlap. `lower_bytes` and `upper_bytes` are sizes that
+//! occurred, so a class of a single size is exact. Counts and bytes of the classes add up to those
+//! of the whole.
 
 use crate::sizes::{KEY_BYTES_MAX, SizeClass, SizeHistogram, SizesError};
 use ringbolt_engine::node::sizing;
@@ -14,59 +16,63 @@ pub const SCHEMA: &str = "ringbolt-sizes";
 pub const VERSION: u32 = 2;
 const KIND: Kind =
     Kind { schema: SCHEMA, version: VERSION, holds: "scanned sizes", command: "ringbolt plan scan" };
-/// Its classes began at their limits, where they end now.
+/// In this version, classes began at limits; now they end there.
 const BEFORE: Kind = Kind { version: 1, ..KIND };
 
-/// See the module.
+/// Holds the result of a scan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScannedSizes {
-    /// [`SCHEMA`].
+    /// This is [`SCHEMA`].
     pub schema: String,
-    /// [`VERSION`].
+    /// This is [`VERSION`].
     pub version: u32,
-    /// What was read, in words: "bucket photos at http://127.0.0.1:9000".
+    /// Describes the source as text: "bucket photos at http://127.0.0.1:9000".
     pub source: String,
     pub created_unix_ms: u64,
     pub objects: u64,
     pub total_bytes: u64,
     pub largest_bytes: u64,
-    /// Mean length of a key.
+    /// This is the mean length of a key.
     pub key_bytes_mean: f64,
-    /// Mean length of what a key has in common with the key before it, in the order the source gave them: what a
-    /// front-coded index does not store. Keys out of order share less than they would in order.
+    /// This is the mean length of the part that a key shares with the previous key, in the order of
+    /// the source; a front-coded index does not store it. Keys out of order share less than they
+    /// would in order.
     pub key_shared_bytes_mean: f64,
-    /// Keys that came after a key above them.
+    /// Counts the keys that came after a greater key.
     pub keys_out_of_order: u64,
     pub classes: Vec<ScannedClass>,
-    /// Objects of each, as the source names it; empty when the source does not say.
+    /// Counts the objects of each storage class, by the name in the source; it is empty if the
+    /// source contains none.
     pub storage_classes: BTreeMap<String, u64>,
-    /// None: the source says nothing of parts, or no object has any.
+    /// This is `None` if the source contains no parts, or if no object has any.
     pub multipart: Option<Multipart>,
-    /// What a reader should know: what was passed over, and why.
+    /// Lists what a reader should know: what was skipped, and why.
     pub notes: Vec<String>,
 }
 
+/// This is one class of sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScannedClass {
-    /// The smallest size seen in it.
+    /// This is the smallest size that occurred in the class.
     pub lower_bytes: u64,
-    /// The largest size seen in it.
+    /// This is the largest size that occurred in the class.
     pub upper_bytes: u64,
     pub objects: u64,
     pub total_bytes: u64,
 }
 
-/// Objects whose ETag ends in `-N`: uploaded in N parts.
+/// Describes the objects whose ETag ends in `-N`, which were uploaded in N parts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Multipart {
     pub objects: u64,
     pub parts: u64,
     pub total_bytes: u64,
-    /// Bytes over parts: a little below what clients cut, since last parts are shorter.
+    /// This is bytes over parts, which is a little less than the part size of clients, because last
+    /// parts are shorter.
     pub part_bytes_mean: f64,
 }
 
-/// Why a file holds no sizes.
+/// Says why a file contains no valid sizes.
 #[derive(Debug, thiserror::Error)]
 pub enum ScannedSizesError {
     #[error(transparent)]
@@ -84,8 +90,11 @@ pub enum ScannedSizesError {
 }
 
 impl ScannedSizes {
+    /// Reads the result of a scan.
+    ///
     /// # Errors
-    /// When it is not JSON of this schema and version or the one before, or an invariant of the module does not hold.
+    /// Fails when the text is not JSON of this schema and version or the previous one, or when an
+    /// invariant of the module does not hold.
     pub fn from_json(text: &str) -> Result<Self, ScannedSizesError> {
         let mut sizes: Self = match KIND.read(text) {
             Err(JsonFileError::Version { version, .. }) if version == BEFORE.version => BEFORE.read(text)?,
@@ -109,11 +118,12 @@ impl ScannedSizes {
         if self.objects == 0 { 0.0 } else { self.total_bytes as f64 / self.objects as f64 }
     }
 
-    /// The classes with shares for counts. A class whose objects lie nearer to one end is narrowed to it, so that its
-    /// mean, and so the mean of all, is what was scanned (to half a byte).
+    /// Returns the classes as a histogram. A class whose objects are nearer to one end is narrowed
+    /// to it, so that its mean, and so the mean of all, is what was scanned (to half a byte).
     ///
     /// # Errors
-    /// [`SizesError::Empty`] without any object; others when an invariant of the module does not hold.
+    /// Returns [`SizesError::Empty`] without any object, and other errors when an invariant of the
+    /// module does not hold.
     pub fn histogram(&self) -> Result<SizeHistogram, SizesError> {
         SizeHistogram::new(self.classes.iter().map(ScannedClass::with_its_mean).collect())
     }
@@ -162,7 +172,7 @@ impl ScannedClass {
         } else {
             ((2.0 * mean - upper).round() as u64, self.upper_bytes)
         };
-        // Rounding and figures above 2^53 must not turn the ends around or let classes overlap.
+        // Rounding and figures above 2^53 must not swap the ends or let classes overlap.
         let lower_bytes = lower_bytes.clamp(self.lower_bytes, self.upper_bytes.max(self.lower_bytes));
         let upper_bytes = upper_bytes.clamp(lower_bytes, self.upper_bytes.max(lower_bytes));
         SizeClass { lower_bytes, upper_bytes, share: self.objects as f64 }
@@ -191,7 +201,8 @@ mod tests {
 
     #[test]
     fn the_histogram_has_the_mean_of_the_objects() {
-        // Far from even within their class: 99 of 100 at its lower end, or at its upper one.
+        // The sizes are far from even within their class: 99 of 100 are at its lower end, or at its
+        // upper one.
         let low: Vec<u64> = (0..100).map(|number| if number == 0 { 4300 } else { 4096 }).collect();
         let high: Vec<u64> = (0..100).map(|number| if number == 0 { 4096 } else { 4300 }).collect();
         for of in [low, high, vec![7; 3], vec![1_000_000, 1_000_001, 1 << 40]] {
@@ -211,7 +222,7 @@ mod tests {
         assert_eq!(ends, [(4097, 4097), (100_000, 100_000)]);
     }
 
-    /// Of the version before, a class at the limit may hold both small and large objects.
+    /// In the previous version, a class at the limit may contain both small and large objects.
     #[test]
     fn a_file_of_the_version_before_is_read_and_what_it_lacks_is_said() {
         let before = |of: &[u64]| {

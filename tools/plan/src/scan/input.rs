@@ -1,4 +1,4 @@
-//! Files of listings: plain or compressed by gzip, or standard input.
+//! This module opens listings: files, plain or compressed by gzip, or standard input.
 
 use super::error::ScanError;
 use flate2::bufread::MultiGzDecoder;
@@ -9,13 +9,13 @@ use std::path::Path;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// What `-` stands for.
+/// Stands for standard input.
 pub const STDIN: &str = "-";
 
-/// The text in `path`, or in standard input.
+/// Opens `path` or standard input, and decompresses it if necessary.
 ///
 /// # Errors
-/// When it can not be opened or read.
+/// Fails when it cannot be opened or read.
 pub fn open(path: &Path) -> Result<Box<dyn BufRead>, ScanError> {
     let failed = |source| ScanError::Read { path: path.to_owned(), source };
     let raw: Box<dyn io::Read> = if path.as_os_str() == STDIN {
@@ -26,7 +26,7 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead>, ScanError> {
     plain(BufReader::with_capacity(BUFFER_BYTES, raw)).map_err(failed)
 }
 
-/// Told by the first bytes, as names do not always say.
+/// Detects gzip by the first bytes, because names do not always show it.
 fn plain(mut reader: impl BufRead + 'static) -> io::Result<Box<dyn BufRead>> {
     if reader.fill_buf()?.starts_with(&GZIP_MAGIC) {
         return Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(reader))));

@@ -1,9 +1,12 @@
-//! S3 Inventory: CSV, plain or by gzip, or Parquet, and the manifest that says what the columns of CSV are.
+//! This module reads S3 Inventory: CSV, plain or compressed by gzip, or Parquet, and the manifest
+//! that names the columns of CSV.
 //!
-//! Source: "Amazon S3 Inventory list" and "Locating your inventory" in the Amazon S3 user guide: CSV has no line of
-//! names, keys encoded as in URLs, and its columns in the manifest's `fileSchema`. Other tools write a line of names.
+//! Source: "Amazon S3 Inventory list" and "Locating your inventory" in the Amazon S3 user guide:
+//! CSV has no header line, keys are encoded as in URLs, and its columns are in the manifest's
+//! `fileSchema`. Other tools write a header line.
 //!
-//! Invariant: delete markers and versions that are not the newest are no objects of a plan; they are counted in a note.
+//! Invariant: delete markers and versions that are not the latest are not objects of a plan; a note
+//! counts them.
 
 use super::collector::{Collector, Listed};
 use super::error::ScanError;
@@ -25,14 +28,14 @@ const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 const RECORD_BYTES_MAX: u64 = 1 << 20;
 const RECORDS_A_STEP: u64 = 4096;
 const COLUMNS_SHOWN: usize = 200;
-/// As manifests name them.
+/// These are the names in manifests.
 const CSV: &str = "CSV";
 const PARQUET: &str = "Parquet";
 const ORC: &str = "ORC";
 const OTHER_COLUMNS: &str =
     "the columns that were given, in their order, as this is a line of names: leave --columns out";
 
-/// What is looked at in a record, by number of its column.
+/// Holds the numbers of the columns that are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns {
     pub count: usize,
@@ -45,10 +48,10 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Named as CSV has them, or as Parquet: `IsLatest` or `is_latest`.
+    /// Finds the columns by their names in CSV or Parquet: `IsLatest` or `is_latest`.
     ///
     /// # Errors
-    /// When none is Key, or none is Size.
+    /// Fails when there is no column Key or no column Size.
     pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self, ScanError> {
         let names: Vec<String> =
             names.map(|name| name.trim().trim_matches('"').replace('_', "").to_ascii_lowercase()).collect();
@@ -69,7 +72,7 @@ impl Columns {
     }
 }
 
-/// `manifest.json`, as far as it matters here.
+/// Holds the used parts of `manifest.json`.
 #[derive(Deserialize)]
 struct Manifest {
     #[serde(rename = "fileFormat")]
@@ -84,12 +87,13 @@ struct ManifestFile {
     key: String,
 }
 
-/// Gives every object in `paths` to `collector`. A path that ends in `.json` is the manifest: it says the columns, and
-/// alone also the files, which are looked for beside it and in `data/` beside it or its folder, as S3 lays them out.
-/// `columns` wins over it.
+/// Adds every object in `paths` to `collector`. A path that ends in `.json` is the manifest, which
+/// names the columns. If it is the only path, it also names the files, which are searched for in
+/// its directory and in `data/` in it or beside it, as S3 lays them out. `columns` overrides the
+/// manifest.
 ///
 /// # Errors
-/// When a file can not be read, the columns are not known, or a record is not as it should be.
+/// Fails when a file cannot be read, when the columns are not known, or when a record is not valid.
 pub fn scan(
     paths: &[PathBuf],
     columns: Option<&str>,
@@ -102,7 +106,7 @@ pub fn scan(
     let mut found = Vec::new();
     for path in manifests {
         let manifest = read_manifest(path)?;
-        // Parquet says its columns itself.
+        // Parquet files name their columns themselves.
         if columns.is_none() && manifest.format.eq_ignore_ascii_case(CSV) {
             known = Some(Columns::of(manifest.schema.split(','))?);
         }
@@ -148,10 +152,11 @@ fn not_read(format: &str) -> String {
     format!("an inventory in {format:?}: CSV and Parquet are read; have S3 write it as one of these")
 }
 
-/// What a file of an inventory is, by its bytes: names do not always say.
+/// This is the kind of a file of an inventory, detected by its bytes, because names do not always
+/// show it.
 enum FileKind {
     Parquet(File),
-    /// CSV, plain or by gzip.
+    /// This is CSV, plain or compressed by gzip.
     Text,
 }
 
@@ -161,7 +166,7 @@ fn kind_of(path: &Path) -> Result<FileKind, ScanError> {
     }
     let found = || -> io::Result<Option<FileKind>> {
         let mut file = File::open(path)?;
-        // A pipe has no end to look at.
+        // A pipe has no end to read first.
         if !file.metadata()?.is_file() {
             return Ok(Some(FileKind::Text));
         }
@@ -175,7 +180,8 @@ fn kind_of(path: &Path) -> Result<FileKind, ScanError> {
     found.ok_or_else(|| ScanError::File { path: path.to_owned(), what: not_read(ORC) })
 }
 
-/// By both ends: the last byte is the length of what stands before it, which ends with the magic bytes again.
+/// Detects ORC by both ends of the file: the last byte is the length of the section before it,
+/// which ends with the magic bytes again.
 fn is_orc(file: &mut File) -> io::Result<bool> {
     let (mut begin, mut end) = ([0; 3], [0; 4]);
     if file.metadata()?.len() < (begin.len() + end.len()) as u64 {
@@ -188,7 +194,7 @@ fn is_orc(file: &mut File) -> io::Result<bool> {
     Ok(&begin == b"ORC" && end.starts_with(b"ORC"))
 }
 
-/// Where a file of the manifest at `manifest` is on this machine.
+/// Finds a file of the manifest at `manifest` on this machine.
 fn find(manifest: &Path, key: &str) -> Result<PathBuf, ScanError> {
     let name = key.rsplit('/').next().filter(|name| !name.is_empty() && *name != "..");
     let name = name.ok_or_else(|| ScanError::File {
@@ -205,12 +211,12 @@ fn find(manifest: &Path, key: &str) -> Result<PathBuf, ScanError> {
     })
 }
 
-/// What was passed over.
+/// Counts what was skipped.
 #[derive(Default)]
 pub struct Skipped {
     delete_markers: u64,
     old_versions: u64,
-    /// Files whose first line was taken for names.
+    /// Counts the files whose first line was taken for a header.
     lines_of_names: u64,
 }
 
@@ -235,7 +241,7 @@ impl Skipped {
     }
 }
 
-/// Lets through so much until it is told that a record was whole.
+/// Limits the bytes that may be read until it is told that a record is complete.
 struct Bounded<R> {
     inner: R,
     since_record_bytes: Rc<Cell<u64>>,
@@ -272,7 +278,7 @@ fn scan_file(
         let is_first = std::mem::take(&mut is_first_line);
         line = record.position().map_or(line, csv::Position::line);
         let Some(columns) = &columns else {
-            // Not S3's own: a line of names, as other tools write it.
+            // The line is a header, which other tools than S3 write.
             let names = record.iter().map(|name| std::str::from_utf8(name).unwrap_or_default());
             columns = Some(Columns::of(names)?);
             continue;
@@ -310,14 +316,14 @@ fn scan_file(
     Ok(())
 }
 
-/// What the first line of a file is whose columns are known.
+/// Classifies the first line of a file whose columns are known.
 enum FirstLine {
     Record,
-    /// The same names.
+    /// The line has the same names.
     Names,
-    /// Others, such as `object_key`: the columns that were given count.
+    /// The line has other names, such as `object_key`: the columns that were given apply.
     OtherNames,
-    /// Key and Size stand elsewhere.
+    /// Key and Size are in other columns.
     OtherColumns(String),
 }
 
@@ -333,7 +339,7 @@ impl FirstLine {
                 Self::OtherColumns(names().collect::<Vec<_>>().join(", "))
             };
         }
-        // No size is without a digit, but that of a delete marker, which is empty.
+        // Every size contains a digit, except that of a delete marker, which is empty.
         let size = record.get(columns.size).unwrap_or_default();
         let is_name = record.len() == columns.count
             && size.first().is_some_and(u8::is_ascii_alphabetic)
@@ -342,17 +348,18 @@ impl FirstLine {
     }
 }
 
+/// Says what is wrong with a record.
 pub enum Wrong {
-    /// What was there, what was expected.
+    /// Holds the field's content, and what was expected.
     Field(Vec<u8>, &'static str),
     Object(ScanError),
 }
 
-/// What an inventory says of an object.
+/// Holds what an inventory says about an object.
 pub struct Record<'a> {
-    /// Decoded.
+    /// This is decoded.
     pub key: Cow<'a, [u8]>,
-    /// The error is what stands there; None: nothing does.
+    /// Holds the invalid text as the error; `None` if the field is empty.
     pub size_bytes: Option<Result<u64, Vec<u8>>>,
     pub etag: Option<&'a str>,
     pub storage_class: Option<&'a str>,
@@ -387,7 +394,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Counts the object, if it is one.
+/// Counts the record if it is an object.
 pub fn add(record: &Record<'_>, collector: &mut Collector, skipped: &mut Skipped) -> Result<(), Wrong> {
     if record.is_delete_marker == Some(true) {
         skipped.delete_markers += 1;

@@ -64,7 +64,7 @@ fn columns_come_from_the_manifest_from_the_caller_or_from_a_line_of_names() {
     assert_eq!((twice.objects, twice.keys_out_of_order), (4, 1), "files that are named are all that is read");
 }
 
-/// It was read as an object, and refused for its size.
+/// Regression: the header was read as an object, and refused for its size.
 #[test]
 fn a_line_of_names_is_no_object_also_where_the_columns_are_given() {
     let folder = Folder::new();
@@ -78,14 +78,14 @@ fn a_line_of_names_is_no_object_also_where_the_columns_are_given() {
     let sizes = scanned(&[other, same.clone()], Some(COLUMNS)).unwrap();
     assert_eq!((sizes.objects, sizes.total_bytes), (4, 600));
     assert!(sizes.notes[0].contains("first line of 1 files"), "{:?}", sizes.notes);
-    // Names in another order than the columns that were given.
+    // The names are in another order than the columns that were given.
     let refused =
         scanned(&[same], Some("Key, Bucket, VersionId, IsLatest, IsDeleteMarker, Size, ETag, StorageClass"));
     assert!(
         refused.as_ref().unwrap_err().contains("line 1: ")
             && refused.unwrap_err().contains("leave --columns out")
     );
-    // Only the first line may be one.
+    // Only the first line may be a header.
     let late = folder.write("late.csv", format!("{RECORDS}{COLUMNS}\n"));
     assert!(scanned(&[late], Some(COLUMNS)).unwrap_err().contains("line 5: "));
 }

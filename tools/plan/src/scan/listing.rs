@@ -1,7 +1,8 @@
-//! All objects of a bucket, page by page.
+//! This module lists all objects of a bucket, page by page.
 //!
-//! Invariants: one page is in memory at a time; a page counts only when it came whole; a listing that would never end
-//! is an error: a token given twice, a page that begins as an earlier one did, page after page without an object.
+//! Invariants: one page is in memory at a time, and a page counts only when it is complete. A
+//! listing that would never end is an error: a token that occurs twice, a page that begins like an
+//! earlier one, or too many pages without an object.
 
 use super::collector::{Collector, Listed};
 use super::endpoint::S3Source;
@@ -12,20 +13,21 @@ use crate::http::Http;
 use ringbolt_tool_common::s3::sign::timestamp_now;
 use std::time::Duration;
 
-/// 1000 keys of 1024 bytes, percent-encoded, with what stands around them, are a quarter of it.
+/// The limit is generous: 1000 keys of 1024 bytes, percent-encoded, with the XML around them, are a
+/// quarter of this.
 const PAGE_BYTES_MAX: u64 = 16 << 20;
-/// The first and those after it.
+/// Includes the first attempt.
 const ATTEMPTS_MAX: u32 = 7;
-/// Doubled after each attempt, up to the limit.
+/// The wait doubles after each attempt, up to the limit.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const WAIT_MAX: Duration = Duration::from_secs(10);
-/// Servers may give empty pages where they pass over what was deleted.
+/// Servers may return empty pages where they skip deleted objects.
 const EMPTY_PAGES_MAX: u64 = 10_000;
 
-/// Gives every object of `source` to `collector`.
+/// Adds every object of `source` to `collector`.
 ///
 /// # Errors
-/// When the server can not be reached, refuses, or gives what is no listing.
+/// Fails when the server cannot be reached, refuses, or returns something else than a listing.
 pub fn scan(
     source: &S3Source,
     collector: &mut Collector,
@@ -40,13 +42,14 @@ pub fn scan(
     walk(fetch, collector, progress)
 }
 
-/// That there is a second attempt, as those after it may take long.
+/// Reports the first failed attempt, because further ones may take long.
 fn tell(error: &ScanError) {
     eprintln!("{error}; trying again");
 }
 
 fn wait(time: Duration) {
-    // Not a sleep that hides a race: the server asked for time, and there is no event to wait for.
+    // This is not a sleep that hides a race: the server asked for time, and there is no event to
+    // wait for.
     let _ = std::sync::mpsc::channel::<()>().1.recv_timeout(time);
 }
 
@@ -62,7 +65,8 @@ fn with_retries<T>(
                 if attempt == 1 {
                     tell(&error);
                 }
-                // Up to half as long again, so that many who were turned away do not come back together.
+                // The wait is up to half as long again, so that clients that were refused together
+                // do not return together.
                 wait(time.mul_f64(1.0 + fastrand::f64() / 2.0));
                 time = (time * 2).min(WAIT_MAX);
             }
@@ -81,7 +85,7 @@ fn is_transient(error: &ScanError) -> bool {
 }
 
 fn fetch_page(http: &Http, source: &S3Source, page: u64, token: Option<&str>) -> Result<Page, ScanError> {
-    // Signed anew for each attempt: a signature is good for minutes only.
+    // Each attempt is signed again, because a signature is valid for minutes only.
     let request = source.request(token, &timestamp_now());
     let answer = http.get(&request.url, &request.headers, PAGE_BYTES_MAX)?;
     let server_said = |(code, message): (String, String)| {
@@ -92,7 +96,7 @@ fn fetch_page(http: &Http, source: &S3Source, page: u64, token: Option<&str>) ->
         return Err(server_said(server_error(&answer.body)));
     }
     Page::parse(&answer.body).map_err(|error| match error {
-        // Some servers find out what is wrong after they have said 200.
+        // Some servers detect an error after they have sent status 200.
         PageError::NoListing(root) if root == "<Error>" => server_said(server_error(&answer.body)),
         source_error => ScanError::Page { url: source.url(), page, source: source_error },
     })
@@ -119,8 +123,9 @@ fn advice(status: u16, code: &str) -> &'static str {
     }
 }
 
-/// Of an earlier page, what this one is compared with. Held for twice as many pages each time (Brent's algorithm), so
-/// that a circle of any length is found within a few rounds, and one key is enough.
+/// Remembers an earlier page that later ones are compared with. It is kept for twice as many pages
+/// each time (Brent's algorithm), so that a cycle of any length is found within a few rounds, with
+/// the memory of one key.
 #[derive(Default)]
 struct Earlier {
     page: u64,

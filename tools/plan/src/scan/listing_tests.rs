@@ -40,7 +40,7 @@ fn a_listing_without_end_is_an_error() {
         Ok(page(&[], Some(&number.to_string())))
     });
     assert!(matches!(empty.unwrap_err(), ScanError::EmptyPages(EMPTY_PAGES_MAX)));
-    // New tokens, but the same 37 pages again and again, after 20 others.
+    // The tokens are new, but the same 37 pages repeat after 20 others.
     for (before, length) in [(20_u64, 37_u64), (0, 1), (0, 2), (5, 1000)] {
         let mut number = 0_u64;
         let circle = walked(|_| {
@@ -106,7 +106,7 @@ fn a_server_that_stumbles_is_asked_again() {
     let (url, serving) = serve(vec![
         answer("503 Slow Down", "<Error><Code>SlowDown</Code></Error>"),
         listing(&format!("{one}{more}")),
-        // Nothing at all: the connection is lost.
+        // The response is empty: the connection is lost.
         Vec::new(),
         listing("<Contents><Key>b</Key><Size>9</Size></Contents>"),
     ]);

@@ -1,6 +1,7 @@
-//! The sizes of what is stored somewhere: a bucket of any S3 server, an S3 Inventory, text of `aws s3 ls`.
+//! This module finds the sizes of objects that are stored somewhere: in a bucket of any S3 server,
+//! in an S3 Inventory, or in the output of `aws s3 ls`.
 //!
-//! Invariant: objects are counted as they come; memory does not grow with their number.
+//! Invariant: objects are counted as they arrive; memory does not grow with their number.
 
 pub mod collector;
 pub mod endpoint;
@@ -21,23 +22,23 @@ use self::file::ScannedSizes;
 use self::progress::Progress;
 use std::path::{Path, PathBuf};
 
-/// What is read.
+/// Names the source of a scan.
 pub enum Source {
     S3(S3Source),
-    /// Files in CSV, plain or by gzip, or in Parquet, and their manifest.json, if it is there; `columns` of CSV, as its
-    /// `fileSchema` names them.
+    /// Names files in CSV, plain or compressed by gzip, or in Parquet, and their manifest.json if
+    /// there is one. `columns` are those of CSV, with the names of its `fileSchema`.
     Inventory {
         files: Vec<PathBuf>,
         columns: Option<String>,
     },
-    /// Text of `aws s3 ls --recursive`; `-` is standard input.
+    /// Names the output of `aws s3 ls --recursive`; `-` is standard input.
     Text(PathBuf),
 }
 
-/// Reads all of `source`, and tells `progress` from time to time.
+/// Reads all of `source`, and reports to `progress` from time to time.
 ///
 /// # Errors
-/// When it can not be read, is not what it should be, or has no object.
+/// Fails when the source cannot be read, is not valid, or has no object.
 pub fn scan(source: &Source, progress: &mut dyn FnMut(Progress)) -> Result<ScannedSizes, ScanError> {
     let mut collector = Collector::default();
     let in_words = match source {

@@ -1,21 +1,21 @@
-//! One answer to ListObjectsV2, and the error document of S3.
+//! This module parses responses to ListObjectsV2, and error documents of S3.
 //!
-//! Source: "ListObjectsV2" and "Error responses" in the Amazon S3 API reference.
-//! Invariant: an answer that ends early, or lacks what it must have, is an error, never a shorter page.
+//! Source: "ListObjectsV2" and "Error responses" in the Amazon S3 API reference. Invariant: a
+//! response that ends early, or lacks a required element, is an error, never a shorter page.
 
 use percent_encoding::percent_decode;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-/// Elements within elements; listings have four.
+/// Limits the nesting of elements; listings have four levels.
 const DEPTH_MAX: usize = 16;
-/// Of a body that is shown in a message.
+/// Limits the characters of a body that messages show.
 const SHOWN_CHARACTERS: usize = 200;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     pub objects: Vec<PageObject>,
-    /// Where the next page begins; None: this was the last.
+    /// This is the token of the next page; `None` if this is the last one.
     pub next_token: Option<String>,
 }
 
@@ -27,7 +27,7 @@ pub struct PageObject {
     pub storage_class: Option<String>,
 }
 
-/// Why an answer is no page.
+/// Says why a response is not a page.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
     #[error("not XML at byte {at}: {source}")]
@@ -53,7 +53,8 @@ fn walk(
 ) -> Result<(), PageError> {
     let mut reader = Reader::from_reader(body);
     let mut path: Vec<String> = Vec::new();
-    // Of the element that is open: none of the elements of S3 that are looked at has text and elements.
+    // This is the text of the open element; no element that is used contains both text and
+    // elements.
     let mut text = String::new();
     let mut buffer = Vec::new();
     loop {
@@ -92,7 +93,8 @@ fn walk(
     path.pop().map_or(Ok(()), |open| Err(PageError::Cut(open)))
 }
 
-/// The five that XML has; more would have to be declared, and no S3 server does.
+/// Returns one of the five entities of XML; others would have to be declared, and no S3 server does
+/// that.
 fn entity(name: &str) -> Result<char, PageError> {
     match name {
         "amp" => Ok('&'),
@@ -104,7 +106,7 @@ fn entity(name: &str) -> Result<char, PageError> {
     }
 }
 
-/// What is known of an object before its element ends.
+/// Holds what is known about an object before its element ends.
 #[derive(Default)]
 struct Begun {
     key: Option<String>,
@@ -114,8 +116,10 @@ struct Begun {
 }
 
 impl Page {
+    /// Parses a page.
+    ///
     /// # Errors
-    /// When `body` is no whole answer to ListObjectsV2.
+    /// Fails when `body` is not a complete response to ListObjectsV2.
     pub fn parse(body: &[u8]) -> Result<Self, PageError> {
         let mut page = Self::default();
         let (mut begun, mut truncated, mut encoded, mut root) = (Begun::default(), false, false, None);
@@ -141,7 +145,7 @@ impl Page {
             None => return Err(PageError::NoListing(shown(body))),
         }
         if encoded {
-            // Only now: the element may stand behind the objects.
+            // Keys are decoded only now, because the element may come after the objects.
             page.objects.iter_mut().for_each(|object| object.key = url_decoded(&object.key));
         }
         if !truncated {
@@ -177,13 +181,13 @@ fn size(text: &str) -> Result<u64, PageError> {
     text.trim().parse().map_err(|_| wrong())
 }
 
-/// As S3 encodes keys in listings and inventories: like a form, with `+` for a blank.
+/// Decodes a key as S3 encodes it in listings and inventories: like a form, with `+` for a blank.
 pub fn url_decoded(text: &[u8]) -> Vec<u8> {
     let blanks: Vec<u8> = text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
     percent_decode(&blanks).collect()
 }
 
-/// Code and message of an error document; the beginning of the body when it is none.
+/// Returns code and message of an error document, or the beginning of the body if it is none.
 pub fn server_error(body: &[u8]) -> (String, String) {
     let (mut code, mut message) = (String::new(), String::new());
     let whole = walk(body, |path, text| {

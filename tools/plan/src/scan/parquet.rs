@@ -1,10 +1,10 @@
-//! S3 Inventory in Parquet: its own schema says what the columns are.
+//! This module reads S3 Inventory in Parquet, whose schema names the columns.
 //!
-//! Source: "Amazon S3 Inventory list" in the Amazon S3 user guide: the columns are named `key`, `size`,
-//! `is_latest` and so on, keys are as they are, not encoded as in URLs.
+//! Source: "Amazon S3 Inventory list" in the Amazon S3 user guide: the columns are named `key`,
+//! `size`, `is_latest` and so on; keys are not encoded.
 //!
-//! Invariant: of each column that is looked at, one page and [`BATCH`] values are in memory at a time, however long the
-//! file; and what its footer says of itself, up to [`FOOTER_BYTES_MAX`].
+//! Invariant: one page and [`BATCH`] values of each used column are in memory at a time, however
+//! long the file is, and also its footer, up to [`FOOTER_BYTES_MAX`].
 
 use super::collector::Collector;
 use super::error::ScanError;
@@ -21,20 +21,20 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// At both ends of a file.
+/// This is at both ends of a file.
 const MAGIC: [u8; 4] = *b"PAR1";
-/// At the end of one whose footer is encrypted.
+/// This is at the end of a file whose footer is encrypted.
 const ENCRYPTED_MAGIC: [u8; 4] = *b"PARE";
-/// Length of the footer, and the magic bytes.
+/// Includes the length of the footer and the magic bytes.
 const TAIL_BYTES: u64 = 8;
 const FOOTER_BYTES_MAX: u32 = 64 << 20;
-/// Records at a time.
+/// This many records are read at a time.
 const BATCH: usize = 4096;
 
-/// Whether `file` is one, by its beginning.
+/// Returns whether `file` is Parquet, by its beginning.
 ///
 /// # Errors
-/// When it can not be read.
+/// Fails when the file cannot be read.
 pub fn is_parquet(file: &mut File) -> io::Result<bool> {
     let mut begin = [0; MAGIC.len()];
     file.seek(SeekFrom::Start(0))?;
@@ -46,10 +46,10 @@ pub fn is_parquet(file: &mut File) -> io::Result<bool> {
     }
 }
 
-/// Gives every object in `file` to `collector`; `path` for messages.
+/// Adds every object in `file` to `collector`; `path` is for messages.
 ///
 /// # Errors
-/// When it can not be read, is cut off, or has no columns Key and Size.
+/// Fails when the file cannot be read, is truncated, or has no columns Key and Size.
 pub fn scan(
     mut file: File,
     path: &Path,
@@ -61,7 +61,8 @@ pub fn scan(
     let length = check_footer(&mut file)
         .map_err(|source| ScanError::Read { path: path.to_owned(), source })?
         .map_err(refuse)?;
-    // What the library's reader takes for granted of a file it asserts. What was counted until then is not used.
+    // The library's reader asserts what it expects of a file. What was counted before a panic is
+    // not used.
     let read = AssertUnwindSafe(|| read(file, length, path, collector, skipped, progress));
     catch_unwind(read).unwrap_or_else(|_| Err(refuse("no whole Parquet file: it is damaged; fetch it again")))
 }
@@ -102,7 +103,7 @@ fn read(
     Ok(())
 }
 
-/// That all columns of a row group lie within the file.
+/// Checks that all columns of a row group are within the file.
 fn check_places(group: &RowGroupMetaData, length: u64) -> Result<(), ParquetError> {
     let lies_within = |column: &ColumnChunkMetaData| {
         let begin = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
@@ -118,7 +119,8 @@ fn check_places(group: &RowGroupMetaData, length: u64) -> Result<(), ParquetErro
     }
 }
 
-/// The end of the file, before a length that it says is believed: the length of the file. The error is in words.
+/// Checks the end of the file before its lengths are trusted, and returns the length of the file.
+/// The inner error is a text.
 fn check_footer(file: &mut File) -> io::Result<Result<u64, &'static str>> {
     let length = file.seek(SeekFrom::End(0))?;
     let mut tail = [0; TAIL_BYTES as usize];
@@ -139,7 +141,7 @@ fn check_footer(file: &mut File) -> io::Result<Result<u64, &'static str>> {
     })
 }
 
-/// The columns of a row group, and a batch of each.
+/// Holds the columns of a row group, and a batch of each.
 struct Group {
     key: Column<ByteArray>,
     size: Column<i64>,
@@ -147,12 +149,12 @@ struct Group {
     storage_class: Option<Column<ByteArray>>,
     is_latest: Option<Column<bool>>,
     is_delete_marker: Option<Column<bool>>,
-    /// In the batch.
+    /// Counts the records in the batch.
     records: usize,
 }
 
 impl Group {
-    /// The error is in words.
+    /// Opens the columns of a row group. The error is a text.
     fn open(group: &dyn RowGroupReader, columns: &Columns, schema: &[ColumnDescPtr]) -> Result<Self, String> {
         let open = |at: usize| Opened::of(group, at, &schema[at]);
         let text = |at: Option<usize>| at.map(|at| open(at)?.text()).transpose();
@@ -168,7 +170,7 @@ impl Group {
         })
     }
 
-    /// Reads the next batch; false at the end.
+    /// Reads the next batch; returns false at the end.
     fn next(&mut self) -> Result<bool, ParquetError> {
         let Self { key, size, etag, storage_class, is_latest, is_delete_marker, records } = self;
         *records = key.next()?;
@@ -202,7 +204,7 @@ impl Group {
     }
 }
 
-/// A column of a row group, of whatever type.
+/// This is a column of a row group, of any type.
 struct Opened<'a> {
     reader: ColumnReader,
     schema: &'a ColumnDescPtr,
@@ -244,9 +246,9 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// Reads on; the values that are there, and a level for each record.
+/// Reads values that exist, and a level for each record.
 trait Batches<T> {
-    /// Records that were read.
+    /// Returns the number of records that were read.
     fn read(&mut self, levels: &mut Vec<i16>, values: &mut Vec<T>) -> Result<usize, ParquetError>;
 }
 
@@ -257,14 +259,14 @@ impl<D: DataType> Batches<D::T> for ColumnReaderImpl<D> {
     }
 }
 
-/// A batch of a column.
+/// Holds a batch of a column.
 struct Column<T> {
     reader: Box<dyn Batches<T>>,
-    /// The level of a value that is there.
+    /// This is the level of a value that exists.
     level: i16,
     levels: Vec<i16>,
     values: Vec<T>,
-    /// Of each record, where its value is.
+    /// Holds the index of each record's value.
     places: Vec<Option<usize>>,
 }
 
@@ -284,7 +286,7 @@ impl<T> Column<T> {
             is_there.then(|| next - 1)
         };
         self.places.clear();
-        // A column whose values are all there has no levels.
+        // A column without missing values has no levels.
         self.places.extend(
             (0..records).map(|at| place(self.level == 0 || self.levels.get(at) == Some(&self.level))),
         );

@@ -9,7 +9,7 @@ use parquet::schema::parser::parse_message_type;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// As S3 writes it, in its manifest too.
+/// This is the schema that S3 writes, also in its manifest.
 const SCHEMA: &str = "message s3.inventory {
   required binary bucket (UTF8);
   required binary key (UTF8);
@@ -20,8 +20,8 @@ const SCHEMA: &str = "message s3.inventory {
   optional binary storage_class (UTF8);
 }";
 
-/// Of each row group, the second record is an older version and the third a delete marker without a size; all others
-/// are objects of 100 bytes.
+/// Describes a file. In each row group, the second record is an older version and the third a
+/// delete marker without a size; all others are objects of 100 bytes.
 struct Written {
     records: usize,
     row_groups: usize,
@@ -107,7 +107,7 @@ fn objects_are_counted_whatever_the_compression() {
     }
 }
 
-/// More than a batch, in several row groups, and found by its manifest.
+/// The file has more than a batch, in several row groups, and the manifest names it.
 #[test]
 fn long_files_are_read_batch_by_batch() {
     let folder = tempfile::tempdir().unwrap();
@@ -147,7 +147,8 @@ fn what_is_no_whole_inventory_is_refused() {
     let at = encrypted.len() - 4;
     encrypted[at..].copy_from_slice(b"PARE");
     assert!(refused(&encrypted).contains("encrypted"));
-    // Damage is an error, or is not seen as no checksum covers it; it never ends the program.
+    // Damage is an error, or is not detected because no checksum covers it; it never ends the
+    // program.
     let mut random = fastrand::Rng::with_seed(3);
     for _ in 0..300 {
         let mut damaged = whole.clone();

@@ -1,21 +1,23 @@
-//! A line on stderr that says how far a scan is.
+//! This module shows the progress of a scan as a line on stderr.
 
 use ringbolt_tool_common::number::{Prefix, short};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// Between two versions of the line on a terminal, and between two lines elsewhere.
+/// This is the time between two updates of the line on a terminal; elsewhere, `STEP_ELSEWHERE` is
+/// the time between two lines.
 const STEP_ON_TERMINAL: Duration = Duration::from_millis(200);
 const STEP_ELSEWHERE: Duration = Duration::from_secs(10);
 const DIGITS: usize = 5;
 
+/// Counts what has been scanned so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     pub objects: u64,
     pub total_bytes: u64,
 }
 
-/// See the module.
+/// Shows the progress of a scan.
 pub struct ProgressLine {
     terminal: bool,
     shown: Instant,
@@ -30,6 +32,7 @@ impl Default for ProgressLine {
 }
 
 impl ProgressLine {
+    /// Shows the progress, unless the last update was a moment ago.
     pub fn show(&mut self, progress: Progress) {
         let step = if self.terminal { STEP_ON_TERMINAL } else { STEP_ELSEWHERE };
         if self.shown.elapsed() < step {
@@ -38,11 +41,11 @@ impl ProgressLine {
         self.shown = Instant::now();
         let line = line(progress, self.began.elapsed());
         let (before, after) = if self.terminal { ("\r\x1b[K", "") } else { ("", "\n") };
-        // Progress that can not be shown is no reason to fail.
+        // A line that cannot be shown does not fail the scan.
         let _ = write!(std::io::stderr(), "{before}{line}{after}");
     }
 
-    /// Makes room for other output.
+    /// Clears the line for other output.
     pub fn clear(&self) {
         if self.terminal {
             let _ = write!(std::io::stderr(), "\r\x1b[K");

@@ -1,7 +1,7 @@
-//! The text of `aws s3 ls --recursive`: date, time, size, key.
+//! This module reads the output of `aws s3 ls --recursive`: date, time, size, key.
 //!
-//! Invariant: a line that is none of these is an error with its number, never passed over. With `--summarize` the
-//! number of objects at the end must be the number of lines.
+//! Invariant: a line that is not valid is an error with its number; none is skipped. With
+//! `--summarize`, the number of objects at the end must be the number of lines.
 
 use super::collector::{Collector, Listed};
 use super::error::ScanError;
@@ -12,31 +12,31 @@ use std::path::Path;
 /// A key has at most 1024 bytes.
 const LINE_BYTES_MAX: u64 = 16 << 10;
 const SHOWN_CHARACTERS: usize = 120;
-/// Between two reports of progress.
+/// Progress is reported after this many lines.
 const LINES_A_STEP: u64 = 4096;
-/// `2026-11-21 18:44:02`
+/// This is the form of `2026-11-21 18:44:02`.
 const DATE: &[u8] = b"0000-00-00 00:00:00";
 const FORM: &str = "a date, a time, a size in bytes and a key, as `aws s3 ls --recursive` prints them";
 const ROUNDED: &str = "a size in whole bytes, but --human-readable rounds sizes: list again without it";
 const FOLDER: &str = "objects, but this is a folder: list again with --recursive";
 const SUMMARY: &str = "as many objects as lines: the listing is not whole";
 
-/// A line that is one.
+/// This is a valid line.
 #[derive(Debug, PartialEq, Eq)]
 enum Line<'a> {
     Object {
         size_bytes: u64,
         key: &'a [u8],
     },
-    /// Of `--summarize`.
+    /// This is the number of objects that `--summarize` prints.
     Objects(u64),
     Nothing,
 }
 
-/// Gives every object in `reader` to `collector`; `path` for messages.
+/// Adds every object in `reader` to `collector`; `path` is for messages.
 ///
 /// # Errors
-/// When it can not be read, or a line is not as it should be.
+/// Fails when it cannot be read, or when a line is not valid.
 pub fn scan(
     mut reader: impl BufRead,
     path: &Path,
@@ -74,7 +74,7 @@ pub fn scan(
     }
 }
 
-/// The error is what was expected.
+/// Parses a line. The error says what was expected.
 fn parse(line: &[u8]) -> Result<Line<'_>, &'static str> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -98,7 +98,7 @@ fn parse(line: &[u8]) -> Result<Line<'_>, &'static str> {
     }
     let rest = rest.trim_ascii_start();
     let end = rest.iter().position(|&byte| byte == b' ').ok_or(FORM)?;
-    // A key may begin with blanks: exactly one is none of it.
+    // A key may begin with blanks: only one blank is the separator.
     let (size, key) = (&rest[..end], &rest[end + 1..]);
     let is_rounded = size.contains(&b'.') || key.starts_with(b"Bytes ") || key.starts_with(b"Byte ");
     let size_bytes = number(size).filter(|_| !is_rounded).ok_or(if is_rounded { ROUNDED } else { FORM })?;

@@ -1,3 +1,3 @@
-//! Looking at drives and mending them while no server runs.
+//! This module checks and repairs drives while no server runs.
 
 pub mod check;

@@ -4,7 +4,8 @@ use crate::spec::BlockSize;
 use std::path::Path;
 use std::time::Instant;
 
-/// On a disk: temporary directories are often in memory and refuse O_DIRECT.
+/// Creates a directory on a disk: temporary directories are often in memory, which does not support
+/// O_DIRECT.
 fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/../../target").unwrap()
 }
@@ -51,9 +52,9 @@ fn objects_are_stored_read_listed_and_deleted() {
         engine.notes()
     );
     engine.finish().unwrap();
-    // It is locked as long as the engine lives.
+    // The drive is locked while the engine lives.
     drop(engine);
-    // The drive is opened as it is; only what is missing is stored, and what is there stays.
+    // The drive is reused: missing objects are stored, and existing ones stay.
     job.objects.ops = None;
     let mut again = prepared(&job, clock);
     assert_eq!(one(&mut again, 2, &operation(Verb::Read, 0)), whole);
@@ -123,8 +124,8 @@ fn sizes_may_differ_from_object_to_object() {
     engine.finish().unwrap();
 }
 
-/// All of a batch of reads once had to end before the first of them was replaced, so that every second half of a
-/// turn the drive had nothing to do.
+/// Regression: all reads of a batch had to end before the first of them was replaced, so that the
+/// drive had nothing to do half of the time.
 #[test]
 fn each_end_is_handed_over_before_the_next_is_looked_at() {
     const DEPTH: u32 = 8;

@@ -1,26 +1,28 @@
-//! Bodies in chunks (RFC 9112, 7.1), as servers send what they make while they send it.
+//! This module decodes chunked bodies (RFC 9112, 7.1), which servers use for content that they
+//! generate while sending it.
 
 use super::head::Malformed;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// In the digits of a chunk's length; whether there was one.
+    /// The decoder is within the digits of a chunk's length.
     Length {
         digits: u8,
     },
-    /// Behind the digits, until the end of the line.
+    /// The decoder is after the digits, before the end of the line.
     Extension,
     Data,
-    /// The line end behind the data.
+    /// The decoder is in the line end after the data.
     DataEnd,
-    /// Lines after the last chunk; bytes of the line so far.
+    /// The decoder is in the lines after the last chunk; `length` counts the bytes of the current
+    /// line.
     Trailer {
         length: u32,
     },
     Done,
 }
 
-/// Takes a body apart, however it was cut on its way.
+/// Decodes a chunked body that arrives in pieces.
 #[derive(Clone, Copy, Debug)]
 pub struct Decoder {
     state: State,
@@ -38,10 +40,11 @@ impl Decoder {
         self.state == State::Done
     }
 
-    /// Goes through `bytes` and gives the data in them to `sink`; how many belong to this body.
+    /// Decodes `bytes`, passes the data in them to `sink`, and returns how many bytes belong to
+    /// this body.
     ///
     /// # Errors
-    /// When they are no chunks.
+    /// Fails when the bytes are no valid chunks.
     pub fn take(&mut self, bytes: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<usize, Malformed> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {

@@ -1,4 +1,4 @@
-//! Where a job's server is, and how it is spoken to.
+//! This module finds the address of a job's server and how to connect to it.
 
 use super::tls::Tls;
 use crate::spec::{Https, Objects};
@@ -8,17 +8,19 @@ use std::rc::Rc;
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
 
-/// See the module.
+/// Describes how to connect to a server.
 #[derive(Clone)]
 pub struct Endpoint {
     pub address: SocketAddr,
-    /// None: plain HTTP.
+    /// This is `None` for plain HTTP.
     pub tls: Option<Rc<Tls>>,
 }
 
 impl Endpoint {
+    /// Resolves the endpoint of a job.
+    ///
     /// # Errors
-    /// When the host has no address, or no certificate can be checked.
+    /// Fails when the host has no address, or when certificates cannot be verified.
     pub fn of(wanted: &Objects) -> Result<Self, String> {
         let port = if wanted.https == Https::Off { HTTP_PORT } else { HTTPS_PORT };
         let (address, name) = address_of(&wanted.host, port)?;
@@ -31,7 +33,8 @@ impl Endpoint {
     }
 }
 
-/// Of `host`, `host:port` or `[v6]:port`; and the name or address without the port.
+/// Resolves `host`, `host:port` or `[v6]:port`, and returns the address and the host without the
+/// port.
 fn address_of(host: &str, default_port: u16) -> Result<(SocketAddr, &str), String> {
     if host.is_empty() {
         return Err("http_host= is missing: the endpoint, for example 127.0.0.1:9000".into());

@@ -1,4 +1,4 @@
-//! What goes wrong between us and a server, as an errno for the figures and as words for people.
+//! This module describes failures of requests, as an errno for the figures and as text for users.
 
 use super::head::Malformed;
 use crate::engine::EngineError;
@@ -7,10 +7,10 @@ use rustls::CertificateError;
 use std::io;
 use std::time::Duration;
 
-/// Of a server's message, characters.
+/// At most this many characters of a server's message are kept.
 const MESSAGE_CHARACTERS_MAX: usize = 200;
 
-// errno values of Linux, as completions carry them.
+// These are errno values of Linux, as completions contain them.
 const ENOENT: i32 = 2;
 const EIO: i32 = 5;
 const EACCES: i32 = 13;
@@ -39,15 +39,15 @@ pub enum Failure {
     Cut,
     #[error("{status} {code}: {message}")]
     Refused { status: u16, code: String, message: String },
-    /// An answer without what it has to have.
+    /// A response lacks a required part.
     #[error("the answer has no {0}")]
     Lacks(&'static str),
-    /// Of a request.
+    /// Adds the request to a failure.
     #[error("{method} {path}: {failure}")]
     At { method: &'static str, path: String, failure: Box<Self> },
     #[error("the answer has status {status}, not {expected}")]
     OtherStatus { status: u16, expected: u16 },
-    /// Of an object or a range of it.
+    /// The length of an object or range is not the expected one.
     #[error("{bytes} bytes are announced or came, {expected} are to come")]
     OtherLength { bytes: u64, expected: u64 },
     #[error("Content-Range is {found:?}, not {expected:?}")]
@@ -57,7 +57,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// From the answer's body, an XML document of S3 or not.
+    /// Creates the failure from a response's status and body, which may be an XML document of S3.
     pub fn refused(status: u16, body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
         let element =
@@ -70,7 +70,7 @@ impl Failure {
         Self::Refused { status, code, message }
     }
 
-    /// As a failure of this request, unless it is one of a request already.
+    /// Adds the request to a failure, unless it already has one.
     pub fn at(self, method: &'static str, path: &[u8]) -> Self {
         match self {
             Self::At { .. } => self,
@@ -81,7 +81,7 @@ impl Failure {
         }
     }
 
-    /// The same request failed for another reason.
+    /// Replaces the reason of the failure and keeps the request.
     pub fn because(self, reason: Self) -> Self {
         match self {
             Self::At { method, path, .. } => Self::At { method, path, failure: Box::new(reason) },
@@ -89,7 +89,7 @@ impl Failure {
         }
     }
 
-    /// Without the request.
+    /// Returns the failure without the request.
     pub fn reason(&self) -> &Self {
         match self {
             Self::At { failure, .. } => failure,
@@ -97,7 +97,7 @@ impl Failure {
         }
     }
 
-    /// For the report.
+    /// Describes the failure for the report.
     pub fn told(&self) -> FailedOperation {
         let (operation, path) = match self {
             Self::At { method, path, .. } => ((*method).to_owned(), path.clone()),
@@ -121,6 +121,7 @@ impl Failure {
         }
     }
 
+    /// Returns the status of a response with an error, if there was one.
     pub fn status(&self) -> Option<u16> {
         match self.reason() {
             Self::Refused { status, .. } => Some(*status),
@@ -128,7 +129,7 @@ impl Failure {
         }
     }
 
-    /// As a completion carries it, positive.
+    /// Returns the errno for the completion, as a positive number.
     pub fn errno(&self) -> i32 {
         match self.reason() {
             Self::At { .. } => unreachable!("a reason is no request"),
@@ -155,7 +156,7 @@ impl Failure {
         }
     }
 
-    /// What such failures have in common.
+    /// Returns a text that is equal for failures of the same kind.
     pub fn kind(&self) -> String {
         match self {
             Self::Refused { status, code, .. } => format!("{status} {code}"),
@@ -167,7 +168,7 @@ impl Failure {
     }
 }
 
-/// What is wrong, and what to do about it.
+/// Says what is wrong with TLS, and what to do about it.
 fn tls_in_words(error: &rustls::Error) -> String {
     use CertificateError::{NotValidForName, NotValidForNameContext};
     let advice = match error {
@@ -188,7 +189,7 @@ fn tls_in_words(error: &rustls::Error) -> String {
     format!("{certificate}{error}{advice}")
 }
 
-/// Preparing has no completion to put it into.
+/// Preparation has no completion that could hold the failure.
 impl From<Failure> for EngineError {
     fn from(failure: Failure) -> Self {
         Self(failure.to_string())

@@ -1,45 +1,46 @@
-//! The head of an answer: as little of HTTP/1.1 (RFC 9112) as a client of S3 needs, without allocating.
+//! This module parses the head of a response: as much of HTTP/1.1 (RFC 9112) as a client of S3
+//! needs, without allocating.
 //!
-//! Invariant: an answer whose length is not certain is refused, never guessed.
+//! Invariant: a response whose length is not certain is refused, never guessed.
 
 use std::ops::Range;
 
 /// Longer heads are refused.
 pub const HEAD_BYTES_MAX: usize = 32 << 10;
 
-/// How the body's end is found.
+/// Says how the end of the body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     Length(u64),
     Chunked,
-    /// With the connection.
+    /// The body ends when the connection does.
     ToEnd,
 }
 
-/// What is known of an answer before its body.
+/// Describes a response before its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     pub status: u16,
     pub framing: Framing,
-    /// The server ends the connection after this answer.
+    /// Says that the server closes the connection after this response.
     pub closes: bool,
-    /// Where the ETag stands, quotes included.
+    /// This is the position of the ETag, including the quotes.
     pub etag: Range<usize>,
-    /// Where the value of Content-Range stands.
+    /// This is the position of the value of Content-Range.
     pub content_range: Range<usize>,
-    /// First byte of the body.
+    /// This is the position of the body's first byte.
     pub end: usize,
 }
 
-/// Why an answer is not understood.
+/// Says why a response is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an answer of HTTP/1.1: {0}")]
 pub struct Malformed(pub &'static str);
 
-/// The head at the start of `bytes`; None until it is whole.
+/// Parses the head at the start of `bytes`; returns `None` until it is complete.
 ///
 /// # Errors
-/// When it is not HTTP/1.x, or its length is not certain.
+/// Fails when the response is not HTTP/1.x, or when its length is not certain.
 pub fn parse(bytes: &[u8]) -> Result<Option<Head>, Malformed> {
     let Some((line, mut at)) = next_line(bytes, 0) else { return too_long(bytes) };
     let mut head = status_line(&bytes[line])?;
@@ -69,7 +70,7 @@ fn too_long(bytes: &[u8]) -> Result<Option<Head>, Malformed> {
     if bytes.len() >= HEAD_BYTES_MAX { Err(Malformed("its head is longer than 32 KiB")) } else { Ok(None) }
 }
 
-/// The line from `at`, without its end, and where the next begins.
+/// Returns the line from `at` without its end, and the position of the next line.
 fn next_line(bytes: &[u8], at: usize) -> Option<(Range<usize>, usize)> {
     let length = bytes.get(at..)?.iter().position(|byte| *byte == b'\n')?;
     let end = at + length;
@@ -102,7 +103,8 @@ fn field(
     line: Range<usize>,
 ) -> Result<(), Malformed> {
     let text = &bytes[line.clone()];
-    // Only these five matter: told by their first letter before anything is compared.
+    // Only five headers matter; their first letters exclude most others before anything is
+    // compared.
     if !matches!(text[0] | 0x20, b'c' | b't' | b'e') {
         return Ok(());
     }

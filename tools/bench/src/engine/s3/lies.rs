@@ -1,6 +1,8 @@
-//! Whole runs against a small S3 server that can lie in every way in which what comes may not be what was asked for.
+//! These tests run whole jobs against a small S3 server that sends something other than what was
+//! requested.
 //!
-//! `ringbolt bench` once took any body for the object: a server that gave nothing at all won every comparison.
+//! Regression: `ringbolt bench` accepted any body as the object, so that a server that sent nothing
+//! won every comparison.
 
 use super::tests::read_request;
 use crate::cli::RunOptions;
@@ -13,28 +15,28 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// Of what the server gives in place of the truth.
+/// Says what the server sends instead of the right response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lie {
     Nothing,
     FlippedByte,
     OtherObject,
-    /// The bytes of another range, as long as the right one and called so.
+    /// Sends the bytes of another range, with the right length and Content-Range.
     OtherBytes,
-    /// Half of the body, with its length.
+    /// Sends half of the body, with the length of that half.
     Short,
     Empty,
-    /// Half of the body, with the length of the whole.
+    /// Sends half of the body, with the length of the whole.
     BrokenOff,
     Longer,
     OtherContentRange,
-    /// Status 200 and the whole object where a range was asked for.
+    /// Sends status 200 and the whole object in response to a range request.
     WholeForRange,
-    /// Status 206 where the whole object was asked for.
+    /// Sends status 206 in response to a request for the whole object.
     RangeForWhole,
     HeadOfOtherLength,
     EmptyListing,
-    /// 200 without a body where a document has to come.
+    /// Sends status 200 without a body where a document is expected.
     EmptyDocument,
 }
 
@@ -43,7 +45,7 @@ struct Server {
     lie: Lie,
 }
 
-/// The address of one that lies in this way.
+/// Starts a server with this lie, and returns its address.
 fn server(lie: Lie) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -64,7 +66,7 @@ fn server(lie: Lie) -> String {
 }
 
 impl Server {
-    /// None when the connection ends with the answer.
+    /// Answers one request; returns `None` when the connection ends with the response.
     fn answer(&self, stream: &mut TcpStream, request: &[u8]) -> Option<()> {
         let head_end = request.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
         let head = String::from_utf8_lossy(&request[..head_end]).into_owned();
@@ -98,7 +100,7 @@ impl Server {
     }
 
     fn listing(&self, objects: &BTreeMap<String, Vec<u8>>, query: &str) -> Vec<u8> {
-        // Preparing lists by label, which ends with a slash; the operation by page.
+        // Preparation lists by label, which ends with a slash; the list operation lists by page.
         if self.lie == Lie::EmptyListing && !query.ends_with("%2F") {
             return Vec::new();
         }
@@ -151,7 +153,7 @@ fn plain(body: &[u8]) -> Vec<u8> {
     [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat()
 }
 
-/// 20 operations on 8 objects, whatever fails.
+/// Returns a job of 20 gets of 8 objects that continues after errors.
 fn get_job(lie: Lie) -> Job {
     let mut job = job(&server(lie), 4);
     job.block = ByDirection::same(BlockSize::Fixed(16_384));

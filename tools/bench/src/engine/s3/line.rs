@@ -1,8 +1,10 @@
-//! One connection with one request at a time: sends what was rendered, takes the answer apart.
+//! This module is one connection with one request at a time: it sends the rendered request and
+//! parses the response.
 //!
-//! Invariants: buffers belong to the line or to its slot and are used for every request; a connection is used again
-//! only after an answer that ended where it said it would. A request is repeated only when a connection that was kept
-//! open turns out to be closed before the first byte of the answer, as a server may close it at any time.
+//! Invariants: buffers belong to the line or to its slot and are reused for every request. A
+//! connection is reused only after a response that ended where it said it would. A request is
+//! repeated only when a kept connection turns out to be closed before the first byte of the
+//! response, because a server may close it at any time.
 
 use super::chunked::Decoder;
 use super::endpoint::Endpoint;
@@ -19,45 +21,47 @@ use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 
 const RECEIVE_BYTES: usize = 64 << 10;
-/// A body up to this size travels in one piece with its head.
+/// A body up to this size is sent in one piece with its head.
 const JOINED_BYTES_MAX: usize = 64 << 10;
-/// What is kept of a body that is read as text.
+/// At most this much is kept of a body that is read as text.
 const TEXT_BYTES_MAX: usize = 4 << 20;
 
-/// Where the body of an answer goes. That of a refusal is always read as text.
+/// Says where the body of a response is stored. The body of an error response is always read as
+/// text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sink {
-    /// Into the slot's buffer, as far as it fits.
+    /// Stores the body in the slot's buffer, as far as it fits.
     Buffer,
-    /// Into [`Line::text`].
+    /// Stores the body in [`Line::text`].
     Text,
 }
 
-/// One exchange, beyond the head that was rendered.
+/// Describes one exchange, apart from the rendered head.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
-    /// From the buffer, first and one past the last byte.
+    /// This is the range of the buffer to send: the first byte, and one past the last.
     pub upload: Option<(usize, usize)>,
     pub sink: Sink,
-    /// The answer has no body, whatever its head says.
+    /// Says that the response has no body, whatever its head says.
     pub head_only: bool,
-    /// A body of success that is to be longer is not waited for.
+    /// This is the largest expected body; a longer one of a success is refused at once.
     pub body_bytes_max: u64,
     pub repeatable: bool,
 }
 
 impl Call {
+    /// This is a request without a body whose response is read as text.
     pub const PLAIN: Self =
         Self { upload: None, sink: Sink::Text, head_only: false, body_bytes_max: u64::MAX, repeatable: true };
 }
 
-/// The pieces of a request, to be filled before [`Line::exchange`].
+/// Holds the parts of a request, which are filled before [`Line::exchange`].
 #[derive(Debug, Default)]
 pub struct Pieces {
     pub path: Vec<u8>,
     pub query: Vec<u8>,
     pub copy_source: Vec<u8>,
-    /// First and last byte.
+    /// This is the first and last byte.
     pub range: Option<(u64, u64)>,
 }
 
@@ -70,49 +74,50 @@ impl Pieces {
     }
 }
 
-/// Why a connection was ended from outside of its task.
+/// Says why another task ended the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     TimedOut,
-    /// The run or the job was over.
+    /// The run or the job is over.
     Cut,
 }
 
-/// What can end a connection from outside of its task, while it is made too: the task then sees the end of the stream.
+/// Ends a connection from outside of its task, also while it is being made: the task then sees the
+/// end of the stream.
 #[derive(Debug, Default)]
 pub struct Control {
     stream: RefCell<Option<std::net::TcpStream>>,
     ending: Cell<Option<Ending>>,
-    /// Connections that were made in place of one that was over.
+    /// Counts connections that were made in place of an earlier one.
     pub again: Cell<u64>,
 }
 
 impl Control {
-    /// An operation begins.
+    /// Begins an operation.
     pub fn begin(&self) {
         self.ending.set(None);
     }
 
-    /// Ends the operation that is under way, for the first reason that is given.
+    /// Ends the current operation. If it is called more than once, the first reason counts.
     pub fn end(&self, why: Ending) {
         self.ending.set(self.ending.get().or(Some(why)));
         self.hang_up();
     }
 
-    /// Why the operation was ended, if it was.
+    /// Returns why the operation was ended, if it was.
     pub fn ending(&self) -> Option<Ending> {
         self.ending.get()
     }
 
     fn hang_up(&self) {
         if let Some(stream) = self.stream.borrow().as_ref() {
-            // Fails only when it is over already.
+            // This fails only when the connection is already closed.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 }
 
-/// See the module.
+/// Sends requests over one connection and receives the responses.
 pub struct Line {
     endpoint: Endpoint,
     wire: Option<Wire>,
@@ -120,16 +125,16 @@ pub struct Line {
     pub pieces: Pieces,
     request: Vec<u8>,
     receive: Box<[u8]>,
-    /// Bytes of the answer came.
+    /// Says that bytes of the response have arrived.
     answered: bool,
-    /// There was a connection.
+    /// Says that there has been a connection.
     connected: bool,
     method: &'static str,
     pub text: Vec<u8>,
     pub etag: Vec<u8>,
-    /// Of the last answer.
+    /// This is the status of the last response.
     pub status: u16,
-    /// Content-Length, where there was one.
+    /// This is the Content-Length, if there was one.
     pub length: Option<u64>,
     pub content_range: Vec<u8>,
 }
@@ -172,7 +177,7 @@ impl Line {
     /// Connects if there is no connection.
     ///
     /// # Errors
-    /// When the server can not be reached, or there is no agreement on TLS.
+    /// Fails when the server cannot be reached, or when the TLS handshake fails.
     pub async fn connect(&mut self) -> Result<(), Failure> {
         if self.wire.is_some() {
             return Ok(());
@@ -193,7 +198,7 @@ impl Line {
         if let Some(error) = dialled.take_error()? {
             return Err(error.into());
         }
-        // The ring waits by itself only on what is not told to return at once.
+        // The ring waits only on sockets that are not non-blocking.
         dialled.set_nonblocking(false)?;
         dialled.set_nodelay(true)?;
         self.wire = Some(match &self.endpoint.tls {
@@ -203,7 +208,7 @@ impl Line {
         Ok(())
     }
 
-    /// Ends a connection that waits for its next request.
+    /// Closes an idle connection.
     pub async fn close(&mut self) {
         if let Some(Wire::Tls(stream)) = self.wire.take() {
             stream.close().await;
@@ -211,10 +216,11 @@ impl Line {
         self.control.hang_up();
     }
 
-    /// Sends the rendered request and reads its answer; bytes of its body. `buffer` is the slot's.
+    /// Sends the rendered request, reads its response, and returns the length of the body. `buffer`
+    /// is the slot's.
     ///
     /// # Errors
-    /// When there is no whole answer, or its status is not 2xx.
+    /// Fails when the response is incomplete, or when its status is not 2xx.
     pub async fn exchange(&mut self, call: Call, buffer: &mut Box<[u8]>) -> Result<u64, Failure> {
         let kept = self.wire.is_some();
         let outcome = match self.try_once(call, buffer).await {
@@ -228,7 +234,7 @@ impl Line {
         outcome.map_err(|failure| self.at(failure))
     }
 
-    /// A failure of the last request.
+    /// Adds the last request to a failure.
     pub fn at(&self, failure: Failure) -> Failure {
         failure.at(self.method, &self.pieces.path)
     }
@@ -237,7 +243,8 @@ impl Line {
         self.answered = false;
         self.connect().await?;
         let Some(mut wire) = self.wire.take() else { return Err(Failure::Closed) };
-        // A server that refuses early may close before it has read the body: its answer counts all the same.
+        // A server that refuses a request early may close the connection before it has read the
+        // body; its response counts nevertheless.
         let sent = self.send(&mut wire, call, buffer).await;
         let (head, body_bytes, clean) = match (self.receive(&mut wire, call, buffer).await, sent) {
             (Ok(received), Ok(())) => received,
@@ -261,7 +268,7 @@ impl Line {
             self.request.extend_from_slice(&buffer[start..end]);
         }
         let sent = wire.write(&mut self.request).await;
-        // As it was, in case it has to be repeated.
+        // The head is restored, in case the request has to be repeated.
         self.request.truncate(head_bytes);
         sent?;
         if !joined {
@@ -270,7 +277,8 @@ impl Line {
         Ok(())
     }
 
-    /// Head, bytes of the body, and whether the answer ended where it should.
+    /// Receives a response. Returns the head, the bytes of the body, and whether the response ended
+    /// where it should.
     async fn receive(
         &mut self,
         wire: &mut Wire,
@@ -316,7 +324,7 @@ impl Line {
         let mut filled = 0;
         loop {
             match head::parse(&self.receive[..filled])? {
-                // Interim answers.
+                // This is an interim response.
                 Some(head) if head.status < 200 => {
                     self.receive.copy_within(head.end..filled, 0);
                     filled -= head.end;
@@ -330,7 +338,8 @@ impl Line {
         }
     }
 
-    /// Receives behind the first `filled` bytes; 0: the other side has closed.
+    /// Receives into the buffer after the first `filled` bytes; returns 0 when the server has
+    /// closed.
     async fn receive_some(&mut self, wire: &mut Wire, filled: usize) -> Result<usize, Failure> {
         let part = filled..self.receive.len();
         let count = wire.read(&mut self.receive, part).await?;
@@ -361,7 +370,7 @@ impl Line {
             }
             match self.receive_some(wire, 0).await? {
                 0 => return Err(Failure::Closed),
-                // More than the length: what follows belongs to no request of ours.
+                // More than the length has arrived: the rest belongs to none of our requests.
                 count if count > left => return Ok(false),
                 count => body.store(&self.receive[..count], buffer, &mut self.text),
             }
@@ -391,12 +400,12 @@ impl Line {
     }
 }
 
-/// The body of an answer on its way.
+/// Stores the body of a response while it arrives.
 struct Body {
     sink: Sink,
-    /// In the buffer.
+    /// Counts the bytes in the buffer.
     stored: usize,
-    /// In all.
+    /// Counts all bytes.
     bytes: u64,
 }
 
@@ -414,7 +423,7 @@ impl Body {
     }
 }
 
-/// A connection that is being made.
+/// Starts a connection.
 fn dial(address: &SocketAddr) -> io::Result<std::net::TcpStream> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

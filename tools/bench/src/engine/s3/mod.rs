@@ -1,14 +1,16 @@
-//! An S3 endpoint under load: one thread, one runtime, as many connections as the job is deep, each with one request
-//! in flight.
+//! This module puts load on an S3 endpoint: one thread, one runtime, and as many connections as the
+//! job's depth, each with one request in flight.
 //!
-//! With `client_wait=poll` the thread turns round instead of sleeping while answers keep coming ([`waiting`] says why);
-//! when nothing has come for [`SPIN`] it sleeps. The CPU time of this engine's thread is therefore that of a whole core
-//! under load; what a request costs is what is left when the server is slow. With `client_wait=sleep` it waits in the
-//! ring for the next answer.
+//! With `client_wait=poll` the thread polls instead of sleeping while responses keep arriving
+//! ([`waiting`] gives the reason); when none has arrived for [`SPIN`], it sleeps. Under load, the
+//! CPU time of this engine's thread is therefore that of a whole core; the cost of a request can be
+//! measured only when the server is slow. With `client_wait=sleep` the thread waits in the ring for
+//! the next response.
 //!
-//! Invariants: a request's buffers are its slot's and are used again; nothing is allocated for a GET, PUT, HEAD or
-//! DELETE that succeeds. An operation that has no whole answer within `request_timeout` fails, one that is in flight
-//! when the run ends is cut off; neither holds the thread, which waits nowhere but in its ring.
+//! Invariants: a request's buffers belong to its slot and are reused; nothing is allocated for a
+//! GET, PUT, HEAD or DELETE that succeeds. An operation without a complete response within
+//! `request_timeout` fails, and one in flight when the run ends is aborted; neither blocks the
+//! thread, which waits only in its ring.
 
 mod chunked;
 mod endpoint;
@@ -42,14 +44,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 const RING_ENTRIES: u32 = 1024;
-/// How long the thread turns round without an answer before it sleeps.
+/// The thread polls for this long without a response before it sleeps.
 const SPIN: Duration = Duration::from_micros(200);
-/// Timers are good for a millisecond: before a deadline as near as this the thread does not sleep.
+/// Timers have a resolution of a millisecond: the thread does not sleep when a deadline is nearer
+/// than this.
 const NEAR: Duration = Duration::from_millis(2);
-/// How often operations that hang are looked for.
+/// The thread checks for operations that hang at this interval.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// See the module.
+/// Runs the requests of one thread.
 pub struct S3Engine {
     runtime: Runtime<TimeDriver<IoUringDriver>>,
     shared: Rc<Shared>,
@@ -60,13 +63,14 @@ pub struct S3Engine {
 }
 
 impl S3Engine {
-    /// For thread number `thread` of the job.
+    /// Creates the engine for thread number `thread` of the job.
     ///
     /// # Errors
-    /// When the job asks for what there is not, or the kernel refuses a ring.
+    /// Fails when the job is not valid, or when the kernel refuses a ring.
     pub fn new(job: &Job, thread: u32, clock: Clock) -> Result<Self, EngineError> {
         let shared = Rc::new(Shared::of(job, clock)?);
-        // Completions are taken when the loop asks: an interrupt for each would cost the server, over loopback.
+        // Completions are taken when the loop asks for them: over loopback, an interrupt for each
+        // would cost the server time.
         let mut ring = io_uring::IoUring::builder();
         ring.setup_single_issuer().setup_coop_taskrun();
         let builder = || RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES).enable_timer();
@@ -78,10 +82,10 @@ impl S3Engine {
         Ok(Self { runtime, shared, share, desk, started: false, look_ns: 0 })
     }
 
-    /// Deletes what jobs like this one have put, and says how many objects those were.
+    /// Deletes what jobs like this one have put, and returns the number of objects deleted.
     ///
     /// # Errors
-    /// When the server can not be asked, or refuses.
+    /// Fails when the server cannot be reached, or when it refuses a request.
     pub fn remove(&mut self) -> Result<u64, EngineError> {
         let shared = self.shared.clone();
         self.runtime.block_on(async {
@@ -89,12 +93,12 @@ impl S3Engine {
         })
     }
 
-    /// Time in which the thread turned round, or slept, with nothing to do.
+    /// Returns the time in ns in which the thread polled or slept with nothing to do.
     pub fn idle_ns(&self) -> u64 {
         self.shared.idle_ns.get()
     }
 
-    /// Spawns the tasks of the slots, connected.
+    /// Connects the slots and spawns their tasks.
     fn start(&mut self) -> Result<(), EngineError> {
         let shared = self.shared.clone();
         self.started = true;
@@ -114,13 +118,14 @@ impl S3Engine {
         })
     }
 
-    /// Ends the tasks: what is in flight breaks off.
+    /// Ends the tasks; operations in flight are aborted.
     fn leave(&mut self) {
         let shared = self.shared.clone();
         self.runtime.block_on(std::future::poll_fn(|context| {
             shared.slots.main.remember(context);
             shared.slots.leave();
-            // The others end by themselves, and say so to the server.
+            // Idle connections close in order; the tasks of the others end because their
+            // connections are cut.
             shared.cut();
             shared.spinner.ring();
             if shared.slots.tasks.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
@@ -134,7 +139,7 @@ impl Drop for S3Engine {
     }
 }
 
-/// The life of a slot's connection.
+/// Serves the operations of a slot on its connection.
 async fn serve(shared: Rc<Shared>, mut line: Line, slot: u32) {
     while let Some((operation, mut buffer)) = shared.slots.next(slot).await {
         let outcome = operation::carry_out(&shared, &mut line, &operation, &mut buffer).await;
@@ -144,7 +149,7 @@ async fn serve(shared: Rc<Shared>, mut line: Line, slot: u32) {
     shared.slots.end_task();
 }
 
-/// Does `work`, looking meanwhile whether it takes too long or the run is to end.
+/// Runs `work`, and meanwhile aborts it when it takes too long or the run is to end.
 async fn guarded<T>(shared: &Shared, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let mut work = pin!(work);
     loop {
@@ -163,7 +168,7 @@ async fn guarded<T>(shared: &Shared, work: impl Future<Output = Result<T, Failur
     }
 }
 
-/// A task whose polls are counted: a turn of the loop without one was idle.
+/// Counts the polls of a task: a turn of the loop without one was idle.
 fn counted(shared: Rc<Shared>, task: impl Future<Output = ()>) -> impl Future<Output = ()> {
     let mut task = Box::pin(task);
     std::future::poll_fn(move |context| {
@@ -172,7 +177,8 @@ fn counted(shared: Rc<Shared>, task: impl Future<Output = ()>) -> impl Future<Ou
     })
 }
 
-/// A task that is always ready while the thread is to turn round: the runtime then submits and reaps without waiting.
+/// Keeps the runtime from sleeping while the thread polls: the task is always ready then, so the
+/// runtime submits and reaps without waiting.
 fn spin(shared: Rc<Shared>) -> impl Future<Output = ()> {
     std::future::poll_fn(move |context| {
         if shared.slots.is_leaving() {
@@ -187,26 +193,26 @@ fn spin(shared: Rc<Shared>) -> impl Future<Output = ()> {
     })
 }
 
-/// One call of `reap`.
+/// Waits for the completions or the deadline of one call of `reap`.
 struct Wait<'a> {
     shared: &'a Shared,
     at_least: usize,
     deadline_ns: Option<u64>,
-    /// Turns of the loop so far.
+    /// Counts the turns of the loop.
     turns: u32,
-    /// When the last answer came, or the call began.
+    /// This is the time when the last response arrived, or when the call began.
     active_ns: u64,
     seen: usize,
-    /// At the last turn: the time, and how often tasks had been polled.
+    /// This is the time of the last turn; `last_polls` is how often tasks had been polled by then.
     last_ns: u64,
     last_polls: u64,
 }
 
 enum Verdict {
     Enough,
-    /// Turn round.
+    /// The thread polls.
     Spin,
-    /// For so long at most.
+    /// The thread sleeps for at most this long.
     Sleep(Duration),
 }
 
@@ -220,7 +226,8 @@ impl Wait<'_> {
             self.shared.idle_ns.set(self.shared.idle_ns.get() + (now - self.last_ns));
         }
         (self.last_ns, self.last_polls) = (now, polls);
-        // What was queued in this turn is handed over in the next. A thread that sleeps hands over before it does.
+        // What was queued in this turn is submitted in the next. A thread that sleeps submits
+        // before it does.
         let sleeps = self.shared.client_wait == ClientWait::Sleep && self.at_least > 0;
         if (sleeps || self.turns > 2)
             && done >= self.at_least
@@ -260,7 +267,7 @@ impl Wait<'_> {
             if !answered.await {
                 self.shared.end_old();
             }
-            // A sleep is idle, whatever woke it.
+            // The time of a sleep is idle, whatever ended it.
             let now = self.shared.clock.now_ns();
             self.shared.idle_ns.set(self.shared.idle_ns.get() + (now - self.last_ns));
             (self.last_ns, self.last_polls) = (now, self.shared.polls.get());
@@ -268,7 +275,8 @@ impl Wait<'_> {
         self.shared.spinning.set(false);
     }
 
-    /// Ready with None at the end, with a time when the thread may sleep.
+    /// Returns ready with `None` when the wait is over, or with a duration when the thread may
+    /// sleep.
     fn turn(&mut self, context: &Context<'_>) -> Poll<Option<Duration>> {
         self.shared.slots.main.remember(context);
         match self.judge() {

@@ -1,4 +1,4 @@
-//! The operations of a job as requests of S3.
+//! This module carries the operations of a job out as requests of S3.
 
 use super::failure::Failure;
 use super::line::{Call, Line, Sink};
@@ -9,10 +9,10 @@ use crate::engine::{Operation, Verb};
 use crate::spec::Direction;
 use ringbolt_tool_common::s3::answer::elements;
 
-/// Does one operation; bytes moved.
+/// Carries out one operation, and returns the bytes transferred.
 ///
 /// # Errors
-/// When it failed.
+/// Fails when the operation fails.
 pub async fn carry_out(
     shared: &Shared,
     line: &mut Line,
@@ -56,12 +56,13 @@ async fn request(
         Verb::List => list(shared, line, number, buffer).await,
         Verb::Copy => copy(shared, line, operation, buffer).await,
         Verb::Multipart => multipart(shared, line, operation, buffer).await,
-        // What a PUT has answered is durable as far as the protocol can say.
+        // What a PUT has acknowledged is durable as far as the protocol can tell.
         Verb::Sync | Verb::DataSync => Ok(0),
     }
 }
 
-/// Gets an object, or the range of it that the operation names, and looks whether that is what came.
+/// Gets an object, or the range of it that the operation names, and checks that the response is the
+/// right one.
 async fn get(
     shared: &Shared,
     line: &mut Line,
@@ -90,7 +91,7 @@ async fn get(
     Ok(bytes)
 }
 
-/// `bytes FIRST-LAST/WHOLE`, the whole perhaps as `*` (RFC 9110, 14.4).
+/// Checks a Content-Range, `bytes FIRST-LAST/WHOLE`; the whole may be `*` (RFC 9110, 14.4).
 fn right_range(value: &[u8], (offset, length, whole): (u64, u64, u64)) -> Result<(), Failure> {
     let text = String::from_utf8_lossy(value);
     let expected = format!("bytes {offset}-{}/{whole}", offset + length - 1);
@@ -137,7 +138,7 @@ async fn copy(
     buffer: &mut Box<[u8]>,
 ) -> Result<u64, Failure> {
     shared.name_bucket(line);
-    // An object can not be copied to itself.
+    // An object cannot be copied to itself.
     line.pieces.path.extend_from_slice(b"/copies/");
     shared.objects.push_key(Direction::Write, operation.number, &mut line.pieces.path);
     line.pieces.copy_source.extend_from_slice(shared.bucket_path());
@@ -149,7 +150,8 @@ async fn copy(
     Ok(operation.length)
 }
 
-/// Copy and Complete answer 200 before they are through, and may say in the body that they failed.
+/// Checks the document of Copy or Complete, which answer 200 before they are done and may report an
+/// error in the body.
 fn right_document(line: &Line, name: &'static str) -> Result<(), Failure> {
     let text = String::from_utf8_lossy(&line.text);
     if text.contains("<Error>") {
@@ -177,7 +179,7 @@ async fn multipart(
     if outcome.is_err() {
         set_query(line, &[b"uploadId=", &encoded]);
         line.render(&shared.signer, "DELETE", None);
-        // What failed before is what is told; an upload that stays is the server's to clean up.
+        // The first failure is the one to report; the server has to clean up an upload that stays.
         let _ = line.exchange(Call::PLAIN, buffer).await;
     }
     outcome

@@ -1,4 +1,4 @@
-//! Before the clock starts: the bucket, and the objects that reads need.
+//! This module prepares the bucket, and the objects that reads need, before the clock starts.
 
 use super::failure::Failure;
 use super::line::{Call, Line};
@@ -12,21 +12,21 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The region that takes no location (S3, CreateBucket).
+/// This region must be given without a location (S3, CreateBucket).
 const FIRST_REGION: &str = "us-east-1";
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
-/// Which objects this thread stores: numbers that leave `thread` over when divided by `threads`.
+/// Says which objects this thread stores: those whose number modulo `threads` is `thread`.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
     pub thread: u64,
     pub threads: u64,
 }
 
-/// Makes the bucket if it is missing.
+/// Creates the bucket if it is missing.
 ///
 /// # Errors
-/// When the server refuses.
+/// Fails when the server refuses.
 pub async fn bucket(shared: &Shared) -> Result<(), Failure> {
     let mut line = shared.line(0);
     let mut body = Box::<[u8]>::default();
@@ -45,16 +45,16 @@ pub async fn bucket(shared: &Shared) -> Result<(), Failure> {
         body = document.into_bytes().into();
     }
     match shared.watched(0, put(shared, &mut line, body.len() as u64, &mut body)).await {
-        // Another thread was quicker.
+        // Another thread was faster.
         Err(failure) if failure.status() == Some(409) => Ok(()),
         outcome => outcome.map(|_| ()),
     }
 }
 
-/// Stores what reads need and is not there in its size.
+/// Stores the objects that reads need and that are missing or have another size.
 ///
 /// # Errors
-/// The first refusal.
+/// Returns the first failure.
 pub async fn objects(
     shared: &Rc<Shared>,
     share: Share,
@@ -107,7 +107,7 @@ async fn store(shared: Rc<Shared>, work: Rc<Work>, slot: usize) -> Result<(), Fa
     Ok(())
 }
 
-/// By number: whether the object is there in its size.
+/// Returns for each number whether the object exists with the right size.
 async fn present(shared: &Shared) -> Result<Vec<bool>, Failure> {
     let mut present = vec![false; shared.objects.count as usize];
     let mut line = shared.line(0);
@@ -127,17 +127,17 @@ async fn present(shared: &Shared) -> Result<Vec<bool>, Failure> {
     }
 }
 
-/// A page of a listing.
+/// Holds a page of a listing.
 pub struct Page {
-    /// Keys, and their sizes where they could be read.
+    /// Holds the keys, and their sizes if they could be read.
     pub entries: Vec<(String, Option<u64>)>,
     pub has_more: bool,
 }
 
-/// The keys that begin with `label` and come behind `after`, as many as there are in a page.
+/// Lists one page of the keys that begin with `label` and come after `after`.
 ///
 /// # Errors
-/// When the server refuses.
+/// Fails when the server refuses.
 pub async fn page(shared: &Shared, line: &mut Line, label: &str, after: &str) -> Result<Page, Failure> {
     shared.name_bucket(line);
     let query = &mut line.pieces.query;

@@ -1,4 +1,5 @@
-//! After the run: the objects that its jobs have put are deleted, where `unlink=1` asks for that.
+//! This module deletes the objects that a run's jobs have put, after the run, if `unlink=1` asks
+//! for it.
 
 use super::failure::Failure;
 use super::line::Call;
@@ -8,10 +9,10 @@ use crate::spec::Direction;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Deletes every object whose key is one of the job's, and says how many those were. The bucket stays.
+/// Deletes every object whose key is one of the job's, and returns their number. The bucket stays.
 ///
 /// # Errors
-/// The first refusal.
+/// Returns the first failure.
 pub async fn objects(shared: &Rc<Shared>) -> Result<u64, Failure> {
     let mut labels = Direction::ALL.map(|of| shared.objects.label(of).to_owned()).to_vec();
     labels.sort_unstable();

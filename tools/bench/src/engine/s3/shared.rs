@@ -1,4 +1,4 @@
-//! What the tasks of one engine share: one thread, one runtime.
+//! This module holds what the tasks of one engine share: one thread, one runtime.
 
 use super::endpoint::Endpoint;
 use super::failure::Failure;
@@ -18,26 +18,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// S3 names of buckets, bytes.
+/// Names of buckets in S3 have this many bytes.
 const BUCKET_BYTES: std::ops::RangeInclusive<usize> = 3..=63;
 
-/// Of a slot's connection.
+/// Watches a slot's connection.
 #[derive(Default)]
 pub struct Watch {
     pub control: Rc<Control>,
-    /// Begin of what is in flight, on the run's clock.
+    /// This is the time when the operation in flight began, on the run's clock; `None` when the
+    /// slot is idle.
     pub busy_since_ns: Cell<Option<u64>>,
 }
 
 impl Watch {
-    /// An operation begins.
+    /// Begins an operation.
     pub fn begin(&self, now_ns: u64) {
         self.control.begin();
         self.busy_since_ns.set(Some(now_ns));
     }
 }
 
-/// See the module.
+/// Holds what the tasks of one engine share.
 pub struct Shared {
     pub endpoint: Endpoint,
     pub clock: Clock,
@@ -45,28 +46,31 @@ pub struct Shared {
     pub objects: ObjectSet,
     pub region: String,
     pub part_bytes: u64,
-    /// `/bucket`
+    /// This is `/bucket`.
     bucket_path: String,
     pub slots: Slots,
-    /// By slot.
+    /// This is indexed by slot.
     pub watches: Vec<Watch>,
     pub timeout: Duration,
-    /// Poll or sleep.
+    /// This is never `Auto`.
     pub client_wait: ClientWait,
-    /// The run is to end.
+    /// This is set when the run is to end.
     pub stop: RefCell<Arc<AtomicBool>>,
     pub failures: RefCell<Failures>,
-    /// Whether the thread turns round instead of sleeping, and the task that makes it.
+    /// Says that the thread polls instead of sleeping; `spinner` wakes the task that makes it poll.
     pub spinning: Cell<bool>,
     pub spinner: Bell,
-    /// Of the slots' tasks, and the time between turns of the loop without one.
+    /// Counts the polls of the slots' tasks; `idle_ns` is the time of turns of the loop without
+    /// any.
     pub polls: Cell<u64>,
     pub idle_ns: Cell<u64>,
 }
 
 impl Shared {
+    /// Creates the shared state of a job's engine.
+    ///
     /// # Errors
-    /// When the job asks for what there is not, or its host has no address.
+    /// Fails when the job is not valid, or when its host has no address.
     pub fn of(job: &Job, clock: Clock) -> Result<Self, EngineError> {
         let wanted = &job.objects;
         let refuse = |what: String| EngineError(format!("job {}: {what}", job.name));
@@ -114,19 +118,20 @@ impl Shared {
         })
     }
 
-    /// A line to the server, not yet connected.
+    /// Returns a line to the server that is not yet connected.
     pub fn line(&self, slot: usize) -> Line {
         Line::new(self.endpoint.clone(), self.watches[slot].control.clone())
     }
 
+    /// Returns whether the run is to end.
     pub fn is_stopped(&self) -> bool {
         self.stop.borrow().load(Ordering::Relaxed)
     }
 
-    /// Does one operation that belongs to no completion, on the line of `slot`.
+    /// Runs an operation without a completion on the line of `slot`.
     ///
     /// # Errors
-    /// When it failed, took too long or was cut off.
+    /// Fails when the operation fails, takes too long or is aborted.
     pub async fn watched<T>(
         &self,
         slot: usize,
@@ -140,7 +145,8 @@ impl Shared {
         self.settle(slot, outcome)
     }
 
-    /// An operation has ended: by itself, or because its connection was ended.
+    /// Ends an operation. If its connection was ended from outside, that is the reason of the
+    /// failure.
     fn settle<T>(&self, slot: usize, outcome: Result<T, Failure>) -> Result<T, Failure> {
         let watch = &self.watches[slot];
         watch.busy_since_ns.set(None);
@@ -161,13 +167,13 @@ impl Shared {
         }
     }
 
-    /// Ends the connections that work: what is in flight breaks off.
+    /// Ends the busy connections, which aborts their operations.
     pub fn cut(&self) {
         let busy = self.watches.iter().filter(|watch| watch.busy_since_ns.get().is_some());
         busy.for_each(|watch| watch.control.end(Ending::Cut));
     }
 
-    /// A failure that belongs to no operation of the job.
+    /// Describes a failure that belongs to no operation of the job.
     pub fn at_server(&self, failure: &Failure) -> EngineError {
         let hint =
             if matches!(failure.reason(), Failure::Io(_)) { "; is a server listening there?" } else { "" };
@@ -178,19 +184,20 @@ impl Shared {
         self.bucket_path.as_bytes()
     }
 
-    /// Sets the line's next path to an object's.
+    /// Sets the line's next path to that of an object.
     pub fn name(&self, line: &mut Line, direction: Direction, number: u64) {
         self.name_bucket(line);
         line.pieces.path.push(b'/');
         self.objects.push_key(direction, number, &mut line.pieces.path);
     }
 
+    /// Sets the line's next path to that of the bucket.
     pub fn name_bucket(&self, line: &mut Line) {
         line.pieces.clear();
         line.pieces.path.extend_from_slice(self.bucket_path.as_bytes());
     }
 
-    /// Hands over the end of what `slot` did.
+    /// Completes the operation of `slot`.
     pub fn complete(&self, slot: u32, outcome: Result<u64, Failure>, buffer: Box<[u8]>) {
         let outcome = self.settle(slot as usize, outcome);
         let result = match outcome {

@@ -1,7 +1,7 @@
-//! Requests with signatures, written into a buffer that is used again and again.
+//! This module writes signed requests into a buffer that is reused.
 //!
-//! Signature version 4 as in [`ringbolt_tool_common::s3::sign`], with what does not change from one request to the next
-//! kept: the signing key of the day, the scope, the time within a second.
+//! It computes signature version 4 as [`ringbolt_tool_common::s3::sign`] does, but keeps what does not change
+//! between requests: the signing key of the day, the scope, and the time within a second.
 
 use aws_lc_rs::{digest, hmac};
 use ringbolt_tool_common::s3::sign::{Credentials, UNSIGNED_PAYLOAD, timestamp};
@@ -9,23 +9,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// What is asked, without the credentials.
+/// Describes a request without the credentials.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
     pub method: &'static str,
-    /// Percent-encoded.
+    /// This is percent-encoded.
     pub path: &'a [u8],
-    /// Percent-encoded, parameters sorted by name and each with its `=`.
+    /// This is percent-encoded; parameters are sorted by name and each has its `=`.
     pub query: &'a [u8],
-    /// `x-amz-copy-source`.
+    /// This is the value of `x-amz-copy-source`.
     pub copy_source: Option<&'a [u8]>,
-    /// Of the body; None: there is none.
+    /// This is the length of the body; `None` if there is no body.
     pub body_bytes: Option<u64>,
-    /// First and last byte that is asked for. It is not signed.
+    /// This is the first and last byte of the requested range, which is not signed.
     pub range: Option<(u64, u64)>,
 }
 
-/// See the module.
 pub struct Signer {
     credentials: Credentials,
     host: String,
@@ -62,7 +61,7 @@ fn push_all(pieces: &[&[u8]], out: &mut Vec<u8>) {
 }
 
 impl Signer {
-    /// `host` as it stands in the request.
+    /// Creates a signer; `host` is the Host header of the requests.
     pub fn new(credentials: Credentials, host: String) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &[]);
         let (timestamp, scope) = (String::new(), String::new());
@@ -160,8 +159,9 @@ impl Signer {
     }
 }
 
-/// A body is not hashed: over one connection TCP and the server's own checksum vouch for it, and the hash would cost
-/// the client more than all the rest.
+/// Returns what stands for the body in the signature. A body is not hashed: on one connection, TCP
+/// and the server's own checksum protect it, and the hash would cost the client more than all the
+/// rest.
 fn payload_of(ask: &Ask<'_>) -> &'static str {
     if ask.body_bytes.unwrap_or(0) > 0 { UNSIGNED_PAYLOAD } else { EMPTY_SHA256 }
 }
@@ -174,7 +174,8 @@ fn signed_names(ask: &Ask<'_>) -> &'static [u8] {
     }
 }
 
-/// Appends `text` as it may stand in a path or a query: all but the unreserved characters encoded.
+/// Appends `text` encoded for a path or a query: all characters except the unreserved ones are
+/// percent-encoded.
 pub fn push_encoded(text: &[u8], out: &mut Vec<u8>) {
     for byte in text {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
@@ -195,7 +196,8 @@ mod tests {
         Credentials { access_key: "KEY".into(), secret_key: "SECRET".into(), region: "eu-central-1".into() }
     }
 
-    /// The signature of the slow, straightforward code, which is tested against the reference's example.
+    /// Computes the signature by the slow, straightforward code, which is tested against the
+    /// reference's example.
     fn expected(ask: &Ask<'_>, time: &str) -> String {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let mut path = text(ask.path);

@@ -1,7 +1,7 @@
-//! Whole runs against servers that do not answer, or not to the end.
+//! These tests run whole jobs against servers that do not respond, or not completely.
 //!
-//! An answer that did not come once held a run for two minutes beyond its runtime, or for ever while other
-//! connections were busy, and an interrupt was not heeded while objects were stored.
+//! Regression: a missing response held a run for two minutes beyond its runtime, or for ever while
+//! other connections were busy, and an interrupt had no effect while objects were stored.
 
 use super::tests::read_request;
 use crate::cli::RunOptions;
@@ -15,11 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Far less than the time-outs of jobs that must not wait for them, far more than a loaded machine needs.
+/// This is far less than the timeouts of jobs that must not wait for them, and far more than a
+/// loaded machine needs.
 const SOON: Duration = Duration::from_secs(10);
 const NEVER_NS: u64 = 600_000_000_000;
 
-/// Of a request, by its first line: how much of its answer is sent.
+/// Says how much of the response to a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     None,
@@ -27,7 +28,8 @@ enum Part {
     All,
 }
 
-/// Answers with an object of one block or a document that fits.
+/// Starts a server that answers with an object of one block, or with an empty document. `part` gets
+/// the first line of a request.
 fn server(part: impl Fn(&str) -> Part + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -65,7 +67,7 @@ fn get_job(host: &str, timeout_ns: u64) -> Job {
     job
 }
 
-/// Sets the stop at the first look.
+/// Sets the stop flag at the first status.
 struct Stopper(Arc<AtomicBool>);
 
 impl Watcher for Stopper {
@@ -89,7 +91,7 @@ fn run_job(job: &Job, watcher: &mut dyn Watcher, stop: Arc<AtomicBool>) -> Run {
 #[test]
 fn what_does_not_answer_in_time_has_failed_also_beside_what_does() {
     for part in [Part::None, Part::Half] {
-        // Object 3 never comes; the others do, so that the client has no quiet moment.
+        // Object 3 never arrives; the others do, so that the client is never idle.
         let stuck = move |line: &str| {
             let is_third = line.starts_with("GET") && line.contains("0003 ");
             if is_third { part } else { Part::All }
@@ -115,7 +117,7 @@ fn the_end_of_a_job_cuts_off_what_is_in_flight() {
         let read = &run.jobs[0].by_direction.read;
         assert_eq!((read.ios, read.failed_ios, read.cut_ios), (0, 0, 4), "{part:?}");
         assert_eq!((run.jobs[0].error, run.interrupted), (0, false));
-        // So does an interrupt.
+        // An interrupt ends the job too.
         job.runtime_ns = Some(NEVER_NS);
         let stop = Arc::new(AtomicBool::new(false));
         let run = run_job(&job, &mut Stopper(stop.clone()), stop);

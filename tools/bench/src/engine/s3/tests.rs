@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
-/// A server that answers every request of a connection with the next of `answers`, over and over; a connection is
-/// closed where an answer is None.
+/// Starts a server that answers every request with the next of `answers`, in a cycle; it closes the
+/// connection where an answer is `None`.
 fn server(answers: Vec<Option<Vec<u8>>>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -32,7 +32,7 @@ fn server(answers: Vec<Option<Vec<u8>>>) -> String {
     host
 }
 
-/// Head and body of a request.
+/// Reads the head and body of a request.
 pub fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
     loop {
@@ -55,7 +55,7 @@ fn answer(head: &str, body: &[u8]) -> Option<Vec<u8>> {
     Some([format!("HTTP/1.1 {head}\r\n\r\n").as_bytes(), body].concat())
 }
 
-/// Results of doing these one after the other on slot 0.
+/// Returns the results of these operations, run one after the other on slot 0.
 fn results(engine: &mut S3Engine, verbs: &[Verb]) -> Vec<i64> {
     let one = |(number, verb): (u64, &Verb)| {
         let mut done = Vec::new();
@@ -110,7 +110,7 @@ fn a_kept_connection_that_was_closed_is_made_again() {
     let mut engine = engine(&host, 1);
     assert_eq!(results(&mut engine, &[Verb::Write; 3]), [BLOCK as i64; 3]);
     assert!(engine.account().reconnections.is_some_and(|again| again >= 2));
-    // Closed on the first request too: that is a failure, not a stale connection.
+    // The connection is closed on the first request too: that is a failure, not a stale connection.
     let mut broken = self::engine(&server(vec![None]), 1);
     assert_eq!(results(&mut broken, &[Verb::Multipart]), [-104]);
 }
@@ -164,14 +164,14 @@ fn a_deadline_ends_a_wait_and_the_answer_comes_later() {
     drop(answering.join());
 }
 
-/// Answers the first request after `delay`.
+/// Starts a server that answers the first request after `delay`.
 fn slow_server(delay: Duration) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
         let mut stream = listener.accept().unwrap().0;
         read_request(&mut stream).unwrap();
-        // The server's work, as far as the client can tell.
+        // For the client, this is the server's work.
         std::sync::mpsc::channel::<()>().1.recv_timeout(delay).ok();
         stream.write_all(b"HTTP/1.1 204 x\r\n\r\n").unwrap();
         read_request(&mut stream);

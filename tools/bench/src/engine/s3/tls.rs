@@ -1,10 +1,13 @@
-//! TLS over a connection: a session of rustls between our buffers and a socket of monoio.
+//! This module implements TLS over a connection: a session of rustls between our buffers and a
+//! socket of monoio.
 //!
-//! Why not monoio-rustls: it needs monoio with all of its default features, and features are those of the whole binary,
-//! so that the server would carry a second driver. It also copies every record once more.
+//! It does not use monoio-rustls, which needs monoio with all of its default features: features
+//! apply to the whole binary, so the server would contain a second driver. It also copies every
+//! record once more.
 //!
-//! Invariants: what the session wants to send is sent before anything is waited for; records that came are kept until
-//! the session has room for them, so that nothing is lost when an answer ends within a piece that was received.
+//! Invariants: what the session has to send is sent before anything is waited for. Records that
+//! have arrived are kept until the session has room for them, so that nothing is lost when a
+//! response ends within a piece that was received.
 
 use super::failure::Failure;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
@@ -17,20 +20,21 @@ use std::io::{ErrorKind, Read, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Four of the largest records.
+/// The buffer holds four of the largest records.
 const RECEIVE_BYTES: usize = 64 << 10;
 
-/// What all connections of an engine share: who is trusted, sessions to take up again, and the name of the server.
+/// Holds what all connections of an engine share: the trusted certificates, sessions to resume, and
+/// the name of the server.
 pub struct Tls {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
 
 impl Tls {
-    /// Certificates are checked against those that the system trusts.
+    /// Verifies certificates against those that the system trusts.
     ///
     /// # Errors
-    /// When the system trusts none, or `host` is no name.
+    /// Fails when the system trusts none, or when `host` is no valid name.
     pub fn checked(host: &str) -> Result<Self, String> {
         let verifier = rustls_platform_verifier::Verifier::new(provider()).map_err(|error| {
             format!(
@@ -41,10 +45,10 @@ impl Tls {
         Self::with(host, Arc::new(verifier))
     }
 
-    /// Whoever answers is believed.
+    /// Accepts any certificate.
     ///
     /// # Errors
-    /// When `host` is no name.
+    /// Fails when `host` is no valid name.
     pub fn unchecked(host: &str) -> Result<Self, String> {
         Self::with(host, Arc::new(Credulous(provider())))
     }
@@ -64,7 +68,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// Does not look at certificates: `https=insecure`.
+/// Accepts any certificate: `https=insecure`.
 #[derive(Debug)]
 struct Credulous(Arc<CryptoProvider>);
 
@@ -103,21 +107,21 @@ impl ServerCertVerifier for Credulous {
     }
 }
 
-/// One connection.
+/// This is one connection with TLS.
 pub struct TlsStream {
     stream: TcpStream,
     session: ClientConnection,
     incoming: Box<[u8]>,
-    /// Of `incoming`: what the session has not taken.
+    /// This is the part of `incoming` that the session has not taken yet.
     have: Range<usize>,
     outgoing: Vec<u8>,
 }
 
 impl TlsStream {
-    /// Shakes hands with the server on the other side of `stream`.
+    /// Performs the handshake with the server on the other side of `stream`.
     ///
     /// # Errors
-    /// When there is no agreement, or its certificate is not accepted.
+    /// Fails when the handshake fails or the server's certificate is not accepted.
     pub async fn connect(stream: TcpStream, tls: &Tls) -> Result<Self, Failure> {
         let session = ClientConnection::new(tls.config.clone(), tls.name.clone()).map_err(Failure::Tls)?;
         let incoming = vec![0; RECEIVE_BYTES].into();
@@ -132,15 +136,16 @@ impl TlsStream {
         Ok(this)
     }
 
-    /// What came, as much as is there and fits; 0: the server has closed in order.
+    /// Reads what has arrived, as far as it fits; returns 0 when the server has closed in order.
     ///
     /// # Errors
-    /// When the connection broke off, or what comes is no TLS.
+    /// Fails when the connection is broken, or when the data are not TLS.
     pub async fn read(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
         loop {
             match self.session.reader().read(into) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                // The end of a body that lasts as long as its connection has to be said (RFC 9112, 9.8).
+                // A body that lasts until the end of its connection needs an explicit end (RFC
+                // 9112, 9.8).
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(Failure::Closed),
                 outcome => return Ok(outcome?),
             }
@@ -148,8 +153,10 @@ impl TlsStream {
         }
     }
 
+    /// Sends all of `bytes`.
+    ///
     /// # Errors
-    /// When the connection broke off.
+    /// Fails when the connection is broken.
     pub async fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
         while !bytes.is_empty() {
             let count = self.session.writer().write(bytes)?;
@@ -160,10 +167,10 @@ impl TlsStream {
         Ok(())
     }
 
-    /// Tells the server that nothing more comes (RFC 9112, 9.8); its own farewell is not waited for.
+    /// Tells the server that nothing more follows (RFC 9112, 9.8), and does not wait for its reply.
     pub async fn close(mut self) {
         self.session.send_close_notify();
-        // A server that is gone misses nothing.
+        // If the server is gone, the failure does not matter.
         let _ = self.flush().await;
     }
 
@@ -181,7 +188,8 @@ impl TlsStream {
         Ok(())
     }
 
-    /// Gives the session more of what came, from the socket when nothing is left; false: there will be no more.
+    /// Passes more of the received data to the session, and receives from the socket when nothing
+    /// is left. Returns false at the end of the stream.
     async fn receive(&mut self) -> Result<bool, Failure> {
         if self.have.is_empty() {
             let (received, incoming) = self.stream.read(std::mem::take(&mut self.incoming)).await;
@@ -192,7 +200,8 @@ impl TlsStream {
         let taken = self.session.read_tls(&mut left)?;
         self.have.start = self.have.end - left.len();
         if let Err(error) = self.session.process_new_packets() {
-            // The alert that says why. It is the error that counts.
+            // This sends the alert that tells the server the reason. Only the error of TLS is
+            // reported.
             let _ = self.flush().await;
             return Err(Failure::Tls(error));
         }

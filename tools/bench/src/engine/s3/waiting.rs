@@ -1,13 +1,14 @@
-//! Whether the client's thread polls or sleeps while no answer is there.
+//! This module decides whether the client's thread polls or sleeps while it waits for a response.
 //!
-//! Why it polls where it can: to wake a core that sleeps costs the one that wakes it microseconds in a virtual machine,
-//! and over loopback that is the server (docs/decisions/0003-plain-get.md). Why it sleeps elsewhere: where the server
-//! needs the same core, a client that polls takes half of the server's time (docs/bench.md has the figures).
+//! It polls where it can, because waking a core that sleeps costs the waker microseconds in a
+//! virtual machine, and over loopback the waker is the server (docs/decisions/0003-plain-get.md).
+//! It sleeps where the server needs the same core, because a polling client would take half of the
+//! server's time (docs/bench.md has the figures).
 
 use crate::spec::ClientWait;
 use std::net::{SocketAddr, UdpSocket};
 
-/// What the client does, chosen for [`ClientWait::Auto`].
+/// Returns how the client waits; [`ClientWait::Auto`] is replaced by one of the others.
 pub fn choose(wanted: ClientWait, server: &SocketAddr, threads: u32) -> ClientWait {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     match wanted {
@@ -17,10 +18,11 @@ pub fn choose(wanted: ClientWait, server: &SocketAddr, threads: u32) -> ClientWa
     }
 }
 
-/// Whether an address is one of this machine: then packets to it come from the same.
+/// Returns whether an address belongs to this machine: packets to it then come from the same
+/// address.
 fn is_here(server: &SocketAddr) -> bool {
     let any: SocketAddr = if server.is_ipv4() { ([0_u8; 4], 0).into() } else { ([0_u16; 8], 0).into() };
-    // Nothing is sent.
+    // Connecting a UDP socket sends nothing.
     let from = UdpSocket::bind(any).and_then(|socket| {
         socket.connect(server)?;
         socket.local_addr()

@@ -1,6 +1,7 @@
-//! A connection's bytes: as they are, or through TLS.
+//! This module sends and receives the bytes of a connection, with or without TLS.
 //!
-//! Invariant: buffers are lent and come back, whatever happens; without TLS nothing is copied and nothing allocated.
+//! Invariant: buffers that are lent come back in every case; without TLS nothing is copied or
+//! allocated.
 
 use super::failure::Failure;
 use super::tls::TlsStream;
@@ -9,17 +10,18 @@ use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
 use std::ops::Range;
 
-/// See the module.
+/// This is a connection with or without TLS.
 pub enum Wire {
     Plain(TcpStream),
     Tls(Box<TlsStream>),
 }
 
 impl Wire {
-    /// Receives into a part of `buffer` that is not empty; 0: the other side has closed.
+    /// Receives into a part of `buffer`, which must not be empty; returns 0 when the other side has
+    /// closed.
     ///
     /// # Errors
-    /// When the connection broke off.
+    /// Fails when the connection is broken.
     pub async fn read(&mut self, buffer: &mut Box<[u8]>, part: Range<usize>) -> Result<usize, Failure> {
         match self {
             Self::Plain(stream) => {
@@ -34,7 +36,7 @@ impl Wire {
     /// Sends all of `bytes`.
     ///
     /// # Errors
-    /// When the connection broke off.
+    /// Fails when the connection is broken.
     pub async fn write(&mut self, bytes: &mut Vec<u8>) -> Result<(), Failure> {
         match self {
             Self::Plain(stream) => {
@@ -50,7 +52,7 @@ impl Wire {
     /// Sends a part of `buffer`.
     ///
     /// # Errors
-    /// When the connection broke off.
+    /// Fails when the connection is broken.
     pub async fn write_part(&mut self, buffer: &mut Box<[u8]>, part: Range<usize>) -> Result<(), Failure> {
         match self {
             Self::Plain(stream) => {

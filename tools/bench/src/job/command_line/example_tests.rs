@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// What the examples ask of the environment.
+/// Returns the environment variables that the examples use.
 fn environment(name: &str) -> Option<String> {
     let value = match name {
         "DRIVE" => "/dev/no-such-drive",
@@ -68,7 +68,7 @@ fn every_example_shown_as_a_command_gives_the_same_plan() {
     }
 }
 
-/// fio's package has examples: each is taken, or refused for a key or value that the message names.
+/// Each example of fio's package is accepted, or refused for a key or value that the message names.
 #[test]
 fn examples_of_fio_are_taken_or_refused_by_name() {
     let directory =
@@ -101,7 +101,7 @@ fn examples_of_fio_are_taken_or_refused_by_name() {
     assert!(taken > 0, "not one of {} is taken", files.len());
 }
 
-/// Numbers that repeat: xorshift64.
+/// Generates a repeatable sequence of numbers (xorshift64).
 struct Numbers(u64);
 
 impl Numbers {
@@ -113,7 +113,8 @@ impl Numbers {
     }
 }
 
-/// One change to a text: characters lost, doubled, replaced, lines swapped, values of other keys.
+/// Changes a text at one place: a character is lost, doubled or replaced, lines are swapped, or
+/// another key's value is inserted.
 fn mutate(text: &mut Vec<char>, numbers: &mut Numbers) {
     const PIECES: [&str; 24] = [
         "=",

@@ -198,7 +198,7 @@ fn all_that_is_wrong_is_told_at_once() {
     for part in wanted.iter().skip(1) {
         assert!(error.contains(part), "{part} is missing in {error}");
     }
-    // Once each, though two jobs inherit some of it.
+    // The error is reported once, though two jobs inherit the key.
     assert_eq!(error.matches("bs=4q").count(), 1, "{error}");
 }
 
@@ -242,7 +242,7 @@ fn what_tunes_fio_itself_is_taken_with_one_line() {
     assert_eq!(line.plan.jobs[1].depth, 1);
 }
 
-/// Splits as a shell does, as far as `--showcmd` quotes.
+/// Splits a line into words as a shell does, as far as `--showcmd` quotes.
 pub fn shell_words(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;
@@ -258,7 +258,7 @@ pub fn shell_words(text: &str) -> Vec<String> {
     words
 }
 
-/// A plan without where it came from.
+/// Returns the jobs of a plan as text, without the places they come from.
 pub fn shape(line: &CommandLine) -> String {
     let mut jobs = line.plan.jobs.clone();
     // A stonewall between two files is written out.

@@ -1,8 +1,10 @@
-//! fio's keys that are not built: they are refused by name, so that nobody believes they were heeded.
+//! This module lists fio's keys that are not supported. They are refused by name, so that nobody
+//! believes that they take effect.
 //!
-//! Invariant: names of fio's own manual and of its engines, each with what to do instead, when there is something.
+//! Invariant: the names are those of fio's own manual and of its engines, each with an alternative
+//! if there is one.
 
-/// Names whose absence needs a word.
+/// Lists keys with a hint of their own.
 const WITH_HINT: &[(&str, &str)] = &[
     ("blocksize_unaligned", "blocks are multiples of the smallest size"),
     ("bs_unaligned", "blocks are multiples of the smallest size"),
@@ -22,7 +24,7 @@ const WITH_HINT: &[(&str, &str)] = &[
     ("write_iolog", "loads are generated, not recorded"),
 ];
 
-/// The others.
+/// Lists the other keys.
 #[rustfmt::skip]
 const NAMES: &[&str] = &[
     "apptag", "apptag_mask", "arguments", "ba", "bindname", "block", "block_error_percentiles", "blockalign",
@@ -66,7 +68,7 @@ const NAMES: &[&str] = &[
     "zonesize", "zoneskip",
 ];
 
-/// What to do in place of a key of fio's; none: fio does not know it either.
+/// Returns what to do instead of a key of fio; `None` if fio does not know the key either.
 pub fn hint(name: &str) -> Option<&'static str> {
     let with_hint = WITH_HINT.iter().find(|(known, _)| *known == name).map(|(_, hint)| *hint);
     with_hint.or_else(|| NAMES.contains(&name).then_some("use fio for it, or leave the key out"))

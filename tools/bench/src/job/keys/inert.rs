@@ -1,7 +1,8 @@
-//! fio's keys that change nothing here: what they ask for is always so, or they tune fio itself.
+//! This module lists fio's keys that have no effect here: what they ask for is always the case, or
+//! they tune fio itself.
 //!
-//! Invariant: a key or value stands here only when ignoring it can not change what is measured; other values of the
-//! same key are refused. That keys were given which tune fio itself is said in one line.
+//! Invariant: a key or value is listed here only if ignoring it cannot change what is measured;
+//! other values of the same key are refused. Keys that tune fio itself are reported in one line.
 
 use super::{Key, Kind};
 

@@ -1,4 +1,5 @@
-//! What a job does: directions, sizes, places, depth, rates, flushes, contents.
+//! This module lists the keys of a job's load: directions, sizes, places, depth, rates, flushes,
+//! contents.
 
 use super::{Engines, Key, Kind};
 

@@ -1,7 +1,8 @@
-//! The table of all keys: their names, types, defaults and what the manual says of them.
+//! This module holds the table of all keys: their names, types, defaults and manual texts.
 //!
-//! Invariants: a key is in one table once, under one canonical name; `resolve` reads no key that is not here, and
-//! every key here has an effect (a test holds both), or stands among those whose effect we always have.
+//! Invariants: a key is in one table once, under one canonical name. `resolve` reads no key that is
+//! not here, and every key here has an effect (a test checks both) or is marked as one without
+//! effect.
 
 mod foreign;
 mod inert;
@@ -14,29 +15,32 @@ mod time;
 use ringbolt_tool_common::nearest;
 use std::fmt;
 
-/// What a key's value looks like.
+/// Says which values a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Size,
-    /// For reads, writes, trims.
+    /// Takes a size each for reads, writes and trims.
     Sizes,
     SizeRanges,
     Number,
     Numbers,
-    /// A number without unit is in these.
+    /// Takes a time; a number without a unit is in seconds (below: in milliseconds or
+    /// microseconds).
     Seconds,
     Milliseconds,
     Microseconds,
-    /// True when it stands alone.
+    /// This is true when the key is given without a value.
     Flag,
-    /// 0 or 1.
+    /// Takes 0 or 1.
     Bool,
     Text,
-    /// With a grammar of its own.
+    /// Takes a value with a grammar of its own.
     Special,
-    /// fio's key for what is always so here: these values only; empty: any.
+    /// Marks a key of fio that asks for what is always the case here. Only these values are
+    /// accepted; an empty list accepts any.
     Inert(&'static [&'static str]),
-    /// A key of fio's that tunes fio itself: these values only; empty: any.
+    /// Marks a key that tunes fio itself. Only these values are accepted; an empty list accepts
+    /// any.
     Tuning(&'static [&'static str]),
 }
 
@@ -60,19 +64,20 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Which engines look at a key.
+/// Says which engines use a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engines {
     All,
     Drive,
-    /// `ringbolt` and `s3`.
+    /// Includes `ringbolt` and `s3`.
     Objects,
-    /// What has a path: `io_uring` and `ringbolt`.
+    /// Includes the engines that use paths: `io_uring` and `ringbolt`.
     Paths,
     S3,
 }
 
 impl Engines {
+    /// Returns whether this includes `engine`.
     pub fn include(self, engine: crate::spec::Engine) -> bool {
         use crate::spec::Engine;
         match self {
@@ -84,6 +89,7 @@ impl Engines {
         }
     }
 
+    /// Returns the names of the engines as text.
     pub fn names(self) -> &'static str {
         match self {
             Self::All => "io_uring, ringbolt, s3",
@@ -95,7 +101,7 @@ impl Engines {
     }
 }
 
-/// A line of the table.
+/// Describes one key of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     pub name: &'static str,
@@ -103,15 +109,15 @@ pub struct Key {
     pub kind: Kind,
     pub default: &'static str,
     pub engines: Engines,
-    /// One line.
+    /// This is one line long.
     pub summary: &'static str,
-    /// What else is to be known; may be empty.
+    /// Says what else a user should know; may be empty.
     pub text: &'static str,
     pub range: &'static str,
     pub example: &'static str,
-    /// Never shown.
+    /// The value is never printed.
     pub secret: bool,
-    /// May be written without a value.
+    /// The key may be given without a value.
     pub alone: bool,
 }
 
@@ -167,12 +173,12 @@ impl Key {
         self
     }
 
-    /// Whether it takes its value behind `=` only, as an option.
+    /// Returns whether the key, as an option of the command line, takes its value only after `=`.
     pub fn is_flag(&self) -> bool {
         self.kind == Kind::Flag || (self.is_without_effect() && !self.example.contains('='))
     }
 
-    /// Whether it is taken and changes nothing.
+    /// Returns whether the key is accepted but changes nothing.
     pub fn is_without_effect(&self) -> bool {
         matches!(self.kind, Kind::Inert(_) | Kind::Tuning(_))
     }
@@ -184,22 +190,22 @@ impl Key {
 
 const TABLES: [&[Key]; 6] = [target::KEYS, load::KEYS, time::KEYS, results::KEYS, objects::KEYS, inert::KEYS];
 
-/// Keys in the order of the manual, those without effect last.
+/// Iterates over the keys in the order of the manual; those without effect come last.
 pub fn all() -> impl Iterator<Item = &'static Key> {
     TABLES.into_iter().flatten()
 }
 
-/// What a name stands for.
+/// This is the result of a search for a key's name.
 #[derive(Clone, Copy, Debug)]
 pub enum Found {
     Built(&'static Key),
-    /// fio has it; the hint may be empty.
+    /// This is a key that only fio supports; the hint may be empty.
     NotBuilt(&'static str),
-    /// The nearest name, when one is near.
+    /// Holds the most similar name, if one is similar enough.
     Unknown(Option<&'static str>),
 }
 
-/// Looks a name up, aliases too.
+/// Looks a key up by its name or an alias.
 pub fn find(name: &str) -> Found {
     if let Some(key) = all().find(|key| key.is_called(name)) {
         return Found::Built(key);

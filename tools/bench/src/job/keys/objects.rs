@@ -1,4 +1,4 @@
-//! Objects: where they are, and what is done to them.
+//! This module lists the keys of objects: where they are stored, and which operations use them.
 
 use super::{Engines, Key, Kind};
 

@@ -1,4 +1,4 @@
-//! What is reported, and what an error does.
+//! This module lists the keys of results: what is reported, and what happens after an error.
 
 use super::{Key, Kind};
 

@@ -1,4 +1,4 @@
-//! What a job runs on: engine, files, sizes, threads.
+//! This module lists the keys of a job's target: engine, files, sizes, threads.
 
 use super::{Engines, Key, Kind};
 

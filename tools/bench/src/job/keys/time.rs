@@ -1,4 +1,5 @@
-//! When a job begins, how long it takes, and in which company.
+//! This module lists the keys of time: when a job begins, how long it runs, and which jobs run
+//! together.
 
 use super::{Key, Kind};
 

@@ -1,4 +1,4 @@
-//! Combinations that can not be, each with the reason.
+//! This module refuses combinations of keys that are not valid, each with the reason.
 
 use super::fields::Fields;
 use crate::engine::stamp::PIECE_BYTES;
@@ -7,7 +7,7 @@ use ringbolt_tool_common::s3::limits::PARTS_MAX;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-/// Looks at a job that is complete.
+/// Checks a job whose fields are all set.
 pub fn check(job: &Job, fields: &Fields<'_>, before: &[Job]) {
     company(job, fields, before);
     time(job, fields);
@@ -106,7 +106,7 @@ fn drive(job: &Job, fields: &Fields<'_>) {
     fits(job, fields);
 }
 
-/// The largest block has to fit into a file.
+/// Checks that the largest block fits into a file.
 fn fits(job: &Job, fields: &Fields<'_>) {
     let file_bytes = job.file_size.or_else(|| job.size.map(|bytes| bytes / u64::from(job.nrfiles)));
     let Some(file_bytes) = file_bytes else { return };

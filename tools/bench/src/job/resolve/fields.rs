@@ -1,6 +1,6 @@
-//! The entries of one job, asked for by key.
+//! This module reads the entries of one job by key.
 //!
-//! Invariant: an error names the key as it is in the table and the place of the entry that is wrong.
+//! Invariant: an error names the key as the table does, and the place of the entry in question.
 
 use crate::job::error::{JobError, Place};
 use crate::job::keys::{self, Found, Kind};
@@ -9,19 +9,20 @@ use crate::job::units::{MICROSECOND, MILLISECOND, SECOND, Units};
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
 
-/// The entries of one job. A value that can not be is noted and stands for none, so that all of a job's are found.
+/// Holds the entries of one job. A value that is not valid is recorded and treated as absent, so
+/// that all errors of a job are found.
 pub struct Fields<'a> {
     section: &'a Section,
-    /// Inherited first.
+    /// Holds the inherited entries first.
     entries: Vec<&'a Entry>,
     pub units: Units,
     refused: RefCell<Vec<JobError>>,
-    /// Keys whose value can not be: what depends on them is not judged.
+    /// Lists the keys whose values are not valid; checks that depend on them are skipped.
     wrong: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Fields<'a> {
-    /// Takes the entries, of which a later one counts more than an earlier one.
+    /// Creates the fields of a job from its entries. A later entry overrides an earlier one.
     pub fn new(section: &'a Section, entries: Vec<&'a Entry>, around: &Surroundings<'_>) -> Self {
         let units = Units { kb_base: 1024, machine: around.machine };
         let (refused, wrong) = (RefCell::default(), RefCell::default());
@@ -43,16 +44,17 @@ impl<'a> Fields<'a> {
         fields
     }
 
-    /// All that was refused.
+    /// Returns all errors.
     pub fn into_refused(self) -> Vec<JobError> {
         self.refused.into_inner()
     }
 
+    /// Iterates over all entries, with the inherited ones first.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().copied()
     }
 
-    /// The entry that counts.
+    /// Returns the entry that takes effect for a key.
     pub fn find(&self, key: &str) -> Option<&'a Entry> {
         assert!(
             matches!(keys::find(key), Found::Built(found) if found.name == key),
@@ -61,11 +63,12 @@ impl<'a> Fields<'a> {
         self.entries.iter().rev().find(|entry| entry.key.name == key).copied()
     }
 
+    /// Returns whether the key is given.
     pub fn has(&self, key: &str) -> bool {
         self.find(key).is_some()
     }
 
-    /// Of two keys that say the opposite, whether the first one comes later.
+    /// Returns whether `key` is given after `than`, for two keys that exclude each other.
     pub fn is_later(&self, key: &str, than: &str) -> bool {
         let at = |name: &str| self.entries.iter().rposition(|entry| entry.key.name == name);
         at(key) > at(than)
@@ -75,20 +78,23 @@ impl<'a> Fields<'a> {
         self.text("name").unwrap_or(&self.section.name)
     }
 
+    /// Returns the value of a key as text, if it has one.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.find(key).and_then(|entry| entry.value.as_deref())
     }
 
-    /// A text that is the job's name when the key stands alone.
+    /// Returns a text, or the job's name when the key is given without a value.
     pub fn text_or_name(&self, key: &str) -> Option<String> {
         let entry = self.find(key)?;
         Some(entry.value.as_deref().filter(|text| !text.is_empty()).unwrap_or(self.name()).to_owned())
     }
 
+    /// Returns whether a flag is set; it is not by default.
     pub fn flag(&self, key: &str) -> bool {
         self.bool(key).unwrap_or(false)
     }
 
+    /// Returns a value of 0 or 1, if the key is given.
     pub fn bool(&self, key: &str) -> Option<bool> {
         self.entry(key, |entry| match entry.value.as_deref() {
             None | Some("1" | "") => Ok(true),
@@ -97,21 +103,23 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Returns a number in `range`, if the key is given.
     pub fn number(&self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
         self.special(key, |text| within(self.units.number(text)?, &range))
     }
 
-    /// As [`Self::number`], of what 32 bits hold.
+    /// Returns a number as [`Self::number`] does, in 32 bits.
     pub fn small(&self, key: &str, range: RangeInclusive<u32>) -> Option<u32> {
         let number = self.number(key, u64::from(*range.start())..=u64::from(*range.end()));
         number.map(|number| u32::try_from(number).expect("the range ends below"))
     }
 
+    /// Returns a size in bytes, if the key is given.
     pub fn size(&self, key: &str) -> Option<u64> {
         self.special(key, |text| self.units.size(text))
     }
 
-    /// Nanoseconds; the unit of a number without one is in the table.
+    /// Returns a time in nanoseconds; the table says the unit of a number without one.
     pub fn time(&self, key: &str) -> Option<u64> {
         self.entry(key, |entry| {
             let bare_ns = match entry.key.kind {
@@ -123,18 +131,19 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A value with a grammar of its own.
+    /// Returns a value with a grammar of its own.
     pub fn special<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         self.entry(key, |entry| parse(value(entry)))
     }
 
-    /// Whether the value of a key can not be.
+    /// Returns whether the value of a key is not valid.
     pub fn is_wrong(&self, key: &str) -> bool {
         self.wrong.borrow().contains(&key)
     }
 
-    /// Refuses the job as a whole, at the place where the last of `keys` that was given stands. When the value of one
-    /// of them was refused already, this may only follow from it, and is not told.
+    /// Refuses the job as a whole, at the place of the last of `keys` that is given. If the value
+    /// of one of them was already refused, this error may only be a consequence of it and is not
+    /// reported.
     pub fn refuse(&self, keys: &[&str], reason: impl Into<String>) {
         if keys.iter().any(|key| self.is_wrong(key)) {
             return;

@@ -1,4 +1,4 @@
-//! Directions, blocks, depth, rates, flushes, contents, logs.
+//! This module resolves directions, blocks, depth, rates, flushes, contents and logs.
 
 use super::fields::Fields;
 use crate::job::values;
@@ -7,13 +7,13 @@ use crate::spec::{
     MorePercentiles, RateProcess, Verify,
 };
 
-/// The same random numbers in each run, unless something else is asked for.
+/// The default seed is constant, so that each run has the same random numbers.
 pub const SEED_DEFAULT: u64 = 0x7269_6e67_626f_6c74;
 pub const PERCENTILES_DEFAULT: [f64; 17] =
     [1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99];
 const DEPTH_MAX: u32 = 32_768;
 
-/// Fills in what the job does.
+/// Sets the fields of a job's load.
 pub fn fill(job: &mut Job, fields: &Fields<'_>) {
     if let Some(pattern) = fields.special("rw", values::pattern) {
         job.pattern = pattern;
@@ -29,7 +29,7 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>) {
     results(job, fields);
 }
 
-/// How operations are handed over and taken back.
+/// Sets how many operations are submitted and reaped at a time.
 fn batches(job: &mut Job, fields: &Fields<'_>) {
     let depth = job.depth;
     job.batches = Batches {
@@ -42,7 +42,7 @@ fn batches(job: &mut Job, fields: &Fields<'_>) {
     };
 }
 
-/// `bssplit` wins over `bsrange`, and that over `bs`.
+/// Returns the block sizes: `bssplit` overrides `bsrange`, which overrides `bs`.
 fn blocks(fields: &Fields<'_>) -> ByDirection<BlockSize> {
     let units = &fields.units;
     let default = ByDirection::same(BlockSize::Fixed(4096));
@@ -79,7 +79,7 @@ fn places(job: &mut Job, fields: &Fields<'_>) {
     }
     let even = ByDirection::same(Distribution::Even);
     job.random_percent = random_percent(fields);
-    // As in fio: places that are wanted more often come twice before all came once.
+    // As in fio, a skewed distribution visits some places twice before it visited all once.
     job.norandommap = fields.flag("norandommap")
         || job.distribution != even
         || Direction::ALL.iter().any(|of| *job.random_percent.get(*of) < 100);
@@ -90,7 +90,7 @@ fn places(job: &mut Job, fields: &Fields<'_>) {
     };
 }
 
-/// What `percentage_random` or its opposite says.
+/// Returns the percentage of random places, from `percentage_random` or its opposite.
 fn random_percent(fields: &Fields<'_>) -> ByDirection<u32> {
     let all = ByDirection::same(100);
     let percent = |text: &str| match text.parse() {
@@ -180,7 +180,7 @@ fn contents(job: &mut Job, fields: &Fields<'_>) {
     });
     let verify_pattern = fields.special("verify_pattern", values::byte_pattern);
     let buffer_pattern = fields.special("buffer_pattern", values::byte_pattern);
-    // As in fio: a pattern to verify is one to verify by, when nothing else is said.
+    // As in fio, a verify pattern alone asks for verification by that pattern.
     let by_default = verify_pattern.is_some().then_some((Checksum::Crc32c, true));
     let (checksum, by_pattern) = match verify.unwrap_or(by_default) {
         Some((checksum, by_pattern)) => (Some(checksum), by_pattern),

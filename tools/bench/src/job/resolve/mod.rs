@@ -1,7 +1,9 @@
-//! Sections become jobs: what they inherit, their stage and group, and each key in its place.
+//! This module makes jobs of sections: what they inherit, their stage and group, and the value of
+//! each key.
 //!
-//! Invariants: a later entry wins over an earlier one, a section's own over an inherited one. A section inherits the
-//! global sections above it in its own file, and those of the command line.
+//! Invariants: a later entry overrides an earlier one, and a section's own entry an inherited one.
+//! A section inherits from the global sections above it in its own file, and from those of the
+//! command line.
 
 mod checks;
 mod fields;
@@ -16,18 +18,19 @@ use super::parser::{Entry, Section, Surroundings};
 use crate::spec::{Calls, Engine, Job, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What came of the sections.
+/// Holds the jobs of all sections, and warnings about them.
 #[derive(Debug, Default)]
 pub struct Resolved {
     pub plan: Plan,
-    /// Keys that the job's engine does not look at, in words.
+    /// Lists keys that the job's engine does not use, as text.
     pub warnings: Vec<String>,
 }
 
-/// What stands in place of a secret wherever keys are shown.
+/// Replaces a secret wherever keys are shown.
 pub const MASK: &str = "***";
 
-/// All jobs of all sections, in order. Values and combinations that can not be are added to `refusals`.
+/// Resolves all jobs of all sections, in order. Values and combinations that are not valid are
+/// added to `refusals`.
 pub fn resolve(sections: &[Section], around: &Surroundings<'_>, refusals: &mut Refusals) -> Resolved {
     let mut resolved = Resolved::default();
     let (mut tuning, mut engines) = (BTreeSet::new(), BTreeSet::new());
@@ -53,12 +56,12 @@ pub fn resolve(sections: &[Section], around: &Surroundings<'_>, refusals: &mut R
     resolved
 }
 
-/// What is other than with fio's engine of this name, in words.
+/// Says how our engine differs from fio's engine of this name.
 fn stands_in(engine: &str) -> Option<String> {
     super::values::difference(engine).map(|difference| format!("ioengine={engine}: {difference}"))
 }
 
-/// Whether more operations in flight were asked for than the engine has, in words.
+/// Warns when the job asks for more operations in flight than its engine supports.
 fn one_at_a_time(fields: &Fields<'_>, job: &Job) -> Option<String> {
     let depth = fields.text("iodepth").filter(|depth| *depth != "1")?;
     let engine = fields.text("ioengine")?;
@@ -70,14 +73,14 @@ fn one_at_a_time(fields: &Fields<'_>, job: &Job) -> Option<String> {
     })
 }
 
-/// Keys that tune fio itself, in one line.
+/// Lists the keys that tune fio itself, in one line.
 fn without_effect(tuning: BTreeSet<(String, String)>) -> Option<String> {
     let keys: Vec<String> = tuning.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let text = "tunes fio itself: without effect here (ringbolt bench --cmdhelp=KEY says why)";
     (!keys.is_empty()).then(|| format!("{}: {text}", keys.join(", ")))
 }
 
-/// Entries of the global sections that a section sees.
+/// Iterates over the entries of the global sections that a section inherits.
 pub fn inherited(sections: &[Section], index: usize) -> impl Iterator<Item = &Entry> {
     let source = sections[index].source;
     sections[..index]
@@ -86,7 +89,7 @@ pub fn inherited(sections: &[Section], index: usize) -> impl Iterator<Item = &En
         .flat_map(|above| &above.entries)
 }
 
-/// A key as it is shown in results.
+/// Returns a key and its value as results show them.
 fn shown(entry: &Entry) -> (String, String) {
     let value = match &entry.value {
         Some(_) if entry.key.secret => MASK.to_owned(),
@@ -123,8 +126,8 @@ fn job(fields: &Fields<'_>, before: &[Job], begins_file: bool, around: &Surround
     job
 }
 
-/// Keys of a job's own section that its engine has no use for. Inherited ones are not worth a word: one file often
-/// has jobs for several engines.
+/// Lists keys of a job's own section that its engine does not use. Inherited keys are not reported,
+/// because one file often has jobs for several engines.
 fn unheeded(section: &Section, job: &Job) -> Vec<String> {
     let own = section.entries.iter().filter(|entry| !entry.key.is_without_effect());
     own.filter(|entry| !entry.key.engines.include(job.engine))
@@ -141,7 +144,7 @@ fn unheeded(section: &Section, job: &Job) -> Vec<String> {
 
 const ENGINE_DEFAULT: Engine = Engine::IoUring;
 
-/// A job with every default of a job file in place.
+/// Returns a job with every default of a job file.
 fn blank(name: &str) -> Job {
     Job {
         direct: false,

@@ -1,4 +1,4 @@
-//! Objects and the endpoint that has them.
+//! This module resolves objects and the endpoint that stores them.
 
 use super::fields::Fields;
 use crate::job::parser::Surroundings;
@@ -9,12 +9,12 @@ use ringbolt_tool_common::s3::limits::{BODY_BYTES_MAX, PART_BYTES_MIN};
 
 const PART_BYTES_DEFAULT: u64 = 8 << 20;
 
-/// Every default in place.
+/// Returns objects with every default set.
 pub fn blank() -> Objects {
     Objects { host: "127.0.0.1:9000".to_owned(), part_bytes: PART_BYTES_DEFAULT, ..Objects::default() }
 }
 
-/// Fills in what belongs to objects. Runs after the distribution of places is known.
+/// Sets the fields of objects. It runs after the distribution of places is known.
 pub fn fill(job: &mut Job, fields: &Fields<'_>, around: &Surroundings<'_>) {
     let from_environment = |names: [&str; 2]| names.iter().find_map(|name| (around.environment)(name));
     let text = |key: &str| fields.text(key).map(str::to_owned);
@@ -70,7 +70,7 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>, around: &Surroundings<'_>) {
     objects.ops = operations(fields);
 }
 
-/// fio's http engine takes the bucket from the path of filename.
+/// Returns the bucket in the path of `filename`, as fio's http engine takes it.
 fn fio_bucket(fields: &Fields<'_>) -> Option<String> {
     let path = fields.text("filename").filter(|_| fields.text("ioengine") == Some("http"))?;
     let bucket = path.strip_prefix('/')?.split('/').next()?;

@@ -1,4 +1,4 @@
-//! Files, sizes, threads, time.
+//! This module resolves files, sizes, threads and time.
 
 use super::fields::Fields;
 use crate::job::values;
@@ -10,7 +10,7 @@ const FILES_MAX: u32 = 65_536;
 const THREADS_MAX: u32 = 4096;
 const STEADY_SAMPLES_MAX: u64 = 86_400;
 
-/// Fills in what belongs to the target and to time.
+/// Sets the fields of the target and of time.
 pub fn fill(job: &mut Job, fields: &Fields<'_>) {
     job.files = fields.special("filename", values::paths).unwrap_or_default();
     job.directory = fields.text("directory").map(PathBuf::from);
@@ -69,7 +69,7 @@ fn time(job: &mut Job, fields: &Fields<'_>) {
     job.number_ios = fields.number("number_ios", 1..=u64::MAX);
 }
 
-/// What is to be steady, and over which window.
+/// Returns the steady-state criterion and its window.
 fn steady(fields: &Fields<'_>) -> Option<Steady> {
     const WINDOW_NS: u64 = 30_000_000_000;
     const INTERVAL_NS: u64 = 1_000_000_000;
@@ -98,7 +98,7 @@ fn steady(fields: &Fields<'_>) -> Option<Steady> {
     Some(Steady { metric, slope, limit, percent, window_ns, ramp_ns, interval_ns })
 }
 
-/// A number of bytes, or per cent of what is there.
+/// Returns the size in bytes; a percentage is taken of the existing file's size.
 fn size(job: &Job, fields: &Fields<'_>) -> Option<u64> {
     let size = fields.special("size", |text| match text.strip_suffix('%') {
         None => fields.units.size(text),
@@ -119,7 +119,7 @@ fn existing_bytes(job: &Job) -> Result<u64, String> {
         return Err("per cent need files or devices that are named and exist: give bytes".to_owned());
     }
     job.paths(0).iter().try_fold(0_u64, |sum, path| {
-        // A device says 0 to metadata; its end is its size.
+        // The metadata of a device give the size 0; the end of the device is its size.
         let end = std::fs::File::open(path).and_then(|mut file| file.seek(SeekFrom::End(0)));
         let bytes = end.map_err(|error| {
             format!("per cent of {}, which can not be opened ({error}): give bytes", path.display())

@@ -1,17 +1,17 @@
-//! `bs`, `bsrange`, `bssplit`.
+//! This module parses `bs`, `bsrange` and `bssplit`.
 
 use super::{by_direction, complete_shares, share};
 use crate::job::units::Units;
 use crate::spec::{BlockSize, ByDirection};
 
-/// Larger operations are not built: their length has to fit into what the kernel takes at once.
+/// Larger operations are refused, because the kernel takes at most this many bytes at once.
 const BLOCK_BYTES_MAX: u64 = 2 << 30;
 const SPLITS_MAX: usize = 64;
 
-/// One size.
+/// Parses one size.
 ///
 /// # Errors
-/// With the reason.
+/// Returns the reason when the size is not valid.
 pub fn block_size(text: &str, units: &Units) -> Result<u64, String> {
     match units.size(text)? {
         0 => Err("a block has at least 1 byte".to_owned()),
@@ -20,10 +20,10 @@ pub fn block_size(text: &str, units: &Units) -> Result<u64, String> {
     }
 }
 
-/// A range of sizes; one of a single size is that size.
+/// Parses a range of sizes; a range of a single size becomes that size.
 ///
 /// # Errors
-/// With the reason.
+/// Returns the reason when the range is not valid.
 pub fn block_range(text: &str, units: &Units) -> Result<BlockSize, String> {
     let (least, most) = units.size_range(text)?;
     for bytes in [least, most] {
@@ -32,10 +32,10 @@ pub fn block_range(text: &str, units: &Units) -> Result<BlockSize, String> {
     Ok(if least == most { BlockSize::Fixed(least) } else { BlockSize::Range { least, most } })
 }
 
-/// `4k/50:64k/50,…`.
+/// Parses `4k/50:64k/50,…`.
 ///
 /// # Errors
-/// With the reason.
+/// Returns the reason when the splits are not valid.
 pub fn block_splits(
     text: &str,
     default: &ByDirection<BlockSize>,

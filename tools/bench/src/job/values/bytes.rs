@@ -1,11 +1,12 @@
-//! `verify_pattern`, `buffer_pattern`.
+//! This module parses `verify_pattern` and `buffer_pattern`.
 
 const PATTERN_BYTES_MAX: usize = 512;
 
-/// The bytes of a pattern: texts in quotes, hexadecimal numbers, and numbers of one byte, one behind the other.
+/// Parses the bytes of a pattern: a sequence of quoted texts, hexadecimal numbers, and numbers of
+/// one byte.
 ///
 /// # Errors
-/// With the reason.
+/// Returns the reason when the pattern is not valid.
 pub fn byte_pattern(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut rest = text.trim();
@@ -50,7 +51,7 @@ fn first_part(text: &str) -> Result<(Vec<u8>, &str), String> {
             number.parse::<u8>().map_err(|_| format!("{number} is more than a byte: write it as 0x…"))?;
         return Ok((vec![byte], behind));
     }
-    // An odd number of digits begins with a half.
+    // With an odd number of digits, the first digit is a byte of its own.
     let padded = if number.len() % 2 == 1 { format!("0{number}") } else { number.to_owned() };
     let pairs = padded.as_bytes().chunks(2).map(|pair| {
         let text = std::str::from_utf8(pair).unwrap_or_default();

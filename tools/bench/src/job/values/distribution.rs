@@ -1,23 +1,23 @@
-//! `random_distribution`, `keydist`.
+//! This module parses `random_distribution` and `keydist`.
 
 use super::{by_direction, complete_shares, share};
 use crate::spec::{ByDirection, Distribution};
 
 const ZONES_MAX: usize = 256;
 
-/// What fio takes when no number is given.
+/// The defaults are those of fio.
 const ZIPF_DEFAULT: f64 = 1.1;
 const PARETO_DEFAULT: f64 = 0.2;
 
-/// `zipf:1.1` for all directions, or `zoned:…,…` for each.
+/// Parses `zipf:1.1` for all directions, or `zoned:…,…` with one distribution for each.
 ///
 /// # Errors
-/// With the reason.
+/// Returns the reason when a distribution is not valid.
 pub fn distributions(text: &str) -> Result<ByDirection<Distribution>, String> {
     let default = ByDirection::same(Distribution::Even);
     let mut name = None;
     by_direction(text, &default, |part| {
-        // After a comma the name may be left out, as in zoned:50/10:50/90,30/10:70/90.
+        // After a comma the name may be omitted, as in zoned:50/10:50/90,30/10:70/90.
         let whole = match name {
             Some(name) if !part.starts_with(|first: char| first.is_ascii_alphabetic()) => {
                 format!("{name}:{part}")
@@ -29,10 +29,10 @@ pub fn distributions(text: &str) -> Result<ByDirection<Distribution>, String> {
     })
 }
 
-/// One distribution.
+/// Parses one distribution.
 ///
 /// # Errors
-/// With the reason.
+/// Returns the reason when the distribution is not valid.
 pub fn distribution(text: &str) -> Result<Distribution, String> {
     let (name, rest) = match text.split_once(':') {
         Some((name, rest)) => (name, Some(rest)),

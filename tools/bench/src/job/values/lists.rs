@@ -1,4 +1,4 @@
-//! Lists: files, cores, nodes, percentiles, kinds of errors.
+//! This module parses lists: files, cores, nodes, percentiles, kinds of errors.
 
 use crate::spec::{ErrorKinds, SteadyMetric};
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ const NUMBER_MAX: usize = 4095;
 const PERCENTILES_MAX: usize = 20;
 const PATHS_MAX: usize = 65_536;
 
-/// Names separated by colons; `\:` is a colon.
+/// Parses names separated by colons; `\:` is a colon inside a name.
 ///
 /// # Errors
-/// When a name is empty.
+/// Fails when a name is empty.
 pub fn paths(text: &str) -> Result<Vec<PathBuf>, String> {
     let mut paths = vec![String::new()];
     let mut characters = text.chars().peekable();
@@ -33,10 +33,10 @@ pub fn paths(text: &str) -> Result<Vec<PathBuf>, String> {
     Ok(paths.into_iter().map(PathBuf::from).collect())
 }
 
-/// `0-3,8`.
+/// Parses a list of cores, such as `0-3,8`.
 ///
 /// # Errors
-/// With the reason.
+/// Returns the reason when the list is not valid.
 pub fn cores(text: &str) -> Result<Vec<usize>, String> {
     let mut numbers = Vec::new();
     for part in text.split([',', ':']) {
@@ -59,18 +59,18 @@ pub fn cores(text: &str) -> Result<Vec<usize>, String> {
     Ok(numbers)
 }
 
-/// As cores, or `all`: every node of the machine, so no restriction.
+/// Parses a list of NUMA nodes. `all` sets no restriction and gives an empty list.
 ///
 /// # Errors
-/// With the reason.
+/// Returns the reason when the list is not valid.
 pub fn nodes(text: &str) -> Result<Vec<usize>, String> {
     if text == "all" { Ok(Vec::new()) } else { cores(text) }
 }
 
-/// Above 0, up to 100.
+/// Parses a percentage above 0 and up to 100.
 ///
 /// # Errors
-/// When it is not.
+/// Fails when the text is not such a number.
 pub fn percent(text: &str) -> Result<f64, String> {
     let number: Option<f64> = text.trim().parse().ok();
     number
@@ -78,10 +78,10 @@ pub fn percent(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("{text:?} is not above 0 and at most 100"))
 }
 
-/// `50:99:99.9`, ascending, each once.
+/// Parses percentiles such as `50:99:99.9` and sorts them; each occurs once.
 ///
 /// # Errors
-/// With the reason.
+/// Returns the reason when the list is not valid.
 pub fn percentiles(text: &str) -> Result<Vec<f64>, String> {
     let mut list = text.split(':').map(percent).collect::<Result<Vec<f64>, String>>()?;
     if list.len() > PERCENTILES_MAX {
@@ -92,10 +92,11 @@ pub fn percentiles(text: &str) -> Result<Vec<f64>, String> {
     Ok(list)
 }
 
-/// `steadystate`: the metric, whether its slope counts, the limit, and whether that is in per cent.
+/// Parses `steadystate`: the metric, whether its slope counts, the limit, and whether the limit is
+/// in per cent.
 ///
 /// # Errors
-/// With the criteria there are.
+/// Names the valid criteria.
 pub fn steady(text: &str) -> Result<(SteadyMetric, bool, f64, bool), String> {
     let (name, limit) = text.split_once(':').unwrap_or((text, ""));
     let (metric, slope) = match name {
@@ -117,10 +118,10 @@ pub fn steady(text: &str) -> Result<(SteadyMetric, bool, f64, bool), String> {
     }
 }
 
-/// `continue_on_error`.
+/// Parses `continue_on_error`.
 ///
 /// # Errors
-/// With the values there are.
+/// Names the valid values.
 pub fn error_kinds(text: &str) -> Result<ErrorKinds, String> {
     let of = |read, write, verify| ErrorKinds { read, write, verify };
     match text {

@@ -1,6 +1,7 @@
-//! Values with a grammar of their own: each function takes the text and gives the value, or why it is none.
+//! This module parses values with a grammar of their own: each function takes the text and returns
+//! the value, or the reason why it is not valid.
 //!
-//! Invariant: what comes out of here is within its limits; whoever runs it need not look again.
+//! Invariant: the values returned are within their limits, so that a run does not check them again.
 
 mod blocks;
 mod bytes;
@@ -18,11 +19,11 @@ pub use self::pattern::{calls, difference, engine, pattern};
 
 use crate::spec::ByDirection;
 
-/// `read,write,trim`, as fio fills it: one value is for all; of two the second is for writes and trims; an empty
-/// place keeps what is in `default`.
+/// Parses `read,write,trim` and fills it as fio does: one value is for all; of two, the second is
+/// for writes and trims; an empty place keeps the value in `default`.
 ///
 /// # Errors
-/// With the reason.
+/// Returns the reason when a part is not valid.
 pub fn by_direction<T: Clone>(
     text: &str,
     default: &ByDirection<T>,
@@ -50,10 +51,10 @@ pub fn by_direction<T: Clone>(
     }
 }
 
-/// Fills empty shares with what is left of 100, and sees that all add up to it.
+/// Fills empty shares with what is left of 100, and checks that all add up to it.
 ///
 /// # Errors
-/// With the sum, when it is another.
+/// Names the sum when it is not 100.
 fn complete_shares(shares: &[Option<u32>]) -> Result<Vec<u32>, String> {
     let given: u32 = shares.iter().flatten().sum();
     let empty = shares.iter().filter(|share| share.is_none()).count() as u32;
@@ -69,7 +70,7 @@ fn complete_shares(shares: &[Option<u32>]) -> Result<Vec<u32>, String> {
             "the shares given add up to {given} per cent: too little is left for the others"
         ));
     }
-    // The last empty place takes what the division leaves over, so that the sum is 100.
+    // The last empty share takes the remainder of the division, so that the sum is 100.
     let mut to_fill = empty;
     let filled = shares.iter().map(|share| {
         share.unwrap_or_else(|| {
@@ -80,10 +81,10 @@ fn complete_shares(shares: &[Option<u32>]) -> Result<Vec<u32>, String> {
     Ok(filled.collect())
 }
 
-/// A share in per cent; empty when nothing stands there.
+/// Parses a share in per cent; an empty text is `None`.
 ///
 /// # Errors
-/// When it is not a whole number up to 100.
+/// Fails when the text is not a whole number up to 100.
 fn share(text: &str) -> Result<Option<u32>, String> {
     let text = text.trim();
     if text.is_empty() {

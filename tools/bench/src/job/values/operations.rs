@@ -1,13 +1,14 @@
-//! `op`, `opmix`.
+//! This module parses `http_host`, `op` and `opmix`.
 
 use crate::spec::{Https, ObjectOp};
 
 const WEIGHT_MAX: u32 = 1_000_000;
 
-/// `http_host`: a host with an optional port, or the URL of an endpoint, which says whether TLS is spoken.
+/// Parses `http_host`: a host with an optional port, or the URL of an endpoint, whose scheme says
+/// whether to use TLS.
 ///
 /// # Errors
-/// When something else stands behind the host, or another scheme before it.
+/// Fails when anything follows the host, or when the scheme is neither http nor https.
 pub fn endpoint(text: &str) -> Result<(Option<Https>, String), String> {
     let (scheme, host) = match text.split_once("://") {
         Some(("http", host)) => (Some(Https::Off), host),
@@ -24,10 +25,10 @@ pub fn endpoint(text: &str) -> Result<(Option<Https>, String), String> {
     Ok((scheme, host.to_owned()))
 }
 
-/// One operation on objects.
+/// Parses one operation on objects.
 ///
 /// # Errors
-/// With the operations there are.
+/// Names the valid operations.
 pub fn object_op(text: &str) -> Result<ObjectOp, String> {
     match text.trim() {
         "put" => Ok(ObjectOp::Put),
@@ -41,10 +42,10 @@ pub fn object_op(text: &str) -> Result<ObjectOp, String> {
     }
 }
 
-/// `get/70:put/30`; an operation of weight 0 is left out.
+/// Parses a mix such as `get/70:put/30`; an operation of weight 0 is left out.
 ///
 /// # Errors
-/// With the reason.
+/// Returns the reason when the mix is not valid.
 pub fn mix(text: &str) -> Result<Vec<(ObjectOp, u32)>, String> {
     let mut mix: Vec<(ObjectOp, u32)> = Vec::new();
     for part in text.split(':') {

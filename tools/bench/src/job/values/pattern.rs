@@ -1,12 +1,13 @@
-//! `rw`, `ioengine`.
+//! This module parses `rw` and `ioengine`.
 
 use crate::spec::{Calls, Engine, Pattern};
 
-/// An engine of fio's that has a counterpart here: how its operations are carried out, and what differs.
+/// Describes an engine of fio that has a counterpart here: how its operations are carried out, and
+/// how it differs.
 struct StandIn {
     names: &'static [&'static str],
     calls: Calls,
-    /// Empty: nothing does.
+    /// This is empty when nothing differs.
     difference: &'static str,
 }
 
@@ -39,7 +40,7 @@ const STAND_INS: &[StandIn] = &[
     },
 ];
 
-/// Engines of fio's with no counterpart here, and what to use.
+/// Lists engines of fio that have no counterpart here, each with what to use instead.
 const ENGINES_OF_FIO: &[(&[&str], &str)] = &[
     (
         &["io_uring_cmd", "sg", "xnvme", "libblkio"],
@@ -87,10 +88,10 @@ const ENGINES_OF_FIO: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// What is done, and in which order.
+/// Parses `rw`: the directions, and whether places are random.
 ///
 /// # Errors
-/// With the values there are.
+/// Names the valid values.
 pub fn pattern(text: &str) -> Result<Pattern, String> {
     let of = |reads, writes, trims, random| Ok(Pattern { reads, writes, trims, random });
     match text {
@@ -115,10 +116,10 @@ pub fn pattern(text: &str) -> Result<Pattern, String> {
     }
 }
 
-/// Who carries the operations out.
+/// Parses `ioengine`.
 ///
 /// # Errors
-/// With the engines there are.
+/// Names the valid engines.
 pub fn engine(text: &str) -> Result<Engine, String> {
     if stand_in(text).is_some() {
         return Ok(Engine::IoUring);
@@ -140,12 +141,12 @@ fn stand_in(engine: &str) -> Option<&'static StandIn> {
     STAND_INS.iter().find(|known| known.names.contains(&engine))
 }
 
-/// How an engine for files and devices carries its operations out.
+/// Returns how an engine for files and devices carries its operations out.
 pub fn calls(engine: &str) -> Calls {
     stand_in(engine).map_or(Calls::Queued, |known| known.calls)
 }
 
-/// What is other than with fio's engine of this name; None: nothing.
+/// Says how our engine differs from fio's engine of this name; `None` if it does not.
 pub fn difference(engine: &str) -> Option<&'static str> {
     stand_in(engine).map(|known| known.difference).filter(|text| !text.is_empty())
 }

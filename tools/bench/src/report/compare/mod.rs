@@ -1,10 +1,11 @@
-//! Two runs against each other: what changed, and whether that can be chance.
+//! This module compares two runs: what changed, and whether it can be chance.
 //!
-//! Invariants: a change counts as a regression only when its whole interval is beyond the threshold; a figure
-//! without an interval never does. The same files give the same answer.
+//! Invariants: a change counts as a regression only when its whole interval is beyond the
+//! threshold; a figure without an interval never does. The same files give the same answer.
 //!
-//! With several files a side, an interval comes from how the runs of a side differ. With one a side it comes from how
-//! the intervals of each run differ, which says nothing about what differs from run to run by itself, nor about tails.
+//! With several files per side, an interval follows from the differences between the runs of a
+//! side. With one file per side, it follows from the differences between the intervals of each run,
+//! which say nothing about the variation from run to run, nor about tails.
 
 mod read;
 mod show;
@@ -44,7 +45,7 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// Why two runs could not be compared.
+/// Says why two runs could not be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
     #[error("cannot read {}: {source}", path.display())]
@@ -61,22 +62,22 @@ pub enum CompareError {
     Threshold(f64),
 }
 
-/// What is said about a change.
+/// Judges a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Worse beyond the threshold, the interval's better end too.
+    /// The figure is worse beyond the threshold, even at the better end of the interval.
     Regression,
-    /// The interval leaves no doubt about the direction.
+    /// The interval does not contain zero; this also applies to the next one.
     Worse,
     Better,
-    /// The interval holds no change.
+    /// The interval contains zero.
     Same,
-    /// No interval: the files do not say how the figure varies.
+    /// There is no interval, because the files do not say how the figure varies.
     Unknown,
 }
 
-/// One figure of one job in one direction.
+/// Describes the change of one figure of one job in one direction.
 #[derive(Clone, Debug, Serialize)]
 pub struct Change {
     pub job: String,
@@ -84,40 +85,42 @@ pub struct Change {
     pub figure: &'static str,
     pub unit: &'static str,
     pub more_is_better: bool,
-    /// Of several files the geometric mean.
+    /// This is the geometric mean of several files.
     pub before: f64,
     pub after: f64,
     pub change_percent: f64,
-    /// Where the change lies, so wide that with like runs no figure of the comparison leaves it in 95 of 100.
+    /// This is the interval of the change. Between equal runs, no figure of the comparison leaves
+    /// its interval in 95 of 100 comparisons.
     pub interval_percent: Option<(f64, f64)>,
     pub verdict: Verdict,
 }
 
-/// What intervals come from.
+/// Says what intervals follow from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JudgedBy {
-    /// How the runs of each side differ.
+    /// Intervals follow from the differences between the runs of each side.
     Runs,
-    /// How the intervals of each run differ.
+    /// Intervals follow from the differences between the intervals of each run.
     Intervals,
 }
 
-/// The whole comparison.
+/// Holds the whole comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     pub threshold_percent: f64,
-    /// Files of each side.
+    /// Counts the files of each side.
     pub runs: (usize, usize),
     pub judged_by: JudgedBy,
     pub regressions: usize,
-    /// Jobs and directions that one side alone has.
+    /// Lists the jobs and directions that only this side has, and likewise `only_after`.
     pub only_before: Vec<String>,
     pub only_after: Vec<String>,
     pub changes: Vec<Change>,
 }
 
-/// Compares and prints. Status 0: no regression, 3: at least one, 2: the input cannot be used.
+/// Compares and prints. The exit status is 0 without a regression, 3 with at least one, and 2 when
+/// the input cannot be used.
 pub fn execute(arguments: &Arguments) -> ExitCode {
     match compare(arguments) {
         Ok(comparison) => {
@@ -131,10 +134,11 @@ pub fn execute(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// The comparison without printing it.
+/// Returns the comparison without printing it.
 ///
 /// # Errors
-/// When a file cannot be read or is no result, when nothing is on both sides, or when the threshold is out of range.
+/// Fails when a file cannot be read or is no result, when the sides have nothing in common, or when
+/// the threshold is out of range.
 pub fn compare(arguments: &Arguments) -> Result<Comparison, CompareError> {
     let threshold = arguments.threshold;
     if !(0.0..=1000.0).contains(&threshold) {
@@ -176,7 +180,7 @@ pub fn compare(arguments: &Arguments) -> Result<Comparison, CompareError> {
     })
 }
 
-/// Job and direction of everything that every file of a side has.
+/// Returns each job and direction that all files of a side have.
 fn keys(side: &[File]) -> BTreeSet<(String, String)> {
     let of = |file: &File| -> BTreeSet<(String, String)> { file.figures.keys().cloned().collect() };
     let mut files = side.iter().map(of);
@@ -188,13 +192,13 @@ fn named<'a>(keys: impl Iterator<Item = &'a (String, String)>) -> Vec<String> {
     keys.map(|(job, direction)| format!("{job} {direction}")).collect()
 }
 
-/// By file.
+/// Returns the figures of a job and direction, by file.
 fn figures(side: &[File], job: &str, direction: &str) -> Vec<Vec<Figure>> {
     let key = (job.to_owned(), direction.to_owned());
     side.iter().filter_map(|file| file.figures.get(&key).cloned()).collect()
 }
 
-/// Not judged yet. None when one side does not have the figure.
+/// Returns a change that is not judged yet; `None` if one side does not have the figure.
 fn change(before: &[Figure], after: &[Figure], judged_by: JudgedBy) -> Option<(Change, Option<Difference>)> {
     let mean = |side: &[Figure]| {
         let logs: f64 = side.iter().map(|figure| figure.value.ln()).sum();
@@ -222,7 +226,7 @@ fn change(before: &[Figure], after: &[Figure], judged_by: JudgedBy) -> Option<(C
     Some((change, difference))
 }
 
-/// All together: the more figures there are, the more one of them differs by chance.
+/// Judges all changes together: the more figures there are, the more one of them differs by chance.
 fn judge(found: Vec<(Change, Option<Difference>)>, threshold: f64) -> Vec<Change> {
     let differences: Vec<Difference> = found.iter().filter_map(|(_, difference)| *difference).collect();
     let level = statistics::level(&differences);
@@ -236,7 +240,7 @@ fn judge(found: Vec<(Change, Option<Difference>)>, threshold: f64) -> Vec<Change
 
 fn verdict(interval: Option<(f64, f64)>, more_is_better: bool, threshold: f64) -> Verdict {
     let Some((low, high)) = interval else { return Verdict::Unknown };
-    // Turned so that more is worse.
+    // The signs are turned so that more is worse.
     let (least, most) = if more_is_better { (-high, -low) } else { (low, high) };
     match (least, most) {
         (least, _) if least > threshold => Verdict::Regression,

@@ -1,6 +1,8 @@
-//! Figures of a run out of its JSON: ours with all there is, fio's as far as it goes.
+//! This module reads the figures of a run from its JSON: all of them from ours, and those that
+//! exist from fio's.
 //!
-//! Invariants: nothing in a file makes this panic; a figure that a file does not have is not there rather than 0.
+//! Invariants: no content of a file panics; a figure that a file does not have is absent rather
+//! than 0.
 
 use super::CompareError;
 use serde_json::Value;
@@ -10,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
-/// What is compared.
+/// Describes a figure that is compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Kind {
     pub name: &'static str,
@@ -23,7 +25,7 @@ pub struct Kind {
 enum Source {
     Operations,
     Bytes,
-    /// None: the mean.
+    /// Holds the percentile; `None` is the mean.
     Completion(Option<f64>),
     Response(Option<f64>),
     Cpu,
@@ -53,32 +55,34 @@ pub const KINDS: [Kind; 11] = [
     of_latency("CPU per I/O", Source::Cpu),
 ];
 
-/// What one interval of a run adds to a figure: operations or bytes and seconds, or nanoseconds and operations.
+/// Holds what one interval of a run adds to a figure: operations or bytes and seconds, or
+/// nanoseconds and operations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     pub amount: f64,
     pub weight: f64,
 }
 
-/// One number of one file.
+/// Holds one number of one file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
     pub kind: Kind,
     pub value: f64,
-    /// Values are told apart by this share of them: latencies are counted in classes.
+    /// This is the relative width of the classes in which latencies are counted; smaller
+    /// differences are not visible.
     pub resolution: f64,
-    /// Of the run, in order; empty when the file has none for this figure.
+    /// Holds the intervals of the run, in order; it is empty if the file has none for this figure.
     pub intervals: Vec<Interval>,
 }
 
-/// By job and direction; `all` is what no direction has for itself. Of jobs with one name the second is called
-/// `name#2`.
+/// Holds the figures of a file by job and direction; `all` is the direction of figures that belong
+/// to none. The second job with the same name is called `name#2`.
 #[derive(Debug)]
 pub struct File {
     pub figures: BTreeMap<(String, String), Vec<Figure>>,
 }
 
-/// Files separated by commas.
+/// Reads the files of a side, whose names are separated by commas.
 pub fn side(names: &str) -> Result<Vec<File>, CompareError> {
     names.split(',').map(|name| file(Path::new(name.trim()))).collect()
 }
@@ -101,7 +105,7 @@ fn file(path: &Path) -> Result<File, CompareError> {
     Ok(File { figures: figures_of(jobs) })
 }
 
-/// By job and direction, out of the `jobs` of a file.
+/// Reads the `jobs` of a file, and returns the figures by job and direction.
 pub fn figures_of(jobs: &[Value]) -> BTreeMap<(String, String), Vec<Figure>> {
     let mut figures = BTreeMap::new();
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
@@ -126,11 +130,11 @@ fn number(value: &Value, key: &str) -> Option<f64> {
 
 fn of_direction(job: &Value, direction: &str) -> Vec<Figure> {
     let part = &job[direction];
-    // fio leaves completion latencies out when it was asked for the total ones.
+    // fio omits completion latencies when it was asked for total ones.
     let counted = |value: &&Value| number(value, "N").is_some_and(|number| number > 0.0);
     let completion = [&part["clat_ns"], &part["lat_ns"]].into_iter().find(counted).unwrap_or(&Value::Null);
     let response = &job["ringbolt"]["response_ns"][direction];
-    // fio's classes are a 64th of their values, ours a thousandth.
+    // fio's classes are a 64th of their values wide, ours a thousandth.
     let resolution = if job["ringbolt"].is_object() { 1e-3 } else { 1.0 / 64.0 };
     let figure = |kind: Kind| {
         let value = match kind.source {
@@ -146,10 +150,11 @@ fn of_direction(job: &Value, direction: &str) -> Vec<Figure> {
     KINDS.into_iter().filter_map(figure).filter(|figure| figure.value > 0.0).collect()
 }
 
-/// What each interval of our files adds to a figure. Tails are left out: those of a second are not that of a run.
+/// Returns what each interval of one of our files adds to a figure. Tails are left out: the tail of
+/// a second is not that of a run.
 fn intervals(job: &Value, direction: &str, source: Source) -> Vec<Interval> {
     let Some(stored) = job["ringbolt"]["intervals"].as_array() else { return Vec::new() };
-    // With a rate the latencies of intervals are response times.
+    // With a rate, the latencies of intervals are response times.
     let is_response = job["ringbolt"]["response_ns"].get(direction).is_some();
     let latency = |interval: &Value, name: &str| {
         let ios = number(&interval[direction], "ios").unwrap_or(0.0);
@@ -187,7 +192,8 @@ fn intervals(job: &Value, direction: &str, source: Source) -> Vec<Interval> {
     found
 }
 
-/// The mean without a percentage. A percentile comes from the classes where the file has them.
+/// Returns the mean, or a percentile if `percent` is given. It computes a percentile from the
+/// classes if the file has them.
 fn latency(latency: &Value, percent: Option<f64>) -> Option<f64> {
     let Some(percent) = percent else { return number(latency, "mean") };
     let bins = bins(latency);
@@ -201,7 +207,7 @@ fn latency(latency: &Value, percent: Option<f64>) -> Option<f64> {
     stored.iter().find(|(name, _)| same(name))?.1.as_f64()
 }
 
-/// Ascending, with the running sum.
+/// Returns the classes in ascending order, with the running sum of their counts.
 fn bins(latency: &Value) -> Vec<(u64, u64)> {
     let Some(stored) = latency.get("bins").and_then(Value::as_object) else { return Vec::new() };
     let mut bins: Vec<(u64, u64)> =
@@ -215,7 +221,7 @@ fn bins(latency: &Value) -> Vec<(u64, u64)> {
     bins
 }
 
-/// CPU time of the job over its operations.
+/// Returns the CPU time of the job per operation.
 fn cpu(job: &Value) -> Option<Figure> {
     let runtime_ms = number(job, "job_runtime")?;
     let used = (number(job, "usr_cpu")? + number(job, "sys_cpu")?) / 100.0 * runtime_ms * 1e6;

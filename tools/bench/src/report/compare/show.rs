@@ -1,4 +1,4 @@
-//! A comparison as a table and as JSON.
+//! This module shows a comparison as a table and as JSON.
 
 use super::statistics::{INTERVALS_MIN, RUN_DEVIATION};
 use super::{Change, Comparison, JudgedBy, Verdict};
@@ -6,10 +6,10 @@ use ringbolt_tool_common::number::{self, Prefix};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// Runs a side from which changes of the size of the noise can be told.
+/// With this many runs per side, changes of the size of the noise can be detected.
 const RUNS_ADVISED: usize = 3;
 
-/// A block for each job and direction, then the sum.
+/// Returns a block for each job and direction, and a summary.
 pub fn table(comparison: &Comparison) -> String {
     let mut out = String::new();
     let same_place =
@@ -50,7 +50,7 @@ pub fn table(comparison: &Comparison) -> String {
     out
 }
 
-/// What the intervals say and what they do not.
+/// Explains what the intervals mean and what they do not.
 fn notes(comparison: &Comparison) -> String {
     let mut out = String::new();
     let (before, after) = comparison.runs;
@@ -113,7 +113,6 @@ fn value(value: f64, unit: &str) -> String {
     }
 }
 
-/// For programs.
 pub fn json(comparison: &Comparison) -> String {
     serde_json::to_string_pretty(comparison).expect("names are texts and numbers finite") + "\n"
 }

@@ -1,55 +1,62 @@
-//! How far two sides differ, and how much of that chance gives.
+//! This module computes how far two sides differ, and how much of that may be chance.
 //!
 //! Invariants:
-//! - Everything is computed on logarithms, so that a change and its undoing are of one size, and in closed form: the
-//!   same files give the same answer.
-//! - Operations are never taken for independent: one that waits makes the next ones wait. What is taken for independent
-//!   is runs, or where a side has one run, long pieces of it.
+//! - Everything is computed on logarithms, so that a change and its reversal have the same size,
+//!   and in closed form, so that the same files give the same answer.
+//! - Operations are never assumed to be independent, because one that waits makes the next ones
+//!   wait. Runs are assumed to be independent or, if a side has one run, long pieces of it.
 //!
-//! Runs: the two-sample t statistic with the spread of both sides taken together. Within a run, the larger of two: the
-//! spread of the means of five batches (B. Schmeiser, "Batch Size Effects in the Analysis of Simulation Output", 1982),
-//! and that of all intervals widened by what neighbours have in common, as of a first-order autoregression whose
-//! coefficient is corrected for short series (D. Andrews, J. Monahan, "An Improved Heteroskedasticity and
-//! Autocorrelation Consistent Covariance Matrix Estimator", 1992; M. Kendall, "Note on Bias in the Estimation of
-//! Autocorrelation", 1954). All figures of a comparison are judged together, so that many figures do not make an alarm
-//! likely: Y. Benjamini, Y. Hochberg, "Controlling the False Discovery Rate", 1995.
+//! Between runs, it is the two-sample t statistic with the pooled spread of both sides. Within a
+//! run, it is the larger of two spreads: that of the means of five batches (B. Schmeiser, "Batch
+//! Size Effects in the Analysis of Simulation Output", 1982), and that of all intervals, widened by
+//! the correlation of neighbours as in a first-order autoregression whose coefficient is corrected
+//! for short series (D. Andrews, J. Monahan, "An Improved Heteroskedasticity and Autocorrelation
+//! Consistent Covariance Matrix Estimator", 1992; M. Kendall, "Note on Bias in the Estimation of
+//! Autocorrelation", 1954). All figures of a comparison are judged together, so that many figures
+//! do not make an alarm likely: Y. Benjamini, Y. Hochberg, "Controlling the False Discovery Rate",
+//! 1995.
 
 use super::read::{Figure, Interval};
 
-/// Fewer runs on both sides together say nothing about how runs differ: freedom of 2.
+/// Fewer runs on both sides together do not show how runs differ: the degrees of freedom would be
+/// below 2.
 const RUNS_MIN: usize = 4;
-/// A run is cut into so many batches: few, so that each is far longer than what its neighbours have in common.
+/// A run is cut into this many batches. There are few, so that each is far longer than the
+/// correlation of its neighbours.
 const BATCHES: usize = 5;
-/// Intervals of a run that can be judged by itself.
+/// A run that is judged by itself needs this many intervals.
 pub const INTERVALS_MIN: usize = 2 * BATCHES;
-/// Of the logarithms of runs from each other, beyond what their intervals show: what no single run can show is taken
-/// to be so much. Runs of one job on one machine, a minute apart, differ by 2% to 6% (docs/bench.md).
+/// This is the assumed standard deviation of the logarithms between runs, beyond what their
+/// intervals show, because no single run can show it. Runs of one job on one machine, a minute
+/// apart, differ by 2% to 6% (docs/bench.md).
 pub const RUN_DEVIATION: f64 = 0.03;
-/// Neighbours that have more in common than this are those of a drift; it has no mean.
+/// A higher correlation of neighbours is a drift, which has no mean.
 const CORRELATION_MAX: f64 = 0.95;
-/// Intervals further from the median than so many deviations count as so far: a stall moves no median.
+/// Intervals further from the median than this many deviations are moved to that distance: a stall
+/// moves no median.
 const DEVIATIONS_MAX: f64 = 3.0;
-/// Deviation of normal values over their median distance from the median.
+/// This is the deviation of normal values over their median distance from the median.
 const DEVIATION_OF_MEDIAN: f64 = 1.4826;
-/// Chance that a comparison of like runs shows a change.
+/// This is the probability that a comparison of equal runs shows a change.
 pub const ALARM: f64 = 0.05;
 
-/// A difference of two sides.
+/// Describes the difference between two sides.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Difference {
-    /// Of after over before.
+    /// This is the logarithm of after over before.
     pub log_ratio: f64,
-    /// Its standard error, and the degrees of freedom that this was estimated with.
+    /// This is the standard error of the difference; `freedom` is the degrees of freedom of its
+    /// estimate.
     pub error: f64,
     pub freedom: u32,
 }
 
-/// Whether there are runs enough to judge by how they differ.
+/// Returns whether there are enough runs to judge by their differences.
 pub fn are_enough(before: usize, after: usize) -> bool {
     before + after >= RUNS_MIN
 }
 
-/// By how the runs of each side differ; None when there are too few.
+/// Computes the difference from the runs of each side; returns `None` when there are too few.
 pub fn between_runs(before: &[Figure], after: &[Figure]) -> Option<Difference> {
     if !are_enough(before.len(), after.len()) {
         return None;
@@ -58,13 +65,15 @@ pub fn between_runs(before: &[Figure], after: &[Figure]) -> Option<Difference> {
     let (mean_after, squares_after) = mean_and_squares(after);
     let freedom = before.len() + after.len() - 2;
     let resolution = before.iter().chain(after).map(|figure| figure.resolution).fold(0.0, f64::max);
-    // Values that differ by less than the classes they were counted in look alike: the spread is that of a class.
+    // Values that differ by less than the width of their classes look equal: the spread is then
+    // that of a class.
     let variance = ((squares_before + squares_after) / freedom as f64).max(resolution.powi(2) / 12.0);
     let error = (variance * (1.0 / before.len() as f64 + 1.0 / after.len() as f64)).sqrt();
     Some(Difference { log_ratio: mean_after - mean_before, error, freedom: freedom as u32 })
 }
 
-/// By how the intervals of each run differ; None when a run has too few, or the figure is not of intervals.
+/// Computes the difference from the intervals of each run; returns `None` when a run has too few,
+/// or when the figure has no intervals.
 pub fn within_runs(before: &[Figure], after: &[Figure]) -> Option<Difference> {
     let mut variance = 0.0;
     let mut freedom = 0;
@@ -80,15 +89,15 @@ pub fn within_runs(before: &[Figure], after: &[Figure]) -> Option<Difference> {
     Some(Difference { log_ratio: mean_after - mean_before, error: variance.sqrt(), freedom: freedom as u32 })
 }
 
-/// Of the logarithms.
+/// Returns the mean of the logarithms and the sum of their squared deviations.
 fn mean_and_squares(side: &[Figure]) -> (f64, f64) {
     let logs = || side.iter().map(|figure| figure.value.ln());
     let mean = logs().sum::<f64>() / side.len() as f64;
     (mean, logs().map(|log| (log - mean).powi(2)).sum())
 }
 
-/// How far each interval moves the figure of the run, as a share of it and as if it were all of the run. None with too
-/// few intervals, or where nothing was counted.
+/// Returns how far each interval moves the figure of the run, relative to it, as if the interval
+/// were the whole run. Returns `None` with too few intervals, or if nothing was counted.
 fn deviations(intervals: &[Interval], is_percentile: bool) -> Option<Vec<f64>> {
     if intervals.len() < INTERVALS_MIN {
         return None;
@@ -99,7 +108,7 @@ fn deviations(intervals: &[Interval], is_percentile: bool) -> Option<Vec<f64>> {
         true => weighted_median(intervals),
         false => intervals.iter().map(|one| one.amount).sum::<f64>() / weight,
     };
-    // Nothing counted, or numbers that no run has.
+    // Either nothing was counted, or the numbers are impossible.
     if !(centre.is_normal() && centre > 0.0 && mean_weight.is_normal()) {
         return None;
     }
@@ -119,7 +128,7 @@ fn deviations(intervals: &[Interval], is_percentile: bool) -> Option<Vec<f64>> {
     Some(deviations)
 }
 
-/// Of the intervals' values; NaN when nothing was counted.
+/// Returns the median of the intervals' values; NaN when nothing was counted.
 fn weighted_median(intervals: &[Interval]) -> f64 {
     let counted = intervals.iter().filter(|one| one.weight > 0.0);
     let mut values: Vec<(f64, f64)> = counted.map(|one| (one.amount / one.weight, one.weight)).collect();
@@ -133,7 +142,7 @@ fn weighted_median(intervals: &[Interval]) -> f64 {
     reached.next().map_or(f64::NAN, |(value, _)| *value)
 }
 
-/// Of at least [`INTERVALS_MIN`] deviations whose mean is 0.
+/// Returns the variance of the mean of at least [`INTERVALS_MIN`] deviations whose own mean is 0.
 fn variance_of_mean(deviations: &[f64]) -> f64 {
     batch_variance(deviations).max(correlated_variance(deviations))
 }
@@ -156,18 +165,18 @@ fn correlated_variance(deviations: &[f64]) -> f64 {
     let products: f64 = deviations.windows(2).map(|pair| pair[0] * pair[1]).sum();
     let seen = products / squares;
     let correlation = (seen + (1.0 + 4.0 * seen) / count).clamp(0.0, CORRELATION_MAX);
-    // Variance of the mean over that of a single value.
+    // The share is the variance of the mean over that of a single value.
     let mut share = 1.0 / count;
     let mut power = 1.0;
     for distance in 1..deviations.len() {
         power *= correlation;
         share += 2.0 * (count - distance as f64) * power / count.powi(2);
     }
-    // The spread around the mean of the run lacks what all of the run has in common.
+    // The spread around the mean of the run lacks what the whole run has in common.
     squares / (count * (1.0 - share)) * share
 }
 
-/// The chance of two like sides differing by so much.
+/// Returns the probability that two equal sides differ this much.
 fn chance(difference: &Difference) -> f64 {
     if difference.error > 0.0 {
         2.0 * beyond(difference.log_ratio.abs() / difference.error, difference.freedom)
@@ -178,8 +187,8 @@ fn chance(difference: &Difference) -> f64 {
     }
 }
 
-/// The level at which each figure is to be judged, so that the share of false alarms among all alarms, and with like
-/// sides the chance of any alarm, is at most [`ALARM`].
+/// Returns the level at which each figure is to be judged, so that the share of false alarms among
+/// all alarms, and between equal sides the probability of any alarm, is at most [`ALARM`].
 pub fn level(all: &[Difference]) -> f64 {
     let mut chances: Vec<f64> = all.iter().map(chance).collect();
     chances.sort_by(f64::total_cmp);
@@ -188,14 +197,14 @@ pub fn level(all: &[Difference]) -> f64 {
     share(found.unwrap_or(1))
 }
 
-/// The change in per cent, from and to, that leaves chance so much on both sides together.
+/// Returns the two ends of the change in per cent; `level` is the probability outside of them.
 pub fn interval(difference: &Difference, level: f64) -> (f64, f64) {
     let half = quantile(level / 2.0, difference.freedom) * difference.error;
     let percent = |log: f64| log.exp_m1() * 100.0;
     (percent(difference.log_ratio - half), percent(difference.log_ratio + half))
 }
 
-/// The value that Student's t exceeds with this probability.
+/// Returns the value that Student's t exceeds with this probability.
 fn quantile(probability: f64, freedom: u32) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     while beyond(high, freedom) > probability && high < 1e12 {
@@ -208,8 +217,8 @@ fn quantile(probability: f64, freedom: u32) -> f64 {
     high
 }
 
-/// The probability that Student's t exceeds `value`, which is not negative: M. Abramowitz, I. Stegun, Handbook of
-/// Mathematical Functions, 26.7.3 and 26.7.4.
+/// Returns the probability that Student's t exceeds `value`, which must not be negative: M.
+/// Abramowitz, I. Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
 fn beyond(value: f64, freedom: u32) -> f64 {
     assert!(freedom > 0, "a spread was estimated from something");
     let angle = (value / f64::from(freedom).sqrt()).atan();
@@ -231,7 +240,7 @@ fn beyond(value: f64, freedom: u32) -> f64 {
 mod tests {
     use super::*;
 
-    /// Values of printed tables.
+    /// These are values of printed tables.
     #[test]
     fn students_t_is_that_of_the_tables() {
         for (probability, freedom, value) in [
@@ -282,7 +291,8 @@ mod tests {
         values.map(|amount| Interval { amount, weight: 1.0 }).collect()
     }
 
-    /// splitmix64, as twelve even numbers whose sum is all but normal: mean 0, deviation 1.
+    /// Generates values by splitmix64; the sum of twelve uniform numbers is almost normal, with
+    /// mean 0 and deviation 1.
     struct Chance(u64);
 
     impl Chance {
@@ -298,7 +308,7 @@ mod tests {
             ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
         }
 
-        /// A run of intervals of which neighbours have this much in common; each varies by 5%.
+        /// Returns a run of intervals whose neighbours have this correlation; each varies by 5%.
         fn run(&mut self, intervals: usize, correlation: f64, mean: f64) -> Figure {
             let mut state = self.next();
             let values: Vec<f64> = (0..intervals)
@@ -313,8 +323,8 @@ mod tests {
         }
     }
 
-    /// Taking operations, or seconds, for independent gave alarms between like runs in a quarter of all comparisons and
-    /// more.
+    /// Regression: operations, or seconds, were assumed to be independent, which gave alarms
+    /// between equal runs in a quarter of all comparisons and more.
     #[test]
     fn like_runs_whose_seconds_follow_each_other_give_few_alarms() {
         let mut chance_of = Chance(1);
@@ -329,7 +339,7 @@ mod tests {
                 );
                 let error =
                     |run: &Figure| variance_of_mean(&deviations(&run.intervals, false).expect("long enough"));
-                // Without what runs are taken to differ by: these do not.
+                // This omits the assumed variation between runs, because these runs have none.
                 let difference = Difference {
                     log_ratio: (after.value / before.value).ln(),
                     error: (error(&before) + error(&after)).sqrt(),

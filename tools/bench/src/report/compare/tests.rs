@@ -148,8 +148,8 @@ fn fios_own_json_is_read_as_far_as_it_goes() {
     assert!(tail.verdict == Verdict::Same && low < -0.5 && high > 0.5, "within a class of fio's: {tail:?}");
 }
 
-/// Files of versions before this one have first and last intervals as long as the others, and none for a second in
-/// which nothing ended.
+/// Files of earlier versions have first and last intervals as long as the others, and none for a
+/// second in which nothing ended.
 #[test]
 fn files_of_before_are_read_with_the_gaps_between_their_intervals() {
     let interval = |second: u64, ios: u64| {
@@ -193,10 +193,10 @@ fn what_cannot_be_compared_says_why() {
     assert!(error.to_string().contains("threshold"), "{error}");
 }
 
-/// Runs of one job file on one machine, one after the other: when it took operations
-/// for independent, `compare` saw a change in each of a hundred pairs of them.
-/// Each line is the JSON of a run, without what is not compared. Nine more were made while other programs had most of
-/// the machine; they were three times slower, which is a change, and are left out.
+/// Holds runs of one job file on one machine, one after the other: when `compare` assumed that
+/// operations are independent, it saw a change in each of a hundred pairs of them. Each line is the
+/// JSON of a run, without what is not compared. Nine more were made while other programs used most
+/// of the machine; they were three times slower, which is a change, and are left out.
 const RECORDED: &str = include_str!("recorded.jsonl");
 
 struct Recorded {
@@ -228,7 +228,7 @@ impl Recorded {
         compare(&arguments(&before, &after)).expect("runs of one job file")
     }
 
-    /// A hundred times so many runs for each side, made in turns.
+    /// Returns a hundred pairs of sides with `each` runs per side, made in turns.
     fn turns(&self, each: usize) -> Vec<(Vec<usize>, Vec<usize>)> {
         let count = self.runs.len();
         let side = |first: usize, step: usize| -> Vec<usize> {
@@ -239,7 +239,8 @@ impl Recorded {
     }
 }
 
-/// The same run with a tenth fewer operations in each second, of latencies that much longer.
+/// Returns the same run with a tenth fewer operations in each second and accordingly longer
+/// latencies.
 fn slower(mut run: serde_json::Value) -> serde_json::Value {
     fn scale(value: &mut serde_json::Value, name: &str) {
         let factor = match name {
@@ -284,7 +285,7 @@ fn a_hundred_comparisons_of_like_runs_give_at_most_five_alarms() {
     }
 }
 
-/// Of runs that differ by 6% to 8% by themselves, as these do.
+/// These runs differ by 6% to 8% by themselves.
 #[test]
 fn a_tenth_less_is_found_with_several_runs_a_side() {
     let recorded = Recorded::new();

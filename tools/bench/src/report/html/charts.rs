@@ -1,7 +1,8 @@
-//! The pictures of one job: rates and latencies over time, the heat map, the percentile curve.
+//! This module draws the charts of one job: rates and latencies over time, the heat map, the
+//! percentile curve.
 //!
-//! Invariant: a picture has at most as many columns as can be told apart; a longer run is merged into them, histograms
-//! and all, never thinned out.
+//! Invariant: a chart has at most as many columns as can be told apart. A longer run is merged into
+//! them, including its histograms; nothing is dropped.
 
 use crate::result::{Interval, JobResult, Latencies};
 use crate::spec::Direction;
@@ -13,11 +14,11 @@ use std::fmt::Write;
 
 const LINE_COLUMNS_MAX: usize = 400;
 const HEAT_COLUMNS_MAX: usize = 120;
-/// Rows of the heat map for each factor of ten.
+/// The heat map has this many rows for each factor of ten.
 const HEAT_ROWS: f64 = 12.0;
 const HEAT_SHADES: usize = 12;
 
-/// All figures of a job.
+/// Returns all charts of a job.
 pub fn figures_of(result: &JobResult) -> String {
     let mut html = String::from("<div class=\"figures\">\n");
     let moved = moved(result);
@@ -40,19 +41,20 @@ pub fn figures_of(result: &JobResult) -> String {
     html + "</div>\n"
 }
 
-/// Directions in which anything was done.
+/// Returns the directions that have operations.
 pub fn moved(result: &JobResult) -> Vec<Direction> {
     Direction::ALL.into_iter().filter(|one| result.by_direction.get(*one).ios > 0).collect()
 }
 
-/// Neighbours put together until there are at most `columns`.
+/// Merges neighbours until there are at most `columns` intervals.
 fn merged(intervals: &[Interval], columns: usize) -> Vec<Interval> {
     let together = intervals.len().div_ceil(columns).max(1);
     intervals.chunks(together).map(sum).collect()
 }
 
-/// A job begins and ends anywhere within the intervals of its run. What is left at either end may be a few operations
-/// in a millisecond, which say nothing of a rate: it is shown with its neighbour.
+/// Merges a very short first or last interval with its neighbour. A job begins and ends anywhere
+/// within the intervals of its run, so either end may be a few operations in a millisecond, which
+/// say nothing about a rate.
 fn without_slivers(intervals: &[Interval]) -> Vec<Interval> {
     let widest_ns = intervals.iter().map(|interval| interval.length_ns).max().unwrap_or(0);
     let mut rest = intervals;
@@ -97,7 +99,7 @@ fn middle(interval: &Interval) -> f64 {
     seconds(interval.start_ns) + seconds(interval.length_ns) / 2.0
 }
 
-/// From the first interval to the end of the last.
+/// Returns an axis from the first interval to the end of the last.
 fn time_axis(intervals: &[Interval]) -> Axis {
     let from = intervals.first().map_or(0.0, |first| seconds(first.start_ns));
     let to = intervals.last().map_or(1.0, |last| seconds(last.start_ns) + seconds(last.length_ns));
@@ -127,7 +129,7 @@ fn rate(
     figure(title, "", &legend, &plot.svg(title, &body))
 }
 
-/// What the latencies of intervals are counted from.
+/// Says from which moment the latencies of intervals are counted.
 fn counted_from(result: &JobResult, direction: Direction) -> &'static str {
     if result.by_direction.get(direction).response.count() > 0 {
         "response time, from the intended start"
@@ -164,7 +166,7 @@ fn latency_over_time(result: &JobResult, direction: Direction, intervals: &[Inte
     figure(&title, counted_from(result, direction), &legend, &plot.svg(&title, &body))
 }
 
-/// Shade of a cell and its place.
+/// Holds the cells of each shade, as a path.
 type Cells = BTreeMap<usize, String>;
 
 fn heat_map(result: &JobResult, direction: Direction) -> String {
@@ -197,7 +199,7 @@ fn heat_map(result: &JobResult, direction: Direction) -> String {
     figure(&title, counted_from(result, direction), &ramp(most), &plot.svg(&title, &body))
 }
 
-/// Operations by row of the map.
+/// Counts operations by row of the map.
 fn rows(latencies: &Latencies) -> BTreeMap<i64, u64> {
     let mut rows = BTreeMap::new();
     for (nanoseconds, number) in latencies.bins() {
@@ -210,7 +212,8 @@ fn row_start(row: i64) -> f64 {
     10_f64.powf(row as f64 / HEAT_ROWS)
 }
 
-/// By logarithm, so that a single slow operation beside a hundred thousand is seen.
+/// Returns the shade for a count, by logarithm, so that a single slow operation is visible beside a
+/// hundred thousand.
 fn shade(number: u64, most: u64) -> usize {
     let share = (1.0 + number as f64).ln() / (1.0 + most as f64).ln();
     ((share * HEAT_SHADES as f64).ceil() as usize).clamp(1, HEAT_SHADES)
@@ -293,7 +296,8 @@ mod tests {
         assert_eq!(merged[0].length_ns, 3 * intervals[0].length_ns);
     }
 
-    /// A line fell, or leapt, at the end of a run that had gone on for some milliseconds in its last second.
+    /// Regression: a line fell or leapt at the end of a run whose last second had only some
+    /// milliseconds.
     #[test]
     fn the_last_milliseconds_of_a_run_are_no_point_of_their_own() {
         let run = sample::run();

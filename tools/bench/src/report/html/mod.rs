@@ -1,7 +1,8 @@
-//! One page that shows a run: results, pictures over time, and the machine it ran on.
+//! This module writes one page that shows a run: results, charts over time, and the machine it ran
+//! on.
 //!
-//! Invariants: the page is complete in itself: nothing is loaded from anywhere, and there is no script in it. All
-//! text that comes from a job, a device or a file is escaped.
+//! Invariants: the page is self-contained: nothing is loaded from anywhere, and there is no script
+//! in it. All text that comes from a job, a device or a file is escaped.
 
 mod charts;
 
@@ -16,21 +17,20 @@ use std::fmt::Write;
 use std::path::Path;
 use std::{fs, io};
 
-/// Jobs that are shown with pictures; the table has all.
+/// At most this many jobs have charts; the table has all.
 const PICTURED_MAX: usize = 32;
 
-/// Of a job's name in the table: three lines on a narrow screen.
+/// A job's name in the table has at most this many characters: three lines on a narrow screen.
 const JOB_CHARACTERS_MAX: usize = 48;
 
 /// Writes the page to a file.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// Fails when the file cannot be written.
 pub fn write(run: &Run, path: &Path) -> io::Result<()> {
     fs::write(path, page(run))
 }
 
-/// The page.
 pub fn page(run: &Run) -> String {
     let names: Vec<&str> = run.jobs.iter().map(|result| result.job.name.as_str()).collect();
     let title = format!("ringbolt bench: {}", shortened(&names.join(", "), 80));
@@ -108,7 +108,7 @@ fn cells_row(
     latencies: &Latencies,
     cpu: &str,
 ) -> String {
-    // The whole of a long name is in the heading of its pictures, and shown to who points here.
+    // The heading of the charts has the whole name, and so does the tooltip.
     let whole = escaped(&result.job.name);
     let job = escaped(&shortened(&result.job.name, JOB_CHARACTERS_MAX));
     let mut html = format!(

@@ -1,11 +1,11 @@
-//! Keys of the hardware file, in the order of its template.
+//! This module lists the keys of the hardware file, in the order of its template.
 
 use super::{Key, absent, required, set};
 use crate::hardware::ENDURANCE_USED_MAX;
 use crate::input::kind::Kind;
 
 const SHARE: Kind = Kind::Share { least: 0.0, most: 1.0 };
-/// A resource of which nothing may be used can do nothing.
+/// A resource must be usable at least in part.
 const LIMIT: Kind = Kind::Share { least: 0.01, most: 1.0 };
 const MONEY: Kind = Kind::Number { least: 0.0, most: 1e12 };
 const WATTS: Kind = Kind::Number { least: 0.0, most: 1e6 };

@@ -1,7 +1,7 @@
-//! The table of all keys of both files: where they stand, what they look like, what holds when they are not there.
+//! This module holds the table of all keys of both files: their sections, kinds and defaults.
 //!
-//! Invariants: nothing is read that is not here; every key here stands in a template with its default (a test holds
-//! it); a section belongs to one file.
+//! Invariants: no key is read that is not in the table. Every key is in a template with its default
+//! (a test checks this). A section belongs to one file.
 
 mod hardware;
 mod workload;
@@ -9,7 +9,7 @@ mod workload;
 use super::kind::Kind;
 use ringbolt_tool_common::nearest::nearest;
 
-/// Which of the two files.
+/// Names one of the two files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum File {
     Workload,
@@ -25,30 +25,29 @@ impl File {
     }
 }
 
-/// What holds when a key is not there.
+/// Says what happens when a key is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fallback {
     Required,
-    /// Its absence says something of its own.
+    /// The absence of the key has a meaning of its own.
     Absent,
-    /// As it would be written.
+    /// Holds the default as it would be written.
     Is(&'static str),
 }
 
-/// One key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// Section and name.
+    /// This is section and name.
     pub path: &'static str,
     pub kind: Kind,
     pub fallback: Fallback,
-    /// In few words.
+    /// Describes the key in a few words.
     pub what: &'static str,
-    /// A value in TOML.
+    /// This is an example value in TOML.
     pub example: &'static str,
 }
 
-/// Sections in the order of the templates.
+/// Lists the sections in the order of the templates.
 pub const SECTIONS: [(&str, File); 12] = [
     ("plan", File::Workload),
     ("objects", File::Workload),
@@ -64,14 +63,14 @@ pub const SECTIONS: [(&str, File); 12] = [
     ("cost", File::Hardware),
 ];
 
-/// Several ways to say one thing: a new one on the command line takes the place of what a file says.
+/// Lists several ways to state the same: one on the command line replaces another in a file.
 pub const ALTERNATIVES: [&[&str]; 2] =
     [&["objects.sizes", "objects.distribution", "objects.scan"], &["drives.tbw", "drives.dwpd"]];
 
-/// The table below `objects` that is no key by itself.
+/// Names the table below `objects` that is not a key itself.
 pub const DISTRIBUTION: &str = "objects.distribution";
 
-/// What a drive's speed is made of; a profile says all of it.
+/// Lists the keys of a drive's speed; a profile contains all of them.
 pub const SPEEDS: [&str; 4] =
     ["drives.read_iops", "drives.write_iops", "drives.read_bandwidth", "drives.write_bandwidth"];
 
@@ -83,21 +82,22 @@ const fn absent(path: &'static str, kind: Kind, example: &'static str, what: &'s
     Key { path, kind, fallback: Fallback::Absent, what, example }
 }
 
-/// With a default, which is the example too.
+/// Creates a key with a default, which is also the example.
 const fn set(path: &'static str, kind: Kind, default: &'static str, what: &'static str) -> Key {
     Key { path, kind, fallback: Fallback::Is(default), what, example: default }
 }
 
-/// Keys in the order of the templates.
+/// Iterates over the keys in the order of the templates.
 pub fn all() -> impl Iterator<Item = &'static Key> {
     workload::KEYS.iter().chain(hardware::KEYS)
 }
 
+/// Finds a key by its path.
 pub fn find(path: &str) -> Option<&'static Key> {
     all().find(|key| key.path == path)
 }
 
-/// The file that a section belongs to.
+/// Returns the file that a section belongs to.
 pub fn file_of(section: &str) -> Option<File> {
     SECTIONS.iter().find(|(name, _)| *name == section).map(|(_, file)| *file)
 }
@@ -107,7 +107,7 @@ impl Key {
         self.path.split_once('.').map_or(self.path, |(section, _)| section)
     }
 
-    /// The name within its section.
+    /// Returns the name within its section.
     pub fn name(&self) -> &'static str {
         self.path.split_once('.').map_or(self.path, |(_, name)| name)
     }
@@ -120,7 +120,7 @@ impl Key {
     }
 }
 
-/// What to say of a path that is none.
+/// Returns a hint for a path that is not a key.
 pub fn hint(path: &str) -> String {
     if SECTIONS.iter().any(|(section, _)| *section == path) {
         let of = all().find(|key| key.section() == path).map_or(path, |key| key.path);

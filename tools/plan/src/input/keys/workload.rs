@@ -1,4 +1,4 @@
-//! Keys of the workload file, in the order of its template.
+//! This module lists the keys of the workload file, in the order of its template.
 
 use super::{Key, absent, required, set};
 use crate::input::kind::Kind;

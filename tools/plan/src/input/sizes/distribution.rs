@@ -1,8 +1,10 @@
-//! `distribution = { kind = "lognormal", median = "64KiB", sigma = 1.8, max = "5GiB" }`, made a histogram.
+//! This module makes a histogram of `distribution = { kind = "lognormal", median = "64KiB", sigma =
+//! 1.8, max = "5GiB" }`.
 //!
-//! Forms as in Johnson, Kotz, Balakrishnan, Continuous Univariate Distributions: log-normal by its median and the
-//! standard deviation of its logarithm, Pareto by its least value and its exponent. Both are cut off at `max` (and the
-//! log-normal at `min`): what lay beyond is spread over the rest.
+//! The forms follow Johnson, Kotz, Balakrishnan, Continuous Univariate Distributions: log-normal by
+//! its median and the standard deviation of its logarithm, Pareto by its smallest value and its
+//! exponent. Both are truncated at `max` (and the log-normal at `min`): the truncated share is
+//! spread over the rest.
 
 use super::{Sizes, grid, histogram};
 use crate::input::error::InputError;
@@ -15,10 +17,10 @@ const MAX: &str = "objects.distribution.max";
 const MIN: &str = "objects.distribution.min";
 const MEDIAN: &str = "objects.distribution.median";
 
-/// Cut off more and it is another distribution.
+/// A note warns if a larger share is truncated, because the distribution is then another one.
 const CUT_SHARE_NOTED: f64 = 0.05;
 
-/// Over positive sizes.
+/// This is a distribution over positive sizes.
 #[derive(Clone, Copy, Debug)]
 enum Law {
     Lognormal { median: f64, sigma: f64 },
@@ -26,7 +28,8 @@ enum Law {
 }
 
 impl Law {
-    /// The probability of `from` to `to`. The smaller of the two tails is taken, where no digits cancel.
+    /// Returns the probability of sizes from `from` to `to`. It uses the smaller of the two tails,
+    /// where no digits cancel.
     fn between(self, from: f64, to: f64) -> f64 {
         match self {
             Self::Lognormal { median, sigma } => {
@@ -46,8 +49,10 @@ impl Law {
     }
 }
 
+/// Reads a distribution.
+///
 /// # Errors
-/// When a parameter is missing, does not belong there, or makes no sense.
+/// Fails when a parameter is missing, does not belong to the kind, or makes no sense.
 pub fn read(fields: &Fields, notes: &mut Vec<String>) -> Result<Sizes, InputError> {
     let kind = fields.text(KIND)?;
     let own: &[&str] = match kind.as_str() {
@@ -112,7 +117,8 @@ fn ordered(fields: &Fields, min: u64, max: u64) -> Result<(), InputError> {
     Err(fields.refuse(MIN, format!("lies above max, {}: the first is the smaller one", exact_bytes(max))))
 }
 
-/// A size stands for what rounds to it, so that classes keep the mean.
+/// Cuts a distribution into classes. A size stands for all values that round to it, so that classes
+/// keep the mean.
 fn classes(law: Law, min: u64, max: u64, notes: &mut Vec<String>) -> Vec<SizeClass> {
     let (least, most) = (min as f64, max as f64);
     let kept = law.between(least, most);
@@ -152,14 +158,16 @@ mod tests {
         libm::erfc(-z / std::f64::consts::SQRT_2) / 2.0
     }
 
-    /// Exact, of a log-normal cut off at both ends: Johnson, Kotz, Balakrishnan, volume 1, chapter 14.
+    /// Returns the exact mean of a log-normal truncated at both ends: Johnson, Kotz, Balakrishnan,
+    /// volume 1, chapter 14.
     fn lognormal_mean(median: f64, sigma: f64, min: f64, max: f64) -> f64 {
         let z = |size: f64| (size / median).ln() / sigma;
         let part = (normal(z(max) - sigma) - normal(z(min) - sigma)) / (normal(z(max)) - normal(z(min)));
         median * (sigma * sigma / 2.0).exp() * part
     }
 
-    /// Exact, of a Pareto cut off above: integral of x f(x) over its probability.
+    /// Returns the exact mean of a Pareto truncated above: the integral of x f(x) over its
+    /// probability.
     fn pareto_mean(alpha: f64, min: f64, max: f64) -> f64 {
         let kept = 1.0 - (min / max).powf(alpha);
         let tail = if alpha == 1.0 {

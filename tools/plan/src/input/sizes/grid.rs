@@ -1,13 +1,13 @@
-//! 16 classes an octave.
+//! This module cuts sizes into 16 classes per octave.
 //!
-//! Invariant: a class ends at a limit, such as the 64 KiB of an object that lies in its record, never behind it: an
-//! octave goes from above a power of two to the next one.
+//! Invariant: a limit, such as the 64 KiB of an inline object, is always the end of a class, never
+//! inside of one: an octave goes from above a power of two to the next one.
 
 use crate::sizes::SizeClass;
 
 const CLASSES_PER_OCTAVE: u64 = 16;
 
-/// The ends of the classes from `lower` to `upper`, both inclusive.
+/// Iterates over the classes from `lower` to `upper`; both ends of a class are inclusive.
 pub fn classes(lower: u64, upper: u64) -> impl Iterator<Item = (u64, u64)> {
     let mut next = Some(lower);
     std::iter::from_fn(move || {
@@ -18,14 +18,14 @@ pub fn classes(lower: u64, upper: u64) -> impl Iterator<Item = (u64, u64)> {
     })
 }
 
-/// The largest size of the class that `size` is in.
+/// Returns the largest size of the class that contains `size`.
 fn end_of_class(size: u64) -> u64 {
     let below = size.saturating_sub(1);
     let octave = if below < CLASSES_PER_OCTAVE { CLASSES_PER_OCTAVE } else { 1 << below.ilog2() };
     size.next_multiple_of(octave / CLASSES_PER_OCTAVE)
 }
 
-/// Every size from `lower` to `upper` equally likely.
+/// Returns classes in which every size from `lower` to `upper` is equally likely.
 pub fn even(lower: u64, upper: u64, share: f64) -> impl Iterator<Item = SizeClass> {
     let all = (upper - lower) as f64 + 1.0;
     classes(lower, upper).map(move |(lower_bytes, upper_bytes)| {

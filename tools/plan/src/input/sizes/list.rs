@@ -1,4 +1,5 @@
-//! `sizes = [{ size = "4KiB", share = 0.5 }, { from = "64KiB", to = "1MiB", share = 0.5 }]`, and the same of requests.
+//! This module reads lists: `sizes = [{ size = "4KiB", share = 0.5 }, { from = "64KiB", to =
+//! "1MiB", share = 0.5 }]`, and those of requests by size.
 
 use super::{Sizes, grid, histogram};
 use crate::input::error::InputError;
@@ -11,13 +12,15 @@ use ringbolt_tool_common::s3::limits::OBJECT_BYTES_MAX;
 
 const KEY: &str = "objects.sizes";
 pub const NAMES: [&str; 4] = ["size", "from", "to", "share"];
-/// More classes come from scans.
+/// A list has at most this many entries; larger ones come from scans.
 const ENTRIES_MAX: usize = 1000;
-/// Shares that people rounded still add up.
+/// Shares that people rounded are accepted within this tolerance.
 const SUM_TOLERANCE: f64 = 0.005;
 
+/// Reads the list of sizes.
+///
 /// # Errors
-/// When it is no list of sizes, or the shares do not add up to 1.
+/// Fails when the value is not a list of sizes, or when the shares do not add up to 1.
 pub fn read(fields: &Fields) -> Result<Sizes, InputError> {
     let Some(node) = fields.node(KEY) else { return Err(fields.missing(KEY)) };
     let entries = entries(KEY, node)?;
@@ -27,10 +30,12 @@ pub fn read(fields: &Fields) -> Result<Sizes, InputError> {
     Ok(Sizes { histogram, source: "the list in the workload".to_owned(), scan: None })
 }
 
-/// The requests that the list of `key` says, by the size of the object that they ask for; None: there is no list.
+/// Reads the list of `key`: requests by the size of the object that they ask for; `None` if there
+/// is no list.
 ///
 /// # Errors
-/// When it is no list of sizes, the shares do not add up to 1, or `histogram` has no object of an entry's sizes.
+/// Fails when the value is not a list of sizes, when the shares do not add up to 1, or when
+/// `histogram` has no object of an entry's sizes.
 pub fn requested(
     fields: &Fields,
     key: &str,
@@ -54,7 +59,7 @@ pub fn requested(
     }
 }
 
-/// In ascending order, without those of share 0; both ends inclusive.
+/// Returns the entries in ascending order, without those of share 0; both ends are inclusive.
 fn entries(key: &str, node: &Node) -> Result<Vec<SizeClass>, InputError> {
     let Value::List(items) = &node.value else {
         return Err(wrong(key, node, format!("write {}", Kind::Sizes.wanted())));
@@ -72,14 +77,14 @@ fn entries(key: &str, node: &Node) -> Result<Vec<SizeClass>, InputError> {
         return Err(wrong(key, node, format!("the shares add up to {sum:.4}: they must add up to 1")));
     }
     entries.retain(|entry| entry.share > 0.0);
-    // The end of one range may be the beginning of the next: that size is the next one's.
+    // The end of one range may be the beginning of the next: that size belongs to the next one.
     let starts: Vec<u64> = entries.iter().map(|entry| entry.lower_bytes).collect();
     for entry in &mut entries {
         if entry.upper_bytes > entry.lower_bytes && starts.contains(&entry.upper_bytes) {
             entry.upper_bytes -= 1;
         }
     }
-    // Before ranges are cut, so that there are no more classes than the grid has.
+    // This comes before ranges are cut, so that there are no more classes than the grid has.
     entries.sort_by_key(|entry| entry.lower_bytes);
     if let Some(pair) = entries.windows(2).find(|pair| pair[0].upper_bytes >= pair[1].lower_bytes) {
         let (first, second) = (pair[0].lower_bytes, pair[1].lower_bytes);

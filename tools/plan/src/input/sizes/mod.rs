@@ -1,7 +1,8 @@
-//! The sizes of objects: a list, a distribution, or what a scan found.
+//! This module reads the sizes of objects: a list, a distribution, or the result of a scan.
 //!
-//! Invariant: exactly one of the three. Ranges are cut into 16 classes an octave, so that what is not linear in the
-//! size (padding, the border between small and large objects) is seen by whoever walks over the classes.
+//! Invariant: exactly one of the three is given. Ranges are cut into 16 classes per octave, so that
+//! code that walks over the classes sees what is not linear in the size (padding, the border
+//! between small and large objects).
 
 mod distribution;
 mod grid;
@@ -15,11 +16,11 @@ use super::named_file;
 use crate::scan::file::ScannedSizes;
 use crate::sizes::{SizeClass, SizeHistogram, SizesError};
 
-/// Sizes and what came with them.
+/// Holds the sizes and where they come from.
 #[derive(Clone, Debug)]
 pub struct Sizes {
     pub histogram: SizeHistogram,
-    /// Where they are from, in words.
+    /// Describes the source as text.
     pub source: String,
     pub scan: Option<ScannedSizes>,
 }
@@ -30,8 +31,10 @@ impl Sizes {
     }
 }
 
+/// Reads the sizes.
+///
 /// # Errors
-/// When there is none of the three, or more than one, or it makes no sense.
+/// Fails when none or more than one of the three is given, or when its values make no sense.
 pub fn read(fields: &Fields, notes: &mut Vec<String>) -> Result<Sizes, InputError> {
     const WAYS: [&str; 3] = ["objects.sizes", "objects.scan", "objects.distribution"];
     let given = [fields.has(WAYS[0]), fields.has(WAYS[1]), fields.has_distribution()];
@@ -59,7 +62,7 @@ fn scanned(fields: &Fields, notes: &mut Vec<String>) -> Result<Sizes, InputError
     Ok(Sizes { histogram, source: format!("scan of {}", scan.source), scan: Some(scan) })
 }
 
-/// Classes that were written or computed, as a histogram.
+/// Makes a histogram of classes that were written or computed.
 fn histogram(fields: &Fields, key: &str, classes: Vec<SizeClass>) -> Result<SizeHistogram, InputError> {
     SizeHistogram::new(classes).map_err(|error| {
         let advice = match error {

@@ -144,7 +144,7 @@ fn currency_is_needed_for_prices_alone() {
     assert!(message(replaced("currency = \"EUR\"", "")).contains("cost.currency is missing"));
 }
 
-/// Each name in a row is a table within the one before: walking and dropping them goes as deep.
+/// Each name in a row is a table within the one before: walking and dropping them recurses as deep.
 #[test]
 fn deep_nesting_ends_as_an_error() {
     let (workload, _) = documents();

@@ -65,7 +65,7 @@ fn profile() -> DriveProfile {
     }
 }
 
-/// The template in a folder of its own, the four figures by hand left out.
+/// Writes the template to a directory of its own, without the four figures by hand.
 fn in_folder(profile: &DriveProfile) -> (TempDir, Document, Document) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("drive.json"), profile.to_json()).unwrap();
@@ -102,7 +102,7 @@ fn a_figure_by_hand_stands_in_place_of_the_measured_one() {
     assert!(speed.source.contains("drives.write_iops given by hand"), "{}", speed.source);
 }
 
-/// The example has all four: whoever adds a profile means it.
+/// The example has all four figures: a profile that is added overrides them.
 #[test]
 fn a_profile_wins_over_figures_of_the_file() {
     let (folder, workload, _) = in_folder(&profile());
@@ -114,7 +114,7 @@ fn a_profile_wins_over_figures_of_the_file() {
     assert_eq!((speed.read_iops, speed.write_bytes_per_s), (300_000.0, 1e9));
     assert!(!speed.source.contains("by hand"), "{}", speed.source);
     assert!(input.notes[0].contains("drives.read_iops, drives.write_iops, "), "{:?}", input.notes);
-    // What it did not measure is that of the file.
+    // The file's figure is used for what the profile did not measure.
     let mut short = profile();
     short.rates.retain(|rate| rate.random);
     std::fs::write(folder.path().join("drive.json"), short.to_json()).unwrap();
@@ -123,7 +123,7 @@ fn a_profile_wins_over_figures_of_the_file() {
     assert!(speed.source.contains("drives.read_bandwidth given by hand"), "{}", speed.source);
 }
 
-/// Paths on the command line are relative to where it was typed, not to the file.
+/// Paths on the command line are relative to the current directory, not to the file.
 #[test]
 fn a_profile_of_the_command_line_takes_the_place_of_figures() {
     let (folder, ..) = in_folder(&profile());
@@ -170,7 +170,7 @@ fn a_profile_without_a_figure_says_which() {
     assert!(refused.contains("drive.json: no drive profile"), "{refused}");
 }
 
-/// The example's own figures stand there: that they count is said.
+/// The example has figures of its own: a note says that they override the scan.
 #[test]
 fn what_the_file_says_in_place_of_a_scan_is_noted() {
     let (folder, mut workload, hardware) = scanned_bucket();
@@ -185,7 +185,8 @@ fn what_the_file_says_in_place_of_a_scan_is_noted() {
     drop(folder);
 }
 
-/// Hardware with a profile, and the workload of the example without its sizes, beside the sizes of a bucket.
+/// Writes hardware with a profile, the workload of the example without its sizes, and the sizes of
+/// a bucket.
 fn scanned_bucket() -> (TempDir, Document, Document) {
     let mut collector = Collector::default();
     for number in 0..1000_u64 {

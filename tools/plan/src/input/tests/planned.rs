@@ -3,7 +3,7 @@ use crate::input::kind::Kind;
 use crate::model::{self, testing};
 use crate::result::Plan;
 
-/// Short, so that a plan takes little time.
+/// These values are short, so that a plan takes little time.
 const SHORT: [&str; 2] = ["plan.samples=100", "plan.months=3"];
 
 fn planned(set: &[Override]) -> Result<Plan, String> {
@@ -22,7 +22,7 @@ fn the_template_can_be_planned() {
     assert!(plan.nodes >= 1 && plan.nodes < 10, "{}", plan.nodes);
 }
 
-/// The ends of what a key may be, as they would be written.
+/// Returns the limits of a key's values as text.
 fn ends(kind: Kind) -> Vec<String> {
     match kind {
         Kind::Whole { least, most } | Kind::Bytes { least, most } => {
@@ -40,7 +40,8 @@ fn ends(kind: Kind) -> Vec<String> {
     }
 }
 
-/// What the input lets through, the model takes: an answer or a reason, and no figure that is no number.
+/// The model accepts whatever the input accepts: it gives an answer or a reason, and no figure is
+/// NaN.
 #[test]
 fn the_ends_of_every_key_are_planned_or_refused() {
     let mut planned_ends = 0;

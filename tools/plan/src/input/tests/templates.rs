@@ -11,7 +11,7 @@ fn the_template_is_a_plan_as_it_is() {
     }
 }
 
-/// The comments before a key of a section, and whether the key is set.
+/// Returns the comments before a key of a section, and whether the key is set.
 fn entry(text: &str, section: &str, name: &str) -> Option<(String, bool)> {
     let mut inside = false;
     let mut comments = String::new();
@@ -71,7 +71,7 @@ fn the_template_has_nothing_but_keys() {
     }
 }
 
-/// What stands behind a # works when the # is taken away.
+/// An example after a # is valid when the # is removed.
 #[test]
 fn the_examples_of_keys_are_read() {
     for key in keys::all() {

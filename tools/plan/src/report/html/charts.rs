@@ -1,7 +1,7 @@
-//! The pictures of a plan.
+//! This module draws the charts of a plan.
 //!
-//! Invariant: a line that leaves the picture is cut where it does, and the note says so: it never runs along the edge
-//! as if it were a value.
+//! Invariant: a line that leaves the chart ends there, and the note says so: it never runs along
+//! the edge as if that were its value.
 
 use super::super::sections::{full_sentence, size_range};
 use super::super::sizes::merged;
@@ -14,15 +14,16 @@ use ringbolt_tool_common::units::DAYS_PER_MONTH;
 use std::fmt::Write;
 
 const FILL_MAX: f64 = 1.5;
-/// Shown even if it is full sooner.
+/// At least this many months are shown, even if the drives are full sooner.
 const FILL_MONTHS_MIN: usize = 3;
 const USE_MAX: f64 = 2.0;
-/// Bars that can be told apart.
+/// This many bars can be told apart.
 const BARS_MAX: usize = 64;
-/// Places between two months, so that a line is cut near to where it leaves the picture.
+/// This many points between two months are computed, so that a line ends near the edge that it
+/// leaves the chart at.
 const STEPS: u32 = 8;
 
-/// All that there is something to show of.
+/// Returns all charts that have something to show.
 pub fn all(plan: &Plan) -> String {
     let mut html = fill(plan);
     html += &uses(plan, "Use of each limit with all nodes up", |one| one.use_of_limit);
@@ -44,20 +45,21 @@ fn month_label(value: f64) -> String {
     format!("{:04}-{:02}", index / 12, index % 12 + 1)
 }
 
-/// Over the months from the start of the first to the end of the last.
+/// Returns an axis from the start of the first month to the end of the last.
 fn month_axis(plan: &Plan) -> Axis {
     let from = place(plan.workload.horizon.start);
     let to = from + (plan.months.len().max(1) as f64);
     Axis { kind: Kind::Months, from, to, title: "month", label: month_label }
 }
 
-/// To the largest value, at least a little over 1, at most `most`; and whether something is cut.
+/// Returns an axis up to the largest value, which ends a little above 1 at least and at `most` at
+/// most; and whether anything is cut off.
 fn share_axis(largest: f64, most: f64, title: &'static str) -> (Axis, bool) {
     let to = (largest * 1.05).clamp(1.1, most);
     (Axis { kind: Kind::Linear, from: 0.0, to, title, label: percent }, largest > to)
 }
 
-/// Places between those given, on straight lines.
+/// Adds points between those given, on straight lines.
 fn dense(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let mut dense: Vec<(f64, f64)> = Vec::new();
     for pair in points.windows(2) {
@@ -71,7 +73,7 @@ fn dense(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     dense
 }
 
-/// What lies above the axis, or is no number, is a gap.
+/// Returns a gap for each value that is above the axis or not a number.
 fn cut(points: &[(f64, f64)], axis: &Axis) -> Vec<(f64, Option<f64>)> {
     points.iter().map(|(x, y)| (*x, Some(*y).filter(|y| *y <= axis.to))).collect()
 }
@@ -81,7 +83,7 @@ fn fill(plan: &Plan) -> String {
     let largest = months.iter().map(|month| month.fill_p95).fold(0.0, f64::max);
     let (y, is_cut) = share_axis(largest, FILL_MAX, "of what can be live");
     let mut x = month_axis(plan);
-    // Where even the lowest samples have left the picture nothing is to be seen.
+    // Beyond the month in which even the lowest samples leave the chart, nothing can be seen.
     if let Some(left) = months.iter().position(|month| month.fill_p5 > y.to) {
         x.to = x.from + (left.max(FILL_MONTHS_MIN) as f64).min(x.to - x.from);
     }
@@ -111,7 +113,7 @@ fn fill(plan: &Plan) -> String {
     figure("Time to full", &note, &legend, &plot.svg("Time to full", &body))
 }
 
-/// Dots where the median is at 80% and 100%.
+/// Returns dots where the median reaches 80% and 100%.
 fn marks(plot: &Plot, plan: &Plan) -> String {
     let mut dots = String::new();
     let mark = |when: &WhenFull| when.days_p50.map(|days| plot.x.from + days / DAYS_PER_MONTH);
@@ -137,7 +139,7 @@ fn uses(plan: &Plan, title: &str, value: fn(&Use) -> f64) -> String {
             .iter()
             .filter_map(|month| {
                 let found = month.uses.iter().find(|one| one.constraint == constraint)?;
-                // A month's figure stands in its middle.
+                // The figure of a month is placed in its middle.
                 Some((place(month.month) + 0.5, value(found)))
             })
             .collect();
@@ -158,7 +160,7 @@ fn nodes(plan: &Plan) -> String {
         .max()
         .unwrap_or(1);
     let plot = Plot { x: month_axis(plan), y: Axis::from_zero(f64::from(largest), "nodes", count) };
-    // Nodes come whole: steps, not slopes.
+    // The number of nodes is whole, so the line has steps, not slopes.
     let steps = |value: fn(&crate::result::MonthPlan) -> u32| -> Vec<(f64, Option<f64>)> {
         let ends = |month| [place(month), place(month) + 1.0];
         months
@@ -186,9 +188,9 @@ fn size_label(size_bytes: f64) -> String {
     words::binary_bytes(size_bytes)
 }
 
-/// From the smallest to the largest size; 0 stands at 1.
+/// Returns an axis from the smallest to the largest size; 0 is placed at 1.
 fn size_axis(classes: &[ClassLayout]) -> Axis {
-    // A little wider, so that exact sizes stand clear of the edges.
+    // The axis is a little wider, so that exact sizes are not at the edges.
     let from = classes.first().map_or(1.0, |class| (class.lower_bytes as f64 / 1.5).max(0.7));
     let to = classes.last().map_or(2.0, |class| class.upper_bytes.max(1) as f64 * 1.5);
     Axis { kind: Kind::Binary, from, to, title: "size of an object", label: size_label }
@@ -291,7 +293,7 @@ mod tests {
         plan.layout = sample::layout(2000);
         let bars = objects(&plan).matches("<title>").count();
         assert!((16..=BARS_MAX).contains(&bars), "{bars} bars");
-        // Of one exact size.
+        // All objects have one exact size.
         plan.layout.classes =
             vec![ClassLayout { lower_bytes: 4096, upper_bytes: 4096, ..sample::classes(1)[0] }];
         let one = objects(&plan);

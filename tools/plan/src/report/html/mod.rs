@@ -1,7 +1,7 @@
-//! A plan as one page: answers, plots, tables.
+//! This module shows a plan as one page: answers, plots, tables.
 //!
-//! Invariants: the page is complete in itself: nothing is loaded from anywhere, and there is no script in it. All text
-//! that comes from a file or a machine is escaped; no coordinate is written that is not finite.
+//! Invariants: the page is self-contained: nothing is loaded from anywhere, and there is no script
+//! in it. All text that comes from a file or a machine is escaped. All coordinates are finite.
 
 mod charts;
 
@@ -11,10 +11,10 @@ use crate::result::Plan;
 use ringbolt_tool_common::html;
 use std::fmt::Write;
 
-/// The page. The month `at` is looked at as closely as the first and the last.
+/// Returns the page. The month `at` is shown in as much detail as the first and the last.
 pub fn html(plan: &Plan, at: Option<Month>) -> String {
     let mut body = String::new();
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ = writeln!(body, "<p>{}</p>", html::escaped(&text::made(plan)));
     let mut answers = answers::table(plan, at);
     answers.title.clear();
@@ -35,10 +35,10 @@ mod tests {
     use crate::report::sample;
     use crate::result::Constraint;
 
-    /// Elements that have no end.
+    /// These elements have no end tag.
     const VOID: [&str; 1] = ["meta"];
 
-    /// Every element is ended in the order it was begun; gives how many there are.
+    /// Checks that elements end in the reverse order of their beginnings, and returns their number.
     fn assert_well_formed(page: &str) -> usize {
         let mut open: Vec<&str> = Vec::new();
         let mut count = 0;
@@ -88,7 +88,7 @@ mod tests {
             assert_eq!(page.matches(&format!("<h2>{title}</h2>")).count(), 1, "{title}");
         }
         for constraint in Constraint::ALL {
-            // In the legend and in the picture, twice.
+            // The class occurs in the legend and in the chart, on two charts.
             let class = format!("class=\"curve {}\"", super::super::words::name(constraint));
             assert_eq!(page.matches(&class).count(), 4, "{class}");
         }

@@ -1,7 +1,9 @@
-//! `ringbolt check`: flags in, findings out, and what the exit status says.
+//! This module is the command `ringbolt check`: it parses flags, prints findings, and returns the
+//! exit status.
 //!
 //! Invariants:
-//! - Status 0: nothing is damaged (any more); 1: damage was found and is still there; 2: it could not be checked.
+//! - Status 0 means that nothing is damaged (any more); 1 that damage was found and is still there;
+//!   2 that the drives could not be checked.
 //! - Progress goes to stderr, and only to a terminal; findings and sums go to stdout.
 
 mod output;
@@ -15,7 +17,7 @@ use ringbolt_engine::check::{Finding, Outcome, Progress, RepairError, Watcher, c
 use self::output::{as_json, as_text, summary};
 use self::progress::Bar;
 
-/// Findings that are kept for the JSON output; more are counted.
+/// At most this many findings are kept for the JSON output; further ones are counted.
 const FINDINGS_MAX: usize = 10_000;
 
 /// Check drives for damage while no server runs on them
@@ -53,19 +55,20 @@ pub struct CheckArgs {
     json: bool,
 }
 
-/// What a run of the command came to.
+/// Holds the result of the command.
 #[derive(Default)]
 struct Report {
     findings: Vec<Finding>,
-    /// Findings in all.
+    /// Counts all findings.
     count: u64,
     outcome: Outcome,
-    /// Drives whose superblock was written, and whether shards were opened without what is damaged.
+    /// This is the number of drives whose superblock was written, and whether shards were opened
+    /// without their damaged parts.
     repaired: Option<(u64, bool)>,
     error: Option<String>,
 }
 
-/// Keeps findings, and shows them and the progress as they come.
+/// Keeps findings, and shows them and the progress as they arrive.
 struct Show {
     report: Report,
     bar: Bar,
@@ -88,7 +91,7 @@ impl Watcher for Show {
     }
 }
 
-/// Does what the flags say; gives the exit status.
+/// Runs the command and returns the exit status.
 pub fn run(args: &CheckArgs) -> u8 {
     let (report, status) = match look(args) {
         Ok(report) => {
@@ -119,7 +122,7 @@ fn look(args: &CheckArgs) -> Result<Report, RepairError> {
         return Ok(Report { outcome, ..show.report });
     }
     let done = repair(&media, outcome, args.accept_loss)?;
-    // What it is worth is seen by looking again.
+    // A second check shows what the repair achieved.
     if !args.json {
         println!("\nAfter the repair:");
     }

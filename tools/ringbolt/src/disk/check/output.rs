@@ -1,4 +1,4 @@
-//! Findings and sums, for people and for programs.
+//! This module formats findings and sums, for people and for programs.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Report;
 
-/// A finding: what, where, what it means, what to do.
+/// Formats a finding: what, where, what it means, what to do.
 pub fn as_text(finding: &Finding) -> String {
     let severity = if finding.remedy == Remedy::None { "note" } else { "DAMAGE" };
     let mut text = format!("{severity}  {}  {}", finding.kind.name(), finding.drive.display());
@@ -26,7 +26,7 @@ pub fn as_text(finding: &Finding) -> String {
     text
 }
 
-/// `bucket/key`; bytes that are no text are escaped.
+/// Formats `bucket/key`; bytes that are not text are escaped.
 fn path_of(object: &ObjectName) -> String {
     let bucket = object.bucket_name.clone().unwrap_or_else(|| format!("(bucket number {})", object.bucket));
     match std::str::from_utf8(&object.key) {
@@ -35,7 +35,7 @@ fn path_of(object: &ObjectName) -> String {
     }
 }
 
-/// The end of the output.
+/// Returns the end of the output.
 pub fn summary(report: &Report, deep: bool) -> String {
     let (outcome, totals) = (&report.outcome, &report.outcome.totals);
     let mut text = String::new();
@@ -74,7 +74,7 @@ pub fn summary(report: &Report, deep: bool) -> String {
     text
 }
 
-/// Everything in one object.
+/// Returns everything as one JSON object.
 pub fn as_json(report: &Report, status: u8) -> String {
     let (outcome, totals) = (&report.outcome, &report.outcome.totals);
     let repaired = report.repaired.map(

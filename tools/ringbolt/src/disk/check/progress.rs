@@ -1,4 +1,5 @@
-//! A line on the terminal that says how far a check is, how fast, and how long it will take.
+//! This module shows the progress of a check as a line on the terminal: how far, how fast, and how
+//! long it will take.
 
 use std::io::{IsTerminal, Write};
 use std::rc::Rc;
@@ -7,9 +8,10 @@ use std::time::{Duration, Instant};
 use ringbolt_engine::check::Progress;
 use ringbolt_engine::device::blocking::BlockingDevice;
 
-/// Between two versions of the line.
+/// This is the time between two updates of the line.
 const STEP: Duration = Duration::from_millis(200);
 
+/// Shows the progress of a check.
 pub struct Bar {
     wanted: bool,
     drives: Vec<Rc<BlockingDevice>>,
@@ -23,6 +25,7 @@ impl Bar {
         Self { wanted, drives, started: Instant::now(), shown: None }
     }
 
+    /// Shows the progress, unless the last update was a moment ago.
     pub fn show(&mut self, progress: &Progress) {
         if !self.wanted || self.shown.is_some_and(|shown| shown.elapsed() < STEP) {
             return;
@@ -30,11 +33,11 @@ impl Bar {
         self.shown = Some(Instant::now());
         let bytes = self.drives.iter().map(|drive| drive.bytes_read()).sum();
         eprint!("\r\x1b[K{}", line(progress, bytes, self.started.elapsed()));
-        // Progress that can not be shown is no reason to fail.
+        // A line that cannot be shown does not fail the check.
         let _ = std::io::stderr().flush();
     }
 
-    /// Makes room for other output.
+    /// Clears the line for other output.
     pub fn clear(&mut self) {
         if self.shown.take().is_some() {
             eprint!("\r\x1b[K");
