@@ -7,3 +7,4 @@ mod dependencies;
 mod documents;
 mod source;
 mod tree;
+mod words;
