@@ -84,7 +84,8 @@ Examples:
   runtimes all --json > runtimes.json                  every turn, for a program
 
 You need fio 3.x, a file system with O_DIRECT, two cores that do nothing else, and for
-glommio at least 512 KiB of locked memory (ulimit -l).";
+glommio at least 512 KiB of locked memory (ulimit -l). Where others use the machine, run it
+at real-time priority (chrt -r 1 runtimes all); nice does not help against other sessions.";
 
 #[derive(Parser, Debug)]
 #[command(name = "runtimes", about = ABOUT, after_help = EXAMPLES)]
