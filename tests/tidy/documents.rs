@@ -1,5 +1,5 @@
-//! These tests check documents and scripts: they mention only the project, and their links have
-//! targets.
+//! These tests check documents and scripts: they mention only the project, are easy to read, and
+//! their links have targets.
 
 use crate::tree::{TextFile, assert_none, text_files};
 use std::path::Path;
@@ -7,6 +7,11 @@ use std::path::Path;
 /// Paths of one machine and hosts of one environment mean nothing to other readers.
 const ELSEWHERE: [&str; 7] =
     ["/work/", "/root/", "/home/", "index.crates.io", "pypi.org", "proxy.golang", "registry.npmjs"];
+
+const COLUMNS_MAX: usize = 100;
+
+/// What may stand before the text of a line in a list.
+const LIST_MARKS: [char; 4] = ['-', '*', ' ', '\t'];
 
 #[test]
 fn nothing_names_a_machine_or_a_registry() {
@@ -23,6 +28,45 @@ fn nothing_names_a_machine_or_a_registry() {
         }
     }
     assert_none("paths of a machine or hosts of a registry", &offenders);
+}
+
+#[test]
+fn documents_wrap() {
+    let mut offenders = Vec::new();
+    for file in text_files().iter().filter(|file| file.has_extension("md")) {
+        offenders.extend(long_lines(file));
+    }
+    assert_none("lines of documents of at most 100 characters", &offenders);
+}
+
+/// Tables, code and HTML are as wide as they need, and so is a line that has no blank to be broken at: a long link.
+fn long_lines(file: &TextFile) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut in_code = false;
+    for (number, line) in file.lines() {
+        let text = line.trim_start();
+        if text.starts_with("```") {
+            in_code = !in_code;
+        }
+        let length = line.chars().count();
+        if in_code || length <= COLUMNS_MAX || text.starts_with(['|', '<']) {
+            continue;
+        }
+        let before: String = text.chars().take(COLUMNS_MAX).collect();
+        if before.trim_start_matches(LIST_MARKS).contains(' ') {
+            found.push(format!("{}:{number}: {length} characters", file.path));
+        }
+    }
+    found
+}
+
+#[test]
+fn long_lines_are_found() {
+    let of = |text: String| long_lines(&TextFile { path: "a.md".to_owned(), text }).len();
+    let (prose, link) = ("word ".repeat(30), format!("(https://{})", "x".repeat(120)));
+    assert_eq!(of(format!("{prose}\n- {prose}\n")), 2);
+    assert_eq!(of(format!("| {prose} |\n<p>{prose}\n- {link}\n```\n{prose}\n```\n")), 0);
+    assert_eq!(of("word ".repeat(20) + "\n"), 0);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub enum ProcessError {
     Ended { status: std::process::ExitStatus, log: String },
     #[error("no answer from {address} within {seconds} s; the server's messages are in {log}")]
     Silent { address: SocketAddr, seconds: u64, log: String },
-    #[error("the hyper server gave no address")]
+    #[error("the server gave no address")]
     NoAddress,
 }
 
@@ -53,9 +53,14 @@ impl Server {
 
     /// Starts the bare hyper server, which is this program with the argument `hyper`.
     pub fn start_hyper(core: usize) -> Result<Self, ProcessError> {
+        Self::start_own(&["hyper", "--core", &core.to_string()])
+    }
+
+    /// This very program with other arguments, with which it serves and first prints the address it listens on.
+    pub fn start_own(arguments: &[&str]) -> Result<Self, ProcessError> {
         let program = std::env::current_exe()?;
         let mut child = Command::new(&program)
-            .args(["hyper", "--core", &core.to_string()])
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|source| ProcessError::Start { program: program.display().to_string(), source })?;
