@@ -9,6 +9,7 @@ mod size;
 use self::duration::parse_duration_ms;
 use self::size::{CpuList, parse_cpus, parse_size, parse_size_or_off};
 use crate::auth::RootCredentials;
+use crate::log::WithRequest;
 use crate::run::{ServeError, ServeOptions, format_with_progress, human_size, run};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringbolt_engine::node::{InspectReport, ScrubOptions, inspect_drive};
@@ -253,8 +254,8 @@ fn start_logging(level: &str, format: LogFormat) -> Result<(), CliError> {
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder.map_event_format(WithRequest).init(),
+        LogFormat::Json => builder.json().map_event_format(WithRequest).init(),
     }
     Ok(())
 }

@@ -27,14 +27,14 @@ enum State {
     Finished,
 }
 
-/// How a decoder treats what it reads.
+/// Decodes one aws-chunked body, which comes in pieces of any size.
 pub struct Decoder {
     state: State,
-    /// None: chunks carry no signatures.
+    /// Verifies the chunks' signatures. None if they carry none.
     chain: Option<ChunkChain>,
-    /// Whether trailers may follow the last chunk.
+    /// Tells whether trailers may follow the last chunk.
     with_trailers: bool,
-    /// A line that is not complete yet.
+    /// The part of a line that has come so far.
     line: Vec<u8>,
     chunk_hash: Sha256,
     chunk_signature: Option<[u8; 64]>,
@@ -45,6 +45,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// Makes a decoder. `chain` verifies signed chunks; None says that chunks carry no signatures.
     pub fn new(chain: Option<ChunkChain>, with_trailers: bool) -> Self {
         Self {
             state: State::ChunkHeader,
@@ -60,17 +61,19 @@ impl Decoder {
         }
     }
 
+    /// Returns whether the body has ended and everything that is signed was verified.
     pub fn finished(&self) -> bool {
         matches!(self.state, State::Finished)
     }
 
-    /// After the end: the trailers, names in lower case.
+    /// Returns the trailers, with names in lower case. It is for after the end of the body.
     pub fn take_trailers(&mut self) -> Vec<(String, String)> {
         std::mem::take(&mut self.trailers)
     }
 
-    /// Consumes from `input` up to and including the next piece of data. None: `input` is used up, or
-    /// the body has ended.
+    /// Consumes `input` up to and including the next piece of data, and returns that. Returns None
+    /// if `input` is used up or the body has ended; fails if the body is malformed or a signature
+    /// is wrong.
     pub fn next(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, AuthError> {
         while !input.is_empty() {
             match self.state {
@@ -96,7 +99,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// True when `self.line` holds a whole line, without its end.
+    /// Reads into `self.line`. Returns true when that holds a whole line, without its end.
     fn read_line(&mut self, input: &mut Bytes) -> Result<bool, AuthError> {
         let end = input.iter().position(|&byte| byte == b'\n');
         let taken = end.map_or(input.len(), |end| end + 1);
