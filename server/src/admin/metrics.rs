@@ -204,7 +204,7 @@ impl Page {
         for (name, help, value) in counts {
             self.plain(name, "counter", help, value);
         }
-        // Their sum over the stored bytes is the write amplification.
+        // The sum of these over the stored bytes is the write amplification.
         let written = [
             ("log", counters.log_bytes),
             ("slices", counters.slice_bytes + counters.relocated_bytes),

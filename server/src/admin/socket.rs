@@ -74,7 +74,7 @@ impl AdminSocket {
 
 impl Drop for AdminSocket {
     fn drop(&mut self) {
-        // One that stays is replaced at the next start.
+        // A file that stays is replaced at the next start.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -90,7 +90,7 @@ fn reachable(directory: &File, path: &Path) -> PathBuf {
 
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Before it has a name: the file gets the mode of the socket.
+    // The mode is set before the socket has a name: its file gets the same mode.
     fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     socket.bind(&SockAddr::unix(path)?)?;
     socket.listen(BACKLOG)?;

@@ -110,7 +110,7 @@ impl AuthError {
     pub fn status(&self) -> http::StatusCode {
         use http::StatusCode;
         match self.code() {
-            // A request that is never valid is refused as one that is no longer valid is.
+            // A request that is never valid is refused like one that is no longer valid.
             _ if matches!(self, Self::BadExpires { .. }) => StatusCode::FORBIDDEN,
             "AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" => {
                 StatusCode::FORBIDDEN

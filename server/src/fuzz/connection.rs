@@ -122,7 +122,7 @@ impl FuzzNode {
             .half_close(false)
             .writev(true)
             .serve_connection(wire, answer);
-        // What the peer did wrong is its own business.
+        // An error of the connection is no finding.
         drop(self.sim.block_on(connection));
     }
 }

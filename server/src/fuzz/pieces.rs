@@ -31,7 +31,7 @@ pub fn form(input: &[u8]) {
         display_name: String::new(),
         email: String::new(),
     };
-    // Refused or taken: only that it ends matters here.
+    // It may be refused or taken: all that matters here is that it ends.
     let _ = judge_form(&Bytes::copy_from_slice(input), "b", &Accounts::from_list(vec![account]));
 }
 

@@ -173,7 +173,7 @@ pub(crate) async fn serve<B, A>(
         .max_header_size(limits.header_bytes_max)
         .max_headers(HEADERS_MAX)
         .max_buf_size(READ_BUFFER_BYTES_MAX)
-        // A client that has said all may close its side and still read the answer.
+        // A client that has sent everything may close its side and still read the answer.
         .half_close(true)
         .writev(true)
         .serve_connection(io, service);

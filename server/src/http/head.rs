@@ -76,7 +76,7 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), HeadError> {
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if is_host(host) => Ok(()),
         (Some(_), None) => Err(HeadError::HostValue),
-        // HTTP/1.0 knows no Host.
+        // HTTP/1.0 has no Host.
         (None, _) if version < Version::HTTP_11 => Ok(()),
         _ => Err(HeadError::HostCount),
     }

@@ -54,14 +54,14 @@ impl Socket {
 
     /// Takes over a connection over a socket of the file system.
     pub fn unix(direct: std::os::unix::net::UnixStream) -> io::Result<Rc<Self>> {
-        // The calls made here are those of any stream socket: which kind it is, only the kernel
-        // needs to know.
+        // The calls made here are those of any stream socket; only the kernel needs to know which
+        // kind it is.
         Self::new(std::net::TcpStream::from(std::os::fd::OwnedFd::from(direct)))
     }
 
     fn new(direct: std::net::TcpStream) -> io::Result<Rc<Self>> {
-        // Blocking, or monoio's ring would answer EAGAIN instead of waiting; our calls say
-        // DONTWAIT.
+        // The socket blocks, or monoio's ring would answer EAGAIN instead of waiting. The calls
+        // made here say DONTWAIT.
         direct.set_nonblocking(false)?;
         let poll = monoio::net::TcpStream::from_std(direct.try_clone()?)?;
         Ok(Rc::new(Self { poll, direct, saw_end: Cell::new(false) }))
@@ -109,7 +109,7 @@ impl Socket {
     }
 
     fn shutdown(&self, how: std::net::Shutdown) {
-        // Fails only if the peer is gone, which is as good.
+        // It fails only if the peer is gone, which is just as well.
         let _ = self.direct.shutdown(how);
     }
 }

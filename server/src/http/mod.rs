@@ -63,7 +63,7 @@ pub struct Limits {
     pub header_time: Duration,
     /// How long a body may bring nothing, or fewer bytes than [`minimum_rate::WINDOW_BYTES_MIN`].
     pub body_stall: Duration,
-    /// How long a peer may take no byte of an answer, or fewer than as many.
+    /// How long a peer may take no byte of an answer, or fewer than that.
     pub send_stall: Duration,
     /// The duration from which on a request is logged as slow.
     pub slow_request: Duration,
@@ -80,8 +80,8 @@ pub(crate) const READ_BUFFER_BYTES_MAX: usize = 32 * 1024;
 /// What a request takes of its core's memory for requests, in bytes: its head as s3s has it, the
 /// handlers, and the head of the answer.
 const REQUEST_BYTES: u64 = 32 << 10;
-/// The most that a request takes beside that for its body, in bytes: two pieces of it, or the whole
-/// of a small object.
+/// The most that a request takes on top of that for its body, in bytes: two pieces of it, or the
+/// whole of a small object.
 const BODY_BYTES_MAX: u64 = 128 << 10;
 
 impl Default for Limits {

@@ -76,7 +76,8 @@ impl Handler for S3Service {
 /// Runs a core until it is shut down. This is the whole work of its thread.
 pub fn run_core(start: CoreStart) -> Result<(), ServeError> {
     pin_to(start.cpu)?;
-    // One ring, one thread: completions are delivered when the loop asks, not by interrupting it.
+    // The ring has one thread: completions are delivered when its loop asks, not by interrupting
+    // it.
     let mut ring = io_uring::IoUring::builder();
     ring.setup_single_issuer().setup_defer_taskrun();
     let refused = |source| ServeError::Runtime { source };
@@ -120,7 +121,8 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
 
     match select(pin!(core.open()), server.shutdown.requested()).await {
         Either::Left((opened, _)) => opened?,
-        // Stopped, or another core failed, while drives were recovered: there is nothing to close.
+        // The server was stopped, or another core failed, while drives were recovered: there is
+        // nothing to close.
         Either::Right(_) => return Ok(()),
     }
     if let Some(age) = start.abort_uploads_after_ms {
@@ -138,7 +140,7 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let first = server.handler.set(service).is_ok();
     debug_assert!(first, "the handler is set once");
     core.start_scrub(start.scrub);
-    // Only counted by who prints the banner; it may have given up already.
+    // The receiver, which counts these messages and prints the banner, may have given up already.
     let _ = start.opened.send(());
 
     let accepted = accepting.await;
@@ -196,7 +198,7 @@ async fn close(
     let close = async {
         let result = core.close().await;
         barrier.arrive();
-        // An error means that nobody is left to say it.
+        // An error means that nobody is left to send the message.
         let _ = all_closed.received().await;
         result.map_err(ServeError::Close)
     };

@@ -16,8 +16,8 @@ pub fn prepare_drives(options: &ServeOptions) -> Result<Vec<PathBuf>, ServeError
     let path = options.data_dir.join(DEFAULT_FILE);
     if !path.exists() {
         eprintln!("Making the drive file {} of {}.", path.display(), human_size(options.drive_bytes));
-        // Under another name until it is whole: an interrupted start leaves no half-made drive
-        // behind.
+        // The file has another name until it is whole, so that an interrupted start leaves no
+        // half-made drive behind.
         let unfinished = options.data_dir.join(format!("{DEFAULT_FILE}.unfinished"));
         format_with_progress(&[&unfinished], Some(options.drive_bytes), options.shards, true)?;
         std::fs::rename(&unfinished, &path)

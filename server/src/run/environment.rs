@@ -30,8 +30,8 @@ impl Environment for CoreEnvironment {
     fn random_u64(&self) -> u64 {
         match getrandom::u64() {
             Ok(number) => number,
-            // Identities are made from it: going on with a guessable or repeated one would be
-            // worse.
+            // Identities are made from these numbers: going on with a guessable or repeated one
+            // would be worse.
             Err(error) => panic!("the system gave random numbers at start, and now fails with {error}"),
         }
     }

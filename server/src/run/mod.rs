@@ -105,7 +105,8 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
         register_buffers: options.register_buffers,
     })?;
 
-    // Only now: whoever holds the drives is the one server of this data directory.
+    // The socket is made only now: whoever holds the drives is the one server of this data
+    // directory.
     let admin_socket = AdminSocket::bind(&options.data_dir)?;
     let mut admin_listeners = Some(admin.listeners(&admin_socket)?);
 

@@ -34,7 +34,8 @@ impl ShutdownSender {
     /// Tells all cores. A core that is gone, or was told already, changes nothing.
     pub fn send(&self) {
         for mut sender in self.0.iter() {
-            // Fails when the core is gone already, or has a message waiting: both are as good.
+            // It fails if the core is gone already, or has a message waiting: both are just as
+            // well.
             let _ = sender.write(&[1]);
         }
     }

@@ -97,7 +97,7 @@ pub fn refuse_unbuilt(headers: &HeaderMap) -> S3Result<()> {
             continue;
         }
         if let Some((_, what)) = UNBUILT.iter().find(|(prefix, _)| name.starts_with(prefix)) {
-            // "False" is what an SDK may send for the default.
+            // An SDK may send "False" for the default.
             if value.as_bytes().eq_ignore_ascii_case(b"false") {
                 continue;
             }

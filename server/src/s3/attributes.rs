@@ -42,7 +42,7 @@ pub async fn get_object_attributes(
         false => None,
     };
     let written = Written::document("GetObjectAttributesResponse", |result| {
-        // In this one operation S3 has no quotes around it.
+        // S3 writes no quotes around the ETag in this one operation.
         result.optional("ETag", wants("ETag").then_some(info.etag));
         if wants("Checksum") && stored_checksum(&info.attributes).is_some() {
             result.element("Checksum", |checksum| {

@@ -171,7 +171,7 @@ pub async fn list_buckets(
 ) -> S3Result<S3Response<ListBucketsOutput>> {
     let caller = Caller::take(&mut request.extensions);
     let Some(account) = &caller.account else {
-        // Nobody owns nothing: the list of an anonymous caller's buckets is empty, not forbidden.
+        // An anonymous caller owns no bucket: the list is empty, and not forbidden.
         return Ok(S3Response::new(ListBucketsOutput {
             buckets: Some(Vec::new()),
             ..ListBucketsOutput::default()

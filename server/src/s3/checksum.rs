@@ -157,7 +157,7 @@ impl Algorithm {
 
     /// Returns the algorithm whose header has this name, in lower case.
     pub fn from_header(header: &str) -> Option<Self> {
-        // Most names that are asked for are no checksum's.
+        // Most names that are asked for are not those of checksums.
         if !header.starts_with(HEADER_PREFIX) {
             return None;
         }

@@ -73,7 +73,7 @@ pub fn if_range_holds(validator: &str, info: &ObjectInfo) -> bool {
     }
     match http_date_s(validator) {
         Some(date_s) => date_s == info.modified_ms / 1000,
-        // Some clients send an entity tag as listings of old showed it.
+        // Some clients send an entity tag without quotes, as old listings showed it.
         None => validator == info.etag.to_string(),
     }
 }

@@ -40,7 +40,7 @@ async fn open_source(
     let bucket = server.bucket_of(caller, bucket, expected_owner)?;
     check_version(version_id.as_deref())?;
     let reader = server.core.get(bucket.id, key.as_bytes()).await.s3()?.ok_or_else(no_such_key)?;
-    // For a copy a source that was not modified is as bad as one that does not match.
+    // For a copy, "not modified" is a failed condition like any other.
     if caller.lenient.source_conditions.judge(reader.info()) != Verdict::Proceed {
         return Err(precondition_failed());
     }

@@ -154,7 +154,7 @@ pub async fn take_in(
     memory: &RequestMemory,
 ) -> S3Result<(Request<Body>, Option<Reservation>)> {
     let kind = Kind::of(request.method(), request.uri().query(), has_key);
-    // A list that is not there is as good as an empty one: refused.
+    // A list that is missing is refused like an empty one.
     let Some(kind) = kind.filter(|kind| kind.is_list() || !request.body().is_end_stream()) else {
         return Ok((request, None));
     };
@@ -249,7 +249,7 @@ fn parse(kind: Kind, bytes: Bytes) -> S3Result<(Option<Document>, Body)> {
 pub(crate) fn judge_document(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     for kind in [Kind::Delete, Kind::Complete, Kind::CreateBucket] {
-        // Refused or taken: only that it ends matters here.
+        // It may be refused or taken: all that matters here is that it ends.
         let _ = parse(kind, bytes.clone());
     }
     if let Ok(plain) = made_plain(&bytes, OTHER_ELEMENTS_MAX) {
@@ -260,7 +260,7 @@ pub(crate) fn judge_document(bytes: &[u8]) {
 
 /// Gives back the memory that was needed to make an answer, but for the answer itself.
 pub fn shrink(response: &Response<Body>) {
-    // Of a stream this server holds no text.
+    // This server holds no text of a stream.
     let text = response.body().bytes().is_some();
     if let Some(held) = response.extensions().get::<ResponseMemory>().filter(|_| text) {
         held.shrink(response.body().size_hint().lower() + ANSWER_BYTES);

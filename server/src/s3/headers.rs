@@ -137,7 +137,7 @@ pub fn add_validators(headers: &mut HeaderMap, info: &ObjectInfo) {
     if let Ok(etag) = HeaderValue::try_from(format!("\"{}\"", info.etag)) {
         headers.insert(header::ETAG, etag);
     }
-    // What comes after the year 9999 has no such form; the engine takes its times from the clock.
+    // Times after the year 9999 have no such form; the engine takes its times from the clock.
     let modified_s = (info.modified_ms / 1000).min(LAST_TIME_S);
     let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(modified_s));
     if let Ok(date) = HeaderValue::try_from(date.to_string()) {

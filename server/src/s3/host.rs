@@ -87,7 +87,7 @@ pub(crate) fn absolute_uri(
 /// and nowhere else.
 fn scheme(headers: &HeaderMap) -> &'static str {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // Of several proxies, the first that is named was nearest to the client.
+    // The first proxy that is named was nearest to the client.
     let nearest = |list: &'static str| text(list).split(',').next().unwrap_or_default();
     let https = |value: &str| value.trim().trim_matches('"').eq_ignore_ascii_case("https");
     let forwarded = nearest("forwarded").split(';').any(|pair| {

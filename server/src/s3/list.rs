@@ -226,7 +226,7 @@ pub async fn list_objects(
     let marker = input.marker.unwrap_or_default();
     let (page, memory) = listing.objects(server, marker.clone().into_bytes()).await?;
     let (contents, common_prefixes) = listing.split(&page.items, |entry| entry.object(Some(&listing.owner)));
-    // Without a delimiter the last key is the marker, and S3 says none.
+    // Without a delimiter the last key is the marker, and S3 names none.
     let next_marker = match page.items.last() {
         Some(last) if page.truncated && listing.delimiter.is_some() => {
             Some(listing.encoding.show(last.name()))
@@ -266,7 +266,7 @@ pub async fn list_objects_v2(
         delimiter: input.delimiter,
     };
     let mut listing = Listing::of(server, &caller, asked)?;
-    // A token says more than start-after, which it went past already.
+    // A token counts more than start-after, because the listing is past that already.
     let after = match input.continuation_token.as_deref().filter(|token| !token.is_empty()) {
         Some(token) => token_name(token)?,
         None => input.start_after.clone().unwrap_or_default().into_bytes(),

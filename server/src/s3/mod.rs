@@ -117,7 +117,7 @@ impl S3Service {
             };
         }
         let context = context.cloned();
-        // Apart, so that what a plain GET moves around with its future stays small.
+        // This future is boxed, so that the future of a plain GET stays small.
         let response = Box::pin(self.answer(request, lenient)).await.unwrap_or_else(error_response);
         finished(response, &uri, context.as_ref())
     }
@@ -148,7 +148,8 @@ impl S3Service {
         target.apply(&mut request)?;
         let has_key = target.key.is_some();
         if request.method() == Method::POST {
-            // Of what is uploaded, and not of this request's body: s3s takes some types for a form.
+            // This is the type of what is uploaded, and not of this request's body: s3s takes some
+            // types for a form.
             lenient.content_type = request.headers_mut().remove(CONTENT_TYPE);
         }
         let (mut request, _memory) =

@@ -294,7 +294,7 @@ impl<'a> FastGet<'a> {
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
             return None;
         }
-        // A name that needs decoding, or is no name at all, is none of a bucket that is there.
+        // No bucket has a name that needs decoding.
         let bucket = server.core.bucket(bucket)?;
         let mode = request.headers().get(CHECKSUM_MODE).and_then(|value| value.to_str().ok());
         Some(Self { bucket, key, checksums: wants_checksums(mode) })
@@ -331,7 +331,8 @@ fn is_harmless(name: &HeaderName) -> bool {
     if text.starts_with("x-amz-") {
         return KNOWN.contains(&text);
     }
-    // Of a body that a GET has not, and that s3s reads all the same. (A length can only be 0 here.)
+    // These headers describe a body, which a GET has not, and s3s reads them all the same. (A
+    // length can only be 0 here.)
     *name != header::CONTENT_TYPE && *name != header::TRANSFER_ENCODING
 }
 

@@ -146,7 +146,7 @@ pub fn check(method: &Method, level: Level, parameters: &mut Vec<(String, Option
     let has = |name: &str| parameters.iter().any(|(given, _)| given == name);
     let mut operations = OPERATIONS.iter().filter(known).peekable();
     if operations.peek().is_none() {
-        // No operation at all: refused as such, by its method.
+        // There is no such operation: s3s refuses it by its method.
         return Ok(());
     }
     let mut choices = operations
@@ -163,7 +163,7 @@ pub fn check(method: &Method, level: Level, parameters: &mut Vec<(String, Option
         Some(name) == chooser || operation.is_some_and(|operation| operation.takes.contains(&name))
     };
     for (name, value) in parameters.iter() {
-        // An argument without a value is as good as none.
+        // An argument without a value counts as none.
         let idle = value.as_ref().is_some_and(String::is_empty) && is_argument(name);
         if !taken(name) && !idle {
             return Err(refusal(method, name));

@@ -135,7 +135,7 @@ impl Decoder {
                 signature.ok_or_else(|| malformed("a chunk header has no chunk-signature of 64 digits"))?,
             );
         }
-        // Reuse the allocation for the next line.
+        // The allocation is used again for the next line.
         self.line = line;
         self.line.clear();
         if size > 0 {

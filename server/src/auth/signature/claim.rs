@@ -108,7 +108,7 @@ fn from_header<'a>(text: &'a str, headers: &HeaderMap) -> Result<Signature<'a>, 
     match scheme {
         ALGORITHM => {}
         "AWS" => return version_2::Claim::from_header(rest, headers).map(Signature::Version2),
-        // Version 4 with asymmetric keys.
+        // This is version 4 with asymmetric keys.
         "AWS4-ECDSA-P256-SHA256" => return Err(AuthError::UnsupportedMechanism),
         _ => return Err(AuthError::UnsupportedScheme(scheme.chars().take(40).collect())),
     }
@@ -138,8 +138,7 @@ fn from_header<'a>(text: &'a str, headers: &HeaderMap) -> Result<Signature<'a>, 
 pub fn time_of(headers: &HeaderMap) -> Result<RequestTime, AuthError> {
     let value = headers.get("x-amz-date").or_else(|| headers.get(http::header::DATE));
     let text = value.map_or("", |value| value.to_str().unwrap_or(""));
-    // A signer can not name a time before 1970: its clock is not a few minutes off, the value is
-    // wrong.
+    // A time before 1970 is not that of a clock that is a few minutes off: the value is wrong.
     RequestTime::parse(text)
         .filter(|time| time.unix_s >= 0)
         .ok_or_else(|| AuthError::BadDate(text.chars().take(40).collect()))

@@ -117,7 +117,7 @@ impl Verifier {
             return Err(AuthError::SignatureDoesNotMatch);
         }
         state.remember(&claim.credential, &key);
-        // `matches` compared all 64 of them.
+        // The comparison above saw that there are 64 digits.
         let previous = claim.signature.as_bytes().try_into().map_err(|_| AuthError::SignatureDoesNotMatch)?;
         let date_and_scope = format!("{}\n{}\n", claim.time.text(), credential.scope);
         let chain = Some(ChunkChain { hmac: key.hmac, date_and_scope, previous });
@@ -212,7 +212,7 @@ impl State {
         if self.keys.contains_key(credential) {
             return;
         }
-        // Keys die with their day; a full cache is mostly yesterday's.
+        // Keys are valid for a day; most of those in a full cache are yesterday's.
         if self.keys.len() >= CACHED_KEYS_MAX {
             self.keys.clear();
         }

@@ -94,8 +94,8 @@ fn merge(headers: &mut HeaderMap, hoisted: HeaderMap) -> Result<(), AuthError> {
         match sent.as_slice() {
             [] => drop(headers.insert(name, value)),
             [one] if **one == value => {}
-            // Whoever uses the address knows the body that its signer did not: that only narrows
-            // what is accepted.
+            // Whoever uses the address knows the body, which its signer did not. The hash of the
+            // body only narrows what is accepted.
             [_] if name == CONTENT_SHA256 && value == UNSIGNED_PAYLOAD => {}
             _ => return Err(AuthError::GivenTwice(name.as_str().to_owned())),
         }

@@ -157,7 +157,7 @@ impl<'a> Claim<'a> {
         }
         match &self.when {
             When::Expires { text: expires, .. } => push_line(expires.as_bytes(), &mut text),
-            // It is among the headers of Amazon's then.
+            // The date is signed among the `x-amz-*` headers then.
             When::Signed(_) if parts.headers.contains_key("x-amz-date") => push_line(b"", &mut text),
             When::Signed(_) => {
                 push_line(parts.headers.get(DATE).map_or(b"".as_slice(), |date| date.as_bytes()), &mut text);
@@ -195,7 +195,7 @@ fn push_amz_headers(headers: &HeaderMap, query: &str, text: &mut Vec<u8>) {
     }
     for (name, value) in pairs(query) {
         let name = name.to_ascii_lowercase();
-        // One that is a header too has to say the same there; that is seen to later.
+        // If it is a header too, that must say the same, which is checked later.
         if name.starts_with("x-amz-") && !headers.contains_key(&name) {
             list.push((name, decoded(value)));
         }

@@ -72,7 +72,7 @@ impl Form {
         const PLACE: &str = "${filename}";
         let mut total = 0;
         for (name, value) in &mut self.fields {
-            // These are of the form itself, and were made before there was a file.
+            // These were signed before the file was chosen.
             let places = match name.as_str() {
                 "policy" | "signature" | "x-amz-signature" => 0,
                 _ => value.matches(PLACE).count(),
@@ -139,7 +139,7 @@ pub struct Reader {
 impl Reader {
     /// Makes a reader of a form with this boundary.
     pub fn new(boundary: &str) -> Self {
-        // The first boundary may begin the body; elsewhere a line's end is part of it.
+        // The first boundary may begin the body; elsewhere the end of a line is part of it.
         let input = BytesMut::from(&b"\r\n"[..]);
         let delimiter = Finder::new(&format!("\r\n--{boundary}")).into_owned();
         let (state, form) = (State::Before(None), Form::default());

@@ -93,7 +93,8 @@ pub async fn post_object(
 /// have.
 fn check_policy(form: &Form, policy: &str, bucket: &str, now_s: i64) -> S3Result<(u64, u64)> {
     let mut fields = form.fields.clone();
-    // The form's own says nothing: it is the bucket that the form is posted to.
+    // A field `bucket` of the form does not count: the bucket is the one that the form is posted
+    // to.
     fields.retain(|(name, _)| name != "bucket");
     fields.push(("bucket".to_owned(), bucket.to_owned()));
     let policy = Policy::parse(policy)?;
@@ -114,7 +115,7 @@ pub(crate) fn judge_form(body: &Bytes, boundary: &str, accounts: &crate::auth::A
     let Some(field) = form.get("policy") else { return Ok(()) };
     let rules = Rules { accounts, region: "r", version_2: true, now_s: 1 << 40 };
     let signed = signature::signer(&form, field, rules);
-    // A fuzzer finds no signature: the policy is judged all the same.
+    // A fuzzer finds no valid signature, so the policy is judged without one too.
     check_policy(&form, field, "bucket", 0)?;
     signed.map(|_| ())
 }
@@ -193,7 +194,7 @@ impl Upload<'_> {
         let (headers, mut lenient) = headers_of(self.form)?;
         refuse_unbuilt(&headers)?;
         let (least, most) = (self.lengths.0, self.lengths.1.min(BODY_BYTES_MAX));
-        // What was read with the fields may be of the file.
+        // Some of what was read with the fields may belong to the file.
         let length_max = self.length_max.saturating_add(form::BEFORE_FILE_BYTES_MAX as u64).min(most);
         if length_max < least {
             return Err(too_small(length_max, least));
@@ -296,7 +297,7 @@ fn answer(
                 result.etag(info.etag);
             }));
         }
-        // Any other value is as good as none.
+        // Any other value counts as none.
         _ => *response.status_mut() = StatusCode::NO_CONTENT,
     }
     Ok(response)

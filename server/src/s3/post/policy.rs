@@ -50,7 +50,7 @@ impl Policy {
         let document: Value = serde_json::from_slice(&bytes).map_err(invalid)?;
         let expiration =
             document.get("expiration").and_then(Value::as_str).ok_or_else(|| invalid("no expiration"))?;
-        // The parser is lax about what stands between date and time; S3 is not.
+        // The parser takes anything between date and time; S3 does not.
         let expires = Some(expiration)
             .filter(|text| text.as_bytes().get(10) == Some(&b'T'))
             .and_then(|text| Timestamp::parse(TimestampFormat::DateTime, text).ok())

@@ -82,7 +82,7 @@ fn version_4(form: &Form, policy: &str, signature: &str, rules: Rules<'_>) -> S3
         let reason = format!("the date \"{}\" is not that of X-Amz-Date", credential.day);
         return Err(from_auth(&CredentialSource::Parameter.malformed(reason)));
     }
-    // How long it stays valid is for the policy to say.
+    // The policy says how long the signature stays valid.
     if time.unix_s > rules.now_s + SKEW_MAX_S {
         return Err(from_auth(&AuthError::NotYetValid(time.text().to_owned())));
     }
