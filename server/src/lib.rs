@@ -14,7 +14,7 @@
 //! 5. That function calls the engine, whose door is `ringbolt_engine::node::Core`:
 //!    - PUT: `s3/object.rs`, `put_object`: `Core::put`, then `receive` of `s3/body.rs`, then
 //!      `commit`.
-//!    - GET: `s3/object.rs`, `show`: `Core::get`, then `body_of` of `s3/body.rs`.
+//!    - GET: `s3/object.rs`, `read_object`: `Core::get`, then `body_of` of `s3/body.rs`.
 //!    - LIST: `s3/list.rs`, `list_objects_v2`: `Listing::objects`, which calls `Core::list`.
 //! 6. `http/exchange.rs` adds the headers of every answer. `http/body.rs` counts and logs what is
 //!    sent.

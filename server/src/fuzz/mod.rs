@@ -3,7 +3,7 @@
 //! else uses them.
 
 mod connection;
-mod pieces;
+mod parsers;
 
 pub use self::connection::http;
-pub use self::pieces::{chunked, document, form};
+pub use self::parsers::{chunked, document, form};

@@ -83,8 +83,8 @@ impl Server {
 
 /// Fails with NotImplemented if a request that writes asks for something that this server does not
 /// have.
-pub fn refuse_unbuilt(headers: &HeaderMap) -> S3Result<()> {
-    const UNBUILT: [(&str, &str); 5] = [
+pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
+    const UNSUPPORTED: [(&str, &str); 5] = [
         ("x-amz-server-side-encryption", "Server-side encryption"),
         ("x-amz-object-lock-", "Object lock"),
         ("x-amz-bucket-object-lock-enabled", "Object lock"),
@@ -96,7 +96,7 @@ pub fn refuse_unbuilt(headers: &HeaderMap) -> S3Result<()> {
         if !name.starts_with("x-amz-") || value.is_empty() {
             continue;
         }
-        if let Some((_, what)) = UNBUILT.iter().find(|(prefix, _)| name.starts_with(prefix)) {
+        if let Some((_, what)) = UNSUPPORTED.iter().find(|(prefix, _)| name.starts_with(prefix)) {
             // An SDK may send "False" for the default.
             if value.as_bytes().eq_ignore_ascii_case(b"false") {
                 continue;
@@ -149,7 +149,7 @@ mod tests {
     fn refused(name: &'static str, value: &'static str) -> Option<S3ErrorCode> {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_static(value));
-        refuse_unbuilt(&headers).err().map(|error| error.code().clone())
+        refuse_unsupported(&headers).err().map(|error| error.code().clone())
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! access.
 
 use super::Server;
-use super::access::{Caller, check_canned_acl, check_version, refuse_unbuilt};
+use super::access::{Caller, check_canned_acl, check_version, refuse_unsupported};
 use super::error::{invalid_request, not_implemented};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
@@ -65,7 +65,7 @@ pub async fn put_bucket_acl(
     mut request: S3Request<PutBucketAclInput>,
 ) -> S3Result<S3Response<PutBucketAclOutput>> {
     let caller = Caller::take(&mut request.extensions);
-    refuse_unbuilt(&request.headers)?;
+    refuse_unsupported(&request.headers)?;
     let input = request.input;
     server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     check_put(input.acl.as_ref().map(BucketCannedACL::as_str), input.access_control_policy.as_ref())?;
@@ -78,7 +78,7 @@ pub async fn put_object_acl(
     mut request: S3Request<PutObjectAclInput>,
 ) -> S3Result<S3Response<PutObjectAclOutput>> {
     let caller = Caller::take(&mut request.extensions);
-    refuse_unbuilt(&request.headers)?;
+    refuse_unsupported(&request.headers)?;
     let input = request.input;
     check_version(input.version_id.as_deref())?;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;

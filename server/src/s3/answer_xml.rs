@@ -1,7 +1,7 @@
 //! The XML of answers, where s3s cannot write it, or writes less than S3 does.
 //!
 //! s3s knows half of the checksums, and leaves out some of what an error says. A handler whose
-//! answer has checksums hands the document that it wrote itself over as [`Written`], beside the
+//! answer has checksums hands the document that it wrote itself over as [`XmlAnswer`], beside the
 //! empty answer that s3s writes headers for; [`rewrite`] corrects what s3s wrote.
 //!
 //! Invariant: only XML is touched, never the bytes of an object, which [`StoredBytes`] marks.
@@ -23,9 +23,9 @@ pub struct StoredBytes;
 
 /// The document that is the body of an answer. It travels in the answer's extensions.
 #[derive(Clone, Debug)]
-pub struct Written(String);
+pub struct XmlAnswer(String);
 
-impl Written {
+impl XmlAnswer {
     /// Writes a document of S3: `root` with what `content` writes into it.
     pub fn document(root: &str, content: impl FnOnce(&mut XmlWriter)) -> Self {
         Self(XmlWriter::document(root, Some(NAMESPACE), content))
@@ -40,7 +40,7 @@ impl Written {
 }
 
 #[cfg(test)]
-impl Written {
+impl XmlAnswer {
     pub fn text(&self) -> &str {
         &self.0
     }
@@ -94,14 +94,14 @@ mod tests {
 
     #[test]
     fn etags_checksums_and_times_are_written_as_s3_does() {
-        let written = Written::document("R", |root| {
+        let written = XmlAnswer::document("R", |root| {
             root.etag(Etag { md5: [0xab; 16], parts: 2 });
             root.checksum(&vec![("x-amz-checksum-xxhash3".to_owned(), "ctyxi2eheH8=".to_owned())]);
         });
         let content = "<ETag>&quot;abababababababababababababababab-2&quot;</ETag>\
                        <ChecksumXXHASH3>ctyxi2eheH8=</ChecksumXXHASH3>";
         assert!(written.text().ends_with(&format!("<R xmlns=\"{NAMESPACE}\">{content}</R>")));
-        let of = |unix_ms| Written::document("R", |root| root.time("T", unix_ms)).0;
+        let of = |unix_ms| XmlAnswer::document("R", |root| root.time("T", unix_ms)).0;
         assert!(of(1_234_567_890_123).contains("<T>2009-02-13T23:31:30.123Z</T>"));
         assert!(of(u64::MAX).contains("<T>9999-12-31T23:59:59"));
     }
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn it_takes_the_place_of_an_empty_body_too() {
         let mut response = http::Response::new(Body::empty());
-        Written::document("R", |_| {}).replace(&mut response);
+        XmlAnswer::document("R", |_| {}).replace(&mut response);
         assert!(response.body().bytes().is_some_and(|bytes| bytes.ends_with(b"</R>")));
         assert_eq!(response.headers()[CONTENT_TYPE], "application/xml");
     }

@@ -2,7 +2,7 @@
 
 use super::Server;
 use super::access::{Caller, check_version};
-use super::answer_xml::Written;
+use super::answer_xml::XmlAnswer;
 use super::bucket::timestamp;
 use super::checksum::{Algorithm, Kind};
 use super::error::invalid_argument;
@@ -41,7 +41,7 @@ pub async fn get_object_attributes(
         true => Some(parts_page(&info, input.max_parts, input.part_number_marker)?),
         false => None,
     };
-    let written = Written::document("GetObjectAttributesResponse", |result| {
+    let written = XmlAnswer::document("GetObjectAttributesResponse", |result| {
         // S3 writes no quotes around the ETag in this one operation.
         result.optional("ETag", wants("ETag").then_some(info.etag));
         if wants("Checksum") && stored_checksum(&info.attributes).is_some() {
@@ -129,7 +129,7 @@ mod tests {
         let info = ObjectInfo { parts: vec![part(1), part(4), part(9)], ..ObjectInfo::default() };
         let page = |max, marker| {
             let page = parts_page(&info, max, marker).unwrap();
-            Written::document("P", |result| page.show(result)).text().to_owned()
+            XmlAnswer::document("P", |result| page.show(result)).text().to_owned()
         };
         let second = page(Some(1), Some(1));
         for expected in [

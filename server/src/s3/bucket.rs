@@ -3,7 +3,7 @@
 //! Invariant: a bucket belongs to the account that made it, by canonical id.
 
 use super::Server;
-use super::access::{Caller, refuse_unbuilt};
+use super::access::{Caller, refuse_unsupported};
 use super::document::Document;
 use super::error::{EngineResult, invalid_argument, not_implemented};
 use super::naming::{token, token_name};
@@ -30,7 +30,7 @@ pub async fn create_bucket(
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let caller = Caller::take(&mut request.extensions);
     let account = caller.account()?;
-    refuse_unbuilt(&request.headers)?;
+    refuse_unsupported(&request.headers)?;
     let input = request.input;
     // Ownership "enforced" is what this server does; the others promise ACLs.
     if let Some(ownership) = &input.object_ownership
@@ -66,7 +66,7 @@ pub async fn create_bucket(
 pub struct BucketConfiguration {
     location_constraint: Option<String>,
     /// What the document asks for that no bucket of this server has.
-    unbuilt: Option<&'static str>,
+    unsupported: Option<&'static str>,
 }
 
 impl BucketConfiguration {
@@ -84,11 +84,11 @@ impl BucketConfiguration {
                 }
                 "Bucket" | "Location" => {
                     reader.skip()?;
-                    configuration.unbuilt = Some("A directory bucket");
+                    configuration.unsupported = Some("A directory bucket");
                 }
                 "Tags" => {
                     reader.skip()?;
-                    configuration.unbuilt = Some("Tagging");
+                    configuration.unsupported = Some("Tagging");
                 }
                 _ => return Err(malformed(format_args!("the element {name:?} is unknown"))),
             }
@@ -99,7 +99,7 @@ impl BucketConfiguration {
 }
 
 fn location_attributes(configuration: &BucketConfiguration, region: &str) -> S3Result<Attributes> {
-    if let Some(what) = configuration.unbuilt {
+    if let Some(what) = configuration.unsupported {
         return Err(not_implemented(what));
     }
     match configuration.location_constraint.as_deref() {

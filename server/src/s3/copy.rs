@@ -4,8 +4,8 @@
 //! over where the whole of a single-piece object is copied, and computed anew otherwise.
 
 use super::Server;
-use super::access::{Caller, check_version, refuse_unbuilt};
-use super::answer_xml::Written;
+use super::access::{Caller, check_version, refuse_unsupported};
+use super::answer_xml::XmlAnswer;
 use super::body::{self, BODY_BYTES_MAX, Digests};
 use super::checksum::{Algorithm, Kind};
 use super::conditional::Verdict;
@@ -55,7 +55,7 @@ pub async fn copy_object(
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    refuse_unbuilt(&request.headers)?;
+    refuse_unsupported(&request.headers)?;
     refuse_checksum(&request.headers)?;
     let replace = is_replace(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
     is_replace(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
@@ -113,8 +113,8 @@ fn changes(headers: &HeaderMap) -> bool {
     ["x-amz-storage-class", CHECKSUM_ALGORITHM].iter().any(|name| headers.contains_key(*name))
 }
 
-fn result(info: &ObjectInfo) -> Written {
-    Written::document("CopyObjectResult", |result| {
+fn result(info: &ObjectInfo) -> XmlAnswer {
+    XmlAnswer::document("CopyObjectResult", |result| {
         result.time("LastModified", info.modified_ms);
         result.etag(info.etag);
         result.checksum(&info.attributes);
@@ -176,7 +176,7 @@ pub async fn upload_part_copy(
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    refuse_unbuilt(&request.headers)?;
+    refuse_unsupported(&request.headers)?;
     refuse_checksum(&request.headers)?;
     let number = part_number(input.part_number)?;
     let upload = UploadName::parse(&input.upload_id)?;
@@ -203,7 +203,7 @@ pub async fn upload_part_copy(
     let etag = digested.md5.map_or(known.unwrap_or_default(), |md5| Etag { md5, parts: 0 });
     let part = writer.commit_part(etag, part_attributes(digested.checksum)).await.s3()?;
     let mut response = S3Response::new(UploadPartCopyOutput::default());
-    response.extensions.insert(Written::document("CopyPartResult", |result| {
+    response.extensions.insert(XmlAnswer::document("CopyPartResult", |result| {
         result.time("LastModified", part.modified_ms);
         result.etag(part.etag);
         result.checksum(&part.attributes);

@@ -6,7 +6,7 @@
 //!   memory for requests is reserved for what becomes of it.
 //! - Its Content-MD5 and checksum are compared before it is parsed.
 //! - What a handler works with is the [`Document`] in the request's extensions, which only
-//!   [`take_in`] makes. Without it no key is deleted and no upload completed.
+//!   [`read_document`] makes. Without it no key is deleted and no upload completed.
 //! - Bodies of objects and parts pass untouched.
 
 use super::access::access_denied;
@@ -18,7 +18,7 @@ use super::delete::DeleteList;
 use super::error::{from_body, invalid_request, slow_down};
 use super::lenient_headers::LenientHeaders;
 use super::multipart::PartList;
-use super::xml_reader::{XmlReader, made_plain};
+use super::xml_reader::{XmlReader, to_plain};
 use crate::auth::RequestContext;
 use crate::auth::hash::Md5;
 use crate::memory::{RequestMemory, Reservation, ResponseMemory};
@@ -54,8 +54,8 @@ const PARSED_TIMES: u64 = 32;
 const ANSWER_BYTES: u64 = 4 << 10;
 
 /// The document that s3s gets in the place of one that was read here: the least that it demands.
-const DELETE_STAND_IN: &str = "<Delete><Object><Key>-</Key></Object></Delete>";
-const COMPLETE_STAND_IN: &str = "<CompleteMultipartUpload/>";
+const DELETE_PLACEHOLDER: &str = "<Delete><Object><Key>-</Key></Object></Delete>";
+const COMPLETE_PLACEHOLDER: &str = "<CompleteMultipartUpload/>";
 
 /// The document of a request, parsed.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ enum Kind {
     /// The document is an ACL, which s3s parses.
     Acl,
     /// The document is that of an operation that is not built: whatever it says, the answer is 501.
-    Unbuilt,
+    Unsupported,
 }
 
 impl Kind {
@@ -106,15 +106,15 @@ impl Kind {
         const OF_OBJECTS: [&str; 3] = ["legal-hold", "retention", "tagging"];
         match (method, has_key) {
             (&Method::POST, false) if has("delete") => Some(Self::Delete),
-            (&Method::POST, true) if has("select") || has("restore") => Some(Self::Unbuilt),
+            (&Method::POST, true) if has("select") || has("restore") => Some(Self::Unsupported),
             (&Method::POST, true) if has("uploads") => None,
             (&Method::POST, true) if has("uploadId") => Some(Self::Complete),
             (&Method::PUT, _) if has("acl") => Some(Self::Acl),
-            (&Method::PUT, true) => OF_OBJECTS.iter().any(|name| has(name)).then_some(Self::Unbuilt),
+            (&Method::PUT, true) => OF_OBJECTS.iter().any(|name| has(name)).then_some(Self::Unsupported),
             (&Method::PUT, false) if names.iter().all(|name| name.is_empty() || is_no_subresource(name)) => {
                 Some(Self::CreateBucket)
             }
-            _ => Some(Self::Unbuilt),
+            _ => Some(Self::Unsupported),
         }
     }
 
@@ -122,7 +122,7 @@ impl Kind {
         match self {
             Self::Delete => DELETE_BYTES_MAX,
             Self::Complete => COMPLETE_BYTES_MAX,
-            Self::CreateBucket | Self::Acl | Self::Unbuilt => OTHER_BYTES_MAX,
+            Self::CreateBucket | Self::Acl | Self::Unsupported => OTHER_BYTES_MAX,
         }
     }
 
@@ -147,7 +147,7 @@ pub fn limits() -> Arc<dyn S3ConfigProvider> {
 /// Reads the document of a request that has one. The reservation is to be kept until the answer is
 /// made. Fails if the document is too long, finds no memory, or is malformed. No operation takes a
 /// document from an anonymous caller, so nothing is read for one.
-pub async fn take_in(
+pub async fn read_document(
     mut request: Request<Body>,
     lenient: &LenientHeaders,
     has_key: bool,
@@ -223,15 +223,15 @@ fn verify(request: &Request<Body>, lenient: &LenientHeaders, bytes: &[u8], kind:
 }
 
 fn parse(kind: Kind, bytes: Bytes) -> S3Result<(Option<Document>, Body)> {
-    let stand_in = |text: &'static str| Body::from(Bytes::from_static(text.as_bytes()));
+    let placeholder = |text: &'static str| Body::from(Bytes::from_static(text.as_bytes()));
     Ok(match kind {
         Kind::Delete => {
             let list = DeleteList::read(XmlReader::new(&bytes, DELETE_ELEMENTS_MAX)?)?;
-            (Some(Document::Delete(Arc::new(list))), stand_in(DELETE_STAND_IN))
+            (Some(Document::Delete(Arc::new(list))), placeholder(DELETE_PLACEHOLDER))
         }
         Kind::Complete => {
             let list = PartList::read(XmlReader::new(&bytes, COMPLETE_ELEMENTS_MAX)?)?;
-            (Some(Document::Complete(Arc::new(list))), stand_in(COMPLETE_STAND_IN))
+            (Some(Document::Complete(Arc::new(list))), placeholder(COMPLETE_PLACEHOLDER))
         }
         Kind::CreateBucket if bytes.is_empty() => (None, Body::empty()),
         Kind::CreateBucket => {
@@ -239,8 +239,8 @@ fn parse(kind: Kind, bytes: Bytes) -> S3Result<(Option<Document>, Body)> {
             (Some(Document::CreateBucket(configuration)), Body::empty())
         }
         Kind::Acl if bytes.is_empty() => (None, Body::empty()),
-        Kind::Acl => (None, Body::from(made_plain(&bytes, OTHER_ELEMENTS_MAX)?)),
-        Kind::Unbuilt => (None, Body::from(bytes)),
+        Kind::Acl => (None, Body::from(to_plain(&bytes, OTHER_ELEMENTS_MAX)?)),
+        Kind::Unsupported => (None, Body::from(bytes)),
     })
 }
 
@@ -252,8 +252,8 @@ pub(crate) fn judge_document(bytes: &[u8]) {
         // It may be refused or taken: all that matters here is that it ends.
         let _ = parse(kind, bytes.clone());
     }
-    if let Ok(plain) = made_plain(&bytes, OTHER_ELEMENTS_MAX) {
-        let again = made_plain(&plain, OTHER_ELEMENTS_MAX);
+    if let Ok(plain) = to_plain(&bytes, OTHER_ELEMENTS_MAX) {
+        let again = to_plain(&plain, OTHER_ELEMENTS_MAX);
         assert_eq!(again.ok().as_ref(), Some(&plain), "a plain document is read as it is");
     }
 }
@@ -303,7 +303,8 @@ mod tests {
     fn take(method: &str, uri: &str, has_key: bool, body: &str) -> Result<Option<u64>, S3ErrorCode> {
         let memory = RequestMemory::new(100_000);
         let (request, lenient) = request(method, uri, body);
-        let taken = take_in(request, &lenient, has_key, &memory).now_or_never().expect("it is all there");
+        let taken =
+            read_document(request, &lenient, has_key, &memory).now_or_never().expect("it is all there");
         let (_, reservation) = taken.map_err(|error| error.code().clone())?;
         Ok(reservation.map(|_share| memory.reserve(200_000).unwrap_err().free_bytes))
     }
@@ -335,7 +336,8 @@ mod tests {
         let memory = RequestMemory::new(1 << 30);
         let refused = |count: usize| {
             let (request, lenient) = request("POST", "/b/k?uploadId=x", &parts(count));
-            let taken = take_in(request, &lenient, true, &memory).now_or_never().expect("it is all there");
+            let taken =
+                read_document(request, &lenient, true, &memory).now_or_never().expect("it is all there");
             taken.err().map(|error| error.code().clone())
         };
         assert_eq!(refused(10_000), None);
@@ -375,7 +377,7 @@ mod tests {
                 let (mut request, mut lenient) = request(method, uri, body);
                 request.extensions_mut().insert(context(known));
                 lenient.body_length = Some(100);
-                let taken = take_in(request, &lenient, has_key, &memory).now_or_never();
+                let taken = read_document(request, &lenient, has_key, &memory).now_or_never();
                 taken.expect("it is all there").err().map(|error| error.code().clone())
             };
             assert_eq!(refused(false), Some(S3ErrorCode::AccessDenied), "{method} {uri}");
@@ -383,7 +385,7 @@ mod tests {
         }
         let (mut request, lenient) = request("PUT", "/b/k", "an object");
         request.extensions_mut().insert(context(false));
-        let passed = take_in(request, &lenient, true, &RequestMemory::new(0)).now_or_never();
+        let passed = read_document(request, &lenient, true, &RequestMemory::new(0)).now_or_never();
         assert!(matches!(passed, Some(Ok((_, None)))), "objects are for the handler to refuse");
     }
 
@@ -396,8 +398,8 @@ mod tests {
         assert_eq!(kind("POST", "uploadId=x&x-id=CompleteMultipartUpload", true), Some(Kind::Complete));
         assert_eq!(kind("PUT", "", false), Some(Kind::CreateBucket));
         assert_eq!(kind("PUT", "x-id=CreateBucket&X-Amz-Date=d", false), Some(Kind::CreateBucket));
-        assert_eq!(kind("PUT", "versioning", false), Some(Kind::Unbuilt));
-        assert_eq!(kind("PUT", "tagging", true), Some(Kind::Unbuilt));
+        assert_eq!(kind("PUT", "versioning", false), Some(Kind::Unsupported));
+        assert_eq!(kind("PUT", "tagging", true), Some(Kind::Unsupported));
     }
 
     /// The code for a DeleteObjects of this document with these headers; None: it is taken.
@@ -409,7 +411,7 @@ mod tests {
         }
         lenient.content_md5 = md5.map(str::to_owned);
         let memory = RequestMemory::new(1 << 20);
-        let taken = take_in(request, &lenient, false, &memory).now_or_never().expect("it is all there");
+        let taken = read_document(request, &lenient, false, &memory).now_or_never().expect("it is all there");
         match taken {
             Err(error) => Some(error.code().clone()),
             Ok((mut request, _)) => {

@@ -89,6 +89,25 @@ struct ListingRequest<'a> {
     delimiter: Option<String>,
 }
 
+/// Makes the [`Listing`] of an input of s3s. What all inputs have in common has the same names in
+/// them, but for the largest page.
+macro_rules! listing {
+    ($server:expr, $caller:expr, $input:ident.$max:ident, $name:literal) => {
+        Listing::of(
+            $server,
+            $caller,
+            ListingRequest {
+                bucket: &$input.bucket,
+                expected_owner: $input.expected_bucket_owner.as_deref(),
+                encoding_type: $input.encoding_type.as_ref(),
+                max: ($input.$max, $name),
+                prefix: $input.prefix,
+                delimiter: $input.delimiter,
+            },
+        )?
+    };
+}
+
 /// A listing whose request was found to be sound: what all of them share.
 struct Listing {
     bucket: Rc<StoredBucket>,
@@ -214,15 +233,7 @@ pub async fn list_objects(
 ) -> S3Result<S3Response<ListObjectsOutput>> {
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
-    let asked = ListingRequest {
-        bucket: &input.bucket,
-        expected_owner: input.expected_bucket_owner.as_deref(),
-        encoding_type: input.encoding_type.as_ref(),
-        max: (input.max_keys, "maxKeys"),
-        prefix: input.prefix,
-        delimiter: input.delimiter,
-    };
-    let mut listing = Listing::of(server, &caller, asked)?;
+    let mut listing = listing!(server, &caller, input.max_keys, "maxKeys");
     let marker = input.marker.unwrap_or_default();
     let (page, memory) = listing.objects(server, marker.clone().into_bytes()).await?;
     let (contents, common_prefixes) = listing.split(&page.items, |entry| entry.object(Some(&listing.owner)));
@@ -257,15 +268,7 @@ pub async fn list_objects_v2(
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
-    let asked = ListingRequest {
-        bucket: &input.bucket,
-        expected_owner: input.expected_bucket_owner.as_deref(),
-        encoding_type: input.encoding_type.as_ref(),
-        max: (input.max_keys, "maxKeys"),
-        prefix: input.prefix,
-        delimiter: input.delimiter,
-    };
-    let mut listing = Listing::of(server, &caller, asked)?;
+    let mut listing = listing!(server, &caller, input.max_keys, "maxKeys");
     // A token counts more than start-after, because the listing is past that already.
     let after = match input.continuation_token.as_deref().filter(|token| !token.is_empty()) {
         Some(token) => token_name(token)?,
@@ -304,15 +307,7 @@ pub async fn list_object_versions(
 ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
-    let asked = ListingRequest {
-        bucket: &input.bucket,
-        expected_owner: input.expected_bucket_owner.as_deref(),
-        encoding_type: input.encoding_type.as_ref(),
-        max: (input.max_keys, "maxKeys"),
-        prefix: input.prefix,
-        delimiter: input.delimiter,
-    };
-    let mut listing = Listing::of(server, &caller, asked)?;
+    let mut listing = listing!(server, &caller, input.max_keys, "maxKeys");
     let key_marker = input.key_marker.unwrap_or_default();
     let version_marker = given(input.version_id_marker);
     if version_marker.is_some() && key_marker.is_empty() {
@@ -350,15 +345,7 @@ pub async fn list_multipart_uploads(
 ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
-    let asked = ListingRequest {
-        bucket: &input.bucket,
-        expected_owner: input.expected_bucket_owner.as_deref(),
-        encoding_type: input.encoding_type.as_ref(),
-        max: (input.max_uploads, "max-uploads"),
-        prefix: input.prefix,
-        delimiter: input.delimiter,
-    };
-    let mut listing = Listing::of(server, &caller, asked)?;
+    let mut listing = listing!(server, &caller, input.max_uploads, "max-uploads");
     let key_marker = input.key_marker.unwrap_or_default();
     // Without a key the upload marker means nothing, and S3 ignores it.
     let id_marker = given(input.upload_id_marker).filter(|_| !key_marker.is_empty());

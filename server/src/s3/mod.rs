@@ -37,7 +37,7 @@ mod xml_reader;
 use crate::auth::{Accounts, RequestContext};
 use crate::memory::RequestMemory;
 use crate::xml::write_references;
-use answer_xml::{Written, rewrite};
+use answer_xml::{XmlAnswer, rewrite};
 pub(crate) use checksum::declares_empty;
 pub(crate) use document::judge_document;
 pub(crate) use host::Domains;
@@ -153,7 +153,7 @@ impl S3Service {
             lenient.content_type = request.headers_mut().remove(CONTENT_TYPE);
         }
         let (mut request, _memory) =
-            document::take_in(request, &lenient, has_key, &self.server.settings.memory).await?;
+            document::read_document(request, &lenient, has_key, &self.server.settings.memory).await?;
         request.extensions_mut().insert(lenient);
         self.inner.call(request).await.map_err(|error| {
             let error: s3s::StdError = error.into();
@@ -169,7 +169,7 @@ fn finished(
     uri: &http::Uri,
     context: Option<&RequestContext>,
 ) -> http::Response<Body> {
-    if let Some(written) = response.extensions_mut().remove::<Written>() {
+    if let Some(written) = response.extensions_mut().remove::<XmlAnswer>() {
         written.replace(&mut response);
     }
     let status = response.status();

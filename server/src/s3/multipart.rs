@@ -6,8 +6,8 @@
 //! - A repeated Complete of the upload that made the current object answers as the first one did.
 
 use super::Server;
-use super::access::{Caller, refuse_unbuilt};
-use super::answer_xml::Written;
+use super::access::{Caller, refuse_unsupported};
+use super::answer_xml::XmlAnswer;
 use super::attributes::{checksum_algorithm, checksum_type};
 use super::body::{Announced, Received, receive};
 use super::checksum::{Algorithm, Kind, of_parts};
@@ -112,7 +112,7 @@ pub async fn create_multipart_upload(
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    refuse_unbuilt(&request.headers)?;
+    refuse_unsupported(&request.headers)?;
     let mut attributes = headers::attributes_of_request(&request.headers, &caller.lenient)?;
     let checksum = asked_checksum(
         input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str),
@@ -169,7 +169,7 @@ pub async fn upload_part(
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    refuse_unbuilt(&request.headers)?;
+    refuse_unsupported(&request.headers)?;
     let number = part_number(input.part_number)?;
     let upload = UploadName::parse(&input.upload_id)?;
     let wanted = upload.checksum.map(|(algorithm, _)| algorithm);
@@ -212,7 +212,7 @@ pub async fn list_parts(
     let truncated = max > 0 && rest.next().is_some();
     let owner = server.owner(&bucket.owner);
     let checksum = checksum_of(&upload.attributes);
-    let written = Written::document("ListPartsResult", |result| {
+    let written = XmlAnswer::document("ListPartsResult", |result| {
         result.text("Bucket", &input.bucket);
         result.text("Key", &input.key);
         result.text("UploadId", &input.upload_id);
@@ -298,7 +298,7 @@ pub async fn complete_multipart_upload(
     Ok(answered(answer(&info, &location, &input.bucket, &input.key)))
 }
 
-fn answered(written: Written) -> S3Response<CompleteMultipartUploadOutput> {
+fn answered(written: XmlAnswer) -> S3Response<CompleteMultipartUploadOutput> {
     let mut response = S3Response::new(CompleteMultipartUploadOutput::default());
     response.extensions.insert(written);
     response
@@ -506,8 +506,8 @@ fn completed_by(info: &ObjectInfo, name: UploadName, listed: &[Listed]) -> bool 
         && info.parts.iter().zip(listed).all(same)
 }
 
-fn answer(info: &ObjectInfo, location: &str, bucket: &str, key: &str) -> Written {
-    Written::document("CompleteMultipartUploadResult", |result| {
+fn answer(info: &ObjectInfo, location: &str, bucket: &str, key: &str) -> XmlAnswer {
+    XmlAnswer::document("CompleteMultipartUploadResult", |result| {
         result.text("Location", location);
         result.text("Bucket", bucket);
         result.text("Key", key);

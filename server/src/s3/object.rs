@@ -1,10 +1,10 @@
 //! PUT, GET and HEAD of one object.
 //!
 //! Invariant: [`FastGet`], the fast path of most GETs, and [`get_object`], the way through s3s,
-//! share all that decides the answer ([`show`]).
+//! share all that decides the answer ([`read_object`]).
 
 use super::Server;
-use super::access::{Caller, check_version, refuse_unbuilt};
+use super::access::{Caller, check_version, refuse_unsupported};
 use super::answer_xml::StoredBytes;
 use super::body::{Announced, body_of, receive};
 use super::checksum::Kind;
@@ -43,7 +43,7 @@ pub async fn put_object(
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    refuse_unbuilt(&request.headers)?;
+    refuse_unsupported(&request.headers)?;
     let announced = Announced::new(&request.headers, &caller, None)?;
     let mut attributes = headers::attributes_of_request(&request.headers, &caller.lenient)?;
     let mut writer = server.core.put(bucket.id, input.key.as_bytes(), announced.length).await.s3()?;
@@ -189,7 +189,7 @@ pub fn wants_checksums(mode: Option<&str>) -> bool {
 }
 
 /// What the answer to a GET is made of.
-pub struct Shown {
+pub struct ObjectAnswer {
     pub headers: HeaderMap,
     /// The value of Content-Range, if the answer is not the whole object.
     pub content_range: Option<String>,
@@ -200,14 +200,14 @@ pub struct Shown {
 
 /// Opens the object `key` for a GET, judges what `caller` set as conditions and range, and reads
 /// its first bytes.
-pub async fn show(
+pub async fn read_object(
     server: &Server,
     caller: &Caller,
     bucket: &Bucket,
     key: &str,
     part_number: Option<i32>,
     checksums: bool,
-) -> S3Result<Shown> {
+) -> S3Result<ObjectAnswer> {
     let reader = server.core.get(bucket.id, key.as_bytes()).await.s3()?;
     let mut reader = reader.ok_or_else(no_such_key)?;
     let View { span, partial, headers } = view(caller, reader.info(), part_number, checksums)?;
@@ -218,7 +218,7 @@ pub async fn show(
     let bytes = reader.forget_details();
     let reservation = (bytes > DETAILS_BYTES_FREE).then(|| server.settings.memory.reserve(bytes)).transpose();
     let held = reservation.map_err(slow_down)?.map(ResponseMemory::new);
-    Ok(Shown { headers, content_range, body: body_of(reader, span.length).await?, held })
+    Ok(ObjectAnswer { headers, content_range, body: body_of(reader, span.length).await?, held })
 }
 
 /// Answers GetObject, as s3s calls it. [`FastGet`] answers most requests before they get there.
@@ -233,16 +233,16 @@ pub async fn get_object(
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     check_version(input.version_id.as_deref())?;
     let checksums = wants_checksums(input.checksum_mode.as_ref().map(ChecksumMode::as_str));
-    let mut shown = show(server, &caller, &bucket, &input.key, input.part_number, checksums).await?;
-    shown.headers.extend(overrides);
+    let mut answer = read_object(server, &caller, &bucket, &input.key, input.part_number, checksums).await?;
+    answer.headers.extend(overrides);
     let output = GetObjectOutput {
-        content_range: shown.content_range,
-        body: Some(shown.body.into()),
+        content_range: answer.content_range,
+        body: Some(answer.body.into()),
         ..GetObjectOutput::default()
     };
-    let mut response = S3Response::with_headers(output, shown.headers);
+    let mut response = S3Response::with_headers(output, answer.headers);
     response.extensions.insert(StoredBytes);
-    if let Some(held) = shown.held {
+    if let Some(held) = answer.held {
         response.extensions.insert(held);
     }
     Ok(response)
@@ -311,8 +311,8 @@ impl<'a> FastGet<'a> {
             context.map(|context| (context.account.clone(), context.trailers.clone())).unwrap_or_default();
         let caller = Caller { account, trailers, lenient };
         server.check_owner(&caller, &self.bucket)?;
-        let shown = show(server, &caller, &self.bucket, &self.key, None, self.checksums).await?;
-        let Shown { headers, content_range, body, held } = shown;
+        let answer = read_object(server, &caller, &self.bucket, &self.key, None, self.checksums).await?;
+        let ObjectAnswer { headers, content_range, body, held } = answer;
         let mut response = Response::new(body);
         *response.headers_mut() = headers;
         if let Some(held) = held {

@@ -235,7 +235,7 @@ fn check_declaration(declaration: &BytesDecl<'_>) -> S3Result<()> {
 /// Returns the same document with every text as one run of plain characters. It is for the parser
 /// of s3s, which passes over CDATA sections and does not know every reference. Attributes stay as
 /// they are.
-pub fn made_plain(document: &[u8], elements_max: usize) -> S3Result<Vec<u8>> {
+pub fn to_plain(document: &[u8], elements_max: usize) -> S3Result<Vec<u8>> {
     let mut reader = XmlReader::new(document, elements_max)?;
     let mut writer = quick_xml::Writer::new(Vec::with_capacity(document.len()));
     let mut open = Vec::new();
@@ -418,9 +418,9 @@ mod tests {
     fn a_plain_document_says_the_same() {
         let document = "<?xml version='1.0'?><!-- c --><r xmlns:x='u' x:type=\"a&quot;b\">\
                         <k><![CDATA[<k>&]]>&#65;&#x1F600;</k><e/></r>";
-        let plain = made_plain(document.as_bytes(), 10).unwrap();
+        let plain = to_plain(document.as_bytes(), 10).unwrap();
         let plain = String::from_utf8(plain).unwrap();
         assert_eq!(plain, "<r xmlns:x='u' x:type=\"a&quot;b\"><k>&lt;k&gt;&amp;A\u{1f600}</k><e></e></r>");
-        assert!(made_plain(b"<r/>x", 10).is_err() && made_plain(b"<r>", 10).is_err());
+        assert!(to_plain(b"<r/>x", 10).is_err() && to_plain(b"<r>", 10).is_err());
     }
 }

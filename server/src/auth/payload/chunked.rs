@@ -1,14 +1,18 @@
-//! The decoder of aws-chunked bodies, signed and unsigned, with and without trailers. No I/O.
+//! The decoder of aws-chunked bodies, signed and unsigned, with and without trailers. It does no
+//! I/O.
 //!
 //! ```text
-//! signed    40;chunk-signature=<64 hex>\r\n<64 bytes>\r\n … 0;chunk-signature=<64 hex>\r\n[trailers]\r\n
+//! signed    40;chunk-signature=<64 hex>\r\n<64 bytes>\r\n …
+//!           0;chunk-signature=<64 hex>\r\n[trailers]\r\n
 //! unsigned  40\r\n<64 bytes>\r\n … 0\r\n[trailers]\r\n
 //! trailers  name:value\r\n … [x-amz-trailer-signature:<64 hex>\r\n]
 //! ```
 //!
-//! Invariants: memory is bounded (a line, and the trailers together, have caps; data is sliced from the
-//! input, never collected); a signed chunk is checked when its last byte has come; `finished` is only
-//! true once everything that is signed was verified.
+//! Invariants:
+//! - Memory is bounded: a line, and the trailers together, have limits, and data is sliced from the
+//!   input, never collected.
+//! - A signed chunk is checked when its last byte has come.
+//! - `finished` is only true once everything that is signed was verified.
 
 use crate::auth::AuthError;
 use crate::auth::hash::Sha256;

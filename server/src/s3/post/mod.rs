@@ -15,7 +15,7 @@ mod policy;
 mod signature;
 
 use super::Server;
-use super::access::{Caller, check_canned_acl, refuse_unbuilt};
+use super::access::{Caller, check_canned_acl, refuse_unsupported};
 use super::body::{Announced, BODY_BYTES_MAX, receive};
 use super::checksum::Kind;
 use super::error::{EngineResult, from_body, invalid_argument, not_implemented, slow_down};
@@ -192,7 +192,7 @@ impl Upload<'_> {
             return Err(invalid_argument("User key must have a length greater than 0."));
         }
         let (headers, mut lenient) = headers_of(self.form)?;
-        refuse_unbuilt(&headers)?;
+        refuse_unsupported(&headers)?;
         let (least, most) = (self.lengths.0, self.lengths.1.min(BODY_BYTES_MAX));
         // Some of what was read with the fields may belong to the file.
         let length_max = self.length_max.saturating_add(form::BEFORE_FILE_BYTES_MAX as u64).min(most);
