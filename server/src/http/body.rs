@@ -104,11 +104,12 @@ impl Drop for RequestRecord {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
         let (method, path, status) = (&self.method, self.uri.path(), self.status.as_u16());
-        let (bytes, id, ms) = (self.bytes, self.request_id, duration.as_secs_f64() * 1e3);
+        let (bytes, ms) = (self.bytes, duration.as_secs_f64() * 1e3);
+        let id = || self.request_id.to_string();
         if duration >= self.slow {
-            tracing::warn!(%method, path, status, bytes, duration_ms = ms, request_id = id.to_string().as_str(), "slow request");
+            tracing::warn!(%method, path, status, bytes, duration_ms = ms, request_id = id(), "slow request");
         } else {
-            tracing::debug!(%method, path, status, bytes, duration_ms = ms, request_id = id.to_string().as_str(), "request");
+            tracing::debug!(%method, path, status, bytes, duration_ms = ms, request_id = id(), "request");
         }
     }
 }

@@ -105,8 +105,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
         register_buffers: options.register_buffers,
     })?;
 
-    // The socket is made only now: whoever holds the drives is the one server of this data
-    // directory.
+    // The socket comes after the drives: whoever holds them is the one server of this directory.
     let admin_socket = AdminSocket::bind(&options.data_dir)?;
     let mut admin_listeners = Some(admin.listeners(&admin_socket)?);
 
