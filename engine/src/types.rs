@@ -3,6 +3,10 @@
 //! Invariants: nothing here borrows from a ring or a shard, so every value may cross cores.
 //! The engine reads no meaning into attribute names; the S3 front end does.
 
+mod request;
+
+pub use request::{EnteredRequest, RequestId};
+
 use std::fmt;
 
 /// Identity of a bucket. Never reused, so an operation that raced a delete can not touch a namesake.

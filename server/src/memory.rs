@@ -1,26 +1,28 @@
-//! The memory that the requests of one core may hold at once, beside what each connection has anyway.
+//! The memory that the requests of one core may hold at once, beside what each connection has
+//! anyway.
 //!
-//! Invariant: what is taken is given back when its [`Share`] is dropped, however the request ends. A request that
-//! does not get its share is answered 503 SlowDown before it costs anything.
+//! Invariant: what is reserved is given back when its [`Reservation`] is dropped, however the
+//! request ends. A request that finds no memory is answered 503 SlowDown before it costs anything.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Bytes that are free. Only one core's thread uses it; it is atomic because what holds it must be `Sync`.
+/// The memory that the requests of one core share. Only that core's thread uses it; it is atomic
+/// because what holds it must be `Sync`.
 #[derive(Clone, Debug)]
 pub struct RequestMemory {
     bytes_max: u64,
     free_bytes: Arc<AtomicU64>,
 }
 
-/// Part of it, in somebody's hands.
+/// A part of the memory that somebody holds. It is given back when this is dropped.
 #[derive(Debug)]
-pub struct Share {
+pub struct Reservation {
     memory: RequestMemory,
     bytes: AtomicU64,
 }
 
-/// Other requests hold too much.
+/// There is no room for a request, because other requests hold too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "Please reduce your request rate: other requests hold the memory for requests; {free_bytes} bytes are free, and \
@@ -32,18 +34,20 @@ pub struct OutOfMemory {
 }
 
 impl RequestMemory {
+    /// Makes a memory of `bytes_max` bytes.
     pub fn new(bytes_max: u64) -> Self {
         Self { bytes_max, free_bytes: Arc::new(AtomicU64::new(bytes_max)) }
     }
 
-    /// All of it: what needs more will never find room.
+    /// Returns the whole size in bytes. What needs more will never find room.
     pub fn bytes_max(&self) -> u64 {
         self.bytes_max
     }
 
-    pub fn take(&self, bytes: u64) -> Result<Share, OutOfMemory> {
+    /// Reserves `bytes`. Fails if fewer are free.
+    pub fn reserve(&self, bytes: u64) -> Result<Reservation, OutOfMemory> {
         self.grow(bytes)?;
-        Ok(Share { memory: self.clone(), bytes: AtomicU64::new(bytes) })
+        Ok(Reservation { memory: self.clone(), bytes: AtomicU64::new(bytes) })
     }
 
     fn grow(&self, bytes: u64) -> Result<(), OutOfMemory> {
@@ -54,9 +58,10 @@ impl RequestMemory {
     }
 }
 
-impl Share {
-    /// Makes it this many bytes.
-    pub fn set(&self, bytes: u64) -> Result<(), OutOfMemory> {
+impl Reservation {
+    /// Changes the reservation to `bytes`. Fails if it can not grow so far, and stays as it was
+    /// then.
+    pub fn resize(&self, bytes: u64) -> Result<(), OutOfMemory> {
         let before = self.bytes.load(Relaxed);
         match bytes.checked_sub(before) {
             Some(more) => self.memory.grow(more)?,
@@ -67,26 +72,28 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.memory.free_bytes.fetch_add(self.bytes.load(Relaxed), Relaxed);
     }
 }
 
-/// What an answer holds until it was sent or given up; travels in its extensions.
+/// The memory that an answer holds until it was sent or given up. It travels in the answer's
+/// extensions.
 #[derive(Clone, Debug)]
-pub struct Held(Arc<Share>);
+pub struct ResponseMemory(Arc<Reservation>);
 
-impl Held {
-    pub fn new(share: Share) -> Self {
+impl ResponseMemory {
+    /// Keeps a reservation for an answer.
+    pub fn new(share: Reservation) -> Self {
         Self(Arc::new(share))
     }
 
-    /// An answer that is ready needs its own length and nothing else.
+    /// Gives back all but `bytes`, which is what an answer needs once it is ready.
     pub fn shrink(&self, bytes: u64) {
         let now = self.0.bytes.load(Relaxed);
         // Giving back never fails.
-        let _ = self.0.set(bytes.min(now));
+        let _ = self.0.resize(bytes.min(now));
     }
 }
 
@@ -97,27 +104,27 @@ mod tests {
     #[test]
     fn what_one_request_holds_another_waits_for() {
         let memory = RequestMemory::new(100);
-        let first = memory.take(60).unwrap();
-        assert_eq!(memory.take(41).unwrap_err(), OutOfMemory { needed_bytes: 41, free_bytes: 40 });
-        let second = memory.take(40).unwrap();
+        let first = memory.reserve(60).unwrap();
+        assert_eq!(memory.reserve(41).unwrap_err(), OutOfMemory { needed_bytes: 41, free_bytes: 40 });
+        let second = memory.reserve(40).unwrap();
         drop(first);
-        assert!(memory.take(61).is_err());
+        assert!(memory.reserve(61).is_err());
         drop(second);
-        assert!(memory.take(100).is_ok());
+        assert!(memory.reserve(100).is_ok());
     }
 
     #[test]
     fn shares_grow_and_shrink() {
         let memory = RequestMemory::new(100);
-        let share = memory.take(10).unwrap();
-        share.set(90).unwrap();
-        assert!(share.set(101).is_err() && memory.take(11).is_err());
-        let held = Held::new(share);
+        let share = memory.reserve(10).unwrap();
+        share.resize(90).unwrap();
+        assert!(share.resize(101).is_err() && memory.reserve(11).is_err());
+        let held = ResponseMemory::new(share);
         held.shrink(95);
-        assert!(memory.take(11).is_err(), "shrinking takes nothing");
+        assert!(memory.reserve(11).is_err(), "shrinking takes nothing");
         held.shrink(20);
-        assert!(memory.take(80).is_ok());
+        assert!(memory.reserve(80).is_ok());
         drop(held);
-        assert!(memory.take(100).is_ok());
+        assert!(memory.reserve(100).is_ok());
     }
 }

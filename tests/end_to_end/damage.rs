@@ -3,6 +3,7 @@
 
 use crate::check::{find, flip};
 use crate::support::{BUCKET, Refusal, assert_holds, get, get_range, list_all, make_bucket, put};
+use aws_sdk_s3::operation::RequestId;
 use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Content, Server, ServerOptions};
 use std::fs::OpenOptions;
@@ -25,8 +26,11 @@ fn content(number: usize) -> Content {
 /// Returns a server with nine objects that was stopped, so that a checkpoint contains all of them,
 /// and its drive.
 async fn stopped() -> (Server, PathBuf) {
-    let options =
-        ServerOptions { size: "256MiB", shards: "2", flags: &["--scrub-rate", "off"], ..Default::default() };
+    stopped_with(&["--scrub-rate", "off"]).await
+}
+
+async fn stopped_with(flags: &'static [&'static str]) -> (Server, PathBuf) {
+    let options = ServerOptions { size: "256MiB", shards: "2", flags, ..Default::default() };
     let mut server = Server::start(options);
     let client = server.client(&MAIN);
     make_bucket(&client).await;
@@ -81,6 +85,38 @@ async fn damaged_objects_are_errors_and_all_others_are_served() {
     }
     client.delete_object().bucket(BUCKET).key(key(3)).send().await.expect("deleted");
     assert!(server.stop().success());
+}
+
+/// The errors that were logged inside the span of this request, a line of JSON each.
+fn errors_of_request(server: &Server, id: &str) -> Vec<String> {
+    let span = format!("\"span\":{{\"request_id\":\"{id}\",\"name\":\"request\"}}");
+    let of_request = |line: &&str| line.contains(&span) && line.contains("\"level\":\"ERROR\"");
+    server.log().lines().filter(of_request).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn what_is_logged_of_a_damaged_object_names_the_request_that_met_it() {
+    let (mut server, drive) = stopped_with(&["--scrub-rate", "off", "--log-format", "json"]).await;
+    for (number, at) in [(0, 1_000), (2, 5_000_000)] {
+        flip(&drive, find(&drive, &content(number).bytes()[at..at + 40]));
+    }
+    server.start_again();
+    let client = server.client(&MAIN);
+    let refused = client.get_object().bucket(BUCKET).key(key(0)).send().await.expect_err("it is damaged");
+    let id = refused.request_id().expect("an answer with an id");
+    let errors = errors_of_request(&server, id);
+    let one = errors.len() == 1 && errors[0].contains("stored data could not be read");
+    assert!(one, "{errors:?} in {}", server.log());
+    // The same of a body that breaks off, long after the head of the answer was sent.
+    let answer = client.get_object().bucket(BUCKET).key(key(2)).send().await.expect("its beginning is whole");
+    let id = answer.request_id().expect("an answer with an id").to_owned();
+    answer.body.collect().await.expect_err("its second slice is damaged");
+    let errors = errors_of_request(&server, &id);
+    let told = errors.iter().any(|line| line.contains("reading an object failed in the middle of its body"));
+    assert!(told, "{errors:?} in {}", server.log());
+    // Other requests have spans of their own, or none.
+    let whole = client.get_object().bucket(BUCKET).key(key(3)).send().await.expect("it is not damaged");
+    assert_eq!(errors_of_request(&server, whole.request_id().expect("an id")), [""; 0]);
 }
 
 #[tokio::test]

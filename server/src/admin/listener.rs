@@ -1,12 +1,14 @@
-//! The admin listeners: an address, unless there is none, and the socket in the data directory.
+//! The admin listeners: the address, if there is one, and the socket in the data directory.
 //!
-//! Invariants: both live on one core, and each has a cap on connections of its own, so that nobody who reaches the
-//! address alone keeps operators from the socket. A request's body is never read; the
-//! connection of one that has a body ends with the answer.
+//! Invariants:
+//! - Both live on one core, and each has a limit on connections of its own, so that nobody who
+//!   reaches the address alone keeps operators from the socket.
+//! - A request's body is never read; the connection of a request that has a body ends with the
+//!   answer.
 
 use super::{Peer, answer};
 use crate::http::{
-    ConnectionCap, Front, Handler, Limits, Socket, accept_each, check_head, serve as serve_http,
+    ConnectionCap, Handler, HttpServer, Limits, Socket, accept_each, check_head, serve as serve_http,
 };
 use http::header::{CONNECTION, HeaderValue, SERVER};
 use http::{Request, Response};
@@ -18,40 +20,40 @@ use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Of one listener: a few programs that look now and then.
+/// The most connections of one listener: a few programs look now and then.
 const CONNECTIONS_MAX: usize = 64;
 const HEADER_TIME: Duration = Duration::from_secs(60);
 const SEND_STALL: Duration = Duration::from_secs(10);
 
-/// What a core listens on for operators.
+/// The listeners for operators, both served by one core.
 pub struct AdminListeners {
-    /// None: the socket only.
+    /// The listener of the address. None if there is only the socket.
     pub address: Option<TcpListener>,
     pub socket: UnixListener,
 }
 
-/// Serves both until the front stops.
-pub async fn serve<H: Handler>(front: Rc<Front<H>>, listeners: AdminListeners) -> io::Result<()> {
+/// Serves both listeners until a shutdown is requested.
+pub async fn serve<H: Handler>(server: Rc<HttpServer<H>>, listeners: AdminListeners) -> io::Result<()> {
     let AdminListeners { address, socket } = listeners;
     let limits = || {
         Rc::new(Limits {
             connections: ConnectionCap::new(CONNECTIONS_MAX),
             header_time: HEADER_TIME,
             send_stall: SEND_STALL,
-            ..front.limits.clone()
+            ..server.limits.clone()
         })
     };
     let (socket_limits, address_limits) = (limits(), limits());
-    let by_socket = accept_each(&front.stop, OwnedFd::from(socket.try_clone()?), || {
+    let by_socket = accept_each(&server.shutdown, OwnedFd::from(socket.try_clone()?), || {
         let (stream, _) = socket.accept()?;
-        admit(&front, &socket_limits, Peer::Socket, Socket::unix(stream)?);
+        admit(&server, &socket_limits, Peer::Socket, Socket::unix(stream)?);
         Ok(())
     });
     let by_address = async {
         let Some(address) = &address else { return Ok(()) };
-        accept_each(&front.stop, OwnedFd::from(address.try_clone()?), || {
+        accept_each(&server.shutdown, OwnedFd::from(address.try_clone()?), || {
             let (stream, _) = address.accept()?;
-            admit(&front, &address_limits, Peer::Address, Socket::tcp(stream)?);
+            admit(&server, &address_limits, Peer::Address, Socket::tcp(stream)?);
             Ok(())
         })
         .await
@@ -60,28 +62,28 @@ pub async fn serve<H: Handler>(front: Rc<Front<H>>, listeners: AdminListeners) -
     by_socket.and(by_address)
 }
 
-/// At the cap the connection is closed at once.
-fn admit<H: Handler>(front: &Rc<Front<H>>, limits: &Rc<Limits>, peer: Peer, socket: Rc<Socket>) {
+/// Serves a connection in a task of its own, or closes it at once if there are too many.
+fn admit<H: Handler>(server: &Rc<HttpServer<H>>, limits: &Rc<Limits>, peer: Peer, socket: Rc<Socket>) {
     let Some(slot) = limits.connections.take() else {
         tracing::warn!(?peer, "at the cap on admin connections; closing one");
         return;
     };
-    let (front, limits) = (front.clone(), limits.clone());
+    let (server, limits) = (server.clone(), limits.clone());
     monoio::spawn(async move {
-        let exchange = |request| exchange(&front, peer, request);
-        serve_http(socket, &limits, &front.stop, Rc::new(|| {}), exchange).await;
+        let exchange = |request| exchange(&server, peer, request);
+        serve_http(socket, &limits, &server.shutdown, Rc::new(|| {}), exchange).await;
         drop(slot);
     });
 }
 
 async fn exchange<H: Handler>(
-    front: &Front<H>,
+    server: &HttpServer<H>,
     peer: Peer,
     mut request: Request<Incoming>,
 ) -> Response<s3s::Body> {
     let head = check_head(&mut request);
     let mut response = match head {
-        Ok(()) => answer(front, peer, request.method(), request.uri().path()).await,
+        Ok(()) => answer(server, peer, request.method(), request.uri().path()).await,
         Err(error) => {
             let mut response = Response::new(s3s::Body::from(format!("{error}\n")));
             *response.status_mut() = error.status();

@@ -1,7 +1,9 @@
-//! `/ringbolt/metrics`: the node's numbers in the text format of Prometheus, version 0.0.4.
+//! The node's numbers at `/ringbolt/metrics`, in the text format of Prometheus, version 0.0.4.
 //!
-//! Invariants: sums and shard numbers only, no name of a bucket, key or account, since no credentials are asked for;
-//! names and units follow Prometheus' conventions and do not change their meaning.
+//! Invariants:
+//! - The page has sums and numbers of shards only, and no name of a bucket, key or account, since
+//!   no credentials are asked for.
+//! - Names and units follow the conventions of Prometheus and do not change their meaning.
 
 use crate::http::TrafficSum;
 use http::Response;
@@ -13,10 +15,10 @@ use std::time::Duration;
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const BUFFER_CHUNK_BYTES: u64 = 1 << 20;
 
-/// Requests by operation.
+/// The number of requests by the name of their operation.
 type Requests = [(&'static str, u64)];
 
-/// The answer; without `node` and `requests` while the node starts.
+/// Makes the answer. `node` is None and `requests` is empty while the node starts.
 pub fn answer(node: Option<&NodeMetrics>, traffic: &TrafficSum, requests: &Requests) -> Response<s3s::Body> {
     let mut response = Response::new(s3s::Body::from(render(node, traffic, requests, &Process::now())));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
@@ -24,14 +26,14 @@ pub fn answer(node: Option<&NodeMetrics>, traffic: &TrafficSum, requests: &Reque
     response
 }
 
-/// What the system says of the process, each if it does.
+/// What the system tells about the process. A field is None if the system does not tell it.
 #[derive(Debug, Default)]
 struct Process {
-    /// Memory that is in RAM.
+    /// The memory of the process that is in RAM, in bytes.
     resident_bytes: Option<u64>,
-    /// User and system time of all threads.
+    /// The user and system time of all threads.
     cpu: Option<Duration>,
-    /// Since 1970.
+    /// The start of the process, since 1970.
     started: Option<Duration>,
 }
 
@@ -48,12 +50,13 @@ fn resident_bytes() -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
-/// The start of the process after the start of the system, and that after 1970.
+/// Computes when the process began, since 1970: the start of the system, and the time from there.
 fn started() -> Option<Duration> {
     let system = std::fs::read_to_string("/proc/stat").ok()?;
     let booted_s: u64 = system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     let process = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The name of the program, in parentheses, may hold anything; the start is the twentieth word behind it.
+    // The name of the program, in parentheses, may hold anything; the start is the twentieth word
+    // behind it.
     let (_, behind) = process.rsplit_once(')')?;
     let ticks: u64 = behind.split_whitespace().nth(19)?.parse().ok()?;
     let ms = ticks.checked_mul(1000)?.checked_div(rustix::param::clock_ticks_per_second())?;
@@ -112,13 +115,13 @@ impl Page {
         self.one(name, kind, help, &[], value);
     }
 
-    /// A time in seconds with its milliseconds.
+    /// Writes a time in seconds, with its milliseconds.
     fn seconds(&mut self, name: &str, kind: &str, help: &str, time: Duration) {
         let value = format_args!("{}.{:03}", time.as_secs(), time.subsec_millis());
         self.one(name, kind, help, &[], value);
     }
 
-    /// One value for each of `values`, told apart by `label`.
+    /// Writes one value for each of `values`, told apart by `label`.
     fn family<L: ToString>(
         &mut self,
         name: &str,
@@ -201,7 +204,7 @@ impl Page {
         for (name, help, value) in counts {
             self.plain(name, "counter", help, value);
         }
-        // Their sum over the stored bytes is the write amplification.
+        // The sum of these over the stored bytes is the write amplification.
         let written = [
             ("log", counters.log_bytes),
             ("slices", counters.slice_bytes + counters.relocated_bytes),

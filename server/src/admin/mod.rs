@@ -1,9 +1,14 @@
-//! What operators ask a server, on listeners of its own: health and metrics. No bucket's names are ever shadowed.
+//! What operators ask a server, on listeners of its own: health and metrics. So their paths hide no
+//! bucket.
 //!
-//! Invariants: health and metrics are told without credentials, and say nothing that needs them: no name of a bucket,
-//! key or account. They need no memory of requests and no place among the connections of clients, so that they are told
-//! when things are bad.
-//! Deliberately absent: anything that changes the node. [`answer`] is where a later command asks its [`Peer`] for more.
+//! Invariants:
+//! - Health and metrics are told without credentials, and say nothing that needs them: no name of a
+//!   bucket, key or account.
+//! - They need no memory of requests and no place among the connections of clients, so that they
+//!   are told when the server is overloaded.
+//!
+//! Deliberately absent is anything that changes the node. [`answer`] is where a later command
+//! demands more of its [`Peer`].
 
 pub mod listener;
 pub mod metrics;
@@ -12,25 +17,30 @@ mod socket;
 pub use self::listener::{AdminListeners, serve};
 pub use self::socket::{AdminSocket, AdminSocketError};
 
-use crate::http::{Front, Handler};
+use crate::http::{Handler, HttpServer};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
 
+/// The path that tells whether the node takes requests.
 pub const HEALTH_PATH: &str = "/ringbolt/health";
+/// The path of the metrics, in the text format of Prometheus.
 pub const METRICS_PATH: &str = "/ringbolt/metrics";
 
-/// How a request came.
+/// How a request of an operator reached the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// Over TCP: anybody who reaches the address. What names or changes anything needs the root key's signature.
+    /// It came over TCP, from anybody who reaches the address. A command that names or changes
+    /// anything will have to demand the root key's signature of such a peer.
     Address,
-    /// Through the socket in the data directory: the user that the server runs as, or root.
+    /// It came through the socket in the data directory, so from the user that the server runs as,
+    /// or from root.
     Socket,
 }
 
-/// The answer to one request. Each route says here what it asks of its peer; those of today ask nothing.
+/// Answers one request. Each route checks here what it demands of its peer; the routes of today
+/// demand nothing.
 pub async fn answer<H: Handler>(
-    front: &Front<H>,
+    server: &HttpServer<H>,
     peer: Peer,
     method: &Method,
     path: &str,
@@ -43,13 +53,13 @@ pub async fn answer<H: Handler>(
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             response
         }
-        HEALTH_PATH => health(front.handler.get().is_some() && !front.stop.said()),
+        HEALTH_PATH => health(server.handler.get().is_some() && !server.shutdown.is_requested()),
         METRICS_PATH => {
-            let (node, requests) = match front.handler.get() {
+            let (node, requests) = match server.handler.get() {
                 Some(handler) => (handler.metrics().await, handler.requests()),
                 None => (None, Vec::new()),
             };
-            metrics::answer(node.as_ref(), &front.traffic.sum(), &requests)
+            metrics::answer(node.as_ref(), &server.traffic.sum(), &requests)
         }
         _ => status(StatusCode::NOT_FOUND),
     }
@@ -61,7 +71,7 @@ fn status(status: StatusCode) -> Response<s3s::Body> {
     response
 }
 
-/// 200 when the node takes requests, 503 while it starts or stops.
+/// Answers 200 when the node takes requests, and 503 while it starts or stops.
 fn health(ready: bool) -> Response<s3s::Body> {
     let word = if ready { "ok" } else { "unavailable" };
     let text = serde_json::json!({ "status": word, "version": env!("CARGO_PKG_VERSION") }).to_string();

@@ -1,7 +1,10 @@
 //! The admin socket in the data directory.
 //!
-//! Invariants: it has mode 0600 from the moment it is there. One that a killed server left behind is replaced; one that
-//! answers is another server's, and is refused. It goes with its owner.
+//! Invariants:
+//! - The socket has mode 0600 from the moment its file exists.
+//! - A socket that a killed server left behind is replaced. One that answers belongs to another
+//!   server, and is refused.
+//! - The file is removed when its owner is dropped.
 
 use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -12,12 +15,13 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-/// Its name in the data directory.
+/// The name of the socket in the data directory.
 pub const FILE: &str = "admin.sock";
 const BACKLOG: i32 = 64;
-/// Of `sockaddr_un`, with the zero at its end.
+/// The longest path that `sockaddr_un` holds beside its terminating zero, in bytes.
 const PATH_BYTES_MAX: usize = 107;
 
+/// Why the admin socket can not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminSocketError {
     #[error(
@@ -32,13 +36,15 @@ pub enum AdminSocketError {
     Make { path: PathBuf, source: io::Error },
 }
 
-/// The socket and its file, which is removed when this is dropped.
+/// The listening socket and its file. The file is removed when this is dropped.
 pub struct AdminSocket {
     listener: UnixListener,
     path: PathBuf,
 }
 
 impl AdminSocket {
+    /// Makes the socket in `data_dir` and listens on it. Fails if another server answers there, or
+    /// if the socket can not be made.
     pub fn bind(data_dir: &Path) -> Result<Self, AdminSocketError> {
         let path = data_dir.join(FILE);
         let failed = |source| AdminSocketError::Make { path: path.clone(), source };
@@ -55,11 +61,12 @@ impl AdminSocket {
         Ok(Self { listener, path })
     }
 
+    /// Returns the path of the socket's file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// For the core that serves it.
+    /// Returns a handle of the listener, for the core that serves it.
     pub fn listener(&self) -> io::Result<UnixListener> {
         self.listener.try_clone()
     }
@@ -67,12 +74,13 @@ impl AdminSocket {
 
 impl Drop for AdminSocket {
     fn drop(&mut self) {
-        // One that stays is replaced at the next start.
+        // A file that stays is replaced at the next start.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// The kernel takes no long paths for sockets: those go by way of the open directory.
+/// Returns a path by which the kernel takes the socket: it refuses long ones, which go by way of
+/// the open directory.
 fn reachable(directory: &File, path: &Path) -> PathBuf {
     if path.as_os_str().len() <= PATH_BYTES_MAX {
         return path.to_owned();
@@ -82,7 +90,7 @@ fn reachable(directory: &File, path: &Path) -> PathBuf {
 
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Before it has a name: the file gets the mode of the socket.
+    // The mode is set before the socket has a name: its file gets the same mode.
     fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     socket.bind(&SockAddr::unix(path)?)?;
     socket.listen(BACKLOG)?;

@@ -1,4 +1,4 @@
-//! The admin listeners beside a front that serves.
+//! The admin listeners beside a server that serves.
 
 use super::*;
 use crate::http::Limits;
@@ -32,7 +32,8 @@ fn they_are_in_the_socket_too() {
     assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\"status\":\"ok\""), "{answer}");
 }
 
-/// They shadowed the objects `health` and `metrics` of a bucket `ringbolt`, and with virtual hosts those of every one.
+/// They shadowed the objects `health` and `metrics` of a bucket `ringbolt`, and with virtual hosts
+/// those of every one.
 #[test]
 fn clients_have_all_names_to_themselves() {
     let server = Server::start(Limits::default(), true);

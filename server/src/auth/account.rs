@@ -1,8 +1,9 @@
-//! Accounts: who may sign requests. They come from `users.toml` in the data directory.
+//! The accounts that may sign requests. They come from `users.toml` in the data directory.
 //!
-//! Invariants: at least one account; access keys and canonical ids are unique; the file that holds
-//! secrets is readable by its owner only (mode 0600), or it is refused. The set does not change while
-//! the server runs, so cores share it without a lock.
+//! Invariants:
+//! - There is at least one account, and access keys and canonical ids are unique.
+//! - The file that holds secrets is readable by its owner only (mode 0600), or it is refused.
+//! - The set does not change while the server runs, so cores share it without a lock.
 
 use super::hash::Sha256;
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 const FILE_NAME: &str = "users.toml";
 
-/// One account, as S3 sees it.
+/// An account as S3 knows it.
 #[derive(Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Account {
@@ -27,7 +28,7 @@ pub struct Account {
 }
 
 impl fmt::Debug for Account {
-    /// Without the secret: an account may end up in a log line.
+    /// Leaves the secret out: an account may end up in a log line.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Account")
@@ -64,7 +65,8 @@ pub enum AccountError {
     Environment { name: &'static str, reason: String },
 }
 
-/// Keys given by the environment: they stand in for the first account's, and are written nowhere.
+/// The keys that the environment gives. They replace those of the first account and are written
+/// nowhere.
 #[derive(Clone)]
 pub struct RootCredentials {
     pub access_key: String,
@@ -72,7 +74,8 @@ pub struct RootCredentials {
 }
 
 impl RootCredentials {
-    /// From RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY. None if neither is set.
+    /// Reads RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY. Returns None if neither is set; fails if
+    /// only one is, or if one can not be used.
     pub fn from_environment() -> Result<Option<Self>, AccountError> {
         let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         match (read("RINGBOLT_ACCESS_KEY"), read("RINGBOLT_SECRET_KEY")) {
@@ -100,16 +103,16 @@ fn unset(name: &'static str) -> AccountError {
     AccountError::Environment { name, reason: "it is not set, but its counterpart is".to_owned() }
 }
 
-/// Whether this start made the accounts, so that they are shown once.
+/// Tells whether this start made the accounts, which are shown once then.
 #[derive(Debug)]
 pub enum FirstStart {
-    /// The accounts were there already, or come from the environment.
+    /// The accounts existed already, or come from the environment.
     No,
-    /// A new file at `path` holds `account`.
+    /// This start made the file `path`, which holds `account`.
     Created { path: PathBuf, account: Arc<Account> },
 }
 
-/// All accounts of the node.
+/// All accounts of the node. They do not change while it runs.
 #[derive(Debug, Default)]
 pub struct Accounts {
     ordered: Vec<Arc<Account>>,
@@ -125,20 +128,24 @@ struct UsersFile {
 }
 
 impl Accounts {
+    /// Returns the account with this access key.
     pub fn by_access_key(&self, access_key: &str) -> Option<&Arc<Account>> {
         self.by_access_key.get(access_key)
     }
 
+    /// Returns the account with this canonical id.
     pub fn by_canonical_id(&self, canonical_id: &str) -> Option<&Arc<Account>> {
         self.by_canonical_id.get(canonical_id)
     }
 
-    /// In the order of the file; never empty when it comes from [`Accounts::load_or_create`].
+    /// Returns the accounts in the order of the file. There is at least one if they come from
+    /// [`Accounts::load_or_create`].
     pub fn all(&self) -> &[Arc<Account>] {
         &self.ordered
     }
 
-    /// Later accounts with a taken access key or canonical id do not replace earlier ones.
+    /// Makes the set from a list. Where two accounts share an access key or a canonical id, the
+    /// earlier one is found by it.
     pub fn from_list(list: Vec<Account>) -> Self {
         let mut accounts = Self::default();
         for account in list {
@@ -150,8 +157,9 @@ impl Accounts {
         accounts
     }
 
-    /// Reads `users.toml`, or makes it with one account of random keys. `root` stands in for the keys
-    /// of the first account; with it and without a file, no file is made.
+    /// Reads `users.toml`, or makes it with one account of random keys. `root` replaces the keys of
+    /// the first account; if it is given and there is no file, no file is made. Fails if the file
+    /// can be read by others, is not valid, or can not be made.
     pub fn load_or_create(
         data_dir: &Path,
         root: Option<RootCredentials>,
@@ -176,8 +184,8 @@ impl Accounts {
     }
 }
 
-/// Without a file, the canonical id follows from the access key, so that buckets keep their owner
-/// from one start to the next.
+/// Replaces the keys of the first account. If there is no account, the canonical id is derived from
+/// the access key, so that buckets keep their owner from one start to the next.
 fn apply_root(list: &mut Vec<Account>, root: RootCredentials) {
     match list.first_mut() {
         Some(first) => {
@@ -219,7 +227,8 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Account>, AccountError> {
     Ok(file.account)
 }
 
-/// Line and message only: the library's own rendering quotes the line, which may hold a secret.
+/// Describes an error by its line and message alone: the library's own text quotes the line, which
+/// may hold a secret.
 fn describe(text: &str, error: &toml::de::Error) -> String {
     match error.span() {
         Some(span) => {
@@ -276,7 +285,8 @@ fn random_account() -> Result<Account, AccountError> {
     })
 }
 
-/// The alphabet's size must divide 256, so that every character is equally likely.
+/// Makes a random text. The alphabet's size must divide 256, so that every character is equally
+/// likely.
 fn random_text(length: usize, alphabet: &[u8]) -> Result<String, AccountError> {
     assert_eq!(256 % alphabet.len(), 0);
     let mut bytes = vec![0u8; length];

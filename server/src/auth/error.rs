@@ -1,6 +1,8 @@
-//! What makes a request's signature or body unacceptable, with the S3 code and status it is answered with.
+//! The errors of a request's signature or body, with the S3 code and the status that each is
+//! answered with.
 
-/// An error of this room. Body errors reach the handlers as the error of the body's stream.
+/// Why a request's signature or body is not acceptable. The error of a body reaches the handlers as
+/// the error of the body's stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     #[error("Access Denied")]
@@ -75,7 +77,7 @@ pub enum AuthError {
 }
 
 impl AuthError {
-    /// The S3 error code.
+    /// Returns the code that S3 has for this error.
     pub fn code(&self) -> &'static str {
         match self {
             Self::AccessDenied
@@ -104,10 +106,11 @@ impl AuthError {
         }
     }
 
+    /// Returns the HTTP status that the error is answered with.
     pub fn status(&self) -> http::StatusCode {
         use http::StatusCode;
         match self.code() {
-            // A request that is never valid is refused as one that is no longer valid is.
+            // A request that is never valid is refused like one that is no longer valid.
             _ if matches!(self, Self::BadExpires { .. }) => StatusCode::FORBIDDEN,
             "AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" => {
                 StatusCode::FORBIDDEN
@@ -117,7 +120,7 @@ impl AuthError {
         }
     }
 
-    /// The region the client should have signed for.
+    /// Returns the region that the client should have signed for, if that is what was wrong.
     pub fn region(&self) -> Option<&str> {
         match self {
             Self::WrongRegion { expected, .. } | Self::WrongQueryRegion { expected, .. } => Some(expected),

@@ -1,28 +1,33 @@
 //! The hashes of S3: SHA-256 and HMAC for signatures and signed payloads, MD5 for ETags.
 //!
-//! Invariant: the rest of the server names no hashing library, so that a faster one, or one that hashes
-//! several uploads of a core side by side in SIMD lanes, is a change of this file alone.
+//! Invariant: the rest of the server names no library for these, so that a faster one, or one that
+//! hashes several uploads of a core side by side in SIMD lanes, is a change of this file alone.
 
 pub use super::md5::Md5;
 use aws_lc_rs::{constant_time, digest, hmac};
 
-/// SHA-256, fed piece by piece. AWS-LC: assembler with AVX2 or SHA instructions, chosen at run time.
+/// SHA-256 of bytes that come in pieces, by AWS-LC: its assembler uses AVX2 or SHA instructions,
+/// chosen at run time.
 #[derive(Clone)]
 pub struct Sha256(digest::Context);
 
 impl Sha256 {
+    /// Begins a hash.
     pub fn new() -> Self {
         Self(digest::Context::new(&digest::SHA256))
     }
 
+    /// Adds bytes to the hash.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
+    /// Returns the digest of all bytes that were added.
     pub fn finish(self) -> [u8; 32] {
         to_array(self.0.finish().as_ref())
     }
 
+    /// Returns the digest of `bytes`.
     pub fn digest(bytes: &[u8]) -> [u8; 32] {
         to_array(digest::digest(&digest::SHA256, bytes).as_ref())
     }
@@ -34,27 +39,29 @@ impl Default for Sha256 {
     }
 }
 
-/// A key of HMAC-SHA-256, its inner and outer states computed once.
+/// A key of HMAC-SHA-256. Its inner and outer states are computed once.
 #[derive(Clone)]
 pub struct HmacKey(hmac::Key);
 
 impl HmacKey {
+    /// Prepares a key.
     pub fn new(key: &[u8]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
+    /// Returns the code of `bytes` under this key.
     pub fn sign(&self, bytes: &[u8]) -> [u8; 32] {
         to_array(hmac::sign(&self.0, bytes).as_ref())
     }
 }
 
-/// HMAC-SHA-1: for signature version 2, which knows nothing better.
+/// Computes HMAC-SHA-1, for signature version 2, which knows nothing better.
 pub fn hmac_sha1(key: &[u8], bytes: &[u8]) -> [u8; 20] {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
     to_array(hmac::sign(&key, bytes).as_ref())
 }
 
-/// Takes the same time wherever the difference is.
+/// Compares two texts in a time that does not depend on where they differ.
 pub fn equal_in_constant_time(one: &[u8], other: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(one, other).is_ok()
 }

@@ -1,11 +1,11 @@
-//! A connection of bytes: hyper, signatures, S3, and a node on a simulated drive behind them.
+//! Fuzzes a whole connection: hyper, signatures, S3, and a node on a simulated drive behind them.
 //!
-//! The first byte says how the rest comes in from the wire, and whether hosts may name buckets. Accounts and clock
-//! are those of the examples in the Amazon S3 API reference, so that their signatures hold; a request without a
-//! signature acts as the same account. A node that an input has changed is thrown away, so each input meets the same
-//! one.
+//! The first byte says how the rest comes in from the wire, and whether hosts may name buckets.
+//! Accounts and clock are those of the examples in the Amazon S3 API reference, so that their
+//! signatures are valid; a request without a signature acts as the same account. A node that an
+//! input has changed is thrown away, so that each input meets the same one.
 
-use crate::auth::{Account, Accounts, Gate};
+use crate::auth::{Account, Accounts, Authenticator};
 use crate::http::READ_BUFFER_BYTES_MAX;
 use crate::memory::RequestMemory;
 use crate::s3::{Requests, S3Service, S3Settings, service};
@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use ringbolt_engine::node::{Core, SpaceReport};
 use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
-use ringbolt_engine::types::{BucketCreated, ObjectMeta, WriteCondition};
+use ringbolt_engine::types::{BucketCreated, ObjectMeta, RequestId, WriteCondition};
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
@@ -24,9 +24,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// 24 May 2013, as the examples have it.
+/// The time of the examples: 24 May 2013.
 const NOW_S: i64 = 1_369_353_600;
 const DRIVE_BYTES: u64 = 64 << 20;
+const REQUEST: RequestId = RequestId(0xF);
 const BUCKET: &str = "examplebucket";
 const REQUEST_BYTES_MAX: u64 = 32 << 20;
 const HEADER_BYTES_MAX: usize = 16 << 10;
@@ -35,7 +36,7 @@ thread_local! {
     static NODE: RefCell<Option<FuzzNode>> = const { RefCell::new(None) };
 }
 
-/// One connection, from its first byte to its end.
+/// Serves one connection that sends `input`, from its first byte to its end.
 pub fn http(input: &[u8]) {
     let Some((&pace, bytes)) = input.split_first() else { return };
     NODE.with_borrow_mut(|slot| {
@@ -51,9 +52,9 @@ pub fn http(input: &[u8]) {
 struct FuzzNode {
     sim: Simulator,
     core: Core,
-    /// With virtual hosts, and without.
+    /// The service with virtual hosts, and the one without.
     services: [S3Service; 2],
-    gate: Rc<Gate>,
+    authenticator: Rc<Authenticator>,
     before: (SpaceReport, usize),
 }
 
@@ -85,9 +86,9 @@ impl FuzzNode {
             let settings = S3Settings { region, virtual_host_domains, signature_v2: true, memory, requests };
             service(core.clone(), accounts.clone(), settings)
         });
-        let gate = Gate::new(accounts.clone(), "us-east-1".to_owned());
-        let gate = Rc::new(gate.standing_in(accounts.all().first().cloned()));
-        let mut node = Self { sim, core, services, gate, before: (SpaceReport::default(), 0) };
+        let authenticator = Authenticator::new(accounts.clone(), "us-east-1".to_owned());
+        let authenticator = Rc::new(authenticator.with_anonymous_account(accounts.all().first().cloned()));
+        let mut node = Self { sim, core, services, authenticator, before: (SpaceReport::default(), 0) };
         node.before = node.measure();
         node
     }
@@ -104,13 +105,13 @@ impl FuzzNode {
 
     fn feed(&self, bytes: &[u8], piece: usize, service: usize) {
         let wire = Wire { left: Bytes::copy_from_slice(bytes), piece };
-        let (gate, service) = (self.gate.clone(), self.services[service].clone());
+        let (authenticator, service) = (self.authenticator.clone(), self.services[service].clone());
         let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            let (gate, service) = (gate.clone(), service.clone());
+            let (authenticator, service) = (authenticator.clone(), service.clone());
             async move {
-                let answer = match gate.admit(request, "fuzzed", NOW_S) {
+                let answer = match authenticator.authenticate(request, REQUEST, NOW_S) {
                     Ok(admitted) => service.call(admitted.request).await,
-                    Err(error) => crate::http::refused(&error, "/", "fuzzed"),
+                    Err(error) => crate::http::refused(&error, "/", REQUEST),
                 };
                 Ok::<_, Infallible>(answer)
             }
@@ -121,12 +122,12 @@ impl FuzzNode {
             .half_close(false)
             .writev(true)
             .serve_connection(wire, answer);
-        // What the peer did wrong is its own business.
+        // An error of the connection is no finding.
         drop(self.sim.block_on(connection));
     }
 }
 
-/// Something to read, to list and to delete.
+/// Stores something to read, to list and to delete.
 async fn fill(core: &Core) {
     let made = core.create_bucket(BUCKET, "1", Vec::new()).await;
     let Ok(BucketCreated::New(bucket)) = made else { panic!("the bucket is not made: {made:?}") };
@@ -145,7 +146,7 @@ async fn fill(core: &Core) {
     }
 }
 
-/// Gives what it was made of, in pieces, then the end; takes whatever is written.
+/// A connection that gives the bytes that it was made of, in pieces, and takes whatever is written.
 struct Wire {
     left: Bytes,
     piece: usize,

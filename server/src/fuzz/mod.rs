@@ -1,8 +1,9 @@
-//! What the fuzz targets of `fuzz/` and the test that replays their corpus call: bytes in, no panic, no wait without
-//! end, no memory without bound. Not for use by anything else.
+//! The functions that the fuzz targets of `fuzz/` call, and the test that replays their corpus.
+//! Each takes bytes and must not panic, wait without end, or take memory without bound. Nothing
+//! else uses them.
 
 mod connection;
-mod pieces;
+mod parsers;
 
 pub use self::connection::http;
-pub use self::pieces::{chunked, document, form};
+pub use self::parsers::{chunked, document, form};

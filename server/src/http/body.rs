@@ -1,13 +1,15 @@
-//! Bodies on the wire: requests that must keep arriving, and responses that end with their log line.
+//! Bodies on the wire: those of requests, which must keep arriving, and those of responses, which
+//! end with the log line of their request.
 
-use super::pace::Pace;
+use super::minimum_rate::MinimumRate;
 use super::timer::CoreSleep;
 use crate::auth::AuthError;
-use crate::memory::{Held, Share};
+use crate::memory::{Reservation, ResponseMemory};
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use ringbolt_engine::types::RequestId;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,35 +17,38 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// A request body. Fails when nothing came for `stall`, or too little ([`Pace`]).
+/// A request's body on the wire. It fails when the peer sends nothing for `stall`, or too little
+/// ([`MinimumRate`]).
 pub struct RequestBody {
     inner: Incoming,
     stall: Duration,
-    pace: Pace,
+    rate: MinimumRate,
     deadline: Option<CoreSleep>,
     unread: Unread,
 }
 
-/// Whether something of a request's body was left on the wire. Then the connection can not be used again, and the
-/// client must be told, or it sends its next request into a closing connection.
+/// Tells whether some of a request's body was left on the wire. The connection can not be used
+/// again then, and the client must be told, or it sends its next request into a closing connection.
 #[derive(Clone, Default)]
 pub struct Unread(Arc<AtomicBool>);
 
 impl Unread {
+    /// Returns whether some of the body is unread.
     pub fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Notes whether some of the body is unread.
     pub fn set(&self, unread: bool) {
         self.0.store(unread, Ordering::Relaxed);
     }
 }
 
 impl RequestBody {
-    /// `unread` is kept up to date from here on.
+    /// Wraps a body, and keeps `unread` up to date from here on.
     pub fn new(inner: Incoming, stall: Duration, unread: Unread) -> Self {
         unread.set(!inner.is_end_stream());
-        Self { inner, stall, pace: Pace::new(stall), deadline: None, unread }
+        Self { inner, stall, rate: MinimumRate::new(stall), deadline: None, unread }
     }
 }
 
@@ -61,14 +66,14 @@ impl Body for RequestBody {
             this.unread.set(frame.is_some() && !this.inner.is_end_stream());
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
             if let Some(data) = data
-                && this.pace.moved(data.len() as u64).is_err()
+                && this.rate.moved(data.len() as u64).is_err()
             {
                 return Poll::Ready(Some(Err(AuthError::BodyTimeout)));
             }
             let failed = |error: hyper::Error| AuthError::BodyFailed(error.to_string());
             return Poll::Ready(frame.map(|frame| frame.map_err(failed)));
         }
-        this.pace.waits();
+        this.rate.waits();
         let deadline = this.deadline.get_or_insert_with(|| CoreSleep::new(this.stall));
         ready!(Pin::new(deadline).poll(context));
         Poll::Ready(Some(Err(AuthError::BodyTimeout)))
@@ -83,11 +88,11 @@ impl Body for RequestBody {
     }
 }
 
-/// What the log line of a request says.
+/// What is logged of a request when its response is dropped.
 pub struct RequestRecord {
     pub method: Method,
     pub uri: Uri,
-    pub request_id: String,
+    pub request_id: RequestId,
     pub started: Instant,
     pub slow: Duration,
     pub status: StatusCode,
@@ -95,30 +100,33 @@ pub struct RequestRecord {
 }
 
 impl Drop for RequestRecord {
-    /// The query is left out: it may hold a presigned signature.
+    /// Logs the request. The query is left out: it may hold a presigned signature.
     fn drop(&mut self) {
         let duration = self.started.elapsed();
         let (method, path, status) = (&self.method, self.uri.path(), self.status.as_u16());
-        let (bytes, id, ms) = (self.bytes, self.request_id.as_str(), duration.as_secs_f64() * 1e3);
+        let (bytes, ms) = (self.bytes, duration.as_secs_f64() * 1e3);
+        let id = || self.request_id.to_string();
         if duration >= self.slow {
-            tracing::warn!(%method, path, status, bytes, duration_ms = ms, request_id = id, "slow request");
+            tracing::warn!(%method, path, status, bytes, duration_ms = ms, request_id = id(), "slow request");
         } else {
-            tracing::debug!(%method, path, status, bytes, duration_ms = ms, request_id = id, "request");
+            tracing::debug!(%method, path, status, bytes, duration_ms = ms, request_id = id(), "request");
         }
     }
 }
 
-/// A response body. Its record is logged when it is dropped: sent to the end, or given up.
+/// A response's body. Its record is logged when it is dropped, because all was sent or the peer
+/// gave up.
 pub struct ResponseBody {
     inner: s3s::Body,
     record: RequestRecord,
     _memory: Memory,
 }
 
-/// What the request, and what its answer, hold until that was sent or given up.
-type Memory = (Option<Share>, Option<Held>);
+/// The memory that a request and its answer hold until the answer was sent or given up.
+type Memory = (Option<Reservation>, Option<ResponseMemory>);
 
 impl ResponseBody {
+    /// Wraps a body, whose errors are logged with the request's id.
     pub fn new(inner: s3s::Body, record: RequestRecord, memory: Memory) -> Self {
         Self { inner, record, _memory: memory }
     }
@@ -133,12 +141,13 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, s3s::StdError>>> {
         let this = self.get_mut();
+        let _entered = this.record.request_id.enter();
         let frame = ready!(Pin::new(&mut this.inner).poll_frame(context));
         match &frame {
             Some(Ok(frame)) => this.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
             Some(Err(error)) => {
-                let id = this.record.request_id.as_str();
-                tracing::error!(request_id = id, %error, "the answer broke off");
+                let id = this.record.request_id.to_string();
+                tracing::error!(request_id = id.as_str(), %error, "the answer broke off");
             }
             None => {}
         }

@@ -1,10 +1,13 @@
-//! Accepting connections and serving one of them.
+//! Accepts the connections of one core and serves them.
+//!
+//! Invariant: a place under the limit on connections is taken before a connection is served, and
+//! given back when it ends, however it ends. The count is the one thing that cores share here: it
+//! is touched twice in the life of a connection.
 
-use super::cap::ConnectionSlot;
 use super::exchange::exchange;
 use super::io::{HyperIo, Socket};
 use super::timer::CoreTimer;
-use super::{Front, HEADERS_MAX, Handler, Limits, READ_BUFFER_BYTES_MAX, Stop};
+use super::{HEADERS_MAX, Handler, HttpServer, Limits, READ_BUFFER_BYTES_MAX, Shutdown};
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http::{Request, Response};
@@ -18,25 +21,62 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 16 << 20;
-/// Out of descriptors or memory: wait for others to give some back.
+/// How long to wait for others to give something back when descriptors or memory are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nServer: Ringbolt\r\nRetry-After: 1\r\n\
     Connection: close\r\nContent-Type: application/xml\r\nContent-Length: 109\r\n\r\n\
     <?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>Too many connections; try again.</Message></Error>\n";
 
-/// Accepts on this core until stop is said. Dropping the listener then refuses new connections.
-pub async fn accept_until_stopped<H: Handler>(front: Rc<Front<H>>, listener: TcpListener) -> io::Result<()> {
-    let waits = OwnedFd::from(listener.try_clone()?);
-    accept_each(&front.stop, waits, || listener.accept().map(|(stream, _)| admit(&front, stream))).await
+/// The limit on open connections. Clones share their count.
+#[derive(Clone, Debug)]
+pub struct ConnectionCap {
+    open: Arc<AtomicUsize>,
+    max: usize,
 }
 
-/// Calls `accept`, which takes one connection, whenever `listening` has one, until stop is said.
+/// The place of one connection. It is given back when it is dropped.
+#[derive(Debug)]
+pub struct ConnectionSlot(Arc<AtomicUsize>);
+
+impl ConnectionCap {
+    /// Makes a limit of `max` connections.
+    pub fn new(max: usize) -> Self {
+        Self { open: Arc::default(), max }
+    }
+
+    /// Takes a place for a connection. Returns None if all are taken.
+    pub fn take(&self) -> Option<ConnectionSlot> {
+        let more = |open: usize| (open < self.max).then_some(open + 1);
+        self.open.fetch_update(Relaxed, Relaxed, more).ok().map(|_| ConnectionSlot(self.open.clone()))
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Accepts connections on this core until a shutdown is requested. Dropping the listener then
+/// refuses new ones.
+pub async fn accept_until_stopped<H: Handler>(
+    server: Rc<HttpServer<H>>,
+    listener: TcpListener,
+) -> io::Result<()> {
+    let waits = OwnedFd::from(listener.try_clone()?);
+    accept_each(&server.shutdown, waits, || listener.accept().map(|(stream, _)| admit(&server, stream))).await
+}
+
+/// Calls `accept`, which takes one connection, whenever `listening` has one, until a shutdown is
+/// requested.
 pub(crate) async fn accept_each(
-    stop: &Stop,
+    shutdown: &Shutdown,
     listening: OwnedFd,
     mut accept: impl FnMut() -> io::Result<()>,
 ) -> io::Result<()> {
@@ -44,7 +84,7 @@ pub(crate) async fn accept_each(
     let readiness = monoio::net::TcpStream::from_std(TcpStream::from(listening))?;
     loop {
         let ready = pin!(readiness.readable(false));
-        if let Either::Right(_) = select(ready, pin!(stop.heard())).await {
+        if let Either::Right(_) = select(ready, pin!(shutdown.requested())).await {
             return Ok(());
         }
         loop {
@@ -71,24 +111,24 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// Counts a connection for as long as it lives.
 struct Counted<H: Handler> {
-    front: Rc<Front<H>>,
+    server: Rc<HttpServer<H>>,
     _slot: ConnectionSlot,
 }
 
 impl<H: Handler> Counted<H> {
-    fn new(front: &Rc<Front<H>>, slot: ConnectionSlot) -> Self {
-        front.set_connections(front.open.get() + 1);
-        Self { front: front.clone(), _slot: slot }
+    fn new(server: &Rc<HttpServer<H>>, slot: ConnectionSlot) -> Self {
+        server.set_connections(server.open.get() + 1);
+        Self { server: server.clone(), _slot: slot }
     }
 }
 
 impl<H: Handler> Drop for Counted<H> {
     fn drop(&mut self) {
-        self.front.set_connections(self.front.open.get() - 1);
+        self.server.set_connections(self.server.open.get() - 1);
     }
 }
 
-fn admit<H: Handler>(front: &Rc<Front<H>>, stream: TcpStream) {
+fn admit<H: Handler>(server: &Rc<HttpServer<H>>, stream: TcpStream) {
     let socket = match Socket::tcp(stream) {
         Ok(socket) => socket,
         Err(error) => {
@@ -96,26 +136,26 @@ fn admit<H: Handler>(front: &Rc<Front<H>>, stream: TcpStream) {
             return;
         }
     };
-    let Some(slot) = front.limits.connections.take() else {
-        tracing::warn!(connections = front.open.get(), "at the cap on connections; turning one away");
-        front.traffic.turned_away();
+    let Some(slot) = server.limits.connections.take() else {
+        tracing::warn!(connections = server.open.get(), "at the cap on connections; turning one away");
+        server.traffic.turned_away();
         socket.send_now(TOO_MANY);
         return;
     };
-    let counted = Counted::new(front, slot);
+    let counted = Counted::new(server, slot);
     monoio::spawn(async move {
-        let front = &counted.front;
-        let answer = |request| exchange(front, request);
-        serve(socket, &front.limits, &front.stop, front.before_large_send.clone(), answer).await;
+        let server = &counted.server;
+        let answer = |request| exchange(server, request);
+        serve(socket, &server.limits, &server.shutdown, server.before_large_send.clone(), answer).await;
         drop(counted);
     });
 }
 
-/// Serves one connection to its end: `answer` gives the answer to each request.
+/// Serves one connection to its end. `answer` gives the answer to each request.
 pub(crate) async fn serve<B, A>(
     socket: Rc<Socket>,
     limits: &Limits,
-    stop: &Stop,
+    shutdown: &Shutdown,
     before_large_send: Rc<dyn Fn()>,
     answer: impl Fn(Request<Incoming>) -> A,
 ) where
@@ -133,12 +173,12 @@ pub(crate) async fn serve<B, A>(
         .max_header_size(limits.header_bytes_max)
         .max_headers(HEADERS_MAX)
         .max_buf_size(READ_BUFFER_BYTES_MAX)
-        // A client that has said all may close its side and still read the answer.
+        // A client that has sent everything may close its side and still read the answer.
         .half_close(true)
         .writev(true)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
-    let result = match select(connection.as_mut(), stop.heard()).await {
+    let result = match select(connection.as_mut(), shutdown.requested()).await {
         Either::Left((result, _)) => result,
         Either::Right(((), _)) => {
             connection.as_mut().graceful_shutdown();
@@ -148,17 +188,33 @@ pub(crate) async fn serve<B, A>(
     if let Err(error) = result {
         tracing::debug!(%error, "a connection ended early");
     }
-    if !stop.said() {
+    if !shutdown.is_requested() {
         socket.linger(LINGER_TIME, LINGER_BYTES_MAX).await;
     }
 }
 
-/// After stop: waits until all connections are done, at most for `time`. Returns how many were cut off.
-pub async fn drain<H: Handler>(front: &Front<H>, time: Duration) -> usize {
+/// Waits until all connections are done, but no longer than `time`. Returns how many are still open
+/// then.
+pub async fn drain<H: Handler>(server: &HttpServer<H>, time: Duration) -> usize {
     const STEP: Duration = Duration::from_millis(10);
     let end = monoio::time::Instant::now() + time;
-    while front.connections() > 0 && monoio::time::Instant::now() < end {
+    while server.connections() > 0 && monoio::time::Instant::now() < end {
         monoio::time::sleep(STEP).await;
     }
-    front.connections()
+    server.connections()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_core_may_have_what_another_does_not_use() {
+        let node = ConnectionCap::new(3);
+        let (first, second) = (node.clone(), node);
+        let held: Vec<_> = (0..3).map(|_| first.take().unwrap()).collect();
+        assert!(first.take().is_none() && second.take().is_none());
+        drop(held);
+        assert!((0..3).map(|_| second.take()).all(|slot| slot.is_some()), "all were given back");
+    }
 }

@@ -1,38 +1,73 @@
-//! One request and its answer: id, head, signature, handler, headers, log line.
+//! One request and its answer: id, head, authentication, handler, headers, log line.
 //!
-//! Invariants: every answer carries `x-amz-request-id`, and the log line of the request has the same id. An answer
-//! that leaves some of its request's body unread says `Connection: close`, and so does one to a malformed head: what
-//! came behind them is never taken for a request.
+//! Invariants:
+//! - Every answer carries `x-amz-request-id`, and every line that is logged while the request is
+//!   worked on names the same id.
+//! - An answer that leaves some of its request's body unread says `Connection: close`, and so does
+//!   one to a malformed head: what came after them is never taken for a request.
 
 use super::body::{RequestBody, RequestRecord, ResponseBody, Unread};
-use super::error_response::{malformed, refused, unavailable};
-use super::{BODY_BYTES_MAX, Front, Handler, REQUEST_BYTES, check_head};
-use crate::memory::Held;
-use http::header::{CONNECTION, EXPECT, HeaderValue, SERVER};
+use super::head::{ALLOWED, HeadError};
+use super::{BODY_BYTES_MAX, Handler, HttpServer, REQUEST_BYTES, check_head};
+use crate::auth::AuthError;
+use crate::memory::ResponseMemory;
+use crate::xml::XmlWriter;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER, SERVER};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
+use ringbolt_engine::types::RequestId;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 const CONTINUE: &[u8] = b"100-continue";
 
+/// Makes the request ids of one core: unique over cores and restarts, and cheap to make.
+pub struct RequestIds {
+    /// A random number of this start. It spreads the ids of cores and runs over all 64 bits.
+    base: u64,
+    count: Cell<u64>,
+    /// The id of the server, which is sent as `x-amz-id-2`.
+    pub host_id: HeaderValue,
+}
+
+impl RequestIds {
+    /// Makes the ids that follow from `base`, which must be random.
+    pub fn new(base: u64) -> Self {
+        let host_id = HeaderValue::from_str(&format!("ringbolt-{base:016x}"));
+        Self { base, count: Cell::new(0), host_id: host_id.unwrap_or(HeaderValue::from_static("ringbolt")) }
+    }
+
+    /// Returns an id that was not given out before.
+    pub fn next(&self) -> RequestId {
+        let count = self.count.get();
+        self.count.set(count + 1);
+        // An odd multiplier permutes the 64-bit numbers: no id repeats before the counter does.
+        RequestId(self.base.wrapping_add(count.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+    }
+}
+
+/// Answers one request: checks its head, reserves its memory, authenticates it, and calls the
+/// handler. What goes wrong is the answer.
 pub async fn exchange<H: Handler>(
-    front: &Front<H>,
+    server: &HttpServer<H>,
     mut request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let head = check_head(&mut request);
     let mut record = RequestRecord {
         method: request.method().clone(),
         uri: request.uri().clone(),
-        request_id: front.ids.next(),
+        request_id: server.ids.next(),
         started: Instant::now(),
-        slow: front.limits.slow_request,
+        slow: server.limits.slow_request,
         status: StatusCode::OK,
         bytes: 0,
     };
     let unread = Unread::default();
     let skips_continue = skips_continue(&request);
-    let (path, id) = (record.uri.path(), record.request_id.as_str());
-    let (share, mut response) = match (head, front.memory.take(needed_bytes(&request))) {
+    let (path, id) = (record.uri.path(), record.request_id);
+    let (reservation, mut response) = match (head, server.memory.reserve(needed_bytes(&request))) {
         (Err(error), _) => {
             unread.set(true);
             (None, malformed(error, path, id))
@@ -41,26 +76,33 @@ pub async fn exchange<H: Handler>(
             unread.set(!request.body().is_end_stream());
             (None, unavailable("SlowDown", &error.to_string(), path, id))
         }
-        (Ok(()), Ok(share)) => (Some(share), answer(front, request, &record, &unread).await),
+        (Ok(()), Ok(reservation)) => {
+            let mut answer = pin!(answer(server, request, &record, &unread));
+            let of_request = poll_fn(|context| {
+                let _entered = id.enter();
+                answer.as_mut().poll(context)
+            });
+            (Some(reservation), of_request.await)
+        }
     };
     record.status = response.status();
-    front.traffic.answered(record.status);
+    server.traffic.answered(record.status);
     let headers = response.headers_mut();
     headers.insert(SERVER, HeaderValue::from_static("Ringbolt"));
-    if let Ok(id) = HeaderValue::from_str(&record.request_id) {
+    if let Ok(id) = HeaderValue::try_from(record.request_id.to_string()) {
         headers.insert("x-amz-request-id", id);
     }
-    headers.insert("x-amz-id-2", front.ids.host_id.clone());
+    headers.insert("x-amz-id-2", server.ids.host_id.clone());
     if tells_region(&record)
-        && let Ok(region) = HeaderValue::from_str(front.gate.region())
+        && let Ok(region) = HeaderValue::from_str(server.authenticator.region())
     {
         headers.insert("x-amz-bucket-region", region);
     }
     if unread.get() || skips_continue {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let held = response.extensions_mut().remove::<Held>();
-    response.map(|body| ResponseBody::new(body, record, (share, held)))
+    let held = response.extensions_mut().remove::<ResponseMemory>();
+    response.map(|body| ResponseBody::new(body, record, (reservation, held)))
 }
 
 fn needed_bytes(request: &Request<Incoming>) -> u64 {
@@ -69,19 +111,19 @@ fn needed_bytes(request: &Request<Incoming>) -> u64 {
 }
 
 async fn answer<H: Handler>(
-    front: &Front<H>,
+    server: &HttpServer<H>,
     request: Request<Incoming>,
     record: &RequestRecord,
     unread: &Unread,
 ) -> Response<s3s::Body> {
-    let (path, id) = (record.uri.path(), record.request_id.as_str());
-    let Some(handler) = front.handler.get() else {
+    let (path, id) = (record.uri.path(), record.request_id);
+    let Some(handler) = server.handler.get() else {
         let message = "The server is starting: it recovers its drives. Please try again.";
         return unavailable("ServiceUnavailable", message, path, id);
     };
-    let stall = front.limits.body_stall;
+    let stall = server.limits.body_stall;
     let request = request.map(|body| RequestBody::new(body, stall, unread.clone()));
-    let admitted = match front.gate.admit(request, id, unix_seconds()) {
+    let admitted = match server.authenticator.authenticate(request, id, unix_seconds()) {
         Ok(admitted) => admitted,
         Err(error) => return refused(&error, path, id),
     };
@@ -93,18 +135,20 @@ async fn answer<H: Handler>(
     }
 }
 
-/// A client that waits for "100 Continue" and has nothing to send gets the final answer at once, which HTTP allows.
-/// botocore (1.43) then takes the status line of the next answer on that connection for a header, and waits for
-/// ever: for such clients the connection ends here. Bodies left unread end it anyway.
+/// Returns whether a client waits for "100 Continue" and has nothing to send. It gets the final
+/// answer at once, which HTTP allows. botocore (1.43) then takes the status line of the next answer
+/// on that connection for a header and waits for ever, so the connection ends here. Bodies that
+/// were left unread end it anyway.
 fn skips_continue(request: &Request<Incoming>) -> bool {
     let expects =
         request.headers().get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(CONTINUE));
     expects && request.body().is_end_stream()
 }
 
-/// Clients ask by HEAD in which region a bucket is, and look for it in the refusal too: an answer to HEAD has no body
-/// that could tell. Of a bucket that is not there S3 names no region, and some clients take the header for its being
-/// there.
+/// Returns whether an answer tells the region. Clients ask by HEAD in which region a bucket is, and
+/// look for it in the refusal too: an answer to HEAD has no body that could tell. S3 names no
+/// region for a bucket that does not exist, and some clients take the header for a sign that it
+/// does.
 fn tells_region(record: &RequestRecord) -> bool {
     let refused = matches!(record.status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN);
     refused && record.method == Method::HEAD
@@ -113,4 +157,74 @@ fn tells_region(record: &RequestRecord) -> bool {
 fn unix_seconds() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Answers a request whose signature or body was refused.
+pub fn refused(error: &AuthError, resource: &str, request_id: RequestId) -> Response<s3s::Body> {
+    let region = error.region().map(|region| ("Region", region));
+    xml(error.status(), error.code(), &error.to_string(), region, resource, request_id)
+}
+
+/// Answers a request whose head is not acceptable.
+pub fn malformed(error: HeadError, resource: &str, request_id: RequestId) -> Response<s3s::Body> {
+    let mut response = xml(error.status(), error.code(), &error.to_string(), None, resource, request_id);
+    if matches!(error, HeadError::Method(_)) {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(ALLOWED));
+    }
+    response
+}
+
+/// Answers 503, with the advice to come back later.
+pub fn unavailable(code: &str, message: &str, resource: &str, request_id: RequestId) -> Response<s3s::Body> {
+    let mut response = xml(StatusCode::SERVICE_UNAVAILABLE, code, message, None, resource, request_id);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+fn xml(
+    status: StatusCode,
+    code: &str,
+    message: &str,
+    extra: Option<(&str, &str)>,
+    resource: &str,
+    request_id: RequestId,
+) -> Response<s3s::Body> {
+    let request_id = request_id.to_string();
+    let text = XmlWriter::document("Error", None, |error| {
+        let fields = [Some(("Code", code)), Some(("Message", message)), extra];
+        let last = [Some(("Resource", resource)), Some(("RequestId", request_id.as_str()))];
+        for (name, value) in fields.into_iter().chain(last).flatten() {
+            error.text(name, printable(value));
+        }
+    });
+    let mut response = Response::new(s3s::Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
+}
+
+/// Drops control characters, which XML cannot hold in any form.
+fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_do_not_repeat() {
+        let ids = RequestIds::new(u64::MAX - 5);
+        let made: std::collections::HashSet<String> = (0..1000).map(|_| ids.next().to_string()).collect();
+        assert_eq!(made.len(), 1000);
+        assert!(made.iter().all(|id| id.len() == 16));
+    }
+
+    #[test]
+    fn markup_and_control_characters_do_not_get_through() {
+        let response = unavailable("Code", "a<b>&\"c\u{1}", "/", RequestId(1));
+        let bytes = response.body().bytes().unwrap();
+        let text = std::str::from_utf8(&bytes).unwrap();
+        assert!(text.contains("<Message>a&lt;b&gt;&amp;&quot;c</Message>"), "{text}");
+    }
 }

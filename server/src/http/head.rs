@@ -1,16 +1,18 @@
-//! What RFC 9112 wants of a request's head and hyper leaves to the server.
+//! The rules of RFC 9112 for a request's head that hyper leaves to the server.
 //!
-//! Invariants: behind here a request of HTTP/1.1 has exactly one Host, which is a host that a URI can have; its target
-//! is a path with a query (or `*`); its body is framed by a length or by chunks, and by nothing else.
+//! Invariants, for every request that passes:
+//! - A request of HTTP/1.1 has exactly one Host, which is a host that a URI can have.
+//! - Its target is a path with a query (or `*`).
+//! - Its body is framed by a length or by chunks, and by nothing else.
 
 use http::header::{HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, StatusCode, Uri, Version};
 
-/// Methods that some operation has, for Allow.
+/// The methods that some operation has, for the header Allow.
 pub const ALLOWED: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 
-/// Why a head is not acceptable.
+/// Why the head of a request is not acceptable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
     #[error("the request has no Host header, or more than one (RFC 9112, 3.2)")]
@@ -26,6 +28,7 @@ pub enum HeadError {
 }
 
 impl HeadError {
+    /// Returns the HTTP status that the error is answered with.
     pub fn status(self) -> StatusCode {
         match self {
             Self::HostCount | Self::HostValue | Self::Target => StatusCode::BAD_REQUEST,
@@ -34,7 +37,7 @@ impl HeadError {
         }
     }
 
-    /// As S3 names it.
+    /// Returns the code that S3 has for this error.
     pub fn code(self) -> &'static str {
         match self {
             Self::HostCount | Self::HostValue | Self::Target => "InvalidRequest",
@@ -44,8 +47,8 @@ impl HeadError {
     }
 }
 
-/// Judges a head, and brings a target in absolute form (as proxies send it) into the form of all others: its host
-/// counts, whatever Host says.
+/// Checks the head of a request. A target in absolute form, as proxies send it, is changed into the
+/// form of all others; its host replaces that of the header Host.
 pub fn check<B>(request: &mut Request<B>) -> Result<(), HeadError> {
     check_method(request.method())?;
     check_host(request.headers(), request.version())?;
@@ -57,7 +60,8 @@ pub fn check<B>(request: &mut Request<B>) -> Result<(), HeadError> {
     Ok(())
 }
 
-/// Those that HTTP defines and no resource of S3 has. Others are not known at all, which the S3 room says.
+/// Refuses the methods that HTTP defines and no resource of S3 has. Methods that nobody knows are
+/// refused later, by the S3 operations.
 fn check_method(method: &Method) -> Result<(), HeadError> {
     match *method {
         Method::CONNECT => Err(HeadError::Method("CONNECT")),
@@ -72,13 +76,14 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), HeadError> {
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if is_host(host) => Ok(()),
         (Some(_), None) => Err(HeadError::HostValue),
-        // HTTP/1.0 knows no Host.
+        // HTTP/1.0 has no Host.
         (None, _) if version < Version::HTTP_11 => Ok(()),
         _ => Err(HeadError::HostCount),
     }
 }
 
-/// An authority without user information; an http URI has no empty host (RFC 9110, 4.2.1).
+/// Returns whether a value is an authority without user information. An http URI has no empty host
+/// (RFC 9110, 4.2.1).
 fn is_host(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
     match Authority::try_from(bytes) {
@@ -87,7 +92,7 @@ fn is_host(value: &HeaderValue) -> bool {
     }
 }
 
-/// None, or one that may be (an empty one is the default).
+/// Returns whether the port, if there is one, can be one. An empty port is the default.
 fn is_port(authority: &Authority) -> bool {
     match authority.as_str().strip_prefix(authority.host()) {
         Some("" | ":") => true,
@@ -105,7 +110,7 @@ fn check_transfer_coding(headers: &HeaderMap) -> Result<(), HeadError> {
     }
 }
 
-/// The host and the rest of a target in absolute form; None for one that is a path already.
+/// Returns the host and the path of a target in absolute form, or None if it is a path already.
 fn origin_form(uri: &Uri) -> Result<Option<(HeaderValue, Uri)>, HeadError> {
     let Some(authority) = uri.authority() else {
         let path = uri.path();

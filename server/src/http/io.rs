@@ -1,13 +1,16 @@
-//! A TCP connection as hyper sees it: bytes move by direct non-blocking system calls, waiting is done by
-//! polls on monoio's ring.
+//! A connection as hyper sees it: bytes move by direct non-blocking system calls, and waiting is
+//! done by polls on monoio's ring.
 //!
-//! Why not monoio's own reads and writes: they own their buffers, so an idle connection would hold one,
-//! and hyper's borrowed slices could not leave without a copy.
+//! monoio's own reads and writes own their buffers, so an idle connection would hold one, and
+//! hyper's borrowed slices could not leave without a copy. That is why they are not used.
 //!
-//! Invariants: a connection holds no buffer while it waits; head and body leave in one vectored send;
-//! a peer that takes nothing for `send_stall`, or trickles ([`Pace`]), ends the connection.
+//! Invariants:
+//! - A connection holds no buffer while it waits.
+//! - Head and body leave in one vectored send.
+//! - A peer that takes nothing for `send_stall`, or trickles ([`MinimumRate`]), ends the
+//!   connection.
 
-use super::pace::Pace;
+use super::minimum_rate::MinimumRate;
 use hyper::rt::ReadBufCursor;
 use monoio::time::{Sleep, sleep};
 use rustix::io::Errno;
@@ -21,7 +24,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 const SCRATCH_BYTES: usize = 256 * 1024;
-/// From this size on a send is worth telling the storage ring first: it runs for tens of microseconds.
+/// The size in bytes from which on a send is worth telling the storage ring first: it runs for tens
+/// of microseconds.
 const LARGE_SEND_BYTES: usize = 64 * 1024;
 
 thread_local! {
@@ -32,30 +36,32 @@ thread_local! {
 
 type Wait = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
-/// The two handles of one connection; the kernel's socket is the same.
+/// A connection's socket, under two handles.
 pub struct Socket {
-    /// Waits for readiness on monoio's ring.
+    /// The handle that waits for readiness on monoio's ring.
     poll: monoio::net::TcpStream,
-    /// Sends, receives and shuts down.
+    /// The handle that sends, receives and shuts down.
     direct: std::net::TcpStream,
     saw_end: Cell<bool>,
 }
 
 impl Socket {
-    /// Of a connection over TCP.
+    /// Takes over a connection over TCP.
     pub fn tcp(direct: std::net::TcpStream) -> io::Result<Rc<Self>> {
         direct.set_nodelay(true)?;
         Self::new(direct)
     }
 
-    /// Of a connection over a socket of the file system.
+    /// Takes over a connection over a socket of the file system.
     pub fn unix(direct: std::os::unix::net::UnixStream) -> io::Result<Rc<Self>> {
-        // The calls made here are those of any stream socket: which kind it is, only the kernel needs to know.
+        // The calls made here are those of any stream socket; only the kernel needs to know which
+        // kind it is.
         Self::new(std::net::TcpStream::from(std::os::fd::OwnedFd::from(direct)))
     }
 
     fn new(direct: std::net::TcpStream) -> io::Result<Rc<Self>> {
-        // Blocking, or monoio's ring would answer EAGAIN instead of waiting; our calls say DONTWAIT.
+        // The socket blocks, or monoio's ring would answer EAGAIN instead of waiting. The calls
+        // made here say DONTWAIT.
         direct.set_nonblocking(false)?;
         let poll = monoio::net::TcpStream::from_std(direct.try_clone()?)?;
         Ok(Rc::new(Self { poll, direct, saw_end: Cell::new(false) }))
@@ -72,14 +78,15 @@ impl Socket {
         })
     }
 
-    /// Sends what fits at once; for answers given without hyper.
+    /// Sends as much as fits at once. It is for answers given without hyper.
     pub fn send_now(&self, bytes: &[u8]) {
         // The peer is being turned away: whether it hears why is up to its buffer.
         let _ = rustix::net::send(&self.direct, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 
-    /// Ends the connection without losing the last answer: a socket closed with unread bytes resets the
-    /// connection, and the peer may then never read what was sent before.
+    /// Ends the connection without losing the last answer. A socket that is closed with unread
+    /// bytes resets the connection, and the peer may then never read what was sent before; so at
+    /// most `bytes_max` bytes are read for at most `time`.
     pub async fn linger(&self, time: Duration, bytes_max: usize) {
         if self.saw_end.get() {
             return;
@@ -102,7 +109,7 @@ impl Socket {
     }
 
     fn shutdown(&self, how: std::net::Shutdown) {
-        // Fails only if the peer is gone, which is as good.
+        // It fails only if the peer is gone, which is just as well.
         let _ = self.direct.shutdown(how);
     }
 }
@@ -114,27 +121,29 @@ impl Drop for Socket {
     }
 }
 
-/// hyper's side of a [`Socket`].
+/// The I/O of hyper on a [`Socket`].
 pub struct HyperIo {
     socket: Rc<Socket>,
     reading: Option<Wait>,
     writing: Option<(Wait, Pin<Box<Sleep>>)>,
-    /// Whether the last receive left the socket's buffer empty, as far as can be told.
+    /// Tells whether the last receive left the socket's buffer empty, as far as can be known.
     drained: bool,
     send_stall: Duration,
-    pace: Pace,
+    rate: MinimumRate,
     before_large_send: Rc<dyn Fn()>,
 }
 
 impl HyperIo {
+    /// Makes hyper's I/O. A peer that takes nothing for `send_stall` fails it, and
+    /// `before_large_send` is called before each long send.
     pub fn new(socket: Rc<Socket>, send_stall: Duration, before_large_send: Rc<dyn Fn()>) -> Self {
-        let pace = Pace::new(send_stall);
-        Self { socket, reading: None, writing: None, drained: true, send_stall, pace, before_large_send }
+        let rate = MinimumRate::new(send_stall);
+        Self { socket, reading: None, writing: None, drained: true, send_stall, rate, before_large_send }
     }
 
     fn poll_writable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stall = self.send_stall;
-        self.pace.waits();
+        self.rate.waits();
         let socket = &self.socket;
         let (wait, deadline) = self.writing.get_or_insert_with(|| {
             let socket = socket.clone();
@@ -160,7 +169,7 @@ impl HyperIo {
             let mut control = SendAncillaryBuffer::default();
             match rustix::net::sendmsg(&self.socket.direct, slices, &mut control, flags) {
                 Ok(count) => {
-                    let moved = self.pace.moved(count as u64);
+                    let moved = self.rate.moved(count as u64);
                     let slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer takes data too slowly");
                     return Poll::Ready(moved.map(|()| count).map_err(slow));
                 }

@@ -1,7 +1,8 @@
-//! Listening: one socket per core on the same address, the kernel spreads connections over them.
+//! Listening: each core has a socket of its own on the same address, and the kernel spreads
+//! connections over them.
 //!
-//! Invariant: an address that another server listens on is refused, although SO_REUSEPORT would let two
-//! servers of one user share it silently.
+//! Invariant: an address that another server listens on is refused, although SO_REUSEPORT would let
+//! two servers of one user share it silently.
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
@@ -9,9 +10,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 const BACKLOG: i32 = 1024;
-/// After a kill, the kernel may need a moment to take the old listeners down.
+/// How long to wait for an address: after a kill, the kernel may need a moment to take the old
+/// listeners down.
 const BUSY_RETRY: Duration = Duration::from_secs(3);
 
+/// Why an address can not be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     #[error("can not listen on {address}: another program does; stop it, or choose another with {flag}")]
@@ -20,7 +23,8 @@ pub enum ListenError {
     Bind { address: SocketAddr, source: io::Error, flag: &'static str },
 }
 
-/// `count` listeners on `address`; port 0 takes a free one, the same for all. `flag` is what chooses another address.
+/// Makes `count` listeners on `address`. Port 0 takes a free port, the same one for all. `flag` is
+/// the option that chooses another address, for the error that says so.
 pub fn bind(address: SocketAddr, count: usize, flag: &'static str) -> Result<Vec<TcpListener>, ListenError> {
     let probe = probe(address, flag)?;
     let bound = probe.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(address);
@@ -29,7 +33,7 @@ pub fn bind(address: SocketAddr, count: usize, flag: &'static str) -> Result<Vec
     (0..count).map(|_| listen(bound, true).map(TcpListener::from).map_err(error)).collect()
 }
 
-/// Binds alone: fails if anyone listens, SO_REUSEPORT or not.
+/// Binds alone, which fails if anyone listens, with SO_REUSEPORT or without.
 #[expect(
     clippy::disallowed_methods,
     reason = "before any core runs; the kernel has no event for a freed address"

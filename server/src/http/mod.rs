@@ -1,36 +1,36 @@
-//! HTTP on one core: listening, connections, limits, request ids, the log line of each request.
+//! HTTP on one core: listening, connections, limits, request ids, and the log line of each request.
 //!
-//! Invariants: a connection lives and dies on the core that accepted it; their number is capped for the node; no
-//! peer holds one by being slow, neither with its head, nor its body, nor by not reading. What holds of RFC 9110 and
-//! RFC 9112 is in docs/s3-compatibility.md.
-//! Deliberately absent: any knowledge of S3 operations, and of health and metrics, which have listeners of their own.
+//! Invariants:
+//! - A connection lives and dies on the core that accepted it, and the number of connections is
+//!   limited for the node.
+//! - No peer holds a connection by being slow, neither with its head, nor its body, nor by not
+//!   reading.
+//!
+//! What holds of RFC 9110 and RFC 9112 is in docs/s3-compatibility.md. Deliberately absent is any
+//! knowledge of S3 operations, and of health and metrics, which have listeners of their own.
 
 mod body;
-mod cap;
 mod connection;
-mod error_response;
 mod exchange;
 mod head;
-mod ids;
 mod io;
 mod listener;
-mod pace;
-mod stop;
+mod minimum_rate;
+mod shutdown;
 mod timer;
 mod traffic;
 
-pub use self::cap::ConnectionCap;
+pub use self::connection::{ConnectionCap, accept_until_stopped, drain};
 pub(crate) use self::connection::{accept_each, serve};
-pub use self::connection::{accept_until_stopped, drain};
-pub(crate) use self::error_response::refused;
+pub use self::exchange::RequestIds;
+pub(crate) use self::exchange::refused;
 pub(crate) use self::head::check as check_head;
-pub use self::ids::RequestIds;
 pub(crate) use self::io::Socket;
 pub use self::listener::{ListenError, bind};
-pub use self::stop::Stop;
+pub use self::shutdown::Shutdown;
 pub use self::traffic::{Traffic, TrafficSum};
 
-use crate::auth::Gate;
+use crate::auth::Authenticator;
 use crate::memory::RequestMemory;
 use http::{Request, Response};
 use ringbolt_engine::node::NodeMetrics;
@@ -39,45 +39,49 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What answers requests once they were admitted.
+/// Answers the requests that were authenticated.
 pub trait Handler: 'static {
     fn call(&self, request: Request<s3s::Body>) -> impl Future<Output = Response<s3s::Body>>;
 
-    /// The numbers of the node behind it.
+    /// Returns the metrics of the node, or None if it is closing.
     fn metrics(&self) -> impl Future<Output = Option<NodeMetrics>>;
 
-    /// Requests answered by all cores, by the name of what was asked for.
+    /// Returns how many requests all cores have answered, by operation.
     fn requests(&self) -> Vec<(&'static str, u64)>;
 }
 
-/// Caps and times of connections.
+/// The limits that connections and requests are held to.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Of all cores together.
+    /// The most open connections of all cores together.
     pub connections: ConnectionCap,
-    /// For all requests of one core at once; see [`RequestMemory`].
+    /// The most memory that all requests of one core may hold at once, in bytes. [`RequestMemory`]
+    /// keeps the account.
     pub request_bytes_max: u64,
     pub header_bytes_max: usize,
-    /// For a whole head to arrive; also how long an idle connection is kept.
+    /// How long a whole head may take to arrive, and how long an idle connection is kept.
     pub header_time: Duration,
-    /// Without a byte of a request's body, or with fewer than [`pace::WINDOW_BYTES_MIN`].
+    /// How long a body may bring nothing, or fewer bytes than [`minimum_rate::WINDOW_BYTES_MIN`].
     pub body_stall: Duration,
-    /// Without the peer taking a byte of an answer, or as many.
+    /// How long a peer may take no byte of an answer, or fewer than that.
     pub send_stall: Duration,
-    /// From this duration on a request is logged as slow.
+    /// The duration from which on a request is logged as slow.
     pub slow_request: Duration,
 }
 
-/// Headers of a request: 2 KiB of metadata are 200 headers and more, if each is short.
+/// The most headers of a request: 2 KiB of metadata are 200 headers and more, if each is short.
 const HEADERS_MAX: usize = 256;
-/// Memory an open connection may take at most, whether it waits, sends its head or has sent a body: hyper's read
-/// buffer, which it keeps, and the tasks.
+/// The most memory that an open connection takes, in bytes, whether it waits, sends its head or has
+/// sent a body: hyper's read buffer, which it keeps, and the tasks.
 pub const CONNECTION_BYTES_MAX: usize = READ_BUFFER_BYTES_MAX + 24 * 1024;
-/// hyper's read buffer grows to this while a body streams, and the connection keeps it.
+/// The size in bytes that hyper's read buffer grows to while a body streams. The connection keeps
+/// it.
 pub(crate) const READ_BUFFER_BYTES_MAX: usize = 32 * 1024;
-/// What a request takes of its core's memory for requests: its head as s3s has it, handlers, the head of the answer.
+/// What a request takes of its core's memory for requests, in bytes: its head as s3s has it, the
+/// handlers, and the head of the answer.
 const REQUEST_BYTES: u64 = 32 << 10;
-/// On top, for as much as the body is long: two pieces of it, or the whole of a small object.
+/// The most that a request takes on top of that for its body, in bytes: two pieces of it, or the
+/// whole of a small object.
 const BODY_BYTES_MAX: u64 = 128 << 10;
 
 impl Default for Limits {
@@ -94,14 +98,15 @@ impl Default for Limits {
     }
 }
 
-/// Everything the connections of one core share.
-pub struct Front<H> {
+/// The HTTP server of one core: what its connections share.
+pub struct HttpServer<H> {
     pub limits: Limits,
-    pub gate: Gate,
+    pub authenticator: Authenticator,
     pub ids: RequestIds,
-    /// Empty until the node is open: requests are answered 503 until then.
+    /// The handler of authenticated requests. It is empty until the node is open; requests are
+    /// answered 503 until then.
     pub handler: OnceCell<H>,
-    pub stop: Stop,
+    pub shutdown: Shutdown,
     /// Called before a long send, so that the storage ring works meanwhile.
     pub before_large_send: Rc<dyn Fn()>,
     pub traffic: Traffic,
@@ -109,20 +114,21 @@ pub struct Front<H> {
     open: Cell<usize>,
 }
 
-impl<H: Handler> Front<H> {
+impl<H: Handler> HttpServer<H> {
+    /// Makes the server of one core, without connections and without a handler.
     pub fn new(
         limits: Limits,
-        gate: Gate,
+        authenticator: Authenticator,
         ids: RequestIds,
         before_large_send: Rc<dyn Fn()>,
         traffic: Traffic,
     ) -> Self {
-        let (handler, stop, open) = (OnceCell::new(), Stop::default(), Cell::new(0));
+        let (handler, shutdown, open) = (OnceCell::new(), Shutdown::default(), Cell::new(0));
         let memory = RequestMemory::new(limits.request_bytes_max);
-        Self { limits, gate, ids, handler, stop, before_large_send, traffic, memory, open }
+        Self { limits, authenticator, ids, handler, shutdown, before_large_send, traffic, memory, open }
     }
 
-    /// Connections that are open now.
+    /// Returns how many connections are open now.
     pub fn connections(&self) -> usize {
         self.open.get()
     }

@@ -111,7 +111,8 @@ fn a_body_where_none_belongs_is_never_the_next_request() {
     }
 }
 
-/// RFC 9112, 9.6: a client that has said all it had to say hears the answer, however long that takes.
+/// RFC 9112, 9.6: a client that has said all it had to say hears the answer, however long that
+/// takes.
 #[test]
 fn a_half_closed_connection_gets_its_answer() {
     let server = Server::start(Limits::default(), true);
@@ -168,7 +169,8 @@ fn two_hundred_headers_are_taken() {
     assert_eq!(answer.status, 200);
 }
 
-/// It never stood still for as long as the limit, and so it went on for as long as its sender wanted.
+/// It never stood still for as long as the limit, and so it went on for as long as its sender
+/// wanted.
 #[test]
 fn a_body_that_trickles_is_ended() {
     let limit = Duration::from_millis(500);

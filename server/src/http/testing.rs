@@ -3,7 +3,7 @@
 use super::*;
 use crate::admin::{AdminListeners, AdminSocket};
 use crate::auth::{Account, Accounts, RequestContext};
-use crate::run::signals::{StopAll, stop_channel};
+use crate::run::shutdown::{ShutdownSender, shutdown_channel};
 use http_body_util::BodyExt;
 use monoio::{FusionDriver, RuntimeBuilder};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,7 +16,7 @@ pub const LARGE_BYTES: usize = 8 << 20;
 
 pub struct Echo {
     /// Ends the waiting of requests for `/wait`.
-    go: Stop,
+    go: Shutdown,
 }
 
 impl Handler for Echo {
@@ -26,8 +26,8 @@ impl Handler for Echo {
             return Response::new(s3s::Body::from(vec![7u8; LARGE_BYTES]));
         }
         match path.as_str() {
-            "/wait" => self.go.heard().await,
-            "/go" => self.go.say(),
+            "/wait" => self.go.requested().await,
+            "/go" => self.go.request(),
             _ => {}
         }
         let context = request.extensions().get::<RequestContext>().unwrap().clone();
@@ -52,13 +52,13 @@ impl Handler for Echo {
     }
 }
 
-/// One core's front, with the admin listeners beside it.
+/// One core's server, with the admin listeners beside it.
 pub struct Server {
     address: SocketAddr,
     admin_address: SocketAddr,
     admin_socket: AdminSocket,
     _directory: tempfile::TempDir,
-    pub stop: StopAll,
+    pub stop: ShutdownSender,
     thread: Option<JoinHandle<usize>>,
 }
 
@@ -72,25 +72,32 @@ impl Server {
         let admin_socket = AdminSocket::bind(directory.path()).unwrap();
         let admin =
             AdminListeners { address: Some(admin_listener), socket: admin_socket.listener().unwrap() };
-        let (stop, mut ears) = stop_channel(1).unwrap();
-        let ear = ears.remove(0);
+        let (stop, mut receivers) = shutdown_channel(1).unwrap();
+        let receiver = receivers.remove(0);
         let thread = std::thread::spawn(move || {
             let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build().unwrap();
             runtime.block_on(async move {
                 let traffic = Traffic::of_cores(1).remove(0);
-                let gate = Gate::new(Arc::new(Accounts::from_list(vec![account()])), "us-east-1".into());
-                let front = Rc::new(Front::new(limits, gate, RequestIds::new(1), Rc::new(|| {}), traffic));
+                let authenticator =
+                    Authenticator::new(Arc::new(Accounts::from_list(vec![account()])), "us-east-1".into());
+                let server = Rc::new(HttpServer::new(
+                    limits,
+                    authenticator,
+                    RequestIds::new(1),
+                    Rc::new(|| {}),
+                    traffic,
+                ));
                 if open {
-                    assert!(front.handler.set(Echo { go: Stop::default() }).is_ok());
+                    assert!(server.handler.set(Echo { go: Shutdown::default() }).is_ok());
                 }
-                let stopping = front.clone();
+                let server_stops = server.clone();
                 monoio::spawn(async move {
-                    ear.heard().await.unwrap();
-                    stopping.stop.say();
+                    receiver.received().await.unwrap();
+                    server_stops.shutdown.request();
                 });
-                monoio::spawn(crate::admin::serve(front.clone(), admin));
-                accept_until_stopped(front.clone(), listener).await.unwrap();
-                drain(&front, Duration::from_secs(10)).await
+                monoio::spawn(crate::admin::serve(server.clone(), admin));
+                accept_until_stopped(server.clone(), listener).await.unwrap();
+                drain(&server, Duration::from_secs(10)).await
             })
         });
         let _directory = directory;
@@ -112,14 +119,14 @@ impl Server {
 
     /// How many connections had to be cut off.
     pub fn stop(mut self) -> usize {
-        self.stop.say();
+        self.stop.send();
         self.thread.take().unwrap().join().unwrap()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop.say();
+        self.stop.send();
     }
 }
 

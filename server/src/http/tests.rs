@@ -24,8 +24,8 @@ fn keep_alive_requests_get_ids_of_their_own() {
     assert_eq!(server.stop(), 0);
 }
 
-/// `aws s3 sync` of a tree with empty files hung: botocore reuses a connection on which it was answered without
-/// "100 Continue", and misreads the next answer.
+/// `aws s3 sync` of a tree with empty files hung: botocore reuses a connection on which it was
+/// answered without "100 Continue", and misreads the next answer.
 #[test]
 fn a_client_that_waits_to_send_nothing_is_not_kept() {
     let server = Server::start(Limits::default(), true);
@@ -36,7 +36,8 @@ fn a_client_that_waits_to_send_nothing_is_not_kept() {
     assert!(client.closed());
 }
 
-/// A client that was refused before its body was read sent its next request into a closing connection.
+/// A client that was refused before its body was read sent its next request into a closing
+/// connection.
 #[test]
 fn a_body_left_unread_ends_the_connection_and_says_so() {
     let server = Server::start(Limits::default(), true);
@@ -171,7 +172,7 @@ fn a_graceful_stop_finishes_what_runs_and_closes_what_idles() {
     // The handler now waits for the body.
     assert_eq!(busy.line(), "HTTP/1.1 100 Continue");
     busy.line();
-    server.stop.say();
+    server.stop.send();
     assert!(idle.closed());
     assert_eq!(busy.send("hello").answer().status, 200);
     assert!(busy.closed());

@@ -1,7 +1,7 @@
-//! hyper's timers on monoio.
+//! The timers of hyper, on monoio.
 //!
-//! Invariant: hyper wants them `Send`; a connection and its timers never leave their core, and
-//! `SendWrapper` would panic if they did.
+//! Invariant: hyper wants them `Send`. A connection and its timers never leave their core, and
+//! `SendWrapper` panics if they do.
 
 use hyper::rt::{Sleep, Timer};
 use send_wrapper::SendWrapper;
@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+/// The timers of hyper, made by the runtime of the core.
 #[derive(Clone, Copy, Debug)]
 pub struct CoreTimer;
 
@@ -17,6 +18,7 @@ pub struct CoreTimer;
 pub struct CoreSleep(SendWrapper<Pin<Box<monoio::time::Sleep>>>);
 
 impl CoreSleep {
+    /// Begins a sleep of this duration.
     pub fn new(duration: Duration) -> Self {
         Self(SendWrapper::new(Box::pin(monoio::time::sleep(duration))))
     }

@@ -1,15 +1,15 @@
 //! Counts of connections and answers, for the metrics.
 //!
-//! Invariant: each core writes its own counts and no other core's; whoever asks reads all of them. So nothing is
-//! locked, and no cache line is fought over.
+//! Invariant: each core writes its own counts and no other core's; whoever asks reads all of them.
+//! So nothing is locked, and no cache line is contended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Above every status of HTTP.
+/// A number above every status of HTTP.
 const STATUSES: usize = 600;
 
-/// The counts of all cores, as one of them holds them.
+/// The counts of all cores, as one of them holds them: it adds to its own, and reads those of all.
 #[derive(Clone)]
 pub struct Traffic {
     cores: Arc<Vec<CoreTraffic>>,
@@ -23,17 +23,17 @@ struct CoreTraffic {
     answers: Vec<AtomicU64>,
 }
 
-/// The sums over all cores.
+/// The sums of the counts over all cores.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrafficSum {
     pub connections: u64,
     pub turned_away: u64,
-    /// By status, ascending; only those that were answered.
+    /// The number of answers by status, ascending. A status that was never answered is absent.
     pub answers: Vec<(u16, u64)>,
 }
 
 impl Traffic {
-    /// One for each core.
+    /// Makes the counts of `cores` cores, one handle for each.
     pub fn of_cores(cores: usize) -> Vec<Self> {
         let counts = || CoreTraffic {
             connections: AtomicU64::new(0),
@@ -48,20 +48,24 @@ impl Traffic {
         &self.cores[self.own]
     }
 
+    /// Sets the number of this core's open connections.
     pub fn set_connections(&self, open: usize) {
         self.own().connections.store(open as u64, Ordering::Relaxed);
     }
 
+    /// Counts a connection that was turned away.
     pub fn turned_away(&self) {
         self.own().turned_away.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts an answer with this status.
     pub fn answered(&self, status: http::StatusCode) {
         if let Some(count) = self.own().answers.get(usize::from(status.as_u16())) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
+    /// Returns the sums over all cores.
     pub fn sum(&self) -> TrafficSum {
         let total = |of: &dyn Fn(&CoreTraffic) -> &AtomicU64| {
             self.cores.iter().map(|core| of(core).load(Ordering::Relaxed)).sum::<u64>()

@@ -1,4 +1,4 @@
-//! The admin listeners of a server that starts, and what it says of them.
+//! The admin listeners of a server that starts, and the line that says where they are.
 
 use super::banner::reachable;
 use super::{ServeError, ServeOptions};
@@ -8,14 +8,14 @@ use std::net::{SocketAddr, TcpListener};
 
 const FLAG: &str = "--admin-listen (off: none)";
 
-/// The address, if there is one.
+/// The listener of the admin address, if there is one, before a core serves it.
 pub struct Admin {
     address: Option<SocketAddr>,
     listener: Option<TcpListener>,
 }
 
 impl Admin {
-    /// Takes the address; fails if anybody has it.
+    /// Takes the address. Fails if anybody has it.
     pub fn bind(options: &ServeOptions) -> Result<Self, ListenError> {
         let Some(wanted) = options.admin_listen else {
             return Ok(Self { address: None, listener: None });
@@ -25,13 +25,13 @@ impl Admin {
         Ok(Self { address: bound.or(Some(wanted)), listener })
     }
 
-    /// For the core that serves them; once.
+    /// Returns the listeners for the core that serves them. It is called once.
     pub fn listeners(&mut self, socket: &AdminSocket) -> Result<AdminListeners, ServeError> {
         let socket = socket.listener().map_err(ServeError::Thread)?;
         Ok(AdminListeners { address: self.listener.take(), socket })
     }
 
-    /// As `ServerProcess` of the tools reads it.
+    /// Returns the line that says where health and metrics are. `ServerProcess` of the tools reads it.
     pub fn line(&self, socket: &AdminSocket) -> String {
         let socket = socket.path().display();
         match self.address {

@@ -1,10 +1,10 @@
-//! What a person sees when the server has started.
+//! The text that a person sees when the server has started.
 
 use super::ServeOptions;
 use crate::auth::{Accounts, FirstStart};
 use std::net::SocketAddr;
 
-/// The address to put into a URL: an unspecified one is not reachable as such.
+/// Returns the address to put into a URL: the loopback address in the place of an unspecified one.
 pub fn reachable(address: SocketAddr) -> SocketAddr {
     let mut address = address;
     if address.ip().is_unspecified() {
@@ -17,7 +17,8 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Shown at once when accounts were made: a start that fails later must not lose them unseen.
+/// Returns the text that shows the accounts that this start made, if it made any. It is shown at
+/// once: a start that fails later must not lose them unseen.
 pub fn credentials(first: &FirstStart) -> Option<String> {
     let FirstStart::Created { path, account } = first else { return None };
     Some(format!(
@@ -28,8 +29,8 @@ pub fn credentials(first: &FirstStart) -> Option<String> {
     ))
 }
 
-/// Where the server is, what `admin` says of health and metrics, and a first command to copy. A secret is in it on the
-/// first start only.
+/// Returns the text that says where the server is, what `admin` says of health and metrics, and a
+/// first command to copy. A secret is in it on the first start only.
 pub fn ready(
     options: &ServeOptions,
     address: SocketAddr,

@@ -1,17 +1,20 @@
-//! The life of one core's thread: pin, make the rings, open, serve, stop, close.
+//! The life of one core's thread: it is pinned, makes the rings, opens its shards, serves, stops,
+//! and closes.
 //!
-//! Invariant: the listeners accept before the node is open, so that health can say "not yet"; requests
-//! are handled only once it is. After stop: no new connections, then the running requests, then the
-//! engine's checkpoint, and no core leaves before all have closed: its ring and its tasks answer the
-//! others until then.
+//! Invariants:
+//! - The listeners accept before the node is open, so that health can say "not yet". Requests are
+//!   handled only once it is.
+//! - On shutdown, first no new connections are taken, then the running requests end, then the
+//!   engine makes its checkpoint.
+//! - No core leaves before all have closed: until then its ring and its tasks answer the others.
 
 use super::ServeError;
 use super::environment::CoreEnvironment;
 use super::ring::drive;
-use super::signals::{Farewell, StopEar};
+use super::shutdown::{ShutdownBarrier, ShutdownReceiver};
 use crate::admin::{self, AdminListeners};
-use crate::auth::{Account, Accounts, Gate};
-use crate::http::{Front, Handler, Limits, RequestIds, Traffic, accept_until_stopped, drain};
+use crate::auth::{Account, Accounts, Authenticator};
+use crate::http::{Handler, HttpServer, Limits, RequestIds, Traffic, accept_until_stopped, drain};
 use crate::s3::{Requests, S3Service, S3Settings};
 use futures_util::future::{Either, select};
 use monoio::{FusionDriver, RuntimeBuilder};
@@ -24,24 +27,25 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 const DRAIN_TIME: Duration = Duration::from_secs(30);
-/// For the checkpoints of all cores. After it, the next start replays the logs instead.
+/// How long the checkpoints of all cores may take. After that, the next start replays the logs
+/// instead.
 const CLOSE_TIME: Duration = Duration::from_secs(60);
-/// For benchmarks of the server without signatures.
+/// The environment variable that lets unsigned requests act as the first account, for benchmarks.
 #[cfg(feature = "bench-anonymous")]
 const BENCH_ANONYMOUS: &str = "RINGBOLT_BENCH_ANONYMOUS";
 const RING_ENTRIES: u32 = 1024;
 
-/// What a core's thread starts with.
+/// What the thread of a core starts with.
 pub struct CoreStart {
     pub cpu: usize,
     pub seed: CoreSeed,
     pub listener: TcpListener,
-    /// On one core only.
+    /// The admin listeners, on one core only.
     pub admin: Option<AdminListeners>,
-    pub ear: StopEar,
-    pub farewell: Arc<Farewell>,
-    /// Hears that all cores have closed.
-    pub farewell_ear: StopEar,
+    pub shutdown: ShutdownReceiver,
+    pub barrier: Arc<ShutdownBarrier>,
+    /// Receives the message that all cores have closed.
+    pub barrier_receiver: ShutdownReceiver,
     pub accounts: Arc<Accounts>,
     pub region: String,
     pub domains: Vec<String>,
@@ -51,7 +55,7 @@ pub struct CoreStart {
     pub traffic: Traffic,
     pub requests: Requests,
     pub abort_uploads_after_ms: Option<u64>,
-    /// Told once this core's shards are open.
+    /// Gets a message once this core's shards are open.
     pub opened: Sender<()>,
 }
 
@@ -69,10 +73,11 @@ impl Handler for S3Service {
     }
 }
 
-/// Runs until stopped; the thread's whole work.
+/// Runs a core until it is shut down. This is the whole work of its thread.
 pub fn run_core(start: CoreStart) -> Result<(), ServeError> {
     pin_to(start.cpu)?;
-    // One ring, one thread: completions are delivered when the loop asks, not by interrupting it.
+    // The ring has one thread: completions are delivered when its loop asks, not by interrupting
+    // it.
     let mut ring = io_uring::IoUring::builder();
     ring.setup_single_issuer().setup_defer_taskrun();
     let refused = |source| ServeError::Runtime { source };
@@ -96,22 +101,28 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let core = start.seed.start(Rc::new(environment))?;
     let driver = core.driver();
     drive(driver.clone()).map_err(|source| ServeError::Runtime { source })?;
-    let gate = Gate::new(start.accounts.clone(), start.region.clone())
-        .with(start.signature_v2, &start.domains)
-        .standing_in(stand_in(&start.accounts));
+    let authenticator = Authenticator::new(start.accounts.clone(), start.region.clone())
+        .with_version_2(start.signature_v2, &start.domains)
+        .with_anonymous_account(anonymous_account(&start.accounts));
     let base = getrandom::u64().map_err(|error| ServeError::Random(error.to_string()))?;
     let before_large_send = Rc::new(move || driver.submit());
-    let front =
-        Rc::new(Front::new(start.limits, gate, RequestIds::new(base), before_large_send, start.traffic));
-    let accepting = monoio::spawn(accept_until_stopped(front.clone(), start.listener));
-    listen_for_stop(front.clone(), start.ear);
+    let server = Rc::new(HttpServer::new(
+        start.limits,
+        authenticator,
+        RequestIds::new(base),
+        before_large_send,
+        start.traffic,
+    ));
+    let accepting = monoio::spawn(accept_until_stopped(server.clone(), start.listener));
+    listen_for_stop(server.clone(), start.shutdown);
     if let Some(listeners) = start.admin {
-        serve_admin(front.clone(), listeners);
+        serve_admin(server.clone(), listeners);
     }
 
-    match select(pin!(core.open()), front.stop.heard()).await {
+    match select(pin!(core.open()), server.shutdown.requested()).await {
         Either::Left((opened, _)) => opened?,
-        // Stopped, or another core failed, while drives were recovered: there is nothing to close.
+        // The server was stopped, or another core failed, while drives were recovered: there is
+        // nothing to close.
         Either::Right(_) => return Ok(()),
     }
     if let Some(age) = start.abort_uploads_after_ms {
@@ -122,25 +133,26 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
         region: start.region,
         virtual_host_domains: start.domains,
         signature_v2: start.signature_v2,
-        memory: front.memory.clone(),
+        memory: server.memory.clone(),
         requests: start.requests,
     };
     let service = crate::s3::service(core.clone(), start.accounts, settings);
-    let first = front.handler.set(service).is_ok();
+    let first = server.handler.set(service).is_ok();
     debug_assert!(first, "the handler is set once");
     core.start_scrub(start.scrub);
-    // Only counted by who prints the banner; it may have given up already.
+    // The receiver, which counts these messages and prints the banner, may have given up already.
     let _ = start.opened.send(());
 
     let accepted = accepting.await;
-    finish_requests(&front).await;
-    close(&core, &start.farewell, start.farewell_ear).await?;
+    finish_requests(&server).await;
+    close(&core, &start.barrier, start.barrier_receiver).await?;
     accepted.map_err(|source| ServeError::Runtime { source })
 }
 
-/// The first account, if RINGBOLT_BENCH_ANONYMOUS=1: then whoever reaches the port is that account.
+/// Returns the first account if RINGBOLT_BENCH_ANONYMOUS=1: whoever reaches the port acts as that
+/// account then.
 #[cfg(feature = "bench-anonymous")]
-fn stand_in(accounts: &Accounts) -> Option<Arc<Account>> {
+fn anonymous_account(accounts: &Accounts) -> Option<Arc<Account>> {
     if std::env::var_os(BENCH_ANONYMOUS).is_none_or(|value| value != "1") {
         return None;
     }
@@ -149,41 +161,45 @@ fn stand_in(accounts: &Accounts) -> Option<Arc<Account>> {
 }
 
 #[cfg(not(feature = "bench-anonymous"))]
-fn stand_in(_: &Accounts) -> Option<Arc<Account>> {
+fn anonymous_account(_: &Accounts) -> Option<Arc<Account>> {
     None
 }
 
-fn listen_for_stop(front: Rc<Front<S3Service>>, ear: StopEar) {
+fn listen_for_stop(server: Rc<HttpServer<S3Service>>, shutdown: ShutdownReceiver) {
     monoio::spawn(async move {
-        if let Err(error) = ear.heard().await {
+        if let Err(error) = shutdown.received().await {
             tracing::error!(%error, "can not hear stop signals any more; stopping now");
         }
-        front.stop.say();
+        server.shutdown.request();
     });
 }
 
-fn serve_admin(front: Rc<Front<S3Service>>, listeners: AdminListeners) {
+fn serve_admin(server: Rc<HttpServer<S3Service>>, listeners: AdminListeners) {
     monoio::spawn(async move {
-        if let Err(error) = admin::serve(front, listeners).await {
+        if let Err(error) = admin::serve(server, listeners).await {
             tracing::error!(%error, "health and metrics are not told any more");
         }
     });
 }
 
-async fn finish_requests(front: &Front<S3Service>) {
-    front.stop.say();
-    let cut_off = drain(front, DRAIN_TIME).await;
+async fn finish_requests(server: &HttpServer<S3Service>) {
+    server.shutdown.request();
+    let cut_off = drain(server, DRAIN_TIME).await;
     if cut_off > 0 {
         tracing::warn!(connections = cut_off, "cutting off connections that did not finish in time");
     }
 }
 
-async fn close(core: &Core, farewell: &Farewell, all_closed: StopEar) -> Result<(), ServeError> {
+async fn close(
+    core: &Core,
+    barrier: &ShutdownBarrier,
+    all_closed: ShutdownReceiver,
+) -> Result<(), ServeError> {
     let close = async {
         let result = core.close().await;
-        farewell.closed();
-        // An error means that nobody is left to say it.
-        let _ = all_closed.heard().await;
+        barrier.arrive();
+        // An error means that nobody is left to send the message.
+        let _ = all_closed.received().await;
         result.map_err(ServeError::Close)
     };
     monoio::time::timeout(CLOSE_TIME, close).await.unwrap_or(Err(ServeError::CloseTimeout(CLOSE_TIME)))

@@ -1,4 +1,4 @@
-//! The drives a server opens, and the drive file it makes on its first start.
+//! The drives that a server opens, and the drive file that it makes on its first start.
 
 use super::{ServeError, ServeOptions};
 use ringbolt_engine::node::{FormatOptions, FormatReport, format_drive};
@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 const DEFAULT_FILE: &str = "drive0";
 
-/// The drives to open. Makes the default one if none is named and it is not there yet.
+/// Returns the drives to open. If none is named, it is the default one, which is made if it does
+/// not exist.
 pub fn prepare_drives(options: &ServeOptions) -> Result<Vec<PathBuf>, ServeError> {
     if !options.drives.is_empty() {
         return Ok(options.drives.clone());
@@ -15,7 +16,8 @@ pub fn prepare_drives(options: &ServeOptions) -> Result<Vec<PathBuf>, ServeError
     let path = options.data_dir.join(DEFAULT_FILE);
     if !path.exists() {
         eprintln!("Making the drive file {} of {}.", path.display(), human_size(options.drive_bytes));
-        // Under another name until it is whole: an interrupted start leaves no half-made drive behind.
+        // The file has another name until it is whole, so that an interrupted start leaves no
+        // half-made drive behind.
         let unfinished = options.data_dir.join(format!("{DEFAULT_FILE}.unfinished"));
         format_with_progress(&[&unfinished], Some(options.drive_bytes), options.shards, true)?;
         std::fs::rename(&unfinished, &path)
@@ -24,7 +26,8 @@ pub fn prepare_drives(options: &ServeOptions) -> Result<Vec<PathBuf>, ServeError
     Ok(vec![path])
 }
 
-/// Formats, with progress on stderr.
+/// Formats drives and shows the progress on stderr. Fails if a drive can not be formatted, or if
+/// the system gives no random numbers.
 pub fn format_with_progress(
     paths: &[&Path],
     size_bytes: Option<u64>,
@@ -42,7 +45,7 @@ pub fn format_with_progress(
     Ok(result?)
 }
 
-/// A line that is rewritten on a terminal, and a line for each quarter elsewhere.
+/// Shows progress: a line that is rewritten on a terminal, and a line for each quarter elsewhere.
 struct Progress {
     terminal: bool,
     last_percent: Option<u64>,
@@ -79,7 +82,7 @@ impl Progress {
     }
 }
 
-/// `4.0 GiB`.
+/// Returns a size for people, such as `4.0 GiB`.
 pub fn human_size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let (mut value, mut unit) = (bytes as f64, 0);

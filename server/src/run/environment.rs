@@ -1,14 +1,16 @@
-//! The engine's view of the world, on monoio.
+//! The engine's clock, random numbers and tasks, on monoio.
 
 use ringbolt_engine::env::{Environment, LocalTask};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+/// The clock, random numbers and tasks of one core, for the engine.
 pub struct CoreEnvironment {
     start: Instant,
 }
 
 impl CoreEnvironment {
-    /// Fails if the system gives no random numbers, so that later calls may rely on them.
+    /// Makes the environment of a core. Fails if the system gives no random numbers, so that later
+    /// calls may rely on them.
     pub fn new() -> Result<Self, getrandom::Error> {
         getrandom::u64()?;
         Ok(Self { start: Instant::now() })
@@ -28,7 +30,8 @@ impl Environment for CoreEnvironment {
     fn random_u64(&self) -> u64 {
         match getrandom::u64() {
             Ok(number) => number,
-            // Identities are made from it: going on with a guessable or repeated one would be worse.
+            // Identities are made from these numbers: going on with a guessable or repeated one
+            // would be worse.
             Err(error) => panic!("the system gave random numbers at start, and now fails with {error}"),
         }
     }

@@ -1,4 +1,4 @@
-//! Starting and stopping a server: [`run`] is `ringbolt serve`.
+//! Starting and stopping a server. [`run`] is `ringbolt serve`.
 
 mod admin;
 mod banner;
@@ -7,7 +7,7 @@ mod drives;
 mod environment;
 mod options;
 mod ring;
-pub(crate) mod signals;
+pub(crate) mod shutdown;
 
 pub use self::drives::{format_with_progress, human_size};
 pub use self::options::{MemoryPlan, ServeOptions};
@@ -16,7 +16,7 @@ use self::admin::Admin;
 use self::banner::{credentials, ready};
 use self::core::{CoreStart, run_core};
 use self::drives::prepare_drives;
-use self::signals::{Farewell, StopAll, stop_channel, stop_on_signals};
+use self::shutdown::{ShutdownBarrier, ShutdownSender, shutdown_channel, shutdown_on_signals};
 use crate::admin::{AdminSocket, AdminSocketError};
 use crate::auth::{AccountError, Accounts};
 use crate::http::{ConnectionCap, ListenError, Traffic, bind};
@@ -79,7 +79,8 @@ pub enum ServeError {
     Panicked,
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Runs a server until SIGTERM or SIGINT. Fails if it can not start, or can not close its drives
+/// cleanly.
 pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     let cpus = choose_cpus(&options.cores)?;
     check_memory(options.memory_bytes, cpus.len())?;
@@ -104,31 +105,31 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
         register_buffers: options.register_buffers,
     })?;
 
-    // Only now: whoever holds the drives is the one server of this data directory.
+    // The socket comes after the drives: whoever holds them is the one server of this directory.
     let admin_socket = AdminSocket::bind(&options.data_dir)?;
     let mut admin_listeners = Some(admin.listeners(&admin_socket)?);
 
-    let (stop, ears) = stop_channel(cpus.len()).map_err(ServeError::Thread)?;
-    let (farewell, farewell_ears) = Farewell::new(cpus.len()).map_err(ServeError::Thread)?;
-    stop_on_signals(stop.clone()).map_err(ServeError::Thread)?;
+    let (sender, receivers) = shutdown_channel(cpus.len()).map_err(ServeError::Thread)?;
+    let (barrier, barrier_receivers) = ShutdownBarrier::new(cpus.len()).map_err(ServeError::Thread)?;
+    shutdown_on_signals(sender.clone()).map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();
     let connections = ConnectionCap::new(plan.connections);
     let mut threads = Vec::new();
-    let ears = ears
+    let receivers = receivers
         .into_iter()
-        .zip(farewell_ears)
+        .zip(barrier_receivers)
         .zip(Traffic::of_cores(cpus.len()).into_iter().zip(Requests::of_cores(cpus.len())));
-    for (((seed, listener), ((ear, farewell_ear), (traffic, requests))), &cpu) in
-        seeds.into_iter().zip(listeners).zip(ears).zip(&cpus)
+    for (((seed, listener), ((shutdown, barrier_receiver), (traffic, requests))), &cpu) in
+        seeds.into_iter().zip(listeners).zip(receivers).zip(&cpus)
     {
         let start = CoreStart {
             cpu,
             seed,
             listener,
             admin: admin_listeners.take(),
-            ear,
-            farewell: farewell.clone(),
-            farewell_ear,
+            shutdown,
+            barrier: barrier.clone(),
+            barrier_receiver,
             accounts: accounts.clone(),
             region: options.region.clone(),
             domains: options.domains.clone(),
@@ -140,7 +141,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             abort_uploads_after_ms: options.abort_uploads_after_ms,
             opened: opened.clone(),
         };
-        threads.push(spawn_core(start, stop.clone())?);
+        threads.push(spawn_core(start, sender.clone())?);
     }
     drop(opened);
     // Fewer messages than cores: one of them failed, and `join_all` says why.
@@ -159,17 +160,21 @@ fn check_memory(given_bytes: u64, cores: usize) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// A core that ends, for whatever reason, takes the others with it: together they are one node.
-fn spawn_core(start: CoreStart, stop: StopAll) -> Result<JoinHandle<Result<(), ServeError>>, ServeError> {
-    struct StopWhenDropped(StopAll);
-    impl Drop for StopWhenDropped {
+/// Starts the thread of a core. A core that ends, for whatever reason, takes the others with it:
+/// together they are one node.
+fn spawn_core(
+    start: CoreStart,
+    shutdown: ShutdownSender,
+) -> Result<JoinHandle<Result<(), ServeError>>, ServeError> {
+    struct ShutdownWhenDropped(ShutdownSender);
+    impl Drop for ShutdownWhenDropped {
         fn drop(&mut self) {
-            self.0.say();
+            self.0.send();
         }
     }
     let name = format!("core-{}", start.cpu);
     let work = move || {
-        let _stop = StopWhenDropped(stop);
+        let _shutdown = ShutdownWhenDropped(shutdown);
         run_core(start)
     };
     std::thread::Builder::new().name(name).spawn(work).map_err(ServeError::Thread)

@@ -1,4 +1,4 @@
-//! What `serve` can be told, and how memory is shared out.
+//! The options of `serve`, and how they share out memory.
 
 use crate::auth::RootCredentials;
 use crate::http::{CONNECTION_BYTES_MAX, ConnectionCap, Limits};
@@ -8,65 +8,72 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Everything `ringbolt serve` takes, parsed.
+/// The options of `ringbolt serve`, parsed.
 #[derive(Clone)]
 pub struct ServeOptions {
     pub data_dir: PathBuf,
-    /// Empty: one drive file in the data directory, made on the first start.
+    /// The drives to open. If it is empty, one drive file in the data directory, which is made on
+    /// the first start.
     pub drives: Vec<PathBuf>,
     pub listen: SocketAddr,
-    /// Where health and metrics are; None: in the socket of the data directory only.
+    /// The address of health and metrics. None if they are in the socket of the data directory
+    /// only.
     pub admin_listen: Option<SocketAddr>,
-    /// CPU numbers; empty: all this process may use.
+    /// The numbers of the CPUs to use. If it is empty, all that this process may use.
     pub cores: Vec<usize>,
-    /// All of the server's memory, bytes.
+    /// All of the server's memory, in bytes.
     pub memory_bytes: u64,
-    /// Small objects kept in memory after a read, bytes; 0: none; None: as [`MemoryPlan`] has it.
+    /// The memory for small objects that are kept after a read, in bytes. 0 keeps none; None lets
+    /// [`MemoryPlan`] choose.
     pub read_cache_bytes: Option<u64>,
-    /// Size of the drive file that the first start makes.
+    /// The size in bytes of the drive file that the first start makes.
     pub drive_bytes: u64,
-    /// 0: two per core.
+    /// The number of shards of a new drive file. 0 makes two per core.
     pub shards: u16,
     pub region: String,
-    /// Domains whose subdomains are buckets.
+    /// The domains whose subdomains are buckets.
     pub domains: Vec<String>,
-    /// Whether signature version 2 is believed, in requests and in forms.
+    /// Tells whether signature version 2 is accepted, in requests and in forms.
     pub signature_v2: bool,
     pub register_buffers: bool,
     pub slow_request: Duration,
     pub scrub: ScrubOptions,
-    /// None: uploads that nobody completes stay.
+    /// The age in milliseconds at which an upload that nobody completes is aborted. None keeps
+    /// them.
     pub abort_uploads_after_ms: Option<u64>,
     pub root: Option<RootCredentials>,
 }
 
-/// So many connections of a core find work for it.
+/// The most connections that are worth having for each core.
 const CONNECTIONS_PER_CORE_MAX: u64 = 16_384;
-/// The engine rounds a region up to this, and aligns it.
+/// The size in bytes that the engine rounds its region up to, and aligns it to.
 const HUGE_PAGE: u64 = 2 << 20;
-/// Descriptors that are not clients' connections: drives, rings, listeners, logs, and those of operators.
+/// The descriptors that are not clients' connections: drives, rings, listeners, logs, and those of
+/// operators.
 const DESCRIPTORS_RESERVED: u64 = 192;
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 
-/// The shares of `--memory`, as [`MemoryShares`] has them, for the cores of this node.
+/// The shares of `--memory`, as [`MemoryShares`] divides it, for the cores of this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
     pub arena_bytes_per_core: usize,
     pub index_bytes_max: usize,
     pub read_cache_bytes_per_core: usize,
-    /// Of the whole node.
+    /// The most connections of the whole node.
     pub connections: usize,
-    /// See [`RequestMemory`](crate::memory::RequestMemory).
+    /// The memory that the requests of one core share, in bytes
+    /// ([`RequestMemory`](crate::memory::RequestMemory)).
     pub request_bytes_per_core: u64,
 }
 
 impl MemoryPlan {
-    /// The smallest `--memory` that a node of `cores` works with.
+    /// Returns the smallest `--memory`, in bytes, that a node of `cores` works with.
     pub fn least_bytes(cores: usize) -> u64 {
         memory::least_bytes(cores.max(1) as u64)
     }
 
-    /// `read_cache_bytes` as in [`ServeOptions`]; `descriptors`: how many files this process may have open.
+    /// Shares out `memory_bytes`. `read_cache_bytes` is as in [`ServeOptions`], and `descriptors`
+    /// is how many files this process may have open.
     pub fn new(memory_bytes: u64, read_cache_bytes: Option<u64>, cores: usize, descriptors: u64) -> Self {
         let count = cores.max(1) as u64;
         let shares = MemoryShares::new(memory_bytes, read_cache_bytes, count);
@@ -84,7 +91,8 @@ impl MemoryPlan {
         }
     }
 
-    /// Of one core; its connections count in `connections`, with those of the others.
+    /// Returns the limits of one core. Its connections count in `connections`, with those of the
+    /// others.
     pub fn limits(&self, slow_request: Duration, connections: ConnectionCap) -> Limits {
         Limits {
             connections,

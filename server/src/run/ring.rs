@@ -1,15 +1,16 @@
 //! Drives the engine's ring from monoio's loop, without a tick: an idle core sleeps in the kernel.
 //!
-//! Invariant: after readiness, reap first and arm the poll after. The other way round, completions that
-//! came in between are seen only with the next one.
+//! Invariant: after readiness, completions are reaped first and the poll is armed after that. The
+//! other way round, completions that came in between would be seen only with the next one.
 
 use ringbolt_engine::node::Driver;
 use std::io;
 use std::net::TcpStream;
 
-/// Spawns the two tasks that keep the ring going. They end with the runtime.
+/// Spawns the two tasks that drive the storage ring. They end with the runtime.
 pub fn drive(driver: Driver) -> io::Result<()> {
-    // monoio closes what it polls, and polls only what looks like a stream: it gets a descriptor of its own.
+    // monoio closes what it polls, and polls only what looks like a stream: it gets a descriptor of
+    // its own.
     let readiness = monoio::net::TcpStream::from_std(TcpStream::from(driver.duplicate_fd()?))?;
     let submitter = driver.clone();
     monoio::spawn(async move {

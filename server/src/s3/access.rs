@@ -1,11 +1,13 @@
-//! Who may do what: only the owner of a bucket may touch it or anything in it.
+//! Access: only the owner of a bucket may touch it or anything in it.
 //!
-//! Invariants: every operation that names a bucket goes through [`Server::check_owner`]; whatever asks for
-//! an access that this rule does not grant (public ACLs, grants) is refused, never silently dropped.
+//! Invariants:
+//! - Every operation that names a bucket goes through [`Server::check_owner`].
+//! - A request that asks for an access that this rule does not grant (public ACLs, grants) is
+//!   refused, and what it asks for is never silently dropped.
 
 use super::Server;
 use super::error::{invalid_argument, not_implemented};
-use super::preamble::Preamble;
+use super::lenient_headers::LenientHeaders;
 use crate::auth::{Account, RequestContext, Trailers};
 use http::{Extensions, HeaderMap};
 use ringbolt_engine::types::Bucket;
@@ -14,35 +16,39 @@ use s3s::{S3Error, S3Result, s3_error};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Who asks, and what was set aside of the request.
+/// Who asks, and what was taken out of the request's headers.
 pub struct Caller {
     pub account: Option<Arc<Account>>,
     pub trailers: Trailers,
-    pub preamble: Preamble,
+    pub lenient: LenientHeaders,
 }
 
 impl Caller {
-    /// From the request's extensions. Without the context of the auth room nobody is asking.
+    /// Takes the caller out of a request's extensions. A request that was not authenticated has no
+    /// account.
     pub fn take(extensions: &mut Extensions) -> Self {
-        let preamble = extensions.remove::<Preamble>().unwrap_or_default();
+        let lenient = extensions.remove::<LenientHeaders>().unwrap_or_default();
         match extensions.remove::<RequestContext>() {
-            Some(context) => Self { account: context.account, trailers: context.trailers, preamble },
-            None => Self { account: None, trailers: Trailers::default(), preamble },
+            Some(context) => Self { account: context.account, trailers: context.trailers, lenient },
+            None => Self { account: None, trailers: Trailers::default(), lenient },
         }
     }
 
-    /// The account, for operations that no anonymous caller may do.
+    /// Returns the account, for operations that no anonymous caller may do. Fails with AccessDenied
+    /// if there is none.
     pub fn account(&self) -> S3Result<&Arc<Account>> {
         self.account.as_ref().ok_or_else(access_denied)
     }
 }
 
+/// Makes the error for a caller who may not do this: 403.
 pub fn access_denied() -> S3Error {
     s3_error!(AccessDenied, "Access Denied")
 }
 
 impl Server {
-    /// The bucket, if it exists, belongs to the caller, and to whom the caller expects.
+    /// Finds a bucket. Fails if it does not exist, does not belong to the caller, or has another
+    /// owner than the caller expects.
     pub fn bucket_of(
         &self,
         caller: &Caller,
@@ -59,13 +65,13 @@ impl Server {
         Ok(bucket)
     }
 
-    /// Only its owner may touch a bucket.
+    /// Fails with AccessDenied unless the caller owns the bucket.
     pub fn check_owner(&self, caller: &Caller, bucket: &Bucket) -> S3Result<()> {
         if caller.account()?.canonical_id == bucket.owner { Ok(()) } else { Err(access_denied()) }
     }
 
-    /// How the account with this canonical id appears in answers. An account that was removed from the
-    /// configuration has no name any more.
+    /// Returns how the account with this canonical id appears in answers. An account that was
+    /// removed from the configuration has no name any more.
     pub fn owner(&self, canonical_id: &str) -> Owner {
         let account = self.accounts.by_canonical_id(canonical_id);
         Owner {
@@ -75,9 +81,10 @@ impl Server {
     }
 }
 
-/// Refuses what a request that writes asks for beyond what is built.
-pub fn refuse_unbuilt(headers: &HeaderMap) -> S3Result<()> {
-    const UNBUILT: [(&str, &str); 5] = [
+/// Fails with NotImplemented if a request that writes asks for something that this server does not
+/// have.
+pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
+    const UNSUPPORTED: [(&str, &str); 5] = [
         ("x-amz-server-side-encryption", "Server-side encryption"),
         ("x-amz-object-lock-", "Object lock"),
         ("x-amz-bucket-object-lock-enabled", "Object lock"),
@@ -89,8 +96,8 @@ pub fn refuse_unbuilt(headers: &HeaderMap) -> S3Result<()> {
         if !name.starts_with("x-amz-") || value.is_empty() {
             continue;
         }
-        if let Some((_, what)) = UNBUILT.iter().find(|(prefix, _)| name.starts_with(prefix)) {
-            // "False" is what an SDK may send for the default.
+        if let Some((_, what)) = UNSUPPORTED.iter().find(|(prefix, _)| name.starts_with(prefix)) {
+            // An SDK may send "False" for the default.
             if value.as_bytes().eq_ignore_ascii_case(b"false") {
                 continue;
             }
@@ -112,8 +119,8 @@ pub fn refuse_unbuilt(headers: &HeaderMap) -> S3Result<()> {
     Ok(())
 }
 
-/// Accepts the canned ACLs that say what is the case anyway: the owner has full control, nobody else any.
-/// (The owner of a bucket owns all that is in it.)
+/// Accepts the canned ACLs that say what is the case anyway: the owner has full control, and nobody
+/// else has any access. (The owner of a bucket owns all that is in it.)
 pub fn check_canned_acl(acl: &str) -> S3Result<()> {
     match acl {
         "private" | "bucket-owner-full-control" => Ok(()),
@@ -123,7 +130,7 @@ pub fn check_canned_acl(acl: &str) -> S3Result<()> {
     }
 }
 
-/// Unversioned buckets know one version of each key, called `null`.
+/// Fails unless the version is none or `null`, which is the one version of each key.
 pub fn check_version(version: Option<&str>) -> S3Result<()> {
     match version {
         None | Some("" | "null") => Ok(()),
@@ -142,7 +149,7 @@ mod tests {
     fn refused(name: &'static str, value: &'static str) -> Option<S3ErrorCode> {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_static(value));
-        refuse_unbuilt(&headers).err().map(|error| error.code().clone())
+        refuse_unsupported(&headers).err().map(|error| error.code().clone())
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! ACLs, as far as they say what is the case: the owner has full control, nobody else any access.
+//! ACLs, as far as they say what is the case: the owner has full control, and nobody else has any
+//! access.
 
 use super::Server;
-use super::access::{Caller, check_canned_acl, check_version, refuse_unbuilt};
-use super::error::{EngineResult, invalid_request, not_implemented};
+use super::access::{Caller, check_canned_acl, check_version, refuse_unsupported};
+use super::error::{invalid_request, not_implemented};
 use s3s::dto::*;
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Request, S3Response, S3Result};
 
 fn full_control(owner: &Owner) -> Grants {
     let grantee = Grantee {
@@ -20,6 +21,7 @@ fn full_control(owner: &Owner) -> Grants {
     }]
 }
 
+/// Answers GetBucketAcl.
 pub async fn get_bucket_acl(
     server: &Server,
     mut request: S3Request<GetBucketAclInput>,
@@ -31,6 +33,7 @@ pub async fn get_bucket_acl(
     Ok(S3Response::new(GetBucketAclOutput { grants: Some(full_control(&owner)), owner: Some(owner) }))
 }
 
+/// Answers GetObjectAcl.
 pub async fn get_object_acl(
     server: &Server,
     mut request: S3Request<GetObjectAclInput>,
@@ -39,16 +42,14 @@ pub async fn get_object_acl(
     let input = request.input;
     check_version(input.version_id.as_deref())?;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    if server.core.head(bucket.id, input.key.as_bytes()).await.s3()?.is_none() {
-        return Err(s3_error!(NoSuchKey, "The specified key does not exist."));
-    }
+    server.head(&bucket, &input.key).await?;
     let owner = server.owner(&bucket.owner);
     let output =
         GetObjectAclOutput { grants: Some(full_control(&owner)), owner: Some(owner), ..Default::default() };
     Ok(S3Response::new(output))
 }
 
-/// Only an ACL that changes nothing can be put.
+/// Fails unless the ACL changes nothing.
 fn check_put(canned: Option<&str>, policy: Option<&AccessControlPolicy>) -> S3Result<()> {
     match (canned, policy) {
         (Some(canned), None) => check_canned_acl(canned),
@@ -58,30 +59,30 @@ fn check_put(canned: Option<&str>, policy: Option<&AccessControlPolicy>) -> S3Re
     }
 }
 
+/// Answers PutBucketAcl, which can only put the ACL that is there.
 pub async fn put_bucket_acl(
     server: &Server,
     mut request: S3Request<PutBucketAclInput>,
 ) -> S3Result<S3Response<PutBucketAclOutput>> {
     let caller = Caller::take(&mut request.extensions);
-    refuse_unbuilt(&request.headers)?;
+    refuse_unsupported(&request.headers)?;
     let input = request.input;
     server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     check_put(input.acl.as_ref().map(BucketCannedACL::as_str), input.access_control_policy.as_ref())?;
     Ok(S3Response::new(PutBucketAclOutput::default()))
 }
 
+/// Answers PutObjectAcl, which can only put the ACL that is there.
 pub async fn put_object_acl(
     server: &Server,
     mut request: S3Request<PutObjectAclInput>,
 ) -> S3Result<S3Response<PutObjectAclOutput>> {
     let caller = Caller::take(&mut request.extensions);
-    refuse_unbuilt(&request.headers)?;
+    refuse_unsupported(&request.headers)?;
     let input = request.input;
     check_version(input.version_id.as_deref())?;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    if server.core.head(bucket.id, input.key.as_bytes()).await.s3()?.is_none() {
-        return Err(s3_error!(NoSuchKey, "The specified key does not exist."));
-    }
+    server.head(&bucket, &input.key).await?;
     check_put(input.acl.as_ref().map(ObjectCannedACL::as_str), input.access_control_policy.as_ref())?;
     Ok(S3Response::new(PutObjectAclOutput::default()))
 }

@@ -2,12 +2,12 @@
 
 use super::Server;
 use super::access::{Caller, check_version};
+use super::answer_xml::XmlAnswer;
 use super::bucket::timestamp;
 use super::checksum::{Algorithm, Kind};
-use super::error::{EngineResult, invalid_argument};
+use super::error::invalid_argument;
 use super::headers::{stored_checksum, stored_kind};
-use super::object::no_such_key;
-use super::xml_writer::XmlWriter;
+use crate::xml::XmlWriter;
 use ringbolt_engine::types::{ObjectInfo, PartInfo};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
@@ -15,14 +15,17 @@ use s3s::{S3Request, S3Response, S3Result};
 const PARTS_MAX: i32 = 1000;
 const KNOWN: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
 
+/// Returns the type of a checksum as s3s has it.
 pub fn checksum_type(kind: Kind) -> ChecksumType {
     ChecksumType::from_static(kind.name())
 }
 
+/// Returns an algorithm as s3s has it.
 pub fn checksum_algorithm(algorithm: Algorithm) -> ChecksumAlgorithm {
     ChecksumAlgorithm::from_static(algorithm.name())
 }
 
+/// Answers GetObjectAttributes.
 pub async fn get_object_attributes(
     server: &Server,
     mut request: S3Request<GetObjectAttributesInput>,
@@ -33,13 +36,13 @@ pub async fn get_object_attributes(
     check_version(input.version_id.as_deref())?;
     let wanted = wanted(&input.object_attributes)?;
     let wants = |name: &str| wanted.iter().any(|one| one == name);
-    let info = server.core.head(bucket.id, input.key.as_bytes()).await.s3()?.ok_or_else(no_such_key)?;
+    let info = server.head(&bucket, &input.key).await?;
     let parts = match wants("ObjectParts") && !info.parts.is_empty() {
         true => Some(parts_page(&info, input.max_parts, input.part_number_marker)?),
         false => None,
     };
-    let written = XmlWriter::document("GetObjectAttributesResponse", |result| {
-        // In this one operation S3 has no quotes around it.
+    let written = XmlAnswer::document("GetObjectAttributesResponse", |result| {
+        // S3 writes no quotes around the ETag in this one operation.
         result.optional("ETag", wants("ETag").then_some(info.etag));
         if wants("Checksum") && stored_checksum(&info.attributes).is_some() {
             result.element("Checksum", |checksum| {
@@ -126,7 +129,7 @@ mod tests {
         let info = ObjectInfo { parts: vec![part(1), part(4), part(9)], ..ObjectInfo::default() };
         let page = |max, marker| {
             let page = parts_page(&info, max, marker).unwrap();
-            XmlWriter::document("P", |result| page.show(result)).0
+            XmlAnswer::document("P", |result| page.show(result)).text().to_owned()
         };
         let second = page(Some(1), Some(1));
         for expected in [

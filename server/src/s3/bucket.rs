@@ -1,9 +1,9 @@
-//! Buckets: make, delete, look at, list.
+//! The operations on buckets: create, delete, head, location, versioning, list.
 //!
 //! Invariant: a bucket belongs to the account that made it, by canonical id.
 
 use super::Server;
-use super::access::{Caller, refuse_unbuilt};
+use super::access::{Caller, refuse_unsupported};
 use super::document::Document;
 use super::error::{EngineResult, invalid_argument, not_implemented};
 use super::naming::{token, token_name};
@@ -18,18 +18,19 @@ const LOCATION: &str = "location-constraint";
 const DEFAULT_REGION: &str = "us-east-1";
 const BUCKETS_MAX: usize = 10_000;
 
-/// A time of the engine as answers show it.
+/// Returns a time of the engine, in Unix milliseconds, as s3s has it.
 pub fn timestamp(unix_ms: u64) -> Timestamp {
     Timestamp::from(UNIX_EPOCH + Duration::from_millis(unix_ms))
 }
 
+/// Answers CreateBucket.
 pub async fn create_bucket(
     server: &Server,
     mut request: S3Request<CreateBucketInput>,
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let caller = Caller::take(&mut request.extensions);
     let account = caller.account()?;
-    refuse_unbuilt(&request.headers)?;
+    refuse_unsupported(&request.headers)?;
     let input = request.input;
     // Ownership "enforced" is what this server does; the others promise ACLs.
     if let Some(ownership) = &input.object_ownership
@@ -64,11 +65,12 @@ pub async fn create_bucket(
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BucketConfiguration {
     location_constraint: Option<String>,
-    /// Something is asked for that no bucket of this server has.
-    unbuilt: Option<&'static str>,
+    /// What the document asks for that no bucket of this server has.
+    unsupported: Option<&'static str>,
 }
 
 impl BucketConfiguration {
+    /// Reads the document. Fails if it is malformed or has an unknown element.
     pub fn read(mut reader: XmlReader<'_>) -> S3Result<Self> {
         reader.root("CreateBucketConfiguration")?;
         let mut configuration = Self::default();
@@ -82,11 +84,11 @@ impl BucketConfiguration {
                 }
                 "Bucket" | "Location" => {
                     reader.skip()?;
-                    configuration.unbuilt = Some("A directory bucket");
+                    configuration.unsupported = Some("A directory bucket");
                 }
                 "Tags" => {
                     reader.skip()?;
-                    configuration.unbuilt = Some("Tagging");
+                    configuration.unsupported = Some("Tagging");
                 }
                 _ => return Err(malformed(format_args!("the element {name:?} is unknown"))),
             }
@@ -97,7 +99,7 @@ impl BucketConfiguration {
 }
 
 fn location_attributes(configuration: &BucketConfiguration, region: &str) -> S3Result<Attributes> {
-    if let Some(what) = configuration.unbuilt {
+    if let Some(what) = configuration.unsupported {
         return Err(not_implemented(what));
     }
     match configuration.location_constraint.as_deref() {
@@ -110,6 +112,7 @@ fn location_attributes(configuration: &BucketConfiguration, region: &str) -> S3R
     }
 }
 
+/// Answers DeleteBucket.
 pub async fn delete_bucket(
     server: &Server,
     mut request: S3Request<DeleteBucketInput>,
@@ -121,6 +124,7 @@ pub async fn delete_bucket(
     Ok(S3Response::new(DeleteBucketOutput::default()))
 }
 
+/// Answers HeadBucket.
 pub async fn head_bucket(
     server: &Server,
     mut request: S3Request<HeadBucketInput>,
@@ -132,6 +136,7 @@ pub async fn head_bucket(
     Ok(S3Response::new(HeadBucketOutput { bucket_region, ..HeadBucketOutput::default() }))
 }
 
+/// Answers GetBucketLocation.
 pub async fn get_bucket_location(
     server: &Server,
     mut request: S3Request<GetBucketLocationInput>,
@@ -140,19 +145,33 @@ pub async fn get_bucket_location(
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let given = bucket.attributes.iter().find(|(name, _)| name == LOCATION).map(|(_, value)| value.clone());
-    // The default region is shown as no constraint at all, unless the bucket was made with it by name.
+    // The default region is shown as no constraint at all, unless the bucket was made with it by
+    // name.
     let fallback = Some(server.settings.region.clone()).filter(|region| region != DEFAULT_REGION);
     let location_constraint = given.or(fallback).map(BucketLocationConstraint::from);
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
 }
 
+/// Answers GetBucketVersioning.
+pub async fn get_bucket_versioning(
+    server: &Server,
+    mut request: S3Request<GetBucketVersioningInput>,
+) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    let input = request.input;
+    server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    // Versioning was never enabled: S3 says so by no status at all.
+    Ok(S3Response::new(GetBucketVersioningOutput::default()))
+}
+
+/// Answers ListBuckets.
 pub async fn list_buckets(
     server: &Server,
     mut request: S3Request<ListBucketsInput>,
 ) -> S3Result<S3Response<ListBucketsOutput>> {
     let caller = Caller::take(&mut request.extensions);
     let Some(account) = &caller.account else {
-        // Nobody owns nothing: the list of an anonymous caller's buckets is empty, not forbidden.
+        // An anonymous caller owns no bucket: the list is empty, and not forbidden.
         return Ok(S3Response::new(ListBucketsOutput {
             buckets: Some(Vec::new()),
             ..ListBucketsOutput::default()

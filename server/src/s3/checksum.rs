@@ -1,8 +1,12 @@
-//! The checksum algorithms of S3, of whole objects, of parts, and of objects made of parts.
+//! The checksum algorithms of S3: checksums of whole objects, of parts, and of objects made of
+//! parts.
 //!
-//! Invariants: all that is known of an algorithm is its row of [`TABLE`]; nothing else lists them. A checksum travels
-//! and is stored as base64 of its big-endian bytes; a composite one has `-N` after it, N being the number of parts.
-//! What a client announced is compared before a commit, so a wrong one leaves nothing behind.
+//! Invariants:
+//! - All that is known of an algorithm is its row of [`TABLE`]; nothing else lists them.
+//! - A checksum travels and is stored as base64 of its big-endian bytes. A composite one has `-N`
+//!   after it, N being the number of parts.
+//! - What a client announced is compared before a commit, so a wrong checksum leaves nothing
+//!   behind.
 
 use crate::auth::hash::{Md5, Sha256};
 use aws_lc_rs::digest;
@@ -12,6 +16,7 @@ use crc_fast::{CrcAlgorithm, Digest as CrcDigest, checksum_combine};
 use std::hash::Hasher as _;
 use twox_hash::{XxHash3_64, XxHash3_128, XxHash64};
 
+/// The checksum algorithms of S3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     Crc32,
@@ -26,16 +31,17 @@ pub enum Algorithm {
     XxHash128,
 }
 
-/// How the checksum of an object made of parts comes about.
+/// How the checksum of an object that is made of parts is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Of all bytes, as if stored in one piece.
+    /// The checksum is that of all bytes, as if they were stored in one piece.
     FullObject,
-    /// Of the parts' checksums.
+    /// The checksum is that of the parts' checksums.
     Composite,
 }
 
 impl Kind {
+    /// Returns the name that S3 has for this kind.
     pub fn name(self) -> &'static str {
         match self {
             Self::FullObject => "FULL_OBJECT",
@@ -43,27 +49,28 @@ impl Kind {
         }
     }
 
+    /// Returns the one with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::FullObject, Self::Composite].into_iter().find(|kind| kind.name() == name)
     }
 }
 
-/// Headers, trailers and stored attributes of checksums begin so.
+/// What the names of the headers, trailers and stored attributes of checksums begin with.
 pub const HEADER_PREFIX: &str = "x-amz-checksum-";
 
 /// What is known of an algorithm.
 struct Row {
     algorithm: Algorithm,
-    /// As in `x-amz-checksum-algorithm`.
+    /// The name, as in `x-amz-checksum-algorithm`.
     name: &'static str,
-    /// Header, trailer and stored attribute.
+    /// The name of the header, of the trailer and of the stored attribute.
     header: &'static str,
-    /// Of a checksum in XML.
+    /// The name of the element in XML.
     element: &'static str,
-    /// Of the checksum before base64.
+    /// The length of the checksum in bytes, before base64.
     length_bytes: usize,
-    /// What an object made of parts may have, the default first. Only CRCs of parts can be combined to that of the
-    /// whole, and CRC64NVME has no composite form.
+    /// The kinds that an object made of parts may have, the default first. Only CRCs of parts can
+    /// be combined to that of the whole, and CRC64NVME has no composite form.
     kinds: &'static [Kind],
     function: Function,
 }
@@ -88,7 +95,7 @@ const FULL_OBJECT: &[Kind] = &[Kind::FullObject];
 /// A row but for its algorithm: name, header, element, length, kinds, function.
 type Cells = (&'static str, &'static str, &'static str, usize, &'static [Kind], Function);
 
-/// In the order of [`Algorithm`].
+/// All algorithms, in the order of [`Algorithm`].
 #[rustfmt::skip]
 static TABLE: [Row; 10] = [
     row(Algorithm::Crc32, ("CRC32", "x-amz-checksum-crc32", "ChecksumCRC32", 4, BOTH,
@@ -123,64 +130,68 @@ impl Algorithm {
         &TABLE[self as usize]
     }
 
+    /// Returns all algorithms.
     pub fn all() -> impl Iterator<Item = Self> + Clone {
         TABLE.iter().map(|row| row.algorithm)
     }
 
-    /// As in `x-amz-checksum-algorithm`.
+    /// The name, as in `x-amz-checksum-algorithm`.
     pub fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// Header, trailer and stored attribute of this algorithm's checksum.
+    /// Returns the name of the header, trailer and stored attribute of this algorithm's checksum.
     pub fn header(self) -> &'static str {
         self.row().header
     }
 
-    /// The element of an XML document that holds this algorithm's checksum.
+    /// Returns the name of the XML element that holds this algorithm's checksum.
     pub fn element(self) -> &'static str {
         self.row().element
     }
 
+    /// Returns the one with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::all().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
     }
 
-    /// By the name of its header, in lower case.
+    /// Returns the algorithm whose header has this name, in lower case.
     pub fn from_header(header: &str) -> Option<Self> {
-        // Most names that are asked for are no checksum's.
+        // Most names that are asked for are not those of checksums.
         if !header.starts_with(HEADER_PREFIX) {
             return None;
         }
         Self::all().find(|algorithm| algorithm.header() == header)
     }
 
+    /// Returns the algorithm whose XML element has this name.
     pub fn from_element(element: &str) -> Option<Self> {
         Self::all().find(|algorithm| algorithm.element() == element)
     }
 
-    /// What S3 takes when an upload names no type.
+    /// Returns the kind that S3 takes when an upload names none.
     pub fn default_kind(self) -> Kind {
         self.row().kinds[0]
     }
 
+    /// Returns whether an object made of parts may have a checksum of this kind.
     pub fn allows(self, kind: Kind) -> bool {
         self.row().kinds.contains(&kind)
     }
 
-    /// Whether `text` is base64 of as many bytes as this algorithm's checksums have.
+    /// Returns whether `text` is base64 of as many bytes as this algorithm's checksums have.
     pub fn is_value(self, text: &str) -> bool {
         BASE64.decode(text).is_ok_and(|bytes| bytes.len() == self.row().length_bytes)
     }
 
-    /// [`Self::is_value`], or such a value with the number of parts after it.
+    /// Returns whether `text` is a value, or one with the number of parts after it.
     pub fn is_value_of_parts(self, text: &str) -> bool {
         let (value, parts) = text.split_once('-').unwrap_or((text, "1"));
         self.is_value(value) && parts.parse::<u16>().is_ok()
     }
 }
 
-/// A checksum in the making.
+/// Computes a checksum of bytes that come in pieces.
 pub struct Hasher {
     algorithm: Algorithm,
     state: State,
@@ -188,7 +199,7 @@ pub struct Hasher {
 
 enum State {
     Crc(Box<CrcDigest>),
-    /// SHA-1 and SHA-512.
+    /// The state of SHA-1 or SHA-512.
     Sha(digest::Context),
     Sha256(Sha256),
     Md5(Md5),
@@ -198,6 +209,7 @@ enum State {
 }
 
 impl Hasher {
+    /// Begins a checksum.
     pub fn new(algorithm: Algorithm) -> Self {
         let state = match algorithm.row().function {
             Function::Crc(crc) => State::Crc(Box::new(CrcDigest::new(crc))),
@@ -212,10 +224,12 @@ impl Hasher {
         Self { algorithm, state }
     }
 
+    /// Returns the algorithm of this checksum.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
+    /// Adds bytes to the checksum.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.state {
             State::Crc(crc) => crc.update(bytes),
@@ -228,7 +242,7 @@ impl Hasher {
         }
     }
 
-    /// Base64 of the checksum.
+    /// Returns the checksum of all bytes that were added, in base64.
     pub fn finish(self) -> String {
         match self.state {
             State::Crc(crc) => encode_crc(crc.finalize(), self.algorithm.row().length_bytes),
@@ -242,7 +256,7 @@ impl Hasher {
     }
 }
 
-/// The checksum of [`Algorithm::Md5`], from the MD5 that a body's ETag is made of anyway.
+/// Returns the checksum of [`Algorithm::Md5`], from the MD5 that a body's ETag is made of anyway.
 pub fn encode_md5(md5: &[u8; 16]) -> String {
     BASE64.encode(md5)
 }
@@ -256,20 +270,22 @@ fn decode_crc(text: &str, length: usize) -> Option<u64> {
     Some(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
-/// Whether the checksum that a header of this name and value declares is that of an empty body. None: it declares none.
+/// Returns whether the checksum that a header of this name and value declares is that of an empty
+/// body, or None if it declares none.
 pub fn declares_empty(header: &str, value: &[u8]) -> Option<bool> {
     Algorithm::from_header(header).map(|algorithm| of_bytes(algorithm, b"").as_bytes() == value)
 }
 
-/// Base64 of the checksum of `bytes`.
+/// Returns the checksum of `bytes`, in base64.
 pub fn of_bytes(algorithm: Algorithm, bytes: &[u8]) -> String {
     let mut hasher = Hasher::new(algorithm);
     hasher.update(bytes);
     hasher.finish()
 }
 
-/// The checksum of an object from those of its parts (checksum and size of each, in order). None when
-/// a part's checksum is not of the algorithm, or the algorithm does not allow the kind.
+/// Computes the checksum of an object from those of its parts: checksum and size in bytes of each,
+/// in order. Returns None if a part's checksum is not of the algorithm, or if the algorithm does
+/// not allow the kind.
 pub fn of_parts(algorithm: Algorithm, kind: Kind, parts: &[(&str, u64)]) -> Option<String> {
     if !algorithm.allows(kind) || parts.is_empty() {
         return None;
@@ -322,7 +338,8 @@ mod tests {
 
     #[test]
     fn published_check_values() {
-        // The catalogue's check string; SHA values from FIPS 180, MD5 from RFC 1321; XXH64 and XXH3 of xxHash 0.8.
+        // The catalogue's check string; SHA values from FIPS 180, MD5 from RFC 1321; XXH64 and XXH3
+        // of xxHash 0.8.
         let check = b"123456789";
         let hex = |algorithm| BASE64.decode(of_bytes(algorithm, check)).map(hex::encode).unwrap();
         assert_eq!(hex(Algorithm::Crc32), "cbf43926");

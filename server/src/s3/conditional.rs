@@ -1,9 +1,10 @@
 //! Conditional requests: If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, If-Range.
 //!
-//! Invariants: conditions of reads are judged here, on one `ObjectInfo`; conditions of writes are only
-//! translated here and judged by the engine, atomically with the write.
-//! Precedence is that of RFC 9110 section 13.2.2: an entity tag condition silences the date condition
-//! beside it. A date that does not parse is as good as absent (section 13.1.3).
+//! Invariants:
+//! - Conditions of reads are judged here, on one `ObjectInfo`. Conditions of writes are only
+//!   translated here, and judged by the engine, atomically with the write.
+//! - Precedence is that of RFC 9110, 13.2.2: an entity tag condition silences the date condition
+//!   beside it. A date that does not parse counts as absent (13.1.3).
 
 use ringbolt_engine::types::{EtagMatch, ObjectInfo, WriteCondition};
 use s3s::dto::Timestamp;
@@ -27,7 +28,7 @@ pub enum Verdict {
 }
 
 impl Conditions {
-    /// Judges a read.
+    /// Returns what the conditions of a read say of an object.
     pub fn judge(&self, info: &ObjectInfo) -> Verdict {
         let etag = info.etag.to_string();
         let modified_s = info.modified_ms / 1000;
@@ -52,7 +53,7 @@ impl Conditions {
         Verdict::Proceed
     }
 
-    /// The part of the conditions that a write obeys.
+    /// Returns the conditions that a write obeys.
     pub fn for_write(&self) -> WriteCondition {
         WriteCondition {
             if_match: self.if_match.as_deref().map(parse_etags),
@@ -62,8 +63,9 @@ impl Conditions {
     }
 }
 
-/// Whether the range of a request counts: the validator of its If-Range is the object's (RFC 9110, 13.1.5). An entity
-/// tag must be a strong one, a date exactly that of the object; what is neither never is.
+/// Returns whether the range of a request counts: whether the validator of its If-Range is that of
+/// the object (RFC 9110, 13.1.5). An entity tag must be a strong one, and a date exactly that of
+/// the object; nothing else is a validator.
 pub fn if_range_holds(validator: &str, info: &ObjectInfo) -> bool {
     let validator = validator.trim();
     if validator.contains('"') {
@@ -71,24 +73,26 @@ pub fn if_range_holds(validator: &str, info: &ObjectInfo) -> bool {
     }
     match http_date_s(validator) {
         Some(date_s) => date_s == info.modified_ms / 1000,
-        // Some clients send an entity tag as listings of old showed it.
+        // Some clients send an entity tag without quotes, as old listings showed it.
         None => validator == info.etag.to_string(),
     }
 }
 
-/// Unix seconds of an HTTP date in any form of RFC 9110, 5.6.7: IMF-fixdate, that of RFC 850, and that of asctime.
+/// Returns the Unix seconds of an HTTP date in any form of RFC 9110, 5.6.7: IMF-fixdate, the form
+/// of RFC 850, or that of asctime. Returns None for anything else.
 pub fn http_date_s(text: &str) -> Option<u64> {
     let time = httpdate::parse_http_date(text.trim()).ok()?;
     time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
-/// Unix seconds of a timestamp; None before 1970.
+/// Returns the Unix seconds of a timestamp, or None before 1970.
 pub fn timestamp_s(timestamp: &Timestamp) -> Option<u64> {
     let time: time::OffsetDateTime = timestamp.clone().into();
     u64::try_from(time.unix_timestamp()).ok()
 }
 
-/// `*`, or a list of entity tags. Weak marks and quotes are dropped: S3 clients send both forms.
+/// Parses `*` or a list of entity tags. Weak marks and quotes are dropped: S3 clients send both
+/// forms.
 pub fn parse_etags(header: &str) -> EtagMatch {
     if header.trim() == "*" {
         return EtagMatch::Any;
@@ -96,7 +100,7 @@ pub fn parse_etags(header: &str) -> EtagMatch {
     EtagMatch::OneOf(header.split(',').map(bare_etag).filter(|etag| !etag.is_empty()).collect())
 }
 
-/// An entity tag without weak mark and quotes.
+/// Returns an entity tag without its weak mark and quotes.
 pub fn bare_etag(text: &str) -> String {
     let text = text.trim();
     let text = text.strip_prefix("W/").unwrap_or(text);

@@ -1,17 +1,19 @@
-//! Configuration of buckets and objects that nobody has set, since it can not be set yet.
+//! The configuration of buckets and objects. Nobody has set any, since it can not be set yet.
 //!
-//! Invariants: an answer says what is the case: S3's own default where it has one, its own "not found" elsewhere. What
-//! does not exist, or is not the caller's, is said first. Setting any of it stays 501, as the operations are not there.
+//! Invariants:
+//! - An answer says what is the case: S3's own default where it has one, and its own "not found"
+//!   elsewhere.
+//! - A bucket or object that does not exist, or is not the caller's, is reported first.
+//! - Setting any of it stays 501, as the operations do not exist.
 
 use super::Server;
 use super::access::{Caller, check_version};
-use super::error::{EngineResult, invalid_request};
-use super::object::no_such_key;
+use super::error::invalid_request;
 use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-/// 404 with a code of S3's own for what is not set.
+/// Makes a 404 with the code that S3 has for a configuration that is not set.
 fn not_set(code: &'static str, message: &'static str) -> S3Error {
     let known = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::Custom(code.into()));
     let mut error = S3Error::with_message(known, message);
@@ -163,7 +165,7 @@ of_tiering! {
             });
 }
 
-/// Fails unless the object is there, and the caller may see it.
+/// Fails unless the object exists and the caller may see it.
 async fn find_object(
     server: &Server,
     caller: &Caller,
@@ -173,10 +175,7 @@ async fn find_object(
 ) -> S3Result<()> {
     let bucket = server.bucket_of(caller, bucket, expected_owner)?;
     check_version(version)?;
-    match server.core.head(bucket.id, key.as_bytes()).await.s3()? {
-        Some(_) => Ok(()),
-        None => Err(no_such_key()),
-    }
+    server.head(&bucket, key).await.map(|_| ())
 }
 
 /// One function for each operation on an object: it finds the object, then gives `$answer`.
@@ -199,7 +198,7 @@ macro_rules! of_objects {
     };
 }
 
-/// S3's answer for an object of a bucket that was made without Object Lock.
+/// Answers as S3 does for an object of a bucket that was made without Object Lock.
 fn without_lock<T>() -> S3Result<T> {
     Err(invalid_request("Bucket is missing Object Lock Configuration"))
 }
@@ -212,7 +211,7 @@ of_objects! {
     get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = without_lock();
 }
 
-/// There are no torrents, as there are none in S3 any more.
+/// Answers GetObjectTorrent: there are no torrents, as there are none in S3 any more.
 pub async fn get_object_torrent(
     server: &Server,
     mut request: S3Request<GetObjectTorrentInput>,

@@ -1,29 +1,27 @@
-//! CopyObject and UploadPartCopy: bytes of a stored object become another object or a part.
+//! CopyObject and UploadPartCopy: the bytes of a stored object become another object or a part.
 //!
-//! Invariants: the source is read through the engine's verification like any GET. Its MD5 is taken over
-//! where the whole of a single-piece object is copied, and computed anew otherwise.
+//! Invariant: the source is read through the engine's verification like any GET. Its MD5 is taken
+//! over where the whole of a single-piece object is copied, and computed anew otherwise.
 
 use super::Server;
-use super::access::{Caller, check_version, refuse_unbuilt};
-use super::checksum::{Algorithm, Hasher, Kind};
+use super::access::{Caller, check_version, refuse_unsupported};
+use super::answer_xml::XmlAnswer;
+use super::body::{self, BODY_BYTES_MAX, Digests};
+use super::checksum::{Algorithm, Kind};
 use super::conditional::Verdict;
 use super::declared::header_of;
 use super::error::{EngineResult, invalid_argument, invalid_request, not_implemented, precondition_failed};
 use super::headers::{self, CHECKSUM_ALGORITHM, stored_checksum, stored_kind};
+use super::multipart::{UploadName, part_attributes, part_number};
 use super::object::no_such_key;
-use super::parts::{part_attributes, part_number};
 use super::range::{self, ByteRange, Span};
-use super::receive::BODY_BYTES_MAX;
-use super::uploads::UploadName;
-use super::xml_writer::{Written, XmlWriter};
-use crate::auth::hash::Md5;
 use http::HeaderMap;
-use ringbolt_engine::node::{ObjectReader, ObjectWriter};
-use ringbolt_engine::types::{Attributes, BucketId, Etag, ObjectInfo, ObjectMeta};
+use ringbolt_engine::node::ObjectReader;
+use ringbolt_engine::types::{BucketId, Etag, ObjectInfo, ObjectMeta};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-/// The source of a copy, opened, its conditions found to hold.
+/// The source of a copy, opened and found to meet its conditions.
 struct Source {
     bucket: BucketId,
     key: String,
@@ -42,34 +40,14 @@ async fn open_source(
     let bucket = server.bucket_of(caller, bucket, expected_owner)?;
     check_version(version_id.as_deref())?;
     let reader = server.core.get(bucket.id, key.as_bytes()).await.s3()?.ok_or_else(no_such_key)?;
-    // For a copy a source that was not modified is as bad as one that does not match.
-    if caller.preamble.source_conditions.judge(reader.info()) != Verdict::Proceed {
+    // For a copy, "not modified" is a failed condition like any other.
+    if caller.lenient.source_conditions.judge(reader.info()) != Verdict::Proceed {
         return Err(precondition_failed());
     }
     Ok(Source { bucket: bucket.id, key: key.to_string(), reader })
 }
 
-/// Hashes what a copy has to know and the source does not tell.
-struct Digests {
-    md5: Option<Md5>,
-    checksum: Option<Hasher>,
-}
-
-/// Pumps all that `reader` was set to.
-async fn pump(reader: &mut ObjectReader, writer: &mut ObjectWriter, digests: &mut Digests) -> S3Result<()> {
-    while let Some(chunk) = reader.next().await.s3()? {
-        let bytes = chunk.as_ref();
-        if let Some(md5) = &mut digests.md5 {
-            md5.update(bytes);
-        }
-        if let Some(checksum) = &mut digests.checksum {
-            checksum.update(bytes);
-        }
-        writer.write(bytes).await.s3()?;
-    }
-    Ok(())
-}
-
+/// Answers CopyObject.
 pub async fn copy_object(
     server: &Server,
     mut request: S3Request<CopyObjectInput>,
@@ -77,7 +55,7 @@ pub async fn copy_object(
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    refuse_unbuilt(&request.headers)?;
+    refuse_unsupported(&request.headers)?;
     refuse_checksum(&request.headers)?;
     let replace = is_replace(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
     is_replace(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
@@ -98,27 +76,26 @@ pub async fn copy_object(
         )));
     }
     let mut attributes = if replace {
-        headers::attributes_of_request(&request.headers, &caller.preamble)?
+        headers::attributes_of_request(&request.headers, &caller.lenient)?
     } else {
         headers::without_checksums(&info.attributes)
     };
     let asked = asked_algorithm(input.checksum_algorithm.as_ref())?;
-    let (mut digests, known) = plan(&info, asked);
+    let (wanted, known) = plan(&info, asked);
     let mut writer = server.core.put(bucket.id, input.key.as_bytes(), info.size_bytes).await.s3()?;
-    pump(&mut source.reader, &mut writer, &mut digests).await?;
-    let etag = digests.md5.map_or(info.etag, |md5| Etag { md5: md5.finish(), parts: 0 });
-    let computed = digests.checksum.map(|hasher| (hasher.algorithm(), hasher.finish()));
-    if let Some((algorithm, checksum)) = known.or(computed) {
+    let digested = body::copy(&mut source.reader, &mut writer, wanted.digests()).await?;
+    let etag = digested.md5.map_or(info.etag, |md5| Etag { md5, parts: 0 });
+    if let Some((algorithm, checksum)) = known.or(digested.checksum) {
         headers::add_checksum(&mut attributes, algorithm, checksum, Some(Kind::FullObject));
     }
-    let condition = caller.preamble.conditions.for_write();
+    let condition = caller.lenient.conditions.for_write();
     let info = writer.commit(ObjectMeta { etag, attributes }, condition).await.s3()?;
     let mut response = S3Response::new(CopyObjectOutput::default());
     response.extensions.insert(result(&info));
     Ok(response)
 }
 
-/// A copy has no body that could be compared with a checksum: one that is sent is refused, as it would not count.
+/// Fails if a copy comes with a checksum. It has no body that the checksum could be compared with.
 fn refuse_checksum(headers: &HeaderMap) -> S3Result<()> {
     match header_of(headers, |_, _| true)? {
         None => Ok(()),
@@ -129,14 +106,15 @@ fn refuse_checksum(headers: &HeaderMap) -> S3Result<()> {
     }
 }
 
-/// Whether a copy of an object onto itself changes more than its time. The class counts even if it is the same: that is
-/// how clients ask S3 to write an object anew. Other headers that would count are refused as not built.
+/// Returns whether a copy of an object onto itself changes more than its time. The storage class
+/// counts even if it is the same: that is how clients ask S3 to write an object anew. Other headers
+/// that would count are refused as not built.
 fn changes(headers: &HeaderMap) -> bool {
     ["x-amz-storage-class", CHECKSUM_ALGORITHM].iter().any(|name| headers.contains_key(*name))
 }
 
-fn result(info: &ObjectInfo) -> Written {
-    XmlWriter::document("CopyObjectResult", |result| {
+fn result(info: &ObjectInfo) -> XmlAnswer {
+    XmlAnswer::document("CopyObjectResult", |result| {
         result.time("LastModified", info.modified_ms);
         result.etag(info.etag);
         result.checksum(&info.attributes);
@@ -144,17 +122,30 @@ fn result(info: &ObjectInfo) -> Written {
     })
 }
 
-/// What to hash while copying a whole object, and the checksum that is known already.
-fn plan(info: &ObjectInfo, asked: Option<Algorithm>) -> (Digests, Option<(Algorithm, String)>) {
-    let md5 = (info.etag.parts > 0).then(Md5::new);
+/// What has to be computed of an object while it is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    md5: bool,
+    checksum: Option<Algorithm>,
+}
+
+impl Wanted {
+    fn digests(self) -> Digests {
+        Digests::new(self.md5, self.checksum)
+    }
+}
+
+/// Returns what to compute while a whole object is copied, and the checksum that is known already.
+fn plan(info: &ObjectInfo, asked: Option<Algorithm>) -> (Wanted, Option<(Algorithm, String)>) {
+    let md5 = info.etag.parts > 0;
     let full = stored_kind(&info.attributes) == Some(Kind::FullObject);
     match (stored_checksum(&info.attributes), asked) {
         (Some((stored, checksum)), asked) if full && asked.is_none_or(|asked| asked == stored) => {
-            (Digests { md5, checksum: None }, Some((stored, checksum.to_owned())))
+            (Wanted { md5, checksum: None }, Some((stored, checksum.to_owned())))
         }
         (stored, asked) => {
-            let algorithm = asked.or(stored.map(|(algorithm, _)| algorithm));
-            (Digests { md5, checksum: algorithm.map(Hasher::new) }, None)
+            let checksum = asked.or(stored.map(|(algorithm, _)| algorithm));
+            (Wanted { md5, checksum }, None)
         }
     }
 }
@@ -177,6 +168,7 @@ fn is_replace(directive: Option<&str>) -> S3Result<bool> {
     }
 }
 
+/// Answers UploadPartCopy.
 pub async fn upload_part_copy(
     server: &Server,
     mut request: S3Request<UploadPartCopyInput>,
@@ -184,13 +176,13 @@ pub async fn upload_part_copy(
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    refuse_unbuilt(&request.headers)?;
+    refuse_unsupported(&request.headers)?;
     refuse_checksum(&request.headers)?;
     let number = part_number(input.part_number)?;
     let upload = UploadName::parse(&input.upload_id)?;
     let source_owner = input.expected_source_bucket_owner.as_deref();
     let mut source = open_source(server, &caller, &input.copy_source, source_owner).await?;
-    let span = source_span(caller.preamble.copy_source_range.as_deref(), source.reader.info().size_bytes)?;
+    let span = source_span(caller.lenient.copy_source_range.as_deref(), source.reader.info().size_bytes)?;
     if span.length > BODY_BYTES_MAX {
         return Err(s3_error!(
             EntityTooLarge,
@@ -205,20 +197,13 @@ pub async fn upload_part_copy(
     }
     let key = input.key.as_bytes();
     let mut writer = server.core.put_part(bucket.id, key, upload.id, number, span.length).await.s3()?;
-    let mut digests = Digests {
-        md5: known.is_none().then(Md5::new),
-        checksum: upload.checksum.map(|(algorithm, _)| Hasher::new(algorithm)),
-    };
-    pump(&mut source.reader, &mut writer, &mut digests).await?;
-    let etag = match digests.md5 {
-        Some(md5) => Etag { md5: md5.finish(), parts: 0 },
-        None => known.unwrap_or_default(),
-    };
-    let checksum = digests.checksum.map(|hasher| (hasher.algorithm(), hasher.finish()));
-    let attributes: Attributes = part_attributes(checksum);
-    let part = writer.commit_part(etag, attributes).await.s3()?;
+    let algorithm = upload.checksum.map(|(algorithm, _)| algorithm);
+    let digests = Digests::new(known.is_none(), algorithm);
+    let digested = body::copy(&mut source.reader, &mut writer, digests).await?;
+    let etag = digested.md5.map_or(known.unwrap_or_default(), |md5| Etag { md5, parts: 0 });
+    let part = writer.commit_part(etag, part_attributes(digested.checksum)).await.s3()?;
     let mut response = S3Response::new(UploadPartCopyOutput::default());
-    response.extensions.insert(XmlWriter::document("CopyPartResult", |result| {
+    response.extensions.insert(XmlAnswer::document("CopyPartResult", |result| {
         result.time("LastModified", part.modified_ms);
         result.etag(part.etag);
         result.checksum(&part.attributes);
@@ -226,7 +211,8 @@ pub async fn upload_part_copy(
     Ok(response)
 }
 
-/// Unlike that of a GET, the range of a copied part must be `bytes=first-last` within the source.
+/// Parses the range of a copied part, which must be `bytes=first-last` within the source, unlike
+/// that of a GET.
 fn source_span(header: Option<&str>, size_bytes: u64) -> S3Result<Span> {
     let Some(header) = header else { return Ok(Span { offset: 0, length: size_bytes }) };
     match range::parse(header) {
@@ -246,6 +232,7 @@ fn source_span(header: Option<&str>, size_bytes: u64) -> S3Result<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringbolt_engine::types::Attributes;
     use s3s::S3ErrorCode;
 
     fn span(header: &str) -> Result<(u64, u64), S3ErrorCode> {
@@ -295,16 +282,14 @@ mod tests {
     fn a_copy_hashes_only_what_the_source_does_not_tell() {
         let mut attributes = Attributes::new();
         headers::add_checksum(&mut attributes, Algorithm::Crc32, "sum".to_owned(), Some(Kind::FullObject));
-        let (digests, known) = plan(&object(0, attributes.clone()), None);
-        assert!(digests.md5.is_none() && digests.checksum.is_none());
+        let (wanted, known) = plan(&object(0, attributes.clone()), None);
+        assert_eq!(wanted, Wanted { md5: false, checksum: None });
         assert_eq!(known, Some((Algorithm::Crc32, "sum".to_owned())));
-        let (digests, known) = plan(&object(3, attributes), Some(Algorithm::Sha1));
-        assert!(digests.md5.is_some() && known.is_none());
-        assert_eq!(digests.checksum.map(|hasher| hasher.algorithm()), Some(Algorithm::Sha1));
+        let (wanted, known) = plan(&object(3, attributes), Some(Algorithm::Sha1));
+        assert_eq!((wanted, known), (Wanted { md5: true, checksum: Some(Algorithm::Sha1) }, None));
         let mut composite = Attributes::new();
         headers::add_checksum(&mut composite, Algorithm::Sha256, "sum-2".to_owned(), Some(Kind::Composite));
-        let (digests, known) = plan(&object(2, composite), None);
-        assert!(known.is_none());
-        assert_eq!(digests.checksum.map(|hasher| hasher.algorithm()), Some(Algorithm::Sha256));
+        let (wanted, known) = plan(&object(2, composite), None);
+        assert_eq!((wanted, known), (Wanted { md5: true, checksum: Some(Algorithm::Sha256) }, None));
     }
 }

@@ -1,8 +1,11 @@
 //! The checksum that a client declares for a body, by header or by trailer.
 //!
-//! Invariants: a body has at most one; what looks like a checksum and is none that this server can compute is
-//! refused, never passed over. Trailers are those that were announced, each once. [`Declared::settle`] says what to
-//! compare with, and no body counts as received before that was compared.
+//! Invariants:
+//! - A body has at most one. What looks like a checksum and is none that this server can compute is
+//!   refused, and never passed over.
+//! - The trailers are those that were announced, each once.
+//! - [`DeclaredChecksum::expected`] says what to compare with, and no body counts as received
+//!   before it was compared.
 
 use super::checksum::{Algorithm, HEADER_PREFIX};
 use super::error::invalid_request;
@@ -15,16 +18,17 @@ const CHECKSUM_MODE: &str = "x-amz-checksum-mode";
 const ANNOUNCED_TRAILERS: &str = "x-amz-trailer";
 const SDK_ALGORITHM: &str = "x-amz-sdk-checksum-algorithm";
 
-/// A checksum and where it is to be found.
+/// The checksum that a client declared for a body, or where it will come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Declared {
+pub enum DeclaredChecksum {
     Nothing,
     Header(Algorithm, String),
     Trailer(Algorithm),
 }
 
-impl Declared {
-    /// What the headers of a request with a body say.
+impl DeclaredChecksum {
+    /// Reads what the headers of a request with a body declare. Fails if they declare several
+    /// checksums, a malformed one, or one that this server can not compute.
     pub fn of(headers: &HeaderMap) -> S3Result<Self> {
         let header = header_of(headers, Algorithm::is_value)?;
         let trailer = announced_trailer(headers)?;
@@ -38,6 +42,7 @@ impl Declared {
         Ok(declared)
     }
 
+    /// Returns the algorithm of the declared checksum.
     pub fn algorithm(&self) -> Option<Algorithm> {
         match self {
             Self::Nothing => None,
@@ -45,7 +50,7 @@ impl Declared {
         }
     }
 
-    /// An SDK says which algorithm it used: that must be the one it sent.
+    /// Fails if an SDK names another algorithm than that of the checksum it sent.
     fn check_asked(&self, headers: &HeaderMap) -> S3Result<()> {
         let Some(name) = headers.get(SDK_ALGORITHM).filter(|name| !name.is_empty()) else { return Ok(()) };
         let name = String::from_utf8_lossy(name.as_bytes());
@@ -66,8 +71,9 @@ impl Declared {
         }
     }
 
-    /// The body has ended with these trailers: what its checksum must be.
-    pub fn settle(&self, trailers: &Trailers) -> S3Result<Option<String>> {
+    /// Returns what the checksum of the body must be, now that it has ended with these trailers.
+    /// Fails if the trailers are not those that were announced.
+    pub fn expected(&self, trailers: &Trailers) -> S3Result<Option<String>> {
         let announced = match self {
             Self::Trailer(algorithm) => Some(*algorithm),
             Self::Nothing | Self::Header(..) => None,
@@ -98,16 +104,18 @@ impl Declared {
         }
     }
 
-    /// Compares the checksum of what came, in base64, with what was declared.
+    /// Compares the computed checksum, in base64, with the declared one. Fails with BadDigest if
+    /// they differ.
     pub fn verify(&self, computed: Option<&str>, trailers: &Trailers) -> S3Result<()> {
-        match (self.settle(trailers)?, self.algorithm()) {
+        match (self.expected(trailers)?, self.algorithm()) {
             (Some(expected), Some(algorithm)) if computed != Some(&expected) => Err(bad_digest(algorithm)),
             _ => Ok(()),
         }
     }
 }
 
-/// The one checksum among the headers. `is_value` says what is well formed.
+/// Returns the one checksum among the headers. `is_value` says whether a value is well formed.
+/// Fails if there are several, or an unknown or malformed one.
 pub fn header_of(
     headers: &HeaderMap,
     is_value: impl Fn(Algorithm, &str) -> bool,
@@ -164,7 +172,7 @@ fn malformed_trailer(message: String) -> S3Error {
     error
 }
 
-/// 400 for a checksum that is not that of the body.
+/// Makes the error for a checksum that is not that of the body: 400.
 pub fn bad_digest(algorithm: Algorithm) -> S3Error {
     s3_error!(BadDigest, "The {} you specified did not match the calculated checksum.", algorithm.name())
 }
@@ -190,7 +198,7 @@ mod tests {
 
     /// The code for a body "abc" with these headers and trailers; empty: it is taken.
     fn judged(list: &[(&str, &str)], sent: &[(&str, &str)]) -> String {
-        let declared = match Declared::of(&headers(list)) {
+        let declared = match DeclaredChecksum::of(&headers(list)) {
             Ok(declared) => declared,
             Err(error) => return error.code().as_str().to_owned(),
         };

@@ -1,7 +1,9 @@
 //! DeleteObject and DeleteObjects.
 //!
-//! Invariants: deleting what is not there succeeds, with or without conditions. The list of a DeleteObjects comes from
-//! [`Document`], which exists only once its Content-MD5 or checksum was compared.
+//! Invariants:
+//! - Deleting what does not exist succeeds, with or without conditions.
+//! - The list of a DeleteObjects comes from [`Document`], which exists only once its Content-MD5 or
+//!   checksum was compared.
 
 use super::Server;
 use super::access::{Caller, check_version};
@@ -15,14 +17,15 @@ use ringbolt_engine::types::{BucketId, WriteCondition};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
-/// S3's limit on the keys of one request.
+/// The most keys of one request, as S3 limits them.
 const KEYS_MAX: usize = 1000;
-/// What is kept of a key or version, and comes back in the answer: more than any object's has, so that what is cut is
-/// refused as what was sent would be.
+/// How many bytes of a key or version are kept, and come back in the answer. No object has so many,
+/// so that a name that was cut is refused as the whole one would be.
 const NAME_BYTES_KEPT: usize = 1025;
-/// Deletes of one request in flight at once, so that they share group commits.
+/// The most deletes of one request that are in flight at once, so that they share group commits.
 const CONCURRENT_MAX: usize = 64;
 
+/// Answers DeleteObject.
 pub async fn delete_object(
     server: &Server,
     mut request: S3Request<DeleteObjectInput>,
@@ -32,7 +35,7 @@ pub async fn delete_object(
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     check_version(input.version_id.as_deref())?;
     let condition = WriteCondition {
-        if_match: caller.preamble.conditions.if_match.as_deref().map(parse_etags),
+        if_match: caller.lenient.conditions.if_match.as_deref().map(parse_etags),
         if_none_match: None,
         if_modified_time_s: input.if_match_last_modified_time.as_ref().map(condition_time).transpose()?,
         if_size_bytes: input.if_match_size.map(condition_size).transpose()?,
@@ -56,6 +59,7 @@ async fn delete(server: &Server, bucket: BucketId, key: &str, condition: WriteCo
     }
 }
 
+/// Answers DeleteObjects.
 pub async fn delete_objects(
     server: &Server,
     mut request: S3Request<DeleteObjectsInput>,
@@ -123,7 +127,8 @@ pub struct ListedObject {
 }
 
 impl DeleteList {
-    /// An element that is not known could be a condition: it is refused, and nothing is deleted without it.
+    /// Reads the document. An element that is not known could be a condition: it is refused, and
+    /// nothing is deleted without it.
     pub fn read(mut reader: XmlReader<'_>) -> S3Result<Self> {
         reader.root("Delete")?;
         let mut list = Self::default();
@@ -172,7 +177,7 @@ impl ListedObject {
     }
 }
 
-/// At least [`NAME_BYTES_KEPT`] bytes of a text that has so many.
+/// Cuts a text to [`NAME_BYTES_KEPT`] bytes, or to the end of the character there.
 fn cut(mut text: String) -> String {
     text.truncate(text.ceil_char_boundary(NAME_BYTES_KEPT));
     text.shrink_to_fit();
@@ -183,7 +188,7 @@ fn unknown(name: &str) -> s3s::S3Error {
     malformed(format_args!("the element {name:?} is unknown"))
 }
 
-/// An element that says one thing stands once.
+/// Sets a field. Fails if it was set before.
 fn set<T>(field: &mut Option<T>, name: &str, value: T) -> S3Result<()> {
     match field.replace(value) {
         None => Ok(()),
@@ -199,10 +204,11 @@ fn parse_bool(text: &str) -> S3Result<bool> {
     }
 }
 
-/// SDKs write the time of a condition as HTTP does, some as ISO 8601.
+/// Parses the time of a condition. Most SDKs write it as HTTP does, and some as ISO 8601.
 fn parse_time(text: &str) -> S3Result<Timestamp> {
-    let forms = [TimestampFormat::HttpDate, TimestampFormat::DateTime];
-    let parsed = forms.into_iter().find_map(|form| Timestamp::parse(form, text.trim()).ok());
+    let text = text.trim();
+    let http = httpdate::parse_http_date(text).ok().map(Timestamp::from);
+    let parsed = http.or_else(|| Timestamp::parse(TimestampFormat::DateTime, text).ok());
     parsed.ok_or_else(|| malformed("a LastModifiedTime is no time"))
 }
 

@@ -1,13 +1,15 @@
-//! What an engine error means to an S3 client.
+//! The S3 errors, and what an error of the engine means to an S3 client.
 //!
 //! Invariant: an answer of 5xx that hides its cause from the client has its detail in the log.
 
 use crate::auth::AuthError;
 use crate::memory::OutOfMemory;
+use quick_xml::events::{BytesText, Event};
+use quick_xml::{Reader, Writer};
 use ringbolt_engine::EngineError;
 use s3s::{S3Error, S3ErrorCode, S3Result, StdError, s3_error};
 
-/// The S3 error for what the engine answered.
+/// Returns the S3 error for an error of the engine. What the client is not told is logged.
 pub fn from_engine(error: EngineError) -> S3Error {
     let message = error.to_string();
     match error {
@@ -43,12 +45,12 @@ fn insufficient_storage(message: String) -> S3Error {
     error
 }
 
-/// 503 for a request that finds no memory.
+/// Makes the error for a request that finds no memory: 503.
 pub fn slow_down(error: OutOfMemory) -> S3Error {
     S3Error::with_message(S3ErrorCode::SlowDown, error.to_string())
 }
 
-/// 404 for an upload that is not, or no longer, in progress.
+/// Makes the error for an upload that is not in progress, or no longer: 404.
 pub fn no_such_upload() -> S3Error {
     s3_error!(
         NoSuchUpload,
@@ -56,28 +58,28 @@ pub fn no_such_upload() -> S3Error {
     )
 }
 
-/// 412 for a condition that does not hold.
+/// Makes the error for a condition that does not hold: 412.
 pub fn precondition_failed() -> S3Error {
     s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
 }
 
-/// 501 for what a request asks for and this server does not do.
+/// Makes the error for what a request asks for and this server does not do: 501.
 pub fn not_implemented(what: &str) -> S3Error {
     S3Error::with_message(S3ErrorCode::NotImplemented, format!("{what} is not implemented by this server"))
 }
 
-/// 400 with the argument that was wrong.
+/// Makes the error for an invalid argument: 400. The message says which.
 pub fn invalid_argument(message: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {
     S3Error::with_message(S3ErrorCode::InvalidArgument, message)
 }
 
-/// 400 for a request that contradicts itself.
+/// Makes the error for a request that contradicts itself: 400.
 pub fn invalid_request(message: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {
     S3Error::with_message(S3ErrorCode::InvalidRequest, message)
 }
 
-/// The error for a request body that failed while it was read. A layer below that knows the S3
-/// error (a wrong chunk signature, say) hands it over as an [`S3Error`].
+/// Returns the error for a request body that failed while it was read. A layer below that knows the
+/// S3 error (a wrong chunk signature, say) hands it over as an [`S3Error`].
 pub fn from_body(error: StdError) -> S3Error {
     match error.downcast::<S3Error>() {
         Ok(known) => *known,
@@ -88,14 +90,14 @@ pub fn from_body(error: StdError) -> S3Error {
     }
 }
 
-/// The error for a signature, of a form say, that the room of signatures refused.
+/// Returns the S3 error for an error of the authentication, for example of a form's signature.
 pub fn from_auth(error: &AuthError) -> S3Error {
     let mut answer = S3Error::with_message(S3ErrorCode::Custom(error.code().into()), error.to_string());
     answer.set_status_code(error.status());
     answer
 }
 
-/// What an error says whose message s3s leaves out.
+/// Returns the message of an error for which s3s writes none.
 pub fn default_message(code: &str) -> &'static str {
     match code {
         "AccessDenied" => "Access Denied",
@@ -119,24 +121,38 @@ pub fn default_message(code: &str) -> &'static str {
     }
 }
 
-/// Adds to the XML of an error what s3s leaves out: a message, the resource (a path, escaped), and the request's id.
-pub fn complete(xml: &str, resource: &str, request_id: &str) -> String {
-    let mut xml = xml.to_owned();
-    if !xml.contains("<Message>")
-        && let Some((start, end)) = xml.find("<Code>").zip(xml.find("</Code>"))
-    {
-        let message = default_message(&xml[start + "<Code>".len()..end]);
-        xml.insert_str(end + "</Code>".len(), &format!("<Message>{message}</Message>"));
+/// Adds to the XML of an error what s3s leaves out: a message, the resource (the path of the
+/// request), and the id of the request. Returns None for what is no XML.
+pub fn complete(xml: &str, resource: &str, request_id: &str) -> Option<String> {
+    let (has_message, has_resource) = (xml.contains("<Message>"), xml.contains("<Resource>"));
+    let mut reader = Reader::from_str(xml);
+    let mut writer = Writer::new(Vec::with_capacity(xml.len() + 256));
+    let mut text = String::new();
+    loop {
+        let event = reader.read_event().ok()?;
+        match &event {
+            Event::Eof => return String::from_utf8(writer.into_inner()).ok(),
+            Event::Text(content) => text = content.decode().ok()?.into_owned(),
+            Event::End(end) if end.name().as_ref() == b"Error" => {
+                let resource = (!has_resource).then_some(("Resource", resource));
+                for (name, value) in resource.into_iter().chain([("RequestId", request_id)]) {
+                    writer.create_element(name).write_text_content(BytesText::new(value)).ok()?;
+                }
+            }
+            _ => {}
+        }
+        let ends_code = matches!(&event, Event::End(end) if end.name().as_ref() == b"Code");
+        writer.write_event(event).ok()?;
+        if ends_code && !has_message {
+            let message = BytesText::new(default_message(&text));
+            writer.create_element("Message").write_text_content(message).ok()?;
+        }
     }
-    let resource = match xml.contains("<Resource>") {
-        true => String::new(),
-        false => format!("<Resource>{resource}</Resource>"),
-    };
-    xml.replacen("</Error>", &format!("{resource}<RequestId>{request_id}</RequestId></Error>"), 1)
 }
 
-/// Turns the engine's result into the handler's.
+/// Turns a result of the engine into one of S3.
 pub trait EngineResult<T> {
+    /// Turns the error, if it is one, into an S3 error.
     fn s3(self) -> S3Result<T>;
 }
 
@@ -173,12 +189,13 @@ mod tests {
     fn an_error_says_what_where_and_under_which_id() {
         let bare = "<Error><Code>KeyTooLongError</Code></Error>";
         assert_eq!(
-            complete(bare, "/b/a&amp;b", "7"),
+            complete(bare, "/b/a&b", "7").unwrap(),
             "<Error><Code>KeyTooLongError</Code><Message>Your key is too long: the most is 1024 bytes of \
              UTF-8.</Message><Resource>/b/a&amp;b</Resource><RequestId>7</RequestId></Error>"
         );
         let whole = "<Error><Code>A</Code><Message>m</Message><Resource>/r</Resource></Error>";
         let with_id = whole.replace("</Error>", "<RequestId>7</RequestId></Error>");
-        assert_eq!(complete(whole, "/other", "7"), with_id);
+        assert_eq!(complete(whole, "/other", "7"), Some(with_id));
+        assert_eq!(complete("<Error><Code></Error>", "/", "7"), None);
     }
 }

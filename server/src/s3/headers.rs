@@ -1,10 +1,10 @@
-//! Object headers to attributes of the engine, and back.
+//! The headers of objects, as attributes of the engine and back.
 //!
-//! Invariants: attribute names are lower-case header names. Attributes that start with `x-amz-checksum-`
-//! are ours to compute, never taken over from a request as they are.
+//! Invariants: attribute names are lower-case header names. Attributes that start with
+//! `x-amz-checksum-` are computed here, and never taken over from a request as they are.
 
 use super::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind};
-use super::preamble::{META_PREFIX, METADATA_BYTES_MAX, Preamble, to_header, to_text};
+use super::lenient_headers::{LenientHeaders, META_PREFIX, METADATA_BYTES_MAX, to_header, to_text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -12,15 +12,17 @@ use ringbolt_engine::types::{Attributes, ObjectInfo};
 use s3s::{S3Result, s3_error};
 use std::time::{Duration, UNIX_EPOCH};
 
+/// The header and attribute that says of which kind a checksum is.
 pub const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
-/// Of an upload: what its parts and its object are to be summed with.
+/// The header, and attribute of an upload, that names the algorithm of the checksums.
 pub const CHECKSUM_ALGORITHM: &str = "x-amz-checksum-algorithm";
 const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 const EXPIRES: &str = "expires";
-/// The last second of the year 9999.
+/// The last second of the year 9999, in Unix seconds.
 pub const LAST_TIME_S: u64 = 253_402_300_799;
 
-/// Kept with the object as they were sent. Expires is among them, but comes by the preamble.
+/// The headers that are kept with an object as they were sent. Expires is kept too, but is taken
+/// from [`LenientHeaders`].
 const KEPT: [HeaderName; 5] = [
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
@@ -29,7 +31,7 @@ const KEPT: [HeaderName; 5] = [
     header::CACHE_CONTROL,
 ];
 
-/// Query parameters of GET and HEAD, and the header each sets.
+/// The query parameters of GET and HEAD that set a header of the answer.
 const OVERRIDES: [(&str, HeaderName); 6] = [
     ("response-content-type", header::CONTENT_TYPE),
     ("response-content-encoding", header::CONTENT_ENCODING),
@@ -39,11 +41,11 @@ const OVERRIDES: [(&str, HeaderName); 6] = [
     ("response-expires", header::EXPIRES),
 ];
 
-/// The attributes that a request gives its object.
-pub fn attributes_of_request(headers: &HeaderMap, preamble: &Preamble) -> S3Result<Attributes> {
+/// Returns the attributes that a request gives its object. Fails if its metadata is too long.
+pub fn attributes_of_request(headers: &HeaderMap, lenient: &LenientHeaders) -> S3Result<Attributes> {
     let mut attributes = Attributes::new();
     for name in &KEPT {
-        let set_aside = preamble.content_type.as_ref().filter(|_| *name == header::CONTENT_TYPE);
+        let set_aside = lenient.content_type.as_ref().filter(|_| *name == header::CONTENT_TYPE);
         let Some(value) = headers.get(name).or(set_aside) else { continue };
         let value = to_text(value);
         let value = if *name == header::CONTENT_ENCODING { without_aws_chunked(&value) } else { value };
@@ -51,10 +53,10 @@ pub fn attributes_of_request(headers: &HeaderMap, preamble: &Preamble) -> S3Resu
             attributes.push((name.as_str().to_owned(), value));
         }
     }
-    if let Some(expires) = &preamble.expires {
+    if let Some(expires) = &lenient.expires {
         attributes.push((EXPIRES.to_owned(), expires.clone()));
     }
-    let bytes: usize = preamble.metadata.iter().map(|(name, value)| name.len() + value.chars().count()).sum();
+    let bytes: usize = lenient.metadata.iter().map(|(name, value)| name.len() + value.chars().count()).sum();
     if bytes > METADATA_BYTES_MAX {
         return Err(s3_error!(
             MetadataTooLarge,
@@ -62,26 +64,28 @@ pub fn attributes_of_request(headers: &HeaderMap, preamble: &Preamble) -> S3Resu
         ));
     }
     let named = |(name, value): &(String, String)| (format!("{META_PREFIX}{name}"), value.clone());
-    attributes.extend(preamble.metadata.iter().map(named));
+    attributes.extend(lenient.metadata.iter().map(named));
     Ok(attributes)
 }
 
-/// `aws-chunked` describes the transfer, not the object.
+/// Removes `aws-chunked`, which describes the transfer and not the object.
 fn without_aws_chunked(encoding: &str) -> String {
     let kept: Vec<&str> =
         encoding.split(',').map(str::trim).filter(|one| !one.eq_ignore_ascii_case("aws-chunked")).collect();
     kept.join(", ")
 }
 
+/// Returns the value of the attribute `name`.
 pub fn find<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a str> {
     attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
-/// The checksum kept with an object or part.
+/// Returns the checksum that is kept with an object or part.
 pub fn stored_checksum(attributes: &Attributes) -> Option<(Algorithm, &str)> {
     attributes.iter().find_map(|(name, value)| Some((Algorithm::from_header(name)?, value.as_str())))
 }
 
+/// Returns the kind of the checksum that is kept with an object.
 pub fn stored_kind(attributes: &Attributes) -> Option<Kind> {
     find(attributes, CHECKSUM_TYPE).and_then(Kind::from_name)
 }
@@ -94,12 +98,13 @@ pub fn add_checksum(attributes: &mut Attributes, algorithm: Algorithm, checksum:
     }
 }
 
-/// What describes the content and the user's metadata: all but the checksums.
+/// Returns the attributes without the checksums: what describes the content, and the user's
+/// metadata.
 pub fn without_checksums(attributes: &Attributes) -> Attributes {
     attributes.iter().filter(|(name, _)| !name.starts_with(CHECKSUM_PREFIX)).cloned().collect()
 }
 
-/// The headers by which an object shows itself on GET and HEAD, without checksums and lengths.
+/// Returns the headers of an object in answers to GET and HEAD, without checksums and lengths.
 pub fn of_object(info: &ObjectInfo) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(info.attributes.len() + 10);
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -117,8 +122,9 @@ pub fn of_object(info: &ObjectInfo) -> HeaderMap {
     headers
 }
 
-/// Metadata as S3 shows it: what is not ASCII becomes an encoded word of RFC 2047, which takes each byte that was sent
-/// for a character of ISO 8859-1. What came as an encoded word goes as it came.
+/// Encodes metadata as S3 shows it. What is not ASCII becomes an encoded word of RFC 2047, which
+/// takes each byte that was sent for a character of ISO 8859-1. What came as an encoded word goes
+/// as it came.
 fn metadata(value: &str) -> Option<HeaderValue> {
     if value.is_ascii() {
         return to_header(value);
@@ -126,12 +132,12 @@ fn metadata(value: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("=?UTF-8?B?{}?=", BASE64.encode(value))).ok()
 }
 
-/// ETag and Last-Modified.
+/// Adds ETag and Last-Modified.
 pub fn add_validators(headers: &mut HeaderMap, info: &ObjectInfo) {
     if let Ok(etag) = HeaderValue::try_from(format!("\"{}\"", info.etag)) {
         headers.insert(header::ETAG, etag);
     }
-    // What comes after the year 9999 has no such form; the engine takes its times from the clock.
+    // Times after the year 9999 have no such form; the engine takes its times from the clock.
     let modified_s = (info.modified_ms / 1000).min(LAST_TIME_S);
     let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(modified_s));
     if let Ok(date) = HeaderValue::try_from(date.to_string()) {
@@ -139,7 +145,7 @@ pub fn add_validators(headers: &mut HeaderMap, info: &ObjectInfo) {
     }
 }
 
-/// Shows the checksums among `attributes` (of a part or an object) and the type `kind`.
+/// Adds the checksum among `attributes` (of a part or an object) and its kind.
 pub fn add_checksums(headers: &mut HeaderMap, attributes: &Attributes, kind: Option<Kind>) {
     let Some((algorithm, checksum)) = stored_checksum(attributes) else { return };
     if let Some(value) = to_header(checksum) {
@@ -150,7 +156,8 @@ pub fn add_checksums(headers: &mut HeaderMap, attributes: &Attributes, kind: Opt
     }
 }
 
-/// The response-* parameters of a query, as headers. `signed` says whether the caller may use them.
+/// Returns the headers that the response-* parameters of a query set. Fails if the request is not
+/// `signed`, because such a caller may not use them.
 pub fn overrides(query: Option<&str>, signed: bool) -> S3Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     let Some(query) = query.filter(|query| query.contains("response-")) else { return Ok(headers) };
@@ -175,8 +182,8 @@ pub fn overrides(query: Option<&str>, signed: bool) -> S3Result<HeaderMap> {
 mod tests {
     use super::*;
 
-    fn preamble(name: &str, value: &str) -> Preamble {
-        Preamble { metadata: vec![(name.to_owned(), value.to_owned())], ..Preamble::default() }
+    fn lenient(name: &str, value: &str) -> LenientHeaders {
+        LenientHeaders { metadata: vec![(name.to_owned(), value.to_owned())], ..LenientHeaders::default() }
     }
 
     #[test]
@@ -185,9 +192,9 @@ mod tests {
         sent.insert("content-type", HeaderValue::from_static("text/plain"));
         sent.insert("content-encoding", HeaderValue::from_static("deflate,aws-chunked,gzip"));
         sent.insert("x-amz-checksum-crc32", HeaderValue::from_static("AAAAAA=="));
-        let mut preamble = preamble("color", "caf\u{e9}");
-        preamble.expires = Some("never".to_owned());
-        let attributes = attributes_of_request(&sent, &preamble).unwrap();
+        let mut lenient = lenient("color", "caf\u{e9}");
+        lenient.expires = Some("never".to_owned());
+        let attributes = attributes_of_request(&sent, &lenient).unwrap();
         assert_eq!(find(&attributes, "content-encoding"), Some("deflate, gzip"));
         assert_eq!(stored_checksum(&attributes), None);
         let info = ObjectInfo { modified_ms: 783_459_811_999, attributes, ..ObjectInfo::default() };
@@ -211,9 +218,9 @@ mod tests {
 
     #[test]
     fn metadata_is_limited() {
-        let fits = preamble("n", &"v".repeat(METADATA_BYTES_MAX - 1));
+        let fits = lenient("n", &"v".repeat(METADATA_BYTES_MAX - 1));
         assert!(attributes_of_request(&HeaderMap::new(), &fits).is_ok());
-        let over = preamble("n", &"v".repeat(METADATA_BYTES_MAX));
+        let over = lenient("n", &"v".repeat(METADATA_BYTES_MAX));
         assert!(attributes_of_request(&HeaderMap::new(), &over).is_err());
     }
 

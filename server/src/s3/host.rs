@@ -1,9 +1,12 @@
-//! Virtual-host addressing: which bucket a host name names.
+//! Virtual-host addressing: the bucket that a host names.
 //!
-//! Invariants: names are compared without case and without port, so that a domain is given as it is in
-//! DNS; of several domains that fit the longest counts; a host under none of them is addressed by path,
-//! as addresses and `localhost` are. (A bucket is never a whole host name: S3's CNAME style is absent.)
-//! [`absolute_uri`] is the contrary: the address by which a client that reached us knows an object.
+//! Invariants:
+//! - Names are compared without case and without port, so that a domain is given as it is in DNS.
+//! - Of several domains that fit, the longest counts.
+//! - A host under none of them is addressed by path, as addresses and `localhost` are. (A bucket is
+//!   never a whole host name: S3's CNAME style is absent.)
+//!
+//! [`absolute_uri`] goes the other way: it makes the address by which a client knows an object.
 
 use super::naming::url_encode;
 use http::HeaderMap;
@@ -12,12 +15,14 @@ use s3s::S3Result;
 use s3s::host::{S3Host, VirtualHost};
 use std::sync::Arc;
 
-/// Shared by s3s and the upload forms that s3s never sees.
+/// The domains under which hosts name buckets. They are shared by s3s and the upload forms that s3s
+/// never sees.
 #[derive(Clone, Debug)]
 pub(crate) struct Domains(Arc<Vec<String>>);
 
 impl Domains {
-    /// None: path style only. Domains that no host can have are logged and left out.
+    /// Makes the set of domains, or None if there are none, which leaves path style only. Domains
+    /// that no host can have are logged and left out.
     pub fn new(domains: &[String]) -> Option<Self> {
         let (mut good, bad): (Vec<String>, Vec<String>) = domains
             .iter()
@@ -30,7 +35,7 @@ impl Domains {
         (!good.is_empty()).then(|| Self(Arc::new(good)))
     }
 
-    /// The bucket that this host names.
+    /// Returns the bucket that this host names.
     pub fn bucket_of(&self, host: &str) -> Option<String> {
         let host = without_port(host).trim_end_matches('.').to_ascii_lowercase();
         let domain = self.0.iter().find(|domain| {
@@ -51,13 +56,14 @@ impl S3Host for Domains {
     }
 }
 
-/// The host of a request, as its client wrote it.
+/// Returns the host of a request, as its client wrote it.
 pub(crate) fn of_request(headers: &HeaderMap) -> Option<&str> {
     headers.get(HOST).and_then(|value| value.to_str().ok())
 }
 
-/// The absolute URI of an object, with the scheme and the host by which the client of this request reached us: in the
-/// style, path or virtual host, that it used. Without a Host that says where, it is the path alone.
+/// Returns the absolute URI of an object, with the scheme, the host and the style (path or virtual
+/// host) by which the client of this request reached the server. Without a Host it is the path
+/// alone.
 pub(crate) fn absolute_uri(
     domains: Option<&Domains>,
     headers: &HeaderMap,
@@ -76,11 +82,12 @@ pub(crate) fn absolute_uri(
     format!("{scheme}://{host}/{bucket}/{key}")
 }
 
-/// This server speaks plain HTTP; a proxy that speaks TLS for it says so, by either of two headers. What they say goes
-/// into the answer to their own client and nowhere else.
+/// Returns the scheme that the client used. This server speaks plain HTTP; a proxy that speaks TLS
+/// for it says so by either of two headers. What they say goes into the answer to their own client
+/// and nowhere else.
 fn scheme(headers: &HeaderMap) -> &'static str {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // Of several proxies, the first that is named was nearest to the client.
+    // The first proxy that is named was nearest to the client.
     let nearest = |list: &'static str| text(list).split(',').next().unwrap_or_default();
     let https = |value: &str| value.trim().trim_matches('"').eq_ignore_ascii_case("https");
     let forwarded = nearest("forwarded").split(';').any(|pair| {

@@ -1,12 +1,16 @@
-//! The S3 operations over the engine's door.
+//! The S3 operations, over the door of the engine.
 //!
-//! Invariants: a request arrives with its signature verified and stripped and its body plain; nothing in
-//! here looks at signatures but [`post`], whose signature is in the form. Only the owner of a bucket may
-//! touch it or what is in it. What is not built answers 501 NotImplemented, never a made-up success.
+//! Invariants:
+//! - A request arrives with its signature verified and removed, and its body plain. Nothing in here
+//!   looks at signatures but [`post`], whose signature is in the form.
+//! - Only the owner of a bucket may touch it or what is in it.
+//! - What is not built answers 501 NotImplemented, and never a made-up success.
 
 mod access;
 mod acl;
+mod answer_xml;
 mod attributes;
+mod body;
 mod bucket;
 mod checksum;
 mod conditional;
@@ -18,70 +22,62 @@ mod document;
 mod error;
 mod headers;
 mod host;
+mod lenient_headers;
 mod list;
 mod multipart;
 mod naming;
 mod object;
 mod operations;
-mod parts;
-mod plain;
 mod post;
-mod preamble;
 mod range;
-mod receive;
-mod requests;
-mod send;
 mod subresource;
 mod target;
-mod uploads;
-mod versions;
-mod xml;
 mod xml_reader;
-mod xml_writer;
 
 use crate::auth::{Accounts, RequestContext};
 use crate::memory::RequestMemory;
+use crate::xml::write_references;
+use answer_xml::{XmlAnswer, rewrite};
 pub(crate) use checksum::declares_empty;
 pub(crate) use document::judge_document;
 pub(crate) use host::Domains;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use http::{Method, StatusCode};
+use lenient_headers::LenientHeaders;
+use object::FastGet;
 use operations::Operation;
-use plain::PlainGet;
+pub use operations::Requests;
 pub(crate) use post::judge_form;
-use preamble::Preamble;
-pub use requests::Requests;
 use ringbolt_engine::node::{Core, NodeMetrics};
 use s3s::service::S3ServiceBuilder;
 use s3s::{Body, S3Error, S3Result};
 use send_wrapper::SendWrapper;
 use std::sync::Arc;
 use target::Target;
-use xml::{rewrite, write_references};
-use xml_writer::{Written, escaped};
 
-/// What the operations need to know of the configuration.
+/// The part of the configuration that the operations need.
 #[derive(Clone, Debug)]
 pub struct S3Settings {
-    /// The region this node answers for; a bucket's LocationConstraint must name it.
+    /// The region that this node answers for. The LocationConstraint of a bucket must name it.
     pub region: String,
-    /// Domains whose subdomains are bucket names (virtual-host style). Empty: path style only.
+    /// The domains whose subdomains are bucket names (virtual-host style). If there are none, there
+    /// is path style only.
     pub virtual_host_domains: Vec<String>,
-    /// Whether a form may be signed with version 2.
+    /// Tells whether a form may be signed with version 2.
     pub signature_v2: bool,
-    /// What this core's requests may hold: forms, documents, pages of listings.
+    /// The memory that this core's requests share: forms, documents, pages of listings.
     pub memory: RequestMemory,
-    /// Where this core counts its requests.
+    /// The counts of this core's requests.
     pub requests: Requests,
 }
 
-/// What every operation works with. Lives on one core's thread.
+/// What every operation works with. It lives on one core's thread.
 pub(crate) struct Server {
     pub core: SendWrapper<Core>,
     pub accounts: Arc<Accounts>,
     pub settings: S3Settings,
     pub requests: Requests,
-    /// None: path style only.
+    /// The domains under which hosts name buckets. None leaves path style only.
     pub domains: Option<Domains>,
 }
 
@@ -92,7 +88,7 @@ pub struct S3Service {
     server: Arc<Server>,
 }
 
-/// Makes the service of the core that `core` lives on; it must be called on that core's thread.
+/// Makes the service of the core that `core` lives on. It must be called on that core's thread.
 pub fn service(core: Core, accounts: Arc<Accounts>, settings: S3Settings) -> S3Service {
     let domains = Domains::new(&settings.virtual_host_domains);
     let requests = settings.requests.clone();
@@ -107,13 +103,13 @@ pub fn service(core: Core, accounts: Arc<Accounts>, settings: S3Settings) -> S3S
 }
 
 impl S3Service {
-    /// Answers one request. Never fails: what goes wrong is the answer.
+    /// Answers one request. It never fails: what goes wrong is the answer.
     pub async fn call(&self, mut request: http::Request<Body>) -> http::Response<Body> {
-        let preamble = Preamble::take(request.headers_mut());
+        let lenient = LenientHeaders::take(request.headers_mut());
         let context = request.extensions().get::<RequestContext>();
         let uri = request.uri().clone();
-        if let Some(get) = PlainGet::of(&self.server, &request) {
-            let answer = get.answer(&self.server, context, preamble).await;
+        if let Some(get) = FastGet::of(&self.server, &request) {
+            let answer = get.answer(&self.server, context, lenient).await;
             self.server.requests.answered(Operation::GetObject);
             return match answer {
                 Ok(response) => response,
@@ -121,17 +117,17 @@ impl S3Service {
             };
         }
         let context = context.cloned();
-        // Apart, so that what a plain GET moves around with its future stays small.
-        let response = Box::pin(self.answer(request, preamble)).await.unwrap_or_else(error_response);
+        // This future is boxed, so that the future of a plain GET stays small.
+        let response = Box::pin(self.answer(request, lenient)).await.unwrap_or_else(error_response);
         finished(response, &uri, context.as_ref())
     }
 
-    /// The numbers of the node; none when it is going down.
+    /// Returns the metrics of the node, or None if it is closing.
     pub async fn metrics(&self) -> Option<NodeMetrics> {
         self.server.core.metrics().await.ok()
     }
 
-    /// Requests by operation, over all cores.
+    /// Returns the number of requests by operation, over all cores.
     pub fn requests(&self) -> Vec<(&'static str, u64)> {
         self.server.requests.sum()
     }
@@ -139,12 +135,12 @@ impl S3Service {
     async fn answer(
         &self,
         mut request: http::Request<Body>,
-        mut preamble: Preamble,
+        mut lenient: LenientHeaders,
     ) -> S3Result<http::Response<Body>> {
         let domains = self.server.domains.as_ref();
         let mut target = Target::parse(request.uri(), request.headers(), domains)?;
         if let Some(boundary) = post::boundary_of(&request).filter(|_| target.is_plain()) {
-            let answer = post::post_object(&self.server, request, preamble, &target, &boundary?).await;
+            let answer = post::post_object(&self.server, request, lenient, &target, &boundary?).await;
             self.server.requests.answered(Operation::PostObject);
             return answer;
         }
@@ -152,12 +148,13 @@ impl S3Service {
         target.apply(&mut request)?;
         let has_key = target.key.is_some();
         if request.method() == Method::POST {
-            // Of what is uploaded, and not of this request's body: s3s takes some types for a form.
-            preamble.content_type = request.headers_mut().remove(CONTENT_TYPE);
+            // This is the type of what is uploaded, and not of this request's body: s3s takes some
+            // types for a form.
+            lenient.content_type = request.headers_mut().remove(CONTENT_TYPE);
         }
         let (mut request, _memory) =
-            document::take_in(request, &preamble, has_key, &self.server.settings.memory).await?;
-        request.extensions_mut().insert(preamble);
+            document::read_document(request, &lenient, has_key, &self.server.settings.memory).await?;
+        request.extensions_mut().insert(lenient);
         self.inner.call(request).await.map_err(|error| {
             let error: s3s::StdError = error.into();
             tracing::error!(%error, "an answer could not be written");
@@ -166,21 +163,21 @@ impl S3Service {
     }
 }
 
-/// The answer as S3 would write it, after s3s has.
+/// Changes an answer of s3s into what S3 would write.
 fn finished(
     mut response: http::Response<Body>,
     uri: &http::Uri,
     context: Option<&RequestContext>,
 ) -> http::Response<Body> {
-    if let Some(written) = response.extensions_mut().remove::<Written>() {
+    if let Some(written) = response.extensions_mut().remove::<XmlAnswer>() {
         written.replace(&mut response);
     }
     let status = response.status();
     if status == StatusCode::NOT_MODIFIED {
         *response.body_mut() = Body::empty();
     } else if status.is_client_error() || status.is_server_error() {
-        let id = context.map_or("", |context| context.request_id.as_str());
-        rewrite(&mut response, |xml| Some(error::complete(xml, &escaped(uri.path()), id)));
+        let id = context.map_or_else(String::new, |context| context.request_id.to_string());
+        rewrite(&mut response, |xml| error::complete(xml, uri.path(), &id));
     } else if status == StatusCode::OK && response.headers().contains_key(CONTENT_RANGE) {
         // s3s knows 206 for GET only.
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;

@@ -1,31 +1,110 @@
-//! The life of a multipart upload: create, complete, abort.
+//! The life of a multipart upload: create, upload parts, list them, complete, abort.
 //!
-//! Invariants: Complete copies no data; it names the parts and the engine makes them the object in one
-//! record. A repeated Complete of the upload that made the current object answers as the first one did.
+//! Invariants:
+//! - Complete copies no data: it names the parts, and the engine makes them the object in one
+//!   record.
+//! - A repeated Complete of the upload that made the current object answers as the first one did.
 
 use super::Server;
-use super::access::{Caller, refuse_unbuilt};
+use super::access::{Caller, refuse_unsupported};
+use super::answer_xml::XmlAnswer;
 use super::attributes::{checksum_algorithm, checksum_type};
+use super::body::{Announced, Received, receive};
 use super::checksum::{Algorithm, Kind, of_parts};
 use super::conditional::bare_etag;
 use super::declared::{bad_digest, header_of};
 use super::document::Document;
-use super::error::{EngineResult, invalid_request, no_such_upload};
-use super::headers::{self, CHECKSUM_ALGORITHM, CHECKSUM_TYPE, stored_checksum, stored_kind};
+use super::error::{EngineResult, invalid_argument, invalid_request, no_such_upload, slow_down};
+use super::headers::{self, CHECKSUM_ALGORITHM, CHECKSUM_TYPE, find, stored_checksum, stored_kind};
 use super::host::absolute_uri;
-use super::parts::part_number;
-use super::uploads::{UploadName, checksum_of};
+use super::list::page_size;
 use super::xml_reader::{XmlReader, malformed};
-use super::xml_writer::{Written, XmlWriter};
 use crate::auth::hash::Md5;
+use crate::memory::ResponseMemory;
+use crate::xml::XmlWriter;
+use http::HeaderMap;
 use ringbolt_engine::EngineError;
-use ringbolt_engine::types::{Attributes, Etag, ObjectInfo, ObjectMeta, PartInfo, UploadInfo};
+use ringbolt_engine::types::{Attributes, Etag, ObjectInfo, ObjectMeta, PartInfo, UploadId, UploadInfo};
 use s3s::dto::*;
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
-/// Of every part but the last.
+/// The least size in bytes of every part but the last.
 const PART_BYTES_MIN: u64 = 5 << 20;
 
+/// The highest number of a part, and so the most parts of an object.
+pub const PART_NUMBER_MAX: u16 = 10_000;
+/// What listing the parts of an upload takes, in bytes: all parts as the engine gives them, and a
+/// page of them as text.
+const LIST_BYTES_MAX: u64 = 3 << 20;
+
+/// The id of an upload as clients know it: the engine's id, and the checksum of its parts, so that
+/// taking a part needs no look at the upload first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadName {
+    pub id: UploadId,
+    pub checksum: Option<(Algorithm, Kind)>,
+}
+
+impl UploadName {
+    /// Makes the id from the attributes that an upload was made with.
+    pub fn new(id: UploadId, attributes: &Attributes) -> Self {
+        Self { id, checksum: checksum_of(attributes) }
+    }
+
+    /// Returns the id as text.
+    pub fn show(self) -> String {
+        match self.checksum {
+            None => format!("{:032x}", self.id.0),
+            Some((algorithm, kind)) => format!("{:032x}-{}-{}", self.id.0, algorithm.name(), kind.name()),
+        }
+    }
+
+    /// Parses an id. Fails with NoSuchUpload if this server did not make it.
+    pub fn parse(text: &str) -> S3Result<Self> {
+        Self::parsed(text).ok_or_else(no_such_upload)
+    }
+
+    fn parsed(text: &str) -> Option<Self> {
+        let mut fields = text.split('-');
+        let id =
+            fields.next().filter(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        let id = UploadId(u128::from_str_radix(id, 16).ok()?);
+        let checksum = match (fields.next(), fields.next()) {
+            (None, _) => None,
+            (Some(algorithm), Some(kind)) => Some((Algorithm::from_name(algorithm)?, Kind::from_name(kind)?)),
+            (Some(_), None) => return None,
+        };
+        fields.next().is_none().then_some(Self { id, checksum })
+    }
+}
+
+/// Returns the checksum that the parts of an upload have, as its attributes say.
+pub fn checksum_of(attributes: &Attributes) -> Option<(Algorithm, Kind)> {
+    let algorithm = Algorithm::from_name(find(attributes, CHECKSUM_ALGORITHM)?)?;
+    let kind = find(attributes, CHECKSUM_TYPE).and_then(Kind::from_name);
+    Some((algorithm, kind.unwrap_or(algorithm.default_kind())))
+}
+
+/// Checks the number of a part. Fails if it is not from 1 to [`PART_NUMBER_MAX`].
+pub fn part_number(number: i32) -> S3Result<u16> {
+    match u16::try_from(number) {
+        Ok(number) if (1..=PART_NUMBER_MAX).contains(&number) => Ok(number),
+        _ => Err(invalid_argument(format!(
+            "Part number must be an integer between 1 and {PART_NUMBER_MAX}, inclusive; it is {number}"
+        ))),
+    }
+}
+
+/// Returns the attributes of a part with this checksum.
+pub fn part_attributes(checksum: Option<(Algorithm, String)>) -> Attributes {
+    let mut attributes = Attributes::new();
+    if let Some((algorithm, checksum)) = checksum {
+        headers::add_checksum(&mut attributes, algorithm, checksum, None);
+    }
+    attributes
+}
+
+/// Answers CreateMultipartUpload.
 pub async fn create_multipart_upload(
     server: &Server,
     mut request: S3Request<CreateMultipartUploadInput>,
@@ -33,8 +112,8 @@ pub async fn create_multipart_upload(
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    refuse_unbuilt(&request.headers)?;
-    let mut attributes = headers::attributes_of_request(&request.headers, &caller.preamble)?;
+    refuse_unsupported(&request.headers)?;
+    let mut attributes = headers::attributes_of_request(&request.headers, &caller.lenient)?;
     let checksum = asked_checksum(
         input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str),
         input.checksum_type.as_ref().map(ChecksumType::as_str),
@@ -82,6 +161,95 @@ fn asked_checksum(algorithm: Option<&str>, kind: Option<&str>) -> S3Result<Optio
     Ok(Some((algorithm, kind)))
 }
 
+/// Answers UploadPart.
+pub async fn upload_part(
+    server: &Server,
+    mut request: S3Request<UploadPartInput>,
+) -> S3Result<S3Response<UploadPartOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    let input = request.input;
+    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    refuse_unsupported(&request.headers)?;
+    let number = part_number(input.part_number)?;
+    let upload = UploadName::parse(&input.upload_id)?;
+    let wanted = upload.checksum.map(|(algorithm, _)| algorithm);
+    let announced = Announced::new(&request.headers, &caller, wanted)?;
+    if let (Some(wanted), Some(sent)) = (wanted, announced.algorithm())
+        && wanted != sent
+    {
+        return Err(invalid_request(format!(
+            "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+            wanted.name(),
+            sent.name()
+        )));
+    }
+    let key = input.key.as_bytes();
+    let mut writer = server.core.put_part(bucket.id, key, upload.id, number, announced.length).await.s3()?;
+    let Received { etag, checksum } = receive(input.body, &mut writer, &announced, &caller.trailers).await?;
+    let part = writer.commit_part(etag, part_attributes(checksum)).await.s3()?;
+    let mut answer = HeaderMap::new();
+    headers::add_checksums(&mut answer, &part.attributes, None);
+    let output =
+        UploadPartOutput { e_tag: Some(ETag::Strong(part.etag.to_string())), ..UploadPartOutput::default() };
+    Ok(S3Response::with_headers(output, answer))
+}
+
+/// Answers ListParts.
+pub async fn list_parts(
+    server: &Server,
+    mut request: S3Request<ListPartsInput>,
+) -> S3Result<S3Response<ListPartsOutput>> {
+    let caller = Caller::take(&mut request.extensions);
+    let input = request.input;
+    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    let name = UploadName::parse(&input.upload_id)?;
+    let max = page_size(input.max_parts, "max-parts")?;
+    let marker = input.part_number_marker.unwrap_or(0);
+    let reservation = server.settings.memory.reserve(LIST_BYTES_MAX).map_err(slow_down)?;
+    let upload = server.core.upload(bucket.id, input.key.as_bytes(), name.id).await.s3()?;
+    let mut rest = upload.parts.iter().filter(|part| i32::from(part.number) > marker);
+    let shown: Vec<&PartInfo> = rest.by_ref().take(usize::try_from(max).unwrap_or(0)).collect();
+    let truncated = max > 0 && rest.next().is_some();
+    let owner = server.owner(&bucket.owner);
+    let checksum = checksum_of(&upload.attributes);
+    let written = XmlAnswer::document("ListPartsResult", |result| {
+        result.text("Bucket", &input.bucket);
+        result.text("Key", &input.key);
+        result.text("UploadId", &input.upload_id);
+        result.text("PartNumberMarker", marker);
+        result.text("NextPartNumberMarker", shown.last().map_or(0, |last| last.number));
+        result.text("MaxParts", max);
+        result.text("IsTruncated", truncated);
+        for name in ["Initiator", "Owner"] {
+            result.element(name, |who| {
+                who.optional("ID", owner.id.as_ref());
+                who.optional("DisplayName", owner.display_name.as_ref());
+            });
+        }
+        result.text("StorageClass", StorageClass::STANDARD);
+        result.optional("ChecksumAlgorithm", checksum.map(|(algorithm, _)| algorithm.name()));
+        result.optional("ChecksumType", checksum.map(|(_, kind)| Kind::name(kind)));
+        for part in shown {
+            show(part, result);
+        }
+    });
+    let mut response = S3Response::new(ListPartsOutput::default());
+    response.extensions.insert(written);
+    response.extensions.insert(ResponseMemory::new(reservation));
+    Ok(response)
+}
+
+fn show(part: &PartInfo, result: &mut XmlWriter) {
+    result.element("Part", |shown| {
+        shown.text("PartNumber", part.number);
+        shown.time("LastModified", part.modified_ms);
+        shown.etag(part.etag);
+        shown.text("Size", part.size_bytes);
+        shown.checksum(&part.attributes);
+    });
+}
+
+/// Answers AbortMultipartUpload.
 pub async fn abort_multipart_upload(
     server: &Server,
     mut request: S3Request<AbortMultipartUploadInput>,
@@ -94,6 +262,7 @@ pub async fn abort_multipart_upload(
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }
 
+/// Answers CompleteMultipartUpload.
 pub async fn complete_multipart_upload(
     server: &Server,
     mut request: S3Request<CompleteMultipartUploadInput>,
@@ -124,18 +293,18 @@ pub async fn complete_multipart_upload(
     let attributes = object_attributes(&upload, &parts, expected)?;
     let meta = ObjectMeta { etag: etag_of_parts(&parts), attributes };
     let chosen = parts.iter().map(|part| (part.number, part.etag)).collect();
-    let condition = caller.preamble.conditions.for_write();
+    let condition = caller.lenient.conditions.for_write();
     let info = server.core.complete_upload(bucket.id, key, name.id, chosen, meta, condition).await.s3()?;
     Ok(answered(answer(&info, &location, &input.bucket, &input.key)))
 }
 
-fn answered(written: Written) -> S3Response<CompleteMultipartUploadOutput> {
+fn answered(written: XmlAnswer) -> S3Response<CompleteMultipartUploadOutput> {
     let mut response = S3Response::new(CompleteMultipartUploadOutput::default());
     response.extensions.insert(written);
     response
 }
 
-/// A Complete that names a type names that of its upload.
+/// Fails if a Complete names another kind of checksum than its upload has.
 fn check_kind(name: UploadName, asked: Option<&str>) -> S3Result<()> {
     let (Some(asked), Some((_, kind))) = (asked, name.checksum) else { return Ok(()) };
     if asked == kind.name() {
@@ -147,14 +316,15 @@ fn check_kind(name: UploadName, asked: Option<&str>) -> S3Result<()> {
     )))
 }
 
-/// The document of a CompleteMultipartUpload: at least one part, and their numbers ascend, so that there are at most as
-/// many as there are numbers.
+/// The document of a CompleteMultipartUpload. It has at least one part, and the numbers ascend, so
+/// that there are at most as many parts as there are numbers.
 #[derive(Debug)]
 pub struct PartList {
     pub parts: Vec<Listed>,
 }
 
 impl PartList {
+    /// Reads the document. Fails if it is malformed or if the numbers do not ascend.
     pub fn read(mut reader: XmlReader<'_>) -> S3Result<Self> {
         reader.root("CompleteMultipartUpload")?;
         let mut parts: Vec<Listed> = Vec::new();
@@ -179,7 +349,7 @@ impl PartList {
     }
 }
 
-/// A part as the client lists it in Complete.
+/// A part as the client lists it in a Complete.
 #[derive(Debug)]
 pub struct Listed {
     number: u16,
@@ -188,7 +358,8 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Clients give more of a part than is asked for; what is no checksum does not matter.
+    /// Reads a part. Clients may say more of it than is asked for, which does not matter unless it
+    /// is a checksum.
     fn read(reader: &mut XmlReader<'_>) -> S3Result<Self> {
         let (mut number, mut etag, mut checksum) = (None, None, None);
         while let Some(name) = reader.child()? {
@@ -233,7 +404,8 @@ fn invalid_part(number: u16) -> S3Error {
     )
 }
 
-/// The stored parts that the list names.
+/// Returns the stored parts that the list names. Fails if one does not exist, is not the same, or
+/// is too small.
 fn choose_parts<'a>(upload: &'a UploadInfo, listed: &[Listed]) -> S3Result<Vec<&'a PartInfo>> {
     let mut parts = Vec::with_capacity(listed.len());
     for wanted in listed {
@@ -282,7 +454,8 @@ fn etag_of_parts(parts: &[&PartInfo]) -> Etag {
     Etag { md5: md5.finish(), parts: count }
 }
 
-/// The attributes of the finished object, with its checksum compared to what the client expects.
+/// Returns the attributes of the finished object. Fails if its checksum is not the one that the
+/// client expects.
 fn object_attributes(
     upload: &UploadInfo,
     parts: &[&PartInfo],
@@ -323,7 +496,7 @@ fn object_attributes(
     Ok(attributes)
 }
 
-/// Whether `info` is what completing this upload with these parts made.
+/// Returns whether completing this upload with these parts made `info`.
 fn completed_by(info: &ObjectInfo, name: UploadName, listed: &[Listed]) -> bool {
     let same = |(part, listed): (&PartInfo, &Listed)| {
         part.number == listed.number && part.etag.to_string() == listed.etag
@@ -333,8 +506,8 @@ fn completed_by(info: &ObjectInfo, name: UploadName, listed: &[Listed]) -> bool 
         && info.parts.iter().zip(listed).all(same)
 }
 
-fn answer(info: &ObjectInfo, location: &str, bucket: &str, key: &str) -> Written {
-    XmlWriter::document("CompleteMultipartUploadResult", |result| {
+fn answer(info: &ObjectInfo, location: &str, bucket: &str, key: &str) -> XmlAnswer {
+    XmlAnswer::document("CompleteMultipartUploadResult", |result| {
         result.text("Location", location);
         result.text("Bucket", bucket);
         result.text("Key", key);
@@ -345,5 +518,192 @@ fn answer(info: &ObjectInfo, location: &str, bucket: &str, key: &str) -> Written
 }
 
 #[cfg(test)]
-#[path = "multipart_tests.rs"]
-mod tests;
+mod tests {
+    //! What Complete demands of the list of parts, on uploads made up in memory.
+
+    use super::*;
+    use crate::s3::checksum::of_bytes;
+    use ringbolt_engine::types::UploadId;
+    use s3s::S3ErrorCode;
+
+    fn part(number: u16, size_bytes: u64) -> PartInfo {
+        let etag = Etag { md5: [number as u8; 16], parts: 0 };
+        PartInfo { number, size_bytes, modified_ms: 0, etag, attributes: Attributes::new() }
+    }
+
+    fn upload(parts: Vec<PartInfo>, attributes: Attributes) -> UploadInfo {
+        UploadInfo { id: UploadId(7), key: b"key".to_vec(), initiated_ms: 0, attributes, parts }
+    }
+
+    fn completed(number: i32) -> String {
+        let etag = Etag { md5: [number as u8; 16], parts: 0 };
+        format!("<Part><PartNumber>{number}</PartNumber><ETag>&quot;{etag}&quot;</ETag></Part>")
+    }
+
+    fn read(parts: &str) -> S3Result<Vec<Listed>> {
+        let document = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
+        Ok(PartList::read(XmlReader::new(document.as_bytes(), 100_000)?)?.parts)
+    }
+
+    fn code<T>(result: S3Result<T>) -> Option<S3ErrorCode> {
+        result.err().map(|error| error.code().clone())
+    }
+
+    #[test]
+    fn the_list_is_complete_and_ascending() {
+        assert_eq!(code(read("")), Some(S3ErrorCode::MalformedXML));
+        assert_eq!(code(read("<Part/>")), Some(S3ErrorCode::MalformedXML));
+        assert_eq!(code(read(&(completed(2) + &completed(1)))), Some(S3ErrorCode::InvalidPartOrder));
+        assert_eq!(code(read(&(completed(1) + &completed(1)))), Some(S3ErrorCode::InvalidPartOrder));
+        assert_eq!(code(read(&completed(0))), Some(S3ErrorCode::InvalidArgument));
+        assert_eq!(read(&(completed(1) + &completed(5))).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_part_says_everything_once_and_its_checksum_is_known() {
+        let part = |more: &str| read(&format!("<Part><PartNumber>1</PartNumber><ETag>e</ETag>{more}</Part>"));
+        for algorithm in [Algorithm::Crc32, Algorithm::XxHash128, Algorithm::Sha512] {
+            let (element, value) = (algorithm.element(), of_bytes(algorithm, b"abc"));
+            let given = format!("<{element}>{value}</{element}>");
+            assert_eq!(part(&given).unwrap()[0].checksum, Some((algorithm, value)));
+            assert_eq!(code(part(&format!("{given}{given}"))), Some(S3ErrorCode::MalformedXML));
+            let bad = format!("<{element}>wrong</{element}>");
+            assert_eq!(code(part(&bad)), Some(S3ErrorCode::InvalidRequest));
+        }
+        let two = "<ChecksumCRC32>NSRBwg==</ChecksumCRC32><ChecksumSHA1>qZk+NkcGgWq6PiVxeFDCbJzQ2J0=</ChecksumSHA1>";
+        for bad in
+            [two, "<ChecksumCRC23>AAAA</ChecksumCRC23>", "<ETag>f</ETag>", "<PartNumber>1</PartNumber>"]
+        {
+            assert_eq!(code(part(bad)), Some(S3ErrorCode::MalformedXML), "{bad}");
+        }
+        assert_eq!(part("<Size>5</Size><LastModified>now</LastModified>").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn parts_must_be_there_match_and_be_large_enough() {
+        let listed =
+            |numbers: &[i32]| read(&numbers.iter().copied().map(completed).collect::<String>()).unwrap();
+        let stored = upload(vec![part(1, PART_BYTES_MIN), part(2, 9), part(3, 1)], Attributes::new());
+        assert_eq!(choose_parts(&stored, &listed(&[1, 2])).unwrap().len(), 2);
+        assert_eq!(code(choose_parts(&stored, &listed(&[1, 4]))), Some(S3ErrorCode::InvalidPart));
+        assert_eq!(code(choose_parts(&stored, &listed(&[1, 2, 3]))), Some(S3ErrorCode::EntityTooSmall));
+        let other = read("<Part><PartNumber>1</PartNumber><ETag>ffff</ETag></Part>").unwrap();
+        assert_eq!(code(choose_parts(&stored, &other)), Some(S3ErrorCode::InvalidPart));
+    }
+
+    #[test]
+    fn the_etag_is_the_md5_of_md5s() {
+        let (one, two) = (part(1, 1), part(2, 1));
+        let etag = etag_of_parts(&[&one, &two]);
+        let mut bytes = one.etag.md5.to_vec();
+        bytes.extend(two.etag.md5);
+        assert_eq!(etag, Etag { md5: Md5::digest(&bytes), parts: 2 });
+    }
+
+    #[test]
+    fn the_announced_checksum_must_be_that_of_the_parts() {
+        let attributes = vec![
+            (CHECKSUM_ALGORITHM.to_owned(), "CRC32".to_owned()),
+            (CHECKSUM_TYPE.to_owned(), "FULL_OBJECT".to_owned()),
+            ("content-type".to_owned(), "a/b".to_owned()),
+        ];
+        let mut parts = vec![part(1, 3), part(2, 3)];
+        for (part, bytes) in parts.iter_mut().zip([b"abc", b"def"]) {
+            headers::add_checksum(
+                &mut part.attributes,
+                Algorithm::Crc32,
+                of_bytes(Algorithm::Crc32, bytes),
+                None,
+            );
+        }
+        let stored = upload(parts, attributes);
+        let chosen: Vec<&PartInfo> = stored.parts.iter().collect();
+        let whole = of_bytes(Algorithm::Crc32, b"abcdef");
+        let made = object_attributes(&stored, &chosen, Some((Algorithm::Crc32, whole.clone()))).unwrap();
+        assert_eq!(stored_checksum(&made), Some((Algorithm::Crc32, whole.as_str())));
+        assert_eq!(stored_kind(&made), Some(Kind::FullObject));
+        assert_eq!(headers::find(&made, CHECKSUM_ALGORITHM), None);
+        let wrong = Some((Algorithm::Crc32, "bad".to_owned()));
+        assert_eq!(code(object_attributes(&stored, &chosen, wrong)), Some(S3ErrorCode::BadDigest));
+    }
+
+    #[test]
+    fn checksum_types_that_can_not_be() {
+        assert_eq!(asked_checksum(None, None).unwrap(), None);
+        assert_eq!(
+            asked_checksum(Some("CRC64NVME"), None).unwrap(),
+            Some((Algorithm::Crc64Nvme, Kind::FullObject))
+        );
+        for (name, algorithm) in
+            [("SHA256", Algorithm::Sha256), ("MD5", Algorithm::Md5), ("XXHASH64", Algorithm::XxHash64)]
+        {
+            assert_eq!(asked_checksum(Some(name), None).unwrap(), Some((algorithm, Kind::Composite)));
+        }
+        let name = UploadName { id: UploadId(1), checksum: Some((Algorithm::Crc32, Kind::FullObject)) };
+        assert!(check_kind(name, None).is_ok() && check_kind(name, Some("FULL_OBJECT")).is_ok());
+        assert_eq!(code(check_kind(name, Some("COMPOSITE"))), Some(S3ErrorCode::InvalidRequest));
+        for (algorithm, kind) in [
+            (None, Some("COMPOSITE")),
+            (Some("MD4"), None),
+            (Some("CRC32"), Some("HALF")),
+            (Some("SHA1"), Some("FULL_OBJECT")),
+            (Some("XXHASH3"), Some("FULL_OBJECT")),
+            (Some("CRC64NVME"), Some("COMPOSITE")),
+        ] {
+            assert_eq!(code(asked_checksum(algorithm, kind)), Some(S3ErrorCode::InvalidRequest));
+        }
+    }
+
+    #[test]
+    fn a_repeated_complete_is_known_by_upload_and_parts() {
+        let info = ObjectInfo {
+            size_bytes: 1,
+            modified_ms: 0,
+            etag: Etag::default(),
+            attributes: Attributes::new(),
+            parts: vec![part(1, 1)],
+            upload: Some(UploadId(7)),
+            generation: 1,
+        };
+        let name = |id| UploadName { id: UploadId(id), checksum: None };
+        let listed = |number| read(&completed(number)).unwrap();
+        assert!(completed_by(&info, name(7), &listed(1)));
+        assert!(!completed_by(&info, name(8), &listed(1)));
+        assert!(!completed_by(&info, name(7), &listed(2)));
+    }
+
+    #[test]
+    fn part_numbers() {
+        assert_eq!(part_number(1).ok(), Some(1));
+        assert_eq!(part_number(10_000).ok(), Some(10_000));
+        for bad in [0, -1, 10_001, 65_537] {
+            assert!(part_number(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_come_back() {
+        for checksum in
+            [None, Some((Algorithm::Crc32c, Kind::Composite)), Some((Algorithm::Crc64Nvme, Kind::FullObject))]
+        {
+            let name = UploadName { id: UploadId(0xabc), checksum };
+            assert_eq!(UploadName::parse(&name.show()).ok(), Some(name));
+        }
+    }
+
+    #[test]
+    fn made_up_names_are_no_upload() {
+        let id = "0".repeat(32);
+        for bad in [
+            "",
+            "1",
+            "nope",
+            &format!("{id}-CRC32"),
+            &format!("{id}-CRC32-X"),
+            &format!("{id}-CRC32-COMPOSITE-1"),
+        ] {
+            assert!(UploadName::parse(bad).is_err(), "{bad}");
+        }
+        assert!(UploadName::parse(&id).is_ok());
+    }
+}

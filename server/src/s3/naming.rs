@@ -1,4 +1,4 @@
-//! Names of buckets, and the encodings in which names travel.
+//! The names of buckets, and the encodings in which names travel.
 
 use super::error::invalid_argument;
 use base64::Engine as _;
@@ -8,7 +8,7 @@ use s3s::S3Result;
 use s3s::validation::NameValidation;
 use std::net::Ipv4Addr;
 
-/// The rules of general purpose buckets, as S3 states them today.
+/// The rules for the names of general purpose buckets, as S3 states them today.
 pub struct BucketNames;
 
 impl NameValidation for BucketNames {
@@ -17,8 +17,9 @@ impl NameValidation for BucketNames {
     }
 }
 
-/// 3 to 63 of a-z, 0-9, `-` and `.`; labels between dots neither empty nor with a dash at an end; not
-/// an IPv4 address; none of the reserved prefixes and suffixes.
+/// Returns whether a name can be that of a bucket: 3 to 63 of a-z, 0-9, `-` and `.`; labels between
+/// dots neither empty nor with a dash at an end; not an IPv4 address; none of the reserved prefixes
+/// and suffixes.
 pub fn is_bucket_name(name: &str) -> bool {
     let allowed =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
@@ -31,21 +32,22 @@ pub fn is_bucket_name(name: &str) -> bool {
         && !["-s3alias", "--ol-s3", ".mrap", "--x-s3"].iter().any(|reserved| name.ends_with(reserved))
 }
 
-/// What `encoding-type=url` leaves alone.
+/// The characters that `encoding-type=url` leaves as they are.
 const KEPT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b'*');
 
-/// A key or prefix as `encoding-type=url` shows it.
+/// Encodes a key or prefix as `encoding-type=url` shows it.
 pub fn url_encode(name: &[u8]) -> String {
     percent_encode(name, KEPT).to_string()
 }
 
-/// A continuation token: opaque to clients, the name to go on after to us.
+/// Makes a continuation token from the name after which the next page begins. It is opaque to
+/// clients.
 pub fn token(name: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(name)
 }
 
-/// The name in a token that we gave out.
+/// Returns the name in a token that this server made. Fails if it did not make it.
 pub fn token_name(token: &str) -> S3Result<Vec<u8>> {
     URL_SAFE_NO_PAD
         .decode(token)

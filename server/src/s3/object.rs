@@ -1,27 +1,41 @@
-//! Put, get and head of one object.
+//! PUT, GET and HEAD of one object.
+//!
+//! Invariant: [`FastGet`], the fast path of most GETs, and [`get_object`], the way through s3s,
+//! share all that decides the answer ([`read_object`]).
 
 use super::Server;
-use super::access::{Caller, check_version, refuse_unbuilt};
+use super::access::{Caller, check_version, refuse_unsupported};
+use super::answer_xml::StoredBytes;
+use super::body::{Announced, body_of, receive};
 use super::checksum::Kind;
 use super::conditional::{Verdict, if_range_holds};
 use super::error::{EngineResult, invalid_request, not_implemented, precondition_failed, slow_down};
 use super::headers;
-use super::preamble::to_header;
+use super::lenient_headers::{LenientHeaders, to_header};
 use super::range::{self, Span};
-use super::receive::{Announced, receive};
-use super::send::body_of;
-use super::xml::StoredBytes;
-use crate::memory::Held;
-use http::StatusCode;
+use crate::auth::RequestContext;
+use crate::memory::ResponseMemory;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use percent_encoding::percent_decode_str;
 use ringbolt_engine::types::{Bucket, ObjectInfo, ObjectMeta};
 use s3s::dto::*;
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use std::borrow::Cow;
+use std::rc::Rc;
 
-/// Within what every request takes.
+const CHECKSUM_MODE: &str = "x-amz-checksum-mode";
+/// The headers of S3 that change nothing about a plain GET, or are judged by [`FastGet`].
+const KNOWN: [&str; 4] = ["x-amz-date", "x-amz-content-sha256", "x-amz-user-agent", CHECKSUM_MODE];
+/// The query by which some SDKs name the operation. It changes nothing.
+const OPERATION_NAME: &str = "x-id=GetObject";
+const KEY_BYTES_MAX: usize = 1024;
+/// How many bytes of an object's details are within what every request reserves.
 const DETAILS_BYTES_FREE: u64 = 4 << 10;
 const PARTS_COUNT: HeaderName = HeaderName::from_static("x-amz-mp-parts-count");
 
+/// Answers PutObject: receives the body into the engine, verifies it, and commits the object.
 pub async fn put_object(
     server: &Server,
     mut request: S3Request<PutObjectInput>,
@@ -29,40 +43,49 @@ pub async fn put_object(
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    refuse_unbuilt(&request.headers)?;
+    refuse_unsupported(&request.headers)?;
     let announced = Announced::new(&request.headers, &caller, None)?;
-    let mut attributes = headers::attributes_of_request(&request.headers, &caller.preamble)?;
+    let mut attributes = headers::attributes_of_request(&request.headers, &caller.lenient)?;
     let mut writer = server.core.put(bucket.id, input.key.as_bytes(), announced.length).await.s3()?;
     let received = receive(input.body, &mut writer, &announced, &caller.trailers).await?;
     if let Some((algorithm, checksum)) = received.checksum {
         headers::add_checksum(&mut attributes, algorithm, checksum, Some(Kind::FullObject));
     }
     let meta = ObjectMeta { etag: received.etag, attributes };
-    let info = writer.commit(meta, caller.preamble.conditions.for_write()).await.s3()?;
+    let info = writer.commit(meta, caller.lenient.conditions.for_write()).await.s3()?;
     let mut answer = HeaderMap::new();
     headers::add_checksums(&mut answer, &info.attributes, Some(Kind::FullObject));
     let output = PutObjectOutput { e_tag: Some(etag_of(&info)), ..PutObjectOutput::default() };
     Ok(S3Response::with_headers(output, answer))
 }
 
+/// Returns an object's ETag as s3s has it.
 pub fn etag_of(info: &ObjectInfo) -> ETag {
     ETag::Strong(info.etag.to_string())
 }
 
+/// Makes the error for a key that is not there: 404.
 pub fn no_such_key() -> S3Error {
     s3_error!(NoSuchKey, "The specified key does not exist.")
 }
 
-/// What part of an object an answer shows.
+impl Server {
+    /// Returns what is known of an object without its bytes. Fails with 404 if it is not there.
+    pub async fn head(&self, bucket: &Bucket, key: &str) -> S3Result<ObjectInfo> {
+        self.core.head(bucket.id, key.as_bytes()).await.s3()?.ok_or_else(no_such_key)
+    }
+}
+
+/// The part of an object that an answer shows, and how it shows it.
 struct View {
     span: Span,
     partial: bool,
     headers: HeaderMap,
 }
 
-/// Judges conditions, range and part number of a GET or HEAD.
+/// Judges the conditions, the range and the part number of a GET or HEAD.
 fn view(caller: &Caller, info: &ObjectInfo, part_number: Option<i32>, checksums: bool) -> S3Result<View> {
-    match caller.preamble.conditions.judge(info) {
+    match caller.lenient.conditions.judge(info) {
         Verdict::Proceed => {}
         Verdict::PreconditionFailed => return Err(precondition_failed()),
         Verdict::NotModified => return Err(not_modified(info)),
@@ -70,9 +93,9 @@ fn view(caller: &Caller, info: &ObjectInfo, part_number: Option<i32>, checksums:
     let whole = Span { offset: 0, length: info.size_bytes };
     let mut headers = headers::of_object(info);
     let kind = headers::stored_kind(&info.attributes);
-    let if_range = caller.preamble.if_range.as_deref();
+    let if_range = caller.lenient.if_range.as_deref();
     let counts = if_range.is_none_or(|validator| if_range_holds(validator, info));
-    let range = caller.preamble.range.as_deref().filter(|_| counts).and_then(range::parse);
+    let range = caller.lenient.range.as_deref().filter(|_| counts).and_then(range::parse);
     let (span, partial) = match (part_number, range) {
         (Some(_), Some(_)) => {
             return Err(invalid_request("Cannot specify both Range header and partNumber query parameter"));
@@ -102,7 +125,7 @@ fn view(caller: &Caller, info: &ObjectInfo, part_number: Option<i32>, checksums:
     Ok(View { span, partial, headers })
 }
 
-/// Where part `number` lies. An object stored in one piece has part 1 only.
+/// Returns where part `number` lies. An object that is stored in one piece has part 1 only.
 fn part_span(info: &ObjectInfo, number: i32) -> S3Result<Span> {
     if !(1..=10_000).contains(&number) {
         return Err(super::error::invalid_argument(
@@ -125,7 +148,7 @@ fn part_span(info: &ObjectInfo, number: i32) -> S3Result<Span> {
     Err(s3_error!(InvalidPart, "The requested partnumber is not satisfiable"))
 }
 
-/// 416 for a part that an object stored in one piece has not.
+/// Makes the error for a part that an object in one piece does not have: 416.
 fn invalid_part_number() -> S3Error {
     let code = S3ErrorCode::Custom("InvalidPartNumber".into());
     let mut error = S3Error::with_message(code, "The requested partnumber is not satisfiable");
@@ -152,7 +175,7 @@ fn invalid_range(size_bytes: u64) -> S3Error {
     error
 }
 
-/// A reader can not decrypt what was never encrypted.
+/// Fails if a reader brings a key for decryption: nothing is encrypted.
 fn refuse_keys(headers: &HeaderMap) -> S3Result<()> {
     if headers.contains_key("x-amz-server-side-encryption-customer-algorithm") {
         return Err(not_implemented("Server-side encryption"));
@@ -160,30 +183,31 @@ fn refuse_keys(headers: &HeaderMap) -> S3Result<()> {
     Ok(())
 }
 
-/// `mode` is the value of `x-amz-checksum-mode`.
+/// Returns whether an answer shows checksums. `mode` is the value of `x-amz-checksum-mode`.
 pub fn wants_checksums(mode: Option<&str>) -> bool {
     mode.is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"))
 }
 
-/// What a GET shows of its object.
-pub struct Shown {
+/// What the answer to a GET is made of.
+pub struct ObjectAnswer {
     pub headers: HeaderMap,
-    /// The value of Content-Range when it is not the whole object.
+    /// The value of Content-Range, if the answer is not the whole object.
     pub content_range: Option<String>,
     pub body: Body,
-    /// Of an object that takes more memory while it is sent than every request has.
-    pub held: Option<Held>,
+    /// The memory of an object that takes more of it while it is sent than every request reserves.
+    pub held: Option<ResponseMemory>,
 }
 
-/// Opens the object `key` for a GET, and judges what `caller` set as conditions and range.
-pub async fn show(
+/// Opens the object `key` for a GET, judges what `caller` set as conditions and range, and reads
+/// its first bytes.
+pub async fn read_object(
     server: &Server,
     caller: &Caller,
     bucket: &Bucket,
     key: &str,
     part_number: Option<i32>,
     checksums: bool,
-) -> S3Result<Shown> {
+) -> S3Result<ObjectAnswer> {
     let reader = server.core.get(bucket.id, key.as_bytes()).await.s3()?;
     let mut reader = reader.ok_or_else(no_such_key)?;
     let View { span, partial, headers } = view(caller, reader.info(), part_number, checksums)?;
@@ -192,11 +216,12 @@ pub async fn show(
         reader.set_range(span.offset, span.length);
     }
     let bytes = reader.forget_details();
-    let share = (bytes > DETAILS_BYTES_FREE).then(|| server.settings.memory.take(bytes)).transpose();
-    let held = share.map_err(slow_down)?.map(Held::new);
-    Ok(Shown { headers, content_range, body: body_of(reader, span.length).await?, held })
+    let reservation = (bytes > DETAILS_BYTES_FREE).then(|| server.settings.memory.reserve(bytes)).transpose();
+    let held = reservation.map_err(slow_down)?.map(ResponseMemory::new);
+    Ok(ObjectAnswer { headers, content_range, body: body_of(reader, span.length).await?, held })
 }
 
+/// Answers GetObject, as s3s calls it. [`FastGet`] answers most requests before they get there.
 pub async fn get_object(
     server: &Server,
     mut request: S3Request<GetObjectInput>,
@@ -208,21 +233,22 @@ pub async fn get_object(
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     check_version(input.version_id.as_deref())?;
     let checksums = wants_checksums(input.checksum_mode.as_ref().map(ChecksumMode::as_str));
-    let mut shown = show(server, &caller, &bucket, &input.key, input.part_number, checksums).await?;
-    shown.headers.extend(overrides);
+    let mut answer = read_object(server, &caller, &bucket, &input.key, input.part_number, checksums).await?;
+    answer.headers.extend(overrides);
     let output = GetObjectOutput {
-        content_range: shown.content_range,
-        body: Some(shown.body.into()),
+        content_range: answer.content_range,
+        body: Some(answer.body.into()),
         ..GetObjectOutput::default()
     };
-    let mut response = S3Response::with_headers(output, shown.headers);
+    let mut response = S3Response::with_headers(output, answer.headers);
     response.extensions.insert(StoredBytes);
-    if let Some(held) = shown.held {
+    if let Some(held) = answer.held {
         response.extensions.insert(held);
     }
     Ok(response)
 }
 
+/// Answers HeadObject.
 pub async fn head_object(
     server: &Server,
     mut request: S3Request<HeadObjectInput>,
@@ -233,12 +259,81 @@ pub async fn head_object(
     let overrides = headers::overrides(request.uri.query(), caller.account.is_some())?;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     check_version(input.version_id.as_deref())?;
-    let info = server.core.head(bucket.id, input.key.as_bytes()).await.s3()?.ok_or_else(no_such_key)?;
+    let info = server.head(&bucket, &input.key).await?;
     let checksums = wants_checksums(input.checksum_mode.as_ref().map(ChecksumMode::as_str));
     let View { span, partial, mut headers } = view(&caller, &info, input.part_number, checksums)?;
     headers.extend(overrides);
     let content_range = partial.then(|| span.content_range(info.size_bytes));
     Ok(S3Response::with_headers(HeadObjectOutput { content_range, ..HeadObjectOutput::default() }, headers))
+}
+
+/// The fast path of the most frequent request: GET of an object by path, with nothing in the query.
+///
+/// Only what s3s would hand to [`get_object`] with the same meaning is answered here, by the same
+/// code behind it; whatever needs judging (virtual hosts, names that are not valid, versions, keys
+/// for encryption, odd headers) is left to s3s. What it saves was measured:
+/// docs/decisions/0003-plain-get.md.
+pub struct FastGet<'a> {
+    bucket: Rc<Bucket>,
+    key: Cow<'a, str>,
+    checksums: bool,
+}
+
+impl<'a> FastGet<'a> {
+    /// Returns the GET that the request is, or None if it is another request or must be looked at
+    /// closely.
+    pub fn of(server: &Server, request: &'a Request<Body>) -> Option<Self> {
+        let uri = request.uri();
+        let plain = request.method() == Method::GET
+            && uri.query().is_none_or(|query| query == OPERATION_NAME)
+            && server.domains.is_none()
+            && request.body().is_end_stream()
+            && request.headers().keys().all(is_harmless);
+        let (bucket, key) = uri.path().strip_prefix('/').filter(|_| plain)?.split_once('/')?;
+        let key = percent_decode_str(key).decode_utf8().ok()?;
+        if key.is_empty() || key.len() > KEY_BYTES_MAX {
+            return None;
+        }
+        // No bucket has a name that needs decoding.
+        let bucket = server.core.bucket(bucket)?;
+        let mode = request.headers().get(CHECKSUM_MODE).and_then(|value| value.to_str().ok());
+        Some(Self { bucket, key, checksums: wants_checksums(mode) })
+    }
+
+    /// Answers the request as [`get_object`] does through s3s.
+    pub async fn answer(
+        self,
+        server: &Server,
+        context: Option<&RequestContext>,
+        lenient: LenientHeaders,
+    ) -> S3Result<Response<Body>> {
+        let (account, trailers) =
+            context.map(|context| (context.account.clone(), context.trailers.clone())).unwrap_or_default();
+        let caller = Caller { account, trailers, lenient };
+        server.check_owner(&caller, &self.bucket)?;
+        let answer = read_object(server, &caller, &self.bucket, &self.key, None, self.checksums).await?;
+        let ObjectAnswer { headers, content_range, body, held } = answer;
+        let mut response = Response::new(body);
+        *response.headers_mut() = headers;
+        if let Some(held) = held {
+            response.extensions_mut().insert(held);
+        }
+        if let Some(range) = content_range.and_then(|range| to_header(&range)) {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            response.headers_mut().insert(header::CONTENT_RANGE, range);
+        }
+        Ok(response)
+    }
+}
+
+fn is_harmless(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    if text.starts_with("x-amz-") {
+        return KNOWN.contains(&text);
+    }
+    // These headers describe a body, which a GET has not, and s3s reads them all the same. (A
+    // length can only be 0 here.)
+    *name != header::CONTENT_TYPE && *name != header::TRANSFER_ENCODING
 }
 
 #[cfg(test)]

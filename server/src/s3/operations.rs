@@ -1,24 +1,25 @@
-//! The table of operations: which function answers which.
+//! The table of operations, which says which function answers which, and their counts.
 //!
-//! Invariant: an operation that is not in the table answers 501 NotImplemented, s3s's default.
-//! s3s wants futures that are `Send`; the engine's are not. [`SendWrapper`] vouches that they stay on
-//! their core's thread, and panics if ever they do not.
+//! Invariants:
+//! - An operation that is not in the table answers 501 NotImplemented, the default of s3s.
+//! - s3s wants futures that are `Send`, and the engine's are not. [`SendWrapper`] vouches that they
+//!   stay on their core's thread, and panics if ever they do not.
+//! - Each core writes its own counts of requests and no other core's; whoever asks reads all of
+//!   them.
 
-use super::{
-    Server, acl, attributes, bucket, configuration, copy, delete, list, multipart, object, parts, uploads,
-    versions,
-};
+use super::{Server, acl, attributes, bucket, configuration, copy, delete, list, multipart, object};
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use send_wrapper::SendWrapper;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The operations of one core.
+/// The operations of one core, as s3s calls them.
 pub struct Operations(pub Arc<Server>);
 
 macro_rules! operations {
     ($($operation:ident = $module:ident :: $name:ident ( $input:ident ) -> $output:ident;)*) => {
-        /// Names of operations, for counting them; a form sent by a browser is one of its own.
+        /// The operations, for counting them. A form that a browser sends is one of its own.
         #[derive(Clone, Copy, Debug)]
         pub enum Operation {
             $($operation,)*
@@ -26,8 +27,9 @@ macro_rules! operations {
         }
 
         impl Operation {
-            /// As S3 calls them, in the order of their numbers.
+            /// The names that S3 has for them, in the order of their numbers.
             pub const NAMES: &[&str] = &[$(stringify!($operation),)* "PostObject"];
+            /// The number of operations.
             pub const COUNT: usize = Self::NAMES.len();
         }
 
@@ -50,8 +52,8 @@ operations! {
     HeadBucket = bucket::head_bucket(HeadBucketInput) -> HeadBucketOutput;
     ListBuckets = bucket::list_buckets(ListBucketsInput) -> ListBucketsOutput;
     GetBucketLocation = bucket::get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput;
-    GetBucketVersioning = versions::get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
-    ListObjectVersions = versions::list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput;
+    GetBucketVersioning = bucket::get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
+    ListObjectVersions = list::list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput;
     GetBucketAcl = acl::get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput;
     GetObjectAcl = acl::get_object_acl(GetObjectAclInput) -> GetObjectAclOutput;
     PutBucketAcl = acl::put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput;
@@ -72,9 +74,9 @@ operations! {
         multipart::complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput;
     AbortMultipartUpload =
         multipart::abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput;
-    UploadPart = parts::upload_part(UploadPartInput) -> UploadPartOutput;
-    ListParts = parts::list_parts(ListPartsInput) -> ListPartsOutput;
-    ListMultipartUploads = uploads::list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput;
+    UploadPart = multipart::upload_part(UploadPartInput) -> UploadPartOutput;
+    ListParts = multipart::list_parts(ListPartsInput) -> ListPartsOutput;
+    ListMultipartUploads = list::list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput;
     GetBucketLifecycleConfiguration =
         configuration::get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput)
             -> GetBucketLifecycleConfigurationOutput;
@@ -160,4 +162,62 @@ operations! {
     GetObjectRetention = configuration::get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput;
     GetObjectLegalHold = configuration::get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput;
     GetObjectTorrent = configuration::get_object_torrent(GetObjectTorrentInput) -> GetObjectTorrentOutput;
+}
+
+/// The counts of requests of all cores, as one of them holds them. Each core writes its own counts
+/// and no other core's.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    cores: Arc<Vec<CoreRequests>>,
+    own: usize,
+}
+
+#[derive(Debug)]
+#[repr(align(128))]
+struct CoreRequests {
+    answered: [AtomicU64; Operation::COUNT],
+}
+
+impl Requests {
+    /// Makes the counts of `cores` cores, one handle for each.
+    pub fn of_cores(cores: usize) -> Vec<Self> {
+        let counts = || CoreRequests { answered: std::array::from_fn(|_| AtomicU64::new(0)) };
+        let all = Arc::new((0..cores).map(|_| counts()).collect::<Vec<_>>());
+        (0..cores).map(|own| Self { cores: all.clone(), own }).collect()
+    }
+
+    /// Counts a request that was answered, whatever the status.
+    pub(super) fn answered(&self, operation: Operation) {
+        let count = &self.cores[self.own].answered[operation as usize];
+        // Nobody else writes here: no locked instruction is needed.
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of requests of each operation over all cores, also of those that nobody
+    /// asked for.
+    pub fn sum(&self) -> Vec<(&'static str, u64)> {
+        let of = |operation: usize| {
+            self.cores.iter().map(|core| core.answered[operation].load(Ordering::Relaxed)).sum()
+        };
+        Operation::NAMES.iter().enumerate().map(|(number, name)| (*name, of(number))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_core_s_requests_are_in_the_sum_under_their_name() {
+        let cores = Requests::of_cores(2);
+        cores[0].answered(Operation::GetObject);
+        cores[1].answered(Operation::GetObject);
+        cores[1].answered(Operation::PostObject);
+        let asked = |requests: &Requests| {
+            requests.sum().into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>()
+        };
+        let expected = [("GetObject", 2), ("PostObject", 1)];
+        assert_eq!((asked(&cores[0]), asked(&cores[1])), (expected.to_vec(), expected.to_vec()));
+        assert_eq!(cores[0].sum().len(), Operation::COUNT);
+    }
 }

@@ -1,20 +1,21 @@
 //! The Range header of GET and HEAD, and the range of a copied part.
 //!
-//! Invariant: a resolved range lies within the object, and is empty only for the last bytes of an empty object, which
-//! are the whole of it (RFC 9110, 14.1.2).
-//! A header that asks for several ranges, or that does not parse, is ignored as RFC 9110 section 14.2
-//! allows and S3 does: the whole object is the answer.
+//! Invariants:
+//! - A resolved range lies within the object, and is empty only for the last bytes of an empty
+//!   object, which are the whole of it (RFC 9110, 14.1.2).
+//! - A header that asks for several ranges, or that does not parse, is ignored as RFC 9110, 14.2
+//!   allows and S3 does: the whole object is the answer.
 
-/// One range of a `bytes=` header.
+/// A range of a `bytes=` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByteRange {
-    /// `first-` or `first-last`, both inclusive.
+    /// The range `first-` or `first-last`, both inclusive.
     From { first: u64, last: Option<u64> },
-    /// `-length`: the last `length` bytes.
+    /// The range `-length`: the last `length` bytes.
     Suffix(u64),
 }
 
-/// A range resolved against an object's size.
+/// A range that was resolved against an object's size, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     pub offset: u64,
@@ -22,17 +23,18 @@ pub struct Span {
 }
 
 impl Span {
-    /// The value of Content-Range for this span of `size_bytes`; an empty one has none.
+    /// Returns the value of Content-Range for this span of `size_bytes`. The span must not be
+    /// empty.
     pub fn content_range(self, size_bytes: u64) -> String {
         format!("bytes {}-{}/{}", self.offset, self.offset + self.length - 1, size_bytes)
     }
 }
 
-/// No byte of the object lies in the range: 416.
+/// No byte of the object lies in the range, which is answered with 416.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsatisfiable;
 
-/// The one range of the header, None when it has several or none that parses.
+/// Returns the one range of a header, or None if it has several or none that parses.
 pub fn parse(header: &str) -> Option<ByteRange> {
     let (first, last) = header.trim().strip_prefix("bytes=")?.split_once('-')?;
     let (first, last) = (first.trim(), last.trim());
@@ -47,7 +49,7 @@ pub fn parse(header: &str) -> Option<ByteRange> {
     (first <= last).then_some(ByteRange::From { first, last: Some(last) })
 }
 
-/// Only digits: `u64::from_str` would take a plus sign as well.
+/// Parses digits alone: `u64::from_str` would take a plus sign as well.
 fn digits(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -57,7 +59,8 @@ fn digits(text: &str) -> Option<u64> {
 }
 
 impl ByteRange {
-    /// The bytes of an object of `size_bytes` that the range covers.
+    /// Returns the bytes of an object of `size_bytes` that the range covers. Fails if there are
+    /// none.
     pub fn resolve(self, size_bytes: u64) -> Result<Span, Unsatisfiable> {
         match self {
             Self::From { first, .. } if first >= size_bytes => Err(Unsatisfiable),

@@ -1,10 +1,11 @@
 //! The parameters of every operation.
 //!
-//! S3 tells operations apart by parameters of the query, and new ones appear every year: taken for the
-//! plain operation on the same name, `DELETE /bucket/key?annotation` would delete the object.
-//! Invariant: a parameter is taken by the operation that the others choose, or means nothing to any
-//! ([`means_nothing`]), or the request is refused: 400 for an argument of another operation, 501 for what chooses one
-//! that is not known here.
+//! S3 tells operations apart by parameters of the query, and new ones appear every year: taken for
+//! the plain operation on the same name, `DELETE /bucket/key?annotation` would delete the object.
+//!
+//! Invariant: a parameter is one that the chosen operation takes, or it means nothing to any
+//! ([`means_nothing`]), or the request is refused: 400 for an argument of another operation, 501
+//! for one that chooses an operation that is not known here.
 
 use super::error::{invalid_argument, not_implemented};
 use http::Method;
@@ -18,17 +19,19 @@ pub enum Level {
     Object,
 }
 
-/// An operation, or several that differ in what chooses them alone.
+/// An operation, or several that differ only in the parameter that chooses them.
 struct Operation {
     method: Method,
     level: Level,
-    /// Each of these chooses one. Empty: what a request without any of them asks for.
+    /// The parameters that choose an operation. If there are none, it is what a request without any
+    /// of them asks for.
     chosen_by: &'static [&'static str],
     takes: &'static [&'static str],
 }
 
-/// Configurations of a bucket that S3 lets put, get and delete. They can be read and deleted here, as none is set
-/// ([`super::configuration`]); a PUT of any is 501 before anybody looks at its body.
+/// The configurations of a bucket that S3 lets put, get and delete. They can be read and deleted
+/// here, as none is set ([`super::configuration`]); a PUT of any is 501 before anybody looks at its
+/// body.
 const CONFIGURATIONS: &[&str] = &[
     "cors",
     "encryption",
@@ -40,9 +43,9 @@ const CONFIGURATIONS: &[&str] = &[
     "tagging",
     "website",
 ];
-/// Those of which a bucket has several, each with its id.
+/// The configurations of which a bucket has several, each with its id.
 const NUMBERED: &[&str] = &["analytics", "intelligent-tiering", "inventory", "metrics"];
-/// Those that it lets put and get.
+/// The settings that S3 lets put and get.
 const SETTINGS: &[&str] =
     &["accelerate", "acl", "logging", "notification", "object-lock", "requestPayment", "versioning"];
 const OBJECT_DOCUMENTS: &[&str] = &["acl", "legal-hold", "retention", "tagging"];
@@ -57,7 +60,8 @@ const READS: &[&str] = &[
     "versionId",
 ];
 const LISTS: &[&str] = &["delimiter", "encoding-type", "marker", "max-keys", "prefix"];
-/// `metadata` asks for the users' metadata in the list, which S3 does not know: it is taken, and the list is as ever.
+/// The parameters of ListObjectsV2. `metadata` asks for the users' metadata in the list, which S3
+/// does not know: it is taken, and the list is as ever.
 const LISTS_2: &[&str] = &[
     "continuation-token",
     "delimiter",
@@ -85,7 +89,8 @@ const fn operation(
     Operation { method, level, chosen_by, takes }
 }
 
-/// `partNumber` chooses nothing: it is an argument of what `uploadId` chooses, and one that a PUT must not lack.
+/// All operations. `partNumber` chooses none: it is an argument of what `uploadId` chooses, and one
+/// that a PUT must not lack.
 const OPERATIONS: &[Operation] = &[
     operation(Method::GET, Level::Service, &[], LISTS_BUCKETS),
     operation(Method::HEAD, Level::Bucket, &[], &[]),
@@ -120,24 +125,28 @@ const OPERATIONS: &[Operation] = &[
     operation(Method::DELETE, Level::Object, &["uploadId"], &[]),
 ];
 
-/// What says nothing to any operation: the SDKs' note of the operation's name, what clients add for their own logs
-/// (S3 keeps names in `x-` free for that), and hints to Ceph that ask for no more than what is so here anyway.
+/// Returns whether a parameter means nothing to any operation: the SDKs' note of the operation's
+/// name, what clients add for their own logs (S3 keeps names in `x-` free for that), and hints to
+/// Ceph that ask for no more than what is the case here anyway.
 pub fn means_nothing(name: &str) -> bool {
     let own = name.starts_with("x-") && !name.starts_with("x-amz-");
     own || matches!(name, "read-stats" | "allow-unordered")
 }
 
+/// Returns a name as messages show it, cut if it is long.
 pub fn shown(name: &str) -> String {
     name.chars().take(60).collect()
 }
 
-/// `parameters`: each name once, none that means nothing. What the operation does not take is gone from them then.
+/// Checks the parameters of a request, and removes those that its operation does not take. Each
+/// name must be there once, and none that means nothing. Fails if they choose several operations or
+/// none that is known.
 pub fn check(method: &Method, level: Level, parameters: &mut Vec<(String, Option<String>)>) -> S3Result<()> {
     let known = |operation: &&Operation| operation.method == *method && operation.level == level;
     let has = |name: &str| parameters.iter().any(|(given, _)| given == name);
     let mut operations = OPERATIONS.iter().filter(known).peekable();
     if operations.peek().is_none() {
-        // No operation at all: refused as such, by its method.
+        // There is no such operation: s3s refuses it by its method.
         return Ok(());
     }
     let mut choices = operations
@@ -154,7 +163,7 @@ pub fn check(method: &Method, level: Level, parameters: &mut Vec<(String, Option
         Some(name) == chooser || operation.is_some_and(|operation| operation.takes.contains(&name))
     };
     for (name, value) in parameters.iter() {
-        // An argument without a value is as good as none.
+        // An argument without a value counts as none.
         let idle = value.as_ref().is_some_and(String::is_empty) && is_argument(name);
         if !taken(name) && !idle {
             return Err(refusal(method, name));
@@ -165,7 +174,7 @@ pub fn check(method: &Method, level: Level, parameters: &mut Vec<(String, Option
     Ok(())
 }
 
-/// What the choice alone does not see to.
+/// Checks the parameters that an operation demands beside the one that chooses it.
 fn complete(
     method: &Method,
     level: Level,
@@ -193,7 +202,7 @@ fn complete(
     }
 }
 
-/// Of any operation; an argument chooses none.
+/// Returns whether a name is an argument of some operation. An argument chooses none.
 fn is_argument(name: &str) -> bool {
     OPERATIONS.iter().any(|operation| operation.takes.contains(&name))
 }

@@ -1,8 +1,8 @@
-//! What a request is aimed at: bucket, key and parameters, understood once.
+//! The target of a request: bucket, key and parameters, parsed once.
 //!
-//! Invariant: routing, guards and handlers all see what was understood here. A request's URI is written anew from it,
-//! so that nobody behind can read it in another way: bucket and key with only what has to be encoded, and of the query
-//! what [`subresource`] says that the operation takes.
+//! Invariant: routing, checks and handlers all see what was parsed here. A request's URI is written
+//! anew from it, so that nobody later can read it in another way: bucket and key with only what has
+//! to be encoded, and of the query what [`subresource`] says that the operation takes.
 
 use super::error::invalid_argument;
 use super::host::{self, Domains};
@@ -12,22 +12,24 @@ use http::{HeaderMap, Method, Request, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use s3s::{S3Error, S3Result, s3_error};
 
-/// What a path and a query keep as it is; RFC 3986 calls it unreserved.
+/// The characters that a path and a query keep as they are. RFC 3986 calls them unreserved.
 const QUERY_KEEPS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const PATH_KEEPS: &AsciiSet = &QUERY_KEEPS.remove(b'/');
 
-/// Of a query. No operation takes so many; each is compared with all before it.
+/// The most parameters of a query. No operation takes so many, and each is compared with all before
+/// it.
 const PARAMETERS_MAX: usize = 64;
 
-/// See the module.
+/// The bucket, the key and the parameters that a request is aimed at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
-    /// None: the service itself.
+    /// The bucket. None if the request is aimed at the service itself.
     pub bucket: Option<String>,
     pub key: Option<String>,
-    /// Whether the bucket is in the host, and not in the path.
+    /// Tells whether the host names the bucket, and not the path.
     by_host: bool,
-    /// Name and value, decoded, in the order of the query; a name without `=` has no value.
+    /// The decoded name and value of each parameter, in the order of the query. A name without `=`
+    /// has no value.
     parameters: Vec<(String, Option<String>)>,
 }
 
@@ -36,6 +38,8 @@ fn invalid_uri(what: &str) -> S3Error {
 }
 
 impl Target {
+    /// Reads the target of a request. Fails if its URI is not UTF-8, names an empty bucket, or has
+    /// too many parameters.
     pub fn parse(uri: &Uri, headers: &HeaderMap, domains: Option<&Domains>) -> S3Result<Self> {
         let path = percent_decode_str(uri.path()).decode_utf8();
         let path = path.map_err(|_| invalid_uri("its path is not UTF-8"))?;
@@ -58,6 +62,7 @@ impl Target {
         Ok(Self { bucket, key, by_host, parameters: parameters(uri.query().unwrap_or_default())? })
     }
 
+    /// Returns whether the target is the service, a bucket or an object.
     pub fn level(&self) -> Level {
         match (&self.bucket, &self.key) {
             (None, _) => Level::Service,
@@ -66,12 +71,14 @@ impl Target {
         }
     }
 
-    /// Whether nothing in the query says or chooses anything: a form is posted to such a target.
+    /// Returns whether nothing in the query says or chooses anything. A form is posted to such a
+    /// target.
     pub fn is_plain(&self) -> bool {
         self.parameters.iter().all(|(name, _)| subresource::means_nothing(name))
     }
 
-    /// Leaves only what the operation takes, or refuses the request.
+    /// Removes the parameters that the operation does not take. Fails if there is no such
+    /// operation.
     pub fn judge(&mut self, method: &Method) -> S3Result<()> {
         let level = self.level();
         self.parameters.retain(|(name, _)| !subresource::means_nothing(name));
@@ -84,7 +91,7 @@ impl Target {
         subresource::check(method, level, &mut self.parameters)
     }
 
-    /// Aims the request at what was understood.
+    /// Writes the request's URI anew from this target. Fails if it gets too long.
     pub fn apply<B>(&self, request: &mut Request<B>) -> S3Result<()> {
         let mut text = String::from("/");
         let bucket = self.bucket.iter().filter(|_| !self.by_host);

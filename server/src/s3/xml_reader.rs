@@ -1,10 +1,13 @@
 //! The reader of every XML document that a request brings.
 //!
-//! Invariants: only well-formed XML 1.0 in UTF-8 passes, and what it says is what the handlers get: text, CDATA
-//! sections, character references of any plane and line ends as the specification reads them. What it forbids is
-//! refused: control characters and references to them, unknown entities, document types (which could define any).
-//! Depth and number of elements are limited, so what becomes of a document is bounded by its length and the caller's
-//! limits.
+//! Invariants:
+//! - Only well-formed XML 1.0 in UTF-8 passes, and what it says is what the handlers get: text,
+//!   CDATA sections, character references of any plane and line ends as the specification reads
+//!   them.
+//! - What XML forbids is refused: control characters and references to them, unknown entities,
+//!   document types (which could define any).
+//! - Depth and number of elements are limited, so that what becomes of a document is bounded by its
+//!   length and the caller's limits.
 
 use quick_xml::Reader;
 use quick_xml::escape::resolve_xml_entity;
@@ -12,16 +15,17 @@ use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 use s3s::{S3Error, S3Result, s3_error};
 use std::fmt::Write;
 
-/// The deepest document of S3 has six levels.
+/// The most levels of a document. The deepest one of S3 has six.
 const DEPTH_MAX: usize = 16;
-/// Elements of S3 have two at most. A duplicate is looked for among all that went before.
+/// The most attributes of an element. Those of S3 have two at most, and a duplicate is looked for
+/// among all that went before.
 const ATTRIBUTES_MAX: usize = 32;
-/// Of what is said to be wrong with a document, in an answer.
+/// The longest reason in an answer that says what is wrong with a document, in bytes.
 const REASON_BYTES_MAX: usize = 200;
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// 400 for a document that is no XML, or not the one that the operation takes. The reason may quote the document: it is
-/// cut if it is long.
+/// Makes the error for a document that is no XML, or not the one that the operation takes: 400. The
+/// reason may quote the document, and is cut if it is long.
 pub fn malformed(reason: impl std::fmt::Display) -> S3Error {
     let mut cut = Cut(String::new());
     // Its only error is that the text is full.
@@ -48,7 +52,7 @@ impl Write for Cut {
     }
 }
 
-/// What XML 1.0 can hold, raw or as a reference (production 2, Char).
+/// Returns whether XML 1.0 can hold a character, raw or as a reference (production 2, Char).
 pub fn is_xml_char(letter: char) -> bool {
     matches!(letter, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
@@ -58,7 +62,7 @@ pub struct XmlReader<'a> {
     inner: Reader<&'a [u8]>,
     depth: usize,
     elements_left: usize,
-    /// An element without content was begun, and its end comes next.
+    /// Tells that an element without content was begun, whose end comes next.
     ends_next: bool,
     begun: bool,
 }
@@ -71,7 +75,8 @@ enum Token<'a> {
 }
 
 impl<'a> XmlReader<'a> {
-    /// `elements_max`: a document with more elements is refused.
+    /// Makes a reader of a document that has at most `elements_max` elements. Fails if it is not
+    /// UTF-8 or has characters that XML can not hold.
     pub fn new(document: &'a [u8], elements_max: usize) -> S3Result<Self> {
         let text = str::from_utf8(document).map_err(|_| malformed("it is not UTF-8"))?;
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
@@ -92,8 +97,8 @@ impl<'a> XmlReader<'a> {
         }
     }
 
-    /// Goes into the next child of the current element and gives its name without prefix. None: there is no more, and
-    /// the current element is left.
+    /// Goes into the next child of the current element and returns its name without prefix. Returns
+    /// None if there is no more, and the current element is left.
     pub fn child(&mut self) -> S3Result<Option<String>> {
         loop {
             match self.next()? {
@@ -105,7 +110,7 @@ impl<'a> XmlReader<'a> {
         }
     }
 
-    /// The text of the current element, which is left.
+    /// Returns the text of the current element, and leaves that. Fails if the element has children.
     pub fn text(&mut self) -> S3Result<String> {
         let mut text = String::new();
         loop {
@@ -128,7 +133,7 @@ impl<'a> XmlReader<'a> {
         Ok(())
     }
 
-    /// The root was left: nothing may follow.
+    /// Ends the document after its root was left. Fails if anything follows.
     pub fn end(mut self) -> S3Result<()> {
         match self.child()? {
             None => Ok(()),
@@ -136,7 +141,7 @@ impl<'a> XmlReader<'a> {
         }
     }
 
-    /// The next token, counted and judged.
+    /// Returns the next token, after it was counted and checked.
     fn next(&mut self) -> S3Result<Token<'a>> {
         if std::mem::take(&mut self.ends_next) {
             return self.leave();
@@ -227,9 +232,10 @@ fn check_declaration(declaration: &BytesDecl<'_>) -> S3Result<()> {
     Err(malformed("its encoding is not UTF-8"))
 }
 
-/// The same document with every text as one run of plain characters: for the parser of s3s, which passes over CDATA
-/// sections and does not know every reference. Attributes stay as they are.
-pub fn made_plain(document: &[u8], elements_max: usize) -> S3Result<Vec<u8>> {
+/// Returns the same document with every text as one run of plain characters. It is for the parser
+/// of s3s, which passes over CDATA sections and does not know every reference. Attributes stay as
+/// they are.
+pub fn to_plain(document: &[u8], elements_max: usize) -> S3Result<Vec<u8>> {
     let mut reader = XmlReader::new(document, elements_max)?;
     let mut writer = quick_xml::Writer::new(Vec::with_capacity(document.len()));
     let mut open = Vec::new();
@@ -412,9 +418,9 @@ mod tests {
     fn a_plain_document_says_the_same() {
         let document = "<?xml version='1.0'?><!-- c --><r xmlns:x='u' x:type=\"a&quot;b\">\
                         <k><![CDATA[<k>&]]>&#65;&#x1F600;</k><e/></r>";
-        let plain = made_plain(document.as_bytes(), 10).unwrap();
+        let plain = to_plain(document.as_bytes(), 10).unwrap();
         let plain = String::from_utf8(plain).unwrap();
         assert_eq!(plain, "<r xmlns:x='u' x:type=\"a&quot;b\"><k>&lt;k&gt;&amp;A\u{1f600}</k><e></e></r>");
-        assert!(made_plain(b"<r/>x", 10).is_err() && made_plain(b"<r>", 10).is_err());
+        assert!(to_plain(b"<r/>x", 10).is_err() && to_plain(b"<r>", 10).is_err());
     }
 }

@@ -1,14 +1,18 @@
-//! The decoder of aws-chunked bodies, signed and unsigned, with and without trailers. No I/O.
+//! The decoder of aws-chunked bodies, signed and unsigned, with and without trailers. It does no
+//! I/O.
 //!
 //! ```text
-//! signed    40;chunk-signature=<64 hex>\r\n<64 bytes>\r\n … 0;chunk-signature=<64 hex>\r\n[trailers]\r\n
+//! signed    40;chunk-signature=<64 hex>\r\n<64 bytes>\r\n …
+//!           0;chunk-signature=<64 hex>\r\n[trailers]\r\n
 //! unsigned  40\r\n<64 bytes>\r\n … 0\r\n[trailers]\r\n
 //! trailers  name:value\r\n … [x-amz-trailer-signature:<64 hex>\r\n]
 //! ```
 //!
-//! Invariants: memory is bounded (a line, and the trailers together, have caps; data is sliced from the
-//! input, never collected); a signed chunk is checked when its last byte has come; `finished` is only
-//! true once everything that is signed was verified.
+//! Invariants:
+//! - Memory is bounded: a line, and the trailers together, have limits, and data is sliced from the
+//!   input, never collected.
+//! - A signed chunk is checked when its last byte has come.
+//! - `finished` is only true once everything that is signed was verified.
 
 use crate::auth::AuthError;
 use crate::auth::hash::Sha256;
@@ -27,14 +31,14 @@ enum State {
     Finished,
 }
 
-/// How a decoder treats what it reads.
+/// Decodes one aws-chunked body, which comes in pieces of any size.
 pub struct Decoder {
     state: State,
-    /// None: chunks carry no signatures.
+    /// Verifies the chunks' signatures. None if they carry none.
     chain: Option<ChunkChain>,
-    /// Whether trailers may follow the last chunk.
+    /// Tells whether trailers may follow the last chunk.
     with_trailers: bool,
-    /// A line that is not complete yet.
+    /// The part of a line that has come so far.
     line: Vec<u8>,
     chunk_hash: Sha256,
     chunk_signature: Option<[u8; 64]>,
@@ -45,6 +49,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// Makes a decoder. `chain` verifies signed chunks; None says that chunks carry no signatures.
     pub fn new(chain: Option<ChunkChain>, with_trailers: bool) -> Self {
         Self {
             state: State::ChunkHeader,
@@ -60,17 +65,19 @@ impl Decoder {
         }
     }
 
+    /// Returns whether the body has ended and everything that is signed was verified.
     pub fn finished(&self) -> bool {
         matches!(self.state, State::Finished)
     }
 
-    /// After the end: the trailers, names in lower case.
+    /// Returns the trailers, with names in lower case. It is for after the end of the body.
     pub fn take_trailers(&mut self) -> Vec<(String, String)> {
         std::mem::take(&mut self.trailers)
     }
 
-    /// Consumes from `input` up to and including the next piece of data. None: `input` is used up, or
-    /// the body has ended.
+    /// Consumes `input` up to and including the next piece of data, and returns that. Returns None
+    /// if `input` is used up or the body has ended; fails if the body is malformed or a signature
+    /// is wrong.
     pub fn next(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, AuthError> {
         while !input.is_empty() {
             match self.state {
@@ -96,7 +103,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// True when `self.line` holds a whole line, without its end.
+    /// Reads into `self.line`. Returns true when that holds a whole line, without its end.
     fn read_line(&mut self, input: &mut Bytes) -> Result<bool, AuthError> {
         let end = input.iter().position(|&byte| byte == b'\n');
         let taken = end.map_or(input.len(), |end| end + 1);
@@ -132,7 +139,7 @@ impl Decoder {
                 signature.ok_or_else(|| malformed("a chunk header has no chunk-signature of 64 digits"))?,
             );
         }
-        // Reuse the allocation for the next line.
+        // The allocation is used again for the next line.
         self.line = line;
         self.line.clear();
         if size > 0 {

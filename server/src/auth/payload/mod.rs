@@ -1,13 +1,13 @@
-//! Bodies: decoded and verified while they stream.
+//! Bodies are decoded and verified here while they stream.
 //!
-//! Invariant: one piece is held back until the next one comes, so the last bytes of a body that was
-//! signed are handed on only after everything signed has been verified. A handler that stores nothing
-//! before the end of the stream thus never stores what does not match.
+//! Invariant: one piece is held back until the next one comes, so the last bytes of a signed body
+//! are handed on only after everything that is signed has been verified. A handler that stores
+//! nothing before the end of the stream thus never stores what does not match.
 
 mod chunked;
-mod form;
+mod encoding;
 
-pub use self::form::{PayloadForm, make_plain};
+pub use self::encoding::{PayloadEncoding, decode_headers};
 
 use self::chunked::Decoder;
 use super::hash::Sha256;
@@ -19,15 +19,18 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
-/// The first failure of a request's body: whatever a handler makes of it, this is what the client is told.
+/// The first failure of a request's body. Whatever a handler makes of it, this is what the client
+/// is told.
 #[derive(Clone, Debug, Default)]
 pub struct BodyFailure(Arc<OnceLock<AuthError>>);
 
 impl BodyFailure {
+    /// Returns the failure, if there was one.
     pub fn get(&self) -> Option<&AuthError> {
         self.0.get()
     }
 
+    /// Notes a failure. Only the first one counts.
     pub fn set(&self, error: AuthError) {
         // The first failure is the cause of later ones.
         let _ = self.0.set(error);
@@ -40,11 +43,12 @@ enum Check {
     Chunks(Box<Decoder>),
 }
 
-/// A body as the handlers see it: plain bytes of exactly the announced length, or an error.
+/// A body as the handlers see it: the decoded bytes, exactly as many as were announced, or an
+/// error.
 pub struct VerifiedBody<B> {
     inner: B,
     check: Check,
-    /// What came and is not decoded yet.
+    /// The bytes that came and are not decoded yet.
     input: Bytes,
     held: Bytes,
     announced: u64,
@@ -55,20 +59,21 @@ pub struct VerifiedBody<B> {
 }
 
 impl<B> VerifiedBody<B> {
-    /// `chain` verifies signed chunks; it must be there if `form` has them.
+    /// Wraps `inner`, which has `announced` bytes once it is decoded. `chain` verifies signed
+    /// chunks; fails with AccessDenied if `form` has such chunks and there is no chain.
     pub fn new(
         inner: B,
-        form: PayloadForm,
+        form: PayloadEncoding,
         chain: Option<ChunkChain>,
         announced: u64,
         trailers: Trailers,
         failure: BodyFailure,
     ) -> Result<Self, AuthError> {
         let check = match (form, chain) {
-            (PayloadForm::Plain, _) => Check::Length,
-            (PayloadForm::Hashed(expected), _) => Check::Hash { running: Sha256::new(), expected },
-            (PayloadForm::Chunked { signed: true, .. }, None) => return Err(AuthError::AccessDenied),
-            (PayloadForm::Chunked { signed, with_trailers }, chain) => {
+            (PayloadEncoding::Plain, _) => Check::Length,
+            (PayloadEncoding::Hashed(expected), _) => Check::Hash { running: Sha256::new(), expected },
+            (PayloadEncoding::Chunked { signed: true, .. }, None) => return Err(AuthError::AccessDenied),
+            (PayloadEncoding::Chunked { signed, with_trailers }, chain) => {
                 Check::Chunks(Box::new(Decoder::new(chain.filter(|_| signed), with_trailers)))
             }
         };
@@ -76,7 +81,7 @@ impl<B> VerifiedBody<B> {
         Ok(Self { inner, check, input, held, announced, got: 0, ended: false, trailers, failure })
     }
 
-    /// The next decoded piece of what has come, if there is one.
+    /// Returns the next decoded piece of what has come, if there is one.
     fn decode(&mut self) -> Result<Option<Bytes>, AuthError> {
         let piece = match &mut self.check {
             Check::Chunks(decoder) => decoder.next(&mut self.input)?,
@@ -177,17 +182,17 @@ where
         self.ended
     }
 
-    /// What is still to be handed on.
+    /// Returns how many bytes are still to be handed on.
     fn size_hint(&self) -> SizeHint {
         let handed_on = self.got - self.held.len() as u64;
         SizeHint::with_exact(self.announced.saturating_sub(handed_on))
     }
 }
 
-/// Data, trailers, and whether the end has come.
+/// The data of a body, its trailers, and whether its end has come.
 pub(crate) type Decoded = (Vec<u8>, Vec<(String, String)>, bool);
 
-/// Decodes an aws-chunked body that comes in pieces of `size` bytes; for tests and fuzzing.
+/// Decodes an aws-chunked body that comes in pieces of `size` bytes. It is for tests and fuzzing.
 pub(crate) fn decode_in_pieces(
     body: &[u8],
     size: usize,

@@ -1,8 +1,9 @@
-//! The streaming examples of the Amazon S3 API reference, cut into pieces in every way, and damaged.
+//! The streaming examples of the Amazon S3 API reference, cut into pieces in every way, and
+//! damaged.
 
 use super::*;
-use crate::auth::signature::{Credential, Place};
-use crate::auth::{Account, Accounts, Gate, RequestContext};
+use crate::auth::signature::{Credential, CredentialSource};
+use crate::auth::{Account, Accounts, Authenticator, RequestContext};
 use http::Request;
 use http_body_util::BodyExt;
 use std::collections::VecDeque;
@@ -35,7 +36,7 @@ impl Body for Pieces {
     }
 }
 
-fn gate() -> Gate {
+fn authenticator() -> Authenticator {
     let account = Account {
         access_key: "AKIAIOSFODNN7EXAMPLE".into(),
         secret_key: SECRET.into(),
@@ -43,10 +44,11 @@ fn gate() -> Gate {
         display_name: String::new(),
         email: String::new(),
     };
-    Gate::new(Arc::new(Accounts::from_list(vec![account])), "us-east-1".into())
+    Authenticator::new(Arc::new(Accounts::from_list(vec![account])), "us-east-1".into())
 }
 
-/// Everything the handlers would see: the bytes before an error, the error, and the trailer of that name.
+/// Everything the handlers would see: the bytes before an error, the error, and the trailer of that
+/// name.
 struct Seen {
     bytes: Vec<u8>,
     error: Option<AuthError>,
@@ -54,7 +56,7 @@ struct Seen {
 }
 
 fn read(request: Request<Pieces>, trailer: &str) -> Result<Seen, AuthError> {
-    let admitted = gate().admit(request, "id", NOW)?;
+    let admitted = authenticator().authenticate(request, ringbolt_engine::types::RequestId(1), NOW)?;
     let context = admitted.request.extensions().get::<RequestContext>().unwrap().clone();
     let announced =
         admitted.request.headers().get("content-length").map(|v| v.to_str().unwrap().parse::<u64>());
@@ -139,7 +141,7 @@ fn a_damaged_signed_body_never_hands_on_its_last_bytes() {
 
 fn chain(seed: &str) -> ChunkChain {
     let text = "AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request";
-    let key = Credential::parse(text, "us-east-1", Place::Header).unwrap().signing_key(SECRET);
+    let key = Credential::parse(text, "us-east-1", CredentialSource::Header).unwrap().signing_key(SECRET);
     let previous = seed.as_bytes().try_into().unwrap();
     ChunkChain::new(key, "20130524T000000Z\n20130524/us-east-1/s3/aws4_request\n", previous)
 }

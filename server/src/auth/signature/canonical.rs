@@ -5,21 +5,22 @@
 
 use http::header::{HOST, HeaderMap, HeaderValue};
 use http::request::Parts;
-use percent_encoding::percent_decode;
+use percent_encoding::{percent_decode, percent_encode_byte};
 use std::cmp::Ordering;
 
-/// Which spelling of path and query is signed. Signers differ where the wire allows several.
+/// The spelling of path and query that was signed. Signers differ where the wire allows several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spelling {
-    /// Byte for byte what was sent.
+    /// The text was signed byte for byte as it was sent.
     AsSent,
-    /// Decoded, then encoded as the specification says.
+    /// The text was signed after it was decoded and encoded as the specification says.
     Encoded,
 }
 
 /// A name and a value of the query, as ranges of the buffer they were written to.
 type Pair = (std::ops::Range<usize>, std::ops::Range<usize>);
 
+/// Makes canonical requests, in buffers that are kept from request to request.
 #[derive(Default)]
 pub struct Canonical {
     text: Vec<u8>,
@@ -28,8 +29,9 @@ pub struct Canonical {
 }
 
 impl Canonical {
-    /// The canonical request, with the names of the signed headers, and with a host that stands for the one that was
-    /// sent. `payload` is the value that stands for the body.
+    /// Returns the canonical request. `signed_headers` names the headers that were signed, `host`
+    /// replaces the host that was sent if there is one, and `payload` is the value that stands for
+    /// the body.
     pub fn request(
         &mut self,
         parts: &Parts,
@@ -95,7 +97,7 @@ impl Canonical {
     }
 }
 
-/// The spellings in which this request may have been signed.
+/// Returns the spellings in which this request may have been signed.
 pub fn spellings(parts: &Parts) -> &'static [Spelling] {
     let differs = |text: &str, slash_stays: bool| {
         if text.bytes().all(|byte| stays(byte, slash_stays)) {
@@ -112,7 +114,8 @@ pub fn spellings(parts: &Parts) -> &'static [Spelling] {
     if two { &[Spelling::AsSent, Spelling::Encoded] } else { &[Spelling::AsSent] }
 }
 
-/// The host as some clients sign it: without the port that they send.
+/// Returns the host without the port that was sent: some clients sign it so. Returns None if there
+/// was no port.
 pub fn host_without_port(headers: &HeaderMap) -> Option<&[u8]> {
     let host = headers.get(HOST)?.as_bytes();
     let colon = host.iter().rposition(|byte| *byte == b':')?;
@@ -128,24 +131,23 @@ fn push_query_part(part: &str, spelling: Spelling, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether version 4 leaves this byte as it is.
+/// Returns whether version 4 leaves this byte as it is.
 fn stays(byte: u8, slash_stays: bool) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') || (slash_stays && byte == b'/')
 }
 
-/// Decoded, then encoded as version 4 wants it.
+/// Decodes `text` and encodes it again as version 4 wants it.
 pub fn encode_again(text: &[u8], slash_stays: bool, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in percent_decode(text) {
         if stays(byte, slash_stays) {
             out.push(byte);
         } else {
-            out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            out.extend_from_slice(percent_encode_byte(byte).as_bytes());
         }
     }
 }
 
-/// `name:value,value\n`, with white space trimmed and runs of it made one space.
+/// Writes `name:value,value\n`. White space is trimmed, and a run of it becomes one space.
 fn push_pair<'a>(name: &str, values: impl IntoIterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.push(b':');

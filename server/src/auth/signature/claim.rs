@@ -1,9 +1,12 @@
-//! What a request says about its signature: in the Authorization header, or in the query (presigned).
+//! What a request says about its signature, in the Authorization header or in the query
+//! (presigned).
 //!
-//! Invariants: a request has one signature or none. Of the parameters that belong to it none comes twice, so that what
-//! is verified here is what everybody else would read.
+//! Invariants:
+//! - A request has one signature or none.
+//! - None of the parameters that belong to a signature comes twice, so that what is verified here
+//!   is what everybody else would read.
 
-use super::date::RequestTime;
+use super::request_time::RequestTime;
 use super::version_2;
 use crate::auth::AuthError;
 use http::HeaderMap;
@@ -11,10 +14,11 @@ use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
+/// The name of the one algorithm of version 4 that is accepted.
 pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const EXPIRES_MAX_S: u32 = 604_800;
 
-/// Parameters of the query that belong to the signature, and are gone behind this room.
+/// The parameters of the query that belong to the signature. The handlers do not see them.
 pub const QUERY_PARAMETERS: [&str; 7] = [
     "X-Amz-Algorithm",
     "X-Amz-Credential",
@@ -25,28 +29,29 @@ pub const QUERY_PARAMETERS: [&str; 7] = [
     "X-Amz-Security-Token",
 ];
 
-/// A parsed, not yet believed, signature of version 4.
+/// A signature of version 4 that was parsed and is not verified yet.
 #[derive(Debug)]
 pub struct Claim<'a> {
-    /// `ACCESSKEY/20130524/us-east-1/s3/aws4_request`, as sent.
+    /// The credential as it was sent: `ACCESSKEY/20130524/us-east-1/s3/aws4_request`.
     pub credential: Cow<'a, str>,
-    /// Lower-case names joined by `;`, as sent.
+    /// The names of the signed headers as they were sent, in lower case and joined by `;`.
     pub signed_headers: Cow<'a, str>,
-    /// Hexadecimal.
+    /// The signature, in hexadecimal.
     pub signature: Cow<'a, str>,
     pub time: RequestTime,
-    /// Seconds a presigned request is valid; None for a signature in the header.
+    /// How long a presigned request is valid, in seconds. None for a signature in the header.
     pub expires_s: Option<u32>,
 }
 
-/// The signature of a request, of either version.
+/// A signature of either version that was parsed and is not verified yet.
 #[derive(Debug)]
 pub enum Signature<'a> {
     Version2(version_2::Claim<'a>),
     Version4(Claim<'a>),
 }
 
-/// None: the request is anonymous.
+/// Finds and parses the signature of a request. Returns None if the request is anonymous; fails if
+/// it has several signatures, or a malformed one.
 pub fn find(parts: &Parts) -> Result<Option<Signature<'_>>, AuthError> {
     let query = parts.uri.query().unwrap_or_default();
     let has = |name: &str| pairs(query).any(|(key, _)| key == name);
@@ -73,7 +78,8 @@ pub fn find(parts: &Parts) -> Result<Option<Signature<'_>>, AuthError> {
     Ok(None)
 }
 
-/// Names and values of a query; the names decoded, as they are compared, the values as they were sent.
+/// Returns the names and values of a query. Names are decoded, as they are compared; values are as
+/// they were sent.
 pub fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -81,7 +87,8 @@ pub fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
     })
 }
 
-/// The decoded value of the parameter `name`, as a signature needs it: a plus sign is one.
+/// Returns the decoded value of the parameter `name`, in which a plus sign stays one. Fails if the
+/// parameter is given twice or is not UTF-8.
 pub fn parameter<'a>(query: &'a str, name: &str) -> Result<Option<Cow<'a, str>>, AuthError> {
     let mut values = pairs(query).filter(|(key, _)| key == name).map(|(_, value)| value);
     let Some(value) = values.next() else { return Ok(None) };
@@ -101,7 +108,7 @@ fn from_header<'a>(text: &'a str, headers: &HeaderMap) -> Result<Signature<'a>, 
     match scheme {
         ALGORITHM => {}
         "AWS" => return version_2::Claim::from_header(rest, headers).map(Signature::Version2),
-        // Version 4 with asymmetric keys.
+        // This is version 4 with asymmetric keys.
         "AWS4-ECDSA-P256-SHA256" => return Err(AuthError::UnsupportedMechanism),
         _ => return Err(AuthError::UnsupportedScheme(scheme.chars().take(40).collect())),
     }
@@ -127,11 +134,11 @@ fn from_header<'a>(text: &'a str, headers: &HeaderMap) -> Result<Signature<'a>, 
     }))
 }
 
-/// When a request says it was signed.
+/// Returns when a request was signed, as its headers say. Fails if they name no time.
 pub fn time_of(headers: &HeaderMap) -> Result<RequestTime, AuthError> {
     let value = headers.get("x-amz-date").or_else(|| headers.get(http::header::DATE));
     let text = value.map_or("", |value| value.to_str().unwrap_or(""));
-    // A signer can not name a time before 1970: its clock is not a few minutes off, the value is wrong.
+    // A time before 1970 is not that of a clock that is a few minutes off: the value is wrong.
     RequestTime::parse(text)
         .filter(|time| time.unix_s >= 0)
         .ok_or_else(|| AuthError::BadDate(text.chars().take(40).collect()))

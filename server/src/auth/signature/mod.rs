@@ -1,18 +1,20 @@
-//! Verification of signatures, version 4 and version 2, in the header and in the query.
+//! Verification of signatures of version 4 and version 2, in the header and in the query.
 //!
-//! Invariants: a signature is compared in constant time; a signing key enters the cache only after a
-//! request was verified with it; the cache is bounded and belongs to one core.
+//! Invariants:
+//! - A signature is compared in constant time.
+//! - A signing key enters the cache only after a request was verified with it.
+//! - The cache is bounded and belongs to one core.
 
 mod canonical;
 mod claim;
-mod date;
-mod key;
-mod settle;
+mod credential;
+mod request_time;
+mod strip;
 mod version_2;
 
-pub use self::date::RequestTime;
-pub use self::key::{Credential, Place};
-pub use self::settle::settle;
+pub use self::credential::{Credential, CredentialSource};
+pub use self::request_time::RequestTime;
+pub use self::strip::strip_signature;
 
 use self::canonical::{Canonical, host_without_port, spellings};
 use self::claim::{ALGORITHM, Claim, Signature};
@@ -28,17 +30,19 @@ use std::sync::Arc;
 
 const SKEW_MAX_S: i64 = 15 * 60;
 const CACHED_KEYS_MAX: usize = 1024;
+/// The header that says how the body is signed.
 pub const CONTENT_SHA256: &str = "x-amz-content-sha256";
+/// The value of that header for a body that is not signed.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
-/// As presigners write it when they put it into the query.
+/// The same header as presigners write it in the query.
 const CONTENT_SHA256_IN_QUERY: &str = "X-Amz-Content-Sha256";
 
-/// The verifier of one core.
+/// Verifies the signatures of the requests of one core.
 pub struct Verifier {
     accounts: Arc<Accounts>,
     region: String,
     version_2: bool,
-    /// Version 2 signs the bucket that a host names.
+    /// The domains under which a host names a bucket, which version 2 signs.
     domains: Option<Domains>,
     state: RefCell<State>,
 }
@@ -56,38 +60,41 @@ struct SigningKey {
     hmac: HmacKey,
 }
 
-/// A request whose signature holds: what is needed to verify its body.
+/// What is known of a request whose signature was verified.
 pub struct Verified {
     pub account: Arc<Account>,
-    /// None: version 2, which signs no chunks.
+    /// Verifies the chunks of the body. None for version 2, which signs none.
     pub chain: Option<ChunkChain>,
 }
 
-/// Signs the chunks of a streaming body, each with the signature before it.
+/// The signatures of the chunks of one body: each chunk is signed together with the signature
+/// before it.
 #[derive(Clone)]
 pub struct ChunkChain {
     hmac: HmacKey,
-    /// `…date\nscope\n`, the same for every chunk.
+    /// The text `date\nscope\n`, which is the same for every chunk.
     date_and_scope: String,
     previous: [u8; 64],
 }
 
 impl Verifier {
+    /// Makes a verifier that accepts both signature versions.
     pub fn new(accounts: Arc<Accounts>, region: String) -> Self {
         Self { accounts, region, version_2: true, domains: None, state: RefCell::default() }
     }
 
-    /// Whether version 2 is believed, and under which domains hosts name buckets.
-    pub(crate) fn with(self, version_2: bool, domains: Option<Domains>) -> Self {
+    /// Sets whether version 2 is accepted, and under which domains a host names a bucket.
+    pub(crate) fn with_version_2(self, version_2: bool, domains: Option<Domains>) -> Self {
         Self { version_2, domains, ..self }
     }
 
-    /// The region that requests are signed for.
+    /// Returns the region that requests must be signed for.
     pub fn region(&self) -> &str {
         &self.region
     }
 
-    /// None: the request is anonymous. `now_s` is Unix time.
+    /// Verifies the signature of a request. `now_s` is Unix time in seconds. Returns None if the
+    /// request is anonymous.
     pub fn verify(&self, parts: &Parts, now_s: i64) -> Result<Option<Verified>, AuthError> {
         match claim::find(parts)? {
             None => Ok(None),
@@ -98,7 +105,8 @@ impl Verifier {
     }
 
     fn verify_4(&self, claim: &Claim<'_>, parts: &Parts, now_s: i64) -> Result<Verified, AuthError> {
-        let place = if claim.expires_s.is_some() { Place::Parameter } else { Place::Header };
+        let place =
+            if claim.expires_s.is_some() { CredentialSource::Parameter } else { CredentialSource::Header };
         let credential = Credential::parse(&claim.credential, &self.region, place)?;
         check_time(claim, credential.day, now_s)?;
         check_signed_headers(claim, parts)?;
@@ -109,7 +117,7 @@ impl Verifier {
             return Err(AuthError::SignatureDoesNotMatch);
         }
         state.remember(&claim.credential, &key);
-        // `matches` compared all 64 of them.
+        // The comparison above saw that there are 64 digits.
         let previous = claim.signature.as_bytes().try_into().map_err(|_| AuthError::SignatureDoesNotMatch)?;
         let date_and_scope = format!("{}\n{}\n", claim.time.text(), credential.scope);
         let chain = Some(ChunkChain { hmac: key.hmac, date_and_scope, previous });
@@ -160,7 +168,8 @@ impl Verifier {
 }
 
 impl State {
-    /// Signers differ where the wire allows several spellings, and some leave the port out of the host.
+    /// Returns whether the signature is right in any spelling: signers differ where the wire allows
+    /// several, and some leave the port out of the host.
     fn matches_in_any_form(
         &mut self,
         key: &SigningKey,
@@ -181,7 +190,7 @@ impl State {
         })
     }
 
-    /// `hash`: of the canonical request.
+    /// Returns whether the signature is right for a canonical request with this SHA-256.
     fn matches(
         &mut self,
         key: &SigningKey,
@@ -203,7 +212,7 @@ impl State {
         if self.keys.contains_key(credential) {
             return;
         }
-        // Keys die with their day; a full cache is mostly yesterday's.
+        // Keys are valid for a day; most of those in a full cache are yesterday's.
         if self.keys.len() >= CACHED_KEYS_MAX {
             self.keys.clear();
         }
@@ -234,7 +243,8 @@ fn check_time(claim: &Claim<'_>, day: &str, now_s: i64) -> Result<(), AuthError>
     Ok(())
 }
 
-/// What is not signed could be changed on the way: the host and all headers with a meaning to S3 must be.
+/// Fails unless the host and all headers with a meaning to S3 are signed: others could be changed
+/// on the way.
 fn check_signed_headers(claim: &Claim<'_>, parts: &Parts) -> Result<(), AuthError> {
     let signed = |name: &str| claim.signed_headers.split(';').any(|signed| signed == name);
     if !signed("host") {
@@ -250,7 +260,7 @@ fn check_signed_headers(claim: &Claim<'_>, parts: &Parts) -> Result<(), AuthErro
     Ok(())
 }
 
-/// The value that stands for the body in the canonical request.
+/// Returns the value that stands for the body in the canonical request.
 fn payload_of<'a>(claim: &Claim<'_>, parts: &'a Parts) -> Result<Cow<'a, [u8]>, AuthError> {
     let header = parts.headers.get(CONTENT_SHA256).map(http::HeaderValue::as_bytes);
     match (claim.expires_s, header) {
@@ -270,18 +280,19 @@ fn payload_of<'a>(claim: &Claim<'_>, parts: &'a Parts) -> Result<Cow<'a, [u8]>, 
 }
 
 impl ChunkChain {
-    /// Of a request with the signature `previous`; for tests and fuzzing, which have none.
+    /// Begins the chain of a request with the signature `previous`. It is for tests and fuzzing,
+    /// which have no request.
     pub(crate) fn new(hmac: HmacKey, date_and_scope: &str, previous: [u8; 64]) -> Self {
         Self { hmac, date_and_scope: date_and_scope.to_owned(), previous }
     }
 
-    /// Whether `signature` is that of the next chunk, with `hash` the SHA-256 of its data.
+    /// Verifies the signature of the next chunk. `hash` is the SHA-256 of its data.
     pub fn verify_chunk(&mut self, hash: &[u8; 32], signature: &[u8]) -> Result<(), AuthError> {
         const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         self.verify("AWS4-HMAC-SHA256-PAYLOAD", &[EMPTY.as_bytes(), b"\n", &to_hex(hash)], signature)
     }
 
-    /// Whether `signature` is that of the trailers, with `hash` the SHA-256 of their canonical text.
+    /// Verifies the signature of the trailers. `hash` is the SHA-256 of their canonical text.
     pub fn verify_trailers(&mut self, hash: &[u8; 32], signature: &[u8]) -> Result<(), AuthError> {
         self.verify("AWS4-HMAC-SHA256-TRAILER", &[&to_hex(hash)], signature)
     }
@@ -302,12 +313,9 @@ impl ChunkChain {
 }
 
 fn to_hex(bytes: &[u8; 32]) -> [u8; 64] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [0; 64];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
-    }
+    // It fails only if the text has not two characters for each byte.
+    let _ = hex::encode_to_slice(bytes, &mut text);
     text
 }
 

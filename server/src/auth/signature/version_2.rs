@@ -1,13 +1,16 @@
 //! Signature version 2: HMAC-SHA-1 with the secret key itself, in the header or in the query.
-//! Source: "Signing and authenticating REST requests" in the appendix of the Amazon S3 API reference.
+//! Source: "Signing and authenticating REST requests" in the appendix of the Amazon S3 API
+//! reference.
 //!
-//! Version 2 signs neither all headers nor all of the query. Invariant: what chooses the operation, or changes what is
-//! stored, must be among what is signed: all `x-amz-*`, wherever it stands, and every subresource that this server
-//! knows. What is left (ranges, conditions, pages of listings) is the caller's choice, as it was meant.
+//! Version 2 signs neither all headers nor all of the query.
+//!
+//! Invariant: what chooses the operation, or changes what is stored, is signed: all `x-amz-*`,
+//! wherever it stands, and every subresource that this server knows. What is left (ranges,
+//! conditions, pages of listings) is the caller's choice, as it was meant.
 
 use super::canonical::encode_again;
 use super::claim::{pairs, parameter, time_of};
-use super::date::RequestTime;
+use super::request_time::RequestTime;
 use crate::auth::AuthError;
 use crate::auth::hash::{equal_in_constant_time, hmac_sha1};
 use base64::Engine as _;
@@ -18,12 +21,13 @@ use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
-/// Parameters of the query that belong to the signature, and are gone behind this room.
+/// The parameters of the query that belong to the signature. The handlers do not see them.
 pub const QUERY_PARAMETERS: [&str; 3] = ["AWSAccessKeyId", "Signature", "Expires"];
-/// Headers without `x-amz-` that signers put into the query. They are signed, and count there as they do as headers.
+/// The headers without `x-amz-` that signers put into the query. They are signed, and count there
+/// as they do as headers.
 pub const HOISTED: [&str; 2] = ["content-md5", "content-type"];
 
-/// Parameters that are signed.
+/// The parameters of the query that are signed.
 const SUBRESOURCES: &[&str] = &[
     "accelerate",
     "acl",
@@ -72,16 +76,16 @@ const SUBRESOURCES: &[&str] = &[
     "website",
 ];
 
-/// A parsed, not yet believed, signature.
+/// A signature of version 2 that was parsed and is not verified yet.
 #[derive(Debug)]
 pub struct Claim<'a> {
     pub access_key: Cow<'a, str>,
-    /// Decoded; empty if it is no base64, which no signature is.
+    /// The decoded signature. It is empty if what was sent is no base64, which no signature is.
     signature: Vec<u8>,
     pub when: When<'a>,
 }
 
-/// Until or since when the signature holds.
+/// The time of the signature: when it was made, or when it expires.
 #[derive(Debug)]
 pub enum When<'a> {
     Signed(RequestTime),
@@ -91,21 +95,21 @@ pub enum When<'a> {
 /// How the signer wrote what the wire allows to be written in several ways.
 #[derive(Clone, Copy, Debug)]
 struct Spelling {
-    /// The path byte for byte; else as version 4 encodes it.
+    /// The path was signed byte for byte, and otherwise as version 4 encodes it.
     as_sent: bool,
-    /// A subresource without a value has no `=`, whatever was sent.
+    /// A subresource without a value was signed without `=`, whatever was sent.
     bare: bool,
-    /// The path of a bucket ends with a slash, whatever was sent.
+    /// The path of a bucket was signed with a slash at its end, whatever was sent.
     slash: bool,
 }
 
-/// All of them; what was sent first.
+/// Returns all spellings, the one that was sent first.
 fn spellings() -> impl Iterator<Item = Spelling> {
     (0..8).map(|bits| Spelling { as_sent: bits & 1 == 0, bare: bits & 2 != 0, slash: bits & 4 != 0 })
 }
 
 impl<'a> Claim<'a> {
-    /// `text`: the header behind its scheme.
+    /// Parses the signature in an Authorization header. `text` is what follows the scheme.
     pub fn from_header(text: &'a str, headers: &HeaderMap) -> Result<Self, AuthError> {
         let Some((access_key, signature)) = text.trim().split_once(':').filter(|(key, _)| !key.is_empty())
         else {
@@ -117,6 +121,7 @@ impl<'a> Claim<'a> {
         Ok(Self { access_key: Cow::Borrowed(access_key), signature, when })
     }
 
+    /// Parses the signature of a presigned request. Fails if a parameter is missing or malformed.
     pub fn from_query(query: &'a str) -> Result<Self, AuthError> {
         let get = |name: &str| {
             parameter(query, name)?.ok_or_else(|| AuthError::MalformedQuery2(format!("{name} is missing")))
@@ -130,7 +135,8 @@ impl<'a> Claim<'a> {
         Ok(Self { access_key, signature, when: When::Expires { text, unix_s } })
     }
 
-    /// `bucket`: the one that the host names, if it names one.
+    /// Returns whether the signature is right in any spelling. `bucket` is the one that the host
+    /// names, if it names one.
     pub fn matches(&self, secret_key: &str, parts: &Parts, bucket: Option<&str>) -> bool {
         spellings().any(|spelling| {
             let text = self.string_to_sign(parts, bucket, spelling);
@@ -151,7 +157,7 @@ impl<'a> Claim<'a> {
         }
         match &self.when {
             When::Expires { text: expires, .. } => push_line(expires.as_bytes(), &mut text),
-            // It is among the headers of Amazon's then.
+            // The date is signed among the `x-amz-*` headers then.
             When::Signed(_) if parts.headers.contains_key("x-amz-date") => push_line(b"", &mut text),
             When::Signed(_) => {
                 push_line(parts.headers.get(DATE).map_or(b"".as_slice(), |date| date.as_bytes()), &mut text);
@@ -173,12 +179,13 @@ fn hoisted(query: &str, name: &str) -> Vec<u8> {
     decoded(value)
 }
 
-/// A value of the query as the handlers will read it: a plus sign is a space. What is judged is what is used.
+/// Decodes a value of the query as the handlers will read it: a plus sign is a space. So what is
+/// verified is what is used.
 fn decoded(value: &str) -> Vec<u8> {
     percent_decode_str(&value.replace('+', " ")).collect()
 }
 
-/// All `x-amz-*`, of the headers and of the query, by name.
+/// Writes all `x-amz-*` of headers and query, sorted by name.
 fn push_amz_headers(headers: &HeaderMap, query: &str, text: &mut Vec<u8>) {
     let mut list: Vec<(String, Vec<u8>)> = Vec::new();
     for name in headers.keys().filter(|name| name.as_str().starts_with("x-amz-")) {
@@ -188,7 +195,7 @@ fn push_amz_headers(headers: &HeaderMap, query: &str, text: &mut Vec<u8>) {
     }
     for (name, value) in pairs(query) {
         let name = name.to_ascii_lowercase();
-        // One that is a header too has to say the same there; that is seen to later.
+        // If it is a header too, that must say the same, which is checked later.
         if name.starts_with("x-amz-") && !headers.contains_key(&name) {
             list.push((name, decoded(value)));
         }

@@ -1,26 +1,30 @@
-//! A browser's upload form: multipart/form-data, RFC 7578, as far as S3 uses it, read while it arrives.
+//! Reads the upload form of a browser while it arrives: multipart/form-data, RFC 7578, as far as S3
+//! uses it.
 //!
-//! Invariants: names are lower-case, as S3 compares them without case, and none comes twice: what is judged is what is
-//! used. The file is the last field that counts; what comes after it is ignored, as S3 does. What comes before the
-//! file's bytes is limited as S3 limits it; of the file no more is held than may be the beginning of its end. Each byte
-//! is looked at once, however the form is cut on its way.
+//! Invariants:
+//! - Names are in lower case, as S3 compares them without case, and none comes twice: what is
+//!   judged is what is used.
+//! - The file is the last field that counts. What comes after it is ignored, as S3 does.
+//! - What comes before the file's bytes is limited as S3 limits it. Of the file, no more is held
+//!   than may be the beginning of its end.
+//! - Each byte is looked at once, however the form is cut on its way.
 
 use crate::s3::error::invalid_argument;
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 use s3s::{S3Error, S3Result, s3_error};
 
-/// S3's limit on everything before the file's bytes.
+/// The most bytes before those of the file, as S3 limits them.
 pub const BEFORE_FILE_BYTES_MAX: usize = 20 * 1024;
-/// White space that may stand between a boundary and the end of its line.
+/// The most white space between a boundary and the end of its line, in bytes.
 const PADDING_BYTES_MAX: usize = 64;
 
-/// The fields before the file.
+/// The fields of a form before its file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Form {
-    /// Lower-case name and value, in the order of the form.
+    /// The name, in lower case, and the value of each field, in the order of the form.
     pub fields: Vec<(String, String)>,
-    /// What the browser called the file, without the way to it; may be empty.
+    /// The name that the browser gave the file, without the path to it. It may be empty.
     pub file_name: String,
 }
 
@@ -31,7 +35,8 @@ fn malformed(reason: &str) -> S3Error {
     )
 }
 
-/// The boundary in a Content-Type; None if that is not multipart/form-data at all.
+/// Returns the boundary in a Content-Type, or None if that is not multipart/form-data at all. The
+/// inner result fails if there is no valid boundary.
 pub fn boundary_of(content_type: &str) -> Option<S3Result<String>> {
     let mut pieces = content_type.split(';');
     if !pieces.next()?.trim().eq_ignore_ascii_case("multipart/form-data") {
@@ -47,6 +52,7 @@ pub fn boundary_of(content_type: &str) -> Option<S3Result<String>> {
 }
 
 impl Form {
+    /// Returns the value of a field.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -60,12 +66,13 @@ impl Form {
         Ok(())
     }
 
-    /// Puts the file's name where the fields want it. They are judged after that, as S3 does, and limited as before.
+    /// Puts the file's name where the fields ask for it. They are judged after that, as S3 does,
+    /// and limited as before.
     fn expand(&mut self) -> S3Result<()> {
         const PLACE: &str = "${filename}";
         let mut total = 0;
         for (name, value) in &mut self.fields {
-            // These are of the form itself, and were made before there was a file.
+            // These were signed before the file was chosen.
             let places = match name.as_str() {
                 "policy" | "signature" | "x-amz-signature" => 0,
                 _ => value.matches(PLACE).count(),
@@ -82,22 +89,23 @@ impl Form {
     }
 }
 
-/// What has been read.
+/// What [`Reader::step`] has read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing without more of the body.
+    /// Nothing can be read without more of the body.
     More,
-    /// All fields before the file: the file's bytes begin.
+    /// All fields before the file were read: the file's bytes begin.
     File(Form),
-    /// Bytes of the file.
+    /// These are bytes of the file.
     Bytes(Bytes),
-    /// The file has ended, or the form has without one.
+    /// The file has ended, or the form has without a file.
     End,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Before a boundary: in what precedes the first one, or in the value of a field with this name.
+    /// A boundary is awaited, after what precedes the first one, or after the value of the field
+    /// with this name.
     Before(Option<String>),
     Boundary,
     Head,
@@ -105,11 +113,11 @@ enum State {
     End,
 }
 
-/// What stands behind something that looks like a boundary.
+/// What follows something that looks like a boundary.
 enum Mark {
     Next(usize),
     Last,
-    /// It is none: the bytes go on.
+    /// It is no boundary: the bytes belong to the value.
     NoBoundary,
     Unknown,
 }
@@ -117,27 +125,28 @@ enum Mark {
 /// Reads a form that arrives in pieces.
 #[derive(Debug)]
 pub struct Reader {
-    /// `\r\n--boundary`
+    /// The delimiter, `\r\n--boundary`.
     delimiter: Finder<'static>,
     input: BytesMut,
-    /// So much of the input has no delimiter that begins in it.
+    /// The number of bytes of the input in which no delimiter begins.
     searched: usize,
-    /// What was taken out of the input before the file's bytes.
+    /// The number of bytes that were taken out of the input before those of the file.
     before_file: usize,
     state: State,
     form: Form,
 }
 
 impl Reader {
+    /// Makes a reader of a form with this boundary.
     pub fn new(boundary: &str) -> Self {
-        // The first boundary may begin the body; elsewhere a line's end is part of it.
+        // The first boundary may begin the body; elsewhere the end of a line is part of it.
         let input = BytesMut::from(&b"\r\n"[..]);
         let delimiter = Finder::new(&format!("\r\n--{boundary}")).into_owned();
         let (state, form) = (State::Before(None), Form::default());
         Self { delimiter, input, searched: 0, before_file: 0, state, form }
     }
 
-    /// More of the body.
+    /// Adds a piece of the body.
     pub fn push(&mut self, bytes: &[u8]) {
         // What follows the file is ignored, and not kept.
         if !matches!(self.state, State::End) {
@@ -145,6 +154,7 @@ impl Reader {
         }
     }
 
+    /// Reads on. Fails if the form is malformed, or too long before its file.
     pub fn step(&mut self) -> S3Result<Step> {
         loop {
             let step = match std::mem::replace(&mut self.state, State::End) {
@@ -164,7 +174,7 @@ impl Reader {
         }
     }
 
-    /// The error of a body that ends here.
+    /// Returns the error of a body that ends here.
     pub fn cut_short(&self) -> S3Error {
         malformed(match self.state {
             State::Before(None) => "its first boundary is missing",
@@ -184,7 +194,7 @@ impl Reader {
         Ok(self.input.split_to(count))
     }
 
-    /// Where the next delimiter begins.
+    /// Returns where the next delimiter begins.
     fn find_delimiter(&mut self) -> Option<usize> {
         let found = self.delimiter.find(&self.input[self.searched..]).map(|at| self.searched + at);
         self.searched = match found {
@@ -289,7 +299,7 @@ fn mark(behind: &[u8]) -> Mark {
     }
 }
 
-/// The field's name, and that of a file.
+/// Returns the name of a field, and that of its file.
 fn names_of(head: &[u8]) -> S3Result<(String, String)> {
     let head = str::from_utf8(head).map_err(|_| malformed("the head of a field is not UTF-8"))?;
     let mut dispositions = head
@@ -306,7 +316,8 @@ fn names_of(head: &[u8]) -> S3Result<(String, String)> {
     Ok((name.to_ascii_lowercase(), file_name))
 }
 
-/// A parameter of Content-Disposition. Browsers write `"` in a name as `%22`, so a quote always ends it.
+/// Returns a parameter of Content-Disposition. Browsers write `"` in a name as `%22`, so a quote
+/// always ends it.
 fn parameter(disposition: &str, name: &str) -> Option<String> {
     let mut rest = disposition;
     while let Some((_, after)) = rest.split_once(';') {
@@ -323,8 +334,8 @@ fn parameter(disposition: &str, name: &str) -> Option<String> {
     None
 }
 
-/// A form that is there already, read in pieces of `size` bytes: its fields, and its file if that has an end.
-/// For tests and fuzzing.
+/// Reads a whole form in pieces of `size` bytes, for tests and fuzzing. Returns its fields, and its
+/// file if that has an end.
 pub fn read_in_pieces(body: &[u8], boundary: &str, size: usize) -> S3Result<(Option<Form>, Option<Vec<u8>>)> {
     let mut reader = Reader::new(boundary);
     let (mut form, mut file) = (None, Vec::new());
@@ -374,7 +385,7 @@ mod tests {
             [("key", "a\r\nb"), ("empty", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!((form.fields, form.file_name.as_str()), (fields.to_vec(), "f;1.txt"));
         assert_eq!(file.as_deref(), Some(b"--X\r\n--XXY\r\n".as_slice()));
-        let empty = "preamble\n--XX\nContent-Disposition: form-data; name=\"file\"\n\n\n--XX--";
+        let empty = "lenient\n--XX\nContent-Disposition: form-data; name=\"file\"\n\n\n--XX--";
         assert_eq!(parse(empty).unwrap().1.as_deref(), Some(b"".as_slice()));
         assert_eq!(parse("--XX--").unwrap(), (None, None));
     }

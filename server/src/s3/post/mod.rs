@@ -1,25 +1,30 @@
 //! Browser uploads: POST of a form to a bucket.
 //!
-//! Invariants: signature and policy are judged when the file begins, before a byte of it is taken; without a valid
-//! policy signature the caller is anonymous, and an anonymous caller may store nothing. What is judged is what is used:
-//! a field comes once, and is judged after the file's name was put into it. The file goes the way of a PUT; of it no
-//! more is held than [`GROWING_BYTES_MAX`], because where it ends, and so how long it is, is known only when its
-//! boundary comes. A form that ends refused, by its length for one, leaves nothing.
+//! Invariants:
+//! - Signature and policy are judged when the file begins, before a byte of it is taken. Without a
+//!   valid signature of the policy the caller is anonymous, and an anonymous caller may store
+//!   nothing.
+//! - What is judged is what is used: a field comes once, and is judged after the file's name was
+//!   put into it.
+//! - The file is stored as that of a PUT is. Of it no more is held than [`GROWING_BYTES_MAX`],
+//!   because where it ends, and so how long it is, is known only when its boundary comes.
+//! - A form that is refused, for example because of its length, leaves nothing behind.
 
 mod form;
 mod policy;
 mod signature;
 
 use super::Server;
-use super::access::{Caller, check_canned_acl, refuse_unbuilt};
+use super::access::{Caller, check_canned_acl, refuse_unsupported};
+use super::body::{Announced, BODY_BYTES_MAX, receive};
 use super::checksum::Kind;
 use super::error::{EngineResult, from_body, invalid_argument, not_implemented, slow_down};
 use super::headers;
 use super::host::absolute_uri;
+use super::lenient_headers::{LenientHeaders, META_PREFIX, to_header};
 use super::naming::url_encode;
-use super::preamble::{META_PREFIX, Preamble, to_header};
-use super::receive::{Announced, BODY_BYTES_MAX, receive};
 use super::target::Target;
+use crate::xml::XmlWriter;
 use bytes::Bytes;
 use form::{Form, Reader, Step};
 use futures_util::StreamExt;
@@ -34,8 +39,8 @@ use s3s::{Body, S3Error, S3Result, s3_error};
 use signature::Rules;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The boundary, if the body of this request is a form. Whether the request asks for its upload is for its target to
-/// say.
+/// Returns the boundary if the body of this request is a form. Whether the request asks for an
+/// upload depends on its target. The inner result fails if the form has no valid boundary.
 pub fn boundary_of(request: &Request<Body>) -> Option<S3Result<String>> {
     if request.method() != Method::POST {
         return None;
@@ -47,14 +52,14 @@ pub fn boundary_of(request: &Request<Body>) -> Option<S3Result<String>> {
 pub async fn post_object(
     server: &Server,
     mut request: Request<Body>,
-    preamble: Preamble,
+    lenient: LenientHeaders,
     target: &Target,
     boundary: &str,
 ) -> S3Result<Response<Body>> {
     let (Some(bucket), None) = (&target.bucket, &target.key) else {
         return Err(s3_error!(MethodNotAllowed, "A form is posted to a bucket, not to the service or a key"));
     };
-    let Some(announced) = preamble.body_length else {
+    let Some(announced) = lenient.body_length else {
         return Err(s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header."));
     };
     let mut body =
@@ -84,10 +89,12 @@ pub async fn post_object(
     answer(&form, &info, &location, bucket, &key)
 }
 
-/// Gives what the file's length may be.
+/// Checks a form against its policy, and returns the least and the most bytes that its file may
+/// have.
 fn check_policy(form: &Form, policy: &str, bucket: &str, now_s: i64) -> S3Result<(u64, u64)> {
     let mut fields = form.fields.clone();
-    // The form's own says nothing: it is the bucket that the form is posted to.
+    // A field `bucket` of the form does not count: the bucket is the one that the form is posted
+    // to.
     fields.retain(|(name, _)| name != "bucket");
     fields.push(("bucket".to_owned(), bucket.to_owned()));
     let policy = Policy::parse(policy)?;
@@ -95,7 +102,7 @@ fn check_policy(form: &Form, policy: &str, bucket: &str, now_s: i64) -> S3Result
     Ok(policy.lengths())
 }
 
-/// All that is asked of a form but whether there is room for its file; for fuzzing.
+/// Checks all that is asked of a form but whether there is room for its file. It is for fuzzing.
 pub(crate) fn judge_form(body: &Bytes, boundary: &str, accounts: &crate::auth::Accounts) -> S3Result<()> {
     let whole = form::read_in_pieces(body, boundary, body.len().max(1));
     let cut = form::read_in_pieces(body, boundary, 1 + body.len() % 37);
@@ -108,7 +115,7 @@ pub(crate) fn judge_form(body: &Bytes, boundary: &str, accounts: &crate::auth::A
     let Some(field) = form.get("policy") else { return Ok(()) };
     let rules = Rules { accounts, region: "r", version_2: true, now_s: 1 << 40 };
     let signed = signature::signer(&form, field, rules);
-    // A fuzzer finds no signature: the policy is judged all the same.
+    // A fuzzer finds no valid signature, so the policy is judged without one too.
     check_policy(&form, field, "bucket", 0)?;
     signed.map(|_| ())
 }
@@ -118,16 +125,16 @@ fn now_s() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// A form's body, on its way.
+/// The body of a form while it arrives.
 struct FormBody {
     body: Body,
     reader: Reader,
-    /// Bytes that have come.
+    /// The number of bytes that have come.
     came: u64,
 }
 
 impl FormBody {
-    /// Whether there was more.
+    /// Takes the next piece of the body. Returns false at the end.
     async fn pull(&mut self) -> S3Result<bool> {
         let Some(piece) = self.body.next().await else { return Ok(false) };
         let piece = piece.map_err(from_body)?;
@@ -136,7 +143,7 @@ impl FormBody {
         Ok(true)
     }
 
-    /// Reads up to where the file begins.
+    /// Reads the fields, up to where the file begins.
     async fn fields(&mut self) -> S3Result<Form> {
         loop {
             match self.reader.step()? {
@@ -150,7 +157,8 @@ impl FormBody {
         }
     }
 
-    /// The next bytes of the file. At its end the rest of the form is read too: with it the body is verified.
+    /// Returns the next bytes of the file. At its end the rest of the form is read too, because
+    /// only then the body is verified.
     async fn file_bytes(&mut self) -> S3Result<Option<Bytes>> {
         loop {
             match self.reader.step()? {
@@ -166,14 +174,14 @@ impl FormBody {
     }
 }
 
-/// What a form's upload is about.
+/// The upload that a form asks for.
 struct Upload<'a> {
     form: &'a Form,
     bucket: &'a str,
     key: &'a str,
-    /// What the policy allows.
+    /// The least and the most bytes of the file, as the policy says.
     lengths: (u64, u64),
-    /// No more than that is still to come.
+    /// The most bytes that are still to come.
     length_max: u64,
 }
 
@@ -183,20 +191,20 @@ impl Upload<'_> {
         if self.key.is_empty() {
             return Err(invalid_argument("User key must have a length greater than 0."));
         }
-        let (headers, mut preamble) = headers_of(self.form)?;
-        refuse_unbuilt(&headers)?;
+        let (headers, mut lenient) = headers_of(self.form)?;
+        refuse_unsupported(&headers)?;
         let (least, most) = (self.lengths.0, self.lengths.1.min(BODY_BYTES_MAX));
-        // What was read with the fields may be of the file.
+        // Some of what was read with the fields may belong to the file.
         let length_max = self.length_max.saturating_add(form::BEFORE_FILE_BYTES_MAX as u64).min(most);
         if length_max < least {
             return Err(too_small(length_max, least));
         }
-        preamble.body_length = Some(length_max);
-        caller.preamble = preamble;
+        lenient.body_length = Some(length_max);
+        caller.lenient = lenient;
         let announced = Announced::new(&headers, caller, None)?.at_most();
-        let mut attributes = headers::attributes_of_request(&headers, &caller.preamble)?;
+        let mut attributes = headers::attributes_of_request(&headers, &caller.lenient)?;
         let held = length_max.min(GROWING_BYTES_MAX as u64);
-        let _memory = server.settings.memory.take(held).map_err(slow_down)?;
+        let _memory = server.settings.memory.reserve(held).map_err(slow_down)?;
         let mut writer = server.core.put_growing(bucket.id, self.key.as_bytes(), length_max).await.s3()?;
         let file = limited(body, least, most);
         let received = receive(Some(file), &mut writer, &announced, &caller.trailers).await?;
@@ -207,7 +215,7 @@ impl Upload<'_> {
     }
 }
 
-/// The file's bytes, until there are too many, or too few at the end.
+/// Returns the file's bytes, and fails if there are too many, or too few at the end.
 fn limited(body: FormBody, least: u64, most: u64) -> StreamingBlob {
     StreamingBlob::wrap(stream::try_unfold((body, 0u64), move |(mut body, before)| async move {
         let Some(bytes) = body.file_bytes().await? else {
@@ -231,22 +239,22 @@ fn too_small(length: u64, least: u64) -> S3Error {
     s3_error!(EntityTooSmall, "The file has {length} bytes; the policy demands {least}")
 }
 
-/// The form's fields as the headers of a PUT, so that both are judged alike.
-fn headers_of(form: &Form) -> S3Result<(HeaderMap, Preamble)> {
-    let (mut headers, mut preamble) = (HeaderMap::new(), Preamble::default());
+/// Returns the form's fields as the headers of a PUT, so that both are judged alike.
+fn headers_of(form: &Form) -> S3Result<(HeaderMap, LenientHeaders)> {
+    let (mut headers, mut lenient) = (HeaderMap::new(), LenientHeaders::default());
     for (name, value) in &form.fields {
         let Ok(header) = HeaderValue::from_bytes(value.as_bytes()) else {
             return Err(invalid_argument(format!("The field {name} has a value that no header can carry")));
         };
         if let Some(name) = name.strip_prefix(META_PREFIX) {
-            preamble.metadata.push((name.to_owned(), super::preamble::to_text(&header)));
+            lenient.metadata.push((name.to_owned(), super::lenient_headers::to_text(&header)));
             continue;
         }
         match name.as_str() {
             "acl" => check_canned_acl(value)?,
             "tagging" => return Err(not_implemented("Tagging")),
-            "expires" => preamble.expires = Some(value.clone()),
-            "content-md5" => preamble.content_md5 = Some(value.clone()),
+            "expires" => lenient.expires = Some(value.clone()),
+            "content-md5" => lenient.content_md5 = Some(value.clone()),
             _ => {
                 if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
                     headers.insert(name, header);
@@ -254,7 +262,7 @@ fn headers_of(form: &Form) -> S3Result<(HeaderMap, Preamble)> {
             }
         }
     }
-    Ok((headers, preamble))
+    Ok((headers, lenient))
 }
 
 fn answer(
@@ -282,31 +290,26 @@ fn answer(
         Some("201") => {
             *response.status_mut() = StatusCode::CREATED;
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-            *response.body_mut() = Body::from(format!(
-                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<PostResponse><Location>{}</Location><Bucket>{}</Bucket>\
-                 <Key>{}</Key><ETag>&quot;{etag}&quot;</ETag></PostResponse>",
-                escape(location),
-                escape(bucket),
-                escape(key)
-            ));
+            *response.body_mut() = Body::from(XmlWriter::document("PostResponse", None, |result| {
+                result.text("Location", location);
+                result.text("Bucket", bucket);
+                result.text("Key", key);
+                result.etag(info.etag);
+            }));
         }
-        // Any other value is as good as none.
+        // Any other value counts as none.
         _ => *response.status_mut() = StatusCode::NO_CONTENT,
     }
     Ok(response)
 }
 
-/// The address to send the browser to; None if it is none, which S3 ignores.
+/// Returns the address to send the browser to, or None if it is none, which S3 ignores.
 fn redirection(target: &str, bucket: &str, key: &str, etag: &str) -> Option<HeaderValue> {
     let uri: http::Uri = target.parse().ok()?;
     uri.scheme()?;
     let separator = if uri.query().is_some() { '&' } else { '?' };
     let key = url_encode(key.as_bytes());
     to_header(&format!("{target}{separator}bucket={bucket}&key={key}&etag=%22{etag}%22"))
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -347,10 +350,10 @@ mod tests {
         let fields =
             [("content-type", "a/b"), ("x-amz-meta-c", "d\u{e9}"), ("expires", "soon"), ("acl", "private")];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let (headers, preamble) = headers_of(&Form { fields, file_name: String::new() }).unwrap();
+        let (headers, lenient) = headers_of(&Form { fields, file_name: String::new() }).unwrap();
         assert_eq!(headers["content-type"], "a/b");
-        assert_eq!(preamble.metadata, [("c".to_owned(), "d\u{c3}\u{a9}".to_owned())]);
-        assert_eq!(preamble.expires.as_deref(), Some("soon"));
+        assert_eq!(lenient.metadata, [("c".to_owned(), "d\u{c3}\u{a9}".to_owned())]);
+        assert_eq!(lenient.expires.as_deref(), Some("soon"));
         let public =
             Form { fields: vec![("acl".to_owned(), "public-read".to_owned())], file_name: String::new() };
         assert!(headers_of(&public).is_err());

@@ -1,7 +1,7 @@
 //! The policy of an upload form: what the signer lets the form say.
 //!
-//! Invariant: a policy that does not parse, in whole, is refused (400); one that parses is either met by
-//! every field of the form or the upload is denied (403). No condition is skipped.
+//! Invariant: a policy that does not parse as a whole is refused (400). With one that parses, every
+//! field of the form meets it, or the upload is denied (403). No condition is skipped.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -16,6 +16,7 @@ enum Condition {
     Length { least: u64, most: u64 },
 }
 
+/// The policy of an upload form.
 #[derive(Debug)]
 pub struct Policy {
     expires_s: i64,
@@ -33,8 +34,8 @@ fn denied(reason: impl std::fmt::Display) -> S3Error {
     s3_error!(AccessDenied, "Invalid according to Policy: {reason}")
 }
 
-/// Fields that need no condition: those that carry the policy itself, and a checksum, which can only make
-/// the upload stricter.
+/// Returns whether a field needs no condition: those that carry the policy itself, and a checksum,
+/// which can only make the upload stricter.
 fn is_exempt(name: &str) -> bool {
     matches!(name, "awsaccesskeyid" | "signature" | "policy" | "x-amz-signature" | "file")
         || name.starts_with("x-ignore-")
@@ -43,13 +44,13 @@ fn is_exempt(name: &str) -> bool {
 }
 
 impl Policy {
-    /// From the form's field, base64 of JSON.
+    /// Parses the field of a form, which is base64 of JSON. Fails if any of it is invalid.
     pub fn parse(field: &str) -> S3Result<Self> {
         let bytes = BASE64.decode(field.trim()).map_err(|_| invalid("it is not base64"))?;
         let document: Value = serde_json::from_slice(&bytes).map_err(invalid)?;
         let expiration =
             document.get("expiration").and_then(Value::as_str).ok_or_else(|| invalid("no expiration"))?;
-        // The parser is lax about what stands between date and time; S3 is not.
+        // The parser takes anything between date and time; S3 does not.
         let expires = Some(expiration)
             .filter(|text| text.as_bytes().get(10) == Some(&b'T'))
             .and_then(|text| Timestamp::parse(TimestampFormat::DateTime, text).ok())
@@ -64,8 +65,9 @@ impl Policy {
         Ok(Self { expires_s: expires.unix_timestamp(), conditions })
     }
 
-    /// Judges the form: `fields` with lower-case names, the bucket among them. What may be judged before the file has
-    /// come is: its length is for [`Policy::lengths`].
+    /// Checks the fields of a form, with names in lower case and the bucket among them. `now_s` is
+    /// Unix time. Fails if the policy has expired, a condition does not hold, or a field has none.
+    /// The length of the file, which has not come, is left to [`Policy::lengths`].
     pub fn check(&self, fields: &[(String, String)], now_s: i64) -> S3Result<()> {
         if now_s >= self.expires_s {
             return Err(denied("Policy expired."));
@@ -93,7 +95,7 @@ impl Policy {
         }
     }
 
-    /// The least and the most that the file may have.
+    /// Returns the least and the most bytes that the file may have.
     pub fn lengths(&self) -> (u64, u64) {
         self.conditions.iter().fold((0, u64::MAX), |(low, high), condition| match condition {
             Condition::Length { least, most } => (low.max(*least), high.min(*most)),
@@ -109,7 +111,8 @@ impl Policy {
     }
 }
 
-/// A list of content types is none unless each of them is: S3 takes a comma for the sign of a list there.
+/// Returns whether a value begins with `prefix`. S3 takes a content type with commas for a list,
+/// and each of it must begin so.
 fn starts_with(name: &str, value: &str, prefix: &str) -> bool {
     match name {
         "content-type" => value.split(',').all(|one| one.trim().starts_with(prefix)),

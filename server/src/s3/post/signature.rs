@@ -1,12 +1,12 @@
-//! Who signed an upload form: its policy's signature, version 4 or the older form that browsers' forms
-//! still use (HMAC-SHA-1 of the policy).
+//! The signer of an upload form. The signature is that of its policy: version 4, or the older form
+//! that browsers' forms still use (HMAC-SHA-1 of the policy).
 //!
-//! Invariant: the signature covers the policy as it stands in the form; that the policy covers the form
-//! is for [`super::policy`] to see to.
+//! Invariant: the signature covers the policy as it stands in the form. [`super::policy`] makes
+//! sure that the policy covers the form.
 
 use super::form::Form;
 use crate::auth::hash::{equal_in_constant_time, hmac_sha1};
-use crate::auth::signature::{Credential, Place, RequestTime};
+use crate::auth::signature::{Credential, CredentialSource, RequestTime};
 use crate::auth::{Account, Accounts, AuthError};
 use crate::s3::error::{from_auth, invalid_argument, not_implemented};
 use base64::Engine as _;
@@ -14,17 +14,17 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use s3s::{S3Error, S3Result, s3_error};
 use std::sync::Arc;
 
-/// Clocks may differ by so much, as for requests.
+/// How many seconds clocks may differ, as for requests.
 const SKEW_MAX_S: i64 = 15 * 60;
 
-/// What signatures of forms are held to.
+/// What the signatures of forms are held to.
 #[derive(Clone, Copy)]
 pub struct Rules<'a> {
     pub accounts: &'a Accounts,
     pub region: &'a str,
-    /// Whether version 2 is believed.
+    /// Tells whether version 2 is accepted.
     pub version_2: bool,
-    /// Unix time.
+    /// The time, in Unix seconds.
     pub now_s: i64,
 }
 
@@ -41,7 +41,8 @@ fn account<'a>(accounts: &'a Accounts, access_key: &str) -> S3Result<&'a Arc<Acc
     })
 }
 
-/// The account that signed `policy`, the form's own field.
+/// Returns the account that signed `policy`, which is the form's own field. Fails if there is no
+/// valid signature.
 pub fn signer(form: &Form, policy: &str, rules: Rules<'_>) -> S3Result<Arc<Account>> {
     let older = form.get("awsaccesskeyid").or_else(|| form.get("signature"));
     if let Some(signature) = form.get("x-amz-signature") {
@@ -69,8 +70,8 @@ fn version_4(form: &Form, policy: &str, signature: &str, rules: Rules<'_>) -> S3
         return Err(not_implemented("A form signature other than AWS4-HMAC-SHA256"));
     }
     let credential = form.get("x-amz-credential").unwrap_or_default();
-    let credential =
-        Credential::parse(credential, rules.region, Place::Parameter).map_err(|error| from_auth(&error))?;
+    let credential = Credential::parse(credential, rules.region, CredentialSource::Parameter)
+        .map_err(|error| from_auth(&error))?;
     let date = form.get("x-amz-date").unwrap_or_default();
     let Some(time) = RequestTime::parse_basic(date) else {
         return Err(invalid_argument(
@@ -79,9 +80,9 @@ fn version_4(form: &Form, policy: &str, signature: &str, rules: Rules<'_>) -> S3
     };
     if time.day() != credential.day {
         let reason = format!("the date \"{}\" is not that of X-Amz-Date", credential.day);
-        return Err(from_auth(&Place::Parameter.malformed(reason)));
+        return Err(from_auth(&CredentialSource::Parameter.malformed(reason)));
     }
-    // How long it stays valid is for the policy to say.
+    // The policy says how long the signature stays valid.
     if time.unix_s > rules.now_s + SKEW_MAX_S {
         return Err(from_auth(&AuthError::NotYetValid(time.text().to_owned())));
     }
@@ -130,7 +131,8 @@ mod tests {
 
     // printf cG9saWN5 | openssl dgst -sha1 -hmac secret -binary | base64
     const OLD: &str = "xjcOd3+I0tu58AF8jUmwdfvwgBU=";
-    // The chain of HMAC-SHA-256 over 20260101, r, s3, aws4_request, then the policy; by Python's hmac.
+    // The chain of HMAC-SHA-256 over 20260101, r, s3, aws4_request, then the policy; by Python's
+    // hmac.
     const NEW: &str = "1f28568e0d0e625d5b7cf2dd095e0158eab586fd6c29c431aa77307f86974a28";
 
     #[test]

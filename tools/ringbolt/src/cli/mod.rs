@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringbolt_engine::node::{InspectReport, ScrubOptions, inspect_drive};
 use ringbolt_plan::cli::PlanArgs;
 use ringbolt_server::auth::RootCredentials;
+use ringbolt_server::log::WithRequest;
 use ringbolt_server::run::{ServeError, ServeOptions, format_with_progress, human_size, run};
 use ringbolt_torture::TortureArgs;
 use std::ffi::OsString;
@@ -252,8 +253,8 @@ fn start_logging(level: &str, format: LogFormat) -> Result<(), CliError> {
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder.map_event_format(WithRequest).init(),
+        LogFormat::Json => builder.json().map_event_format(WithRequest).init(),
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The published examples of the Amazon S3 API reference, what else clients sign, and what must be refused.
+//! The published examples of the Amazon S3 API reference, what else clients sign, and what must be
+//! refused.
 
 use crate::auth::AuthError;
 use crate::auth::signature::Verifier;
@@ -13,7 +14,7 @@ const EXPIRES: i64 = 1_175_139_620;
 
 fn verifier(version_2: bool) -> Verifier {
     let domains = Domains::new(&["s3.amazonaws.com".to_owned()]);
-    Verifier::new(example_accounts(), "us-east-1".into()).with(version_2, domains)
+    Verifier::new(example_accounts(), "us-east-1".into()).with_version_2(version_2, domains)
 }
 
 fn verify_at(request: Builder, now_s: i64) -> Result<(), AuthError> {
@@ -119,7 +120,8 @@ fn presigned_addresses() {
     assert_eq!(verify_at(presigned("GET", named, "BTxT3xodV1lbyjwGQYGwVOrgXJA="), NOW), Ok(()));
 }
 
-/// The handlers read a space there, so a signature over a plus sign is over something else. Signed by Python's hmac.
+/// The handlers read a space there, so a signature over a plus sign is over something else. Signed
+/// by Python's hmac.
 #[test]
 fn a_plus_sign_of_the_query_is_signed_as_the_space_that_it_is() {
     let path = "/k?uploadId=a+b&content-type=text/a+b&x-amz-meta-color=dark+red";

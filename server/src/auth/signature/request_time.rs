@@ -1,9 +1,10 @@
-//! Times of requests: `20130524T000000Z`, or an HTTP date.
+//! The time of a request, which is written as `20130524T000000Z` or as an HTTP date.
 
+use std::time::UNIX_EPOCH;
 use time::macros::format_description;
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
-/// A request's time: seconds since 1970 and the form in which it goes into the string to sign.
+/// The time of a request: in seconds since 1970, and in the form in which it is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestTime {
     pub unix_s: i64,
@@ -11,17 +12,17 @@ pub struct RequestTime {
 }
 
 impl RequestTime {
-    /// `YYYYMMDDTHHMMSSZ`.
+    /// Returns the time as `YYYYMMDDTHHMMSSZ`.
     pub fn text(&self) -> &str {
         str::from_utf8(&self.text).unwrap_or_default()
     }
 
-    /// `YYYYMMDD`, as in a credential scope.
+    /// Returns the day as `YYYYMMDD`, as in the scope of a credential.
     pub fn day(&self) -> &str {
         self.text().get(..8).unwrap_or_default()
     }
 
-    /// The basic ISO 8601 form that all signers of today send.
+    /// Parses the basic form of ISO 8601, which all signers of today send.
     pub fn parse_basic(value: &str) -> Option<Self> {
         let text: [u8; 16] = value.as_bytes().try_into().ok()?;
         if text[8] != b'T' || text[15] != b'Z' {
@@ -39,28 +40,24 @@ impl RequestTime {
         Some(Self { unix_s: PrimitiveDateTime::new(date, time).assume_utc().unix_timestamp(), text })
     }
 
-    /// Either form: the protocol allows an HTTP date in `Date` and in `x-amz-date`.
+    /// Parses either form: the protocol allows an HTTP date in `Date` and in `x-amz-date`.
     pub fn parse(value: &str) -> Option<Self> {
         Self::parse_basic(value).or_else(|| Self::parse_http(value))
     }
 
-    /// Any form of RFC 9110, 5.6.7; some signers write the zone of the first as RFC 2822 does.
+    /// Reads any form of RFC 9110, 5.6.7. Some signers write the zone of the first form as RFC 2822
+    /// does.
     fn parse_http(value: &str) -> Option<Self> {
-        if let Ok(time) = httpdate::parse_http_date(value) {
-            let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
-            return Self::from_unix(i64::try_from(since.as_secs()).ok()?);
-        }
-        let format = format_description!(
-            "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second]"
-        );
-        let (value, zone) = value.rsplit_once(' ')?;
-        if !["GMT", "UTC", "+0000", "-0000"].contains(&zone) {
-            return None;
-        }
-        let time = PrimitiveDateTime::parse(value, format).ok()?.assume_utc();
-        Self::from_unix(time.unix_timestamp())
+        let parsed = httpdate::parse_http_date(value).ok().or_else(|| {
+            let (value, zone) = value.rsplit_once(' ')?;
+            let is_utc = ["UTC", "+0000", "-0000"].contains(&zone);
+            is_utc.then(|| httpdate::parse_http_date(&format!("{value} GMT")).ok()).flatten()
+        });
+        let since = parsed?.duration_since(UNIX_EPOCH).ok()?;
+        Self::from_unix(i64::try_from(since.as_secs()).ok()?)
     }
 
+    /// Makes the time of `unix_s` seconds since 1970. Returns None for a year without four digits.
     pub fn from_unix(unix_s: i64) -> Option<Self> {
         let time = OffsetDateTime::from_unix_timestamp(unix_s).ok()?;
         let format = format_description!("[year][month][day]T[hour][minute][second]Z");

@@ -1,44 +1,54 @@
-//! What is taken out of a request before s3s reads it, because S3 is laxer there than s3s.
+//! The headers that are taken out of a request before s3s reads it, because S3 is more lenient
+//! there than s3s: lists of entity tags, dates that do not parse (ignored, not refused), several
+//! ranges, If-Range, an Expires that is no date, and metadata that is not UTF-8.
 //!
-//! Invariant: a header taken out here is in [`Preamble`], and nowhere else, for the handler to judge:
-//! lists of entity tags, dates that do not parse (ignored, not refused), several ranges, If-Range, an Expires that
-//! is no date, and metadata that is not UTF-8. A date that s3s reads itself is left in the one form that it knows.
-//! Header values are kept as text with one char per byte (ISO 8859-1), so that any byte comes back
-//! as it was sent.
+//! Invariants:
+//! - A header that is taken out is in [`LenientHeaders`], and nowhere else, for the handler to
+//!   judge.
+//! - A date that s3s reads itself is left in the one form that it knows.
+//! - Values are kept as text with one character per byte (ISO 8859-1), so that any byte comes back
+//!   as it was sent.
 
 use super::conditional::Conditions;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+/// What the names of the headers of user metadata begin with.
 pub const META_PREFIX: &str = "x-amz-meta-";
 const IF_MATCH_TIME: &str = "x-amz-if-match-last-modified-time";
-/// S3's limit on user metadata, names and values together.
+/// The most bytes of user metadata, names and values together, as S3 limits them.
 pub const METADATA_BYTES_MAX: usize = 2048;
 
+/// The headers that were taken out of a request. Each is in here and not among the headers any
+/// more.
 #[derive(Clone, Debug, Default)]
-pub struct Preamble {
+pub struct LenientHeaders {
     pub conditions: Conditions,
     pub source_conditions: Conditions,
     pub range: Option<String>,
-    /// Says whether `range` counts.
+    /// The validator that says whether `range` counts.
     pub if_range: Option<String>,
     pub expires: Option<String>,
-    /// Name without prefix, value; in the order of the header map.
+    /// The name without its prefix and the value of each metadata header, in the order of the
+    /// header map.
     pub metadata: Vec<(String, String)>,
-    /// Present even when empty, which is an error of its own.
+    /// The value of Content-MD5. It is present even when it is empty, which is an error of its own.
     pub content_md5: Option<String>,
-    /// The body's length after all transfer and chunk encodings, when the client announced it.
+    /// The body's length in bytes, after all transfer and chunk encodings, if the client announced
+    /// it.
     pub body_length: Option<u64>,
     pub copy_source_range: Option<String>,
-    /// Of a POST, where s3s would take some types for those of a form.
+    /// The Content-Type of a POST, because s3s would take some types for those of a form.
     pub content_type: Option<HeaderValue>,
 }
 
-impl Preamble {
+impl LenientHeaders {
+    /// Takes these headers out of `headers`.
     pub fn take(headers: &mut HeaderMap) -> Self {
         let source = |name| HeaderName::from_static(name);
         let body_length = announced_length(headers);
         unify_date(headers);
-        // Most requests have none of these: one look at each header is less than a search for every name.
+        // Most requests have none of these: one look at each header is less than a search for every
+        // name.
         if !headers.keys().any(is_taken) {
             return Self { body_length, ..Self::default() };
         }
@@ -67,7 +77,7 @@ impl Preamble {
     }
 }
 
-/// Whether [`Preamble::take`] takes a header of this name, or might.
+/// Returns whether [`LenientHeaders::take`] takes a header of this name, or might.
 fn is_taken(name: &HeaderName) -> bool {
     const PLAIN: [HeaderName; 7] = [
         header::RANGE,
@@ -91,7 +101,7 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
     decoded.to_str().ok()?.trim().parse().ok()
 }
 
-/// s3s reads this date itself, and knows IMF-fixdate only.
+/// Writes the date that s3s reads itself as IMF-fixdate, the one form that s3s knows.
 fn unify_date(headers: &mut HeaderMap) {
     let Some(value) = headers.get_mut(IF_MATCH_TIME) else { return };
     let time = value.to_str().ok().and_then(|text| httpdate::parse_http_date(text.trim()).ok());
@@ -100,7 +110,7 @@ fn unify_date(headers: &mut HeaderMap) {
     }
 }
 
-/// Several headers of one name are one list.
+/// Takes a header out. Several headers of one name are one list.
 fn take(headers: &mut HeaderMap, name: &HeaderName) -> Option<String> {
     let mut values = headers.get_all(name).iter().map(to_text);
     let mut text = values.next()?;
@@ -124,12 +134,12 @@ fn take_metadata(headers: &mut HeaderMap) -> Vec<(String, String)> {
         .collect()
 }
 
-/// One char per byte.
+/// Returns a value as text with one character for each byte.
 pub fn to_text(value: &HeaderValue) -> String {
     value.as_bytes().iter().map(|&byte| char::from(byte)).collect()
 }
 
-/// The header value for text made by [`to_text`]; None for text that no header can carry.
+/// Returns the header value for text made by [`to_text`], or None if no header can carry it.
 pub fn to_header(text: &str) -> Option<HeaderValue> {
     if text.is_ascii() {
         return HeaderValue::from_str(text).ok();
@@ -151,11 +161,11 @@ mod tests {
         headers.insert("content-length", HeaderValue::from_static("70"));
         headers.insert("x-amz-decoded-content-length", HeaderValue::from_static("7"));
         headers.insert("content-md5", HeaderValue::from_static(""));
-        let preamble = Preamble::take(&mut headers);
-        assert_eq!(preamble.conditions.if_match.as_deref(), Some("\"a\",\"b\""));
-        assert_eq!(preamble.metadata, [("color".to_owned(), "red".to_owned())]);
-        assert_eq!(preamble.body_length, Some(7));
-        assert_eq!(preamble.content_md5.as_deref(), Some(""));
+        let lenient = LenientHeaders::take(&mut headers);
+        assert_eq!(lenient.conditions.if_match.as_deref(), Some("\"a\",\"b\""));
+        assert_eq!(lenient.metadata, [("color".to_owned(), "red".to_owned())]);
+        assert_eq!(lenient.body_length, Some(7));
+        assert_eq!(lenient.content_md5.as_deref(), Some(""));
         assert_eq!(headers.len(), 2);
     }
 
@@ -181,7 +191,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert("x-amz-date", HeaderValue::from_static("now"));
             headers.insert(name, HeaderValue::from_static("a"));
-            Preamble::take(&mut headers);
+            LenientHeaders::take(&mut headers);
             assert_eq!(headers.len(), 1, "{name}");
         }
     }
@@ -195,7 +205,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(IF_MATCH_TIME, HeaderValue::from_static(sent));
-            Preamble::take(&mut headers);
+            LenientHeaders::take(&mut headers);
             assert_eq!(headers[IF_MATCH_TIME], kept);
         }
     }

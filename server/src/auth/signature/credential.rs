@@ -1,6 +1,7 @@
-//! The credential of a version 4 signature, and the key that it stands for.
+//! The credential of a version 4 signature, and the signing key that follows from it.
 //!
-//! Invariant: this is the one derivation of a signing key. Requests, the chunks of bodies, and forms use it.
+//! Invariant: this is the one derivation of a signing key. Requests, the chunks of bodies, and
+//! forms use it.
 
 use crate::auth::AuthError;
 use crate::auth::hash::HmacKey;
@@ -15,16 +16,16 @@ pub struct Credential<'a> {
     pub service: &'a str,
 }
 
-/// Where a credential was found: what is wrong with it is said in other words.
+/// Where a credential was found. Errors are worded differently for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum CredentialSource {
     Header,
-    /// Of the query, or of a form.
+    /// The credential is a parameter of the query, or a field of a form.
     Parameter,
 }
 
-impl Place {
-    /// What the credential says can not be used.
+impl CredentialSource {
+    /// Makes the error for a credential that can not be used.
     pub fn malformed(self, reason: String) -> AuthError {
         match self {
             Self::Header => AuthError::MalformedHeader(reason),
@@ -46,8 +47,8 @@ impl<'a> Credential<'a> {
         Some(Self { access_key, scope, day, region, service })
     }
 
-    /// The credential in `text`, if it is one for this service in `region`.
-    pub fn parse(text: &'a str, region: &str, place: Place) -> Result<Self, AuthError> {
+    /// Parses a credential. Fails if it is malformed, or not for S3 in `region`.
+    pub fn parse(text: &'a str, region: &str, place: CredentialSource) -> Result<Self, AuthError> {
         let credential = Self::split(text).ok_or_else(|| {
             place.malformed(
                 "the Credential must be \"<access key>/YYYYMMDD/REGION/s3/aws4_request\"".to_owned(),
@@ -60,14 +61,14 @@ impl<'a> Credential<'a> {
         if credential.region != region {
             let (given, expected) = (credential.region.to_owned(), region.to_owned());
             return Err(match place {
-                Place::Parameter => AuthError::WrongQueryRegion { given, expected },
-                Place::Header => AuthError::WrongRegion { given, expected },
+                CredentialSource::Parameter => AuthError::WrongQueryRegion { given, expected },
+                CredentialSource::Header => AuthError::WrongRegion { given, expected },
             });
         }
         Ok(credential)
     }
 
-    /// The key of this day, region and service.
+    /// Derives the signing key of this day, region and service.
     pub fn signing_key(&self, secret_key: &str) -> HmacKey {
         let first = HmacKey::new(format!("AWS4{secret_key}").as_bytes());
         [self.day, self.region, self.service, "aws4_request"]

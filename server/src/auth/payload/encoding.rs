@@ -1,4 +1,4 @@
-//! Which of the payload forms of S3 a request uses, and how long its body is behind this room.
+//! The encodings of S3 for a request's body, and the length of the body once it is decoded.
 
 use crate::auth::AuthError;
 use crate::auth::signature::{CONTENT_SHA256, UNSIGNED_PAYLOAD};
@@ -7,18 +7,20 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, TR
 
 const DECODED_LENGTH: &str = "x-amz-decoded-content-length";
 
-/// How the bytes of a body are to be read.
+/// How a body is encoded on the wire, and what it is verified by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PayloadForm {
-    /// As they come.
+pub enum PayloadEncoding {
+    /// The bytes come as they are.
     Plain,
-    /// As they come, and their SHA-256 must be this.
+    /// The bytes come as they are, and this must be their SHA-256.
     Hashed([u8; 32]),
-    /// aws-chunked.
+    /// The bytes come in aws-chunked form.
     Chunked { signed: bool, with_trailers: bool },
 }
 
-impl PayloadForm {
+impl PayloadEncoding {
+    /// Reads the encoding from the headers. Fails if `x-amz-content-sha256` has a value that S3
+    /// does not know.
     pub fn of(headers: &HeaderMap) -> Result<Self, AuthError> {
         let Some(value) = headers.get(CONTENT_SHA256) else { return Ok(Self::Plain) };
         match value.as_bytes() {
@@ -43,12 +45,14 @@ impl PayloadForm {
     }
 }
 
-/// Makes the headers those of the plain body. Returns its length; None: not announced, and empty.
-pub fn make_plain(headers: &mut HeaderMap, form: PayloadForm) -> Result<Option<u64>, AuthError> {
+/// Changes the headers into those of the decoded body, and returns its length in bytes. Returns
+/// None if no length was announced, which says that the body is empty. Fails if a length is missing
+/// or is no number.
+pub fn decode_headers(headers: &mut HeaderMap, form: PayloadEncoding) -> Result<Option<u64>, AuthError> {
     headers.remove(CONTENT_SHA256);
     let decoded = length_of(headers, HeaderName::from_static(DECODED_LENGTH), DECODED_LENGTH)?;
     headers.remove(DECODED_LENGTH);
-    if !matches!(form, PayloadForm::Chunked { .. }) {
+    if !matches!(form, PayloadEncoding::Chunked { .. }) {
         let announced = length_of(headers, CONTENT_LENGTH, "content-length")?;
         if announced.is_none() && headers.contains_key(TRANSFER_ENCODING) {
             return Err(AuthError::MissingContentLength);
@@ -71,7 +75,8 @@ fn length_of(headers: &HeaderMap, header: HeaderName, name: &'static str) -> Res
     }
 }
 
-/// `aws-chunked` describes the wire, not the object; the other encodings are the object's.
+/// Removes `aws-chunked` from Content-Encoding: it describes the transfer, and the other encodings
+/// describe the object.
 fn remove_aws_chunked(headers: &mut HeaderMap) {
     let kept: Vec<String> = headers
         .get_all(CONTENT_ENCODING)
@@ -98,9 +103,9 @@ mod tests {
         headers.insert(DECODED_LENGTH, HeaderValue::from(5));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(60));
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip,aws-chunked"));
-        let form = PayloadForm::of(&headers).unwrap();
-        assert_eq!(form, PayloadForm::Chunked { signed: false, with_trailers: true });
-        assert_eq!(make_plain(&mut headers, form), Ok(Some(5)));
+        let form = PayloadEncoding::of(&headers).unwrap();
+        assert_eq!(form, PayloadEncoding::Chunked { signed: false, with_trailers: true });
+        assert_eq!(decode_headers(&mut headers, form), Ok(Some(5)));
         assert_eq!(headers[CONTENT_LENGTH], "5");
         assert_eq!(headers[CONTENT_ENCODING], "gzip");
         assert_eq!(headers.len(), 2);
@@ -108,13 +113,16 @@ mod tests {
 
     #[test]
     fn lengths_that_are_missing_or_no_numbers_are_refused() {
-        let chunked = PayloadForm::Chunked { signed: true, with_trailers: false };
-        assert_eq!(make_plain(&mut HeaderMap::new(), chunked), Err(AuthError::MissingContentLength));
+        let chunked = PayloadEncoding::Chunked { signed: true, with_trailers: false };
+        assert_eq!(decode_headers(&mut HeaderMap::new(), chunked), Err(AuthError::MissingContentLength));
         let mut headers = HeaderMap::new();
         headers.insert(DECODED_LENGTH, HeaderValue::from_static("-1"));
-        assert!(matches!(make_plain(&mut headers, chunked), Err(AuthError::BadHeader { .. })));
+        assert!(matches!(decode_headers(&mut headers, chunked), Err(AuthError::BadHeader { .. })));
         let mut headers = HeaderMap::new();
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        assert_eq!(make_plain(&mut headers, PayloadForm::Plain), Err(AuthError::MissingContentLength));
+        assert_eq!(
+            decode_headers(&mut headers, PayloadEncoding::Plain),
+            Err(AuthError::MissingContentLength)
+        );
     }
 }

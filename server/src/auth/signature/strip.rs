@@ -1,10 +1,12 @@
-//! What is left of a request once its signature was verified: nothing of the signature, and of `x-amz-*` nothing in the
-//! query.
+//! Removes the signature from a request after it was verified, and every `x-amz-*` from its query.
 //!
-//! Presigners put headers into the query (they call it hoisting), so that whoever uses the address need not send them.
-//! Invariant: behind this room such a parameter is the header that it stands for, and is judged as one; a header that
-//! says something else than its parameter is refused. One thing is passed over: the checksum of an empty body, which
-//! presigners put there that do not know the body, on a request that has one.
+//! Presigners put headers into the query (they call it hoisting), so that whoever uses the address
+//! need not send them.
+//!
+//! Invariant: such a parameter becomes the header that it stands for, and is judged as one. A
+//! header that says something else than its parameter is refused. The one exception is the checksum
+//! of an empty body on a request that has a body: presigners that do not know the body put it
+//! there, and it is dropped.
 
 use super::claim::{self, pairs};
 use super::version_2::{self, HOISTED};
@@ -19,8 +21,9 @@ use percent_encoding::percent_decode_str;
 const SDK_ALGORITHM: &str = "x-amz-sdk-checksum-algorithm";
 const ANNOUNCED_TRAILERS: &str = "x-amz-trailer";
 
-/// Takes what belongs to the signature out of the request, and makes headers of what was hoisted.
-pub fn settle(parts: &mut Parts) -> Result<(), AuthError> {
+/// Takes everything that belongs to the signature out of a request, and turns the headers that were
+/// put into its query back into headers. Fails if a header and its parameter differ.
+pub fn strip_signature(parts: &mut Parts) -> Result<(), AuthError> {
     parts.headers.remove(AUTHORIZATION);
     let Some(query) = parts.uri.query() else { return Ok(()) };
     let version_2 = pairs(query).any(|(name, _)| name == version_2::QUERY_PARAMETERS[0]);
@@ -54,8 +57,9 @@ pub fn settle(parts: &mut Parts) -> Result<(), AuthError> {
     merge(&mut parts.headers, hoisted)
 }
 
-/// SDKs that sign an address for a body that comes later sum what they have: nothing. Such a checksum counts for an
-/// empty body only, and the name of an algorithm only beside a checksum.
+/// Drops the checksum of an empty body from a request that has a body. SDKs that sign an address
+/// for a body that comes later compute the checksum of nothing; it counts for an empty body only,
+/// and the name of an algorithm only beside a checksum.
 fn drop_empty_checksum(headers: &HeaderMap, hoisted: &mut HeaderMap) {
     let has_body = headers.get(CONTENT_LENGTH).is_none_or(|length| length != "0");
     let of_nothing = |(name, value): (&HeaderName, &HeaderValue)| {
@@ -90,7 +94,8 @@ fn merge(headers: &mut HeaderMap, hoisted: HeaderMap) -> Result<(), AuthError> {
         match sent.as_slice() {
             [] => drop(headers.insert(name, value)),
             [one] if **one == value => {}
-            // Whoever uses the address knows the body that its signer did not: that only narrows what is accepted.
+            // Whoever uses the address knows the body, which its signer did not. The hash of the
+            // body only narrows what is accepted.
             [_] if name == CONTENT_SHA256 && value == UNSIGNED_PAYLOAD => {}
             _ => return Err(AuthError::GivenTwice(name.as_str().to_owned())),
         }
@@ -108,7 +113,7 @@ mod tests {
         for (name, value) in headers {
             parts.headers.insert(*name, HeaderValue::from_static(value));
         }
-        settle(&mut parts).map(|()| parts)
+        strip_signature(&mut parts).map(|()| parts)
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Parsers that a request reaches late: bodies in chunks, XML documents, and upload forms with
-//! their policies.
+//! Fuzzes the parsers that a request reaches late: bodies in chunks, XML documents, and upload
+//! forms with their policies.
 
 use crate::auth::hash::HmacKey;
 use crate::auth::payload::decode_in_pieces;
@@ -8,8 +8,9 @@ use crate::auth::{Account, Accounts};
 use crate::s3::{judge_document, judge_form};
 use bytes::Bytes;
 
-/// How a body is cut on its way must not matter: read whole and in pieces it has to give the same.
-/// Bits of the first byte: chunks are signed, trailers may follow. The second is the size of the pieces.
+/// Decodes an aws-chunked body whole and in pieces, which must give the same. The bits of the first
+/// byte say whether chunks are signed and whether trailers may follow; the second byte is the size
+/// of the pieces.
 pub fn chunked(input: &[u8]) {
     let [flags, size, body @ ..] = input else { return };
     let (signed, with_trailers) = (flags & 1 != 0, flags & 2 != 0);
@@ -21,7 +22,7 @@ pub fn chunked(input: &[u8]) {
     assert_eq!(whole, cut, "the same body in pieces of {size} bytes gives something else");
 }
 
-/// The input is the form's body, its boundary is `b`.
+/// Reads an upload form. The input is the body of the form, and its boundary is `b`.
 pub fn form(input: &[u8]) {
     let account = Account {
         access_key: "AK".to_owned(),
@@ -30,11 +31,11 @@ pub fn form(input: &[u8]) {
         display_name: String::new(),
         email: String::new(),
     };
-    // Refused or taken: only that it ends matters here.
+    // It may be refused or taken: all that matters here is that it ends.
     let _ = judge_form(&Bytes::copy_from_slice(input), "b", &Accounts::from_list(vec![account]));
 }
 
-/// The input is a document.
+/// Reads the input as the XML document of each operation that takes one.
 pub fn document(input: &[u8]) {
     judge_document(input);
 }
