@@ -8,6 +8,7 @@ pub mod check;
 pub mod device;
 pub mod env;
 pub mod error;
+mod executor;
 pub mod extent;
 pub mod format;
 #[doc(hidden)]

@@ -28,7 +28,6 @@ pub mod auth;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod http;
-pub mod log;
 pub mod memory;
 pub mod run;
 pub mod s3;

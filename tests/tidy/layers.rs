@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 11] = [
     &["types", "error", "env", "sync", "hook"],
     &["format"],
     &["ring"],
-    &["device"],
+    &["device", "executor"],
     &["extent"],
     &["log"],
     &["index"],
@@ -26,6 +26,8 @@ const LAYERS: [&[&str]; 11] = [
 ];
 
 const ENGINE: &str = "engine/src/";
+/// Re-exports of re-exports that are followed.
+const REEXPORTS_MAX: usize = 8;
 
 /// The modules of a crate by their paths, as `shard::put`; the root is the empty path.
 struct Modules {
@@ -59,9 +61,12 @@ impl Modules {
 
     /// The module that defines what an absolute path names.
     fn defining(&self, path: &[String]) -> Option<Vec<String>> {
+        self.defining_within(path, REEXPORTS_MAX)
+    }
+
+    fn defining_within(&self, path: &[String], reexports: usize) -> Option<Vec<String>> {
         let mut module: Vec<String> = Vec::new();
         let mut rest = path;
-        let mut followed = 0;
         while let Some((next, behind)) = rest.split_first() {
             let deeper = [module.as_slice(), std::slice::from_ref(next)].concat();
             if self.files.contains_key(&deeper) {
@@ -69,9 +74,8 @@ impl Modules {
                 continue;
             }
             match self.files.get(&module).and_then(|known| known.exports.get(next)) {
-                Some(source) if followed < 8 => {
-                    followed += 1;
-                    return self.defining(source).or(Some(module));
+                Some(source) if reexports > 0 => {
+                    return self.defining_within(source, reexports - 1).or(Some(module));
                 }
                 _ => break,
             }

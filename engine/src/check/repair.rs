@@ -12,15 +12,15 @@ use zerocopy::IntoBytes;
 
 use super::{ARENA_BYTES, CheckError, Medium, Outcome, superblock};
 use crate::device::{DeviceError, Durability};
+use crate::executor::Simulator;
 use crate::format::BLOCK_BYTES;
 use crate::format::superblock::{COPIES, COPY_STRIDE, SuperblockOnDisk};
 use crate::node::cache::ReadCache;
+use crate::node::layout::Layout;
 use crate::node::open::CoreParts;
-use crate::node::state::Layout;
 use crate::node::{Core, OpenError};
 use crate::ring::Pool;
 use crate::ring::mailbox::{Mailbox, Notifier};
-use crate::sim::Simulator;
 
 /// Why a repair ended early.
 #[derive(Debug, thiserror::Error)]

@@ -185,7 +185,8 @@ impl Run<'_> {
         let torn = |header: &BatchHeaderOnDisk| {
             header.shard.get() == source.shard
                 && header.drive.get() == source.geometry.drive_id
-                && (header.sequence.get(), header.lap.get()) == (position.sequence, position.lap)
+                && (header.sequence.get(), header.log_number.get())
+                    == (position.sequence, position.log_number)
         };
         if BatchHeaderOnDisk::peek(&buffer).as_ref().is_some_and(torn) {
             let text = format!("batch {} was being written", position.sequence);

@@ -61,8 +61,8 @@ impl Geometry {
         result.map(|()| buffer)
     }
 
-    /// The mark of a record of `shard` at byte `offset` of the log extent with number `lap`.
-    pub(crate) fn record_mark(&self, shard: u16, lap: u64, offset: u32) -> u32 {
-        batch::record_mark(self.drive_id, shard, lap, offset)
+    /// The mark of a record of `shard` at byte `offset` of the log extent with number `log_number`.
+    pub(crate) fn record_mark(&self, shard: u16, log_number: u64, offset: u32) -> u32 {
+        batch::record_mark(self.drive_id, shard, log_number, offset)
     }
 }

@@ -1,11 +1,12 @@
 //! Extents of a drive, and the slices in those that hold large objects.
 //!
 //! Invariants:
-//! - A free extent belongs to the drive's keeper; an owned one to one shard, from that shard's own durable record on.
+//! - A free extent belongs to the drive's allocator; an owned one to one shard, from that shard's own durable record
+//!   on.
 //! - What is allocated is derived at recovery from what the index names; nothing here is logged.
 
+pub mod allocator;
 mod geometry;
-pub mod keeper;
 pub mod slices;
 
 pub use self::geometry::Geometry;

@@ -4,7 +4,7 @@
 //! - A batch starts on a block, is padded to whole blocks with zeros, and lies within one extent.
 //! - It says where and when it was written (drive, shard, log extent number, extent, offset), and its checksum and
 //!   those of its records carry the [`mark`] of that: what is read by address is believed only if it belongs there.
-//! - `previous_crc` is the crc of the batch before it: batches of another life or lap never chain.
+//! - `previous_crc` is the crc of the batch before it: batches of another life or log extent number never chain.
 //! - `durable_sequence` was durable when this batch was written: it convicts a hole before it as damage.
 
 use std::mem::{offset_of, size_of};
@@ -39,7 +39,7 @@ pub struct BatchHeaderOnDisk {
     /// First half of the drive's UUID.
     pub drive: Le64,
     /// The log extent number: how many extents this shard's log had gone through. Never used twice.
-    pub lap: Le64,
+    pub log_number: Le64,
     /// Where it was written: extent, and byte offset in it.
     pub extent: Le32,
     pub offset: Le32,
@@ -50,7 +50,7 @@ const _: () = {
     assert!(size_of::<BatchHeaderOnDisk>() == 96);
     assert!(offset_of!(BatchHeaderOnDisk, sequence) == 24);
     assert!(offset_of!(BatchHeaderOnDisk, durable_sequence) == 40);
-    assert!(offset_of!(BatchHeaderOnDisk, lap) == 56);
+    assert!(offset_of!(BatchHeaderOnDisk, log_number) == 56);
     assert!(offset_of!(BatchHeaderOnDisk, offset) == 68);
 };
 
@@ -67,13 +67,13 @@ impl BatchHeaderOnDisk {
     }
 
     fn mark(&self) -> u32 {
-        let (drive, shard, lap) = (self.drive.get(), self.shard.get(), self.lap.get());
-        mark(Structure::Batch, drive, shard, lap, u64::from(self.offset.get()))
+        let (drive, shard, log_number) = (self.drive.get(), self.shard.get(), self.log_number.get());
+        mark(Structure::Batch, drive, shard, log_number, u64::from(self.offset.get()))
     }
 
     /// The mark of the record that starts `at` bytes behind the start of the batch.
     pub fn record_mark(&self, at: usize) -> u32 {
-        record_mark(self.drive.get(), self.shard.get(), self.lap.get(), self.offset.get() + at as u32)
+        record_mark(self.drive.get(), self.shard.get(), self.log_number.get(), self.offset.get() + at as u32)
     }
 
     /// Whether it was written at this place of the log.
@@ -119,9 +119,9 @@ impl BatchHeaderOnDisk {
     }
 }
 
-/// The mark of a record at byte `offset` of the log extent with number `lap`.
-pub fn record_mark(drive: u64, shard: u16, lap: u64, offset: u32) -> u32 {
-    mark(Structure::Record, drive, shard, lap, u64::from(offset))
+/// The mark of a record at byte `offset` of the log extent with number `log_number`.
+pub fn record_mark(drive: u64, shard: u16, log_number: u64, offset: u32) -> u32 {
+    mark(Structure::Record, drive, shard, log_number, u64::from(offset))
 }
 
 const _: () = assert!(BATCH_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
@@ -145,7 +145,7 @@ mod tests {
             previous_crc: Le32::new(0xdead_beef),
             durable_sequence: Le64::new(41),
             drive: Le64::new(9),
-            lap: Le64::new(1),
+            log_number: Le64::new(1),
             extent: Le32::new(5),
             offset: Le32::new(8192),
             reserved: [0; 24],
@@ -171,7 +171,7 @@ mod tests {
     fn a_claim_of_another_place_is_not_believed() {
         type Change = fn(&mut BatchHeaderOnDisk);
         let changes: [Change; 5] = [
-            |header| header.lap = Le64::new(2),
+            |header| header.log_number = Le64::new(2),
             |header| header.offset = Le32::new(4096),
             |header| header.shard = Le16::new(1),
             |header| header.drive = Le64::new(8),

@@ -92,7 +92,7 @@ pub struct ChunkPlaceV1 {
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPlaceV1 {
     pub extent: u32,
-    pub lap: u64,
+    pub log_number: u64,
     /// Bytes of it that hold batches; of the last one, up to where the replay starts.
     pub written: u32,
 }
@@ -274,7 +274,7 @@ mod tests {
                 }],
             },
             extents: vec![3],
-            logs: vec![LogPlaceV1 { extent: 1, lap: 2, written: 8192 }],
+            logs: vec![LogPlaceV1 { extent: 1, log_number: 2, written: 8192 }],
             replay_offset: 8192,
             replay_sequence: 44,
             replay_previous_crc: 5,

@@ -142,7 +142,7 @@ pub struct BucketDeleteV1 {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct LogExtentV1 {
     pub extent: u32,
-    pub lap: u64,
+    pub log_number: u64,
 }
 
 /// What a record says.

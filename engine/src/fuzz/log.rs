@@ -38,7 +38,7 @@ struct Chain {
 impl Chain {
     /// Makes what lies in `bytes` a chain of batches, as far as lengths allow.
     fn seal(&mut self, bytes: &mut Vec<u8>, extent: u32, records: bool) {
-        let lap = u64::from(extent) + 1;
+        let log_number = u64::from(extent) + 1;
         let mut at = 0;
         while at + HEADER_BYTES <= bytes.len() {
             let room = (bytes.len() - at).min(BATCH_BYTES_MAX);
@@ -48,7 +48,7 @@ impl Chain {
             if records {
                 let mut place = HEADER_BYTES;
                 for _ in 0..header.records.get().min(64) {
-                    let mark = record_mark(DRIVE_ID, SHARD, lap, (at + place) as u32);
+                    let mark = record_mark(DRIVE_ID, SHARD, log_number, (at + place) as u32);
                     place += seal_record(&mut batch[place..], mark);
                 }
             }
@@ -59,7 +59,7 @@ impl Chain {
                 sequence: Le64::new(self.sequence),
                 previous_crc: Le32::new(self.previous_crc),
                 drive: Le64::new(DRIVE_ID),
-                lap: Le64::new(lap),
+                log_number: Le64::new(log_number),
                 extent: Le32::new(extent),
                 offset: Le32::new(at as u32),
                 ..header

@@ -22,7 +22,7 @@ use crate::format::slice::SliceHeaderOnDisk;
 use crate::format::superblock::{COPIES, MAGIC, SuperblockOnDisk};
 use crate::format::{BLOCK_BYTES, FORMAT_VERSION, Le32};
 use crate::node::format::choose_superblock;
-use crate::node::state::Layout;
+use crate::node::layout::Layout;
 use crate::shard::State;
 use crate::shard::entry::Entry;
 

@@ -8,7 +8,7 @@ use crate::format::checkpoint::{
 use crate::format::record::{encode_buckets, encode_uploads};
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
 use crate::format::{Le16, Le32, Le64, blocks_up};
-use crate::index::leaf;
+use crate::index::{check_leaf, leaf};
 
 const SEQUENCE: u64 = 3;
 const CHECKPOINT_EXTENT: u32 = 2;
@@ -30,7 +30,7 @@ pub fn checkpoint(input: &[u8]) {
         3 => Tables::default().recover(Some(rest)),
         4 => drop(CheckpointChunkOnDisk::parse(rest)),
         _ => {
-            if leaf::check(rest).is_ok() {
+            if check_leaf(rest).is_ok() {
                 let last = leaf::last_key(rest);
                 assert!(leaf::first_key(rest) <= last.as_slice() && leaf::get(rest, &last).is_some());
             }
@@ -79,8 +79,8 @@ impl Tables {
             rest: ChunkListV1 { first: 0, chunks: self.places.clone() },
             extents: vec![CHECKPOINT_EXTENT],
             logs: vec![
-                LogPlaceV1 { extent: 1, lap: 1, written: 8192 },
-                LogPlaceV1 { extent: 0, lap: 2, written: 0 },
+                LogPlaceV1 { extent: 1, log_number: 1, written: 8192 },
+                LogPlaceV1 { extent: 0, log_number: 2, written: 0 },
             ],
             replay_sequence: 1,
             objects: 1,

@@ -17,8 +17,6 @@ use std::cmp::Ordering;
 
 use super::varint;
 
-pub use super::check::{LeafError, check};
-
 pub(super) const HEADER_BYTES: usize = 2;
 
 /// One entry in its encoded place. The offsets are from the start of the leaf.

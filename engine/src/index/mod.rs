@@ -20,7 +20,7 @@ pub(crate) mod varint;
 #[cfg(test)]
 mod tests;
 
-pub use check::LeafError;
+pub use check::{LeafError, check as check_leaf};
 pub use list::{common_prefix, list};
 pub use merge::{ListMerge, ListRequest};
 pub use ordered::{OrderedIndex, Step};

@@ -12,8 +12,9 @@
 
 use std::borrow::Cow;
 
+use super::check::{LeafError, check};
 use super::chunk::{self, Chunk};
-use super::leaf::{self, Cursor, LeafError, Position};
+use super::leaf::{self, Cursor, Position};
 use super::{allocated, edit};
 
 const LEAF_BYTES_MAX: usize = 4096;
@@ -170,7 +171,7 @@ impl OrderedIndex {
 
     /// Recovery: appends a leaf whose keys are greater than every key so far.
     pub fn load_leaf(&mut self, encoded: &[u8]) -> Result<(), LeafError> {
-        let count = leaf::check(encoded)?;
+        let count = check(encoded)?;
         let last = self.chunks.iter().enumerate().next_back();
         let Some((chunk, last)) = last else {
             self.add_leaf(Place { chunk: 0, leaf: 0 }, encoded.into());
@@ -320,7 +321,7 @@ impl OrderedIndex {
         for chunk in &self.chunks {
             chunk.assert_sound();
             for leaf in chunk.leaves() {
-                entries += leaf::check(leaf).expect("valid leaf") as u64;
+                entries += check(leaf).expect("valid leaf") as u64;
                 bytes += allocated(leaf.len());
                 assert!(previous.is_none_or(|last| last.as_slice() < leaf::first_key(leaf)));
                 previous = Some(leaf::last_key(leaf));

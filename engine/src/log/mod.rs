@@ -15,20 +15,20 @@ pub mod writer;
 const EPOCH_SHIFT: u32 = 32;
 
 /// The least number that a log extent of the life `epoch` may have.
-pub fn first_lap(epoch: u32) -> u64 {
+pub fn first_log_number(epoch: u32) -> u64 {
     u64::from(epoch) << EPOCH_SHIFT
 }
 
 /// Epoch of the life that began the log extent with this number. 0 in the first life of a drive, which counts from 1.
-pub fn epoch_of(lap: u64) -> u32 {
-    (lap >> EPOCH_SHIFT) as u32
+pub fn epoch_of(log_number: u64) -> u32 {
+    (log_number >> EPOCH_SHIFT) as u32
 }
 
 /// Where the next batch goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPosition {
     pub extent: u32,
-    pub lap: u64,
+    pub log_number: u64,
     /// Byte offset in the extent.
     pub offset: u32,
     pub sequence: u64,

@@ -210,7 +210,7 @@ impl Replay<'_> {
     pub(super) fn expects(&self, header: &BatchHeaderOnDisk) -> bool {
         header.sequence.get() == self.position.sequence
             && header.previous_crc.get() == self.position.previous_crc
-            && header.lap.get() == self.position.lap
+            && header.log_number.get() == self.position.log_number
             && header.is_at(self.position.extent, self.position.offset)
             && self.is_ours(header)
     }
@@ -250,9 +250,9 @@ impl Replay<'_> {
             };
             at += view.length().next_multiple_of(RECORD_ALIGNMENT);
             if let Mutation::LogExtent(next) = &mutation {
-                let next = (next.extent, next.lap, 0);
+                let next = (next.extent, next.log_number, 0);
                 apply(mutation, place).map_err(refused)?;
-                (self.position.extent, self.position.lap, self.position.offset) = next;
+                (self.position.extent, self.position.log_number, self.position.offset) = next;
                 return Ok(true);
             }
             apply(mutation, place).map_err(refused)?;
@@ -287,15 +287,15 @@ impl Replay<'_> {
             }
             offset += window as u32;
         }
-        if epoch_of(self.position.lap) < self.log_epoch {
+        if epoch_of(self.position.log_number) < self.log_epoch {
             return Err(self.damaged(damage));
         }
         self.judge_other_extents(damage).await
     }
 
     /// Where the batch that names the next extent may have been, the log may go on in any extent: only a look at all of
-    /// them tells. (What another life began is known from the superblock.) Laps only grow: whatever of this shard has a
-    /// greater one came later.
+    /// them tells. (What another life began is known from the superblock.) Log extent numbers only grow: whatever of
+    /// this shard has a greater one came later.
     async fn judge_other_extents(&mut self, damage: FormatDamage) -> Result<(), ReplayError> {
         let room = self.geometry.extent_bytes as usize - BLOCK_BYTES - self.position.offset as usize;
         if room >= BATCH_BYTES_MAX {
@@ -318,7 +318,7 @@ impl Replay<'_> {
     async fn head_convicts(&self, extent: u32) -> Result<bool, ReplayError> {
         let later = |header: &BatchHeaderOnDisk| {
             self.is_ours(header)
-                && header.lap.get() > self.position.lap
+                && header.log_number.get() > self.position.log_number
                 && header.is_at(extent, 0)
                 && header.sequence.get() > self.position.sequence
                 && header.durable_sequence.get() >= self.position.sequence
@@ -350,7 +350,7 @@ impl Replay<'_> {
         }
         let written_at = if is_copy { header.offset.get() } else { offset };
         self.is_ours(header)
-            && header.lap.get() == self.position.lap
+            && header.log_number.get() == self.position.log_number
             && header.is_at(self.position.extent, written_at)
             && header.sequence.get() > self.position.sequence
             && header.durable_sequence.get() >= self.position.sequence

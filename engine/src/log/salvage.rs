@@ -59,7 +59,7 @@ impl Replay<'_> {
             self.report(ReplayError::LostBatches { from, to, extent: self.position.extent });
         }
         if extent != self.position.extent {
-            let next = Mutation::LogExtent(LogExtentV1 { extent, lap: header.lap.get() });
+            let next = Mutation::LogExtent(LogExtentV1 { extent, log_number: header.log_number.get() });
             let LogPosition { extent, offset, sequence, .. } = self.position;
             let place = RecordPlace { extent, offset, length: 0, sequence, moved: false };
             let refused = |damage| ReplayError::Record { sequence, extent, damage };
@@ -67,7 +67,7 @@ impl Replay<'_> {
         }
         self.position = LogPosition {
             extent,
-            lap: header.lap.get(),
+            log_number: header.log_number.get(),
             offset,
             sequence: to,
             previous_crc: header.previous_crc.get(),
@@ -80,11 +80,11 @@ impl Replay<'_> {
         &mut self,
         apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
     ) -> Result<bool, ReplayError> {
-        let LogPosition { extent, lap, offset, sequence, .. } = self.position;
+        let LogPosition { extent, log_number, offset, sequence, .. } = self.position;
         let later = |header: &BatchHeaderOnDisk| {
             let at = header.offset.get();
             let place = at >= offset && at < self.geometry.last_block() && header.is_at(extent, at);
-            self.is_later(header) && header.lap.get() == lap && place
+            self.is_later(header) && header.log_number.get() == log_number && place
         };
         let Some((block, header)) = self.copy_in_extent().await?.filter(|(_, header)| later(header)) else {
             return Ok(false);
@@ -144,12 +144,13 @@ impl Replay<'_> {
         for record in records {
             match record {
                 Salvaged::Whole(Mutation::LogExtent(next), place) => {
-                    let LogExtentV1 { extent, lap } = next;
+                    let LogExtentV1 { extent, log_number } = next;
                     apply(Mutation::LogExtent(next), place).map_err(refused)?;
-                    (self.position.extent, self.position.lap, self.position.offset) = (extent, lap, 0);
+                    (self.position.extent, self.position.log_number, self.position.offset) =
+                        (extent, log_number, 0);
                 }
                 Salvaged::Whole(mutation, place) => apply(mutation, place).map_err(refused)?,
-                // What it named is found by its lap.
+                // What it named is found by its log extent number.
                 Salvaged::Lost { names_next: true, .. } => passed = Passed::NextUnnamed,
                 Salvaged::Lost { offset, object, .. } => {
                     self.report(ReplayError::LostRecord { extent: before.extent, offset, object });
@@ -165,13 +166,15 @@ impl Replay<'_> {
 
     /// The next whole batch in the rest of the extent.
     async fn next_in_extent(&self) -> Result<Option<(u32, u32, BatchHeaderOnDisk)>, ReplayError> {
-        let LogPosition { extent, lap, .. } = self.position;
+        let LogPosition { extent, log_number, .. } = self.position;
         let mut offset = self.position.offset + BLOCK_BYTES as u32;
         while offset < self.geometry.extent_bytes {
             let window = ((self.geometry.extent_bytes - offset) as usize).min(BATCH_BYTES_MAX);
             let bytes = self.read_at(extent, offset, window).await?;
             for at in (0..window).step_by(BLOCK_BYTES) {
-                let later = |header: &BatchHeaderOnDisk| self.is_later(header) && header.lap.get() == lap;
+                let later = |header: &BatchHeaderOnDisk| {
+                    self.is_later(header) && header.log_number.get() == log_number
+                };
                 let place = offset + at as u32;
                 if BatchHeaderOnDisk::peek(&bytes[at..]).is_some_and(|header| later(&header))
                     && let Some(header) = self.whole_batch(extent, place).await?.filter(later)
@@ -184,7 +187,7 @@ impl Replay<'_> {
         Ok(None)
     }
 
-    /// The first batch of the extent in which the log went on: the one with the least greater lap.
+    /// The first batch of the extent in which the log went on: the one with the least greater log extent number.
     async fn next_extent(&self) -> Result<Option<(u32, u32, BatchHeaderOnDisk)>, ReplayError> {
         let mut heads = Vec::new();
         let extents: Vec<u32> = (0..self.geometry.extents).collect();
@@ -192,17 +195,21 @@ impl Replay<'_> {
             let reads = group.iter().map(|&extent| self.read_at(extent, 0, BLOCK_BYTES));
             for (&extent, head) in group.iter().zip(futures_util::future::join_all(reads).await) {
                 let later = |header: &BatchHeaderOnDisk| {
-                    self.is_later(header) && header.lap.get() > self.position.lap
+                    self.is_later(header) && header.log_number.get() > self.position.log_number
                 };
                 heads.extend(
-                    BatchHeaderOnDisk::peek(&head?).filter(later).map(|header| (header.lap.get(), extent)),
+                    BatchHeaderOnDisk::peek(&head?)
+                        .filter(later)
+                        .map(|header| (header.log_number.get(), extent)),
                 );
             }
         }
         heads.sort_unstable();
-        for (lap, extent) in heads {
+        for (log_number, extent) in heads {
             let header = self.whole_batch(extent, 0).await?;
-            if let Some(header) = header.filter(|header| self.is_later(header) && header.lap.get() == lap) {
+            if let Some(header) =
+                header.filter(|header| self.is_later(header) && header.log_number.get() == log_number)
+            {
                 return Ok(Some((extent, 0, header)));
             }
         }

@@ -13,7 +13,7 @@ use crate::format::checkpoint::LogPlaceV1;
 pub const CRUMBS_BYTES: u64 = 128 << 10;
 
 struct LogExtent {
-    lap: u64,
+    log_number: u64,
     live: u64,
     written: u32,
     readers: u32,
@@ -39,7 +39,7 @@ pub struct LogSpace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClosedExtent {
     pub extent: u32,
-    pub lap: u64,
+    pub log_number: u64,
     pub live: u64,
     pub written: u32,
     /// How many extents that the log still has were begun since.
@@ -47,8 +47,8 @@ pub struct ClosedExtent {
 }
 
 impl LogSpace {
-    pub fn add(&mut self, extent: u32, lap: u64, written: u32) {
-        let fresh = LogExtent { lap, live: 0, written, readers: 0, retired: false };
+    pub fn add(&mut self, extent: u32, log_number: u64, written: u32) {
+        let fresh = LogExtent { log_number, live: 0, written, readers: 0, retired: false };
         assert!(self.extents.insert(extent, fresh).is_none(), "extent {extent} is in the log already");
         self.written += u64::from(written);
         self.empty += 1;
@@ -62,7 +62,7 @@ impl LogSpace {
 
     /// The number of this extent, if the log owns it.
     pub fn number_of(&self, extent: u32) -> Option<u64> {
-        self.extents.get(&extent).map(|entry| entry.lap)
+        self.extents.get(&extent).map(|entry| entry.log_number)
     }
 
     /// Whether the log owns this extent and the index points into it.
@@ -104,11 +104,11 @@ impl LogSpace {
         self.written = self.written - u64::from(before) + u64::from(end);
     }
 
-    /// Keeps the extent; its lap says which of its lives this is.
+    /// Keeps the extent; its log extent number says which of its lives this is.
     pub fn pin(&mut self, extent: u32) -> u64 {
         let entry = self.get(extent);
         entry.readers += 1;
-        entry.lap
+        entry.log_number
     }
 
     /// Returns the extent when it was the last reader of a retired one.
@@ -123,7 +123,7 @@ impl LogSpace {
     pub fn needed(&self, position: &LogPosition) -> Vec<LogPlaceV1> {
         let place = |&extent: &u32| {
             let entry = &self.extents[&extent];
-            LogPlaceV1 { extent, lap: entry.lap, written: entry.written }
+            LogPlaceV1 { extent, log_number: entry.log_number, written: entry.written }
         };
         let needed =
             self.order.iter().filter(|extent| self.extents[extent].live > 0 && **extent != position.extent);
@@ -164,7 +164,13 @@ impl LogSpace {
         self.order.iter().zip(ages).filter(move |(extent, _)| Some(**extent) != current).map(
             move |(&extent, age)| {
                 let entry = &self.extents[&extent];
-                ClosedExtent { extent, lap: entry.lap, live: entry.live, written: entry.written, age }
+                ClosedExtent {
+                    extent,
+                    log_number: entry.log_number,
+                    live: entry.live,
+                    written: entry.written,
+                    age,
+                }
             },
         )
     }

@@ -15,13 +15,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::{LogPosition, RecordPlace, first_lap};
+use super::{LogPosition, RecordPlace, first_log_number};
 use crate::device::flush::FlushGroup;
 use crate::device::{Device, DeviceError, Durability};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
 use crate::extent::Geometry;
-use crate::extent::keeper::{Class, Taken};
+use crate::extent::allocator::{Class, Taken};
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC};
 use crate::format::record::{EncodedRecord, LogExtentV1, Mutation, RECORD_ALIGNMENT};
 use crate::format::{BLOCK_BYTES, Le16, Le32, Le64, blocks_up};
@@ -62,7 +62,7 @@ pub trait LogOwner: 'static {
     fn written(&self, extent: u32, end: u32);
 
     /// The log goes on in `extent`, with this log extent number.
-    fn entered(&self, extent: u32, lap: u64);
+    fn entered(&self, extent: u32, log_number: u64);
 
     /// The log's next extent, at the worst out of what is held back.
     fn take_extent(self: &Rc<Self>) -> impl Future<Output = Option<Taken>>;
@@ -413,7 +413,7 @@ impl<C> Log<C> {
             previous_crc: Le32::new(position.previous_crc),
             durable_sequence: Le64::new(position.sequence - 1),
             drive: Le64::new(geometry.drive_id),
-            lap: Le64::new(position.lap),
+            log_number: Le64::new(position.log_number),
             extent: Le32::new(position.extent),
             offset: Le32::new(position.offset),
             reserved: [0; 24],
@@ -474,7 +474,7 @@ impl<C> Log<C> {
             let offset = position.offset + at as u32;
             offsets.push(offset);
             let Some(record) = &pending.record else { continue };
-            let mark = self.parts.geometry.record_mark(self.parts.shard, position.lap, offset);
+            let mark = self.parts.geometry.record_mark(self.parts.shard, position.log_number, offset);
             record.place(&mut buffer[at..], mark);
             let end = at + pending.padded_bytes();
             buffer[at + record.length()..end].fill(0);
@@ -486,8 +486,8 @@ impl<C> Log<C> {
 
     /// The greatest log extent number is that of the next extent: greater than any that another life gave, also one of
     /// which nothing is known any more.
-    fn next_lap(&self) -> u64 {
-        (self.position.get().lap + 1).max(first_lap(self.parts.geometry.epoch))
+    fn next_log_number(&self) -> u64 {
+        (self.position.get().log_number + 1).max(first_log_number(self.parts.geometry.epoch))
     }
 }
 
@@ -638,14 +638,14 @@ async fn name_and_enter<O: LogOwner>(
     copy: Option<u32>,
 ) -> std::result::Result<(), DeviceError> {
     let log = owner.log();
-    let (position, lap) = (log.position.get(), log.next_lap());
-    let mutation = Mutation::LogExtent(LogExtentV1 { extent, lap });
-    let record = EncodedRecord::new(&mutation, lap, 0, Vec::new());
+    let (position, log_number) = (log.position.get(), log.next_log_number());
+    let mutation = Mutation::LogExtent(LogExtentV1 { extent, log_number });
+    let record = EncodedRecord::new(&mutation, log_number, 0, Vec::new());
     let naming = [Pending { record: Some(record), commit: None, moved: false }];
     let (_, written) = log.write_batch(position, &naming, copy).await?;
     owner.written(position.extent, position.offset + written);
     reached(Rare::LogRolled);
-    owner.entered(extent, lap);
-    log.position.set(LogPosition { extent, lap, offset: 0, ..log.position.get() });
+    owner.entered(extent, log_number);
+    log.position.set(LogPosition { extent, log_number, offset: 0, ..log.position.get() });
     Ok(())
 }

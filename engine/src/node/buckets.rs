@@ -8,93 +8,15 @@
 //! - A bucket is removed only while nobody holds a permit for it, on any core, and all that was queued is applied: no
 //!   acknowledged write is in a bucket that is gone.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
-use super::core::SYSTEM_SHARD;
+use super::bucket_map::{BucketWrites, Mode, WritePermit};
+use super::layout::SYSTEM_SHARD;
 use super::state::CoreState;
 use crate::error::{EngineError, Result};
 use crate::hook::{Rare, reached};
 use crate::shard::{ShardReply, ShardRequest};
-use crate::sync::signal::Signal;
 use crate::types::BucketId;
-
-/// What a bucket's writers do on one core.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Mode {
-    #[default]
-    Open,
-    /// Its deletion is being decided: new writers wait.
-    Held,
-    /// The record that removes it may have reached the drive or not, and only a restart can tell: nothing more can be
-    /// acknowledged.
-    Unknown,
-}
-
-/// The writers of one bucket on one core.
-#[derive(Default)]
-pub struct BucketWrites {
-    mode: Cell<Mode>,
-    running: Cell<usize>,
-    /// The mode, or the last writer ended.
-    changed: Signal,
-}
-
-/// The right to write to a bucket; while it is held the bucket stays.
-pub struct WritePermit(Rc<BucketWrites>);
-
-impl WritePermit {
-    fn new(writes: Rc<BucketWrites>) -> Self {
-        writes.running.set(writes.running.get() + 1);
-        Self(writes)
-    }
-}
-
-impl Drop for WritePermit {
-    fn drop(&mut self) {
-        let left = self.0.running.get() - 1;
-        self.0.running.set(left);
-        if left == 0 && self.0.mode.get() != Mode::Open {
-            self.0.changed.raise();
-        }
-    }
-}
-
-impl BucketWrites {
-    /// Whoever waits looks again.
-    pub(super) fn wake(&self) {
-        self.changed.raise();
-    }
-
-    /// What only a restart can tell stays unknown until then.
-    fn set_mode(&self, mode: Mode) {
-        if self.mode.get() != Mode::Unknown {
-            self.mode.set(mode);
-        }
-        self.changed.raise();
-    }
-
-    /// New writers wait from here on. Resolves when none runs.
-    async fn hold(&self) {
-        self.set_mode(Mode::Held);
-        loop {
-            let mark = self.changed.mark();
-            if self.running.get() == 0 {
-                return;
-            }
-            self.changed.after(mark).await;
-        }
-    }
-
-    /// None: wait.
-    fn permit(self: &Rc<Self>) -> Result<Option<WritePermit>> {
-        match self.mode.get() {
-            Mode::Open => Ok(Some(WritePermit::new(self.clone()))),
-            Mode::Held => Ok(None),
-            Mode::Unknown => Err(EngineError::WritesStopped { shard: SYSTEM_SHARD }),
-        }
-    }
-}
 
 impl CoreState {
     fn writes_of(&self, bucket: BucketId) -> Result<Rc<BucketWrites>> {

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - An entry is what was read and verified at one place of one log. A log never writes the same place of the same
-//!   lap twice, so an entry is never stale: what an overwrite or delete leaves behind is only not asked for any more.
+//!   log extent number twice, so an entry is never stale: what an overwrite or delete leaves behind is only not asked
+//!   for any more.
 //! - Each core has its own; entries are counted with all they hold, and never exceed the bytes given.
 
 use std::cell::RefCell;
@@ -14,11 +15,11 @@ use quick_cache::{OptionsBuilder, Weighter};
 
 use crate::types::{BucketId, ObjectInfo};
 
-/// Where the record lies, for ever: laps are counted up by each shard and never come again.
+/// Where the record lies, for ever: log extent numbers are counted up by each shard and never come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CacheKey {
     pub shard: u16,
-    pub lap: u64,
+    pub log_number: u64,
     pub offset: u32,
 }
 
@@ -114,9 +115,9 @@ mod tests {
     #[test]
     fn it_keeps_what_fits_and_no_more() {
         let cache = ReadCache::new(64 << 10);
-        let place = |lap| CacheKey { shard: 1, lap, offset: 8 };
-        (0..1000).for_each(|lap| cache.keep(place(lap), object(4000)));
-        let kept: Vec<_> = (0..1000).filter_map(|lap| cache.get(place(lap))).collect();
+        let place = |log_number| CacheKey { shard: 1, log_number, offset: 8 };
+        (0..1000).for_each(|log_number| cache.keep(place(log_number), object(4000)));
+        let kept: Vec<_> = (0..1000).filter_map(|log_number| cache.get(place(log_number))).collect();
         let bytes: u64 = kept.iter().map(|object| object.weight()).sum();
         assert!((8..=16).contains(&kept.len()) && bytes <= 64 << 10, "{} entries, {bytes} bytes", kept.len());
         // Larger than all of it.
@@ -127,18 +128,18 @@ mod tests {
     #[test]
     fn what_is_asked_again_stays() {
         let cache = ReadCache::new(64 << 10);
-        let place = |lap| CacheKey { shard: 1, lap, offset: 8 };
+        let place = |log_number| CacheKey { shard: 1, log_number, offset: 8 };
         cache.keep(place(0), object(4000));
-        for lap in 1..200 {
-            assert!(cache.get(place(0)).is_some(), "gone after {lap}");
-            cache.keep(place(lap), object(4000));
+        for log_number in 1..200 {
+            assert!(cache.get(place(0)).is_some(), "gone after {log_number}");
+            cache.keep(place(log_number), object(4000));
         }
     }
 
     #[test]
     fn nothing_is_kept_without_memory() {
         let cache = ReadCache::new(0);
-        let place = CacheKey { shard: 0, lap: 1, offset: 8 };
+        let place = CacheKey { shard: 0, log_number: 1, offset: 8 };
         cache.keep(place, object(1));
         assert!(!cache.is_on() && cache.get(place).is_none());
     }

@@ -5,8 +5,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::gate::Phase;
-use super::open::OpenError;
+use super::barrier::Phase;
+use super::error::OpenError;
+use super::layout::SYSTEM_SHARD;
 use super::open_shard::open_shard;
 use super::read::ObjectReader;
 use super::report::{Counters, SpaceReport};
@@ -31,8 +32,6 @@ const ATTRIBUTES_BYTES_MAX: usize = 16 << 10;
 const UPLOAD_AGE_CHECKS: u64 = 20;
 const UPLOAD_PAUSE_MS_MIN: u64 = 1000;
 const UPLOAD_PAUSE_MS_MAX: u64 = 60 * 60 * 1000;
-/// Shard that keeps the buckets.
-pub(super) const SYSTEM_SHARD: u16 = 0;
 /// Key of the lock around changes of buckets; object locks are hashes in a table of their own.
 const BUCKET_LOCK: u64 = 0;
 
@@ -91,15 +90,15 @@ impl Core {
 
     async fn open_shards(&self) -> std::result::Result<(), OpenError> {
         let state = &self.state;
-        let keepers: Vec<_> =
-            state.keepers.borrow().iter().map(|(drive, keeper)| (*drive, keeper.clone())).collect();
-        for (drive, keeper) in keepers {
-            if let Err(error) = keeper.begin_epoch(state.layout.epoch).await {
+        let allocators: Vec<_> =
+            state.allocators.borrow().iter().map(|(drive, allocator)| (*drive, allocator.clone())).collect();
+        for (drive, allocator) in allocators {
+            if let Err(error) = allocator.begin_epoch(state.layout.epoch).await {
                 // None of this core's shards will claim anything, on whatever drive: other cores' shards may wait
                 // there.
                 for drive in 0..state.layout.drives() {
-                    let give_up = move |core: &Rc<CoreState>| core.keeper(drive).give_up();
-                    state.send(state.layout.keeper_core(drive), Box::new(give_up));
+                    let give_up = move |core: &Rc<CoreState>| core.allocator(drive).give_up();
+                    state.send(state.layout.allocator_core(drive), Box::new(give_up));
                 }
                 return Err(OpenError::Device { drive, error });
             }
@@ -119,7 +118,7 @@ impl Core {
 
     async fn pass(&self, phase: Phase, good: bool) -> bool {
         let cores = self.state.layout.cores;
-        self.state.call(0, move |core| async move { core.gate.arrive(phase, good, cores).await }).await
+        self.state.call(0, move |core| async move { core.barrier.arrive(phase, good, cores).await }).await
     }
 
     /// Refuses new writes, waits until every core is quiet, checkpoints this core's shards. Resolves when all cores are
@@ -180,9 +179,9 @@ impl Core {
         for drive in 0..layout.drives() {
             let geometry = layout.geometry_of(drive);
             report.physical_bytes += u64::from(geometry.extents) * u64::from(geometry.extent_bytes);
-            let keeper = layout.keeper_core(drive);
+            let allocator = layout.allocator_core(drive);
             let (free, held) =
-                self.state.call(keeper, move |core| async move { core.keeper(drive).free() }).await;
+                self.state.call(allocator, move |core| async move { core.allocator(drive).free() }).await;
             report.free_bytes += u64::from(free - held) * u64::from(geometry.extent_bytes);
             report.reserved_bytes += u64::from(held) * u64::from(geometry.extent_bytes);
         }

@@ -3,17 +3,21 @@
 //! Invariant: the core with the connection moves the data ([`ObjectReader`], [`ObjectWriter`] read and write on their
 //! own ring); the owner core decides (lookups, reservations and commits go to it as messages).
 
+mod barrier;
+mod bucket_map;
 mod buckets;
 pub(crate) mod cache;
 mod core;
+mod error;
 #[expect(
     clippy::disallowed_methods,
     reason = "making a drive happens before there is a node, and is not simulated"
 )]
 pub(crate) mod format;
-mod gate;
 mod inspect;
+pub(crate) mod layout;
 pub mod memory;
+mod message;
 mod metrics;
 pub(crate) mod open;
 mod open_shard;
@@ -27,10 +31,11 @@ mod surroundings;
 mod write;
 
 pub use self::core::Core;
+pub use self::error::OpenError;
 pub use self::format::{FormatError, FormatOptions, FormatReport, format_drive};
 pub use self::inspect::{InspectReport, inspect_drive};
 pub use self::metrics::{NodeMetrics, ScrubMetrics, ShardMetrics};
-pub use self::open::{CoreSeed, NodeOptions, NodePlan, OpenError};
+pub use self::open::{CoreSeed, NodeOptions, NodePlan};
 pub use self::read::{Chunk, ObjectReader};
 pub use self::report::{Counters, SpaceReport};
 pub use self::scrub::ScrubOptions;

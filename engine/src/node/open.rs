@@ -8,22 +8,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 
+use super::barrier::PhaseBarrier;
+use super::bucket_map::BucketMap;
 use super::cache::ReadCache;
 use super::core::Core;
-use super::format::{FormatError, read_superblock};
-use super::gate::Gate;
-use super::state::{BucketMap, CoreState, Drive, Layout, Message};
+use super::error::OpenError;
+use super::format::read_superblock;
+use super::layout::Layout;
+use super::message::Message;
+use super::state::{CoreState, Drive};
 use crate::device::Device;
-use crate::device::file::{DriveError, OpenDrive};
+use crate::device::file::OpenDrive;
 use crate::device::latch::LatchedDevice;
 use crate::device::uring::UringDevice;
 use crate::env::Environment;
-use crate::extent::keeper::Keeper;
+use crate::extent::allocator::ExtentAllocator;
 use crate::format::superblock::SuperblockOnDisk;
 use crate::ring::driver::Driver;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Pool, Ring, RingError};
-use crate::shard::RecoverError;
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 
@@ -43,38 +46,6 @@ pub struct NodeOptions {
     pub read_cache_bytes_per_core: usize,
     /// Register buffers with the ring (needs memlock).
     pub register_buffers: bool,
-}
-
-/// Why a node does not open. Each says what is wrong and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("no drive was given; make one with `ringbolt format --drive PATH --size 8GiB`")]
-    NoDrives,
-    #[error(transparent)]
-    Drive(#[from] DriveError),
-    #[error(transparent)]
-    Format(#[from] FormatError),
-    #[error(transparent)]
-    Ring(#[from] RingError),
-    #[error(
-        "{path} belongs to another set of drives than {first}; give the drives that were formatted together"
-    )]
-    OtherSet { path: PathBuf, first: PathBuf },
-    #[error(
-        "the set has {expected} drives, {given} were given; missing: number {missing:?} \
-         (from 0, in the order of the format)"
-    )]
-    Missing { expected: u16, given: usize, missing: Vec<u16> },
-    #[error("{path} is given twice")]
-    Twice { path: PathBuf },
-    #[error("shard {shard} does not open: {error}")]
-    Recover { shard: u16, error: RecoverError },
-    #[error("drive {drive}: two shards own extent {extent}; run `ringbolt check` on the drive")]
-    Conflict { drive: u16, extent: u32 },
-    #[error("another shard of the node did not open; its own message says why")]
-    Elsewhere,
-    #[error("drive {drive}: {error}")]
-    Device { drive: u16, error: crate::device::DeviceError },
 }
 
 /// Opens nodes.
@@ -170,7 +141,7 @@ pub struct CoreSeed {
     layout: Arc<Layout>,
     drives: Arc<Vec<OpenDrive>>,
     peers: Arc<Vec<AtomicI32>>,
-    mailbox: Mailbox<Message>,
+    mailbox: Mailbox<Message<CoreState>>,
     arena_bytes: usize,
     read_cache_bytes: usize,
     register_buffers: bool,
@@ -229,17 +200,22 @@ pub struct CoreParts {
 
 impl CoreParts {
     /// A core without shards yet.
-    pub fn assemble(self, index: usize, layout: Arc<Layout>, mailbox: Mailbox<Message>) -> Rc<CoreState> {
+    pub fn assemble(
+        self,
+        index: usize,
+        layout: Arc<Layout>,
+        mailbox: Mailbox<Message<CoreState>>,
+    ) -> Rc<CoreState> {
         let environment = self.environment;
         let latch = |(drive, device)| LatchedDevice::new(device, layout.latch(drive), index);
         let devices: Vec<LatchedDevice> = (0..).zip(self.devices).map(latch).collect();
-        let kept = (0..layout.drives()).filter(|drive| layout.keeper_core(*drive) == index).map(|drive| {
+        let kept = (0..layout.drives()).filter(|drive| layout.allocator_core(*drive) == index).map(|drive| {
             let shards = layout.shards_of_drive(drive).count() as u16;
             let (device, superblock) =
                 (devices[usize::from(drive)].clone(), layout.superblocks[usize::from(drive)]);
-            (drive, Keeper::new(Rc::new(device), self.pool.clone(), superblock, shards))
+            (drive, ExtentAllocator::new(Rc::new(device), self.pool.clone(), superblock, shards))
         });
-        let keepers = kept.collect();
+        let allocators = kept.collect();
         let drives = devices.into_iter().map(|device| Drive::new(device, &environment));
         let state = Rc::new(CoreState {
             index,
@@ -252,8 +228,8 @@ impl CoreParts {
             asked: Calls::default(),
             calls: Calls::default(),
             shards: RefCell::default(),
-            keepers: RefCell::new(keepers),
-            gate: Gate::default(),
+            allocators: RefCell::new(allocators),
+            barrier: PhaseBarrier::default(),
             bucket_locks: KeyLocks::default(),
             buckets: RefCell::new(BucketMap::default()),
             closing: Cell::new(false),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::open::OpenError;
+use super::error::OpenError;
 use super::scrub;
 use super::state::CoreState;
 use super::surroundings::DriveOfCore;
@@ -20,7 +20,10 @@ pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), Open
     let recovered = match recover(core, id, drive).await {
         Ok(recovered) => recovered,
         Err(error) => {
-            core.send(core.layout.keeper_core(drive), Box::new(move |core| core.keeper(drive).give_up()));
+            core.send(
+                core.layout.allocator_core(drive),
+                Box::new(move |core| core.allocator(drive).give_up()),
+            );
             return Err(OpenError::Recover { shard: id, error });
         }
     };
@@ -45,8 +48,8 @@ pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), Open
     let scrub = scrub::load(core, &shard).await;
     shard.scrub.replace(scrub);
     core.shards.borrow_mut().insert(id, shard.clone());
-    let claim = move |core: Rc<CoreState>| async move { core.keeper(drive).claim(extents).await };
-    let claimed = core.call(core.layout.keeper_core(drive), claim).await;
+    let claim = move |core: Rc<CoreState>| async move { core.allocator(drive).claim(extents).await };
+    let claimed = core.call(core.layout.allocator_core(drive), claim).await;
     claimed.map_err(|conflict| match conflict.extent {
         u32::MAX => OpenError::Elsewhere,
         extent => OpenError::Conflict { drive, extent },

@@ -117,8 +117,8 @@ impl ObjectReader {
         let shard = core.layout.shard_of_key(bucket, key);
         let Some((found, pin)) = look_up(core, shard, bucket, key).await? else { return Ok(None) };
         let place = match &found {
-            Found::Inline { location, lap } if cached => {
-                Some(CacheKey { shard, lap: *lap, offset: location.offset })
+            Found::Inline { location, log_number } if cached => {
+                Some(CacheKey { shard, log_number: *log_number, offset: location.offset })
             }
             Found::Inline { .. } | Found::Large { .. } => None,
         };
@@ -128,11 +128,11 @@ impl ObjectReader {
         {
             return Ok(Some(Self::cached(object)));
         }
-        let (location, lap, blocks, segments) = match &found {
-            Found::Inline { location, lap } => (*location, *lap, location.blocks, &[][..]),
-            Found::Large { entry: Entry { location, record_length, segments, .. }, lap } => {
+        let (location, log_number, blocks, segments) = match &found {
+            Found::Inline { location, log_number } => (*location, *log_number, location.blocks, &[][..]),
+            Found::Large { entry: Entry { location, record_length, segments, .. }, log_number } => {
                 let blocks = blocks_covering(location.offset, *record_length);
-                (*location, *lap, blocks, segments.as_slice())
+                (*location, *log_number, blocks, segments.as_slice())
             }
         };
         let (extent, offset) = (location.extent, location.offset);
@@ -146,7 +146,7 @@ impl ObjectReader {
         let damaged = |what| EngineError::Damaged { what, extent, offset };
         let start = (offset - first) as usize;
         let bytes = &buffer[start..length];
-        let mark = mark_at(core, shard, lap, offset, bytes);
+        let mark = mark_at(core, shard, log_number, offset, bytes);
         let view = RecordView::parse(bytes, mark).map_err(|_| damaged("record"))?;
         let Ok(Mutation::Put(put)) = view.mutation() else { return Err(damaged("record payload")) };
         if put.bucket != bucket.0 || put.key != key {
@@ -269,12 +269,12 @@ impl ObjectReader {
     }
 }
 
-/// The mark of what was written at `offset` of the log extent with number `lap`.
-fn mark_at(core: &CoreState, shard: u16, lap: u64, offset: u32, record: &[u8]) -> u32 {
+/// The mark of what was written at `offset` of the log extent with number `log_number`.
+fn mark_at(core: &CoreState, shard: u16, log_number: u64, offset: u32, record: &[u8]) -> u32 {
     let geometry = core.layout.geometry_of(core.layout.drive_of(shard));
     match geometry.planted.is(Bug::IgnoreMark) {
         true => RecordView::apparent_mark(record),
-        false => geometry.record_mark(shard, lap, offset),
+        false => geometry.record_mark(shard, log_number, offset),
     }
 }
 

@@ -61,7 +61,8 @@ impl Counters {
             sum.checkpoint_bytes += own.checkpoint_bytes;
         }
         sum.slice_bytes = core.drives.iter().map(|drive| drive.slice_bytes.get()).sum();
-        sum.superblock_bytes = core.keepers.borrow().values().map(|keeper| keeper.written_bytes()).sum();
+        sum.superblock_bytes =
+            core.allocators.borrow().values().map(|allocator| allocator.written_bytes()).sum();
         sum.flushes = core.drives.iter().map(|drive| drive.flush.flushes()).sum();
         sum
     }

@@ -7,38 +7,15 @@
 
 use std::rc::Rc;
 
-use tracing::Instrument;
-
-use super::buckets::WritePermit;
-use super::state::{CoreState, Message};
-use crate::env::LocalFuture;
+use super::bucket_map::WritePermit;
+use super::message::{Answered, Asked, Message, Told};
+use super::state::CoreState;
+use crate::env::{LocalFuture, LocalTask};
 use crate::error::Result;
-use crate::extent::keeper::Class;
+use crate::extent::allocator::Class;
 use crate::format::record::SegmentV1;
 use crate::shard::{Reservation, Reserved, Shard, ShardReply, ShardRequest};
-use crate::types::BucketId;
-
-/// A request on its way to the core of its shard.
-pub struct Asked {
-    from: usize,
-    call: u64,
-    shard: u16,
-    request: ShardRequest,
-    /// The span of whoever asks: it names the request of the client in what is logged for it.
-    span: tracing::Span,
-}
-
-/// An answer on its way back.
-pub struct Answered {
-    call: u64,
-    reply: Result<ShardReply>,
-}
-
-/// A request that nobody waits for.
-pub struct Told {
-    shard: u16,
-    request: ShardRequest,
-}
+use crate::types::{BucketId, RequestId};
 
 enum Served {
     Now(Result<ShardReply>),
@@ -116,6 +93,14 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
     }
 }
 
+/// A task that works for a client's request, if it works for one.
+fn on_behalf_of(client: Option<RequestId>, work: impl Future<Output = ()> + 'static) -> LocalTask {
+    match client {
+        Some(client) => Box::pin(client.scope(work)),
+        None => Box::pin(work),
+    }
+}
+
 fn later(work: impl Future<Output = Result<ShardReply>> + 'static) -> Served {
     Served::Later(Box::pin(work))
 }
@@ -162,8 +147,7 @@ impl CoreState {
             };
         }
         let (call, answer) = self.asked.register(Some(self.undo_of(shard)));
-        let span = tracing::Span::current();
-        let asked = Asked { from: self.index, call, shard, request, span };
+        let asked = Asked { from: self.index, call, shard, request, client: RequestId::current() };
         self.send_message(owner, Message::Ask(Box::new(asked)));
         answer.await
     }
@@ -194,7 +178,7 @@ impl CoreState {
         let (call, answer) = self.asked.register(Some(self.undo_of(shard)));
         let here = self.clone();
         let work = async move { here.asked.complete(call, work.await) };
-        self.environment.spawn(Box::pin(work.in_current_span()));
+        self.environment.spawn(on_behalf_of(RequestId::current(), work));
         answer.await
     }
 
@@ -219,14 +203,16 @@ impl CoreState {
 
     /// A request came in from another core.
     pub(super) fn asked(self: &Rc<Self>, asked: Asked) {
-        let Asked { from, call, shard, request, span } = asked;
-        let served = span.in_scope(|| serve(self, shard, request));
+        let Asked { from, call, shard, request, client } = asked;
+        let entered = client.map(RequestId::enter);
+        let served = serve(self, shard, request);
+        drop(entered);
         match served {
             Served::Now(reply) => self.answer(from, call, reply),
             Served::Later(work) => {
                 let here = self.clone();
                 let work = async move { here.answer(from, call, work.await) };
-                self.environment.spawn(Box::pin(work.instrument(span)));
+                self.environment.spawn(on_behalf_of(client, work));
             }
         }
     }

@@ -269,7 +269,7 @@ pub fn drive(size_bytes: u64, shards: u64) -> DriveSizing {
     let extents = room.min(u64::from(EXTENTS_MAX));
     let shards = shards.max(1);
     let (dead_bytes_max, checkpoint_after_bytes) =
-        super::state::maintenance_bytes(size_bytes, shards, extent_bytes);
+        super::layout::maintenance_bytes(size_bytes, shards, extent_bytes);
     DriveSizing {
         extent_bytes,
         extents,

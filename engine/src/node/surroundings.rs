@@ -6,7 +6,7 @@ use super::state::CoreState;
 use crate::device::DeviceError;
 use crate::env::LocalFuture;
 use crate::error::{EngineError, Result};
-use crate::extent::keeper::{Class, HeldBack, Refusal, Taken};
+use crate::extent::allocator::{Class, HeldBack, Refusal, Taken};
 use crate::format::superblock::ShardRootOnDisk;
 use crate::shard::Surroundings;
 use crate::types::BucketId;
@@ -37,15 +37,16 @@ impl Surroundings for DriveOfCore {
     fn take_extent(&self, class: Class) -> LocalFuture<std::result::Result<Taken, Refusal>> {
         let Ok(core) = self.core() else { return at_once(Err(Refusal::Scarce)) };
         let drive = self.drive;
-        let keeper = core.layout.keeper_core(drive);
-        if keeper == core.index {
-            return at_once(core.take_kept(drive, class));
+        let allocator = core.layout.allocator_core(drive);
+        if allocator == core.index {
+            return at_once(core.take_free_extent(drive, class));
         }
         Box::pin(async move {
             let orphan = move |core: &Rc<CoreState>, taken: std::result::Result<Taken, Refusal>| {
                 taken.into_iter().for_each(|taken| core.give_extent(drive, taken.extent));
             };
-            core.call_or(keeper, move |core| async move { core.take_kept(drive, class) }, orphan).await
+            core.call_or(allocator, move |core| async move { core.take_free_extent(drive, class) }, orphan)
+                .await
         })
     }
 

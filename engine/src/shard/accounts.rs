@@ -8,7 +8,6 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::state::Effects;
 use crate::extent::slices::SliceSpace;
 use crate::extent::{Geometry, RunCount, run_units, segment_units};
 use crate::format::record::{Mutation, RunV1, SegmentV1};
@@ -16,6 +15,19 @@ use crate::format::slice::UNIT_BYTES;
 use crate::hook::{Bug, Rare, reached};
 use crate::log::RecordPlace;
 use crate::log::space::LogSpace;
+
+/// What a live shard must account for after a change. Recovery derives it anew instead.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Extent and bytes of the record that is live now.
+    pub gained: Option<(u32, u32)>,
+    /// Extent and bytes of the record that is dead now.
+    pub lost: Option<(u32, u32)>,
+    /// Slices that nothing names any more, with the generation of the object that readers may have pinned.
+    pub freed: Vec<(u64, SegmentV1)>,
+    /// Of an object whose slices were moved: its runs as they were, and as they are.
+    pub relocated: Option<(RunCount, RunCount)>,
+}
 
 /// A freed run waits for a checkpoint behind `sequence`.
 struct Freed {

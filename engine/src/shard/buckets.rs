@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::instance::Shard;
 use crate::error::{EngineError, Result};
-use crate::extent::keeper::Class;
+use crate::extent::allocator::Class;
 use crate::format::record::{BucketDeleteV1, BucketV1, DeleteV1, EncodedRecord, Mutation};
 use crate::types::{Attributes, Bucket, BucketCreated, BucketId};
 

@@ -13,7 +13,7 @@ use super::maintenance::{Peak, Task};
 use super::recover::{RecoverError, Source};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
-use crate::extent::keeper::{Class, Refusal};
+use crate::extent::allocator::{Class, Refusal};
 use crate::format::checkpoint::{
     CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1,
     HEADER_BYTES, KIND_BUCKETS, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_ROOT, KIND_UPLOADS, LogPlaceV1,
@@ -256,7 +256,7 @@ impl<'a> Writer<'a> {
             length: Le32::new(place.length),
             sequence: Le64::new(self.sequence),
             crc: Le32::new(place.crc),
-            log_epoch: Le32::new(epoch_of(position.lap)),
+            log_epoch: Le32::new(epoch_of(position.log_number)),
         };
         self.shard.surroundings.install_root(installed).await??;
         Ok((logs, installed))

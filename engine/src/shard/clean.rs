@@ -240,7 +240,7 @@ impl Shard {
                 read => read?,
             };
             let bytes = &buffer[start..];
-            if let Ok((put, view)) = self.put_of((bucket, key), (entry, victim.lap), bytes) {
+            if let Ok((put, view)) = self.put_of((bucket, key), (entry, victim.log_number), bytes) {
                 return Ok(Some((Mutation::Put(put), view.moved_copy())));
             }
             let seen = crc32c::crc32c(&bytes[..entry.record_length as usize]);
@@ -307,7 +307,7 @@ impl Shard {
     /// Whether a batch is what this shard's log wrote at `offset` of the extent.
     fn wrote(&self, header: &BatchHeaderOnDisk, closed: ClosedExtent, offset: u32) -> bool {
         (header.shard.get(), header.drive.get()) == (self.id, self.geometry.drive_id)
-            && header.lap.get() == closed.lap
+            && header.log_number.get() == closed.log_number
             && header.is_at(closed.extent, offset)
     }
 

@@ -1,5 +1,5 @@
-//! The way of a commit: the caller holds the key's lock and has judged the change; here room is made for its record, the
-//! record is queued, and once it is durable the change is applied and its caller told.
+//! The way of a commit: the caller holds the key's lock and has judged the change; here room is made for its record,
+//! the record is queued, and once it is durable the change is applied and its caller told.
 //!
 //! A caller that goes away before the record is queued leaves nothing; one that goes away later does not stop it.
 
@@ -10,7 +10,7 @@ use super::instance::{Commit, Shard};
 use super::space::Reserved;
 use crate::device::DeviceError;
 use crate::error::{EngineError, Result};
-use crate::extent::keeper::{Class, Taken};
+use crate::extent::allocator::{Class, Taken};
 use crate::format::record::{EncodedRecord, Mutation, PutV1};
 use crate::hook::{Rare, reached};
 use crate::log::RecordPlace;
@@ -178,8 +178,8 @@ impl LogOwner for Shard {
         self.state.borrow_mut().space.logs.wrote(extent, end);
     }
 
-    fn entered(&self, extent: u32, lap: u64) {
-        self.state.borrow_mut().space.logs.add(extent, lap, 0);
+    fn entered(&self, extent: u32, log_number: u64) {
+        self.state.borrow_mut().space.logs.add(extent, log_number, 0);
     }
 
     /// The next extent, or what a checkpoint gives back: that needs nothing of the log's writer, which waits here.

@@ -164,10 +164,10 @@ impl Shard {
         };
         let Some((found, pins)) = self.lookup(bucket, key)? else { return Ok(Moved::Skipped) };
         let _pinned = Pinned { shard: self, pins };
-        let Found::Large { entry, lap } = found else { return Ok(Moved::Skipped) };
+        let Found::Large { entry, log_number } = found else { return Ok(Moved::Skipped) };
         let mut put = {
             let (buffer, start) = self.read_record(&entry).await?;
-            self.put_of((bucket, key), (&entry, lap), &buffer[start..])?.0
+            self.put_of((bucket, key), (&entry, log_number), &buffer[start..])?.0
         };
         // 2. and 3.
         let mut handles = Vec::new();
@@ -208,12 +208,12 @@ impl Shard {
     pub(super) fn put_of<'a>(
         &self,
         (bucket, key): (BucketId, &[u8]),
-        (entry, lap): (&Entry, u64),
+        (entry, log_number): (&Entry, u64),
         bytes: &'a [u8],
     ) -> Result<(PutV1, RecordView<'a>)> {
         let (extent, offset) = (entry.location.extent, entry.location.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
-        let mark = self.geometry.record_mark(self.id, lap, offset);
+        let mark = self.geometry.record_mark(self.id, log_number, offset);
         let view = RecordView::parse(bytes, mark).map_err(|_| damaged("record"))?;
         let Ok(Mutation::Put(put)) = view.mutation() else { return Err(damaged("record payload")) };
         let own = put.bucket == bucket.0 && put.key == key && put.generation == entry.generation;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::instance::Shard;
 use crate::error::Result;
-use crate::extent::keeper::Class;
+use crate::extent::allocator::Class;
 use crate::format::record::{DeleteV1, EncodedRecord, Mutation};
 use crate::types::{BucketId, Deleted, WriteCondition};
 

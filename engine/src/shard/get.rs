@@ -16,10 +16,10 @@ use crate::types::BucketId;
 /// Where an object is.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// Record and data together, in the extent's life `lap`.
-    Inline { location: Location, lap: u64 },
-    /// The record, in the extent's life `lap`; the slices are in the entry.
-    Large { entry: Entry, lap: u64 },
+    /// Record and data together, in the extent's life `log_number`.
+    Inline { location: Location, log_number: u64 },
+    /// The record, in the extent's life `log_number`; the slices are in the entry.
+    Large { entry: Entry, log_number: u64 },
 }
 
 /// What a reader holds: the log extent of the record, and for a large object its generation.
@@ -39,16 +39,16 @@ impl Shard {
         let mut found = match state.points.find(self.hash(bucket, key)) {
             Probe::None => return Ok(None),
             Probe::One(packed) if Location::unpack(packed).blocks > 0 => {
-                Found::Inline { location: Location::unpack(packed), lap: 0 }
+                Found::Inline { location: Location::unpack(packed), log_number: 0 }
             }
             Probe::One(_) | Probe::Many => {
                 let Some(value) = state.index.get(&keys::encode(bucket.0, key)) else { return Ok(None) };
                 let damaged = EngineError::Damaged { what: "index entry", extent: 0, offset: 0 };
                 let entry = Entry::decode(value).ok_or(damaged)?;
                 if entry.is_large() {
-                    Found::Large { entry, lap: 0 }
+                    Found::Large { entry, log_number: 0 }
                 } else {
-                    Found::Inline { location: entry.location, lap: 0 }
+                    Found::Inline { location: entry.location, log_number: 0 }
                 }
             }
         };
@@ -58,8 +58,8 @@ impl Shard {
                 Pins { extent: entry.location.extent, object: Some(entry.generation) }
             }
         };
-        let (Found::Inline { lap, .. } | Found::Large { lap, .. }) = &mut found;
-        *lap = state.space.logs.pin(pins.extent);
+        let (Found::Inline { log_number, .. } | Found::Large { log_number, .. }) = &mut found;
+        *log_number = state.space.logs.pin(pins.extent);
         if let Some(generation) = pins.object {
             state.space.pin_object(generation);
         }

@@ -1,8 +1,8 @@
 //! One shard, alive on its core: its state, its log, and the owners of its upkeep.
 //!
 //! Invariants:
-//! - The index changes only in [`State::apply`], in the order of the log, after the record is durable; recovery runs the
-//!   same code over the same records.
+//! - The index changes only in [`State::apply`], in the order of the log, after the record is durable; recovery runs
+//!   the same code over the same records.
 //! - Changes of one key follow each other: each holds the key's lock from its check until it is applied.
 //! - Space is given back only when the record that freed it is durable, its readers are gone, and a checkpoint
 //!   that does not name it is in force (law 6).

@@ -8,7 +8,7 @@
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::extent::keeper::HeldBack;
+use crate::extent::allocator::HeldBack;
 use crate::extent::slices::SliceSpace;
 use crate::format::slice::UNIT_BYTES;
 use crate::format::superblock::ShardRootOnDisk;

@@ -5,11 +5,12 @@
 
 use std::rc::Rc;
 
+use super::info::{info_of, part_info};
 use super::instance::Shard;
 use super::space::Reserved;
 use super::state::{Upload, UploadKey};
 use crate::error::{EngineError, Result};
-use crate::extent::keeper::Class;
+use crate::extent::allocator::Class;
 use crate::format::record::{
     EncodedRecord, Mutation, PartPutV1, PartV1, PutV1, SegmentV1, UploadAbortV1, UploadPartV1, UploadV1,
 };
@@ -156,7 +157,7 @@ impl Shard {
                 .filter(|segment| segment.length > 0)
                 .collect(),
         };
-        let info = super::put::info_of(&put);
+        let info = info_of(&put);
         self.commit_put(put, Vec::new(), guard, None).await?;
         Ok(info)
     }
@@ -293,15 +294,5 @@ fn upload_info(key: &[u8], id: u128, upload: &Upload) -> UploadInfo {
         initiated_ms: upload.initiated_ms,
         attributes: upload.attributes.clone(),
         parts: Vec::new(),
-    }
-}
-
-pub(super) fn part_info(part: &PartV1) -> PartInfo {
-    PartInfo {
-        number: part.number,
-        size_bytes: part.size,
-        modified_ms: part.modified_ms,
-        etag: Etag { md5: part.md5, parts: 0 },
-        attributes: part.attributes.clone(),
     }
 }

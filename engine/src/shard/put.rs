@@ -5,12 +5,12 @@
 
 use std::rc::Rc;
 
+use super::info::info_of;
 use super::instance::Shard;
-use super::multipart::part_info;
 use super::space::Reserved;
 use crate::error::Result;
 use crate::format::record::{PutV1, SegmentV1};
-use crate::types::{BucketId, Etag, ObjectInfo, ObjectMeta, UploadId, WriteCondition};
+use crate::types::{BucketId, ObjectInfo, ObjectMeta, WriteCondition};
 
 /// Where the bytes are.
 #[derive(Debug)]
@@ -74,18 +74,5 @@ impl Shard {
         let info = info_of(&put);
         self.commit_put(put, data, guard, reserved).await?;
         Ok(info)
-    }
-}
-
-/// What a record says of its object.
-pub fn info_of(put: &PutV1) -> ObjectInfo {
-    ObjectInfo {
-        size_bytes: put.size,
-        modified_ms: put.modified_ms,
-        etag: Etag { md5: put.md5, parts: put.etag_parts },
-        attributes: put.attributes.clone(),
-        parts: put.parts.iter().map(part_info).collect(),
-        upload: put.upload.map(UploadId),
-        generation: put.generation,
     }
 }

@@ -127,7 +127,7 @@ impl Source<'_> {
                 self.add_log(&mut state, root.extent.get(), 1, 0)?;
                 LogPosition {
                     extent: root.extent.get(),
-                    lap: 1,
+                    log_number: 1,
                     offset: 0,
                     sequence: root.sequence.get(),
                     previous_crc: 0,
@@ -153,7 +153,7 @@ impl Source<'_> {
             .run(|mutation, place| {
                 replayed += 1;
                 if let Mutation::LogExtent(next) = &mutation {
-                    self.add_log(&mut state, next.extent, next.lap, 0)
+                    self.add_log(&mut state, next.extent, next.log_number, 0)
                         .map_err(|_| FormatDamage::Field("log extent"))?;
                 }
                 state.apply(&mutation, place);
@@ -179,11 +179,17 @@ impl Source<'_> {
     }
 
     /// Adds an extent of the log, once.
-    fn add_log(&self, state: &mut State, extent: u32, lap: u64, written: u32) -> Result<(), RecoverError> {
+    fn add_log(
+        &self,
+        state: &mut State,
+        extent: u32,
+        log_number: u64,
+        written: u32,
+    ) -> Result<(), RecoverError> {
         if extent >= self.geometry.extents || state.space.logs.contains(extent) {
             return Err(RecoverError::Log { extent });
         }
-        state.space.logs.add(extent, lap, written.min(self.geometry.extent_bytes));
+        state.space.logs.add(extent, log_number, written.min(self.geometry.extent_bytes));
         Ok(())
     }
 
@@ -221,7 +227,7 @@ impl Source<'_> {
         state.space.checkpoint_extents = root.extents;
         state.space.checkpoint_sequence = place.sequence.get();
         for log in logs.iter().chain(&root.logs) {
-            self.add_log(state, log.extent, log.lap, log.written)?;
+            self.add_log(state, log.extent, log.log_number, log.written)?;
         }
         let last = root.logs.last().ok_or(damage(FormatDamage::Field("logs")))?;
         let offset = root.replay_offset;
@@ -233,7 +239,7 @@ impl Source<'_> {
         }
         Ok(LogPosition {
             extent: last.extent,
-            lap: last.lap,
+            log_number: last.log_number,
             offset: root.replay_offset,
             sequence: root.replay_sequence,
             previous_crc: root.replay_previous_crc,

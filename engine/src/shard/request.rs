@@ -11,7 +11,7 @@ use super::get::{Found, Pins};
 use super::multipart::{CompleteCommit, PartCommit};
 use super::put::PutCommit;
 use crate::error::DeviceError;
-use crate::extent::keeper::Refusal;
+use crate::extent::allocator::Refusal;
 use crate::format::record::RunV1;
 use crate::types::{
     Attributes, BucketId, Deleted, ListPage, ListQuery, ObjectInfo, PartInfo, UploadId, UploadInfo,

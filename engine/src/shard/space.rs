@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::instance::Shard;
 use super::state::State;
 use crate::error::{EngineError, Result};
-use crate::extent::keeper::{Class, HeldBack, Refusal, Taken};
+use crate::extent::allocator::{Class, HeldBack, Refusal, Taken};
 use crate::extent::slices::SliceSpace;
 use crate::extent::{run_units, tail_units};
 use crate::format::record::{RunV1, SegmentV1};
@@ -205,7 +205,7 @@ impl Shard {
             if reclaimed {
                 continue;
             }
-            // What moving slices gains is part of what the keeper counts: a full drive has none of it.
+            // What moving slices gains is part of what the allocator counts: a full drive has none of it.
             let compacted = refusal == Refusal::Scarce && self.surroundings.compact(self.id).await;
             if enough() {
                 return None;
@@ -221,7 +221,7 @@ impl Shard {
         EngineError::NoSpace { free_bytes: self.state.borrow().space.gap_bytes() }
     }
 
-    /// After each batch: is it time for a checkpoint or for the cleaner, and does the keeper hold enough back?
+    /// After each batch: is it time for a checkpoint or for the cleaner, and does the allocator hold enough back?
     pub(crate) fn after_batch(self: &Rc<Self>) {
         // Law 5. In release builds it is asserted at every checkpoint.
         debug_assert!(self.space().adds_up(), "{:?}", self.space());
@@ -232,8 +232,8 @@ impl Shard {
         self.relieve();
     }
 
-    /// Tells the keeper what this shard needs on a full drive, see [`needed_extents`]; what its cleaner works in; its
-    /// share; and what that would gain.
+    /// Tells the allocator what this shard needs on a full drive, see [`needed_extents`]; what its cleaner works in;
+    /// its share; and what that would gain.
     pub(super) fn hold_back(self: &Rc<Self>) {
         let (needed, gainable) = {
             let state = self.state.borrow();

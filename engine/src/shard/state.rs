@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::accounts::Accounts;
+use super::accounts::{Accounts, Effects};
 use super::entry::{Entry, INLINE_RECORD_BYTES_MAX, Location};
 use super::settings::Settings;
 use crate::extent::{Geometry, RunCount, coalesce, runs_one_by_one};
@@ -80,19 +80,6 @@ pub struct State {
     pub(super) next_bucket: u32,
     next_generation: u64,
     pub(crate) space: Accounts,
-}
-
-/// What a live shard must account for after a change. Recovery derives it anew instead.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Effects {
-    /// Extent and bytes of the record that is live now.
-    pub gained: Option<(u32, u32)>,
-    /// Extent and bytes of the record that is dead now.
-    pub lost: Option<(u32, u32)>,
-    /// Slices that nothing names any more, with the generation of the object that readers may have pinned.
-    pub freed: Vec<(u64, SegmentV1)>,
-    /// Of an object whose slices were moved: its runs as they were, and as they are.
-    pub relocated: Option<(RunCount, RunCount)>,
 }
 
 impl Effects {

@@ -3,7 +3,7 @@
 use crate::device::DeviceError;
 use crate::env::LocalFuture;
 use crate::error::Result;
-use crate::extent::keeper::{Class, HeldBack, Refusal, Taken};
+use crate::extent::allocator::{Class, HeldBack, Refusal, Taken};
 use crate::format::superblock::ShardRootOnDisk;
 use crate::types::BucketId;
 

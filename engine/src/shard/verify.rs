@@ -114,8 +114,8 @@ impl Source<'_> {
             let (extent, offset) = (entry.location.extent, entry.location.offset);
             let (length, generation) = (entry.record_length, entry.generation);
             match state.space.logs.number_of(extent).filter(|_| self.fits(extent, offset, length)) {
-                Some(lap) => {
-                    let mark = self.geometry.record_mark(self.shard, lap, offset);
+                Some(log_number) => {
+                    let mark = self.geometry.record_mark(self.shard, log_number, offset);
                     records.push(RecordToRead { extent, offset, length, generation, mark });
                 }
                 None => drop(bad.insert((extent, offset), "record place")),

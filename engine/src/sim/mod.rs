@@ -8,13 +8,10 @@
 //! drives are [`SimDevice`](crate::sim::device::SimDevice)s that the cores share as they share a real drive.
 
 pub mod device;
-mod executor;
 mod node;
-mod random;
 
-pub use self::executor::{Odds, Simulator, TraceStep};
 pub use self::node::{HeldBuffers, Leftovers, SimNode, SimOptions, format_sim_drives};
-pub use self::random::Random;
+pub use crate::executor::{Odds, Random, Simulator, TraceStep};
 #[cfg(feature = "planted-bugs")]
 pub use crate::hook::take_reached;
 pub use crate::hook::{Bug, Rare};

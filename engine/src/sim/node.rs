@@ -8,15 +8,16 @@ use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use super::{Odds, Simulator};
 use crate::device::Device;
 use crate::env::{Environment, LocalTask};
+use crate::executor::{Odds, Simulator};
 use crate::format::BLOCK_BYTES;
 use crate::format::superblock::{COPIES, COPY_STRIDE, SuperblockOnDisk};
 use crate::node::cache::ReadCache;
 use crate::node::format::{FormatError, Place, SLOT_BYTES, choose_superblock, superblock};
+use crate::node::layout::Layout;
 use crate::node::open::{CoreParts, MAILBOX_CAPACITY};
-use crate::node::state::{CoreState, Layout};
+use crate::node::state::CoreState;
 use crate::node::{Core, OpenError, SpaceReport};
 use crate::ring::arena::CHUNK_BYTES;
 use crate::ring::mailbox::{Mailbox, Notifier};
@@ -288,7 +289,7 @@ impl SimNode {
     }
 
     /// What must hold at any moment, whatever is under way: the space of each shard adds up, and no extent has two
-    /// owners (laws 4 to 6). Extents on their way between a shard and its keeper belong to nobody here.
+    /// owners (laws 4 to 6). Extents on their way between a shard and its allocator belong to nobody here.
     ///
     /// # Panics
     /// When it does not hold.
@@ -308,8 +309,8 @@ impl SimNode {
                     .into_iter()
                     .for_each(|extent| own(shard.drive, extent, format!("shard {}", shard.id)));
             }
-            for (drive, keeper) in &*state.keepers.borrow() {
-                let free = if keeper.is_ready() { keeper.free_extents() } else { Vec::new() };
+            for (drive, allocator) in &*state.allocators.borrow() {
+                let free = if allocator.is_ready() { allocator.free_extents() } else { Vec::new() };
                 free.into_iter().for_each(|extent| own(*drive, extent, "nobody".to_owned()));
             }
         }
@@ -330,11 +331,11 @@ impl SimNode {
 
     /// Free extents over all drives, the held back ones included.
     pub fn free_extents(&self) -> u32 {
-        let keepers = self.states.iter().flat_map(|state| {
-            let keepers = state.keepers.borrow();
-            keepers.values().cloned().collect::<Vec<_>>()
+        let allocators = self.states.iter().flat_map(|state| {
+            let allocators = state.allocators.borrow();
+            allocators.values().cloned().collect::<Vec<_>>()
         });
-        keepers.map(|keeper| keeper.free().0).sum()
+        allocators.map(|allocator| allocator.free().0).sum()
     }
 }
 

@@ -121,8 +121,12 @@ type Forgery = fn(&mut BatchHeaderOnDisk);
 fn a_whole_batch_that_does_not_continue_the_log_is_not_part_of_it() {
     let forgeries: [(&str, bool, Forgery); 7] = [
         ("nothing", true, |_| ()),
-        ("earlier life of the extent", false, |header| header.lap = Le64::new(header.lap.get() - 1)),
-        ("later life of the extent", false, |header| header.lap = Le64::new(header.lap.get() + 1)),
+        ("earlier life of the extent", false, |header| {
+            header.log_number = Le64::new(header.log_number.get() - 1)
+        }),
+        ("later life of the extent", false, |header| {
+            header.log_number = Le64::new(header.log_number.get() + 1)
+        }),
         ("predecessor", false, |header| header.previous_crc = Le32::new(header.previous_crc.get() ^ 1)),
         ("number", false, |header| header.sequence = Le64::new(header.sequence.get() + 1)),
         ("shard", false, |header| header.shard = Le16::new(header.shard.get() + 1)),

@@ -240,7 +240,7 @@ fn empty_and_compare(world: &World, shared: &Rc<Shared>, plan: &Plan) {
         on.checkpoint().await.expect("a checkpoint");
         on.checkpoint().await.expect("a checkpoint");
     });
-    // Extents on their way back to the keeper arrive.
+    // Extents on their way back to the allocator arrive.
     world.sim.run_until_idle();
     let on = node.clone();
     world.run(async move {

@@ -5,6 +5,7 @@
 
 mod cli;
 mod disk;
+mod log;
 
 use clap::Parser;
 use cli::{Cli, execute};

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::leaf::{self, Cursor, LeafError, Position, check};
+use super::super::check::{LeafError, check};
+use super::super::leaf::{self, Cursor, Position};
 use super::super::{OrderedIndex, edit};
 use super::{key, value};
 

@@ -10,8 +10,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
+use super::fate::SECTOR;
+use crate::executor::Random;
 use crate::format::BLOCK_BYTES;
-use crate::sim::Random;
 
 /// Places written to that are remembered as targets.
 const PLACES_REMEMBERED: usize = 512;
@@ -244,7 +245,7 @@ impl Injector {
         if self.plan.is_empty() && !self.writes_fail && self.unwritable.is_empty() {
             return Course::Well;
         }
-        let sectors = length / super::SECTOR;
+        let sectors = length / SECTOR;
         if !self.writes_fail && self.strikes(FaultKind::WritesFail) {
             self.writes_fail = true;
         }
@@ -281,8 +282,8 @@ impl Injector {
             0 => Course::Interrupted,
             1..=8 => Course::Short { bytes: 1 + self.random.below(length as u64 - 1) as usize },
             _ => {
-                let sectors = (length / super::SECTOR) as u64;
-                Course::Short { bytes: (1 + self.random.below(sectors - 1) as usize) * super::SECTOR }
+                let sectors = (length / SECTOR) as u64;
+                Course::Short { bytes: (1 + self.random.below(sectors - 1) as usize) * SECTOR }
             }
         }
     }

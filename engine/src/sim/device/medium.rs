@@ -10,12 +10,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
+use super::fate::{Fate, Faults, SECTOR};
 use super::faults::{FaultKind, Injector};
-use super::{Fate, Faults, SECTOR};
 use crate::device::Durability;
+use crate::executor::{Random, Simulator};
 use crate::ring::Buffer;
 use crate::ring::uring::Completion;
-use crate::sim::{Random, Simulator};
 
 /// Longest way of an operation, and of one that is delayed, microseconds.
 const OPERATION_US_MAX: u64 = 200;

@@ -20,46 +20,22 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+mod fate;
 mod faults;
 mod medium;
 
+use self::fate::SECTOR;
+pub use self::fate::{Fate, Faults};
 use self::faults::Course;
 pub use self::faults::{FaultCounts, FaultKind, FaultPlan};
 use self::medium::{Medium, Wait, Work};
 use crate::device::transfer::Transfer;
 use crate::device::{Device, DeviceError, Durability, FlushFuture, IoFuture, assert_aligned};
 use crate::env::LocalTask;
+use crate::executor::Simulator;
 use crate::ring::Buffer;
 use crate::ring::arena::ALIGNMENT;
 use crate::ring::uring::Completion;
-use crate::sim::Simulator;
-
-const SECTOR: usize = 512;
-
-/// What becomes of one write that was not durable when the power goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    Kept,
-    Lost,
-    /// The first sectors are there, the others are not.
-    Torn {
-        sectors: usize,
-    },
-    /// Sector `n` is there if bit `n % 64` is set.
-    Scattered {
-        mask: u64,
-    },
-}
-
-/// What the drive does wrong from now on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    pub fail_reads: bool,
-    pub fail_writes: bool,
-    pub fail_flushes: bool,
-    /// Flushes answer well and do nothing: what a test of the tests plants.
-    pub lie_about_flushes: bool,
-}
 
 /// Clones share the medium.
 #[derive(Clone)]

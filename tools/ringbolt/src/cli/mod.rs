@@ -9,11 +9,12 @@ mod size;
 use self::duration::parse_duration_ms;
 use self::size::{CpuList, parse_cpus, parse_size, parse_size_or_off};
 use crate::disk::check::{self, CheckArgs};
+use crate::log::WithRequest;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringbolt_engine::node::{InspectReport, ScrubOptions, inspect_drive};
 use ringbolt_plan::cli::PlanArgs;
 use ringbolt_server::auth::RootCredentials;
-use ringbolt_server::log::WithRequest;
+
 use ringbolt_server::run::{ServeError, ServeOptions, format_with_progress, human_size, run};
 use ringbolt_torture::TortureArgs;
 use std::ffi::OsString;

@@ -20,12 +20,12 @@ pub enum Phase {
 
 /// See the module.
 #[derive(Default)]
-pub struct Gate {
+pub struct PhaseBarrier {
     arrived: RefCell<BTreeMap<Phase, (usize, bool)>>,
     changed: Signal,
 }
 
-impl Gate {
+impl PhaseBarrier {
     /// One more core is there; `good` when it got there well. Resolves when all `cores` are: whether all were well.
     pub async fn arrive(&self, phase: Phase, good: bool, cores: usize) -> bool {
         {

@@ -1,4 +1,4 @@
-//! A drive's keeper: its free extents and its superblock, on one core.
+//! A drive's allocator: its free extents and its superblock, on one core.
 //!
 //! Invariants:
 //! - An extent is free or has exactly one owner; taking and giving back happen by message, on this core.
@@ -73,7 +73,7 @@ pub struct ClaimConflict {
 }
 
 /// See the module.
-pub struct Keeper {
+pub struct ExtentAllocator {
     device: Rc<dyn Device>,
     pool: Pool,
     state: RefCell<State>,
@@ -108,7 +108,7 @@ impl State {
     }
 }
 
-impl Keeper {
+impl ExtentAllocator {
     /// Of a drive with `superblock`, on which `shards` shards live.
     pub fn new(device: Rc<dyn Device>, pool: Pool, superblock: SuperblockOnDisk, shards: u16) -> Rc<Self> {
         let extents = superblock.extents.get();
@@ -116,7 +116,7 @@ impl Keeper {
             extents,
             free: (0..extents).collect(),
             held_back: BTreeMap::new(),
-            // The keeper's own claim is made when the new epoch is on the drive.
+            // The allocator's own claim is made when the new epoch is on the drive.
             unclaimed: shards + 1,
             conflict: None,
             superblock,

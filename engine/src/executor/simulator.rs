@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::Random;
+use super::random::Random;
 use crate::env::{Environment, LocalTask};
 use crate::ring::Pool;
 
@@ -200,7 +200,7 @@ impl Simulator {
     ///
     /// # Panics
     /// When an earlier node, which is gone, still holds one of them.
-    pub(super) fn pool(&self, core: usize, bytes: usize) -> std::io::Result<Pool> {
+    pub(crate) fn pool(&self, core: usize, bytes: usize) -> std::io::Result<Pool> {
         let mut pools = self.0.pools.borrow_mut();
         while pools.len() <= core {
             pools.push((bytes, Pool::new(bytes)?));
@@ -238,7 +238,7 @@ impl Simulator {
         self.spawn_boxed(Some(core), Box::pin(task));
     }
 
-    pub(super) fn spawn_boxed(&self, core: Option<usize>, future: LocalTask) {
+    pub(crate) fn spawn_boxed(&self, core: Option<usize>, future: LocalTask) {
         let id = self.0.next_task.get();
         self.0.next_task.set(id + 1);
         let waker = Arc::new(TaskWaker { id, queued: AtomicBool::new(true), waking: self.0.waking.clone() });

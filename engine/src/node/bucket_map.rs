@@ -1,0 +1,137 @@
+//! A core's copy of all buckets, and the permits of those who write to them.
+//!
+//! Invariant: whoever writes to a bucket holds a [`WritePermit`] on the core that owns the key, from before the key's
+//! lock until the write has ended.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::layout::SYSTEM_SHARD;
+use crate::error::{EngineError, Result};
+use crate::sync::signal::Signal;
+use crate::types::{Bucket, BucketId};
+
+/// This core's copy of all buckets.
+#[derive(Default)]
+pub struct BucketMap {
+    by_name: BTreeMap<String, Rc<Bucket>>,
+    by_id: BTreeMap<u32, (Rc<Bucket>, Rc<BucketWrites>)>,
+}
+
+impl BucketMap {
+    pub fn add(&mut self, bucket: Bucket) {
+        let bucket = Rc::new(bucket);
+        self.by_id.insert(bucket.id.0, (bucket.clone(), Rc::default()));
+        self.by_name.insert(bucket.name.clone(), bucket);
+    }
+
+    pub fn remove(&mut self, bucket: BucketId) {
+        if let Some((bucket, writes)) = self.by_id.remove(&bucket.0) {
+            if self.by_name.get(&bucket.name).is_some_and(|named| named.id == bucket.id) {
+                self.by_name.remove(&bucket.name);
+            }
+            writes.wake();
+        }
+    }
+
+    pub(super) fn writes_of(&self, bucket: BucketId) -> Option<Rc<BucketWrites>> {
+        self.by_id.get(&bucket.0).map(|(_, writes)| writes.clone())
+    }
+
+    pub fn get(&self, name: &str) -> Option<Rc<Bucket>> {
+        self.by_name.get(name).cloned()
+    }
+
+    pub fn name_of(&self, bucket: u32) -> Option<String> {
+        self.by_id.get(&bucket).map(|(bucket, _)| bucket.name.clone())
+    }
+
+    pub fn contains(&self, bucket: BucketId) -> bool {
+        self.by_id.contains_key(&bucket.0)
+    }
+
+    pub fn all(&self) -> Vec<Rc<Bucket>> {
+        self.by_name.values().cloned().collect()
+    }
+}
+
+/// What a bucket's writers do on one core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Mode {
+    #[default]
+    Open,
+    /// Its deletion is being decided: new writers wait.
+    Held,
+    /// The record that removes it may have reached the drive or not, and only a restart can tell: nothing more can be
+    /// acknowledged.
+    Unknown,
+}
+
+/// The writers of one bucket on one core.
+#[derive(Default)]
+pub struct BucketWrites {
+    mode: Cell<Mode>,
+    running: Cell<usize>,
+    /// Raised when the mode changes, and when the last writer ends.
+    pub(super) changed: Signal,
+}
+
+/// The right to write to a bucket; while it is held the bucket stays.
+pub struct WritePermit(Rc<BucketWrites>);
+
+impl WritePermit {
+    fn new(writes: Rc<BucketWrites>) -> Self {
+        writes.running.set(writes.running.get() + 1);
+        Self(writes)
+    }
+}
+
+impl Drop for WritePermit {
+    fn drop(&mut self) {
+        let left = self.0.running.get() - 1;
+        self.0.running.set(left);
+        if left == 0 && self.0.mode.get() != Mode::Open {
+            self.0.changed.raise();
+        }
+    }
+}
+
+impl BucketWrites {
+    /// Whoever waits looks again.
+    pub(super) fn wake(&self) {
+        self.changed.raise();
+    }
+
+    /// What only a restart can tell stays unknown until then.
+    pub(super) fn set_mode(&self, mode: Mode) {
+        if self.mode.get() != Mode::Unknown {
+            self.mode.set(mode);
+        }
+        self.changed.raise();
+    }
+
+    /// New writers wait from here on. Resolves when none runs.
+    pub(super) async fn hold(&self) {
+        self.set_mode(Mode::Held);
+        loop {
+            let mark = self.changed.mark();
+            if self.running.get() == 0 {
+                return;
+            }
+            self.changed.after(mark).await;
+        }
+    }
+
+    /// The right to write, or None while a deletion is being decided.
+    ///
+    /// # Errors
+    /// [`EngineError::WritesStopped`] when only a restart can tell whether the bucket is there.
+    pub(super) fn permit(self: &Rc<Self>) -> Result<Option<WritePermit>> {
+        match self.mode.get() {
+            Mode::Open => Ok(Some(WritePermit::new(self.clone()))),
+            Mode::Held => Ok(None),
+            Mode::Unknown => Err(EngineError::WritesStopped { shard: SYSTEM_SHARD }),
+        }
+    }
+}

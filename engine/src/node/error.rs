@@ -1,0 +1,41 @@
+//! Why a node does not open.
+
+use std::path::PathBuf;
+
+use super::format::FormatError;
+use crate::device::DeviceError;
+use crate::device::file::DriveError;
+use crate::ring::RingError;
+use crate::shard::RecoverError;
+
+/// Why a node does not open. Each says what is wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("no drive was given; make one with `ringbolt format --drive PATH --size 8GiB`")]
+    NoDrives,
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    #[error(
+        "{path} belongs to another set of drives than {first}; give the drives that were formatted together"
+    )]
+    OtherSet { path: PathBuf, first: PathBuf },
+    #[error(
+        "the set has {expected} drives, {given} were given; missing: number {missing:?} \
+         (from 0, in the order of the format)"
+    )]
+    Missing { expected: u16, given: usize, missing: Vec<u16> },
+    #[error("{path} is given twice")]
+    Twice { path: PathBuf },
+    #[error("shard {shard} does not open: {error}")]
+    Recover { shard: u16, error: RecoverError },
+    #[error("drive {drive}: two shards own extent {extent}; run `ringbolt check` on the drive")]
+    Conflict { drive: u16, extent: u32 },
+    #[error("another shard of the node did not open; its own message says why")]
+    Elsewhere,
+    #[error("drive {drive}: {error}")]
+    Device { drive: u16, error: DeviceError },
+}

@@ -1,0 +1,140 @@
+//! The whole node as every core sees it: its drives, its shards, and where they live.
+
+use std::sync::Arc;
+
+use crate::device::latch::Latch;
+use crate::extent::Geometry;
+use crate::format::superblock::SuperblockOnDisk;
+use crate::hook::Planted;
+use crate::shard::{CheckpointCut, Settings};
+use crate::types::BucketId;
+
+/// The shard that keeps the buckets.
+pub(super) const SYSTEM_SHARD: u16 = 0;
+
+/// The whole node, the same on every core.
+pub struct Layout {
+    pub cores: usize,
+    pub shards: u16,
+    pub superblocks: Vec<SuperblockOnDisk>,
+    /// Of this life.
+    pub epoch: u32,
+    pub index_bytes_max: usize,
+    /// By drive: flushes of all cores.
+    latches: Vec<Arc<Latch>>,
+    /// By drive.
+    geometries: Vec<(Geometry, Settings)>,
+}
+
+impl Layout {
+    pub fn drives(&self) -> u16 {
+        self.superblocks.len() as u16
+    }
+
+    pub fn core_of(&self, shard: u16) -> usize {
+        usize::from(shard) % self.cores
+    }
+
+    pub fn drive_of(&self, shard: u16) -> u16 {
+        shard % self.drives()
+    }
+
+    pub fn allocator_core(&self, drive: u16) -> usize {
+        usize::from(drive) % self.cores
+    }
+
+    pub fn shards_of_core(&self, core: usize) -> impl Iterator<Item = u16> + '_ {
+        (0..self.shards).filter(move |shard| self.core_of(*shard) == core)
+    }
+
+    pub fn shards_of_drive(&self, drive: u16) -> impl Iterator<Item = u16> + '_ {
+        (0..self.shards).filter(move |shard| self.drive_of(*shard) == drive)
+    }
+
+    /// The shard of a hash: the low half, since the point table spreads by the high bits.
+    pub fn shard_of(&self, hash: u64) -> u16 {
+        (((hash & 0xffff_ffff) * u64::from(self.shards)) >> 32) as u16
+    }
+
+    /// Of a node with these drives, in the order of their index.
+    pub fn new(cores: usize, superblocks: Vec<SuperblockOnDisk>, epoch: u32, index_bytes_max: usize) -> Self {
+        let shards = superblocks[0].shards.get();
+        let latches = superblocks.iter().map(|_| Arc::new(Latch::new(cores))).collect();
+        let geometries = Vec::new();
+        let mut layout = Self { cores, shards, superblocks, epoch, index_bytes_max, latches, geometries };
+        layout.geometries = (0..layout.drives()).map(|drive| layout.geometry(drive)).collect();
+        layout
+    }
+
+    /// Takes a checkpoint after so many bytes of log, and cleans it when so many are dead, however large the drive is.
+    pub fn set_maintenance(&mut self, checkpoint_after_bytes: u64, dead_log_bytes_max: u64) {
+        for (_, settings) in &mut self.geometries {
+            (settings.checkpoint_after_bytes, settings.dead_log_bytes_max) =
+                (checkpoint_after_bytes, dead_log_bytes_max);
+        }
+    }
+
+    /// Cuts checkpoints so.
+    pub fn cut_checkpoints(&mut self, cut: CheckpointCut) {
+        self.geometries.iter_mut().for_each(|(_, settings)| settings.checkpoint_cut = cut);
+    }
+
+    /// Gives a simulated node a bug.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn plant(&mut self, bug: Option<crate::hook::Bug>) {
+        self.geometries.iter_mut().for_each(|(geometry, _)| geometry.planted = Planted::new(bug));
+    }
+
+    /// The shard that owns a key. Every drive of a set has the same hash key.
+    pub fn shard_of_key(&self, bucket: BucketId, key: &[u8]) -> u16 {
+        self.shard_of(self.settings_of(0).hash(bucket, key))
+    }
+
+    /// What the cores share about the flushes of a drive.
+    pub fn latch(&self, drive: u16) -> Arc<Latch> {
+        self.latches[usize::from(drive)].clone()
+    }
+
+    pub fn geometry_of(&self, drive: u16) -> &Geometry {
+        &self.geometries[usize::from(drive)].0
+    }
+
+    pub fn settings_of(&self, drive: u16) -> &Settings {
+        &self.geometries[usize::from(drive)].1
+    }
+
+    fn geometry(&self, drive: u16) -> (Geometry, Settings) {
+        let superblock = &self.superblocks[usize::from(drive)];
+        let drive_shards = self.shards_of_drive(drive).count().max(1) as u64;
+        let id = superblock.drive_uuid.first_chunk::<8>().map_or(0, |half| u64::from_le_bytes(*half));
+        let extent_bytes = superblock.extent_bytes.get();
+        let (dead_log_bytes_max, checkpoint_after_bytes) =
+            maintenance_bytes(superblock.size_bytes.get(), drive_shards, extent_bytes);
+        let geometry = Geometry {
+            extent_bytes: extent_bytes as u32,
+            extents: superblock.extents.get(),
+            extents_start: superblock.extents_start.get(),
+            drive_id: id,
+            epoch: self.epoch,
+            planted: Planted::default(),
+        };
+        let settings = Settings {
+            hash_key: superblock.hash_key.map(|half| half.get()),
+            inline_bytes_max: superblock.inline_bytes_max.get(),
+            index_bytes_max: (self.index_bytes_max / usize::from(self.shards)) as u64,
+            dead_log_bytes_max,
+            checkpoint_after_bytes,
+            checkpoint_cut: CheckpointCut::default(),
+            drive_shards: drive_shards as u32,
+            few_extents: drive_shards as u32,
+        };
+        (geometry, settings)
+    }
+}
+
+/// Of a drive with `drive_shards` shards: how much of one's log may be dead before it is cleaned, and how much is
+/// written between two checkpoints, bytes.
+pub(crate) fn maintenance_bytes(size_bytes: u64, drive_shards: u64, extent_bytes: u64) -> (u64, u64) {
+    let share = size_bytes / drive_shards / 8;
+    (2 * share, share.clamp(4 * extent_bytes, 1 << 30))
+}

@@ -1,0 +1,28 @@
+//! What the records of objects and parts say, in the words of the engine's door.
+
+use crate::format::record::{PartV1, PutV1};
+use crate::types::{Etag, ObjectInfo, PartInfo, UploadId};
+
+/// What a record says of its object.
+pub fn info_of(put: &PutV1) -> ObjectInfo {
+    ObjectInfo {
+        size_bytes: put.size,
+        modified_ms: put.modified_ms,
+        etag: Etag { md5: put.md5, parts: put.etag_parts },
+        attributes: put.attributes.clone(),
+        parts: put.parts.iter().map(part_info).collect(),
+        upload: put.upload.map(UploadId),
+        generation: put.generation,
+    }
+}
+
+/// What a record says of a part.
+pub(super) fn part_info(part: &PartV1) -> PartInfo {
+    PartInfo {
+        number: part.number,
+        size_bytes: part.size,
+        modified_ms: part.modified_ms,
+        etag: Etag { md5: part.md5, parts: 0 },
+        attributes: part.attributes.clone(),
+    }
+}
