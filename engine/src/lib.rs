@@ -2,25 +2,60 @@
 //!
 //! The way in is [`node`]: [`node::format_drive`] makes a drive, [`node::NodePlan::open`] opens a set of drives
 //! and gives one [`node::CoreSeed`] per core, and [`node::Core`] is what a thread then works with.
-//! The engine depends on no async runtime: see [`env::Environment`] and [`node::Core::driver`].
+//! The engine depends on no async runtime: see [`node::Environment`] and [`node::Core::driver`].
+//! [`check`] looks over drives that no node has open, and mends them.
+
+// The rooms behind the door. The feature `internals` shows them to the benchmark, the tests and the fuzz targets,
+// which look into them; nobody else can. Whatever only these use is unused without them.
+#![cfg_attr(not(feature = "internals"), allow(dead_code, unused_imports))]
 
 pub mod check;
-pub mod device;
-pub mod env;
 pub mod error;
 mod executor;
+mod hook;
+pub mod node;
+pub mod types;
+
+#[cfg(not(feature = "internals"))]
+mod device;
+#[cfg(feature = "internals")]
+pub mod device;
+#[cfg(not(feature = "internals"))]
+mod env;
+#[cfg(feature = "internals")]
+pub mod env;
+#[cfg(not(feature = "internals"))]
+mod extent;
+#[cfg(feature = "internals")]
 pub mod extent;
+#[cfg(not(feature = "internals"))]
+mod format;
+#[cfg(feature = "internals")]
 pub mod format;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod fuzz;
-mod hook;
+#[cfg(not(feature = "internals"))]
+mod index;
+#[cfg(feature = "internals")]
 pub mod index;
+#[cfg(not(feature = "internals"))]
+mod log;
+#[cfg(feature = "internals")]
 pub mod log;
-pub mod node;
+#[cfg(not(feature = "internals"))]
+mod ring;
+#[cfg(feature = "internals")]
 pub mod ring;
+#[cfg(not(feature = "internals"))]
+mod shard;
+#[cfg(feature = "internals")]
 pub mod shard;
+#[cfg(feature = "internals")]
 pub mod sim;
+#[cfg(not(feature = "internals"))]
+mod sync;
+#[cfg(feature = "internals")]
 pub mod sync;
-pub mod types;
 
 pub use error::{EngineError, Result};

@@ -25,6 +25,7 @@
 
 pub mod admin;
 pub mod auth;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod fuzz;
 pub mod http;

@@ -19,7 +19,7 @@ use std::task::{Context, Poll, Waker};
 pub use self::finding::{Finding, Kind, ObjectName, Place, Remedy};
 pub use self::repair::{RepairError, Repaired};
 
-use crate::device::blocking::BlockingDevice;
+pub use crate::device::blocking::BlockingDevice;
 use crate::device::file::OpenDrive;
 use crate::device::{Device, DeviceError};
 use crate::format::superblock::SuperblockOnDisk;

@@ -23,6 +23,10 @@ pub fn encode(bucket: u32, key: &[u8]) -> Vec<u8> {
 pub fn decode(composite: &[u8]) -> Option<(u32, Vec<u8>)> {
     let (bucket, escaped) = composite.split_first_chunk::<4>()?;
     let escaped = escaped.strip_suffix(&[ESCAPE, NULL_VERSION])?;
+    let bucket = u32::from_be_bytes(*bucket);
+    if !escaped.contains(&ESCAPE) {
+        return Some((bucket, escaped.to_vec()));
+    }
     let mut key = Vec::with_capacity(escaped.len());
     let mut bytes = escaped.iter();
     while let Some(&byte) = bytes.next() {
@@ -31,7 +35,7 @@ pub fn decode(composite: &[u8]) -> Option<(u32, Vec<u8>)> {
         }
         key.push(byte);
     }
-    Some((u32::from_be_bytes(*bucket), key))
+    Some((bucket, key))
 }
 
 /// Not above any composite whose key begins with `prefix`, above all those that sort before them; and what

@@ -53,7 +53,7 @@ impl Core {
     }
 
     /// A core of a simulated node: whoever made its parts drives them.
-    pub fn simulated(state: Rc<CoreState>) -> Self {
+    pub(crate) fn simulated(state: Rc<CoreState>) -> Self {
         Self::new(state, None, None)
     }
 

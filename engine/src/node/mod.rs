@@ -40,4 +40,5 @@ pub use self::read::{Chunk, ObjectReader};
 pub use self::report::{Counters, SpaceReport};
 pub use self::scrub::ScrubOptions;
 pub use self::write::{GROWING_BYTES_MAX, ObjectWriter};
+pub use crate::env::{Environment, LocalFuture, LocalTask};
 pub use crate::ring::driver::Driver;

@@ -6,12 +6,15 @@
 
 use super::format;
 use crate::extent::{full_slices, tail_units};
+pub use crate::format::BLOCK_BYTES;
 use crate::format::batch;
+use crate::format::blocks_up;
+pub use crate::format::record::RECORD_ALIGNMENT;
 use crate::format::record::{
     DeleteV1, ENVELOPE_BYTES, Mutation, PartPutV1, PartV1, PutV1, RunV1, SegmentV1, UploadPartV1,
 };
-use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, UNIT_BYTES};
-use crate::format::{BLOCK_BYTES, blocks_up};
+pub use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, UNIT_BYTES};
+use crate::index::{OrderedIndex, PointTable, Step, keys, leaf};
 use crate::shard::checkpoint;
 use crate::shard::entry::{EXTENTS_MAX, Entry};
 use crate::shard::space as shares;
@@ -292,4 +295,38 @@ pub fn default_shards_per_drive(size_bytes: u64, cores: u64, drives: u64) -> u64
 /// checkpoint of an index of `index_bytes`.
 pub fn needed_extents(index_bytes: u64, checkpoint_extents: u64, extent_bytes: u64) -> u64 {
     shares::needed_extents(index_bytes, checkpoint_extents, extent_bytes)
+}
+
+/// The memory of an index that was built, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IndexSizing {
+    pub objects: u64,
+    pub memory_bytes: u64,
+    /// The leaves as a checkpoint writes them.
+    pub leaf_bytes: u64,
+}
+
+/// Builds the index of a shard from keys, each with its encoded value and a hash, and measures it. `each` gets every key
+/// in the order of the index.
+pub fn index(
+    entries: impl Iterator<Item = (Vec<u8>, Vec<u8>, u64)>,
+    each: &mut dyn FnMut(&[u8]),
+) -> IndexSizing {
+    let (mut index, mut points) = (OrderedIndex::new(), PointTable::new());
+    for (key, value, hash) in entries {
+        if index.insert(&keys::encode(1, &key), &value).is_none() {
+            points.insert(hash, hash);
+        }
+    }
+    let (mut leaf_bytes, mut after) = (0, None::<Vec<u8>>);
+    while let Some(found) = index.leaf_after(after.as_deref()) {
+        leaf_bytes += found.len() as u64;
+        after = Some(leaf::last_key(&found));
+    }
+    index.visit(&[], &mut |key, _| {
+        each(key);
+        Step::Continue
+    });
+    let memory_bytes = (index.memory_bytes() + points.memory_bytes()) as u64;
+    IndexSizing { objects: index.len(), memory_bytes, leaf_bytes }
 }

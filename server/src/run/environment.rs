@@ -1,6 +1,6 @@
 //! The engine's clock, random numbers and tasks, on monoio.
 
-use ringbolt_engine::env::{Environment, LocalTask};
+use ringbolt_engine::node::{Environment, LocalTask};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The clock, random numbers and tasks of one core, for the engine.

@@ -9,8 +9,8 @@
 //! and no timer is due.
 
 use mio::unix::SourceFd;
-use ringbolt_engine::env::{Environment, LocalTask};
 use ringbolt_engine::node::Driver;
+use ringbolt_engine::node::{Environment, LocalTask};
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};

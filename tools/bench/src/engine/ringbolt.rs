@@ -420,7 +420,7 @@ struct Wait<'a> {
     clock: Clock,
     at_least: usize,
     deadline_ns: Option<u64>,
-    environment: Rc<dyn ringbolt_engine::env::Environment>,
+    environment: Rc<dyn ringbolt_engine::node::Environment>,
     sleep: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 

@@ -1,7 +1,6 @@
 //! This module measures the memory of the index per object on the engine's own structures.
 
 use crate::sizes::shared_bytes;
-use ringbolt_engine::index::{OrderedIndex, PointTable, keys, leaf};
 use ringbolt_engine::node::sizing::{self, ObjectShape};
 
 /// There are enough objects for even growth of memory, and few enough for a second.
@@ -43,38 +42,25 @@ fn build(random_bytes: usize, seed: u64) -> Built {
     let shape = ObjectShape { key_bytes: 0, attribute_bytes: 0, body_bytes: 4096, part_bytes: None };
     let value_bytes = sizing::object(&shape).index_value_bytes as usize;
     let mut random = fastrand::Rng::with_seed(seed);
-    let (mut index, mut points) = (OrderedIndex::new(), PointTable::new());
-    let mut value = vec![0; value_bytes];
-    for _ in 0..OBJECTS {
+    let entries = (0..OBJECTS).map(|_| {
         let digits = (0..random_bytes).map(|_| char::from(b'a' + random.u8(..16)));
         let key: String = "data/".chars().chain(digits).collect();
+        let mut value = vec![0; value_bytes];
         random.fill(&mut value);
-        if index.insert(&keys::encode(1, key.as_bytes()), &value).is_none() {
-            points.insert(random.u64(..), random.u64(..));
-        }
-    }
-    let objects = index.len() as f64;
-    let (mut leaf_bytes, mut after) = (0, None::<Vec<u8>>);
-    while let Some(found) = index.leaf_after(after.as_deref()) {
-        leaf_bytes += found.len();
-        after = Some(leaf::last_key(&found));
-    }
-    Built {
-        bytes: (index.memory_bytes() + points.memory_bytes()) as f64 / objects,
-        leaf_bytes: leaf_bytes as f64 / objects,
-        own_key_bytes: own_key_bytes(&index),
-    }
-}
-
-/// Returns the mean length of the part of a key that it does not share with the previous one.
-fn own_key_bytes(index: &OrderedIndex) -> f64 {
-    let (mut sum, mut before) = (0, Vec::new());
-    index.visit(&[], &mut |key, _| {
-        sum += key.len() - shared_bytes(key, &before);
-        before = key.to_vec();
-        ringbolt_engine::index::Step::Continue
+        (key.into_bytes(), value, random.u64(..))
     });
-    sum as f64 / index.len() as f64
+    let (mut own_key_bytes, mut before) = (0, Vec::new());
+    let built = sizing::index(entries, &mut |key| {
+        // This is the part of a key that it does not share with the previous one.
+        own_key_bytes += key.len() - shared_bytes(key, &before);
+        before = key.to_vec();
+    });
+    let objects = built.objects as f64;
+    Built {
+        bytes: built.memory_bytes as f64 / objects,
+        leaf_bytes: built.leaf_bytes as f64 / objects,
+        own_key_bytes: own_key_bytes as f64 / objects,
+    }
 }
 
 #[cfg(test)]

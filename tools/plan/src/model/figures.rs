@@ -5,9 +5,9 @@
 
 use super::{cleaner, durability, layout, node};
 use crate::constants::{Constant, Source};
-use ringbolt_engine::format::{BLOCK_BYTES, slice};
 use ringbolt_engine::node::memory;
 use ringbolt_engine::node::sizing;
+use ringbolt_engine::node::sizing::{BLOCK_BYTES, CRC_BLOCK_BYTES, SLICE_BYTES, UNIT_BYTES};
 
 /// Iterates over the figures by name; names include the units.
 pub fn figures() -> impl Iterator<Item = (String, Constant)> {
@@ -36,17 +36,9 @@ fn of_engine() -> Vec<Figure> {
             format("engine: freed bytes that are worth a checkpoint while puts wait for space"),
         ),
         ("batch_header_bytes", sizing::BATCH_HEADER_BYTES as f64, format("head of a group commit")),
-        ("slice_bytes_max", slice::SLICE_BYTES as f64, format("payload of a full slice")),
-        (
-            "slice_unit_bytes",
-            slice::UNIT_BYTES as f64,
-            format("slices that are no full ones take whole units"),
-        ),
-        (
-            "checksum_block_bytes",
-            slice::CRC_BLOCK_BYTES as f64,
-            format("what a read of a slice verifies at least"),
-        ),
+        ("slice_bytes_max", SLICE_BYTES as f64, format("payload of a full slice")),
+        ("slice_unit_bytes", UNIT_BYTES as f64, format("slices that are no full ones take whole units")),
+        ("checksum_block_bytes", CRC_BLOCK_BYTES as f64, format("what a read of a slice verifies at least")),
         (
             "read_piece_bytes",
             sizing::PIECE_BYTES as f64,

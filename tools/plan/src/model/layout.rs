@@ -11,10 +11,8 @@ use crate::hardware::{Redundancy, SmallObjects};
 use crate::result::{ClassLayout, Layout};
 use crate::sizes::{SizeClass, SizeHistogram};
 use crate::workload::Workload;
-use ringbolt_engine::format::BLOCK_BYTES;
-use ringbolt_engine::format::record::RECORD_ALIGNMENT;
-use ringbolt_engine::format::slice::SLICE_BYTES;
 use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing};
+use ringbolt_engine::node::sizing::{BLOCK_BYTES, RECORD_ALIGNMENT, SLICE_BYTES};
 use ringbolt_tool_common::s3::limits::{BODY_BYTES_MAX, PARTS_MAX};
 
 /// Means are taken over at most this many sizes of a class.

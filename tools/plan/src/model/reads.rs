@@ -11,10 +11,8 @@
 use super::demand::MonthDemand;
 use super::node::Fleet;
 use crate::workload::Requests;
-use ringbolt_engine::format::BLOCK_BYTES;
-use ringbolt_engine::format::record::RECORD_ALIGNMENT;
-use ringbolt_engine::format::slice::CRC_BLOCK_BYTES;
 use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing};
+use ringbolt_engine::node::sizing::{BLOCK_BYTES, CRC_BLOCK_BYTES, RECORD_ALIGNMENT};
 
 /// Means are taken over this many ranges of a class of sizes. They begin anywhere in their object,
 /// and are drawn with a constant seed.

@@ -5,8 +5,8 @@ use std::io::{IsTerminal, Write};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use ringbolt_engine::check::BlockingDevice;
 use ringbolt_engine::check::Progress;
-use ringbolt_engine::device::blocking::BlockingDevice;
 
 /// This is the time between two updates of the line.
 const STEP: Duration = Duration::from_millis(200);
