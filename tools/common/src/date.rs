@@ -3,57 +3,28 @@
 //! Invariant: always UTC. Which zone a machine is in is kept in a data base that nothing else here needs, and
 //! reports of two machines are easier to lay side by side.
 
-const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+use time::{Date, OffsetDateTime, Time, UtcOffset};
 
 /// Seconds since 1970 as text.
 pub fn text(unix_seconds: u64) -> String {
-    let days = unix_seconds / 86_400;
-    let second = unix_seconds % 86_400;
-    let (year, month, day) = civil(days);
+    let time = utc(unix_seconds);
+    let (day, month) = (time.weekday().to_string(), time.month().to_string());
+    let (hour, minute, second) = time.to_hms();
+    // Names of days and months are of ASCII, and have three letters at least.
     format!(
-        "{} {} {day:2} {:02}:{:02}:{:02} {year}",
-        DAYS[(days % 7) as usize],
-        MONTHS[month],
-        second / 3600,
-        second / 60 % 60,
-        second % 60
+        "{} {} {:2} {hour:02}:{minute:02}:{second:02} {}",
+        &day[..3],
+        &month[..3],
+        time.day(),
+        time.year()
     )
 }
 
-/// Year, month from 0 and day from 1, of a day since 1970. Walks year by year: a report asks once.
-pub fn civil(mut days: u64) -> (u64, usize, u64) {
-    // Whole periods of 400 years first, so that no input makes the walk long.
-    let mut year = 1970 + days / 146_097 * 400;
-    days %= 146_097;
-    while days >= year_days(year) {
-        days -= year_days(year);
-        year += 1;
-    }
-    let mut month = 0;
-    while days >= month_days(year, month) {
-        days -= month_days(year, month);
-        month += 1;
-    }
-    (year, month, days + 1)
-}
-
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-}
-
-fn year_days(year: u64) -> u64 {
-    if is_leap(year) { 366 } else { 365 }
-}
-
-fn month_days(year: u64, month: usize) -> u64 {
-    match month {
-        1 if is_leap(year) => 29,
-        1 => 28,
-        3 | 5 | 8 | 10 => 30,
-        _ => 31,
-    }
+/// Seconds since 1970 as date and time; what lies behind the year 9999 is its end.
+pub fn utc(unix_seconds: u64) -> OffsetDateTime {
+    let known = i64::try_from(unix_seconds).ok();
+    let known = known.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    known.unwrap_or(OffsetDateTime::new_in_offset(Date::MAX, Time::MIDNIGHT, UtcOffset::UTC))
 }
 
 #[cfg(test)]
