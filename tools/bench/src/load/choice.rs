@@ -1,6 +1,6 @@
 //! Which of several kinds of operation comes next, in shares that hold exactly over every hundred.
 
-use super::random::Random;
+use ringbolt_tool_common::random::Random;
 
 /// Items in shuffled hundreds (or whatever the weights add up to): within each deck the shares are exact.
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@
 //!   hash does it. Here it is a permutation, so no two ranks fall together.
 
 use super::permutation::Permutation;
-use super::random::Random;
 use crate::spec::Distribution;
+use ringbolt_tool_common::random::Random;
 
 /// See the module.
 #[derive(Clone, Debug)]

@@ -5,8 +5,8 @@
 //!   is the difference between the clock and the next intended start: it takes no memory.
 //! - Starts count from the beginning of the job, in nanoseconds.
 
-use super::random::Random;
 use crate::spec::{Direction, Job, RateProcess};
+use ringbolt_tool_common::random::Random;
 
 /// Of one direction.
 #[derive(Clone, Debug)]

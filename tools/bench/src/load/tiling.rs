@@ -8,9 +8,9 @@
 
 use super::choice::Deck;
 use super::permutation::Permutation;
-use super::random::Random;
 use super::sequence::Bitmap;
 use super::sizes::Sizes;
+use ringbolt_tool_common::random::Random;
 
 /// Lengths that some directions of a job have, and how often these come against others.
 #[derive(Clone, Debug)]

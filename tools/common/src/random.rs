@@ -1,10 +1,10 @@
-//! Random numbers of one thread of a job.
+//! Random numbers of one thread of a load, or of one choice after another.
 //!
 //! Invariant: the sequence follows from the seed alone, so that `randseed` repeats a run's operations.
 //!
 //! SplitMix64: G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
 
-/// See the module.
+/// A generator of pseudo-random numbers.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
