@@ -191,4 +191,6 @@ mod option_tests;
 #[cfg(test)]
 mod public_tests;
 #[cfg(test)]
+mod scaled;
+#[cfg(test)]
 mod tests;

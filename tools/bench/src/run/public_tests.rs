@@ -1,8 +1,8 @@
 //! Job files as the public writes them (tools/bench/jobs/public): each runs as it is, scaled down, or is refused once
 //! with all reasons.
 
+use super::scaled::{Scale, scaled};
 use super::tests::{Place, run_plan};
-use crate::job::scaled::{Scale, scaled};
 use crate::job::tests::around;
 use crate::job::{self, Refusals, Resolved};
 use crate::spec::{BlockSize, Direction, Engine};

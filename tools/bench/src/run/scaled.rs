@@ -1,4 +1,5 @@
-//! Job files as the public writes them, with less to do: for tests, and to lay them beside fio.
+//! Job files as the public writes them, with less to do: for tests, and to lay them beside fio, which the
+//! program `public_jobs` of benches/ does: it has this file too, and the library of neither.
 //!
 //! Invariant: only sizes, times, numbers of threads and places change; what a job asks for otherwise stays.
 
