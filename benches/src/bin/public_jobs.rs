@@ -8,15 +8,19 @@
 //! where sizes or directions are drawn; the mean size of operations must be fio's; the ratio of
 //! IOPS is printed. Jobs that only fio can run, and those of S3, are left out.
 
+// The tests of the bench tool run the same jobs, with as little to do.
+#[path = "../../../tools/bench/src/run/scaled.rs"]
+mod scaled;
+
 use clap::Parser;
 use ringbolt_bench::cli::{OutputFormat, RunOptions};
-use ringbolt_bench::job::scaled::{Scale, scaled};
 use ringbolt_bench::job::{self, Resolved, Surroundings};
 use ringbolt_bench::report;
 use ringbolt_bench::run::{Unwatched, run};
 use ringbolt_bench::spec::Engine;
 use ringbolt_benches::fio::{self, Sums};
 use ringbolt_benches::stats::median_of;
+use scaled::{Scale, scaled};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

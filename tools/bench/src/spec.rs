@@ -452,6 +452,13 @@ pub struct Job {
 }
 
 impl Job {
+    /// Returns the first key by which the job asks for flushes, which only files and block devices have.
+    pub fn flush_key(&self) -> Option<&'static str> {
+        let keys =
+            [("fsync", self.fsync > 0), ("fdatasync", self.fdatasync > 0), ("end_fsync", self.end_fsync)];
+        keys.into_iter().find(|(_, is_set)| *is_set).map(|(key, _)| key)
+    }
+
     /// Returns where one of the job's threads begins in each file.
     pub fn offset_of(&self, thread: u32) -> u64 {
         self.offset.saturating_add(self.offset_increment.saturating_mul(u64::from(thread)))

@@ -3,6 +3,8 @@
 //! Invariants: two contents of different seeds differ in every 8-byte word with near certainty, so
 //! a block in the wrong place is detected. The same seed gives the same bytes on every machine.
 
+use crate::random::Random;
+
 /// This is the body of one object: `size_bytes` bytes generated from `seed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Content {
@@ -36,24 +38,21 @@ impl Content {
     }
 }
 
-/// Generates pseudo-random numbers (SplitMix64: Steele, Lea, Flood, OOPSLA 2014).
+/// Draws the choices of a test from [`Random`].
 #[derive(Clone, Debug)]
 pub struct Dice {
-    state: u64,
+    random: Random,
 }
 
 impl Dice {
     pub fn new(seed: u64) -> Self {
-        Self { state: seed }
+        Self { random: Random::new(seed) }
     }
 
+    #[inline]
     #[allow(clippy::should_implement_trait, reason = "it never ends, so an Option would only be in the way")]
     pub fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.random.next_u64()
     }
 
     /// Draws evenly from `0..limit`.

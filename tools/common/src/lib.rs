@@ -12,5 +12,6 @@ pub mod json_file;
 pub mod nearest;
 pub mod number;
 pub mod process;
+pub mod random;
 pub mod s3;
 pub mod units;

@@ -22,8 +22,8 @@ const YEARS: std::ops::RangeInclusive<u32> = 1970..=9999;
 
 impl Month {
     pub fn of_unix_s(unix_s: u64) -> Self {
-        let (year, month, _) = date::civil(unix_s / 86_400);
-        Self { index: year as u32 * 12 + month as u32 }
+        let time = date::utc(unix_s);
+        Self { index: time.year() as u32 * 12 + u32::from(u8::from(time.month())) - 1 }
     }
 
     /// This is the last month that can be written.

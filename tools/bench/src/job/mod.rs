@@ -13,7 +13,6 @@ pub mod help;
 pub mod keys;
 pub mod parser;
 mod resolve;
-pub mod scaled;
 pub mod show;
 pub mod units;
 mod values;

@@ -1,6 +1,6 @@
 //! This module draws kinds of operations in shares that are exact over every hundred.
 
-use super::random::Random;
+use ringbolt_tool_common::random::Random;
 
 /// Draws items from a shuffled deck of one hundred (or of whatever the weights add up to), so that
 /// the shares are exact within each deck.

@@ -7,8 +7,8 @@
 //!   index.
 
 use super::permutation::Permutation;
-use super::random::Random;
 use crate::spec::Distribution;
+use ringbolt_tool_common::random::Random;
 
 /// Draws indexes by a distribution.
 #[derive(Clone, Debug)]

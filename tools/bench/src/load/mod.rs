@@ -12,13 +12,12 @@ mod distribution;
 mod own;
 mod pace;
 mod permutation;
-pub mod random;
 mod sequence;
 mod sizes;
 mod source;
 mod tiling;
 
-pub use random::Random;
+pub use ringbolt_tool_common::random::Random;
 pub use sequence::{Extent, Region};
 pub use sizes::Sizes;
 pub use source::{LoadError, Next, Source, Target, Work};

@@ -6,8 +6,8 @@
 //!   takes no memory.
 //! - Starts are in nanoseconds from the beginning of the job.
 
-use super::random::Random;
 use crate::spec::{Direction, Job, RateProcess};
+use ringbolt_tool_common::random::Random;
 
 /// Computes the intended starts of one direction.
 #[derive(Clone, Debug)]

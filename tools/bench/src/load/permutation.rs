@@ -7,7 +7,7 @@
 //! for larger values: M. Luby, C. Rackoff, "How to Construct Pseudorandom Permutations", 1988; J.
 //! Black, P. Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002.
 
-use super::random::mix;
+use ringbolt_tool_common::random::mix;
 
 const ROUNDS: usize = 4;
 

@@ -7,9 +7,9 @@
 
 use super::distribution::Picker;
 use super::permutation::Permutation;
-use super::random::Random;
 use super::tiling::{Class, Tiling};
 use crate::spec::{ByDirection, Direction, Distribution};
+use ringbolt_tool_common::random::Random;
 
 /// At most this many units are tracked one by one, which takes 1 GiB of memory for a map.
 pub const MAP_UNITS_MAX: u64 = 1 << 33;

@@ -2,8 +2,8 @@
 //!
 //! Invariant: every length is a multiple of [`Sizes::unit`] and at most [`Sizes::most`].
 
-use super::random::Random;
 use crate::spec::BlockSize;
+use ringbolt_tool_common::random::Random;
 
 /// Chooses the lengths of one direction.
 #[derive(Clone, Debug)]

@@ -9,13 +9,13 @@
 use super::choice::Deck;
 use super::own::OwnObjects;
 use super::pace::Pace;
-use super::random::Random;
 use super::sequence::{Extent, MAP_UNITS_MAX, Region, Sequence};
 use super::sizes::{Sizes, greatest_common_divisor};
 use super::tiling::Class;
 use crate::engine::objects;
 use crate::engine::{Operation, Verb};
 use crate::spec::{BlockSize, ByDirection, Direction, Distribution, Job, ObjectOp};
+use ringbolt_tool_common::random::Random;
 
 /// Says why a job has nothing to do.
 #[derive(Debug, thiserror::Error)]

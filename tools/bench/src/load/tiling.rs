@@ -9,9 +9,9 @@
 
 use super::choice::Deck;
 use super::permutation::Permutation;
-use super::random::Random;
 use super::sequence::Bitmap;
 use super::sizes::Sizes;
+use ringbolt_tool_common::random::Random;
 
 /// Holds the lengths that some directions of a job have, and their weight against the others.
 #[derive(Clone, Debug)]

@@ -157,9 +157,7 @@ fn check(plan: &Plan) -> Result<(), RunError> {
             return refuse(format!("wait_for={name}: no job of that name runs before this one or beside it"));
         }
         if job.engine != Engine::IoUring {
-            let keys =
-                [("fsync", job.fsync > 0), ("fdatasync", job.fdatasync > 0), ("end_fsync", job.end_fsync)];
-            if let Some((key, _)) = keys.into_iter().find(|(_, is_set)| *is_set) {
+            if let Some(key) = job.flush_key() {
                 return refuse(format!(
                     "{key} needs ioengine=io_uring: objects are whole and durable as they are"
                 ));
@@ -196,5 +194,7 @@ fn by_group(results: &[JobResult]) -> Vec<JobResult> {
 mod option_tests;
 #[cfg(test)]
 mod public_tests;
+#[cfg(test)]
+mod scaled;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! These tests take public job files (tools/bench/jobs/public): each one runs as it is, scaled
 //! down, or is refused with all reasons at once.
 
+use super::scaled::{Scale, scaled};
 use super::tests::{Place, run_plan};
-use crate::job::scaled::{Scale, scaled};
 use crate::job::tests::around;
 use crate::job::{self, Refusals, Resolved};
 use crate::spec::{BlockSize, Direction, Engine};

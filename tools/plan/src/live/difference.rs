@@ -36,8 +36,8 @@ pub fn difference(plan: &Plan, live: &LiveNode, now_unix_s: u64) -> Difference {
 
 /// Returns the share of its month that has passed.
 fn share_of_month(unix_s: u64) -> f64 {
-    let (_, _, day) = date::civil(unix_s / DAY_S as u64);
-    let second = (day - 1) as f64 * DAY_S + (unix_s % DAY_S as u64) as f64;
+    let day = date::utc(unix_s).day();
+    let second = f64::from(day - 1) * DAY_S + (unix_s % DAY_S as u64) as f64;
     (second / MONTH_S).min(1.0)
 }
 

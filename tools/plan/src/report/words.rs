@@ -146,10 +146,8 @@ pub fn day(start: Month, days: f64) -> Option<String> {
 
 /// Formats a time: "2026-11-21 18:43 UTC".
 pub fn minute(unix_ms: u64) -> String {
-    let unix_s = unix_ms / 1000;
-    let (year, month, day) = ringbolt_tool_common::date::civil(unix_s / 86_400);
-    let (hour, minute) = (unix_s / 3600 % 24, unix_s / 60 % 60);
-    format!("{year:04}-{:02}-{day:02} {hour:02}:{minute:02} UTC", month + 1)
+    let time = ringbolt_tool_common::date::utc(unix_ms / 1000);
+    format!("{} {:02}:{:02} UTC", time.date(), time.hour(), time.minute())
 }
 
 /// Returns the name that JSON uses.

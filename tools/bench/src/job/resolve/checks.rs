@@ -146,9 +146,7 @@ fn objects(job: &Job, fields: &Fields<'_>) {
         let reason = "verify=pattern is for files and devices: use verify=crc32c or sha256";
         fields.refuse(&["verify_pattern", "verify"], reason);
     }
-    let of_drives = ["fsync", "fdatasync", "end_fsync"];
-    let asked = [job.fsync > 0, job.fdatasync > 0, job.end_fsync];
-    if let Some((key, _)) = of_drives.iter().zip(asked).find(|(_, asked)| *asked) {
+    if let Some(key) = job.flush_key() {
         let reason =
             format!("{key} needs ioengine=io_uring: an object is whole and durable once it is stored");
         fields.refuse(&[key], reason);

@@ -1,4 +1,5 @@
-//! This module generates the random numbers of one thread of a job.
+//! This module generates the random numbers of one thread of a load, or of one choice after
+//! another.
 //!
 //! Invariant: the sequence follows from the seed alone, so that `randseed` repeats a run's
 //! operations.
@@ -6,6 +7,7 @@
 //! The generator is SplitMix64: G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number
 //! Generators", OOPSLA 2014.
 
+/// Generates pseudo-random numbers (SplitMix64: Steele, Lea, Flood, OOPSLA 2014).
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 

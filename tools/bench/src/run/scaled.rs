@@ -1,4 +1,5 @@
-//! This module scales public job files down, for tests and for comparisons with fio.
+//! This module scales public job files down, for tests and for comparisons with fio. The program
+//! `public_jobs` of benches/ includes this file; it is in neither library.
 //!
 //! Invariant: only sizes, times, numbers of threads and paths change; everything else that a job
 //! asks for stays.
