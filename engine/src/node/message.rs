@@ -28,11 +28,14 @@ pub struct Told {
     pub(super) request: ShardRequest,
 }
 
+/// What runs on the core that it reaches.
+pub type Control<C> = Box<dyn FnOnce(&Rc<C>) + Send>;
+
 /// What one core sends to another. Small, since every pair of cores has a queue of them.
 pub enum Message<C> {
     Ask(Box<Asked>),
     Answer(Box<Answered>),
     Tell(Box<Told>),
     /// What concerns the node and its drives, not the objects: it runs on the core that it reaches.
-    Control(Box<dyn FnOnce(&Rc<C>) + Send>),
+    Control(Control<C>),
 }

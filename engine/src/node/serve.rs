@@ -187,7 +187,7 @@ impl CoreState {
     fn undo_of(self: &Rc<Self>, shard: u16) -> Box<dyn FnOnce(Result<ShardReply>)> {
         let here = Rc::downgrade(self);
         Box::new(move |reply| {
-            let undo = reply.ok().and_then(ShardReply::to_undo);
+            let undo = reply.ok().and_then(ShardReply::into_undo);
             if let (Some(undo), Some(here)) = (undo, here.upgrade()) {
                 here.tell(shard, undo);
             }

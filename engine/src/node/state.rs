@@ -17,7 +17,7 @@ use super::barrier::PhaseBarrier;
 use super::bucket_map::BucketMap;
 use super::cache::ReadCache;
 use super::layout::Layout;
-use super::message::Message;
+use super::message::{Control, Message};
 use crate::device::flush::FlushGroup;
 use crate::device::latch::LatchedDevice;
 use crate::device::{Device, DeviceError};
@@ -167,7 +167,7 @@ impl CoreState {
     }
 
     /// Runs something on a core, which may be this one.
-    pub fn send(self: &Rc<Self>, core: usize, message: Box<dyn FnOnce(&Rc<CoreState>) + Send>) {
+    pub fn send(self: &Rc<Self>, core: usize, message: Control<Self>) {
         if core == self.index {
             return message(self);
         }

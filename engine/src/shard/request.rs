@@ -4,7 +4,7 @@
 //! - Requests and replies own what they hold and borrow from nobody: between cores they move, and a network could carry
 //!   them.
 //! - A reply that nobody waits for any more may hold a pin or reserved slices. Whoever finds it gives them back
-//!   ([`ShardReply::to_undo`]).
+//!   ([`ShardReply::into_undo`]).
 
 use super::accounts::ShardSpace;
 use super::get::{Found, Pins};
@@ -154,7 +154,7 @@ impl ShardRequest {
 
 impl ShardReply {
     /// What takes back what this reply gave, when its asker is gone.
-    pub fn to_undo(self) -> Option<ShardRequest> {
+    pub fn into_undo(self) -> Option<ShardRequest> {
         match self {
             Self::Found(Some((_, pins))) => Some(ShardRequest::Unpin(pins)),
             Self::Reserved { runs, length, .. } => Some(ShardRequest::Release { runs, length }),
