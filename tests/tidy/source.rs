@@ -3,12 +3,9 @@
 use crate::tree::{TextFile, assert_none, rust_files};
 
 const LINE_CHARACTERS_MAX: usize = 120;
-const FILE_LINES_MAX: usize = 800;
-const FUNCTION_LINES_MAX: usize = 70;
-
-/// This is the number of functions that are longer than that today. Lower it when one gets shorter;
-/// never raise it.
-const LONG_FUNCTIONS_MAX: usize = 0;
+const FILE_LINES_MAX: usize = 1200;
+/// One table or one state machine may be longer; a line `// long: <reason>` above it says why.
+const FUNCTION_LINES_MAX: usize = 100;
 
 /// Lists what must not be left in the code, and why.
 const BANNED: [(&str, &str); 6] = [
@@ -55,7 +52,7 @@ fn files_are_short_or_say_why_not() {
             offenders.push(format!("{}: {count} lines", file.path));
         }
     }
-    assert_none("files of at most 800 lines, or a line `// long: <reason>` at the top", &offenders);
+    assert_none("files of at most 1,200 lines, or a line `// long: <reason>` at the top", &offenders);
 }
 
 #[test]
@@ -90,27 +87,23 @@ fn nothing_is_left_undone() {
 }
 
 #[test]
-fn functions_do_not_grow() {
+fn functions_are_short_or_say_why_not() {
     let mut long = Vec::new();
     for file in rust_files() {
         for (number, name, length) in functions(&file) {
-            if length > FUNCTION_LINES_MAX {
+            if length > FUNCTION_LINES_MAX && !says_why_it_is_long(&file, number) {
                 long.push(format!("{}:{number}: {name} has {length} lines", file.path));
             }
         }
     }
-    let allowed = LONG_FUNCTIONS_MAX;
-    assert!(
-        long.len() <= allowed,
-        "{} functions over 70 lines, allowed {allowed}:\n  {}",
-        long.len(),
-        long.join("\n  ")
-    );
-    assert!(
-        long.len() >= allowed,
-        "only {} long functions are left: lower LONG_FUNCTIONS_MAX to it",
-        long.len()
-    );
+    assert_none("functions of at most 100 lines, or a line `// long: <reason>` above", &long);
+}
+
+/// Returns whether the comments and attributes directly above line `number` give a reason.
+fn says_why_it_is_long(file: &TextFile, number: usize) -> bool {
+    let lines: Vec<&str> = file.text.lines().take(number - 1).map(str::trim_start).collect();
+    let mut above = lines.iter().rev().take_while(|line| line.starts_with("//") || line.starts_with("#["));
+    above.any(|line| line.starts_with("// long: "))
 }
 
 /// Returns first line, name and length of every function. It relies on rustfmt: the closing brace
@@ -187,6 +180,9 @@ fn the_rules_see_what_they_should() {
     let text = "pub async fn long_one(\n    a: u8,\n) {\n    a;\n}\n\nfn declared();\n\nfn one_line() {}\n";
     let file = TextFile { path: "example.rs".to_owned(), text: text.to_owned() };
     assert_eq!(functions(&file), [(1, "long_one".to_owned(), 5)]);
+    assert!(!says_why_it_is_long(&file, 1));
+    let text = "// long: one table\n/// Does it.\n#[must_use]\nfn long() {\n}\n";
+    assert!(says_why_it_is_long(&TextFile { path: "example.rs".to_owned(), text: text.to_owned() }, 4));
     assert!(has_word("let x = unsafe { y };", "unsafe"));
     assert!(!has_word("#![forbid(unsafe_code)]", "unsafe"));
     assert_eq!(code_of("let x = 1; // unsafe"), "let x = 1; ");

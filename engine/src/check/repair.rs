@@ -8,13 +8,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use zerocopy::IntoBytes;
-
 use super::{ARENA_BYTES, CheckError, Medium, Outcome, superblock};
-use crate::device::{DeviceError, Durability};
+use crate::device::DeviceError;
 use crate::executor::Simulator;
-use crate::format::BLOCK_BYTES;
-use crate::format::superblock::{COPIES, COPY_STRIDE, SuperblockOnDisk};
+use crate::extent::allocator::write_copies;
+use crate::format::superblock::SuperblockOnDisk;
 use crate::node::cache::ReadCache;
 use crate::node::layout::Layout;
 use crate::node::open::CoreParts;
@@ -62,7 +60,9 @@ pub(super) async fn repair(
     for medium in media {
         let wanted = superblock::wanted(medium, &pool).await?;
         if wanted.differs && (wanted.agreed || lossy) {
-            write_copies(medium, &pool, &wanted.block).await?;
+            // The copies that were read may be in the device's cache alone.
+            medium.device.flush().await?;
+            write_copies(&*medium.device, &pool, &wanted.block).await?;
             done.superblocks += 1;
         }
         blocks.push((medium, wanted.block));
@@ -73,22 +73,6 @@ pub(super) async fn repair(
         done.went_on = true;
     }
     Ok(done)
-}
-
-/// In the order of every update: half of the copies, a flush, the other half, a flush. First of all another one, as the
-/// copies that were read may be in the device's cache alone.
-async fn write_copies(medium: &Medium, pool: &Pool, block: &SuperblockOnDisk) -> Result<(), DeviceError> {
-    medium.device.flush().await?;
-    for half in [0..COPIES / 2, COPIES / 2..COPIES] {
-        for copy in half {
-            let mut buffer = pool.take_for_step(BLOCK_BYTES).await;
-            buffer[..BLOCK_BYTES].copy_from_slice(block.as_bytes());
-            let offset = copy as u64 * COPY_STRIDE;
-            medium.device.write(offset, BLOCK_BYTES, buffer, Durability::Deferred).await.0?;
-        }
-        medium.device.flush().await?;
-    }
-    Ok(())
 }
 
 /// One core has nobody to tell.

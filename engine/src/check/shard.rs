@@ -183,8 +183,7 @@ impl Run<'_> {
         }
         let buffer = source.read(position.extent, position.offset, BLOCK_BYTES).await?;
         let torn = |header: &BatchHeaderOnDisk| {
-            header.shard.get() == source.shard
-                && header.drive.get() == source.geometry.drive_id
+            header.is_of(source.geometry.drive_id, source.shard)
                 && (header.sequence.get(), header.log_number.get())
                     == (position.sequence, position.log_number)
         };

@@ -19,7 +19,7 @@ use zerocopy::IntoBytes;
 use crate::device::{Device, DeviceError, Durability};
 use crate::format::superblock::{COPIES, COPY_STRIDE, ShardRootOnDisk, SuperblockOnDisk};
 use crate::format::{BLOCK_BYTES, Le32, Le64};
-use crate::ring::{Buffer, Pool};
+use crate::ring::Pool;
 use crate::sync::locks::KeyLocks;
 use crate::sync::signal::Signal;
 
@@ -290,7 +290,7 @@ impl ExtentAllocator {
         if let Some(error) = self.failed.borrow().clone() {
             return Err(error);
         }
-        let updated = self.write_copies(change).await;
+        let updated = self.write_changed(change).await;
         if let Err(error) = &updated {
             *self.failed.borrow_mut() = Some(error.clone());
         }
@@ -317,38 +317,53 @@ impl ExtentAllocator {
             return Ok(());
         }
         for copy in differing {
-            let mut buffer = self.pool.take_for_log(BLOCK_BYTES).await;
-            buffer[..BLOCK_BYTES].copy_from_slice(chosen.as_bytes());
-            self.write_copy(copy, buffer).await?;
+            write_copy(&*self.device, &self.pool, copy, &chosen).await?;
+            self.written_bytes.set(self.written_bytes.get() + BLOCK_BYTES as u64);
         }
         self.device.flush().await
     }
 
-    async fn write_copy(&self, copy: u64, buffer: Buffer) -> Result<(), DeviceError> {
-        self.device.write(copy * COPY_STRIDE, BLOCK_BYTES, buffer, Durability::Deferred).await.0?;
-        self.written_bytes.set(self.written_bytes.get() + BLOCK_BYTES as u64);
-        Ok(())
-    }
-
-    async fn write_copies(&self, change: impl FnOnce(&mut SuperblockOnDisk)) -> Result<(), DeviceError> {
+    async fn write_changed(&self, change: impl FnOnce(&mut SuperblockOnDisk)) -> Result<(), DeviceError> {
         let mut next = self.state.borrow().superblock;
         change(&mut next);
         next.parent_crc = next.crc;
         next.sequence = Le64::new(next.sequence.get() + 1);
         next.seal();
-        // 1. The first half of the copies; 2. a flush, so that two whole copies of old or new are always there;
-        // 3. the second half; 4. a flush, before anybody relies on the new roots.
-        for half in [0..COPIES / 2, COPIES / 2..COPIES] {
-            for copy in half {
-                let mut buffer = self.pool.take_for_log(BLOCK_BYTES).await;
-                buffer[..BLOCK_BYTES].copy_from_slice(next.as_bytes());
-                self.write_copy(copy as u64, buffer).await?;
-            }
-            self.device.flush().await?;
-        }
+        write_copies(&*self.device, &self.pool, &next).await?;
+        self.written_bytes.set(self.written_bytes.get() + (COPIES * BLOCK_BYTES) as u64);
         self.state.borrow_mut().superblock = next;
         Ok(())
     }
+}
+
+/// Writes all copies of a superblock, in the order of every update: 1. the first half of the copies; 2. a flush, so that
+/// two whole copies of old or new are always there; 3. the second half; 4. a flush, before anybody relies on it.
+///
+/// # Errors
+/// Returns what the device answered. The copies may be old or new then.
+pub(crate) async fn write_copies(
+    device: &dyn Device,
+    pool: &Pool,
+    block: &SuperblockOnDisk,
+) -> Result<(), DeviceError> {
+    for half in [0..COPIES / 2, COPIES / 2..COPIES] {
+        for copy in half {
+            write_copy(device, pool, copy as u64, block).await?;
+        }
+        device.flush().await?;
+    }
+    Ok(())
+}
+
+async fn write_copy(
+    device: &dyn Device,
+    pool: &Pool,
+    copy: u64,
+    block: &SuperblockOnDisk,
+) -> Result<(), DeviceError> {
+    let mut buffer = pool.take_for_log(BLOCK_BYTES).await;
+    buffer[..BLOCK_BYTES].copy_from_slice(block.as_bytes());
+    device.write(copy * COPY_STRIDE, BLOCK_BYTES, buffer, Durability::Deferred).await.0
 }
 
 fn slot_of(superblock: &mut SuperblockOnDisk, shard: u16) -> &mut ShardRootOnDisk {

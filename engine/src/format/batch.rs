@@ -76,6 +76,11 @@ impl BatchHeaderOnDisk {
         record_mark(self.drive.get(), self.shard.get(), self.log_number.get(), self.offset.get() + at as u32)
     }
 
+    /// Returns whether `shard` wrote it on the drive with this identity.
+    pub fn is_of(&self, drive: u64, shard: u16) -> bool {
+        (self.drive.get(), self.shard.get()) == (drive, shard)
+    }
+
     /// Whether it was written at this place of the log.
     pub fn is_at(&self, extent: u32, offset: u32) -> bool {
         self.extent.get() == extent && self.offset.get() == offset

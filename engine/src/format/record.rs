@@ -339,6 +339,18 @@ impl<'a> RecordView<'a> {
         Mutation::decode(self.envelope.kind, self.envelope.version, self.meta)
     }
 
+    /// Checks the record of an object that starts at `bytes`, at a place of the log with this mark.
+    ///
+    /// # Errors
+    /// Returns what of it is damaged.
+    pub fn of_put(bytes: &'a [u8], mark: u32) -> Result<(Self, PutV1), &'static str> {
+        let view = Self::parse(bytes, mark).map_err(|_| "record")?;
+        match view.mutation() {
+            Ok(Mutation::Put(put)) => Ok((view, put)),
+            _ => Err("record payload"),
+        }
+    }
+
     /// The same record, marked as the cleaner's copy.
     pub fn moved_copy(&self) -> EncodedRecord {
         let flags = self.envelope.flags.get() | FLAG_MOVED;

@@ -223,7 +223,7 @@ impl Replay<'_> {
     }
 
     pub(super) fn is_ours(&self, header: &BatchHeaderOnDisk) -> bool {
-        header.shard.get() == self.shard && header.drive.get() == self.geometry.drive_id
+        header.is_of(self.geometry.drive_id, self.shard)
     }
 
     /// Applies a batch's records. True when the log goes on in another extent.

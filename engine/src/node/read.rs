@@ -15,7 +15,7 @@ use super::state::CoreState;
 use crate::device::IoFuture;
 use crate::error::{EngineError, Result};
 use crate::extent::{SlicePlace, slices_of};
-use crate::format::record::{Mutation, RecordView, RunV1, SegmentV1};
+use crate::format::record::{RecordView, RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::hook::Bug;
@@ -147,8 +147,7 @@ impl ObjectReader {
         let start = (offset - first) as usize;
         let bytes = &buffer[start..length];
         let mark = mark_at(core, shard, log_number, offset, bytes);
-        let view = RecordView::parse(bytes, mark).map_err(|_| damaged("record"))?;
-        let Ok(Mutation::Put(put)) = view.mutation() else { return Err(damaged("record payload")) };
+        let (view, put) = RecordView::of_put(bytes, mark).map_err(damaged)?;
         if put.bucket != bucket.0 || put.key != key {
             return Self::other_key(core, shard, bucket, key, damaged("record identity")).await;
         }

@@ -306,7 +306,7 @@ impl Shard {
 
     /// Whether a batch is what this shard's log wrote at `offset` of the extent.
     fn wrote(&self, header: &BatchHeaderOnDisk, closed: ClosedExtent, offset: u32) -> bool {
-        (header.shard.get(), header.drive.get()) == (self.id, self.geometry.drive_id)
+        header.is_of(self.geometry.drive_id, self.id)
             && header.log_number.get() == closed.log_number
             && header.is_at(closed.extent, offset)
     }

@@ -108,7 +108,17 @@ impl Shard {
         self.log.push(Some(record), Commit { mutation, guard, reserved, relocates, reply })?;
         // Only now that it is queued.
         handles.into_iter().for_each(Reserved::hand_over);
-        answer.await.unwrap_or(Err(EngineError::WritesStopped { shard: self.id }))
+        match answer.await {
+            Some(answer) => answer,
+            None => {
+                // Its batch was on the way to the drive: logged here, in the name of the request that met the error.
+                tracing::error!(
+                    shard = self.id,
+                    "the drive failed under a commit; a restart tells whether it is there"
+                );
+                Err(EngineError::WritesStopped { shard: self.id })
+            }
+        }
     }
 
     /// Queues a record that belongs to no living bucket, or a barrier, and waits for it.

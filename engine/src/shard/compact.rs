@@ -214,8 +214,7 @@ impl Shard {
         let (extent, offset) = (entry.location.extent, entry.location.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
         let mark = self.geometry.record_mark(self.id, log_number, offset);
-        let view = RecordView::parse(bytes, mark).map_err(|_| damaged("record"))?;
-        let Ok(Mutation::Put(put)) = view.mutation() else { return Err(damaged("record payload")) };
+        let (view, put) = RecordView::of_put(bytes, mark).map_err(damaged)?;
         let own = put.bucket == bucket.0 && put.key == key && put.generation == entry.generation;
         if own && put.segments == entry.segments && view.is_whole(&put) {
             Ok((put, view))

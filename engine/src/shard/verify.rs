@@ -12,9 +12,7 @@ use super::slice_verifier::{SliceFlaw, SliceVerifier};
 use super::state::State;
 use crate::device::DeviceError;
 use crate::extent::{SlicePlace, slices_of};
-use crate::format::record::{
-    ENVELOPE_BYTES, FLAG_LOST, Mutation, RecordEnvelopeOnDisk, RecordView, SegmentV1,
-};
+use crate::format::record::{ENVELOPE_BYTES, FLAG_LOST, RecordEnvelopeOnDisk, RecordView, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::Buffer;
@@ -208,8 +206,7 @@ fn window_of(records: &[RecordToRead], deep: bool) -> usize {
 }
 
 fn whole_record(state: &State, record: &RecordToRead, bytes: &[u8]) -> Result<(), &'static str> {
-    let view = RecordView::parse(bytes, record.mark).map_err(|_| "record")?;
-    let Ok(Mutation::Put(put)) = view.mutation() else { return Err("record payload") };
+    let (view, put) = RecordView::of_put(bytes, record.mark)?;
     let entry = state.entry(BucketId(put.bucket), &put.key);
     let here =
         |entry: &Entry| entry.location.extent == record.extent && entry.location.offset == record.offset;

@@ -19,6 +19,7 @@ mod leaks;
 mod locks;
 mod model;
 mod persistence;
+mod request;
 mod scrub;
 mod smoke;
 mod space;
