@@ -15,7 +15,7 @@ thread_local! {
     static CURRENT: Cell<Option<RequestId>> = const { Cell::new(None) };
 }
 
-/// Names a request in answers and in the log. It is shown as 16 upper-case hexadecimal digits.
+/// Identifies a request in answers and in the log. It is shown as 16 upper-case hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(pub u64);
 
