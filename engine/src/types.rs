@@ -130,9 +130,8 @@ pub struct ListQuery {
     pub prefix: Vec<u8>,
     /// The delimiter that groups keys into common prefixes. If it is empty, nothing is grouped.
     pub delimiter: Vec<u8>,
-    /// The page holds only what sorts after this. If it is itself a common prefix (it ends with the
-    /// delimiter, whose first occurrence after `prefix` that is), everything under that prefix is
-    /// skipped too.
+    /// The page holds only what sorts after this. If it is itself a common prefix (its first
+    /// delimiter behind `prefix` is at its end), everything under that prefix is skipped too.
     pub after: Vec<u8>,
     /// The most entries and common prefixes together that the page may hold; at most 10,000.
     pub max_items: usize,

@@ -42,8 +42,8 @@ impl FlushGroup {
         })
     }
 
-    /// Returns whether a flush is running. In that case joining the next one is cheaper than a
-    /// synchronous write.
+    /// Returns whether a flush is running or about to run. In that case joining the next one is
+    /// cheaper than a synchronous write.
     pub fn busy(&self) -> bool {
         self.running.get()
     }

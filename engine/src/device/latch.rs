@@ -102,7 +102,7 @@ impl<W: SharedWord> LatchedDevice<W> {
     }
 
     /// Sets the function that makes another core call [`LatchedDevice::look_again`] on its own
-    /// view.
+    /// view. It must be called only once.
     pub fn set_tell(&self, tell: Tell) {
         assert!(self.0.tell.set(tell).is_ok(), "said twice");
     }

@@ -110,8 +110,8 @@ fn core(own: usize, way: Way, world: Arc<World>, latch: std::sync::Arc<Latch<Ato
     }
 }
 
-/// Everything that was written before is in the drive's cache. A core that reports it as durable
-/// must not have lost it.
+/// Checks that no core reports lost data as durable. Everything that was written before is in the
+/// drive's cache when the cores flush.
 fn no_core_believes_a_lie(ways: &'static [Way], preemptions: usize) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(preemptions);

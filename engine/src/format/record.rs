@@ -21,8 +21,8 @@ pub const ENVELOPE_BYTES: usize = size_of::<RecordEnvelopeOnDisk>();
 pub const RECORD_ALIGNMENT: usize = 8;
 /// Flag of a copy that the cleaner made. It counts only if the index still points at the original.
 pub const FLAG_MOVED: u16 = 1;
-/// Flag of a record that replaces a damaged one. It says what the index knew of the object, whose
-/// data can no longer be read.
+/// Flag of a record that replaces a damaged one. The record says what the index knew of the object,
+/// whose data can no longer be read.
 pub const FLAG_LOST: u16 = 2;
 
 /// The envelope: the first bytes of a record.

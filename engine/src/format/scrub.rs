@@ -37,8 +37,9 @@ pub struct ScrubOnDisk {
     pub objects: Le64,
     /// Bytes that the running pass has read, or that the last one read.
     pub bytes: Le64,
-    /// Damage that the running pass has found, or that the last one found.
+    /// Number of findings of the running pass, or of the last one.
     pub findings: Le64,
+    /// Length of `key` in bytes.
     pub key_length: Le16,
     pub reserved: [u8; 950],
     /// The pass continues behind this key of the index.

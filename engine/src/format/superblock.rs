@@ -37,7 +37,7 @@ pub struct ShardRootOnDisk {
     pub length: Le32,
     /// Sequence of the log's first batch, or of the checkpoint.
     pub sequence: Le64,
-    /// crc32c of the root chunk.
+    /// The crc32c of the root chunk.
     pub crc: Le32,
     /// Epoch of the last life that began a new extent for the shard's log. A log that ends in an
     /// earlier life is incomplete.
@@ -85,6 +85,7 @@ pub struct SuperblockOnDisk {
     pub drives: Le16,
     /// Number of shards of the whole node.
     pub shards: Le16,
+    /// Unused: it is always 0.
     pub clean: Le16,
     pub reserved: [u8; 872],
     pub roots: [ShardRootOnDisk; ROOTS],

@@ -41,7 +41,8 @@ pub enum Rare {
     BufferRefused,
     /// A new key or upload was refused because the index had reached its memory limit.
     IndexFull,
-    /// A checkpoint was not taken, or not installed, because there was no room or the device failed.
+    /// A checkpoint was not taken, or not installed, because there was no room or the device
+    /// failed.
     CheckpointFailed,
     /// The space of a replaced object was kept because a reader still used it.
     ReaderKeptSpace,

@@ -100,7 +100,8 @@ struct ChunkSlots {
 /// Maps zeroed memory, in huge pages where possible. `bytes` must be a multiple of 2 MiB. The
 /// caller unmaps it.
 pub(super) fn map_huge(bytes: usize) -> std::io::Result<NonNull<u8>> {
-    // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no other memory.
+    // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no other
+    // memory.
     let raw = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
@@ -114,7 +115,8 @@ pub(super) fn map_huge(bytes: usize) -> std::io::Result<NonNull<u8>> {
     if raw == libc::MAP_FAILED {
         return Err(std::io::Error::last_os_error());
     }
-    // SAFETY: the range lies within the mapping made above; the advice does not change its contents.
+    // SAFETY: the range is within the mapping made above, and the advice does not change its
+    // contents.
     unsafe { libc::madvise(raw, bytes, libc::MADV_HUGEPAGE) };
     NonNull::new(raw.cast::<u8>()).ok_or_else(std::io::Error::last_os_error)
 }
@@ -343,7 +345,8 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // SAFETY: base and length are those of the mapping made in `new`; no buffer is left, each holds an Rc to us.
+        // SAFETY: base and length are those of the mapping made in `new`. No buffer is left,
+        // because each one holds an `Rc` to this.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.mapped_bytes) };
     }
 }
@@ -375,8 +378,8 @@ impl Buffer {
 impl Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        // SAFETY: the range lies in the mapping (chunk and slot are in bounds by construction), was zeroed by
-        // the kernel, and belongs to this buffer alone until it is dropped.
+        // SAFETY: the range is in the mapping (chunk and slot are in bounds by construction), was
+        // zeroed by the kernel, and belongs to this buffer alone until it is dropped.
         unsafe { std::slice::from_raw_parts(self.address(), self.capacity()) }
     }
 }

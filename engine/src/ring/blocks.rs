@@ -206,8 +206,8 @@ impl Blocks {
 
     fn push(&mut self, slot: u32, operation: &BlockOperation) {
         let entry = self.entry(slot, operation).user_data(u64::from(slot));
-        // SAFETY: buffer, files and ring live until the operation was reaped (see the module), and the length was
-        // checked against the buffer.
+        // SAFETY: buffer, files and ring live until the operation was reaped (the second invariant
+        // above), and the length was checked against the buffer.
         let pushed = unsafe { self.uring.submission().push(&entry) };
         pushed.unwrap_or_else(|_| panic!("the ring has fewer entries than the queue has slots"));
     }
@@ -323,8 +323,8 @@ impl Memory {
 
     fn slot(&mut self, slot: usize) -> &mut [u8] {
         assert!(slot < self.slots, "slot {slot} of {}", self.slots);
-        // SAFETY: the range lies within the mapping, which is zeroed and lives as long as `self`; slots do not
-        // overlap, and the caller has made sure that the kernel does not use this one.
+        // SAFETY: the range is within the mapping, which is zeroed and lives as long as `self`.
+        // Slots do not overlap, and the caller has made sure that the kernel does not use this one.
         unsafe {
             std::slice::from_raw_parts_mut(self.base.as_ptr().add(slot * self.stride), self.buffer_bytes)
         }
@@ -349,7 +349,8 @@ impl Memory {
                 iov_len: piece_bytes.min(length - at),
             })
             .collect();
-        // SAFETY: the pieces lie in the mapping, which outlives the ring's use of it (see the module).
+        // SAFETY: the pieces are in the mapping, which outlives the ring's use of it (the second
+        // invariant above).
         unsafe { uring.submitter().register_buffers(&pieces) }
     }
 }
@@ -357,7 +358,8 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         if !self.abandoned {
-            // SAFETY: the mapping was made by `new` with this length, and no operation uses it any more.
+            // SAFETY: the mapping was made by `new` with this length, and no operation uses it any
+            // more.
             unsafe { libc::munmap(self.base.as_ptr().cast(), self.mapped_bytes) };
         }
     }

@@ -194,8 +194,8 @@ impl Submission {
     fn offer(&mut self) {
         let mut submission = self.uring.submission();
         while let Some((entry, kind)) = self.waiting.pop_front() {
-            // SAFETY: the entry's buffer is in the ring's table until its completion is reaped, the registered files
-            // live as long as the ring, and a timer's time is a static.
+            // SAFETY: the entry's buffer is in the ring's table until its completion is reaped, the
+            // registered files live as long as the ring, and a timer's time is a static.
             if unsafe { submission.push(&entry) }.is_err() {
                 self.waiting.push_front((entry, kind));
                 break;

@@ -489,7 +489,8 @@ fn register(uring: &IoUring, pool: &Pool) -> Result<(), RingError> {
             iov_len: REGISTERED_PIECE.min(length - at),
         })
         .collect();
-    // SAFETY: the pieces lie in the pool's mapping, and the ring keeps a handle to the pool as long as it lives.
+    // SAFETY: the pieces are in the pool's mapping, and the ring keeps a handle to the pool as long
+    // as it lives.
     unsafe { uring.submitter().register_buffers(&pieces) }.map_err(|error| match error.raw_os_error() {
         Some(libc::ENOMEM | libc::EPERM) => RingError::Memlock { needed_bytes: length },
         _ => RingError::Other { step: "register the I/O buffers", error },

@@ -13,7 +13,8 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// Wakes all tasks that wait, and those that took their mark before this call.
+    /// Wakes all tasks that wait. A task that took its mark before this call no longer waits
+    /// either.
     pub fn raise(&self) {
         self.raised.set(self.raised.get() + 1);
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());

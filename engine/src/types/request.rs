@@ -1,9 +1,9 @@
 //! The request on whose behalf a thread works, so that an error can name the request that met it.
 //!
-//! Invariants: the current request is set only while a future of that request is polled, and what was
-//! current before is restored after that. So no other task of the same core ever sees it, and it costs
-//! two writes to a thread's own memory for each poll. Work that crosses to another core takes the
-//! [`RequestId`] along and enters it there.
+//! Invariants: the current request is set only while a future of that request is polled, and what
+//! was current before is restored after that. So no other task of the same core ever sees it, and
+//! it costs two writes to a thread's own memory for each poll. Work that crosses to another core
+//! takes the [`RequestId`] along and enters it there.
 
 use std::cell::Cell;
 use std::fmt;

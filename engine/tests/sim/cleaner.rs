@@ -57,8 +57,8 @@ fn churn(seed: u64, size_bytes: u64, shards: u16, keys: u64, length: usize, time
     });
 }
 
-/// Several clients overwrite small objects of their own and others read, while checkpoints and the
-/// cleaner run.
+/// Runs several clients that overwrite small objects of their own, and others that read, while
+/// checkpoints and the cleaner run.
 fn crowded(seed: u64) {
     let mut world = World::new(seed, 96 * MIB, 2, 2);
     world.options.dead_log_bytes_max = 2 << 20;

@@ -75,8 +75,8 @@ fn failed_flushes_stop_the_shards() {
     (1..=4).for_each(|seed| large_only(seed, faults));
 }
 
-/// A flush that failed for one task must fail for the others too, even if the checkpoint had asked
-/// for it.
+/// Checks that a flush that failed for one task fails for the others too, even if the checkpoint
+/// had asked for it.
 fn large_only(seed: u64, faults: Faults) {
     let world = World::new(seed, 128 * MIB, 2, 2);
     let node = world.open();

@@ -19,8 +19,8 @@ fn object(key: &[u8], size_bytes: u64) -> ListItem {
     ListItem::Object { key: key.to_vec(), size_bytes, modified_ms: 5, etag: Etag { md5: [9; 16], parts: 3 } }
 }
 
-/// The keys are distributed over the shards by size. The buckets before and behind have the same
-/// keys, which must not be listed.
+/// Returns indexes over which the keys are distributed by size. The buckets before and behind have
+/// the same keys, which must not be listed.
 fn shards_of(objects: &Objects, shards: usize) -> Vec<OrderedIndex> {
     let mut indexes: Vec<_> = (0..shards).map(|_| OrderedIndex::new()).collect();
     for (key, size) in objects {
@@ -33,7 +33,7 @@ fn shards_of(objects: &Objects, shards: usize) -> Vec<OrderedIndex> {
     indexes
 }
 
-/// The documented rules, applied literally to all objects.
+/// Applies the documented rules literally to all objects.
 fn reference(objects: &Objects, query: &ListQuery) -> Vec<ListItem> {
     let mut items = Vec::new();
     let group = |key: &[u8]| {

@@ -11,8 +11,8 @@ enum Op {
     Remove(u64, u64),
 }
 
-/// A few hashes, some of them equal only in the bits that choose the sub-table, the bucket or the
-/// tag, and a few locations.
+/// Returns few different hashes, some of them equal only in the bits that choose the sub-table, the
+/// bucket or the tag.
 fn hash() -> impl Strategy<Value = u64> {
     let high = prop_oneof![Just(0u64), Just(1), Just(0x8000), Just(0xffff)];
     let middle = prop_oneof![Just(0u64), Just(1), Just(0xffff_ffff)];
