@@ -2,13 +2,13 @@
 
 /// A device refused or failed an operation. For writes and flushes the failure is final (law 3).
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-/// Name of the operation: read, write or flush.
 #[error("{operation} of {length} bytes at {offset} failed: {reason}")]
-/// Byte offset on the device.
 pub struct DeviceError {
-    /// Length of the operation in bytes.
+    /// Name of the operation: read, write or flush.
     pub operation: &'static str,
+    /// Byte offset on the device.
     pub offset: u64,
+    /// Length of the operation in bytes; 0 for a flush.
     pub length: usize,
     pub reason: String,
 }

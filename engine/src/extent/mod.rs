@@ -107,7 +107,9 @@ pub fn coalesce(runs: impl IntoIterator<Item = RunV1>) -> Vec<RunV1> {
 /// counted, because each one is a run of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunCount {
+    /// Number of full slices.
     pub slices: u64,
+    /// Number of runs that hold full slices.
     pub runs: u64,
 }
 

@@ -180,10 +180,12 @@ impl SliceSpace {
         Some(RunV1 { extent, unit: first * UNITS_PER_SLOT, slices: last - first })
     }
 
+    /// Returns whether an extent that is not closed has a free slot.
     pub fn has_full(&self) -> bool {
         !self.open_full.is_empty()
     }
 
+    /// Returns whether an extent that is not closed has a gap of at least `units`.
     pub fn has_tail(&self, units: u32) -> bool {
         self.by_gap.range((units, 0)..).next().is_some()
     }

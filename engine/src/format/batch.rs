@@ -38,7 +38,9 @@ pub struct BatchHeaderOnDisk {
     pub sequence: Le64,
     /// Epoch of the life that wrote the batch.
     pub epoch: Le32,
+    /// The crc of the batch before this one.
     pub previous_crc: Le32,
+    /// Sequence of the last batch that was durable when this one was written.
     pub durable_sequence: Le64,
     /// The first half of the drive's UUID.
     pub drive: Le64,

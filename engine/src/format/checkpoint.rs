@@ -137,6 +137,7 @@ pub struct CheckpointRootV1 {
 }
 
 impl CheckpointRootV1 {
+    /// Returns the rkyv payload.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
     }
@@ -151,6 +152,7 @@ impl CheckpointRootV1 {
 }
 
 impl ChunkListV1 {
+    /// Returns the rkyv payload.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
     }

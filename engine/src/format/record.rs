@@ -19,7 +19,8 @@ use super::{FormatDamage, Le16, Le32, Le64};
 
 pub const ENVELOPE_BYTES: usize = size_of::<RecordEnvelopeOnDisk>();
 pub const RECORD_ALIGNMENT: usize = 8;
-/// Flag of a copy that the cleaner made. It counts only if the index still points at the original.
+/// Flag of a copy that the cleaner made. It counts only if the index still has the same generation
+/// at another place.
 pub const FLAG_MOVED: u16 = 1;
 /// Flag of a record that replaces a damaged one. The record says what the index knew of the object,
 /// whose data can no longer be read.
@@ -32,8 +33,10 @@ pub struct RecordEnvelopeOnDisk {
     /// The crc32c of everything behind this field (envelope, payload, data) XOR the mark of the
     /// record's place.
     pub crc: Le32,
+    /// The [`Mutation::kind`] of the payload.
     pub kind: u8,
     pub version: u8,
+    /// A combination of [`FLAG_MOVED`] and [`FLAG_LOST`].
     pub flags: Le16,
     /// Bytes of the payload.
     pub meta_length: Le32,
@@ -64,6 +67,7 @@ pub struct RunV1 {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 pub struct SegmentV1 {
     pub generation: u64,
+    /// Bytes of the body.
     pub length: u64,
     pub runs: Vec<RunV1>,
 }
@@ -87,13 +91,17 @@ pub struct PutV1 {
     pub size: u64,
     pub modified_ms: u64,
     pub md5: [u8; 16],
+    /// Number of parts in the ETag; 0 for an object that was stored in one piece.
     pub etag_parts: u16,
+    /// The upload from which the object was completed.
     pub upload: Option<u128>,
     pub attributes: Vec<(String, String)>,
     pub parts: Vec<PartV1>,
+    /// The bodies that make up the object, in order.
     pub segments: Vec<SegmentV1>,
 }
 
+/// An object is deleted.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct DeleteV1 {
     pub bucket: u32,
@@ -111,12 +119,14 @@ pub struct UploadV1 {
     pub parts: Vec<UploadPartV1>,
 }
 
+/// A part of an upload, with its body.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct UploadPartV1 {
     pub info: PartV1,
     pub segment: SegmentV1,
 }
 
+/// A part is added to an upload, or replaced.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PartPutV1 {
     pub bucket: u32,
@@ -125,6 +135,7 @@ pub struct PartPutV1 {
     pub part: UploadPartV1,
 }
 
+/// An upload is aborted.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct UploadAbortV1 {
     pub bucket: u32,
@@ -132,6 +143,7 @@ pub struct UploadAbortV1 {
     pub upload: u128,
 }
 
+/// A bucket, in the log and in a checkpoint.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct BucketV1 {
     pub id: u32,
@@ -141,6 +153,7 @@ pub struct BucketV1 {
     pub attributes: Vec<(String, String)>,
 }
 
+/// A bucket is deleted.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct BucketDeleteV1 {
     pub id: u32,
@@ -218,6 +231,7 @@ impl Mutation {
         }
     }
 
+    /// Decodes a payload of this kind and version.
     pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Self, FormatDamage> {
         if version != 1 {
             return Err(FormatDamage::Version(u32::from(version)));
@@ -240,7 +254,9 @@ impl Mutation {
 /// it is copied only once. The mark of its place is added to the checksum by [`Self::place`], when
 /// the place is known.
 pub struct EncodedRecord {
+    /// Envelope and payload.
     pub head: Vec<u8>,
+    /// The inline data of a small object; otherwise empty.
     pub data: Vec<u8>,
 }
 
@@ -288,6 +304,7 @@ impl EncodedRecord {
 pub struct RecordView<'a> {
     pub envelope: RecordEnvelopeOnDisk,
     meta: &'a [u8],
+    /// The inline data of a small object; otherwise empty.
     pub data: &'a [u8],
 }
 
@@ -327,6 +344,7 @@ impl<'a> RecordView<'a> {
         ENVELOPE_BYTES + self.meta.len() + self.data.len()
     }
 
+    /// Returns whether the record is a copy that the cleaner made.
     pub fn is_moved(&self) -> bool {
         self.envelope.flags.get() & FLAG_MOVED != 0
     }

@@ -78,10 +78,13 @@ pub struct SuperblockOnDisk {
     /// Byte offset of extent 0.
     pub extents_start: Le64,
     pub extents: Le32,
+    /// Bytes of the largest object that is stored inside its record.
     pub inline_bytes_max: Le32,
     pub slice_bytes: Le32,
     pub unit_bytes: Le32,
+    /// Number of this drive in its set, from 0.
     pub drive_index: Le16,
+    /// Number of drives in the set.
     pub drives: Le16,
     /// Number of shards of the whole node.
     pub shards: Le16,

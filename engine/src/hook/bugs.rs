@@ -68,11 +68,13 @@ impl Planted {
         Self(bug)
     }
 
+    /// Returns whether the node has this bug.
     #[cfg(feature = "planted-bugs")]
     pub fn is(self, bug: Bug) -> bool {
         self.0 == Some(bug)
     }
 
+    /// Returns false, because this build has no deliberate bugs.
     #[cfg(not(feature = "planted-bugs"))]
     pub const fn is(self, _: Bug) -> bool {
         false

@@ -23,11 +23,16 @@ pub(super) const HEADER_BYTES: usize = 2;
 
 /// An entry and its place in the leaf. The offsets are from the start of the leaf.
 pub(super) struct Entry<'a> {
+    /// Offset of the entry.
     pub start: usize,
+    /// Length of the common prefix with the previous key.
     pub shared: usize,
+    /// The key behind the common prefix.
     pub suffix: &'a [u8],
+    /// Offset of the value length.
     pub suffix_end: usize,
     pub value: &'a [u8],
+    /// Offset of the next entry.
     pub end: usize,
 }
 
@@ -67,6 +72,7 @@ pub fn last_key(leaf: &[u8]) -> Vec<u8> {
 
 /// The place at which an absent key would be inserted.
 pub(super) struct Gap<'a> {
+    /// Offset at which the entry would begin.
     pub offset: usize,
     /// Length of the common prefix with the entry before the gap.
     pub shared: usize,
@@ -74,6 +80,7 @@ pub(super) struct Gap<'a> {
     pub next: Option<(Entry<'a>, usize)>,
 }
 
+/// The result of a search for a key.
 pub(super) enum Position<'a> {
     Found(Entry<'a>),
     Absent(Gap<'a>),

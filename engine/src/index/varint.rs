@@ -23,12 +23,14 @@ pub struct Encoded {
 }
 
 impl Encoded {
+    /// Encodes one length.
     pub fn one(value: usize) -> Self {
         let mut encoded = Self::default();
         encoded.push(value);
         encoded
     }
 
+    /// Encodes two lengths, one after the other.
     pub fn two(first: usize, second: usize) -> Self {
         let mut encoded = Self::one(first);
         encoded.push(second);

@@ -41,10 +41,10 @@ pub struct LogPosition {
 /// The place at which a record was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordPlace {
-    /// Byte offset in the extent.
     pub extent: u32,
-    /// Length in bytes without alignment padding.
+    /// Byte offset in the extent.
     pub offset: u32,
+    /// Length in bytes without alignment padding.
     pub length: u32,
     /// Sequence of the record's batch.
     pub sequence: u64,

@@ -217,6 +217,7 @@ impl Replay<'_> {
         Ok(moved_on)
     }
 
+    /// Returns whether this is the header of the batch that is expected at the position.
     pub(super) fn expects(&self, header: &BatchHeaderOnDisk) -> bool {
         header.sequence.get() == self.position.sequence
             && header.previous_crc.get() == self.position.previous_crc
@@ -232,6 +233,7 @@ impl Replay<'_> {
         Ok(())
     }
 
+    /// Returns whether the header is of this shard on this drive.
     pub(super) fn is_ours(&self, header: &BatchHeaderOnDisk) -> bool {
         header.shard.get() == self.shard && header.drive.get() == self.geometry.drive_id
     }

@@ -53,6 +53,7 @@ pub struct ClosedExtent {
 }
 
 impl LogSpace {
+    /// Appends an extent to the log. Its batches end at byte `written`.
     pub fn add(&mut self, extent: u32, log_number: u64, written: u32) {
         let fresh = LogExtent { log_number, live: 0, written, readers: 0, retired: false };
         assert!(self.extents.insert(extent, fresh).is_none(), "extent {extent} is in the log already");

@@ -114,6 +114,7 @@ pub struct LogCounters {
     pub records: u64,
     /// Batches that were made durable by a synchronous write. The others waited for a flush.
     pub synchronous_writes: u64,
+    /// Bytes written, including headers and padding.
     pub bytes: u64,
     /// Bytes of the records that the cleaner moved.
     pub moved_bytes: u64,

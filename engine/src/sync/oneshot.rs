@@ -12,6 +12,7 @@ struct Shared<T> {
     waker: Option<Waker>,
 }
 
+/// The sending end. The receiver resolves when it is dropped, with or without a value.
 pub struct Sender<T>(Rc<RefCell<Shared<T>>>);
 /// A future that resolves to the value, or to `None` if the sender was dropped without sending.
 pub struct Receiver<T>(Rc<RefCell<Shared<T>>>);
