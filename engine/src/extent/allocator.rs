@@ -220,8 +220,8 @@ impl ExtentAllocator {
         self.until_claimed().await
     }
 
-    /// Makes all claims fail: a shard of this drive could not be recovered, so the node does not
-    /// open, and no other shard may wait for ever.
+    /// Makes all claims fail. It is called when a core or shard with a part in this drive could not
+    /// start: the node does not open then, and nobody may wait for ever.
     pub fn give_up(&self) {
         self.state.borrow_mut().conflict.get_or_insert(ClaimConflict { extent: u32::MAX });
         self.claimed.raise();

@@ -57,8 +57,8 @@ pub trait LogOwner: 'static {
     /// progress were woken.
     fn batch_ended(self: &Rc<Self>);
 
-    /// Returns commits whose records were not and will not be written, because there is no extent
-    /// in which the log could continue.
+    /// Hands the owner the commits whose records were not and will not be written, because there is
+    /// no extent in which the log could continue.
     fn refused(self: &Rc<Self>, commits: Vec<Self::Commit>);
 
     /// Tells the owner that a write or a flush failed. The owner writes nothing more (law 3).
@@ -147,8 +147,8 @@ pub struct Log<C> {
     /// The replay from the checkpoint in force to the position depends on a single block. So a
     /// checkpoint is taken before the first record.
     by_copy: Cell<bool>,
-    /// This life began in an extent that was held back, and the log has not reached another one
-    /// since.
+    /// This life began in an extent that was held back, and the log has not moved to one since that
+    /// was not.
     began_short: Cell<bool>,
     /// The beginning of this life left the drive no more extents than the next life of each shard
     /// needs. Until this monotonic time in microseconds, or until the log continues in an extent
@@ -250,8 +250,8 @@ impl<C> Log<C> {
         self.begun.get()
     }
 
-    /// Returns whether this life began in an extent that was held back and the log has not reached
-    /// another one since.
+    /// Returns whether this life began in an extent that was held back and the log has not moved to
+    /// one since that was not.
     pub fn began_short(&self) -> bool {
         self.began_short.get()
     }
@@ -289,8 +289,8 @@ impl<C> Log<C> {
         self.since_checkpoint.replace(0)
     }
 
-    /// Adds bytes that a checkpoint has taken with [`Self::take_since_checkpoint`] again, because
-    /// it did not come into force.
+    /// Adds back the bytes that a checkpoint took with [`Self::take_since_checkpoint`], because the
+    /// checkpoint did not come into force.
     pub fn restore_since_checkpoint(&self, bytes: u64) {
         self.since_checkpoint.set(self.since_checkpoint.get() + bytes);
     }
