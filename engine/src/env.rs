@@ -1,4 +1,4 @@
-//! The world outside the engine: clock, randomness, tasks. The simulator replaces it whole.
+//! The engine's surroundings: clock, randomness and tasks. The simulator replaces all of them.
 //!
 //! Invariant: nothing in engine/ asks the operating system for any of these by itself.
 
@@ -11,13 +11,14 @@ pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T> + 'static>>;
 /// A task that lives on one core.
 pub type LocalTask = LocalFuture<()>;
 
-/// What the engine needs from whoever owns the thread.
+/// What the engine needs from the owner of the thread.
 pub trait Environment {
-    /// Unix time in milliseconds.
+    /// Returns the Unix time in milliseconds.
     fn wall_clock_ms(&self) -> u64;
-    /// Microseconds from an arbitrary start, never going back.
+    /// Returns the microseconds since an arbitrary start. The value never goes back.
     fn monotonic_us(&self) -> u64;
-    /// Uniformly random; identities are made from it, so it must not repeat across restarts.
+    /// Returns a uniformly random number. Identities are made from it, so the sequence must not
+    /// repeat after a restart.
     fn random_u64(&self) -> u64;
     /// Runs `task` on this core until it ends.
     fn spawn(&self, task: LocalTask);

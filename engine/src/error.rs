@@ -1,11 +1,14 @@
-//! What an engine operation can answer instead of a result. What only a bug can cause is an assert.
+//! Errors of the engine. A condition that only a bug can cause is an assert instead.
 
-/// A device refused or failed an operation. Final for writes and flushes (law 3).
+/// A device refused or failed an operation. For writes and flushes the failure is final (law 3).
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{operation} of {length} bytes at {offset} failed: {reason}")]
 pub struct DeviceError {
+    /// Name of the operation: read, write or flush.
     pub operation: &'static str,
+    /// Byte offset on the device.
     pub offset: u64,
+    /// Length of the operation in bytes; 0 for a flush.
     pub length: usize,
     pub reason: String,
 }
@@ -21,7 +24,7 @@ pub enum EngineError {
     NoSuchKey,
     #[error("no such upload")]
     NoSuchUpload,
-    /// A part named by Complete is missing or was replaced since it was looked at.
+    /// A part that Complete named is missing, or was replaced after it was looked at.
     #[error("part {number} of the upload does not exist or has changed")]
     InvalidPart { number: u16 },
     #[error("a condition of the request does not hold")]
@@ -32,27 +35,28 @@ pub enum EngineError {
     KeyTooLong { length: usize, limit: usize },
     #[error("attributes of {length} bytes; the most is {limit}")]
     AttributesTooLarge { length: usize, limit: usize },
-    /// The body ended early or ran over what was announced; nothing was stored.
+    /// The body ended early or was longer than announced. Nothing was stored.
     #[error("the body has {got} bytes where {announced} were announced")]
     LengthMismatch { announced: u64, got: u64 },
-    /// The drive is full for new data. Reads, lists and deletes go on.
+    /// The drive is full for new data. Reads, listings and deletes still work.
     #[error(
         "no space for new data: delete objects or add a drive ({free_bytes} bytes are free in gaps that do not fit)"
     )]
     NoSpace { free_bytes: u64 },
-    /// The cap on memory for the index is reached: what is stored can be read, overwritten and deleted.
+    /// The index has reached its memory limit. What is stored can still be read, overwritten and
+    /// deleted.
     #[error(
         "no memory for new keys: the index has {index_bytes} bytes of the {limit_bytes} that its share of --memory \
          allows this shard; delete objects, abort uploads, or raise --memory"
     )]
     IndexFull { index_bytes: u64, limit_bytes: u64 },
-    /// A cap on memory or queues is reached: try again later.
+    /// A limit on memory or queues is reached. The caller may try again later.
     #[error("over a limit of this node ({what}); try again")]
     Busy { what: &'static str },
-    /// A write or flush failed: this shard writes no more until restart and recovery.
+    /// A write or flush failed. The shard writes nothing more until a restart recovers it.
     #[error("shard {shard} stopped writing after a device error; restart the server to recover")]
     WritesStopped { shard: u16 },
-    /// Stored bytes do not match their checksum or identity. Never served.
+    /// Stored bytes do not match their checksum or their identity. They are never served.
     #[error("stored data is damaged: {what} at extent {extent}, offset {offset}")]
     Damaged { what: &'static str, extent: u32, offset: u32 },
     /// The device reported an error for a read.
@@ -63,7 +67,7 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// What a failed read of the device is to whoever asked.
+    /// Converts the failed read of a device into the error for the caller of the engine.
     pub(crate) fn read_failed(error: DeviceError) -> Self {
         Self::ReadFailed { offset: error.offset, length: error.length, reason: error.reason }
     }

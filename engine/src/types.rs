@@ -1,7 +1,7 @@
-//! The values that cross the engine's door: what a caller gives and gets.
+//! The values that cross the engine's public interface: what a caller gives and gets.
 //!
-//! Invariants: nothing here borrows from a ring or a shard, so every value may cross cores.
-//! The engine reads no meaning into attribute names; the S3 front end does.
+//! Invariants: nothing here borrows from a ring or a shard, so every value may cross cores. The
+//! engine reads no meaning into attribute names; the S3 front end does.
 
 mod request;
 
@@ -9,7 +9,8 @@ pub use request::{EnteredRequest, RequestId};
 
 use std::fmt;
 
-/// Identity of a bucket. Never reused, so an operation that raced a delete can not touch a namesake.
+/// Identifies a bucket. An id is never reused, so an operation that raced a delete can not touch a
+/// later bucket of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BucketId(pub u32);
 
@@ -18,7 +19,7 @@ pub struct BucketId(pub u32);
 pub struct Bucket {
     pub id: BucketId,
     pub name: String,
-    /// Canonical id of the account that made it.
+    /// Canonical id of the account that created the bucket.
     pub owner: String,
     /// Unix time in milliseconds.
     pub created_ms: u64,
@@ -28,18 +29,19 @@ pub struct Bucket {
 /// Named values kept with an object, an upload, a part or a bucket, in the order they were given.
 pub type Attributes = Vec<(String, String)>;
 
-/// What S3 calls the ETag: the MD5 of the body, or the MD5 of the parts' MD5s with their count.
+/// An S3 ETag: the MD5 of the body, or the MD5 of the parts' MD5s together with their count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Etag {
     pub md5: [u8; 16],
-    /// 0 for an object stored in one piece, else the number of parts.
+    /// Number of parts; 0 for an object that was stored in one piece.
     pub parts: u16,
 }
 
 impl fmt::Display for Etag {
-    /// Without quotes: `d41d8cd98f00b204e9800998ecf8427e` or `…-12`.
+    /// Shows the ETag without quotes: `d41d8cd98f00b204e9800998ecf8427e` or `…-12`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Shown with every GET and for every key of a listing: not digit by digit.
+        // This runs for every GET and for every key of a listing, so the digits are not formatted
+        // one by one.
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut hex = [0; 32];
         for (pair, byte) in hex.chunks_exact_mut(2).zip(self.md5) {
@@ -53,22 +55,25 @@ impl fmt::Display for Etag {
     }
 }
 
-/// Identity of a multipart upload.
+/// Identifies a multipart upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UploadId(pub u128);
 
 /// One part of a multipart object or upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartInfo {
-    /// 1 to 10,000.
+    /// The part number, from 1 to 10,000.
     pub number: u16,
+    /// Size of the part's body in bytes.
     pub size_bytes: u64,
+    /// Unix time of the upload in milliseconds.
     pub modified_ms: u64,
     pub etag: Etag,
     pub attributes: Attributes,
 }
 
-/// All that is known of an object without reading its data. The default is an empty object of 1970.
+/// Everything that is known of an object without reading its data. The default is an empty object,
+/// modified in 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectInfo {
     pub size_bytes: u64,
@@ -76,57 +81,63 @@ pub struct ObjectInfo {
     pub modified_ms: u64,
     pub etag: Etag,
     pub attributes: Attributes,
-    /// Empty unless the object was completed from parts; ascending by number.
+    /// The parts in ascending order of number. The list is empty unless the object was completed
+    /// from parts.
     pub parts: Vec<PartInfo>,
-    /// The upload it was completed from, so that a repeated Complete can be recognised.
+    /// The upload from which the object was completed, so that a repeated Complete can be
+    /// recognised.
     pub upload: Option<UploadId>,
-    /// Unique per shard and content: changes whenever the object is replaced.
+    /// Number of this version of the object, unique in its shard: it changes whenever the object is
+    /// replaced.
     pub generation: u64,
 }
 
-/// What the writer of an object knows once the body is through.
+/// What the writer of an object knows once the whole body has been read.
 #[derive(Clone, Debug, Default)]
 pub struct ObjectMeta {
     pub etag: Etag,
     pub attributes: Attributes,
 }
 
-/// One side of a conditional write. The comparison happens on the owner core, atomically with the write.
+/// The ETags that a conditional write asks for. The owner core compares them, atomically with the
+/// write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EtagMatch {
-    /// `*`
+    /// `*`: every existing object matches.
     Any,
-    /// Any of these, as [`Etag`] displays them (no quotes).
+    /// An object matches if its ETag is one of these, as [`Etag`] displays them (without quotes).
     OneOf(Vec<String>),
 }
 
 /// Conditions on the current object under which a write or delete goes ahead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteCondition {
-    /// The object must exist and match. A missing object is [`EngineError::NoSuchKey`](crate::EngineError).
+    /// The object must exist and match. A missing object is answered with
+    /// [`EngineError::NoSuchKey`](crate::EngineError).
     pub if_match: Option<EtagMatch>,
-    /// The object must not exist, or not match.
+    /// The object must not exist, or must not match.
     pub if_none_match: Option<EtagMatch>,
-    /// Delete only: the stored modification time, whole seconds since 1970.
+    /// The object must have this modification time, in whole seconds since 1970. Only deletes use
+    /// it.
     pub if_modified_time_s: Option<u64>,
-    /// Delete only: the stored size.
+    /// The object must have this size in bytes. Only deletes use it.
     pub if_size_bytes: Option<u64>,
 }
 
-/// A page of a listing is asked for with this.
+/// Asks for one page of a listing of objects.
 #[derive(Clone, Debug, Default)]
 pub struct ListQuery {
     pub prefix: Vec<u8>,
-    /// Empty: no grouping.
+    /// The delimiter that groups keys into common prefixes. If it is empty, nothing is grouped.
     pub delimiter: Vec<u8>,
-    /// Only what sorts after this. If it is itself a common prefix (ends with the delimiter, which it
-    /// contains first after `prefix`), everything under that prefix is skipped too.
+    /// The page holds only what sorts after this. If it is itself a common prefix (its first
+    /// delimiter behind `prefix` is at its end), everything under that prefix is skipped too.
     pub after: Vec<u8>,
-    /// Entries and common prefixes together, at most 10,000.
+    /// The most entries and common prefixes together that the page may hold; at most 10,000.
     pub max_items: usize,
 }
 
-/// One entry of a listing, in UTF-8 byte order.
+/// One entry of a listing. Entries come in the order of their UTF-8 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListItem {
     Object { key: Vec<u8>, size_bytes: u64, modified_ms: u64, etag: Etag },
@@ -134,7 +145,7 @@ pub enum ListItem {
 }
 
 impl ListItem {
-    /// The key or the common prefix: what `after` of the next page takes.
+    /// Returns the key or the common prefix, which is the value of `after` for the next page.
     pub fn name(&self) -> &[u8] {
         match self {
             Self::Object { key, .. } => key,
@@ -143,10 +154,11 @@ impl ListItem {
     }
 }
 
-/// A page of a listing. `truncated` says that there is at least one more item after the last.
+/// A page of a listing of objects.
 #[derive(Clone, Debug, Default)]
 pub struct ListPage {
     pub items: Vec<ListItem>,
+    /// There is at least one more item after the last one of this page.
     pub truncated: bool,
 }
 
@@ -155,49 +167,53 @@ pub struct ListPage {
 pub struct UploadInfo {
     pub id: UploadId,
     pub key: Vec<u8>,
+    /// Unix time in milliseconds.
     pub initiated_ms: u64,
     pub attributes: Attributes,
-    /// Ascending by number. Empty in answers to a listing of uploads.
+    /// The parts in ascending order of number. The list is empty in answers to a listing of
+    /// uploads.
     pub parts: Vec<PartInfo>,
 }
 
-/// A page of uploads is asked for with this; the same rules as [`ListQuery`].
+/// Asks for one page of a listing of uploads. The rules are those of [`ListQuery`].
 #[derive(Clone, Debug, Default)]
 pub struct UploadQuery {
     pub prefix: Vec<u8>,
     pub delimiter: Vec<u8>,
     pub after_key: Vec<u8>,
-    /// With `after_key`: uploads of that very key with a greater id are still listed.
+    /// If it is set, uploads of the key `after_key` itself with a greater id are still listed.
     pub after_id: Option<UploadId>,
+    /// The most entries and common prefixes together that the page may hold.
     pub max_items: usize,
 }
 
-/// One entry of a listing of uploads, by key, then by id.
+/// One entry of a listing of uploads. Entries are sorted by key, then by id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UploadItem {
     Upload(UploadInfo),
     CommonPrefix(Vec<u8>),
 }
 
-/// A page of uploads.
+/// A page of a listing of uploads.
 #[derive(Clone, Debug, Default)]
 pub struct UploadPage {
     pub items: Vec<UploadItem>,
+    /// There is at least one more item after the last one of this page.
     pub truncated: bool,
 }
 
-/// What a delete found.
+/// Outcome of a delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
     Removed,
-    /// There was nothing; S3 answers success all the same.
+    /// There was no such object. S3 answers with success all the same.
     Absent,
 }
 
-/// Outcome of making a bucket.
+/// Outcome of the creation of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BucketCreated {
     New(Bucket),
-    /// The name is taken; by whom is the caller's to judge.
+    /// A bucket of this name exists. The caller decides what its owner means for the answer.
     Exists(Bucket),
 }

@@ -1,9 +1,11 @@
-//! A drive by plain system calls, for commands that look at a drive or mend it while no server runs.
+//! A drive that is accessed through plain system calls, for commands that inspect or repair a drive
+//! while no server runs.
 //!
 //! Invariants:
-//! - Operations are through when their future is made.
-//! - What the drive can not read comes as zeros, which no checksum vouches for, and is noted block by block: one bad
-//!   sector must not hide what is well around it. A server never reads so.
+//! - An operation is complete when its future is created.
+//! - Blocks that the drive can not read are returned as zeros, which no checksum accepts, and
+//!   recorded one by one: a bad sector must not hide the sound ones around it. A server never reads
+//!   in this way.
 
 use std::cell::{Cell, RefCell};
 use std::future::ready;
@@ -14,7 +16,7 @@ use super::{Device, DeviceError, Durability, FlushFuture, IoFuture, assert_align
 use crate::format::BLOCK_BYTES;
 use crate::ring::Buffer;
 
-/// See the module.
+/// A drive whose operations block the calling thread.
 pub struct BlockingDevice {
     drive: OpenDrive,
     unreadable: RefCell<Vec<u64>>,
@@ -30,7 +32,8 @@ impl BlockingDevice {
         &self.drive
     }
 
-    /// Byte offsets of the blocks that could not be read since the last call, ascending.
+    /// Returns the byte offsets of the blocks that could not be read since the last call, in
+    /// ascending order.
     pub fn take_unreadable(&self) -> Vec<u64> {
         let mut blocks = self.unreadable.take();
         blocks.sort_unstable();

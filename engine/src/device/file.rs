@@ -1,7 +1,7 @@
-//! Opening a drive: what it is, whether it may be used, and getting a file ready for O_DIRECT.
+//! Opening a drive: its kind, whether it may be used, and preparing a file for O_DIRECT.
 //!
-//! Invariant: an [`OpenDrive`] holds an exclusive lock (a block device is also opened O_EXCL), so no two
-//! servers, and no server and a mount, ever share one.
+//! Invariant: an [`OpenDrive`] holds an exclusive lock (a block device is also opened with O_EXCL),
+//! so a drive is never shared by two servers, or by a server and a mount.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom};
@@ -12,11 +12,11 @@ use std::time::Duration;
 use crate::ring::Pool;
 use crate::ring::arena::CHUNK_BYTES;
 
-/// Two seconds in all.
+/// Number of attempts to lock a drive. With the pauses they take two seconds.
 const LOCK_ATTEMPTS: usize = 40;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why a drive can not be used.
+/// The reason why a drive can not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
     #[error(
@@ -54,17 +54,18 @@ pub struct OpenDrive {
     pub file: File,
     pub size_bytes: u64,
     pub is_block_device: bool,
-    /// False only when the kernel reports a write-through block device.
+    /// False only for a block device that the kernel reports as write-through.
     pub needs_flush: bool,
-    /// False only when durable writes go past the cache of a block device (FUA), or there is none.
+    /// False only when a block device writes durable writes past its cache (FUA), or has no
+    /// volatile cache.
     pub durable_write_flushes: bool,
 }
 
 impl OpenDrive {
-    /// Opens and locks what is at `path`.
+    /// Opens and locks the drive at `path`.
     ///
     /// # Errors
-    /// A [`DriveError`] that says what to do.
+    /// Returns a [`DriveError`] that says what to do.
     pub fn open(path: &Path) -> Result<Self, DriveError> {
         let metadata = std::fs::metadata(path).map_err(|error| io_error(path, "stat", error))?;
         let is_block_device = metadata.file_type().is_block_device();
@@ -76,16 +77,16 @@ impl OpenDrive {
         let size_bytes = file.seek(SeekFrom::End(0)).map_err(|error| io_error(path, "measure", error))?;
         let says = |name, value| is_block_device && queue_says(metadata.rdev(), name, value);
         let needs_flush = !says("write_cache", "write through");
-        // A file system may have to flush its journal, whatever the drive below it can do.
+        // A file system may have to flush its journal, even if the drive below it supports FUA.
         let durable_write_flushes = needs_flush && !says("fua", "1");
         let path = path.to_owned();
         Ok(Self { path, file, size_bytes, is_block_device, needs_flush, durable_write_flushes })
     }
 
-    /// Reads `length` bytes (4 KiB-aligned) before the ring exists.
+    /// Reads `length` bytes from byte `offset`, both aligned to 4 KiB, without a ring.
     ///
     /// # Errors
-    /// When the device fails or ends early.
+    /// Returns [`DriveError`] when the device fails or ends early.
     pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, DriveError> {
         let pool = self.pool()?;
         let mut buffer =
@@ -101,10 +102,10 @@ impl OpenDrive {
         Ok(bytes)
     }
 
-    /// Writes aligned `bytes` before the ring exists.
+    /// Writes `bytes` at byte `offset`, both aligned to 4 KiB, without a ring.
     ///
     /// # Errors
-    /// When the device fails.
+    /// Returns [`DriveError`] when the device fails.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DriveError> {
         let pool = self.pool()?;
         let mut buffer = pool.try_take(CHUNK_BYTES).unwrap_or_else(|| panic!("a new pool has a buffer"));
@@ -117,18 +118,19 @@ impl OpenDrive {
         Ok(())
     }
 
-    /// Makes all that was written durable.
+    /// Makes everything that was written durable.
     ///
     /// # Errors
-    /// When the device fails.
+    /// Returns [`DriveError`] when the device fails.
     pub fn flush(&self) -> Result<(), DriveError> {
         self.file.sync_all().map_err(|error| io_error(&self.path, "flush", error))
     }
 
-    /// Writes zeros over `length` bytes from `offset`, telling how far it is.
+    /// Writes zeros over `length` bytes from `offset`. After each step it calls `progress` with the
+    /// bytes done and `length`.
     ///
     /// # Errors
-    /// When the device fails.
+    /// Returns [`DriveError`] when the device fails.
     pub fn zero(
         &self,
         offset: u64,
@@ -168,7 +170,8 @@ fn open_locked(path: &Path, exclusive: i32) -> Result<File, DriveError> {
     Ok(file)
 }
 
-/// A killed process holds its drives until the kernel has torn down its rings, which it does behind its back.
+/// Repeats the attempt for a while when the drive is locked or held: the kernel releases a killed
+/// process's drives only after it has torn down its rings, which happens in the background.
 fn patiently(mut attempt: impl FnMut() -> Result<File, DriveError>) -> Result<File, DriveError> {
     let mut outcome = attempt();
     for _ in 0..LOCK_ATTEMPTS {
@@ -181,10 +184,11 @@ fn patiently(mut attempt: impl FnMut() -> Result<File, DriveError>) -> Result<Fi
     outcome
 }
 
-/// Makes a file of `size_bytes` with its blocks allocated. An existing file keeps its contents but not a larger size.
+/// Creates a file of `size_bytes` with its blocks allocated. An existing file keeps its contents
+/// and is resized.
 ///
 /// # Errors
-/// A [`DriveError`] that says what to do.
+/// Returns a [`DriveError`] that says what to do.
 pub fn allocate_file(path: &Path, size_bytes: u64) -> Result<(), DriveError> {
     let file = OpenOptions::new()
         .read(true)
@@ -205,14 +209,14 @@ pub fn allocate_file(path: &Path, size_bytes: u64) -> Result<(), DriveError> {
     }
     file.set_len(size_bytes).map_err(|error| io_error(path, "resize", error))?;
     file.sync_all().map_err(|error| io_error(path, "flush", error))?;
-    // The name itself must survive a crash too.
+    // The directory entry must survive a crash too.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent)
         .and_then(|directory| directory.sync_all())
         .map_err(|error| io_error(path, "flush", error))
 }
 
-/// What seems to be on a drive already, from its first MiB; None when that is all zeros.
+/// Guesses from a drive's first MiB what it already holds. Returns `None` when all of it is zeros.
 pub fn recognise(head: &[u8]) -> Option<&'static str> {
     const SIGNATURES: [(usize, &[u8], &str); 9] = [
         (0, b"RINGBOLT", "a Ringbolt drive"),
@@ -232,10 +236,10 @@ pub fn recognise(head: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// What the kernel says of a block device's queue.
+/// Returns whether the attribute `name` of the block device's queue in sysfs has this value.
 fn queue_says(device: u64, name: &str, value: &str) -> bool {
     let (major, minor) = (libc::major(device), libc::minor(device));
-    // A partition has no queue of its own; its parent does.
+    // A partition has no queue of its own; it is that of the parent device.
     ["queue", "../queue"].iter().any(|queue| {
         std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/{queue}/{name}"))
             .is_ok_and(|said| said.trim() == value)

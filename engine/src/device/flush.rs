@@ -1,8 +1,8 @@
-//! One flush for all who wait.
+//! Flushes that are shared by everything that waits at the same time.
 //!
-//! Invariant: a caller's flush starts after its call. So a caller that comes while a flush runs waits for the
-//! next one, which starts when that one ends and serves everybody who came meanwhile. After a failed flush every later
-//! one fails too (law 3).
+//! Invariant: the flush that serves a caller starts after its call. A caller that comes while a
+//! flush runs waits for the next one, which starts when that one ends and serves everybody who has
+//! come meanwhile. After a failed flush every later one fails too (law 3).
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -12,14 +12,15 @@ use std::task::{Poll, Waker};
 use super::{Device, DeviceError};
 use crate::env::Environment;
 
-/// Shared by everything on a core that writes to one drive.
+/// The flushes of one drive, shared by everything on a core that writes to it.
 pub struct FlushGroup {
     device: Rc<dyn Device>,
     environment: Rc<dyn Environment>,
     waiting: RefCell<Vec<Rc<Ticket>>>,
     running: Cell<bool>,
     flushes: Cell<u64>,
-    /// Final: what a failed flush should have made durable is lost to every later one, however well that goes.
+    /// The first failure, which is final: a later successful flush would not bring back what the
+    /// failed one should have made durable.
     failed: RefCell<Option<DeviceError>>,
 }
 
@@ -41,12 +42,13 @@ impl FlushGroup {
         })
     }
 
-    /// Whether a flush runs or is waited for: then joining it is cheaper than a synchronous write.
+    /// Returns whether a flush is running or about to run. In that case joining the next one is
+    /// cheaper than a synchronous write.
     pub fn busy(&self) -> bool {
         self.running.get()
     }
 
-    /// Flushes sent to the device so far.
+    /// Returns the number of flushes sent to the device so far.
     pub fn flushes(&self) -> u64 {
         self.flushes.get()
     }
@@ -54,7 +56,8 @@ impl FlushGroup {
     /// Makes every write that completed before this call durable.
     ///
     /// # Errors
-    /// When the device failed: then nothing is known of any write since the last good flush.
+    /// Returns [`DeviceError`] when the device failed now or earlier. The state of all writes since
+    /// the last successful flush is then unknown.
     pub async fn flush(self: &Rc<Self>) -> Result<(), DeviceError> {
         if !self.device.needs_flush() {
             return Ok(());
@@ -77,7 +80,7 @@ impl FlushGroup {
         .await
     }
 
-    /// No flush of this drive counts any more.
+    /// Makes every flush of this drive fail from now on with `error`.
     pub fn stop(&self, error: DeviceError) {
         self.failed.borrow_mut().get_or_insert(error);
     }
@@ -91,7 +94,8 @@ impl FlushGroup {
             }
             self.flushes.set(self.flushes.get() + 1);
             let result = self.device.flush().await;
-            // Stopped meanwhile: another core's flush failed, and took away what this one should have covered.
+            // If the group was stopped meanwhile, another core's flush has failed and may have lost
+            // the data that this one should have covered.
             let result = self.failed.borrow().clone().map_or(result, Err);
             if let Err(error) = &result {
                 self.stop(error.clone());

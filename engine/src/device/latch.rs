@@ -1,23 +1,28 @@
-//! A failed flush is final for all cores that share a drive: none of them says afterwards that data is durable which
-//! the failed flush may have taken away.
+//! The failure latch of a drive: a failed flush is final for all cores that share the drive. No
+//! core says afterwards that data is durable which the failed flush may have lost.
 //!
-//! What the kernel and the drive do: all cores' rings have registered the same open file, and the kernel reports an
-//! error of write-back once per open file, to whichever flush asks first. A flush that another core has under way at
-//! the same time then succeeds, though it was asked for the same data; and its completion may be seen before that of
-//! the failed one, which waits in the other core's ring. A drive whose cache was flushed in vain may answer the next
-//! flush well, too. A write that must be durable by its own completion is a write with such a flush behind it, unless
-//! the drive takes it past its cache ([`Device::durable_write_flushes`]).
+//! What the kernel and the drive do: the rings of all cores have registered the same open file, and
+//! the kernel reports an error of write-back once per open file, to whichever flush asks first. A
+//! flush that another core has in flight at the same time then succeeds, though it covers the same
+//! data, and its completion may be seen before that of the failed one, which is still in the other
+//! core's ring. Also, a drive whose flush failed may answer the next flush with success. A write
+//! that must be durable when it completes is a write followed by such a flush, unless the drive
+//! writes it past its cache ([`Device::durable_write_flushes`]).
 //!
 //! Invariants:
-//! - Such an operation is a *flight*: it is announced in shared memory before the device hears of it, and settled when
-//!   its outcome is known. A failure is published before its flight counts as settled.
-//! - An operation that went well is believed only after every flight that other cores had announced before its end
-//!   has settled, and none had failed. One that is announced later can not have met an error before it.
-//! - A flight settles by its own end alone, never after another one's: so cores can not wait for each other in a ring.
-//! - A flight whose future is dropped counts as failed: nobody knows how it went.
-//! - Whoever waits sets its bit and then looks once more; whoever settles moves the mark and then takes the bits.
+//! - Such an operation is a *flight*: it is announced in shared memory before it is sent to the
+//!   device, and settled when its outcome is known. A failure is published before its flight counts
+//!   as settled.
+//! - A successful operation is trusted only after every flight that other cores had announced
+//!   before its end has settled, and none has failed. A flight that is announced later can not have
+//!   consumed an error before it.
+//! - A flight is settled by its own end alone, never by that of another one, so cores can not wait
+//!   for each other in a circle.
+//! - A flight whose future is dropped counts as failed, because its outcome is unknown.
+//! - A waiting core sets its bit and then checks once more; a settling core moves the mark and then
+//!   takes the bits.
 //!
-//! `latch_model.rs` checks this over every order of two and three threads.
+//! `latch_model.rs` checks this for every interleaving of two and three threads.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -29,27 +34,27 @@ use crate::ring::Buffer;
 use crate::sync::shared::SharedWord;
 use crate::sync::signal::Signal;
 
-/// Tells another core to look at the drive's flights again.
+/// Tells another core, by its number, to check the drive's flights again.
 pub type Tell = Rc<dyn Fn(usize)>;
 
-/// What the cores of a node share about one drive.
+/// The state of one drive that the cores of a node share.
 pub struct Latch<W = AtomicU64> {
-    /// Not 0: a flush failed, on whatever core.
+    /// Not 0 if a flush has failed on any core.
     failed: W,
     cores: Vec<Flights<W>>,
 }
 
-/// Of one core. Flights are numbered from 1 in the order they are announced.
+/// The flights of one core. They are numbered from 1 in the order in which they are announced.
 struct Flights<W> {
     announced: W,
-    /// This one and all before it are settled.
+    /// The number of the last flight such that it and all before it are settled.
     settled: W,
-    /// A bit for each core that waits for `settled` to move.
+    /// A bit for each core that waits until `settled` changes.
     waiting: Vec<W>,
 }
 
 impl<W: SharedWord> Latch<W> {
-    /// For a node of `cores` cores.
+    /// Creates the latch of one drive for a node of `cores` cores.
     pub fn new(cores: usize) -> Self {
         let flights = |_| Flights {
             announced: W::new(0),
@@ -60,16 +65,16 @@ impl<W: SharedWord> Latch<W> {
     }
 }
 
-/// One core's view of a drive. Clones are the same one.
+/// One core's view of a drive. Clones share the view.
 pub struct LatchedDevice<W: SharedWord = AtomicU64>(Rc<View<W>>);
 
 struct View<W> {
     device: Rc<dyn Device>,
     latch: Arc<Latch<W>>,
     own: usize,
-    /// The number of the flight announced last.
+    /// The number of the flight that was announced last.
     announced: Cell<u64>,
-    /// Flights that are not settled, in no order: they are few.
+    /// Flights that are not settled, in no order. There are only a few.
     open: RefCell<Vec<u64>>,
     news: Signal,
     tell: OnceCell<Tell>,
@@ -82,7 +87,7 @@ impl<W: SharedWord> Clone for LatchedDevice<W> {
 }
 
 impl<W: SharedWord> LatchedDevice<W> {
-    /// The view of core `own`.
+    /// Creates the view of core `own`.
     pub fn new(device: Rc<dyn Device>, latch: Arc<Latch<W>>, own: usize) -> Self {
         assert!(own < latch.cores.len(), "core {own} of {}", latch.cores.len());
         Self(Rc::new(View {
@@ -96,18 +101,19 @@ impl<W: SharedWord> LatchedDevice<W> {
         }))
     }
 
-    /// How another core is made to call [`LatchedDevice::look_again`] on its own view. To be said once.
+    /// Sets the function that makes another core call [`LatchedDevice::look_again`] on its own
+    /// view. It must be called only once.
     pub fn set_tell(&self, tell: Tell) {
         assert!(self.0.tell.set(tell).is_ok(), "said twice");
     }
 
-    /// A flight of another core has settled.
+    /// Tells this view that a flight of another core has settled.
     pub fn look_again(&self) {
         self.0.news.raise();
     }
 }
 
-/// An announced flight. Dropping it without an outcome is a failure.
+/// An announced flight. If it is dropped without an outcome, it has failed.
 struct Flight<W: SharedWord> {
     view: Rc<View<W>>,
     number: u64,
@@ -148,7 +154,7 @@ impl<W: SharedWord> View<W> {
             open.iter().min().map_or(self.announced.get(), |first| first - 1)
         };
         if settled < number {
-            // An older one is open: whoever waits for this one waits for that one too.
+            // An older flight is still open: whoever waits for this one waits for that one too.
             return;
         }
         let flights = &self.latch.cores[self.own];
@@ -164,7 +170,7 @@ impl<W: SharedWord> View<W> {
         }
     }
 
-    /// What an operation that has just ended well is worth.
+    /// Decides whether an operation that has just succeeded may be reported as a success.
     async fn verdict(&self) -> Result<(), DeviceError> {
         let others = (0..self.latch.cores.len()).filter(|core| *core != self.own);
         let marks: Vec<_> = others.map(|core| (core, self.latch.cores[core].announced.load())).collect();

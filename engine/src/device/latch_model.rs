@@ -1,9 +1,10 @@
-//! The latch under `loom`: every order of two or three cores that flush one drive, one of which fails.
+//! The latch under `loom`: every interleaving of two or three cores that flush one drive, where one
+//! flush fails.
 //!
 //! Invariants:
-//! - The latch is the engine's own code; its words are ones that loom watches. The drive orders cores no more than a
-//!   kernel does, which knows one error and tells it to whoever asks first.
-//! - A core that waits for ever is reported by loom as a deadlock.
+//! - The latch is the engine's own code, built on words that loom watches. The drive orders cores
+//!   no more than a kernel does, which has one error and reports it to whoever asks first.
+//! - Loom reports a core that waits for ever as a deadlock.
 
 use std::future::Future;
 use std::pin::pin;
@@ -17,9 +18,9 @@ use super::latch::{Latch, LatchedDevice};
 use super::{Device, DeviceError, Durability, FlushFuture, IoFuture};
 use crate::ring::{Buffer, Pool};
 
-/// The drive of all cores, and how they hear of each other.
+/// The drive of all cores, and the means by which they notify each other.
 struct World {
-    /// The error that the first flush meets; what lay in the cache is lost with it.
+    /// The error that the first flush meets. What was in the cache is lost with it.
     error: Mutex<bool>,
     lost: AtomicBool,
     cores: Vec<(Mutex<bool>, Condvar)>,
@@ -28,7 +29,7 @@ struct World {
 struct ModelDrive(Arc<World>);
 
 impl ModelDrive {
-    /// The error is taken and the cache lost in one step; the answer comes later.
+    /// Flushes. The error is taken and the cache lost in one step; the answer comes later.
     fn flush_now(&self) -> Result<(), DeviceError> {
         let mut error = self.0.error.lock().expect("no thread panicked");
         if !std::mem::take(&mut *error) {
@@ -62,16 +63,17 @@ impl Device for ModelDrive {
     }
 }
 
-/// How a core makes durable what it wrote before.
+/// The way in which a core makes its earlier writes durable.
 #[derive(Clone, Copy)]
 enum Way {
     Flush,
     DurableWrite,
-    /// Its future is dropped as soon as the drive was asked.
+    /// A flush whose future is dropped as soon as the drive was asked.
     DroppedFlush,
 }
 
-/// Core `own` as the engine runs it; gives whether it tells its client that all is well.
+/// Runs core `own` as the engine runs it. Returns whether it tells its client that the data is
+/// durable.
 fn core(own: usize, way: Way, world: Arc<World>, latch: std::sync::Arc<Latch<AtomicU64>>) -> bool {
     let device = LatchedDevice::new(Rc::new(ModelDrive(world.clone())), latch, own);
     let telling = world.clone();
@@ -108,7 +110,8 @@ fn core(own: usize, way: Way, world: Arc<World>, latch: std::sync::Arc<Latch<Ato
     }
 }
 
-/// Everything written before is in the drive's cache. Whoever says that it is durable must not have lost it.
+/// Checks that no core reports lost data as durable. Everything that was written before is in the
+/// drive's cache when the cores flush.
 fn no_core_believes_a_lie(ways: &'static [Way], preemptions: usize) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(preemptions);
@@ -131,8 +134,8 @@ fn no_core_believes_a_lie(ways: &'static [Way], preemptions: usize) {
     });
 }
 
-/// The flag was looked at when a flush had gone well, without waiting for one of another core that had met the error
-/// before, and whose completion was not seen yet.
+/// The latch checked the failure flag when a flush had succeeded, without waiting for another
+/// core's flush that had met the error before and whose completion had not been seen yet.
 #[test]
 fn a_flush_that_failed_on_one_core_is_believed_on_none() {
     no_core_believes_a_lie(&[Way::Flush, Way::Flush], 4);

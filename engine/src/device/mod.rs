@@ -1,10 +1,13 @@
-//! The only door to storage.
+//! Access to drives. Everything that the engine reads or writes goes through a [`Device`].
 //!
 //! Invariants:
-//! - Offsets, lengths and buffers are aligned to 4 KiB; asserted here, relied on by every device.
-//! - A call starts its operation at once; the future only waits. A dropped future does not take back the operation.
-//! - A transfer is whole or an error: short reads and writes are continued inside.
-//! - "Durable" is what a completed durable write, or a completed flush that started after a completed write, is.
+//! - Offsets, lengths and buffers are aligned to 4 KiB. This is asserted here, and every device
+//!   relies on it.
+//! - A call starts its operation at once; the future only waits for it. A dropped future does not
+//!   cancel the operation.
+//! - A transfer is complete or an error: short reads and writes are continued by the device.
+//! - Data is durable when its durable write has completed, or when a flush has completed that
+//!   started after its write had completed.
 
 pub mod blocking;
 #[expect(
@@ -28,40 +31,42 @@ pub use crate::error::DeviceError;
 use crate::ring::Buffer;
 use crate::ring::arena::ALIGNMENT;
 
-/// The buffer comes back in any case.
+/// The result of a read or write. The buffer is returned also when the operation failed.
 pub type IoFuture = Pin<Box<dyn Future<Output = (Result<(), DeviceError>, Buffer)>>>;
-/// A flush.
+/// The result of a flush.
 pub type FlushFuture = Pin<Box<dyn Future<Output = Result<(), DeviceError>>>>;
 
-/// When a write must be on stable media.
+/// The time by which a write must be on stable media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// By its own completion.
+    /// The write is durable when it completes.
     Immediate,
-    /// By a later flush.
+    /// The write is made durable by a later flush.
     Deferred,
 }
 
 /// One drive as one core sees it.
 pub trait Device {
-    /// Bytes, fixed.
+    /// Returns the size of the drive in bytes, which does not change.
     fn size_bytes(&self) -> u64;
-    /// False when a completed write is durable by itself (the kernel reports write-through).
+    /// Returns false when a completed write is durable by itself (the kernel reports a
+    /// write-through cache).
     fn needs_flush(&self) -> bool;
-    /// Whether a durable write is a write with a flush behind it. False when the drive takes it past its cache, so that
-    /// it neither makes other writes durable nor suffers from a flush that failed.
+    /// Returns whether a durable write is a write followed by a flush. It is false when the drive
+    /// writes past its cache, so that a durable write neither makes other writes durable nor is
+    /// affected by a failed flush.
     fn durable_write_flushes(&self) -> bool {
         self.needs_flush()
     }
-    /// Fills `buffer[..length]`.
+    /// Reads into `buffer[..length]` from byte `offset`.
     fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture;
-    /// Writes `buffer[..length]`.
+    /// Writes `buffer[..length]` at byte `offset`.
     fn write(&self, offset: u64, length: usize, buffer: Buffer, durability: Durability) -> IoFuture;
     /// Makes every completed write durable.
     fn flush(&self) -> FlushFuture;
 }
 
-/// Asserts what every caller owes a device.
+/// Asserts that a transfer is aligned and lies within the buffer and the drive.
 pub(crate) fn assert_aligned(offset: u64, length: usize, buffer: &Buffer, size_bytes: u64) {
     assert!(offset.is_multiple_of(ALIGNMENT as u64), "offset {offset} is not aligned");
     assert!(length > 0 && length.is_multiple_of(ALIGNMENT), "length {length} is not aligned");

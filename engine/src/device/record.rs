@@ -1,11 +1,14 @@
-//! Writes down what a drive is sent, for tests that replay power cuts. Only with the feature `record`, and only around
-//! the devices of a node that was opened for it.
+//! A recorder of what a drive is sent, for tests that replay power cuts. It exists only with the
+//! feature `record`, and wraps only the devices of a node that was opened for it.
 //!
 //! Invariants:
-//! - A start is noted before the device hears of it, an end after the device said so. So what the recording
-//!   calls durable is durable, and what it calls started is all that can have reached the drive.
-//! - One order over all cores: whoever saw an end before a start finds them so here.
-//! - A write whose future is dropped has no end: it counts as never completed, which allows more and promises less.
+//! - A start is recorded before the device is called, an end after the device has completed. So
+//!   what the recording calls durable is durable, and what it calls started is all that can have
+//!   reached the drive.
+//! - There is one order of events over all cores: if a core saw an end before it began an
+//!   operation, the recording has them in this order.
+//! - A write whose future is dropped has no end. It counts as never completed, which allows more
+//!   states after a power cut and promises less.
 
 use std::rc::Rc;
 #[expect(clippy::disallowed_types, reason = "test build only: one order of events over all cores")]
@@ -14,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Device, Durability, FlushFuture, IoFuture};
 use crate::ring::Buffer;
 
-/// What happened, in order. Writes and flushes are numbered together.
+/// An event of a recording. Writes and flushes are numbered together.
 #[derive(Clone, Debug)]
 pub enum Event {
     WriteStarted {
@@ -32,7 +35,7 @@ pub enum Event {
     FlushEnded {
         id: u64,
     },
-    /// What the test wants to remember: a request sent, an answer received.
+    /// An event of the test itself, such as a request sent or an answer received.
     Mark(u64),
 }
 
@@ -42,23 +45,23 @@ struct Recording {
     next: u64,
 }
 
-/// A recording in progress. Clones write into the same one.
+/// A running recording. Clones record into the same one.
 #[derive(Clone, Default)]
 #[expect(clippy::disallowed_types, reason = "test build only: one order of events over all cores")]
 pub struct Recorder(Arc<Mutex<Recording>>);
 
 impl Recorder {
-    /// Notes something of the test's own.
+    /// Records an event of the test itself.
     pub fn mark(&self, number: u64) {
         self.change(|recording| recording.events.push(Event::Mark(number)));
     }
 
-    /// Everything so far; the recording starts anew.
+    /// Returns all events so far and empties the recording.
     pub fn take(&self) -> Vec<Event> {
         self.change(|recording| std::mem::take(&mut recording.events))
     }
 
-    /// A device that does what `inner` does, and notes it.
+    /// Returns a device that passes every call to `inner` and records it.
     pub fn wrap(&self, inner: Rc<dyn Device>) -> Rc<dyn Device> {
         Rc::new(RecordingDevice { inner, recorder: self.clone() })
     }

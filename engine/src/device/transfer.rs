@@ -1,9 +1,13 @@
-//! Transfers that the kernel ends early, and how they go on: the same for a ring and for the simulated drive.
+//! Continuation of transfers that the kernel ended early. The ring and the simulated drive share
+//! it.
 //!
 //! Invariants:
-//! - A transfer is whole or an error. What was done of a block is done again, because O_DIRECT goes on at a block.
-//! - EINTR and EAGAIN come before anything happened: they are no verdict of the device. Every other error is final.
-//! - A transfer that does not get on is given up: a device that ends within a block would be asked for ever.
+//! - A transfer is complete or an error. A block that was transferred in part is transferred again,
+//!   because O_DIRECT continues only at a block.
+//! - EINTR and EAGAIN are returned before anything happened, so the operation is repeated. Every
+//!   other error is final.
+//! - A transfer that makes no progress fails after some attempts; otherwise a device that ends
+//!   within a block would be asked for ever.
 
 use std::future::Future;
 
@@ -12,10 +16,10 @@ use crate::ring::Buffer;
 use crate::ring::arena::ALIGNMENT;
 use crate::ring::uring::Completion;
 
-/// So often is it begun again at the same block.
+/// The most attempts in a row that may start at the same block.
 const STANDSTILLS_MAX: u32 = 64;
 
-/// What is transferred, for the message of an error.
+/// A transfer, as the message of an error describes it.
 #[derive(Clone, Copy)]
 pub(crate) struct Transfer {
     pub operation: &'static str,
@@ -24,7 +28,8 @@ pub(crate) struct Transfer {
 }
 
 impl Transfer {
-    /// Waits for `running`, which was started for the whole; `start` starts the rest behind the bytes it gets.
+    /// Waits for `running`, which was started for the whole transfer. If it ends early, `start`
+    /// starts the rest, behind the number of bytes that it is given.
     pub async fn complete<F: Future<Output = Completion>>(
         self,
         mut running: F,
@@ -72,8 +77,8 @@ mod tests {
 
     const LENGTH: usize = 4 * ALIGNMENT;
 
-    /// A kernel that reads as the script says: so many bytes, or an error; then whatever it is asked for. It refuses
-    /// what O_DIRECT refuses.
+    /// A kernel whose results are scripted: a number of bytes or an error. After the script it
+    /// transfers whatever it is asked for. It refuses what O_DIRECT refuses.
     struct Kernel {
         script: RefCell<Vec<i32>>,
         asked: RefCell<Vec<usize>>,
@@ -96,7 +101,7 @@ mod tests {
         }
     }
 
-    /// What comes of it, and where it was begun.
+    /// Returns the result of the transfer and the bytes at which its operations were started.
     fn run(script: &[i32]) -> (Result<(), DeviceError>, Vec<usize>) {
         let kernel = Kernel {
             script: RefCell::new(script.iter().rev().copied().collect()),
@@ -116,7 +121,8 @@ mod tests {
         (result, kernel.asked.take())
     }
 
-    /// One that went on at the byte was refused by the device: an error of a sound drive.
+    /// A transfer that continued at the byte where it had ended was refused by the device, although
+    /// the drive was sound.
     #[test]
     fn a_short_transfer_goes_on_at_its_block() {
         const BLOCK: i32 = ALIGNMENT as i32;

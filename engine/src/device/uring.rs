@@ -1,4 +1,4 @@
-//! A drive on the core's io_uring.
+//! A drive that is accessed through the core's io_uring.
 
 use super::file::OpenDrive;
 use super::transfer::Transfer;
@@ -6,10 +6,11 @@ use super::{Device, DeviceError, Durability, FlushFuture, IoFuture, assert_align
 use crate::ring::uring::Target;
 use crate::ring::{Buffer, Operation, Ring};
 
-/// Transfers of this size do not wait for the end of the turn to be submitted.
+/// Transfers of at least this many bytes are submitted at once and not at the end of the turn.
 const SUBMIT_AT_ONCE_BYTES: usize = 128 << 10;
 
-/// A block device or preallocated file, opened with O_DIRECT and registered with the ring as file `file`.
+/// A block device or preallocated file, opened with O_DIRECT and registered with the ring as file
+/// number `file`.
 pub struct UringDevice {
     ring: Ring,
     file: u32,
@@ -19,7 +20,7 @@ pub struct UringDevice {
 }
 
 impl UringDevice {
-    /// `file` is the index in the ring's registered files.
+    /// Creates the device of `drive`. `file` is the drive's index in the ring's registered files.
     pub fn new(ring: Ring, file: u32, drive: &OpenDrive) -> Self {
         Self {
             ring,
@@ -42,7 +43,8 @@ impl UringDevice {
         let (ring, file) = (self.ring.clone(), self.file);
         let running = start(&ring, file, offset, 0, length, buffer, kind);
         if length >= SUBMIT_AT_ONCE_BYTES {
-            // Whoever moves bodies copies and hashes next: the device should not be idle meanwhile.
+            // The caller copies and hashes a body next, and the device should not be idle
+            // meanwhile.
             ring.submit_early();
         }
         let rest = move |done, buffer| start(&ring, file, offset, done, length, buffer, kind);
@@ -100,7 +102,8 @@ impl Device for UringDevice {
         }
         let running = self.ring.flush(self.file);
         Box::pin(async move {
-            // No retry: after a failed flush the kernel may have dropped the dirty state (law 3).
+            // The flush is not repeated: after a failed one the kernel may have dropped the dirty
+            // pages (law 3).
             let result = running.await.result;
             if result >= 0 {
                 return Ok(());
@@ -125,17 +128,19 @@ mod tests {
     use crate::ring::Pool;
 
     const BLOCK: usize = 4096;
-    /// The kernel ends a read of a file here when the file does: not where O_DIRECT may go on.
+    /// Bytes of a file that ends within a block. The kernel ends a read there, which is not where
+    /// O_DIRECT may continue.
     const SHORT: u64 = 2 * BLOCK as u64 + 100;
 
     fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// A real read with O_DIRECT of three blocks from a file that ends after [`SHORT`] bytes; `meanwhile` runs when
-    /// the first answer is there.
+    /// Reads three blocks with O_DIRECT from a file that ends after [`SHORT`] bytes. `meanwhile`
+    /// runs after the first completion.
     fn read_short(meanwhile: impl FnOnce(&OpenDrive, &[u8])) -> (Result<(), DeviceError>, bool) {
-        // Below the target directory: where the tests' drives lie, O_DIRECT works.
+        // The directory is below the target directory, like the drives of other tests, because
+        // O_DIRECT works there.
         let program = std::env::current_exe().expect("a test is a program");
         let directory =
             tempfile::tempdir_in(program.parent().expect("it lies somewhere")).expect("a directory");
@@ -163,7 +168,8 @@ mod tests {
         (result, buffer[..3 * BLOCK] == bytes)
     }
 
-    /// One that went on at the byte where it had ended was refused: O_DIRECT goes on at a block.
+    /// A read that continued at the byte where it had ended was refused, because O_DIRECT continues
+    /// only at a block.
     #[test]
     fn a_short_read_goes_on_at_its_block() {
         let (result, is_whole) = read_short(|drive, bytes| {

@@ -1,14 +1,15 @@
-//! A drive's allocator: its free extents and its superblock, on one core.
+//! The extent allocator of a drive: its free extents and its superblock, on one core.
 //!
 //! Invariants:
-//! - An extent is free or has exactly one owner; taking and giving back happen by message, on this core.
-//! - Extents for user data are refused while fewer are free than the shards need to go on: for tombstones,
-//!   checkpoints and the cleaner's work. So DELETE works on a full drive. What makes an object smaller may take
-//!   more, but never what the next checkpoint and the log's next extent need.
-//! - They are also refused when so much is live that the cleaner would be left without its share of the drive.
-//!   Until then what is dead, and gaps between slices, may lie in that share: the more of it waits, the less is moved
-//!   for each byte gained.
-//! - Nothing is handed out before every shard of the drive has claimed what its recovery found.
+//! - An extent is free or has exactly one owner. It is taken and returned by message, on this core.
+//! - Extents for user data are refused while fewer are free than the shards need to continue: for
+//!   tombstones, checkpoints and the cleaner's work. So DELETE works on a full drive. A write that
+//!   makes an object smaller may take more of them, but never those that the next checkpoint and
+//!   the log's next extent need.
+//! - Extents for user data are also refused when so much data is live that the cleaner would lose
+//!   its share of the drive. Until then dead data, and gaps between slices, may lie in that share:
+//!   the more of it accumulates, the less is moved for each byte gained.
+//! - No extent is handed out before every shard of the drive has claimed what its recovery found.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,62 +24,64 @@ use crate::ring::Pool;
 use crate::sync::locks::KeyLocks;
 use crate::sync::signal::Signal;
 
-/// For what an extent, or room in the log, is wanted.
+/// The purpose for which an extent, or room in the log, is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// New data of users.
     User,
-    /// User data that replaces something larger: what it takes comes back.
+    /// User data that replaces something larger, so that the space it takes is returned.
     Shrinking,
-    /// Tombstones, checkpoints, the cleaner: drawn from what is held back.
+    /// Tombstones, checkpoints and the cleaner. They may take extents that are held back.
     System,
 }
 
-/// Why an extent was not given.
+/// The reason why an extent was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Few are free; cleaning makes more.
+    /// Few extents are free, but cleaning will free more.
     Scarce,
-    /// So much is live that cleaning does not help.
+    /// So much data is live that cleaning does not help.
     Full,
 }
 
-/// An extent taken.
+/// An extent that was taken from the allocator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     pub extent: u32,
-    /// It is one of those held back.
+    /// The extent is one of those that are held back from user data.
     pub held_back: bool,
-    /// No more are left than the shards need for their next checkpoints and log extents.
+    /// No more extents are left than the shards need for their next checkpoints and log extents.
     pub tight: bool,
 }
 
-/// What a shard says of the extents it needs and has.
+/// The numbers of extents that a shard needs and can gain, as it reports them to the allocator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeldBack {
-    /// Free ones, for its next checkpoint and its log's next extent.
+    /// Free extents for its next checkpoint and its log's next extent.
     pub needed: u32,
-    /// Free ones, with what its cleaner works in.
+    /// Free extents including those that its cleaner works in.
     pub working: u32,
-    /// Its part of the drive that live data may not take: `needed` and the cleaner's share.
+    /// The part of the drive that live data of this shard may not take: `needed` and the cleaner's
+    /// share.
     pub share: u32,
-    /// Of its own: those that would be free if nothing in its log were dead and its slices stood together.
+    /// Extents of its own that would be free if its log held nothing dead and its slices had no
+    /// gaps between them.
     pub gainable: u32,
 }
 
-/// A claim that contradicts another: the drive is damaged.
+/// A claim that contradicts another one, which means that the drive is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimConflict {
     pub extent: u32,
 }
 
-/// See the module.
+/// The free extents and the superblock of one drive.
 pub struct ExtentAllocator {
     device: Rc<dyn Device>,
     pool: Pool,
     state: RefCell<State>,
     updating: KeyLocks,
-    /// Final, as every failed write is.
+    /// The first failure of an update of the superblock, which is final like that of every write.
     failed: RefCell<Option<DeviceError>>,
     claimed: Signal,
     written_bytes: Cell<u64>,
@@ -89,14 +92,14 @@ struct State {
     extents: u32,
     free: BTreeSet<u32>,
     held_back: BTreeMap<u16, HeldBack>,
-    /// Shards that have not claimed yet.
+    /// Claims that are still missing.
     unclaimed: u16,
     conflict: Option<ClaimConflict>,
     superblock: SuperblockOnDisk,
 }
 
 impl State {
-    /// By all shards.
+    /// Returns the sum over all shards.
     fn held_back(&self) -> HeldBack {
         let shards = self.held_back.values();
         shards.fold(HeldBack::default(), |sum, shard| HeldBack {
@@ -109,14 +112,14 @@ impl State {
 }
 
 impl ExtentAllocator {
-    /// Of a drive with `superblock`, on which `shards` shards live.
+    /// Creates the allocator of a drive with this superblock, on which `shards` shards live.
     pub fn new(device: Rc<dyn Device>, pool: Pool, superblock: SuperblockOnDisk, shards: u16) -> Rc<Self> {
         let extents = superblock.extents.get();
         let state = State {
             extents,
             free: (0..extents).collect(),
             held_back: BTreeMap::new(),
-            // The allocator's own claim is made when the new epoch is on the drive.
+            // The allocator's own claim is made when the new epoch is durable on the drive.
             unclaimed: shards + 1,
             conflict: None,
             superblock,
@@ -133,10 +136,10 @@ impl ExtentAllocator {
         })
     }
 
-    /// Takes an extent out of the free ones.
+    /// Takes a free extent.
     ///
     /// # Errors
-    /// When there is none for this class.
+    /// Returns the [`Refusal`] when no extent is available to this class.
     pub fn take(&self, class: Class) -> Result<Taken, Refusal> {
         let mut state = self.state.borrow_mut();
         assert_eq!(state.unclaimed, 0, "extents are handed out only after recovery");
@@ -157,28 +160,28 @@ impl ExtentAllocator {
         first.map(|extent| Taken { extent, held_back, tight }).ok_or(Refusal::Scarce)
     }
 
-    /// Gives an extent back.
+    /// Returns an extent to the free ones.
     pub fn give(&self, extent: u32) {
         let mut state = self.state.borrow_mut();
         assert!(extent < state.extents && state.free.insert(extent), "extent {extent} was free already");
     }
 
-    /// What `shard` wants to be able to go on when the drive is full.
+    /// Sets the extents that `shard` needs to continue when the drive is full.
     pub fn hold_back(&self, shard: u16, extents: HeldBack) {
         self.state.borrow_mut().held_back.insert(shard, extents);
     }
 
-    /// The free ones, for the simulator's checks.
+    /// Returns the free extents, for the simulator's checks.
     pub(crate) fn free_extents(&self) -> Vec<u32> {
         self.state.borrow().free.iter().copied().collect()
     }
 
-    /// Whether every shard has claimed.
+    /// Returns whether every shard has made its claim.
     pub(crate) fn is_ready(&self) -> bool {
         self.state.borrow().unclaimed == 0
     }
 
-    /// Free extents, and how many of them user data may not take.
+    /// Returns the number of free extents, and how many of them user data may not take.
     pub fn free(&self) -> (u32, u32) {
         let state = self.state.borrow();
         let (free, held) = (state.free.len() as u32, state.held_back());
@@ -187,8 +190,8 @@ impl ExtentAllocator {
         (free, free - takeable)
     }
 
-    /// Free extents beside those that cleaners work in, if that is another number than was told last; `few` or more are
-    /// told as `few`.
+    /// Returns the number of free extents beyond those that cleaners work in, if it differs from
+    /// the number returned last. A number above `few` counts as `few`.
     pub fn spare_to_tell(&self, few: u32) -> Option<u32> {
         let spare = {
             let state = self.state.borrow();
@@ -197,10 +200,12 @@ impl ExtentAllocator {
         (self.told_spare.replace(spare) != spare).then_some(spare)
     }
 
-    /// A shard's recovery found that it owns these. Resolves when every shard of the drive has said so.
+    /// Claims the extents that a shard's recovery found to be its own. Resolves when every shard of
+    /// the drive has made its claim.
     ///
     /// # Errors
-    /// When two shards own the same extent.
+    /// Returns [`ClaimConflict`] when two shards own the same extent, or when [`Self::give_up`] was
+    /// called.
     pub async fn claim(&self, extents: Vec<u32>) -> Result<(), ClaimConflict> {
         {
             let mut state = self.state.borrow_mut();
@@ -215,7 +220,8 @@ impl ExtentAllocator {
         self.until_claimed().await
     }
 
-    /// Somebody who has a part in this drive could not begin: the node does not open, and nobody may wait for ever.
+    /// Makes all claims fail. It is called when a core or shard with a part in this drive could not
+    /// start: the node does not open then, and nobody may wait for ever.
     pub fn give_up(&self) {
         self.state.borrow_mut().conflict.get_or_insert(ClaimConflict { extent: u32::MAX });
         self.claimed.raise();
@@ -226,7 +232,8 @@ impl ExtentAllocator {
             let mark = self.claimed.mark();
             {
                 let state = self.state.borrow();
-                // Whoever gave up may have taken others with it: nobody waits for their claims.
+                // A shard that gave up may have kept others from claiming, so nobody waits for
+                // their claims.
                 if let Some(conflict) = state.conflict {
                     return Err(conflict);
                 }
@@ -241,12 +248,13 @@ impl ExtentAllocator {
     /// Makes `root` the start of its shard's recovery.
     ///
     /// # Errors
-    /// When the device failed: the old root may or may not be in force.
+    /// Returns [`DeviceError`] when the device failed. The old root may or may not be in force
+    /// then.
     pub async fn install(&self, mut root: ShardRootOnDisk) -> Result<(), DeviceError> {
         self.update(|superblock| {
             let epoch = superblock.epoch;
             let slot = slot_of(superblock, root.shard.get());
-            // The checkpoint may have been begun before this life's log was.
+            // The checkpoint may have been started before this life began its log.
             if slot.log_epoch == epoch {
                 root.log_epoch = epoch;
             }
@@ -255,10 +263,10 @@ impl ExtentAllocator {
         .await
     }
 
-    /// Notes that this life has begun the log of `shard`.
+    /// Records durably that this life has begun the log of `shard`.
     ///
     /// # Errors
-    /// When the device failed: it may be noted or not.
+    /// Returns [`DeviceError`] when the device failed. The note may or may not be durable then.
     pub async fn note_log_begun(&self, shard: u16) -> Result<(), DeviceError> {
         self.update(|superblock| {
             let epoch = superblock.epoch;
@@ -270,7 +278,7 @@ impl ExtentAllocator {
     /// Begins a new life of the node: everything written from now on carries `epoch`.
     ///
     /// # Errors
-    /// When the device failed.
+    /// Returns [`DeviceError`] when the device failed.
     pub async fn begin_epoch(&self, epoch: u32) -> Result<(), DeviceError> {
         self.settle().await?;
         self.update(|superblock| superblock.epoch = Le32::new(epoch)).await?;
@@ -279,14 +287,15 @@ impl ExtentAllocator {
         Ok(())
     }
 
-    /// Bytes of superblocks written so far.
+    /// Returns the bytes of superblocks written so far.
     pub fn written_bytes(&self) -> u64 {
         self.written_bytes.get()
     }
 
     async fn update(&self, change: impl FnOnce(&mut SuperblockOnDisk)) -> Result<(), DeviceError> {
         let _guard = self.updating.lock(0).await;
-        // What a failed update left of its copies is unknown: over them, another one could leave no two that agree.
+        // The state of the copies after a failed update is unknown. Another update over them could
+        // leave no two copies that agree.
         if let Some(error) = self.failed.borrow().clone() {
             return Err(error);
         }
@@ -297,17 +306,18 @@ impl ExtentAllocator {
         updated
     }
 
-    /// Makes all copies durably what was chosen when the drive was opened. The last life may have ended within an
-    /// update: then only two agree, and they are not always those that the next update leaves alone at first. What was
-    /// read may still be in the device's cache alone, so a flush comes before the copies that differ are written over:
-    /// cut off there, these and the ones that agreed could be lost together.
+    /// Makes all copies durably equal to the superblock that was chosen when the drive was opened.
+    /// If the last life ended within an update, only two copies agree, and they are not always
+    /// those that the next update leaves alone at first. What was read may still be only in the
+    /// device's cache, so a flush comes before the copies that differ are overwritten. Without it,
+    /// a power cut could lose these copies and the ones that agreed together.
     async fn settle(&self) -> Result<(), DeviceError> {
         let chosen = self.state.borrow().superblock;
         let mut differing = Vec::new();
         for copy in 0..COPIES as u64 {
             let buffer = self.pool.take_for_log(BLOCK_BYTES).await;
             let (read, buffer) = self.device.read(copy * COPY_STRIDE, BLOCK_BYTES, buffer).await;
-            // One that can not be read is written anew like one that differs.
+            // A copy that can not be read is written again like one that differs.
             if read.is_err() || buffer[..BLOCK_BYTES] != *chosen.as_bytes() {
                 differing.push(copy);
             }

@@ -1,4 +1,5 @@
-//! Where the extents of a drive lie, and how what is written there is told from everything else.
+//! The layout of a drive's extents, and what tells the structures of this drive from those of other
+//! drives and lives.
 
 use std::rc::Rc;
 
@@ -22,15 +23,15 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Bytes of all extents of the drive.
+    /// Returns the bytes of all extents of the drive.
     pub(crate) fn size_bytes(&self) -> u64 {
         u64::from(self.extents) * u64::from(self.extent_bytes)
     }
 
-    /// Byte offset on the device of `offset` in `extent`.
+    /// Returns the byte offset on the device of byte `offset` of `extent`.
     ///
     /// # Panics
-    /// When the drive has no such place.
+    /// Panics when the drive has no such place.
     pub fn byte(&self, extent: u32, offset: u32) -> u64 {
         assert!(
             extent < self.extents && offset <= self.extent_bytes,
@@ -39,16 +40,17 @@ impl Geometry {
         self.extents_start + u64::from(extent) * u64::from(self.extent_bytes) + u64::from(offset)
     }
 
-    /// Byte offset of an extent's last block, which is kept for the batch that names the log's next extent.
+    /// Returns the byte offset of an extent's last block, which is kept for the batch that names
+    /// the log's next extent.
     pub(crate) fn last_block(&self) -> u32 {
         self.extent_bytes / BLOCK_BYTES as u32 * BLOCK_BYTES as u32 - BLOCK_BYTES as u32
     }
 
-    /// Reads `length` bytes at an extent and a byte offset in it, into a buffer of those that are kept for the
-    /// engine's own work.
+    /// Reads `length` bytes at an extent and a byte offset in it, into one of the buffers that are
+    /// kept for operations of one step.
     ///
     /// # Errors
-    /// When the device fails.
+    /// Returns [`DeviceError`] when the device fails.
     pub(crate) async fn read(
         &self,
         device: &Rc<dyn Device>,
@@ -61,7 +63,8 @@ impl Geometry {
         result.map(|()| buffer)
     }
 
-    /// The mark of a record of `shard` at byte `offset` of the log extent with number `log_number`.
+    /// Returns the mark of a record of `shard` at byte `offset` of the log extent with the number
+    /// `log_number`.
     pub(crate) fn record_mark(&self, shard: u16, log_number: u64, offset: u32) -> u32 {
         batch::record_mark(self.drive_id, shard, log_number, offset)
     }

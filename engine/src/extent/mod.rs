@@ -1,9 +1,10 @@
-//! Extents of a drive, and the slices in those that hold large objects.
+//! The extents of a drive, and the slices in those that hold large objects.
 //!
 //! Invariants:
-//! - A free extent belongs to the drive's allocator; an owned one to one shard, from that shard's own durable record
-//!   on.
-//! - What is allocated is derived at recovery from what the index names; nothing here is logged.
+//! - A free extent belongs to the drive's allocator. An owned one belongs to one shard, from the
+//!   moment when that shard's own durable record names it.
+//! - What is allocated is derived at recovery from what the index names; allocations are not
+//!   logged.
 
 pub mod allocator;
 mod geometry;
@@ -14,26 +15,28 @@ use crate::format::BLOCK_BYTES;
 use crate::format::record::{RunV1, SegmentV1};
 use crate::format::slice::{SLICE_BYTES, SliceHeaderOnDisk, SliceIdentity, UNIT_BYTES, UNITS_PER_SLOT};
 
-/// A slice's place and what it holds.
+/// The place of a slice, and its part of the segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlicePlace {
     pub extent: u32,
     /// Byte offset of the header within the extent.
     pub offset: u32,
-    /// Within the segment, from 0.
+    /// Number of the slice within the segment, from 0.
     pub number: u32,
     /// Bytes of payload.
     pub length: u32,
 }
 
 impl SlicePlace {
-    /// What the header of this slice says, of the segment with this generation on the drive with this identity.
+    /// Returns the identity that the header of this slice must have, given the drive, the shard and
+    /// the segment's generation.
     pub fn identity(&self, drive: u64, shard: u16, generation: u64) -> SliceIdentity {
         let Self { extent, offset, number, .. } = *self;
         SliceIdentity { drive, shard, generation, number, extent, offset }
     }
 
-    /// Whether a header that was read here is this slice's, of the segment with this generation.
+    /// Returns whether a header that was read here is that of this slice of the segment with this
+    /// generation.
     pub fn is_headed_by(
         &self,
         header: &SliceHeaderOnDisk,
@@ -44,7 +47,8 @@ impl SlicePlace {
     }
 }
 
-/// Units of the tail slice of a body of `length` bytes; 0 when it ends with a full slice.
+/// Returns the units of the tail slice of a body of `length` bytes, or 0 if the body ends with a
+/// full slice.
 pub fn tail_units(length: u64) -> u32 {
     match (length % SLICE_BYTES as u64) as usize {
         0 => 0,
@@ -52,12 +56,12 @@ pub fn tail_units(length: u64) -> u32 {
     }
 }
 
-/// Full slices of a body of `length` bytes.
+/// Returns the number of full slices of a body of `length` bytes.
 pub fn full_slices(length: u64) -> u64 {
     length / SLICE_BYTES as u64
 }
 
-/// The slices of a segment in order.
+/// Returns the slices of a segment in order.
 pub fn slices_of(segment: &SegmentV1) -> impl Iterator<Item = SlicePlace> + '_ {
     let tail_length = (segment.length % SLICE_BYTES as u64) as u32;
     let places = segment.runs.iter().flat_map(move |run| {
@@ -73,7 +77,7 @@ pub fn slices_of(segment: &SegmentV1) -> impl Iterator<Item = SlicePlace> + '_ {
     })
 }
 
-/// A run for each slice of a segment, in order.
+/// Returns a run for each slice of a segment, in order.
 pub fn runs_one_by_one(segment: &SegmentV1) -> impl Iterator<Item = RunV1> + '_ {
     segment.runs.iter().flat_map(|run| {
         let one = |at| RunV1 { unit: run.unit + at * UNITS_PER_SLOT, slices: run.slices.min(1), ..*run };
@@ -81,7 +85,7 @@ pub fn runs_one_by_one(segment: &SegmentV1) -> impl Iterator<Item = RunV1> + '_ 
     })
 }
 
-/// Joins runs where they touch, so that a large object's layout stays short.
+/// Joins adjacent runs, so that the layout of a large object stays short.
 pub fn coalesce(runs: impl IntoIterator<Item = RunV1>) -> Vec<RunV1> {
     let mut joined: Vec<RunV1> = Vec::new();
     for run in runs {
@@ -99,10 +103,13 @@ pub fn coalesce(runs: impl IntoIterator<Item = RunV1>) -> Vec<RunV1> {
     joined
 }
 
-/// How much of large objects lies in a row: full slices, and the runs they are in. Tails are always one by one.
+/// Counts the full slices of large objects and the runs that they are in. Tail slices are not
+/// counted, because each one is a run of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunCount {
+    /// Number of full slices.
     pub slices: u64,
+    /// Number of runs that hold full slices.
     pub runs: u64,
 }
 
@@ -123,7 +130,8 @@ impl RunCount {
         Self { slices: self.slices - other.slices, runs: self.runs - other.runs }
     }
 
-    /// Fragmentation: slices in a row, on average. 0 without any.
+    /// Returns the mean number of slices in a run, which measures fragmentation, or 0 if there are
+    /// none.
     pub fn mean_slices(&self) -> f64 {
         if self.runs == 0 { 0.0 } else { self.slices as f64 / self.runs as f64 }
     }
@@ -137,13 +145,14 @@ impl RunCount {
     }
 }
 
-/// Units that a segment takes.
+/// Returns the units that a segment takes.
 pub fn segment_units(segment: &SegmentV1) -> u64 {
     segment.runs.iter().map(|run| u64::from(run_units(run, segment.length))).sum()
 }
 
-/// Whether the runs are those of a body of the segment's length, and lie within a drive of `extents` extents of
-/// `units_per_extent` units. What comes from a drive is asked this before anything else counts with it.
+/// Returns whether the runs are those of a body of the segment's length, and lie within a drive of
+/// `extents` extents with `units_per_extent` units each. A segment that was read from a drive is
+/// checked with this before anything else relies on it.
 pub fn is_whole(segment: &SegmentV1, extents: u32, units_per_extent: u32) -> bool {
     let lies_within = |run: &RunV1| {
         let units = match run.slices {
@@ -162,7 +171,7 @@ pub fn is_whole(segment: &SegmentV1, extents: u32, units_per_extent: u32) -> boo
         && tail_is_last
 }
 
-/// Units that a run takes, in a segment of `length` bytes.
+/// Returns the units that a run takes in a segment of `length` bytes.
 pub fn run_units(run: &RunV1, length: u64) -> u32 {
     if run.slices == 0 { tail_units(length) } else { run.slices * UNITS_PER_SLOT }
 }

@@ -1,37 +1,40 @@
-//! A shard's data extents: full slices in slots, tails in units.
+//! The data extents of one shard: full slices in slots, tail slices in units.
 //!
 //! Invariants:
-//! - An extent holds slots or tails, never both: full slices never find holes of odd sizes.
-//! - Slices stay where they are, but for those of a closed extent: nothing new goes there while what it holds is moved
-//!   into gaps of others. `used` plus free units of an owned extent is always its size.
-//! - A tail goes into the smallest gap that takes it, of an extent whose longest gap is the smallest that does: long
-//!   gaps stay for long tails. `by_gap` has every tail extent that is not closed, with its longest gap.
+//! - An extent holds slots or tails, never both, so full slices never meet holes of odd sizes.
+//! - Slices stay where they are, except those of a closed extent: nothing new is placed there while
+//!   compaction moves its slices into gaps of other extents. The used and the free units of an
+//!   owned extent always add up to its size.
+//! - A tail is placed in the smallest gap that holds it, in an extent whose longest gap is the
+//!   smallest that is long enough: long gaps are kept for long tails. `by_gap` has every tail
+//!   extent that is not closed, with its longest gap.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::record::RunV1;
 use crate::format::slice::UNITS_PER_SLOT;
 
-/// Bookkeeping of one shard.
+/// The allocated and free space in one shard's data extents.
 pub struct SliceSpace {
     slots_per_extent: u32,
     units_per_extent: u32,
     full: BTreeMap<u32, u32>,
-    /// Extents of `full` with a free slot.
+    /// Extents of `full` that have a free slot and are not closed.
     open_full: BTreeSet<u32>,
     tails: BTreeMap<u32, TailExtent>,
     by_gap: BTreeSet<(u32, u32)>,
-    /// In neither `open_full` nor `by_gap`.
+    /// Extents that compaction empties. They are in neither `open_full` nor `by_gap`.
     closed: BTreeSet<u32>,
     used_units: u64,
-    /// Of these, in tails.
+    /// The part of `used_units` that is in tail slices.
     tail_units: u64,
 }
 
-/// Gaps between tails never fit exactly what is moved into them: one unit in so many is counted as lost.
+/// Gaps between tails never fit exactly what is moved into them: one unit in this many is counted
+/// as lost.
 const TAIL_LOSS_PART: u64 = 8;
 
-/// An extent that could be emptied.
+/// An extent that compaction could empty.
 struct Candidate {
     extent: u32,
     used: u32,
@@ -39,7 +42,7 @@ struct Candidate {
 }
 
 struct TailExtent {
-    /// One bit per unit, set when used; those beyond the extent's end are set too.
+    /// One bit per unit, set when the unit is used. The bits beyond the extent's end are set too.
     bits: Vec<u64>,
     used: u32,
     longest_gap: u32,
@@ -62,7 +65,7 @@ impl SliceSpace {
         }
     }
 
-    /// Extents owned for data.
+    /// Returns the extents that the shard owns for data.
     pub fn extents(&self) -> impl Iterator<Item = u32> + '_ {
         self.full.keys().chain(self.tails.keys()).copied()
     }
@@ -79,7 +82,7 @@ impl SliceSpace {
         self.full.contains_key(&extent) || self.tails.contains_key(&extent)
     }
 
-    /// Of an owned extent.
+    /// Returns the used units of an extent, or 0 if the shard does not own it.
     pub fn used_units_of(&self, extent: u32) -> u32 {
         match (self.full.get(&extent), self.tails.get(&extent)) {
             (Some(used), _) => used.count_ones() * UNITS_PER_SLOT,
@@ -88,7 +91,7 @@ impl SliceSpace {
         }
     }
 
-    /// Extents that would be free if slices stood together.
+    /// Returns how many extents would be free if slices had no gaps between them.
     pub fn gainable_extents(&self) -> u32 {
         let full_units = self.used_units - self.tail_units;
         let full = full_units.div_ceil(u64::from(self.slots_per_extent * UNITS_PER_SLOT));
@@ -97,8 +100,9 @@ impl SliceSpace {
         gained(self.full.len(), full) + gained(self.tails.len(), tails)
     }
 
-    /// Extents whose slices find room in gaps of the others, those with the least to move first, until about
-    /// `units_max` are to be moved; none for which `skip` says so, given what is used of it.
+    /// Returns extents whose slices fit into gaps of the others, those with the least to move
+    /// first, until about `units_max` units are to be moved. Extents for which `skip` returns true,
+    /// given the extent and its used units, are left out.
     pub fn victims(&self, units_max: u64, skip: impl Fn(u32, u32) -> bool) -> Vec<u32> {
         let full = self.open_full.iter().map(|extent| (*extent, false));
         let tails = self.by_gap.iter().map(|(_, extent)| (*extent, true));
@@ -134,7 +138,7 @@ impl SliceSpace {
         victims
     }
 
-    /// Nothing new goes there from now on.
+    /// Closes an extent: nothing new is placed there from now on.
     pub fn close(&mut self, extent: u32) {
         assert!(self.contains(extent) && self.closed.insert(extent), "extent {extent} can not be closed");
         self.open_full.remove(&extent);
@@ -143,7 +147,7 @@ impl SliceSpace {
         }
     }
 
-    /// The contrary. Nothing to do for one that left meanwhile.
+    /// Opens a closed extent again. It does nothing if the extent has left the shard meanwhile.
     pub fn reopen(&mut self, extent: u32) {
         if !self.closed.remove(&extent) {
             return;
@@ -158,7 +162,7 @@ impl SliceSpace {
         }
     }
 
-    /// Up to `want` full slices in a row.
+    /// Allocates up to `want` consecutive full slices. Returns `None` if no extent has a free slot.
     pub fn allocate_full(&mut self, want: u32) -> Option<RunV1> {
         let extent = *self.open_full.first()?;
         let used = self.full.get_mut(&extent)?;
@@ -176,15 +180,17 @@ impl SliceSpace {
         Some(RunV1 { extent, unit: first * UNITS_PER_SLOT, slices: last - first })
     }
 
+    /// Returns whether an extent that is not closed has a free slot.
     pub fn has_full(&self) -> bool {
         !self.open_full.is_empty()
     }
 
+    /// Returns whether an extent that is not closed has a gap of at least `units`.
     pub fn has_tail(&self, units: u32) -> bool {
         self.by_gap.range((units, 0)..).next().is_some()
     }
 
-    /// A tail of `units`.
+    /// Allocates a tail of `units`. Returns `None` if no gap is long enough.
     pub fn allocate_tail(&mut self, units: u32) -> Option<RunV1> {
         let &(_, extent) = self.by_gap.range((units, 0)..).next()?;
         let unit = self.tails.get(&extent)?.best_gap(units)?;
@@ -192,7 +198,8 @@ impl SliceSpace {
         Some(RunV1 { extent, unit, slices: 0 })
     }
 
-    /// Returns whether anything of the extent is used now.
+    /// Marks units of a tail extent as used or free. Returns whether any unit of the extent is used
+    /// now.
     fn mark_tail(&mut self, extent: u32, unit: u32, units: u32, used: bool) -> bool {
         let tail = self.tails.get_mut(&extent).unwrap_or_else(|| panic!("{extent} is no tail extent"));
         let before = (tail.longest_gap, extent);
@@ -216,7 +223,7 @@ impl SliceSpace {
         self.tails.insert(extent, tail);
     }
 
-    /// A new extent for full slices, or for tails.
+    /// Adds a new extent for full slices, or for tails.
     pub fn add(&mut self, extent: u32, for_tails: bool) {
         assert!(
             !self.full.contains_key(&extent) && !self.tails.contains_key(&extent),
@@ -230,7 +237,8 @@ impl SliceSpace {
         }
     }
 
-    /// Recovery: a run that the index names. False when it overlaps another or does not fit: damage.
+    /// Marks a run that the index names as allocated, at recovery. Returns false when it overlaps
+    /// another run or does not fit, which means damage.
     #[must_use]
     pub fn claim(&mut self, run: &RunV1, units: u32) -> bool {
         if run.unit + units > self.units_per_extent {
@@ -267,7 +275,7 @@ impl SliceSpace {
         true
     }
 
-    /// Frees a run. Returns its extent when that is empty now: it leaves this shard.
+    /// Frees a run. If its extent is empty now, the extent leaves this shard and is returned.
     pub fn free(&mut self, run: &RunV1, units: u32) -> Option<u32> {
         if run.slices == 0 {
             assert!(self.tails[&run.extent].all_used(run.unit, units), "{run:?} is not allocated");
@@ -343,13 +351,13 @@ impl TailExtent {
         self.longest_gap = self.gaps().map(|(_, length)| length).max().unwrap_or(0);
     }
 
-    /// First unit of the smallest gap of at least `units`.
+    /// Returns the first unit of the smallest gap of at least `units`.
     fn best_gap(&self, units: u32) -> Option<u32> {
         let fitting = self.gaps().filter(|(_, length)| *length >= units);
         fitting.min_by_key(|(_, length)| *length).map(|(unit, _)| unit)
     }
 
-    /// First unit and length of each run of free units.
+    /// Returns the first unit and the length of each run of free units.
     fn gaps(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -360,7 +368,7 @@ impl TailExtent {
         })
     }
 
-    /// The first unit from `from` on that is used, or that is free.
+    /// Returns the first unit from `from` on that is used, or free if `used` is false.
     fn next(&self, from: u32, used: bool) -> Option<u32> {
         let flip = if used { 0 } else { u64::MAX };
         let mut word = from as usize / 64;
@@ -418,7 +426,7 @@ mod tests {
             runs.extend((0..4).map(|_| space.allocate_full(1).expect("room")));
         }
         assert_eq!((space.gainable_extents(), space.victims(u64::MAX, |_, _| false)), (0, vec![]));
-        // Used of the four: 1, 3, 2 and 3 slots.
+        // Used slots of the four extents: 1, 3, 2 and 3.
         for at in [0, 1, 2, 4, 8, 9, 12] {
             assert_eq!(space.free(&runs[at], UNITS_PER_SLOT), None);
         }

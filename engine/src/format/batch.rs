@@ -2,10 +2,13 @@
 //!
 //! Invariants:
 //! - A batch starts on a block, is padded to whole blocks with zeros, and lies within one extent.
-//! - It says where and when it was written (drive, shard, log extent number, extent, offset), and its checksum and
-//!   those of its records carry the [`mark`] of that: what is read by address is believed only if it belongs there.
-//! - `previous_crc` is the crc of the batch before it: batches of another life or log extent number never chain.
-//! - `durable_sequence` was durable when this batch was written: it convicts a hole before it as damage.
+//! - It says where and when it was written (drive, shard, log extent number, extent, offset). Its
+//!   checksum and those of its records carry the [`mark`] of that place, so that what is read by
+//!   address is accepted only if it belongs there.
+//! - `previous_crc` is the crc of the batch before it, so batches of another life or log extent
+//!   number never chain.
+//! - `durable_sequence` was durable when this batch was written. It proves that a missing batch
+//!   before it is damage.
 
 use std::mem::{offset_of, size_of};
 
@@ -15,33 +18,38 @@ use super::mark::{Structure, mark};
 use super::{BLOCK_BYTES, FormatDamage, Le16, Le32, Le64, blocks_up};
 
 pub const MAGIC: [u8; 8] = *b"RBBATCH2";
-/// Header, records and padding together, at most.
+/// The largest size of a batch in bytes: header, records and padding together.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 pub const HEADER_BYTES: usize = size_of::<BatchHeaderOnDisk>();
 
-/// First bytes of a batch; records follow.
+/// The header of a batch. The records follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct BatchHeaderOnDisk {
     pub magic: [u8; 8],
-    /// crc32c of header and records behind this field, up to `length`, XOR the mark.
+    /// The crc32c of header and records behind this field, up to `length`, XOR the mark.
     pub crc: Le32,
-    /// Header and records without padding, bytes.
+    /// Bytes of header and records without padding.
     pub length: Le32,
     pub shard: Le16,
     pub version: Le16,
+    /// Number of records in the batch.
     pub records: Le32,
     pub sequence: Le64,
-    /// Epoch of the node's life that wrote it.
+    /// Epoch of the life that wrote the batch.
     pub epoch: Le32,
+    /// The crc of the batch before this one.
     pub previous_crc: Le32,
+    /// Sequence of the last batch that was durable when this one was written.
     pub durable_sequence: Le64,
-    /// First half of the drive's UUID.
+    /// The first half of the drive's UUID.
     pub drive: Le64,
-    /// The log extent number: how many extents this shard's log had gone through. Never used twice.
+    /// The log extent number. It counts the extents that this shard's log has gone through and is
+    /// never used twice.
     pub log_number: Le64,
-    /// Where it was written: extent, and byte offset in it.
+    /// The extent in which the batch was written.
     pub extent: Le32,
+    /// Byte offset in the extent at which the batch was written.
     pub offset: Le32,
     pub reserved: [u8; 24],
 }
@@ -55,8 +63,8 @@ const _: () = {
 };
 
 impl BatchHeaderOnDisk {
-    /// Writes this header, with its checksum, before the records that `batch[HEADER_BYTES..length]` holds.
-    /// Returns the crc.
+    /// Computes the checksum and writes this header before the records that
+    /// `batch[HEADER_BYTES..length]` holds. Returns the crc.
     pub fn seal_into(mut self, batch: &mut [u8]) -> u32 {
         let length = self.length.get() as usize;
         batch[..HEADER_BYTES].copy_from_slice(self.as_bytes());
@@ -71,7 +79,7 @@ impl BatchHeaderOnDisk {
         mark(Structure::Batch, drive, shard, log_number, u64::from(self.offset.get()))
     }
 
-    /// The mark of the record that starts `at` bytes behind the start of the batch.
+    /// Returns the mark of the record that starts `at` bytes behind the start of the batch.
     pub fn record_mark(&self, at: usize) -> u32 {
         record_mark(self.drive.get(), self.shard.get(), self.log_number.get(), self.offset.get() + at as u32)
     }
@@ -81,16 +89,17 @@ impl BatchHeaderOnDisk {
         (self.drive.get(), self.shard.get()) == (drive, shard)
     }
 
-    /// Whether it was written at this place of the log.
+    /// Returns whether the header says that the batch was written at this place of the log.
     pub fn is_at(&self, extent: u32, offset: u32) -> bool {
         self.extent.get() == extent && self.offset.get() == offset
     }
 
-    /// Checks what starts at `bytes`, by the place that it claims to be written at: whether that is where it was read
-    /// from is the caller's to compare. `Short` when the batch is longer than what is given.
+    /// Checks the batch that starts at `bytes`, with the mark of the place that the batch claims.
+    /// The caller compares that place with the one it was read from.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with the batch; [`FormatDamage::Short`] when it is longer than
+    /// `bytes`.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatDamage> {
         let header = Self::read_from_prefix(bytes).map_err(|_| FormatDamage::Short)?.0;
         if header.magic != MAGIC {
@@ -104,27 +113,28 @@ impl BatchHeaderOnDisk {
         if crc32c::crc32c(body) ^ header.mark() != header.crc.get() {
             return Err(FormatDamage::Checksum);
         }
-        // A record's place must be a number.
+        // The places of all records must be representable.
         match header.offset.get().checked_add(header.length.get()) {
             Some(_) => Ok(header),
             None => Err(FormatDamage::Field("offset")),
         }
     }
 
-    /// What the block at `bytes` says of itself, without a check: only to decide whether reading the rest is worth it.
+    /// Returns the header at `bytes` if it is plausible, without checking the checksum. It only
+    /// serves to decide whether the rest is worth reading.
     pub fn peek(bytes: &[u8]) -> Option<Self> {
         let header = Self::read_from_prefix(bytes).ok()?.0;
         let possible = (HEADER_BYTES..=BATCH_BYTES_MAX).contains(&(header.length.get() as usize));
         (header.magic == MAGIC && possible).then_some(header)
     }
 
-    /// Bytes it takes in the log.
+    /// Returns the bytes that the batch takes in the log.
     pub fn padded_bytes(&self) -> usize {
         blocks_up(self.length.get() as usize)
     }
 }
 
-/// The mark of a record at byte `offset` of the log extent with number `log_number`.
+/// Returns the mark of a record at byte `offset` of the log extent with the number `log_number`.
 pub fn record_mark(drive: u64, shard: u16, log_number: u64, offset: u32) -> u32 {
     mark(Structure::Record, drive, shard, log_number, u64::from(offset))
 }
@@ -170,8 +180,8 @@ mod tests {
         assert!(header.is_at(5, 8192) && !header.is_at(5, 4096) && !header.is_at(4, 8192));
     }
 
-    /// A batch whose claims of place or life were changed, with the plain checksum made anew: what a program that knows
-    /// no marks would take for sound.
+    /// A batch is changed to claim another place or life and gets a plain checksum that fits. A
+    /// program that knows no marks would accept it.
     #[test]
     fn a_claim_of_another_place_is_not_believed() {
         type Change = fn(&mut BatchHeaderOnDisk);

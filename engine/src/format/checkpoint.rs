@@ -1,11 +1,14 @@
-//! A checkpoint: a shard's index, uploads and buckets as of a place in its log.
+//! A checkpoint: a shard's index, uploads and buckets as of a position in its log.
 //!
 //! Invariants:
-//! - It is a sequence of chunks, each whole blocks within one extent, each with its own checksum, which carries the
-//!   mark of its place and of the checkpoint's sequence. What names a chunk also names its checksum.
-//! - The root chunk is written last and names the others, or lists of them; the superblock names the root chunk. So a
-//!   checkpoint that was not finished is not there, and no root is too long for its chunk.
-//! - Leaves come in ascending order of key over the chunks in the order of their numbers. Each chunk is read by itself.
+//! - A checkpoint is a sequence of chunks. Each chunk is whole blocks within one extent and has its
+//!   own checksum, which carries the mark of its place and of the checkpoint's sequence. What names
+//!   a chunk also names its checksum.
+//! - The root chunk is written last and names the others, or lists of them; the superblock names
+//!   the root chunk. So a checkpoint that was not finished does not exist, and no root is too long
+//!   for its chunk.
+//! - Leaves come in ascending order of key over the chunks in the order of their numbers. Each
+//!   chunk can be read by itself.
 
 use std::mem::{offset_of, size_of};
 
@@ -19,51 +22,56 @@ use super::{FormatDamage, Le16, Le32, Le64};
 
 pub const MAGIC: [u8; 8] = *b"RBCHECK2";
 pub const HEADER_BYTES: usize = size_of::<CheckpointChunkOnDisk>();
-/// Chunk with its header, at most.
+/// The largest size of a chunk with its header, in bytes.
 pub const CHUNK_BYTES_MAX: usize = 1 << 20;
 
+/// The chunk holds leaves of the index.
 pub const KIND_LEAVES: u16 = 1;
+/// The chunk holds uploads.
 pub const KIND_UPLOADS: u16 = 2;
+/// The chunk holds buckets; only the system shard has any.
 pub const KIND_BUCKETS: u16 = 3;
+/// The chunk holds a [`CheckpointRootV1`].
 pub const KIND_ROOT: u16 = 4;
-/// Names chunks: [`ChunkListV1`].
+/// The chunk holds a [`ChunkListV1`], which names other chunks.
 pub const KIND_LIST: u16 = 5;
-/// Extents of the log that the root has no room for.
+/// The chunk holds extents of the log for which the root has no room.
 pub const KIND_LOGS: u16 = 6;
 
-/// First bytes of a chunk; the payload follows.
+/// The header of a chunk. The payload follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct CheckpointChunkOnDisk {
     pub magic: [u8; 8],
-    /// crc32c of header and payload behind this field, XOR the mark.
+    /// The crc32c of header and payload behind this field, XOR the mark.
     pub crc: Le32,
-    /// Payload bytes.
+    /// Bytes of the payload.
     pub length: Le32,
     pub shard: Le16,
     pub kind: Le16,
     pub version: Le32,
-    /// Of the checkpoint.
+    /// Sequence of the checkpoint.
     pub sequence: Le64,
-    /// First half of the drive's UUID.
+    /// The first half of the drive's UUID.
     pub drive: Le64,
-    /// From 0, in the order in which they were written; lists are counted by themselves.
+    /// Number of the chunk, from 0, in the order of writing. Lists are numbered separately.
     pub number: Le32,
-    /// Where it was written: extent, and byte offset in it.
+    /// The extent in which the chunk was written.
     pub extent: Le32,
+    /// Byte offset in the extent at which the chunk was written.
     pub offset: Le32,
     pub reserved: [u8; 12],
 }
 
-/// Which chunk it is, and where it lies.
+/// The identity of a chunk and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkIdentity {
-    /// First half of the drive's UUID.
+    /// The first half of the drive's UUID.
     pub drive: u64,
     pub shard: u16,
-    /// Of the checkpoint.
+    /// Sequence of the checkpoint.
     pub sequence: u64,
-    /// From 0, in the order in which they were written; lists are counted by themselves.
+    /// Number of the chunk, from 0, in the order of writing. Lists are numbered separately.
     pub number: u32,
     pub kind: u16,
     pub extent: u32,
@@ -77,96 +85,107 @@ const _: () = {
     assert!(offset_of!(CheckpointChunkOnDisk, number) == 40);
 };
 
-/// Where a chunk lies.
+/// The place of a chunk, with its checksum and kind.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkPlaceV1 {
     pub extent: u32,
     pub offset: u32,
-    /// Header and payload, bytes.
+    /// Bytes of header and payload.
     pub length: u32,
     pub crc: u32,
     pub kind: u16,
 }
 
-/// An extent of the log.
+/// An extent of the log, as a checkpoint names it.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPlaceV1 {
     pub extent: u32,
     pub log_number: u64,
-    /// Bytes of it that hold batches; of the last one, up to where the replay starts.
+    /// Bytes of the extent that hold batches. For the last extent this is where the replay starts.
     pub written: u32,
 }
 
-/// Payload of a list: chunks with the numbers from `first` on.
+/// The payload of a list. Its chunks have consecutive numbers from `first` on.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 pub struct ChunkListV1 {
     pub first: u32,
     pub chunks: Vec<ChunkPlaceV1>,
 }
 
-/// Payload of the root chunk.
+/// The payload of the root chunk.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 pub struct CheckpointRootV1 {
-    /// Those that name the first chunks, if there are many.
+    /// The lists that name the first chunks, if there are many chunks.
     pub lists: Vec<ChunkPlaceV1>,
-    /// The chunks after those, and the number of the first of them.
+    /// The chunks that follow those of the lists.
     pub rest: ChunkListV1,
+    /// The extents that hold the checkpoint.
     pub extents: Vec<u32>,
-    /// Oldest first, those in chunks of their own before them; the last one is where the replay starts.
+    /// The extents of the log, oldest first. Those in chunks of [`KIND_LOGS`] come before these.
+    /// The replay starts in the last one.
     pub logs: Vec<LogPlaceV1>,
-    /// The next batch after this checkpoint.
+    /// Byte offset of the first batch after this checkpoint, in the last extent of `logs`.
     pub replay_offset: u32,
+    /// Sequence of that batch.
     pub replay_sequence: u64,
+    /// The crc of the batch before it.
     pub replay_previous_crc: u32,
+    /// Number of objects in the index.
     pub objects: u64,
-    /// System shard: the next bucket's id.
+    /// The id that the next bucket gets. Only the system shard uses it.
     pub next_bucket: u32,
 }
 
 impl CheckpointRootV1 {
+    /// Returns the rkyv payload.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
     }
 
+    /// Decodes what [`Self::encode`] returned.
+    ///
     /// # Errors
-    /// When bytecheck refuses the bytes.
+    /// Returns [`FormatDamage::Field`] when bytecheck refuses the bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatDamage> {
         rkyv::from_bytes::<Self, RkyvError>(bytes).map_err(|_| FormatDamage::Field("checkpoint root"))
     }
 }
 
 impl ChunkListV1 {
+    /// Returns the rkyv payload.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
     }
 
+    /// Decodes what [`Self::encode`] returned.
+    ///
     /// # Errors
-    /// When bytecheck refuses the bytes.
+    /// Returns [`FormatDamage::Field`] when bytecheck refuses the bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatDamage> {
         rkyv::from_bytes::<Self, RkyvError>(bytes).map_err(|_| FormatDamage::Field("list of chunks"))
     }
 
-    /// Each chunk with its number.
+    /// Returns each chunk with its number.
     pub fn numbered(&self) -> impl Iterator<Item = (u32, ChunkPlaceV1)> + '_ {
         (self.first..).zip(self.chunks.iter().copied())
     }
 }
 
-/// Payload of a chunk of log extents.
+/// Encodes the payload of a chunk of log extents.
 pub fn encode_logs(logs: &Vec<LogPlaceV1>) -> Vec<u8> {
     encode(logs)
 }
 
-/// The inverse of [`encode_logs`].
+/// Decodes what [`encode_logs`] returned.
 ///
 /// # Errors
-/// When bytecheck refuses the bytes.
+/// Returns [`FormatDamage::Field`] when bytecheck refuses the bytes.
 pub fn decode_logs(bytes: &[u8]) -> Result<Vec<LogPlaceV1>, FormatDamage> {
     rkyv::from_bytes::<Vec<LogPlaceV1>, RkyvError>(bytes).map_err(|_| FormatDamage::Field("log extents"))
 }
 
 impl CheckpointChunkOnDisk {
-    /// A header for `chunk[HEADER_BYTES..][..length]`, written in front of it. Returns the crc.
+    /// Writes a header in front of the payload `chunk[HEADER_BYTES..][..length]`. Returns the crc.
     pub fn seal_into(identity: ChunkIdentity, length: usize, chunk: &mut [u8]) -> u32 {
         let mut header = Self {
             magic: MAGIC,
@@ -194,7 +213,7 @@ impl CheckpointChunkOnDisk {
         mark(Structure::Chunk, self.drive.get(), self.shard.get(), self.sequence.get(), place)
     }
 
-    /// What it says it is.
+    /// Returns the identity and place that the header claims.
     pub fn identity(&self) -> ChunkIdentity {
         ChunkIdentity {
             drive: self.drive.get(),
@@ -207,11 +226,11 @@ impl CheckpointChunkOnDisk {
         }
     }
 
-    /// Checks a chunk, by the place that it claims to be written at (compare [`Self::identity`]); gives its header and
-    /// payload.
+    /// Checks a chunk with the mark of the place that it claims, and returns its header and
+    /// payload. The caller compares the claim, [`Self::identity`], with what it expects.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with the chunk.
     pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), FormatDamage> {
         let header = Self::read_from_prefix(bytes).map_err(|_| FormatDamage::Short)?.0;
         if header.magic != MAGIC {

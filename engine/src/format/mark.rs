@@ -1,15 +1,15 @@
-//! The mark: what ties a checksum to the place and the time of its writing.
+//! The mark, which ties a checksum to the place and the time of its writing.
 //!
 //! Invariants:
-//! - A stored checksum is the crc32c of the bytes XOR the mark of where they were written: drive, shard, kind of
-//!   structure, life and place. So a sound structure that a misdirected read or write put elsewhere, or that an
-//!   earlier use of the same place left behind, does not pass as what belongs there. A foreign mark agrees with the
-//!   expected one in 1 of 2^32 cases.
-//! - A life is a number that never comes again for the shard: of a batch and its records the log extent's number, of a
-//!   slice its segment's generation, of a checkpoint's chunk the checkpoint's sequence.
-//! - The function is part of the format: golden values below.
+//! - A stored checksum is the crc32c of the bytes XOR the mark of the place where they were
+//!   written: drive, shard, kind of structure, life and place. So a sound structure that a
+//!   misdirected read or write put elsewhere, or that an earlier use of the same place left behind,
+//!   is not accepted. A foreign mark agrees with the expected one in 1 of 2^32 cases.
+//! - The life is a number that is never used twice in the shard: the log extent number for a batch
+//!   and its records, the segment's generation for a slice, the checkpoint's sequence for a chunk.
+//! - The function is part of the format; the tests below hold golden values.
 
-/// What carries a mark. The numbers are part of the format.
+/// The kind of structure that carries a mark. The numbers are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Structure {
@@ -19,19 +19,20 @@ pub enum Structure {
     Chunk = 4,
 }
 
-/// The mark of a structure of `shard` on the drive with identity `drive` (the first half of its UUID), written in life
-/// `life` at `place`.
+/// Returns the mark of a structure of `shard` on the drive with the identity `drive` (the first
+/// half of its UUID), written in the life `life` at `place`.
 pub const fn mark(structure: Structure, drive: u64, shard: u16, life: u64, place: u64) -> u32 {
     let owner = mix(drive ^ mix((structure as u64) << 32 | shard as u64));
     (mix(mix(owner ^ life) ^ place) >> 32) as u32
 }
 
-/// The place of what lies at byte `offset` of `extent`.
+/// Returns the place of what lies at byte `offset` of `extent`.
 pub const fn place_in(extent: u32, offset: u32) -> u64 {
     (extent as u64) << 32 | offset as u64
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea, Flood, 2014), behind an addition, so that zero does not stay zero.
+/// Mixes the bits of a number: the finaliser of SplitMix64 (Steele, Lea, Flood, 2014) after an
+/// addition, so that zero does not stay zero.
 pub const fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

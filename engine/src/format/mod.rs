@@ -1,9 +1,11 @@
-//! Every structure on the drive, one file each. docs/on-disk-format.md has the pictures.
+//! The structures on a drive, one file each. docs/on-disk-format.md shows them as diagrams.
 //!
 //! Invariants:
-//! - All integers are little-endian; every structure has its size and offsets asserted and a golden-byte test.
-//! - Every structure carries a crc32c over all of it behind the crc field, and is checked before it is believed.
-//! - What is read by address proves where and when it was written: [`mark`].
+//! - All integers are little-endian. Every structure has assertions of its size and offsets, and a
+//!   test of golden bytes.
+//! - Every structure carries a crc32c over everything behind the crc field, and is checked before
+//!   it is used.
+//! - What is read by address proves where and when it was written; see [`mark`].
 //! - A new field is a new version. From the first release on, old versions stay readable.
 
 pub mod batch;
@@ -16,16 +18,16 @@ pub mod superblock;
 
 use zerocopy::byteorder::little_endian::{U32, U64};
 
-/// Smallest unit of I/O and of every structure's alignment.
+/// The smallest unit of I/O and the alignment of every structure, in bytes.
 pub const BLOCK_BYTES: usize = 4096;
-/// Version of the whole layout, in the superblock.
+/// Version of the whole layout, stored in the superblock.
 pub const FORMAT_VERSION: u32 = 2;
 
 pub type Le32 = U32;
 pub type Le64 = U64;
 pub type Le16 = zerocopy::byteorder::little_endian::U16;
 
-/// Why bytes are not what they should be.
+/// The reason why bytes are not the structure that they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatDamage {
     #[error("too short")]
@@ -42,7 +44,7 @@ pub enum FormatDamage {
     Version(u32),
 }
 
-/// Rounds up to whole blocks.
+/// Rounds a number of bytes up to whole blocks.
 pub const fn blocks_up(bytes: usize) -> usize {
     bytes.next_multiple_of(BLOCK_BYTES)
 }

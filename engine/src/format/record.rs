@@ -1,10 +1,13 @@
-//! Records: what the log says happened.
+//! Records, the entries of the log. Each one states one change.
 //!
 //! Invariants:
-//! - A record is an envelope, an rkyv payload (checked by crc, then by bytecheck), and for a small object its bytes.
-//! - Records start on multiples of 8 bytes; a record's place is (extent, offset, length of all three).
-//! - Payload types are versioned by name: a new field is a new type and a new `version`, old ones stay readable.
-//!   rkyv is pinned, little-endian and unaligned, so that the bytes are the same everywhere.
+//! - A record is an envelope, an rkyv payload (checked by crc, then by bytecheck) and, for a small
+//!   object, the object's bytes.
+//! - Records start on multiples of 8 bytes. A record's place is (extent, offset, length of all
+//!   three parts).
+//! - Payload types are versioned by name: a new field is a new type and a new `version`, and old
+//!   ones stay readable. rkyv is pinned, little-endian and unaligned, so that the bytes are the
+//!   same everywhere.
 
 use std::mem::{offset_of, size_of};
 
@@ -16,23 +19,30 @@ use super::{FormatDamage, Le16, Le32, Le64};
 
 pub const ENVELOPE_BYTES: usize = size_of::<RecordEnvelopeOnDisk>();
 pub const RECORD_ALIGNMENT: usize = 8;
-/// A copy made by the cleaner: it counts only if the index still points at the original.
+/// Flag of a copy that the cleaner made. It counts only if the index still has the same generation
+/// at another place.
 pub const FLAG_MOVED: u16 = 1;
-/// In place of a record that was damaged: it says what the index had of the object, which nobody can read any more.
+/// Flag of a record that replaces a damaged one. The record says what the index knew of the object,
+/// whose data can no longer be read.
 pub const FLAG_LOST: u16 = 2;
 
-/// First bytes of a record.
+/// The envelope: the first bytes of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct RecordEnvelopeOnDisk {
-    /// crc32c of everything behind this field (envelope, payload, data) XOR the mark of the record's place.
+    /// The crc32c of everything behind this field (envelope, payload, data) XOR the mark of the
+    /// record's place.
     pub crc: Le32,
+    /// The [`Mutation::kind`] of the payload.
     pub kind: u8,
     pub version: u8,
+    /// A combination of [`FLAG_MOVED`] and [`FLAG_LOST`].
     pub flags: Le16,
+    /// Bytes of the payload.
     pub meta_length: Le32,
+    /// Bytes of the object that follow the payload.
     pub data_length: Le32,
-    /// Of the object, upload or bucket that the record is about.
+    /// Generation of the object, upload or bucket that the record is about.
     pub generation: Le64,
 }
 
@@ -42,25 +52,27 @@ const _: () = {
     assert!(offset_of!(RecordEnvelopeOnDisk, generation) == 16);
 };
 
-/// Consecutive slots of one data extent.
+/// Consecutive slices of one segment within one data extent.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunV1 {
     pub extent: u32,
-    /// First unit of 16 KiB within the extent.
+    /// The first unit of 16 KiB within the extent.
     pub unit: u32,
-    /// Full slices in a row; 0 for the one tail slice, whose length follows from the segment's.
+    /// The number of full slices in a row; 0 for the one tail slice, whose length follows from the
+    /// segment's.
     pub slices: u32,
 }
 
-/// One body as it came in: an object put in one piece, or a part.
+/// One body as it was uploaded: that of an object put in one piece, or that of a part.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 pub struct SegmentV1 {
     pub generation: u64,
+    /// Bytes of the body.
     pub length: u64,
     pub runs: Vec<RunV1>,
 }
 
-/// A part, of an upload or of the object it became.
+/// A part of an upload, or of the object that was completed from it.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PartV1 {
     pub number: u16,
@@ -70,7 +82,7 @@ pub struct PartV1 {
     pub attributes: Vec<(String, String)>,
 }
 
-/// An object is now this. Its bytes are inline behind the payload if there are no segments.
+/// The new state of an object. Its bytes are inline behind the payload if there are no segments.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PutV1 {
     pub bucket: u32,
@@ -79,20 +91,24 @@ pub struct PutV1 {
     pub size: u64,
     pub modified_ms: u64,
     pub md5: [u8; 16],
+    /// Number of parts in the ETag; 0 for an object that was stored in one piece.
     pub etag_parts: u16,
+    /// The upload from which the object was completed.
     pub upload: Option<u128>,
     pub attributes: Vec<(String, String)>,
     pub parts: Vec<PartV1>,
+    /// The bodies that make up the object, in order.
     pub segments: Vec<SegmentV1>,
 }
 
+/// An object is deleted.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct DeleteV1 {
     pub bucket: u32,
     pub key: Vec<u8>,
 }
 
-/// An upload, also as the checkpoint keeps it.
+/// An upload, in the log and in a checkpoint.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct UploadV1 {
     pub bucket: u32,
@@ -103,12 +119,14 @@ pub struct UploadV1 {
     pub parts: Vec<UploadPartV1>,
 }
 
+/// A part of an upload, with its body.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct UploadPartV1 {
     pub info: PartV1,
     pub segment: SegmentV1,
 }
 
+/// A part is added to an upload, or replaced.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PartPutV1 {
     pub bucket: u32,
@@ -117,6 +135,7 @@ pub struct PartPutV1 {
     pub part: UploadPartV1,
 }
 
+/// An upload is aborted.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct UploadAbortV1 {
     pub bucket: u32,
@@ -124,6 +143,7 @@ pub struct UploadAbortV1 {
     pub upload: u128,
 }
 
+/// A bucket, in the log and in a checkpoint.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct BucketV1 {
     pub id: u32,
@@ -133,19 +153,21 @@ pub struct BucketV1 {
     pub attributes: Vec<(String, String)>,
 }
 
+/// A bucket is deleted.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct BucketDeleteV1 {
     pub id: u32,
 }
 
-/// The log goes on at the start of this extent: always the last record of the last batch of an extent.
+/// The log continues at the start of this extent. This is always the last record of the last batch
+/// of an extent.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct LogExtentV1 {
     pub extent: u32,
     pub log_number: u64,
 }
 
-/// What a record says.
+/// The change that a record states.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mutation {
     Put(PutV1),
@@ -181,7 +203,7 @@ macro_rules! decode {
 }
 
 impl Mutation {
-    /// The envelope's kind.
+    /// Returns the kind that the envelope carries.
     pub fn kind(&self) -> u8 {
         match self {
             Self::Put(_) => 1,
@@ -195,7 +217,7 @@ impl Mutation {
         }
     }
 
-    /// The rkyv payload.
+    /// Returns the rkyv payload.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Put(value) => encode(value),
@@ -209,6 +231,7 @@ impl Mutation {
         }
     }
 
+    /// Decodes a payload of this kind and version.
     pub(crate) fn decode(kind: u8, version: u8, bytes: &[u8]) -> Result<Self, FormatDamage> {
         if version != 1 {
             return Err(FormatDamage::Version(u32::from(version)));
@@ -227,10 +250,13 @@ impl Mutation {
     }
 }
 
-/// A record ready to be placed: envelope and payload; inline data is kept apart to be copied once. Its checksum gets
-/// the mark of its place only when that is known: [`Self::place`].
+/// A record ready to be placed: envelope and payload together, and the inline data apart, so that
+/// it is copied only once. The mark of its place is added to the checksum by [`Self::place`], when
+/// the place is known.
 pub struct EncodedRecord {
+    /// Envelope and payload.
     pub head: Vec<u8>,
+    /// The inline data of a small object; otherwise empty.
     pub data: Vec<u8>,
 }
 
@@ -258,7 +284,7 @@ impl EncodedRecord {
         Self { head, data }
     }
 
-    /// Bytes without alignment padding.
+    /// Returns the length in bytes without alignment padding.
     pub fn length(&self) -> usize {
         self.head.len() + self.data.len()
     }
@@ -274,18 +300,20 @@ impl EncodedRecord {
     }
 }
 
-/// A checked record in a buffer.
+/// A record in a buffer whose checksum was verified.
 pub struct RecordView<'a> {
     pub envelope: RecordEnvelopeOnDisk,
     meta: &'a [u8],
+    /// The inline data of a small object; otherwise empty.
     pub data: &'a [u8],
 }
 
 impl<'a> RecordView<'a> {
-    /// Checks the record that starts at `bytes`, at a place of the log with this mark.
+    /// Checks the record that starts at `bytes` and lies at a place of the log with this mark.
     ///
     /// # Errors
-    /// What is wrong with it; `Short` when it is longer than what is given.
+    /// Returns what is wrong with the record; [`FormatDamage::Short`] when it is longer than
+    /// `bytes`.
     pub fn parse(bytes: &'a [u8], mark: u32) -> Result<Self, FormatDamage> {
         let (envelope, rest) =
             RecordEnvelopeOnDisk::read_from_prefix(bytes).map_err(|_| FormatDamage::Short)?;
@@ -302,7 +330,8 @@ impl<'a> RecordView<'a> {
         Ok(Self { envelope, meta, data })
     }
 
-    /// The mark of the place that the record at `bytes` was written for, if it is whole.
+    /// Returns the mark of the place that the record at `bytes` was written for. The value means
+    /// nothing unless the record is whole.
     pub fn apparent_mark(bytes: &[u8]) -> u32 {
         let Ok((envelope, rest)) = RecordEnvelopeOnDisk::read_from_prefix(bytes) else { return 0 };
         let length = u64::from(envelope.meta_length.get()) + u64::from(envelope.data_length.get());
@@ -310,17 +339,18 @@ impl<'a> RecordView<'a> {
         crc32c::crc32c_append(crc32c::crc32c(&envelope.as_bytes()[4..]), body) ^ envelope.crc.get()
     }
 
-    /// Bytes without alignment padding.
+    /// Returns the length in bytes without alignment padding.
     pub fn length(&self) -> usize {
         ENVELOPE_BYTES + self.meta.len() + self.data.len()
     }
 
+    /// Returns whether the record is a copy that the cleaner made.
     pub fn is_moved(&self) -> bool {
         self.envelope.flags.get() & FLAG_MOVED != 0
     }
 
-    /// Whether the object that the record puts can be read: it is not in place of a damaged one, and record and data
-    /// belong together.
+    /// Returns whether the object that the record puts can be read: the record does not replace a
+    /// damaged one, and its size agrees with its data or segments.
     pub fn is_whole(&self, put: &PutV1) -> bool {
         if self.envelope.flags.get() & FLAG_LOST != 0 {
             return false;
@@ -331,10 +361,11 @@ impl<'a> RecordView<'a> {
         put.size == put.segments.iter().map(|segment| segment.length).sum::<u64>()
     }
 
-    /// The payload.
+    /// Decodes the payload.
     ///
     /// # Errors
-    /// An unknown kind or version, or a payload that bytecheck refuses.
+    /// Returns [`FormatDamage`] when the kind or version is unknown, or when bytecheck refuses the
+    /// payload.
     pub fn mutation(&self) -> Result<Mutation, FormatDamage> {
         Mutation::decode(self.envelope.kind, self.envelope.version, self.meta)
     }
@@ -351,7 +382,7 @@ impl<'a> RecordView<'a> {
         }
     }
 
-    /// The same record, marked as the cleaner's copy.
+    /// Returns the same record, marked as the cleaner's copy.
     pub fn moved_copy(&self) -> EncodedRecord {
         let flags = self.envelope.flags.get() | FLAG_MOVED;
         let generation = self.envelope.generation.get();
@@ -359,28 +390,28 @@ impl<'a> RecordView<'a> {
     }
 }
 
-/// A list of uploads or buckets in a checkpoint.
+/// Encodes the uploads of a checkpoint.
 pub fn encode_uploads(uploads: &Vec<UploadV1>) -> Vec<u8> {
     encode(uploads)
 }
 
-/// The inverse of [`encode_uploads`].
+/// Decodes what [`encode_uploads`] returned.
 ///
 /// # Errors
-/// When bytecheck refuses the bytes.
+/// Returns [`FormatDamage::Field`] when bytecheck refuses the bytes.
 pub fn decode_uploads(bytes: &[u8]) -> Result<Vec<UploadV1>, FormatDamage> {
     decode!(Vec<UploadV1>, bytes)
 }
 
-/// Buckets of a checkpoint.
+/// Encodes the buckets of a checkpoint.
 pub fn encode_buckets(buckets: &Vec<BucketV1>) -> Vec<u8> {
     encode(buckets)
 }
 
-/// The inverse of [`encode_buckets`].
+/// Decodes what [`encode_buckets`] returned.
 ///
 /// # Errors
-/// When bytecheck refuses the bytes.
+/// Returns [`FormatDamage::Field`] when bytecheck refuses the bytes.
 pub fn decode_buckets(bytes: &[u8]) -> Result<Vec<BucketV1>, FormatDamage> {
     decode!(Vec<BucketV1>, bytes)
 }

@@ -1,8 +1,9 @@
-//! Where a shard's scrub is: one block for each shard, behind the superblock copies.
+//! The progress of a shard's scrub: one block for each shard, behind the copies of the superblock.
 //!
 //! Invariants:
-//! - Block `n` belongs to the shard of root slot `n`. It is written over in place; nothing depends on it: a block that
-//!   is torn, damaged or zero (as every drive of an earlier program has it) means that the scrub begins anew.
+//! - Block `n` belongs to the shard of root slot `n`. It is overwritten in place. Nothing depends
+//!   on it: if a block is torn, damaged or zero (as on every drive of an earlier version), the
+//!   scrub starts again.
 
 use std::mem::{offset_of, size_of};
 
@@ -15,30 +16,33 @@ pub const MAGIC: [u8; 8] = *b"RBSCRUB1";
 pub const SCRUB_START: u64 = 256 << 10;
 const KEY_BYTES_MAX: usize = 3072;
 
-/// One shard's block.
+/// The block of one shard.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ScrubOnDisk {
     pub magic: [u8; 8],
-    /// crc32c of everything behind this field.
+    /// The crc32c of everything behind this field.
     pub crc: Le32,
     pub version: Le16,
     pub shard: Le16,
-    /// First half of the drive's UUID.
+    /// The first half of the drive's UUID.
     pub drive: Le64,
-    /// Passes that came to their end.
+    /// Number of finished passes.
     pub passes: Le64,
-    /// Unix time in ms when the running pass began; 0: none runs.
+    /// Unix time in milliseconds when the running pass began; 0 if none is running.
     pub started_ms: Le64,
-    /// When the last one ended; 0: none did.
+    /// Unix time in milliseconds when the last pass ended; 0 if none has ended.
     pub finished_ms: Le64,
-    /// Of the running pass, or of the last one.
+    /// Objects that the running pass has read, or that the last one read.
     pub objects: Le64,
+    /// Bytes that the running pass has read, or that the last one read.
     pub bytes: Le64,
+    /// Number of findings of the running pass, or of the last one.
     pub findings: Le64,
+    /// Length of `key` in bytes.
     pub key_length: Le16,
     pub reserved: [u8; 950],
-    /// The pass goes on behind this key of the index.
+    /// The pass continues behind this key of the index.
     pub key: [u8; KEY_BYTES_MAX],
 }
 
@@ -49,7 +53,7 @@ const _: () = {
     assert!(offset_of!(ScrubOnDisk, key) == 1024);
 };
 
-/// The same in memory.
+/// The contents of a block in memory. The fields are those of [`ScrubOnDisk`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScrubState {
     pub passes: u64,
@@ -62,7 +66,7 @@ pub struct ScrubState {
 }
 
 impl ScrubState {
-    /// The block of `shard`.
+    /// Returns the block of `shard` on the drive with the identity `drive`.
     pub fn to_block(&self, shard: u16, drive: u64) -> ScrubOnDisk {
         assert!(self.key.len() <= KEY_BYTES_MAX, "the longest key of the index fits");
         let mut block = ScrubOnDisk::new_zeroed();
@@ -80,10 +84,11 @@ impl ScrubState {
         block
     }
 
-    /// What a block says.
+    /// Decodes a block.
     ///
     /// # Errors
-    /// When it is not the block of `shard` on `drive`.
+    /// Returns what is wrong with the block; [`FormatDamage::Field`] when it is not that of `shard`
+    /// on `drive`.
     pub fn parse(bytes: &[u8], shard: u16, drive: u64) -> Result<Self, FormatDamage> {
         let block = ScrubOnDisk::read_from_prefix(bytes).map_err(|_| FormatDamage::Short)?.0;
         if block.magic != MAGIC {

@@ -1,11 +1,13 @@
 //! The header of a slice: identity and checksums of up to 4 MiB of a large object.
 //!
 //! Invariants:
-//! - The header is the slice's first block, the payload follows, padded to whole blocks with zeros.
-//! - `block_crcs[i]` is the crc32c of payload bytes `i * 64 KiB ..`, the last one of what is left.
-//! - A header is believed only with the generation and slice number that the object's record names, on the drive and
-//!   at the place that it names: a lost or misdirected write, or a misdirected read, gives another one, and is noticed.
-//! - Data blocks carry no mark: the checksums of a header that was believed prove them.
+//! - The header is the slice's first block. The payload follows, padded to whole blocks with zeros.
+//! - `block_crcs[i]` is the crc32c of the 64 KiB of payload from byte `i * 64 KiB` on. The last
+//!   block may be shorter.
+//! - A header is accepted only with the generation and slice number that the object's record names,
+//!   on the drive and at the place that it names. After a lost or misdirected write, or a
+//!   misdirected read, the header is another one, and this is noticed.
+//! - Data blocks carry no mark: the checksums of an accepted header prove them.
 
 use std::mem::{offset_of, size_of};
 
@@ -15,49 +17,51 @@ use super::mark::{Structure, mark, place_in};
 use super::{BLOCK_BYTES, FormatDamage, Le16, Le32, Le64};
 
 pub const MAGIC: [u8; 8] = *b"RBSLICE2";
-/// Payload of a full slice, bytes.
+/// Bytes of payload of a full slice.
 pub const SLICE_BYTES: usize = 4 << 20;
-/// Payload bytes under one checksum.
+/// Bytes of payload under one checksum.
 pub const CRC_BLOCK_BYTES: usize = 64 << 10;
-/// Unit of allocation, bytes.
+/// The unit of allocation in bytes.
 pub const UNIT_BYTES: usize = 16 << 10;
 /// Units of a full slice with its header.
 pub const UNITS_PER_SLOT: u32 = ((SLICE_BYTES + UNIT_BYTES) / UNIT_BYTES) as u32;
 const CRC_BLOCKS: usize = SLICE_BYTES / CRC_BLOCK_BYTES;
 
-/// First block of a slice.
+/// The first block of a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct SliceHeaderOnDisk {
     pub magic: [u8; 8],
-    /// crc32c of the block behind this field, XOR the mark.
+    /// The crc32c of the block behind this field, XOR the mark.
     pub crc: Le32,
     pub version: Le16,
     pub shard: Le16,
-    /// Of the segment: unique in the node's life.
+    /// Generation of the segment. It is never used twice in the shard.
     pub generation: Le64,
-    /// Within the segment, from 0.
+    /// Number of the slice within the segment, from 0.
     pub number: Le32,
-    /// Bytes of payload, 1 to [`SLICE_BYTES`].
+    /// Bytes of payload, from 1 to [`SLICE_BYTES`].
     pub length: Le32,
-    /// First half of the drive's UUID.
+    /// The first half of the drive's UUID.
     pub drive: Le64,
-    /// Where it was written: extent, and byte offset of this block in it.
+    /// The extent in which the slice was written.
     pub extent: Le32,
+    /// Byte offset of this block in the extent.
     pub offset: Le32,
+    /// The crc32c of each 64 KiB of the payload.
     pub block_crcs: [Le32; CRC_BLOCKS],
     pub reserved: [u8; 3792],
 }
 
-/// Whose slice it is and where it lies.
+/// The identity of a slice and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SliceIdentity {
-    /// First half of the drive's UUID.
+    /// The first half of the drive's UUID.
     pub drive: u64,
     pub shard: u16,
-    /// Of the segment.
+    /// Generation of the segment.
     pub generation: u64,
-    /// Within the segment, from 0.
+    /// Number of the slice within the segment, from 0.
     pub number: u32,
     pub extent: u32,
     /// Byte offset of the header in the extent.
@@ -72,7 +76,7 @@ const _: () = {
 };
 
 impl SliceHeaderOnDisk {
-    /// A sealed header of a slice of `length` bytes.
+    /// Returns the header, with its checksum, of a slice of `length` bytes.
     pub fn new(identity: SliceIdentity, length: u32, crcs: &[u32]) -> Self {
         assert_eq!(crcs.len(), (length as usize).div_ceil(CRC_BLOCK_BYTES), "a crc for each 64 KiB");
         let mut block_crcs = [Le32::new(0); CRC_BLOCKS];
@@ -97,14 +101,14 @@ impl SliceHeaderOnDisk {
         header
     }
 
-    /// The header of the same slice at another place.
+    /// Returns the header of the same slice at another place, with a new checksum.
     pub fn moved_to(mut self, extent: u32, offset: u32) -> Self {
         (self.extent, self.offset) = (Le32::new(extent), Le32::new(offset));
         self.seal();
         self
     }
 
-    /// Stamps the checksum.
+    /// Computes the checksum and stores it.
     pub fn seal(&mut self) {
         self.crc = Le32::new(self.checksum());
     }
@@ -115,7 +119,7 @@ impl SliceHeaderOnDisk {
         crc32c::crc32c(&self.as_bytes()[12..]) ^ mark
     }
 
-    /// What it says it is.
+    /// Returns the identity and place that the header claims.
     pub fn identity(&self) -> SliceIdentity {
         SliceIdentity {
             drive: self.drive.get(),
@@ -127,10 +131,11 @@ impl SliceHeaderOnDisk {
         }
     }
 
-    /// Checks a block, by the place that it claims to be written at: compare [`Self::identity`].
+    /// Checks a header with the mark of the place that it claims. The caller compares the claim,
+    /// [`Self::identity`], with what it expects.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with the header.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatDamage> {
         let header = Self::read_from_prefix(bytes).map_err(|_| FormatDamage::Short)?.0;
         if header.magic != MAGIC {
@@ -145,7 +150,8 @@ impl SliceHeaderOnDisk {
         Ok(header)
     }
 
-    /// Whether `payload`, which starts at `offset` (a multiple of 64 KiB) of this slice, is what was written.
+    /// Returns whether `payload`, which starts at byte `offset` (a multiple of 64 KiB) of this
+    /// slice's payload, is what was written.
     pub fn verifies(&self, offset: usize, payload: &[u8]) -> bool {
         assert!(offset.is_multiple_of(CRC_BLOCK_BYTES), "verification starts on a checksum's block");
         let first = offset / CRC_BLOCK_BYTES;

@@ -1,10 +1,13 @@
-//! The superblock: who the drive is, how it is cut, and where each shard's recovery starts.
+//! The superblock: a drive's identity and geometry, and where each shard's recovery starts.
 //!
 //! Invariants:
-//! - Four copies of 4 KiB lie 64 KiB apart from the start of the drive. An update writes copies 0 and 1, flushes,
-//!   writes copies 2 and 3, flushes. So at any time two copies of one sequence are whole.
-//! - To open: the highest sequence that at least two valid copies agree on, byte for byte.
-//! - It changes only at format, at open (a new epoch), when a life begins a shard's log, and after a checkpoint.
+//! - Four copies of 4 KiB lie 64 KiB apart from the start of the drive. An update writes copies 0
+//!   and 1, flushes, writes copies 2 and 3, and flushes again. So at any time two copies of one
+//!   sequence are whole.
+//! - The superblock in force is the one with the highest sequence that at least two valid copies
+//!   agree on, byte for byte.
+//! - It changes only when the drive is formatted, when it is opened (a new epoch), when a life
+//!   begins a shard's log, and after a checkpoint.
 
 use std::mem::{offset_of, size_of};
 
@@ -14,17 +17,17 @@ use super::{BLOCK_BYTES, FORMAT_VERSION, FormatDamage, Le16, Le32, Le64};
 
 pub const MAGIC: [u8; 8] = *b"RINGBOLT";
 pub const COPIES: usize = 4;
-/// Distance between copies, bytes.
+/// Distance between the copies in bytes.
 pub const COPY_STRIDE: u64 = 64 << 10;
-/// Shards that can have their root on one drive.
+/// The most shards that can have their root on one drive.
 pub const ROOTS: usize = 96;
 
-/// Where a shard's recovery starts.
+/// The place where a shard's recovery starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ShardRootOnDisk {
     pub shard: Le16,
-    /// 0: none, 1: a log from its first batch, 2: a checkpoint.
+    /// [`ROOT_NONE`], [`ROOT_LOG`] or [`ROOT_CHECKPOINT`].
     pub kind: Le16,
     /// Extent of the log's first batch, or of the checkpoint's root chunk.
     pub extent: Le32,
@@ -34,48 +37,58 @@ pub struct ShardRootOnDisk {
     pub length: Le32,
     /// Sequence of the log's first batch, or of the checkpoint.
     pub sequence: Le64,
-    /// crc32c of the root chunk.
+    /// The crc32c of the root chunk.
     pub crc: Le32,
-    /// Epoch of the last life that began the shard's log anew. A log that ends in an earlier life is not whole.
+    /// Epoch of the last life that began a new extent for the shard's log. A log that ends in an
+    /// earlier life is incomplete.
     pub log_epoch: Le32,
 }
 
+/// The slot holds no shard.
 pub const ROOT_NONE: u16 = 0;
+/// Recovery starts with the first batch of the log.
 pub const ROOT_LOG: u16 = 1;
+/// Recovery starts with a checkpoint.
 pub const ROOT_CHECKPOINT: u16 = 2;
 
-/// One copy.
+/// One copy of the superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct SuperblockOnDisk {
     pub magic: [u8; 8],
-    /// crc32c of everything behind this field.
+    /// The crc32c of everything behind this field.
     pub crc: Le32,
     pub format_version: Le32,
-    /// One more with every update.
+    /// Counts the updates of the superblock.
     pub sequence: Le64,
     /// Crc of the superblock that this one replaced.
     pub parent_crc: Le32,
-    /// One more with every open: makes generations and batches of different lives distinct.
+    /// Number of the node's life. Every start adds one, so that generations and batches of
+    /// different lives are distinct.
     pub epoch: Le32,
     pub node_uuid: [u8; 16],
     pub set_uuid: [u8; 16],
     pub drive_uuid: [u8; 16],
-    /// Key of the hash that spreads keys over shards.
+    /// Key of the hash that distributes keys over shards.
     pub hash_key: [Le64; 2],
+    /// Unix time in milliseconds when the drive was formatted.
     pub created_ms: Le64,
     pub size_bytes: Le64,
     pub extent_bytes: Le64,
     /// Byte offset of extent 0.
     pub extents_start: Le64,
     pub extents: Le32,
+    /// Bytes of the largest object that is stored inside its record.
     pub inline_bytes_max: Le32,
     pub slice_bytes: Le32,
     pub unit_bytes: Le32,
+    /// Number of this drive in its set, from 0.
     pub drive_index: Le16,
+    /// Number of drives in the set.
     pub drives: Le16,
-    /// Shards of the whole node.
+    /// Number of shards of the whole node.
     pub shards: Le16,
+    /// Unused: it is always 0.
     pub clean: Le16,
     pub reserved: [u8; 872],
     pub roots: [ShardRootOnDisk; ROOTS],
@@ -93,12 +106,12 @@ const _: () = {
 };
 
 impl SuperblockOnDisk {
-    /// Stamps the checksum.
+    /// Computes the checksum and stores it.
     pub fn seal(&mut self) {
         self.crc = Le32::new(self.checksum());
     }
 
-    /// The copy's bytes.
+    /// Returns the bytes of the copy.
     pub fn bytes(&self) -> &[u8] {
         self.as_bytes()
     }
@@ -110,7 +123,7 @@ impl SuperblockOnDisk {
     /// Checks one copy.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with the copy.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatDamage> {
         let block = Self::read_from_prefix(bytes).map_err(|_| FormatDamage::Short)?.0;
         if block.magic != MAGIC {
@@ -133,10 +146,11 @@ impl SuperblockOnDisk {
         Ok(block)
     }
 
-    /// The superblock that counts, of the four copies as read from the drive.
+    /// Returns the superblock in force, given the four copies as read from the drive.
     ///
     /// # Errors
-    /// Another version if any copy is one; else that no two copies agree.
+    /// Returns [`FormatDamage::Version`] if any copy has another version, [`FormatDamage::Magic`]
+    /// if no copy has the magic number, and [`FormatDamage::Checksum`] if no two copies agree.
     pub fn choose(copies: &[&[u8]]) -> Result<Self, FormatDamage> {
         let parsed: Vec<_> = copies.iter().map(|bytes| Self::parse(bytes)).collect();
         if let Some(other) = parsed.iter().find_map(|copy| match copy {
@@ -156,7 +170,7 @@ impl SuperblockOnDisk {
         }
     }
 
-    /// The root of `shard`, if it has one here.
+    /// Returns the root of `shard`, if the drive has one.
     pub fn root_of(&self, shard: u16) -> Option<ShardRootOnDisk> {
         self.roots.iter().find(|root| root.kind.get() != ROOT_NONE && root.shard.get() == shard).copied()
     }

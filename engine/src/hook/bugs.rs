@@ -1,32 +1,35 @@
-//! Bugs on purpose: what the simulation must be able to catch.
+//! Deliberate bugs that the simulation must be able to catch.
 //!
 //! Invariants:
-//! - Only a simulated node can be given one, and only in a build with the feature `planted-bugs`. Without it a
-//!   [`Planted`] holds nothing and every question is answered at compile time.
-//! - Each is one line at the place where the real order is kept, so that it is the bug that somebody might write.
+//! - Only a simulated node can be given a bug, and only in a build with the feature `planted-bugs`.
+//!   Without it a [`Planted`] holds nothing and every question is answered at compile time.
+//! - Each bug is one line at the place where the correct order is kept, so that it is a bug that
+//!   somebody might write.
 
-/// A kind of bug.
+/// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// A batch counts as durable as soon as the drive has it in its cache.
     SkipFlush,
-    /// The index changes and the client hears of it while the batch is still being written.
+    /// The index changes and the client is answered while the batch is still being written.
     AcknowledgeBeforeCommit,
-    /// The extents of the checkpoint in force are free as soon as the next one begins; readers' pins mean nothing.
+    /// The extents of the current checkpoint are free as soon as the next one begins, and readers'
+    /// pins are ignored.
     ReuseSpaceEarly,
-    /// The checksums of slices are not looked at.
+    /// The checksums of slices are not verified.
     IgnoreCrc,
-    /// Recovery takes the last batch of the log for the place where the next one goes.
+    /// Recovery writes the next batch over the last batch of the log.
     LoseTail,
-    /// An object is put anew at its slices' new places before the copies are durable.
+    /// An object is put again at the new places of its slices before the copies are durable.
     MoveUnflushed,
-    /// A reader believes a sound record, whatever place and life it was written for.
+    /// A reader accepts a sound record whatever place and life it was written for.
     IgnoreMark,
-    /// A life writes its records where the last one ended.
+    /// A life continues the log where the previous life ended.
     ContinueTornLog,
 }
 
 impl Bug {
+    /// The bugs that random seeds find.
     pub const ALL: [Self; 6] = [
         Self::SkipFlush,
         Self::AcknowledgeBeforeCommit,
@@ -36,10 +39,11 @@ impl Bug {
         Self::MoveUnflushed,
     ];
 
-    /// Those that take a coincidence which seeds do not find: tests of the engine arrange it.
+    /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
+    /// it.
     pub const AIMED: [Self; 2] = [Self::IgnoreMark, Self::ContinueTornLog];
 
-    /// As people call it.
+    /// Returns the name that the command line and reports use.
     pub fn name(self) -> &'static str {
         match self {
             Self::SkipFlush => "skip-flush",
@@ -54,7 +58,7 @@ impl Bug {
     }
 }
 
-/// The bug of a node, if it has one.
+/// The deliberate bug of a node, if it has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Planted(#[cfg(feature = "planted-bugs")] Option<Bug>);
 
@@ -64,11 +68,13 @@ impl Planted {
         Self(bug)
     }
 
+    /// Returns whether the node has this bug.
     #[cfg(feature = "planted-bugs")]
     pub fn is(self, bug: Bug) -> bool {
         self.0 == Some(bug)
     }
 
+    /// Returns false, because this build has no deliberate bugs.
     #[cfg(not(feature = "planted-bugs"))]
     pub const fn is(self, _: Bug) -> bool {
         false

@@ -1,8 +1,10 @@
-//! Hooks in the engine's own code that only the simulator uses, all of them compiled out of a release.
+//! Hooks in the engine's code that only the simulator uses. All of them are compiled out of a
+//! release.
 //!
 //! Invariants:
 //! - Without the feature `planted-bugs` every hook is a constant or an empty function.
-//! - A hook is one line at the place that it watches or breaks, so that the code reads as if it were not there.
+//! - A hook is one line at the place that it watches or breaks, so that the code reads as if it
+//!   were not there.
 
 mod bugs;
 mod rare;

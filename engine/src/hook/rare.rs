@@ -1,34 +1,35 @@
-//! Rare paths: places in the engine that a long simulation must have been to, or it proved little.
+//! Rare paths: places in the engine that a long simulation must reach, because otherwise it has
+//! proved little.
 //!
 //! Invariants:
-//! - A place is one line, `reached(Rare::…)`, and changes nothing. In a build without the feature `planted-bugs` it is
-//!   nothing at all.
-//! - Counts are of one thread: a simulated world never leaves the thread that runs it.
+//! - A place is marked by one line, `reached(Rare::…)`, which changes nothing. In a build without
+//!   the feature `planted-bugs` it compiles to nothing.
+//! - Counts belong to one thread: a simulated world never leaves the thread that runs it.
 
 /// A place that is rarely reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rare {
-    /// Compaction put an object anew at its slices' new places.
+    /// Compaction put an object again at the new places of its slices.
     SliceMoved,
-    /// Compaction left an object alone, because somebody was changing it.
+    /// Compaction left an object alone, because another task was changing it.
     MoveSkipped,
     /// The cleaner moved the record of a live object.
     RecordMoved,
-    /// An overwrite or a delete came before the cleaner's copy of the old record.
+    /// An overwrite or a delete was applied before the cleaner's copy of the old record.
     MoveLost,
     /// A queue between two cores was full.
     MailboxFull,
-    /// A replay ended at a batch that is there in part: a torn tail.
+    /// A replay ended at a batch of which only a part is on the drive: a torn tail.
     TornTail,
-    /// A replay went on from one extent of the log to the next.
+    /// A replay continued from one extent of the log to the next.
     ReplayRolled,
-    /// The cleaner put the record of a loss in place of a damaged one.
+    /// The cleaner replaced a damaged record with the record of a loss.
     RecordLost,
-    /// The log went on to another extent while the shard was open.
+    /// The log continued in another extent while the shard was open.
     LogRolled,
-    /// A life began its log in another extent, because of its first record.
+    /// The first record of a life made it begin its log in another extent.
     LifeBegun,
-    /// It did so on a full drive.
+    /// A life began its log in an extent that was held back, because the drive was full.
     LifeBegunShort,
     /// A replay found only the copy of the batch that began a life.
     BeginningCopied,
@@ -36,25 +37,26 @@ pub enum Rare {
     DamageRefused,
     /// A body waited for a buffer.
     BufferWaited,
-    /// A body waited for a buffer in vain.
+    /// A body waited for a buffer and was refused.
     BufferRefused,
-    /// Something new was refused at the cap of the index.
+    /// A new key or upload was refused because the index had reached its memory limit.
     IndexFull,
-    /// A checkpoint was not taken, or not installed, because there was no room or the device failed.
+    /// A checkpoint was not taken, or not installed, because there was no room or the device
+    /// failed.
     CheckpointFailed,
-    /// Space of a replaced object was kept for a reader of it.
+    /// The space of a replaced object was kept because a reader still used it.
     ReaderKeptSpace,
-    /// A put waited until a checkpoint, the cleaner or compaction gave space back.
+    /// A put waited until a checkpoint, the cleaner or compaction had freed space.
     SpaceReclaimed,
-    /// The scrub found something damaged.
+    /// The scrub found damage.
     ScrubFinding,
-    /// The scrub came to the end of a pass.
+    /// The scrub finished a pass.
     ScrubPass,
     /// An upload was ended because of its age.
     UploadAged,
-    /// A part was put again, and the one before was freed.
+    /// A part was put again, and the previous one was freed.
     PartReplaced,
-    /// A completed upload freed parts that the object does not take.
+    /// A completed upload freed parts that are not in the object.
     PartUnused,
     /// A writer waited until the deletion of its bucket was decided.
     BucketLeaving,
@@ -90,7 +92,7 @@ impl Rare {
         Self::BucketLeaving,
     ];
 
-    /// As reports call it.
+    /// Returns the name that reports use.
     pub fn name(self) -> &'static str {
         match self {
             Self::SliceMoved => "slice-moved",
@@ -127,7 +129,7 @@ thread_local! {
     static REACHED: std::cell::Cell<[u64; Rare::COUNT]> = const { std::cell::Cell::new([0; Rare::COUNT]) };
 }
 
-/// Notes that a place was reached.
+/// Counts that a place was reached.
 #[cfg(feature = "planted-bugs")]
 pub(crate) fn reached(place: Rare) {
     REACHED.with(|counts| {
@@ -140,7 +142,7 @@ pub(crate) fn reached(place: Rare) {
 #[cfg(not(feature = "planted-bugs"))]
 pub(crate) const fn reached(_: Rare) {}
 
-/// How often each place was reached on this thread since the last call.
+/// Returns how often each place was reached on this thread since the last call.
 #[cfg(feature = "planted-bugs")]
 pub fn take_reached() -> [u64; Rare::COUNT] {
     REACHED.with(|counts| counts.replace([0; Rare::COUNT]))

@@ -1,12 +1,15 @@
-//! Proof that bytes from disk are a leaf. Everything else in the index trusts its bytes and may panic on others.
+//! Validation of leaves read from a drive. Everything else in the index relies on checked bytes and
+//! may panic on others.
 
 use super::leaf::HEADER_BYTES;
 use super::varint;
 
-/// Far above what fits in a leaf; keeps the count of a leaf that is about to be split within its field.
+/// The most entries of a leaf. It is far more than fits in one, and keeps the count of a leaf that
+/// is about to be split within its field.
 const MAX_ENTRIES: usize = 32_767;
 
-/// Why bytes are not a leaf, or not the next leaf. Offsets are from the start of the leaf.
+/// The reason why bytes are not a leaf, or not the next leaf. Offsets are from the start of the
+/// leaf.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LeafError {
     #[error("a leaf of {length} bytes: shorter than its header")]
@@ -29,7 +32,7 @@ pub enum LeafError {
     NotBeyondIndex,
 }
 
-/// Checks every invariant of a leaf. Returns its number of entries.
+/// Checks every invariant of a leaf and returns its number of entries.
 pub fn check(bytes: &[u8]) -> Result<usize, LeafError> {
     let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(LeafError::TooShort { length: bytes.len() })?;
     let count = usize::from(u16::from_le_bytes(*header));
@@ -47,14 +50,16 @@ pub fn check(bytes: &[u8]) -> Result<usize, LeafError> {
     Ok(count)
 }
 
-/// Checks the entry at `at` against the previous key in `key`; leaves both at the entry just checked.
+/// Checks the entry at `at` against the previous key in `key`, and moves both to the entry just
+/// checked.
 fn check_entry(bytes: &[u8], at: &mut usize, entry: usize, key: &mut Vec<u8>) -> Result<(), LeafError> {
     let shared = number(bytes, at, entry, "shared length")?;
     if shared > key.len() {
         return Err(LeafError::SharedTooLong { entry, shared, previous: key.len() });
     }
     let suffix = run(bytes, at, entry, ["suffix length", "suffix"])?;
-    // Greater at the first byte that is not shared: this is both the order and the length of the prefix.
+    // The key must be greater at the first byte that is not shared. This proves both the order and
+    // the length of the prefix.
     let follows = suffix.first() > key.get(shared);
     if entry > 0 && !follows {
         return Err(LeafError::NotAscending { entry });

@@ -1,20 +1,23 @@
-//! A run of neighbouring leaves, with enough of their first keys to search them without touching them.
+//! A chunk: consecutive leaves, with enough of their first keys to search them without reading the
+//! leaves.
 //!
 //! Invariants:
-//! - all first keys share their first `skip` bytes (not always as many as they could);
-//! - `heads[n]` is the eight bytes behind those of leaf n's first key, big-endian, filled up with zeros. So heads
-//!   ascend as
-//!   the keys do, and only equal heads need a look at the keys.
+//! - All first keys share their first `skip` bytes (not always as many as they could).
+//! - `heads[n]` is the eight bytes behind those of leaf n's first key, big-endian, padded with
+//!   zeros. So heads ascend as the keys do, and only equal heads need a look at the keys.
 //!
-//! Reading the first keys in the leaves instead cost some six cache and TLB misses a search.
+//! Reading the first keys in the leaves instead cost about six cache and TLB misses for each
+//! search.
 
 use std::cmp::Ordering;
 
 use super::leaf::{common_prefix, first_key};
 
-/// Most leaves of a chunk. It is always allocated for so many, so that memory follows from the number of chunks.
+/// The most leaves of a chunk. A chunk is always allocated for this many, so that its memory
+/// follows from the number of chunks.
 pub const CAPACITY: usize = 128;
 
+/// Consecutive leaves with the heads of their first keys.
 pub struct Chunk {
     skip: usize,
     heads: Vec<u64>,
@@ -26,7 +29,7 @@ impl Chunk {
         Self { skip: 0, heads: Vec::with_capacity(CAPACITY), leaves: Vec::with_capacity(CAPACITY) }
     }
 
-    /// What one chunk allocates, without its leaves.
+    /// Returns the bytes that one chunk allocates, without its leaves.
     pub fn allocated() -> usize {
         super::allocated(CAPACITY * size_of::<u64>()) + super::allocated(CAPACITY * size_of::<Box<[u8]>>())
     }
@@ -35,7 +38,8 @@ impl Chunk {
         &self.leaves
     }
 
-    /// The last leaf that begins at or before `key`, or else the first. The chunk is not empty.
+    /// Returns the last leaf that begins at or before `key`, or else the first one. The chunk must
+    /// not be empty.
     pub fn find(&self, key: &[u8]) -> usize {
         let shared = &first_key(&self.leaves[0])[..self.skip];
         match key[..key.len().min(self.skip)].cmp(shared) {
@@ -50,7 +54,7 @@ impl Chunk {
         (below + begun).saturating_sub(1)
     }
 
-    /// The chunk has room.
+    /// Inserts a leaf. The chunk must have room.
     pub fn insert(&mut self, at: usize, leaf: Box<[u8]>) {
         assert!(self.leaves.len() < CAPACITY, "a full chunk must be split first");
         self.heads.insert(at, 0);
@@ -58,19 +62,20 @@ impl Chunk {
         self.renew_head(at);
     }
 
-    /// Returns the leaf replaced.
+    /// Replaces a leaf and returns the previous one.
     pub fn replace(&mut self, at: usize, leaf: Box<[u8]>) -> Box<[u8]> {
         let replaced = std::mem::replace(&mut self.leaves[at], leaf);
         self.renew_head(at);
         replaced
     }
 
+    /// Removes a leaf and returns it.
     pub fn remove(&mut self, at: usize) -> Box<[u8]> {
         self.heads.remove(at);
         self.leaves.remove(at)
     }
 
-    /// Takes the leaves from `at` on.
+    /// Removes the leaves from `at` on and returns them as a chunk.
     pub fn split_off(&mut self, at: usize) -> Self {
         let mut upper = Self::new();
         upper.leaves.extend(self.leaves.drain(at..));
@@ -80,14 +85,14 @@ impl Chunk {
         upper
     }
 
-    /// Adds the leaves of the chunk that follows; there is room for them.
+    /// Adds the leaves of the next chunk. There must be room for them.
     pub fn append(&mut self, next: Self) {
         assert!(self.leaves.len() + next.leaves.len() <= CAPACITY, "joined chunks must fit in one");
         self.leaves.extend(next.leaves);
         self.renew();
     }
 
-    /// Puts the head of one leaf right, and all of them if its first key shares less than `skip` bytes.
+    /// Updates the head of one leaf, or all of them if its first key shares less than `skip` bytes.
     fn renew_head(&mut self, at: usize) {
         let other = if at == 0 { self.leaves.len() - 1 } else { 0 };
         let (key, other) = (first_key(&self.leaves[at]), first_key(&self.leaves[other]));
@@ -98,7 +103,7 @@ impl Chunk {
         }
     }
 
-    /// Puts everything right that follows from the leaves.
+    /// Computes `skip` and all heads from the leaves.
     fn renew(&mut self) {
         let [first, .., last] = self.leaves.as_slice() else {
             self.skip = 0;
@@ -112,7 +117,7 @@ impl Chunk {
         self.heads.extend(self.leaves.iter().map(|leaf| head_of(first_key(leaf), skip)));
     }
 
-    /// Proves the invariants at the top of this file.
+    /// Asserts the invariants at the top of this file.
     #[cfg(test)]
     pub fn assert_sound(&self) {
         assert!(

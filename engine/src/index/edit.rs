@@ -1,7 +1,7 @@
-//! Changes to leaves. Every edit makes a new leaf of exactly its size, so leaves carry no slack.
+//! Edits of leaves. Every edit makes a new leaf of exactly its size, so leaves have no slack.
 //!
-//! Invariant: given a valid leaf (see [`leaf`](super::leaf)), the result is valid. Only the entry behind the
-//! change needs a new head, because only its predecessor changed.
+//! Invariant: given a valid leaf (see [`leaf`](super::leaf)), the result is valid. Only the entry
+//! behind the change needs a new head, because only its predecessor has changed.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,10 +11,10 @@ use super::leaf::{
 };
 use super::varint::Encoded;
 
-/// A leaf of no entries: what the first one is inserted into.
+/// A leaf without entries, into which the first entry is inserted.
 pub const EMPTY: &[u8] = &[0; HEADER_BYTES];
 
-/// The leaf with `range` replaced by `pieces` and `count` entries.
+/// Returns the leaf with `range` replaced by `pieces`, and with `count` entries.
 fn splice(leaf: &[u8], count: usize, range: Range<usize>, pieces: &[&[u8]]) -> Box<[u8]> {
     let added: usize = pieces.iter().map(|piece| piece.len()).sum();
     let mut bytes = Vec::with_capacity(leaf.len() - range.len() + added);
@@ -28,7 +28,7 @@ fn splice(leaf: &[u8], count: usize, range: Range<usize>, pieces: &[&[u8]]) -> B
     bytes.into_boxed_slice()
 }
 
-/// Inserts at a gap that a search for `key` found in this leaf.
+/// Inserts an entry at a gap that a search for `key` found in this leaf.
 pub fn insert(leaf: &[u8], gap: &Gap<'_>, key: &[u8], value: &[u8]) -> Box<[u8]> {
     let suffix = &key[gap.shared..];
     let head = Encoded::two(gap.shared, suffix.len());
@@ -47,7 +47,7 @@ pub fn insert(leaf: &[u8], gap: &Gap<'_>, key: &[u8], value: &[u8]) -> Box<[u8]>
     }
 }
 
-/// Gives an entry of this leaf another value.
+/// Replaces the value of an entry of this leaf.
 pub fn set_value(leaf: &[u8], entry: &Entry<'_>, value: &[u8]) -> Box<[u8]> {
     let length = Encoded::one(value.len());
     splice(leaf, entry_count(leaf), entry.suffix_end..entry.end, &[length.as_slice(), value])
@@ -68,7 +68,7 @@ pub fn remove(leaf: &[u8], entry: &Entry<'_>) -> Box<[u8]> {
     splice(leaf, count, entry.start..entry.end, &[])
 }
 
-/// Splits near the middle of the bytes. `None` for a single entry.
+/// Splits a leaf near the middle of its bytes. Returns `None` for a single entry.
 pub fn split(leaf: &[u8]) -> Option<[Box<[u8]>; 2]> {
     let mut cursor = Cursor::new(leaf);
     let mut before = 0;
@@ -83,14 +83,14 @@ pub fn split(leaf: &[u8]) -> Option<[Box<[u8]>; 2]> {
     None
 }
 
-/// The entries from the cursor's on; `before` is the number of those before it.
+/// Returns the entries from the cursor's on. `before` is the number of entries before it.
 fn tail(leaf: &[u8], before: usize, cursor: &Cursor<'_>) -> Box<[u8]> {
     let head = Encoded::two(0, cursor.key().len());
     let dropped = HEADER_BYTES..entry_at(leaf, cursor.offset()).suffix_end;
     splice(leaf, entry_count(leaf) - before, dropped, &[head.as_slice(), cursor.key()])
 }
 
-/// The entries with keys greater than `after`, if there are any.
+/// Returns the entries with keys greater than `after`, or `None` if there are none.
 pub fn beyond<'a>(leaf: &'a [u8], after: &[u8]) -> Option<Cow<'a, [u8]>> {
     if first_key(leaf) > after {
         return Some(Cow::Borrowed(leaf));
@@ -106,7 +106,7 @@ pub fn beyond<'a>(leaf: &'a [u8], after: &[u8]) -> Option<Cow<'a, [u8]>> {
     None
 }
 
-/// One leaf of two, the keys of `right` being greater than all of `left`.
+/// Joins two leaves. The keys of `right` must be greater than all of `left`.
 pub fn join(left: &[u8], right: &[u8]) -> Box<[u8]> {
     let first = entry_at(right, HEADER_BYTES);
     let shared = common_prefix(&last_key(left), first.suffix);

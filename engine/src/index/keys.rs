@@ -1,25 +1,27 @@
-//! Composite keys of the ordered index: bucket, object key, version, such that byte order is listing order.
+//! Composite keys of the ordered index: bucket, object key and version, encoded so that byte order
+//! is listing order.
 //!
 //! ```text
 //! bucket, u32 big-endian | key, each 0x00 as 0x00 0xFF | 0x00 0x02                          the null version
 //!                                                      | 0x00 0x01 | !version, u64 big-endian   reserved
 //! ```
-//! Invariants: composites order by bucket, then key in byte order, then newest version first, the null
-//! version last; and a composite begins with the escaped form of exactly the prefixes of its key.
+//! Invariants: composites are ordered by bucket, then by key in byte order, then by version with
+//! the newest first and the null version last. A composite begins with the escaped forms of exactly
+//! the prefixes of its key.
 
 const ESCAPE: u8 = 0x00;
 const ESCAPED_ZERO: u8 = 0xff;
 const NULL_VERSION: u8 = 0x02;
 const BEYOND_VERSIONS: u8 = 0x03;
 
-/// Composite key of the null version of an object.
+/// Returns the composite key of the null version of an object.
 pub fn encode(bucket: u32, key: &[u8]) -> Vec<u8> {
     let mut composite = prefix_start(bucket, key);
     composite.extend_from_slice(&[ESCAPE, NULL_VERSION]);
     composite
 }
 
-/// Bucket and object key of a null version; `None` for anything else.
+/// Returns bucket and object key of a null version, or `None` for any other composite key.
 pub fn decode(composite: &[u8]) -> Option<(u32, Vec<u8>)> {
     let (bucket, escaped) = composite.split_first_chunk::<4>()?;
     let escaped = escaped.strip_suffix(&[ESCAPE, NULL_VERSION])?;
@@ -38,8 +40,8 @@ pub fn decode(composite: &[u8]) -> Option<(u32, Vec<u8>)> {
     Some((bucket, key))
 }
 
-/// Not above any composite whose key begins with `prefix`, above all those that sort before them; and what
-/// all of them begin with.
+/// Returns the common beginning of all composites whose key begins with `prefix`. It is not greater
+/// than any of them, and greater than all composites that sort before them.
 pub fn prefix_start(bucket: u32, prefix: &[u8]) -> Vec<u8> {
     let mut start = Vec::with_capacity(4 + prefix.len() + 2);
     start.extend_from_slice(&bucket.to_be_bytes());
@@ -52,8 +54,8 @@ pub fn prefix_start(bucket: u32, prefix: &[u8]) -> Vec<u8> {
     start
 }
 
-/// Above every composite whose key begins with `prefix`, not above any that sorts after them.
-/// `None`: nothing can sort after them.
+/// Returns a bound that is greater than every composite whose key begins with `prefix`, and not
+/// greater than any that sorts after them. Returns `None` if nothing can sort after them.
 pub fn prefix_end(bucket: u32, prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix_start(bucket, prefix);
     while let Some(last) = end.pop() {
@@ -65,7 +67,8 @@ pub fn prefix_end(bucket: u32, prefix: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// Above every version of `key`, not above any greater key.
+/// Returns a bound that is greater than every version of `key` and not greater than any greater
+/// key.
 pub fn after(bucket: u32, key: &[u8]) -> Vec<u8> {
     let mut after = prefix_start(bucket, key);
     after.extend_from_slice(&[ESCAPE, BEYOND_VERSIONS]);

@@ -1,17 +1,19 @@
-//! One leaf: a front-coded run of entries, the same bytes in memory and on disk.
+//! A leaf: a front-coded run of entries, with the same bytes in memory and on the drive.
 //!
 //! ```text
 //! u16 entry count (little-endian) | entry | entry | …
 //! entry: shared | suffix length | suffix | value length | value        (lengths: shortest LEB128)
 //! ```
-//! Invariants (what [`check`](super::check::check) proves for bytes from disk, and every edit keeps):
-//! - keys ascend strictly in byte order;
-//! - `shared` is the *whole* common prefix with the previous key, 0 for the first. The search relies on it:
-//!   it never rebuilds a key, because the first byte of a suffix is where the key leaves its predecessor;
-//! - the count is that of the entries, and nothing follows the last one.
+//! Invariants (which [`check`](super::check::check) proves for bytes from a drive, and every edit
+//! keeps):
+//! - Keys ascend strictly in byte order.
+//! - `shared` is the *whole* common prefix with the previous key, and 0 for the first entry. The
+//!   search relies on it: it never rebuilds a key, because the first byte of a suffix is where the
+//!   key differs from its predecessor.
+//! - The count is that of the entries, and nothing follows the last one.
 //!
-//! There are no restart points: at 2 to 4 KiB a leaf has some 40 entries, and skipping one costs a few
-//! nanoseconds, less than what a restart table would take in memory.
+//! There are no restart points: at 2 to 4 KiB a leaf has about 40 entries, and skipping one costs a
+//! few nanoseconds, which is less than what a restart table would cost in memory.
 
 use std::cmp::Ordering;
 
@@ -19,13 +21,18 @@ use super::varint;
 
 pub(super) const HEADER_BYTES: usize = 2;
 
-/// One entry in its encoded place. The offsets are from the start of the leaf.
+/// An entry and its place in the leaf. The offsets are from the start of the leaf.
 pub(super) struct Entry<'a> {
+    /// Offset of the entry.
     pub start: usize,
+    /// Length of the common prefix with the previous key.
     pub shared: usize,
+    /// The key behind the common prefix.
     pub suffix: &'a [u8],
+    /// Offset of the value length.
     pub suffix_end: usize,
     pub value: &'a [u8],
+    /// Offset of the next entry.
     pub end: usize,
 }
 
@@ -42,12 +49,12 @@ pub(super) fn entry_at(leaf: &[u8], start: usize) -> Entry<'_> {
     Entry { start, shared, suffix, suffix_end, value: &leaf[at..end], end }
 }
 
-/// Number of entries of a checked leaf.
+/// Returns the number of entries of a checked leaf.
 pub fn entry_count(leaf: &[u8]) -> usize {
     usize::from(u16::from_le_bytes([leaf[0], leaf[1]]))
 }
 
-/// Smallest key of a checked leaf that is not empty.
+/// Returns the smallest key of a checked leaf that is not empty.
 #[inline]
 pub fn first_key(leaf: &[u8]) -> &[u8] {
     let mut at = HEADER_BYTES + 1;
@@ -55,31 +62,34 @@ pub fn first_key(leaf: &[u8]) -> &[u8] {
     &leaf[at..at + length]
 }
 
-/// Greatest key of a checked leaf that is not empty: where a walk by
-/// [`leaf_after`](super::OrderedIndex::leaf_after) goes on.
+/// Returns the greatest key of a checked leaf that is not empty. A walk by
+/// [`leaf_after`](super::OrderedIndex::leaf_after) continues behind it.
 pub fn last_key(leaf: &[u8]) -> Vec<u8> {
     let mut cursor = Cursor::new(leaf);
     while cursor.advance() {}
     cursor.key
 }
 
-/// Where a key that is absent belongs.
+/// The place at which an absent key would be inserted.
 pub(super) struct Gap<'a> {
+    /// Offset at which the entry would begin.
     pub offset: usize,
-    /// Length of the common prefix with the entry before.
+    /// Length of the common prefix with the entry before the gap.
     pub shared: usize,
     /// The entry behind the gap, and the length of its common prefix with the absent key.
     pub next: Option<(Entry<'a>, usize)>,
 }
 
+/// The result of a search for a key.
 pub(super) enum Position<'a> {
     Found(Entry<'a>),
     Absent(Gap<'a>),
 }
 
-/// Finds `key` without rebuilding any key: `matched` is the common prefix of `key` and the previous entry,
-/// which is smaller. An entry that shares more with its predecessor than that is smaller too; one that
-/// shares less is greater; only one that shares exactly as much has to be compared.
+/// Finds `key` without rebuilding any key. `matched` is the length of the common prefix of `key`
+/// and the previous entry, which is smaller. An entry that shares more with its predecessor than
+/// that is smaller too; one that shares less is greater; only one that shares exactly as much must
+/// be compared.
 #[inline]
 pub(super) fn search<'a>(leaf: &'a [u8], key: &[u8]) -> Position<'a> {
     let mut matched = 0;
@@ -111,7 +121,7 @@ pub(super) fn search<'a>(leaf: &'a [u8], key: &[u8]) -> Position<'a> {
     Position::Absent(Gap { offset, shared: matched, next: None })
 }
 
-/// Value of `key` in a checked leaf.
+/// Returns the value of `key` in a checked leaf.
 pub fn get<'a>(leaf: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     match search(leaf, key) {
         Position::Found(entry) => Some(entry.value),
@@ -124,7 +134,7 @@ pub(super) fn common_prefix(left: &[u8], right: &[u8]) -> usize {
     left.iter().zip(right).take_while(|(left, right)| left == right).count()
 }
 
-/// Walks the entries of a checked leaf, rebuilding the keys.
+/// Walks the entries of a checked leaf and rebuilds their keys.
 pub struct Cursor<'a> {
     leaf: &'a [u8],
     start: usize,
@@ -134,12 +144,13 @@ pub struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Before the first entry.
+    /// Creates a cursor before the first entry.
     pub fn new(leaf: &'a [u8]) -> Self {
         Self { leaf, start: HEADER_BYTES, end: HEADER_BYTES, key: Vec::new(), value: &[] }
     }
 
-    /// To the next entry; false when there is none, and then the last one stays current.
+    /// Moves to the next entry. Returns false when there is none; the last entry then stays
+    /// current.
     pub fn advance(&mut self) -> bool {
         if self.end == self.leaf.len() {
             return false;
@@ -153,7 +164,7 @@ impl<'a> Cursor<'a> {
         true
     }
 
-    /// On to the first entry whose key is at least `key`; false when there is none.
+    /// Moves on to the first entry whose key is at least `key`. Returns false when there is none.
     pub fn advance_to(&mut self, key: &[u8]) -> bool {
         while self.advance() {
             if self.key.as_slice() >= key {
@@ -171,7 +182,7 @@ impl<'a> Cursor<'a> {
         self.value
     }
 
-    /// Offset of the current entry in the leaf.
+    /// Returns the offset of the current entry in the leaf.
     pub(super) fn offset(&self) -> usize {
         self.start
     }

@@ -1,18 +1,21 @@
-//! Listing one shard: prefix, delimiter and `after` over its ordered index.
+//! The listing of one shard: prefix, delimiter and `after` applied to its ordered index.
 //!
-//! Invariants: items come in byte order of their names; a common prefix costs one entry and one seek, however
-//! much is under it; `truncated` is exact.
+//! Invariants:
+//! - Items come in byte order of their names.
+//! - A common prefix costs one entry and one seek, however many keys it has.
+//! - `truncated` is exact.
 
 use crate::types::{Etag, ListItem, ListPage, ListQuery};
 
 use super::keys;
 use super::ordered::{OrderedIndex, Step};
 
-/// Gives size in bytes, modification time in milliseconds and ETag from an entry's value.
+/// Decodes an entry's value into size in bytes, modification time in milliseconds and ETag.
 pub type DecodeValue<'a> = dyn Fn(&[u8]) -> (u64, u64, Etag) + 'a;
 
-/// One shard's page of at most `max` items (`query.max_items` is the whole page's and not looked at here).
-/// With `max` 0 the page is empty and not truncated. Entries that are not null versions are not listed.
+/// Returns one shard's page of at most `max` items. (`query.max_items` is the limit of the whole
+/// page and is ignored here.) If `max` is 0, the page is empty and not truncated. Entries that are
+/// not null versions are not listed.
 pub fn list(
     index: &OrderedIndex,
     bucket: u32,
@@ -50,7 +53,7 @@ pub fn list(
     page
 }
 
-/// The first composite key the query may show; `None` when there can be none.
+/// Returns the smallest composite key that the query may show, or `None` if there can be none.
 fn start_of(bucket: u32, query: &ListQuery) -> Option<Vec<u8>> {
     let start = keys::prefix_start(bucket, &query.prefix);
     if query.after.is_empty() {
@@ -64,7 +67,8 @@ fn start_of(bucket: u32, query: &ListQuery) -> Option<Vec<u8>> {
     Some(start.max(behind))
 }
 
-/// What `key` is grouped under: up to and with the first delimiter behind the prefix.
+/// Returns the common prefix under which `key` is grouped: up to and including the first delimiter
+/// behind the prefix.
 pub fn common_prefix<'a>(prefix: &[u8], delimiter: &[u8], key: &'a [u8]) -> Option<&'a [u8]> {
     if delimiter.is_empty() {
         return None;

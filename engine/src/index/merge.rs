@@ -1,49 +1,54 @@
-//! Merging the shards' listings into one page.
+//! Merging the listings of all shards into one page.
 //!
 //! Invariants:
-//! - nothing is emitted while a shard that has more is without items: its next one may sort first;
-//! - every shard is asked again only when its items have run out, with `after` = its own last name;
-//! - a common prefix that several shards have is emitted once;
-//! - `truncated` is exact without a further request: pages say exactly whether more follows, and what
-//!   follows in a shard sorts behind everything emitted.
+//! - Nothing is emitted while a shard that has more is without items, because its next item may
+//!   sort first.
+//! - A shard is asked again only when its items have run out, with `after` set to its own last
+//!   name.
+//! - A common prefix that several shards have is emitted once.
+//! - `truncated` is exact without a further request: pages say exactly whether more follows, and
+//!   what follows in a shard sorts behind everything emitted.
 
 use std::collections::VecDeque;
 
 use crate::types::{ListItem, ListPage};
 
-/// Asked of every shard above its even share, so that an uneven spread seldom needs a second request.
+/// Items that every shard is asked for beyond its even share, so that an uneven distribution seldom
+/// needs a second request.
 const SPARE_ITEMS: usize = 16;
 
-/// One shard's page is wanted.
+/// A request for one shard's page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListRequest {
     pub shard: usize,
-    /// `after` of the shard's query; the rest of the query stays the same.
+    /// The `after` of the shard's query. The rest of the query stays the same.
     pub after: Vec<u8>,
+    /// The most items that the shard's page may hold.
     pub max: usize,
 }
 
+/// What a shard can still deliver.
 enum Supply {
-    /// To be asked, from behind this name.
+    /// The shard must be asked for what follows this name.
     Wanted(Vec<u8>),
-    /// Asked; the page has not been offered yet.
+    /// The shard was asked, and its page has not been offered yet.
     Pending,
-    /// Holds items, and has more behind the last of them.
+    /// The items are here, and the shard has more behind the last of them.
     More { last: Vec<u8> },
-    /// Holds all that is left.
+    /// The items are all that is left in the shard.
     Complete,
 }
 
 struct Shard {
     items: VecDeque<ListItem>,
-    /// Items of this shard that went into the page so far, repeated common prefixes included.
+    /// Items of this shard that have gone into the page so far, including repeated common prefixes.
     used: usize,
     supply: Supply,
 }
 
-/// Merges pages of one query: send what [`Self::next_request`] gives (all at once, or one by one),
-/// [`Self::offer`] the answers in any order, until there is no request and none outstanding; then
-/// [`Self::finish`].
+/// Merges the shards' pages of one query. The caller sends what [`Self::next_request`] returns (all
+/// at once, or one by one) and passes the answers to [`Self::offer`] in any order, until there is
+/// no request and no answer is outstanding. Then it calls [`Self::finish`].
 pub struct ListMerge {
     shards: Vec<Shard>,
     max_items: usize,
@@ -51,14 +56,15 @@ pub struct ListMerge {
 }
 
 impl ListMerge {
-    /// `after` is that of the query. With `max_items` 0 nothing is asked, and the page is empty, not truncated.
+    /// Creates the merge of a query with this `after`. If `max_items` is 0, no shard is asked, and
+    /// the page is empty and not truncated.
     pub fn new(shards: usize, after: &[u8], max_items: usize) -> Self {
         let fresh = || Shard { items: VecDeque::new(), used: 0, supply: Supply::Wanted(after.to_vec()) };
         let shards = if max_items == 0 { Vec::new() } else { (0..shards).map(|_| fresh()).collect() };
         Self { shards, max_items, page: ListPage::default() }
     }
 
-    /// The next request to send, if any is needed now. More may be needed after an offer.
+    /// Returns the next request to send, if one is needed now. More may be needed after an offer.
     pub fn next_request(&mut self) -> Option<ListRequest> {
         let emitted = self.page.items.len();
         let left = self.max_items - emitted;
@@ -70,14 +76,14 @@ impl ListMerge {
             let Supply::Wanted(after) = &mut shard.supply else { return None };
             let after = std::mem::take(after);
             shard.supply = Supply::Pending;
-            // A shard that gave most of the page so far, or has the same common prefixes as all others,
-            // is asked for as much of what is left.
+            // A shard that delivered most of the page so far, or has the same common prefixes as
+            // all others, is asked for the same part of what is left.
             let share = if emitted == 0 { even } else { (left * shard.used).div_ceil(emitted) };
             Some(ListRequest { shard: number, after, max: (share + SPARE_ITEMS).min(left) })
         })
     }
 
-    /// Takes a shard's answer to a request.
+    /// Accepts a shard's answer to a request.
     pub fn offer(&mut self, shard: usize, page: ListPage) {
         let shard = &mut self.shards[shard];
         assert!(matches!(shard.supply, Supply::Pending), "a page was offered that was not asked for");
@@ -92,14 +98,14 @@ impl ListMerge {
         self.emit();
     }
 
-    /// The page; complete once no request is wanted or outstanding.
+    /// Returns the page. It is complete once no request is needed or outstanding.
     pub fn finish(self) -> ListPage {
         let full = self.page.items.len() == self.max_items;
         assert!(full || !self.starved(), "a listing was finished before every shard had answered");
         self.page
     }
 
-    /// Whether a shard must answer before the next item is known.
+    /// Returns whether a shard must answer before the next item is known.
     fn starved(&self) -> bool {
         self.shards.iter().any(|shard| shard.items.is_empty() && !matches!(shard.supply, Supply::Complete))
     }
@@ -119,7 +125,8 @@ impl ListMerge {
         }
     }
 
-    /// Takes the same common prefix off the other shards, and has those asked again that have run dry.
+    /// Removes the same common prefix from the other shards, and marks the shards that have run out
+    /// of items to be asked again.
     fn drop_repeats(&mut self, item: &ListItem) {
         for shard in &mut self.shards {
             if matches!(item, ListItem::CommonPrefix(_)) && shard.items.front() == Some(item) {

@@ -1,10 +1,11 @@
 //! The index of one shard, in memory: where every object is, and in which order the keys come.
 //!
-//! [`point`] answers "where is this key" with one probe; [`ordered`] holds every key with what a listing shows
-//! of it, so that no listing touches object data. [`list`] walks it and merges the shards.
+//! [`point`] answers where a key is with one probe. [`ordered`] holds every key with what a listing
+//! shows of it, so that no listing reads object data. [`list`] walks it, and [`merge`] joins the
+//! shards' pages.
 //!
-//! Deliberately absent: I/O, clocks, randomness, async. The caller keeps both structures in step and decides
-//! what the values mean.
+//! The index has no I/O, clocks, randomness or async. The caller keeps both structures consistent
+//! with each other and decides what the values mean.
 
 mod check;
 mod chunk;
@@ -26,8 +27,8 @@ pub use merge::{ListMerge, ListRequest};
 pub use ordered::{OrderedIndex, Step};
 pub use point::{Found, PointTable};
 
-/// What a heap block of `bytes` takes from a common allocator: its length field, rounded up to 16 bytes.
-/// Without it a million small blocks would be reported 10% too small.
+/// Returns what a heap block of `bytes` takes from a common allocator: with its length field,
+/// rounded up to 16 bytes. Without this, a million small blocks would be reported as 10% too small.
 fn allocated(bytes: usize) -> usize {
     if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16).max(32) }
 }

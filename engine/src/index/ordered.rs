@@ -1,14 +1,17 @@
-//! The ordered index: every key of a shard in byte order, in front-coded leaves under a two-level directory.
+//! The ordered index: every key of a shard in byte order, in front-coded leaves under a two-level
+//! directory.
 //!
 //! Invariants:
-//! - leaves are not empty, ascend, and do not overlap; chunks (runs of leaves, see [`chunk`](super::chunk))
-//!   are not empty;
-//! - the directory holds no keys: the first key of a leaf stands unshortened at the leaf's start, and the
-//!   search reads it there. So a leaf costs 24 bytes of directory, however long its keys are;
+//! - Leaves are not empty, ascend, and do not overlap. Chunks (consecutive leaves, see
+//!   [`chunk`](super::chunk)) are not empty.
+//! - The directory holds no keys: the first key of a leaf is stored unshortened at the leaf's
+//!   start, and the search reads it there. So a leaf costs 24 bytes of directory, however long its
+//!   keys are.
 //! - `leaf_bytes` is what all leaves take from the allocator.
 //!
 //! Leaves are split above [`LEAF_BYTES_MAX`] and joined with a neighbour of their chunk below
-//! [`LEAF_BYTES_MIN`]; an entry longer than that has a leaf of its own. Ascending inserts fill leaves whole.
+//! [`LEAF_BYTES_MIN`]. An entry longer than that has a leaf of its own. Ascending inserts fill
+//! leaves completely.
 
 use std::borrow::Cow;
 
@@ -19,7 +22,8 @@ use super::{allocated, edit};
 
 const LEAF_BYTES_MAX: usize = 4096;
 const LEAF_BYTES_MIN: usize = 1024;
-/// Joining stops well below the maximum, so that the next insert does not split again.
+/// The largest leaf that a join may produce. It is well below the maximum, so that the next insert
+/// does not split it again.
 const LEAF_BYTES_JOINED: usize = 3072;
 
 const CHUNK_LEAVES_MIN: usize = 32;
@@ -30,11 +34,12 @@ const CHUNK_LEAVES_JOINED: usize = 96;
 pub enum Step {
     Continue,
     Stop,
-    /// On to the first key that is at least this one. A key that is already passed means `Continue`.
+    /// The visit continues with the first key that is at least this one. A key that was already
+    /// passed means `Continue`.
     SeekTo(Vec<u8>),
 }
 
-/// See the module.
+/// All keys of a shard in byte order, each with a value.
 #[derive(Default)]
 pub struct OrderedIndex {
     chunks: Vec<Chunk>,
@@ -61,7 +66,7 @@ impl OrderedIndex {
         self.entries == 0
     }
 
-    /// All that is allocated, with the allocator's own share.
+    /// Returns all that is allocated in bytes, including the allocator's own share.
     pub fn memory_bytes(&self) -> usize {
         let directory = allocated(self.chunks.capacity() * size_of::<Chunk>());
         self.leaf_bytes + self.chunks.len() * Chunk::allocated() + directory
@@ -71,7 +76,7 @@ impl OrderedIndex {
         leaf::get(self.leaf(self.locate(key)?), key)
     }
 
-    /// Inserts or replaces. Returns the value replaced.
+    /// Inserts or replaces an entry. Returns the replaced value.
     pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Option<Box<[u8]>> {
         let Some(place) = self.locate(key) else {
             let Position::Absent(gap) = leaf::search(edit::EMPTY, key) else { unreachable!("an empty leaf") };
@@ -103,7 +108,7 @@ impl OrderedIndex {
         }
     }
 
-    /// Returns the value removed.
+    /// Removes an entry. Returns the removed value.
     pub fn remove(&mut self, key: &[u8]) -> Option<Box<[u8]>> {
         let place = self.locate(key)?;
         let current = self.leaf(place);
@@ -121,8 +126,8 @@ impl OrderedIndex {
         Some(removed)
     }
 
-    /// Shows the entries with keys from `start` on, in order, until the visitor stops. A jump by
-    /// [`Step::SeekTo`] is a new search: it costs the same however much it skips.
+    /// Shows the entries with keys from `start` on to the visitor, in order, until it stops. A jump
+    /// by [`Step::SeekTo`] is a new search and costs the same however much it skips.
     pub fn visit(&self, start: &[u8], visitor: &mut dyn FnMut(&[u8], &[u8]) -> Step) {
         let mut target = Cow::Borrowed(start);
         while let Some(sought) = self.visit_run(&target, visitor) {
@@ -130,7 +135,8 @@ impl OrderedIndex {
         }
     }
 
-    /// Visits up to a jump and returns its target; `None` at the end or after a stop.
+    /// Visits entries up to a jump and returns its target. Returns `None` at the end or after a
+    /// stop.
     fn visit_run(&self, start: &[u8], visitor: &mut dyn FnMut(&[u8], &[u8]) -> Step) -> Option<Vec<u8>> {
         let mut place = self.locate(start)?;
         let mut cursor = Cursor::new(self.leaf(place));
@@ -149,19 +155,21 @@ impl OrderedIndex {
         }
     }
 
-    /// The greatest key.
+    /// Returns the greatest key.
     pub fn last_key(&self) -> Option<Vec<u8>> {
         self.chunks.last()?.leaves().last().map(|leaf| leaf::last_key(leaf))
     }
 
-    /// One step of a checkpoint's walk: the next entries with keys greater than `after` (`None`: the first
-    /// ones), as an encoded leaf of at least one entry; `None` when there are none.
+    /// Returns one step of a checkpoint's walk: the next entries with keys greater than `after`, or
+    /// the first ones if it is `None`, as an encoded leaf of at least one entry. Returns `None`
+    /// when there are none.
     ///
-    /// The caller goes on with `after` = [`leaf::last_key`] of what it got, whatever was changed between. An entry that
-    /// stays unchanged during the whole walk is then delivered exactly once: every key up to `after` has been
-    /// covered, and the next leaf is cut so that it begins right behind `after`, even when splits
-    /// and joins have moved the borders. An entry changed meanwhile is delivered at most once, old or new.
-    /// So the leaves of a walk ascend without overlap, as [`Self::load_leaf`] wants them.
+    /// The caller continues with `after` set to the [`leaf::last_key`] of what it got, whatever was
+    /// changed in between. An entry that stays unchanged during the whole walk is then delivered
+    /// exactly once: every key up to `after` has been covered, and the next leaf is cut so that it
+    /// begins right behind `after`, even when splits and joins have moved the borders. An entry
+    /// that is changed meanwhile is delivered at most once, old or new. So the leaves of a walk
+    /// ascend without overlap, as [`Self::load_leaf`] needs them.
     pub fn leaf_after(&self, after: Option<&[u8]>) -> Option<Cow<'_, [u8]>> {
         let place = self.locate(after.unwrap_or_default())?;
         let Some(after) = after else { return Some(Cow::Borrowed(self.leaf(place))) };
@@ -169,7 +177,7 @@ impl OrderedIndex {
             .or_else(|| self.next_place(place).map(|next| Cow::Borrowed(self.leaf(next))))
     }
 
-    /// Recovery: appends a leaf whose keys are greater than every key so far.
+    /// Appends a leaf whose keys are greater than every key so far, at recovery.
     pub fn load_leaf(&mut self, encoded: &[u8]) -> Result<(), LeafError> {
         let count = check(encoded)?;
         let last = self.chunks.iter().enumerate().next_back();
@@ -193,7 +201,8 @@ impl OrderedIndex {
         Ok(())
     }
 
-    /// The leaf that holds `key` if any does: the last one that begins at or before it, or else the first.
+    /// Returns the leaf that holds `key` if any does: the last one that begins at or before it, or
+    /// else the first.
     fn locate(&self, key: &[u8]) -> Option<Place> {
         let begins_at_or_before = |chunk: &Chunk| leaf::first_key(&chunk.leaves()[0]) <= key;
         let chunk = self.chunks.partition_point(begins_at_or_before).saturating_sub(1);
@@ -211,8 +220,9 @@ impl OrderedIndex {
         (place.chunk + 1 < self.chunks.len()).then_some(Place { chunk: place.chunk + 1, leaf: 0 })
     }
 
-    /// Inserts a key greater than all of a full leaf: into the next leaf while that has room, else as a leaf of its
-    /// own. Splitting the full one instead would leave ascending inserts with half-full leaves.
+    /// Inserts a key that is greater than all of a full leaf: into the next leaf if that has room,
+    /// otherwise as a leaf of its own. Splitting the full leaf instead would leave half-full leaves
+    /// behind ascending inserts.
     fn insert_behind(&mut self, place: Place, key: &[u8], value: &[u8]) {
         if let Some(next) = self.next_place(place) {
             let leaf = self.leaf(next);
@@ -242,7 +252,8 @@ impl OrderedIndex {
             self.chunks.push(Chunk::new());
         }
         if self.chunks[place.chunk].leaves().len() == chunk::CAPACITY {
-            // Behind the last leaf of all: ascending keys fill chunks whole, as they do leaves.
+            // The new leaf follows the last leaf of the whole index: ascending keys fill chunks
+            // completely, as they fill leaves.
             let ascending = place.leaf == chunk::CAPACITY && place.chunk + 1 == self.chunks.len();
             let at = if ascending { chunk::CAPACITY } else { chunk::CAPACITY / 2 };
             let upper = self.chunks[place.chunk].split_off(at);
@@ -260,7 +271,7 @@ impl OrderedIndex {
         leaf
     }
 
-    /// Splits a leaf that is too long, joins one that is too short.
+    /// Splits a leaf that is too long, or joins one that is too short with a neighbour.
     fn settle(&mut self, place: Place) {
         let current = self.leaf(place);
         let length = current.len();
@@ -277,7 +288,7 @@ impl OrderedIndex {
         }
     }
 
-    /// Joins two leaves of a chunk if that gives a leaf of a good size.
+    /// Joins two leaves of a chunk if the result is not too long. Returns whether it did.
     fn join_with_next(&mut self, place: Place) -> bool {
         let [left, right] = match self.chunks[place.chunk].leaves().get(place.leaf..place.leaf + 2) {
             Some([left, right]) if left.len() + right.len() <= LEAF_BYTES_JOINED => [left, right],
@@ -290,7 +301,7 @@ impl OrderedIndex {
         true
     }
 
-    /// Removes a chunk that is empty, joins one that is small with a neighbour.
+    /// Removes a chunk that is empty, or joins one that is small with a neighbour.
     fn settle_chunk(&mut self, chunk: usize) {
         if self.chunks[chunk].leaves().is_empty() {
             self.chunks.remove(chunk);
@@ -313,7 +324,7 @@ impl OrderedIndex {
         joins
     }
 
-    /// Proves the invariants at the top of this file.
+    /// Asserts the invariants at the top of this file.
     #[cfg(test)]
     pub(super) fn assert_sound(&self) {
         let mut previous: Option<Vec<u8>> = None;

@@ -1,11 +1,12 @@
-//! Unsigned LEB128, only in its shortest form: lengths in leaves, up to 32 bits, and numbers in entries, up to 64.
+//! Unsigned LEB128 in its shortest form only: lengths in leaves, up to 32 bits, and numbers in
+//! entries, up to 64 bits.
 
 /// Bytes of the longest encoding of a `u32`.
 const SHORT_BYTES_MAX: usize = 5;
 /// Bytes of the longest encoding of a `u64`.
 const BYTES_MAX: usize = 10;
 
-/// Gives the bytes of `value` one after the other.
+/// Passes the bytes of the encoded `value` to `push`, one after the other.
 pub fn encode(mut value: u64, mut push: impl FnMut(u8)) {
     while value >= 0x80 {
         push(value as u8 | 0x80);
@@ -22,12 +23,14 @@ pub struct Encoded {
 }
 
 impl Encoded {
+    /// Encodes one length.
     pub fn one(value: usize) -> Self {
         let mut encoded = Self::default();
         encoded.push(value);
         encoded
     }
 
+    /// Encodes two lengths, one after the other.
     pub fn two(first: usize, second: usize) -> Self {
         let mut encoded = Self::one(first);
         encoded.push(second);
@@ -47,7 +50,7 @@ impl Encoded {
     }
 }
 
-/// Reads a length from bytes that were checked before; moves `at` behind it.
+/// Reads a length from bytes that were checked before, and moves `at` behind it.
 #[inline]
 pub fn read(bytes: &[u8], at: &mut usize) -> usize {
     let first = bytes[*at];
@@ -68,7 +71,8 @@ pub fn read(bytes: &[u8], at: &mut usize) -> usize {
     }
 }
 
-/// Reads from bytes that may be anything. `None`: cut short, over 64 bits, or not in the shortest form.
+/// Reads a number from unchecked bytes and moves `at` behind it. Returns `None` if it is cut short,
+/// longer than 64 bits, or not in the shortest form.
 pub fn checked_read(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0u64;
     for position in 0..BYTES_MAX {
@@ -85,7 +89,8 @@ pub fn checked_read(bytes: &[u8], at: &mut usize) -> Option<u64> {
     None
 }
 
-/// As [`checked_read`], of a length. `None` also when it is over 32 bits.
+/// Reads a length like [`checked_read`]. It also returns `None` if the length is longer than 32
+/// bits.
 pub fn checked_length(bytes: &[u8], at: &mut usize) -> Option<usize> {
     checked_read(bytes, at).and_then(|value| u32::try_from(value).ok()).map(|value| value as usize)
 }

@@ -1,8 +1,8 @@
-//! A shard's log: where every change is made durable, and where small objects live.
+//! A shard's write-ahead log, which makes every change durable and holds the small objects.
 //!
 //! Invariants:
-//! - One batch is written at a time; the next one starts when it is durable and applied. So when a batch is
-//!   durable, every earlier one is, and the index always equals the durable log.
+//! - One batch is written at a time. The next one starts when it is durable and applied. So when a
+//!   batch is durable, every earlier one is, and the index always equals the durable log.
 //! - The last block of an extent is kept for the batch that names the next extent.
 //! - After a failed write or flush nothing more is written (law 3).
 
@@ -11,39 +11,43 @@ mod salvage;
 pub mod space;
 pub mod writer;
 
-/// The numbers of a life's log extents begin with its epoch.
+/// The log extent numbers of a life carry its epoch in the bits from this one on.
 const EPOCH_SHIFT: u32 = 32;
 
-/// The least number that a log extent of the life `epoch` may have.
+/// Returns the least number that a log extent of the life `epoch` may have.
 pub fn first_log_number(epoch: u32) -> u64 {
     u64::from(epoch) << EPOCH_SHIFT
 }
 
-/// Epoch of the life that began the log extent with this number. 0 in the first life of a drive, which counts from 1.
+/// Returns the epoch of the life that began the log extent with this number. It is 0 in the first
+/// life of a drive, whose numbers start at 1.
 pub fn epoch_of(log_number: u64) -> u32 {
     (log_number >> EPOCH_SHIFT) as u32
 }
 
-/// Where the next batch goes.
+/// The position at which the next batch is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPosition {
     pub extent: u32,
     pub log_number: u64,
     /// Byte offset in the extent.
     pub offset: u32,
+    /// Sequence of the next batch.
     pub sequence: u64,
     /// Crc of the batch before.
     pub previous_crc: u32,
 }
 
-/// Where a record came to lie.
+/// The place at which a record was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordPlace {
     pub extent: u32,
+    /// Byte offset in the extent.
     pub offset: u32,
+    /// Length in bytes without alignment padding.
     pub length: u32,
-    /// Of its batch.
+    /// Sequence of the record's batch.
     pub sequence: u64,
-    /// A cleaner's copy.
+    /// The record is the cleaner's copy.
     pub moved: bool,
 }

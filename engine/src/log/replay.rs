@@ -1,16 +1,19 @@
-//! Reading a log again from a known position.
+//! The replay of a log from a known position.
 //!
-//! What ends a log, case by case. At the expected place there is:
-//! - a valid batch with the expected sequence and predecessor: it is applied, and the log goes on;
-//! - anything else, but the extent's last block holds a copy of the batch that is expected here: the first of a life,
-//!   which names the extent where the log goes on. It is applied;
-//! - anything else, and nowhere later in the log's extents a batch of this life or an earlier one that says the
-//!   expected sequence was durable: a torn or never written tail. The next life's first batch goes here;
-//! - anything else, and the superblock says that a later life has begun the log: the batch that began that is lost with
-//!   its copy. The shard refuses to open;
-//! - anything else, but a later valid batch whose `durable_sequence` covers it: acknowledged data was damaged. The
-//!   shard refuses to open;
-//! - a read error: the same refusal, nothing may be assumed.
+//! The log ends, or is found to be damaged, by these cases. At the expected place there is:
+//! - a valid batch with the expected sequence and predecessor: it is applied, and the replay
+//!   continues;
+//! - anything else, but the extent's last block holds a copy of the batch that is expected here:
+//!   the first batch of a life, which names the extent where the log continues. The copy is
+//!   applied;
+//! - anything else, and no batch later in the log's extents, of this life or an earlier one, says
+//!   that the expected sequence was durable: a torn or never written tail. The next life's first
+//!   batch is written here;
+//! - anything else, and the superblock says that a later life has begun the log: the batch that
+//!   began that life is lost together with its copy. The shard refuses to open;
+//! - anything else, but a later valid batch has a `durable_sequence` that covers the expected one:
+//!   acknowledged data was damaged. The shard refuses to open;
+//! - a read error: the shard refuses to open too, because nothing may be assumed.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -25,10 +28,10 @@ use crate::hook::{Bug, Rare, reached};
 use crate::log::RecordPlace;
 use crate::ring::{Buffer, Pool};
 
-/// Extents whose first block is read in one go.
+/// The number of extents whose first block is read at the same time.
 pub(super) const HEADS_AT_ONCE: usize = 16;
 
-/// Why a log can not be replayed.
+/// The reason why a log can not be replayed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReplayError {
     #[error(
@@ -42,35 +45,39 @@ pub enum ReplayError {
     Record { sequence: u64, extent: u32, damage: FormatDamage },
     #[error("batches {from} up to {to} of the log in extent {extent} are lost", to = to - 1)]
     LostBatches { from: u64, to: u64, extent: u32 },
-    /// The object is what the damaged record seems to be about.
+    /// `object` is the bucket and key that the damaged record seems to be about.
     #[error("a record of the log in extent {extent} at {offset} is lost")]
     LostRecord { extent: u32, offset: u32, object: Option<(u32, Vec<u8>)> },
     #[error(transparent)]
     Device(#[from] DeviceError),
 }
 
-/// Reads batches of one shard in order.
+/// Reads the batches of one shard in order.
 pub struct Replay<'a> {
     pub device: &'a Rc<dyn Device>,
     pub pool: &'a Pool,
     pub geometry: &'a Geometry,
     pub shard: u16,
+    /// The position at which the next batch is expected.
     pub position: LogPosition,
-    /// Goes on behind what is damaged, and keeps here what that was. None: damage ends the replay.
+    /// If it is set, the replay continues behind damage and lists the damage here. If not, damage
+    /// ends the replay.
     pub salvage: Option<&'a RefCell<Vec<ReplayError>>>,
-    /// Where the last batch was.
+    /// The position of the last batch.
     pub last: LogPosition,
-    /// The way to the end of the log led over the copy of a batch that is not whole itself.
+    /// The replay continued from the copy of a batch that is itself damaged or torn.
     pub by_copy: bool,
-    /// The log reaches at least to the life of this epoch.
+    /// The superblock says that the log reaches at least to the life of this epoch.
     pub log_epoch: u32,
 }
 
 impl Replay<'_> {
-    /// Applies every record from the position on with `apply`, in order; leaves the position at the end of the log.
+    /// Applies every record from the position on with `apply`, in order, and leaves the position at
+    /// the end of the log.
     ///
     /// # Errors
-    /// When acknowledged data is damaged or unreadable, unless it is salvaged.
+    /// Returns [`ReplayError`] when acknowledged data is damaged or unreadable, unless it is
+    /// salvaged.
     pub async fn run(
         &mut self,
         mut apply: impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
@@ -79,7 +86,8 @@ impl Replay<'_> {
         loop {
             let room = self.geometry.extent_bytes - self.position.offset;
             if room < BLOCK_BYTES as u32 {
-                // Only behind a batch whose record of the next extent was unreadable, or was never there.
+                // This happens only behind a batch whose record of the next extent was unreadable
+                // or missing.
                 if self.salvage.is_none() {
                     return Err(self.damaged(FormatDamage::Short));
                 }
@@ -92,7 +100,8 @@ impl Replay<'_> {
             let buffer = self.read_at(self.position.extent, self.position.offset, window).await?;
             match self.window(&buffer[..window], &mut apply)? {
                 Outcome::More => {}
-                // A drive that gave another block once would cost what was acknowledged: the end is looked at twice.
+                // A drive that returned another block once would make acknowledged batches look
+                // like the end, so the end is read twice.
                 Outcome::End(_) if ended_at.replace(self.position) != Some(self.position) => {}
                 Outcome::End(_) if self.geometry.planted.is(Bug::LoseTail) => {
                     self.position = self.last;
@@ -121,7 +130,7 @@ impl Replay<'_> {
         }
     }
 
-    /// Applies the whole batches of a window that starts at the position.
+    /// Applies the complete batches of a window that starts at the position.
     fn window(
         &mut self,
         bytes: &[u8],
@@ -135,7 +144,7 @@ impl Replay<'_> {
             let header = match BatchHeaderOnDisk::parse(&bytes[at..]) {
                 Ok(header) if self.expects(&header) => header,
                 Ok(_) => return Ok(Outcome::End(FormatDamage::Elsewhere)),
-                // The batch may go on behind this window: read again from its start.
+                // The batch may continue behind this window, so it is read again from its start.
                 Err(FormatDamage::Short) if at > 0 => return Ok(Outcome::More),
                 Err(damage) => return Ok(Outcome::End(damage)),
             };
@@ -153,7 +162,7 @@ impl Replay<'_> {
         }
     }
 
-    /// Moves the position behind a batch; gives where it was.
+    /// Moves the position behind a batch and returns the previous position.
     fn pass(&mut self, header: &BatchHeaderOnDisk) -> LogPosition {
         let before = self.position;
         self.last = before;
@@ -163,8 +172,9 @@ impl Replay<'_> {
         before
     }
 
-    /// A life begins with a batch that names another extent, and a copy of it in the extent's last block. Goes on from
-    /// the copy when the batch itself is torn or damaged; false when there is none.
+    /// Continues from the copy of a life's first batch when the batch itself is torn or damaged.
+    /// That batch names another extent and has a copy in the extent's last block. Returns false
+    /// when there is no such copy.
     async fn follow_copy(
         &mut self,
         apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
@@ -176,7 +186,7 @@ impl Replay<'_> {
         self.take_copy(&block, header, apply)
     }
 
-    /// The whole batch in the extent's last block, if that block is behind the position.
+    /// Returns the valid batch in the extent's last block, if that block is behind the position.
     pub(super) async fn copy_in_extent(&self) -> Result<Option<(Buffer, BatchHeaderOnDisk)>, ReplayError> {
         let last_block = self.geometry.last_block();
         if self.position.offset >= last_block {
@@ -187,8 +197,8 @@ impl Replay<'_> {
         Ok(header.map(|header| (block, header)))
     }
 
-    /// Goes on from the copy of the batch that belongs at the position. False, with nothing changed, when that names no
-    /// other extent.
+    /// Continues from the copy of the batch that belongs at the position. Returns false, with
+    /// nothing changed, when the copy names no other extent.
     pub(super) fn take_copy(
         &mut self,
         block: &[u8],
@@ -196,7 +206,7 @@ impl Replay<'_> {
         apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
     ) -> Result<bool, ReplayError> {
         let before = self.pass(&header);
-        // What lies at the position itself is not what was written: it does not count as written.
+        // What lies at the position itself is not the batch, so no bytes count as written there.
         let mut apply =
             |mutation, place| apply(mutation, RecordPlace { offset: before.offset, length: 0, ..place });
         let moved_on = self.records(&header, &block[..header.length.get() as usize], before, &mut apply)?;
@@ -207,6 +217,7 @@ impl Replay<'_> {
         Ok(moved_on)
     }
 
+    /// Returns whether this is the header of the batch that is expected at the position.
     pub(super) fn expects(&self, header: &BatchHeaderOnDisk) -> bool {
         header.sequence.get() == self.position.sequence
             && header.previous_crc.get() == self.position.previous_crc
@@ -215,18 +226,19 @@ impl Replay<'_> {
             && self.is_ours(header)
     }
 
-    /// The error itself, unless what is damaged is passed by.
+    /// Returns the error, unless the replay salvages; then the error is only listed.
     pub(super) fn tolerate(&self, error: ReplayError) -> Result<(), ReplayError> {
         let Some(found) = self.salvage else { return Err(error) };
         found.borrow_mut().push(error);
         Ok(())
     }
 
+    /// Returns whether the header is of this shard on this drive.
     pub(super) fn is_ours(&self, header: &BatchHeaderOnDisk) -> bool {
         header.is_of(self.geometry.drive_id, self.shard)
     }
 
-    /// Applies a batch's records. True when the log goes on in another extent.
+    /// Applies a batch's records. Returns true when the log continues in another extent.
     pub(super) fn records(
         &mut self,
         header: &BatchHeaderOnDisk,
@@ -260,7 +272,8 @@ impl Replay<'_> {
         Ok(false)
     }
 
-    /// Torn tail or damage? Looks through the rest of the extent for a batch that knew the missing one as durable.
+    /// Decides whether the log ends with a torn tail or with damage. It searches the rest of the
+    /// extent for a batch that knew the missing one as durable.
     async fn judge_end(&mut self, damage: FormatDamage) -> Result<(), ReplayError> {
         let mut offset = self.position.offset;
         let end = self.geometry.extent_bytes - self.geometry.extent_bytes % BLOCK_BYTES as u32;
@@ -272,7 +285,8 @@ impl Replay<'_> {
                 let place = offset + at as u32;
                 match BatchHeaderOnDisk::parse(&buffer[at..window]) {
                     Ok(header) if self.convicts(&header, place) => return Err(self.damaged(damage)),
-                    // It goes on behind the window, so its checksum is still to be seen.
+                    // The batch continues behind the window, so its checksum must still be
+                    // verified.
                     Err(FormatDamage::Short) => crossing.push(place),
                     _ => {}
                 }
@@ -293,13 +307,14 @@ impl Replay<'_> {
         self.judge_other_extents(damage).await
     }
 
-    /// Where the batch that names the next extent may have been, the log may go on in any extent: only a look at all of
-    /// them tells. (What another life began is known from the superblock.) Log extent numbers only grow: whatever of
-    /// this shard has a greater one came later.
+    /// Decides the same when the missing batch may be the one that named the next extent. The log
+    /// may then continue in any extent, so all of them are searched. (Whether another life began
+    /// the log is known from the superblock.) Log extent numbers only grow, so a batch of this
+    /// shard with a greater one came later.
     async fn judge_other_extents(&mut self, damage: FormatDamage) -> Result<(), ReplayError> {
         let room = self.geometry.extent_bytes as usize - BLOCK_BYTES - self.position.offset as usize;
         if room >= BATCH_BYTES_MAX {
-            // Every batch would still have fitted here.
+            // Every batch would still have fitted into this extent.
             return Ok(());
         }
         let others: Vec<u32> =
@@ -339,13 +354,13 @@ impl Replay<'_> {
         Ok(self.geometry.read(self.device, self.pool, (extent, offset), length).await?)
     }
 
-    /// Whether the batch that was found at `offset` of the extent knew the missing one as durable. In the last block
-    /// it may be the copy of one that began a life: a single large write that went astray can take all batches from
-    /// the missing one to the copy's original.
+    /// Returns whether the batch that was found at `offset` of the extent knew the missing one as
+    /// durable. In the last block it may be the copy of a life's first batch: a single large
+    /// misdirected write can destroy all batches from the missing one to the original of the copy.
     fn convicts(&self, header: &BatchHeaderOnDisk, offset: u32) -> bool {
         let is_copy = offset == self.geometry.last_block() && header.offset.get() < offset;
         if is_copy && self.expects(header) {
-            // The drive gave something else for it a moment ago.
+            // The drive returned other bytes for this copy a moment ago.
             return true;
         }
         let written_at = if is_copy { header.offset.get() } else { offset };
@@ -363,8 +378,8 @@ impl Replay<'_> {
 }
 
 enum Outcome {
-    /// Read on from the position.
+    /// The replay continues at the position.
     More,
-    /// No batch that continues the log.
+    /// No batch continues the log.
     End(FormatDamage),
 }

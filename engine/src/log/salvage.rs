@@ -1,10 +1,12 @@
-//! Going on behind a damaged batch: what `ringbolt check` and its repair do, and no server.
+//! Salvage: a replay that continues behind a damaged batch. `ringbolt check` and its repair use it;
+//! a server never does.
 //!
 //! Invariants:
-//! - Nothing is taken that its own checksum does not cover: a record of a damaged batch by the record's, a later batch
-//!   by the batch's. Places follow from lengths that add up to the whole batch; bodies are never searched for records,
-//!   since a client may have stored bytes that look like some.
-//! - Whatever is passed by is reported.
+//! - Nothing is accepted that its own checksum does not cover: a record of a damaged batch needs
+//!   the record's checksum, a later batch the batch's. Places follow from lengths that add up to
+//!   the whole batch. Bodies are never searched for records, because a client may have stored bytes
+//!   that look like some.
+//! - Everything that is skipped is reported.
 
 use zerocopy::FromBytes;
 
@@ -16,7 +18,7 @@ use crate::format::record::{
 };
 use crate::format::{BLOCK_BYTES, FormatDamage};
 
-/// [`Mutation::kind`] of the record that names the next extent.
+/// The [`Mutation::kind`] of the record that names the next extent.
 const LOG_EXTENT_KIND: u8 = 8;
 
 /// A record of a damaged batch.
@@ -25,18 +27,18 @@ enum Salvaged {
     Lost { offset: u32, object: Option<(u32, Vec<u8>)>, names_next: bool },
 }
 
-/// How a damaged batch was passed.
+/// The result of the attempt to salvage a damaged batch.
 enum Passed {
-    /// Its whole records are applied; the log goes on behind it.
+    /// Its sound records are applied, and the log continues behind it.
     On,
-    /// So they are, but the record that names the next extent is lost.
+    /// Its sound records are applied, but the record that names the next extent is lost.
     NextUnnamed,
     Nothing,
 }
 
 impl Replay<'_> {
-    /// Called where the log is damaged: applies what is whole in the damaged batch, or moves to the next whole batch.
-    /// False when there is none.
+    /// Continues where the log is damaged: applies the sound records of the damaged batch, or moves
+    /// to the next valid batch. Returns false when there is none.
     pub(super) async fn pass_damage(
         &mut self,
         apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
@@ -75,7 +77,8 @@ impl Replay<'_> {
         Ok(true)
     }
 
-    /// Goes on from the copy of a batch that began a life in this extent, when that batch and all before it are lost.
+    /// Continues from the copy of a batch that began a life in this extent, when that batch and all
+    /// before it are lost.
     async fn follow_later_copy(
         &mut self,
         apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
@@ -113,7 +116,8 @@ impl Replay<'_> {
         }
     }
 
-    /// Applies the whole records of the damaged batch at the position, if its header adds up.
+    /// Applies the sound records of the damaged batch at the position, if the lengths in its header
+    /// and records add up.
     async fn salvage_batch(
         &mut self,
         apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
@@ -150,7 +154,7 @@ impl Replay<'_> {
                         (extent, log_number, 0);
                 }
                 Salvaged::Whole(mutation, place) => apply(mutation, place).map_err(refused)?,
-                // What it named is found by its log extent number.
+                // The extent that it named is found by its log extent number.
                 Salvaged::Lost { names_next: true, .. } => passed = Passed::NextUnnamed,
                 Salvaged::Lost { offset, object, .. } => {
                     self.report(ReplayError::LostRecord { extent: before.extent, offset, object });
@@ -164,7 +168,7 @@ impl Replay<'_> {
         self.is_ours(header) && header.sequence.get() >= self.position.sequence
     }
 
-    /// The next whole batch in the rest of the extent.
+    /// Returns the next valid batch in the rest of the extent.
     async fn next_in_extent(&self) -> Result<Option<(u32, u32, BatchHeaderOnDisk)>, ReplayError> {
         let LogPosition { extent, log_number, .. } = self.position;
         let mut offset = self.position.offset + BLOCK_BYTES as u32;
@@ -187,7 +191,8 @@ impl Replay<'_> {
         Ok(None)
     }
 
-    /// The first batch of the extent in which the log went on: the one with the least greater log extent number.
+    /// Returns the first batch of the extent in which the log continued: the one with the smallest
+    /// greater log extent number.
     async fn next_extent(&self) -> Result<Option<(u32, u32, BatchHeaderOnDisk)>, ReplayError> {
         let mut heads = Vec::new();
         let extents: Vec<u32> = (0..self.geometry.extents).collect();
@@ -224,8 +229,8 @@ impl Replay<'_> {
     }
 }
 
-/// The records of a batch that its own checksum does not vouch for. None unless their lengths lead from the header to
-/// the end, and their count is the header's.
+/// Returns the records of a batch whose own checksum does not match. Returns `None` unless their
+/// lengths lead from the header to the end, and their count is that of the header.
 fn walk(batch: Option<&[u8]>, header: &BatchHeaderOnDisk, before: LogPosition) -> Option<Vec<Salvaged>> {
     let batch = batch?;
     let (mut at, mut records) = (HEADER_BYTES, Vec::new());
@@ -260,7 +265,8 @@ fn walk(batch: Option<&[u8]>, header: &BatchHeaderOnDisk, before: LogPosition) -
     (at == batch.len() && records.len() == header.records.get() as usize).then_some(records)
 }
 
-/// Whose record this seems to be: its payload is still one, though the checksum over all of it is wrong.
+/// Returns the bucket and key that a damaged record seems to be about, if its payload can still be
+/// decoded.
 pub(crate) fn probable_object(record: &[u8]) -> Option<(u32, Vec<u8>)> {
     let (envelope, rest) = RecordEnvelopeOnDisk::read_from_prefix(record).ok()?;
     let meta = rest.get(..envelope.meta_length.get() as usize)?;

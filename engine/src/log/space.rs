@@ -1,15 +1,17 @@
 //! The extents of a shard's log, and how much of each is still needed.
 //!
-//! Invariant: `live` of an extent is the sum of the record lengths that the index points at in it. It never
-//! grows again once the log has moved on, so an extent without live bytes stays without. `live` and `written` of the
-//! whole are the sums over the extents, kept as they change: they are asked for after every batch.
+//! Invariant: `live` of an extent is the sum of the lengths of its records that the index points
+//! at. It never grows again once the log has moved on, so an extent without live bytes stays
+//! without. `live` and `written` of the whole log are the sums over the extents. They are
+//! maintained with every change, because they are read after every batch.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::LogPosition;
 use crate::format::checkpoint::LogPlaceV1;
 
-/// An extent with so little live, in bytes, is nearly empty: one batch surely takes the copies of all of it.
+/// An extent with at most this many live bytes is nearly empty: one batch can hold the copies of
+/// all of them.
 pub const CRUMBS_BYTES: u64 = 128 << 10;
 
 struct LogExtent {
@@ -17,21 +19,23 @@ struct LogExtent {
     live: u64,
     written: u32,
     readers: u32,
-    /// Left out of the current checkpoint: goes back to the drive when its last reader is gone.
+    /// The current checkpoint does not name the extent. It is returned to the drive when its last
+    /// reader is gone.
     retired: bool,
 }
 
-/// See the module.
+/// The accounts of a log's extents.
 #[derive(Default)]
 pub struct LogSpace {
-    /// Oldest first; the last one is written to.
+    /// The extents, oldest first. The log is written to the last one.
     order: VecDeque<u32>,
     extents: HashMap<u32, LogExtent>,
     live: u64,
     written: u64,
-    /// Extents that the index does not point at and no checkpoint has let go of yet, the current one included.
+    /// Number of extents that the index does not point at and that no checkpoint has released yet.
+    /// It includes the current extent.
     empty: usize,
-    /// Extents with little live, but something, the current one included.
+    /// Number of extents that are nearly empty, but not empty. It includes the current extent.
     crumbs: usize,
 }
 
@@ -40,13 +44,16 @@ pub struct LogSpace {
 pub struct ClosedExtent {
     pub extent: u32,
     pub log_number: u64,
+    /// Bytes of records that the index points at.
     pub live: u64,
+    /// Bytes that hold batches.
     pub written: u32,
-    /// How many extents that the log still has were begun since.
+    /// Number of extents still in the log that were begun after this one.
     pub age: u64,
 }
 
 impl LogSpace {
+    /// Appends an extent to the log. Its batches end at byte `written`.
     pub fn add(&mut self, extent: u32, log_number: u64, written: u32) {
         let fresh = LogExtent { log_number, live: 0, written, readers: 0, retired: false };
         assert!(self.extents.insert(extent, fresh).is_none(), "extent {extent} is in the log already");
@@ -55,17 +62,17 @@ impl LogSpace {
         self.order.push_back(extent);
     }
 
-    /// Whether the log owns this extent.
+    /// Returns whether the log owns this extent.
     pub fn contains(&self, extent: u32) -> bool {
         self.extents.contains_key(&extent)
     }
 
-    /// The number of this extent, if the log owns it.
+    /// Returns the log extent number of this extent, if the log owns it.
     pub fn number_of(&self, extent: u32) -> Option<u64> {
         self.extents.get(&extent).map(|entry| entry.log_number)
     }
 
-    /// Whether the log owns this extent and the index points into it.
+    /// Returns whether the log owns this extent and the index points into it.
     pub fn has_live(&self, extent: u32) -> bool {
         self.extents.get(&extent).is_some_and(|extent| extent.live > 0)
     }
@@ -74,11 +81,12 @@ impl LogSpace {
         self.extents.keys().copied()
     }
 
-    /// Every extent with its live and written bytes, in no order.
+    /// Returns every extent with its live and its written bytes, in no order.
     pub fn each(&self) -> impl Iterator<Item = (u32, u64, u32)> + '_ {
         self.extents.iter().map(|(extent, entry)| (*extent, entry.live, entry.written))
     }
 
+    /// Adds live bytes to an extent.
     pub fn gain(&mut self, extent: u32, bytes: u32) {
         let before = self.get(extent).live;
         self.get(extent).live = before + u64::from(bytes);
@@ -87,6 +95,7 @@ impl LogSpace {
         self.empty -= usize::from(before == 0 && bytes > 0);
     }
 
+    /// Takes live bytes away from an extent.
     pub fn lose(&mut self, extent: u32, bytes: u32) {
         let before = self.get(extent).live;
         let live = before
@@ -99,19 +108,21 @@ impl LogSpace {
         self.live -= u64::from(bytes);
     }
 
+    /// Sets the end of the batches in an extent.
     pub fn wrote(&mut self, extent: u32, end: u32) {
         let before = std::mem::replace(&mut self.get(extent).written, end);
         self.written = self.written - u64::from(before) + u64::from(end);
     }
 
-    /// Keeps the extent; its log extent number says which of its lives this is.
+    /// Keeps the extent for a reader. Returns its log extent number, which tells this use of the
+    /// extent from a later one.
     pub fn pin(&mut self, extent: u32) -> u64 {
         let entry = self.get(extent);
         entry.readers += 1;
         entry.log_number
     }
 
-    /// Returns the extent when it was the last reader of a retired one.
+    /// Releases a pin. Returns the extent when this was the last reader of a retired one.
     pub fn unpin(&mut self, extent: u32) -> Option<u32> {
         let entry = self.get(extent);
         entry.readers -= 1;
@@ -119,7 +130,8 @@ impl LogSpace {
         last.then(|| self.remove(extent))
     }
 
-    /// What a checkpoint taken at `position` must name: extents with live records, and where the replay starts.
+    /// Returns what a checkpoint taken at `position` must name: the extents with live records and,
+    /// as the last one, the extent where the replay starts.
     pub fn needed(&self, position: &LogPosition) -> Vec<LogPlaceV1> {
         let place = |&extent: &u32| {
             let entry = &self.extents[&extent];
@@ -132,8 +144,8 @@ impl LogSpace {
         places
     }
 
-    /// A checkpoint that names only `kept` is in force. Extents older than that and not named leave; returns
-    /// those without readers.
+    /// Retires the extents that are older than the start of the replay and that the checkpoint now
+    /// in force does not name. Returns those without readers.
     pub fn retire(&mut self, kept: &[LogPlaceV1]) -> Vec<u32> {
         let start = kept.last().map(|place| place.extent);
         let kept: HashSet<u32> = kept.iter().map(|place| place.extent).collect();
@@ -157,7 +169,7 @@ impl LogSpace {
         gone
     }
 
-    /// Extents before the current one, oldest first.
+    /// Returns the extents before the current one, oldest first.
     pub fn closed(&self) -> impl Iterator<Item = ClosedExtent> + '_ {
         let current = self.order.back().copied();
         let ages = (0..self.order.len() as u64).rev();
@@ -175,18 +187,19 @@ impl LogSpace {
         )
     }
 
-    /// Extents that the next checkpoint lets go of, unless they are read just then.
+    /// Returns how many extents the next checkpoint releases, unless they have readers at that
+    /// time.
     pub fn empty(&self) -> usize {
         let current = self.order.back().is_some_and(|extent| self.extents[extent].live == 0);
         self.empty - usize::from(current)
     }
 
-    /// Live bytes of the whole log, and bytes written to it that are not live.
+    /// Returns the live bytes of the whole log, and the written bytes that are not live.
     pub fn live_and_dead(&self) -> (u64, u64) {
         (self.live, self.written.saturating_sub(self.live))
     }
 
-    /// Extents before the current one that are nearly empty.
+    /// Returns how many extents before the current one are nearly empty.
     pub fn nearly_empty(&self) -> usize {
         let current = self.order.back().is_some_and(|extent| is_crumbs(self.extents[extent].live));
         self.crumbs - usize::from(current)

@@ -1,15 +1,16 @@
-//! The group commit: one task for each shard turns the records that wait into batches.
+//! The group commit: one task for each shard turns the waiting records into batches.
 //!
-//! Invariants (law 1): (1) the batch is written; (2) it is durable, by a synchronous write or by a flush that
-//! started after the write; (3) the owner hears of it and changes its index, record by record in order; (4) those who
-//! wait are told.
+//! Invariants (law 1): (1) the batch is written; (2) it is durable, by a synchronous write or by a
+//! flush that started after the write; (3) the owner is told and changes its index, record by
+//! record in order; (4) those who wait are told.
 //!
-//! The log reads no meaning into records. It takes them encoded, each with a commit of its owner's, and gives the
-//! commits back through [`LogOwner`] with the places where the records are durable.
+//! The log reads no meaning into records. It takes them encoded, each with a commit of its owner,
+//! and returns the commits through [`LogOwner`] with the places where the records are durable.
 //!
-//! Each place of the log holds users' records once. A place is (log extent number, offset); the position where a life
-//! of the node begins may hold a torn batch of the life before. So the first batch of a life, written once it has a
-//! first record, only names another extent, where the records go: [`begin`].
+//! Users' records are written to each place of the log at most once. A place is (log extent number,
+//! offset). The position where a life of the node begins may hold a torn batch of the previous
+//! life. So the first batch of a life, which is written when the life has its first record, only
+//! names another extent, and the records go there: [`begin`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -29,89 +30,97 @@ use crate::hook::{Bug, Rare, reached};
 use crate::ring::{Buffer, Pool};
 use crate::sync::signal::Signal;
 
-/// Largest record that fits a batch.
+/// Bytes of the largest record that fits into a batch.
 pub const RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX - HEADER_BYTES - 8;
 
-/// A life that began on a full drive and lasts as long is not cut off like the ones before it, microseconds.
+/// A life that began with the last extents of a full drive and has lasted this many microseconds is
+/// not expected to be cut off soon.
 const TIGHT_US: u64 = 10_000_000;
-/// Bytes of the cleaner's copies in a batch: those who wait for the next one wait that much longer.
+/// The most bytes of the cleaner's copies in a batch. Users who wait for the next batch wait longer
+/// by the time to write them.
 const COPIES_BYTES_MAX: usize = 256 << 10;
 
 /// What the log needs of its owner, the shard.
 pub trait LogOwner: 'static {
-    /// What the owner gives with a record, and gets back with the place where the record is durable.
+    /// What the owner passes with a record, and gets back with the place where the record is
+    /// durable.
     type Commit;
 
-    /// The owner's log.
+    /// Returns the owner's log.
     fn log(&self) -> &Log<Self::Commit>;
 
-    /// These records are durable, at these places, in the order of the log. A barrier comes without a record, behind
-    /// everything that was queued before it.
+    /// Tells the owner that these records are durable, at these places, in the order of the log.
+    /// The commit of a barrier carries no record; everything that was queued before it is durable.
     fn durable(self: &Rc<Self>, records: impl Iterator<Item = (Self::Commit, RecordPlace)>);
 
-    /// A batch is through, and everybody who waited for the log's progress is awake.
+    /// Tells the owner that a batch is finished, and that the tasks that waited for the log's
+    /// progress were woken.
     fn batch_ended(self: &Rc<Self>);
 
-    /// Nothing of these was or will be written: there is no extent to go on in.
+    /// Hands the owner the commits whose records were not and will not be written, because there is
+    /// no extent in which the log could continue.
     fn refused(self: &Rc<Self>, commits: Vec<Self::Commit>);
 
-    /// A write or a flush failed: the owner's writing ends (law 3).
+    /// Tells the owner that a write or a flush failed. The owner writes nothing more (law 3).
     fn failed(self: &Rc<Self>, error: &DeviceError);
 
-    /// The log reaches to byte `end` of `extent` now.
+    /// Tells the owner that the log now reaches to byte `end` of `extent`.
     fn written(&self, extent: u32, end: u32);
 
-    /// The log goes on in `extent`, with this log extent number.
+    /// Tells the owner that the log continues in `extent`, with this log extent number.
     fn entered(&self, extent: u32, log_number: u64);
 
-    /// The log's next extent, at the worst out of what is held back.
+    /// Takes the log's next extent, if necessary one that is held back. Returns `None` if there is
+    /// none.
     fn take_extent(self: &Rc<Self>) -> impl Future<Output = Option<Taken>>;
 
-    /// An extent that the log does not need after all.
+    /// Returns an extent that the log does not need after all.
     fn give_extent(&self, extent: u32);
 
-    /// Whether a checkpoint would let go of extents of the log.
+    /// Returns whether a checkpoint would release extents of the log.
     fn has_empty_extents(&self) -> bool;
 
-    /// Takes a checkpoint; a failure is the owner's to report.
+    /// Takes a checkpoint. The owner reports a failure.
     fn checkpoint_for_log(self: &Rc<Self>) -> impl Future<Output = ()>;
 
-    /// Notes durably that this life has begun the log.
+    /// Records durably that this life has begun the log.
     ///
     /// # Errors
-    /// When the device failed: it may be noted or not.
+    /// Returns [`DeviceError`] when the device failed. The note may or may not be durable then.
     fn note_begun(self: &Rc<Self>) -> impl Future<Output = std::result::Result<(), DeviceError>>;
 }
 
-/// A record that waits, with what its owner does once it is durable.
+/// A waiting record, with the owner's commit.
 struct Pending<C> {
-    /// None: a barrier.
+    /// The encoded record; `None` for a barrier.
     record: Option<EncodedRecord>,
-    /// None: the log's own record.
+    /// The owner's commit; `None` for a record of the log itself.
     commit: Option<C>,
+    /// The record is the cleaner's copy.
     moved: bool,
 }
 
 impl<C> Pending<C> {
-    /// Bytes it takes in a batch.
+    /// Returns the bytes that it takes in a batch.
     fn padded_bytes(&self) -> usize {
         self.record.as_ref().map_or(0, |record| record.length().next_multiple_of(RECORD_ALIGNMENT))
     }
 }
 
-/// How much a log has done; for benchmarks and metrics.
+/// Counters of a log's work, for benchmarks and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogCounters {
     pub batches: u64,
     pub records: u64,
-    /// Batches made durable by a synchronous write; the others waited for a flush.
+    /// Batches that were made durable by a synchronous write. The others waited for a flush.
     pub synchronous_writes: u64,
+    /// Bytes written, including headers and padding.
     pub bytes: u64,
-    /// Records that the cleaner moved, bytes.
+    /// Bytes of the records that the cleaner moved.
     pub moved_bytes: u64,
 }
 
-/// What a log writes with.
+/// What a log needs in order to write.
 pub struct LogParts {
     pub shard: u16,
     pub geometry: Geometry,
@@ -121,28 +130,31 @@ pub struct LogParts {
     pub environment: Rc<dyn Environment>,
 }
 
-/// A shard's log: the records that wait, and where the next batch goes.
+/// A shard's log: the waiting records and the position of the next batch.
 pub struct Log<C> {
     parts: LogParts,
     waiting: RefCell<VecDeque<Pending<C>>>,
-    /// Of `waiting`.
+    /// Bytes of the records in `waiting`.
     queued_bytes: Cell<usize>,
-    /// The cleaner's copies. They give way to what waits.
+    /// The cleaner's copies, which give way to the records in `waiting`.
     copies: RefCell<VecDeque<Pending<C>>>,
-    /// Of the batch on its way to the device: behind the position, which has not moved yet.
+    /// Bytes of the batch that is being written. It lies at the position, which has not moved yet.
     writing_bytes: Cell<usize>,
-    /// This life of the node has written to the log. Before that nothing goes to the position but the batch that names
-    /// another extent: what a torn batch of the last life left there is never taken for a later record.
+    /// This life of the node has written to the log. Until then only a batch that names another
+    /// extent is written at the position, so what a torn batch of the last life left there is never
+    /// taken for a later record.
     begun: Cell<bool>,
-    /// A single block leads from the checkpoint in force to the position: a checkpoint comes before the first record.
+    /// The replay from the checkpoint in force to the position depends on a single block. So a
+    /// checkpoint is taken before the first record.
     by_copy: Cell<bool>,
-    /// This life began in an extent that was held back, and has found no other since.
+    /// This life began in an extent that was held back, and the log has not moved to one since that
+    /// was not.
     began_short: Cell<bool>,
-    /// It left the drive no extent more than the next life of each shard needs: until this time, or until the log
-    /// goes on in an extent that is not held back, the cleaner begins nothing that it could leave half done.
-    /// Monotonic, in us.
+    /// The beginning of this life left the drive no more extents than the next life of each shard
+    /// needs. Until this monotonic time in microseconds, or until the log continues in an extent
+    /// that is not held back, the cleaner starts nothing that it could leave half done.
     tight_until_us: Cell<u64>,
-    /// The current extent is one that was held back: its room is not for user data.
+    /// The current extent was held back, so its room is not for user data.
     borrowed: Cell<bool>,
     /// Raised when a batch was applied.
     progress: Signal,
@@ -150,7 +162,7 @@ pub struct Log<C> {
     position: Cell<LogPosition>,
     failed: Cell<bool>,
     stopped: Cell<bool>,
-    /// Extents taken ahead of need; free again after a crash.
+    /// Extents that were taken before they were needed. After a crash they are free again.
     spares: RefCell<VecDeque<Taken>>,
     counters: Cell<LogCounters>,
     /// Bytes written since the last checkpoint.
@@ -158,8 +170,9 @@ pub struct Log<C> {
 }
 
 impl<C> Log<C> {
-    /// A log that goes on at `position`. `begun`: nothing can have been written behind it, by an earlier life neither.
-    /// `by_copy`: a single block leads there from the checkpoint in force.
+    /// Creates a log that continues at `position`. With `begun` the caller states that nothing was
+    /// written behind it, not even by an earlier life. With `by_copy` it states that a single block
+    /// leads there from the checkpoint in force.
     pub fn new(parts: LogParts, position: LogPosition, begun: bool, by_copy: bool) -> Self {
         Self {
             parts,
@@ -183,10 +196,11 @@ impl<C> Log<C> {
         }
     }
 
-    /// Queues a record, or a barrier. From here on it happens whether or not anybody waits for it.
+    /// Queues a record, or a barrier. It is written whether or not anybody waits for it.
     ///
     /// # Errors
-    /// When the shard writes no more.
+    /// Returns [`EngineError::WritesStopped`] or [`EngineError::ShuttingDown`] when the shard
+    /// writes no more.
     pub fn push(&self, record: Option<EncodedRecord>, commit: C) -> Result<()> {
         self.check_open()?;
         let pending = Pending { record, commit: Some(commit), moved: false };
@@ -196,10 +210,11 @@ impl<C> Log<C> {
         Ok(())
     }
 
-    /// Queues a copy of the cleaner's, which gives way to what users wait for.
+    /// Queues a copy of the cleaner, which gives way to what users wait for.
     ///
     /// # Errors
-    /// When the shard writes no more.
+    /// Returns [`EngineError::WritesStopped`] or [`EngineError::ShuttingDown`] when the shard
+    /// writes no more.
     pub fn push_copy(&self, record: EncodedRecord, commit: C) -> Result<()> {
         self.check_open()?;
         let pending = Pending { record: Some(record), commit: Some(commit), moved: true };
@@ -215,70 +230,73 @@ impl<C> Log<C> {
         if self.stopped.get() { Err(EngineError::ShuttingDown) } else { Ok(()) }
     }
 
-    /// Where the next batch goes.
+    /// Returns the position of the next batch.
     pub fn position(&self) -> LogPosition {
         self.position.get()
     }
 
-    /// Bytes of users' records that wait.
+    /// Returns the bytes of users' records that wait.
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes.get()
     }
 
-    /// Whether a write or a flush failed.
+    /// Returns whether a write or a flush failed.
     pub fn has_failed(&self) -> bool {
         self.failed.get()
     }
 
-    /// Whether this life has written a record.
+    /// Returns whether this life has written a record.
     pub fn has_begun(&self) -> bool {
         self.begun.get()
     }
 
-    /// Whether this life began in an extent that was held back, and has found no other since.
+    /// Returns whether this life began in an extent that was held back and the log has not moved to
+    /// one since that was not.
     pub fn began_short(&self) -> bool {
         self.began_short.get()
     }
 
-    /// Whether this life began with the last extents of a full drive, not long ago.
+    /// Returns whether this life began, a short time ago, with the last extents of a full drive.
     pub fn is_tight(&self) -> bool {
         let until_us = self.tight_until_us.get();
         until_us > 0 && self.parts.environment.monotonic_us() < until_us
     }
 
-    /// Raised when a batch was applied, and when the log has failed.
+    /// Returns the signal that is raised when a batch was applied and when the log has failed.
     pub fn progress(&self) -> &Signal {
         &self.progress
     }
 
-    /// How much the log has done.
+    /// Returns the counters.
     pub fn counters(&self) -> LogCounters {
         self.counters.get()
     }
 
-    /// Bytes of the log that are not the cleaner's.
+    /// Returns the bytes of the log that are not the cleaner's copies.
     pub fn user_log_bytes(&self) -> u64 {
         let counters = self.counters.get();
         counters.bytes.saturating_sub(counters.moved_bytes)
     }
 
-    /// Bytes written since the last checkpoint.
+    /// Returns the bytes written since the last checkpoint.
     pub fn since_checkpoint(&self) -> u64 {
         self.since_checkpoint.get()
     }
 
-    /// A checkpoint begins at the position; gives the bytes since the last one.
+    /// Starts the count anew because a checkpoint begins at the position. Returns the bytes since
+    /// the last checkpoint.
     pub fn take_since_checkpoint(&self) -> u64 {
         self.since_checkpoint.replace(0)
     }
 
-    /// The checkpoint that took these bytes did not come into force.
+    /// Adds back the bytes that a checkpoint took with [`Self::take_since_checkpoint`], because the
+    /// checkpoint did not come into force.
     pub fn restore_since_checkpoint(&self, bytes: u64) {
         self.since_checkpoint.set(self.since_checkpoint.get() + bytes);
     }
 
-    /// Ends the writing; gives everything that waits, for the owner to refuse. Slices stay reserved: nobody may write
-    /// where a record that did reach the device could point.
+    /// Ends the writing and returns all waiting commits, for the owner to refuse. Their slices stay
+    /// reserved, because a record that did reach the device could point at them.
     #[must_use]
     pub fn fail(&self) -> Vec<C> {
         self.failed.set(true);
@@ -287,23 +305,24 @@ impl<C> Log<C> {
         commits
     }
 
-    /// The writer's task ends once nothing waits any more.
+    /// Makes the writer's task end once nothing waits any more.
     pub fn stop(&self) {
         self.stopped.set(true);
         self.work.raise();
     }
 
-    /// Extents taken ahead of need.
+    /// Returns the extents that were taken before they were needed.
     pub fn spare_extents(&self) -> Vec<u32> {
         self.spares.borrow().iter().map(|spare| spare.extent).collect()
     }
 
-    /// Their number.
+    /// Returns the number of extents that were taken before they were needed.
     pub fn spare_count(&self) -> usize {
         self.spares.borrow().len()
     }
 
-    /// Takes the extents that were taken ahead of need, if nothing waits that could need them.
+    /// Removes and returns the extents that were taken before they were needed, unless a record
+    /// waits that could need them.
     pub fn take_unneeded_spares(&self) -> Vec<u32> {
         if self.queued_bytes.get() > 0 {
             return Vec::new();
@@ -311,11 +330,12 @@ impl<C> Log<C> {
         std::mem::take(&mut *self.spares.borrow_mut()).into_iter().map(|spare| spare.extent).collect()
     }
 
-    /// Whether `bytes` more of user data fit behind all that waits, without an extent that is held back from `class`.
+    /// Returns whether `bytes` more of user data fit behind all that waits, without an extent that
+    /// is held back from `class`.
     pub fn has_room(&self, bytes: usize, class: Class) -> bool {
         let extent_bytes = self.parts.geometry.extent_bytes as usize;
         let needed = self.queued_bytes.get() + bytes;
-        // Each batch has a header and padding, and the extent's last block names the next one.
+        // Each batch has a header and padding, and the extent's last block names the next extent.
         let needed = needed + (needed / BATCH_BYTES_MAX + 2) * BLOCK_BYTES;
         let taken = self.position.get().offset as usize + self.writing_bytes.get() + BLOCK_BYTES;
         let usable = self.begun.get() && !self.borrowed.get();
@@ -325,13 +345,14 @@ impl<C> Log<C> {
         }
         let spares = self.spares.borrow();
         let spares = spares.iter().filter(|spare| !spare.held_back || class != Class::User).count();
-        // What does not fit at an extent's end leaves less than half of it.
+        // A record that does not fit at the end of an extent leaves less than half of the extent
+        // unused.
         needed <= current.saturating_sub(bytes) + spares * (extent_bytes / 2)
     }
 
-    /// Takes an extent for user data, as a spare one. While the log's current one is out of what is held back, the new
-    /// one goes back in its stead if that makes room for `bytes`: nothing is owed any more then. Gives the extent that
-    /// goes back.
+    /// Takes an extent for user data, as a spare one. If the current extent was held back, and
+    /// counting it as a normal one makes room for `bytes`, the new extent replaces it among those
+    /// held back. It is then returned, for the caller to give back.
     #[must_use]
     pub fn repay_or_spare(&self, taken: Taken, bytes: usize, class: Class) -> Option<u32> {
         if !taken.held_back && self.borrowed.replace(false) {
@@ -344,7 +365,7 @@ impl<C> Log<C> {
         None
     }
 
-    /// Whether a record waits, not only barriers.
+    /// Returns whether a record waits, and not only barriers.
     fn has_records(&self) -> bool {
         let is_record = |pending: &Pending<C>| pending.record.is_some();
         self.waiting.borrow().iter().any(is_record) || self.copies.borrow().iter().any(is_record)
@@ -354,7 +375,7 @@ impl<C> Log<C> {
         self.waiting.borrow().is_empty() && self.copies.borrow().is_empty()
     }
 
-    /// Everything that waits, the cleaner's copies last.
+    /// Removes all waiting commits. The cleaner's copies come last.
     fn take_all(&self) -> Vec<C> {
         self.queued_bytes.set(0);
         let mut all = std::mem::take(&mut *self.waiting.borrow_mut());
@@ -368,8 +389,9 @@ impl<C> Log<C> {
         self.counters.set(counters);
     }
 
-    /// Takes as many waiting records as fit into `room` bytes with the header, in order, and behind them copies of the
-    /// cleaner, which find some room in every batch: users who fill all of them wait for what the cleaner frees.
+    /// Takes as many waiting records as fit into `room` bytes with the header, in order, and after
+    /// them copies of the cleaner. Copies get some room in every batch, because users who fill all
+    /// batches wait for what the cleaner frees.
     fn collect(&self, room: usize) -> Vec<Pending<C>> {
         let (mut waiting, mut copies) = (self.waiting.borrow_mut(), self.copies.borrow_mut());
         let for_copies = if copies.is_empty() { 0 } else { COPIES_BYTES_MAX };
@@ -384,8 +406,9 @@ impl<C> Log<C> {
         batch
     }
 
-    /// Writes the records of one batch at `position` and makes it durable, a copy of it at byte `copy` of the extent
-    /// before that if one is wanted; moves the position behind it. Gives each record's offset, and the bytes written.
+    /// Writes the records of one batch at `position`, makes them durable and moves the position
+    /// behind them. If `copy` is given, a copy of the batch is written first, at that byte offset
+    /// of the extent. Returns each record's offset, and the bytes written.
     async fn write_batch(
         &self,
         position: LogPosition,
@@ -394,7 +417,7 @@ impl<C> Log<C> {
     ) -> std::result::Result<(Vec<u32>, u32), DeviceError> {
         let length = HEADER_BYTES + batch.iter().map(Pending::padded_bytes).sum::<usize>();
         if length == HEADER_BYTES {
-            // Barriers only: everything before them is durable already.
+            // The batch has only barriers, and everything before them is durable already.
             return Ok((vec![position.offset; batch.len()], 0));
         }
         let (shard, geometry) = (self.parts.shard, &self.parts.geometry);
@@ -443,7 +466,8 @@ impl<C> Log<C> {
     ) -> std::result::Result<(), DeviceError> {
         let LogParts { geometry, device, flush, environment, .. } = &self.parts;
         let offset = geometry.byte(position.extent, position.offset);
-        // Alone, a synchronous write is one round trip; while others flush anyway, joining them is cheaper for all.
+        // A synchronous write alone is one round trip. While others flush anyway, joining them is
+        // cheaper for all.
         let together = flush.busy();
         let durability = if together { Durability::Deferred } else { Durability::Immediate };
         let skips_flush = geometry.planted.is(Bug::SkipFlush);
@@ -465,8 +489,9 @@ impl<C> Log<C> {
         Ok(())
     }
 
-    /// Copies the records behind the header, each with the mark of its place; gives each one's offset in the extent.
-    /// Clears the padding: the buffer held other bytes before.
+    /// Copies the records behind the header, each with the mark of its place, and clears the
+    /// padding, because the buffer held other bytes before. Returns the offset of each record in
+    /// the extent.
     fn fill(&self, buffer: &mut [u8], batch: &[Pending<C>], position: LogPosition) -> Vec<u32> {
         let mut at = HEADER_BYTES;
         let mut offsets = Vec::with_capacity(batch.len());
@@ -484,14 +509,15 @@ impl<C> Log<C> {
         offsets
     }
 
-    /// The greatest log extent number is that of the next extent: greater than any that another life gave, also one of
-    /// which nothing is known any more.
+    /// Returns the log extent number of the next extent. It is greater than any that another life
+    /// has given, even if nothing is known of that life any more.
     fn next_log_number(&self) -> u64 {
         (self.position.get().log_number + 1).max(first_log_number(self.parts.geometry.epoch))
     }
 }
 
-/// The first record of a batch may go beyond `most`, up to `room`: it may be longer than that.
+/// Moves records into the batch until it has `most` bytes. Its first record may be longer than that
+/// and use all of `room`.
 fn take_fitting<C>(
     from: &mut VecDeque<Pending<C>>,
     batch: &mut Vec<Pending<C>>,
@@ -509,7 +535,7 @@ fn take_fitting<C>(
     }
 }
 
-/// Runs until the log is stopped. Spawned once for each shard.
+/// Runs the writer's task until the log is stopped. It is spawned once for each shard.
 pub async fn run<O: LogOwner>(owner: Rc<O>) {
     let log = owner.log();
     loop {
@@ -536,7 +562,7 @@ async fn write_next<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), Devic
     }
     let position = log.position.get();
     let room = log.parts.geometry.extent_bytes as usize - BLOCK_BYTES - position.offset as usize;
-    // Barriers need none.
+    // Barriers need no room in the extent.
     let room = if log.begun.get() { room.min(BATCH_BYTES_MAX) } else { BATCH_BYTES_MAX };
     let batch = log.collect(room);
     if batch.is_empty() {
@@ -562,7 +588,7 @@ async fn write_next<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), Devic
     Ok(())
 }
 
-/// Goes on to the next extent: its name is the last record of this one.
+/// Continues in the next extent, which the last record of this one names.
 async fn roll<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), DeviceError> {
     let log = owner.log();
     let Some(Taken { extent, held_back, .. }) = next_extent(owner).await else { return Ok(()) };
@@ -576,16 +602,19 @@ async fn roll<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), DeviceError
     name_and_enter(owner, extent, None).await
 }
 
-/// The first batch of a life: it names the extent where this life's records go. Behind it nothing follows in this
-/// extent that would tell of its loss, so the same bytes stand in the extent's last block too, which is kept for such
-/// batches: recovery goes on from whichever is whole. Where the position is close to the end already, recovery looks
-/// for the log in all extents, as behind every batch that names one. The superblock says, before anything of this life
-/// is acknowledged, that the log was begun: if both are lost one day, the shard does not open without the lives since.
+/// Writes the first batch of a life. It names the extent where this life's records go. Nothing
+/// follows it in this extent that would reveal its loss, so the same bytes are also written to the
+/// extent's last block, which is kept for such batches, and recovery continues from whichever is
+/// sound. If the position is already close to the end, recovery searches all extents for the log,
+/// as it does behind every batch that names an extent. Before anything of this life is
+/// acknowledged, the superblock records that the log was begun. So if the batch and its copy are
+/// both lost one day, the shard refuses to open instead of losing the lives since then.
 async fn begin<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), DeviceError> {
     let log = owner.log();
     let Some(mut taken) = next_extent(owner).await else { return Ok(()) };
-    // On a full drive life after life may begin and be cut off, each in an extent of those held back. A checkpoint lets
-    // go of what the lives before took; it comes first, as it may need the extent itself.
+    // On a full drive, life after life may begin and be cut off, each in an extent that was held
+    // back. A checkpoint releases what the previous lives took. It is taken first, because it may
+    // need the extent itself.
     let gains = taken.tight || owner.has_empty_extents();
     if taken.held_back && gains || log.by_copy.take() {
         owner.give_extent(taken.extent);
@@ -613,7 +642,8 @@ async fn begin<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), DeviceErro
     Ok(())
 }
 
-/// The extent where the log goes on; None when there is none, and all that waits was refused.
+/// Takes the extent in which the log continues. If there is none, it refuses all that waits and
+/// returns `None`.
 async fn next_extent<O: LogOwner>(owner: &Rc<O>) -> Option<Taken> {
     let log = owner.log();
     log.writing_bytes.set(0);
@@ -623,7 +653,8 @@ async fn next_extent<O: LogOwner>(owner: &Rc<O>) -> Option<Taken> {
         None => owner.take_extent().await,
     };
     let Some(taken) = next else {
-        // Cannot happen while enough is held back; refuse rather than stop the shard.
+        // This can not happen while enough extents are held back. Refusing is better than stopping
+        // the shard.
         owner.refused(log.take_all());
         return None;
     };
@@ -631,7 +662,7 @@ async fn next_extent<O: LogOwner>(owner: &Rc<O>) -> Option<Taken> {
     Some(taken)
 }
 
-/// Writes the batch that names `extent`, and goes on there.
+/// Writes the batch that names `extent`, and continues there.
 async fn name_and_enter<O: LogOwner>(
     owner: &Rc<O>,
     extent: u32,

@@ -1,14 +1,16 @@
-//! One region of huge-page memory per core, cut into aligned I/O buffers.
+//! The arena: one region of huge-page memory per core, divided into aligned I/O buffers.
 //!
 //! Invariants:
-//! - The region is mapped once, zeroed, and outlives every buffer cut from it (each holds the pool).
-//! - It is cut into 1 MiB chunks. A chunk is whole, or divided into equal buffers of one size class; it
-//!   becomes whole again when its last buffer returns. So no buffer crosses a chunk, and memory never grows.
-//! - Some chunks are for the log alone, so that commits go on when bodies hold the rest; and some for operations that
-//!   hold a buffer for one read or write only, so that a body that holds its data can write the block it still lacks.
-//!   Both draw on what is for all first.
-//! - A buffer that returns goes at once to whoever has waited longest among those that it, or the chunk it makes
-//!   whole, is good for. Nobody else is woken, and nothing that a waiter could use stays free.
+//! - The region is mapped once, zeroed, and outlives every buffer in it (each holds the pool).
+//! - It is divided into chunks of 1 MiB. A chunk is whole, or divided into equal buffers of one
+//!   size class; it becomes whole again when its last buffer returns. So no buffer crosses a chunk,
+//!   and memory never grows.
+//! - Some chunks are for the log alone, so that commits continue when bodies hold the rest. Some
+//!   are for operations that hold a buffer for one read or write only, so that a body that holds
+//!   its data can write the block it still lacks. Both use the chunks that are for all first.
+//! - A buffer that returns is given at once to the task that has waited longest among those that
+//!   it, or the chunk it completes, can serve. No other task is woken, and nothing that a waiting
+//!   task could use stays free.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -18,18 +20,18 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// Largest buffer, and the unit in which the arena is cut.
+/// Bytes of the largest buffer, and the unit into which the arena is divided.
 pub const CHUNK_BYTES: usize = 1 << 20;
-/// Alignment of every buffer: that of O_DIRECT on every device we know.
+/// Alignment of every buffer in bytes. O_DIRECT on every known device accepts it.
 pub const ALIGNMENT: usize = 4096;
 const CLASSES: [usize; 8] = [4096, 8192, 16384, 32768, 65536, 131_072, 262_144, CHUNK_BYTES];
 const HUGE_PAGE: usize = 2 << 20;
-/// Chunks that are for the log alone: they come first.
+/// Number of the chunks that are for the log alone. They come first.
 const LOG_CHUNKS: usize = 2;
-/// Those after them, for operations of one step.
+/// Number of the chunks, after those of the log, that are for operations of one step.
 const STEP_CHUNKS: usize = 1;
 
-/// For whom a buffer is. What is for all has chunks of its own too.
+/// The chunks that a buffer may come from. A part of the arena belongs to each share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Share {
     All,
@@ -53,16 +55,16 @@ struct Inner {
 }
 
 struct Free {
-    /// By share.
+    /// The free chunks of each [`Share`].
     parts: [Part; SHARES.len()],
-    /// For each chunk, its free buffers.
+    /// The free buffers of each chunk.
     slots: Vec<ChunkSlots>,
 }
 
 #[derive(Default)]
 struct Part {
     whole: Vec<u32>,
-    /// For each class, chunks that have at least one free buffer of it.
+    /// For each class, the chunks that have at least one free buffer of it.
     partial: [Vec<u32>; CLASSES.len()],
 }
 
@@ -72,7 +74,7 @@ impl Part {
     }
 }
 
-/// Those who wait, by share and class.
+/// The waiting tasks, by share and class.
 #[derive(Default)]
 struct Waiting {
     queues: [[Queue; CLASSES.len()]; SHARES.len()],
@@ -80,7 +82,7 @@ struct Waiting {
     count: usize,
 }
 
-/// Each with its turn.
+/// Waiting tasks, each with its turn.
 type Queue = VecDeque<(u64, Rc<Waiter>)>;
 
 #[derive(Default)]
@@ -95,9 +97,11 @@ struct ChunkSlots {
     used: u16,
 }
 
-/// Maps zeroed memory, in huge pages where there are some. `bytes` is a multiple of 2 MiB; whoever asks unmaps it.
+/// Maps zeroed memory, in huge pages where possible. `bytes` must be a multiple of 2 MiB. The
+/// caller unmaps it.
 pub(super) fn map_huge(bytes: usize) -> std::io::Result<NonNull<u8>> {
-    // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no other memory.
+    // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no other
+    // memory.
     let raw = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
@@ -111,16 +115,17 @@ pub(super) fn map_huge(bytes: usize) -> std::io::Result<NonNull<u8>> {
     if raw == libc::MAP_FAILED {
         return Err(std::io::Error::last_os_error());
     }
-    // SAFETY: the range lies within the mapping made above; the advice does not change its contents.
+    // SAFETY: the range is within the mapping made above, and the advice does not change its
+    // contents.
     unsafe { libc::madvise(raw, bytes, libc::MADV_HUGEPAGE) };
     NonNull::new(raw.cast::<u8>()).ok_or_else(std::io::Error::last_os_error)
 }
 
 impl Pool {
-    /// Maps `bytes` (rounded up to 2 MiB, at least 8 MiB).
+    /// Creates a pool of `bytes` (rounded up to 2 MiB, at least 8 MiB).
     ///
     /// # Errors
-    /// When the kernel refuses the mapping.
+    /// Returns an error when the kernel refuses the mapping.
     pub fn new(bytes: usize) -> std::io::Result<Self> {
         let mapped_bytes = bytes.max(4 * HUGE_PAGE).next_multiple_of(HUGE_PAGE) + HUGE_PAGE;
         let base = map_huge(mapped_bytes)?;
@@ -137,37 +142,38 @@ impl Pool {
         })))
     }
 
-    /// Start and length of the usable region, for registration with a ring.
+    /// Returns start and length of the usable region, for registration with a ring.
     pub fn region(&self) -> (*mut u8, usize) {
         (self.0.start(), self.0.chunks * CHUNK_BYTES)
     }
 
-    /// Byte offset of `buffer` within the region.
+    /// Returns the byte offset of `buffer` within the region.
     pub fn offset_of(&self, buffer: &Buffer) -> usize {
         buffer.chunk as usize * CHUNK_BYTES + buffer.slot as usize * CLASSES[buffer.class as usize]
     }
 
-    /// Chunks in all, and those that are wholly free.
+    /// Returns the number of chunks, and how many of them are completely free.
     pub fn chunks(&self) -> (usize, usize) {
         (self.0.chunks, self.0.free_chunks.get())
     }
 
-    /// A buffer of at least `length` bytes if one is free now of what is for all.
+    /// Returns a buffer of at least `length` bytes if one is free now among those for all.
     pub fn try_take(&self, length: usize) -> Option<Buffer> {
         self.take_from(class_of(length), Share::All)
     }
 
-    /// Waits for a buffer of at least `length` bytes of what is for all.
+    /// Waits for a buffer of at least `length` bytes among those for all.
     pub fn take(&self, length: usize) -> Take {
         self.take_for(length, Share::All)
     }
 
-    /// Waits for a buffer for one read or write: whoever gets it gives it back without waiting for another one.
+    /// Waits for a buffer for one read or write. Its holder must return it without waiting for
+    /// another buffer.
     pub fn take_for_step(&self, length: usize) -> Take {
         self.take_for(length, Share::Steps)
     }
 
-    /// Waits for a buffer for what commits need: batches, checkpoints, superblocks.
+    /// Waits for a buffer for batches, checkpoints or superblocks, which commits depend on.
     pub fn take_for_log(&self, length: usize) -> Take {
         self.take_for(length, Share::Log)
     }
@@ -230,7 +236,7 @@ impl Pool {
         }
     }
 
-    /// Gives what is free to those who wait for it, in the order in which they came.
+    /// Gives free buffers to the tasks that wait for them, in the order in which they came.
     fn hand_out(&self) {
         while let Some((class, share)) = self.next_to_serve() {
             let Some(buffer) = self.take_from(class, share) else { return };
@@ -248,7 +254,8 @@ impl Pool {
         }
     }
 
-    /// Class and share of whoever has waited longest among those for whom something is free.
+    /// Returns class and share of the task that has waited longest among those for whom a buffer is
+    /// free.
     fn next_to_serve(&self) -> Option<(usize, Share)> {
         let (free, waiting) = (self.0.free.borrow(), self.0.waiting.borrow());
         let has = |share: Share, class| free.parts[share as usize].has(class);
@@ -275,10 +282,10 @@ fn share_of(chunk: u32) -> Share {
     }
 }
 
-/// The first chunk that is for all.
+/// The number of the first chunk that is for all.
 const FOR_ALL: usize = LOG_CHUNKS + STEP_CHUNKS;
 
-/// A buffer on its way; its turn is lost when this is dropped.
+/// A future that resolves to a buffer. If it is dropped, its turn is lost.
 pub struct Take {
     pool: Pool,
     class: usize,
@@ -317,7 +324,8 @@ impl Future for Take {
 
 impl Drop for Take {
     fn drop(&mut self) {
-        // What was given already goes back, and to the next, with the waiter.
+        // A buffer that was already given is dropped with the waiter and so passed to the next
+        // task.
         let Some(waiter) = self.waiter.take() else { return };
         let mut waiting = self.pool.0.waiting.borrow_mut();
         let queue = &mut waiting.queues[self.share as usize][self.class];
@@ -337,12 +345,13 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // SAFETY: base and length are those of the mapping made in `new`; no buffer is left, each holds an Rc to us.
+        // SAFETY: base and length are those of the mapping made in `new`. No buffer is left,
+        // because each one holds an `Rc` to this.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.mapped_bytes) };
     }
 }
 
-/// An aligned piece of the arena, owned; it returns to its pool when dropped.
+/// An aligned piece of the arena. It returns to its pool when it is dropped.
 pub struct Buffer {
     pool: Pool,
     chunk: u32,
@@ -351,12 +360,12 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Usable bytes: its size class.
+    /// Returns the usable bytes, which are those of its size class.
     pub fn capacity(&self) -> usize {
         CLASSES[self.class as usize]
     }
 
-    /// The pool it returns to.
+    /// Returns the pool that the buffer returns to.
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
@@ -369,8 +378,8 @@ impl Buffer {
 impl Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        // SAFETY: the range lies in the mapping (chunk and slot are in bounds by construction), was zeroed by
-        // the kernel, and belongs to this buffer alone until it is dropped.
+        // SAFETY: the range is in the mapping (chunk and slot are in bounds by construction), was
+        // zeroed by the kernel, and belongs to this buffer alone until it is dropped.
         unsafe { std::slice::from_raw_parts(self.address(), self.capacity()) }
     }
 }
@@ -421,14 +430,14 @@ mod tests {
         assert_eq!(pool.chunks(), (chunks, chunks));
     }
 
-    /// Takes all that is for all, in whole chunks.
+    /// Takes everything that is for all, in whole chunks.
     fn hold_all(pool: &Pool) -> Vec<Buffer> {
         let held: Vec<Buffer> = std::iter::from_fn(|| pool.try_take(CHUNK_BYTES)).collect();
         assert_eq!(pool.chunks().1, LOG_CHUNKS + STEP_CHUNKS);
         held
     }
 
-    /// Counts how often it was woken.
+    /// A waker that counts how often it was woken.
     #[derive(Default)]
     struct Woken(AtomicUsize);
 
@@ -438,7 +447,7 @@ mod tests {
         }
     }
 
-    /// A task that waits, and how often it was woken.
+    /// A waiting task, and how often it was woken.
     struct Waits(Pin<Box<Take>>, Arc<Woken>);
 
     impl Waits {
@@ -469,7 +478,7 @@ mod tests {
         let pool = Pool::new(8 << 20).expect("map");
         let _held = hold_all(&pool);
         assert!(pool.try_take(4096).is_none());
-        // A chunk that the log has cut into pieces is still the log's, as is one of the steps.
+        // A chunk that the log has divided is still the log's, and likewise one of the steps.
         let logs = at_once(pool.take_for_log(4096)).expect("the log's");
         assert!(pool.try_take(4096).is_none(), "a piece of the log's chunk goes to a body");
         let steps = at_once(pool.take_for_step(4096)).expect("a step's");
@@ -493,17 +502,18 @@ mod tests {
         let mut second = Waits::on(pool.take(CLASSES[6]));
         let mut tiny = Waits::on(pool.take(4096));
         let woken = |all: [&Waits; 4]| all.map(Waits::woken);
-        // A quarter of a chunk: of no use to the first in line, nor to the last.
+        // A quarter of a chunk returns: the first task in line and the last one can not use it.
         small.pop();
         assert_eq!(woken([&large, &first, &second, &tiny]), [0, 1, 0, 0]);
-        // Who came later does not get it first.
+        // A task that came later does not get it first.
         assert!(pool.try_take(CLASSES[6]).is_none());
         let taken = first.poll().expect("given");
-        // A whole chunk is for whoever has waited longest.
+        // A whole chunk goes to the task that has waited longest.
         held.pop();
         assert_eq!(woken([&large, &first, &second, &tiny]), [1, 1, 0, 0]);
         assert!(large.poll().is_some_and(|buffer| buffer.capacity() == CHUNK_BYTES));
-        // It came back at once, and serves both that are left: a piece each, of one chunk and another.
+        // The chunk returns at once and serves the second task with a piece. The next chunk serves
+        // the last task.
         assert_eq!(woken([&large, &first, &second, &tiny]), [1, 1, 1, 0]);
         held.pop();
         assert_eq!(woken([&large, &first, &second, &tiny]), [1, 1, 1, 1]);

@@ -1,12 +1,15 @@
-//! A lean queue of block I/O for one thread: slots with a buffer each, nothing allocated for an operation.
+//! A queue of block I/O for one thread: slots with a buffer each, and no allocation for an
+//! operation.
 //!
-//! The benchmark's generator works with it; the engine's own [`Ring`](super::Ring) hands futures to tasks instead.
+//! The load generator of the benchmark uses it. The engine's own [`Ring`](super::Ring) hands
+//! futures to tasks instead.
 //!
 //! Invariants:
-//! - Slot `i` owns the bytes `i * stride..` of one mapping. While its operation is in flight they belong to the
-//!   kernel: [`Blocks::buffer`] refuses them, so nothing in this process reads or writes them then.
-//! - The mapping and the files live until the kernel is done with every operation. Should that not be found out
-//!   when the queue is dropped, the mapping stays.
+//! - Slot `i` owns the bytes `i * stride..` of one mapping. While its operation is in flight they
+//!   belong to the kernel: [`Blocks::buffer`] refuses them, so nothing in this process reads or
+//!   writes them then.
+//! - The mapping and the files live until the kernel has finished every operation. If this can not
+//!   be established when the queue is dropped, the mapping stays.
 //! - Each slot has at most one operation, so neither queue of the ring can overflow.
 
 use std::fs::File;
@@ -22,27 +25,27 @@ use super::uring::{RingError, setup_error};
 
 /// The kernel's limit for the entries of a ring.
 pub const DEPTH_MAX: u32 = 32_768;
-/// Largest buffer of a slot: a registered buffer may be at most 1 GiB.
+/// Bytes of the largest buffer of a slot: a registered buffer may be at most 1 GiB.
 pub const BUFFER_BYTES_MAX: usize = 1 << 30;
 const PAGE: usize = 4096;
 const HUGE_PAGE: usize = 2 << 20;
-/// `BLOCK_URING_CMD_DISCARD`, Linux 6.12: `_IO(0x12, 0)`.
+/// The command `BLOCK_URING_CMD_DISCARD` of Linux 6.12: `_IO(0x12, 0)`.
 const DISCARD_COMMAND: u32 = 0x1200;
 
-/// What is done with the slot's buffer or the file.
+/// The kind of an operation on a slot's buffer and a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockVerb {
     Read,
     Write,
-    /// RWF_DSYNC.
+    /// A write with RWF_DSYNC.
     WriteDurable,
-    /// RWF_SYNC: the file's times are durable too.
+    /// A write with RWF_SYNC, which makes the file's times durable too.
     WriteSynced,
-    /// fsync.
+    /// An fsync.
     Flush,
-    /// fdatasync.
+    /// An fdatasync.
     FlushData,
-    /// Of a block device; the buffer is not used.
+    /// A discard on a block device. The buffer is not used.
     Discard,
 }
 
@@ -52,14 +55,17 @@ pub struct BlockOperation {
     pub verb: BlockVerb,
     /// Index of the file, as given to [`Blocks::new`].
     pub file: u32,
+    /// Byte offset in the file.
     pub offset: u64,
+    /// Length in bytes.
     pub length: u64,
 }
 
-/// The end of an operation: bytes or -errno.
+/// A completed operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockDone {
     pub slot: u32,
+    /// Bytes transferred, or -errno.
     pub result: i32,
 }
 
@@ -67,27 +73,28 @@ pub struct BlockDone {
 #[derive(Clone, Copy)]
 struct Flight {
     operation: BlockOperation,
-    /// How it was asked, if it is a discard.
+    /// The operation is a discard and was requested as a hole in a file.
     by_hole: bool,
 }
 
-/// See the module.
+/// A queue of block I/O.
 pub struct Blocks {
     uring: IoUring,
     memory: Memory,
     slots: Vec<Option<Flight>>,
     in_flight: usize,
     registered: bool,
-    /// The kernel has no command for discards.
+    /// The kernel has no command for discards, so they are requested as holes.
     discard_by_hole: bool,
     files: Vec<File>,
 }
 
 impl Blocks {
-    /// A queue of `depth` slots with `buffer_bytes` each, over `files`.
+    /// Creates a queue of `depth` slots with `buffer_bytes` each, over `files`.
     ///
     /// # Errors
-    /// When the ring or the memory can not be had; a [`RingError`] says what to change.
+    /// Returns a [`RingError`] that says what to change when the ring or the memory is not
+    /// available.
     pub fn new(depth: u32, buffer_bytes: usize, files: Vec<File>) -> Result<Self, RingError> {
         assert!((1..=DEPTH_MAX).contains(&depth), "a depth of {depth}, allowed are 1 to {DEPTH_MAX}");
         assert!(buffer_bytes <= BUFFER_BYTES_MAX, "{buffer_bytes} bytes, at most {BUFFER_BYTES_MAX}");
@@ -98,40 +105,42 @@ impl Blocks {
             .register_files(&descriptors)
             .map_err(|error| RingError::Other { step: "register the files", error })?;
         let memory = Memory::new(depth as usize, buffer_bytes).map_err(RingError::Arena)?;
-        // Without enough locked memory, or more buffers than the kernel takes, the pages are pinned each time.
+        // If too little memory may be locked, or there are more buffers than the kernel accepts,
+        // the pages are pinned for each operation.
         let registered = memory.register(&uring).is_ok();
         let slots = vec![None; depth as usize];
         Ok(Self { uring, memory, slots, in_flight: 0, registered, discard_by_hole: false, files })
     }
 
-    /// Whether the buffers stay pinned in the kernel between operations.
+    /// Returns whether the buffers stay pinned in the kernel between operations.
     pub fn has_registered_buffers(&self) -> bool {
         self.registered
     }
 
-    /// Operations submitted and not reaped.
+    /// Returns the number of operations that were submitted and not reaped.
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// The files, in order.
+    /// Returns the files, in the order given to [`Self::new`].
     pub fn files(&self) -> &[File] {
         &self.files
     }
 
-    /// The buffer of a free slot.
+    /// Returns the buffer of a free slot.
     ///
     /// # Panics
-    /// When an operation of the slot is in flight.
+    /// Panics when an operation of the slot is in flight.
     pub fn buffer(&mut self, slot: u32) -> &mut [u8] {
         assert!(self.slots[slot as usize].is_none(), "slot {slot} is in flight: its buffer is the kernel's");
         self.memory.slot(slot as usize)
     }
 
-    /// Queues an operation; the kernel sees it at the next [`Blocks::hand_over`] or [`Blocks::reap`].
+    /// Queues an operation. The kernel sees it at the next [`Blocks::hand_over`] or
+    /// [`Blocks::reap`].
     ///
     /// # Panics
-    /// When the slot is in flight, the file unknown, or the length beyond the buffer.
+    /// Panics when the slot is in flight, the file is unknown, or the length exceeds the buffer.
     pub fn submit(&mut self, slot: u32, operation: BlockOperation) {
         assert!(self.slots[slot as usize].is_none(), "slot {slot} is in flight already");
         assert!((operation.file as usize) < self.files.len(), "there is no file {}", operation.file);
@@ -140,19 +149,21 @@ impl Blocks {
         self.in_flight += 1;
     }
 
-    /// Hands over what is queued and does not wait. What the kernel does not take now goes with the next call.
+    /// Hands what is queued to the kernel, without waiting. What the kernel does not accept now is
+    /// handed over by the next call.
     ///
     /// # Errors
-    /// When the ring itself is broken.
+    /// Returns an error when the ring itself is broken.
     pub fn hand_over(&mut self) -> io::Result<()> {
         self.uring.submit().map(|_| ()).or_else(go_on)
     }
 
-    /// Hands over what is queued and waits until `at_least` operations are done, or for `timeout`; what is done is
-    /// added to `done`. Fewer come back when the time is up or a signal arrived.
+    /// Hands what is queued to the kernel and waits until `at_least` operations are complete, or
+    /// for `timeout`. Completed operations are added to `done`. They are fewer when the timeout has
+    /// passed or a signal arrived.
     ///
     /// # Errors
-    /// When the ring itself is broken.
+    /// Returns an error when the ring itself is broken.
     pub fn reap(
         &mut self,
         at_least: usize,
@@ -195,8 +206,8 @@ impl Blocks {
 
     fn push(&mut self, slot: u32, operation: &BlockOperation) {
         let entry = self.entry(slot, operation).user_data(u64::from(slot));
-        // SAFETY: buffer, files and ring live until the operation was reaped (see the module), and the length was
-        // checked against the buffer.
+        // SAFETY: buffer, files and ring live until the operation was reaped (the second invariant
+        // above), and the length was checked against the buffer.
         let pushed = unsafe { self.uring.submission().push(&entry) };
         pushed.unwrap_or_else(|_| panic!("the ring has fewer entries than the queue has slots"));
     }
@@ -267,7 +278,8 @@ impl Drop for Blocks {
     }
 }
 
-/// A signal, a shortage that passes, and the end of a wait leave the ring as it was: the next call tries again.
+/// Ignores errors that leave the ring intact, after which the next call tries again: a signal, a
+/// temporary shortage, and the end of a wait.
 fn go_on(error: io::Error) -> io::Result<()> {
     match error.raw_os_error() {
         Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ETIME) => Ok(()),
@@ -279,15 +291,15 @@ fn is_unknown_command(result: i32) -> bool {
     matches!(-result, libc::EOPNOTSUPP | libc::EINVAL | libc::ENOTTY)
 }
 
-/// With the cheapest way to complete that the kernel has: completions are then done by this thread when it waits,
-/// without interrupting it.
+/// Creates a ring with the cheapest way of completion that the kernel has. The cheapest one is that
+/// this thread processes completions when it waits, without being interrupted.
 fn build_ring(depth: u32) -> Result<IoUring, RingError> {
     let deferred = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(depth);
     let cooperative = |_| IoUring::builder().setup_coop_taskrun().build(depth);
     deferred.or_else(cooperative).or_else(|_| IoUring::new(depth)).map_err(setup_error)
 }
 
-/// The mapping that the slots' buffers lie in.
+/// The mapping that holds the buffers of the slots.
 struct Memory {
     base: NonNull<u8>,
     mapped_bytes: usize,
@@ -311,14 +323,14 @@ impl Memory {
 
     fn slot(&mut self, slot: usize) -> &mut [u8] {
         assert!(slot < self.slots, "slot {slot} of {}", self.slots);
-        // SAFETY: the range lies within the mapping, which is zeroed and lives as long as `self`; slots do not
-        // overlap, and the caller has made sure that the kernel does not use this one.
+        // SAFETY: the range is within the mapping, which is zeroed and lives as long as `self`.
+        // Slots do not overlap, and the caller has made sure that the kernel does not use this one.
         unsafe {
             std::slice::from_raw_parts_mut(self.base.as_ptr().add(slot * self.stride), self.buffer_bytes)
         }
     }
 
-    /// Whole slots in one registered buffer.
+    /// Returns the number of whole slots in one registered buffer.
     fn slots_per_piece(&self) -> usize {
         BUFFER_BYTES_MAX / self.stride
     }
@@ -337,7 +349,8 @@ impl Memory {
                 iov_len: piece_bytes.min(length - at),
             })
             .collect();
-        // SAFETY: the pieces lie in the mapping, which outlives the ring's use of it (see the module).
+        // SAFETY: the pieces are in the mapping, which outlives the ring's use of it (the second
+        // invariant above).
         unsafe { uring.submitter().register_buffers(&pieces) }
     }
 }
@@ -345,7 +358,8 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         if !self.abandoned {
-            // SAFETY: the mapping was made by `new` with this length, and no operation uses it any more.
+            // SAFETY: the mapping was made by `new` with this length, and no operation uses it any
+            // more.
             unsafe { libc::munmap(self.base.as_ptr().cast(), self.mapped_bytes) };
         }
     }
@@ -401,7 +415,7 @@ mod tests {
 
     #[test]
     fn discards_fall_back_to_holes_where_there_is_no_command() {
-        // A plain file knows no such command, as a block device of an older kernel does not.
+        // A plain file does not know this command, like a block device of an older kernel.
         let mut blocks = Blocks::new(4, 4096, vec![file_with(&[7; 32_768])]).unwrap();
         (0..3).for_each(|slot| {
             blocks.submit(slot, operation(BlockVerb::Discard, 4096 * u64::from(slot), 4096));

@@ -1,4 +1,4 @@
-//! The engine's ring, for whoever owns the thread.
+//! The interface to the engine's ring for the owner of the thread.
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -8,19 +8,22 @@ use futures_util::future::select;
 use super::Ring;
 use crate::env::Environment;
 
-/// How long nothing is tried again that the kernel refused while it had nothing to complete.
+/// Milliseconds after which refused entries are offered again when the kernel has nothing to
+/// complete.
 const REFUSED_PAUSE_MS: u64 = 1;
 
-/// The loop is: when [`Driver::pending`] resolves, [`Driver::submit`] and [`Driver::reap`]; and [`Driver::attend`] for
-/// what comes in.
+/// Drives the ring of one core. The loop of the thread's owner calls [`Driver::submit`] and
+/// [`Driver::reap`] when [`Driver::pending`] resolves, and runs [`Driver::attend`] for completions
+/// and messages.
 #[derive(Clone)]
 pub struct Driver {
     ring: Ring,
     environment: Rc<dyn Environment>,
 }
 
-/// Reaps first, arms after: `ready` waits for something to reap, and does not wait when there is something already.
-/// The other way round, what came in between would be seen only with the next completion. Ends when `ready` says so.
+/// Reaps first and waits afterwards: `ready` waits for something to reap, and does not wait when
+/// there is something already. In the reverse order, what arrives in between would be seen only
+/// with the next completion. The loop ends when `ready` returns false.
 pub(crate) async fn attend(mut reap: impl FnMut(), mut ready: impl AsyncFnMut() -> bool) {
     loop {
         reap();
@@ -35,21 +38,23 @@ impl Driver {
         Self { ring, environment }
     }
 
-    /// Readable (POLLIN) when completions or messages from other cores wait to be reaped.
+    /// Returns a descriptor that is readable (POLLIN) when completions or messages from other cores
+    /// wait to be reaped.
     pub fn raw_fd(&self) -> i32 {
         self.ring.raw_fd()
     }
 
-    /// The same, as a descriptor of one's own.
+    /// Returns a duplicate of [`Self::raw_fd`] that the caller owns.
     ///
     /// # Errors
-    /// When the process has no descriptor left.
+    /// Returns an error when the process has no descriptor left.
     pub fn duplicate_fd(&self) -> std::io::Result<std::os::fd::OwnedFd> {
         self.ring.duplicate_fd()
     }
 
-    /// Resolves when operations wait to be submitted. What the kernel has refused waits for a completion, or for a
-    /// moment when there is none: a task that submits after each call does not spin. For one waiting task.
+    /// Resolves when operations wait to be submitted. After a refusal by the kernel it resolves at
+    /// the next completion or after a pause, so that a task that submits after each call does not
+    /// spin. Only one task may wait.
     pub async fn pending(&self) {
         self.ring.pending().await;
         if self.ring.is_refused() {
@@ -57,34 +62,37 @@ impl Driver {
         }
     }
 
-    /// Hands what is queued to the kernel; does not wait.
+    /// Hands what is queued to the kernel, without waiting.
     pub fn submit(&self) {
         self.ring.submit();
     }
 
-    /// Whether the kernel did not take what it was offered last. A loop that is idle then must not wait for the
-    /// descriptor alone: perhaps nothing is under way that could wake it.
+    /// Returns whether the kernel has refused what it was offered last. An idle loop must then not
+    /// wait for the descriptor alone, because there may be no operation in flight that could wake
+    /// it.
     pub fn is_refused(&self) -> bool {
         self.ring.is_refused()
     }
 
-    /// Takes completions and wakes their tasks; returns how many. No system call, unless the completion queue was too
-    /// small.
+    /// Takes completions and wakes their tasks. Returns their number. It makes no system call
+    /// unless the completion queue was too small.
     pub fn reap(&self) -> usize {
         self.ring.reap()
     }
 
-    /// Reaps for as long as `ready` gives true, which resolves when [`Driver::raw_fd`] is readable.
+    /// Reaps in a loop until `ready` returns false. `ready` must resolve when [`Driver::raw_fd`] is
+    /// readable.
     pub async fn attend(&self, ready: impl AsyncFnMut() -> bool) {
         attend(|| _ = self.reap(), ready).await;
     }
 
-    /// Submits, then blocks until there is at least one completion (for loops that own the thread alone).
+    /// Submits, then blocks until there is at least one completion. It is for loops that own the
+    /// thread alone.
     pub fn submit_and_wait(&self) {
         self.ring.submit_and_wait();
     }
 
-    /// Operations the kernel has not answered yet.
+    /// Returns the number of operations that the kernel has not answered yet.
     pub fn in_flight(&self) -> usize {
         self.ring.in_flight()
     }
@@ -106,7 +114,7 @@ mod tests {
     use crate::ring::Pool;
     use crate::ring::uring::Target;
 
-    /// Time that passes when the test says so.
+    /// A clock that advances only when the test says so.
     #[derive(Default)]
     struct Stopped {
         sleeps: Cell<u64>,
@@ -143,14 +151,15 @@ mod tests {
         future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
-    /// A refused submission made the server's task call the kernel again and again, and nothing else ever ran.
+    /// A refused submission made the server's task call the kernel again and again, and no other
+    /// task ever ran.
     #[test]
     fn a_refused_submission_waits_for_time_or_a_completion() {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let pool = Pool::new(0).expect("memory");
         let peers = Arc::new(vec![AtomicI32::new(-1)]);
         let ring = Ring::new(0, peers, &[reader.as_raw_fd()], pool.clone(), false).expect("a ring");
-        // Closed before the ring waits for a read, should the test fail.
+        // The pipe is closed before the ring waits for a read, should the test fail.
         let mut writer = writer;
         let environment = Rc::new(Stopped::default());
         let driver = Driver::new(ring.clone(), environment.clone());

@@ -1,14 +1,16 @@
-//! Messages between cores: one wait-free single-producer single-consumer queue for each ordered pair.
+//! Messages between cores: one wait-free single-producer single-consumer queue for each ordered
+//! pair.
 //!
 //! Invariants:
-//! - Messages from one core to another arrive in the order they were sent.
-//! - `notified` of a core is set by the sender who then must wake it, and cleared by the core before it drains. Both
-//!   exchange the word, so that they are ordered: a sender that finds it set has set its message before the core
-//!   cleared it, and the drain that follows sees the message; one that finds it clear wakes the core.
-//! - A full queue never blocks and never loses: the sender keeps the overflow and tries again, and wakes the core
-//!   again when it put something in.
+//! - Messages from one core to another arrive in the order in which they were sent.
+//! - `notified` of a core is set by the sender that must then wake it, and cleared by the core
+//!   before it drains. Both exchange the word, so that they are ordered: a sender that finds it set
+//!   has pushed its message before the core clears it, and the drain that follows sees the message;
+//!   a sender that finds it clear wakes the core.
+//! - A full queue never blocks and never loses: the sender keeps the overflow and tries again, and
+//!   wakes the core again when it has pushed something.
 //!
-//! `model.rs` checks this over every order of two and three threads.
+//! `model.rs` checks this for every interleaving of two and three threads.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -19,24 +21,24 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::sync::shared::SharedWord;
 
-/// Wakes another core whose mailbox has something.
+/// Wakes another core whose mailbox has messages.
 pub trait Notifier {
-    /// Makes core `target` drain its mailbox soon. Never blocks.
+    /// Makes core `target` drain its mailbox soon. It never blocks.
     fn notify(&self, target: usize);
 }
 
-/// The end of a queue that messages go into.
+/// The sending end of a queue.
 pub trait Sender<M> {
-    /// Gives the message back when the queue is full.
+    /// Pushes the message, or returns it when the queue is full.
     fn push(&mut self, message: M) -> Option<M>;
 }
 
-/// The end of a queue that messages come out of.
+/// The receiving end of a queue.
 pub trait Receiver<M> {
     fn pop(&mut self) -> Option<M>;
 }
 
-/// What mailboxes are made of: [`Standard`], or what the model checker watches.
+/// The parts that mailboxes are made of: [`Standard`], or those that the model checker watches.
 pub trait Parts<M> {
     type Word: SharedWord;
     type Sender: Sender<M>;
@@ -44,10 +46,10 @@ pub trait Parts<M> {
     fn queue(capacity: usize) -> (Self::Sender, Self::Receiver);
 }
 
-/// Atomics of the processor, and `rtrb`.
+/// The atomics of the processor, and queues of `rtrb`.
 pub struct Standard;
 
-/// One core's ends of all queues. `M` is the message.
+/// One core's ends of all queues. `M` is the type of messages.
 pub struct Mailbox<M, P: Parts<M> = Standard> {
     own: usize,
     outgoing: Vec<RefCell<Outgoing<M, P>>>,
@@ -61,7 +63,7 @@ struct Outgoing<M, P: Parts<M>> {
 }
 
 impl<M, P: Parts<M>> Mailbox<M, P> {
-    /// The mailboxes of `cores` cores, each queue `capacity` messages long: at least one.
+    /// Creates the mailboxes of `cores` cores. Each queue holds `capacity` messages, at least one.
     pub fn mesh(cores: usize, capacity: usize) -> Vec<Self> {
         assert!(capacity > 0, "a queue without room never passes a message on");
         let notified: Arc<Vec<P::Word>> = Arc::new((0..cores).map(|_| P::Word::new(0)).collect());
@@ -85,7 +87,8 @@ impl<M, P: Parts<M>> Mailbox<M, P> {
         boxes
     }
 
-    /// Sends to another core. Returns whether something had to overflow: then call [`Mailbox::retry`] soon.
+    /// Sends a message to another core. Returns whether messages had to overflow;
+    /// [`Mailbox::retry`] must then be called soon.
     pub fn send(&self, target: usize, message: M, notifier: &dyn Notifier) -> bool {
         assert_ne!(target, self.own, "a core does not send messages to itself");
         let overflowed = {
@@ -97,7 +100,7 @@ impl<M, P: Parts<M>> Mailbox<M, P> {
         overflowed
     }
 
-    /// Tries the overflow again; returns whether some is left.
+    /// Tries to push the overflow again. Returns whether some of it is left.
     pub fn retry(&self, notifier: &dyn Notifier) -> bool {
         let mut left = false;
         for target in (0..self.outgoing.len()).filter(|&target| target != self.own) {
@@ -113,7 +116,7 @@ impl<M, P: Parts<M>> Mailbox<M, P> {
         left
     }
 
-    /// Hands every waiting message to `receive`, in order for each sender.
+    /// Passes every waiting message to `receive`, in the order of sending for each sender.
     pub fn drain(&self, mut receive: impl FnMut(M)) {
         self.notified[self.own].exchange(0);
         for incoming in &self.incoming {
@@ -123,7 +126,7 @@ impl<M, P: Parts<M>> Mailbox<M, P> {
         }
     }
 
-    /// Lets go of the queue before the message runs.
+    /// Takes a message and releases the queue before the message is handled.
     fn next(incoming: &RefCell<Option<P::Receiver>>) -> Option<M> {
         incoming.borrow_mut().as_mut()?.pop()
     }

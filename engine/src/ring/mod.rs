@@ -1,11 +1,12 @@
-//! The core's io_uring: buffers, submission, completion, and the mailboxes between cores.
+//! A core's io_uring: buffers, submission, completion, and the mailboxes between cores.
 //!
 //! Invariants:
-//! - A buffer given to the kernel stays in the ring's table until its completion arrives, also when the future
-//!   that waits for it was dropped.
-//! - A ring is used by the one thread that made it. Only [`mailbox`] is shared between cores, without locks.
-//! - `unsafe` is confined to `arena.rs` (memory), `uring.rs` and `submission.rs` (queue entries) and `blocks.rs` (both,
-//!   for the benchmark).
+//! - A buffer that was given to the kernel stays in the ring's table until its completion arrives,
+//!   even if the future that waits for it was dropped.
+//! - A ring is used only by the thread that made it. Only [`mailbox`] is shared between cores,
+//!   without locks.
+//! - `unsafe` is confined to `arena.rs` (memory), `uring.rs` and `submission.rs` (queue entries)
+//!   and `blocks.rs` (both, for the benchmark).
 
 pub mod arena;
 pub mod blocks;

@@ -1,9 +1,10 @@
-//! Mailboxes, the wake-up and the loop's order under `loom`: every order of two or three threads.
+//! Mailboxes, the wake-up and the order of the loop under `loom`: every interleaving of two or
+//! three threads.
 //!
 //! Invariants:
-//! - The mailbox and the loop are the engine's own code; queue, words and kernel are replaced by ones that loom
-//!   watches. The queue synchronises no more than `rtrb` does, so it hides nothing.
-//! - A lost wake-up is a thread that sleeps for ever: loom reports it as a deadlock.
+//! - The mailbox and the loop are the engine's own code; queue, words and kernel are replaced by
+//!   ones that loom watches. The queue synchronises no more than `rtrb` does, so it hides nothing.
+//! - A lost wake-up is a thread that sleeps for ever, which loom reports as a deadlock.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -21,7 +22,7 @@ type ModelBox = Mailbox<u64, Modelled>;
 
 struct Modelled;
 
-/// A ring of words between one sender and one receiver.
+/// A ring buffer of words between one sender and one receiver.
 struct Ring {
     slots: Vec<AtomicU64>,
     pushed: AtomicUsize,
@@ -66,10 +67,10 @@ impl Receiver<u64> for End {
     }
 }
 
-/// How a loop waits for its ring.
+/// The way in which a loop waits for its ring.
 #[derive(Clone, Copy)]
 enum Trigger {
-    /// Arming a poll looks whether something is there (the server's loop).
+    /// Arming a poll checks whether a completion is there (the server's loop).
     Level,
     /// An event is kept from the completion until it is waited for (the loop of the tools).
     Edge,
@@ -122,8 +123,8 @@ impl Notifier for Wire {
     }
 }
 
-/// Runs the engine's loop on core `own` until `count` messages came. Reaps as [`super::Ring`] does: the completions
-/// first, then the mailbox.
+/// Runs the engine's loop on core `own` until `count` messages have come. It reaps as
+/// [`super::Ring`] does: the completions first, then the mailbox.
 fn receive(own: usize, mailbox: &ModelBox, kernel: &Kernel, count: usize, mut each: impl FnMut(u64)) {
     let (reaped, received) = (Cell::new(0), Cell::new(0));
     let reap = || {
@@ -161,7 +162,7 @@ fn check(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
     model.check(scenario);
 }
 
-/// Senders with a range of messages each, and one receiver.
+/// Runs senders with a range of messages each, and one receiver.
 fn many_to_one(senders: u64, each: u64, capacity: usize, trigger: Trigger, preemptions: usize) {
     check(preemptions, move || {
         let mut mesh: VecDeque<ModelBox> = Mailbox::mesh(senders as usize + 1, capacity).into();
@@ -184,8 +185,8 @@ fn many_to_one(senders: u64, each: u64, capacity: usize, trigger: Trigger, preem
     });
 }
 
-/// A mailbox that forgot the notice after it drained instead of before was woken for the last time by a message that
-/// it did not see.
+/// A mailbox that cleared the notice after it had drained, and not before, was woken for the last
+/// time by a message that it did not see.
 #[test]
 fn no_wake_up_is_lost() {
     for trigger in [Trigger::Level, Trigger::Edge] {
@@ -194,7 +195,7 @@ fn no_wake_up_is_lost() {
     many_to_one(2, 1, 1, Trigger::Level, 3);
 }
 
-/// A sender that put in what had not fitted, and did not notify again, left it there.
+/// A sender that passed on its overflow and did not notify again left it unseen.
 #[test]
 fn no_wake_up_is_lost_through_a_full_queue() {
     for trigger in [Trigger::Level, Trigger::Edge] {
@@ -203,7 +204,7 @@ fn no_wake_up_is_lost_through_a_full_queue() {
     many_to_one(1, 4, 2, Trigger::Level, 2);
 }
 
-/// Each core sends to the other and receives: the notices of the two do not take each other's place.
+/// Each core sends to the other one and receives. The notices of the two do not replace each other.
 #[test]
 fn two_cores_wake_each_other() {
     check(3, || {

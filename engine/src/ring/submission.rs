@@ -1,12 +1,14 @@
-//! The way into the kernel: what waits to be handed over, and what becomes of it when the kernel does not take it.
+//! Submission to the kernel: the entries that wait to be handed over, and the handling of those
+//! that the kernel refuses.
 //!
 //! Invariants:
-//! - Entries are handed over in the order they were pushed. None is lost: what the kernel does not take, it is offered
-//!   again.
-//! - A refusal (EAGAIN: no memory, EBUSY: the completion queue is full) is remembered until a completion was reaped.
-//!   While it is, nobody offers entries on the side; the turn of the loop does, after it reaped or waited.
-//! - `in_kernel` counts the operations that the kernel has taken and not answered. Messages and timers have no buffer
-//!   and do not count.
+//! - Entries are handed over in the order in which they were pushed. None is lost: an entry that
+//!   the kernel does not accept is offered again.
+//! - A refusal (EAGAIN: no memory, EBUSY: the completion queue is full) is remembered until a
+//!   completion was reaped. Until then entries are not offered early; only the turn of the loop
+//!   offers them, after it has reaped or waited.
+//! - `in_kernel` counts the operations that the kernel has accepted and not answered. Messages and
+//!   timers have no buffer and do not count.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,26 +16,26 @@ use std::os::fd::AsRawFd;
 
 use io_uring::{IoUring, squeue};
 
-/// io_uring_enter: wait for completions.
+/// The flag of io_uring_enter that waits for completions.
 const GETEVENTS: u32 = 1;
-/// How long a thread waits that has nothing but refused entries.
+/// Milliseconds that a thread waits when it has nothing but refused entries.
 const REFUSED_PAUSE_MS: i32 = 1;
 
-/// What an entry is, once the kernel took it.
+/// The kind of an entry, which decides how it is counted once the kernel has accepted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Has a slot in the ring's table.
+    /// The entry has a slot in the ring's table.
     Operation,
-    /// To another core, or a timer.
+    /// The entry is a message to another core, or a timer.
     Message,
 }
 
-/// See the module.
+/// The entries of one ring on their way to the kernel.
 pub(super) struct Submission {
     uring: IoUring,
-    /// Not in the queue that the kernel sees.
+    /// Entries that are not yet in the queue that the kernel sees.
     waiting: VecDeque<(squeue::Entry, Kind)>,
-    /// In that queue, and not taken, oldest first.
+    /// The kinds of the entries in that queue that the kernel has not accepted, oldest first.
     offered: VecDeque<Kind>,
     in_kernel: usize,
     refused: bool,
@@ -41,19 +43,19 @@ pub(super) struct Submission {
     pub hook: Option<Hook>,
 }
 
-/// A call of io_uring_enter as a test sees it before it is made.
+/// A call of io_uring_enter, as a test sees it before it is made.
 #[cfg(test)]
 pub(crate) struct Call<'a> {
     pub uring: &'a IoUring,
-    /// Entries offered.
+    /// Number of entries offered.
     pub offered: usize,
-    /// Completions waited for.
+    /// Number of completions waited for.
     pub want: usize,
-    /// Operations that the kernel has.
+    /// Number of operations that the kernel has.
     pub in_kernel: usize,
 }
 
-/// Answers instead of the kernel, or lets the call pass.
+/// Answers a call instead of the kernel, or returns `None` to let it pass.
 #[cfg(test)]
 pub(crate) type Hook = Box<dyn FnMut(Call<'_>) -> Option<io::Result<usize>>>;
 
@@ -74,21 +76,22 @@ impl Submission {
         self.waiting.push_back((entry, kind));
     }
 
-    /// Whether the kernel has taken everything.
+    /// Returns whether the kernel has accepted everything.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.offered.is_empty()
     }
 
-    /// Entries that were not offered yet.
+    /// Returns the number of entries that were not offered yet.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Operations that the kernel has taken and not answered.
+    /// Returns the number of operations that the kernel has accepted and not answered.
     pub fn in_kernel(&self) -> usize {
         self.in_kernel
     }
 
+    /// Returns whether the kernel has refused entries and nothing was reaped since.
     pub fn is_refused(&self) -> bool {
         self.refused
     }
@@ -97,10 +100,10 @@ impl Submission {
         self.uring.as_raw_fd()
     }
 
-    /// Hands everything over, and waits for `want` completions if the kernel took it.
+    /// Hands everything over, and waits for `want` completions if the kernel accepts it.
     ///
     /// # Panics
-    /// When the kernel says that the ring is unusable.
+    /// Panics when the kernel reports that the ring is unusable.
     pub fn hand_over(&mut self, want: usize) {
         if let Err(error) = self.try_hand_over(want) {
             panic!("io_uring_enter failed, the ring is unusable: {error}");
@@ -118,9 +121,10 @@ impl Submission {
                     self.refused = false;
                     return Ok(());
                 }
-                // The kernel may take fewer than were offered: the others must not wait for the next operation.
+                // The kernel may accept fewer entries than were offered. The others must not wait
+                // for the next operation.
                 Ok(taken) if taken > 0 => {}
-                // A signal ends a wait. Without one there is no reason to stop.
+                // A signal ends a wait. If nothing is waited for, there is no reason to stop.
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {
                     if want > 0 {
                         return Ok(());
@@ -137,14 +141,15 @@ impl Submission {
         }
     }
 
-    /// What was not taken stays. Who wanted to wait waits for what makes room: a completion, or else some time.
+    /// Keeps what was not accepted. A caller that wants to wait waits for what makes room: a
+    /// completion or, if none can come, a pause.
     fn refuse(&mut self, want: usize) {
         self.refused = true;
         if want == 0 {
             return;
         }
         if self.in_kernel > 0 {
-            // Whatever it says: the caller reaps and tries again.
+            // The result does not matter, because the caller reaps and tries again.
             let _ = self.wait();
             return;
         }
@@ -158,7 +163,7 @@ impl Submission {
         self.enter_with(0, 1)
     }
 
-    /// Takes completions; `reaped` gets the tag and the result of each. Returns how many there were.
+    /// Takes completions and passes tag and result of each to `reaped`. Returns their number.
     pub fn reap(&mut self, mut reaped: impl FnMut(u64, i32) -> Kind) -> usize {
         let mut count = 0;
         loop {
@@ -168,7 +173,7 @@ impl Submission {
                     self.in_kernel -= 1;
                 }
             }
-            // Completions that found the queue full wait in the kernel until they are asked for.
+            // Completions that found the queue full stay in the kernel until they are asked for.
             if !self.uring.submission().cq_overflow() || self.enter_with(0, 0).is_err() {
                 break;
             }
@@ -179,7 +184,8 @@ impl Submission {
         count
     }
 
-    /// Forgets the operations that the kernel has not seen, and hands the messages over, if the kernel wants them.
+    /// Drops the operations that the kernel has not seen, and hands the messages over, if the
+    /// kernel accepts them.
     pub fn hand_over_messages(&mut self) {
         self.waiting.retain(|(_, kind)| *kind == Kind::Message);
         let _ = self.try_hand_over(0);
@@ -188,8 +194,8 @@ impl Submission {
     fn offer(&mut self) {
         let mut submission = self.uring.submission();
         while let Some((entry, kind)) = self.waiting.pop_front() {
-            // SAFETY: the entry's buffer is in the ring's table until its completion is reaped, the registered files
-            // live as long as the ring, and a timer's time is a static.
+            // SAFETY: the entry's buffer is in the ring's table until its completion is reaped, the
+            // registered files live as long as the ring, and a timer's time is a static.
             if unsafe { submission.push(&entry) }.is_err() {
                 self.waiting.push_front((entry, kind));
                 break;

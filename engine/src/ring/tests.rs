@@ -1,7 +1,8 @@
-//! The ring against the kernel: real rings, pipes that answer when the test wants, and calls that a hook refuses.
+//! The ring against the kernel: real rings, pipes that answer when the test wants, and calls that a
+//! hook refuses.
 //!
-//! Invariant: nothing here waits for time. A pipe is read when it was written to, and a thread is known to wait
-//! because the hook saw it begin to.
+//! Invariant: no test waits for time. A pipe is read when it was written to, and a thread is known
+//! to wait because the hook saw the wait begin.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -42,7 +43,8 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// A file of one block of nines, which the kernel keeps in memory: a read of it is done when it is handed over.
+/// Returns a file of one block of nines. The kernel keeps it in memory, so a read of it completes
+/// when it is handed over.
 fn nines() -> std::fs::File {
     let mut file = tempfile::tempfile().expect("a file");
     file.write_all(&[9; BLOCK]).expect("written");
@@ -53,18 +55,19 @@ fn error(code: i32) -> Option<io::Result<usize>> {
     Some(Err(io::Error::from_raw_os_error(code)))
 }
 
-/// Lets the kernel have so many entries of those that are offered.
+/// Lets the kernel accept only this many of the offered entries.
 fn part(call: &Call<'_>, entries: u32) -> io::Result<usize> {
     // SAFETY: no argument points anywhere.
     unsafe { call.uring.submitter().enter::<libc::sigset_t>(entries, 0, 0, None) }
 }
 
-/// Once given back when its future was dropped, while the kernel still wrote into it.
+/// The buffer was once returned to the pool when its future was dropped, while the kernel still
+/// wrote into it.
 #[test]
 fn the_buffer_of_an_abandoned_operation_is_the_kernels() {
     let (reader, writer) = io::pipe().expect("a pipe");
     let (ring, pool) = ring((8, 8), &[reader.as_raw_fd()]);
-    // Closed before the ring waits for the read, should the test fail.
+    // The pipe is closed before the ring waits for the read, should the test fail.
     let mut writer = writer;
     let chunks = pool.chunks();
     let buffer = pool.try_take(BLOCK).expect("a buffer");
@@ -105,7 +108,7 @@ fn what_is_refused_is_kept_and_not_offered_on_the_side() {
         assert_eq!(calls.get(), 1, "nothing on the side");
         ring.submit();
         assert_eq!((calls.get(), ring.reap(), ring.is_refused()), (2, 0, true), "once a turn");
-        // Nothing is under way: a thread that has nothing else must not sleep for ever either.
+        // Nothing is in flight: a thread that has no other work must not sleep for ever either.
         ring.submit_and_wait();
         assert_eq!(calls.get(), 3);
         refusing.set(false);
@@ -121,13 +124,13 @@ fn what_is_refused_is_kept_and_not_offered_on_the_side() {
     }
 }
 
-/// The thread waits for what is under way, since that makes room, and offers nothing meanwhile.
+/// The thread waits for what is in flight, since that makes room, and offers nothing meanwhile.
 #[test]
 fn a_refused_thread_waits_for_what_is_under_way() {
     let (reader, writer) = io::pipe().expect("a pipe");
     let file = nines();
     let (ring, pool) = ring((8, 8), &[reader.as_raw_fd(), file.as_raw_fd()]);
-    // Closed before the ring waits for the read, should the test fail.
+    // The pipe is closed before the ring waits for the read, should the test fail.
     let writer = Rc::new(RefCell::new(writer));
     let slow = read(&ring, &pool, 0);
     ring.submit();
@@ -176,7 +179,7 @@ fn what_the_kernel_takes_in_parts_is_handed_over_whole() {
     ring.submit_and_wait();
     assert_eq!(ring.reap(), 3);
     assert!(operations.iter_mut().all(|operation| poll(Pin::new(operation)).is_ready()));
-    // A kernel that takes nothing and calls it a success is not asked in a loop.
+    // A kernel that accepts nothing and reports success is not asked in a loop.
     ring.hook(Box::new(|_| Some(Ok(0))));
     let last = read(&ring, &pool, 0);
     ring.submit();
@@ -187,7 +190,7 @@ fn what_the_kernel_takes_in_parts_is_handed_over_whole() {
     assert!(poll(pin!(last)).is_ready());
 }
 
-/// Sixty completions waited in the kernel, the descriptor said so, and nobody asked for them.
+/// Sixty completions waited in the kernel, the descriptor was readable, and nobody asked for them.
 #[test]
 fn completions_that_found_the_queue_full_are_asked_for() {
     let file = nines();
@@ -210,13 +213,13 @@ fn poll_result(operation: &mut Operation) -> i32 {
     }
 }
 
-/// A message that could not be posted was forgotten, and the other core slept on.
+/// A message that could not be posted was forgotten, and the other core stayed asleep.
 #[test]
 fn a_message_that_fails_is_sent_again() {
     let (file, peers, pool) = (nines(), peers(2), Pool::new(0).expect("memory"));
     let files = [file.as_raw_fd()];
     let ring = Ring::with_entries((8, 8), 0, peers.clone(), &files, pool, false).expect("a ring");
-    // Refuses messages with EBADFD until it is enabled.
+    // This ring refuses messages with EBADFD until it is enabled.
     let mut target: IoUring = IoUring::builder().setup_r_disabled().build(8).expect("a ring");
     peers[1].store(target.as_raw_fd(), Ordering::SeqCst);
     ring.notify(1);
@@ -236,7 +239,7 @@ fn a_message_that_fails_is_sent_again() {
     let arrived: Vec<u64> = target.completion().map(|entry| entry.user_data()).collect();
     assert_eq!(arrived, [u64::MAX]);
     assert!(ring.reap() == 0 && !has_work(), "that was all");
-    // A core that is gone is not called any more.
+    // No more messages are sent to a core that has ended.
     let gone: IoUring = IoUring::builder().setup_r_disabled().build(8).expect("a ring");
     peers[1].store(gone.as_raw_fd(), Ordering::SeqCst);
     ring.notify(1);
@@ -251,7 +254,7 @@ fn a_message_that_fails_is_sent_again() {
 
 extern "C" fn nothing(_: libc::c_int) {}
 
-/// A signal ends system calls that wait from now on, and does nothing else.
+/// Installs a handler so that a signal interrupts system calls that wait, and does nothing else.
 fn let_signals_interrupt() {
     // SAFETY: an all-zero action is a valid one, and the handler touches nothing.
     unsafe {
@@ -261,8 +264,8 @@ fn let_signals_interrupt() {
     }
 }
 
-/// The thread of [`a_ring_that_is_dropped_waits_for_the_kernel`]; gives what the buffers of the two reads hold when the
-/// ring is gone.
+/// Runs the thread of [`a_ring_that_is_dropped_waits_for_the_kernel`]. Returns what the buffers of
+/// the two reads hold when the ring has been dropped.
 fn drop_a_busy_ring(
     readers: [PipeReader; 2],
     waits: Arc<[AtomicUsize; 3]>,
@@ -277,7 +280,8 @@ fn drop_a_busy_ring(
     let abandoned: Vec<_> = (0..2).map(|file| read(&ring, &pool, file)).collect();
     ring.submit();
     drop(abandoned);
-    // Not handed over: two that the kernel never sees, a message that must not be lost.
+    // Not handed over are two operations that the kernel never sees, and a message that must not be
+    // lost.
     drop((read(&ring, &pool, 0), read(&ring, &pool, 1)));
     ring.notify(1);
     // SAFETY: asks who the thread is.
@@ -293,8 +297,8 @@ fn drop_a_busy_ring(
     [(); 2].map(|()| pool.try_take(BLOCK).expect("a buffer")).map(|buffer| buffer[BLOCK - 1])
 }
 
-/// A signal once ended the wait, and so did a message in the queue: the buffers were free, and the kernel wrote into
-/// them.
+/// A signal once ended the wait, and so did a message in the queue: the buffers were free, and the
+/// kernel wrote into them.
 #[test]
 fn a_ring_that_is_dropped_waits_for_the_kernel() {
     let_signals_interrupt();
@@ -306,7 +310,8 @@ fn a_ring_that_is_dropped_waits_for_the_kernel() {
         let dropping = threads.spawn(move || drop_a_busy_ring([reader, other_reader], counted, &told));
         let thread = hears.recv().expect("it says who it is");
         let begun = |operations: usize| waits[operations].load(Ordering::SeqCst);
-        // It waits a second time only because a signal ended the first: neither pipe has anything.
+        // It waits a second time only because a signal has ended the first wait: neither pipe has
+        // any data.
         while begun(2) < 2 && !dropping.is_finished() {
             // SAFETY: the thread is not joined yet, and the signal has a handler.
             unsafe { libc::pthread_kill(thread, libc::SIGUSR2) };

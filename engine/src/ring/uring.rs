@@ -1,11 +1,14 @@
-//! One io_uring of one core.
+//! The io_uring of one core.
 //!
 //! Invariants:
-//! - `table` holds, for each operation that was started, its buffer and where its answer goes; an entry leaves
-//!   the table only after its completion was reaped. Dropping the future marks the entry abandoned, nothing more.
-//! - A message to another core that fails is sent again, after a pause, as long as that core has a ring.
-//! - Dropping the ring waits for every operation that the kernel has, so that no buffer is freed under it.
-//! - What is handed over, and when, is [`Submission`]'s.
+//! - `table` holds, for each operation that was started, its buffer and the task that waits for it.
+//!   An entry leaves the table only after its completion was reaped. Dropping the future only marks
+//!   the entry as abandoned.
+//! - A message to another core that fails is sent again, after a pause, as long as that core has a
+//!   ring.
+//! - Dropping the ring waits for every operation that the kernel has, so that no buffer is freed
+//!   while the kernel uses it.
+//! - [`Submission`] decides what is handed over, and when.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -23,19 +26,20 @@ use super::mailbox::Notifier;
 use super::submission::{Kind, Submission};
 
 const ENTRIES: u32 = 1024;
-/// So many operations are handed over at once, without waiting for the end of the turn.
+/// When this many operations wait, they are handed over at once and not at the end of the turn.
 const SUBMIT_AT: usize = 4;
-/// Registered buffers may be at most 1 GiB each.
+/// Bytes of the largest registered buffer, a limit of the kernel.
 const REGISTERED_PIECE: usize = 1 << 30;
-/// At the target: something is in the mailbox.
+/// At the receiver: the mailbox has messages.
 const TAG_MESSAGE: u64 = u64::MAX;
-/// It is time to send what failed again.
+/// The pause is over, and failed messages are sent again.
 const TAG_RETRY: u64 = u64::MAX - 1;
-/// At the sender, with the target's number added: the message failed. All below are numbers of slots.
+/// At the sender, with the target's number added: the message failed. All lower tags are numbers of
+/// slots.
 const TAG_UNHEARD: u64 = 1 << 63;
 static RETRY_PAUSE: types::Timespec = types::Timespec::new().nsec(1_000_000);
 
-/// Why a ring could not be set up.
+/// The reason why a ring could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
     #[error(
@@ -63,9 +67,11 @@ pub enum RingError {
     Other { step: &'static str, error: std::io::Error },
 }
 
-/// What a completion brought: the kernel's result (bytes or -errno) and the buffer, if one was given.
+/// The result of an operation.
 pub struct Completion {
+    /// Bytes transferred, or -errno.
     pub result: i32,
+    /// The buffer, if the operation had one.
     pub buffer: Option<Buffer>,
 }
 
@@ -76,7 +82,7 @@ enum Slot {
     Done(Completion),
 }
 
-/// A core's ring. Clones are handles to the same one.
+/// A core's ring. Clones are handles to the same ring.
 #[derive(Clone)]
 pub struct Ring(Rc<Inner>);
 
@@ -88,7 +94,7 @@ struct Inner {
     table: RefCell<Vec<Slot>>,
     free: RefCell<Vec<usize>>,
     in_flight: Cell<usize>,
-    /// Of the one task that submits.
+    /// The waker of the one task that submits.
     submitter: RefCell<Option<Waker>>,
     messages: RefCell<Option<Rc<dyn Fn()>>>,
     peers: Arc<Vec<AtomicI32>>,
@@ -97,23 +103,25 @@ struct Inner {
     retry_is_set: Cell<bool>,
 }
 
-/// Where an operation reads or writes.
+/// The file and range that an operation reads or writes.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Index in the table of registered files.
+    /// Index of the file among the registered files.
     pub file: u32,
+    /// Byte offset in the file.
     pub offset: u64,
-    /// First byte of the buffer to use, for the continuation of a short transfer.
+    /// The first byte of the buffer to use, which is not 0 when a short transfer is continued.
     pub skip: usize,
+    /// Length in bytes.
     pub length: usize,
 }
 
 impl Ring {
-    /// Makes the calling thread's ring, with the drives' files and the arena registered. `peers[i]` is where core
-    /// `i` publishes its ring for messages.
+    /// Creates the calling thread's ring, with the drives' files and the arena registered. Core `i`
+    /// publishes its ring's descriptor for messages in `peers[i]`.
     ///
     /// # Errors
-    /// A [`RingError`] that says what to change on the machine.
+    /// Returns a [`RingError`] that says what to change on the machine.
     pub fn new(
         core: usize,
         peers: Arc<Vec<AtomicI32>>,
@@ -124,7 +132,7 @@ impl Ring {
         Self::with_entries((ENTRIES, ENTRIES * 8), core, peers, files, pool, register_buffers)
     }
 
-    /// With queues of so many entries for submission and completion.
+    /// Creates a ring whose submission and completion queues have these numbers of entries.
     pub(super) fn with_entries(
         entries: (u32, u32),
         core: usize,
@@ -167,27 +175,27 @@ impl Ring {
         self.0.submission.borrow_mut().hook = Some(hook);
     }
 
-    /// Whether a failed message waits for the end of the pause.
+    /// Returns whether a failed message waits for the end of the pause.
     #[cfg(test)]
     pub(super) fn is_pausing(&self) -> bool {
         self.0.retry_is_set.get()
     }
 
-    /// The ring's descriptor: readable while completions wait.
+    /// Returns the ring's descriptor, which is readable while completions wait.
     pub fn raw_fd(&self) -> RawFd {
         self.0.submission.borrow().as_raw_fd()
     }
 
-    /// A descriptor of the ring for a poller that closes what it polls.
+    /// Returns a duplicate of the ring's descriptor, for a poller that closes what it polls.
     ///
     /// # Errors
-    /// When the process has no descriptor left.
+    /// Returns an error when the process has no descriptor left.
     pub fn duplicate_fd(&self) -> std::io::Result<OwnedFd> {
         // SAFETY: the descriptor is the ring's own and open for the whole call.
         unsafe { BorrowedFd::borrow_raw(self.raw_fd()) }.try_clone_to_owned()
     }
 
-    /// Calls `handler` when another core has sent something.
+    /// Sets the function that is called when another core has sent something.
     pub fn on_message(&self, handler: Rc<dyn Fn()>) {
         *self.0.messages.borrow_mut() = Some(handler);
     }
@@ -204,7 +212,8 @@ impl Ring {
         self.start(entry, Some(buffer))
     }
 
-    /// Starts a write of `buffer[skip..skip + length]`; `durable` asks for RWF_DSYNC.
+    /// Starts a write of `buffer[skip..skip + length]`. If `durable` is set, it is made with
+    /// RWF_DSYNC.
     pub fn write(&self, target: Target, buffer: Buffer, durable: bool) -> Operation {
         let address = buffer[target.skip..target.skip + target.length].as_ptr();
         let file = types::Fixed(target.file);
@@ -226,12 +235,13 @@ impl Ring {
         self.start(entry, None)
     }
 
-    /// Resolves when something waits to be submitted. For one waiting task.
+    /// Resolves when entries wait to be submitted. Only one task may wait.
     pub async fn pending(&self) {
         self.until(|submission| !submission.is_empty()).await;
     }
 
-    /// Resolves when what was refused can be tried again, because something was completed. For the same task.
+    /// Resolves when refused entries can be offered again because an operation has completed. Only
+    /// the task that waits for [`Self::pending`] may wait.
     pub async fn relieved(&self) {
         self.until(|submission| !submission.is_refused()).await;
     }
@@ -252,8 +262,8 @@ impl Ring {
         self.0.submission.borrow_mut().hand_over(0);
     }
 
-    /// The same before the end of the turn, unless the kernel has refused something: then only reaping or waiting
-    /// helps.
+    /// Hands what is queued to the kernel before the end of the turn, unless the kernel has refused
+    /// something. After a refusal only reaping or waiting helps.
     pub fn submit_early(&self) {
         let mut submission = self.0.submission.borrow_mut();
         if !submission.is_refused() {
@@ -261,19 +271,20 @@ impl Ring {
         }
     }
 
-    /// Hands what is queued to the kernel and blocks until a completion is there, a signal came, or what was refused
-    /// is worth another try.
+    /// Hands what is queued to the kernel and blocks until there is a completion, a signal has
+    /// come, or refused entries are worth another try.
     pub fn submit_and_wait(&self) {
         self.0.submission.borrow_mut().hand_over(1);
     }
 
-    /// Whether the kernel did not take what it was offered last, and nothing was completed since.
+    /// Returns whether the kernel has refused what it was offered last, and nothing has completed
+    /// since.
     pub fn is_refused(&self) -> bool {
         self.0.submission.borrow().is_refused()
     }
 
-    /// Takes completions, wakes whoever waits for them; returns how many. No system call, unless the completion queue
-    /// was too small.
+    /// Takes completions and wakes the tasks that wait for them. Returns their number. It makes no
+    /// system call unless the completion queue was too small.
     pub fn reap(&self) -> usize {
         let mut wakers = Vec::new();
         let (mut has_message, mut is_time) = (false, false);
@@ -308,7 +319,8 @@ impl Ring {
         count
     }
 
-    /// Sends what failed when the pause is over, and begins one when something has failed.
+    /// Sends failed messages again when the pause is over, and starts a pause when a message has
+    /// failed.
     fn notify_again(&self, is_time: bool) {
         if is_time {
             self.0.retry_is_set.set(false);
@@ -320,7 +332,7 @@ impl Ring {
         }
     }
 
-    /// Operations the kernel has not answered yet.
+    /// Returns the number of operations that the kernel has not answered yet.
     pub fn in_flight(&self) -> usize {
         self.0.in_flight.get()
     }
@@ -354,7 +366,8 @@ impl Ring {
         self.0.in_flight.set(self.0.in_flight.get() + 1);
         self.queue(entry.user_data(key as u64), Kind::Operation);
         if self.0.submission.borrow().waiting() >= SUBMIT_AT {
-            // A turn that serves many connections is long: the device must not wait for its end.
+            // A turn that serves many connections is long, and the device must not wait for its
+            // end.
             self.submit_early();
         }
         Operation { ring: self.clone(), key, taken: false }
@@ -375,7 +388,8 @@ impl Ring {
 impl Notifier for Ring {
     fn notify(&self, target: usize) {
         let peer = self.0.peers[target].load(Ordering::SeqCst);
-        // A core that has not published its ring yet drains its mailbox when it does; one that is gone never will.
+        // A core that has not published its ring yet drains its mailbox when it does; a core that
+        // has ended never will.
         if peer >= 0 {
             let entry = opcode::MsgRingData::new(types::Fd(peer), 0, TAG_MESSAGE, None).build();
             let tag = TAG_UNHEARD + target as u64;
@@ -386,7 +400,7 @@ impl Notifier for Ring {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // The number of the descriptor may soon be another file's.
+        // The number of the descriptor may soon belong to another file.
         self.peers[self.core].store(-1, Ordering::SeqCst);
         let submission = self.submission.get_mut();
         submission.hand_over_messages();
@@ -410,7 +424,8 @@ impl Drop for Inner {
     }
 }
 
-/// An operation in flight. Dropping it leaves its buffer with the ring until the kernel is done.
+/// An operation in flight. If it is dropped, its buffer stays with the ring until the kernel has
+/// finished.
 pub struct Operation {
     ring: Ring,
     key: usize,
@@ -474,7 +489,8 @@ fn register(uring: &IoUring, pool: &Pool) -> Result<(), RingError> {
             iov_len: REGISTERED_PIECE.min(length - at),
         })
         .collect();
-    // SAFETY: the pieces lie in the pool's mapping, and the ring keeps a handle to the pool as long as it lives.
+    // SAFETY: the pieces are in the pool's mapping, and the ring keeps a handle to the pool as long
+    // as it lives.
     unsafe { uring.submitter().register_buffers(&pieces) }.map_err(|error| match error.raw_os_error() {
         Some(libc::ENOMEM | libc::EPERM) => RingError::Memlock { needed_bytes: length },
         _ => RingError::Other { step: "register the I/O buffers", error },

@@ -1,7 +1,7 @@
-//! Answers that are on their way from other cores.
+//! Calls to other cores whose answers are awaited.
 //!
-//! Invariant: an answer that nobody waits for any more goes to the call's `orphan` handler, so that what it
-//! carries (a pin, a reservation) is given back.
+//! Invariant: an answer whose call was dropped goes to the call's `orphan` handler, so that what it
+//! carries (a pin, a reservation) is released.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// What is done with an answer that nobody waits for any more.
+/// Handles an answer whose call was dropped.
 type Orphan<T> = Box<dyn FnOnce(T)>;
 
 enum Slot<T> {
@@ -19,7 +19,7 @@ enum Slot<T> {
     Abandoned(Option<Orphan<T>>),
 }
 
-/// A core's table of calls in flight, whose answers are of type `T`.
+/// A core's table of calls in flight, whose answers have the type `T`.
 pub struct Calls<T>(Rc<RefCell<Table<T>>>);
 
 struct Table<T> {
@@ -34,7 +34,8 @@ impl<T> Default for Calls<T> {
 }
 
 impl<T: 'static> Calls<T> {
-    /// Registers a call; the id travels with the message, the answer comes to [`Calls::complete`].
+    /// Registers a call. The id travels with the message, and the answer is passed to
+    /// [`Calls::complete`].
     pub fn register(&self, orphan: Option<Orphan<T>>) -> (u64, Call<T>) {
         let mut table = self.0.borrow_mut();
         table.next += 1;
@@ -43,7 +44,7 @@ impl<T: 'static> Calls<T> {
         (id, Call { table: self.0.clone(), id, orphan, done: false })
     }
 
-    /// Brings the answer of call `id`.
+    /// Delivers the answer to call `id`.
     pub fn complete(&self, id: u64, answer: T) {
         let slot = self.0.borrow_mut().slots.remove(&id);
         match slot {
@@ -63,7 +64,7 @@ impl<T: 'static> Calls<T> {
     }
 }
 
-/// Resolves to the answer.
+/// A future that resolves to the answer of one call.
 pub struct Call<T: 'static> {
     table: Rc<RefCell<Table<T>>>,
     id: u64,
@@ -71,7 +72,7 @@ pub struct Call<T: 'static> {
     done: bool,
 }
 
-// The handler is called, never pinned.
+// The handler is only called, never polled as a pinned future.
 impl<T: 'static> Unpin for Call<T> {}
 
 impl<T: 'static> Future for Call<T> {

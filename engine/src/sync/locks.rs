@@ -1,7 +1,7 @@
-//! Mutual exclusion by key between tasks of one core, first come first served.
+//! Mutual exclusion by key between the tasks of one core, in the order of the requests.
 //!
-//! Invariant: a key is in the table exactly while somebody holds it; a waiter that was granted the key and then
-//! dropped passes it on.
+//! Invariant: a key is in the table exactly while somebody holds it. A waiter that is dropped after
+//! it was granted the key passes it on.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -18,18 +18,18 @@ struct Waiter {
 
 type Table = Rc<RefCell<HashMap<u64, VecDeque<Rc<Waiter>>>>>;
 
-/// Clones share the table.
+/// A table of locks, one for each key. Clones share the table.
 #[derive(Clone, Default)]
 pub struct KeyLocks(Table);
 
-/// Holds a key until dropped.
+/// Holds a key until it is dropped.
 pub struct KeyGuard {
     table: Table,
     key: u64,
 }
 
 impl KeyLocks {
-    /// Waits for `key`.
+    /// Queues for `key`. The key is held when the returned future resolves.
     pub fn lock(&self, key: u64) -> Locking {
         let mut table = self.0.borrow_mut();
         let waiter = Rc::new(Waiter::default());
@@ -43,7 +43,7 @@ impl KeyLocks {
         Locking { table: self.0.clone(), key, waiter: Some(waiter) }
     }
 
-    /// The guard, if nobody holds `key`.
+    /// Returns the guard of `key`, or `None` if somebody holds the key.
     pub fn try_lock(&self, key: u64) -> Option<KeyGuard> {
         let mut table = self.0.borrow_mut();
         if table.contains_key(&key) {
@@ -53,13 +53,13 @@ impl KeyLocks {
         Some(KeyGuard { table: self.0.clone(), key })
     }
 
-    /// Keys held now.
+    /// Returns the number of keys that are held now.
     pub fn held(&self) -> usize {
         self.0.borrow().len()
     }
 }
 
-/// Resolves to the guard.
+/// A future that resolves to the guard of a key.
 pub struct Locking {
     table: Table,
     key: u64,

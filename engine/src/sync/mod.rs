@@ -1,4 +1,5 @@
-//! Waiting on one core: single-threaded, executor-agnostic pieces; and the words that cores share.
+//! Synchronisation: primitives for tasks of one core that depend on no executor, and the atomic
+//! words that cores share.
 
 pub mod calls;
 pub mod locks;

@@ -1,4 +1,4 @@
-//! One value from one task to another on the same core.
+//! A channel that carries one value from one task to another on the same core.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -12,8 +12,9 @@ struct Shared<T> {
     waker: Option<Waker>,
 }
 
+/// The sending end. The receiver resolves when it is dropped, with or without a value.
 pub struct Sender<T>(Rc<RefCell<Shared<T>>>);
-/// Resolves to None when the sender was dropped without sending.
+/// A future that resolves to the value, or to `None` if the sender was dropped without sending.
 pub struct Receiver<T>(Rc<RefCell<Shared<T>>>);
 
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {

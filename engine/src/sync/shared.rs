@@ -1,10 +1,12 @@
-//! The words of memory that cores share, behind a trait: so that the model checker runs the code that servers run.
+//! Atomic words that cores share, behind a trait, so that the model checker runs the code that
+//! servers run.
 //!
 //! Invariants:
-//! - What a core wrote before it stored into a word is seen by a core that loads this value, or a later one.
-//! - Two cores that both exchange the same word are ordered: the later one sees what the earlier one wrote before.
-//!   That is what every "look once more, then sleep" here relies on. A store followed by a load of another word would
-//!   not do: processors may turn them around.
+//! - What a core wrote before it stored into a word is seen by a core that loads this value, or a
+//!   later one.
+//! - Two cores that both exchange the same word are ordered: the later one sees what the earlier
+//!   one wrote before its exchange. Every "check again, then sleep" in the engine relies on this. A
+//!   store followed by a load of another word would not do, because processors may reorder the two.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,9 +15,9 @@ pub trait SharedWord {
     fn new(value: u64) -> Self;
     fn load(&self) -> u64;
     fn store(&self, value: u64);
-    /// Stores `value`; gives what was there.
+    /// Stores `value` and returns the previous value.
     fn exchange(&self, value: u64) -> u64;
-    /// Sets these bits; gives what was there.
+    /// Sets these bits and returns the previous value.
     fn set_bits(&self, bits: u64) -> u64;
 }
 

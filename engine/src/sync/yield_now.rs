@@ -1,9 +1,9 @@
-//! Letting the other tasks of a core go first.
+//! Yields the core to its other tasks.
 
 use std::future::poll_fn;
 use std::task::Poll;
 
-/// Resolves when every task that could run now has had its turn.
+/// Resolves after every task that is ready now has run.
 pub async fn yield_now() {
     let mut yielded = false;
     poll_fn(|context| {

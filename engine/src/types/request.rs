@@ -1,9 +1,9 @@
 //! The request on whose behalf a thread works, so that an error can name the request that met it.
 //!
-//! Invariants: the current request is set only while a future of that request is polled, and what was
-//! current before is restored after that. So no other task of the same core ever sees it, and it costs
-//! two writes to a thread's own memory for each poll. Work that crosses to another core takes the
-//! [`RequestId`] along and enters it there.
+//! Invariants: the current request is set only while a future of that request is polled, and what
+//! was current before is restored after that. So no other task of the same core ever sees it, and
+//! it costs two writes to a thread's own memory for each poll. Work that crosses to another core
+//! takes the [`RequestId`] along and enters it there.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,7 +15,7 @@ thread_local! {
     static CURRENT: Cell<Option<RequestId>> = const { Cell::new(None) };
 }
 
-/// Names a request in answers and in the log. It is shown as 16 upper-case hexadecimal digits.
+/// Identifies a request in answers and in the log. It is shown as 16 upper-case hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(pub u64);
 

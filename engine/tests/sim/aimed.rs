@@ -1,4 +1,5 @@
-//! Promises, each in the one situation in which a certain mistake breaks it: at every run, not by the luck of a seed.
+//! Promises of the engine, each in the one situation in which a certain mistake breaks it. So every
+//! run tests them, and not only a lucky seed.
 //!
 //! Where the mistake is one of the planted bugs, a second test shows that the situation catches it.
 
@@ -12,10 +13,10 @@ use ringbolt_engine::types::{BucketId, ObjectMeta, WriteCondition};
 
 use crate::world::{MIB, World, body, bucket, delete, etag, get, put};
 
-/// How a promise was broken.
+/// The outcome of a scenario. The error says how the promise was broken.
 type Outcome = Result<(), String>;
 
-/// All that was not durable is gone.
+/// Cuts the power so that everything that was not durable is lost.
 fn cut_and_lose_all(world: &World, node: Rc<SimNode>) {
     world.drives.iter().for_each(|drive| drive.crash(|_| Fate::Lost));
     world.kill(node);
@@ -53,7 +54,7 @@ fn acknowledged_is_durable(world: World) -> Outcome {
             put(&on.core(0), id, b"k", 1, length).await.expect("stored");
             id
         });
-        // In the very moment of the answer.
+        // The power is cut at the very moment of the answer.
         cut_and_lose_all(&world, node);
         let node = world.try_open().map_err(|error| error.to_string())?;
         holds(&world, &node, id, b"k", 1, length)?;
@@ -79,7 +80,7 @@ fn the_last_batch_is_not_written_over(world: World) -> Outcome {
     [b"1", b"2", b"3"].into_iter().try_for_each(|key| holds(&world, &node, id, key, 1, 1000))
 }
 
-/// A ranged GET that forgot its pin read what came into the space of its object.
+/// A ranged GET that lost its pin read what was stored in the space of its object later.
 fn a_slow_ranged_reader_reads_its_own_object(world: World) -> Outcome {
     const LENGTH: usize = 21 << 20;
     let range = (1 << 20) + 5..LENGTH - 7;
@@ -109,14 +110,15 @@ fn a_slow_ranged_reader_reads_its_own_object(world: World) -> Outcome {
     })
 }
 
-/// Slices are moved, the record that says so is durable, and the power goes: the copies must be durable too.
+/// Slices are moved, the record that says so is durable, and the power is cut: the copies must be
+/// durable too.
 fn moved_slices_are_durable_before_their_record(world: World) -> Outcome {
     const LENGTH: usize = 4 << 20;
     let node = world.open();
     let on = node.clone();
     let (id, kept) = world.run(async move {
         let (core, id) = (on.core(0), bucket(&on.core(0), "b").await);
-        // Extents of four slots, each with one slice in use then.
+        // Each extent has four slots, and one slice in use after the deletes.
         for number in 0..24u8 {
             put(&core, id, &[number], u64::from(number), LENGTH).await.expect("stored");
         }
@@ -131,7 +133,7 @@ fn moved_slices_are_durable_before_their_record(world: World) -> Outcome {
     let before = node.core(0).counters();
     let on = node.clone();
     world.sim.spawn(async move { drop(on.compact().await) });
-    // Until the first record about a move is durable and applied.
+    // The test waits until the first record about a move is durable and applied.
     while node.core(0).counters().records == before.records {
         assert!(world.sim.step(), "nothing was moved");
     }
@@ -169,7 +171,7 @@ fn rot_is_not_served(world: World) -> Outcome {
 
 type Scenario = fn(World) -> Outcome;
 
-/// Each with a world of its own.
+/// Returns the scenarios, each with a world of its own.
 fn scenarios() -> Vec<(&'static str, World, Scenario)> {
     let sparse = || World::with_extents_of(4, 4, 400 * MIB, 1, 1);
     vec![
@@ -192,7 +194,7 @@ fn the_promises_hold_in_these_situations() {
 #[test]
 fn each_planted_bug_breaks_the_promise_of_its_situation() {
     use ringbolt_engine::sim::Bug;
-    // Those that are not here have tests of their own.
+    // The bugs that are missing here have tests of their own.
     let caught_by = [
         (Bug::SkipFlush, "acknowledged is durable"),
         (Bug::AcknowledgeBeforeCommit, "acknowledged is durable"),
@@ -209,8 +211,8 @@ fn each_planted_bug_breaks_the_promise_of_its_situation() {
     }
 }
 
-/// The writes of an upload that was given up may be on their way for long. Space that was given back before they ended
-/// got a new owner, and the late write went over what was acknowledged there.
+/// The writes of an abandoned upload may be in flight for long. Space that was freed before they
+/// ended got a new owner, and the late write overwrote what was acknowledged there.
 #[test]
 fn a_dropped_upload_keeps_its_space_until_its_writes_end() {
     for seed in 0..8 {
@@ -224,7 +226,7 @@ fn a_dropped_upload_keeps_its_space_until_its_writes_end() {
             drive.follow(FaultPlan::default());
             drop(writer);
             put(&core, id, b"k", 2, 4 << 20).await.expect("stored");
-            // The longest that a delayed write takes.
+            // This is the longest that a delayed write takes.
             sim.sleep_us(300_000).await;
             let found = get(&core, id, b"k").await.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
             assert!(found.expect("there").1 == body(2, 4 << 20), "seed {seed}");
@@ -255,7 +257,7 @@ fn what_the_checkpoint_in_force_names_is_not_written_over() {
                 put(&core, id, &[number], u64::from(number), LENGTH).await.expect("stored");
                 assert!(drive.peek(place, 64) == old, "object {number} went over it, replaced: {replaced}");
             }
-            // Only then is the place free: what was shown is not that nothing ever goes there.
+            // The place becomes free only now. This proves that the place is not simply never used.
             node.checkpoint().await.expect("a checkpoint");
             for number in 20.. {
                 if put(&core, id, &[number], u64::from(number), LENGTH).await.is_err() {
@@ -267,8 +269,9 @@ fn what_the_checkpoint_in_force_names_is_not_written_over() {
     }
 }
 
-/// A part that is put again while Complete waits for the key: the object is made of what there is when Complete has the
-/// lock. Chosen before, it named slices that were free by then.
+/// A part is put again while Complete waits for the key. The object must be made of the parts that
+/// exist when Complete has the lock. When they were chosen before, it named slices that were free
+/// by then.
 #[test]
 fn complete_takes_the_parts_that_are_there_when_it_has_the_key() {
     const LENGTH: usize = 4 << 20;
@@ -286,7 +289,7 @@ fn complete_takes_the_parts_that_are_there_when_it_has_the_key() {
                 writer
             };
             part(&core).await.commit_part(etag(1), Vec::new()).await.expect("stored");
-            // The same bytes again, with the same name: it takes the place of the first.
+            // The same bytes with the same part number replace the first part.
             let again = part(&core).await;
             sim.sleep_us(10_000).await;
             drive.follow(FaultPlan::default().with(FaultKind::Delay, 1, u64::MAX));
@@ -305,7 +308,7 @@ fn complete_takes_the_parts_that_are_there_when_it_has_the_key() {
             assert!(ended.get(), "Complete had to wait for the part");
             drive.follow(FaultPlan::default());
             on.checkpoint().await.expect("a checkpoint");
-            // All that is free is written over.
+            // Everything that is free is overwritten.
             for number in 10.. {
                 if put(&core, id, &[number], u64::from(number), LENGTH).await.is_err() {
                     break;
@@ -320,8 +323,9 @@ fn complete_takes_the_parts_that_are_there_when_it_has_the_key() {
     }
 }
 
-/// A bucket is deleted while a put into it is somewhere on its way: one of the two is refused. A delete that did not
-/// wait for what had been let in found no object yet, and the put was acknowledged into a bucket that was gone.
+/// A bucket is deleted while a put into it is in progress: one of the two must be refused. A delete
+/// that did not wait for admitted writers found no object yet, and the put was acknowledged into a
+/// deleted bucket.
 #[test]
 fn a_bucket_is_not_deleted_under_a_put_that_is_acknowledged() {
     let (mut stored, mut deleted) = (0, 0);
@@ -363,8 +367,9 @@ fn a_bucket_is_not_deleted_under_a_put_that_is_acknowledged() {
     assert!(stored > 5 && deleted > 5, "{stored} puts were stored, {deleted} buckets were deleted");
 }
 
-/// The put was let in, and waits for its key behind an upload that is being begun: nothing of it is queued yet. A
-/// delete that did not wait for those that were let in, only for what was queued, found no object.
+/// The put was admitted and waits for its key behind an upload that is being created: nothing of it
+/// is queued yet. A delete that waited only for what was queued, and not for admitted writers,
+/// found no object.
 #[test]
 fn a_bucket_is_not_deleted_under_a_put_that_waits_for_its_key() {
     for seed in 0..8 {

@@ -1,5 +1,5 @@
-//! Deletions of buckets beside everything else: one that is refused was never visible, and one that succeeds has no
-//! acknowledged write in what it removed.
+//! Deletions of buckets beside everything else: a refused deletion is never visible, and a
+//! successful one has no acknowledged write in what it removed.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,7 +11,8 @@ use ringbolt_engine::types::{BucketId, ListQuery, ObjectMeta, UploadQuery, Write
 
 use crate::world::{MIB, World, body, bucket, etag, get, list_all, put};
 
-/// A delete of a bucket looked into it while all others were told that there is none.
+/// A delete looked into its bucket while all other requests were told that the bucket does not
+/// exist.
 #[test]
 fn a_deletion_that_is_refused_is_seen_by_nobody() {
     for seed in 1..=10 {
@@ -50,7 +51,7 @@ fn a_deletion_that_is_refused_is_seen_by_nobody() {
     }
 }
 
-/// Fails unless the bucket is there for each of them.
+/// Fails unless the bucket exists for each operation.
 async fn all_operations(node: &SimNode, id: BucketId, tag: u64) {
     let key = format!("k-{tag}").into_bytes();
     let core = node.any_core();
@@ -90,7 +91,8 @@ fn race(seed: u64) -> (World, Rc<SimNode>, BucketId, Vec<Seen>, Result<(), Engin
     let id = world.run(async move { bucket(&on.core(0), "b").await });
     let seen = Rc::new(RefCell::new(Vec::new()));
     for tag in 0..6u64 {
-        // An upload of the same key has the key's lock until it is durable: a put that was let in waits behind it.
+        // An upload of the same key holds the key's lock until it is durable, so an admitted put
+        // waits behind it.
         let (on, sim) = (node.clone(), world.sim.clone());
         world.sim.spawn(async move {
             sim.pause_us(800).await;
@@ -159,8 +161,8 @@ fn of_a_deletion_and_puts_either_the_deletion_or_the_puts_win() {
     assert!(outcomes.iter().all(|count| *count > 5), "both ways of the race are in it: {outcomes:?}");
 }
 
-/// Callers that go away in the middle leave no permit behind, which would keep the bucket, and no object in a bucket
-/// that is gone.
+/// Callers that stop in the middle leave no permit behind, which would keep the bucket, and no
+/// object in a deleted bucket.
 #[test]
 fn writers_that_give_up_do_not_keep_a_bucket_and_do_not_outlive_it() {
     for seed in 1..=60 {
@@ -176,7 +178,7 @@ fn writers_that_give_up_do_not_keep_a_bucket_and_do_not_outlive_it() {
                 let core = node.any_core();
                 let (write, patience) =
                     (std::pin::pin!(put(&core, id, &key, tag, 100_000)), std::pin::pin!(sim.pause_us(900)));
-                // Whoever is first; the other is dropped.
+                // The future that ends first wins; the other one is dropped.
                 futures_util::future::select(write, patience).await;
             });
         }
@@ -198,12 +200,13 @@ fn writers_that_give_up_do_not_keep_a_bucket_and_do_not_outlive_it() {
     }
 }
 
-/// The record of the deletion may be on the drive or not: what is acknowledged after that could be gone at the next
-/// start.
+/// The record of the deletion may or may not be on the drive. What is acknowledged after that could
+/// be lost at the next start.
 #[test]
 fn a_bucket_whose_deletion_failed_on_the_drive_takes_no_writes_until_the_next_start() {
     for seed in 1..=10 {
-        // Two drives: a durable write that failed may have been a flush that failed, which stops its whole drive.
+        // There are two drives because a durable write that failed may have been a flush that
+        // failed, which stops its whole drive.
         let sim = Simulator::new(seed);
         let drives = format_sim_drives(&sim, 2, (96 * MIB, 1), 4);
         let world = World { sim, drives, options: SimOptions { cores: 2, ..SimOptions::default() } };
@@ -217,7 +220,7 @@ fn a_bucket_whose_deletion_failed_on_the_drive_takes_no_writes_until_the_next_st
                 matches!(failed, Err(EngineError::WritesStopped { shard: 0 })),
                 "seed {seed}: {failed:?}"
             );
-            // A client asks again: that must not let writers in.
+            // A client asks again, which must not admit writers.
             let again = on.any_core().delete_bucket(id).await;
             assert!(matches!(again, Err(EngineError::WritesStopped { .. })), "seed {seed}: {again:?}");
             drive.set_faults(Faults::default());

@@ -1,4 +1,5 @@
-//! A check finds every kind of damage, and after a repair the node opens with all that was not damaged.
+//! A check finds every kind of damage, and after a repair the node opens with everything that was
+//! not damaged.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -42,7 +43,7 @@ impl Seen {
     }
 }
 
-/// The drives' bytes on devices that wait for no clock.
+/// Copies the drives' bytes to devices that wait for no clock.
 pub fn copied(world: &World) -> Vec<SimDevice> {
     let copy = |drive: &SimDevice| {
         let size = ringbolt_engine::device::Device::size_bytes(drive);
@@ -78,12 +79,12 @@ fn flip(drive: &SimDevice, offset: u64) {
     drive.damage(offset, |bytes| bytes[0] ^= 0x10);
 }
 
-/// A world over the bytes of `drives`.
+/// Returns a world over the bytes of `drives`.
 pub fn reopened(world: &World, drives: &[SimDevice]) -> World {
     World { sim: world.sim.clone(), drives: drives.to_vec(), options: world.options }
 }
 
-/// Objects `k0` to `k<n>` of these sizes on a node of `shards` shards, killed.
+/// Stores objects `k0` to `k<n>` of these sizes on a node of `shards` shards, and kills the node.
 fn stored(seed: u64, shards: u16, sizes: &'static [usize], checkpoint: bool) -> (World, BucketId) {
     let world = World::new(seed, 192 * MIB, shards, 2);
     let node = world.open();
@@ -102,7 +103,7 @@ fn stored(seed: u64, shards: u16, sizes: &'static [usize], checkpoint: bool) -> 
     (world, id)
 }
 
-/// Every object but those in `lost` is there, whole.
+/// Asserts that every object except those in `lost` is complete.
 fn assert_holds(world: &World, id: BucketId, sizes: &'static [usize], lost: &'static [usize]) {
     let node: Rc<SimNode> = world.open();
     let on = node.clone();
@@ -184,7 +185,7 @@ fn a_lone_superblock_copy_is_used_only_when_loss_is_accepted() {
     assert!(matches!(hopeless, Some(CheckError::NoSuperblock { .. })), "{hopeless:?}");
 }
 
-/// Batches of a drive with one shard, in the order of its log.
+/// Returns the batches of a drive with one shard, in the order of its log.
 fn batches(drive: &SimDevice) -> Vec<u64> {
     drive.blocks_starting_with(b"RBBATCH2")
 }
@@ -194,9 +195,10 @@ fn a_damaged_log_refuses_the_server_and_loses_only_what_was_damaged() {
     const EQUAL: &[usize] = &[2000; 20];
     let (world, id) = stored(5, 1, EQUAL, false);
     let all = batches(&world.drives[0]);
-    // The bucket's record comes first: objects begin in the second batch, one in each.
+    // The bucket's record comes first. The objects begin in the second batch, one in each.
     assert_eq!(all.len(), EQUAL.len() + 1);
-    // In the object's data: its record is named. In the header: the batch is passed by.
+    // Damage in the object's data leaves its record named; damage in the header makes the check
+    // skip the batch.
     for (place, named) in [(1000, true), (30, false)] {
         let drives = copied(&world);
         flip(&drives[0], all[8] + place);
@@ -234,7 +236,7 @@ fn a_log_whose_way_to_the_next_extent_is_damaged_is_found_again() {
     });
     world.kill(node);
     let all = batches(&world.drives[0]);
-    // By the kind of their only record.
+    // The batches are told apart by the kind of their only record.
     let names_next = |at: &u64| world.drives[0].peek(*at, 4096)[HEADER_BYTES + 4] == 8;
     let naming: Vec<u64> = all.into_iter().filter(names_next).collect();
     assert!(naming.len() >= 2, "{naming:?}");
@@ -350,8 +352,8 @@ fn a_damaged_object_is_gone_for_good_after_a_repair() {
     assert_clean(&copied(&mended));
 }
 
-/// The record of a bucket's deletion was lost, and a repair brought the bucket back beside a newer one of its name.
-/// That one hid it until it was deleted: then the older one was there.
+/// The record of a bucket's deletion was lost, and a repair restored the bucket beside a newer one
+/// of its name. The newer one hid it until that one was deleted; then the older bucket was visible.
 #[test]
 fn a_bucket_whose_deletion_was_lost_gives_way_to_a_newer_one_of_its_name() {
     let world = World::new(12, 64 * MIB, 1, 1);
@@ -388,7 +390,8 @@ fn a_bucket_whose_deletion_was_lost_gives_way_to_a_newer_one_of_its_name() {
     mended.kill(node);
 }
 
-/// The record of a bucket was lost, not those of its objects. The next bucket got its id, and had them.
+/// The record of a bucket was lost, but not those of its objects. The next bucket got its id and
+/// had its objects.
 #[test]
 fn what_was_in_a_lost_bucket_is_in_no_new_one() {
     let world = World::new(13, 64 * MIB, 2, 2);
@@ -403,7 +406,7 @@ fn what_was_in_a_lost_bucket_is_in_no_new_one() {
     });
     world.kill(node);
     let drives = copied(&world);
-    // The bucket's record is the only one that says its name.
+    // The bucket's record is the only one that holds its name.
     flip(&drives[0], drives[0].find(b"lost").expect("on the drive"));
     let (outcome, seen) = checked(&drives, true);
     assert_eq!(seen.kinds()[0], Kind::Log, "{:?}", seen.findings);

@@ -1,4 +1,5 @@
-//! Checkpoints of any size: all is there again, and little is held while they are written.
+//! Checkpoints of any size: everything is restored, and little memory is held while they are
+//! written.
 
 use ringbolt_engine::node::Core;
 use ringbolt_engine::shard::CheckpointCut;
@@ -7,7 +8,7 @@ use ringbolt_engine::types::{BucketId, UploadId};
 use crate::check::{assert_clean, copied};
 use crate::world::{MIB, World, body, bucket, etag, list_all, put};
 
-/// As long as an attribute of a part gets.
+/// Length of the longest attribute of a part in bytes.
 const TEXT_BYTES: usize = 700;
 
 async fn upload(core: &Core, id: BucketId, key: &[u8], parts: u16) -> UploadId {
@@ -27,7 +28,8 @@ async fn upload(core: &Core, id: BucketId, key: &[u8], parts: u16) -> UploadId {
 fn a_checkpoint_of_many_chunks_is_named_by_lists() {
     const PARTS: u16 = 60;
     let mut world = World::new(31, 96 * MIB, 1, 1);
-    // So small that lists name lists' worth of chunks, log extents have chunks of their own, and an upload has many.
+    // The chunks are so small, and a list names so few, that there are many lists, log extents have
+    // chunks of their own, and an upload has many chunks.
     world.options.checkpoint_cut = CheckpointCut { payload_bytes: 4032, names: 2 };
     let node = world.open();
     let on = node.clone();
@@ -49,7 +51,7 @@ fn a_checkpoint_of_many_chunks_is_named_by_lists() {
     });
     world.kill(node);
     assert_clean(&copied(&world));
-    // Twice: what was read must be what the next checkpoint writes.
+    // This is done twice, because the next checkpoint must write what was read.
     for _ in 0..2 {
         let node = world.open();
         let (on, uploads) = (node.clone(), uploads.clone());
@@ -73,7 +75,7 @@ fn a_checkpoint_of_many_chunks_is_named_by_lists() {
     }
 }
 
-/// All uploads with all their parts were once copied in one go, and encoded in another.
+/// All uploads with all their parts were once copied in one step, and encoded in another.
 #[test]
 fn what_a_checkpoint_holds_and_does_in_one_step_is_bounded() {
     let peaks = [40, 800].map(|parts| {
@@ -96,6 +98,6 @@ fn what_a_checkpoint_holds_and_does_in_one_step_is_bounded() {
     });
     let [_, (index, memory, step)] = peaks;
     assert!(index > 4 << 20, "{peaks:?}");
-    // A chunk's payload and its buffer; what names the rest is small.
+    // The memory is a chunk's payload and its buffer; what names the chunks is small.
     assert!(memory < 600 << 10 && step <= 256 << 10 && step > 32 << 10, "{peaks:?}");
 }

@@ -1,4 +1,5 @@
-//! Small objects written over and over fit on a drive many times smaller than all that was written.
+//! Small objects that are overwritten again and again fit on a drive many times smaller than all
+//! that was written.
 
 use std::rc::Rc;
 
@@ -23,7 +24,7 @@ fn churn(seed: u64, size_bytes: u64, shards: u16, keys: u64, length: usize, time
         let total = size_bytes * times / length as u64;
         let mut newest = std::collections::BTreeMap::new();
         for tag in 0..total {
-            // Some keys are hot, most are not: live and dead mix in every extent.
+            // Some keys are hot and most are not, so live and dead records mix in every extent.
             let key = if tag % 4 == 0 { tag / 4 % keys } else { sim.random().below(keys / 8 + 1) };
             let name = format!("key-{key:05}");
             let stored = put(&on.any_core(), id, name.as_bytes(), tag, length).await;
@@ -56,7 +57,8 @@ fn churn(seed: u64, size_bytes: u64, shards: u16, keys: u64, length: usize, time
     });
 }
 
-/// Several clients overwrite small objects of their own while checkpoints and the cleaner run, and others read.
+/// Runs several clients that overwrite small objects of their own, and others that read, while
+/// checkpoints and the cleaner run.
 fn crowded(seed: u64) {
     let mut world = World::new(seed, 96 * MIB, 2, 2);
     world.options.dead_log_bytes_max = 2 << 20;
@@ -114,7 +116,8 @@ fn key(tag: u64) -> String {
     format!("key-{tag:03}")
 }
 
-/// A life's log extent with a few live records of different batches, and a younger life.
+/// Returns a node whose log has an extent with a few live records of different batches from an
+/// earlier life.
 fn aged(seed: u64) -> (World, Rc<SimNode>, BucketId) {
     let mut world = World::new(seed, 64 * MIB, 1, 1);
     let node = world.open();
@@ -132,7 +135,7 @@ fn aged(seed: u64) -> (World, Rc<SimNode>, BucketId) {
     (world, node, id)
 }
 
-/// The extents of the log, after a cleaning and a checkpoint.
+/// Returns the number of the log's extents after a cleaning and a checkpoint.
 async fn cleaned(node: &SimNode, id: BucketId) -> usize {
     put(&node.core(0), id, b"new", 1, 10).await.expect("stored");
     node.clean().await.expect("cleaned");
@@ -140,13 +143,14 @@ async fn cleaned(node: &SimNode, id: BucketId) -> usize {
     node.leftovers().log_extents
 }
 
-/// A damaged record kept its extent, and the live records behind it, for as long as its object was there: a small drive
-/// with a few of them had no extent left for a delete.
+/// A damaged record kept its extent, and the live records behind it, for as long as its object
+/// existed: a small drive with a few of them had no extent left for a delete.
 #[test]
 fn a_damaged_record_keeps_no_extent() {
     let (mut world, node, id) = aged(21);
     let drive = world.drives[0].clone();
-    // The record and the data of one object each, and the records of one with slices and of an empty one.
+    // The damage is in the record and the data of one object each, and in the records of an object
+    // with slices and an empty one.
     for name in ["key-003", "key-030", "large", "empty"] {
         let at = drive.find(name.as_bytes()).expect("its record");
         let skip = if name == "key-030" { 1500 } else { 0 };
@@ -172,7 +176,7 @@ fn a_damaged_record_keeps_no_extent() {
         assert_eq!(cleaned(&on, id).await, 1, "the damaged extent is still the log's");
         look(on).await;
     });
-    // The same after a restart, and after another move.
+    // The same must hold after a restart, and after another move.
     let node = world.reopen_on(node, 2);
     let on = node.clone();
     world.run(async move {

@@ -1,5 +1,5 @@
-//! Extents that hold little come back: slices are moved together when a put finds no room, whatever is read, changed or
-//! cut off meanwhile.
+//! Compaction returns extents that hold little: slices are moved together when a put finds no room,
+//! whatever is read, changed or cut off meanwhile.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -16,12 +16,12 @@ use crate::world::{MIB, World, body, bucket, delete, etag, get, put};
 const SLOTS: u64 = 4;
 const SLICE: usize = 4 << 20;
 
-/// A drive that is full of large objects, then holds few of them in many extents.
+/// A drive that was full of large objects and then holds only a few of them in many extents.
 struct Sparse {
     world: World,
     node: Rc<SimNode>,
     id: BucketId,
-    /// What is there: key, tag and length.
+    /// The stored objects: key, tag and length.
     objects: Rc<RefCell<BTreeMap<u64, (u64, usize)>>>,
 }
 
@@ -30,10 +30,11 @@ fn key(number: u64) -> [u8; 8] {
 }
 
 impl Sparse {
-    /// Objects of `length` until there is no room; then only one in `kept` stays. None at all of length 0.
+    /// Puts objects of `length` bytes until there is no room, then deletes all but one in `kept`.
+    /// If `length` is 0, it puts none.
     fn new(seed: u64, shards: u16, cores: usize, length: usize, kept: u64) -> Self {
         let mut world = World::with_extents_of(SLOTS, seed, 400 * MIB, shards, cores);
-        // As a drive of this size would have it.
+        // A drive of this size would have this setting.
         world.options.checkpoint_after_bytes = 16 << 20;
         let node = world.open();
         let objects: Rc<RefCell<BTreeMap<u64, (u64, usize)>>> = Rc::default();
@@ -58,7 +59,7 @@ impl Sparse {
         Self { world, node, id, objects }
     }
 
-    /// Small objects until there is no room; their bytes.
+    /// Puts small objects until there is no room. Returns their bytes.
     fn fill_with_small(&self) -> u64 {
         let (on, id, there) = (self.node.clone(), self.id, self.objects.clone());
         let bytes = self.world.run(async move {
@@ -117,7 +118,8 @@ fn small_objects_find_room_among_the_gaps_of_large_ones() {
             "nothing was moved for {small} bytes, {large} large, {shards} shards, {:?}",
             sparse.space()
         );
-        // What an extent of 4% of the drive does not hold to its end is lost for each shard and kind.
+        // For each shard and kind, the part of an extent that is not filled to its end is lost, and
+        // an extent is 4% of the drive.
         assert!(large + small > usable * 3 / 4, "{large} and {small} bytes where {usable} fit");
         sparse.verify();
         let before = sparse.space();
@@ -130,7 +132,7 @@ fn small_objects_find_room_among_the_gaps_of_large_ones() {
 
 #[test]
 fn large_objects_take_the_place_of_others_for_ever() {
-    // Random sizes: tails and full slices in gaps that never fit.
+    // The sizes are random, so tails and full slices meet gaps that never fit.
     let mut world = World::with_extents_of(3, 5, 400 * MIB, 2, 2);
     world.options.checkpoint_after_bytes = 16 << 20;
     let node = world.open();
@@ -143,7 +145,7 @@ fn large_objects_take_the_place_of_others_for_ever() {
         let (mut number, mut written, mut refused) = (0u64, 0u64, 0);
         while written < 8 * 400 * MIB {
             let length = size();
-            // 80% of what was there when the first was refused.
+            // The limit is 80% of what was stored when the first put was refused.
             while full > 0 && live + length as u64 > full * 80 / 100 {
                 let (gone, length) = objects.swap_remove(random(objects.len() as u64) as usize);
                 live -= length as u64;
@@ -170,11 +172,11 @@ fn large_objects_take_the_place_of_others_for_ever() {
     assert_eq!(turned.1, 0, "of {} puts so many found no room", turned.0);
 }
 
-/// Numbers below a bound, the same for a seed.
+/// Returns a function that gives numbers below a bound, the same ones for a seed.
 fn fastrand_of(seed: u64) -> impl Fn(u64) -> u64 {
     let state = Cell::new(seed);
     move |bound| {
-        // SplitMix64 (Steele, Lea, Flood, 2014).
+        // This is SplitMix64 (Steele, Lea, Flood, 2014).
         state.set(state.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
         let mixed = (state.get() ^ state.get() >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -199,7 +201,7 @@ fn a_cut_in_the_middle_loses_nothing() {
             });
             let moved = sparse.relocated_bytes();
             let more = sparse.world.sim.random().below(20 << 20);
-            // Until so much was moved, or nothing is left to be moved.
+            // The loop ends when enough was moved, or nothing is left to be moved.
             for _ in 0..100_000 {
                 if sparse.relocated_bytes() > moved + more || !sparse.world.sim.step() {
                     break;
@@ -246,7 +248,7 @@ fn a_damaged_slice_stays_and_others_move() {
     let mut sparse = Sparse::new(40, 1, 1, SLICE, 3);
     let drive = &sparse.world.drives[0];
     let headers = drive.blocks_starting_with(b"RBSLICE2");
-    // Slices of deleted objects have headers too: damage many.
+    // Slices of deleted objects have headers too, so many headers are damaged.
     for header in headers.iter().step_by(5) {
         drive.damage(header + 5000, |bytes| bytes[0] ^= 1);
     }
@@ -312,7 +314,7 @@ fn parts_of_uploads_stay_and_completed_ones_move() {
                 writer.write(&body(u64::from(number), 4 << 20)).await.expect("written");
                 writer.commit_part(etag(u64::from(number)), Vec::new()).await.expect("stored");
             }
-            // One in four slots of every extent that follows.
+            // This fills one in four slots of every extent that follows.
             put(&core, id, &[1, number as u8], 1, 4 << 20).await.ok();
             put(&core, id, &[2, number as u8], 1, 4 << 20).await.ok();
             parts.push((number, etag(u64::from(number))));

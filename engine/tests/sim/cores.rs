@@ -1,4 +1,5 @@
-//! Cores that stand still, hear late of messages or have hardly room for them, and clocks that jump.
+//! Cores that stand still, receive messages late or have hardly room for them, and clocks that
+//! jump.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! Rotten bytes are never served and never mistaken for the end of the log.
+//! Damaged bytes are never served and never mistaken for the end of the log.
 
 use ringbolt_engine::EngineError;
 use ringbolt_engine::format::batch::BatchHeaderOnDisk;
@@ -64,7 +64,7 @@ fn rotten_slices_are_not_served() {
         let read = get(&core, id, b"k1").await;
         assert!(matches!(read, Err(EngineError::Damaged { what: "slice header", .. })), "{:?}", read.err());
         flip(&drive, headers[1] + 50);
-        // A misdirected write: another slice's header, valid in itself.
+        // This is a misdirected write: another slice's header, valid in itself.
         let other = drive.peek(headers[0], 4096);
         drive.poke(headers[1], &other);
         let read = get(&core, id, b"k1").await;
@@ -73,7 +73,7 @@ fn rotten_slices_are_not_served() {
     });
 }
 
-/// Batches of the drive's one shard, in the order of the log.
+/// Returns the batches of the drive's one shard, in the order of the log.
 fn batches(drive: &SimDevice) -> Vec<u64> {
     drive.blocks_starting_with(b"RBBATCH2")
 }
@@ -115,8 +115,9 @@ fn the_torn_last_batch_is_the_end_of_the_log() {
 /// A change of a batch's header.
 type Forgery = fn(&mut BatchHeaderOnDisk);
 
-/// What stands where the log goes on is part of it only if it says so in every respect: a batch of the extent's earlier
-/// life, or of a log that was cut off and written anew, may be whole and have the right number.
+/// A batch at the end of the log belongs to the log only if its whole header says so: a batch of
+/// the extent's earlier life, or of a log that was cut off and written again, may be sound and have
+/// the right number.
 #[test]
 fn a_whole_batch_that_does_not_continue_the_log_is_not_part_of_it() {
     let forgeries: [(&str, bool, Forgery); 7] = [
@@ -153,7 +154,7 @@ fn a_whole_batch_that_does_not_continue_the_log_is_not_part_of_it() {
 
 #[test]
 fn a_damaged_batch_that_names_the_next_extent_refuses_the_shard() {
-    // Enough for several extents of log, and no checkpoint.
+    // The data is enough for several extents of log, and no checkpoint is taken.
     let mut world = World::new(5, 64 * MIB, 1, 1);
     world.options.checkpoint_after_bytes = u64::MAX;
     let node = world.open();
@@ -189,7 +190,7 @@ fn a_damaged_checkpoint_refuses_the_shard() {
     world.kill(node);
     let drive = &world.drives[0];
     for at in drive.blocks_starting_with(b"RBCHECK2") {
-        // The payload's first bytes: the shortest chunk has not many.
+        // The damage is in the payload's first bytes, because the shortest chunk has only a few.
         flip(drive, at + 65);
         let refused = world.try_open().err();
         assert!(matches!(refused, Some(OpenError::Recover { .. })), "chunk at {at}: {refused:?}");
@@ -210,15 +211,16 @@ fn two_good_superblocks_are_enough_and_one_is_not() {
         let on = node.clone();
         world.run(async move { assert!(get(&on.core(0), id, b"k2").await.expect("read").is_some()) });
         world.kill(node);
-        // Opening wrote all four anew.
+        // The open has written all four copies again.
     }
     [0, 1, 3].iter().for_each(|copy| flip(drive, copy * COPY_STRIDE + 500));
     let refused = world.try_open().err();
     assert!(matches!(refused, Some(OpenError::Format(FormatError::Damaged { .. }))), "{refused:?}");
 }
 
-/// A batch of almost a MiB right behind a damaged one was once overlooked, because no window in which the end of the
-/// log was searched held all of it: both were then taken for a torn tail, and acknowledged objects were gone.
+/// A batch of almost 1 MiB directly behind a damaged one was once overlooked, because no window in
+/// which the end of the log was searched held all of it: both were then taken for a torn tail, and
+/// acknowledged objects were lost.
 #[test]
 fn a_large_batch_behind_the_damage_convicts_it() {
     const LARGE_BYTES: u32 = 900_000;
@@ -231,7 +233,7 @@ fn a_large_batch_behind_the_damage_convicts_it() {
             let id = bucket(&on.core(0), "b").await;
             let core = on.core(0);
             put(&core, id, b"alone", 99, 60_000).await.expect("stored");
-            // As many as one batch takes.
+            // One batch takes this many records.
             let stores = (0..17u64).map(|tag| {
                 let core = core.clone();
                 async move { put(&core, id, format!("k{tag}").as_bytes(), tag, 60_000).await.expect("stored") }

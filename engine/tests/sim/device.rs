@@ -1,5 +1,6 @@
-//! The simulated drive itself: what it does with writes on their way, with operations that nobody waits for, and with
-//! the faults that it is asked for. Tests that rely on it are worth what these show.
+//! The simulated drive itself: what it does with writes in flight, with operations that nobody
+//! waits for, and with the faults that it is given. Tests that rely on the drive are worth what
+//! these tests show.
 
 use std::rc::Rc;
 
@@ -14,7 +15,7 @@ const BLOCK: usize = 4096;
 const SECTOR: usize = 512;
 const LENGTH: usize = 64 * BLOCK;
 
-/// A drive in virtual time.
+/// Returns a drive in virtual time.
 fn drive(seed: u64) -> (Simulator, SimDevice, Pool) {
     let (sim, drive, pool) = (Simulator::new(seed), SimDevice::new(4 * MIB), Pool::new(0).expect("memory"));
     drive.seed_faults(seed);
@@ -34,7 +35,7 @@ async fn store(drive: &SimDevice, pool: &Pool, offset: u64, bytes: &[u8]) -> boo
     drive.write(offset, bytes.len(), buffer, Durability::Immediate).await.0.is_ok()
 }
 
-/// The sectors that hold `byte`.
+/// Returns the sectors that hold `byte`.
 fn sectors_of(drive: &SimDevice, byte: u8) -> Vec<usize> {
     let stored = drive.peek(0, LENGTH);
     let whole = |sector: &[u8]| sector.iter().all(|value| *value == byte);
@@ -47,7 +48,7 @@ fn a_write_shows_sector_by_sector_and_a_cut_leaves_what_was_done() {
     for seed in 0..60 {
         let (sim, drive, pool) = drive(seed);
         drive.poke(0, &[1; LENGTH]);
-        // Slow enough to be looked at.
+        // The write is slow enough to be observed.
         drive.follow(FaultPlan::default().with(FaultKind::Delay, 1, 1));
         let write = drive.write(0, LENGTH, filled(&pool, LENGTH, 2), Durability::Deferred);
         sim.spawn(async move { drop(write.await) });
@@ -83,7 +84,7 @@ fn a_write_shows_sector_by_sector_and_a_cut_leaves_what_was_done() {
     );
 }
 
-/// Two writes over each other, and what a cut makes of each on its own.
+/// Two writes overlap, and a power cut decides on each of them separately.
 #[test]
 fn writes_that_overlap_are_taken_back_one_by_one() {
     for seed in 0..40 {
@@ -130,8 +131,9 @@ fn a_flush_keeps_what_completed_before_it_and_nothing_else() {
     }
 }
 
-/// The kernel has the buffer of an operation until it ends. Given back at once, its next user would find it changed by
-/// the read, or the drive would get the next user's bytes.
+/// The kernel has the buffer of an operation until the operation ends. If the buffer were returned
+/// at once, the read would change it under its next user, or the drive would get the next user's
+/// bytes.
 #[test]
 fn an_operation_that_nobody_waits_for_goes_on_and_keeps_its_buffer() {
     for reads in [true, false] {
@@ -198,7 +200,8 @@ fn a_stalled_drive_answers_nothing_for_seconds_and_then_all() {
     assert!(sim.now_us() < times[1] + 10_000, "it goes on as ever");
 }
 
-/// Runs one write of [`LENGTH`] bytes over others, which `kind` strikes; whether it was acknowledged, and the drive.
+/// Runs one write of [`LENGTH`] bytes over others, with a fault of this kind. Returns whether it
+/// was acknowledged, and the drive.
 fn struck(seed: u64, kind: FaultKind) -> (bool, SimDevice) {
     let (sim, drive, pool) = drive(seed);
     drive.poke(0, &[1; LENGTH]);
@@ -243,7 +246,8 @@ fn blocks_that_take_no_writes_take_some_once_the_drive_is_healed() {
     assert_eq!(drive.peek(0, 1), [4]);
 }
 
-/// Headers of two kinds and data, far apart; `kind` then strikes an operation on one of the first kind.
+/// Writes headers of two kinds and data, far apart. A fault of this kind then meets an operation on
+/// a header of the first kind.
 fn astray(seed: u64, kind: FaultKind) -> (SimDevice, Vec<u8>) {
     let (sim, drive, pool) = drive(seed);
     let on = drive.clone();
@@ -270,7 +274,7 @@ fn what_goes_astray_among_its_like_meets_the_same_kind_of_structure() {
     let (mut reads, mut writes) = (0, 0);
     for seed in 0..60 {
         let (_, read) = astray(seed, FaultKind::MisdirectedReadAlike);
-        // Another batch, or the zeros near this one.
+        // The read returned another batch, or the zeros near this one.
         assert!(read[8] == 0 || read.starts_with(b"RBBATCH1"), "{:?}", &read[..9]);
         reads += u32::from(read[8] > 0);
         let (drive, read) = astray(seed, FaultKind::MisdirectedWriteAlike);

@@ -1,4 +1,5 @@
-//! A device that fails: writing stops, reading goes on, and a restart finds everything that was acknowledged.
+//! A device that fails: writing stops, reading continues, and a restart finds everything that was
+//! acknowledged.
 
 use std::rc::Rc;
 
@@ -24,7 +25,7 @@ async fn put_some(
         model.begin(&key, Some((tag, length)));
         match put(&node.any_core(), id, &key, tag, length).await {
             Ok(_) => model.acknowledge(&key, Some((tag, length))),
-            // It may have reached the drive all the same.
+            // The object may have reached the drive all the same.
             Err(error) => errors.push(error),
         }
     }
@@ -42,7 +43,7 @@ fn stops_and_recovers(seed: u64, faults: Faults) {
         let errors = put_some(&on, id, &mut model, 40..80).await;
         let stopped = |error: &EngineError| matches!(error, EngineError::WritesStopped { .. });
         assert!(!errors.is_empty() && errors.iter().all(stopped), "{errors:?}");
-        // The device works again: the shards that saw it fail must not.
+        // The device works again, but the shards that saw it fail must not write.
         drive.set_faults(Faults::default());
         let errors = put_some(&on, id, &mut model, 80..120).await;
         assert!(errors.len() == 40 && errors.iter().all(stopped), "{errors:?}");
@@ -74,7 +75,8 @@ fn failed_flushes_stop_the_shards() {
     (1..=4).for_each(|seed| large_only(seed, faults));
 }
 
-/// A flush that fails for one must not be forgotten for another, also when it was the checkpoint that asked.
+/// Checks that a flush that failed for one task fails for the others too, even if the checkpoint
+/// had asked for it.
 fn large_only(seed: u64, faults: Faults) {
     let world = World::new(seed, 128 * MIB, 2, 2);
     let node = world.open();

@@ -1,4 +1,5 @@
-//! Faults by odds: each kind does what it says, and what the engine makes of single ones that once cost data.
+//! Faults with probabilities: each kind does what it says, and the engine survives single ones that
+//! once lost data.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ async fn read(drive: &impl Device, pool: &Pool, offset: u64, length: usize) -> O
     result.ok().map(|()| buffer[..length].to_vec())
 }
 
-/// A drive with four written blocks, with `plan` in force from then on.
+/// Returns a drive with four written blocks, and with `plan` in force from then on.
 fn drive(seed: u64, plan: FaultPlan) -> (Simulator, SimDevice, Pool) {
     let (sim, drive, pool) = (Simulator::new(seed), SimDevice::new(MIB), Pool::new(0).expect("memory"));
     drive.seed_faults(seed);
@@ -100,8 +101,9 @@ fn each_kind_of_fault_does_what_it_says_and_is_counted() {
     assert_eq!(flipped, 1);
 }
 
-/// A flush that fails on one core takes away what another core's flush, under way at the same time, was asked for.
-/// The news once went by message, and the other core could tell its client before it came.
+/// A flush that fails on one core loses what another core's flush, in flight at the same time, was
+/// asked to make durable. The failure was once announced by message, and the other core could
+/// answer its client before the message came.
 #[test]
 fn a_flush_that_failed_on_one_core_fails_on_all() {
     let (sim, drive, _) = drive(1, once(FaultKind::FlushError));
@@ -119,8 +121,8 @@ fn a_flush_that_failed_on_one_core_fails_on_all() {
     });
 }
 
-/// The block where the log's last batch lies, read from elsewhere once: the log seemed to end before that batch, and
-/// the next one was written over it.
+/// The block of the log's last batch was once read from elsewhere: the log seemed to end before
+/// that batch, and the next one was written over it.
 #[test]
 fn a_misdirected_read_at_the_end_of_the_log_loses_nothing() {
     let mut struck = 0;
@@ -151,8 +153,8 @@ fn a_misdirected_read_at_the_end_of_the_log_loses_nothing() {
     assert!(struck > 20, "{struck}");
 }
 
-/// A failed update of the superblock may leave two new copies and a torn one; another update over them, cut off, left
-/// no two copies that agree.
+/// A failed update of the superblock may leave two new copies and a torn one. When another update
+/// over them was cut off, no two copies agreed.
 #[test]
 fn a_failed_update_of_the_superblock_is_the_last_one() {
     let mut failed = 0;
@@ -173,8 +175,8 @@ fn a_failed_update_of_the_superblock_is_the_last_one() {
     assert!(failed > 50, "{failed}");
 }
 
-/// The core that keeps the drive gave up before its own shards had claimed, and the other core waited for them for
-/// ever.
+/// The core that keeps the drive gave up before its own shards had made their claims, and the other
+/// core waited for them for ever.
 #[test]
 fn an_open_that_can_not_write_ends_on_all_cores() {
     for cores in 1..=3 {

@@ -1,4 +1,5 @@
-//! A full drive: no more puts, everything else goes on, and after deletes there is room again.
+//! A full drive: puts are refused, everything else still works, and after deletes there is room
+//! again.
 
 use std::rc::Rc;
 
@@ -8,7 +9,7 @@ use ringbolt_engine::types::BucketId;
 
 use crate::world::{MIB, World, body, bucket, delete, get, list_all, put};
 
-/// Puts objects of `length` bytes until there is no room; gives how many fit.
+/// Puts objects of `length` bytes until there is no room. Returns how many fit.
 async fn fill(node: &SimNode, id: BucketId, prefix: &str, length: usize) -> u64 {
     for tag in 0.. {
         let key = format!("{prefix}-{tag:06}");
@@ -36,12 +37,12 @@ fn full(seed: u64, shards: u16, cores: usize, size_bytes: u64, length: usize) {
         on.space().await;
         still_works(&on, id, count, length).await;
     });
-    // A restart on the full drive.
+    // The node restarts on the full drive.
     let node = world.reopen_on(node, 1);
     let on = node.clone();
     let again = world.run(async move {
         still_works(&on, id, count, length).await;
-        // Refused again and again, with nothing lost of what is held back.
+        // Puts are refused again and again, and nothing of what is held back is lost.
         for tag in 0..20 {
             let refused = put(&on.core(0), id, format!("no-{tag}").as_bytes(), tag, length).await;
             if refused.is_ok() {
@@ -138,7 +139,8 @@ fn deletes_and_puts_in_turn_never_wedge_a_full_drive() {
 #[test]
 fn a_drive_full_of_live_data_refuses_without_moving_any_of_it() {
     let mut world = World::new(7, 384 * MIB, 1, 1);
-    // As a drive of this size would have it, not what the other tests use to have the cleaner run often.
+    // A drive of this size would have this setting. The other tests use a value that makes the
+    // cleaner run often.
     world.options.dead_log_bytes_max = 96 * MIB;
     let node = world.open();
     let on = node.clone();
@@ -146,7 +148,8 @@ fn a_drive_full_of_live_data_refuses_without_moving_any_of_it() {
         let core = on.core(0);
         let id = bucket(&core, "b").await;
         let count = fill(&on, id, "x", 60_000).await;
-        // Three extents that a cleaner would go after, with no more in them than may be dead on a drive that is full.
+        // These are three extents that a cleaner would choose, with no more dead bytes in them than
+        // a full drive may have.
         for tag in (0..200).filter(|tag| tag % 10 != 0) {
             delete(&core, id, format!("x-{tag:06}").as_bytes()).await.expect("deleted");
         }
@@ -162,8 +165,9 @@ fn a_drive_full_of_live_data_refuses_without_moving_any_of_it() {
     });
 }
 
-/// Every second object is deleted and put again on a full drive whose node was killed a few times: how many of them
-/// find room, when the life that does it is `age_ms` old; and how many there were.
+/// Deletes every second object and puts it again on a full drive whose node was killed a few times.
+/// Returns how many of them find room when the life that puts them is `age_ms` old, and how many
+/// there were.
 fn refilled(length: usize, age_ms: u64, seed: u64) -> (u64, u64) {
     let world = World::new(seed, 64 * MIB, 1, 1);
     let node = world.open();
@@ -201,8 +205,9 @@ fn refilled(length: usize, age_ms: u64, seed: u64) -> (u64, u64) {
     })
 }
 
-/// A node that is killed again and again on a full drive has only the extents that are held back for its lives to begin
-/// in, so that it moves nothing for the first seconds of each. Puts into what deletes had freed were refused then.
+/// A node that is killed again and again on a full drive has only the extents that are held back
+/// for its lives to begin in, so it moves nothing for the first seconds of each life. Puts into the
+/// space that deletes had freed were refused then.
 #[test]
 fn a_young_life_on_a_full_drive_makes_room_as_an_old_one_does() {
     for (seed, length) in [(9, 36_000), (9, 200_000), (9, 1_500_000), (9, 3_000_000)] {
@@ -214,8 +219,8 @@ fn a_young_life_on_a_full_drive_makes_room_as_an_old_one_does() {
     }
 }
 
-/// A put was refused while a checkpoint was being written, with the extents that this was about to give back: whether
-/// what was deleted found room again was a matter of moments.
+/// A put was refused while a checkpoint was being written that would soon free extents. Whether the
+/// space of deleted objects could be used again depended on the moment.
 #[test]
 fn a_put_waits_for_what_a_running_checkpoint_gives_back() {
     for seed in [3, 6, 8, 9, 11, 12] {
@@ -227,8 +232,9 @@ fn a_put_waits_for_what_a_running_checkpoint_gives_back() {
     }
 }
 
-/// After a restart on a full drive the log goes on in an extent out of what is held back. That was never made good: the
-/// last of the puts into what deletes had freed found no room for its record, a few hundred bytes long.
+/// After a restart on a full drive the log continues in an extent that was held back. This extent
+/// was never replaced: the last of the puts into the space that deletes had freed found no room for
+/// its record of a few hundred bytes.
 #[test]
 fn all_that_deletes_free_takes_puts_again_after_a_restart() {
     const LENGTH: usize = 3 << 20;

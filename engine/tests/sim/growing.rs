@@ -1,5 +1,5 @@
-//! Bodies of unknown length: stored as if it had been known, wherever they end, and with nothing left of what was
-//! reserved for more.
+//! Bodies of unknown length are stored like those of a known length, wherever they end, and nothing
+//! is left of what was reserved for more.
 
 use ringbolt_engine::node::Core;
 use ringbolt_engine::sim::SimNode;
@@ -9,7 +9,8 @@ use crate::world::{MIB, World, body, bucket, delete, etag, get};
 
 const SLICE_BYTES: usize = 4 << 20;
 
-/// `beyond`: how many bytes more than there are it may be; None: its length is known.
+/// Puts an object. `beyond` says how many more bytes than `length` it may have; with `None` its
+/// length is known.
 async fn put(core: &Core, id: BucketId, length: usize, beyond: Option<usize>) {
     let begun = match beyond {
         Some(more) => core.put_growing(id, b"k", (length + more) as u64).await,

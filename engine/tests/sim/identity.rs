@@ -1,5 +1,5 @@
-//! What is read by address proves where and when it was written: records, slices and batches that are sound and belong
-//! elsewhere are refused.
+//! What is read by address proves where and when it was written: records, slices and batches that
+//! are sound and belong elsewhere are refused.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -21,7 +21,8 @@ use crate::world::{MIB, World, body, bucket, delete, get, put};
 
 const BLOCK: u64 = 4096;
 
-/// A counter of the first life and one of the second whose generations have the same check in a packed location.
+/// Returns a counter of the first life and one of the second whose generations have the same check
+/// in a packed location.
 fn colliding_counters() -> (u64, u64) {
     let check = |epoch: u64, counter: u64| Location::new(0, 0, 100, epoch << 40 | counter, false).check;
     let first: HashMap<u16, u64> = (20..400).map(|counter| (check(1, counter), counter)).collect();
@@ -29,20 +30,22 @@ fn colliding_counters() -> (u64, u64) {
     second.expect("752,400 pairs and 16,384 checks")
 }
 
-/// Puts fillers until the next object gets the generation with this counter; a life's first one gets 2.
+/// Puts fillers until the next object gets the generation with this counter. The first object of a
+/// life gets 2.
 async fn use_up(node: &Rc<SimNode>, id: BucketId, counter: u64, from: u64) {
     for at in from..counter {
         put(&node.core(0), id, b"filler", at, 10).await.expect("stored");
     }
 }
 
-/// Where the block with these stored bytes lies.
+/// Returns the place of the block with these stored bytes.
 fn block_of(world: &World, bytes: &[u8]) -> u64 {
     let at = world.drives[0].find(bytes).expect("stored");
     at - at % BLOCK
 }
 
-/// What a GET of the object gives while the drive gives the record of its last life for the one of this.
+/// Returns the result of a GET while the drive returns the object's record of the last life for the
+/// one of this life.
 fn read_of_another_life(options: SimOptions) -> Result<Option<Vec<u8>>, EngineError> {
     let (first, second) = colliding_counters();
     let mut world = World::new(1, 64 * MIB, 1, 1);
@@ -70,7 +73,8 @@ fn read_of_another_life(options: SimOptions) -> Result<Option<Vec<u8>>, EngineEr
     };
     let location = Location::new(0, 0, 100, generation(new), false);
     assert!(location.accepts(generation(old)) && generation(old) != generation(new), "no collision");
-    // What the misdirected read brings, and what should have come.
+    // These are the block that the misdirected read returns, and the one that it should have
+    // returned.
     let (stale, own) = (drive.peek(old, BLOCK as usize), drive.peek(new, BLOCK as usize));
     drive.poke(new, &stale);
     let on = node.clone();
@@ -84,9 +88,10 @@ fn read_of_another_life(options: SimOptions) -> Result<Option<Vec<u8>>, EngineEr
     read.map(|found| found.map(|(_, bytes)| bytes))
 }
 
-/// A simulated drive once gave, for the record of an object, the block where the object's record of the life before
-/// lay: the same key, the same length, and a generation whose 14 bits in the index agreed, as both lives count from
-/// small numbers. It was sound, so it was served, and went into the read cache.
+/// A simulated drive once returned, for the record of an object, the block of the object's record
+/// of the previous life: the same key, the same length, and a generation whose 14 bits in the index
+/// agreed, because both lives count from small numbers. The record was sound, so it was served and
+/// stored in the read cache.
 #[test]
 fn a_record_of_another_life_is_not_served() {
     let read = read_of_another_life(SimOptions::default());
@@ -101,15 +106,17 @@ fn a_reader_that_ignores_marks_serves_a_record_of_another_life() {
     assert_eq!(read.expect("it passes"), Some(body(1, 1000)), "the test tests nothing");
 }
 
-/// What a GET of an object gives whose write was lost where a batch of the last life tore.
+/// Returns the result of a GET of an object whose write was lost at the place where a batch of the
+/// last life was torn.
 fn read_of_a_torn_batch(options: SimOptions) -> Result<Option<Vec<u8>>, EngineError> {
-    // The power goes at some moment of the batch's write, whose sectors come in an order that the seed chooses.
+    // The power is cut at some moment of the batch's write, whose sectors arrive in an order that
+    // the seed chooses.
     let mut attempts = (0..6).flat_map(|seed| (1..200).map(move |steps| (seed, steps)));
     let read = attempts.find_map(|(seed, steps)| read_if_torn(options, seed, steps));
     read.expect("a batch that tears behind its header")
 }
 
-/// None: the write of the batch had not come so far, or was through.
+/// Returns `None` if the write of the batch had not come so far, or had ended.
 fn read_if_torn(options: SimOptions, seed: u64, steps: u64) -> Option<Result<Option<Vec<u8>>, EngineError>> {
     let (first, second) = colliding_counters();
     let mut world = World::new(seed, 64 * MIB, 1, 1);
@@ -121,7 +128,7 @@ fn read_if_torn(options: SimOptions, seed: u64, steps: u64) -> Option<Result<Opt
         use_up(&on, id, first - 1, 2).await;
         id
     });
-    // Both records go in one batch; the filler fills the sector of its header.
+    // Both records are in one batch. The filler fills the sector of its header.
     let pair = move |node: &Rc<SimNode>, tag: u64| {
         let core = node.core(0);
         async move {
@@ -131,7 +138,8 @@ fn read_if_torn(options: SimOptions, seed: u64, steps: u64) -> Option<Result<Opt
     };
     let torn = pair(&node, 1);
     world.sim.spawn(async move { drop(torn.await) });
-    // Time goes in small steps: else the next thing that happens after a write's start is its end.
+    // Time advances in small steps; otherwise the next event after a write's start would be its
+    // end.
     let clock = world.sim.clone();
     world.sim.spawn(async move {
         loop {
@@ -148,7 +156,7 @@ fn read_if_torn(options: SimOptions, seed: u64, steps: u64) -> Option<Result<Opt
         if get(&on.core(0), id, b"key").await.expect("readable").is_some() {
             return false;
         }
-        // Bodies that are given up use generations, and write nothing to the log.
+        // Bodies that are abandoned use generations and write nothing to the log.
         for _ in 2..second - 1 {
             let mut writer = on.core(0).put(id, b"given up", 100_000).await.expect("room");
             writer.write(&[7; 1000]).await.expect("taken");
@@ -165,9 +173,10 @@ fn read_if_torn(options: SimOptions, seed: u64, steps: u64) -> Option<Result<Opt
     Some(read.map(|found| found.map(|(_, bytes)| bytes)))
 }
 
-/// The power goes while a batch is written: its header is lost, a record behind it is whole on the drive. The next life
-/// once wrote on at the same place. A write there that the drive acknowledged and lost left the record of the torn
-/// batch where the index had the new one: the same place, the same key, and nothing but 14 bits to tell them apart.
+/// The power is cut while a batch is written: its header is lost, and a record behind it is whole
+/// on the drive. The next life once continued at the same place. A write there that the drive
+/// acknowledged and lost left the record of the torn batch where the index had the new one: the
+/// same place, the same key, and only 14 bits to tell them apart.
 #[test]
 fn a_lost_write_over_a_torn_batch_serves_nothing_of_it() {
     let read = read_of_a_torn_batch(SimOptions::default());
@@ -182,7 +191,7 @@ fn where_a_life_writes_on_a_record_of_the_torn_batch_is_served() {
     assert_eq!(read.expect("it passes"), Some(body(1, 1000)), "the test tests nothing");
 }
 
-/// The blocks of the batch that began the last life, and of its copy.
+/// Returns the blocks of the batch that began the last life, and of its copy.
 fn beginnings(world: &World) -> Vec<u64> {
     let drive = &world.drives[0];
     let header = |at: u64| BatchHeaderOnDisk::parse(&drive.peek(at, BLOCK as usize)).ok();
@@ -219,16 +228,16 @@ fn the_batch_that_begins_a_life_and_its_copy_stand_in_for_each_other() {
                 let read = get(&node.core(0), id, key).await.expect("readable");
                 assert!(read.is_some_and(|(_, bytes)| bytes == body(tag, 500)), "twin {damaged}: {key:?}");
             }
-            // What is behind the damaged one is moved by the cleaner as from any other extent.
+            // What is behind the damaged record is moved by the cleaner as from any other extent.
             let space = node.space().await;
             assert_eq!(space.objects, 2, "{space:?}");
         });
     }
 }
 
-/// The simulation found a slice's data written over the end of the log, from a batch in its middle to the one that
-/// began the next life. What followed lay in another extent, so the middle looked like a torn tail, and a life was
-/// missing.
+/// The simulation found a slice's data written over the end of the log, from a batch in its middle
+/// to the one that began the next life. What followed was in another extent, so the middle looked
+/// like a torn tail, and a life was missing.
 #[test]
 fn a_large_write_over_the_end_of_a_log_is_not_taken_for_a_torn_tail() {
     let world = World::new(6, 64 * MIB, 1, 1);
@@ -253,8 +262,8 @@ fn a_large_write_over_the_end_of_a_log_is_not_taken_for_a_torn_tail() {
     let Some(OpenError::Recover { error, .. }) = refused else { panic!("it opens with batches missing") };
     assert!(error.to_string().contains("ringbolt check"), "{error}");
     world.sim.kill();
-    // A repair loses what was written over. It finds the life behind, or what is left of it: a repair once left the
-    // drive damaged where the first batch of that was lost too.
+    // A repair loses what was overwritten. It finds the life behind, or what is left of it. A
+    // repair once left the drive damaged when the first batch of that life was lost too.
     let first = block_of(&world, &body(20, 500));
     for lost in [false, true] {
         let drives = check::copied(&world);
@@ -280,8 +289,9 @@ fn a_large_write_over_the_end_of_a_log_is_not_taken_for_a_torn_tail() {
     }
 }
 
-/// The copy of a life's beginning was lost, which nobody noticed, and a life later the original rotted: the simulation
-/// took what followed, which lies in other extents, for a log that ends there, and served older versions.
+/// The copy of a life's first batch was lost, which nobody noticed, and a life later the original
+/// was damaged. The simulation took what followed, which is in other extents, for the end of the
+/// log, and older versions were served.
 #[test]
 fn a_life_whose_beginning_is_lost_twice_is_missed() {
     for all_lost in [false, true] {
@@ -289,7 +299,8 @@ fn a_life_whose_beginning_is_lost_twice_is_missed() {
     }
 }
 
-/// `all_lost`: also every batch of the lives that are missing, so that only the superblock tells of them.
+/// Tests that a missing life is noticed. With `all_lost` every batch of the missing lives is lost
+/// too, so that only the superblock tells of them.
 fn a_life_is_missed(all_lost: bool) {
     let world = World::new(3, 64 * MIB, 1, 1);
     for life in 0..3u64 {
@@ -314,7 +325,7 @@ fn a_life_is_missed(all_lost: bool) {
     let refused = world.try_open().err();
     assert!(matches!(refused, Some(OpenError::Recover { .. })), "it opens with lives missing");
     world.sim.kill();
-    // After a repair that is known.
+    // After a repair the loss is known.
     drive.stand_alone();
     let (outcome, seen) = check::checked(&world.drives, true);
     assert!(outcome.losses > 0 && outcome.beyond_repair == 0, "{:?}", seen.findings);
@@ -327,7 +338,7 @@ fn a_life_is_missed(all_lost: bool) {
     });
 }
 
-/// What an open reads does not grow with the drive.
+/// The amount that an open reads does not grow with the drive.
 #[test]
 fn an_open_looks_at_the_log_and_not_at_the_whole_drive() {
     let reads = [64, 1024].map(|mib| {
@@ -351,7 +362,8 @@ fn an_open_looks_at_the_log_and_not_at_the_whole_drive() {
     assert!(reads[0].abs_diff(reads[1]) < 8, "reads of an open on a small and on a large drive: {reads:?}");
 }
 
-/// Each life that writes takes a new extent for its log. On a full drive only those that are held back are left.
+/// Each life that writes takes a new extent for its log. On a full drive only those that are held
+/// back are left.
 #[test]
 fn a_thousand_kills_on_a_full_drive_still_open_and_accept_deletes() {
     let world = World::new(4, 64 * MIB, 1, 1);
@@ -371,7 +383,7 @@ fn a_thousand_kills_on_a_full_drive_still_open_and_accept_deletes() {
         let node = world.open();
         let (on, key) = (node.clone(), format!("{kill:05}"));
         if kill % 3 == 0 {
-            // Cut off at any point of it, checkpoints included.
+            // The delete is cut off at any point, including during a checkpoint.
             world.sim.spawn(async move { drop(delete(&on.core(0), id, key.as_bytes()).await) });
             world.sim.run_steps(world.sim.random().below(400));
         } else {
@@ -398,7 +410,8 @@ fn a_thousand_kills_on_a_full_drive_still_open_and_accept_deletes() {
     });
 }
 
-/// A slice's header that another place, another drive or an earlier use of the place wrote is sound and does not count.
+/// A slice's header that was written for another place or another drive, or by an earlier use of
+/// the place, is sound and is not accepted.
 #[test]
 fn a_slice_of_another_place_is_not_served() {
     let world = World::new(5, 96 * MIB, 1, 1);
@@ -413,7 +426,7 @@ fn a_slice_of_another_place_is_not_served() {
     let drive = world.drives[0].clone();
     let headers = drive.blocks_starting_with(&slice::MAGIC);
     assert_eq!(headers.len(), 2);
-    // The same bytes, the same length and number: only whose and where differ.
+    // Bytes, length and number are the same: only the object and the place differ.
     let (first, second) = (drive.peek(headers[0], BLOCK as usize), drive.peek(headers[1], BLOCK as usize));
     for (changed, stale) in [(headers[0], &second), (headers[1], &first)] {
         let own = drive.peek(changed, BLOCK as usize);
@@ -426,7 +439,7 @@ fn a_slice_of_another_place_is_not_served() {
         assert_ne!(read.0, read.1, "exactly the object whose header it is not is refused");
         drive.poke(changed, &own);
     }
-    // An earlier format of the drive wrote the same, down to the generation.
+    // An earlier format of the drive wrote the same header, with the same generation.
     let mut header = slice::SliceHeaderOnDisk::parse(&first).expect("sound");
     header.drive = (header.drive.get() + 1).into();
     header.seal();

@@ -1,5 +1,5 @@
-//! The cap on the index: what is stored goes on working, nothing new is taken, and the node opens again under the
-//! same cap.
+//! The memory limit of the index: what is stored still works, nothing new is accepted, and the node
+//! opens again under the same limit.
 
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::{Core, OpenError};
@@ -28,7 +28,7 @@ fn is_full<T: std::fmt::Debug>(result: Result<T, EngineError>) -> bool {
     }
 }
 
-/// Puts new keys until each shard has refused some; those that were stored.
+/// Puts new keys until each shard has refused some. Returns those that were stored.
 async fn fill(core: &Core, id: BucketId) -> Vec<u64> {
     let (mut stored, mut refused) = (Vec::new(), 0);
     for number in 0..KEYS_MAX {
@@ -40,7 +40,7 @@ async fn fill(core: &Core, id: BucketId) -> Vec<u64> {
             }
             Err(other) => panic!("not refused for the index: {other}"),
         }
-        // By then the other shard, which a random half of the keys is for, is full too.
+        // By then the other shard, which gets a random half of the keys, is full too.
         if refused == 200 {
             return stored;
         }
@@ -89,7 +89,7 @@ fn at_the_cap_only_what_is_new_is_refused() {
     });
 }
 
-/// An upload that was begun is not lost to the cap.
+/// Completes an upload, which the limit must not make impossible once the upload was created.
 async fn complete(core: &Core, id: BucketId, upload: UploadId) {
     let meta = Default::default();
     let parts = vec![(1, Etag::default())];
@@ -108,7 +108,7 @@ fn a_full_index_opens_under_its_cap_and_not_under_a_smaller_one() {
         fill(&on.core(0), id).await.len()
     });
     drop(node);
-    // From the log, and from a checkpoint.
+    // The node opens once from the log and once from a checkpoint.
     for clean in [false, true] {
         match clean {
             true => world.close(world.open()),

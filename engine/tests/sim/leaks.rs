@@ -1,4 +1,4 @@
-//! Nothing that is given up half way leaves anything behind, wherever it was.
+//! Operations that are abandoned leave nothing behind, wherever they were.
 
 use std::rc::Rc;
 use std::task::Poll;
@@ -9,7 +9,7 @@ use ringbolt_engine::types::{BucketId, ListQuery, ObjectMeta, WriteCondition};
 
 use crate::world::{MIB, World, body, bucket, delete, etag, get, put};
 
-/// Drops `future` after `polls` polls, unless it ended before. Whether it ended.
+/// Drops `future` after `polls` polls, unless it has ended before. Returns whether it has ended.
 async fn give_up_after<T>(future: impl Future<Output = T>, polls: u64) -> bool {
     let mut future = Box::pin(future);
     let mut left = polls;
@@ -23,7 +23,7 @@ async fn give_up_after<T>(future: impl Future<Output = T>, polls: u64) -> bool {
     .await
 }
 
-/// A node with a bucket, and what it holds when it is empty.
+/// Returns a node with a bucket, and what it holds when it is empty.
 fn empty(seed: u64, cores: usize) -> (World, Rc<SimNode>, BucketId) {
     let world = World::new(seed, 128 * MIB, 3, cores);
     let node = world.open();
@@ -32,7 +32,7 @@ fn empty(seed: u64, cores: usize) -> (World, Rc<SimNode>, BucketId) {
     (world, node, id)
 }
 
-/// Removes what is there and waits until all is quiet.
+/// Removes everything and waits until the node is idle.
 fn clear(world: &World, node: &Rc<SimNode>, id: BucketId) -> (Leftovers, u32) {
     world.sim.run_until_idle();
     let on = node.clone();
@@ -100,7 +100,7 @@ fn calls_given_up_at_any_point_leave_nothing() {
         assert!(ended > 60, "some end well: {ended}");
         assert_eq!(clear(&world, &node, id), before, "{cores} cores");
         world.kill(node);
-        // What a restart finds is the same.
+        // A restart finds the same.
         let node = world.open();
         assert_eq!(clear(&world, &node, id).1, before.1);
     }
@@ -118,7 +118,8 @@ fn what_is_read_stays_until_it_is_read() {
                 put(&on.core(0), id, &key, tag, length).await.expect("stored");
                 let mut reader = on.any_core().get(id, &key).await.expect("read").expect("there");
                 let unread = on.any_core().get(id, &key).await.expect("read").expect("there");
-                // Gone, freed, checkpointed, and the drive written over and over.
+                // The object is deleted, freed and checkpointed, and the drive is overwritten again
+                // and again.
                 delete(&on.core(1), id, &key).await.expect("deleted");
                 for round in 0..6 {
                     put(&on.any_core(), id, b"other", 100 + round, 11 << 20).await.expect("stored");
@@ -155,7 +156,7 @@ fn uploads_are_ended_when_they_are_too_old() {
             let page = core.list_uploads(id, &query).await.expect("a page");
             assert_eq!(page.items.len(), expected, "{when}");
         };
-        // Keys for every shard, each with a part.
+        // There are keys for every shard, each with a part.
         for round in 0..2u64 {
             for number in 0..8u64 {
                 let key = format!("{round}/{number}");
@@ -171,7 +172,7 @@ fn uploads_are_ended_when_they_are_too_old() {
         count(8, "the first are 26 hours old, the others 14").await;
         sim.sleep_us(12 * HOUR_MS * 1000).await;
         count(0, "all are older than 24 hours").await;
-        // They end when the node does.
+        // The tasks that limit the age of uploads end when the node does.
         futures_util::future::join(core.close(), on.core(1).close()).await.0.expect("closed");
     });
     world.sim.run_until_idle();

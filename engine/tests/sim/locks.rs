@@ -21,7 +21,7 @@ fn of_many_puts_that_want_a_new_key_exactly_one_wins() {
             world.sim.spawn(async move {
                 let none =
                     WriteCondition { if_none_match: Some(EtagMatch::Any), ..WriteCondition::default() };
-                // Inline ones and ones with slices against each other.
+                // Inline objects and objects with slices compete.
                 let length = if tag % 2 == 0 { 100 } else { 100_000 };
                 let outcome = put_if(&core, id, b"k", tag, length, none).await;
                 outcomes.borrow_mut().push((tag, length, outcome.err()));
@@ -56,7 +56,7 @@ fn overwrites_and_moves_of_the_cleaner_do_not_undo_each_other() {
         let sim = world.sim.clone();
         let id = world.run(async move {
             let id = bucket(&on.core(0), "b").await;
-            // Each extent gets what stays beside what is overwritten.
+            // Each extent gets objects that stay beside objects that are overwritten.
             for tag in 0..600u64 {
                 let key = if tag % 3 == 0 { format!("stays-{tag}") } else { format!("changes-{}", tag % 40) };
                 put(&on.core(0), id, key.as_bytes(), tag, 30_000).await.expect("stored");

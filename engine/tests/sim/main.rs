@@ -1,4 +1,4 @@
-//! The engine under the simulator: what it promises, in every order of events that a seed chooses.
+//! The engine under the simulator: its promises, in every order of events that a seed chooses.
 
 mod aimed;
 mod buckets;

@@ -1,4 +1,5 @@
-//! What the node must hold, as a map: acknowledged changes, and changes that may or may not have happened.
+//! A model of what the node must hold: acknowledged changes, and changes that may or may not have
+//! happened.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +8,16 @@ use ringbolt_engine::types::BucketId;
 
 use crate::world::{body, etag, get, list_all};
 
-/// What one key may hold: each element is a state that a crash may have left; None is absent.
-/// A body is named by its tag and length. While nothing is in flight there is exactly one.
+/// The possible states of one key, any of which a crash may have left. `None` means that the object
+/// is absent. A body is named by its tag and length. While nothing is in flight there is exactly
+/// one state.
 #[derive(Clone, Debug, Default)]
 pub struct Possible {
     pub certain: Option<(u64, usize)>,
     pub in_flight: Vec<Option<(u64, usize)>>,
 }
 
-/// By key.
+/// The possible states of all keys.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     pub keys: BTreeMap<Vec<u8>, Possible>,
@@ -26,19 +28,20 @@ impl Model {
         self.keys.entry(key.to_vec()).or_default().in_flight.push(change);
     }
 
-    /// The change was acknowledged.
+    /// Records that the change was acknowledged.
     pub fn acknowledge(&mut self, key: &[u8], change: Option<(u64, usize)>) {
         let possible = self.keys.entry(key.to_vec()).or_default();
         possible.certain = change;
         possible.in_flight.clear();
     }
 
-    /// The change was refused with nothing stored.
+    /// Records that the change was refused and nothing was stored.
     pub fn refuse(&mut self, key: &[u8]) {
         self.keys.entry(key.to_vec()).or_default().in_flight.pop();
     }
 
-    /// Reads everything back, compares, and takes what is there as certain from now on. Gives the count of objects.
+    /// Reads everything back, compares it with the model, and takes what is stored as certain from
+    /// now on. Returns the number of objects.
     pub async fn verify(&mut self, node: &SimNode, bucket: BucketId, story: &str) -> usize {
         let mut listed = list_all(&node.any_core(), bucket).await.into_iter();
         let mut objects = 0;

@@ -1,4 +1,4 @@
-//! What was acknowledged is there after any crash, whole; what was in flight is there whole or not at all.
+//! What was acknowledged is complete after any crash; what was in flight is complete or absent.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -14,12 +14,12 @@ use crate::world::{MIB, World, body, bucket, delete, etag, get, put};
 const CLIENTS: u64 = 6;
 const KEYS_PER_CLIENT: u64 = 12;
 
-/// What the clients of all rounds share.
+/// The state that the clients of all rounds share.
 struct Shared {
     model: RefCell<Model>,
     next_tag: Cell<u64>,
     operations: Cell<u64>,
-    /// A drive too full is no failure of this test.
+    /// Puts that were refused because the drive was full, which is no failure of this test.
     refusals: Cell<u64>,
 }
 
@@ -33,7 +33,8 @@ fn size(world: &ringbolt_engine::sim::Random) -> usize {
     }
 }
 
-/// One client changes its own keys for ever, one after the other, and reads them in between.
+/// Runs one client, which changes its own keys for ever, one after the other, and reads them in
+/// between.
 async fn client(
     sim: ringbolt_engine::sim::Simulator,
     node: Rc<SimNode>,
@@ -85,7 +86,7 @@ async fn client(
     }
 }
 
-/// A put that gives up in the middle, at any point where it waits.
+/// Starts a put and abandons it at any point where it waits.
 async fn give_up(
     sim: &ringbolt_engine::sim::Simulator,
     core: &ringbolt_engine::node::Core,
@@ -104,7 +105,7 @@ async fn give_up(
             Err(_) => shared.model.borrow_mut().refuse(key),
         }
     } else {
-        // It may still happen: settle the question before going on with this key.
+        // The put may still happen, so this is settled before the client continues with this key.
         sim.sleep_us(20_000_000).await;
         let found = get(core, id, key).await.expect("readable");
         let tag_of = |md5: [u8; 16]| u64::from_le_bytes(*md5.first_chunk().expect("16 bytes"));
@@ -149,7 +150,8 @@ async fn put_in_parts(
     done.map(|_| ())
 }
 
-/// The output if it comes within `polls` polls; else the future is dropped where it stands.
+/// Returns the output if it comes within `polls` polls; otherwise the future is dropped where it
+/// waits.
 async fn polled_at_most<T>(future: impl Future<Output = T>, polls: u64) -> Option<T> {
     let mut future = Box::pin(future);
     let mut left = polls;
@@ -163,7 +165,7 @@ async fn polled_at_most<T>(future: impl Future<Output = T>, polls: u64) -> Optio
     .await
 }
 
-/// What a run did.
+/// The figures of a run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Figures {
     rounds: u64,
@@ -180,7 +182,8 @@ struct Plan {
     faults: Faults,
 }
 
-/// Rounds of work, each ended by a crash, a kill or a clean stop at a point that the seed chooses.
+/// Runs rounds of work, each ended by a crash, a kill or a clean stop at a point that the seed
+/// chooses.
 fn run(plan: &Plan) -> Figures {
     let mut world = World::new(plan.seed, plan.size_bytes, plan.shards, 1);
     let shared = Rc::new(Shared {
@@ -194,7 +197,8 @@ fn run(plan: &Plan) -> Figures {
         world.options.cores = 1 + world.sim.random().below(3) as usize;
         let story = format!("seed {}, round {round}, {} cores", plan.seed, world.options.cores);
         let node = world.try_open().unwrap_or_else(|error| panic!("{story}: {error}"));
-        // A node may clean and write checkpoints as soon as it is open: what they work in belongs to nobody meanwhile.
+        // A node may clean and write checkpoints as soon as it is open. What they work in belongs
+        // to nobody meanwhile.
         world.sim.run_until_idle();
         let (on, shared_here) = (node.clone(), shared.clone());
         let id = world.run(async move {
@@ -224,7 +228,7 @@ fn run(plan: &Plan) -> Figures {
     figures
 }
 
-/// At the end everything is deleted: nothing may stay allocated.
+/// Deletes everything at the end and asserts that nothing stays allocated.
 fn empty_and_compare(world: &World, shared: &Rc<Shared>, plan: &Plan) {
     let (node, shared) = (world.open(), shared.clone());
     let (on, story) = (node.clone(), format!("seed {}, at the end", plan.seed));
@@ -236,11 +240,11 @@ fn empty_and_compare(world: &World, shared: &Rc<Shared>, plan: &Plan) {
             delete(&on.any_core(), id, key).await.expect("deleted");
         }
         on.core(0).delete_bucket(id).await.expect("deleted");
-        // The second one lets go of the log that the first one still needed.
+        // The second checkpoint releases the log that the first one still needed.
         on.checkpoint().await.expect("a checkpoint");
         on.checkpoint().await.expect("a checkpoint");
     });
-    // Extents on their way back to the allocator arrive.
+    // Extents that are being returned reach the allocator.
     world.sim.run_until_idle();
     let on = node.clone();
     world.run(async move {
@@ -270,7 +274,8 @@ fn acknowledged_is_there_after_any_crash() {
     assert!(sum.crashes >= 10 && sum.operations > 1000 && sum.refusals * 10 < sum.operations, "{sum:?}");
 }
 
-/// The same with hardly any room: puts are refused all the time, and the cleaner and checkpoints never rest.
+/// The same with hardly any room: puts are refused all the time, and the cleaner and checkpoints
+/// never rest.
 #[test]
 fn acknowledged_is_there_on_a_drive_that_is_always_full() {
     let mut sum = Figures::default();
@@ -284,7 +289,8 @@ fn acknowledged_is_there_on_a_drive_that_is_always_full() {
     assert!(sum.crashes >= 2 && sum.refusals > 20 && sum.operations > 4 * sum.refusals, "{sum:?}");
 }
 
-/// The moments in which a checkpoint comes into force are few: a crash at each of its steps, several times over.
+/// A checkpoint comes into force in a few moments only, so a crash is tried at each of its steps,
+/// several times.
 #[test]
 fn a_crash_at_any_step_of_a_checkpoint_leaves_the_old_or_the_new_one() {
     for seed in seeds(3) {
@@ -303,7 +309,7 @@ fn a_crash_at_any_step_of_a_checkpoint_leaves_the_old_or_the_new_one() {
                 model
             });
             let on = node.clone();
-            // It may be cut off.
+            // The checkpoint may be cut off.
             world.sim.spawn(async move { drop(on.checkpoint().await) });
             world.sim.run_steps(steps);
             world.crash(node);
@@ -311,7 +317,7 @@ fn a_crash_at_any_step_of_a_checkpoint_leaves_the_old_or_the_new_one() {
     }
 }
 
-/// `RINGBOLT_SIM_SEEDS=100-200` runs others than the usual ones.
+/// Returns the seeds to run. `RINGBOLT_SIM_SEEDS=100-200` replaces the usual ones.
 pub fn seeds(count: u64) -> Vec<u64> {
     let given = std::env::var("RINGBOLT_SIM_SEEDS").ok();
     let range = given.as_deref().and_then(|text| text.split_once('-'));

@@ -1,4 +1,5 @@
-//! The scrub finds rot by itself, keeps to its rate, goes on where it was, and reports nothing that is well.
+//! The scrub finds damage by itself, keeps to its rate, continues where it was, and reports nothing
+//! that is sound.
 
 use std::rc::Rc;
 
@@ -16,7 +17,7 @@ fn options(bytes_per_second: u64) -> ScrubOptions {
     ScrubOptions { bytes_per_second, every_ms: EVERY_MS }
 }
 
-/// `count` objects of `size` bytes on one shard.
+/// Stores `count` objects of `size` bytes on one shard.
 fn stored(seed: u64, count: u64, size: usize) -> (World, Rc<SimNode>, BucketId) {
     let world = World::new(seed, 96 * MIB, 1, 1);
     let node = world.open();
@@ -74,7 +75,7 @@ fn rot_is_found_counted_and_not_served() {
             2,
             "the scrub's own are not among them"
         );
-        // What it read is free to go.
+        // What the scrub has read may be freed.
         core.abort_upload(id, b"parted", upload).await.expect("aborted");
         delete(&core, id, b"large").await.expect("deleted");
         node.checkpoint().await.expect("a checkpoint");
@@ -88,7 +89,7 @@ fn it_keeps_to_its_rate_and_waits_for_the_next_pass() {
     let (world, node, _) = stored(2, 40, 60_000);
     let begin_us = world.sim.now_us();
     node.core(0).start_scrub(options(100_000));
-    // 2.4 MB at 100 kB a second.
+    // 2.4 MB are read at 100 kB per second.
     wait_ms(&world, 20_000);
     let half = state(&world, &node);
     assert!(half.running && (25..=36).contains(&half.objects), "{half:?}");
@@ -99,7 +100,7 @@ fn it_keeps_to_its_rate_and_waits_for_the_next_pass() {
     wait_ms(&world, EVERY_MS - DAY_MS);
     let (later, _) = world.sim.digest();
     assert_eq!(state(&world, &node).passes, 1);
-    // One look an hour.
+    // The scrub looks for work once an hour.
     assert!(later - polls < 13 * 24 * 4, "{} polls in 13 days", later - polls);
     wait_ms(&world, 2 * DAY_MS);
     assert_eq!((state(&world, &node).passes, state(&world, &node).objects), (2, 40));
@@ -110,7 +111,7 @@ fn it_goes_on_where_it_was() {
     for graceful in [true, false] {
         let (world, node, _) = stored(3, 60, 60_000);
         node.core(0).start_scrub(options(20_000));
-        // 3.6 MB take 180 s; its place is noted every minute.
+        // 3.6 MB take 180 s. The scrub's position is stored every minute.
         wait_ms(&world, 130_000);
         let before = state(&world, &node);
         assert!(before.running && before.objects > 30, "{before:?}");
@@ -146,10 +147,11 @@ fn a_damaged_note_of_its_place_means_a_new_pass() {
     assert_eq!(state(&world, &node), ScrubMetrics::default());
 }
 
-/// What a checkpoint holds is in memory: a new one takes its place before the damaged one is needed.
+/// What a checkpoint holds is in memory, so a new one replaces the damaged one before that is
+/// needed.
 #[test]
 fn a_damaged_checkpoint_is_written_anew() {
-    // Every chunk, the root's among them.
+    // Every chunk is damaged in turn, including the root's.
     for which in 0.. {
         let (world, node, id) = stored(6, 20, 3000);
         world.close(node);
@@ -169,7 +171,8 @@ fn a_damaged_checkpoint_is_written_anew() {
     }
 }
 
-/// The log behind the last checkpoint is not read by a pass, but after it nothing depends on it.
+/// A pass does not read the log behind the last checkpoint, but after the pass nothing depends on
+/// it.
 #[test]
 fn rot_in_the_log_does_no_harm_after_a_pass() {
     let (world, node, id) = stored(7, 20, 3000);
@@ -217,8 +220,9 @@ fn changes_under_it_are_no_damage() {
     assert_eq!(findings, 0);
 }
 
-/// All parts of all uploads were listed first and then read one after the other: of an upload that ended meanwhile the
-/// space was another object's by the time it was read, and the scrub told of damage that was not there.
+/// All parts of all uploads were listed first and then read one after the other. When an upload
+/// ended meanwhile, its space belonged to another object by the time it was read, and the scrub
+/// reported damage that did not exist.
 #[test]
 fn an_upload_that_ends_under_it_is_no_damage() {
     const PART: usize = 200_000;

@@ -1,5 +1,6 @@
-//! Space comes back: a drive that is nearly full is overwritten for ever at a bounded price, a full one takes what
-//! makes objects smaller, and what is counted after a restart is what was counted before.
+//! Reuse of space: a drive that is nearly full can be overwritten for ever at a bounded cost, a
+//! full one accepts what makes objects smaller, and the figures after a restart are those from
+//! before.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,7 +21,7 @@ struct Small {
     world: World,
     node: Rc<SimNode>,
     id: BucketId,
-    /// Size and tag of each; None while it is being written.
+    /// Size and tag of each object; `None` while it is being written.
     objects: RefCell<Vec<Option<(u64, usize)>>>,
     bytes: Cell<u64>,
     written: Cell<u64>,
@@ -31,7 +32,8 @@ struct Small {
 impl Small {
     fn new(seed: u64, size_bytes: u64, shards: u16) -> Rc<Self> {
         let mut world = World::new(seed, size_bytes, shards, 1);
-        // As a drive of this size would have it, not what the other tests use to have checkpoints often.
+        // A drive of this size would have this setting. The other tests use a value that makes
+        // checkpoints frequent.
         world.options.checkpoint_after_bytes = 16 << 20;
         world.options.dead_log_bytes_max = size_bytes / 4;
         let node = world.open();
@@ -67,7 +69,7 @@ impl Small {
         true
     }
 
-    /// New objects until there are `bytes`, or the drive is full.
+    /// Puts new objects until there are `bytes`, or the drive is full.
     fn fill(self: &Rc<Self>, bytes: u64) {
         self.clients(move |this| {
             if this.full.get() || this.bytes.get() >= bytes {
@@ -79,14 +81,15 @@ impl Small {
         });
     }
 
-    /// Overwrites until `bytes` were written in all.
+    /// Overwrites objects until `bytes` were written in all.
     fn overwrite(self: &Rc<Self>, bytes: u64) {
         self.clients(move |this| {
             if this.written.get() >= bytes {
                 return None;
             }
             let objects = this.objects.borrow();
-            // One that nobody writes now: which of two tags it has then would not be known.
+            // The object must not be in use by another writer, because it would then not be known
+            // which of two tags it has.
             let any = || this.world.sim.random().below(objects.len() as u64) as usize;
             std::iter::repeat_with(any).find(|number| objects[*number].is_some())
         });
@@ -126,7 +129,8 @@ impl Small {
     }
 }
 
-/// Overwrites a drive that is `percent` full of what it takes, until ten times its size was written.
+/// Fills a drive with `percent` of what it can hold, and overwrites it until ten times its size was
+/// written.
 fn steady(seed: u64, size_bytes: u64, shards: u16, percent: u64, amplification_max: f64) {
     let fresh = Small::new(seed, size_bytes, shards);
     fresh.fill(u64::MAX);
@@ -150,8 +154,8 @@ fn steady(seed: u64, size_bytes: u64, shards: u16, percent: u64, amplification_m
 
 #[test]
 fn a_drive_that_is_nearly_full_is_overwritten_for_ever_at_a_bounded_price() {
-    // On a drive of 31 extents each one that is not full yet, or waits for a checkpoint, is 3% of it; a drive of
-    // usual size is measured by the benchmark `aging`.
+    // On a drive of 31 extents, each extent that is not full yet, or waits for a checkpoint, is 3%
+    // of the drive. The benchmark `aging` measures a drive of usual size.
     steady(1, 128 * MIB, 1, 85, 5.0);
 }
 
@@ -160,7 +164,8 @@ fn shards_that_share_a_nearly_full_drive_do_not_starve_each_other() {
     steady(3, 128 * MIB, 3, 50, 5.0);
 }
 
-/// Fills a drive with objects of `length`, then makes each `smaller`, with a restart on the way.
+/// Fills a drive with objects of `length`, then makes each of them `smaller`, with a restart in
+/// between.
 fn shrink(seed: u64, size_bytes: u64, length: usize, smaller: usize) {
     let mut world = World::new(seed, size_bytes, 1, 2);
     let mut node = world.open();
@@ -212,7 +217,7 @@ fn on_a_full_drive_objects_can_become_smaller() {
 #[test]
 fn an_emptied_drive_is_empty_and_fragmentation_is_counted_alike_after_a_restart() {
     let mut world = World::new(8, 160 * MIB, 2, 2);
-    // What one under way has taken is nobody's yet.
+    // No checkpoint may be in progress, because the extents that it has taken are not counted yet.
     world.options.checkpoint_after_bytes = u64::MAX;
     let node = world.open();
     let on = node.clone();
@@ -226,7 +231,7 @@ fn an_emptied_drive_is_empty_and_fragmentation_is_counted_alike_after_a_restart(
         let mut writer = on.core(0).put_part(id, b"parts", upload, 1, 8 << 20).await.expect("begun");
         writer.write(&body(9, 8 << 20)).await.expect("written");
         writer.commit_part(crate::world::etag(9), Vec::new()).await.expect("stored");
-        // Given up half way.
+        // The upload is abandoned half way.
         let mut writer = on.core(0).put(id, b"half", 9 << 20).await.expect("begun");
         writer.write(&body(1, 5 << 20)).await.expect("written");
         drop(writer);
@@ -263,14 +268,14 @@ fn the_cleaner_goes_on_past_an_extent_that_is_damaged() {
     let drive = &small.world.drives[0];
     let batches = drive.blocks_starting_with(b"RBBATCH2");
     drive.damage(batches[batches.len() / 2] + 100, |bytes| bytes[0] ^= 1);
-    // Three times what the drive has.
+    // This is three times what the drive can hold.
     small.overwrite(small.written.get() + 3 * 96 * MIB);
     let this = small.clone();
     small.world.run(async move { this.node.space().await });
 }
 
-/// What deletes freed was there for puts only once one of them waited for it: that one, and all behind it, waited for a
-/// checkpoint.
+/// The space that deletes had freed was available only once a put waited for it: that put, and all
+/// behind it, waited for a checkpoint.
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn what_deletes_free_comes_back_before_a_put_waits_for_it() {
@@ -288,7 +293,7 @@ fn what_deletes_free_comes_back_before_a_put_waits_for_it() {
         for third in 0..count / 3 {
             delete(&core, id, &(third * 3).to_be_bytes()).await.expect("deleted");
         }
-        // Long enough for a checkpoint that nobody waits for.
+        // This is long enough for a checkpoint that nobody waits for.
         sim.sleep_us(200_000).await;
         let freed = node.leftovers().freed_units;
         let units = LENGTH as u64 / (16 << 10);

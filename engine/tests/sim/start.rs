@@ -1,4 +1,4 @@
-//! Starting: interrupted again and again, and on drives that fail.
+//! Starts that are interrupted again and again, and starts on drives that fail.
 
 use std::rc::Rc;
 
@@ -10,7 +10,8 @@ use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
 use crate::persistence::seeds;
 use crate::world::{MIB, World, bucket, get, put};
 
-/// Every start writes the superblock, as a checkpoint does: each may meet what the one before left half done.
+/// Every start writes the superblock, as a checkpoint does. Each of them may meet what the previous
+/// one left half done.
 #[test]
 fn starts_and_checkpoints_that_the_power_cuts_off_leave_a_drive_that_starts() {
     for seed in seeds(4) {
@@ -32,7 +33,8 @@ fn starts_and_checkpoints_that_the_power_cuts_off_leave_a_drive_that_starts() {
             world.sim.spawn(async move { drop(on.checkpoint().await) });
             let random = world.sim.random();
             world.sim.run_steps(random.below(60));
-            // Of a process that ends alone the drive's cache keeps half an update, which the next start may find.
+            // If only the process ends, the drive's cache keeps half an update, which the next
+            // start may find.
             if random.one_in(3) {
                 world.kill(node);
             } else {
@@ -42,7 +44,8 @@ fn starts_and_checkpoints_that_the_power_cuts_off_leave_a_drive_that_starts() {
                 let opening = SimNode::open(world.sim.clone(), world.drives.clone(), world.options);
                 world.sim.spawn(async move { drop(opening.await) });
                 world.sim.run_steps(random.below(16));
-                // The process alone ends too: then the next one finds what is in the drive's cache.
+                // Sometimes only the process ends: then the next one finds what is in the drive's
+                // cache.
                 if !random.one_in(3) {
                     world.cut_power();
                 }
@@ -52,7 +55,7 @@ fn starts_and_checkpoints_that_the_power_cuts_off_leave_a_drive_that_starts() {
     }
 }
 
-/// Sequences of the superblock's copies, as they are read.
+/// Returns the sequences of the superblock's copies, as they are read.
 fn copies(world: &World) -> [u64; COPIES] {
     std::array::from_fn(|copy| {
         let block = world.drives[0].peek(copy as u64 * COPY_STRIDE, 4096);
@@ -70,8 +73,9 @@ fn step_until(world: &World, what: &str, reached: impl Fn([u64; COPIES]) -> bool
     panic!("{what} never happened: {:?}", copies(world));
 }
 
-/// A process ended within an update, when half of the copies were new and in the drive's cache alone. The next start
-/// found that they agree, began to make the others alike, and the power went: no two copies agreed any more.
+/// A process ended within an update, when half of the copies were new and only in the drive's
+/// cache. The next start found that they agree, began to make the others equal to them, and the
+/// power was cut: no two copies agreed any more.
 #[test]
 fn copies_that_only_the_drives_cache_holds_are_made_durable_before_others_are_written_over() {
     let world = World::new(2100, 64 * MIB, 1, 1);
@@ -91,8 +95,8 @@ fn copies_that_only_the_drives_cache_holds_are_made_durable_before_others_are_wr
     world.open();
 }
 
-/// One core keeps two drives of three, and the first of them takes no writes: shards of other cores wait for it
-/// nowhere.
+/// One core keeps two of three drives, and the first of them accepts no writes. Shards of other
+/// cores must not wait for it.
 #[test]
 fn a_drive_that_fails_at_the_start_is_an_error_and_not_a_wait() {
     for failing in 0..3 {

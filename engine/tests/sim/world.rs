@@ -13,7 +13,7 @@ use ringbolt_engine::{EngineError, Result};
 
 pub const MIB: u64 = 1 << 20;
 
-/// Drives that outlive the node.
+/// The drives, which outlive the node.
 pub struct World {
     pub sim: Simulator,
     pub drives: Vec<SimDevice>,
@@ -25,7 +25,7 @@ impl World {
         Self::with_extents_of(1, seed, size_bytes, shards, cores)
     }
 
-    /// With extents of so many slots, as larger drives have them.
+    /// Creates a world whose extents have `slots` slots, as larger drives have them.
     pub fn with_extents_of(slots: u64, seed: u64, size_bytes: u64, shards: u16, cores: usize) -> Self {
         let sim = Simulator::new(seed);
         let drives = format_sim_drives(&sim, 1, (size_bytes, slots), shards);
@@ -44,20 +44,21 @@ impl World {
         self.sim.block_on(future)
     }
 
-    /// The process ends; what the drives were told still reaches them.
+    /// Ends the process. What the drives were told still reaches them.
     pub fn kill(&self, node: Rc<SimNode>) {
         drop(node);
         self.sim.kill();
     }
 
-    /// The power goes, in the middle of whatever runs.
+    /// Cuts the power in the middle of whatever runs.
     pub fn crash(&self, node: Rc<SimNode>) {
-        // First the drives: a task that is dropped completes its writes.
+        // The power of the drives is cut first, because a task that is dropped completes its
+        // writes.
         self.cut_power();
         self.kill(node);
     }
 
-    /// What the drives had not made durable is kept, lost or torn.
+    /// Cuts the power of the drives: what they had not made durable is kept, lost or torn.
     pub fn cut_power(&self) {
         for drive in &self.drives {
             let random = self.sim.random();
@@ -70,7 +71,7 @@ impl World {
         }
     }
 
-    /// A graceful stop.
+    /// Closes the node gracefully.
     pub fn close(&self, node: Rc<SimNode>) {
         let cores = self.options.cores;
         let closing: Vec<_> = (0..cores).map(|index| node.core(index)).collect();
@@ -80,7 +81,7 @@ impl World {
         self.kill(node);
     }
 
-    /// As after a process that ended, with another number of cores.
+    /// Opens the node as after a process that ended, with another number of cores.
     pub fn reopen_on(&mut self, node: Rc<SimNode>, cores: usize) -> Rc<SimNode> {
         self.kill(node);
         self.options.cores = cores;
@@ -88,7 +89,7 @@ impl World {
     }
 }
 
-/// Bytes that tell which body and which place in it they are of.
+/// Returns bytes that identify the body and the place in it.
 pub fn body(tag: u64, length: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(length + 8);
     let mut at = 0u64;
@@ -102,7 +103,7 @@ pub fn body(tag: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Stands for the MD5: the engine does not compute it.
+/// Returns a stand-in for the MD5, which the engine does not compute.
 pub fn etag(tag: u64) -> Etag {
     let mut md5 = [0; 16];
     md5[..8].copy_from_slice(&tag.to_le_bytes());
@@ -125,7 +126,7 @@ pub async fn put_if(
 ) -> Result<ObjectInfo> {
     let bytes = body(tag, length);
     let mut writer = core.put(bucket, key, length as u64).await?;
-    // In pieces of odd sizes, as they come from a socket.
+    // The body comes in pieces of odd sizes, as from a socket.
     for piece in bytes.chunks(40_961) {
         writer.write(piece).await?;
     }
@@ -137,7 +138,7 @@ pub async fn put(core: &Core, bucket: BucketId, key: &[u8], tag: u64, length: us
     put_if(core, bucket, key, tag, length, WriteCondition::default()).await
 }
 
-/// The whole body, and what is known of it.
+/// Returns the whole body, and what is known of the object.
 pub async fn get(core: &Core, bucket: BucketId, key: &[u8]) -> Result<Option<(ObjectInfo, Vec<u8>)>> {
     let Some(mut reader) = core.get(bucket, key).await? else { return Ok(None) };
     let mut bytes = Vec::new();
@@ -161,7 +162,7 @@ pub async fn delete(core: &Core, bucket: BucketId, key: &[u8]) -> Result<ringbol
     core.delete(bucket, key, WriteCondition::default()).await
 }
 
-/// Every key of a bucket with its size, page by page.
+/// Returns every key of a bucket with its size, read page by page.
 pub async fn list_all(core: &Core, bucket: BucketId) -> Vec<(Vec<u8>, u64)> {
     let mut found = Vec::new();
     let mut query = ListQuery { max_items: 7, ..ListQuery::default() };

@@ -1,4 +1,4 @@
-//! Cores that flush one drive, which fails once, and tells of it to one of them only.
+//! Cores that flush one drive, which fails once and reports it to only one of them.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -14,12 +14,12 @@ use ringbolt_engine::ring::Buffer;
 
 const CORES: usize = 2;
 
-/// What the cores share in one round.
+/// The state that the cores share in one round.
 struct World {
     latch: Arc<Latch>,
-    /// Flushes so far, in the drive's order.
+    /// The number of flushes so far, in the drive's order.
     flushes: AtomicU64,
-    /// The number of the one that fails, and takes away what every later one should have made durable.
+    /// The number of the flush that fails and loses what every later one should have made durable.
     failing: u64,
     news: [AtomicBool; CORES],
 }
@@ -54,7 +54,7 @@ impl Device for Drive {
         let fails = number == self.world.failing;
         let mut looks = 0;
         Box::pin(std::future::poll_fn(move |_| {
-            // The answer of the one that fails is seen late.
+            // The answer of the flush that fails is seen late.
             looks += 1;
             if fails && looks < 4 {
                 std::thread::yield_now();
@@ -67,7 +67,7 @@ impl Device for Drive {
     }
 }
 
-/// Flushes until it hears that a flush failed.
+/// Flushes until it learns that a flush has failed.
 fn core(own: usize, world: &Arc<World>) {
     let number = Rc::new(Cell::new(0));
     let drive = Drive { world: world.clone(), number: number.clone() };

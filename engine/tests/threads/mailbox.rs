@@ -1,4 +1,5 @@
-//! Cores that send to each other through queues of every small size, and sleep in their rings in between.
+//! Cores that send to each other through queues of every small size, and sleep in their rings in
+//! between.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsRawFd;
@@ -9,13 +10,14 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use ringbolt_engine::ring::mailbox::Mailbox;
 use ringbolt_engine::ring::{Pool, Ring};
 
-/// From which core, and the how manieth of its.
+/// A message: the number of the sending core, and the number of the message among those of that
+/// core.
 type Message = (usize, u64);
 
-/// What all cores share.
+/// The state that all cores share.
 struct Node {
     peers: Arc<Vec<AtomicI32>>,
-    /// Cores that have received everything.
+    /// The number of cores that have received everything.
     done: AtomicUsize,
 }
 
@@ -40,7 +42,7 @@ fn core(own: usize, mailbox: Mailbox<Message>, node: &Node, count: u64) {
         })
     };
     ring.on_message(handler.clone());
-    // What was sent before this ring could be notified.
+    // This receives what was sent before this ring could be notified.
     handler();
     let mut sent = 0;
     let mut is_done = false;
@@ -55,7 +57,7 @@ fn core(own: usize, mailbox: Mailbox<Message>, node: &Node, count: u64) {
             node.done.fetch_add(1, Ordering::SeqCst);
         }
         if left.get() > 0 && sent == count && !overflowed {
-            // Nothing is left but to be woken.
+            // The core has nothing to do until it is woken.
             ring.submit_and_wait();
         } else {
             ring.submit();

@@ -1,13 +1,14 @@
 //! Cores on real threads: mailboxes and wake-ups over real rings, and the latch of a drive.
 //!
 //! Invariants:
-//! - Each test ends by itself after as many rounds as `THREADS_ROUNDS` says. A lost wake-up is a test that hangs.
+//! - Each test ends by itself after as many rounds as `THREADS_ROUNDS` says. A lost wake-up is a
+//!   test that hangs.
 //! - `tests/long/threads` runs the same for longer, under ThreadSanitizer.
 
 mod latch;
 mod mailbox;
 
-/// So often, unless the environment says otherwise.
+/// The number of rounds, unless the environment gives another one.
 const ROUNDS: u64 = 2000;
 
 fn rounds() -> u64 {

@@ -7,7 +7,8 @@ use super::super::edit;
 use super::super::leaf::{self, Position};
 use super::key;
 
-/// Besides the usual ones, keys that differ only behind the eight bytes that the chunk keeps of them.
+/// Returns the usual keys, and some that differ only behind the eight bytes that the chunk keeps of
+/// them.
 fn first_key() -> impl Strategy<Value = Vec<u8>> {
     let alike = (0usize..3, 0usize..3, 6usize..12);
     let alike =

@@ -25,7 +25,7 @@ fn entries_of(bytes: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     entries
 }
 
-/// What a reader does with a leaf that passed the check: none of it may panic.
+/// Does what a reader does with a leaf that passed the check. Nothing of it may panic.
 fn read_everything(bytes: &[u8]) {
     let entries = entries_of(bytes);
     assert_eq!(entries.len(), leaf::entry_count(bytes));
@@ -58,7 +58,7 @@ fn each_kind_of_damage_is_named() {
         (b"\x01\0\0\x01a\x80\0", LeafError::BadNumber { entry: 0, what: "value length" }),
         (b"\x01\0\x01\x01a\0", LeafError::SharedTooLong { entry: 0, shared: 1, previous: 0 }),
         (b"\x02\0\0\x02ab\0\x01\x01a\0", LeafError::NotAscending { entry: 1 }),
-        // Ascending, but sharing one byte more than it says.
+        // The keys ascend, but share one byte more than the entry says.
         (b"\x02\0\0\x02ab\0\0\x02ac\0", LeafError::NotAscending { entry: 1 }),
         (b"\x01\0\0\x01a\0!", LeafError::TrailingBytes { length: 1 }),
     ];

@@ -1,4 +1,4 @@
-//! One shard's listing and the merge of several, against a listing made the plain way.
+//! One shard's listing and the merge of several, compared with a straightforward listing.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,8 @@ fn object(key: &[u8], size_bytes: u64) -> ListItem {
     ListItem::Object { key: key.to_vec(), size_bytes, modified_ms: 5, etag: Etag { md5: [9; 16], parts: 3 } }
 }
 
-/// Spread over the shards by size, with the same keys in a bucket before and one behind, which must not show.
+/// Returns indexes over which the keys are distributed by size. The buckets before and behind have
+/// the same keys, which must not be listed.
 fn shards_of(objects: &Objects, shards: usize) -> Vec<OrderedIndex> {
     let mut indexes: Vec<_> = (0..shards).map(|_| OrderedIndex::new()).collect();
     for (key, size) in objects {
@@ -32,7 +33,7 @@ fn shards_of(objects: &Objects, shards: usize) -> Vec<OrderedIndex> {
     indexes
 }
 
-/// The documented rules, word by word, over all objects.
+/// Applies the documented rules literally to all objects.
 fn reference(objects: &Objects, query: &ListQuery) -> Vec<ListItem> {
     let mut items = Vec::new();
     let group = |key: &[u8]| {
@@ -57,7 +58,8 @@ fn reference(objects: &Objects, query: &ListQuery) -> Vec<ListItem> {
     items
 }
 
-/// Answers the requests in an order that `choices` decides. Returns the page and the number of requests.
+/// Answers the requests in an order that `choices` decides. Returns the page and the number of
+/// requests.
 fn merged(
     indexes: &[OrderedIndex],
     query: &ListQuery,
@@ -149,7 +151,7 @@ proptest! {
     }
 }
 
-/// Every page size over one set, so that every place of a page's end is met.
+/// Every page size is used on one set, so that every position of a page's end is tested.
 #[test]
 fn every_page_size_pages_to_the_same_whole() {
     let names = (0..120u64).map(|number| format!("{}/{}/{number}", number % 7, number % 3));
@@ -180,8 +182,8 @@ fn every_page_size_pages_to_the_same_whole() {
     }
 }
 
-/// A page costs hardly more requests than shards, also when one shard has all that sorts first, and when
-/// all shards have the same common prefixes.
+/// A page costs hardly more requests than shards, even when one shard has all that sorts first, and
+/// when all shards have the same common prefixes.
 #[test]
 fn requests_stay_few() {
     let query = ListQuery { max_items: 1_000, delimiter: b"/".to_vec(), ..ListQuery::default() };

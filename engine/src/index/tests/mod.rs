@@ -1,4 +1,4 @@
-//! Every structure of the index against a plain model of it.
+//! Every structure of the index, compared with a plain model of it.
 
 mod chunk;
 mod leaf;
@@ -9,7 +9,7 @@ mod walk;
 
 use proptest::prelude::*;
 
-/// Keys that share prefixes often and collide now and then.
+/// Keys that often share prefixes and sometimes collide.
 fn key() -> impl Strategy<Value = Vec<u8>> {
     let letter = prop_oneof![4 => Just(b'a'), 4 => Just(b'b'), 1 => Just(0u8), 1 => Just(0xff)];
     prop_oneof![
@@ -19,7 +19,7 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Values from nothing to longer than a leaf.
+/// Values from empty ones to ones longer than a leaf.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let length = prop_oneof![10 => 0usize..60, 4 => 100usize..400, 1 => 3_000usize..9_000];
     (length, any::<u8>()).prop_map(|(length, byte)| vec![byte; length])

@@ -8,12 +8,13 @@ use super::{key, value};
 #[derive(Clone, Debug)]
 enum Op {
     Insert(Vec<u8>, Vec<u8>),
-    /// The nth key of those there are.
+    /// The nth of the existing keys.
     Remove(prop::sample::Index),
     RemoveAbsent(Vec<u8>),
     Get(Vec<u8>),
     Replace(prop::sample::Index, Vec<u8>),
-    /// From a key on: so many entries, then a jump to the key, so many again, stop.
+    /// A visit from a key on: this many entries, a jump to the key, this many entries again, and a
+    /// stop.
     Visit(Vec<u8>, usize, Vec<u8>, usize),
 }
 
@@ -100,7 +101,7 @@ proptest! {
     }
 }
 
-/// Numbers in a fixed order without pattern.
+/// Returns numbers in a fixed order without a pattern.
 fn scattered(count: u64) -> impl Iterator<Item = u64> {
     (0..count).map(move |number| number.wrapping_mul(7_919) % count)
 }
@@ -109,7 +110,8 @@ fn numbered(number: u64) -> Vec<u8> {
     format!("bucket/{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).into_bytes()
 }
 
-/// Enough leaves for several chunks, so that chunks split and join, in each order of inserting and removing.
+/// There are enough leaves for several chunks, so that chunks split and join in each order of
+/// inserting and removing.
 #[test]
 fn large_indexes_stay_sound_in_every_order() {
     const COUNT: u64 = 30_011;
@@ -138,7 +140,7 @@ fn large_indexes_stay_sound_in_every_order() {
     }
 }
 
-/// A seek over much must not walk it: the visitor sees one entry for each jump.
+/// A seek over many entries must not walk them: the visitor sees one entry for each jump.
 #[test]
 fn seeking_skips_without_visiting() {
     let mut index = OrderedIndex::new();

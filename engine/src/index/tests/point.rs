@@ -11,7 +11,8 @@ enum Op {
     Remove(u64, u64),
 }
 
-/// Few hashes, some equal in the bits that choose sub-table, bucket or tag only; few locations.
+/// Returns few different hashes, some of them equal only in the bits that choose the sub-table, the
+/// bucket or the tag.
 fn hash() -> impl Strategy<Value = u64> {
     let high = prop_oneof![Just(0u64), Just(1), Just(0x8000), Just(0xffff)];
     let middle = prop_oneof![Just(0u64), Just(1), Just(0xffff_ffff)];
@@ -62,14 +63,15 @@ proptest! {
 }
 
 fn scrambled(number: u64) -> u64 {
-    // Steele, Lea, Flood: Fast splittable pseudorandom number generators (the mixing step of SplitMix64).
+    // This is the mixing step of SplitMix64: Steele, Lea, Flood: Fast splittable pseudorandom
+    // number generators.
     let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
 
-/// With sub-tables of equal shares this would swing between 19 and 39.
+/// With sub-tables of equal shares this would vary between 19 and 39.
 #[test]
 fn memory_stays_near_28_bytes_an_entry_at_every_size() {
     let mut table = PointTable::new();

@@ -12,7 +12,8 @@ fn name(number: u16) -> Vec<u8> {
     format!("{number:05}").repeat(4).into_bytes()
 }
 
-/// Between two leaves of the walk: (from this number on, this many, whether inserted or removed).
+/// Changes between two leaves of the walk: (from this number on, this many, whether they are
+/// inserted or removed).
 type Change = (u16, u16, bool);
 
 fn apply(index: &mut OrderedIndex, (from, count, insert): Change, value: &[u8]) {
