@@ -1,4 +1,4 @@
-//! The messages between cores: requests to shards with their answers, and what concerns the node itself.
+//! The messages between cores: requests to shards, their answers, and control messages of the node.
 
 use std::rc::Rc;
 
@@ -12,11 +12,11 @@ pub struct Asked {
     pub(super) call: u64,
     pub(super) shard: u16,
     pub(super) request: ShardRequest,
-    /// The client's request on whose behalf it is asked, for what is logged of it.
+    /// The client's request that this request serves, for the log.
     pub(super) client: Option<RequestId>,
 }
 
-/// An answer on its way back.
+/// An answer on its way back to the core that asked.
 pub struct Answered {
     pub(super) call: u64,
     pub(super) reply: Result<ShardReply>,
@@ -28,11 +28,11 @@ pub struct Told {
     pub(super) request: ShardRequest,
 }
 
-/// What one core sends to another. Small, since every pair of cores has a queue of them.
+/// A message from one core to another. It is small because every pair of cores has a queue of them.
 pub enum Message<C> {
     Ask(Box<Asked>),
     Answer(Box<Answered>),
     Tell(Box<Told>),
-    /// What concerns the node and its drives, not the objects: it runs on the core that it reaches.
+    /// Work for the node and its drives, not for objects. It runs on the core that it reaches.
     Control(Box<dyn FnOnce(&Rc<C>) + Send>),
 }
