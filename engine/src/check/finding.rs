@@ -156,11 +156,13 @@ impl Finding {
         Self { drive, kind, remedy, shard: None, place: None, object: None, text }
     }
 
+    /// Adds the place of the finding.
     pub(super) fn at(mut self, extent: u32, offset: u32) -> Self {
         self.place = Some(Place { extent, offset });
         self
     }
 
+    /// Adds the object that the finding concerns.
     pub(super) fn of(mut self, object: Option<ObjectName>) -> Self {
         self.object = object;
         self

@@ -13,6 +13,10 @@ use crate::shard::{Flaw, Owner, Reading, RecoverError, Recovered, Salvage, Sourc
 pub(super) type Owned = Option<(u16, &'static str)>;
 
 impl Run<'_> {
+    /// Checks one shard. `owners` has the owner of each extent of the drive, and gets this shard's.
+    ///
+    /// # Errors
+    /// Returns an error when the device fails. Damage is reported as findings.
     pub(super) async fn shard(
         &mut self,
         set: &Set,

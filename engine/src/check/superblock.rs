@@ -99,6 +99,10 @@ pub(super) struct Wanted {
     pub differs: bool,
 }
 
+/// Returns the superblock that all copies of a drive should hold.
+///
+/// # Errors
+/// Returns an error when the device fails, or when no superblock can be chosen.
 pub(super) async fn wanted(medium: &Medium, pool: &Pool) -> Result<Wanted, CheckError> {
     let copies = read(medium, pool).await?;
     let (block, findings) = judge(medium, &copies)?;

@@ -246,6 +246,7 @@ impl Simulator {
         self.spawn_boxed(Some(core), Box::pin(task));
     }
 
+    /// Starts a task that is boxed already, on a core or on none.
     pub(crate) fn spawn_boxed(&self, core: Option<usize>, future: LocalTask) {
         let id = self.0.next_task.get();
         self.0.next_task.set(id + 1);

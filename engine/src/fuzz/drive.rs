@@ -19,6 +19,7 @@ use crate::shard::{CheckpointCut, Settings, State};
 pub const EXTENT_BYTES: u32 = 4_210_688;
 const EXTENTS: u32 = 4;
 const EXTENTS_START: u64 = 1 << 20;
+/// Number of the fuzzed shard.
 pub const SHARD: u16 = 0;
 pub const DRIVE_ID: u64 = 9;
 
@@ -28,6 +29,7 @@ thread_local! {
     static POOL: Pool = Pool::new(16 << 20).unwrap_or_else(|error| panic!("no memory for buffers: {error}"));
 }
 
+/// Returns the geometry of the fuzzed drive.
 pub fn geometry() -> Geometry {
     Geometry {
         extent_bytes: EXTENT_BYTES,

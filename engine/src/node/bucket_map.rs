@@ -35,6 +35,7 @@ impl BucketMap {
         }
     }
 
+    /// Returns the writers of a bucket on this core.
     pub(super) fn writes_of(&self, bucket: BucketId) -> Option<Rc<BucketWrites>> {
         self.by_id.get(&bucket.0).map(|(_, writes)| writes.clone())
     }
@@ -51,6 +52,7 @@ impl BucketMap {
         self.by_id.contains_key(&bucket.0)
     }
 
+    /// Returns all buckets, ascending by name.
     pub fn all(&self) -> Vec<Rc<Bucket>> {
         self.by_name.values().cloned().collect()
     }

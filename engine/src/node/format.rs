@@ -18,8 +18,11 @@ use crate::ring::arena::CHUNK_BYTES;
 
 /// Byte offset of extent 0 on a drive.
 pub(crate) const EXTENTS_START: u64 = 1 << 20;
+/// Longest body that is stored inline, bytes.
 pub(crate) const INLINE_BYTES_MAX: u32 = 64 << 10;
+/// Size of a slot, the room for one full slice.
 pub(crate) const SLOT_BYTES: u64 = UNIT_BYTES as u64 * UNITS_PER_SLOT as u64;
+/// Most slots of an extent.
 pub(crate) const SLOTS_MAX: u64 = 16;
 /// Number of extents that a drive gets if an extent of 1 to 16 slots allows it.
 const EXTENTS_WANTED: u64 = 512;

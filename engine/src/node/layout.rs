@@ -20,6 +20,7 @@ pub struct Layout {
     pub superblocks: Vec<SuperblockOnDisk>,
     /// The epoch of this life.
     pub epoch: u32,
+    /// Limit for the memory of the whole node's index, bytes.
     pub index_bytes_max: usize,
     /// The latch for flushes of all cores, by drive.
     latches: Vec<Arc<Latch>>,
@@ -32,14 +33,17 @@ impl Layout {
         self.superblocks.len() as u16
     }
 
+    /// Returns the core that a shard lives on.
     pub fn core_of(&self, shard: u16) -> usize {
         usize::from(shard) % self.cores
     }
 
+    /// Returns the drive that a shard lives on.
     pub fn drive_of(&self, shard: u16) -> u16 {
         shard % self.drives()
     }
 
+    /// Returns the core that a drive's extent allocator lives on.
     pub fn allocator_core(&self, drive: u16) -> usize {
         usize::from(drive) % self.cores
     }

@@ -8,7 +8,9 @@ use crate::types::RequestId;
 
 /// A request on its way to the core of its shard.
 pub struct Asked {
+    /// The core that asks.
     pub(super) from: usize,
+    /// The number of the call in that core's table.
     pub(super) call: u64,
     pub(super) shard: u16,
     pub(super) request: ShardRequest,
@@ -18,6 +20,7 @@ pub struct Asked {
 
 /// An answer on its way back to the core that asked.
 pub struct Answered {
+    /// The number of the call in the table of the core that asked.
     pub(super) call: u64,
     pub(super) reply: Result<ShardReply>,
 }

@@ -31,6 +31,7 @@ pub struct ShardMetrics {
 pub struct ScrubMetrics {
     /// Passes that ended, over the drive's whole life.
     pub passes: u64,
+    /// Set while a pass runs.
     pub running: bool,
     /// Objects that were read in the running pass, or in the last one.
     pub objects: u64,

@@ -45,6 +45,7 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Returns the counts of one core.
     pub(super) fn of(core: &CoreState) -> Self {
         let mut sum = Self::default();
         for shard in core.own_shards() {

@@ -247,6 +247,7 @@ fn each_piece(range: Range<u64>, piece: u64, all: u64, mut visit: impl FnMut(Ran
 pub struct DriveSizing {
     pub extent_bytes: u64,
     pub extents: u64,
+    /// Number of shards on the drive.
     pub shards: u64,
     /// Extents of each shard that can hold no live data, beside what its log and checkpoints need.
     pub cleaner_extents: u64,

@@ -47,6 +47,7 @@ pub struct Drive {
     pub device: Rc<dyn Device>,
     /// The same device, with the latch that the cores share for flushes.
     pub(crate) latched: LatchedDevice,
+    /// The group through which this core's flushes of the drive are shared.
     pub flush: Rc<FlushGroup>,
     /// Free extents that users may take, as the allocator last told, but at most the number that
     /// counts as few.
@@ -78,12 +79,17 @@ pub struct CoreState {
     pub(super) asked: Calls<Result<ShardReply>>,
     /// Control messages to other cores that wait for an answer.
     pub(super) calls: Calls<ControlAnswer>,
+    /// The open shards of this core, by number.
     pub(crate) shards: RefCell<BTreeMap<u16, Rc<Shard>>>,
+    /// The extent allocators on this core, by drive.
     pub(crate) allocators: RefCell<BTreeMap<u16, Rc<ExtentAllocator>>>,
+    /// This core's copy of all buckets.
     pub(crate) buckets: RefCell<BucketMap>,
+    /// Locks that are held while buckets change.
     pub(crate) bucket_locks: KeyLocks,
     /// Counts the cores that reach the phases of the whole node. Only core 0's is used.
     pub(crate) barrier: PhaseBarrier,
+    /// Set once the core is closing and refuses new writes.
     pub(crate) closing: Cell<bool>,
     /// Set while a task sends again what did not fit into a mailbox.
     pub(crate) retrying: Cell<bool>,
@@ -239,6 +245,10 @@ impl CoreState {
         }
     }
 
+    /// Returns a shard of this core.
+    ///
+    /// # Panics
+    /// Panics when the shard lives on another core.
     pub fn shard(&self, shard: u16) -> Rc<Shard> {
         let shards = self.shards.borrow();
         shards
@@ -247,10 +257,15 @@ impl CoreState {
             .unwrap_or_else(|| panic!("shard {shard} does not live on core {}", self.index))
     }
 
+    /// Returns the open shards of this core.
     pub(crate) fn own_shards(&self) -> Vec<Rc<Shard>> {
         self.shards.borrow().values().cloned().collect()
     }
 
+    /// Returns the extent allocator of a drive, which must be on this core.
+    ///
+    /// # Panics
+    /// Panics when it is on another core.
     pub fn allocator(&self, drive: u16) -> Rc<ExtentAllocator> {
         let allocators = self.allocators.borrow();
         allocators
@@ -270,6 +285,7 @@ impl CoreState {
         taken
     }
 
+    /// Returns an extent to its drive's allocator, by message if that is on another core.
     pub fn give_extent(self: &Rc<Self>, drive: u16, extent: u32) {
         let give = move |core: &Rc<CoreState>| {
             core.allocator(drive).give(extent);
@@ -278,6 +294,7 @@ impl CoreState {
         self.send(self.layout.allocator_core(drive), Box::new(give));
     }
 
+    /// Tells a drive's allocator what a shard needs held back.
     pub fn hold_back(self: &Rc<Self>, drive: u16, shard: u16, extents: HeldBack) {
         let hold = move |core: &Rc<CoreState>| {
             core.allocator(drive).hold_back(shard, extents);
@@ -319,6 +336,10 @@ impl CoreState {
         }
     }
 
+    /// Makes `root` the start of its shard's recovery.
+    ///
+    /// # Errors
+    /// Returns the device's error. The old root may or may not be in force then.
     pub async fn install_root(
         self: &Rc<Self>,
         drive: u16,

@@ -66,6 +66,7 @@ struct Growing {
 }
 
 impl ObjectWriter {
+    /// Begins a body of exactly `length` bytes.
     pub(super) fn new(
         core: &Rc<CoreState>,
         bucket: BucketId,

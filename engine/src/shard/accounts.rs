@@ -42,11 +42,15 @@ struct Freed {
 /// The space accounts of a shard.
 pub(crate) struct Accounts {
     geometry: Geometry,
+    /// The extents of the log.
     pub(crate) logs: LogSpace,
+    /// The extents of slices.
     pub(crate) slices: SliceSpace,
     /// Runs of slices that the index and the uploads name.
     pub(super) runs: RunCount,
+    /// The extents of the checkpoint in force.
     pub(super) checkpoint_extents: Vec<u32>,
+    /// The sequence number of the checkpoint in force.
     pub(super) checkpoint_sequence: u64,
     freed: VecDeque<Freed>,
     freed_units: u64,
@@ -65,6 +69,7 @@ pub struct ShardSpace {
     pub live_bytes: u64,
     /// Bytes that were freed and wait for a checkpoint or a reader.
     pub dead_bytes: u64,
+    /// Bytes that are reserved: for bodies not yet committed, for the log, and for checkpoints.
     pub reserved_bytes: u64,
     /// Bytes that are owned but free.
     pub free_bytes: u64,
@@ -90,6 +95,7 @@ pub struct Leftovers {
     pub checkpoint_extents: usize,
     /// Log extents that were taken before they are needed.
     pub spare_extents: usize,
+    /// Units that slices use in data extents.
     pub used_units: u64,
     /// Units that are reserved for bodies not yet committed.
     pub reserved_units: u64,

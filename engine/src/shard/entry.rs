@@ -30,6 +30,7 @@ pub struct Location {
     /// Blocks to read for the whole record, or 0 for a large object, whose entry must be looked up
     /// in the leaves.
     pub blocks: u32,
+    /// Bits of the object's generation, which tell whether index and record describe the same put.
     pub check: u16,
 }
 
@@ -42,6 +43,7 @@ impl Location {
         Self { extent, offset, blocks, check: check_of(generation) }
     }
 
+    /// Packs the location into the 64 bits that the point table stores.
     pub fn pack(self) -> u64 {
         let mut packed = u64::from(self.extent);
         packed = packed << OFFSET_BITS | u64::from(self.offset / 8);
@@ -49,6 +51,7 @@ impl Location {
         packed << CHECK_BITS | u64::from(self.check)
     }
 
+    /// Unpacks a location of the point table.
     pub fn unpack(packed: u64) -> Self {
         let field = |shift: u32, bits: u32| (packed >> shift & ((1 << bits) - 1)) as u32;
         Self {

@@ -28,7 +28,9 @@ pub enum Found {
 /// The pins of a reader: the log extent of the record and, for a large object, its generation.
 #[derive(Clone, Copy, Debug)]
 pub struct Pins {
+    /// The log extent of the record.
     pub extent: u32,
+    /// The generation of the object or part with slices, if it has any.
     pub object: Option<u64>,
 }
 

@@ -45,6 +45,7 @@ pub struct Commit {
     pub(super) reserved: Vec<SegmentV1>,
     /// Set when the record changes only where an object's slices are, and nothing that a user sees.
     pub(super) relocates: bool,
+    /// The channel for the answer to the commit's caller.
     pub(super) reply: oneshot::Sender<Result<RecordPlace>>,
 }
 
@@ -166,6 +167,7 @@ impl Shard {
         self.counters.get()
     }
 
+    /// Changes the counters.
     pub(super) fn count(&self, change: impl FnOnce(&mut ShardCounters)) {
         let mut counters = self.counters.get();
         change(&mut counters);

@@ -95,6 +95,7 @@ impl Checkpoints {
         self.root.get()
     }
 
+    /// Notes the root of a new checkpoint, which is in force from now on.
     pub fn install(&self, root: ShardRootOnDisk) {
         self.root.set(Some(root));
     }
@@ -109,6 +110,7 @@ impl Checkpoints {
         self.wanted.set(false);
     }
 
+    /// Raises the peaks to those of a checkpoint that ended.
     pub fn note_peak(&self, peak: Peak) {
         let before = self.peak.get();
         let (memory, step) = (peak.memory.max(before.memory), peak.step.max(before.step));
@@ -138,6 +140,10 @@ impl Cleaner {
         !self.running.replace(true)
     }
 
+    /// Marks the cleaner as not running.
+    ///
+    /// # Panics
+    /// Panics when it was not running.
     pub fn end(&self) {
         assert!(self.running.replace(false), "the cleaner ended without a begin");
     }
@@ -205,6 +211,7 @@ pub(super) struct Compactor {
 }
 
 impl Compactor {
+    /// Returns the number of extents that could not be emptied.
     pub fn immovable_count(&self) -> usize {
         self.immovable.borrow().len()
     }

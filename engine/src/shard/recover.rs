@@ -77,6 +77,7 @@ pub struct Source<'a> {
     pub settings: &'a Settings,
     pub device: &'a Rc<dyn Device>,
     pub pool: &'a Pool,
+    /// The salvage that goes on behind damage; `None` to stop at the first damage.
     pub salvage: Option<&'a Salvage>,
 }
 
@@ -112,6 +113,7 @@ impl Salvage {
 pub struct Recovered {
     pub state: State,
     pub position: LogPosition,
+    /// Number of records that were replayed from the log.
     pub replayed: u64,
     /// The number of objects in the checkpoint, as it was counted when it was written.
     pub counted: Option<u64>,
@@ -349,6 +351,10 @@ fn load_chunk(
     Ok(())
 }
 
+/// Loads encoded leaves, each behind its length, into the index.
+///
+/// # Errors
+/// Returns [`RecoverError::Leaf`] when a leaf is damaged or cut off.
 pub(crate) fn load_leaves(index: &mut OrderedIndex, mut payload: &[u8]) -> Result<(), RecoverError> {
     while let Some((length, rest)) = payload.split_first_chunk::<4>() {
         let length = u32::from_le_bytes(*length) as usize;

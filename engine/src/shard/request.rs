@@ -165,7 +165,8 @@ impl ShardReply {
     /// Reports a reply of the wrong kind.
     ///
     /// # Panics
-    /// Always: the table of `node/serve.rs` answered a request with another one's reply.
+    /// Panics always, because the table of `node/serve.rs` answered a request with another one's
+    /// reply.
     pub fn mistaken(&self) -> ! {
         panic!("a shard answered with {self:?}, which was not asked for")
     }

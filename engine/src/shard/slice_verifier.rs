@@ -41,6 +41,7 @@ pub(super) struct SliceVerifier<'a> {
 pub(super) struct SlicePiece {
     /// Offset within the slice, bytes.
     pub offset: u32,
+    /// Length of the blocks, bytes.
     pub length: usize,
     pub buffer: Buffer,
 }

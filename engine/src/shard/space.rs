@@ -232,6 +232,7 @@ impl Shard {
         self.surroundings.take_extent(class).await.ok()
     }
 
+    /// Returns the error for a full drive.
     pub(super) fn no_space(&self) -> EngineError {
         EngineError::NoSpace { free_bytes: self.state.borrow().space.gap_bytes() }
     }
@@ -286,6 +287,7 @@ impl Shard {
         self.surroundings.spare_extents().min(self.settings.few_extents)
     }
 
+    /// Returns whether the drive has few free extents left.
     pub(super) fn is_short_of_space(&self) -> bool {
         self.spare_extents() < self.settings.few_extents
     }

@@ -75,7 +75,9 @@ const BUCKET_PIECE_BYTES: u64 = 256;
 /// Everything in a shard that changes with its log.
 pub struct State {
     pub(super) settings: Settings,
+    /// The ordered index: the leaves.
     pub(super) index: OrderedIndex,
+    /// The point table: where the object of each key is.
     pub(super) points: PointTable,
     pub(crate) uploads: BTreeMap<UploadKey, Upload>,
     /// Memory of all uploads, bytes. It is kept up to date with every change because each put reads
@@ -83,6 +85,7 @@ pub struct State {
     uploads_bytes: u64,
     /// The buckets by id; empty in all shards but the system shard.
     pub(crate) buckets: BTreeMap<u32, BucketV1>,
+    /// The id of the next bucket that is created.
     pub(super) next_bucket: u32,
     next_generation: u64,
     pub(crate) space: Accounts,
@@ -149,6 +152,7 @@ impl State {
         self.next_generation
     }
 
+    /// Returns the index entry of a key.
     pub(super) fn entry(&self, bucket: BucketId, key: &[u8]) -> Option<Entry> {
         let composite = keys::encode(bucket.0, key);
         self.index.get(&composite).and_then(Entry::decode)
@@ -277,12 +281,14 @@ impl State {
         Effects::default()
     }
 
+    /// Adds an upload, and replaces one of the same key.
     pub(super) fn add_upload(&mut self, key: UploadKey, upload: Upload) {
         self.remove_upload(&key);
         self.uploads_bytes += upload.memory_bytes(&key);
         self.uploads.insert(key, upload);
     }
 
+    /// Removes an upload and returns it.
     pub(super) fn remove_upload(&mut self, key: &UploadKey) -> Option<Upload> {
         let upload = self.uploads.remove(key)?;
         self.uploads_bytes -= upload.memory_bytes(key);

@@ -31,6 +31,7 @@ const GAP_BYTES: u32 = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
     pub owner: Owner,
+    /// The part that is damaged.
     pub what: &'static str,
     pub extent: u32,
     pub offset: u32,

@@ -212,6 +212,7 @@ impl SimNode {
         }
     }
 
+    /// Returns a core of the node; the number is taken modulo the number of cores.
     pub fn core(&self, index: usize) -> Core {
         self.cores[index % self.cores.len()].clone()
     }

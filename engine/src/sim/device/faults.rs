@@ -150,8 +150,10 @@ pub(super) struct Injector {
     pub random: Random,
     plan: FaultPlan,
     pub counts: FaultCounts,
+    /// Ranges that can not be read.
     pub unreadable: Vec<Range<usize>>,
     unwritable: Vec<Range<usize>>,
+    /// Set while all writes fail.
     pub writes_fail: bool,
     /// Places that were written lately, the newest at the back.
     places: VecDeque<Range<usize>>,
@@ -200,10 +202,12 @@ impl Injector {
         }
     }
 
+    /// Follows another plan from now on.
     pub fn follow(&mut self, plan: FaultPlan) {
         self.plan = plan;
     }
 
+    /// Ends lasting faults.
     pub fn heal(&mut self) {
         self.unreadable.clear();
         self.unwritable.clear();
@@ -221,6 +225,7 @@ impl Injector {
         true
     }
 
+    /// Decides the course of a read.
     pub fn course_of_read(&mut self, offset: usize, length: usize) -> Course {
         if self.plan.is_empty() && self.unreadable.is_empty() {
             return Course::Well;

@@ -42,6 +42,7 @@ pub(super) struct Medium {
     /// The source of the orders of sectors and of where reads are cut. It is separate from all
     /// other choices.
     orders: Random,
+    /// The simulator whose virtual time operations take; `None` for a drive without a clock.
     pub world: Option<Simulator>,
     stalled_until_us: u64,
     pub writes: u64,
@@ -221,6 +222,7 @@ impl Medium {
         }
     }
 
+    /// Sets the seed of faults and of orders.
     pub fn seed(&mut self, seed: u64) {
         self.injector = Injector::new(seed);
         self.orders = Random::new(!seed);
@@ -313,6 +315,7 @@ impl Medium {
         self.next_operation
     }
 
+    /// Returns how long to wait for an operation.
     pub fn wait(&self, id: u64) -> Wait {
         let Some(operation) = self.running.get(&id) else { return Wait::ForEver };
         match operation.span {
