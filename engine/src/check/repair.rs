@@ -49,6 +49,10 @@ pub struct Repaired {
 }
 
 /// Repairs what `outcome`, from a check of `media` just before, found.
+///
+/// # Errors
+/// Returns an error when a drive fails, when damage is beyond repair and `accept_loss` is set, or
+/// when the rest does not open.
 pub(super) async fn repair(
     media: &[Medium],
     outcome: Outcome,

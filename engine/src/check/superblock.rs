@@ -14,6 +14,9 @@ use crate::node::{FormatError, OpenError};
 use crate::ring::Pool;
 
 /// Reads the blocks of all copies.
+///
+/// # Errors
+/// Returns an error when the device fails or is too small for a Ringbolt drive.
 pub(super) async fn read(medium: &Medium, pool: &Pool) -> Result<Vec<Vec<u8>>, CheckError> {
     let size = medium.device.size_bytes();
     if size < COPIES as u64 * COPY_STRIDE {
@@ -33,6 +36,10 @@ async fn read_block(medium: &Medium, pool: &Pool, offset: u64) -> Result<Vec<u8>
 }
 
 /// Returns the superblock that is in force, and what is wrong with the copies.
+///
+/// # Errors
+/// Returns an error when no copy is whole, or when the drive is not Ringbolt's or has another
+/// format version.
 pub(super) fn judge(
     medium: &Medium,
     copies: &[Vec<u8>],

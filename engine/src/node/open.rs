@@ -118,6 +118,10 @@ impl NodePlan {
 }
 
 /// Checks that these are all the drives of one set.
+///
+/// # Errors
+/// Returns [`OpenError::NoDrives`], [`OpenError::OtherSet`], [`OpenError::Twice`] or
+/// [`OpenError::Missing`] otherwise.
 pub(crate) fn check_set(drives: &[(&Path, &SuperblockOnDisk)]) -> Result<(), OpenError> {
     let Some((first, block)) = drives.first() else { return Err(OpenError::NoDrives) };
     let mut seen = BTreeMap::new();

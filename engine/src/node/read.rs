@@ -102,6 +102,9 @@ impl ObjectReader {
     }
 
     /// Opens an object like [`Self::open`], but from the drive and never from the cache.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::open`].
     pub(super) async fn open_on_drive(
         core: &Rc<CoreState>,
         bucket: BucketId,
@@ -243,8 +246,8 @@ impl ObjectReader {
     /// Returns the next verified bytes in order, or `None` at the end.
     ///
     /// # Errors
-    /// Returns [`EngineError::Damaged`] or [`EngineError::ReadFailed`]; the reader gives nothing
-    /// more after it.
+    /// Returns [`EngineError::Damaged`] or [`EngineError::ReadFailed`], after which the reader
+    /// gives nothing more, or [`EngineError::Busy`] when there is no buffer.
     pub async fn next(&mut self) -> Result<Option<Chunk>> {
         let next = self.verified().await;
         if let (Err(error), Some(pin)) = (&next, &self._pin) {
@@ -254,6 +257,9 @@ impl ObjectReader {
     }
 
     /// Does the same as [`Self::next`], but does not count damage as refused to a client.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::next`].
     pub(super) async fn verified(&mut self) -> Result<Option<Chunk>> {
         if self.range.is_empty() {
             return Ok(None);
@@ -299,6 +305,10 @@ impl PartReader {
     }
 
     /// Verifies the next piece and returns its length in bytes, or `None` at the end.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::Damaged`], [`EngineError::ReadFailed`], or [`EngineError::Busy`] when
+    /// there is no buffer.
     pub(super) async fn verified(&mut self) -> Result<Option<u64>> {
         if self.left.is_empty() {
             return Ok(None);

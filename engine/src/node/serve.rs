@@ -157,6 +157,9 @@ impl CoreState {
     }
 
     /// Sends a request to every shard of the node and waits for all replies.
+    ///
+    /// # Errors
+    /// Returns the error of the first shard, by number, whose operation failed.
     pub(super) async fn ask_all(
         self: &Rc<Self>,
         request: impl Fn() -> ShardRequest,

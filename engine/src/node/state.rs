@@ -275,6 +275,9 @@ impl CoreState {
     }
 
     /// Takes a free extent. It runs on the core of the drive's allocator.
+    ///
+    /// # Errors
+    /// Returns the allocator's [`Refusal`] when users or the shard may not take one.
     pub(crate) fn take_free_extent(
         self: &Rc<Self>,
         drive: u16,

@@ -80,7 +80,8 @@ impl Shard {
     /// Waits until everything that was queued before is durable and applied.
     ///
     /// # Errors
-    /// Returns [`EngineError::WritesStopped`] when the shard writes no more.
+    /// Returns [`EngineError::WritesStopped`] or [`EngineError::ShuttingDown`] when the shard
+    /// writes no more.
     pub async fn barrier(self: &Rc<Self>) -> Result<()> {
         self.append(None, None).await
     }
@@ -88,7 +89,8 @@ impl Shard {
     /// Writes a record that changes nothing: a delete in a bucket that never exists.
     ///
     /// # Errors
-    /// Returns [`EngineError::WritesStopped`] when the shard writes no more.
+    /// Returns [`EngineError::WritesStopped`] or [`EngineError::ShuttingDown`] when the shard
+    /// writes no more.
     pub(crate) async fn fence(self: &Rc<Self>) -> Result<()> {
         let mutation = Mutation::Delete(DeleteV1 { bucket: 0, key: Vec::new() });
         let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());

@@ -23,6 +23,10 @@ use crate::types::{BucketId, EtagMatch, WriteCondition};
 
 impl Shard {
     /// Checks a condition against the current object. The caller must hold the key's lock.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::PreconditionFailed`], or [`EngineError::NoSuchKey`] when a condition
+    /// asks for an object that does not exist.
     pub(super) fn check_condition(
         &self,
         bucket: BucketId,
@@ -45,6 +49,9 @@ impl Shard {
 
     /// Checks that the index may grow. It is called before a new key, upload, part or bucket takes
     /// memory.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::IndexFull`].
     pub(super) fn check_index_room(&self) -> Result<()> {
         let (index_bytes, limit_bytes) = (self.state.borrow().index_bytes(), self.settings.index_bytes_max);
         if index_bytes < limit_bytes {
@@ -56,6 +63,9 @@ impl Shard {
     }
 
     /// Commits the record of an object. `guard` is the key's lock.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::IndexFull`] for a new key, or the same errors as [`Self::commit`].
     pub(super) async fn commit_put(
         self: &Rc<Self>,
         put: PutV1,
@@ -75,6 +85,11 @@ impl Shard {
     }
 
     /// Makes room for a record, queues it, and waits until it is durable and applied.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::TooLarge`], [`EngineError::NoSpace`], [`EngineError::NoSuchBucket`],
+    /// or one of the errors of a shard that writes no more: [`EngineError::WritesStopped`] and
+    /// [`EngineError::ShuttingDown`].
     pub(super) async fn commit(
         self: &Rc<Self>,
         bucket: BucketId,
@@ -100,6 +115,11 @@ impl Shard {
 
     /// Queues a record that names the slices of `handles`, and waits until it is durable and
     /// applied.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::NoSpace`] when the log gets no extent, or
+    /// [`EngineError::WritesStopped`] or [`EngineError::ShuttingDown`] when the shard writes no
+    /// more.
     pub(super) async fn queue(
         self: &Rc<Self>,
         mutation: Mutation,
@@ -119,6 +139,9 @@ impl Shard {
 
     /// Queues a record that belongs to no existing bucket, or a barrier, and waits until it is
     /// durable and applied.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::queue`].
     pub(super) async fn append(
         self: &Rc<Self>,
         change: Option<(Mutation, EncodedRecord)>,

@@ -208,6 +208,9 @@ impl Shard {
 
     /// Reads the blocks of an object's record. Returns them, and the offset at which the record
     /// begins.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::ReadFailed`] when the device fails.
     pub(super) async fn read_record(&self, entry: &Entry) -> Result<(Buffer, usize)> {
         let (extent, offset) = (entry.location.extent, entry.location.offset);
         let first = offset - offset % BLOCK_BYTES as u32;
@@ -217,6 +220,9 @@ impl Shard {
     }
 
     /// Decodes the record at the start of `bytes` and checks that it is the one of this object.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::Damaged`] when it is not.
     pub(super) fn put_of<'a>(
         &self,
         (bucket, key): (BucketId, &[u8]),

@@ -294,6 +294,10 @@ impl Source<'_> {
 
     /// Reads a chunk of checkpoint `sequence` and checks it against its reference. `number` is the
     /// chunk's own number, so that none is named twice, or `None` for the root.
+    ///
+    /// # Errors
+    /// Returns [`RecoverError::Chunk`] when the chunk is damaged or not what the reference says, or
+    /// the device's error.
     pub(super) async fn chunk(
         &self,
         named: &ChunkPlaceV1,
@@ -376,6 +380,9 @@ fn check_memory(state: &State) -> Result<(), RecoverError> {
 pub(crate) type EachEntry<'a> = &'a mut dyn FnMut(u32, &[u8], Entry) -> Result<(), RecoverError>;
 
 /// Calls `each` for every entry and stops at the first error.
+///
+/// # Errors
+/// Returns the first error of `each`, or [`RecoverError::Leaf`] when an entry can not be decoded.
 pub(crate) fn for_each_entry(index: &OrderedIndex, each: EachEntry<'_>) -> Result<(), RecoverError> {
     let mut outcome = Ok(());
     index.visit(&[], &mut |composite, value| {

@@ -57,6 +57,9 @@ impl<'a> SliceVerifier<'a> {
     }
 
     /// Returns the next piece, or `None` at the end.
+    ///
+    /// # Errors
+    /// Returns what is damaged, or the device's error.
     pub async fn next(&mut self) -> Result<Option<SlicePiece>, SliceFlaw> {
         let left = self.place.length as usize - self.given;
         let (offset, payload) = match &self.header {
