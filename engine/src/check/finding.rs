@@ -1,10 +1,10 @@
-//! What a check can find, what it means, and what can be done about it.
+//! The findings of a check: what each kind means, and what can be done about it.
 
 use std::path::PathBuf;
 
 use super::Medium;
 
-/// Kinds of findings. Their names are part of the JSON output.
+/// The kinds of findings. Their names are part of the JSON output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     SuperblockCopy,
@@ -26,7 +26,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// For programs.
+    /// Returns the name of the kind for programs.
     pub fn name(self) -> &'static str {
         match self {
             Self::SuperblockCopy => "superblock-copy",
@@ -48,7 +48,7 @@ impl Kind {
         }
     }
 
-    /// What it means for whoever runs the node.
+    /// Returns what the finding means for whoever runs the node.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::SuperblockCopy => {
@@ -85,7 +85,7 @@ impl Kind {
     }
 }
 
-/// What can be done about a finding.
+/// The remedy for a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// Nothing has to be done.
@@ -94,11 +94,12 @@ pub enum Remedy {
     Lossless,
     /// `--repair --accept-loss` goes on without what is damaged.
     Loss,
+    /// No repair can mend it.
     Beyond,
 }
 
 impl Remedy {
-    /// For programs.
+    /// Returns the name of the remedy for programs.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -108,7 +109,7 @@ impl Remedy {
         }
     }
 
-    /// What to do.
+    /// Returns the advice for whoever runs the node.
     pub fn advice(self) -> &'static str {
         match self {
             Self::None => "nothing has to be done",
@@ -119,24 +120,24 @@ impl Remedy {
     }
 }
 
-/// Where on a drive.
+/// A place on a drive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub extent: u32,
-    /// Bytes from the extent's start.
+    /// Offset from the extent's start, bytes.
     pub offset: u32,
 }
 
-/// An object, or the object that an upload was for.
+/// The name of an object, or of the object that an upload was for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectName {
     pub bucket: u32,
-    /// None when the bucket's own record is lost.
+    /// The bucket's name; `None` when the bucket's own record is lost.
     pub bucket_name: Option<String>,
     pub key: Vec<u8>,
 }
 
-/// One thing that is not as it should be.
+/// One thing on a drive that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub drive: PathBuf,
@@ -145,7 +146,7 @@ pub struct Finding {
     pub shard: Option<u16>,
     pub place: Option<Place>,
     pub object: Option<ObjectName>,
-    /// What was found, with the values.
+    /// A description of what was found, with the values.
     pub text: String,
 }
 
@@ -155,11 +156,13 @@ impl Finding {
         Self { drive, kind, remedy, shard: None, place: None, object: None, text }
     }
 
+    /// Adds the place of the finding.
     pub(super) fn at(mut self, extent: u32, offset: u32) -> Self {
         self.place = Some(Place { extent, offset });
         self
     }
 
+    /// Adds the object that the finding concerns.
     pub(super) fn of(mut self, object: Option<ObjectName>) -> Self {
         self.object = object;
         self

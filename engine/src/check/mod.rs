@@ -1,10 +1,12 @@
-//! Looking over a set of drives while no server runs: `ringbolt check`.
+//! The check of a set of drives while no server runs: `ringbolt check`.
 //!
 //! Invariants:
-//! - A check writes nothing. It recovers each shard by the code that a server opens it with, except that damage does
-//!   not end it, so a drive without findings opens.
-//! - One shard at a time is looked at: memory is what a server needs for that shard's index, and 24 bytes an object.
-//! - A repair first does what loses nothing. Everything else is done only when it is asked for, and named before.
+//! - A check writes nothing. It recovers each shard by the code with which a server opens it,
+//!   except that damage does not end the recovery. So a drive without findings opens.
+//! - One shard is checked at a time. The memory is what a server needs for that shard's index, and
+//!   24 bytes an object.
+//! - A repair first does what loses nothing. Everything else is done only when it is asked for, and
+//!   is reported before.
 
 mod finding;
 mod repair;
@@ -29,7 +31,7 @@ use crate::node::{FormatError, OpenError};
 use crate::ring::Pool;
 use crate::shard::Salvage;
 
-/// Buffers of a check, bytes.
+/// Memory for the buffers of a check, bytes.
 const ARENA_BYTES: usize = 16 << 20;
 
 /// A drive as a check reads it.
@@ -37,11 +39,11 @@ const ARENA_BYTES: usize = 16 << 20;
 pub struct Medium {
     pub path: PathBuf,
     pub device: Rc<dyn Device>,
-    /// For a real drive: what it could not read.
+    /// The device of a real drive, which knows the blocks that it could not read.
     pub blocking: Option<Rc<BlockingDevice>>,
 }
 
-/// Why drives can not be checked at all.
+/// The reason why drives can not be checked at all.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     #[error(transparent)]
@@ -56,58 +58,61 @@ pub enum CheckError {
     NoSuperblock { path: PathBuf },
 }
 
-/// Hears of a check while it runs.
+/// A receiver of findings and progress while a check runs.
 pub trait Watcher {
     fn finding(&mut self, finding: &Finding);
     fn progress(&mut self, progress: &Progress);
 }
 
-/// How far a check is.
+/// The progress of a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {
     pub shard: u16,
     pub shards: u16,
-    /// Of the whole, from 0 to 1.
+    /// The finished share of the whole check, from 0 to 1.
     pub share: f64,
 }
 
-/// What is on the drives of a set, in bytes where it is space.
+/// Sums over the drives of a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     pub objects: u64,
     pub uploads: u64,
     pub live_bytes: u64,
     pub dead_bytes: u64,
-    /// In extents that belong to shards, but not used; logs and checkpoints included.
+    /// Bytes in extents that belong to shards but are not used, including logs and checkpoints.
     pub reserved_bytes: u64,
     pub free_bytes: u64,
     pub physical_bytes: u64,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Default)]
 pub struct Outcome {
     pub totals: Totals,
-    /// Findings that are damage, by what can be done about them.
+    /// Number of findings for which nothing has to be done.
     pub harmless: u64,
+    /// Number of findings that can be mended without loss.
     pub lossless: u64,
+    /// Number of findings that can be mended only with loss.
     pub losses: u64,
+    /// Number of findings that no repair can mend.
     pub beyond_repair: u64,
-    /// What a repair leaves out, by shard.
+    /// The objects and uploads that a repair leaves out, by shard.
     salvage: BTreeMap<u16, Salvage>,
 }
 
 impl Outcome {
-    /// Findings that are damage.
+    /// Returns the number of findings that are damage.
     pub fn damage(&self) -> u64 {
         self.lossless + self.losses + self.beyond_repair
     }
 }
 
-/// Opens and locks `paths`.
+/// Opens and locks the drives at `paths`.
 ///
 /// # Errors
-/// When one is missing, held by a server, or no drive.
+/// Returns an error when a drive is missing, held by a server, or not Ringbolt's.
 pub fn open_media(paths: &[PathBuf]) -> Result<Vec<Medium>, CheckError> {
     let open = |path: &PathBuf| {
         let drive = OpenDrive::open(path).map_err(OpenError::from)?;
@@ -117,30 +122,32 @@ pub fn open_media(paths: &[PathBuf]) -> Result<Vec<Medium>, CheckError> {
     paths.iter().map(open).collect()
 }
 
-/// The drives of a set in their order, with what a shard must know of them.
+/// The drives of a set in their order, with the layout of their node.
 struct Set {
     media: Vec<Medium>,
     layout: Layout,
     pool: Pool,
 }
 
-/// Checks a whole set of drives. `deep`: reads all data, too.
+/// Checks a whole set of drives. If `deep`, it also reads all data.
 ///
 /// # Errors
-/// When it can not be done, which says nothing of the drives' contents.
+/// Returns an error when the check can not be done, which says nothing about the drives' contents.
 pub fn check(media: &[Medium], deep: bool, watcher: &mut dyn Watcher) -> Result<Outcome, CheckError> {
     run_through(check_set_of(media, deep, watcher))
 }
 
-/// Repairs what `outcome`, of a check of `media` just now, found; without `accept_loss` only what loses nothing.
+/// Repairs what `outcome`, from a check of `media` just before, found. Without `accept_loss`, it
+/// repairs only what can be mended without loss.
 ///
 /// # Errors
-/// When a drive fails or what is left does not open. Nothing is worse then than before.
+/// Returns an error when a drive fails or when the rest does not open. The damage is not greater
+/// then than before.
 pub fn repair(media: &[Medium], outcome: Outcome, accept_loss: bool) -> Result<Repaired, RepairError> {
     run_through(repair::repair(media, outcome, accept_loss))
 }
 
-/// Nothing here waits for anything but devices that answer at once.
+/// Polls a future until it is ready. The future waits only for devices that answer at once.
 fn run_through<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     loop {
@@ -173,11 +180,11 @@ async fn check_set_of(
     Ok(run.outcome)
 }
 
-/// A check on its way.
+/// The state of a running check.
 struct Run<'a> {
     outcome: Outcome,
     watcher: &'a mut dyn Watcher,
-    /// Buckets' names by id, once the system shard was read.
+    /// Names of buckets by id, once the system shard was read.
     names: BTreeMap<u32, String>,
 }
 
@@ -210,7 +217,8 @@ impl Run<'_> {
         self.watcher.finding(&finding);
     }
 
-    /// Blocks that the drive did not give. What they held has its own findings, if anything.
+    /// Reports blocks that the drive could not read. Damage to what they held is reported
+    /// separately.
     fn unreadable(&mut self, medium: &Medium) {
         let Some(blocking) = &medium.blocking else { return };
         for offset in blocking.take_unreadable() {

@@ -1,9 +1,11 @@
-//! Mending what a check found.
+//! The repair of what a check found.
 //!
 //! Invariants:
-//! - Without `accept_loss` only superblock copies are written, and only with what two copies agree on.
-//! - With it, the set is opened by the server's own code, which leaves out what is damaged, and closed: each shard
-//!   then has a new checkpoint of what is left. Until that is in force, the drive is as damaged as before, no more.
+//! - Without `accept_loss`, only superblock copies are written, and only with what two copies agree
+//!   on.
+//! - With `accept_loss`, the set is opened by the server's own code, which leaves out what is
+//!   damaged, and is closed again. Each shard then has a new checkpoint of what is left. Until that
+//!   checkpoint is in force, the drive is exactly as damaged as before.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use crate::node::{Core, OpenError};
 use crate::ring::Pool;
 use crate::ring::mailbox::{Mailbox, Notifier};
 
-/// Why a repair ended early.
+/// The reason why a repair ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
     #[error(transparent)]
@@ -35,16 +37,20 @@ pub enum RepairError {
     Beyond { count: u64 },
 }
 
-/// What a repair did.
+/// The result of a repair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Repaired {
-    /// Drives whose superblock copies were written anew.
+    /// Number of drives whose superblock copies were written anew.
     pub superblocks: u64,
-    /// The set was opened without what is damaged.
+    /// Set when the set was opened without what is damaged.
     pub went_on: bool,
 }
 
-/// Repairs what `outcome`, of a check of `media` just now, found.
+/// Repairs what `outcome`, from a check of `media` just before, found.
+///
+/// # Errors
+/// Returns an error when a drive fails, when damage is beyond repair and `accept_loss` is set, or
+/// when the rest does not open.
 pub(super) async fn repair(
     media: &[Medium],
     outcome: Outcome,
@@ -75,14 +81,15 @@ pub(super) async fn repair(
     Ok(done)
 }
 
-/// One core has nobody to tell.
+/// A notifier that does nothing, because a single core has no others to notify.
 struct Alone;
 
 impl Notifier for Alone {
     fn notify(&self, _: usize) {}
 }
 
-/// The node needs tasks and a clock, but nothing of it may wait for anything real: the simulator's executor does.
+/// Opens and closes the node without what is damaged. The node needs tasks and a clock but must not
+/// wait for anything real, so the simulator's executor runs it.
 fn open_and_close(blocks: Vec<(&Medium, SuperblockOnDisk)>, outcome: Outcome) -> Result<(), RepairError> {
     let (media, blocks): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
     let epoch = blocks.iter().map(|block| block.epoch.get()).max().unwrap_or(0) + 1;

@@ -1,5 +1,5 @@
-//! One shard: recovered as a server does it, then read. Where space was claimed twice, again without what was found
-//! damaged, until nothing more is.
+//! The check of one shard: it is recovered as a server does it, and then read. If objects claim the
+//! same space, this is repeated without the damaged ones until nothing more is damaged.
 
 use std::collections::HashSet;
 
@@ -9,10 +9,14 @@ use crate::format::batch::BatchHeaderOnDisk;
 use crate::log::replay::ReplayError;
 use crate::shard::{Flaw, Owner, Reading, RecoverError, Recovered, Salvage, Source};
 
-/// Who owns an extent, and for what.
+/// The shard that owns an extent, and the use of the extent.
 pub(super) type Owned = Option<(u16, &'static str)>;
 
 impl Run<'_> {
+    /// Checks one shard. `owners` has the owner of each extent of the drive, and gets this shard's.
+    ///
+    /// # Errors
+    /// Returns an error when the device fails. Damage is reported as findings.
     pub(super) async fn shard(
         &mut self,
         set: &Set,
@@ -62,7 +66,8 @@ impl Run<'_> {
                 }
             }
             let flaws = self.read(set, &source, medium, &recovered, deep).await?;
-            // Without what is damaged, others own the space that it claimed: those are still to be read.
+            // When damaged objects are left out, others own the space that these claimed, and must
+            // still be read.
             let is_last = flaws.is_empty() || overlaps.is_empty();
             if is_last {
                 self.tail(&source, medium, &recovered).await?;
@@ -77,7 +82,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Reads what the shard holds; gives what a repair has to leave out of that.
+    /// Reads what the shard holds, and returns what a repair has to leave out of it.
     async fn read(
         &mut self,
         set: &Set,
@@ -91,7 +96,7 @@ impl Run<'_> {
         let (shown, watcher) = (self.progress(set, shard, 0.0), &mut self.watcher);
         let mut progress = |reading: Reading| {
             let share = reading.done_bytes as f64 / reading.total_bytes.max(1) as f64;
-            // Not at every block: whoever shows it would do nothing else.
+            // Progress is not reported for every block, because showing it would take too long.
             if share - last >= 0.001 {
                 last = share;
                 let share = shown.share + share / f64::from(shown.shards);
@@ -125,7 +130,7 @@ impl Run<'_> {
         self.report(Finding { shard: Some(shard), ..finding });
     }
 
-    /// A finding for what recovery passed by.
+    /// Makes the finding for damage that recovery passed over.
     fn of_recovery(&self, medium: &Medium, error: &RecoverError) -> Finding {
         let finding = |kind| Finding::new(medium, kind, Remedy::Loss, text_of(error));
         match error {
@@ -170,7 +175,7 @@ impl Run<'_> {
         self.report(Finding { shard: Some(shard), ..finding.of(object) });
     }
 
-    /// A batch that was being written when the log ended.
+    /// Reports a batch that was being written when the log ended.
     async fn tail(
         &mut self,
         source: &Source<'_>,
@@ -196,7 +201,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Every extent has at most one owner, and what a shard has adds up.
+    /// Checks that every extent has at most one owner and that the shard's sums add up, and adds
+    /// the sums to the totals.
     fn claim(&mut self, medium: &Medium, source: &Source<'_>, recovered: &Recovered, owners: &mut [Owned]) {
         let shard = source.shard;
         let census = recovered.state.census(source.geometry.extent_bytes);
@@ -234,7 +240,7 @@ impl Run<'_> {
     }
 }
 
-/// Without the advice, which findings give by themselves.
+/// Returns the error's text without the advice, which findings give separately.
 fn text_of(error: &RecoverError) -> String {
     let text = error.to_string();
     text.split("; run `ringbolt check`").next().unwrap_or(&text).to_owned()

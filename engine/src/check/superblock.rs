@@ -1,7 +1,7 @@
-//! The four copies of a superblock, each by itself and all together.
+//! The check of the four copies of a superblock, each alone and all together.
 //!
-//! What is normal, beside four equal ones: an update that was cut off leaves the first half newer by one (both copies,
-//! or one of them, or one torn). Everything else is damage.
+//! Beside four equal copies, one state is normal: an interrupted update leaves the first half newer
+//! by one (both copies of the half, or one of them, or one torn). Everything else is damage.
 
 use zerocopy::IntoBytes;
 
@@ -13,7 +13,10 @@ use crate::node::format::choose_superblock;
 use crate::node::{FormatError, OpenError};
 use crate::ring::Pool;
 
-/// The copies' bytes.
+/// Reads the blocks of all copies.
+///
+/// # Errors
+/// Returns an error when the device fails or is too small for a Ringbolt drive.
 pub(super) async fn read(medium: &Medium, pool: &Pool) -> Result<Vec<Vec<u8>>, CheckError> {
     let size = medium.device.size_bytes();
     if size < COPIES as u64 * COPY_STRIDE {
@@ -32,7 +35,11 @@ async fn read_block(medium: &Medium, pool: &Pool, offset: u64) -> Result<Vec<u8>
     result.map(|()| buffer[..BLOCK_BYTES].to_vec())
 }
 
-/// The copy that counts, and what is wrong with the others.
+/// Returns the superblock that is in force, and what is wrong with the copies.
+///
+/// # Errors
+/// Returns an error when no copy is whole, or when the drive is not Ringbolt's or has another
+/// format version.
 pub(super) fn judge(
     medium: &Medium,
     copies: &[Vec<u8>],
@@ -75,7 +82,7 @@ fn follows(later: &SuperblockOnDisk, earlier: &SuperblockOnDisk) -> bool {
     later.sequence.get() == earlier.sequence.get() + 1 && later.parent_crc == earlier.crc
 }
 
-/// The newest whole copy, although nothing confirms it.
+/// Returns the newest whole copy, although no other copy confirms it.
 fn without_agreement(
     medium: &Medium,
     parsed: &[Result<SuperblockOnDisk, FormatDamage>],
@@ -90,15 +97,19 @@ fn without_agreement(
     Ok((block, vec![Finding::new(medium, Kind::Superblock, Remedy::Loss, text)]))
 }
 
-/// What all four copies should be.
+/// The superblock that all four copies should hold.
 pub(super) struct Wanted {
     pub block: SuperblockOnDisk,
-    /// Two copies say so.
+    /// Set when two copies agree on it.
     pub agreed: bool,
-    /// A copy is something else.
+    /// Set when a copy holds something else.
     pub differs: bool,
 }
 
+/// Returns the superblock that all copies of a drive should hold.
+///
+/// # Errors
+/// Returns an error when the device fails, or when no superblock can be chosen.
 pub(super) async fn wanted(medium: &Medium, pool: &Pool) -> Result<Wanted, CheckError> {
     let copies = read(medium, pool).await?;
     let (block, findings) = judge(medium, &copies)?;

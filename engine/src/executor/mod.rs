@@ -1,5 +1,5 @@
-//! Tasks and time of one thread, without an operating system: for the simulator, and for the repair of drives, which
-//! opens a node and waits for nothing real.
+//! An executor with tasks and time of one thread, without an operating system. The simulator uses
+//! it, and the repair of drives, which opens a node and waits for nothing real.
 //!
 //! Invariant: the same seed and the same calls make the same run.
 

@@ -1,8 +1,9 @@
-//! Where every choice of a simulation comes from.
+//! The source of every choice in a simulation.
 
 use std::cell::Cell;
 
-/// SplitMix64 (Steele, Lea, Flood, 2014): small, seedable from any value, and good enough to choose.
+/// A random generator: SplitMix64 (Steele, Lea, Flood, 2014). It is small, takes any seed, and is
+/// good enough to make choices.
 pub struct Random(Cell<u64>);
 
 impl Random {
@@ -18,13 +19,13 @@ impl Random {
         mixed ^ mixed >> 31
     }
 
-    /// Uniform from 0 to `limit - 1`.
+    /// Returns a uniform number from 0 to `limit - 1`.
     pub fn below(&self, limit: u64) -> u64 {
         assert!(limit > 0, "nothing is below 0");
         ((u128::from(self.next_u64()) * u128::from(limit)) >> 64) as u64
     }
 
-    /// True once in `times`.
+    /// Returns true once in `times` calls on average.
     pub fn one_in(&self, times: u64) -> bool {
         self.below(times) == 0
     }

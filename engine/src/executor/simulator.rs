@@ -2,9 +2,12 @@
 //!
 //! Invariants:
 //! - Time moves only when no task is ready, and then to the next timer.
-//! - Task ids are given in the order of spawning and never used again, so a trace names the same tasks in every run.
-//! - No internal borrow is held while a task is polled or dropped: both may spawn and wake.
-//! - While a core is paused no task of it runs, whatever wakes it; those of other cores, and of no core, do.
+//! - Task ids are given in the order of spawning and never used again, so a trace names the same
+//!   tasks in every run.
+//! - No internal borrow is held while a task is polled or dropped, because both may spawn and wake
+//!   tasks.
+//! - While a core is paused none of its tasks runs, whatever wakes it. Tasks of other cores, and of
+//!   no core, do run.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -18,18 +21,19 @@ use super::random::Random;
 use crate::env::{Environment, LocalTask};
 use crate::ring::Pool;
 
-/// 2026-01-01T00:00:00Z: stored times look like today's.
+/// The start of the virtual wall clock, 2026-01-01T00:00:00Z in Unix milliseconds, so that stored
+/// times look real.
 const START_MS: u64 = 1_767_225_600_000;
 
-/// One poll: when, and of which task.
+/// One poll of a task: its time and the task's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceStep {
     pub at_us: u64,
     pub task: u64,
 }
 
-/// Something that happens now and then, and how long it takes: once in `one_in` times (0: never), and then between 1
-/// and `most_us` microseconds.
+/// The probability and length of an event. It happens once in `one_in` times (never if that is 0),
+/// and takes between 1 and `most_us` microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Odds {
     pub one_in: u64,
@@ -37,57 +41,59 @@ pub struct Odds {
 }
 
 impl Odds {
-    /// How long, if it happens now. Draws nothing when it never does.
+    /// Returns the length in microseconds if the event happens now. If it never happens, no random
+    /// number is drawn.
     pub fn draw(self, random: &Random) -> Option<u64> {
         (self.one_in > 0 && random.one_in(self.one_in)).then(|| 1 + random.below(self.most_us.max(1)))
     }
 }
 
-/// See the module. Clones share the world.
+/// The executor and its virtual world. Clones share the world.
 #[derive(Clone)]
 pub struct Simulator(Rc<World>);
 
 struct World {
     random: Random,
     now_us: Cell<u64>,
-    /// Of the wall clock, beside the time that has passed.
+    /// Offset of the wall clock beside the time that has passed, milliseconds.
     wall_offset_ms: Cell<i64>,
-    /// How often the process was killed.
+    /// Number of times that the process was killed.
     life: Cell<u64>,
     next_task: Cell<u64>,
     tasks: RefCell<BTreeMap<u64, Task>>,
     ready: RefCell<Vec<u64>>,
     waking: mpsc::Sender<u64>,
     woken: mpsc::Receiver<u64>,
-    /// By time, then by the order in which they were set.
+    /// Timers, ordered by time and then by the order in which they were set.
     timers: RefCell<BTreeMap<(u64, u64), Waker>>,
     next_timer: Cell<u64>,
     polls: Cell<u64>,
     digest: Cell<u64>,
     trace: RefCell<Option<Vec<TraceStep>>>,
-    /// By core: kept from life to life, since mapping and clearing memory is what opening a small node costs most.
+    /// The buffers of each core, with their size. They are kept from life to life, because mapping
+    /// and clearing memory is the largest cost of opening a small node.
     pools: RefCell<Vec<(usize, Pool)>>,
-    /// Cores that are paused.
+    /// The cores that are paused.
     paused: RefCell<HashMap<usize, Pause>>,
     core_stalls: Cell<Odds>,
 }
 
 struct Pause {
     until_us: u64,
-    /// Ready, were it not for the pause.
+    /// Tasks that would be ready without the pause.
     tasks: Vec<u64>,
 }
 
 struct Task {
     core: Option<usize>,
-    /// None while it is being polled.
+    /// The task's future; `None` while it is being polled.
     future: Option<LocalTask>,
     waker: Arc<TaskWaker>,
 }
 
 struct TaskWaker {
     id: u64,
-    /// In `ready` or on its way there.
+    /// Set while the task is in `ready` or on its way there.
     queued: AtomicBool,
     waking: mpsc::Sender<u64>,
 }
@@ -108,11 +114,11 @@ impl World {
         self.timers.borrow_mut().insert((until_us, number), waker);
     }
 
-    /// Tasks of cores that go on are ready again.
+    /// Makes the tasks of cores whose pause has ended ready again.
     fn end_pauses(&self) {
         let now_us = self.now_us.get();
         let mut ready = self.ready.borrow_mut();
-        // In no order of a hash: the run follows from the seed.
+        // The order must not be that of a hash table, because the run must follow from the seed.
         let mut freed: Vec<u64> = Vec::new();
         self.paused.borrow_mut().retain(|_, pause| {
             let goes_on = pause.until_us <= now_us;
@@ -125,7 +131,7 @@ impl World {
         ready.append(&mut freed);
     }
 
-    /// Whether the task is of a core that is paused: then it is kept until that goes on.
+    /// Returns whether the task belongs to a paused core, and keeps it until the pause ends.
     fn keeps_back(&self, id: u64) -> bool {
         let core = self.tasks.borrow().get(&id).and_then(|task| task.core);
         let mut paused = self.paused.borrow_mut();
@@ -159,7 +165,7 @@ impl Simulator {
         }))
     }
 
-    /// The source of every choice.
+    /// Returns the source of every choice.
     pub fn random(&self) -> &Random {
         &self.0.random
     }
@@ -168,17 +174,18 @@ impl Simulator {
         self.0.now_us.get()
     }
 
-    /// How often the process was killed so far.
+    /// Returns how often the process was killed so far.
     pub fn life(&self) -> u64 {
         self.0.life.get()
     }
 
-    /// The wall clock jumps, forward or back; the monotonic one does not notice.
+    /// Moves the wall clock forward or back. The monotonic clock does not change.
     pub fn jump_wall_clock(&self, by_ms: i64) {
         self.0.wall_offset_ms.set(self.0.wall_offset_ms.get() + by_ms);
     }
 
-    /// No task of `core` runs for so long: its thread does not get the processor.
+    /// Pauses a core for some microseconds: none of its tasks runs, as if its thread did not get
+    /// the processor.
     pub fn pause_core(&self, core: usize, microseconds: u64) {
         let until_us = self.now_us() + microseconds;
         let mut paused = self.0.paused.borrow_mut();
@@ -188,18 +195,18 @@ impl Simulator {
         self.set_timer(until_us, Waker::noop().clone());
     }
 
-    /// How often a core is paused after a task of it ran, from now on.
+    /// Sets how often a core is paused after one of its tasks ran, and for how long.
     pub fn set_core_stalls(&self, odds: Odds) {
         self.0.core_stalls.set(odds);
     }
 
-    /// The buffers of a core, of `bytes` bytes.
+    /// Returns the buffers of a core, `bytes` bytes in all.
     ///
     /// # Errors
-    /// When there is no memory.
+    /// Returns an error when there is no memory.
     ///
     /// # Panics
-    /// When an earlier node, which is gone, still holds one of them.
+    /// Panics when an earlier node, which is gone, still holds one of the buffers.
     pub(crate) fn pool(&self, core: usize, bytes: usize) -> std::io::Result<Pool> {
         let mut pools = self.0.pools.borrow_mut();
         while pools.len() <= core {
@@ -213,31 +220,33 @@ impl Simulator {
         Ok(pools[core].1.clone())
     }
 
-    /// Keeps every step from now on.
+    /// Records every step from now on.
     pub fn record_trace(&self) {
         *self.0.trace.borrow_mut() = Some(Vec::new());
     }
 
-    /// What was recorded.
+    /// Returns the recorded steps.
     pub fn trace(&self) -> Vec<TraceStep> {
         self.0.trace.borrow().clone().unwrap_or_default()
     }
 
-    /// Polls so far, and a digest of when each was and of which task: equal digests, equal runs.
+    /// Returns the number of polls so far, and a digest of the time and task of each. Equal digests
+    /// mean equal runs.
     pub fn digest(&self) -> (u64, u64) {
         (self.0.polls.get(), self.0.digest.get())
     }
 
-    /// Runs `task` until it ends.
+    /// Starts a task that belongs to no core.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.spawn_boxed(None, Box::pin(task));
     }
 
-    /// As [`Self::spawn`], on a core, which may be paused.
+    /// Starts a task on a core, which may be paused.
     pub fn spawn_on(&self, core: usize, task: impl Future<Output = ()> + 'static) {
         self.spawn_boxed(Some(core), Box::pin(task));
     }
 
+    /// Starts a task that is boxed already, on a core or on none.
     pub(crate) fn spawn_boxed(&self, core: Option<usize>, future: LocalTask) {
         let id = self.0.next_task.get();
         self.0.next_task.set(id + 1);
@@ -246,7 +255,7 @@ impl Simulator {
         self.0.ready.borrow_mut().push(id);
     }
 
-    /// Resolves when `microseconds` have passed.
+    /// Waits until `microseconds` have passed.
     pub fn sleep_us(&self, microseconds: u64) -> impl Future<Output = ()> + 'static {
         let world = self.0.clone();
         let until = world.now_us.get() + microseconds;
@@ -266,12 +275,12 @@ impl Simulator {
         self.0.set_timer(until_us, waker);
     }
 
-    /// Lets between 1 and `most` microseconds pass, as the seed says.
+    /// Waits between 1 and `most` microseconds, chosen by the seed.
     pub fn pause_us(&self, most: u64) -> impl Future<Output = ()> + 'static {
         self.sleep_us(1 + self.0.random.below(most))
     }
 
-    /// One poll. False when nothing is ready and no timer is set.
+    /// Polls one task. Returns false when no task is ready and no timer is set.
     pub fn step(&self) -> bool {
         let world = &self.0;
         loop {
@@ -300,7 +309,7 @@ impl Simulator {
             task.waker.queued.store(false, Ordering::Relaxed);
             task.future.take().map(|future| (future, task.waker.clone(), task.core))
         });
-        // Woken after its end.
+        // A task may be woken after its end.
         let Some((mut future, waker, core)) = taken else { return };
         self.note(id);
         let waker = Waker::from(waker);
@@ -327,20 +336,21 @@ impl Simulator {
         }
     }
 
-    /// Runs until nothing is ready and no timer is set. Tasks that wait for each other are left waiting.
+    /// Runs until no task is ready and no timer is set. Tasks that wait for each other are left
+    /// waiting.
     pub fn run_until_idle(&self) {
         while self.step() {}
     }
 
-    /// At most `steps` polls. False when nothing was left to do before.
+    /// Polls at most `steps` times. Returns false when there was nothing left to do before that.
     pub fn run_steps(&self, steps: u64) -> bool {
         (0..steps).all(|_| self.step())
     }
 
-    /// Runs the world until `future` ends.
+    /// Runs the world until `future` ends, and returns its result.
     ///
     /// # Panics
-    /// When nothing can ever wake it again: a deadlock.
+    /// Panics on a deadlock, when nothing can ever wake the future again.
     pub fn block_on<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> T {
         let slot = Rc::new(RefCell::new(None));
         let into = slot.clone();
@@ -356,7 +366,7 @@ impl Simulator {
         }
     }
 
-    /// The process dies: every task is dropped where it stands.
+    /// Drops every task where it stands, as when the process dies.
     pub fn kill(&self) {
         self.0.life.set(self.0.life.get() + 1);
         self.0.core_stalls.take();
@@ -366,7 +376,7 @@ impl Simulator {
             if tasks.is_empty() && timers.is_empty() {
                 break;
             }
-            // What they spawn when dropped is dropped in the next round.
+            // Tasks that are spawned by dropping these are dropped in the next round.
             drop((tasks, timers));
         }
         self.0.paused.borrow_mut().clear();
@@ -374,7 +384,7 @@ impl Simulator {
         self.0.woken.try_iter().for_each(drop);
     }
 
-    /// Tasks that have not ended.
+    /// Returns the number of tasks that have not ended.
     pub fn tasks(&self) -> usize {
         self.0.tasks.borrow().len()
     }

@@ -1,4 +1,4 @@
-//! A drive in memory for one shard: what was put into it, zeros elsewhere.
+//! A drive in memory for one fuzzed shard. It holds what was put into it, and zeros elsewhere.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,18 +15,21 @@ use crate::ring::{Buffer, Pool};
 use crate::shard::recover::{RecoverError, Recovered, Source};
 use crate::shard::{CheckpointCut, Settings, State};
 
-/// One full slice each.
+/// Size of an extent, which has room for one full slice.
 pub const EXTENT_BYTES: u32 = 4_210_688;
 const EXTENTS: u32 = 4;
 const EXTENTS_START: u64 = 1 << 20;
+/// Number of the fuzzed shard.
 pub const SHARD: u16 = 0;
 pub const DRIVE_ID: u64 = 9;
 
 thread_local! {
-    /// Mapped once: an input is read in less time than a mapping takes.
+    /// The buffers of this thread. They are mapped once, because an input is read in less time than
+    /// a mapping takes.
     static POOL: Pool = Pool::new(16 << 20).unwrap_or_else(|error| panic!("no memory for buffers: {error}"));
 }
 
+/// Returns the geometry of the fuzzed drive.
 pub fn geometry() -> Geometry {
     Geometry {
         extent_bytes: EXTENT_BYTES,
@@ -38,7 +41,7 @@ pub fn geometry() -> Geometry {
     }
 }
 
-/// The settings of the fuzzed shard.
+/// Returns the settings of the fuzzed shard.
 pub fn settings() -> Settings {
     Settings {
         hash_key: [1, 2],
@@ -52,19 +55,19 @@ pub fn settings() -> Settings {
     }
 }
 
-/// By offset.
+/// A drive as pieces of bytes by offset.
 #[derive(Default)]
 pub struct FuzzDrive(RefCell<BTreeMap<u64, Vec<u8>>>);
 
 impl FuzzDrive {
-    /// Bytes at the start of an extent; what does not fit is left out.
+    /// Puts bytes at an offset in an extent, and leaves out what does not fit.
     pub fn put(&self, extent: u32, offset: u32, bytes: &[u8]) {
         let room = EXTENT_BYTES.saturating_sub(offset) as usize;
         let at = geometry().byte(extent, offset);
         self.0.borrow_mut().insert(at, bytes[..bytes.len().min(room)].to_vec());
     }
 
-    /// Recovers the shard from `root`, and looks at all of what came of it.
+    /// Recovers the shard from `root`, and checks the recovered state.
     pub fn recover(self, root: ShardRootOnDisk) {
         let (device, geometry, settings) = (Rc::new(self) as Rc<dyn Device>, geometry(), settings());
         let outcome = POOL.with(|pool| {
@@ -88,7 +91,7 @@ impl FuzzDrive {
     }
 }
 
-/// Leaves and point table agree, and every key that a walk shows is found.
+/// Checks that the keys of a walk are in order and as many as are counted, and that each is found.
 fn check_state(state: &State) {
     let index = state.index();
     let mut keys = Vec::new();

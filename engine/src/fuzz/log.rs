@@ -1,4 +1,4 @@
-//! A log that a shard recovers from.
+//! The fuzz target for a log that a shard recovers from.
 
 use zerocopy::FromBytes;
 
@@ -8,8 +8,9 @@ use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAG
 use crate::format::superblock::{ROOT_LOG, ShardRootOnDisk};
 use crate::format::{BLOCK_BYTES, Le16, Le32, Le64};
 
-/// Bit 0 of the first byte seals every record, bit 1 every batch and makes it continue the one before. Bit 2 starts the
-/// second half of the input in another extent, as a log does that has moved on.
+/// Recovers a shard from a log made of `input`. Bit 0 of the first byte seals every record. Bit 1
+/// seals every batch and makes it continue the one before. Bit 2 puts the second half of the input
+/// into another extent, as a log does that has moved on.
 pub fn log(input: &[u8]) {
     let Some((&flags, rest)) = input.split_first() else { return };
     let two_extents = flags & 4 != 0;
@@ -36,7 +37,7 @@ struct Chain {
 }
 
 impl Chain {
-    /// Makes what lies in `bytes` a chain of batches, as far as lengths allow.
+    /// Makes a chain of batches of what is in `bytes`, as far as lengths allow.
     fn seal(&mut self, bytes: &mut Vec<u8>, extent: u32, records: bool) {
         let log_number = u64::from(extent) + 1;
         let mut at = 0;
@@ -67,7 +68,8 @@ impl Chain {
             self.previous_crc = sealed.seal_into(batch);
             self.sequence += 1;
             let padded = at + length.next_multiple_of(BLOCK_BYTES);
-            // An input is more than its padding: what follows a batch moves on to the next block.
+            // An input should be more than padding, so what follows a batch moves to the next
+            // block.
             let moved = bytes.split_off(at + length);
             bytes.resize(padded, 0);
             bytes.extend_from_slice(&moved);

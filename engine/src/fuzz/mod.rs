@@ -1,9 +1,9 @@
-//! What the fuzz targets of `fuzz/` and the test that replays their corpus call: bytes in, no panic, no memory without
-//! bound. Not for use by anything else.
+//! The functions that the fuzz targets of `fuzz/` and the test that replays their corpus call. They
+//! get bytes and must neither panic nor take memory without bound. Nothing else may use them.
 //!
-//! A checksum keeps a fuzzer out of everything behind it, so most inputs say by their first byte whether the
-//! structures in them are sealed anew before they are read. What then gets through is what a drive could only hold by
-//! a bug of our own or by somebody's malice: it must still be refused, not believed.
+//! A checksum keeps a fuzzer out of everything behind it. So most inputs tell by their first byte
+//! whether the structures in them are sealed anew before they are read. What then gets through
+//! could be on a drive only by a bug of ours or by malice. It must be refused all the same.
 
 mod drive;
 mod log;
@@ -26,10 +26,11 @@ use crate::node::layout::Layout;
 use crate::shard::State;
 use crate::shard::entry::Entry;
 
-/// A drive no test machine has: what its superblock says is all that is known of it.
+/// Size of the fuzzed drive, bytes. No test machine has such a drive: only its superblock exists.
 const DRIVE_BYTES: u64 = 1 << 50;
 
-/// Bit n of the first byte seals copy n; the copies follow, the last one also standing for those that are missing.
+/// Chooses a superblock from copies in `input`. Bit n of the first byte seals copy n. The copies
+/// follow, and the last one also stands for those that are missing.
 pub fn superblock(input: &[u8]) {
     let Some((seals, rest)) = input.split_first() else { return };
     let mut copies: Vec<Vec<u8>> = rest.chunks(BLOCK_BYTES).take(COPIES).map(<[u8]>::to_vec).collect();
@@ -64,10 +65,11 @@ fn seal_superblock(copy: &mut [u8]) {
     block.seal();
 }
 
-/// Of the place where the fuzzed records lie.
+/// The mark of the place where the fuzzed records lie.
 const MARK: u32 = 0;
 
-/// The first byte says what the rest is: a record with or without its own checksum, or one of the other encodings.
+/// Decodes `input`. The first byte tells what the rest is: a record with or without its own
+/// checksum, or one of the other encodings.
 pub fn record(input: &[u8]) {
     let Some((&kind, rest)) = input.split_first() else { return };
     match kind % 8 {
@@ -98,8 +100,8 @@ fn check_record(bytes: &[u8]) {
     assert_eq!(read, Ok(Ok(mutation)), "a record does not survive being written again");
 }
 
-/// Gives the record at `bytes` a length that fits and its checksum, with the mark of its place. Returns its length with
-/// padding.
+/// Gives the record at the start of `bytes` lengths that fit and a checksum with the mark of its
+/// place. Returns the record's length with padding.
 fn seal_record(bytes: &mut [u8], mark: u32) -> usize {
     use crate::format::record::{RECORD_ALIGNMENT, RecordEnvelopeOnDisk};
     let room = bytes.len().saturating_sub(ENVELOPE_BYTES);

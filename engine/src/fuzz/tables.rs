@@ -1,4 +1,4 @@
-//! A checkpoint that a shard recovers from.
+//! The fuzz target for a checkpoint that a shard recovers from.
 
 use super::drive::{DRIVE_ID, EXTENT_BYTES, FuzzDrive, SHARD};
 use crate::format::checkpoint::{
@@ -13,7 +13,8 @@ use crate::index::{check_leaf, leaf};
 const SEQUENCE: u64 = 3;
 const CHECKPOINT_EXTENT: u32 = 2;
 
-/// The first byte says what the rest is: leaves, uploads, buckets, a root, the whole of a chunk, or one leaf.
+/// Recovers a shard from a checkpoint made of `input`. The first byte tells what the rest is:
+/// leaves, uploads, buckets, a root, a whole chunk, or one leaf.
 pub fn checkpoint(input: &[u8]) {
     let Some((&kind, rest)) = input.split_first() else { return };
     let rest = &rest[..rest.len().min((1 << 20) - HEADER_BYTES)];
@@ -73,7 +74,8 @@ impl Tables {
         place
     }
 
-    /// `root`: its payload; None for one that names the chunks.
+    /// Recovers the shard. `root` is the payload of the root chunk, or `None` for a root that names
+    /// the chunks.
     fn recover(mut self, root: Option<&[u8]>) {
         let honest = CheckpointRootV1 {
             rest: ChunkListV1 { first: 0, chunks: self.places.clone() },

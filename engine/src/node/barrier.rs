@@ -1,11 +1,12 @@
-//! Points that every core reaches before any goes on: open, ready, quiet, closed. Counted on core 0.
+//! The start-up barrier: points that every core reaches before any core goes on. Core 0 counts the
+//! arrivals.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::sync::signal::Signal;
 
-/// In this order, each once in the node's life.
+/// The points of the barrier, in their order. Each is reached once in the node's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Every shard is recovered.
@@ -18,7 +19,7 @@ pub enum Phase {
     Closed,
 }
 
-/// See the module.
+/// Counts the cores that have reached each phase, and wakes those that wait for the others.
 #[derive(Default)]
 pub struct PhaseBarrier {
     arrived: RefCell<BTreeMap<Phase, (usize, bool)>>,
@@ -26,7 +27,8 @@ pub struct PhaseBarrier {
 }
 
 impl PhaseBarrier {
-    /// One more core is there; `good` when it got there well. Resolves when all `cores` are: whether all were well.
+    /// Notes that one more core reached the phase; `good` tells whether it succeeded. Waits until
+    /// all `cores` have arrived, and returns whether all succeeded.
     pub async fn arrive(&self, phase: Phase, good: bool, cores: usize) -> bool {
         {
             let mut arrived = self.arrived.borrow_mut();

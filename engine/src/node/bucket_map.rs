@@ -1,7 +1,7 @@
-//! A core's copy of all buckets, and the permits of those who write to them.
+//! A core's copy of all buckets, and the permits of writers to them.
 //!
-//! Invariant: whoever writes to a bucket holds a [`WritePermit`] on the core that owns the key, from before the key's
-//! lock until the write has ended.
+//! Invariant: whoever writes to a bucket holds a [`WritePermit`] on the core that owns the key,
+//! from before the key's lock is taken until the write has ended.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::error::{EngineError, Result};
 use crate::sync::signal::Signal;
 use crate::types::{Bucket, BucketId};
 
-/// This core's copy of all buckets.
+/// This core's copy of all buckets, by name and by id.
 #[derive(Default)]
 pub struct BucketMap {
     by_name: BTreeMap<String, Rc<Bucket>>,
@@ -35,6 +35,7 @@ impl BucketMap {
         }
     }
 
+    /// Returns the writers of a bucket on this core.
     pub(super) fn writes_of(&self, bucket: BucketId) -> Option<Rc<BucketWrites>> {
         self.by_id.get(&bucket.0).map(|(_, writes)| writes.clone())
     }
@@ -51,20 +52,21 @@ impl BucketMap {
         self.by_id.contains_key(&bucket.0)
     }
 
+    /// Returns all buckets, ascending by name.
     pub fn all(&self) -> Vec<Rc<Bucket>> {
         self.by_name.values().cloned().collect()
     }
 }
 
-/// What a bucket's writers do on one core.
+/// The rule that a bucket's writers follow on one core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Mode {
     #[default]
     Open,
-    /// Its deletion is being decided: new writers wait.
+    /// The bucket's deletion is being decided; new writers wait.
     Held,
-    /// The record that removes it may have reached the drive or not, and only a restart can tell: nothing more can be
-    /// acknowledged.
+    /// The record that removes the bucket may or may not have reached the drive, and only a restart
+    /// can tell. Nothing more can be acknowledged.
     Unknown,
 }
 
@@ -73,11 +75,11 @@ pub(super) enum Mode {
 pub struct BucketWrites {
     mode: Cell<Mode>,
     running: Cell<usize>,
-    /// Raised when the mode changes, and when the last writer ends.
+    /// A signal that is raised when the mode changes and when the last writer ends.
     pub(super) changed: Signal,
 }
 
-/// The right to write to a bucket; while it is held the bucket stays.
+/// The right to write to a bucket. While it is held, the bucket is not removed.
 pub struct WritePermit(Rc<BucketWrites>);
 
 impl WritePermit {
@@ -98,12 +100,12 @@ impl Drop for WritePermit {
 }
 
 impl BucketWrites {
-    /// Whoever waits looks again.
+    /// Wakes everybody who waits for this bucket.
     pub(super) fn wake(&self) {
         self.changed.raise();
     }
 
-    /// What only a restart can tell stays unknown until then.
+    /// Sets the mode, unless it is [`Mode::Unknown`], which lasts until a restart.
     pub(super) fn set_mode(&self, mode: Mode) {
         if self.mode.get() != Mode::Unknown {
             self.mode.set(mode);
@@ -111,7 +113,7 @@ impl BucketWrites {
         self.changed.raise();
     }
 
-    /// New writers wait from here on. Resolves when none runs.
+    /// Makes new writers wait, and returns once none is running.
     pub(super) async fn hold(&self) {
         self.set_mode(Mode::Held);
         loop {
@@ -123,10 +125,11 @@ impl BucketWrites {
         }
     }
 
-    /// The right to write, or None while a deletion is being decided.
+    /// Returns the right to write, or `None` while a deletion is being decided.
     ///
     /// # Errors
-    /// [`EngineError::WritesStopped`] when only a restart can tell whether the bucket is there.
+    /// Returns [`EngineError::WritesStopped`] when only a restart can tell whether the bucket
+    /// exists.
     pub(super) fn permit(self: &Rc<Self>) -> Result<Option<WritePermit>> {
         match self.mode.get() {
             Mode::Open => Ok(Some(WritePermit::new(self.clone()))),

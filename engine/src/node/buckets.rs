@@ -1,12 +1,13 @@
-//! What changing a bucket takes: the permits of those who write to it, and its deletion.
+//! The deletion of buckets, and the permits of those who write to them.
 //!
 //! Invariants:
-//! - Whoever writes to a bucket holds a [`WritePermit`] on the core that owns the key, from before the key's lock until
-//!   the write has ended.
-//! - A deletion that ends refused was never visible: while a bucket is looked into it is there for everybody, and only
-//!   writers that come in the decisive moment wait. They go on when it stays, and hear that it is gone when it went.
-//! - A bucket is removed only while nobody holds a permit for it, on any core, and all that was queued is applied: no
-//!   acknowledged write is in a bucket that is gone.
+//! - Whoever writes to a bucket holds a [`WritePermit`] on the core that owns the key, from before
+//!   the key's lock is taken until the write has ended.
+//! - A deletion that is refused was never visible. While the bucket is examined it exists for
+//!   everybody, and only writers that come during the decision wait. They go on if the bucket
+//!   stays, and get an error if it was removed.
+//! - A bucket is removed only while nobody holds a permit for it on any core and all that was
+//!   queued is applied. So no acknowledged write is in a bucket that was removed.
 
 use std::rc::Rc;
 
@@ -23,18 +24,21 @@ impl CoreState {
         self.buckets.borrow().writes_of(bucket).ok_or(EngineError::NoSuchBucket)
     }
 
-    /// The permit to write to a bucket on this core, None while its deletion is being decided.
+    /// Returns the permit to write to a bucket on this core, or `None` while its deletion is being
+    /// decided.
     ///
     /// # Errors
-    /// [`EngineError::NoSuchBucket`]; [`EngineError::WritesStopped`] when the drive failed at its deletion.
+    /// Returns [`EngineError::NoSuchBucket`], or [`EngineError::WritesStopped`] when the drive
+    /// failed during the bucket's deletion.
     pub(super) fn try_permit(&self, bucket: BucketId) -> Result<Option<WritePermit>> {
         self.writes_of(bucket)?.permit()
     }
 
-    /// As [`Self::try_permit`], but waits for the decision.
+    /// Returns the permit to write to a bucket, after the decision about its deletion if there is
+    /// one.
     ///
     /// # Errors
-    /// As there.
+    /// Returns the same errors as [`Self::try_permit`].
     pub(super) async fn permit(&self, bucket: BucketId) -> Result<WritePermit> {
         loop {
             let writes = self.writes_of(bucket)?;
@@ -49,17 +53,20 @@ impl CoreState {
         }
     }
 
-    /// Removes a bucket if nothing is in it; its uploads go with it. On the system shard's core, with the lock of
-    /// buckets held.
+    /// Removes a bucket that has no objects, together with its uploads. It runs on the system
+    /// shard's core, with the lock of buckets held.
     ///
     /// # Errors
-    /// [`EngineError::BucketNotEmpty`], [`EngineError::NoSuchBucket`], or when a device says no.
+    /// Returns [`EngineError::BucketNotEmpty`], [`EngineError::NoSuchBucket`], or an error when a
+    /// device fails.
     pub(super) async fn delete_bucket(self: &Rc<Self>, bucket: BucketId) -> Result<()> {
-        // Of a bucket whose deletion failed on the drive nobody can say more than that.
+        // If the drive failed during an earlier deletion, only a restart can tell whether the
+        // bucket exists.
         self.writes_of(bucket)?.permit()?;
-        // 1. What has objects is refused at once, and nobody waited for it.
+        // 1. A bucket with objects is refused at once, and no writer has to wait.
         self.check_empty(bucket).await?;
-        // 2. New writers wait, those that run end, and what they queued is applied; 3. look again.
+        // 2. New writers wait, running ones end, and what they queued is applied. 3. The bucket is
+        //    checked again.
         self.hold_writes(bucket).await;
         let judged = match self.settle().await {
             Ok(()) => self.check_empty(bucket).await,
@@ -73,14 +80,14 @@ impl CoreState {
             self.set_mode(bucket, Mode::Open).await;
             return Err(error);
         }
-        // 4. Remove, and tell everybody.
+        // 4. The bucket is removed, and all cores are told.
         let removed = self.shard(SYSTEM_SHARD).remove_bucket(bucket).await;
         match removed {
             Ok(()) => {
                 self.on_every_core(move |core| core.buckets.borrow_mut().remove(bucket)).await;
             }
             Err(EngineError::WritesStopped { .. }) => self.set_mode(bucket, Mode::Unknown).await,
-            // Refused before anything was written.
+            // The deletion was refused before anything was written.
             Err(_) => self.set_mode(bucket, Mode::Open).await,
         }
         removed
@@ -95,7 +102,7 @@ impl CoreState {
         .await;
     }
 
-    /// Resolves when no core has a writer of the bucket any more; new ones wait.
+    /// Makes new writers of the bucket wait on every core, and returns once none is running.
     async fn hold_writes(self: &Rc<Self>, bucket: BucketId) {
         let calls = (0..self.layout.cores).map(|core| {
             self.call(core, move |core| async move {
@@ -107,7 +114,7 @@ impl CoreState {
         futures_util::future::join_all(calls).await;
     }
 
-    /// Runs `change` on every core; resolves when it has run everywhere.
+    /// Runs `change` on every core and waits until it has run everywhere.
     pub(super) async fn on_every_core(
         self: &Rc<Self>,
         change: impl Fn(&Rc<CoreState>) + Clone + Send + 'static,
@@ -119,13 +126,16 @@ impl CoreState {
         futures_util::future::join_all(calls).await;
     }
 
-    /// What was queued on any shard is applied: a caller that went away left its record behind.
+    /// Waits until everything that was queued on any shard is applied. A caller that was dropped
+    /// may have left its record in a queue.
     async fn settle(self: &Rc<Self>) -> Result<()> {
         self.ask_all(|| ShardRequest::Barrier).await.map(|_| ())
     }
 
+    /// Checks that no shard has an object of the bucket.
+    ///
     /// # Errors
-    /// [`EngineError::BucketNotEmpty`] when a shard has an object of the bucket.
+    /// Returns [`EngineError::BucketNotEmpty`] when a shard has one.
     async fn check_empty(self: &Rc<Self>, bucket: BucketId) -> Result<()> {
         let judged = self.ask_all(|| ShardRequest::IsBucketEmpty(bucket)).await?;
         let empty = judged.into_iter().all(|judged| matches!(judged, ShardReply::Judged(true)));

@@ -1,10 +1,11 @@
-//! Small objects that were read lately, kept in memory by the core that read them.
+//! The read cache of a core: small objects that the core read lately.
 //!
 //! Invariants:
-//! - An entry is what was read and verified at one place of one log. A log never writes the same place of the same
-//!   log extent number twice, so an entry is never stale: what an overwrite or delete leaves behind is only not asked
-//!   for any more.
-//! - Each core has its own; entries are counted with all they hold, and never exceed the bytes given.
+//! - An entry is what was read and verified at one place of one log. A log never writes the same
+//!   place of the same log extent number twice, so an entry is never stale. After an overwrite or
+//!   delete, the old entry is only not asked for any more.
+//! - Each core has its own cache. Entries are counted with all the memory that they hold, and never
+//!   exceed the cache's size.
 
 use std::cell::RefCell;
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -15,7 +16,8 @@ use quick_cache::{OptionsBuilder, Weighter};
 
 use crate::types::{BucketId, ObjectInfo};
 
-/// Where the record lies, for ever: log extent numbers are counted up by each shard and never come again.
+/// The place of a record. It is unique for ever, because each shard counts its log extent numbers
+/// up and never uses one twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CacheKey {
     pub shard: u16,
@@ -23,7 +25,7 @@ pub struct CacheKey {
     pub offset: u32,
 }
 
-/// An object with its data.
+/// A small object with its data.
 pub struct CachedObject {
     pub bucket: BucketId,
     pub key: Box<[u8]>,
@@ -32,7 +34,7 @@ pub struct CachedObject {
 }
 
 impl CachedObject {
-    /// Bytes of memory, what the cache itself needs for it included.
+    /// Returns the memory that the entry takes, including the cache's own, bytes.
     fn weight(&self) -> u64 {
         const FIXED: usize = size_of::<CachedObject>() + size_of::<ObjectInfo>() + size_of::<CacheKey>() + 96;
         let attributes: usize = self
@@ -45,7 +47,7 @@ impl CachedObject {
     }
 }
 
-/// See the module.
+/// A cache of small objects, bounded by bytes.
 pub struct ReadCache {
     entries: Option<RefCell<Entries>>,
 }
@@ -62,17 +64,18 @@ impl Weighter<CacheKey, Rc<CachedObject>> for ByBytes {
     }
 }
 
-/// What an entry is expected to weigh: sizes the cache's own tables, nothing else.
+/// Expected weight of an entry, bytes. It only sizes the cache's own tables.
 const TYPICAL_BYTES: usize = 4096;
 
 impl ReadCache {
-    /// Holds `bytes` at most; 0: nothing is ever kept.
+    /// Makes a cache of at most `bytes` bytes. With 0, nothing is ever kept.
     pub fn new(bytes: usize) -> Self {
         let options = OptionsBuilder::new()
             .estimated_items_capacity(bytes / TYPICAL_BYTES)
             .weight_capacity(bytes as u64)
             .build();
-        // Not seeded at random: a simulated run must be the same each time. Places are not chosen by clients.
+        // The hash is not seeded at random, because a simulated run must be the same each time.
+        // Clients do not choose the places that are hashed.
         let cache = || {
             Cache::with_options(
                 options.unwrap_or_else(|error| panic!("both capacities are given: {error}")),
@@ -84,17 +87,17 @@ impl ReadCache {
         Self { entries: (bytes > 0).then(|| RefCell::new(cache())) }
     }
 
-    /// What was read there, if it is still here.
+    /// Returns the object that was read at this place, if it is in the cache.
     pub fn get(&self, place: CacheKey) -> Option<Rc<CachedObject>> {
         self.entries.as_ref()?.borrow_mut().get(&place).cloned()
     }
 
-    /// Whether there is any use in making an entry.
+    /// Returns whether the cache keeps anything at all.
     pub fn is_on(&self) -> bool {
         self.entries.is_some()
     }
 
-    /// Keeps what was read; others go if they must.
+    /// Adds an object that was read, and evicts others if the cache is full.
     pub fn keep(&self, place: CacheKey, object: Rc<CachedObject>) {
         if let Some(entries) = &self.entries {
             entries.borrow_mut().insert(place, object);
@@ -120,7 +123,7 @@ mod tests {
         let kept: Vec<_> = (0..1000).filter_map(|log_number| cache.get(place(log_number))).collect();
         let bytes: u64 = kept.iter().map(|object| object.weight()).sum();
         assert!((8..=16).contains(&kept.len()) && bytes <= 64 << 10, "{} entries, {bytes} bytes", kept.len());
-        // Larger than all of it.
+        // This object is larger than the whole cache.
         cache.keep(place(2000), object(1 << 20));
         assert!(cache.get(place(2000)).is_none());
     }

@@ -1,6 +1,7 @@
-//! What one thread works with: the engine's operations.
+//! The engine's operations, as one thread calls them.
 //!
-//! Invariant: every operation is sent to the owner of its key; nothing here touches a shard of another core.
+//! Invariant: every operation is sent to the owner of its key. Nothing here touches a shard of
+//! another core.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,16 +27,17 @@ use crate::types::{
 
 /// Longest key, bytes.
 const KEY_BYTES_MAX: usize = 1024;
-/// Longest attributes of one object, names and values together, bytes.
+/// Largest total size of the attributes of one object, names and values together, bytes.
 const ATTRIBUTES_BYTES_MAX: usize = 16 << 10;
-/// An upload may get older than the limit by one part in so many, within bounds.
+/// Uploads are checked this many times within the age limit, within the bounds below. An upload may
+/// exceed the limit by the time between two checks.
 const UPLOAD_AGE_CHECKS: u64 = 20;
 const UPLOAD_PAUSE_MS_MIN: u64 = 1000;
 const UPLOAD_PAUSE_MS_MAX: u64 = 60 * 60 * 1000;
-/// Key of the lock around changes of buckets; object locks are hashes in a table of their own.
+/// Key of the lock that is held while buckets change. The locks of objects are in other tables.
 const BUCKET_LOCK: u64 = 0;
 
-/// Cheap to clone, lives on one core.
+/// One core of an open node. It is cheap to clone and stays on its thread.
 #[derive(Clone)]
 pub struct Core {
     state: Rc<CoreState>,
@@ -52,20 +54,20 @@ impl Core {
         Self { state, driver, _drives: drives }
     }
 
-    /// A core of a simulated node: whoever made its parts drives them.
+    /// Makes a core of a simulated node. Whoever made its parts drives them.
     pub(crate) fn simulated(state: Rc<CoreState>) -> Self {
         Self::new(state, None, None)
     }
 
-    /// The ring, to be driven by whoever owns the thread.
+    /// Returns the driver of the core's ring, which the owner of the thread must run.
     pub fn driver(&self) -> Driver {
         self.driver.clone().unwrap_or_else(|| panic!("a simulated core has no ring"))
     }
 
-    /// Recovers this core's shards; resolves when the whole node is open.
+    /// Recovers this core's shards and waits until the whole node is open.
     ///
     /// # Errors
-    /// When a shard of this or another core does not open.
+    /// Returns an error when a shard of this or another core does not open.
     pub async fn open(&self) -> std::result::Result<(), OpenError> {
         let opened = self.open_shards().await;
         let good = opened.is_ok();
@@ -83,7 +85,8 @@ impl Core {
         };
         let buckets = self.state.call(owner, tell_and_ask).await;
         buckets.into_iter().for_each(|bucket| self.state.buckets.borrow_mut().add(bucket));
-        // The owner of a key judges its bucket too: a core that was quicker must not hear that there is none.
+        // The owner of a key also checks its bucket, so a core that is ahead must not get the
+        // answer that the bucket does not exist.
         self.pass(Phase::Ready, true).await;
         Ok(())
     }
@@ -94,8 +97,8 @@ impl Core {
             state.allocators.borrow().iter().map(|(drive, allocator)| (*drive, allocator.clone())).collect();
         for (drive, allocator) in allocators {
             if let Err(error) = allocator.begin_epoch(state.layout.epoch).await {
-                // None of this core's shards will claim anything, on whatever drive: other cores' shards may wait
-                // there.
+                // None of this core's shards will claim extents, on whatever drive. Shards of other
+                // cores may wait for that.
                 for drive in 0..state.layout.drives() {
                     let give_up = move |core: &Rc<CoreState>| core.allocator(drive).give_up();
                     state.send(state.layout.allocator_core(drive), Box::new(give_up));
@@ -111,7 +114,7 @@ impl Core {
             .collect::<std::result::Result<(), OpenError>>()
     }
 
-    /// Begins to scrub this core's shards, for as long as the node is open.
+    /// Starts the scrub of this core's shards, which runs while the node is open.
     pub fn start_scrub(&self, options: ScrubOptions) {
         scrub::start(&self.state, options);
     }
@@ -121,11 +124,12 @@ impl Core {
         self.state.call(0, move |core| async move { core.barrier.arrive(phase, good, cores).await }).await
     }
 
-    /// Refuses new writes, waits until every core is quiet, checkpoints this core's shards. Resolves when all cores are
-    /// done; the driver must run until then.
+    /// Refuses new writes, waits until no core has requests, and writes a checkpoint of this core's
+    /// shards. Returns when all cores have done so; the driver must run until then.
     ///
     /// # Errors
-    /// When a checkpoint fails: nothing is lost, the next start replays the log.
+    /// Returns an error when a checkpoint fails. Nothing is lost then, because the next start
+    /// replays the log.
     pub async fn close(&self) -> Result<()> {
         self.state.closing.set(true);
         self.pass(Phase::Quiet, true).await;
@@ -150,17 +154,17 @@ impl Core {
         outcome
     }
 
-    /// Which core this is.
+    /// Returns the number of this core.
     pub fn index(&self) -> usize {
         self.state.index
     }
 
-    /// Cores of the node.
+    /// Returns the number of the node's cores.
     pub fn cores(&self) -> usize {
         self.state.layout.cores
     }
 
-    /// What this core has done.
+    /// Returns what this core has done.
     pub fn counters(&self) -> Counters {
         Counters::of(&self.state)
     }
@@ -169,10 +173,10 @@ impl Core {
         &self.state
     }
 
-    /// Where the node's space is.
+    /// Returns the space of the whole node.
     ///
     /// # Errors
-    /// None today.
+    /// Returns the error of a shard that does not answer. No shard fails to answer today.
     pub async fn space(&self) -> Result<SpaceReport> {
         let layout = self.state.layout.clone();
         let mut report = SpaceReport::default();
@@ -194,7 +198,7 @@ impl Core {
             report.dead_bytes += space.dead_bytes;
             report.reserved_bytes += space.reserved_bytes;
             report.free_bytes += space.free_bytes;
-            // A shard's own free bytes are those beside its slices.
+            // A shard's own free bytes are those between its slices.
             report.gap_bytes += space.free_bytes;
             report.objects += space.objects;
             report.index_bytes += space.index_bytes;
@@ -203,20 +207,20 @@ impl Core {
         Ok(report)
     }
 
-    /// From this core's copy; no message.
+    /// Finds a bucket in this core's copy, without a message.
     pub fn bucket(&self, name: &str) -> Option<Rc<Bucket>> {
         self.state.buckets.borrow().get(name)
     }
 
-    /// By name, ascending.
+    /// Returns all buckets, ascending by name.
     pub fn buckets(&self) -> Vec<Rc<Bucket>> {
         self.state.buckets.borrow().all()
     }
 
-    /// Makes a bucket; resolves when it is durable and every core knows it.
+    /// Creates a bucket. Returns once it is durable and every core knows it.
     ///
     /// # Errors
-    /// When the space or the device say no.
+    /// Returns an error when there is no space, the device fails, or the node is closing.
     pub async fn create_bucket(
         &self,
         name: &str,
@@ -238,10 +242,12 @@ impl Core {
         .await
     }
 
-    /// Removes an empty bucket; uploads in progress go with it. A deletion that is refused is seen by nobody.
+    /// Removes an empty bucket together with its uploads in progress. A deletion that is refused
+    /// was never visible.
     ///
     /// # Errors
-    /// [`EngineError::BucketNotEmpty`] when it has objects, [`EngineError::NoSuchBucket`].
+    /// Returns [`EngineError::BucketNotEmpty`] when the bucket has objects, or
+    /// [`EngineError::NoSuchBucket`].
     pub async fn delete_bucket(&self, bucket: BucketId) -> Result<()> {
         self.refuse_if_closing()?;
         self.on_system(move |core| async move {
@@ -251,7 +257,8 @@ impl Core {
         .await
     }
 
-    /// Spawned on the system shard's core: a caller that goes away does not leave a change half told.
+    /// Runs `work` as a task of the system shard's core, so that a caller that is dropped does not
+    /// leave a change half announced.
     async fn on_system<R, F, W>(&self, work: F) -> R
     where
         R: Send + 'static,
@@ -261,18 +268,19 @@ impl Core {
         self.state.call_or(self.state.layout.core_of(SYSTEM_SHARD), work, |_, _| ()).await
     }
 
-    /// All that is known of an object.
+    /// Returns all metadata of an object, or `None` when there is no such key.
     ///
     /// # Errors
-    /// When its record is damaged or can not be read.
+    /// Returns an error when the record is damaged or can not be read.
     pub async fn head(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectInfo>> {
         Ok(self.get(bucket, key).await?.map(|reader| reader.info().clone()))
     }
 
-    /// Opens an object for reading.
+    /// Opens an object for reading. Returns `None` when there is no such key.
     ///
     /// # Errors
-    /// When its record is damaged or can not be read.
+    /// Returns [`EngineError::NoSuchBucket`], or an error when the record is damaged or can not be
+    /// read.
     pub async fn get(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectReader>> {
         self.state.check_bucket(bucket)?;
         let opened = ObjectReader::open(&self.state, bucket, key).await;
@@ -282,17 +290,19 @@ impl Core {
     /// Begins a body of exactly `length` bytes.
     ///
     /// # Errors
-    /// When bucket or key are not acceptable, or the node is going down.
+    /// Returns an error when the bucket does not exist, the key is too long, or the node is
+    /// closing.
     pub async fn put(&self, bucket: BucketId, key: &[u8], length: u64) -> Result<ObjectWriter> {
         self.admit(bucket, key)?;
         Ok(ObjectWriter::new(&self.state, bucket, key, Target::Object, length))
     }
 
-    /// Begins a body of at most `length_max` bytes, whose length is known when it ends. It takes up to
-    /// [`GROWING_BYTES_MAX`](super::GROWING_BYTES_MAX) of memory more than one that [`Self::put`] begins.
+    /// Begins a body of at most `length_max` bytes whose length is known only when it ends. It
+    /// takes up to [`GROWING_BYTES_MAX`](super::GROWING_BYTES_MAX) bytes of memory more than a body
+    /// that [`Self::put`] begins.
     ///
     /// # Errors
-    /// When bucket or key are not acceptable, or the node is going down.
+    /// Returns the same errors as [`Self::put`].
     pub async fn put_growing(&self, bucket: BucketId, key: &[u8], length_max: u64) -> Result<ObjectWriter> {
         self.admit(bucket, key)?;
         Ok(ObjectWriter::growing(&self.state, bucket, key, length_max))
@@ -301,7 +311,7 @@ impl Core {
     /// Removes an object.
     ///
     /// # Errors
-    /// When the condition or the device say no.
+    /// Returns an error when the condition does not hold or the device fails.
     pub async fn delete(&self, bucket: BucketId, key: &[u8], condition: WriteCondition) -> Result<Deleted> {
         self.admit(bucket, key)?;
         match self.ask_owner(bucket, key, |key| ShardRequest::Delete { bucket, key, condition }).await? {
@@ -310,10 +320,10 @@ impl Core {
         }
     }
 
-    /// A page of a bucket's listing, over all shards, in UTF-8 byte order.
+    /// Returns a page of a bucket's listing over all shards, in UTF-8 byte order.
     ///
     /// # Errors
-    /// [`EngineError::NoSuchBucket`].
+    /// Returns [`EngineError::NoSuchBucket`].
     pub async fn list(&self, bucket: BucketId, query: &ListQuery) -> Result<ListPage> {
         self.state.check_bucket(bucket)?;
         let shards = usize::from(self.state.layout.shards);
@@ -341,7 +351,8 @@ impl Core {
     /// Begins a multipart upload.
     ///
     /// # Errors
-    /// As for a put.
+    /// Returns the same errors as [`Self::put`], [`EngineError::AttributesTooLarge`], or an error
+    /// when there is no space or the device fails.
     pub async fn create_upload(
         &self,
         bucket: BucketId,
@@ -357,10 +368,10 @@ impl Core {
         }
     }
 
-    /// An upload with all its parts.
+    /// Returns an upload with all its parts.
     ///
     /// # Errors
-    /// [`EngineError::NoSuchUpload`].
+    /// Returns [`EngineError::NoSuchUpload`].
     pub async fn upload(&self, bucket: BucketId, key: &[u8], upload: UploadId) -> Result<UploadInfo> {
         self.state.check_bucket(bucket)?;
         match self.ask_owner(bucket, key, |key| ShardRequest::Upload { bucket, key, upload }).await? {
@@ -372,7 +383,7 @@ impl Core {
     /// Begins a part of exactly `length` bytes.
     ///
     /// # Errors
-    /// [`EngineError::NoSuchUpload`], or as for a put.
+    /// Returns [`EngineError::NoSuchUpload`], or the same errors as [`Self::put`].
     pub async fn put_part(
         &self,
         bucket: BucketId,
@@ -382,15 +393,18 @@ impl Core {
         length: u64,
     ) -> Result<ObjectWriter> {
         self.admit(bucket, key)?;
-        // Refused before the body comes, not after. Without a look at the parts: their number must not matter.
+        // A missing upload is refused before the body comes, not after. The parts are not looked
+        // at, so that their number does not matter.
         self.ask_owner(bucket, key, |key| ShardRequest::CheckUpload { bucket, key, upload }).await?;
         Ok(ObjectWriter::new(&self.state, bucket, key, Target::Part { upload, number }, length))
     }
 
-    /// Makes the parts the object of the key; no data is copied. `parts`: number and ETag of each, ascending.
+    /// Makes the parts the object of the key without copying data. `parts` has the number and ETag
+    /// of each part, ascending by number.
     ///
     /// # Errors
-    /// [`EngineError::NoSuchUpload`], [`EngineError::InvalidPart`], or as for a put.
+    /// Returns [`EngineError::NoSuchUpload`], [`EngineError::InvalidPart`],
+    /// [`EngineError::AttributesTooLarge`], or the same errors as [`ObjectWriter::commit`].
     pub async fn complete_upload(
         &self,
         bucket: BucketId,
@@ -410,16 +424,17 @@ impl Core {
         }
     }
 
-    /// Ends an upload; its parts are freed.
+    /// Aborts an upload and frees its parts.
     ///
     /// # Errors
-    /// [`EngineError::NoSuchUpload`].
+    /// Returns [`EngineError::NoSuchUpload`].
     pub async fn abort_upload(&self, bucket: BucketId, key: &[u8], upload: UploadId) -> Result<()> {
         self.admit(bucket, key)?;
         self.ask_owner(bucket, key, |key| ShardRequest::AbortUpload { bucket, key, upload }).await.map(|_| ())
     }
 
-    /// Ends uploads of this core's shards that were begun more than `age_ms` ago, again and again until it closes.
+    /// Aborts uploads of this core's shards that began more than `age_ms` ago, again and again
+    /// until the core closes.
     pub async fn limit_upload_age(&self, age_ms: u64) {
         let pause_ms = (age_ms / UPLOAD_AGE_CHECKS).clamp(UPLOAD_PAUSE_MS_MIN, UPLOAD_PAUSE_MS_MAX);
         while !self.state.closing.get() {
@@ -431,10 +446,10 @@ impl Core {
         }
     }
 
-    /// A page of a bucket's uploads, by key, then by id.
+    /// Returns a page of a bucket's uploads, ordered by key, then by id.
     ///
     /// # Errors
-    /// [`EngineError::NoSuchBucket`].
+    /// Returns [`EngineError::NoSuchBucket`].
     pub async fn list_uploads(&self, bucket: BucketId, query: &UploadQuery) -> Result<UploadPage> {
         self.state.check_bucket(bucket)?;
         let list = || ShardRequest::ListUploads { bucket, query: query.clone() };
@@ -445,7 +460,7 @@ impl Core {
         Ok(merge_uploads(pages.collect(), query.max_items))
     }
 
-    /// Asks the owner of a key.
+    /// Sends a request to the owner of a key and waits for the reply.
     async fn ask_owner(
         &self,
         bucket: BucketId,
@@ -470,8 +485,10 @@ impl Core {
     }
 }
 
+/// Checks the total size of an object's attributes.
+///
 /// # Errors
-/// [`EngineError::AttributesTooLarge`].
+/// Returns [`EngineError::AttributesTooLarge`].
 pub(super) fn check_attributes(attributes: &Attributes) -> Result<()> {
     let length = attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
     if length > ATTRIBUTES_BYTES_MAX {
@@ -480,10 +497,10 @@ pub(super) fn check_attributes(attributes: &Attributes) -> Result<()> {
     Ok(())
 }
 
-/// Shards' pages, each in order, into one.
+/// Merges the shards' pages, each of which is in order, into one.
 fn merge_uploads(pages: Vec<UploadPage>, max_items: usize) -> UploadPage {
     let mut merged = UploadPage { truncated: pages.iter().any(|page| page.truncated), items: Vec::new() };
-    // Each shard gave its first `max_items`: the first `max_items` of all are among them.
+    // Each shard gave its first `max_items` items, so the first `max_items` of all are among them.
     let mut items: Vec<UploadItem> = pages.into_iter().flat_map(|page| page.items).collect();
     items.sort_by(|left, right| order_of(left).cmp(&order_of(right)));
     items.dedup_by(|left, right| matches!(left, UploadItem::CommonPrefix(_)) && left == right);

@@ -1,4 +1,4 @@
-//! Why a node does not open.
+//! The errors of opening a node.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::device::file::DriveError;
 use crate::ring::RingError;
 use crate::shard::RecoverError;
 
-/// Why a node does not open. Each says what is wrong and what to do.
+/// The reason why a node does not open. The text of each says what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("no drive was given; make one with `ringbolt format --drive PATH --size 8GiB`")]

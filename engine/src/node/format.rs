@@ -1,7 +1,7 @@
-//! Making drives, and looking at one.
+//! Formatting drives, and reading the superblock of one.
 //!
-//! Invariant: a drive becomes Ringbolt's last of all, when its superblock is written; until then a failed format
-//! leaves something that no server opens.
+//! Invariant: the superblock is written last. Until then, a failed format leaves something that no
+//! server opens.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,30 +16,36 @@ use crate::format::superblock::{
 use crate::format::{BLOCK_BYTES, FORMAT_VERSION, FormatDamage, Le16, Le32, Le64};
 use crate::ring::arena::CHUNK_BYTES;
 
-/// Byte offset of extent 0.
+/// Byte offset of extent 0 on a drive.
 pub(crate) const EXTENTS_START: u64 = 1 << 20;
+/// Longest body that is stored inline, bytes.
 pub(crate) const INLINE_BYTES_MAX: u32 = 64 << 10;
+/// Size of a slot, the room for one full slice.
 pub(crate) const SLOT_BYTES: u64 = UNIT_BYTES as u64 * UNITS_PER_SLOT as u64;
+/// Most slots of an extent.
 pub(crate) const SLOTS_MAX: u64 = 16;
-/// Aim for this many extents on a drive, within the limits of 1 and 16 slots each.
+/// Number of extents that a drive gets if an extent of 1 to 16 slots allows it.
 const EXTENTS_WANTED: u64 = 512;
-/// Each shard needs room for a log, two checkpoints, data of two kinds and what is held back.
+/// Fewest extents for each shard: room for a log, two checkpoints, data of two kinds, and what is
+/// held back.
 pub(crate) const EXTENTS_PER_SHARD: u64 = 12;
 
-/// How a drive is made.
+/// The options of formatting drives.
 #[derive(Clone, Debug, Default)]
 pub struct FormatOptions {
-    /// Size of a file to make; a block device's own size counts. None: keep an existing file's size.
+    /// Size of the file to make. A block device has its own size. With `None`, an existing file
+    /// keeps its size.
     pub size_bytes: Option<u64>,
-    /// Shards of the whole node; 0: two per core of this machine, or fewer on a small drive.
+    /// Shards of the whole node. With 0, there are two for each core of this machine, or fewer on a
+    /// small drive.
     pub shards: u16,
-    /// Overwrite what is there.
+    /// Set to overwrite what is on the drive.
     pub force: bool,
-    /// Random: identities and the hash key come from it.
+    /// Random numbers, from which the identities and the hash key are made.
     pub seed: [u64; 4],
 }
 
-/// What was made.
+/// A drive that was formatted.
 #[derive(Clone, Debug)]
 pub struct FormatReport {
     pub path: PathBuf,
@@ -50,7 +56,7 @@ pub struct FormatReport {
     pub drive_uuid: String,
 }
 
-/// Why a drive was not made, or can not be looked at.
+/// The reason why a drive can not be formatted or read.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     #[error(transparent)]
@@ -81,10 +87,12 @@ pub enum FormatError {
     Twice { path: PathBuf },
 }
 
-/// Makes the drives of one node; several form a set. `progress` gets bytes done and bytes in all of each drive.
+/// Formats the drives of one node; several drives form a set. `progress` gets the bytes done and
+/// the total bytes of each drive.
 ///
 /// # Errors
-/// A [`FormatError`] that says what to do; drives made before it stay made.
+/// Returns a [`FormatError`] that says what to do. Drives that were formatted before it stay
+/// formatted.
 pub fn format_drive(
     paths: &[&Path],
     options: &FormatOptions,
@@ -106,7 +114,8 @@ pub fn format_drive(
         let superblock =
             superblock((drive.size_bytes, extent_bytes(drive.size_bytes)), place, options.seed, now);
         if drive.is_block_device {
-            // Old batches and headers on it carry another drive's identity; only the head must be clean.
+            // Old batches and headers on the device carry another drive's identity, so only the
+            // head must be cleared.
             drive.zero(0, EXTENTS_START, progress)?;
         } else {
             drive.zero(0, drive.size_bytes / CHUNK_BYTES as u64 * CHUNK_BYTES as u64, progress)?;
@@ -121,7 +130,7 @@ pub fn format_drive(
     Ok(reports)
 }
 
-/// Opens the drive, made to size if it is a file, and refuses what is in use.
+/// Opens the drive, at the wanted size if it is a file, and refuses one that is in use.
 fn prepare(path: &Path, options: &FormatOptions) -> Result<OpenDrive, FormatError> {
     let existing = std::fs::metadata(path).ok();
     let is_file = existing.as_ref().is_none_or(std::fs::Metadata::is_file);
@@ -154,7 +163,7 @@ fn check_size(path: &Path, size_bytes: u64) -> Result<(), DriveError> {
     Err(DriveError::TooSmall { path: path.to_owned(), size_bytes, least_bytes })
 }
 
-/// Extent size: whole slots, about 512 extents a drive.
+/// Returns the extent size: whole slots, chosen for about 512 extents a drive.
 pub(crate) fn extent_bytes(size_bytes: u64) -> u64 {
     SLOT_BYTES * (size_bytes / EXTENTS_WANTED / SLOT_BYTES).clamp(1, SLOTS_MAX)
 }
@@ -172,26 +181,26 @@ fn choose_shards(asked: u16, size_bytes: u64, drives: u64) -> Result<u16, Format
     Ok(asked)
 }
 
-/// Shards that `drives` drives of `extents` extents have room for.
+/// Returns the number of shards that `drives` drives of `extents` extents have room for.
 pub(crate) fn shards_max(extents: u64, drives: u64) -> u64 {
     (extents / EXTENTS_PER_SHARD).min(ROOTS as u64) * drives
 }
 
-/// Two for each core, and every drive has at least one.
+/// Returns two shards for each core, but at least one for each drive and at most `most`.
 pub(crate) fn default_shards(cores: u64, drives: u64, most: u64) -> u64 {
     (2 * cores).max(drives).min(most).max(1)
 }
 
-/// Where a drive stands in its node.
+/// The position of a drive in its node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub index: u16,
     pub drives: u16,
-    /// Of the whole node.
+    /// Number of shards of the whole node.
     pub shards: u16,
 }
 
-/// The first superblock of a drive of `size_bytes` with extents of `extent` bytes.
+/// Makes the first superblock of a drive of `size_bytes` with extents of `extent` bytes.
 pub(crate) fn superblock(
     (size_bytes, extent): (u64, u64),
     place: Place,
@@ -199,7 +208,7 @@ pub(crate) fn superblock(
     now_ms: u64,
 ) -> SuperblockOnDisk {
     let Place { index, drives, shards } = place;
-    // SplitMix64 (Steele, Lea, Flood, 2014) spreads the seed over the identities.
+    // SplitMix64 (Steele, Lea, Flood, 2014) derives the identities from the seed.
     let mut state = seed[0];
     let mut next = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -211,7 +220,7 @@ pub(crate) fn superblock(
         let mut uuid = [0; 16];
         uuid[..8].copy_from_slice(&(next() ^ salt).to_le_bytes());
         uuid[8..].copy_from_slice(&next().to_le_bytes());
-        // Version 4, variant 1 (RFC 9562).
+        // The bits mark a UUID of version 4, variant 1 (RFC 9562).
         uuid[6] = uuid[6] & 0x0f | 0x40;
         uuid[8] = uuid[8] & 0x3f | 0x80;
         uuid
@@ -260,16 +269,16 @@ fn report(path: &Path, block: &SuperblockOnDisk) -> FormatReport {
     }
 }
 
-/// A UUID as people write it.
+/// Returns a UUID in its usual text form.
 pub fn uuid_text(uuid: &[u8; 16]) -> String {
     let hex: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// Reads the superblock that counts.
+/// Reads the superblock copies and returns the superblock that is in force.
 ///
 /// # Errors
-/// When this is no drive of ours, a newer one, or a damaged one.
+/// Returns an error when the drive is not Ringbolt's, has another format version, or is damaged.
 pub fn read_superblock(drive: &OpenDrive) -> Result<SuperblockOnDisk, FormatError> {
     let path = drive.path.clone();
     if drive.size_bytes < COPIES as u64 * COPY_STRIDE {
@@ -282,10 +291,10 @@ pub fn read_superblock(drive: &OpenDrive) -> Result<SuperblockOnDisk, FormatErro
     choose_superblock(&copies, path, drive.size_bytes)
 }
 
-/// The superblock that counts, of the copies on a drive of `size_bytes`.
+/// Chooses the superblock that is in force from the copies on a drive of `size_bytes`.
 ///
 /// # Errors
-/// As for [`read_superblock`].
+/// Returns the same errors as [`read_superblock`].
 pub(crate) fn choose_superblock(
     copies: &[&[u8]],
     path: PathBuf,
@@ -308,7 +317,8 @@ pub(crate) fn choose_superblock(
     }
 }
 
-/// What no version of this program writes, and everything behind this door relies on.
+/// Returns the first field with a value that no version of this program writes. All code that uses
+/// a superblock relies on these limits.
 fn impossible_field(block: &SuperblockOnDisk) -> Option<&'static str> {
     let slots = block.extent_bytes.get() / SLOT_BYTES;
     let root_fits = |root: &ShardRootOnDisk| {

@@ -1,4 +1,4 @@
-//! What a drive says of itself, without opening the node.
+//! Inspection of a drive: what it says of itself, without opening the node.
 
 use std::path::Path;
 
@@ -11,17 +11,18 @@ use crate::format::{BLOCK_BYTES, FormatDamage};
 use crate::index::OrderedIndex;
 use crate::shard::{for_each_entry, load_leaves};
 
-/// Sections of (name, value) lines.
+/// A report as sections of (name, value) lines.
 #[derive(Clone, Debug)]
 pub struct InspectReport {
     pub sections: Vec<(String, Vec<(String, String)>)>,
 }
 
-/// Superblock, shards and extents of one drive, as of the last checkpoints; reads only, and only while no server
-/// holds the drive.
+/// Describes the superblock, shards and extents of one drive, as of the last checkpoints. It only
+/// reads, and only while no server holds the drive.
 ///
 /// # Errors
-/// When this is no drive of ours, a newer one, a damaged one, or one in use.
+/// Returns an error when the drive is not Ringbolt's, has another format version, is damaged, or is
+/// in use.
 pub fn inspect_drive(path: &Path) -> Result<InspectReport, FormatError> {
     let drive = OpenDrive::open(path)?;
     let block = read_superblock(&drive)?;
@@ -102,7 +103,7 @@ fn root_lines(
     Ok((lines, checkpoint.extents.len() + checkpoint.logs.len()))
 }
 
-/// What the objects of a checkpoint hold.
+/// The sums over the objects of a checkpoint.
 #[derive(Default)]
 struct Held {
     bytes: u64,

@@ -1,4 +1,5 @@
-//! The whole node as every core sees it: its drives, its shards, and where they live.
+//! The layout of the whole node, which is the same on every core: its drives, its shards, and their
+//! cores.
 
 use std::sync::Arc;
 
@@ -12,17 +13,18 @@ use crate::types::BucketId;
 /// The shard that keeps the buckets.
 pub(super) const SYSTEM_SHARD: u16 = 0;
 
-/// The whole node, the same on every core.
+/// The drives and shards of the whole node, the same on every core.
 pub struct Layout {
     pub cores: usize,
     pub shards: u16,
     pub superblocks: Vec<SuperblockOnDisk>,
-    /// Of this life.
+    /// The epoch of this life.
     pub epoch: u32,
+    /// Limit for the memory of the whole node's index, bytes.
     pub index_bytes_max: usize,
-    /// By drive: flushes of all cores.
+    /// The latch for flushes of all cores, by drive.
     latches: Vec<Arc<Latch>>,
-    /// By drive.
+    /// Geometry and shard settings, by drive.
     geometries: Vec<(Geometry, Settings)>,
 }
 
@@ -31,14 +33,17 @@ impl Layout {
         self.superblocks.len() as u16
     }
 
+    /// Returns the core that a shard lives on.
     pub fn core_of(&self, shard: u16) -> usize {
         usize::from(shard) % self.cores
     }
 
+    /// Returns the drive that a shard lives on.
     pub fn drive_of(&self, shard: u16) -> u16 {
         shard % self.drives()
     }
 
+    /// Returns the core that a drive's extent allocator lives on.
     pub fn allocator_core(&self, drive: u16) -> usize {
         usize::from(drive) % self.cores
     }
@@ -51,12 +56,13 @@ impl Layout {
         (0..self.shards).filter(move |shard| self.drive_of(*shard) == drive)
     }
 
-    /// The shard of a hash: the low half, since the point table spreads by the high bits.
+    /// Returns the shard of a hash. It uses the low half, because the point table uses the high
+    /// bits.
     pub fn shard_of(&self, hash: u64) -> u16 {
         (((hash & 0xffff_ffff) * u64::from(self.shards)) >> 32) as u16
     }
 
-    /// Of a node with these drives, in the order of their index.
+    /// Makes the layout of a node with these drives, in the order of their index.
     pub fn new(cores: usize, superblocks: Vec<SuperblockOnDisk>, epoch: u32, index_bytes_max: usize) -> Self {
         let shards = superblocks[0].shards.get();
         let latches = superblocks.iter().map(|_| Arc::new(Latch::new(cores))).collect();
@@ -66,7 +72,8 @@ impl Layout {
         layout
     }
 
-    /// Takes a checkpoint after so many bytes of log, and cleans it when so many are dead, however large the drive is.
+    /// Sets after how many log bytes a shard writes a checkpoint, and from how many dead bytes on
+    /// it cleans its log, whatever the size of the drive.
     pub fn set_maintenance(&mut self, checkpoint_after_bytes: u64, dead_log_bytes_max: u64) {
         for (_, settings) in &mut self.geometries {
             (settings.checkpoint_after_bytes, settings.dead_log_bytes_max) =
@@ -74,23 +81,23 @@ impl Layout {
         }
     }
 
-    /// Cuts checkpoints so.
+    /// Sets the sizes of the pieces that checkpoints are written in.
     pub fn cut_checkpoints(&mut self, cut: CheckpointCut) {
         self.geometries.iter_mut().for_each(|(_, settings)| settings.checkpoint_cut = cut);
     }
 
-    /// Gives a simulated node a bug.
+    /// Plants a bug into a simulated node.
     #[cfg(feature = "planted-bugs")]
     pub(crate) fn plant(&mut self, bug: Option<crate::hook::Bug>) {
         self.geometries.iter_mut().for_each(|(geometry, _)| geometry.planted = Planted::new(bug));
     }
 
-    /// The shard that owns a key. Every drive of a set has the same hash key.
+    /// Returns the shard that owns a key. Every drive of a set has the same hash key.
     pub fn shard_of_key(&self, bucket: BucketId, key: &[u8]) -> u16 {
         self.shard_of(self.settings_of(0).hash(bucket, key))
     }
 
-    /// What the cores share about the flushes of a drive.
+    /// Returns the state that the cores share about the flushes of a drive.
     pub fn latch(&self, drive: u16) -> Arc<Latch> {
         self.latches[usize::from(drive)].clone()
     }
@@ -132,8 +139,8 @@ impl Layout {
     }
 }
 
-/// Of a drive with `drive_shards` shards: how much of one's log may be dead before it is cleaned, and how much is
-/// written between two checkpoints, bytes.
+/// Returns, for a drive with `drive_shards` shards, how many bytes of a shard's log may be dead
+/// before it is cleaned, and how many bytes of log are written between two checkpoints.
 pub(crate) fn maintenance_bytes(size_bytes: u64, drive_shards: u64, extent_bytes: u64) -> (u64, u64) {
     let share = size_bytes / drive_shards / 8;
     (2 * share, share.clamp(4 * extent_bytes, 1 << 30))

@@ -1,59 +1,62 @@
-//! How the memory of a node is divided: one formula, which the server follows and the planner counts with.
+//! The division of a node's memory. The server follows this formula and the planner counts with it.
 //!
-//! A quarter is for I/O buffers, an eighth for the connections of whoever serves the node, and an eighth for what their
-//! requests hold. The other half is for the program, the read cache and the index. A fifth of the index's part is the
-//! allocator's, and for an index that recovery packs a little worse.
+//! A quarter is for I/O buffers, an eighth for the connections of whoever serves the node, and an
+//! eighth for what their requests hold. The other half is for the program, the read cache and the
+//! index. A fifth of the index's part is reserved for the allocator's overhead, and for an index
+//! that recovery packs a little worse.
 //!
-//! Invariants: the parts are never more than the whole, unless the whole is below [`least_bytes`]; nothing here does
-//! I/O.
+//! Invariants: the parts are never more than the whole, unless the whole is below [`least_bytes`].
+//! Nothing here does I/O.
 
-/// The program itself, its threads, and what is small and everywhere.
+/// Memory of the program itself, its threads and its small structures, bytes.
 pub const BASE_BYTES: u64 = 48 << 20;
-/// What each core adds to [`BASE_BYTES`].
+/// Memory that each core adds to [`BASE_BYTES`].
 pub const BASE_BYTES_PER_CORE: u64 = 8 << 20;
-/// The smallest index that a node is worth starting with.
+/// Smallest index that is worth starting a node for, bytes.
 pub const INDEX_BYTES_MIN: u64 = 16 << 20;
-/// A body, the log and a reader at once, with the alignment of the region.
+/// Fewest buffer bytes of a core: for a body, the log and a reader at once, with the alignment of
+/// the region.
 const BUFFER_BYTES_PER_CORE_MIN: u64 = 12 << 20;
 
-/// One part in so many of the memory.
+/// One part in this many of the memory.
 const BUFFERS_PART: u64 = 4;
 const CONNECTIONS_PART: u64 = 8;
 const REQUESTS_PART: u64 = 8;
 /// The half that is left for the base, the read cache and the index.
 const REST_PART: u64 = 2;
-/// Of that half, less the base: the read cache unless it is told otherwise, and at most.
+/// The parts of that half, less the base, that the read cache gets by default, and at most.
 const READ_CACHE_PART: u64 = 4;
 const READ_CACHE_PART_MAX: u64 = 2;
-/// Of the index's part: what its allocator needs beside it.
+/// The part of the index's share that its allocator needs.
 const ALLOCATOR_PART: u64 = 5;
 
-/// Of the memory: the share for the base, the read cache and the index.
+/// Share of the memory for the base, the read cache and the index.
 pub const REST_SHARE: f64 = 1.0 / REST_PART as f64;
-/// Of that, less the base: the share of the read cache, unless it is told otherwise.
+/// Share of the read cache in that part less the base, by default.
 pub const READ_CACHE_SHARE_OF_REST: f64 = 1.0 / READ_CACHE_PART as f64;
-/// Of that, less the base: the share of the index.
+/// Share of the index in the same part less the base.
 pub const INDEX_SHARE_OF_REST: f64 =
     (1.0 - READ_CACHE_SHARE_OF_REST) * (ALLOCATOR_PART - 1) as f64 / ALLOCATOR_PART as f64;
 
-/// The parts of a node's memory, in bytes of the whole node.
+/// The parts of a node's memory, in bytes for the whole node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryShares {
-    /// For the buffers that drives read and write.
+    /// Memory for the buffers that drives read and write.
     pub buffer_bytes: u64,
-    /// For connections, of whoever serves the node.
+    /// Memory for the connections of whoever serves the node.
     pub connection_bytes: u64,
-    /// For what the requests of these connections hold.
+    /// Memory for what the requests of these connections hold.
     pub request_bytes: u64,
-    /// For small objects that are kept after a read.
+    /// Memory for small objects that are kept after a read.
     pub read_cache_bytes: u64,
-    /// The largest index.
+    /// Limit for the memory of the index.
     pub index_bytes_max: u64,
 }
 
 impl MemoryShares {
-    /// Divides `memory_bytes` on a node of `cores` cores. `read_cache_bytes`: what the read cache shall have; it gets
-    /// at most half of what it shares with the index. None: the usual share.
+    /// Divides `memory_bytes` on a node of `cores` cores. `read_cache_bytes` is the wanted size of
+    /// the read cache, which gets at most half of what it shares with the index; `None` gives it
+    /// the usual share.
     pub fn new(memory_bytes: u64, read_cache_bytes: Option<u64>, cores: u64) -> Self {
         let rest = (memory_bytes / REST_PART).saturating_sub(base_bytes(cores));
         let read_cache_bytes =
@@ -68,13 +71,14 @@ impl MemoryShares {
     }
 }
 
-/// The smallest memory that a node of `cores` cores works with.
+/// Returns the smallest memory that a node of `cores` cores works with, bytes.
 pub fn least_bytes(cores: u64) -> u64 {
     let for_index = REST_PART * (base_bytes(cores) + INDEX_BYTES_MIN);
     for_index.max(BUFFERS_PART * BUFFER_BYTES_PER_CORE_MIN * cores)
 }
 
-/// The memory with which [`MemoryShares`] has `index_bytes` for the index, beside the usual read cache.
+/// Returns the memory with which [`MemoryShares`] has `index_bytes` for the index, beside the usual
+/// read cache.
 pub fn memory_for_index(index_bytes: f64, cores: u64) -> f64 {
     (index_bytes / INDEX_SHARE_OF_REST + base_bytes(cores) as f64) / REST_SHARE
 }

@@ -1,4 +1,4 @@
-//! The messages between cores: requests to shards with their answers, and what concerns the node itself.
+//! The messages between cores: requests to shards, their answers, and control messages of the node.
 
 use std::rc::Rc;
 
@@ -8,16 +8,19 @@ use crate::types::RequestId;
 
 /// A request on its way to the core of its shard.
 pub struct Asked {
+    /// The core that asks.
     pub(super) from: usize,
+    /// The number of the call in that core's table.
     pub(super) call: u64,
     pub(super) shard: u16,
     pub(super) request: ShardRequest,
-    /// The client's request on whose behalf it is asked, for what is logged of it.
+    /// The client's request that this request serves, for the log.
     pub(super) client: Option<RequestId>,
 }
 
-/// An answer on its way back.
+/// An answer on its way back to the core that asked.
 pub struct Answered {
+    /// The number of the call in the table of the core that asked.
     pub(super) call: u64,
     pub(super) reply: Result<ShardReply>,
 }
@@ -28,14 +31,14 @@ pub struct Told {
     pub(super) request: ShardRequest,
 }
 
-/// What runs on the core that it reaches.
+/// A function that runs on the core that it reaches.
 pub type Control<C> = Box<dyn FnOnce(&Rc<C>) + Send>;
 
-/// What one core sends to another. Small, since every pair of cores has a queue of them.
+/// A message from one core to another. It is small because every pair of cores has a queue of them.
 pub enum Message<C> {
     Ask(Box<Asked>),
     Answer(Box<Answered>),
     Tell(Box<Told>),
-    /// What concerns the node and its drives, not the objects: it runs on the core that it reaches.
+    /// Work for the node and its drives, not for objects. It runs on the core that it reaches.
     Control(Control<C>),
 }

@@ -1,6 +1,7 @@
-//! What a node says of itself in numbers: summed over its cores by message.
+//! The figures of a node for monitoring, summed over its cores by message.
 //!
-//! Deliberately absent: names of buckets and keys. Whoever may read the numbers need not be allowed to read those.
+//! Names of buckets and keys are left out deliberately. Whoever may read the figures need not be
+//! allowed to read the names.
 
 use std::rc::Rc;
 
@@ -9,56 +10,60 @@ use super::report::{Counters, SpaceReport};
 use super::state::CoreState;
 use crate::error::Result;
 
-/// One shard.
+/// The figures of one shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardMetrics {
     pub shard: u16,
     pub objects: u64,
-    /// A write failed: no more until restart.
+    /// Set when a write failed: the shard writes no more until the node is restarted.
     pub writes_stopped: bool,
-    /// Log bytes since the last checkpoint: what a restart reads.
+    /// Log bytes since the last checkpoint, which a restart reads.
     pub replay_bytes: u64,
-    /// Since the start, the most memory that a checkpoint held at a time beside the index, bytes.
+    /// The most memory that a checkpoint held at a time beside the index since the start, bytes.
     pub checkpoint_memory_bytes_max: u64,
-    /// And the most bytes that one copied without giving way to requests.
+    /// The most bytes that a checkpoint copied without yielding to requests since the start.
     pub checkpoint_step_bytes_max: u64,
     pub scrub: ScrubMetrics,
 }
 
-/// Where a shard's scrub is.
+/// The progress of a shard's scrub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScrubMetrics {
-    /// Passes that came to their end, over the drive's life.
+    /// Passes that ended, over the drive's whole life.
     pub passes: u64,
+    /// Set while a pass runs.
     pub running: bool,
-    /// Of the running pass, or of the last one.
+    /// Objects that were read in the running pass, or in the last one.
     pub objects: u64,
+    /// Bytes that were read in that pass.
     pub bytes: u64,
+    /// Damage that was found in that pass.
     pub findings: u64,
-    /// Unix time in ms of the end of the last pass; 0: none.
+    /// Unix time in milliseconds at which the last pass ended, or 0 before the first end.
     pub finished_ms: u64,
 }
 
-/// Everything.
+/// All figures of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeMetrics {
     pub space: SpaceReport,
     pub counters: Counters,
-    /// Ascending by number.
+    /// The shards, ascending by number.
     pub shards: Vec<ShardMetrics>,
-    /// Reads refused to clients because the drive did not give what was stored.
+    /// Reads that were refused to clients because the drive did not give what was stored.
     pub refused_reads: u64,
-    /// I/O buffers in units of 1 MiB, and those that are free.
+    /// Number of I/O buffers, each of 1 MiB.
     pub buffer_chunks: u64,
+    /// Number of I/O buffers that are free.
     pub buffer_chunks_free: u64,
     pub buckets: u64,
 }
 
 impl Core {
-    /// The numbers of the whole node.
+    /// Returns the figures of the whole node.
     ///
     /// # Errors
-    /// As for [`Core::space`].
+    /// Returns the same errors as [`Core::space`].
     pub async fn metrics(&self) -> Result<NodeMetrics> {
         let mut sum = NodeMetrics {
             space: self.space().await?,

@@ -1,7 +1,8 @@
-//! A node: its drives, its cores, and the door through which a thread works with both.
+//! A node: its drives, its cores, and the public interface through which a thread works with both.
 //!
-//! Invariant: the core with the connection moves the data ([`ObjectReader`], [`ObjectWriter`] read and write on their
-//! own ring); the owner core decides (lookups, reservations and commits go to it as messages).
+//! Invariant: the core with the connection moves the data ([`ObjectReader`] and [`ObjectWriter`]
+//! read and write on their own ring). The owner core decides: lookups, reservations and commits go
+//! to it as messages.
 
 mod barrier;
 mod bucket_map;

@@ -30,41 +30,42 @@ use crate::ring::{Pool, Ring, RingError};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 
-/// Messages on their way from one core to another before they overflow.
+/// Most messages on their way from one core to another before they overflow.
 pub(crate) const MAILBOX_CAPACITY: usize = 4096;
 
-/// How a node is opened.
+/// The options of opening a node.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
     pub drives: Vec<PathBuf>,
     pub cores: usize,
-    /// I/O buffers of one core, bytes.
+    /// Size of one core's I/O buffers, bytes.
     pub arena_bytes_per_core: usize,
-    /// Cap on the index of the whole node, bytes.
+    /// Limit for the memory of the whole node's index, bytes.
     pub index_bytes_max: usize,
-    /// Small objects that each core keeps after it read them, bytes; 0: none.
+    /// Size of each core's read cache, bytes. With 0, nothing is cached.
     pub read_cache_bytes_per_core: usize,
-    /// Register buffers with the ring (needs memlock).
+    /// Set to register the buffers with the ring, which needs memlock.
     pub register_buffers: bool,
 }
 
-/// Opens nodes.
+/// The entry point for opening a node.
 pub struct NodePlan;
 
 impl NodePlan {
-    /// Locks the drives, reads their superblocks, spreads the shards. Blocking; call before the core threads start.
+    /// Locks the drives, reads their superblocks, and assigns the shards to cores. It blocks, and
+    /// must be called before the core threads start.
     ///
     /// # Errors
-    /// An [`OpenError`] that says what to do.
+    /// Returns an [`OpenError`] that says what to do.
     pub fn open(options: NodeOptions) -> Result<Vec<CoreSeed>, OpenError> {
         Self::open_with(options, |_| ())
     }
 
-    /// As [`NodePlan::open`], with all that is written to the drives recorded, and with maintenance as often as a test
-    /// wants it.
+    /// Opens a node like [`NodePlan::open`], records everything that is written to the drives, and
+    /// runs maintenance as often as a test wants it.
     ///
     /// # Errors
-    /// As for [`NodePlan::open`].
+    /// Returns the same errors as [`NodePlan::open`].
     #[cfg(feature = "record")]
     pub fn open_recorded(
         options: NodeOptions,
@@ -116,7 +117,11 @@ impl NodePlan {
     }
 }
 
-/// Whether these are all the drives of one set.
+/// Checks that these are all the drives of one set.
+///
+/// # Errors
+/// Returns [`OpenError::NoDrives`], [`OpenError::OtherSet`], [`OpenError::Twice`] or
+/// [`OpenError::Missing`] otherwise.
 pub(crate) fn check_set(drives: &[(&Path, &SuperblockOnDisk)]) -> Result<(), OpenError> {
     let Some((first, block)) = drives.first() else { return Err(OpenError::NoDrives) };
     let mut seen = BTreeMap::new();
@@ -135,7 +140,7 @@ pub(crate) fn check_set(drives: &[(&Path, &SuperblockOnDisk)]) -> Result<(), Ope
     Err(OpenError::Missing { expected: block.drives.get(), given: drives.len(), missing })
 }
 
-/// What one core's thread needs to start.
+/// Everything that one core's thread needs to start.
 pub struct CoreSeed {
     index: usize,
     layout: Arc<Layout>,
@@ -154,10 +159,11 @@ impl CoreSeed {
         self.index
     }
 
-    /// On the core's own thread: makes its ring and buffers. Then await [`Core::open`].
+    /// Makes the core's ring and buffers. It must run on the core's own thread; then [`Core::open`]
+    /// is awaited.
     ///
     /// # Errors
-    /// When the machine refuses ring or memory.
+    /// Returns an error when the machine refuses the ring or the memory.
     pub fn start(self, environment: Rc<dyn Environment>) -> Result<Core, OpenError> {
         let pool = Pool::new(self.arena_bytes).map_err(RingError::Arena)?;
         let files: Vec<i32> = self.drives.iter().map(|drive| drive.file.as_raw_fd()).collect();
@@ -182,14 +188,14 @@ impl CoreSeed {
                 state.receive();
             }
         }));
-        // What was sent before this ring could be notified.
+        // Messages that were sent before this ring could be notified are received now.
         state.receive();
-        // The drives stay open, and locked, as long as any core lives.
+        // The drives stay open and locked as long as any core lives.
         Ok(Core::new(state, Some(driver), Some(self.drives)))
     }
 }
 
-/// The outside of a core: real, or simulated.
+/// The surroundings of a core, real or simulated.
 pub struct CoreParts {
     pub environment: Rc<dyn Environment>,
     pub pool: Pool,
@@ -199,7 +205,7 @@ pub struct CoreParts {
 }
 
 impl CoreParts {
-    /// A core without shards yet.
+    /// Makes a core that has no shards yet.
     pub fn assemble(
         self,
         index: usize,

@@ -1,4 +1,4 @@
-//! A shard comes to life on its core.
+//! The opening of a shard on its core.
 
 use std::rc::Rc;
 
@@ -9,11 +9,12 @@ use super::surroundings::DriveOfCore;
 use crate::log::writer;
 use crate::shard::{RecoverError, Recovered, Shard, ShardParts, Source};
 
-/// Recovers shard `id`, claims its extents, and starts its log; resolves when the drive's other shards have claimed
-/// theirs.
+/// Recovers shard `id`, claims its extents, and starts its log. Returns when the drive's other
+/// shards have claimed theirs.
 ///
 /// # Errors
-/// When it can not be recovered, or its extents are another shard's too.
+/// Returns an error when the shard can not be recovered, or when its extents also belong to another
+/// shard.
 pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), OpenError> {
     let drive = core.layout.drive_of(id);
     let started = core.environment.monotonic_us();

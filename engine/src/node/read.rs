@@ -1,10 +1,11 @@
-//! Bodies out: reading an object on the core that asked for it.
+//! Reading the body of an object, on the core that asked for it.
 //!
 //! Invariants:
-//! - No byte leaves before the checksum that covers it was verified, and the record or slice header proved whose it is.
+//! - No byte is given before the checksum that covers it was verified, and before the record or
+//!   slice header proved whose it is.
 //! - What is read stays pinned on its owner until the reader is dropped.
-//! - Read-ahead depends on how many buffers the core has left; a reader that is not asked holds what it read
-//!   ahead, no more.
+//! - Read-ahead depends on how many buffers the core has left. A reader that is not asked for more
+//!   holds what it read ahead, and no more.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -24,7 +25,7 @@ use crate::shard::entry::{Entry, blocks_covering};
 use crate::shard::{Found, Pins, Shard, ShardReply, ShardRequest};
 use crate::types::{BucketId, ObjectInfo};
 
-/// Verified bytes of an object; a buffer goes back to the core's pool when it is dropped.
+/// Verified bytes of an object. A buffer goes back to the core's pool when it is dropped.
 pub struct Chunk {
     bytes: Bytes,
     range: Range<usize>,
@@ -44,7 +45,7 @@ impl AsRef<[u8]> for Chunk {
     }
 }
 
-/// Keeps what it names from being reused.
+/// A pin on the space that a reader uses. It is released when this is dropped.
 struct PinGuard {
     core: Rc<CoreState>,
     shard: u16,
@@ -57,19 +58,19 @@ impl Drop for PinGuard {
     }
 }
 
-/// An object opened for reading.
+/// An object that was opened for reading.
 pub struct ObjectReader {
     info: Rc<ObjectInfo>,
     source: Source,
-    /// Of the object, still to be given.
+    /// The range of the object that is still to be given, bytes.
     range: Range<u64>,
-    // Dropped last: reads in flight are into our own buffers, but what they read must stay until they are through.
-    // None when nothing is read.
+    // The pin is dropped last. Reads in flight go into the reader's own buffers, but what they read
+    // must stay until they end. It is `None` when nothing is read.
     _pin: Option<PinGuard>,
 }
 
 enum Source {
-    /// Of a small object: all there is, and where its data starts in it.
+    /// The record of a small object with all its data, and the offset at which the data starts.
     Inline {
         bytes: Option<Bytes>,
         start: usize,
@@ -77,10 +78,11 @@ enum Source {
     Slices(SliceReader),
 }
 
-/// The same for whom nobody waits.
+/// Piece size in bytes and read-ahead in pieces for a reader that nobody waits for.
 const GENTLE: (usize, usize) = (256 << 10, 1);
 
-/// How much to read at once and ahead, by what the pool has left.
+/// Returns how many bytes to read at once and how many pieces to read ahead, by the buffers that
+/// the pool has left.
 pub(super) fn appetite(pool: &Pool) -> (usize, usize) {
     let (chunks, free) = pool.chunks();
     match () {
@@ -91,15 +93,18 @@ pub(super) fn appetite(pool: &Pool) -> (usize, usize) {
 }
 
 impl ObjectReader {
-    /// Finds, pins and opens; None when there is no such key.
+    /// Finds, pins and opens an object. Returns `None` when there is no such key.
     ///
     /// # Errors
-    /// When the record is damaged or can not be read.
+    /// Returns an error when the record is damaged or can not be read.
     pub(super) async fn open(core: &Rc<CoreState>, bucket: BucketId, key: &[u8]) -> Result<Option<Self>> {
         Self::open_from(core, bucket, key, true).await
     }
 
-    /// As [`Self::open`], from the drive: for whoever wants to know what is there, not what was read of it before.
+    /// Opens an object like [`Self::open`], but from the drive and never from the cache.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::open`].
     pub(super) async fn open_on_drive(
         core: &Rc<CoreState>,
         bucket: BucketId,
@@ -154,7 +159,7 @@ impl ObjectReader {
         if !location.accepts(view.envelope.generation.get()) || !view.is_whole(&put) {
             return Err(damaged("record generation"));
         }
-        // The index was checked when it was loaded: what it says of the slices, the record must say too.
+        // The index was checked when it was loaded, so the record must say the same of the slices.
         if put.segments != segments {
             return Err(damaged("record segments"));
         }
@@ -181,7 +186,8 @@ impl ObjectReader {
         Self { info, source, range, _pin: None }
     }
 
-    /// A record of another key: two keys share their hash, and ours is not there; anything else is damage.
+    /// Handles a record of another key. If two keys share their hash and the wanted one does not
+    /// exist, returns `None`; anything else is damage.
     async fn other_key(
         core: &Rc<CoreState>,
         shard: u16,
@@ -196,13 +202,14 @@ impl ObjectReader {
         }
     }
 
-    /// All that is known of the object.
+    /// Returns all metadata of the object.
     pub fn info(&self) -> &ObjectInfo {
         &self.info
     }
 
-    /// Lets go of parts, which reading needs no more. Returns what the reader keeps in memory until it is dropped
-    /// beside buffers, bytes: the object's layout, or a small object that the cache may let go meanwhile.
+    /// Drops the list of parts, which reading does not need. Returns the memory in bytes that the
+    /// reader keeps beside buffers until it is dropped: the object's layout, or a small object that
+    /// the cache may evict meanwhile.
     pub fn forget_details(&mut self) -> u64 {
         match &self.source {
             Source::Inline { bytes: Some(Bytes::Cached(object)), .. } => object.data.len() as u64,
@@ -217,8 +224,8 @@ impl ObjectReader {
         }
     }
 
-    /// Restricts reading to `length` bytes from `offset`, which must lie within the object. Call before the first
-    /// [`Self::next`].
+    /// Restricts reading to `length` bytes from `offset`, which must lie within the object. It must
+    /// be called before the first [`Self::next`].
     pub fn set_range(&mut self, offset: u64, length: u64) {
         assert!(
             offset + length <= self.info.size_bytes,
@@ -228,17 +235,18 @@ impl ObjectReader {
         self.range = offset..offset + length;
     }
 
-    /// From now on for a reader that nobody waits for: small pieces, none ahead.
+    /// Makes the reader one that nobody waits for: it reads small pieces and none ahead.
     pub(super) fn read_gently(&mut self) {
         if let Source::Slices(reader) = &mut self.source {
             reader.gentle = true;
         }
     }
 
-    /// The next verified bytes in order; None at the end.
+    /// Returns the next verified bytes in order, or `None` at the end.
     ///
     /// # Errors
-    /// [`EngineError::Damaged`] or [`EngineError::ReadFailed`]; nothing more comes after it.
+    /// Returns [`EngineError::Damaged`] or [`EngineError::ReadFailed`], after which the reader
+    /// gives nothing more, or [`EngineError::Busy`] when there is no buffer.
     pub async fn next(&mut self) -> Result<Option<Chunk>> {
         let next = self.verified().await;
         if let (Err(error), Some(pin)) = (&next, &self._pin) {
@@ -247,7 +255,10 @@ impl ObjectReader {
         next
     }
 
-    /// As [`Self::next`], without counting damage as met by a client.
+    /// Does the same as [`Self::next`], but does not count damage as refused to a client.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::next`].
     pub(super) async fn verified(&mut self) -> Result<Option<Chunk>> {
         if self.range.is_empty() {
             return Ok(None);
@@ -268,7 +279,7 @@ impl ObjectReader {
     }
 }
 
-/// The mark of what was written at `offset` of the log extent with number `log_number`.
+/// Returns the mark of what was written at `offset` of the log extent with number `log_number`.
 fn mark_at(core: &CoreState, shard: u16, log_number: u64, offset: u32, record: &[u8]) -> u32 {
     let geometry = core.layout.geometry_of(core.layout.drive_of(shard));
     match geometry.planted.is(Bug::IgnoreMark) {
@@ -277,7 +288,7 @@ fn mark_at(core: &CoreState, shard: u16, log_number: u64, offset: u32, record: &
     }
 }
 
-/// A part of an upload, read gently on its owner's core.
+/// A reader of a part of an upload, on its owner's core, that nobody waits for.
 pub(super) struct PartReader {
     reader: SliceReader,
     left: Range<u64>,
@@ -292,7 +303,11 @@ impl PartReader {
         Self { reader, left, _pin: PinGuard { core: core.clone(), shard: shard.id, pins } }
     }
 
-    /// Verifies a piece; gives its length, None at the end.
+    /// Verifies the next piece and returns its length in bytes, or `None` at the end.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::Damaged`], [`EngineError::ReadFailed`], or [`EngineError::Busy`] when
+    /// there is no buffer.
     pub(super) async fn verified(&mut self) -> Result<Option<u64>> {
         if self.left.is_empty() {
             return Ok(None);
@@ -320,12 +335,13 @@ async fn look_up(
 /// A piece of a slice that is being read.
 struct Piece {
     data: IoFuture,
-    /// For the first piece of a slice.
+    /// The read of the slice's header, for the first piece of a slice.
     header: Option<IoFuture>,
     place: SlicePlace,
     generation: u64,
-    /// Within the payload: where the read starts, and what of it is wanted.
+    /// Offset within the payload at which the read starts, bytes.
     start: usize,
+    /// The range of the payload that the reader wants, bytes.
     wanted: Range<usize>,
     payload_end: usize,
 }
@@ -335,9 +351,9 @@ struct SliceReader {
     shard: u16,
     segments: Vec<SegmentV1>,
     pieces: VecDeque<Piece>,
-    /// Where read-ahead stands, as an offset in the object; None before the first read.
+    /// The end of read-ahead as an offset in the object; `None` before the first read.
     ahead: Option<u64>,
-    /// Slice that the last header read belongs to: (generation, number).
+    /// The slice that the last header read belongs to: generation and number.
     header_asked: Option<(u64, u32)>,
     header: Option<Box<SliceHeaderOnDisk>>,
     gentle: bool,
@@ -370,7 +386,7 @@ impl SliceReader {
         self.finish_first().await
     }
 
-    /// The first piece waits for a buffer; read-ahead does without.
+    /// Takes a buffer. Only the first piece waits for one; read-ahead does without.
     async fn buffer(&self, bytes: usize) -> Result<Option<Buffer>> {
         if !self.pieces.is_empty() {
             return Ok(self.core.pool.try_take(bytes));
@@ -378,7 +394,8 @@ impl SliceReader {
         self.core.buffer(bytes).await.map(Some)
     }
 
-    /// The piece at `offset` of the object: within one slice, whole checksum blocks.
+    /// Plans the piece at `offset` of the object. It lies within one slice and has whole checksum
+    /// blocks.
     fn plan(&self, offset: u64, end: u64, piece_bytes: usize) -> Planned {
         let mut base = 0;
         let mut segments = self.segments.iter();

@@ -1,9 +1,9 @@
-//! What a node says of its space and of its work.
+//! Reports of a node's space and of its work.
 
 use super::state::CoreState;
 use crate::extent::RunCount;
 
-/// Space of the node in bytes: physical = live + dead + reserved + free.
+/// The space of a node: physical = live + dead + reserved + free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpaceReport {
     pub physical_bytes: u64,
@@ -11,33 +11,33 @@ pub struct SpaceReport {
     pub dead_bytes: u64,
     pub reserved_bytes: u64,
     pub free_bytes: u64,
-    /// Of them: between slices, in extents that hold some.
+    /// The part of the free bytes that lies between slices, in extents that hold some.
     pub gap_bytes: u64,
     pub objects: u64,
     pub index_bytes: u64,
-    /// Fragmentation of large objects.
+    /// Runs of large objects, which show their fragmentation.
     pub runs: RunCount,
 }
 
-/// What this core's shards and devices have done since the start.
+/// Counts of what one core's shards and devices have done since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     pub batches: u64,
     pub records: u64,
     pub log_bytes: u64,
-    /// Batches made durable by a synchronous write.
+    /// Batches that a synchronous write made durable.
     pub synchronous_writes: u64,
     /// Flushes, for batches and for slices.
     pub flushes: u64,
-    /// Bodies that became objects or parts.
+    /// Bytes of bodies that became objects or parts.
     pub user_bytes: u64,
-    /// Of the log: records that the cleaner moved.
+    /// Bytes of the log that are records moved by the cleaner.
     pub moved_bytes: u64,
-    /// Read by the cleaner.
+    /// Bytes that the cleaner read.
     pub cleaner_read_bytes: u64,
-    /// Slices of large objects, headers and padding included.
+    /// Bytes written as slices of large objects, including headers and padding.
     pub slice_bytes: u64,
-    /// The same, moved to empty extents.
+    /// Bytes of slices that compaction copied.
     pub relocated_bytes: u64,
     pub checkpoints: u64,
     pub checkpoint_bytes: u64,
@@ -45,6 +45,7 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Returns the counts of one core.
     pub(super) fn of(core: &CoreState) -> Self {
         let mut sum = Self::default();
         for shard in core.own_shards() {
@@ -67,7 +68,7 @@ impl Counters {
         sum
     }
 
-    /// Every count; the pattern misses none.
+    /// Returns every count; the pattern makes sure that none is missing.
     fn counts(&mut self) -> [&mut u64; 13] {
         let Self {
             batches,
@@ -108,12 +109,12 @@ impl Counters {
         self
     }
 
-    /// Adds those of another core.
+    /// Adds the counts of another core.
     pub fn add(&mut self, other: &Self) {
         *self = self.combine(*other, |own, other| own + other);
     }
 
-    /// Everything that was written to devices.
+    /// Returns the bytes that were written to devices in all.
     pub fn device_bytes(&self) -> u64 {
         self.log_bytes
             + self.slice_bytes
@@ -122,12 +123,12 @@ impl Counters {
             + self.superblock_bytes
     }
 
-    /// What happened since `earlier`.
+    /// Returns the counts since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
         self.combine(*earlier, |now, earlier| now - earlier)
     }
 
-    /// Bytes written to devices for each byte that users stored; 0 before the first.
+    /// Returns the bytes written to devices for each byte that users stored, or 0 before the first.
     pub fn write_amplification(&self) -> f64 {
         if self.user_bytes == 0 { 0.0 } else { self.device_bytes() as f64 / self.user_bytes as f64 }
     }

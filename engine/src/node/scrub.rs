@@ -1,11 +1,14 @@
-//! The scrub: reads everything that a shard holds, again and again and slowly, so that rot is found before somebody
-//! needs what it took: objects, parts of uploads, the checkpoint.
+//! The scrub reads everything that a shard holds, slowly and again and again, so that damage is
+//! found before somebody needs the data: objects, parts of uploads, and the checkpoint.
 //!
 //! Invariants:
-//! - It reads by the code that a GET reads with: what it passes, a GET may serve. What it finds damaged stays where it
-//!   is; a GET answers 500 as before. Only a damaged checkpoint is replaced, since all of it is in memory.
-//! - It is in nobody's way: one piece of 256 KiB at a time, within a rate, later while others work.
-//! - Between steps and passes it sleeps. Where it is survives a restart ([`crate::format::scrub`]).
+//! - It reads by the same code as a GET: what the scrub accepts, a GET may serve. What it finds
+//!   damaged stays where it is, and a GET answers 500 as before. Only a damaged checkpoint is
+//!   replaced, since all of it is in memory.
+//! - It gives way to others: it reads one piece of 256 KiB at a time, at a limited rate, and waits
+//!   while others work.
+//! - Between steps and passes it sleeps. Its position survives a restart
+//!   ([`crate::format::scrub`]).
 
 use std::ops::Bound;
 use std::rc::{Rc, Weak};
@@ -24,28 +27,28 @@ use crate::shard::recover::RecoverError;
 use crate::shard::{Shard, UploadKey};
 use crate::types::BucketId;
 
-/// Objects between two looks at the clock.
+/// Objects that are read between two looks at the clock.
 const OBJECTS_AT_ONCE: usize = 32;
-/// Bytes between two sleeps: short ones would cost more than what they hold back.
+/// Bytes that are read between two sleeps. Shorter sleeps would cost more than they hold back.
 const BYTES_AT_ONCE: u64 = 256 << 10;
-/// Between two notes of where it is.
+/// Time between two saves of the position, milliseconds.
 const SAVE_MS: u64 = 60_000;
-/// Longest sleep: a clock that was set back must not end the scrubbing.
+/// Longest sleep, milliseconds. It keeps a clock that is set back from ending the scrub.
 const SLEEP_MS_MAX: u64 = 60 * 60 * 1000;
-/// How often, and for how long, it lets others go first.
+/// Number of times, and length in milliseconds, of the waits that let others go first.
 const YIELDS_MAX: u32 = 10;
 const YIELD_MS: u64 = 20;
 
-/// How a node scrubs.
+/// The options of a node's scrub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScrubOptions {
-    /// Of each drive; 0: never.
+    /// Read rate for each drive. With 0, there is no scrub.
     pub bytes_per_second: u64,
-    /// From the end of a pass to the begin of the next.
+    /// Time from the end of a pass to the start of the next, milliseconds.
     pub every_ms: u64,
 }
 
-/// Begins to scrub this core's shards.
+/// Starts the scrub of this core's shards.
 pub(super) fn start(core: &Rc<CoreState>, options: ScrubOptions) {
     if options.bytes_per_second == 0 {
         return;
@@ -70,11 +73,11 @@ struct Scrub {
     bytes_per_second: u64,
     every_ms: u64,
     saved_us: u64,
-    /// Read, and not yet slept for.
+    /// Bytes that were read and not yet slept for.
     debt_bytes: u64,
 }
 
-/// What comes next in a pass.
+/// The next things to read in a pass.
 enum Next {
     Objects(Vec<(u32, Vec<u8>)>),
     Uploads,
@@ -82,7 +85,8 @@ enum Next {
 
 impl Scrub {
     async fn run(mut self) {
-        // No handle is held over a sleep: a node that goes away is not kept by its scrub.
+        // No reference to the core is held over a sleep, so the scrub does not keep a closed node
+        // alive.
         while let Some(core) = self.core.upgrade().filter(|core| !core.closing.get()) {
             let wait_ms = self.step(&core).await;
             let sleep = core.environment.sleep(wait_ms.min(SLEEP_MS_MAX));
@@ -91,7 +95,7 @@ impl Scrub {
         }
     }
 
-    /// Does a little, and says how long to sleep.
+    /// Does a little work, and returns how long to sleep, milliseconds.
     async fn step(&mut self, core: &Rc<CoreState>) -> u64 {
         let shard = core.shard(self.shard);
         let now_ms = core.environment.wall_clock_ms();
@@ -155,7 +159,7 @@ impl Scrub {
         }
     }
 
-    /// Bytes read; 0 when the object went away meanwhile.
+    /// Reads an object and returns its bytes, or 0 when it was removed meanwhile.
     async fn object(&mut self, core: &Rc<CoreState>, bucket: BucketId, key: &[u8]) -> Result<u64> {
         let Some(mut reader) = ObjectReader::open_on_drive(core, bucket, key).await? else { return Ok(0) };
         reader.read_gently();
@@ -180,9 +184,12 @@ impl Scrub {
         Ok(read)
     }
 
-    /// Reads the checkpoint in force, and writes a new one when that is damaged: all that it holds is in memory. Also
-    /// when the log has grown behind it: what was lost of that part would be missed at the next start, and is not
-    /// needed any more then.
+    /// Reads the checkpoint in force, and writes a new one when it is damaged, since all that it
+    /// holds is in memory.
+    ///
+    /// A new checkpoint is also written when the log has grown behind the old one. If a part of
+    /// that log was lost, the next start would miss it; with the new checkpoint that part is not
+    /// needed any more.
     async fn checkpoint(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>) {
         let damage = self.damage_of_checkpoint(core, shard).await;
         if core.closing.get() || shard.log.has_failed() {
@@ -231,7 +238,8 @@ impl Scrub {
         None
     }
 
-    /// Sleeps for what was read, when that is worth it. False when the node closes: then it ends.
+    /// Counts what was read and sleeps for it once it is enough. Returns false when the node closes
+    /// and the scrub must end.
     async fn pace(&mut self, core: &Rc<CoreState>, bytes: u64) -> bool {
         self.debt_bytes += bytes;
         if self.debt_bytes >= BYTES_AT_ONCE && !core.closing.get() {
@@ -241,10 +249,10 @@ impl Scrub {
         !core.closing.get()
     }
 
-    /// Counts what was read, and tells what is damaged.
+    /// Counts what was read, and logs what is damaged.
     fn note(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>, bucket: u32, key: &[u8], read: Result<u64>) {
         let bytes = read.as_ref().copied().unwrap_or(0);
-        // The record costs a block's read, if it is not the object itself.
+        // Reading the record costs at least one block.
         self.debt_bytes += (BLOCK_BYTES as u64).saturating_sub(bytes);
         shard.scrub.borrow_mut().bytes += bytes;
         if let Err(error @ (EngineError::Damaged { .. } | EngineError::ReadFailed { .. })) = read {
@@ -267,7 +275,7 @@ impl Scrub {
             state.key = Vec::new();
             let ScrubState { passes, objects, bytes, findings, .. } = *state;
             let (shard, pass) = (shard.id, passes);
-            // A shard that holds nothing has nothing to say.
+            // A shard without objects reports nothing.
             if objects == 0 && findings == 0 {
                 tracing::debug!(shard, pass, bytes, "scrub: a pass ended");
             } else {
@@ -278,7 +286,7 @@ impl Scrub {
     }
 }
 
-/// The objects behind the last one; when there are none, the parts of uploads.
+/// Returns the next objects or, when there are none, the parts of uploads.
 fn next_of(shard: &Shard) -> Next {
     let scrub = shard.scrub.borrow();
     let mut objects = Vec::new();
@@ -291,8 +299,8 @@ fn next_of(shard: &Shard) -> Next {
     if objects.is_empty() { Next::Uploads } else { Next::Objects(objects) }
 }
 
-/// The part of an upload behind `last`, found and pinned in one step: of what was only found, the space may be
-/// another's by the time it is read.
+/// Returns the next part of an upload behind `last`. It is found and pinned in one step, because
+/// the space of a part that is not pinned may be reused before it is read.
 fn part_behind(
     core: &Rc<CoreState>,
     shard: &Rc<Shard>,
@@ -312,7 +320,7 @@ fn part_behind(
     found.map(|(part, segment)| (part, PartReader::new(core, shard, segment)))
 }
 
-/// Waits while there is work that somebody waits for, but not for ever.
+/// Waits, but not for ever, while there is work that somebody waits for.
 async fn yield_to_others(core: &Rc<CoreState>, shard: &Shard) {
     for _ in 0..YIELDS_MAX {
         let (chunks, free) = core.pool.chunks();
@@ -329,7 +337,7 @@ fn place_of(core: &CoreState, shard: &Shard) -> Option<u64> {
     Some(SCRUB_START + (slot * BLOCK_BYTES) as u64)
 }
 
-/// Notes where the scrub of a shard is.
+/// Saves the position of a shard's scrub.
 pub(super) async fn save(core: &Rc<CoreState>, shard: &Shard) {
     let Some(offset) = place_of(core, shard).filter(|_| !shard.log.has_failed()) else { return };
     let mut buffer = core.pool.take_for_step(BLOCK_BYTES).await;
@@ -341,7 +349,7 @@ pub(super) async fn save(core: &Rc<CoreState>, shard: &Shard) {
     }
 }
 
-/// Where the scrub of a shard was; the begin when that is not known.
+/// Loads the position of a shard's scrub, or returns the start when that is not known.
 pub(crate) async fn load(core: &CoreState, shard: &Shard) -> ScrubState {
     let Some(offset) = place_of(core, shard) else { return ScrubState::default() };
     let buffer = core.pool.take_for_step(BLOCK_BYTES).await;

@@ -1,9 +1,11 @@
-//! The engine's operations, as the owner of a shard serves them: one table, whoever asks.
+//! The table of the engine's operations: how the owner of a shard serves each request, whichever
+//! core asks.
 //!
 //! Invariants:
-//! - What only reads is answered at once, on the core that owns the shard.
-//! - What writes to a bucket holds the bucket's permit from before the key's lock until it has ended.
-//! - A request of this core is a call, one of another core a message; neither is serialised.
+//! - A request that only reads is answered at once, on the core that owns the shard.
+//! - A request that writes to a bucket holds the bucket's permit from before the key's lock is
+//!   taken until it has ended.
+//! - A request of the same core is a call, one of another core a message. Neither is serialised.
 
 use std::rc::Rc;
 
@@ -75,14 +77,14 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
             shard.abort_upload(bucket, key, upload).await.map(|()| Reply::Done)
         }),
 
-        // The deletion of a bucket.
+        // Deleting a bucket.
         Request::Barrier => later(async move { shard.barrier().await.map(|()| Reply::Done) }),
         Request::IsBucketEmpty(bucket) => Now(Ok(Reply::Judged(shard.is_bucket_empty(bucket)))),
         Request::EndUploads(bucket) => {
             later(async move { shard.end_uploads(bucket).await.map(|()| Reply::Done) })
         }
 
-        // Space, and the end of writing.
+        // Managing space, and ending all writing.
         Request::Reclaim(refusal) => later(async move { shard.reclaim(refusal).await.map(Reply::Judged) }),
         Request::Compact => later(async move { shard.compact().await.map(Reply::Judged) }),
         Request::Space => Now(Ok(Reply::Space(shard.space()))),
@@ -93,7 +95,7 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
     }
 }
 
-/// A task that works for a client's request, if it works for one.
+/// Makes a task that works for a client's request, if there is one.
 fn on_behalf_of(client: Option<RequestId>, work: impl Future<Output = ()> + 'static) -> LocalTask {
     match client {
         Some(client) => Box::pin(client.scope(work)),
@@ -113,8 +115,8 @@ async fn reserve(shard: &Rc<Shard>, wanted: Reservation) -> Result<ShardReply> {
     Ok(ShardReply::Reserved { generation, runs, length })
 }
 
-/// The permit for a commit on its owner. While it waits, and if it is refused, the commit's slices are the shard's to
-/// free; with the permit they are the commit's again.
+/// Gets the permit for a commit on its owner. While it waits, and if it is refused, the shard owns
+/// the commit's slices and frees them. With the permit they belong to the commit again.
 async fn permit(
     core: &Rc<CoreState>,
     shard: &Rc<Shard>,
@@ -131,11 +133,13 @@ async fn permit(
 }
 
 impl CoreState {
-    /// Asks the owner of a shard, on this core or another, and waits for the answer. What was asked of another core
-    /// goes on there when the caller is dropped; what its answer gives is given back then.
+    /// Sends a request to the owner of a shard, on this core or another, and waits for the reply.
+    ///
+    /// Work on another core goes on when the caller is dropped. What its reply holds is released
+    /// then.
     ///
     /// # Errors
-    /// What the operation answers.
+    /// Returns the error of the operation.
     pub(crate) async fn ask(self: &Rc<Self>, shard: u16, request: ShardRequest) -> Result<ShardReply> {
         let owner = self.layout.core_of(shard);
         if owner == self.index {
@@ -152,7 +156,10 @@ impl CoreState {
         answer.await
     }
 
-    /// Asks every shard of the node.
+    /// Sends a request to every shard of the node and waits for all replies.
+    ///
+    /// # Errors
+    /// Returns the error of the first shard, by number, whose operation failed.
     pub(super) async fn ask_all(
         self: &Rc<Self>,
         request: impl Fn() -> ShardRequest,
@@ -161,7 +168,7 @@ impl CoreState {
         futures_util::future::join_all(asked).await.into_iter().collect()
     }
 
-    /// Sends a request whose answer nobody needs.
+    /// Sends a request whose reply nobody needs.
     pub(crate) fn tell(self: &Rc<Self>, shard: u16, request: ShardRequest) {
         let owner = self.layout.core_of(shard);
         if owner == self.index {
@@ -182,8 +189,8 @@ impl CoreState {
         answer.await
     }
 
-    /// What is done with an answer whose asker is gone. The table of calls is this core's: what waits in it may not
-    /// keep the core alive.
+    /// Returns the function that releases what a reply holds when its caller is gone. The table of
+    /// calls belongs to this core, so an entry in it must not keep the core alive.
     fn undo_of(self: &Rc<Self>, shard: u16) -> Box<dyn FnOnce(Result<ShardReply>)> {
         let here = Rc::downgrade(self);
         Box::new(move |reply| {
@@ -201,7 +208,7 @@ impl CoreState {
         }
     }
 
-    /// A request came in from another core.
+    /// Serves a request of another core.
     pub(super) fn asked(self: &Rc<Self>, asked: Asked) {
         let Asked { from, call, shard, request, client } = asked;
         let entered = client.map(RequestId::enter);
@@ -217,12 +224,12 @@ impl CoreState {
         }
     }
 
-    /// A request came in whose asker does not wait.
+    /// Serves a request of another core that does not wait for a reply.
     pub(super) fn told(self: &Rc<Self>, told: Told) {
         self.served_for_nobody(told.shard, told.request);
     }
 
-    /// An answer came back from another core.
+    /// Takes a reply of another core.
     pub(super) fn answered(&self, answered: Answered) {
         self.asked.complete(answered.call, answered.reply);
     }

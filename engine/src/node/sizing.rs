@@ -1,8 +1,8 @@
-//! What objects take on a drive and what a drive has room for, in figures: the arithmetic of the engine itself, for
-//! those who plan.
+//! The space that objects take on a drive and the room that a drive has: the engine's own
+//! arithmetic, for planning.
 //!
-//! Invariants: nothing here does I/O, and nothing is written a second time: lengths are those of encoded records,
-//! shares those that the shards keep.
+//! Invariants: nothing here does I/O, and no formula is written twice. Lengths are those of encoded
+//! records, and shares are those that the shards keep.
 
 use super::format;
 use crate::extent::{full_slices, tail_units};
@@ -22,49 +22,52 @@ use std::ops::Range;
 
 /// Bytes of a group commit before its records.
 pub const BATCH_HEADER_BYTES: u64 = batch::HEADER_BYTES as u64;
-/// Longest group commit.
+/// Longest group commit, bytes.
 pub const BATCH_BYTES_MAX: u64 = batch::BATCH_BYTES_MAX as u64;
-/// Longest body that lies in its record.
+/// Longest body that is stored in its record, bytes.
 pub const INLINE_BYTES_MAX: u64 = format::INLINE_BYTES_MAX as u64;
-/// What is live counts so much more, part of it: headers and padding when the cleaner writes it together.
+/// The share by which live log bytes grow when the cleaner writes them together: headers, padding
+/// and unused ends of extents.
 pub const COPIES_OVERHEAD_SHARE: f64 = 1.0 / shares::COPIES_OVERHEAD_PART as f64;
 
-/// While puts wait for space, a shard writes a checkpoint for so large a part of its index: what that would free.
+/// While puts wait for space, a shard writes a checkpoint when it frees at least one byte for this
+/// many bytes of its index.
 pub const RECLAIMED_PART: u64 = checkpoint::RECLAIMED_PART;
 
-/// The index writes numbers as short as they are: a time of these years, and a generation of a node's first life.
+/// Example values of a time in milliseconds and of a generation of a node's first life. They give
+/// realistic lengths, because the index writes numbers in as few bytes as they need.
 const MODIFIED_MS: u64 = 1_800_000_000_000;
 const GENERATION: u64 = 1 << 41;
 
-/// An object as far as its size on a drive goes.
+/// The properties of an object that decide its size on a drive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectShape {
     pub key_bytes: usize,
-    /// Of all attributes, names and values.
+    /// Length of all attributes, names and values.
     pub attribute_bytes: usize,
     pub body_bytes: u64,
-    /// Length of the parts that it was uploaded in; None: in one piece.
+    /// Length of the parts in which the object was uploaded; `None` for an upload in one piece.
     pub part_bytes: Option<u64>,
 }
 
-/// What an object takes.
+/// The space that an object takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ObjectSizing {
-    /// Its record in the log, with the body if that is small.
+    /// Length of its record in the log, including the body if that is small.
     pub record_bytes: u64,
-    /// Its slices, in whole units.
+    /// Length of its slices, in whole units.
     pub slice_bytes: u64,
-    /// Of them: those that are no full ones, at the end of the object or of each part.
+    /// The part of the slices that is tails, at the end of the object or of each part.
     pub tail_bytes: u64,
-    /// Of the slices: what is written, headers and padding included.
+    /// Bytes that are written for the slices, including headers and padding.
     pub slice_written_bytes: u64,
-    /// Records of its parts, which are dead once the upload is complete.
+    /// Length of the records of its parts, which are dead once the upload is complete.
     pub part_record_bytes: u64,
-    /// What the index keeps of it beside the key.
+    /// Length of the index entry beside the key.
     pub index_value_bytes: u64,
 }
 
-/// What `shape` takes.
+/// Returns the space that an object of this shape takes.
 pub fn object(shape: &ObjectShape) -> ObjectSizing {
     let segments = segments(shape);
     let inline = if segments.is_empty() { shape.body_bytes } else { 0 };
@@ -101,7 +104,7 @@ pub fn object(shape: &ObjectShape) -> ObjectSizing {
     }
 }
 
-/// The record of a delete.
+/// Returns the length of the record of a delete.
 pub fn delete_record_bytes(key_bytes: usize) -> u64 {
     record_bytes(&Mutation::Delete(DeleteV1 { bucket: 1, key: vec![0; key_bytes] }))
 }
@@ -128,7 +131,8 @@ fn part(at: usize, size: u64) -> PartV1 {
     PartV1 { number: at as u16, size, modified_ms: 0, md5: [0; 16], attributes: Vec::new() }
 }
 
-/// Names are some fifteen bytes long, as `content-type` is.
+/// Makes attributes of `bytes` bytes in all. Names are fifteen bytes long, about as `content-type`
+/// is.
 fn attributes(bytes: usize) -> Vec<(String, String)> {
     const NAME_BYTES: usize = 15;
     if bytes == 0 {
@@ -138,14 +142,14 @@ fn attributes(bytes: usize) -> Vec<(String, String)> {
     vec![(name, "v".repeat(bytes.saturating_sub(NAME_BYTES)))]
 }
 
-/// As they lie when there is room for full slices in a row.
+/// Returns the object's segments as they lie when there is room for full slices in a row.
 fn segments(shape: &ObjectShape) -> Vec<SegmentV1> {
     let body = shape.body_bytes;
     let Some(each) = segment_bytes(shape) else { return Vec::new() };
     (0..body.div_ceil(each)).map(|at| segment(each.min(body - at * each))).collect()
 }
 
-/// Length of all segments but the last; None: the body lies in the record.
+/// Returns the length of all segments but the last, or `None` when the body is in the record.
 fn segment_bytes(shape: &ObjectShape) -> Option<u64> {
     let body = shape.body_bytes;
     let part = shape.part_bytes.filter(|&part| part > 0 && body > part);
@@ -171,14 +175,14 @@ fn tail_bytes(length: u64) -> u64 {
     u64::from(tail_units(length)) * UNIT_BYTES as u64
 }
 
-/// Headers, and payload in whole blocks.
+/// Returns the bytes that are written for a segment: headers, and the payload in whole blocks.
 fn written(length: u64) -> u64 {
     let block = crate::format::BLOCK_BYTES as u64;
     let slices = full_slices(length) + u64::from(tail_units(length) > 0);
     length.next_multiple_of(block) + slices * block
 }
 
-/// Reads of a drive.
+/// Number and size of reads of a drive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadSizing {
     pub reads: u64,
@@ -192,10 +196,11 @@ impl ReadSizing {
     }
 }
 
-/// A reader with buffers enough asks for so much at once.
+/// Bytes that a reader reads at once when there are enough buffers.
 pub const PIECE_BYTES: u64 = 1 << 20;
 
-/// What a GET of `range`, which is within the body, reads of slices, behind the record: nothing if that holds the body.
+/// Returns what a GET of `range`, which is within the body, reads of slices after the record. That
+/// is nothing if the record holds the body.
 pub fn slice_reads(shape: &ObjectShape, range: Range<u64>) -> ReadSizing {
     let mut sum = ReadSizing::default();
     let Some(segment) = segment_bytes(shape) else { return sum };
@@ -207,7 +212,7 @@ pub fn slice_reads(shape: &ObjectShape, range: Range<u64>) -> ReadSizing {
     sum
 }
 
-/// The header, and whole checksum blocks.
+/// Returns the reads of one slice: its header, and whole checksum blocks.
 fn reads_of_slice(range: Range<u64>, length: u64) -> ReadSizing {
     let block = CRC_BLOCK_BYTES as u64;
     let start = range.start - range.start % block;
@@ -218,8 +223,9 @@ fn reads_of_slice(range: Range<u64>, length: u64) -> ReadSizing {
     }
 }
 
-/// What of `range` lies in each piece of `piece` bytes, of which the last ends at `all`: `visit` gets it, the length of
-/// the piece, and how many pieces are so.
+/// Calls `visit` for each piece of `piece` bytes that `range` touches; the last piece ends at
+/// `all`. `visit` gets the range within the piece, the piece's length, and the number of equal
+/// pieces.
 fn each_piece(range: Range<u64>, piece: u64, all: u64, mut visit: impl FnMut(Range<u64>, u64, u64)) {
     if range.is_empty() {
         return;
@@ -230,7 +236,7 @@ fn each_piece(range: Range<u64>, piece: u64, all: u64, mut visit: impl FnMut(Ran
         visit(range.start.saturating_sub(start)..(range.end - start).min(length), length, times);
     };
     visit_one(first, 1);
-    // Those between are read as a whole.
+    // The pieces between the first and the last are read whole.
     if last > first + 1 {
         visit_one(first + 1, last - first - 1);
     }
@@ -244,28 +250,31 @@ fn each_piece(range: Range<u64>, piece: u64, all: u64, mut visit: impl FnMut(Ran
 pub struct DriveSizing {
     pub extent_bytes: u64,
     pub extents: u64,
+    /// Number of shards on the drive.
     pub shards: u64,
-    /// Extents of each shard that can not be live, beside what its log and checkpoints need.
+    /// Extents of each shard that can hold no live data, beside what its log and checkpoints need.
     pub cleaner_extents: u64,
-    /// Free extents that each shard's cleaner works in.
+    /// Free extents in which each shard's cleaner works.
     pub cleaner_working_extents: u64,
-    /// The log written by a shard between two checkpoints, at most.
+    /// Most log bytes that a shard writes between two checkpoints.
     pub checkpoint_after_bytes: u64,
-    /// A shard cleans once so much of its log is dead, and more than is live, however much is free.
+    /// Dead log bytes from which on a shard cleans, however much space is free, if they are more
+    /// than the live ones.
     pub dead_bytes_max: u64,
 }
 
-/// The smallest drive.
+/// Returns the size of the smallest drive.
 pub fn drive_bytes_min() -> u64 {
     format::EXTENTS_START + format::EXTENTS_PER_SHARD * format::SLOT_BYTES
 }
 
-/// The largest drive of which all is used.
+/// Returns the size of the largest drive that is used completely.
 pub fn drive_bytes_max() -> u64 {
     format::EXTENTS_START + u64::from(EXTENTS_MAX) * format::SLOT_BYTES * format::SLOTS_MAX
 }
 
-/// A drive of `size_bytes`, not below [`drive_bytes_min`], with `shards` of the node's shards on it.
+/// Returns the layout of a drive of `size_bytes`, at least [`drive_bytes_min`], with `shards` of
+/// the node's shards on it.
 pub fn drive(size_bytes: u64, shards: u64) -> DriveSizing {
     let extent_bytes = format::extent_bytes(size_bytes);
     let room = size_bytes.saturating_sub(format::EXTENTS_START) / extent_bytes;
@@ -284,15 +293,16 @@ pub fn drive(size_bytes: u64, shards: u64) -> DriveSizing {
     }
 }
 
-/// Shards that `format` makes on a drive of a node with `cores` cores and `drives` drives, unless told otherwise.
+/// Returns how many shards `format` makes by default on a drive of a node with `cores` cores and
+/// `drives` drives.
 pub fn default_shards_per_drive(size_bytes: u64, cores: u64, drives: u64) -> u64 {
     let extents = drive(size_bytes, 1).extents;
     let most = format::shards_max(extents, drives.max(1));
     format::default_shards(cores, drives.max(1), most).div_ceil(drives.max(1))
 }
 
-/// Extents that a shard can not do without beside its checkpoint of `checkpoint_extents`: for its log, and the next
-/// checkpoint of an index of `index_bytes`.
+/// Returns the extents that a shard can not do without beside its checkpoint of
+/// `checkpoint_extents`: for its log, and for the next checkpoint of an index of `index_bytes`.
 pub fn needed_extents(index_bytes: u64, checkpoint_extents: u64, extent_bytes: u64) -> u64 {
     shares::needed_extents(index_bytes, checkpoint_extents, extent_bytes)
 }

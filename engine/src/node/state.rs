@@ -1,8 +1,10 @@
-//! One core's part of the node: its shards, allocators, devices, and how it talks to the other cores.
+//! One core's part of the node: its shards, extent allocators and devices, and its messages to
+//! other cores.
 //!
 //! Invariants:
-//! - Everything here is used by one thread; cores share nothing but mailboxes.
-//! - A message runs at once on the core it reaches; what must wait is spawned there.
+//! - Everything here is used by one thread. Cores share nothing but mailboxes.
+//! - A message runs at once on the core that it reaches. Work that must wait is spawned there as a
+//!   task.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -33,7 +35,8 @@ use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::BucketId;
 
-/// How long a body waits for a buffer before its client is told to slow down.
+/// Longest time that a body waits for a buffer before its client is told to slow down,
+/// milliseconds.
 const BUFFER_WAIT_MS: u64 = 10_000;
 
 /// The answer to a control message, of a type that its sender knows.
@@ -42,12 +45,14 @@ type ControlAnswer = Box<dyn Any + Send>;
 /// A drive as one core sees it.
 pub struct Drive {
     pub device: Rc<dyn Device>,
-    /// The same, as other cores call it.
+    /// The same device, with the latch that the cores share for flushes.
     pub(crate) latched: LatchedDevice,
+    /// The group through which this core's flushes of the drive are shared.
     pub flush: Rc<FlushGroup>,
-    /// Free extents that users may take, as the allocator last said: at most what it counts as few.
+    /// Free extents that users may take, as the allocator last told, but at most the number that
+    /// counts as few.
     pub(crate) spare_extents: Cell<u32>,
-    /// Slices written by this core, headers and padding included, bytes.
+    /// Bytes of slices that this core wrote, including headers and padding.
     pub(crate) slice_bytes: Cell<u64>,
 }
 
@@ -59,7 +64,7 @@ impl Drive {
     }
 }
 
-/// One core of the node: what its thread works with.
+/// The state of one core, which its thread works with.
 pub struct CoreState {
     pub index: usize,
     pub layout: Arc<Layout>,
@@ -70,27 +75,33 @@ pub struct CoreState {
     pub drives: Vec<Drive>,
     pub(crate) mailbox: Mailbox<Message<CoreState>>,
     pub(crate) notifier: Rc<dyn Notifier>,
-    /// Requests to shards of other cores.
+    /// Requests to shards of other cores that wait for a reply.
     pub(super) asked: Calls<Result<ShardReply>>,
-    /// Control messages to other cores.
+    /// Control messages to other cores that wait for an answer.
     pub(super) calls: Calls<ControlAnswer>,
+    /// The open shards of this core, by number.
     pub(crate) shards: RefCell<BTreeMap<u16, Rc<Shard>>>,
+    /// The extent allocators on this core, by drive.
     pub(crate) allocators: RefCell<BTreeMap<u16, Rc<ExtentAllocator>>>,
+    /// This core's copy of all buckets.
     pub(crate) buckets: RefCell<BucketMap>,
+    /// Locks that are held while buckets change.
     pub(crate) bucket_locks: KeyLocks,
-    /// Core 0's counts for the whole node.
+    /// Counts the cores that reach the phases of the whole node. Only core 0's is used.
     pub(crate) barrier: PhaseBarrier,
+    /// Set once the core is closing and refuses new writes.
     pub(crate) closing: Cell<bool>,
+    /// Set while a task sends again what did not fit into a mailbox.
     pub(crate) retrying: Cell<bool>,
-    /// Bodies on their way in: a graceful stop waits for them.
+    /// Number of bodies being written. A graceful stop waits for them.
     pub(crate) writers: Cell<usize>,
-    /// Reads that were refused to clients because what they met was damaged or unreadable.
+    /// Reads that were refused to clients because data was damaged or could not be read.
     pub(crate) refusals: Cell<u64>,
-    /// By shard: goes on behind damage when it opens. Set by a repair, never by a server.
+    /// The shards that go on behind damage when they open. A repair sets it, a server never.
     pub(crate) salvage: RefCell<BTreeMap<u16, Rc<Salvage>>>,
 }
 
-/// An answer as its sender knows it.
+/// Converts an answer to the type that its sender knows.
 fn unpacked<R: 'static>(answer: ControlAnswer) -> R {
     match answer.downcast::<R>() {
         Ok(answer) => *answer,
@@ -99,8 +110,8 @@ fn unpacked<R: 'static>(answer: ControlAnswer) -> R {
 }
 
 impl CoreState {
-    /// Runs `work` on `core` and waits for what it gives. Work that was sent goes on when the caller is dropped;
-    /// its result then goes to `orphan` here.
+    /// Runs `work` on `core` and returns its result. Work that was sent goes on when the caller is
+    /// dropped, and its result then goes to `orphan` on this core.
     pub async fn call_or<R, F, W>(
         self: &Rc<Self>,
         core: usize,
@@ -112,7 +123,7 @@ impl CoreState {
         W: Future<Output = R> + 'static,
         F: FnOnce(Rc<CoreState>) -> W + Send + 'static,
     {
-        // The table of calls is this core's: what waits in it may not keep the core alive.
+        // The table of calls belongs to this core, so an entry in it must not keep the core alive.
         let here = Rc::downgrade(self);
         let orphan = move |answer| {
             if let Some(here) = here.upgrade() {
@@ -122,7 +133,7 @@ impl CoreState {
         self.dispatch(core, work, Some(Box::new(orphan))).await
     }
 
-    /// As [`Self::call_or`], for results that need no care.
+    /// Does the same as [`Self::call_or`], for results that may be dropped.
     pub async fn call<R, F, W>(self: &Rc<Self>, core: usize, work: F) -> R
     where
         R: Send + 'static,
@@ -166,7 +177,7 @@ impl CoreState {
         unpacked(call.await)
     }
 
-    /// Runs something on a core, which may be this one.
+    /// Runs a function on a core, which may be this one.
     pub fn send(self: &Rc<Self>, core: usize, message: Control<Self>) {
         if core == self.index {
             return message(self);
@@ -191,7 +202,8 @@ impl CoreState {
         }
     }
 
-    /// Lets cores that wait for a flush of this one hear of its end.
+    /// Connects the drives' latches, so that cores that wait for a flush of this core are told when
+    /// it ends.
     pub(super) fn connect_latches(self: &Rc<Self>) {
         for (at, drive) in self.drives.iter().enumerate() {
             let here = Rc::downgrade(self);
@@ -203,7 +215,7 @@ impl CoreState {
         }
     }
 
-    /// Runs what other cores have sent.
+    /// Handles the messages that other cores have sent.
     pub fn receive(self: &Rc<Self>) {
         self.mailbox.drain(|message| match message {
             Message::Ask(asked) => self.asked(*asked),
@@ -213,10 +225,10 @@ impl CoreState {
         });
     }
 
-    /// A buffer for a body, waited for within bounds.
+    /// Returns a buffer for a body, after at most [`BUFFER_WAIT_MS`].
     ///
     /// # Errors
-    /// [`EngineError::Busy`] when other bodies hold all buffers for [`BUFFER_WAIT_MS`].
+    /// Returns [`EngineError::Busy`] when other bodies hold all buffers for that long.
     pub async fn buffer(&self, length: usize) -> Result<Buffer> {
         if let Some(buffer) = self.pool.try_take(length) {
             return Ok(buffer);
@@ -233,6 +245,10 @@ impl CoreState {
         }
     }
 
+    /// Returns a shard of this core.
+    ///
+    /// # Panics
+    /// Panics when the shard lives on another core.
     pub fn shard(&self, shard: u16) -> Rc<Shard> {
         let shards = self.shards.borrow();
         shards
@@ -241,10 +257,15 @@ impl CoreState {
             .unwrap_or_else(|| panic!("shard {shard} does not live on core {}", self.index))
     }
 
+    /// Returns the open shards of this core.
     pub(crate) fn own_shards(&self) -> Vec<Rc<Shard>> {
         self.shards.borrow().values().cloned().collect()
     }
 
+    /// Returns the extent allocator of a drive, which must be on this core.
+    ///
+    /// # Panics
+    /// Panics when it is on another core.
     pub fn allocator(&self, drive: u16) -> Rc<ExtentAllocator> {
         let allocators = self.allocators.borrow();
         allocators
@@ -253,7 +274,10 @@ impl CoreState {
             .unwrap_or_else(|| panic!("drive {drive} is not kept by core {}", self.index))
     }
 
-    /// On the drive's allocator core.
+    /// Takes a free extent. It runs on the core of the drive's allocator.
+    ///
+    /// # Errors
+    /// Returns the allocator's [`Refusal`] when users or the shard may not take one.
     pub(crate) fn take_free_extent(
         self: &Rc<Self>,
         drive: u16,
@@ -264,6 +288,7 @@ impl CoreState {
         taken
     }
 
+    /// Returns an extent to its drive's allocator, by message if that is on another core.
     pub fn give_extent(self: &Rc<Self>, drive: u16, extent: u32) {
         let give = move |core: &Rc<CoreState>| {
             core.allocator(drive).give(extent);
@@ -272,6 +297,7 @@ impl CoreState {
         self.send(self.layout.allocator_core(drive), Box::new(give));
     }
 
+    /// Tells a drive's allocator what a shard needs held back.
     pub fn hold_back(self: &Rc<Self>, drive: u16, shard: u16, extents: HeldBack) {
         let hold = move |core: &Rc<CoreState>| {
             core.allocator(drive).hold_back(shard, extents);
@@ -293,13 +319,13 @@ impl CoreState {
         }
     }
 
-    /// Of this core.
+    /// Returns this core's shards of a drive.
     fn shards_of_drive(&self, drive: u16) -> impl Iterator<Item = Rc<Shard>> + use<> {
         self.own_shards().into_iter().filter(move |shard| shard.drive == drive)
     }
 
-    /// A flush of `drive` failed: on every core its shards write no more (law 3), since nobody knows whose writes it
-    /// should have made durable.
+    /// Stops the writing of all the drive's shards, on every core, after a flush of it failed (law
+    /// 3). Nobody knows whose writes the flush should have made durable.
     pub fn stop_drive(self: &Rc<Self>, drive: u16, error: &DeviceError) {
         for core in 0..self.layout.cores {
             let error = error.clone();
@@ -313,6 +339,10 @@ impl CoreState {
         }
     }
 
+    /// Makes `root` the start of its shard's recovery.
+    ///
+    /// # Errors
+    /// Returns the device's error. The old root may or may not be in force then.
     pub async fn install_root(
         self: &Rc<Self>,
         drive: u16,
@@ -322,10 +352,10 @@ impl CoreState {
         self.call(allocator, move |core| async move { core.allocator(drive).install(root).await }).await
     }
 
-    /// Notes durably that this life has begun the log of `shard`.
+    /// Records durably that this life has begun the log of `shard`.
     ///
     /// # Errors
-    /// When the device failed: it may be noted or not.
+    /// Returns the device's error. The note may or may not be durable then.
     pub async fn note_log_begun(
         self: &Rc<Self>,
         drive: u16,
@@ -336,8 +366,8 @@ impl CoreState {
             .await
     }
 
-    /// Makes every shard of a drive give back what it can: after `refusal`, since cleaning does nothing for a drive
-    /// that is full of live data. Whether any did.
+    /// Makes every shard of a drive return what it can, and returns whether any did. `refusal` is
+    /// the reason, since cleaning does nothing for a drive that is full of live data.
     pub async fn reclaim(self: &Rc<Self>, drive: u16, refusal: Refusal) -> bool {
         let shards: Vec<u16> = self.layout.shards_of_drive(drive).collect();
         let calls = shards.into_iter().map(|shard| self.ask(shard, ShardRequest::Reclaim(refusal)));
@@ -345,8 +375,8 @@ impl CoreState {
         outcomes.into_iter().any(|outcome| matches!(outcome, Ok(ShardReply::Judged(true))))
     }
 
-    /// Makes the shards of a drive give extents back by moving slices together, one shard after the other until one
-    /// did; `first` is asked first. Whether any did.
+    /// Makes the shards of a drive free extents by moving slices together, one shard after the
+    /// other until one did, `first` before the others. Returns whether one did.
     pub async fn compact(self: &Rc<Self>, drive: u16, first: u16) -> bool {
         let mut shards: Vec<u16> = self.layout.shards_of_drive(drive).collect();
         shards.sort_by_key(|shard| *shard != first);
@@ -358,15 +388,17 @@ impl CoreState {
         false
     }
 
-    /// Counts what a client was refused because the drive did not give what was stored.
+    /// Counts a client's read that was refused because the drive did not give what was stored.
     pub(crate) fn note_refusal(&self, error: &EngineError) {
         if matches!(error, EngineError::Damaged { .. } | EngineError::ReadFailed { .. }) {
             self.refusals.set(self.refusals.get() + 1);
         }
     }
 
+    /// Checks that a bucket exists.
+    ///
     /// # Errors
-    /// [`EngineError::NoSuchBucket`].
+    /// Returns [`EngineError::NoSuchBucket`].
     pub fn check_bucket(&self, bucket: BucketId) -> Result<()> {
         let known = self.buckets.borrow().contains(bucket);
         if known { Ok(()) } else { Err(EngineError::NoSuchBucket) }

@@ -1,4 +1,4 @@
-//! What a node does for the shards of one drive on one core.
+//! The node's implementation of what the shards of one drive on one core need.
 
 use std::rc::{Rc, Weak};
 
@@ -11,7 +11,7 @@ use crate::format::superblock::ShardRootOnDisk;
 use crate::shard::Surroundings;
 use crate::types::BucketId;
 
-/// A drive, seen from a core. It does not keep the core alive.
+/// A drive as one core sees it. It does not keep the core alive.
 pub(super) struct DriveOfCore {
     core: Weak<CoreState>,
     drive: u16,
@@ -22,13 +22,13 @@ impl DriveOfCore {
         Self { core: Rc::downgrade(core), drive }
     }
 
-    /// The core, unless the node is going down.
+    /// Returns the core, or an error when the node is closing.
     fn core(&self) -> Result<Rc<CoreState>> {
         self.core.upgrade().ok_or(EngineError::ShuttingDown)
     }
 }
 
-/// An answer that is known already.
+/// Returns a future that is ready with this answer.
 fn at_once<T: 'static>(answer: T) -> LocalFuture<T> {
     Box::pin(std::future::ready(answer))
 }

@@ -1,10 +1,11 @@
-//! Bodies in: from the connection's core straight into slices, then one commit on the owner.
+//! Writing the body of an object or part: the connection's core writes it into slices, and then one
+//! commit follows on the owner.
 //!
 //! Invariants:
 //! - Slices and their headers are durable before the commit is sent (law 1).
-//! - A writer that is dropped gives its slices back, but only after its last write is through: a late write must not
-//!   land in space that has a new owner.
-//! - What is stored of a body whose length nobody announced is what would be stored had it been announced.
+//! - A writer that is dropped frees its slices, but only after its last write has ended. A late
+//!   write must not land in space that has a new owner.
+//! - A body of unannounced length is stored exactly as if its length had been announced.
 //! - A failed write stops the shard's writing (law 3).
 
 use std::collections::VecDeque;
@@ -24,19 +25,19 @@ use crate::ring::Buffer;
 use crate::shard::{Body, PartCommit, PutCommit, Reservation, ShardReply, ShardRequest};
 use crate::types::{Attributes, BucketId, Etag, ObjectInfo, ObjectMeta, PartInfo, UploadId, WriteCondition};
 
-/// Full slices reserved at a time.
+/// Full slices that are reserved at a time.
 const SLICES_AT_ONCE: u64 = 16;
 
-/// Memory that a body of unknown length takes, beside the buffers that every body takes.
+/// Memory that a body of unknown length takes beside the buffers that every body takes, bytes.
 pub const GROWING_BYTES_MAX: usize = SLICE_BYTES + (256 << 10);
 
-/// What the body will be.
+/// The purpose of a body.
 pub(super) enum Target {
     Object,
     Part { upload: UploadId, number: u16 },
 }
 
-/// A body on its way in. Dropping it without a commit leaves nothing behind.
+/// A body that is being written. Dropping it without a commit leaves nothing behind.
 pub struct ObjectWriter {
     core: Rc<CoreState>,
     bucket: BucketId,
@@ -44,7 +45,7 @@ pub struct ObjectWriter {
     shard: u16,
     target: Target,
     length: u64,
-    /// Whether the body may end before `length`.
+    /// Set when the body may end before `length`.
     grows: bool,
     received: u64,
     body: Incoming,
@@ -56,7 +57,8 @@ enum Incoming {
     Growing(Growing),
 }
 
-/// A body of unknown length. The end decides how it is stored, so a slice's worth is held back until then.
+/// A body of unknown length. How it is stored depends on its end, so about a slice of it is held
+/// back until then.
 struct Growing {
     held: VecDeque<u8>,
     writer: SliceWriter,
@@ -64,6 +66,7 @@ struct Growing {
 }
 
 impl ObjectWriter {
+    /// Begins a body of exactly `length` bytes.
     pub(super) fn new(
         core: &Rc<CoreState>,
         bucket: BucketId,
@@ -85,7 +88,7 @@ impl ObjectWriter {
         Self { core, bucket, key, shard, target, length, grows: false, received: 0, body }
     }
 
-    /// As [`Self::new`], of an object that may turn out to be shorter.
+    /// Begins an object like [`Self::new`], but one that may turn out to be shorter.
     pub(super) fn growing(core: &Rc<CoreState>, bucket: BucketId, key: &[u8], length_max: u64) -> Self {
         let mut writer = Self::new(core, bucket, key, Target::Object, length_max);
         writer.grows = true;
@@ -99,10 +102,11 @@ impl ObjectWriter {
         writer
     }
 
-    /// Copies `bytes` in; waits while the device is behind.
+    /// Copies `bytes` into the body, and waits while the device is behind.
     ///
     /// # Errors
-    /// When there is no space, the body is longer than announced, or the device fails.
+    /// Returns an error when there is no space, the body is longer than announced, or the device
+    /// fails.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.received += bytes.len() as u64;
         if self.received > self.length {
@@ -119,7 +123,8 @@ impl ObjectWriter {
     /// Makes the body the object of its key, durable before the answer.
     ///
     /// # Errors
-    /// When the condition, the space or the device say no; nothing is stored then.
+    /// Returns an error when the condition does not hold, there is no space, or the device fails.
+    /// Nothing is stored then.
     pub async fn commit(mut self, meta: ObjectMeta, condition: WriteCondition) -> Result<ObjectInfo> {
         assert!(matches!(self.target, Target::Object), "a part is committed with commit_part");
         let body = self.finish().await?;
@@ -131,10 +136,11 @@ impl ObjectWriter {
         }
     }
 
-    /// Makes the body a part of its upload (replacing an earlier one of the same number), durable before the answer.
+    /// Makes the body a part of its upload, durable before the answer. It replaces an earlier part
+    /// of the same number.
     ///
     /// # Errors
-    /// [`EngineError::NoSuchUpload`], or as for [`Self::commit`].
+    /// Returns [`EngineError::NoSuchUpload`], or the same errors as [`Self::commit`].
     pub async fn commit_part(mut self, etag: Etag, attributes: Attributes) -> Result<PartInfo> {
         let Target::Part { upload, number } = self.target else {
             panic!("an object is committed with commit")
@@ -206,11 +212,12 @@ impl Growing {
 struct SliceWriter {
     core: Rc<CoreState>,
     shard: u16,
-    /// The object that goes when this one comes; a part replaces none.
+    /// The object that the body replaces, if there is one; a part replaces none.
     replaces: (BucketId, Option<Vec<u8>>),
     segment: SegmentV1,
-    /// Full slices reserved so far, and whether the tail is.
+    /// Number of full slices reserved so far.
     reserved_full: u64,
+    /// Set when the tail is reserved.
     reserved_tail: bool,
     next_slice: u32,
     current: Option<Current>,
@@ -221,7 +228,7 @@ struct SliceWriter {
 struct Current {
     place: SlicePlace,
     crcs: Vec<u32>,
-    /// Payload bytes sent to the device.
+    /// Payload bytes that were sent to the device.
     sent: usize,
     buffer: Option<(Buffer, usize)>,
     piece_bytes: usize,
@@ -257,7 +264,7 @@ impl SliceWriter {
     async fn begin_slice(&mut self) -> Result<()> {
         let number = self.next_slice;
         let place = loop {
-            // The tail's run is the last one, reserved with the last full slices.
+            // The tail's run is the last one, and is reserved with the last full slices.
             let reserved = slices_of(&self.segment).nth(number as usize);
             match reserved {
                 Some(place) => break place,
@@ -270,7 +277,7 @@ impl SliceWriter {
         Ok(())
     }
 
-    /// Asks the owner for the next slices.
+    /// Reserves the next slices on the owner.
     async fn reserve(&mut self) -> Result<()> {
         let left = full_slices(self.segment.length) - self.reserved_full;
         let full = left.min(SLICES_AT_ONCE);
@@ -294,7 +301,8 @@ impl SliceWriter {
         Ok(())
     }
 
-    /// The body ends at `length`. All slices that were begun must be full ones of such a body.
+    /// Ends the body at `length`. All slices that were begun must be full ones of such a body.
+    /// Frees the slices that it does not need.
     fn shorten(&mut self, length: u64) {
         let begun = u64::from(self.next_slice);
         let before = std::mem::replace(&mut self.segment.length, length);
@@ -328,7 +336,8 @@ impl SliceWriter {
         }
     }
 
-    /// Takes what fits into the current piece; sends it when it is full.
+    /// Copies what fits into the current piece, and sends the piece when it is full. Returns the
+    /// bytes that were copied.
     async fn fill(&mut self, bytes: &[u8]) -> Result<usize> {
         let Some(current) = &mut self.current else { panic!("a slice was begun") };
         let left_in_slice = current.place.length as usize - current.sent;
@@ -360,7 +369,7 @@ impl SliceWriter {
             self.send_header().await;
         }
         let (_, depth) = appetite(&self.core.pool);
-        // The header's write counts with its piece.
+        // The write of a header counts together with its piece.
         while self.in_flight.len() > depth {
             self.settle_one().await?;
         }
@@ -399,7 +408,7 @@ impl SliceWriter {
             self.settle_one().await?;
         }
         if self.segment.generation == 0 {
-            // An empty part: no slices, but an identity.
+            // An empty part has no slices, but it needs a generation.
             self.segment.generation = match self.core.ask(self.shard, ShardRequest::NewSegment).await? {
                 ShardReply::Segment(generation) => generation,
                 other => other.mistaken(),
@@ -413,7 +422,8 @@ impl SliceWriter {
         Ok(std::mem::take(&mut self.segment))
     }
 
-    /// Law 3.
+    /// Stops the shard's writing after a failed write (law 3), and returns the error for the
+    /// caller.
     fn stop_shard(&self, error: &DeviceError) -> EngineError {
         let shard = self.shard;
         tracing::error!(shard, %error, "a write of object data failed; this shard writes no more until restart");

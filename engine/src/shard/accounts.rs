@@ -1,10 +1,11 @@
-//! Where a shard's bytes are: what is live, what waits to be free, what is reserved, and who reads.
+//! The space accounts of a shard: which bytes are live, waiting to be freed, or reserved, and what
+//! readers have pinned.
 //!
 //! Invariants:
 //! - live + dead + reserved + free = owned, at any moment (law 5): [`ShardSpace::adds_up`].
-//! - Nothing here is logged: recovery derives it from what the index names.
-//! - What a durable record freed waits in `freed` for a checkpoint behind that record, and in `deferred` while somebody
-//!   reads it (law 6).
+//! - Nothing here is logged. Recovery derives it from what the index names.
+//! - What a durable record freed waits in `freed` for a checkpoint behind that record, and in
+//!   `deferred` while a reader has it pinned (law 6).
 
 use std::collections::{HashMap, VecDeque};
 
@@ -16,54 +17,61 @@ use crate::hook::{Bug, Rare, reached};
 use crate::log::RecordPlace;
 use crate::log::space::LogSpace;
 
-/// What a live shard must account for after a change. Recovery derives it anew instead.
+/// The changes that an open shard's accounts must follow after a record was applied. Recovery
+/// derives its accounts anew instead.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// Extent and bytes of the record that is live now.
+    /// Extent and length in bytes of the record that became live.
     pub gained: Option<(u32, u32)>,
-    /// Extent and bytes of the record that is dead now.
+    /// Extent and length in bytes of the record that became dead.
     pub lost: Option<(u32, u32)>,
-    /// Slices that nothing names any more, with the generation of the object that readers may have pinned.
+    /// Slices that nothing names any more, each with the generation of the object that readers may
+    /// have pinned.
     pub freed: Vec<(u64, SegmentV1)>,
-    /// Of an object whose slices were moved: its runs as they were, and as they are.
+    /// The runs of an object whose slices were moved, before and after the move.
     pub relocated: Option<(RunCount, RunCount)>,
 }
 
-/// A freed run waits for a checkpoint behind `sequence`.
+/// A run that is freed by the first checkpoint behind `sequence`.
 struct Freed {
     sequence: u64,
     run: RunV1,
     units: u32,
 }
 
-/// The space of a shard.
+/// The space accounts of a shard.
 pub(crate) struct Accounts {
     geometry: Geometry,
+    /// The extents of the log.
     pub(crate) logs: LogSpace,
+    /// The extents of slices.
     pub(crate) slices: SliceSpace,
     /// Runs of slices that the index and the uploads name.
     pub(super) runs: RunCount,
+    /// The extents of the checkpoint in force.
     pub(super) checkpoint_extents: Vec<u32>,
+    /// The sequence number of the checkpoint in force.
     pub(super) checkpoint_sequence: u64,
     freed: VecDeque<Freed>,
     freed_units: u64,
-    /// Units of bodies on their way in.
+    /// Units that are reserved for bodies not yet committed.
     reserved_units: u64,
-    /// Readers, by generation of the object or part.
+    /// Number of readers by generation of the object or part.
     object_pins: HashMap<u64, u32>,
-    /// Frees that wait for readers, by the generation that these have pinned.
+    /// Deferred frees, by the generation that readers have pinned.
     deferred: HashMap<u64, Vec<SegmentV1>>,
 }
 
-/// Where the bytes of the extents that a shard owns are: live + dead + reserved + free = owned.
+/// The space of the extents that a shard owns: live + dead + reserved + free = owned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardSpace {
-    /// Named by the index.
+    /// Bytes that the index names.
     pub live_bytes: u64,
-    /// Freed, and waiting for a checkpoint or a reader.
+    /// Bytes that were freed and wait for a checkpoint or a reader.
     pub dead_bytes: u64,
+    /// Bytes that are reserved: for bodies not yet committed, for the log, and for checkpoints.
     pub reserved_bytes: u64,
-    /// Owned but free.
+    /// Bytes that are owned but free.
     pub free_bytes: u64,
     pub owned_bytes: u64,
     pub objects: u64,
@@ -72,25 +80,26 @@ pub struct ShardSpace {
 }
 
 impl ShardSpace {
-    /// Whether live + dead + reserved + free = owned.
+    /// Returns whether live + dead + reserved + free = owned.
     pub fn adds_up(&self) -> bool {
         self.live_bytes + self.dead_bytes + self.reserved_bytes + self.free_bytes == self.owned_bytes
     }
 }
 
-/// What a shard, or a node, holds beside live objects. All but the log and the checkpoints must go away when nothing is
-/// under way.
+/// Counts of everything that a shard, or a node, holds beside live objects. All of it but the log
+/// and the checkpoints must go away when no request is running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leftovers {
     pub log_extents: usize,
     pub data_extents: usize,
     pub checkpoint_extents: usize,
-    /// Log extents taken ahead of need.
+    /// Log extents that were taken before they are needed.
     pub spare_extents: usize,
+    /// Units that slices use in data extents.
     pub used_units: u64,
-    /// Units of bodies on their way in.
+    /// Units that are reserved for bodies not yet committed.
     pub reserved_units: u64,
-    /// Units that wait for a checkpoint, or for a reader.
+    /// Units that wait for a checkpoint or for a reader.
     pub freed_units: u64,
     pub pinned_objects: usize,
     pub held_locks: usize,
@@ -122,7 +131,7 @@ impl Accounts {
         }
         match mutation {
             Mutation::Put(_) if relocated.is_some() => {}
-            // A completed upload's were counted as parts.
+            // The slices of a completed upload were counted as parts.
             Mutation::Put(put) if !place.moved && put.upload.is_none() => {
                 put.segments.iter().for_each(|segment| self.runs.add(segment));
             }
@@ -139,7 +148,7 @@ impl Accounts {
             if relocated.is_none() {
                 self.runs.remove(&segment);
             }
-            // What is read may have been opened as the object, or before that as a part.
+            // A reader may have opened the slices as the object or, before that, as a part.
             let pin =
                 [generation, segment.generation].into_iter().find(|pin| self.object_pins.contains_key(pin));
             match pin.filter(|_| !self.geometry.planted.is(Bug::ReuseSpaceEarly)) {
@@ -157,7 +166,8 @@ impl Accounts {
         *self.object_pins.entry(generation).or_insert(0) += 1;
     }
 
-    /// A reader is done. What it kept waits for a checkpoint behind `sequence` from now on.
+    /// Releases a reader's pin. When it was the last one, the deferred frees wait for a checkpoint
+    /// behind `sequence`.
     pub(super) fn unpin_object(&mut self, generation: u64, sequence: u64) {
         let count =
             self.object_pins.get_mut(&generation).unwrap_or_else(|| panic!("{generation} is not pinned"));
@@ -167,7 +177,7 @@ impl Accounts {
         }
         self.object_pins.remove(&generation);
         for segment in self.deferred.remove(&generation).unwrap_or_default() {
-            // A part's slices may be read as the part still.
+            // Somebody may still read the slices as a part.
             if self.object_pins.contains_key(&segment.generation) {
                 self.deferred.entry(segment.generation).or_default().push(segment);
             } else {
@@ -184,8 +194,9 @@ impl Accounts {
         }
     }
 
-    /// A checkpoint of everything before `sequence` is in force: what was freed until then is free. Frees up to `most`
-    /// runs; returns extents that became empty, and how many runs it were.
+    /// Frees up to `most` runs whose records are before `sequence`, after a checkpoint of
+    /// everything before it came into force. Returns the extents that became empty and the number
+    /// of runs.
     pub(super) fn release_freed(&mut self, sequence: u64, most: usize) -> (Vec<u32>, usize) {
         let (mut empty, mut runs) = (Vec::new(), 0);
         while runs < most && self.freed.front().is_some_and(|freed| freed.sequence < sequence) {
@@ -197,22 +208,23 @@ impl Accounts {
         (empty, runs)
     }
 
-    /// Bytes of slices that a checkpoint would free.
+    /// Returns the bytes of slices that a checkpoint would free.
     pub(super) fn freed_bytes(&self) -> u64 {
         self.freed_units * UNIT_BYTES as u64
     }
 
-    /// Bytes that a checkpoint would free, extents of the log included.
+    /// Returns the bytes that a checkpoint would free, including extents of the log.
     pub(super) fn reclaimable_bytes(&self) -> u64 {
         self.freed_bytes() + self.logs.empty() as u64 * u64::from(self.geometry.extent_bytes)
     }
 
-    /// A run for a body on its way in was allocated.
+    /// Counts the units of a run that was allocated for a body.
     pub(super) fn reserve(&mut self, units: u32) {
         self.reserved_units += u64::from(units);
     }
 
-    /// Frees reserved runs of a body of `length` bytes that no record names; gives the extents that became empty.
+    /// Frees reserved runs, which no record names, of a body of `length` bytes. Returns the extents
+    /// that became empty.
     pub(super) fn release(&mut self, runs: &[RunV1], length: u64) -> Vec<u32> {
         let mut empty = Vec::new();
         for run in runs {
@@ -223,12 +235,12 @@ impl Accounts {
         empty
     }
 
-    /// The record that was to name these slices is durable and applied.
+    /// Counts slices as no longer reserved, after the record that names them was applied.
     pub(super) fn keep(&mut self, segment: &SegmentV1) {
         self.reserved_units -= segment_units(segment);
     }
 
-    /// Bytes of slices' extents that no slice uses.
+    /// Returns the bytes that no slice uses in extents of slices.
     pub(super) fn gap_bytes(&self) -> u64 {
         let units_per_extent = u64::from(self.geometry.extent_bytes) / UNIT_BYTES as u64;
         (self.slices.extent_count() as u64 * units_per_extent - self.slices.used_units()) * UNIT_BYTES as u64
@@ -238,8 +250,8 @@ impl Accounts {
         self.deferred.values().flatten().map(segment_units).sum()
     }
 
-    /// The sums over all extents, `spares` of which were taken for the log ahead of need; objects and index are left
-    /// at 0.
+    /// Returns the sums over all extents, `spares` of which were taken for the log before they are
+    /// needed. Objects and index are left at 0.
     pub(super) fn space(&self, spares: usize) -> ShardSpace {
         let unit = UNIT_BYTES as u64;
         let extent = u64::from(self.geometry.extent_bytes);
@@ -259,7 +271,7 @@ impl Accounts {
         }
     }
 
-    /// Every extent but those that were taken for the log ahead of need.
+    /// Returns every extent but those that were taken for the log before they are needed.
     pub(crate) fn extents(&self) -> Vec<u32> {
         let named = self.logs.all().chain(self.slices.extents());
         named.chain(self.checkpoint_extents.iter().copied()).collect()

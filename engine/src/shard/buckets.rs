@@ -1,4 +1,4 @@
-//! Buckets: records of the system shard.
+//! The system shard's operations on buckets. A bucket is a record in its log.
 
 use std::rc::Rc;
 
@@ -9,10 +9,11 @@ use crate::format::record::{BucketDeleteV1, BucketV1, DeleteV1, EncodedRecord, M
 use crate::types::{Attributes, Bucket, BucketCreated, BucketId};
 
 impl Shard {
-    /// Makes a bucket durable. The caller holds the node's bucket lock, so names stay unique.
+    /// Creates a bucket, durable before the answer. The caller holds the node's bucket lock, so
+    /// names stay unique.
     ///
     /// # Errors
-    /// When the device or the space says no.
+    /// Returns an error when there is no space, the index is full, or the device fails.
     pub async fn create_bucket(
         self: &Rc<Self>,
         name: &str,
@@ -38,7 +39,7 @@ impl Shard {
     /// Removes a bucket that the node has found empty.
     ///
     /// # Errors
-    /// When the device says no.
+    /// Returns [`EngineError::NoSuchBucket`], or an error when the device fails.
     pub async fn remove_bucket(self: &Rc<Self>, bucket: BucketId) -> Result<()> {
         if !self.state.borrow().buckets.contains_key(&bucket.0) {
             return Err(EngineError::NoSuchBucket);
@@ -46,7 +47,8 @@ impl Shard {
         self.commit_system(Mutation::BucketDelete(BucketDeleteV1 { id: bucket.0 }), Class::System).await
     }
 
-    /// The greatest id of a bucket that something in this shard belongs to. 0: nothing is in it.
+    /// Returns the greatest bucket id that an object or upload of this shard has, or 0 when the
+    /// shard has none.
     pub(crate) fn last_bucket(&self) -> u32 {
         let state = self.state.borrow();
         let of_objects = state.index.last_key().and_then(|key| key.first_chunk().copied());
@@ -54,14 +56,15 @@ impl Shard {
         of_objects.map_or(0, u32::from_be_bytes).max(of_uploads.unwrap_or(0))
     }
 
-    /// System shard: `used` is never given to another bucket. The record of the one that had it may be lost, and what
-    /// was in that must not be found in a new one.
+    /// Makes sure, in the system shard, that `used` is never given to another bucket. The record of
+    /// the bucket that had it may be lost, and what was in that bucket must not appear in a new
+    /// one.
     pub(crate) fn pass_bucket(&self, used: u32) {
         let mut state = self.state.borrow_mut();
         state.next_bucket = state.next_bucket.max(used.saturating_add(1));
     }
 
-    /// Every bucket; system shard only.
+    /// Returns every bucket; it is for the system shard only.
     pub fn all_buckets(&self) -> Vec<Bucket> {
         self.state.borrow().buckets.values().map(bucket_of).collect()
     }
@@ -74,18 +77,20 @@ impl Shard {
         self.append(Some((mutation, record)), None).await
     }
 
-    /// Resolves when everything queued before is durable and applied.
+    /// Waits until everything that was queued before is durable and applied.
     ///
     /// # Errors
-    /// When the shard writes no more.
+    /// Returns [`EngineError::WritesStopped`] or [`EngineError::ShuttingDown`] when the shard
+    /// writes no more.
     pub async fn barrier(self: &Rc<Self>) -> Result<()> {
         self.append(None, None).await
     }
 
-    /// Writes a record that changes nothing: a delete in a bucket that never is.
+    /// Writes a record that changes nothing: a delete in a bucket that never exists.
     ///
     /// # Errors
-    /// When the shard writes no more.
+    /// Returns [`EngineError::WritesStopped`] or [`EngineError::ShuttingDown`] when the shard
+    /// writes no more.
     pub(crate) async fn fence(self: &Rc<Self>) -> Result<()> {
         let mutation = Mutation::Delete(DeleteV1 { bucket: 0, key: Vec::new() });
         let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());

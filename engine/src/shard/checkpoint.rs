@@ -1,9 +1,16 @@
-//! Checkpoints: the index written out, so that recovery reads little log and freed space can be used again.
+//! Checkpoints: the index written out, so that recovery reads little log and freed space can be
+//! used again.
 //!
-//! In order: (1) note the log's position and what the log must keep; copy uploads and buckets; (2) write the
-//! leaves while the shard goes on: the replay from the noted position brings them up to date; (3) write the root
-//! chunk; (4) flush; (5) install the root in the superblock (which flushes twice); (6) only then let go of the old
-//! checkpoint, of log extents it alone needed, and of slices that were freed before the position.
+//! The steps, in order:
+//!
+//! 1. Note the log's position and what the log must keep.
+//! 2. Write uploads, buckets and leaves while the shard goes on. The replay from the noted position
+//!    brings them up to date.
+//! 3. Write the root chunk.
+//! 4. Flush.
+//! 5. Install the root in the superblock, which flushes twice.
+//! 6. Only then free the old checkpoint, the log extents that it alone needed, and the slices that
+//!    were freed before the position.
 
 use std::rc::Rc;
 
@@ -27,17 +34,18 @@ use crate::index::leaf;
 use crate::log::{LogPosition, epoch_of};
 use crate::sync::yield_now;
 
-/// Of its share of the drive, so much may be freed and wait before a shard writes a checkpoint for it: one part in so
-/// many.
+/// A shard writes a checkpoint when one in this many bytes of its share of the drive is freed and
+/// waits.
 const RELEASE_PART: u64 = 32;
 
-/// Freed runs that are given back before others have a turn.
+/// Freed runs that are released before other tasks of the core may run.
 const FREED_AT_ONCE: usize = 4096;
 
-/// While puts wait for space, a checkpoint is written for what is at least such a part of the index.
+/// While puts wait for space, a checkpoint is written when it frees at least one byte for this many
+/// bytes of the index.
 pub(crate) const RECLAIMED_PART: u64 = 16;
 
-/// Why a checkpoint was not finished. The old one stays in force.
+/// The reason why a checkpoint was not finished. The old one stays in force.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     #[error("no free extent for the checkpoint")]
@@ -48,14 +56,14 @@ pub enum CheckpointError {
     Engine(#[from] EngineError),
 }
 
-/// A checkpoint being written.
+/// A checkpoint that is being written.
 struct Writer<'a> {
     shard: &'a Rc<Shard>,
     sequence: u64,
     extents: Vec<u32>,
-    /// Next free byte of the last extent.
+    /// The next free byte of the last extent.
     offset: u32,
-    /// Those that no list names yet.
+    /// The chunks that no list names yet.
     rest: ChunkListV1,
     lists: Vec<ChunkPlaceV1>,
     logs_bytes: usize,
@@ -63,7 +71,7 @@ struct Writer<'a> {
 }
 
 impl Shard {
-    /// Takes a checkpoint soon, if none is under way.
+    /// Starts a checkpoint in the background, unless one is wanted already.
     pub(super) fn start_checkpoint(self: &Rc<Self>) {
         if !self.checkpoints.want() {
             return;
@@ -76,10 +84,11 @@ impl Shard {
         }));
     }
 
-    /// Takes a checkpoint now; waits for one under way first.
+    /// Writes a checkpoint now, after one that is being written has ended.
     ///
     /// # Errors
-    /// When there is no space or the device fails; the old checkpoint stays in force.
+    /// Returns an error when there is no space or the device fails; the old checkpoint stays in
+    /// force.
     pub async fn checkpoint(self: &Rc<Self>) -> std::result::Result<(), CheckpointError> {
         let _one = self.upkeep.turn(Task::Checkpoint).await;
         self.checkpoints.begin();
@@ -106,7 +115,8 @@ impl Shard {
             Err(error) => {
                 reached(Rare::CheckpointFailed);
                 self.log.restore_since_checkpoint(since);
-                // No superblock names them. Not so after a device error: what was installed is unknown then.
+                // No superblock names these extents. After a device error that is not known, since
+                // the root may have been installed.
                 match &error {
                     CheckpointError::NoSpace => self.surroundings.give_extents(writer.extents),
                     CheckpointError::Device(error) => {
@@ -120,10 +130,11 @@ impl Shard {
         }
     }
 
-    /// The checkpoint in force: where its root chunk is, and the chunks that this names. None: there is none yet.
+    /// Returns where the root chunk of the checkpoint in force is, and the chunks that it names.
+    /// Returns `None` when there is no checkpoint yet.
     ///
     /// # Errors
-    /// When the root chunk is damaged or can not be read.
+    /// Returns an error when the root chunk is damaged or can not be read.
     pub(crate) async fn checkpoint_in_force(
         &self,
     ) -> std::result::Result<Option<(ShardRootOnDisk, Vec<(u32, ChunkPlaceV1)>)>, RecoverError> {
@@ -134,17 +145,18 @@ impl Shard {
         Ok(Some((place, chunks)))
     }
 
-    /// Reads one chunk of the checkpoint at `place` as recovery would; false: it is no longer in force.
+    /// Reads one chunk of the checkpoint at `place` as recovery would. Returns false when that
+    /// checkpoint is no longer in force.
     ///
     /// # Errors
-    /// When it is damaged or can not be read.
+    /// Returns an error when the chunk is damaged or can not be read.
     pub(crate) async fn verify_chunk(
         &self,
         place: ShardRootOnDisk,
         named: &ChunkPlaceV1,
         number: u32,
     ) -> std::result::Result<bool, RecoverError> {
-        // Its extents are used again once another is in force.
+        // The extents of a checkpoint are reused once another is in force.
         let _one = self.upkeep.turn(Task::Checkpoint).await;
         if self.checkpoints.root() != Some(place) {
             return Ok(false);
@@ -164,7 +176,7 @@ impl Shard {
         }
     }
 
-    /// Step 6. What was freed comes back a part at a time: after a great many deletes that takes a while.
+    /// Does step 6. Freed runs are released in groups because there may be very many of them.
     async fn let_go(
         self: &Rc<Self>,
         extents: Vec<u32>,
@@ -212,19 +224,19 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Gives the log extents that it names, and its root.
+    /// Writes the checkpoint. Returns the log extents that it names, and its root.
     async fn write(
         &mut self,
         position: LogPosition,
     ) -> std::result::Result<(Vec<LogPlaceV1>, ShardRootOnDisk), CheckpointError> {
-        // 1. What there is as of the position, and is not in leaves, uploads or buckets.
+        // 1. Note the position, and the state as of then that is not in leaves, uploads or buckets.
         let (logs, objects, next_bucket) = {
             let state = self.shard.state.borrow();
             (state.space.logs.needed(&position), state.objects(), state.next_bucket)
         };
         self.logs_bytes = size_of_val(logs.as_slice());
         self.note(0, self.logs_bytes);
-        // 2. Uploads and buckets, then leaves.
+        // 2. Write uploads and buckets, then leaves.
         self.write_uploads().await?;
         self.write_buckets().await?;
         self.write_leaves().await?;
@@ -232,7 +244,7 @@ impl<'a> Writer<'a> {
         for group in logs[..beyond].chunks(self.shard.settings.checkpoint_cut.names) {
             self.write_chunk(KIND_LOGS, &encode_logs(&group.to_vec())).await?;
         }
-        // 3. The root.
+        // 3. Write the root.
         let root = CheckpointRootV1 {
             lists: std::mem::take(&mut self.lists),
             rest: std::mem::take(&mut self.rest),
@@ -245,9 +257,9 @@ impl<'a> Writer<'a> {
             next_bucket,
         };
         let place = self.write_root(root).await?;
-        // 4. Durable before anything names it.
+        // 4. Make all of it durable before anything names it.
         self.shard.flush.flush().await?;
-        // 5. In force.
+        // 5. Put it in force.
         let installed = ShardRootOnDisk {
             shard: Le16::new(self.shard.id),
             kind: Le16::new(ROOT_CHECKPOINT),
@@ -262,7 +274,8 @@ impl<'a> Writer<'a> {
         Ok((logs, installed))
     }
 
-    /// In memory a piece takes at least what it takes encoded, but for the last part of it.
+    /// Returns the size of a piece of uploads or buckets in memory, bytes. In memory a piece takes
+    /// at least its encoded size, except for its last item.
     fn piece_bytes(&self) -> u64 {
         self.shard.settings.checkpoint_cut.payload_bytes as u64 / 4
     }
@@ -315,12 +328,13 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The root names the extents, its own included: they are known only once there is room for it.
+    /// Writes the root, which names all extents including its own. They are known only once there
+    /// is room for the root.
     async fn write_root(
         &mut self,
         root: CheckpointRootV1,
     ) -> std::result::Result<ChunkPlaceV1, CheckpointError> {
-        // One more extent may be needed for the root itself: leave room to name it.
+        // The root itself may need one more extent, so room to name it is left.
         let needed = blocks_up(HEADER_BYTES + root.encode().len()) + blocks_up(4 * (self.extents.len() + 2));
         self.make_room(needed).await?;
         let number = root.rest.first + root.rest.chunks.len() as u32;
@@ -393,7 +407,8 @@ impl<'a> Writer<'a> {
         Ok(place)
     }
 
-    /// Counts `bytes` that are held now beside all that names what is written, and a step of `step` bytes.
+    /// Notes `bytes` that are held now, beside what names the written chunks, and a step of `step`
+    /// bytes, for the peaks.
     fn note(&mut self, bytes: usize, step: usize) {
         let named = (self.rest.chunks.capacity() + self.lists.capacity()) * size_of::<ChunkPlaceV1>();
         let held = bytes + named + self.logs_bytes + size_of_val(self.extents.as_slice());
@@ -403,20 +418,21 @@ impl<'a> Writer<'a> {
 }
 
 impl Shard {
-    /// Gives back to the drive what can be: first what costs a checkpoint only, else by moving live records together.
-    /// False when there was nothing worth it.
+    /// Returns space to the drive: first what costs only a checkpoint, then what the cleaner frees
+    /// by moving live records together. Returns false when nothing was worth the work.
     ///
     /// # Errors
-    /// When the log writes no more.
+    /// Returns an error when the log writes no more.
     pub async fn reclaim(self: &Rc<Self>, refusal: Refusal) -> Result<bool> {
-        // Others may wait for the same: whoever comes first does it for all.
+        // Other callers may wait for the same. The first one does the work for all.
         let given = self.upkeep.given_back();
         let _waiter = self.cleaner.wait_for(self.log.progress());
         let _one = self.upkeep.turn(Task::Reclaiming).await;
         if self.upkeep.given_back() != given {
             return Ok(true);
         }
-        // A checkpoint under way gives back the extents of the one before, and what it lets go of.
+        // A checkpoint that is being written will free the extents of the one before, and
+        // everything else that waits for a checkpoint.
         if self.upkeep.try_turn(Task::Checkpoint).is_none() {
             drop(self.upkeep.turn(Task::Checkpoint).await);
             return Ok(true);
@@ -437,15 +453,16 @@ impl Shard {
         Ok(gained)
     }
 
-    /// A checkpoint writes the whole index: not for a crumb.
+    /// Returns whether a checkpoint, which writes the whole index, frees enough to be worth it.
     fn is_worth_a_checkpoint(&self) -> bool {
         let state = self.state.borrow();
         let reclaimable = state.space.reclaimable_bytes();
         reclaimable > 0 && reclaimable * RECLAIMED_PART >= state.index_bytes()
     }
 
-    /// Whether what was freed is worth a checkpoint before anybody waits for it: there is so much of it that what the
-    /// checkpoint writes is little beside, or few extents are left to put into meanwhile.
+    /// Returns whether freed space is worth a checkpoint before anybody waits for it: there is so
+    /// much of it that the checkpoint's own writes are small beside it, or few free extents are
+    /// left.
     pub(super) fn release_pays(&self) -> bool {
         let (bytes, index_bytes) = {
             let state = self.state.borrow();
@@ -458,7 +475,7 @@ impl Shard {
         let share = self.geometry.size_bytes() / u64::from(self.settings.drive_shards);
         let much = bytes >= (CHECKPOINT_GAIN * index_bytes).max(share / RELEASE_PART);
         let needed = self.is_short_of_space() && bytes >= index_bytes;
-        // What a checkpoint that is under way gives back is not asked for again.
+        // What a checkpoint that is being written will free is not asked for again.
         (much || needed) && self.log.has_begun() && self.upkeep.try_turn(Task::Checkpoint).is_some()
     }
 }

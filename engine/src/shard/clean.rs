@@ -1,13 +1,14 @@
-//! The cleaner: moves what is live out of log extents that are mostly dead, so that they can be used again.
+//! The cleaner moves live records out of log extents that are mostly dead, so that the extents can
+//! be used again.
 //!
 //! Invariants:
-//! - A move is a copy of the record at the log's head, marked as moved, that counts only if the index still has
-//!   the same generation when it is applied: an overwrite or delete that came first wins. So copies and users' records
-//!   may be written in any order.
-//! - The old extent stays until a checkpoint that does not name it is in force. The cleaner fills at most its share of
-//!   the drive with extents that wait for that.
-//! - It gives way: copies fill up batches, and while users write it moves no faster than they use space up, unless
-//!   there is none left for them.
+//! - A move is a copy of the record at the log's head, marked as moved. It counts only if the index
+//!   still has the same generation when it is applied: an overwrite or delete that came first wins.
+//!   So copies and users' records may be written in any order.
+//! - The old extent stays until a checkpoint that does not name it is in force. The cleaner fills
+//!   at most its share of the drive with extents that wait for that.
+//! - The cleaner gives way to users: copies fill up batches, and while users write it moves no
+//!   faster than they use space, unless there is none left for them.
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -31,22 +32,25 @@ use crate::sync::oneshot;
 use crate::sync::yield_now;
 use crate::types::BucketId;
 
-/// Extents with more live than this, per cent, cost more than they give: 90 means ten bytes moved for one gained.
+/// Most live bytes of an extent that is worth cleaning, per cent. At 90, nine bytes are moved for
+/// each one that is gained.
 const LIVE_PERCENT_MAX: u64 = 90;
-/// The same while a put waits for the space.
+/// The same limit while a put waits for the space.
 const LIVE_PERCENT_MAX_WAITED_FOR: u64 = 95;
-/// Copies on their way at a time, bytes.
+/// Copies that are queued at a time, bytes.
 const STEP_BYTES: usize = 256 << 10;
-/// While nobody writes, a step is taken at least so often.
+/// While nobody writes, a step is taken at least this often, milliseconds.
 const STEP_MS: u64 = 10;
-/// A record counts as damaged when so many reads in a row give the same wrong bytes. A drive that reads something else
-/// now and then, such as nothing but zeros, would otherwise take a sound record with it.
+/// Number of reads in a row that must give the same wrong bytes before a record counts as damaged.
+/// A drive that reads something else now and then, such as only zeros, would otherwise cost a sound
+/// record.
 const READS_OF_DAMAGE: usize = 8;
-/// A checkpoint is taken for the extents it gives back once they are this many times what it writes.
+/// A checkpoint is written to free extents once they have this many times the bytes that it writes.
 pub(super) const CHECKPOINT_GAIN: u64 = 8;
 
 impl Shard {
-    /// Called after each batch and when the drive's free extents become few: cleans if there is a reason to.
+    /// Starts the cleaner if there is a reason to. It is called after each batch and when the
+    /// drive's free extents become few.
     pub(crate) fn relieve(self: &Rc<Self>) {
         if !self.wants_cleaning() || !self.cleaner.begin() {
             return;
@@ -61,8 +65,8 @@ impl Shard {
         }));
     }
 
-    /// Too much is dead, or the drive has few free extents left; and since the last attempt that found nothing, more
-    /// has died.
+    /// Returns whether too much is dead or the drive has few free extents left and, if the last run
+    /// gained nothing, whether more has died since then.
     fn wants_cleaning(&self) -> bool {
         let (live, dead) = self.state.borrow().space.logs.live_and_dead();
         let fruitless = self.cleaner.is_fruitless(dead, self.geometry.extent_bytes);
@@ -71,23 +75,26 @@ impl Shard {
         self.may_write() && (wanted || self.has_crumbs()) && !self.must_leave_extents()
     }
 
-    /// No extent is left beside those that the cleaner works in, and some before the log's current one are nearly
-    /// empty: lives that were cut off soon leave such, each with a few records. One batch empties them.
+    /// Returns whether no extent is left beside those that the cleaner works in, and some extents
+    /// before the log's current one are nearly empty. Lives that end soon leave such extents with a
+    /// few records each. One batch empties them.
     fn has_crumbs(&self) -> bool {
         let movable = || self.state.borrow().space.logs.nearly_empty() > self.cleaner.unreadable().len();
         self.spare_extents() == 0 && movable()
     }
 
-    /// Of its own accord the cleaner does not begin a life's log in one of the last extents: a node that is cut off
-    /// again and again would use them up though nobody writes.
+    /// Returns whether the cleaner may write. It does not begin a life's log in one of the last
+    /// extents: a node that crashes again and again would use them up though nobody writes.
     fn may_write(&self) -> bool {
         !self.log.has_failed() && (self.log.has_begun() || self.spare_extents() > 0)
     }
 
-    /// In a life that began with the last extents of a full drive: whether the cleaner would have to move more than
-    /// one batch takes before it empties anything. Cut off in between, it would leave one extent more with something
-    /// live in it than there was; and the lives after it the same, until none is left to begin one in, and no delete
-    /// is taken.
+    /// Returns whether, in a life that began with the last extents of a full drive, the cleaner
+    /// would have to move more than one batch before it empties any extent.
+    ///
+    /// After a crash in between, one more extent would have live records than before. The same
+    /// could happen in the next lives, until no extent is left to begin a log in and no delete is
+    /// accepted.
     fn must_leave_extents(&self) -> bool {
         if !self.log.is_tight() {
             return false;
@@ -116,7 +123,7 @@ impl Shard {
         if self.state.borrow().space.logs.empty() > 0 {
             self.start_checkpoint();
         }
-        // What is dead and could not be gained is no reason to look again.
+        // Dead bytes from which nothing could be gained are no reason to look again.
         let gained = !self.wants_cleaning();
         self.cleaner.note_fruitless(if gained {
             0
@@ -126,8 +133,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Whether the extents that a checkpoint would give back are worth it, or are the cleaner's whole share, or
-    /// somebody waits for them or soon will.
+    /// Returns whether the extents that a checkpoint would free are worth it, are the cleaner's
+    /// whole share, or are needed now or soon.
     fn checkpoint_pays(&self) -> bool {
         let state = self.state.borrow();
         let empty = state.space.logs.empty() as u64;
@@ -138,10 +145,11 @@ impl Shard {
         empty > 0 && (worth || share || urgent)
     }
 
-    /// Moves the live records out of the extents that are worth it, until that gives an extent. Whether it did.
+    /// Moves the live records out of the extents that are worth it until that frees an extent, and
+    /// returns whether it did.
     ///
     /// # Errors
-    /// When the log writes no more.
+    /// Returns an error when the log writes no more.
     pub async fn clean(self: &Rc<Self>) -> Result<bool> {
         let _waiter = self.cleaner.wait_for(self.log.progress());
         let _one = self.upkeep.turn(Task::Cleaning).await;
@@ -158,12 +166,14 @@ impl Shard {
         Ok(gained > 0)
     }
 
-    /// The extent with the best benefit for its cost: what is gained, times how long it has been as it is, over what is
-    /// read and written (Rosenblum and Ousterhout, 1992). Decision 0004 has the comparison with the emptiest.
+    /// Chooses the extent with the best ratio of benefit to cost: the bytes gained, times how long
+    /// the extent has been unchanged, over the bytes read and written (Rosenblum and Ousterhout,
+    /// 1992). Decision 0004 compares this with choosing the emptiest.
     ///
-    /// In a life that began on a full drive it is the emptiest: of lives that are cut off one after the other, each
-    /// takes an extent of those held back and may leave a few live records in it. The next one must empty that before
-    /// it moves anything else, or the drive comes to have none left for deletes.
+    /// In a life that began on a full drive the emptiest is chosen. When lives end one soon after
+    /// the other, each takes one of the extents held back and may leave a few live records in it.
+    /// The next life must empty that extent before it moves anything else, or no extent is left for
+    /// deletes.
     fn victim(&self, live_percent_max: u64) -> Option<ClosedExtent> {
         if self.must_leave_extents() {
             return None;
@@ -186,10 +196,11 @@ impl Shard {
         }
     }
 
-    /// Moves the live records out of one extent. One in which something can not be read stays as it is until the next
-    /// start, and the cleaner goes on with others.
+    /// Moves the live records out of one extent. An extent in which something can not be read stays
+    /// as it is until the next start, and the cleaner goes on with others.
     async fn move_out(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
-        // Pinned like by a reader: a checkpoint may let go of it as soon as its last live record has moved.
+        // The extent is pinned as by a reader, because a checkpoint may free it as soon as its last
+        // live record has moved.
         self.state.borrow_mut().space.logs.pin(victim.extent);
         let mut moved = self.move_records(victim).await;
         let damaged = matches!(moved, Err(EngineError::Damaged { .. } | EngineError::ReadFailed { .. }));
@@ -198,7 +209,7 @@ impl Shard {
         }
         self.unpin(Pins { extent: victim.extent, object: None });
         moved?;
-        // Not again and again: what could not be read the first time, it never will.
+        // What could not be read is not tried again and again.
         if self.state.borrow().space.logs.has_live(victim.extent) {
             tracing::error!(
                 shard = self.id,
@@ -210,7 +221,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Moves what the index points at in an extent with damaged batches.
+    /// Moves the objects whose records are in an extent with damaged batches, one by one.
     async fn move_one_by_one(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
         let mut next = Some(Vec::new());
         while let Some(start) = next {
@@ -226,7 +237,8 @@ impl Shard {
         Ok(())
     }
 
-    /// A copy of an object's record, or the record of its loss; None while the drive does not say what is there.
+    /// Returns a copy of an object's record, or the record of its loss. Returns `None` while the
+    /// drive's reads do not settle what is there.
     async fn copy_or_loss(
         self: &Rc<Self>,
         victim: ClosedExtent,
@@ -256,7 +268,8 @@ impl Shard {
     }
 
     async fn move_records(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
-        // All at once, so that one batch empties the extent: see `must_leave_extents`.
+        // All copies are queued together, so that one batch empties the extent. See
+        // `must_leave_extents`.
         let mut together = (victim.live <= CRUMBS_BYTES).then(Vec::new);
         let mut offset = 0;
         while offset < victim.written && self.state.borrow().space.logs.has_live(victim.extent) {
@@ -275,7 +288,8 @@ impl Shard {
         self.append_copies(together.unwrap_or_default(), victim).await
     }
 
-    /// Copies of what is live in the whole batches of a window, and how far they reach.
+    /// Returns copies of the live records in the whole batches of a window, and how many bytes of
+    /// the window these batches take.
     fn live_in_window(
         &self,
         victim: ClosedExtent,
@@ -288,7 +302,7 @@ impl Shard {
             let start = offset + passed as u32;
             let header = match BatchHeaderOnDisk::parse(batch) {
                 Ok(header) if self.wrote(&header, victim, start) => header,
-                // The next window begins with it.
+                // The next window begins with this batch.
                 Err(FormatDamage::Short) if passed > 0 => break,
                 Ok(_) | Err(_) => {
                     let (extent, offset) = (victim.extent, start);
@@ -304,14 +318,14 @@ impl Shard {
         Ok((copies, passed as u32))
     }
 
-    /// Whether a batch is what this shard's log wrote at `offset` of the extent.
+    /// Returns whether this shard's log wrote the batch at `offset` of the extent.
     fn wrote(&self, header: &BatchHeaderOnDisk, closed: ClosedExtent, offset: u32) -> bool {
         header.is_of(self.geometry.drive_id, self.id)
             && header.log_number.get() == closed.log_number
             && header.is_at(closed.extent, offset)
     }
 
-    /// Copies of the records of a batch that the index still points at.
+    /// Returns copies of the records of a batch that the index still points at.
     fn live_records(&self, header: &BatchHeaderOnDisk, batch: &[u8]) -> Vec<(Mutation, EncodedRecord)> {
         let state = self.state.borrow();
         let extent = header.extent.get();
@@ -331,7 +345,8 @@ impl Shard {
         copies
     }
 
-    /// Queues copies step by step, each when the one before is durable and it is this shard's turn.
+    /// Queues copies step by step, each step once the one before is durable and the pacing allows
+    /// it.
     async fn append_copies(
         self: &Rc<Self>,
         copies: Vec<(Mutation, EncodedRecord)>,
@@ -356,8 +371,9 @@ impl Shard {
         Ok(())
     }
 
-    /// Waits until users have written three quarters of what the step of `bytes` makes room for, half of it when space
-    /// is scarcer; not at all while there is none or somebody waits for it, and never long while nobody writes.
+    /// Waits until users have written three quarters of the bytes that a step of `bytes` makes room
+    /// for, or less where space is scarcer. Does not wait while there is no space or a caller waits
+    /// for it, and never waits long while nobody writes.
     async fn pace(&self, users: u64, bytes: usize, victim: ClosedExtent) {
         let gain = u64::from(self.geometry.extent_bytes).saturating_sub(victim.live);
         let few = u64::from(self.settings.few_extents);
@@ -378,9 +394,9 @@ impl Shard {
     }
 }
 
-/// What stands for an object whose record is damaged: all that the index has of it. Moved like any other record, it
-/// keeps the object listed and its slices in use, and every reader is told of the damage, until somebody deletes or
-/// replaces the object.
+/// Makes the record that stands for an object whose record is damaged: everything that the index
+/// has of it. It is moved like any other record. The object stays listed and keeps its slices, and
+/// every reader is told of the damage until the object is deleted or replaced.
 fn loss_of(bucket: BucketId, key: &[u8], entry: &Entry) -> (Mutation, EncodedRecord) {
     let put = Mutation::Put(PutV1 {
         bucket: bucket.0,

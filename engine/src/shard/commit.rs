@@ -1,7 +1,9 @@
-//! The way of a commit: the caller holds the key's lock and has judged the change; here room is made for its record,
-//! the record is queued, and once it is durable the change is applied and its caller told.
+//! The way of a commit. The caller holds the key's lock and has judged the change. Here room is
+//! made for its record and the record is queued; once the record is durable, the change is applied
+//! and the caller gets its answer.
 //!
-//! A caller that goes away before the record is queued leaves nothing; one that goes away later does not stop it.
+//! A caller that is dropped before its record is queued leaves nothing behind. One that is dropped
+//! later does not stop the commit.
 
 use std::rc::Rc;
 
@@ -20,7 +22,11 @@ use crate::sync::oneshot;
 use crate::types::{BucketId, EtagMatch, WriteCondition};
 
 impl Shard {
-    /// Judges a condition against the current object. Call with the key's lock held.
+    /// Checks a condition against the current object. The caller must hold the key's lock.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::PreconditionFailed`], or [`EngineError::NoSuchKey`] when a condition
+    /// asks for an object that does not exist.
     pub(super) fn check_condition(
         &self,
         bucket: BucketId,
@@ -34,13 +40,18 @@ impl Shard {
         judge(entry.as_ref(), condition)
     }
 
-    /// On a full drive what replaces a larger object still finds room: it gives more back than it takes.
+    /// Returns the class of space that a put takes. On a full drive, an object that replaces a
+    /// larger one still finds room because it frees more than it takes.
     pub fn class_of(&self, bucket: BucketId, key: &[u8], size: u64) -> Class {
         let shrinks = self.state.borrow().entry(bucket, key).is_some_and(|old| size < old.size);
         if shrinks { Class::Shrinking } else { Class::User }
     }
 
-    /// Asked before anything new takes memory: a key, an upload, a part, a bucket.
+    /// Checks that the index may grow. It is called before a new key, upload, part or bucket takes
+    /// memory.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::IndexFull`].
     pub(super) fn check_index_room(&self) -> Result<()> {
         let (index_bytes, limit_bytes) = (self.state.borrow().index_bytes(), self.settings.index_bytes_max);
         if index_bytes < limit_bytes {
@@ -51,7 +62,10 @@ impl Shard {
         }
     }
 
-    /// Commits the record of an object, with the key's lock in `guard`.
+    /// Commits the record of an object. `guard` is the key's lock.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::IndexFull`] for a new key, or the same errors as [`Self::commit`].
     pub(super) async fn commit_put(
         self: &Rc<Self>,
         put: PutV1,
@@ -60,7 +74,7 @@ impl Shard {
         reserved: Option<Reserved>,
     ) -> Result<RecordPlace> {
         let (bucket, generation) = (BucketId(put.bucket), put.generation);
-        // What completes an upload gives more memory back than it takes.
+        // A put that completes an upload frees more memory than it takes.
         if put.upload.is_none() && self.state.borrow().entry(bucket, &put.key).is_none() {
             self.check_index_room()?;
         }
@@ -70,7 +84,12 @@ impl Shard {
         self.commit(bucket, mutation, record, guard, class, reserved).await
     }
 
-    /// Makes room for a record, queues it and waits for it.
+    /// Makes room for a record, queues it, and waits until it is durable and applied.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::TooLarge`], [`EngineError::NoSpace`], [`EngineError::NoSuchBucket`],
+    /// or one of the errors of a shard that writes no more: [`EngineError::WritesStopped`] and
+    /// [`EngineError::ShuttingDown`].
     pub(super) async fn commit(
         self: &Rc<Self>,
         bucket: BucketId,
@@ -87,13 +106,20 @@ impl Shard {
         if class != Class::System {
             self.admit(record.length(), class).await?;
         }
-        // From here to the push nothing waits. What clients write has a permit that keeps the bucket; an upload that
-        // ends by its age has none, and finds it gone.
+        // Nothing waits between here and the push. A client's write holds a permit that keeps the
+        // bucket. The abort of an upload that is too old holds none, and may find that the bucket
+        // is gone.
         self.surroundings.check_bucket(bucket)?;
         self.queue(mutation, record, guard, reserved.into_iter().collect(), false).await
     }
 
-    /// Queues a record that names the slices of `handles`, and waits for it.
+    /// Queues a record that names the slices of `handles`, and waits until it is durable and
+    /// applied.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::NoSpace`] when the log gets no extent, or
+    /// [`EngineError::WritesStopped`] or [`EngineError::ShuttingDown`] when the shard writes no
+    /// more.
     pub(super) async fn queue(
         self: &Rc<Self>,
         mutation: Mutation,
@@ -106,7 +132,7 @@ impl Shard {
         let reserved = handles.iter().map(|handle| handle.segment().clone()).collect();
         let (mutation, guard) = (Some(mutation), Some(guard));
         self.log.push(Some(record), Commit { mutation, guard, reserved, relocates, reply })?;
-        // Only now that it is queued.
+        // The slices are handed over only now that the record is queued.
         handles.into_iter().for_each(Reserved::hand_over);
         match answer.await {
             Some(answer) => answer,
@@ -121,7 +147,11 @@ impl Shard {
         }
     }
 
-    /// Queues a record that belongs to no living bucket, or a barrier, and waits for it.
+    /// Queues a record that belongs to no existing bucket, or a barrier, and waits until it is
+    /// durable and applied.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::queue`].
     pub(super) async fn append(
         self: &Rc<Self>,
         change: Option<(Mutation, EncodedRecord)>,
@@ -133,11 +163,11 @@ impl Shard {
         answer.await.unwrap_or(Err(EngineError::WritesStopped { shard: self.id })).map(|_| ())
     }
 
-    /// Applies a record that is durable, and accounts for it.
+    /// Applies a durable record and updates the accounts.
     fn apply(&self, mutation: &Mutation, place: RecordPlace, relocates: bool) {
         self.count(|counters| match mutation {
             Mutation::Put(_) if place.moved || relocates => {}
-            // The bytes of a completed upload came as parts.
+            // The bytes of a completed upload were counted as its parts.
             Mutation::Put(put) if put.upload.is_none() => counters.user_bytes += put.size,
             Mutation::UploadPart(part) => counters.user_bytes += part.part.segment.length,
             _ => {}
@@ -148,8 +178,8 @@ impl Shard {
     }
 }
 
-/// Steps 3 and 4 of the group commit: the index changes, record by record in the order of the log; those who wait are
-/// told.
+/// Steps 3 and 4 of the group commit: the changes are applied record by record in the order of the
+/// log, and then the callers get their answers.
 impl LogOwner for Shard {
     type Commit = Commit;
 
@@ -192,7 +222,8 @@ impl LogOwner for Shard {
         self.state.borrow_mut().space.logs.add(extent, log_number, 0);
     }
 
-    /// The next extent, or what a checkpoint gives back: that needs nothing of the log's writer, which waits here.
+    /// Takes the log's next extent, after a checkpoint if there is none. A checkpoint needs nothing
+    /// of the log's writer, which waits here.
     async fn take_extent(self: &Rc<Self>) -> Option<Taken> {
         if let Ok(taken) = self.surroundings.take_extent(Class::System).await {
             return Some(taken);

@@ -1,16 +1,23 @@
-//! Compaction: empties data extents by moving their slices into gaps of others, so that the drive gets whole extents
-//! back. Only when a put finds no extent and nothing else gives one: decision 0005.
+//! Compaction empties data extents by moving their slices into gaps of other extents, so that whole
+//! extents return to the drive. It runs only when a put finds no extent and nothing else frees one;
+//! decision 0005 has the reasons.
 //!
-//! In order, for each object: (1) take its key's lock and pin what it has; (2) copy the slices, each byte verified as
-//! it is read, into places that nobody names; (3) flush (law 1); (4) put the object anew, with its slices at their new
-//! places: one record, and all that a user sees is as it was; (5) the places it left wait for a checkpoint and for
-//! readers, as those of any overwritten object do (law 6).
+//! The steps for each object, in order:
+//!
+//! 1. Take its key's lock and pin its record and slices.
+//! 2. Copy the slices, verifying each byte as it is read, into places that nothing names.
+//! 3. Flush (law 1).
+//! 4. Put the object anew, with its slices at their new places. That is one record, and everything
+//!    that a user sees stays as it was.
+//! 5. The old places wait for a checkpoint and for readers, as those of any overwritten object do
+//!    (law 6).
 //!
 //! Invariants:
-//! - Nothing new goes into an extent that is being emptied.
-//! - An object that somebody changes meanwhile is left alone: the one who waits for space may hold its lock.
-//! - What is damaged, or a part of an upload, stays where it is. An extent that could not be emptied is not tried again
-//!   before something of it, or enough of the shard, was freed.
+//! - No new slice goes into an extent that is being emptied.
+//! - An object that is being changed is left alone, because the one who waits for space may hold
+//!   its lock.
+//! - Damaged slices and parts of uploads stay where they are. An extent that could not be emptied
+//!   is not tried again before something in it, or enough in the shard, was freed.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -35,18 +42,19 @@ use crate::sync::yield_now;
 use crate::types::BucketId;
 use zerocopy::IntoBytes;
 
-/// About so much is moved before a checkpoint gives the emptied extents back, bytes: the index is searched and written
-/// once for all of it.
+/// Bytes that are moved, about, before a checkpoint frees the emptied extents. The index is
+/// searched and written once for all of them.
 const MOVE_BYTES: u64 = 64 << 20;
-/// Objects looked at before others have a turn.
+/// Objects that are looked at before other tasks of the core may run.
 const OBJECTS_AT_ONCE: usize = 1024;
-/// In a life that is too young to move anything, those who wait for space look for it so often, milliseconds.
+/// In a life in which nothing may be moved yet, callers that wait for space retry after this many
+/// milliseconds.
 const TIGHT_STEP_MS: u64 = 250;
 
-/// Buckets, keys and entries.
+/// Buckets, keys and entries of objects.
 type Objects = Vec<(u32, Vec<u8>, Entry)>;
 
-/// Extents that are being emptied: open again when this is dropped.
+/// Extents that are being emptied. They are opened for new slices again when this is dropped.
 struct Victims<'a> {
     shard: &'a Shard,
     extents: BTreeSet<u32>,
@@ -59,23 +67,25 @@ impl Drop for Victims<'_> {
     }
 }
 
-/// What became of an object.
+/// The outcome of moving an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moved {
     Done,
-    /// It changed, or is changing, or can not be moved.
+    /// The object changed, is being changed, or can not be moved.
     Skipped,
-    /// There is no gap for one of its slices.
+    /// There is no gap for one of the slices.
     NoRoom,
 }
 
 impl Shard {
-    /// Empties extents and takes the checkpoint that gives them back. Whether one was given back, by this or by another
-    /// call that this one waited for; or could be soon: in a life that began with the last extents of a full drive
-    /// nothing moves that could be left half done, and whoever needs the space has to wait for a while.
+    /// Empties extents and writes the checkpoint that frees them. Returns whether an extent was
+    /// freed, by this call or by one that it waited for.
+    ///
+    /// Returns true also in a life that began with the last extents of a full drive, where nothing
+    /// may move that a crash could leave half done. The caller has to wait there and try again.
     ///
     /// # Errors
-    /// When the shard writes no more.
+    /// Returns an error when the shard writes no more.
     pub async fn compact(self: &Rc<Self>) -> Result<bool> {
         if self.log.is_tight() {
             self.environment.sleep(TIGHT_STEP_MS).await;
@@ -106,7 +116,7 @@ impl Shard {
         Ok(self.note_immovable(&victims.extents) < victims.extents.len())
     }
 
-    /// Remembers which of the extents still hold something; gives their number.
+    /// Remembers which of the extents still hold something, and returns their number.
     fn note_immovable(&self, extents: &BTreeSet<u32>) -> usize {
         let left = self.compactor.note(&self.state.borrow().space.slices, extents);
         tracing::debug!(shard = self.id, of = extents.len(), left, "compacted data extents");
@@ -120,7 +130,7 @@ impl Shard {
         Victims { shard: self, extents }
     }
 
-    /// Bucket and key of every object with a slice there.
+    /// Returns bucket and key of every object with a slice in these extents.
     async fn objects_in(&self, extents: &BTreeSet<u32>) -> Vec<(u32, Vec<u8>)> {
         let (mut found, mut next) = (Vec::new(), Some(Vec::new()));
         let lies_there = |entry: &Entry| entry.segments.iter().any(|segment| lies_in(segment, extents));
@@ -133,8 +143,8 @@ impl Shard {
         found
     }
 
-    /// Of the next `OBJECTS_AT_ONCE` objects from a composite key on, those whose entries are `wanted`; and the key to
-    /// go on from.
+    /// Looks at the next `OBJECTS_AT_ONCE` objects from a composite key on. Returns those whose
+    /// entries are `wanted`, and the key to continue from.
     pub(super) fn some_objects(
         &self,
         start: &[u8],
@@ -157,7 +167,8 @@ impl Shard {
         key: &[u8],
         victims: &BTreeSet<u32>,
     ) -> Result<Moved> {
-        // 1. Whoever waits for space may hold the lock: waiting for it could be for ever.
+        // 1. The lock may be held by a put that waits for space, so waiting for it could take for
+        //    ever.
         let Some(guard) = self.locks.try_lock(self.hash(bucket, key)) else {
             reached(Rare::MoveSkipped);
             return Ok(Moved::Skipped);
@@ -169,7 +180,7 @@ impl Shard {
             let (buffer, start) = self.read_record(&entry).await?;
             self.put_of((bucket, key), (&entry, log_number), &buffer[start..])?.0
         };
-        // 2. and 3.
+        // 2. and 3. Copy the slices and flush.
         let mut handles = Vec::new();
         for segment in put.segments.iter_mut().filter(|segment| lies_in(segment, victims)) {
             let Some(handle) = self.new_places(segment, victims) else { return Ok(Moved::NoRoom) };
@@ -183,7 +194,7 @@ impl Shard {
         if !self.geometry.planted.is(Bug::MoveUnflushed) {
             self.flush.flush().await.map_err(|error| self.stopped_by(&error))?;
         }
-        // 4.
+        // 4. Put the object anew.
         put.generation = self.state.borrow_mut().new_generation();
         let (generation, mutation) = (put.generation, Mutation::Put(put));
         let record = EncodedRecord::new(&mutation, generation, 0, Vec::new());
@@ -195,7 +206,11 @@ impl Shard {
         Ok(Moved::Done)
     }
 
-    /// The bytes where an object's record is, and where in them it begins.
+    /// Reads the blocks of an object's record. Returns them, and the offset at which the record
+    /// begins.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::ReadFailed`] when the device fails.
     pub(super) async fn read_record(&self, entry: &Entry) -> Result<(Buffer, usize)> {
         let (extent, offset) = (entry.location.extent, entry.location.offset);
         let first = offset - offset % BLOCK_BYTES as u32;
@@ -204,7 +219,10 @@ impl Shard {
         Ok((read.map_err(EngineError::read_failed)?, (offset - first) as usize))
     }
 
-    /// What the record at the start of `bytes` says, if it is the one of this object.
+    /// Decodes the record at the start of `bytes` and checks that it is the one of this object.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::Damaged`] when it is not.
     pub(super) fn put_of<'a>(
         &self,
         (bucket, key): (BucketId, &[u8]),
@@ -223,7 +241,8 @@ impl Shard {
         }
     }
 
-    /// Room for the slices of `segment` that lie in `victims`; None when there is none.
+    /// Allocates room for the slices of `segment` that lie in `victims`, or returns `None` when
+    /// there is none.
     fn new_places(self: &Rc<Self>, segment: &SegmentV1, victims: &BTreeSet<u32>) -> Option<Reserved> {
         let mut state = self.state.borrow_mut();
         let mut taken = SegmentV1 { runs: Vec::new(), ..*segment };
@@ -245,7 +264,8 @@ impl Shard {
         Some(Reserved::new(self.clone(), taken))
     }
 
-    /// Copies the slices of `from` that lie in `victims` to the places of `to`, one after the other.
+    /// Copies the slices of `from` that lie in `victims` to the places of `to`, one after the
+    /// other.
     async fn copy_slices(&self, from: &SegmentV1, to: &SegmentV1, victims: &BTreeSet<u32>) -> Result<()> {
         let moving = slices_of(from).filter(|place| victims.contains(&place.extent));
         for (place, run) in moving.zip(&to.runs) {
@@ -277,7 +297,8 @@ impl Shard {
         }
     }
 
-    /// Law 3.
+    /// Stops the shard's writing after a failed write (law 3), and returns the error for the
+    /// caller.
     fn stopped_by(&self, error: &DeviceError) -> EngineError {
         tracing::error!(shard = self.id, %error, "moving slices failed; this shard writes no more until restart");
         self.stop_writing(error);
@@ -285,7 +306,7 @@ impl Shard {
     }
 }
 
-/// What is read while it is moved.
+/// Keeps an object pinned while it is moved.
 struct Pinned<'a> {
     shard: &'a Rc<Shard>,
     pins: Pins,
@@ -301,7 +322,7 @@ fn lies_in(segment: &SegmentV1, extents: &BTreeSet<u32>) -> bool {
     segment.runs.iter().any(|run| extents.contains(&run.extent))
 }
 
-/// The runs of `segment`, with those in `victims` at the places of `moved`.
+/// Returns the runs of `segment`, with those in `victims` replaced by the places of `moved`.
 fn merged(segment: &SegmentV1, moved: &SegmentV1, victims: &BTreeSet<u32>) -> Vec<RunV1> {
     let mut places = moved.runs.iter();
     coalesce(runs_one_by_one(segment).map(|run| match victims.contains(&run.extent) {

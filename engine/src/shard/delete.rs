@@ -1,4 +1,5 @@
-//! Deleting: a tombstone in the log, drawn from what is held back, so that it works on a full drive.
+//! Deleting an object: a tombstone in the log, written into space that is held back, so that it
+//! works on a full drive.
 
 use std::rc::Rc;
 
@@ -9,10 +10,11 @@ use crate::format::record::{DeleteV1, EncodedRecord, Mutation};
 use crate::types::{BucketId, Deleted, WriteCondition};
 
 impl Shard {
-    /// Removes the object of a key, durable before the answer.
+    /// Removes the object of a key. The change is durable before the answer.
     ///
     /// # Errors
-    /// When the condition or the device says no.
+    /// Returns an error when the condition does not hold, the bucket is missing, or the device
+    /// fails.
     pub async fn delete(
         self: &Rc<Self>,
         bucket: BucketId,

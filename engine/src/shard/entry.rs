@@ -1,9 +1,10 @@
-//! What the index holds of an object: everything a listing shows, and where its record and slices are.
+//! The index entry of an object: everything that a listing shows, and where the object's record and
+//! slices are.
 //!
 //! Invariants:
-//! - A [`Location`] packs into 64 bits: the point table's entries are two words.
-//! - `check` are 14 bits of the object's generation: whether index and record speak of the same put. That the record
-//!   was written at this place is proved by the mark in its checksum.
+//! - A [`Location`] packs into 64 bits, so an entry of the point table is two words.
+//! - `check` is 14 bits of the object's generation. It tells whether index and record describe the
+//!   same put. That the record was written at this place is proved by the mark in its checksum.
 
 use crate::format::BLOCK_BYTES;
 use crate::format::batch::BATCH_BYTES_MAX;
@@ -12,33 +13,37 @@ use crate::format::record::{PutV1, RunV1, SegmentV1};
 use crate::index::varint;
 use crate::types::Etag;
 
-/// Most extents a drive may have: what a packed location can name.
+/// Most extents that a drive may have, so that a packed location can name each.
 pub const EXTENTS_MAX: u32 = 1 << 20;
 const OFFSET_BITS: u32 = 24;
 const BLOCKS_BITS: u32 = 5;
 const CHECK_BITS: u32 = 14;
-/// Longest record whose blocks a packed location can count.
+/// Longest record whose blocks a packed location can count, bytes.
 pub const INLINE_RECORD_BYTES_MAX: u32 = 30 * BLOCK_BYTES as u32;
 
-/// Where a record lies, as the point table has it.
+/// The place of a record, as the point table stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
     pub extent: u32,
     /// Byte offset in the extent, a multiple of 8.
     pub offset: u32,
-    /// Blocks to read for all of the record; 0 when it is a large object's (then the leaf is asked).
+    /// Blocks to read for the whole record, or 0 for a large object, whose entry must be looked up
+    /// in the leaves.
     pub blocks: u32,
+    /// Bits of the object's generation, which tell whether index and record describe the same put.
     pub check: u16,
 }
 
 impl Location {
-    /// Of a record of `length` bytes at `offset`. `large`: its object has slices.
+    /// Returns the location of a record of `length` bytes at `offset`. `large` tells that the
+    /// object has slices.
     pub fn new(extent: u32, offset: u32, length: u32, generation: u64, large: bool) -> Self {
         let blocks = if large { 0 } else { blocks_covering(offset, length) };
         assert!(extent < EXTENTS_MAX && offset.is_multiple_of(8) && blocks < 1 << BLOCKS_BITS);
         Self { extent, offset, blocks, check: check_of(generation) }
     }
 
+    /// Packs the location into the 64 bits that the point table stores.
     pub fn pack(self) -> u64 {
         let mut packed = u64::from(self.extent);
         packed = packed << OFFSET_BITS | u64::from(self.offset / 8);
@@ -46,6 +51,7 @@ impl Location {
         packed << CHECK_BITS | u64::from(self.check)
     }
 
+    /// Unpacks a location of the point table.
     pub fn unpack(packed: u64) -> Self {
         let field = |shift: u32, bits: u32| (packed >> shift & ((1 << bits) - 1)) as u32;
         Self {
@@ -56,41 +62,43 @@ impl Location {
         }
     }
 
-    /// Whether a record of this generation can be what the location means.
+    /// Returns whether a record of this generation can be the one that the location means.
     pub fn accepts(self, generation: u64) -> bool {
         self.check == check_of(generation)
     }
 }
 
 fn check_of(generation: u64) -> u16 {
-    // Both parts of a generation, the epoch and the counter, are small numbers: unmixed, those of two lives agree.
+    // The parts of a generation, epoch and counter, are small numbers. Unmixed, the bits of
+    // generations from two lives would often agree.
     (mix(generation) >> (u64::BITS - CHECK_BITS)) as u16
 }
 
-/// Blocks that cover `length` bytes from `offset`.
+/// Returns the number of blocks that cover `length` bytes from `offset`.
 pub fn blocks_covering(offset: u32, length: u32) -> u32 {
     let block = BLOCK_BYTES as u32;
     (offset + length).div_ceil(block) - offset / block
 }
 
-/// The value of a leaf's entry.
+/// The index entry of an object, which is the value of its key in a leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub location: Location,
-    /// Bytes of the record.
+    /// Length of the record, bytes.
     pub record_length: u32,
     pub generation: u64,
     pub size: u64,
     pub modified_ms: u64,
     pub etag: Etag,
-    /// Empty for an inline object.
+    /// The object's slices; empty for an inline object.
     pub segments: Vec<SegmentV1>,
 }
 
 impl Entry {
-    /// Of an object whose record lies at `extent`, `offset`.
+    /// Returns the entry of an object whose record lies in `extent` at `offset`.
     pub fn of_put(put: &PutV1, extent: u32, offset: u32, record_length: u32) -> Self {
-        // A record too long for the packed location (an empty object of very many parts) is looked up like a large one.
+        // A record that is too long for a packed location, such as that of an empty object of very
+        // many parts, is looked up like that of a large object.
         let large = !put.segments.is_empty() || record_length > INLINE_RECORD_BYTES_MAX;
         Self {
             location: Location::new(extent, offset, record_length, put.generation, large),
@@ -103,13 +111,14 @@ impl Entry {
         }
     }
 
-    /// Whether a reader needs this entry, not only the location.
+    /// Returns whether a reader needs this entry and not only the location.
     pub fn is_large(&self) -> bool {
         self.location.blocks == 0
     }
 
-    /// Whether a record can lie where the entry says, in an extent of `extent_bytes`, and its slices make up the
-    /// object. What comes from a drive is asked this before anything is read there.
+    /// Returns whether a record can lie where the entry says, in an extent of `extent_bytes`, and
+    /// whether the slices make up the object. An entry that comes from a drive is checked this way
+    /// before anything is read at its place.
     pub fn is_possible(&self, extent_bytes: u32) -> bool {
         let Location { offset, blocks, .. } = self.location;
         let Some(end) = offset.checked_add(self.record_length) else { return false };
@@ -148,7 +157,7 @@ impl Entry {
         }
     }
 
-    /// None for bytes that are no entry: damage, or a newer version.
+    /// Decodes an entry. Returns `None` for bytes that are damaged or of a newer version.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader { bytes };
         let location = Location::unpack(u64::from_le_bytes(reader.array()?));
@@ -163,7 +172,7 @@ impl Entry {
         Some(Self { location, record_length, generation, size, modified_ms, etag, segments })
     }
 
-    /// Only what a listing shows: size, modification time, ETag.
+    /// Decodes only what a listing shows: size, modification time in milliseconds, and ETag.
     pub fn listed(bytes: &[u8]) -> Option<(u64, u64, Etag)> {
         let mut reader = Reader { bytes: bytes.get(8..)? };
         let md5 = reader.array()?;
@@ -195,7 +204,8 @@ impl Reader<'_> {
         Some(value)
     }
 
-    /// A count of things that take at least a byte each: never more than there are bytes.
+    /// Reads a count of items that take at least a byte each. A count larger than the number of
+    /// bytes left is refused.
     fn count(&mut self) -> Option<u64> {
         self.varint().filter(|&count| count <= self.bytes.len() as u64)
     }

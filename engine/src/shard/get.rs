@@ -1,9 +1,10 @@
-//! Reading: the owner says where, and pins it; the core that asked reads.
+//! Reading an object: the owner looks up the place and pins it; the core that asked reads.
 //!
 //! Invariants:
-//! - What a lookup pinned is not reused until it is unpinned, whatever happens to the key meanwhile.
-//! - A small object costs one probe of the point table; only large ones, and the rare pair of keys that share a hash,
-//!   cost a look into the leaves.
+//! - What a lookup pinned is not reused until it is unpinned, whatever happens to the key
+//!   meanwhile.
+//! - A small object costs one probe of the point table. Only large objects, and the rare pairs of
+//!   keys that share a hash, cost a lookup in the leaves.
 
 use std::rc::Rc;
 
@@ -13,27 +14,31 @@ use crate::error::{EngineError, Result};
 use crate::index::{Found as Probe, keys};
 use crate::types::BucketId;
 
-/// Where an object is.
+/// The place of an object.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// Record and data together, in the extent's life `log_number`.
+    /// The place of a record that holds the data too, in the extent with log extent number
+    /// `log_number`.
     Inline { location: Location, log_number: u64 },
-    /// The record, in the extent's life `log_number`; the slices are in the entry.
+    /// The entry of an object with slices; its record is in the extent with log extent number
+    /// `log_number`.
     Large { entry: Entry, log_number: u64 },
 }
 
-/// What a reader holds: the log extent of the record, and for a large object its generation.
+/// The pins of a reader: the log extent of the record and, for a large object, its generation.
 #[derive(Clone, Copy, Debug)]
 pub struct Pins {
+    /// The log extent of the record.
     pub extent: u32,
+    /// The generation of the object or part with slices, if it has any.
     pub object: Option<u64>,
 }
 
 impl Shard {
-    /// Finds and pins; None when there is no such key.
+    /// Finds and pins an object; returns `None` when the key does not exist.
     ///
     /// # Errors
-    /// When the index itself is damaged.
+    /// Returns [`EngineError::Damaged`] when the index entry can not be decoded.
     pub fn lookup(&self, bucket: BucketId, key: &[u8]) -> Result<Option<(Found, Pins)>> {
         let mut state = self.state.borrow_mut();
         let mut found = match state.points.find(self.hash(bucket, key)) {
@@ -75,14 +80,14 @@ impl Shard {
         Pins { extent, object: Some(generation) }
     }
 
-    /// Whether the key itself is there: asked when a record turned out to be another key's.
+    /// Returns whether the key exists. It is asked after a record turned out to be another key's.
     pub fn has_key(&self, bucket: BucketId, key: &[u8]) -> bool {
         self.state.borrow().entry(bucket, key).is_some()
     }
 
-    /// The reader is done.
+    /// Releases what a reader had pinned.
     pub fn unpin(self: &Rc<Self>, pins: Pins) {
-        // The record that freed what is read is durable: it is before the next batch.
+        // The record that freed what was read is durable, so it is before the next batch.
         let sequence = self.log.position().sequence - 1;
         let gone = {
             let mut state = self.state.borrow_mut();

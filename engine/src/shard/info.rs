@@ -1,9 +1,9 @@
-//! What the records of objects and parts say, in the words of the engine's door.
+//! Conversions from the records of objects and parts to the engine's public types.
 
 use crate::format::record::{PartV1, PutV1};
 use crate::types::{Etag, ObjectInfo, PartInfo, UploadId};
 
-/// What a record says of its object.
+/// Converts an object's record.
 pub fn info_of(put: &PutV1) -> ObjectInfo {
     ObjectInfo {
         size_bytes: put.size,
@@ -16,7 +16,7 @@ pub fn info_of(put: &PutV1) -> ObjectInfo {
     }
 }
 
-/// What a record says of a part.
+/// Converts a part's record.
 pub(super) fn part_info(part: &PartV1) -> PartInfo {
     PartInfo {
         number: part.number,

@@ -1,11 +1,12 @@
-//! One shard, alive on its core: its state, its log, and the owners of its upkeep.
+//! A shard, open on its core: its state, its log, and its maintenance.
 //!
 //! Invariants:
-//! - The index changes only in [`State::apply`], in the order of the log, after the record is durable; recovery runs
-//!   the same code over the same records.
-//! - Changes of one key follow each other: each holds the key's lock from its check until it is applied.
-//! - Space is given back only when the record that freed it is durable, its readers are gone, and a checkpoint
-//!   that does not name it is in force (law 6).
+//! - The index changes only in [`State::apply`], in the order of the log, after the record is
+//!   durable. Recovery runs the same code over the same records.
+//! - Changes of one key are serialised: each holds the key's lock from its check until it is
+//!   applied.
+//! - Space is freed only when the record that freed it is durable, its readers are gone, and a
+//!   checkpoint that does not name it is in force (law 6).
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -32,33 +33,36 @@ use crate::sync::locks::{KeyGuard, KeyLocks};
 use crate::sync::oneshot;
 use crate::types::BucketId;
 
-/// What happens once a record is durable.
+/// The part of a commit that travels with its record through the log, to be used once the record is
+/// durable.
 pub struct Commit {
-    /// None: a barrier.
+    /// The change to apply; `None` for a barrier.
     pub(super) mutation: Option<Mutation>,
-    /// Held until the change is applied, so that changes of one key follow each other.
+    /// The key's lock. It is held until the change is applied, so that changes of one key are
+    /// serialised.
     pub(super) guard: Option<KeyGuard>,
-    /// Slices that are nobody's unless the record becomes durable.
+    /// Slices that belong to nothing until the record is durable.
     pub(super) reserved: Vec<SegmentV1>,
-    /// It changes where an object's slices are, and nothing that a user sees.
+    /// Set when the record changes only where an object's slices are, and nothing that a user sees.
     pub(super) relocates: bool,
+    /// The channel for the answer to the commit's caller.
     pub(super) reply: oneshot::Sender<Result<RecordPlace>>,
 }
 
-/// What a shard has written and read beside its log; for benchmarks and metrics.
+/// Counts of what a shard has written and read beside its log, for benchmarks and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardCounters {
-    /// Bodies that became objects or parts: what users wrote.
+    /// Bytes that users wrote: bodies that became objects or parts.
     pub user_bytes: u64,
-    /// Read by the cleaner.
+    /// Bytes that the cleaner read.
     pub cleaner_read_bytes: u64,
-    /// Slices moved to empty extents.
+    /// Bytes of slices that compaction copied.
     pub relocated_bytes: u64,
     pub checkpoints: u64,
     pub checkpoint_bytes: u64,
 }
 
-/// What a shard is made of when its core opens it.
+/// The parts from which a core makes a shard when it opens it.
 pub(crate) struct ShardParts {
     pub id: u16,
     pub drive: u16,
@@ -69,12 +73,12 @@ pub(crate) struct ShardParts {
     pub flush: Rc<FlushGroup>,
     pub pool: Pool,
     pub environment: Rc<dyn Environment>,
-    /// Its root in the superblock.
+    /// The shard's root in the superblock.
     pub root: Option<ShardRootOnDisk>,
     pub recovered: Recovered,
 }
 
-/// The owner of its keys, on one core.
+/// The owner of a part of all keys, on one core.
 pub struct Shard {
     pub id: u16,
     pub drive: u16,
@@ -89,22 +93,22 @@ pub struct Shard {
     pub log: Log<Commit>,
     counters: Cell<ShardCounters>,
     pub(super) locks: KeyLocks,
-    /// One takes a new extent of a kind at a time.
+    /// Locks under which a new extent is taken, one at a time for each use.
     pub(super) growing: KeyLocks,
     pub(super) upkeep: Upkeep,
     pub(super) checkpoints: Checkpoints,
     pub(super) cleaner: Cleaner,
     pub(super) compactor: Compactor,
-    /// Where its scrub is.
+    /// The progress of the shard's scrub.
     pub(crate) scrub: RefCell<ScrubState>,
 }
 
 impl Shard {
-    /// A shard as recovery left it, whose log nobody writes yet.
+    /// Makes a shard from what recovery found. Nothing writes its log yet.
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
         let ShardParts { id, drive, geometry, settings, surroundings, device, flush, pool, .. } = parts;
         let (environment, recovered) = (parts.environment, parts.recovered);
-        // Nobody wrote before the first life.
+        // Before the first life nobody wrote.
         let begun = geometry.epoch == 1 || geometry.planted.is(Bug::ContinueTornLog);
         let log = LogParts {
             shard: id,
@@ -142,7 +146,8 @@ impl Shard {
         self.settings.hash(bucket, key)
     }
 
-    /// Law 3: a write failed, or a flush, which ends the writing of the whole drive.
+    /// Stops writing after a write or a flush failed (law 3). A flush that failed ends the writing
+    /// of the whole drive.
     pub(crate) fn stop_writing(&self, error: &DeviceError) {
         self.end_writing();
         if error.operation == "flush" {
@@ -150,44 +155,46 @@ impl Shard {
         }
     }
 
-    /// Refuses everything that waits and everything to come.
+    /// Fails all waiting commits and refuses all later ones.
     pub(crate) fn end_writing(&self) {
         for commit in self.log.fail() {
             commit.reply.send(Err(EngineError::WritesStopped { shard: self.id }));
         }
     }
 
-    /// What it has written and read beside its log.
+    /// Returns what the shard has written and read beside its log.
     pub(crate) fn counters(&self) -> ShardCounters {
         self.counters.get()
     }
 
+    /// Changes the counters.
     pub(super) fn count(&self, change: impl FnOnce(&mut ShardCounters)) {
         let mut counters = self.counters.get();
         change(&mut counters);
         self.counters.set(counters);
     }
 
-    /// The most that its checkpoints have taken since the start.
+    /// Returns the most memory that the shard's checkpoints have taken since the start.
     pub(crate) fn checkpoint_peak(&self) -> Peak {
         self.checkpoints.peak()
     }
 
-    /// Bytes: live (named by the index), dead (freed, waiting), reserved, owned but free.
+    /// Returns the bytes that are live (the index names them), dead (freed and waiting), reserved,
+    /// and owned but free.
     pub fn space(&self) -> ShardSpace {
         let state = self.state.borrow();
         let (objects, index_bytes) = (state.objects(), state.index_bytes());
         ShardSpace { objects, index_bytes, ..state.space.space(self.log.spare_count()) }
     }
 
-    /// Every extent it owns, for the simulator's checks.
+    /// Returns every extent that the shard owns, for the simulator's checks.
     pub(crate) fn extents(&self) -> Vec<u32> {
         let mut extents = self.state.borrow().space.extents();
         extents.extend(self.log.spare_extents());
         extents
     }
 
-    /// Adds what it holds beside live objects, for the simulator's checks.
+    /// Adds what the shard holds beside live objects, for the simulator's checks.
     pub(crate) fn count_leftovers(&self, sum: &mut Leftovers) {
         self.state.borrow().space.count_leftovers(sum);
         sum.spare_extents += self.log.spare_count();

@@ -1,4 +1,4 @@
-//! Listing one shard: a walk over its leaves, never over object data.
+//! Listing the keys of one shard: a walk over its leaves that never reads object data.
 
 use super::entry::Entry;
 use super::instance::Shard;
@@ -6,17 +6,17 @@ use crate::index;
 use crate::types::{BucketId, Etag, ListPage, ListQuery};
 
 impl Shard {
-    /// At most `max` items of this shard.
+    /// Returns at most `max` items of this shard.
     pub fn list(&self, bucket: BucketId, query: &ListQuery, max: usize) -> ListPage {
         let state = self.state.borrow();
         let decode = |value: &[u8]| {
-            // Leaves are checked when they are loaded and written by us alone.
+            // Leaves are checked when they are loaded, and only this shard writes them.
             Entry::listed(value).unwrap_or((0, 0, Etag::default()))
         };
         index::list(&state.index, bucket.0, query, max, &decode)
     }
 
-    /// Whether the bucket has no object here.
+    /// Returns whether the bucket has no object in this shard.
     pub fn is_bucket_empty(&self, bucket: BucketId) -> bool {
         self.list(bucket, &ListQuery::default(), 1).items.is_empty()
     }

@@ -1,14 +1,16 @@
-//! One shard: the owner of its keys, on one core.
+//! A shard is the owner of a part of all keys. It lives on one core.
 //!
-//! [`Shard`] is put together in `instance.rs`. Where to read what:
+//! [`Shard`] is assembled in `instance.rs`. The files hold:
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `put.rs`, `get.rs`, `list.rs`, `delete.rs`, `multipart.rs`, `buckets.rs` | the operations, one after the other |
-//! | `commit.rs` | the way of a commit: lock, judge, admit, queue; and what happens once it is durable |
-//! | `state.rs` | what the shard knows, and what each record does to it |
-//! | `accounts.rs`, `space.rs` | where the bytes are; taking space and giving it back |
-//! | `checkpoint.rs`, `clean.rs`, `compact.rs` | upkeep, with what it remembers in `maintenance.rs` |
+//! | `put.rs`, `get.rs`, `list.rs`, `delete.rs` | the operations on objects |
+//! | `multipart.rs`, `buckets.rs` | the operations on uploads and buckets |
+//! | `commit.rs` | the way of a commit: lock, judge, admit, queue; and its end once it is durable |
+//! | `state.rs` | what the shard knows, and how each record changes it |
+//! | `accounts.rs`, `space.rs` | where the bytes are; how space is allocated and freed |
+//! | `checkpoint.rs`, `clean.rs`, `compact.rs` | maintenance |
+//! | `maintenance.rs` | the bookkeeping of maintenance |
 //! | `recover.rs`, `verify.rs` | opening a shard, and reading all of it |
 //! | `surroundings.rs` | what the node does for a shard |
 

@@ -1,7 +1,9 @@
-//! Multipart uploads: parts are slices of their own; Complete is one record that names them, nothing is copied.
+//! Multipart uploads. Each part has slices of its own. Completing an upload writes one record that
+//! names them, and copies nothing.
 //!
-//! Invariant: a part's slices belong to the upload from the part's record on, and to the object from the
-//! completing record on. Whatever the object does not take is freed by that same record.
+//! Invariant: a part's slices belong to the upload from the part's record on, and to the object
+//! from the completing record on. Slices that the object does not take are freed by the same
+//! record.
 
 use std::rc::Rc;
 
@@ -21,10 +23,11 @@ use crate::types::{
     UploadPage, UploadQuery, WriteCondition,
 };
 
-/// Of an upload's id, below the Unix time in milliseconds at which it began.
+/// Number of random bits at the low end of an upload's id. Above them is the Unix time in
+/// milliseconds at which the upload began.
 const UPLOAD_ID_RANDOM_BITS: u32 = 80;
 
-/// Of a part that was written.
+/// Everything that committing a written part needs.
 #[derive(Debug)]
 pub struct PartCommit {
     pub bucket: BucketId,
@@ -36,13 +39,13 @@ pub struct PartCommit {
     pub segment: SegmentV1,
 }
 
-/// Of an upload to be completed.
+/// Everything that completing an upload needs.
 #[derive(Debug)]
 pub struct CompleteCommit {
     pub bucket: BucketId,
     pub key: Vec<u8>,
     pub upload: UploadId,
-    /// Ascending by number.
+    /// Numbers and ETags of the parts, ascending by number.
     pub parts: Vec<(u16, Etag)>,
     pub meta: ObjectMeta,
     pub condition: WriteCondition,
@@ -52,7 +55,7 @@ impl Shard {
     /// Begins an upload.
     ///
     /// # Errors
-    /// As for a put.
+    /// Returns the same errors as [`Shard::put`].
     pub async fn create_upload(
         self: &Rc<Self>,
         bucket: BucketId,
@@ -60,8 +63,8 @@ impl Shard {
         attributes: Attributes,
     ) -> Result<UploadId> {
         let initiated_ms = self.environment.wall_clock_ms();
-        // Uploads of a key are listed in the order of their ids: that is the order in which they began.
-        // Random bits keep two of one millisecond apart.
+        // Uploads of a key are listed in the order of their ids, which is the order in which they
+        // began. Random bits keep apart two that began in one millisecond.
         let random =
             u128::from(self.environment.random_u64()) << 64 | u128::from(self.environment.random_u64());
         let id = u128::from(initiated_ms) << UPLOAD_ID_RANDOM_BITS | random >> (128 - UPLOAD_ID_RANDOM_BITS);
@@ -74,10 +77,10 @@ impl Shard {
         Ok(UploadId(id))
     }
 
-    /// An upload with its parts.
+    /// Returns an upload with its parts.
     ///
     /// # Errors
-    /// [`EngineError::NoSuchUpload`].
+    /// Returns [`EngineError::NoSuchUpload`] when there is none.
     pub fn upload(&self, bucket: BucketId, key: &[u8], id: UploadId) -> Result<UploadInfo> {
         let state = self.state.borrow();
         let upload = state.uploads.get(&(bucket.0, key.to_vec(), id.0)).ok_or(EngineError::NoSuchUpload)?;
@@ -85,19 +88,20 @@ impl Shard {
         Ok(UploadInfo { parts, ..upload_info(key, id.0, upload) })
     }
 
-    /// Whether there is such an upload.
+    /// Checks that an upload exists.
     ///
     /// # Errors
-    /// [`EngineError::NoSuchUpload`].
+    /// Returns [`EngineError::NoSuchUpload`] when there is none.
     pub fn check_upload(&self, bucket: BucketId, key: &[u8], id: UploadId) -> Result<()> {
         let known = self.state.borrow().uploads.contains_key(&(bucket.0, key.to_vec(), id.0));
         if known { Ok(()) } else { Err(EngineError::NoSuchUpload) }
     }
 
-    /// Makes written slices a part.
+    /// Makes written slices a part of an upload.
     ///
     /// # Errors
-    /// [`EngineError::NoSuchUpload`], or as for a put; the slices are freed then.
+    /// Returns [`EngineError::NoSuchUpload`], or the same errors as [`Shard::put`]. The slices are
+    /// freed then.
     pub async fn put_part(self: &Rc<Self>, commit: PartCommit) -> Result<PartInfo> {
         let reserved = Reserved::new(self.clone(), commit.segment);
         let guard = self.locks.lock(self.hash(commit.bucket, &commit.key)).await;
@@ -134,7 +138,8 @@ impl Shard {
     /// Makes the parts the object of the key.
     ///
     /// # Errors
-    /// [`EngineError::NoSuchUpload`], [`EngineError::InvalidPart`], or as for a put.
+    /// Returns [`EngineError::NoSuchUpload`], [`EngineError::InvalidPart`], or the same errors as
+    /// [`Shard::put`].
     pub async fn complete_upload(self: &Rc<Self>, commit: CompleteCommit) -> Result<ObjectInfo> {
         let guard = self.locks.lock(self.hash(commit.bucket, &commit.key)).await;
         let chosen = self.chosen_parts(&commit)?;
@@ -170,17 +175,18 @@ impl Shard {
             let part = upload.parts.get(number).filter(|part| part.info.md5 == etag.md5);
             part.cloned().ok_or(EngineError::InvalidPart { number: *number })
         };
-        // A part named twice would give its slices to the object twice, and recovery would refuse the overlap.
+        // A part named twice would give its slices to the object twice, and recovery would refuse
+        // that.
         if let Some(pair) = commit.parts.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
             return Err(EngineError::InvalidPart { number: pair[1].0 });
         }
         commit.parts.iter().map(find).collect()
     }
 
-    /// Ends an upload; its parts are freed.
+    /// Aborts an upload and frees its parts.
     ///
     /// # Errors
-    /// [`EngineError::NoSuchUpload`].
+    /// Returns [`EngineError::NoSuchUpload`] when there is none, or an error when the device fails.
     pub async fn abort_upload(self: &Rc<Self>, bucket: BucketId, key: Vec<u8>, id: UploadId) -> Result<()> {
         let guard = self.locks.lock(self.hash(bucket, &key)).await;
         if !self.state.borrow().uploads.contains_key(&(bucket.0, key.clone(), id.0)) {
@@ -191,8 +197,8 @@ impl Shard {
         self.commit(bucket, mutation, record, guard, Class::System, None).await.map(|_| ())
     }
 
-    /// Ends every upload that was begun before `before_ms`, of Unix time. One that can not be ended stays for the
-    /// next try.
+    /// Aborts every upload that began before `before_ms`, a Unix time in milliseconds. An upload
+    /// that can not be aborted stays for the next call.
     pub async fn abort_uploads_begun_before(self: &Rc<Self>, before_ms: u64) {
         let old: Vec<(UploadKey, u64)> = {
             let state = self.state.borrow();
@@ -207,7 +213,7 @@ impl Shard {
                     let text = "aborted an upload that was not completed in time";
                     tracing::info!(bucket, key = name, initiated_ms, "{text}");
                 }
-                // Completed or aborted meanwhile.
+                // The upload was completed or aborted meanwhile.
                 Err(EngineError::NoSuchUpload | EngineError::NoSuchBucket) => {}
                 Err(error) => {
                     tracing::warn!(bucket, key = name, %error, "an old upload could not be aborted")
@@ -216,10 +222,10 @@ impl Shard {
         }
     }
 
-    /// Ends every upload of a bucket that is being deleted.
+    /// Aborts every upload of a bucket that is being deleted.
     ///
     /// # Errors
-    /// When the device says no.
+    /// Returns an error when the shard writes no more.
     pub async fn end_uploads(self: &Rc<Self>, bucket: BucketId) -> Result<()> {
         for (key, id) in self.uploads_of(bucket) {
             let guard = self.locks.lock(self.hash(bucket, &key)).await;
@@ -230,7 +236,8 @@ impl Shard {
         Ok(())
     }
 
-    /// At most `query.max_items` items of this shard, by key, then by id, which is by the time they began.
+    /// Returns at most `query.max_items` uploads of this shard, ordered by key, then by id, which
+    /// is the order in which they began.
     pub fn list_uploads(&self, bucket: BucketId, query: &UploadQuery) -> UploadPage {
         let state = self.state.borrow();
         let mut page = UploadPage::default();
@@ -260,7 +267,7 @@ impl Shard {
         page
     }
 
-    /// The uploads of a bucket, to be ended with it.
+    /// Returns the uploads of a bucket, which end with it.
     pub fn uploads_of(&self, bucket: BucketId) -> Vec<(Vec<u8>, UploadId)> {
         let state = self.state.borrow();
         let own = state
@@ -271,13 +278,13 @@ impl Shard {
     }
 }
 
-/// Whether the page starts behind this upload.
+/// Returns whether the page starts behind this upload.
 fn is_before(query: &UploadQuery, key: &[u8], id: u128) -> bool {
     let after = query.after_key.as_slice();
     if after.is_empty() {
         return false;
     }
-    // Everything under a common prefix that was given already.
+    // Everything under this common prefix was given already.
     if common_prefix(&query.prefix, &query.delimiter, key) == Some(after) {
         return true;
     }

@@ -1,7 +1,8 @@
-//! Putting: one record makes a body the object of its key.
+//! Putting an object: one record makes a body the object of its key.
 //!
-//! The way of a put on its owner: lock the key, check bucket and condition, make room in the log, queue the record,
-//! wait until it is durable and applied. The last three are the way of every commit: commit.rs.
+//! On its owner, a put locks the key, checks bucket and condition, makes room in the log, queues
+//! the record, and waits until the record is durable and applied. The last three steps are the same
+//! for every commit and are in `commit.rs`.
 
 use std::rc::Rc;
 
@@ -12,17 +13,17 @@ use crate::error::Result;
 use crate::format::record::{PutV1, SegmentV1};
 use crate::types::{BucketId, ObjectInfo, ObjectMeta, WriteCondition};
 
-/// Where the bytes are.
+/// The body of an object: its bytes, or the slices that hold them.
 #[derive(Debug)]
 pub enum Body {
-    /// They travel in the record.
+    /// The bytes, which go into the record.
     Inline(Vec<u8>),
-    /// Written and durable already.
+    /// Slices that are written and durable already.
     Slices(SegmentV1),
 }
 
 impl Body {
-    /// None: inline.
+    /// Returns the body's slices, or `None` for an inline body.
     pub fn segment(&self) -> Option<&SegmentV1> {
         match self {
             Self::Inline(_) => None,
@@ -31,7 +32,7 @@ impl Body {
     }
 }
 
-/// What a commit needs.
+/// Everything that a put needs on the key's owner.
 #[derive(Debug)]
 pub struct PutCommit {
     pub bucket: BucketId,
@@ -46,7 +47,8 @@ impl Shard {
     /// Makes the body the object of its key.
     ///
     /// # Errors
-    /// When bucket, condition, space or device say no; nothing is stored then.
+    /// Returns an error when the bucket is missing, the condition does not hold, there is no space,
+    /// or the device fails. Nothing is stored then.
     pub async fn put(self: &Rc<Self>, commit: PutCommit) -> Result<ObjectInfo> {
         let (data, reserved) = match commit.body {
             Body::Inline(data) => (data, None),

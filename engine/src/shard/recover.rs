@@ -1,11 +1,15 @@
-//! Opening a shard: checkpoint, log tail, accounting.
+//! Recovery of a shard: its checkpoint, the tail of its log, its accounts.
 //!
-//! Steps: (1) the root chunk and the chunks it names, each checked; (2) leaves into the index, and from them the point
-//! table; (3) the log from the noted position, through the same `apply` as live; (4) what is allocated, derived
-//! from the result; (5) a flush, since what was read may still have been in the device's cache.
+//! The steps, in order:
 //!
-//! A server ends at the first damage. `ringbolt check` goes on behind it ([`Source::salvage`]): what is left is then a
-//! shard without what was damaged, and the list says what that was.
+//! 1. Read the root chunk and the chunks that it names, and check each.
+//! 2. Load the leaves into the index, and fill the point table from them.
+//! 3. Replay the log from the noted position, through the same `apply` as a live commit.
+//! 4. Derive from the result what is allocated.
+//! 5. Flush, since what was read may have been only in the device's cache.
+//!
+//! A server stops at the first damage. `ringbolt check` goes on behind it ([`Source::salvage`]).
+//! The result is then a shard without what was damaged, and a list of that damage.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -32,14 +36,15 @@ use crate::log::replay::{Replay, ReplayError};
 use crate::ring::Pool;
 use crate::types::BucketId;
 
-/// Fewest bytes of a leaf that one object takes: its location, ETag, and a byte for each number.
+/// Fewest bytes of a leaf that an object takes: its location, its ETag, and a byte for each number.
 const ENTRY_BYTES_MIN: u64 = 32;
-/// No log ever has so many batches.
+/// Limit above which a batch sequence number is refused as damage. No log ever has so many batches.
 const SEQUENCE_MAX: u64 = 1 << 62;
-/// What a refusal says to do.
+/// The advice at the end of an error's text.
 const ADVICE: &str = "run `ringbolt check` on the drive: it says what is lost and what can be saved";
 
-/// Why a shard can not be opened; nothing was written. Those of a salvage say what it passed by.
+/// The reason why a shard can not be opened. Nothing was written. The errors of a salvage tell what
+/// it passed over.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RecoverError {
     #[error("the checkpoint chunk in extent {extent} at {offset} is damaged: {damage}; {ADVICE}")]
@@ -65,36 +70,37 @@ pub enum RecoverError {
     NoRoot(u16),
 }
 
-/// What recovery reads with.
+/// The inputs of a recovery.
 pub struct Source<'a> {
     pub shard: u16,
     pub geometry: &'a Geometry,
     pub settings: &'a Settings,
     pub device: &'a Rc<dyn Device>,
     pub pool: &'a Pool,
+    /// The salvage that goes on behind damage; `None` to stop at the first damage.
     pub salvage: Option<&'a Salvage>,
 }
 
-/// Whose bytes are bad.
+/// The object or upload that damaged bytes belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     Object { bucket: u32, key: Vec<u8> },
     Upload(UploadKey),
 }
 
-/// Recovery that goes on behind damage.
+/// The state of a recovery that goes on behind damage.
 #[derive(Default)]
 pub struct Salvage {
-    /// What was passed by, in the order in which it was met.
+    /// The damage that was passed over, in the order in which it was met.
     pub found: RefCell<Vec<RecoverError>>,
-    /// Objects to leave out, by bucket and key: those that are known to be unreadable.
+    /// Objects to leave out, by bucket and key, because they are known to be unreadable.
     pub objects: HashSet<(u32, Vec<u8>)>,
     /// Uploads to leave out.
     pub uploads: HashSet<UploadKey>,
 }
 
 impl Salvage {
-    /// The owner of something that can not be read.
+    /// Leaves out the owner of something that can not be read.
     pub(crate) fn leave_out(&mut self, owner: Owner) {
         match owner {
             Owner::Object { bucket, key } => drop(self.objects.insert((bucket, key))),
@@ -107,18 +113,19 @@ impl Salvage {
 pub struct Recovered {
     pub state: State,
     pub position: LogPosition,
+    /// Number of records that were replayed from the log.
     pub replayed: u64,
-    /// Objects that the checkpoint counted.
+    /// The number of objects in the checkpoint, as it was counted when it was written.
     pub counted: Option<u64>,
-    /// One block alone leads to the end of the log: see [`Replay::by_copy`].
+    /// Set when a single block leads to the end of the log; see [`Replay::by_copy`].
     pub by_copy: bool,
 }
 
 impl Source<'_> {
-    /// Recovers from `root`.
+    /// Recovers a shard from `root`.
     ///
     /// # Errors
-    /// When something durable is damaged or unreadable.
+    /// Returns an error when something durable is damaged or can not be read.
     pub async fn recover(&self, root: ShardRootOnDisk) -> Result<Recovered, RecoverError> {
         let mut state = State::new(*self.geometry, *self.settings);
         let mut counted = None;
@@ -168,7 +175,7 @@ impl Source<'_> {
         }
         check_memory(&state)?;
         if let Some(salvage) = self.salvage {
-            // What is left is not what was counted.
+            // After damage the state has not what was counted.
             counted = counted.filter(|_| salvage.found.borrow().is_empty());
             salvage.objects.iter().for_each(|(bucket, key)| state.forget(*bucket, key));
             salvage.uploads.iter().for_each(|key| drop(state.remove_upload(key)));
@@ -178,7 +185,7 @@ impl Source<'_> {
         Ok(Recovered { state, position, replayed, counted, by_copy })
     }
 
-    /// Adds an extent of the log, once.
+    /// Adds a log extent, and refuses one that is already there.
     fn add_log(
         &self,
         state: &mut State,
@@ -193,7 +200,7 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// The error itself, unless what is damaged is passed by.
+    /// Returns the error or, in a salvage, notes it and passes over the damage.
     fn tolerate(&self, error: RecoverError) -> Result<(), RecoverError> {
         let Some(salvage) = self.salvage else { return Err(error) };
         salvage.found.borrow_mut().push(error);
@@ -246,10 +253,10 @@ impl Source<'_> {
         })
     }
 
-    /// The root chunk of the checkpoint at `place`.
+    /// Reads the root chunk of the checkpoint at `place`.
     ///
     /// # Errors
-    /// When it is damaged.
+    /// Returns an error when the chunk is damaged or can not be read.
     pub(super) async fn root(&self, place: ShardRootOnDisk) -> Result<CheckpointRootV1, RecoverError> {
         let (extent, offset) = (place.extent.get(), place.offset.get());
         let named =
@@ -258,10 +265,10 @@ impl Source<'_> {
         CheckpointRootV1::decode(&payload).map_err(|damage| RecoverError::Chunk { extent, offset, damage })
     }
 
-    /// The chunks that a root names, by itself or by its lists, each with its number.
+    /// Returns the chunks that a root names, itself or through its lists, each with its number.
     ///
     /// # Errors
-    /// When a list is damaged, unless that is passed by.
+    /// Returns an error when a list is damaged, except in a salvage.
     pub(super) async fn named_chunks(
         &self,
         root: &CheckpointRootV1,
@@ -285,8 +292,12 @@ impl Source<'_> {
         Ok(chunks)
     }
 
-    /// Reads a chunk of checkpoint `sequence` and checks it against what names it. `number`: its own, so that none is
-    /// named twice; None for the root itself.
+    /// Reads a chunk of checkpoint `sequence` and checks it against its reference. `number` is the
+    /// chunk's own number, so that none is named twice, or `None` for the root.
+    ///
+    /// # Errors
+    /// Returns [`RecoverError::Chunk`] when the chunk is damaged or not what the reference says, or
+    /// the device's error.
     pub(super) async fn chunk(
         &self,
         named: &ChunkPlaceV1,
@@ -306,7 +317,7 @@ impl Source<'_> {
         }
         let buffer = self.read(extent, offset, length).await?;
         let (header, payload) = CheckpointChunkOnDisk::parse(&buffer[..length]).map_err(damaged)?;
-        // The root comes last: its number is that of the chunks before it.
+        // The root comes last, so its number is the count of the chunks before it.
         let (number, kind) = match number {
             Some(number) => (number, named.kind),
             None => (header.number.get(), KIND_ROOT),
@@ -320,7 +331,7 @@ impl Source<'_> {
     }
 }
 
-/// Takes what a chunk holds into the state, or to `logs`.
+/// Loads what a chunk holds into the state or into `logs`.
 fn load_chunk(
     state: &mut State,
     logs: &mut Vec<LogPlaceV1>,
@@ -344,6 +355,10 @@ fn load_chunk(
     Ok(())
 }
 
+/// Loads encoded leaves, each behind its length, into the index.
+///
+/// # Errors
+/// Returns [`RecoverError::Leaf`] when a leaf is damaged or cut off.
 pub(crate) fn load_leaves(index: &mut OrderedIndex, mut payload: &[u8]) -> Result<(), RecoverError> {
     while let Some((length, rest)) = payload.split_first_chunk::<4>() {
         let length = u32::from_le_bytes(*length) as usize;
@@ -354,16 +369,20 @@ pub(crate) fn load_leaves(index: &mut OrderedIndex, mut payload: &[u8]) -> Resul
     if payload.is_empty() { Ok(()) } else { Err(RecoverError::Leaf("a leaf's length is cut off".to_owned())) }
 }
 
-/// What was stored under a cap opens under the same cap again: recovery may pack the index a little worse.
+/// Checks the memory of the index. The limit is a quarter above that for writing, because recovery
+/// may pack the index a little worse and must still open what was stored.
 fn check_memory(state: &State) -> Result<(), RecoverError> {
     let limit_bytes = state.settings.index_bytes_max.saturating_add(state.settings.index_bytes_max / 4);
     if state.index_bytes() > limit_bytes { Err(RecoverError::Memory { limit_bytes }) } else { Ok(()) }
 }
 
-/// Gets bucket, key and entry.
+/// A callback that gets bucket, key and entry.
 pub(crate) type EachEntry<'a> = &'a mut dyn FnMut(u32, &[u8], Entry) -> Result<(), RecoverError>;
 
-/// Calls `each` for every entry; stops at the first error.
+/// Calls `each` for every entry and stops at the first error.
+///
+/// # Errors
+/// Returns the first error of `each`, or [`RecoverError::Leaf`] when an entry can not be decoded.
 pub(crate) fn for_each_entry(index: &OrderedIndex, each: EachEntry<'_>) -> Result<(), RecoverError> {
     let mut outcome = Ok(());
     index.visit(&[], &mut |composite, value| {
@@ -377,8 +396,9 @@ pub(crate) fn for_each_entry(index: &OrderedIndex, each: EachEntry<'_>) -> Resul
     outcome
 }
 
-/// Calls `each` for the objects from `start` on until it says false; gives the composite key to go on from. An entry
-/// that can not be read is passed by: no reader could use it either.
+/// Calls `each` for the objects from `start` on until it returns false, and returns the composite
+/// key to continue from. An entry that can not be decoded is skipped: no reader could use it
+/// either.
 pub(crate) fn for_each_entry_from(
     index: &OrderedIndex,
     start: &[u8],
@@ -393,7 +413,7 @@ pub(crate) fn for_each_entry_from(
         if goes_on {
             return Step::Continue;
         }
-        // The smallest key behind this one.
+        // This is the smallest key behind the current one.
         next = Some([composite, &[0]].concat());
         Step::Stop
     });
@@ -409,7 +429,7 @@ fn fill_points(state: &mut State) -> Result<(), RecoverError> {
 }
 
 impl Source<'_> {
-    /// Step 4: live bytes of the log's extents, and used slices.
+    /// Does step 4: counts the live bytes of the log's extents, and claims the used slices.
     fn account(&self, state: &mut State) -> Result<(), RecoverError> {
         let State { index, uploads, space: Accounts { logs, slices, runs, .. }, .. } = state;
         let geometry = self.geometry;
@@ -456,7 +476,7 @@ impl Source<'_> {
 }
 
 impl State {
-    /// Takes an object out of the index as if it had never been there.
+    /// Removes an object from the index as if it had never been there.
     fn forget(&mut self, bucket: u32, key: &[u8]) {
         if let Some(entry) = self.entry(BucketId(bucket), key) {
             self.index.remove(&keys::encode(bucket, key));

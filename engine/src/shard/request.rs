@@ -1,10 +1,10 @@
-//! What crosses to the owner of a shard, and what comes back.
+//! The requests to the owner of a shard, and its replies.
 //!
 //! Invariants:
-//! - Requests and replies own what they hold and borrow from nobody: between cores they move, and a network could carry
-//!   them.
-//! - A reply that nobody waits for any more may hold a pin or reserved slices. Whoever finds it gives them back
-//!   ([`ShardReply::into_undo`]).
+//! - Requests and replies own what they hold and borrow nothing. Between cores they are moved; a
+//!   network could carry them.
+//! - A reply that nobody waits for any more may hold a pin or reserved slices. Whoever finds such a
+//!   reply releases them ([`ShardReply::into_undo`]).
 
 use super::accounts::ShardSpace;
 use super::get::{Found, Pins};
@@ -18,33 +18,33 @@ use crate::types::{
     UploadPage, UploadQuery, WriteCondition,
 };
 
-/// The operations of a shard. `node/serve.rs` answers them.
+/// An operation of a shard. `node/serve.rs` answers it.
 #[derive(Debug)]
 pub(crate) enum ShardRequest {
-    /// Finds an object and pins what its reader reads.
+    /// Finds an object and pins what its reader will read.
     Lookup {
         bucket: BucketId,
         key: Vec<u8>,
     },
-    /// Asks for the key itself, when a record turned out to be another key's.
+    /// Asks whether the key exists, after a record turned out to be another key's.
     HasKey {
         bucket: BucketId,
         key: Vec<u8>,
     },
-    /// A reader is done.
+    /// Releases what a reader had pinned.
     Unpin(Pins),
-    /// One shard's part of a page.
+    /// Lists this shard's items of a page.
     List {
         bucket: BucketId,
         query: ListQuery,
         max: usize,
     },
 
-    /// Asks for the next slices of a body.
+    /// Reserves the next slices of a body.
     Reserve(Reservation),
-    /// Asks for the identity of a body without slices.
+    /// Asks for a new generation, for a body without slices.
     NewSegment,
-    /// Gives slices back that no record names.
+    /// Frees slices that no record names.
     Release {
         runs: Vec<RunV1>,
         length: u64,
@@ -62,13 +62,13 @@ pub(crate) enum ShardRequest {
         key: Vec<u8>,
         attributes: Attributes,
     },
-    /// Asks whether there is such an upload, without a look at its parts.
+    /// Asks whether an upload exists, without reading its parts.
     CheckUpload {
         bucket: BucketId,
         key: Vec<u8>,
         upload: UploadId,
     },
-    /// Asks for an upload with its parts.
+    /// Asks for an upload and its parts.
     Upload {
         bucket: BucketId,
         key: Vec<u8>,
@@ -78,9 +78,9 @@ pub(crate) enum ShardRequest {
         bucket: BucketId,
         query: UploadQuery,
     },
-    /// Makes written slices a part.
+    /// Makes slices that were written a part of an upload.
     PutPart(PartCommit),
-    /// Makes parts the object of their key.
+    /// Makes the parts of an upload the object of their key.
     Complete(CompleteCommit),
     AbortUpload {
         bucket: BucketId,
@@ -88,47 +88,47 @@ pub(crate) enum ShardRequest {
         upload: UploadId,
     },
 
-    /// Resolves when everything queued before it is durable and applied.
+    /// Waits until everything that was queued before it is durable and applied.
     Barrier,
-    /// Asks whether a bucket has no object here.
+    /// Asks whether a bucket has no object in this shard.
     IsBucketEmpty(BucketId),
-    /// Ends every upload of a bucket that is being deleted.
+    /// Aborts every upload of a bucket that is being deleted.
     EndUploads(BucketId),
 
-    /// Gives back to the drive what can be, after this refusal.
+    /// Returns space to the drive where possible, after this refusal of the allocator.
     Reclaim(Refusal),
-    /// Gives extents back by moving slices together.
+    /// Frees extents by moving slices together.
     Compact,
-    /// Asks where the shard's bytes are.
+    /// Asks for the shard's space accounts.
     Space,
-    /// A write of object data failed: the shard writes no more (law 3).
+    /// Reports a failed write of object data: the shard stops writing (law 3).
     StopWriting(DeviceError),
 }
 
-/// Slices that a body of `length` bytes needs next.
+/// A request for the next slices of a body of `length` bytes.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     pub bucket: BucketId,
-    /// The key whose object goes when this one comes; None: a part, which replaces none.
+    /// The key whose object the body replaces; `None` for a part, which replaces no object.
     pub replaces: Option<Vec<u8>>,
     pub length: u64,
-    /// Full slices, at most.
+    /// Most full slices to reserve.
     pub full: u32,
     pub with_tail: bool,
-    /// The body has no generation yet.
+    /// Set while the body has no generation yet.
     pub needs_generation: bool,
 }
 
 /// The answer to a [`ShardRequest`].
 #[derive(Debug)]
 pub(crate) enum ShardReply {
-    /// It is done, and there is nothing to say.
+    /// The request is done and has no result.
     Done,
     Found(Option<(Found, Pins)>),
-    /// Whether it is so, or whether something was done.
+    /// The answer to a question, or whether something was done.
     Judged(bool),
     Page(ListPage),
-    /// The generation is 0 when none was asked for.
+    /// Reserved slices. The generation is 0 when none was asked for.
     Reserved {
         generation: u64,
         runs: Vec<RunV1>,
@@ -145,15 +145,15 @@ pub(crate) enum ShardReply {
 }
 
 impl ShardRequest {
-    /// Whether the work must come to its end though its asker is gone: it would leave slices reserved, or a checkpoint
-    /// half installed.
+    /// Returns whether the work must finish although its caller is gone. Stopping it would leave
+    /// slices reserved or a checkpoint half installed.
     pub fn must_end(&self) -> bool {
         matches!(self, Self::Reserve(_) | Self::Reclaim(_) | Self::Compact)
     }
 }
 
 impl ShardReply {
-    /// What takes back what this reply gave, when its asker is gone.
+    /// Returns the request that releases what this reply holds, for when its caller is gone.
     pub fn into_undo(self) -> Option<ShardRequest> {
         match self {
             Self::Found(Some((_, pins))) => Some(ShardRequest::Unpin(pins)),
@@ -162,8 +162,11 @@ impl ShardReply {
         }
     }
 
+    /// Reports a reply of the wrong kind.
+    ///
     /// # Panics
-    /// Always: the table of `node/serve.rs` answered a request with another one's reply.
+    /// Panics always, because the table of `node/serve.rs` answered a request with another one's
+    /// reply.
     pub fn mistaken(&self) -> ! {
         panic!("a shard answered with {self:?}, which was not asked for")
     }

@@ -1,4 +1,4 @@
-//! What a shard is told when it opens, beside the geometry of its drive.
+//! The settings that a shard gets when it opens, beside the geometry of its drive.
 
 use std::hash::Hasher;
 
@@ -9,25 +9,27 @@ use crate::types::BucketId;
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     pub hash_key: [u64; 2],
-    /// Larger bodies go into slices, bytes.
+    /// Largest body that is stored inline, bytes. Larger bodies are stored in slices.
     pub inline_bytes_max: u32,
-    /// Cap on this shard's index, bytes.
+    /// Limit for the memory of this shard's index, bytes.
     pub index_bytes_max: u64,
-    /// Dead bytes that the log may hold before it is cleaned, if they are not more than the live ones.
+    /// Dead bytes that the log may always hold before it is cleaned. It is cleaned when more are
+    /// dead than this and more are dead than live.
     pub dead_log_bytes_max: u64,
-    /// Log bytes after which a checkpoint is taken. [`u64::MAX`]: only where somebody asks or waits for one.
+    /// Log bytes after which a checkpoint is written. With [`u64::MAX`], a checkpoint is written
+    /// only when a caller asks or waits for one.
     pub checkpoint_after_bytes: u64,
     pub checkpoint_cut: CheckpointCut,
-    /// Shards that live on this drive.
+    /// Number of shards on this drive.
     pub drive_shards: u32,
-    /// Free extents, beside those held back, below which the cleaners work.
+    /// Number of free extents, beside those held back, below which the cleaners work.
     pub few_extents: u32,
 }
 
-/// How a checkpoint is cut into chunks.
+/// The sizes of the pieces that a checkpoint is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointCut {
-    /// Payload of a chunk, bytes; more where one leaf is longer.
+    /// Payload of a chunk, bytes. A chunk is longer when a single leaf is longer.
     pub payload_bytes: usize,
     /// Most chunks or log extents that a list or the root names.
     pub names: usize,
@@ -40,8 +42,8 @@ impl Default for CheckpointCut {
 }
 
 impl Settings {
-    /// The hash of a key. It is keyed, so that nobody can aim keys at one shard or one bucket of the table. SipHash-1-3
-    /// (Aumasson and Bernstein, 2012).
+    /// Returns the hash of a key. It is keyed so that nobody can aim keys at one shard or one
+    /// bucket of the table. The function is SipHash-1-3 (Aumasson and Bernstein, 2012).
     pub fn hash(&self, bucket: BucketId, key: &[u8]) -> u64 {
         let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.hash_key[0], self.hash_key[1]);
         hasher.write_u32(bucket.0.to_le());

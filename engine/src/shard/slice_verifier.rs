@@ -1,6 +1,7 @@
-//! A slice read piece by piece, by whoever must know that it is sound: `ringbolt check`, and what moves slices.
+//! Reads a slice piece by piece and verifies it, for `ringbolt check` and compaction.
 //!
-//! Invariant: a piece is given only when the header proved whose slice it is and the checksums cover every byte.
+//! Invariant: a piece is given only after the header proved whose slice it is, and when checksums
+//! cover every byte.
 
 use std::rc::Rc;
 
@@ -11,35 +12,36 @@ use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::arena::CHUNK_BYTES;
 use crate::ring::{Buffer, Pool};
 
-/// Payload that is read in one go with the header.
+/// Payload that is read in one operation with the header, bytes.
 const FIRST_PAYLOAD_BYTES: usize = CHUNK_BYTES - CRC_BLOCK_BYTES;
 
-/// Why a piece is not given.
+/// The reason why a piece is not given.
 #[derive(Debug)]
 pub(super) enum SliceFlaw {
-    /// What is wrong with the slice.
+    /// The part of the slice that is damaged.
     Damaged(&'static str),
     Device(DeviceError),
 }
 
-/// What a slice is read from.
+/// A reader of one slice that verifies what it gives.
 pub(super) struct SliceVerifier<'a> {
     shard: u16,
     geometry: &'a Geometry,
     device: &'a Rc<dyn Device>,
     pool: &'a Pool,
     place: SlicePlace,
-    /// Of its segment.
+    /// The generation of the slice's segment.
     generation: u64,
     header: Option<Box<SliceHeaderOnDisk>>,
-    /// Payload bytes given.
+    /// Payload bytes given so far.
     given: usize,
 }
 
-/// Whole blocks of a slice, header and padding included.
+/// Whole blocks of a slice, including header and padding.
 pub(super) struct SlicePiece {
-    /// Within the slice, bytes.
+    /// Offset within the slice, bytes.
     pub offset: u32,
+    /// Length of the blocks, bytes.
     pub length: usize,
     pub buffer: Buffer,
 }
@@ -54,7 +56,10 @@ impl<'a> SliceVerifier<'a> {
         Self { shard, geometry, device, pool, place, generation, header: None, given: 0 }
     }
 
-    /// The next piece; None at the end.
+    /// Returns the next piece, or `None` at the end.
+    ///
+    /// # Errors
+    /// Returns what is damaged, or the device's error.
     pub async fn next(&mut self) -> Result<Option<SlicePiece>, SliceFlaw> {
         let left = self.place.length as usize - self.given;
         let (offset, payload) = match &self.header {
@@ -81,7 +86,7 @@ impl<'a> SliceVerifier<'a> {
         Ok(Some(SlicePiece { offset: offset as u32, length, buffer }))
     }
 
-    /// The slice's header, once the first piece was given.
+    /// Returns the slice's header once the first piece was given.
     pub fn header(&self) -> Option<&SliceHeaderOnDisk> {
         self.header.as_deref()
     }

@@ -1,8 +1,10 @@
-//! Space of a shard: taking it, giving it back, and knowing how much there is.
+//! The space of a shard: how it is allocated and freed, and how much there is.
 //!
 //! Invariants:
-//! - Slices on their way in are `reserved`; dropping the reservation frees them at once (no record names them).
-//! - Room in the log for user data is taken before the record is queued: a full drive refuses it with nothing written.
+//! - Slices for a body that is not committed are `reserved`. Dropping the reservation frees them at
+//!   once because no record names them.
+//! - Room in the log for user data is taken before the record is queued, so a full drive refuses
+//!   the record with nothing written.
 
 use std::rc::Rc;
 
@@ -14,41 +16,47 @@ use crate::extent::slices::SliceSpace;
 use crate::extent::{run_units, tail_units};
 use crate::format::record::{RunV1, SegmentV1};
 
-/// The part of a drive that is kept for the cleaners of all its shards: one in so many extents. Decision 0004.
+/// One in this many extents of a drive is kept for the cleaners of its shards. Decision 0004 has
+/// the reason.
 const CLEANER_PART: u32 = 16;
-/// The least for one shard's cleaner: the extent it writes to, and one to spare.
+/// Fewest extents for one shard's cleaner: the one that it writes to and a spare one.
 pub(crate) const CLEANER_EXTENTS_MIN: u32 = 2;
 
-/// One byte in so many is batch headers, padding and what is left at extents' ends when live records are moved
-/// together.
+/// One byte in this many is batch headers, padding, and unused space at the ends of extents when
+/// live records are moved together.
 pub(crate) const COPIES_OVERHEAD_PART: u64 = 64;
 
-/// Of a drive of `extents` extents, one shard's part of the cleaners' share.
+/// Returns one shard's part, in extents, of the cleaners' share of a drive of `extents` extents.
 pub(crate) fn cleaner_extents(extents: u32, drive_shards: u32) -> u32 {
     (extents / CLEANER_PART / drive_shards).max(CLEANER_EXTENTS_MIN)
 }
 
-/// Extents that are kept for the next checkpoint of an index of so many bytes, a quarter larger than it is now.
+/// Returns the extents that are kept for the next checkpoint of an index of this many bytes, should
+/// it be a quarter larger than now.
 fn next_checkpoint_extents(index_bytes: u64, extent_bytes: u64) -> u64 {
     (index_bytes + index_bytes / 4) / extent_bytes + 1
 }
 
-/// Extents that a shard can not do without: the log's next one, and the next checkpoint beside the one in force. While
-/// that one, of `current` extents, is smaller or not there yet, room for it to grow is kept too, so that what fits on a
-/// drive does not shrink with the first checkpoint.
+/// Returns the extents that a shard can not do without: one for the log, and those of the next
+/// checkpoint beside the one in force.
+///
+/// While the checkpoint in force, of `current` extents, is smaller than that or does not exist yet,
+/// room for it to grow is kept too. Without that, the data that fits on a drive would shrink with
+/// the first checkpoint.
 pub(crate) fn needed_extents(index_bytes: u64, current: u64, extent_bytes: u64) -> u64 {
     let next = next_checkpoint_extents(index_bytes, extent_bytes);
     1 + next + next.saturating_sub(current)
 }
 
-/// What a body needs next of the slices.
+/// The space that a body needs next.
 #[derive(Clone, Copy)]
 enum Wanted {
     Full { most: u32 },
     Tail { units: u32 },
 }
 
-/// Key of the lock around taking a new extent for the log; those for slices are in [`Wanted::lock`].
+/// Key of the lock under which the log takes a new extent. The keys for slices are in
+/// [`Wanted::lock`].
 const GROW_LOG: u64 = 2;
 
 impl Wanted {
@@ -74,7 +82,8 @@ impl Wanted {
     }
 }
 
-/// Slices on their way in; freed when dropped, unless [`Reserved::keep`] hands them to a record.
+/// Slices that are reserved for a body. They are freed when this is dropped, unless
+/// [`Reserved::hand_over`] passes them to a queued record.
 pub struct Reserved {
     shard: Rc<Shard>,
     segment: SegmentV1,
@@ -89,7 +98,7 @@ impl Reserved {
         &self.segment
     }
 
-    /// A queued record names them now, and decides what becomes of them.
+    /// Passes the slices to a queued record that names them, which decides what becomes of them.
     pub fn hand_over(mut self) {
         self.segment.runs.clear();
     }
@@ -103,10 +112,12 @@ impl Drop for Reserved {
 }
 
 impl Shard {
-    /// Slices for a body of `length` bytes: up to `full` full ones in one or more runs, and the tail if `with_tail`.
+    /// Reserves slices for a body of `length` bytes: up to `full` full ones in one or more runs,
+    /// and the tail if `with_tail`.
     ///
     /// # Errors
-    /// [`EngineError::NoSpace`] when the drive is full and nothing can be reclaimed; nothing stays reserved then.
+    /// Returns [`EngineError::NoSpace`] when the drive is full and nothing can be reclaimed;
+    /// nothing stays reserved then.
     pub async fn reserve(
         self: &Rc<Self>,
         length: u64,
@@ -138,13 +149,14 @@ impl Shard {
         }
     }
 
-    /// One run, of an extent that is there or of a new one.
+    /// Allocates one run in an extent that the shard has, or in a new one.
     async fn allocate(self: &Rc<Self>, wanted: Wanted, class: Class) -> Result<RunV1> {
         let fit = || wanted.fit(&mut self.state.borrow_mut().space.slices);
         if let Some(run) = fit() {
             return Ok(run);
         }
-        // One grows the shard at a time: else each of many bodies takes an extent of its own.
+        // One body grows the shard at a time. Otherwise each of many bodies would take an extent of
+        // its own.
         let _one = self.growing.lock(wanted.lock()).await;
         if let Some(run) = fit() {
             return Ok(run);
@@ -152,7 +164,8 @@ impl Shard {
         let taken =
             self.take_user_extent(class, &|| wanted.could_fit(&self.state.borrow().space.slices)).await;
         let extent = taken.map(|taken| taken.extent);
-        // Freed meanwhile: an extent that nobody uses would stay with this shard.
+        // If slices were freed meanwhile, the extent is returned. Nobody would use it in this
+        // shard.
         if let Some(run) = fit() {
             self.surroundings.give_extents(extent.into_iter().collect());
             return Ok(run);
@@ -171,13 +184,13 @@ impl Shard {
     /// Makes sure that `bytes` more of user data fit into the log.
     ///
     /// # Errors
-    /// [`EngineError::NoSpace`].
+    /// Returns [`EngineError::NoSpace`] when the drive is full and nothing can be reclaimed.
     pub(super) async fn admit(self: &Rc<Self>, bytes: usize, class: Class) -> Result<()> {
         let enough = || self.log.has_room(bytes, class);
         if enough() {
             return Ok(());
         }
-        // One at a time, as for slices.
+        // One extent is taken at a time, as for slices.
         let _one = self.growing.lock(GROW_LOG).await;
         while !enough() {
             if let Some(taken) = self.take_user_extent(class, &enough).await {
@@ -190,8 +203,9 @@ impl Shard {
         Ok(())
     }
 
-    /// An extent for user data; reclaims space on the whole drive before it says no. None also once `enough` says that
-    /// what was reclaimed in this shard does without one.
+    /// Takes an extent for user data; if there is none, reclaims space on the whole drive first.
+    /// Returns `None` when that fails, and also when `enough` says that the space reclaimed in this
+    /// shard makes an extent unnecessary.
     async fn take_user_extent(self: &Rc<Self>, class: Class, enough: &dyn Fn() -> bool) -> Option<Taken> {
         loop {
             let refusal = match self.surroundings.take_extent(Class::User).await {
@@ -205,7 +219,8 @@ impl Shard {
             if reclaimed {
                 continue;
             }
-            // What moving slices gains is part of what the allocator counts: a full drive has none of it.
+            // The allocator already counts what moving slices would gain. A drive that is full in
+            // that sense gains nothing more.
             let compacted = refusal == Refusal::Scarce && self.surroundings.compact(self.id).await;
             if enough() {
                 return None;
@@ -217,13 +232,15 @@ impl Shard {
         self.surroundings.take_extent(class).await.ok()
     }
 
+    /// Returns the error for a full drive.
     pub(super) fn no_space(&self) -> EngineError {
         EngineError::NoSpace { free_bytes: self.state.borrow().space.gap_bytes() }
     }
 
-    /// After each batch: is it time for a checkpoint or for the cleaner, and does the allocator hold enough back?
+    /// Starts a checkpoint or the cleaner after a batch if it is time for one, and tells the
+    /// allocator what to hold back.
     pub(crate) fn after_batch(self: &Rc<Self>) {
-        // Law 5. In release builds it is asserted at every checkpoint.
+        // Law 5. Release builds assert it at every checkpoint.
         debug_assert!(self.space().adds_up(), "{:?}", self.space());
         self.hold_back();
         if self.log.since_checkpoint() >= self.settings.checkpoint_after_bytes || self.release_pays() {
@@ -232,8 +249,9 @@ impl Shard {
         self.relieve();
     }
 
-    /// Tells the allocator what this shard needs on a full drive, see [`needed_extents`]; what its cleaner works in;
-    /// its share; and what that would gain.
+    /// Tells the allocator what this shard needs on a full drive (see [`needed_extents`]), the
+    /// extents that its cleaner works in, its share, and how many extents cleaning and compaction
+    /// would gain.
     pub(super) fn hold_back(self: &Rc<Self>) {
         let (needed, gainable) = {
             let state = self.state.borrow();
@@ -249,36 +267,39 @@ impl Shard {
         }
     }
 
-    /// Extents that would be free if the log's live records stood together, as the cleaner would write them, and the
-    /// slices too. Those that could not be read or emptied stay as they are.
+    /// Returns the number of extents that would be free if the log's live records were packed
+    /// together, as the cleaner would write them, and the slices too. Extents that could not be
+    /// read or emptied do not count.
     fn gainable_extents(&self, state: &State) -> u32 {
         let (live, _) = state.space.logs.live_and_dead();
         let live = live + live / COPIES_OVERHEAD_PART;
         let packed = live.div_ceil(u64::from(self.geometry.extent_bytes)) as usize;
-        // The current one is not moved out of.
+        // Records are not moved out of the current extent.
         let of_log =
             state.space.logs.count().saturating_sub(packed + 1 + self.cleaner.unreadable().len()) as u32;
         let of_data = state.space.slices.gainable_extents();
         of_log + of_data.saturating_sub(self.compactor.immovable_count() as u32)
     }
 
-    /// Free extents beside those that cleaners work in, as far as this core knows; capped at what is few.
+    /// Returns the number of free extents beside those that cleaners work in, as far as this core
+    /// knows, but at most the number that counts as few.
     pub(super) fn spare_extents(&self) -> u32 {
         self.surroundings.spare_extents().min(self.settings.few_extents)
     }
 
+    /// Returns whether the drive has few free extents left.
     pub(super) fn is_short_of_space(&self) -> bool {
         self.spare_extents() < self.settings.few_extents
     }
 
-    /// The drive has another number of free extents than before.
+    /// Reacts to a change of the number of the drive's free extents.
     pub(crate) fn note_free_extents(self: &Rc<Self>) {
         self.log.progress().raise();
         self.relieve();
     }
 
-    /// The cleaner's share of the drive: so many extents it may have filled that no checkpoint has given back yet,
-    /// and so many can not be live.
+    /// Returns the cleaner's share of the drive in extents. The cleaner may fill this many extents
+    /// before a checkpoint frees the old ones, and this many can hold no live data.
     pub(super) fn cleaner_extents(&self) -> u32 {
         cleaner_extents(self.geometry.extents, self.settings.drive_shards)
     }

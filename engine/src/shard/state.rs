@@ -1,14 +1,17 @@
-//! What a shard knows: its index, its uploads in progress and, in the system shard, the buckets.
+//! The state of a shard: its index, its uploads in progress and, in the system shard, the buckets.
 //!
 //! Invariants:
-//! - The state changes by [`State::apply`] alone: the same code for a live commit and for recovery.
-//! - Applying the log from any point at or before a checkpoint's own, in order, over that checkpoint's leaves gives
-//!   the same state (the leaves of a checkpoint are taken while the shard goes on).
+//! - The state changes only through [`State::apply`]. A live commit and recovery run the same code.
+//! - Applying the log in order, from any point at or before the position that a checkpoint names,
+//!   over the leaves of that checkpoint gives the same state. The leaves are copied while the shard
+//!   goes on.
 //! - A moved copy counts only if the index still has the same generation at another place.
-//! - An object whose slices were moved is put anew: with a new generation, and the segments it had, at other places.
-//! - A checkpoint takes uploads and buckets a piece at a time, each of bounded size, while the shard goes on. What
-//!   changes between two pieces is in the log behind the position that the checkpoint names: the replay brings it up
-//!   to date. What is unchanged during the whole walk comes exactly once.
+//! - An object whose slices were moved is put anew, with a new generation and with the segments
+//!   that it had, at other places.
+//! - A checkpoint copies uploads and buckets piece by piece, each piece of bounded size, while the
+//!   shard goes on. What changes between two pieces is in the log behind the position that the
+//!   checkpoint names, so the replay brings it up to date. What does not change during the walk is
+//!   copied exactly once.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -23,7 +26,7 @@ use crate::index::{OrderedIndex, PointTable, Step, keys};
 use crate::log::RecordPlace;
 use crate::types::{Attributes, BucketId};
 
-/// An upload in progress.
+/// A multipart upload in progress.
 #[derive(Clone, Debug)]
 pub struct Upload {
     pub initiated_ms: u64,
@@ -31,14 +34,16 @@ pub struct Upload {
     pub parts: BTreeMap<u16, UploadPartV1>,
 }
 
-/// A bucket's record, and the copies that the cores keep: near enough, as there are few.
+/// Estimated memory of a bucket's record and of the copies that the cores keep, bytes. There are
+/// few buckets, so an estimate is enough.
 const BUCKET_BYTES: u64 = 4 << 10;
-/// What an upload or a part takes beside its texts: its structure, its place in a tree, the allocator's share.
+/// Estimated memory of an upload or a part beside its texts, bytes: its structure, its place in a
+/// tree, and the allocator's overhead.
 const UPLOAD_BYTES: u64 = 256;
 const PART_BYTES: u64 = 320;
 
 impl Upload {
-    /// Memory without that of its parts, bytes.
+    /// Returns the upload's memory without that of its parts, bytes.
     fn own_bytes(&self, key: &UploadKey) -> u64 {
         UPLOAD_BYTES + key.1.len() as u64 + attributes_bytes(&self.attributes)
     }
@@ -61,29 +66,34 @@ fn attributes_bytes(attributes: &Attributes) -> u64 {
         .sum()
 }
 
-/// Bucket, key, upload id: the order in which uploads are listed.
+/// Bucket, key and upload id. Uploads are listed in this order.
 pub type UploadKey = (u32, Vec<u8>, u128);
 
-/// A bucket's place in a piece of a checkpoint, beside its texts, bytes.
+/// Estimated size of a bucket in a piece of a checkpoint, beside its texts, bytes.
 const BUCKET_PIECE_BYTES: u64 = 256;
 
-/// Everything of a shard that changes with its log.
+/// Everything in a shard that changes with its log.
 pub struct State {
     pub(super) settings: Settings,
+    /// The ordered index: the leaves.
     pub(super) index: OrderedIndex,
+    /// The point table: where the object of each key is.
     pub(super) points: PointTable,
     pub(crate) uploads: BTreeMap<UploadKey, Upload>,
-    /// Memory of all uploads; kept as they change, since it is asked for at every put.
+    /// Memory of all uploads, bytes. It is kept up to date with every change because each put reads
+    /// it.
     uploads_bytes: u64,
-    /// System shard only.
+    /// The buckets by id; empty in all shards but the system shard.
     pub(crate) buckets: BTreeMap<u32, BucketV1>,
+    /// The id of the next bucket that is created.
     pub(super) next_bucket: u32,
     next_generation: u64,
     pub(crate) space: Accounts,
 }
 
 impl Effects {
-    /// `put` takes the place of `old`. A segment that both have was moved: only the places it left are free.
+    /// Notes which slices become free when `put` replaces `old`. A segment that both have was
+    /// moved, and frees only the places that it left.
     fn replace(&mut self, old: &Entry, put: &PutV1) {
         let count = |segments: &[SegmentV1]| {
             segments.iter().fold(RunCount::default(), |sum, segment| sum.plus(RunCount::of(segment)))
@@ -104,14 +114,15 @@ impl Effects {
     }
 }
 
-/// Of the slices of `old`, those that are elsewhere in `new`.
+/// Returns the slices of `old` that are at another place in `new`.
 fn left_places(old: &SegmentV1, new: &SegmentV1) -> SegmentV1 {
     let places = runs_one_by_one(old).zip(runs_one_by_one(new));
     let left = places.filter(|(before, after)| before != after).map(|(before, _)| before);
     SegmentV1 { runs: coalesce(left), ..*old }
 }
 
-/// How far a walk over uploads has come: up to this part of this upload.
+/// The position of a walk over uploads: everything up to and including this part of this upload is
+/// done.
 #[derive(Clone, Debug)]
 pub(super) struct UploadCursor {
     key: UploadKey,
@@ -119,7 +130,7 @@ pub(super) struct UploadCursor {
 }
 
 impl State {
-    /// An empty shard.
+    /// Returns the state of an empty shard.
     pub fn new(geometry: Geometry, settings: Settings) -> Self {
         Self {
             settings,
@@ -134,23 +145,25 @@ impl State {
         }
     }
 
-    /// A number that no other object, part or upload of this shard ever has: the epoch makes it new after a crash.
+    /// Returns a number that no other object, part or upload of this shard ever has. The epoch in
+    /// it makes it unique across crashes.
     pub fn new_generation(&mut self) -> u64 {
         self.next_generation += 1;
         self.next_generation
     }
 
+    /// Returns the index entry of a key.
     pub(super) fn entry(&self, bucket: BucketId, key: &[u8]) -> Option<Entry> {
         let composite = keys::encode(bucket.0, key);
         self.index.get(&composite).and_then(Entry::decode)
     }
 
-    /// Shows the keys of the index from `start` on.
+    /// Visits the keys of the index from `start` on, in order.
     pub(crate) fn visit(&self, start: &[u8], visitor: &mut dyn FnMut(&[u8]) -> Step) {
         self.index.visit(start, &mut |composite, _| visitor(composite));
     }
 
-    /// Memory of the index, of uploads in progress and of buckets, bytes.
+    /// Returns the memory of the index, of uploads in progress and of buckets, bytes.
     pub fn index_bytes(&self) -> u64 {
         let buckets = self.buckets.len() as u64 * BUCKET_BYTES;
         (self.index.memory_bytes() + self.points.memory_bytes()) as u64 + self.uploads_bytes + buckets
@@ -160,7 +173,7 @@ impl State {
         self.index.len()
     }
 
-    /// The hash of a key, as the point table has it.
+    /// Returns the hash under which the point table has a key.
     pub(super) fn hash(&self, bucket: BucketId, key: &[u8]) -> u64 {
         self.settings.hash(bucket, key)
     }
@@ -171,7 +184,7 @@ impl State {
 }
 
 impl State {
-    /// Applies one record.
+    /// Applies one record and returns what it changes in the shard's accounts.
     pub fn apply(&mut self, mutation: &Mutation, place: RecordPlace) -> Effects {
         match mutation {
             Mutation::Put(put) if place.moved => self.apply_moved(put, place),
@@ -188,16 +201,19 @@ impl State {
                 self.buckets.remove(&bucket.id);
                 Effects::default()
             }
-            // The writer and the replay follow the log by themselves.
+            // The writer and the replay handle these records themselves.
             Mutation::LogExtent(_) => Effects::default(),
         }
     }
 
-    /// Adds a bucket, from the log or from a checkpoint. That may hold buckets which were made after its root was
-    /// taken: without the log behind it, their ids are given to no other bucket either.
+    /// Adds a bucket from the log or from a checkpoint.
+    ///
+    /// A checkpoint may hold buckets that were created after its root was taken. Their ids are not
+    /// given to another bucket even if the log behind the checkpoint is lost.
     pub(super) fn put_bucket(&mut self, bucket: BucketV1) {
         self.next_bucket = self.next_bucket.max(bucket.id.saturating_add(1));
-        // Names are free when they are given: one that is taken is that of a bucket whose deletion was lost.
+        // A name is free when a bucket is created. If another bucket has it, the record of that
+        // bucket's deletion was lost.
         self.buckets.retain(|_, other| other.name != bucket.name);
         self.buckets.insert(bucket.id, bucket);
     }
@@ -207,7 +223,7 @@ impl State {
         let mut effects = Effects { gained: Some((place.extent, place.length)), ..Effects::default() };
         if let Some(old) = self.set_entry(put.bucket, &put.key, &entry) {
             effects.lost = Some((old.location.extent, old.record_length));
-            // Replayed over leaves that have it already, an object does not free itself.
+            // When an object is replayed over leaves that have it already, it must not free itself.
             if old.generation != put.generation {
                 effects.replace(&old, put);
             }
@@ -265,12 +281,14 @@ impl State {
         Effects::default()
     }
 
+    /// Adds an upload, and replaces one of the same key.
     pub(super) fn add_upload(&mut self, key: UploadKey, upload: Upload) {
         self.remove_upload(&key);
         self.uploads_bytes += upload.memory_bytes(&key);
         self.uploads.insert(key, upload);
     }
 
+    /// Removes an upload and returns it.
     pub(super) fn remove_upload(&mut self, key: &UploadKey) -> Option<Upload> {
         let upload = self.uploads.remove(key)?;
         self.uploads_bytes -= upload.memory_bytes(key);
@@ -280,7 +298,7 @@ impl State {
     fn apply_part(&mut self, part: &PartPutV1) -> Effects {
         let key = (part.bucket, part.key.clone(), part.upload);
         let Some(replaced) = self.set_part(&key, part.part.clone()) else {
-            // Aborted or completed meanwhile: nothing names the part's slices.
+            // The upload was aborted or completed meanwhile, so nothing names the part's slices.
             return Effects {
                 freed: vec![(part.part.segment.generation, part.part.segment.clone())],
                 ..Effects::default()
@@ -297,7 +315,8 @@ impl State {
         }
     }
 
-    /// Puts a part into its upload; gives the one that it takes the place of. None: there is no such upload.
+    /// Puts a part into its upload and returns the part that it replaces. Returns `None` when there
+    /// is no such upload.
     pub(super) fn set_part(&mut self, key: &UploadKey, part: UploadPartV1) -> Option<Option<UploadPartV1>> {
         let upload = self.uploads.get_mut(key)?;
         self.uploads_bytes += part_bytes(&part);
@@ -312,7 +331,7 @@ impl State {
         Effects { freed, ..Effects::default() }
     }
 
-    /// Points leaf and table at `entry`; returns what was there.
+    /// Points leaf and point table at `entry` and returns the entry that it replaces.
     fn set_entry(&mut self, bucket: u32, key: &[u8], entry: &Entry) -> Option<Entry> {
         let mut value = Vec::with_capacity(64);
         entry.encode(&mut value);
@@ -331,7 +350,8 @@ impl State {
 }
 
 impl State {
-    /// The next uploads, with their parts, of about `bytes` in memory, and where to go on; None: there are no more.
+    /// Returns the next uploads with their parts, about `bytes` of memory, and where to continue.
+    /// Returns `None` when there are no more.
     pub(super) fn uploads_after(
         &self,
         after: Option<&UploadCursor>,
@@ -370,7 +390,7 @@ impl State {
         cursor.map(|cursor| (pieces, cursor))
     }
 
-    /// The next buckets, of about `bytes` in memory; None: there are no more.
+    /// Returns the next buckets, about `bytes` of memory, or `None` when there are no more.
     pub(super) fn buckets_after(&self, after: Option<u32>, bytes: u64) -> Option<Vec<BucketV1>> {
         let (mut buckets, mut taken) = (Vec::new(), 0);
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -385,7 +405,7 @@ impl State {
         (!buckets.is_empty()).then_some(buckets)
     }
 
-    /// Recovery: an upload, or more parts of one.
+    /// Adds an upload, or more parts of one, from a checkpoint during recovery.
     pub(super) fn load_upload(&mut self, piece: UploadV1) {
         let key = (piece.bucket, piece.key, piece.id);
         if !self.uploads.contains_key(&key) {

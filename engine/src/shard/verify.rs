@@ -1,8 +1,8 @@
-//! Reading what a recovered shard names, in the order of the drive: for `ringbolt check`.
+//! Reads everything that a recovered shard names, in the order of the drive, for `ringbolt check`.
 //!
 //! Invariants:
 //! - What is refused here is what a GET would refuse, by the same checksums and identities.
-//! - Memory: 32 bytes an object, 24 a slice, and what is damaged.
+//! - Memory: 32 bytes an object, 24 a slice, and a list of what is damaged.
 
 use std::collections::HashMap;
 
@@ -20,21 +20,22 @@ use crate::ring::arena::CHUNK_BYTES;
 use crate::types::BucketId;
 use zerocopy::FromBytes;
 
-/// Records up to this length are read whole also when only their heads are asked for.
+/// Records up to this length, in bytes, are read whole even when only their heads are asked for.
 const HEAD_BYTES: u32 = 2 * BLOCK_BYTES as u32;
-/// Less than this between two records is read too, rather than twice asked for, bytes.
+/// A gap between two records of at most this many bytes is read too, instead of reading twice.
 const GAP_BYTES: u32 = 64 << 10;
 
-/// Something that can not be served.
+/// Damage that keeps something from being served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
     pub owner: Owner,
+    /// The part that is damaged.
     pub what: &'static str,
     pub extent: u32,
     pub offset: u32,
 }
 
-/// How much is to be read, how much was.
+/// The progress of a verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     pub done_bytes: u64,
@@ -61,14 +62,15 @@ impl RecordToRead {
     }
 }
 
-/// What is bad, by place.
+/// The damage that was found, by extent and offset.
 type Bad = HashMap<(u32, u32), &'static str>;
 
 impl Source<'_> {
-    /// Reads the record of every object; if `deep`, also every byte of its data. Gives what is bad.
+    /// Reads the record of every object and, if `deep`, also every byte of its data. Returns what
+    /// is damaged.
     ///
     /// # Errors
-    /// When the device fails.
+    /// Returns an error when the device fails.
     pub async fn verify(
         &self,
         state: &State,
@@ -166,7 +168,7 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// What is wrong with a slice, if anything.
+    /// Reads a slice and returns what is wrong with it, if anything.
     async fn read_slice(&self, slice: &SliceToRead) -> Result<Option<&'static str>, DeviceError> {
         let (own, from) = ((self.shard, self.geometry), (self.device, self.pool));
         let mut pieces = SliceVerifier::new(own, from, slice.place, slice.generation);
@@ -180,16 +182,16 @@ impl Source<'_> {
         }
     }
 
-    /// Bytes of an extent, whatever they are.
+    /// Reads bytes of an extent without checking them.
     ///
     /// # Errors
-    /// When the device fails.
+    /// Returns the device's error.
     pub async fn read(&self, extent: u32, offset: u32, length: usize) -> Result<Buffer, DeviceError> {
         self.geometry.read(self.device, self.pool, (extent, offset), length).await
     }
 }
 
-/// How many of the next records are read together.
+/// Returns how many of the next records are read together.
 fn window_of(records: &[RecordToRead], deep: bool) -> usize {
     let first = records[0];
     let start = first.offset - first.offset % BLOCK_BYTES as u32;
@@ -229,11 +231,12 @@ fn head_of_record(record: &RecordToRead, bytes: &[u8]) -> Result<(), &'static st
     if own { Ok(()) } else { Err("record generation") }
 }
 
-/// What a shard owns, and the sums over it.
+/// The extents that a shard owns, and the sums over them.
 pub struct Census {
-    /// With what they are used for.
+    /// Each extent, with what it is used for.
     pub extents: Vec<(u32, &'static str)>,
-    /// Extents of the log with more live bytes than written ones, or more written ones than there is room for.
+    /// Log extents with more live than written bytes, or with more written bytes than fit: extent,
+    /// live bytes, written bytes.
     pub overfull: Vec<(u32, u64, u32)>,
     pub live_bytes: u64,
     pub dead_bytes: u64,
@@ -241,7 +244,7 @@ pub struct Census {
 }
 
 impl State {
-    /// Of a shard that was just recovered.
+    /// Counts what a shard owns. The shard must be newly recovered.
     pub fn census(&self, extent_bytes: u32) -> Census {
         let mut extents: Vec<(u32, &'static str)> =
             self.space.logs.all().map(|extent| (extent, "log")).collect();
@@ -260,7 +263,7 @@ impl State {
     }
 }
 
-/// Gets a segment, and whose it is when that is asked for.
+/// A callback that gets a segment, and a function that tells whose it is.
 type EachSegment<'a> = &'a mut dyn FnMut(&dyn Fn() -> Owner, &SegmentV1);
 
 /// Calls `each` for every segment of every object and upload.
@@ -277,7 +280,7 @@ fn for_each_segment(state: &State, each: EachSegment<'_>) -> Result<(), RecoverE
     Ok(())
 }
 
-/// Says whose the bad places are.
+/// Finds the owners of the damaged places.
 fn name(state: &State, bad: &Bad) -> Result<Vec<Flaw>, RecoverError> {
     let mut flaws = Vec::new();
     if bad.is_empty() {

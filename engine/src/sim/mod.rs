@@ -1,11 +1,15 @@
-//! The engine in a world of its own: one thread, virtual time, drives in memory, everything decided by a seed.
+//! The simulator: the engine in a world of one thread, virtual time and drives in memory, where a
+//! seed decides everything.
 //!
 //! Invariants:
-//! - Same seed and same calls, same run: the trace of a [`Simulator`] says which task ran when.
-//! - Nothing here asks the operating system for time, randomness or threads; the engine runs unchanged.
+//! - The same seed and the same calls make the same run. The trace of a [`Simulator`] tells which
+//!   task ran when.
+//! - Nothing here asks the operating system for time, randomness or threads. The engine runs
+//!   unchanged.
 //!
-//! A [`SimNode`] is a whole node on one thread: each of its cores has its own state and its own mailbox, and the
-//! drives are [`SimDevice`](crate::sim::device::SimDevice)s that the cores share as they share a real drive.
+//! A [`SimNode`] is a whole node on one thread. Each of its cores has its own state and its own
+//! mailbox. The drives are [`SimDevice`](crate::sim::device::SimDevice)s that the cores share as
+//! they share a real drive.
 
 pub mod device;
 mod node;

@@ -1,6 +1,7 @@
 //! A whole node on the simulator's thread.
 //!
-//! Invariant: cores share nothing here either: a message waits in the mailbox until the target's own task drains it.
+//! Invariant: cores share nothing here either. A message waits in the mailbox until a task of the
+//! target core drains it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,29 +27,30 @@ use crate::shard::CheckpointCut;
 pub use crate::shard::Leftovers;
 use crate::sim::device::SimDevice;
 
-/// Longest way of a message that is in time, microseconds.
+/// Longest time of a message that is not late, microseconds.
 const MESSAGE_US_MAX: u64 = 20;
 
-/// How a simulated node is opened.
+/// The options of opening a simulated node.
 #[derive(Clone, Copy, Debug)]
 pub struct SimOptions {
     pub cores: usize,
     pub arena_bytes_per_core: usize,
-    /// Cap on the index of the whole node, bytes.
+    /// Limit for the memory of the whole node's index, bytes.
     pub index_bytes_max: usize,
-    /// Log bytes of one shard after which it takes a checkpoint.
+    /// Log bytes of one shard after which it writes a checkpoint.
     pub checkpoint_after_bytes: u64,
     pub checkpoint_cut: CheckpointCut,
-    /// Dead bytes in one shard's log from which on the cleaner is started, if as many are not live.
+    /// Dead bytes that one shard's log may always hold before it is cleaned. It is cleaned when
+    /// more are dead than this and more are dead than live.
     pub dead_log_bytes_max: u64,
-    /// Small objects that each core keeps after it read them, bytes.
+    /// Size of each core's read cache, bytes.
     pub read_cache_bytes_per_core: usize,
-    /// Messages on their way from one core to another before they overflow.
+    /// Most messages on their way from one core to another before they overflow.
     pub mailbox_capacity: usize,
-    /// How often a core hears late that there are messages for it, and how late.
+    /// Odds that a core is notified of messages late, and how late.
     pub late_messages: Odds,
-    /// How often a core stands still after one of its tasks ran, and for how long. Only tasks that the engine or
-    /// [`SimNode::spawn`] started are its tasks.
+    /// Odds that a core is paused after one of its tasks ran, and for how long. Its tasks are only
+    /// those that the engine or [`SimNode::spawn`] started.
     pub core_stalls: Odds,
     #[cfg(feature = "planted-bugs")]
     pub bug: Option<super::Bug>,
@@ -73,11 +75,11 @@ impl Default for SimOptions {
     }
 }
 
-/// Makes a set of drives of `size_bytes` each for a node of `shards` shards. Extents have room for `extent_slots` full
-/// slices; a real drive of this size would have one.
+/// Formats a set of drives of `size_bytes` each for a node of `shards` shards. Extents have room
+/// for `extent_slots` full slices; on a real drive of this size they would have room for one.
 ///
 /// # Panics
-/// When a drive has not an extent for each of its shards' logs.
+/// Panics when a drive has not at least one extent more than the node has shards.
 pub fn format_sim_drives(
     sim: &Simulator,
     drives: u16,
@@ -101,14 +103,14 @@ pub fn format_sim_drives(
     (0..drives).map(format).collect()
 }
 
-/// A node that is open. Dropping it ends nothing: [`Simulator::kill`] does.
+/// A node that is open. Dropping it ends nothing; [`Simulator::kill`] does.
 pub struct SimNode {
     sim: Simulator,
     states: Vec<Rc<CoreState>>,
     cores: Vec<Core>,
 }
 
-/// Buffers that nobody else gets.
+/// Buffers that nobody else can take until this is dropped.
 pub struct HeldBuffers {
     _held: Vec<Buffer>,
 }
@@ -134,7 +136,7 @@ impl Notifier for SimNotifier {
     }
 }
 
-/// The world as one core sees it: what it spawns stands still when the core does.
+/// The environment of one core. Tasks that it starts are paused with the core.
 struct SimEnvironment {
     sim: Simulator,
     core: usize,
@@ -163,10 +165,10 @@ impl Environment for SimEnvironment {
 }
 
 impl SimNode {
-    /// Opens `drives` as they are and recovers every shard.
+    /// Opens `drives` as they are, and recovers every shard.
     ///
     /// # Errors
-    /// As for a real node.
+    /// Returns the same errors as a real node.
     pub async fn open(
         sim: Simulator,
         drives: Vec<SimDevice>,
@@ -210,21 +212,23 @@ impl SimNode {
         }
     }
 
+    /// Returns a core of the node; the number is taken modulo the number of cores.
     pub fn core(&self, index: usize) -> Core {
         self.cores[index % self.cores.len()].clone()
     }
 
-    /// Any of the cores, as the seed says: where the next connection comes in.
+    /// Returns a core that the seed chooses, as for the next connection.
     pub fn any_core(&self) -> Core {
         self.core(self.sim.random().below(self.cores.len() as u64) as usize)
     }
 
-    /// Runs `task` on a core: it stands still when the core does, as a client's connection would.
+    /// Starts a task on a core. It is paused with the core, as a client's connection would be.
     pub fn spawn(&self, core: &Core, task: impl Future<Output = ()> + 'static) {
         self.sim.spawn_on(core.index(), task);
     }
 
-    /// Takes all the free chunks of a core's buffers that bodies may have but `left`, until what is given is dropped.
+    /// Takes the free chunks of a core's buffers that bodies may have, all but `left` of them,
+    /// until the result is dropped.
     pub fn hold_buffers(&self, core: usize, left: usize) -> HeldBuffers {
         let pool = &self.states[core % self.states.len()].pool;
         let mut held: Vec<Buffer> = std::iter::from_fn(|| pool.try_take(CHUNK_BYTES)).collect();
@@ -232,7 +236,10 @@ impl SimNode {
         HeldBuffers { _held: held }
     }
 
-    /// Takes a checkpoint of every shard; gives what went wrong first.
+    /// Writes a checkpoint of every shard.
+    ///
+    /// # Errors
+    /// Returns a description of the first failure, after all shards were tried.
     pub async fn checkpoint(&self) -> Result<(), String> {
         let mut outcome = Ok(());
         for shard in self.states.iter().flat_map(|state| state.own_shards()) {
@@ -242,7 +249,10 @@ impl SimNode {
         outcome
     }
 
-    /// Asks every shard to move what is live out of its mostly dead log extents.
+    /// Runs the cleaner of every shard.
+    ///
+    /// # Errors
+    /// Returns a description of the first failure, which ends it.
     pub async fn clean(&self) -> Result<(), String> {
         for shard in self.states.iter().flat_map(|state| state.own_shards()) {
             shard.clean().await.map_err(|error| format!("shard {}: {error}", shard.id))?;
@@ -250,7 +260,10 @@ impl SimNode {
         Ok(())
     }
 
-    /// Asks every shard to empty data extents that hold little.
+    /// Runs the compaction of every shard.
+    ///
+    /// # Errors
+    /// Returns a description of the first failure, which ends it.
     pub async fn compact(&self) -> Result<(), String> {
         for shard in self.states.iter().flat_map(|state| state.own_shards()) {
             shard.compact().await.map_err(|error| format!("shard {}: {error}", shard.id))?;
@@ -258,15 +271,16 @@ impl SimNode {
         Ok(())
     }
 
-    /// Bytes of slices that were moved since the node was opened.
+    /// Returns the bytes of slices that were moved since the node was opened.
     pub fn relocated_bytes(&self) -> u64 {
         self.cores.iter().map(|core| core.counters().relocated_bytes).sum()
     }
 
-    /// Writes a record that changes nothing to every shard's log: it knows every batch before it as durable.
+    /// Writes a record that changes nothing to every shard's log. After it, every batch before it
+    /// is known as durable.
     ///
     /// # Errors
-    /// When a shard writes no more.
+    /// Returns an error when a shard writes no more.
     pub async fn fence(&self) -> Result<(), String> {
         for shard in self.states.iter().flat_map(|state| state.own_shards()) {
             shard.fence().await.map_err(|error| format!("shard {}: {error}", shard.id))?;
@@ -274,10 +288,11 @@ impl SimNode {
         Ok(())
     }
 
-    /// Where the space is; asserts that nothing is missing. Only when nothing is under way.
+    /// Returns the space of the node, and asserts that nothing is missing. It must be called only
+    /// when no request is running.
     ///
     /// # Panics
-    /// When live + dead + reserved + free is not what the drives have.
+    /// Panics when live + dead + reserved + free is not what the drives have.
     pub async fn space(&self) -> SpaceReport {
         let report = match self.cores[0].space().await {
             Ok(report) => report,
@@ -288,11 +303,12 @@ impl SimNode {
         report
     }
 
-    /// What must hold at any moment, whatever is under way: the space of each shard adds up, and no extent has two
-    /// owners (laws 4 to 6). Extents on their way between a shard and its allocator belong to nobody here.
+    /// Checks what must hold at any moment, whatever is running: the space of each shard adds up,
+    /// and no extent has two owners (laws 4 to 6). Extents on their way between a shard and its
+    /// allocator belong to nobody here.
     ///
     /// # Panics
-    /// When it does not hold.
+    /// Panics when it does not hold.
     pub fn audit(&self) {
         let mut owners: BTreeMap<(u16, u32), String> = BTreeMap::new();
         let mut own = |drive: u16, extent: u32, owner: String| {
@@ -316,7 +332,7 @@ impl SimNode {
         }
     }
 
-    /// See [`Leftovers`].
+    /// Returns what the node holds beside live objects.
     pub fn leftovers(&self) -> Leftovers {
         let mut sum = Leftovers::default();
         for state in &self.states {
@@ -329,7 +345,7 @@ impl SimNode {
         sum
     }
 
-    /// Free extents over all drives, the held back ones included.
+    /// Returns the number of free extents over all drives, including those that are held back.
     pub fn free_extents(&self) -> u32 {
         let allocators = self.states.iter().flat_map(|state| {
             let allocators = state.allocators.borrow();

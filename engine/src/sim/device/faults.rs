@@ -1,11 +1,12 @@
-//! What a simulated drive does wrong, by odds and seed.
+//! The faults of a simulated drive, decided by odds and a seed.
 //!
 //! Invariants:
-//! - Same seed, same plan, same operations: same faults.
+//! - The same seed, plan and operations give the same faults.
 //! - A fault is counted when it happens, not when it is looked for.
 //!
-//! Kinds that a drive owns up to (errors, short transfers, delays) cost nothing that was acknowledged. Kinds that it
-//! does not own up to (misdirected and lost writes, rot) are what checksums and identities are for.
+//! Faults that a drive reports (errors, short transfers, delays) must cost nothing that was
+//! acknowledged. Faults that it does not report (misdirected and lost writes, rot) are what
+//! checksums and identities are for.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -14,11 +15,12 @@ use super::fate::SECTOR;
 use crate::executor::Random;
 use crate::format::BLOCK_BYTES;
 
-/// Places written to that are remembered as targets.
+/// Number of places that were written lately and are remembered as targets.
 const PLACES_REMEMBERED: usize = 512;
-/// Places of each structure that are remembered as targets: from all of the drive's past, not the newest only.
+/// Number of places that are remembered as targets for each kind of structure, from the drive's
+/// whole past and not only the newest.
 const ALIKE_REMEMBERED: usize = 256;
-/// What goes astray near its place misses it by so many blocks at most.
+/// Farthest distance, in blocks, of an operation that is misdirected to a place near its own.
 const NEAR_BLOCKS: u64 = 8;
 
 /// A kind of fault.
@@ -26,39 +28,39 @@ const NEAR_BLOCKS: u64 = 8;
 pub enum FaultKind {
     /// One read fails.
     ReadError,
-    /// A few blocks can not be read any more, until they are written again or the drive is healed.
+    /// A few blocks can not be read until they are written again or the drive is healed.
     UnreadableBlocks,
-    /// One write fails; any of its sectors may have been done.
+    /// One write fails. Any of its sectors may have been written.
     WriteError,
-    /// From now on every write fails, until the drive is healed.
+    /// Every write fails until the drive is healed.
     WritesFail,
-    /// One flush fails: what it should have made durable never is.
+    /// One flush fails. What it should have made durable never becomes durable.
     FlushError,
     /// A read ends early, or is interrupted before it begins.
     ShortRead,
-    /// The same of a write.
+    /// A write ends early, or is interrupted before it begins.
     ShortWrite,
     /// An operation takes up to a thousand times as long.
     Delay,
-    /// A read gives what is stored elsewhere.
+    /// A read gives what is stored at another place.
     MisdirectedRead,
-    /// A write goes elsewhere.
+    /// A write goes to another place.
     MisdirectedWrite,
     /// A write is acknowledged and never done.
     LostWrite,
     /// A bit of durable data flips.
     Rot,
-    /// The drive answers nothing for some seconds; then it goes on.
+    /// The drive answers nothing for some seconds, and then goes on.
     Stall,
-    /// A few blocks take no writes any more, until the drive is healed: a write over them fails, and the rest of it is
-    /// done.
+    /// A few blocks take no writes until the drive is healed. A write over them fails, and its
+    /// other sectors are written.
     UnwritableBlocks,
-    /// A read gives another structure of the same kind (batch, slice header, chunk, data), from anywhere in the drive's
-    /// past, or what lies a few blocks away.
+    /// A read gives another structure of the same kind (batch, slice header, chunk, data) from
+    /// anywhere in the drive's past, or what is stored a few blocks away.
     MisdirectedReadAlike,
-    /// A write goes over another structure of the same kind, or lands a few blocks away.
+    /// A write goes over another structure of the same kind, or to a place a few blocks away.
     MisdirectedWriteAlike,
-    /// A write is acknowledged, and only some of its sectors are done.
+    /// A write is acknowledged, but only some of its sectors are written.
     TornWrite,
 }
 
@@ -84,7 +86,7 @@ impl FaultKind {
         Self::TornWrite,
     ];
 
-    /// As people call it.
+    /// Returns the usual name of the fault.
     pub fn name(self) -> &'static str {
         match self {
             Self::ReadError => "read-error",
@@ -108,25 +110,26 @@ impl FaultKind {
     }
 }
 
-/// How many of each kind.
+/// A number for each kind of fault.
 pub type FaultCounts = [u64; FaultKind::COUNT];
 
-/// How often what goes wrong. Empty at first.
+/// The odds and limits of faults. By default it has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultPlan {
-    /// Once in so many operations that it could hit; 0 is never.
+    /// A fault strikes once in this many operations that it could hit; never if it is 0.
     one_in: FaultCounts,
+    /// Most times that each fault strikes.
     most: FaultCounts,
 }
 
 impl FaultPlan {
-    /// Adds a kind: once in `one_in` operations, `most` times at most.
+    /// Adds a kind of fault that strikes once in `one_in` operations and at most `most` times.
     pub fn with(mut self, kind: FaultKind, one_in: u64, most: u64) -> Self {
         (self.one_in[kind as usize], self.most[kind as usize]) = (one_in, most);
         self
     }
 
-    /// Adds every kind that `other` has; where both have one, it goes as `other` says.
+    /// Adds every kind that `other` has. For a kind in both plans, `other` counts.
     pub fn and(mut self, other: Self) -> Self {
         for kind in FaultKind::ALL.into_iter().filter(|kind| other.one_in[*kind as usize] > 0) {
             self = self.with(kind, other.one_in[kind as usize], other.most[kind as usize]);
@@ -139,35 +142,38 @@ impl FaultPlan {
     }
 }
 
-/// What a structure starts with; zeros for data.
+/// The first bytes of a structure, which tell its kind; zeros for data.
 type Head = [u8; 8];
 
-/// Decides for one drive.
+/// The faults of one drive, and the choices about them.
 pub(super) struct Injector {
     pub random: Random,
     plan: FaultPlan,
     pub counts: FaultCounts,
+    /// Ranges that can not be read.
     pub unreadable: Vec<Range<usize>>,
     unwritable: Vec<Range<usize>>,
+    /// Set while all writes fail.
     pub writes_fail: bool,
-    /// Where was written last, newest at the back.
+    /// Places that were written lately, the newest at the back.
     places: VecDeque<Range<usize>>,
-    /// By kind of structure: some of the places where one was written.
+    /// Some of the places where a structure was written, by kind of structure.
     alike: BTreeMap<Head, Vec<Range<usize>>>,
-    /// Which of them are forgotten, apart from all other choices.
+    /// The choice of the places to forget. It is separate from all other choices.
     forgetting: Random,
 }
 
-/// How a read or write goes.
+/// The course of a read or write.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Course {
     Well,
-    /// The sectors of a write that were done all the same, and places that took none of them.
+    /// The operation fails. `sectors` of a write are done all the same, except at the `refused`
+    /// places.
     Fails {
         sectors: usize,
         refused: Vec<Range<usize>>,
     },
-    /// Nothing happened; to be asked again.
+    /// Nothing happened, and the operation must be asked for again.
     Interrupted,
     Short {
         bytes: usize,
@@ -175,7 +181,7 @@ pub(super) enum Course {
     Elsewhere {
         offset: usize,
     },
-    /// A write only: acknowledged, and only so many of its sectors are done.
+    /// The write is acknowledged, but only this many of its sectors are written.
     Lost {
         sectors: usize,
     },
@@ -196,17 +202,19 @@ impl Injector {
         }
     }
 
+    /// Follows another plan from now on.
     pub fn follow(&mut self, plan: FaultPlan) {
         self.plan = plan;
     }
 
+    /// Ends lasting faults.
     pub fn heal(&mut self) {
         self.unreadable.clear();
         self.unwritable.clear();
         self.writes_fail = false;
     }
 
-    /// Whether it happens now; counted.
+    /// Returns whether a fault strikes now, and counts it.
     pub fn strikes(&mut self, kind: FaultKind) -> bool {
         let at = kind as usize;
         if self.plan.most[at] == 0 || self.plan.one_in[at] == 0 || !self.random.one_in(self.plan.one_in[at]) {
@@ -217,6 +225,7 @@ impl Injector {
         true
     }
 
+    /// Decides the course of a read.
     pub fn course_of_read(&mut self, offset: usize, length: usize) -> Course {
         if self.plan.is_empty() && self.unreadable.is_empty() {
             return Course::Well;
@@ -238,7 +247,7 @@ impl Injector {
         elsewhere.map_or(Course::Well, |offset| Course::Elsewhere { offset })
     }
 
-    /// `start`: the first bytes of what is written.
+    /// Decides the course of a write. `start` is the first bytes of what is written.
     pub fn course_of_write(&mut self, offset: usize, length: usize, start: &[u8]) -> Course {
         let head = head_of(start);
         self.remember(head, offset..offset + length);
@@ -276,7 +285,7 @@ impl Injector {
         elsewhere.map_or(Course::Well, |offset| Course::Elsewhere { offset })
     }
 
-    /// The kernel may end a transfer at any byte.
+    /// Makes a transfer short. The kernel may end one at any byte.
     fn short(&mut self, length: usize) -> Course {
         match self.random.below(16) {
             0 => Course::Interrupted,
@@ -288,7 +297,7 @@ impl Injector {
         }
     }
 
-    /// Up to four blocks, the first of them within the operation.
+    /// Chooses up to four blocks, the first of them within the operation.
     fn some_blocks(&mut self, offset: usize, length: usize) -> Range<usize> {
         let block = offset + self.random.below(length as u64) as usize;
         let block = block - block % BLOCK_BYTES;
@@ -308,9 +317,10 @@ impl Injector {
         alike.push(place);
     }
 
-    /// Where something lies that was written before, if the fault strikes and there is such a place.
+    /// Chooses the place of an earlier write, if the fault strikes and there is one apart from this
+    /// operation.
     fn other_place(&mut self, kind: FaultKind, offset: usize, length: usize) -> Option<usize> {
-        // Overlapping itself it would be another fault: half a write.
+        // A place that overlaps the operation itself would be another fault, half a write.
         let apart = |place: &&Range<usize>| place.start + length <= offset || offset + length <= place.start;
         let count = match self.plan.one_in[kind as usize] {
             0 => 0,
@@ -323,8 +333,9 @@ impl Injector {
         self.places.iter().filter(apart).nth(chosen).map(|place| place.start)
     }
 
-    /// A place that holds, or once held, the same kind of structure, or one that is a few blocks away. `head`: of what
-    /// is written; None: what is stored there tells.
+    /// Chooses a place that holds, or once held, the same kind of structure, or a place a few
+    /// blocks away. `head` is the kind of what is written; with `None` it is the kind of what is
+    /// stored there.
     fn alike(&mut self, kind: FaultKind, head: Option<Head>, offset: usize, length: usize) -> Option<usize> {
         if self.plan.one_in[kind as usize] == 0 || !self.strikes(kind) {
             return None;
@@ -339,7 +350,8 @@ impl Injector {
             holding.unwrap_or_default()
         };
         let (head, within) = head.map_or_else(stored, |head| (head, 0));
-        // The same block of another structure, or its first one if it is shorter.
+        // The target is the same block of another structure, or its first one if that structure is
+        // shorter.
         let target = |place: &Range<usize>| match place.start + within < place.end {
             true => place.start + within,
             false => place.start,
@@ -353,7 +365,7 @@ impl Injector {
         }
     }
 
-    /// A byte to rot, among what was written, and the bit.
+    /// Chooses the byte, among what was written, and the bit that rots.
     pub fn place_to_rot(&mut self) -> Option<(usize, u8)> {
         if self.plan.one_in[FaultKind::Rot as usize] == 0 || self.places.is_empty() {
             return None;
@@ -368,7 +380,8 @@ fn overlaps(ranges: &[Range<usize>], offset: usize, length: usize) -> bool {
     ranges.iter().any(|range| range.start < offset + length && offset < range.end)
 }
 
-/// Every structure of the format starts with eight letters, the first two always the same.
+/// Returns the kind of a structure. Every structure of the format starts with eight letters, the
+/// first two of which are always the same.
 fn head_of(start: &[u8]) -> Head {
     let head = start.first_chunk::<8>().copied().unwrap_or_default();
     if head.starts_with(b"RB") { head } else { Head::default() }

@@ -1,11 +1,15 @@
-//! What a simulated drive holds: what reads see, what of it power would take away, and what is on its way.
+//! The medium of a simulated drive: what reads see, what of it a power cut would take away, and the
+//! operations in flight.
 //!
 //! Invariants:
-//! - `cached` lists, in the order in which the drive took them, the sectors that are not durable, each with what was
-//!   there before: taken back from the newest to the oldest, they leave what is durable.
-//! - An operation stays in `running` with its buffer until it ends, whether anybody waits for it or not.
-//! - A write shows sector by sector from its start to its end, in an order of its own. Time is looked at when somebody
-//!   looks at the place: until then nobody can tell what the drive has done there.
+//! - `cached` lists, in the order in which the drive took them, the sectors that are not durable,
+//!   each with what was there before. Undone from the newest to the oldest, they leave what is
+//!   durable.
+//! - An operation stays in `running` with its buffer until it ends, whether anybody waits for it or
+//!   not.
+//! - A write becomes visible sector by sector from its start to its end, in an order of its own.
+//!   That is computed only when somebody looks at the place: until then nobody can tell what the
+//!   drive has done there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -17,24 +21,28 @@ use crate::executor::{Random, Simulator};
 use crate::ring::Buffer;
 use crate::ring::uring::Completion;
 
-/// Longest way of an operation, and of one that is delayed, microseconds.
+/// Longest time of an operation, and of one that is delayed, microseconds.
 const OPERATION_US_MAX: u64 = 200;
 const DELAYED_US_MAX: u64 = 200_000;
-/// A stalled drive says nothing for so long, microseconds.
+/// Time for which a stalled drive answers nothing, microseconds.
 const STALL_US: Range<u64> = 1_000_000..8_000_000;
-/// Larger than the sectors of any write, so that steps of it through them meet each once.
+/// A prime that is larger than the number of sectors of any write, so that steps of it through a
+/// write's sectors meet each once.
 const STRIDE: usize = 1_000_003;
 
+/// The bytes of a drive, its cache and its operations.
 pub(super) struct Medium {
-    /// What reads see.
+    /// The bytes that reads see.
     pub visible: Vec<u8>,
     cached: Vec<Cached>,
     running: BTreeMap<u64, Operation>,
     next_operation: u64,
     pub faults: Faults,
     pub injector: Injector,
-    /// Orders of sectors, and where reads are cut: apart from all other choices.
+    /// The source of the orders of sectors and of where reads are cut. It is separate from all
+    /// other choices.
     orders: Random,
+    /// The simulator whose virtual time operations take; `None` for a drive without a clock.
     pub world: Option<Simulator>,
     stalled_until_us: u64,
     pub writes: u64,
@@ -45,36 +53,36 @@ pub(super) struct Medium {
 /// Sectors of one write that the drive took together.
 struct Cached {
     write: u64,
-    /// Of the write, bytes.
+    /// Offset of the write, bytes.
     offset: usize,
     sectors: Sectors,
     bytes: Vec<u8>,
-    /// What was there before.
+    /// The bytes that were there before.
     before: Vec<u8>,
     completed: bool,
-    /// A flush of it failed.
+    /// Set after a flush of it failed: it never becomes durable.
     doomed: bool,
 }
 
-/// Numbers within a write.
+/// The numbers of sectors within a write.
 enum Sectors {
     First(usize),
     These(Vec<u32>),
 }
 
-/// What an operation does.
+/// The work of an operation.
 pub(super) enum Work {
     Read {
         from: usize,
         bytes: usize,
-        /// Bytes that were read when it started; the others are when it ends.
+        /// Bytes that are read when the operation starts; the others are read when it ends.
         early: usize,
     },
     Write {
         to: usize,
         bytes: usize,
         durability: Durability,
-        /// Sectors that are done in all, by the write's order; the others never are.
+        /// Number of sectors that are done in all, in the write's order. The others never are.
         limit: usize,
         /// Places on the drive that take no writes.
         refused: Vec<Range<usize>>,
@@ -85,7 +93,7 @@ pub(super) enum Work {
     },
 }
 
-/// When an operation runs, microseconds.
+/// The time in which an operation runs, microseconds.
 #[derive(Clone, Copy)]
 pub(super) struct Span {
     from_us: u64,
@@ -94,27 +102,29 @@ pub(super) struct Span {
 
 struct Operation {
     work: Work,
-    /// None for a flush. What is transferred starts at `skip` in it.
+    /// The operation's buffer; `None` for a flush. The transferred bytes start at `skip` in it.
     buffer: Option<Buffer>,
     skip: usize,
     result: i32,
     order: Order,
-    /// Sectors of a write that are done, and how many were when `span` began.
+    /// Number of sectors of a write that are done, and the number when `span` began.
     done: usize,
     done_before: usize,
-    /// None: the drive has no clock, and ends an operation when it is polled a second time.
+    /// The time in which the operation runs. With `None` the drive has no clock, and an operation
+    /// ends when it is polled a second time.
     span: Option<Span>,
-    /// Of the world; another one: the process that asked is dead.
+    /// The world's life in which the operation was started. If it is another one now, the process
+    /// that asked is dead.
     life: u64,
     abandoned: bool,
 }
 
-/// How long somebody has to wait for an operation.
+/// The time that somebody has to wait for an operation.
 pub(super) enum Wait {
     Over,
     Us(u64),
     Turn,
-    /// The power went.
+    /// The operation never ends, because the power was cut.
     ForEver,
 }
 
@@ -151,7 +161,7 @@ impl Sectors {
 }
 
 impl Cached {
-    /// Each sector's place on the drive, with its place in `bytes` and `before`.
+    /// Returns each sector's place on the drive, with its place in `bytes` and `before`.
     fn places(&self) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
         let within = |at: usize| at * SECTOR..(at + 1) * SECTOR;
         let offset = self.offset;
@@ -166,7 +176,7 @@ impl Cached {
         self.offset + last * SECTOR
     }
 
-    /// `durable`, which came later, is what is left where both are.
+    /// Takes over the bytes of `durable`, a later write, in the sectors that both have.
     fn give_way(&mut self, durable: &Self) {
         if durable.end() <= self.offset || self.end() <= durable.offset {
             return;
@@ -212,6 +222,7 @@ impl Medium {
         }
     }
 
+    /// Sets the seed of faults and of orders.
     pub fn seed(&mut self, seed: u64) {
         self.injector = Injector::new(seed);
         self.orders = Random::new(!seed);
@@ -225,7 +236,8 @@ impl Medium {
         self.world.as_ref().map_or(0, Simulator::life)
     }
 
-    /// When an operation that starts now runs; faults of time, and rot, come with it.
+    /// Returns the time in which an operation that starts now runs. Applies faults of time, and
+    /// rot, that happen now.
     pub fn span(&mut self) -> Option<Span> {
         self.rot();
         let slow = self.injector.strikes(FaultKind::Delay);
@@ -241,7 +253,7 @@ impl Medium {
         Some(Span { from_us, end_us: from_us + takes_us })
     }
 
-    /// Nothing goes on for so long.
+    /// Stops all progress for this many microseconds.
     fn stall(&mut self, now_us: u64, microseconds: u64) {
         self.settle_time(0..usize::MAX);
         self.stalled_until_us = now_us.max(self.stalled_until_us) + microseconds;
@@ -254,7 +266,7 @@ impl Medium {
         }
     }
 
-    /// Begins an operation on a drive that has come as far as it has.
+    /// Starts an operation, after all abandoned operations that are over have ended.
     pub fn start(
         &mut self,
         work: Work,
@@ -290,7 +302,7 @@ impl Medium {
             }
             Work::Write { limit, .. } => {
                 self.writes += 1;
-                // Without a clock some is done at once, the rest at the end.
+                // Without a clock, some sectors are done at once and the rest at the end.
                 operation.done_before = self.orders.below(*limit as u64 + 1) as usize;
                 if operation.span.is_some() {
                     operation.done_before = 0;
@@ -303,6 +315,7 @@ impl Medium {
         self.next_operation
     }
 
+    /// Returns how long to wait for an operation.
     pub fn wait(&self, id: u64) -> Wait {
         let Some(operation) = self.running.get(&id) else { return Wait::ForEver };
         match operation.span {
@@ -312,7 +325,8 @@ impl Medium {
         }
     }
 
-    /// Nobody waits for it any more. Whether it goes on: not without a clock, nor in a process that is dead.
+    /// Marks an operation as one that nobody waits for. Returns whether it goes on, which it does
+    /// not without a clock or in a process that is dead.
     pub fn abandon(&mut self, id: u64) -> bool {
         let life = self.life();
         let Some(operation) = self.running.get_mut(&id) else { return false };
@@ -324,8 +338,8 @@ impl Medium {
         operation.life == life
     }
 
-    /// Ends what nobody waits for and has had its time, and what a process that is dead had asked for: the kernel lets
-    /// go of a drive only when all of that is through.
+    /// Ends abandoned operations whose time is over, and all operations of a process that is dead.
+    /// The kernel closes a drive only after these have ended.
     pub fn end_abandoned(&mut self) {
         let (now_us, life) = (self.now_us(), self.life());
         let is_over = |operation: &Operation| {
@@ -346,7 +360,8 @@ impl Medium {
         }
     }
 
-    /// The operation ends: its result, and its buffer. None when the power went before.
+    /// Ends an operation and returns its result and buffer. Returns `None` when the power was cut
+    /// before.
     pub fn end(&mut self, id: u64) -> Option<Completion> {
         if let Work::Write { limit, .. } = self.running.get(&id)?.work {
             self.take_sectors(id, limit);
@@ -369,7 +384,7 @@ impl Medium {
         Some(Completion { result: operation.result, buffer: operation.buffer })
     }
 
-    /// What a flush that starts now makes durable.
+    /// Returns the writes that a flush that starts now makes durable.
     pub fn completed(&mut self) -> BTreeSet<u64> {
         self.end_abandoned();
         let completed = self.cached.iter().filter(|cached| cached.completed && !cached.doomed);
@@ -389,7 +404,8 @@ impl Medium {
         0
     }
 
-    /// These writes are durable: older ones that are not no longer show through where they overlap.
+    /// Makes these writes durable. Older writes that are not durable no longer show where they
+    /// overlap.
     fn make_durable(&mut self, writes: &BTreeSet<u64>) {
         let mut left: Vec<Cached> = Vec::new();
         for cached in std::mem::take(&mut self.cached) {
@@ -402,7 +418,7 @@ impl Medium {
         self.cached = left;
     }
 
-    /// Shows in `places` what the writes on their way have done there by now.
+    /// Makes visible, in `places`, what the writes in flight have done there by now.
     pub fn settle_time(&mut self, places: Range<usize>) {
         self.end_abandoned();
         let now_us = self.now_us();
@@ -417,7 +433,7 @@ impl Medium {
         due.into_iter().for_each(|(id, sectors)| self.take_sectors(id, sectors));
     }
 
-    /// The drive takes the sectors of a write until `until` of them are done.
+    /// Takes sectors of a write into the cache until `until` of them are done.
     fn take_sectors(&mut self, id: u64, until: usize) {
         let Some(operation) = self.running.get_mut(&id) else { return };
         let Work::Write { to, bytes, refused, .. } = &operation.work else { return };
@@ -466,7 +482,8 @@ impl Medium {
         self.cached.push(taken);
     }
 
-    /// The power goes: what runs stops where it is, and `fate` is asked for each write that was not durable.
+    /// Cuts the power. Operations in flight stop where they are, and `fate` is asked for each write
+    /// that was not durable.
     pub fn lose_power(&mut self, fate: &mut dyn FnMut(usize) -> Fate) {
         self.settle_time(0..usize::MAX);
         self.running.clear();
@@ -491,12 +508,12 @@ impl Medium {
         }
     }
 
-    /// Writes that are not durable.
+    /// Returns the number of writes that are not durable.
     pub fn cached_writes(&self) -> usize {
         self.cached.iter().map(|cached| cached.write).collect::<BTreeSet<u64>>().len()
     }
 
-    /// Durable data rots, not what is still on its way.
+    /// Lets durable data rot, but not data that is still in flight.
     fn rot(&mut self) {
         let Some((at, bit)) = self.injector.place_to_rot() else { return };
         let cached = self.cached.iter().any(|cached| cached.offset <= at && at < cached.end());
@@ -511,7 +528,7 @@ impl Medium {
 }
 
 impl Operation {
-    /// Sectors of a write that are done by `now_us`.
+    /// Returns the number of sectors of a write that are done by `now_us`.
     fn sectors_by(&self, now_us: u64, limit: usize) -> usize {
         let Some(span) = self.span else { return self.done_before };
         match () {
@@ -525,7 +542,7 @@ impl Operation {
     }
 }
 
-/// Copies bytes `part` of a read that starts at `from` into its buffer.
+/// Copies the bytes `part` of a read that starts at `from` into its buffer.
 fn copy(visible: &[u8], from: usize, operation: &mut Operation, part: Range<usize>) {
     let skip = operation.skip;
     if let Some(buffer) = &mut operation.buffer {

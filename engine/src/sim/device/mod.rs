@@ -1,18 +1,21 @@
 //! A drive in memory with a volatile write cache, for the engine's own tests.
 //!
 //! Invariants:
-//! - A write reaches the drive's cache sector by sector between its start and its end, in any order; reads see what is
-//!   there, at two moments between their start and their end. A write is durable once it completed as an immediate
-//!   one, or when a flush that started after its completion completes. Nothing else makes it durable.
-//! - `crash` keeps, drops or tears each write that is not durable, by the caller's choice, sector by sector. Of one
-//!   that was still on its way, there is what the drive had taken.
-//! - An operation goes on when nobody waits for it any more, and holds its buffer until it ends. When the process dies
-//!   (the [`Simulator`] was killed), what it had asked for is through before anybody else sees the drive.
-//! - After a failed flush, what it should have made durable never becomes durable: a later good flush says nothing of
-//!   it (as with the page cache of Linux).
+//! - A write reaches the drive's cache sector by sector between its start and its end, in any
+//!   order. A read sees what is there at two moments between its start and its end. A write is
+//!   durable once it completed as an immediate one, or when a flush completes that started after
+//!   the write's completion. Nothing else makes it durable.
+//! - `crash` keeps, drops or tears each write that is not durable, by the caller's choice, sector
+//!   by sector. Of a write in flight, only what the drive had taken can remain.
+//! - An operation goes on when nobody waits for it any more, and holds its buffer until it ends.
+//!   When the process dies (the [`Simulator`] was killed), the operations that it started end
+//!   before anybody else sees the drive.
+//! - After a failed flush, what it should have made durable never becomes durable. A later flush
+//!   that succeeds does not cover it (as with the page cache of Linux).
 //! - Operations take virtual time, so that tasks interleave.
-//! - What goes wrong by a [`FaultPlan`] is decided when an operation starts. The kernel may end a transfer early, at
-//!   any byte, beneath us; it goes on by the same code as a real one. Each piece must be aligned as O_DIRECT asks.
+//! - The faults of a [`FaultPlan`] are decided when an operation starts. The kernel may end a
+//!   transfer early, at any byte; the rest is transferred by the same code as on a real drive. Each
+//!   piece must be aligned as O_DIRECT requires.
 
 use std::cell::{RefCell, RefMut};
 use std::future::Future;
@@ -37,99 +40,101 @@ use crate::ring::Buffer;
 use crate::ring::arena::ALIGNMENT;
 use crate::ring::uring::Completion;
 
-/// Clones share the medium.
+/// A simulated drive. Clones share the medium.
 #[derive(Clone)]
 pub struct SimDevice(Rc<RefCell<Medium>>);
 
 impl SimDevice {
-    /// A zeroed drive. Memory is taken as it is written to.
+    /// Makes a zeroed drive. Memory is taken only as it is written to.
     pub fn new(size_bytes: u64) -> Self {
         Self(Rc::new(RefCell::new(Medium::new(size_bytes))))
     }
 
-    /// Operations take the virtual time of `sim`. Without it they complete when polled a second time, or are dropped.
+    /// Makes operations take the virtual time of `sim`. Without it, they complete when they are
+    /// polled a second time or dropped.
     pub fn live_in(&self, sim: &Simulator) {
         self.0.borrow_mut().world = Some(sim.clone());
     }
 
-    /// Operations take no time from now on: for what has no clock, like a check, until [`Self::live_in`]. What a dead
-    /// process had asked for is through.
+    /// Makes operations take no time until [`Self::live_in`] is called, for code without a clock,
+    /// such as a check. Operations of a dead process end first.
     pub fn stand_alone(&self) {
         let mut medium = self.0.borrow_mut();
         medium.end_abandoned();
         medium.world = None;
     }
 
-    /// The power goes and comes back: `fate` is asked for each write that was not durable, in order. Faults end.
-    /// Whoever still waits for an operation waits for ever.
+    /// Cuts the power and restores it. `fate` is asked, in order, for each write that was not
+    /// durable. Faults end. Operations in flight never complete.
     pub fn crash(&self, mut fate: impl FnMut(usize) -> Fate) {
         self.0.borrow_mut().lose_power(&mut fate);
     }
 
-    /// What a process that is dead had asked for is through; its buffers are free.
+    /// Ends the operations of a process that is dead, and frees their buffers.
     pub(crate) fn end_dead_operations(&self) {
         self.0.borrow_mut().end_abandoned();
     }
 
-    /// Writes that are not durable.
+    /// Returns the number of writes that are not durable.
     pub fn cached_writes(&self) -> usize {
         self.0.borrow().cached_writes()
     }
 
-    /// Reads, writes and flushes so far.
+    /// Returns the number of reads, writes and flushes so far.
     pub fn counts(&self) -> (u64, u64, u64) {
         let medium = self.0.borrow();
         (medium.reads, medium.writes, medium.flushes)
     }
 
-    /// What goes wrong from now on; until the next crash.
+    /// Sets the faults that the drive has until the next crash.
     pub fn set_faults(&self, faults: Faults) {
         self.0.borrow_mut().faults = faults;
     }
 
-    /// Faults by seed; from now on they are drawn from `seed`.
+    /// Sets the seed from which faults are drawn from now on.
     pub fn seed_faults(&self, seed: u64) {
         self.0.borrow_mut().seed(seed);
     }
 
-    /// What goes wrong from now on by the odds of `plan`, until another plan comes.
+    /// Sets the odds of faults until another plan is set.
     pub fn follow(&self, plan: FaultPlan) {
         self.0.borrow_mut().injector.follow(plan);
     }
 
-    /// Faults that stay, end: what could not be read or written can be.
+    /// Ends lasting faults, so that blocks that could not be read or written can be again.
     pub fn heal(&self) {
         self.0.borrow_mut().injector.heal();
     }
 
-    /// Faults so far, by kind.
+    /// Returns the number of faults so far, by kind.
     pub fn fault_counts(&self) -> FaultCounts {
         self.0.borrow().injector.counts
     }
 
-    /// Changes stored bytes behind the engine's back.
+    /// Changes stored bytes without the engine's knowledge.
     pub fn damage(&self, offset: u64, change: impl FnOnce(&mut [u8])) {
         change(&mut self.shown().visible[offset as usize..]);
     }
 
-    /// Copies stored bytes, without an operation.
+    /// Copies stored bytes without an operation.
     pub fn peek(&self, offset: u64, length: usize) -> Vec<u8> {
         self.shown().visible[offset as usize..offset as usize + length].to_vec()
     }
 
-    /// Writes durable bytes, without an operation.
+    /// Writes durable bytes without an operation.
     pub fn poke(&self, offset: u64, bytes: &[u8]) {
         self.shown().visible[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// With all that writes on their way have done by now.
+    /// Returns the medium with everything that writes in flight have done by now.
     fn shown(&self) -> RefMut<'_, Medium> {
         let mut medium = self.0.borrow_mut();
         medium.settle_time(0..usize::MAX);
         medium
     }
 
-    /// Every place in whole blocks where the bytes start with `pattern`; for tests that damage what they know.
+    /// Returns the offset of every block that starts with `pattern`, for tests that damage what
+    /// they know.
     pub fn blocks_starting_with(&self, pattern: &[u8]) -> Vec<u64> {
         let medium = self.shown();
         let blocks = medium.visible.chunks(crate::format::BLOCK_BYTES).enumerate();
@@ -139,7 +144,7 @@ impl SimDevice {
             .collect()
     }
 
-    /// Finds stored bytes.
+    /// Returns the first offset of `pattern` in the stored bytes.
     pub fn find(&self, pattern: &[u8]) -> Option<u64> {
         let medium = self.shown();
         let (first, rest) = pattern.split_first()?;
@@ -153,7 +158,7 @@ impl SimDevice {
         None
     }
 
-    /// One operation of the kernel: reads into `buffer` behind `done` bytes.
+    /// Starts one operation of the kernel that reads into `buffer` behind `done` bytes.
     fn read_piece(&self, offset: u64, done: usize, length: usize, buffer: Buffer) -> Running {
         let (at, wanted) = piece(offset, done, length, &buffer);
         let mut medium = self.0.borrow_mut();
@@ -165,7 +170,7 @@ impl SimDevice {
             Course::Fails { .. } => (at, 0, -libc::EIO),
             Course::Interrupted => (at, 0, -libc::EINTR),
             Course::Short { bytes } => (at, bytes, bytes as i32),
-            // The drive never reads less because it reads elsewhere.
+            // A misdirected read never gives fewer bytes.
             Course::Elsewhere { offset } => (offset.min(room - wanted), wanted, wanted as i32),
         };
         let work = Work::Read { from, bytes, early: 0 };
@@ -174,7 +179,7 @@ impl SimDevice {
         Running::new(self, id)
     }
 
-    /// One operation of the kernel: writes what `buffer` holds behind `done` bytes.
+    /// Starts one operation of the kernel that writes what `buffer` holds behind `done` bytes.
     fn write_piece(
         &self,
         offset: u64,
@@ -192,7 +197,8 @@ impl SimDevice {
             false => medium.injector.course_of_write(at, wanted, &buffer[done..]),
         };
         let room = medium.visible.len();
-        // Where, how many bytes in the order of the drive, how many sectors of them are done, what the kernel says.
+        // The offset, the bytes in the order of the drive, how many of their sectors are done, the
+        // kernel's result, and the places that take no write.
         let (to, bytes, limit, result, refused) = match course {
             Course::Well => (at, wanted, all, wanted as i32, Vec::new()),
             Course::Fails { sectors, refused } => (at, wanted, sectors, -libc::EIO, refused),
@@ -214,7 +220,8 @@ impl SimDevice {
     }
 }
 
-/// Where a piece of a transfer is, and how long. The kernel refuses with O_DIRECT what is not aligned in all three.
+/// Returns the offset and length of a piece of a transfer. With O_DIRECT the kernel refuses what is
+/// not aligned in offset, length and memory.
 fn piece(offset: u64, done: usize, length: usize, buffer: &Buffer) -> (usize, usize) {
     let (at, wanted) = (offset as usize + done, length - done);
     let memory = buffer[done..].as_ptr().addr();
@@ -242,7 +249,7 @@ impl Running {
         running
     }
 
-    /// False: there is nothing to sleep for.
+    /// Sets the time to sleep for, and returns false when there is none.
     fn set_sleep(&mut self) -> bool {
         let medium = self.device.0.borrow();
         let wait = medium.wait(self.id);
@@ -296,7 +303,7 @@ impl Drop for Running {
     }
 }
 
-/// Gives back what an operation holds when it ends, although nobody asks for it.
+/// Releases what an operation holds once it ends, although nobody waits for it.
 async fn outlast(device: SimDevice, id: u64, sim: Simulator) {
     loop {
         let wait = device.0.borrow().wait(id);
