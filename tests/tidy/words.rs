@@ -13,7 +13,7 @@ const FRAGMENTS_MAX: &[(&str, usize)] = &[];
 const EMPTY_COMMENTS_MAX: &[(&str, usize)] = &[];
 
 /// Words that begin a fragment, such as "Of this life" or "None: there is none", and hardly ever a sentence.
-const FRAGMENT_STARTS: [&str; 7] = ["Of ", "By ", "Whether ", "Why ", "None: ", "0: ", "The same"];
+const FRAGMENT_STARTS: [&str; 6] = ["Of ", "By ", "Whether ", "Why ", "None: ", "0: "];
 
 /// Says nothing.
 const EMPTY_COMMENT: &str = "See the module.";

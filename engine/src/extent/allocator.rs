@@ -346,8 +346,9 @@ impl ExtentAllocator {
     }
 }
 
-/// Writes all copies of a superblock, in the order of every update: 1. the first half of the copies; 2. a flush, so that
-/// two whole copies of old or new are always there; 3. the second half; 4. a flush, before anybody relies on it.
+/// Writes all copies of a superblock, in the order of every update: 1. the first half of the
+/// copies; 2. a flush, so that two whole copies of old or new are always there; 3. the second half;
+/// 4. a flush, before anybody relies on it.
 ///
 /// # Errors
 /// Returns what the device answered. The copies may be old or new then.

@@ -316,8 +316,8 @@ pub struct IndexSizing {
     pub leaf_bytes: u64,
 }
 
-/// Builds the index of a shard from keys, each with its encoded value and a hash, and measures it. `each` gets every key
-/// in the order of the index.
+/// Builds the index of a shard from keys, each with its encoded value and a hash, and measures it.
+/// `each` gets every key in the order of the index.
 pub fn index(
     entries: impl Iterator<Item = (Vec<u8>, Vec<u8>, u64)>,
     each: &mut dyn FnMut(&[u8]),

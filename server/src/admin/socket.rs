@@ -21,7 +21,7 @@ const BACKLOG: i32 = 64;
 /// The longest path that `sockaddr_un` holds beside its terminating zero, in bytes.
 const PATH_BYTES_MAX: usize = 107;
 
-/// Why the admin socket can not be made.
+/// The reason why the admin socket can not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminSocketError {
     #[error(

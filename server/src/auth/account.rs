@@ -39,7 +39,7 @@ impl fmt::Debug for Account {
     }
 }
 
-/// Why the accounts of a data directory can not be used.
+/// The reason why the accounts of a data directory can not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     #[error("can not {action} {}: {source}", path.display())]

@@ -1,7 +1,7 @@
 //! The errors of a request's signature or body, with the S3 code and the status that each is
 //! answered with.
 
-/// Why a request's signature or body is not acceptable. The error of a body reaches the handlers as
+/// The reason why a request's signature or body is not acceptable. The error of a body reaches the handlers as
 /// the error of the body's stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {

@@ -12,7 +12,7 @@ use http::{Method, Request, StatusCode, Uri, Version};
 /// The methods that some operation has, for the header Allow.
 pub const ALLOWED: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 
-/// Why the head of a request is not acceptable.
+/// The reason why the head of a request is not acceptable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
     #[error("the request has no Host header, or more than one (RFC 9112, 3.2)")]

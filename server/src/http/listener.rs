@@ -14,7 +14,7 @@ const BACKLOG: i32 = 1024;
 /// listeners down.
 const BUSY_RETRY: Duration = Duration::from_secs(3);
 
-/// Why an address can not be listened on.
+/// The reason why an address can not be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     #[error("can not listen on {address}: another program does; stop it, or choose another with {flag}")]

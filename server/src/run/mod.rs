@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
-/// Why a server did not start, or did not stop cleanly.
+/// The reason why a server did not start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error("can not use {}: {source}", path.display())]

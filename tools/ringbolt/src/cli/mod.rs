@@ -210,7 +210,7 @@ struct InspectArgs {
     json: bool,
 }
 
-/// Why a command failed.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     #[error(
