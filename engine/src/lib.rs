@@ -6,7 +6,8 @@
 //! [`check`] looks over drives that no node has open, and mends them.
 
 // The rooms behind the door. The feature `internals` shows them to the benchmark, the tests and the fuzz targets,
-// which look into them; nobody else can. Whatever only these use is unused without them.
+// which look into them. Whoever builds the server alone does so without it, as `.ci/run` does: a server that looked
+// behind the door would not build. What only the others use is unused there.
 #![cfg_attr(not(feature = "internals"), allow(dead_code, unused_imports))]
 
 pub mod check;

@@ -25,9 +25,10 @@
 
 pub mod admin;
 pub mod auth;
-#[cfg(feature = "internals")]
+mod checksum;
 #[doc(hidden)]
 pub mod fuzz;
+mod host;
 pub mod http;
 pub mod memory;
 pub mod run;

@@ -108,3 +108,63 @@ fn links_are_found() {
     let file = TextFile { path: "README.md".to_owned(), text };
     assert_eq!(links(&file), [(1, "docs/a.md".to_owned()), (1, "b.md#part".to_owned())]);
 }
+
+/// Where the paths of tables in docs/architecture.md begin.
+const PATH_ROOTS: [&str; 3] = ["", "engine/src/", "server/src/"];
+
+#[test]
+fn the_ways_in_the_architecture_name_what_is_there() {
+    let files = text_files();
+    let document = files.iter().find(|file| file.path == "docs/architecture.md").expect("the architecture");
+    let named = named_places(document);
+    assert!(named.len() > 50, "only {} names were found", named.len());
+    let mut offenders = Vec::new();
+    for (number, path, name) in named {
+        let at = |root: &&str| files.iter().find(|file| file.path == format!("{root}{path}"));
+        match PATH_ROOTS.iter().find_map(at) {
+            None => offenders.push(format!("{number}: there is no {path}")),
+            Some(file) if !names_word(&file.text, &name) => {
+                offenders.push(format!("{number}: {path} has no {name}"))
+            }
+            Some(_) => {}
+        }
+    }
+    assert_none("names in docs/architecture.md that are not where it says", &offenders);
+}
+
+/// Returns line, file and name of what table rows name as "`file.rs`: `name`, `Type::name`". A name
+/// belongs to the last file before it in its row.
+fn named_places(document: &TextFile) -> Vec<(usize, String, String)> {
+    let mut found = Vec::new();
+    for (number, line) in document.lines().filter(|(_, line)| line.starts_with("| ")) {
+        let mut path = None;
+        // The odd pieces are those between backticks.
+        let pieces: Vec<&str> = line.split('`').collect();
+        for (code, behind) in pieces.iter().skip(1).step_by(2).zip(pieces.iter().skip(2).step_by(2)) {
+            if code.ends_with(".rs") {
+                path = behind.starts_with(':').then_some(*code);
+            } else if let Some(path) = path {
+                let name = code.rsplit("::").next().unwrap_or_default();
+                found.push((number, path.to_owned(), name.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+fn names_word(text: &str, name: &str) -> bool {
+    let is_part = |character: char| character.is_alphanumeric() || character == '_';
+    text.match_indices(name)
+        .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + name.len()..].starts_with(is_part))
+}
+
+#[test]
+fn named_places_are_found() {
+    let text = "| 1. | `a/b.rs`: `Core::put`, which calls `write`; `c.rs` alone, `nobody` |\n".to_owned();
+    let file = TextFile { path: "docs/architecture.md".to_owned(), text };
+    let found = named_places(&file);
+    let expected = [(1, "a/b.rs", "put"), (1, "a/b.rs", "write")];
+    let expected = expected.map(|(number, path, name)| (number, path.to_owned(), name.to_owned()));
+    assert_eq!(found, expected);
+    assert!(names_word("fn put() {}", "put") && !names_word("fn input() {}", "put"));
+}

@@ -7,6 +7,7 @@
 //!   damaged, and is closed again. Each shard then has a new checkpoint of what is left. Until that
 //!   checkpoint is in force, the drive is exactly as damaged as before.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -68,7 +69,7 @@ pub(super) async fn repair(
         if wanted.differs && (wanted.agreed || lossy) {
             // The copies that were read may be in the device's cache alone.
             medium.device.flush().await?;
-            write_copies(&*medium.device, &pool, &wanted.block).await?;
+            write_copies(&*medium.device, &pool, &wanted.block, &Cell::new(0)).await?;
             done.superblocks += 1;
         }
         blocks.push((medium, wanted.block));

@@ -327,8 +327,7 @@ impl ExtentAllocator {
             return Ok(());
         }
         for copy in differing {
-            write_copy(&*self.device, &self.pool, copy, &chosen).await?;
-            self.written_bytes.set(self.written_bytes.get() + BLOCK_BYTES as u64);
+            write_copy(&*self.device, &self.pool, copy, &chosen, &self.written_bytes).await?;
         }
         self.device.flush().await
     }
@@ -339,8 +338,7 @@ impl ExtentAllocator {
         next.parent_crc = next.crc;
         next.sequence = Le64::new(next.sequence.get() + 1);
         next.seal();
-        write_copies(&*self.device, &self.pool, &next).await?;
-        self.written_bytes.set(self.written_bytes.get() + (COPIES * BLOCK_BYTES) as u64);
+        write_copies(&*self.device, &self.pool, &next, &self.written_bytes).await?;
         self.state.borrow_mut().superblock = next;
         Ok(())
     }
@@ -356,10 +354,11 @@ pub(crate) async fn write_copies(
     device: &dyn Device,
     pool: &Pool,
     block: &SuperblockOnDisk,
+    written_bytes: &Cell<u64>,
 ) -> Result<(), DeviceError> {
     for half in [0..COPIES / 2, COPIES / 2..COPIES] {
         for copy in half {
-            write_copy(device, pool, copy as u64, block).await?;
+            write_copy(device, pool, copy as u64, block, written_bytes).await?;
         }
         device.flush().await?;
     }
@@ -371,10 +370,13 @@ async fn write_copy(
     pool: &Pool,
     copy: u64,
     block: &SuperblockOnDisk,
+    written_bytes: &Cell<u64>,
 ) -> Result<(), DeviceError> {
     let mut buffer = pool.take_for_log(BLOCK_BYTES).await;
     buffer[..BLOCK_BYTES].copy_from_slice(block.as_bytes());
-    device.write(copy * COPY_STRIDE, BLOCK_BYTES, buffer, Durability::Deferred).await.0
+    device.write(copy * COPY_STRIDE, BLOCK_BYTES, buffer, Durability::Deferred).await.0?;
+    written_bytes.set(written_bytes.get() + BLOCK_BYTES as u64);
+    Ok(())
 }
 
 fn slot_of(superblock: &mut SuperblockOnDisk, shard: u16) -> &mut ShardRootOnDisk {

@@ -19,8 +19,8 @@ pub fn first_log_number(epoch: u32) -> u64 {
     u64::from(epoch) << EPOCH_SHIFT
 }
 
-/// Returns the epoch of the life that began the log extent with this number. It is 0 in the first
-/// life of a drive, whose numbers start at 1.
+/// Returns the epoch of the life that began the log extent with this number. It is 0 for the first
+/// extent that a drive is formatted with, which no life has begun.
 pub fn epoch_of(log_number: u64) -> u32 {
     (log_number >> EPOCH_SHIFT) as u32
 }

@@ -1,7 +1,7 @@
 //! A core's copy of all buckets, and the permits of writers to them.
 //!
-//! Invariant: whoever writes to a bucket holds a [`WritePermit`] on the core that owns the key,
-//! from before the key's lock is taken until the write has ended.
+//! Invariant: a client's request that writes to a bucket holds a [`WritePermit`] on the core that
+//! owns the key, from before the key's lock is taken until the write has ended.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

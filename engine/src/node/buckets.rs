@@ -1,8 +1,9 @@
 //! The deletion of buckets, and the permits of those who write to them.
 //!
 //! Invariants:
-//! - Whoever writes to a bucket holds a [`WritePermit`] on the core that owns the key, from before
-//!   the key's lock is taken until the write has ended.
+//! - A client's request that writes to a bucket holds a [`WritePermit`] on the core that owns the
+//!   key, from before the key's lock is taken until the write has ended. An upload that ends because
+//!   of its age or with its bucket needs none: it adds nothing to the bucket.
 //! - A deletion that is refused was never visible. While the bucket is examined it exists for
 //!   everybody, and only writers that come during the decision wait. They go on if the bucket
 //!   stays, and get an error if it was removed.

@@ -14,7 +14,7 @@ pub struct Asked {
     pub(super) call: u64,
     pub(super) shard: u16,
     pub(super) request: ShardRequest,
-    /// The client's request that this request serves, for the log.
+    /// The client's request that this request serves, for what is logged of it.
     pub(super) client: Option<RequestId>,
 }
 

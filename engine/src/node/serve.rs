@@ -2,9 +2,11 @@
 //! core asks.
 //!
 //! Invariants:
-//! - A request that only reads is answered at once, on the core that owns the shard.
-//! - A request that writes to a bucket holds the bucket's permit from before the key's lock is
-//!   taken until it has ended.
+//! - A look-up is answered at once, on the core that owns the shard. What takes longer is a task of
+//!   its own there, so that others have their turn.
+//! - A client's request that writes to a bucket holds the bucket's permit from before the key's lock
+//!   is taken until it has ended. The deletion of a bucket ends its uploads without one: it holds
+//!   the bucket itself.
 //! - A request of the same core is a call, one of another core a message. Neither is serialised.
 
 use std::rc::Rc;
@@ -12,7 +14,7 @@ use std::rc::Rc;
 use super::bucket_map::WritePermit;
 use super::message::{Answered, Asked, Message, Told};
 use super::state::CoreState;
-use crate::env::{LocalFuture, LocalTask};
+use crate::env::LocalFuture;
 use crate::error::Result;
 use crate::extent::allocator::Class;
 use crate::format::record::SegmentV1;
@@ -36,7 +38,9 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
             shard.unpin(pins);
             Now(Ok(Reply::Done))
         }
-        Request::List { bucket, query, max } => Now(Ok(Reply::Page(shard.list(bucket, &query, max)))),
+        Request::List { bucket, query, max } => {
+            later(async move { Ok(Reply::Page(shard.list(bucket, &query, max))) })
+        }
 
         // Writing: the core that asks has written the slices of a large body.
         Request::Reserve(wanted) => later(async move { reserve(&shard, wanted).await }),
@@ -62,8 +66,12 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
         Request::CheckUpload { bucket, key, upload } => {
             Now(shard.check_upload(bucket, &key, upload).map(|()| Reply::Done))
         }
-        Request::Upload { bucket, key, upload } => Now(shard.upload(bucket, &key, upload).map(Reply::Upload)),
-        Request::ListUploads { bucket, query } => Now(Ok(Reply::Uploads(shard.list_uploads(bucket, &query)))),
+        Request::Upload { bucket, key, upload } => {
+            later(async move { shard.upload(bucket, &key, upload).map(Reply::Upload) })
+        }
+        Request::ListUploads { bucket, query } => {
+            later(async move { Ok(Reply::Uploads(shard.list_uploads(bucket, &query))) })
+        }
         Request::PutPart(commit) => later(async move {
             let _permit = permit(&core, &shard, commit.bucket, Some(&commit.segment)).await?;
             shard.put_part(commit).await.map(Reply::Part)
@@ -92,14 +100,6 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
             shard.stop_writing(&error);
             Now(Ok(Reply::Done))
         }
-    }
-}
-
-/// Makes a task that works for a client's request, if there is one.
-fn on_behalf_of(client: Option<RequestId>, work: impl Future<Output = ()> + 'static) -> LocalTask {
-    match client {
-        Some(client) => Box::pin(client.scope(work)),
-        None => Box::pin(work),
     }
 }
 
@@ -142,16 +142,18 @@ impl CoreState {
     /// Returns the error of the operation.
     pub(crate) async fn ask(self: &Rc<Self>, shard: u16, request: ShardRequest) -> Result<ShardReply> {
         let owner = self.layout.core_of(shard);
+        // What upkeep finds concerns the objects of others.
+        let client = RequestId::current().filter(|_| !request.is_upkeep());
         if owner == self.index {
             let must_end = request.must_end();
             return match serve(self, shard, request) {
                 Served::Now(reply) => reply,
                 Served::Later(work) if !must_end => work.await,
-                Served::Later(work) => self.spawn_and_wait(shard, work).await,
+                Served::Later(work) => self.spawn_and_wait(shard, work, client).await,
             };
         }
         let (call, answer) = self.asked.register(Some(self.undo_of(shard)));
-        let asked = Asked { from: self.index, call, shard, request, client: RequestId::current() };
+        let asked = Asked { from: self.index, call, shard, request, client };
         self.send_message(owner, Message::Ask(Box::new(asked)));
         answer.await
     }
@@ -181,11 +183,12 @@ impl CoreState {
         self: &Rc<Self>,
         shard: u16,
         work: LocalFuture<Result<ShardReply>>,
+        client: Option<RequestId>,
     ) -> Result<ShardReply> {
         let (call, answer) = self.asked.register(Some(self.undo_of(shard)));
         let here = self.clone();
         let work = async move { here.asked.complete(call, work.await) };
-        self.environment.spawn(on_behalf_of(RequestId::current(), work));
+        self.environment.spawn(RequestId::carried(client, work));
         answer.await
     }
 
@@ -219,7 +222,7 @@ impl CoreState {
             Served::Later(work) => {
                 let here = self.clone();
                 let work = async move { here.answer(from, call, work.await) };
-                self.environment.spawn(on_behalf_of(client, work));
+                self.environment.spawn(RequestId::carried(client, work));
             }
         }
     }

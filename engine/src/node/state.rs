@@ -2,7 +2,8 @@
 //! other cores.
 //!
 //! Invariants:
-//! - Everything here is used by one thread. Cores share nothing but mailboxes.
+//! - Everything here is used by one thread. Cores share mailboxes, and the words of each drive's
+//!   latch ([`crate::device::latch`]); no lock.
 //! - A message runs at once on the core that it reaches. Work that must wait is spawned there as a
 //!   task.
 
@@ -33,7 +34,7 @@ use crate::ring::{Buffer, Pool};
 use crate::shard::{Salvage, Shard, ShardReply, ShardRequest};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
-use crate::types::BucketId;
+use crate::types::{BucketId, RequestId};
 
 /// Longest time that a body waits for a buffer before its client is told to slow down,
 /// milliseconds.
@@ -155,10 +156,10 @@ impl CoreState {
         let orphan =
             orphan.map(|orphan| Box::new(move |answer| orphan(unpacked(answer))) as Box<dyn FnOnce(_)>);
         let (id, call) = self.calls.register(orphan);
-        let from = self.index;
+        let (from, client) = (self.index, RequestId::current());
         if core == self.index {
             let here = self.clone();
-            self.environment.spawn(Box::pin(async move {
+            self.environment.spawn(RequestId::carried(client, async move {
                 let answer = work(here.clone()).await;
                 here.calls.complete(id, Box::new(answer));
             }));
@@ -168,7 +169,8 @@ impl CoreState {
             core,
             Box::new(move |there| {
                 let there = there.clone();
-                there.clone().environment.spawn(Box::pin(async move {
+                let environment = there.environment.clone();
+                environment.spawn(RequestId::carried(client, async move {
                     let answer = work(there.clone()).await;
                     there.send(from, Box::new(move |here| here.calls.complete(id, Box::new(answer))));
                 }));

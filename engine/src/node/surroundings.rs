@@ -39,7 +39,7 @@ impl Surroundings for DriveOfCore {
         let drive = self.drive;
         let allocator = core.layout.allocator_core(drive);
         if allocator == core.index {
-            return at_once(core.take_free_extent(drive, class));
+            return Box::pin(async move { core.take_free_extent(drive, class) });
         }
         Box::pin(async move {
             let orphan = move |core: &Rc<CoreState>, taken: std::result::Result<Taken, Refusal>| {

@@ -3,8 +3,8 @@
 //! Invariants:
 //! - A buffer that was given to the kernel stays in the ring's table until its completion arrives,
 //!   even if the future that waits for it was dropped.
-//! - A ring is used only by the thread that made it. Only [`mailbox`] is shared between cores,
-//!   without locks.
+//! - A ring is used only by the thread that made it. Cores share the [`mailbox`], and the
+//!   descriptors of each other's rings to wake them; no lock.
 //! - `unsafe` is confined to `arena.rs` (memory), `uring.rs` and `submission.rs` (queue entries)
 //!   and `blocks.rs` (both, for the benchmark).
 

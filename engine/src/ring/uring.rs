@@ -43,7 +43,7 @@ static RETRY_PAUSE: types::Timespec = types::Timespec::new().nsec(1_000_000);
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
     #[error(
-        "the kernel has no io_uring (ENOSYS): Ringbolt needs Linux 5.19 or newer, and a container whose seccomp \
+        "the kernel has no io_uring (ENOSYS): Ringbolt needs Linux 6.1 or newer, and a container whose seccomp \
          profile allows io_uring_setup"
     )]
     Missing,
@@ -53,7 +53,7 @@ pub enum RingError {
     )]
     Forbidden,
     #[error(
-        "the kernel's io_uring lacks a feature that Ringbolt needs ({0}): Linux 5.19 or newer is required"
+        "the kernel's io_uring lacks a feature that Ringbolt needs ({0}): Linux 6.1 or newer is required"
     )]
     TooOld(std::io::Error),
     #[error(

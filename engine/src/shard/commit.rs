@@ -134,17 +134,25 @@ impl Shard {
         self.log.push(Some(record), Commit { mutation, guard, reserved, relocates, reply })?;
         // The slices are handed over only now that the record is queued.
         handles.into_iter().for_each(Reserved::hand_over);
-        match answer.await {
-            Some(answer) => answer,
-            None => {
-                // Its batch was on the way to the drive: logged here, in the name of the request that met the error.
-                tracing::error!(
-                    shard = self.id,
-                    "the drive failed under a commit; a restart tells whether it is there"
-                );
-                Err(EngineError::WritesStopped { shard: self.id })
-            }
+        self.outcome(answer).await
+    }
+
+    /// Waits for the outcome of a queued record. A failure of the drive is logged here, where it is
+    /// in the name of the request that met it.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::WritesStopped`] when the drive failed, else what the log answered.
+    async fn outcome(&self, answer: oneshot::Receiver<Result<RecordPlace>>) -> Result<RecordPlace> {
+        let shard = self.id;
+        let outcome = match answer.await {
+            Some(outcome) => outcome,
+            // Its batch was on the way to the drive.
+            None => Err(EngineError::WritesStopped { shard }),
+        };
+        if let Err(error @ EngineError::WritesStopped { .. }) = &outcome {
+            tracing::error!(shard, %error, "the drive failed under a commit; a restart tells whether it is there");
         }
+        outcome
     }
 
     /// Queues a record that belongs to no existing bucket, or a barrier, and waits until it is
@@ -160,7 +168,7 @@ impl Shard {
         let (reply, answer) = oneshot::channel();
         let (mutation, record) = change.unzip();
         self.log.push(record, Commit { mutation, guard, reserved: Vec::new(), relocates: false, reply })?;
-        answer.await.unwrap_or(Err(EngineError::WritesStopped { shard: self.id })).map(|_| ())
+        self.outcome(answer).await.map(|_| ())
     }
 
     /// Applies a durable record and updates the accounts.
@@ -178,8 +186,8 @@ impl Shard {
     }
 }
 
-/// Steps 3 and 4 of the group commit: the changes are applied record by record in the order of the
-/// log, and then the callers get their answers.
+/// The end of a group commit (steps 3 and 4 of [`crate::log::writer`]): record by record, in the
+/// order of the log, the change is applied and its caller gets the answer.
 impl LogOwner for Shard {
     type Commit = Commit;
 

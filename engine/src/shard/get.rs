@@ -3,8 +3,8 @@
 //! Invariants:
 //! - What a lookup pinned is not reused until it is unpinned, whatever happens to the key
 //!   meanwhile.
-//! - A small object costs one probe of the point table. Only large objects, and the rare pairs of
-//!   keys that share a hash, cost a lookup in the leaves.
+//! - A small object costs one probe of the point table. Only large objects, records too long for a
+//!   packed location, and the rare pairs of keys that share a hash cost a lookup in the leaves.
 
 use std::rc::Rc;
 
@@ -20,8 +20,8 @@ pub enum Found {
     /// The place of a record that holds the data too, in the extent with log extent number
     /// `log_number`.
     Inline { location: Location, log_number: u64 },
-    /// The entry of an object with slices; its record is in the extent with log extent number
-    /// `log_number`.
+    /// The entry of an object with slices, or with a record too long for a packed location; its
+    /// record is in the extent with log extent number `log_number`.
     Large { entry: Entry, log_number: u64 },
 }
 

@@ -6,12 +6,15 @@
 //! |---|---|
 //! | `put.rs`, `get.rs`, `list.rs`, `delete.rs` | the operations on objects |
 //! | `multipart.rs`, `buckets.rs` | the operations on uploads and buckets |
-//! | `commit.rs` | the way of a commit: lock, judge, admit, queue; and its end once it is durable |
+//! | `commit.rs` | the way of a commit with its key locked: judge, admit, queue; its end once it is durable |
+//! | `instance.rs`, `settings.rs` | what a shard is made of, and what it is told when it opens |
+//! | `request.rs` | what crosses to the owner of a shard, and what comes back |
+//! | `entry.rs`, `info.rs` | what the index holds of an object; what a record says of it |
 //! | `state.rs` | what the shard knows, and how each record changes it |
 //! | `accounts.rs`, `space.rs` | where the bytes are; how space is allocated and freed |
 //! | `checkpoint.rs`, `clean.rs`, `compact.rs` | maintenance |
 //! | `maintenance.rs` | the bookkeeping of maintenance |
-//! | `recover.rs`, `verify.rs` | opening a shard, and reading all of it |
+//! | `recover.rs`, `verify.rs`, `slice_verifier.rs` | opening a shard, and reading all of it |
 //! | `surroundings.rs` | what the node does for a shard |
 
 pub(crate) mod accounts;

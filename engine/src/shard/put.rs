@@ -1,8 +1,8 @@
 //! Putting an object: one record makes a body the object of its key.
 //!
-//! On its owner, a put locks the key, checks bucket and condition, makes room in the log, queues
-//! the record, and waits until the record is durable and applied. The last three steps are the same
-//! for every commit and are in `commit.rs`.
+//! On its owner, a put locks the key, judges the condition, makes room in the log, checks that the
+//! bucket is still there, queues the record, and waits until the record is durable and applied. From
+//! making room on, the steps are the same for every commit and are in `commit.rs`.
 
 use std::rc::Rc;
 

@@ -145,6 +145,12 @@ pub(crate) enum ShardReply {
 }
 
 impl ShardRequest {
+    /// Returns whether it is upkeep, which a client may wait for, but which works on the objects of
+    /// others.
+    pub fn is_upkeep(&self) -> bool {
+        matches!(self, Self::Reclaim(_) | Self::Compact)
+    }
+
     /// Returns whether the work must finish although its caller is gone. Stopping it would leave
     /// slices reserved or a checkpoint half installed.
     pub fn must_end(&self) -> bool {

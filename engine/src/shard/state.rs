@@ -1,7 +1,8 @@
 //! The state of a shard: its index, its uploads in progress and, in the system shard, the buckets.
 //!
 //! Invariants:
-//! - The state changes only through [`State::apply`]. A live commit and recovery run the same code.
+//! - The index, the uploads and the buckets change only through [`State::apply`], in the order of the
+//!   log. A live commit and recovery run the same code; recovery loads a checkpoint before.
 //! - Applying the log in order, from any point at or before the position that a checkpoint names,
 //!   over the leaves of that checkpoint gives the same state. The leaves are copied while the shard
 //!   goes on.

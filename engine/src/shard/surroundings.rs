@@ -24,7 +24,8 @@ pub(crate) trait Surroundings {
     fn hold_back(&self, shard: u16, extents: HeldBack);
 
     /// Returns the number of the drive's free extents beside those that are held back, as far as
-    /// this core knows, but at most the number that counts as few.
+    /// this core knows: at most the number that counts as few once the allocator has told it, and
+    /// [`u32::MAX`] before.
     fn spare_extents(&self) -> u32;
 
     /// Makes every shard of the drive return what it can, and returns whether any shard did.

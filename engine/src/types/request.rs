@@ -1,10 +1,12 @@
 //! The request on whose behalf a thread works, so that an error can name the request that met it.
 //!
-//! Invariants: the current request is set only while a future of that request is polled, and what
-//! was current before is restored after that. So no other task of the same core ever sees it, and
-//! it costs two writes to a thread's own memory for each poll. Work that crosses to another core
-//! takes the [`RequestId`] along and enters it there.
+//! Invariants: the current request is set only while a future of that request is polled, or while a
+//! core serves one at once, and what was current before is restored after that. So no other task of
+//! the same core ever sees it, and it costs two writes to a thread's own memory for each poll. Work
+//! that crosses to another core, or is spawned, takes the [`RequestId`] along. Upkeep that a request
+//! waits for is nobody's: it works on the objects of others.
 
+use crate::env::LocalTask;
 use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -44,6 +46,15 @@ impl RequestId {
             future.as_mut().poll(context)
         })
         .await
+    }
+
+    /// Makes a task that works for `client`, the request for which something is asked, if there is
+    /// one.
+    pub fn carried(client: Option<Self>, work: impl Future<Output = ()> + 'static) -> LocalTask {
+        match client {
+            Some(client) => Box::pin(client.scope(work)),
+            None => Box::pin(work),
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use super::payload::{BodyFailure, PayloadEncoding, VerifiedBody, decode_headers};
 use super::signature::{Verifier, strip_signature};
 use super::{Account, Accounts, AuthError};
-use crate::s3::Domains;
+use crate::host::Domains;
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;

@@ -2,8 +2,10 @@
 //! Each takes bytes and must not panic, wait without end, or take memory without bound. Nothing
 //! else uses them.
 
+#[cfg(feature = "internals")]
 mod connection;
 mod parsers;
 
+#[cfg(feature = "internals")]
 pub use self::connection::http;
 pub use self::parsers::{chunked, document, form};

@@ -146,8 +146,8 @@ impl Body for ResponseBody {
         match &frame {
             Some(Ok(frame)) => this.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
             Some(Err(error)) => {
-                let id = this.record.request_id.to_string();
-                tracing::error!(request_id = id.as_str(), %error, "the answer broke off");
+                // The span has the id.
+                tracing::error!(%error, "the answer broke off");
             }
             None => {}
         }

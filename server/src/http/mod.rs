@@ -23,6 +23,7 @@ mod traffic;
 pub use self::connection::{ConnectionCap, accept_until_stopped, drain};
 pub(crate) use self::connection::{accept_each, serve};
 pub use self::exchange::RequestIds;
+#[cfg(feature = "internals")]
 pub(crate) use self::exchange::refused;
 pub(crate) use self::head::check as check_head;
 pub(crate) use self::io::Socket;

@@ -59,7 +59,7 @@ pub enum ServeError {
     )]
     Memory { given_bytes: u64, needed_bytes: u64, cores: usize },
     #[error(
-        "can not set up io_uring for connections: {source}; it needs Linux 5.19 or newer, \
+        "can not set up io_uring for connections: {source}; it needs Linux 6.1 or newer, \
          /proc/sys/kernel/io_uring_disabled at 0, and a container profile that allows io_uring_setup"
     )]
     Runtime { source: io::Error },

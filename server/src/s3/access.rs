@@ -1,7 +1,7 @@
 //! Access: only the owner of a bucket may touch it or anything in it.
 //!
 //! Invariants:
-//! - Every operation that names a bucket goes through [`Server::check_owner`].
+//! - Every operation on a bucket that exists goes through [`Server::check_owner`].
 //! - A request that asks for an access that this rule does not grant (public ACLs, grants) is
 //!   refused, and what it asks for is never silently dropped.
 

@@ -6,8 +6,8 @@
 //!
 //! Invariant: only XML is touched, never the bytes of an object, which [`StoredBytes`] marks.
 
-use super::bucket::timestamp;
 use super::headers::{LAST_TIME_S, stored_checksum};
+use super::timestamp::timestamp;
 use crate::xml::XmlWriter;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use ringbolt_engine::types::{Attributes, Etag};

@@ -3,10 +3,10 @@
 use super::Server;
 use super::access::{Caller, check_version};
 use super::answer_xml::XmlAnswer;
-use super::bucket::timestamp;
-use super::checksum::{Algorithm, Kind};
 use super::error::invalid_argument;
 use super::headers::{stored_checksum, stored_kind};
+use super::timestamp::timestamp;
+use crate::checksum::{Algorithm, Kind};
 use crate::xml::XmlWriter;
 use ringbolt_engine::types::{ObjectInfo, PartInfo};
 use s3s::dto::*;

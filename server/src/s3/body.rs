@@ -10,11 +10,11 @@
 //! - Chunks never leave their core's thread: [`SendWrapper`] panics if one does.
 
 use super::access::Caller;
-use super::checksum::{Algorithm, Hasher, encode_md5};
 use super::declared::DeclaredChecksum;
 use super::error::{EngineResult, from_body};
 use crate::auth::Trailers;
 use crate::auth::hash::Md5;
+use crate::checksum::{Algorithm, Hasher, encode_md5};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;

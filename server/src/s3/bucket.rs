@@ -4,24 +4,18 @@
 
 use super::Server;
 use super::access::{Caller, refuse_unsupported};
-use super::document::Document;
 use super::error::{EngineResult, invalid_argument, not_implemented};
 use super::naming::{token, token_name};
+use super::timestamp::timestamp;
 use super::xml_reader::{XmlReader, malformed};
 use ringbolt_engine::types::{Attributes, Bucket as StoredBucket, BucketCreated};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use std::rc::Rc;
-use std::time::{Duration, UNIX_EPOCH};
 
 const LOCATION: &str = "location-constraint";
 const DEFAULT_REGION: &str = "us-east-1";
 const BUCKETS_MAX: usize = 10_000;
-
-/// Returns a time of the engine, in Unix milliseconds, as s3s has it.
-pub fn timestamp(unix_ms: u64) -> Timestamp {
-    Timestamp::from(UNIX_EPOCH + Duration::from_millis(unix_ms))
-}
 
 /// Answers CreateBucket.
 pub async fn create_bucket(
@@ -38,10 +32,7 @@ pub async fn create_bucket(
     {
         return Err(not_implemented("Object ownership other than BucketOwnerEnforced"));
     }
-    let configuration = match Document::take(&mut request.extensions) {
-        Some(Document::CreateBucket(configuration)) => configuration,
-        _ => BucketConfiguration::default(),
-    };
+    let configuration = request.extensions.remove::<BucketConfiguration>().unwrap_or_default();
     let attributes = location_attributes(&configuration, &server.settings.region)?;
     match server.core.create_bucket(&input.bucket, &account.canonical_id, attributes).await.s3()? {
         BucketCreated::New(_) => {}

@@ -7,10 +7,10 @@
 //! - [`DeclaredChecksum::expected`] says what to compare with, and no body counts as received
 //!   before it was compared.
 
-use super::checksum::{Algorithm, HEADER_PREFIX};
 use super::error::invalid_request;
 use super::headers::{CHECKSUM_ALGORITHM, CHECKSUM_TYPE};
 use crate::auth::Trailers;
+use crate::checksum::{Algorithm, HEADER_PREFIX};
 use http::HeaderMap;
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
@@ -180,7 +180,7 @@ pub fn bad_digest(algorithm: Algorithm) -> S3Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::checksum::of_bytes;
+    use crate::checksum::of_bytes;
     use http::HeaderValue;
 
     fn headers(list: &[(&str, &str)]) -> HeaderMap {

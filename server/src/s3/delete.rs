@@ -2,13 +2,12 @@
 //!
 //! Invariants:
 //! - Deleting what does not exist succeeds, with or without conditions.
-//! - The list of a DeleteObjects comes from [`Document`], which exists only once its Content-MD5 or
+//! - The list of a DeleteObjects comes from the request's extensions, which exists only once its Content-MD5 or
 //!   checksum was compared.
 
 use super::Server;
 use super::access::{Caller, check_version};
 use super::conditional::{bare_etag, parse_etags, timestamp_s};
-use super::document::Document;
 use super::error::{EngineResult, invalid_request};
 use super::xml_reader::{XmlReader, malformed};
 use futures_util::StreamExt;
@@ -16,6 +15,7 @@ use ringbolt_engine::EngineError;
 use ringbolt_engine::types::{BucketId, WriteCondition};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
+use std::sync::Arc;
 
 /// The most keys of one request, as S3 limits them.
 const KEYS_MAX: usize = 1000;
@@ -67,7 +67,7 @@ pub async fn delete_objects(
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    let Some(Document::Delete(list)) = Document::take(&mut request.extensions) else {
+    let Some(list) = request.extensions.remove::<Arc<DeleteList>>() else {
         return Err(malformed("the list of keys is missing"));
     };
     let (quiet, id) = (list.quiet, bucket.id);

@@ -5,14 +5,13 @@
 //! - A document is read only as far as it was announced, and parsed only when enough of the core's
 //!   memory for requests is reserved for what becomes of it.
 //! - Its Content-MD5 and checksum are compared before it is parsed.
-//! - What a handler works with is the [`Document`] in the request's extensions, which only
-//!   [`read_document`] makes. Without it no key is deleted and no upload completed.
+//! - What a handler works with is the list or configuration in the request's extensions, which only
+//!   [`read_document`] leaves there. Without it no key is deleted and no upload completed.
 //! - Bodies of objects and parts pass untouched.
 
 use super::access::access_denied;
 use super::body::parse_md5;
 use super::bucket::BucketConfiguration;
-use super::checksum::of_bytes;
 use super::declared::DeclaredChecksum;
 use super::delete::DeleteList;
 use super::error::{from_body, invalid_request, slow_down};
@@ -21,6 +20,7 @@ use super::multipart::PartList;
 use super::xml_reader::{XmlReader, to_plain};
 use crate::auth::RequestContext;
 use crate::auth::hash::Md5;
+use crate::checksum::of_bytes;
 use crate::memory::{RequestMemory, Reservation, ResponseMemory};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -56,30 +56,6 @@ const ANSWER_BYTES: u64 = 4 << 10;
 /// The document that s3s gets in the place of one that was read here: the least that it demands.
 const DELETE_PLACEHOLDER: &str = "<Delete><Object><Key>-</Key></Object></Delete>";
 const COMPLETE_PLACEHOLDER: &str = "<CompleteMultipartUpload/>";
-
-/// The document of a request, parsed.
-#[derive(Clone, Debug)]
-pub enum Document {
-    Delete(Arc<DeleteList>),
-    Complete(Arc<PartList>),
-    CreateBucket(BucketConfiguration),
-}
-
-impl Document {
-    /// Takes the document out of a request's extensions.
-    pub fn take(extensions: &mut Extensions) -> Option<Self> {
-        extensions.remove()
-    }
-
-    /// Returns the number of entries of a list.
-    fn items(&self) -> u64 {
-        match self {
-            Self::Delete(list) => list.objects.len() as u64,
-            Self::Complete(list) => list.parts.len() as u64,
-            Self::CreateBucket(_) => 0,
-        }
-    }
-}
 
 /// The kinds of documents that are told apart here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,13 +151,9 @@ pub async fn read_document(
     verify(&request, lenient, &bytes, kind)?;
     let needed = if kind.is_list() { LIST_TIMES } else { PARSED_TIMES } * length;
     reservation.resize(needed).map_err(slow_down)?;
-    let (document, body) = parse(kind, bytes)?;
-    let items = document.as_ref().map_or(0, Document::items);
+    let (items, body) = parse(kind, bytes, request.extensions_mut())?;
     reservation.resize(needed + items * ITEM_BYTES).map_err(slow_down)?;
     *request.body_mut() = body;
-    if let Some(document) = document {
-        request.extensions_mut().insert(document);
-    }
     Ok((request, Some(reservation)))
 }
 
@@ -222,25 +194,31 @@ fn verify(request: &Request<Body>, lenient: &LenientHeaders, bytes: &[u8], kind:
     Ok(())
 }
 
-fn parse(kind: Kind, bytes: Bytes) -> S3Result<(Option<Document>, Body)> {
+/// Parses a document and leaves it among the extensions, for the handler to take. Returns the
+/// number of entries of a list, and the body that s3s gets instead.
+fn parse(kind: Kind, bytes: Bytes, extensions: &mut Extensions) -> S3Result<(u64, Body)> {
     let placeholder = |text: &'static str| Body::from(Bytes::from_static(text.as_bytes()));
     Ok(match kind {
         Kind::Delete => {
             let list = DeleteList::read(XmlReader::new(&bytes, DELETE_ELEMENTS_MAX)?)?;
-            (Some(Document::Delete(Arc::new(list))), placeholder(DELETE_PLACEHOLDER))
+            let items = list.objects.len() as u64;
+            extensions.insert(Arc::new(list));
+            (items, placeholder(DELETE_PLACEHOLDER))
         }
         Kind::Complete => {
             let list = PartList::read(XmlReader::new(&bytes, COMPLETE_ELEMENTS_MAX)?)?;
-            (Some(Document::Complete(Arc::new(list))), placeholder(COMPLETE_PLACEHOLDER))
+            let items = list.parts.len() as u64;
+            extensions.insert(Arc::new(list));
+            (items, placeholder(COMPLETE_PLACEHOLDER))
         }
-        Kind::CreateBucket if bytes.is_empty() => (None, Body::empty()),
+        Kind::CreateBucket if bytes.is_empty() => (0, Body::empty()),
         Kind::CreateBucket => {
-            let configuration = BucketConfiguration::read(XmlReader::new(&bytes, OTHER_ELEMENTS_MAX)?)?;
-            (Some(Document::CreateBucket(configuration)), Body::empty())
+            extensions.insert(BucketConfiguration::read(XmlReader::new(&bytes, OTHER_ELEMENTS_MAX)?)?);
+            (0, Body::empty())
         }
-        Kind::Acl if bytes.is_empty() => (None, Body::empty()),
-        Kind::Acl => (None, Body::from(to_plain(&bytes, OTHER_ELEMENTS_MAX)?)),
-        Kind::Unsupported => (None, Body::from(bytes)),
+        Kind::Acl if bytes.is_empty() => (0, Body::empty()),
+        Kind::Acl => (0, Body::from(to_plain(&bytes, OTHER_ELEMENTS_MAX)?)),
+        Kind::Unsupported => (0, Body::from(bytes)),
     })
 }
 
@@ -250,7 +228,7 @@ pub(crate) fn judge_document(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     for kind in [Kind::Delete, Kind::Complete, Kind::CreateBucket] {
         // It may be refused or taken: all that matters here is that it ends.
-        let _ = parse(kind, bytes.clone());
+        let _ = parse(kind, bytes.clone(), &mut Extensions::new());
     }
     if let Ok(plain) = to_plain(&bytes, OTHER_ELEMENTS_MAX) {
         let again = to_plain(&plain, OTHER_ELEMENTS_MAX);
@@ -352,13 +330,13 @@ mod tests {
                 "<Part><PartNumber>{number}</PartNumber><ETag>&quot;{}&quot;</ETag><ChecksumSHA512>{}</ChecksumSHA512>\
                  <Size>5368709120</Size><LastModified>2025-01-01T00:00:00.000Z</LastModified></Part>",
                 "e".repeat(32),
-                of_bytes(crate::s3::checksum::Algorithm::Sha512, b"")
+                of_bytes(crate::checksum::Algorithm::Sha512, b"")
             )
         };
         let parts: String = (1..=10_000).map(part).collect();
         let list = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
         assert!(list.len() as u64 <= COMPLETE_BYTES_MAX, "{} bytes", list.len());
-        assert!(parse(Kind::Complete, list.into()).is_ok());
+        assert!(parse(Kind::Complete, list.into(), &mut Extensions::new()).is_ok());
     }
 
     #[test]
@@ -415,8 +393,8 @@ mod tests {
         match taken {
             Err(error) => Some(error.code().clone()),
             Ok((mut request, _)) => {
-                let document = Document::take(request.extensions_mut());
-                assert!(matches!(document, Some(Document::Delete(list)) if list.objects[0].key == "k"));
+                let list = request.extensions_mut().remove::<Arc<DeleteList>>();
+                assert!(list.is_some_and(|list| list.objects[0].key == "k"));
                 None
             }
         }
@@ -425,7 +403,7 @@ mod tests {
     #[test]
     fn a_list_of_deletes_needs_a_digest_and_the_right_one() {
         let body = "<Delete><Object><Key>k</Key></Object></Delete>";
-        let md5 = crate::s3::checksum::encode_md5(&Md5::digest(body.as_bytes()));
+        let md5 = crate::checksum::encode_md5(&Md5::digest(body.as_bytes()));
         let (md5, other) = (md5.as_str(), "rL0Y20zC+Fzt72VPzMSk2A==");
         for query in ["delete", "delete=", "delete=1", "%64elete", "delete&x-id=DeleteObjects"] {
             assert_eq!(delete(query, &[], Some(md5), body), None, "{query}");
@@ -433,7 +411,7 @@ mod tests {
             assert_eq!(delete(query, &[], Some(other), body), Some(S3ErrorCode::BadDigest), "{query}");
         }
         assert_eq!(delete("delete", &[], Some("AAAA"), body), Some(S3ErrorCode::InvalidDigest));
-        for algorithm in crate::s3::checksum::Algorithm::all() {
+        for algorithm in crate::checksum::Algorithm::all() {
             let (name, right) = (algorithm.header(), of_bytes(algorithm, body.as_bytes()));
             let wrong = of_bytes(algorithm, b"");
             assert_eq!(delete("delete", &[(name, &right)], None, body), None, "{name}");

@@ -3,8 +3,8 @@
 //! Invariants: attribute names are lower-case header names. Attributes that start with
 //! `x-amz-checksum-` are computed here, and never taken over from a request as they are.
 
-use super::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind};
 use super::lenient_headers::{LenientHeaders, META_PREFIX, METADATA_BYTES_MAX, to_header, to_text};
+use crate::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};

@@ -10,10 +10,12 @@
 use super::Server;
 use super::access::Caller;
 use super::attributes::{checksum_algorithm, checksum_type};
-use super::bucket::timestamp;
 use super::error::{EngineResult, invalid_argument, slow_down};
 use super::multipart::UploadName;
-use super::naming::{token, token_name, url_encode};
+use super::naming::{token, token_name};
+use super::page::page_size;
+use super::timestamp::timestamp;
+use crate::host::url_encode;
 use crate::memory::ResponseMemory;
 use ringbolt_engine::types::{
     Bucket as StoredBucket, Etag, ListItem, ListPage, ListQuery, UploadInfo, UploadItem, UploadPage,
@@ -23,8 +25,6 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 use std::rc::Rc;
 
-/// The most items of a page.
-const ITEMS_MAX: i32 = 1000;
 /// What an entry of a page takes as the engine gives it, with the longest key.
 const ENTRY_BYTES_MAX: u64 = 1152;
 /// What an entry takes in a page and in the text of the answer, without its name.
@@ -58,18 +58,6 @@ impl Encoding {
 
     fn show_text(self, name: String) -> String {
         if self.url { url_encode(name.as_bytes()) } else { name }
-    }
-}
-
-/// Returns the number of items that a page may have, 1,000 if `max` names none or more. Fails if it
-/// is negative; `name` is the parameter that is at fault then.
-pub fn page_size(max: Option<i32>, name: &str) -> S3Result<i32> {
-    match max {
-        None => Ok(ITEMS_MAX),
-        Some(max) if max < 0 => {
-            Err(invalid_argument(format!("Argument {name} must be an integer between 0 and 2147483647")))
-        }
-        Some(max) => Ok(max.min(ITEMS_MAX)),
     }
 }
 
@@ -415,14 +403,6 @@ fn show_upload(upload: &UploadInfo, encoding: Encoding, owner: &Owner) -> Multip
 mod tests {
     use super::*;
     use ringbolt_engine::types::BucketId;
-
-    #[test]
-    fn page_sizes() {
-        assert_eq!(page_size(None, "maxKeys").ok(), Some(1000));
-        assert_eq!(page_size(Some(0), "maxKeys").ok(), Some(0));
-        assert_eq!(page_size(Some(5000), "maxKeys").ok(), Some(1000));
-        assert!(page_size(Some(-1), "maxKeys").is_err());
-    }
 
     #[test]
     fn items_are_split_and_encoded() {

@@ -10,16 +10,15 @@ use super::access::{Caller, refuse_unsupported};
 use super::answer_xml::XmlAnswer;
 use super::attributes::{checksum_algorithm, checksum_type};
 use super::body::{Announced, Received, receive};
-use super::checksum::{Algorithm, Kind, of_parts};
 use super::conditional::bare_etag;
 use super::declared::{bad_digest, header_of};
-use super::document::Document;
 use super::error::{EngineResult, invalid_argument, invalid_request, no_such_upload, slow_down};
 use super::headers::{self, CHECKSUM_ALGORITHM, CHECKSUM_TYPE, find, stored_checksum, stored_kind};
-use super::host::absolute_uri;
-use super::list::page_size;
+use super::page::page_size;
 use super::xml_reader::{XmlReader, malformed};
 use crate::auth::hash::Md5;
+use crate::checksum::{Algorithm, Kind, of_parts};
+use crate::host::absolute_uri;
 use crate::memory::ResponseMemory;
 use crate::xml::XmlWriter;
 use http::HeaderMap;
@@ -27,6 +26,7 @@ use ringbolt_engine::EngineError;
 use ringbolt_engine::types::{Attributes, Etag, ObjectInfo, ObjectMeta, PartInfo, UploadId, UploadInfo};
 use s3s::dto::*;
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
+use std::sync::Arc;
 
 /// The least size in bytes of every part but the last.
 const PART_BYTES_MIN: u64 = 5 << 20;
@@ -271,7 +271,7 @@ pub async fn complete_multipart_upload(
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let name = UploadName::parse(&input.upload_id)?;
-    let Some(Document::Complete(list)) = Document::take(&mut request.extensions) else {
+    let Some(list) = request.extensions.remove::<Arc<PartList>>() else {
         return Err(malformed("the list of parts is missing"));
     };
     let listed = list.parts.as_slice();
@@ -522,7 +522,7 @@ mod tests {
     //! What Complete demands of the list of parts, on uploads made up in memory.
 
     use super::*;
-    use crate::s3::checksum::of_bytes;
+    use crate::checksum::of_bytes;
     use ringbolt_engine::types::UploadId;
     use s3s::S3ErrorCode;
 

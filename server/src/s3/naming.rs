@@ -3,7 +3,6 @@
 use super::error::invalid_argument;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use s3s::S3Result;
 use s3s::validation::NameValidation;
 use std::net::Ipv4Addr;
@@ -32,15 +31,6 @@ pub fn is_bucket_name(name: &str) -> bool {
         && !["-s3alias", "--ol-s3", ".mrap", "--x-s3"].iter().any(|reserved| name.ends_with(reserved))
 }
 
-/// The characters that `encoding-type=url` leaves as they are.
-const KEPT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b'*');
-
-/// Encodes a key or prefix as `encoding-type=url` shows it.
-pub fn url_encode(name: &[u8]) -> String {
-    percent_encode(name, KEPT).to_string()
-}
-
 /// Makes a continuation token from the name after which the next page begins. It is opaque to
 /// clients.
 pub fn token(name: &[u8]) -> String {
@@ -57,6 +47,7 @@ pub fn token_name(token: &str) -> S3Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::url_encode;
 
     #[test]
     fn bucket_names() {

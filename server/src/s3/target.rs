@@ -5,8 +5,8 @@
 //! to be encoded, and of the query what [`subresource`] says that the operation takes.
 
 use super::error::invalid_argument;
-use super::host::{self, Domains};
 use super::subresource::{self, Level};
+use crate::host::{self, Domains};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};

@@ -6,12 +6,12 @@
 //! - None of the parameters that belong to a signature comes twice, so that what is verified here
 //!   is what everybody else would read.
 
+use super::parameters::{pairs, parameter, time_of};
 use super::request_time::RequestTime;
 use super::version_2;
 use crate::auth::AuthError;
 use http::HeaderMap;
 use http::request::Parts;
-use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
 /// The name of the one algorithm of version 4 that is accepted.
@@ -78,27 +78,6 @@ pub fn find(parts: &Parts) -> Result<Option<Signature<'_>>, AuthError> {
     Ok(None)
 }
 
-/// Returns the names and values of a query. Names are decoded, as they are compared; values are as
-/// they were sent.
-pub fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
-    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (percent_decode_str(name).decode_utf8_lossy(), value)
-    })
-}
-
-/// Returns the decoded value of the parameter `name`, in which a plus sign stays one. Fails if the
-/// parameter is given twice or is not UTF-8.
-pub fn parameter<'a>(query: &'a str, name: &str) -> Result<Option<Cow<'a, str>>, AuthError> {
-    let mut values = pairs(query).filter(|(key, _)| key == name).map(|(_, value)| value);
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(AuthError::MalformedQuery(format!("The parameter {name} is given twice")));
-    }
-    let decoded = percent_decode_str(value).decode_utf8();
-    decoded.map(Some).map_err(|_| AuthError::MalformedQuery(format!("The parameter {name} is not UTF-8")))
-}
-
 fn malformed(reason: &str) -> AuthError {
     AuthError::MalformedHeader(reason.to_owned())
 }
@@ -132,16 +111,6 @@ fn from_header<'a>(text: &'a str, headers: &HeaderMap) -> Result<Signature<'a>, 
         time: time_of(headers)?,
         expires_s: None,
     }))
-}
-
-/// Returns when a request was signed, as its headers say. Fails if they name no time.
-pub fn time_of(headers: &HeaderMap) -> Result<RequestTime, AuthError> {
-    let value = headers.get("x-amz-date").or_else(|| headers.get(http::header::DATE));
-    let text = value.map_or("", |value| value.to_str().unwrap_or(""));
-    // A time before 1970 is not that of a clock that is a few minutes off: the value is wrong.
-    RequestTime::parse(text)
-        .filter(|time| time.unix_s >= 0)
-        .ok_or_else(|| AuthError::BadDate(text.chars().take(40).collect()))
 }
 
 fn from_query(query: &str) -> Result<Claim<'_>, AuthError> {

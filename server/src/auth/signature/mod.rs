@@ -8,6 +8,7 @@
 mod canonical;
 mod claim;
 mod credential;
+mod parameters;
 mod request_time;
 mod strip;
 mod version_2;
@@ -21,7 +22,7 @@ use self::claim::{ALGORITHM, Claim, Signature};
 use self::version_2::When;
 use super::hash::{HmacKey, Sha256, equal_in_constant_time};
 use super::{Account, Accounts, AuthError};
-use crate::s3::Domains;
+use crate::host::Domains;
 use http::request::Parts;
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -271,7 +272,7 @@ fn payload_of<'a>(claim: &Claim<'_>, parts: &'a Parts) -> Result<Cow<'a, [u8]>, 
         }
         (Some(_), _) => {
             let query = parts.uri.query().unwrap_or_default();
-            let value = claim::parameter(query, CONTENT_SHA256_IN_QUERY)?;
+            let value = parameters::parameter(query, CONTENT_SHA256_IN_QUERY)?;
             Ok(Cow::Owned(
                 value.map_or_else(|| UNSIGNED_PAYLOAD.into(), |value| value.into_owned().into_bytes()),
             ))

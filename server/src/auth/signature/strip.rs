@@ -8,11 +8,12 @@
 //! of an empty body on a request that has a body: presigners that do not know the body put it
 //! there, and it is dropped.
 
-use super::claim::{self, pairs};
+use super::claim;
+use super::parameters::pairs;
 use super::version_2::{self, HOISTED};
 use super::{CONTENT_SHA256, UNSIGNED_PAYLOAD};
 use crate::auth::AuthError;
-use crate::s3::declares_empty;
+use crate::checksum::declares_empty;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;

@@ -9,7 +9,7 @@
 //! conditions, pages of listings) is the caller's choice, as it was meant.
 
 use super::canonical::encode_again;
-use super::claim::{pairs, parameter, time_of};
+use super::parameters::{pairs, parameter, time_of};
 use super::request_time::RequestTime;
 use crate::auth::AuthError;
 use crate::auth::hash::{equal_in_constant_time, hmac_sha1};

@@ -4,7 +4,7 @@
 use crate::auth::AuthError;
 use crate::auth::signature::Verifier;
 use crate::auth::signature::tests::example_accounts;
-use crate::s3::Domains;
+use crate::host::Domains;
 use http::Request;
 use http::request::Builder;
 

@@ -8,12 +8,21 @@
 //!
 //! [`absolute_uri`] goes the other way: it makes the address by which a client knows an object.
 
-use super::naming::url_encode;
 use http::HeaderMap;
 use http::header::HOST;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use s3s::S3Result;
 use s3s::host::{S3Host, VirtualHost};
 use std::sync::Arc;
+
+/// The characters that `encoding-type=url` leaves as they are.
+const KEPT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b'*');
+
+/// Encodes a key or prefix as `encoding-type=url` shows it.
+pub fn url_encode(name: &[u8]) -> String {
+    percent_encode(name, KEPT).to_string()
+}
 
 /// The domains under which hosts name buckets. They are shared by s3s and the upload forms that s3s
 /// never sees.
