@@ -19,6 +19,8 @@ pub mod flush;
 pub mod latch;
 #[cfg(test)]
 mod latch_model;
+#[cfg(feature = "planted-bugs")]
+pub(crate) mod planted;
 #[cfg(feature = "record")]
 pub mod record;
 pub(crate) mod transfer;

@@ -26,7 +26,7 @@ use crate::extent::allocator::{Class, Taken};
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC};
 use crate::format::record::{EncodedRecord, LogExtentV1, Mutation, RECORD_ALIGNMENT};
 use crate::format::{BLOCK_BYTES, Le16, Le32, Le64, blocks_up};
-use crate::hook::{Bug, Rare, reached};
+use crate::hook::{Rare, reached};
 use crate::ring::{Buffer, Pool};
 use crate::sync::signal::Signal;
 
@@ -464,21 +464,14 @@ impl<C> Log<C> {
         length: usize,
         buffer: Buffer,
     ) -> std::result::Result<(), DeviceError> {
-        let LogParts { geometry, device, flush, environment, .. } = &self.parts;
+        let LogParts { geometry, device, flush, .. } = &self.parts;
         let offset = geometry.byte(position.extent, position.offset);
         // A synchronous write alone is one round trip. While others flush anyway, joining them is
         // cheaper for all.
         let together = flush.busy();
         let durability = if together { Durability::Deferred } else { Durability::Immediate };
-        let skips_flush = geometry.planted.is(Bug::SkipFlush);
-        let durability = if skips_flush { Durability::Deferred } else { durability };
-        let writing = device.write(offset, length, buffer, durability);
-        if geometry.planted.is(Bug::AcknowledgeBeforeCommit) {
-            environment.spawn(Box::pin(async move { drop(writing.await) }));
-            return Ok(());
-        }
-        writing.await.0?;
-        if together && !skips_flush {
+        device.write(offset, length, buffer, durability).await.0?;
+        if together {
             flush.flush().await?;
         }
         self.count(|counters| {

@@ -13,7 +13,7 @@ pub enum Phase {
     Open,
     /// Every core knows the buckets.
     Ready,
-    /// No core has requests any more.
+    /// Every core is being closed, and accepts no new write.
     Quiet,
     /// Every shard is checkpointed.
     Closed,

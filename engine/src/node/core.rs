@@ -124,8 +124,9 @@ impl Core {
         self.state.call(0, move |core| async move { core.barrier.arrive(phase, good, cores).await }).await
     }
 
-    /// Refuses new writes, waits until no core has requests, and writes a checkpoint of this core's
-    /// shards. Returns when all cores have done so; the driver must run until then.
+    /// Refuses new writes, waits until every core is being closed, and writes a checkpoint of this
+    /// core's shards. Returns when all cores have done so; the driver must run until then. The
+    /// caller ends its requests before: what still runs may be refused.
     ///
     /// # Errors
     /// Returns an error when a checkpoint fails. Nothing is lost then, because the next start

@@ -2,8 +2,8 @@
 //! core asks.
 //!
 //! Invariants:
-//! - A look-up is answered at once, on the core that owns the shard. What takes longer is a task of
-//!   its own there, so that others have their turn.
+//! - A look-up is answered at once, on the core that owns the shard. What takes longer for another
+//!   core is a task of its own, so that others have their turn.
 //! - A client's request that writes to a bucket holds the bucket's permit from before the key's lock
 //!   is taken until it has ended. The deletion of a bucket ends its uploads without one: it holds
 //!   the bucket itself.

@@ -46,7 +46,8 @@ type ControlAnswer = Box<dyn Any + Send>;
 /// A drive as one core sees it.
 pub struct Drive {
     pub device: Rc<dyn Device>,
-    /// The same device, with the latch that the cores share for flushes.
+    /// What `device` is: the drive's own device behind the latch that the cores share for flushes.
+    /// Other cores call it by this type.
     pub(crate) latched: LatchedDevice,
     /// The group through which this core's flushes of the drive are shared.
     pub flush: Rc<FlushGroup>,
@@ -94,7 +95,7 @@ pub struct CoreState {
     pub(crate) closing: Cell<bool>,
     /// Set while a task sends again what did not fit into a mailbox.
     pub(crate) retrying: Cell<bool>,
-    /// Number of bodies being written. A graceful stop waits for them.
+    /// Number of bodies being written, for the simulator's checks.
     pub(crate) writers: Cell<usize>,
     /// Reads that were refused to clients because data was damaged or could not be read.
     pub(crate) refusals: Cell<u64>,

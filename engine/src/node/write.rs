@@ -123,8 +123,9 @@ impl ObjectWriter {
     /// Makes the body the object of its key, durable before the answer.
     ///
     /// # Errors
-    /// Returns an error when the condition does not hold, there is no space, or the device fails.
-    /// Nothing is stored then.
+    /// Returns an error when the condition does not hold or there is no space; nothing is stored
+    /// then. After [`EngineError::WritesStopped`], when the device failed under the commit, only a
+    /// restart tells whether the object is there.
     pub async fn commit(mut self, meta: ObjectMeta, condition: WriteCondition) -> Result<ObjectInfo> {
         assert!(matches!(self.target, Target::Object), "a part is committed with commit_part");
         let body = self.finish().await?;

@@ -74,8 +74,9 @@ impl Driver {
         self.ring.is_refused()
     }
 
-    /// Takes completions and wakes their tasks. Returns their number. It makes no system call
-    /// unless the completion queue was too small.
+    /// Takes completions and wakes their tasks, and serves the messages of other cores that they
+    /// announce. Returns the number of completions. It makes no system call unless the completion
+    /// queue was too small.
     pub fn reap(&self) -> usize {
         self.ring.reap()
     }

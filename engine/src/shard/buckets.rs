@@ -77,7 +77,8 @@ impl Shard {
         self.append(Some((mutation, record)), None).await
     }
 
-    /// Waits until everything that was queued before is durable and applied.
+    /// Waits until everything of users that was queued before is durable and applied. The cleaner's
+    /// copies, which change nothing that a user sees, may come later.
     ///
     /// # Errors
     /// Returns [`EngineError::WritesStopped`] or [`EngineError::ShuttingDown`] when the shard

@@ -110,11 +110,16 @@ impl Shard {
         let (environment, recovered) = (parts.environment, parts.recovered);
         // Before the first life nobody wrote.
         let begun = geometry.epoch == 1 || geometry.planted.is(Bug::ContinueTornLog);
+        #[cfg(not(feature = "planted-bugs"))]
+        let (log_device, log_flush) = (device.clone(), flush.clone());
+        #[cfg(feature = "planted-bugs")]
+        let (log_device, log_flush) =
+            crate::device::planted::of_log(geometry.planted, &device, &flush, &pool, &environment);
         let log = LogParts {
             shard: id,
             geometry,
-            device: device.clone(),
-            flush: flush.clone(),
+            device: log_device,
+            flush: log_flush,
             pool: pool.clone(),
             environment: environment.clone(),
         };

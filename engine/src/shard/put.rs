@@ -47,8 +47,9 @@ impl Shard {
     /// Makes the body the object of its key.
     ///
     /// # Errors
-    /// Returns an error when the bucket is missing, the condition does not hold, there is no space,
-    /// or the device fails. Nothing is stored then.
+    /// Returns an error when the bucket is missing, the condition does not hold, or there is no
+    /// space; nothing is stored then. After [`WritesStopped`](crate::EngineError::WritesStopped),
+    /// when the device failed under the commit, only a restart tells whether the object is there.
     pub async fn put(self: &Rc<Self>, commit: PutCommit) -> Result<ObjectInfo> {
         let (data, reserved) = match commit.body {
             Body::Inline(data) => (data, None),

@@ -5,7 +5,7 @@
 //! hyper's borrowed slices could not leave without a copy. That is why they are not used.
 //!
 //! Invariants:
-//! - A connection holds no buffer while it waits.
+//! - A connection holds no buffer of this file while it waits; what hyper keeps is bounded.
 //! - Head and body leave in one vectored send.
 //! - A peer that takes nothing for `send_stall`, or trickles ([`MinimumRate`]), ends the
 //!   connection.

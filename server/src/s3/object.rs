@@ -267,7 +267,8 @@ pub async fn head_object(
     Ok(S3Response::with_headers(HeadObjectOutput { content_range, ..HeadObjectOutput::default() }, headers))
 }
 
-/// The fast path of the most frequent request: GET of an object by path, with nothing in the query.
+/// The fast path of the most frequent request: GET of an object by path, with nothing in the query
+/// that means anything.
 ///
 /// Only what s3s would hand to [`get_object`] with the same meaning is answered here, by the same
 /// code behind it; whatever needs judging (virtual hosts, names that are not valid, versions, keys
