@@ -172,7 +172,8 @@ impl Entry {
         Some(Self { location, record_length, generation, size, modified_ms, etag, segments })
     }
 
-    /// Decodes only what a listing shows: size, modification time in milliseconds, and ETag.
+    /// Decodes only what a listing shows: size, modification time in milliseconds, and ETag. Returns
+    /// None for bytes that are no entry.
     pub fn listed(bytes: &[u8]) -> Option<(u64, u64, Etag)> {
         let mut reader = Reader { bytes: bytes.get(8..)? };
         let md5 = reader.array()?;
