@@ -1,6 +1,7 @@
 //! These tests check documents and scripts: they mention only the project, are easy to read, and
 //! their links have targets.
 
+use crate::source::has_word;
 use crate::tree::{TextFile, assert_none, text_files};
 use std::path::Path;
 
@@ -123,7 +124,7 @@ fn the_ways_in_the_architecture_name_what_is_there() {
         let at = |root: &&str| files.iter().find(|file| file.path == format!("{root}{path}"));
         match PATH_ROOTS.iter().find_map(at) {
             None => offenders.push(format!("{number}: there is no {path}")),
-            Some(file) if !names_word(&file.text, &name) => {
+            Some(file) if !has_word(&file.text, &name) => {
                 offenders.push(format!("{number}: {path} has no {name}"))
             }
             Some(_) => {}
@@ -152,12 +153,6 @@ fn named_places(document: &TextFile) -> Vec<(usize, String, String)> {
     found
 }
 
-fn names_word(text: &str, name: &str) -> bool {
-    let is_part = |character: char| character.is_alphanumeric() || character == '_';
-    text.match_indices(name)
-        .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + name.len()..].starts_with(is_part))
-}
-
 #[test]
 fn named_places_are_found() {
     let text = "| 1. | `a/b.rs`: `Core::put`, which calls `write`; `c.rs` alone, `nobody` |\n".to_owned();
@@ -166,5 +161,5 @@ fn named_places_are_found() {
     let expected = [(1, "a/b.rs", "put"), (1, "a/b.rs", "write")];
     let expected = expected.map(|(number, path, name)| (number, path.to_owned(), name.to_owned()));
     assert_eq!(found, expected);
-    assert!(names_word("fn put() {}", "put") && !names_word("fn input() {}", "put"));
+    assert!(has_word("fn put() {}", "put") && !has_word("fn input() {}", "put"));
 }

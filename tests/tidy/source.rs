@@ -169,7 +169,8 @@ fn code_of(line: &str) -> &str {
     line.split("//").next().unwrap_or_default()
 }
 
-fn has_word(code: &str, word: &str) -> bool {
+/// Returns whether `word` stands in `code` by itself.
+pub fn has_word(code: &str, word: &str) -> bool {
     let is_part = |character: char| character.is_alphanumeric() || character == '_';
     code.match_indices(word)
         .any(|(at, _)| !code[..at].ends_with(is_part) && !code[at + word.len()..].starts_with(is_part))

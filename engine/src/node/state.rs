@@ -21,17 +21,16 @@ use super::bucket_map::BucketMap;
 use super::cache::ReadCache;
 use super::layout::Layout;
 use super::message::{Control, Message};
+use crate::device::Device;
 use crate::device::flush::FlushGroup;
 use crate::device::latch::LatchedDevice;
-use crate::device::{Device, DeviceError};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
-use crate::extent::allocator::{Class, ExtentAllocator, HeldBack, Refusal, Taken};
-use crate::format::superblock::ShardRootOnDisk;
+use crate::extent::allocator::ExtentAllocator;
 use crate::hook::{Rare, reached};
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, Pool};
-use crate::shard::{Salvage, Shard, ShardReply, ShardRequest};
+use crate::shard::{Salvage, Shard, ShardReply};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::{BucketId, RequestId};
@@ -277,118 +276,9 @@ impl CoreState {
             .unwrap_or_else(|| panic!("drive {drive} is not kept by core {}", self.index))
     }
 
-    /// Takes a free extent. It runs on the core of the drive's allocator.
-    ///
-    /// # Errors
-    /// Returns the allocator's [`Refusal`] when users or the shard may not take one.
-    pub(crate) fn take_free_extent(
-        self: &Rc<Self>,
-        drive: u16,
-        class: Class,
-    ) -> std::result::Result<Taken, Refusal> {
-        let taken = self.allocator(drive).take(class);
-        self.tell_spare(drive);
-        taken
-    }
-
-    /// Returns an extent to its drive's allocator, by message if that is on another core.
-    pub fn give_extent(self: &Rc<Self>, drive: u16, extent: u32) {
-        let give = move |core: &Rc<CoreState>| {
-            core.allocator(drive).give(extent);
-            core.tell_spare(drive);
-        };
-        self.send(self.layout.allocator_core(drive), Box::new(give));
-    }
-
-    /// Tells a drive's allocator what a shard needs held back.
-    pub fn hold_back(self: &Rc<Self>, drive: u16, shard: u16, extents: HeldBack) {
-        let hold = move |core: &Rc<CoreState>| {
-            core.allocator(drive).hold_back(shard, extents);
-            core.tell_spare(drive);
-        };
-        self.send(self.layout.allocator_core(drive), Box::new(hold));
-    }
-
-    /// Tells every core how many extents users can still take, while they are few.
-    fn tell_spare(self: &Rc<Self>, drive: u16) {
-        let few = self.layout.settings_of(drive).few_extents;
-        let Some(spare) = self.allocator(drive).spare_to_tell(few) else { return };
-        for core in 0..self.layout.cores {
-            let hear = move |core: &Rc<CoreState>| {
-                core.drives[usize::from(drive)].spare_extents.set(spare);
-                core.shards_of_drive(drive).for_each(|shard| shard.note_free_extents());
-            };
-            self.send(core, Box::new(hear));
-        }
-    }
-
     /// Returns this core's shards of a drive.
-    fn shards_of_drive(&self, drive: u16) -> impl Iterator<Item = Rc<Shard>> + use<> {
+    pub(super) fn shards_of_drive(&self, drive: u16) -> impl Iterator<Item = Rc<Shard>> + use<> {
         self.own_shards().into_iter().filter(move |shard| shard.drive == drive)
-    }
-
-    /// Stops the writing of all the drive's shards, on every core, after a flush of it failed (law
-    /// 3). Nobody knows whose writes the flush should have made durable.
-    pub fn stop_drive(self: &Rc<Self>, drive: u16, error: &DeviceError) {
-        for core in 0..self.layout.cores {
-            let error = error.clone();
-            self.send(
-                core,
-                Box::new(move |core| {
-                    core.drives[usize::from(drive)].flush.stop(error);
-                    core.shards_of_drive(drive).for_each(|shard| shard.end_writing());
-                }),
-            );
-        }
-    }
-
-    /// Makes `root` the start of its shard's recovery.
-    ///
-    /// # Errors
-    /// Returns the device's error. The old root may or may not be in force then.
-    pub async fn install_root(
-        self: &Rc<Self>,
-        drive: u16,
-        root: ShardRootOnDisk,
-    ) -> std::result::Result<(), DeviceError> {
-        let allocator = self.layout.allocator_core(drive);
-        self.call(allocator, move |core| async move { core.allocator(drive).install(root).await }).await
-    }
-
-    /// Records durably that this life has begun the log of `shard`.
-    ///
-    /// # Errors
-    /// Returns the device's error. The note may or may not be durable then.
-    pub async fn note_log_begun(
-        self: &Rc<Self>,
-        drive: u16,
-        shard: u16,
-    ) -> std::result::Result<(), DeviceError> {
-        let allocator = self.layout.allocator_core(drive);
-        self.call(allocator, move |core| async move { core.allocator(drive).note_log_begun(shard).await })
-            .await
-    }
-
-    /// Makes every shard of a drive return what it can, and returns whether any did. `refusal` is
-    /// the reason, since cleaning does nothing for a drive that is full of live data.
-    pub async fn reclaim(self: &Rc<Self>, drive: u16, refusal: Refusal) -> bool {
-        let shards: Vec<u16> = self.layout.shards_of_drive(drive).collect();
-        let calls = shards.into_iter().map(|shard| self.ask(shard, ShardRequest::Reclaim(refusal)));
-        let outcomes = futures_util::future::join_all(calls).await;
-        outcomes.into_iter().any(|outcome| matches!(outcome, Ok(ShardReply::Judged(true))))
-    }
-
-    /// Makes the shards of a drive free extents by moving slices together, one shard after the
-    /// other until one did, `first` before the others. Returns whether one did.
-    pub async fn compact(self: &Rc<Self>, drive: u16, first: u16) -> bool {
-        let mut shards: Vec<u16> = self.layout.shards_of_drive(drive).collect();
-        shards.sort_by_key(|shard| *shard != first);
-        for shard in shards {
-            if matches!(self.ask(shard, ShardRequest::Compact).await, Ok(ShardReply::Judged(true))) {
-                return true;
-            }
-        }
-        false
     }
 
     /// Counts a client's read that was refused because the drive did not give what was stored.

@@ -286,8 +286,8 @@ impl SliceWriter {
         assert!(full > 0 || with_tail, "everything is reserved already");
         let needs_generation = self.segment.generation == 0;
         let (bucket, replaces) = self.replaces.clone();
-        let (length, full_slices) = (self.segment.length, full as u32);
-        let wanted = Reservation { bucket, replaces, length, full: full_slices, with_tail, needs_generation };
+        let length = self.segment.length;
+        let wanted = Reservation { bucket, replaces, length, full: full as u32, with_tail, needs_generation };
         let (generation, runs) = match self.core.ask(self.shard, ShardRequest::Reserve(wanted)).await? {
             ShardReply::Reserved { generation, runs, .. } => (generation, runs),
             other => other.mistaken(),

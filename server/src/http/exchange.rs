@@ -17,7 +17,6 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use ringbolt_engine::types::RequestId;
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -77,12 +76,9 @@ pub async fn exchange<H: Handler>(
             (None, unavailable("SlowDown", &error.to_string(), path, id))
         }
         (Ok(()), Ok(reservation)) => {
-            let mut answer = pin!(answer(server, request, &record, &unread));
-            let of_request = poll_fn(|context| {
-                let _entered = id.enter();
-                answer.as_mut().poll(context)
-            });
-            (Some(reservation), of_request.await)
+            // Pinned here: the scope is given a pointer, and not the whole future.
+            let answer = pin!(answer(server, request, &record, &unread));
+            (Some(reservation), id.scope(answer).await)
         }
     };
     record.status = response.status();
