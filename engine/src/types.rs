@@ -71,6 +71,33 @@ pub enum Version {
     Generation(u64),
 }
 
+/// The id by which clients know a version of a key: its generation, and a check that is keyed, so
+/// that no id of another key or node is taken for one. [`Core`](crate::node::Core) makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionId {
+    pub(crate) generation: u64,
+    pub(crate) check: u64,
+}
+
+impl VersionId {
+    /// Parses an id as it is displayed. Returns `None` for a text that is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() != 32 || !text.bytes().all(is_digit) {
+            return None;
+        }
+        let number = |digits| u64::from_str_radix(digits, 16).ok();
+        Some(Self { generation: number(&text[..16])?, check: number(&text[16..])? })
+    }
+}
+
+impl fmt::Display for VersionId {
+    /// Shows the id as 32 hexadecimal digits.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:016x}{:016x}", self.generation, self.check)
+    }
+}
+
 /// Named values kept with an object, an upload, a part or a bucket, in the order they were given.
 pub type Attributes = Vec<(String, String)>;
 

@@ -23,7 +23,8 @@ use crate::shard::{CompleteCommit, ShardReply, ShardRequest, versioning_value};
 use crate::types::{
     Attributes, Bucket, BucketCreated, BucketId, BucketUsage, ConfigKind, Deleted, Etag, ListItem, ListPage,
     ListQuery, MetadataChange, ObjectInfo, ObjectMeta, UploadId, UploadInfo, UploadItem, UploadPage,
-    UploadQuery, Version, VersionItem, VersionPlace, Versioning, VersionsPage, VersionsQuery, WriteCondition,
+    UploadQuery, Version, VersionId, VersionItem, VersionPlace, Versioning, VersionsPage, VersionsQuery,
+    WriteCondition,
 };
 
 /// Longest key, bytes.
@@ -451,6 +452,19 @@ impl Core {
         };
         let merge = ListMerge::<VersionItem>::new(self.shards(), &first, query.max_items);
         self.merged(bucket, merge, of_shard, page).await.map(VersionsPage::from)
+    }
+
+    /// Returns the id by which clients know a version of a key.
+    pub fn id_of_version(&self, bucket: BucketId, key: &[u8], generation: u64) -> VersionId {
+        let check = self.state.layout.settings_of(0).version_check(bucket, key, generation);
+        VersionId { generation, check }
+    }
+
+    /// Returns the version of a key that has this id, or `None` when no version of the key can ever
+    /// have had it.
+    pub fn version_of_id(&self, bucket: BucketId, key: &[u8], id: VersionId) -> Option<Version> {
+        let own = self.id_of_version(bucket, key, id.generation) == id && id.generation != 0;
+        own.then_some(Version::Generation(id.generation))
     }
 
     fn shards(&self) -> usize {

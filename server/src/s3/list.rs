@@ -5,7 +5,7 @@
 //!   are more.
 //! - Continuation tokens are opaque to clients.
 //! - A page is asked of the engine only when its memory is reserved.
-//! - Buckets keep no versions: every object is the version `null`, and the latest.
+//! - The marker of a version names the place behind it, whether or not the version is still there.
 
 use super::Server;
 use super::access::Caller;
@@ -15,8 +15,12 @@ use super::listing_xml::{Continuation, Encoding, Listing, Marker, VersionEntry};
 use super::multipart::UploadName;
 use super::naming::{token, token_name};
 use super::page::page_size;
+use super::version::Named;
 use crate::memory::ResponseMemory;
-use ringbolt_engine::types::{ListItem, ListPage, ListQuery, UploadItem, UploadPage, UploadQuery};
+use ringbolt_engine::types::{
+    ListItem, ListPage, ListQuery, UploadItem, UploadPage, UploadQuery, Version, VersionItem, VersionsPage,
+    VersionsQuery,
+};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
@@ -30,8 +34,6 @@ const ENTRY_BYTES: u64 = 1024;
 const ENTRY_TIMES: u64 = 13;
 /// What an upload takes in a page and in the text of the answer.
 const UPLOAD_BYTES_MAX: u64 = 4 << 10;
-/// The version of every object in a bucket that keeps no versions.
-const NULL_VERSION: &str = "null";
 
 /// Returns how names shall appear. Fails if this server does not know the encoding.
 fn encoding_of(encoding_type: Option<&EncodingType>) -> S3Result<Encoding> {
@@ -112,11 +114,37 @@ impl Listing {
         reservation.resize(page.items.iter().map(entry).sum()).map_err(slow_down)?;
         Ok((page, ResponseMemory::new(reservation)))
     }
+
+    /// Asks the engine for the versions after this one of `after_key`, or after all of that key.
+    async fn versions_page(
+        &self,
+        server: &Server,
+        after_key: Vec<u8>,
+        after_version: Option<Version>,
+    ) -> S3Result<(VersionsPage, ResponseMemory)> {
+        let max_items = self.items_max();
+        let bytes = max_items as u64 * ENTRY_BYTES_MAX;
+        let reservation = server.settings.memory.reserve(bytes).map_err(slow_down)?;
+        if max_items == 0 {
+            return Ok((VersionsPage::default(), ResponseMemory::new(reservation)));
+        }
+        let query = VersionsQuery {
+            prefix: self.prefix.as_bytes().to_vec(),
+            delimiter: self.delimiter.as_deref().unwrap_or_default().into(),
+            after_key,
+            after_version,
+            max_items,
+        };
+        let page = server.core.list_versions(self.bucket.id, &query).await.s3()?;
+        let entry = |item: &VersionItem| ENTRY_BYTES + ENTRY_TIMES * item.name().len() as u64;
+        reservation.resize(page.items.iter().map(entry).sum()).map_err(slow_down)?;
+        Ok((page, ResponseMemory::new(reservation)))
+    }
 }
 
 /// Returns the name after which the next page begins, if there is one.
 fn next_after(page: &ListPage) -> Option<&[u8]> {
-    page.items.last().filter(|_| page.truncated).map(ListItem::name)
+    page.truncated.then_some(page.next.as_slice())
 }
 
 /// Returns the marker that version 1 names, where the next page begins after `next`. Clients of a
@@ -173,7 +201,7 @@ pub async fn list_objects_v2(
     Ok(answered(written, memory))
 }
 
-/// Answers ListObjectVersions: each object is the one version of its key.
+/// Answers ListObjectVersions.
 pub async fn list_object_versions(
     server: &Server,
     mut request: S3Request<ListObjectVersionsInput>,
@@ -186,33 +214,43 @@ pub async fn list_object_versions(
     if from.id.is_some() && from.key.is_empty() {
         return Err(invalid_argument("A version-id marker cannot be specified without a key marker."));
     }
-    // The marked key has one version, so what comes after that version is what comes after the key.
-    let (page, memory) = listing.page(server, from.key.to_vec()).await?;
-    let written = listing.versions(&from, next_version(&page).as_ref(), page.items.iter().map(only_version));
-    Ok(answered(written, memory))
-}
-
-/// Returns the version after which the next page begins, if there is one.
-fn next_version(page: &ListPage) -> Option<Marker<'_>> {
-    let key = next_after(page)?;
-    let is_object = matches!(page.items.last(), Some(ListItem::Object { .. }));
-    Some(Marker { key, id: is_object.then(|| NULL_VERSION.to_owned()) })
-}
-
-/// Shows an object as the only version of its key.
-fn only_version(item: &ListItem) -> VersionEntry<'_, &'static str> {
-    match item {
-        ListItem::Object { key, size_bytes, modified_ms, etag } => VersionEntry::Version {
+    let named = server.named_version(&listing.bucket, &key_marker, from.id.as_deref())?;
+    let after_version = match named {
+        Named::Version(version) => Some(version).filter(|version| *version != Version::Newest),
+        Named::Foreign => {
+            return Err(invalid_argument("Invalid version id specified: it is none of the key marker's"));
+        }
+    };
+    let (page, memory) = listing.versions_page(server, from.key.to_vec(), after_version).await?;
+    let id = |key: &[u8], generation, is_null| server.show_version(&listing.bucket, key, generation, is_null);
+    // The place behind a null version is named by its generation, since another version may have
+    // become the null version before the next page is asked for.
+    let next = page.truncated.then(|| Marker {
+        key: &page.next.key,
+        id: (page.next.generation != 0).then(|| id(&page.next.key, page.next.generation, false)),
+    });
+    let entries = page.items.iter().map(|item| match item {
+        VersionItem::Version {
             key,
-            version_id: NULL_VERSION,
-            is_latest: true,
-            is_marker: false,
+            generation,
+            is_null,
+            is_latest,
+            is_marker,
+            size_bytes,
+            modified_ms,
+            etag,
+        } => VersionEntry::Version {
+            key,
+            version_id: id(key, *generation, *is_null),
+            is_latest: *is_latest,
+            is_marker: *is_marker,
             size_bytes: *size_bytes,
             modified_ms: *modified_ms,
             etag: *etag,
         },
-        ListItem::CommonPrefix(prefix) => VersionEntry::CommonPrefix(prefix),
-    }
+        VersionItem::CommonPrefix(prefix) => VersionEntry::CommonPrefix(prefix),
+    });
+    Ok(answered(listing.versions(&from, next.as_ref(), entries), memory))
 }
 
 /// Answers ListMultipartUploads.
@@ -257,7 +295,7 @@ fn next_upload(page: &UploadPage) -> Option<Marker<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringbolt_engine::types::{Bucket, BucketId, Etag};
+    use ringbolt_engine::types::{Bucket, BucketId, Etag, Versioning};
     use std::rc::Rc;
 
     fn listing(delimiter: Option<&str>) -> Listing {
@@ -267,6 +305,8 @@ mod tests {
             owner: "o".to_owned(),
             created_ms: 0,
             attributes: Vec::new(),
+            versioning: Versioning::Off,
+            config: Vec::new(),
         };
         Listing {
             bucket: Rc::new(bucket),
@@ -281,7 +321,7 @@ mod tests {
     fn page(truncated: bool) -> ListPage {
         let object =
             ListItem::Object { key: b"k".to_vec(), size_bytes: 3, modified_ms: 0, etag: Etag::default() };
-        ListPage { items: vec![object], truncated }
+        ListPage { items: vec![object], truncated, next: b"k".to_vec() }
     }
 
     #[test]
@@ -294,18 +334,6 @@ mod tests {
         let behind = Some(b"l".as_slice());
         assert_eq!(next_marker(&listing(None), last, behind), behind);
         assert_eq!(next_marker(&listing(None), None, behind), behind);
-    }
-
-    #[test]
-    fn a_page_of_versions_goes_on_behind_the_only_version_of_its_last_key() {
-        let mut page = page(true);
-        let next = next_version(&page).map(|next| (next.key.to_vec(), next.id));
-        assert_eq!(next, Some((b"k".to_vec(), Some("null".to_owned()))));
-        page.items.push(ListItem::CommonPrefix(b"p/".to_vec()));
-        let next = next_version(&page).map(|next| (next.key.to_vec(), next.id));
-        assert_eq!(next, Some((b"p/".to_vec(), None)));
-        page.truncated = false;
-        assert!(next_version(&page).is_none());
     }
 
     #[test]

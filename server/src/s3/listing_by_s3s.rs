@@ -244,6 +244,8 @@ impl Sample {
             owner: "8".repeat(64),
             created_ms: 0,
             attributes: Vec::new(),
+            versioning: Default::default(),
+            config: Vec::new(),
         };
         let listing = Listing {
             owner: Owner { display_name: Some("somebody".to_owned()), id: Some(bucket.owner.clone()) },
@@ -253,7 +255,8 @@ impl Sample {
             prefix: "archive/".to_owned(),
             delimiter: None,
         };
-        let objects = ListPage { items: (0..entries).map(object).collect(), truncated: true };
+        let objects =
+            ListPage { items: (0..entries).map(object).collect(), truncated: true, next: b"last".to_vec() };
         let uploads = (0..entries).map(|number| UploadItem::Upload(upload(number)));
         Self { listing, objects, uploads: UploadPage { items: uploads.collect(), truncated: true } }
     }

@@ -36,6 +36,8 @@ mod range;
 mod subresource;
 mod target;
 mod timestamp;
+mod version;
+mod versioning;
 mod xml_reader;
 
 use crate::auth::{Accounts, RequestContext};

@@ -136,6 +136,8 @@ fn listing() -> impl Strategy<Value = Listing> {
                 owner: id.clone(),
                 created_ms: 0,
                 attributes: Vec::new(),
+                versioning: Default::default(),
+                config: Vec::new(),
             };
             let owner = Owner { display_name, id: Some(id) };
             Listing { bucket: Rc::new(bucket), owner, encoding, max, prefix, delimiter }
@@ -151,7 +153,11 @@ fn item() -> impl Strategy<Value = ListItem> {
 }
 
 fn page() -> impl Strategy<Value = ListPage> {
-    (vec(item(), 0..12), any::<bool>()).prop_map(|(items, truncated)| ListPage { items, truncated })
+    (vec(item(), 0..12), any::<bool>()).prop_map(|(items, truncated)| ListPage {
+        items,
+        truncated,
+        next: Vec::new(),
+    })
 }
 
 #[derive(Clone, Debug)]
@@ -283,7 +289,7 @@ proptest! {
             modified_ms: 0,
             etag: Etag::default(),
         };
-        let page = ListPage { items: keys.iter().map(object).collect(), truncated: false };
+        let page = ListPage { items: keys.iter().map(object).collect(), ..ListPage::default() };
         let (_, children) = parse(listing.objects("", None, &page).text());
         let shown = texts(&named(&children, &["Contents"]), "Key").into_iter();
         let shown: Vec<String> = match listing.encoding {
