@@ -15,7 +15,7 @@ use ringbolt_engine::format::checkpoint::{
 };
 use ringbolt_engine::format::record::{RECORD_ALIGNMENT, RecordView};
 use ringbolt_engine::format::slice;
-use ringbolt_engine::format::superblock::COPY_STRIDE;
+use ringbolt_engine::format::superblock::{COPY_STRIDE, SUPERBLOCK_BYTES};
 use ringbolt_engine::node::Core;
 use ringbolt_engine::sim::device::SimDevice;
 use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
@@ -76,7 +76,7 @@ fn write(target: &Path, drive: &SimDevice) {
         std::fs::create_dir_all(&directory).expect("make a directory");
         std::fs::write(directory.join(name), [&[kind], bytes].concat()).expect("write a seed");
     };
-    let copies: Vec<u8> = (0..4).flat_map(|copy| drive.peek(copy * COPY_STRIDE, 4096)).collect();
+    let copies: Vec<u8> = (0..4).flat_map(|copy| drive.peek(copy * COPY_STRIDE, SUPERBLOCK_BYTES)).collect();
     save("superblock", "four-copies", 0, &copies);
     save("superblock", "one-copy", 15, &copies[..1200]);
     let mut log = Vec::new();

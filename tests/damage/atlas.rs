@@ -5,7 +5,9 @@ use ringbolt_engine::format::BLOCK_BYTES;
 use ringbolt_engine::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use ringbolt_engine::format::checkpoint::{CheckpointChunkOnDisk, CheckpointRootV1, ChunkPlaceV1, KIND_ROOT};
 use ringbolt_engine::format::record::{Mutation, PutV1, RECORD_ALIGNMENT, RecordView};
-use ringbolt_engine::format::superblock::{COPIES, COPY_STRIDE, ROOT_CHECKPOINT, SuperblockOnDisk};
+use ringbolt_engine::format::superblock::{
+    COPIES, COPY_STRIDE, ROOT_CHECKPOINT, SUPERBLOCK_BYTES, SuperblockOnDisk,
+};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -55,7 +57,8 @@ pub struct Atlas {
 
 impl Atlas {
     pub fn read(image: &[u8]) -> Self {
-        let copies: Vec<Span> = (0..COPIES).map(|at| span(at * COPY_STRIDE as usize, BLOCK_BYTES)).collect();
+        let copies: Vec<Span> =
+            (0..COPIES).map(|at| span(at * COPY_STRIDE as usize, SUPERBLOCK_BYTES)).collect();
         let bytes: Vec<&[u8]> = copies.iter().map(|copy| &image[copy.clone()]).collect();
         let block = SuperblockOnDisk::choose(&bytes).expect("a good superblock");
         let place = |extent: u32, offset: u32| {

@@ -99,7 +99,7 @@ impl Tables {
             length: Le32::new(place.length),
             sequence: Le64::new(SEQUENCE),
             crc: Le32::new(place.crc),
-            log_epoch: Le32::new(0),
+            ..ShardRootOnDisk::default()
         };
         self.drive.recover(root);
     }

@@ -6,7 +6,9 @@ use super::format::{FormatError, read_superblock, uuid_text};
 use crate::device::file::OpenDrive;
 use crate::extent::RunCount;
 use crate::format::checkpoint::{CheckpointChunkOnDisk, CheckpointRootV1, ChunkListV1, KIND_LEAVES};
-use crate::format::superblock::{ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk, SuperblockOnDisk};
+use crate::format::superblock::{
+    DRIVE_IN, DRIVE_OUT, ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk, SuperblockOnDisk,
+};
 use crate::format::{BLOCK_BYTES, FormatDamage};
 use crate::index::OrderedIndex;
 use crate::shard::{for_each_entry, load_leaves};
@@ -48,15 +50,24 @@ pub fn inspect_drive(path: &Path) -> Result<InspectReport, FormatError> {
 }
 
 fn superblock_lines(block: &SuperblockOnDisk) -> Vec<(String, String)> {
-    let lines: [(&str, String); 14] = [
+    let view = &block.view;
+    let numbers = |state: u16| {
+        let drives = view.drives.iter().filter(|drive| drive.state.get() == state);
+        drives.map(|drive| drive.number.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let lines: [(&str, String); 18] = [
         ("format_version", block.format_version.to_string()),
         ("sequence", block.sequence.to_string()),
-        ("epoch", block.epoch.to_string()),
+        ("promised_epoch", block.promised_epoch.to_string()),
+        ("view", format!("{}.{}", view.epoch, view.counter)),
+        ("drives_in", numbers(DRIVE_IN)),
+        ("drives_out", numbers(DRIVE_OUT)),
         ("node_uuid", uuid_text(&block.node_uuid)),
         ("set_uuid", uuid_text(&block.set_uuid)),
         ("drive_uuid", uuid_text(&block.drive_uuid)),
-        ("drive_index", block.drive_index.to_string()),
-        ("drives", block.drives.to_string()),
+        ("drive_number", block.drive_number.to_string()),
+        ("data_members", block.data_members.to_string()),
+        ("parity_members", block.parity_members.to_string()),
         ("shards", block.shards.to_string()),
         ("created_ms", block.created_ms.to_string()),
         ("size_bytes", block.size_bytes.to_string()),

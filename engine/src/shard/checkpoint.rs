@@ -269,6 +269,7 @@ impl<'a> Writer<'a> {
             sequence: Le64::new(self.sequence),
             crc: Le32::new(place.crc),
             log_epoch: Le32::new(epoch_of(position.log_number)),
+            ..ShardRootOnDisk::default()
         };
         self.shard.surroundings.install_root(installed).await??;
         Ok((logs, installed))
