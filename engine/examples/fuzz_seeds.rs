@@ -11,7 +11,8 @@ use std::rc::Rc;
 
 use ringbolt_engine::format::batch::{self, BatchHeaderOnDisk, HEADER_BYTES};
 use ringbolt_engine::format::checkpoint::{
-    self, CHUNK_BYTES_MAX, CheckpointChunkOnDisk, KIND_BUCKETS, KIND_LEAVES, KIND_UPLOADS,
+    self, CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, KIND_BUCKETS, KIND_LEAVES, KIND_UPLOADS,
+    encode_sets,
 };
 use ringbolt_engine::format::record::{RECORD_ALIGNMENT, RecordView};
 use ringbolt_engine::format::slice;
@@ -105,7 +106,10 @@ fn write(target: &Path, drive: &SimDevice) {
             _ => (3, 5),
         };
         save("checkpoint", &format!("payload-{kind}"), kind, payload);
-        save("checkpoint", &format!("chunk-{kind}"), 4, &bytes[..64 + payload.len()]);
+        save("checkpoint", &format!("chunk-{kind}"), 4, &bytes[..checkpoint::HEADER_BYTES + payload.len()]);
+        if let Ok(root) = CheckpointRootV1::decode(payload) {
+            save("checkpoint", "sets", 6, &encode_sets(&root.sets));
+        }
         if kind == 0 {
             save("checkpoint", "leaf", 5, &payload[4..]);
         } else {

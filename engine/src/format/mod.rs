@@ -13,6 +13,7 @@ pub mod checkpoint;
 pub mod mark;
 pub mod record;
 pub mod scrub;
+pub mod set;
 pub mod slice;
 pub mod superblock;
 

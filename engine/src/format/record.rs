@@ -15,6 +15,7 @@ use rkyv::rancor::Error as RkyvError;
 use rkyv::{Archive, Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::set::SetV1;
 use super::{FormatDamage, Le16, Le32, Le64};
 
 pub const ENVELOPE_BYTES: usize = size_of::<RecordEnvelopeOnDisk>();
@@ -25,6 +26,14 @@ pub const FLAG_MOVED: u16 = 1;
 /// Flag of a record that replaces a damaged one. The record says what the index knew of the object,
 /// whose data can no longer be read.
 pub const FLAG_LOST: u16 = 2;
+/// Flag of a record of the place, which says where things lie and changes nothing that a user sees:
+/// a cleaner's copy, a set, the log's next set. Users' records are the same on every replica of a
+/// shard; records of the place are not.
+pub const FLAG_PLACE: u16 = 4;
+/// The flags that this program knows. (One more will say that a record is encrypted: key id and tag
+/// will then follow the envelope, as records are read one by one. Records that are not encrypted
+/// stay as short as they are.)
+const FLAGS: u16 = FLAG_MOVED | FLAG_LOST | FLAG_PLACE;
 
 /// The envelope: the first bytes of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -36,7 +45,7 @@ pub struct RecordEnvelopeOnDisk {
     /// The [`Mutation::kind`] of the payload.
     pub kind: u8,
     pub version: u8,
-    /// A combination of [`FLAG_MOVED`] and [`FLAG_LOST`].
+    /// A combination of [`FLAG_MOVED`], [`FLAG_LOST`] and [`FLAG_PLACE`].
     pub flags: Le16,
     /// Bytes of the payload.
     pub meta_length: Le32,
@@ -52,11 +61,12 @@ const _: () = {
     assert!(offset_of!(RecordEnvelopeOnDisk, generation) == 16);
 };
 
-/// Consecutive slices of one segment within one data extent.
+/// Consecutive slices of one segment within one set.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunV1 {
+    /// Number of the set.
     pub extent: u32,
-    /// The first unit of 16 KiB within the extent.
+    /// The first unit of 16 KiB within the set.
     pub unit: u32,
     /// The number of full slices in a row; 0 for the one tail slice, whose length follows from the
     /// segment's.
@@ -159,10 +169,11 @@ pub struct BucketDeleteV1 {
     pub id: u32,
 }
 
-/// The log continues at the start of this extent. This is always the last record of the last batch
-/// of an extent.
+/// The log continues at the start of this set. This is always the last record of the last batch of
+/// a set, behind the record of the set that it names.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct LogExtentV1 {
+    /// Number of the set.
     pub extent: u32,
     pub log_number: u64,
 }
@@ -178,6 +189,8 @@ pub enum Mutation {
     BucketPut(BucketV1),
     BucketDelete(BucketDeleteV1),
     LogExtent(LogExtentV1),
+    /// This is where a set lies.
+    SetPut(SetV1),
 }
 
 pub(super) fn encode<T>(value: &T) -> Vec<u8>
@@ -214,6 +227,7 @@ impl Mutation {
             Self::BucketPut(_) => 6,
             Self::BucketDelete(_) => 7,
             Self::LogExtent(_) => 8,
+            Self::SetPut(_) => 11,
         }
     }
 
@@ -228,6 +242,7 @@ impl Mutation {
             Self::BucketPut(value) => encode(value),
             Self::BucketDelete(value) => encode(value),
             Self::LogExtent(value) => encode(value),
+            Self::SetPut(value) => encode(value),
         }
     }
 
@@ -245,6 +260,7 @@ impl Mutation {
             6 => Self::BucketPut(decode!(BucketV1, bytes)?),
             7 => Self::BucketDelete(decode!(BucketDeleteV1, bytes)?),
             8 => Self::LogExtent(decode!(LogExtentV1, bytes)?),
+            11 => Self::SetPut(decode!(SetV1, bytes)?),
             _ => return Err(FormatDamage::Field("record kind")),
         })
     }
@@ -326,6 +342,9 @@ impl<'a> RecordView<'a> {
         if crc ^ mark != envelope.crc.get() {
             return Err(FormatDamage::Checksum);
         }
+        if envelope.flags.get() & !FLAGS != 0 {
+            return Err(FormatDamage::Field("record flags"));
+        }
         let (meta, data) = body.split_at(meta_length);
         Ok(Self { envelope, meta, data })
     }
@@ -384,7 +403,7 @@ impl<'a> RecordView<'a> {
 
     /// Returns the same record, marked as the cleaner's copy.
     pub fn moved_copy(&self) -> EncodedRecord {
-        let flags = self.envelope.flags.get() | FLAG_MOVED;
+        let flags = self.envelope.flags.get() | FLAG_MOVED | FLAG_PLACE;
         let generation = self.envelope.generation.get();
         EncodedRecord::from_parts(self.envelope.kind, flags, generation, self.meta, self.data.to_vec())
     }

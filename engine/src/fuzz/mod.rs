@@ -114,6 +114,8 @@ fn seal_record(bytes: &mut [u8], mark: u32) -> usize {
     let Ok((envelope, _)) = RecordEnvelopeOnDisk::mut_from_prefix(bytes) else { return bytes.len() };
     let meta = (envelope.meta_length.get() as usize).min(room);
     let data = (envelope.data_length.get() as usize).min(room - meta);
+    // A flag that no program writes hides the rest.
+    envelope.flags = (envelope.flags.get() & 7).into();
     envelope.meta_length = Le32::new(meta as u32);
     envelope.data_length = Le32::new(data as u32);
     let length = ENVELOPE_BYTES + meta + data;
@@ -136,6 +138,9 @@ fn check_slice_header(bytes: &[u8]) {
     block.resize(BLOCK_BYTES, 0);
     if let Ok(header) = SliceHeaderOnDisk::mut_from_bytes(&mut block) {
         header.magic = crate::format::slice::MAGIC;
+        (header.version, header.row_bytes) = (3.into(), crate::format::slice::ROW_BYTES.into());
+        (header.member, header.data_members, header.parity_members) = (0, 1, 0);
+        (header.key_id, header.tag) = (0.into(), [0; 16]);
         header.seal();
     }
     for block in [bytes, &block] {

@@ -5,7 +5,9 @@ use std::path::Path;
 use super::format::{FormatError, read_superblock, uuid_text};
 use crate::device::file::OpenDrive;
 use crate::extent::RunCount;
-use crate::format::checkpoint::{CheckpointChunkOnDisk, CheckpointRootV1, ChunkListV1, KIND_LEAVES};
+use crate::format::checkpoint::{
+    CheckpointChunkOnDisk, CheckpointRootV1, ChunkListV1, ChunkPlaceV1, KIND_LEAVES, KIND_SETS, decode_sets,
+};
 use crate::format::superblock::{
     DRIVE_IN, DRIVE_OUT, ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk, SuperblockOnDisk,
 };
@@ -104,14 +106,15 @@ fn root_lines(
     let held = held_by(drive, block, &checkpoint)?;
     let mut line = |name: &str, value: String| lines.push((name.to_owned(), value));
     line("objects_at_checkpoint", checkpoint.objects.to_string());
-    line("checkpoint_extents", checkpoint.extents.len().to_string());
+    line("checkpoint_extents", checkpoint.own.len().to_string());
     line("log_extents", checkpoint.logs.len().to_string());
+    line("sets_at_checkpoint", (checkpoint.own.len() + held.sets + checkpoint.sets.len()).to_string());
     line("replay_sequence", checkpoint.replay_sequence.to_string());
     line("object_bytes_at_checkpoint", held.bytes.to_string());
     line("full_slices_at_checkpoint", held.runs.slices.to_string());
     line("runs_at_checkpoint", held.runs.runs.to_string());
     line("mean_run_slices_at_checkpoint", format!("{:.3}", held.runs.mean_slices()));
-    Ok((lines, checkpoint.extents.len() + checkpoint.logs.len()))
+    Ok((lines, checkpoint.own.len() + checkpoint.logs.len()))
 }
 
 /// The sums over the objects of a checkpoint.
@@ -119,6 +122,8 @@ fn root_lines(
 struct Held {
     bytes: u64,
     runs: RunCount,
+    /// Number of sets in chunks of their own.
+    sets: usize,
 }
 
 fn held_by(
@@ -129,12 +134,16 @@ fn held_by(
     let mut held = Held::default();
     let mut chunks = Vec::new();
     for list in &checkpoint.lists {
-        let payload = read_chunk(drive, place_in(block, list.extent, list.offset), list.length)?;
+        let payload = read_chunk(drive, place_of(drive, block, checkpoint, list)?, list.length)?;
         chunks.extend(ChunkListV1::decode(&payload).map_err(|damage| damaged(drive, damage))?.chunks);
     }
     chunks.extend(&checkpoint.rest.chunks);
+    for chunk in chunks.iter().filter(|chunk| chunk.kind == KIND_SETS) {
+        let payload = read_chunk(drive, place_of(drive, block, checkpoint, chunk)?, chunk.length)?;
+        held.sets += decode_sets(&payload).map_err(|damage| damaged(drive, damage))?.len();
+    }
     for chunk in chunks.iter().filter(|chunk| chunk.kind == KIND_LEAVES) {
-        let payload = read_chunk(drive, place_in(block, chunk.extent, chunk.offset), chunk.length)?;
+        let payload = read_chunk(drive, place_of(drive, block, checkpoint, chunk)?, chunk.length)?;
         let mut index = OrderedIndex::new();
         let loaded = load_leaves(&mut index, &payload).and_then(|()| {
             for_each_entry(&index, &mut |_, _, entry| {
@@ -150,6 +159,20 @@ fn held_by(
 
 fn place_in(block: &SuperblockOnDisk, extent: u32, offset: u32) -> u64 {
     block.extents_start.get() + u64::from(extent) * block.extent_bytes.get() + u64::from(offset)
+}
+
+/// Returns the byte on the drive at which a chunk of the checkpoint begins.
+fn place_of(
+    drive: &OpenDrive,
+    block: &SuperblockOnDisk,
+    checkpoint: &CheckpointRootV1,
+    named: &ChunkPlaceV1,
+) -> Result<u64, FormatError> {
+    let set = checkpoint.own.iter().find(|own| own.set == named.set);
+    let number = block.drive_number.get();
+    let member = set.and_then(|set| set.members.iter().find(|member| member.drive == number));
+    let member = member.ok_or_else(|| damaged(drive, FormatDamage::Field("set of a chunk")))?;
+    Ok(place_in(block, member.extent, named.offset))
 }
 
 fn read_chunk(drive: &OpenDrive, at: u64, length: u32) -> Result<Vec<u8>, FormatError> {

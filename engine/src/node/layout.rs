@@ -45,6 +45,18 @@ impl Layout {
         self.homes[usize::from(shard)]
     }
 
+    /// Returns the place among the node's drives of the drive with this number in the view.
+    ///
+    /// # Panics
+    /// Panics when it is not among them.
+    pub fn drive_with(&self, number: u16) -> u16 {
+        let mut geometries = self.geometries.iter();
+        match geometries.position(|(geometry, _)| geometry.drive == number) {
+            Some(place) => place as u16,
+            None => panic!("drive {number} is not among the node's"),
+        }
+    }
+
     /// Returns the core that a drive's extent allocator lives on.
     pub fn allocator_core(&self, drive: u16) -> usize {
         usize::from(drive) % self.cores
@@ -127,7 +139,9 @@ impl Layout {
             extent_bytes: extent_bytes as u32,
             extents: superblock.extents.get(),
             extents_start: superblock.extents_start.get(),
+            format_id: superblock.format_id(),
             drive_id: superblock.drive_id(),
+            drive: superblock.drive_number.get(),
             epoch: self.epoch,
             planted: Planted::default(),
         };

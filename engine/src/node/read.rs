@@ -15,7 +15,8 @@ use super::cache::{CacheKey, CachedObject};
 use super::state::CoreState;
 use crate::device::IoFuture;
 use crate::error::{EngineError, Result};
-use crate::extent::{SlicePlace, slices_of};
+use crate::extent::sets::Places;
+use crate::extent::{SetPlace, SlicePlace, slices_of};
 use crate::format::record::{RecordView, RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
@@ -122,7 +123,7 @@ impl ObjectReader {
         let shard = core.layout.shard_of_key(bucket, key);
         let Some((found, pin)) = look_up(core, shard, bucket, key).await? else { return Ok(None) };
         let place = match &found {
-            Found::Inline { location, log_number } if cached => {
+            Found::Inline { location, log_number, .. } if cached => {
                 Some(CacheKey { shard, log_number: *log_number, offset: location.offset })
             }
             Found::Inline { .. } | Found::Large { .. } => None,
@@ -133,25 +134,29 @@ impl ObjectReader {
         {
             return Ok(Some(Self::cached(object)));
         }
-        let (location, log_number, blocks, segments) = match &found {
-            Found::Inline { location, log_number } => (*location, *log_number, location.blocks, &[][..]),
-            Found::Large { entry: Entry { location, record_length, segments, .. }, log_number } => {
+        let (location, log_number, at, blocks, segments) = match &found {
+            Found::Inline { location, log_number, at } => {
+                (*location, *log_number, *at, location.blocks, &[][..])
+            }
+            Found::Large {
+                entry: Entry { location, record_length, segments, .. }, log_number, at, ..
+            } => {
                 let blocks = blocks_covering(location.offset, *record_length);
-                (*location, *log_number, blocks, segments.as_slice())
+                (*location, *log_number, *at, blocks, segments.as_slice())
             }
         };
-        let (extent, offset) = (location.extent, location.offset);
-        let drive = core.layout.drive_of(shard);
+        let (extent, offset) = (at.extent, location.offset);
+        let drive = core.layout.drive_with(at.drive);
         let first = offset - offset % BLOCK_BYTES as u32;
-        let at = core.layout.geometry_of(drive).byte(extent, first);
+        let byte = core.layout.geometry_of(drive).byte_of(at, first);
         let length = blocks as usize * BLOCK_BYTES;
         let buffer = core.buffer(length).await?;
-        let (result, buffer) = core.drives[usize::from(drive)].device.read(at, length, buffer).await;
+        let (result, buffer) = core.drives[usize::from(drive)].device.read(byte, length, buffer).await;
         result.map_err(EngineError::read_failed)?;
         let damaged = |what| EngineError::Damaged { what, extent, offset };
         let start = (offset - first) as usize;
         let bytes = &buffer[start..length];
-        let mark = mark_at(core, shard, log_number, offset, bytes);
+        let mark = mark_at(core, shard, (at, log_number, offset), bytes);
         let (view, put) = RecordView::of_put(bytes, mark).map_err(damaged)?;
         if put.bucket != bucket.0 || put.key != key {
             return Self::other_key(core, shard, bucket, key, damaged("record identity")).await;
@@ -173,7 +178,8 @@ impl ObjectReader {
             }
             Source::Inline { bytes: Some(Bytes::Read(buffer)), start: data_start }
         } else {
-            Source::Slices(SliceReader::new(core.clone(), shard, put.segments))
+            let Found::Large { slices, .. } = found else { return Err(damaged("record segments")) };
+            Source::Slices(SliceReader::new(core.clone(), shard, put.segments, slices))
         };
         let range = 0..info.size_bytes;
         Ok(Some(Self { info, source, range, _pin: Some(pin) }))
@@ -219,7 +225,8 @@ impl ObjectReader {
                     Rc::make_mut(&mut self.info).parts = Vec::new();
                 }
                 let runs: usize = reader.segments.iter().map(|segment| segment.runs.len()).sum();
-                (reader.segments.len() * (size_of::<SegmentV1>() + 32) + runs * size_of::<RunV1>()) as u64
+                let segments = reader.segments.len() * (size_of::<SegmentV1>() + 32);
+                (segments + runs * size_of::<RunV1>() + reader.sets.memory_bytes()) as u64
             }
         }
     }
@@ -279,12 +286,18 @@ impl ObjectReader {
     }
 }
 
-/// Returns the mark of what was written at `offset` of the log extent with number `log_number`.
-fn mark_at(core: &CoreState, shard: u16, log_number: u64, offset: u32, record: &[u8]) -> u32 {
-    let geometry = core.layout.geometry_of(core.layout.drive_of(shard));
+/// Returns the mark of what was written at an offset of the set of the log with this log extent
+/// number.
+fn mark_at(
+    core: &CoreState,
+    shard: u16,
+    (at, log_number, offset): (SetPlace, u64, u32),
+    record: &[u8],
+) -> u32 {
+    let geometry = core.layout.geometry_of(core.layout.drive_with(at.drive));
     match geometry.planted.is(Bug::IgnoreMark) {
         true => RecordView::apparent_mark(record),
-        false => geometry.record_mark(shard, log_number, offset),
+        false => geometry.record_mark(shard, at, log_number, offset),
     }
 }
 
@@ -297,9 +310,10 @@ pub(super) struct PartReader {
 
 impl PartReader {
     pub(super) fn new(core: &Rc<CoreState>, shard: &Rc<Shard>, segment: SegmentV1) -> Self {
-        let pins = shard.pin_part(segment.generation);
+        let (sets, pins) = shard.pin_part(&segment);
         let left = 0..segment.length;
-        let reader = SliceReader { gentle: true, ..SliceReader::new(core.clone(), shard.id, vec![segment]) };
+        let reader = SliceReader::new(core.clone(), shard.id, vec![segment], sets);
+        let reader = SliceReader { gentle: true, ..reader };
         Self { reader, left, _pin: PinGuard { core: core.clone(), shard: shard.id, pins } }
     }
 
@@ -338,6 +352,7 @@ struct Piece {
     /// The read of the slice's header, for the first piece of a slice.
     header: Option<IoFuture>,
     place: SlicePlace,
+    at: SetPlace,
     generation: u64,
     /// Offset within the payload at which the read starts, bytes.
     start: usize,
@@ -350,6 +365,8 @@ struct SliceReader {
     core: Rc<CoreState>,
     shard: u16,
     segments: Vec<SegmentV1>,
+    /// Where the sets of the segments are.
+    sets: Places,
     pieces: VecDeque<Piece>,
     /// The end of read-ahead as an offset in the object; `None` before the first read.
     ahead: Option<u64>,
@@ -360,11 +377,12 @@ struct SliceReader {
 }
 
 impl SliceReader {
-    fn new(core: Rc<CoreState>, shard: u16, segments: Vec<SegmentV1>) -> Self {
+    fn new(core: Rc<CoreState>, shard: u16, segments: Vec<SegmentV1>, sets: Places) -> Self {
         Self {
             core,
             shard,
             segments,
+            sets,
             pieces: VecDeque::new(),
             ahead: None,
             header_asked: None,
@@ -415,13 +433,14 @@ impl SliceReader {
         let left_in_object = (end - offset).min(SLICE_BYTES as u64) as usize;
         let to = (start + piece_bytes).min(place.length as usize).min(from + left_in_object);
         let payload_end = to.next_multiple_of(CRC_BLOCK_BYTES).min(place.length as usize);
-        Planned { place, generation: segment.generation, start, wanted: from..to, payload_end }
+        let at = self.sets.of(place.extent);
+        Planned { place, at, generation: segment.generation, start, wanted: from..to, payload_end }
     }
 
     async fn start(&mut self, planned: &Planned, buffer: Buffer) {
-        let drive = self.core.layout.drive_of(self.shard);
+        let drive = self.core.layout.drive_with(planned.at.drive);
         let device = self.core.drives[usize::from(drive)].device.clone();
-        let at = self.core.layout.geometry_of(drive).byte(planned.place.extent, planned.place.offset);
+        let at = self.core.layout.geometry_of(drive).byte_of(planned.at, planned.place.offset);
         let slice = (planned.generation, planned.place.number);
         let header = if self.header_asked.replace(slice) == Some(slice) {
             None
@@ -434,6 +453,7 @@ impl SliceReader {
             data,
             header,
             place: planned.place,
+            at: planned.at,
             generation: planned.generation,
             start: planned.start,
             wanted: planned.wanted.clone(),
@@ -445,14 +465,14 @@ impl SliceReader {
         let Some(piece) = self.pieces.front_mut() else {
             panic!("a reader with bytes left has a piece in flight")
         };
-        let (extent, offset) = (piece.place.extent, piece.place.offset);
+        let (extent, offset) = (piece.at.extent, piece.place.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
         if let Some(header) = &mut piece.header {
             let (result, buffer) = header.await;
             result.map_err(EngineError::read_failed)?;
             let header = SliceHeaderOnDisk::parse(&buffer).map_err(|_| damaged("slice header"))?;
-            let drive = self.core.layout.geometry_of(self.core.layout.drive_of(self.shard)).drive_id;
-            if !piece.place.is_headed_by(&header, (drive, self.shard), piece.generation) {
+            let owner = (self.core.layout.geometry_of(0).format_id, self.shard);
+            if !piece.place.is_headed_by(&header, owner, piece.at.birth, piece.generation) {
                 return Err(damaged("slice identity"));
             }
             self.header = Some(Box::new(header));
@@ -473,6 +493,7 @@ impl SliceReader {
 
 struct Planned {
     place: SlicePlace,
+    at: SetPlace,
     generation: u64,
     start: usize,
     wanted: Range<usize>,

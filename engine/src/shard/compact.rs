@@ -175,7 +175,7 @@ impl Shard {
         };
         let Some((found, pins)) = self.lookup(bucket, key)? else { return Ok(Moved::Skipped) };
         let _pinned = Pinned { shard: self, pins };
-        let Found::Large { entry, log_number } = found else { return Ok(Moved::Skipped) };
+        let Found::Large { entry, log_number, .. } = found else { return Ok(Moved::Skipped) };
         let mut put = {
             let (buffer, start) = self.read_record(&entry).await?;
             self.put_of((bucket, key), (&entry, log_number), &buffer[start..])?.0
@@ -212,10 +212,10 @@ impl Shard {
     /// # Errors
     /// Returns [`EngineError::ReadFailed`] when the device fails.
     pub(super) async fn read_record(&self, entry: &Entry) -> Result<(Buffer, usize)> {
-        let (extent, offset) = (entry.location.extent, entry.location.offset);
+        let (at, offset) = (self.place(entry.location.extent), entry.location.offset);
         let first = offset - offset % BLOCK_BYTES as u32;
         let length = blocks_covering(offset, entry.record_length) as usize * BLOCK_BYTES;
-        let read = self.geometry.read(&self.device, &self.pool, (extent, first), length).await;
+        let read = self.geometry.read_set(&self.device, &self.pool, (at, first), length).await;
         Ok((read.map_err(EngineError::read_failed)?, (offset - first) as usize))
     }
 
@@ -229,9 +229,9 @@ impl Shard {
         (entry, log_number): (&Entry, u64),
         bytes: &'a [u8],
     ) -> Result<(PutV1, RecordView<'a>)> {
-        let (extent, offset) = (entry.location.extent, entry.location.offset);
-        let damaged = |what| EngineError::Damaged { what, extent, offset };
-        let mark = self.geometry.record_mark(self.id, log_number, offset);
+        let (at, offset) = (self.place(entry.location.extent), entry.location.offset);
+        let damaged = |what| EngineError::Damaged { what, extent: at.extent, offset };
+        let mark = self.geometry.record_mark(self.id, at, log_number, offset);
         let (view, put) = RecordView::of_put(bytes, mark).map_err(damaged)?;
         let own = put.bucket == bucket.0 && put.key == key && put.generation == entry.generation;
         if own && put.segments == entry.segments && view.is_whole(&put) {
@@ -275,9 +275,10 @@ impl Shard {
     }
 
     async fn copy_slice(&self, from: SlicePlace, to: &RunV1, generation: u64) -> Result<()> {
-        let SlicePlace { extent, offset, .. } = from;
+        let (source, target) = (self.place(from.extent), self.place(to.extent));
+        let (extent, offset) = (source.extent, from.offset);
         let sources = ((self.id, &self.geometry), (&self.device, &self.pool));
-        let mut pieces = SliceVerifier::new(sources.0, sources.1, from, generation);
+        let mut pieces = SliceVerifier::new(sources.0, sources.1, (from, source), generation);
         loop {
             let mut piece = match pieces.next().await {
                 Ok(Some(piece)) => piece,
@@ -287,10 +288,10 @@ impl Shard {
             };
             let place = to.unit * UNIT_BYTES as u32;
             if let Some(header) = pieces.header().filter(|_| piece.offset == 0) {
-                let header = header.moved_to(to.extent, place);
+                let header = header.moved_to(target.identity(), place);
                 piece.buffer[..BLOCK_BYTES].copy_from_slice(header.as_bytes());
             }
-            let at = self.geometry.byte(to.extent, place + piece.offset);
+            let at = self.geometry.byte_of(target, place + piece.offset);
             let written = self.device.write(at, piece.length, piece.buffer, Durability::Deferred).await.0;
             written.map_err(|error| self.stopped_by(&error))?;
             self.count(|counters| counters.relocated_bytes += piece.length as u64);

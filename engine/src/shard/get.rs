@@ -11,24 +11,28 @@ use std::rc::Rc;
 use super::entry::{Entry, Location};
 use super::instance::Shard;
 use crate::error::{EngineError, Result};
+use crate::extent::SetPlace;
+use crate::extent::sets::Places;
+use crate::format::record::SegmentV1;
 use crate::index::{Found as Probe, keys};
 use crate::types::BucketId;
 
 /// The place of an object.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// The place of a record that holds the data too, in the extent with log extent number
+    /// The place of a record that holds the data too, in the set `at` with log extent number
     /// `log_number`.
-    Inline { location: Location, log_number: u64 },
+    Inline { location: Location, log_number: u64, at: SetPlace },
     /// The entry of an object with slices, or with a record too long for a packed location; its
-    /// record is in the extent with log extent number `log_number`.
-    Large { entry: Entry, log_number: u64 },
+    /// record is in the set `at` with log extent number `log_number`, and `slices` says where the
+    /// sets of its slices are.
+    Large { entry: Entry, log_number: u64, at: SetPlace, slices: Places },
 }
 
 /// The pins of a reader: the log extent of the record and, for a large object, its generation.
 #[derive(Clone, Copy, Debug)]
 pub struct Pins {
-    /// The log extent of the record.
+    /// The log's set that holds the record.
     pub extent: u32,
     /// The generation of the object or part with slices, if it has any.
     pub object: Option<u64>,
@@ -41,43 +45,38 @@ impl Shard {
     /// Returns [`EngineError::Damaged`] when the index entry can not be decoded.
     pub fn lookup(&self, bucket: BucketId, key: &[u8]) -> Result<Option<(Found, Pins)>> {
         let mut state = self.state.borrow_mut();
-        let mut found = match state.points.find(self.hash(bucket, key)) {
+        let (location, entry) = match state.points.find(self.hash(bucket, key)) {
             Probe::None => return Ok(None),
-            Probe::One(packed) if Location::unpack(packed).blocks > 0 => {
-                Found::Inline { location: Location::unpack(packed), log_number: 0 }
-            }
+            Probe::One(packed) if Location::unpack(packed).blocks > 0 => (Location::unpack(packed), None),
             Probe::One(_) | Probe::Many => {
                 let Some(value) = state.index.get(&keys::encode(bucket.0, key)) else { return Ok(None) };
                 let damaged = EngineError::Damaged { what: "index entry", extent: 0, offset: 0 };
                 let entry = Entry::decode(value).ok_or(damaged)?;
-                if entry.is_large() {
-                    Found::Large { entry, log_number: 0 }
-                } else {
-                    Found::Inline { location: entry.location, log_number: 0 }
-                }
+                (entry.location, Some(entry).filter(Entry::is_large))
             }
         };
-        let pins = match &found {
-            Found::Inline { location, .. } => Pins { extent: location.extent, object: None },
-            Found::Large { entry, .. } => {
-                Pins { extent: entry.location.extent, object: Some(entry.generation) }
+        let log_number = state.space.logs.pin(location.extent);
+        let at = state.space.sets.place(location.extent);
+        let object = entry.as_ref().map(|entry| entry.generation);
+        let found = match entry {
+            None => Found::Inline { location, log_number, at },
+            Some(entry) => {
+                state.space.pin_object(entry.generation);
+                let slices = state.space.sets.places_of(&entry.segments);
+                Found::Large { entry, log_number, at, slices }
             }
         };
-        let (Found::Inline { log_number, .. } | Found::Large { log_number, .. }) = &mut found;
-        *log_number = state.space.logs.pin(pins.extent);
-        if let Some(generation) = pins.object {
-            state.space.pin_object(generation);
-        }
-        Ok(Some((found, pins)))
+        Ok(Some((found, Pins { extent: location.extent, object })))
     }
 
-    /// Keeps the slices of a part from being reused.
-    pub fn pin_part(&self, generation: u64) -> Pins {
-        let extent = self.log.position().extent;
+    /// Keeps the slices of a part from being reused, and returns where their sets are.
+    pub fn pin_part(&self, segment: &SegmentV1) -> (Places, Pins) {
+        let extent = self.log.position().set.set;
         let mut state = self.state.borrow_mut();
         state.space.logs.pin(extent);
-        state.space.pin_object(generation);
-        Pins { extent, object: Some(generation) }
+        state.space.pin_object(segment.generation);
+        let slices = state.space.sets.places_of(std::slice::from_ref(segment));
+        (slices, Pins { extent, object: Some(segment.generation) })
     }
 
     /// Returns whether the key exists. It is asked after a record turned out to be another key's.
@@ -96,6 +95,6 @@ impl Shard {
             }
             state.space.logs.unpin(pins.extent)
         };
-        self.surroundings.give_extents(gone.into_iter().collect());
+        self.give_sets(gone);
     }
 }

@@ -202,8 +202,8 @@ impl State {
                 self.buckets.remove(&bucket.id);
                 Effects::default()
             }
-            // The writer and the replay handle these records themselves.
-            Mutation::LogExtent(_) => Effects::default(),
+            // Whoever writes or replays these records handles them.
+            Mutation::LogExtent(_) | Mutation::SetPut(_) => Effects::default(),
         }
     }
 

@@ -320,9 +320,9 @@ impl SimNode {
                 let space = shard.space();
                 assert!(space.adds_up(), "the space of shard {} does not add up: {space:?}", shard.id);
                 shard
-                    .extents()
+                    .places()
                     .into_iter()
-                    .for_each(|extent| own(shard.drive, extent, format!("shard {}", shard.id)));
+                    .for_each(|place| own(shard.drive, place.extent, format!("shard {}", shard.id)));
             }
             for (drive, allocator) in &*state.allocators.borrow() {
                 let free = if allocator.is_ready() { allocator.free_extents() } else { Vec::new() };
