@@ -52,6 +52,14 @@ impl SetPlace {
     }
 }
 
+/// A set of the log, as a reader of its records needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSet {
+    pub place: SetPlace,
+    /// The log extent number.
+    pub log_number: u64,
+}
+
 impl Geometry {
     /// Returns the bytes of all extents of the drive.
     pub(crate) fn size_bytes(&self) -> u64 {
@@ -117,10 +125,9 @@ impl Geometry {
         self.read(device, pool, (at.extent, offset), length).await
     }
 
-    /// Returns the mark of a record of `shard` at byte `offset` of the log extent with the number
-    /// `log_number`, which is this set.
-    pub(crate) fn record_mark(&self, shard: u16, at: SetPlace, log_number: u64, offset: u32) -> u32 {
-        batch::record_mark((self.format_id, shard), at.birth, log_number, offset)
+    /// Returns the mark of a record of `shard` at byte `offset` of a set of the log.
+    pub(crate) fn record_mark(&self, shard: u16, log: LogSet, offset: u32) -> u32 {
+        batch::record_mark((self.format_id, shard), log.place.birth, log.log_number, offset)
     }
 
     /// Returns the place of a set that a drive says there is, and its kind.

@@ -12,7 +12,7 @@ mod geometry;
 pub mod sets;
 pub mod slices;
 
-pub use self::geometry::{Geometry, SetPlace};
+pub use self::geometry::{Geometry, LogSet, SetPlace};
 use crate::format::BLOCK_BYTES;
 use crate::format::record::{RunV1, SegmentV1};
 use crate::format::slice::{SLICE_BYTES, SliceHeaderOnDisk, SliceIdentity, UNIT_BYTES, UNITS_PER_SLOT};

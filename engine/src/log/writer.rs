@@ -23,7 +23,7 @@ use crate::env::Environment;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::Class;
 use crate::extent::sets::{KIND_LOG, TakenSet};
-use crate::extent::{Geometry, SetPlace};
+use crate::extent::{Geometry, LogSet, SetPlace};
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC, VERSION};
 use crate::format::record::{EncodedRecord, FLAG_PLACE, LogExtentV1, Mutation, RECORD_ALIGNMENT};
 use crate::format::{BLOCK_BYTES, Le16, Le32, Le64, blocks_up};
@@ -497,7 +497,8 @@ impl<C> Log<C> {
             offsets.push(offset);
             let Some(record) = &pending.record else { continue };
             let LogParts { geometry, shard, .. } = &self.parts;
-            let mark = geometry.record_mark(*shard, position.set, position.log_number, offset);
+            let log = LogSet { place: position.set, log_number: position.log_number };
+            let mark = geometry.record_mark(*shard, log, offset);
             record.place(&mut buffer[at..], mark);
             let end = at + pending.padded_bytes();
             buffer[at + record.length()..end].fill(0);

@@ -25,4 +25,5 @@ mod sets;
 mod smoke;
 mod space;
 mod start;
+mod versions;
 mod world;

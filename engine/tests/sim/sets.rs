@@ -28,7 +28,7 @@ async fn assert_reads(node: &Rc<SimNode>, id: BucketId, key: &[u8], tag: u64) {
 #[test]
 fn numbers_of_sets_are_used_again_across_lives() {
     take_reached();
-    for seed in 0..6 {
+    for seed in 0..2 {
         let mut world = World::new(3000 + seed, 96 * MIB, 1, 1);
         world.options.checkpoint_after_bytes = u64::MAX;
         let mut id = None;
@@ -70,7 +70,7 @@ fn numbers_of_sets_are_used_again_across_lives() {
     }
     let reached = take_reached();
     if cfg!(feature = "planted-bugs") {
-        assert!(reached[Rare::SetNumberReused as usize] > 200, "numbers are not used again");
+        assert!(reached[Rare::SetNumberReused as usize] > 60, "numbers are not used again");
     }
 }
 
