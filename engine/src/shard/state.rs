@@ -263,8 +263,8 @@ impl State {
                 self.configure_bucket(config);
                 Effects::default()
             }
-            // The writer and the replay handle these records themselves.
-            Mutation::LogExtent(_) => Effects::default(),
+            // Whoever writes or replays these records handles them.
+            Mutation::LogExtent(_) | Mutation::SetPut(_) => Effects::default(),
         }
     }
 
