@@ -67,20 +67,20 @@ fn measure_ordered(name: &str, objects: u64, key_of: fn(u64) -> Vec<u8>) {
     let resident = resident_bytes();
     let mut index = OrderedIndex::new();
     timed("making a composite key (in the rest)", objects, |number| {
-        black_box(keys::encode(1, &key_of(number)));
+        black_box(keys::encode(1, &key_of(number), 1 << 40 | number));
     });
     timed("insert", objects, |number| {
-        index.insert(&keys::encode(1, &key_of(number)), &value_of(number));
+        index.insert(&keys::encode(1, &key_of(number), 1 << 40 | number), &value_of(number));
     });
     per_object("memory_bytes", index.memory_bytes(), objects);
     per_object("resident", resident_bytes().saturating_sub(resident), objects);
     timed("get", objects, |number| {
         let number = scrambled(number) % objects;
-        assert!(index.get(&keys::encode(1, &key_of(number))).is_some());
+        assert!(index.get(&keys::encode(1, &key_of(number), 1 << 40 | number)).is_some());
     });
     timed("replace", objects, |number| {
         let number = scrambled(number) % objects;
-        index.insert(&keys::encode(1, &key_of(number)), &value_of(!number));
+        index.insert(&keys::encode(1, &key_of(number), 1 << 40 | number), &value_of(!number));
     });
     let mut bytes = 0;
     let start = Instant::now();
@@ -92,7 +92,7 @@ fn measure_ordered(name: &str, objects: u64, key_of: fn(u64) -> Vec<u8>) {
     black_box(bytes);
     measure_walk(&index, objects);
     timed("remove", objects, |number| {
-        assert!(index.remove(&keys::encode(1, &key_of(number))).is_some());
+        assert!(index.remove(&keys::encode(1, &key_of(number), 1 << 40 | number)).is_some());
     });
 }
 

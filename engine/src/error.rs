@@ -24,6 +24,9 @@ pub enum EngineError {
     NoSuchKey,
     #[error("no such upload")]
     NoSuchUpload,
+    /// The version that a change named is gone, or was changed after it was looked at.
+    #[error("the version was removed or changed meanwhile; try again")]
+    Superseded,
     /// A part that Complete named is missing, or was replaced after it was looked at.
     #[error("part {number} of the upload does not exist or has changed")]
     InvalidPart { number: u16 },

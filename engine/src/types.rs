@@ -7,7 +7,9 @@ mod request;
 
 pub use request::{EnteredRequest, RequestId};
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 /// Identifies a bucket. An id is never reused, so an operation that raced a delete can not touch a
 /// later bucket of the same name.
@@ -24,6 +26,76 @@ pub struct Bucket {
     /// Unix time in milliseconds.
     pub created_ms: u64,
     pub attributes: Attributes,
+    pub versioning: Versioning,
+    /// The configuration of the bucket by kind, ascending, beside its versioning.
+    pub config: BucketConfig,
+}
+
+/// The state of a bucket's versioning, which says what a put and a delete do with the object that is
+/// there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versioning {
+    /// The bucket has never kept versions: a put replaces the object and a delete removes it.
+    #[default]
+    Off,
+    /// A put adds a version, and a delete adds a delete marker.
+    Enabled,
+    /// A put replaces the null version, and a delete replaces it with a null marker. All other
+    /// versions stay.
+    Suspended,
+}
+
+/// A kind of configuration of a bucket. The engine stores it and reads no meaning into it, except
+/// for [`ConfigKind::VERSIONING`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConfigKind(pub u16);
+
+impl ConfigKind {
+    /// The bucket's [`Versioning`], which [`Core::set_versioning`](crate::node::Core::set_versioning)
+    /// sets.
+    pub const VERSIONING: Self = Self(1);
+}
+
+/// Configuration of a bucket: a value for each kind that is set, ascending by kind.
+pub type BucketConfig = Vec<(ConfigKind, Arc<[u8]>)>;
+
+/// The version of a key that is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// The newest one.
+    #[default]
+    Newest,
+    /// The null version, which was written while the bucket kept no versions.
+    Null,
+    /// The one with this generation.
+    Generation(u64),
+}
+
+/// The id by which clients know a version of a key: its generation, and a check that is keyed, so
+/// that no id of another key or node is taken for one. [`Core`](crate::node::Core) makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionId {
+    pub(crate) generation: u64,
+    pub(crate) check: u64,
+}
+
+impl VersionId {
+    /// Parses an id as it is displayed. Returns `None` for a text that is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() != 32 || !text.bytes().all(is_digit) {
+            return None;
+        }
+        let number = |digits| u64::from_str_radix(digits, 16).ok();
+        Some(Self { generation: number(&text[..16])?, check: number(&text[16..])? })
+    }
+}
+
+impl fmt::Display for VersionId {
+    /// Shows the id as 32 hexadecimal digits.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:016x}{:016x}", self.generation, self.check)
+    }
 }
 
 /// Named values kept with an object, an upload, a part or a bucket, in the order they were given.
@@ -87,9 +159,44 @@ pub struct ObjectInfo {
     /// The upload from which the object was completed, so that a repeated Complete can be
     /// recognised.
     pub upload: Option<UploadId>,
-    /// Number of this version of the object, unique in its shard: it changes whenever the object is
-    /// replaced.
+    /// Number of this version of the object, unique in its shard. Versions of a key that were written
+    /// later have greater ones.
     pub generation: u64,
+    /// This is the key's null version.
+    pub is_null: bool,
+    /// Number of times that the metadata of this version was changed.
+    pub metadata_change: u32,
+}
+
+/// A delete marker: a version of a key that says that there is no object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marker {
+    pub generation: u64,
+    /// This is the key's null version.
+    pub is_null: bool,
+    /// Unix time in milliseconds.
+    pub modified_ms: u64,
+}
+
+/// What is known of a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionInfo {
+    Object(ObjectInfo),
+    Marker(Marker),
+}
+
+/// A change of the metadata of a version, which leaves its data where it is.
+#[derive(Clone, Debug, Default)]
+pub struct MetadataChange {
+    /// The generation of the version.
+    pub generation: u64,
+    /// The change is refused unless the version has been changed this many times. `None` accepts any
+    /// number.
+    pub if_changed: Option<u32>,
+    /// All attributes of the version from now on.
+    pub attributes: Attributes,
+    /// The version's modification time becomes that of the change.
+    pub touches: bool,
 }
 
 /// What the writer of an object knows once the whole body has been read.
@@ -158,8 +265,120 @@ impl ListItem {
 #[derive(Clone, Debug, Default)]
 pub struct ListPage {
     pub items: Vec<ListItem>,
-    /// There is at least one more item after the last one of this page.
+    /// There may be more items after those of this page. It may have fewer items than were asked
+    /// for, or none, where there are many keys whose newest version is a delete marker.
     pub truncated: bool,
+    /// The value of `after` for the next page, if this one is truncated.
+    pub next: Vec<u8>,
+}
+
+/// Asks for one page of a listing of versions. The rules are those of [`ListQuery`].
+#[derive(Clone, Debug, Default)]
+pub struct VersionsQuery {
+    pub prefix: Vec<u8>,
+    pub delimiter: Vec<u8>,
+    pub after_key: Vec<u8>,
+    /// If it is set, the versions of the key `after_key` itself that are older than this one are
+    /// still listed. If the key has no null version, nothing is older than it.
+    pub after_version: Option<Version>,
+    /// The most entries and common prefixes together that the page may hold; at most 10,000.
+    pub max_items: usize,
+}
+
+/// One entry of a listing of versions. Entries come in the order of their keys, and those of a key
+/// with the newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionItem {
+    Version {
+        key: Vec<u8>,
+        generation: u64,
+        is_null: bool,
+        /// This is the newest version of its key.
+        is_latest: bool,
+        /// This is a delete marker. It has no size and no ETag.
+        is_marker: bool,
+        size_bytes: u64,
+        modified_ms: u64,
+        etag: Etag,
+    },
+    CommonPrefix(Vec<u8>),
+}
+
+impl VersionItem {
+    /// Returns the key or the common prefix.
+    pub fn name(&self) -> &[u8] {
+        match self {
+            Self::Version { key, .. } => key,
+            Self::CommonPrefix(prefix) => prefix,
+        }
+    }
+
+    /// Returns the place behind which a page begins that follows this item.
+    pub fn place(&self) -> VersionPlace {
+        let generation = match self {
+            Self::Version { generation, .. } => *generation,
+            Self::CommonPrefix(_) => 0,
+        };
+        VersionPlace { key: self.name().to_vec(), generation }
+    }
+}
+
+/// The place in a listing of versions behind which a page begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VersionPlace {
+    /// A key or a common prefix.
+    pub key: Vec<u8>,
+    /// The generation of the last version of the key that was listed; 0 when all of them, or the
+    /// common prefix, were.
+    pub generation: u64,
+}
+
+impl Ord for VersionPlace {
+    /// Orders places as a listing does: by key, and then with the newest version first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.cmp(&other.key).then(other.generation.cmp(&self.generation))
+    }
+}
+
+impl PartialOrd for VersionPlace {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// A page of a listing of versions.
+#[derive(Clone, Debug, Default)]
+pub struct VersionsPage {
+    pub items: Vec<VersionItem>,
+    /// There may be more items after those of this page.
+    pub truncated: bool,
+    /// The place behind which the next page begins, if this one is truncated.
+    pub next: VersionPlace,
+}
+
+/// What a bucket holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BucketUsage {
+    /// Keys whose newest version is an object.
+    pub keys: u64,
+    /// Versions that are objects.
+    pub versions: u64,
+    /// Delete markers.
+    pub markers: u64,
+    /// Sum of the sizes of all versions, bytes.
+    pub bytes: u64,
+}
+
+impl BucketUsage {
+    /// Returns the sum of both.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            keys: self.keys + other.keys,
+            versions: self.versions + other.versions,
+            markers: self.markers + other.markers,
+            bytes: self.bytes + other.bytes,
+        }
+    }
 }
 
 /// A multipart upload in progress.
@@ -205,8 +424,11 @@ pub struct UploadPage {
 /// Outcome of a delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
-    Removed,
-    /// There was no such object. S3 answers with success all the same.
+    /// A version was removed, which was a delete marker or an object.
+    Removed { generation: u64, marker: bool, is_null: bool },
+    /// A delete marker was added.
+    Marked { generation: u64, is_null: bool },
+    /// There was no such version. S3 answers with success all the same.
     Absent,
 }
 

@@ -10,7 +10,7 @@
 
 use http::HeaderMap;
 use http::header::HOST;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode};
 use s3s::S3Result;
 use s3s::host::{S3Host, VirtualHost};
 use std::sync::Arc;
@@ -21,7 +21,12 @@ const KEPT: &AsciiSet =
 
 /// Encodes a key or prefix as `encoding-type=url` shows it.
 pub fn url_encode(name: &[u8]) -> String {
-    percent_encode(name, KEPT).to_string()
+    url_pieces(name).to_string()
+}
+
+/// Returns the pieces of what [`url_encode`] returns.
+pub fn url_pieces(name: &[u8]) -> PercentEncode<'_> {
+    percent_encode(name, KEPT)
 }
 
 /// The domains under which hosts name buckets. They are shared by s3s and the upload forms that s3s

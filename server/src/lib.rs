@@ -15,7 +15,8 @@
 //!    - PUT: `s3/object.rs`, `put_object`: `Core::put`, then `receive` of `s3/body.rs`, then
 //!      `commit`.
 //!    - GET: `s3/object.rs`, `read_object`: `Core::get`, then `body_of` of `s3/body.rs`.
-//!    - LIST: `s3/list.rs`, `list_objects_v2`: `Listing::objects`, which calls `Core::list`.
+//!    - LIST: `s3/list.rs`, `list_objects_v2`: `Listing::page`, which calls `Core::list`, then
+//!      `Listing::objects_v2` of `s3/listing_xml.rs`, which writes the answer.
 //! 6. `http/exchange.rs` adds the headers of every answer. `http/body.rs` counts and logs what is
 //!    sent.
 //!

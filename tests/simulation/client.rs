@@ -302,7 +302,7 @@ impl Client {
         if let Ok(deleted) = result {
             let mut model = self.model();
             let now = model.tick();
-            let wanted = deleted == Deleted::Removed;
+            let wanted = matches!(deleted, Deleted::Removed { .. });
             let explained = model.key(bucket, key).possible(from, now).any(|value| value.is_some() == wanted);
             assert!(explained, "delete {}: {deleted:?}", name_of(bucket, key));
         }

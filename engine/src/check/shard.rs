@@ -165,7 +165,7 @@ impl Run<'_> {
         let (kind, what) =
             (if flaw.what.starts_with("slice") { Kind::Slice } else { Kind::Record }, flaw.what);
         let (bucket, key, text) = match &flaw.owner {
-            Owner::Object { bucket, key } => (*bucket, key, format!("{what} of an object is damaged")),
+            Owner::Object { bucket, key, .. } => (*bucket, key, format!("{what} of an object is damaged")),
             Owner::Upload((bucket, key, id)) => {
                 (*bucket, key, format!("{what} of a part of the unfinished upload {id:032x} is damaged"))
             }

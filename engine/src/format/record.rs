@@ -19,12 +19,17 @@ use super::{FormatDamage, Le16, Le32, Le64};
 
 pub const ENVELOPE_BYTES: usize = size_of::<RecordEnvelopeOnDisk>();
 pub const RECORD_ALIGNMENT: usize = 8;
-/// Flag of a copy that the cleaner made. It counts only if the index still has the same generation
-/// at another place.
+/// Flag of a copy that the cleaner made. It counts only if the index still has the version, and its
+/// change of what the record holds.
 pub const FLAG_MOVED: u16 = 1;
-/// Flag of a record that replaces a damaged one. The record says what the index knew of the object,
-/// whose data can no longer be read.
+/// Flag of a record that replaces a damaged one. The record says what the index knew of the version,
+/// whose data or metadata can no longer be read.
 pub const FLAG_LOST: u16 = 2;
+
+/// The version is its key's null version.
+pub const STATE_NULL: u8 = 1;
+/// The version is a delete marker.
+pub const STATE_MARKER: u8 = 2;
 
 /// The envelope: the first bytes of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -82,12 +87,23 @@ pub struct PartV1 {
     pub attributes: Vec<(String, String)>,
 }
 
-/// The new state of an object. Its bytes are inline behind the payload if there are no segments.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+/// A version of a key. The bytes of an object are inline behind the payload if there are no
+/// segments.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 pub struct PutV1 {
     pub bucket: u32,
     pub key: Vec<u8>,
+    /// Number of the version. Versions of a key that were written later have greater ones.
     pub generation: u64,
+    /// Number of times that the slices were moved. If it is not 0, the record only says where the
+    /// slices of a version are that is there already.
+    pub change: u32,
+    /// Bits [`STATE_NULL`] and [`STATE_MARKER`].
+    pub state: u8,
+    /// Generation of the version that this one replaces; 0 if there is none.
+    pub removes: u64,
+    /// Generation of the key's null version after this record; 0 if there is none.
+    pub null: u64,
     pub size: u64,
     pub modified_ms: u64,
     pub md5: [u8; 16],
@@ -101,11 +117,58 @@ pub struct PutV1 {
     pub segments: Vec<SegmentV1>,
 }
 
-/// An object is deleted.
+impl PutV1 {
+    /// Returns a length that the record does not exceed, without inline data, bytes.
+    pub fn record_bytes_max(&self) -> usize {
+        // Texts and lists are behind a pointer and a length, and padded.
+        const FIXED_BYTES: usize = ENVELOPE_BYTES + 192;
+        const ITEM_BYTES: usize = 32;
+        let of_attributes = |attributes: &[(String, String)]| -> usize {
+            attributes.iter().map(|(name, value)| ITEM_BYTES + name.len() + value.len()).sum()
+        };
+        let parts = |part: &PartV1| 2 * ITEM_BYTES + of_attributes(&part.attributes);
+        let segments = |segment: &SegmentV1| ITEM_BYTES + segment.runs.len() * size_of::<RunV1>();
+        FIXED_BYTES
+            + self.key.len()
+            + of_attributes(&self.attributes)
+            + self.parts.iter().map(parts).sum::<usize>()
+            + self.segments.iter().map(segments).sum::<usize>()
+    }
+
+    /// Returns whether the version is its key's null version.
+    pub fn is_null(&self) -> bool {
+        self.state & STATE_NULL != 0
+    }
+
+    /// Returns whether the version is a delete marker.
+    pub fn is_marker(&self) -> bool {
+        self.state & STATE_MARKER != 0
+    }
+}
+
+/// A version is removed.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct DeleteV1 {
     pub bucket: u32,
     pub key: Vec<u8>,
+    /// Generation of the version.
+    pub removes: u64,
+    /// Generation of the key's null version after this record; 0 if there is none.
+    pub null: u64,
+}
+
+/// The metadata of a version changes. Its data stay where they are.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct MetaV1 {
+    pub bucket: u32,
+    pub key: Vec<u8>,
+    /// Generation of the version.
+    pub generation: u64,
+    /// Number of this change of the version's metadata, from 1.
+    pub change: u32,
+    pub modified_ms: u64,
+    /// All attributes of the version from now on.
+    pub attributes: Vec<(String, String)>,
 }
 
 /// An upload, in the log and in a checkpoint.
@@ -151,6 +214,17 @@ pub struct BucketV1 {
     pub owner: String,
     pub created_ms: u64,
     pub attributes: Vec<(String, String)>,
+    /// The values of the bucket's configuration by kind, ascending.
+    pub config: Vec<(u16, Vec<u8>)>,
+}
+
+/// A kind of a bucket's configuration is set or removed.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct BucketConfigV1 {
+    pub bucket: u32,
+    pub kind: u16,
+    /// The new value; `None` to remove it.
+    pub value: Option<Vec<u8>>,
 }
 
 /// A bucket is deleted.
@@ -178,6 +252,8 @@ pub enum Mutation {
     BucketPut(BucketV1),
     BucketDelete(BucketDeleteV1),
     LogExtent(LogExtentV1),
+    Meta(MetaV1),
+    BucketConfig(BucketConfigV1),
 }
 
 pub(super) fn encode<T>(value: &T) -> Vec<u8>
@@ -202,11 +278,16 @@ macro_rules! decode {
     };
 }
 
+/// The [`Mutation::kind`] of the record of a version.
+pub const PUT_KIND: u8 = 1;
+/// The [`Mutation::kind`] of the record of a version's metadata.
+pub const META_KIND: u8 = 9;
+
 impl Mutation {
     /// Returns the kind that the envelope carries.
     pub fn kind(&self) -> u8 {
         match self {
-            Self::Put(_) => 1,
+            Self::Put(_) => PUT_KIND,
             Self::Delete(_) => 2,
             Self::UploadCreate(_) => 3,
             Self::UploadPart(_) => 4,
@@ -214,6 +295,8 @@ impl Mutation {
             Self::BucketPut(_) => 6,
             Self::BucketDelete(_) => 7,
             Self::LogExtent(_) => 8,
+            Self::Meta(_) => META_KIND,
+            Self::BucketConfig(_) => 10,
         }
     }
 
@@ -228,6 +311,8 @@ impl Mutation {
             Self::BucketPut(value) => encode(value),
             Self::BucketDelete(value) => encode(value),
             Self::LogExtent(value) => encode(value),
+            Self::Meta(value) => encode(value),
+            Self::BucketConfig(value) => encode(value),
         }
     }
 
@@ -237,7 +322,7 @@ impl Mutation {
             return Err(FormatDamage::Version(u32::from(version)));
         }
         Ok(match kind {
-            1 => Self::Put(decode!(PutV1, bytes)?),
+            PUT_KIND => Self::Put(decode!(PutV1, bytes)?),
             2 => Self::Delete(decode!(DeleteV1, bytes)?),
             3 => Self::UploadCreate(decode!(UploadV1, bytes)?),
             4 => Self::UploadPart(decode!(PartPutV1, bytes)?),
@@ -245,6 +330,8 @@ impl Mutation {
             6 => Self::BucketPut(decode!(BucketV1, bytes)?),
             7 => Self::BucketDelete(decode!(BucketDeleteV1, bytes)?),
             8 => Self::LogExtent(decode!(LogExtentV1, bytes)?),
+            META_KIND => Self::Meta(decode!(MetaV1, bytes)?),
+            10 => Self::BucketConfig(decode!(BucketConfigV1, bytes)?),
             _ => return Err(FormatDamage::Field("record kind")),
         })
     }
@@ -349,10 +436,15 @@ impl<'a> RecordView<'a> {
         self.envelope.flags.get() & FLAG_MOVED != 0
     }
 
+    /// Returns whether the record replaces a damaged one.
+    pub fn is_loss(&self) -> bool {
+        self.envelope.flags.get() & FLAG_LOST != 0
+    }
+
     /// Returns whether the object that the record puts can be read: the record does not replace a
     /// damaged one, and its size agrees with its data or segments.
     pub fn is_whole(&self, put: &PutV1) -> bool {
-        if self.envelope.flags.get() & FLAG_LOST != 0 {
+        if self.is_loss() {
             return false;
         }
         if put.segments.is_empty() {
@@ -379,6 +471,19 @@ impl<'a> RecordView<'a> {
         match view.mutation() {
             Ok(Mutation::Put(put)) => Ok((view, put)),
             _ => Err("record payload"),
+        }
+    }
+
+    /// Checks the record of a change of metadata that starts at `bytes`, at a place of the log with
+    /// this mark.
+    ///
+    /// # Errors
+    /// Returns what of it is damaged.
+    pub fn of_meta(bytes: &'a [u8], mark: u32) -> Result<(Self, MetaV1), &'static str> {
+        let view = Self::parse(bytes, mark).map_err(|_| "metadata record")?;
+        match view.mutation() {
+            Ok(Mutation::Meta(meta)) => Ok((view, meta)),
+            _ => Err("metadata payload"),
         }
     }
 
@@ -427,6 +532,10 @@ mod tests {
             bucket: 1,
             key: b"a/key".to_vec(),
             generation: 5,
+            change: 0,
+            state: STATE_NULL,
+            removes: 4,
+            null: 5,
             size: 3,
             modified_ms: 1_700_000_000_000,
             md5: [7; 16],
@@ -448,7 +557,7 @@ mod tests {
         let mut bytes = vec![0; encoded.length()];
         encoded.place(&mut bytes, MARK);
         assert_eq!(&bytes[4..8], &[1, 1, 0, 0]);
-        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (201, 0xa2e1_941a), "the golden record changed");
+        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (222, 0xeecd_a102), "the golden record changed");
         let view = RecordView::parse(&bytes, MARK).expect("valid");
         assert_eq!(view.mutation().expect("valid"), example());
         assert_eq!(view.data, b"abc");

@@ -21,6 +21,7 @@ use crate::format::record::{ENVELOPE_BYTES, EncodedRecord, RecordView, decode_bu
 use crate::format::slice::SliceHeaderOnDisk;
 use crate::format::superblock::{COPIES, MAGIC, SuperblockOnDisk};
 use crate::format::{BLOCK_BYTES, FORMAT_VERSION, Le32};
+use crate::index::Listed;
 use crate::node::format::choose_superblock;
 use crate::node::layout::Layout;
 use crate::shard::State;
@@ -117,12 +118,17 @@ fn seal_record(bytes: &mut [u8], mark: u32) -> usize {
 }
 
 fn check_entry(bytes: &[u8]) {
+    const GENERATION: u64 = 1 << 41;
     let listed = Entry::listed(bytes);
-    let Some(entry) = Entry::decode(bytes) else { return };
-    assert_eq!(listed, Some((entry.size, entry.modified_ms, entry.etag)), "a listing shows something else");
+    let Some(entry) = Entry::decode(GENERATION, bytes) else { return };
+    let Entry { size, modified_ms, etag, is_null, is_marker, .. } = entry;
+    let expected = Listed { size, modified_ms, etag, is_null, is_marker };
+    assert_eq!(listed, Some(expected), "a listing shows something else");
+    assert_eq!(Entry::is_encoded_marker(bytes), is_marker);
     let mut again = Vec::new();
     entry.encode(&mut again);
-    assert_eq!(Entry::decode(&again).as_ref(), Some(&entry), "an entry does not survive being written again");
+    let read = Entry::decode(GENERATION, &again);
+    assert_eq!(read.as_ref(), Some(&entry), "an entry does not survive being written again");
 }
 
 fn check_slice_header(bytes: &[u8]) {

@@ -22,6 +22,14 @@ pub enum Bug {
     LoseTail,
     /// An object is put again at the new places of its slices before the copies are durable.
     MoveUnflushed,
+    /// A put in a bucket with suspended versioning adds a null version and keeps the old one.
+    KeepNullVersion,
+    /// Delete markers are missing when a checkpoint is loaded.
+    LoseMarkers,
+    /// The cleaner's copy of a record of metadata counts although newer metadata came first.
+    RollBackMetadata,
+    /// An object's place among the versions of its key is decided when its slices are reserved.
+    EarlyGeneration,
     /// A reader accepts a sound record whatever place and life it was written for.
     IgnoreMark,
     /// A life continues the log where the previous life ended.
@@ -30,13 +38,17 @@ pub enum Bug {
 
 impl Bug {
     /// The bugs that random seeds find.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::SkipFlush,
         Self::AcknowledgeBeforeCommit,
         Self::ReuseSpaceEarly,
         Self::IgnoreCrc,
         Self::LoseTail,
         Self::MoveUnflushed,
+        Self::KeepNullVersion,
+        Self::LoseMarkers,
+        Self::RollBackMetadata,
+        Self::EarlyGeneration,
     ];
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
@@ -52,6 +64,10 @@ impl Bug {
             Self::IgnoreCrc => "ignore-crc",
             Self::LoseTail => "lose-tail",
             Self::MoveUnflushed => "move-unflushed",
+            Self::KeepNullVersion => "keep-null-version",
+            Self::LoseMarkers => "lose-markers",
+            Self::RollBackMetadata => "roll-back-metadata",
+            Self::EarlyGeneration => "early-generation",
             Self::IgnoreMark => "ignore-mark",
             Self::ContinueTornLog => "continue-torn-log",
         }

@@ -15,6 +15,8 @@ pub enum Rare {
     MoveSkipped,
     /// The cleaner moved the record of a live object.
     RecordMoved,
+    /// The cleaner moved the record of a version's metadata.
+    MetaMoved,
     /// An overwrite or a delete was applied before the cleaner's copy of the old record.
     MoveLost,
     /// A queue between two cores was full.
@@ -63,11 +65,12 @@ pub enum Rare {
 }
 
 impl Rare {
-    pub const COUNT: usize = 25;
+    pub const COUNT: usize = 26;
     pub const ALL: [Self; Self::COUNT] = [
         Self::SliceMoved,
         Self::MoveSkipped,
         Self::RecordMoved,
+        Self::MetaMoved,
         Self::MoveLost,
         Self::MailboxFull,
         Self::TornTail,
@@ -98,6 +101,7 @@ impl Rare {
             Self::SliceMoved => "slice-moved",
             Self::MoveSkipped => "move-skipped",
             Self::RecordMoved => "record-moved",
+            Self::MetaMoved => "meta-moved",
             Self::MoveLost => "move-lost",
             Self::MailboxFull => "mailbox-full",
             Self::TornTail => "torn-tail",

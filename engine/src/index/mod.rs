@@ -22,8 +22,8 @@ pub(crate) mod varint;
 mod tests;
 
 pub use check::{LeafError, check as check_leaf};
-pub use list::{common_prefix, list};
-pub use merge::{ListMerge, ListRequest};
+pub use list::{Listed, common_prefix, list, list_versions};
+pub use merge::{ListMerge, ListRequest, Listable, Page};
 pub use ordered::{OrderedIndex, Step};
 pub use point::{Found, PointTable};
 

@@ -76,6 +76,19 @@ impl OrderedIndex {
         leaf::get(self.leaf(self.locate(key)?), key)
     }
 
+    /// Returns the first entry whose key begins with `prefix` and is longer: what follows the prefix
+    /// in its key, and its value.
+    pub fn first_with(&self, prefix: &[u8]) -> Option<(&[u8], &[u8])> {
+        let place = self.locate(prefix)?;
+        let Position::Absent(gap) = leaf::search(self.leaf(place), prefix) else { return None };
+        if let Some((entry, common)) = gap.next {
+            let begins = common == prefix.len();
+            return begins.then(|| (&entry.suffix[common - entry.shared..], entry.value));
+        }
+        let first = leaf::entry_at(self.leaf(self.next_place(place)?), leaf::HEADER_BYTES);
+        first.suffix.strip_prefix(prefix).map(|rest| (rest, first.value))
+    }
+
     /// Inserts or replaces an entry. Returns the replaced value.
     pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Option<Box<[u8]>> {
         let Some(place) = self.locate(key) else {

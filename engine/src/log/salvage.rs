@@ -273,9 +273,13 @@ pub(crate) fn probable_object(record: &[u8]) -> Option<(u32, Vec<u8>)> {
     match Mutation::decode(envelope.kind, envelope.version, meta).ok()? {
         Mutation::Put(put) => Some((put.bucket, put.key)),
         Mutation::Delete(delete) => Some((delete.bucket, delete.key)),
+        Mutation::Meta(meta) => Some((meta.bucket, meta.key)),
         Mutation::UploadCreate(upload) => Some((upload.bucket, upload.key)),
         Mutation::UploadPart(part) => Some((part.bucket, part.key)),
         Mutation::UploadAbort(abort) => Some((abort.bucket, abort.key)),
-        Mutation::BucketPut(_) | Mutation::BucketDelete(_) | Mutation::LogExtent(_) => None,
+        Mutation::BucketPut(_)
+        | Mutation::BucketDelete(_)
+        | Mutation::BucketConfig(_)
+        | Mutation::LogExtent(_) => None,
     }
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::layout::SYSTEM_SHARD;
 use crate::error::{EngineError, Result};
 use crate::sync::signal::Signal;
-use crate::types::{Bucket, BucketId};
+use crate::types::{Bucket, BucketId, Versioning};
 
 /// This core's copy of all buckets, by name and by id.
 #[derive(Default)]
@@ -24,6 +24,21 @@ impl BucketMap {
         let bucket = Rc::new(bucket);
         self.by_id.insert(bucket.id.0, (bucket.clone(), Rc::default()));
         self.by_name.insert(bucket.name.clone(), bucket);
+    }
+
+    /// Replaces a bucket by what it is after a change of its configuration. Those who write to it are
+    /// not disturbed.
+    pub fn update(&mut self, bucket: Bucket) {
+        let bucket = Rc::new(bucket);
+        if let Some((known, _)) = self.by_id.get_mut(&bucket.id.0) {
+            *known = bucket.clone();
+            self.by_name.insert(bucket.name.clone(), bucket);
+        }
+    }
+
+    /// Returns the state of a bucket's versioning, or `None` when there is no such bucket.
+    pub fn versioning(&self, bucket: BucketId) -> Option<Versioning> {
+        self.by_id.get(&bucket.0).map(|(bucket, _)| bucket.versioning)
     }
 
     pub fn remove(&mut self, bucket: BucketId) {

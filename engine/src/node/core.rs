@@ -10,19 +10,21 @@ use super::barrier::Phase;
 use super::error::OpenError;
 use super::layout::SYSTEM_SHARD;
 use super::open_shard::open_shard;
-use super::read::ObjectReader;
+use super::read::{ObjectReader, Opened};
 use super::report::{Counters, SpaceReport};
 use super::scrub::{self, ScrubOptions};
 use super::state::CoreState;
 use super::write::{ObjectWriter, Target};
 use crate::device::file::OpenDrive;
 use crate::error::{EngineError, Result};
-use crate::index::ListMerge;
+use crate::index::{ListMerge, ListRequest, Listable, Page};
 use crate::ring::driver::Driver;
-use crate::shard::{CompleteCommit, ShardReply, ShardRequest};
+use crate::shard::{CompleteCommit, ShardReply, ShardRequest, versioning_value};
 use crate::types::{
-    Attributes, Bucket, BucketCreated, BucketId, Deleted, Etag, ListPage, ListQuery, ObjectInfo, ObjectMeta,
-    UploadId, UploadInfo, UploadItem, UploadPage, UploadQuery, WriteCondition,
+    Attributes, Bucket, BucketCreated, BucketId, BucketUsage, ConfigKind, Deleted, Etag, ListItem, ListPage,
+    ListQuery, MetadataChange, ObjectInfo, ObjectMeta, UploadId, UploadInfo, UploadItem, UploadPage,
+    UploadQuery, Version, VersionId, VersionItem, VersionPlace, Versioning, VersionsPage, VersionsQuery,
+    WriteCondition,
 };
 
 /// Longest key, bytes.
@@ -34,6 +36,9 @@ const ATTRIBUTES_BYTES_MAX: usize = 16 << 10;
 const UPLOAD_AGE_CHECKS: u64 = 20;
 const UPLOAD_PAUSE_MS_MIN: u64 = 1000;
 const UPLOAD_PAUSE_MS_MAX: u64 = 60 * 60 * 1000;
+/// The generation in the place where the first page of a listing of versions begins. No version has
+/// it. The page begins where the query says.
+const FIRST_PAGE: u64 = u64::MAX;
 /// Key of the lock that is held while buckets change. The locks of objects are in other tables.
 const BUCKET_LOCK: u64 = 0;
 
@@ -243,6 +248,43 @@ impl Core {
         .await
     }
 
+    /// Sets one kind of a bucket's configuration, or removes it. Returns once that is durable and
+    /// every core knows it.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::NoSuchBucket`], or an error when there is no space, the device fails,
+    /// or the node is closing.
+    pub async fn set_bucket_config(
+        &self,
+        bucket: BucketId,
+        kind: ConfigKind,
+        value: Option<Vec<u8>>,
+    ) -> Result<()> {
+        self.refuse_if_closing()?;
+        self.on_system(move |core| async move {
+            let system = core.shard(SYSTEM_SHARD);
+            let _guard = core.bucket_locks.lock(BUCKET_LOCK).await;
+            let changed = system.configure_bucket(bucket, kind, value).await?;
+            core.on_every_core(move |core| core.buckets.borrow_mut().update(changed.clone())).await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets the state of a bucket's versioning. A bucket that has kept versions is never again
+    /// [`Versioning::Off`].
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::set_bucket_config`].
+    pub async fn set_versioning(&self, bucket: BucketId, versioning: Versioning) -> Result<()> {
+        let Some(value) = versioning_value(versioning) else {
+            let state = self.state.buckets.borrow().versioning(bucket).ok_or(EngineError::NoSuchBucket)?;
+            assert_eq!(state, Versioning::Off, "a bucket that has kept versions still has them");
+            return Ok(());
+        };
+        self.set_bucket_config(bucket, ConfigKind::VERSIONING, Some(value)).await
+    }
+
     /// Removes an empty bucket together with its uploads in progress. A deletion that is refused
     /// was never visible.
     ///
@@ -269,22 +311,30 @@ impl Core {
         self.state.call_or(self.state.layout.core_of(SYSTEM_SHARD), work, |_, _| ()).await
     }
 
-    /// Returns all metadata of an object, or `None` when there is no such key.
+    /// Returns all metadata of a key's newest version, or `None` when there is no such object.
     ///
     /// # Errors
-    /// Returns an error when the record is damaged or can not be read.
+    /// Returns an error when a record is damaged or can not be read.
     pub async fn head(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectInfo>> {
         Ok(self.get(bucket, key).await?.map(|reader| reader.info().clone()))
     }
 
-    /// Opens an object for reading. Returns `None` when there is no such key.
+    /// Opens a key's newest version for reading. Returns `None` when there is no such object.
     ///
     /// # Errors
-    /// Returns [`EngineError::NoSuchBucket`], or an error when the record is damaged or can not be
-    /// read.
+    /// Returns the same errors as [`Self::open_version`].
     pub async fn get(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectReader>> {
+        Ok(self.open_version(bucket, key, Version::Newest).await?.object())
+    }
+
+    /// Opens a version of a key for reading.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::NoSuchBucket`], or an error when a record is damaged or can not be
+    /// read.
+    pub async fn open_version(&self, bucket: BucketId, key: &[u8], version: Version) -> Result<Opened> {
         self.state.check_bucket(bucket)?;
-        let opened = ObjectReader::open(&self.state, bucket, key).await;
+        let opened = ObjectReader::open(&self.state, bucket, key, version).await;
         opened.inspect_err(|error| self.state.note_refusal(error))
     }
 
@@ -309,44 +359,154 @@ impl Core {
         Ok(ObjectWriter::growing(&self.state, bucket, key, length_max))
     }
 
-    /// Removes an object.
+    /// Removes an object, or marks its key as deleted where the bucket keeps versions.
     ///
     /// # Errors
-    /// Returns an error when the condition does not hold or the device fails.
+    /// Returns the same errors as [`Self::delete_version`].
     pub async fn delete(&self, bucket: BucketId, key: &[u8], condition: WriteCondition) -> Result<Deleted> {
+        self.delete_version(bucket, key, Version::Newest, condition).await
+    }
+
+    /// Removes a version of a key. With [`Version::Newest`], a bucket that keeps versions gets a
+    /// delete marker instead. The condition is judged against the version that is named.
+    ///
+    /// # Errors
+    /// Returns an error when the condition does not hold or the device fails, or when there is no
+    /// space for a delete marker.
+    pub async fn delete_version(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        version: Version,
+        condition: WriteCondition,
+    ) -> Result<Deleted> {
         self.admit(bucket, key)?;
-        match self.ask_owner(bucket, key, |key| ShardRequest::Delete { bucket, key, condition }).await? {
+        let delete = |key| ShardRequest::Delete { bucket, key, version, condition };
+        match self.ask_owner(bucket, key, delete).await? {
             ShardReply::Deleted(deleted) => Ok(deleted),
             other => other.mistaken(),
         }
     }
 
-    /// Returns a page of a bucket's listing over all shards, in UTF-8 byte order.
+    /// Changes the metadata of a version, whose data stay where they are. Returns its modification
+    /// time, a Unix time in milliseconds. The condition is judged against the key's newest version.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::Superseded`] when the version is gone or was changed meanwhile,
+    /// [`EngineError::AttributesTooLarge`], or an error when the condition does not hold, there is
+    /// no space or the device fails.
+    pub async fn update_metadata(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        change: MetadataChange,
+        condition: WriteCondition,
+    ) -> Result<u64> {
+        self.admit(bucket, key)?;
+        check_attributes(&change.attributes)?;
+        let update = |key| ShardRequest::UpdateMetadata { bucket, key, change, condition };
+        match self.ask_owner(bucket, key, update).await? {
+            ShardReply::MetadataUpdated(modified_ms) => Ok(modified_ms),
+            other => other.mistaken(),
+        }
+    }
+
+    /// Returns a page of a bucket's listing over all shards, in UTF-8 byte order: the keys whose
+    /// newest version is an object.
     ///
     /// # Errors
     /// Returns [`EngineError::NoSuchBucket`].
     pub async fn list(&self, bucket: BucketId, query: &ListQuery) -> Result<ListPage> {
+        let of_shard = |request: ListRequest<Vec<u8>>| {
+            let query = ListQuery { after: request.after, ..query.clone() };
+            ShardRequest::List { bucket, query, max: request.max }
+        };
+        let page = |reply| match reply {
+            ShardReply::Page(page) => page,
+            other => ShardReply::mistaken(&other),
+        };
+        let merge = ListMerge::<ListItem>::new(self.shards(), &query.after, query.max_items);
+        self.merged(bucket, merge, of_shard, page).await.map(ListPage::from)
+    }
+
+    /// Returns a page of a bucket's versions over all shards, in UTF-8 byte order of the keys, those
+    /// of a key with the newest first.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::NoSuchBucket`].
+    pub async fn list_versions(&self, bucket: BucketId, query: &VersionsQuery) -> Result<VersionsPage> {
+        let first = VersionPlace { key: query.after_key.clone(), generation: FIRST_PAGE };
+        let of_shard = |request: ListRequest<VersionPlace>| {
+            let VersionPlace { key: after_key, generation } = request.after;
+            let after_version = match generation {
+                FIRST_PAGE => query.after_version,
+                0 => None,
+                generation => Some(Version::Generation(generation)),
+            };
+            let query = VersionsQuery { after_key, after_version, ..query.clone() };
+            ShardRequest::ListVersions { bucket, query, max: request.max }
+        };
+        let page = |reply| match reply {
+            ShardReply::Versions(page) => page,
+            other => ShardReply::mistaken(&other),
+        };
+        let merge = ListMerge::<VersionItem>::new(self.shards(), &first, query.max_items);
+        self.merged(bucket, merge, of_shard, page).await.map(VersionsPage::from)
+    }
+
+    /// Returns the id by which clients know a version of a key.
+    pub fn id_of_version(&self, bucket: BucketId, key: &[u8], generation: u64) -> VersionId {
+        let check = self.state.layout.settings_of(0).version_check(bucket, key, generation);
+        VersionId { generation, check }
+    }
+
+    /// Returns the version of a key that has this id, or `None` when no version of the key can ever
+    /// have had it.
+    pub fn version_of_id(&self, bucket: BucketId, key: &[u8], id: VersionId) -> Option<Version> {
+        let own = self.id_of_version(bucket, key, id.generation) == id && id.generation != 0;
+        own.then_some(Version::Generation(id.generation))
+    }
+
+    fn shards(&self) -> usize {
+        usize::from(self.state.layout.shards)
+    }
+
+    /// Asks the shards for their pages until the merged one is full.
+    async fn merged<I: Listable, P: Into<Page<I>>>(
+        &self,
+        bucket: BucketId,
+        mut merge: ListMerge<I>,
+        of_shard: impl Fn(ListRequest<I::Place>) -> ShardRequest,
+        page: impl Fn(ShardReply) -> P,
+    ) -> Result<Page<I>> {
         self.state.check_bucket(bucket)?;
-        let shards = usize::from(self.state.layout.shards);
-        let mut merge = ListMerge::new(shards, &query.after, query.max_items);
         loop {
             let requests: Vec<_> = std::iter::from_fn(|| merge.next_request()).collect();
             if requests.is_empty() {
                 return Ok(merge.finish());
             }
-            let calls = requests.into_iter().map(|request| async move {
-                let shard = request.shard as u16;
-                let query = ListQuery { after: request.after, ..query.clone() };
-                let list = ShardRequest::List { bucket, query, max: request.max };
-                (request.shard, self.state.ask(shard, list).await)
+            let calls = requests.into_iter().map(|request| {
+                let (shard, request) = (request.shard, of_shard(request));
+                async move { (shard, self.state.ask(shard as u16, request).await) }
             });
             for (shard, reply) in futures_util::future::join_all(calls).await {
-                match reply? {
-                    ShardReply::Page(page) => merge.offer(shard, page),
-                    other => other.mistaken(),
-                }
+                merge.offer(shard, page(reply?));
             }
         }
+    }
+
+    /// Returns what a bucket holds, over all shards.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::NoSuchBucket`].
+    pub async fn bucket_usage(&self, bucket: BucketId) -> Result<BucketUsage> {
+        self.state.check_bucket(bucket)?;
+        let replies = self.state.ask_all(|| ShardRequest::Usage(bucket)).await?;
+        let usage = |reply| match reply {
+            ShardReply::Usage(usage) => usage,
+            other => ShardReply::mistaken(&other),
+        };
+        Ok(replies.into_iter().map(usage).fold(BucketUsage::default(), BucketUsage::plus))
     }
 
     /// Begins a multipart upload.

@@ -37,7 +37,7 @@ pub use self::format::{FormatError, FormatOptions, FormatReport, format_drive};
 pub use self::inspect::{InspectReport, inspect_drive};
 pub use self::metrics::{NodeMetrics, ScrubMetrics, ShardMetrics};
 pub use self::open::{CoreSeed, NodeOptions, NodePlan};
-pub use self::read::{Chunk, ObjectReader};
+pub use self::read::{Chunk, ObjectReader, Opened};
 pub use self::report::{Counters, SpaceReport};
 pub use self::scrub::ScrubOptions;
 pub use self::write::{GROWING_BYTES_MAX, ObjectWriter};

@@ -16,14 +16,14 @@ use super::state::CoreState;
 use crate::device::IoFuture;
 use crate::error::{EngineError, Result};
 use crate::extent::{SlicePlace, slices_of};
-use crate::format::record::{RecordView, RunV1, SegmentV1};
+use crate::format::record::{MetaV1, RecordView, RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::hook::Bug;
 use crate::ring::{Buffer, Pool};
-use crate::shard::entry::{Entry, blocks_covering};
-use crate::shard::{Found, Pins, Shard, ShardReply, ShardRequest};
-use crate::types::{BucketId, ObjectInfo};
+use crate::shard::entry::{MetaPlace, blocks_covering};
+use crate::shard::{Found, FoundEntry, Pins, Shard, ShardReply, ShardRequest};
+use crate::types::{BucketId, Marker, ObjectInfo, Version};
 
 /// Verified bytes of an object. A buffer goes back to the core's pool when it is dropped.
 pub struct Chunk {
@@ -92,16 +92,51 @@ pub(super) fn appetite(pool: &Pool) -> (usize, usize) {
     }
 }
 
+/// What was found where a version was asked for.
+pub enum Opened {
+    Object(ObjectReader),
+    /// The version is a delete marker.
+    Marker(Marker),
+    /// There is no such key or version.
+    Absent,
+}
+
+impl Opened {
+    /// Returns the object, or `None` when there is none.
+    pub fn object(self) -> Option<ObjectReader> {
+        match self {
+            Self::Object(reader) => Some(reader),
+            Self::Marker(_) | Self::Absent => None,
+        }
+    }
+}
+
+/// What is to be opened.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    bucket: BucketId,
+    key: &'a [u8],
+    version: Version,
+    /// An object may come from the cache, and a delete marker is not read.
+    cached: bool,
+}
+
 impl ObjectReader {
-    /// Finds, pins and opens an object. Returns `None` when there is no such key.
+    /// Finds, pins and opens a version.
     ///
     /// # Errors
-    /// Returns an error when the record is damaged or can not be read.
-    pub(super) async fn open(core: &Rc<CoreState>, bucket: BucketId, key: &[u8]) -> Result<Option<Self>> {
-        Self::open_from(core, bucket, key, true).await
+    /// Returns an error when a record is damaged or can not be read.
+    pub(super) async fn open(
+        core: &Rc<CoreState>,
+        bucket: BucketId,
+        key: &[u8],
+        version: Version,
+    ) -> Result<Opened> {
+        Self::open_from(core, Wanted { bucket, key, version, cached: true }).await
     }
 
-    /// Opens an object like [`Self::open`], but from the drive and never from the cache.
+    /// Opens a version like [`Self::open`], but from the drive and never from the cache. The record
+    /// of a delete marker is verified too.
     ///
     /// # Errors
     /// Returns the same errors as [`Self::open`].
@@ -109,74 +144,105 @@ impl ObjectReader {
         core: &Rc<CoreState>,
         bucket: BucketId,
         key: &[u8],
-    ) -> Result<Option<Self>> {
-        Self::open_from(core, bucket, key, false).await
+        version: Version,
+    ) -> Result<Opened> {
+        Self::open_from(core, Wanted { bucket, key, version, cached: false }).await
     }
 
-    async fn open_from(
-        core: &Rc<CoreState>,
-        bucket: BucketId,
-        key: &[u8],
-        cached: bool,
-    ) -> Result<Option<Self>> {
+    async fn open_from(core: &Rc<CoreState>, wanted: Wanted<'_>) -> Result<Opened> {
+        let Wanted { bucket, key, version, cached } = wanted;
         let shard = core.layout.shard_of_key(bucket, key);
-        let Some((found, pin)) = look_up(core, shard, bucket, key).await? else { return Ok(None) };
-        let place = match &found {
-            Found::Inline { location, log_number } if cached => {
-                Some(CacheKey { shard, log_number: *log_number, offset: location.offset })
-            }
-            Found::Inline { .. } | Found::Large { .. } => None,
+        let Some((found, pin)) = look_up(core, shard, wanted).await? else { return Ok(Opened::Absent) };
+        let (location, log_number) = match &found {
+            Found::Inline { location, log_number } => (*location, *log_number),
+            Found::Entry(found) => (found.entry.location, found.log_number),
         };
+        let place = CacheKey { shard, log_number, offset: location.offset };
+        let place = Some(place).filter(|_| cached && matches!(found, Found::Inline { .. }));
         if let Some(object) = place.and_then(|place| core.cache.get(place))
             && object.bucket == bucket
             && *object.key == *key
         {
-            return Ok(Some(Self::cached(object)));
+            return Ok(Opened::Object(Self::cached(object)));
         }
-        let (location, log_number, blocks, segments) = match &found {
-            Found::Inline { location, log_number } => (*location, *log_number, location.blocks, &[][..]),
-            Found::Large { entry: Entry { location, record_length, segments, .. }, log_number } => {
-                let blocks = blocks_covering(location.offset, *record_length);
-                (*location, *log_number, blocks, segments.as_slice())
-            }
-        };
+        if let Found::Entry(found) = found {
+            return Self::open_entry(core, shard, wanted, (*found, pin)).await;
+        }
         let (extent, offset) = (location.extent, location.offset);
-        let drive = core.layout.drive_of(shard);
-        let first = offset - offset % BLOCK_BYTES as u32;
-        let at = core.layout.geometry_of(drive).byte(extent, first);
-        let length = blocks as usize * BLOCK_BYTES;
-        let buffer = core.buffer(length).await?;
-        let (result, buffer) = core.drives[usize::from(drive)].device.read(at, length, buffer).await;
-        result.map_err(EngineError::read_failed)?;
         let damaged = |what| EngineError::Damaged { what, extent, offset };
-        let start = (offset - first) as usize;
-        let bytes = &buffer[start..length];
-        let mark = mark_at(core, shard, log_number, offset, bytes);
-        let (view, put) = RecordView::of_put(bytes, mark).map_err(damaged)?;
+        let read = read_record(core, shard, (extent, offset), location.blocks).await?;
+        let mark = mark_at(core, shard, log_number, offset, read.record());
+        let (view, put) = RecordView::of_put(read.record(), mark).map_err(damaged)?;
         if put.bucket != bucket.0 || put.key != key {
-            return Self::other_key(core, shard, bucket, key, damaged("record identity")).await;
+            return Self::other_key(core, shard, (bucket, key, version), damaged("record identity")).await;
         }
         if !location.accepts(view.envelope.generation.get()) || !view.is_whole(&put) {
             return Err(damaged("record generation"));
         }
         // The index was checked when it was loaded, so the record must say the same of the slices.
-        if put.segments != segments {
+        if !put.segments.is_empty() {
             return Err(damaged("record segments"));
         }
-        let data_start = start + view.length() - view.data.len();
+        let start = read.start + view.length() - view.data.len();
         let info = Rc::new(crate::shard::info_of(&put));
+        if let Some(place) = place.filter(|_| core.cache.is_on()) {
+            let (info, data) = (info.clone(), view.data.into());
+            let object = CachedObject { bucket, key: put.key.into(), info, data };
+            core.cache.keep(place, Rc::new(object));
+        }
+        let source = Source::Inline { bytes: Some(Bytes::Read(read.buffer)), start };
+        let range = 0..info.size_bytes;
+        Ok(Opened::Object(Self { info, source, range, _pin: Some(pin) }))
+    }
+
+    /// Opens a version whose entry the owner looked up.
+    async fn open_entry(
+        core: &Rc<CoreState>,
+        shard: u16,
+        wanted: Wanted<'_>,
+        (found, pin): (FoundEntry, PinGuard),
+    ) -> Result<Opened> {
+        let Wanted { bucket, key, cached, .. } = wanted;
+        let FoundEntry { entry, log_number, meta_log_number } = found;
+        let marker =
+            Marker { generation: entry.generation, is_null: entry.is_null, modified_ms: entry.modified_ms };
+        if entry.is_marker && cached {
+            return Ok(Opened::Marker(marker));
+        }
+        let (extent, offset) = (entry.location.extent, entry.location.offset);
+        let damaged = |what| EngineError::Damaged { what, extent, offset };
+        let blocks = blocks_covering(offset, entry.record_length);
+        let read = read_record(core, shard, (extent, offset), blocks).await?;
+        let mark = mark_at(core, shard, log_number, offset, read.record());
+        let (view, put) = RecordView::of_put(read.record(), mark).map_err(damaged)?;
+        if put.bucket != bucket.0 || put.key != key {
+            return Err(damaged("record identity"));
+        }
+        let same = (put.generation, put.change) == (entry.generation, entry.change);
+        if !same || put.is_marker() != entry.is_marker || !view.is_whole(&put) {
+            return Err(damaged("record generation"));
+        }
+        // The index was checked when it was loaded, so the record must say the same of the slices.
+        if put.segments != entry.segments {
+            return Err(damaged("record segments"));
+        }
+        let mut info = crate::shard::info_of(&put);
+        if let Some(place) = entry.meta {
+            let meta = read_metadata(core, shard, wanted, (place, meta_log_number), entry.generation).await?;
+            info.attributes = meta.attributes;
+            (info.modified_ms, info.metadata_change) = (meta.modified_ms, meta.change);
+        }
+        if entry.is_marker {
+            return Ok(Opened::Marker(marker));
+        }
+        let start = read.start + view.length() - view.data.len();
         let source = if put.segments.is_empty() {
-            if let Some(place) = place.filter(|_| core.cache.is_on()) {
-                let (info, data) = (info.clone(), view.data.into());
-                let object = CachedObject { bucket, key: put.key.into(), info, data };
-                core.cache.keep(place, Rc::new(object));
-            }
-            Source::Inline { bytes: Some(Bytes::Read(buffer)), start: data_start }
+            Source::Inline { bytes: Some(Bytes::Read(read.buffer)), start }
         } else {
             Source::Slices(SliceReader::new(core.clone(), shard, put.segments))
         };
         let range = 0..info.size_bytes;
-        Ok(Some(Self { info, source, range, _pin: Some(pin) }))
+        Ok(Opened::Object(Self { info: Rc::new(info), source, range, _pin: Some(pin) }))
     }
 
     fn cached(object: Rc<CachedObject>) -> Self {
@@ -187,17 +253,19 @@ impl ObjectReader {
     }
 
     /// Handles a record of another key. If two keys share their hash and the wanted one does not
-    /// exist, returns `None`; anything else is damage.
+    /// exist, there is no such object; anything else is damage.
     async fn other_key(
         core: &Rc<CoreState>,
         shard: u16,
-        bucket: BucketId,
-        key: &[u8],
+        (bucket, key, version): (BucketId, &[u8], Version),
         damage: EngineError,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Opened> {
+        if version != Version::Newest {
+            return Err(damage);
+        }
         match core.ask(shard, ShardRequest::HasKey { bucket, key: key.to_vec() }).await? {
             ShardReply::Judged(true) => Err(damage),
-            ShardReply::Judged(false) => Ok(None),
+            ShardReply::Judged(false) => Ok(Opened::Absent),
             other => other.mistaken(),
         }
     }
@@ -321,15 +389,66 @@ impl PartReader {
 async fn look_up(
     core: &Rc<CoreState>,
     shard: u16,
-    bucket: BucketId,
-    key: &[u8],
+    Wanted { bucket, key, version, .. }: Wanted<'_>,
 ) -> Result<Option<(Found, PinGuard)>> {
-    match core.ask(shard, ShardRequest::Lookup { bucket, key: key.to_vec() }).await? {
+    match core.ask(shard, ShardRequest::Lookup { bucket, key: key.to_vec(), version }).await? {
         ShardReply::Found(found) => {
             Ok(found.map(|(found, pins)| (found, PinGuard { core: core.clone(), shard, pins })))
         }
         other => other.mistaken(),
     }
+}
+
+/// The blocks of a record as they were read, not yet verified.
+struct ReadRecord {
+    buffer: Buffer,
+    /// The offset in the buffer at which the record begins.
+    start: usize,
+    /// The end of what was read.
+    end: usize,
+}
+
+impl ReadRecord {
+    fn record(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+}
+
+/// Reads the blocks of the record at this extent and offset.
+async fn read_record(
+    core: &Rc<CoreState>,
+    shard: u16,
+    (extent, offset): (u32, u32),
+    blocks: u32,
+) -> Result<ReadRecord> {
+    let drive = core.layout.drive_of(shard);
+    let first = offset - offset % BLOCK_BYTES as u32;
+    let at = core.layout.geometry_of(drive).byte(extent, first);
+    let end = blocks as usize * BLOCK_BYTES;
+    let buffer = core.buffer(end).await?;
+    let (result, buffer) = core.drives[usize::from(drive)].device.read(at, end, buffer).await;
+    result.map_err(EngineError::read_failed)?;
+    Ok(ReadRecord { buffer, start: (offset - first) as usize, end })
+}
+
+/// Reads and verifies the record of a version's metadata.
+async fn read_metadata(
+    core: &Rc<CoreState>,
+    shard: u16,
+    wanted: Wanted<'_>,
+    (place, log_number): (MetaPlace, u64),
+    generation: u64,
+) -> Result<MetaV1> {
+    let MetaPlace { extent, offset, record_length, change } = place;
+    let damaged = |what| EngineError::Damaged { what, extent, offset };
+    let read = read_record(core, shard, (extent, offset), blocks_covering(offset, record_length)).await?;
+    let mark = mark_at(core, shard, log_number, offset, read.record());
+    let (view, meta) = RecordView::of_meta(read.record(), mark).map_err(damaged)?;
+    let same = meta.bucket == wanted.bucket.0 && meta.key == wanted.key;
+    if !same || (meta.generation, meta.change) != (generation, change) || view.is_loss() {
+        return Err(damaged("metadata identity"));
+    }
+    Ok(meta)
 }
 
 /// A piece of a slice that is being read.

@@ -15,7 +15,7 @@ use std::rc::{Rc, Weak};
 
 use zerocopy::IntoBytes;
 
-use super::read::{ObjectReader, PartReader};
+use super::read::{ObjectReader, Opened, PartReader};
 use super::state::CoreState;
 use crate::device::Durability;
 use crate::error::{EngineError, Result};
@@ -25,7 +25,7 @@ use crate::hook::{Rare, reached};
 use crate::index::{Step, keys};
 use crate::shard::recover::RecoverError;
 use crate::shard::{Shard, UploadKey};
-use crate::types::BucketId;
+use crate::types::{BucketId, Version};
 
 /// Objects that are read between two looks at the clock.
 const OBJECTS_AT_ONCE: usize = 32;
@@ -79,7 +79,7 @@ struct Scrub {
 
 /// The next things to read in a pass.
 enum Next {
-    Objects(Vec<(u32, Vec<u8>)>),
+    Objects(Vec<(u32, Vec<u8>, u64)>),
     Uploads,
 }
 
@@ -138,10 +138,10 @@ impl Scrub {
         std::mem::take(&mut self.debt_bytes) * 1000 / self.bytes_per_second
     }
 
-    async fn objects(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>, objects: Vec<(u32, Vec<u8>)>) {
-        for (bucket, key) in objects {
+    async fn objects(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>, objects: Vec<(u32, Vec<u8>, u64)>) {
+        for (bucket, key, generation) in objects {
             let read = loop {
-                match self.object(core, BucketId(bucket), &key).await {
+                match self.object(core, BucketId(bucket), &key, generation).await {
                     Err(EngineError::Busy { .. }) if !core.closing.get() => {
                         core.environment.sleep(YIELD_MS).await;
                     }
@@ -154,14 +154,21 @@ impl Scrub {
             self.note(core, shard, bucket, &key, read);
             let mut state = shard.scrub.borrow_mut();
             state.objects += 1;
-            state.key = keys::encode(bucket, &key);
+            state.key = keys::encode(bucket, &key, generation);
             drop(state);
         }
     }
 
-    /// Reads an object and returns its bytes, or 0 when it was removed meanwhile.
-    async fn object(&mut self, core: &Rc<CoreState>, bucket: BucketId, key: &[u8]) -> Result<u64> {
-        let Some(mut reader) = ObjectReader::open_on_drive(core, bucket, key).await? else { return Ok(0) };
+    /// Reads a version and returns its bytes, or 0 when it was removed meanwhile.
+    async fn object(
+        &mut self,
+        core: &Rc<CoreState>,
+        bucket: BucketId,
+        key: &[u8],
+        generation: u64,
+    ) -> Result<u64> {
+        let opened = ObjectReader::open_on_drive(core, bucket, key, Version::Generation(generation)).await?;
+        let Opened::Object(mut reader) = opened else { return Ok(0) };
         reader.read_gently();
         while let Some(chunk) = reader.verified().await? {
             let bytes = chunk.as_ref().len() as u64;

@@ -32,7 +32,9 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
     let (core, shard) = (core.clone(), core.shard(shard));
     match request {
         // Reading: the core that asks reads the bytes.
-        Request::Lookup { bucket, key } => Now(shard.lookup(bucket, &key).map(Reply::Found)),
+        Request::Lookup { bucket, key, version } => {
+            Now(Ok(Reply::Found(shard.lookup(bucket, &key, version))))
+        }
         Request::HasKey { bucket, key } => Now(Ok(Reply::Judged(shard.has_key(bucket, &key)))),
         Request::Unpin(pins) => {
             shard.unpin(pins);
@@ -41,6 +43,10 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
         Request::List { bucket, query, max } => {
             later(async move { Ok(Reply::Page(shard.list(bucket, &query, max))) })
         }
+        Request::ListVersions { bucket, query, max } => {
+            later(async move { Ok(Reply::Versions(shard.list_versions(bucket, query, max))) })
+        }
+        Request::Usage(bucket) => Now(Ok(Reply::Usage(shard.usage(bucket)))),
 
         // Writing: the core that asks has written the slices of a large body.
         Request::Reserve(wanted) => later(async move { reserve(&shard, wanted).await }),
@@ -53,9 +59,13 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
             let _permit = permit(&core, &shard, commit.bucket, commit.body.segment()).await?;
             shard.put(commit).await.map(Reply::Object)
         }),
-        Request::Delete { bucket, key, condition } => later(async move {
+        Request::Delete { bucket, key, version, condition } => later(async move {
             let _permit = core.permit(bucket).await?;
-            shard.delete(bucket, key, condition).await.map(Reply::Deleted)
+            shard.delete(bucket, key, version, condition).await.map(Reply::Deleted)
+        }),
+        Request::UpdateMetadata { bucket, key, change, condition } => later(async move {
+            let _permit = core.permit(bucket).await?;
+            shard.update_metadata(bucket, key, change, condition).await.map(Reply::MetadataUpdated)
         }),
 
         // Multipart uploads.

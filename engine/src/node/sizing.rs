@@ -11,7 +11,7 @@ use crate::format::batch;
 use crate::format::blocks_up;
 pub use crate::format::record::RECORD_ALIGNMENT;
 use crate::format::record::{
-    DeleteV1, ENVELOPE_BYTES, Mutation, PartPutV1, PartV1, PutV1, RunV1, SegmentV1, UploadPartV1,
+    DeleteV1, ENVELOPE_BYTES, Mutation, PartPutV1, PartV1, PutV1, RunV1, STATE_NULL, SegmentV1, UploadPartV1,
 };
 pub use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, UNIT_BYTES};
 use crate::index::{OrderedIndex, PointTable, Step, keys, leaf};
@@ -82,6 +82,10 @@ pub fn object(shape: &ObjectShape) -> ObjectSizing {
         bucket: 1,
         key: vec![0; shape.key_bytes],
         generation: GENERATION,
+        change: 0,
+        state: STATE_NULL,
+        removes: 0,
+        null: GENERATION,
         size: shape.body_bytes,
         modified_ms: MODIFIED_MS,
         md5: [0; 16],
@@ -106,7 +110,7 @@ pub fn object(shape: &ObjectShape) -> ObjectSizing {
 
 /// Returns the length of the record of a delete.
 pub fn delete_record_bytes(key_bytes: usize) -> u64 {
-    record_bytes(&Mutation::Delete(DeleteV1 { bucket: 1, key: vec![0; key_bytes] }))
+    record_bytes(&Mutation::Delete(DeleteV1 { bucket: 1, key: vec![0; key_bytes], removes: 0, null: 0 }))
 }
 
 fn record_bytes(mutation: &Mutation) -> u64 {
@@ -324,7 +328,7 @@ pub fn index(
 ) -> IndexSizing {
     let (mut index, mut points) = (OrderedIndex::new(), PointTable::new());
     for (key, value, hash) in entries {
-        if index.insert(&keys::encode(1, &key), &value).is_none() {
+        if index.insert(&keys::encode(1, &key, GENERATION), &value).is_none() {
             points.insert(hash, hash);
         }
     }

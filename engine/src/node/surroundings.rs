@@ -9,7 +9,7 @@ use crate::error::{EngineError, Result};
 use crate::extent::allocator::{Class, HeldBack, Refusal, Taken};
 use crate::format::superblock::ShardRootOnDisk;
 use crate::shard::{ShardReply, ShardRequest, Surroundings};
-use crate::types::BucketId;
+use crate::types::{BucketId, Versioning};
 
 /// A drive as one core sees it. It does not keep the core alive.
 pub(super) struct DriveOfCore {
@@ -162,7 +162,7 @@ impl Surroundings for DriveOfCore {
         }
     }
 
-    fn check_bucket(&self, bucket: BucketId) -> Result<()> {
-        self.core()?.check_bucket(bucket)
+    fn versioning(&self, bucket: BucketId) -> Result<Versioning> {
+        self.core()?.buckets.borrow().versioning(bucket).ok_or(EngineError::NoSuchBucket)
     }
 }

@@ -7,27 +7,52 @@
 //! - What a durable record freed waits in `freed` for a checkpoint behind that record, and in
 //!   `deferred` while a reader has it pinned (law 6).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use super::entry::Entry;
 use crate::extent::slices::SliceSpace;
 use crate::extent::{Geometry, RunCount, run_units, segment_units};
 use crate::format::record::{Mutation, RunV1, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
-use crate::hook::{Bug, Rare, reached};
+use crate::hook::{Bug, Planted, Rare, reached};
 use crate::log::RecordPlace;
 use crate::log::space::LogSpace;
+
+/// A place in the log that holds no record: no extent is meant, and the length is 0.
+pub(super) const NOTHING: (u32, u32) = (0, 0);
+
+/// What a reader of slices has pinned: an object with its slices where they were after so many
+/// moves, or a part of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pin {
+    /// Generation of the object, or of the part's segment. They are never the same.
+    pub number: u64,
+    /// Number of times that the slices were moved.
+    pub change: u32,
+}
+
+impl Pin {
+    /// Returns the pin of whoever reads the object as its entry says.
+    pub fn of(entry: &Entry) -> Self {
+        Self { number: entry.generation, change: entry.change }
+    }
+
+    /// Returns the pin of whoever reads the slices as those of a part.
+    pub fn of_part(segment: &SegmentV1) -> Self {
+        Self { number: segment.generation, change: 0 }
+    }
+}
 
 /// The changes that an open shard's accounts must follow after a record was applied. Recovery
 /// derives its accounts anew instead.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// Extent and length in bytes of the record that became live.
-    pub gained: Option<(u32, u32)>,
-    /// Extent and length in bytes of the record that became dead.
-    pub lost: Option<(u32, u32)>,
-    /// Slices that nothing names any more, each with the generation of the object that readers may
-    /// have pinned.
-    pub freed: Vec<(u64, SegmentV1)>,
+    pub gained: (u32, u32),
+    /// Extents and lengths in bytes of the records that became dead.
+    pub lost: [(u32, u32); 2],
+    /// Slices that nothing names any more, each with the latest pin that a reader of them may have.
+    pub freed: Vec<(Pin, SegmentV1)>,
     /// The runs of an object whose slices were moved, before and after the move.
     pub relocated: Option<(RunCount, RunCount)>,
 }
@@ -56,10 +81,11 @@ pub(crate) struct Accounts {
     freed_units: u64,
     /// Units that are reserved for bodies not yet committed.
     reserved_units: u64,
-    /// Number of readers by generation of the object or part.
-    object_pins: HashMap<u64, u32>,
-    /// Deferred frees, by the generation that readers have pinned.
-    deferred: HashMap<u64, Vec<SegmentV1>>,
+    /// Number of readers of an object or part.
+    pins: BTreeMap<Pin, u32>,
+    /// Deferred frees, by the pin that they wait for. With each is the latest pin that a reader of it
+    /// may have.
+    deferred: HashMap<Pin, Vec<(Pin, SegmentV1)>>,
 }
 
 /// The space of the extents that a shard owns: live + dead + reserved + free = owned.
@@ -118,7 +144,7 @@ impl Accounts {
             freed: VecDeque::new(),
             freed_units: 0,
             reserved_units: 0,
-            object_pins: HashMap::new(),
+            pins: BTreeMap::new(),
             deferred: HashMap::new(),
         }
     }
@@ -130,60 +156,65 @@ impl Accounts {
             self.runs = self.runs.plus(after).minus(before);
         }
         match mutation {
-            Mutation::Put(_) if relocated.is_some() => {}
             // The slices of a completed upload were counted as parts.
-            Mutation::Put(put) if !place.moved && put.upload.is_none() => {
+            Mutation::Put(put) if !place.moved && put.change == 0 && put.upload.is_none() => {
                 put.segments.iter().for_each(|segment| self.runs.add(segment));
             }
             Mutation::UploadPart(part) => self.runs.add(&part.part.segment),
             _ => {}
         }
-        if let Some((extent, bytes)) = effects.gained {
-            self.logs.gain(extent, bytes);
+        if effects.gained != NOTHING {
+            self.logs.gain(effects.gained.0, effects.gained.1);
         }
-        if let Some((extent, bytes)) = effects.lost {
+        for (extent, bytes) in effects.lost.into_iter().filter(|lost| *lost != NOTHING) {
             self.logs.lose(extent, bytes);
         }
-        for (generation, segment) in effects.freed {
+        for (latest, segment) in effects.freed {
             if relocated.is_none() {
                 self.runs.remove(&segment);
             }
-            // A reader may have opened the slices as the object or, before that, as a part.
-            let pin =
-                [generation, segment.generation].into_iter().find(|pin| self.object_pins.contains_key(pin));
-            match pin.filter(|_| !self.geometry.planted.is(Bug::ReuseSpaceEarly)) {
-                Some(pin) => {
-                    reached(Rare::ReaderKeptSpace);
-                    self.deferred.entry(pin).or_default().push(segment);
-                }
-                None => self.free_later(place.sequence, &segment),
-            }
+            self.free_when_unread(latest, segment, place.sequence);
         }
     }
 
-    /// Counts a reader of the object or part with this generation.
-    pub(super) fn pin_object(&mut self, generation: u64) {
-        *self.object_pins.entry(generation).or_insert(0) += 1;
+    /// Frees slices behind `sequence`, once no reader has them pinned. A reader may have opened them
+    /// as the object, before or after other slices of it were moved, or as a part.
+    fn free_when_unread(&mut self, latest: Pin, segment: SegmentV1, sequence: u64) {
+        let first = Pin { change: 0, ..latest };
+        let of_object = self.pins.range(first..=latest).next().map(|(pin, _)| *pin);
+        let of_part = Pin::of_part(&segment);
+        let pin = of_object.or_else(|| self.pins.contains_key(&of_part).then_some(of_part));
+        match pin.filter(|_| !self.geometry.planted.is(Bug::ReuseSpaceEarly)) {
+            Some(pin) => {
+                reached(Rare::ReaderKeptSpace);
+                self.deferred.entry(pin).or_default().push((latest, segment));
+            }
+            None => self.free_later(sequence, &segment),
+        }
     }
 
-    /// Releases a reader's pin. When it was the last one, the deferred frees wait for a checkpoint
-    /// behind `sequence`.
-    pub(super) fn unpin_object(&mut self, generation: u64, sequence: u64) {
-        let count =
-            self.object_pins.get_mut(&generation).unwrap_or_else(|| panic!("{generation} is not pinned"));
+    /// Counts a reader of an object or part.
+    pub(super) fn pin(&mut self, pin: Pin) {
+        *self.pins.entry(pin).or_insert(0) += 1;
+    }
+
+    /// Releases a reader's pin. When it was the last one, the deferred frees wait for the other
+    /// readers, or for a checkpoint behind `sequence`.
+    pub(super) fn unpin(&mut self, pin: Pin, sequence: u64) {
+        let count = self.pins.get_mut(&pin).unwrap_or_else(|| panic!("{pin:?} is not there"));
         *count -= 1;
         if *count > 0 {
             return;
         }
-        self.object_pins.remove(&generation);
-        for segment in self.deferred.remove(&generation).unwrap_or_default() {
-            // Somebody may still read the slices as a part.
-            if self.object_pins.contains_key(&segment.generation) {
-                self.deferred.entry(segment.generation).or_default().push(segment);
-            } else {
-                self.free_later(sequence, &segment);
-            }
+        self.pins.remove(&pin);
+        for (latest, segment) in self.deferred.remove(&pin).unwrap_or_default() {
+            self.free_when_unread(latest, segment, sequence);
         }
+    }
+
+    /// Returns the deliberate bug of the node.
+    pub(super) fn planted(&self) -> Planted {
+        self.geometry.planted
     }
 
     fn free_later(&mut self, sequence: u64, segment: &SegmentV1) {
@@ -247,7 +278,7 @@ impl Accounts {
     }
 
     fn deferred_units(&self) -> u64 {
-        self.deferred.values().flatten().map(segment_units).sum()
+        self.deferred.values().flatten().map(|(_, segment)| segment_units(segment)).sum()
     }
 
     /// Returns the sums over all extents, `spares` of which were taken for the log before they are
@@ -285,6 +316,6 @@ impl Accounts {
         sum.used_units += self.slices.used_units();
         sum.reserved_units += self.reserved_units;
         sum.freed_units += self.freed_units + self.deferred_units();
-        sum.pinned_objects += self.object_pins.len();
+        sum.pinned_objects += self.pins.len();
     }
 }

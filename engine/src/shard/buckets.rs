@@ -5,8 +5,8 @@ use std::rc::Rc;
 use super::instance::Shard;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::Class;
-use crate::format::record::{BucketDeleteV1, BucketV1, DeleteV1, EncodedRecord, Mutation};
-use crate::types::{Attributes, Bucket, BucketCreated, BucketId};
+use crate::format::record::{BucketConfigV1, BucketDeleteV1, BucketV1, DeleteV1, EncodedRecord, Mutation};
+use crate::types::{Attributes, Bucket, BucketConfig, BucketCreated, BucketId, ConfigKind, Versioning};
 
 impl Shard {
     /// Creates a bucket, durable before the answer. The caller holds the node's bucket lock, so
@@ -30,7 +30,8 @@ impl Shard {
             state.next_bucket - 1
         };
         let created_ms = self.environment.wall_clock_ms();
-        let bucket = BucketV1 { id, name: name.to_owned(), owner: owner.to_owned(), created_ms, attributes };
+        let (name, owner) = (name.to_owned(), owner.to_owned());
+        let bucket = BucketV1 { id, name, owner, created_ms, attributes, config: Vec::new() };
         let created = bucket_of(&bucket);
         self.commit_system(Mutation::BucketPut(bucket), Class::User).await?;
         Ok(BucketCreated::New(created))
@@ -45,6 +46,29 @@ impl Shard {
             return Err(EngineError::NoSuchBucket);
         }
         self.commit_system(Mutation::BucketDelete(BucketDeleteV1 { id: bucket.0 }), Class::System).await
+    }
+
+    /// Sets one kind of a bucket's configuration, or removes it, durable before the answer. Returns
+    /// the bucket as it is then. The caller holds the node's bucket lock.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::NoSuchBucket`], or an error when there is no space, the index is full,
+    /// or the device fails.
+    pub async fn configure_bucket(
+        self: &Rc<Self>,
+        bucket: BucketId,
+        kind: ConfigKind,
+        value: Option<Vec<u8>>,
+    ) -> Result<Bucket> {
+        if value.is_some() {
+            self.check_index_room()?;
+        }
+        if !self.state.borrow().buckets.contains_key(&bucket.0) {
+            return Err(EngineError::NoSuchBucket);
+        }
+        let config = BucketConfigV1 { bucket: bucket.0, kind: kind.0, value };
+        self.commit_system(Mutation::BucketConfig(config), Class::User).await?;
+        self.state.borrow().buckets.get(&bucket.0).map(bucket_of).ok_or(EngineError::NoSuchBucket)
     }
 
     /// Returns the greatest bucket id that an object or upload of this shard has, or 0 when the
@@ -93,18 +117,41 @@ impl Shard {
     /// Returns [`EngineError::WritesStopped`] or [`EngineError::ShuttingDown`] when the shard
     /// writes no more.
     pub(crate) async fn fence(self: &Rc<Self>) -> Result<()> {
-        let mutation = Mutation::Delete(DeleteV1 { bucket: 0, key: Vec::new() });
+        let mutation = Mutation::Delete(DeleteV1 { bucket: 0, key: Vec::new(), removes: 0, null: 0 });
         let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
         self.append(Some((mutation, record)), None).await
     }
 }
 
+/// Returns the value that a bucket's configuration has for a state of its versioning.
+pub fn versioning_value(versioning: Versioning) -> Option<Vec<u8>> {
+    match versioning {
+        Versioning::Off => None,
+        Versioning::Enabled => Some(vec![1]),
+        Versioning::Suspended => Some(vec![2]),
+    }
+}
+
+fn versioning_of(value: &[u8]) -> Versioning {
+    match value {
+        [1] => Versioning::Enabled,
+        // A value that this program does not know came with a record that its checksum covers, so
+        // the bucket has kept versions. Nothing of it is removed then.
+        _ => Versioning::Suspended,
+    }
+}
+
 fn bucket_of(bucket: &BucketV1) -> Bucket {
+    let config: BucketConfig =
+        bucket.config.iter().map(|(kind, value)| (ConfigKind(*kind), value.as_slice().into())).collect();
+    let versioning = config.iter().find(|(kind, _)| *kind == ConfigKind::VERSIONING);
     Bucket {
         id: BucketId(bucket.id),
         name: bucket.name.clone(),
         owner: bucket.owner.clone(),
         created_ms: bucket.created_ms,
         attributes: bucket.attributes.clone(),
+        versioning: versioning.map_or(Versioning::Off, |(_, value)| versioning_of(value)),
+        config,
     }
 }

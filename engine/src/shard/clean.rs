@@ -3,7 +3,8 @@
 //!
 //! Invariants:
 //! - A move is a copy of the record at the log's head, marked as moved. It counts only if the index
-//!   still has the same generation when it is applied: an overwrite or delete that came first wins.
+//!   still has the version, and its change of what the record holds, when it is applied: whatever
+//!   users did to it first wins.
 //!   So copies and users' records may be written in any order.
 //! - The old extent stays until a checkpoint that does not name it is in force. The cleaner fills
 //!   at most its share of the drive with extents that wait for that.
@@ -23,10 +24,10 @@ use crate::error::{EngineError, Result};
 use crate::format::FormatDamage;
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use crate::format::record::{
-    EncodedRecord, FLAG_LOST, FLAG_MOVED, Mutation, PutV1, RECORD_ALIGNMENT, RecordView,
+    EncodedRecord, FLAG_LOST, FLAG_MOVED, MetaV1, Mutation, PutV1, RECORD_ALIGNMENT, RecordView,
+    STATE_MARKER, STATE_NULL,
 };
 use crate::hook::{Rare, reached};
-use crate::index::keys;
 use crate::log::space::{CRUMBS_BYTES, ClosedExtent};
 use crate::sync::oneshot;
 use crate::sync::yield_now;
@@ -207,7 +208,7 @@ impl Shard {
         if damaged || moved.is_ok() && self.state.borrow().space.logs.has_live(victim.extent) {
             moved = self.move_one_by_one(victim).await;
         }
-        self.unpin(Pins { extent: victim.extent, object: None });
+        self.unpin(Pins { extent: victim.extent, meta: None, object: None });
         moved?;
         // What could not be read is not tried again and again.
         if self.state.borrow().space.logs.has_live(victim.extent) {
@@ -225,10 +226,17 @@ impl Shard {
     async fn move_one_by_one(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
         let mut next = Some(Vec::new());
         while let Some(start) = next {
-            let (found, behind) = self.some_objects(&start, |entry| entry.location.extent == victim.extent);
+            let lies_there = |entry: &Entry| {
+                entry.location.extent == victim.extent
+                    || entry.meta.is_some_and(|meta| meta.extent == victim.extent)
+            };
+            let (found, behind) = self.some_objects(&start, lies_there);
             for (bucket, key, entry) in found {
-                if let Some(copy) = self.copy_or_loss(victim, (BucketId(bucket), &key), &entry).await? {
-                    self.append_copies(vec![copy], victim).await?;
+                for record in [Record::Version, Record::Metadata] {
+                    let copy = self.copy_or_loss(victim, (BucketId(bucket), &key), &entry, record).await?;
+                    if let Some(copy) = copy {
+                        self.append_copies(vec![copy], victim).await?;
+                    }
                 }
             }
             next = behind;
@@ -237,34 +245,49 @@ impl Shard {
         Ok(())
     }
 
-    /// Returns a copy of an object's record, or the record of its loss. Returns `None` while the
-    /// drive's reads do not settle what is there.
+    /// Returns a copy of a record of a version, or the record of its loss. Returns `None` if that
+    /// record is not in the extent, and while the drive's reads do not settle what is there.
     async fn copy_or_loss(
         self: &Rc<Self>,
         victim: ClosedExtent,
         (bucket, key): (BucketId, &[u8]),
         entry: &Entry,
+        record: Record,
     ) -> Result<Option<(Mutation, EncodedRecord)>> {
+        let Some(place @ (extent, offset, length)) = record.place(entry) else { return Ok(None) };
+        if extent != victim.extent {
+            return Ok(None);
+        }
         let mut before = None;
         for _ in 0..READS_OF_DAMAGE {
-            let (buffer, start) = match self.read_record(entry).await {
+            let (buffer, start) = match self.read_record(place).await {
                 Err(EngineError::ReadFailed { .. }) => return Ok(None),
                 read => read?,
             };
             let bytes = &buffer[start..];
-            if let Ok((put, view)) = self.put_of((bucket, key), (entry, victim.log_number), bytes) {
-                return Ok(Some((Mutation::Put(put), view.moved_copy())));
+            let read = match record {
+                Record::Version => self
+                    .put_of((bucket, key), (entry, victim.log_number), bytes)
+                    .map(|(put, view)| (Mutation::Put(put), view.moved_copy())),
+                Record::Metadata => self
+                    .meta_of((bucket, key), (entry, victim.log_number), bytes)
+                    .map(|(meta, view)| (Mutation::Meta(meta), view.moved_copy())),
+            };
+            if let Ok(copy) = read {
+                return Ok(Some(copy));
             }
-            let seen = crc32c::crc32c(&bytes[..entry.record_length as usize]);
+            let seen = crc32c::crc32c(&bytes[..length as usize]);
             if before.replace(seen).is_some_and(|before| before != seen) {
                 return Ok(None);
             }
         }
-        let (shard, extent, offset) = (self.id, entry.location.extent, entry.location.offset);
-        let name = String::from_utf8_lossy(key);
+        let (shard, name) = (self.id, String::from_utf8_lossy(key));
         tracing::error!(shard, bucket = bucket.0, key = %name, extent, offset, "an object's record is damaged");
         reached(Rare::RecordLost);
-        Ok(Some(loss_of(bucket, key, entry)))
+        Ok(Some(match record {
+            Record::Version => loss_of(bucket, key, entry),
+            Record::Metadata => loss_of_metadata(bucket, key, entry),
+        }))
     }
 
     async fn move_records(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
@@ -335,11 +358,20 @@ impl Shard {
             let Ok(view) = RecordView::parse(record, header.record_mark(at)) else { break };
             let offset = header.offset.get() + at as u32;
             at += view.length().next_multiple_of(RECORD_ALIGNMENT);
-            let Ok(Mutation::Put(put)) = view.mutation() else { continue };
-            let current = state.index.get(&keys::encode(put.bucket, &put.key)).and_then(Entry::decode);
-            let is_live = |entry: Entry| entry.location.extent == extent && entry.location.offset == offset;
-            if current.is_some_and(is_live) {
-                copies.push((Mutation::Put(put), view.moved_copy()));
+            let Ok(mutation) = view.mutation() else { continue };
+            let live = match &mutation {
+                Mutation::Put(put) => {
+                    let entry = state.version(BucketId(put.bucket), &put.key, put.generation);
+                    entry.map(|entry| (entry.location.extent, entry.location.offset))
+                }
+                Mutation::Meta(meta) => {
+                    let entry = state.version(BucketId(meta.bucket), &meta.key, meta.generation);
+                    entry.and_then(|entry| entry.meta).map(|meta| (meta.extent, meta.offset))
+                }
+                _ => None,
+            };
+            if live == Some((extent, offset)) {
+                copies.push((mutation, view.moved_copy()));
             }
         }
         copies
@@ -359,7 +391,7 @@ impl Shard {
                 bytes += record.length();
                 let (reply, answer) = oneshot::channel();
                 let (mutation, guard, reserved) = (Some(mutation), None, Vec::new());
-                self.log.push_copy(record, Commit { mutation, guard, reserved, relocates: false, reply })?;
+                self.log.push_copy(record, Commit { mutation, guard, reserved, reply })?;
                 answers.push(answer);
             }
             let users = self.log.user_log_bytes();
@@ -394,23 +426,58 @@ impl Shard {
     }
 }
 
-/// Makes the record that stands for an object whose record is damaged: everything that the index
-/// has of it. It is moved like any other record. The object stays listed and keeps its slices, and
-/// every reader is told of the damage until the object is deleted or replaced.
+/// The two records that a version may have.
+#[derive(Clone, Copy)]
+enum Record {
+    /// The record of the version itself.
+    Version,
+    /// The record of its newest metadata.
+    Metadata,
+}
+
+impl Record {
+    /// Returns extent, offset and length of the record, if the version has it.
+    fn place(self, entry: &Entry) -> Option<(u32, u32, u32)> {
+        match self {
+            Self::Version => Some((entry.location.extent, entry.location.offset, entry.record_length)),
+            Self::Metadata => entry.meta.map(|meta| (meta.extent, meta.offset, meta.record_length)),
+        }
+    }
+}
+
+/// Makes the record that stands for a version whose record is damaged: everything that the index has
+/// of it. It is moved like any other record. The version stays listed and keeps its slices, and
+/// every reader is told of the damage until the version is deleted or replaced.
 fn loss_of(bucket: BucketId, key: &[u8], entry: &Entry) -> (Mutation, EncodedRecord) {
+    let has = |flag: u8, set: bool| if set { flag } else { 0 };
     let put = Mutation::Put(PutV1 {
         bucket: bucket.0,
         key: key.to_vec(),
         generation: entry.generation,
+        change: entry.change,
+        state: has(STATE_NULL, entry.is_null) | has(STATE_MARKER, entry.is_marker),
+        null: entry.null,
         size: entry.size,
         modified_ms: entry.modified_ms,
         md5: entry.etag.md5,
         etag_parts: entry.etag.parts,
-        upload: None,
-        attributes: Vec::new(),
-        parts: Vec::new(),
         segments: entry.segments.clone(),
+        ..PutV1::default()
     });
     let record = EncodedRecord::new(&put, entry.generation, FLAG_MOVED | FLAG_LOST, Vec::new());
     (put, record)
+}
+
+/// Makes the record that stands for the damaged record of a version's metadata.
+fn loss_of_metadata(bucket: BucketId, key: &[u8], entry: &Entry) -> (Mutation, EncodedRecord) {
+    let meta = Mutation::Meta(MetaV1 {
+        bucket: bucket.0,
+        key: key.to_vec(),
+        generation: entry.generation,
+        change: entry.meta.map_or(0, |meta| meta.change),
+        modified_ms: entry.modified_ms,
+        attributes: Vec::new(),
+    });
+    let record = EncodedRecord::new(&meta, entry.generation, FLAG_MOVED | FLAG_LOST, Vec::new());
+    (meta, record)
 }

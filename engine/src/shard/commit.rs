@@ -2,27 +2,33 @@
 //! made for its record and the record is queued; once the record is durable, the change is applied
 //! and the caller gets its answer.
 //!
+//! What a put or a delete means for the versions of its key is decided when its record is queued, by
+//! the state of the bucket's versioning at that moment. So the generations of a key ascend in the
+//! order of its records in the log.
+//!
 //! A caller that is dropped before its record is queued leaves nothing behind. One that is dropped
 //! later does not stop the commit.
 
 use std::rc::Rc;
 
 use super::entry::Entry;
+use super::info::info_of;
 use super::instance::{Commit, Shard};
 use super::space::Reserved;
 use crate::device::DeviceError;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::{Class, Taken};
-use crate::format::record::{EncodedRecord, Mutation, PutV1};
-use crate::hook::{Rare, reached};
+use crate::format::record::{EncodedRecord, Mutation, PutV1, STATE_NULL};
+use crate::hook::{Bug, Rare, reached};
 use crate::log::RecordPlace;
 use crate::log::writer::{Log, LogOwner, RECORD_BYTES_MAX};
 use crate::sync::locks::KeyGuard;
 use crate::sync::oneshot;
-use crate::types::{BucketId, EtagMatch, WriteCondition};
+use crate::types::{BucketId, EtagMatch, ObjectInfo, Version, Versioning, WriteCondition};
 
 impl Shard {
-    /// Checks a condition against the current object. The caller must hold the key's lock.
+    /// Checks the condition of a put against the newest version of its key. A delete marker counts as
+    /// no object. The caller must hold the key's lock.
     ///
     /// # Errors
     /// Returns [`EngineError::PreconditionFailed`], or [`EngineError::NoSuchKey`] when a condition
@@ -36,15 +42,26 @@ impl Shard {
         if *condition == WriteCondition::default() {
             return Ok(());
         }
-        let entry = self.state.borrow().entry(bucket, key);
-        judge(entry.as_ref(), condition)
+        let newest = self.state.borrow().newest(bucket, key).filter(|newest| !newest.is_marker);
+        if newest.is_none() && condition.if_match.is_some() {
+            return Err(EngineError::NoSuchKey);
+        }
+        newest.map_or(Ok(()), |newest| judge(&newest, condition))
     }
 
     /// Returns the class of space that a put takes. On a full drive, an object that replaces a
     /// larger one still finds room because it frees more than it takes.
     pub fn class_of(&self, bucket: BucketId, key: &[u8], size: u64) -> Class {
-        let shrinks = self.state.borrow().entry(bucket, key).is_some_and(|old| size < old.size);
-        if shrinks { Class::Shrinking } else { Class::User }
+        let versioning = self.surroundings.versioning(bucket).unwrap_or_default();
+        class_of(self.replaced(bucket, key, versioning).as_ref(), size)
+    }
+
+    /// Returns the entry that a put would replace.
+    fn replaced(&self, bucket: BucketId, key: &[u8], versioning: Versioning) -> Option<Entry> {
+        match versioning {
+            Versioning::Enabled => None,
+            Versioning::Off | Versioning::Suspended => self.state.borrow().find(bucket, key, Version::Null),
+        }
     }
 
     /// Checks that the index may grow. It is called before a new key, upload, part or bucket takes
@@ -62,26 +79,55 @@ impl Shard {
         }
     }
 
-    /// Commits the record of an object. `guard` is the key's lock.
+    /// Commits a version. Its generation, and what it replaces, are decided here; `put` has neither.
+    /// `guard` is the key's lock.
     ///
     /// # Errors
-    /// Returns [`EngineError::IndexFull`] for a new key, or the same errors as [`Self::commit`].
+    /// Returns [`EngineError::IndexFull`] for a version that replaces none, or the same errors as
+    /// [`Self::commit`].
     pub(super) async fn commit_put(
         self: &Rc<Self>,
         put: PutV1,
         data: Vec<u8>,
         guard: KeyGuard,
         reserved: Option<Reserved>,
-    ) -> Result<RecordPlace> {
-        let (bucket, generation) = (BucketId(put.bucket), put.generation);
+    ) -> Result<ObjectInfo> {
+        let bucket = BucketId(put.bucket);
+        let replaced = self.replaced(bucket, &put.key, self.surroundings.versioning(bucket)?);
         // A put that completes an upload frees more memory than it takes.
-        if put.upload.is_none() && self.state.borrow().entry(bucket, &put.key).is_none() {
+        if put.upload.is_none() && replaced.is_none() {
             self.check_index_room()?;
         }
-        let class = self.class_of(bucket, &put.key, put.size);
+        let class = class_of(replaced.as_ref(), put.size);
+        self.admit(put.record_bytes_max() + data.len(), class).await?;
+        // Nothing waits between here and the push.
+        let put = self.place_in_stack(put, self.surroundings.versioning(bucket)?);
+        let info = info_of(&put);
         let mutation = Mutation::Put(put);
-        let record = EncodedRecord::new(&mutation, generation, 0, data);
-        self.commit(bucket, mutation, record, guard, class, reserved).await
+        let record = EncodedRecord::new(&mutation, info.generation, 0, data);
+        check_length(&record)?;
+        self.queue(mutation, record, guard, reserved.into_iter().collect()).await?;
+        Ok(info)
+    }
+
+    /// Gives a version its generation and decides what it replaces.
+    fn place_in_stack(&self, mut put: PutV1, versioning: Versioning) -> PutV1 {
+        let mut state = self.state.borrow_mut();
+        let newest = state.newest(BucketId(put.bucket), &put.key);
+        let null = newest.and_then(|newest| newest.null_version()).unwrap_or(0);
+        put.generation = match put.segments.first() {
+            Some(first) if self.geometry.planted.is(Bug::EarlyGeneration) => first.generation,
+            _ => state.new_generation(),
+        };
+        if versioning == Versioning::Enabled {
+            put.null = null;
+        } else {
+            put.state |= STATE_NULL;
+            put.null = put.generation;
+            let kept = versioning == Versioning::Suspended && self.geometry.planted.is(Bug::KeepNullVersion);
+            put.removes = if kept { 0 } else { null };
+        }
+        put
     }
 
     /// Makes room for a record, queues it, and waits until it is durable and applied.
@@ -99,18 +145,15 @@ impl Shard {
         class: Class,
         reserved: Option<Reserved>,
     ) -> Result<RecordPlace> {
-        if record.length() > RECORD_BYTES_MAX {
-            let (size_bytes, limit_bytes) = (record.length() as u64, RECORD_BYTES_MAX as u64);
-            return Err(EngineError::TooLarge { size_bytes, limit_bytes });
-        }
+        check_length(&record)?;
         if class != Class::System {
             self.admit(record.length(), class).await?;
         }
         // Nothing waits between here and the push. A client's write holds a permit that keeps the
         // bucket. The abort of an upload that is too old holds none, and may find that the bucket
         // is gone.
-        self.surroundings.check_bucket(bucket)?;
-        self.queue(mutation, record, guard, reserved.into_iter().collect(), false).await
+        self.surroundings.versioning(bucket)?;
+        self.queue(mutation, record, guard, reserved.into_iter().collect()).await
     }
 
     /// Queues a record that names the slices of `handles`, and waits until it is durable and
@@ -126,12 +169,11 @@ impl Shard {
         record: EncodedRecord,
         guard: KeyGuard,
         handles: Vec<Reserved>,
-        relocates: bool,
     ) -> Result<RecordPlace> {
         let (reply, answer) = oneshot::channel();
         let reserved = handles.iter().map(|handle| handle.segment().clone()).collect();
         let (mutation, guard) = (Some(mutation), Some(guard));
-        self.log.push(Some(record), Commit { mutation, guard, reserved, relocates, reply })?;
+        self.log.push(Some(record), Commit { mutation, guard, reserved, reply })?;
         // The slices are handed over only now that the record is queued.
         handles.into_iter().for_each(Reserved::hand_over);
         self.outcome(answer).await
@@ -167,14 +209,14 @@ impl Shard {
     ) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         let (mutation, record) = change.unzip();
-        self.log.push(record, Commit { mutation, guard, reserved: Vec::new(), relocates: false, reply })?;
+        self.log.push(record, Commit { mutation, guard, reserved: Vec::new(), reply })?;
         self.outcome(answer).await.map(|_| ())
     }
 
     /// Applies a durable record and updates the accounts.
-    fn apply(&self, mutation: &Mutation, place: RecordPlace, relocates: bool) {
+    fn apply(&self, mutation: &Mutation, place: RecordPlace) {
         self.count(|counters| match mutation {
-            Mutation::Put(_) if place.moved || relocates => {}
+            Mutation::Put(put) if place.moved || put.change > 0 => {}
             // The bytes of a completed upload were counted as its parts.
             Mutation::Put(put) if put.upload.is_none() => counters.user_bytes += put.size,
             Mutation::UploadPart(part) => counters.user_bytes += part.part.segment.length,
@@ -198,7 +240,7 @@ impl LogOwner for Shard {
     fn durable(self: &Rc<Self>, records: impl Iterator<Item = (Commit, RecordPlace)>) {
         for (commit, place) in records {
             if let Some(mutation) = &commit.mutation {
-                self.apply(mutation, place, commit.relocates);
+                self.apply(mutation, place);
             }
             commit.reserved.iter().for_each(|segment| self.state.borrow_mut().space.keep(segment));
             drop(commit.guard);
@@ -261,21 +303,35 @@ impl LogOwner for Shard {
     }
 }
 
-fn judge(entry: Option<&Entry>, condition: &WriteCondition) -> Result<()> {
-    let matches = |wanted: &EtagMatch, entry: &Entry| match wanted {
-        EtagMatch::Any => true,
-        EtagMatch::OneOf(tags) => tags.contains(&entry.etag.to_string()),
-    };
-    if let Some(wanted) = &condition.if_match {
-        match entry {
-            None => return Err(EngineError::NoSuchKey),
-            Some(entry) if !matches(wanted, entry) => return Err(EngineError::PreconditionFailed),
-            Some(_) => {}
-        }
+/// Checks that a record fits into a batch.
+///
+/// # Errors
+/// Returns [`EngineError::TooLarge`].
+fn check_length(record: &EncodedRecord) -> Result<()> {
+    if record.length() > RECORD_BYTES_MAX {
+        let (size_bytes, limit_bytes) = (record.length() as u64, RECORD_BYTES_MAX as u64);
+        return Err(EngineError::TooLarge { size_bytes, limit_bytes });
     }
-    let Some(entry) = entry else { return Ok(()) };
-    let unwanted = condition.if_none_match.as_ref().is_some_and(|tags| matches(tags, entry));
+    Ok(())
+}
+
+fn class_of(replaced: Option<&Entry>, size: u64) -> Class {
+    if replaced.is_some_and(|old| size < old.size) { Class::Shrinking } else { Class::User }
+}
+
+/// Judges a condition against a version that exists. A delete marker has no ETag and no size.
+///
+/// # Errors
+/// Returns [`EngineError::PreconditionFailed`].
+pub(super) fn judge(entry: &Entry, condition: &WriteCondition) -> Result<()> {
+    let matches = |wanted: &EtagMatch| match wanted {
+        EtagMatch::Any => true,
+        EtagMatch::OneOf(tags) => !entry.is_marker && tags.contains(&entry.etag.to_string()),
+    };
+    let other = condition.if_match.as_ref().is_some_and(|wanted| !matches(wanted));
+    let unwanted = condition.if_none_match.as_ref().is_some_and(matches);
     let other_time = condition.if_modified_time_s.is_some_and(|seconds| seconds != entry.modified_ms / 1000);
-    let other_size = condition.if_size_bytes.is_some_and(|size| size != entry.size);
-    if unwanted || other_time || other_size { Err(EngineError::PreconditionFailed) } else { Ok(()) }
+    let other_size = condition.if_size_bytes.is_some_and(|size| entry.is_marker || size != entry.size);
+    let failed = other || unwanted || other_time || other_size;
+    if failed { Err(EngineError::PreconditionFailed) } else { Ok(()) }
 }

@@ -7,8 +7,8 @@
 //! 1. Take its key's lock and pin its record and slices.
 //! 2. Copy the slices, verifying each byte as it is read, into places that nothing names.
 //! 3. Flush (law 1).
-//! 4. Put the object anew, with its slices at their new places. That is one record, and everything
-//!    that a user sees stays as it was.
+//! 4. Write the version's record anew, with its slices at their new places and a higher number of
+//!    changes. Its generation, its metadata and everything that a user sees stay as they were.
 //! 5. The old places wait for a checkpoint and for readers, as those of any overwritten object do
 //!    (law 6).
 //!
@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::entry::{Entry, blocks_covering};
-use super::get::{Found, Pins};
+use super::get::{Found, FoundEntry, Pins};
 use super::instance::Shard;
 use super::maintenance::Task;
 use super::recover::for_each_entry_from;
@@ -33,13 +33,13 @@ use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
 use crate::extent::{SlicePlace, coalesce, run_units, runs_one_by_one, slices_of};
 use crate::format::BLOCK_BYTES;
-use crate::format::record::{EncodedRecord, Mutation, PutV1, RecordView, RunV1, SegmentV1};
+use crate::format::record::{EncodedRecord, MetaV1, Mutation, PutV1, RecordView, RunV1, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
 use crate::hook::{Bug, Rare, reached};
 use crate::log::writer::RECORD_BYTES_MAX;
 use crate::ring::Buffer;
 use crate::sync::yield_now;
-use crate::types::BucketId;
+use crate::types::{BucketId, Version};
 use zerocopy::IntoBytes;
 
 /// Bytes that are moved, about, before a checkpoint frees the emptied extents. The index is
@@ -100,8 +100,8 @@ impl Shard {
         if victims.extents.is_empty() {
             return Ok(false);
         }
-        for (bucket, key) in self.objects_in(&victims.extents).await {
-            match self.move_object(BucketId(bucket), &key, &victims.extents).await {
+        for (bucket, key, generation) in self.objects_in(&victims.extents).await {
+            match self.move_object(BucketId(bucket), &key, generation, &victims.extents).await {
                 Ok(Moved::NoRoom) => break,
                 Ok(Moved::Done | Moved::Skipped) => {}
                 Err(error @ (EngineError::Damaged { .. } | EngineError::ReadFailed { .. })) => {
@@ -130,13 +130,13 @@ impl Shard {
         Victims { shard: self, extents }
     }
 
-    /// Returns bucket and key of every object with a slice in these extents.
-    async fn objects_in(&self, extents: &BTreeSet<u32>) -> Vec<(u32, Vec<u8>)> {
+    /// Returns bucket, key and generation of every version with a slice in these extents.
+    async fn objects_in(&self, extents: &BTreeSet<u32>) -> Vec<(u32, Vec<u8>, u64)> {
         let (mut found, mut next) = (Vec::new(), Some(Vec::new()));
         let lies_there = |entry: &Entry| entry.segments.iter().any(|segment| lies_in(segment, extents));
         while let Some(start) = next.take() {
             let (some, behind) = self.some_objects(&start, lies_there);
-            found.extend(some.into_iter().map(|(bucket, key, _)| (bucket, key)));
+            found.extend(some.into_iter().map(|(bucket, key, entry)| (bucket, key, entry.generation)));
             next = behind;
             yield_now().await;
         }
@@ -165,6 +165,7 @@ impl Shard {
         self: &Rc<Self>,
         bucket: BucketId,
         key: &[u8],
+        generation: u64,
         victims: &BTreeSet<u32>,
     ) -> Result<Moved> {
         // 1. The lock may be held by a put that waits for space, so waiting for it could take for
@@ -173,11 +174,14 @@ impl Shard {
             reached(Rare::MoveSkipped);
             return Ok(Moved::Skipped);
         };
-        let Some((found, pins)) = self.lookup(bucket, key)? else { return Ok(Moved::Skipped) };
+        let found = self.lookup(bucket, key, Version::Generation(generation));
+        let Some((found, pins)) = found else { return Ok(Moved::Skipped) };
         let _pinned = Pinned { shard: self, pins };
-        let Found::Large { entry, log_number } = found else { return Ok(Moved::Skipped) };
+        let Found::Entry(found) = found else { return Ok(Moved::Skipped) };
+        let FoundEntry { entry, log_number, .. } = *found;
         let mut put = {
-            let (buffer, start) = self.read_record(&entry).await?;
+            let place = (entry.location.extent, entry.location.offset, entry.record_length);
+            let (buffer, start) = self.read_record(place).await?;
             self.put_of((bucket, key), (&entry, log_number), &buffer[start..])?.0
         };
         // 2. and 3. Copy the slices and flush.
@@ -194,27 +198,27 @@ impl Shard {
         if !self.geometry.planted.is(Bug::MoveUnflushed) {
             self.flush.flush().await.map_err(|error| self.stopped_by(&error))?;
         }
-        // 4. Put the object anew.
-        put.generation = self.state.borrow_mut().new_generation();
-        let (generation, mutation) = (put.generation, Mutation::Put(put));
+        // 4. Write the record anew.
+        put.change += 1;
+        let mutation = Mutation::Put(put);
         let record = EncodedRecord::new(&mutation, generation, 0, Vec::new());
         if record.length() > RECORD_BYTES_MAX {
             return Ok(Moved::Skipped);
         }
-        self.queue(mutation, record, guard, handles, true).await?;
+        self.queue(mutation, record, guard, handles).await?;
         reached(Rare::SliceMoved);
         Ok(Moved::Done)
     }
 
-    /// Reads the blocks of an object's record. Returns them, and the offset at which the record
-    /// begins.
+    /// Reads the blocks of the record with this extent, offset and length. Returns them, and the
+    /// offset at which the record begins.
     ///
     /// # Errors
     /// Returns [`EngineError::ReadFailed`] when the device fails.
-    pub(super) async fn read_record(&self, entry: &Entry) -> Result<(Buffer, usize)> {
-        let (extent, offset) = (entry.location.extent, entry.location.offset);
+    pub(super) async fn read_record(&self, place: (u32, u32, u32)) -> Result<(Buffer, usize)> {
+        let (extent, offset, length) = place;
         let first = offset - offset % BLOCK_BYTES as u32;
-        let length = blocks_covering(offset, entry.record_length) as usize * BLOCK_BYTES;
+        let length = blocks_covering(offset, length) as usize * BLOCK_BYTES;
         let read = self.geometry.read(&self.device, &self.pool, (extent, first), length).await;
         Ok((read.map_err(EngineError::read_failed)?, (offset - first) as usize))
     }
@@ -233,11 +237,35 @@ impl Shard {
         let damaged = |what| EngineError::Damaged { what, extent, offset };
         let mark = self.geometry.record_mark(self.id, log_number, offset);
         let (view, put) = RecordView::of_put(bytes, mark).map_err(damaged)?;
-        let own = put.bucket == bucket.0 && put.key == key && put.generation == entry.generation;
+        let numbers = (put.generation, put.change) == (entry.generation, entry.change);
+        let own = put.bucket == bucket.0 && put.key == key && numbers;
         if own && put.segments == entry.segments && view.is_whole(&put) {
             Ok((put, view))
         } else {
             Err(damaged("record identity"))
+        }
+    }
+
+    /// Decodes the record of metadata at the start of `bytes` and checks that it is the newest one of
+    /// this version.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::Damaged`] when it is not.
+    pub(super) fn meta_of<'a>(
+        &self,
+        (bucket, key): (BucketId, &[u8]),
+        (entry, log_number): (&Entry, u64),
+        bytes: &'a [u8],
+    ) -> Result<(MetaV1, RecordView<'a>)> {
+        let Some(place) = entry.meta else { panic!("the version has a record of metadata") };
+        let damaged = |what| EngineError::Damaged { what, extent: place.extent, offset: place.offset };
+        let mark = self.geometry.record_mark(self.id, log_number, place.offset);
+        let (view, meta) = RecordView::of_meta(bytes, mark).map_err(damaged)?;
+        let numbers = (meta.generation, meta.change) == (entry.generation, place.change);
+        if meta.bucket == bucket.0 && meta.key == key && numbers && !view.is_loss() {
+            Ok((meta, view))
+        } else {
+            Err(damaged("metadata identity"))
         }
     }
 

@@ -1,34 +1,71 @@
-//! Deleting an object: a tombstone in the log, written into space that is held back, so that it
-//! works on a full drive.
+//! Deleting: a version is removed by a record in the log, written into space that is held back, so
+//! that it works on a full drive. Where the bucket keeps versions, a delete that names none adds a
+//! delete marker instead, which takes space as a put does.
 
 use std::rc::Rc;
 
+use super::commit::judge;
 use super::instance::Shard;
 use crate::error::Result;
 use crate::extent::allocator::Class;
-use crate::format::record::{DeleteV1, EncodedRecord, Mutation};
-use crate::types::{BucketId, Deleted, WriteCondition};
+use crate::format::record::{DeleteV1, EncodedRecord, Mutation, PutV1, STATE_MARKER};
+use crate::sync::locks::KeyGuard;
+use crate::types::{BucketId, Deleted, Version, Versioning, WriteCondition};
 
 impl Shard {
-    /// Removes the object of a key. The change is durable before the answer.
+    /// Removes a version of a key, or marks the key as deleted. The change is durable before the
+    /// answer. The condition is judged against the version that is named. If that does not exist, it
+    /// is not looked at, and nothing is written: only a delete without condition marks a key that
+    /// has no versions.
     ///
     /// # Errors
     /// Returns an error when the condition does not hold, the bucket is missing, or the device
-    /// fails.
+    /// fails. A delete marker may find no space.
     pub async fn delete(
         self: &Rc<Self>,
         bucket: BucketId,
         key: Vec<u8>,
+        version: Version,
         condition: WriteCondition,
     ) -> Result<Deleted> {
         let guard = self.locks.lock(self.hash(bucket, &key)).await;
-        self.check_condition(bucket, &key, &condition)?;
-        if self.state.borrow().entry(bucket, &key).is_none() {
-            return Ok(Deleted::Absent);
+        let (found, null) = {
+            let state = self.state.borrow();
+            let null = state.newest(bucket, &key).and_then(|newest| newest.null_version());
+            (state.find(bucket, &key, version), null)
+        };
+        let conditional = condition != WriteCondition::default();
+        match &found {
+            Some(found) => judge(found, &condition)?,
+            None if conditional => return Ok(Deleted::Absent),
+            None => {}
         }
-        let mutation = Mutation::Delete(DeleteV1 { bucket: bucket.0, key });
+        if version == Version::Newest && self.surroundings.versioning(bucket)? != Versioning::Off {
+            return self.mark_deleted(bucket, key, guard).await;
+        }
+        let Some(old) = found else { return Ok(Deleted::Absent) };
+        let removes = old.generation;
+        let null = null.filter(|null| *null != removes).unwrap_or(0);
+        let mutation = Mutation::Delete(DeleteV1 { bucket: bucket.0, key, removes, null });
         let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
         self.commit(bucket, mutation, record, guard, Class::System, None).await?;
-        Ok(Deleted::Removed)
+        Ok(Deleted::Removed { generation: removes, marker: old.is_marker, is_null: old.is_null })
+    }
+
+    async fn mark_deleted(
+        self: &Rc<Self>,
+        bucket: BucketId,
+        key: Vec<u8>,
+        guard: KeyGuard,
+    ) -> Result<Deleted> {
+        let marker = PutV1 {
+            bucket: bucket.0,
+            key,
+            state: STATE_MARKER,
+            modified_ms: self.environment.wall_clock_ms(),
+            ..PutV1::default()
+        };
+        let info = self.commit_put(marker, Vec::new(), guard, None).await?;
+        Ok(Deleted::Marked { generation: info.generation, is_null: info.is_null })
     }
 }

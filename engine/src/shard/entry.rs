@@ -1,4 +1,4 @@
-//! The index entry of an object: everything that a listing shows, and where the object's record and
+//! The index entry of a version of a key: everything that a listing shows, and where its records and
 //! slices are.
 //!
 //! Invariants:
@@ -10,7 +10,7 @@ use crate::format::BLOCK_BYTES;
 use crate::format::batch::BATCH_BYTES_MAX;
 use crate::format::mark::mix;
 use crate::format::record::{PutV1, RunV1, SegmentV1};
-use crate::index::varint;
+use crate::index::{Listed, varint};
 use crate::types::Etag;
 
 /// Most extents that a drive may have, so that a packed location can name each.
@@ -80,33 +80,74 @@ pub fn blocks_covering(offset: u32, length: u32) -> u32 {
     (offset + length).div_ceil(block) - offset / block
 }
 
-/// The index entry of an object, which is the value of its key in a leaf.
+/// The place of the record that holds the newest metadata of a version, if that is not the record of
+/// the version itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetaPlace {
+    pub extent: u32,
+    /// Byte offset in the extent, a multiple of 8.
+    pub offset: u32,
+    /// Length of the record, bytes.
+    pub record_length: u32,
+    /// Number of the change that the record holds.
+    pub change: u32,
+}
+
+/// The index entry of a version, which is the value of its composite key in a leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub location: Location,
     /// Length of the record, bytes.
     pub record_length: u32,
+    /// The number at the end of the composite key.
     pub generation: u64,
+    /// Number of times that the slices were moved.
+    pub change: u32,
     pub size: u64,
     pub modified_ms: u64,
     pub etag: Etag,
+    pub is_null: bool,
+    pub is_marker: bool,
+    /// Generation of the key's null version; 0 if it has none. Only in the newest entry of a key it
+    /// is up to date.
+    pub null: u64,
+    pub meta: Option<MetaPlace>,
     /// The object's slices; empty for an inline object.
     pub segments: Vec<SegmentV1>,
 }
 
+/// Bits of an entry that say which of its fields follow, and what a listing shows without them.
+mod flags {
+    pub const NULL: u64 = 1;
+    pub const MARKER: u64 = 1 << 1;
+    pub const PARTS: u64 = 1 << 2;
+    pub const SEGMENTS: u64 = 1 << 3;
+    pub const CHANGE: u64 = 1 << 4;
+    pub const META: u64 = 1 << 5;
+    /// The key's null version is another one.
+    pub const OTHER_NULL: u64 = 1 << 6;
+    /// The first bit that no version of this program writes.
+    pub const END: u64 = 1 << 7;
+}
+
 impl Entry {
-    /// Returns the entry of an object whose record lies in `extent` at `offset`.
+    /// Returns the entry of a version whose record lies in `extent` at `offset`.
     pub fn of_put(put: &PutV1, extent: u32, offset: u32, record_length: u32) -> Self {
         // A record that is too long for a packed location, such as that of an empty object of very
-        // many parts, is looked up like that of a large object.
-        let large = !put.segments.is_empty() || record_length > INLINE_RECORD_BYTES_MAX;
+        // many parts, is looked up like that of a large object. So is a delete marker.
+        let large = !put.segments.is_empty() || record_length > INLINE_RECORD_BYTES_MAX || put.is_marker();
         Self {
             location: Location::new(extent, offset, record_length, put.generation, large),
             record_length,
             generation: put.generation,
+            change: put.change,
             size: put.size,
             modified_ms: put.modified_ms,
             etag: Etag { md5: put.md5, parts: put.etag_parts },
+            is_null: put.is_null(),
+            is_marker: put.is_marker(),
+            null: put.null,
+            meta: None,
             segments: put.segments.clone(),
         }
     }
@@ -116,70 +157,153 @@ impl Entry {
         self.location.blocks == 0
     }
 
-    /// Returns whether a record can lie where the entry says, in an extent of `extent_bytes`, and
+    /// Returns the generation of the key's null version, if this is the key's newest entry and there
+    /// is one.
+    pub fn null_version(&self) -> Option<u64> {
+        let null = if self.is_null { self.generation } else { self.null };
+        (null != 0).then_some(null)
+    }
+
+    /// Returns whether the records can lie where the entry says, in extents of `extent_bytes`, and
     /// whether the slices make up the object. An entry that comes from a drive is checked this way
     /// before anything is read at its place.
     pub fn is_possible(&self, extent_bytes: u32) -> bool {
         let Location { offset, blocks, .. } = self.location;
-        let Some(end) = offset.checked_add(self.record_length) else { return false };
+        if !fits(offset, self.record_length, extent_bytes) {
+            return false;
+        }
         let covering = blocks_covering(offset, self.record_length);
-        let fits = self.record_length > 0
-            && end <= extent_bytes
-            && covering as usize * BLOCK_BYTES <= BATCH_BYTES_MAX;
         let sum = self.segments.iter().try_fold(0u64, |sum, segment| sum.checked_add(segment.length));
         let whole = self.segments.is_empty() || sum == Some(self.size);
-        fits && whole && (self.is_large() || (blocks == covering && self.segments.is_empty()))
+        let meta = self.meta.is_none_or(|meta| fits(meta.offset, meta.record_length, extent_bytes));
+        let small = blocks == covering && self.segments.is_empty() && self.meta.is_none();
+        meta && whole && (self.is_large() || (small && !self.is_marker))
+    }
+
+    /// Points the entry at another record of its metadata.
+    pub fn set_meta(&mut self, meta: MetaPlace) {
+        self.meta = Some(meta);
+        self.location.blocks = 0;
     }
 
     /// Appends the encoding to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.location.pack().to_le_bytes());
-        out.extend_from_slice(&self.etag.md5);
-        for value in [
-            u64::from(self.record_length),
-            self.size,
-            self.modified_ms,
-            u64::from(self.etag.parts),
-            self.generation,
-            self.segments.len() as u64,
-        ] {
-            put_varint(out, value);
+        let has = |flag: u64, set: bool| if set { flag } else { 0 };
+        let other_null = !self.is_null && self.null != 0;
+        put_varint(
+            out,
+            has(flags::NULL, self.is_null)
+                | has(flags::MARKER, self.is_marker)
+                | has(flags::PARTS, self.etag.parts != 0)
+                | has(flags::SEGMENTS, !self.segments.is_empty())
+                | has(flags::CHANGE, self.change != 0)
+                | has(flags::META, self.meta.is_some())
+                | has(flags::OTHER_NULL, other_null),
+        );
+        put_varint(out, u64::from(self.record_length));
+        put_varint(out, self.modified_ms);
+        if !self.is_marker {
+            out.extend_from_slice(&self.etag.md5);
+            put_varint(out, self.size);
         }
-        for segment in &self.segments {
-            put_varint(out, segment.generation);
-            put_varint(out, segment.length);
-            put_varint(out, segment.runs.len() as u64);
-            for run in &segment.runs {
-                put_varint(out, u64::from(run.extent));
-                put_varint(out, u64::from(run.unit));
-                put_varint(out, u64::from(run.slices));
+        if self.etag.parts != 0 {
+            put_varint(out, u64::from(self.etag.parts));
+        }
+        if self.change != 0 {
+            put_varint(out, u64::from(self.change));
+        }
+        if other_null {
+            put_varint(out, self.null);
+        }
+        if let Some(meta) = &self.meta {
+            for value in [meta.extent, meta.offset, meta.record_length, meta.change] {
+                put_varint(out, u64::from(value));
             }
         }
+        if !self.segments.is_empty() {
+            encode_segments(&self.segments, out);
+        }
     }
 
-    /// Decodes an entry. Returns `None` for bytes that are damaged or of a newer version.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    /// Decodes the entry of the version with this generation. Returns `None` for bytes that are
+    /// damaged or of a newer version of the format.
+    pub fn decode(generation: u64, bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader { bytes };
         let location = Location::unpack(u64::from_le_bytes(reader.array()?));
-        let md5 = reader.array()?;
-        let record_length = reader.varint()?.try_into().ok()?;
-        let (size, modified_ms) = (reader.varint()?, reader.varint()?);
-        let parts = reader.varint()?.try_into().ok()?;
-        let generation = reader.varint()?;
-        let count = reader.count()?;
-        let segments = (0..count).map(|_| reader.segment()).collect::<Option<Vec<_>>>()?;
+        let has = reader.flags()?;
+        let record_length = reader.number()?;
+        let modified_ms = reader.varint()?;
+        let (is_null, is_marker) = (has & flags::NULL != 0, has & flags::MARKER != 0);
+        let (md5, size) = if is_marker { ([0; 16], 0) } else { (reader.array()?, reader.varint()?) };
+        let parts = if has & flags::PARTS == 0 { 0 } else { reader.varint()?.try_into().ok()? };
+        let change = if has & flags::CHANGE == 0 { 0 } else { reader.number()? };
+        let null = match has & flags::OTHER_NULL {
+            0 if is_null => generation,
+            0 => 0,
+            _ => reader.varint()?,
+        };
+        let meta = if has & flags::META == 0 { None } else { Some(reader.meta()?) };
+        let segments = if has & flags::SEGMENTS == 0 { Vec::new() } else { reader.segments()? };
         let etag = Etag { md5, parts };
-        Some(Self { location, record_length, generation, size, modified_ms, etag, segments })
+        let entry = Self {
+            location,
+            record_length,
+            generation,
+            change,
+            size,
+            modified_ms,
+            etag,
+            is_null,
+            is_marker,
+            null,
+            meta,
+            segments,
+        };
+        reader.bytes.is_empty().then_some(entry)
     }
 
-    /// Decodes only what a listing shows: size, modification time in milliseconds, and ETag. Returns
-    /// None for bytes that are no entry.
-    pub fn listed(bytes: &[u8]) -> Option<(u64, u64, Etag)> {
+    /// Decodes only what a listing shows. Returns `None` for bytes that are no entry.
+    pub fn listed(bytes: &[u8]) -> Option<Listed> {
         let mut reader = Reader { bytes: bytes.get(8..)? };
-        let md5 = reader.array()?;
+        let has = reader.flags()?;
         reader.varint()?;
-        let (size, modified_ms) = (reader.varint()?, reader.varint()?);
-        Some((size, modified_ms, Etag { md5, parts: reader.varint()?.try_into().ok()? }))
+        let modified_ms = reader.varint()?;
+        let (is_null, is_marker) = (has & flags::NULL != 0, has & flags::MARKER != 0);
+        if is_marker {
+            return Some(Listed { modified_ms, is_null, is_marker, ..Listed::default() });
+        }
+        let (md5, size) = (reader.array()?, reader.varint()?);
+        let parts = if has & flags::PARTS == 0 { 0 } else { reader.varint()?.try_into().ok()? };
+        Some(Listed { size, modified_ms, etag: Etag { md5, parts }, is_null, is_marker })
+    }
+
+    /// Returns whether an encoded entry is a delete marker; false for bytes that are no entry.
+    pub fn is_encoded_marker(bytes: &[u8]) -> bool {
+        // The flags are the byte behind the location.
+        bytes.get(8).is_some_and(|has| u64::from(*has) & flags::MARKER != 0)
+    }
+}
+
+/// Returns whether a record of `length` bytes at `offset` lies within an extent and can be read at
+/// once.
+fn fits(offset: u32, length: u32, extent_bytes: u32) -> bool {
+    let Some(end) = offset.checked_add(length) else { return false };
+    let covering = blocks_covering(offset, length) as usize * BLOCK_BYTES;
+    offset.is_multiple_of(8) && length > 0 && end <= extent_bytes && covering <= BATCH_BYTES_MAX
+}
+
+fn encode_segments(segments: &[SegmentV1], out: &mut Vec<u8>) {
+    put_varint(out, segments.len() as u64);
+    for segment in segments {
+        put_varint(out, segment.generation);
+        put_varint(out, segment.length);
+        put_varint(out, segment.runs.len() as u64);
+        for run in &segment.runs {
+            put_varint(out, u64::from(run.extent));
+            put_varint(out, u64::from(run.unit));
+            put_varint(out, u64::from(run.slices));
+        }
     }
 }
 
@@ -203,6 +327,25 @@ impl Reader<'_> {
         let value = varint::checked_read(self.bytes, &mut at)?;
         self.bytes = &self.bytes[at..];
         Some(value)
+    }
+
+    fn number(&mut self) -> Option<u32> {
+        self.varint()?.try_into().ok()
+    }
+
+    /// Reads the flags. Bits that this program does not know are refused.
+    fn flags(&mut self) -> Option<u64> {
+        self.varint().filter(|has| *has < flags::END)
+    }
+
+    fn meta(&mut self) -> Option<MetaPlace> {
+        let (extent, offset, record_length) = (self.number()?, self.number()?, self.number()?);
+        Some(MetaPlace { extent, offset, record_length, change: self.number()? })
+    }
+
+    fn segments(&mut self) -> Option<Vec<SegmentV1>> {
+        let count = self.count()?;
+        (0..count).map(|_| self.segment()).collect()
     }
 
     /// Reads a count of items that take at least a byte each. A count larger than the number of
@@ -244,29 +387,50 @@ mod tests {
 
         #[test]
         fn entries_round_trip(
-            size: u64,
-            modified_ms: u64,
-            generation: u64,
-            md5: [u8; 16],
+            (size, modified_ms, generation, md5) in any::<(u64, u64, u64, [u8; 16])>(),
+            (is_null, is_marker, null, change) in any::<(bool, bool, u64, u32)>(),
+            meta in proptest::option::of((0u32..1000, 0u32..1 << 20, any::<u32>(), any::<u32>())),
             runs in proptest::collection::vec((0u32..1000, 0u32..4000, 0u32..16), 0..5),
         ) {
             let runs: Vec<_> = runs.into_iter().map(|(extent, unit, slices)| RunV1 { extent, unit, slices }).collect();
-            let segments = if runs.is_empty() { vec![] } else { vec![SegmentV1 { generation, length: size, runs }] };
-            let location = Location::new(7, 64, 500, generation, !segments.is_empty());
-            let etag = Etag { md5, parts: 3 };
-            let entry = Entry { location, record_length: 500, generation, size, modified_ms, etag, segments };
+            let segments = if runs.is_empty() || is_marker {
+                vec![]
+            } else {
+                vec![SegmentV1 { generation, length: size, runs }]
+            };
+            let meta = meta.map(|(extent, offset, record_length, change)| {
+                MetaPlace { extent, offset, record_length, change }
+            });
+            let large = !segments.is_empty() || is_marker || meta.is_some();
+            let (size, etag) = if is_marker { (0, Etag::default()) } else { (size, Etag { md5, parts: 3 }) };
+            let entry = Entry {
+                location: Location::new(7, 64, 500, generation, large),
+                record_length: 500,
+                generation,
+                change,
+                size,
+                modified_ms,
+                etag,
+                is_null,
+                is_marker,
+                null: if is_null { generation } else { null },
+                meta,
+                segments,
+            };
             let mut bytes = Vec::new();
             entry.encode(&mut bytes);
-            prop_assert_eq!(Entry::listed(&bytes), Some((size, modified_ms, entry.etag)));
+            prop_assert_eq!(Entry::listed(&bytes), Some(Listed { size, modified_ms, etag, is_null, is_marker }));
+            prop_assert_eq!(Entry::is_encoded_marker(&bytes), is_marker);
             for cut in 0..bytes.len() {
-                prop_assert_eq!(Entry::decode(&bytes[..cut]), None);
+                prop_assert_eq!(Entry::decode(generation, &bytes[..cut]), None);
             }
-            prop_assert_eq!(Entry::decode(&bytes), Some(entry));
+            prop_assert_eq!(Entry::decode(generation, &bytes), Some(entry));
         }
 
         #[test]
         fn garbage_is_no_entry_and_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Entry::decode(&bytes);
+            let _ = Entry::decode(1, &bytes);
+            let _ = Entry::listed(&bytes);
         }
     }
 }

@@ -3,86 +3,92 @@
 //! Invariants:
 //! - What a lookup pinned is not reused until it is unpinned, whatever happens to the key
 //!   meanwhile.
-//! - A small object costs one probe of the point table. Only large objects, records too long for a
-//!   packed location, and the rare pairs of keys that share a hash cost a lookup in the leaves.
+//! - The newest version of a key, if it is a small object, costs one probe of the point table. Only
+//!   large objects, records too long for a packed location, changed metadata, delete markers, and
+//!   the rare pairs of keys that share a hash cost a lookup in the leaves.
 
 use std::rc::Rc;
 
+use super::accounts::Pin;
 use super::entry::{Entry, Location};
 use super::instance::Shard;
-use crate::error::{EngineError, Result};
-use crate::index::{Found as Probe, keys};
-use crate::types::BucketId;
+use super::state::State;
+use crate::index::Found as Probe;
+use crate::types::{BucketId, Version};
 
-/// The place of an object.
+/// The place of a version.
 #[derive(Clone, Debug)]
 pub enum Found {
     /// The place of a record that holds the data too, in the extent with log extent number
     /// `log_number`.
     Inline { location: Location, log_number: u64 },
-    /// The entry of an object with slices, or with a record too long for a packed location; its
-    /// record is in the extent with log extent number `log_number`.
-    Large { entry: Entry, log_number: u64 },
+    /// The entry of any other version: it has slices, a record too long for a packed location, or a
+    /// record of its metadata, or it is a delete marker.
+    Entry(Box<FoundEntry>),
 }
 
-/// The pins of a reader: the log extent of the record and, for a large object, its generation.
+/// The entry of a version, with the log extent numbers of the extents where its records are.
+#[derive(Clone, Debug)]
+pub struct FoundEntry {
+    pub entry: Entry,
+    pub log_number: u64,
+    /// The log extent number of the record of the metadata; 0 if there is none.
+    pub meta_log_number: u64,
+}
+
+/// The pins of a reader: the log extents of the records and, for a version with slices, where these
+/// are.
 #[derive(Clone, Copy, Debug)]
 pub struct Pins {
     /// The log extent of the record.
     pub extent: u32,
-    /// The generation of the object or part with slices, if it has any.
-    pub object: Option<u64>,
+    /// The log extent of the record of the metadata, if there is one.
+    pub meta: Option<u32>,
+    /// The object or part with slices, if it has any.
+    pub object: Option<Pin>,
 }
 
 impl Shard {
-    /// Finds and pins an object; returns `None` when the key does not exist.
-    ///
-    /// # Errors
-    /// Returns [`EngineError::Damaged`] when the index entry can not be decoded.
-    pub fn lookup(&self, bucket: BucketId, key: &[u8]) -> Result<Option<(Found, Pins)>> {
+    /// Finds and pins a version; returns `None` when it does not exist.
+    pub fn lookup(&self, bucket: BucketId, key: &[u8], version: Version) -> Option<(Found, Pins)> {
         let mut state = self.state.borrow_mut();
-        let mut found = match state.points.find(self.hash(bucket, key)) {
-            Probe::None => return Ok(None),
-            Probe::One(packed) if Location::unpack(packed).blocks > 0 => {
-                Found::Inline { location: Location::unpack(packed), log_number: 0 }
-            }
-            Probe::One(_) | Probe::Many => {
-                let Some(value) = state.index.get(&keys::encode(bucket.0, key)) else { return Ok(None) };
-                let damaged = EngineError::Damaged { what: "index entry", extent: 0, offset: 0 };
-                let entry = Entry::decode(value).ok_or(damaged)?;
-                if entry.is_large() {
-                    Found::Large { entry, log_number: 0 }
-                } else {
-                    Found::Inline { location: entry.location, log_number: 0 }
+        if version == Version::Newest {
+            match state.points.find(self.hash(bucket, key)) {
+                Probe::None => return None,
+                Probe::One(packed) if Location::unpack(packed).blocks > 0 => {
+                    return Some(pin_inline(&mut state, Location::unpack(packed)));
                 }
+                Probe::One(_) | Probe::Many => {}
             }
-        };
-        let pins = match &found {
-            Found::Inline { location, .. } => Pins { extent: location.extent, object: None },
-            Found::Large { entry, .. } => {
-                Pins { extent: entry.location.extent, object: Some(entry.generation) }
-            }
-        };
-        let (Found::Inline { log_number, .. } | Found::Large { log_number, .. }) = &mut found;
-        *log_number = state.space.logs.pin(pins.extent);
-        if let Some(generation) = pins.object {
-            state.space.pin_object(generation);
         }
-        Ok(Some((found, pins)))
+        let entry = state.find(bucket, key, version)?;
+        if !entry.is_large() {
+            return Some(pin_inline(&mut state, entry.location));
+        }
+        let meta = entry.meta.map(|meta| meta.extent);
+        let has_slices = !entry.segments.is_empty();
+        let pins = Pins { extent: entry.location.extent, meta, object: has_slices.then(|| Pin::of(&entry)) };
+        let log_number = state.space.logs.pin(pins.extent);
+        let meta_log_number = meta.map_or(0, |extent| state.space.logs.pin(extent));
+        if let Some(pin) = pins.object {
+            state.space.pin(pin);
+        }
+        Some((Found::Entry(Box::new(FoundEntry { entry, log_number, meta_log_number })), pins))
     }
 
     /// Keeps the slices of a part from being reused.
     pub fn pin_part(&self, generation: u64) -> Pins {
         let extent = self.log.position().extent;
         let mut state = self.state.borrow_mut();
+        let pin = Pin { number: generation, change: 0 };
         state.space.logs.pin(extent);
-        state.space.pin_object(generation);
-        Pins { extent, object: Some(generation) }
+        state.space.pin(pin);
+        Pins { extent, meta: None, object: Some(pin) }
     }
 
     /// Returns whether the key exists. It is asked after a record turned out to be another key's.
     pub fn has_key(&self, bucket: BucketId, key: &[u8]) -> bool {
-        self.state.borrow().entry(bucket, key).is_some()
+        self.state.borrow().newest(bucket, key).is_some()
     }
 
     /// Releases what a reader had pinned.
@@ -91,11 +97,18 @@ impl Shard {
         let sequence = self.log.position().sequence - 1;
         let gone = {
             let mut state = self.state.borrow_mut();
-            if let Some(generation) = pins.object {
-                state.space.unpin_object(generation, sequence);
+            if let Some(pin) = pins.object {
+                state.space.unpin(pin, sequence);
             }
-            state.space.logs.unpin(pins.extent)
+            let of_meta = pins.meta.and_then(|extent| state.space.logs.unpin(extent));
+            (state.space.logs.unpin(pins.extent), of_meta)
         };
-        self.surroundings.give_extents(gone.into_iter().collect());
+        self.surroundings.give_extents(gone.0.into_iter().chain(gone.1).collect());
     }
+}
+
+fn pin_inline(state: &mut State, location: Location) -> (Found, Pins) {
+    let log_number = state.space.logs.pin(location.extent);
+    let pins = Pins { extent: location.extent, meta: None, object: None };
+    (Found::Inline { location, log_number }, pins)
 }

@@ -3,7 +3,7 @@
 use crate::format::record::{PartV1, PutV1};
 use crate::types::{Etag, ObjectInfo, PartInfo, UploadId};
 
-/// Converts an object's record.
+/// Converts the record of an object, whose metadata were not changed since.
 pub fn info_of(put: &PutV1) -> ObjectInfo {
     ObjectInfo {
         size_bytes: put.size,
@@ -13,6 +13,8 @@ pub fn info_of(put: &PutV1) -> ObjectInfo {
         parts: put.parts.iter().map(part_info).collect(),
         upload: put.upload.map(UploadId),
         generation: put.generation,
+        is_null: put.is_null(),
+        metadata_change: 0,
     }
 }
 

@@ -43,8 +43,6 @@ pub struct Commit {
     pub(super) guard: Option<KeyGuard>,
     /// Slices that belong to nothing until the record is durable.
     pub(super) reserved: Vec<SegmentV1>,
-    /// Set when the record changes only where an object's slices are, and nothing that a user sees.
-    pub(super) relocates: bool,
     /// The channel for the answer to the commit's caller.
     pub(super) reply: oneshot::Sender<Result<RecordPlace>>,
 }

@@ -4,7 +4,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `put.rs`, `get.rs`, `list.rs`, `delete.rs` | the operations on objects |
+//! | `put.rs`, `get.rs`, `list.rs`, `delete.rs`, `metadata.rs` | the operations on objects and their versions |
 //! | `multipart.rs`, `buckets.rs` | the operations on uploads and buckets |
 //! | `commit.rs` | the way of a commit with its key locked: judge, admit, queue; its end once it is durable |
 //! | `instance.rs`, `settings.rs` | what a shard is made of, and what it is told when it opens |
@@ -30,6 +30,7 @@ mod info;
 mod instance;
 mod list;
 mod maintenance;
+mod metadata;
 mod multipart;
 mod put;
 pub(crate) mod recover;
@@ -42,7 +43,8 @@ mod surroundings;
 mod verify;
 
 pub use self::accounts::{Leftovers, ShardSpace};
-pub use self::get::{Found, Pins};
+pub(crate) use self::buckets::versioning_value;
+pub use self::get::{Found, FoundEntry, Pins};
 pub use self::info::info_of;
 pub(crate) use self::instance::ShardParts;
 pub use self::instance::{Shard, ShardCounters};

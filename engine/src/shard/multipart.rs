@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use super::info::{info_of, part_info};
+use super::info::part_info;
 use super::instance::Shard;
 use super::space::Reserved;
 use super::state::{Upload, UploadKey};
@@ -144,11 +144,9 @@ impl Shard {
         let guard = self.locks.lock(self.hash(commit.bucket, &commit.key)).await;
         let chosen = self.chosen_parts(&commit)?;
         self.check_condition(commit.bucket, &commit.key, &commit.condition)?;
-        let generation = self.state.borrow_mut().new_generation();
         let put = PutV1 {
             bucket: commit.bucket.0,
             key: commit.key,
-            generation,
             size: chosen.iter().map(|part| part.segment.length).sum(),
             modified_ms: self.environment.wall_clock_ms(),
             md5: commit.meta.etag.md5,
@@ -161,10 +159,9 @@ impl Shard {
                 .map(|part| part.segment)
                 .filter(|segment| segment.length > 0)
                 .collect(),
+            ..PutV1::default()
         };
-        let info = info_of(&put);
-        self.commit_put(put, Vec::new(), guard, None).await?;
-        Ok(info)
+        self.commit_put(put, Vec::new(), guard, None).await
     }
 
     fn chosen_parts(&self, commit: &CompleteCommit) -> Result<Vec<UploadPartV1>> {

@@ -1,4 +1,4 @@
-//! Putting an object: one record makes a body the object of its key.
+//! Putting an object: one record makes a body the newest version of its key.
 //!
 //! On its owner, a put locks the key, judges the condition, makes room in the log, checks that the
 //! bucket is still there, queues the record, and waits until the record is durable and applied. From
@@ -6,7 +6,6 @@
 
 use std::rc::Rc;
 
-use super::info::info_of;
 use super::instance::Shard;
 use super::space::Reserved;
 use crate::error::Result;
@@ -57,25 +56,17 @@ impl Shard {
         };
         let guard = self.locks.lock(self.hash(commit.bucket, &commit.key)).await;
         self.check_condition(commit.bucket, &commit.key, &commit.condition)?;
-        let generation = match &reserved {
-            Some(reserved) => reserved.segment().generation,
-            None => self.state.borrow_mut().new_generation(),
-        };
         let put = PutV1 {
             bucket: commit.bucket.0,
             key: commit.key,
-            generation,
             size: commit.size,
             modified_ms: self.environment.wall_clock_ms(),
             md5: commit.meta.etag.md5,
             etag_parts: commit.meta.etag.parts,
-            upload: None,
             attributes: commit.meta.attributes,
-            parts: Vec::new(),
             segments: reserved.iter().map(|reserved| reserved.segment().clone()).collect(),
+            ..PutV1::default()
         };
-        let info = info_of(&put);
-        self.commit_put(put, data, guard, reserved).await?;
-        Ok(info)
+        self.commit_put(put, data, guard, reserved).await
     }
 }

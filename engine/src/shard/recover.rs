@@ -34,7 +34,6 @@ use crate::index::{OrderedIndex, Step, keys};
 use crate::log::LogPosition;
 use crate::log::replay::{Replay, ReplayError};
 use crate::ring::Pool;
-use crate::types::BucketId;
 
 /// Fewest bytes of a leaf that an object takes: its location, its ETag, and a byte for each number.
 const ENTRY_BYTES_MIN: u64 = 32;
@@ -84,7 +83,12 @@ pub struct Source<'a> {
 /// The object or upload that damaged bytes belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    Object { bucket: u32, key: Vec<u8> },
+    /// A version of an object, by bucket, key and generation.
+    Object {
+        bucket: u32,
+        key: Vec<u8>,
+        generation: u64,
+    },
     Upload(UploadKey),
 }
 
@@ -93,8 +97,8 @@ pub enum Owner {
 pub struct Salvage {
     /// The damage that was passed over, in the order in which it was met.
     pub found: RefCell<Vec<RecoverError>>,
-    /// Objects to leave out, by bucket and key, because they are known to be unreadable.
-    pub objects: HashSet<(u32, Vec<u8>)>,
+    /// Versions to leave out, by bucket, key and generation, because they are known to be unreadable.
+    pub objects: HashSet<(u32, Vec<u8>, u64)>,
     /// Uploads to leave out.
     pub uploads: HashSet<UploadKey>,
 }
@@ -103,7 +107,7 @@ impl Salvage {
     /// Leaves out the owner of something that can not be read.
     pub(crate) fn leave_out(&mut self, owner: Owner) {
         match owner {
-            Owner::Object { bucket, key } => drop(self.objects.insert((bucket, key))),
+            Owner::Object { bucket, key, generation } => drop(self.objects.insert((bucket, key, generation))),
             Owner::Upload(id) => drop(self.uploads.insert(id)),
         }
     }
@@ -176,8 +180,14 @@ impl Source<'_> {
         check_memory(&state)?;
         if let Some(salvage) = self.salvage {
             // After damage the state has not what was counted.
-            counted = counted.filter(|_| salvage.found.borrow().is_empty());
-            salvage.objects.iter().for_each(|(bucket, key)| state.forget(*bucket, key));
+            let damaged = !salvage.found.borrow().is_empty();
+            counted = counted.filter(|_| !damaged);
+            if damaged {
+                mend_nulls(&mut state);
+            }
+            for (bucket, key, generation) in &salvage.objects {
+                state.forget(*bucket, key, *generation);
+            }
             salvage.uploads.iter().for_each(|key| drop(state.remove_upload(key)));
         }
         self.account(&mut state)?;
@@ -230,7 +240,9 @@ impl Source<'_> {
             check_memory(state)?;
         }
         state.next_bucket = state.next_bucket.max(root.next_bucket);
-        fill_points(state)?;
+        if !state.fill_from_leaves() {
+            return Err(RecoverError::Leaf("an entry is unreadable".to_owned()));
+        }
         state.space.checkpoint_extents = root.extents;
         state.space.checkpoint_sequence = place.sequence.get();
         for log in logs.iter().chain(&root.logs) {
@@ -376,6 +388,11 @@ fn check_memory(state: &State) -> Result<(), RecoverError> {
     if state.index_bytes() > limit_bytes { Err(RecoverError::Memory { limit_bytes }) } else { Ok(()) }
 }
 
+fn decode(composite: &[u8], value: &[u8]) -> Option<(u32, Vec<u8>, Entry)> {
+    let (bucket, key, generation) = keys::decode(composite)?;
+    Some((bucket, key, Entry::decode(generation, value)?))
+}
+
 /// A callback that gets bucket, key and entry.
 pub(crate) type EachEntry<'a> = &'a mut dyn FnMut(u32, &[u8], Entry) -> Result<(), RecoverError>;
 
@@ -387,9 +404,9 @@ pub(crate) fn for_each_entry(index: &OrderedIndex, each: EachEntry<'_>) -> Resul
     let mut outcome = Ok(());
     index.visit(&[], &mut |composite, value| {
         let unreadable = || Err(RecoverError::Leaf("an entry is unreadable".to_owned()));
-        outcome = match (keys::decode(composite), Entry::decode(value)) {
-            (Some((bucket, key)), Some(entry)) => each(bucket, &key, entry),
-            _ => unreadable(),
+        outcome = match decode(composite, value) {
+            Some((bucket, key, entry)) => each(bucket, &key, entry),
+            None => unreadable(),
         };
         if outcome.is_ok() { Step::Continue } else { Step::Stop }
     });
@@ -406,9 +423,9 @@ pub(crate) fn for_each_entry_from(
 ) -> Option<Vec<u8>> {
     let mut next = None;
     index.visit(start, &mut |composite, value| {
-        let goes_on = match (keys::decode(composite), Entry::decode(value)) {
-            (Some((bucket, key)), Some(entry)) => each(bucket, &key, entry),
-            _ => true,
+        let goes_on = match decode(composite, value) {
+            Some((bucket, key, entry)) => each(bucket, &key, entry),
+            None => true,
         };
         if goes_on {
             return Step::Continue;
@@ -420,12 +437,15 @@ pub(crate) fn for_each_entry_from(
     next
 }
 
-fn fill_points(state: &mut State) -> Result<(), RecoverError> {
-    let State { index, points, settings, .. } = state;
-    for_each_entry(index, &mut |bucket, key, entry| {
-        points.insert(settings.hash(BucketId(bucket), key), entry.location.pack());
-        Ok(())
-    })
+/// Makes the newest version of every key name the key's null version, after records were lost.
+fn mend_nulls(state: &mut State) {
+    let mut keys_found: Vec<(u32, Vec<u8>)> = Vec::new();
+    state.index.visit(&[], &mut |composite, _| {
+        keys_found.extend(keys::decode(composite).map(|(bucket, key, _)| (bucket, key)));
+        Step::Continue
+    });
+    keys_found.dedup();
+    keys_found.iter().for_each(|(bucket, key)| state.mend_null(*bucket, key));
 }
 
 impl Source<'_> {
@@ -449,14 +469,19 @@ impl Source<'_> {
         let (mut objects, mut unfinished) = (Vec::new(), Vec::new());
         for_each_entry(index, &mut |bucket, key, entry| {
             let extent = entry.location.extent;
-            let claimed = match logs.contains(extent) && entry.is_possible(geometry.extent_bytes) {
+            let meta = entry.meta.map(|meta| (meta.extent, meta.record_length));
+            let known = logs.contains(extent) && meta.is_none_or(|(extent, _)| logs.contains(extent));
+            let claimed = match known && entry.is_possible(geometry.extent_bytes) {
                 true => entry.segments.iter().try_for_each(|segment| claim(segment, bucket, key)),
                 false => Err(RecoverError::NoLog { extent, bucket, key: key.to_vec() }),
             };
             match claimed {
-                Ok(()) => logs.gain(extent, entry.record_length),
+                Ok(()) => {
+                    logs.gain(extent, entry.record_length);
+                    meta.into_iter().for_each(|(extent, length)| logs.gain(extent, length));
+                }
                 Err(error) => {
-                    objects.push((bucket, key.to_vec()));
+                    objects.push((bucket, key.to_vec(), entry.generation));
                     self.tolerate(error)?;
                 }
             }
@@ -470,17 +495,9 @@ impl Source<'_> {
             }
         }
         unfinished.iter().for_each(|id| drop(state.remove_upload(id)));
-        objects.iter().for_each(|(bucket, key)| state.forget(*bucket, key));
-        Ok(())
-    }
-}
-
-impl State {
-    /// Removes an object from the index as if it had never been there.
-    fn forget(&mut self, bucket: u32, key: &[u8]) {
-        if let Some(entry) = self.entry(BucketId(bucket), key) {
-            self.index.remove(&keys::encode(bucket, key));
-            self.points.remove(self.settings.hash(BucketId(bucket), key), entry.location.pack());
+        for (bucket, key, generation) in &objects {
+            state.forget(*bucket, key, *generation);
         }
+        Ok(())
     }
 }

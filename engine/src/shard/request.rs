@@ -14,17 +14,18 @@ use crate::error::DeviceError;
 use crate::extent::allocator::Refusal;
 use crate::format::record::RunV1;
 use crate::types::{
-    Attributes, BucketId, Deleted, ListPage, ListQuery, ObjectInfo, PartInfo, UploadId, UploadInfo,
-    UploadPage, UploadQuery, WriteCondition,
+    Attributes, BucketId, BucketUsage, Deleted, ListPage, ListQuery, MetadataChange, ObjectInfo, PartInfo,
+    UploadId, UploadInfo, UploadPage, UploadQuery, Version, VersionsPage, VersionsQuery, WriteCondition,
 };
 
 /// An operation of a shard. `node/serve.rs` answers it.
 #[derive(Debug)]
 pub(crate) enum ShardRequest {
-    /// Finds an object and pins what its reader will read.
+    /// Finds a version and pins what its reader will read.
     Lookup {
         bucket: BucketId,
         key: Vec<u8>,
+        version: Version,
     },
     /// Asks whether the key exists, after a record turned out to be another key's.
     HasKey {
@@ -39,6 +40,14 @@ pub(crate) enum ShardRequest {
         query: ListQuery,
         max: usize,
     },
+    /// Lists this shard's items of a page of versions.
+    ListVersions {
+        bucket: BucketId,
+        query: VersionsQuery,
+        max: usize,
+    },
+    /// Asks what a bucket holds in this shard.
+    Usage(BucketId),
 
     /// Reserves the next slices of a body.
     Reserve(Reservation),
@@ -54,6 +63,13 @@ pub(crate) enum ShardRequest {
     Delete {
         bucket: BucketId,
         key: Vec<u8>,
+        version: Version,
+        condition: WriteCondition,
+    },
+    UpdateMetadata {
+        bucket: BucketId,
+        key: Vec<u8>,
+        change: MetadataChange,
         condition: WriteCondition,
     },
 
@@ -128,6 +144,8 @@ pub(crate) enum ShardReply {
     /// The answer to a question, or whether something was done.
     Judged(bool),
     Page(ListPage),
+    Versions(VersionsPage),
+    Usage(BucketUsage),
     /// Reserved slices. The generation is 0 when none was asked for.
     Reserved {
         generation: u64,
@@ -137,6 +155,8 @@ pub(crate) enum ShardReply {
     Segment(u64),
     Object(ObjectInfo),
     Deleted(Deleted),
+    /// The modification time of a version whose metadata were changed, a Unix time in milliseconds.
+    MetadataUpdated(u64),
     UploadCreated(UploadId),
     Upload(UploadInfo),
     Uploads(UploadPage),

@@ -50,4 +50,13 @@ impl Settings {
         hasher.write(key);
         hasher.finish()
     }
+
+    /// Returns the check in the id of a version. It tells nothing of the hash of the key.
+    pub fn version_check(&self, bucket: BucketId, key: &[u8], generation: u64) -> u64 {
+        let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.hash_key[1], !self.hash_key[0]);
+        hasher.write_u64(generation.to_le());
+        hasher.write_u32(bucket.0.to_le());
+        hasher.write(key);
+        hasher.finish()
+    }
 }

@@ -5,7 +5,7 @@ use crate::env::LocalFuture;
 use crate::error::Result;
 use crate::extent::allocator::{Class, HeldBack, Refusal, Taken};
 use crate::format::superblock::ShardRootOnDisk;
-use crate::types::BucketId;
+use crate::types::{BucketId, Versioning};
 
 /// The shard's drive and the other shards, as the node provides them. Time, tasks and buffers come
 /// from [`Environment`](crate::env::Environment) and [`Pool`](crate::ring::Pool).
@@ -54,10 +54,10 @@ pub(crate) trait Surroundings {
     /// Stops writing on every shard of the drive, on all cores, after a flush failed (law 3).
     fn stop_drive(&self, error: &DeviceError);
 
-    /// Checks that a bucket exists.
+    /// Returns the state of a bucket's versioning, as this core knows it.
     ///
     /// # Errors
     /// Returns [`NoSuchBucket`](crate::EngineError::NoSuchBucket), or
     /// [`ShuttingDown`](crate::EngineError::ShuttingDown).
-    fn check_bucket(&self, bucket: BucketId) -> Result<()>;
+    fn versioning(&self, bucket: BucketId) -> Result<Versioning>;
 }

@@ -2,17 +2,19 @@
 //!
 //! Invariants:
 //! - What is refused here is what a GET would refuse, by the same checksums and identities.
-//! - Memory: 32 bytes an object, 24 a slice, and a list of what is damaged.
+//! - Memory: 32 bytes a record, 24 a slice, and a list of what is damaged.
 
 use std::collections::HashMap;
 
-use super::entry::Entry;
+use super::entry::{Entry, MetaPlace};
 use super::recover::{Owner, RecoverError, Source, for_each_entry};
 use super::slice_verifier::{SliceFlaw, SliceVerifier};
 use super::state::State;
 use crate::device::DeviceError;
 use crate::extent::{SlicePlace, slices_of};
-use crate::format::record::{ENVELOPE_BYTES, FLAG_LOST, RecordEnvelopeOnDisk, RecordView, SegmentV1};
+use crate::format::record::{
+    ENVELOPE_BYTES, FLAG_LOST, META_KIND, PUT_KIND, RecordEnvelopeOnDisk, RecordView, SegmentV1,
+};
 use crate::format::slice::UNIT_BYTES;
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::Buffer;
@@ -49,6 +51,8 @@ struct RecordToRead {
     length: u32,
     generation: u64,
     mark: u32,
+    /// The record holds metadata of a version, and not the version itself.
+    is_meta: bool,
 }
 
 struct SliceToRead {
@@ -111,14 +115,17 @@ impl Source<'_> {
     fn records_of(&self, state: &State, bad: &mut Bad) -> Result<Vec<RecordToRead>, RecoverError> {
         let mut records = Vec::with_capacity(state.objects() as usize);
         for_each_entry(&state.index, &mut |_, _, entry| {
-            let (extent, offset) = (entry.location.extent, entry.location.offset);
-            let (length, generation) = (entry.record_length, entry.generation);
-            match state.space.logs.number_of(extent).filter(|_| self.fits(extent, offset, length)) {
-                Some(log_number) => {
-                    let mark = self.geometry.record_mark(self.shard, log_number, offset);
-                    records.push(RecordToRead { extent, offset, length, generation, mark });
+            let generation = entry.generation;
+            let own = (entry.location.extent, entry.location.offset, entry.record_length, false);
+            let meta = entry.meta.map(|meta| (meta.extent, meta.offset, meta.record_length, true));
+            for (extent, offset, length, is_meta) in [own].into_iter().chain(meta) {
+                match state.space.logs.number_of(extent).filter(|_| self.fits(extent, offset, length)) {
+                    Some(log_number) => {
+                        let mark = self.geometry.record_mark(self.shard, log_number, offset);
+                        records.push(RecordToRead { extent, offset, length, generation, mark, is_meta });
+                    }
+                    None => drop(bad.insert((extent, offset), "record place")),
                 }
-                None => drop(bad.insert((extent, offset), "record place")),
             }
             Ok(())
         })?;
@@ -208,23 +215,40 @@ fn window_of(records: &[RecordToRead], deep: bool) -> usize {
 }
 
 fn whole_record(state: &State, record: &RecordToRead, bytes: &[u8]) -> Result<(), &'static str> {
+    if record.is_meta {
+        return whole_metadata(state, record, bytes);
+    }
     let (view, put) = RecordView::of_put(bytes, record.mark)?;
-    let entry = state.entry(BucketId(put.bucket), &put.key);
+    let entry = state.version(BucketId(put.bucket), &put.key, put.generation);
     let here =
         |entry: &Entry| entry.location.extent == record.extent && entry.location.offset == record.offset;
-    if !entry.as_ref().is_some_and(here) {
-        return Err("record identity");
-    }
+    let Some(entry) = entry.filter(here) else { return Err("record identity") };
     let generation = view.envelope.generation.get();
-    let same = generation == record.generation && view.length() == record.length as usize;
+    let same = generation == record.generation
+        && put.change == entry.change
+        && view.length() == record.length as usize;
     if same && view.is_whole(&put) { Ok(()) } else { Err("record generation") }
+}
+
+fn whole_metadata(state: &State, record: &RecordToRead, bytes: &[u8]) -> Result<(), &'static str> {
+    let (view, meta) = RecordView::of_meta(bytes, record.mark)?;
+    let entry = state.version(BucketId(meta.bucket), &meta.key, meta.generation);
+    let here = |place: &MetaPlace| (place.extent, place.offset) == (record.extent, record.offset);
+    let Some(place) = entry.and_then(|entry| entry.meta).filter(here) else {
+        return Err("metadata identity");
+    };
+    let same = meta.generation == record.generation
+        && meta.change == place.change
+        && view.length() == record.length as usize;
+    if same && !view.is_loss() { Ok(()) } else { Err("metadata generation") }
 }
 
 fn head_of_record(record: &RecordToRead, bytes: &[u8]) -> Result<(), &'static str> {
     let (envelope, _) = RecordEnvelopeOnDisk::read_from_prefix(bytes).map_err(|_| "record")?;
     let length =
         ENVELOPE_BYTES as u64 + u64::from(envelope.meta_length.get()) + u64::from(envelope.data_length.get());
-    let own = envelope.kind == 1
+    let kind = if record.is_meta { META_KIND } else { PUT_KIND };
+    let own = envelope.kind == kind
         && envelope.generation.get() == record.generation
         && length == u64::from(record.length)
         && envelope.flags.get() & FLAG_LOST == 0;
@@ -269,7 +293,8 @@ type EachSegment<'a> = &'a mut dyn FnMut(&dyn Fn() -> Owner, &SegmentV1);
 /// Calls `each` for every segment of every object and upload.
 fn for_each_segment(state: &State, each: EachSegment<'_>) -> Result<(), RecoverError> {
     for_each_entry(&state.index, &mut |bucket, key, entry| {
-        let owner = || Owner::Object { bucket, key: key.to_vec() };
+        let generation = entry.generation;
+        let owner = || Owner::Object { bucket, key: key.to_vec(), generation };
         entry.segments.iter().for_each(|segment| each(&owner, segment));
         Ok(())
     })?;
@@ -287,10 +312,13 @@ fn name(state: &State, bad: &Bad) -> Result<Vec<Flaw>, RecoverError> {
         return Ok(flaws);
     }
     for_each_entry(&state.index, &mut |bucket, key, entry| {
-        let (extent, offset) = (entry.location.extent, entry.location.offset);
-        if let Some(what) = bad.get(&(extent, offset)) {
-            let owner = Owner::Object { bucket, key: key.to_vec() };
-            flaws.push(Flaw { owner, what, extent, offset });
+        let own = (entry.location.extent, entry.location.offset);
+        let meta = entry.meta.map(|meta| (meta.extent, meta.offset));
+        for (extent, offset) in [own].into_iter().chain(meta) {
+            if let Some(what) = bad.get(&(extent, offset)) {
+                let owner = Owner::Object { bucket, key: key.to_vec(), generation: entry.generation };
+                flaws.push(Flaw { owner, what, extent, offset });
+            }
         }
         Ok(())
     })?;

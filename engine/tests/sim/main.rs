@@ -24,4 +24,5 @@ mod scrub;
 mod smoke;
 mod space;
 mod start;
+mod versions;
 mod world;

@@ -134,16 +134,6 @@ pub fn check_canned_acl(acl: &str) -> S3Result<()> {
     }
 }
 
-/// Fails unless the version is none or `null`, which is the one version of each key.
-pub fn check_version(version: Option<&str>) -> S3Result<()> {
-    match version {
-        None | Some("" | "null") => Ok(()),
-        Some(_) => {
-            Err(invalid_argument("Invalid version id specified: this bucket only has the version null"))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 //! access.
 
 use super::Server;
-use super::access::{Caller, check_canned_acl, check_version, refuse_unsupported};
+use super::access::{Caller, check_canned_acl, refuse_unsupported};
 use super::error::{invalid_request, not_implemented};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
@@ -40,9 +40,8 @@ pub async fn get_object_acl(
 ) -> S3Result<S3Response<GetObjectAclOutput>> {
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
-    check_version(input.version_id.as_deref())?;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    server.head(&bucket, &input.key).await?;
+    server.find_object(&bucket, &input.key, input.version_id.as_deref()).await?;
     let owner = server.owner(&bucket.owner);
     let output =
         GetObjectAclOutput { grants: Some(full_control(&owner)), owner: Some(owner), ..Default::default() };
@@ -80,9 +79,8 @@ pub async fn put_object_acl(
     let caller = Caller::take(&mut request.extensions);
     refuse_unsupported(&request.headers)?;
     let input = request.input;
-    check_version(input.version_id.as_deref())?;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    server.head(&bucket, &input.key).await?;
+    server.find_object(&bucket, &input.key, input.version_id.as_deref()).await?;
     check_put(input.acl.as_ref().map(ObjectCannedACL::as_str), input.access_control_policy.as_ref())?;
     Ok(S3Response::new(PutObjectAclOutput::default()))
 }

@@ -1,20 +1,22 @@
 //! The XML of answers, where s3s cannot write it, or writes less than S3 does.
 //!
-//! s3s knows half of the checksums, and leaves out some of what an error says. A handler whose
-//! answer has checksums hands the document that it wrote itself over as [`XmlAnswer`], beside the
-//! empty answer that s3s writes headers for; [`rewrite`] corrects what s3s wrote.
+//! s3s knows half of the checksums, leaves out some of what an error says, and takes long for a
+//! listing. A handler whose answer it would not write well hands the document that it wrote itself
+//! over as [`XmlAnswer`], beside the empty answer that s3s writes headers for; [`rewrite`] corrects
+//! what s3s wrote.
 //!
-//! Invariant: only XML is touched, never the bytes of an object, which [`StoredBytes`] marks.
+//! Invariants: only XML is touched, never the bytes of an object, which [`StoredBytes`] marks. An
+//! [`XmlAnswer`] is complete: nothing of it is rewritten.
 
 use super::headers::{LAST_TIME_S, stored_checksum};
-use super::timestamp::timestamp;
 use crate::xml::XmlWriter;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use ringbolt_engine::types::{Attributes, Etag};
 use s3s::Body;
-use s3s::dto::TimestampFormat;
+use time::OffsetDateTime;
 
-const LAST_TIME_MS: u64 = LAST_TIME_S * 1000;
+/// The last millisecond of the year 9999.
+const LAST_TIME_MS: u64 = LAST_TIME_S * 1000 + 999;
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 /// Marks an answer, in its extensions, whose body is that of an object.
@@ -39,7 +41,7 @@ impl XmlAnswer {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "internals"))]
 impl XmlAnswer {
     pub fn text(&self) -> &str {
         &self.0
@@ -50,17 +52,17 @@ impl XmlAnswer {
 impl XmlWriter {
     /// Writes an ETag, in quotes.
     pub fn etag(&mut self, etag: Etag) {
-        self.text("ETag", format_args!("\"{etag}\""));
+        self.raw("<ETag>&quot;");
+        self.plain(etag);
+        self.raw("&quot;</ETag>");
     }
 
     /// Writes a time of the engine, in Unix milliseconds, as ISO 8601. Times after the year 9999,
-    /// which have no such form, become its last second.
+    /// which have no such form, become its last millisecond.
     pub fn time(&mut self, name: &str, unix_ms: u64) {
-        let time = timestamp(unix_ms.min(LAST_TIME_MS));
-        let mut text = Vec::new();
-        if time.format(TimestampFormat::DateTime, &mut text).is_ok() {
-            self.text(name, String::from_utf8_lossy(&text));
-        }
+        self.element(name, |element| {
+            element.raw(std::str::from_utf8(&iso_8601(unix_ms)).unwrap_or_default())
+        });
     }
 
     /// Writes the checksum among `attributes`, under the name of its algorithm.
@@ -69,6 +71,29 @@ impl XmlWriter {
             self.text(algorithm.element(), value);
         }
     }
+}
+
+/// Returns a time in Unix milliseconds as ISO 8601, digit by digit: a page of a listing has a
+/// thousand of them, and formatting by a description takes several times as long.
+fn iso_8601(unix_ms: u64) -> [u8; 24] {
+    let unix_ms = unix_ms.min(LAST_TIME_MS);
+    let time = OffsetDateTime::from_unix_timestamp((unix_ms / 1000) as i64);
+    let time = time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (year, milliseconds) = (time.year() as u16, (unix_ms % 1000) as u16);
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let mut put = |at: usize, number: u8| {
+        text[at..at + 2].copy_from_slice(&[b'0' + number / 10, b'0' + number % 10]);
+    };
+    put(0, (year / 100) as u8);
+    put(2, (year % 100) as u8);
+    put(5, time.month().into());
+    put(8, time.day());
+    put(11, time.hour());
+    put(14, time.minute());
+    put(17, time.second());
+    put(20, (milliseconds / 10) as u8);
+    text[22] = b'0' + (milliseconds % 10) as u8;
+    text
 }
 
 /// Changes the XML of an answer that is complete in memory, as all short ones are. `change` returns

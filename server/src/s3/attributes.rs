@@ -1,13 +1,14 @@
 //! GetObjectAttributes: what is known of an object, without its data.
 
 use super::Server;
-use super::access::{Caller, check_version};
+use super::access::Caller;
 use super::answer_xml::XmlAnswer;
 use super::error::invalid_argument;
 use super::headers::{stored_checksum, stored_kind};
 use super::timestamp::timestamp;
 use crate::checksum::{Algorithm, Kind};
 use crate::xml::XmlWriter;
+use http::HeaderMap;
 use ringbolt_engine::types::{ObjectInfo, PartInfo};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
@@ -33,10 +34,9 @@ pub async fn get_object_attributes(
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    check_version(input.version_id.as_deref())?;
     let wanted = wanted(&input.object_attributes)?;
     let wants = |name: &str| wanted.iter().any(|one| one == name);
-    let info = server.head(&bucket, &input.key).await?;
+    let info = server.find_object(&bucket, &input.key, input.version_id.as_deref()).await?;
     let parts = match wants("ObjectParts") && !info.parts.is_empty() {
         true => Some(parts_page(&info, input.max_parts, input.part_number_marker)?),
         false => None,
@@ -57,10 +57,11 @@ pub async fn get_object_attributes(
         result.optional("StorageClass", wants("StorageClass").then_some(StorageClass::STANDARD));
         result.optional("ObjectSize", wants("ObjectSize").then_some(info.size_bytes));
     });
-    let mut response = S3Response::new(GetObjectAttributesOutput {
-        last_modified: Some(timestamp(info.modified_ms)),
-        ..GetObjectAttributesOutput::default()
-    });
+    let mut headers = HeaderMap::new();
+    server.add_version(&mut headers, &bucket, &input.key, (info.generation, info.is_null));
+    let last_modified = Some(timestamp(info.modified_ms));
+    let output = GetObjectAttributesOutput { last_modified, ..GetObjectAttributesOutput::default() };
+    let mut response = S3Response::with_headers(output, headers);
     response.extensions.insert(written);
     Ok(response)
 }

@@ -1,4 +1,4 @@
-//! The operations on buckets: create, delete, head, location, versioning, list.
+//! The operations on buckets: create, delete, head, location, list.
 //!
 //! Invariant: a bucket belongs to the account that made it, by canonical id.
 
@@ -141,18 +141,6 @@ pub async fn get_bucket_location(
     let fallback = Some(server.settings.region.clone()).filter(|region| region != DEFAULT_REGION);
     let location_constraint = given.or(fallback).map(BucketLocationConstraint::from);
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
-}
-
-/// Answers GetBucketVersioning.
-pub async fn get_bucket_versioning(
-    server: &Server,
-    mut request: S3Request<GetBucketVersioningInput>,
-) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-    let caller = Caller::take(&mut request.extensions);
-    let input = request.input;
-    server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    // Versioning was never enabled: S3 says so by no status at all.
-    Ok(S3Response::new(GetBucketVersioningOutput::default()))
 }
 
 /// Answers ListBuckets.

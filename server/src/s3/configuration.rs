@@ -7,7 +7,7 @@
 //! - Setting any of it stays 501, as the operations do not exist.
 
 use super::Server;
-use super::access::{Caller, check_version};
+use super::access::Caller;
 use super::error::invalid_request;
 use http::StatusCode;
 use s3s::dto::*;
@@ -174,8 +174,7 @@ async fn find_object(
     expected_owner: Option<&str>,
 ) -> S3Result<()> {
     let bucket = server.bucket_of(caller, bucket, expected_owner)?;
-    check_version(version)?;
-    server.head(&bucket, key).await.map(|_| ())
+    server.find_object(&bucket, key, version).await.map(|_| ())
 }
 
 /// One function for each operation on an object: it finds the object, then gives `$answer`.

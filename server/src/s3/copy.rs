@@ -4,7 +4,7 @@
 //! over where the whole of a single-piece object is copied, and computed anew otherwise.
 
 use super::Server;
-use super::access::{Caller, check_version, refuse_unsupported};
+use super::access::{Caller, refuse_unsupported};
 use super::answer_xml::XmlAnswer;
 use super::body::{self, BODY_BYTES_MAX, Digests};
 use super::conditional::Verdict;
@@ -12,12 +12,13 @@ use super::declared::header_of;
 use super::error::{EngineResult, invalid_argument, invalid_request, not_implemented, precondition_failed};
 use super::headers::{self, CHECKSUM_ALGORITHM, stored_checksum, stored_kind};
 use super::multipart::{UploadName, part_attributes, part_number};
-use super::object::no_such_key;
 use super::range::{self, ByteRange, Span};
-use crate::checksum::{Algorithm, Kind};
+use crate::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind};
 use http::HeaderMap;
 use ringbolt_engine::node::ObjectReader;
-use ringbolt_engine::types::{BucketId, Etag, ObjectInfo, ObjectMeta};
+use ringbolt_engine::types::{
+    Attributes, Bucket, BucketId, Etag, MetadataChange, ObjectInfo, ObjectMeta, Versioning, WriteCondition,
+};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -25,6 +26,8 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 struct Source {
     bucket: BucketId,
     key: String,
+    /// The id of the version, where the source's bucket keeps versions.
+    version_id: Option<String>,
     reader: ObjectReader,
 }
 
@@ -38,13 +41,15 @@ async fn open_source(
         return Err(not_implemented("A copy source other than bucket and key"));
     };
     let bucket = server.bucket_of(caller, bucket, expected_owner)?;
-    check_version(version_id.as_deref())?;
-    let reader = server.core.get(bucket.id, key.as_bytes()).await.s3()?.ok_or_else(no_such_key)?;
+    let reader = server.open_object(&bucket, key, version_id.as_deref()).await?;
     // For a copy, "not modified" is a failed condition like any other.
     if caller.lenient.source_conditions.judge(reader.info()) != Verdict::Proceed {
         return Err(precondition_failed());
     }
-    Ok(Source { bucket: bucket.id, key: key.to_string(), reader })
+    let (generation, is_null) = (reader.info().generation, reader.info().is_null);
+    let version_id_shown = (bucket.versioning != Versioning::Off)
+        .then(|| server.show_version(&bucket, key.as_bytes(), generation, is_null));
+    Ok(Source { bucket: bucket.id, key: key.to_string(), version_id: version_id_shown, reader })
 }
 
 /// Answers CopyObject.
@@ -62,7 +67,8 @@ pub async fn copy_object(
     let source_owner = input.expected_source_bucket_owner.as_deref();
     let mut source = open_source(server, &caller, &input.copy_source, source_owner).await?;
     let itself = source.bucket == bucket.id && source.key == input.key;
-    if itself && !replace && !changes(&request.headers) {
+    // Where the bucket keeps versions, such a copy brings an old version back.
+    if itself && bucket.versioning == Versioning::Off && !replace && !changes(&request.headers) {
         return Err(invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing the \
              object's metadata, storage class, website redirect location or encryption attributes.",
@@ -82,17 +88,58 @@ pub async fn copy_object(
     };
     let asked = asked_algorithm(input.checksum_algorithm.as_ref())?;
     let (wanted, known) = plan(&info, asked);
+    let condition = caller.lenient.conditions.for_write();
+    if itself && replace && bucket.versioning == Versioning::Off && wanted == Wanted::default() {
+        attributes.extend(checksums_of(&info));
+        let updated = update(server, &bucket, &source, (attributes, condition)).await?;
+        return Ok(copied(&updated, None, None));
+    }
     let mut writer = server.core.put(bucket.id, input.key.as_bytes(), info.size_bytes).await.s3()?;
     let digested = body::copy(&mut source.reader, &mut writer, wanted.digests()).await?;
     let etag = digested.md5.map_or(info.etag, |md5| Etag { md5, parts: 0 });
     if let Some((algorithm, checksum)) = known.or(digested.checksum) {
         headers::add_checksum(&mut attributes, algorithm, checksum, Some(Kind::FullObject));
     }
-    let condition = caller.lenient.conditions.for_write();
     let info = writer.commit(ObjectMeta { etag, attributes }, condition).await.s3()?;
-    let mut response = S3Response::new(CopyObjectOutput::default());
-    response.extensions.insert(result(&info));
-    Ok(response)
+    let version_id = server.show_written(&bucket, &input.key, &info);
+    Ok(copied(&info, version_id, source.version_id))
+}
+
+fn copied(
+    info: &ObjectInfo,
+    version_id: Option<String>,
+    copy_source_version_id: Option<String>,
+) -> S3Response<CopyObjectOutput> {
+    let output = CopyObjectOutput { version_id, copy_source_version_id, ..CopyObjectOutput::default() };
+    let mut response = S3Response::new(output);
+    response.extensions.insert(result(info));
+    response
+}
+
+/// Gives an object other metadata, where nothing has to be computed of its bytes and no version of it
+/// is kept: they stay where they are.
+async fn update(
+    server: &Server,
+    bucket: &Bucket,
+    source: &Source,
+    (attributes, condition): (Attributes, WriteCondition),
+) -> S3Result<ObjectInfo> {
+    let info = source.reader.info();
+    let change = MetadataChange {
+        generation: info.generation,
+        if_changed: None,
+        attributes: attributes.clone(),
+        touches: true,
+    };
+    let key = source.key.as_bytes();
+    let modified_ms = server.core.update_metadata(bucket.id, key, change, condition).await.s3()?;
+    Ok(ObjectInfo { attributes, modified_ms, ..info.clone() })
+}
+
+/// Returns the checksum that is kept with an object, as attributes.
+fn checksums_of(info: &ObjectInfo) -> Attributes {
+    let is_checksum = |name: &str| name.starts_with(CHECKSUM_PREFIX);
+    info.attributes.iter().filter(|(name, _)| is_checksum(name)).cloned().collect()
 }
 
 /// Fails if a copy comes with a checksum. It has no body that the checksum could be compared with.
@@ -123,7 +170,7 @@ fn result(info: &ObjectInfo) -> XmlAnswer {
 }
 
 /// What has to be computed of an object while it is copied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Wanted {
     md5: bool,
     checksum: Option<Algorithm>,
@@ -202,7 +249,9 @@ pub async fn upload_part_copy(
     let digested = body::copy(&mut source.reader, &mut writer, digests).await?;
     let etag = digested.md5.map_or(known.unwrap_or_default(), |md5| Etag { md5, parts: 0 });
     let part = writer.commit_part(etag, part_attributes(digested.checksum)).await.s3()?;
-    let mut response = S3Response::new(UploadPartCopyOutput::default());
+    let output =
+        UploadPartCopyOutput { copy_source_version_id: source.version_id, ..UploadPartCopyOutput::default() };
+    let mut response = S3Response::new(output);
     response.extensions.insert(XmlAnswer::document("CopyPartResult", |result| {
         result.time("LastModified", part.modified_ms);
         result.etag(part.etag);
@@ -232,7 +281,6 @@ fn source_span(header: Option<&str>, size_bytes: u64) -> S3Result<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringbolt_engine::types::Attributes;
     use s3s::S3ErrorCode;
 
     fn span(header: &str) -> Result<(u64, u64), S3ErrorCode> {

@@ -2,17 +2,19 @@
 //!
 //! Invariants:
 //! - Deleting what does not exist succeeds, with or without conditions.
+//! - A version that is named is removed for good. Where the bucket keeps versions, a delete that names
+//!   none adds a delete marker, and the answer says so.
 //! - The list of a DeleteObjects comes from the request's extensions, which exists only once its Content-MD5 or
 //!   checksum was compared.
 
 use super::Server;
-use super::access::{Caller, check_version};
+use super::access::Caller;
 use super::conditional::{bare_etag, parse_etags, timestamp_s};
 use super::error::{EngineResult, invalid_request};
+use super::version::Named;
 use super::xml_reader::{XmlReader, malformed};
 use futures_util::StreamExt;
-use ringbolt_engine::EngineError;
-use ringbolt_engine::types::{BucketId, WriteCondition};
+use ringbolt_engine::types::{Bucket, Deleted, WriteCondition};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 use std::sync::Arc;
@@ -33,15 +35,20 @@ pub async fn delete_object(
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    check_version(input.version_id.as_deref())?;
     let condition = WriteCondition {
         if_match: caller.lenient.conditions.if_match.as_deref().map(parse_etags),
         if_none_match: None,
         if_modified_time_s: input.if_match_last_modified_time.as_ref().map(condition_time).transpose()?,
         if_size_bytes: input.if_match_size.map(condition_size).transpose()?,
     };
-    delete(server, bucket.id, &input.key, condition).await?;
-    Ok(S3Response::new(DeleteObjectOutput::default()))
+    let named = (input.key.as_str(), input.version_id.as_deref());
+    let outcome = delete(server, &bucket, named, condition).await?;
+    let output = DeleteObjectOutput {
+        delete_marker: outcome.is_marker.then_some(true),
+        version_id: outcome.version_id,
+        ..DeleteObjectOutput::default()
+    };
+    Ok(S3Response::new(output))
 }
 
 fn condition_time(time: &Timestamp) -> S3Result<u64> {
@@ -52,11 +59,35 @@ fn condition_size(size: i64) -> S3Result<u64> {
     u64::try_from(size).map_err(|_| invalid_request("The size of a condition is negative"))
 }
 
-async fn delete(server: &Server, bucket: BucketId, key: &str, condition: WriteCondition) -> S3Result<()> {
-    match server.core.delete(bucket, key.as_bytes(), condition).await {
-        Ok(_) | Err(EngineError::NoSuchKey) => Ok(()),
-        Err(error) => Err(error).s3(),
-    }
+/// What became of a delete, as the answer says it.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// The version that was removed, or the delete marker that was added, where the bucket keeps
+    /// versions.
+    version_id: Option<String>,
+    /// That version is a delete marker.
+    is_marker: bool,
+}
+
+async fn delete(
+    server: &Server,
+    bucket: &Bucket,
+    (key, version): (&str, Option<&str>),
+    condition: WriteCondition,
+) -> S3Result<Outcome> {
+    let named = server.named_version(bucket, key, version)?;
+    let given = version.filter(|version| !version.is_empty()).map(str::to_owned);
+    let absent = Outcome { version_id: given.clone(), is_marker: false };
+    let Named::Version(version) = named else { return Ok(absent) };
+    let deleted = server.core.delete_version(bucket.id, key.as_bytes(), version, condition).await.s3()?;
+    Ok(match deleted {
+        Deleted::Absent => absent,
+        Deleted::Removed { marker, .. } => Outcome { version_id: given, is_marker: marker },
+        Deleted::Marked { generation, is_null } => {
+            let version_id = server.show_version(bucket, key.as_bytes(), generation, is_null);
+            Outcome { version_id: Some(version_id), is_marker: true }
+        }
+    })
 }
 
 /// Answers DeleteObjects.
@@ -70,21 +101,22 @@ pub async fn delete_objects(
     let Some(list) = request.extensions.remove::<Arc<DeleteList>>() else {
         return Err(malformed("the list of keys is missing"));
     };
-    let (quiet, id) = (list.quiet, bucket.id);
+    let (quiet, bucket) = (list.quiet, &bucket);
     let mut outcomes = futures_util::stream::iter(&list.objects)
         .map(|object| async move {
-            let outcome = delete_listed(server, id, object).await;
+            let outcome = delete_listed(server, bucket, object).await;
             (object, outcome)
         })
         .buffered(CONCURRENT_MAX);
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
     while let Some((object, outcome)) = outcomes.next().await {
         match outcome {
-            Ok(()) if quiet => {}
-            Ok(()) => deleted.push(DeletedObject {
+            Ok(_) if quiet => {}
+            Ok(outcome) => deleted.push(DeletedObject {
                 key: Some(object.key.clone()),
                 version_id: object.version_id.clone(),
-                ..DeletedObject::default()
+                delete_marker: outcome.is_marker.then_some(true),
+                delete_marker_version_id: outcome.version_id.filter(|_| outcome.is_marker),
             }),
             Err(error) => errors.push(Error {
                 code: Some(error.code().as_str().to_owned()),
@@ -98,15 +130,14 @@ pub async fn delete_objects(
     Ok(S3Response::new(output))
 }
 
-async fn delete_listed(server: &Server, bucket: BucketId, object: &ListedObject) -> S3Result<()> {
-    check_version(object.version_id.as_deref())?;
+async fn delete_listed(server: &Server, bucket: &Bucket, object: &ListedObject) -> S3Result<Outcome> {
     let condition = WriteCondition {
         if_match: object.etag.as_deref().map(|etag| parse_etags(&bare_etag(etag))),
         if_none_match: None,
         if_modified_time_s: object.last_modified.as_ref().map(condition_time).transpose()?,
         if_size_bytes: object.size.map(condition_size).transpose()?,
     };
-    delete(server, bucket, &object.key, condition).await
+    delete(server, bucket, (&object.key, object.version_id.as_deref()), condition).await
 }
 
 /// The document of a DeleteObjects.

@@ -17,6 +17,7 @@ use super::delete::DeleteList;
 use super::error::{from_body, invalid_request, slow_down};
 use super::lenient_headers::LenientHeaders;
 use super::multipart::PartList;
+use super::versioning::VersioningDocument;
 use super::xml_reader::{XmlReader, to_plain};
 use crate::auth::RequestContext;
 use crate::auth::hash::Md5;
@@ -56,6 +57,7 @@ const ANSWER_BYTES: u64 = 4 << 10;
 /// The document that s3s gets in the place of one that was read here: the least that it demands.
 const DELETE_PLACEHOLDER: &str = "<Delete><Object><Key>-</Key></Object></Delete>";
 const COMPLETE_PLACEHOLDER: &str = "<CompleteMultipartUpload/>";
+const VERSIONING_PLACEHOLDER: &str = "<VersioningConfiguration/>";
 
 /// The kinds of documents that are told apart here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,7 @@ enum Kind {
     CreateBucket,
     /// The document is an ACL, which s3s parses.
     Acl,
+    Versioning,
     /// The document is that of an operation that is not built: whatever it says, the answer is 501.
     Unsupported,
 }
@@ -86,6 +89,7 @@ impl Kind {
             (&Method::POST, true) if has("uploads") => None,
             (&Method::POST, true) if has("uploadId") => Some(Self::Complete),
             (&Method::PUT, _) if has("acl") => Some(Self::Acl),
+            (&Method::PUT, false) if has("versioning") => Some(Self::Versioning),
             (&Method::PUT, true) => OF_OBJECTS.iter().any(|name| has(name)).then_some(Self::Unsupported),
             (&Method::PUT, false) if names.iter().all(|name| name.is_empty() || is_no_subresource(name)) => {
                 Some(Self::CreateBucket)
@@ -98,7 +102,7 @@ impl Kind {
         match self {
             Self::Delete => DELETE_BYTES_MAX,
             Self::Complete => COMPLETE_BYTES_MAX,
-            Self::CreateBucket | Self::Acl | Self::Unsupported => OTHER_BYTES_MAX,
+            Self::CreateBucket | Self::Acl | Self::Versioning | Self::Unsupported => OTHER_BYTES_MAX,
         }
     }
 
@@ -218,6 +222,10 @@ fn parse(kind: Kind, bytes: Bytes, extensions: &mut Extensions) -> S3Result<(u64
         }
         Kind::Acl if bytes.is_empty() => (0, Body::empty()),
         Kind::Acl => (0, Body::from(to_plain(&bytes, OTHER_ELEMENTS_MAX)?)),
+        Kind::Versioning => {
+            extensions.insert(VersioningDocument::read(XmlReader::new(&bytes, OTHER_ELEMENTS_MAX)?)?);
+            (0, placeholder(VERSIONING_PLACEHOLDER))
+        }
         Kind::Unsupported => (0, Body::from(bytes)),
     })
 }
@@ -226,7 +234,7 @@ fn parse(kind: Kind, bytes: Bytes, extensions: &mut Extensions) -> S3Result<(u64
 /// is made plain again.
 pub(crate) fn judge_document(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
-    for kind in [Kind::Delete, Kind::Complete, Kind::CreateBucket] {
+    for kind in [Kind::Delete, Kind::Complete, Kind::CreateBucket, Kind::Versioning] {
         // It may be refused or taken: all that matters here is that it ends.
         let _ = parse(kind, bytes.clone(), &mut Extensions::new());
     }

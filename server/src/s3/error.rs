@@ -21,6 +21,9 @@ pub fn from_engine(error: EngineError) -> S3Error {
         EngineError::NoSuchUpload => no_such_upload(),
         EngineError::InvalidPart { .. } => S3Error::with_message(S3ErrorCode::InvalidPart, message),
         EngineError::PreconditionFailed => precondition_failed(),
+        EngineError::Superseded => {
+            s3_error!(OperationAborted, "A conflicting operation on this object is in progress. Try again.")
+        }
         EngineError::TooLarge { .. } => S3Error::with_message(S3ErrorCode::EntityTooLarge, message),
         EngineError::KeyTooLong { .. } => S3Error::with_message(S3ErrorCode::KeyTooLongError, message),
         EngineError::AttributesTooLarge { .. } => {

@@ -137,12 +137,17 @@ pub fn add_validators(headers: &mut HeaderMap, info: &ObjectInfo) {
     if let Ok(etag) = HeaderValue::try_from(format!("\"{}\"", info.etag)) {
         headers.insert(header::ETAG, etag);
     }
-    // Times after the year 9999 have no such form; the engine takes its times from the clock.
-    let modified_s = (info.modified_ms / 1000).min(LAST_TIME_S);
-    let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(modified_s));
-    if let Ok(date) = HeaderValue::try_from(date.to_string()) {
+    if let Some(date) = http_date(info.modified_ms) {
         headers.insert(header::LAST_MODIFIED, date);
     }
+}
+
+/// Returns a time of the engine, in Unix milliseconds, as HTTP writes it.
+pub fn http_date(unix_ms: u64) -> Option<HeaderValue> {
+    // Times after the year 9999 have no such form; the engine takes its times from the clock.
+    let unix_s = (unix_ms / 1000).min(LAST_TIME_S);
+    let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(unix_s));
+    HeaderValue::try_from(date.to_string()).ok()
 }
 
 /// Adds the checksum among `attributes` (of a part or an object) and its kind.

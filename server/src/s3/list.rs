@@ -5,59 +5,42 @@
 //!   are more.
 //! - Continuation tokens are opaque to clients.
 //! - A page is asked of the engine only when its memory is reserved.
-//! - Buckets keep no versions: every object is the version `null`, and the latest.
+//! - The marker of a version names the place behind it, whether or not the version is still there.
 
 use super::Server;
 use super::access::Caller;
-use super::attributes::{checksum_algorithm, checksum_type};
+use super::answer_xml::XmlAnswer;
 use super::error::{EngineResult, invalid_argument, slow_down};
+use super::listing_xml::{Continuation, Encoding, Listing, Marker, VersionEntry};
 use super::multipart::UploadName;
 use super::naming::{token, token_name};
 use super::page::page_size;
-use super::timestamp::timestamp;
-use crate::host::url_encode;
+use super::version::Named;
 use crate::memory::ResponseMemory;
 use ringbolt_engine::types::{
-    Bucket as StoredBucket, Etag, ListItem, ListPage, ListQuery, UploadInfo, UploadItem, UploadPage,
-    UploadQuery,
+    ListItem, ListPage, ListQuery, UploadItem, UploadPage, UploadQuery, Version, VersionItem, VersionsPage,
+    VersionsQuery,
 };
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
-use std::rc::Rc;
 
 /// What an entry of a page takes as the engine gives it, with the longest key.
 const ENTRY_BYTES_MAX: u64 = 1152;
 /// What an entry takes in a page and in the text of the answer, without its name.
 const ENTRY_BYTES: u64 = 1024;
-/// How often the name of an entry is there: as the engine gave it, as it is shown (percent signs
-/// may make it three times as long), in the text, and in its copy.
-const ENTRY_TIMES: u64 = 10;
+/// How often the name of an entry is there: as the engine gave it, and in the text. There a quote
+/// takes six bytes, and a text that outgrows its room is copied into one twice as large: 4 and 8
+/// times what was expected are there at once.
+const ENTRY_TIMES: u64 = 13;
 /// What an upload takes in a page and in the text of the answer.
 const UPLOAD_BYTES_MAX: u64 = 4 << 10;
-/// The version of every object in a bucket that keeps no versions.
-const NULL_VERSION: &str = "null";
 
-/// How names appear in an answer.
-#[derive(Clone, Copy)]
-struct Encoding {
-    url: bool,
-}
-
-impl Encoding {
-    fn of(encoding_type: Option<&EncodingType>) -> S3Result<Self> {
-        match encoding_type.map(EncodingType::as_str) {
-            None => Ok(Self { url: false }),
-            Some("url") => Ok(Self { url: true }),
-            Some(_) => Err(invalid_argument("Invalid Encoding Method specified in Request")),
-        }
-    }
-
-    fn show(self, name: &[u8]) -> String {
-        if self.url { url_encode(name) } else { String::from_utf8_lossy(name).into_owned() }
-    }
-
-    fn show_text(self, name: String) -> String {
-        if self.url { url_encode(name.as_bytes()) } else { name }
+/// Returns how names shall appear. Fails if this server does not know the encoding.
+fn encoding_of(encoding_type: Option<&EncodingType>) -> S3Result<Encoding> {
+    match encoding_type.map(EncodingType::as_str) {
+        None => Ok(Encoding::Plain),
+        Some("url") => Ok(Encoding::Url),
+        Some(_) => Err(invalid_argument("Invalid Encoding Method specified in Request")),
     }
 }
 
@@ -96,25 +79,15 @@ macro_rules! listing {
     };
 }
 
-/// A listing whose request was found to be sound: what all of them share.
-struct Listing {
-    bucket: Rc<StoredBucket>,
-    owner: Owner,
-    encoding: Encoding,
-    max: i32,
-    prefix: Option<String>,
-    delimiter: Option<String>,
-}
-
 impl Listing {
     /// Fails if the caller may not see the bucket, or if a parameter is invalid.
     fn of(server: &Server, caller: &Caller, request: ListingRequest<'_>) -> S3Result<Self> {
         let bucket = server.bucket_of(caller, request.bucket, request.expected_owner)?;
-        let encoding = Encoding::of(request.encoding_type)?;
+        let encoding = encoding_of(request.encoding_type)?;
         let max = page_size(request.max.0, request.max.1)?;
         let owner = server.owner(&bucket.owner);
-        let delimiter = given(request.delimiter);
-        Ok(Self { bucket, owner, encoding, max, prefix: request.prefix, delimiter })
+        let (prefix, delimiter) = (request.prefix.unwrap_or_default(), given(request.delimiter));
+        Ok(Self { bucket, owner, encoding, max, prefix, delimiter })
     }
 
     fn items_max(&self) -> usize {
@@ -123,7 +96,7 @@ impl Listing {
 
     /// Asks the engine for the objects after `after`. The memory that the page holds is to be kept
     /// until the answer was sent.
-    async fn objects(&self, server: &Server, after: Vec<u8>) -> S3Result<(ListPage, ResponseMemory)> {
+    async fn page(&self, server: &Server, after: Vec<u8>) -> S3Result<(ListPage, ResponseMemory)> {
         let max_items = self.items_max();
         let bytes = max_items as u64 * ENTRY_BYTES_MAX;
         let reservation = server.settings.memory.reserve(bytes).map_err(slow_down)?;
@@ -131,7 +104,7 @@ impl Listing {
             return Ok((ListPage::default(), ResponseMemory::new(reservation)));
         }
         let query = ListQuery {
-            prefix: self.prefix.as_deref().unwrap_or_default().into(),
+            prefix: self.prefix.as_bytes().to_vec(),
             delimiter: self.delimiter.as_deref().unwrap_or_default().into(),
             after,
             max_items,
@@ -142,76 +115,51 @@ impl Listing {
         Ok((page, ResponseMemory::new(reservation)))
     }
 
-    fn common_prefix(&self, prefix: &[u8]) -> CommonPrefix {
-        CommonPrefix { prefix: Some(self.encoding.show(prefix)) }
-    }
-
-    /// Splits a page into objects, as `show` makes them of what is said of each, and prefixes.
-    fn split<T>(&self, items: &[ListItem], show: impl Fn(Entry) -> T) -> (Vec<T>, CommonPrefixList) {
-        let (mut objects, mut prefixes) = (Vec::new(), Vec::new());
-        for item in items {
-            match item {
-                ListItem::Object { key, size_bytes, modified_ms, etag } => {
-                    objects.push(show(Entry::new(self.encoding.show(key), *size_bytes, *modified_ms, *etag)));
-                }
-                ListItem::CommonPrefix(prefix) => prefixes.push(self.common_prefix(prefix)),
-            }
+    /// Asks the engine for the versions after this one of `after_key`, or after all of that key.
+    async fn versions_page(
+        &self,
+        server: &Server,
+        after_key: Vec<u8>,
+        after_version: Option<Version>,
+    ) -> S3Result<(VersionsPage, ResponseMemory)> {
+        let max_items = self.items_max();
+        let bytes = max_items as u64 * ENTRY_BYTES_MAX;
+        let reservation = server.settings.memory.reserve(bytes).map_err(slow_down)?;
+        if max_items == 0 {
+            return Ok((VersionsPage::default(), ResponseMemory::new(reservation)));
         }
-        (objects, prefixes)
-    }
-
-    fn shown_prefix(&mut self) -> Option<String> {
-        Some(self.encoding.show_text(self.prefix.take().unwrap_or_default()))
-    }
-
-    fn shown_delimiter(&mut self) -> Option<String> {
-        self.delimiter.take().map(|delimiter| self.encoding.show_text(delimiter))
+        let query = VersionsQuery {
+            prefix: self.prefix.as_bytes().to_vec(),
+            delimiter: self.delimiter.as_deref().unwrap_or_default().into(),
+            after_key,
+            after_version,
+            max_items,
+        };
+        let page = server.core.list_versions(self.bucket.id, &query).await.s3()?;
+        let entry = |item: &VersionItem| ENTRY_BYTES + ENTRY_TIMES * item.name().len() as u64;
+        reservation.resize(page.items.iter().map(entry).sum()).map_err(slow_down)?;
+        Ok((page, ResponseMemory::new(reservation)))
     }
 }
 
-/// What a listing says of an object.
-struct Entry {
-    key: String,
-    size: Option<i64>,
-    last_modified: Timestamp,
-    e_tag: ETag,
+/// Returns the name after which the next page begins, if there is one.
+fn next_after(page: &ListPage) -> Option<&[u8]> {
+    page.truncated.then_some(page.next.as_slice())
 }
 
-impl Entry {
-    fn new(key: String, size_bytes: u64, modified_ms: u64, etag: Etag) -> Self {
-        Self {
-            key,
-            size: i64::try_from(size_bytes).ok(),
-            last_modified: timestamp(modified_ms),
-            e_tag: ETag::Strong(etag.to_string()),
-        }
-    }
+/// Returns the marker that version 1 names, where the next page begins after `next`. Clients of a
+/// listing without a delimiter go on after the last key that they were given, and S3 names no
+/// marker for them; but a page may end before the next one begins.
+fn next_marker<'a>(listing: &Listing, last: Option<&[u8]>, next: Option<&'a [u8]>) -> Option<&'a [u8]> {
+    next.filter(|next| listing.delimiter.is_some() || last != Some(next))
+}
 
-    fn object(self, owner: Option<&Owner>) -> Object {
-        Object {
-            key: Some(self.key),
-            size: self.size,
-            last_modified: Some(self.last_modified),
-            e_tag: Some(self.e_tag),
-            storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
-            owner: owner.cloned(),
-            ..Object::default()
-        }
-    }
-
-    fn version(self, owner: &Owner) -> ObjectVersion {
-        ObjectVersion {
-            key: Some(self.key),
-            version_id: Some(NULL_VERSION.to_owned()),
-            is_latest: Some(true),
-            size: self.size,
-            last_modified: Some(self.last_modified),
-            e_tag: Some(self.e_tag),
-            storage_class: Some(ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD)),
-            owner: Some(owner.clone()),
-            ..ObjectVersion::default()
-        }
-    }
+/// Returns an answer whose document is written. s3s makes the headers from an output that is empty.
+fn answered<T: Default>(written: XmlAnswer, memory: ResponseMemory) -> S3Response<T> {
+    let mut response = S3Response::new(T::default());
+    response.extensions.insert(written);
+    response.extensions.insert(memory);
+    response
 }
 
 /// Answers ListObjects, version 1.
@@ -221,32 +169,13 @@ pub async fn list_objects(
 ) -> S3Result<S3Response<ListObjectsOutput>> {
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
-    let mut listing = listing!(server, &caller, input.max_keys, "maxKeys");
+    let listing = listing!(server, &caller, input.max_keys, "maxKeys");
     let marker = input.marker.unwrap_or_default();
-    let (page, memory) = listing.objects(server, marker.clone().into_bytes()).await?;
-    let (contents, common_prefixes) = listing.split(&page.items, |entry| entry.object(Some(&listing.owner)));
-    // Without a delimiter the last key is the marker, and S3 names none.
-    let next_marker = match page.items.last() {
-        Some(last) if page.truncated && listing.delimiter.is_some() => {
-            Some(listing.encoding.show(last.name()))
-        }
-        _ => None,
-    };
-    let mut response = S3Response::new(ListObjectsOutput {
-        name: Some(input.bucket),
-        prefix: listing.shown_prefix(),
-        marker: Some(listing.encoding.show_text(marker)),
-        max_keys: Some(listing.max),
-        is_truncated: Some(page.truncated),
-        contents: Some(contents),
-        common_prefixes: Some(common_prefixes),
-        delimiter: listing.shown_delimiter(),
-        next_marker,
-        encoding_type: input.encoding_type,
-        request_charged: None,
-    });
-    response.extensions.insert(memory);
-    Ok(response)
+    let (page, memory) = listing.page(server, marker.as_bytes().to_vec()).await?;
+    let last = page.items.last().map(ListItem::name);
+    let next_marker = next_marker(&listing, last, next_after(&page));
+    let written = listing.objects(&marker, next_marker, &page);
+    Ok(answered(written, memory))
 }
 
 /// Answers ListObjectsV2.
@@ -256,74 +185,72 @@ pub async fn list_objects_v2(
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
-    let mut listing = listing!(server, &caller, input.max_keys, "maxKeys");
+    let listing = listing!(server, &caller, input.max_keys, "maxKeys");
     // A token counts more than start-after, because the listing is past that already.
     let after = match input.continuation_token.as_deref().filter(|token| !token.is_empty()) {
         Some(token) => token_name(token)?,
         None => input.start_after.clone().unwrap_or_default().into_bytes(),
     };
-    let (page, memory) = listing.objects(server, after).await?;
-    let owner = input.fetch_owner.unwrap_or(false).then_some(&listing.owner);
-    let (contents, common_prefixes) = listing.split(&page.items, |entry| entry.object(owner));
-    let next_continuation_token = match page.items.last() {
-        Some(last) if page.truncated => Some(token(last.name())),
-        _ => None,
+    let (page, memory) = listing.page(server, after).await?;
+    let place = Continuation {
+        token: input.continuation_token.as_deref(),
+        start_after: input.start_after.as_deref(),
+        next_token: next_after(&page).map(token),
     };
-    let mut response = S3Response::new(ListObjectsV2Output {
-        name: Some(input.bucket),
-        prefix: listing.shown_prefix(),
-        max_keys: Some(listing.max),
-        key_count: i32::try_from(page.items.len()).ok(),
-        continuation_token: input.continuation_token,
-        is_truncated: Some(page.truncated),
-        next_continuation_token,
-        contents: Some(contents),
-        common_prefixes: Some(common_prefixes),
-        delimiter: listing.shown_delimiter(),
-        encoding_type: input.encoding_type,
-        start_after: input.start_after.map(|name| listing.encoding.show_text(name)),
-        request_charged: None,
-    });
-    response.extensions.insert(memory);
-    Ok(response)
+    let written = listing.objects_v2(&place, input.fetch_owner.unwrap_or(false), &page);
+    Ok(answered(written, memory))
 }
 
-/// Answers ListObjectVersions: each object is the one version of its key.
+/// Answers ListObjectVersions.
 pub async fn list_object_versions(
     server: &Server,
     mut request: S3Request<ListObjectVersionsInput>,
 ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
-    let mut listing = listing!(server, &caller, input.max_keys, "maxKeys");
+    let listing = listing!(server, &caller, input.max_keys, "maxKeys");
     let key_marker = input.key_marker.unwrap_or_default();
-    let version_marker = given(input.version_id_marker);
-    if version_marker.is_some() && key_marker.is_empty() {
+    let from = Marker { key: key_marker.as_bytes(), id: given(input.version_id_marker) };
+    if from.id.is_some() && from.key.is_empty() {
         return Err(invalid_argument("A version-id marker cannot be specified without a key marker."));
     }
-    // The marked key has one version, so what comes after that version is what comes after the key.
-    let (page, memory) = listing.objects(server, key_marker.clone().into_bytes()).await?;
-    let (versions, common_prefixes) = listing.split(&page.items, |entry| entry.version(&listing.owner));
-    let last = page.items.last().filter(|_| page.truncated);
-    let last_object = last.filter(|item| matches!(item, ListItem::Object { .. }));
-    let mut response = S3Response::new(ListObjectVersionsOutput {
-        name: Some(input.bucket),
-        prefix: listing.shown_prefix(),
-        key_marker: Some(listing.encoding.show_text(key_marker)),
-        version_id_marker: version_marker,
-        max_keys: Some(listing.max),
-        is_truncated: Some(page.truncated),
-        versions: Some(versions),
-        common_prefixes: Some(common_prefixes),
-        delimiter: listing.shown_delimiter(),
-        encoding_type: input.encoding_type,
-        next_key_marker: last.map(|item| listing.encoding.show(item.name())),
-        next_version_id_marker: last_object.map(|_| NULL_VERSION.to_owned()),
-        delete_markers: None,
-        request_charged: None,
+    let named = server.named_version(&listing.bucket, &key_marker, from.id.as_deref())?;
+    let after_version = match named {
+        Named::Version(version) => Some(version).filter(|version| *version != Version::Newest),
+        Named::Foreign => {
+            return Err(invalid_argument("Invalid version id specified: it is none of the key marker's"));
+        }
+    };
+    let (page, memory) = listing.versions_page(server, from.key.to_vec(), after_version).await?;
+    let id = |key: &[u8], generation, is_null| server.show_version(&listing.bucket, key, generation, is_null);
+    // The place behind a null version is named by its generation, since another version may have
+    // become the null version before the next page is asked for.
+    let next = page.truncated.then(|| Marker {
+        key: &page.next.key,
+        id: (page.next.generation != 0).then(|| id(&page.next.key, page.next.generation, false)),
     });
-    response.extensions.insert(memory);
-    Ok(response)
+    let entries = page.items.iter().map(|item| match item {
+        VersionItem::Version {
+            key,
+            generation,
+            is_null,
+            is_latest,
+            is_marker,
+            size_bytes,
+            modified_ms,
+            etag,
+        } => VersionEntry::Version {
+            key,
+            version_id: id(key, *generation, *is_null),
+            is_latest: *is_latest,
+            is_marker: *is_marker,
+            size_bytes: *size_bytes,
+            modified_ms: *modified_ms,
+            etag: *etag,
+        },
+        VersionItem::CommonPrefix(prefix) => VersionEntry::CommonPrefix(prefix),
+    });
+    Ok(answered(listing.versions(&from, next.as_ref(), entries), memory))
 }
 
 /// Answers ListMultipartUploads.
@@ -333,15 +260,16 @@ pub async fn list_multipart_uploads(
 ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
     let caller = Caller::take(&mut request.extensions);
     let input = request.input;
-    let mut listing = listing!(server, &caller, input.max_uploads, "max-uploads");
+    let listing = listing!(server, &caller, input.max_uploads, "max-uploads");
     let key_marker = input.key_marker.unwrap_or_default();
     // Without a key the upload marker means nothing, and S3 ignores it.
     let id_marker = given(input.upload_id_marker).filter(|_| !key_marker.is_empty());
+    let from = Marker { key: key_marker.as_bytes(), id: id_marker };
     let query = UploadQuery {
-        prefix: listing.prefix.as_deref().unwrap_or_default().into(),
+        prefix: listing.prefix.as_bytes().to_vec(),
         delimiter: listing.delimiter.as_deref().unwrap_or_default().into(),
-        after_key: key_marker.clone().into_bytes(),
-        after_id: id_marker.as_deref().map(UploadName::parse).transpose()?.map(|name| name.id),
+        after_key: from.key.to_vec(),
+        after_id: from.id.as_deref().map(UploadName::parse).transpose()?.map(|name| name.id),
         max_items: listing.items_max(),
     };
     let bytes = query.max_items as u64 * UPLOAD_BYTES_MAX;
@@ -350,85 +278,68 @@ pub async fn list_multipart_uploads(
         0 => UploadPage::default(),
         _ => server.core.list_uploads(listing.bucket.id, &query).await.s3()?,
     };
-    let (mut uploads, mut common_prefixes) = (Vec::new(), Vec::new());
-    for item in &page.items {
-        match item {
-            UploadItem::Upload(upload) => uploads.push(show_upload(upload, listing.encoding, &listing.owner)),
-            UploadItem::CommonPrefix(prefix) => common_prefixes.push(listing.common_prefix(prefix)),
-        }
-    }
-    let shown = |name: &[u8]| Some(listing.encoding.show(name));
-    let (next_key_marker, next_upload_id_marker) = match page.items.last().filter(|_| page.truncated) {
-        Some(UploadItem::Upload(last)) => {
-            (shown(&last.key), Some(UploadName::new(last.id, &last.attributes).show()))
-        }
-        Some(UploadItem::CommonPrefix(prefix)) => (shown(prefix), None),
-        None => (None, None),
-    };
-    let mut response = S3Response::new(ListMultipartUploadsOutput {
-        bucket: Some(input.bucket),
-        prefix: listing.shown_prefix(),
-        key_marker: Some(listing.encoding.show_text(key_marker)),
-        upload_id_marker: Some(id_marker.unwrap_or_default()),
-        max_uploads: Some(listing.max),
-        is_truncated: Some(page.truncated),
-        uploads: Some(uploads),
-        common_prefixes: Some(common_prefixes),
-        delimiter: listing.shown_delimiter(),
-        encoding_type: input.encoding_type,
-        next_key_marker,
-        next_upload_id_marker,
-        request_charged: None,
-    });
-    response.extensions.insert(ResponseMemory::new(reservation));
-    Ok(response)
+    let written = listing.uploads(&from, next_upload(&page).as_ref(), &page);
+    Ok(answered(written, ResponseMemory::new(reservation)))
 }
 
-fn show_upload(upload: &UploadInfo, encoding: Encoding, owner: &Owner) -> MultipartUpload {
-    let name = UploadName::new(upload.id, &upload.attributes);
-    MultipartUpload {
-        key: Some(encoding.show(&upload.key)),
-        upload_id: Some(name.show()),
-        initiated: Some(timestamp(upload.initiated_ms)),
-        // Only the bucket's owner can begin an upload.
-        initiator: Some(Initiator { display_name: owner.display_name.clone(), id: owner.id.clone() }),
-        owner: Some(owner.clone()),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
-        checksum_algorithm: name.checksum.map(|(algorithm, _)| checksum_algorithm(algorithm)),
-        checksum_type: name.checksum.map(|(_, kind)| checksum_type(kind)),
+/// Returns the upload after which the next page begins, if there is one.
+fn next_upload(page: &UploadPage) -> Option<Marker<'_>> {
+    match page.items.last().filter(|_| page.truncated)? {
+        UploadItem::Upload(last) => {
+            Some(Marker { key: &last.key, id: Some(UploadName::new(last.id, &last.attributes).show()) })
+        }
+        UploadItem::CommonPrefix(prefix) => Some(Marker { key: prefix, id: None }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringbolt_engine::types::BucketId;
+    use ringbolt_engine::types::{Bucket, BucketId, Etag, Versioning};
+    use std::rc::Rc;
 
-    #[test]
-    fn items_are_split_and_encoded() {
-        let items = [
-            ListItem::Object { key: b"a+b".to_vec(), size_bytes: 3, modified_ms: 0, etag: Etag::default() },
-            ListItem::CommonPrefix(b"c d/".to_vec()),
-        ];
-        let bucket = StoredBucket {
+    fn listing(delimiter: Option<&str>) -> Listing {
+        let bucket = Bucket {
             id: BucketId(1),
             name: "b".to_owned(),
             owner: "o".to_owned(),
             created_ms: 0,
             attributes: Vec::new(),
+            versioning: Versioning::Off,
+            config: Vec::new(),
         };
-        let listing = Listing {
+        Listing {
             bucket: Rc::new(bucket),
             owner: Owner::default(),
-            encoding: Encoding::of(Some(&EncodingType::from_static("url"))).unwrap(),
+            encoding: Encoding::Plain,
             max: 1000,
-            prefix: None,
-            delimiter: None,
-        };
-        let (objects, prefixes) = listing.split(&items, |entry| entry.object(None));
-        assert_eq!(objects[0].key.as_deref(), Some("a%2Bb"));
-        assert_eq!(objects[0].owner, None);
-        assert_eq!(prefixes[0].prefix.as_deref(), Some("c%20d/"));
-        assert!(Encoding::of(Some(&EncodingType::from_static("rot13"))).is_err());
+            prefix: String::new(),
+            delimiter: delimiter.map(str::to_owned),
+        }
+    }
+
+    fn page(truncated: bool) -> ListPage {
+        let object =
+            ListItem::Object { key: b"k".to_vec(), size_bytes: 3, modified_ms: 0, etag: Etag::default() };
+        ListPage { items: vec![object], truncated, next: b"k".to_vec() }
+    }
+
+    #[test]
+    fn version_1_names_a_marker_where_clients_would_not_know_it() {
+        let last = Some(b"k".as_slice());
+        assert_eq!(next_marker(&listing(None), last, next_after(&page(true))), None);
+        assert_eq!(next_marker(&listing(Some("/")), last, next_after(&page(true))), last);
+        assert_eq!(next_marker(&listing(Some("/")), last, next_after(&page(false))), None);
+        // The page is short: what follows its last key is known to be no object.
+        let behind = Some(b"l".as_slice());
+        assert_eq!(next_marker(&listing(None), last, behind), behind);
+        assert_eq!(next_marker(&listing(None), None, behind), behind);
+    }
+
+    #[test]
+    fn encodings_that_are_not_known_are_refused() {
+        let of = |name: &'static str| encoding_of(Some(&EncodingType::from_static(name)));
+        assert!(matches!(of("url"), Ok(Encoding::Url)) && matches!(encoding_of(None), Ok(Encoding::Plain)));
+        assert!(of("rot13").is_err());
     }
 }

@@ -22,6 +22,10 @@ mod error;
 mod headers;
 mod lenient_headers;
 mod list;
+#[cfg(any(test, feature = "internals"))]
+#[doc(hidden)]
+pub mod listing_by_s3s;
+mod listing_xml;
 mod multipart;
 mod naming;
 mod object;
@@ -32,6 +36,8 @@ mod range;
 mod subresource;
 mod target;
 mod timestamp;
+mod version;
+mod versioning;
 mod xml_reader;
 
 use crate::auth::{Accounts, RequestContext};
@@ -168,7 +174,9 @@ fn finished(
     uri: &http::Uri,
     context: Option<&RequestContext>,
 ) -> http::Response<Body> {
-    if let Some(written) = response.extensions_mut().remove::<XmlAnswer>() {
+    let written = response.extensions_mut().remove::<XmlAnswer>();
+    let is_complete = written.is_some();
+    if let Some(written) = written {
         written.replace(&mut response);
     }
     let status = response.status();
@@ -181,7 +189,9 @@ fn finished(
         // s3s knows 206 for GET only.
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
-    rewrite(&mut response, write_references);
+    if !is_complete {
+        rewrite(&mut response, write_references);
+    }
     document::shrink(&response);
     response
 }

@@ -284,7 +284,8 @@ pub async fn complete_multipart_upload(
         Err(EngineError::NoSuchUpload) => {
             let current = server.core.head(bucket.id, key).await.s3()?;
             let info = current.filter(|info| completed_by(info, name, listed)).ok_or_else(no_such_upload)?;
-            return Ok(answered(answer(&info, &location, &input.bucket, &input.key)));
+            let version_id = server.show_written(&bucket, &input.key, &info);
+            return Ok(answered(answer(&info, &location, &input.bucket, &input.key), version_id));
         }
         Err(error) => return Err(error).s3(),
     };
@@ -295,11 +296,13 @@ pub async fn complete_multipart_upload(
     let chosen = parts.iter().map(|part| (part.number, part.etag)).collect();
     let condition = caller.lenient.conditions.for_write();
     let info = server.core.complete_upload(bucket.id, key, name.id, chosen, meta, condition).await.s3()?;
-    Ok(answered(answer(&info, &location, &input.bucket, &input.key)))
+    let version_id = server.show_written(&bucket, &input.key, &info);
+    Ok(answered(answer(&info, &location, &input.bucket, &input.key), version_id))
 }
 
-fn answered(written: XmlAnswer) -> S3Response<CompleteMultipartUploadOutput> {
-    let mut response = S3Response::new(CompleteMultipartUploadOutput::default());
+fn answered(written: XmlAnswer, version_id: Option<String>) -> S3Response<CompleteMultipartUploadOutput> {
+    let output = CompleteMultipartUploadOutput { version_id, ..CompleteMultipartUploadOutput::default() };
+    let mut response = S3Response::new(output);
     response.extensions.insert(written);
     response
 }
@@ -664,6 +667,7 @@ mod tests {
             parts: vec![part(1, 1)],
             upload: Some(UploadId(7)),
             generation: 1,
+            ..ObjectInfo::default()
         };
         let name = |id| UploadName { id: UploadId(id), checksum: None };
         let listed = |number| read(&completed(number)).unwrap();

@@ -4,7 +4,7 @@
 //! share all that decides the answer ([`read_object`]).
 
 use super::Server;
-use super::access::{Caller, check_version, refuse_unsupported};
+use super::access::{Caller, refuse_unsupported};
 use super::answer_xml::StoredBytes;
 use super::body::{Announced, body_of, receive};
 use super::conditional::{Verdict, if_range_holds};
@@ -55,7 +55,8 @@ pub async fn put_object(
     let info = writer.commit(meta, caller.lenient.conditions.for_write()).await.s3()?;
     let mut answer = HeaderMap::new();
     headers::add_checksums(&mut answer, &info.attributes, Some(Kind::FullObject));
-    let output = PutObjectOutput { e_tag: Some(etag_of(&info)), ..PutObjectOutput::default() };
+    let version_id = server.show_written(&bucket, &input.key, &info);
+    let output = PutObjectOutput { e_tag: Some(etag_of(&info)), version_id, ..PutObjectOutput::default() };
     Ok(S3Response::with_headers(output, answer))
 }
 
@@ -67,13 +68,6 @@ pub fn etag_of(info: &ObjectInfo) -> ETag {
 /// Makes the error for a key that is not there: 404.
 pub fn no_such_key() -> S3Error {
     s3_error!(NoSuchKey, "The specified key does not exist.")
-}
-
-impl Server {
-    /// Returns what is known of an object without its bytes. Fails with 404 if it is not there.
-    pub async fn head(&self, bucket: &Bucket, key: &str) -> S3Result<ObjectInfo> {
-        self.core.head(bucket.id, key.as_bytes()).await.s3()?.ok_or_else(no_such_key)
-    }
 }
 
 /// The part of an object that an answer shows, and how it shows it.
@@ -198,6 +192,14 @@ pub struct ObjectAnswer {
     pub held: Option<ResponseMemory>,
 }
 
+/// What a GET asks for beside its headers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    pub version: Option<&'a str>,
+    pub part_number: Option<i32>,
+    pub checksums: bool,
+}
+
 /// Opens the object `key` for a GET, judges what `caller` set as conditions and range, and reads
 /// its first bytes.
 pub async fn read_object(
@@ -205,12 +207,12 @@ pub async fn read_object(
     caller: &Caller,
     bucket: &Bucket,
     key: &str,
-    part_number: Option<i32>,
-    checksums: bool,
+    asked: Asked<'_>,
 ) -> S3Result<ObjectAnswer> {
-    let reader = server.core.get(bucket.id, key.as_bytes()).await.s3()?;
-    let mut reader = reader.ok_or_else(no_such_key)?;
-    let View { span, partial, headers } = view(caller, reader.info(), part_number, checksums)?;
+    let mut reader = server.open_object(bucket, key, asked.version).await?;
+    let View { span, partial, mut headers } =
+        view(caller, reader.info(), asked.part_number, asked.checksums)?;
+    server.add_version(&mut headers, bucket, key, (reader.info().generation, reader.info().is_null));
     let content_range = partial.then(|| span.content_range(reader.info().size_bytes));
     if partial {
         reader.set_range(span.offset, span.length);
@@ -231,9 +233,12 @@ pub async fn get_object(
     refuse_keys(&request.headers)?;
     let overrides = headers::overrides(request.uri.query(), caller.account.is_some())?;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    check_version(input.version_id.as_deref())?;
-    let checksums = wants_checksums(input.checksum_mode.as_ref().map(ChecksumMode::as_str));
-    let mut answer = read_object(server, &caller, &bucket, &input.key, input.part_number, checksums).await?;
+    let asked = Asked {
+        version: input.version_id.as_deref(),
+        part_number: input.part_number,
+        checksums: wants_checksums(input.checksum_mode.as_ref().map(ChecksumMode::as_str)),
+    };
+    let mut answer = read_object(server, &caller, &bucket, &input.key, asked).await?;
     answer.headers.extend(overrides);
     let output = GetObjectOutput {
         content_range: answer.content_range,
@@ -258,10 +263,10 @@ pub async fn head_object(
     refuse_keys(&request.headers)?;
     let overrides = headers::overrides(request.uri.query(), caller.account.is_some())?;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    check_version(input.version_id.as_deref())?;
-    let info = server.head(&bucket, &input.key).await?;
+    let info = server.find_object(&bucket, &input.key, input.version_id.as_deref()).await?;
     let checksums = wants_checksums(input.checksum_mode.as_ref().map(ChecksumMode::as_str));
     let View { span, partial, mut headers } = view(&caller, &info, input.part_number, checksums)?;
+    server.add_version(&mut headers, &bucket, &input.key, (info.generation, info.is_null));
     headers.extend(overrides);
     let content_range = partial.then(|| span.content_range(info.size_bytes));
     Ok(S3Response::with_headers(HeadObjectOutput { content_range, ..HeadObjectOutput::default() }, headers))
@@ -312,7 +317,8 @@ impl<'a> FastGet<'a> {
             context.map(|context| (context.account.clone(), context.trailers.clone())).unwrap_or_default();
         let caller = Caller { account, trailers, lenient };
         server.check_owner(&caller, &self.bucket)?;
-        let answer = read_object(server, &caller, &self.bucket, &self.key, None, self.checksums).await?;
+        let asked = Asked { checksums: self.checksums, ..Asked::default() };
+        let answer = read_object(server, &caller, &self.bucket, &self.key, asked).await?;
         let ObjectAnswer { headers, content_range, body, held } = answer;
         let mut response = Response::new(body);
         *response.headers_mut() = headers;

@@ -7,7 +7,9 @@
 //! - Each core writes its own counts of requests and no other core's; whoever asks reads all of
 //!   them.
 
-use super::{Server, acl, attributes, bucket, configuration, copy, delete, list, multipart, object};
+use super::{
+    Server, acl, attributes, bucket, configuration, copy, delete, list, multipart, object, versioning,
+};
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use send_wrapper::SendWrapper;
@@ -52,7 +54,10 @@ operations! {
     HeadBucket = bucket::head_bucket(HeadBucketInput) -> HeadBucketOutput;
     ListBuckets = bucket::list_buckets(ListBucketsInput) -> ListBucketsOutput;
     GetBucketLocation = bucket::get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput;
-    GetBucketVersioning = bucket::get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
+    GetBucketVersioning =
+        versioning::get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
+    PutBucketVersioning =
+        versioning::put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput;
     ListObjectVersions = list::list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput;
     GetBucketAcl = acl::get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput;
     GetObjectAcl = acl::get_object_acl(GetObjectAclInput) -> GetObjectAclOutput;

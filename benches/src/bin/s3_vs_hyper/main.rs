@@ -1,5 +1,5 @@
-//! Measures the whole server on one core from the outside: S3 GET against bare hyper, CPU of PUT,
-//! idle, memory, restart.
+//! Measures the whole server on one core from the outside: S3 GET against bare hyper, CPU of PUT
+//! and LIST, idle, memory, restart.
 //!
 //! `cargo build --release && cargo run --release -p ringbolt-benches --bin s3_vs_hyper -- all`
 //!
@@ -9,6 +9,7 @@
 
 mod get;
 mod idle;
+mod list;
 mod million;
 mod put;
 
@@ -39,6 +40,8 @@ enum Scenario {
     Get,
     /// CPU of a 1 MiB PUT, payload unsigned and signed.
     Put,
+    /// CPU of a page of a listing.
+    List,
     /// CPU of a server with nothing to do.
     Idle,
     /// Resident memory of many objects.
@@ -59,6 +62,9 @@ pub struct Options {
     /// The server; by default the one built beside this program.
     #[arg(long)]
     ringbolt: Option<PathBuf>,
+    /// A server that was built before, which `list` measures by turns with this one.
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// Where data directories are made; must be on a file system with direct I/O.
     #[arg(long, default_value = "target/bench")]
     dir: PathBuf,
@@ -178,12 +184,14 @@ fn run(options: Options) -> Result<bool, AnyError> {
         Scenario::Get => get::run(&mut bench)?,
         Scenario::Bare => get::bare(&bench)?,
         Scenario::Put => put::run(&mut bench)?,
+        Scenario::List => list::run(&mut bench)?,
         Scenario::Idle => idle::run(&mut bench)?,
         Scenario::Memory => million::memory(&mut bench)?,
         Scenario::Restart => million::restart(&mut bench)?,
         Scenario::All | Scenario::Hyper => {
             get::run(&mut bench)?;
             put::run(&mut bench)?;
+            list::run(&mut bench)?;
             idle::run(&mut bench)?;
             million::memory(&mut bench)?;
             million::restart(&mut bench)?;

@@ -67,7 +67,13 @@ fn apply(index: &mut OrderedIndex, model: &mut Model, op: Op) {
         Op::RemoveAbsent(key) => {
             assert_eq!(index.remove(&key).map(Vec::from), model.remove(&key));
         }
-        Op::Get(key) => assert_eq!(index.get(&key), model.get(&key).map(Vec::as_slice)),
+        Op::Get(key) => {
+            assert_eq!(index.get(&key), model.get(&key).map(Vec::as_slice));
+            let longer = model.range(key.clone()..).find(|(other, _)| **other != key);
+            let longer = longer.filter(|(other, _)| other.starts_with(&key) && !model.contains_key(&key));
+            let longer = longer.map(|(other, value)| (&other[key.len()..], value.as_slice()));
+            assert!(model.contains_key(&key) || index.first_with(&key) == longer);
+        }
         Op::Replace(at, value) => {
             let Some(key) = nth(model, at) else { return };
             assert_eq!(index.insert(&key, &value).map(Vec::from), model.insert(key, value));

@@ -21,6 +21,7 @@ use super::error::{EngineResult, from_body, invalid_argument, not_implemented, s
 use super::headers;
 use super::lenient_headers::{LenientHeaders, META_PREFIX, to_header};
 use super::target::Target;
+use super::version::VERSION_ID;
 use crate::checksum::Kind;
 use crate::host::{absolute_uri, url_encode};
 use crate::xml::XmlWriter;
@@ -85,7 +86,14 @@ pub async fn post_object(
         Upload { form: &form, bucket, key: &key, lengths, length_max: announced.saturating_sub(body.came) };
     let info = upload.store(server, &mut caller, body).await?;
     let location = absolute_uri(server.domains.as_ref(), request.headers(), bucket, &key);
-    answer(&form, &info, &location, bucket, &key)
+    let mut response = answer(&form, &info, &location, bucket, &key)?;
+    let stored_in = server.core.bucket(bucket);
+    if let Some(shown) = stored_in.and_then(|stored_in| server.show_written(&stored_in, &key, &info))
+        && let Some(value) = to_header(&shown)
+    {
+        response.headers_mut().insert(VERSION_ID, value);
+    }
+    Ok(response)
 }
 
 /// Checks a form against its policy, and returns the least and the most bytes that its file may

@@ -1,0 +1,53 @@
+//! Changing the metadata of a version: one record holds all of it from then on, and the data stay
+//! where they are.
+
+use std::rc::Rc;
+
+use super::instance::Shard;
+use crate::error::{EngineError, Result};
+use crate::extent::allocator::Class;
+use crate::format::record::{EncodedRecord, MetaV1, Mutation};
+use crate::types::{BucketId, MetadataChange, WriteCondition};
+
+impl Shard {
+    /// Changes the metadata of a version, if it still is as the change expects it. Returns its
+    /// modification time, a Unix time in milliseconds. The condition is judged against the key's
+    /// newest version.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::Superseded`] when the version is gone or was changed meanwhile, an
+    /// error when the condition does not hold, or the same errors as [`Shard::put`].
+    pub async fn update_metadata(
+        self: &Rc<Self>,
+        bucket: BucketId,
+        key: Vec<u8>,
+        change: MetadataChange,
+        condition: WriteCondition,
+    ) -> Result<u64> {
+        let guard = self.locks.lock(self.hash(bucket, &key)).await;
+        self.check_condition(bucket, &key, &condition)?;
+        let entry = self.state.borrow().version(bucket, &key, change.generation);
+        let entry = entry.filter(|entry| !entry.is_marker).ok_or(EngineError::Superseded)?;
+        let changed = entry.meta.map_or(0, |meta| meta.change);
+        if change.if_changed.is_some_and(|expected| expected != changed) {
+            return Err(EngineError::Superseded);
+        }
+        if entry.meta.is_none() {
+            self.check_index_room()?;
+        }
+        let modified_ms = if change.touches { self.environment.wall_clock_ms() } else { entry.modified_ms };
+        let generation = change.generation;
+        let meta = MetaV1 {
+            bucket: bucket.0,
+            key,
+            generation,
+            change: changed + 1,
+            modified_ms,
+            attributes: change.attributes,
+        };
+        let mutation = Mutation::Meta(meta);
+        let record = EncodedRecord::new(&mutation, generation, 0, Vec::new());
+        self.commit(bucket, mutation, record, guard, Class::User, None).await?;
+        Ok(modified_ms)
+    }
+}
