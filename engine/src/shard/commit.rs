@@ -24,7 +24,7 @@ use crate::log::RecordPlace;
 use crate::log::writer::{Log, LogOwner, RECORD_BYTES_MAX};
 use crate::sync::locks::KeyGuard;
 use crate::sync::oneshot;
-use crate::types::{BucketId, EtagMatch, ObjectInfo, Version, Versioning, WriteCondition};
+use crate::types::{BucketId, EtagMatch, ObjectInfo, Versioning, WriteCondition};
 
 impl Shard {
     /// Checks the condition of a put against the newest version of its key. A delete marker counts as
@@ -52,15 +52,22 @@ impl Shard {
     /// Returns the class of space that a put takes. On a full drive, an object that replaces a
     /// larger one still finds room because it frees more than it takes.
     pub fn class_of(&self, bucket: BucketId, key: &[u8], size: u64) -> Class {
-        let versioning = self.surroundings.versioning(bucket).unwrap_or_default();
-        class_of(self.replaced(bucket, key, versioning).as_ref(), size)
+        let replaced = match self.surroundings.versioning(bucket) {
+            Ok(Versioning::Enabled) | Err(_) => None,
+            Ok(Versioning::Off | Versioning::Suspended) => {
+                let newest = self.state.borrow().newest(bucket, key);
+                self.null_version(bucket, key, newest.as_ref())
+            }
+        };
+        class_of(replaced.as_ref(), size)
     }
 
-    /// Returns the entry that a put would replace.
-    fn replaced(&self, bucket: BucketId, key: &[u8], versioning: Versioning) -> Option<Entry> {
-        match versioning {
-            Versioning::Enabled => None,
-            Versioning::Off | Versioning::Suspended => self.state.borrow().find(bucket, key, Version::Null),
+    /// Returns the entry of a key's null version, given that of its newest version.
+    fn null_version(&self, bucket: BucketId, key: &[u8], newest: Option<&Entry>) -> Option<Entry> {
+        let newest = newest?;
+        match newest.is_null {
+            true => Some(newest.clone()),
+            false => self.state.borrow().version(bucket, key, newest.null_version()?),
         }
     }
 
@@ -93,7 +100,13 @@ impl Shard {
         reserved: Option<Reserved>,
     ) -> Result<ObjectInfo> {
         let bucket = BucketId(put.bucket);
-        let replaced = self.replaced(bucket, &put.key, self.surroundings.versioning(bucket)?);
+        let newest = self.state.borrow().newest(bucket, &put.key);
+        let replaced = match self.surroundings.versioning(bucket)? {
+            Versioning::Enabled => None,
+            Versioning::Off | Versioning::Suspended => self.null_version(bucket, &put.key, newest.as_ref()),
+        };
+        // The key's lock keeps others from changing which version is the null version.
+        let null = newest.and_then(|newest| newest.null_version()).unwrap_or(0);
         // A put that completes an upload frees more memory than it takes.
         if put.upload.is_none() && replaced.is_none() {
             self.check_index_room()?;
@@ -101,7 +114,7 @@ impl Shard {
         let class = class_of(replaced.as_ref(), put.size);
         self.admit(put.record_bytes_max() + data.len(), class).await?;
         // Nothing waits between here and the push.
-        let put = self.place_in_stack(put, self.surroundings.versioning(bucket)?);
+        let put = self.place_in_stack(put, null, self.surroundings.versioning(bucket)?);
         let info = info_of(&put);
         let mutation = Mutation::Put(put);
         let record = EncodedRecord::new(&mutation, info.generation, 0, data);
@@ -110,14 +123,12 @@ impl Shard {
         Ok(info)
     }
 
-    /// Gives a version its generation and decides what it replaces.
-    fn place_in_stack(&self, mut put: PutV1, versioning: Versioning) -> PutV1 {
-        let mut state = self.state.borrow_mut();
-        let newest = state.newest(BucketId(put.bucket), &put.key);
-        let null = newest.and_then(|newest| newest.null_version()).unwrap_or(0);
+    /// Gives a version its generation and decides what it replaces. `null` is the generation of the
+    /// key's null version, or 0.
+    fn place_in_stack(&self, mut put: PutV1, null: u64, versioning: Versioning) -> PutV1 {
         put.generation = match put.segments.first() {
             Some(first) if self.geometry.planted.is(Bug::EarlyGeneration) => first.generation,
-            _ => state.new_generation(),
+            _ => self.state.borrow_mut().new_generation(),
         };
         if versioning == Versioning::Enabled {
             put.null = null;
