@@ -1,6 +1,7 @@
 //! These tests check permissions: presigned URLs, wrong signatures, two accounts.
 
-use crate::support::{BUCKET, assert_holds, get, make_bucket, put, refusal};
+use crate::multipart::create;
+use crate::support::{BUCKET, Refusal, assert_holds, get, make_bucket, put, refusal};
 use aws_sdk_s3::presigning::PresigningConfig;
 use ringbolt_tests::client::{Account, MAIN, OTHER, client};
 use ringbolt_tests::{Content, Server, ServerOptions, raw_http};
@@ -75,4 +76,34 @@ async fn an_account_has_no_way_into_the_bucket_of_another() {
     let names: Vec<_> = seen.buckets().iter().filter_map(|bucket| bucket.name()).collect();
     assert_eq!(names, ["others"]);
     assert_holds(&main, "mine", content).await;
+}
+
+#[tokio::test]
+async fn what_a_request_asks_for_and_is_not_built_is_never_dropped() {
+    let server = Server::start(ServerOptions::default());
+    let client = server.client(&MAIN);
+    make_bucket(&client).await;
+    let content = Content::new(1, 1000);
+    put(&client, "source", content).await.expect("put");
+    let not_built = |refusal: Refusal| assert!(refusal.is(501, "NotImplemented"), "{refusal:?}");
+
+    let source = format!("{BUCKET}/source");
+    let copy = || client.copy_object().bucket(BUCKET).key("copy").copy_source(&source);
+    let refused = copy().copy_source_sse_customer_algorithm("AES256").send().await;
+    not_built(refusal(refused.expect_err("the source has no key of its own")));
+    copy().send().await.expect("a copy without a key");
+    assert_holds(&client, "copy", content).await;
+    let upload = create(&client, "parts").await.expect("create");
+    let part = client.upload_part_copy().bucket(BUCKET).key("parts").upload_id(upload).part_number(1);
+    let part = part.copy_source(&source).copy_source_sse_customer_algorithm("AES256");
+    not_built(refusal(part.send().await.expect_err("a part of a source without a key of its own")));
+
+    let make = |namespace| {
+        let named = client.create_bucket().bucket("namespaced").customize();
+        named.mutate_request(move |request| {
+            request.headers_mut().insert("x-amz-bucket-namespace", namespace);
+        })
+    };
+    not_built(refusal(make("account-regional").send().await.expect_err("names of one account")));
+    make("global").send().await.expect("names of all accounts");
 }

@@ -31,3 +31,4 @@ mod protocol;
 mod signing;
 mod support;
 mod target;
+mod versions;

@@ -84,8 +84,9 @@ impl Server {
 /// Fails with NotImplemented if a request that writes asks for something that this server does not
 /// have.
 pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
-    const UNSUPPORTED: [(&str, &str); 5] = [
+    const UNSUPPORTED: [(&str, &str); 6] = [
         ("x-amz-server-side-encryption", "Server-side encryption"),
+        ("x-amz-copy-source-server-side-encryption", "Server-side encryption"),
         ("x-amz-object-lock-", "Object lock"),
         ("x-amz-bucket-object-lock-enabled", "Object lock"),
         ("x-amz-website-redirect-location", "Website redirection"),
@@ -105,6 +106,9 @@ pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
         }
         match name {
             "x-amz-tagging" => return Err(not_implemented("Tagging")),
+            "x-amz-bucket-namespace" if value != "global" => {
+                return Err(not_implemented("A bucket namespace other than global"));
+            }
             "x-amz-acl" => check_canned_acl(value.to_str().unwrap_or_default())?,
             "x-amz-storage-class" if value != "STANDARD" => {
                 return Err(s3_error!(
@@ -147,6 +151,8 @@ mod tests {
         for (name, value) in [
             ("x-amz-server-side-encryption", "AES256"),
             ("x-amz-server-side-encryption-customer-key", "k"),
+            ("x-amz-copy-source-server-side-encryption-customer-algorithm", "AES256"),
+            ("x-amz-bucket-namespace", "account-regional"),
             ("x-amz-object-lock-mode", "GOVERNANCE"),
             ("x-amz-bucket-object-lock-enabled", "true"),
             ("x-amz-tagging", "a=b"),
@@ -165,6 +171,7 @@ mod tests {
             ("x-amz-acl", "private"),
             ("x-amz-acl", "bucket-owner-full-control"),
             ("x-amz-storage-class", "STANDARD"),
+            ("x-amz-bucket-namespace", "global"),
             ("x-amz-bucket-object-lock-enabled", "False"),
             ("x-amz-tagging", ""),
             ("x-amz-date", "20260101T000000Z"),

@@ -20,7 +20,7 @@ use ringbolt_engine::types::{
     Attributes, Bucket, BucketId, Etag, MetadataChange, ObjectInfo, ObjectMeta, Versioning, WriteCondition,
 };
 use s3s::dto::*;
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 /// The source of a copy, opened and found to meet its conditions.
 struct Source {
@@ -41,7 +41,7 @@ async fn open_source(
         return Err(not_implemented("A copy source other than bucket and key"));
     };
     let bucket = server.bucket_of(caller, bucket, expected_owner)?;
-    let reader = server.open_object(&bucket, key, version_id.as_deref()).await?;
+    let reader = server.open_object(&bucket, key, version_id.as_deref()).await.map_err(of_source)?;
     // For a copy, "not modified" is a failed condition like any other.
     if caller.lenient.source_conditions.judge(reader.info()) != Verdict::Proceed {
         return Err(precondition_failed());
@@ -50,6 +50,15 @@ async fn open_source(
     let version_id_shown = (bucket.versioning != Versioning::Off)
         .then(|| server.show_version(&bucket, key.as_bytes(), generation, is_null));
     Ok(Source { bucket: bucket.id, key: key.to_string(), version_id: version_id_shown, reader })
+}
+
+/// Makes the error for a source that can not be read. A delete marker that the request names is a
+/// wrong request here, while to a read it is a method that is not allowed.
+fn of_source(error: S3Error) -> S3Error {
+    match error.code() {
+        S3ErrorCode::MethodNotAllowed => invalid_request("The version of the copy source is a delete marker"),
+        _ => error,
+    }
 }
 
 /// Answers CopyObject.
