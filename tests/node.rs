@@ -136,15 +136,15 @@ pub fn etag(content: Content) -> Etag {
     Etag { md5, parts: 0 }
 }
 
-/// Puts an object.
+/// Puts an object, and returns the generation of the version.
 ///
 /// # Errors
 /// Returns the errors of the engine.
-pub async fn put(core: &Core, bucket: BucketId, key: &str, content: Content) -> EngineResult<()> {
+pub async fn put(core: &Core, bucket: BucketId, key: &str, content: Content) -> EngineResult<u64> {
     let mut writer = core.put(bucket, key.as_bytes(), content.size_bytes as u64).await?;
     writer.write(&content.bytes()).await?;
     let meta = ObjectMeta { etag: etag(content), attributes: Vec::new() };
-    writer.commit(meta, WriteCondition::default()).await.map(|_| ())
+    writer.commit(meta, WriteCondition::default()).await.map(|info| info.generation)
 }
 
 /// Puts a part.

@@ -1,9 +1,10 @@
 //! This module records the requests and responses of the workload in the recording's order, and
 //! computes what must be there after a cut.
 
+use crate::versions::{VersionChange, Versions};
 use ringbolt_engine::device::record::{Event, Recorder};
 use ringbolt_engine::node::Core;
-use ringbolt_engine::types::{Etag, UploadId};
+use ringbolt_engine::types::{Etag, UploadId, Versioning};
 use ringbolt_tests::Content;
 use ringbolt_tests::node::{get, list_all};
 use std::collections::BTreeMap;
@@ -23,21 +24,43 @@ pub enum Change {
     Part(UploadId, u16, Etag),
     /// Holds the parts' bodies.
     Complete(UploadId, Vec<Content>),
+    /// Sets the versioning of the bucket that keeps versions.
+    Versioning(Versioning),
+    /// Changes the versions of a key in that bucket.
+    Version(VersionChange),
 }
 
 /// Holds all requests; request `n` has the mark 2n when it was sent and 2n + 1 when it was
 /// acknowledged.
 #[derive(Default)]
-pub struct History(Mutex<Vec<(String, Change)>>);
+pub struct History(Mutex<Vec<Entry>>);
+
+struct Entry {
+    key: String,
+    change: Change,
+    /// This is the generation of the version that the acknowledged request has added.
+    generation: u64,
+    refused: bool,
+}
 
 impl History {
     /// Records that `change` is requested, and returns the mark of its acknowledgement.
     pub fn begin(&self, recorder: &Recorder, key: &str, change: Change) -> u64 {
         let mut all = self.0.lock().expect("no worker panics");
-        all.push((key.to_owned(), change));
+        all.push(Entry { key: key.to_owned(), change, generation: 0, refused: false });
         let mark = 2 * (all.len() as u64 - 1);
         recorder.mark(mark);
         mark + 1
+    }
+
+    /// Says which version the request has added whose acknowledgement has the mark `done`.
+    pub fn added(&self, done: u64, generation: u64) {
+        self.0.lock().expect("no worker panics")[done as usize / 2].generation = generation;
+    }
+
+    /// Says that the request was refused, so that it has changed nothing at any time.
+    pub fn refused(&self, done: u64) {
+        self.0.lock().expect("no worker panics")[done as usize / 2].refused = true;
     }
 
     /// Returns the timeline, which knows the position in `events` of each mark.
@@ -49,10 +72,12 @@ impl History {
                 times[*number as usize] = Some(at);
             }
         }
-        let requests = all.into_iter().enumerate().map(|(number, (key, change))| Request {
+        let entries = all.into_iter().enumerate().filter(|(_, entry)| !entry.refused);
+        let requests = entries.map(|(number, Entry { key, change, generation, .. })| Request {
             key,
             body: change.contents().iter().map(Piece::new).collect(),
             change,
+            generation,
             sent: times[2 * number].expect("every request is marked"),
             acknowledged: times[2 * number + 1],
         });
@@ -66,7 +91,9 @@ impl Change {
         match self {
             Self::Put(content) => std::slice::from_ref(content),
             Self::Complete(_, contents) => contents,
+            Self::Version(VersionChange::Add { content, .. }) => content.as_slice(),
             Self::Bucket | Self::Delete | Self::Create(_) | Self::Part(..) => &[],
+            Self::Versioning(_) | Self::Version(_) => &[],
         }
     }
 }
@@ -75,6 +102,7 @@ struct Request {
     key: String,
     change: Change,
     body: Body,
+    generation: u64,
     sent: usize,
     acknowledged: Option<usize>,
 }
@@ -86,7 +114,7 @@ pub struct Timeline {
 /// Holds a content with its bytes: generating them for each comparison, of which there is one per
 /// cut, took much of the time.
 #[derive(Clone)]
-struct Piece {
+pub struct Piece {
     content: Content,
     bytes: Arc<[u8]>,
 }
@@ -94,6 +122,10 @@ struct Piece {
 impl Piece {
     fn new(content: &Content) -> Self {
         Self { content: *content, bytes: content.bytes().into() }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -120,6 +152,7 @@ pub struct Expected {
     keys: BTreeMap<String, Possible>,
     /// Holds uploads in progress, with their key and acknowledged parts.
     uploads: BTreeMap<u128, (String, Vec<(u16, Etag)>)>,
+    versions: Versions,
 }
 
 impl Timeline {
@@ -165,6 +198,20 @@ impl Expected {
                 self.uploads.remove(&upload.0);
                 Some(request.body.clone())
             }
+            Change::Versioning(versioning) => {
+                let state = &mut self.versions.state;
+                if acknowledged {
+                    state.certain = Some(*versioning);
+                } else {
+                    state.in_doubt.push(*versioning);
+                }
+                return;
+            }
+            Change::Version(change) => {
+                let possible = self.versions.keys.entry(key.clone()).or_default();
+                possible.add(change, request.body.first(), request.generation, acknowledged);
+                return;
+            }
             Change::Put(_) => Some(request.body.clone()),
             Change::Delete => None,
         };
@@ -176,8 +223,9 @@ impl Expected {
         }
     }
 
-    /// Reads everything back. Returns the number of objects, or what is wrong.
+    /// Reads everything back. Returns the number of objects and versions, or what is wrong.
     pub async fn check(&self, core: &Core) -> Result<usize, String> {
+        let versions = self.versions.check(core).await?;
         let Some(bucket) = core.bucket(BUCKET) else {
             return if self.bucket { Err("the bucket is gone".to_owned()) } else { Ok(0) };
         };
@@ -211,7 +259,7 @@ impl Expected {
                 return Err(format!("the upload of {key} has {:?}, not all of {parts:?}", found.parts));
             }
         }
-        Ok(there.len())
+        Ok(there.len() + versions)
     }
 }
 

@@ -13,6 +13,7 @@ mod bench;
 mod history;
 mod progress;
 mod replay;
+mod versions;
 mod workload;
 
 use crate::bench::{FileBench, SimBench};

@@ -1,12 +1,16 @@
 //! This module runs a node on a real file, and records everything that it sends to the drive.
 
 use crate::history::{BUCKET, Change, History, Timeline};
+use crate::versions::{VERSIONS, VersionChange, attributes};
 use ringbolt_engine::EngineError;
 use ringbolt_engine::device::record::{Event, Recorder};
 use ringbolt_engine::node::{Core, NodePlan};
-use ringbolt_engine::types::{BucketId, ObjectMeta, WriteCondition};
+use ringbolt_engine::types::{
+    BucketId, Deleted, MetadataChange, ObjectMeta, Version, Versioning, WriteCondition,
+};
 use ringbolt_tests::node::{self, End, bucket, etag, options, put, put_part};
 use ringbolt_tests::{Content, Dice};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 const CORES: usize = 2;
@@ -39,15 +43,18 @@ pub fn record(path: &Path, seed: u64, lives: usize, changes_per_worker: usize) -
             DEAD_LOG_BYTES_MAX,
         );
         let end = if life % 2 == 0 { End::Close } else { End::Drop };
-        let seed = dice.next();
+        let (seed, suspended) = (dice.next(), life % 2 == 1);
         let work = |core: Core| {
             let (recorder, history) = (&recorder, &history);
             async move {
                 let bucket = make_bucket(&core, recorder, history).await;
+                let versioning = if suspended { Versioning::Suspended } else { Versioning::Enabled };
+                let versions = make_versions(&core, recorder, history, versioning).await;
                 let worker = |number: usize| {
                     let name = format!("{}-{number}", core.index());
                     let dice = Dice::new(seed ^ (core.index() * 100 + number) as u64);
-                    Worker { core: core.clone(), bucket, name, recorder, history, dice }
+                    let (core, own) = (core.clone(), BTreeMap::new());
+                    Worker { core, bucket, versions, suspended, own, name, recorder, history, dice }
                 };
                 let workers = (0..3).map(|number| worker(number).work(changes_per_worker));
                 futures_util::future::join_all(workers).await;
@@ -67,10 +74,30 @@ async fn make_bucket(core: &Core, recorder: &Recorder, history: &History) -> Buc
     id
 }
 
+/// Sets the versioning of the bucket that keeps versions, which is made if it is missing.
+async fn make_versions(
+    core: &Core,
+    recorder: &Recorder,
+    history: &History,
+    versioning: Versioning,
+) -> BucketId {
+    let id = bucket(core, VERSIONS).await;
+    let done = history.begin(recorder, "", Change::Versioning(versioning));
+    core.set_versioning(id, versioning).await.expect("the versioning is set");
+    recorder.mark(done);
+    id
+}
+
 /// Makes one change after the other, on keys of its own.
 struct Worker<'a> {
     core: Core,
     bucket: BucketId,
+    versions: BucketId,
+    /// Says that the versioning of that bucket is suspended.
+    suspended: bool,
+    /// Holds the versions that this life has added to the worker's keys and not removed, and whether
+    /// they are objects.
+    own: BTreeMap<String, Vec<(u64, bool)>>,
     name: String,
     recorder: &'a Recorder,
     history: &'a History,
@@ -81,7 +108,8 @@ impl Worker<'_> {
     async fn work(mut self, changes: usize) {
         for _ in 0..changes {
             let key = format!("worker-{}/{}", self.name, self.dice.below(KEYS_PER_WORKER));
-            match self.dice.below(10) {
+            match self.dice.below(15) {
+                10.. => self.change_versions().await,
                 0 | 1 => self.delete(&key).await,
                 2 => self.upload(&key).await,
                 _ => self.put(&key).await,
@@ -102,7 +130,7 @@ impl Worker<'_> {
     fn end(&self, done: u64, outcome: Result<(), EngineError>) {
         match outcome {
             Ok(()) => self.recorder.mark(done),
-            Err(EngineError::NoSpace { .. }) => {}
+            Err(EngineError::NoSpace { .. }) => self.history.refused(done),
             Err(error) => panic!("worker {}: {error}", self.name),
         }
     }
@@ -111,7 +139,7 @@ impl Worker<'_> {
         let content = self.content();
         let done = self.history.begin(self.recorder, key, Change::Put(content));
         let outcome = put(&self.core, self.bucket, key, content).await;
-        self.end(done, outcome);
+        self.end(done, outcome.map(|_| ()));
     }
 
     async fn delete(&mut self, key: &str) {
@@ -150,5 +178,68 @@ impl Worker<'_> {
         let completed =
             self.core.complete_upload(self.bucket, key.as_bytes(), upload, parts, meta, condition).await;
         self.end(done, completed.map(|_| ()));
+    }
+
+    /// Adds a version or a delete marker, removes one, or changes the metadata of one.
+    async fn change_versions(&mut self) {
+        let key = format!("worker-{}/stack-{}", self.name, self.dice.below(3));
+        let own = self.own.get(&key).cloned().unwrap_or_default();
+        let chosen = own.get(self.dice.below(own.len().max(1))).copied();
+        match (self.dice.below(6), chosen) {
+            (0, Some((generation, _))) => self.remove(&key, generation).await,
+            (1 | 2, Some((generation, true))) => self.change_metadata(&key, generation).await,
+            (3, _) => self.add_version(&key, None).await,
+            _ => {
+                let content = self.content();
+                self.add_version(&key, Some(content)).await;
+            }
+        }
+    }
+
+    async fn add_version(&mut self, key: &str, content: Option<Content>) {
+        let change = VersionChange::Add { content, suspended: self.suspended };
+        let done = self.history.begin(self.recorder, key, Change::Version(change));
+        let outcome = match content {
+            Some(content) => put(&self.core, self.versions, key, content).await,
+            None => self.mark_deleted(key).await,
+        };
+        if let Ok(generation) = outcome {
+            self.history.added(done, generation);
+            let own = self.own.entry(key.to_owned()).or_default();
+            if self.suspended {
+                // It has replaced the null version, and this life adds no others.
+                own.clear();
+            }
+            own.push((generation, content.is_some()));
+        }
+        self.end(done, outcome.map(|_| ()));
+    }
+
+    async fn mark_deleted(&self, key: &str) -> Result<u64, EngineError> {
+        let condition = WriteCondition::default();
+        match self.core.delete(self.versions, key.as_bytes(), condition).await? {
+            Deleted::Marked { generation, .. } => Ok(generation),
+            other => panic!("worker {}: a delete marker was due, not {other:?}", self.name),
+        }
+    }
+
+    async fn remove(&mut self, key: &str, generation: u64) {
+        let change = Change::Version(VersionChange::Remove { generation });
+        let done = self.history.begin(self.recorder, key, change);
+        let (version, condition) = (Version::Generation(generation), WriteCondition::default());
+        let outcome = self.core.delete_version(self.versions, key.as_bytes(), version, condition).await;
+        self.own.entry(key.to_owned()).or_default().retain(|(own, _)| *own != generation);
+        self.end(done, outcome.map(|_| ()));
+    }
+
+    async fn change_metadata(&mut self, key: &str, generation: u64) {
+        let tag = self.dice.next().max(1);
+        let change = Change::Version(VersionChange::Meta { generation, tag });
+        let done = self.history.begin(self.recorder, key, change);
+        let change =
+            MetadataChange { generation, if_changed: None, attributes: attributes(tag), touches: false };
+        let condition = WriteCondition::default();
+        let outcome = self.core.update_metadata(self.versions, key.as_bytes(), change, condition).await;
+        self.end(done, outcome.map(|_| ()));
     }
 }

@@ -135,6 +135,9 @@ pub struct ObjectName {
     /// The bucket's name; `None` when the bucket's own record is lost.
     pub bucket_name: Option<String>,
     pub key: Vec<u8>,
+    /// The id by which clients know the version that the finding concerns; `None` when it concerns no
+    /// version, or when it is not known which.
+    pub version_id: Option<String>,
 }
 
 /// One thing on a drive that is not as it should be.

@@ -76,7 +76,11 @@ pub struct Progress {
 /// Sums over the drives of a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
+    /// Keys whose newest version is an object.
     pub objects: u64,
+    /// Versions that are objects: these objects, and the older versions of all keys.
+    pub versions: u64,
+    pub delete_markers: u64,
     pub uploads: u64,
     pub live_bytes: u64,
     pub dead_bytes: u64,
@@ -228,7 +232,8 @@ impl Run<'_> {
     }
 
     fn named(&self, bucket: u32, key: &[u8]) -> ObjectName {
-        ObjectName { bucket, bucket_name: self.names.get(&bucket).cloned(), key: key.to_vec() }
+        let bucket_name = self.names.get(&bucket).cloned();
+        ObjectName { bucket, bucket_name, key: key.to_vec(), version_id: None }
     }
 }
 

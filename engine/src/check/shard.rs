@@ -3,11 +3,12 @@
 
 use std::collections::HashSet;
 
-use super::{CheckError, Finding, Kind, Medium, Outcome, Progress, Remedy, Run, Set};
+use super::{CheckError, Finding, Kind, Medium, ObjectName, Outcome, Progress, Remedy, Run, Set};
 use crate::format::BLOCK_BYTES;
 use crate::format::batch::BatchHeaderOnDisk;
 use crate::log::replay::ReplayError;
-use crate::shard::{Flaw, Owner, Reading, RecoverError, Recovered, Salvage, Source};
+use crate::shard::{Flaw, Owner, Reading, RecoverError, Recovered, Salvage, Source, State};
+use crate::types::BucketId;
 
 /// The shard that owns an extent, and the use of the extent.
 pub(super) type Owned = Option<(u16, &'static str)>;
@@ -112,7 +113,7 @@ impl Run<'_> {
                 Vec::new()
             }
         };
-        flaws.iter().for_each(|flaw| self.flaw(medium, shard, flaw));
+        flaws.iter().for_each(|flaw| self.flaw(medium, source, &recovered.state, flaw));
         Ok(flaws.into_iter().map(|flaw| flaw.owner).collect())
     }
 
@@ -162,18 +163,31 @@ impl Run<'_> {
         }
     }
 
-    fn flaw(&mut self, medium: &Medium, shard: u16, flaw: &Flaw) {
+    fn flaw(&mut self, medium: &Medium, source: &Source<'_>, state: &State, flaw: &Flaw) {
         let (kind, what) =
             (if flaw.what.starts_with("slice") { Kind::Slice } else { Kind::Record }, flaw.what);
-        let (bucket, key, text) = match &flaw.owner {
-            Owner::Object { bucket, key, .. } => (*bucket, key, format!("{what} of an object is damaged")),
+        let (object, text) = match &flaw.owner {
+            Owner::Object { bucket, key, generation } => {
+                let version = state.version(BucketId(*bucket), key, *generation);
+                let of = if version.as_ref().is_some_and(|version| version.is_marker) {
+                    "a delete marker"
+                } else {
+                    "an object"
+                };
+                let version_id = version.map(|version| match version.is_null {
+                    true => "null".to_owned(),
+                    false => source.settings.version_id(BucketId(*bucket), key, *generation).to_string(),
+                });
+                let object = ObjectName { version_id, ..self.named(*bucket, key) };
+                (object, format!("{what} of {of} is damaged"))
+            }
             Owner::Upload((bucket, key, id)) => {
-                (*bucket, key, format!("{what} of a part of the unfinished upload {id:032x} is damaged"))
+                let text = format!("{what} of a part of the unfinished upload {id:032x} is damaged");
+                (self.named(*bucket, key), text)
             }
         };
         let finding = Finding::new(medium, kind, Remedy::Loss, text).at(flaw.extent, flaw.offset);
-        let object = Some(self.named(bucket, key));
-        self.report(Finding { shard: Some(shard), ..finding.of(object) });
+        self.report(Finding { shard: Some(source.shard), ..finding.of(Some(object)) });
     }
 
     /// Reports a batch that was being written when the log ended.
@@ -226,7 +240,10 @@ impl Run<'_> {
             self.report(Finding { shard: Some(shard), ..finding });
         }
         let Outcome { totals, .. } = &mut self.outcome;
-        totals.objects += recovered.state.objects();
+        let usage = recovered.state.usage_of_all();
+        totals.objects += usage.keys;
+        totals.versions += usage.versions;
+        totals.delete_markers += usage.markers;
         totals.uploads += recovered.state.uploads.len() as u64;
         totals.live_bytes += census.live_bytes;
         totals.dead_bytes += census.dead_bytes;
@@ -234,7 +251,9 @@ impl Run<'_> {
         // Changes since the checkpoint began would be in the log.
         let found = recovered.state.objects();
         if let Some(counted) = recovered.counted.filter(|count| *count != found && recovered.replayed == 0) {
-            let text = format!("the checkpoint counts {counted} objects, its leaves hold {found}");
+            let text = format!(
+                "the checkpoint counts {counted} versions and delete markers, its leaves hold {found}"
+            );
             let finding = Finding::new(medium, Kind::Accounting, Remedy::Loss, text);
             self.report(Finding { shard: Some(shard), ..finding });
         }

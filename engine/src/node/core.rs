@@ -456,8 +456,7 @@ impl Core {
 
     /// Returns the id by which clients know a version of a key.
     pub fn id_of_version(&self, bucket: BucketId, key: &[u8], generation: u64) -> VersionId {
-        let check = self.state.layout.settings_of(0).version_check(bucket, key, generation);
-        VersionId { generation, check }
+        self.state.layout.settings_of(0).version_id(bucket, key, generation)
     }
 
     /// Returns the version of a key that has this id, or `None` when no version of the key can ever

@@ -105,7 +105,8 @@ fn root_lines(
     let checkpoint = CheckpointRootV1::decode(&payload).map_err(|damage| damaged(drive, damage))?;
     let held = held_by(drive, block, &checkpoint)?;
     let mut line = |name: &str, value: String| lines.push((name.to_owned(), value));
-    line("objects_at_checkpoint", checkpoint.objects.to_string());
+    line("versions_at_checkpoint", held.versions.to_string());
+    line("delete_markers_at_checkpoint", held.markers.to_string());
     line("checkpoint_extents", checkpoint.own.len().to_string());
     line("log_extents", checkpoint.logs.len().to_string());
     line("sets_at_checkpoint", (checkpoint.own.len() + held.sets + checkpoint.sets.len()).to_string());
@@ -117,9 +118,12 @@ fn root_lines(
     Ok((lines, checkpoint.own.len() + checkpoint.logs.len()))
 }
 
-/// The sums over the objects of a checkpoint.
+/// The sums over the versions of a checkpoint.
 #[derive(Default)]
 struct Held {
+    /// Versions that are objects, of all keys.
+    versions: u64,
+    markers: u64,
     bytes: u64,
     runs: RunCount,
     /// Number of sets in chunks of their own.
@@ -147,6 +151,7 @@ fn held_by(
         let mut index = OrderedIndex::new();
         let loaded = load_leaves(&mut index, &payload).and_then(|()| {
             for_each_entry(&index, &mut |_, _, entry| {
+                *(if entry.is_marker { &mut held.markers } else { &mut held.versions }) += 1;
                 held.bytes += entry.size;
                 entry.segments.iter().for_each(|segment| held.runs.add(segment));
                 Ok(())

@@ -3,7 +3,7 @@
 use std::hash::Hasher;
 
 use crate::format::checkpoint::HEADER_BYTES;
-use crate::types::BucketId;
+use crate::types::{BucketId, VersionId};
 
 /// The limits and the hash key of a shard, fixed while the node is open.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,11 @@ impl Settings {
         hasher.write_u32(bucket.0.to_le());
         hasher.write(key);
         hasher.finish()
+    }
+
+    /// Returns the id by which clients know a version of a key.
+    pub fn version_id(&self, bucket: BucketId, key: &[u8], generation: u64) -> VersionId {
+        VersionId { generation, check: self.version_check(bucket, key, generation) }
     }
 
     /// Returns the check in the id of a version. It tells nothing of the hash of the key.

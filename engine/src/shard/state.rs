@@ -203,7 +203,7 @@ impl State {
     }
 
     /// Returns the entry of the version with this generation.
-    pub(super) fn version(&self, bucket: BucketId, key: &[u8], generation: u64) -> Option<Entry> {
+    pub(crate) fn version(&self, bucket: BucketId, key: &[u8], generation: u64) -> Option<Entry> {
         let value = self.index.get(&keys::encode(bucket.0, key, generation))?;
         Entry::decode(generation, value)
     }
@@ -211,6 +211,11 @@ impl State {
     /// Returns what a bucket holds in this shard.
     pub(super) fn usage(&self, bucket: BucketId) -> BucketUsage {
         self.usage.get(&bucket.0).copied().unwrap_or_default()
+    }
+
+    /// Returns what the shard holds of all buckets together.
+    pub fn usage_of_all(&self) -> BucketUsage {
+        self.usage.values().fold(BucketUsage::default(), |sum, usage| sum.plus(*usage))
     }
 
     /// Visits the keys of the index from `start` on, in order.

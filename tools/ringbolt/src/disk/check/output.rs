@@ -20,6 +20,9 @@ pub fn as_text(finding: &Finding) -> String {
     let _ = writeln!(text, "\n  found   {}", finding.text);
     if let Some(object) = &finding.object {
         let _ = writeln!(text, "  object  {}", path_of(object));
+        if let Some(version) = &object.version_id {
+            let _ = writeln!(text, "  version {version}");
+        }
     }
     let _ = writeln!(text, "  means   {}", finding.kind.meaning());
     let _ = writeln!(text, "  do      {}", finding.remedy.advice());
@@ -47,8 +50,10 @@ pub fn summary(report: &Report, deep: bool) -> String {
     }
     let _ = writeln!(
         text,
-        "{} objects, {} unfinished uploads; bytes: {} live, {} dead, {} reserved, {} free of {}",
+        "{} objects, {} versions of objects, {} delete markers, {} unfinished uploads; bytes: {} live, {} dead, {} reserved, {} free of {}",
         totals.objects,
+        totals.versions,
+        totals.delete_markers,
         totals.uploads,
         totals.live_bytes,
         totals.dead_bytes,
@@ -94,6 +99,8 @@ pub fn as_json(report: &Report, status: u8) -> String {
         "notes": outcome.harmless,
         "totals": {
             "objects": totals.objects,
+            "versions": totals.versions,
+            "delete_markers": totals.delete_markers,
             "uploads": totals.uploads,
             "live_bytes": totals.live_bytes,
             "dead_bytes": totals.dead_bytes,
@@ -111,6 +118,7 @@ fn finding_json(finding: &Finding) -> Value {
             "bucket": object.bucket_name,
             "bucket_number": object.bucket,
             "key": String::from_utf8_lossy(&object.key),
+            "version_id": object.version_id,
         })
     });
     json!({
@@ -140,7 +148,12 @@ mod tests {
             remedy: Remedy::Loss,
             shard: Some(2),
             place: Some(Place { extent: 5, offset: 16384 }),
-            object: Some(ObjectName { bucket: 1, bucket_name: Some("b".to_owned()), key: b"a\n/c".to_vec() }),
+            object: Some(ObjectName {
+                bucket: 1,
+                bucket_name: Some("b".to_owned()),
+                key: b"a\n/c".to_vec(),
+                version_id: Some("null".to_owned()),
+            }),
             text: "slice data of an object is damaged".to_owned(),
         }
     }
@@ -149,12 +162,13 @@ mod tests {
     fn a_finding_says_where_whose_and_what_to_do() {
         let text = as_text(&example());
         assert!(text.starts_with("DAMAGE  slice  d0, shard 2, extent 5, offset 16384\n"), "{text}");
-        assert!(text.contains("b/a\\n/c") && text.contains("--accept-loss"), "{text}");
+        assert!(text.contains("b/a\\n/c\n  version null\n") && text.contains("--accept-loss"), "{text}");
         let lost = Finding {
-            object: Some(ObjectName { bucket: 7, bucket_name: None, key: vec![0xff] }),
+            object: Some(ObjectName { bucket: 7, bucket_name: None, key: vec![0xff], version_id: None }),
             ..example()
         };
-        assert!(as_text(&lost).contains("(bucket number 7)/\\xff"));
+        let text = as_text(&lost);
+        assert!(text.contains("(bucket number 7)/\\xff") && !text.contains("version"), "{text}");
     }
 
     #[test]
@@ -163,6 +177,7 @@ mod tests {
         let parsed: Value = serde_json::from_str(&as_json(&report, 1)).expect("JSON");
         assert_eq!((&parsed["status"], &parsed["findings"][0]["extent"]), (&json!(1), &json!(5)));
         assert_eq!(parsed["findings"][0]["object"]["bucket"], "b");
+        assert_eq!(parsed["findings"][0]["object"]["version_id"], "null");
         assert!(parsed["error"].is_null() && parsed["repaired"].is_null());
     }
 }
