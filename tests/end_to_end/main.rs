@@ -31,3 +31,6 @@ mod protocol;
 mod signing;
 mod support;
 mod target;
+mod version_listing;
+mod version_writes;
+mod versions;
