@@ -14,14 +14,14 @@ const TYPE: &str = "Content-Type: multipart/form-data; boundary=3f9c\r\n";
 
 /// Describes a form: the policy `conditions` for all of `fields`, the file's name, and what follows
 /// the file.
-struct Form<'a> {
+pub struct Form<'a> {
     fields: &'a [(&'a str, &'a str)],
     conditions: &'a str,
     file_name: &'a str,
     rest: &'a str,
 }
 
-const PLAIN: Form<'static> = Form {
+pub const PLAIN: Form<'static> = Form {
     fields: &[("key", "k")],
     conditions: r#"["starts-with","$key",""]"#,
     file_name: "f.bin",
@@ -52,7 +52,7 @@ impl Form<'_> {
         (before.into_bytes(), format!("\r\n--{BOUNDARY}{}", self.rest).into_bytes())
     }
 
-    async fn post(&self, server: &Server, file: &[u8]) -> Answer {
+    pub async fn post(&self, server: &Server, file: &[u8]) -> Answer {
         let (before, after) = self.around(MAIN.secret_key);
         let url = format!("{}/{BUCKET}", server.endpoint());
         let body = [before.as_slice(), file, &after].concat();

@@ -31,4 +31,7 @@ mod protocol;
 mod signing;
 mod support;
 mod target;
+mod version_listing;
+mod version_operations;
+mod version_writes;
 mod versions;

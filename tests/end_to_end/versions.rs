@@ -1,365 +1,488 @@
-//! These tests check versions through S3: what a write replaces, what a read finds, and what the
-//! answers name.
+//! These tests check the versions of keys over S3: what each write and delete does with the stack of
+//! a key, what reads and copies of a version answer, and that a kill changes none of it.
+//!
+//! Every stack is compared as a whole: by its listing, by reading each version by its id, by the
+//! plain GET, and by both listings of objects ([`Bed::holds`]).
 
-use crate::multipart::{complete, create, upload_part};
-use crate::support::{BUCKET, Refusal, delete, list_all, make_bucket, refusal};
-use aws_sdk_s3::Client;
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{
-    BucketVersioningStatus, Delete, EncodingType, ObjectIdentifier, VersioningConfiguration,
-};
+use crate::forms::PLAIN;
+use crate::multipart::PART_BYTES;
+use crate::support::{BUCKET, refusal};
+use aws_sdk_s3::types::{Delete, DeletedObject, ObjectIdentifier};
 use ringbolt_tests::client::MAIN;
-use ringbolt_tests::raw_http::Answer;
-use ringbolt_tests::signed_http::Signer;
+use ringbolt_tests::raw_http::{self, Answer};
 use ringbolt_tests::{Content, Server, ServerOptions};
+use ringbolt_tool_common::s3::answer::elements;
+use ringbolt_tool_common::s3::sign::{Canonical, Credentials, authorization, sha256_hex, timestamp_now};
 
-async fn keep_versions(client: &Client, status: BucketVersioningStatus) {
-    let configuration = VersioningConfiguration::builder().status(status.clone()).build();
-    let request = client.put_bucket_versioning().bucket(BUCKET).versioning_configuration(configuration);
-    request.send().await.map_err(refusal).expect("set the versioning");
-    let read = client.get_bucket_versioning().bucket(BUCKET).send().await.expect("read the versioning");
-    assert_eq!(read.status, Some(status));
+pub const NULL: &str = "null";
+/// No key has a version with this id, which is well-formed.
+const NO_ID: &str = "0123456789abcdef0123456789abcdef";
+
+/// A server whose bucket keeps versions.
+pub struct Bed {
+    pub server: Server,
 }
 
-async fn enabled() -> (Server, Client) {
-    let server = Server::start(ServerOptions::default());
-    let client = server.client(&MAIN);
-    make_bucket(&client).await;
-    keep_versions(&client, BucketVersioningStatus::Enabled).await;
-    (server, client)
+/// One version as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub key: String,
+    pub id: String,
+    pub is_latest: bool,
+    /// Holds the size of an object, and nothing of a delete marker.
+    pub size_bytes: Option<usize>,
 }
 
-/// Puts a text and returns the id of its version, if the answer names one.
-async fn write(client: &Client, key: &str, text: &str) -> Option<String> {
-    let body = ByteStream::from(text.as_bytes().to_vec());
-    let answer = client.put_object().bucket(BUCKET).key(key).body(body).send().await.map_err(refusal);
-    answer.expect("put").version_id
+/// A version that must be there: its id, and its body unless it is a delete marker.
+pub type Wanted = (String, Option<Vec<u8>>);
+
+pub fn object(id: &str, body: impl AsRef<[u8]>) -> Wanted {
+    (id.to_owned(), Some(body.as_ref().to_vec()))
 }
 
-/// Reads a version, or the newest, and returns its text and the id that the answer names.
-async fn read(client: &Client, key: &str, version: Option<&str>) -> Result<(String, String), Refusal> {
-    let request = client.get_object().bucket(BUCKET).key(key).set_version_id(version.map(str::to_owned));
-    let answer = request.send().await.map_err(refusal)?;
-    let body = answer.body.collect().await.expect("the body").to_vec();
-    Ok((String::from_utf8(body).expect("a text"), answer.version_id.unwrap_or_default()))
+pub fn marker(id: &str) -> Wanted {
+    (id.to_owned(), None)
 }
 
-async fn delete_version(client: &Client, key: &str, version: &str) -> Result<Option<bool>, Refusal> {
-    let request = client.delete_object().bucket(BUCKET).key(key).version_id(version);
-    Ok(request.send().await.map_err(refusal)?.delete_marker)
+pub fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+    answer.head.split("\r\n").skip(1).find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
 }
 
-/// Deletes without naming a version, and returns the id of the delete marker that this added.
-async fn mark(client: &Client, key: &str) -> String {
-    let answer = client.delete_object().bucket(BUCKET).key(key).send().await.expect("delete");
-    assert_eq!(answer.delete_marker, Some(true), "{key}");
-    answer.version_id.expect("the id of the marker")
+pub fn text(answer: &Answer) -> String {
+    format!("{}\n{}", answer.head, String::from_utf8_lossy(&answer.body))
 }
 
-/// Holds an entry of a list of versions: key, id, whether it is a delete marker, whether it is the
-/// newest.
-type Entry = (String, String, bool, bool);
+/// Returns the code of an error.
+pub fn code(answer: &Answer) -> String {
+    elements(&text(answer), "Code").next().unwrap_or_default().to_owned()
+}
 
-/// Lists the versions under a prefix in pages, and returns them with the common prefixes. Within a
-/// page the SDK sorts delete markers apart: pages of one entry keep the order of the answer.
-async fn list(
-    client: &Client,
-    prefix: &str,
-    delimiter: Option<&str>,
-    page: i32,
-) -> (Vec<Entry>, Vec<String>) {
-    let (mut entries, mut prefixes, mut marker) = (Vec::new(), Vec::new(), (None, None));
-    loop {
-        let request = client.list_object_versions().bucket(BUCKET).prefix(prefix).max_keys(page);
-        let request = request.set_delimiter(delimiter.map(str::to_owned)).encoding_type(EncodingType::Url);
-        let request = request.set_key_marker(marker.0).set_version_id_marker(marker.1);
-        let answer = request.send().await.map_err(refusal).expect("a page");
-        let versions = answer.versions().iter().map(|of| (of.key(), of.version_id(), false, of.is_latest()));
-        let markers =
-            answer.delete_markers().iter().map(|of| (of.key(), of.version_id(), true, of.is_latest()));
-        let before = entries.len() + prefixes.len();
-        entries.extend(versions.chain(markers).map(|(key, id, is_marker, is_latest)| {
-            let text = |text: Option<&str>| text.expect("a text").to_owned();
-            (text(key), text(id), is_marker, is_latest.expect("newest or not"))
-        }));
-        prefixes.extend(answer.common_prefixes().iter().filter_map(|one| one.prefix().map(str::to_owned)));
-        let found = entries.len() + prefixes.len() - before;
-        assert!(found <= usize::try_from(page).expect("a size"), "a page of {page} has {found}");
-        if answer.is_truncated() != Some(true) {
-            return (entries, prefixes);
-        }
-        marker = (answer.next_key_marker, answer.next_version_id_marker);
-        assert!(marker.0.is_some(), "a page that is not the last names no next one");
+/// Returns the version that an answer names.
+pub fn version(answer: &Answer) -> Option<String> {
+    header(answer, "x-amz-version-id").map(str::to_owned)
+}
+
+fn is_marker(answer: &Answer) -> bool {
+    match header(answer, "x-amz-delete-marker") {
+        None => false,
+        Some("true") => true,
+        Some(other) => panic!("x-amz-delete-marker is {other}: {}", text(answer)),
     }
 }
 
-/// Returns the ids of a key's versions, newest first, with a star before those of delete markers.
-async fn stack(client: &Client, key: &str) -> Vec<String> {
-    let (entries, _) = list(client, key, None, 1).await;
-    let newest: Vec<bool> = entries.iter().map(|entry| entry.3).collect();
-    assert!(newest.iter().skip(1).all(|newest| !newest) && newest.first() != Some(&false), "{entries:?}");
-    let shown = |(_, id, is_marker, _): Entry| if is_marker { format!("*{id}") } else { id };
-    entries.into_iter().map(shown).collect()
-}
-
-#[tokio::test]
-async fn every_write_is_a_version_and_every_delete_a_marker() {
-    let (_server, client) = enabled().await;
-    let first = write(&client, "k", "first").await.expect("an id");
-    let second = write(&client, "k", "second").await.expect("an id");
-    let (lower, upper) = (mark(&client, "k").await, mark(&client, "k").await);
-    let all = [format!("*{upper}"), format!("*{lower}"), second.clone(), first.clone()];
-    assert_eq!(stack(&client, "k").await, all);
-    let gone = read(&client, "k", None).await.expect_err("the newest is a marker");
-    assert!(gone.is(404, "NoSuchKey"), "{gone:?}");
-    assert_eq!(read(&client, "k", Some(&first)).await, Ok(("first".to_owned(), first.clone())));
-
-    for marker in [&upper, &lower] {
-        assert_eq!(delete_version(&client, "k", marker).await, Ok(Some(true)));
-    }
-    assert_eq!(read(&client, "k", None).await, Ok(("second".to_owned(), second.clone())));
-    assert_eq!(delete_version(&client, "k", &second).await, Ok(None));
-    assert_eq!(read(&client, "k", None).await, Ok(("first".to_owned(), first.clone())));
-    // What is gone already is deleted without an error, and without a marker for it.
-    assert_eq!(delete_version(&client, "k", &second).await, Ok(None));
-    assert_eq!(stack(&client, "k").await, [first.clone()]);
-    assert_eq!(delete_version(&client, "k", &first).await, Ok(None));
-    client.delete_bucket().bucket(BUCKET).send().await.expect("nothing is left in the bucket");
-}
-
-#[tokio::test]
-async fn there_is_one_null_version_wherever_it_stands() {
-    let server = Server::start(ServerOptions::default());
-    let client = server.client(&MAIN);
-    make_bucket(&client).await;
-    assert_eq!(write(&client, "k", "plain").await, None);
-    assert_eq!(read(&client, "k", None).await, Ok(("plain".to_owned(), String::new())));
-    keep_versions(&client, BucketVersioningStatus::Enabled).await;
-    let kept = write(&client, "k", "kept").await.expect("an id");
-    assert_eq!(stack(&client, "k").await, [kept.as_str(), "null"]);
-    assert_eq!(read(&client, "k", Some("null")).await, Ok(("plain".to_owned(), "null".to_owned())));
-
-    keep_versions(&client, BucketVersioningStatus::Suspended).await;
-    for _ in 0..2 {
-        assert_eq!(mark(&client, "k").await, "null");
-        assert_eq!(stack(&client, "k").await, ["*null", kept.as_str()]);
-    }
-    assert_eq!(write(&client, "k", "again").await, None);
-    assert_eq!(stack(&client, "k").await, ["null", kept.as_str()]);
-    assert_eq!(read(&client, "k", None).await, Ok(("again".to_owned(), "null".to_owned())));
-
-    keep_versions(&client, BucketVersioningStatus::Enabled).await;
-    let later = write(&client, "k", "later").await.expect("an id");
-    assert_eq!(stack(&client, "k").await, [later.as_str(), "null", kept.as_str()]);
-    keep_versions(&client, BucketVersioningStatus::Suspended).await;
-    let upload = create(&client, "k").await.expect("create");
-    let part = upload_part(&client, "k", &upload, 1, Content::new(1, 100).bytes()).await.expect("a part");
-    let completed = complete(&client, "k", &upload, vec![part]).await;
-    completed.expect("complete");
-    assert_eq!(stack(&client, "k").await, ["null", later.as_str(), kept.as_str()]);
-    assert_eq!(delete_version(&client, "k", "null").await, Ok(None));
-    assert_eq!(stack(&client, "k").await, [later, kept]);
-}
-
-#[tokio::test]
-async fn versions_that_are_not_there_are_told_apart() {
-    let (server, client) = enabled().await;
-    let id = write(&client, "k", "text").await.expect("an id");
-    let other = write(&client, "other", "text").await.expect("an id");
-    let marker = mark(&client, "marked").await;
-    for version in [other.as_str(), marker.as_str(), "null"] {
-        let missing = read(&client, "k", Some(version)).await.expect_err("no such version");
-        assert!(missing.is(404, "NoSuchVersion"), "{version}: {missing:?}");
-        assert_eq!(delete_version(&client, "k", version).await, Ok(None), "{version}");
-    }
-    let swapped = format!("{}{}", &id[16..], &id[..16]);
-    for malformed in ["x", "nul", "NULL", &id[1..], swapped.get(1..).unwrap_or_default()] {
-        let refused = read(&client, "k", Some(malformed)).await.expect_err("not an id");
-        assert!(refused.is(400, "InvalidArgument"), "{malformed}: {refused:?}");
-        let refused = delete_version(&client, "k", malformed).await.expect_err("not an id");
-        assert!(refused.is(400, "InvalidArgument"), "{malformed}: {refused:?}");
-    }
-    assert_eq!(stack(&client, "k").await, [id]);
-
-    let signer = Signer { endpoint: server.endpoint(), account: &MAIN };
-    let named = format!("/{BUCKET}/marked?versionId={marker}");
-    for (method, target, status) in [
-        ("GET", format!("/{BUCKET}/marked"), 404),
-        ("HEAD", format!("/{BUCKET}/marked"), 404),
-        ("GET", named.clone(), 405),
-        ("HEAD", named, 405),
-    ] {
-        let answer = signer.send(method, &target, "", b"").await.expect("an answer");
-        assert_eq!(answer.status, status, "{method} {target}: {}", answer.head);
-        assert_eq!(header(&answer, "x-amz-delete-marker"), Some("true"), "{method} {target}");
-        assert_eq!(header(&answer, "x-amz-version-id"), Some(marker.as_str()), "{method} {target}");
-        assert_eq!(header(&answer, "allow"), (status == 405).then_some("DELETE"), "{method} {target}");
-        assert_eq!(header(&answer, "last-modified").is_some(), status == 405, "{method} {target}");
-    }
-}
-
-fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
-    let fields = answer.head.lines().filter_map(|line| line.split_once(':'));
-    let mut named = fields.filter(|(field, _)| field.eq_ignore_ascii_case(name));
-    named.next().map(|(_, value)| value.trim())
-}
-
-#[tokio::test]
-async fn a_copy_takes_the_version_that_it_names() {
-    let (_server, client) = enabled().await;
-    let old = write(&client, "k", "old").await.expect("an id");
-    write(&client, "k", "new").await.expect("an id");
-    let copy = |to: &str, source: &str| {
-        client.copy_object().bucket(BUCKET).key(to).copy_source(format!("{BUCKET}/{source}")).send()
+/// Returns the versions and delete markers of a page, in its order.
+pub fn listed(page: &str) -> Vec<Listed> {
+    let of = |name: &'static str| {
+        let open = format!("<{name}>");
+        let places: Vec<usize> = page.match_indices(&open).map(|(at, _)| at).collect();
+        places.into_iter().zip(elements(page, name).map(str::to_owned)).collect::<Vec<_>>()
     };
-    // An old version comes back by a copy onto itself, which changes nothing else.
-    let restored = copy("k", &format!("k?versionId={old}")).await.map_err(refusal).expect("restore");
-    assert_eq!(restored.copy_source_version_id.as_deref(), Some(old.as_str()));
-    let id = restored.version_id.expect("an id");
-    assert_eq!(read(&client, "k", None).await, Ok(("old".to_owned(), id)));
-    assert_eq!(stack(&client, "k").await.len(), 3);
-
-    let marker = mark(&client, "k").await;
-    let refused = refusal(copy("to", "k").await.expect_err("the newest is a marker"));
-    assert!(refused.is(404, "NoSuchKey"), "{refused:?}");
-    let by_id = format!("k?versionId={marker}");
-    let refused = refusal(copy("to", &by_id).await.expect_err("a marker has no content"));
-    assert!(refused.is(400, "InvalidRequest"), "{refused:?}");
-    let upload = create(&client, "to").await.expect("create");
-    let part = client.upload_part_copy().bucket(BUCKET).key("to").upload_id(upload).part_number(1);
-    let part = part.copy_source(format!("{BUCKET}/{by_id}"));
-    let refused = refusal(part.send().await.expect_err("a marker has no content"));
-    assert!(refused.is(400, "InvalidRequest"), "{refused:?}");
-    copy("to", &format!("k?versionId={old}")).await.expect("an old version below a marker");
-    assert_eq!(read(&client, "to", None).await.expect("the copy").0, "old");
-}
-
-#[tokio::test]
-async fn pages_of_every_size_make_the_same_list() {
-    let (_server, client) = enabled().await;
-    for key in ["a", "a/1", "a/2", "b", "c/d/1", "c/d/2"] {
-        for round in 0..3 {
-            write(&client, key, &format!("{key} {round}")).await;
+    let mut found = [of("Version"), of("DeleteMarker")].concat();
+    found.sort_unstable();
+    let entry = |(_, inner): (usize, String)| {
+        let one = |name| elements(&inner, name).next().unwrap_or_else(|| panic!("no {name} in {inner}"));
+        assert_eq!(elements(&inner, "ETag").count(), elements(&inner, "Size").count(), "{inner}");
+        Listed {
+            key: one("Key").to_owned(),
+            id: one("VersionId").to_owned(),
+            is_latest: one("IsLatest") == "true",
+            size_bytes: elements(&inner, "Size").next().map(|size| size.parse().expect("a size")),
         }
-    }
-    for key in ["a/1", "a/2", "b"] {
-        mark(&client, key).await;
-    }
-    keep_versions(&client, BucketVersioningStatus::Suspended).await;
-    write(&client, "b", "null").await;
-    mark(&client, "c/d/1").await;
-    for (prefix, delimiter) in [("", None), ("", Some("/")), ("a", None), ("c/", Some("/")), ("b", None)] {
-        let (in_order, prefixes) = list(&client, prefix, delimiter, 1).await;
-        for page in [2, 3, 5, 1000] {
-            let (mut entries, found) = list(&client, prefix, delimiter, page).await;
-            let mut expected = in_order.clone();
-            entries.sort();
-            expected.sort();
-            assert_eq!((entries, &found), (expected, &prefixes), "{prefix:?} {delimiter:?} by {page}");
-        }
-    }
-    let (all, _) = list(&client, "", None, 1).await;
-    assert_eq!(all.len(), 6 * 3 + 3 + 2);
-    assert!(all.is_sorted_by_key(|entry| entry.0.clone()), "{all:?}");
-    // What is only marked is in no list of objects, nor makes a common prefix there.
-    let names: Vec<String> = list_all(&client, 2).await.into_iter().map(|(key, _)| key).collect();
-    assert_eq!(names, ["a", "b", "c/d/2"]);
-    let answer = client.list_objects_v2().bucket(BUCKET).delimiter("/").send().await.expect("a list");
-    let prefixes: Vec<_> = answer.common_prefixes().iter().filter_map(|one| one.prefix()).collect();
-    assert_eq!(prefixes, ["c/"]);
-    assert_eq!(list(&client, "", Some("/"), 1000).await.1, ["a/", "c/"]);
-}
-
-#[tokio::test]
-async fn a_list_of_deletes_says_what_became_of_each_version() {
-    let (_server, client) = enabled().await;
-    let id = write(&client, "k", "text").await.expect("an id");
-    let marker = mark(&client, "k").await;
-    let object = |key: &str, version: Option<&str>| {
-        let object = ObjectIdentifier::builder().key(key).set_version_id(version.map(str::to_owned));
-        object.build().expect("an object")
     };
-    let list = Delete::builder()
-        .objects(object("k", Some(&id)))
-        .objects(object("k", Some(&marker)))
-        .objects(object("new", None))
-        .objects(object("other", Some(&id)))
-        .objects(object("k", Some("malformed")));
-    let list = list.build().expect("a list");
-    let answer = client.delete_objects().bucket(BUCKET).delete(list).send().await.expect("delete");
-    let deleted: Vec<_> = answer.deleted().iter().map(|one| (one.key(), one.version_id())).collect();
-    let new = (Some("new"), None);
-    assert_eq!(
-        deleted,
-        [(Some("k"), Some(id.as_str())), (Some("k"), Some(&marker)), new, (Some("other"), Some(&id))]
+    found.into_iter().map(entry).collect()
+}
+
+impl Bed {
+    /// Starts a server whose bucket has the given versioning, or none that was ever set.
+    pub async fn new(versioning: Option<&str>) -> Self {
+        Self::with(ServerOptions::default(), versioning).await
+    }
+
+    pub async fn with(options: ServerOptions, versioning: Option<&str>) -> Self {
+        let bed = Self { server: Server::start(options) };
+        assert_eq!(bed.send("PUT", "", "", b"").await.status, 200, "create the bucket");
+        if let Some(versioning) = versioning {
+            bed.set(versioning).await;
+        }
+        bed
+    }
+
+    /// Sends a request for what is behind the bucket's name. As S3 demands, all `x-amz-*` of `headers`
+    /// are signed.
+    pub async fn send(&self, method: &str, rest: &str, headers: &str, body: &[u8]) -> Answer {
+        let (path, payload, timestamp) = (format!("/{BUCKET}{rest}"), sha256_hex(body), timestamp_now());
+        let host = self.server.endpoint().trim_start_matches("http://");
+        let own = [("host", host), ("x-amz-content-sha256", &payload), ("x-amz-date", &timestamp)];
+        let given = headers.lines().filter_map(|line| line.split_once(": "));
+        let signed = own.into_iter().chain(given.filter(|(name, _)| name.starts_with("x-amz-")));
+        let canonical = Canonical {
+            method,
+            path: &path,
+            headers: signed.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            payload: &payload,
+            timestamp: &timestamp,
+        };
+        let credentials = Credentials {
+            access_key: MAIN.access_key.to_owned(),
+            secret_key: MAIN.secret_key.to_owned(),
+            region: "us-east-1".to_owned(),
+        };
+        let head = format!(
+            "x-amz-content-sha256: {payload}\r\nx-amz-date: {timestamp}\r\nAuthorization: {}\r\n{headers}",
+            authorization(&credentials, &canonical)
+        );
+        let url = format!("{}{path}", self.server.endpoint());
+        raw_http::request_with(method, &url, &head, body).await.expect("an answer")
+    }
+
+    /// Sends a request that must succeed.
+    pub async fn good(&self, method: &str, rest: &str, headers: &str, body: &[u8]) -> Answer {
+        let answer = self.send(method, rest, headers, body).await;
+        assert!((200..300).contains(&answer.status), "{method} {rest}: {}", text(&answer));
+        answer
+    }
+
+    pub async fn set(&self, versioning: &str) {
+        let document = format!(
+            "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+             <Status>{versioning}</Status></VersioningConfiguration>"
+        );
+        self.good("PUT", "?versioning", "", document.as_bytes()).await;
+        let shown = text(&self.good("GET", "?versioning", "", b"").await);
+        assert_eq!(elements(&shown, "Status").next(), Some(versioning), "{shown}");
+    }
+
+    /// Puts an object and returns the version that the answer names.
+    pub async fn put(&self, key: &str, body: impl AsRef<[u8]>) -> Option<String> {
+        version(&self.good("PUT", &format!("/{key}"), "", body.as_ref()).await)
+    }
+
+    /// Puts an object where a version must be named.
+    pub async fn put_version(&self, key: &str, body: impl AsRef<[u8]>) -> String {
+        self.put(key, body).await.expect("the answer names the version")
+    }
+
+    /// Deletes without a version id, where a marker must be added, and returns the marker's id.
+    pub async fn mark(&self, key: &str) -> String {
+        let answer = self.good("DELETE", &format!("/{key}"), "", b"").await;
+        assert!(answer.status == 204 && is_marker(&answer), "{}", text(&answer));
+        version(&answer).expect("the answer names the marker")
+    }
+
+    /// Deletes a version for good; says whether the answer calls it a marker.
+    pub async fn remove(&self, key: &str, id: &str) -> bool {
+        let answer = self.good("DELETE", &format!("/{key}?versionId={id}"), "", b"").await;
+        assert_eq!((answer.status, version(&answer).as_deref()), (204, Some(id)), "{}", text(&answer));
+        is_marker(&answer)
+    }
+
+    /// Copies `source` (bucket, key and perhaps version) and returns the answer.
+    pub async fn copy(&self, key: &str, source: &str, headers: &str) -> Answer {
+        let headers = format!("x-amz-copy-source: {source}\r\n{headers}");
+        self.send("PUT", &format!("/{key}"), &headers, b"").await
+    }
+
+    /// Uploads one part and completes the upload; returns the answer and the upload's id.
+    pub async fn upload(&self, key: &str, body: &[u8]) -> (Answer, String) {
+        let created = text(&self.good("POST", &format!("/{key}?uploads"), "", b"").await);
+        let id = elements(&created, "UploadId").next().expect("an id").to_owned();
+        let part = self.good("PUT", &format!("/{key}?partNumber=1&uploadId={id}"), "", body).await;
+        let etag = header(&part, "ETag").expect("an ETag").to_owned();
+        let document = format!(
+            "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>\
+             </CompleteMultipartUpload>"
+        );
+        let rest = format!("/{key}?uploadId={id}");
+        let done = self.good("POST", &rest, "", document.as_bytes()).await;
+        assert_eq!(version(&done), version(&self.good("POST", &rest, "", document.as_bytes()).await));
+        (done, id)
+    }
+
+    /// Returns the whole listing of versions.
+    pub async fn versions(&self) -> Vec<Listed> {
+        listed(&text(&self.good("GET", "?versions", "", b"").await))
+    }
+
+    /// Fails the test unless the versions of `key` are these, the newest first.
+    pub async fn holds(&self, key: &str, wanted: &[Wanted]) {
+        let all = self.versions().await.into_iter().filter(|version| version.key == key);
+        let expected: Vec<Listed> = wanted
+            .iter()
+            .enumerate()
+            .map(|(at, (id, body))| Listed {
+                key: key.to_owned(),
+                id: id.clone(),
+                is_latest: at == 0,
+                size_bytes: body.as_ref().map(Vec::len),
+            })
+            .collect();
+        assert_eq!(all.collect::<Vec<_>>(), expected, "the versions of {key}");
+        for (id, body) in wanted {
+            self.reads(key, Some(id), Some((id, body.as_deref()))).await;
+        }
+        let newest = wanted.first().map(|(id, body)| (id.as_str(), body.as_deref()));
+        self.reads(key, None, newest).await;
+        let is_object = newest.is_some_and(|(_, body)| body.is_some());
+        for list in ["?list-type=2", ""] {
+            let page = text(&self.good("GET", list, "", b"").await);
+            let there = elements(&page, "Key").any(|found| found == key);
+            assert_eq!(there, is_object, "{key} in the listing {list}: {page}");
+        }
+    }
+
+    /// Fails the test unless GET and HEAD of `key` find this version, a delete marker, or nothing.
+    async fn reads(&self, key: &str, id: Option<&str>, wanted: Option<(&str, Option<&[u8]>)>) {
+        let rest = id.map_or(format!("/{key}"), |id| format!("/{key}?versionId={id}"));
+        let (get, head) = (self.send("GET", &rest, "", b"").await, self.send("HEAD", &rest, "", b"").await);
+        let (status, error) = match (wanted, id) {
+            (Some((_, Some(_))), _) => (200, None),
+            (Some((_, None)), Some(_)) => (405, Some("MethodNotAllowed")),
+            (None, Some(_)) => (404, Some("NoSuchVersion")),
+            (_, None) => (404, Some("NoSuchKey")),
+        };
+        for answer in [&get, &head] {
+            assert_eq!(answer.status, status, "{rest}: {}", text(answer));
+            assert_eq!(version(answer).as_deref(), wanted.map(|(id, _)| id), "{rest}: {}", text(answer));
+            let marks = matches!(wanted, Some((_, None)));
+            assert_eq!(is_marker(answer), marks, "{rest}: {}", text(answer));
+            if status == 405 {
+                assert_eq!(header(answer, "Allow"), Some("DELETE"), "{}", text(answer));
+                let date = header(answer, "Last-Modified").unwrap_or_default();
+                assert!(date.ends_with(" GMT"), "{}", text(answer));
+            }
+        }
+        assert!(head.body.is_empty(), "{}", text(&head));
+        match (error, wanted) {
+            (Some(error), _) => assert_eq!(code(&get), error, "{}", text(&get)),
+            (None, Some((_, Some(body)))) => assert!(get.body == body, "{rest} has another body"),
+            (None, _) => unreachable!("only an object is 200"),
+        }
+    }
+
+    /// Fails the test unless the keys hold these versions, now and after a kill and a restart.
+    pub async fn holds_after_a_kill(&mut self, stacks: &[(&str, &[Wanted])]) {
+        for life in 0..2 {
+            for (key, wanted) in stacks {
+                self.holds(key, wanted).await;
+            }
+            if life == 0 {
+                self.server.kill();
+                self.server.start_again();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_suspended_bucket_writes_replaces_the_null_version_wherever_it_stands() {
+    let mut bed = Bed::new(None).await;
+    assert_eq!(bed.put("k", "0").await, None, "the bucket keeps no versions");
+    bed.put("other", "copied").await;
+    bed.set("Enabled").await;
+    bed.holds("k", &[object(NULL, "0")]).await;
+    let first = bed.put_version("k", "1").await;
+    bed.holds("k", &[object(&first, "1"), object(NULL, "0")]).await;
+    bed.set("Suspended").await;
+    // Deletes collapse onto one null marker, which replaced the null version beneath.
+    for _ in 0..3 {
+        assert_eq!(bed.mark("k").await, NULL);
+        bed.holds("k", &[marker(NULL), object(&first, "1")]).await;
+    }
+    assert_eq!(bed.put("k", "2").await, None, "the null version is not named");
+    bed.holds("k", &[object(NULL, "2"), object(&first, "1")]).await;
+    bed.set("Enabled").await;
+    let third = bed.put_version("k", "3").await;
+    bed.set("Suspended").await;
+    assert_eq!(bed.put("k", "4").await, None);
+    bed.holds("k", &[object(NULL, "4"), object(&third, "3"), object(&first, "1")]).await;
+    // A null marker beneath other versions is replaced by a copy, and that by a Complete.
+    assert_eq!(bed.mark("k").await, NULL);
+    bed.set("Enabled").await;
+    let fifth = bed.put_version("k", "5").await;
+    bed.holds("k", &[object(&fifth, "5"), marker(NULL), object(&third, "3"), object(&first, "1")]).await;
+    bed.set("Suspended").await;
+    let copied = bed.copy("k", &format!("{BUCKET}/other"), "").await;
+    assert_eq!((copied.status, version(&copied)), (200, None), "{}", text(&copied));
+    assert_eq!(header(&copied, "x-amz-copy-source-version-id"), Some(NULL), "{}", text(&copied));
+    let below = [object(&fifth, "5"), object(&third, "3"), object(&first, "1")];
+    bed.holds("k", &[&[object(NULL, "copied")], &below[..]].concat()).await;
+    bed.set("Enabled").await;
+    let sixth = bed.put_version("k", "6").await;
+    bed.set("Suspended").await;
+    let body = Content::new(1, 100_000).bytes();
+    assert_eq!(version(&bed.upload("k", &body).await.0), None);
+    let stack = [&[object(NULL, &body), object(&sixth, "6")], &below[..]].concat();
+    bed.holds_after_a_kill(&[("k", &stack), ("other", &[object(NULL, "copied")])]).await;
+}
+
+#[tokio::test]
+async fn every_delete_of_an_enabled_bucket_adds_a_marker_and_a_removal_brings_back_the_next_version() {
+    let mut bed = Bed::new(Some("Enabled")).await;
+    let one = bed.put_version("k", "one").await;
+    let two = bed.put_version("k", "two").await;
+    let markers = [bed.mark("k").await, bed.mark("k").await, bed.mark("k").await];
+    let never = bed.mark("never").await;
+    let stack = [
+        marker(&markers[2]),
+        marker(&markers[1]),
+        marker(&markers[0]),
+        object(&two, "two"),
+        object(&one, "one"),
+    ];
+    bed.holds_after_a_kill(&[("k", &stack), ("never", &[marker(&never)])]).await;
+    // Each removal of the newest brings back what is beneath it.
+    for (at, (id, body)) in stack.iter().enumerate() {
+        assert_eq!(bed.remove("k", id).await, body.is_none());
+        bed.holds("k", &stack[at + 1..]).await;
+    }
+    assert!(bed.remove("never", &never).await);
+    assert!(bed.versions().await.is_empty());
+    bed.server.kill();
+    bed.server.start_again();
+    assert!(bed.versions().await.is_empty());
+    bed.good("DELETE", "", "", b"").await;
+}
+
+#[tokio::test]
+async fn an_id_that_names_no_version_is_not_found_and_one_that_is_none_is_refused() {
+    let mut bed = Bed::new(Some("Enabled")).await;
+    let there = bed.put_version("k", "k").await;
+    let gone = bed.put_version("k", "gone").await;
+    bed.remove("k", &gone).await;
+    let other = bed.put_version("other", "other").await;
+    for id in [gone.as_str(), other.as_str(), NO_ID, NULL] {
+        bed.reads("k", Some(id), None).await;
+        let deleted = bed.send("DELETE", &format!("/k?versionId={id}"), "", b"").await;
+        assert_eq!((deleted.status, is_marker(&deleted)), (204, false), "{id}: {}", text(&deleted));
+        let copied = bed.copy("copy", &format!("{BUCKET}/k?versionId={id}"), "").await;
+        assert_eq!((copied.status, code(&copied).as_str()), (404, "NoSuchVersion"), "{}", text(&copied));
+    }
+    let long = format!("{there}0");
+    for id in ["x", "Null", "0123456789ABCDEF0123456789ABCDEF", &there[1..], &long] {
+        for method in ["GET", "DELETE"] {
+            let refused = bed.send(method, &format!("/k?versionId={id}"), "", b"").await;
+            assert_eq!((refused.status, code(&refused).as_str()), (400, "InvalidArgument"), "{id}");
+        }
+        assert_eq!(bed.send("HEAD", &format!("/k?versionId={id}"), "", b"").await.status, 400, "{id}");
+        let refused = bed.copy("copy", &format!("{BUCKET}/k?versionId={id}"), "").await;
+        assert_eq!((refused.status, code(&refused).as_str()), (400, "InvalidArgument"), "{id}");
+    }
+    bed.holds_after_a_kill(&[("k", &[object(&there, "k")]), ("other", &[object(&other, "other")])]).await;
+}
+
+#[tokio::test]
+async fn a_copy_brings_an_old_version_back_and_says_which_it_was() {
+    let mut bed = Bed::new(Some("Enabled")).await;
+    let large = Content::new(3, 300_000).bytes();
+    let old = version(&bed.good("PUT", "/k", "x-amz-meta-a: b\r\n", &large).await).expect("a version");
+    let new = bed.put_version("k", "new").await;
+    let gone = bed.mark("k").await;
+    let of_marker = bed.copy("copy", &format!("{BUCKET}/k"), "").await;
+    assert_eq!((of_marker.status, code(&of_marker).as_str()), (404, "NoSuchKey"), "{}", text(&of_marker));
+    let restored = bed.copy("k", &format!("{BUCKET}/k?versionId={old}"), "").await;
+    assert_eq!(restored.status, 200, "{}", text(&restored));
+    assert_eq!(header(&restored, "x-amz-copy-source-version-id"), Some(old.as_str()));
+    let restored = version(&restored).expect("a version");
+    // Unchanged onto itself: a further version.
+    let again = bed.copy("k", &format!("{BUCKET}/k"), "").await;
+    assert_eq!(again.status, 200, "{}", text(&again));
+    assert_eq!(header(&again, "x-amz-copy-source-version-id"), Some(restored.as_str()));
+    let again = version(&again).expect("a version");
+    let stack = [
+        object(&again, &large),
+        object(&restored, &large),
+        marker(&gone),
+        object(&new, "new"),
+        object(&old, &large),
+    ];
+    bed.holds_after_a_kill(&[("k", &stack)]).await;
+    for id in [&again, &restored, &old] {
+        let head = bed.good("HEAD", &format!("/k?versionId={id}"), "", b"").await;
+        assert_eq!(header(&head, "x-amz-meta-a"), Some("b"), "{}", text(&head));
+    }
+}
+
+#[tokio::test]
+async fn parts_and_forms_become_versions() {
+    let mut bed = Bed::new(Some("Enabled")).await;
+    let first = Content::new(1, PART_BYTES + 4321).bytes();
+    let (done, _) = bed.upload("k", &first).await;
+    let one = version(&done).expect("a version");
+    let two = bed.put_version("k", "two").await;
+    // A part is copied out of the version that is named, though it is not the newest.
+    let created = text(&bed.good("POST", "/k?uploads", "", b"").await);
+    let id = elements(&created, "UploadId").next().expect("an id").to_owned();
+    let source = format!(
+        "x-amz-copy-source: {BUCKET}/k?versionId={one}\r\nx-amz-copy-source-range: bytes=4321-{}\r\n",
+        first.len() - 1
     );
-    let markers: Vec<_> =
-        answer.deleted().iter().map(|one| (one.delete_marker(), one.delete_marker_version_id())).collect();
-    assert_eq!(markers[0], (None, None));
-    assert_eq!(markers[1], (Some(true), Some(marker.as_str())));
-    assert_eq!(markers[3], (None, None));
-    let (is_marker, new) = markers[2];
-    assert_eq!(is_marker, Some(true));
-    assert_eq!(stack(&client, "new").await, [format!("*{}", new.expect("the id of the marker"))]);
-    let errors: Vec<_> = answer.errors().iter().map(|one| (one.version_id(), one.code())).collect();
-    assert_eq!(errors, [(Some("malformed"), Some("InvalidArgument"))]);
-    assert_eq!(stack(&client, "k").await, Vec::<String>::new());
+    let part = bed.good("PUT", &format!("/k?partNumber=7&uploadId={id}"), &source, b"").await;
+    assert_eq!(header(&part, "x-amz-copy-source-version-id"), Some(one.as_str()), "{}", text(&part));
+    let etag = elements(&text(&part), "ETag").next().expect("an ETag").to_owned();
+    let document = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>7</PartNumber><ETag>{etag}</ETag></Part>\
+         </CompleteMultipartUpload>"
+    );
+    let done = bed.good("POST", &format!("/k?uploadId={id}"), "", document.as_bytes()).await;
+    let three = version(&done).expect("a version");
+    let form = PLAIN.post(&bed.server, b"form").await;
+    assert_eq!(form.status, 204, "{}", text(&form));
+    let four = version(&form).expect("the answer to a form names the version");
+    let part = bed.good("GET", &format!("/k?partNumber=7&versionId={three}"), "", b"").await;
+    assert!(part.status == 206 && part.body == first[4321..], "{}", part.head);
+    let stack =
+        [object(&four, "form"), object(&three, &first[4321..]), object(&two, "two"), object(&one, &first)];
+    bed.holds_after_a_kill(&[("k", &stack)]).await;
+    bed.set("Suspended").await;
+    assert_eq!(version(&PLAIN.post(&bed.server, b"null").await), None);
+    let stack = [&[object(NULL, "null")], &stack[..]].concat();
+    bed.holds_after_a_kill(&[("k", &stack)]).await;
 }
 
 #[tokio::test]
-async fn conditions_look_at_the_newest_version_and_at_what_is_named() {
-    let (_server, client) = enabled().await;
-    let conditional =
-        |condition: &str| client.delete_object().bucket(BUCKET).key("k").if_match(condition).send();
-    let put = || client.put_object().bucket(BUCKET).key("k");
-    // Where there is no version, a delete with a condition writes no marker.
-    for condition in ["*", "\"other\""] {
-        conditional(condition).await.map_err(refusal).expect("nothing to delete");
+async fn one_request_deletes_versions_and_adds_and_removes_markers() {
+    let mut bed = Bed::new(Some("Enabled")).await;
+    let one = bed.put_version("k", "one").await;
+    let two = bed.put_version("k", "two").await;
+    let old = bed.mark("k").await;
+    let kept = bed.put_version("kept", "kept").await;
+    let named = [
+        ("k", Some(one.as_str())),
+        ("k", Some(&old)),
+        ("kept", None),
+        ("never", None),
+        ("k", Some(NO_ID)),
+        ("k", Some("no id")),
+    ];
+    let mut list = Delete::builder();
+    for (key, id) in named {
+        let object = ObjectIdentifier::builder().key(key).set_version_id(id.map(str::to_owned));
+        list = list.objects(object.build().expect("a key"));
     }
-    assert_eq!(stack(&client, "k").await, Vec::<String>::new());
-    let first = put().if_none_match("*").send().await.expect("put");
-    let (tag, id) = (first.e_tag.expect("a tag"), first.version_id.expect("an id"));
-    let refused = refusal(conditional("\"other\"").await.expect_err("another object"));
-    assert!(refused.is(412, "PreconditionFailed"), "{refused:?}");
-    assert_eq!(conditional(&tag).await.expect("delete").delete_marker, Some(true));
-    let refused = refusal(conditional(&tag).await.expect_err("a marker has no tag"));
-    assert!(refused.is(412, "PreconditionFailed"), "{refused:?}");
-    let refused = refusal(put().if_match("*").send().await.expect_err("a marker is no object"));
-    assert!(refused.is(404, "NoSuchKey"), "{refused:?}");
-    // A version that is named is judged by itself, wherever it stands.
-    let named = |condition: &str| {
-        let request = client.delete_object().bucket(BUCKET).key("k").version_id(&id).if_match(condition);
-        request.send()
+    let client = bed.server.client(&MAIN);
+    let request = client.delete_objects().bucket(BUCKET).delete(list.build().expect("keys"));
+    let answer = request.send().await.map_err(refusal).expect("delete");
+    let shown = |deleted: &DeletedObject| {
+        let DeletedObject { version_id, delete_marker, delete_marker_version_id, .. } = deleted.clone();
+        (version_id, delete_marker, delete_marker_version_id)
     };
-    let refused = refusal(named("\"other\"").await.expect_err("another object"));
-    assert!(refused.is(412, "PreconditionFailed"), "{refused:?}");
-    named(&tag).await.expect("delete the version");
-    named("\"other\"").await.map_err(refusal).expect("it is gone");
-    put().if_none_match("*").send().await.expect("there is only a marker");
-}
-
-#[tokio::test]
-async fn a_kill_changes_neither_ids_nor_order() {
-    let (mut server, client) = enabled().await;
-    for round in 0..20 {
-        write(&client, "k", &format!("text {round}")).await;
-        if round % 5 == 4 {
-            mark(&client, "k").await;
-        }
-    }
-    keep_versions(&client, BucketVersioningStatus::Suspended).await;
-    write(&client, "k", "null").await;
-    delete(&client, "only-marked").await.expect("delete");
-    let before = (list(&client, "", None, 1).await, read(&client, "k", None).await);
-    assert_eq!(before.0.0.len(), 20 + 4 + 1 + 1);
-    server.kill();
-    server.start_again();
-    let client = server.client(&MAIN);
-    assert_eq!((list(&client, "", None, 1).await, read(&client, "k", None).await), before);
-    let read = client.get_bucket_versioning().bucket(BUCKET).send().await.expect("read the versioning");
-    assert_eq!(read.status, Some(BucketVersioningStatus::Suspended));
-    // What is written now stands above all that was written before.
-    keep_versions(&client, BucketVersioningStatus::Enabled).await;
-    let newest = write(&client, "k", "newest").await.expect("an id");
-    assert_eq!(stack(&client, "k").await.first(), Some(&newest));
+    let deleted: Vec<_> = answer.deleted().iter().map(shown).collect();
+    // Where a marker was removed or added, it is named; where an object was removed, nothing is said.
+    let added = [2, 3].map(|at| deleted[at].2.clone().expect("the marker's id"));
+    let is_added = |marker: &String| (None, Some(true), Some(marker.clone()));
+    let expected = [
+        (Some(one.clone()), None, None),
+        (Some(old.clone()), Some(true), Some(old)),
+        is_added(&added[0]),
+        is_added(&added[1]),
+        (Some(NO_ID.to_owned()), None, None),
+    ];
+    assert_eq!(deleted, expected);
+    let errors: Vec<_> = answer.errors().iter().map(|error| (error.code(), error.version_id())).collect();
+    assert_eq!(errors, [(Some("InvalidArgument"), Some("no id"))]);
+    let (k, kept) = ([object(&two, "two")], [marker(&added[0]), object(&kept, "kept")]);
+    bed.holds_after_a_kill(&[("k", &k), ("kept", &kept), ("never", &[marker(&added[1])])]).await;
 }
