@@ -25,11 +25,13 @@ pub struct ServerOptions {
     /// Holds further flags of `serve`.
     pub flags: &'static [&'static str],
     pub memory: &'static str,
+    /// Holds variables of the server's environment.
+    pub environment: &'static [(&'static str, &'static str)],
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { size: "512MiB", shards: "4", cores: None, flags: &[], memory: "256MiB" }
+        Self { size: "512MiB", shards: "4", cores: None, flags: &[], memory: "256MiB", environment: &[] }
     }
 }
 
@@ -185,7 +187,7 @@ impl Server {
         if let Some(cores) = self.options.cores {
             command.args(["--cores", cores]);
         }
-        without_settings(&mut command);
+        without_settings(&mut command).envs(self.options.environment.iter().copied());
         command
     }
 

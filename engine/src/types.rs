@@ -141,8 +141,13 @@ pub struct PartInfo {
     /// Unix time of the upload in milliseconds.
     pub modified_ms: u64,
     pub etag: Etag,
-    pub attributes: Attributes,
+    /// What the caller keeps of the checksum of the part's body, at most
+    /// [`PART_CHECKSUM_BYTES_MAX`] bytes. The engine reads no meaning into it.
+    pub checksum: Vec<u8>,
 }
+
+/// Most bytes of [`PartInfo::checksum`].
+pub const PART_CHECKSUM_BYTES_MAX: usize = 128;
 
 /// Everything that is known of an object without reading its data. The default is an empty object,
 /// modified in 1970.
@@ -154,7 +159,8 @@ pub struct ObjectInfo {
     pub etag: Etag,
     pub attributes: Attributes,
     /// The parts in ascending order of number. The list is empty unless the object was completed
-    /// from parts.
+    /// from parts. If there are very many,
+    /// [`ObjectReader::load_parts`](crate::node::ObjectReader::load_parts) reads them.
     pub parts: Vec<PartInfo>,
     /// The upload from which the object was completed, so that a repeated Complete can be
     /// recognised.

@@ -3,8 +3,9 @@
 //!
 //! Invariants:
 //! - All that is known of an algorithm is its row of [`TABLE`]; nothing else lists them.
-//! - A checksum travels and is stored as base64 of its big-endian bytes. A composite one has `-N`
-//!   after it, N being the number of parts.
+//! - A checksum travels, and is stored with an object, as base64 of its big-endian bytes. A
+//!   composite one has `-N` after it, N being the number of parts. That of a part is stored as
+//!   [`PartChecksum`].
 //! - What a client announced is compared before a commit, so a wrong checksum leaves nothing
 //!   behind.
 
@@ -16,7 +17,8 @@ use crc_fast::{CrcAlgorithm, Digest as CrcDigest, checksum_combine};
 use std::hash::Hasher as _;
 use twox_hash::{XxHash3_64, XxHash3_128, XxHash64};
 
-/// The checksum algorithms of S3.
+/// The checksum algorithms of S3. What lies on drives names them by this order, so a new one goes to
+/// the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     Crc32,
@@ -191,6 +193,39 @@ impl Algorithm {
     }
 }
 
+/// The checksum of a part, as it is stored: the number of its algorithm, and its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartChecksum<'a> {
+    pub algorithm: Algorithm,
+    pub digest: &'a [u8],
+}
+
+impl<'a> PartChecksum<'a> {
+    /// Reads the checksum that is stored with a part. Returns None if there is none.
+    pub fn stored(bytes: &'a [u8]) -> Option<Self> {
+        let (code, digest) = bytes.split_first()?;
+        let row = TABLE.get(usize::from(code.checked_sub(1)?))?;
+        let algorithm = row.algorithm;
+        (digest.len() == row.length_bytes).then_some(Self { algorithm, digest })
+    }
+
+    /// Returns the bytes to store for a computed checksum in base64.
+    pub fn to_store(algorithm: Algorithm, checksum: &str) -> Vec<u8> {
+        let mut bytes = vec![algorithm as u8 + 1];
+        let decoded = BASE64.decode_vec(checksum, &mut bytes);
+        debug_assert!(
+            decoded.is_ok() && PartChecksum::stored(&bytes).is_some(),
+            "{checksum:?} is no checksum"
+        );
+        bytes
+    }
+
+    /// Returns the checksum in base64.
+    pub fn text(self) -> String {
+        BASE64.encode(self.digest)
+    }
+}
+
 /// Computes a checksum of bytes that come in pieces.
 pub struct Hasher {
     algorithm: Algorithm,
@@ -265,9 +300,9 @@ fn encode_crc(value: u64, length: usize) -> String {
     BASE64.encode(&value.to_be_bytes()[8 - length..])
 }
 
-fn decode_crc(text: &str, length: usize) -> Option<u64> {
-    let bytes = BASE64.decode(text).ok().filter(|bytes| bytes.len() == length)?;
-    Some(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+fn decode_crc(bytes: &[u8], length: usize) -> Option<u64> {
+    let whole = bytes.len() == length;
+    whole.then(|| bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
 /// Returns whether the checksum that a header of this name and value declares is that of an empty
@@ -286,7 +321,7 @@ pub fn of_bytes(algorithm: Algorithm, bytes: &[u8]) -> String {
 /// Computes the checksum of an object from those of its parts: checksum and size in bytes of each,
 /// in order. Returns None if a part's checksum is not of the algorithm, or if the algorithm does
 /// not allow the kind.
-pub fn of_parts(algorithm: Algorithm, kind: Kind, parts: &[(&str, u64)]) -> Option<String> {
+pub fn of_parts(algorithm: Algorithm, kind: Kind, parts: &[(&[u8], u64)]) -> Option<String> {
     if !algorithm.allows(kind) || parts.is_empty() {
         return None;
     }
@@ -294,7 +329,7 @@ pub fn of_parts(algorithm: Algorithm, kind: Kind, parts: &[(&str, u64)]) -> Opti
         Kind::Composite => {
             let mut hasher = Hasher::new(algorithm);
             for (checksum, _) in parts {
-                hasher.update(&BASE64.decode(checksum).ok()?);
+                hasher.update(checksum);
             }
             Some(format!("{}-{}", hasher.finish(), parts.len()))
         }
@@ -334,6 +369,26 @@ mod tests {
             assert_eq!(Algorithm::from_name(&row.name.to_ascii_lowercase()), Some(row.algorithm));
         }
         assert_eq!(Algorithm::from_header("x-amz-checksum-type"), None);
+    }
+
+    fn raw(algorithm: Algorithm, bytes: &[u8]) -> Vec<u8> {
+        BASE64.decode(of_bytes(algorithm, bytes)).unwrap()
+    }
+
+    #[test]
+    fn checksums_of_parts_are_stored_and_come_back() {
+        for (number, algorithm) in (1..).zip(Algorithm::all()) {
+            let text = of_bytes(algorithm, b"part");
+            let stored = PartChecksum::to_store(algorithm, &text);
+            assert_eq!(stored, [&[number][..], &raw(algorithm, b"part")].concat());
+            let read = PartChecksum::stored(&stored).unwrap();
+            assert_eq!((read.algorithm, read.text()), (algorithm, text));
+            assert_eq!(PartChecksum::stored(&stored[..stored.len() - 1]), None);
+        }
+        assert_eq!(PartChecksum::to_store(Algorithm::Sha256, &of_bytes(Algorithm::Sha256, b""))[0], 5);
+        for none in [&[][..], &[0], &[0, 1, 2, 3, 4], &[11; 9]] {
+            assert_eq!(PartChecksum::stored(none), None, "{none:?}");
+        }
     }
 
     #[test]
@@ -391,9 +446,9 @@ mod tests {
         assert_eq!(combining.clone().count(), 3);
         for algorithm in combining {
             let pieces = [&bytes[..40_000], &bytes[40_000..40_001], &bytes[40_001..]];
-            let sums: Vec<String> = pieces.iter().map(|piece| of_bytes(algorithm, piece)).collect();
-            let parts: Vec<(&str, u64)> =
-                sums.iter().zip(pieces).map(|(sum, piece)| (sum.as_str(), piece.len() as u64)).collect();
+            let sums: Vec<Vec<u8>> = pieces.iter().map(|piece| raw(algorithm, piece)).collect();
+            let parts: Vec<(&[u8], u64)> =
+                sums.iter().zip(pieces).map(|(sum, piece)| (sum.as_slice(), piece.len() as u64)).collect();
             assert_eq!(of_parts(algorithm, Kind::FullObject, &parts), Some(of_bytes(algorithm, &bytes)));
         }
     }
@@ -401,13 +456,12 @@ mod tests {
     #[test]
     fn composite_is_the_checksum_of_checksums() {
         let part = "arcu6553sHVAiX4MjW0j7I7vD4w6R+Gz9Ok0Q9lTa+0=";
-        let whole = of_parts(Algorithm::Sha256, Kind::Composite, &[(part, 1024)]);
+        let whole = of_parts(Algorithm::Sha256, Kind::Composite, &[(&BASE64.decode(part).unwrap(), 1024)]);
         assert_eq!(whole.as_deref(), Some("Ok6Cs5b96ux6+MWQkJO7UBT5sKPBeXBLwvj/hK89smg=-1"));
         for algorithm in Algorithm::all().filter(|algorithm| algorithm.allows(Kind::Composite)) {
-            let part = of_bytes(algorithm, b"part");
-            let raw = BASE64.decode(&part).unwrap();
-            let both = of_bytes(algorithm, &[raw.as_slice(), raw.as_slice()].concat());
-            let parts = [(part.as_str(), 4), (part.as_str(), 4)];
+            let part = raw(algorithm, b"part");
+            let both = of_bytes(algorithm, &[part.as_slice(), part.as_slice()].concat());
+            let parts = [(part.as_slice(), 4), (part.as_slice(), 4)];
             assert_eq!(
                 of_parts(algorithm, Kind::Composite, &parts),
                 Some(format!("{both}-2")),
@@ -419,9 +473,9 @@ mod tests {
     #[test]
     fn forbidden_and_damaged_combinations_give_nothing() {
         for algorithm in [Algorithm::Sha1, Algorithm::Sha512, Algorithm::Md5, Algorithm::XxHash3] {
-            assert_eq!(of_parts(algorithm, Kind::FullObject, &[(&of_bytes(algorithm, b"a"), 1)]), None);
+            assert_eq!(of_parts(algorithm, Kind::FullObject, &[(&raw(algorithm, b"a"), 1)]), None);
         }
-        assert_eq!(of_parts(Algorithm::Crc64Nvme, Kind::Composite, &[("AAAA", 1)]), None);
-        assert_eq!(of_parts(Algorithm::Crc32, Kind::FullObject, &[("AAAA", 1), ("bad", 1)]), None);
+        assert_eq!(of_parts(Algorithm::Crc64Nvme, Kind::Composite, &[(&[0; 3], 1)]), None);
+        assert_eq!(of_parts(Algorithm::Crc32, Kind::FullObject, &[(&[0; 4], 1), (&[0; 3], 1)]), None);
     }
 }

@@ -11,11 +11,13 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod mark;
+pub mod parts;
 pub mod record;
 pub mod scrub;
 pub mod set;
 pub mod slice;
 pub mod superblock;
+pub(crate) mod varint;
 
 use zerocopy::byteorder::little_endian::{U32, U64};
 

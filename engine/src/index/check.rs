@@ -2,7 +2,7 @@
 //! may panic on others.
 
 use super::leaf::HEADER_BYTES;
-use super::varint;
+use crate::format::varint;
 
 /// The most entries of a leaf. It is far more than fits in one, and keeps the count of a leaf that
 /// is about to be split within its field.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::leaf::{
     Cursor, Entry, Gap, HEADER_BYTES, common_prefix, entry_at, entry_count, first_key, last_key,
 };
-use super::varint::Encoded;
+use crate::format::varint::Encoded;
 
 /// A leaf without entries, into which the first entry is inserted.
 pub const EMPTY: &[u8] = &[0; HEADER_BYTES];

@@ -17,7 +17,7 @@
 
 use std::cmp::Ordering;
 
-use super::varint;
+use crate::format::varint;
 
 pub(super) const HEADER_BYTES: usize = 2;
 

@@ -16,7 +16,6 @@ pub mod list;
 pub mod merge;
 pub mod ordered;
 pub mod point;
-pub(crate) mod varint;
 
 #[cfg(test)]
 mod tests;

@@ -14,9 +14,10 @@ use super::read::{ObjectReader, Opened};
 use super::report::{Counters, SpaceReport};
 use super::scrub::{self, ScrubOptions};
 use super::state::CoreState;
-use super::write::{ObjectWriter, Target};
+use super::write::{ObjectWriter, Target, write_table};
 use crate::device::file::OpenDrive;
 use crate::error::{EngineError, Result};
+use crate::format::parts::PARTS_IN_RECORD_MAX;
 use crate::index::{ListMerge, ListRequest, Listable, Page};
 use crate::ring::driver::Driver;
 use crate::shard::{CompleteCommit, ShardReply, ShardRequest, versioning_value};
@@ -563,7 +564,8 @@ impl Core {
     /// of each part, ascending by number.
     ///
     /// # Errors
-    /// Returns [`EngineError::NoSuchUpload`], [`EngineError::InvalidPart`],
+    /// Returns [`EngineError::NoSuchUpload`], [`EngineError::InvalidPart`] (also for a part of very
+    /// many that is replaced by one with the same ETag while this runs),
     /// [`EngineError::AttributesTooLarge`], or the same errors as [`ObjectWriter::commit`].
     pub async fn complete_upload(
         &self,
@@ -576,8 +578,19 @@ impl Core {
     ) -> Result<ObjectInfo> {
         self.admit(bucket, key)?;
         check_attributes(&meta.attributes)?;
-        let commit = CompleteCommit { bucket, key: key.to_vec(), upload, parts, meta, condition };
         let shard = self.state.layout.shard_of_key(bucket, key);
+        let table = if parts.len() > PARTS_IN_RECORD_MAX {
+            let parts = parts.clone();
+            let known = ShardRequest::PartsOf { bucket, key: key.to_vec(), upload, parts };
+            let known = match self.state.ask(shard, known).await? {
+                ShardReply::Parts(known) => known,
+                other => other.mistaken(),
+            };
+            Some(write_table(&self.state, bucket, key, known).await?)
+        } else {
+            None
+        };
+        let commit = CompleteCommit { bucket, key: key.to_vec(), upload, parts, table, meta, condition };
         match self.state.ask(shard, ShardRequest::Complete(commit)).await? {
             ShardReply::Object(info) => Ok(info),
             other => other.mistaken(),

@@ -17,13 +17,14 @@ use crate::device::IoFuture;
 use crate::error::{EngineError, Result};
 use crate::extent::sets::Places;
 use crate::extent::{LogSet, SetPlace, SlicePlace, slices_of};
-use crate::format::record::{MetaV1, RecordView, RunV1, SegmentV1};
+use crate::format::parts::{decode_table, split_table};
+use crate::format::record::{MetaV1, PartV1, RecordView, RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::hook::Bug;
 use crate::ring::{Buffer, Pool};
 use crate::shard::entry::{MetaPlace, blocks_covering};
-use crate::shard::{Found, FoundEntry, Pins, Shard, ShardReply, ShardRequest};
+use crate::shard::{Found, FoundEntry, Pins, Shard, ShardReply, ShardRequest, part_info};
 use crate::types::{BucketId, Marker, ObjectInfo, Version};
 
 /// Verified bytes of an object. A buffer goes back to the core's pool when it is dropped.
@@ -137,7 +138,8 @@ impl ObjectReader {
     }
 
     /// Opens a version like [`Self::open`], but from the drive and never from the cache. The record
-    /// of a delete marker is verified too.
+    /// of a delete marker is verified too, and the table of an object's parts is read behind its
+    /// body.
     ///
     /// # Errors
     /// Returns the same errors as [`Self::open`].
@@ -236,13 +238,14 @@ impl ObjectReader {
         if entry.is_marker {
             return Ok(Opened::Marker(marker));
         }
+        let table_bytes = table_of(&put.segments, put.size).map_or(0, |table| table.length);
         let start = read.start + view.length() - view.data.len();
         let source = if put.segments.is_empty() {
             Source::Inline { bytes: Some(Bytes::Read(read.buffer)), start }
         } else {
             Source::Slices(SliceReader::new(core.clone(), shard, put.segments, slices))
         };
-        let range = 0..info.size_bytes;
+        let range = 0..info.size_bytes + if cached { 0 } else { table_bytes };
         Ok(Opened::Object(Self { info: Rc::new(info), source, range, _pin: Some(pin) }))
     }
 
@@ -274,6 +277,22 @@ impl ObjectReader {
     /// Returns all metadata of the object.
     pub fn info(&self) -> &ObjectInfo {
         &self.info
+    }
+
+    /// Completes the list of parts in [`Self::info`]: that of an object of very many parts is not
+    /// read with the object. It must be called before [`Self::forget_details`].
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::next`].
+    pub async fn load_parts(&mut self) -> Result<()> {
+        let Source::Slices(reader) = &self.source else { return Ok(()) };
+        let Some(table) = table_of(&reader.segments, self.info.size_bytes).cloned() else { return Ok(()) };
+        let core = reader.core.clone();
+        let of_table = SliceReader::new(core.clone(), reader.shard, vec![table.clone()], reader.sets.clone());
+        let loaded = read_table(of_table, &table, self.info.size_bytes).await;
+        let parts = loaded.inspect_err(|error| core.note_refusal(error))?;
+        Rc::make_mut(&mut self.info).parts = parts.iter().map(part_info).collect();
+        Ok(())
     }
 
     /// Drops the list of parts, which reading does not need. Returns the memory in bytes that the
@@ -347,6 +366,26 @@ impl ObjectReader {
             }
         }
     }
+}
+
+/// Returns the segment with the table of an object's parts, if it has one.
+fn table_of(segments: &[SegmentV1], size: u64) -> Option<&SegmentV1> {
+    split_table(segments, size).and_then(|(_, table)| table)
+}
+
+/// Reads the table of the parts of an object of `size` bytes, which is all that `reader` reads.
+async fn read_table(mut reader: SliceReader, table: &SegmentV1, size: u64) -> Result<Vec<PartV1>> {
+    let place = slices_of(table).next();
+    let (extent, offset) = place.map_or((0, 0), |place| (place.extent, place.offset));
+    let damaged = EngineError::Damaged { what: "table of parts", extent, offset };
+    let length = table.length;
+    let mut bytes = Vec::with_capacity(length as usize);
+    while (bytes.len() as u64) < length {
+        bytes.extend_from_slice(reader.next(bytes.len() as u64..length).await?.as_ref());
+    }
+    let Ok(parts) = decode_table(&bytes) else { return Err(damaged) };
+    let sum = parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.size));
+    if sum == Some(size) { Ok(parts) } else { Err(damaged) }
 }
 
 /// Returns the mark of what was written at an offset of a set of the log.

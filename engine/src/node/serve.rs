@@ -80,6 +80,9 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
         Request::Upload { bucket, key, upload } => {
             later(async move { shard.upload(bucket, &key, upload).map(Reply::Upload) })
         }
+        Request::PartsOf { bucket, key, upload, parts } => {
+            later(async move { shard.parts_of(bucket, &key, upload, &parts).map(Reply::Parts) })
+        }
         Request::ListUploads { bucket, query } => {
             later(async move { Ok(Reply::Uploads(shard.list_uploads(bucket, &query))) })
         }
@@ -88,7 +91,8 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
             shard.put_part(commit).await.map(Reply::Part)
         }),
         Request::Complete(commit) => later(async move {
-            let _permit = core.permit(commit.bucket).await?;
+            let table = commit.table.as_ref().map(|table| &table.segment);
+            let _permit = permit(&core, &shard, commit.bucket, table).await?;
             shard.complete_upload(commit).await.map(Reply::Object)
         }),
         Request::AbortUpload { bucket, key, upload } => later(async move {

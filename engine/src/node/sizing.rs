@@ -9,6 +9,7 @@ use crate::extent::{full_slices, tail_units};
 pub use crate::format::BLOCK_BYTES;
 use crate::format::batch;
 use crate::format::blocks_up;
+use crate::format::parts::{PARTS_IN_RECORD_MAX, encode_table};
 pub use crate::format::record::RECORD_ALIGNMENT;
 use crate::format::record::{
     DeleteV1, ENVELOPE_BYTES, Mutation, PartPutV1, PartV1, PutV1, RunV1, STATE_NULL, SegmentV1, UploadPartV1,
@@ -69,15 +70,19 @@ pub struct ObjectSizing {
 
 /// Returns the space that an object of this shape takes.
 pub fn object(shape: &ObjectShape) -> ObjectSizing {
-    let segments = segments(shape);
+    let mut segments = segments(shape);
     let inline = if segments.is_empty() { shape.body_bytes } else { 0 };
     let attributes = attributes(shape.attribute_bytes);
     let multipart = shape.part_bytes.is_some() && segments.len() > 1;
-    let parts: Vec<PartV1> = if multipart {
+    let part_record_bytes = if multipart { part_records(shape, &segments) } else { 0 };
+    let mut parts: Vec<PartV1> = if multipart {
         segments.iter().enumerate().map(|(at, segment)| part(at, segment.length)).collect()
     } else {
         Vec::new()
     };
+    if parts.len() > PARTS_IN_RECORD_MAX {
+        segments.push(segment(encode_table(&std::mem::take(&mut parts)).len() as u64));
+    }
     let put = PutV1 {
         bucket: 1,
         key: vec![0; shape.key_bytes],
@@ -97,7 +102,6 @@ pub fn object(shape: &ObjectShape) -> ObjectSizing {
     };
     let mut value = Vec::new();
     Entry::of_put(&put, 0, 0, 0).encode(&mut value);
-    let part_record_bytes = if multipart { part_records(shape, &segments) } else { 0 };
     ObjectSizing {
         record_bytes: record_bytes(&Mutation::Put(put)) + inline,
         slice_bytes: segments.iter().map(|segment| units(segment.length) * UNIT_BYTES as u64).sum(),
@@ -132,7 +136,7 @@ fn part_records(shape: &ObjectShape, segments: &[SegmentV1]) -> u64 {
 }
 
 fn part(at: usize, size: u64) -> PartV1 {
-    PartV1 { number: at as u16, size, modified_ms: 0, md5: [0; 16], attributes: Vec::new() }
+    PartV1 { number: at as u16 + 1, size, modified_ms: 0, md5: [0; 16], checksum: Vec::new() }
 }
 
 /// Makes attributes of `bytes` bytes in all. Names are fifteen bytes long, about as `content-type`

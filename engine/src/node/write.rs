@@ -19,12 +19,15 @@ use crate::device::{DeviceError, Durability, IoFuture};
 use crate::error::{EngineError, Result};
 use crate::extent::sets::Places;
 use crate::extent::{SetPlace, SlicePlace, coalesce, full_slices, slices_of, tail_units};
-use crate::format::record::{RunV1, SegmentV1};
+use crate::format::parts::encode_table;
+use crate::format::record::{PartV1, RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk, UNITS_PER_SLOT};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::Buffer;
-use crate::shard::{Body, PartCommit, PutCommit, Reservation, ShardReply, ShardRequest};
-use crate::types::{Attributes, BucketId, Etag, ObjectInfo, ObjectMeta, PartInfo, UploadId, WriteCondition};
+use crate::shard::{Body, PartCommit, PartsTable, PutCommit, Reservation, ShardReply, ShardRequest};
+use crate::types::{
+    BucketId, Etag, ObjectInfo, ObjectMeta, PART_CHECKSUM_BYTES_MAX, PartInfo, UploadId, WriteCondition,
+};
 
 /// Full slices that are reserved at a time.
 const SLICES_AT_ONCE: u64 = 16;
@@ -139,17 +142,18 @@ impl ObjectWriter {
     }
 
     /// Makes the body a part of its upload, durable before the answer. It replaces an earlier part
-    /// of the same number.
+    /// of the same number. The checksum is kept as it is.
     ///
     /// # Errors
     /// Returns [`EngineError::NoSuchUpload`], or the same errors as [`Self::commit`].
-    pub async fn commit_part(mut self, etag: Etag, attributes: Attributes) -> Result<PartInfo> {
+    pub async fn commit_part(mut self, etag: Etag, checksum: Vec<u8>) -> Result<PartInfo> {
+        assert!(checksum.len() <= PART_CHECKSUM_BYTES_MAX, "a checksum of {} bytes", checksum.len());
         let Target::Part { upload, number } = self.target else {
             panic!("an object is committed with commit")
         };
         let Body::Slices(segment) = self.finish().await? else { panic!("a part is never inline") };
         let (bucket, key) = (self.bucket, std::mem::take(&mut self.key));
-        let commit = PartCommit { bucket, key, upload, number, etag, attributes, segment };
+        let commit = PartCommit { bucket, key, upload, number, etag, checksum, segment };
         match self.core.ask(self.shard, ShardRequest::PutPart(commit)).await? {
             ShardReply::Part(info) => Ok(info),
             other => other.mistaken(),
@@ -441,6 +445,25 @@ impl SliceWriter {
         self.core.tell(shard, ShardRequest::StopWriting(error.clone()));
         EngineError::WritesStopped { shard }
     }
+}
+
+/// Writes the table of the parts of an object that is about to be completed. It is durable, and
+/// belongs to nobody, when this returns.
+///
+/// # Errors
+/// Returns an error when there is no space or the device fails.
+pub(super) async fn write_table(
+    core: &Rc<CoreState>,
+    bucket: BucketId,
+    key: &[u8],
+    parts: Vec<PartV1>,
+) -> Result<PartsTable> {
+    let bytes = encode_table(&parts);
+    let shard = core.layout.shard_of_key(bucket, key);
+    let replaces = (bucket, Some(key.to_vec()));
+    let mut writer = SliceWriter::new(core.clone(), shard, bytes.len() as u64, replaces);
+    writer.write(&bytes).await?;
+    Ok(PartsTable { parts, segment: writer.finish().await? })
 }
 
 impl Drop for SliceWriter {

@@ -9,8 +9,9 @@
 use crate::format::BLOCK_BYTES;
 use crate::format::batch::BATCH_BYTES_MAX;
 use crate::format::mark::mix;
-use crate::format::record::{PutV1, RunV1, SegmentV1};
-use crate::index::{Listed, varint};
+use crate::format::parts::{Packed, Reader, put_varint, split_table};
+use crate::format::record::{PutV1, SegmentV1};
+use crate::index::Listed;
 use crate::types::Etag;
 
 /// Most extents that a drive may have, so that a packed location can name each.
@@ -112,7 +113,7 @@ pub struct Entry {
     /// is up to date.
     pub null: u64,
     pub meta: Option<MetaPlace>,
-    /// The object's slices; empty for an inline object.
+    /// The object's slices, and those of the table of its parts; empty for an inline object.
     pub segments: Vec<SegmentV1>,
 }
 
@@ -173,8 +174,7 @@ impl Entry {
             return false;
         }
         let covering = blocks_covering(offset, self.record_length);
-        let sum = self.segments.iter().try_fold(0u64, |sum, segment| sum.checked_add(segment.length));
-        let whole = self.segments.is_empty() || sum == Some(self.size);
+        let whole = self.segments.is_empty() || split_table(&self.segments, self.size).is_some();
         let meta = self.meta.is_none_or(|meta| fits(meta.offset, meta.record_length, extent_bytes));
         let small = blocks == covering && self.segments.is_empty() && self.meta.is_none();
         meta && whole && (self.is_large() || (small && !self.is_marker))
@@ -222,16 +222,16 @@ impl Entry {
             }
         }
         if !self.segments.is_empty() {
-            encode_segments(&self.segments, out);
+            SegmentV1::pack(&self.segments, out);
         }
     }
 
     /// Decodes the entry of the version with this generation. Returns `None` for bytes that are
     /// damaged or of a newer version of the format.
     pub fn decode(generation: u64, bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader { bytes };
+        let mut reader = Reader::new(bytes);
         let location = Location::unpack(u64::from_le_bytes(reader.array()?));
-        let has = reader.flags()?;
+        let has = read_flags(&mut reader)?;
         let record_length = reader.number()?;
         let modified_ms = reader.varint()?;
         let (is_null, is_marker) = (has & flags::NULL != 0, has & flags::MARKER != 0);
@@ -243,8 +243,8 @@ impl Entry {
             0 => 0,
             _ => reader.varint()?,
         };
-        let meta = if has & flags::META == 0 { None } else { Some(reader.meta()?) };
-        let segments = if has & flags::SEGMENTS == 0 { Vec::new() } else { reader.segments()? };
+        let meta = if has & flags::META == 0 { None } else { Some(read_meta(&mut reader)?) };
+        let segments = if has & flags::SEGMENTS == 0 { Vec::new() } else { SegmentV1::unpack(&mut reader)? };
         let etag = Etag { md5, parts };
         let entry = Self {
             location,
@@ -260,13 +260,13 @@ impl Entry {
             meta,
             segments,
         };
-        reader.bytes.is_empty().then_some(entry)
+        reader.is_empty().then_some(entry)
     }
 
     /// Decodes only what a listing shows. Returns `None` for bytes that are no entry.
     pub fn listed(bytes: &[u8]) -> Option<Listed> {
-        let mut reader = Reader { bytes: bytes.get(8..)? };
-        let has = reader.flags()?;
+        let mut reader = Reader::new(bytes.get(8..)?);
+        let has = read_flags(&mut reader)?;
         reader.varint()?;
         let modified_ms = reader.varint()?;
         let (is_null, is_marker) = (has & flags::NULL != 0, has & flags::MARKER != 0);
@@ -293,83 +293,20 @@ fn fits(offset: u32, length: u32, extent_bytes: u32) -> bool {
     offset.is_multiple_of(8) && length > 0 && end <= extent_bytes && covering <= BATCH_BYTES_MAX
 }
 
-fn encode_segments(segments: &[SegmentV1], out: &mut Vec<u8>) {
-    put_varint(out, segments.len() as u64);
-    for segment in segments {
-        put_varint(out, segment.generation);
-        put_varint(out, segment.length);
-        put_varint(out, segment.runs.len() as u64);
-        for run in &segment.runs {
-            put_varint(out, u64::from(run.extent));
-            put_varint(out, u64::from(run.unit));
-            put_varint(out, u64::from(run.slices));
-        }
-    }
+/// Reads the flags. Bits that this program does not know are refused.
+fn read_flags(reader: &mut Reader<'_>) -> Option<u64> {
+    reader.varint().filter(|has| *has < flags::END)
 }
 
-fn put_varint(out: &mut Vec<u8>, value: u64) {
-    varint::encode(value, |byte| out.push(byte));
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-}
-
-impl Reader<'_> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (head, rest) = self.bytes.split_first_chunk::<N>()?;
-        self.bytes = rest;
-        Some(*head)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut at = 0;
-        let value = varint::checked_read(self.bytes, &mut at)?;
-        self.bytes = &self.bytes[at..];
-        Some(value)
-    }
-
-    fn number(&mut self) -> Option<u32> {
-        self.varint()?.try_into().ok()
-    }
-
-    /// Reads the flags. Bits that this program does not know are refused.
-    fn flags(&mut self) -> Option<u64> {
-        self.varint().filter(|has| *has < flags::END)
-    }
-
-    fn meta(&mut self) -> Option<MetaPlace> {
-        let (extent, offset, record_length) = (self.number()?, self.number()?, self.number()?);
-        Some(MetaPlace { extent, offset, record_length, change: self.number()? })
-    }
-
-    fn segments(&mut self) -> Option<Vec<SegmentV1>> {
-        let count = self.count()?;
-        (0..count).map(|_| self.segment()).collect()
-    }
-
-    /// Reads a count of items that take at least a byte each. A count larger than the number of
-    /// bytes left is refused.
-    fn count(&mut self) -> Option<u64> {
-        self.varint().filter(|&count| count <= self.bytes.len() as u64)
-    }
-
-    fn segment(&mut self) -> Option<SegmentV1> {
-        let (generation, length) = (self.varint()?, self.varint()?);
-        let count = self.count()?;
-        let runs = (0..count).map(|_| self.run()).collect::<Option<Vec<_>>>()?;
-        Some(SegmentV1 { generation, length, runs })
-    }
-
-    fn run(&mut self) -> Option<RunV1> {
-        let mut field = || self.varint()?.try_into().ok();
-        Some(RunV1 { extent: field()?, unit: field()?, slices: field()? })
-    }
+fn read_meta(reader: &mut Reader<'_>) -> Option<MetaPlace> {
+    let (extent, offset, record_length) = (reader.number()?, reader.number()?, reader.number()?);
+    Some(MetaPlace { extent, offset, record_length, change: reader.number()? })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::record::RunV1;
     use proptest::prelude::*;
 
     proptest! {

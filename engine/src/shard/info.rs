@@ -19,12 +19,12 @@ pub fn info_of(put: &PutV1) -> ObjectInfo {
 }
 
 /// Converts a part's record.
-pub(super) fn part_info(part: &PartV1) -> PartInfo {
+pub fn part_info(part: &PartV1) -> PartInfo {
     PartInfo {
         number: part.number,
         size_bytes: part.size,
         modified_ms: part.modified_ms,
         etag: Etag { md5: part.md5, parts: 0 },
-        attributes: part.attributes.clone(),
+        checksum: part.checksum.clone(),
     }
 }

@@ -1,5 +1,6 @@
 //! Multipart uploads. Each part has slices of its own. Completing an upload writes one record that
-//! names them, and copies nothing.
+//! names them, and copies no data. Where there are very many parts, what is known of them goes into
+//! a table of its own before that.
 //!
 //! Invariant: a part's slices belong to the upload from the part's record on, and to the object
 //! from the completing record on. Slices that the object does not take are freed by the same
@@ -35,7 +36,7 @@ pub struct PartCommit {
     pub upload: UploadId,
     pub number: u16,
     pub etag: Etag,
-    pub attributes: Attributes,
+    pub checksum: Vec<u8>,
     pub segment: SegmentV1,
 }
 
@@ -47,8 +48,17 @@ pub struct CompleteCommit {
     pub upload: UploadId,
     /// Numbers and ETags of the parts, ascending by number.
     pub parts: Vec<(u16, Etag)>,
+    /// The table of the parts, durable already; `None` when they go into the record.
+    pub table: Option<PartsTable>,
     pub meta: ObjectMeta,
     pub condition: WriteCondition,
+}
+
+/// The table of an object's parts, which was written before the upload is completed.
+#[derive(Debug)]
+pub struct PartsTable {
+    pub parts: Vec<PartV1>,
+    pub segment: SegmentV1,
 }
 
 impl Shard {
@@ -119,7 +129,7 @@ impl Shard {
             size: segment.length,
             modified_ms: self.environment.wall_clock_ms(),
             md5: commit.etag.md5,
-            attributes: commit.attributes,
+            checksum: commit.checksum,
         };
         let answer = part_info(&info);
         let generation = segment.generation;
@@ -141,8 +151,20 @@ impl Shard {
     /// Returns [`EngineError::NoSuchUpload`], [`EngineError::InvalidPart`], or the same errors as
     /// [`Shard::put`].
     pub async fn complete_upload(self: &Rc<Self>, commit: CompleteCommit) -> Result<ObjectInfo> {
+        let (listed, table) = commit.table.map(|table| (table.parts, table.segment)).unzip();
+        let table = table.map(|segment| Reserved::new(self.clone(), segment));
         let guard = self.locks.lock(self.hash(commit.bucket, &commit.key)).await;
-        let chosen = self.chosen_parts(&commit)?;
+        let chosen = self.chosen_parts(commit.bucket, &commit.key, commit.upload, &commit.parts)?;
+        if let Some(listed) = &listed
+            && let Some((part, _)) = chosen.iter().zip(listed).find(|(part, listed)| part.info != **listed)
+        {
+            // The part was replaced since the table was written, by one with the same ETag.
+            return Err(EngineError::InvalidPart { number: part.info.number });
+        }
+        let parts = match listed {
+            Some(_) => Vec::new(),
+            None => chosen.iter().map(|part| part.info.clone()).collect(),
+        };
         self.check_condition(commit.bucket, &commit.key, &commit.condition)?;
         let put = PutV1 {
             bucket: commit.bucket.0,
@@ -153,20 +175,42 @@ impl Shard {
             etag_parts: commit.meta.etag.parts,
             upload: Some(commit.upload.0),
             attributes: commit.meta.attributes,
-            parts: chosen.iter().map(|part| part.info.clone()).collect(),
+            parts,
             segments: chosen
                 .into_iter()
                 .map(|part| part.segment)
                 .filter(|segment| segment.length > 0)
+                .chain(table.iter().map(|table| table.segment().clone()))
                 .collect(),
             ..PutV1::default()
         };
-        self.commit_put(put, Vec::new(), guard, None).await
+        self.commit_put(put, Vec::new(), guard, table).await
     }
 
-    fn chosen_parts(&self, commit: &CompleteCommit) -> Result<Vec<UploadPartV1>> {
+    /// Returns what is known of the parts of an upload that are to be completed.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::NoSuchUpload`] or [`EngineError::InvalidPart`].
+    pub fn parts_of(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        upload: UploadId,
+        parts: &[(u16, Etag)],
+    ) -> Result<Vec<PartV1>> {
+        let chosen = self.chosen_parts(bucket, key, upload, parts)?;
+        Ok(chosen.into_iter().map(|part| part.info).collect())
+    }
+
+    fn chosen_parts(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        upload: UploadId,
+        parts: &[(u16, Etag)],
+    ) -> Result<Vec<UploadPartV1>> {
         let state = self.state.borrow();
-        let key: UploadKey = (commit.bucket.0, commit.key.clone(), commit.upload.0);
+        let key: UploadKey = (bucket.0, key.to_vec(), upload.0);
         let upload = state.uploads.get(&key).ok_or(EngineError::NoSuchUpload)?;
         let find = |(number, etag): &(u16, Etag)| {
             let part = upload.parts.get(number).filter(|part| part.info.md5 == etag.md5);
@@ -174,10 +218,10 @@ impl Shard {
         };
         // A part named twice would give its slices to the object twice, and recovery would refuse
         // that.
-        if let Some(pair) = commit.parts.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
+        if let Some(pair) = parts.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
             return Err(EngineError::InvalidPart { number: pair[1].0 });
         }
-        commit.parts.iter().map(find).collect()
+        parts.iter().map(find).collect()
     }
 
     /// Aborts an upload and frees its parts.

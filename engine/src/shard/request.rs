@@ -13,10 +13,11 @@ use super::put::PutCommit;
 use crate::error::DeviceError;
 use crate::extent::allocator::Refusal;
 use crate::extent::sets::Places;
-use crate::format::record::RunV1;
+use crate::format::record::{PartV1, RunV1};
 use crate::types::{
-    Attributes, BucketId, BucketUsage, Deleted, ListPage, ListQuery, MetadataChange, ObjectInfo, PartInfo,
-    UploadId, UploadInfo, UploadPage, UploadQuery, Version, VersionsPage, VersionsQuery, WriteCondition,
+    Attributes, BucketId, BucketUsage, Deleted, Etag, ListPage, ListQuery, MetadataChange, ObjectInfo,
+    PartInfo, UploadId, UploadInfo, UploadPage, UploadQuery, Version, VersionsPage, VersionsQuery,
+    WriteCondition,
 };
 
 /// An operation of a shard. `node/serve.rs` answers it.
@@ -91,6 +92,13 @@ pub(crate) enum ShardRequest {
         key: Vec<u8>,
         upload: UploadId,
     },
+    /// Asks what is known of the parts of an upload that are to be completed.
+    PartsOf {
+        bucket: BucketId,
+        key: Vec<u8>,
+        upload: UploadId,
+        parts: Vec<(u16, Etag)>,
+    },
     ListUploads {
         bucket: BucketId,
         query: UploadQuery,
@@ -161,6 +169,7 @@ pub(crate) enum ShardReply {
     MetadataUpdated(u64),
     UploadCreated(UploadId),
     Upload(UploadInfo),
+    Parts(Vec<PartV1>),
     Uploads(UploadPage),
     Part(PartInfo),
     Space(ShardSpace),

@@ -17,7 +17,7 @@
 //!   checkpoint names, so the replay brings it up to date. What does not change during the walk is
 //!   copied exactly once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::accounts::{Accounts, Effects, NOTHING, Pin};
@@ -61,9 +61,7 @@ impl Upload {
 }
 
 fn part_bytes(part: &UploadPartV1) -> u64 {
-    PART_BYTES
-        + attributes_bytes(&part.info.attributes)
-        + (part.segment.runs.len() * size_of::<RunV1>()) as u64
+    PART_BYTES + part.info.checksum.len() as u64 + (part.segment.runs.len() * size_of::<RunV1>()) as u64
 }
 
 /// Returns the memory of a bucket's record and of the copies that the cores keep, bytes.
@@ -325,9 +323,9 @@ impl State {
         if let Some(id) = put.upload
             && let Some(upload) = self.remove_upload(&(put.bucket, put.key.clone(), id))
         {
-            let used =
-                |segment: &SegmentV1| put.segments.iter().any(|kept| kept.generation == segment.generation);
-            let unused = upload.parts.into_values().map(|part| part.segment).filter(|segment| !used(segment));
+            let kept: BTreeSet<u64> = put.segments.iter().map(|segment| segment.generation).collect();
+            let segments = upload.parts.into_values().map(|part| part.segment);
+            let unused = segments.filter(|segment| !kept.contains(&segment.generation));
             let before = effects.freed.len();
             effects.freed.extend(unused.map(|segment| (Pin::of_part(&segment), segment)));
             if effects.freed.len() > before {

@@ -17,6 +17,7 @@ mod identity;
 mod index_cap;
 mod leaks;
 mod locks;
+mod long;
 mod model;
 mod persistence;
 mod request;

@@ -8,7 +8,7 @@
 use crate::auth::{Account, Accounts, Authenticator};
 use crate::http::READ_BUFFER_BYTES_MAX;
 use crate::memory::RequestMemory;
-use crate::s3::{Requests, S3Service, S3Settings, service};
+use crate::s3::{PART_BYTES_MIN, Requests, S3Service, S3Settings, service};
 use bytes::Bytes;
 use hyper::rt::ReadBufCursor;
 use hyper::server::conn::http1;
@@ -83,7 +83,14 @@ impl FuzzNode {
         let services = [vec!["s3.amazonaws.com".to_owned()], Vec::new()].map(|virtual_host_domains| {
             let memory = RequestMemory::new(REQUEST_BYTES_MAX);
             let (region, requests) = ("us-east-1".to_owned(), Requests::of_cores(1).remove(0));
-            let settings = S3Settings { region, virtual_host_domains, signature_v2: true, memory, requests };
+            let settings = S3Settings {
+                region,
+                virtual_host_domains,
+                signature_v2: true,
+                part_bytes_min: PART_BYTES_MIN,
+                memory,
+                requests,
+            };
             service(core.clone(), accounts.clone(), settings)
         });
         let authenticator = Authenticator::new(accounts.clone(), "us-east-1".to_owned());

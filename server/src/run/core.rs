@@ -15,7 +15,7 @@ use super::shutdown::{ShutdownBarrier, ShutdownReceiver};
 use crate::admin::{self, AdminListeners};
 use crate::auth::{Account, Accounts, Authenticator};
 use crate::http::{Handler, HttpServer, Limits, RequestIds, Traffic, accept_until_stopped, drain};
-use crate::s3::{Requests, S3Service, S3Settings};
+use crate::s3::{PART_BYTES_MIN, Requests, S3Service, S3Settings};
 use futures_util::future::{Either, select};
 use monoio::{FusionDriver, RuntimeBuilder};
 use ringbolt_engine::node::{Core, CoreSeed, NodeMetrics, ScrubOptions};
@@ -31,6 +31,8 @@ const DRAIN_TIME: Duration = Duration::from_secs(30);
 /// instead.
 const CLOSE_TIME: Duration = Duration::from_secs(60);
 /// The environment variable that lets unsigned requests act as the first account, for benchmarks.
+#[cfg(feature = "small-parts")]
+const TEST_PART_BYTES_MIN: &str = "RINGBOLT_TEST_PART_BYTES_MIN";
 #[cfg(feature = "bench-anonymous")]
 const BENCH_ANONYMOUS: &str = "RINGBOLT_BENCH_ANONYMOUS";
 const RING_ENTRIES: u32 = 1024;
@@ -133,6 +135,7 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
         region: start.region,
         virtual_host_domains: start.domains,
         signature_v2: start.signature_v2,
+        part_bytes_min: part_bytes_min(),
         memory: server.memory.clone(),
         requests: start.requests,
     };
@@ -147,6 +150,23 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     finish_requests(&server).await;
     close(&core, &start.barrier, start.barrier_receiver).await?;
     accepted.map_err(|source| ServeError::Runtime { source })
+}
+
+/// Returns the least size of a part in bytes, which tests may lower with RINGBOLT_TEST_PART_BYTES_MIN.
+#[cfg(feature = "small-parts")]
+fn part_bytes_min() -> u64 {
+    let Some(value) = std::env::var_os(TEST_PART_BYTES_MIN) else { return PART_BYTES_MIN };
+    let bytes = value.to_str().and_then(|value| value.parse().ok()).unwrap_or(PART_BYTES_MIN);
+    tracing::warn!(
+        bytes,
+        "{TEST_PART_BYTES_MIN} IS SET: PARTS MAY BE SMALLER THAN S3 ALLOWS; for tests only"
+    );
+    bytes
+}
+
+#[cfg(not(feature = "small-parts"))]
+fn part_bytes_min() -> u64 {
+    PART_BYTES_MIN
 }
 
 /// Returns the first account if RINGBOLT_BENCH_ANONYMOUS=1: whoever reaches the port acts as that

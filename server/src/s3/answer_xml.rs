@@ -9,9 +9,10 @@
 //! [`XmlAnswer`] is complete: nothing of it is rewritten.
 
 use super::headers::{LAST_TIME_S, stored_checksum};
+use crate::checksum::PartChecksum;
 use crate::xml::XmlWriter;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use ringbolt_engine::types::{Attributes, Etag};
+use ringbolt_engine::types::{Attributes, Etag, PartInfo};
 use s3s::Body;
 use time::OffsetDateTime;
 
@@ -63,6 +64,13 @@ impl XmlWriter {
         self.element(name, |element| {
             element.raw(std::str::from_utf8(&iso_8601(unix_ms)).unwrap_or_default())
         });
+    }
+
+    /// Writes the checksum of a part, under the name of its algorithm.
+    pub fn part_checksum(&mut self, part: &PartInfo) {
+        if let Some(checksum) = PartChecksum::stored(&part.checksum) {
+            self.text(checksum.algorithm.element(), checksum.text());
+        }
     }
 
     /// Writes the checksum among `attributes`, under the name of its algorithm.

@@ -36,7 +36,11 @@ pub async fn get_object_attributes(
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let wanted = wanted(&input.object_attributes)?;
     let wants = |name: &str| wanted.iter().any(|one| one == name);
-    let info = server.find_object(&bucket, &input.key, input.version_id.as_deref()).await?;
+    let version = input.version_id.as_deref();
+    let info = match wants("ObjectParts") {
+        true => server.find_object_and_parts(&bucket, &input.key, version).await?,
+        false => server.find_object(&bucket, &input.key, version).await?,
+    };
     let parts = match wants("ObjectParts") && !info.parts.is_empty() {
         true => Some(parts_page(&info, input.max_parts, input.part_number_marker)?),
         false => None,
@@ -107,7 +111,7 @@ impl PartsPage<'_> {
             result.element("Part", |shown| {
                 shown.text("PartNumber", part.number);
                 shown.text("Size", part.size_bytes);
-                shown.checksum(&part.attributes);
+                shown.part_checksum(part);
             });
         }
     }
@@ -116,6 +120,7 @@ impl PartsPage<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checksum::PartChecksum;
     use ringbolt_engine::types::Etag;
 
     #[test]
@@ -125,7 +130,7 @@ mod tests {
             size_bytes: 5,
             modified_ms: 0,
             etag: Etag::default(),
-            attributes: vec![("x-amz-checksum-xxhash3".to_owned(), "ctyxi2eheH8=".to_owned())],
+            checksum: PartChecksum::to_store(Algorithm::XxHash3, "ctyxi2eheH8="),
         };
         let info = ObjectInfo { parts: vec![part(1), part(4), part(9)], ..ObjectInfo::default() };
         let page = |max, marker| {

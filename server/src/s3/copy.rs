@@ -11,7 +11,7 @@ use super::conditional::Verdict;
 use super::declared::header_of;
 use super::error::{EngineResult, invalid_argument, invalid_request, not_implemented, precondition_failed};
 use super::headers::{self, CHECKSUM_ALGORITHM, stored_checksum, stored_kind};
-use super::multipart::{UploadName, part_attributes, part_number};
+use super::multipart::{UploadName, part_checksum, part_number};
 use super::range::{self, ByteRange, Span};
 use crate::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind};
 use http::HeaderMap;
@@ -257,14 +257,14 @@ pub async fn upload_part_copy(
     let digests = Digests::new(known.is_none(), algorithm);
     let digested = body::copy(&mut source.reader, &mut writer, digests).await?;
     let etag = digested.md5.map_or(known.unwrap_or_default(), |md5| Etag { md5, parts: 0 });
-    let part = writer.commit_part(etag, part_attributes(digested.checksum)).await.s3()?;
+    let part = writer.commit_part(etag, part_checksum(digested.checksum)).await.s3()?;
     let output =
         UploadPartCopyOutput { copy_source_version_id: source.version_id, ..UploadPartCopyOutput::default() };
     let mut response = S3Response::new(output);
     response.extensions.insert(XmlAnswer::document("CopyPartResult", |result| {
         result.time("LastModified", part.modified_ms);
         result.etag(part.etag);
-        result.checksum(&part.attributes);
+        result.part_checksum(&part);
     }));
     Ok(response)
 }

@@ -4,11 +4,11 @@
 //! `x-amz-checksum-` are computed here, and never taken over from a request as they are.
 
 use super::lenient_headers::{LenientHeaders, META_PREFIX, METADATA_BYTES_MAX, to_header, to_text};
-use crate::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind};
+use crate::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind, PartChecksum};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ringbolt_engine::types::{Attributes, ObjectInfo};
+use ringbolt_engine::types::{Attributes, ObjectInfo, PartInfo};
 use s3s::{S3Result, s3_error};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -80,7 +80,7 @@ pub fn find<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a str> {
     attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
-/// Returns the checksum that is kept with an object or part.
+/// Returns the checksum that is kept with an object.
 pub fn stored_checksum(attributes: &Attributes) -> Option<(Algorithm, &str)> {
     attributes.iter().find_map(|(name, value)| Some((Algorithm::from_header(name)?, value.as_str())))
 }
@@ -150,9 +150,21 @@ pub fn http_date(unix_ms: u64) -> Option<HeaderValue> {
     HeaderValue::try_from(date.to_string()).ok()
 }
 
-/// Adds the checksum among `attributes` (of a part or an object) and its kind.
+/// Adds the checksum among `attributes` of an object, and its kind.
 pub fn add_checksums(headers: &mut HeaderMap, attributes: &Attributes, kind: Option<Kind>) {
-    let Some((algorithm, checksum)) = stored_checksum(attributes) else { return };
+    if let Some((algorithm, checksum)) = stored_checksum(attributes) {
+        add_checksum_of(headers, algorithm, checksum, kind);
+    }
+}
+
+/// Adds the checksum of a part, and its kind.
+pub fn add_part_checksum(headers: &mut HeaderMap, part: &PartInfo, kind: Option<Kind>) {
+    if let Some(checksum) = PartChecksum::stored(&part.checksum) {
+        add_checksum_of(headers, checksum.algorithm, &checksum.text(), kind);
+    }
+}
+
+fn add_checksum_of(headers: &mut HeaderMap, algorithm: Algorithm, checksum: &str, kind: Option<Kind>) {
     if let Some(value) = to_header(checksum) {
         headers.insert(HeaderName::from_static(algorithm.header()), value);
     }

@@ -49,6 +49,7 @@ pub(crate) use document::judge_document;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use http::{Method, StatusCode};
 use lenient_headers::LenientHeaders;
+pub use multipart::PART_BYTES_MIN;
 use object::FastGet;
 use operations::Operation;
 pub use operations::Requests;
@@ -70,6 +71,8 @@ pub struct S3Settings {
     pub virtual_host_domains: Vec<String>,
     /// Tells whether a form may be signed with version 2.
     pub signature_v2: bool,
+    /// The least size in bytes of every part of an upload but the last.
+    pub part_bytes_min: u64,
     /// The memory that this core's requests share: forms, documents, pages of listings.
     pub memory: RequestMemory,
     /// The counts of this core's requests.

@@ -13,11 +13,11 @@ use super::body::{Announced, Received, receive};
 use super::conditional::bare_etag;
 use super::declared::{bad_digest, header_of};
 use super::error::{EngineResult, invalid_argument, invalid_request, no_such_upload, slow_down};
-use super::headers::{self, CHECKSUM_ALGORITHM, CHECKSUM_TYPE, find, stored_checksum, stored_kind};
+use super::headers::{self, CHECKSUM_ALGORITHM, CHECKSUM_TYPE, find, stored_kind};
 use super::page::page_size;
 use super::xml_reader::{XmlReader, malformed};
 use crate::auth::hash::Md5;
-use crate::checksum::{Algorithm, Kind, of_parts};
+use crate::checksum::{Algorithm, Kind, PartChecksum, of_parts};
 use crate::host::absolute_uri;
 use crate::memory::ResponseMemory;
 use crate::xml::XmlWriter;
@@ -29,13 +29,17 @@ use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 use std::sync::Arc;
 
 /// The least size in bytes of every part but the last.
-const PART_BYTES_MIN: u64 = 5 << 20;
+pub const PART_BYTES_MIN: u64 = 5 << 20;
 
 /// The highest number of a part, and so the most parts of an object.
 pub const PART_NUMBER_MAX: u16 = 10_000;
 /// What listing the parts of an upload takes, in bytes: all parts as the engine gives them, and a
 /// page of them as text.
 const LIST_BYTES_MAX: u64 = 3 << 20;
+
+/// What a part takes in bytes, about, while its upload is completed: as the engine lists it to the
+/// server, and as it holds it itself.
+const PART_BYTES_HELD: u64 = 768;
 
 /// The id of an upload as clients know it: the engine's id, and the checksum of its parts, so that
 /// taking a part needs no look at the upload first.
@@ -95,13 +99,9 @@ pub fn part_number(number: i32) -> S3Result<u16> {
     }
 }
 
-/// Returns the attributes of a part with this checksum.
-pub fn part_attributes(checksum: Option<(Algorithm, String)>) -> Attributes {
-    let mut attributes = Attributes::new();
-    if let Some((algorithm, checksum)) = checksum {
-        headers::add_checksum(&mut attributes, algorithm, checksum, None);
-    }
-    attributes
+/// Returns what is stored of the checksum of a part.
+pub fn part_checksum(checksum: Option<(Algorithm, String)>) -> Vec<u8> {
+    checksum.map_or_else(Vec::new, |(algorithm, text)| PartChecksum::to_store(algorithm, &text))
 }
 
 /// Answers CreateMultipartUpload.
@@ -186,9 +186,9 @@ pub async fn upload_part(
     let key = input.key.as_bytes();
     let mut writer = server.core.put_part(bucket.id, key, upload.id, number, announced.length).await.s3()?;
     let Received { etag, checksum } = receive(input.body, &mut writer, &announced, &caller.trailers).await?;
-    let part = writer.commit_part(etag, part_attributes(checksum)).await.s3()?;
+    let part = writer.commit_part(etag, part_checksum(checksum)).await.s3()?;
     let mut answer = HeaderMap::new();
-    headers::add_checksums(&mut answer, &part.attributes, None);
+    headers::add_part_checksum(&mut answer, &part, None);
     let output =
         UploadPartOutput { e_tag: Some(ETag::Strong(part.etag.to_string())), ..UploadPartOutput::default() };
     Ok(S3Response::with_headers(output, answer))
@@ -245,7 +245,7 @@ fn show(part: &PartInfo, result: &mut XmlWriter) {
         shown.time("LastModified", part.modified_ms);
         shown.etag(part.etag);
         shown.text("Size", part.size_bytes);
-        shown.checksum(&part.attributes);
+        shown.part_checksum(part);
     });
 }
 
@@ -279,17 +279,24 @@ pub async fn complete_multipart_upload(
     check_kind(name, input.checksum_type.as_ref().map(ChecksumType::as_str))?;
     let location = absolute_uri(server.domains.as_ref(), &request.headers, &input.bucket, &input.key);
     let key = input.key.as_bytes();
+    // Two lists of the parts are held at once: that of the upload, and those that were chosen.
+    let bytes = listed.len() as u64 * PART_BYTES_HELD;
+    let _reservation = server.settings.memory.reserve(bytes).map_err(slow_down)?;
     let upload = match server.core.upload(bucket.id, key, name.id).await {
         Ok(upload) => upload,
         Err(EngineError::NoSuchUpload) => {
-            let current = server.core.head(bucket.id, key).await.s3()?;
-            let info = current.filter(|info| completed_by(info, name, listed)).ok_or_else(no_such_upload)?;
+            let mut reader = server.core.get(bucket.id, key).await.s3()?.ok_or_else(no_such_upload)?;
+            reader.load_parts().await.s3()?;
+            let info = reader.info().clone();
+            if !completed_by(&info, name, listed) {
+                return Err(no_such_upload());
+            }
             let version_id = server.show_written(&bucket, &input.key, &info);
             return Ok(answered(answer(&info, &location, &input.bucket, &input.key), version_id));
         }
         Err(error) => return Err(error).s3(),
     };
-    let parts = choose_parts(&upload, listed)?;
+    let parts = choose_parts(&upload, listed, server.settings.part_bytes_min)?;
     check_size(&parts, input.mpu_object_size)?;
     let attributes = object_attributes(&upload, &parts, expected)?;
     let meta = ObjectMeta { etag: etag_of_parts(&parts), attributes };
@@ -409,7 +416,11 @@ fn invalid_part(number: u16) -> S3Error {
 
 /// Returns the stored parts that the list names. Fails if one does not exist, is not the same, or
 /// is too small.
-fn choose_parts<'a>(upload: &'a UploadInfo, listed: &[Listed]) -> S3Result<Vec<&'a PartInfo>> {
+fn choose_parts<'a>(
+    upload: &'a UploadInfo,
+    listed: &[Listed],
+    part_bytes_min: u64,
+) -> S3Result<Vec<&'a PartInfo>> {
     let mut parts = Vec::with_capacity(listed.len());
     for wanted in listed {
         let found = upload.parts.binary_search_by_key(&wanted.number, |part| part.number);
@@ -417,19 +428,19 @@ fn choose_parts<'a>(upload: &'a UploadInfo, listed: &[Listed]) -> S3Result<Vec<&
         if part.etag.to_string() != wanted.etag {
             return Err(invalid_part(wanted.number));
         }
-        if let (Some((algorithm, given)), Some((stored_algorithm, stored))) =
-            (&wanted.checksum, stored_checksum(&part.attributes))
-            && (*algorithm != stored_algorithm || given != stored)
+        if let (Some((algorithm, given)), Some(stored)) =
+            (&wanted.checksum, PartChecksum::stored(&part.checksum))
+            && (*algorithm != stored.algorithm || *given != stored.text())
         {
             return Err(invalid_part(wanted.number));
         }
         parts.push(part);
     }
     let all_but_last = &parts[..parts.len() - 1];
-    if let Some(small) = all_but_last.iter().find(|part| part.size_bytes < PART_BYTES_MIN) {
+    if let Some(small) = all_but_last.iter().find(|part| part.size_bytes < part_bytes_min) {
         return Err(s3_error!(
             EntityTooSmall,
-            "Part {} has {} bytes; every part but the last must have at least {PART_BYTES_MIN}",
+            "Part {} has {} bytes; every part but the last must have at least {part_bytes_min}",
             small.number,
             small.size_bytes
         ));
@@ -475,8 +486,8 @@ fn object_attributes(
     };
     let mut sums = Vec::with_capacity(parts.len());
     for part in parts {
-        match stored_checksum(&part.attributes) {
-            Some((stored, sum)) if stored == algorithm => sums.push((sum, part.size_bytes)),
+        match PartChecksum::stored(&part.checksum) {
+            Some(stored) if stored.algorithm == algorithm => sums.push((stored.digest, part.size_bytes)),
             _ => return Err(invalid_part(part.number)),
         }
     }
@@ -524,6 +535,7 @@ fn answer(info: &ObjectInfo, location: &str, bucket: &str, key: &str) -> XmlAnsw
 mod tests {
     //! What Complete demands of the list of parts, on uploads made up in memory.
 
+    use super::super::headers::stored_checksum;
     use super::*;
     use crate::checksum::of_bytes;
     use ringbolt_engine::types::UploadId;
@@ -531,7 +543,7 @@ mod tests {
 
     fn part(number: u16, size_bytes: u64) -> PartInfo {
         let etag = Etag { md5: [number as u8; 16], parts: 0 };
-        PartInfo { number, size_bytes, modified_ms: 0, etag, attributes: Attributes::new() }
+        PartInfo { number, size_bytes, modified_ms: 0, etag, checksum: Vec::new() }
     }
 
     fn upload(parts: Vec<PartInfo>, attributes: Attributes) -> UploadInfo {
@@ -587,11 +599,12 @@ mod tests {
         let listed =
             |numbers: &[i32]| read(&numbers.iter().copied().map(completed).collect::<String>()).unwrap();
         let stored = upload(vec![part(1, PART_BYTES_MIN), part(2, 9), part(3, 1)], Attributes::new());
-        assert_eq!(choose_parts(&stored, &listed(&[1, 2])).unwrap().len(), 2);
-        assert_eq!(code(choose_parts(&stored, &listed(&[1, 4]))), Some(S3ErrorCode::InvalidPart));
-        assert_eq!(code(choose_parts(&stored, &listed(&[1, 2, 3]))), Some(S3ErrorCode::EntityTooSmall));
+        let choose = |listed: &[Listed]| choose_parts(&stored, listed, PART_BYTES_MIN);
+        assert_eq!(choose(&listed(&[1, 2])).unwrap().len(), 2);
+        assert_eq!(code(choose(&listed(&[1, 4]))), Some(S3ErrorCode::InvalidPart));
+        assert_eq!(code(choose(&listed(&[1, 2, 3]))), Some(S3ErrorCode::EntityTooSmall));
         let other = read("<Part><PartNumber>1</PartNumber><ETag>ffff</ETag></Part>").unwrap();
-        assert_eq!(code(choose_parts(&stored, &other)), Some(S3ErrorCode::InvalidPart));
+        assert_eq!(code(choose(&other)), Some(S3ErrorCode::InvalidPart));
     }
 
     #[test]
@@ -612,12 +625,7 @@ mod tests {
         ];
         let mut parts = vec![part(1, 3), part(2, 3)];
         for (part, bytes) in parts.iter_mut().zip([b"abc", b"def"]) {
-            headers::add_checksum(
-                &mut part.attributes,
-                Algorithm::Crc32,
-                of_bytes(Algorithm::Crc32, bytes),
-                None,
-            );
+            part.checksum = PartChecksum::to_store(Algorithm::Crc32, &of_bytes(Algorithm::Crc32, bytes));
         }
         let stored = upload(parts, attributes);
         let chosen: Vec<&PartInfo> = stored.parts.iter().collect();

@@ -109,7 +109,7 @@ fn view(caller: &Caller, info: &ObjectInfo, part_number: Option<i32>, checksums:
     };
     if checksums {
         match part_number.and_then(|number| info.parts.iter().find(|part| i32::from(part.number) == number)) {
-            Some(part) => headers::add_checksums(&mut headers, &part.attributes, kind),
+            Some(part) => headers::add_part_checksum(&mut headers, part, kind),
             // The checksum of the whole says nothing about a range of it.
             None if span == whole => headers::add_checksums(&mut headers, &info.attributes, kind),
             None => {}
@@ -210,6 +210,9 @@ pub async fn read_object(
     asked: Asked<'_>,
 ) -> S3Result<ObjectAnswer> {
     let mut reader = server.open_object(bucket, key, asked.version).await?;
+    if asked.part_number.is_some() {
+        reader.load_parts().await.s3()?;
+    }
     let View { span, partial, mut headers } =
         view(caller, reader.info(), asked.part_number, asked.checksums)?;
     server.add_version(&mut headers, bucket, key, (reader.info().generation, reader.info().is_null));
@@ -263,7 +266,11 @@ pub async fn head_object(
     refuse_keys(&request.headers)?;
     let overrides = headers::overrides(request.uri.query(), caller.account.is_some())?;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    let info = server.find_object(&bucket, &input.key, input.version_id.as_deref()).await?;
+    let version = input.version_id.as_deref();
+    let info = match input.part_number {
+        None => server.find_object(&bucket, &input.key, version).await?,
+        Some(_) => server.find_object_and_parts(&bucket, &input.key, version).await?,
+    };
     let checksums = wants_checksums(input.checksum_mode.as_ref().map(ChecksumMode::as_str));
     let View { span, partial, mut headers } = view(&caller, &info, input.part_number, checksums)?;
     server.add_version(&mut headers, &bucket, &input.key, (info.generation, info.is_null));

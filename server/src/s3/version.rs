@@ -97,7 +97,20 @@ impl Server {
         }
     }
 
+    /// Does the same as [`Self::find_object`], with the parts also of an object that has very many.
+    pub async fn find_object_and_parts(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        version: Option<&str>,
+    ) -> S3Result<ObjectInfo> {
+        let mut reader = self.open_object(bucket, key, version).await?;
+        reader.load_parts().await.s3()?;
+        Ok(reader.info().clone())
+    }
+
     /// Returns what is known of the version that a request names. Fails if there is no such object.
+    /// The parts are not among it if there are very many.
     pub async fn find_object(
         &self,
         bucket: &Bucket,
