@@ -11,11 +11,12 @@ use std::rc::Rc;
 
 use ringbolt_engine::format::batch::{self, BatchHeaderOnDisk, HEADER_BYTES};
 use ringbolt_engine::format::checkpoint::{
-    self, CHUNK_BYTES_MAX, CheckpointChunkOnDisk, KIND_BUCKETS, KIND_LEAVES, KIND_UPLOADS,
+    self, CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, KIND_BUCKETS, KIND_LEAVES, KIND_UPLOADS,
+    encode_sets,
 };
 use ringbolt_engine::format::record::{RECORD_ALIGNMENT, RecordView};
 use ringbolt_engine::format::slice;
-use ringbolt_engine::format::superblock::COPY_STRIDE;
+use ringbolt_engine::format::superblock::{COPY_STRIDE, SUPERBLOCK_BYTES};
 use ringbolt_engine::node::Core;
 use ringbolt_engine::sim::device::SimDevice;
 use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
@@ -76,7 +77,7 @@ fn write(target: &Path, drive: &SimDevice) {
         std::fs::create_dir_all(&directory).expect("make a directory");
         std::fs::write(directory.join(name), [&[kind], bytes].concat()).expect("write a seed");
     };
-    let copies: Vec<u8> = (0..4).flat_map(|copy| drive.peek(copy * COPY_STRIDE, 4096)).collect();
+    let copies: Vec<u8> = (0..4).flat_map(|copy| drive.peek(copy * COPY_STRIDE, SUPERBLOCK_BYTES)).collect();
     save("superblock", "four-copies", 0, &copies);
     save("superblock", "one-copy", 15, &copies[..1200]);
     let mut log = Vec::new();
@@ -105,7 +106,10 @@ fn write(target: &Path, drive: &SimDevice) {
             _ => (3, 5),
         };
         save("checkpoint", &format!("payload-{kind}"), kind, payload);
-        save("checkpoint", &format!("chunk-{kind}"), 4, &bytes[..64 + payload.len()]);
+        save("checkpoint", &format!("chunk-{kind}"), 4, &bytes[..checkpoint::HEADER_BYTES + payload.len()]);
+        if let Ok(root) = CheckpointRootV1::decode(payload) {
+            save("checkpoint", "sets", 6, &encode_sets(&root.sets));
+        }
         if kind == 0 {
             save("checkpoint", "leaf", 5, &payload[4..]);
         } else {

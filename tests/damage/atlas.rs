@@ -5,9 +5,14 @@ use ringbolt_engine::format::BLOCK_BYTES;
 use ringbolt_engine::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use ringbolt_engine::format::checkpoint::{CheckpointChunkOnDisk, CheckpointRootV1, ChunkPlaceV1, KIND_ROOT};
 use ringbolt_engine::format::record::{Mutation, PutV1, RECORD_ALIGNMENT, RecordView};
-use ringbolt_engine::format::superblock::{COPIES, COPY_STRIDE, ROOT_CHECKPOINT, SuperblockOnDisk};
+use ringbolt_engine::format::superblock::{
+    COPIES, COPY_STRIDE, ROOT_CHECKPOINT, SUPERBLOCK_BYTES, SuperblockOnDisk,
+};
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+/// These are the extents of sets, by shard and number of the set.
+type Sets = BTreeMap<(u16, u32), u32>;
 
 /// This is a range of bytes on the drive.
 pub type Span = Range<usize>;
@@ -55,7 +60,8 @@ pub struct Atlas {
 
 impl Atlas {
     pub fn read(image: &[u8]) -> Self {
-        let copies: Vec<Span> = (0..COPIES).map(|at| span(at * COPY_STRIDE as usize, BLOCK_BYTES)).collect();
+        let copies: Vec<Span> =
+            (0..COPIES).map(|at| span(at * COPY_STRIDE as usize, SUPERBLOCK_BYTES)).collect();
         let bytes: Vec<&[u8]> = copies.iter().map(|copy| &image[copy.clone()]).collect();
         let block = SuperblockOnDisk::choose(&bytes).expect("a good superblock");
         let place = |extent: u32, offset: u32| {
@@ -63,15 +69,20 @@ impl Atlas {
                 + offset as usize
         };
         let mut chunks = Vec::new();
+        let mut sets = Sets::new();
         let mut replay_from = BTreeMap::new();
         for root in block.roots.iter().filter(|root| root.kind.get() == ROOT_CHECKPOINT) {
             let at = span(place(root.extent.get(), root.offset.get()), root.length.get() as usize);
             let (_, payload) = CheckpointChunkOnDisk::parse(&image[at.clone()]).expect("a good root chunk");
             let named = CheckpointRootV1::decode(payload).expect("a good root");
+            for set in named.own.iter().chain(&named.sets) {
+                sets.insert((root.shard.get(), set.set), set.members[0].extent);
+            }
+            let of_set = |set: u32, offset: u32| place(sets[&(root.shard.get(), set)], offset);
             replay_from.insert(root.shard.get(), named.replay_sequence);
             chunks.push(Chunk { span: at, kind: KIND_ROOT });
-            let chunk = |&ChunkPlaceV1 { extent, offset, length, kind, .. }: &ChunkPlaceV1| Chunk {
-                span: span(place(extent, offset), length as usize),
+            let chunk = |&ChunkPlaceV1 { set, offset, length, kind, .. }: &ChunkPlaceV1| Chunk {
+                span: span(of_set(set, offset), length as usize),
                 kind,
             };
             assert!(named.lists.is_empty(), "so many chunks need no list");
@@ -85,6 +96,7 @@ impl Atlas {
             slices: Vec::new(),
         };
         let mut live: BTreeMap<String, Option<Record>> = BTreeMap::new();
+        let mut headers = Vec::new();
         let mut at = block.extents_start.get() as usize;
         while at < image.len() {
             let window = &image[at..image.len().min(at + BATCH_BYTES_MAX)];
@@ -96,8 +108,23 @@ impl Atlas {
             let replayed = replay_from.get(&shard).is_none_or(|from| sequence >= *from);
             let whole = span(at, header.length.get() as usize);
             atlas.batches.push(Batch { span: whole.clone(), shard, sequence, replayed, last: false });
-            read_records(image, whole, &header, &place, &mut live);
+            headers.push((whole, header));
             at += header.padded_bytes();
+        }
+        // The sets that the log says take the place of those of the checkpoint, in its order.
+        headers.sort_by_key(|(_, header)| header.sequence.get());
+        for (whole, header) in &headers {
+            let (shard, sequence) = (header.shard.get(), header.sequence.get());
+            if replay_from.get(&shard).is_none_or(|from| sequence >= *from) {
+                read_sets(image, whole, header, &mut sets);
+            }
+        }
+        for (whole, header) in headers {
+            let of_set = |set: u32, offset: u32| {
+                // A set that nobody has any more held what is not read.
+                sets.get(&(header.shard.get(), set)).map_or(0, |extent| place(*extent, offset))
+            };
+            read_records(image, whole, &header, &of_set, &mut live);
         }
         for at in 0..atlas.batches.len() {
             let of = &atlas.batches[at];
@@ -152,6 +179,19 @@ pub enum Verdict {
 
 fn span(start: usize, length: usize) -> Span {
     start..start + length
+}
+
+/// Reads the records of a batch that say where sets are.
+fn read_sets(image: &[u8], batch: &Span, header: &BatchHeaderOnDisk, sets: &mut Sets) {
+    let mut at = batch.start + HEADER_BYTES;
+    for _ in 0..header.records.get() {
+        let mark = header.record_mark(at - batch.start);
+        let view = RecordView::parse(&image[at..batch.end], mark).expect("a good record");
+        at += view.length().next_multiple_of(RECORD_ALIGNMENT);
+        if let Mutation::SetPut(set) = view.mutation().expect("a known record") {
+            sets.insert((header.shard.get(), set.set), set.members[0].extent);
+        }
+    }
 }
 
 fn read_records(

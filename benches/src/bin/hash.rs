@@ -115,7 +115,8 @@ fn nanoseconds_of_a_mark() -> f64 {
     const MARKS: u64 = 10_000_000;
     let started = Instant::now();
     for offset in 0..MARKS {
-        black_box(mark(Structure::Record, black_box(9), black_box(3), black_box(1 << 32), black_box(offset)));
+        let owner = (black_box(9), black_box(3));
+        black_box(mark(Structure::Record, owner, black_box(1), black_box(1 << 32), black_box(offset as u32)));
     }
     started.elapsed().as_secs_f64() * 1e9 / MARKS as f64
 }

@@ -201,9 +201,9 @@ impl Run<'_> {
         let members: Vec<(&Path, &SuperblockOnDisk)> =
             found.iter().map(|(medium, block)| (medium.path.as_path(), block)).collect();
         check_set(&members)?;
-        found.sort_by_key(|(_, block)| block.drive_index.get());
+        found.sort_by_key(|(_, block)| block.drive_number.get());
         let (media, blocks): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-        let epoch = blocks.iter().map(|block| block.epoch.get()).max().unwrap_or(0);
+        let epoch = blocks.iter().map(|block| block.promised_epoch.get()).max().unwrap_or(0);
         Ok(Set { media, layout: Layout::new(1, blocks, epoch, usize::MAX), pool })
     }
 

@@ -18,7 +18,7 @@ use crate::extent::allocator::write_copies;
 use crate::format::superblock::SuperblockOnDisk;
 use crate::node::cache::ReadCache;
 use crate::node::layout::Layout;
-use crate::node::open::CoreParts;
+use crate::node::open::{CoreParts, next_epoch};
 use crate::node::{Core, OpenError};
 use crate::ring::Pool;
 use crate::ring::mailbox::{Mailbox, Notifier};
@@ -75,7 +75,7 @@ pub(super) async fn repair(
         blocks.push((medium, wanted.block));
     }
     if lossy {
-        blocks.sort_by_key(|(_, block)| block.drive_index.get());
+        blocks.sort_by_key(|(_, block)| block.drive_number.get());
         open_and_close(blocks, outcome)?;
         done.went_on = true;
     }
@@ -93,7 +93,7 @@ impl Notifier for Alone {
 /// wait for anything real, so the simulator's executor runs it.
 fn open_and_close(blocks: Vec<(&Medium, SuperblockOnDisk)>, outcome: Outcome) -> Result<(), RepairError> {
     let (media, blocks): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
-    let epoch = blocks.iter().map(|block| block.epoch.get()).max().unwrap_or(0) + 1;
+    let epoch = next_epoch(blocks.iter());
     let sim = Simulator::new(u64::from(epoch));
     let layout = Arc::new(Layout::new(1, blocks, epoch, usize::MAX));
     let parts = CoreParts {

@@ -150,10 +150,11 @@ impl Run<'_> {
             RecoverError::Overlap { extent, bucket, key } => {
                 finding(Kind::SharedSpace).at(*extent, 0).of(Some(self.named(*bucket, key)))
             }
-            RecoverError::NoLog { extent, bucket, key } => {
-                finding(Kind::Owner).at(*extent, 0).of(Some(self.named(*bucket, key)))
+            RecoverError::NoSet { bucket, key, .. } => {
+                finding(Kind::Owner).of(Some(self.named(*bucket, key)))
             }
-            RecoverError::Log { extent } => finding(Kind::Log).at(*extent, 0),
+            RecoverError::Log { .. } => finding(Kind::Log),
+            RecoverError::Set { .. } => finding(Kind::Checkpoint),
             RecoverError::NoRoot(_)
             | RecoverError::Memory { .. }
             | RecoverError::Device(_)
@@ -186,16 +187,16 @@ impl Run<'_> {
         if position.offset >= source.geometry.extent_bytes {
             return Ok(());
         }
-        let buffer = source.read(position.extent, position.offset, BLOCK_BYTES).await?;
+        let buffer = source.read(position.set.extent, position.offset, BLOCK_BYTES).await?;
         let torn = |header: &BatchHeaderOnDisk| {
-            header.is_of(source.geometry.drive_id, source.shard)
+            header.is_of(source.geometry.format_id, source.shard)
                 && (header.sequence.get(), header.log_number.get())
                     == (position.sequence, position.log_number)
         };
         if BatchHeaderOnDisk::peek(&buffer).as_ref().is_some_and(torn) {
             let text = format!("batch {} was being written", position.sequence);
             let finding = Finding::new(medium, Kind::TornTail, Remedy::None, text);
-            let finding = finding.at(position.extent, position.offset);
+            let finding = finding.at(position.set.extent, position.offset);
             self.report(Finding { shard: Some(source.shard), ..finding });
         }
         Ok(())

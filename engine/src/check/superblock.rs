@@ -7,13 +7,13 @@ use zerocopy::IntoBytes;
 
 use super::{CheckError, Finding, Kind, Medium, Remedy};
 use crate::device::DeviceError;
-use crate::format::superblock::{COPIES, COPY_STRIDE, SuperblockOnDisk};
-use crate::format::{BLOCK_BYTES, FormatDamage};
+use crate::format::FormatDamage;
+use crate::format::superblock::{COPIES, COPY_STRIDE, SUPERBLOCK_BYTES, SuperblockOnDisk};
 use crate::node::format::choose_superblock;
 use crate::node::{FormatError, OpenError};
 use crate::ring::Pool;
 
-/// Reads the blocks of all copies.
+/// Reads the bytes of all copies.
 ///
 /// # Errors
 /// Returns an error when the device fails or is too small for a Ringbolt drive.
@@ -24,15 +24,15 @@ pub(super) async fn read(medium: &Medium, pool: &Pool) -> Result<Vec<Vec<u8>>, C
     }
     let mut copies = Vec::new();
     for copy in 0..COPIES as u64 {
-        copies.push(read_block(medium, pool, copy * COPY_STRIDE).await?);
+        copies.push(read_copy(medium, pool, copy * COPY_STRIDE).await?);
     }
     Ok(copies)
 }
 
-async fn read_block(medium: &Medium, pool: &Pool, offset: u64) -> Result<Vec<u8>, DeviceError> {
-    let buffer = pool.take_for_step(BLOCK_BYTES).await;
-    let (result, buffer) = medium.device.read(offset, BLOCK_BYTES, buffer).await;
-    result.map(|()| buffer[..BLOCK_BYTES].to_vec())
+async fn read_copy(medium: &Medium, pool: &Pool, offset: u64) -> Result<Vec<u8>, DeviceError> {
+    let buffer = pool.take_for_step(SUPERBLOCK_BYTES).await;
+    let (result, buffer) = medium.device.read(offset, SUPERBLOCK_BYTES, buffer).await;
+    result.map(|()| buffer[..SUPERBLOCK_BYTES].to_vec())
 }
 
 /// Returns the superblock that is in force, and what is wrong with the copies.

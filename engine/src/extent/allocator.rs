@@ -18,8 +18,8 @@ use std::rc::Rc;
 use zerocopy::IntoBytes;
 
 use crate::device::{Device, DeviceError, Durability};
-use crate::format::superblock::{COPIES, COPY_STRIDE, ShardRootOnDisk, SuperblockOnDisk};
-use crate::format::{BLOCK_BYTES, Le32, Le64};
+use crate::format::superblock::{COPIES, COPY_STRIDE, SUPERBLOCK_BYTES, ShardRootOnDisk, SuperblockOnDisk};
+use crate::format::{Le32, Le64};
 use crate::ring::Pool;
 use crate::sync::locks::KeyLocks;
 use crate::sync::signal::Signal;
@@ -252,7 +252,7 @@ impl ExtentAllocator {
     /// then.
     pub async fn install(&self, mut root: ShardRootOnDisk) -> Result<(), DeviceError> {
         self.update(|superblock| {
-            let epoch = superblock.epoch;
+            let epoch = superblock.view.epoch;
             let slot = slot_of(superblock, root.shard.get());
             // The checkpoint may have been started before this life began its log.
             if slot.log_epoch == epoch {
@@ -269,7 +269,7 @@ impl ExtentAllocator {
     /// Returns [`DeviceError`] when the device failed. The note may or may not be durable then.
     pub async fn note_log_begun(&self, shard: u16) -> Result<(), DeviceError> {
         self.update(|superblock| {
-            let epoch = superblock.epoch;
+            let epoch = superblock.view.epoch;
             slot_of(superblock, shard).log_epoch = epoch;
         })
         .await
@@ -277,11 +277,19 @@ impl ExtentAllocator {
 
     /// Begins a new life of the node: everything written from now on carries `epoch`.
     ///
+    /// The drive promises the epoch and gets the view of the life in one update. That is enough
+    /// while every shard has one home: a start needs all drives of the view, so no start that was
+    /// interrupted can come back with a part of them.
+    ///
     /// # Errors
     /// Returns [`DeviceError`] when the device failed.
     pub async fn begin_epoch(&self, epoch: u32) -> Result<(), DeviceError> {
         self.settle().await?;
-        self.update(|superblock| superblock.epoch = Le32::new(epoch)).await?;
+        self.update(|superblock| {
+            superblock.promised_epoch = Le32::new(epoch);
+            (superblock.view.epoch, superblock.view.counter) = (Le32::new(epoch), Le32::new(1));
+        })
+        .await?;
         self.state.borrow_mut().unclaimed -= 1;
         self.claimed.raise();
         Ok(())
@@ -312,13 +320,13 @@ impl ExtentAllocator {
     /// device's cache, so a flush comes before the copies that differ are overwritten. Without it,
     /// a power cut could lose these copies and the ones that agreed together.
     async fn settle(&self) -> Result<(), DeviceError> {
-        let chosen = self.state.borrow().superblock;
+        let chosen = Box::new(self.state.borrow().superblock);
         let mut differing = Vec::new();
         for copy in 0..COPIES as u64 {
-            let buffer = self.pool.take_for_log(BLOCK_BYTES).await;
-            let (read, buffer) = self.device.read(copy * COPY_STRIDE, BLOCK_BYTES, buffer).await;
+            let buffer = self.pool.take_for_log(SUPERBLOCK_BYTES).await;
+            let (read, buffer) = self.device.read(copy * COPY_STRIDE, SUPERBLOCK_BYTES, buffer).await;
             // A copy that can not be read is written again like one that differs.
-            if read.is_err() || buffer[..BLOCK_BYTES] != *chosen.as_bytes() {
+            if read.is_err() || buffer[..SUPERBLOCK_BYTES] != *chosen.as_bytes() {
                 differing.push(copy);
             }
         }
@@ -333,13 +341,13 @@ impl ExtentAllocator {
     }
 
     async fn write_changed(&self, change: impl FnOnce(&mut SuperblockOnDisk)) -> Result<(), DeviceError> {
-        let mut next = self.state.borrow().superblock;
+        let mut next = Box::new(self.state.borrow().superblock);
         change(&mut next);
         next.parent_crc = next.crc;
         next.sequence = Le64::new(next.sequence.get() + 1);
         next.seal();
         write_copies(&*self.device, &self.pool, &next, &self.written_bytes).await?;
-        self.state.borrow_mut().superblock = next;
+        self.state.borrow_mut().superblock = *next;
         Ok(())
     }
 }
@@ -372,10 +380,10 @@ async fn write_copy(
     block: &SuperblockOnDisk,
     written_bytes: &Cell<u64>,
 ) -> Result<(), DeviceError> {
-    let mut buffer = pool.take_for_log(BLOCK_BYTES).await;
-    buffer[..BLOCK_BYTES].copy_from_slice(block.as_bytes());
-    device.write(copy * COPY_STRIDE, BLOCK_BYTES, buffer, Durability::Deferred).await.0?;
-    written_bytes.set(written_bytes.get() + BLOCK_BYTES as u64);
+    let mut buffer = pool.take_for_log(SUPERBLOCK_BYTES).await;
+    buffer[..SUPERBLOCK_BYTES].copy_from_slice(block.as_bytes());
+    device.write(copy * COPY_STRIDE, SUPERBLOCK_BYTES, buffer, Durability::Deferred).await.0?;
+    written_bytes.set(written_bytes.get() + SUPERBLOCK_BYTES as u64);
     Ok(())
 }
 

@@ -1,16 +1,18 @@
-//! The extents of a drive, and the slices in those that hold large objects.
+//! The extents of a drive, the sets that shards make of them, and the slices in those that hold
+//! large objects.
 //!
 //! Invariants:
-//! - A free extent belongs to the drive's allocator. An owned one belongs to one shard, from the
-//!   moment when that shard's own durable record names it.
+//! - A free extent belongs to the drive's allocator. An owned one belongs to one set of one shard,
+//!   from the moment when that shard's own durable record names the set.
 //! - What is allocated is derived at recovery from what the index names; allocations are not
 //!   logged.
 
 pub mod allocator;
 mod geometry;
+pub mod sets;
 pub mod slices;
 
-pub use self::geometry::Geometry;
+pub use self::geometry::{Geometry, LogSet, SetPlace};
 use crate::format::BLOCK_BYTES;
 use crate::format::record::{RunV1, SegmentV1};
 use crate::format::slice::{SLICE_BYTES, SliceHeaderOnDisk, SliceIdentity, UNIT_BYTES, UNITS_PER_SLOT};
@@ -18,8 +20,9 @@ use crate::format::slice::{SLICE_BYTES, SliceHeaderOnDisk, SliceIdentity, UNIT_B
 /// The place of a slice, and its part of the segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlicePlace {
+    /// Number of the set.
     pub extent: u32,
-    /// Byte offset of the header within the extent.
+    /// Byte offset of the header within the set.
     pub offset: u32,
     /// Number of the slice within the segment, from 0.
     pub number: u32,
@@ -28,11 +31,11 @@ pub struct SlicePlace {
 }
 
 impl SlicePlace {
-    /// Returns the identity that the header of this slice must have, given the drive, the shard and
-    /// the segment's generation.
-    pub fn identity(&self, drive: u64, shard: u16, generation: u64) -> SliceIdentity {
-        let Self { extent, offset, number, .. } = *self;
-        SliceIdentity { drive, shard, generation, number, extent, offset }
+    /// Returns the identity that the header of this slice must have, given the format, the shard,
+    /// the set's birth and the segment's generation.
+    pub fn identity(&self, (format, shard): (u64, u16), birth: u64, generation: u64) -> SliceIdentity {
+        let Self { extent: set, offset, number, .. } = *self;
+        SliceIdentity { format, shard, generation, number, set, birth, offset }
     }
 
     /// Returns whether a header that was read here is that of this slice of the segment with this
@@ -40,10 +43,11 @@ impl SlicePlace {
     pub fn is_headed_by(
         &self,
         header: &SliceHeaderOnDisk,
-        (drive, shard): (u64, u16),
+        owner: (u64, u16),
+        birth: u64,
         generation: u64,
     ) -> bool {
-        header.identity() == self.identity(drive, shard, generation) && header.length.get() == self.length
+        header.identity() == self.identity(owner, birth, generation) && header.length.get() == self.length
     }
 }
 
@@ -150,17 +154,17 @@ pub fn segment_units(segment: &SegmentV1) -> u64 {
     segment.runs.iter().map(|run| u64::from(run_units(run, segment.length))).sum()
 }
 
-/// Returns whether the runs are those of a body of the segment's length, and lie within a drive of
-/// `extents` extents with `units_per_extent` units each. A segment that was read from a drive is
-/// checked with this before anything else relies on it.
-pub fn is_whole(segment: &SegmentV1, extents: u32, units_per_extent: u32) -> bool {
+/// Returns whether the runs are those of a body of the segment's length, and lie within sets of
+/// `units_per_extent` units each. A segment that was read from a drive is checked with this before
+/// anything else relies on it.
+pub fn is_whole(segment: &SegmentV1, units_per_extent: u32) -> bool {
     let lies_within = |run: &RunV1| {
         let units = match run.slices {
             0 => Some(tail_units(segment.length)),
             slices => slices.checked_mul(UNITS_PER_SLOT),
         };
         let end = units.and_then(|units| run.unit.checked_add(units));
-        run.extent < extents && end.is_some_and(|end| end <= units_per_extent)
+        end.is_some_and(|end| end <= units_per_extent)
     };
     let full: u64 = segment.runs.iter().map(|run| u64::from(run.slices)).sum();
     let tails = segment.runs.iter().filter(|run| run.slices == 0).count();

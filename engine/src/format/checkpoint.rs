@@ -1,12 +1,14 @@
 //! A checkpoint: a shard's index, uploads and buckets as of a position in its log.
 //!
 //! Invariants:
-//! - A checkpoint is a sequence of chunks. Each chunk is whole blocks within one extent and has its
-//!   own checksum, which carries the mark of its place and of the checkpoint's sequence. What names
+//! - A checkpoint is a sequence of chunks. Each chunk is whole blocks within one set and has its own
+//!   checksum, which carries the mark of its place and of the checkpoint's sequence. What names
 //!   a chunk also names its checksum.
 //! - The root chunk is written last and names the others, or lists of them; the superblock names
 //!   the root chunk. So a checkpoint that was not finished does not exist, and no root is too long
 //!   for its chunk.
+//! - The root says where the sets lie that hold the checkpoint, so that its chunks can be read, and
+//!   where the sets of the log and of slices lie. Those for which it has no room are in chunks.
 //! - Leaves come in ascending order of key over the chunks in the order of their numbers. Each
 //!   chunk can be read by itself.
 
@@ -16,11 +18,12 @@ use rkyv::rancor::Error as RkyvError;
 use rkyv::{Archive, Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::mark::{Structure, mark, place_in};
+use super::mark::{Structure, mark};
 use super::record::encode;
+use super::set::SetV1;
 use super::{FormatDamage, Le16, Le32, Le64};
 
-pub const MAGIC: [u8; 8] = *b"RBCHECK2";
+pub const MAGIC: [u8; 8] = *b"RBCHECK3";
 pub const HEADER_BYTES: usize = size_of::<CheckpointChunkOnDisk>();
 /// The largest size of a chunk with its header, in bytes.
 pub const CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -35,8 +38,12 @@ pub const KIND_BUCKETS: u16 = 3;
 pub const KIND_ROOT: u16 = 4;
 /// The chunk holds a [`ChunkListV1`], which names other chunks.
 pub const KIND_LIST: u16 = 5;
-/// The chunk holds extents of the log for which the root has no room.
+/// The chunk holds sets of the log, with their log extent numbers, for which the root has no room.
 pub const KIND_LOGS: u16 = 6;
+/// The chunk holds sets, with their members, for which the root has no room.
+pub const KIND_SETS: u16 = 7;
+/// The version of the header.
+const VERSION: u32 = 3;
 
 /// The header of a chunk. The payload follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -52,43 +59,51 @@ pub struct CheckpointChunkOnDisk {
     pub version: Le32,
     /// Sequence of the checkpoint.
     pub sequence: Le64,
-    /// The first half of the drive's UUID.
-    pub drive: Le64,
+    /// The first half of the UUID of the format.
+    pub format: Le64,
     /// Number of the chunk, from 0, in the order of writing. Lists are numbered separately.
     pub number: Le32,
-    /// The extent in which the chunk was written.
-    pub extent: Le32,
-    /// Byte offset in the extent at which the chunk was written.
+    /// Number of the set in which the chunk was written.
+    pub set: Le32,
+    /// Birth of that set.
+    pub birth: Le64,
+    /// Byte offset in the set at which the chunk was written.
     pub offset: Le32,
-    pub reserved: [u8; 12],
+    /// Number of the key with which the chunk is encrypted; 0 for none.
+    pub key_id: Le32,
+    /// The tag of an authenticated encryption.
+    pub tag: [u8; 16],
 }
 
 /// The identity of a chunk and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkIdentity {
-    /// The first half of the drive's UUID.
-    pub drive: u64,
+    /// The first half of the UUID of the format.
+    pub format: u64,
     pub shard: u16,
     /// Sequence of the checkpoint.
     pub sequence: u64,
     /// Number of the chunk, from 0, in the order of writing. Lists are numbered separately.
     pub number: u32,
     pub kind: u16,
-    pub extent: u32,
-    /// Byte offset in the extent.
+    pub set: u32,
+    pub birth: u64,
+    /// Byte offset in the set.
     pub offset: u32,
 }
 
 const _: () = {
-    assert!(HEADER_BYTES == 64);
+    assert!(HEADER_BYTES == 80);
     assert!(offset_of!(CheckpointChunkOnDisk, sequence) == 24);
     assert!(offset_of!(CheckpointChunkOnDisk, number) == 40);
+    assert!(offset_of!(CheckpointChunkOnDisk, tag) == 64);
 };
 
 /// The place of a chunk, with its checksum and kind.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkPlaceV1 {
-    pub extent: u32,
+    /// Number of one of the sets that hold the checkpoint.
+    pub set: u32,
     pub offset: u32,
     /// Bytes of header and payload.
     pub length: u32,
@@ -96,12 +111,12 @@ pub struct ChunkPlaceV1 {
     pub kind: u16,
 }
 
-/// An extent of the log, as a checkpoint names it.
+/// A set of the log, as a checkpoint names it.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPlaceV1 {
-    pub extent: u32,
+    pub set: u32,
     pub log_number: u64,
-    /// Bytes of the extent that hold batches. For the last extent this is where the replay starts.
+    /// Bytes of the set that hold batches. For the last set this is where the replay starts.
     pub written: u32,
 }
 
@@ -119,12 +134,15 @@ pub struct CheckpointRootV1 {
     pub lists: Vec<ChunkPlaceV1>,
     /// The chunks that follow those of the lists.
     pub rest: ChunkListV1,
-    /// The extents that hold the checkpoint.
-    pub extents: Vec<u32>,
-    /// The extents of the log, oldest first. Those in chunks of [`KIND_LOGS`] come before these.
-    /// The replay starts in the last one.
+    /// The sets that hold the checkpoint.
+    pub own: Vec<SetV1>,
+    /// The other sets of the shard, those of the log last. Those in chunks of [`KIND_SETS`] come
+    /// before these.
+    pub sets: Vec<SetV1>,
+    /// The sets of the log, oldest first. Those in chunks of [`KIND_LOGS`] come before these. The
+    /// replay starts in the last one.
     pub logs: Vec<LogPlaceV1>,
-    /// Byte offset of the first batch after this checkpoint, in the last extent of `logs`.
+    /// Byte offset of the first batch after this checkpoint, in the last set of `logs`.
     pub replay_offset: u32,
     /// Sequence of that batch.
     pub replay_sequence: u64,
@@ -171,7 +189,20 @@ impl ChunkListV1 {
     }
 }
 
-/// Encodes the payload of a chunk of log extents.
+/// Encodes the payload of a chunk of sets.
+pub fn encode_sets(sets: &Vec<SetV1>) -> Vec<u8> {
+    encode(sets)
+}
+
+/// Decodes what [`encode_sets`] returned.
+///
+/// # Errors
+/// Returns [`FormatDamage::Field`] when bytecheck refuses the bytes.
+pub fn decode_sets(bytes: &[u8]) -> Result<Vec<SetV1>, FormatDamage> {
+    rkyv::from_bytes::<Vec<SetV1>, RkyvError>(bytes).map_err(|_| FormatDamage::Field("sets"))
+}
+
+/// Encodes the payload of a chunk of sets of the log.
 pub fn encode_logs(logs: &Vec<LogPlaceV1>) -> Vec<u8> {
     encode(logs)
 }
@@ -193,13 +224,15 @@ impl CheckpointChunkOnDisk {
             length: Le32::new(length as u32),
             shard: Le16::new(identity.shard),
             kind: Le16::new(identity.kind),
-            version: Le32::new(2),
+            version: Le32::new(VERSION),
             sequence: Le64::new(identity.sequence),
-            drive: Le64::new(identity.drive),
+            format: Le64::new(identity.format),
             number: Le32::new(identity.number),
-            extent: Le32::new(identity.extent),
+            set: Le32::new(identity.set),
+            birth: Le64::new(identity.birth),
             offset: Le32::new(identity.offset),
-            reserved: [0; 12],
+            key_id: Le32::new(0),
+            tag: [0; 16],
         };
         chunk[..HEADER_BYTES].copy_from_slice(header.as_bytes());
         let crc = crc32c::crc32c(&chunk[12..HEADER_BYTES + length]) ^ header.mark();
@@ -209,19 +242,20 @@ impl CheckpointChunkOnDisk {
     }
 
     fn mark(&self) -> u32 {
-        let place = place_in(self.extent.get(), self.offset.get());
-        mark(Structure::Chunk, self.drive.get(), self.shard.get(), self.sequence.get(), place)
+        let owner = (self.format.get(), self.shard.get());
+        mark(Structure::Chunk, owner, self.birth.get(), self.sequence.get(), self.offset.get())
     }
 
     /// Returns the identity and place that the header claims.
     pub fn identity(&self) -> ChunkIdentity {
         ChunkIdentity {
-            drive: self.drive.get(),
+            format: self.format.get(),
             shard: self.shard.get(),
             sequence: self.sequence.get(),
             number: self.number.get(),
             kind: self.kind.get(),
-            extent: self.extent.get(),
+            set: self.set.get(),
+            birth: self.birth.get(),
             offset: self.offset.get(),
         }
     }
@@ -242,8 +276,11 @@ impl CheckpointChunkOnDisk {
         if crc32c::crc32c(covered) ^ header.mark() != header.crc.get() {
             return Err(FormatDamage::Checksum);
         }
-        if header.version.get() != 2 {
+        if header.version.get() != VERSION {
             return Err(FormatDamage::Version(header.version.get()));
+        }
+        if header.key_id.get() != 0 || header.tag != [0; 16] {
+            return Err(FormatDamage::Field("key_id or tag"));
         }
         Ok((header, &bytes[HEADER_BYTES..end]))
     }
@@ -251,6 +288,7 @@ impl CheckpointChunkOnDisk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::set::{KIND_CHECKPOINT, KIND_LOG, KIND_SLICES, MemberV1, SET_BYTES};
     use super::*;
 
     #[test]
@@ -258,16 +296,17 @@ mod tests {
         let mut chunk = vec![0; 4096];
         chunk[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(b"leaf");
         let identity = ChunkIdentity {
-            drive: 9,
+            format: 9,
             shard: 1,
             sequence: 6,
             number: 2,
             kind: KIND_LEAVES,
-            extent: 3,
+            set: 3,
+            birth: 7,
             offset: 4096,
         };
         let crc = CheckpointChunkOnDisk::seal_into(identity, 4, &mut chunk);
-        assert_eq!(crc32c::crc32c(&chunk), 0x6cae_47fa, "the golden chunk changed");
+        assert_eq!(crc32c::crc32c(&chunk), 0xef21_c816, "the golden chunk changed");
         let (header, payload) = CheckpointChunkOnDisk::parse(&chunk).expect("valid");
         assert_eq!((header.crc.get(), payload), (crc, b"leaf".as_slice()));
         assert_eq!(header.identity(), identity);
@@ -278,22 +317,22 @@ mod tests {
         }
     }
 
+    fn set(set: u32, kind: u8) -> SetV1 {
+        let members = vec![MemberV1 { node: 0, drive: 0, extent: set + 10 }];
+        SetV1 { set, kind, birth: u64::from(set) + 20, members }
+    }
+
     #[test]
     fn root_golden_bytes() {
         let root = CheckpointRootV1 {
-            lists: vec![ChunkPlaceV1 { extent: 4, offset: 8192, length: 90, crc: 8, kind: KIND_LIST }],
+            lists: vec![ChunkPlaceV1 { set: 4, offset: 8192, length: 90, crc: 8, kind: KIND_LIST }],
             rest: ChunkListV1 {
                 first: 5,
-                chunks: vec![ChunkPlaceV1 {
-                    extent: 3,
-                    offset: 4096,
-                    length: 100,
-                    crc: 7,
-                    kind: KIND_LEAVES,
-                }],
+                chunks: vec![ChunkPlaceV1 { set: 3, offset: 4096, length: 100, crc: 7, kind: KIND_LEAVES }],
             },
-            extents: vec![3],
-            logs: vec![LogPlaceV1 { extent: 1, log_number: 2, written: 8192 }],
+            own: vec![set(3, KIND_CHECKPOINT)],
+            sets: vec![set(2, KIND_SLICES), set(1, KIND_LOG)],
+            logs: vec![LogPlaceV1 { set: 1, log_number: 2, written: 8192 }],
             replay_offset: 8192,
             replay_sequence: 44,
             replay_previous_crc: 5,
@@ -301,7 +340,10 @@ mod tests {
             next_bucket: 2,
         };
         let bytes = root.encode();
-        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (120, 0x6de3_720d), "the golden root changed");
+        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (211, 0x2ee2_025b), "the golden root changed");
         assert_eq!(CheckpointRootV1::decode(&bytes), Ok(root));
+        let sets = vec![set(7, KIND_LOG); 10];
+        let bytes = encode_sets(&sets);
+        assert_eq!((decode_sets(&bytes), bytes.len()), (Ok(sets), 8 + 10 * SET_BYTES));
     }
 }

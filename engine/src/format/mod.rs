@@ -13,6 +13,7 @@ pub mod checkpoint;
 pub mod mark;
 pub mod record;
 pub mod scrub;
+pub mod set;
 pub mod slice;
 pub mod superblock;
 
@@ -21,7 +22,7 @@ use zerocopy::byteorder::little_endian::{U32, U64};
 /// The smallest unit of I/O and the alignment of every structure, in bytes.
 pub const BLOCK_BYTES: usize = 4096;
 /// Version of the whole layout, stored in the superblock.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 pub type Le32 = U32;
 pub type Le64 = U64;

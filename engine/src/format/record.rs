@@ -15,6 +15,7 @@ use rkyv::rancor::Error as RkyvError;
 use rkyv::{Archive, Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::set::SetV1;
 use super::{FormatDamage, Le16, Le32, Le64};
 
 pub const ENVELOPE_BYTES: usize = size_of::<RecordEnvelopeOnDisk>();
@@ -25,6 +26,14 @@ pub const FLAG_MOVED: u16 = 1;
 /// Flag of a record that replaces a damaged one. The record says what the index knew of the version,
 /// whose data or metadata can no longer be read.
 pub const FLAG_LOST: u16 = 2;
+/// Flag of a record of the place, which says where things lie and changes nothing that a user sees:
+/// a cleaner's copy, a set, the log's next set. Users' records are the same on every replica of a
+/// shard; records of the place are not.
+pub const FLAG_PLACE: u16 = 4;
+/// The flags that this program knows. (One more will say that a record is encrypted: key id and tag
+/// will then follow the envelope, as records are read one by one. Records that are not encrypted
+/// stay as short as they are.)
+const FLAGS: u16 = FLAG_MOVED | FLAG_LOST | FLAG_PLACE;
 
 /// The version is its key's null version.
 pub const STATE_NULL: u8 = 1;
@@ -41,7 +50,7 @@ pub struct RecordEnvelopeOnDisk {
     /// The [`Mutation::kind`] of the payload.
     pub kind: u8,
     pub version: u8,
-    /// A combination of [`FLAG_MOVED`] and [`FLAG_LOST`].
+    /// A combination of [`FLAG_MOVED`], [`FLAG_LOST`] and [`FLAG_PLACE`].
     pub flags: Le16,
     /// Bytes of the payload.
     pub meta_length: Le32,
@@ -57,11 +66,12 @@ const _: () = {
     assert!(offset_of!(RecordEnvelopeOnDisk, generation) == 16);
 };
 
-/// Consecutive slices of one segment within one data extent.
+/// Consecutive slices of one segment within one set.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunV1 {
+    /// Number of the set.
     pub extent: u32,
-    /// The first unit of 16 KiB within the extent.
+    /// The first unit of 16 KiB within the set.
     pub unit: u32,
     /// The number of full slices in a row; 0 for the one tail slice, whose length follows from the
     /// segment's.
@@ -233,10 +243,11 @@ pub struct BucketDeleteV1 {
     pub id: u32,
 }
 
-/// The log continues at the start of this extent. This is always the last record of the last batch
-/// of an extent.
+/// The log continues at the start of this set. This is always the last record of the last batch of
+/// a set, behind the record of the set that it names.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct LogExtentV1 {
+    /// Number of the set.
     pub extent: u32,
     pub log_number: u64,
 }
@@ -254,6 +265,8 @@ pub enum Mutation {
     LogExtent(LogExtentV1),
     Meta(MetaV1),
     BucketConfig(BucketConfigV1),
+    /// This is where a set lies.
+    SetPut(SetV1),
 }
 
 pub(super) fn encode<T>(value: &T) -> Vec<u8>
@@ -297,6 +310,7 @@ impl Mutation {
             Self::LogExtent(_) => 8,
             Self::Meta(_) => META_KIND,
             Self::BucketConfig(_) => 10,
+            Self::SetPut(_) => 11,
         }
     }
 
@@ -313,6 +327,7 @@ impl Mutation {
             Self::LogExtent(value) => encode(value),
             Self::Meta(value) => encode(value),
             Self::BucketConfig(value) => encode(value),
+            Self::SetPut(value) => encode(value),
         }
     }
 
@@ -332,6 +347,7 @@ impl Mutation {
             8 => Self::LogExtent(decode!(LogExtentV1, bytes)?),
             META_KIND => Self::Meta(decode!(MetaV1, bytes)?),
             10 => Self::BucketConfig(decode!(BucketConfigV1, bytes)?),
+            11 => Self::SetPut(decode!(SetV1, bytes)?),
             _ => return Err(FormatDamage::Field("record kind")),
         })
     }
@@ -413,6 +429,9 @@ impl<'a> RecordView<'a> {
         if crc ^ mark != envelope.crc.get() {
             return Err(FormatDamage::Checksum);
         }
+        if envelope.flags.get() & !FLAGS != 0 {
+            return Err(FormatDamage::Field("record flags"));
+        }
         let (meta, data) = body.split_at(meta_length);
         Ok(Self { envelope, meta, data })
     }
@@ -489,7 +508,7 @@ impl<'a> RecordView<'a> {
 
     /// Returns the same record, marked as the cleaner's copy.
     pub fn moved_copy(&self) -> EncodedRecord {
-        let flags = self.envelope.flags.get() | FLAG_MOVED;
+        let flags = self.envelope.flags.get() | FLAG_MOVED | FLAG_PLACE;
         let generation = self.envelope.generation.get();
         EncodedRecord::from_parts(self.envelope.kind, flags, generation, self.meta, self.data.to_vec())
     }

@@ -5,18 +5,21 @@
 //! - `block_crcs[i]` is the crc32c of the 64 KiB of payload from byte `i * 64 KiB` on. The last
 //!   block may be shorter.
 //! - A header is accepted only with the generation and slice number that the object's record names,
-//!   on the drive and at the place that it names. After a lost or misdirected write, or a
-//!   misdirected read, the header is another one, and this is noticed.
+//!   in the set and at the offset that it names. After a lost or misdirected write, or a misdirected
+//!   read, the header is another one, and this is noticed.
 //! - Data blocks carry no mark: the checksums of an accepted header prove them.
+//! - A set of slices has one data member and no parity in this version of the program. The header
+//!   has room for the checksums of all data members, which the header of a parity member will hold.
+//!   Those, key id and tag are zero.
 
 use std::mem::{offset_of, size_of};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::mark::{Structure, mark, place_in};
+use super::mark::{Structure, mark};
 use super::{BLOCK_BYTES, FormatDamage, Le16, Le32, Le64};
 
-pub const MAGIC: [u8; 8] = *b"RBSLICE2";
+pub const MAGIC: [u8; 8] = *b"RBSLICE3";
 /// Bytes of payload of a full slice.
 pub const SLICE_BYTES: usize = 4 << 20;
 /// Bytes of payload under one checksum.
@@ -26,6 +29,14 @@ pub const UNIT_BYTES: usize = 16 << 10;
 /// Units of a full slice with its header.
 pub const UNITS_PER_SLOT: u32 = ((SLICE_BYTES + UNIT_BYTES) / UNIT_BYTES) as u32;
 const CRC_BLOCKS: usize = SLICE_BYTES / CRC_BLOCK_BYTES;
+
+/// The most data members of a set of slices, so that a parity member's header can hold the checksums
+/// of all.
+pub const DATA_MEMBERS_MAX: usize = 14;
+/// Bytes of a slice's payload that lie next to each other in one data member of its set.
+pub const ROW_BYTES: u32 = CRC_BLOCK_BYTES as u32;
+/// The version of the header.
+const VERSION: u16 = 3;
 
 /// The first block of a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -42,36 +53,57 @@ pub struct SliceHeaderOnDisk {
     pub number: Le32,
     /// Bytes of payload, from 1 to [`SLICE_BYTES`].
     pub length: Le32,
-    /// The first half of the drive's UUID.
-    pub drive: Le64,
-    /// The extent in which the slice was written.
-    pub extent: Le32,
-    /// Byte offset of this block in the extent.
+    /// The first half of the UUID of the format.
+    pub format: Le64,
+    /// Birth of the set in which the slice was written.
+    pub birth: Le64,
+    /// Number of that set.
+    pub set: Le32,
+    /// Byte offset of this block in the set.
     pub offset: Le32,
+    /// Number of the member for which the block was written, from 0; data members come first. All
+    /// members of a set with one data member hold the same bytes, with number 0.
+    pub member: u8,
+    pub data_members: u8,
+    pub parity_members: u8,
+    pub reserved: u8,
+    /// Bytes of one member in a row of the set.
+    pub row_bytes: Le32,
+    /// Number of the key with which the slice is encrypted; 0 for none.
+    pub key_id: Le32,
+    pub reserved_key: [u8; 4],
+    /// The tag of an authenticated encryption.
+    pub tag: [u8; 16],
+    pub reserved_tail: [u8; 168],
     /// The crc32c of each 64 KiB of the payload.
     pub block_crcs: [Le32; CRC_BLOCKS],
-    pub reserved: [u8; 3792],
+    /// In the header of a parity member, the checksums of each data member; otherwise zero.
+    pub data_crcs: [[Le32; CRC_BLOCKS]; DATA_MEMBERS_MAX],
 }
 
 /// The identity of a slice and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SliceIdentity {
-    /// The first half of the drive's UUID.
-    pub drive: u64,
+    /// The first half of the UUID of the format.
+    pub format: u64,
     pub shard: u16,
     /// Generation of the segment.
     pub generation: u64,
     /// Number of the slice within the segment, from 0.
     pub number: u32,
-    pub extent: u32,
-    /// Byte offset of the header in the extent.
+    pub set: u32,
+    pub birth: u64,
+    /// Byte offset of the header in the set.
     pub offset: u32,
 }
 
 const _: () = {
     assert!(size_of::<SliceHeaderOnDisk>() == BLOCK_BYTES);
     assert!(offset_of!(SliceHeaderOnDisk, generation) == 16);
-    assert!(offset_of!(SliceHeaderOnDisk, block_crcs) == 48);
+    assert!(offset_of!(SliceHeaderOnDisk, member) == 56);
+    assert!(offset_of!(SliceHeaderOnDisk, tag) == 72);
+    assert!(offset_of!(SliceHeaderOnDisk, block_crcs) == 256);
+    assert!(offset_of!(SliceHeaderOnDisk, data_crcs) == 512);
     assert!(UNITS_PER_SLOT == 257);
 };
 
@@ -86,24 +118,34 @@ impl SliceHeaderOnDisk {
         let mut header = Self {
             magic: MAGIC,
             crc: Le32::new(0),
-            version: Le16::new(2),
+            version: Le16::new(VERSION),
             shard: Le16::new(identity.shard),
             generation: Le64::new(identity.generation),
             number: Le32::new(identity.number),
             length: Le32::new(length),
-            drive: Le64::new(identity.drive),
-            extent: Le32::new(identity.extent),
+            format: Le64::new(identity.format),
+            birth: Le64::new(identity.birth),
+            set: Le32::new(identity.set),
             offset: Le32::new(identity.offset),
+            member: 0,
+            data_members: 1,
+            parity_members: 0,
+            reserved: 0,
+            row_bytes: Le32::new(ROW_BYTES),
+            key_id: Le32::new(0),
+            reserved_key: [0; 4],
+            tag: [0; 16],
+            reserved_tail: [0; 168],
             block_crcs,
-            reserved: [0; 3792],
+            data_crcs: [[Le32::new(0); CRC_BLOCKS]; DATA_MEMBERS_MAX],
         };
         header.seal();
         header
     }
 
     /// Returns the header of the same slice at another place, with a new checksum.
-    pub fn moved_to(mut self, extent: u32, offset: u32) -> Self {
-        (self.extent, self.offset) = (Le32::new(extent), Le32::new(offset));
+    pub fn moved_to(mut self, (set, birth): (u32, u64), offset: u32) -> Self {
+        (self.set, self.birth, self.offset) = (Le32::new(set), Le64::new(birth), Le32::new(offset));
         self.seal();
         self
     }
@@ -114,19 +156,21 @@ impl SliceHeaderOnDisk {
     }
 
     fn checksum(&self) -> u32 {
-        let place = place_in(self.extent.get(), self.offset.get());
-        let mark = mark(Structure::Slice, self.drive.get(), self.shard.get(), self.generation.get(), place);
+        let owner = (self.format.get(), self.shard.get());
+        let life = self.generation.get();
+        let mark = mark(Structure::Slice, owner, self.birth.get(), life, self.offset.get());
         crc32c::crc32c(&self.as_bytes()[12..]) ^ mark
     }
 
     /// Returns the identity and place that the header claims.
     pub fn identity(&self) -> SliceIdentity {
         SliceIdentity {
-            drive: self.drive.get(),
+            format: self.format.get(),
             shard: self.shard.get(),
             generation: self.generation.get(),
             number: self.number.get(),
-            extent: self.extent.get(),
+            set: self.set.get(),
+            birth: self.birth.get(),
             offset: self.offset.get(),
         }
     }
@@ -146,6 +190,16 @@ impl SliceHeaderOnDisk {
         }
         if !(1..=SLICE_BYTES as u32).contains(&header.length.get()) {
             return Err(FormatDamage::Field("length"));
+        }
+        if header.version.get() != VERSION {
+            return Err(FormatDamage::Version(u32::from(header.version.get())));
+        }
+        let shape = (header.member, header.data_members, header.parity_members);
+        if shape != (0, 1, 0) || header.row_bytes.get() != ROW_BYTES {
+            return Err(FormatDamage::Field("members of a set"));
+        }
+        if header.key_id.get() != 0 || header.tag != [0; 16] {
+            return Err(FormatDamage::Field("key_id or tag"));
         }
         Ok(header)
     }
@@ -167,21 +221,40 @@ mod tests {
     use super::*;
 
     const IDENTITY: SliceIdentity =
-        SliceIdentity { drive: 9, shard: 2, generation: 77, number: 1, extent: 3, offset: 16 << 10 };
+        SliceIdentity { format: 9, shard: 2, generation: 77, number: 1, set: 3, birth: 8, offset: 16 << 10 };
 
     #[test]
     fn golden_bytes() {
         let header = SliceHeaderOnDisk::new(IDENTITY, 70_000, &[11, 12]);
         let bytes = header.as_bytes();
-        assert_eq!(&bytes[..8], b"RBSLICE2");
-        assert_eq!(&bytes[12..32], &[2, 0, 2, 0, 77, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0x70, 0x11, 1, 0]);
-        assert_eq!(crc32c::crc32c(bytes), 0x0ab7_ffb6, "the golden slice header changed");
+        assert_eq!(&bytes[..8], b"RBSLICE3");
+        assert_eq!(&bytes[12..32], &[3, 0, 2, 0, 77, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0x70, 0x11, 1, 0]);
+        assert_eq!(crc32c::crc32c(bytes), 0x23f0_e6ea, "the golden slice header changed");
         assert_eq!(SliceHeaderOnDisk::parse(bytes), Ok(header));
         assert_eq!(header.identity(), IDENTITY);
-        let moved = header.moved_to(4, 0);
+        let moved = header.moved_to((4, 9), 0);
         assert_eq!(SliceHeaderOnDisk::parse(moved.as_bytes()), Ok(moved));
-        assert_eq!(moved.identity(), SliceIdentity { extent: 4, offset: 0, ..IDENTITY });
+        assert_eq!(moved.identity(), SliceIdentity { set: 4, birth: 9, offset: 0, ..IDENTITY });
         assert_eq!(moved.block_crcs, header.block_crcs);
+    }
+
+    #[test]
+    fn a_shape_that_this_program_does_not_know_is_refused() {
+        type Change = fn(&mut SliceHeaderOnDisk);
+        let changes: [(Change, &str); 6] = [
+            (|header| header.member = 1, "members of a set"),
+            (|header| header.data_members = 2, "members of a set"),
+            (|header| header.parity_members = 1, "members of a set"),
+            (|header| header.row_bytes = Le32::new(4096), "members of a set"),
+            (|header| header.key_id = Le32::new(1), "key_id or tag"),
+            (|header| header.tag[0] = 1, "key_id or tag"),
+        ];
+        for (change, field) in changes {
+            let mut header = SliceHeaderOnDisk::new(IDENTITY, 70_000, &[11, 12]);
+            change(&mut header);
+            header.seal();
+            assert_eq!(SliceHeaderOnDisk::parse(header.as_bytes()), Err(FormatDamage::Field(field)));
+        }
     }
 
     #[test]

@@ -1,13 +1,16 @@
-//! The superblock: a drive's identity and geometry, and where each shard's recovery starts.
+//! The superblock: a drive's identity and geometry, the view, and where each shard's recovery
+//! starts.
 //!
 //! Invariants:
-//! - Four copies of 4 KiB lie 64 KiB apart from the start of the drive. An update writes copies 0
+//! - Four copies of 16 KiB lie 64 KiB apart from the start of the drive. An update writes copies 0
 //!   and 1, flushes, writes copies 2 and 3, and flushes again. So at any time two copies of one
 //!   sequence are whole.
 //! - The superblock in force is the one with the highest sequence that at least two valid copies
 //!   agree on, byte for byte.
-//! - It changes only when the drive is formatted, when it is opened (a new epoch), when a life
-//!   begins a shard's log, and after a checkpoint.
+//! - It changes only when the drive is formatted, when it is opened (a new epoch and its view), when
+//!   a life begins a shard's log, and after a checkpoint.
+//! - The view says which drives belong to the set and which of them are each shard's homes. Nothing
+//!   else tells the drive of a shard.
 
 use std::mem::{offset_of, size_of};
 
@@ -16,13 +19,23 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::{BLOCK_BYTES, FORMAT_VERSION, FormatDamage, Le16, Le32, Le64};
 
 pub const MAGIC: [u8; 8] = *b"RINGBOLT";
+/// Size of a copy in bytes.
+pub const SUPERBLOCK_BYTES: usize = size_of::<SuperblockOnDisk>();
 pub const COPIES: usize = 4;
 /// Distance between the copies in bytes.
 pub const COPY_STRIDE: u64 = 64 << 10;
 /// The most shards that can have their root on one drive.
 pub const ROOTS: usize = 96;
+/// The most drives that a view names.
+pub const VIEW_DRIVES: usize = 64;
+/// The most shards of a node.
+pub const SHARDS_MAX: usize = 1024;
+/// The most home drives of a shard.
+pub const HOMES: usize = 4;
+/// The last format version whose superblock has 4 KiB.
+const LAST_VERSION_OF_A_BLOCK: u32 = 2;
 
-/// The place where a shard's recovery starts.
+/// The place where a shard's recovery starts. It names the extents of its own drive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ShardRootOnDisk {
@@ -42,6 +55,58 @@ pub struct ShardRootOnDisk {
     /// Epoch of the last life that began a new extent for the shard's log. A log that ends in an
     /// earlier life is incomplete.
     pub log_epoch: Le32,
+    /// Birth of the set that holds the log's first batch, or the root chunk.
+    pub birth: Le64,
+    /// Number of that set.
+    pub set: Le32,
+    pub reserved: [u8; 4],
+}
+
+/// Birth of the set that the first batch of a shard's log is written to: its set number is 0.
+pub const FIRST_BIRTH: u64 = 1;
+
+/// A drive as a view names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ViewDriveOnDisk {
+    /// Number of the drive, which is never given to another one.
+    pub number: Le16,
+    /// [`DRIVE_NONE`], [`DRIVE_IN`] or [`DRIVE_OUT`].
+    pub state: Le16,
+    pub reserved: [u8; 4],
+    pub uuid: [u8; 16],
+}
+
+/// The slot names no drive.
+pub const DRIVE_NONE: u16 = 0;
+/// The drive holds what it was given, and has a part in every acknowledgement that concerns it.
+pub const DRIVE_IN: u16 = 1;
+/// The drive was dropped. What it holds may be old.
+pub const DRIVE_OUT: u16 = 2;
+
+/// The numbers of a shard's home drives, which hold its log, checkpoints and roots. [`NO_HOME`] in
+/// the slots that are not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct HomesOnDisk {
+    pub drives: [Le16; HOMES],
+}
+
+/// The slot of a home that is not used.
+pub const NO_HOME: u16 = u16::MAX;
+
+/// The drives of the set and the homes of its shards, as of one number (epoch, counter).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ViewOnDisk {
+    /// The epoch in which the view was made. It is the number of the life of the node that uses it.
+    pub epoch: Le32,
+    /// Number of the view in its epoch, from 1.
+    pub counter: Le32,
+    pub reserved: [u8; 8],
+    pub drives: [ViewDriveOnDisk; VIEW_DRIVES],
+    /// The homes of each shard, by its number.
+    pub homes: [HomesOnDisk; SHARDS_MAX],
 }
 
 /// The slot holds no shard.
@@ -59,14 +124,15 @@ pub struct SuperblockOnDisk {
     /// The crc32c of everything behind this field.
     pub crc: Le32,
     pub format_version: Le32,
-    /// Counts the updates of the superblock.
+    /// One more with every update.
     pub sequence: Le64,
-    /// Crc of the superblock that this one replaced.
+    /// The crc of the superblock before this one.
     pub parent_crc: Le32,
-    /// Number of the node's life. Every start adds one, so that generations and batches of
-    /// different lives are distinct.
-    pub epoch: Le32,
+    /// The highest epoch that this drive has promised. A later start has a greater one.
+    pub promised_epoch: Le32,
     pub node_uuid: [u8; 16],
+    /// The UUID of the format: new with every format, and the same on all drives of the set. Marks
+    /// carry its first half.
     pub set_uuid: [u8; 16],
     pub drive_uuid: [u8; 16],
     /// Key of the hash that distributes keys over shards.
@@ -82,28 +148,72 @@ pub struct SuperblockOnDisk {
     pub inline_bytes_max: Le32,
     pub slice_bytes: Le32,
     pub unit_bytes: Le32,
-    /// Number of this drive in its set, from 0.
-    pub drive_index: Le16,
-    /// Number of drives in the set.
-    pub drives: Le16,
+    /// Number of this drive in the view.
+    pub drive_number: Le16,
     /// Number of shards of the whole node.
     pub shards: Le16,
-    /// Unused: it is always 0.
-    pub clean: Le16,
-    pub reserved: [u8; 872],
+    /// Data members of a set of slices. It is 1 in this version of the program.
+    pub data_members: u8,
+    /// Parity members of a set of slices, and copies of logs and checkpoints beside the first. It
+    /// is 0 in this version of the program.
+    pub parity_members: u8,
+    pub reserved: [u8; 874],
+    pub view: ViewOnDisk,
     pub roots: [ShardRootOnDisk; ROOTS],
+    pub reserved_end: [u8; 1008],
 }
 
 const _: () = {
-    assert!(size_of::<ShardRootOnDisk>() == 32);
-    assert!(size_of::<SuperblockOnDisk>() == BLOCK_BYTES);
+    assert!(size_of::<ShardRootOnDisk>() == 48);
+    assert!(size_of::<ViewDriveOnDisk>() == 24);
+    assert!(size_of::<ViewOnDisk>() == 16 + 1536 + 8192);
+    assert!(SUPERBLOCK_BYTES == 16 << 10 && SUPERBLOCK_BYTES as u64 <= COPY_STRIDE);
     assert!(offset_of!(SuperblockOnDisk, sequence) == 16);
     assert!(offset_of!(SuperblockOnDisk, node_uuid) == 32);
     assert!(offset_of!(SuperblockOnDisk, hash_key) == 80);
     assert!(offset_of!(SuperblockOnDisk, extents) == 128);
-    assert!(offset_of!(SuperblockOnDisk, reserved) == 152);
-    assert!(offset_of!(SuperblockOnDisk, roots) == 1024);
+    assert!(offset_of!(SuperblockOnDisk, reserved) == 150);
+    assert!(offset_of!(SuperblockOnDisk, view) == 1024);
+    assert!(offset_of!(SuperblockOnDisk, roots) == 10_768);
 };
+
+impl ViewOnDisk {
+    /// Returns the number of the view, by which views are ordered.
+    pub fn number(&self) -> (u32, u32) {
+        (self.epoch.get(), self.counter.get())
+    }
+
+    /// Returns the drives that are in.
+    pub fn drives_in(&self) -> impl Iterator<Item = &ViewDriveOnDisk> {
+        self.drives.iter().filter(|drive| drive.state.get() == DRIVE_IN)
+    }
+
+    /// Returns the number of the first home of `shard`.
+    pub fn home_of(&self, shard: u16) -> Option<u16> {
+        let homes = self.homes.get(usize::from(shard))?;
+        Some(homes.drives[0].get()).filter(|home| *home != NO_HOME)
+    }
+
+    /// Returns whether each of the first `shards` shards has one home, a drive that is in, no other
+    /// shard has any, and no number is that of two drives.
+    fn is_possible(&self, shards: u16) -> bool {
+        let named: Vec<u16> = self
+            .drives
+            .iter()
+            .filter(|drive| drive.state.get() != DRIVE_NONE)
+            .map(|drive| drive.number.get())
+            .collect();
+        let distinct = (1..named.len()).all(|at| !named[..at].contains(&named[at]));
+        let known = self.drives.iter().all(|drive| drive.state.get() <= DRIVE_OUT);
+        let is_in = |home: u16| self.drives_in().any(|drive| drive.number.get() == home);
+        let homes = self.homes.iter().enumerate().all(|(shard, homes)| {
+            let (first, rest) = (homes.drives[0].get(), &homes.drives[1..]);
+            let wanted = if shard < usize::from(shards) { is_in(first) } else { first == NO_HOME };
+            wanted && rest.iter().all(|home| home.get() == NO_HOME)
+        });
+        distinct && known && homes && self.counter.get() > 0
+    }
+}
 
 impl SuperblockOnDisk {
     /// Computes the checksum and stores it.
@@ -125,6 +235,9 @@ impl SuperblockOnDisk {
     /// # Errors
     /// Returns what is wrong with the copy.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatDamage> {
+        if let Some(version) = older_version(bytes) {
+            return Err(FormatDamage::Version(version));
+        }
         let block = Self::read_from_prefix(bytes).map_err(|_| FormatDamage::Short)?.0;
         if block.magic != MAGIC {
             return Err(FormatDamage::Magic);
@@ -140,8 +253,19 @@ impl SuperblockOnDisk {
             Some(end) if end <= block.size_bytes.get() && block.extents.get() > 0 => {}
             _ => return Err(FormatDamage::Field("extents")),
         }
-        if block.shards.get() == 0 || block.drives.get() == 0 || block.drive_index >= block.drives {
-            return Err(FormatDamage::Field("shards or drives"));
+        if !(1..=SHARDS_MAX as u16).contains(&block.shards.get()) {
+            return Err(FormatDamage::Field("shards"));
+        }
+        if (block.data_members, block.parity_members) != (1, 0) {
+            return Err(FormatDamage::Field("members of a set"));
+        }
+        let own =
+            |drive: &ViewDriveOnDisk| (drive.number, drive.uuid) == (block.drive_number, block.drive_uuid);
+        if !block.view.is_possible(block.shards.get()) || !block.view.drives_in().any(own) {
+            return Err(FormatDamage::Field("view"));
+        }
+        if block.view.epoch > block.promised_epoch {
+            return Err(FormatDamage::Field("promised_epoch"));
         }
         Ok(block)
     }
@@ -170,18 +294,45 @@ impl SuperblockOnDisk {
         }
     }
 
+    /// Returns the first half of the UUID of the format, which marks carry.
+    pub fn format_id(&self) -> u64 {
+        first_half(&self.set_uuid)
+    }
+
+    /// Returns the first half of the drive's UUID.
+    pub fn drive_id(&self) -> u64 {
+        first_half(&self.drive_uuid)
+    }
+
     /// Returns the root of `shard`, if the drive has one.
     pub fn root_of(&self, shard: u16) -> Option<ShardRootOnDisk> {
         self.roots.iter().find(|root| root.kind.get() != ROOT_NONE && root.shard.get() == shard).copied()
     }
 }
 
+fn first_half(uuid: &[u8; 16]) -> u64 {
+    uuid.first_chunk::<8>().map_or(0, |half| u64::from_le_bytes(*half))
+}
+
+/// Returns the format version of a superblock of 4 KiB, as earlier versions wrote it, if it is
+/// whole.
+fn older_version(bytes: &[u8]) -> Option<u32> {
+    let block = bytes.get(..BLOCK_BYTES)?;
+    let word = |at: usize| block[at..].first_chunk::<4>().map_or(0, |word| u32::from_le_bytes(*word));
+    let version = word(12);
+    let is_whole = || crc32c::crc32c(&block[12..]) == word(8);
+    let is_older = block.starts_with(&MAGIC) && (1..=LAST_VERSION_OF_A_BLOCK).contains(&version);
+    (is_older && is_whole()).then_some(version)
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
+    use zerocopy::FromZeros;
+
     use super::*;
 
     pub(crate) fn example(sequence: u64) -> SuperblockOnDisk {
-        let mut block = SuperblockOnDisk::new_zeroed_for_test();
+        let mut block = SuperblockOnDisk::new_zeroed();
         block.magic = MAGIC;
         block.format_version = Le32::new(FORMAT_VERSION);
         block.sequence = Le64::new(sequence);
@@ -189,16 +340,15 @@ pub(crate) mod tests {
         block.extent_bytes = Le64::new(4_210_688);
         block.extents_start = Le64::new(1 << 20);
         block.extents = Le32::new(200);
-        block.shards = Le16::new(4);
-        block.drives = Le16::new(1);
+        (block.shards, block.data_members) = (Le16::new(4), 1);
+        block.view.counter = Le32::new(1);
+        block.view.drives[0].state = Le16::new(DRIVE_IN);
+        for (shard, homes) in block.view.homes.iter_mut().enumerate() {
+            homes.drives = [Le16::new(NO_HOME); HOMES];
+            homes.drives[0] = Le16::new(if shard < 4 { 0 } else { NO_HOME });
+        }
         block.seal();
         block
-    }
-
-    impl SuperblockOnDisk {
-        fn new_zeroed_for_test() -> Self {
-            Self::read_from_bytes(&[0; BLOCK_BYTES]).expect("a block of zeros")
-        }
     }
 
     #[test]
@@ -206,16 +356,16 @@ pub(crate) mod tests {
         let block = example(7);
         let bytes = block.bytes();
         assert_eq!(&bytes[..8], b"RINGBOLT");
-        assert_eq!(&bytes[12..32], &[2, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(&bytes[12..32], &[3, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(&bytes[104..112], &[0, 0, 0, 0x40, 0, 0, 0, 0]);
-        assert_eq!(crc32c::crc32c(bytes), 0x23d2_d073, "the golden superblock changed");
+        assert_eq!(crc32c::crc32c(bytes), 0x2e00_ca9b, "the golden superblock changed");
         assert_eq!(SuperblockOnDisk::parse(bytes), Ok(block));
     }
 
     #[test]
     fn two_copies_must_agree() {
         let (old, new) = (example(7), example(8));
-        let zero = [0u8; BLOCK_BYTES];
+        let zero = [0u8; SUPERBLOCK_BYTES];
         let choose = |copies: [&[u8]; 4]| SuperblockOnDisk::choose(&copies).map(|block| block.sequence.get());
         assert_eq!(choose([new.bytes(), new.bytes(), old.bytes(), old.bytes()]), Ok(8));
         assert_eq!(choose([new.bytes(), &zero, old.bytes(), old.bytes()]), Ok(7));
@@ -228,13 +378,48 @@ pub(crate) mod tests {
 
     #[test]
     fn another_version_is_named() {
-        for version in [FORMAT_VERSION + 1, 1] {
-            let mut other = example(9);
-            other.format_version = Le32::new(version);
-            other.seal();
+        let mut newer = example(9);
+        newer.format_version = Le32::new(FORMAT_VERSION + 1);
+        newer.seal();
+        let mut found = vec![(FORMAT_VERSION + 1, newer.bytes().to_vec())];
+        // Earlier versions have a block of 4 KiB, and their checksum covers that.
+        for version in [1, 2] {
+            let mut block = example(9).bytes()[..BLOCK_BYTES].to_vec();
+            block[12..16].copy_from_slice(&u32::to_le_bytes(version));
+            let crc = crc32c::crc32c(&block[12..]);
+            block[8..12].copy_from_slice(&crc.to_le_bytes());
+            block.resize(SUPERBLOCK_BYTES, 0);
+            found.push((version, block));
+        }
+        for (version, other) in found {
             let old = example(8);
-            let copies = [other.bytes(), other.bytes(), old.bytes(), old.bytes()];
+            let copies = [&*other, &*other, old.bytes(), old.bytes()];
             assert_eq!(SuperblockOnDisk::choose(&copies), Err(FormatDamage::Version(version)));
+        }
+    }
+
+    #[test]
+    fn a_view_that_no_program_writes_is_refused() {
+        type Change = fn(&mut SuperblockOnDisk);
+        let changes: [(Change, &str); 8] = [
+            (|block| block.view.drives[0].state = Le16::new(DRIVE_OUT), "view"),
+            (|block| block.view.drives[1] = block.view.drives[0], "view"),
+            (|block| block.view.drives[1].state = Le16::new(3), "view"),
+            (|block| block.view.homes[3].drives[0] = Le16::new(NO_HOME), "view"),
+            (|block| block.view.homes[4].drives[0] = Le16::new(0), "view"),
+            (|block| block.view.homes[0].drives[1] = Le16::new(0), "view"),
+            (|block| block.view.epoch = Le32::new(1), "promised_epoch"),
+            (|block| block.parity_members = 1, "members of a set"),
+        ];
+        for (at, (change, field)) in changes.into_iter().enumerate() {
+            let mut block = example(7);
+            change(&mut block);
+            block.seal();
+            assert_eq!(
+                SuperblockOnDisk::parse(block.bytes()),
+                Err(FormatDamage::Field(field)),
+                "change {at} was believed"
+            );
         }
     }
 }

@@ -21,7 +21,7 @@ const EXTENTS: u32 = 4;
 const EXTENTS_START: u64 = 1 << 20;
 /// Number of the fuzzed shard.
 pub const SHARD: u16 = 0;
-pub const DRIVE_ID: u64 = 9;
+pub const FORMAT_ID: u64 = 9;
 
 thread_local! {
     /// The buffers of this thread. They are mapped once, because an input is read in less time than
@@ -35,7 +35,9 @@ pub fn geometry() -> Geometry {
         extent_bytes: EXTENT_BYTES,
         extents: EXTENTS,
         extents_start: EXTENTS_START,
-        drive_id: DRIVE_ID,
+        format_id: FORMAT_ID,
+        drive_id: 0,
+        drive: 0,
         epoch: 1,
         planted: crate::hook::Planted::default(),
     }

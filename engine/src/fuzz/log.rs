@@ -2,9 +2,9 @@
 
 use zerocopy::FromBytes;
 
-use super::drive::{DRIVE_ID, EXTENT_BYTES, FuzzDrive, SHARD};
+use super::drive::{EXTENT_BYTES, FORMAT_ID, FuzzDrive, SHARD};
 use super::seal_record;
-use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC, record_mark};
+use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC, VERSION, record_mark};
 use crate::format::superblock::{ROOT_LOG, ShardRootOnDisk};
 use crate::format::{BLOCK_BYTES, Le16, Le32, Le64};
 
@@ -27,9 +27,12 @@ pub fn log(input: &[u8]) {
         drive.put(extent as u32, 0, &bytes);
     }
     let mut root = ShardRootOnDisk { kind: Le16::new(ROOT_LOG), ..ShardRootOnDisk::default() };
-    root.sequence = Le64::new(1);
+    (root.sequence, root.birth) = (Le64::new(1), Le64::new(BIRTH));
     drive.recover(root);
 }
+
+/// Birth of the sets of the fuzzed log. Their numbers are those of their extents.
+const BIRTH: u64 = 1;
 
 struct Chain {
     sequence: u64,
@@ -49,7 +52,7 @@ impl Chain {
             if records {
                 let mut place = HEADER_BYTES;
                 for _ in 0..header.records.get().min(64) {
-                    let mark = record_mark(DRIVE_ID, SHARD, log_number, (at + place) as u32);
+                    let mark = record_mark((FORMAT_ID, SHARD), BIRTH, log_number, (at + place) as u32);
                     place += seal_record(&mut batch[place..], mark);
                 }
             }
@@ -59,10 +62,14 @@ impl Chain {
                 shard: Le16::new(SHARD),
                 sequence: Le64::new(self.sequence),
                 previous_crc: Le32::new(self.previous_crc),
-                drive: Le64::new(DRIVE_ID),
+                version: Le16::new(VERSION),
+                format: Le64::new(FORMAT_ID),
                 log_number: Le64::new(log_number),
-                extent: Le32::new(extent),
+                birth: Le64::new(BIRTH),
+                set: Le32::new(extent),
                 offset: Le32::new(at as u32),
+                key_id: Le32::new(0),
+                tag: [0; 16],
                 ..header
             };
             self.previous_crc = sealed.seal_into(batch);

@@ -12,18 +12,19 @@ mod tables;
 pub use self::log::log;
 pub use self::tables::checkpoint;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use zerocopy::FromBytes;
 
 use crate::format::checkpoint::CheckpointRootV1;
 use crate::format::record::{ENVELOPE_BYTES, EncodedRecord, RecordView, decode_buckets, decode_uploads};
 use crate::format::slice::SliceHeaderOnDisk;
-use crate::format::superblock::{COPIES, MAGIC, SuperblockOnDisk};
+use crate::format::superblock::{COPIES, MAGIC, SUPERBLOCK_BYTES, SuperblockOnDisk};
 use crate::format::{BLOCK_BYTES, FORMAT_VERSION, Le32};
 use crate::index::Listed;
 use crate::node::format::choose_superblock;
 use crate::node::layout::Layout;
+use crate::node::open::check_set;
 use crate::shard::State;
 use crate::shard::entry::Entry;
 
@@ -34,13 +35,13 @@ const DRIVE_BYTES: u64 = 1 << 50;
 /// follow, and the last one also stands for those that are missing.
 pub fn superblock(input: &[u8]) {
     let Some((seals, rest)) = input.split_first() else { return };
-    let mut copies: Vec<Vec<u8>> = rest.chunks(BLOCK_BYTES).take(COPIES).map(<[u8]>::to_vec).collect();
+    let mut copies: Vec<Vec<u8>> = rest.chunks(SUPERBLOCK_BYTES).take(COPIES).map(<[u8]>::to_vec).collect();
     while copies.len() < COPIES {
         copies.push(copies.last().cloned().unwrap_or_default());
     }
     for (number, copy) in copies.iter_mut().enumerate() {
         if seals & 1 << number != 0 {
-            copy.resize(BLOCK_BYTES, 0);
+            copy.resize(SUPERBLOCK_BYTES, 0);
             seal_superblock(copy);
         }
     }
@@ -50,6 +51,11 @@ pub fn superblock(input: &[u8]) {
         copies.iter().filter(|copy| SuperblockOnDisk::parse(copy) == Ok(block)).count() >= 2,
         "a superblock was chosen that no two copies agree on"
     );
+    // The server asks for the drives that are missing before it makes a layout.
+    let alone = [(Path::new("fuzzed drive"), &block)];
+    if check_set(&alone).is_err() {
+        return;
+    }
     let layout = Layout::new(1, vec![block], 1, 64 << 20);
     let geometry = layout.geometry_of(0);
     drop(State::new(*geometry, *layout.settings_of(0)));
@@ -109,6 +115,8 @@ fn seal_record(bytes: &mut [u8], mark: u32) -> usize {
     let Ok((envelope, _)) = RecordEnvelopeOnDisk::mut_from_prefix(bytes) else { return bytes.len() };
     let meta = (envelope.meta_length.get() as usize).min(room);
     let data = (envelope.data_length.get() as usize).min(room - meta);
+    // A flag that no program writes hides the rest.
+    envelope.flags = (envelope.flags.get() & 7).into();
     envelope.meta_length = Le32::new(meta as u32);
     envelope.data_length = Le32::new(data as u32);
     let length = ENVELOPE_BYTES + meta + data;
@@ -136,6 +144,9 @@ fn check_slice_header(bytes: &[u8]) {
     block.resize(BLOCK_BYTES, 0);
     if let Ok(header) = SliceHeaderOnDisk::mut_from_bytes(&mut block) {
         header.magic = crate::format::slice::MAGIC;
+        (header.version, header.row_bytes) = (3.into(), crate::format::slice::ROW_BYTES.into());
+        (header.member, header.data_members, header.parity_members) = (0, 1, 0);
+        (header.key_id, header.tag) = (0.into(), [0; 16]);
         header.seal();
     }
     for block in [bytes, &block] {

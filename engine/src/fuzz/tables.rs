@@ -1,24 +1,32 @@
 //! The fuzz target for a checkpoint that a shard recovers from.
 
-use super::drive::{DRIVE_ID, EXTENT_BYTES, FuzzDrive, SHARD};
+use super::drive::{EXTENT_BYTES, FORMAT_ID, FuzzDrive, SHARD};
 use crate::format::checkpoint::{
     CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1, HEADER_BYTES,
-    KIND_BUCKETS, KIND_LEAVES, KIND_ROOT, KIND_UPLOADS, LogPlaceV1,
+    KIND_BUCKETS, KIND_LEAVES, KIND_ROOT, KIND_SETS, KIND_UPLOADS, LogPlaceV1,
 };
 use crate::format::record::{encode_buckets, encode_uploads};
+use crate::format::set::{KIND_CHECKPOINT, KIND_LOG, KIND_SLICES, MemberV1, SetV1};
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
 use crate::format::{Le16, Le32, Le64, blocks_up};
 use crate::index::{check_leaf, leaf};
 
 const SEQUENCE: u64 = 3;
 const CHECKPOINT_EXTENT: u32 = 2;
+/// Birth of every set. Their numbers are those of their extents.
+const BIRTH: u64 = 1;
+
+fn set(number: u32, kind: u8) -> SetV1 {
+    let members = vec![MemberV1 { node: 0, drive: 0, extent: number }];
+    SetV1 { set: number, kind, birth: BIRTH, members }
+}
 
 /// Recovers a shard from a checkpoint made of `input`. The first byte tells what the rest is:
-/// leaves, uploads, buckets, a root, a whole chunk, or one leaf.
+/// leaves, uploads, buckets, a root, a whole chunk, one leaf, or sets.
 pub fn checkpoint(input: &[u8]) {
     let Some((&kind, rest)) = input.split_first() else { return };
     let rest = &rest[..rest.len().min((1 << 20) - HEADER_BYTES)];
-    match kind % 6 {
+    match kind % 7 {
         0 => Tables::default().chunk(KIND_LEAVES, rest).recover(None),
         1 => Tables::default()
             .chunk(KIND_UPLOADS, rest)
@@ -30,6 +38,7 @@ pub fn checkpoint(input: &[u8]) {
             .recover(None),
         3 => Tables::default().recover(Some(rest)),
         4 => drop(CheckpointChunkOnDisk::parse(rest)),
+        6 => Tables::default().chunk(KIND_SETS, rest).recover(None),
         _ => {
             if check_leaf(rest).is_ok() {
                 let last = leaf::last_key(rest);
@@ -58,18 +67,19 @@ impl Tables {
         let mut chunk = vec![0; blocks_up(length)];
         chunk[HEADER_BYTES..length].copy_from_slice(payload);
         let identity = ChunkIdentity {
-            drive: DRIVE_ID,
+            format: FORMAT_ID,
             shard: SHARD,
             sequence: SEQUENCE,
             number: self.places.len() as u32,
             kind,
-            extent: CHECKPOINT_EXTENT,
+            set: CHECKPOINT_EXTENT,
+            birth: BIRTH,
             offset: self.offset,
         };
         let crc = CheckpointChunkOnDisk::seal_into(identity, payload.len(), &mut chunk);
         self.drive.put(CHECKPOINT_EXTENT, self.offset, &chunk);
         let place =
-            ChunkPlaceV1 { extent: CHECKPOINT_EXTENT, offset: self.offset, length: length as u32, crc, kind };
+            ChunkPlaceV1 { set: CHECKPOINT_EXTENT, offset: self.offset, length: length as u32, crc, kind };
         self.offset = (self.offset + chunk.len() as u32).min(EXTENT_BYTES);
         place
     }
@@ -79,10 +89,11 @@ impl Tables {
     fn recover(mut self, root: Option<&[u8]>) {
         let honest = CheckpointRootV1 {
             rest: ChunkListV1 { first: 0, chunks: self.places.clone() },
-            extents: vec![CHECKPOINT_EXTENT],
+            own: vec![set(CHECKPOINT_EXTENT, KIND_CHECKPOINT)],
+            sets: vec![set(3, KIND_SLICES), set(1, KIND_LOG), set(0, KIND_LOG)],
             logs: vec![
-                LogPlaceV1 { extent: 1, log_number: 1, written: 8192 },
-                LogPlaceV1 { extent: 0, log_number: 2, written: 0 },
+                LogPlaceV1 { set: 1, log_number: 1, written: 8192 },
+                LogPlaceV1 { set: 0, log_number: 2, written: 0 },
             ],
             replay_sequence: 1,
             objects: 1,
@@ -94,12 +105,14 @@ impl Tables {
         let root = ShardRootOnDisk {
             shard: Le16::new(SHARD),
             kind: Le16::new(ROOT_CHECKPOINT),
-            extent: Le32::new(place.extent),
+            extent: Le32::new(CHECKPOINT_EXTENT),
+            set: Le32::new(CHECKPOINT_EXTENT),
+            birth: Le64::new(BIRTH),
             offset: Le32::new(place.offset),
             length: Le32::new(place.length),
             sequence: Le64::new(SEQUENCE),
             crc: Le32::new(place.crc),
-            log_epoch: Le32::new(0),
+            ..ShardRootOnDisk::default()
         };
         self.drive.recover(root);
     }

@@ -16,6 +16,8 @@ pub enum Bug {
     /// The extents of the current checkpoint are free as soon as the next one begins, and readers'
     /// pins are ignored.
     ReuseSpaceEarly,
+    /// The numbers of the current checkpoint's sets are free as soon as the next one begins.
+    ReuseNumberEarly,
     /// The checksums of slices are not verified.
     IgnoreCrc,
     /// Recovery writes the next batch over the last batch of the log.
@@ -53,7 +55,7 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 2] = [Self::IgnoreMark, Self::ContinueTornLog];
+    pub const AIMED: [Self; 3] = [Self::IgnoreMark, Self::ContinueTornLog, Self::ReuseNumberEarly];
 
     /// Returns the name that the command line and reports use.
     pub fn name(self) -> &'static str {
@@ -61,6 +63,7 @@ impl Bug {
             Self::SkipFlush => "skip-flush",
             Self::AcknowledgeBeforeCommit => "acknowledge-before-commit",
             Self::ReuseSpaceEarly => "reuse-space-early",
+            Self::ReuseNumberEarly => "reuse-number-early",
             Self::IgnoreCrc => "ignore-crc",
             Self::LoseTail => "lose-tail",
             Self::MoveUnflushed => "move-unflushed",

@@ -62,10 +62,12 @@ pub enum Rare {
     PartUnused,
     /// A writer waited until the deletion of its bucket was decided.
     BucketLeaving,
+    /// The number of a set was given to another set.
+    SetNumberReused,
 }
 
 impl Rare {
-    pub const COUNT: usize = 26;
+    pub const COUNT: usize = 27;
     pub const ALL: [Self; Self::COUNT] = [
         Self::SliceMoved,
         Self::MoveSkipped,
@@ -93,6 +95,7 @@ impl Rare {
         Self::PartReplaced,
         Self::PartUnused,
         Self::BucketLeaving,
+        Self::SetNumberReused,
     ];
 
     /// Returns the name that reports use.
@@ -124,6 +127,7 @@ impl Rare {
             Self::PartReplaced => "part-replaced",
             Self::PartUnused => "part-unused",
             Self::BucketLeaving => "bucket-leaving",
+            Self::SetNumberReused => "set-number-reused",
         }
     }
 }

@@ -3,13 +3,15 @@
 //! Invariants:
 //! - One batch is written at a time. The next one starts when it is durable and applied. So when a
 //!   batch is durable, every earlier one is, and the index always equals the durable log.
-//! - The last block of an extent is kept for the batch that names the next extent.
+//! - The last block of a set is kept for the batch that names the next set.
 //! - After a failed write or flush nothing more is written (law 3).
 
 pub mod replay;
 mod salvage;
 pub mod space;
 pub mod writer;
+
+use crate::extent::SetPlace;
 
 /// The log extent numbers of a life carry its epoch in the bits from this one on.
 const EPOCH_SHIFT: u32 = 32;
@@ -28,9 +30,9 @@ pub fn epoch_of(log_number: u64) -> u32 {
 /// The position at which the next batch is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPosition {
-    pub extent: u32,
+    pub set: SetPlace,
     pub log_number: u64,
-    /// Byte offset in the extent.
+    /// Byte offset in the set.
     pub offset: u32,
     /// Sequence of the next batch.
     pub sequence: u64,
@@ -41,8 +43,9 @@ pub struct LogPosition {
 /// The place at which a record was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordPlace {
+    /// Number of the set.
     pub extent: u32,
-    /// Byte offset in the extent.
+    /// Byte offset in the set.
     pub offset: u32,
     /// Length in bytes without alignment padding.
     pub length: u32,

@@ -6,7 +6,7 @@
 //! - anything else, but the extent's last block holds a copy of the batch that is expected here:
 //!   the first batch of a life, which names the extent where the log continues. The copy is
 //!   applied;
-//! - anything else, and no batch later in the log's extents, of this life or an earlier one, says
+//! - anything else, and no batch later in the log's sets, of this life or an earlier one, says
 //!   that the expected sequence was durable: a torn or never written tail. The next life's first
 //!   batch is written here;
 //! - anything else, and the superblock says that a later life has begun the log: the batch that
@@ -20,7 +20,8 @@ use std::rc::Rc;
 
 use super::{LogPosition, epoch_of};
 use crate::device::{Device, DeviceError};
-use crate::extent::Geometry;
+use crate::extent::sets::KIND_LOG;
+use crate::extent::{Geometry, SetPlace};
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use crate::format::record::{Mutation, RECORD_ALIGNMENT, RecordView};
 use crate::format::{BLOCK_BYTES, FormatDamage};
@@ -69,6 +70,9 @@ pub struct Replay<'a> {
     pub by_copy: bool,
     /// The superblock says that the log reaches at least to the life of this epoch.
     pub log_epoch: u32,
+    /// The set that the last record of a set of the log said. The record that continues the log
+    /// there follows it in the same batch.
+    pub said: Option<SetPlace>,
 }
 
 impl Replay<'_> {
@@ -97,7 +101,7 @@ impl Replay<'_> {
                 }
             }
             let window = (room as usize).min(BATCH_BYTES_MAX);
-            let buffer = self.read_at(self.position.extent, self.position.offset, window).await?;
+            let buffer = self.read_at(self.position.set.extent, self.position.offset, window).await?;
             match self.window(&buffer[..window], &mut apply)? {
                 Outcome::More => {}
                 // A drive that returned another block once would make acknowledged batches look
@@ -192,7 +196,7 @@ impl Replay<'_> {
         if self.position.offset >= last_block {
             return Ok(None);
         }
-        let block = self.read_at(self.position.extent, last_block, BLOCK_BYTES).await?;
+        let block = self.read_at(self.position.set.extent, last_block, BLOCK_BYTES).await?;
         let header = BatchHeaderOnDisk::parse(&block[..BLOCK_BYTES]).ok();
         Ok(header.map(|header| (block, header)))
     }
@@ -222,7 +226,7 @@ impl Replay<'_> {
         header.sequence.get() == self.position.sequence
             && header.previous_crc.get() == self.position.previous_crc
             && header.log_number.get() == self.position.log_number
-            && header.is_at(self.position.extent, self.position.offset)
+            && header.is_at(self.position.set.identity(), self.position.offset)
             && self.is_ours(header)
     }
 
@@ -233,9 +237,9 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Returns whether the header is of this shard on this drive.
+    /// Returns whether the header is of this shard in this format.
     pub(super) fn is_ours(&self, header: &BatchHeaderOnDisk) -> bool {
-        header.is_of(self.geometry.drive_id, self.shard)
+        header.is_of(self.geometry.format_id, self.shard)
     }
 
     /// Applies a batch's records. Returns true when the log continues in another extent.
@@ -248,28 +252,43 @@ impl Replay<'_> {
     ) -> Result<bool, ReplayError> {
         let mut at = HEADER_BYTES;
         for _ in 0..header.records.get() {
-            let refused =
-                |damage| ReplayError::Record { sequence: before.sequence, extent: before.extent, damage };
+            let extent = before.set.extent;
+            let refused = |damage| ReplayError::Record { sequence: before.sequence, extent, damage };
             let record = batch.get(at..).unwrap_or_default();
             let view = RecordView::parse(record, header.record_mark(at)).map_err(refused)?;
             let mutation = view.mutation().map_err(refused)?;
             let place = RecordPlace {
-                extent: before.extent,
+                extent: before.set.set,
                 offset: before.offset + at as u32,
                 length: view.length() as u32,
                 sequence: before.sequence,
                 moved: view.is_moved(),
             };
             at += view.length().next_multiple_of(RECORD_ALIGNMENT);
+            self.note_set(&mutation).map_err(refused)?;
             if let Mutation::LogExtent(next) = &mutation {
-                let next = (next.extent, next.log_number, 0);
+                let (set, log_number) = (next.extent, next.log_number);
+                let said = self.said.take().filter(|said| said.set == set);
+                let set = said.ok_or(FormatDamage::Field("set of the log")).map_err(refused)?;
                 apply(mutation, place).map_err(refused)?;
-                (self.position.extent, self.position.log_number, self.position.offset) = next;
+                self.position = LogPosition { set, log_number, offset: 0, ..self.position };
                 return Ok(true);
             }
             apply(mutation, place).map_err(refused)?;
         }
         Ok(false)
+    }
+
+    /// Keeps in mind where a set of the log is, if the record says that.
+    ///
+    /// # Errors
+    /// Returns [`FormatDamage::Field`] when there can be no such set.
+    pub(super) fn note_set(&mut self, mutation: &Mutation) -> Result<(), FormatDamage> {
+        if let Mutation::SetPut(set) = mutation {
+            let (place, kind) = self.geometry.set_of(set)?;
+            self.said = (kind == KIND_LOG).then_some(place).or(self.said);
+        }
+        Ok(())
     }
 
     /// Decides whether the log ends with a torn tail or with damage. It searches the rest of the
@@ -279,7 +298,7 @@ impl Replay<'_> {
         let end = self.geometry.extent_bytes - self.geometry.extent_bytes % BLOCK_BYTES as u32;
         while offset < end {
             let window = ((end - offset) as usize).min(BATCH_BYTES_MAX);
-            let buffer = self.read_at(self.position.extent, offset, window).await?;
+            let buffer = self.read_at(self.position.set.extent, offset, window).await?;
             let mut crossing = Vec::new();
             for at in (0..window).step_by(BLOCK_BYTES) {
                 let place = offset + at as u32;
@@ -293,8 +312,8 @@ impl Replay<'_> {
             }
             drop(buffer);
             for start in crossing {
-                let batch =
-                    self.read_at(self.position.extent, start, window.min((end - start) as usize)).await?;
+                let length = window.min((end - start) as usize);
+                let batch = self.read_at(self.position.set.extent, start, length).await?;
                 if BatchHeaderOnDisk::parse(&batch).is_ok_and(|header| self.convicts(&header, start)) {
                     return Err(self.damaged(damage));
                 }
@@ -307,10 +326,11 @@ impl Replay<'_> {
         self.judge_other_extents(damage).await
     }
 
-    /// Decides the same when the missing batch may be the one that named the next extent. The log
-    /// may then continue in any extent, so all of them are searched. (Whether another life began
-    /// the log is known from the superblock.) Log extent numbers only grow, so a batch of this
-    /// shard with a greater one came later.
+    /// Decides the same when the missing batch may be the one that named the next set. The log may
+    /// then continue in any extent, so all of them are searched. (Whether another life began the log
+    /// is known from the superblock.) Nobody knows to which set such an extent belongs. But log
+    /// extent numbers only grow, so a batch of this shard with a greater one came later, wherever it
+    /// is found: its mark proves the set, birth and offset that it names.
     async fn judge_other_extents(&mut self, damage: FormatDamage) -> Result<(), ReplayError> {
         let room = self.geometry.extent_bytes as usize - BLOCK_BYTES - self.position.offset as usize;
         if room >= BATCH_BYTES_MAX {
@@ -318,7 +338,7 @@ impl Replay<'_> {
             return Ok(());
         }
         let others: Vec<u32> =
-            (0..self.geometry.extents).filter(|extent| *extent != self.position.extent).collect();
+            (0..self.geometry.extents).filter(|extent| *extent != self.position.set.extent).collect();
         for group in others.chunks(HEADS_AT_ONCE) {
             let reads = group.iter().map(|&extent| self.head_convicts(extent));
             for convicts in futures_util::future::join_all(reads).await {
@@ -334,7 +354,6 @@ impl Replay<'_> {
         let later = |header: &BatchHeaderOnDisk| {
             self.is_ours(header)
                 && header.log_number.get() > self.position.log_number
-                && header.is_at(extent, 0)
                 && header.sequence.get() > self.position.sequence
                 && header.durable_sequence.get() >= self.position.sequence
         };
@@ -366,13 +385,13 @@ impl Replay<'_> {
         let written_at = if is_copy { header.offset.get() } else { offset };
         self.is_ours(header)
             && header.log_number.get() == self.position.log_number
-            && header.is_at(self.position.extent, written_at)
+            && header.is_at(self.position.set.identity(), written_at)
             && header.sequence.get() > self.position.sequence
             && header.durable_sequence.get() >= self.position.sequence
     }
 
     fn damaged(&self, damage: FormatDamage) -> ReplayError {
-        let LogPosition { sequence, extent, offset, .. } = self.position;
+        let LogPosition { sequence, set: SetPlace { extent, .. }, offset, .. } = self.position;
         ReplayError::Damaged { sequence, extent, offset, damage }
     }
 }

@@ -12,13 +12,15 @@ use zerocopy::FromBytes;
 
 use super::replay::{HEADS_AT_ONCE, Replay, ReplayError};
 use super::{LogPosition, RecordPlace};
+use crate::extent::SetPlace;
+use crate::extent::sets::KIND_LOG;
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use crate::format::record::{
     ENVELOPE_BYTES, LogExtentV1, Mutation, RECORD_ALIGNMENT, RecordEnvelopeOnDisk, RecordView,
 };
 use crate::format::{BLOCK_BYTES, FormatDamage};
 
-/// The [`Mutation::kind`] of the record that names the next extent.
+/// The [`Mutation::kind`] of the record that names the next set.
 const LOG_EXTENT_KIND: u8 = 8;
 
 /// A record of a damaged batch.
@@ -43,32 +45,37 @@ impl Replay<'_> {
         &mut self,
         apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
     ) -> Result<bool, ReplayError> {
-        let in_extent = match self.salvage_batch(apply).await? {
+        let in_set = match self.salvage_batch(apply).await? {
             Passed::On => return Ok(true),
             Passed::NextUnnamed => None,
-            Passed::Nothing => self.next_in_extent().await?,
+            Passed::Nothing => self.next_in_set().await?,
         };
-        if in_extent.is_none() && self.follow_later_copy(apply).await? {
+        if in_set.is_none() && self.follow_later_copy(apply).await? {
             return Ok(true);
         }
-        let found = match in_extent {
+        let found = match in_set {
             Some(found) => Some(found),
-            None => self.next_extent().await?,
+            None => self.next_set().await?,
         };
-        let Some((extent, offset, header)) = found else { return Ok(false) };
+        let Some((set, offset, header)) = found else { return Ok(false) };
         let (from, to) = (self.position.sequence, header.sequence.get());
         if to > from {
-            self.report(ReplayError::LostBatches { from, to, extent: self.position.extent });
+            self.report(ReplayError::LostBatches { from, to, extent: self.position.set.extent });
         }
-        if extent != self.position.extent {
-            let next = Mutation::LogExtent(LogExtentV1 { extent, log_number: header.log_number.get() });
-            let LogPosition { extent, offset, sequence, .. } = self.position;
+        if set != self.position.set {
+            // This is what the lost batch said.
+            let where_it_is = Mutation::SetPut(set.to_disk(KIND_LOG));
+            let log_number = header.log_number.get();
+            let goes_on = Mutation::LogExtent(LogExtentV1 { extent: set.set, log_number });
+            let LogPosition { set: SetPlace { set: extent, .. }, offset, sequence, .. } = self.position;
             let place = RecordPlace { extent, offset, length: 0, sequence, moved: false };
+            let extent = self.position.set.extent;
             let refused = |damage| ReplayError::Record { sequence, extent, damage };
-            apply(next, place).map_err(refused)?;
+            apply(where_it_is, place).map_err(refused)?;
+            apply(goes_on, place).map_err(refused)?;
         }
         self.position = LogPosition {
-            extent,
+            set,
             log_number: header.log_number.get(),
             offset,
             sequence: to,
@@ -83,10 +90,10 @@ impl Replay<'_> {
         &mut self,
         apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
     ) -> Result<bool, ReplayError> {
-        let LogPosition { extent, log_number, offset, sequence, .. } = self.position;
+        let LogPosition { set, log_number, offset, sequence, .. } = self.position;
         let later = |header: &BatchHeaderOnDisk| {
             let at = header.offset.get();
-            let place = at >= offset && at < self.geometry.last_block() && header.is_at(extent, at);
+            let place = at >= offset && at < self.geometry.last_block() && header.is_at(set.identity(), at);
             self.is_later(header) && header.log_number.get() == log_number && place
         };
         let Some((block, header)) = self.copy_in_extent().await?.filter(|(_, header)| later(header)) else {
@@ -105,7 +112,7 @@ impl Replay<'_> {
             return Ok(false);
         }
         if to > sequence {
-            self.report(ReplayError::LostBatches { from: sequence, to, extent });
+            self.report(ReplayError::LostBatches { from: sequence, to, extent: set.extent });
         }
         Ok(true)
     }
@@ -128,7 +135,7 @@ impl Replay<'_> {
             return Ok(Passed::Nothing);
         }
         let window = room.min(BATCH_BYTES_MAX);
-        let bytes = self.read_at(before.extent, before.offset, window).await?;
+        let bytes = self.read_at(before.set.extent, before.offset, window).await?;
         let own = |header: &BatchHeaderOnDisk| {
             let end = header.offset.get().checked_add(header.length.get());
             self.expects(header) && end.is_some()
@@ -140,7 +147,7 @@ impl Replay<'_> {
             return Ok(Passed::Nothing);
         };
         let mut passed = Passed::On;
-        let (sequence, extent) = (before.sequence, before.extent);
+        let (sequence, extent) = (before.sequence, before.set.extent);
         let refused = |damage| ReplayError::Record { sequence, extent, damage };
         self.position.offset += header.padded_bytes() as u32;
         self.position.sequence += 1;
@@ -148,16 +155,23 @@ impl Replay<'_> {
         for record in records {
             match record {
                 Salvaged::Whole(Mutation::LogExtent(next), place) => {
-                    let LogExtentV1 { extent, log_number } = next;
+                    let LogExtentV1 { extent: set, log_number } = next;
+                    // Where the record of the set is lost, the set is found by its log extent number.
+                    let Some(set) = self.said.take().filter(|said| said.set == set) else {
+                        passed = Passed::NextUnnamed;
+                        continue;
+                    };
                     apply(Mutation::LogExtent(next), place).map_err(refused)?;
-                    (self.position.extent, self.position.log_number, self.position.offset) =
-                        (extent, log_number, 0);
+                    self.position = LogPosition { set, log_number, offset: 0, ..self.position };
                 }
-                Salvaged::Whole(mutation, place) => apply(mutation, place).map_err(refused)?,
-                // The extent that it named is found by its log extent number.
+                Salvaged::Whole(mutation, place) => {
+                    self.note_set(&mutation).map_err(refused)?;
+                    apply(mutation, place).map_err(refused)?;
+                }
+                // The set that it named is found by its log extent number.
                 Salvaged::Lost { names_next: true, .. } => passed = Passed::NextUnnamed,
                 Salvaged::Lost { offset, object, .. } => {
-                    self.report(ReplayError::LostRecord { extent: before.extent, offset, object });
+                    self.report(ReplayError::LostRecord { extent: before.set.extent, offset, object });
                 }
             }
         }
@@ -168,22 +182,23 @@ impl Replay<'_> {
         self.is_ours(header) && header.sequence.get() >= self.position.sequence
     }
 
-    /// Returns the next valid batch in the rest of the extent.
-    async fn next_in_extent(&self) -> Result<Option<(u32, u32, BatchHeaderOnDisk)>, ReplayError> {
-        let LogPosition { extent, log_number, .. } = self.position;
+    /// Returns the next valid batch in the rest of the set.
+    async fn next_in_set(&self) -> Result<Option<(SetPlace, u32, BatchHeaderOnDisk)>, ReplayError> {
+        let LogPosition { set, log_number, .. } = self.position;
         let mut offset = self.position.offset + BLOCK_BYTES as u32;
         while offset < self.geometry.extent_bytes {
             let window = ((self.geometry.extent_bytes - offset) as usize).min(BATCH_BYTES_MAX);
-            let bytes = self.read_at(extent, offset, window).await?;
+            let bytes = self.read_at(set.extent, offset, window).await?;
             for at in (0..window).step_by(BLOCK_BYTES) {
                 let later = |header: &BatchHeaderOnDisk| {
-                    self.is_later(header) && header.log_number.get() == log_number
+                    let own = header.is_at(set.identity(), offset + at as u32);
+                    self.is_later(header) && header.log_number.get() == log_number && own
                 };
                 let place = offset + at as u32;
                 if BatchHeaderOnDisk::peek(&bytes[at..]).is_some_and(|header| later(&header))
-                    && let Some(header) = self.whole_batch(extent, place).await?.filter(later)
+                    && let Some(header) = self.whole_batch(set.extent, place).await?.filter(later)
                 {
-                    return Ok(Some((extent, place, header)));
+                    return Ok(Some((set, place, header)));
                 }
             }
             offset += window as u32;
@@ -191,16 +206,17 @@ impl Replay<'_> {
         Ok(None)
     }
 
-    /// Returns the first batch of the extent in which the log continued: the one with the smallest
-    /// greater log extent number.
-    async fn next_extent(&self) -> Result<Option<(u32, u32, BatchHeaderOnDisk)>, ReplayError> {
+    /// Returns the first batch of the set in which the log continued: the one with the smallest
+    /// greater log extent number. Its header says which set it is.
+    async fn next_set(&self) -> Result<Option<(SetPlace, u32, BatchHeaderOnDisk)>, ReplayError> {
         let mut heads = Vec::new();
         let extents: Vec<u32> = (0..self.geometry.extents).collect();
         for group in extents.chunks(HEADS_AT_ONCE) {
             let reads = group.iter().map(|&extent| self.read_at(extent, 0, BLOCK_BYTES));
             for (&extent, head) in group.iter().zip(futures_util::future::join_all(reads).await) {
                 let later = |header: &BatchHeaderOnDisk| {
-                    self.is_later(header) && header.log_number.get() > self.position.log_number
+                    let first = header.offset.get() == 0;
+                    self.is_later(header) && header.log_number.get() > self.position.log_number && first
                 };
                 heads.extend(
                     BatchHeaderOnDisk::peek(&head?)
@@ -212,10 +228,13 @@ impl Replay<'_> {
         heads.sort_unstable();
         for (log_number, extent) in heads {
             let header = self.whole_batch(extent, 0).await?;
-            if let Some(header) =
-                header.filter(|header| self.is_later(header) && header.log_number.get() == log_number)
-            {
-                return Ok(Some((extent, 0, header)));
+            let same = |header: &BatchHeaderOnDisk| {
+                self.is_later(header) && (header.log_number.get(), header.offset.get()) == (log_number, 0)
+            };
+            if let Some(header) = header.filter(same) {
+                let (set, birth) = (header.set.get(), header.birth.get());
+                let drive = self.geometry.drive;
+                return Ok(Some((SetPlace { set, birth, drive, extent }, 0, header)));
             }
         }
         Ok(None)
@@ -224,8 +243,7 @@ impl Replay<'_> {
     async fn whole_batch(&self, extent: u32, offset: u32) -> Result<Option<BatchHeaderOnDisk>, ReplayError> {
         let window = ((self.geometry.extent_bytes - offset) as usize).min(BATCH_BYTES_MAX);
         let bytes = self.read_at(extent, offset, window).await?;
-        let header = BatchHeaderOnDisk::parse(&bytes[..window]).ok();
-        Ok(header.filter(|header| header.is_at(extent, offset)))
+        Ok(BatchHeaderOnDisk::parse(&bytes[..window]).ok())
     }
 }
 
@@ -246,7 +264,7 @@ fn walk(batch: Option<&[u8]>, header: &BatchHeaderOnDisk, before: LogPosition) -
         records.push(match whole {
             Some((mutation, view)) => {
                 let place = RecordPlace {
-                    extent: before.extent,
+                    extent: before.set.set,
                     offset,
                     length: length as u32,
                     sequence: before.sequence,
@@ -280,6 +298,7 @@ pub(crate) fn probable_object(record: &[u8]) -> Option<(u32, Vec<u8>)> {
         Mutation::BucketPut(_)
         | Mutation::BucketDelete(_)
         | Mutation::BucketConfig(_)
-        | Mutation::LogExtent(_) => None,
+        | Mutation::LogExtent(_)
+        | Mutation::SetPut(_) => None,
     }
 }

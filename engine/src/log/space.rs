@@ -1,4 +1,4 @@
-//! The extents of a shard's log, and how much of each is still needed.
+//! The sets of a shard's log, here called extents, and how much of each is still needed.
 //!
 //! Invariant: `live` of an extent is the sum of the lengths of its records that the index points
 //! at. It never grows again once the log has moved on, so an extent without live bytes stays
@@ -135,20 +135,20 @@ impl LogSpace {
     pub fn needed(&self, position: &LogPosition) -> Vec<LogPlaceV1> {
         let place = |&extent: &u32| {
             let entry = &self.extents[&extent];
-            LogPlaceV1 { extent, log_number: entry.log_number, written: entry.written }
+            LogPlaceV1 { set: extent, log_number: entry.log_number, written: entry.written }
         };
         let needed =
-            self.order.iter().filter(|extent| self.extents[extent].live > 0 && **extent != position.extent);
+            self.order.iter().filter(|extent| self.extents[extent].live > 0 && **extent != position.set.set);
         let mut places: Vec<_> = needed.map(place).collect();
-        places.push(place(&position.extent));
+        places.push(place(&position.set.set));
         places
     }
 
     /// Retires the extents that are older than the start of the replay and that the checkpoint now
     /// in force does not name. Returns those without readers.
     pub fn retire(&mut self, kept: &[LogPlaceV1]) -> Vec<u32> {
-        let start = kept.last().map(|place| place.extent);
-        let kept: HashSet<u32> = kept.iter().map(|place| place.extent).collect();
+        let start = kept.last().map(|place| place.set);
+        let kept: HashSet<u32> = kept.iter().map(|place| place.set).collect();
         let border = self.order.iter().position(|extent| Some(*extent) == start).unwrap_or(0);
         let (mut gone, mut order) = (Vec::new(), VecDeque::new());
         for (at, extent) in std::mem::take(&mut self.order).into_iter().enumerate() {

@@ -21,10 +21,11 @@ use crate::device::flush::FlushGroup;
 use crate::device::{Device, DeviceError, Durability};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
-use crate::extent::Geometry;
-use crate::extent::allocator::{Class, Taken};
-use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC};
-use crate::format::record::{EncodedRecord, LogExtentV1, Mutation, RECORD_ALIGNMENT};
+use crate::extent::allocator::Class;
+use crate::extent::sets::{KIND_LOG, TakenSet};
+use crate::extent::{Geometry, LogSet, SetPlace};
+use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC, VERSION};
+use crate::format::record::{EncodedRecord, FLAG_PLACE, LogExtentV1, Mutation, RECORD_ALIGNMENT};
 use crate::format::{BLOCK_BYTES, Le16, Le32, Le64, blocks_up};
 use crate::hook::{Rare, reached};
 use crate::ring::{Buffer, Pool};
@@ -64,18 +65,18 @@ pub trait LogOwner: 'static {
     /// Tells the owner that a write or a flush failed. The owner writes nothing more (law 3).
     fn failed(self: &Rc<Self>, error: &DeviceError);
 
-    /// Tells the owner that the log now reaches to byte `end` of `extent`.
-    fn written(&self, extent: u32, end: u32);
+    /// Tells the owner that the log now reaches to byte `end` of this set.
+    fn written(&self, set: u32, end: u32);
 
-    /// Tells the owner that the log continues in `extent`, with this log extent number.
-    fn entered(&self, extent: u32, log_number: u64);
+    /// Tells the owner that the log continues in this set, with this log extent number.
+    fn entered(&self, set: u32, log_number: u64);
 
-    /// Takes the log's next extent, if necessary one that is held back. Returns `None` if there is
-    /// none.
-    fn take_extent(self: &Rc<Self>) -> impl Future<Output = Option<Taken>>;
+    /// Takes an extent for the log's next set, if necessary one that is held back, and returns the
+    /// set. Returns `None` if there is none.
+    fn take_set(self: &Rc<Self>) -> impl Future<Output = Option<TakenSet>>;
 
-    /// Returns an extent that the log does not need after all.
-    fn give_extent(&self, extent: u32);
+    /// Returns a set that the log does not need after all.
+    fn give_set(&self, set: SetPlace);
 
     /// Returns whether a checkpoint would release extents of the log.
     fn has_empty_extents(&self) -> bool;
@@ -162,8 +163,8 @@ pub struct Log<C> {
     position: Cell<LogPosition>,
     failed: Cell<bool>,
     stopped: Cell<bool>,
-    /// Extents that were taken before they were needed. After a crash they are free again.
-    spares: RefCell<VecDeque<Taken>>,
+    /// Sets that were taken before they were needed. After a crash their extents are free again.
+    spares: RefCell<VecDeque<TakenSet>>,
     counters: Cell<LogCounters>,
     /// Bytes written since the last checkpoint.
     since_checkpoint: Cell<u64>,
@@ -311,23 +312,23 @@ impl<C> Log<C> {
         self.work.raise();
     }
 
-    /// Returns the extents that were taken before they were needed.
-    pub fn spare_extents(&self) -> Vec<u32> {
-        self.spares.borrow().iter().map(|spare| spare.extent).collect()
+    /// Returns the sets that were taken before they were needed.
+    pub fn spare_sets(&self) -> Vec<SetPlace> {
+        self.spares.borrow().iter().map(|spare| spare.place).collect()
     }
 
-    /// Returns the number of extents that were taken before they were needed.
+    /// Returns the number of sets that were taken before they were needed.
     pub fn spare_count(&self) -> usize {
         self.spares.borrow().len()
     }
 
-    /// Removes and returns the extents that were taken before they were needed, unless a record
-    /// waits that could need them.
-    pub fn take_unneeded_spares(&self) -> Vec<u32> {
+    /// Removes and returns the sets that were taken before they were needed, unless a record waits
+    /// that could need them.
+    pub fn take_unneeded_spares(&self) -> Vec<SetPlace> {
         if self.queued_bytes.get() > 0 {
             return Vec::new();
         }
-        std::mem::take(&mut *self.spares.borrow_mut()).into_iter().map(|spare| spare.extent).collect()
+        std::mem::take(&mut *self.spares.borrow_mut()).into_iter().map(|spare| spare.place).collect()
     }
 
     /// Returns whether `bytes` more of user data fit behind all that waits, without an extent that
@@ -350,14 +351,14 @@ impl<C> Log<C> {
         needed <= current.saturating_sub(bytes) + spares * (extent_bytes / 2)
     }
 
-    /// Takes an extent for user data, as a spare one. If the current extent was held back, and
-    /// counting it as a normal one makes room for `bytes`, the new extent replaces it among those
-    /// held back. It is then returned, for the caller to give back.
+    /// Takes a set for user data, as a spare one. If the current extent was held back, and counting
+    /// it as a normal one makes room for `bytes`, the new extent replaces it among those held back.
+    /// The new set is then returned, for the caller to give back.
     #[must_use]
-    pub fn repay_or_spare(&self, taken: Taken, bytes: usize, class: Class) -> Option<u32> {
+    pub fn repay_or_spare(&self, taken: TakenSet, bytes: usize, class: Class) -> Option<SetPlace> {
         if !taken.held_back && self.borrowed.replace(false) {
             if self.has_room(bytes, class) {
-                return Some(taken.extent);
+                return Some(taken.place);
             }
             self.borrowed.set(true);
         }
@@ -429,17 +430,20 @@ impl<C> Log<C> {
             crc: Le32::new(0),
             length: Le32::new(length as u32),
             shard: Le16::new(shard),
-            version: Le16::new(2),
+            version: Le16::new(VERSION),
             records: Le32::new(batch.iter().filter(|pending| pending.record.is_some()).count() as u32),
             sequence: Le64::new(position.sequence),
             epoch: Le32::new(geometry.epoch),
             previous_crc: Le32::new(position.previous_crc),
             durable_sequence: Le64::new(position.sequence - 1),
-            drive: Le64::new(geometry.drive_id),
+            format: Le64::new(geometry.format_id),
             log_number: Le64::new(position.log_number),
-            extent: Le32::new(position.extent),
+            birth: Le64::new(position.set.birth),
+            set: Le32::new(position.set.set),
             offset: Le32::new(position.offset),
-            reserved: [0; 24],
+            key_id: Le32::new(0),
+            reserved: [0; 4],
+            tag: [0; 16],
         };
         let crc = header.seal_into(&mut buffer[..padded]);
         if let Some(offset) = copy {
@@ -465,7 +469,7 @@ impl<C> Log<C> {
         buffer: Buffer,
     ) -> std::result::Result<(), DeviceError> {
         let LogParts { geometry, device, flush, .. } = &self.parts;
-        let offset = geometry.byte(position.extent, position.offset);
+        let offset = geometry.byte_of(position.set, position.offset);
         // A synchronous write alone is one round trip. While others flush anyway, joining them is
         // cheaper for all.
         let together = flush.busy();
@@ -492,7 +496,9 @@ impl<C> Log<C> {
             let offset = position.offset + at as u32;
             offsets.push(offset);
             let Some(record) = &pending.record else { continue };
-            let mark = self.parts.geometry.record_mark(self.parts.shard, position.log_number, offset);
+            let LogParts { geometry, shard, .. } = &self.parts;
+            let log = LogSet { place: position.set, log_number: position.log_number };
+            let mark = geometry.record_mark(*shard, log, offset);
             record.place(&mut buffer[at..], mark);
             let end = at + pending.padded_bytes();
             buffer[at + record.length()..end].fill(0);
@@ -563,7 +569,7 @@ async fn write_next<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), Devic
     }
     let (offsets, written) = log.write_batch(position, &batch, None).await?;
     if written > 0 {
-        owner.written(position.extent, position.offset + written);
+        owner.written(position.set.set, position.offset + written);
     }
     log.since_checkpoint.set(log.since_checkpoint.get() + u64::from(written));
     let places = batch.into_iter().zip(offsets).filter_map(|(pending, offset)| {
@@ -572,7 +578,7 @@ async fn write_next<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), Devic
             counters.records += u64::from(pending.record.is_some());
             counters.moved_bytes += u64::from(if pending.moved { length } else { 0 });
         });
-        let (extent, sequence, moved) = (position.extent, position.sequence, pending.moved);
+        let (extent, sequence, moved) = (position.set.set, position.sequence, pending.moved);
         Some((pending.commit?, RecordPlace { extent, offset, length, sequence, moved }))
     });
     owner.durable(places);
@@ -581,10 +587,10 @@ async fn write_next<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), Devic
     Ok(())
 }
 
-/// Continues in the next extent, which the last record of this one names.
+/// Continues in the next set, which the last records of this one name.
 async fn roll<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), DeviceError> {
     let log = owner.log();
-    let Some(Taken { extent, held_back, .. }) = next_extent(owner).await else { return Ok(()) };
+    let Some(TakenSet { place, held_back, .. }) = next_set(owner).await else { return Ok(()) };
     if !held_back {
         log.began_short.set(false);
         log.tight_until_us.set(0);
@@ -592,33 +598,33 @@ async fn roll<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), DeviceError
     if log.failed.get() {
         return Ok(());
     }
-    name_and_enter(owner, extent, None).await
+    name_and_enter(owner, place, None).await
 }
 
-/// Writes the first batch of a life. It names the extent where this life's records go. Nothing
-/// follows it in this extent that would reveal its loss, so the same bytes are also written to the
-/// extent's last block, which is kept for such batches, and recovery continues from whichever is
-/// sound. If the position is already close to the end, recovery searches all extents for the log,
-/// as it does behind every batch that names an extent. Before anything of this life is
+/// Writes the first batch of a life. It names the set where this life's records go. Nothing follows
+/// it in this set that would reveal its loss, so the same bytes are also written to the set's last
+/// block, which is kept for such batches, and recovery continues from whichever is sound. If the
+/// position is already close to the end, recovery searches all extents for the log, as it does
+/// behind every batch that names a set. Before anything of this life is
 /// acknowledged, the superblock records that the log was begun. So if the batch and its copy are
 /// both lost one day, the shard refuses to open instead of losing the lives since then.
 async fn begin<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), DeviceError> {
     let log = owner.log();
-    let Some(mut taken) = next_extent(owner).await else { return Ok(()) };
+    let Some(mut taken) = next_set(owner).await else { return Ok(()) };
     // On a full drive, life after life may begin and be cut off, each in an extent that was held
     // back. A checkpoint releases what the previous lives took. It is taken first, because it may
     // need the extent itself.
     let gains = taken.tight || owner.has_empty_extents();
     if taken.held_back && gains || log.by_copy.take() {
-        owner.give_extent(taken.extent);
+        owner.give_set(taken.place);
         owner.checkpoint_for_log().await;
         if log.failed.get() {
             return Ok(());
         }
-        let Some(again) = next_extent(owner).await else { return Ok(()) };
+        let Some(again) = next_set(owner).await else { return Ok(()) };
         taken = again;
     }
-    let Taken { extent, held_back, tight } = taken;
+    let TakenSet { place, held_back, tight } = taken;
     reached(if held_back { Rare::LifeBegunShort } else { Rare::LifeBegun });
     log.began_short.set(held_back);
     if tight {
@@ -629,21 +635,21 @@ async fn begin<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), DeviceErro
         return Ok(());
     }
     let copy = (log.position.get().offset + BATCH_BYTES_MAX as u32 <= last_block).then_some(last_block);
-    name_and_enter(owner, extent, copy).await?;
+    name_and_enter(owner, place, copy).await?;
     owner.note_begun().await?;
     log.begun.set(true);
     Ok(())
 }
 
-/// Takes the extent in which the log continues. If there is none, it refuses all that waits and
+/// Takes the set in which the log continues. If there is none, it refuses all that waits and
 /// returns `None`.
-async fn next_extent<O: LogOwner>(owner: &Rc<O>) -> Option<Taken> {
+async fn next_set<O: LogOwner>(owner: &Rc<O>) -> Option<TakenSet> {
     let log = owner.log();
     log.writing_bytes.set(0);
     let spare = log.spares.borrow_mut().pop_front();
     let next = match spare {
         Some(spare) => Some(spare),
-        None => owner.take_extent().await,
+        None => owner.take_set().await,
     };
     let Some(taken) = next else {
         // This can not happen while enough extents are held back. Refusing is better than stopping
@@ -655,21 +661,25 @@ async fn next_extent<O: LogOwner>(owner: &Rc<O>) -> Option<Taken> {
     Some(taken)
 }
 
-/// Writes the batch that names `extent`, and continues there.
+/// Writes the batch that says where a set is and that the log continues there, and continues there.
 async fn name_and_enter<O: LogOwner>(
     owner: &Rc<O>,
-    extent: u32,
+    place: SetPlace,
     copy: Option<u32>,
 ) -> std::result::Result<(), DeviceError> {
     let log = owner.log();
     let (position, log_number) = (log.position.get(), log.next_log_number());
-    let mutation = Mutation::LogExtent(LogExtentV1 { extent, log_number });
-    let record = EncodedRecord::new(&mutation, log_number, 0, Vec::new());
-    let naming = [Pending { record: Some(record), commit: None, moved: false }];
+    let where_it_is = Mutation::SetPut(place.to_disk(KIND_LOG));
+    let goes_on = Mutation::LogExtent(LogExtentV1 { extent: place.set, log_number });
+    let naming = [where_it_is, goes_on].map(|mutation| Pending {
+        record: Some(EncodedRecord::new(&mutation, log_number, FLAG_PLACE, Vec::new())),
+        commit: None,
+        moved: false,
+    });
     let (_, written) = log.write_batch(position, &naming, copy).await?;
-    owner.written(position.extent, position.offset + written);
+    owner.written(position.set.set, position.offset + written);
     reached(Rare::LogRolled);
-    owner.entered(extent, log_number);
-    log.position.set(LogPosition { extent, log_number, offset: 0, ..log.position.get() });
+    owner.entered(place.set, log_number);
+    log.position.set(LogPosition { set: place, log_number, offset: 0, ..log.position.get() });
     Ok(())
 }

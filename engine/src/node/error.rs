@@ -30,6 +30,13 @@ pub enum OpenError {
     Missing { expected: u16, given: usize, missing: Vec<u16> },
     #[error("{path} is given twice")]
     Twice { path: PathBuf },
+    #[error(
+        "{path} holds another view of the set than a drive that was given with it, under the same number; \
+         run `ringbolt check` on the drives"
+    )]
+    TwoViews { path: PathBuf },
+    #[error("{path} was dropped from its set: what it holds is old; start without it")]
+    Dropped { path: PathBuf },
     #[error("shard {shard} does not open: {error}")]
     Recover { shard: u16, error: RecoverError },
     #[error("drive {drive}: two shards own extent {extent}; run `ringbolt check` on the drive")]

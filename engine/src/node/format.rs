@@ -11,7 +11,9 @@ use zerocopy::FromZeros;
 use crate::device::file::{DriveError, OpenDrive, allocate_file, recognise};
 use crate::format::slice::{SLICE_BYTES, UNIT_BYTES, UNITS_PER_SLOT};
 use crate::format::superblock::{
-    COPIES, COPY_STRIDE, MAGIC, ROOT_LOG, ROOT_NONE, ROOTS, ShardRootOnDisk, SuperblockOnDisk,
+    COPIES, COPY_STRIDE, DRIVE_IN, FIRST_BIRTH, HOMES, MAGIC, NO_HOME, ROOT_LOG, ROOT_NONE, ROOTS,
+    SHARDS_MAX, SUPERBLOCK_BYTES, ShardRootOnDisk, SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk,
+    ViewOnDisk,
 };
 use crate::format::{BLOCK_BYTES, FORMAT_VERSION, FormatDamage, Le16, Le32, Le64};
 use crate::ring::arena::CHUNK_BYTES;
@@ -74,8 +76,8 @@ pub enum FormatError {
     NotRingbolt { path: PathBuf },
     #[error(
         "{path} was formatted by another version of Ringbolt: its format is {version}, this program reads \
-         {FORMAT_VERSION}. Version 1 was never released: copy what is needed with the program that wrote it, then \
-         format the drive anew. A newer one needs a newer program"
+         {FORMAT_VERSION}. Versions 1 and 2 were never released: copy the objects elsewhere over S3, with the program \
+         that wrote them, and format the drive anew. A newer version needs a newer program"
     )]
     OtherVersion { path: PathBuf, version: u32 },
     #[error(
@@ -85,6 +87,8 @@ pub enum FormatError {
     Damaged { path: PathBuf, damage: FormatDamage },
     #[error("{path} is given twice")]
     Twice { path: PathBuf },
+    #[error("{given} drives were given; a set has at most {VIEW_DRIVES}")]
+    TooManyDrives { given: usize },
 }
 
 /// Formats the drives of one node; several drives form a set. `progress` gets the bytes done and
@@ -103,6 +107,9 @@ pub fn format_drive(
             return Err(FormatError::Twice { path: path.to_path_buf() });
         }
     }
+    if paths.len() > VIEW_DRIVES {
+        return Err(FormatError::TooManyDrives { given: paths.len() });
+    }
     let drives = paths.iter().map(|path| prepare(path, options)).collect::<Result<Vec<_>, _>>()?;
     let smallest = drives.iter().map(|drive| drive.size_bytes).min().unwrap_or(0);
     let shards = choose_shards(options.shards, smallest, drives.len() as u64)?;
@@ -110,12 +117,12 @@ pub fn format_drive(
     for (index, drive) in drives.iter().enumerate() {
         let now =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
-        let place = Place { index: index as u16, drives: drives.len() as u16, shards };
+        let place = Place { number: index as u16, drives: drives.len() as u16, shards };
         let superblock =
             superblock((drive.size_bytes, extent_bytes(drive.size_bytes)), place, options.seed, now);
         if drive.is_block_device {
-            // Old batches and headers on the device carry another drive's identity, so only the
-            // head must be cleared.
+            // Old batches and headers on the device carry the identity of another format, so only
+            // the head must be cleared.
             drive.zero(0, EXTENTS_START, progress)?;
         } else {
             drive.zero(0, drive.size_bytes / CHUNK_BYTES as u64 * CHUNK_BYTES as u64, progress)?;
@@ -183,7 +190,7 @@ fn choose_shards(asked: u16, size_bytes: u64, drives: u64) -> Result<u16, Format
 
 /// Returns the number of shards that `drives` drives of `extents` extents have room for.
 pub(crate) fn shards_max(extents: u64, drives: u64) -> u64 {
-    (extents / EXTENTS_PER_SHARD).min(ROOTS as u64) * drives
+    ((extents / EXTENTS_PER_SHARD).min(ROOTS as u64) * drives).min(SHARDS_MAX as u64)
 }
 
 /// Returns two shards for each core, but at least one for each drive and at most `most`.
@@ -194,10 +201,37 @@ pub(crate) fn default_shards(cores: u64, drives: u64, most: u64) -> u64 {
 /// The position of a drive in its node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    pub index: u16,
+    /// Number of the drive in the view.
+    pub number: u16,
+    /// Number of drives of the node.
     pub drives: u16,
     /// Number of shards of the whole node.
     pub shards: u16,
+}
+
+/// The identities that a format makes from its seed.
+struct Identities {
+    state: u64,
+}
+
+impl Identities {
+    /// Returns the next number of SplitMix64 (Steele, Lea, Flood, 2014).
+    fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ self.state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// Returns the next UUID, of version 4 and variant 1 (RFC 9562).
+    fn uuid(&mut self, salt: u64) -> [u8; 16] {
+        let mut uuid = [0; 16];
+        uuid[..8].copy_from_slice(&(self.next() ^ salt).to_le_bytes());
+        uuid[8..].copy_from_slice(&self.next().to_le_bytes());
+        uuid[6] = uuid[6] & 0x0f | 0x40;
+        uuid[8] = uuid[8] & 0x3f | 0x80;
+        uuid
+    }
 }
 
 /// Makes the first superblock of a drive of `size_bytes` with extents of `extent` bytes.
@@ -207,31 +241,17 @@ pub(crate) fn superblock(
     seed: [u64; 4],
     now_ms: u64,
 ) -> SuperblockOnDisk {
-    let Place { index, drives, shards } = place;
-    // SplitMix64 (Steele, Lea, Flood, 2014) derives the identities from the seed.
-    let mut state = seed[0];
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    };
-    let mut identity = |salt: u64| {
-        let mut uuid = [0; 16];
-        uuid[..8].copy_from_slice(&(next() ^ salt).to_le_bytes());
-        uuid[8..].copy_from_slice(&next().to_le_bytes());
-        // The bits mark a UUID of version 4, variant 1 (RFC 9562).
-        uuid[6] = uuid[6] & 0x0f | 0x40;
-        uuid[8] = uuid[8] & 0x3f | 0x80;
-        uuid
-    };
-    let (node, set) = (identity(seed[1]), identity(seed[2]));
-    let drive_uuid = identity(seed[3].wrapping_add(u64::from(index)));
+    let Place { number, drives, shards } = place;
+    let mut identities = Identities { state: seed[0] };
+    let (node, set) = (identities.uuid(seed[1]), identities.uuid(seed[2]));
+    // Each drive names the others from the start, so each derives the identities of all.
+    let salts = (0..drives).map(|other| seed[3].wrapping_add(u64::from(other)));
+    let drive_uuids: Vec<[u8; 16]> = salts.map(|salt| identities.uuid(salt)).collect();
     let mut block = SuperblockOnDisk::new_zeroed();
     block.magic = MAGIC;
     block.format_version = Le32::new(FORMAT_VERSION);
     block.sequence = Le64::new(1);
-    (block.node_uuid, block.set_uuid, block.drive_uuid) = (node, set, drive_uuid);
+    (block.node_uuid, block.set_uuid, block.drive_uuid) = (node, set, drive_uuids[usize::from(number)]);
     block.hash_key = [Le64::new(seed[1]), Le64::new(seed[2])];
     block.created_ms = Le64::new(now_ms);
     block.size_bytes = Le64::new(size_bytes);
@@ -242,20 +262,40 @@ pub(crate) fn superblock(
     block.inline_bytes_max = Le32::new(INLINE_BYTES_MAX);
     block.slice_bytes = Le32::new(SLICE_BYTES as u32);
     block.unit_bytes = Le32::new(UNIT_BYTES as u32);
-    (block.drive_index, block.drives, block.shards) =
-        (Le16::new(index), Le16::new(drives), Le16::new(shards));
-    let own = (0..shards).filter(|shard| shard % drives == index);
-    for (slot, (extent, shard)) in block.roots.iter_mut().zip(own.enumerate()) {
+    (block.drive_number, block.shards) = (Le16::new(number), Le16::new(shards));
+    (block.data_members, block.parity_members) = (1, 0);
+    block.view = first_view(&drive_uuids, shards);
+    let own = (0..shards).filter(|shard| block.view.home_of(*shard) == Some(number));
+    let own: Vec<u16> = own.collect();
+    for (slot, (extent, shard)) in block.roots.iter_mut().zip(own.into_iter().enumerate()) {
         *slot = ShardRootOnDisk {
             shard: Le16::new(shard),
             kind: Le16::new(ROOT_LOG),
             extent: Le32::new(extent as u32),
             sequence: Le64::new(1),
+            birth: Le64::new(FIRST_BIRTH),
             ..ShardRootOnDisk::default()
         };
     }
     block.seal();
     block
+}
+
+/// Returns the view of a set that is formatted: each shard has one home, and the drives take turns.
+fn first_view(drive_uuids: &[[u8; 16]], shards: u16) -> ViewOnDisk {
+    let mut view = ViewOnDisk::new_zeroed();
+    view.counter = Le32::new(1);
+    for (number, (slot, uuid)) in view.drives.iter_mut().zip(drive_uuids).enumerate() {
+        let (number, state) = (Le16::new(number as u16), Le16::new(DRIVE_IN));
+        *slot = ViewDriveOnDisk { number, state, reserved: [0; 4], uuid: *uuid };
+    }
+    for (shard, homes) in view.homes.iter_mut().enumerate() {
+        homes.drives = [Le16::new(NO_HOME); HOMES];
+        if shard < usize::from(shards) {
+            homes.drives[0] = Le16::new((shard % drive_uuids.len()) as u16);
+        }
+    }
+    view
 }
 
 fn report(path: &Path, block: &SuperblockOnDisk) -> FormatReport {
@@ -285,7 +325,7 @@ pub fn read_superblock(drive: &OpenDrive) -> Result<SuperblockOnDisk, FormatErro
         return Err(FormatError::NotRingbolt { path });
     }
     let copies = (0..COPIES as u64)
-        .map(|copy| drive.read(copy * COPY_STRIDE, BLOCK_BYTES))
+        .map(|copy| drive.read(copy * COPY_STRIDE, SUPERBLOCK_BYTES))
         .collect::<Result<Vec<_>, _>>()?;
     let copies: Vec<&[u8]> = copies.iter().map(Vec::as_slice).collect();
     choose_superblock(&copies, path, drive.size_bytes)
@@ -323,7 +363,7 @@ fn impossible_field(block: &SuperblockOnDisk) -> Option<&'static str> {
     let slots = block.extent_bytes.get() / SLOT_BYTES;
     let root_fits = |root: &ShardRootOnDisk| {
         let possible = root.extent < block.extents && root.shard < block.shards;
-        root.kind.get() == ROOT_NONE || (possible && root.log_epoch <= block.epoch)
+        root.kind.get() == ROOT_NONE || (possible && root.log_epoch <= block.promised_epoch)
     };
     let checks = [
         ("extent_bytes", slots * SLOT_BYTES == block.extent_bytes.get() && (1..=SLOTS_MAX).contains(&slots)),
@@ -332,8 +372,7 @@ fn impossible_field(block: &SuperblockOnDisk) -> Option<&'static str> {
         ("slice_bytes", block.slice_bytes.get() == SLICE_BYTES as u32),
         ("unit_bytes", block.unit_bytes.get() == UNIT_BYTES as u32),
         ("inline_bytes_max", block.inline_bytes_max.get() <= INLINE_BYTES_MAX),
-        ("shards", usize::from(block.shards.get()) <= ROOTS * usize::from(block.drives.get())),
-        ("epoch", block.epoch.get() < u32::MAX && block.sequence.get() < u64::MAX),
+        ("promised_epoch", block.promised_epoch.get() < u32::MAX && block.sequence.get() < u64::MAX),
         ("roots", block.roots.iter().all(root_fits)),
     ];
     checks.iter().find(|(_, holds)| !holds).map(|(field, _)| *field)

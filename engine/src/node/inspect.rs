@@ -5,8 +5,12 @@ use std::path::Path;
 use super::format::{FormatError, read_superblock, uuid_text};
 use crate::device::file::OpenDrive;
 use crate::extent::RunCount;
-use crate::format::checkpoint::{CheckpointChunkOnDisk, CheckpointRootV1, ChunkListV1, KIND_LEAVES};
-use crate::format::superblock::{ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk, SuperblockOnDisk};
+use crate::format::checkpoint::{
+    CheckpointChunkOnDisk, CheckpointRootV1, ChunkListV1, ChunkPlaceV1, KIND_LEAVES, KIND_SETS, decode_sets,
+};
+use crate::format::superblock::{
+    DRIVE_IN, DRIVE_OUT, ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk, SuperblockOnDisk,
+};
 use crate::format::{BLOCK_BYTES, FormatDamage};
 use crate::index::OrderedIndex;
 use crate::shard::{for_each_entry, load_leaves};
@@ -48,15 +52,24 @@ pub fn inspect_drive(path: &Path) -> Result<InspectReport, FormatError> {
 }
 
 fn superblock_lines(block: &SuperblockOnDisk) -> Vec<(String, String)> {
-    let lines: [(&str, String); 14] = [
+    let view = &block.view;
+    let numbers = |state: u16| {
+        let drives = view.drives.iter().filter(|drive| drive.state.get() == state);
+        drives.map(|drive| drive.number.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let lines: [(&str, String); 18] = [
         ("format_version", block.format_version.to_string()),
         ("sequence", block.sequence.to_string()),
-        ("epoch", block.epoch.to_string()),
+        ("promised_epoch", block.promised_epoch.to_string()),
+        ("view", format!("{}.{}", view.epoch, view.counter)),
+        ("drives_in", numbers(DRIVE_IN)),
+        ("drives_out", numbers(DRIVE_OUT)),
         ("node_uuid", uuid_text(&block.node_uuid)),
         ("set_uuid", uuid_text(&block.set_uuid)),
         ("drive_uuid", uuid_text(&block.drive_uuid)),
-        ("drive_index", block.drive_index.to_string()),
-        ("drives", block.drives.to_string()),
+        ("drive_number", block.drive_number.to_string()),
+        ("data_members", block.data_members.to_string()),
+        ("parity_members", block.parity_members.to_string()),
         ("shards", block.shards.to_string()),
         ("created_ms", block.created_ms.to_string()),
         ("size_bytes", block.size_bytes.to_string()),
@@ -93,14 +106,15 @@ fn root_lines(
     let held = held_by(drive, block, &checkpoint)?;
     let mut line = |name: &str, value: String| lines.push((name.to_owned(), value));
     line("objects_at_checkpoint", checkpoint.objects.to_string());
-    line("checkpoint_extents", checkpoint.extents.len().to_string());
+    line("checkpoint_extents", checkpoint.own.len().to_string());
     line("log_extents", checkpoint.logs.len().to_string());
+    line("sets_at_checkpoint", (checkpoint.own.len() + held.sets + checkpoint.sets.len()).to_string());
     line("replay_sequence", checkpoint.replay_sequence.to_string());
     line("object_bytes_at_checkpoint", held.bytes.to_string());
     line("full_slices_at_checkpoint", held.runs.slices.to_string());
     line("runs_at_checkpoint", held.runs.runs.to_string());
     line("mean_run_slices_at_checkpoint", format!("{:.3}", held.runs.mean_slices()));
-    Ok((lines, checkpoint.extents.len() + checkpoint.logs.len()))
+    Ok((lines, checkpoint.own.len() + checkpoint.logs.len()))
 }
 
 /// The sums over the objects of a checkpoint.
@@ -108,6 +122,8 @@ fn root_lines(
 struct Held {
     bytes: u64,
     runs: RunCount,
+    /// Number of sets in chunks of their own.
+    sets: usize,
 }
 
 fn held_by(
@@ -118,12 +134,16 @@ fn held_by(
     let mut held = Held::default();
     let mut chunks = Vec::new();
     for list in &checkpoint.lists {
-        let payload = read_chunk(drive, place_in(block, list.extent, list.offset), list.length)?;
+        let payload = read_chunk(drive, place_of(drive, block, checkpoint, list)?, list.length)?;
         chunks.extend(ChunkListV1::decode(&payload).map_err(|damage| damaged(drive, damage))?.chunks);
     }
     chunks.extend(&checkpoint.rest.chunks);
+    for chunk in chunks.iter().filter(|chunk| chunk.kind == KIND_SETS) {
+        let payload = read_chunk(drive, place_of(drive, block, checkpoint, chunk)?, chunk.length)?;
+        held.sets += decode_sets(&payload).map_err(|damage| damaged(drive, damage))?.len();
+    }
     for chunk in chunks.iter().filter(|chunk| chunk.kind == KIND_LEAVES) {
-        let payload = read_chunk(drive, place_in(block, chunk.extent, chunk.offset), chunk.length)?;
+        let payload = read_chunk(drive, place_of(drive, block, checkpoint, chunk)?, chunk.length)?;
         let mut index = OrderedIndex::new();
         let loaded = load_leaves(&mut index, &payload).and_then(|()| {
             for_each_entry(&index, &mut |_, _, entry| {
@@ -139,6 +159,20 @@ fn held_by(
 
 fn place_in(block: &SuperblockOnDisk, extent: u32, offset: u32) -> u64 {
     block.extents_start.get() + u64::from(extent) * block.extent_bytes.get() + u64::from(offset)
+}
+
+/// Returns the byte on the drive at which a chunk of the checkpoint begins.
+fn place_of(
+    drive: &OpenDrive,
+    block: &SuperblockOnDisk,
+    checkpoint: &CheckpointRootV1,
+    named: &ChunkPlaceV1,
+) -> Result<u64, FormatError> {
+    let set = checkpoint.own.iter().find(|own| own.set == named.set);
+    let number = block.drive_number.get();
+    let member = set.and_then(|set| set.members.iter().find(|member| member.drive == number));
+    let member = member.ok_or_else(|| damaged(drive, FormatDamage::Field("set of a chunk")))?;
+    Ok(place_in(block, member.extent, named.offset))
 }
 
 fn read_chunk(drive: &OpenDrive, at: u64, length: u32) -> Result<Vec<u8>, FormatError> {

@@ -24,6 +24,8 @@ pub struct Layout {
     pub index_bytes_max: usize,
     /// The latch for flushes of all cores, by drive.
     latches: Vec<Arc<Latch>>,
+    /// The home of each shard, by shard: its place in `superblocks`.
+    homes: Vec<u16>,
     /// Geometry and shard settings, by drive.
     geometries: Vec<(Geometry, Settings)>,
 }
@@ -38,9 +40,21 @@ impl Layout {
         usize::from(shard) % self.cores
     }
 
-    /// Returns the drive that a shard lives on.
+    /// Returns the place among the node's drives of a shard's home.
     pub fn drive_of(&self, shard: u16) -> u16 {
-        shard % self.drives()
+        self.homes[usize::from(shard)]
+    }
+
+    /// Returns the place among the node's drives of the drive with this number in the view.
+    ///
+    /// # Panics
+    /// Panics when it is not among them.
+    pub fn drive_with(&self, number: u16) -> u16 {
+        let mut geometries = self.geometries.iter();
+        match geometries.position(|(geometry, _)| geometry.drive == number) {
+            Some(place) => place as u16,
+            None => panic!("drive {number} is not among the node's"),
+        }
     }
 
     /// Returns the core that a drive's extent allocator lives on.
@@ -62,12 +76,17 @@ impl Layout {
         (((hash & 0xffff_ffff) * u64::from(self.shards)) >> 32) as u16
     }
 
-    /// Makes the layout of a node with these drives, in the order of their index.
+    /// Makes the layout of a node with these drives, which must be those of their view.
+    ///
+    /// # Panics
+    /// Panics when the home of a shard is not among the drives.
     pub fn new(cores: usize, superblocks: Vec<SuperblockOnDisk>, epoch: u32, index_bytes_max: usize) -> Self {
         let shards = superblocks[0].shards.get();
         let latches = superblocks.iter().map(|_| Arc::new(Latch::new(cores))).collect();
+        let homes = homes_of(&superblocks);
         let geometries = Vec::new();
-        let mut layout = Self { cores, shards, superblocks, epoch, index_bytes_max, latches, geometries };
+        let mut layout =
+            Self { cores, shards, superblocks, epoch, index_bytes_max, latches, homes, geometries };
         layout.geometries = (0..layout.drives()).map(|drive| layout.geometry(drive)).collect();
         layout
     }
@@ -113,7 +132,6 @@ impl Layout {
     fn geometry(&self, drive: u16) -> (Geometry, Settings) {
         let superblock = &self.superblocks[usize::from(drive)];
         let drive_shards = self.shards_of_drive(drive).count().max(1) as u64;
-        let id = superblock.drive_uuid.first_chunk::<8>().map_or(0, |half| u64::from_le_bytes(*half));
         let extent_bytes = superblock.extent_bytes.get();
         let (dead_log_bytes_max, checkpoint_after_bytes) =
             maintenance_bytes(superblock.size_bytes.get(), drive_shards, extent_bytes);
@@ -121,7 +139,9 @@ impl Layout {
             extent_bytes: extent_bytes as u32,
             extents: superblock.extents.get(),
             extents_start: superblock.extents_start.get(),
-            drive_id: id,
+            format_id: superblock.format_id(),
+            drive_id: superblock.drive_id(),
+            drive: superblock.drive_number.get(),
             epoch: self.epoch,
             planted: Planted::default(),
         };
@@ -137,6 +157,17 @@ impl Layout {
         };
         (geometry, settings)
     }
+}
+
+/// Returns the home of each shard as a place in `superblocks`, as the newest view of them says.
+fn homes_of(superblocks: &[SuperblockOnDisk]) -> Vec<u16> {
+    let Some(newest) = superblocks.iter().max_by_key(|block| block.view.number()) else { return Vec::new() };
+    let place_of = |shard: u16| {
+        let home = newest.view.home_of(shard);
+        let place = superblocks.iter().position(|block| Some(block.drive_number.get()) == home);
+        place.unwrap_or_else(|| panic!("the home of shard {shard} is not among the drives")) as u16
+    };
+    (0..newest.shards.get()).map(place_of).collect()
 }
 
 /// Returns, for a drive with `drive_shards` shards, how many bytes of a shard's log may be dead

@@ -1,7 +1,7 @@
 //! Opening a set of drives, and starting a core.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -92,8 +92,8 @@ impl NodePlan {
         let members: Vec<(&Path, &SuperblockOnDisk)> =
             drives.iter().map(|(drive, superblock)| (drive.path.as_path(), superblock)).collect();
         check_set(&members)?;
-        drives.sort_by_key(|(_, superblock)| superblock.drive_index.get());
-        let epoch = drives.iter().map(|(_, superblock)| superblock.epoch.get()).max().unwrap_or(0) + 1;
+        drives.sort_by_key(|(_, superblock)| superblock.drive_number.get());
+        let epoch = next_epoch(drives.iter().map(|(_, superblock)| superblock));
         let (drives, superblocks): (Vec<_>, Vec<_>) = drives.into_iter().unzip();
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
         adjust(&mut layout);
@@ -117,27 +117,44 @@ impl NodePlan {
     }
 }
 
-/// Checks that these are all the drives of one set.
+/// Returns the epoch of the next life: one more than any of these drives has promised.
+pub(crate) fn next_epoch<'a>(drives: impl Iterator<Item = &'a SuperblockOnDisk>) -> u32 {
+    drives.map(|superblock| superblock.promised_epoch.get()).max().unwrap_or(0) + 1
+}
+
+/// Checks that these are all the drives of one set: those that are in its newest view. Each shard
+/// has one home, so none of them may be missing.
 ///
 /// # Errors
-/// Returns [`OpenError::NoDrives`], [`OpenError::OtherSet`], [`OpenError::Twice`] or
-/// [`OpenError::Missing`] otherwise.
+/// Returns [`OpenError::NoDrives`], [`OpenError::OtherSet`], [`OpenError::Twice`],
+/// [`OpenError::TwoViews`], [`OpenError::Dropped`] or [`OpenError::Missing`] otherwise.
 pub(crate) fn check_set(drives: &[(&Path, &SuperblockOnDisk)]) -> Result<(), OpenError> {
     let Some((first, block)) = drives.first() else { return Err(OpenError::NoDrives) };
-    let mut seen = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     for (path, other) in drives {
         if other.set_uuid != block.set_uuid {
             return Err(OpenError::OtherSet { path: path.to_path_buf(), first: first.to_path_buf() });
         }
-        if seen.insert(other.drive_index.get(), ()).is_some() {
+        if !seen.insert(other.drive_number.get()) {
             return Err(OpenError::Twice { path: path.to_path_buf() });
         }
     }
-    let missing: Vec<u16> = (0..block.drives.get()).filter(|index| !seen.contains_key(index)).collect();
+    let newest = drives.iter().map(|(_, block)| &block.view).max_by_key(|view| view.number());
+    let view = newest.unwrap_or(&block.view);
+    for (path, other) in drives {
+        if other.view.number() == view.number() && other.view != *view {
+            return Err(OpenError::TwoViews { path: path.to_path_buf() });
+        }
+        if !view.drives_in().any(|drive| drive.uuid == other.drive_uuid) {
+            return Err(OpenError::Dropped { path: path.to_path_buf() });
+        }
+    }
+    let numbers = view.drives_in().map(|drive| drive.number.get());
+    let missing: Vec<u16> = numbers.filter(|number| !seen.contains(number)).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    Err(OpenError::Missing { expected: block.drives.get(), given: drives.len(), missing })
+    Err(OpenError::Missing { expected: view.drives_in().count() as u16, given: drives.len(), missing })
 }
 
 /// Everything that one core's thread needs to start.

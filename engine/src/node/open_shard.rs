@@ -31,7 +31,8 @@ pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), Open
     let (objects, replayed) = (recovered.state.objects(), recovered.replayed);
     let elapsed_ms = (core.environment.monotonic_us() - started) / 1000;
     tracing::info!(shard = id, objects, replayed, elapsed_ms, "shard recovered");
-    let extents = recovered.state.space.extents();
+    let places = recovered.state.space.places();
+    let extents = places.into_iter().map(|place| place.extent).collect();
     let from = &core.drives[usize::from(drive)];
     let shard = Shard::new(ShardParts {
         id,

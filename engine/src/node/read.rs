@@ -15,7 +15,8 @@ use super::cache::{CacheKey, CachedObject};
 use super::state::CoreState;
 use crate::device::IoFuture;
 use crate::error::{EngineError, Result};
-use crate::extent::{SlicePlace, slices_of};
+use crate::extent::sets::Places;
+use crate::extent::{LogSet, SetPlace, SlicePlace, slices_of};
 use crate::format::record::{MetaV1, RecordView, RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
@@ -153,11 +154,11 @@ impl ObjectReader {
         let Wanted { bucket, key, version, cached } = wanted;
         let shard = core.layout.shard_of_key(bucket, key);
         let Some((found, pin)) = look_up(core, shard, wanted).await? else { return Ok(Opened::Absent) };
-        let (location, log_number) = match &found {
-            Found::Inline { location, log_number } => (*location, *log_number),
-            Found::Entry(found) => (found.entry.location, found.log_number),
+        let (location, log) = match &found {
+            Found::Inline { location, log } => (*location, *log),
+            Found::Entry(found) => (found.entry.location, found.log),
         };
-        let place = CacheKey { shard, log_number, offset: location.offset };
+        let place = CacheKey { shard, log_number: log.log_number, offset: location.offset };
         let place = Some(place).filter(|_| cached && matches!(found, Found::Inline { .. }));
         if let Some(object) = place.and_then(|place| core.cache.get(place))
             && object.bucket == bucket
@@ -168,10 +169,10 @@ impl ObjectReader {
         if let Found::Entry(found) = found {
             return Self::open_entry(core, shard, wanted, (*found, pin)).await;
         }
-        let (extent, offset) = (location.extent, location.offset);
+        let (extent, offset) = (log.place.extent, location.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
-        let read = read_record(core, shard, (extent, offset), location.blocks).await?;
-        let mark = mark_at(core, shard, log_number, offset, read.record());
+        let read = read_record(core, (log.place, offset), location.blocks).await?;
+        let mark = mark_at(core, shard, (log, offset), read.record());
         let (view, put) = RecordView::of_put(read.record(), mark).map_err(damaged)?;
         if put.bucket != bucket.0 || put.key != key {
             return Self::other_key(core, shard, (bucket, key, version), damaged("record identity")).await;
@@ -203,17 +204,17 @@ impl ObjectReader {
         (found, pin): (FoundEntry, PinGuard),
     ) -> Result<Opened> {
         let Wanted { bucket, key, cached, .. } = wanted;
-        let FoundEntry { entry, log_number, meta_log_number } = found;
+        let FoundEntry { entry, log, meta_log, slices } = found;
         let marker =
             Marker { generation: entry.generation, is_null: entry.is_null, modified_ms: entry.modified_ms };
         if entry.is_marker && cached {
             return Ok(Opened::Marker(marker));
         }
-        let (extent, offset) = (entry.location.extent, entry.location.offset);
+        let (extent, offset) = (log.place.extent, entry.location.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
         let blocks = blocks_covering(offset, entry.record_length);
-        let read = read_record(core, shard, (extent, offset), blocks).await?;
-        let mark = mark_at(core, shard, log_number, offset, read.record());
+        let read = read_record(core, (log.place, offset), blocks).await?;
+        let mark = mark_at(core, shard, (log, offset), read.record());
         let (view, put) = RecordView::of_put(read.record(), mark).map_err(damaged)?;
         if put.bucket != bucket.0 || put.key != key {
             return Err(damaged("record identity"));
@@ -227,8 +228,8 @@ impl ObjectReader {
             return Err(damaged("record segments"));
         }
         let mut info = crate::shard::info_of(&put);
-        if let Some(place) = entry.meta {
-            let meta = read_metadata(core, shard, wanted, (place, meta_log_number), entry.generation).await?;
+        if let Some(found) = entry.meta.zip(meta_log) {
+            let meta = read_metadata(core, shard, wanted, found, entry.generation).await?;
             info.attributes = meta.attributes;
             (info.modified_ms, info.metadata_change) = (meta.modified_ms, meta.change);
         }
@@ -239,7 +240,7 @@ impl ObjectReader {
         let source = if put.segments.is_empty() {
             Source::Inline { bytes: Some(Bytes::Read(read.buffer)), start }
         } else {
-            Source::Slices(SliceReader::new(core.clone(), shard, put.segments))
+            Source::Slices(SliceReader::new(core.clone(), shard, put.segments, slices))
         };
         let range = 0..info.size_bytes;
         Ok(Opened::Object(Self { info: Rc::new(info), source, range, _pin: Some(pin) }))
@@ -287,7 +288,8 @@ impl ObjectReader {
                     Rc::make_mut(&mut self.info).parts = Vec::new();
                 }
                 let runs: usize = reader.segments.iter().map(|segment| segment.runs.len()).sum();
-                (reader.segments.len() * (size_of::<SegmentV1>() + 32) + runs * size_of::<RunV1>()) as u64
+                let segments = reader.segments.len() * (size_of::<SegmentV1>() + 32);
+                (segments + runs * size_of::<RunV1>() + reader.sets.memory_bytes()) as u64
             }
         }
     }
@@ -347,12 +349,12 @@ impl ObjectReader {
     }
 }
 
-/// Returns the mark of what was written at `offset` of the log extent with number `log_number`.
-fn mark_at(core: &CoreState, shard: u16, log_number: u64, offset: u32, record: &[u8]) -> u32 {
-    let geometry = core.layout.geometry_of(core.layout.drive_of(shard));
+/// Returns the mark of what was written at an offset of a set of the log.
+fn mark_at(core: &CoreState, shard: u16, (log, offset): (LogSet, u32), record: &[u8]) -> u32 {
+    let geometry = core.layout.geometry_of(core.layout.drive_with(log.place.drive));
     match geometry.planted.is(Bug::IgnoreMark) {
         true => RecordView::apparent_mark(record),
-        false => geometry.record_mark(shard, log_number, offset),
+        false => geometry.record_mark(shard, log, offset),
     }
 }
 
@@ -365,9 +367,10 @@ pub(super) struct PartReader {
 
 impl PartReader {
     pub(super) fn new(core: &Rc<CoreState>, shard: &Rc<Shard>, segment: SegmentV1) -> Self {
-        let pins = shard.pin_part(segment.generation);
+        let (sets, pins) = shard.pin_part(&segment);
         let left = 0..segment.length;
-        let reader = SliceReader { gentle: true, ..SliceReader::new(core.clone(), shard.id, vec![segment]) };
+        let reader = SliceReader::new(core.clone(), shard.id, vec![segment], sets);
+        let reader = SliceReader { gentle: true, ..reader };
         Self { reader, left, _pin: PinGuard { core: core.clone(), shard: shard.id, pins } }
     }
 
@@ -414,16 +417,11 @@ impl ReadRecord {
     }
 }
 
-/// Reads the blocks of the record at this extent and offset.
-async fn read_record(
-    core: &Rc<CoreState>,
-    shard: u16,
-    (extent, offset): (u32, u32),
-    blocks: u32,
-) -> Result<ReadRecord> {
-    let drive = core.layout.drive_of(shard);
+/// Reads the blocks of the record at an offset of a set.
+async fn read_record(core: &Rc<CoreState>, (at, offset): (SetPlace, u32), blocks: u32) -> Result<ReadRecord> {
+    let drive = core.layout.drive_with(at.drive);
     let first = offset - offset % BLOCK_BYTES as u32;
-    let at = core.layout.geometry_of(drive).byte(extent, first);
+    let at = core.layout.geometry_of(drive).byte_of(at, first);
     let end = blocks as usize * BLOCK_BYTES;
     let buffer = core.buffer(end).await?;
     let (result, buffer) = core.drives[usize::from(drive)].device.read(at, end, buffer).await;
@@ -436,13 +434,13 @@ async fn read_metadata(
     core: &Rc<CoreState>,
     shard: u16,
     wanted: Wanted<'_>,
-    (place, log_number): (MetaPlace, u64),
+    (place, log): (MetaPlace, LogSet),
     generation: u64,
 ) -> Result<MetaV1> {
-    let MetaPlace { extent, offset, record_length, change } = place;
-    let damaged = |what| EngineError::Damaged { what, extent, offset };
-    let read = read_record(core, shard, (extent, offset), blocks_covering(offset, record_length)).await?;
-    let mark = mark_at(core, shard, log_number, offset, read.record());
+    let MetaPlace { offset, record_length, change, .. } = place;
+    let damaged = |what| EngineError::Damaged { what, extent: log.place.extent, offset };
+    let read = read_record(core, (log.place, offset), blocks_covering(offset, record_length)).await?;
+    let mark = mark_at(core, shard, (log, offset), read.record());
     let (view, meta) = RecordView::of_meta(read.record(), mark).map_err(damaged)?;
     let same = meta.bucket == wanted.bucket.0 && meta.key == wanted.key;
     if !same || (meta.generation, meta.change) != (generation, change) || view.is_loss() {
@@ -457,6 +455,7 @@ struct Piece {
     /// The read of the slice's header, for the first piece of a slice.
     header: Option<IoFuture>,
     place: SlicePlace,
+    at: SetPlace,
     generation: u64,
     /// Offset within the payload at which the read starts, bytes.
     start: usize,
@@ -469,6 +468,8 @@ struct SliceReader {
     core: Rc<CoreState>,
     shard: u16,
     segments: Vec<SegmentV1>,
+    /// Where the sets of the segments are.
+    sets: Places,
     pieces: VecDeque<Piece>,
     /// The end of read-ahead as an offset in the object; `None` before the first read.
     ahead: Option<u64>,
@@ -479,11 +480,12 @@ struct SliceReader {
 }
 
 impl SliceReader {
-    fn new(core: Rc<CoreState>, shard: u16, segments: Vec<SegmentV1>) -> Self {
+    fn new(core: Rc<CoreState>, shard: u16, segments: Vec<SegmentV1>, sets: Places) -> Self {
         Self {
             core,
             shard,
             segments,
+            sets,
             pieces: VecDeque::new(),
             ahead: None,
             header_asked: None,
@@ -534,13 +536,14 @@ impl SliceReader {
         let left_in_object = (end - offset).min(SLICE_BYTES as u64) as usize;
         let to = (start + piece_bytes).min(place.length as usize).min(from + left_in_object);
         let payload_end = to.next_multiple_of(CRC_BLOCK_BYTES).min(place.length as usize);
-        Planned { place, generation: segment.generation, start, wanted: from..to, payload_end }
+        let at = self.sets.of(place.extent);
+        Planned { place, at, generation: segment.generation, start, wanted: from..to, payload_end }
     }
 
     async fn start(&mut self, planned: &Planned, buffer: Buffer) {
-        let drive = self.core.layout.drive_of(self.shard);
+        let drive = self.core.layout.drive_with(planned.at.drive);
         let device = self.core.drives[usize::from(drive)].device.clone();
-        let at = self.core.layout.geometry_of(drive).byte(planned.place.extent, planned.place.offset);
+        let at = self.core.layout.geometry_of(drive).byte_of(planned.at, planned.place.offset);
         let slice = (planned.generation, planned.place.number);
         let header = if self.header_asked.replace(slice) == Some(slice) {
             None
@@ -553,6 +556,7 @@ impl SliceReader {
             data,
             header,
             place: planned.place,
+            at: planned.at,
             generation: planned.generation,
             start: planned.start,
             wanted: planned.wanted.clone(),
@@ -564,14 +568,14 @@ impl SliceReader {
         let Some(piece) = self.pieces.front_mut() else {
             panic!("a reader with bytes left has a piece in flight")
         };
-        let (extent, offset) = (piece.place.extent, piece.place.offset);
+        let (extent, offset) = (piece.at.extent, piece.place.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
         if let Some(header) = &mut piece.header {
             let (result, buffer) = header.await;
             result.map_err(EngineError::read_failed)?;
             let header = SliceHeaderOnDisk::parse(&buffer).map_err(|_| damaged("slice header"))?;
-            let drive = self.core.layout.geometry_of(self.core.layout.drive_of(self.shard)).drive_id;
-            if !piece.place.is_headed_by(&header, (drive, self.shard), piece.generation) {
+            let owner = (self.core.layout.geometry_of(0).format_id, self.shard);
+            if !piece.place.is_headed_by(&header, owner, piece.at.birth, piece.generation) {
                 return Err(damaged("slice identity"));
             }
             self.header = Some(Box::new(header));
@@ -592,6 +596,7 @@ impl SliceReader {
 
 struct Planned {
     place: SlicePlace,
+    at: SetPlace,
     generation: u64,
     start: usize,
     wanted: Range<usize>,

@@ -17,6 +17,7 @@ use super::state::CoreState;
 use crate::env::LocalFuture;
 use crate::error::Result;
 use crate::extent::allocator::Class;
+use crate::extent::sets::Places;
 use crate::format::record::SegmentV1;
 use crate::shard::{Reservation, Reserved, Shard, ShardReply, ShardRequest};
 use crate::types::{BucketId, RequestId};
@@ -122,7 +123,9 @@ async fn reserve(shard: &Rc<Shard>, wanted: Reservation) -> Result<ShardReply> {
     let generation = if needs_generation { shard.state.borrow_mut().new_generation() } else { 0 };
     let class = replaces.map_or(Class::User, |key| shard.class_of(bucket, &key, length));
     let runs = shard.reserve(length, full, with_tail, class).await?;
-    Ok(ShardReply::Reserved { generation, runs, length })
+    let mut places = Places::default();
+    shard.state.borrow().space.sets.add_places(&runs, &mut places);
+    Ok(ShardReply::Reserved { generation, runs, places, length })
 }
 
 /// Gets the permit for a commit on its owner. While it waits, and if it is refused, the shard owns

@@ -17,7 +17,8 @@ use super::read::appetite;
 use super::state::{CoreState, Drive};
 use crate::device::{DeviceError, Durability, IoFuture};
 use crate::error::{EngineError, Result};
-use crate::extent::{SlicePlace, coalesce, full_slices, slices_of, tail_units};
+use crate::extent::sets::Places;
+use crate::extent::{SetPlace, SlicePlace, coalesce, full_slices, slices_of, tail_units};
 use crate::format::record::{RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk, UNITS_PER_SLOT};
 use crate::format::{BLOCK_BYTES, blocks_up};
@@ -216,6 +217,8 @@ struct SliceWriter {
     /// The object that the body replaces, if there is one; a part replaces none.
     replaces: (BucketId, Option<Vec<u8>>),
     segment: SegmentV1,
+    /// Where the sets of the segment are.
+    sets: Places,
     /// Number of full slices reserved so far.
     reserved_full: u64,
     /// Set when the tail is reserved.
@@ -228,6 +231,7 @@ struct SliceWriter {
 /// The slice that is being filled.
 struct Current {
     place: SlicePlace,
+    at: SetPlace,
     crcs: Vec<u32>,
     /// Payload bytes that were sent to the device.
     sent: usize,
@@ -243,6 +247,7 @@ impl SliceWriter {
             shard,
             replaces,
             segment,
+            sets: Places::default(),
             reserved_full: 0,
             reserved_tail: false,
             next_slice: 0,
@@ -274,7 +279,8 @@ impl SliceWriter {
         };
         self.next_slice += 1;
         let (piece_bytes, _) = appetite(&self.core.pool);
-        self.current = Some(Current { place, crcs: Vec::new(), sent: 0, buffer: None, piece_bytes });
+        let at = self.sets.of(place.extent);
+        self.current = Some(Current { place, at, crcs: Vec::new(), sent: 0, buffer: None, piece_bytes });
         Ok(())
     }
 
@@ -289,7 +295,10 @@ impl SliceWriter {
         let length = self.segment.length;
         let wanted = Reservation { bucket, replaces, length, full: full as u32, with_tail, needs_generation };
         let (generation, runs) = match self.core.ask(self.shard, ShardRequest::Reserve(wanted)).await? {
-            ShardReply::Reserved { generation, runs, .. } => (generation, runs),
+            ShardReply::Reserved { generation, runs, places, .. } => {
+                self.sets.merge(&places);
+                (generation, runs)
+            }
             other => other.mistaken(),
         };
         if needs_generation {
@@ -362,10 +371,10 @@ impl SliceWriter {
         let padded = blocks_up(filled);
         buffer[filled..padded].fill(0);
         current.crcs.extend(buffer[..filled].chunks(CRC_BLOCK_BYTES).map(crc32c::crc32c));
-        let (place, at) = (current.place, BLOCK_BYTES + current.sent);
+        let (place, at, within) = (current.place, current.at, BLOCK_BYTES + current.sent);
         current.sent += filled;
         let whole = current.sent == place.length as usize;
-        self.send(place, at, padded, buffer);
+        self.send((at, place.offset + within as u32), padded, buffer);
         if whole {
             self.send_header().await;
         }
@@ -379,18 +388,19 @@ impl SliceWriter {
 
     async fn send_header(&mut self) {
         let Some(current) = self.current.take() else { panic!("a slice was begun") };
-        let geometry = self.core.layout.geometry_of(self.core.layout.drive_of(self.shard));
-        let (place, crcs) = (current.place, current.crcs);
-        let identity = place.identity(geometry.drive_id, self.shard, self.segment.generation);
+        let owner = (self.core.layout.geometry_of(0).format_id, self.shard);
+        let (place, at, crcs) = (current.place, current.at, current.crcs);
+        let identity = place.identity(owner, at.birth, self.segment.generation);
         let header = SliceHeaderOnDisk::new(identity, place.length, &crcs);
         let mut buffer = self.core.pool.take_for_step(BLOCK_BYTES).await;
         buffer[..BLOCK_BYTES].copy_from_slice(header.as_bytes());
-        self.send(place, 0, BLOCK_BYTES, buffer);
+        self.send((at, place.offset), BLOCK_BYTES, buffer);
     }
 
-    fn send(&mut self, place: SlicePlace, at: usize, length: usize, buffer: Buffer) {
-        let drive = self.core.layout.drive_of(self.shard);
-        let offset = self.core.layout.geometry_of(drive).byte(place.extent, place.offset) + at as u64;
+    /// Starts a write at an offset of a set.
+    fn send(&mut self, (at, offset): (SetPlace, u32), length: usize, buffer: Buffer) {
+        let drive = self.core.layout.drive_with(at.drive);
+        let offset = self.core.layout.geometry_of(drive).byte_of(at, offset);
         let Drive { device, slice_bytes, .. } = &self.core.drives[usize::from(drive)];
         slice_bytes.set(slice_bytes.get() + length as u64);
         self.in_flight.push_back(device.write(offset, length, buffer, Durability::Deferred));

@@ -7,11 +7,12 @@
 //! - What a durable record freed waits in `freed` for a checkpoint behind that record, and in
 //!   `deferred` while a reader has it pinned (law 6).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::entry::Entry;
+use crate::extent::sets::SetTable;
 use crate::extent::slices::SliceSpace;
-use crate::extent::{Geometry, RunCount, run_units, segment_units};
+use crate::extent::{Geometry, LogSet, RunCount, SetPlace, run_units, segment_units};
 use crate::format::record::{Mutation, RunV1, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
 use crate::hook::{Bug, Planted, Rare, reached};
@@ -67,14 +68,16 @@ struct Freed {
 /// The space accounts of a shard.
 pub(crate) struct Accounts {
     geometry: Geometry,
-    /// The extents of the log.
+    /// Where every set of the shard is.
+    pub(crate) sets: SetTable,
+    /// The sets of the log.
     pub(crate) logs: LogSpace,
-    /// The extents of slices.
+    /// The sets of slices.
     pub(crate) slices: SliceSpace,
     /// Runs of slices that the index and the uploads name.
     pub(super) runs: RunCount,
-    /// The extents of the checkpoint in force.
-    pub(super) checkpoint_extents: Vec<u32>,
+    /// The sets of the checkpoint in force.
+    pub(super) checkpoint_sets: Vec<u32>,
     /// The sequence number of the checkpoint in force.
     pub(super) checkpoint_sequence: u64,
     freed: VecDeque<Freed>,
@@ -136,10 +139,11 @@ impl Accounts {
     pub(super) fn new(geometry: Geometry) -> Self {
         Self {
             geometry,
+            sets: SetTable::new(geometry.epoch),
             logs: LogSpace::default(),
             slices: SliceSpace::new(geometry.extent_bytes / UNIT_BYTES as u32),
             runs: RunCount::default(),
-            checkpoint_extents: Vec::new(),
+            checkpoint_sets: Vec::new(),
             checkpoint_sequence: 0,
             freed: VecDeque::new(),
             freed_units: 0,
@@ -217,6 +221,11 @@ impl Accounts {
         self.geometry.planted
     }
 
+    /// Keeps a set of the log for a reader, and returns it.
+    pub(super) fn pin_log(&mut self, set: u32) -> LogSet {
+        LogSet { place: self.sets.place(set), log_number: self.logs.pin(set) }
+    }
+
     fn free_later(&mut self, sequence: u64, segment: &SegmentV1) {
         for run in &segment.runs {
             let units = run_units(run, segment.length);
@@ -226,8 +235,8 @@ impl Accounts {
     }
 
     /// Frees up to `most` runs whose records are before `sequence`, after a checkpoint of
-    /// everything before it came into force. Returns the extents that became empty and the number
-    /// of runs.
+    /// everything before it came into force. Returns the sets that became empty and the number of
+    /// runs.
     pub(super) fn release_freed(&mut self, sequence: u64, most: usize) -> (Vec<u32>, usize) {
         let (mut empty, mut runs) = (Vec::new(), 0);
         while runs < most && self.freed.front().is_some_and(|freed| freed.sequence < sequence) {
@@ -254,8 +263,8 @@ impl Accounts {
         self.reserved_units += u64::from(units);
     }
 
-    /// Frees reserved runs, which no record names, of a body of `length` bytes. Returns the extents
-    /// that became empty.
+    /// Frees reserved runs, which no record names, of a body of `length` bytes. Returns the sets that
+    /// became empty.
     pub(super) fn release(&mut self, runs: &[RunV1], length: u64) -> Vec<u32> {
         let mut empty = Vec::new();
         for run in runs {
@@ -290,7 +299,7 @@ impl Accounts {
         let used = self.slices.used_units();
         let waiting = self.freed_units + self.deferred_units();
         let log_free = self.logs.count() as u64 * extent - log_live - log_dead;
-        let beside = (self.checkpoint_extents.len() + spares) as u64 * extent;
+        let beside = (self.checkpoint_sets.len() + spares) as u64 * extent;
         ShardSpace {
             live_bytes: log_live + (used - waiting - self.reserved_units) * unit,
             dead_bytes: log_dead + waiting * unit,
@@ -302,17 +311,26 @@ impl Accounts {
         }
     }
 
-    /// Returns every extent but those that were taken for the log before they are needed.
-    pub(crate) fn extents(&self) -> Vec<u32> {
+    /// Returns where every set is, but those that were taken for the log before they are needed.
+    pub(crate) fn places(&self) -> Vec<SetPlace> {
         let named = self.logs.all().chain(self.slices.extents());
-        named.chain(self.checkpoint_extents.iter().copied()).collect()
+        let named = named.chain(self.checkpoint_sets.iter().copied());
+        named.map(|set| self.sets.place(set)).collect()
+    }
+
+    /// Removes the sets that nothing claims: neither the log, nor slices, nor the checkpoint in
+    /// force.
+    pub(super) fn keep_claimed_sets(&mut self) {
+        let Self { sets, logs, slices, checkpoint_sets, .. } = self;
+        let of_checkpoint: HashSet<u32> = checkpoint_sets.iter().copied().collect();
+        sets.retain(|set| logs.contains(set) || slices.contains(set) || of_checkpoint.contains(&set));
     }
 
     /// Adds what is held beside live objects, for the simulator's checks.
     pub(super) fn count_leftovers(&self, sum: &mut Leftovers) {
         sum.log_extents += self.logs.count();
         sum.data_extents += self.slices.extent_count();
-        sum.checkpoint_extents += self.checkpoint_extents.len();
+        sum.checkpoint_extents += self.checkpoint_sets.len();
         sum.used_units += self.slices.used_units();
         sum.reserved_units += self.reserved_units;
         sum.freed_units += self.freed_units + self.deferred_units();

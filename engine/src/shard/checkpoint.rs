@@ -3,14 +3,24 @@
 //!
 //! The steps, in order:
 //!
-//! 1. Note the log's position and what the log must keep.
+//! 1. Note the log's position, what the log must keep, and where every set is.
 //! 2. Write uploads, buckets and leaves while the shard goes on. The replay from the noted position
 //!    brings them up to date.
 //! 3. Write the root chunk.
 //! 4. Flush.
 //! 5. Install the root in the superblock, which flushes twice.
-//! 6. Only then free the old checkpoint, the log extents that it alone needed, and the slices that
-//!    were freed before the position.
+//! 6. Only then free the old checkpoint, the log sets that it alone needed, and the slices that were
+//!    freed before the position.
+//!
+//! Why the sets as of step 1 are right, although leaves are copied later and numbers of sets are used
+//! again: a set that is there at the noted position is in the list. One that is made later is said by
+//! a record, which is behind the position or not written at all; replay enters it, and nothing names
+//! the set before that record does. A number is used again only after its extent went back to the
+//! drive, which is after step 6 of an earlier checkpoint: whatever named the old set was void by a
+//! record before *that* checkpoint's position, so no leaf that is copied now, and no record that is
+//! replayed from now on, names the old set. The sets of this checkpoint itself and of the one before
+//! are not in the list. A root says where its own are, and no record may use their numbers while it
+//! is in force.
 
 use std::rc::Rc;
 
@@ -20,13 +30,16 @@ use super::maintenance::{Peak, Task};
 use super::recover::{RecoverError, Source};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
+use crate::extent::SetPlace;
 use crate::extent::allocator::{Class, Refusal};
+use crate::extent::sets::{KIND_CHECKPOINT, KIND_LOG};
 use crate::format::checkpoint::{
     CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1,
-    HEADER_BYTES, KIND_BUCKETS, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_ROOT, KIND_UPLOADS, LogPlaceV1,
-    encode_logs,
+    HEADER_BYTES, KIND_BUCKETS, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_ROOT, KIND_SETS, KIND_UPLOADS,
+    LogPlaceV1, encode_logs, encode_sets,
 };
 use crate::format::record::{encode_buckets, encode_uploads};
+use crate::format::set::{SET_BYTES, SetV1};
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
 use crate::format::{Le16, Le32, Le64, blocks_up};
 use crate::hook::{Bug, Rare, reached};
@@ -60,13 +73,15 @@ pub enum CheckpointError {
 struct Writer<'a> {
     shard: &'a Rc<Shard>,
     sequence: u64,
-    extents: Vec<u32>,
-    /// The next free byte of the last extent.
+    /// The sets that hold it.
+    own: Vec<SetPlace>,
+    /// The next free byte of the last set.
     offset: u32,
     /// The chunks that no list names yet.
     rest: ChunkListV1,
     lists: Vec<ChunkPlaceV1>,
-    logs_bytes: usize,
+    /// Bytes of the lists of log extents and of sets that are held until they are written.
+    noted_bytes: usize,
     peak: Peak,
 }
 
@@ -99,9 +114,10 @@ impl Shard {
         let since = self.log.take_since_checkpoint();
         let sequence = self.state.borrow().space.checkpoint_sequence + 1;
         if self.geometry.planted.is(Bug::ReuseSpaceEarly) {
-            let early = std::mem::take(&mut self.state.borrow_mut().space.checkpoint_extents);
-            self.surroundings.give_extents(early);
+            let early = std::mem::take(&mut self.state.borrow_mut().space.checkpoint_sets);
+            self.give_sets(early);
         }
+        let numbered_early = self.free_numbers_early();
         let mut writer = Writer::new(self, sequence);
         let written = writer.write(position).await;
         self.checkpoints.note_peak(writer.peak);
@@ -109,16 +125,17 @@ impl Shard {
             Ok((logs, installed)) => {
                 self.count(|counters| counters.checkpoints += 1);
                 self.checkpoints.install(installed);
-                self.let_go(writer.extents, sequence, position, &logs).await;
+                self.let_go(writer.sets(), sequence, position, &logs).await;
+                self.surroundings.give_extents(numbered_early);
                 Ok(())
             }
             Err(error) => {
                 reached(Rare::CheckpointFailed);
                 self.log.restore_since_checkpoint(since);
-                // No superblock names these extents. After a device error that is not known, since
+                // No superblock names these sets. After a device error that is not known, since
                 // the root may have been installed.
                 match &error {
-                    CheckpointError::NoSpace => self.surroundings.give_extents(writer.extents),
+                    CheckpointError::NoSpace => self.give_sets(writer.sets()),
                     CheckpointError::Device(error) => {
                         tracing::error!(shard = self.id, %error, "writing a checkpoint failed; no more writes");
                         self.stop_writing(error);
@@ -128,6 +145,17 @@ impl Shard {
                 Err(error)
             }
         }
+    }
+
+    /// With a bug planted, frees the numbers of the old checkpoint's sets while it is still in force,
+    /// and returns their extents, which stay taken.
+    fn free_numbers_early(&self) -> Vec<u32> {
+        if !self.geometry.planted.is(Bug::ReuseNumberEarly) {
+            return Vec::new();
+        }
+        let space = &mut self.state.borrow_mut().space;
+        let early = std::mem::take(&mut space.checkpoint_sets);
+        early.into_iter().map(|set| space.sets.remove(set).extent).collect()
     }
 
     /// Returns where the root chunk of the checkpoint in force is, and the chunks that it names.
@@ -140,8 +168,8 @@ impl Shard {
     ) -> std::result::Result<Option<(ShardRootOnDisk, Vec<(u32, ChunkPlaceV1)>)>, RecoverError> {
         let _one = self.upkeep.turn(Task::Checkpoint).await;
         let Some(place) = self.checkpoints.root() else { return Ok(None) };
-        let root = self.source().root(place).await?;
-        let chunks = self.source().named_chunks(&root, place.sequence.get()).await?;
+        let (root, own) = self.source().root(place).await?;
+        let chunks = self.source().named_chunks(&root, &own, place.sequence.get()).await?;
         Ok(Some((place, chunks)))
     }
 
@@ -161,7 +189,9 @@ impl Shard {
         if self.checkpoints.root() != Some(place) {
             return Ok(false);
         }
-        self.source().chunk(named, place.sequence.get(), Some(number)).await?;
+        let own = self.state.borrow().space.sets.get(named.set);
+        let (sequence, number) = (place.sequence.get(), Some(number));
+        self.source().chunk(named, own.map(|(own, _)| own), sequence, number).await?;
         Ok(true)
     }
 
@@ -179,7 +209,7 @@ impl Shard {
     /// Does step 6. Freed runs are released in groups because there may be very many of them.
     async fn let_go(
         self: &Rc<Self>,
-        extents: Vec<u32>,
+        own: Vec<u32>,
         sequence: u64,
         position: LogPosition,
         logs: &[LogPlaceV1],
@@ -187,18 +217,18 @@ impl Shard {
         {
             let mut state = self.state.borrow_mut();
             state.space.checkpoint_sequence = sequence;
-            let mut gone = std::mem::replace(&mut state.space.checkpoint_extents, extents);
+            let mut gone = std::mem::replace(&mut state.space.checkpoint_sets, own);
             let old = gone.len();
             gone.extend(state.space.logs.retire(logs));
-            self.cleaner.keep_unreadable(|extent| state.space.logs.contains(extent));
+            self.cleaner.keep_unreadable(|set| state.space.logs.contains(set));
             drop(state);
             self.upkeep.count_given_back(gone.len() - old);
-            self.surroundings.give_extents(gone);
+            self.give_sets(gone);
         }
         loop {
             let (empty, runs) = self.state.borrow_mut().space.release_freed(position.sequence, FREED_AT_ONCE);
             self.upkeep.count_given_back(runs);
-            self.surroundings.give_extents(empty);
+            self.give_sets(empty);
             self.hold_back();
             let space = self.space();
             assert!(space.adds_up(), "the space of shard {} does not add up: {space:?}", self.id);
@@ -215,40 +245,51 @@ impl<'a> Writer<'a> {
         Self {
             shard,
             sequence,
-            extents: Vec::new(),
+            own: Vec::new(),
             offset: 0,
             rest: ChunkListV1::default(),
             lists: Vec::new(),
-            logs_bytes: 0,
+            noted_bytes: 0,
             peak: Peak::default(),
         }
     }
 
-    /// Writes the checkpoint. Returns the log extents that it names, and its root.
+    /// Returns the numbers of the sets that hold the checkpoint.
+    fn sets(&self) -> Vec<u32> {
+        self.own.iter().map(|place| place.set).collect()
+    }
+
+    /// Writes the checkpoint. Returns the log sets that it names, and its root.
     async fn write(
         &mut self,
         position: LogPosition,
     ) -> std::result::Result<(Vec<LogPlaceV1>, ShardRootOnDisk), CheckpointError> {
         // 1. Note the position, and the state as of then that is not in leaves, uploads or buckets.
-        let (logs, objects, next_bucket) = {
+        let (logs, sets, objects, next_bucket) = {
             let state = self.shard.state.borrow();
-            (state.space.logs.needed(&position), state.objects(), state.next_bucket)
+            (state.space.logs.needed(&position), self.sets_to_name(), state.objects(), state.next_bucket)
         };
-        self.logs_bytes = size_of_val(logs.as_slice());
-        self.note(0, self.logs_bytes);
+        self.noted_bytes = size_of_val(logs.as_slice()) + size_of_val(sets.as_slice());
+        self.note(0, self.noted_bytes);
         // 2. Write uploads and buckets, then leaves.
         self.write_uploads().await?;
         self.write_buckets().await?;
         self.write_leaves().await?;
-        let beyond = logs.len().saturating_sub(self.shard.settings.checkpoint_cut.names);
-        for group in logs[..beyond].chunks(self.shard.settings.checkpoint_cut.names) {
+        let names = self.shard.settings.checkpoint_cut.names;
+        let beyond = logs.len().saturating_sub(names);
+        for group in logs[..beyond].chunks(names) {
             self.write_chunk(KIND_LOGS, &encode_logs(&group.to_vec())).await?;
+        }
+        let in_chunks = sets.len().saturating_sub(names);
+        for group in sets[..in_chunks].chunks(names) {
+            self.write_chunk(KIND_SETS, &encode_sets(&to_disk(group))).await?;
         }
         // 3. Write the root.
         let root = CheckpointRootV1 {
             lists: std::mem::take(&mut self.lists),
             rest: std::mem::take(&mut self.rest),
-            extents: Vec::new(),
+            own: Vec::new(),
+            sets: to_disk(&sets[in_chunks..]),
             logs: logs[beyond..].to_vec(),
             replay_offset: position.offset,
             replay_sequence: position.sequence,
@@ -256,22 +297,35 @@ impl<'a> Writer<'a> {
             objects,
             next_bucket,
         };
-        let place = self.write_root(root).await?;
+        let (at, place) = self.write_root(root).await?;
         // 4. Make all of it durable before anything names it.
         self.shard.flush.flush().await?;
         // 5. Put it in force.
         let installed = ShardRootOnDisk {
             shard: Le16::new(self.shard.id),
             kind: Le16::new(ROOT_CHECKPOINT),
-            extent: Le32::new(place.extent),
+            extent: Le32::new(at.extent),
             offset: Le32::new(place.offset),
             length: Le32::new(place.length),
             sequence: Le64::new(self.sequence),
             crc: Le32::new(place.crc),
             log_epoch: Le32::new(epoch_of(position.log_number)),
+            birth: Le64::new(at.birth),
+            set: Le32::new(at.set),
+            reserved: [0; 4],
         };
         self.shard.surroundings.install_root(installed).await??;
         Ok((logs, installed))
+    }
+
+    /// Returns the sets of the log and of slices, those of the log last: the root has room for them,
+    /// so that a salvage can replay the log even if chunks of sets are lost.
+    fn sets_to_name(&self) -> Vec<(SetPlace, u8)> {
+        let state = self.shard.state.borrow();
+        let named = state.space.sets.all().filter(|(_, kind)| *kind != KIND_CHECKPOINT);
+        let mut sets: Vec<(SetPlace, u8)> = named.collect();
+        sets.sort_by_key(|(_, kind)| *kind == KIND_LOG);
+        sets
     }
 
     /// Returns the size of a piece of uploads or buckets in memory, bytes. In memory a piece takes
@@ -328,37 +382,37 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes the root, which names all extents including its own. They are known only once there
-    /// is room for the root.
+    /// Writes the root, which names all sets of the checkpoint including its own. They are known
+    /// only once there is room for the root. Returns the root's set, and its place there.
     async fn write_root(
         &mut self,
         root: CheckpointRootV1,
-    ) -> std::result::Result<ChunkPlaceV1, CheckpointError> {
-        // The root itself may need one more extent, so room to name it is left.
-        let needed = blocks_up(HEADER_BYTES + root.encode().len()) + blocks_up(4 * (self.extents.len() + 2));
-        self.make_room(needed).await?;
+    ) -> std::result::Result<(SetPlace, ChunkPlaceV1), CheckpointError> {
+        // The root itself may need one more set, so room to name it is left.
+        let own_bytes = blocks_up(SET_BYTES * (self.own.len() + 2));
+        let needed = blocks_up(HEADER_BYTES + root.encode().len()) + own_bytes;
+        let at = self.make_room(needed).await?;
         let number = root.rest.first + root.rest.chunks.len() as u32;
-        let root = CheckpointRootV1 { extents: self.extents.clone(), ..root };
+        let own = self.own.iter().map(|place| place.to_disk(KIND_CHECKPOINT)).collect();
+        let root = CheckpointRootV1 { own, ..root };
         let payload = root.encode();
         if HEADER_BYTES + payload.len() > CHUNK_BYTES_MAX {
             return Err(CheckpointError::NoSpace);
         }
-        self.put_chunk(KIND_ROOT, number, &payload).await
+        Ok((at, self.put_chunk(KIND_ROOT, number, &payload).await?))
     }
 
-    async fn make_room(&mut self, bytes: usize) -> std::result::Result<(), CheckpointError> {
+    /// Makes sure that `bytes` fit into the last set, and returns that.
+    async fn make_room(&mut self, bytes: usize) -> std::result::Result<SetPlace, CheckpointError> {
         let full = self.offset as usize + bytes > self.shard.geometry.extent_bytes as usize;
-        if self.extents.is_empty() || full {
-            let taken = self
-                .shard
-                .surroundings
-                .take_extent(Class::System)
-                .await
-                .map_err(|_| CheckpointError::NoSpace)?;
-            self.extents.push(taken.extent);
-            self.offset = 0;
+        if let Some(&last) = self.own.last().filter(|_| !full) {
+            return Ok(last);
         }
-        Ok(())
+        let taken = self.shard.take_set(KIND_CHECKPOINT, Class::System).await;
+        let place = taken.map_err(|_| CheckpointError::NoSpace)?.place;
+        self.own.push(place);
+        self.offset = 0;
+        Ok(place)
     }
 
     /// Writes a chunk that a list or the root names.
@@ -384,24 +438,24 @@ impl<'a> Writer<'a> {
         let length = HEADER_BYTES + payload.len();
         let padded = blocks_up(length);
         self.note(payload.len() + padded, payload.len());
-        self.make_room(padded).await?;
-        let Some(&extent) = self.extents.last() else { return Err(CheckpointError::NoSpace) };
+        let at = self.make_room(padded).await?;
         let mut buffer = self.shard.pool.take_for_log(padded).await;
         buffer[HEADER_BYTES..length].copy_from_slice(payload);
         buffer[length..padded].fill(0);
         let identity = ChunkIdentity {
-            drive: self.shard.geometry.drive_id,
+            format: self.shard.geometry.format_id,
             shard: self.shard.id,
             sequence: self.sequence,
             number,
             kind,
-            extent,
+            set: at.set,
+            birth: at.birth,
             offset: self.offset,
         };
         let crc = CheckpointChunkOnDisk::seal_into(identity, payload.len(), &mut buffer[..padded]);
-        let place = ChunkPlaceV1 { extent, offset: self.offset, length: length as u32, crc, kind };
-        let at = self.shard.geometry.byte(extent, self.offset);
-        self.shard.device.write(at, padded, buffer, Durability::Deferred).await.0?;
+        let place = ChunkPlaceV1 { set: at.set, offset: self.offset, length: length as u32, crc, kind };
+        let byte = self.shard.geometry.byte_of(at, self.offset);
+        self.shard.device.write(byte, padded, buffer, Durability::Deferred).await.0?;
         self.shard.count(|counters| counters.checkpoint_bytes += padded as u64);
         self.offset += padded as u32;
         Ok(place)
@@ -411,10 +465,14 @@ impl<'a> Writer<'a> {
     /// bytes, for the peaks.
     fn note(&mut self, bytes: usize, step: usize) {
         let named = (self.rest.chunks.capacity() + self.lists.capacity()) * size_of::<ChunkPlaceV1>();
-        let held = bytes + named + self.logs_bytes + size_of_val(self.extents.as_slice());
+        let held = bytes + named + self.noted_bytes + size_of_val(self.own.as_slice());
         self.peak.memory = self.peak.memory.max(held as u64);
         self.peak.step = self.peak.step.max(step as u64);
     }
+}
+
+fn to_disk(sets: &[(SetPlace, u8)]) -> Vec<SetV1> {
+    sets.iter().map(|(place, kind)| place.to_disk(*kind)).collect()
 }
 
 impl Shard {
@@ -439,7 +497,7 @@ impl Shard {
         }
         let spares = self.log.take_unneeded_spares();
         self.upkeep.count_given_back(spares.len());
-        self.surroundings.give_extents(spares);
+        self.give_sets(spares.into_iter().map(|place| place.set));
         if refusal == Refusal::Scarce && !self.is_worth_a_checkpoint() {
             self.clean().await?;
         }

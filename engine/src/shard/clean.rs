@@ -24,7 +24,7 @@ use crate::error::{EngineError, Result};
 use crate::format::FormatDamage;
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use crate::format::record::{
-    EncodedRecord, FLAG_LOST, FLAG_MOVED, MetaV1, Mutation, PutV1, RECORD_ALIGNMENT, RecordView,
+    EncodedRecord, FLAG_LOST, FLAG_MOVED, FLAG_PLACE, MetaV1, Mutation, PutV1, RECORD_ALIGNMENT, RecordView,
     STATE_MARKER, STATE_NULL,
 };
 use crate::hook::{Rare, reached};
@@ -214,7 +214,7 @@ impl Shard {
         if self.state.borrow().space.logs.has_live(victim.extent) {
             tracing::error!(
                 shard = self.id,
-                extent = victim.extent,
+                extent = self.place(victim.extent).extent,
                 "the log cleaner leaves an extent as it is"
             );
             self.cleaner.note_unreadable(victim.extent);
@@ -254,8 +254,8 @@ impl Shard {
         entry: &Entry,
         record: Record,
     ) -> Result<Option<(Mutation, EncodedRecord)>> {
-        let Some(place @ (extent, offset, length)) = record.place(entry) else { return Ok(None) };
-        if extent != victim.extent {
+        let Some(place @ (set, offset, length)) = record.place(entry) else { return Ok(None) };
+        if set != victim.extent {
             return Ok(None);
         }
         let mut before = None;
@@ -282,6 +282,7 @@ impl Shard {
             }
         }
         let (shard, name) = (self.id, String::from_utf8_lossy(key));
+        let extent = self.place(set).extent;
         tracing::error!(shard, bucket = bucket.0, key = %name, extent, offset, "an object's record is damaged");
         reached(Rare::RecordLost);
         Ok(Some(match record {
@@ -297,7 +298,8 @@ impl Shard {
         let mut offset = 0;
         while offset < victim.written && self.state.borrow().space.logs.has_live(victim.extent) {
             let window = (self.geometry.extent_bytes - offset).min(BATCH_BYTES_MAX as u32) as usize;
-            let read = self.geometry.read(&self.device, &self.pool, (victim.extent, offset), window).await;
+            let at = (self.place(victim.extent), offset);
+            let read = self.geometry.read_set(&self.device, &self.pool, at, window).await;
             let buffer = read.map_err(EngineError::read_failed)?;
             self.count(|counters| counters.cleaner_read_bytes += window as u64);
             let (copies, passed) = self.live_in_window(victim, offset, &buffer[..window])?;
@@ -328,7 +330,7 @@ impl Shard {
                 // The next window begins with this batch.
                 Err(FormatDamage::Short) if passed > 0 => break,
                 Ok(_) | Err(_) => {
-                    let (extent, offset) = (victim.extent, start);
+                    let (extent, offset) = (self.place(victim.extent).extent, start);
                     return Err(EngineError::Damaged { what: "log batch", extent, offset });
                 }
             };
@@ -343,15 +345,15 @@ impl Shard {
 
     /// Returns whether this shard's log wrote the batch at `offset` of the extent.
     fn wrote(&self, header: &BatchHeaderOnDisk, closed: ClosedExtent, offset: u32) -> bool {
-        header.is_of(self.geometry.drive_id, self.id)
+        header.is_of(self.geometry.format_id, self.id)
             && header.log_number.get() == closed.log_number
-            && header.is_at(closed.extent, offset)
+            && header.is_at(self.place(closed.extent).identity(), offset)
     }
 
     /// Returns copies of the records of a batch that the index still points at.
     fn live_records(&self, header: &BatchHeaderOnDisk, batch: &[u8]) -> Vec<(Mutation, EncodedRecord)> {
         let state = self.state.borrow();
-        let extent = header.extent.get();
+        let extent = header.set.get();
         let (mut at, mut copies) = (HEADER_BYTES, Vec::new());
         for _ in 0..header.records.get() {
             let record = batch.get(at..).unwrap_or_default();
@@ -464,7 +466,8 @@ fn loss_of(bucket: BucketId, key: &[u8], entry: &Entry) -> (Mutation, EncodedRec
         segments: entry.segments.clone(),
         ..PutV1::default()
     });
-    let record = EncodedRecord::new(&put, entry.generation, FLAG_MOVED | FLAG_LOST, Vec::new());
+    let flags = FLAG_MOVED | FLAG_LOST | FLAG_PLACE;
+    let record = EncodedRecord::new(&put, entry.generation, flags, Vec::new());
     (put, record)
 }
 
@@ -478,6 +481,7 @@ fn loss_of_metadata(bucket: BucketId, key: &[u8], entry: &Entry) -> (Mutation, E
         modified_ms: entry.modified_ms,
         attributes: Vec::new(),
     });
-    let record = EncodedRecord::new(&meta, entry.generation, FLAG_MOVED | FLAG_LOST, Vec::new());
+    let flags = FLAG_MOVED | FLAG_LOST | FLAG_PLACE;
+    let record = EncodedRecord::new(&meta, entry.generation, flags, Vec::new());
     (meta, record)
 }

@@ -17,14 +17,19 @@ use super::instance::{Commit, Shard};
 use super::space::Reserved;
 use crate::device::DeviceError;
 use crate::error::{EngineError, Result};
-use crate::extent::allocator::{Class, Taken};
-use crate::format::record::{EncodedRecord, Mutation, PutV1, STATE_NULL};
+use crate::extent::SetPlace;
+use crate::extent::allocator::Class;
+use crate::extent::sets::{KIND_LOG, KIND_SLICES, TakenSet};
+use crate::format::record::{
+    ENVELOPE_BYTES, EncodedRecord, FLAG_PLACE, Mutation, PutV1, RECORD_ALIGNMENT, STATE_NULL, SegmentV1,
+};
+use crate::format::set::SET_BYTES;
 use crate::hook::{Bug, Rare, reached};
 use crate::log::RecordPlace;
 use crate::log::writer::{Log, LogOwner, RECORD_BYTES_MAX};
 use crate::sync::locks::KeyGuard;
 use crate::sync::oneshot;
-use crate::types::{BucketId, EtagMatch, ObjectInfo, Version, Versioning, WriteCondition};
+use crate::types::{BucketId, EtagMatch, ObjectInfo, Versioning, WriteCondition};
 
 impl Shard {
     /// Checks the condition of a put against the newest version of its key. A delete marker counts as
@@ -52,15 +57,22 @@ impl Shard {
     /// Returns the class of space that a put takes. On a full drive, an object that replaces a
     /// larger one still finds room because it frees more than it takes.
     pub fn class_of(&self, bucket: BucketId, key: &[u8], size: u64) -> Class {
-        let versioning = self.surroundings.versioning(bucket).unwrap_or_default();
-        class_of(self.replaced(bucket, key, versioning).as_ref(), size)
+        let replaced = match self.surroundings.versioning(bucket) {
+            Ok(Versioning::Enabled) | Err(_) => None,
+            Ok(Versioning::Off | Versioning::Suspended) => {
+                let newest = self.state.borrow().newest(bucket, key);
+                self.null_version(bucket, key, newest.as_ref())
+            }
+        };
+        class_of(replaced.as_ref(), size)
     }
 
-    /// Returns the entry that a put would replace.
-    fn replaced(&self, bucket: BucketId, key: &[u8], versioning: Versioning) -> Option<Entry> {
-        match versioning {
-            Versioning::Enabled => None,
-            Versioning::Off | Versioning::Suspended => self.state.borrow().find(bucket, key, Version::Null),
+    /// Returns the entry of a key's null version, given that of its newest version.
+    fn null_version(&self, bucket: BucketId, key: &[u8], newest: Option<&Entry>) -> Option<Entry> {
+        let newest = newest?;
+        match newest.is_null {
+            true => Some(newest.clone()),
+            false => self.state.borrow().version(bucket, key, newest.null_version()?),
         }
     }
 
@@ -93,7 +105,13 @@ impl Shard {
         reserved: Option<Reserved>,
     ) -> Result<ObjectInfo> {
         let bucket = BucketId(put.bucket);
-        let replaced = self.replaced(bucket, &put.key, self.surroundings.versioning(bucket)?);
+        let newest = self.state.borrow().newest(bucket, &put.key);
+        let replaced = match self.surroundings.versioning(bucket)? {
+            Versioning::Enabled => None,
+            Versioning::Off | Versioning::Suspended => self.null_version(bucket, &put.key, newest.as_ref()),
+        };
+        // The key's lock keeps others from changing which version is the null version.
+        let null = newest.and_then(|newest| newest.null_version()).unwrap_or(0);
         // A put that completes an upload frees more memory than it takes.
         if put.upload.is_none() && replaced.is_none() {
             self.check_index_room()?;
@@ -101,7 +119,7 @@ impl Shard {
         let class = class_of(replaced.as_ref(), put.size);
         self.admit(put.record_bytes_max() + data.len(), class).await?;
         // Nothing waits between here and the push.
-        let put = self.place_in_stack(put, self.surroundings.versioning(bucket)?);
+        let put = self.place_in_stack(put, null, self.surroundings.versioning(bucket)?);
         let info = info_of(&put);
         let mutation = Mutation::Put(put);
         let record = EncodedRecord::new(&mutation, info.generation, 0, data);
@@ -110,14 +128,12 @@ impl Shard {
         Ok(info)
     }
 
-    /// Gives a version its generation and decides what it replaces.
-    fn place_in_stack(&self, mut put: PutV1, versioning: Versioning) -> PutV1 {
-        let mut state = self.state.borrow_mut();
-        let newest = state.newest(BucketId(put.bucket), &put.key);
-        let null = newest.and_then(|newest| newest.null_version()).unwrap_or(0);
+    /// Gives a version its generation and decides what it replaces. `null` is the generation of the
+    /// key's null version, or 0.
+    fn place_in_stack(&self, mut put: PutV1, null: u64, versioning: Versioning) -> PutV1 {
         put.generation = match put.segments.first() {
             Some(first) if self.geometry.planted.is(Bug::EarlyGeneration) => first.generation,
-            _ => state.new_generation(),
+            _ => self.state.borrow_mut().new_generation(),
         };
         if versioning == Versioning::Enabled {
             put.null = null;
@@ -147,7 +163,7 @@ impl Shard {
     ) -> Result<RecordPlace> {
         check_length(&record)?;
         if class != Class::System {
-            self.admit(record.length(), class).await?;
+            self.admit(record.length() + self.naming_bytes(&mutation), class).await?;
         }
         // Nothing waits between here and the push. A client's write holds a permit that keeps the
         // bucket. The abort of an upload that is too old holds none, and may find that the bucket
@@ -172,11 +188,37 @@ impl Shard {
     ) -> Result<RecordPlace> {
         let (reply, answer) = oneshot::channel();
         let reserved = handles.iter().map(|handle| handle.segment().clone()).collect();
+        self.name_sets(&mutation)?;
         let (mutation, guard) = (Some(mutation), Some(guard));
         self.log.push(Some(record), Commit { mutation, guard, reserved, reply })?;
         // The slices are handed over only now that the record is queued.
         handles.into_iter().for_each(Reserved::hand_over);
         self.outcome(answer).await
+    }
+
+    /// Queues a record of each set that `mutation` names and no record has named before.
+    fn name_sets(&self, mutation: &Mutation) -> Result<()> {
+        for segment in segments_of(mutation) {
+            for run in &segment.runs {
+                let new = self.state.borrow_mut().space.sets.name(run.extent);
+                let Some(place) = new else { continue };
+                let mutation = Mutation::SetPut(place.to_disk(KIND_SLICES));
+                let record = EncodedRecord::new(&mutation, place.birth, FLAG_PLACE, Vec::new());
+                // Nobody waits for it, because the record that names the set comes behind it.
+                let (mutation, reply) = (Some(mutation), oneshot::channel().0);
+                let (guard, reserved) = (None, Vec::new());
+                self.log.push(Some(record), Commit { mutation, guard, reserved, reply })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the bytes of log, at most, that [`Self::name_sets`] takes.
+    fn naming_bytes(&self, mutation: &Mutation) -> usize {
+        let state = self.state.borrow();
+        let runs = segments_of(mutation).iter().flat_map(|segment| &segment.runs);
+        let unnamed = runs.filter(|run| !state.space.sets.is_named(run.extent)).count();
+        unnamed * (ENVELOPE_BYTES + SET_BYTES).next_multiple_of(RECORD_ALIGNMENT)
     }
 
     /// Waits for the outcome of a queued record. A failure of the drive is logged here, where it is
@@ -255,6 +297,9 @@ impl LogOwner for Shard {
     fn refused(self: &Rc<Self>, commits: Vec<Commit>) {
         let error = self.no_space();
         for commit in commits {
+            if let Some(Mutation::SetPut(set)) = &commit.mutation {
+                self.state.borrow_mut().space.sets.forget_name(set.set, set.birth);
+            }
             commit.reserved.iter().for_each(|segment| self.release(&segment.runs, segment.length));
             commit.reply.send(Err(error.clone()));
         }
@@ -264,28 +309,28 @@ impl LogOwner for Shard {
         self.stop_writing(error);
     }
 
-    fn written(&self, extent: u32, end: u32) {
-        self.state.borrow_mut().space.logs.wrote(extent, end);
+    fn written(&self, set: u32, end: u32) {
+        self.state.borrow_mut().space.logs.wrote(set, end);
     }
 
-    fn entered(&self, extent: u32, log_number: u64) {
-        self.state.borrow_mut().space.logs.add(extent, log_number, 0);
+    fn entered(&self, set: u32, log_number: u64) {
+        self.state.borrow_mut().space.logs.add(set, log_number, 0);
     }
 
-    /// Takes the log's next extent, after a checkpoint if there is none. A checkpoint needs nothing
-    /// of the log's writer, which waits here.
-    async fn take_extent(self: &Rc<Self>) -> Option<Taken> {
-        if let Ok(taken) = self.surroundings.take_extent(Class::System).await {
+    /// Takes the log's next set, after a checkpoint if there is no extent. A checkpoint needs
+    /// nothing of the log's writer, which waits here.
+    async fn take_set(self: &Rc<Self>) -> Option<TakenSet> {
+        if let Ok(taken) = Shard::take_set(self, KIND_LOG, Class::System).await {
             return Some(taken);
         }
         if let Err(error) = self.checkpoint().await {
             tracing::warn!(shard = self.id, %error, "no extent for the log, and no checkpoint that frees one");
         }
-        self.surroundings.take_extent(Class::System).await.ok()
+        Shard::take_set(self, KIND_LOG, Class::System).await.ok()
     }
 
-    fn give_extent(&self, extent: u32) {
-        self.surroundings.give_extents(vec![extent]);
+    fn give_set(&self, set: SetPlace) {
+        self.give_sets([set.set]);
     }
 
     fn has_empty_extents(&self) -> bool {
@@ -300,6 +345,15 @@ impl LogOwner for Shard {
 
     async fn note_begun(self: &Rc<Self>) -> std::result::Result<(), DeviceError> {
         self.surroundings.note_log_begun(self.id).await
+    }
+}
+
+/// Returns the segments that a record names.
+fn segments_of(mutation: &Mutation) -> &[SegmentV1] {
+    match mutation {
+        Mutation::Put(put) => &put.segments,
+        Mutation::UploadPart(part) => std::slice::from_ref(&part.part.segment),
+        _ => &[],
     }
 }
 

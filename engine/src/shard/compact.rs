@@ -31,7 +31,7 @@ use super::slice_verifier::{SliceFlaw, SliceVerifier};
 use super::space::Reserved;
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
-use crate::extent::{SlicePlace, coalesce, run_units, runs_one_by_one, slices_of};
+use crate::extent::{LogSet, SlicePlace, coalesce, run_units, runs_one_by_one, slices_of};
 use crate::format::BLOCK_BYTES;
 use crate::format::record::{EncodedRecord, MetaV1, Mutation, PutV1, RecordView, RunV1, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
@@ -178,11 +178,11 @@ impl Shard {
         let Some((found, pins)) = found else { return Ok(Moved::Skipped) };
         let _pinned = Pinned { shard: self, pins };
         let Found::Entry(found) = found else { return Ok(Moved::Skipped) };
-        let FoundEntry { entry, log_number, .. } = *found;
+        let FoundEntry { entry, log, .. } = *found;
         let mut put = {
             let place = (entry.location.extent, entry.location.offset, entry.record_length);
             let (buffer, start) = self.read_record(place).await?;
-            self.put_of((bucket, key), (&entry, log_number), &buffer[start..])?.0
+            self.put_of((bucket, key), (&entry, log.log_number), &buffer[start..])?.0
         };
         // 2. and 3. Copy the slices and flush.
         let mut handles = Vec::new();
@@ -216,10 +216,11 @@ impl Shard {
     /// # Errors
     /// Returns [`EngineError::ReadFailed`] when the device fails.
     pub(super) async fn read_record(&self, place: (u32, u32, u32)) -> Result<(Buffer, usize)> {
-        let (extent, offset, length) = place;
+        let (set, offset, length) = place;
+        let at = self.place(set);
         let first = offset - offset % BLOCK_BYTES as u32;
         let length = blocks_covering(offset, length) as usize * BLOCK_BYTES;
-        let read = self.geometry.read(&self.device, &self.pool, (extent, first), length).await;
+        let read = self.geometry.read_set(&self.device, &self.pool, (at, first), length).await;
         Ok((read.map_err(EngineError::read_failed)?, (offset - first) as usize))
     }
 
@@ -233,9 +234,9 @@ impl Shard {
         (entry, log_number): (&Entry, u64),
         bytes: &'a [u8],
     ) -> Result<(PutV1, RecordView<'a>)> {
-        let (extent, offset) = (entry.location.extent, entry.location.offset);
-        let damaged = |what| EngineError::Damaged { what, extent, offset };
-        let mark = self.geometry.record_mark(self.id, log_number, offset);
+        let (at, offset) = (self.place(entry.location.extent), entry.location.offset);
+        let damaged = |what| EngineError::Damaged { what, extent: at.extent, offset };
+        let mark = self.geometry.record_mark(self.id, LogSet { place: at, log_number }, offset);
         let (view, put) = RecordView::of_put(bytes, mark).map_err(damaged)?;
         let numbers = (put.generation, put.change) == (entry.generation, entry.change);
         let own = put.bucket == bucket.0 && put.key == key && numbers;
@@ -258,8 +259,10 @@ impl Shard {
         bytes: &'a [u8],
     ) -> Result<(MetaV1, RecordView<'a>)> {
         let Some(place) = entry.meta else { panic!("the version has a record of metadata") };
-        let damaged = |what| EngineError::Damaged { what, extent: place.extent, offset: place.offset };
-        let mark = self.geometry.record_mark(self.id, log_number, place.offset);
+        let log = LogSet { place: self.place(place.extent), log_number };
+        let extent = log.place.extent;
+        let damaged = |what| EngineError::Damaged { what, extent, offset: place.offset };
+        let mark = self.geometry.record_mark(self.id, log, place.offset);
         let (view, meta) = RecordView::of_meta(bytes, mark).map_err(damaged)?;
         let numbers = (meta.generation, meta.change) == (entry.generation, place.change);
         if meta.bucket == bucket.0 && meta.key == key && numbers && !view.is_loss() {
@@ -303,9 +306,10 @@ impl Shard {
     }
 
     async fn copy_slice(&self, from: SlicePlace, to: &RunV1, generation: u64) -> Result<()> {
-        let SlicePlace { extent, offset, .. } = from;
+        let (source, target) = (self.place(from.extent), self.place(to.extent));
+        let (extent, offset) = (source.extent, from.offset);
         let sources = ((self.id, &self.geometry), (&self.device, &self.pool));
-        let mut pieces = SliceVerifier::new(sources.0, sources.1, from, generation);
+        let mut pieces = SliceVerifier::new(sources.0, sources.1, (from, source), generation);
         loop {
             let mut piece = match pieces.next().await {
                 Ok(Some(piece)) => piece,
@@ -315,10 +319,10 @@ impl Shard {
             };
             let place = to.unit * UNIT_BYTES as u32;
             if let Some(header) = pieces.header().filter(|_| piece.offset == 0) {
-                let header = header.moved_to(to.extent, place);
+                let header = header.moved_to(target.identity(), place);
                 piece.buffer[..BLOCK_BYTES].copy_from_slice(header.as_bytes());
             }
-            let at = self.geometry.byte(to.extent, place + piece.offset);
+            let at = self.geometry.byte_of(target, place + piece.offset);
             let written = self.device.write(at, piece.length, piece.buffer, Durability::Deferred).await.0;
             written.map_err(|error| self.stopped_by(&error))?;
             self.count(|counters| counters.relocated_bytes += piece.length as u64);

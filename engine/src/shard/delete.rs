@@ -31,8 +31,10 @@ impl Shard {
         let guard = self.locks.lock(self.hash(bucket, &key)).await;
         let (found, null) = {
             let state = self.state.borrow();
-            let null = state.newest(bucket, &key).and_then(|newest| newest.null_version());
-            (state.find(bucket, &key, version), null)
+            let newest = state.newest(bucket, &key);
+            let null = newest.as_ref().and_then(|newest| newest.null_version());
+            let found = if version == Version::Newest { newest } else { state.find(bucket, &key, version) };
+            (found, null)
         };
         let conditional = condition != WriteCondition::default();
         match &found {

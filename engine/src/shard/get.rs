@@ -13,36 +13,40 @@ use super::accounts::Pin;
 use super::entry::{Entry, Location};
 use super::instance::Shard;
 use super::state::State;
+use crate::extent::LogSet;
+use crate::extent::sets::Places;
+use crate::format::record::SegmentV1;
 use crate::index::Found as Probe;
 use crate::types::{BucketId, Version};
 
 /// The place of a version.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// The place of a record that holds the data too, in the extent with log extent number
-    /// `log_number`.
-    Inline { location: Location, log_number: u64 },
+    /// The place of a record that holds the data too, and the set of the log that it is in.
+    Inline { location: Location, log: LogSet },
     /// The entry of any other version: it has slices, a record too long for a packed location, or a
     /// record of its metadata, or it is a delete marker.
     Entry(Box<FoundEntry>),
 }
 
-/// The entry of a version, with the log extent numbers of the extents where its records are.
+/// The entry of a version, with the sets of the log where its records are.
 #[derive(Clone, Debug)]
 pub struct FoundEntry {
     pub entry: Entry,
-    pub log_number: u64,
-    /// The log extent number of the record of the metadata; 0 if there is none.
-    pub meta_log_number: u64,
+    pub log: LogSet,
+    /// The set of the record of the metadata, if there is one.
+    pub meta_log: Option<LogSet>,
+    /// Where the sets of its slices are.
+    pub slices: Places,
 }
 
-/// The pins of a reader: the log extents of the records and, for a version with slices, where these
+/// The pins of a reader: the log's sets that hold the records and, for a version with slices, where these
 /// are.
 #[derive(Clone, Copy, Debug)]
 pub struct Pins {
-    /// The log extent of the record.
+    /// The log's set that holds the record.
     pub extent: u32,
-    /// The log extent of the record of the metadata, if there is one.
+    /// The log's set that holds the record of the metadata, if there is one.
     pub meta: Option<u32>,
     /// The object or part with slices, if it has any.
     pub object: Option<Pin>,
@@ -68,22 +72,24 @@ impl Shard {
         let meta = entry.meta.map(|meta| meta.extent);
         let has_slices = !entry.segments.is_empty();
         let pins = Pins { extent: entry.location.extent, meta, object: has_slices.then(|| Pin::of(&entry)) };
-        let log_number = state.space.logs.pin(pins.extent);
-        let meta_log_number = meta.map_or(0, |extent| state.space.logs.pin(extent));
+        let log = state.space.pin_log(pins.extent);
+        let meta_log = meta.map(|set| state.space.pin_log(set));
+        let slices = state.space.sets.places_of(&entry.segments);
         if let Some(pin) = pins.object {
             state.space.pin(pin);
         }
-        Some((Found::Entry(Box::new(FoundEntry { entry, log_number, meta_log_number })), pins))
+        Some((Found::Entry(Box::new(FoundEntry { entry, log, meta_log, slices })), pins))
     }
 
-    /// Keeps the slices of a part from being reused.
-    pub fn pin_part(&self, generation: u64) -> Pins {
-        let extent = self.log.position().extent;
+    /// Keeps the slices of a part from being reused, and returns where their sets are.
+    pub fn pin_part(&self, segment: &SegmentV1) -> (Places, Pins) {
+        let extent = self.log.position().set.set;
         let mut state = self.state.borrow_mut();
-        let pin = Pin { number: generation, change: 0 };
+        let pin = Pin { number: segment.generation, change: 0 };
         state.space.logs.pin(extent);
         state.space.pin(pin);
-        Pins { extent, meta: None, object: Some(pin) }
+        let slices = state.space.sets.places_of(std::slice::from_ref(segment));
+        (slices, Pins { extent, meta: None, object: Some(pin) })
     }
 
     /// Returns whether the key exists. It is asked after a record turned out to be another key's.
@@ -103,12 +109,12 @@ impl Shard {
             let of_meta = pins.meta.and_then(|extent| state.space.logs.unpin(extent));
             (state.space.logs.unpin(pins.extent), of_meta)
         };
-        self.surroundings.give_extents(gone.0.into_iter().chain(gone.1).collect());
+        self.give_sets(gone.0.into_iter().chain(gone.1));
     }
 }
 
 fn pin_inline(state: &mut State, location: Location) -> (Found, Pins) {
-    let log_number = state.space.logs.pin(location.extent);
+    let log = state.space.pin_log(location.extent);
     let pins = Pins { extent: location.extent, meta: None, object: None };
-    (Found::Inline { location, log_number }, pins)
+    (Found::Inline { location, log }, pins)
 }

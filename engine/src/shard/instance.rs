@@ -21,7 +21,7 @@ use crate::device::flush::FlushGroup;
 use crate::device::{Device, DeviceError};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
-use crate::extent::Geometry;
+use crate::extent::{Geometry, SetPlace};
 use crate::format::record::{Mutation, SegmentV1};
 use crate::format::scrub::ScrubState;
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
@@ -190,11 +190,11 @@ impl Shard {
         ShardSpace { objects, index_bytes, ..state.space.space(self.log.spare_count()) }
     }
 
-    /// Returns every extent that the shard owns, for the simulator's checks.
-    pub(crate) fn extents(&self) -> Vec<u32> {
-        let mut extents = self.state.borrow().space.extents();
-        extents.extend(self.log.spare_extents());
-        extents
+    /// Returns the place of every set that the shard owns, for the simulator's checks.
+    pub(crate) fn places(&self) -> Vec<SetPlace> {
+        let mut places = self.state.borrow().space.places();
+        places.extend(self.log.spare_sets());
+        places
     }
 
     /// Adds what the shard holds beside live objects, for the simulator's checks.

@@ -2,10 +2,12 @@
 //!
 //! The steps, in order:
 //!
-//! 1. Read the root chunk and the chunks that it names, and check each.
+//! 1. Read the root chunk and the chunks that it names, and check each. The root says where its own
+//!    sets are; then the other sets are known.
 //! 2. Load the leaves into the index, and fill the point table from them.
-//! 3. Replay the log from the noted position, through the same `apply` as a live commit.
-//! 4. Derive from the result what is allocated.
+//! 3. Replay the log from the noted position, through the same `apply` as a live commit. Sets that
+//!    the log says take the place of those that had their numbers.
+//! 4. Derive from the result what is allocated. A set that nothing claims is free.
 //! 5. Flush, since what was read may have been only in the device's cache.
 //!
 //! A server stops at the first damage. `ringbolt check` goes on behind it ([`Source::salvage`]).
@@ -20,13 +22,15 @@ use super::entry::Entry;
 use super::settings::Settings;
 use super::state::{State, UploadKey};
 use crate::device::{Device, DeviceError};
-use crate::extent::{Geometry, is_whole, run_units};
+use crate::extent::sets::{KIND_CHECKPOINT, KIND_LOG, KIND_SLICES};
+use crate::extent::{Geometry, SetPlace, is_whole, run_units};
 use crate::format::checkpoint::{
     CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1,
-    HEADER_BYTES, KIND_BUCKETS, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_ROOT, KIND_UPLOADS, LogPlaceV1,
-    decode_logs,
+    HEADER_BYTES, KIND_BUCKETS, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_ROOT, KIND_SETS, KIND_UPLOADS,
+    LogPlaceV1, decode_logs, decode_sets,
 };
 use crate::format::record::{Mutation, RunV1, SegmentV1, decode_buckets, decode_uploads};
+use crate::format::set::SetV1;
 use crate::format::slice::UNIT_BYTES;
 use crate::format::superblock::{ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk};
 use crate::format::{BLOCK_BYTES, FormatDamage, blocks_up};
@@ -56,10 +60,12 @@ pub enum RecoverError {
     Device(#[from] DeviceError),
     #[error("the space in extent {extent} is claimed twice, or by an object that does not fit it; {ADVICE}")]
     Overlap { extent: u32, bucket: u32, key: Vec<u8> },
-    #[error("extent {extent} is named by an object but is no log extent of its shard; {ADVICE}")]
-    NoLog { extent: u32, bucket: u32, key: Vec<u8> },
-    #[error("extent {extent} of the log is named twice or is not there; {ADVICE}")]
-    Log { extent: u32 },
+    #[error("set {set} is named by an object but holds nothing of that kind; {ADVICE}")]
+    NoSet { set: u32, bucket: u32, key: Vec<u8> },
+    #[error("set {set} of the log is named twice or is not there; {ADVICE}")]
+    Log { set: u32 },
+    #[error("what the checkpoint says of set {set} can not be: {damage}; {ADVICE}")]
+    Set { set: u32, damage: FormatDamage },
     #[error(
         "the index needs more than {limit_bytes} bytes for this shard, all that its share of --memory allows; \
          raise --memory"
@@ -135,14 +141,12 @@ impl Source<'_> {
         let mut counted = None;
         let start = match root.kind.get() {
             ROOT_LOG => {
-                self.add_log(&mut state, root.extent.get(), 1, 0)?;
-                LogPosition {
-                    extent: root.extent.get(),
-                    log_number: 1,
-                    offset: 0,
-                    sequence: root.sequence.get(),
-                    previous_crc: 0,
-                }
+                let set = self.place_of(root);
+                let known = self.geometry.set_of(&set.to_disk(KIND_LOG));
+                known.map_err(|damage| RecoverError::Set { set: set.set, damage })?;
+                state.space.sets.enter(set, KIND_LOG);
+                self.add_log(&mut state, set.set, 1, 0)?;
+                LogPosition { set, log_number: 1, offset: 0, sequence: root.sequence.get(), previous_crc: 0 }
             }
             ROOT_CHECKPOINT => self.load(&mut state, root, &mut counted).await?,
             _ => return Err(RecoverError::NoRoot(self.shard)),
@@ -158,14 +162,18 @@ impl Source<'_> {
             last: start,
             by_copy: false,
             log_epoch: root.log_epoch.get(),
+            said: None,
         };
         let mut replayed = 0;
         replay
             .run(|mutation, place| {
                 replayed += 1;
-                if let Mutation::LogExtent(next) = &mutation {
-                    self.add_log(&mut state, next.extent, next.log_number, 0)
-                        .map_err(|_| FormatDamage::Field("log extent"))?;
+                match &mutation {
+                    Mutation::SetPut(set) => self.replace_set(&mut state, set)?,
+                    Mutation::LogExtent(next) => self
+                        .add_log(&mut state, next.extent, next.log_number, 0)
+                        .map_err(|_| FormatDamage::Field("log extent"))?,
+                    _ => {}
                 }
                 state.apply(&mutation, place);
                 let end = place.offset + place.length;
@@ -195,18 +203,43 @@ impl Source<'_> {
         Ok(Recovered { state, position, replayed, counted, by_copy })
     }
 
-    /// Adds a log extent, and refuses one that is already there.
+    /// Returns where the set is that a root names.
+    fn place_of(&self, root: ShardRootOnDisk) -> SetPlace {
+        let drive = self.geometry.drive;
+        SetPlace { set: root.set.get(), birth: root.birth.get(), drive, extent: root.extent.get() }
+    }
+
+    /// Adds a set of the log, and refuses one that is already in the log or not there.
     fn add_log(
         &self,
         state: &mut State,
-        extent: u32,
+        set: u32,
         log_number: u64,
         written: u32,
     ) -> Result<(), RecoverError> {
-        if extent >= self.geometry.extents || state.space.logs.contains(extent) {
-            return Err(RecoverError::Log { extent });
+        if !state.space.sets.is(set, KIND_LOG) || state.space.logs.contains(set) {
+            return Err(RecoverError::Log { set });
         }
-        state.space.logs.add(extent, log_number, written.min(self.geometry.extent_bytes));
+        state.space.logs.add(set, log_number, written.min(self.geometry.extent_bytes));
+        Ok(())
+    }
+
+    /// Enters a set that the log says, in place of the one that had its number.
+    ///
+    /// # Errors
+    /// Returns [`FormatDamage::Field`] when the number belongs to a set of the log or of the
+    /// checkpoint that recovery started from. These numbers are not used again before a later
+    /// checkpoint (law 6).
+    fn replace_set(&self, state: &mut State, set: &SetV1) -> Result<(), FormatDamage> {
+        let (place, kind) = self.geometry.set_of(set)?;
+        let old = state.space.sets.get(place.set);
+        let needed = state.space.logs.contains(place.set)
+            || old.is_some_and(|(_, kind)| kind == KIND_CHECKPOINT)
+            || kind == KIND_CHECKPOINT;
+        if needed && old != Some((place, kind)) {
+            return Err(FormatDamage::Field("set whose number is in use"));
+        }
+        state.space.sets.enter(place, kind);
         Ok(())
     }
 
@@ -225,15 +258,16 @@ impl Source<'_> {
     ) -> Result<LogPosition, RecoverError> {
         let damage =
             |damage| RecoverError::Chunk { extent: place.extent.get(), offset: place.offset.get(), damage };
-        let root = self.root(place).await?;
+        let (root, own) = self.root(place).await?;
         *counted = Some(root.objects);
-        let chunks = self.named_chunks(&root, place.sequence.get()).await?;
+        let chunks = self.named_chunks(&root, &own, place.sequence.get()).await?;
         let bytes: u64 = chunks.iter().map(|(_, chunk)| u64::from(chunk.length)).sum();
         state.points.reserve(root.objects.min(bytes / ENTRY_BYTES_MIN) as usize);
-        let mut logs = Vec::new();
+        let (mut logs, mut sets) = (Vec::new(), Vec::new());
         for (number, named) in chunks {
-            let loaded = match self.chunk(&named, place.sequence.get(), Some(number)).await {
-                Ok(payload) => load_chunk(state, &mut logs, &named, &payload),
+            let at = own.iter().find(|own| own.set == named.set).copied();
+            let loaded = match self.chunk(&named, at, place.sequence.get(), Some(number)).await {
+                Ok(payload) => load_chunk(state, (&mut logs, &mut sets), (&named, at), &payload),
                 Err(error) => Err(error),
             };
             loaded.or_else(|error| self.tolerate(error))?;
@@ -243,10 +277,16 @@ impl Source<'_> {
         if !state.fill_from_leaves() {
             return Err(RecoverError::Leaf("an entry is unreadable".to_owned()));
         }
-        state.space.checkpoint_extents = root.extents;
+        state.space.checkpoint_sets = own.iter().map(|own| own.set).collect();
         state.space.checkpoint_sequence = place.sequence.get();
+        let others = sets.iter().chain(&root.sets);
+        for set in root.own.iter().chain(others) {
+            self.add_set(state, set)?;
+        }
         for log in logs.iter().chain(&root.logs) {
-            self.add_log(state, log.extent, log.log_number, log.written)?;
+            // Where a chunk of sets is lost, a salvage goes on without those that it named.
+            self.add_log(state, log.set, log.log_number, log.written)
+                .or_else(|error| self.tolerate(error))?;
         }
         let last = root.logs.last().ok_or(damage(FormatDamage::Field("logs")))?;
         let offset = root.replay_offset;
@@ -256,8 +296,9 @@ impl Source<'_> {
         if root.replay_sequence > SEQUENCE_MAX {
             return Err(damage(FormatDamage::Field("replay_sequence")));
         }
+        let start = state.space.sets.get(last.set).ok_or(RecoverError::Log { set: last.set })?;
         Ok(LogPosition {
-            extent: last.extent,
+            set: start.0,
             log_number: last.log_number,
             offset: root.replay_offset,
             sequence: root.replay_sequence,
@@ -265,16 +306,39 @@ impl Source<'_> {
         })
     }
 
-    /// Reads the root chunk of the checkpoint at `place`.
+    /// Enters a set of the checkpoint, and refuses one that is already there.
+    fn add_set(&self, state: &mut State, set: &SetV1) -> Result<(), RecoverError> {
+        let refused = |damage| RecoverError::Set { set: set.set, damage };
+        let (place, kind) = self.geometry.set_of(set).map_err(refused)?;
+        if state.space.sets.get(place.set).is_some() {
+            return Err(refused(FormatDamage::Field("set that is named twice")));
+        }
+        state.space.sets.enter(place, kind);
+        Ok(())
+    }
+
+    /// Reads the root chunk of the checkpoint at `place`. Returns it, and where its own sets are.
     ///
     /// # Errors
-    /// Returns an error when the chunk is damaged or can not be read.
-    pub(super) async fn root(&self, place: ShardRootOnDisk) -> Result<CheckpointRootV1, RecoverError> {
-        let (extent, offset) = (place.extent.get(), place.offset.get());
-        let named =
-            ChunkPlaceV1 { extent, offset, length: place.length.get(), crc: place.crc.get(), kind: 0 };
-        let payload = self.chunk(&named, place.sequence.get(), None).await?;
-        CheckpointRootV1::decode(&payload).map_err(|damage| RecoverError::Chunk { extent, offset, damage })
+    /// Returns an error when the chunk is damaged or can not be read, or when it names a set that
+    /// can not be.
+    pub(super) async fn root(
+        &self,
+        place: ShardRootOnDisk,
+    ) -> Result<(CheckpointRootV1, Vec<SetPlace>), RecoverError> {
+        let (at, offset) = (self.place_of(place), place.offset.get());
+        let (length, crc) = (place.length.get(), place.crc.get());
+        let named = ChunkPlaceV1 { set: at.set, offset, length, crc, kind: 0 };
+        let payload = self.chunk(&named, Some(at), place.sequence.get(), None).await?;
+        let damaged = |damage| RecoverError::Chunk { extent: at.extent, offset, damage };
+        let root = CheckpointRootV1::decode(&payload).map_err(damaged)?;
+        let own = |set: &SetV1| match self.geometry.set_of(set) {
+            Ok((place, KIND_CHECKPOINT)) => Ok(place),
+            Ok(_) => Err(damaged(FormatDamage::Field("kind of a set"))),
+            Err(damage) => Err(damaged(damage)),
+        };
+        let own = root.own.iter().map(own).collect::<Result<Vec<_>, _>>()?;
+        Ok((root, own))
     }
 
     /// Returns the chunks that a root names, itself or through its lists, each with its number.
@@ -284,13 +348,14 @@ impl Source<'_> {
     pub(super) async fn named_chunks(
         &self,
         root: &CheckpointRootV1,
+        own: &[SetPlace],
         sequence: u64,
     ) -> Result<Vec<(u32, ChunkPlaceV1)>, RecoverError> {
         let mut chunks = Vec::new();
         for (number, named) in (0..).zip(&root.lists) {
-            let (extent, offset) = (named.extent, named.offset);
-            let damaged = |damage| RecoverError::Chunk { extent, offset, damage };
-            let list = match self.chunk(named, sequence, Some(number)).await {
+            let at = own.iter().find(|own| own.set == named.set).copied();
+            let damaged = |damage| damaged_chunk(named, at, damage);
+            let list = match self.chunk(named, at, sequence, Some(number)).await {
                 Ok(payload) if named.kind == KIND_LIST => ChunkListV1::decode(&payload).map_err(damaged),
                 Ok(_) => Err(damaged(FormatDamage::Field("chunk kind"))),
                 Err(error) => Err(error),
@@ -304,8 +369,9 @@ impl Source<'_> {
         Ok(chunks)
     }
 
-    /// Reads a chunk of checkpoint `sequence` and checks it against its reference. `number` is the
-    /// chunk's own number, so that none is named twice, or `None` for the root.
+    /// Reads a chunk of checkpoint `sequence` from its set and checks it against its reference. `at`
+    /// is the set's place, or `None` when the checkpoint has no such set. `number` is the chunk's
+    /// own number, so that none is named twice, or `None` for the root.
     ///
     /// # Errors
     /// Returns [`RecoverError::Chunk`] when the chunk is damaged or not what the reference says, or
@@ -313,11 +379,13 @@ impl Source<'_> {
     pub(super) async fn chunk(
         &self,
         named: &ChunkPlaceV1,
+        at: Option<SetPlace>,
         sequence: u64,
         number: Option<u32>,
     ) -> Result<Vec<u8>, RecoverError> {
-        let (extent, offset) = (named.extent, named.offset);
-        let damaged = |damage| RecoverError::Chunk { extent, offset, damage };
+        let damaged = |damage| damaged_chunk(named, at, damage);
+        let at = at.ok_or(damaged(FormatDamage::Field("set")))?;
+        let (extent, offset) = (at.extent, named.offset);
         let length = blocks_up(named.length as usize);
         let aligned = (offset as usize).is_multiple_of(BLOCK_BYTES);
         if !aligned
@@ -334,8 +402,8 @@ impl Source<'_> {
             Some(number) => (number, named.kind),
             None => (header.number.get(), KIND_ROOT),
         };
-        let (drive, shard) = (self.geometry.drive_id, self.shard);
-        let expected = ChunkIdentity { drive, shard, sequence, number, kind, extent, offset };
+        let (format, shard, (set, birth)) = (self.geometry.format_id, self.shard, at.identity());
+        let expected = ChunkIdentity { format, shard, sequence, number, kind, set, birth, offset };
         if header.identity() != expected || header.crc.get() != named.crc {
             return Err(damaged(FormatDamage::Elsewhere));
         }
@@ -343,15 +411,20 @@ impl Source<'_> {
     }
 }
 
-/// Loads what a chunk holds into the state or into `logs`.
+/// Returns the error for a chunk that is not what its reference says. Where its set is not known,
+/// the extent is the set's number.
+fn damaged_chunk(named: &ChunkPlaceV1, at: Option<SetPlace>, damage: FormatDamage) -> RecoverError {
+    RecoverError::Chunk { extent: at.map_or(named.set, |at| at.extent), offset: named.offset, damage }
+}
+
+/// Loads what a chunk holds into the state, or into the lists of log extents and sets.
 fn load_chunk(
     state: &mut State,
-    logs: &mut Vec<LogPlaceV1>,
-    named: &ChunkPlaceV1,
+    (logs, sets): (&mut Vec<LogPlaceV1>, &mut Vec<SetV1>),
+    (named, at): (&ChunkPlaceV1, Option<SetPlace>),
     payload: &[u8],
 ) -> Result<(), RecoverError> {
-    let (extent, offset) = (named.extent, named.offset);
-    let damaged = |damage| RecoverError::Chunk { extent, offset, damage };
+    let damaged = |damage| damaged_chunk(named, at, damage);
     match named.kind {
         KIND_UPLOADS => {
             decode_uploads(payload).map_err(damaged)?.into_iter().for_each(|piece| state.load_upload(piece));
@@ -361,6 +434,7 @@ fn load_chunk(
             buckets.into_iter().for_each(|bucket| state.put_bucket(bucket));
         }
         KIND_LOGS => logs.extend(decode_logs(payload).map_err(damaged)?),
+        KIND_SETS => sets.extend(decode_sets(payload).map_err(damaged)?),
         KIND_LEAVES => load_leaves(&mut state.index, payload)?,
         _ => return Err(damaged(FormatDamage::Field("chunk kind"))),
     }
@@ -451,12 +525,18 @@ fn mend_nulls(state: &mut State) {
 impl Source<'_> {
     /// Does step 4: counts the live bytes of the log's extents, and claims the used slices.
     fn account(&self, state: &mut State) -> Result<(), RecoverError> {
-        let State { index, uploads, space: Accounts { logs, slices, runs, .. }, .. } = state;
+        let State { index, uploads, space: Accounts { sets, logs, slices, runs, .. }, .. } = state;
         let geometry = self.geometry;
         let units_per_extent = geometry.extent_bytes / UNIT_BYTES as u32;
         let mut claim = |segment: &SegmentV1, bucket: u32, key: &[u8]| {
-            let overlap = |extent: u32| RecoverError::Overlap { extent, bucket, key: key.to_vec() };
-            if !is_whole(segment, geometry.extents, units_per_extent) {
+            let overlap = |set: u32| {
+                let extent = sets.get(set).map_or(0, |(place, _)| place.extent);
+                RecoverError::Overlap { extent, bucket, key: key.to_vec() }
+            };
+            if let Some(run) = segment.runs.iter().find(|run| !sets.is(run.extent, KIND_SLICES)) {
+                return Err(RecoverError::NoSet { set: run.extent, bucket, key: key.to_vec() });
+            }
+            if !is_whole(segment, units_per_extent) {
                 return Err(overlap(segment.runs.first().map_or(0, |run| run.extent)));
             }
             let refused = |run: &&RunV1| !slices.claim(run, run_units(run, segment.length));
@@ -473,7 +553,7 @@ impl Source<'_> {
             let known = logs.contains(extent) && meta.is_none_or(|(extent, _)| logs.contains(extent));
             let claimed = match known && entry.is_possible(geometry.extent_bytes) {
                 true => entry.segments.iter().try_for_each(|segment| claim(segment, bucket, key)),
-                false => Err(RecoverError::NoLog { extent, bucket, key: key.to_vec() }),
+                false => Err(RecoverError::NoSet { set: extent, bucket, key: key.to_vec() }),
             };
             match claimed {
                 Ok(()) => {
@@ -498,6 +578,7 @@ impl Source<'_> {
         for (bucket, key, generation) in &objects {
             state.forget(*bucket, key, *generation);
         }
+        state.space.keep_claimed_sets();
         Ok(())
     }
 }

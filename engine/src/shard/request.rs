@@ -12,6 +12,7 @@ use super::multipart::{CompleteCommit, PartCommit};
 use super::put::PutCommit;
 use crate::error::DeviceError;
 use crate::extent::allocator::Refusal;
+use crate::extent::sets::Places;
 use crate::format::record::RunV1;
 use crate::types::{
     Attributes, BucketId, BucketUsage, Deleted, ListPage, ListQuery, MetadataChange, ObjectInfo, PartInfo,
@@ -146,10 +147,11 @@ pub(crate) enum ShardReply {
     Page(ListPage),
     Versions(VersionsPage),
     Usage(BucketUsage),
-    /// Reserved slices. The generation is 0 when none was asked for.
+    /// Reserved slices, and where their sets are. The generation is 0 when none was asked for.
     Reserved {
         generation: u64,
         runs: Vec<RunV1>,
+        places: Places,
         length: u64,
     },
     Segment(u64),

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use crate::device::{Device, DeviceError};
-use crate::extent::{Geometry, SlicePlace};
+use crate::extent::{Geometry, SetPlace, SlicePlace};
 use crate::format::slice::{CRC_BLOCK_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::arena::CHUNK_BYTES;
@@ -30,6 +30,8 @@ pub(super) struct SliceVerifier<'a> {
     device: &'a Rc<dyn Device>,
     pool: &'a Pool,
     place: SlicePlace,
+    /// Where the slice's set is.
+    at: SetPlace,
     /// The generation of the slice's segment.
     generation: u64,
     header: Option<Box<SliceHeaderOnDisk>>,
@@ -50,10 +52,10 @@ impl<'a> SliceVerifier<'a> {
     pub fn new(
         (shard, geometry): (u16, &'a Geometry),
         (device, pool): (&'a Rc<dyn Device>, &'a Pool),
-        place: SlicePlace,
+        (place, at): (SlicePlace, SetPlace),
         generation: u64,
     ) -> Self {
-        Self { shard, geometry, device, pool, place, generation, header: None, given: 0 }
+        Self { shard, geometry, device, pool, place, at, generation, header: None, given: 0 }
     }
 
     /// Returns the next piece, or `None` at the end.
@@ -71,8 +73,8 @@ impl<'a> SliceVerifier<'a> {
         }
         let start = if offset == 0 { BLOCK_BYTES } else { 0 };
         let length = blocks_up(start + payload);
-        let place = (self.place.extent, self.place.offset + offset as u32);
-        let read = self.geometry.read(self.device, self.pool, place, length).await;
+        let place = (self.at, self.place.offset + offset as u32);
+        let read = self.geometry.read_set(self.device, self.pool, place, length).await;
         let buffer = read.map_err(SliceFlaw::Device)?;
         let header = match self.header.take() {
             Some(header) => header,
@@ -93,7 +95,8 @@ impl<'a> SliceVerifier<'a> {
 
     fn judge_header(&self, block: &[u8]) -> Result<Box<SliceHeaderOnDisk>, SliceFlaw> {
         let header = SliceHeaderOnDisk::parse(block).map_err(|_| SliceFlaw::Damaged("slice header"))?;
-        if self.place.is_headed_by(&header, (self.geometry.drive_id, self.shard), self.generation) {
+        let owner = (self.geometry.format_id, self.shard);
+        if self.place.is_headed_by(&header, owner, self.at.birth, self.generation) {
             Ok(Box::new(header))
         } else {
             Err(SliceFlaw::Damaged("slice identity"))

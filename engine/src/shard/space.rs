@@ -5,15 +5,18 @@
 //!   once because no record names them.
 //! - Room in the log for user data is taken before the record is queued, so a full drive refuses
 //!   the record with nothing written.
+//! - An extent becomes a set of this shard, with a number and a birth, as soon as it is taken. The
+//!   number may be used again when the extent goes back to the drive, and not before (law 6).
 
 use std::rc::Rc;
 
 use super::instance::Shard;
 use super::state::State;
 use crate::error::{EngineError, Result};
-use crate::extent::allocator::{Class, HeldBack, Refusal, Taken};
+use crate::extent::allocator::{Class, HeldBack, Refusal};
+use crate::extent::sets::{KIND_LOG, KIND_SLICES, TakenSet};
 use crate::extent::slices::SliceSpace;
-use crate::extent::{run_units, tail_units};
+use crate::extent::{SetPlace, run_units, tail_units};
 use crate::format::record::{RunV1, SegmentV1};
 
 /// One in this many extents of a drive is kept for the cleaners of its shards. Decision 0004 has
@@ -161,24 +164,52 @@ impl Shard {
         if let Some(run) = fit() {
             return Ok(run);
         }
-        let taken =
-            self.take_user_extent(class, &|| wanted.could_fit(&self.state.borrow().space.slices)).await;
-        let extent = taken.map(|taken| taken.extent);
+        let enough = || wanted.could_fit(&self.state.borrow().space.slices);
+        let taken = self.take_user_set(KIND_SLICES, class, &enough).await;
+        let set = taken.map(|taken| taken.place.set);
         // If slices were freed meanwhile, the extent is returned. Nobody would use it in this
         // shard.
         if let Some(run) = fit() {
-            self.surroundings.give_extents(extent.into_iter().collect());
+            self.give_sets(set);
             return Ok(run);
         }
-        let extent = extent.ok_or_else(|| self.no_space())?;
-        self.state.borrow_mut().space.slices.add(extent, matches!(wanted, Wanted::Tail { .. }));
+        let set = set.ok_or_else(|| self.no_space())?;
+        self.state.borrow_mut().space.slices.add(set, matches!(wanted, Wanted::Tail { .. }));
         fit().ok_or_else(|| self.no_space())
     }
 
     /// Frees reserved slices that no record names.
     pub fn release(&self, runs: &[RunV1], length: u64) {
         let empty = self.state.borrow_mut().space.release(runs, length);
-        self.surroundings.give_extents(empty);
+        self.give_sets(empty);
+    }
+
+    /// Takes a free extent and makes a set of it.
+    ///
+    /// # Errors
+    /// Returns the [`Refusal`] when no extent is available to this class, or no number is free.
+    pub(super) async fn take_set(&self, kind: u8, class: Class) -> std::result::Result<TakenSet, Refusal> {
+        let taken = self.surroundings.take_extent(class).await?;
+        let set = self.state.borrow_mut().space.sets.add(kind, self.geometry.drive, taken.extent);
+        let Some(place) = set else {
+            self.surroundings.give_extents(vec![taken.extent]);
+            return Err(Refusal::Scarce);
+        };
+        Ok(TakenSet { place, held_back: taken.held_back, tight: taken.tight })
+    }
+
+    /// Returns the extents of sets to the drive. Their numbers are free.
+    pub(super) fn give_sets(&self, sets: impl IntoIterator<Item = u32>) {
+        let extents: Vec<u32> = {
+            let mut state = self.state.borrow_mut();
+            sets.into_iter().map(|set| state.space.sets.remove(set).extent).collect()
+        };
+        self.surroundings.give_extents(extents);
+    }
+
+    /// Returns where a set of this shard is.
+    pub(super) fn place(&self, set: u32) -> SetPlace {
+        self.state.borrow().space.sets.place(set)
     }
 
     /// Makes sure that `bytes` more of user data fit into the log.
@@ -193,9 +224,9 @@ impl Shard {
         // One extent is taken at a time, as for slices.
         let _one = self.growing.lock(GROW_LOG).await;
         while !enough() {
-            if let Some(taken) = self.take_user_extent(class, &enough).await {
+            if let Some(taken) = self.take_user_set(KIND_LOG, class, &enough).await {
                 let repaid = self.log.repay_or_spare(taken, bytes, class);
-                self.surroundings.give_extents(repaid.into_iter().collect());
+                self.give_sets(repaid.map(|place| place.set));
             } else if !enough() {
                 return Err(self.no_space());
             }
@@ -203,12 +234,17 @@ impl Shard {
         Ok(())
     }
 
-    /// Takes an extent for user data; if there is none, reclaims space on the whole drive first.
+    /// Takes a set for user data; if there is no extent, reclaims space on the whole drive first.
     /// Returns `None` when that fails, and also when `enough` says that the space reclaimed in this
     /// shard makes an extent unnecessary.
-    async fn take_user_extent(self: &Rc<Self>, class: Class, enough: &dyn Fn() -> bool) -> Option<Taken> {
+    async fn take_user_set(
+        self: &Rc<Self>,
+        kind: u8,
+        class: Class,
+        enough: &dyn Fn() -> bool,
+    ) -> Option<TakenSet> {
         loop {
-            let refusal = match self.surroundings.take_extent(Class::User).await {
+            let refusal = match self.take_set(kind, Class::User).await {
                 Ok(taken) => return Some(taken),
                 Err(refusal) => refusal,
             };
@@ -229,7 +265,7 @@ impl Shard {
                 break;
             }
         }
-        self.surroundings.take_extent(class).await.ok()
+        self.take_set(kind, class).await.ok()
     }
 
     /// Returns the error for a full drive.
@@ -256,7 +292,7 @@ impl Shard {
         let (needed, gainable) = {
             let state = self.state.borrow();
             let extent_bytes = u64::from(self.geometry.extent_bytes);
-            let current = state.space.checkpoint_extents.len() as u64;
+            let current = state.space.checkpoint_sets.len() as u64;
             let needed = needed_extents(state.index_bytes(), current, extent_bytes) as u32;
             (needed, self.gainable_extents(&state))
         };

@@ -29,7 +29,7 @@ use crate::format::record::{
     UploadV1,
 };
 use crate::hook::{Bug, Rare, reached};
-use crate::index::{OrderedIndex, PointTable, Step, keys};
+use crate::index::{Found, OrderedIndex, PointTable, Step, keys};
 use crate::log::RecordPlace;
 use crate::types::{Attributes, BucketId, BucketUsage, Version};
 
@@ -176,6 +176,10 @@ impl State {
 
     /// Returns the entry of the newest version of a key.
     pub(super) fn newest(&self, bucket: BucketId, key: &[u8]) -> Option<Entry> {
+        // Most keys that are asked for before a put are new ones, and the point table knows that.
+        if self.points.find(self.hash(bucket, key)) == Found::None {
+            return None;
+        }
         self.first(&keys::stack(bucket.0, key))
     }
 
@@ -259,8 +263,8 @@ impl State {
                 self.configure_bucket(config);
                 Effects::default()
             }
-            // The writer and the replay handle these records themselves.
-            Mutation::LogExtent(_) => Effects::default(),
+            // Whoever writes or replays these records handles them.
+            Mutation::LogExtent(_) | Mutation::SetPut(_) => Effects::default(),
         }
     }
 
@@ -367,8 +371,9 @@ impl State {
 
     fn apply_delete(&mut self, delete: &DeleteV1) -> Effects {
         let mut effects = Effects::default();
-        let mut stack = Stack::of(self, delete.bucket, &delete.key);
+        let mut stack = Stack::unread(self, delete.bucket, &delete.key);
         if let Some(old) = stack.remove(delete.removes) {
+            stack.before = Some(Newest::of(&old));
             effects.lose(old);
         }
         stack.name_null(delete.null);
@@ -504,9 +509,18 @@ impl Newest {
 impl<'a> Stack<'a> {
     fn of(state: &'a mut State, bucket: u32, key: &[u8]) -> Self {
         let (stack, hash) = (keys::stack(bucket, key), state.hash(BucketId(bucket), key));
-        let before = newest_of(&state.index, &stack);
+        let is_new = state.points.find(hash) == Found::None;
+        let before = if is_new { None } else { newest_of(&state.index, &stack) };
         let (added, removed) = (BucketUsage::default(), BucketUsage::default());
         Self { state, bucket, stack, hash, before, now: Some(before), added, removed }
+    }
+
+    /// Returns a stack from which one version is removed, which becomes `before`. Whether it was the
+    /// newest is known once what is left was looked at.
+    fn unread(state: &'a mut State, bucket: u32, key: &[u8]) -> Self {
+        let (stack, hash) = (keys::stack(bucket, key), state.hash(BucketId(bucket), key));
+        let (added, removed) = (BucketUsage::default(), BucketUsage::default());
+        Self { state, bucket, stack, hash, before: None, now: None, added, removed }
     }
 
     fn composite(&self, generation: u64) -> Vec<u8> {
@@ -546,7 +560,14 @@ impl<'a> Stack<'a> {
 
     /// Makes the newest entry say which version is the null version.
     fn name_null(&mut self, null: u64) {
-        let Some(newest) = self.state.first(&self.stack) else { return };
+        let Some(newest) = self.state.first(&self.stack) else {
+            self.now = Some(None);
+            return;
+        };
+        // A version that was removed and is older than what is left was not the newest.
+        if self.before.is_none_or(|before| before.generation < newest.generation) {
+            self.before = Some(Newest::of(&newest));
+        }
         if !newest.is_null && newest.null != null {
             let mut value = Vec::with_capacity(64);
             Entry { null, ..newest.clone() }.encode(&mut value);

@@ -1,4 +1,4 @@
-//! Reads everything that a recovered shard names, in the order of the drive, for `ringbolt check`.
+//! Reads everything that a recovered shard names, in the order of its sets, for `ringbolt check`.
 //!
 //! Invariants:
 //! - What is refused here is what a GET would refuse, by the same checksums and identities.
@@ -11,7 +11,7 @@ use super::recover::{Owner, RecoverError, Source, for_each_entry};
 use super::slice_verifier::{SliceFlaw, SliceVerifier};
 use super::state::State;
 use crate::device::DeviceError;
-use crate::extent::{SlicePlace, slices_of};
+use crate::extent::{LogSet, SetPlace, SlicePlace, slices_of};
 use crate::format::record::{
     ENVELOPE_BYTES, FLAG_LOST, META_KIND, PUT_KIND, RecordEnvelopeOnDisk, RecordView, SegmentV1,
 };
@@ -46,7 +46,7 @@ pub struct Reading {
 
 #[derive(Clone, Copy)]
 struct RecordToRead {
-    extent: u32,
+    set: u32,
     offset: u32,
     length: u32,
     generation: u64,
@@ -66,7 +66,7 @@ impl RecordToRead {
     }
 }
 
-/// The damage that was found, by extent and offset.
+/// The damage that was found, by set and offset.
 type Bad = HashMap<(u32, u32), &'static str>;
 
 impl Source<'_> {
@@ -98,7 +98,8 @@ impl Source<'_> {
             progress(extent);
         }
         for slice in &slices {
-            if let Some(what) = self.read_slice(slice).await? {
+            let at = state.space.sets.place(slice.place.extent);
+            if let Some(what) = self.read_slice(slice, at).await? {
                 bad.insert((slice.place.extent, slice.place.offset), what);
             }
             extent.done_bytes += u64::from(slice.place.length);
@@ -107,9 +108,8 @@ impl Source<'_> {
         name(state, &bad)
     }
 
-    fn fits(&self, extent: u32, offset: u32, length: u32) -> bool {
-        extent < self.geometry.extents
-            && u64::from(offset) + u64::from(length) <= u64::from(self.geometry.extent_bytes)
+    fn fits(&self, offset: u32, length: u32) -> bool {
+        u64::from(offset) + u64::from(length) <= u64::from(self.geometry.extent_bytes)
     }
 
     fn records_of(&self, state: &State, bad: &mut Bad) -> Result<Vec<RecordToRead>, RecoverError> {
@@ -118,18 +118,19 @@ impl Source<'_> {
             let generation = entry.generation;
             let own = (entry.location.extent, entry.location.offset, entry.record_length, false);
             let meta = entry.meta.map(|meta| (meta.extent, meta.offset, meta.record_length, true));
-            for (extent, offset, length, is_meta) in [own].into_iter().chain(meta) {
-                match state.space.logs.number_of(extent).filter(|_| self.fits(extent, offset, length)) {
+            for (set, offset, length, is_meta) in [own].into_iter().chain(meta) {
+                match state.space.logs.number_of(set).filter(|_| self.fits(offset, length)) {
                     Some(log_number) => {
-                        let mark = self.geometry.record_mark(self.shard, log_number, offset);
-                        records.push(RecordToRead { extent, offset, length, generation, mark, is_meta });
+                        let log = LogSet { place: state.space.sets.place(set), log_number };
+                        let mark = self.geometry.record_mark(self.shard, log, offset);
+                        records.push(RecordToRead { set, offset, length, generation, mark, is_meta });
                     }
-                    None => drop(bad.insert((extent, offset), "record place")),
+                    None => drop(bad.insert((set, offset), "record place")),
                 }
             }
             Ok(())
         })?;
-        records.sort_unstable_by_key(|record| (record.extent, record.offset));
+        records.sort_unstable_by_key(|record| (record.set, record.offset));
         Ok(records)
     }
 
@@ -137,7 +138,8 @@ impl Source<'_> {
         let mut slices = Vec::new();
         for_each_segment(state, &mut |_, segment| {
             for place in slices_of(segment) {
-                if self.fits(place.extent, place.offset, place.length + BLOCK_BYTES as u32) {
+                let fits = self.fits(place.offset, place.length + BLOCK_BYTES as u32);
+                if fits && state.space.slices.contains(place.extent) {
                     slices.push(SliceToRead { place, generation: segment.generation });
                 } else {
                     bad.insert((place.extent, place.offset), "slice place");
@@ -159,7 +161,7 @@ impl Source<'_> {
         let start = first.offset - first.offset % BLOCK_BYTES as u32;
         let end = window.iter().map(|record| record.offset + record.wanted(deep)).max().unwrap_or(start);
         let length = blocks_up((end - start) as usize);
-        let buffer = self.read(first.extent, start, length).await?;
+        let buffer = self.read(state.space.sets.place(first.set).extent, start, length).await?;
         for record in window {
             let from = (record.offset - start) as usize;
             let bytes = &buffer[from..from + record.wanted(deep) as usize];
@@ -169,16 +171,20 @@ impl Source<'_> {
                 head_of_record(record, bytes)
             };
             if let Err(what) = verdict {
-                bad.insert((record.extent, record.offset), what);
+                bad.insert((record.set, record.offset), what);
             }
         }
         Ok(())
     }
 
     /// Reads a slice and returns what is wrong with it, if anything.
-    async fn read_slice(&self, slice: &SliceToRead) -> Result<Option<&'static str>, DeviceError> {
+    async fn read_slice(
+        &self,
+        slice: &SliceToRead,
+        at: SetPlace,
+    ) -> Result<Option<&'static str>, DeviceError> {
         let (own, from) = ((self.shard, self.geometry), (self.device, self.pool));
-        let mut pieces = SliceVerifier::new(own, from, slice.place, slice.generation);
+        let mut pieces = SliceVerifier::new(own, from, (slice.place, at), slice.generation);
         loop {
             match pieces.next().await {
                 Ok(Some(_)) => {}
@@ -205,7 +211,7 @@ fn window_of(records: &[RecordToRead], deep: bool) -> usize {
     let mut end = first.offset + first.wanted(deep);
     let together = |record: &&RecordToRead| {
         let next = record.offset + record.wanted(deep);
-        let fits = record.extent == first.extent
+        let fits = record.set == first.set
             && record.offset.saturating_sub(end) <= GAP_BYTES
             && blocks_up((next - start) as usize) <= CHUNK_BYTES;
         end = end.max(next);
@@ -220,8 +226,7 @@ fn whole_record(state: &State, record: &RecordToRead, bytes: &[u8]) -> Result<()
     }
     let (view, put) = RecordView::of_put(bytes, record.mark)?;
     let entry = state.version(BucketId(put.bucket), &put.key, put.generation);
-    let here =
-        |entry: &Entry| entry.location.extent == record.extent && entry.location.offset == record.offset;
+    let here = |entry: &Entry| entry.location.extent == record.set && entry.location.offset == record.offset;
     let Some(entry) = entry.filter(here) else { return Err("record identity") };
     let generation = view.envelope.generation.get();
     let same = generation == record.generation
@@ -233,7 +238,7 @@ fn whole_record(state: &State, record: &RecordToRead, bytes: &[u8]) -> Result<()
 fn whole_metadata(state: &State, record: &RecordToRead, bytes: &[u8]) -> Result<(), &'static str> {
     let (view, meta) = RecordView::of_meta(bytes, record.mark)?;
     let entry = state.version(BucketId(meta.bucket), &meta.key, meta.generation);
-    let here = |place: &MetaPlace| (place.extent, place.offset) == (record.extent, record.offset);
+    let here = |place: &MetaPlace| (place.extent, place.offset) == (record.set, record.offset);
     let Some(place) = entry.and_then(|entry| entry.meta).filter(here) else {
         return Err("metadata identity");
     };
@@ -257,7 +262,7 @@ fn head_of_record(record: &RecordToRead, bytes: &[u8]) -> Result<(), &'static st
 
 /// The extents that a shard owns, and the sums over them.
 pub struct Census {
-    /// Each extent, with what it is used for.
+    /// Each extent of the home drive, with what it is used for.
     pub extents: Vec<(u32, &'static str)>,
     /// Log extents with more live than written bytes, or with more written bytes than fit: extent,
     /// live bytes, written bytes.
@@ -270,15 +275,22 @@ pub struct Census {
 impl State {
     /// Counts what a shard owns. The shard must be newly recovered.
     pub fn census(&self, extent_bytes: u32) -> Census {
+        let extent_of = |set: u32| self.space.sets.place(set).extent;
         let mut extents: Vec<(u32, &'static str)> =
-            self.space.logs.all().map(|extent| (extent, "log")).collect();
-        extents.extend(self.space.slices.extents().map(|extent| (extent, "data")));
-        extents.extend(self.space.checkpoint_extents.iter().map(|extent| (*extent, "checkpoint")));
+            self.space.logs.all().map(|set| (extent_of(set), "log")).collect();
+        extents.extend(self.space.slices.extents().map(|set| (extent_of(set), "data")));
+        extents.extend(self.space.checkpoint_sets.iter().map(|set| (extent_of(*set), "checkpoint")));
         let too_much =
             |(_, live, written): &(u32, u64, u32)| *live > u64::from(*written) || *written > extent_bytes;
         let (log_live, log_dead) = self.space.logs.live_and_dead();
         Census {
-            overfull: self.space.logs.each().filter(too_much).collect(),
+            overfull: self
+                .space
+                .logs
+                .each()
+                .filter(too_much)
+                .map(|(set, live, written)| (extent_of(set), live, written))
+                .collect(),
             live_bytes: log_live + self.space.slices.used_units() * UNIT_BYTES as u64,
             dead_bytes: log_dead,
             owned_bytes: extents.len() as u64 * u64::from(extent_bytes),
@@ -311,11 +323,14 @@ fn name(state: &State, bad: &Bad) -> Result<Vec<Flaw>, RecoverError> {
     if bad.is_empty() {
         return Ok(flaws);
     }
+    // Where the set is not known, its number is all that can be said.
+    let extent_of = |set: u32| state.space.sets.get(set).map_or(set, |(place, _)| place.extent);
     for_each_entry(&state.index, &mut |bucket, key, entry| {
         let own = (entry.location.extent, entry.location.offset);
         let meta = entry.meta.map(|meta| (meta.extent, meta.offset));
-        for (extent, offset) in [own].into_iter().chain(meta) {
-            if let Some(what) = bad.get(&(extent, offset)) {
+        for (set, offset) in [own].into_iter().chain(meta) {
+            if let Some(what) = bad.get(&(set, offset)) {
+                let extent = extent_of(set);
                 let owner = Owner::Object { bucket, key: key.to_vec(), generation: entry.generation };
                 flaws.push(Flaw { owner, what, extent, offset });
             }
@@ -325,7 +340,7 @@ fn name(state: &State, bad: &Bad) -> Result<Vec<Flaw>, RecoverError> {
     for_each_segment(state, &mut |owner, segment| {
         for place in slices_of(segment) {
             if let Some(what) = bad.get(&(place.extent, place.offset)) {
-                let (extent, offset) = (place.extent, place.offset);
+                let (extent, offset) = (extent_of(place.extent), place.offset);
                 flaws.push(Flaw { owner: owner(), what, extent, offset });
             }
         }

@@ -12,12 +12,11 @@ use std::sync::Arc;
 use crate::device::Device;
 use crate::env::{Environment, LocalTask};
 use crate::executor::{Odds, Simulator};
-use crate::format::BLOCK_BYTES;
-use crate::format::superblock::{COPIES, COPY_STRIDE, SuperblockOnDisk};
+use crate::format::superblock::{COPIES, COPY_STRIDE, SUPERBLOCK_BYTES, SuperblockOnDisk};
 use crate::node::cache::ReadCache;
 use crate::node::format::{FormatError, Place, SLOT_BYTES, choose_superblock, superblock};
 use crate::node::layout::Layout;
-use crate::node::open::{CoreParts, MAILBOX_CAPACITY};
+use crate::node::open::{CoreParts, MAILBOX_CAPACITY, next_epoch};
 use crate::node::state::CoreState;
 use crate::node::{Core, OpenError, SpaceReport};
 use crate::ring::arena::CHUNK_BYTES;
@@ -87,9 +86,9 @@ pub fn format_sim_drives(
     shards: u16,
 ) -> Vec<SimDevice> {
     let seed = [(); 4].map(|()| sim.random().next_u64());
-    let format = |index| {
+    let format = |number| {
         let block =
-            superblock((size_bytes, extent_slots * SLOT_BYTES), Place { index, drives, shards }, seed, 0);
+            superblock((size_bytes, extent_slots * SLOT_BYTES), Place { number, drives, shards }, seed, 0);
         assert!(
             block.extents.get() > u32::from(shards),
             "{size_bytes} bytes are too few for {shards} shards"
@@ -177,7 +176,7 @@ impl SimNode {
         drives.iter().for_each(SimDevice::end_dead_operations);
         sim.set_core_stalls(options.core_stalls);
         let superblocks = drives.iter().map(read_superblock).collect::<Result<Vec<_>, _>>()?;
-        let epoch = superblocks.iter().map(|block| block.epoch.get()).max().unwrap_or(0) + 1;
+        let epoch = next_epoch(superblocks.iter());
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
         layout.set_maintenance(options.checkpoint_after_bytes, options.dead_log_bytes_max);
         layout.cut_checkpoints(options.checkpoint_cut);
@@ -321,9 +320,9 @@ impl SimNode {
                 let space = shard.space();
                 assert!(space.adds_up(), "the space of shard {} does not add up: {space:?}", shard.id);
                 shard
-                    .extents()
+                    .places()
                     .into_iter()
-                    .for_each(|extent| own(shard.drive, extent, format!("shard {}", shard.id)));
+                    .for_each(|place| own(shard.drive, place.extent, format!("shard {}", shard.id)));
             }
             for (drive, allocator) in &*state.allocators.borrow() {
                 let free = if allocator.is_ready() { allocator.free_extents() } else { Vec::new() };
@@ -357,7 +356,7 @@ impl SimNode {
 
 fn read_superblock(device: &SimDevice) -> Result<SuperblockOnDisk, FormatError> {
     let copies: Vec<_> =
-        (0..COPIES as u64).map(|copy| device.peek(copy * COPY_STRIDE, BLOCK_BYTES)).collect();
+        (0..COPIES as u64).map(|copy| device.peek(copy * COPY_STRIDE, SUPERBLOCK_BYTES)).collect();
     let copies: Vec<&[u8]> = copies.iter().map(Vec::as_slice).collect();
     choose_superblock(&copies, PathBuf::from("simulated drive"), device.size_bytes())
 }

@@ -9,6 +9,8 @@ use ringbolt_engine::check::{
     CheckError, Finding, Kind, Medium, Outcome, Progress, Remedy, Watcher, check, repair,
 };
 use ringbolt_engine::format::batch::HEADER_BYTES;
+use ringbolt_engine::format::record::{ENVELOPE_BYTES, RECORD_ALIGNMENT};
+use ringbolt_engine::format::set::SET_BYTES;
 use ringbolt_engine::node::OpenError;
 use ringbolt_engine::sim::SimNode;
 use ringbolt_engine::sim::device::SimDevice;
@@ -187,7 +189,7 @@ fn a_lone_superblock_copy_is_used_only_when_loss_is_accepted() {
 
 /// Returns the batches of a drive with one shard, in the order of its log.
 fn batches(drive: &SimDevice) -> Vec<u64> {
-    drive.blocks_starting_with(b"RBBATCH2")
+    drive.blocks_starting_with(b"RBBATCH3")
 }
 
 #[test]
@@ -236,17 +238,23 @@ fn a_log_whose_way_to_the_next_extent_is_damaged_is_found_again() {
     });
     world.kill(node);
     let all = batches(&world.drives[0]);
-    // The batches are told apart by the kind of their only record.
-    let names_next = |at: &u64| world.drives[0].peek(*at, 4096)[HEADER_BYTES + 4] == 8;
+    // The batches are told apart by the kinds of their only two records: where the next set is, and
+    // that the log goes on there.
+    const SECOND: usize = (ENVELOPE_BYTES + SET_BYTES).next_multiple_of(RECORD_ALIGNMENT);
+    let kind_at = |at: u64, record: usize| world.drives[0].peek(at, 4096)[HEADER_BYTES + record + 4];
+    let names_next = |at: &u64| (kind_at(*at, 0), kind_at(*at, SECOND)) == (11, 8);
     let naming: Vec<u64> = all.into_iter().filter(names_next).collect();
     assert!(naming.len() >= 2, "{naming:?}");
-    let drives = copied(&world);
-    flip(&drives[0], naming[0] + HEADER_BYTES as u64 + 6);
-    let (outcome, seen) = checked(&drives, true);
-    assert_eq!(seen.kinds(), [Kind::Log], "{:?}", seen.findings);
-    repair(&media(&drives), outcome, true).expect("repaired");
-    assert_clean(&drives);
-    assert_holds(&reopened(&world, &drives), id, MANY, &[]);
+    let cases = [(0, &[Kind::Log, Kind::LostRecord][..]), (SECOND, &[Kind::Log])];
+    for (record, kinds) in cases {
+        let drives = copied(&world);
+        flip(&drives[0], naming[0] + (HEADER_BYTES + record) as u64 + 6);
+        let (outcome, seen) = checked(&drives, true);
+        assert_eq!(seen.kinds(), kinds, "{:?}", seen.findings);
+        repair(&media(&drives), outcome, true).expect("repaired");
+        assert_clean(&drives);
+        assert_holds(&reopened(&world, &drives), id, MANY, &[]);
+    }
 }
 
 #[test]
@@ -290,7 +298,7 @@ fn damaged_objects_are_named_and_the_others_stay() {
 fn a_misdirected_slice_header_is_found() {
     let (world, _) = stored(9, 1, &[300_000, 300_000], true);
     let drives = copied(&world);
-    let headers = drives[0].blocks_starting_with(b"RBSLICE2");
+    let headers = drives[0].blocks_starting_with(b"RBSLICE3");
     let other = drives[0].peek(headers[0], 4096);
     drives[0].poke(headers[1], &other);
     let (_, seen) = checked(&drives, true);
@@ -301,7 +309,7 @@ fn a_misdirected_slice_header_is_found() {
 #[test]
 fn every_chunk_of_a_checkpoint_is_looked_at() {
     let (world, _) = stored(10, 1, &[2000; 20], true);
-    for at in world.drives[0].blocks_starting_with(b"RBCHECK2") {
+    for at in world.drives[0].blocks_starting_with(b"RBCHECK3") {
         let drives = copied(&world);
         flip(&drives[0], at + 65);
         let (outcome, seen) = checked(&drives, false);

@@ -247,7 +247,7 @@ fn what_is_read_while_it_moves_stays() {
 fn a_damaged_slice_stays_and_others_move() {
     let mut sparse = Sparse::new(40, 1, 1, SLICE, 3);
     let drive = &sparse.world.drives[0];
-    let headers = drive.blocks_starting_with(b"RBSLICE2");
+    let headers = drive.blocks_starting_with(b"RBSLICE3");
     // Slices of deleted objects have headers too, so many headers are damaged.
     for header in headers.iter().step_by(5) {
         drive.damage(header + 5000, |bytes| bytes[0] ^= 1);

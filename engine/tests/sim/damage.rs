@@ -49,7 +49,7 @@ fn rotten_slices_are_not_served() {
     let (world, node, id) = stored(2, &[300_000, 300_000]);
     let drive = world.drives[0].clone();
     let data = drive.find(&body(1, 300_000)[200_000..200_060]).expect("it is on the drive");
-    let headers = drive.blocks_starting_with(b"RBSLICE2");
+    let headers = drive.blocks_starting_with(b"RBSLICE3");
     assert_eq!(headers.len(), 2);
     world.run(async move {
         let core = node.core(0);
@@ -75,7 +75,7 @@ fn rotten_slices_are_not_served() {
 
 /// Returns the batches of the drive's one shard, in the order of the log.
 fn batches(drive: &SimDevice) -> Vec<u64> {
-    drive.blocks_starting_with(b"RBBATCH2")
+    drive.blocks_starting_with(b"RBBATCH3")
 }
 
 #[test]
@@ -120,7 +120,7 @@ type Forgery = fn(&mut BatchHeaderOnDisk);
 /// the right number.
 #[test]
 fn a_whole_batch_that_does_not_continue_the_log_is_not_part_of_it() {
-    let forgeries: [(&str, bool, Forgery); 7] = [
+    let forgeries: [(&str, bool, Forgery); 9] = [
         ("nothing", true, |_| ()),
         ("earlier life of the extent", false, |header| {
             header.log_number = Le64::new(header.log_number.get() - 1)
@@ -131,7 +131,9 @@ fn a_whole_batch_that_does_not_continue_the_log_is_not_part_of_it() {
         ("predecessor", false, |header| header.previous_crc = Le32::new(header.previous_crc.get() ^ 1)),
         ("number", false, |header| header.sequence = Le64::new(header.sequence.get() + 1)),
         ("shard", false, |header| header.shard = Le16::new(header.shard.get() + 1)),
-        ("drive", false, |header| header.drive = Le64::new(header.drive.get() + 1)),
+        ("format", false, |header| header.format = Le64::new(header.format.get() + 1)),
+        ("set", false, |header| header.set = Le32::new(header.set.get() + 1)),
+        ("birth of the set", false, |header| header.birth = Le64::new(header.birth.get() + 1)),
     ];
     for (what, belongs, forge) in forgeries {
         let (world, node, id) = stored(4, &[2000; 20]);
@@ -189,7 +191,7 @@ fn a_damaged_checkpoint_refuses_the_shard() {
     world.run(async move { on.checkpoint().await.expect("a checkpoint") });
     world.kill(node);
     let drive = &world.drives[0];
-    for at in drive.blocks_starting_with(b"RBCHECK2") {
+    for at in drive.blocks_starting_with(b"RBCHECK3") {
         // The damage is in the payload's first bytes, because the shortest chunk has only a few.
         flip(drive, at + 65);
         let refused = world.try_open().err();

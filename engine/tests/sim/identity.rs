@@ -439,14 +439,23 @@ fn a_slice_of_another_place_is_not_served() {
         assert_ne!(read.0, read.1, "exactly the object whose header it is not is refused");
         drive.poke(changed, &own);
     }
-    // An earlier format of the drive wrote the same header, with the same generation.
-    let mut header = slice::SliceHeaderOnDisk::parse(&first).expect("sound");
-    header.drive = (header.drive.get() + 1).into();
-    header.seal();
-    drive.poke(headers[0], zerocopy::IntoBytes::as_bytes(&header));
-    let refused = world.run(async move {
-        let one = get(&node.core(0), id, b"one").await;
-        one.is_err() || get(&node.core(0), id, b"two").await.is_err()
-    });
-    assert!(refused, "the header of another drive was believed");
+    // An earlier format of the drive, or an earlier use of the set's number, wrote the same header,
+    // with the same generation.
+    type Change = fn(&mut slice::SliceHeaderOnDisk);
+    let changes: [(&str, Change); 2] = [
+        ("format", |header| header.format = (header.format.get() + 1).into()),
+        ("birth", |header| header.birth = (header.birth.get() - 1).into()),
+    ];
+    for (what, change) in changes {
+        let mut header = slice::SliceHeaderOnDisk::parse(&first).expect("sound");
+        change(&mut header);
+        header.seal();
+        drive.poke(headers[0], zerocopy::IntoBytes::as_bytes(&header));
+        let on = node.clone();
+        let refused = world.run(async move {
+            let one = get(&on.core(0), id, b"one").await;
+            one.is_err() || get(&on.core(0), id, b"two").await.is_err()
+        });
+        assert!(refused, "the header of another {what} was believed");
+    }
 }

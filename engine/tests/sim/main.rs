@@ -21,6 +21,7 @@ mod model;
 mod persistence;
 mod request;
 mod scrub;
+mod sets;
 mod smoke;
 mod space;
 mod start;

@@ -155,7 +155,7 @@ fn a_damaged_checkpoint_is_written_anew() {
     for which in 0.. {
         let (world, node, id) = stored(6, 20, 3000);
         world.close(node);
-        let chunks = world.drives[0].blocks_starting_with(b"RBCHECK2");
+        let chunks = world.drives[0].blocks_starting_with(b"RBCHECK3");
         assert!(chunks.len() >= 3, "buckets, leaves and a root: {chunks:?}");
         let Some(at) = chunks.get(which) else { break };
         let node = world.open();
@@ -182,7 +182,7 @@ fn rot_in_the_log_does_no_harm_after_a_pass() {
     wait_ms(&world, 10_000);
     assert_eq!(state(&world, &node).passes, 1);
     // The last batch is the one that deletes.
-    let batches = world.drives[0].blocks_starting_with(b"RBBATCH2");
+    let batches = world.drives[0].blocks_starting_with(b"RBBATCH3");
     world.drives[0].damage(*batches.last().expect("a batch"), |bytes| bytes[80] ^= 1);
     world.kill(node);
     let node = world.open();

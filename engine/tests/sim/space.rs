@@ -266,7 +266,7 @@ fn the_cleaner_goes_on_past_an_extent_that_is_damaged() {
     let small = Small::new(9, 96 * MIB, 1);
     small.fill(30 * MIB);
     let drive = &small.world.drives[0];
-    let batches = drive.blocks_starting_with(b"RBBATCH2");
+    let batches = drive.blocks_starting_with(b"RBBATCH3");
     drive.damage(batches[batches.len() / 2] + 100, |bytes| bytes[0] ^= 1);
     // This is three times what the drive can hold.
     small.overwrite(small.written.get() + 3 * 96 * MIB);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use ringbolt_engine::format::superblock::{COPIES, COPY_STRIDE, SuperblockOnDisk};
+use ringbolt_engine::format::superblock::{COPIES, COPY_STRIDE, SUPERBLOCK_BYTES, SuperblockOnDisk};
 use ringbolt_engine::node::OpenError;
 use ringbolt_engine::sim::device::{Fate, Faults};
 use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
@@ -58,7 +58,7 @@ fn starts_and_checkpoints_that_the_power_cuts_off_leave_a_drive_that_starts() {
 /// Returns the sequences of the superblock's copies, as they are read.
 fn copies(world: &World) -> [u64; COPIES] {
     std::array::from_fn(|copy| {
-        let block = world.drives[0].peek(copy as u64 * COPY_STRIDE, 4096);
+        let block = world.drives[0].peek(copy as u64 * COPY_STRIDE, SUPERBLOCK_BYTES);
         SuperblockOnDisk::parse(&block).map_or(0, |block| block.sequence.get())
     })
 }
