@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use ringbolt_engine::types::{BucketId, BucketUsage, Deleted, UploadItem, UploadQuery, Version};
+use ringbolt_engine::types::{BucketId, BucketUsage, Deleted, UploadItem, UploadQuery, Version, Versioning};
 
 use super::client::name_of;
 use super::context::Context;
@@ -20,7 +20,7 @@ impl Context {
     pub(super) async fn verify_versions(&self) {
         let buckets: Vec<BucketId> = self.shared.model.borrow().versioned.keys().copied().collect();
         for id in buckets {
-            self.settle_versioning(id);
+            let versioning = self.found_versioning(id);
             self.abort_uploads(id).await;
             let found = self.all_versions(id).await;
             let mut keys: BTreeSet<Vec<u8>> = found.iter().map(|(key, _)| key.clone()).collect();
@@ -29,18 +29,26 @@ impl Context {
                 let items = found.iter().find(|(other, _)| *other == key);
                 self.verify_stack(id, &key, items.map_or(&[], |(_, items)| items)).await;
             }
+            let mut model = self.shared.model.borrow_mut();
+            let now = model.tick();
+            // What was given up may have happened under every state that there was.
+            model.versioned(id).settle_phase(versioning, now);
+            drop(model);
             self.verify_usage(id).await;
         }
     }
 
-    fn settle_versioning(&self, id: BucketId) {
+    fn found_versioning(&self, id: BucketId) -> Versioning {
         let found = self.core().buckets().into_iter().find(|bucket| bucket.id == id);
         let mut model = self.shared.model.borrow_mut();
         let now = model.tick();
         let known = model.versioned(id);
         let found = found.unwrap_or_else(|| panic!("bucket {} is gone", known.name));
         assert_eq!(found.name, known.name, "the name of bucket {}", id.0);
-        known.settle_phase(found.versioning, now);
+        let possible = known.possible(now, now);
+        let (name, is) = (&known.name, found.versioning);
+        assert!(possible.contains(&is), "{name} is {is:?}, possible is {possible:?}");
+        is
     }
 
     async fn verify_stack(&self, id: BucketId, key: &[u8], items: &[(SeenVersion, bool)]) {

@@ -492,12 +492,7 @@ impl VersionedBucket {
     }
 
     /// Records the state of the versioning after a restart.
-    ///
-    /// # Panics
-    /// Panics when it cannot be this.
     pub fn settle_phase(&mut self, versioning: Versioning, now: u64) {
-        let possible = self.possible(now, now);
-        assert!(possible.contains(&versioning), "{} is {versioning:?}, possible is {possible:?}", self.name);
         self.phases = vec![Phase { versioning, begun: now, happened: Some(now) }];
     }
 
@@ -806,5 +801,127 @@ impl VersionedBucket {
             return Err(format!("the common prefix {name:?} is {is_listed}: {states:?}"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &[u8] = b"k";
+
+    fn bucket(versioning: Versioning) -> VersionedBucket {
+        VersionedBucket::new("versions-0", versioning)
+    }
+
+    fn put(tag: u64) -> Change {
+        let body = Body { stored: Stored { tag, size: 1 }, parts: 0 };
+        Change::Put { body, condition: Condition::Nothing }
+    }
+
+    fn object(tag: u64, generation: u64, is_null: bool) -> SeenVersion {
+        let body = Some(Body { stored: Stored { tag, size: 1 }, parts: 0 });
+        SeenVersion { body, is_null, generation, modified_ms: 1, metadata: Metadata::default() }
+    }
+
+    fn marker(generation: u64, is_null: bool) -> SeenVersion {
+        SeenVersion { body: None, ..object(0, generation, is_null) }
+    }
+
+    fn done(known: &mut VersionedBucket, now: u64, change: Change, answer: Answer) -> Result<(), String> {
+        known.begin(KEY, change, now);
+        known.answer(KEY, answer, now + 1)
+    }
+
+    fn is_put(generation: u64, is_null: bool) -> Answer {
+        Answer::Put { generation, is_null, modified_ms: 1 }
+    }
+
+    fn shows(known: &VersionedBucket, items: &[SeenVersion]) -> bool {
+        let items: Vec<_> = items.iter().enumerate().map(|(at, seen)| (*seen, at == 0)).collect();
+        known.clone().see_slice(KEY, &Slice { after: None, cut_at: None, items: &items }, 99).is_ok()
+    }
+
+    #[test]
+    fn a_known_change_leaves_one_stack() {
+        let mut known = bucket(Versioning::Off);
+        assert!(done(&mut known, 1, put(1), is_put(10, true)).is_ok());
+        known.begin_phase(Versioning::Enabled, 3);
+        known.end_phase(3, 4);
+        assert!(done(&mut known, 5, put(2), is_put(20, false)).is_ok());
+        assert!(shows(&known, &[object(2, 20, false), object(1, 10, true)]));
+        assert!(!shows(&known, &[object(2, 20, false)]), "a version is missing");
+        assert!(!shows(&known, &[object(1, 10, true), object(2, 20, false)]), "in the wrong order");
+        known.begin_phase(Versioning::Suspended, 7);
+        known.end_phase(7, 8);
+        assert!(done(&mut known.clone(), 9, put(3), is_put(15, true)).is_err(), "older than the newest");
+        assert!(done(&mut known.clone(), 9, put(3), is_put(30, false)).is_err(), "versions are suspended");
+        assert!(done(&mut known, 9, put(3), is_put(30, true)).is_ok());
+        assert!(shows(&known, &[object(3, 30, true), object(2, 20, false)]));
+        assert!(!shows(&known, &[object(3, 30, true), object(2, 20, false), object(1, 10, true)]));
+    }
+
+    #[test]
+    fn a_change_that_was_given_up_happens_once_or_never() {
+        let mut known = bucket(Versioning::Enabled);
+        assert!(done(&mut known, 1, put(1), is_put(10, false)).is_ok());
+        known.begin(KEY, Change::Delete, 3);
+        assert!(known.give_up(KEY, 4));
+        let first = object(1, 10, false);
+        assert!(shows(&known, &[first]) && shows(&known, &[marker(11, false), first]));
+        assert!(!shows(&known, &[marker(12, false), marker(11, false), first]));
+        assert!(!shows(&known, &[]), "deletes add markers");
+        assert!(known.see(KEY, Version::Newest, Some(&marker(11, false)), 5).is_ok());
+        assert!(!shows(&known, &[first]), "a client saw the marker");
+        assert!(!shows(&known, &[marker(12, false), first]), "its generation is known");
+        assert!(known.usage(6).is_some_and(|usage| (usage.keys, usage.versions, usage.markers) == (0, 1, 1)));
+    }
+
+    #[test]
+    fn a_change_of_the_versioning_in_progress_allows_both() {
+        let mut known = bucket(Versioning::Enabled);
+        known.begin_phase(Versioning::Suspended, 2);
+        assert!(done(&mut known.clone(), 3, put(1), is_put(10, true)).is_ok());
+        assert!(done(&mut known.clone(), 3, put(1), is_put(10, false)).is_ok());
+        known.end_phase(2, 5);
+        assert!(done(&mut known, 6, put(1), is_put(10, false)).is_err());
+    }
+
+    #[test]
+    fn metadata_of_an_older_change_is_noticed() {
+        let mut known = bucket(Versioning::Enabled);
+        assert!(done(&mut known, 1, put(1), is_put(10, false)).is_ok());
+        let change = |tag, if_changed| Change::Metadata { generation: 10, if_changed, tag, touches: false };
+        let changed = Answer::MetadataChanged { modified_ms: 1 };
+        assert!(done(&mut known, 3, change(2, Some(0)), changed).is_ok());
+        assert!(done(&mut known.clone(), 5, change(3, Some(0)), changed).is_err(), "it was changed");
+        assert!(done(&mut known, 5, change(3, None), changed).is_ok());
+        let with = |changes, tag| {
+            let metadata = Metadata { changes: Some(changes), tag: Some(tag) };
+            known.clone().see(
+                KEY,
+                Version::Generation(10),
+                Some(&SeenVersion { metadata, ..object(1, 10, false) }),
+                7,
+            )
+        };
+        assert!(with(2, 3).is_ok() && with(1, 2).is_err() && with(2, 2).is_err());
+    }
+
+    #[test]
+    fn a_page_that_begins_and_ends_within_a_key_is_compared() {
+        let mut known = bucket(Versioning::Enabled);
+        for number in 1..=4 {
+            assert!(done(&mut known, number * 2, put(number), is_put(number * 10, false)).is_ok());
+        }
+        let mut page = |after: u64, cut_at, tags: &[u64]| {
+            let items: Vec<_> = tags.iter().map(|tag| (object(*tag, tag * 10, false), *tag == 4)).collect();
+            let slice = Slice { after: Some(Version::Generation(after)), cut_at, items: &items };
+            known.see_slice(KEY, &slice, 99).is_ok()
+        };
+        assert!(page(40, None, &[3, 2, 1]) && page(35, Some(20), &[3, 2]) && page(10, None, &[]));
+        assert!(!page(40, None, &[3, 2]), "one is missing");
+        assert!(!page(40, None, &[2, 1]), "the first is missing");
+        assert!(!page(30, None, &[3, 2, 1]), "one comes again");
     }
 }
