@@ -33,6 +33,10 @@ fn nothing_is_lost_by_power_cuts() {
     let seen = |rare: Rare| sum.rare[rare as usize] > 0;
     assert!(seen(Rare::MailboxFull) && seen(Rare::PartReplaced) && seen(Rare::BucketLeaving), "{sum}");
     assert!(sum.progress_demanded > 0 && sum.checks > 0 && sum.refused_busy > 0, "{sum}");
+    let count = |operation| sum.operations.get(operation).copied().unwrap_or(0);
+    let versions = ["version put", "version delete", "version remove", "version metadata", "list versions"];
+    assert!(versions.into_iter().all(|operation| count(operation) > 40), "{sum}");
+    assert!(count("retire") > 0 && count("set versioning") > 10 && seen(Rare::MetaMoved), "{sum}");
 }
 
 #[test]
@@ -125,6 +129,26 @@ fn an_ignored_checksum_is_caught() {
 #[test]
 fn slices_moved_to_what_is_not_durable_are_caught() {
     is_caught(Bug::MoveUnflushed, (Faults::None, Aim::Compaction), 15);
+}
+
+#[test]
+fn a_null_version_that_is_not_replaced_is_caught() {
+    is_caught(Bug::KeepNullVersion, (Faults::None, Aim::Versions), 4);
+}
+
+#[test]
+fn delete_markers_that_a_checkpoint_loses_are_caught() {
+    is_caught(Bug::LoseMarkers, (Faults::None, Aim::Versions), 4);
+}
+
+#[test]
+fn metadata_that_the_cleaner_rolls_back_are_caught() {
+    is_caught(Bug::RollBackMetadata, (Faults::None, Aim::Versions), 8);
+}
+
+#[test]
+fn a_place_among_versions_that_is_given_too_early_is_caught() {
+    is_caught(Bug::EarlyGeneration, (Faults::None, Aim::Versions), 4);
 }
 
 /// Returns the failure of the first seed that detects a skipped flush.

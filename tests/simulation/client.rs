@@ -70,7 +70,7 @@ impl Client {
         let shared = self.context.shared.clone();
         let id = shared.plan.operation(shared.round.get(), self.number, number);
         self.random = Random::new(shared.plan.seed ^ id.rotate_left(32));
-        let kind = shared.plan.kind_of(&self.random, self.sizes == Sizes::Large);
+        let kind = shared.plan.kind_of(id, &self.random, self.sizes == Sizes::Large);
         if shared.plan.leaves_out(id, kind) {
             return shared.sim.sleep_us(1).await;
         }
@@ -87,6 +87,7 @@ impl Client {
             Kind::Checkpoint => self.checkpoint().await,
             Kind::Compact => self.compact().await,
             Kind::Clean => self.clean().await,
+            Kind::Version => self.version_step().await,
             Kind::Pause => shared.sim.sleep_us(self.random.below(PAUSE_US_MAX)).await,
         }
     }
@@ -409,7 +410,7 @@ pub(super) fn attributes_of(tag: u64) -> Vec<(String, String)> {
 }
 
 /// Returns the output if it comes within `polls` polls; otherwise the future is dropped as it is.
-async fn polled_at_most<T>(future: impl Future<Output = T>, polls: u64) -> Option<T> {
+pub(super) async fn polled_at_most<T>(future: impl Future<Output = T>, polls: u64) -> Option<T> {
     let mut future = Box::pin(future);
     let mut left = polls;
     std::future::poll_fn(move |context| {

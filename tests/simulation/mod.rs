@@ -7,7 +7,8 @@
 //!   into a [`Failure`].
 //!
 //! The oracles are: a map of buckets, objects with their versions over time, and uploads
-//! ([`model`], [`buckets`], [`uploads`]); persistence after any crash and progress after a clean
+//! ([`model`], [`buckets`], [`uploads`]); all stacks of versions that a key may have
+//! ([`versions`]); persistence after any crash and progress after a clean
 //! stop ([`verify`]); progress once faults have ended ([`progress`]); the accounting of space, at
 //! any moment and exactly when nothing is in progress ([`world`]); what a check and a repair of the
 //! drives leave ([`damage`]); no operation hangs ([`context`]).
@@ -25,6 +26,9 @@ pub mod shrink;
 mod upload_steps;
 pub mod uploads;
 pub mod verify;
+mod version_steps;
+mod version_verify;
+pub mod versions;
 pub mod world;
 
 use std::panic::AssertUnwindSafe;

@@ -18,6 +18,7 @@ use ringbolt_engine::types::{BucketId, UploadId};
 
 use super::buckets::{BucketModel, Creating};
 use super::uploads::Uploads;
+use super::versions::VersionedBucket;
 
 /// This is one body, identified by its tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +145,8 @@ impl Key {
 pub struct Model {
     now: u64,
     pub buckets: BTreeMap<BucketId, BucketModel>,
+    /// Holds the buckets that keep versions; they are not among the others.
+    pub versioned: BTreeMap<BucketId, VersionedBucket>,
     pub creating: Creating,
     pub uploads: Uploads,
     /// Holds bodies that were composed of parts: tag and size of each part.
@@ -162,6 +165,8 @@ pub struct Model {
 pub enum Origin {
     Object(BucketId, Vec<u8>, u64),
     Part(UploadId, u16, u64),
+    /// This is a change of the metadata of a version.
+    Metadata(BucketId, Vec<u8>),
 }
 
 /// This is an operation in progress.
@@ -197,7 +202,7 @@ impl Model {
         let begun = self.tick();
         let oldest = self.oldest(begun);
         if let Some(stored) = value {
-            self.origins.insert(stored.tag, Origin::Object(bucket, key.to_vec(), stored.size));
+            self.note_object(bucket, key, stored);
         }
         self.key(bucket, key).begin(value, begun, oldest);
         begun
@@ -237,6 +242,16 @@ impl Model {
     pub fn settle(&mut self, bucket: BucketId, key: &[u8], value: Value) {
         let now = self.tick();
         self.key(bucket, key).settle(value, now);
+    }
+
+    /// Records that a body is put as this object.
+    pub fn note_object(&mut self, bucket: BucketId, key: &[u8], stored: Stored) {
+        self.origins.insert(stored.tag, Origin::Object(bucket, key.to_vec(), stored.size));
+    }
+
+    /// Records that the metadata of a version of this key are changed.
+    pub fn note_metadata(&mut self, bucket: BucketId, key: &[u8], tag: u64) {
+        self.origins.insert(tag, Origin::Metadata(bucket, key.to_vec()));
     }
 
     /// Records that a part is put of which nothing else is known: it may be there after damage.
@@ -373,15 +388,20 @@ pub struct PageSeen<'a> {
 impl PageSeen<'_> {
     /// Returns the name under which a key is listed.
     fn name_of(&self, key: &[u8]) -> Vec<u8> {
-        let rest = &key[self.prefix.len()..];
-        let cut = match self.delimiter {
-            [] => None,
-            delimiter => rest.windows(delimiter.len()).position(|window| window == delimiter),
-        };
-        match cut {
-            Some(at) => key[..self.prefix.len() + at + self.delimiter.len()].to_vec(),
-            None => key.to_vec(),
-        }
+        listed_name(self.prefix, self.delimiter, key)
+    }
+}
+
+/// Returns the name under which a key that has the prefix is listed.
+pub fn listed_name(prefix: &[u8], delimiter: &[u8], key: &[u8]) -> Vec<u8> {
+    let rest = &key[prefix.len()..];
+    let cut = match delimiter {
+        [] => None,
+        delimiter => rest.windows(delimiter.len()).position(|window| window == delimiter),
+    };
+    match cut {
+        Some(at) => key[..prefix.len() + at + delimiter.len()].to_vec(),
+        None => key.to_vec(),
     }
 }
 

@@ -39,11 +39,13 @@ pub enum Aim {
     Nothing,
     /// Slices are moved more often, and power cuts follow soon after.
     Compaction,
+    /// Most operations are in buckets that keep versions.
+    Versions,
 }
 
 impl Aim {
-    pub const NAMES: [(&'static str, Self); 2] =
-        [("nothing", Self::Nothing), ("compaction", Self::Compaction)];
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("nothing", Self::Nothing), ("compaction", Self::Compaction), ("versions", Self::Versions)];
 
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, aim)| *aim == self).map_or("nothing", |(name, _)| name)
@@ -65,10 +67,12 @@ pub enum Kind {
     Compact,
     Clean,
     Pause,
+    /// This is an operation in a bucket that keeps versions.
+    Version,
 }
 
 impl Kind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Put,
         Self::PutIf,
         Self::Get,
@@ -81,6 +85,7 @@ impl Kind {
         Self::Compact,
         Self::Clean,
         Self::Pause,
+        Self::Version,
     ];
 
     pub fn name(self) -> &'static str {
@@ -97,10 +102,12 @@ impl Kind {
             Self::Compact => "compact",
             Self::Clean => "clean",
             Self::Pause => "pause",
+            Self::Version => "version",
         }
     }
 
-    /// These are the percentages of the kinds of operations.
+    /// These are the percentages of the kinds of operations in buckets that keep no versions, and of
+    /// those that have none.
     const ODDS: [u64; 12] = [28, 6, 16, 11, 7, 5, 15, 7, 1, 1, 1, 2];
     /// These are the percentages where slices are moved together often.
     const ODDS_COMPACTING: [u64; 12] = [32, 2, 12, 20, 4, 4, 8, 2, 2, 12, 1, 1];
@@ -150,7 +157,32 @@ impl Plan {
         round << 32 | client << 24 | number
     }
 
-    pub fn kind_of(&self, random: &Random, compacting: bool) -> Kind {
+    /// Returns the number of buckets that keep versions.
+    pub fn versioned_buckets(&self) -> u64 {
+        let random = Random::new(self.seed ^ Self::OF_VERSIONS);
+        match (self.without.contains(&Kind::Version), self.aim) {
+            (true, _) => 0,
+            (false, Aim::Versions) => 1 + random.below(2),
+            (false, Aim::Compaction) => random.below(2),
+            (false, Aim::Nothing) => [0, 1, 1, 2][random.below(4) as usize],
+        }
+    }
+
+    /// Returns whether an operation is in a bucket that keeps versions.
+    fn is_of_versions(&self, operation: u64) -> bool {
+        let random = Random::new(self.seed ^ Self::OF_VERSIONS ^ operation.rotate_left(17));
+        let share = if self.aim == Aim::Versions { 80 } else { 30 };
+        self.versioned_buckets() > 0 && random.below(100) < share
+    }
+
+    /// Keeps the random numbers apart from those of everything else, which is the same with versions
+    /// and without.
+    const OF_VERSIONS: u64 = 0x7665_7273_696f_6e73;
+
+    pub fn kind_of(&self, operation: u64, random: &Random, compacting: bool) -> Kind {
+        if self.is_of_versions(operation) {
+            return Kind::Version;
+        }
         let odds = if compacting { Kind::ODDS_COMPACTING } else { Kind::ODDS };
         let mut left = random.below(odds.iter().sum());
         let chosen = Kind::ALL.into_iter().zip(odds).find(|(_, odds)| {
@@ -219,9 +251,9 @@ mod tests {
 
     #[test]
     fn every_kind_comes_up() {
-        let (plan, random) = (Plan::new(1), Random::new(7));
+        let (plan, random) = (Plan { aim: Aim::Versions, ..Plan::new(1) }, Random::new(7));
         for compacting in [false, true] {
-            let seen: Vec<Kind> = (0..5000).map(|_| plan.kind_of(&random, compacting)).collect();
+            let seen: Vec<Kind> = (0..5000).map(|number| plan.kind_of(number, &random, compacting)).collect();
             assert!(Kind::ALL.iter().all(|kind| seen.contains(kind)));
         }
     }

@@ -219,7 +219,12 @@ impl Context {
         }
         let buckets: Vec<BucketId> = self.core().buckets().iter().map(|bucket| bucket.id).collect();
         assert!(buckets.contains(&shared_bucket), "the shared bucket is gone");
-        for bucket in buckets {
+        let versioned: Vec<BucketId> = self.shared.model.borrow().versioned.keys().copied().collect();
+        for bucket in &versioned {
+            self.abort_uploads(*bucket).await;
+            self.remove_versions(*bucket, true).await;
+        }
+        for bucket in buckets.into_iter().filter(|bucket| !versioned.contains(bucket)) {
             let query = ListQuery { max_items: 1000, ..ListQuery::default() };
             let page = self.core().list(bucket, &query).await;
             let page = page.unwrap_or_else(|error| panic!("a listing fails after the last fault: {error}"));

@@ -34,6 +34,7 @@ impl Context {
             self.collect_uploads(id, &mut uploads).await;
         }
         self.verify_uploads(uploads, &before);
+        self.verify_versions().await;
         self.shared.report.borrow_mut().recoveries += 1;
     }
 
@@ -63,9 +64,17 @@ impl Context {
             model.running.clear();
             model.forget_replaced();
             let all_there =
-                model.buckets.iter().all(|(id, known)| known.may_be_gone() || found.contains_key(id));
+                model.buckets.iter().all(|(id, known)| known.may_be_gone() || found.contains_key(id))
+                    && model.versioned.keys().all(|id| found.contains_key(id));
             let known = std::mem::take(&mut model.buckets);
+            let versioned = std::mem::take(&mut model.versioned);
             for (id, name) in &found {
+                if let Some(bucket) = self.adopted_bucket(*id) {
+                    let was = versioned.get(id).is_none_or(|known| known.name == *name);
+                    assert!(was, "bucket {} is called {name} now", id.0);
+                    model.versioned.insert(*id, bucket);
+                    continue;
+                }
                 let was = known.get(id).is_none_or(|known| known.name == *name);
                 assert!(was, "bucket {} is called {name} now", id.0);
                 model.buckets.insert(*id, BucketModel::new(name));
@@ -76,7 +85,11 @@ impl Context {
             all_there
         };
         let mut uploads = BTreeMap::new();
-        for id in found.keys() {
+        let versioned: Vec<BucketId> = self.shared.model.borrow().versioned.keys().copied().collect();
+        for id in &versioned {
+            self.adopt_versions(*id).await;
+        }
+        for id in found.keys().filter(|id| !versioned.contains(id)) {
             for (key, stored) in self.list_all(*id).await {
                 let origin = Origin::Object(*id, key.clone(), stored.size);
                 let put = self.shared.model.borrow().came_from(stored.tag, &origin);
@@ -122,7 +135,8 @@ impl Context {
         let found = self.found_buckets();
         let mut model = self.shared.model.borrow_mut();
         let now = model.tick();
-        for (id, name) in &found {
+        let versioned: Vec<BucketId> = model.versioned.keys().copied().collect();
+        for (id, name) in found.iter().filter(|(id, _)| !versioned.contains(id)) {
             let creating = model.creating.contains(name);
             let known = model.buckets.entry(*id).or_insert_with(|| {
                 assert!(creating, "bucket {name} ({}) was never made", id.0);

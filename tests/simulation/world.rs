@@ -11,13 +11,18 @@ use ringbolt_engine::node::{Core, OpenError, ScrubOptions};
 use ringbolt_engine::shard::CheckpointCut;
 use ringbolt_engine::sim::device::{Fate, FaultKind, FaultPlan, SimDevice};
 use ringbolt_engine::sim::{Odds, Random, SimNode, SimOptions, Simulator, format_sim_drives};
-use ringbolt_engine::types::{BucketCreated, ListQuery, WriteCondition};
+use ringbolt_engine::types::{
+    BucketCreated, BucketId, UploadItem, UploadQuery, Version, VersionItem, Versioning, VersionsQuery,
+    WriteCondition,
+};
 
 use super::buckets::{BucketModel, SHARED_BUCKET};
 use super::client::{Client, Sizes};
 use super::context::{Context, Life, Shared};
 use super::faults::LifeFaults;
 use super::plan::{Aim, Faults, Plan};
+use super::version_verify::VERSIONED;
+use super::versions::VersionedBucket;
 
 const MIB: u64 = 1 << 20;
 /// The accounting is checked after this many polls.
@@ -285,6 +290,7 @@ impl World {
     /// Runs the clients, for as long as the seed says.
     fn work(&mut self, node: &Rc<SimNode>, life: &Life) {
         self.make_shared_bucket(node);
+        self.make_versioned_buckets(node, life);
         self.follow(life.faults.plan);
         self.shared.stopping.set(false);
         self.start_background(node, life);
@@ -363,6 +369,40 @@ impl World {
         }
     }
 
+    /// Makes the buckets that keep versions, sooner or later.
+    fn make_versioned_buckets(&self, node: &Rc<SimNode>, life: &Life) {
+        for number in 0..self.plan.versioned_buckets() {
+            let name = format!("{VERSIONED}{number}");
+            let is_there = |known: &VersionedBucket| known.name == name;
+            if self.shared.model.borrow().versioned.values().any(is_there) {
+                continue;
+            }
+            let (core, wanted) = (node.core(0), name.clone());
+            let create = async move { core.create_bucket(&wanted, "owner", Vec::new()).await };
+            match self.sim().block_on(create) {
+                Ok(BucketCreated::New(made)) => {
+                    let made_now = VersionedBucket::new(&name, Versioning::Off);
+                    self.shared.model.borrow_mut().versioned.insert(made.id, made_now);
+                }
+                Ok(made) => panic!("{name} is not new: {made:?}"),
+                Err(error) => {
+                    self.context(node, life).judge("create versioned bucket", None, &error);
+                }
+            }
+        }
+    }
+
+    /// Sometimes empties a bucket that keeps versions and deletes it; the next life has a new one.
+    fn retire_bucket(&mut self, node: &Rc<SimNode>, life: &Life) {
+        let Some(id) = self.shared.model.borrow().versioned.keys().next().copied() else { return };
+        if self.damaged || life.faults.writes_stop || !self.sim().random().one_in(4) {
+            return;
+        }
+        let context = self.context(node, life);
+        self.sim().block_on(async move { context.retire(id).await });
+        self.used_units = None;
+    }
+
     /// Waits until every client has ended its current operation.
     pub(super) fn stop_clients(&self, node: &Rc<SimNode>) {
         self.shared.stopping.set(true);
@@ -410,6 +450,16 @@ impl World {
         assert_eq!(busy, (0, 0, 0, 0), "reserved units, pins, locks and writers when nothing is under way");
         self.used_units = Some(left.used_units - left.freed_units);
         self.check_scrub(node);
+        self.check_usage(node, life);
+    }
+
+    /// Compares what buckets hold with what the model is certain of.
+    fn check_usage(&self, node: &Rc<SimNode>, life: &Life) {
+        let buckets: Vec<BucketId> = self.shared.model.borrow().versioned.keys().copied().collect();
+        for id in buckets {
+            let context = self.context(node, life);
+            self.sim().block_on(async move { context.verify_usage(id).await });
+        }
     }
 
     fn space_adds_up(&self, node: &Rc<SimNode>) -> bool {
@@ -438,6 +488,7 @@ impl World {
         let at_rest = self.plan.aim == Aim::Nothing && self.sim().random().one_in(4);
         if at_rest {
             self.come_to_rest(&node, life);
+            self.retire_bucket(&node, life);
         } else if self.plan.aim == Aim::Nothing && self.sim().random().one_in(8) {
             self.demand_progress(&node, life);
         }
@@ -537,11 +588,21 @@ async fn delete_everything(node: Rc<SimNode>, shared: Rc<Shared>) {
         aborted.unwrap_or_else(|error| panic!("{upload:?} is not aborted: {error}"));
     }
     for bucket in node.core(0).buckets() {
-        let query = ListQuery { max_items: 1000, ..ListQuery::default() };
-        let page = node.any_core().list(bucket.id, &query).await;
+        let query = UploadQuery { max_items: 1000, ..UploadQuery::default() };
+        let page = node.any_core().list_uploads(bucket.id, &query).await;
+        let page = page.unwrap_or_else(|error| panic!("uploads of {}: {error}", bucket.name));
+        for item in page.items {
+            let UploadItem::Upload(upload) = item else { continue };
+            let aborted = node.any_core().abort_upload(bucket.id, &upload.key, upload.id).await;
+            aborted.unwrap_or_else(|error| panic!("{upload:?} is not aborted: {error}"));
+        }
+        let query = VersionsQuery { max_items: 1000, ..VersionsQuery::default() };
+        let page = node.any_core().list_versions(bucket.id, &query).await;
         let page = page.unwrap_or_else(|error| panic!("{} is not listed: {error}", bucket.name));
         for item in page.items {
-            let deleted = node.any_core().delete(bucket.id, item.name(), WriteCondition::default()).await;
+            let VersionItem::Version { key, generation, .. } = &item else { continue };
+            let (core, version) = (node.any_core(), Version::Generation(*generation));
+            let deleted = core.delete_version(bucket.id, key, version, WriteCondition::default()).await;
             deleted.unwrap_or_else(|error| panic!("{item:?} is not deleted: {error}"));
         }
         let deleted = node.any_core().delete_bucket(bucket.id).await;

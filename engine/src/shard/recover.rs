@@ -39,8 +39,6 @@ use crate::log::LogPosition;
 use crate::log::replay::{Replay, ReplayError};
 use crate::ring::Pool;
 
-/// Fewest bytes of a leaf that an object takes: its location, its ETag, and a byte for each number.
-const ENTRY_BYTES_MIN: u64 = 32;
 /// Limit above which a batch sequence number is refused as damage. No log ever has so many batches.
 const SEQUENCE_MAX: u64 = 1 << 62;
 /// The advice at the end of an error's text.
@@ -261,8 +259,6 @@ impl Source<'_> {
         let (root, own) = self.root(place).await?;
         *counted = Some(root.objects);
         let chunks = self.named_chunks(&root, &own, place.sequence.get()).await?;
-        let bytes: u64 = chunks.iter().map(|(_, chunk)| u64::from(chunk.length)).sum();
-        state.points.reserve(root.objects.min(bytes / ENTRY_BYTES_MIN) as usize);
         let (mut logs, mut sets) = (Vec::new(), Vec::new());
         for (number, named) in chunks {
             let at = own.iter().find(|own| own.set == named.set).copied();

@@ -634,6 +634,7 @@ impl State {
     /// # Errors
     /// Returns false when an entry can not be decoded.
     pub(super) fn fill_from_leaves(&mut self) -> bool {
+        self.points.reserve(self.keys());
         let planted = self.space.planted();
         let Self { index, points, settings, usage, .. } = self;
         let (mut stack, mut sound, mut lost) = (Vec::new(), true, Vec::new());
@@ -661,6 +662,21 @@ impl State {
         });
         lost.iter().for_each(|composite| drop(self.index.remove(composite)));
         sound
+    }
+
+    /// Counts the keys of the index. The point table has one entry for each, however many versions
+    /// there are.
+    fn keys(&self) -> usize {
+        let (mut stack, mut keys) = (Vec::new(), 0);
+        self.index.visit(&[], &mut |composite, _| {
+            if stack != keys::stack_of(composite) {
+                stack.clear();
+                stack.extend_from_slice(keys::stack_of(composite));
+                keys += 1;
+            }
+            Step::Continue
+        });
+        keys
     }
 
     /// Removes a version from the index as if it had never been there.

@@ -416,3 +416,26 @@ fn configuration_is_kept_by_kind() {
         assert!(again != id && on.core(1).bucket("b").expect("there").config.is_empty());
     });
 }
+
+/// The point table once made room at a start for all versions, although it has one entry for each
+/// key. A shard with a tight index did not open again.
+#[test]
+fn a_restart_takes_no_more_memory_for_versions_than_the_life_before() {
+    let world = World::new(1840, 96 * MIB, 1, 1);
+    let node = world.open();
+    let on = node.clone();
+    let before = world.run(async move {
+        let core = on.core(0);
+        let id = bucket(&core, "b").await;
+        core.set_versioning(id, Versioning::Enabled).await.expect("enabled");
+        for number in 0..4000 {
+            put(&core, id, b"k", number, 0).await.expect("put");
+        }
+        on.checkpoint().await.expect("a checkpoint");
+        on.space().await.index_bytes
+    });
+    world.close(node);
+    let node = world.open();
+    let after = world.run(async move { node.space().await.index_bytes });
+    assert!(after <= before + before / 10, "{after} bytes after the restart, {before} before");
+}
