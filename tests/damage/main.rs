@@ -2,10 +2,11 @@
 //! fail.
 //!
 //! The drive has checkpoints of several chunks, logs, inline objects, slices, parts, versions, delete
-//! markers, changed metadata, and a log that was not closed. Each case changes some bytes, opens the drive with a real engine and reads. The
-//! expected result follows from the changed bytes: either the drive is refused, or reading exactly
-//! the affected objects fails, and everything else is right, byte by byte, and listed. The one
-//! exception is the last batch of a log, because nobody can tell whether it was ever acknowledged.
+//! markers, changed metadata, and a log that was not closed. Each case changes some bytes, opens the
+//! drive with a real engine and reads. The expected result follows from the changed bytes: either the
+//! drive is refused, or reading exactly the affected objects fails, and everything else is right, byte
+//! by byte, and listed. The one exception is the last batch of a log, because nobody can tell whether
+//! it was ever acknowledged.
 //!
 //! `DAMAGE_TRIALS=20 cargo test -p ringbolt-tests --test damage` tries each case at 20 places.
 
