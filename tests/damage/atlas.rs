@@ -1,10 +1,11 @@
 //! This module maps a drive: every relevant structure, with the keys that depend on it.
 
+use crate::stored::STACKS;
 use ringbolt_engine::extent::slices_of;
 use ringbolt_engine::format::BLOCK_BYTES;
 use ringbolt_engine::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use ringbolt_engine::format::checkpoint::{CheckpointChunkOnDisk, CheckpointRootV1, ChunkPlaceV1, KIND_ROOT};
-use ringbolt_engine::format::record::{Mutation, PutV1, RECORD_ALIGNMENT, RecordView};
+use ringbolt_engine::format::record::{FLAG_MOVED, Mutation, PutV1, RECORD_ALIGNMENT, RecordView};
 use ringbolt_engine::format::superblock::{
     COPIES, COPY_STRIDE, ROOT_CHECKPOINT, SUPERBLOCK_BYTES, SuperblockOnDisk,
 };
@@ -34,14 +35,28 @@ pub struct Batch {
     pub last: bool,
 }
 
-/// This is the record of an existing object.
+/// This is the record of an existing version of a key.
 pub struct Record {
-    pub key: String,
+    /// Is the key, or [`version_name`] where there may be several versions.
+    pub name: String,
     /// Includes envelope and payload, and the body if it is inline.
     pub span: Span,
     pub body_start: usize,
-    sequence: u64,
-    slices: Vec<(Span, Span)>,
+    /// Is the record of its metadata, if those were changed.
+    pub meta: Option<Span>,
+    pub is_marker: bool,
+    /// Says that there are newer versions of the key.
+    pub is_beneath: bool,
+    generation: u64,
+    change: u32,
+    meta_change: u32,
+    /// Has the header and the payload of each slice.
+    pub slices: Vec<(Span, Span)>,
+}
+
+/// Returns the name of a version of one of the keys that have several.
+pub fn version_name(key: &str, generation: u64) -> String {
+    format!("{key}#{generation}")
 }
 
 /// This is a slice of an existing object.
@@ -95,8 +110,7 @@ impl Atlas {
             records: Vec::new(),
             slices: Vec::new(),
         };
-        let mut live: BTreeMap<String, Option<Record>> = BTreeMap::new();
-        let mut headers = Vec::new();
+        let mut changes = Vec::new();
         let mut at = block.extents_start.get() as usize;
         while at < image.len() {
             let window = &image[at..image.len().min(at + BATCH_BYTES_MAX)];
@@ -108,29 +122,37 @@ impl Atlas {
             let replayed = replay_from.get(&shard).is_none_or(|from| sequence >= *from);
             let whole = span(at, header.length.get() as usize);
             atlas.batches.push(Batch { span: whole.clone(), shard, sequence, replayed, last: false });
-            headers.push((whole, header));
+            read_records(image, whole, &header, &mut changes);
             at += header.padded_bytes();
-        }
-        // The sets that the log says take the place of those of the checkpoint, in its order.
-        headers.sort_by_key(|(_, header)| header.sequence.get());
-        for (whole, header) in &headers {
-            let (shard, sequence) = (header.shard.get(), header.sequence.get());
-            if replay_from.get(&shard).is_none_or(|from| sequence >= *from) {
-                read_sets(image, whole, header, &mut sets);
-            }
-        }
-        for (whole, header) in headers {
-            let of_set = |set: u32, offset: u32| {
-                // A set that nobody has any more held what is not read.
-                sets.get(&(header.shard.get(), set)).map_or(0, |extent| place(*extent, offset))
-            };
-            read_records(image, whole, &header, &of_set, &mut live);
         }
         for at in 0..atlas.batches.len() {
             let of = &atlas.batches[at];
             let last =
                 atlas.batches.iter().all(|other| other.shard != of.shard || other.sequence <= of.sequence);
             atlas.batches[at].last = last;
+        }
+        // A key stays in its shard, so its changes are in the order of their batches.
+        changes.sort_by_key(|change| (change.shard, change.sequence));
+        // The sets that the log says take the place of those of the checkpoint, in its order.
+        for change in &changes {
+            let replayed = replay_from.get(&change.shard).is_none_or(|from| change.sequence >= *from);
+            if let Mutation::SetPut(set) = &change.mutation
+                && replayed
+            {
+                sets.insert((change.shard, set.set), set.members[0].extent);
+            }
+        }
+        let mut live = Live::new();
+        for change in changes {
+            let shard = change.shard;
+            let of_set = |set: u32, offset: u32| {
+                // A set that nobody has any more held what is not read.
+                sets.get(&(shard, set)).map_or(0, |extent| place(*extent, offset))
+            };
+            change.apply(&mut live, &of_set);
+        }
+        for versions in live.values_mut() {
+            versions.iter_mut().skip(1).for_each(|record| record.is_beneath = true);
         }
         atlas.records = live.into_values().flatten().collect();
         let slices = atlas.records.iter().flat_map(|record| record.slices.iter().cloned());
@@ -162,10 +184,13 @@ impl Atlas {
         if copies > COPIES - 2 || chunk_hit || convicted > 0 {
             return Verdict::Refused;
         }
+        // All that readers are told of a delete marker is in the index.
         let is_hit = |record: &&Record| {
-            hit(&record.span) || record.slices.iter().any(|(header, payload)| hit(header) || hit(payload))
+            let mut slices = record.slices.iter();
+            let own = hit(&record.span) || record.meta.as_ref().is_some_and(hit);
+            !record.is_marker && (own || slices.any(|(header, payload)| hit(header) || hit(payload)))
         };
-        Verdict::Unreadable(self.records.iter().filter(is_hit).map(|record| record.key.clone()).collect())
+        Verdict::Unreadable(self.records.iter().filter(is_hit).map(|record| record.name.clone()).collect())
     }
 }
 
@@ -173,7 +198,7 @@ impl Atlas {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Refused,
-    /// The drive opens, and reading exactly these keys fails.
+    /// The drive opens, and reading exactly the versions with these names fails.
     Unreadable(Vec<String>),
 }
 
@@ -181,46 +206,81 @@ fn span(start: usize, length: usize) -> Span {
     start..start + length
 }
 
-/// Reads the records of a batch that say where sets are.
-fn read_sets(image: &[u8], batch: &Span, header: &BatchHeaderOnDisk, sets: &mut Sets) {
+/// Holds the existing versions by bucket and key, the newest first.
+type Live = BTreeMap<(u32, String), Vec<Record>>;
+
+/// This is a record of a log, and where it lies.
+struct Change {
+    shard: u16,
+    sequence: u64,
+    span: Span,
+    data_length: usize,
+    is_moved: bool,
+    mutation: Mutation,
+}
+
+fn read_records(image: &[u8], batch: Span, header: &BatchHeaderOnDisk, changes: &mut Vec<Change>) {
+    let (shard, sequence) = (header.shard.get(), header.sequence.get());
     let mut at = batch.start + HEADER_BYTES;
     for _ in 0..header.records.get() {
         let mark = header.record_mark(at - batch.start);
         let view = RecordView::parse(&image[at..batch.end], mark).expect("a good record");
+        let (span, data_length) = (span(at, view.length()), view.data.len());
         at += view.length().next_multiple_of(RECORD_ALIGNMENT);
-        if let Mutation::SetPut(set) = view.mutation().expect("a known record") {
-            sets.insert((header.shard.get(), set.set), set.members[0].extent);
-        }
+        let is_moved = view.envelope.flags.get() & FLAG_MOVED != 0;
+        let mutation = view.mutation().expect("a known record");
+        changes.push(Change { shard, sequence, span, data_length, is_moved, mutation });
     }
 }
 
-fn read_records(
-    image: &[u8],
-    batch: Span,
-    header: &BatchHeaderOnDisk,
-    place: &impl Fn(u32, u32) -> usize,
-    live: &mut BTreeMap<String, Option<Record>>,
-) {
-    let sequence = header.sequence.get();
-    let mut at = batch.start + HEADER_BYTES;
-    for _ in 0..header.records.get() {
-        let mark = header.record_mark(at - batch.start);
-        let view = RecordView::parse(&image[at..batch.end], mark).expect("a good record");
-        let whole = span(at, view.length());
-        at += view.length().next_multiple_of(RECORD_ALIGNMENT);
-        let (key, record) = match view.mutation().expect("a known record") {
+impl Change {
+    fn apply(self, live: &mut Live, place: &impl Fn(u32, u32) -> usize) {
+        match &self.mutation {
             Mutation::Put(put) => {
-                let body_start = whole.end - view.data.len();
-                let (key, slices) = (text(&put.key), slice_spans(&put, place));
-                (key.clone(), Some(Record { key, span: whole, body_start, sequence, slices }))
+                let versions = live.entry((put.bucket, text(&put.key))).or_default();
+                let old = versions.iter_mut().find(|record| record.generation == put.generation);
+                match old {
+                    // A copy counts only for the version, and the change, that it is of.
+                    Some(old) if !self.is_moved || old.change == put.change => {
+                        let (meta, meta_change) = (old.meta.clone(), old.meta_change);
+                        *old = Record { meta, meta_change, ..self.record(put, place) };
+                    }
+                    None if !self.is_moved && put.change == 0 => {
+                        versions.retain(|record| record.generation != put.removes);
+                        versions.insert(0, self.record(put, place));
+                    }
+                    _ => {}
+                }
             }
-            Mutation::Delete(delete) => (text(&delete.key), None),
-            _ => continue,
-        };
-        // A key stays in its shard, so its changes are in the order of their batches.
-        let older = |known: &Option<Record>| known.as_ref().is_none_or(|known| known.sequence <= sequence);
-        if live.get(&key).is_none_or(older) {
-            live.insert(key, record);
+            Mutation::Delete(delete) => {
+                let versions = live.entry((delete.bucket, text(&delete.key))).or_default();
+                versions.retain(|record| record.generation != delete.removes);
+            }
+            Mutation::Meta(meta) => {
+                let versions = live.entry((meta.bucket, text(&meta.key))).or_default();
+                let own = versions.iter_mut().find(|record| record.generation == meta.generation);
+                let counts = |record: &&mut Record| !self.is_moved || record.meta_change == meta.change;
+                if let Some(record) = own.filter(counts) {
+                    (record.meta, record.meta_change) = (Some(self.span), meta.change);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn record(&self, put: &PutV1, place: &impl Fn(u32, u32) -> usize) -> Record {
+        let key = text(&put.key);
+        Record {
+            name: if key.starts_with(STACKS) { version_name(&key, put.generation) } else { key },
+            span: self.span.clone(),
+            body_start: self.span.end - self.data_length,
+            meta: None,
+            is_marker: put.is_marker(),
+            is_beneath: false,
+            generation: put.generation,
+            change: put.change,
+            meta_change: 0,
+            slices: slice_spans(put, place),
         }
     }
 }

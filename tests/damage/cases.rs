@@ -22,11 +22,16 @@ pub enum Kind {
     /// This is the record of an object in a batch that the checkpoint has made superfluous.
     OldRecord,
     OldInlineBody,
+    /// This is the record of a version beneath the newest one.
+    OldVersion,
+    OldMarker,
+    /// This is the record of changed metadata.
+    OldMetadata,
     SliceHeader,
     SliceData,
 }
 
-pub const KINDS: [Kind; 12] = [
+pub const KINDS: [Kind; 15] = [
     Kind::OneSuperblock,
     Kind::TwoSuperblocks,
     Kind::ThreeSuperblocks,
@@ -37,6 +42,9 @@ pub const KINDS: [Kind; 12] = [
     Kind::BatchRecords,
     Kind::OldRecord,
     Kind::OldInlineBody,
+    Kind::OldVersion,
+    Kind::OldMarker,
+    Kind::OldMetadata,
     Kind::SliceHeader,
     Kind::SliceData,
 ];
@@ -83,6 +91,15 @@ fn places(kind: Kind, atlas: &Atlas) -> Vec<Span> {
         Kind::OldInlineBody => {
             let bodies = old.map(|record| record.body_start..record.span.end);
             bodies.filter(|body| body.len() > BLOCK_BYTES).collect()
+        }
+        Kind::OldVersion => old
+            .filter(|record| record.is_beneath && !record.is_marker)
+            .map(|record| record.span.clone())
+            .collect(),
+        Kind::OldMarker => old.filter(|record| record.is_marker).map(|record| record.span.clone()).collect(),
+        Kind::OldMetadata => {
+            let metadata = atlas.records.iter().filter_map(|record| record.meta.clone());
+            metadata.filter(&is_old).collect()
         }
         Kind::SliceHeader => atlas.slices.iter().map(|slice| slice.header.clone()).collect(),
         Kind::SliceData => atlas.slices.iter().map(|slice| slice.payload.clone()).collect(),

@@ -1,9 +1,13 @@
 //! This module stores the drive that is damaged: objects of all kinds, checkpoints, and a log that
 //! was not closed.
 
+use crate::atlas::version_name;
 use ringbolt_engine::EngineError;
-use ringbolt_engine::node::{Core, NodePlan, OpenError};
-use ringbolt_engine::types::{BucketId, ObjectMeta, UploadId, WriteCondition};
+use ringbolt_engine::node::{Core, NodePlan, ObjectReader, OpenError, Opened};
+use ringbolt_engine::types::{
+    Attributes, BucketId, Deleted, MetadataChange, ObjectMeta, UploadId, Version, VersionItem, Versioning,
+    VersionsQuery, WriteCondition,
+};
 use ringbolt_tests::node::{self, End, bucket, etag, get, list_all, options, put, put_part};
 use ringbolt_tests::{Content, Dice};
 use std::collections::BTreeMap;
@@ -13,6 +17,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 const BUCKET: &str = "damage";
+/// This bucket keeps versions.
+pub const VERSIONS: &str = "damage-versions";
+/// The keys of that bucket begin with this.
+pub const STACKS: &str = "stack/";
+const STACKS_COUNT: usize = 24;
 const DRIVE_BYTES: u64 = 112 << 20;
 const SHARDS: u16 = 2;
 /// There are enough keys for several chunks of leaves in each shard's checkpoint.
@@ -27,6 +36,7 @@ const SENTINELS: u64 = 60;
 pub struct Stored {
     path: PathBuf,
     bodies: BTreeMap<String, Vec<Content>>,
+    stacks: Stacks,
     upload: (String, UploadId),
     /// This is the drive after its first clean stop.
     pub old: Vec<u8>,
@@ -35,18 +45,43 @@ pub struct Stored {
 
 type Bodies = BTreeMap<String, Vec<Content>>;
 
+/// This is one version of a key, or a delete marker, which has no content.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub generation: u64,
+    pub content: Option<Content>,
+    /// This is the tag in the newest metadata; 0 if they were never changed.
+    pub tag: u64,
+    pub is_null: bool,
+}
+
+/// Has the versions of each key, the newest first.
+pub type Stacks = BTreeMap<String, Vec<Kept>>;
+
 impl Stored {
     pub fn make(directory: &Path) -> Self {
         let path = directory.join("drive");
         node::format(&path, DRIVE_BYTES, SHARDS, 4711);
-        let bodies = Mutex::new(Bodies::new());
-        let upload = live(&path, End::Close, async |core, id| first_life(core, id, &bodies).await);
+        let (bodies, stacks) = (Mutex::new(Bodies::new()), Mutex::new(Stacks::new()));
+        let upload = live(&path, End::Close, async |core, id| {
+            write_stacks(&core, Versioning::Off, 10, &stacks).await;
+            write_stacks(&core, Versioning::Enabled, 11, &stacks).await;
+            first_life(core, id, &bodies).await
+        });
         let old = std::fs::read(&path).expect("read the drive");
-        live(&path, End::Close, async |core, id| second_life(core, id, &bodies).await);
-        live(&path, End::Drop, async |core, id| third_life(core, id, &bodies).await);
+        live(&path, End::Close, async |core, id| {
+            write_stacks(&core, Versioning::Suspended, 12, &stacks).await;
+            write_stacks(&core, Versioning::Enabled, 13, &stacks).await;
+            second_life(core, id, &bodies).await;
+        });
+        live(&path, End::Drop, async |core, id| {
+            write_stacks(&core, Versioning::Enabled, 14, &stacks).await;
+            third_life(core, id, &bodies).await;
+        });
         let image = std::fs::read(&path).expect("read the drive");
         let bodies = bodies.into_inner().expect("no life panics");
-        Self { path, bodies, upload: ("multipart/open".to_owned(), upload), old, image }
+        let stacks = stacks.into_inner().expect("no life panics");
+        Self { path, bodies, stacks, upload: ("multipart/open".to_owned(), upload), old, image }
     }
 
     /// Writes these bytes to the drive, opens it, and reads all objects except most of the tiny
@@ -103,7 +138,97 @@ impl Stored {
         let (key, upload) = &self.upload;
         let upload = core.upload(id, key.as_bytes(), *upload).await.expect("the upload is there");
         assert_eq!(upload.parts.len(), 1, "{upload:?}");
+        unreadable.extend(read_stacks(core, &self.stacks).await);
         unreadable
+    }
+}
+
+/// Reads every version by its generation, and compares the listing. Returns the names of the versions
+/// that could not be read; everything else that is wrong fails the test.
+pub async fn read_stacks(core: &Core, stacks: &Stacks) -> Vec<String> {
+    let id = core.bucket(VERSIONS).expect("the bucket with versions is there").id;
+    let query = VersionsQuery { max_items: 10_000, ..VersionsQuery::default() };
+    let page = core.list_versions(id, &query).await.expect("the listing of versions");
+    let shown = page.items.into_iter().map(|item| match item {
+        VersionItem::Version { key, generation, is_null, is_marker, .. } => {
+            (String::from_utf8_lossy(&key).into_owned(), generation, is_null, is_marker)
+        }
+        VersionItem::CommonPrefix(prefix) => panic!("nothing was grouped, but for {prefix:?}"),
+    });
+    let all = || stacks.iter().flat_map(|(key, stack)| stack.iter().map(move |kept| (key, kept)));
+    let expected =
+        all().map(|(key, kept)| (key.clone(), kept.generation, kept.is_null, kept.content.is_none()));
+    assert!(shown.eq(expected), "the listing of versions is not what was stored");
+    let mut unreadable = Vec::new();
+    for (key, kept) in all() {
+        let opened = core.open_version(id, key.as_bytes(), Version::Generation(kept.generation)).await;
+        match read_version(opened, kept).await {
+            Ok(is_same) => assert!(is_same, "{key} was served wrong, it has {kept:?}"),
+            Err(EngineError::Damaged { .. }) => unreadable.push(version_name(key, kept.generation)),
+            Err(error) => panic!("{key}: {error}"),
+        }
+    }
+    unreadable
+}
+
+/// Returns whether what was opened is this version, with its newest metadata.
+async fn read_version(opened: Result<Opened, EngineError>, kept: &Kept) -> Result<bool, EngineError> {
+    let reader: Option<ObjectReader> = match opened? {
+        Opened::Object(reader) => Some(reader),
+        Opened::Marker(_) => None,
+        Opened::Absent => return Ok(false),
+    };
+    let (Some(mut reader), Some(content)) = (reader, kept.content) else {
+        return Ok(kept.content.is_none());
+    };
+    let same_metadata = reader.info().attributes == attributes(kept.tag);
+    let mut bytes = Vec::new();
+    while let Some(chunk) = reader.next().await? {
+        bytes.extend_from_slice(chunk.as_ref());
+    }
+    Ok(same_metadata && content.difference(&bytes).is_none())
+}
+
+fn attributes(tag: u64) -> Attributes {
+    if tag == 0 { Vec::new() } else { vec![("tag".to_owned(), tag.to_string())] }
+}
+
+/// Adds a version to every key of the bucket with versions, or a delete marker, and changes the
+/// metadata of some. The versions are inline or in slices.
+pub async fn write_stacks(core: &Core, versioning: Versioning, seed: u64, stacks: &Mutex<Stacks>) {
+    let id = bucket(core, VERSIONS).await;
+    if versioning != Versioning::Off {
+        core.set_versioning(id, versioning).await.expect("the versioning is set");
+    }
+    let is_null = versioning != Versioning::Enabled;
+    let mut dice = Dice::new(seed);
+    for number in 0..STACKS_COUNT {
+        let key = format!("{STACKS}{number}");
+        let is_marker = versioning != Versioning::Off && dice.below(4) == 0;
+        let size = if number.is_multiple_of(6) { 150_000 } else { dice.below(20_000) };
+        let content = (!is_marker).then(|| Content::new(dice.next(), size));
+        let generation = match content {
+            Some(content) => put(core, id, &key, content).await.expect("put"),
+            None => {
+                match core.delete(id, key.as_bytes(), WriteCondition::default()).await.expect("deleted") {
+                    Deleted::Marked { generation, .. } => generation,
+                    other => panic!("a delete marker was due, not {other:?}"),
+                }
+            }
+        };
+        let mut kept = Kept { generation, content, tag: 0, is_null };
+        let changes = if is_marker { 0 } else { dice.below(3) };
+        for _ in 0..changes {
+            kept.tag = 1 + dice.below(1_000_000) as u64;
+            let attributes = attributes(kept.tag);
+            let change = MetadataChange { generation, if_changed: None, attributes, touches: false };
+            let condition = WriteCondition::default();
+            core.update_metadata(id, key.as_bytes(), change, condition).await.expect("changed");
+        }
+        let mut stacks = stacks.lock().expect("no life panics");
+        let stack = stacks.entry(key).or_default();
+        stack.retain(|kept| !(is_null && kept.is_null));
+        stack.insert(0, kept);
     }
 }
 

@@ -21,6 +21,7 @@ mod full_drive;
 mod help;
 mod limits;
 mod listing;
+mod long;
 mod metrics;
 mod multipart;
 mod objects;

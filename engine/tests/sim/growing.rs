@@ -57,7 +57,8 @@ fn a_body_ends_anywhere_and_is_stored_as_if_that_had_been_announced() {
                 let core = node.any_core();
                 world.run(async move { delete(&core, id, b"k").await.expect("deleted") });
             }
-            assert!(used.iter().all(|bytes| *bytes == used[0]), "{length} bytes: {used:?}");
+            // Numbers in a record take as many bytes as they need: that of a set may be longer.
+            assert!(used.iter().all(|bytes| bytes.abs_diff(used[0]) <= 8), "{length} bytes: {used:?}");
         }
         world.close(node);
     }
