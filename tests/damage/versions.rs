@@ -211,7 +211,7 @@ fn damage_of_each_structure_is_named_and_what_is_damaged_can_be_deleted_or_given
 
         let path = damaged(&original, &span);
         let (outcome, _) = checked(&path);
-        let media = open_media(&[path.clone()]).expect("the drive can be repaired");
+        let media = open_media(std::slice::from_ref(&path)).expect("the drive can be repaired");
         repair(&media, outcome, true).expect("repaired");
         drop(media);
         assert_eq!(checked(&path).0.damage(), 0, "{name}: it was given up");

@@ -341,6 +341,9 @@ fn as_version(item: ListItem) -> VersionItem {
 
 type Place = (BucketId, Vec<u8>);
 
+/// Holds keys with their versions as a listing shows them, each with whether it is the newest.
+type SeenStacks = Vec<(Vec<u8>, Vec<(SeenVersion, bool)>)>;
+
 impl Client {
     pub(super) async fn version_step(&self) {
         let random = self.random();
@@ -752,9 +755,9 @@ impl Context {
     ///
     /// # Panics
     /// Panics when the listing fails.
-    pub(super) async fn all_versions(&self, bucket: BucketId) -> Vec<(Vec<u8>, Vec<(SeenVersion, bool)>)> {
+    pub(super) async fn all_versions(&self, bucket: BucketId) -> SeenStacks {
         let mut query = VersionsQuery { max_items: 3, ..VersionsQuery::default() };
-        let mut found: Vec<(Vec<u8>, Vec<(SeenVersion, bool)>)> = Vec::new();
+        let mut found = SeenStacks::new();
         loop {
             let page = self.core().list_versions(bucket, &query).await;
             let page = page.unwrap_or_else(|error| panic!("versions of b{}: {error}", bucket.0));

@@ -29,13 +29,17 @@ impl Context {
                 let items = found.iter().find(|(other, _)| *other == key);
                 self.verify_stack(id, &key, items.map_or(&[], |(_, items)| items)).await;
             }
-            let mut model = self.shared.model.borrow_mut();
-            let now = model.tick();
-            // What was given up may have happened under every state that there was.
-            model.versioned(id).settle_phase(versioning, now);
-            drop(model);
+            self.settle_phase(id, versioning);
             self.verify_usage(id).await;
         }
+    }
+
+    /// Takes the state of versioning that was found as certain. What was given up may have happened
+    /// under every state that there was.
+    fn settle_phase(&self, id: BucketId, versioning: Versioning) {
+        let mut model = self.shared.model.borrow_mut();
+        let now = model.tick();
+        model.versioned(id).settle_phase(versioning, now);
     }
 
     fn found_versioning(&self, id: BucketId) -> Versioning {

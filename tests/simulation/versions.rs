@@ -173,7 +173,7 @@ impl Change {
         let fits = match (effect, answer) {
             (Effect::Added, Answer::Put { generation, is_null, modified_ms }) => {
                 after[0].modified_ms = Some(modified_ms);
-                std::mem::replace(&mut after[0].generation, Some(generation)).is_none()
+                after[0].generation.replace(generation).is_none()
                     && after[0].is_null == is_null
                     && after[0].body.is_some()
             }

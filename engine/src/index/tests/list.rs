@@ -107,7 +107,7 @@ fn reference_of_versions(objects: &Objects, query: &VersionsQuery) -> Vec<Versio
                     etag: if is_marker { Etag::default() } else { etag() },
                 },
             };
-            if !matches!(group, Some(_) if items.last() == Some(&item)) {
+            if group.is_none() || items.last() != Some(&item) {
                 items.push(item);
             }
         }
