@@ -359,7 +359,7 @@ fn run(options: &Options) -> Result<bool, AnyError> {
     drop((core, executor));
     let mut seen = Count(0);
     let at = Instant::now();
-    let outcome = check(&open_media(&[drive.clone()])?, true, &mut seen)?;
+    let outcome = check(&open_media(std::slice::from_ref(&drive))?, true, &mut seen)?;
     println!("checked {} versions in {:.2?}: {} findings", outcome.totals.objects, at.elapsed(), seen.0);
     std::fs::remove_file(&drive)?;
     Ok(well && findings == 0 && outcome.damage() == 0)
