@@ -56,6 +56,9 @@ fn a_bounded_run_loses_nothing() {
     let summary = summary.lines().last().unwrap_or_default();
     assert!(summary.contains("\"cycles\":4"), "{said}");
     assert!(!summary.contains("\"puts\":0,") && !summary.contains("\"read_back\":0,"), "{said}");
+    // How much is written depends on the machine; something is there to be listed.
+    assert!(summary.contains("\"versions_listed\":"), "{said}");
+    assert!(!summary.contains("\"versions_listed\":0,"), "{said}");
     let left: Vec<_> =
         fs::read_dir(directory.path()).expect("look").flatten().map(|e| e.file_name()).collect();
     assert_eq!(left, ["drive"], "the work directory is gone");
@@ -82,7 +85,7 @@ fn a_drive_that_goes_back_in_time_is_found_out() {
     );
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("LOST OR WRONG: writer-") && said.contains("expected"), "{said}");
+    assert!(said.contains("LOST OR WRONG: ") && said.contains("expected"), "{said}");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! - Each key has one writer, which waits for its responses. At a kill, at most one change of each
 //!   writer is therefore in doubt: it may have happened completely or not at all.
 
+use super::stack::{Change, Stack, StackState};
 use ringbolt_tool_common::content::Content;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -56,6 +57,22 @@ pub enum Operation {
     Part,
     Complete,
     Abort,
+    /// Puts a version of a key of the bucket that keeps versions.
+    PutVersion {
+        key: String,
+        version: Version,
+        suspended: bool,
+    },
+    /// Deletes such a key without naming a version, which adds a delete marker.
+    Mark {
+        key: String,
+        suspended: bool,
+    },
+    /// Removes the version with this id.
+    Remove {
+        key: String,
+        id: String,
+    },
 }
 
 /// This is one line of a journal.
@@ -63,7 +80,7 @@ pub enum Operation {
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
     Begin(Operation),
-    /// Holds the upload's id or the part's ETag of an acknowledged request.
+    /// Holds the upload's id, the part's ETag, or the id of the version of an acknowledged request.
     Done(String),
     /// Holds the status of a response after which nothing was stored.
     Refused(u16),
@@ -71,6 +88,11 @@ pub enum Entry {
     Found {
         key: String,
         version: Option<Version>,
+    },
+    /// Holds which versions a key was found to have after a kill, the newest first.
+    FoundStack {
+        key: String,
+        stack: Stack,
     },
     /// Everything touched so far was read back.
     Checked,
@@ -101,15 +123,19 @@ pub struct Upload {
 #[derive(Debug, Default)]
 pub struct Model {
     pub keys: BTreeMap<String, KeyState>,
+    /// Holds the versions of the keys of the bucket that keeps them.
+    pub stacks: BTreeMap<String, StackState>,
     pub upload: Option<Upload>,
     running: Option<Operation>,
 }
 
 impl Model {
-    /// Returns the bytes that the keys and the upload contain.
+    /// Returns the bytes that the keys, their versions and the upload contain.
     pub fn live_bytes(&self) -> usize {
         let objects: usize = self.keys.values().filter_map(|state| state.certain).map(|v| v.size_bytes).sum();
-        objects + self.upload.as_ref().map_or(0, |upload| upload.version.size_bytes)
+        let kept = self.stacks.values().flat_map(|state| &state.certain);
+        let versions: usize = kept.filter_map(|kept| kept.version).map(|v| v.size_bytes).sum();
+        objects + versions + self.upload.as_ref().map_or(0, |upload| upload.version.size_bytes)
     }
 
     fn apply(&mut self, entry: Entry) {
@@ -119,6 +145,10 @@ impl Model {
                     let state = self.keys.entry(key).or_default();
                     (state.doubt, state.touched) = (Some(outcome), true);
                 }
+                if let Some((key, change)) = Change::of(&operation) {
+                    let state = self.stacks.entry(key).or_default();
+                    (state.doubt, state.touched) = (Some(change), true);
+                }
                 if let (Operation::Abort, Some(upload)) = (&operation, &mut self.upload) {
                     upload.ending = true;
                 }
@@ -126,9 +156,12 @@ impl Model {
             }
             Entry::Done(text) => self.acknowledge(text),
             Entry::Refused(_) => {
-                let change = self.running.take().and_then(|operation| self.change(&operation));
-                if let Some((key, _)) = change {
+                let Some(operation) = self.running.take() else { return };
+                if let Some((key, _)) = self.change(&operation) {
                     self.keys.entry(key).or_default().doubt = None;
+                }
+                if let Some((key, _)) = Change::of(&operation) {
+                    self.stacks.entry(key).or_default().doubt = None;
                 }
             }
             Entry::Found { key, version } => {
@@ -140,8 +173,14 @@ impl Model {
                 self.settle(key, version);
                 self.running = None;
             }
+            Entry::FoundStack { key, stack } => {
+                let state = self.stacks.entry(key).or_default();
+                (state.certain, state.doubt) = (stack, None);
+                self.running = None;
+            }
             Entry::Checked => {
                 self.keys.values_mut().for_each(|state| state.touched = false);
+                self.stacks.values_mut().for_each(|state| state.touched = false);
                 self.running = None;
             }
         }
@@ -156,6 +195,7 @@ impl Model {
                 self.upload.as_ref().map(|upload| (upload.key.clone(), Some(upload.version)))
             }
             Operation::Create { .. } | Operation::Part | Operation::Abort => None,
+            Operation::PutVersion { .. } | Operation::Mark { .. } | Operation::Remove { .. } => None,
         }
     }
 
@@ -163,6 +203,10 @@ impl Model {
         let Some(operation) = self.running.take() else { return };
         if let Some((key, version)) = self.change(&operation) {
             self.settle(key, version);
+        }
+        if let Some((key, change)) = Change::of(&operation) {
+            let state = self.stacks.entry(key).or_default();
+            (state.certain, state.doubt) = (change.apply(&state.certain, &text), None);
         }
         match operation {
             Operation::Create { key, version } => {
@@ -175,6 +219,7 @@ impl Model {
             }
             Operation::Complete | Operation::Abort => self.upload = None,
             Operation::Put { .. } | Operation::Delete { .. } => {}
+            Operation::PutVersion { .. } | Operation::Mark { .. } | Operation::Remove { .. } => {}
         }
     }
 
@@ -243,6 +288,39 @@ mod tests {
         assert_eq!((a.certain.unwrap().tag, a.doubt, a.touched), (1, None, false));
         assert_eq!((b.certain.unwrap().tag, b.doubt, b.touched), (3, Some(None), true));
         assert_eq!(model.live_bytes(), 200);
+    }
+
+    #[test]
+    fn the_file_says_which_versions_a_key_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let mut journal = Journal::open(&path).unwrap();
+        let version = Version::new(7, 100).0;
+        let put = |suspended| Operation::PutVersion { key: "a".into(), version, suspended };
+        let mark = |suspended| Operation::Mark { key: "a".into(), suspended };
+        for (operation, outcome) in [
+            (put(false), Entry::Done("one".into())),
+            (put(true), Entry::Done("null".into())),
+            (mark(false), Entry::Done("two".into())),
+            (mark(true), Entry::Done("null".into())),
+            (put(false), Entry::Refused(507)),
+            (Operation::Remove { key: "a".into(), id: "two".into() }, Entry::Done(String::new())),
+        ] {
+            journal.append(Entry::Begin(operation)).unwrap();
+            journal.append(outcome).unwrap();
+        }
+        journal.append(Entry::Begin(mark(false))).unwrap();
+        let state = Journal::open(&path).unwrap().model.stacks["a"].clone();
+        let ids: Vec<_> = state.certain.iter().map(|kept| (kept.id.as_str(), kept.version)).collect();
+        assert_eq!(ids, [("null", None), ("one", Some(version))]);
+        assert!(state.touched && state.doubt.is_some_and(|change| change.can_have(&"0".repeat(32))));
+        let stack = state.certain[1..].to_vec();
+        journal.append(Entry::FoundStack { key: "a".into(), stack }).unwrap();
+        journal.append(Entry::Checked).unwrap();
+        let model = Journal::open(&path).unwrap().model;
+        let state = &model.stacks["a"];
+        assert_eq!((state.certain.len(), &state.doubt, state.touched), (1, &None, false));
+        assert_eq!(model.live_bytes(), 100);
     }
 
     #[test]

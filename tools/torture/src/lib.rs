@@ -13,7 +13,9 @@ mod error;
 mod journal;
 mod report;
 mod run;
+mod stack;
 mod verify;
+mod verify_versions;
 mod writer;
 
 pub use self::error::TortureError;
@@ -24,6 +26,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 const BUCKET: &str = "torture";
+/// This bucket keeps versions; some of the lives suspend that.
+const VERSIONS: &str = "torture-versions";
 
 /// Try a drive with kill -9: everything on it is lost
 ///
@@ -31,6 +35,8 @@ const BUCKET: &str = "torture";
 /// write down each acknowledgement. The server is killed at random moments, also while it recovers or stops, and
 /// started again; then what was acknowledged is read back byte by byte and compared, and the listing is held
 /// against all of it. After a kill the keys changed since the last one and some others are read, at the end all.
+/// A second bucket keeps versions: there every key's versions and delete markers must be listed in their order
+/// and readable by their ids, whether versioning was enabled or suspended when they were written.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   ringbolt torture --drive /dev/nvme1n1 --minutes 60

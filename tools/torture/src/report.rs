@@ -14,6 +14,11 @@ pub struct Totals {
     pub deletes: u64,
     pub parts: u64,
     pub completed_uploads: u64,
+    /// Counts versions put into the bucket that keeps them.
+    pub versions_put: u64,
+    pub delete_markers: u64,
+    /// Counts versions and delete markers removed by their ids.
+    pub versions_removed: u64,
     pub other_requests: u64,
     pub acknowledged_bytes: u64,
     /// Counts responses 503 and 507, after which nothing was stored.
@@ -25,6 +30,9 @@ pub struct Totals {
     pub read_back_bytes: u64,
     pub parts_found: u64,
     pub listed: u64,
+    /// Counts versions and delete markers, as the next.
+    pub versions_read_back: u64,
+    pub versions_listed: u64,
     /// This is the longest time from the start of a killed server to its first response.
     pub open_ms_max: u64,
 }
@@ -37,6 +45,9 @@ impl Totals {
             Operation::Delete { .. } => &mut self.deletes,
             Operation::Part => &mut self.parts,
             Operation::Complete => &mut self.completed_uploads,
+            Operation::PutVersion { .. } => &mut self.versions_put,
+            Operation::Mark { .. } => &mut self.delete_markers,
+            Operation::Remove { .. } => &mut self.versions_removed,
             Operation::Create { .. } | Operation::Abort => &mut self.other_requests,
         };
         *count += 1;
@@ -45,7 +56,8 @@ impl Totals {
 
     /// Returns the number of acknowledged requests.
     pub fn acknowledgements(&self) -> u64 {
-        self.puts + self.deletes + self.parts + self.completed_uploads + self.other_requests
+        let of_versions = self.versions_put + self.delete_markers + self.versions_removed;
+        self.puts + self.deletes + self.parts + self.completed_uploads + of_versions + self.other_requests
     }
 
     pub fn kills(&self) -> u64 {
@@ -59,6 +71,11 @@ impl Totals {
             (&mut self.deletes, other.deletes),
             (&mut self.parts, other.parts),
             (&mut self.completed_uploads, other.completed_uploads),
+            (&mut self.versions_put, other.versions_put),
+            (&mut self.delete_markers, other.delete_markers),
+            (&mut self.versions_removed, other.versions_removed),
+            (&mut self.versions_read_back, other.versions_read_back),
+            (&mut self.versions_listed, other.versions_listed),
             (&mut self.other_requests, other.other_requests),
             (&mut self.acknowledged_bytes, other.acknowledged_bytes),
             (&mut self.refused, other.refused),
@@ -77,7 +94,8 @@ impl Totals {
     pub fn line(&self) -> String {
         format!(
             "cycle {}: {} kills; {} acknowledged ({} MiB), {} in doubt of which {} had happened; \
-             {} objects ({} MiB) and {} parts read back, {} keys listed; slowest start {} ms",
+             {} objects ({} MiB), {} versions and {} parts read back, {} keys and {} versions listed; \
+             slowest start {} ms",
             self.cycles,
             self.kills(),
             self.acknowledgements(),
@@ -86,8 +104,10 @@ impl Totals {
             self.in_doubt_happened,
             self.read_back,
             self.read_back_bytes >> 20,
+            self.versions_read_back,
             self.parts_found,
             self.listed,
+            self.versions_listed,
             self.open_ms_max,
         )
     }

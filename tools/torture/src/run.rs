@@ -4,10 +4,12 @@ use super::error::TortureError;
 use super::journal::Journal;
 use super::report::Totals;
 use super::verify::{Scope, verify, verify_listing};
+use super::verify_versions::verify_versions;
 use super::writer::Writer;
-use super::{BUCKET, TortureArgs};
+use super::{BUCKET, TortureArgs, VERSIONS};
 use ringbolt_tool_common::content::Dice;
 use ringbolt_tool_common::process::{ServerProcess, StartError, Starting, without_settings};
+use ringbolt_tool_common::s3::answer::elements;
 use ringbolt_tool_common::s3::client::Client;
 use ringbolt_tool_common::s3::sign::Credentials;
 use std::fs::{File, OpenOptions};
@@ -29,6 +31,8 @@ const SAMPLE_PER_WRITER: usize = 8;
 const LIVE_SHARE: u64 = 3;
 /// One kill in this many hits the server while it recovers, or while it stops.
 const SPECIAL_KILLS: usize = 5;
+/// Versioning is suspended in one life of this many.
+const SUSPENDED_LIVES: usize = 3;
 
 /// Runs the cycles, and passes the totals to `progress` after each one and at the end.
 ///
@@ -56,6 +60,8 @@ struct Bench<'a> {
     drive_bytes: u64,
     dice: Dice,
     totals: Totals,
+    /// Says that the versioning of the second bucket is suspended.
+    suspended: bool,
 }
 
 impl<'a> Bench<'a> {
@@ -70,7 +76,8 @@ impl<'a> Bench<'a> {
         };
         let dice = Dice::new(seed);
         let (work, totals) = (work.to_owned(), Totals::default());
-        let mut bench = Self { args, program, work, credentials, drive_bytes: 0, dice, totals };
+        let mut bench =
+            Self { args, program, work, credentials, drive_bytes: 0, dice, totals, suspended: false };
         bench.format()?;
         let file_error = |error| TortureError::File { path: args.drive.clone(), error };
         let mut drive = File::open(&args.drive).map_err(file_error)?;
@@ -95,10 +102,12 @@ impl<'a> Bench<'a> {
         let log = self.log_path();
         let (server, address) =
             self.spawn()?.ready(START_LIMIT).map_err(|error| TortureError::FirstStart { error, log })?;
-        let made = self.client(address).send("PUT", &format!("/{BUCKET}"), &[])?;
-        if !made.is_success() {
-            let operation = "CreateBucket".to_owned();
-            return Err(TortureError::Answer { operation, status: made.status, body: made.text() });
+        for bucket in [BUCKET, VERSIONS] {
+            let made = self.client(address).send("PUT", &format!("/{bucket}"), &[])?;
+            if !made.is_success() {
+                let operation = "CreateBucket".to_owned();
+                return Err(TortureError::Answer { operation, status: made.status, body: made.text() });
+            }
         }
         let mut running = (server, address);
         let started = Instant::now();
@@ -106,8 +115,10 @@ impl<'a> Bench<'a> {
         let mut cycles = self.args.cycles.unwrap_or(u64::MAX);
         while cycles > 0 && !out_of_time() {
             cycles -= 1;
+            self.set_versioning(running.1)?;
             self.write_until_killed(running)?;
             running = self.start_again()?;
+            self.verify_versioning(running.1)?;
             self.read_back(running.1, Scope::Touched { others: SAMPLE_PER_WRITER })?;
             self.totals.cycles += 1;
             progress(&self.totals);
@@ -120,6 +131,38 @@ impl<'a> Bench<'a> {
         } else {
             Err(TortureError::Ended { status, log: self.log_path() })
         }
+    }
+
+    fn set_versioning(&mut self, address: SocketAddr) -> Result<(), TortureError> {
+        self.suspended = self.dice.below(SUSPENDED_LIVES) == 0;
+        let status = self.versioning();
+        let document =
+            format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
+        let path = format!("/{VERSIONS}?versioning");
+        let answer = self.client(address).send("PUT", &path, document.as_bytes())?;
+        if answer.is_success() {
+            return Ok(());
+        }
+        let operation = "PutBucketVersioning".to_owned();
+        Err(TortureError::Answer { operation, status: answer.status, body: answer.text() })
+    }
+
+    fn versioning(&self) -> &'static str {
+        if self.suspended { "Suspended" } else { "Enabled" }
+    }
+
+    /// Checks that the state of the versioning is the one that was acknowledged.
+    fn verify_versioning(&self, address: SocketAddr) -> Result<(), TortureError> {
+        let answer = self.client(address).ask("GET", &format!("/{VERSIONS}?versioning"))?;
+        let text = answer.text();
+        if answer.is_success() && elements(&text, "Status").next() == Some(self.versioning()) {
+            return Ok(());
+        }
+        Err(TortureError::Loss {
+            key: format!("the versioning of {VERSIONS}"),
+            expected: self.versioning().to_owned(),
+            found: format!("status {}: {text}", answer.status),
+        })
     }
 
     /// Restarts a killed server; some of its recoveries are killed too.
@@ -146,6 +189,7 @@ impl<'a> Bench<'a> {
         let writers = journals.iter_mut().zip(dice).enumerate().map(|(number, (journal, dice))| Writer {
             number,
             keys: self.args.keys as usize,
+            suspended: self.suspended,
             share_bytes: (self.drive_bytes / LIVE_SHARE / self.args.writers) as usize,
             client: self.client(address),
             journal,
@@ -171,12 +215,17 @@ impl<'a> Bench<'a> {
     fn read_back(&mut self, address: SocketAddr, scope: Scope) -> Result<(), TortureError> {
         let mut journals = self.journals()?;
         let dice: Vec<Dice> = journals.iter().map(|_| Dice::new(self.dice.next())).collect();
-        let outcomes: Vec<_> = std::thread::scope(|threads| {
-            let read = |(journal, mut dice): (_, Dice)| {
+        let outcomes: Vec<Result<Totals, TortureError>> = std::thread::scope(|threads| {
+            let mut reading = Vec::new();
+            for (number, (journal, mut dice)) in journals.iter_mut().zip(dice).enumerate() {
                 let mut client = self.client(address);
-                threads.spawn(move || verify(&mut client, journal, scope, &mut dice))
-            };
-            let reading: Vec<_> = journals.iter_mut().zip(dice).map(read).collect();
+                reading.push(threads.spawn(move || {
+                    // The versions come first, because what is touched is forgotten at the end.
+                    let mut totals = verify_versions(&mut client, journal, number, scope, &mut dice)?;
+                    totals.add(&verify(&mut client, journal, scope, &mut dice)?);
+                    Ok(totals)
+                }));
+            }
             reading.into_iter().map(joined).collect()
         });
         for outcome in outcomes {

@@ -127,7 +127,7 @@ pub fn verify_listing(client: &mut Client, journals: &[Journal]) -> Result<u64, 
     let expected: BTreeMap<String, usize> = certain
         .filter_map(|(key, state)| state.certain.map(|version| (key.clone(), version.size_bytes)))
         .collect();
-    let listed = list(client)?;
+    let listed = list(client, BUCKET, "")?;
     let named = |entry: Option<(&String, &usize)>| {
         entry.map_or("nothing more".to_owned(), |(key, size)| format!("{key} with {size} bytes"))
     };
@@ -145,16 +145,17 @@ pub fn verify_listing(client: &mut Client, journals: &[Journal]) -> Result<u64, 
     }
 }
 
-/// Lists keys with their sizes, in the order of the responses.
-fn list(client: &mut Client) -> Result<Vec<(String, usize)>, TortureError> {
+/// Lists the keys under `prefix` with their sizes, in the order of the responses.
+pub fn list(client: &mut Client, bucket: &str, prefix: &str) -> Result<Vec<(String, usize)>, TortureError> {
     let mut all = Vec::new();
     let mut from = String::new();
     loop {
-        let path = format!("/{BUCKET}?list-type=2&max-keys=1000{from}");
-        let answer = answered("LIST", BUCKET, client.ask("GET", &path))?;
+        let prefix = prefix.replace('/', "%2F");
+        let path = format!("/{bucket}?list-type=2&max-keys=1000&prefix={prefix}{from}");
+        let answer = answered("LIST", bucket, client.ask("GET", &path))?;
         let text = answer.text();
         if !answer.is_success() {
-            let operation = format!("LIST of {BUCKET}");
+            let operation = format!("LIST of {bucket}");
             return Err(TortureError::Answer { operation, status: answer.status, body: text });
         }
         for entry in elements(&text, "Contents") {
@@ -171,6 +172,6 @@ fn list(client: &mut Client) -> Result<Vec<(String, usize)>, TortureError> {
     }
 }
 
-fn answered(what: &str, key: &str, answer: io::Result<Answer>) -> Result<Answer, TortureError> {
+pub fn answered(what: &str, key: &str, answer: io::Result<Answer>) -> Result<Answer, TortureError> {
     answer.map_err(|error| TortureError::NoAnswer { operation: format!("{what} {key}"), error })
 }

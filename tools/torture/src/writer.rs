@@ -1,9 +1,10 @@
 //! This module is a writer: it makes one change after another until the server is gone.
 
-use super::BUCKET;
 use super::error::TortureError;
 use super::journal::{Entry, Journal, Operation, Upload, Version};
 use super::report::Totals;
+use super::stack::{Change, NULL};
+use super::{BUCKET, VERSIONS};
 use ringbolt_tool_common::content::Dice;
 use ringbolt_tool_common::s3::answer::{Answer, elements};
 use ringbolt_tool_common::s3::client::Client;
@@ -12,6 +13,8 @@ use std::io;
 /// S3 accepts no smaller parts except the last.
 const PART_BYTES: usize = 5 << 20;
 const SMALL_BYTES_MAX: usize = 64 << 10;
+/// A key with so many versions loses one before it gets another.
+const VERSIONS_MAX: usize = 12;
 
 /// Makes the changes of one writer.
 pub struct Writer<'a> {
@@ -20,6 +23,8 @@ pub struct Writer<'a> {
     /// This is the number of live bytes from which on the writer writes small objects and deletes
     /// more.
     pub share_bytes: usize,
+    /// Says that the versioning of the second bucket is suspended.
+    pub suspended: bool,
     pub client: Client,
     pub journal: &'a mut Journal,
     pub dice: Dice,
@@ -53,6 +58,9 @@ impl Writer<'_> {
 
     fn choose(&mut self) -> (Operation, Vec<u8>) {
         let roll = self.dice.below(100);
+        if self.dice.below(3) == 0 {
+            return self.choose_version(roll);
+        }
         let full = self.journal.model.live_bytes() > self.share_bytes;
         let key = format!("writer-{}/key-{:04}", self.number, self.dice.below(self.keys));
         if let Some(upload) = &self.journal.model.upload
@@ -74,6 +82,27 @@ impl Writer<'_> {
         (Operation::Put { key, version }, body)
     }
 
+    /// Chooses a change of the bucket that keeps versions. There are fewer keys, so that most have
+    /// several versions.
+    fn choose_version(&mut self, roll: usize) -> (Operation, Vec<u8>) {
+        let (number, suspended) = (self.number, self.suspended);
+        let key = format!("writer-{number}/stack-{:04}", self.dice.below(self.keys.div_ceil(4)));
+        let full = self.journal.model.live_bytes() > self.share_bytes;
+        let (chosen, tag) = (self.dice.next(), self.dice.next());
+        let size = self.dice.size_bytes();
+        let stack = self.journal.model.stacks.get(&key).map_or(&[][..], |state| &state.certain);
+        let removes = stack.len() >= VERSIONS_MAX || roll < if full { 60 } else { 25 };
+        if removes && !stack.is_empty() {
+            let id = stack[chosen as usize % stack.len()].id.clone();
+            return (Operation::Remove { key, id }, Vec::new());
+        }
+        if roll < 70 && roll >= 50 {
+            return (Operation::Mark { key, suspended }, Vec::new());
+        }
+        let (version, body) = Version::new(tag, if full { size % (SMALL_BYTES_MAX + 1) } else { size });
+        (Operation::PutVersion { key, version, suspended }, body)
+    }
+
     fn perform(&mut self, operation: &Operation, body: &[u8]) -> io::Result<Answer> {
         let upload = self.journal.model.upload.as_ref();
         let (key, id, number) =
@@ -91,6 +120,11 @@ impl Writer<'_> {
                 self.client.send("POST", &on_upload, parts.as_bytes())
             }
             Operation::Abort => self.client.ask("DELETE", &on_upload),
+            Operation::PutVersion { key, .. } => self.client.send("PUT", &versions_path(key), body),
+            Operation::Mark { key, .. } => self.client.ask("DELETE", &versions_path(key)),
+            Operation::Remove { key, id } => {
+                self.client.ask("DELETE", &format!("{}?versionId={id}", versions_path(key)))
+            }
         }
     }
 
@@ -104,7 +138,9 @@ impl Writer<'_> {
             Operation::Create { .. } => elements(&answer.text(), "UploadId").next().map(str::to_owned),
             Operation::Part => answer.header("etag").map(|etag| etag.trim_matches('"').to_owned()),
             Operation::Complete => elements(&answer.text(), "ETag").next().map(str::to_owned),
-            Operation::Put { .. } | Operation::Delete { .. } | Operation::Abort => Some(String::new()),
+            Operation::PutVersion { .. } | Operation::Mark { .. } => added_version(operation, answer),
+            Operation::Put { .. } | Operation::Delete { .. } => Some(String::new()),
+            Operation::Abort | Operation::Remove { .. } => Some(String::new()),
         };
         let Some(text) = text else { return Err(self.judge(operation, answer)) };
         self.journal.append(Entry::Done(text))?;
@@ -130,6 +166,24 @@ impl Writer<'_> {
             },
         }
     }
+}
+
+/// Returns the id of the version that a request has added; `None` if the answer does not say what it
+/// must. An answer to a put does not name the null version.
+fn added_version(operation: &Operation, answer: &Answer) -> Option<String> {
+    let (_, change) = Change::of(operation)?;
+    let is_marker = answer.header("x-amz-delete-marker") == Some("true");
+    let named = answer.header("x-amz-version-id");
+    let id = match operation {
+        Operation::PutVersion { .. } => named.unwrap_or(NULL),
+        _ => named.filter(|_| is_marker)?,
+    };
+    change.can_have(id).then(|| id.to_owned())
+}
+
+/// Returns the path of a key in the bucket that keeps versions.
+pub fn versions_path(key: &str) -> String {
+    format!("/{VERSIONS}/{key}")
 }
 
 /// Returns the path of a key; the keys of this test need no percent-encoding.
