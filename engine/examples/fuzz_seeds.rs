@@ -14,13 +14,16 @@ use ringbolt_engine::format::checkpoint::{
     self, CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, KIND_BUCKETS, KIND_LEAVES, KIND_UPLOADS,
     encode_sets,
 };
-use ringbolt_engine::format::record::{RECORD_ALIGNMENT, RecordView};
+use ringbolt_engine::format::record::{Mutation, RECORD_ALIGNMENT, RecordView};
 use ringbolt_engine::format::slice;
 use ringbolt_engine::format::superblock::{COPY_STRIDE, SUPERBLOCK_BYTES};
 use ringbolt_engine::node::Core;
 use ringbolt_engine::sim::device::SimDevice;
 use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
-use ringbolt_engine::types::{BucketCreated, BucketId, Etag, ObjectMeta, WriteCondition};
+use ringbolt_engine::types::{
+    BucketCreated, BucketId, ConfigKind, Etag, MetadataChange, ObjectMeta, Version, Versioning,
+    WriteCondition,
+};
 
 const DRIVE_BYTES: u64 = 64 << 20;
 
@@ -62,13 +65,56 @@ async fn work(core: &Core) {
             core.abort_upload(bucket.id, key.as_bytes(), upload).await.expect("aborted");
         }
     }
+    let made = core.create_bucket("gone", "owner", Vec::new()).await.expect("made");
+    let (BucketCreated::New(gone) | BucketCreated::Exists(gone)) = made;
+    core.delete_bucket(gone.id).await.expect("deleted");
+    versions(core).await;
 }
 
-async fn put(core: &Core, bucket: BucketId, key: &str, length: usize) {
+/// Versions, delete markers and null versions of keys, and changes of their metadata.
+async fn versions(core: &Core) {
+    let made = core.create_bucket("versions", "owner", Vec::new()).await.expect("made");
+    let (BucketCreated::New(bucket) | BucketCreated::Exists(bucket)) = made;
+    let (id, any) = (bucket.id, WriteCondition::default());
+    put(core, id, "stack", 100).await;
+    core.set_versioning(id, Versioning::Enabled).await.expect("set");
+    let old = put(core, id, "stack", 70_000).await;
+    core.delete(id, b"stack", any.clone()).await.expect("marked");
+    for tag in ["1", "2"] {
+        let attributes = vec![("tag".into(), tag.into())];
+        let change = MetadataChange { generation: old, if_changed: None, attributes, touches: true };
+        core.update_metadata(id, b"stack", change, any.clone()).await.expect("changed");
+    }
+    let removed = put(core, id, "stack", 10).await;
+    core.delete_version(id, b"stack", Version::Generation(removed), any.clone()).await.expect("removed");
+    core.delete(id, b"never", any.clone()).await.expect("marked");
+    core.set_versioning(id, Versioning::Suspended).await.expect("set");
+    core.delete(id, b"stack", any).await.expect("marked");
+    put(core, id, "stack", 20).await;
+    for value in [Some(vec![7; 100]), None] {
+        core.set_bucket_config(id, ConfigKind(900), value).await.expect("set");
+    }
+}
+
+async fn put(core: &Core, bucket: BucketId, key: &str, length: usize) -> u64 {
     let mut writer = core.put(bucket, key.as_bytes(), length as u64).await.expect("room");
     writer.write(&vec![7; length]).await.expect("written");
     let meta = ObjectMeta { etag: Etag::default(), attributes: vec![("tag".into(), "1".into())] };
-    writer.commit(meta, WriteCondition::default()).await.expect("stored");
+    writer.commit(meta, WriteCondition::default()).await.expect("stored").generation
+}
+
+/// Returns the name of the seed that a record becomes. The last record of its name is kept.
+fn name_of(view: &RecordView<'_>) -> String {
+    let kind = view.envelope.kind;
+    match view.mutation() {
+        Ok(Mutation::Put(put)) if put.is_marker() && put.is_null() => format!("record-{kind}-null-marker"),
+        Ok(Mutation::Put(put)) if put.is_marker() => format!("record-{kind}-marker"),
+        Ok(Mutation::Put(put)) if put.removes != 0 => format!("record-{kind}-replaces"),
+        Ok(Mutation::Put(put)) if put.upload.is_some() => format!("record-{kind}-parts"),
+        Ok(Mutation::Put(put)) if !put.is_null() => format!("record-{kind}-version"),
+        Ok(Mutation::BucketConfig(config)) if config.value.is_none() => format!("record-{kind}-removes"),
+        _ => format!("record-{kind}"),
+    }
 }
 
 fn write(target: &Path, drive: &SimDevice) {
@@ -88,9 +134,9 @@ fn write(target: &Path, drive: &SimDevice) {
         log.extend_from_slice(batch);
         let mut place = HEADER_BYTES;
         while let Ok(view) = RecordView::parse(&batch[place..], header.record_mark(place)) {
-            let (kind, end) = (view.envelope.kind, place + view.length());
-            save("record", &format!("record-{kind}"), 0, &batch[place..end]);
-            save("record", &format!("record-{kind}-sealed"), 1, &batch[place..end]);
+            let (name, end) = (name_of(&view), place + view.length());
+            save("record", &name, 0, &batch[place..end]);
+            save("record", &format!("{name}-sealed"), 1, &batch[place..end]);
             place = end.next_multiple_of(RECORD_ALIGNMENT).min(batch.len());
         }
     }

@@ -382,7 +382,8 @@ impl BucketUsage {
             keys: self.keys + other.keys,
             versions: self.versions + other.versions,
             markers: self.markers + other.markers,
-            bytes: self.bytes + other.bytes,
+            // A damaged log may say any size. It is taken off again as it was added.
+            bytes: self.bytes.wrapping_add(other.bytes),
         }
     }
 }

@@ -93,7 +93,8 @@ impl FuzzDrive {
     }
 }
 
-/// Checks that the keys of a walk are in order and as many as are counted, and that each is found.
+/// Checks that the versions of a walk are in order and as many as are counted, by the index and by
+/// the usage of the buckets, and that each is found.
 fn check_state(state: &State) {
     let index = state.index();
     let mut keys = Vec::new();
@@ -102,6 +103,8 @@ fn check_state(state: &State) {
         Step::Continue
     });
     assert_eq!(keys.len() as u64, index.len(), "a walk shows another number of keys than are counted");
+    let usage = state.usage_of_all();
+    assert_eq!(keys.len() as u64, usage.versions + usage.markers, "the usage is not what a walk shows");
     assert!(keys.is_sorted(), "keys are not in order");
     assert!(keys.iter().all(|key| index.get(key).is_some()), "a key that a walk shows is not found");
 }

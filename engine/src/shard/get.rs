@@ -113,6 +113,7 @@ impl Shard {
     }
 }
 
+#[inline]
 fn pin_inline(state: &mut State, location: Location) -> (Found, Pins) {
     let log = state.space.pin_log(location.extent);
     let pins = Pins { extent: location.extent, meta: None, object: None };

@@ -3,6 +3,7 @@
 use std::hash::Hasher;
 
 use crate::format::checkpoint::HEADER_BYTES;
+use crate::format::mark::mix;
 use crate::types::{BucketId, VersionId};
 
 /// The limits and the hash key of a shard, fixed while the node is open.
@@ -45,10 +46,7 @@ impl Settings {
     /// Returns the hash of a key. It is keyed so that nobody can aim keys at one shard or one
     /// bucket of the table. The function is SipHash-1-3 (Aumasson and Bernstein, 2012).
     pub fn hash(&self, bucket: BucketId, key: &[u8]) -> u64 {
-        let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.hash_key[0], self.hash_key[1]);
-        hasher.write_u32(bucket.0.to_le());
-        hasher.write(key);
-        hasher.finish()
+        keyed_hash((self.hash_key[0], self.hash_key[1]), bucket, key)
     }
 
     /// Returns the id by which clients know a version of a key.
@@ -58,10 +56,14 @@ impl Settings {
 
     /// Returns the check in the id of a version. It tells nothing of the hash of the key.
     pub fn version_check(&self, bucket: BucketId, key: &[u8], generation: u64) -> u64 {
-        let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.hash_key[1], !self.hash_key[0]);
-        hasher.write_u64(generation.to_le());
-        hasher.write_u32(bucket.0.to_le());
-        hasher.write(key);
-        hasher.finish()
+        // The generation is part of the key of the hash, and no shard's hash has such a key.
+        keyed_hash((mix(self.hash_key[1] ^ generation), !self.hash_key[0]), bucket, key)
     }
+}
+
+fn keyed_hash(key_of_hash: (u64, u64), bucket: BucketId, key: &[u8]) -> u64 {
+    let mut hasher = siphasher::sip::SipHasher13::new_with_keys(key_of_hash.0, key_of_hash.1);
+    hasher.write_u32(bucket.0.to_le());
+    hasher.write(key);
+    hasher.finish()
 }

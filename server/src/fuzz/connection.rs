@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use ringbolt_engine::node::{Core, SpaceReport};
 use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
-use ringbolt_engine::types::{BucketCreated, ObjectMeta, RequestId, WriteCondition};
+use ringbolt_engine::types::{BucketCreated, BucketId, ObjectMeta, RequestId, Versioning, WriteCondition};
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
@@ -29,6 +29,8 @@ const NOW_S: i64 = 1_369_353_600;
 const DRIVE_BYTES: u64 = 64 << 20;
 const REQUEST: RequestId = RequestId(0xF);
 const BUCKET: &str = "examplebucket";
+/// A bucket that keeps versions.
+const VERSIONS: &str = "versions";
 const REQUEST_BYTES_MAX: u64 = 32 << 20;
 const HEADER_BYTES_MAX: usize = 16 << 10;
 
@@ -55,8 +57,11 @@ struct FuzzNode {
     /// The service with virtual hosts, and the one without.
     services: [S3Service; 2],
     authenticator: Rc<Authenticator>,
-    before: (SpaceReport, usize),
+    before: Measure,
 }
+
+/// What an input may change: the space that is used, and what is set of the buckets.
+type Measure = (SpaceReport, Vec<(String, Versioning)>);
 
 impl Drop for FuzzNode {
     fn drop(&mut self) {
@@ -95,15 +100,17 @@ impl FuzzNode {
         });
         let authenticator = Authenticator::new(accounts.clone(), "us-east-1".to_owned());
         let authenticator = Rc::new(authenticator.with_anonymous_account(accounts.all().first().cloned()));
-        let mut node = Self { sim, core, services, authenticator, before: (SpaceReport::default(), 0) };
+        let mut node = Self { sim, core, services, authenticator, before: Measure::default() };
         node.before = node.measure();
         node
     }
 
-    fn measure(&self) -> (SpaceReport, usize) {
+    fn measure(&self) -> Measure {
         let core = self.core.clone();
         let space = self.sim.block_on(async move { core.space().await });
-        (space.unwrap_or_default(), self.core.buckets().len())
+        let buckets = self.core.buckets();
+        let set = buckets.iter().map(|bucket| (bucket.name.clone(), bucket.versioning));
+        (space.unwrap_or_default(), set.collect())
     }
 
     fn has_changed(&self) -> bool {
@@ -134,22 +141,39 @@ impl FuzzNode {
     }
 }
 
-/// Stores something to read, to list and to delete.
+/// Stores something to read, to list and to delete: objects, and a bucket with versions of a key.
 async fn fill(core: &Core) {
-    let made = core.create_bucket(BUCKET, "1", Vec::new()).await;
-    let Ok(BucketCreated::New(bucket)) = made else { panic!("the bucket is not made: {made:?}") };
+    let bucket = bucket_named(core, BUCKET).await;
     for (key, length) in [("test.txt", 200), ("photos/2006/large", 70_000), ("empty", 0)] {
-        let stored = async {
-            let mut writer = core.put(bucket.id, key.as_bytes(), length).await?;
-            writer.write(&vec![7; length as usize]).await?;
-            let attributes = vec![("content-type".to_owned(), "text/plain".to_owned())];
-            writer
-                .commit(ObjectMeta { etag: Default::default(), attributes }, WriteCondition::default())
-                .await
-        };
-        if let Err(error) = stored.await {
-            panic!("{key} is not stored: {error}");
-        }
+        store(core, bucket, key, length).await;
+    }
+    let versions = bucket_named(core, VERSIONS).await;
+    store(core, versions, "stack", 1).await;
+    let set = core.set_versioning(versions, Versioning::Enabled).await;
+    store(core, versions, "stack", 70_000).await;
+    let marked = core.delete(versions, b"stack", WriteCondition::default()).await;
+    store(core, versions, "stack", 2).await;
+    if set.is_err() || marked.is_err() {
+        panic!("the versions are not made: {set:?}, {marked:?}");
+    }
+}
+
+async fn bucket_named(core: &Core, name: &str) -> BucketId {
+    match core.create_bucket(name, "1", Vec::new()).await {
+        Ok(BucketCreated::New(bucket)) => bucket.id,
+        other => panic!("the bucket is not made: {other:?}"),
+    }
+}
+
+async fn store(core: &Core, bucket: BucketId, key: &str, length: u64) {
+    let stored = async {
+        let mut writer = core.put(bucket, key.as_bytes(), length).await?;
+        writer.write(&vec![7; length as usize]).await?;
+        let attributes = vec![("content-type".to_owned(), "text/plain".to_owned())];
+        writer.commit(ObjectMeta { etag: Default::default(), attributes }, WriteCondition::default()).await
+    };
+    if let Err(error) = stored.await {
+        panic!("{key} is not stored: {error}");
     }
 }
 
