@@ -14,10 +14,14 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The name of the socket in the data directory.
 pub const FILE: &str = "admin.sock";
 const BACKLOG: i32 = 64;
+/// How long the socket of a server that was killed may go on answering.
+const DYING: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(20);
 /// The longest path that `sockaddr_un` holds beside its terminating zero, in bytes.
 const PATH_BYTES_MAX: usize = 107;
 
@@ -50,7 +54,7 @@ impl AdminSocket {
         let failed = |source| AdminSocketError::Make { path: path.clone(), source };
         let directory = File::open(data_dir).map_err(failed)?;
         let reachable = reachable(&directory, &path);
-        if UnixStream::connect(&reachable).is_ok() {
+        if keeps_answering(&reachable) {
             return Err(AdminSocketError::InUse { path });
         }
         match std::fs::symlink_metadata(&path) {
@@ -77,6 +81,19 @@ impl Drop for AdminSocket {
         // A file that stays is replaced at the next start.
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// Returns whether a server answers at this path, and still does after [`DYING`]: the kernel closes
+/// the socket of a server that was killed only after it has taken its rings apart.
+fn keeps_answering(path: &Path) -> bool {
+    let until = Instant::now() + DYING;
+    while UnixStream::connect(path).is_ok() {
+        if Instant::now() >= until {
+            return true;
+        }
+        std::thread::sleep(LOOK);
+    }
+    false
 }
 
 /// Returns a path by which the kernel takes the socket: it refuses long ones, which go by way of
@@ -127,6 +144,18 @@ mod tests {
         let refused = AdminSocket::bind(directory.path()).err().unwrap().to_string();
         assert!(refused.contains(FILE), "{refused}");
         assert_eq!(std::fs::read(&path).unwrap(), b"somebody's");
+    }
+
+    #[test]
+    fn a_server_that_is_still_dying_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let dying = UnixListener::bind(directory.path().join(FILE)).unwrap();
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            drop(dying);
+        });
+        assert!(AdminSocket::bind(directory.path()).is_ok());
+        ends.join().unwrap();
     }
 
     #[test]

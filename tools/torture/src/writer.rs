@@ -96,7 +96,7 @@ impl Writer<'_> {
             let id = stack[chosen as usize % stack.len()].id.clone();
             return (Operation::Remove { key, id }, Vec::new());
         }
-        if roll < 70 && roll >= 50 {
+        if (50..70).contains(&roll) {
             return (Operation::Mark { key, suspended }, Vec::new());
         }
         let (version, body) = Version::new(tag, if full { size % (SMALL_BYTES_MAX + 1) } else { size });
