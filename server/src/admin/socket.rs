@@ -85,6 +85,7 @@ impl Drop for AdminSocket {
 
 /// Returns whether a server answers at this path, and still does after [`DYING`]: the kernel closes
 /// the socket of a server that was killed only after it has taken its rings apart.
+#[expect(clippy::disallowed_methods, reason = "the server starts: no core runs yet that could be blocked")]
 fn keeps_answering(path: &Path) -> bool {
     let until = Instant::now() + DYING;
     while UnixStream::connect(path).is_ok() {
@@ -147,6 +148,10 @@ mod tests {
     }
 
     #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is waited for is the time that the other takes to die"
+    )]
     fn a_server_that_is_still_dying_is_waited_for() {
         let directory = tempfile::tempdir().unwrap();
         let dying = UnixListener::bind(directory.path().join(FILE)).unwrap();
