@@ -146,8 +146,8 @@ mod tests {
         let put = Change::Add { version: version(2), suspended: false };
         let state = StackState { certain: certain.clone(), doubt: Some(put.clone()), touched: true };
         let happened = put.apply(&certain, &two);
-        assert_eq!(state.possible(&listed(&certain)), [certain.clone()]);
-        assert_eq!(state.possible(&listed(&happened)), [happened.clone()]);
+        assert_eq!(state.possible(&listed(&certain)), std::slice::from_ref(&certain));
+        assert_eq!(state.possible(&listed(&happened)), std::slice::from_ref(&happened));
         // It is there twice, without an id of its own, as a null version, or instead of the other.
         let twice = put.apply(&happened, &"3".repeat(32));
         for wrong in [twice, put.apply(&certain, &one), put.apply(&certain, NULL), happened[..1].to_vec()] {
