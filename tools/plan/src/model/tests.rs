@@ -356,7 +356,7 @@ fn what_shares_a_group_commit_shares_its_padding() {
         |record: f64, records: f64| layout::commit_bytes(record, layout::alone_bytes(record), records);
     assert_eq!(commit(1_000.0, 1.0), 4_096.0);
     assert_eq!(commit(5_000.0, 1.0), 8_192.0);
-    assert_eq!(commit(1_000.0, 10.0), 10_000.0 + 96.0 + 2_044.0);
+    assert_eq!(commit(1_000.0, 10.0), 10_000.0 + 104.0 + 2_044.0);
     // Two records that fit into a block need no more than one.
     assert_eq!(commit(100.0, 2.0), 4_096.0);
     for record in (100..70_000).step_by(700) {
