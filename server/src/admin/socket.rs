@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -88,13 +88,24 @@ impl Drop for AdminSocket {
 #[expect(clippy::disallowed_methods, reason = "the server starts: no core runs yet that could be blocked")]
 fn keeps_answering(path: &Path) -> bool {
     let until = Instant::now() + DYING;
-    while UnixStream::connect(path).is_ok() {
+    while answers(path) {
         if Instant::now() >= until {
             return true;
         }
         std::thread::sleep(LOOK);
     }
     false
+}
+
+/// Returns whether somebody listens at this path. One who accepts nothing does too: the connection
+/// is refused with [`io::ErrorKind::WouldBlock`] when as many wait as may.
+fn answers(path: &Path) -> bool {
+    let connect = || -> io::Result<()> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    connect().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |()| true)
 }
 
 /// Returns a path by which the kernel takes the socket: it refuses long ones, which go by way of
@@ -161,6 +172,15 @@ mod tests {
         });
         assert!(AdminSocket::bind(directory.path()).is_ok());
         ends.join().unwrap();
+    }
+
+    #[test]
+    fn a_server_that_accepts_nobody_is_refused_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let busy = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        busy.bind(&SockAddr::unix(directory.path().join(FILE)).unwrap()).unwrap();
+        busy.listen(1).unwrap();
+        assert!(matches!(AdminSocket::bind(directory.path()), Err(AdminSocketError::InUse { .. })));
     }
 
     #[test]
