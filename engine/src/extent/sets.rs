@@ -2,9 +2,11 @@
 //!
 //! Invariants:
 //! - A number belongs to at most one set at a time. It is used again only when the extent of its set
-//!   goes back to the drive. That is after the last record that names the set has been made void by
-//!   a later one, and after a checkpoint behind that later record is in force (law 6). So recovery
-//!   meets a number that is used again only where nothing names its old set any more.
+//!   goes back to the drive, and not while a checkpoint is being written. So a set that a record
+//!   names gives its number back after a later record made that one void, and after a checkpoint
+//!   behind that later record is in force (law 6). And a set that the checkpoint being written names
+//!   has a number that neither the checkpoint's own sets nor any other can have before it is in force
+//!   or given up.
 //! - A birth is used once in the shard: it has the epoch of its life in its upper half.
 //! - A set of slices that no record has named yet needs a record of its own before the first one
 //!   that does. [`SetTable::name`] says so once.
@@ -44,6 +46,8 @@ pub struct SetTable {
     entries: Vec<Option<Entry>>,
     /// Numbers below the length of `entries` that are not used.
     free: BTreeSet<u32>,
+    /// While a checkpoint is being written, the numbers that were given back since it began.
+    held: Option<Vec<u32>>,
     /// The last birth that was given.
     birth: u64,
 }
@@ -51,7 +55,12 @@ pub struct SetTable {
 impl SetTable {
     /// Returns an empty table, of a shard in the life `epoch` of the node.
     pub fn new(epoch: u32) -> Self {
-        Self { entries: Vec::new(), free: BTreeSet::new(), birth: u64::from(epoch) << EPOCH_SHIFT }
+        Self {
+            entries: Vec::new(),
+            free: BTreeSet::new(),
+            held: None,
+            birth: u64::from(epoch) << EPOCH_SHIFT,
+        }
     }
 
     /// Adds a new set with one member, and returns its place. Returns `None` when every number is
@@ -90,14 +99,28 @@ impl SetTable {
         at < length
     }
 
-    /// Removes a set, whose number may be used again at once. Returns where it was.
+    /// Removes a set. Its number may be used again at once, or when numbers are no longer held.
+    /// Returns where it was.
     ///
     /// # Panics
     /// Panics when there is no such set.
     pub fn remove(&mut self, set: u32) -> SetPlace {
         let entry = self.entries.get_mut(set as usize).and_then(Option::take);
-        self.free.insert(set);
+        match &mut self.held {
+            Some(held) => held.push(set),
+            None => drop(self.free.insert(set)),
+        }
         entry.unwrap_or_else(|| panic!("there is no set {set}")).place
+    }
+
+    /// Holds the numbers that are given back from now on: a checkpoint that names sets is begun.
+    pub fn hold_numbers(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Ends holding numbers: the checkpoint is in force, or was given up.
+    pub fn release_numbers(&mut self) {
+        self.free.extend(self.held.take().unwrap_or_default());
     }
 
     /// Removes the sets that are not `claimed`.
@@ -224,6 +247,19 @@ mod tests {
         assert_eq!(table.get(0), None);
         let again = table.add(KIND_LOG, 0, 2).expect("a number");
         assert_eq!((again.set, again.birth, table.is(0, KIND_LOG)), (0, second.birth + 1, true));
+    }
+
+    #[test]
+    fn a_number_that_is_held_is_used_again_when_it_is_released() {
+        let mut table = SetTable::new(1);
+        let give = |table: &mut SetTable| table.add(KIND_SLICES, 0, 7).expect("a number").set;
+        assert_eq!([give(&mut table), give(&mut table), give(&mut table)], [0, 1, 2]);
+        table.remove(2);
+        table.hold_numbers();
+        table.remove(0);
+        assert_eq!([give(&mut table), give(&mut table)], [2, 3]);
+        table.release_numbers();
+        assert_eq!([give(&mut table), give(&mut table)], [0, 4]);
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub enum Bug {
     ReuseSpaceEarly,
     /// The numbers of the current checkpoint's sets are free as soon as the next one begins.
     ReuseNumberEarly,
+    /// The number of a set that the checkpoint being written names is free as soon as the set is
+    /// given up.
+    ReuseListedNumber,
     /// The checksums of slices are not verified.
     IgnoreCrc,
     /// Recovery writes the next batch over the last batch of the log.
@@ -55,7 +58,8 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 3] = [Self::IgnoreMark, Self::ContinueTornLog, Self::ReuseNumberEarly];
+    pub const AIMED: [Self; 4] =
+        [Self::IgnoreMark, Self::ContinueTornLog, Self::ReuseNumberEarly, Self::ReuseListedNumber];
 
     /// Returns the name that the command line and reports use.
     pub fn name(self) -> &'static str {
@@ -64,6 +68,7 @@ impl Bug {
             Self::AcknowledgeBeforeCommit => "acknowledge-before-commit",
             Self::ReuseSpaceEarly => "reuse-space-early",
             Self::ReuseNumberEarly => "reuse-number-early",
+            Self::ReuseListedNumber => "reuse-listed-number",
             Self::IgnoreCrc => "ignore-crc",
             Self::LoseTail => "lose-tail",
             Self::MoveUnflushed => "move-unflushed",

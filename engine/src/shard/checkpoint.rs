@@ -16,11 +16,13 @@
 //! again: a set that is there at the noted position is in the list. One that is made later is said by
 //! a record, which is behind the position or not written at all; replay enters it, and nothing names
 //! the set before that record does. A number is used again only after its extent went back to the
-//! drive, which is after step 6 of an earlier checkpoint: whatever named the old set was void by a
-//! record before *that* checkpoint's position, so no leaf that is copied now, and no record that is
-//! replayed from now on, names the old set. The sets of this checkpoint itself and of the one before
-//! are not in the list. A root says where its own are, and no record may use their numbers while it
-//! is in force.
+//! drive. If a record named the old set, that is after step 6 of an earlier checkpoint: the record
+//! was void by one before *that* checkpoint's position, so no leaf that is copied now, and no record
+//! that is replayed from now on, names the old set. Extents go back at other moments too, when a
+//! reader lets a log set go that is needed no more, or a body is given up. Such a set may be in the
+//! list, so from step 1 until the checkpoint is in force no number that is given back is used. The
+//! sets of this checkpoint itself and of the one before are not in the list. A root says where its
+//! own are, and no record may use their numbers while it is in force.
 
 use std::rc::Rc;
 
@@ -118,8 +120,12 @@ impl Shard {
             self.give_sets(early);
         }
         let numbered_early = self.free_numbers_early();
+        if !self.geometry.planted.is(Bug::ReuseListedNumber) {
+            self.state.borrow_mut().space.sets.hold_numbers();
+        }
         let mut writer = Writer::new(self, sequence);
         let written = writer.write(position).await;
+        self.state.borrow_mut().space.sets.release_numbers();
         self.checkpoints.note_peak(writer.peak);
         match written {
             Ok((logs, installed)) => {

@@ -144,3 +144,71 @@ fn numbers_that_are_used_again_while_their_checkpoint_is_in_force_are_caught() {
         assert!(text.contains("set whose number is in use"), "{text}");
     }
 }
+
+/// Gives a body up, whose set of slices no record has named, `steps` after a long checkpoint began
+/// that names the set, and returns what a start from that checkpoint says.
+fn gives_a_body_up_within_a_checkpoint(options: SimOptions, steps: u64) -> Result<(), OpenError> {
+    let mut world = World::new(11, 96 * MIB, 1, 1);
+    world.options = SimOptions {
+        checkpoint_after_bytes: u64::MAX,
+        checkpoint_cut: CheckpointCut { payload_bytes: 4032, names: 64 },
+        ..options
+    };
+    let node = world.open();
+    let on = node.clone();
+    let (id, writer) = world.run(async move {
+        let core = on.core(0);
+        let id = bucket(&core, "b").await;
+        for tag in 0..OBJECTS {
+            put(&core, id, &body(tag, KEY), tag, 500).await.expect("stored");
+        }
+        let mut writer = core.put(id, b"large", 4 << 20).await.expect("begun");
+        writer.write(&body(1, 1 << 20)).await.expect("written");
+        (id, writer)
+    });
+    let on = node.clone();
+    world.sim.spawn(async move { on.checkpoint().await.expect("a checkpoint") });
+    world.sim.run_steps(steps);
+    drop(writer);
+    let on = node.clone();
+    world.run(async move {
+        put(&on.core(0), id, b"after", 2, 500).await.expect("stored");
+    });
+    world.sim.run_steps(4000);
+    world.crash(node);
+    let node = world.try_open()?;
+    let on = node.clone();
+    world.run(async move {
+        for tag in (0..OBJECTS).step_by(100) {
+            let read = get(&on.core(0), id, &body(tag, KEY)).await.expect("readable");
+            assert!(read.is_some_and(|(_, bytes)| bytes == body(tag, 500)), "{tag}");
+        }
+        assert!(get(&on.core(0), id, b"large").await.expect("readable").is_none());
+    });
+    world.kill(node);
+    Ok(())
+}
+
+#[test]
+fn a_body_that_is_given_up_within_a_checkpoint_leaves_it_whole() {
+    for steps in (1..400).step_by(37) {
+        let opened = gives_a_body_up_within_a_checkpoint(SimOptions::default(), steps);
+        opened.unwrap_or_else(|error| panic!("after {steps} steps: {error}"));
+    }
+}
+
+/// The number of the set that was given up goes to a set of the checkpoint that names it.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn numbers_that_are_used_again_by_the_checkpoint_that_names_them_are_caught() {
+    let bug = Some(Bug::ReuseListedNumber);
+    let options = SimOptions { bug, ..SimOptions::default() };
+    let gives_up = |steps| gives_a_body_up_within_a_checkpoint(options, steps);
+    let refused = (1..400).step_by(37).filter_map(|steps| gives_up(steps).err());
+    let errors: Vec<OpenError> = refused.collect();
+    assert!(!errors.is_empty(), "the test tests nothing");
+    for error in errors {
+        let text = error.to_string();
+        assert!(text.contains("set that is named twice"), "{text}");
+    }
+}
