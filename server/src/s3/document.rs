@@ -384,7 +384,8 @@ mod tests {
         assert_eq!(kind("POST", "uploadId=x&x-id=CompleteMultipartUpload", true), Some(Kind::Complete));
         assert_eq!(kind("PUT", "", false), Some(Kind::CreateBucket));
         assert_eq!(kind("PUT", "x-id=CreateBucket&X-Amz-Date=d", false), Some(Kind::CreateBucket));
-        assert_eq!(kind("PUT", "versioning", false), Some(Kind::Unsupported));
+        assert_eq!(kind("PUT", "versioning", false), Some(Kind::Versioning));
+        assert_eq!(kind("PUT", "cors", false), Some(Kind::Unsupported));
         assert_eq!(kind("PUT", "tagging", true), Some(Kind::Unsupported));
     }
 
