@@ -267,16 +267,26 @@ impl ListItem {
     }
 }
 
-/// A page of a listing of objects.
-#[derive(Clone, Debug, Default)]
-pub struct ListPage {
-    pub items: Vec<ListItem>,
-    /// There may be more items after those of this page. It may have fewer items than were asked
-    /// for, or none, where there are many keys whose newest version is a delete marker.
+/// A page of a listing whose items are `I` and whose pages begin behind places `P`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<I, P> {
+    pub items: Vec<I>,
+    /// There may be more items after those of this page.
     pub truncated: bool,
-    /// The value of `after` for the next page, if this one is truncated.
-    pub next: Vec<u8>,
+    /// The place behind which the next page begins, if this one is truncated.
+    pub next: P,
 }
+
+impl<I, P: Default> Default for Page<I, P> {
+    fn default() -> Self {
+        Self { items: Vec::new(), truncated: false, next: P::default() }
+    }
+}
+
+/// A page of a listing of objects. It may have fewer items than were asked for, or none, where there
+/// are many keys whose newest version is a delete marker. Its `next` is the value of `after` for the
+/// next page.
+pub type ListPage = Page<ListItem, Vec<u8>>;
 
 /// Asks for one page of a listing of versions. The rules are those of [`ListQuery`].
 #[derive(Clone, Debug, Default)]
@@ -285,7 +295,7 @@ pub struct VersionsQuery {
     pub delimiter: Vec<u8>,
     pub after_key: Vec<u8>,
     /// If it is set, the versions of the key `after_key` itself that are older than this one are
-    /// still listed. If the key has no null version, nothing is older than it.
+    /// still listed. If the key has no null version, all its versions count as older than it.
     pub after_version: Option<Version>,
     /// The most entries and common prefixes together that the page may hold; at most 10,000.
     pub max_items: usize,
@@ -353,14 +363,7 @@ impl PartialOrd for VersionPlace {
 }
 
 /// A page of a listing of versions.
-#[derive(Clone, Debug, Default)]
-pub struct VersionsPage {
-    pub items: Vec<VersionItem>,
-    /// There may be more items after those of this page.
-    pub truncated: bool,
-    /// The place behind which the next page begins, if this one is truncated.
-    pub next: VersionPlace,
-}
+pub type VersionsPage = Page<VersionItem, VersionPlace>;
 
 /// What a bucket holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
-use crate::types::{ListItem, ListPage, VersionItem, VersionPlace, VersionsPage};
+use crate::types::{ListItem, Page, VersionItem, VersionPlace};
 
 /// Items that every shard is asked for beyond its even share, so that an uneven distribution seldom
 /// needs a second request.
@@ -82,45 +82,6 @@ impl Listable for VersionItem {
     }
 }
 
-/// A page of a shard, or of all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page<I: Listable> {
-    pub items: Vec<I>,
-    pub truncated: bool,
-    /// The place from which the next page begins, if this one is truncated.
-    pub next: I::Place,
-}
-
-impl<I: Listable> Default for Page<I> {
-    fn default() -> Self {
-        Self { items: Vec::new(), truncated: false, next: I::Place::default() }
-    }
-}
-
-impl From<ListPage> for Page<ListItem> {
-    fn from(ListPage { items, truncated, next }: ListPage) -> Self {
-        Self { items, truncated, next }
-    }
-}
-
-impl From<Page<ListItem>> for ListPage {
-    fn from(Page { items, truncated, next }: Page<ListItem>) -> Self {
-        Self { items, truncated, next }
-    }
-}
-
-impl From<VersionsPage> for Page<VersionItem> {
-    fn from(VersionsPage { items, truncated, next }: VersionsPage) -> Self {
-        Self { items, truncated, next }
-    }
-}
-
-impl From<Page<VersionItem>> for VersionsPage {
-    fn from(Page { items, truncated, next }: Page<VersionItem>) -> Self {
-        Self { items, truncated, next }
-    }
-}
-
 /// A request for one shard's page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListRequest<P> {
@@ -156,7 +117,7 @@ struct Shard<I: Listable> {
 pub struct ListMerge<I: Listable> {
     shards: Vec<Shard<I>>,
     max_items: usize,
-    page: Page<I>,
+    page: Page<I, I::Place>,
     /// Pages that shards may still cut short before this page ends.
     short_pages_left: usize,
 }
@@ -192,8 +153,8 @@ impl<I: Listable> ListMerge<I> {
     }
 
     /// Accepts a shard's answer to a request.
-    pub fn offer(&mut self, shard: usize, page: impl Into<Page<I>>) {
-        let Page { items, truncated, next } = page.into();
+    pub fn offer(&mut self, shard: usize, page: Page<I, I::Place>) {
+        let Page { items, truncated, next } = page;
         let shard = &mut self.shards[shard];
         let Supply::Pending { max } = shard.supply else {
             panic!("a page was offered that was not asked for")
@@ -211,7 +172,7 @@ impl<I: Listable> ListMerge<I> {
     }
 
     /// Returns the page. It is complete once no request is needed or outstanding.
-    pub fn finish(mut self) -> Page<I> {
+    pub fn finish(mut self) -> Page<I, I::Place> {
         let full = self.page.items.len() == self.max_items;
         if !full && self.starved() {
             assert!(self.short_pages_left == 0, "a listing was finished before every shard had answered");

@@ -22,7 +22,7 @@ mod tests;
 
 pub use check::{LeafError, check as check_leaf};
 pub use list::{Listed, common_prefix, list, list_versions};
-pub use merge::{ListMerge, ListRequest, Listable, Page};
+pub use merge::{ListMerge, ListRequest, Listable};
 pub use ordered::{OrderedIndex, Step};
 pub use point::{Found, PointTable};
 

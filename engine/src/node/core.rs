@@ -18,12 +18,12 @@ use super::write::{ObjectWriter, Target, write_table};
 use crate::device::file::OpenDrive;
 use crate::error::{EngineError, Result};
 use crate::format::parts::PARTS_IN_RECORD_MAX;
-use crate::index::{ListMerge, ListRequest, Listable, Page};
+use crate::index::{ListMerge, ListRequest, Listable};
 use crate::ring::driver::Driver;
 use crate::shard::{CompleteCommit, ShardReply, ShardRequest, versioning_value};
 use crate::types::{
     Attributes, Bucket, BucketCreated, BucketId, BucketUsage, ConfigKind, Deleted, Etag, ListItem, ListPage,
-    ListQuery, MetadataChange, ObjectInfo, ObjectMeta, UploadId, UploadInfo, UploadItem, UploadPage,
+    ListQuery, MetadataChange, ObjectInfo, ObjectMeta, Page, UploadId, UploadInfo, UploadItem, UploadPage,
     UploadQuery, Version, VersionId, VersionItem, VersionPlace, Versioning, VersionsPage, VersionsQuery,
     WriteCondition,
 };
@@ -427,7 +427,7 @@ impl Core {
             other => ShardReply::mistaken(&other),
         };
         let merge = ListMerge::<ListItem>::new(self.shards(), &query.after, query.max_items);
-        self.merged(bucket, merge, of_shard, page).await.map(ListPage::from)
+        self.merged(bucket, merge, of_shard, page).await
     }
 
     /// Returns a page of a bucket's versions over all shards, in UTF-8 byte order of the keys, those
@@ -452,7 +452,7 @@ impl Core {
             other => ShardReply::mistaken(&other),
         };
         let merge = ListMerge::<VersionItem>::new(self.shards(), &first, query.max_items);
-        self.merged(bucket, merge, of_shard, page).await.map(VersionsPage::from)
+        self.merged(bucket, merge, of_shard, page).await
     }
 
     /// Returns the id by which clients know a version of a key.
@@ -472,13 +472,13 @@ impl Core {
     }
 
     /// Asks the shards for their pages until the merged one is full.
-    async fn merged<I: Listable, P: Into<Page<I>>>(
+    async fn merged<I: Listable>(
         &self,
         bucket: BucketId,
         mut merge: ListMerge<I>,
         of_shard: impl Fn(ListRequest<I::Place>) -> ShardRequest,
-        page: impl Fn(ShardReply) -> P,
-    ) -> Result<Page<I>> {
+        page: impl Fn(ShardReply) -> Page<I, I::Place>,
+    ) -> Result<Page<I, I::Place>> {
         self.state.check_bucket(bucket)?;
         loop {
             let requests: Vec<_> = std::iter::from_fn(|| merge.next_request()).collect();

@@ -57,19 +57,24 @@ impl Shard {
     /// Returns the class of space that a put takes. On a full drive, an object that replaces a
     /// larger one still finds room because it frees more than it takes.
     pub fn class_of(&self, bucket: BucketId, key: &[u8], size: u64) -> Class {
-        let replaced = match self.surroundings.versioning(bucket) {
-            Ok(Versioning::Enabled) | Err(_) => None,
-            Ok(Versioning::Off | Versioning::Suspended) => {
-                let newest = self.state.borrow().newest(bucket, key);
-                self.null_version(bucket, key, newest.as_ref())
-            }
+        let versioning = match self.surroundings.versioning(bucket) {
+            Ok(Versioning::Enabled) | Err(_) => return Class::User,
+            Ok(versioning) => versioning,
         };
-        class_of(replaced.as_ref(), size)
+        let newest = self.state.borrow().newest(bucket, key);
+        class_of(self.replaced(bucket, key, newest.as_ref(), versioning).as_ref(), size)
     }
 
-    /// Returns the entry of a key's null version, given that of its newest version.
-    fn null_version(&self, bucket: BucketId, key: &[u8], newest: Option<&Entry>) -> Option<Entry> {
-        let newest = newest?;
+    /// Returns the entry of the version that a put replaces: where not every version is kept, the null
+    /// version.
+    fn replaced(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        newest: Option<&Entry>,
+        versioning: Versioning,
+    ) -> Option<Entry> {
+        let newest = newest.filter(|_| versioning != Versioning::Enabled)?;
         match newest.is_null {
             true => Some(newest.clone()),
             false => self.state.borrow().version(bucket, key, newest.null_version()?),
@@ -106,10 +111,8 @@ impl Shard {
     ) -> Result<ObjectInfo> {
         let bucket = BucketId(put.bucket);
         let newest = self.state.borrow().newest(bucket, &put.key);
-        let replaced = match self.surroundings.versioning(bucket)? {
-            Versioning::Enabled => None,
-            Versioning::Off | Versioning::Suspended => self.null_version(bucket, &put.key, newest.as_ref()),
-        };
+        let versioning = self.surroundings.versioning(bucket)?;
+        let replaced = self.replaced(bucket, &put.key, newest.as_ref(), versioning);
         // The key's lock keeps others from changing which version is the null version.
         let null = newest.and_then(|newest| newest.null_version()).unwrap_or(0);
         // A put that completes an upload frees more memory than it takes.

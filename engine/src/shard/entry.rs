@@ -233,10 +233,7 @@ impl Entry {
         let location = Location::unpack(u64::from_le_bytes(reader.array()?));
         let has = read_flags(&mut reader)?;
         let record_length = reader.number()?;
-        let modified_ms = reader.varint()?;
-        let (is_null, is_marker) = (has & flags::NULL != 0, has & flags::MARKER != 0);
-        let (md5, size) = if is_marker { ([0; 16], 0) } else { (reader.array()?, reader.varint()?) };
-        let parts = if has & flags::PARTS == 0 { 0 } else { reader.varint()?.try_into().ok()? };
+        let Listed { size, modified_ms, etag, is_null, is_marker } = read_listed(&mut reader, has)?;
         let change = if has & flags::CHANGE == 0 { 0 } else { reader.number()? };
         let null = match has & flags::OTHER_NULL {
             0 if is_null => generation,
@@ -245,7 +242,6 @@ impl Entry {
         };
         let meta = if has & flags::META == 0 { None } else { Some(read_meta(&mut reader)?) };
         let segments = if has & flags::SEGMENTS == 0 { Vec::new() } else { SegmentV1::unpack(&mut reader)? };
-        let etag = Etag { md5, parts };
         let entry = Self {
             location,
             record_length,
@@ -267,15 +263,9 @@ impl Entry {
     pub fn listed(bytes: &[u8]) -> Option<Listed> {
         let mut reader = Reader::new(bytes.get(8..)?);
         let has = read_flags(&mut reader)?;
+        // The length of the record.
         reader.varint()?;
-        let modified_ms = reader.varint()?;
-        let (is_null, is_marker) = (has & flags::NULL != 0, has & flags::MARKER != 0);
-        if is_marker {
-            return Some(Listed { modified_ms, is_null, is_marker, ..Listed::default() });
-        }
-        let (md5, size) = (reader.array()?, reader.varint()?);
-        let parts = if has & flags::PARTS == 0 { 0 } else { reader.varint()?.try_into().ok()? };
-        Some(Listed { size, modified_ms, etag: Etag { md5, parts }, is_null, is_marker })
+        read_listed(&mut reader, has)
     }
 
     /// Returns whether an encoded entry is a delete marker; false for bytes that are no entry.
@@ -296,6 +286,19 @@ fn fits(offset: u32, length: u32, extent_bytes: u32) -> bool {
 /// Reads the flags. Bits that this program does not know are refused.
 fn read_flags(reader: &mut Reader<'_>) -> Option<u64> {
     reader.varint().filter(|has| *has < flags::END)
+}
+
+/// Reads what a listing shows. A delete marker has no size and no ETag.
+#[inline]
+fn read_listed(reader: &mut Reader<'_>, has: u64) -> Option<Listed> {
+    let modified_ms = reader.varint()?;
+    let (is_null, is_marker) = (has & flags::NULL != 0, has & flags::MARKER != 0);
+    if is_marker {
+        return Some(Listed { modified_ms, is_null, is_marker, ..Listed::default() });
+    }
+    let (md5, size) = (reader.array()?, reader.varint()?);
+    let parts = if has & flags::PARTS == 0 { 0 } else { reader.varint()?.try_into().ok()? };
+    Some(Listed { size, modified_ms, etag: Etag { md5, parts }, is_null, is_marker })
 }
 
 fn read_meta(reader: &mut Reader<'_>) -> Option<MetaPlace> {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use ringbolt_engine::node::OpenError;
+use ringbolt_engine::node::{Core, OpenError};
 use ringbolt_engine::shard::CheckpointCut;
 #[cfg(feature = "planted-bugs")]
 use ringbolt_engine::sim::Bug;
@@ -74,24 +74,39 @@ fn numbers_of_sets_are_used_again_across_lives() {
     }
 }
 
+/// Returns options by which a checkpoint is written when it is asked for, in many small chunks: it
+/// lasts longer than a body.
+fn long_checkpoints(options: SimOptions) -> SimOptions {
+    let checkpoint_cut = CheckpointCut { payload_bytes: 4032, names: 64 };
+    SimOptions { checkpoint_after_bytes: u64::MAX, checkpoint_cut, ..options }
+}
+
+/// Makes a bucket of objects whose checkpoint needs two sets.
+async fn stored(core: &Core) -> BucketId {
+    let id = bucket(core, "b").await;
+    for tag in 0..OBJECTS {
+        put(core, id, &body(tag, KEY), tag, 500).await.expect("stored");
+    }
+    id
+}
+
+async fn assert_stored(core: &Core, id: BucketId) {
+    for tag in (0..OBJECTS).step_by(100) {
+        let read = get(core, id, &body(tag, KEY)).await.expect("readable");
+        assert!(read.is_some_and(|(_, bytes)| bytes == body(tag, 500)), "{tag}");
+    }
+}
+
 /// Ends a life `steps` after it began a long checkpoint and a large body that needs a new set, and
 /// returns what the next start says.
 fn ends_within_a_checkpoint(options: SimOptions, steps: u64) -> Result<(), OpenError> {
     let mut world = World::new(7, 96 * MIB, 1, 1);
-    world.options = SimOptions {
-        checkpoint_after_bytes: u64::MAX,
-        // Many small chunks make it last longer than the body.
-        checkpoint_cut: CheckpointCut { payload_bytes: 4032, names: 64 },
-        ..options
-    };
+    world.options = long_checkpoints(options);
     let node = world.open();
     let on = node.clone();
     let id = world.run(async move {
         let core = on.core(0);
-        let id = bucket(&core, "b").await;
-        for tag in 0..OBJECTS {
-            put(&core, id, &body(tag, KEY), tag, 500).await.expect("stored");
-        }
+        let id = stored(&core).await;
         on.checkpoint().await.expect("a checkpoint");
         id
     });
@@ -109,10 +124,7 @@ fn ends_within_a_checkpoint(options: SimOptions, steps: u64) -> Result<(), OpenE
     let node = world.try_open()?;
     let on = node.clone();
     world.run(async move {
-        for tag in (0..OBJECTS).step_by(100) {
-            let read = get(&on.core(0), id, &body(tag, KEY)).await.expect("readable");
-            assert!(read.is_some_and(|(_, bytes)| bytes == body(tag, 500)), "{tag}");
-        }
+        assert_stored(&on.core(0), id).await;
         let read = get(&on.core(0), id, b"one").await.expect("readable");
         assert!(read.is_none_or(|(_, bytes)| bytes == body(1, LARGE)), "one");
     });
@@ -149,19 +161,12 @@ fn numbers_that_are_used_again_while_their_checkpoint_is_in_force_are_caught() {
 /// that names the set, and returns what a start from that checkpoint says.
 fn gives_a_body_up_within_a_checkpoint(options: SimOptions, steps: u64) -> Result<(), OpenError> {
     let mut world = World::new(11, 96 * MIB, 1, 1);
-    world.options = SimOptions {
-        checkpoint_after_bytes: u64::MAX,
-        checkpoint_cut: CheckpointCut { payload_bytes: 4032, names: 64 },
-        ..options
-    };
+    world.options = long_checkpoints(options);
     let node = world.open();
     let on = node.clone();
     let (id, writer) = world.run(async move {
         let core = on.core(0);
-        let id = bucket(&core, "b").await;
-        for tag in 0..OBJECTS {
-            put(&core, id, &body(tag, KEY), tag, 500).await.expect("stored");
-        }
+        let id = stored(&core).await;
         let mut writer = core.put(id, b"large", 4 << 20).await.expect("begun");
         writer.write(&body(1, 1 << 20)).await.expect("written");
         (id, writer)
@@ -179,10 +184,7 @@ fn gives_a_body_up_within_a_checkpoint(options: SimOptions, steps: u64) -> Resul
     let node = world.try_open()?;
     let on = node.clone();
     world.run(async move {
-        for tag in (0..OBJECTS).step_by(100) {
-            let read = get(&on.core(0), id, &body(tag, KEY)).await.expect("readable");
-            assert!(read.is_some_and(|(_, bytes)| bytes == body(tag, 500)), "{tag}");
-        }
+        assert_stored(&on.core(0), id).await;
         assert!(get(&on.core(0), id, b"large").await.expect("readable").is_none());
     });
     world.kill(node);

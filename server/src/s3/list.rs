@@ -18,8 +18,8 @@ use super::page::page_size;
 use super::version::Named;
 use crate::memory::ResponseMemory;
 use ringbolt_engine::types::{
-    ListItem, ListPage, ListQuery, UploadItem, UploadPage, UploadQuery, Version, VersionItem, VersionsPage,
-    VersionsQuery,
+    ListItem, ListPage, ListQuery, Page, UploadItem, UploadPage, UploadQuery, Version, VersionItem,
+    VersionsPage, VersionsQuery,
 };
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
@@ -94,25 +94,15 @@ impl Listing {
         usize::try_from(self.max).unwrap_or(0)
     }
 
-    /// Asks the engine for the objects after `after`. The memory that the page holds is to be kept
-    /// until the answer was sent.
+    /// Asks the engine for the objects after `after`.
     async fn page(&self, server: &Server, after: Vec<u8>) -> S3Result<(ListPage, ResponseMemory)> {
-        let max_items = self.items_max();
-        let bytes = max_items as u64 * ENTRY_BYTES_MAX;
-        let reservation = server.settings.memory.reserve(bytes).map_err(slow_down)?;
-        if max_items == 0 {
-            return Ok((ListPage::default(), ResponseMemory::new(reservation)));
-        }
         let query = ListQuery {
             prefix: self.prefix.as_bytes().to_vec(),
             delimiter: self.delimiter.as_deref().unwrap_or_default().into(),
             after,
-            max_items,
+            max_items: self.items_max(),
         };
-        let page = server.core.list(self.bucket.id, &query).await.s3()?;
-        let entry = |item: &ListItem| ENTRY_BYTES + ENTRY_TIMES * item.name().len() as u64;
-        reservation.resize(page.items.iter().map(entry).sum()).map_err(slow_down)?;
-        Ok((page, ResponseMemory::new(reservation)))
+        self.within_memory(server, server.core.list(self.bucket.id, &query), ListItem::name).await
     }
 
     /// Asks the engine for the versions after this one of `after_key`, or after all of that key.
@@ -122,21 +112,30 @@ impl Listing {
         after_key: Vec<u8>,
         after_version: Option<Version>,
     ) -> S3Result<(VersionsPage, ResponseMemory)> {
-        let max_items = self.items_max();
-        let bytes = max_items as u64 * ENTRY_BYTES_MAX;
-        let reservation = server.settings.memory.reserve(bytes).map_err(slow_down)?;
-        if max_items == 0 {
-            return Ok((VersionsPage::default(), ResponseMemory::new(reservation)));
-        }
         let query = VersionsQuery {
             prefix: self.prefix.as_bytes().to_vec(),
             delimiter: self.delimiter.as_deref().unwrap_or_default().into(),
             after_key,
             after_version,
-            max_items,
+            max_items: self.items_max(),
         };
-        let page = server.core.list_versions(self.bucket.id, &query).await.s3()?;
-        let entry = |item: &VersionItem| ENTRY_BYTES + ENTRY_TIMES * item.name().len() as u64;
+        self.within_memory(server, server.core.list_versions(self.bucket.id, &query), VersionItem::name).await
+    }
+
+    /// Waits for the page that was asked of the engine, unless it is to be empty. The memory that the
+    /// page holds is to be kept until the answer was sent. `asked` does nothing before there is memory
+    /// for the largest page.
+    async fn within_memory<I, P: Default>(
+        &self,
+        server: &Server,
+        asked: impl Future<Output = ringbolt_engine::Result<Page<I, P>>>,
+        name: impl Fn(&I) -> &[u8],
+    ) -> S3Result<(Page<I, P>, ResponseMemory)> {
+        let max_items = self.items_max();
+        let reservation =
+            server.settings.memory.reserve(max_items as u64 * ENTRY_BYTES_MAX).map_err(slow_down)?;
+        let page = if max_items == 0 { Page::default() } else { asked.await.s3()? };
+        let entry = |item| ENTRY_BYTES + ENTRY_TIMES * name(item).len() as u64;
         reservation.resize(page.items.iter().map(entry).sum()).map_err(slow_down)?;
         Ok((page, ResponseMemory::new(reservation)))
     }

@@ -1,11 +1,15 @@
 //! One shard's listing and the merge of several, compared with a straightforward listing.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use proptest::prelude::*;
 
-use super::super::{ListMerge, ListRequest, Listed, OrderedIndex, Page, keys, list, list_versions};
-use crate::types::{Etag, ListItem, ListPage, ListQuery, Version, VersionItem, VersionPlace, VersionsQuery};
+use super::super::{ListMerge, ListRequest, Listed, OrderedIndex, keys, list, list_versions};
+use crate::types::{
+    Etag, ListItem, ListPage, ListQuery, Page, Version, VersionItem, VersionPlace, VersionsPage,
+    VersionsQuery,
+};
 
 const BUCKET: u32 = 7;
 const MARKER: u64 = u64::MAX;
@@ -132,7 +136,7 @@ fn merged(
             requests += 1;
         }
         if outstanding.is_empty() {
-            return (merge.finish().into(), requests);
+            return (merge.finish(), requests);
         }
         let chosen = choices.next().unwrap_or(0) % outstanding.len();
         let ListRequest { shard, after, max } = outstanding.swap_remove(chosen);
@@ -141,7 +145,7 @@ fn merged(
     }
 }
 
-fn merged_versions(indexes: &[OrderedIndex], query: &VersionsQuery) -> Page<VersionItem> {
+fn merged_versions(indexes: &[OrderedIndex], query: &VersionsQuery) -> VersionsPage {
     let generation = match query.after_version {
         Some(Version::Generation(generation)) => generation,
         _ => 0,
@@ -154,6 +158,29 @@ fn merged_versions(indexes: &[OrderedIndex], query: &VersionsQuery) -> Page<Vers
         merge.offer(shard, list_versions(&indexes[shard], BUCKET, &query, max, &decode_value));
     }
     merge.finish()
+}
+
+/// Fails unless the pages are full and together `all`. `page` gives the one behind a place, or the
+/// first one.
+fn assert_pages<I: Clone + Debug + PartialEq, P>(
+    all: &[I],
+    max_items: usize,
+    mut page: impl FnMut(Option<P>) -> Page<I, P>,
+) -> Result<(), TestCaseError> {
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let Page { items, truncated, next } = page(after);
+        let left = &all[listed.len()..];
+        prop_assert_eq!(&items[..], &left[..left.len().min(max_items)]);
+        prop_assert_eq!(truncated, left.len() > max_items);
+        listed.extend(items);
+        if !truncated {
+            break;
+        }
+        after = Some(next);
+    }
+    prop_assert_eq!(&listed[..], all);
+    Ok(())
 }
 
 fn name() -> impl Strategy<Value = Vec<u8>> {
@@ -206,20 +233,11 @@ proptest! {
         let indexes = shards_of(&objects, shards);
         let all = reference(&objects, &query);
         let mut query = ListQuery { max_items, ..query };
-        let mut listed = Vec::new();
         let mut choices = choices.into_iter();
-        loop {
-            let (page, _) = merged(&indexes, &query, &mut choices);
-            let left = &all[listed.len()..];
-            prop_assert_eq!(&page.items[..], &left[..left.len().min(max_items)]);
-            prop_assert_eq!(page.truncated, left.len() > max_items);
-            listed.extend(page.items);
-            if !page.truncated {
-                break;
-            }
-            query.after = page.next;
-        }
-        prop_assert_eq!(listed, all);
+        assert_pages(&all, max_items, |after| {
+            query.after = after.unwrap_or_else(|| query.after.clone());
+            merged(&indexes, &query, &mut choices).0
+        })?;
     }
 
     #[test]
@@ -235,20 +253,13 @@ proptest! {
         let ListQuery { prefix, delimiter, after: after_key, .. } = query;
         let mut query = VersionsQuery { prefix, delimiter, after_key, after_version, max_items };
         let all = reference_of_versions(&objects, &query);
-        let mut listed = Vec::new();
-        loop {
-            let page = merged_versions(&indexes, &query);
-            let left = &all[listed.len()..];
-            prop_assert_eq!(&page.items[..], &left[..left.len().min(max_items)]);
-            prop_assert_eq!(page.truncated, left.len() > max_items);
-            listed.extend(page.items);
-            if !page.truncated {
-                break;
+        assert_pages(&all, max_items, |after: Option<VersionPlace>| {
+            if let Some(VersionPlace { key, generation }) = after {
+                query.after_key = key;
+                query.after_version = Some(generation).filter(|after| *after > 0).map(Version::Generation);
             }
-            query.after_key = page.next.key;
-            query.after_version = Some(page.next.generation).filter(|after| *after > 0).map(Version::Generation);
-        }
-        prop_assert_eq!(listed, all);
+            merged_versions(&indexes, &query)
+        })?;
     }
 }
 
