@@ -129,36 +129,6 @@ fn a_stack_follows_the_state_of_its_bucket() {
     });
 }
 
-/// A client may go on behind the null version after somebody has removed it. Nothing says then where
-/// it was, and no version may be left out.
-#[test]
-fn a_listing_behind_a_null_version_that_is_gone_leaves_none_out() {
-    let world = World::new(1808, 96 * MIB, 2, 2);
-    let node = world.open();
-    let on = node.clone();
-    world.run(async move {
-        let core = on.core(0);
-        let id = bucket(&core, "b").await;
-        let first = put(&core, id, b"k", 1, 100).await.expect("put");
-        core.set_versioning(id, Versioning::Enabled).await.expect("enabled");
-        put(&core, id, b"k", 2, 100).await.expect("put");
-        put(&core, id, b"l", 3, 100).await.expect("put");
-        let behind_null = async || {
-            let query = VersionsQuery {
-                after_key: b"k".to_vec(),
-                after_version: Some(Version::Null),
-                max_items: 10,
-                ..VersionsQuery::default()
-            };
-            let page = core.list_versions(id, &query).await.expect("listed");
-            page.items.iter().map(|item| tag_of(item).2.0.expect("no marker")).collect::<Vec<u64>>()
-        };
-        assert_eq!(behind_null().await, [3]);
-        assert!(first.is_null && remove(&core, id, b"k", Version::Null).await.is_ok());
-        assert_eq!(behind_null().await, [2, 3]);
-    });
-}
-
 /// A bucket with nothing but a delete marker is not empty.
 #[test]
 fn a_marker_keeps_its_bucket() {
