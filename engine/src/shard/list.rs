@@ -16,9 +16,7 @@ impl Shard {
         let state = self.state.borrow();
         if query.after_version == Some(Version::Null) {
             let null = state.newest(bucket, &query.after_key).and_then(|newest| newest.null_version());
-            // If it is gone, nothing says where it was. Then all versions of the key come again, for
-            // to leave one out would be worse.
-            query.after_version = Some(Version::Generation(null.unwrap_or(u64::MAX - 1)));
+            query.after_version = null.map(Version::Generation);
         }
         index::list_versions(&state.index, bucket.0, &query, max, &decode)
     }
