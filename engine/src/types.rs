@@ -295,7 +295,7 @@ pub struct VersionsQuery {
     pub delimiter: Vec<u8>,
     pub after_key: Vec<u8>,
     /// If it is set, the versions of the key `after_key` itself that are older than this one are
-    /// still listed. If the key has no null version, all its versions count as older than it.
+    /// still listed. If the key has no null version, nothing is older than it.
     pub after_version: Option<Version>,
     /// The most entries and common prefixes together that the page may hold; at most 10,000.
     pub max_items: usize,
