@@ -41,6 +41,7 @@ pub fn options(path: PathBuf, cores: usize) -> NodeOptions {
         read_cache_bytes_per_core: 0,
         index_bytes_max: 64 << 20,
         register_buffers: false,
+        clock_step_max_ms: ringbolt_engine::types::rules::DAY_MS,
     }
 }
 

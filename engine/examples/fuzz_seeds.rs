@@ -82,7 +82,13 @@ async fn versions(core: &Core) {
     core.delete(id, b"stack", any.clone()).await.expect("marked");
     for tag in ["1", "2"] {
         let attributes = vec![("tag".into(), tag.into())];
-        let change = MetadataChange { generation: old, if_changed: None, attributes, touches: true };
+        let change = MetadataChange {
+            generation: old,
+            if_changed: None,
+            attributes,
+            touches: true,
+            ..MetadataChange::default()
+        };
         core.update_metadata(id, b"stack", change, any.clone()).await.expect("changed");
     }
     let removed = put(core, id, "stack", 10).await;

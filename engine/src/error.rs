@@ -32,6 +32,17 @@ pub enum EngineError {
     InvalidPart { number: u16 },
     #[error("a condition of the request does not hold")]
     PreconditionFailed,
+    /// A legal hold or a retention keeps the version, or its lock, as it is.
+    #[error("the version is locked by a legal hold or a retention")]
+    Locked,
+    /// Object lock needs versioning, and a bucket that has it keeps both.
+    #[error(
+        "object lock can be enabled only while the bucket's versioning is, and then neither can be undone"
+    )]
+    LockNeedsVersions,
+    /// The bucket would hold more than its quota admits. Nothing was stored.
+    #[error("the bucket's quota is {limit} {what}, of which {used} are used")]
+    QuotaExceeded { what: &'static str, limit: u64, used: u64 },
     #[error("the object would be {size_bytes} bytes; the most this node stores is {limit_bytes}")]
     TooLarge { size_bytes: u64, limit_bytes: u64 },
     #[error("the key has {length} bytes; the most is {limit}")]

@@ -1,11 +1,15 @@
 //! The values that cross the engine's public interface: what a caller gives and gets.
 //!
 //! Invariants: nothing here borrows from a ring or a shard, so every value may cross cores. The
-//! engine reads no meaning into attribute names; the S3 front end does.
+//! engine reads no meaning into attribute names, except for those of [`traits`]; the S3 front end does.
 
 mod request;
+pub mod rules;
+pub mod traits;
 
 pub use request::{EnteredRequest, RequestId};
+pub use rules::{BucketLock, DefaultRetention, Period, Quota};
+pub use traits::{Lock, Retention, RetentionMode, StorageClass};
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -27,6 +31,9 @@ pub struct Bucket {
     pub created_ms: u64,
     pub attributes: Attributes,
     pub versioning: Versioning,
+    /// The bucket's object lock, if it was ever enabled.
+    pub lock: Option<BucketLock>,
+    pub quota: Option<Quota>,
     /// The configuration of the bucket by kind, ascending, beside its versioning.
     pub config: BucketConfig,
 }
@@ -46,7 +53,7 @@ pub enum Versioning {
 }
 
 /// A kind of configuration of a bucket. The engine stores it and reads no meaning into it, except
-/// for [`ConfigKind::VERSIONING`].
+/// for those that are named here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConfigKind(pub u16);
 
@@ -54,6 +61,15 @@ impl ConfigKind {
     /// The bucket's [`Versioning`], which [`Core::set_versioning`](crate::node::Core::set_versioning)
     /// sets.
     pub const VERSIONING: Self = Self(1);
+    /// The bucket's [`BucketLock`]. It can be changed, but not removed, and keeps the bucket's
+    /// versioning enabled.
+    pub const LOCK: Self = Self(2);
+    /// The bucket's [`Quota`].
+    pub const QUOTA: Self = Self(3);
+    /// The tags of the bucket.
+    pub const TAGS: Self = Self(4);
+    /// The rules by which the engine removes what is old ([`crate::lifecycle`]).
+    pub const LIFECYCLE: Self = Self(5);
 }
 
 /// Configuration of a bucket: a value for each kind that is set, ascending by kind.
@@ -203,6 +219,8 @@ pub struct MetadataChange {
     pub attributes: Attributes,
     /// The version's modification time becomes that of the change.
     pub touches: bool,
+    /// A retention of governance does not keep the change from shortening or removing it.
+    pub bypass_governance: bool,
 }
 
 /// What the writer of an object knows once the whole body has been read.
@@ -220,6 +238,16 @@ pub enum EtagMatch {
     Any,
     /// An object matches if its ETag is one of these, as [`Etag`] displays them (without quotes).
     OneOf(Vec<String>),
+}
+
+/// A deletion: of what, and on what terms.
+#[derive(Clone, Debug, Default)]
+pub struct Deletion {
+    pub version: Version,
+    /// The condition is judged against the version that is named.
+    pub condition: WriteCondition,
+    /// A retention of governance does not keep the version from being removed.
+    pub bypass_governance: bool,
 }
 
 /// Conditions on the current object under which a write or delete goes ahead.
@@ -253,7 +281,7 @@ pub struct ListQuery {
 /// One entry of a listing. Entries come in the order of their UTF-8 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListItem {
-    Object { key: Vec<u8>, size_bytes: u64, modified_ms: u64, etag: Etag },
+    Object { key: Vec<u8>, size_bytes: u64, modified_ms: u64, etag: Etag, class: StorageClass },
     CommonPrefix(Vec<u8>),
 }
 
@@ -316,6 +344,7 @@ pub enum VersionItem {
         size_bytes: u64,
         modified_ms: u64,
         etag: Etag,
+        class: StorageClass,
     },
     CommonPrefix(Vec<u8>),
 }

@@ -221,7 +221,13 @@ pub async fn write_stacks(core: &Core, versioning: Versioning, seed: u64, stacks
         for _ in 0..changes {
             kept.tag = 1 + dice.below(1_000_000) as u64;
             let attributes = attributes(kept.tag);
-            let change = MetadataChange { generation, if_changed: None, attributes, touches: false };
+            let change = MetadataChange {
+                generation,
+                if_changed: None,
+                attributes,
+                touches: false,
+                ..MetadataChange::default()
+            };
             let condition = WriteCondition::default();
             core.update_metadata(id, key.as_bytes(), change, condition).await.expect("changed");
         }

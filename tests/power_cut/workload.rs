@@ -236,8 +236,13 @@ impl Worker<'_> {
         let tag = self.dice.next().max(1);
         let change = Change::Version(VersionChange::Meta { generation, tag });
         let done = self.history.begin(self.recorder, key, change);
-        let change =
-            MetadataChange { generation, if_changed: None, attributes: attributes(tag), touches: false };
+        let change = MetadataChange {
+            generation,
+            if_changed: None,
+            attributes: attributes(tag),
+            touches: false,
+            ..MetadataChange::default()
+        };
         let condition = WriteCondition::default();
         let outcome = self.core.update_metadata(self.versions, key.as_bytes(), change, condition).await;
         self.end(done, outcome.map(|_| ()));

@@ -325,7 +325,7 @@ impl Context {
 /// Returns an object of a listing as its version, of which only the body is known.
 fn as_version(item: ListItem) -> VersionItem {
     match item {
-        ListItem::Object { key, size_bytes, modified_ms, etag } => VersionItem::Version {
+        ListItem::Object { key, size_bytes, modified_ms, etag, class } => VersionItem::Version {
             key,
             generation: 0,
             is_null: false,
@@ -334,6 +334,7 @@ fn as_version(item: ListItem) -> VersionItem {
             size_bytes,
             modified_ms,
             etag,
+            class,
         },
         ListItem::CommonPrefix(prefix) => VersionItem::CommonPrefix(prefix),
     }
@@ -561,7 +562,8 @@ impl Client {
         let body = held.and_then(|held| held.body).map_or(0, |body| body.stored.tag);
         let (tag, touches) = (self.context.shared.new_tag(), self.random().one_in(3));
         let attributes = attributes_after(body, tag);
-        let request = MetadataChange { generation, if_changed, attributes, touches };
+        let request =
+            MetadataChange { generation, if_changed, attributes, touches, bypass_governance: false };
         let core = self.context.core();
         let operation = async {
             let modified_ms = core.update_metadata(bucket, key, request, WriteCondition::default()).await?;

@@ -290,6 +290,7 @@ fn open(executor: &Executor, drive: &Path) -> Result<Core, AnyError> {
         read_cache_bytes_per_core: 0,
         index_bytes_max: 4 << 30,
         register_buffers: false,
+        clock_step_max_ms: ringbolt_engine::types::rules::DAY_MS,
     })?;
     let core = seeds.into_iter().next().ok_or("the node has no core")?.start(executor.environment())?;
     executor.attach(core.driver())?;

@@ -42,6 +42,9 @@ pub const KIND_LIST: u16 = 5;
 pub const KIND_LOGS: u16 = 6;
 /// The chunk holds sets, with their members, for which the root has no room.
 pub const KIND_SETS: u16 = 7;
+/// The chunk holds a [`ClockV1`](super::record::ClockV1). Only a shard in which a version was ever
+/// locked has one.
+pub const KIND_CLOCK: u16 = 8;
 /// The version of the header.
 const VERSION: u32 = 3;
 

@@ -216,6 +216,13 @@ pub struct BucketDeleteV1 {
     pub id: u32,
 }
 
+/// What time it was. Where versions are locked, their retentions are judged by it.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockV1 {
+    /// Unix time in milliseconds.
+    pub now_ms: u64,
+}
+
 /// The log continues at the start of this set. This is always the last record of the last batch of
 /// a set, behind the record of the set that it names.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -240,6 +247,7 @@ pub enum Mutation {
     BucketConfig(BucketConfigV1),
     /// This is where a set lies.
     SetPut(SetV1),
+    Clock(ClockV1),
 }
 
 pub(super) fn encode<T>(value: &T) -> Vec<u8>
@@ -284,6 +292,7 @@ impl Mutation {
             Self::Meta(_) => META_KIND,
             Self::BucketConfig(_) => 10,
             Self::SetPut(_) => 11,
+            Self::Clock(_) => 12,
         }
     }
 
@@ -301,6 +310,7 @@ impl Mutation {
             Self::Meta(value) => encode(value),
             Self::BucketConfig(value) => encode(value),
             Self::SetPut(value) => encode(value),
+            Self::Clock(value) => encode(value),
         }
     }
 
@@ -321,6 +331,7 @@ impl Mutation {
             META_KIND => Self::Meta(decode!(MetaV1, bytes)?),
             10 => Self::BucketConfig(decode!(BucketConfigV1, bytes)?),
             11 => Self::SetPut(decode!(SetV1, bytes)?),
+            12 => Self::Clock(decode!(ClockV1, bytes)?),
             _ => return Err(FormatDamage::Field("record kind")),
         })
     }
@@ -485,6 +496,19 @@ impl<'a> RecordView<'a> {
         let generation = self.envelope.generation.get();
         EncodedRecord::from_parts(self.envelope.kind, flags, generation, self.meta, self.data.to_vec())
     }
+}
+
+/// Encodes the time of a checkpoint.
+pub fn encode_clock(clock: &ClockV1) -> Vec<u8> {
+    encode(clock)
+}
+
+/// Decodes what [`encode_clock`] returned.
+///
+/// # Errors
+/// Returns [`FormatDamage::Field`] when bytecheck refuses the bytes.
+pub fn decode_clock(bytes: &[u8]) -> Result<ClockV1, FormatDamage> {
+    decode!(ClockV1, bytes)
 }
 
 /// Encodes the uploads of a checkpoint.

@@ -52,6 +52,7 @@ pub fn settings() -> Settings {
         dead_log_bytes_max: 1 << 30,
         checkpoint_after_bytes: 1 << 30,
         checkpoint_cut: CheckpointCut::default(),
+        clock_step_max_ms: u64::MAX,
         drive_shards: 1,
         few_extents: 1,
     }

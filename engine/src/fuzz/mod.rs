@@ -130,7 +130,7 @@ fn check_entry(bytes: &[u8]) {
     let listed = Entry::listed(bytes);
     let Some(entry) = Entry::decode(GENERATION, bytes) else { return };
     let Entry { size, modified_ms, etag, is_null, is_marker, .. } = entry;
-    let expected = Listed { size, modified_ms, etag, is_null, is_marker };
+    let expected = Listed { size, modified_ms, etag, is_null, is_marker, class: entry.traits.class };
     assert_eq!(listed, Some(expected), "a listing shows something else");
     assert_eq!(Entry::is_encoded_marker(bytes), is_marker);
     let mut again = Vec::new();

@@ -35,6 +35,12 @@ pub enum Bug {
     RollBackMetadata,
     /// An object's place among the versions of its key is decided when its slices are reserved.
     EarlyGeneration,
+    /// The cleaner's copy of a record makes the index forget that its version is locked.
+    MoveUnlocked,
+    /// A change of metadata makes the index forget the retention of its version.
+    LoseRetention,
+    /// Retentions are judged by the wall clock, however far it steps.
+    BelieveClock,
     /// A reader accepts a sound record whatever place and life it was written for.
     IgnoreMark,
     /// A life continues the log where the previous life ended.
@@ -43,7 +49,7 @@ pub enum Bug {
 
 impl Bug {
     /// The bugs that random seeds find.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::SkipFlush,
         Self::AcknowledgeBeforeCommit,
         Self::ReuseSpaceEarly,
@@ -54,6 +60,9 @@ impl Bug {
         Self::LoseMarkers,
         Self::RollBackMetadata,
         Self::EarlyGeneration,
+        Self::MoveUnlocked,
+        Self::LoseRetention,
+        Self::BelieveClock,
     ];
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
@@ -76,6 +85,9 @@ impl Bug {
             Self::LoseMarkers => "lose-markers",
             Self::RollBackMetadata => "roll-back-metadata",
             Self::EarlyGeneration => "early-generation",
+            Self::MoveUnlocked => "move-unlocked",
+            Self::LoseRetention => "lose-retention",
+            Self::BelieveClock => "believe-clock",
             Self::IgnoreMark => "ignore-mark",
             Self::ContinueTornLog => "continue-torn-log",
         }

@@ -64,10 +64,12 @@ pub enum Rare {
     BucketLeaving,
     /// The number of a set was given to another set.
     SetNumberReused,
+    /// The wall clock was too far ahead to be believed.
+    ClockAhead,
 }
 
 impl Rare {
-    pub const COUNT: usize = 27;
+    pub const COUNT: usize = 28;
     pub const ALL: [Self; Self::COUNT] = [
         Self::SliceMoved,
         Self::MoveSkipped,
@@ -96,6 +98,7 @@ impl Rare {
         Self::PartUnused,
         Self::BucketLeaving,
         Self::SetNumberReused,
+        Self::ClockAhead,
     ];
 
     /// Returns the name that reports use.
@@ -128,6 +131,7 @@ impl Rare {
             Self::PartUnused => "part-unused",
             Self::BucketLeaving => "bucket-leaving",
             Self::SetNumberReused => "set-number-reused",
+            Self::ClockAhead => "clock-ahead",
         }
     }
 }

@@ -7,7 +7,9 @@
 //! - `truncated` is exact, except where a listing of objects ends after many keys that it does not
 //!   show, because their newest version is a delete marker.
 
-use crate::types::{Etag, ListItem, ListPage, ListQuery, Version, VersionItem, VersionsPage, VersionsQuery};
+use crate::types::{
+    Etag, ListItem, ListPage, ListQuery, StorageClass, Version, VersionItem, VersionsPage, VersionsQuery,
+};
 
 use super::keys;
 use super::ordered::{OrderedIndex, Step};
@@ -26,6 +28,7 @@ pub struct Listed {
     pub etag: Etag,
     pub is_null: bool,
     pub is_marker: bool,
+    pub class: StorageClass,
 }
 
 /// Decodes an entry's value.
@@ -85,8 +88,8 @@ pub fn list(
                 keys::prefix_end(bucket, common).map_or(Step::Stop, Step::SeekTo)
             }
             None => {
-                let Listed { size: size_bytes, modified_ms, etag, .. } = listed;
-                page.items.push(ListItem::Object { key, size_bytes, modified_ms, etag });
+                let Listed { size: size_bytes, modified_ms, etag, class, .. } = listed;
+                page.items.push(ListItem::Object { key, size_bytes, modified_ms, etag, class });
                 Step::Continue
             }
         }
@@ -153,7 +156,7 @@ pub fn list_versions(
             passed.clear();
             passed.extend_from_slice(stack);
         }
-        let Listed { size: size_bytes, modified_ms, etag, is_null, is_marker } = decode_value(value);
+        let Listed { size: size_bytes, modified_ms, etag, is_null, is_marker, class } = decode_value(value);
         page.items.push(VersionItem::Version {
             key,
             generation,
@@ -163,6 +166,7 @@ pub fn list_versions(
             size_bytes,
             modified_ms,
             etag,
+            class,
         });
         Step::Continue
     });

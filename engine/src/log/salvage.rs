@@ -299,6 +299,7 @@ pub(crate) fn probable_object(record: &[u8]) -> Option<(u32, Vec<u8>)> {
         | Mutation::BucketDelete(_)
         | Mutation::BucketConfig(_)
         | Mutation::LogExtent(_)
-        | Mutation::SetPut(_) => None,
+        | Mutation::SetPut(_)
+        | Mutation::Clock(_) => None,
     }
 }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use super::layout::SYSTEM_SHARD;
 use crate::error::{EngineError, Result};
+use crate::shard::BucketRules;
 use crate::sync::signal::Signal;
 use crate::types::{Bucket, BucketId, Versioning};
 
@@ -39,6 +40,16 @@ impl BucketMap {
     /// Returns the state of a bucket's versioning, or `None` when there is no such bucket.
     pub fn versioning(&self, bucket: BucketId) -> Option<Versioning> {
         self.by_id.get(&bucket.0).map(|(bucket, _)| bucket.versioning)
+    }
+
+    /// Returns what a bucket wants of changes in it, or `None` when there is no such bucket.
+    pub(super) fn rules(&self, bucket: BucketId) -> Option<BucketRules> {
+        let (bucket, _) = self.by_id.get(&bucket.0)?;
+        Some(BucketRules {
+            versioning: bucket.versioning,
+            lock: bucket.lock,
+            is_limited: bucket.quota.is_some(),
+        })
     }
 
     pub fn remove(&mut self, bucket: BucketId) {

@@ -22,16 +22,16 @@ use crate::index::{ListMerge, ListRequest, Listable};
 use crate::ring::driver::Driver;
 use crate::shard::{CompleteCommit, ShardReply, ShardRequest, versioning_value};
 use crate::types::{
-    Attributes, Bucket, BucketCreated, BucketId, BucketUsage, ConfigKind, Deleted, Etag, ListItem, ListPage,
-    ListQuery, MetadataChange, ObjectInfo, ObjectMeta, Page, UploadId, UploadInfo, UploadItem, UploadPage,
-    UploadQuery, Version, VersionId, VersionItem, VersionPlace, Versioning, VersionsPage, VersionsQuery,
-    WriteCondition,
+    Attributes, Bucket, BucketCreated, BucketId, BucketUsage, ConfigKind, Deleted, Deletion, Etag, ListItem,
+    ListPage, ListQuery, MetadataChange, ObjectInfo, ObjectMeta, Page, UploadId, UploadInfo, UploadItem,
+    UploadPage, UploadQuery, Version, VersionId, VersionItem, VersionPlace, Versioning, VersionsPage,
+    VersionsQuery, WriteCondition,
 };
 
 /// Longest key, bytes.
 const KEY_BYTES_MAX: usize = 1024;
 /// Largest total size of the attributes of one object, names and values together, bytes.
-const ATTRIBUTES_BYTES_MAX: usize = 16 << 10;
+const ATTRIBUTES_BYTES_MAX: usize = 32 << 10;
 /// Uploads are checked this many times within the age limit, within the bounds below. An upload may
 /// exceed the limit by the time between two checks.
 const UPLOAD_AGE_CHECKS: u64 = 20;
@@ -143,6 +143,8 @@ impl Core {
         let mut outcome = Ok(());
         for shard in self.state.own_shards() {
             scrub::save(&self.state, &shard).await;
+            // If it fails, the next start knows an earlier time.
+            let _ = shard.note_time().await;
             let done = match shard.barrier().await {
                 Ok(()) => shard.checkpoint().await.map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
@@ -234,12 +236,36 @@ impl Core {
         owner: &str,
         attributes: Attributes,
     ) -> Result<BucketCreated> {
+        self.create_bucket_with(name, owner, attributes, false).await
+    }
+
+    /// Creates a bucket whose object lock and versioning are enabled, as [`Self::create_bucket`]
+    /// does.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::create_bucket`].
+    pub async fn create_locked_bucket(
+        &self,
+        name: &str,
+        owner: &str,
+        attributes: Attributes,
+    ) -> Result<BucketCreated> {
+        self.create_bucket_with(name, owner, attributes, true).await
+    }
+
+    async fn create_bucket_with(
+        &self,
+        name: &str,
+        owner: &str,
+        attributes: Attributes,
+        locked: bool,
+    ) -> Result<BucketCreated> {
         self.refuse_if_closing()?;
         let (name, owner) = (name.to_owned(), owner.to_owned());
         self.on_system(move |core| async move {
             let system = core.shard(SYSTEM_SHARD);
             let _guard = core.bucket_locks.lock(BUCKET_LOCK).await;
-            let created = system.create_bucket(&name, &owner, attributes).await?;
+            let created = system.create_bucket(&name, &owner, attributes, locked).await?;
             if let BucketCreated::New(bucket) = &created {
                 let bucket = bucket.clone();
                 core.on_every_core(move |core| core.buckets.borrow_mut().add(bucket.clone())).await;
@@ -381,8 +407,17 @@ impl Core {
         version: Version,
         condition: WriteCondition,
     ) -> Result<Deleted> {
+        self.remove(bucket, key, Deletion { version, condition, bypass_governance: false }).await
+    }
+
+    /// Does what [`Self::delete_version`] does, on terms that may bypass a retention of governance.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::Locked`] for a version that is locked, or the same errors as
+    /// [`Self::delete_version`].
+    pub async fn remove(&self, bucket: BucketId, key: &[u8], deletion: Deletion) -> Result<Deleted> {
         self.admit(bucket, key)?;
-        let delete = |key| ShardRequest::Delete { bucket, key, version, condition };
+        let delete = |key| ShardRequest::Delete { bucket, key, deletion };
         match self.ask_owner(bucket, key, delete).await? {
             ShardReply::Deleted(deleted) => Ok(deleted),
             other => other.mistaken(),

@@ -9,6 +9,7 @@ use crate::format::superblock::SuperblockOnDisk;
 use crate::hook::Planted;
 use crate::shard::{CheckpointCut, Settings};
 use crate::types::BucketId;
+use crate::types::rules::DAY_MS;
 
 /// The shard that keeps the buckets.
 pub(super) const SYSTEM_SHARD: u16 = 0;
@@ -100,6 +101,11 @@ impl Layout {
         }
     }
 
+    /// Sets how far the wall clock may step ahead and still end retentions.
+    pub fn limit_clock_step(&mut self, step_ms: u64) {
+        self.geometries.iter_mut().for_each(|(_, settings)| settings.clock_step_max_ms = step_ms);
+    }
+
     /// Sets the sizes of the pieces that checkpoints are written in.
     pub fn cut_checkpoints(&mut self, cut: CheckpointCut) {
         self.geometries.iter_mut().for_each(|(_, settings)| settings.checkpoint_cut = cut);
@@ -152,6 +158,7 @@ impl Layout {
             dead_log_bytes_max,
             checkpoint_after_bytes,
             checkpoint_cut: CheckpointCut::default(),
+            clock_step_max_ms: DAY_MS,
             drive_shards: drive_shards as u32,
             few_extents: drive_shards as u32,
         };

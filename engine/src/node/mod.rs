@@ -8,6 +8,7 @@ mod barrier;
 mod bucket_map;
 mod buckets;
 pub(crate) mod cache;
+mod clock;
 mod core;
 mod error;
 #[expect(

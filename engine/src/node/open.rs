@@ -46,6 +46,9 @@ pub struct NodeOptions {
     pub read_cache_bytes_per_core: usize,
     /// Set to register the buffers with the ring, which needs memlock.
     pub register_buffers: bool,
+    /// How far the wall clock may step ahead and still end retentions, milliseconds. It is a day by
+    /// default ([`DAY_MS`](crate::types::rules::DAY_MS)).
+    pub clock_step_max_ms: u64,
 }
 
 /// The entry point for opening a node.
@@ -96,6 +99,7 @@ impl NodePlan {
         let epoch = next_epoch(drives.iter().map(|(_, superblock)| superblock));
         let (drives, superblocks): (Vec<_>, Vec<_>) = drives.into_iter().unzip();
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
+        layout.limit_clock_step(options.clock_step_max_ms);
         adjust(&mut layout);
         let layout = Arc::new(layout);
         let drives = Arc::new(drives);

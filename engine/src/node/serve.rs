@@ -60,9 +60,9 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
             let _permit = permit(&core, &shard, commit.bucket, commit.body.segment()).await?;
             shard.put(commit).await.map(Reply::Object)
         }),
-        Request::Delete { bucket, key, version, condition } => later(async move {
+        Request::Delete { bucket, key, deletion } => later(async move {
             let _permit = core.permit(bucket).await?;
-            shard.delete(bucket, key, version, condition).await.map(Reply::Deleted)
+            shard.delete(bucket, key, deletion).await.map(Reply::Deleted)
         }),
         Request::UpdateMetadata { bucket, key, change, condition } => later(async move {
             let _permit = core.permit(bucket).await?;
@@ -99,6 +99,10 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
             let _permit = core.permit(bucket).await?;
             shard.abort_upload(bucket, key, upload).await.map(|()| Reply::Done)
         }),
+
+        // Judging retentions.
+        Request::LockTime => Now(Ok(Reply::LockTime(shard.keeps_time().then(|| shard.lock_time())))),
+        Request::ConfirmTime => later(async move { shard.confirm_time().await.map(|()| Reply::Done) }),
 
         // Deleting a bucket.
         Request::Barrier => later(async move { shard.barrier().await.map(|()| Reply::Done) }),

@@ -8,8 +8,8 @@ use crate::env::LocalFuture;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::{Class, HeldBack, Refusal, Taken};
 use crate::format::superblock::ShardRootOnDisk;
-use crate::shard::{ShardReply, ShardRequest, Surroundings};
-use crate::types::{BucketId, Versioning};
+use crate::shard::{BucketRules, ShardReply, ShardRequest, Surroundings};
+use crate::types::BucketId;
 
 /// A drive as one core sees it. It does not keep the core alive.
 pub(super) struct DriveOfCore {
@@ -162,7 +162,7 @@ impl Surroundings for DriveOfCore {
         }
     }
 
-    fn versioning(&self, bucket: BucketId) -> Result<Versioning> {
-        self.core()?.buckets.borrow().versioning(bucket).ok_or(EngineError::NoSuchBucket)
+    fn rules(&self, bucket: BucketId) -> Result<BucketRules> {
+        self.core()?.buckets.borrow().rules(bucket).ok_or(EngineError::NoSuchBucket)
     }
 }

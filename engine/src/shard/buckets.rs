@@ -6,11 +6,13 @@ use super::instance::Shard;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::Class;
 use crate::format::record::{BucketConfigV1, BucketDeleteV1, BucketV1, DeleteV1, EncodedRecord, Mutation};
-use crate::types::{Attributes, Bucket, BucketConfig, BucketCreated, BucketId, ConfigKind, Versioning};
+use crate::types::{
+    Attributes, Bucket, BucketConfig, BucketCreated, BucketId, BucketLock, ConfigKind, Quota, Versioning,
+};
 
 impl Shard {
-    /// Creates a bucket, durable before the answer. The caller holds the node's bucket lock, so
-    /// names stay unique.
+    /// Creates a bucket, durable before the answer, with object lock and versioning enabled if it is
+    /// `locked`. The caller holds the node's bucket lock, so names stay unique.
     ///
     /// # Errors
     /// Returns an error when there is no space, the index is full, or the device fails.
@@ -19,6 +21,7 @@ impl Shard {
         name: &str,
         owner: &str,
         attributes: Attributes,
+        locked: bool,
     ) -> Result<BucketCreated> {
         if let Some(bucket) = self.state.borrow().buckets.values().find(|bucket| bucket.name == name) {
             return Ok(BucketCreated::Exists(bucket_of(bucket)));
@@ -31,7 +34,8 @@ impl Shard {
         };
         let created_ms = self.environment.wall_clock_ms();
         let (name, owner) = (name.to_owned(), owner.to_owned());
-        let bucket = BucketV1 { id, name, owner, created_ms, attributes, config: Vec::new() };
+        let config = if locked { locked_config() } else { Vec::new() };
+        let bucket = BucketV1 { id, name, owner, created_ms, attributes, config };
         let created = bucket_of(&bucket);
         self.commit_system(Mutation::BucketPut(bucket), Class::User).await?;
         Ok(BucketCreated::New(created))
@@ -52,8 +56,8 @@ impl Shard {
     /// the bucket as it is then. The caller holds the node's bucket lock.
     ///
     /// # Errors
-    /// Returns [`EngineError::NoSuchBucket`], or an error when there is no space, the index is full,
-    /// or the device fails.
+    /// Returns [`EngineError::NoSuchBucket`], [`EngineError::LockNeedsVersions`], or an error when
+    /// there is no space, the index is full, or the device fails.
     pub async fn configure_bucket(
         self: &Rc<Self>,
         bucket: BucketId,
@@ -63,9 +67,8 @@ impl Shard {
         if value.is_some() {
             self.check_index_room()?;
         }
-        if !self.state.borrow().buckets.contains_key(&bucket.0) {
-            return Err(EngineError::NoSuchBucket);
-        }
+        let before = self.state.borrow().buckets.get(&bucket.0).map(bucket_of);
+        check_lock(&before.ok_or(EngineError::NoSuchBucket)?, kind, value.as_deref())?;
         let config = BucketConfigV1 { bucket: bucket.0, kind: kind.0, value };
         self.commit_system(Mutation::BucketConfig(config), Class::User).await?;
         self.state.borrow().buckets.get(&bucket.0).map(bucket_of).ok_or(EngineError::NoSuchBucket)
@@ -132,6 +135,33 @@ pub fn versioning_value(versioning: Versioning) -> Option<Vec<u8>> {
     }
 }
 
+/// Returns the configuration of a bucket that is made with object lock.
+fn locked_config() -> Vec<(u16, Vec<u8>)> {
+    let versioning = versioning_value(Versioning::Enabled).unwrap_or_default();
+    vec![(ConfigKind::VERSIONING.0, versioning), (ConfigKind::LOCK.0, BucketLock::default().encode())]
+}
+
+/// Checks that a change keeps object lock and versioning together: a bucket gets a lock only where
+/// its versioning is enabled, and then both stay.
+///
+/// # Errors
+/// Returns [`EngineError::LockNeedsVersions`].
+fn check_lock(bucket: &Bucket, kind: ConfigKind, value: Option<&[u8]>) -> Result<()> {
+    let versioning = match kind {
+        ConfigKind::VERSIONING => value.map_or(Versioning::Off, versioning_of),
+        _ => bucket.versioning,
+    };
+    let locked = match kind {
+        ConfigKind::LOCK => value.is_some(),
+        _ => bucket.lock.is_some(),
+    };
+    let unlocks = bucket.lock.is_some() && !locked;
+    if unlocks || locked && versioning != Versioning::Enabled {
+        return Err(EngineError::LockNeedsVersions);
+    }
+    Ok(())
+}
+
 fn versioning_of(value: &[u8]) -> Versioning {
     match value {
         [1] => Versioning::Enabled,
@@ -144,14 +174,16 @@ fn versioning_of(value: &[u8]) -> Versioning {
 fn bucket_of(bucket: &BucketV1) -> Bucket {
     let config: BucketConfig =
         bucket.config.iter().map(|(kind, value)| (ConfigKind(*kind), value.as_slice().into())).collect();
-    let versioning = config.iter().find(|(kind, _)| *kind == ConfigKind::VERSIONING);
+    let value = |wanted: ConfigKind| config.iter().find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
     Bucket {
         id: BucketId(bucket.id),
         name: bucket.name.clone(),
         owner: bucket.owner.clone(),
         created_ms: bucket.created_ms,
         attributes: bucket.attributes.clone(),
-        versioning: versioning.map_or(Versioning::Off, |(_, value)| versioning_of(value)),
+        versioning: value(ConfigKind::VERSIONING).map_or(Versioning::Off, |value| versioning_of(value)),
+        lock: value(ConfigKind::LOCK).map(|value| BucketLock::decode(value)),
+        quota: value(ConfigKind::QUOTA).map(|value| Quota::decode(value)),
         config,
     }
 }

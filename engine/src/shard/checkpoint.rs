@@ -37,10 +37,10 @@ use crate::extent::allocator::{Class, Refusal};
 use crate::extent::sets::{KIND_CHECKPOINT, KIND_LOG};
 use crate::format::checkpoint::{
     CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1,
-    HEADER_BYTES, KIND_BUCKETS, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_ROOT, KIND_SETS, KIND_UPLOADS,
-    LogPlaceV1, encode_logs, encode_sets,
+    HEADER_BYTES, KIND_BUCKETS, KIND_CLOCK, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_ROOT, KIND_SETS,
+    KIND_UPLOADS, LogPlaceV1, encode_logs, encode_sets,
 };
-use crate::format::record::{encode_buckets, encode_uploads};
+use crate::format::record::{ClockV1, encode_buckets, encode_clock, encode_uploads};
 use crate::format::set::{SET_BYTES, SetV1};
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
 use crate::format::{Le16, Le32, Le64, blocks_up};
@@ -280,6 +280,10 @@ impl<'a> Writer<'a> {
         // 2. Write uploads and buckets, then leaves.
         self.write_uploads().await?;
         self.write_buckets().await?;
+        let noted = self.shard.state.borrow().clock_ms;
+        if let Some(now_ms) = noted {
+            self.write_chunk(KIND_CLOCK, &encode_clock(&ClockV1 { now_ms })).await?;
+        }
         self.write_leaves().await?;
         let names = self.shard.settings.checkpoint_cut.names;
         let beyond = logs.len().saturating_sub(names);

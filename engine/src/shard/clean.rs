@@ -463,6 +463,7 @@ fn loss_of(bucket: BucketId, key: &[u8], entry: &Entry) -> (Mutation, EncodedRec
         modified_ms: entry.modified_ms,
         md5: entry.etag.md5,
         etag_parts: entry.etag.parts,
+        attributes: entry.traits.attributes(),
         segments: entry.segments.clone(),
         ..PutV1::default()
     });
@@ -479,7 +480,7 @@ fn loss_of_metadata(bucket: BucketId, key: &[u8], entry: &Entry) -> (Mutation, E
         generation: entry.generation,
         change: entry.meta.map_or(0, |meta| meta.change),
         modified_ms: entry.modified_ms,
-        attributes: Vec::new(),
+        attributes: entry.traits.attributes(),
     });
     let flags = FLAG_MOVED | FLAG_LOST | FLAG_PLACE;
     let record = EncodedRecord::new(&meta, entry.generation, flags, Vec::new());

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use super::entry::Entry;
 use super::info::info_of;
 use super::instance::{Commit, Shard};
+use super::lock_clock::CLOCK_RECORD_BYTES;
 use super::space::Reserved;
 use crate::device::DeviceError;
 use crate::error::{EngineError, Result};
@@ -29,7 +30,7 @@ use crate::log::RecordPlace;
 use crate::log::writer::{Log, LogOwner, RECORD_BYTES_MAX};
 use crate::sync::locks::KeyGuard;
 use crate::sync::oneshot;
-use crate::types::{BucketId, EtagMatch, ObjectInfo, Versioning, WriteCondition};
+use crate::types::{BucketId, BucketLock, EtagMatch, Lock, ObjectInfo, Versioning, WriteCondition};
 
 impl Shard {
     /// Checks the condition of a put against the newest version of its key. A delete marker counts as
@@ -104,31 +105,67 @@ impl Shard {
     /// [`Self::commit`].
     pub(super) async fn commit_put(
         self: &Rc<Self>,
-        put: PutV1,
+        mut put: PutV1,
         data: Vec<u8>,
         guard: KeyGuard,
         reserved: Option<Reserved>,
     ) -> Result<ObjectInfo> {
         let bucket = BucketId(put.bucket);
         let newest = self.state.borrow().newest(bucket, &put.key);
-        let versioning = self.surroundings.versioning(bucket)?;
-        let replaced = self.replaced(bucket, &put.key, newest.as_ref(), versioning);
+        let rules = self.surroundings.rules(bucket)?;
+        let replaced = self.replaced(bucket, &put.key, newest.as_ref(), rules.versioning);
         // The key's lock keeps others from changing which version is the null version.
         let null = newest.and_then(|newest| newest.null_version()).unwrap_or(0);
         // A put that completes an upload frees more memory than it takes.
         if put.upload.is_none() && replaced.is_none() {
             self.check_index_room()?;
         }
+        retain_by_default(&mut put, rules.lock);
+        let is_locked = !Lock::of(&put.attributes).is_none();
         let class = class_of(replaced.as_ref(), put.size);
-        self.admit(put.record_bytes_max() + data.len(), class).await?;
+        let time_bytes = if is_locked { CLOCK_RECORD_BYTES } else { 0 };
+        self.admit(put.record_bytes_max() + data.len() + time_bytes, class).await?;
         // Nothing waits between here and the push.
         let put = self.place_in_stack(put, null, self.surroundings.versioning(bucket)?);
+        if put.removes != 0 {
+            self.check_replaced(&put, replaced.as_ref())?;
+        }
+        if is_locked {
+            self.name_time()?;
+        }
         let info = info_of(&put);
         let mutation = Mutation::Put(put);
         let record = EncodedRecord::new(&mutation, info.generation, 0, data);
         check_length(&record)?;
         self.queue(mutation, record, guard, reserved.into_iter().collect()).await?;
         Ok(info)
+    }
+
+    /// Checks that the version that a put replaces is not locked. `known` is its entry, if it was
+    /// looked up already.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::Locked`].
+    fn check_replaced(&self, put: &PutV1, known: Option<&Entry>) -> Result<()> {
+        match known.filter(|known| known.generation == put.removes) {
+            Some(known) => self.check_unlocked(known, false),
+            None => match self.state.borrow().version(BucketId(put.bucket), &put.key, put.removes) {
+                Some(entry) => self.check_unlocked(&entry, false),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Checks that a version may be removed. The caller must hold the key's lock until it is.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::Locked`].
+    pub(super) fn check_unlocked(&self, entry: &Entry, bypass_governance: bool) -> Result<()> {
+        let lock = entry.traits.lock;
+        if lock.is_none() || !lock.protects(self.lock_time().now_ms, bypass_governance) {
+            return Ok(());
+        }
+        Err(EngineError::Locked)
     }
 
     /// Gives a version its generation and decides what it replaces. `null` is the generation of the
@@ -229,7 +266,10 @@ impl Shard {
     ///
     /// # Errors
     /// Returns [`EngineError::WritesStopped`] when the drive failed, else what the log answered.
-    async fn outcome(&self, answer: oneshot::Receiver<Result<RecordPlace>>) -> Result<RecordPlace> {
+    pub(super) async fn outcome(
+        &self,
+        answer: oneshot::Receiver<Result<RecordPlace>>,
+    ) -> Result<RecordPlace> {
         let shard = self.id;
         let outcome = match answer.await {
             Some(outcome) => outcome,
@@ -303,6 +343,9 @@ impl LogOwner for Shard {
             if let Some(Mutation::SetPut(set)) = &commit.mutation {
                 self.state.borrow_mut().space.sets.forget_name(set.set, set.birth);
             }
+            if let Some(Mutation::Clock(_)) = &commit.mutation {
+                self.time_queued.set(None);
+            }
             commit.reserved.iter().for_each(|segment| self.release(&segment.runs, segment.length));
             commit.reply.send(Err(error.clone()));
         }
@@ -357,6 +400,16 @@ fn segments_of(mutation: &Mutation) -> &[SegmentV1] {
         Mutation::Put(put) => &put.segments,
         Mutation::UploadPart(part) => std::slice::from_ref(&part.part.segment),
         _ => &[],
+    }
+}
+
+/// Gives a version the retention of its bucket, if it brings none. Delete markers are never locked.
+fn retain_by_default(put: &mut PutV1, lock: Option<BucketLock>) {
+    let Some(default) = lock.and_then(|lock| lock.default).filter(|_| !put.is_marker()) else { return };
+    let mut lock = Lock::of(&put.attributes);
+    if lock.retention.is_none() {
+        lock.retention = Some(default.from(put.modified_ms));
+        lock.write(&mut put.attributes);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::extent::allocator::Class;
 use crate::format::record::{DeleteV1, EncodedRecord, Mutation, PutV1, STATE_MARKER};
 use crate::sync::locks::KeyGuard;
-use crate::types::{BucketId, Deleted, Version, Versioning, WriteCondition};
+use crate::types::{BucketId, Deleted, Deletion, Version, Versioning, WriteCondition};
 
 impl Shard {
     /// Removes a version of a key, or marks the key as deleted. The change is durable before the
@@ -19,15 +19,16 @@ impl Shard {
     /// has no versions.
     ///
     /// # Errors
-    /// Returns an error when the condition does not hold, the bucket is missing, or the device
-    /// fails. A delete marker may find no space.
+    /// Returns [`EngineError::Locked`](crate::EngineError::Locked) for a version that is locked, or
+    /// an error when the condition does not hold, the bucket is missing, or the device fails. A
+    /// delete marker may find no space.
     pub async fn delete(
         self: &Rc<Self>,
         bucket: BucketId,
         key: Vec<u8>,
-        version: Version,
-        condition: WriteCondition,
+        deletion: Deletion,
     ) -> Result<Deleted> {
+        let Deletion { version, condition, bypass_governance } = deletion;
         let guard = self.locks.lock(self.hash(bucket, &key)).await;
         let (found, null) = {
             let state = self.state.borrow();
@@ -46,6 +47,7 @@ impl Shard {
             return self.mark_deleted(bucket, key, guard).await;
         }
         let Some(old) = found else { return Ok(Deleted::Absent) };
+        self.check_unlocked(&old, bypass_governance)?;
         let removes = old.generation;
         let null = null.filter(|null| *null != removes).unwrap_or(0);
         let mutation = Mutation::Delete(DeleteV1 { bucket: bucket.0, key, removes, null });

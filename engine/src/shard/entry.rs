@@ -13,6 +13,7 @@ use crate::format::parts::{Packed, Reader, put_varint, split_table};
 use crate::format::record::{PutV1, SegmentV1};
 use crate::index::Listed;
 use crate::types::Etag;
+use crate::types::traits::{Lock, Retention, RetentionMode, StorageClass, Traits};
 
 /// Most extents that a drive may have, so that a packed location can name each.
 pub const EXTENTS_MAX: u32 = 1 << 20;
@@ -113,6 +114,8 @@ pub struct Entry {
     /// is up to date.
     pub null: u64,
     pub meta: Option<MetaPlace>,
+    /// What the newest attributes of the version say that is judged or listed without a read.
+    pub traits: Traits,
     /// The object's slices, and those of the table of its parts; empty for an inline object.
     pub segments: Vec<SegmentV1>,
 }
@@ -127,8 +130,12 @@ mod flags {
     pub const META: u64 = 1 << 5;
     /// The key's null version is another one.
     pub const OTHER_NULL: u64 = 1 << 6;
+    pub const LOCKED: u64 = 1 << 7;
+    /// The storage class is not the standard one.
+    pub const CLASS: u64 = 1 << 8;
+    pub const TAGS: u64 = 1 << 9;
     /// The first bit that no version of this program writes.
-    pub const END: u64 = 1 << 7;
+    pub const END: u64 = 1 << 10;
 }
 
 impl Entry {
@@ -149,6 +156,7 @@ impl Entry {
             is_marker: put.is_marker(),
             null: put.null,
             meta: None,
+            traits: Traits::of(&put.attributes),
             segments: put.segments.clone(),
         }
     }
@@ -191,6 +199,7 @@ impl Entry {
         out.extend_from_slice(&self.location.pack().to_le_bytes());
         let has = |flag: u64, set: bool| if set { flag } else { 0 };
         let other_null = !self.is_null && self.null != 0;
+        let class = self.traits.class as u64;
         put_varint(
             out,
             has(flags::NULL, self.is_null)
@@ -199,7 +208,10 @@ impl Entry {
                 | has(flags::SEGMENTS, !self.segments.is_empty())
                 | has(flags::CHANGE, self.change != 0)
                 | has(flags::META, self.meta.is_some())
-                | has(flags::OTHER_NULL, other_null),
+                | has(flags::OTHER_NULL, other_null)
+                | has(flags::LOCKED, !self.traits.lock.is_none())
+                | has(flags::CLASS, class != 0)
+                | has(flags::TAGS, self.traits.has_tags),
         );
         put_varint(out, u64::from(self.record_length));
         put_varint(out, self.modified_ms);
@@ -209,6 +221,9 @@ impl Entry {
         }
         if self.etag.parts != 0 {
             put_varint(out, u64::from(self.etag.parts));
+        }
+        if class != 0 {
+            put_varint(out, class);
         }
         if self.change != 0 {
             put_varint(out, u64::from(self.change));
@@ -220,6 +235,9 @@ impl Entry {
             for value in [meta.extent, meta.offset, meta.record_length, meta.change] {
                 put_varint(out, u64::from(value));
             }
+        }
+        if !self.traits.lock.is_none() {
+            put_lock(out, self.traits.lock);
         }
         if !self.segments.is_empty() {
             SegmentV1::pack(&self.segments, out);
@@ -233,7 +251,7 @@ impl Entry {
         let location = Location::unpack(u64::from_le_bytes(reader.array()?));
         let has = read_flags(&mut reader)?;
         let record_length = reader.number()?;
-        let Listed { size, modified_ms, etag, is_null, is_marker } = read_listed(&mut reader, has)?;
+        let Listed { size, modified_ms, etag, is_null, is_marker, class } = read_listed(&mut reader, has)?;
         let change = if has & flags::CHANGE == 0 { 0 } else { reader.number()? };
         let null = match has & flags::OTHER_NULL {
             0 if is_null => generation,
@@ -241,6 +259,8 @@ impl Entry {
             _ => reader.varint()?,
         };
         let meta = if has & flags::META == 0 { None } else { Some(read_meta(&mut reader)?) };
+        let lock = if has & flags::LOCKED == 0 { Lock::default() } else { read_lock(&mut reader)? };
+        let traits = Traits { lock, class, has_tags: has & flags::TAGS != 0 };
         let segments = if has & flags::SEGMENTS == 0 { Vec::new() } else { SegmentV1::unpack(&mut reader)? };
         let entry = Self {
             location,
@@ -254,6 +274,7 @@ impl Entry {
             is_marker,
             null,
             meta,
+            traits,
             segments,
         };
         reader.is_empty().then_some(entry)
@@ -270,7 +291,7 @@ impl Entry {
 
     /// Returns whether an encoded entry is a delete marker; false for bytes that are no entry.
     pub fn is_encoded_marker(bytes: &[u8]) -> bool {
-        // The flags are the byte behind the location.
+        // The flags begin with the byte behind the location.
         bytes.get(8).is_some_and(|has| u64::from(*has) & flags::MARKER != 0)
     }
 }
@@ -298,7 +319,48 @@ fn read_listed(reader: &mut Reader<'_>, has: u64) -> Option<Listed> {
     }
     let (md5, size) = (reader.array()?, reader.varint()?);
     let parts = if has & flags::PARTS == 0 { 0 } else { reader.varint()?.try_into().ok()? };
-    Some(Listed { size, modified_ms, etag: Etag { md5, parts }, is_null, is_marker })
+    let class = if has & flags::CLASS == 0 { StorageClass::Standard } else { read_class(reader)? };
+    Some(Listed { size, modified_ms, etag: Etag { md5, parts }, is_null, is_marker, class })
+}
+
+/// Reads a class that is not the standard one.
+fn read_class(reader: &mut Reader<'_>) -> Option<StorageClass> {
+    let number: usize = reader.varint()?.try_into().ok()?;
+    StorageClass::ALL.get(number).copied().filter(|class| *class != StorageClass::Standard)
+}
+
+/// The bit of a legal hold in the first number of a lock. Above it is the mode of the retention.
+const HOLD: u64 = 1;
+const GOVERNANCE: u64 = 1 << 1;
+const COMPLIANCE: u64 = 2 << 1;
+
+fn put_lock(out: &mut Vec<u8>, lock: Lock) {
+    let mode = match lock.retention.map(|retention| retention.mode) {
+        None => 0,
+        Some(RetentionMode::Governance) => GOVERNANCE,
+        Some(RetentionMode::Compliance) => COMPLIANCE,
+    };
+    put_varint(out, mode | if lock.hold { HOLD } else { 0 });
+    if let Some(retention) = lock.retention {
+        put_varint(out, retention.until_ms);
+    }
+}
+
+/// Reads a lock that locks something.
+fn read_lock(reader: &mut Reader<'_>) -> Option<Lock> {
+    let bits = reader.varint()?;
+    let mode = match bits & !HOLD {
+        0 => None,
+        GOVERNANCE => Some(RetentionMode::Governance),
+        COMPLIANCE => Some(RetentionMode::Compliance),
+        _ => return None,
+    };
+    let retention = match mode {
+        None => None,
+        Some(mode) => Some(Retention { mode, until_ms: reader.varint()? }),
+    };
+    let lock = Lock { retention, hold: bits & HOLD != 0 };
+    (!lock.is_none()).then_some(lock)
 }
 
 fn read_meta(reader: &mut Reader<'_>) -> Option<MetaPlace> {
@@ -330,6 +392,7 @@ mod tests {
             (size, modified_ms, generation, md5) in any::<(u64, u64, u64, [u8; 16])>(),
             (is_null, is_marker, null, change) in any::<(bool, bool, u64, u32)>(),
             meta in proptest::option::of((0u32..1000, 0u32..1 << 20, any::<u32>(), any::<u32>())),
+            (hold, mode, until_ms, class, has_tags) in (any::<bool>(), 0..3usize, any::<u64>(), 0..6usize, any::<bool>()),
             runs in proptest::collection::vec((0u32..1000, 0u32..4000, 0u32..16), 0..5),
         ) {
             let runs: Vec<_> = runs.into_iter().map(|(extent, unit, slices)| RunV1 { extent, unit, slices }).collect();
@@ -343,6 +406,9 @@ mod tests {
             });
             let large = !segments.is_empty() || is_marker || meta.is_some();
             let (size, etag) = if is_marker { (0, Etag::default()) } else { (size, Etag { md5, parts: 3 }) };
+            let mode = [None, Some(RetentionMode::Governance), Some(RetentionMode::Compliance)][mode];
+            let lock = Lock { retention: mode.map(|mode| Retention { mode, until_ms }), hold };
+            let class = if is_marker { StorageClass::Standard } else { StorageClass::ALL[class] };
             let entry = Entry {
                 location: Location::new(7, 64, 500, generation, large),
                 record_length: 500,
@@ -355,11 +421,12 @@ mod tests {
                 is_marker,
                 null: if is_null { generation } else { null },
                 meta,
+                traits: Traits { lock, class, has_tags },
                 segments,
             };
             let mut bytes = Vec::new();
             entry.encode(&mut bytes);
-            prop_assert_eq!(Entry::listed(&bytes), Some(Listed { size, modified_ms, etag, is_null, is_marker }));
+            prop_assert_eq!(Entry::listed(&bytes), Some(Listed { size, modified_ms, etag, is_null, is_marker, class }));
             prop_assert_eq!(Entry::is_encoded_marker(&bytes), is_marker);
             for cut in 0..bytes.len() {
                 prop_assert_eq!(Entry::decode(generation, &bytes[..cut]), None);

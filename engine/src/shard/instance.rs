@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::accounts::{Leftovers, ShardSpace};
+use super::lock_clock::LockClock;
 use super::maintenance::{Checkpoints, Cleaner, Compactor, Peak, Upkeep};
 use super::recover::Recovered;
 use super::settings::Settings;
@@ -91,6 +92,9 @@ pub struct Shard {
     pub log: Log<Commit>,
     counters: Cell<ShardCounters>,
     pub(super) locks: KeyLocks,
+    pub(super) lock_clock: LockClock,
+    /// The newest time for which a record was queued, a Unix time in milliseconds.
+    pub(super) time_queued: Cell<Option<u64>>,
     /// Locks under which a new extent is taken, one at a time for each use.
     pub(super) growing: KeyLocks,
     pub(super) upkeep: Upkeep,
@@ -121,6 +125,7 @@ impl Shard {
             pool: pool.clone(),
             environment: environment.clone(),
         };
+        let lock_clock = LockClock::new(recovered.state.clock_ms, environment.monotonic_us());
         let root = parts.root.filter(|root| root.kind.get() == ROOT_CHECKPOINT);
         Rc::new(Self {
             id,
@@ -136,6 +141,8 @@ impl Shard {
             log: Log::new(log, recovered.position, begun, recovered.by_copy),
             counters: Cell::default(),
             locks: KeyLocks::default(),
+            lock_clock,
+            time_queued: Cell::new(None),
             growing: KeyLocks::default(),
             upkeep: Upkeep::default(),
             checkpoints: Checkpoints::new(root),

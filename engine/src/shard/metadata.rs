@@ -4,10 +4,11 @@
 use std::rc::Rc;
 
 use super::instance::Shard;
+use super::lock_clock::CLOCK_RECORD_BYTES;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::Class;
 use crate::format::record::{EncodedRecord, MetaV1, Mutation};
-use crate::types::{BucketId, MetadataChange, WriteCondition};
+use crate::types::{BucketId, Lock, MetadataChange, WriteCondition};
 
 impl Shard {
     /// Changes the metadata of a version, if it still is as the change expects it. Returns its
@@ -15,8 +16,8 @@ impl Shard {
     /// newest version.
     ///
     /// # Errors
-    /// Returns [`EngineError::Superseded`] when the version is gone or was changed meanwhile, an
-    /// error when the condition does not hold, or the same errors as [`Shard::put`].
+    /// Returns [`EngineError::Superseded`] when the version is gone or was changed meanwhile,
+    /// [`EngineError::Locked`] when a retention would be shortened that may not be, an error when the condition does not hold, or the same errors as [`Shard::put`].
     pub async fn update_metadata(
         self: &Rc<Self>,
         bucket: BucketId,
@@ -31,6 +32,11 @@ impl Shard {
         let changed = entry.meta.map_or(0, |meta| meta.change);
         if change.if_changed.is_some_and(|expected| expected != changed) {
             return Err(EngineError::Superseded);
+        }
+        let lock = Lock::of(&change.attributes);
+        let now_ms = self.lock_time().now_ms;
+        if !entry.traits.lock.may_become(lock, now_ms, change.bypass_governance) {
+            return Err(EngineError::Locked);
         }
         if entry.meta.is_none() {
             self.check_index_room()?;
@@ -47,6 +53,10 @@ impl Shard {
         };
         let mutation = Mutation::Meta(meta);
         let record = EncodedRecord::new(&mutation, generation, 0, Vec::new());
+        if !lock.is_none() {
+            self.admit(record.length() + CLOCK_RECORD_BYTES, Class::User).await?;
+            self.name_time()?;
+        }
         self.commit(bucket, mutation, record, guard, Class::User, None).await?;
         Ok(modified_ms)
     }

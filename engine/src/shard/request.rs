@@ -8,6 +8,7 @@
 
 use super::accounts::ShardSpace;
 use super::get::{Found, Pins};
+use super::lock_clock::ClockReading;
 use super::multipart::{CompleteCommit, PartCommit};
 use super::put::PutCommit;
 use crate::error::DeviceError;
@@ -15,9 +16,9 @@ use crate::extent::allocator::Refusal;
 use crate::extent::sets::Places;
 use crate::format::record::{PartV1, RunV1};
 use crate::types::{
-    Attributes, BucketId, BucketUsage, Deleted, Etag, ListPage, ListQuery, MetadataChange, ObjectInfo,
-    PartInfo, UploadId, UploadInfo, UploadPage, UploadQuery, Version, VersionsPage, VersionsQuery,
-    WriteCondition,
+    Attributes, BucketId, BucketUsage, Deleted, Deletion, Etag, ListPage, ListQuery, MetadataChange,
+    ObjectInfo, PartInfo, UploadId, UploadInfo, UploadPage, UploadQuery, Version, VersionsPage,
+    VersionsQuery, WriteCondition,
 };
 
 /// An operation of a shard. `node/serve.rs` answers it.
@@ -65,8 +66,7 @@ pub(crate) enum ShardRequest {
     Delete {
         bucket: BucketId,
         key: Vec<u8>,
-        version: Version,
-        condition: WriteCondition,
+        deletion: Deletion,
     },
     UpdateMetadata {
         bucket: BucketId,
@@ -112,6 +112,11 @@ pub(crate) enum ShardRequest {
         key: Vec<u8>,
         upload: UploadId,
     },
+
+    /// Asks for the time by which retentions are judged, if anything was ever locked.
+    LockTime,
+    /// Believes the wall clock, on the word of an operator.
+    ConfirmTime,
 
     /// Waits until everything that was queued before it is durable and applied.
     Barrier,
@@ -173,6 +178,7 @@ pub(crate) enum ShardReply {
     Uploads(UploadPage),
     Part(PartInfo),
     Space(ShardSpace),
+    LockTime(Option<ClockReading>),
 }
 
 impl ShardRequest {

@@ -21,6 +21,9 @@ pub struct Settings {
     /// only when a caller asks or waits for one.
     pub checkpoint_after_bytes: u64,
     pub checkpoint_cut: CheckpointCut,
+    /// How far the wall clock may be ahead of what was noted of the time, and of what has passed
+    /// since, for retentions to be judged by it, milliseconds.
+    pub clock_step_max_ms: u64,
     /// Number of shards on this drive.
     pub drive_shards: u32,
     /// Number of free extents, beside those held back, below which the cleaners work.

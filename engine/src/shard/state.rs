@@ -31,7 +31,8 @@ use crate::format::record::{
 use crate::hook::{Bug, Rare, reached};
 use crate::index::{Found, OrderedIndex, PointTable, Step, keys};
 use crate::log::RecordPlace;
-use crate::types::{Attributes, BucketId, BucketUsage, Version};
+use crate::types::traits::Traits;
+use crate::types::{Attributes, BucketId, BucketUsage, Lock, Version};
 
 /// A multipart upload in progress.
 #[derive(Clone, Debug)]
@@ -103,6 +104,8 @@ pub struct State {
     /// What each bucket holds in this shard.
     usage: BTreeMap<u32, BucketUsage>,
     next_generation: u64,
+    /// The time that was noted last, a Unix time in milliseconds; `None` while nothing was ever locked.
+    pub(crate) clock_ms: Option<u64>,
     pub(crate) space: Accounts,
 }
 
@@ -161,6 +164,7 @@ impl State {
             buckets_bytes: 0,
             usage: BTreeMap::new(),
             next_generation: u64::from(geometry.epoch) << 40 | 1,
+            clock_ms: None,
             space: Accounts::new(geometry),
         }
     }
@@ -266,6 +270,10 @@ impl State {
                 self.configure_bucket(config);
                 Effects::default()
             }
+            Mutation::Clock(clock) => {
+                self.clock_ms = Some(clock.now_ms);
+                Effects::default()
+            }
             // Whoever writes or replays these records handles them.
             Mutation::LogExtent(_) | Mutation::SetPut(_) => Effects::default(),
         }
@@ -345,7 +353,10 @@ impl State {
         reached(Rare::RecordMoved);
         let large = old.is_large() || place.length > INLINE_RECORD_BYTES_MAX;
         let location = Location::new(place.extent, place.offset, place.length, put.generation, large);
-        let new = Entry { location, record_length: place.length, ..old.clone() };
+        let mut new = Entry { location, record_length: place.length, ..old.clone() };
+        if self.space.planted().is(Bug::MoveUnlocked) {
+            new.traits.lock = Lock::default();
+        }
         self.alter(put.bucket, &put.key, &old, &new);
         let lost = [(old.location.extent, old.record_length), NOTHING];
         Effects { gained: (place.extent, place.length), lost, ..Effects::default() }
@@ -404,6 +415,13 @@ impl State {
             change: meta.change,
         });
         new.modified_ms = meta.modified_ms;
+        // A copy says what the index knows already, but for the tags of a record that was lost.
+        if !place.moved {
+            new.traits = Traits::of(&meta.attributes);
+        }
+        if self.space.planted().is(Bug::LoseRetention) {
+            new.traits.lock.retention = None;
+        }
         self.alter(meta.bucket, &meta.key, &old, &new);
         let lost = old.meta.map_or(NOTHING, |meta| (meta.extent, meta.record_length));
         Effects { gained: (place.extent, place.length), lost: [lost, NOTHING], ..Effects::default() }

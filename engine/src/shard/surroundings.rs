@@ -5,7 +5,16 @@ use crate::env::LocalFuture;
 use crate::error::Result;
 use crate::extent::allocator::{Class, HeldBack, Refusal, Taken};
 use crate::format::superblock::ShardRootOnDisk;
-use crate::types::{BucketId, Versioning};
+use crate::types::{BucketId, BucketLock, Versioning};
+
+/// What a bucket wants of changes in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BucketRules {
+    pub versioning: Versioning,
+    pub lock: Option<BucketLock>,
+    /// The bucket has a quota.
+    pub is_limited: bool,
+}
 
 /// The shard's drive and the other shards, as the node provides them. Time, tasks and buffers come
 /// from [`Environment`](crate::env::Environment) and [`Pool`](crate::ring::Pool).
@@ -54,10 +63,18 @@ pub(crate) trait Surroundings {
     /// Stops writing on every shard of the drive, on all cores, after a flush failed (law 3).
     fn stop_drive(&self, error: &DeviceError);
 
-    /// Returns the state of a bucket's versioning, as this core knows it.
+    /// Returns what a bucket wants of changes in it, as this core knows it.
     ///
     /// # Errors
     /// Returns [`NoSuchBucket`](crate::EngineError::NoSuchBucket), or
     /// [`ShuttingDown`](crate::EngineError::ShuttingDown).
-    fn versioning(&self, bucket: BucketId) -> Result<Versioning>;
+    fn rules(&self, bucket: BucketId) -> Result<BucketRules>;
+
+    /// Returns the state of a bucket's versioning, as this core knows it.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::rules`].
+    fn versioning(&self, bucket: BucketId) -> Result<Versioning> {
+        Ok(self.rules(bucket)?.versioning)
+    }
 }

@@ -103,6 +103,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
         read_cache_bytes_per_core: plan.read_cache_bytes_per_core,
         index_bytes_max: plan.index_bytes_max,
         register_buffers: options.register_buffers,
+        clock_step_max_ms: ringbolt_engine::types::rules::DAY_MS,
     })?;
 
     // The socket comes after the drives: whoever holds them is the one server of this directory.

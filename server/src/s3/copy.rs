@@ -139,6 +139,7 @@ async fn update(
         if_changed: None,
         attributes: attributes.clone(),
         touches: true,
+        bypass_governance: false,
     };
     let key = source.key.as_bytes();
     let modified_ms = server.core.update_metadata(bucket.id, key, change, condition).await.s3()?;

@@ -29,6 +29,11 @@ pub fn from_engine(error: EngineError) -> S3Error {
         EngineError::AttributesTooLarge { .. } => {
             S3Error::with_message(S3ErrorCode::MetadataTooLarge, message)
         }
+        EngineError::Locked => {
+            s3_error!(AccessDenied, "Access Denied because object protected by object lock.")
+        }
+        EngineError::LockNeedsVersions => invalid_bucket_state(message),
+        EngineError::QuotaExceeded { .. } => quota_exceeded(message),
         EngineError::LengthMismatch { .. } => S3Error::with_message(S3ErrorCode::IncompleteBody, message),
         EngineError::NoSpace { .. } | EngineError::IndexFull { .. } => insufficient_storage(message),
         EngineError::Busy { .. } => S3Error::with_message(S3ErrorCode::SlowDown, message),
@@ -40,6 +45,20 @@ pub fn from_engine(error: EngineError) -> S3Error {
             s3_error!(InternalError, "The stored data could not be read; see the server's log")
         }
     }
+}
+
+/// Makes the error for a bucket that is not in the state that an operation needs: 409.
+pub fn invalid_bucket_state(message: String) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::InvalidBucketState, message);
+    error.set_status_code(http::StatusCode::CONFLICT);
+    error
+}
+
+/// Makes the error for a write that the bucket's quota does not admit: 403, as other servers answer.
+fn quota_exceeded(message: String) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::Custom("QuotaExceeded".into()), message);
+    error.set_status_code(http::StatusCode::FORBIDDEN);
+    error
 }
 
 fn insufficient_storage(message: String) -> S3Error {

@@ -238,6 +238,7 @@ pub async fn list_object_versions(
             size_bytes,
             modified_ms,
             etag,
+            class,
         } => VersionEntry::Version {
             key,
             version_id: id(key, *generation, *is_null),
@@ -246,6 +247,7 @@ pub async fn list_object_versions(
             size_bytes: *size_bytes,
             modified_ms: *modified_ms,
             etag: *etag,
+            class: *class,
         },
         VersionItem::CommonPrefix(prefix) => VersionEntry::CommonPrefix(prefix),
     });
@@ -305,6 +307,8 @@ mod tests {
             created_ms: 0,
             attributes: Vec::new(),
             versioning: Versioning::Off,
+            lock: None,
+            quota: None,
             config: Vec::new(),
         };
         Listing {
@@ -318,8 +322,13 @@ mod tests {
     }
 
     fn page(truncated: bool) -> ListPage {
-        let object =
-            ListItem::Object { key: b"k".to_vec(), size_bytes: 3, modified_ms: 0, etag: Etag::default() };
+        let object = ListItem::Object {
+            key: b"k".to_vec(),
+            size_bytes: 3,
+            modified_ms: 0,
+            etag: Etag::default(),
+            class: Default::default(),
+        };
         ListPage { items: vec![object], truncated, next: b"k".to_vec() }
     }
 

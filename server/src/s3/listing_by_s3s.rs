@@ -49,12 +49,12 @@ fn split(listing: &Listing, items: &[ListItem], owner: Option<&Owner>) -> (Objec
     let (mut objects, mut prefixes) = (Vec::new(), Vec::new());
     for item in items {
         match item {
-            ListItem::Object { key, size_bytes, modified_ms, etag } => objects.push(Object {
+            ListItem::Object { key, size_bytes, modified_ms, etag, class } => objects.push(Object {
                 key: Some(show(listing.encoding, key)),
                 size: i64::try_from(*size_bytes).ok(),
                 last_modified: Some(timestamp(*modified_ms)),
                 e_tag: Some(ETag::Strong(etag.to_string())),
-                storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+                storage_class: Some(ObjectStorageClass::from_static(class.name())),
                 owner: owner.cloned(),
                 ..Object::default()
             }),
@@ -121,8 +121,17 @@ pub fn versions<V: ToString>(
                     owner: Some(listing.owner.clone()),
                 });
             }
-            VersionEntry::Version { key, version_id, is_latest, size_bytes, modified_ms, etag, .. } => {
-                let class = ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD);
+            VersionEntry::Version {
+                key,
+                version_id,
+                is_latest,
+                size_bytes,
+                modified_ms,
+                etag,
+                class,
+                ..
+            } => {
+                let class = ObjectVersionStorageClass::from_static(class.name());
                 versions.push(ObjectVersion {
                     key: Some(show(listing.encoding, key)),
                     version_id: Some(version_id.to_string()),
@@ -230,6 +239,7 @@ impl Sample {
             size_bytes: 4096 + u64::from(number) * 977,
             modified_ms: time(number),
             etag: Etag { md5: (u128::from(number) << 64 | 0xfedc_ba98_7654).to_be_bytes(), parts: 0 },
+            class: Default::default(),
         };
         let upload = |number: u32| UploadInfo {
             id: UploadId(u128::from(number)),
@@ -245,6 +255,8 @@ impl Sample {
             created_ms: 0,
             attributes: Vec::new(),
             versioning: Default::default(),
+            lock: None,
+            quota: None,
             config: Vec::new(),
         };
         let listing = Listing {
@@ -307,7 +319,7 @@ fn continuation() -> Continuation<'static> {
 
 fn version(item: &ListItem) -> VersionEntry<'_, &'static str> {
     match item {
-        ListItem::Object { key, size_bytes, modified_ms, etag } => VersionEntry::Version {
+        ListItem::Object { key, size_bytes, modified_ms, etag, class } => VersionEntry::Version {
             key,
             version_id: "0123456789abcdef0123456789abcdef",
             is_latest: true,
@@ -315,6 +327,7 @@ fn version(item: &ListItem) -> VersionEntry<'_, &'static str> {
             size_bytes: *size_bytes,
             modified_ms: *modified_ms,
             etag: *etag,
+            class: *class,
         },
         ListItem::CommonPrefix(prefix) => VersionEntry::CommonPrefix(prefix),
     }

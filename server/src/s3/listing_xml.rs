@@ -13,7 +13,9 @@ use super::answer_xml::XmlAnswer;
 use super::multipart::UploadName;
 use crate::host::url_pieces;
 use crate::xml::XmlWriter;
-use ringbolt_engine::types::{Bucket, Etag, ListItem, ListPage, UploadInfo, UploadItem, UploadPage};
+use ringbolt_engine::types::{
+    Bucket, Etag, ListItem, ListPage, StorageClass, UploadInfo, UploadItem, UploadPage,
+};
 use s3s::dto::Owner;
 use std::fmt::Display;
 use std::rc::Rc;
@@ -78,6 +80,7 @@ pub enum VersionEntry<'a, V> {
         size_bytes: u64,
         modified_ms: u64,
         etag: Etag,
+        class: StorageClass,
     },
     CommonPrefix(&'a [u8]),
 }
@@ -192,7 +195,7 @@ impl Listing {
     fn items(&self, result: &mut XmlWriter, items: &[ListItem], owner: &str) {
         reserve(result, items.iter().map(ListItem::name), OBJECT_BYTES + owner.len());
         for item in items {
-            let ListItem::Object { key, size_bytes, modified_ms, etag } = item else { continue };
+            let ListItem::Object { key, size_bytes, modified_ms, etag, class } = item else { continue };
             result.raw("<Contents>");
             result.etag(*etag);
             self.name(result, "Key", key);
@@ -200,7 +203,9 @@ impl Listing {
             result.raw(owner);
             result.raw("<Size>");
             result.plain(size_bytes);
-            result.raw("</Size><StorageClass>STANDARD</StorageClass></Contents>");
+            result.raw("</Size><StorageClass>");
+            result.raw(class.name());
+            result.raw("</StorageClass></Contents>");
         }
         self.prefixes(
             result,
@@ -213,8 +218,16 @@ impl Listing {
 
     /// Writes a version or a delete marker. Common prefixes are written behind them all.
     fn version<V: Display>(&self, result: &mut XmlWriter, owner: &str, entry: VersionEntry<'_, V>) {
-        let VersionEntry::Version { key, version_id, is_latest, is_marker, size_bytes, modified_ms, etag } =
-            entry
+        let VersionEntry::Version {
+            key,
+            version_id,
+            is_latest,
+            is_marker,
+            size_bytes,
+            modified_ms,
+            etag,
+            class,
+        } = entry
         else {
             return;
         };
@@ -231,7 +244,9 @@ impl Listing {
         if !is_marker {
             result.raw("<Size>");
             result.plain(size_bytes);
-            result.raw("</Size><StorageClass>STANDARD</StorageClass>");
+            result.raw("</Size><StorageClass>");
+            result.raw(class.name());
+            result.raw("</StorageClass>");
         }
         result.raw("<VersionId>");
         result.plain(version_id);
@@ -247,7 +262,7 @@ impl Listing {
             result.raw(initiator);
             self.name(result, "Key", &upload.key);
             result.raw(owner);
-            result.raw("<StorageClass>STANDARD</StorageClass>");
+            result.text("StorageClass", StorageClass::of(&upload.attributes).name());
             result.text("UploadId", name.show());
         });
     }

@@ -112,6 +112,7 @@ impl Bench {
             arena_bytes_per_core: options.arena_mib << 20,
             index_bytes_max: 2 << 30,
             register_buffers: false,
+            clock_step_max_ms: ringbolt_engine::types::rules::DAY_MS,
             read_cache_bytes_per_core: 0,
         })?;
         let seed = seeds.into_iter().next().ok_or("the node has no core")?;

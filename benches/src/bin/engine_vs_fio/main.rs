@@ -96,6 +96,7 @@ impl Bench {
             read_cache_bytes_per_core: 0,
             index_bytes_max: 2 << 30,
             register_buffers: !options.unregistered,
+            clock_step_max_ms: ringbolt_engine::types::rules::DAY_MS,
         })?;
         let seed = seeds.into_iter().next().ok_or("the node has no core")?;
         let core = seed.start(executor.environment())?;

@@ -30,7 +30,13 @@ fn decode_value(value: &[u8]) -> Listed {
 }
 
 fn object(key: &[u8], size_bytes: u64) -> ListItem {
-    ListItem::Object { key: key.to_vec(), size_bytes, modified_ms: 5, etag: etag() }
+    ListItem::Object {
+        key: key.to_vec(),
+        size_bytes,
+        modified_ms: 5,
+        etag: etag(),
+        class: Default::default(),
+    }
 }
 
 /// Returns indexes over which the keys are distributed by the size of their oldest version. The
@@ -109,6 +115,7 @@ fn reference_of_versions(objects: &Objects, query: &VersionsQuery) -> Vec<Versio
                     size_bytes: if is_marker { 0 } else { *size },
                     modified_ms: 5,
                     etag: if is_marker { Etag::default() } else { etag() },
+                    class: Default::default(),
                 },
             };
             if group.is_none() || items.last() != Some(&item) {

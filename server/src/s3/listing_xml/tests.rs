@@ -137,6 +137,8 @@ fn listing() -> impl Strategy<Value = Listing> {
                 created_ms: 0,
                 attributes: Vec::new(),
                 versioning: Default::default(),
+                lock: None,
+                quota: None,
                 config: Vec::new(),
             };
             let owner = Owner { display_name, id: Some(id) };
@@ -146,9 +148,11 @@ fn listing() -> impl Strategy<Value = Listing> {
 }
 
 fn item() -> impl Strategy<Value = ListItem> {
-    let object = (name(), size(), time(), etag()).prop_map(|(key, size_bytes, modified_ms, etag)| {
-        ListItem::Object { key, size_bytes, modified_ms, etag }
-    });
+    let class = select(StorageClass::ALL.to_vec());
+    let object =
+        (name(), size(), time(), etag(), class).prop_map(|(key, size_bytes, modified_ms, etag, class)| {
+            ListItem::Object { key, size_bytes, modified_ms, etag, class }
+        });
     prop_oneof![3 => object, 1 => name().prop_map(ListItem::CommonPrefix)]
 }
 
@@ -171,7 +175,7 @@ struct Version {
 impl Version {
     fn entry(&self) -> VersionEntry<'_, &str> {
         match &self.item {
-            ListItem::Object { key, size_bytes, modified_ms, etag } => VersionEntry::Version {
+            ListItem::Object { key, size_bytes, modified_ms, etag, class } => VersionEntry::Version {
                 key,
                 version_id: &self.id,
                 is_latest: self.is_latest,
@@ -179,6 +183,7 @@ impl Version {
                 size_bytes: *size_bytes,
                 modified_ms: *modified_ms,
                 etag: *etag,
+                class: *class,
             },
             ListItem::CommonPrefix(prefix) => VersionEntry::CommonPrefix(prefix),
         }
@@ -288,6 +293,7 @@ proptest! {
             size_bytes: 1,
             modified_ms: 0,
             etag: Etag::default(),
+            class: Default::default(),
         };
         let page = ListPage { items: keys.iter().map(object).collect(), ..ListPage::default() };
         let (_, children) = parse(listing.objects("", None, &page).text());

@@ -187,6 +187,7 @@ impl RingboltEngine {
             index_bytes_max: INDEX_BYTES_MAX,
             read_cache_bytes_per_core: 0,
             register_buffers,
+            clock_step_max_ms: ringbolt_engine::types::rules::DAY_MS,
         });
         let seed = seeds.map_err(|error| self.error(error))?.into_iter().next();
         let seed = seed.ok_or_else(|| self.error("the node has no core"))?;

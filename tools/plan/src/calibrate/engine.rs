@@ -62,6 +62,7 @@ impl SingleCore {
             arena_bytes_per_core: ARENA_BYTES,
             index_bytes_max: INDEX_BYTES_MAX,
             register_buffers: false,
+            clock_step_max_ms: ringbolt_engine::types::rules::DAY_MS,
             read_cache_bytes_per_core: 0,
         };
         let executor = Executor::new().map_err(Failure::of)?;

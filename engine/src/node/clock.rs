@@ -1,0 +1,58 @@
+//! The time by which the retentions of the whole node are judged, as operators see and confirm it.
+
+use super::core::Core;
+use crate::error::Result;
+use crate::shard::{ClockReading, NOTED_EVERY_MS, ShardReply, ShardRequest};
+
+impl Core {
+    /// Returns the time by which retentions are judged: that of the shard that is furthest behind.
+    /// Returns `None` while nothing was ever locked.
+    ///
+    /// # Errors
+    /// Returns the error of a shard that does not answer. No shard fails to answer today.
+    pub async fn lock_time(&self) -> Result<Option<ClockReading>> {
+        let replies = self.state().ask_all(|| ShardRequest::LockTime).await?;
+        let readings = replies.into_iter().filter_map(|reply| match reply {
+            ShardReply::LockTime(reading) => reading,
+            other => other.mistaken(),
+        });
+        Ok(readings.min_by_key(|reading| reading.now_ms))
+    }
+
+    /// Makes all shards judge retentions by the wall clock as it is now, however far it has stepped.
+    /// It is the word of an operator, and durable before the answer.
+    ///
+    /// # Errors
+    /// Returns an error when a shard writes no more. Others may have believed the clock then.
+    pub async fn confirm_clock(&self) -> Result<()> {
+        self.state().ask_all(|| ShardRequest::ConfirmTime).await.map(|_| ())
+    }
+
+    /// Notes the time in the logs of this core's shards while it passes, until the core closes, and
+    /// says when the wall clock is not believed.
+    pub async fn keep_time(&self) {
+        let state = self.state();
+        let mut said = false;
+        while !state.closing.get() {
+            let mut ahead_ms = 0;
+            for shard in state.own_shards() {
+                if shard.keeps_time() {
+                    ahead_ms = ahead_ms.max(shard.lock_time().ahead_ms);
+                }
+                if let Err(error) = shard.note_time().await {
+                    tracing::debug!(shard = shard.id, %error, "the time could not be noted");
+                }
+            }
+            if ahead_ms > 0 && !said {
+                let ahead_h = ahead_ms / 3_600_000;
+                tracing::warn!(
+                    ahead_h,
+                    "the clock is ahead of the time that is known to have passed, so no retention ends by it; if \
+                     it is right, run `ringbolt clock confirm`"
+                );
+            }
+            said = ahead_ms > 0;
+            state.environment.sleep(NOTED_EVERY_MS / 60).await;
+        }
+    }
+}
