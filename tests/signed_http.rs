@@ -1,8 +1,8 @@
 //! This module signs requests that an SDK does not send: any method and target, additional headers,
 //! another host.
 //!
-//! Invariant: as in [`raw_http`], each connection carries one request, and nothing is repeated.
-//! Additional headers are not signed, as those of a proxy are not.
+//! Invariant: as in [`raw_http`], each connection carries one request, and nothing is repeated. Of
+//! additional headers those of S3 are signed, and others are not, as those of a proxy are not.
 
 use crate::client::Account;
 use crate::raw_http::{self, Answer};
@@ -34,14 +34,15 @@ impl Signer<'_> {
         body: &[u8],
     ) -> io::Result<Answer> {
         let (payload, timestamp) = (sha256_hex(body), timestamp_now());
-        let signed = [("host", host), ("x-amz-content-sha256", &payload), ("x-amz-date", &timestamp)];
-        let canonical = Canonical {
-            method,
-            path: target,
-            headers: signed.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-            payload: &payload,
-            timestamp: &timestamp,
-        };
+        let own = [("host", host), ("x-amz-content-sha256", &payload), ("x-amz-date", &timestamp)];
+        let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let added = headers.lines().filter_map(|line| line.split_once(':'));
+        let added = added.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
+        let mut signed = own.to_vec();
+        signed.extend(added.filter(|(name, _)| name.starts_with("x-amz-")));
+        signed.sort();
+        let canonical =
+            Canonical { method, path: target, headers: signed, payload: &payload, timestamp: &timestamp };
         let credentials = Credentials {
             access_key: self.account.access_key.to_owned(),
             secret_key: self.account.secret_key.to_owned(),

@@ -15,10 +15,10 @@ const TYPE: &str = "Content-Type: multipart/form-data; boundary=3f9c\r\n";
 /// Describes a form: the policy `conditions` for all of `fields`, the file's name, and what follows
 /// the file.
 pub struct Form<'a> {
-    fields: &'a [(&'a str, &'a str)],
-    conditions: &'a str,
-    file_name: &'a str,
-    rest: &'a str,
+    pub fields: &'a [(&'a str, &'a str)],
+    pub conditions: &'a str,
+    pub file_name: &'a str,
+    pub rest: &'a str,
 }
 
 pub const PLAIN: Form<'static> = Form {

@@ -30,7 +30,7 @@ async fn an_argument_without_its_operation_never_replaces_an_object() {
         ("versionId=abc", 400),
         ("uploadId=0123&partNumber=1&versionId=null", 400),
         ("acl&partNumber=1&uploadId=0123", 400),
-        ("tagging&uploadId=0123", 501),
+        ("tagging&uploadId=0123", 400),
     ] {
         let mut sorted: Vec<&str> = query.split('&').collect();
         sorted.sort_unstable();

@@ -22,10 +22,10 @@ use crate::index::{ListMerge, ListRequest, Listable};
 use crate::ring::driver::Driver;
 use crate::shard::{CompleteCommit, ShardReply, ShardRequest, versioning_value};
 use crate::types::{
-    Attributes, Bucket, BucketCreated, BucketId, BucketUsage, ConfigKind, Deleted, Deletion, Etag, ListItem,
-    ListPage, ListQuery, MetadataChange, ObjectInfo, ObjectMeta, Page, UploadId, UploadInfo, UploadItem,
-    UploadPage, UploadQuery, Version, VersionId, VersionItem, VersionPlace, Versioning, VersionsPage,
-    VersionsQuery, WriteCondition,
+    Attributes, Bucket, BucketCreated, BucketId, BucketLock, BucketUsage, ConfigKind, Deleted, Deletion,
+    Etag, ListItem, ListPage, ListQuery, MetadataChange, ObjectInfo, ObjectMeta, Page, UploadId, UploadInfo,
+    UploadItem, UploadPage, UploadQuery, Version, VersionId, VersionItem, VersionPlace, Versioning,
+    VersionsPage, VersionsQuery, WriteCondition,
 };
 
 /// Longest key, bytes.
@@ -236,36 +236,43 @@ impl Core {
         owner: &str,
         attributes: Attributes,
     ) -> Result<BucketCreated> {
-        self.create_bucket_with(name, owner, attributes, false).await
+        self.create_configured_bucket(name, owner, attributes, Vec::new()).await
     }
 
-    /// Creates a bucket whose object lock and versioning are enabled, as [`Self::create_bucket`]
-    /// does.
+    /// Creates a bucket as [`Self::create_bucket`] does, with object lock and the versioning that it
+    /// needs if it is `locked`, and with other configuration from the beginning.
     ///
     /// # Errors
     /// Returns the same errors as [`Self::create_bucket`].
-    pub async fn create_locked_bucket(
-        &self,
-        name: &str,
-        owner: &str,
-        attributes: Attributes,
-    ) -> Result<BucketCreated> {
-        self.create_bucket_with(name, owner, attributes, true).await
-    }
-
-    async fn create_bucket_with(
+    pub async fn create_bucket_with(
         &self,
         name: &str,
         owner: &str,
         attributes: Attributes,
         locked: bool,
+        mut config: Vec<(ConfigKind, Vec<u8>)>,
+    ) -> Result<BucketCreated> {
+        if locked {
+            let versioning = versioning_value(Versioning::Enabled).unwrap_or_default();
+            config.push((ConfigKind::VERSIONING, versioning));
+            config.push((ConfigKind::LOCK, BucketLock::default().encode()));
+        }
+        self.create_configured_bucket(name, owner, attributes, config).await
+    }
+
+    async fn create_configured_bucket(
+        &self,
+        name: &str,
+        owner: &str,
+        attributes: Attributes,
+        config: Vec<(ConfigKind, Vec<u8>)>,
     ) -> Result<BucketCreated> {
         self.refuse_if_closing()?;
         let (name, owner) = (name.to_owned(), owner.to_owned());
         self.on_system(move |core| async move {
             let system = core.shard(SYSTEM_SHARD);
             let _guard = core.bucket_locks.lock(BUCKET_LOCK).await;
-            let created = system.create_bucket(&name, &owner, attributes, locked).await?;
+            let created = system.create_bucket(&name, &owner, attributes, config).await?;
             if let BucketCreated::New(bucket) = &created {
                 let bucket = bucket.clone();
                 core.on_every_core(move |core| core.buckets.borrow_mut().add(bucket.clone())).await;

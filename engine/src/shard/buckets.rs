@@ -11,8 +11,8 @@ use crate::types::{
 };
 
 impl Shard {
-    /// Creates a bucket, durable before the answer, with object lock and versioning enabled if it is
-    /// `locked`. The caller holds the node's bucket lock, so names stay unique.
+    /// Creates a bucket with this configuration, durable before the answer. The caller holds the
+    /// node's bucket lock, so names stay unique.
     ///
     /// # Errors
     /// Returns an error when there is no space, the index is full, or the device fails.
@@ -21,7 +21,7 @@ impl Shard {
         name: &str,
         owner: &str,
         attributes: Attributes,
-        locked: bool,
+        config: Vec<(ConfigKind, Vec<u8>)>,
     ) -> Result<BucketCreated> {
         if let Some(bucket) = self.state.borrow().buckets.values().find(|bucket| bucket.name == name) {
             return Ok(BucketCreated::Exists(bucket_of(bucket)));
@@ -34,7 +34,10 @@ impl Shard {
         };
         let created_ms = self.environment.wall_clock_ms();
         let (name, owner) = (name.to_owned(), owner.to_owned());
-        let config = if locked { locked_config() } else { Vec::new() };
+        let mut config: Vec<(u16, Vec<u8>)> =
+            config.into_iter().map(|(kind, value)| (kind.0, value)).collect();
+        config.sort_by_key(|(kind, _)| *kind);
+        config.dedup_by_key(|(kind, _)| *kind);
         let bucket = BucketV1 { id, name, owner, created_ms, attributes, config };
         let created = bucket_of(&bucket);
         self.commit_system(Mutation::BucketPut(bucket), Class::User).await?;
@@ -133,12 +136,6 @@ pub fn versioning_value(versioning: Versioning) -> Option<Vec<u8>> {
         Versioning::Enabled => Some(vec![1]),
         Versioning::Suspended => Some(vec![2]),
     }
-}
-
-/// Returns the configuration of a bucket that is made with object lock.
-fn locked_config() -> Vec<(u16, Vec<u8>)> {
-    let versioning = versioning_value(Versioning::Enabled).unwrap_or_default();
-    vec![(ConfigKind::VERSIONING.0, versioning), (ConfigKind::LOCK.0, BucketLock::default().encode())]
 }
 
 /// Checks that a change keeps object lock and versioning together: a bucket gets a lock only where

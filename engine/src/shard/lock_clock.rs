@@ -15,11 +15,7 @@
 
 use std::cell::Cell;
 
-use super::instance::{Commit, Shard};
-use crate::error::Result;
-use crate::format::record::{ClockV1, ENVELOPE_BYTES, EncodedRecord, Mutation};
-use crate::hook::{Bug, Rare, reached};
-use crate::sync::oneshot;
+use crate::format::record::ENVELOPE_BYTES;
 
 #[cfg(doc)]
 use super::settings::Settings;
@@ -52,7 +48,8 @@ impl LockClock {
         Self { believed: Cell::new(noted_ms.map(|noted| (noted, monotonic_us))) }
     }
 
-    fn read(&self, wall_ms: u64, monotonic_us: u64, step_max_ms: u64) -> ClockReading {
+    /// Judges the wall clock, and returns the time.
+    pub fn read(&self, wall_ms: u64, monotonic_us: u64, step_max_ms: u64) -> ClockReading {
         let Some((believed_ms, at_us)) = self.believed.get() else {
             return ClockReading { now_ms: wall_ms, ahead_ms: 0 };
         };
@@ -66,96 +63,14 @@ impl LockClock {
         ClockReading { now_ms: wall_ms.max(believed_ms), ahead_ms: 0 }
     }
 
-    fn set(&self, now_ms: u64, monotonic_us: u64) {
-        self.believed.set(Some((now_ms, monotonic_us)));
-    }
-}
-
-impl Shard {
-    /// Returns the time by which retentions are judged.
-    pub fn lock_time(&self) -> ClockReading {
-        let (wall_ms, monotonic_us) = (self.environment.wall_clock_ms(), self.environment.monotonic_us());
-        if self.geometry.planted.is(Bug::BelieveClock) {
-            return ClockReading { now_ms: wall_ms, ahead_ms: 0 };
-        }
-        let reading = self.lock_clock.read(wall_ms, monotonic_us, self.settings.clock_step_max_ms);
-        if reading.ahead_ms > 0 {
-            reached(Rare::ClockAhead);
-        }
-        reading
-    }
-
-    /// Returns whether anything was ever locked here.
+    /// Returns whether it keeps time, because something was locked.
     pub fn keeps_time(&self) -> bool {
-        self.state.borrow().clock_ms.is_some()
+        self.believed.get().is_some()
     }
 
-    /// Queues a record of the time, if none was written for a while. It is called before the record
-    /// of something that is locked.
-    ///
-    /// # Errors
-    /// Returns [`EngineError::WritesStopped`](crate::EngineError::WritesStopped) or
-    /// [`EngineError::ShuttingDown`](crate::EngineError::ShuttingDown) when the shard writes no
-    /// more.
-    pub(super) fn name_time(&self) -> Result<()> {
-        let Some(now_ms) = self.time_to_note() else { return Ok(()) };
-        // Nobody waits for it, because the record of what is locked comes behind it.
-        self.push_time(now_ms, oneshot::channel().0)
-    }
-
-    /// Notes the time, if something was ever locked here and the time was not noted for a while.
-    ///
-    /// # Errors
-    /// Returns an error when the shard writes no more.
-    pub async fn note_time(&self) -> Result<()> {
-        if !self.keeps_time() {
-            return Ok(());
-        }
-        match self.time_to_note() {
-            Some(now_ms) => self.write_time(now_ms).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Believes the wall clock as it is, on the word of an operator. It is durable before the
-    /// answer.
-    ///
-    /// # Errors
-    /// Returns an error when the shard writes no more.
-    pub async fn confirm_time(&self) -> Result<()> {
-        if !self.keeps_time() {
-            return Ok(());
-        }
-        let now_ms = self.environment.wall_clock_ms();
-        self.write_time(now_ms).await?;
-        self.lock_clock.set(now_ms, self.environment.monotonic_us());
-        Ok(())
-    }
-
-    /// Returns the time if it is to be noted.
-    fn time_to_note(&self) -> Option<u64> {
-        let reading = self.lock_time();
-        let noted_ms = self.time_queued.get().or(self.state.borrow().clock_ms);
-        let due = noted_ms.is_none_or(|noted| reading.now_ms >= noted.saturating_add(NOTED_EVERY_MS));
-        (due && reading.ahead_ms == 0).then_some(reading.now_ms)
-    }
-
-    async fn write_time(&self, now_ms: u64) -> Result<()> {
-        let (reply, answer) = oneshot::channel();
-        self.push_time(now_ms, reply)?;
-        self.outcome(answer).await.map(|_| ())
-    }
-
-    fn push_time(&self, now_ms: u64, reply: oneshot::Sender<Result<crate::log::RecordPlace>>) -> Result<()> {
-        let mutation = Mutation::Clock(ClockV1 { now_ms });
-        let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
-        let commit = Commit { mutation: Some(mutation), guard: None, reserved: Vec::new(), reply };
-        self.log.push(Some(record), commit)?;
-        self.time_queued.set(Some(now_ms));
-        if self.lock_clock.believed.get().is_none() {
-            self.lock_clock.set(now_ms, self.environment.monotonic_us());
-        }
-        Ok(())
+    /// Believes a time.
+    pub fn set(&self, now_ms: u64, monotonic_us: u64) {
+        self.believed.set(Some((now_ms, monotonic_us)));
     }
 }
 

@@ -17,7 +17,8 @@ impl Shard {
     ///
     /// # Errors
     /// Returns [`EngineError::Superseded`] when the version is gone or was changed meanwhile,
-    /// [`EngineError::Locked`] when a retention would be shortened that may not be, an error when the condition does not hold, or the same errors as [`Shard::put`].
+    /// [`EngineError::Locked`] when a retention would be shortened that may not be, an error when the
+    /// condition does not hold, or the same errors as [`Shard::put`].
     pub async fn update_metadata(
         self: &Rc<Self>,
         bucket: BucketId,

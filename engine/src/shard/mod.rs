@@ -9,7 +9,7 @@
 //! | `commit.rs` | the way of a commit with its key locked: judge, admit, queue; its end once it is durable |
 //! | `instance.rs`, `settings.rs` | what a shard is made of, and what it is told when it opens |
 //! | `request.rs` | what crosses to the owner of a shard, and what comes back |
-//! | `lock_clock.rs` | the time by which retentions are judged |
+//! | `lock_clock.rs`, `lock_time.rs` | the time by which retentions are judged |
 //! | `entry.rs`, `info.rs` | what the index holds of an object; what a record says of it |
 //! | `state.rs` | what the shard knows, and how each record changes it |
 //! | `accounts.rs`, `space.rs` | where the bytes are; how space is allocated and freed |
@@ -31,6 +31,7 @@ mod info;
 mod instance;
 mod list;
 mod lock_clock;
+mod lock_time;
 mod maintenance;
 mod metadata;
 mod multipart;

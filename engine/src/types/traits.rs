@@ -8,8 +8,10 @@
 
 use super::Attributes;
 
-/// The attribute of a legal hold. Its value says nothing.
+/// The attribute of a legal hold, which stays when the hold ends.
 const HOLD: &str = ":hold";
+/// The value of a legal hold that has ended.
+const ENDED: &str = "OFF";
 /// The attribute of a retention: a letter for the mode, and a Unix time in milliseconds.
 const RETENTION: &str = ":retention";
 /// The attribute of a storage class that is not [`StorageClass::Standard`].
@@ -54,7 +56,7 @@ impl Lock {
         let mut lock = Self::default();
         for (name, value) in attributes {
             match name.as_str() {
-                HOLD => lock.hold = true,
+                HOLD => lock.hold = value != ENDED,
                 RETENTION => lock.retention = Some(Retention::parse(value)),
                 _ => {}
             }
@@ -64,13 +66,28 @@ impl Lock {
 
     /// Writes the lock among the attributes of a version, in place of the one that is there.
     pub fn write(self, attributes: &mut Attributes) {
+        let was_set = Self::hold_was_set(attributes);
         attributes.retain(|(name, _)| name != HOLD && name != RETENTION);
         if let Some(retention) = self.retention {
             attributes.push((RETENTION.to_owned(), retention.show()));
         }
-        if self.hold {
-            attributes.push((HOLD.to_owned(), String::new()));
+        if self.hold || was_set {
+            let value = if self.hold { "ON" } else { ENDED };
+            attributes.push((HOLD.to_owned(), value.to_owned()));
         }
+    }
+
+    /// Returns whether a legal hold was ever set, or was said to be off.
+    pub fn hold_was_set(attributes: &Attributes) -> bool {
+        attributes.iter().any(|(name, _)| name == HOLD)
+    }
+
+    /// Sets or ends a legal hold among the attributes of a version, beside its retention. That it is
+    /// off is noted too.
+    pub fn write_hold(on: bool, attributes: &mut Attributes) {
+        let lock = Self { hold: true, ..Self::of(attributes) };
+        lock.write(attributes);
+        Self { hold: on, ..lock }.write(attributes);
     }
 
     /// Returns whether nothing is locked, now or later.
@@ -238,7 +255,11 @@ mod tests {
         assert_eq!(Traits::of(&attributes), traits);
         assert_eq!(tags(&attributes).collect::<Vec<_>>(), [("k", "v"), ("", "x")]);
         assert_eq!(Traits::of(&traits.attributes()), Traits { has_tags: false, ..traits });
+        Lock::write_hold(false, &mut attributes);
+        assert_eq!(Lock::of(&attributes), Lock { hold: false, ..lock });
+        assert!(Lock::hold_was_set(&attributes));
         Lock::default().write(&mut attributes);
+        attributes.retain(|(name, _)| name != HOLD);
         StorageClass::Standard.write(&mut attributes);
         write_tags(&mut attributes, std::iter::empty());
         assert_eq!(attributes, [("content-type".to_owned(), "a/b".to_owned())]);

@@ -92,6 +92,7 @@ impl FuzzNode {
                 region,
                 virtual_host_domains,
                 signature_v2: true,
+                storage_classes: Default::default(),
                 part_bytes_min: PART_BYTES_MIN,
                 memory,
                 requests,

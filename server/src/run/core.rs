@@ -15,7 +15,7 @@ use super::shutdown::{ShutdownBarrier, ShutdownReceiver};
 use crate::admin::{self, AdminListeners};
 use crate::auth::{Account, Accounts, Authenticator};
 use crate::http::{Handler, HttpServer, Limits, RequestIds, Traffic, accept_until_stopped, drain};
-use crate::s3::{PART_BYTES_MIN, Requests, S3Service, S3Settings};
+use crate::s3::{PART_BYTES_MIN, Requests, S3Service, S3Settings, StorageClasses};
 use futures_util::future::{Either, select};
 use monoio::{FusionDriver, RuntimeBuilder};
 use ringbolt_engine::node::{Core, CoreSeed, NodeMetrics, ScrubOptions};
@@ -52,6 +52,7 @@ pub struct CoreStart {
     pub region: String,
     pub domains: Vec<String>,
     pub signature_v2: bool,
+    pub storage_classes: StorageClasses,
     pub limits: Limits,
     pub scrub: ScrubOptions,
     pub traffic: Traffic,
@@ -131,10 +132,13 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
         let core = core.clone();
         monoio::spawn(async move { core.limit_upload_age(age).await });
     }
+    let timed = core.clone();
+    monoio::spawn(async move { timed.keep_time().await });
     let settings = S3Settings {
         region: start.region,
         virtual_host_domains: start.domains,
         signature_v2: start.signature_v2,
+        storage_classes: start.storage_classes,
         part_bytes_min: part_bytes_min(),
         memory: server.memory.clone(),
         requests: start.requests,

@@ -11,6 +11,7 @@ pub(crate) mod shutdown;
 
 pub use self::drives::{format_with_progress, human_size};
 pub use self::options::{MemoryPlan, ServeOptions};
+pub use crate::s3::StorageClasses;
 
 use self::admin::Admin;
 use self::banner::{credentials, ready};
@@ -103,7 +104,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
         read_cache_bytes_per_core: plan.read_cache_bytes_per_core,
         index_bytes_max: plan.index_bytes_max,
         register_buffers: options.register_buffers,
-        clock_step_max_ms: ringbolt_engine::types::rules::DAY_MS,
+        clock_step_max_ms: options.clock_step_max_ms,
     })?;
 
     // The socket comes after the drives: whoever holds them is the one server of this directory.
@@ -135,6 +136,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             region: options.region.clone(),
             domains: options.domains.clone(),
             signature_v2: options.signature_v2,
+            storage_classes: options.storage_classes,
             limits: plan.limits(options.slow_request, connections.clone()),
             scrub: options.scrub,
             traffic,

@@ -2,6 +2,7 @@
 
 use crate::auth::RootCredentials;
 use crate::http::{CONNECTION_BYTES_MAX, ConnectionCap, Limits};
+use crate::s3::StorageClasses;
 use ringbolt_engine::node::ScrubOptions;
 use ringbolt_engine::node::memory::{self, MemoryShares};
 use std::net::SocketAddr;
@@ -35,6 +36,10 @@ pub struct ServeOptions {
     pub domains: Vec<String>,
     /// Tells whether signature version 2 is accepted, in requests and in forms.
     pub signature_v2: bool,
+    /// The storage classes that objects may be given.
+    pub storage_classes: StorageClasses,
+    /// How far the wall clock may step ahead and still end retentions, in milliseconds.
+    pub clock_step_max_ms: u64,
     pub register_buffers: bool,
     pub slow_request: Duration,
     pub scrub: ScrubOptions,

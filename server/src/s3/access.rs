@@ -84,11 +84,9 @@ impl Server {
 /// Fails with NotImplemented if a request that writes asks for something that this server does not
 /// have.
 pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
-    const UNSUPPORTED: [(&str, &str); 6] = [
+    const UNSUPPORTED: [(&str, &str); 4] = [
         ("x-amz-server-side-encryption", "Server-side encryption"),
         ("x-amz-copy-source-server-side-encryption", "Server-side encryption"),
-        ("x-amz-object-lock-", "Object lock"),
-        ("x-amz-bucket-object-lock-enabled", "Object lock"),
         ("x-amz-website-redirect-location", "Website redirection"),
         ("x-amz-write-offset-bytes", "Appending to an object"),
     ];
@@ -105,17 +103,10 @@ pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
             return Err(not_implemented(what));
         }
         match name {
-            "x-amz-tagging" => return Err(not_implemented("Tagging")),
             "x-amz-bucket-namespace" if value != "global" => {
                 return Err(not_implemented("A bucket namespace other than global"));
             }
             "x-amz-acl" => check_canned_acl(value.to_str().unwrap_or_default())?,
-            "x-amz-storage-class" if value != "STANDARD" => {
-                return Err(s3_error!(
-                    InvalidStorageClass,
-                    "The only storage class of this server is STANDARD"
-                ));
-            }
             _ if name.starts_with("x-amz-grant-") => return Err(not_implemented("Granting access")),
             _ => {}
         }
@@ -153,15 +144,11 @@ mod tests {
             ("x-amz-server-side-encryption-customer-key", "k"),
             ("x-amz-copy-source-server-side-encryption-customer-algorithm", "AES256"),
             ("x-amz-bucket-namespace", "account-regional"),
-            ("x-amz-object-lock-mode", "GOVERNANCE"),
-            ("x-amz-bucket-object-lock-enabled", "true"),
-            ("x-amz-tagging", "a=b"),
             ("x-amz-acl", "public-read"),
             ("x-amz-grant-read", "id=1"),
         ] {
             assert_eq!(refused(name, value), Some(S3ErrorCode::NotImplemented), "{name}");
         }
-        assert_eq!(refused("x-amz-storage-class", "GLACIER"), Some(S3ErrorCode::InvalidStorageClass));
         assert_eq!(refused("x-amz-acl", "publik"), Some(S3ErrorCode::InvalidArgument));
     }
 
@@ -170,10 +157,7 @@ mod tests {
         for (name, value) in [
             ("x-amz-acl", "private"),
             ("x-amz-acl", "bucket-owner-full-control"),
-            ("x-amz-storage-class", "STANDARD"),
             ("x-amz-bucket-namespace", "global"),
-            ("x-amz-bucket-object-lock-enabled", "False"),
-            ("x-amz-tagging", ""),
             ("x-amz-date", "20260101T000000Z"),
         ] {
             assert_eq!(refused(name, value), None, "{name}");

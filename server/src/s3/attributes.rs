@@ -45,6 +45,7 @@ pub async fn get_object_attributes(
         true => Some(parts_page(&info, input.max_parts, input.part_number_marker)?),
         false => None,
     };
+    let class = ringbolt_engine::types::StorageClass::of(&info.attributes);
     let written = XmlAnswer::document("GetObjectAttributesResponse", |result| {
         // S3 writes no quotes around the ETag in this one operation.
         result.optional("ETag", wants("ETag").then_some(info.etag));
@@ -58,7 +59,7 @@ pub async fn get_object_attributes(
         if let Some(parts) = &parts {
             result.element("ObjectParts", |result| parts.show(result));
         }
-        result.optional("StorageClass", wants("StorageClass").then_some(StorageClass::STANDARD));
+        result.optional("StorageClass", wants("StorageClass").then_some(class.name()));
         result.optional("ObjectSize", wants("ObjectSize").then_some(info.size_bytes));
     });
     let mut headers = HeaderMap::new();

@@ -6,9 +6,10 @@ use super::Server;
 use super::access::{Caller, refuse_unsupported};
 use super::error::{EngineResult, invalid_argument, not_implemented};
 use super::naming::{token, token_name};
+use super::tagging::TagDocument;
 use super::timestamp::timestamp;
 use super::xml_reader::{XmlReader, malformed};
-use ringbolt_engine::types::{Attributes, Bucket as StoredBucket, BucketCreated};
+use ringbolt_engine::types::{Attributes, Bucket as StoredBucket, BucketCreated, ConfigKind};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use std::rc::Rc;
@@ -34,7 +35,11 @@ pub async fn create_bucket(
     }
     let configuration = request.extensions.remove::<BucketConfiguration>().unwrap_or_default();
     let attributes = location_attributes(&configuration, &server.settings.region)?;
-    match server.core.create_bucket(&input.bucket, &account.canonical_id, attributes).await.s3()? {
+    let locked = input.object_lock_enabled_for_bucket.unwrap_or(false);
+    let tags = configuration.tags.map(TagDocument::of_bucket).transpose()?;
+    let config = tags.map(|tags| (ConfigKind::TAGS, tags.encode())).into_iter().collect();
+    let owner = &account.canonical_id;
+    match server.core.create_bucket_with(&input.bucket, owner, attributes, locked, config).await.s3()? {
         BucketCreated::New(_) => {}
         // As in us-east-1: making one's own bucket again changes nothing and succeeds.
         BucketCreated::Exists(bucket) if bucket.owner == account.canonical_id => {
@@ -56,6 +61,7 @@ pub async fn create_bucket(
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BucketConfiguration {
     location_constraint: Option<String>,
+    tags: Option<TagDocument>,
     /// What the document asks for that no bucket of this server has.
     unsupported: Option<&'static str>,
 }
@@ -77,9 +83,8 @@ impl BucketConfiguration {
                     reader.skip()?;
                     configuration.unsupported = Some("A directory bucket");
                 }
-                "Tags" => {
-                    reader.skip()?;
-                    configuration.unsupported = Some("Tagging");
+                "Tags" if configuration.tags.is_none() => {
+                    configuration.tags = Some(TagDocument::of_new_bucket(&mut reader)?);
                 }
                 _ => return Err(malformed(format_args!("the element {name:?} is unknown"))),
             }
@@ -218,9 +223,13 @@ mod tests {
         assert_eq!(configuration("").ok(), Some(Vec::new()));
         let code = |result: S3Result<Attributes>| result.err().map(|error| error.code().as_str().to_owned());
         assert_eq!(code(constraint("mars-1")).as_deref(), Some("InvalidLocationConstraint"));
-        for unbuilt in ["<Bucket><Type>Directory</Type></Bucket>", "<Tags><Tag><Key>a</Key></Tag></Tags>"] {
-            assert_eq!(code(configuration(unbuilt)).as_deref(), Some("NotImplemented"), "{unbuilt}");
-        }
+        let unbuilt = "<Bucket><Type>Directory</Type></Bucket>";
+        assert_eq!(code(configuration(unbuilt)).as_deref(), Some("NotImplemented"));
+        assert_eq!(
+            code(configuration("<Tags><Tag><Key>a</Key></Tag></Tags>")).as_deref(),
+            Some("MalformedXML")
+        );
+        assert!(configuration("<Tags><Tag><Key>a</Key><Value/></Tag></Tags>").is_ok());
         assert_eq!(code(configuration("<Zone>1</Zone>")).as_deref(), Some("MalformedXML"));
         assert!(location_attributes(&BucketConfiguration::default(), "eu-north-1").is_ok());
     }

@@ -1,4 +1,4 @@
-//! The configuration of buckets and objects. Nobody has set any, since it can not be set yet.
+//! The configuration of buckets that can not be set here yet, and so nobody has set.
 //!
 //! Invariants:
 //! - An answer says what is the case: S3's own default where it has one, and its own "not found"
@@ -8,7 +8,6 @@
 
 use super::Server;
 use super::access::Caller;
-use super::error::invalid_request;
 use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
@@ -47,7 +46,7 @@ const ENCRYPTION: (&str, &str) = (
     "The server side encryption configuration was not found",
 );
 const POLICY: (&str, &str) = ("NoSuchBucketPolicy", "The bucket policy does not exist");
-const TAGS: (&str, &str) = ("NoSuchTagSet", "The TagSet does not exist");
+pub const TAGS: (&str, &str) = ("NoSuchTagSet", "The TagSet does not exist");
 const REPLICATION: (&str, &str) =
     ("ReplicationConfigurationNotFoundError", "The replication configuration was not found");
 const WEBSITE: (&str, &str) =
@@ -56,11 +55,12 @@ const ACCESS_BLOCK: (&str, &str) =
     ("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found");
 const OWNERSHIP: (&str, &str) =
     ("OwnershipControlsNotFoundError", "The bucket ownership controls were not found");
-const OBJECT_LOCK: (&str, &str) =
+pub const OBJECT_LOCK: (&str, &str) =
     ("ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket");
 const BY_ID: (&str, &str) = ("NoSuchConfiguration", "The specified configuration does not exist.");
 
-fn missing<T>((code, message): (&'static str, &'static str)) -> S3Result<T> {
+/// Answers with the 404 of a configuration that is not set.
+pub fn missing<T>((code, message): (&'static str, &'static str)) -> S3Result<T> {
     Err(not_set(code, message))
 }
 
@@ -71,14 +71,11 @@ of_buckets! {
     get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = missing(ENCRYPTION);
     get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = missing(POLICY);
     get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = missing(POLICY);
-    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = missing(TAGS);
     get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = missing(REPLICATION);
     get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = missing(WEBSITE);
     get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = missing(ACCESS_BLOCK);
     get_bucket_ownership_controls(GetBucketOwnershipControlsInput)
         -> GetBucketOwnershipControlsOutput = missing(OWNERSHIP);
-    get_object_lock_configuration(GetObjectLockConfigurationInput)
-        -> GetObjectLockConfigurationOutput = missing(OBJECT_LOCK);
     get_bucket_metrics_configuration(GetBucketMetricsConfigurationInput)
         -> GetBucketMetricsConfigurationOutput = missing(BY_ID);
     get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput)
@@ -124,8 +121,6 @@ of_buckets! {
         -> DeleteBucketEncryptionOutput = Ok(DeleteBucketEncryptionOutput::default());
     delete_bucket_policy(DeleteBucketPolicyInput)
         -> DeleteBucketPolicyOutput = Ok(DeleteBucketPolicyOutput::default());
-    delete_bucket_tagging(DeleteBucketTaggingInput)
-        -> DeleteBucketTaggingOutput = Ok(DeleteBucketTaggingOutput::default());
     delete_bucket_replication(DeleteBucketReplicationInput)
         -> DeleteBucketReplicationOutput = Ok(DeleteBucketReplicationOutput::default());
     delete_bucket_website(DeleteBucketWebsiteInput)
@@ -175,39 +170,6 @@ async fn find_object(
 ) -> S3Result<()> {
     let bucket = server.bucket_of(caller, bucket, expected_owner)?;
     server.find_object(&bucket, key, version).await.map(|_| ())
-}
-
-/// One function for each operation on an object: it finds the object, then gives `$answer`.
-macro_rules! of_objects {
-    ($($name:ident ( $input:ident ) -> $output:ident = $answer:expr;)*) => {
-        $(
-            pub async fn $name(
-                server: &Server,
-                mut request: S3Request<$input>,
-            ) -> S3Result<S3Response<$output>> {
-                let caller = Caller::take(&mut request.extensions);
-                let input = request.input;
-                let (owner, version) =
-                    (input.expected_bucket_owner.as_deref(), input.version_id.as_deref());
-                find_object(server, &caller, (&input.bucket, &input.key), version, owner).await?;
-                let answer: S3Result<$output> = $answer;
-                answer.map(S3Response::new)
-            }
-        )*
-    };
-}
-
-/// Answers as S3 does for an object of a bucket that was made without Object Lock.
-fn without_lock<T>() -> S3Result<T> {
-    Err(invalid_request("Bucket is missing Object Lock Configuration"))
-}
-
-of_objects! {
-    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = Ok(GetObjectTaggingOutput::default());
-    delete_object_tagging(DeleteObjectTaggingInput)
-        -> DeleteObjectTaggingOutput = Ok(DeleteObjectTaggingOutput::default());
-    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = without_lock();
-    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = without_lock();
 }
 
 /// Answers GetObjectTorrent: there are no torrents, as there are none in S3 any more.

@@ -10,12 +10,15 @@ use super::body::{self, BODY_BYTES_MAX, Digests};
 use super::conditional::Verdict;
 use super::declared::header_of;
 use super::error::{EngineResult, invalid_argument, invalid_request, not_implemented, precondition_failed};
+use super::given::{class_by_headers, tags_by_headers};
 use super::headers::{self, CHECKSUM_ALGORITHM, stored_checksum, stored_kind};
 use super::multipart::{UploadName, part_checksum, part_number};
+use super::object_lock::lock_by_headers;
 use super::range::{self, ByteRange, Span};
 use crate::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind};
 use http::HeaderMap;
 use ringbolt_engine::node::ObjectReader;
+use ringbolt_engine::types::traits::{tags, write_tags};
 use ringbolt_engine::types::{
     Attributes, Bucket, BucketId, Etag, MetadataChange, ObjectInfo, ObjectMeta, Versioning, WriteCondition,
 };
@@ -72,7 +75,7 @@ pub async fn copy_object(
     refuse_unsupported(&request.headers)?;
     refuse_checksum(&request.headers)?;
     let replace = is_replace(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
-    is_replace(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
+    let replace_tags = is_replace(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
     let source_owner = input.expected_source_bucket_owner.as_deref();
     let mut source = open_source(server, &caller, &input.copy_source, source_owner).await?;
     let itself = source.bucket == bucket.id && source.key == input.key;
@@ -93,8 +96,15 @@ pub async fn copy_object(
     let mut attributes = if replace {
         headers::attributes_of_request(&request.headers, &caller.lenient)?
     } else {
-        headers::without_checksums(&info.attributes)
+        headers::described(&info.attributes)
     };
+    if replace_tags {
+        tags_by_headers(&request.headers, &mut attributes)?;
+    } else {
+        write_tags(&mut attributes, tags(&info.attributes));
+    }
+    class_by_headers(&request.headers, server.settings.storage_classes, &mut attributes)?;
+    lock_by_headers(&request.headers, &bucket, &mut attributes)?;
     let asked = asked_algorithm(input.checksum_algorithm.as_ref())?;
     let (wanted, known) = plan(&info, asked);
     let condition = caller.lenient.conditions.for_write();

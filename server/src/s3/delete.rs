@@ -11,10 +11,11 @@ use super::Server;
 use super::access::Caller;
 use super::conditional::{bare_etag, parse_etags, timestamp_s};
 use super::error::{EngineResult, invalid_request};
+use super::object_lock::bypasses;
 use super::version::Named;
 use super::xml_reader::{XmlReader, malformed};
 use futures_util::StreamExt;
-use ringbolt_engine::types::{Bucket, Deleted, WriteCondition};
+use ringbolt_engine::types::{Bucket, Deleted, Deletion, WriteCondition};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 use std::sync::Arc;
@@ -42,7 +43,8 @@ pub async fn delete_object(
         if_size_bytes: input.if_match_size.map(condition_size).transpose()?,
     };
     let named = (input.key.as_str(), input.version_id.as_deref());
-    let outcome = delete(server, &bucket, named, condition).await?;
+    let bypass_governance = bypasses(&request.headers);
+    let outcome = delete(server, &bucket, named, (condition, bypass_governance)).await?;
     let output = DeleteObjectOutput {
         delete_marker: outcome.is_marker.then_some(true),
         version_id: outcome.version_id,
@@ -73,13 +75,14 @@ async fn delete(
     server: &Server,
     bucket: &Bucket,
     (key, version): (&str, Option<&str>),
-    condition: WriteCondition,
+    (condition, bypass_governance): (WriteCondition, bool),
 ) -> S3Result<Outcome> {
     let named = server.named_version(bucket, key, version)?;
     let given = version.filter(|version| !version.is_empty()).map(str::to_owned);
     let absent = Outcome { version_id: given.clone(), is_marker: false };
     let Named::Version(version) = named else { return Ok(absent) };
-    let deleted = server.core.delete_version(bucket.id, key.as_bytes(), version, condition).await.s3()?;
+    let deletion = Deletion { version, condition, bypass_governance };
+    let deleted = server.core.remove(bucket.id, key.as_bytes(), deletion).await.s3()?;
     Ok(match deleted {
         Deleted::Absent => absent,
         Deleted::Removed { marker, .. } => Outcome { version_id: given, is_marker: marker },
@@ -102,9 +105,10 @@ pub async fn delete_objects(
         return Err(malformed("the list of keys is missing"));
     };
     let (quiet, bucket) = (list.quiet, &bucket);
+    let bypass_governance = bypasses(&request.headers);
     let mut outcomes = futures_util::stream::iter(&list.objects)
         .map(|object| async move {
-            let outcome = delete_listed(server, bucket, object).await;
+            let outcome = delete_listed(server, bucket, object, bypass_governance).await;
             (object, outcome)
         })
         .buffered(CONCURRENT_MAX);
@@ -130,14 +134,20 @@ pub async fn delete_objects(
     Ok(S3Response::new(output))
 }
 
-async fn delete_listed(server: &Server, bucket: &Bucket, object: &ListedObject) -> S3Result<Outcome> {
+async fn delete_listed(
+    server: &Server,
+    bucket: &Bucket,
+    object: &ListedObject,
+    bypass_governance: bool,
+) -> S3Result<Outcome> {
     let condition = WriteCondition {
         if_match: object.etag.as_deref().map(|etag| parse_etags(&bare_etag(etag))),
         if_none_match: None,
         if_modified_time_s: object.last_modified.as_ref().map(condition_time).transpose()?,
         if_size_bytes: object.size.map(condition_size).transpose()?,
     };
-    delete(server, bucket, (&object.key, object.version_id.as_deref()), condition).await
+    let named = (object.key.as_str(), object.version_id.as_deref());
+    delete(server, bucket, named, (condition, bypass_governance)).await
 }
 
 /// The document of a DeleteObjects.

@@ -17,6 +17,8 @@ use super::delete::DeleteList;
 use super::error::{from_body, invalid_request, slow_down};
 use super::lenient_headers::LenientHeaders;
 use super::multipart::PartList;
+use super::object_lock::{HoldDocument, LockDocument, RetentionDocument};
+use super::tagging::TagDocument;
 use super::versioning::VersioningDocument;
 use super::xml_reader::{XmlReader, to_plain};
 use crate::auth::RequestContext;
@@ -58,6 +60,10 @@ const ANSWER_BYTES: u64 = 4 << 10;
 const DELETE_PLACEHOLDER: &str = "<Delete><Object><Key>-</Key></Object></Delete>";
 const COMPLETE_PLACEHOLDER: &str = "<CompleteMultipartUpload/>";
 const VERSIONING_PLACEHOLDER: &str = "<VersioningConfiguration/>";
+const TAGGING_PLACEHOLDER: &str = "<Tagging><TagSet/></Tagging>";
+const OBJECT_LOCK_PLACEHOLDER: &str = "<ObjectLockConfiguration/>";
+const RETENTION_PLACEHOLDER: &str = "<Retention/>";
+const LEGAL_HOLD_PLACEHOLDER: &str = "<LegalHold/>";
 
 /// The kinds of documents that are told apart here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +74,11 @@ enum Kind {
     /// The document is an ACL, which s3s parses.
     Acl,
     Versioning,
+    Tagging,
+    /// The document is the configuration of a bucket's object lock.
+    ObjectLock,
+    Retention,
+    LegalHold,
     /// The document is that of an operation that is not built: whatever it says, the answer is 501.
     Unsupported,
 }
@@ -82,15 +93,18 @@ impl Kind {
             .map(|pair| percent_decode_str(pair.split('=').next().unwrap_or_default()).decode_utf8_lossy())
             .collect();
         let has = |name: &str| names.iter().any(|found| found == name);
-        const OF_OBJECTS: [&str; 3] = ["legal-hold", "retention", "tagging"];
         match (method, has_key) {
             (&Method::POST, false) if has("delete") => Some(Self::Delete),
             (&Method::POST, true) if has("select") || has("restore") => Some(Self::Unsupported),
             (&Method::POST, true) if has("uploads") => None,
             (&Method::POST, true) if has("uploadId") => Some(Self::Complete),
             (&Method::PUT, _) if has("acl") => Some(Self::Acl),
+            (&Method::PUT, _) if has("tagging") => Some(Self::Tagging),
             (&Method::PUT, false) if has("versioning") => Some(Self::Versioning),
-            (&Method::PUT, true) => OF_OBJECTS.iter().any(|name| has(name)).then_some(Self::Unsupported),
+            (&Method::PUT, false) if has("object-lock") => Some(Self::ObjectLock),
+            (&Method::PUT, true) if has("retention") => Some(Self::Retention),
+            (&Method::PUT, true) if has("legal-hold") => Some(Self::LegalHold),
+            (&Method::PUT, true) => None,
             (&Method::PUT, false) if names.iter().all(|name| name.is_empty() || is_no_subresource(name)) => {
                 Some(Self::CreateBucket)
             }
@@ -102,7 +116,7 @@ impl Kind {
         match self {
             Self::Delete => DELETE_BYTES_MAX,
             Self::Complete => COMPLETE_BYTES_MAX,
-            Self::CreateBucket | Self::Acl | Self::Versioning | Self::Unsupported => OTHER_BYTES_MAX,
+            _ => OTHER_BYTES_MAX,
         }
     }
 
@@ -202,6 +216,7 @@ fn verify(request: &Request<Body>, lenient: &LenientHeaders, bytes: &[u8], kind:
 /// number of entries of a list, and the body that s3s gets instead.
 fn parse(kind: Kind, bytes: Bytes, extensions: &mut Extensions) -> S3Result<(u64, Body)> {
     let placeholder = |text: &'static str| Body::from(Bytes::from_static(text.as_bytes()));
+    let other = || XmlReader::new(&bytes, OTHER_ELEMENTS_MAX);
     Ok(match kind {
         Kind::Delete => {
             let list = DeleteList::read(XmlReader::new(&bytes, DELETE_ELEMENTS_MAX)?)?;
@@ -217,14 +232,30 @@ fn parse(kind: Kind, bytes: Bytes, extensions: &mut Extensions) -> S3Result<(u64
         }
         Kind::CreateBucket if bytes.is_empty() => (0, Body::empty()),
         Kind::CreateBucket => {
-            extensions.insert(BucketConfiguration::read(XmlReader::new(&bytes, OTHER_ELEMENTS_MAX)?)?);
+            extensions.insert(BucketConfiguration::read(other()?)?);
             (0, Body::empty())
         }
         Kind::Acl if bytes.is_empty() => (0, Body::empty()),
         Kind::Acl => (0, Body::from(to_plain(&bytes, OTHER_ELEMENTS_MAX)?)),
         Kind::Versioning => {
-            extensions.insert(VersioningDocument::read(XmlReader::new(&bytes, OTHER_ELEMENTS_MAX)?)?);
+            extensions.insert(VersioningDocument::read(other()?)?);
             (0, placeholder(VERSIONING_PLACEHOLDER))
+        }
+        Kind::Tagging => {
+            extensions.insert(TagDocument::read(other()?)?);
+            (0, placeholder(TAGGING_PLACEHOLDER))
+        }
+        Kind::ObjectLock => {
+            extensions.insert(LockDocument::read(other()?)?);
+            (0, placeholder(OBJECT_LOCK_PLACEHOLDER))
+        }
+        Kind::Retention => {
+            extensions.insert(RetentionDocument::read(other()?)?);
+            (0, placeholder(RETENTION_PLACEHOLDER))
+        }
+        Kind::LegalHold => {
+            extensions.insert(HoldDocument::read(other()?)?);
+            (0, placeholder(LEGAL_HOLD_PLACEHOLDER))
         }
         Kind::Unsupported => (0, Body::from(bytes)),
     })
@@ -234,7 +265,16 @@ fn parse(kind: Kind, bytes: Bytes, extensions: &mut Extensions) -> S3Result<(u64
 /// is made plain again.
 pub(crate) fn judge_document(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
-    for kind in [Kind::Delete, Kind::Complete, Kind::CreateBucket, Kind::Versioning] {
+    for kind in [
+        Kind::Delete,
+        Kind::Complete,
+        Kind::CreateBucket,
+        Kind::Versioning,
+        Kind::Tagging,
+        Kind::ObjectLock,
+        Kind::Retention,
+        Kind::LegalHold,
+    ] {
         // It may be refused or taken: all that matters here is that it ends.
         let _ = parse(kind, bytes.clone(), &mut Extensions::new());
     }
@@ -386,7 +426,10 @@ mod tests {
         assert_eq!(kind("PUT", "x-id=CreateBucket&X-Amz-Date=d", false), Some(Kind::CreateBucket));
         assert_eq!(kind("PUT", "versioning", false), Some(Kind::Versioning));
         assert_eq!(kind("PUT", "cors", false), Some(Kind::Unsupported));
-        assert_eq!(kind("PUT", "tagging", true), Some(Kind::Unsupported));
+        assert_eq!(kind("PUT", "tagging", true), Some(Kind::Tagging));
+        assert_eq!(kind("PUT", "object-lock", false), Some(Kind::ObjectLock));
+        assert_eq!(kind("PUT", "retention&versionId=1", true), Some(Kind::Retention));
+        assert_eq!(kind("PUT", "legal-hold", true), Some(Kind::LegalHold));
     }
 
     /// The code for a DeleteObjects of this document with these headers; None: it is taken.

@@ -4,11 +4,13 @@
 //! `x-amz-checksum-` are computed here, and never taken over from a request as they are.
 
 use super::lenient_headers::{LenientHeaders, META_PREFIX, METADATA_BYTES_MAX, to_header, to_text};
+use super::object_lock::add_lock;
 use crate::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind, PartChecksum};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ringbolt_engine::types::{Attributes, ObjectInfo, PartInfo};
+use ringbolt_engine::types::traits::{is_own, tags};
+use ringbolt_engine::types::{Attributes, ObjectInfo, PartInfo, StorageClass};
 use s3s::{S3Result, s3_error};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -98,8 +100,14 @@ pub fn add_checksum(attributes: &mut Attributes, algorithm: Algorithm, checksum:
     }
 }
 
-/// Returns the attributes without the checksums: what describes the content, and the user's
-/// metadata.
+/// Returns what describes the content of an object, and the user's metadata: the attributes without
+/// the checksums and without what the engine itself reads.
+pub fn described(attributes: &Attributes) -> Attributes {
+    let other = |name: &str| name.starts_with(CHECKSUM_PREFIX) || is_own(name);
+    attributes.iter().filter(|(name, _)| !other(name)).cloned().collect()
+}
+
+/// Returns the attributes without the checksums.
 pub fn without_checksums(attributes: &Attributes) -> Attributes {
     attributes.iter().filter(|(name, _)| !name.starts_with(CHECKSUM_PREFIX)).cloned().collect()
 }
@@ -107,6 +115,7 @@ pub fn without_checksums(attributes: &Attributes) -> Attributes {
 /// Returns the headers of an object in answers to GET and HEAD, without checksums and lengths.
 pub fn of_object(info: &ObjectInfo) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(info.attributes.len() + 10);
+    let mut has_traits = false;
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(DEFAULT_CONTENT_TYPE));
     add_validators(&mut headers, info);
@@ -114,12 +123,33 @@ pub fn of_object(info: &ObjectInfo) -> HeaderMap {
         if name.starts_with(CHECKSUM_PREFIX) {
             continue;
         }
+        if is_own(name) {
+            has_traits = true;
+            continue;
+        }
         let value = if name.starts_with(META_PREFIX) { metadata(value) } else { to_header(value) };
         if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
             headers.insert(name, value);
         }
     }
+    if has_traits {
+        add_traits(&mut headers, &info.attributes);
+    }
     headers
+}
+
+/// Adds the headers of what the engine itself reads in the attributes: storage class, tags, lock.
+fn add_traits(headers: &mut HeaderMap, attributes: &Attributes) {
+    let class = StorageClass::of(attributes);
+    // S3 shows no class for the standard one.
+    if class != StorageClass::Standard {
+        headers.insert("x-amz-storage-class", HeaderValue::from_static(class.name()));
+    }
+    let count = tags(attributes).count();
+    if count > 0 {
+        headers.insert("x-amz-tagging-count", HeaderValue::from(count));
+    }
+    add_lock(headers, attributes);
 }
 
 /// Encodes metadata as S3 shows it. What is not ASCII becomes an encoded word of RFC 2047, which

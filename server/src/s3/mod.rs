@@ -12,6 +12,7 @@ mod answer_xml;
 mod attributes;
 mod body;
 mod bucket;
+mod change;
 mod conditional;
 mod configuration;
 mod copy;
@@ -19,6 +20,7 @@ mod declared;
 mod delete;
 mod document;
 mod error;
+mod given;
 mod headers;
 mod lenient_headers;
 mod list;
@@ -29,11 +31,13 @@ mod listing_xml;
 mod multipart;
 mod naming;
 mod object;
+mod object_lock;
 mod operations;
 mod page;
 mod post;
 mod range;
 mod subresource;
+mod tagging;
 mod target;
 mod timestamp;
 mod version;
@@ -46,6 +50,7 @@ use crate::memory::RequestMemory;
 use crate::xml::write_references;
 use answer_xml::{XmlAnswer, rewrite};
 pub(crate) use document::judge_document;
+pub use given::StorageClasses;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use http::{Method, StatusCode};
 use lenient_headers::LenientHeaders;
@@ -73,6 +78,7 @@ pub struct S3Settings {
     pub signature_v2: bool,
     /// The least size in bytes of every part of an upload but the last.
     pub part_bytes_min: u64,
+    pub storage_classes: StorageClasses,
     /// The memory that this core's requests share: forms, documents, pages of listings.
     pub memory: RequestMemory,
     /// The counts of this core's requests.
@@ -207,4 +213,19 @@ fn error_response(error: S3Error) -> http::Response<Body> {
         *response.status_mut() = status;
         response
     })
+}
+
+#[cfg(test)]
+fn testing_bucket() -> ringbolt_engine::types::Bucket {
+    ringbolt_engine::types::Bucket {
+        id: ringbolt_engine::types::BucketId(1),
+        name: "bucket".to_owned(),
+        owner: "owner".to_owned(),
+        created_ms: 0,
+        attributes: Vec::new(),
+        versioning: Default::default(),
+        lock: None,
+        quota: None,
+        config: Vec::new(),
+    }
 }

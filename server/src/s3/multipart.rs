@@ -114,6 +114,7 @@ pub async fn create_multipart_upload(
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     refuse_unsupported(&request.headers)?;
     let mut attributes = headers::attributes_of_request(&request.headers, &caller.lenient)?;
+    server.give(&request.headers, &bucket, &mut attributes)?;
     let checksum = asked_checksum(
         input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str),
         input.checksum_type.as_ref().map(ChecksumType::as_str),
@@ -226,7 +227,7 @@ pub async fn list_parts(
                 who.optional("DisplayName", owner.display_name.as_ref());
             });
         }
-        result.text("StorageClass", StorageClass::STANDARD);
+        result.text("StorageClass", ringbolt_engine::types::StorageClass::of(&upload.attributes).name());
         result.optional("ChecksumAlgorithm", checksum.map(|(algorithm, _)| algorithm.name()));
         result.optional("ChecksumType", checksum.map(|(_, kind)| Kind::name(kind)));
         for part in shown {

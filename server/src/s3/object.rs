@@ -46,6 +46,7 @@ pub async fn put_object(
     refuse_unsupported(&request.headers)?;
     let announced = Announced::new(&request.headers, &caller, None)?;
     let mut attributes = headers::attributes_of_request(&request.headers, &caller.lenient)?;
+    server.give(&request.headers, &bucket, &mut attributes)?;
     let mut writer = server.core.put(bucket.id, input.key.as_bytes(), announced.length).await.s3()?;
     let received = receive(input.body, &mut writer, &announced, &caller.trailers).await?;
     if let Some((algorithm, checksum)) = received.checksum {

@@ -8,7 +8,8 @@
 //!   them.
 
 use super::{
-    Server, acl, attributes, bucket, configuration, copy, delete, list, multipart, object, versioning,
+    Server, acl, attributes, bucket, configuration, copy, delete, list, multipart, object, object_lock,
+    tagging, versioning,
 };
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
@@ -90,7 +91,8 @@ operations! {
     GetBucketPolicy = configuration::get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput;
     GetBucketPolicyStatus =
         configuration::get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput;
-    GetBucketTagging = configuration::get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput;
+    GetBucketTagging = tagging::get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput;
+    PutBucketTagging = tagging::put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput;
     GetBucketReplication =
         configuration::get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput;
     GetBucketWebsite = configuration::get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput;
@@ -100,8 +102,11 @@ operations! {
         configuration::get_bucket_ownership_controls(GetBucketOwnershipControlsInput)
             -> GetBucketOwnershipControlsOutput;
     GetObjectLockConfiguration =
-        configuration::get_object_lock_configuration(GetObjectLockConfigurationInput)
+        object_lock::get_object_lock_configuration(GetObjectLockConfigurationInput)
             -> GetObjectLockConfigurationOutput;
+    PutObjectLockConfiguration =
+        object_lock::put_object_lock_configuration(PutObjectLockConfigurationInput)
+            -> PutObjectLockConfigurationOutput;
     GetBucketMetricsConfiguration =
         configuration::get_bucket_metrics_configuration(GetBucketMetricsConfigurationInput)
             -> GetBucketMetricsConfigurationOutput;
@@ -144,7 +149,7 @@ operations! {
     DeleteBucketEncryption =
         configuration::delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput;
     DeleteBucketPolicy = configuration::delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput;
-    DeleteBucketTagging = configuration::delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput;
+    DeleteBucketTagging = tagging::delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput;
     DeleteBucketReplication =
         configuration::delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput;
     DeleteBucketWebsite = configuration::delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput;
@@ -162,10 +167,13 @@ operations! {
     ListBucketIntelligentTieringConfigurations =
         configuration::list_bucket_intelligent_tiering_configurations(ListBucketIntelligentTieringConfigurationsInput)
             -> ListBucketIntelligentTieringConfigurationsOutput;
-    GetObjectTagging = configuration::get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput;
-    DeleteObjectTagging = configuration::delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput;
-    GetObjectRetention = configuration::get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput;
-    GetObjectLegalHold = configuration::get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput;
+    GetObjectTagging = tagging::get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput;
+    PutObjectTagging = tagging::put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput;
+    DeleteObjectTagging = tagging::delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput;
+    GetObjectRetention = object_lock::get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput;
+    PutObjectRetention = object_lock::put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput;
+    GetObjectLegalHold = object_lock::get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput;
+    PutObjectLegalHold = object_lock::put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput;
     GetObjectTorrent = configuration::get_object_torrent(GetObjectTorrentInput) -> GetObjectTorrentOutput;
 }
 

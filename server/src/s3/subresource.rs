@@ -29,9 +29,9 @@ struct Operation {
     takes: &'static [&'static str],
 }
 
-/// The configurations of a bucket that S3 lets put, get and delete. They can be read and deleted
-/// here, as none is set ([`super::configuration`]); a PUT of any is 501 before anybody looks at its
-/// body.
+/// The configurations of a bucket that S3 lets put, get and delete. Those that can not be put here
+/// can be read and deleted, as none is set ([`super::configuration`]); a PUT of them is 501 before
+/// anybody looks at its body.
 const CONFIGURATIONS: &[&str] = &[
     "cors",
     "encryption",
@@ -103,7 +103,7 @@ const OPERATIONS: &[Operation] = &[
     operation(Method::GET, Level::Bucket, SETTINGS, &[]),
     operation(Method::GET, Level::Bucket, NUMBERED, &["continuation-token", "id"]),
     operation(Method::PUT, Level::Bucket, &[], &[]),
-    operation(Method::PUT, Level::Bucket, &["acl", "versioning"], &[]),
+    operation(Method::PUT, Level::Bucket, &["acl", "object-lock", "tagging", "versioning"], &[]),
     operation(Method::POST, Level::Bucket, &["delete", "metadataTable"], &[]),
     operation(Method::DELETE, Level::Bucket, &[], &[]),
     operation(Method::DELETE, Level::Bucket, CONFIGURATIONS, &[]),
@@ -115,7 +115,7 @@ const OPERATIONS: &[Operation] = &[
     operation(Method::GET, Level::Object, &["attributes", "torrent"], VERSION),
     operation(Method::GET, Level::Object, &["uploadId"], LISTS_PARTS),
     operation(Method::PUT, Level::Object, &[], &[]),
-    operation(Method::PUT, Level::Object, &["acl"], VERSION),
+    operation(Method::PUT, Level::Object, OBJECT_DOCUMENTS, VERSION),
     operation(Method::PUT, Level::Object, &["uploadId"], &["partNumber"]),
     operation(Method::POST, Level::Object, &["uploads", "uploadId"], &[]),
     operation(Method::POST, Level::Object, &["restore"], VERSION),
@@ -246,7 +246,6 @@ mod tests {
             ("PUT", "versioning", Level::Object),
             ("PUT", "cors", Level::Bucket),
             ("PUT", "metrics&id=1", Level::Bucket),
-            ("PUT", "tagging", Level::Object),
             ("GET", "abac", Level::Bucket),
             ("GET", "events=", Level::Bucket),
             ("GET", "events=s3:ObjectCreated:*&prefix=&suffix=", Level::Bucket),
@@ -301,6 +300,11 @@ mod tests {
             ("DELETE", "uploadId=u", Level::Object),
             ("DELETE", "analytics&id=1", Level::Bucket),
             ("PUT", "acl", Level::Bucket),
+            ("PUT", "tagging", Level::Bucket),
+            ("PUT", "object-lock", Level::Bucket),
+            ("PUT", "tagging&versionId=null", Level::Object),
+            ("PUT", "retention", Level::Object),
+            ("PUT", "legal-hold&versionId=1", Level::Object),
             ("GET", "versioning", Level::Bucket),
             ("GET", "list-type=2&prefix=&delimiter=&continuation-token=&marker=", Level::Bucket),
             ("GET", "versions&max-keys=2&encoding-type=url", Level::Bucket),

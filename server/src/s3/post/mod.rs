@@ -17,9 +17,10 @@ mod signature;
 use super::Server;
 use super::access::{Caller, check_canned_acl, refuse_unsupported};
 use super::body::{Announced, BODY_BYTES_MAX, receive};
-use super::error::{EngineResult, from_body, invalid_argument, not_implemented, slow_down};
+use super::error::{EngineResult, from_body, invalid_argument, slow_down};
 use super::headers;
 use super::lenient_headers::{LenientHeaders, META_PREFIX, to_header};
+use super::tagging::Tags;
 use super::target::Target;
 use super::version::VERSION_ID;
 use crate::checksum::Kind;
@@ -210,6 +211,10 @@ impl Upload<'_> {
         caller.lenient = lenient;
         let announced = Announced::new(&headers, caller, None)?.at_most();
         let mut attributes = headers::attributes_of_request(&headers, &caller.lenient)?;
+        server.give(&headers, &bucket, &mut attributes)?;
+        if let Some(document) = self.form.get("tagging") {
+            Tags::of_field(document)?.write(&mut attributes);
+        }
         let held = length_max.min(GROWING_BYTES_MAX as u64);
         let _memory = server.settings.memory.reserve(held).map_err(slow_down)?;
         let mut writer = server.core.put_growing(bucket.id, self.key.as_bytes(), length_max).await.s3()?;
@@ -259,7 +264,8 @@ fn headers_of(form: &Form) -> S3Result<(HeaderMap, LenientHeaders)> {
         }
         match name.as_str() {
             "acl" => check_canned_acl(value)?,
-            "tagging" => return Err(not_implemented("Tagging")),
+            // It is a document, and no header has one.
+            "tagging" => {}
             "expires" => lenient.expires = Some(value.clone()),
             "content-md5" => lenient.content_md5 = Some(value.clone()),
             _ => {

@@ -15,7 +15,7 @@ use ringbolt_engine::node::{InspectReport, ScrubOptions, inspect_drive};
 use ringbolt_plan::cli::PlanArgs;
 use ringbolt_server::auth::RootCredentials;
 
-use ringbolt_server::run::{ServeError, ServeOptions, format_with_progress, human_size, run};
+use ringbolt_server::run::{ServeError, ServeOptions, StorageClasses, format_with_progress, human_size, run};
 use ringbolt_torture::TortureArgs;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -44,6 +44,12 @@ pub struct Cli {
 enum LogFormat {
     Text,
     Json,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Classes {
+    All,
+    Standard,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -134,6 +140,19 @@ struct ServeArgs {
     /// Whether requests and forms may be signed with version 2, HMAC-SHA-1, which some clients know alone
     #[arg(long = "signature-v2", env = "RINGBOLT_SIGNATURE_V2", value_enum, default_value = "on")]
     signature_v2: Switch,
+    /// Storage classes that objects may be given: all that S3 reads at once, or STANDARD alone. All are stored alike
+    #[arg(long, env = "RINGBOLT_STORAGE_CLASSES", value_enum, default_value = "all")]
+    storage_classes: Classes,
+    /// How far the machine's clock may step ahead and still end retentions of object lock; beyond, an operator confirms
+    /// it
+    #[arg(
+        long,
+        env = "RINGBOLT_CLOCK_STEP_MAX",
+        default_value = "1d",
+        value_parser = parse_duration_ms,
+        value_name = "DURATION"
+    )]
+    clock_step_max: u64,
     /// Do not register buffers with the kernel: slower, but needs no locked memory
     #[arg(long, env = "RINGBOLT_NO_REGISTERED_BUFFERS")]
     no_registered_buffers: bool,
@@ -286,6 +305,11 @@ fn serve(args: ServeArgs) -> Result<(), CliError> {
         region: args.region,
         domains: args.domain,
         signature_v2: args.signature_v2 == Switch::On,
+        storage_classes: match args.storage_classes {
+            Classes::All => StorageClasses::All,
+            Classes::Standard => StorageClasses::Standard,
+        },
+        clock_step_max_ms: args.clock_step_max,
         register_buffers: !args.no_registered_buffers,
         slow_request: Duration::from_millis(args.slow_request_ms),
         scrub: ScrubOptions { bytes_per_second: args.scrub_rate, every_ms: args.scrub_every },
