@@ -197,7 +197,8 @@ async fn a_bucket_keeps_its_tags() {
     let missing = sender.ends(404, "GET", &format!("{bucket}tagging"), "", "").await;
     assert!(missing.contains("NoSuchTagSet"), "{missing}");
     sender.ends(200, "PUT", &format!("{bucket}tagging"), "", &document(&[("team", "a"), ("env", "b")])).await;
-    let born = "<CreateBucketConfiguration><Tags><Tag><Key>k</Key><Value>v</Value></Tag></Tags></CreateBucketConfiguration>";
+    let born = "<CreateBucketConfiguration><Tags><Tag><Key>k</Key><Value>v</Value></Tag></Tags>\
+                </CreateBucketConfiguration>";
     sender.ends(200, "PUT", "/born-with-tags", "", born).await;
     server.kill();
     server.start_again();
