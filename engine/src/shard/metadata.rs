@@ -4,7 +4,6 @@
 use std::rc::Rc;
 
 use super::instance::Shard;
-use super::lock_clock::CLOCK_RECORD_BYTES;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::Class;
 use crate::format::record::{EncodedRecord, MetaV1, Mutation};
@@ -17,7 +16,8 @@ impl Shard {
     ///
     /// # Errors
     /// Returns [`EngineError::Superseded`] when the version is gone or was changed meanwhile,
-    /// [`EngineError::Locked`] when a retention would be shortened that may not be, an error when the condition does not hold, or the same errors as [`Shard::put`].
+    /// [`EngineError::Locked`] when a retention would be shortened that may not be, an error when the
+    /// condition does not hold, or the same errors as [`Shard::put`].
     pub async fn update_metadata(
         self: &Rc<Self>,
         bucket: BucketId,
@@ -53,10 +53,6 @@ impl Shard {
         };
         let mutation = Mutation::Meta(meta);
         let record = EncodedRecord::new(&mutation, generation, 0, Vec::new());
-        if !lock.is_none() {
-            self.admit(record.length() + CLOCK_RECORD_BYTES, Class::User).await?;
-            self.name_time()?;
-        }
         self.commit(bucket, mutation, record, guard, Class::User, None).await?;
         Ok(modified_ms)
     }
