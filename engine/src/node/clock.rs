@@ -1,12 +1,41 @@
 //! The time by which the retentions of the whole node are judged, as operators see and confirm it.
 
+use std::rc::Rc;
+
 use super::core::Core;
+use super::state::CoreState;
 use crate::error::Result;
 use crate::shard::{ClockReading, NOTED_EVERY_MS, ShardReply, ShardRequest};
+use crate::types::BucketId;
+
+impl CoreState {
+    /// Makes every shard of the node keep time. It precedes the first bucket with object lock, so
+    /// that no shard has its first lock after the clock was set wrong.
+    ///
+    /// # Errors
+    /// Returns an error when a shard writes no more, or has no space for a record.
+    pub(super) async fn begin_time(self: &Rc<Self>) -> Result<()> {
+        self.ask_all(|| ShardRequest::BeginTime).await.map(|_| ())
+    }
+}
 
 impl Core {
+    /// Returns the time by which the retentions of a key's versions are judged, or `None` where time
+    /// is not kept. A retention that ends before it protects nothing, even if the wall clock is
+    /// behind.
+    ///
+    /// # Errors
+    /// Returns the error of a shard that does not answer. No shard fails to answer today.
+    pub async fn lock_time_of(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ClockReading>> {
+        let shard = self.state().layout.shard_of_key(bucket, key);
+        match self.state().ask(shard, ShardRequest::LockTime).await? {
+            ShardReply::LockTime(reading) => Ok(reading),
+            other => other.mistaken(),
+        }
+    }
+
     /// Returns the time by which retentions are judged: that of the shard that is furthest behind.
-    /// Returns `None` while nothing was ever locked.
+    /// Returns `None` while there was never a bucket with object lock or a locked version.
     ///
     /// # Errors
     /// Returns the error of a shard that does not answer. No shard fails to answer today.

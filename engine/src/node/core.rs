@@ -272,6 +272,9 @@ impl Core {
         self.on_system(move |core| async move {
             let system = core.shard(SYSTEM_SHARD);
             let _guard = core.bucket_locks.lock(BUCKET_LOCK).await;
+            if config.iter().any(|(kind, _)| *kind == ConfigKind::LOCK) {
+                core.begin_time().await?;
+            }
             let created = system.create_bucket(&name, &owner, attributes, config).await?;
             if let BucketCreated::New(bucket) = &created {
                 let bucket = bucket.clone();
@@ -298,6 +301,9 @@ impl Core {
         self.on_system(move |core| async move {
             let system = core.shard(SYSTEM_SHARD);
             let _guard = core.bucket_locks.lock(BUCKET_LOCK).await;
+            if kind == ConfigKind::LOCK && value.is_some() {
+                core.begin_time().await?;
+            }
             let changed = system.configure_bucket(bucket, kind, value).await?;
             core.on_every_core(move |core| core.buckets.borrow_mut().update(changed.clone())).await;
             Ok(())

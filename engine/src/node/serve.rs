@@ -102,6 +102,7 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
 
         // Judging retentions.
         Request::LockTime => Now(Ok(Reply::LockTime(shard.keeps_time().then(|| shard.lock_time())))),
+        Request::BeginTime => later(async move { shard.begin_time().await.map(|()| Reply::Done) }),
         Request::ConfirmTime => later(async move { shard.confirm_time().await.map(|()| Reply::Done) }),
 
         // Deleting a bucket.

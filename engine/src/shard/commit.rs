@@ -120,7 +120,11 @@ impl Shard {
         if put.upload.is_none() && replaced.is_none() {
             self.check_index_room()?;
         }
-        retain_by_default(&mut put, rules.lock);
+        // Both clocks may be wrong: the wall clock, which may be far behind what was noted or far
+        // ahead of what is believed, and the other one. The later time protects for long enough by
+        // either of them.
+        let from_ms = put.modified_ms.max(self.lock_time().now_ms);
+        retain_by_default(&mut put, rules.lock, from_ms);
         let is_locked = !Lock::of(&put.attributes).is_none();
         let class = class_of(replaced.as_ref(), put.size);
         let time_bytes = if is_locked { CLOCK_RECORD_BYTES } else { 0 };
@@ -129,9 +133,6 @@ impl Shard {
         let put = self.place_in_stack(put, null, self.surroundings.versioning(bucket)?);
         if put.removes != 0 {
             self.check_replaced(&put, replaced.as_ref())?;
-        }
-        if is_locked {
-            self.name_time()?;
         }
         let info = info_of(&put);
         let mutation = Mutation::Put(put);
@@ -203,7 +204,8 @@ impl Shard {
     ) -> Result<RecordPlace> {
         check_length(&record)?;
         if class != Class::System {
-            self.admit(record.length() + self.naming_bytes(&mutation), class).await?;
+            let time_bytes = if locks(&mutation) { CLOCK_RECORD_BYTES } else { 0 };
+            self.admit(record.length() + self.naming_bytes(&mutation) + time_bytes, class).await?;
         }
         // Nothing waits between here and the push. A client's write holds a permit that keeps the
         // bucket. The abort of an upload that is too old holds none, and may find that the bucket
@@ -229,6 +231,11 @@ impl Shard {
         let (reply, answer) = oneshot::channel();
         let reserved = handles.iter().map(|handle| handle.segment().clone()).collect();
         self.name_sets(&mutation)?;
+        // Everything that waits is refused together, so nothing is locked by a record whose record
+        // of the time was refused.
+        if locks(&mutation) {
+            self.name_time()?;
+        }
         let (mutation, guard) = (Some(mutation), Some(guard));
         self.log.push(Some(record), Commit { mutation, guard, reserved, reply })?;
         // The slices are handed over only now that the record is queued.
@@ -394,6 +401,16 @@ impl LogOwner for Shard {
     }
 }
 
+/// Returns whether a record locks a version.
+fn locks(mutation: &Mutation) -> bool {
+    let attributes = match mutation {
+        Mutation::Put(put) => &put.attributes,
+        Mutation::Meta(meta) => &meta.attributes,
+        _ => return false,
+    };
+    !Lock::of(attributes).is_none()
+}
+
 /// Returns the segments that a record names.
 fn segments_of(mutation: &Mutation) -> &[SegmentV1] {
     match mutation {
@@ -404,11 +421,11 @@ fn segments_of(mutation: &Mutation) -> &[SegmentV1] {
 }
 
 /// Gives a version the retention of its bucket, if it brings none. Delete markers are never locked.
-fn retain_by_default(put: &mut PutV1, lock: Option<BucketLock>) {
+fn retain_by_default(put: &mut PutV1, lock: Option<BucketLock>, from_ms: u64) {
     let Some(default) = lock.and_then(|lock| lock.default).filter(|_| !put.is_marker()) else { return };
     let mut lock = Lock::of(&put.attributes);
     if lock.retention.is_none() {
-        lock.retention = Some(default.from(put.modified_ms));
+        lock.retention = Some(default.from(from_ms));
         lock.write(&mut put.attributes);
     }
 }

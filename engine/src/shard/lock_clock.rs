@@ -3,15 +3,20 @@
 //! Whoever can set the clock of the machine could end every retention. So a shard notes in its log
 //! what time it was, and believes no wall clock that is further ahead of that than the time that
 //! has passed since and a step that is allowed ([`Settings::clock_step_max_ms`]), until an operator
-//! confirms it. While the shard is open the passed time is measured; over a stop nothing measures
-//! it, so a node that was off for longer than the step wants its clock confirmed too.
+//! confirms it. While the shard is open the passed time is measured, and several steps together may
+//! not be longer than the one that is allowed, until as much time has passed. Over a stop nothing
+//! measures time, so a node that was off for longer than the step wants its clock confirmed too.
 //!
 //! Invariants:
 //! - Time never goes back: a wall clock that is behind what was noted counts for nothing. Only an
 //!   operator's word can set an earlier time.
-//! - A shard in which nothing was ever locked keeps no time.
-//! - A record of the time precedes the first record that locks a version, and follows at least every
-//!   [`NOTED_EVERY_MS`] while the shard is open and its clock is believed.
+//! - A node in which there was never a bucket with object lock, and never a locked version, keeps no
+//!   time. From the first one on, every shard does, so none of them takes a clock that stepped later
+//!   for its first time.
+//! - In the log, a record of the time precedes the first record that locks a version. More follow
+//!   at least every [`NOTED_EVERY_MS`] while the shard is open and its clock is believed.
+//! - A shard that has retentions and has lost the time takes it for the beginning of time, so that
+//!   nothing ends before an operator confirms the clock ([`TIME_LOST_MS`]).
 
 use std::cell::Cell;
 
@@ -22,6 +27,8 @@ use super::settings::Settings;
 
 /// How often the time is noted while it passes, milliseconds.
 pub const NOTED_EVERY_MS: u64 = 60 * 60 * 1000;
+/// The time of a shard that has retentions, and whose records of the time are lost.
+pub(super) const TIME_LOST_MS: u64 = 0;
 /// What a record of the time takes in the log at most, bytes.
 pub(super) const CLOCK_RECORD_BYTES: usize = ENVELOPE_BYTES + 16;
 
@@ -34,43 +41,82 @@ pub struct ClockReading {
     pub ahead_ms: u64,
 }
 
+/// A time, and the monotonic time then.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    /// Unix time in milliseconds.
+    time_ms: u64,
+    monotonic_us: u64,
+}
+
+impl Moment {
+    /// Returns the time when this much monotonic time is shown, if no clock had stepped since.
+    fn passed_ms(self, monotonic_us: u64) -> u64 {
+        self.time_ms.saturating_add(self.elapsed_ms(monotonic_us))
+    }
+
+    fn elapsed_ms(self, monotonic_us: u64) -> u64 {
+        monotonic_us.saturating_sub(self.monotonic_us) / 1000
+    }
+}
+
 /// The clock of one shard.
 #[derive(Debug, Default)]
 pub(super) struct LockClock {
-    /// The newest time that was believed, and the monotonic time then, in microseconds. `None` while
-    /// nothing was ever locked.
-    believed: Cell<Option<(u64, u64)>>,
+    /// `None` while the shard keeps no time.
+    known: Cell<Option<Known>>,
+}
+
+/// What a shard knows of the time.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// The newest time that was believed.
+    believed: Moment,
+    /// The time from which the steps of the wall clock are counted. It is newer than when the shard
+    /// opened only where an operator confirmed the clock or as much time has passed as a step may
+    /// have.
+    base: Moment,
 }
 
 impl LockClock {
     /// Returns the clock of a shard whose log noted this time last.
     pub fn new(noted_ms: Option<u64>, monotonic_us: u64) -> Self {
-        Self { believed: Cell::new(noted_ms.map(|noted| (noted, monotonic_us))) }
+        let clock = Self::default();
+        if let Some(noted_ms) = noted_ms {
+            clock.set(noted_ms, monotonic_us);
+        }
+        clock
     }
 
     /// Judges the wall clock, and returns the time.
     pub fn read(&self, wall_ms: u64, monotonic_us: u64, step_max_ms: u64) -> ClockReading {
-        let Some((believed_ms, at_us)) = self.believed.get() else {
+        let Some(Known { mut believed, mut base }) = self.known.get() else {
             return ClockReading { now_ms: wall_ms, ahead_ms: 0 };
         };
-        let passed_ms = believed_ms + monotonic_us.saturating_sub(at_us) / 1000;
-        if wall_ms > passed_ms.saturating_add(step_max_ms) {
-            return ClockReading { now_ms: passed_ms, ahead_ms: wall_ms - passed_ms };
+        let passed_ms = believed.passed_ms(monotonic_us);
+        if base.elapsed_ms(monotonic_us) >= step_max_ms {
+            base = Moment { time_ms: passed_ms, monotonic_us };
         }
-        if wall_ms > believed_ms {
-            self.believed.set(Some((wall_ms, monotonic_us)));
+        let is_believed = wall_ms <= base.passed_ms(monotonic_us).saturating_add(step_max_ms);
+        if is_believed && wall_ms > believed.time_ms {
+            believed = Moment { time_ms: wall_ms, monotonic_us };
         }
-        ClockReading { now_ms: wall_ms.max(believed_ms), ahead_ms: 0 }
+        self.known.set(Some(Known { believed, base }));
+        match is_believed {
+            true => ClockReading { now_ms: wall_ms.max(believed.time_ms), ahead_ms: 0 },
+            false => ClockReading { now_ms: passed_ms, ahead_ms: wall_ms.saturating_sub(passed_ms) },
+        }
     }
 
-    /// Returns whether it keeps time, because something was locked.
+    /// Returns whether it keeps time.
     pub fn keeps_time(&self) -> bool {
-        self.believed.get().is_some()
+        self.known.get().is_some()
     }
 
     /// Believes a time.
-    pub fn set(&self, now_ms: u64, monotonic_us: u64) {
-        self.believed.set(Some((now_ms, monotonic_us)));
+    pub fn set(&self, time_ms: u64, monotonic_us: u64) {
+        let now = Moment { time_ms, monotonic_us };
+        self.known.set(Some(Known { believed: now, base: now }));
     }
 }
 
@@ -109,6 +155,29 @@ mod tests {
         assert_eq!(clock.read(START_MS + 6000, 6_000_000, DAY_MS), at(START_MS + 6000), "it was set right");
         clock.set(far, 7_000_000);
         assert_eq!(clock.read(far + 1, 7_001_000, DAY_MS), at(far + 1), "the operator's word counts");
+    }
+
+    /// A clock that was set ahead by a little less than is allowed again and again once ended every
+    /// retention.
+    #[test]
+    fn many_steps_that_are_allowed_are_together_one_that_is_not() {
+        let (clock, step) = (clock(), DAY_MS - 1);
+        assert_eq!(clock.read(START_MS + step, 0, DAY_MS), at(START_MS + step));
+        let read = clock.read(START_MS + 2 * step, 0, DAY_MS);
+        assert_eq!(read, ClockReading { now_ms: START_MS + step, ahead_ms: step });
+        // When a day has passed, a day may be stepped over again.
+        let (passed, day_us) = (START_MS + step + DAY_MS, DAY_MS * 1000);
+        let read = clock.read(passed + DAY_MS + 1, day_us, DAY_MS);
+        assert_eq!(read, ClockReading { now_ms: passed, ahead_ms: DAY_MS + 1 });
+        assert_eq!(clock.read(passed + DAY_MS, day_us, DAY_MS), at(passed + DAY_MS));
+    }
+
+    #[test]
+    fn no_time_is_too_great() {
+        let clock = LockClock::new(Some(u64::MAX), 0);
+        assert_eq!(clock.read(5, u64::MAX, u64::MAX), at(u64::MAX));
+        let clock = LockClock::new(Some(TIME_LOST_MS), 7);
+        assert_eq!(clock.read(START_MS, 7, DAY_MS), ClockReading { now_ms: 0, ahead_ms: START_MS });
     }
 
     #[test]

@@ -2,9 +2,12 @@
 //!
 //! Invariant: a record of the time precedes the first record that locks a version.
 
+use std::rc::Rc;
+
 use super::instance::{Commit, Shard};
-use super::lock_clock::{ClockReading, NOTED_EVERY_MS};
+use super::lock_clock::{CLOCK_RECORD_BYTES, ClockReading, NOTED_EVERY_MS};
 use crate::error::Result;
+use crate::extent::allocator::Class;
 use crate::format::record::{ClockV1, EncodedRecord, Mutation};
 use crate::hook::{Bug, Rare, reached};
 use crate::log::RecordPlace;
@@ -24,9 +27,21 @@ impl Shard {
         reading
     }
 
-    /// Returns whether anything was ever locked here.
+    /// Returns whether time is kept here, because something is or was locked.
     pub fn keeps_time(&self) -> bool {
         self.state.borrow().clock_ms.is_some()
+    }
+
+    /// Keeps time from now on. It is durable before the answer.
+    ///
+    /// # Errors
+    /// Returns an error when the shard writes no more, or there is no space.
+    pub async fn begin_time(self: &Rc<Self>) -> Result<()> {
+        if self.keeps_time() {
+            return Ok(());
+        }
+        self.admit(CLOCK_RECORD_BYTES, Class::User).await?;
+        self.write_time(self.lock_time().now_ms).await
     }
 
     /// Queues a record of the time, if none was written for a while. It is called before the record
@@ -42,7 +57,7 @@ impl Shard {
         self.push_time(now_ms, oneshot::channel().0)
     }
 
-    /// Notes the time, if something was ever locked here and the time was not noted for a while.
+    /// Notes the time, if it is kept here and was not noted for a while.
     ///
     /// # Errors
     /// Returns an error when the shard writes no more.
@@ -65,9 +80,14 @@ impl Shard {
         if !self.keeps_time() {
             return Ok(());
         }
-        let now_ms = self.environment.wall_clock_ms();
+        let (now_ms, monotonic_us) = (self.environment.wall_clock_ms(), self.environment.monotonic_us());
+        // An earlier time protects more, so it counts at once, and no record with the time before
+        // follows that of the earlier one.
+        if now_ms < self.lock_time().now_ms {
+            self.lock_clock.set(now_ms, monotonic_us);
+        }
         self.write_time(now_ms).await?;
-        self.lock_clock.set(now_ms, self.environment.monotonic_us());
+        self.lock_clock.set(now_ms, monotonic_us);
         Ok(())
     }
 

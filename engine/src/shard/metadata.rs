@@ -4,7 +4,6 @@
 use std::rc::Rc;
 
 use super::instance::Shard;
-use super::lock_clock::CLOCK_RECORD_BYTES;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::Class;
 use crate::format::record::{EncodedRecord, MetaV1, Mutation};
@@ -54,10 +53,6 @@ impl Shard {
         };
         let mutation = Mutation::Meta(meta);
         let record = EncodedRecord::new(&mutation, generation, 0, Vec::new());
-        if !lock.is_none() {
-            self.admit(record.length() + CLOCK_RECORD_BYTES, Class::User).await?;
-            self.name_time()?;
-        }
         self.commit(bucket, mutation, record, guard, Class::User, None).await?;
         Ok(modified_ms)
     }

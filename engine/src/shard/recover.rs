@@ -19,6 +19,7 @@ use std::rc::Rc;
 
 use super::accounts::Accounts;
 use super::entry::Entry;
+use super::lock_clock::TIME_LOST_MS;
 use super::settings::Settings;
 use super::state::{State, UploadKey};
 use crate::device::{Device, DeviceError};
@@ -196,7 +197,11 @@ impl Source<'_> {
             }
             salvage.uploads.iter().for_each(|key| drop(state.remove_upload(key)));
         }
-        self.account(&mut state)?;
+        let retains = self.account(&mut state)?;
+        if retains && state.clock_ms.is_none() {
+            // The record of the time was lost with other damage.
+            state.clock_ms = Some(TIME_LOST_MS);
+        }
         self.device.flush().await?;
         Ok(Recovered { state, position, replayed, counted, by_copy })
     }
@@ -520,8 +525,9 @@ fn mend_nulls(state: &mut State) {
 }
 
 impl Source<'_> {
-    /// Does step 4: counts the live bytes of the log's extents, and claims the used slices.
-    fn account(&self, state: &mut State) -> Result<(), RecoverError> {
+    /// Does step 4: counts the live bytes of the log's extents, and claims the used slices. Returns
+    /// whether a version has a retention.
+    fn account(&self, state: &mut State) -> Result<bool, RecoverError> {
         let State { index, uploads, space: Accounts { sets, logs, slices, runs, .. }, .. } = state;
         let geometry = self.geometry;
         let units_per_extent = geometry.extent_bytes / UNIT_BYTES as u32;
@@ -543,8 +549,9 @@ impl Source<'_> {
             runs.add(segment);
             Ok(())
         };
-        let (mut objects, mut unfinished) = (Vec::new(), Vec::new());
+        let (mut objects, mut unfinished, mut retains) = (Vec::new(), Vec::new(), false);
         for_each_entry(index, &mut |bucket, key, entry| {
+            retains |= entry.traits.lock.retention.is_some();
             let extent = entry.location.extent;
             let meta = entry.meta.map(|meta| (meta.extent, meta.record_length));
             let known = logs.contains(extent) && meta.is_none_or(|(extent, _)| logs.contains(extent));
@@ -576,6 +583,6 @@ impl Source<'_> {
             state.forget(*bucket, key, *generation);
         }
         state.space.keep_claimed_sets();
-        Ok(())
+        Ok(retains)
     }
 }

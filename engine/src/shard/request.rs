@@ -113,8 +113,10 @@ pub(crate) enum ShardRequest {
         upload: UploadId,
     },
 
-    /// Asks for the time by which retentions are judged, if anything was ever locked.
+    /// Asks for the time by which retentions are judged, if the shard keeps time.
     LockTime,
+    /// Keeps time from now on.
+    BeginTime,
     /// Believes the wall clock, on the word of an operator.
     ConfirmTime,
 
