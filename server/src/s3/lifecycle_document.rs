@@ -31,11 +31,11 @@ const NEWER_MAX: u32 = 100;
 /// How a rule says of which objects it speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
-    /// By a prefix of the rule itself, as the first version of the document had it.
+    /// The rule itself has a prefix, as in the first version of the document.
     Outside,
-    /// By a filter with nothing in it, or one condition.
+    /// It has a filter with nothing in it, or one condition.
     Filter,
-    /// By a filter with several conditions.
+    /// It has a filter with several conditions.
     And,
 }
 
@@ -528,8 +528,12 @@ mod tests {
 
     #[test]
     fn what_can_not_be_is_refused_by_name() {
-        let noncurrent = |inner: &str| rule(&format!("<NoncurrentVersionExpiration>{inner}</NoncurrentVersionExpiration>"));
-        let moved = |class: &str| rule(&format!("<Transition><Days>1</Days><StorageClass>{class}</StorageClass></Transition>"));
+        let noncurrent = |inner: &str| {
+            rule(&format!("<NoncurrentVersionExpiration>{inner}</NoncurrentVersionExpiration>"))
+        };
+        let moved = |class: &str| {
+            rule(&format!("<Transition><Days>1</Days><StorageClass>{class}</StorageClass></Transition>"))
+        };
         for (text, code) in [
             (String::new(), "MalformedXML"),
             (rule(""), "InvalidRequest"),
@@ -544,7 +548,10 @@ mod tests {
             (rule("<Expiration><Days>x</Days></Expiration>"), "MalformedXML"),
             (rule("<Expiration/>"), "MalformedXML"),
             (
-                rule("<Expiration><Days>1</Days><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>"),
+                rule(
+                    "<Expiration><Days>1</Days><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker>\
+                     </Expiration>",
+                ),
                 "MalformedXML",
             ),
             (rule("<Expiration><Date>2030-01-02T00:00:01Z</Date></Expiration>"), "InvalidArgument"),
