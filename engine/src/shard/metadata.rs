@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use super::commit::Holds;
 use super::instance::Shard;
 use super::lock_clock::CLOCK_RECORD_BYTES;
 use crate::error::{EngineError, Result};
@@ -57,7 +58,7 @@ impl Shard {
             self.admit(record.length() + CLOCK_RECORD_BYTES, Class::User).await?;
             self.name_time()?;
         }
-        self.commit(bucket, mutation, record, guard, Class::User, None).await?;
+        self.commit(bucket, mutation, record, guard, Class::User, Holds::default()).await?;
         Ok(modified_ms)
     }
 }

@@ -20,6 +20,7 @@ mod locks;
 mod long;
 mod model;
 mod persistence;
+mod quota;
 mod request;
 mod scrub;
 mod sets;
