@@ -41,6 +41,8 @@ pub enum Bug {
     LoseRetention,
     /// Retentions are judged by the wall clock, however far it steps.
     BelieveClock,
+    /// A quota is judged by what is stored, without what is on its way.
+    JudgeQuotaByUsage,
     /// A reader accepts a sound record whatever place and life it was written for.
     IgnoreMark,
     /// A life continues the log where the previous life ended.
@@ -67,8 +69,13 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 4] =
-        [Self::IgnoreMark, Self::ContinueTornLog, Self::ReuseNumberEarly, Self::ReuseListedNumber];
+    pub const AIMED: [Self; 5] = [
+        Self::IgnoreMark,
+        Self::ContinueTornLog,
+        Self::ReuseNumberEarly,
+        Self::ReuseListedNumber,
+        Self::JudgeQuotaByUsage,
+    ];
 
     /// Returns the name that the command line and reports use.
     pub fn name(self) -> &'static str {
@@ -88,6 +95,7 @@ impl Bug {
             Self::MoveUnlocked => "move-unlocked",
             Self::LoseRetention => "lose-retention",
             Self::BelieveClock => "believe-clock",
+            Self::JudgeQuotaByUsage => "judge-quota-by-usage",
             Self::IgnoreMark => "ignore-mark",
             Self::ContinueTornLog => "continue-torn-log",
         }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::layout::SYSTEM_SHARD;
 use crate::error::{EngineError, Result};
-use crate::shard::BucketRules;
+use crate::shard::{BucketRules, LedgerId};
 use crate::sync::signal::Signal;
 use crate::types::{Bucket, BucketId, Versioning};
 
@@ -17,13 +17,22 @@ use crate::types::{Bucket, BucketId, Versioning};
 #[derive(Default)]
 pub struct BucketMap {
     by_name: BTreeMap<String, Rc<Bucket>>,
-    by_id: BTreeMap<u32, (Rc<Bucket>, Rc<BucketWrites>)>,
+    by_id: BTreeMap<u32, Known>,
+}
+
+/// What a core knows of a bucket.
+struct Known {
+    bucket: Rc<Bucket>,
+    writes: Rc<BucketWrites>,
+    /// The ledger of the bucket's quota, if it has one.
+    ledger: Option<LedgerId>,
 }
 
 impl BucketMap {
     pub fn add(&mut self, bucket: Bucket) {
         let bucket = Rc::new(bucket);
-        self.by_id.insert(bucket.id.0, (bucket.clone(), Rc::default()));
+        let known = Known { bucket: bucket.clone(), writes: Rc::default(), ledger: None };
+        self.by_id.insert(bucket.id.0, known);
         self.by_name.insert(bucket.name.clone(), bucket);
     }
 
@@ -31,29 +40,32 @@ impl BucketMap {
     /// not disturbed.
     pub fn update(&mut self, bucket: Bucket) {
         let bucket = Rc::new(bucket);
-        if let Some((known, _)) = self.by_id.get_mut(&bucket.id.0) {
-            *known = bucket.clone();
+        if let Some(known) = self.by_id.get_mut(&bucket.id.0) {
+            known.bucket = bucket.clone();
             self.by_name.insert(bucket.name.clone(), bucket);
         }
     }
 
     /// Returns the state of a bucket's versioning, or `None` when there is no such bucket.
     pub fn versioning(&self, bucket: BucketId) -> Option<Versioning> {
-        self.by_id.get(&bucket.0).map(|(bucket, _)| bucket.versioning)
+        self.by_id.get(&bucket.0).map(|known| known.bucket.versioning)
     }
 
     /// Returns what a bucket wants of changes in it, or `None` when there is no such bucket.
     pub(super) fn rules(&self, bucket: BucketId) -> Option<BucketRules> {
-        let (bucket, _) = self.by_id.get(&bucket.0)?;
-        Some(BucketRules {
-            versioning: bucket.versioning,
-            lock: bucket.lock,
-            is_limited: bucket.quota.is_some(),
-        })
+        let Known { bucket, ledger, .. } = self.by_id.get(&bucket.0)?;
+        Some(BucketRules { versioning: bucket.versioning, lock: bucket.lock, ledger: *ledger })
+    }
+
+    /// Sets the ledger that judges what is added to a bucket.
+    pub(super) fn set_ledger(&mut self, bucket: BucketId, ledger: Option<LedgerId>) {
+        if let Some(known) = self.by_id.get_mut(&bucket.0) {
+            known.ledger = ledger;
+        }
     }
 
     pub fn remove(&mut self, bucket: BucketId) {
-        if let Some((bucket, writes)) = self.by_id.remove(&bucket.0) {
+        if let Some(Known { bucket, writes, .. }) = self.by_id.remove(&bucket.0) {
             if self.by_name.get(&bucket.name).is_some_and(|named| named.id == bucket.id) {
                 self.by_name.remove(&bucket.name);
             }
@@ -63,7 +75,7 @@ impl BucketMap {
 
     /// Returns the writers of a bucket on this core.
     pub(super) fn writes_of(&self, bucket: BucketId) -> Option<Rc<BucketWrites>> {
-        self.by_id.get(&bucket.0).map(|(_, writes)| writes.clone())
+        self.by_id.get(&bucket.0).map(|known| known.writes.clone())
     }
 
     pub fn get(&self, name: &str) -> Option<Rc<Bucket>> {
@@ -71,7 +83,7 @@ impl BucketMap {
     }
 
     pub fn name_of(&self, bucket: u32) -> Option<String> {
-        self.by_id.get(&bucket).map(|(bucket, _)| bucket.name.clone())
+        self.by_id.get(&bucket).map(|known| known.bucket.name.clone())
     }
 
     pub fn contains(&self, bucket: BucketId) -> bool {
@@ -89,7 +101,7 @@ impl BucketMap {
 pub(super) enum Mode {
     #[default]
     Open,
-    /// The bucket's deletion is being decided; new writers wait.
+    /// The bucket's deletion is being decided, or what it holds is being counted; new writers wait.
     Held,
     /// The record that removes the bucket may or may not have reached the drive, and only a restart
     /// can tell. Nothing more can be acknowledged.
@@ -151,7 +163,7 @@ impl BucketWrites {
         }
     }
 
-    /// Returns the right to write, or `None` while a deletion is being decided.
+    /// Returns the right to write, or `None` while new writers wait.
     ///
     /// # Errors
     /// Returns [`EngineError::WritesStopped`] when only a restart can tell whether the bucket

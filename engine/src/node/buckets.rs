@@ -1,4 +1,5 @@
-//! The deletion of buckets, and the permits of those who write to them.
+//! The deletion of buckets, and the permits of those who write to them. While what a bucket holds is
+//! counted for its quota ([`super::quota`]), nobody has a permit.
 //!
 //! Invariants:
 //! - A client's request that writes to a bucket holds a [`WritePermit`] on the core that owns the
@@ -21,12 +22,12 @@ use crate::shard::{ShardReply, ShardRequest};
 use crate::types::BucketId;
 
 impl CoreState {
-    fn writes_of(&self, bucket: BucketId) -> Result<Rc<BucketWrites>> {
+    pub(super) fn writes_of(&self, bucket: BucketId) -> Result<Rc<BucketWrites>> {
         self.buckets.borrow().writes_of(bucket).ok_or(EngineError::NoSuchBucket)
     }
 
     /// Returns the permit to write to a bucket on this core, or `None` while its deletion is being
-    /// decided.
+    /// decided or what it holds is being counted.
     ///
     /// # Errors
     /// Returns [`EngineError::NoSuchBucket`], or [`EngineError::WritesStopped`] when the drive
@@ -35,8 +36,8 @@ impl CoreState {
         self.writes_of(bucket)?.permit()
     }
 
-    /// Returns the permit to write to a bucket, after the decision about its deletion if there is
-    /// one.
+    /// Returns the permit to write to a bucket, after the decision about its deletion, or
+    /// the count of what it holds, if there is one.
     ///
     /// # Errors
     /// Returns the same errors as [`Self::try_permit`].
@@ -86,6 +87,7 @@ impl CoreState {
         match removed {
             Ok(()) => {
                 self.on_every_core(move |core| core.buckets.borrow_mut().remove(bucket)).await;
+                self.end_ledger(bucket).await;
             }
             Err(EngineError::WritesStopped { .. }) => self.set_mode(bucket, Mode::Unknown).await,
             // The deletion was refused before anything was written.
@@ -94,7 +96,7 @@ impl CoreState {
         removed
     }
 
-    async fn set_mode(self: &Rc<Self>, bucket: BucketId, mode: Mode) {
+    pub(super) async fn set_mode(self: &Rc<Self>, bucket: BucketId, mode: Mode) {
         self.on_every_core(move |core| {
             if let Ok(writes) = core.writes_of(bucket) {
                 writes.set_mode(mode);
@@ -104,7 +106,7 @@ impl CoreState {
     }
 
     /// Makes new writers of the bucket wait on every core, and returns once none is running.
-    async fn hold_writes(self: &Rc<Self>, bucket: BucketId) {
+    pub(super) async fn hold_writes(self: &Rc<Self>, bucket: BucketId) {
         let calls = (0..self.layout.cores).map(|core| {
             self.call(core, move |core| async move {
                 if let Ok(writes) = core.writes_of(bucket) {
@@ -129,7 +131,7 @@ impl CoreState {
 
     /// Waits until everything that was queued on any shard is applied. A caller that was dropped
     /// may have left its record in a queue.
-    async fn settle(self: &Rc<Self>) -> Result<()> {
+    pub(super) async fn settle(self: &Rc<Self>) -> Result<()> {
         self.ask_all(|| ShardRequest::Barrier).await.map(|_| ())
     }
 

@@ -23,9 +23,9 @@ use crate::ring::driver::Driver;
 use crate::shard::{CompleteCommit, ShardReply, ShardRequest, versioning_value};
 use crate::types::{
     Attributes, Bucket, BucketCreated, BucketId, BucketLock, BucketUsage, ConfigKind, Deleted, Deletion,
-    Etag, ListItem, ListPage, ListQuery, MetadataChange, ObjectInfo, ObjectMeta, Page, UploadId, UploadInfo,
-    UploadItem, UploadPage, UploadQuery, Version, VersionId, VersionItem, VersionPlace, Versioning,
-    VersionsPage, VersionsQuery, WriteCondition,
+    Etag, ListItem, ListPage, ListQuery, MetadataChange, ObjectInfo, ObjectMeta, Page, Quota, UploadId,
+    UploadInfo, UploadItem, UploadPage, UploadQuery, Version, VersionId, VersionItem, VersionPlace,
+    Versioning, VersionsPage, VersionsQuery, WriteCondition,
 };
 
 /// Longest key, bytes.
@@ -90,11 +90,12 @@ impl Core {
             system.all_buckets()
         };
         let buckets = self.state.call(owner, tell_and_ask).await;
-        buckets.into_iter().for_each(|bucket| self.state.buckets.borrow_mut().add(bucket));
+        buckets.iter().for_each(|bucket| self.state.buckets.borrow_mut().add(bucket.clone()));
+        let counted = self.state.open_ledgers(&buckets).await;
         // The owner of a key also checks its bucket, so a core that is ahead must not get the
         // answer that the bucket does not exist.
-        self.pass(Phase::Ready, true).await;
-        Ok(())
+        let ready = self.pass(Phase::Ready, counted.is_ok()).await;
+        if ready { Ok(()) } else { Err(OpenError::Elsewhere) }
     }
 
     async fn open_shards(&self) -> std::result::Result<(), OpenError> {
@@ -304,6 +305,9 @@ impl Core {
             if kind == ConfigKind::LOCK && value.is_some() {
                 core.begin_time().await?;
             }
+            if kind == ConfigKind::QUOTA {
+                return core.set_quota(bucket, value).await;
+            }
             let changed = system.configure_bucket(bucket, kind, value).await?;
             core.on_every_core(move |core| core.buckets.borrow_mut().update(changed.clone())).await;
             Ok(())
@@ -323,6 +327,18 @@ impl Core {
             return Ok(());
         };
         self.set_bucket_config(bucket, ConfigKind::VERSIONING, Some(value)).await
+    }
+
+    /// Sets what a bucket may hold at most, or removes the limit. Returns once that is durable and
+    /// holds for every later put: none is stored that would bring the bucket above the quota. The
+    /// quota may be less than the bucket holds. Uploads in progress do not count until they are
+    /// completed.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::set_bucket_config`].
+    pub async fn set_quota(&self, bucket: BucketId, quota: Option<Quota>) -> Result<()> {
+        let quota = quota.filter(|quota| *quota != Quota::default());
+        self.set_bucket_config(bucket, ConfigKind::QUOTA, quota.map(Quota::encode)).await
     }
 
     /// Removes an empty bucket together with its uploads in progress. A deletion that is refused
@@ -549,12 +565,17 @@ impl Core {
     /// Returns [`EngineError::NoSuchBucket`].
     pub async fn bucket_usage(&self, bucket: BucketId) -> Result<BucketUsage> {
         self.state.check_bucket(bucket)?;
-        let replies = self.state.ask_all(|| ShardRequest::Usage(bucket)).await?;
-        let usage = |reply| match reply {
-            ShardReply::Usage(usage) => usage,
-            other => ShardReply::mistaken(&other),
-        };
-        Ok(replies.into_iter().map(usage).fold(BucketUsage::default(), BucketUsage::plus))
+        let usage = self.state.usage_of(vec![bucket]).await?;
+        Ok(usage.into_iter().next().unwrap_or_default())
+    }
+
+    /// Returns what each of these buckets holds, over all shards, in their order. A bucket that does
+    /// not exist holds nothing.
+    ///
+    /// # Errors
+    /// Returns the error of a shard that does not answer. No shard fails to answer today.
+    pub async fn usage_of_buckets(&self, buckets: Vec<BucketId>) -> Result<Vec<BucketUsage>> {
+        self.state.usage_of(buckets).await
     }
 
     /// Begins a multipart upload.

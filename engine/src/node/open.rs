@@ -15,6 +15,7 @@ use super::core::Core;
 use super::error::OpenError;
 use super::format::read_superblock;
 use super::layout::Layout;
+use super::ledger::Ledgers;
 use super::message::Message;
 use super::state::{CoreState, Drive};
 use crate::device::Device;
@@ -257,6 +258,7 @@ impl CoreParts {
             shards: RefCell::default(),
             allocators: RefCell::new(allocators),
             barrier: PhaseBarrier::default(),
+            ledgers: Ledgers::default(),
             bucket_locks: KeyLocks::default(),
             buckets: RefCell::new(BucketMap::default()),
             closing: Cell::new(false),

@@ -47,7 +47,9 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
         Request::ListVersions { bucket, query, max } => {
             later(async move { Ok(Reply::Versions(shard.list_versions(bucket, query, max))) })
         }
-        Request::Usage(bucket) => Now(Ok(Reply::Usage(shard.usage(bucket)))),
+        Request::Usage(buckets) => {
+            Now(Ok(Reply::Usage(buckets.into_iter().map(|bucket| shard.usage(bucket)).collect())))
+        }
 
         // Writing: the core that asks has written the slices of a large body.
         Request::Reserve(wanted) => later(async move { reserve(&shard, wanted).await }),

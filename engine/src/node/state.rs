@@ -20,6 +20,7 @@ use super::barrier::PhaseBarrier;
 use super::bucket_map::BucketMap;
 use super::cache::ReadCache;
 use super::layout::Layout;
+use super::ledger::Ledgers;
 use super::message::{Control, Message};
 use crate::device::Device;
 use crate::device::flush::FlushGroup;
@@ -86,6 +87,8 @@ pub struct CoreState {
     pub(crate) allocators: RefCell<BTreeMap<u16, Rc<ExtentAllocator>>>,
     /// This core's copy of all buckets.
     pub(crate) buckets: RefCell<BucketMap>,
+    /// The ledgers of buckets with a quota that this core keeps.
+    pub(crate) ledgers: Ledgers,
     /// Locks that are held while buckets change.
     pub(crate) bucket_locks: KeyLocks,
     /// Counts the cores that reach the phases of the whole node. Only core 0's is used.

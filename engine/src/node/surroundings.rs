@@ -8,7 +8,7 @@ use crate::env::LocalFuture;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::{Class, HeldBack, Refusal, Taken};
 use crate::format::superblock::ShardRootOnDisk;
-use crate::shard::{BucketRules, ShardReply, ShardRequest, Surroundings};
+use crate::shard::{BucketRules, Growth, LedgerId, ShardReply, ShardRequest, Surroundings};
 use crate::types::BucketId;
 
 /// A drive as one core sees it. It does not keep the core alive.
@@ -160,6 +160,30 @@ impl Surroundings for DriveOfCore {
             };
             core.send(other, Box::new(stop));
         }
+    }
+
+    fn reserve_quota(
+        &self,
+        bucket: BucketId,
+        ledger: LedgerId,
+        growth: Growth,
+    ) -> LocalFuture<Result<Growth>> {
+        let core = match self.core() {
+            Ok(core) => core,
+            Err(error) => return at_once(Err(error)),
+        };
+        Box::pin(async move { core.reserve_quota(bucket, ledger, growth).await })
+    }
+
+    fn settle_quota(&self, bucket: BucketId, ledger: LedgerId, change: Growth) {
+        if let Ok(core) = self.core() {
+            core.settle_quota(bucket, ledger, change);
+        }
+    }
+
+    fn quota_heard(&self, bucket: BucketId) -> LocalFuture<()> {
+        let Ok(core) = self.core() else { return at_once(()) };
+        Box::pin(async move { core.quota_heard(bucket).await })
     }
 
     fn rules(&self, bucket: BucketId) -> Result<BucketRules> {

@@ -393,7 +393,7 @@ impl Shard {
                 bytes += record.length();
                 let (reply, answer) = oneshot::channel();
                 let (mutation, guard, reserved) = (Some(mutation), None, Vec::new());
-                self.log.push_copy(record, Commit { mutation, guard, reserved, reply })?;
+                self.log.push_copy(record, Commit { mutation, guard, reserved, quota: None, reply })?;
                 answers.push(answer);
             }
             let users = self.log.user_log_bytes();

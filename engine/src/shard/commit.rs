@@ -12,9 +12,11 @@
 use std::rc::Rc;
 
 use super::entry::Entry;
+use super::growth::Growth;
 use super::info::info_of;
 use super::instance::{Commit, Shard};
 use super::lock_clock::CLOCK_RECORD_BYTES;
+use super::quota::QuotaHold;
 use super::space::Reserved;
 use crate::device::DeviceError;
 use crate::error::{EngineError, Result};
@@ -30,7 +32,22 @@ use crate::log::RecordPlace;
 use crate::log::writer::{Log, LogOwner, RECORD_BYTES_MAX};
 use crate::sync::locks::KeyGuard;
 use crate::sync::oneshot;
-use crate::types::{BucketId, BucketLock, EtagMatch, Lock, ObjectInfo, Versioning, WriteCondition};
+use crate::types::{BucketId, DefaultRetention, EtagMatch, Lock, ObjectInfo, Versioning, WriteCondition};
+
+/// What a commit holds until its record is queued. If it is dropped before, everything is given back.
+#[derive(Default)]
+pub(super) struct Holds {
+    /// The slices that the record names.
+    pub slices: Vec<Reserved>,
+    /// What the change adds to its bucket or takes from it, if the bucket has a quota.
+    pub quota: Option<QuotaHold>,
+}
+
+impl From<Vec<Reserved>> for Holds {
+    fn from(slices: Vec<Reserved>) -> Self {
+        Self { slices, quota: None }
+    }
+}
 
 impl Shard {
     /// Checks the condition of a put against the newest version of its key. A delete marker counts as
@@ -113,24 +130,38 @@ impl Shard {
         let bucket = BucketId(put.bucket);
         let newest = self.state.borrow().newest(bucket, &put.key);
         let rules = self.surroundings.rules(bucket)?;
-        let replaced = self.replaced(bucket, &put.key, newest.as_ref(), rules.versioning);
         // The key's lock keeps others from changing which version is the null version.
-        let null = newest.and_then(|newest| newest.null_version()).unwrap_or(0);
-        // A put that completes an upload frees more memory than it takes.
-        if put.upload.is_none() && replaced.is_none() {
-            self.check_index_room()?;
+        let null = newest.as_ref().and_then(|newest| newest.null_version()).unwrap_or(0);
+        if let Some(default) = rules.lock.and_then(|lock| lock.default) {
+            // Both clocks may be wrong: the wall clock, which may be far behind what was noted or far
+            // ahead of what is believed, and the other one. The later time protects for long enough
+            // by either of them.
+            let from_ms = put.modified_ms.max(self.lock_time().now_ms);
+            retain_by_default(&mut put, default, from_ms);
         }
-        // Both clocks may be wrong: the wall clock, which may be far behind what was noted or far
-        // ahead of what is believed, and the other one. The later time protects for long enough by
-        // either of them.
-        let from_ms = put.modified_ms.max(self.lock_time().now_ms);
-        retain_by_default(&mut put, rules.lock, from_ms);
         let is_locked = !Lock::of(&put.attributes).is_none();
-        let class = class_of(replaced.as_ref(), put.size);
         let time_bytes = if is_locked { CLOCK_RECORD_BYTES } else { 0 };
-        self.admit(put.record_bytes_max() + data.len() + time_bytes, class).await?;
-        // Nothing waits between here and the push.
-        let put = self.place_in_stack(put, null, self.surroundings.versioning(bucket)?);
+        let log_bytes = put.record_bytes_max() + data.len() + time_bytes;
+        let mut versioning = rules.versioning;
+        let (replaced, quota) = loop {
+            let replaced = self.replaced(bucket, &put.key, newest.as_ref(), versioning);
+            // A put that completes an upload frees more memory than it takes.
+            if put.upload.is_none() && replaced.is_none() {
+                self.check_index_room()?;
+            }
+            let growth = || Growth::of_put(&put, replaced.as_ref());
+            let quota = QuotaHold::take(&self.surroundings, bucket, rules.ledger, growth).await?;
+            self.admit(log_bytes, class_of(replaced.as_ref(), put.size)).await?;
+            // Nothing waits between here and the push. The ledger has admitted what the put adds by
+            // the versioning of that time, so it is asked again if that has changed.
+            let now = self.surroundings.versioning(bucket)?;
+            let as_judged = rules.ledger.is_none() || now == versioning;
+            versioning = now;
+            if as_judged {
+                break (replaced, quota);
+            }
+        };
+        let put = self.place_in_stack(put, null, versioning);
         if put.removes != 0 {
             self.check_replaced(&put, replaced.as_ref())?;
         }
@@ -138,7 +169,7 @@ impl Shard {
         let mutation = Mutation::Put(put);
         let record = EncodedRecord::new(&mutation, info.generation, 0, data);
         check_length(&record)?;
-        self.queue(mutation, record, guard, reserved.into_iter().collect()).await?;
+        self.queue(mutation, record, guard, Holds { slices: reserved.into_iter().collect(), quota }).await?;
         Ok(info)
     }
 
@@ -200,7 +231,7 @@ impl Shard {
         record: EncodedRecord,
         guard: KeyGuard,
         class: Class,
-        reserved: Option<Reserved>,
+        holds: Holds,
     ) -> Result<RecordPlace> {
         check_length(&record)?;
         if class != Class::System {
@@ -211,11 +242,11 @@ impl Shard {
         // bucket. The abort of an upload that is too old holds none, and may find that the bucket
         // is gone.
         self.surroundings.versioning(bucket)?;
-        self.queue(mutation, record, guard, reserved.into_iter().collect()).await
+        self.queue(mutation, record, guard, holds).await
     }
 
-    /// Queues a record that names the slices of `handles`, and waits until it is durable and
-    /// applied.
+    /// Queues a record that names the slices of `holds`, and waits until it is durable and applied.
+    /// Where it takes something from a bucket with a quota, the bucket's ledger knows that then.
     ///
     /// # Errors
     /// Returns [`EngineError::NoSpace`] when the log gets no extent, or
@@ -226,10 +257,12 @@ impl Shard {
         mutation: Mutation,
         record: EncodedRecord,
         guard: KeyGuard,
-        handles: Vec<Reserved>,
+        holds: Holds,
     ) -> Result<RecordPlace> {
         let (reply, answer) = oneshot::channel();
-        let reserved = handles.iter().map(|handle| handle.segment().clone()).collect();
+        let Holds { slices, quota } = holds;
+        let reserved = slices.iter().map(|handle| handle.segment().clone()).collect();
+        let shrinks = quota.as_ref().and_then(QuotaHold::shrinks);
         self.name_sets(&mutation)?;
         // Everything that waits is refused together, so nothing is locked by a record whose record
         // of the time was refused.
@@ -237,10 +270,15 @@ impl Shard {
             self.name_time()?;
         }
         let (mutation, guard) = (Some(mutation), Some(guard));
-        self.log.push(Some(record), Commit { mutation, guard, reserved, reply })?;
+        self.log.push(Some(record), Commit { mutation, guard, reserved, quota, reply })?;
         // The slices are handed over only now that the record is queued.
-        handles.into_iter().for_each(Reserved::hand_over);
-        self.outcome(answer).await
+        slices.into_iter().for_each(Reserved::hand_over);
+        let place = self.outcome(answer).await?;
+        // Whoever deleted something may put as much at once.
+        if let Some(bucket) = shrinks {
+            self.surroundings.quota_heard(bucket).await;
+        }
+        Ok(place)
     }
 
     /// Queues a record of each set that `mutation` names and no record has named before.
@@ -253,8 +291,8 @@ impl Shard {
                 let record = EncodedRecord::new(&mutation, place.birth, FLAG_PLACE, Vec::new());
                 // Nobody waits for it, because the record that names the set comes behind it.
                 let (mutation, reply) = (Some(mutation), oneshot::channel().0);
-                let (guard, reserved) = (None, Vec::new());
-                self.log.push(Some(record), Commit { mutation, guard, reserved, reply })?;
+                let (guard, reserved, quota) = (None, Vec::new(), None);
+                self.log.push(Some(record), Commit { mutation, guard, reserved, quota, reply })?;
             }
         }
         Ok(())
@@ -301,7 +339,7 @@ impl Shard {
     ) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         let (mutation, record) = change.unzip();
-        self.log.push(record, Commit { mutation, guard, reserved: Vec::new(), reply })?;
+        self.log.push(record, Commit { mutation, guard, reserved: Vec::new(), quota: None, reply })?;
         self.outcome(answer).await.map(|_| ())
     }
 
@@ -335,6 +373,7 @@ impl LogOwner for Shard {
                 self.apply(mutation, place);
             }
             commit.reserved.iter().for_each(|segment| self.state.borrow_mut().space.keep(segment));
+            commit.quota.into_iter().for_each(QuotaHold::keep);
             drop(commit.guard);
             commit.reply.send(Ok(place));
         }
@@ -421,8 +460,10 @@ fn segments_of(mutation: &Mutation) -> &[SegmentV1] {
 }
 
 /// Gives a version the retention of its bucket, if it brings none. Delete markers are never locked.
-fn retain_by_default(put: &mut PutV1, lock: Option<BucketLock>, from_ms: u64) {
-    let Some(default) = lock.and_then(|lock| lock.default).filter(|_| !put.is_marker()) else { return };
+fn retain_by_default(put: &mut PutV1, default: DefaultRetention, from_ms: u64) {
+    if put.is_marker() {
+        return;
+    }
     let mut lock = Lock::of(&put.attributes);
     if lock.retention.is_none() {
         lock.retention = Some(default.from(from_ms));

@@ -22,6 +22,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use super::commit::Holds;
 use super::entry::{Entry, blocks_covering};
 use super::get::{Found, FoundEntry, Pins};
 use super::instance::Shard;
@@ -205,7 +206,7 @@ impl Shard {
         if record.length() > RECORD_BYTES_MAX {
             return Ok(Moved::Skipped);
         }
-        self.queue(mutation, record, guard, handles).await?;
+        self.queue(mutation, record, guard, Holds::from(handles)).await?;
         reached(Rare::SliceMoved);
         Ok(Moved::Done)
     }

@@ -4,8 +4,10 @@
 
 use std::rc::Rc;
 
-use super::commit::judge;
+use super::commit::{Holds, judge};
+use super::growth::Growth;
 use super::instance::Shard;
+use super::quota::QuotaHold;
 use crate::error::Result;
 use crate::extent::allocator::Class;
 use crate::format::record::{DeleteV1, EncodedRecord, Mutation, PutV1, STATE_MARKER};
@@ -52,7 +54,10 @@ impl Shard {
         let null = null.filter(|null| *null != removes).unwrap_or(0);
         let mutation = Mutation::Delete(DeleteV1 { bucket: bucket.0, key, removes, null });
         let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
-        self.commit(bucket, mutation, record, guard, Class::System, None).await?;
+        let ledger = self.surroundings.rules(bucket)?.ledger;
+        let quota = QuotaHold::take(&self.surroundings, bucket, ledger, || Growth::of_delete(&old)).await?;
+        let holds = Holds { slices: Vec::new(), quota };
+        self.commit(bucket, mutation, record, guard, Class::System, holds).await?;
         Ok(Deleted::Removed { generation: removes, marker: old.is_marker, is_null: old.is_null })
     }
 

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use super::accounts::{Leftovers, ShardSpace};
 use super::lock_clock::LockClock;
 use super::maintenance::{Checkpoints, Cleaner, Compactor, Peak, Upkeep};
+use super::quota::QuotaHold;
 use super::recover::Recovered;
 use super::settings::Settings;
 use super::state::State;
@@ -44,6 +45,8 @@ pub struct Commit {
     pub(super) guard: Option<KeyGuard>,
     /// Slices that belong to nothing until the record is durable.
     pub(super) reserved: Vec<SegmentV1>,
+    /// What the change adds to its bucket or takes from it, if the bucket has a quota.
+    pub(super) quota: Option<QuotaHold>,
     /// The channel for the answer to the commit's caller.
     pub(super) reply: oneshot::Sender<Result<RecordPlace>>,
 }

@@ -108,7 +108,8 @@ impl Shard {
     fn push_time(&self, now_ms: u64, reply: oneshot::Sender<Result<RecordPlace>>) -> Result<()> {
         let mutation = Mutation::Clock(ClockV1 { now_ms });
         let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
-        let commit = Commit { mutation: Some(mutation), guard: None, reserved: Vec::new(), reply };
+        let commit =
+            Commit { mutation: Some(mutation), guard: None, reserved: Vec::new(), quota: None, reply };
         self.log.push(Some(record), commit)?;
         self.time_queued.set(Some(now_ms));
         if !self.lock_clock.keeps_time() {

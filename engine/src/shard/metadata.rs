@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use super::commit::Holds;
 use super::instance::Shard;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::Class;
@@ -53,7 +54,7 @@ impl Shard {
         };
         let mutation = Mutation::Meta(meta);
         let record = EncodedRecord::new(&mutation, generation, 0, Vec::new());
-        self.commit(bucket, mutation, record, guard, Class::User, None).await?;
+        self.commit(bucket, mutation, record, guard, Class::User, Holds::default()).await?;
         Ok(modified_ms)
     }
 }

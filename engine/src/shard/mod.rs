@@ -8,6 +8,7 @@
 //! | `multipart.rs`, `buckets.rs` | the operations on uploads and buckets |
 //! | `commit.rs` | the way of a commit with its key locked: judge, admit, queue; its end once it is durable |
 //! | `instance.rs`, `settings.rs` | what a shard is made of, and what it is told when it opens |
+//! | `growth.rs`, `quota.rs` | what changes add to buckets, and how those with a quota hear of it |
 //! | `request.rs` | what crosses to the owner of a shard, and what comes back |
 //! | `lock_clock.rs`, `lock_time.rs` | the time by which retentions are judged |
 //! | `entry.rs`, `info.rs` | what the index holds of an object; what a record says of it |
@@ -27,6 +28,7 @@ mod compact;
 mod delete;
 pub mod entry;
 mod get;
+mod growth;
 mod info;
 mod instance;
 mod list;
@@ -36,6 +38,7 @@ mod maintenance;
 mod metadata;
 mod multipart;
 mod put;
+mod quota;
 pub(crate) mod recover;
 mod request;
 mod settings;
@@ -48,6 +51,7 @@ mod verify;
 pub use self::accounts::{Leftovers, ShardSpace};
 pub(crate) use self::buckets::versioning_value;
 pub use self::get::{Found, FoundEntry, Pins};
+pub(crate) use self::growth::{Growth, LedgerId};
 pub use self::info::{info_of, part_info};
 pub(crate) use self::instance::ShardParts;
 pub use self::instance::{Shard, ShardCounters};

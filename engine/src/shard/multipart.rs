@@ -8,6 +8,7 @@
 
 use std::rc::Rc;
 
+use super::commit::Holds;
 use super::info::part_info;
 use super::instance::Shard;
 use super::space::Reserved;
@@ -83,7 +84,7 @@ impl Shard {
         let upload = UploadV1 { bucket: bucket.0, key, id, initiated_ms, attributes, parts: Vec::new() };
         let mutation = Mutation::UploadCreate(upload);
         let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
-        self.commit(bucket, mutation, record, guard, Class::User, None).await?;
+        self.commit(bucket, mutation, record, guard, Class::User, Holds::default()).await?;
         Ok(UploadId(id))
     }
 
@@ -141,7 +142,7 @@ impl Shard {
             part,
         });
         let record = EncodedRecord::new(&mutation, generation, 0, Vec::new());
-        self.commit(commit.bucket, mutation, record, guard, Class::User, Some(reserved)).await?;
+        self.commit(commit.bucket, mutation, record, guard, Class::User, Holds::from(vec![reserved])).await?;
         Ok(answer)
     }
 
@@ -235,7 +236,7 @@ impl Shard {
         }
         let mutation = Mutation::UploadAbort(UploadAbortV1 { bucket: bucket.0, key, upload: id.0 });
         let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
-        self.commit(bucket, mutation, record, guard, Class::System, None).await.map(|_| ())
+        self.commit(bucket, mutation, record, guard, Class::System, Holds::default()).await.map(|_| ())
     }
 
     /// Aborts every upload that began before `before_ms`, a Unix time in milliseconds. An upload

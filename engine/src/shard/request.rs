@@ -49,8 +49,8 @@ pub(crate) enum ShardRequest {
         query: VersionsQuery,
         max: usize,
     },
-    /// Asks what a bucket holds in this shard.
-    Usage(BucketId),
+    /// Asks what each of these buckets holds in this shard.
+    Usage(Vec<BucketId>),
 
     /// Reserves the next slices of a body.
     Reserve(Reservation),
@@ -161,7 +161,8 @@ pub(crate) enum ShardReply {
     Judged(bool),
     Page(ListPage),
     Versions(VersionsPage),
-    Usage(BucketUsage),
+    /// What each bucket holds, in the order of the request.
+    Usage(Vec<BucketUsage>),
     /// Reserved slices, and where their sets are. The generation is 0 when none was asked for.
     Reserved {
         generation: u64,

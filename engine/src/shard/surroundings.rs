@@ -1,5 +1,6 @@
 //! The interface to what a shard needs of the node around it.
 
+use super::growth::{Growth, LedgerId};
 use crate::device::DeviceError;
 use crate::env::LocalFuture;
 use crate::error::Result;
@@ -12,8 +13,8 @@ use crate::types::{BucketId, BucketLock, Versioning};
 pub(crate) struct BucketRules {
     pub versioning: Versioning,
     pub lock: Option<BucketLock>,
-    /// The bucket has a quota.
-    pub is_limited: bool,
+    /// The ledger that judges what changes add to the bucket; `None` when it has no quota.
+    pub ledger: Option<LedgerId>,
 }
 
 /// The shard's drive and the other shards, as the node provides them. Time, tasks and buffers come
@@ -62,6 +63,25 @@ pub(crate) trait Surroundings {
 
     /// Stops writing on every shard of the drive, on all cores, after a flush failed (law 3).
     fn stop_drive(&self, error: &DeviceError);
+
+    /// Asks a bucket's ledger to admit what a change adds to the bucket. Returns what the ledger has
+    /// counted of it. If the caller is dropped before it gets the answer, nothing stays counted.
+    ///
+    /// # Errors
+    /// Returns [`QuotaExceeded`](crate::EngineError::QuotaExceeded), or
+    /// [`ShuttingDown`](crate::EngineError::ShuttingDown).
+    fn reserve_quota(
+        &self,
+        bucket: BucketId,
+        ledger: LedgerId,
+        growth: Growth,
+    ) -> LocalFuture<Result<Growth>>;
+
+    /// Tells a bucket's ledger to count a change without judging it.
+    fn settle_quota(&self, bucket: BucketId, ledger: LedgerId, change: Growth);
+
+    /// Waits until a bucket's ledger has heard everything that this core has told it.
+    fn quota_heard(&self, bucket: BucketId) -> LocalFuture<()>;
 
     /// Returns what a bucket wants of changes in it, as this core knows it.
     ///

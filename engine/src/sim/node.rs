@@ -25,6 +25,7 @@ use crate::ring::{Buffer, RingError};
 use crate::shard::CheckpointCut;
 pub use crate::shard::Leftovers;
 use crate::sim::device::SimDevice;
+use crate::types::BucketId;
 
 /// Longest time of a message that is not late, microseconds.
 const MESSAGE_US_MAX: u64 = 20;
@@ -342,6 +343,12 @@ impl SimNode {
             }
         }
         sum
+    }
+
+    /// Returns the bytes and versions that the ledger of a bucket's quota counts, or `None` when the
+    /// bucket has none.
+    pub fn quota_counted(&self, bucket: BucketId) -> Option<(u64, u64)> {
+        self.states.iter().find_map(|state| state.ledgers.counted(bucket))
     }
 
     /// Returns the number of free extents over all drives, including those that are held back.

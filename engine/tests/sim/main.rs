@@ -22,6 +22,7 @@ mod long;
 mod model;
 mod object_lock;
 mod persistence;
+mod quota;
 mod request;
 mod scrub;
 mod sets;
