@@ -45,6 +45,8 @@ pub enum Bug {
     IgnoreMark,
     /// A life continues the log where the previous life ended.
     ContinueTornLog,
+    /// What expires is not judged again once its key is locked.
+    ExpireTwice,
 }
 
 impl Bug {
@@ -67,8 +69,13 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 4] =
-        [Self::IgnoreMark, Self::ContinueTornLog, Self::ReuseNumberEarly, Self::ReuseListedNumber];
+    pub const AIMED: [Self; 5] = [
+        Self::IgnoreMark,
+        Self::ContinueTornLog,
+        Self::ReuseNumberEarly,
+        Self::ReuseListedNumber,
+        Self::ExpireTwice,
+    ];
 
     /// Returns the name that the command line and reports use.
     pub fn name(self) -> &'static str {
@@ -90,6 +97,7 @@ impl Bug {
             Self::BelieveClock => "believe-clock",
             Self::IgnoreMark => "ignore-mark",
             Self::ContinueTornLog => "continue-torn-log",
+            Self::ExpireTwice => "expire-twice",
         }
     }
 }
