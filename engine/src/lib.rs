@@ -14,6 +14,7 @@ pub mod check;
 pub mod error;
 mod executor;
 mod hook;
+pub mod lifecycle;
 pub mod node;
 pub mod types;
 

@@ -9,11 +9,13 @@ pub mod traits;
 
 pub use request::{EnteredRequest, RequestId};
 pub use rules::{BucketLock, DefaultRetention, Period, Quota};
-pub use traits::{Lock, Retention, RetentionMode, StorageClass};
+pub use traits::{Attributes, Lock, Retention, RetentionMode, StorageClass};
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
+
+use crate::lifecycle::LifecycleRules;
 
 /// Identifies a bucket. An id is never reused, so an operation that raced a delete can not touch a
 /// later bucket of the same name.
@@ -34,6 +36,9 @@ pub struct Bucket {
     /// The bucket's object lock, if it was ever enabled.
     pub lock: Option<BucketLock>,
     pub quota: Option<Quota>,
+    /// The rules by which the engine removes what is old. `None` where there are none, and where
+    /// this program does not understand them.
+    pub lifecycle: Option<Arc<LifecycleRules>>,
     /// The configuration of the bucket by kind, ascending, beside its versioning.
     pub config: BucketConfig,
 }
@@ -113,9 +118,6 @@ impl fmt::Display for VersionId {
         write!(formatter, "{:016x}{:016x}", self.generation, self.check)
     }
 }
-
-/// Named values kept with an object, an upload, a part or a bucket, in the order they were given.
-pub type Attributes = Vec<(String, String)>;
 
 /// An S3 ETag: the MD5 of the body, or the MD5 of the parts' MD5s together with their count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -10,6 +10,7 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod lifecycle;
 pub mod mark;
 pub mod parts;
 pub mod record;

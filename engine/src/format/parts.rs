@@ -242,7 +242,13 @@ impl<'a> Reader<'a> {
         Some(*head)
     }
 
-    fn bytes(&mut self, length: u64) -> Option<&'a [u8]> {
+    /// Returns what was not read.
+    pub fn rest(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Reads this many bytes.
+    pub fn bytes(&mut self, length: u64) -> Option<&'a [u8]> {
         let (head, rest) = self.bytes.split_at_checked(length.try_into().ok()?)?;
         self.bytes = rest;
         Some(head)

@@ -47,6 +47,8 @@ pub enum Bug {
     IgnoreMark,
     /// A life continues the log where the previous life ended.
     ContinueTornLog,
+    /// What expires is not judged again once its key is locked.
+    ExpireTwice,
 }
 
 impl Bug {
@@ -69,12 +71,13 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 5] = [
+    pub const AIMED: [Self; 6] = [
         Self::IgnoreMark,
         Self::ContinueTornLog,
         Self::ReuseNumberEarly,
         Self::ReuseListedNumber,
         Self::JudgeQuotaByUsage,
+        Self::ExpireTwice,
     ];
 
     /// Returns the name that the command line and reports use.
@@ -98,6 +101,7 @@ impl Bug {
             Self::JudgeQuotaByUsage => "judge-quota-by-usage",
             Self::IgnoreMark => "ignore-mark",
             Self::ContinueTornLog => "continue-torn-log",
+            Self::ExpireTwice => "expire-twice",
         }
     }
 }

@@ -78,6 +78,10 @@ impl BucketMap {
         self.by_id.get(&bucket.0).map(|known| known.writes.clone())
     }
 
+    pub fn by_id(&self, bucket: BucketId) -> Option<Rc<Bucket>> {
+        self.by_id.get(&bucket.0).map(|known| known.bucket.clone())
+    }
+
     pub fn get(&self, name: &str) -> Option<Rc<Bucket>> {
         self.by_name.get(name).cloned()
     }

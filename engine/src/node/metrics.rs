@@ -9,6 +9,7 @@ use super::core::Core;
 use super::report::{Counters, SpaceReport};
 use super::state::CoreState;
 use crate::error::Result;
+use crate::lifecycle::LifecycleCounters;
 
 /// The figures of one shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,7 @@ pub struct ShardMetrics {
     /// The most bytes that a checkpoint copied without yielding to requests since the start.
     pub checkpoint_step_bytes_max: u64,
     pub scrub: ScrubMetrics,
+    pub lifecycle: LifecycleCounters,
 }
 
 /// The progress of a shard's scrub.
@@ -94,6 +96,7 @@ fn of_core(core: &Rc<CoreState>) -> NodeMetrics {
             replay_bytes: shard.log.since_checkpoint(),
             checkpoint_memory_bytes_max: shard.checkpoint_peak().memory,
             checkpoint_step_bytes_max: shard.checkpoint_peak().step,
+            lifecycle: shard.lifecycle.get(),
             scrub: ScrubMetrics {
                 passes: scrub.passes,
                 running: scrub.started_ms > 0,

@@ -30,6 +30,7 @@ use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Pool, Ring, RingError};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
+use crate::types::rules::DAY_MS;
 
 /// Most messages on their way from one core to another before they overflow.
 pub(crate) const MAILBOX_CAPACITY: usize = 4096;
@@ -265,6 +266,7 @@ impl CoreParts {
             retrying: Cell::new(false),
             writers: Cell::new(0),
             refusals: Cell::new(0),
+            lifecycle_day_ms: Cell::new(DAY_MS),
             salvage: RefCell::default(),
             environment,
         });

@@ -12,6 +12,7 @@
 use std::rc::Rc;
 
 use super::bucket_map::WritePermit;
+use super::lifecycle::preview_of_shard;
 use super::message::{Answered, Asked, Message, Told};
 use super::state::CoreState;
 use crate::env::LocalFuture;
@@ -101,6 +102,11 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
             let _permit = core.permit(bucket).await?;
             shard.abort_upload(bucket, key, upload).await.map(|()| Reply::Done)
         }),
+
+        // Looking at what lifecycle rules would do.
+        Request::PreviewLifecycle(wanted) => {
+            later(async move { preview_of_shard(&core, &shard, wanted).await.map(Reply::LifecyclePreview) })
+        }
 
         // Judging retentions.
         Request::LockTime => Now(Ok(Reply::LockTime(shard.keeps_time().then(|| shard.lock_time())))),

@@ -101,6 +101,8 @@ pub struct CoreState {
     pub(crate) writers: Cell<usize>,
     /// Reads that were refused to clients because data was damaged or could not be read.
     pub(crate) refusals: Cell<u64>,
+    /// Length of a day by which lifecycle rules are judged, milliseconds.
+    pub(crate) lifecycle_day_ms: Cell<u64>,
     /// The shards that go on behind damage when they open. A repair sets it, a server never.
     pub(crate) salvage: RefCell<BTreeMap<u16, Rc<Salvage>>>,
 }

@@ -1,6 +1,7 @@
 //! The node's implementation of what the shards of one drive on one core need.
 
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use super::state::CoreState;
 use crate::device::DeviceError;
@@ -8,6 +9,7 @@ use crate::env::LocalFuture;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::{Class, HeldBack, Refusal, Taken};
 use crate::format::superblock::ShardRootOnDisk;
+use crate::lifecycle::LifecycleRules;
 use crate::shard::{BucketRules, Growth, LedgerId, ShardReply, ShardRequest, Surroundings};
 use crate::types::BucketId;
 
@@ -188,5 +190,10 @@ impl Surroundings for DriveOfCore {
 
     fn rules(&self, bucket: BucketId) -> Result<BucketRules> {
         self.core()?.buckets.borrow().rules(bucket).ok_or(EngineError::NoSuchBucket)
+    }
+
+    fn lifecycle(&self, bucket: BucketId) -> Result<Option<Arc<LifecycleRules>>> {
+        let bucket = self.core()?.buckets.borrow().by_id(bucket).ok_or(EngineError::NoSuchBucket)?;
+        Ok(bucket.lifecycle.clone())
     }
 }

@@ -1,11 +1,13 @@
 //! The system shard's operations on buckets. A bucket is a record in its log.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::instance::Shard;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::Class;
 use crate::format::record::{BucketConfigV1, BucketDeleteV1, BucketV1, DeleteV1, EncodedRecord, Mutation};
+use crate::lifecycle::LifecycleRules;
 use crate::types::{
     Attributes, Bucket, BucketConfig, BucketCreated, BucketId, BucketLock, ConfigKind, Quota, Versioning,
 };
@@ -181,6 +183,7 @@ fn bucket_of(bucket: &BucketV1) -> Bucket {
         versioning: value(ConfigKind::VERSIONING).map_or(Versioning::Off, |value| versioning_of(value)),
         lock: value(ConfigKind::LOCK).map(|value| BucketLock::decode(value)),
         quota: value(ConfigKind::QUOTA).map(|value| Quota::decode(value)),
+        lifecycle: value(ConfigKind::LIFECYCLE).and_then(|value| LifecycleRules::decode(value)).map(Arc::new),
         config,
     }
 }

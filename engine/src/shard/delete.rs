@@ -5,6 +5,7 @@
 use std::rc::Rc;
 
 use super::commit::{Holds, judge};
+use super::entry::Entry;
 use super::growth::Growth;
 use super::instance::Shard;
 use super::quota::QuotaHold;
@@ -49,7 +50,22 @@ impl Shard {
             return self.mark_deleted(bucket, key, guard).await;
         }
         let Some(old) = found else { return Ok(Deleted::Absent) };
-        self.check_unlocked(&old, bypass_governance)?;
+        self.remove_version(bucket, key, (&old, null), bypass_governance, guard).await
+    }
+
+    /// Removes a version whose key is locked by `guard`, and whose null version is `null`.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::delete`].
+    pub(super) async fn remove_version(
+        self: &Rc<Self>,
+        bucket: BucketId,
+        key: Vec<u8>,
+        (old, null): (&Entry, Option<u64>),
+        bypass_governance: bool,
+        guard: KeyGuard,
+    ) -> Result<Deleted> {
+        self.check_unlocked(old, bypass_governance)?;
         let removes = old.generation;
         let null = null.filter(|null| *null != removes).unwrap_or(0);
         let mutation = Mutation::Delete(DeleteV1 { bucket: bucket.0, key, removes, null });
@@ -61,7 +77,11 @@ impl Shard {
         Ok(Deleted::Removed { generation: removes, marker: old.is_marker, is_null: old.is_null })
     }
 
-    async fn mark_deleted(
+    /// Adds a delete marker to a key that is locked by `guard`.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::delete`].
+    pub(super) async fn mark_deleted(
         self: &Rc<Self>,
         bucket: BucketId,
         key: Vec<u8>,

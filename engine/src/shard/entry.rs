@@ -120,6 +120,16 @@ pub struct Entry {
     pub segments: Vec<SegmentV1>,
 }
 
+/// What a lifecycle rule is judged by, beside the tags themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline {
+    pub listed: Listed,
+    pub lock: Lock,
+    pub has_tags: bool,
+    /// Number of times that the metadata were changed.
+    pub metadata_change: u32,
+}
+
 /// Bits of an entry that say which of its fields follow, and what a listing shows without them.
 mod flags {
     pub const NULL: u64 = 1;
@@ -287,6 +297,25 @@ impl Entry {
         // The length of the record.
         reader.varint()?;
         read_listed(&mut reader, has)
+    }
+
+    /// Decodes what a lifecycle rule is judged by, and not where the slices are. Returns `None` for
+    /// bytes that are no entry.
+    pub fn outline(bytes: &[u8]) -> Option<Outline> {
+        let mut reader = Reader::new(bytes.get(8..)?);
+        let has = read_flags(&mut reader)?;
+        // The length of the record.
+        reader.varint()?;
+        let listed = read_listed(&mut reader, has)?;
+        if has & flags::CHANGE != 0 {
+            reader.varint()?;
+        }
+        if has & flags::OTHER_NULL != 0 {
+            reader.varint()?;
+        }
+        let metadata_change = if has & flags::META == 0 { 0 } else { read_meta(&mut reader)?.change };
+        let lock = if has & flags::LOCKED == 0 { Lock::default() } else { read_lock(&mut reader)? };
+        Some(Outline { listed, lock, has_tags: has & flags::TAGS != 0, metadata_change })
     }
 
     /// Returns whether an encoded entry is a delete marker; false for bytes that are no entry.

@@ -28,6 +28,7 @@ use crate::format::record::{Mutation, SegmentV1};
 use crate::format::scrub::ScrubState;
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
 use crate::hook::Bug;
+use crate::lifecycle::LifecycleCounters;
 use crate::log::RecordPlace;
 use crate::log::writer::{Log, LogParts};
 use crate::ring::Pool;
@@ -106,6 +107,8 @@ pub struct Shard {
     pub(super) compactor: Compactor,
     /// The progress of the shard's scrub.
     pub(crate) scrub: RefCell<ScrubState>,
+    /// What the lifecycle rules of buckets have done here.
+    pub(crate) lifecycle: Cell<LifecycleCounters>,
 }
 
 impl Shard {
@@ -152,6 +155,7 @@ impl Shard {
             cleaner: Cleaner::default(),
             compactor: Compactor::default(),
             scrub: RefCell::default(),
+            lifecycle: Cell::default(),
         })
     }
 

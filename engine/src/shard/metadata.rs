@@ -8,6 +8,7 @@ use super::instance::Shard;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::Class;
 use crate::format::record::{EncodedRecord, MetaV1, Mutation};
+use crate::sync::locks::KeyGuard;
 use crate::types::{BucketId, Lock, MetadataChange, WriteCondition};
 
 impl Shard {
@@ -28,6 +29,20 @@ impl Shard {
     ) -> Result<u64> {
         let guard = self.locks.lock(self.hash(bucket, &key)).await;
         self.check_condition(bucket, &key, &condition)?;
+        self.change_metadata(bucket, key, change, guard).await
+    }
+
+    /// Changes the metadata of a version whose key is locked by `guard`.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::update_metadata`].
+    pub(super) async fn change_metadata(
+        self: &Rc<Self>,
+        bucket: BucketId,
+        key: Vec<u8>,
+        change: MetadataChange,
+        guard: KeyGuard,
+    ) -> Result<u64> {
         let entry = self.state.borrow().version(bucket, &key, change.generation);
         let entry = entry.filter(|entry| !entry.is_marker).ok_or(EngineError::Superseded)?;
         let changed = entry.meta.map_or(0, |meta| meta.change);

@@ -10,6 +10,7 @@
 //! | `instance.rs`, `settings.rs` | what a shard is made of, and what it is told when it opens |
 //! | `growth.rs`, `quota.rs` | what changes add to buckets, and how those with a quota hear of it |
 //! | `request.rs` | what crosses to the owner of a shard, and what comes back |
+//! | `lifecycle.rs` | the walk over versions that rules are judged by, and what is due, under the key's lock |
 //! | `lock_clock.rs`, `lock_time.rs` | the time by which retentions are judged |
 //! | `entry.rs`, `info.rs` | what the index holds of an object; what a record says of it |
 //! | `state.rs` | what the shard knows, and how each record changes it |
@@ -31,6 +32,7 @@ mod get;
 mod growth;
 mod info;
 mod instance;
+mod lifecycle;
 mod list;
 mod lock_clock;
 mod lock_time;
@@ -55,12 +57,13 @@ pub(crate) use self::growth::{Growth, LedgerId};
 pub use self::info::{info_of, part_info};
 pub(crate) use self::instance::ShardParts;
 pub use self::instance::{Shard, ShardCounters};
+pub(crate) use self::lifecycle::{DueVersion, Seen, SeenUpload, UploadWalk, Walk};
 pub use self::lock_clock::{ClockReading, NOTED_EVERY_MS};
 pub use self::multipart::{CompleteCommit, PartCommit, PartsTable};
 pub use self::put::{Body, PutCommit};
 pub use self::recover::{Owner, RecoverError, Recovered, Salvage, Source};
 pub(crate) use self::recover::{for_each_entry, load_leaves};
-pub(crate) use self::request::{Reservation, ShardReply, ShardRequest};
+pub(crate) use self::request::{PreviewRequest, Reservation, ShardReply, ShardRequest};
 pub use self::settings::{CheckpointCut, Settings};
 pub use self::space::Reserved;
 pub use self::state::{State, UploadKey};

@@ -6,6 +6,8 @@
 //! - A reply that nobody waits for any more may hold a pin or reserved slices. Whoever finds such a
 //!   reply releases them ([`ShardReply::into_undo`]).
 
+use std::sync::Arc;
+
 use super::accounts::ShardSpace;
 use super::get::{Found, Pins};
 use super::lock_clock::ClockReading;
@@ -15,6 +17,7 @@ use crate::error::DeviceError;
 use crate::extent::allocator::Refusal;
 use crate::extent::sets::Places;
 use crate::format::record::{PartV1, RunV1};
+use crate::lifecycle::{LifecyclePreview, LifecycleRules};
 use crate::types::{
     Attributes, BucketId, BucketUsage, Deleted, Deletion, Etag, ListPage, ListQuery, MetadataChange,
     ObjectInfo, PartInfo, UploadId, UploadInfo, UploadPage, UploadQuery, Version, VersionsPage,
@@ -113,6 +116,9 @@ pub(crate) enum ShardRequest {
         upload: UploadId,
     },
 
+    /// Asks what lifecycle rules would do.
+    PreviewLifecycle(PreviewRequest),
+
     /// Asks for the time by which retentions are judged, if the shard keeps time.
     LockTime,
     /// Keeps time from now on.
@@ -135,6 +141,16 @@ pub(crate) enum ShardRequest {
     Space,
     /// Reports a failed write of object data: the shard stops writing (law 3).
     StopWriting(DeviceError),
+}
+
+/// A request for what lifecycle rules would do with a bucket now.
+#[derive(Debug)]
+pub(crate) struct PreviewRequest {
+    pub bucket: BucketId,
+    pub rules: Arc<LifecycleRules>,
+    /// Length of a day in milliseconds.
+    pub day_ms: u64,
+    pub max_examples: usize,
 }
 
 /// A request for the next slices of a body of `length` bytes.
@@ -182,6 +198,7 @@ pub(crate) enum ShardReply {
     Part(PartInfo),
     Space(ShardSpace),
     LockTime(Option<ClockReading>),
+    LifecyclePreview(LifecyclePreview),
 }
 
 impl ShardRequest {

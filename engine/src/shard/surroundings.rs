@@ -1,11 +1,14 @@
 //! The interface to what a shard needs of the node around it.
 
+use std::sync::Arc;
+
 use super::growth::{Growth, LedgerId};
 use crate::device::DeviceError;
 use crate::env::LocalFuture;
 use crate::error::Result;
 use crate::extent::allocator::{Class, HeldBack, Refusal, Taken};
 use crate::format::superblock::ShardRootOnDisk;
+use crate::lifecycle::LifecycleRules;
 use crate::types::{BucketId, BucketLock, Versioning};
 
 /// What a bucket wants of changes in it.
@@ -89,6 +92,12 @@ pub(crate) trait Surroundings {
     /// Returns [`NoSuchBucket`](crate::EngineError::NoSuchBucket), or
     /// [`ShuttingDown`](crate::EngineError::ShuttingDown).
     fn rules(&self, bucket: BucketId) -> Result<BucketRules>;
+
+    /// Returns the lifecycle rules of a bucket, if it has any, as this core knows them.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::rules`].
+    fn lifecycle(&self, bucket: BucketId) -> Result<Option<Arc<LifecycleRules>>>;
 
     /// Returns the state of a bucket's versioning, as this core knows it.
     ///

@@ -6,7 +6,8 @@
 //! - They are written here only. What can not be read protects most: a retention that this program
 //!   does not understand never ends.
 
-use super::Attributes;
+/// Named values kept with an object, an upload, a part or a bucket, in the order they were given.
+pub type Attributes = Vec<(String, String)>;
 
 /// The attribute of a legal hold, which stays when the hold ends.
 const HOLD: &str = ":hold";

@@ -7,9 +7,11 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use ringbolt_engine::EngineError;
+use ringbolt_engine::lifecycle::{Expiration, LifecycleRules, Rule};
+use ringbolt_engine::node::LifecycleOptions;
 use ringbolt_engine::sim::SimNode;
 use ringbolt_engine::sim::device::{Fate, FaultKind, FaultPlan};
-use ringbolt_engine::types::{BucketId, ObjectMeta, WriteCondition};
+use ringbolt_engine::types::{BucketId, ConfigKind, ObjectMeta, Versioning, WriteCondition};
 
 use crate::world::{MIB, World, body, bucket, delete, etag, get, put};
 
@@ -169,6 +171,35 @@ fn rot_is_not_served(world: World) -> Outcome {
     })
 }
 
+/// A client puts an object anew while the lifecycle waits for its key, to let the old one expire.
+/// That was judged before, and is not meant for the new one.
+fn an_expiry_does_not_reach_the_next_object(world: World) -> Outcome {
+    const DAY_MS: u64 = 60_000;
+    let node = world.open();
+    let (sim, drive) = (world.sim.clone(), world.drives[0].clone());
+    world.run(async move {
+        let (core, id) = (node.core(0), bucket(&node.core(0), "b").await);
+        core.set_versioning(id, Versioning::Enabled).await.expect("enabled");
+        put(&core, id, b"k", 1, 1000).await.expect("stored");
+        let rule = Rule { enabled: true, expiration: Some(Expiration::Days(1)), ..Rule::default() };
+        let rules = LifecycleRules { rules: vec![rule] }.encode(b"");
+        core.set_bucket_config(id, ConfigKind::LIFECYCLE, Some(rules)).await.expect("set");
+        sim.sleep_us(3 * DAY_MS * 1000).await;
+        drive.follow(FaultPlan::default().with(FaultKind::Delay, 1, u64::MAX));
+        let writer = node.core(0);
+        sim.spawn(async move { drop(put(&writer, id, b"k", 2, 1000).await.expect("stored")) });
+        while node.leftovers().held_locks == 0 {
+            sim.sleep_us(10).await;
+        }
+        core.run_lifecycle(LifecycleOptions { day_ms: DAY_MS, ..LifecycleOptions::default() });
+        sim.sleep_us(2_000_000).await;
+        match get(&core, id, b"k").await {
+            Ok(Some((_, bytes))) if bytes == body(2, 1000) => Ok(()),
+            other => Err(format!("{:?}", other.map(|found| found.is_some()))),
+        }
+    })
+}
+
 type Scenario = fn(World) -> Outcome;
 
 /// Returns the scenarios, each with a world of its own.
@@ -180,6 +211,7 @@ fn scenarios() -> Vec<(&'static str, World, Scenario)> {
         ("a slow reader", one_shard(3), a_slow_ranged_reader_reads_its_own_object),
         ("moved slices", sparse(), moved_slices_are_durable_before_their_record),
         ("rot", one_shard(5), rot_is_not_served),
+        ("an expiry", one_shard(6), an_expiry_does_not_reach_the_next_object),
     ]
 }
 
@@ -202,6 +234,7 @@ fn each_planted_bug_breaks_the_promise_of_its_situation() {
         (Bug::ReuseSpaceEarly, "a slow reader"),
         (Bug::MoveUnflushed, "moved slices"),
         (Bug::IgnoreCrc, "rot"),
+        (Bug::ExpireTwice, "an expiry"),
     ];
     for (bug, situation) in caught_by {
         let found = scenarios().into_iter().find(|(name, ..)| *name == situation);

@@ -8,6 +8,7 @@
 use crate::http::TrafficSum;
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use ringbolt_engine::lifecycle::LifecycleCounters;
 use ringbolt_engine::node::{NodeMetrics, ShardMetrics};
 use std::fmt::{Display, Write};
 use std::time::Duration;
@@ -82,6 +83,7 @@ fn render(
     if let Some(node) = node {
         page.node(node);
         page.shards(&node.shards);
+        page.lifecycle(&node.shards);
     }
     page.text
 }
@@ -261,6 +263,54 @@ impl Page {
             self.family(name, kind, help, "shard", shards.iter().map(|shard| (shard.shard, of(shard))));
         }
     }
+
+    fn lifecycle(&mut self, shards: &[ShardMetrics]) {
+        type Of = fn(&LifecycleCounters) -> u64;
+        let families: [(&str, &str, Of); 10] = [
+            (
+                "ringbolt_lifecycle_examined_total",
+                "Versions and uploads judged by lifecycle rules",
+                |counts| counts.examined,
+            ),
+            (
+                "ringbolt_lifecycle_markers_added_total",
+                "Objects that expired into a delete marker",
+                |counts| counts.markers_added,
+            ),
+            ("ringbolt_lifecycle_versions_removed_total", "Objects removed by lifecycle rules", |counts| {
+                counts.versions_removed
+            }),
+            (
+                "ringbolt_lifecycle_markers_removed_total",
+                "Delete markers removed by lifecycle rules",
+                |counts| counts.markers_removed,
+            ),
+            ("ringbolt_lifecycle_uploads_aborted_total", "Uploads aborted by lifecycle rules", |counts| {
+                counts.uploads_aborted
+            }),
+            ("ringbolt_lifecycle_transitions_total", "Changes of class by lifecycle rules", |counts| {
+                counts.transitions
+            }),
+            (
+                "ringbolt_lifecycle_locked_total",
+                "Times that a version stayed because it is locked",
+                |counts| counts.locked,
+            ),
+            ("ringbolt_lifecycle_overtaken_total", "Times that a client was there before", |counts| {
+                counts.overtaken
+            }),
+            ("ringbolt_lifecycle_errors_total", "Times that what was due could not be done", |counts| {
+                counts.errors
+            }),
+            ("ringbolt_lifecycle_passes_total", "Passes of lifecycle rules that ended", |counts| {
+                counts.passes
+            }),
+        ];
+        for (name, help, of) in families {
+            let counts = shards.iter().map(|shard| (shard.shard, of(&shard.lifecycle)));
+            self.family(name, "counter", help, "shard", counts);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -288,7 +338,12 @@ mod tests {
     #[test]
     fn every_line_is_of_the_format() {
         let node = NodeMetrics {
-            shards: vec![ShardMetrics { shard: 3, objects: 7, ..ShardMetrics::default() }],
+            shards: vec![ShardMetrics {
+                shard: 3,
+                objects: 7,
+                lifecycle: LifecycleCounters { markers_added: 11, ..LifecycleCounters::default() },
+                ..ShardMetrics::default()
+            }],
             buffer_chunks: 4,
             buffer_chunks_free: 1,
             ..NodeMetrics::default()
@@ -305,6 +360,7 @@ mod tests {
         for line in [
             "ringbolt_http_responses_total{status=\"404\"} 1",
             "ringbolt_shard_objects{shard=\"3\"} 7",
+            "ringbolt_lifecycle_markers_added_total{shard=\"3\"} 11",
             "ringbolt_buffer_bytes{state=\"used\"} 3145728",
             "process_resident_memory_bytes 4096",
             "process_cpu_seconds_total 61.007",

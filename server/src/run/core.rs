@@ -18,7 +18,7 @@ use crate::http::{Handler, HttpServer, Limits, RequestIds, Traffic, accept_until
 use crate::s3::{PART_BYTES_MIN, Requests, S3Service, S3Settings, StorageClasses};
 use futures_util::future::{Either, select};
 use monoio::{FusionDriver, RuntimeBuilder};
-use ringbolt_engine::node::{Core, CoreSeed, NodeMetrics, ScrubOptions};
+use ringbolt_engine::node::{Core, CoreSeed, LifecycleOptions, NodeMetrics, ScrubOptions};
 use std::net::TcpListener;
 use std::pin::pin;
 use std::rc::Rc;
@@ -53,6 +53,7 @@ pub struct CoreStart {
     pub domains: Vec<String>,
     pub signature_v2: bool,
     pub storage_classes: StorageClasses,
+    pub lifecycle: LifecycleOptions,
     pub limits: Limits,
     pub scrub: ScrubOptions,
     pub traffic: Traffic,
@@ -147,6 +148,7 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let first = server.handler.set(service).is_ok();
     debug_assert!(first, "the handler is set once");
     core.start_scrub(start.scrub);
+    core.run_lifecycle(start.lifecycle);
     // The receiver, which counts these messages and prints the banner, may have given up already.
     let _ = start.opened.send(());
 

@@ -137,6 +137,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             domains: options.domains.clone(),
             signature_v2: options.signature_v2,
             storage_classes: options.storage_classes,
+            lifecycle: options.lifecycle,
             limits: plan.limits(options.slow_request, connections.clone()),
             scrub: options.scrub,
             traffic,

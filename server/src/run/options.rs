@@ -3,8 +3,8 @@
 use crate::auth::RootCredentials;
 use crate::http::{CONNECTION_BYTES_MAX, ConnectionCap, Limits};
 use crate::s3::StorageClasses;
-use ringbolt_engine::node::ScrubOptions;
 use ringbolt_engine::node::memory::{self, MemoryShares};
+use ringbolt_engine::node::{LifecycleOptions, ScrubOptions};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,6 +43,7 @@ pub struct ServeOptions {
     pub register_buffers: bool,
     pub slow_request: Duration,
     pub scrub: ScrubOptions,
+    pub lifecycle: LifecycleOptions,
     /// The age in milliseconds at which an upload that nobody completes is aborted. None keeps
     /// them.
     pub abort_uploads_after_ms: Option<u64>,

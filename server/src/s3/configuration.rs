@@ -38,7 +38,7 @@ macro_rules! of_buckets {
     };
 }
 
-const LIFECYCLE: (&str, &str) =
+pub const LIFECYCLE: (&str, &str) =
     ("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist");
 const CORS: (&str, &str) = ("NoSuchCORSConfiguration", "The CORS configuration does not exist");
 const ENCRYPTION: (&str, &str) = (
@@ -65,8 +65,6 @@ pub fn missing<T>((code, message): (&'static str, &'static str)) -> S3Result<T> 
 }
 
 of_buckets! {
-    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput)
-        -> GetBucketLifecycleConfigurationOutput = missing(LIFECYCLE);
     get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = missing(CORS);
     get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = missing(ENCRYPTION);
     get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = missing(POLICY);
@@ -113,8 +111,6 @@ of_buckets! {
             payer: Some(Payer::from_static(Payer::BUCKET_OWNER))
         });
 
-    delete_bucket_lifecycle(DeleteBucketLifecycleInput)
-        -> DeleteBucketLifecycleOutput = Ok(DeleteBucketLifecycleOutput::default());
     delete_bucket_cors(DeleteBucketCorsInput)
         -> DeleteBucketCorsOutput = Ok(DeleteBucketCorsOutput::default());
     delete_bucket_encryption(DeleteBucketEncryptionInput)

@@ -12,6 +12,7 @@ use super::declared::header_of;
 use super::error::{EngineResult, invalid_argument, invalid_request, not_implemented, precondition_failed};
 use super::given::{class_by_headers, tags_by_headers};
 use super::headers::{self, CHECKSUM_ALGORITHM, stored_checksum, stored_kind};
+use super::lifecycle::shown_expiration;
 use super::multipart::{UploadName, part_checksum, part_number};
 use super::object_lock::lock_by_headers;
 use super::range::{self, ByteRange, Span};
@@ -111,7 +112,8 @@ pub async fn copy_object(
     if itself && replace && bucket.versioning == Versioning::Off && wanted == Wanted::default() {
         attributes.extend(checksums_of(&info));
         let updated = update(server, &bucket, &source, (attributes, condition)).await?;
-        return Ok(copied(&updated, None, None));
+        let expiration = shown_expiration(&bucket, &input.key, &updated);
+        return Ok(copied(&updated, (None, None), expiration));
     }
     let mut writer = server.core.put(bucket.id, input.key.as_bytes(), info.size_bytes).await.s3()?;
     let digested = body::copy(&mut source.reader, &mut writer, wanted.digests()).await?;
@@ -121,15 +123,17 @@ pub async fn copy_object(
     }
     let info = writer.commit(ObjectMeta { etag, attributes }, condition).await.s3()?;
     let version_id = server.show_written(&bucket, &input.key, &info);
-    Ok(copied(&info, version_id, source.version_id))
+    let expiration = shown_expiration(&bucket, &input.key, &info);
+    Ok(copied(&info, (version_id, source.version_id), expiration))
 }
 
 fn copied(
     info: &ObjectInfo,
-    version_id: Option<String>,
-    copy_source_version_id: Option<String>,
+    (version_id, copy_source_version_id): (Option<String>, Option<String>),
+    expiration: Option<String>,
 ) -> S3Response<CopyObjectOutput> {
-    let output = CopyObjectOutput { version_id, copy_source_version_id, ..CopyObjectOutput::default() };
+    let output =
+        CopyObjectOutput { version_id, copy_source_version_id, expiration, ..CopyObjectOutput::default() };
     let mut response = S3Response::new(output);
     response.extensions.insert(result(info));
     response

@@ -16,6 +16,7 @@ use super::declared::DeclaredChecksum;
 use super::delete::DeleteList;
 use super::error::{from_body, invalid_request, slow_down};
 use super::lenient_headers::LenientHeaders;
+use super::lifecycle_document::LifecycleDocument;
 use super::multipart::PartList;
 use super::object_lock::{HoldDocument, LockDocument, RetentionDocument};
 use super::tagging::TagDocument;
@@ -39,12 +40,16 @@ use std::sync::Arc;
 const DELETE_BYTES_MAX: u64 = 8 << 20;
 /// The longest list of parts, in bytes: ample for 10,000 parts with ETag and checksum.
 const COMPLETE_BYTES_MAX: u64 = 4 << 20;
+/// The longest lifecycle, in bytes: ample for 1000 rules with short filters. It is kept on every core.
+const LIFECYCLE_BYTES_MAX: u64 = 256 << 10;
 const OTHER_BYTES_MAX: u64 = 64 << 10;
 /// The most elements of a list of keys: 1000 keys with all that may be said of each.
 const DELETE_ELEMENTS_MAX: usize = 8 << 10;
 /// The most elements of a list of parts: 10,000 parts with ETag, one checksum, Size and
 /// LastModified, as listings of parts give them.
 const COMPLETE_ELEMENTS_MAX: usize = 80 << 10;
+/// The most elements of a lifecycle: 1000 rules with a dozen each.
+const LIFECYCLE_ELEMENTS_MAX: usize = 16 << 10;
 const OTHER_ELEMENTS_MAX: usize = 1 << 10;
 /// How often the text of a list is held, beside its entries: as it came, as it was parsed, and in
 /// the answer.
@@ -63,6 +68,7 @@ const VERSIONING_PLACEHOLDER: &str = "<VersioningConfiguration/>";
 const TAGGING_PLACEHOLDER: &str = "<Tagging><TagSet/></Tagging>";
 const OBJECT_LOCK_PLACEHOLDER: &str = "<ObjectLockConfiguration/>";
 const RETENTION_PLACEHOLDER: &str = "<Retention/>";
+const LIFECYCLE_PLACEHOLDER: &str = "<LifecycleConfiguration/>";
 const LEGAL_HOLD_PLACEHOLDER: &str = "<LegalHold/>";
 
 /// The kinds of documents that are told apart here.
@@ -79,6 +85,7 @@ enum Kind {
     ObjectLock,
     Retention,
     LegalHold,
+    Lifecycle,
     /// The document is that of an operation that is not built: whatever it says, the answer is 501.
     Unsupported,
 }
@@ -102,6 +109,7 @@ impl Kind {
             (&Method::PUT, _) if has("tagging") => Some(Self::Tagging),
             (&Method::PUT, false) if has("versioning") => Some(Self::Versioning),
             (&Method::PUT, false) if has("object-lock") => Some(Self::ObjectLock),
+            (&Method::PUT, false) if has("lifecycle") => Some(Self::Lifecycle),
             (&Method::PUT, true) if has("retention") => Some(Self::Retention),
             (&Method::PUT, true) if has("legal-hold") => Some(Self::LegalHold),
             (&Method::PUT, true) => None,
@@ -116,12 +124,13 @@ impl Kind {
         match self {
             Self::Delete => DELETE_BYTES_MAX,
             Self::Complete => COMPLETE_BYTES_MAX,
+            Self::Lifecycle => LIFECYCLE_BYTES_MAX,
             _ => OTHER_BYTES_MAX,
         }
     }
 
     fn is_list(self) -> bool {
-        matches!(self, Self::Delete | Self::Complete)
+        matches!(self, Self::Delete | Self::Complete | Self::Lifecycle)
     }
 }
 
@@ -230,6 +239,12 @@ fn parse(kind: Kind, bytes: Bytes, extensions: &mut Extensions) -> S3Result<(u64
             extensions.insert(Arc::new(list));
             (items, placeholder(COMPLETE_PLACEHOLDER))
         }
+        Kind::Lifecycle => {
+            let document = LifecycleDocument::read(XmlReader::new(&bytes, LIFECYCLE_ELEMENTS_MAX)?)?;
+            let items = document.rules().rules.len() as u64;
+            extensions.insert(Arc::new(document));
+            (items, placeholder(LIFECYCLE_PLACEHOLDER))
+        }
         Kind::CreateBucket if bytes.is_empty() => (0, Body::empty()),
         Kind::CreateBucket => {
             extensions.insert(BucketConfiguration::read(other()?)?);
@@ -274,6 +289,7 @@ pub(crate) fn judge_document(bytes: &[u8]) {
         Kind::ObjectLock,
         Kind::Retention,
         Kind::LegalHold,
+        Kind::Lifecycle,
     ] {
         // It may be refused or taken: all that matters here is that it ends.
         let _ = parse(kind, bytes.clone(), &mut Extensions::new());

@@ -7,12 +7,12 @@ use super::Server;
 use super::access::Caller;
 use super::answer_xml::XmlAnswer;
 use super::configuration::{LIFECYCLE, missing};
-use super::error::{EngineResult, invalid_argument};
+use super::error::EngineResult;
 use super::headers::http_date;
 use super::lifecycle_document::LifecycleDocument;
 use super::xml_reader::malformed;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use ringbolt_engine::lifecycle::{LifecycleConfig, expiration_of};
+use ringbolt_engine::lifecycle::{LifecycleRules, expiration_of};
 use ringbolt_engine::types::rules::DAY_MS;
 use ringbolt_engine::types::{Bucket, ConfigKind, ObjectInfo};
 use s3s::dto::*;
@@ -33,11 +33,7 @@ pub async fn put_bucket_lifecycle_configuration(
         return Err(malformed("the document is missing"));
     };
     document.check_classes(server.settings.storage_classes)?;
-    let rules = document.rules();
-    let Some(config) = LifecycleConfig::new(&rules, document.show().as_bytes()) else {
-        return Err(invalid_argument("The lifecycle configuration is too long"));
-    };
-    let value = Some(config);
+    let value = Some(document.rules().encode(document.show().as_bytes()));
     server.core.set_bucket_config(bucket.id, ConfigKind::LIFECYCLE, value).await.s3()?;
     Ok(S3Response::new(PutBucketLifecycleConfigurationOutput::default()))
 }
@@ -51,7 +47,7 @@ pub async fn get_bucket_lifecycle_configuration(
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let value = bucket.config.iter().find(|(kind, _)| *kind == ConfigKind::LIFECYCLE);
-    let document = value.and_then(|(_, value)| LifecycleConfig::document(value));
+    let document = value.and_then(|(_, value)| LifecycleRules::document(value));
     let Some(document) = document.and_then(|bytes| std::str::from_utf8(bytes).ok()) else {
         return missing(LIFECYCLE);
     };

@@ -14,8 +14,8 @@ use crate::xml::XmlWriter;
 use ringbolt_engine::lifecycle::{
     Expiration, Filter, LifecycleRules, NoncurrentExpiration, NoncurrentTransition, Rule, Transition, When,
 };
-use ringbolt_engine::types::rules::DAY_MS;
 use ringbolt_engine::types::StorageClass;
+use ringbolt_engine::types::rules::DAY_MS;
 use s3s::{S3Result, s3_error};
 use std::collections::HashSet;
 use time::OffsetDateTime;
@@ -185,7 +185,9 @@ fn read_rule(reader: &mut XmlReader<'_>, at: usize) -> S3Result<ReadRule> {
     };
     rule.id = match id.filter(|id| !id.is_empty()) {
         Some(id) if id.chars().count() > ID_CHARS_MAX => {
-            return Err(invalid_argument(format!("ID length should not exceed allowed limit of {ID_CHARS_MAX}")));
+            return Err(invalid_argument(format!(
+                "ID length should not exceed allowed limit of {ID_CHARS_MAX}"
+            )));
         }
         Some(id) => id,
         None => new_id(at),
@@ -251,7 +253,8 @@ fn check_rule(rule: &Rule, has_expiration: bool) -> S3Result<()> {
 
 /// Reads a filter. Returns how it was written, and whether it has a prefix.
 fn read_filter(reader: &mut XmlReader<'_>) -> S3Result<(Filter, Shape, bool)> {
-    let (mut filter, mut shape, mut has_prefix, mut conditions) = (Filter::default(), Shape::Filter, false, 0);
+    let (mut filter, mut shape, mut has_prefix, mut conditions) =
+        (Filter::default(), Shape::Filter, false, 0);
     while let Some(name) = reader.child()? {
         conditions += 1;
         if name == "And" {
@@ -269,7 +272,9 @@ fn read_filter(reader: &mut XmlReader<'_>) -> S3Result<(Filter, Shape, bool)> {
     if let (Some(larger), Some(smaller)) = (filter.larger_than, filter.smaller_than)
         && larger.saturating_add(1) >= smaller
     {
-        return Err(invalid_request("'ObjectSizeLessThan' has to be a value greater than 'ObjectSizeGreaterThan'"));
+        return Err(invalid_request(
+            "'ObjectSizeLessThan' has to be a value greater than 'ObjectSizeGreaterThan'",
+        ));
     }
     let mut keys = HashSet::new();
     if !filter.tags.iter().all(|(key, _)| keys.insert(key)) {
@@ -319,16 +324,19 @@ fn read_expiration(reader: &mut XmlReader<'_>) -> S3Result<Option<Expiration>> {
     }
     match parts {
         1 => Ok(expiration),
-        _ => Err(malformed("an Expiration has Days, a Date or an ExpiredObjectDeleteMarker, and one of them")),
+        _ => {
+            Err(malformed("an Expiration has Days, a Date or an ExpiredObjectDeleteMarker, and one of them"))
+        }
     }
 }
 
 /// Parses how many newer versions a rule keeps.
 fn newer(text: &str) -> S3Result<u32> {
     let number: i64 = number(text, "NewerNoncurrentVersions")?;
-    u32::try_from(number).ok().filter(|number| (1..=NEWER_MAX).contains(number)).ok_or_else(|| {
-        invalid_argument(format!("'NewerNoncurrentVersions' must be from 1 to {NEWER_MAX}"))
-    })
+    u32::try_from(number)
+        .ok()
+        .filter(|number| (1..=NEWER_MAX).contains(number))
+        .ok_or_else(|| invalid_argument(format!("'NewerNoncurrentVersions' must be from 1 to {NEWER_MAX}")))
 }
 
 fn read_noncurrent(reader: &mut XmlReader<'_>) -> S3Result<NoncurrentExpiration> {
@@ -476,7 +484,8 @@ mod tests {
 
     fn read(rules: &str) -> Result<LifecycleDocument, String> {
         let text = format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>");
-        let reader = XmlReader::new(text.as_bytes(), 10_000).map_err(|error| error.code().as_str().to_owned())?;
+        let reader =
+            XmlReader::new(text.as_bytes(), 10_000).map_err(|error| error.code().as_str().to_owned())?;
         LifecycleDocument::read(reader).map_err(|error| error.code().as_str().to_owned())
     }
 
@@ -555,11 +564,16 @@ mod tests {
                 "MalformedXML",
             ),
             (rule("<Expiration><Date>2030-01-02T00:00:01Z</Date></Expiration>"), "InvalidArgument"),
-            (rule("<Expiration><Date>20200101</Date></Expiration>").replace("20200101", "soon"), "MalformedXML"),
+            (
+                rule("<Expiration><Date>20200101</Date></Expiration>").replace("20200101", "soon"),
+                "MalformedXML",
+            ),
             (noncurrent(""), "MalformedXML"),
             (noncurrent("<NoncurrentDays>0</NoncurrentDays>"), "InvalidArgument"),
             (
-                noncurrent("<NoncurrentDays>1</NoncurrentDays><NewerNoncurrentVersions>101</NewerNoncurrentVersions>"),
+                noncurrent(
+                    "<NoncurrentDays>1</NoncurrentDays><NewerNoncurrentVersions>101</NewerNoncurrentVersions>",
+                ),
                 "InvalidArgument",
             ),
             (moved("GLACIER"), "InvalidStorageClass"),
@@ -591,9 +605,13 @@ mod tests {
         ] {
             assert_eq!(read(&text).err().as_deref(), Some(code), "{text}");
         }
-        let many: String = (0..=RULES_MAX).map(|at| rule(DAYS).replace("<ID>r", &format!("<ID>{at}"))).collect();
+        let many: String =
+            (0..=RULES_MAX).map(|at| rule(DAYS).replace("<ID>r", &format!("<ID>{at}"))).collect();
         let text = format!("<LifecycleConfiguration>{many}</LifecycleConfiguration>");
         let reader = XmlReader::new(text.as_bytes(), 100_000).unwrap();
-        assert_eq!(LifecycleDocument::read(reader).err().map(|error| error.code().as_str().to_owned()).as_deref(), Some("InvalidRequest"));
+        assert_eq!(
+            LifecycleDocument::read(reader).err().map(|error| error.code().as_str().to_owned()).as_deref(),
+            Some("InvalidRequest")
+        );
     }
 }

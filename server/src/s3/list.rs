@@ -309,6 +309,7 @@ mod tests {
             versioning: Versioning::Off,
             lock: None,
             quota: None,
+            lifecycle: None,
             config: Vec::new(),
         };
         Listing {

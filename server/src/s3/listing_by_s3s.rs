@@ -257,6 +257,7 @@ impl Sample {
             versioning: Default::default(),
             lock: None,
             quota: None,
+            lifecycle: None,
             config: Vec::new(),
         };
         let listing = Listing {

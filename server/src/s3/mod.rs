@@ -23,6 +23,8 @@ mod error;
 mod given;
 mod headers;
 mod lenient_headers;
+mod lifecycle;
+mod lifecycle_document;
 mod list;
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
@@ -226,6 +228,7 @@ fn testing_bucket() -> ringbolt_engine::types::Bucket {
         versioning: Default::default(),
         lock: None,
         quota: None,
+        lifecycle: None,
         config: Vec::new(),
     }
 }

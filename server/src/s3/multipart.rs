@@ -14,6 +14,7 @@ use super::conditional::bare_etag;
 use super::declared::{bad_digest, header_of};
 use super::error::{EngineResult, invalid_argument, invalid_request, no_such_upload, slow_down};
 use super::headers::{self, CHECKSUM_ALGORITHM, CHECKSUM_TYPE, find, stored_kind};
+use super::lifecycle::shown_expiration;
 use super::page::page_size;
 use super::xml_reader::{XmlReader, malformed};
 use crate::auth::hash::Md5;
@@ -293,7 +294,9 @@ pub async fn complete_multipart_upload(
                 return Err(no_such_upload());
             }
             let version_id = server.show_written(&bucket, &input.key, &info);
-            return Ok(answered(answer(&info, &location, &input.bucket, &input.key), version_id));
+            let expiration = shown_expiration(&bucket, &input.key, &info);
+            let written = answer(&info, &location, &input.bucket, &input.key);
+            return Ok(answered(written, version_id, expiration));
         }
         Err(error) => return Err(error).s3(),
     };
@@ -305,11 +308,17 @@ pub async fn complete_multipart_upload(
     let condition = caller.lenient.conditions.for_write();
     let info = server.core.complete_upload(bucket.id, key, name.id, chosen, meta, condition).await.s3()?;
     let version_id = server.show_written(&bucket, &input.key, &info);
-    Ok(answered(answer(&info, &location, &input.bucket, &input.key), version_id))
+    let expiration = shown_expiration(&bucket, &input.key, &info);
+    Ok(answered(answer(&info, &location, &input.bucket, &input.key), version_id, expiration))
 }
 
-fn answered(written: XmlAnswer, version_id: Option<String>) -> S3Response<CompleteMultipartUploadOutput> {
-    let output = CompleteMultipartUploadOutput { version_id, ..CompleteMultipartUploadOutput::default() };
+fn answered(
+    written: XmlAnswer,
+    version_id: Option<String>,
+    expiration: Option<String>,
+) -> S3Response<CompleteMultipartUploadOutput> {
+    let output =
+        CompleteMultipartUploadOutput { version_id, expiration, ..CompleteMultipartUploadOutput::default() };
     let mut response = S3Response::new(output);
     response.extensions.insert(written);
     response

@@ -11,6 +11,7 @@ use super::conditional::{Verdict, if_range_holds};
 use super::error::{EngineResult, invalid_request, not_implemented, precondition_failed, slow_down};
 use super::headers;
 use super::lenient_headers::{LenientHeaders, to_header};
+use super::lifecycle::add_expiration;
 use super::range::{self, Span};
 use crate::auth::RequestContext;
 use crate::checksum::Kind;
@@ -56,6 +57,7 @@ pub async fn put_object(
     let info = writer.commit(meta, caller.lenient.conditions.for_write()).await.s3()?;
     let mut answer = HeaderMap::new();
     headers::add_checksums(&mut answer, &info.attributes, Some(Kind::FullObject));
+    add_expiration(&mut answer, &bucket, &input.key, &info);
     let version_id = server.show_written(&bucket, &input.key, &info);
     let output = PutObjectOutput { e_tag: Some(etag_of(&info)), version_id, ..PutObjectOutput::default() };
     Ok(S3Response::with_headers(output, answer))
@@ -217,6 +219,9 @@ pub async fn read_object(
     let View { span, partial, mut headers } =
         view(caller, reader.info(), asked.part_number, asked.checksums)?;
     server.add_version(&mut headers, bucket, key, (reader.info().generation, reader.info().is_null));
+    if asked.version.is_none() {
+        add_expiration(&mut headers, bucket, key, reader.info());
+    }
     let content_range = partial.then(|| span.content_range(reader.info().size_bytes));
     if partial {
         reader.set_range(span.offset, span.length);
@@ -275,6 +280,9 @@ pub async fn head_object(
     let checksums = wants_checksums(input.checksum_mode.as_ref().map(ChecksumMode::as_str));
     let View { span, partial, mut headers } = view(&caller, &info, input.part_number, checksums)?;
     server.add_version(&mut headers, &bucket, &input.key, (info.generation, info.is_null));
+    if version.is_none() {
+        add_expiration(&mut headers, &bucket, &input.key, &info);
+    }
     headers.extend(overrides);
     let content_range = partial.then(|| span.content_range(info.size_bytes));
     Ok(S3Response::with_headers(HeadObjectOutput { content_range, ..HeadObjectOutput::default() }, headers))

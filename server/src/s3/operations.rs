@@ -8,8 +8,8 @@
 //!   them.
 
 use super::{
-    Server, acl, attributes, bucket, configuration, copy, delete, list, multipart, object, object_lock,
-    tagging, versioning,
+    Server, acl, attributes, bucket, configuration, copy, delete, lifecycle, list, multipart, object,
+    object_lock, tagging, versioning,
 };
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
@@ -84,8 +84,11 @@ operations! {
     ListParts = multipart::list_parts(ListPartsInput) -> ListPartsOutput;
     ListMultipartUploads = list::list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput;
     GetBucketLifecycleConfiguration =
-        configuration::get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput)
+        lifecycle::get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput)
             -> GetBucketLifecycleConfigurationOutput;
+    PutBucketLifecycleConfiguration =
+        lifecycle::put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput)
+            -> PutBucketLifecycleConfigurationOutput;
     GetBucketCors = configuration::get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput;
     GetBucketEncryption = configuration::get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput;
     GetBucketPolicy = configuration::get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput;
@@ -144,7 +147,7 @@ operations! {
     GetBucketRequestPayment =
         configuration::get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput;
     DeleteBucketLifecycle =
-        configuration::delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput;
+        lifecycle::delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput;
     DeleteBucketCors = configuration::delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput;
     DeleteBucketEncryption =
         configuration::delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput;

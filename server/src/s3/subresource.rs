@@ -103,7 +103,7 @@ const OPERATIONS: &[Operation] = &[
     operation(Method::GET, Level::Bucket, SETTINGS, &[]),
     operation(Method::GET, Level::Bucket, NUMBERED, &["continuation-token", "id"]),
     operation(Method::PUT, Level::Bucket, &[], &[]),
-    operation(Method::PUT, Level::Bucket, &["acl", "object-lock", "tagging", "versioning"], &[]),
+    operation(Method::PUT, Level::Bucket, &["acl", "lifecycle", "object-lock", "tagging", "versioning"], &[]),
     operation(Method::POST, Level::Bucket, &["delete", "metadataTable"], &[]),
     operation(Method::DELETE, Level::Bucket, &[], &[]),
     operation(Method::DELETE, Level::Bucket, CONFIGURATIONS, &[]),

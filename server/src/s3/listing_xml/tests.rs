@@ -139,6 +139,7 @@ fn listing() -> impl Strategy<Value = Listing> {
                 versioning: Default::default(),
                 lock: None,
                 quota: None,
+                lifecycle: None,
                 config: Vec::new(),
             };
             let owner = Owner { display_name, id: Some(id) };

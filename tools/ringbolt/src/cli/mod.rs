@@ -11,7 +11,7 @@ use self::size::{CpuList, parse_cpus, parse_size, parse_size_or_off};
 use crate::disk::check::{self, CheckArgs};
 use crate::log::WithRequest;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ringbolt_engine::node::{InspectReport, ScrubOptions, inspect_drive};
+use ringbolt_engine::node::{InspectReport, LifecycleOptions, ScrubOptions, inspect_drive};
 use ringbolt_plan::cli::PlanArgs;
 use ringbolt_server::auth::RootCredentials;
 
@@ -177,6 +177,18 @@ struct ServeArgs {
         value_name = "DURATION"
     )]
     scrub_every: u64,
+    /// What a day is to lifecycle rules; only tests make it shorter
+    #[arg(
+        long,
+        env = "RINGBOLT_LIFECYCLE_DAY",
+        default_value = "1d",
+        value_parser = parse_duration_ms,
+        value_name = "DURATION"
+    )]
+    lifecycle_day: u64,
+    /// How much the lifecycle of buckets may do in a second in each shard: changes, and looks at 256 versions; 0: nothing
+    #[arg(long, env = "RINGBOLT_LIFECYCLE_RATE", default_value_t = 500, value_name = "NUMBER")]
+    lifecycle_rate: u64,
     /// Abort multipart uploads that were begun longer ago than this and never completed, as in 7d [default: never]
     #[arg(long, env = "RINGBOLT_ABORT_UPLOADS_AFTER", value_parser = parse_duration_ms, value_name = "AGE")]
     abort_uploads_after: Option<u64>,
@@ -313,6 +325,11 @@ fn serve(args: ServeArgs) -> Result<(), CliError> {
         register_buffers: !args.no_registered_buffers,
         slow_request: Duration::from_millis(args.slow_request_ms),
         scrub: ScrubOptions { bytes_per_second: args.scrub_rate, every_ms: args.scrub_every },
+        lifecycle: LifecycleOptions {
+            day_ms: args.lifecycle_day,
+            every_ms: LifecycleOptions::default().every_ms.min(args.lifecycle_day / 8).max(100),
+            operations_per_second: args.lifecycle_rate,
+        },
         abort_uploads_after_ms: args.abort_uploads_after.filter(|age_ms| *age_ms > 0),
         root: RootCredentials::from_environment()?,
     })?;
