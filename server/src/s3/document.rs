@@ -68,7 +68,8 @@ const VERSIONING_PLACEHOLDER: &str = "<VersioningConfiguration/>";
 const TAGGING_PLACEHOLDER: &str = "<Tagging><TagSet/></Tagging>";
 const OBJECT_LOCK_PLACEHOLDER: &str = "<ObjectLockConfiguration/>";
 const RETENTION_PLACEHOLDER: &str = "<Retention/>";
-const LIFECYCLE_PLACEHOLDER: &str = "<LifecycleConfiguration/>";
+const LIFECYCLE_PLACEHOLDER: &str =
+    "<LifecycleConfiguration><Rule><Status>Disabled</Status></Rule></LifecycleConfiguration>";
 const LEGAL_HOLD_PLACEHOLDER: &str = "<LegalHold/>";
 
 /// The kinds of documents that are told apart here.
