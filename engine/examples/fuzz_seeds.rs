@@ -11,8 +11,8 @@ use std::rc::Rc;
 
 use ringbolt_engine::format::batch::{self, BatchHeaderOnDisk, HEADER_BYTES};
 use ringbolt_engine::format::checkpoint::{
-    self, CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, KIND_BUCKETS, KIND_LEAVES, KIND_UPLOADS,
-    encode_sets,
+    self, CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, KIND_BUCKETS, KIND_CLOCK, KIND_LEAVES,
+    KIND_UPLOADS, encode_sets,
 };
 use ringbolt_engine::format::record::{Mutation, RECORD_ALIGNMENT, RecordView};
 use ringbolt_engine::format::slice;
@@ -21,8 +21,8 @@ use ringbolt_engine::node::Core;
 use ringbolt_engine::sim::device::SimDevice;
 use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
 use ringbolt_engine::types::{
-    BucketCreated, BucketId, ConfigKind, Etag, MetadataChange, ObjectMeta, Version, Versioning,
-    WriteCondition,
+    BucketCreated, BucketId, ConfigKind, Etag, Lock, MetadataChange, ObjectMeta, Retention, RetentionMode,
+    StorageClass, Version, Versioning, WriteCondition,
 };
 
 const DRIVE_BYTES: u64 = 64 << 20;
@@ -69,6 +69,22 @@ async fn work(core: &Core) {
     let (BucketCreated::New(gone) | BucketCreated::Exists(gone)) = made;
     core.delete_bucket(gone.id).await.expect("deleted");
     versions(core).await;
+    locks(core).await;
+}
+
+/// A bucket with object lock, and versions with a hold, retentions, a storage class and tags.
+async fn locks(core: &Core) {
+    let made = core.create_bucket_with("locks", "owner", Vec::new(), true, Vec::new()).await.expect("made");
+    let (BucketCreated::New(bucket) | BucketCreated::Exists(bucket)) = made;
+    for (mode, hold) in [(RetentionMode::Governance, false), (RetentionMode::Compliance, true)] {
+        let generation = put(core, bucket.id, "locked", 100).await;
+        let mut attributes = vec![(":tag:a".into(), "b".into())];
+        Lock { retention: Some(Retention { mode, until_ms: 4_000_000_000_000 }), hold }
+            .write(&mut attributes);
+        StorageClass::GlacierIr.write(&mut attributes);
+        let change = MetadataChange { generation, attributes, ..MetadataChange::default() };
+        core.update_metadata(bucket.id, b"locked", change, WriteCondition::default()).await.expect("locked");
+    }
 }
 
 /// Versions, delete markers and null versions of keys, and changes of their metadata.
@@ -118,6 +134,7 @@ fn name_of(view: &RecordView<'_>) -> String {
         Ok(Mutation::Put(put)) if put.removes != 0 => format!("record-{kind}-replaces"),
         Ok(Mutation::Put(put)) if put.upload.is_some() => format!("record-{kind}-parts"),
         Ok(Mutation::Put(put)) if !put.is_null() => format!("record-{kind}-version"),
+        Ok(Mutation::Meta(meta)) if !Lock::of(&meta.attributes).is_none() => format!("record-{kind}-locks"),
         Ok(Mutation::BucketConfig(config)) if config.value.is_none() => format!("record-{kind}-removes"),
         _ => format!("record-{kind}"),
     }
@@ -151,6 +168,10 @@ fn write(target: &Path, drive: &SimDevice) {
     for at in drive.blocks_starting_with(&checkpoint::MAGIC) {
         let bytes = drive.peek(at, CHUNK_BYTES_MAX);
         let Ok((header, payload)) = CheckpointChunkOnDisk::parse(&bytes) else { continue };
+        if header.kind.get() == KIND_CLOCK {
+            save("checkpoint", "time", 7, payload);
+            continue;
+        }
         let (kind, record_kind) = match header.kind.get() {
             KIND_LEAVES => (0, 6),
             KIND_UPLOADS => (1, 3),

@@ -40,6 +40,22 @@ fn nothing_is_lost_by_power_cuts() {
 }
 
 #[test]
+fn what_is_locked_stays() {
+    let mut sum = Report::default();
+    for faults in [Faults::None, Faults::Errors, Faults::Media] {
+        for seed in 101..=104 {
+            let plan = Plan { aim: Aim::Locks, ..small(seed, faults) };
+            let report = simulation::attempt(&plan);
+            sum.add(&report.unwrap_or_else(|failure| {
+                panic!("{}\nrepeat it with:\n  {}", failure.message, failure.plan.command())
+            }));
+        }
+    }
+    assert!(sum.refused_locked > 200 && sum.locks_probed > 50, "{sum}");
+    assert!(sum.rare[Rare::ClockAhead as usize] > 0 && sum.operations.contains_key("confirm clock"), "{sum}");
+}
+
+#[test]
 fn nothing_is_lost_by_a_drive_that_owns_up_to_its_errors() {
     let sum = run_all(1..=16, Faults::Errors);
     assert!(sum.refused_stopped > 0 && sum.failed_reads > 0 && sum.crash_recoveries >= 40, "{sum}");
@@ -150,6 +166,21 @@ fn metadata_that_the_cleaner_rolls_back_are_caught() {
 #[test]
 fn a_place_among_versions_that_is_given_too_early_is_caught() {
     is_caught(Bug::EarlyGeneration, (Faults::None, Aim::Versions), 4);
+}
+
+#[test]
+fn a_lock_that_the_cleaner_forgets_is_caught() {
+    is_caught(Bug::MoveUnlocked, (Faults::None, Aim::Locks), 4);
+}
+
+#[test]
+fn a_retention_that_a_change_of_metadata_forgets_is_caught() {
+    is_caught(Bug::LoseRetention, (Faults::None, Aim::Locks), 4);
+}
+
+#[test]
+fn a_clock_that_is_believed_however_far_it_steps_is_caught() {
+    is_caught(Bug::BelieveClock, (Faults::None, Aim::Locks), 12);
 }
 
 /// Returns the failure of the first seed that detects a skipped flush.

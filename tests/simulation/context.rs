@@ -14,6 +14,7 @@ use ringbolt_engine::types::{BucketId, UploadId};
 
 use super::client::name_of;
 use super::faults::LifeFaults;
+use super::locks::Locks;
 use super::model::{Model, Running, Value};
 use super::plan::Plan;
 use super::report::Report;
@@ -32,6 +33,7 @@ pub struct Shared {
     /// Holds the numbers of the operations that clients began.
     pub operations: RefCell<Vec<u64>>,
     pub model: RefCell<Model>,
+    pub locks: Rc<Locks>,
     pub report: RefCell<Report>,
     /// Tells clients to end after their current operation.
     pub stopping: Cell<bool>,
@@ -72,6 +74,7 @@ pub struct Life {
 impl Shared {
     pub fn new(sim: Simulator, plan: &Plan, with_trace: bool) -> Rc<Self> {
         Rc::new(Self {
+            locks: Rc::new(Locks::new(sim.clone())),
             sim,
             plan: plan.clone(),
             round: Cell::new(0),
@@ -84,6 +87,14 @@ impl Shared {
             next_tag: Cell::new(1),
             trace: RefCell::new(with_trace.then(Vec::new)),
         })
+    }
+
+    /// Steps the wall clock.
+    pub fn step_clock(&self, by_ms: i64) {
+        self.locks.step(by_ms);
+        self.clock_jumped.set(true);
+        self.report.borrow_mut().clock_jumps_back += u64::from(by_ms < 0);
+        self.note(|| format!("the wall clock steps by {by_ms} ms"));
     }
 
     pub fn new_tag(&self) -> u64 {

@@ -8,7 +8,7 @@
 //!
 //! The oracles are: a map of buckets, objects with their versions over time, and uploads
 //! ([`model`], [`buckets`], [`uploads`]); all stacks of versions that a key may have
-//! ([`versions`]); persistence after any crash and progress after a clean
+//! ([`versions`]), and by what versions are locked ([`locks`]); persistence after any crash and progress after a clean
 //! stop ([`verify`]); progress once faults have ended ([`progress`]); the accounting of space, at
 //! any moment and exactly when nothing is in progress ([`world`]); what a check and a repair of the
 //! drives leave ([`damage`]); no operation hangs ([`context`]).
@@ -18,6 +18,7 @@ pub mod client;
 pub mod context;
 pub mod damage;
 pub mod faults;
+pub mod locks;
 pub mod model;
 pub mod plan;
 pub mod progress;

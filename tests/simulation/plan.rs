@@ -10,6 +10,8 @@ use std::fmt;
 
 use ringbolt_engine::sim::{Bug, Random};
 
+use super::locks::DefaultKeep;
+
 /// Says which faults drives have besides loss of power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Faults {
@@ -41,11 +43,17 @@ pub enum Aim {
     Compaction,
     /// Most operations are in buckets that keep versions.
     Versions,
+    /// The same, and one of them has object lock.
+    Locks,
 }
 
 impl Aim {
-    pub const NAMES: [(&'static str, Self); 3] =
-        [("nothing", Self::Nothing), ("compaction", Self::Compaction), ("versions", Self::Versions)];
+    pub const NAMES: [(&'static str, Self); 4] = [
+        ("nothing", Self::Nothing),
+        ("compaction", Self::Compaction),
+        ("versions", Self::Versions),
+        ("locks", Self::Locks),
+    ];
 
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, aim)| *aim == self).map_or("nothing", |(name, _)| name)
@@ -113,6 +121,14 @@ impl Kind {
     const ODDS_COMPACTING: [u64; 12] = [32, 2, 12, 20, 4, 4, 8, 2, 2, 12, 1, 1];
 }
 
+/// Says how a bucket gets object lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockPlan {
+    /// The bucket is made with it, and not only later.
+    pub from_start: bool,
+    pub default: Option<DefaultKeep>,
+}
+
 /// Decides everything about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -163,21 +179,38 @@ impl Plan {
         match (self.without.contains(&Kind::Version), self.aim) {
             (true, _) => 0,
             (false, Aim::Versions) => 1 + random.below(2),
+            (false, Aim::Locks) => 1,
             (false, Aim::Compaction) => random.below(2),
             (false, Aim::Nothing) => [0, 1, 1, 2][random.below(4) as usize],
         }
     }
 
+    /// Returns how the first bucket that keeps versions gets object lock, or `None` if it has none.
+    pub fn bucket_lock(&self) -> Option<LockPlan> {
+        let random = Random::new(self.seed ^ Self::OF_LOCKS);
+        let locks = match self.aim {
+            Aim::Locks => true,
+            Aim::Nothing => random.one_in(2),
+            Aim::Versions | Aim::Compaction => false,
+        };
+        let (compliance, days) = (random.one_in(2), 1 + random.below(3) as u32);
+        let default = random.one_in(4).then_some(DefaultKeep { compliance, days });
+        let plan = LockPlan { from_start: random.one_in(2), default };
+        (locks && self.versioned_buckets() > 0).then_some(plan)
+    }
+
     /// Returns whether an operation is in a bucket that keeps versions.
     fn is_of_versions(&self, operation: u64) -> bool {
         let random = Random::new(self.seed ^ Self::OF_VERSIONS ^ operation.rotate_left(17));
-        let share = if self.aim == Aim::Versions { 80 } else { 30 };
+        let share = if matches!(self.aim, Aim::Versions | Aim::Locks) { 80 } else { 30 };
         self.versioned_buckets() > 0 && random.below(100) < share
     }
 
     /// Keeps the random numbers apart from those of everything else, which is the same with versions
     /// and without.
     const OF_VERSIONS: u64 = 0x7665_7273_696f_6e73;
+    /// Does the same for locks.
+    const OF_LOCKS: u64 = 0x6c6f_636b_6564_2121;
 
     pub fn kind_of(&self, operation: u64, random: &Random, compacting: bool) -> Kind {
         if self.is_of_versions(operation) {

@@ -55,6 +55,10 @@ pub struct Report {
     pub progress_demanded: u64,
     /// Counts how often the wall clock was set back.
     pub clock_jumps_back: u64,
+    /// Counts changes that a lock kept from happening; `locks_probed` counts those that were tried
+    /// for this after a restart.
+    pub refused_locked: u64,
+    pub locks_probed: u64,
     pub faults: FaultCounts,
     /// Counts rare paths of the engine.
     pub rare: [u64; Rare::COUNT],
@@ -80,7 +84,7 @@ impl Report {
         }
     }
 
-    fn numbers(&mut self) -> [&mut u64; 29] {
+    fn numbers(&mut self) -> [&mut u64; 31] {
         [
             &mut self.seeds,
             &mut self.crashes,
@@ -111,6 +115,8 @@ impl Report {
             &mut self.repairs,
             &mut self.progress_demanded,
             &mut self.clock_jumps_back,
+            &mut self.refused_locked,
+            &mut self.locks_probed,
         ]
     }
 
@@ -128,6 +134,8 @@ impl Report {
             ("repaired", self.repairs),
             ("progress-demanded", self.progress_demanded),
             ("clock-set-back", self.clock_jumps_back),
+            ("refused-locked", self.refused_locked),
+            ("locks-probed", self.locks_probed),
         ]);
         paths
     }

@@ -58,6 +58,7 @@ impl Context {
     /// # Panics
     /// Panics when something is wrong.
     pub async fn adopt(&self) -> bool {
+        self.shared.locks.lose_floor();
         let found = self.found_buckets();
         let all_there = {
             let mut model = self.shared.model.borrow_mut();

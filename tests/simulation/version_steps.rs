@@ -7,20 +7,25 @@ use ringbolt_engine::EngineError;
 use ringbolt_engine::node::{Core, ObjectReader, ObjectWriter, Opened};
 use ringbolt_engine::sim::Random;
 use ringbolt_engine::types::{
-    Attributes, BucketId, EtagMatch, ListItem, ListQuery, MetadataChange, ObjectInfo, ObjectMeta, Version,
-    VersionId, VersionItem, VersionPlace, Versioning, VersionsQuery, WriteCondition,
+    Attributes, BucketId, Deletion, EtagMatch, ListItem, ListQuery, Lock, MetadataChange, ObjectInfo,
+    ObjectMeta, Version, VersionId, VersionItem, VersionPlace, Versioning, VersionsQuery, WriteCondition,
 };
 
 use super::client::{Client, Sizes, attributes_of, name_of, polled_at_most};
 use super::context::{Context, Outcome, Shared};
+use super::locks::{BucketDefault, DAY_MS, Keep, Locks};
 use super::model::{Origin, Stored, content};
-use super::versions::{Answer, Body, Change, Condition, Held, Metadata, Refusal, SeenVersion, VersionsSeen};
+use super::versions::{
+    Answer, Body, BucketLocked, Change, Condition, Held, Metadata, Refusal, SeenVersion, VersionsSeen,
+};
 use super::{etag_of, tag_of};
 
 /// With more versions of a key, clients mostly remove some.
 const DEPTH_MAX: usize = 6;
 /// The same in worlds of large bodies.
 const DEPTH_MAX_LARGE: usize = 3;
+/// With more versions of a key, clients put no more, because locks may keep all of them.
+const KEPT_MAX: usize = 14;
 /// This is the number of keys that a client has in a bucket.
 const KEYS: u64 = 5;
 
@@ -32,18 +37,30 @@ pub(super) fn attributes_after(tag: u64, change: u64) -> Attributes {
         attributes.push(("change".to_owned(), change.to_string()));
         attributes.push(("fill".to_owned(), "x".repeat((change * 97 % 4000) as usize)));
     }
+    if change % 3 == 1 {
+        attributes.push((":tag:change".to_owned(), change.to_string()));
+    }
+    attributes
+}
+
+/// Returns the attributes with a lock.
+fn locked(mut attributes: Attributes, keep: Keep) -> Attributes {
+    keep.lock().write(&mut attributes);
     attributes
 }
 
 /// Returns an object as a read shows it.
 ///
 /// # Panics
-/// Panics when its attributes are not what some change made of them.
-pub(super) fn seen_object(info: &ObjectInfo) -> SeenVersion {
+/// Panics when its attributes, its lock among them, are not what some change made of them.
+pub(super) fn seen_object(info: &ObjectInfo, locks: &Locks) -> SeenVersion {
     let tag = tag_of(&info.etag);
     let change = info.attributes.iter().find(|(name, _)| name == "change");
     let change = change.map_or(0, |(_, value)| value.parse().unwrap_or(u64::MAX));
-    assert_eq!(info.attributes, attributes_after(tag, change), "attributes of {info:?}");
+    let mut attributes = info.attributes.clone();
+    Lock::default().write(&mut attributes);
+    assert_eq!(attributes, attributes_after(tag, change), "attributes of {info:?}");
+    locks.learn(if change == 0 { tag } else { change }, Keep::of(Lock::of(&info.attributes)));
     SeenVersion {
         body: Some(Body { stored: Stored { tag, size: info.size_bytes }, parts: info.etag.parts }),
         is_null: info.is_null,
@@ -58,6 +75,7 @@ fn answer_of(result: Result<Answer, EngineError>) -> Result<Answer, EngineError>
         Err(EngineError::PreconditionFailed) => Ok(Answer::Refused(Refusal::PreconditionFailed)),
         Err(EngineError::NoSuchKey) => Ok(Answer::Refused(Refusal::NoSuchKey)),
         Err(EngineError::Superseded) => Ok(Answer::Refused(Refusal::Superseded)),
+        Err(EngineError::Locked) => Ok(Answer::Refused(Refusal::Locked)),
         other => other,
     }
 }
@@ -77,6 +95,14 @@ fn write_condition(condition: Condition) -> WriteCondition {
             WriteCondition { if_match: Some(EtagMatch::OneOf(tags)), ..WriteCondition::default() }
         }
     }
+}
+
+/// Says what a change of metadata asks for: the lock of the version, and whether a retention of
+/// governance is bypassed, among it.
+pub(super) struct Terms {
+    pub if_changed: Option<u32>,
+    pub touches: bool,
+    pub keep: (Keep, bool),
 }
 
 /// Leaves a change that is dropped before its response as one that may happen.
@@ -115,7 +141,7 @@ impl Context {
             match change {
                 Change::Put { body, .. } => model.note_object(bucket, key, body.stored),
                 Change::Metadata { tag, .. } => model.note_metadata(bucket, key, tag),
-                Change::Delete | Change::Remove(_) => {}
+                Change::Delete | Change::Remove { .. } => {}
             }
             model.versioned(bucket).begin(key, change, now);
         }
@@ -123,7 +149,7 @@ impl Context {
         let kind = match change {
             Change::Put { .. } => "version put",
             Change::Delete => "version delete",
-            Change::Remove(_) => "version remove",
+            Change::Remove { .. } => "version remove",
             Change::Metadata { .. } => "version metadata",
         };
         let what = || format!("{} {change:?}", name_of(bucket, key));
@@ -135,13 +161,17 @@ impl Context {
                 let answered = model.versioned(bucket).answer(key, answer, now);
                 self.shared.note(|| format!("      {answer:?}"));
                 answered.unwrap_or_else(|error| {
-                    panic!("{kind} {} {change:?}: {answer:?}, {error}", name_of(bucket, key))
+                    let locks = self.shared.locks.describe();
+                    panic!("{kind} {} {change:?}: {answer:?}, {error}; {locks}", name_of(bucket, key))
                 });
+                if answer == Answer::Refused(Refusal::Locked) {
+                    self.shared.report.borrow_mut().refused_locked += 1;
+                }
                 Some(answer)
             }
             Err(error) => {
                 let room = matches!(error, EngineError::NoSpace { .. } | EngineError::IndexFull { .. });
-                let removes = matches!(change, Change::Remove(_));
+                let removes = matches!(change, Change::Remove { .. });
                 assert!(!room || !removes, "{kind}: a version is removed without space: {error}");
                 if self.judge_version(kind, &error) == Outcome::Refused {
                     let mut model = self.shared.model.borrow_mut();
@@ -162,22 +192,41 @@ impl Context {
         self.judge(kind, None, error)
     }
 
+    /// Changes the metadata of a version with its lock; `body` is the tag of its body.
+    pub(super) async fn relock(
+        &self,
+        (bucket, key): (BucketId, &[u8]),
+        (generation, body): (u64, u64),
+        Terms { if_changed, touches, keep: (keep, bypass) }: Terms,
+    ) -> Option<Answer> {
+        let tag = self.shared.new_tag();
+        self.shared.locks.give(tag, keep, BucketDefault::default());
+        let attributes = locked(attributes_after(body, tag), keep);
+        let request =
+            MetadataChange { generation, if_changed, attributes, touches, bypass_governance: bypass };
+        let core = self.core();
+        let operation = async {
+            let modified_ms = core.update_metadata(bucket, key, request, WriteCondition::default()).await?;
+            Ok(Answer::MetadataChanged { modified_ms })
+        };
+        let change = Change::Metadata { generation, if_changed, tag, touches, bypass };
+        self.change((bucket, key), change, operation).await
+    }
+
     /// Removes a version, or deletes without naming one.
     pub(super) async fn delete_version(
         &self,
         bucket: BucketId,
         key: &[u8],
-        version: Version,
+        (version, bypass): (Version, bool),
     ) -> Option<Answer> {
         let change = match version {
             Version::Newest => Change::Delete,
-            named => Change::Remove(named),
+            version => Change::Remove { version, bypass },
         };
         let core = self.core();
-        let operation = async {
-            let deleted = core.delete_version(bucket, key, version, WriteCondition::default()).await;
-            deleted.map(Answer::Deleted)
-        };
+        let deletion = Deletion { version, bypass_governance: bypass, ..Deletion::default() };
+        let operation = async { core.remove(bucket, key, deletion).await.map(Answer::Deleted) };
         self.change((bucket, key), change, operation).await
     }
 
@@ -202,7 +251,7 @@ impl Context {
             }
         };
         let seen = match &opened {
-            Opened::Object(reader) => Some(seen_object(reader.info())),
+            Opened::Object(reader) => Some(seen_object(reader.info(), &self.shared.locks)),
             Opened::Marker(marker) => Some(SeenVersion {
                 body: None,
                 is_null: marker.is_null,
@@ -261,7 +310,13 @@ impl Context {
     }
 
     /// Changes the state of a bucket's versioning.
-    async fn set_versioning(&self, bucket: BucketId, versioning: Versioning) {
+    pub(super) async fn set_versioning(&self, bucket: BucketId, versioning: Versioning) {
+        let is_locked = self.shared.model.borrow_mut().versioned(bucket).lock;
+        if is_locked == BucketLocked::Yes && versioning != Versioning::Enabled {
+            let refused = self.core().set_versioning(bucket, versioning).await;
+            assert_eq!(refused, Err(EngineError::LockNeedsVersions), "versions of locked b{}", bucket.0);
+            return;
+        }
         let begun = {
             let mut model = self.shared.model.borrow_mut();
             let begun = model.tick();
@@ -271,7 +326,10 @@ impl Context {
         let core = self.core();
         let what = || format!("b{} {versioning:?}", bucket.0);
         let (_, result) = self.watched("set versioning", what, core.set_versioning(bucket, versioning)).await;
-        let outcome = result.err().map(|error| self.judge("set versioning", None, &error));
+        let outcome = result.err().map(|error| match error {
+            EngineError::LockNeedsVersions if is_locked == BucketLocked::Maybe => Outcome::Refused,
+            error => self.judge("set versioning", None, &error),
+        });
         let mut model = self.shared.model.borrow_mut();
         let now = model.tick();
         match outcome {
@@ -353,7 +411,7 @@ impl Client {
         };
         let depth = self.stack(bucket, &key).len();
         let deepest = if self.sizes == Sizes::Large { DEPTH_MAX_LARGE } else { DEPTH_MAX };
-        if depth > deepest && random.below(3) > 0 {
+        if depth > KEPT_MAX || depth > deepest && random.below(3) > 0 {
             return self.remove(bucket, &key).await;
         }
         match random.below(100) {
@@ -461,11 +519,13 @@ impl Client {
         if !self.may_change(bucket, key) {
             return;
         }
-        let attributes = attributes_of(body.stored.tag);
+        let attributes = locked(attributes_of(body.stored.tag), self.lock_body(bucket, body));
         let meta = ObjectMeta { etag: body.etag(), attributes };
+        let locks = self.context.shared.locks.clone();
         let commit = async {
             let info = writer.commit(meta, write_condition(condition)).await?;
             assert_eq!((info.size_bytes, info.etag), (body.stored.size, body.etag()), "a put of {body:?}");
+            seen_object(&info, &locks);
             Ok(put_answer(&info))
         };
         self.context.change((bucket, key), Change::Put { body, condition }, commit).await;
@@ -474,8 +534,53 @@ impl Client {
     /// Deletes without naming a version.
     async fn mark(&self, bucket: BucketId, key: &[u8]) {
         if self.may_change(bucket, key) {
-            self.context.delete_version(bucket, key, Version::Newest).await;
+            self.context.delete_version(bucket, key, (Version::Newest, false)).await;
         }
+    }
+
+    /// Chooses how a new version is locked, and notes it.
+    fn lock_body(&self, bucket: BucketId, body: Body) -> Keep {
+        let (lock, default) = {
+            let mut model = self.model();
+            let known = model.versioned(bucket);
+            (known.lock, known.default)
+        };
+        if lock == BucketLocked::No {
+            return Keep::default();
+        }
+        let locks = lock == BucketLocked::Yes && self.random().one_in(2);
+        let keep = if locks { self.some_keep() } else { Keep::default() };
+        self.context.shared.locks.give(body.stored.tag, keep, default);
+        keep
+    }
+
+    /// Returns a lock, most of which are short.
+    fn some_keep(&self) -> Keep {
+        let random = self.random();
+        let now_ms = self.context.shared.locks.begin_ms();
+        let length_ms = match random.below(8) {
+            0 => 2 * DAY_MS + random.below(30 * DAY_MS),
+            1 => random.below(DAY_MS),
+            _ => random.below(1500),
+        };
+        let until_ms = (random.below(6) > 0).then_some(now_ms + length_ms);
+        Keep { hold: random.one_in(6), until_ms, compliance: until_ms.is_some() && random.one_in(2) }
+    }
+
+    /// Returns what is made of a lock, which is mostly allowed, and whether a retention of governance
+    /// is bypassed.
+    fn next_keep(&self, keep: Keep) -> (Keep, bool) {
+        let random = self.random();
+        let bypass = random.one_in(3);
+        let next = match (random.below(8), keep.until_ms) {
+            (0, _) => Keep { hold: !keep.hold, ..keep },
+            (1, Some(until_ms)) => Keep { until_ms: Some(until_ms + random.below(2000)), ..keep },
+            (2, Some(until_ms)) => Keep { until_ms: Some(until_ms - random.below(2000)), ..keep },
+            (3, _) => Keep { until_ms: None, compliance: false, ..keep },
+            (4, _) => self.some_keep(),
+            _ => keep,
+        };
+        (next, bypass)
     }
 
     /// Returns a version of the stack, the null version, or one that never was.
@@ -494,7 +599,7 @@ impl Client {
     async fn remove(&self, bucket: BucketId, key: &[u8]) {
         let version = self.some_version(bucket, key);
         if self.may_change(bucket, key) {
-            self.context.delete_version(bucket, key, version).await;
+            self.context.delete_version(bucket, key, (version, self.random().one_in(3))).await;
         }
     }
 
@@ -517,7 +622,7 @@ impl Client {
             (Version::Newest, _) | (_, 0) => self.put_version(bucket, key, self.size()).await,
             (_, 1) => self.change_metadata(bucket, key).await,
             (named, _) if self.may_change(bucket, key) => {
-                self.context.delete_version(bucket, key, named).await;
+                self.context.delete_version(bucket, key, (named, self.random().one_in(3))).await;
             }
             _ => {}
         }
@@ -558,19 +663,15 @@ impl Client {
         if !self.may_change(bucket, key) {
             return;
         }
-        let held = self.stack(bucket, key).into_iter().find(|held| held.generation == Some(generation));
+        let stack = self.stack(bucket, key);
+        let held = stack.iter().find(|held| held.generation == Some(generation));
         let body = held.and_then(|held| held.body).map_or(0, |body| body.stored.tag);
-        let (tag, touches) = (self.context.shared.new_tag(), self.random().one_in(3));
-        let attributes = attributes_after(body, tag);
-        let request =
-            MetadataChange { generation, if_changed, attributes, touches, bypass_governance: false };
-        let core = self.context.core();
-        let operation = async {
-            let modified_ms = core.update_metadata(bucket, key, request, WriteCondition::default()).await?;
-            Ok(Answer::MetadataChanged { modified_ms })
-        };
-        let change = Change::Metadata { generation, if_changed, tag, touches };
-        self.context.change((bucket, key), change, operation).await;
+        let locks = &self.context.shared.locks;
+        let keep = held.and_then(|held| held.keep(locks)).unwrap_or_default();
+        let is_locked = self.model().versioned(bucket).lock == BucketLocked::Yes;
+        let next = if is_locked { self.next_keep(keep) } else { (Keep::default(), false) };
+        let terms = Terms { if_changed, touches: self.random().one_in(3), keep: next };
+        self.context.relock((bucket, key), (generation, body), terms).await;
     }
 
     /// Changes metadata of all of the client's keys again and again while the cleaner runs.
@@ -647,11 +748,13 @@ impl Client {
             return;
         }
         let named = (1..).zip(&parts).map(|(number, part)| (number, etag_of(part.tag, 0))).collect();
-        let meta = ObjectMeta { etag: body.etag(), attributes: attributes_of(body.stored.tag) };
+        let attributes = locked(attributes_of(body.stored.tag), self.lock_body(bucket, body));
+        let meta = ObjectMeta { etag: body.etag(), attributes };
         let condition = self.some_condition(bucket, key);
         let complete = async {
             let completed =
                 core.complete_upload(bucket, key, id, named, meta, write_condition(condition)).await?;
+            seen_object(&completed, &shared.locks);
             Ok(put_answer(&completed))
         };
         self.context.change((bucket, key), Change::Put { body, condition }, complete).await;

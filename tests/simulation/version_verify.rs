@@ -3,14 +3,20 @@
 
 use std::collections::BTreeSet;
 
-use ringbolt_engine::types::{BucketId, BucketUsage, Deleted, UploadItem, UploadQuery, Version, Versioning};
+use ringbolt_engine::types::{
+    BucketId, BucketLock, BucketUsage, Deleted, UploadItem, UploadQuery, Version, Versioning,
+};
 
 use super::client::name_of;
 use super::context::Context;
-use super::versions::{Answer, SeenVersion, Slice, VersionedBucket};
+use super::locks::{BucketDefault, DefaultKeep, Keep};
+use super::version_steps::Terms;
+use super::versions::{Answer, BucketLocked, Held, SeenVersion, Slice, VersionedBucket};
 
 /// What the names of buckets that keep versions begin with.
 pub(super) const VERSIONED: &str = "versions-";
+/// A lock that lasts this much longer is probed, milliseconds.
+const PROBE_MS: u64 = 1000;
 
 impl Context {
     /// Compares everything in buckets that keep versions, and takes it as certain from then on.
@@ -50,8 +56,15 @@ impl Context {
         let found = found.unwrap_or_else(|| panic!("bucket {} is gone", known.name));
         assert_eq!(found.name, known.name, "the name of bucket {}", id.0);
         let possible = known.possible(now, now);
-        let (name, is) = (&known.name, found.versioning);
+        let (name, is) = (known.name.clone(), found.versioning);
         assert!(possible.contains(&is), "{name} is {is:?}, possible is {possible:?}");
+        let locked = match found.lock {
+            Some(_) => known.lock != BucketLocked::No,
+            None => known.lock != BucketLocked::Yes,
+        };
+        assert!(locked, "{name} has the lock {:?}, possible is {:?}", found.lock, known.lock);
+        known.lock = if found.lock.is_some() { BucketLocked::Yes } else { BucketLocked::No };
+        known.default = default_of(found.lock);
         is
     }
 
@@ -77,9 +90,76 @@ impl Context {
         for version in [Version::Newest, Version::Null] {
             drop(self.open_version(id, key, version).await);
         }
+        {
+            let mut model = self.shared.model.borrow_mut();
+            let now = model.tick();
+            model.versioned(id).settle(key, now);
+        }
+        self.probe_locks(id, key).await;
+    }
+
+    /// Tries to remove what is surely locked.
+    async fn probe_locks(&self, id: BucketId, key: &[u8]) {
+        for held in self.held(id, key) {
+            let (Some(generation), Some(keep)) = (held.generation, held.keep(&self.shared.locks)) else {
+                continue;
+            };
+            let bypass = keep.hold || keep.compliance;
+            if keep.protects(self.shared.locks.latest_ms() + PROBE_MS, bypass) {
+                let version = Version::Generation(generation);
+                self.delete_version(id, key, (version, bypass)).await;
+                self.shared.report.borrow_mut().locks_probed += 1;
+            }
+        }
+    }
+
+    /// Returns the versions that a key may have.
+    fn held(&self, id: BucketId, key: &[u8]) -> Vec<Held> {
         let mut model = self.shared.model.borrow_mut();
-        let now = model.tick();
-        model.versioned(id).settle(key, now);
+        model.versioned(id).keys.get(key).map_or(Vec::new(), |known| known.likely().to_vec())
+    }
+
+    /// Lets the wall clock go on until no retention is left, and confirms it. Returns whether that is
+    /// certain.
+    pub(super) async fn end_retentions(&self) -> bool {
+        let rest_ms = self.shared.locks.rest_ms();
+        if rest_ms > 0 {
+            self.shared.step_clock(rest_ms as i64 + 1000);
+        }
+        self.confirm_clock().await
+    }
+
+    /// Ends a hold. Returns false if there is no space for that.
+    async fn release(&self, id: BucketId, key: &[u8], generation: u64) -> bool {
+        let held = self.held(id, key).into_iter().find(|held| held.generation == Some(generation));
+        let Some((held, body)) = held.and_then(|held| Some((held, held.body?))) else { return true };
+        if held.keep(&self.shared.locks).is_some_and(|keep| !keep.hold) {
+            return true;
+        }
+        let terms = Terms { if_changed: None, touches: false, keep: (Keep::default(), true) };
+        let done = self.relock((id, key), (generation, body.stored.tag), terms).await;
+        matches!(done, Some(Answer::MetadataChanged { .. }))
+    }
+
+    /// Confirms the wall clock, and returns whether that is certain.
+    ///
+    /// # Panics
+    /// Panics when nothing explains an error.
+    pub(super) async fn confirm_clock(&self) -> bool {
+        let (locks, core) = (&self.shared.locks, self.core());
+        let wall_ms = locks.begin_ms();
+        locks.believe();
+        let (_, result) = self.watched("confirm clock", String::new, core.confirm_clock()).await;
+        locks.believe();
+        match result {
+            Ok(()) => locks.confirmed(wall_ms),
+            Err(error) => {
+                locks.lose_floor();
+                self.judge("confirm clock", None, &error);
+                return false;
+            }
+        }
+        true
     }
 
     /// Compares what a bucket holds, if the model is certain of it.
@@ -126,7 +206,8 @@ impl Context {
             for version in &mut seen {
                 let opened = self.open_version(id, &key, Version::Generation(version.generation)).await;
                 let Some(opened) = opened else { continue };
-                version.metadata = super::version_steps::seen_object(opened.0.info()).metadata;
+                let locks = &self.shared.locks;
+                version.metadata = super::version_steps::seen_object(opened.0.info(), locks).metadata;
                 self.read_body("after a repair", opened, None).await;
             }
             for version in [Version::Newest, Version::Null] {
@@ -144,14 +225,27 @@ impl Context {
     /// Makes the model of a bucket that is there after a repair.
     pub(super) fn adopted_bucket(&self, id: BucketId) -> Option<VersionedBucket> {
         let found = self.core().buckets().into_iter().find(|bucket| bucket.id == id)?;
-        found.name.starts_with(VERSIONED).then(|| VersionedBucket::new(&found.name, found.versioning))
+        let locks = self.shared.locks.clone();
+        if !found.name.starts_with(VERSIONED) {
+            return None;
+        }
+        let mut bucket = VersionedBucket::new(&found.name, found.versioning, locks);
+        bucket.lock = if found.lock.is_some() { BucketLocked::Yes } else { BucketLocked::No };
+        bucket.default = default_of(found.lock);
+        Some(bucket)
     }
 
-    /// Removes the objects of a bucket, or all versions. Nothing else may be in progress.
+    /// Removes the objects of a bucket, or all versions. Nothing else may be in progress. Returns false
+    /// if locks of some could not be ended for lack of space.
     ///
     /// # Panics
     /// Panics when a version is not removed.
-    pub(super) async fn remove_versions(&self, id: BucketId, markers_too: bool) {
+    pub(super) async fn remove_versions(&self, id: BucketId, markers_too: bool) -> bool {
+        let locks = self.shared.model.borrow_mut().versioned(id).lock != BucketLocked::No;
+        if locks && !self.end_retentions().await {
+            return false;
+        }
+        let mut all = true;
         for (key, items) in self.all_versions(id).await {
             {
                 // Nothing that was given up can still happen.
@@ -163,16 +257,21 @@ impl Context {
                 model.versioned(id).settle(&key, now);
             }
             for (seen, _) in items.iter().filter(|(seen, _)| markers_too || seen.body.is_some()) {
+                if locks && !self.release(id, &key, seen.generation).await {
+                    all = false;
+                    continue;
+                }
                 let version = Version::Generation(seen.generation);
-                let answer = self.delete_version(id, &key, version).await;
+                let answer = self.delete_version(id, &key, (version, true)).await;
                 let removed = matches!(answer, Some(Answer::Deleted(Deleted::Removed { .. })));
                 assert!(removed, "{} {version:?} is not removed: {answer:?}", name_of(id, &key));
             }
         }
-        if markers_too {
+        if markers_too && all {
             let usage = self.core().bucket_usage(id).await;
             assert_eq!(usage, Ok(BucketUsage::default()), "an empty bucket");
         }
+        all
     }
 
     /// Empties a bucket and deletes it: as long as it has only markers, it is not empty.
@@ -181,7 +280,9 @@ impl Context {
     /// Panics when it is deleted too early, or not at all.
     pub(super) async fn retire(&self, id: BucketId) {
         self.abort_uploads(id).await;
-        self.remove_versions(id, false).await;
+        if !self.remove_versions(id, false).await {
+            return;
+        }
         let markers = !self.all_versions(id).await.is_empty();
         let core = self.core();
         let (_, deleted) = self.watched("retire", || format!("b{}", id.0), core.delete_bucket(id)).await;
@@ -195,4 +296,9 @@ impl Context {
         }
         self.shared.model.borrow_mut().versioned.remove(&id);
     }
+}
+
+/// Returns the retention that a bucket certainly gives.
+fn default_of(lock: Option<BucketLock>) -> BucketDefault {
+    BucketDefault { keep: lock.and_then(|lock| lock.default).map(DefaultKeep::of), is_certain: true }
 }

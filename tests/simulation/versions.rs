@@ -13,10 +13,12 @@
 mod pages;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use ringbolt_engine::types::{BucketId, BucketUsage, Deleted, Etag, Version, Versioning};
 
 use super::etag_of;
+use super::locks::{BucketDefault, Keep, Locks};
 use super::model::{Model, Stored};
 pub use pages::{VersionsSeen, seen_item};
 
@@ -75,12 +77,16 @@ pub enum Change {
     /// Deletes without naming a version.
     Delete,
     /// Removes the null version or one with a generation.
-    Remove(Version),
+    Remove {
+        version: Version,
+        bypass: bool,
+    },
     Metadata {
         generation: u64,
         if_changed: Option<u32>,
         tag: u64,
         touches: bool,
+        bypass: bool,
     },
 }
 
@@ -89,6 +95,7 @@ pub enum Refusal {
     PreconditionFailed,
     NoSuchKey,
     Superseded,
+    Locked,
 }
 
 /// This is the response to a change.
@@ -114,10 +121,23 @@ enum Effect {
 
 type Stack = Vec<Held>;
 
+impl Held {
+    /// Returns the lock of the version, or `None` if it is not known.
+    pub fn keep(&self, locks: &Locks) -> Option<Keep> {
+        let Some(body) = self.body else { return Some(Keep::default()) };
+        match self.metadata.tag? {
+            0 => locks.of_tag(body.stored.tag),
+            tag => locks.of_tag(tag),
+        }
+    }
+}
+
 impl Change {
-    /// Returns the stack after the change in a bucket with this state.
-    fn apply(&self, stack: &[Held], versioning: Versioning) -> (Stack, Effect) {
+    /// Returns the stack after the change in a bucket with this state. What is surely locked stays.
+    fn apply(&self, stack: &[Held], versioning: Versioning, locks: &Locks) -> (Stack, Effect) {
         let mut after = stack.to_vec();
+        let keeps = |held: &Held, bypass: bool| locks.protects(held.keep(locks), bypass);
+        let locked = Effect::Refused(Refusal::Locked);
         match *self {
             Self::Put { body, condition } => {
                 let newest = stack.first().and_then(|newest| newest.body);
@@ -133,9 +153,10 @@ impl Change {
                 add(&mut after, Some(body), versioning);
                 (after, Effect::Added)
             }
-            Self::Delete if versioning == Versioning::Off => match after.is_empty() {
-                true => (after, Effect::Nothing),
-                false => {
+            Self::Delete if versioning == Versioning::Off => match after.first() {
+                None => (after, Effect::Nothing),
+                Some(newest) if keeps(newest, false) => (after, locked),
+                Some(_) => {
                     let removed = after.remove(0);
                     (after, Effect::Removed(removed))
                 }
@@ -144,23 +165,23 @@ impl Change {
                 add(&mut after, None, versioning);
                 (after, Effect::Added)
             }
-            Self::Remove(version) => match position(stack, version) {
+            Self::Remove { version, bypass } => match position(stack, version) {
+                Some(at) if keeps(&stack[at], bypass) => (after, locked),
                 Some(at) => {
                     let removed = after.remove(at);
                     (after, Effect::Removed(removed))
                 }
                 None => (after, Effect::Nothing),
             },
-            Self::Metadata { generation, if_changed, tag, .. } => {
-                let at = position(stack, Version::Generation(generation));
-                let Some(at) = at.filter(|at| stack[*at].body.is_some()) else {
+            Self::Metadata { tag, bypass, .. } => {
+                let Some(at) = self.altered(stack) else {
                     return (after, Effect::Refused(Refusal::Superseded));
                 };
-                let changes = stack[at].metadata.changes;
-                if if_changed.is_some_and(|expected| changes.is_some_and(|changes| changes != expected)) {
-                    return (after, Effect::Refused(Refusal::Superseded));
+                if locks.forbids(stack[at].keep(locks), locks.of_tag(tag), bypass) {
+                    return (after, locked);
                 }
-                let changes = changes.or(if_changed).map(|changes| changes + 1);
+                let Self::Metadata { if_changed, .. } = self else { return (after, locked) };
+                let changes = stack[at].metadata.changes.or(*if_changed).map(|changes| changes + 1);
                 after[at].metadata = Metadata { changes, tag: Some(tag) };
                 after[at].modified_ms = None;
                 (after, Effect::Altered(at))
@@ -168,9 +189,51 @@ impl Change {
         }
     }
 
+    /// Returns the position of the version whose metadata this changes, if it is as expected.
+    fn altered(&self, stack: &[Held]) -> Option<usize> {
+        let Self::Metadata { generation, if_changed, .. } = *self else { return None };
+        let at = position(stack, Version::Generation(generation));
+        let at = at.filter(|at| stack[*at].body.is_some())?;
+        let changes = stack[at].metadata.changes;
+        let other = if_changed.is_some_and(|expected| changes.is_some_and(|changes| changes != expected));
+        (!other).then_some(at)
+    }
+
+    /// Returns whether the change expects a number of changes of a version of which it is not known.
+    fn may_be_superseded(&self, stack: &[Held]) -> bool {
+        let Self::Metadata { if_changed: Some(_), .. } = self else { return false };
+        self.altered(stack).is_some_and(|at| stack[at].metadata.changes.is_none())
+    }
+
+    /// Returns whether a lock may keep the change from happening; the wall clock was `from_ms` at
+    /// its begin.
+    fn may_be_locked(&self, stack: &[Held], locks: &Locks, from_ms: u64) -> bool {
+        match *self {
+            Self::Remove { version, bypass } => position(stack, version)
+                .is_some_and(|at| locks.may_protect(stack[at].keep(locks), bypass, from_ms)),
+            Self::Metadata { tag, bypass, .. } => self.altered(stack).is_some_and(|at| {
+                locks.may_forbid(stack[at].keep(locks), locks.of_tag(tag), bypass, from_ms)
+            }),
+            // Only buckets that keep every version have locks here.
+            Self::Put { .. } | Self::Delete => false,
+        }
+    }
+
     /// Returns the stack after the change if the response fits.
-    fn answered(&self, stack: &[Held], versioning: Versioning, answer: Answer) -> Option<Stack> {
-        let (mut after, effect) = self.apply(stack, versioning);
+    fn answered(
+        &self,
+        stack: &[Held],
+        versioning: Versioning,
+        answer: Answer,
+        (locks, from_ms): (&Locks, u64),
+    ) -> Option<Stack> {
+        if answer == Answer::Refused(Refusal::Locked) {
+            return self.may_be_locked(stack, locks, from_ms).then(|| stack.to_vec());
+        }
+        if answer == Answer::Refused(Refusal::Superseded) && self.may_be_superseded(stack) {
+            return Some(stack.to_vec());
+        }
+        let (mut after, effect) = self.apply(stack, versioning, locks);
         let fits = match (effect, answer) {
             (Effect::Added, Answer::Put { generation, is_null, modified_ms }) => {
                 after[0].modified_ms = Some(modified_ms);
@@ -338,6 +401,8 @@ pub struct Stacks {
     given_up: Vec<(Change, u64)>,
     /// Holds the change that is in progress.
     running: Option<(Change, u64)>,
+    /// This is the wall clock at its begin.
+    begun_ms: u64,
     /// This is the tick at which a change last began or ended.
     touched: u64,
 }
@@ -351,7 +416,7 @@ impl Default for Stacks {
 impl Stacks {
     fn of(stack: Stack, now: u64) -> Self {
         let states = vec![State { stack, open: 0 }];
-        Self { states, given_up: Vec::new(), running: None, touched: now }
+        Self { states, given_up: Vec::new(), running: None, begun_ms: 0, touched: now }
     }
 
     /// Returns whether no change began or ended since `from`, and none is in progress or may still
@@ -366,7 +431,7 @@ impl Stacks {
     }
 
     /// Adds what the given-up changes may have made of each state.
-    fn expand(&mut self, possible: impl Fn(u64) -> Vec<Versioning>) {
+    fn expand(&mut self, locks: &Locks, possible: impl Fn(u64) -> Vec<Versioning>) {
         let mut at = 0;
         while at < self.states.len() {
             let state = self.states[at].clone();
@@ -376,7 +441,7 @@ impl Stacks {
                     continue;
                 }
                 for versioning in possible(*begun) {
-                    let (stack, effect) = change.apply(&state.stack, versioning);
+                    let (stack, effect) = change.apply(&state.stack, versioning, locks);
                     let next = State { stack, open: state.open & !(1 << number) };
                     let happened = !matches!(effect, Effect::Nothing | Effect::Refused(_));
                     if happened && !self.states.contains(&next) {
@@ -462,12 +527,26 @@ pub struct VersionedBucket {
     pub name: String,
     phases: Vec<Phase>,
     pub keys: BTreeMap<Vec<u8>, Stacks>,
+    pub locks: Rc<Locks>,
+    pub lock: BucketLocked,
+    /// This is the retention of versions that bring none, if the bucket is locked.
+    pub default: BucketDefault,
+}
+
+/// Says whether a bucket has object lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketLocked {
+    No,
+    /// It was asked for, with an unknown outcome.
+    Maybe,
+    Yes,
 }
 
 impl VersionedBucket {
-    pub fn new(name: &str, versioning: Versioning) -> Self {
+    pub fn new(name: &str, versioning: Versioning, locks: Rc<Locks>) -> Self {
         let phases = vec![Phase { versioning, begun: 0, happened: Some(0) }];
-        Self { name: name.to_owned(), phases, keys: BTreeMap::new() }
+        let (keys, lock) = (BTreeMap::new(), BucketLocked::No);
+        Self { name: name.to_owned(), phases, keys, locks, lock, default: BucketDefault::default() }
     }
 
     /// Returns the states that the bucket may have had at some moment between the ticks.
@@ -498,9 +577,9 @@ impl VersionedBucket {
     }
 
     fn expanded(&mut self, key: &[u8], now: u64) -> &mut Stacks {
-        let Self { phases, keys, .. } = self;
+        let Self { phases, keys, locks, .. } = self;
         let stacks = keys.entry(key.to_vec()).or_default();
-        stacks.expand(|begun| possible(phases, begun, now));
+        stacks.expand(locks, |begun| possible(phases, begun, now));
         stacks
     }
 
@@ -508,7 +587,7 @@ impl VersionedBucket {
         let stacks = self.keys.entry(key.to_vec()).or_default();
         assert!(stacks.may_change(), "a second change of {key:?} at the same time: {stacks:?}");
         stacks.running = Some((change, now));
-        stacks.touched = now;
+        (stacks.begun_ms, stacks.touched) = (self.locks.begin_ms(), now);
     }
 
     /// Ends a change that has no effect, and never will.
@@ -534,11 +613,12 @@ impl VersionedBucket {
     /// Returns what was possible if nothing explains the response.
     pub fn answer(&mut self, key: &[u8], answer: Answer, now: u64) -> Result<(), String> {
         let Some((change, begun)) = self.expanded(key, now).running.take() else { return Ok(()) };
-        let versionings = self.possible(begun, now);
+        let (versionings, locks) = (self.possible(begun, now), self.locks.clone());
         let stacks = self.keys.entry(key.to_vec()).or_default();
         stacks.touched = now;
+        let rules = (&*locks, stacks.begun_ms);
         stacks.keep(|state| {
-            let after = |versioning: &Versioning| change.answered(&state.stack, *versioning, answer);
+            let after = |versioning: &Versioning| change.answered(&state.stack, *versioning, answer, rules);
             let stacks = versionings.iter().filter_map(after);
             stacks.map(|stack| State { stack, open: state.open }).collect()
         })
@@ -643,7 +723,7 @@ mod tests {
     const KEY: &[u8] = b"k";
 
     fn bucket(versioning: Versioning) -> VersionedBucket {
-        VersionedBucket::new("versions-0", versioning)
+        VersionedBucket::new("versions-0", versioning, Rc::default())
     }
 
     fn put(tag: u64) -> Change {
@@ -723,7 +803,13 @@ mod tests {
     fn metadata_of_an_older_change_is_noticed() {
         let mut known = bucket(Versioning::Enabled);
         assert!(done(&mut known, 1, put(1), is_put(10, false)).is_ok());
-        let change = |tag, if_changed| Change::Metadata { generation: 10, if_changed, tag, touches: false };
+        let change = |tag, if_changed| Change::Metadata {
+            generation: 10,
+            if_changed,
+            tag,
+            touches: false,
+            bypass: false,
+        };
         let changed = Answer::MetadataChanged { modified_ms: 1 };
         assert!(done(&mut known, 3, change(2, Some(0)), changed).is_ok());
         assert!(done(&mut known.clone(), 5, change(3, Some(0)), changed).is_err(), "it was changed");
@@ -738,6 +824,35 @@ mod tests {
             )
         };
         assert!(with(2, 3).is_ok() && with(1, 2).is_err() && with(2, 2).is_err());
+    }
+
+    #[test]
+    fn what_is_locked_is_neither_removed_nor_missing() {
+        let mut known = bucket(Versioning::Enabled);
+        let (first, second) = (object(1, 10, false), object(2, 20, false));
+        known.locks.give(1, Keep { hold: true, ..Keep::default() }, BucketDefault::default());
+        for (now, tag, generation) in [(1, 1, 10), (3, 2, 20)] {
+            assert!(done(&mut known, now, put(tag), is_put(generation, false)).is_ok());
+        }
+        let remove = |generation| Change::Remove { version: Version::Generation(generation), bypass: true };
+        let removed =
+            |generation| Answer::Deleted(Deleted::Removed { generation, marker: false, is_null: false });
+        let refused = Answer::Refused(Refusal::Locked);
+        assert!(done(&mut known.clone(), 5, remove(10), removed(10)).is_err(), "it is locked");
+        assert!(done(&mut known.clone(), 5, remove(20), refused).is_err(), "nothing locks it");
+        assert!(done(&mut known, 5, remove(10), refused).is_ok());
+        for generation in [10, 20] {
+            known.begin(KEY, remove(generation), 7 + generation);
+            assert!(known.give_up(KEY, 8 + generation));
+        }
+        assert!(shows(&known, &[second, first]) && shows(&known, &[first]));
+        assert!(!shows(&known, &[second]) && !shows(&known, &[]), "a locked version is missing");
+        // The hold ends, and what was given up may happen.
+        known.locks.give(3, Keep::default(), BucketDefault::default());
+        let release =
+            Change::Metadata { generation: 10, if_changed: None, tag: 3, touches: false, bypass: false };
+        assert!(done(&mut known, 40, release, Answer::MetadataChanged { modified_ms: 1 }).is_ok());
+        assert!(shows(&known, &[]));
     }
 
     #[test]

@@ -7,22 +7,24 @@
 
 use std::rc::Rc;
 
+use ringbolt_engine::EngineError;
 use ringbolt_engine::node::{Core, OpenError, ScrubOptions};
 use ringbolt_engine::shard::CheckpointCut;
 use ringbolt_engine::sim::device::{Fate, FaultKind, FaultPlan, SimDevice};
 use ringbolt_engine::sim::{Odds, Random, SimNode, SimOptions, Simulator, format_sim_drives};
 use ringbolt_engine::types::{
-    BucketCreated, BucketId, UploadItem, UploadQuery, Version, VersionItem, Versioning, VersionsQuery,
-    WriteCondition,
+    Bucket, BucketCreated, BucketId, BucketLock, ConfigKind, Deletion, MetadataChange, UploadItem,
+    UploadQuery, Version, VersionItem, Versioning, VersionsQuery, WriteCondition,
 };
 
 use super::buckets::{BucketModel, SHARED_BUCKET};
 use super::client::{Client, Sizes};
 use super::context::{Context, Life, Shared};
 use super::faults::LifeFaults;
-use super::plan::{Aim, Faults, Plan};
+use super::locks::{BucketDefault, DAY_MS, DefaultKeep};
+use super::plan::{Aim, Faults, LockPlan, Plan};
 use super::version_verify::VERSIONED;
-use super::versions::VersionedBucket;
+use super::versions::{BucketLocked, VersionedBucket};
 
 const MIB: u64 = 1 << 20;
 /// The accounting is checked after this many polls.
@@ -167,6 +169,7 @@ impl World {
         } else if random.one_in(12) {
             self.check_drives();
         }
+        self.step_clock_while_off();
         let node = self.open(&life);
         self.upload_age_ms = life.upload_age_ms;
         let before = self.faults_so_far();
@@ -175,6 +178,16 @@ impl World {
             return self.end_with_damage(node, &life, before);
         }
         self.end(node, &life, before[FaultKind::FlushError as usize]);
+    }
+
+    /// Sometimes steps the wall clock while no node is open, in worlds with locks.
+    fn step_clock_while_off(&self) {
+        let random = self.sim().random();
+        if self.plan.bucket_lock().is_some() && random.one_in(4) {
+            let far = if random.one_in(2) { DAY_MS } else { 100 * DAY_MS };
+            let by_ms = random.below(far) as i64;
+            self.shared.step_clock(if random.one_in(4) { -by_ms } else { by_ms });
+        }
     }
 
     /// Draws how many cores there are, how fast they are, and how their messages are delayed.
@@ -222,6 +235,7 @@ impl World {
     }
 
     pub(super) fn try_open(&self) -> Result<Rc<SimNode>, OpenError> {
+        self.shared.locks.restart();
         let opening = SimNode::open(self.sim().clone(), self.drives.clone(), self.options);
         self.sim().block_on(opening).map(Rc::new)
     }
@@ -291,6 +305,7 @@ impl World {
     fn work(&mut self, node: &Rc<SimNode>, life: &Life) {
         self.make_shared_bucket(node);
         self.make_versioned_buckets(node, life);
+        self.lock_bucket(node, life);
         self.follow(life.faults.plan);
         self.shared.stopping.set(false);
         self.start_background(node, life);
@@ -331,6 +346,8 @@ impl World {
         let scrubs = random.one_in(3);
         if random.one_in(4) {
             self.sim().spawn(jump_clock(self.shared.clone()));
+        } else if self.plan.bucket_lock().is_some() && random.one_in(2) {
+            self.sim().spawn(step_clock(self.context(node, life)));
         }
         for index in 0..self.options.cores {
             let core = node.core(index);
@@ -378,10 +395,22 @@ impl World {
                 continue;
             }
             let (core, wanted) = (node.core(0), name.clone());
-            let create = async move { core.create_bucket(&wanted, "owner", Vec::new()).await };
+            let lock = self.lock_of(number).filter(|lock| lock.from_start);
+            let create = async move {
+                match lock {
+                    Some(_) => core.create_bucket_with(&wanted, "owner", Vec::new(), true, Vec::new()).await,
+                    None => core.create_bucket(&wanted, "owner", Vec::new()).await,
+                }
+            };
+            self.shared.locks.believe_first();
             match self.sim().block_on(create) {
                 Ok(BucketCreated::New(made)) => {
-                    let made_now = VersionedBucket::new(&name, Versioning::Off);
+                    let versioning = if lock.is_some() { Versioning::Enabled } else { Versioning::Off };
+                    let mut made_now = VersionedBucket::new(&name, versioning, self.shared.locks.clone());
+                    if lock.is_some() {
+                        made_now.lock = BucketLocked::Yes;
+                        self.shared.locks.begun();
+                    }
                     self.shared.model.borrow_mut().versioned.insert(made.id, made_now);
                 }
                 Ok(made) => panic!("{name} is not new: {made:?}"),
@@ -390,6 +419,60 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Returns how a bucket that keeps versions gets object lock.
+    fn lock_of(&self, number: u64) -> Option<LockPlan> {
+        self.plan.bucket_lock().filter(|_| number == 0)
+    }
+
+    /// Gives a bucket its lock and its default retention, if it is to have them and has them not.
+    fn lock_bucket(&self, node: &Rc<SimNode>, life: &Life) {
+        let Some(plan) = self.lock_of(0) else { return };
+        let name = format!("{VERSIONED}0");
+        let found = {
+            let model = self.shared.model.borrow();
+            let named = model.versioned.iter().find(|(_, known)| known.name == name);
+            named.map(|(id, known)| (*id, known.lock, known.default.keep))
+        };
+        let Some((id, lock, default)) = found else { return };
+        let wanted = plan.default.map_or(BucketLock::default(), DefaultKeep::bucket_lock);
+        // A bucket that gets its lock later has versions from before, and some of them are null.
+        let later = plan.from_start || self.shared.round.get() > 0;
+        if !later || lock == BucketLocked::Yes && default == plan.default {
+            return;
+        }
+        let context = self.context(node, life);
+        let shared = self.shared.clone();
+        self.sim().block_on(async move {
+            context.set_versioning(id, Versioning::Enabled).await;
+            {
+                let mut model = shared.model.borrow_mut();
+                let known = model.versioned(id);
+                known.default = BucketDefault { keep: plan.default, is_certain: false };
+                if lock == BucketLocked::No {
+                    known.lock = BucketLocked::Maybe;
+                }
+            }
+            shared.locks.believe_first();
+            let core = context.core();
+            let set = core.set_bucket_config(id, ConfigKind::LOCK, Some(wanted.encode()));
+            let (_, result) = context.watched("lock bucket", || format!("b{}", id.0), set).await;
+            match result {
+                Ok(()) => {
+                    let mut model = shared.model.borrow_mut();
+                    let known = model.versioned(id);
+                    known.lock = BucketLocked::Yes;
+                    known.default.is_certain = true;
+                    shared.locks.begun();
+                }
+                // Enabling the versioning was refused before.
+                Err(EngineError::LockNeedsVersions) => {}
+                Err(error) => {
+                    context.judge("lock bucket", None, &error);
+                }
+            }
+        });
     }
 
     /// Sometimes empties a bucket that keeps versions and deletes it; the next life has a new one.
@@ -582,6 +665,11 @@ impl World {
 }
 
 async fn delete_everything(node: Rc<SimNode>, shared: Rc<Shared>) {
+    if shared.plan.bucket_lock().is_some() {
+        shared.step_clock(shared.locks.rest_ms() as i64 + 1000);
+        let confirmed = node.any_core().confirm_clock().await;
+        confirmed.unwrap_or_else(|error| panic!("the clock is not confirmed: {error}"));
+    }
     let uploads = shared.model.borrow().uploads.known.clone();
     for (id, upload) in uploads {
         let aborted = node.any_core().abort_upload(upload.bucket, &upload.key, id).await;
@@ -596,17 +684,41 @@ async fn delete_everything(node: Rc<SimNode>, shared: Rc<Shared>) {
             let aborted = node.any_core().abort_upload(bucket.id, &upload.key, upload.id).await;
             aborted.unwrap_or_else(|error| panic!("{upload:?} is not aborted: {error}"));
         }
-        let query = VersionsQuery { max_items: 1000, ..VersionsQuery::default() };
-        let page = node.any_core().list_versions(bucket.id, &query).await;
-        let page = page.unwrap_or_else(|error| panic!("{} is not listed: {error}", bucket.name));
-        for item in page.items {
-            let VersionItem::Version { key, generation, .. } = &item else { continue };
-            let (core, version) = (node.any_core(), Version::Generation(*generation));
-            let deleted = core.delete_version(bucket.id, key, version, WriteCondition::default()).await;
-            deleted.unwrap_or_else(|error| panic!("{item:?} is not deleted: {error}"));
+    }
+    // What is held keeps its place until there is space for the record that ends the hold.
+    for releases in [false, true] {
+        for bucket in node.core(0).buckets() {
+            delete_versions(&node, &bucket, releases).await;
         }
+        let done = node.checkpoint().await;
+        done.unwrap_or_else(|error| panic!("no checkpoint of an empty node: {error}"));
+    }
+    for bucket in node.core(0).buckets() {
         let deleted = node.any_core().delete_bucket(bucket.id).await;
         deleted.unwrap_or_else(|error| panic!("{} is not deleted: {error}", bucket.name));
+    }
+}
+
+/// Deletes all versions of a bucket, or those that nothing holds.
+async fn delete_versions(node: &SimNode, bucket: &Bucket, releases: bool) {
+    let query = VersionsQuery { max_items: 1000, ..VersionsQuery::default() };
+    let page = node.any_core().list_versions(bucket.id, &query).await;
+    let page = page.unwrap_or_else(|error| panic!("{} is not listed: {error}", bucket.name));
+    for item in page.items {
+        let VersionItem::Version { key, generation, .. } = &item else { continue };
+        let (core, version) = (node.any_core(), Version::Generation(*generation));
+        let deletion = Deletion { version, bypass_governance: true, ..Deletion::default() };
+        let mut deleted = core.remove(bucket.id, key, deletion.clone()).await;
+        if deleted == Err(EngineError::Locked) {
+            if !releases {
+                continue;
+            }
+            let change = MetadataChange { generation: *generation, ..MetadataChange::default() };
+            let released = core.update_metadata(bucket.id, key, change, WriteCondition::default()).await;
+            released.unwrap_or_else(|error| panic!("the hold of {item:?} does not end: {error}"));
+            deleted = core.remove(bucket.id, key, deletion).await;
+        }
+        deleted.unwrap_or_else(|error| panic!("{item:?} is not deleted: {error}"));
     }
 }
 
@@ -618,14 +730,35 @@ fn with_tight_index(options: SimOptions, shards: u16, random: &Random) -> SimOpt
 
 /// Sets the wall clock forward and back by up to a day.
 async fn jump_clock(shared: Rc<Shared>) {
-    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
     while !shared.stopping.get() {
         shared.sim.pause_us(100_000).await;
         let by_ms = 1 + shared.sim.random().below(DAY_MS) as i64;
         let back = shared.sim.random().one_in(2);
-        shared.sim.jump_wall_clock(if back { -by_ms } else { by_ms });
-        shared.clock_jumped.set(true);
-        shared.report.borrow_mut().clock_jumps_back += u64::from(back);
+        shared.step_clock(if back { -by_ms } else { by_ms });
+    }
+}
+
+/// Steps the wall clock by a little or by much more than is believed, and sets it right again or
+/// confirms it.
+async fn step_clock(context: Context) {
+    let shared = context.shared.clone();
+    let random = shared.sim.random();
+    while !shared.stopping.get() {
+        shared.sim.pause_us(60_000).await;
+        let by_ms = match random.below(6) {
+            0 | 1 => random.below(2000),
+            2 => random.below(DAY_MS),
+            _ => DAY_MS + random.below(60 * DAY_MS),
+        } as i64;
+        shared.step_clock(by_ms);
+        shared.sim.pause_us(60_000).await;
+        match random.below(8) {
+            0 => {
+                context.confirm_clock().await;
+            }
+            1 => {}
+            _ => shared.step_clock(-by_ms),
+        }
     }
 }
 

@@ -600,4 +600,22 @@ mod tests {
             assert!(RecordView::parse(&bytes[..cut], MARK).is_err());
         }
     }
+
+    #[test]
+    fn golden_time() {
+        let clock = ClockV1 { now_ms: 0x0102_0304_0506_0708 };
+        assert_eq!(encode_clock(&clock), [8, 7, 6, 5, 4, 3, 2, 1], "the golden time changed");
+        assert_eq!(decode_clock(&[8, 7, 6, 5, 4, 3, 2, 1]), Ok(clock));
+        assert!(decode_clock(&[0; 7]).is_err());
+        let encoded = EncodedRecord::new(&Mutation::Clock(clock), 0, 0, Vec::new());
+        let mut bytes = vec![0; encoded.length()];
+        encoded.place(&mut bytes, MARK);
+        assert_eq!(
+            (bytes[4], bytes.len()),
+            (12, ENVELOPE_BYTES + 8),
+            "kind and length of the record changed"
+        );
+        let view = RecordView::parse(&bytes, MARK).expect("valid");
+        assert_eq!(view.mutation(), Ok(Mutation::Clock(clock)));
+    }
 }

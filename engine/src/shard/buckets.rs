@@ -69,11 +69,11 @@ impl Shard {
         kind: ConfigKind,
         value: Option<Vec<u8>>,
     ) -> Result<Bucket> {
+        let before = self.state.borrow().buckets.get(&bucket.0).map(bucket_of);
+        check_lock(&before.ok_or(EngineError::NoSuchBucket)?, kind, value.as_deref())?;
         if value.is_some() {
             self.check_index_room()?;
         }
-        let before = self.state.borrow().buckets.get(&bucket.0).map(bucket_of);
-        check_lock(&before.ok_or(EngineError::NoSuchBucket)?, kind, value.as_deref())?;
         let config = BucketConfigV1 { bucket: bucket.0, kind: kind.0, value };
         self.commit_system(Mutation::BucketConfig(config), Class::User).await?;
         self.state.borrow().buckets.get(&bucket.0).map(bucket_of).ok_or(EngineError::NoSuchBucket)

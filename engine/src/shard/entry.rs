@@ -403,6 +403,22 @@ mod tests {
     use crate::format::record::RunV1;
     use proptest::prelude::*;
 
+    #[test]
+    fn golden_lock() {
+        let lock = |retention, hold| {
+            let mut bytes = Vec::new();
+            put_lock(&mut bytes, Lock { retention, hold });
+            bytes
+        };
+        let until = |mode| Some(Retention { mode, until_ms: 300 });
+        assert_eq!(lock(None, true), [1]);
+        assert_eq!(lock(until(RetentionMode::Governance), false), [2, 0xac, 2]);
+        assert_eq!(lock(until(RetentionMode::Compliance), true), [5, 0xac, 2]);
+        for wrong in [&[0][..], &[6, 1], &[8], &[2], &[]] {
+            assert_eq!(read_lock(&mut Reader::new(wrong)), None, "{wrong:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn locations_pack(

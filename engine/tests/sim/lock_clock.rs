@@ -240,6 +240,33 @@ fn a_clock_that_is_wrong_at_the_first_lock_of_a_shard_is_not_believed() {
     }
 }
 
+/// An operator set the clock back and confirmed it. A lock that was set meanwhile noted the time from
+/// before once more, behind the record of the earlier one, and the next start went on from there.
+#[test]
+fn an_earlier_time_that_is_confirmed_stays() {
+    let world = Retained::new(2190, 1, 1);
+    world.world.sim.jump_wall_clock(20 * HOUR);
+    world.check(false, false, End::Stop);
+    world.world.sim.jump_wall_clock(-20 * HOUR);
+    let node = world.world.open();
+    let (on, id) = (node.clone(), world.id);
+    world.world.run(async move {
+        let core = on.core(0);
+        let lock = retained(Compliance, START_MS + DAY_MS);
+        let put = put_locked(&core, id, b"meanwhile", (1, 100), lock);
+        let (confirmed, put) = futures_util::future::join(core.confirm_clock(), put).await;
+        confirmed.expect("confirmed");
+        put.expect("put");
+    });
+    world.world.kill(node);
+    let node = world.world.open();
+    let on = node.clone();
+    let reading = world.world.run(async move { on.core(0).lock_time().await });
+    let reading = reading.expect("asked").expect("kept");
+    assert!(reading.now_ms < START_MS + DAY_MS / 24, "{reading:?}");
+    world.world.kill(node);
+}
+
 /// The record of a retention and that of its time are refused together or not at all, where a full
 /// drive refuses some of both.
 #[test]
