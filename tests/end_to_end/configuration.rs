@@ -97,7 +97,8 @@ async fn setting_it_is_not_implemented() {
     put(&client, "key", Content::new(1, 100)).await.expect("put");
     let of_bucket = BUCKETS.iter().map(|(name, ..)| format!("/{BUCKET}?{name}"));
     let of_object = OBJECTS.iter().map(|(name, ..)| format!("/{BUCKET}/key?{name}"));
-    let built = ["?acl", "?versioning", "?tagging", "?object-lock", "?retention", "?legal-hold"];
+    let built =
+        ["?acl", "?versioning", "?tagging", "?object-lock", "?retention", "?legal-hold", "?lifecycle"];
     let is_built = |target: &String| built.iter().any(|name| target.ends_with(name));
     for target in of_bucket.chain(of_object).filter(|target| !is_built(target)) {
         let answer = ask(&server, &MAIN, "PUT", &target, b"<X/>").await;

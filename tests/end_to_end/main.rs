@@ -19,6 +19,7 @@ mod edges;
 mod forms;
 mod full_drive;
 mod help;
+mod lifecycle;
 mod limits;
 mod listing;
 mod long;

@@ -29,6 +29,7 @@ enum Served {
 }
 
 /// Serves one request on the core of its shard.
+// long: a table, with an entry for each request.
 fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
     use {Served::Now, ShardReply as Reply, ShardRequest as Request};
     let (core, shard) = (core.clone(), core.shard(shard));

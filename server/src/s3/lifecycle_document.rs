@@ -33,9 +33,9 @@ const NEWER_MAX: u32 = 100;
 enum Shape {
     /// The rule itself has a prefix, as in the first version of the document.
     Outside,
-    /// It has a filter with nothing in it, or one condition.
+    /// It has a filter whose conditions are its own, if it has any.
     Filter,
-    /// It has a filter with several conditions.
+    /// It has a filter with And, and the conditions in that.
     And,
 }
 
@@ -266,8 +266,9 @@ fn read_filter(reader: &mut XmlReader<'_>) -> S3Result<(Filter, Shape, bool)> {
             read_condition(reader, &name, (&mut filter, &mut has_prefix))?;
         }
     }
-    if conditions > 1 {
-        return Err(malformed("a Filter has one condition, or And with several"));
+    // Several conditions without And can mean only one thing, so they are taken.
+    if conditions > 1 && shape == Shape::And {
+        return Err(malformed("a Filter has conditions of its own, or And"));
     }
     if let (Some(larger), Some(smaller)) = (filter.larger_than, filter.smaller_than)
         && larger.saturating_add(1) >= smaller
@@ -505,6 +506,10 @@ mod tests {
                 "<Rule><ID>r</ID><Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter><Status>Enabled</Status>\
                  {DAYS}</Rule>"
             ),
+            rule(DAYS).replace(
+                "<Prefix>a</Prefix>",
+                "<Prefix>a</Prefix><Tag><Key>k</Key><Value>v</Value></Tag>",
+            ),
             "<Rule><ID>&lt;r&gt;</ID><Filter><And><Prefix>a</Prefix><Tag><Key>k</Key><Value>v</Value></Tag><Tag><Key>\
              l</Key><Value></Value></Tag><ObjectSizeGreaterThan>5</ObjectSizeGreaterThan><ObjectSizeLessThan>50\
              </ObjectSizeLessThan></And></Filter><Status>Enabled</Status><Transition><Days>0</Days><StorageClass>\
@@ -598,7 +603,7 @@ mod tests {
                 "InvalidRequest",
             ),
             (
-                rule(DAYS).replace("<Prefix>a</Prefix>", "<Prefix>a</Prefix><Tag><Key>k</Key><Value/></Tag>"),
+                rule(DAYS).replace("<Prefix>a</Prefix>", "<Prefix>a</Prefix><And><Prefix>b</Prefix></And>"),
                 "MalformedXML",
             ),
             (rule("<Other/>"), "MalformedXML"),

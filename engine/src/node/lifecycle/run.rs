@@ -331,7 +331,7 @@ impl Runner {
                 self.owe(FAILED_COST);
                 if !std::mem::replace(complained, true) {
                     let shard = shard.id;
-                    tracing::warn!(shard, %error, "lifecycle: what is due could not be done; the next pass tries again");
+                    tracing::warn!(shard, %error, "what is due could not be done; the next pass tries again");
                 }
             }
         }
