@@ -71,7 +71,7 @@ impl Shard {
         let mutation = Mutation::Delete(DeleteV1 { bucket: bucket.0, key, removes, null });
         let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
         let ledger = self.surroundings.rules(bucket)?.ledger;
-        let quota = QuotaHold::take(&self.surroundings, bucket, ledger, || Growth::of_delete(&old)).await?;
+        let quota = QuotaHold::take(&self.surroundings, bucket, ledger, || Growth::of_delete(old)).await?;
         let holds = Holds { slices: Vec::new(), quota };
         self.commit(bucket, mutation, record, guard, Class::System, holds).await?;
         Ok(Deleted::Removed { generation: removes, marker: old.is_marker, is_null: old.is_null })

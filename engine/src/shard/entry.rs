@@ -472,8 +472,11 @@ mod tests {
             };
             let mut bytes = Vec::new();
             entry.encode(&mut bytes);
-            prop_assert_eq!(Entry::listed(&bytes), Some(Listed { size, modified_ms, etag, is_null, is_marker, class }));
+            let listed = Listed { size, modified_ms, etag, is_null, is_marker, class };
+            prop_assert_eq!(Entry::listed(&bytes), Some(listed));
             prop_assert_eq!(Entry::is_encoded_marker(&bytes), is_marker);
+            let outline = Outline { listed, lock, has_tags, metadata_change: meta.map_or(0, |meta| meta.change) };
+            prop_assert_eq!(Entry::outline(&bytes), Some(outline));
             for cut in 0..bytes.len() {
                 prop_assert_eq!(Entry::decode(generation, &bytes[..cut]), None);
             }
@@ -484,6 +487,7 @@ mod tests {
         fn garbage_is_no_entry_and_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Entry::decode(1, &bytes);
             let _ = Entry::listed(&bytes);
+            let _ = Entry::outline(&bytes);
         }
     }
 }

@@ -21,6 +21,15 @@ pub(super) struct Found<'a> {
     pub attributes: Option<Attributes>,
 }
 
+/// The outcome of looking at a version.
+pub(super) enum Examined<'a> {
+    /// Nothing is due, and nothing was read to tell.
+    Kept,
+    /// Nothing is due by the tags, which were read.
+    KeptByTags,
+    Due(Found<'a>),
+}
+
 /// Judges a version of a bucket by rules.
 ///
 /// # Errors
@@ -31,22 +40,24 @@ pub(super) async fn examine<'a>(
     rules: &'a LifecycleRules,
     seen: &Seen,
     clock: Clock,
-) -> Result<Option<Found<'a>>> {
+) -> Result<Examined<'a>> {
     let tags = if seen.outline.has_tags { Tags::Unread } else { Tags::None };
     match judge(rules, &seen.facts(tags), bucket.versioning, clock) {
-        Judgement::Keep => Ok(None),
+        Judgement::Keep => Ok(Examined::Kept),
         Judgement::Due(judged) => {
-            Ok(Some(Found { judged, metadata_change: seen.outline.metadata_change, attributes: None }))
+            let metadata_change = seen.outline.metadata_change;
+            Ok(Examined::Due(Found { judged, metadata_change, attributes: None }))
         }
         Judgement::NeedsTags => {
             let Some((attributes, metadata_change)) = read(core, bucket.id, seen).await? else {
-                return Ok(None);
+                return Ok(Examined::KeptByTags);
             };
             match judge(rules, &seen.facts(Tags::Among(&attributes)), bucket.versioning, clock) {
                 Judgement::Due(judged) => {
-                    Ok(Some(Found { judged, metadata_change, attributes: Some(attributes) }))
+                    let attributes = Some(attributes);
+                    Ok(Examined::Due(Found { judged, metadata_change, attributes }))
                 }
-                Judgement::Keep | Judgement::NeedsTags => Ok(None),
+                Judgement::Keep | Judgement::NeedsTags => Ok(Examined::KeptByTags),
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::examine::examine;
+use super::examine::{Examined, examine};
 use crate::error::{EngineError, Result};
 use crate::lifecycle::{Action, Clock, LifecyclePreview, LifecycleRules, upload_due};
 use crate::node::core::Core;
@@ -62,7 +62,9 @@ pub(in crate::node) async fn of_shard(
             }
             for seen in step {
                 preview.examined += 1;
-                let Some(found) = examine(core, &bucket, &rules, &seen, clock).await? else { continue };
+                let Examined::Due(found) = examine(core, &bucket, &rules, &seen, clock).await? else {
+                    continue;
+                };
                 let (lock, size_bytes) = (seen.outline.lock, seen.outline.listed.size);
                 if found.judged.action == Action::RemoveVersion && lock.protects(clock.now_ms, false) {
                     preview.locked += 1;

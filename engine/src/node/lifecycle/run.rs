@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use super::examine::{Found, examine, read};
+use super::examine::{Examined, Found, examine, read};
 use crate::error::{EngineError, Result};
 use crate::lifecycle::{Action, Clock, LifecycleCounters, LifecycleRules, upload_due};
 use crate::node::core::Core;
@@ -223,16 +223,17 @@ impl Runner {
         complained: &mut bool,
     ) -> bool {
         let goes_on = !step.is_empty();
-        for seen in step {
+        // The oldest come first: the age of a version counts from the next newer one, which must still
+        // be there when the key is locked.
+        for seen in step.into_iter().rev() {
             // A client may change the rules, or delete the bucket, at any time.
             let Some((bucket, rules)) = rules_of(core, bucket) else { return false };
             shard.count_lifecycle(|counters| counters.examined += 1);
             let clock = Clock { now_ms: shard.lock_time().now_ms, day_ms: self.options.day_ms };
             let done = match examine(core, &bucket, &rules, &seen, clock).await {
-                Ok(None) if !seen.outline.has_tags => continue,
-                // The tags may have been read.
-                Ok(None) => Ok(()),
-                Ok(Some(found)) => self.version(core, shard, &bucket, seen, found, clock).await,
+                Ok(Examined::Kept) => continue,
+                Ok(Examined::KeptByTags) => Ok(()),
+                Ok(Examined::Due(found)) => self.version(core, shard, &bucket, seen, found, clock).await,
                 Err(error) => Err(error),
             };
             if !self.note(core, shard, done, complained).await {
@@ -331,7 +332,8 @@ impl Runner {
                 self.owe(FAILED_COST);
                 if !std::mem::replace(complained, true) {
                     let shard = shard.id;
-                    tracing::warn!(shard, %error, "what is due could not be done; the next pass tries again");
+                    let text = "lifecycle: what is due could not be done; the next pass tries again";
+                    tracing::warn!(shard, %error, "{text}");
                 }
             }
         }
