@@ -23,6 +23,9 @@ const DRIVE: &str = "64MiB";
 /// Lists texts in examples and their substitutes. The first that matches a place counts.
 const SUBSTITUTES: &[(&str, &str)] = &[
     ("AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… ", ""),
+    ("RINGBOLT_ACCESS_KEY=… RINGBOLT_SECRET_KEY=… ", "{keys} "),
+    ("--admin http://127.0.0.1:9001", "--admin {admin}"),
+    ("bucket list --data /srv/ringbolt", "bucket list --data {data}"),
     ("https://s3.example.org", "{endpoint}"),
     ("http://127.0.0.1:9000", "{endpoint}"),
     ("--seconds 60 ", ""),
@@ -89,7 +92,7 @@ impl Bench {
     async fn new() -> Self {
         let server = Server::start(ServerOptions::default());
         let client = server.client(&MAIN);
-        for bucket in ["photos", "bench"] {
+        for bucket in ["photos", "bench", "scratch", "old-photos"] {
             client.create_bucket().bucket(bucket).send().await.expect("a bucket");
         }
         let body = ByteStream::from_static(b"a picture");
@@ -169,10 +172,13 @@ impl Bench {
     fn substituted(&self, line: &str) -> String {
         let endpoint = self.server.endpoint();
         let host = endpoint.trim_start_matches("http://").to_owned();
+        let keys = format!("RINGBOLT_ACCESS_KEY={} RINGBOLT_SECRET_KEY={}", MAIN.access_key, MAIN.secret_key);
         let mut line = line.to_owned();
         for (from, to) in SUBSTITUTES {
             let to = to.replace("{endpoint}", endpoint).replace("{host}", &host);
-            line = line.replace(from, &to.replace("{admin}", &self.server.admin_endpoint()));
+            let to = to.replace("{admin}", &self.server.admin_endpoint());
+            let to = to.replace("{data}", &self.server.data_dir().display().to_string());
+            line = line.replace(from, &to.replace("{keys}", &keys));
         }
         line
     }
@@ -188,6 +194,9 @@ impl Bench {
             if !line.contains("--size") {
                 command.env("RINGBOLT_SIZE", DRIVE);
             }
+        }
+        if ["ringbolt bucket", "ringbolt clock"].iter().any(|asks| line.contains(asks)) {
+            command.env("RINGBOLT_DATA", self.server.data_dir());
         }
         let ended = if line.contains("ringbolt serve") {
             until(&place, &command, &line, "is ready at", Signal::TERM)
@@ -383,7 +392,7 @@ async fn every_example_of_every_help_runs() {
     let mut helps = Vec::new();
     all_helps(Vec::new(), &mut helps);
     let found: Vec<Example> = helps.iter().flat_map(|(command, text)| examples(command, text)).collect();
-    for name in ["serve", "format", "inspect", "check", "torture", "bench", "plan"] {
+    for name in ["serve", "format", "inspect", "check", "torture", "bench", "plan", "bucket", "clock"] {
         assert!(found.iter().any(|example| example.command.first().is_some_and(|of| of == name)), "{name}");
     }
     assert!(found.len() >= 40, "{found:?}");

@@ -8,6 +8,7 @@ mod admin;
 mod bench;
 mod bench_process;
 mod bench_tls;
+mod bucket_commands;
 mod bucket_delete;
 mod check;
 mod checksums;

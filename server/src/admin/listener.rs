@@ -3,10 +3,10 @@
 //! Invariants:
 //! - Both live on one core, and each has a limit on connections of its own, so that nobody who
 //!   reaches the address alone keeps operators from the socket.
-//! - A request's body is never read; the connection of a request that has a body ends with the
-//!   answer.
+//! - Only a command's body is read; the connection of any other request that has a body ends with
+//!   the answer.
 
-use super::{Peer, answer};
+use super::{Peer, answer, command};
 use crate::http::{
     ConnectionCap, Handler, HttpServer, Limits, Socket, accept_each, check_head, serve as serve_http,
 };
@@ -81,16 +81,21 @@ async fn exchange<H: Handler>(
     peer: Peer,
     mut request: Request<Incoming>,
 ) -> Response<s3s::Body> {
-    let head = check_head(&mut request);
-    let mut response = match head {
-        Ok(()) => answer(server, peer, request.method(), request.uri().path()).await,
+    let (mut response, closes) = match check_head(&mut request) {
+        // This future is boxed, so that the futures of the others stay small.
+        Ok(()) if command::is_command(request.uri().path()) => {
+            Box::pin(command::exchange(server, peer, request)).await
+        }
+        Ok(()) => {
+            let response = answer(server, peer, request.method(), request.uri().path()).await;
+            (response, !request.body().is_end_stream())
+        }
         Err(error) => {
             let mut response = Response::new(s3s::Body::from(format!("{error}\n")));
             *response.status_mut() = error.status();
-            response
+            (response, true)
         }
     };
-    let closes = head.is_err() || !request.body().is_end_stream();
     let headers = response.headers_mut();
     headers.insert(SERVER, HeaderValue::from_static("Ringbolt"));
     if closes {

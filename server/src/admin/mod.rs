@@ -1,15 +1,14 @@
-//! What operators ask a server, on listeners of its own: health and metrics. So their paths hide no
-//! bucket.
+//! What operators ask a server, on listeners of its own: health, metrics and commands. So their paths
+//! hide no bucket.
 //!
 //! Invariants:
 //! - Health and metrics are told without credentials, and say nothing that needs them: no name of a
 //!   bucket, key or account.
-//! - They need no memory of requests and no place among the connections of clients, so that they
+//! - Health and metrics need no memory of requests and no place among the connections of clients, so that they
 //!   are told when the server is overloaded.
-//!
-//! Deliberately absent is anything that changes the node. [`answer`] is where a later command
-//! demands more of its [`Peer`].
+//! - A command names buckets and changes them, so it demands more of its [`Peer`] ([`command`]).
 
+pub mod command;
 pub mod listener;
 pub mod metrics;
 mod socket;
@@ -29,16 +28,15 @@ pub const METRICS_PATH: &str = "/ringbolt/metrics";
 /// How a request of an operator reached the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// It came over TCP, from anybody who reaches the address. A command that names or changes
-    /// anything will have to demand the root key's signature of such a peer.
+    /// It came over TCP, from anybody who reaches the address. A command demands the root key's
+    /// signature of such a peer.
     Address,
     /// It came through the socket in the data directory, so from the user that the server runs as,
     /// or from root.
     Socket,
 }
 
-/// Answers one request. Each route checks here what it demands of its peer; the routes of today
-/// demand nothing.
+/// Answers a request that is no command. These routes demand nothing of their peer.
 pub async fn answer<H: Handler>(
     server: &HttpServer<H>,
     peer: Peer,

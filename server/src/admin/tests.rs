@@ -32,6 +32,93 @@ fn they_are_in_the_socket_too() {
     assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\"status\":\"ok\""), "{answer}");
 }
 
+/// Sends one request to the admin socket, and returns everything that comes back.
+fn ask_socket(server: &Server, request: &str) -> String {
+    let mut socket = UnixStream::connect(server.admin_socket()).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn command(method: &str, path: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "{method} {}{path} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}",
+        command::COMMANDS_PATH
+    )
+}
+
+/// The handler of these tests has no engine: 503 means that a command was let in.
+#[test]
+fn the_socket_lets_commands_in_and_the_address_only_signed_ones() {
+    let server = Server::start(Limits::default(), true);
+    for (method, path) in [("GET", "buckets"), ("DELETE", "buckets/b"), ("POST", "clock/confirm")] {
+        let answer = ask_socket(&server, &command(method, path, ""));
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        let refused = server.connect_admin().send(&command(method, path, "")).answer();
+        assert_eq!((refused.status, refused.header("content-type")), (403, "application/json"));
+        let value: serde_json::Value = serde_json::from_slice(&refused.body).unwrap();
+        assert!(value["error"].as_str().unwrap().contains("signed with version 4"), "{value}");
+        assert!(value["what_to_do"].as_str().unwrap().contains("root key"), "{value}");
+    }
+    // Whether there is such a command is not told either.
+    let refused = server.connect_admin().send(&command("GET", "secrets", "")).answer();
+    assert_eq!(refused.status, 403);
+}
+
+#[test]
+fn signatures_that_do_not_cover_the_command_are_refused() {
+    let server = Server::start(Limits::default(), true);
+    let signed = "Authorization: AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request, \
+                  SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-ringbolt-command, Signature=00\r\n";
+    let mark = "x-amz-ringbolt-command: 1\r\n";
+    let hash = format!("x-amz-content-sha256: {}\r\n", "0".repeat(64));
+    for (headers, error) in [
+        ("Authorization: AWS key:AAAA\r\n".to_owned(), "signed with version 4"),
+        (signed.to_owned(), "x-amz-ringbolt-command"),
+        (format!("{signed}{mark}"), "must be the SHA-256 of the body"),
+        (
+            format!("{signed}{mark}x-amz-content-sha256: UNSIGNED-PAYLOAD\r\n"),
+            "must be the SHA-256 of the body",
+        ),
+        (format!("{signed}{mark}{hash}x-amz-date: 20260101T000000Z\r\n"), ""),
+    ] {
+        let request = command("GET", "buckets", "").replace("Host: h\r\n", &format!("Host: h\r\n{headers}"));
+        let refused = server.connect_admin().send(&request).answer();
+        assert_eq!(refused.status, 403, "{}", refused.text());
+        assert!(
+            refused.text().contains(error) && refused.text().contains("what_to_do"),
+            "{}",
+            refused.text()
+        );
+    }
+}
+
+#[test]
+fn bodies_of_commands_are_bounded() {
+    let server = Server::start(Limits::default(), true);
+    let fits = ask_socket(&server, &command("PUT", "buckets/b/quota", &" ".repeat(64 << 10)));
+    assert!(fits.starts_with("HTTP/1.1 503 "), "{fits}");
+    let announced = "PUT /ringbolt/v1/buckets/b/quota HTTP/1.1\r\nHost: h\r\nContent-Length: 65537\r\n\r\n";
+    let refused = ask_socket(&server, announced);
+    assert!(refused.starts_with("HTTP/1.1 413 ") && refused.contains("connection: close"), "{refused}");
+    let piece = format!("8001\r\n{}\r\n", "x".repeat(0x8001));
+    let chunked =
+        "PUT /ringbolt/v1/buckets/b/quota HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let refused = ask_socket(&server, &format!("{chunked}{piece}{piece}"));
+    assert!(refused.starts_with("HTTP/1.1 413 "), "{refused}");
+}
+
+#[test]
+fn unknown_commands_and_methods_say_so() {
+    let server = Server::start(Limits::default(), true);
+    let unknown = ask_socket(&server, &command("GET", "secrets", ""));
+    assert!(unknown.starts_with("HTTP/1.1 404 ") && unknown.contains("what_to_do"), "{unknown}");
+    let method = ask_socket(&server, &command("POST", "buckets/b", ""));
+    assert!(method.starts_with("HTTP/1.1 405 ") && method.contains("allow: GET, DELETE"), "{method}");
+}
+
 /// They shadowed the objects `health` and `metrics` of a bucket `ringbolt`, and with virtual hosts
 /// those of every one.
 #[test]

@@ -81,6 +81,11 @@ impl Authenticator {
         self.verifier.region()
     }
 
+    /// Returns whether an account is the first one, whose key is the root key.
+    pub fn is_root(&self, account: &Account) -> bool {
+        self.verifier.root().is_some_and(|root| root.access_key == account.access_key)
+    }
+
     /// Lets unsigned requests act as `account`, so that the cost of the server without signatures
     /// can be measured.
     pub fn with_anonymous_account(self, account: Option<Arc<Account>>) -> Self {

@@ -7,7 +7,7 @@
 //!   reading.
 //!
 //! What holds of RFC 9110 and RFC 9112 is in docs/s3-compatibility.md. Deliberately absent is any
-//! knowledge of S3 operations, and of health and metrics, which have listeners of their own.
+//! knowledge of S3 operations, and of what operators ask, which has listeners of its own.
 
 mod body;
 mod connection;
@@ -34,7 +34,7 @@ pub use self::traffic::{Traffic, TrafficSum};
 use crate::auth::Authenticator;
 use crate::memory::RequestMemory;
 use http::{Request, Response};
-use ringbolt_engine::node::NodeMetrics;
+use ringbolt_engine::node::{Core, NodeMetrics};
 use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::rc::Rc;
@@ -46,6 +46,9 @@ pub trait Handler: 'static {
 
     /// Returns the metrics of the node, or None if it is closing.
     fn metrics(&self) -> impl Future<Output = Option<NodeMetrics>>;
+
+    /// Returns the engine's core, on which operators' commands are carried out. None if there is none.
+    fn core(&self) -> Option<&Core>;
 
     /// Returns how many requests all cores have answered, by operation.
     fn requests(&self) -> Vec<(&'static str, u64)>;

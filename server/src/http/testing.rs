@@ -47,6 +47,10 @@ impl Handler for Echo {
         Some(NodeMetrics::default())
     }
 
+    fn core(&self) -> Option<&Core> {
+        None
+    }
+
     fn requests(&self) -> Vec<(&'static str, u64)> {
         vec![("Echo", 1)]
     }

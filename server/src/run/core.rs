@@ -72,6 +72,10 @@ impl Handler for S3Service {
         S3Service::metrics(self).await
     }
 
+    fn core(&self) -> Option<&Core> {
+        Some(S3Service::core(self))
+    }
+
     fn requests(&self) -> Vec<(&'static str, u64)> {
         S3Service::requests(self)
     }
@@ -203,7 +207,7 @@ fn listen_for_stop(server: Rc<HttpServer<S3Service>>, shutdown: ShutdownReceiver
 fn serve_admin(server: Rc<HttpServer<S3Service>>, listeners: AdminListeners) {
     monoio::spawn(async move {
         if let Err(error) = admin::serve(server, listeners).await {
-            tracing::error!(%error, "health and metrics are not told any more");
+            tracing::error!(%error, "health, metrics and commands are not answered any more");
         }
     });
 }

@@ -138,6 +138,11 @@ impl S3Service {
         finished(response, &uri, context.as_ref())
     }
 
+    /// Returns the engine's core that the service works with.
+    pub fn core(&self) -> &Core {
+        &self.server.core
+    }
+
     /// Returns the metrics of the node, or None if it is closing.
     pub async fn metrics(&self) -> Option<NodeMetrics> {
         self.server.core.metrics().await.ok()

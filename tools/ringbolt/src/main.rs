@@ -1,8 +1,10 @@
 //! The binary `ringbolt`: parses the command line and hands over.
 //!
 //! What serving does is in the server, and what a tool does in the tool's crate. Here are the words of the command
-//! line, the allocator, the log, and the commands that show or mend a drive by asking the engine.
+//! line, the allocator, the log, the commands that show or mend a drive by asking the engine, and those that ask a
+//! server that runs.
 
+mod admin;
 mod cli;
 mod disk;
 mod log;

@@ -94,6 +94,11 @@ impl Verifier {
         &self.region
     }
 
+    /// Returns the account whose key is the root key.
+    pub(crate) fn root(&self) -> Option<&Account> {
+        self.accounts.all().first().map(Arc::as_ref)
+    }
+
     /// Verifies the signature of a request. `now_s` is Unix time in seconds. Returns None if the
     /// request is anonymous.
     pub fn verify(&self, parts: &Parts, now_s: i64) -> Result<Option<Verified>, AuthError> {

@@ -3,11 +3,17 @@
 //! Invariant: every flag has an environment variable of the same name with `RINGBOLT_` before it, except for those of
 //! `bench` and `plan`; secrets are taken from the environment only, as a command line can be seen by all.
 
+mod bucket;
+mod clock;
 mod duration;
+mod server;
 mod size;
 
+use self::bucket::BucketArgs;
+use self::clock::ClockArgs;
 use self::duration::parse_duration_ms;
 use self::size::{CpuList, parse_cpus, parse_size, parse_size_or_off};
+use crate::admin::AdminError;
 use crate::disk::check::{self, CheckArgs};
 use crate::log::WithRequest;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -73,6 +79,8 @@ enum Command {
         arguments: Vec<OsString>,
     },
     Plan(PlanArgs),
+    Bucket(BucketArgs),
+    Clock(ClockArgs),
 }
 
 /// Start the server
@@ -100,8 +108,8 @@ struct ServeArgs {
     /// Address and port; port 0 takes a free one
     #[arg(long, env = "RINGBOLT_LISTEN", default_value = "127.0.0.1:9000", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// Where health and metrics are told without credentials: address and port (port 0 takes a free one), or off. They
-    /// are in the socket admin.sock of the data directory too
+    /// Where health and metrics are told without credentials, and commands taken that the root key signs: address and
+    /// port (port 0 takes a free one), or off. All of them are in the socket admin.sock of the data directory too
     #[arg(
         long,
         env = "RINGBOLT_ADMIN_LISTEN",
@@ -254,6 +262,8 @@ pub enum CliError {
     #[error(transparent)]
     Accounts(#[from] ringbolt_server::auth::AccountError),
     #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
     Format(#[from] ringbolt_engine::node::FormatError),
 }
 
@@ -270,6 +280,8 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Torture(args) => return Ok(ringbolt_torture::execute(&args)),
         Command::Bench { arguments } => return Ok(ringbolt_bench::execute(&arguments)),
         Command::Plan(args) => return Ok(ringbolt_plan::execute(&args)),
+        Command::Bucket(args) => return Ok(bucket::run(&args)?),
+        Command::Clock(args) => clock::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,80 @@
+//! The paths and methods of commands.
+
+use super::COMMANDS_PATH;
+use super::answer::Failure;
+use http::Method;
+
+/// What an operator asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    ListBuckets,
+    ShowBucket(&'a str),
+    SetQuota(&'a str),
+    RemoveQuota(&'a str),
+    /// Removes the next part of what a bucket holds.
+    EmptyBucket(&'a str),
+    DeleteBucket(&'a str),
+    ShowClock,
+    ConfirmClock,
+}
+
+impl<'a> Command<'a> {
+    /// Reads the command of a request, whose path begins with [`COMMANDS_PATH`]. Names of buckets need no
+    /// encoding in a path.
+    ///
+    /// # Errors
+    /// Returns a failure with status 404 or 405.
+    pub fn parse(method: &Method, path: &'a str) -> Result<Self, Failure> {
+        let words: Vec<&str> = path.strip_prefix(COMMANDS_PATH).unwrap_or_default().split('/').collect();
+        let command = match (words.as_slice(), method.as_str()) {
+            (["buckets"], "GET") => Self::ListBuckets,
+            (["buckets"], _) => return Err(Failure::method("GET")),
+            (["buckets", ""], _) => return Err(Failure::no_such_path()),
+            (["buckets", name], "GET") => Self::ShowBucket(name),
+            (["buckets", name], "DELETE") => Self::DeleteBucket(name),
+            (["buckets", _], _) => return Err(Failure::method("GET, DELETE")),
+            (["buckets", name, "quota"], "PUT") => Self::SetQuota(name),
+            (["buckets", name, "quota"], "DELETE") => Self::RemoveQuota(name),
+            (["buckets", _, "quota"], _) => return Err(Failure::method("PUT, DELETE")),
+            (["buckets", name, "empty"], "POST") => Self::EmptyBucket(name),
+            (["clock"], "GET") => Self::ShowClock,
+            (["clock"], _) => return Err(Failure::method("GET")),
+            (["clock", "confirm"], "POST") => Self::ConfirmClock,
+            (["buckets", _, "empty"] | ["clock", "confirm"], _) => return Err(Failure::method("POST")),
+            _ => return Err(Failure::no_such_path()),
+        };
+        Ok(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(method: &str, path: &str) -> Result<String, u16> {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let path = format!("{COMMANDS_PATH}{path}");
+        let parsed = Command::parse(&method, &path);
+        parsed.map(|command| format!("{command:?}")).map_err(|failure| failure.status.as_u16())
+    }
+
+    #[test]
+    fn each_path_has_its_methods() {
+        for (method, path, command) in [
+            ("GET", "buckets", "ListBuckets"),
+            ("GET", "buckets/photos", "ShowBucket(\"photos\")"),
+            ("DELETE", "buckets/photos", "DeleteBucket(\"photos\")"),
+            ("PUT", "buckets/photos/quota", "SetQuota(\"photos\")"),
+            ("DELETE", "buckets/photos/quota", "RemoveQuota(\"photos\")"),
+            ("POST", "buckets/photos/empty", "EmptyBucket(\"photos\")"),
+            ("GET", "clock", "ShowClock"),
+            ("POST", "clock/confirm", "ConfirmClock"),
+        ] {
+            assert_eq!(parse(method, path).as_deref(), Ok(command));
+            assert_eq!(parse("PATCH", path), Err(405), "{path}");
+        }
+        for path in ["", "bucket", "buckets/", "buckets/a/b", "buckets/a/quota/", "clock/", "clock/set"] {
+            assert_eq!(parse("GET", path), Err(404), "{path}");
+        }
+    }
+}
