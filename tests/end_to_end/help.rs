@@ -7,6 +7,7 @@ use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use ringbolt_tests::client::MAIN;
+use ringbolt_tests::signed_http::Signer;
 use ringbolt_tests::{Server, ServerOptions, binary};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, Permissions};
@@ -19,6 +20,11 @@ use tempfile::TempDir;
 
 /// This is the size of every drive, and of every file that an example creates.
 const DRIVE: &str = "64MiB";
+
+/// Holds the lifecycle rules of the bucket, and those of an example.
+const RULES: &str = "<LifecycleConfiguration><Rule><ID>tmp</ID><Filter><Prefix>tmp/</Prefix></Filter>\
+                     <Status>Enabled</Status><Expiration><Days>7</Days></Expiration></Rule>\
+                     </LifecycleConfiguration>";
 
 /// Lists texts in examples and their substitutes. The first that matches a place counts.
 const SUBSTITUTES: &[(&str, &str)] = &[
@@ -97,6 +103,9 @@ impl Bench {
         }
         let body = ByteStream::from_static(b"a picture");
         client.put_object().bucket("photos").key("1.jpg").body(body).send().await.expect("an object");
+        let signer = Signer { endpoint: server.endpoint(), account: &MAIN };
+        let set = signer.send("PUT", "/photos?lifecycle", "", RULES.as_bytes()).await.expect("an answer");
+        assert_eq!(set.status, 200, "{set:?}");
         let directory = tempfile::tempdir_in(binary::scratch_dir()).expect("a directory");
         let bench = Self { directory, server };
         let programs = bench.directory.path().join("programs");
@@ -143,6 +152,7 @@ impl Bench {
         let manifest =
             r#"{"fileFormat": "CSV", "fileSchema": "Bucket, Key, Size", "files": [{"key": "part-1.csv"}]}"#;
         std::fs::write(place.join("manifest.json"), manifest).expect("a manifest");
+        std::fs::write(place.join("rules.xml"), RULES).expect("rules");
         for name in ["part-1.csv", "part-1.csv.gz", "part-2.csv.gz"] {
             std::fs::write(place.join(name), "\"photos\",\"1.jpg\",\"1000\"\n").expect("an inventory");
         }
@@ -195,7 +205,8 @@ impl Bench {
                 command.env("RINGBOLT_SIZE", DRIVE);
             }
         }
-        if ["ringbolt bucket", "ringbolt clock"].iter().any(|asks| line.contains(asks)) {
+        if ["ringbolt bucket", "ringbolt clock", "ringbolt lifecycle"].iter().any(|asks| line.contains(asks))
+        {
             command.env("RINGBOLT_DATA", self.server.data_dir());
         }
         let ended = if line.contains("ringbolt serve") {
@@ -392,7 +403,9 @@ async fn every_example_of_every_help_runs() {
     let mut helps = Vec::new();
     all_helps(Vec::new(), &mut helps);
     let found: Vec<Example> = helps.iter().flat_map(|(command, text)| examples(command, text)).collect();
-    for name in ["serve", "format", "inspect", "check", "torture", "bench", "plan", "bucket", "clock"] {
+    for name in
+        ["serve", "format", "inspect", "check", "torture", "bench", "plan", "bucket", "clock", "lifecycle"]
+    {
         assert!(found.iter().any(|example| example.command.first().is_some_and(|of| of == name)), "{name}");
     }
     assert!(found.len() >= 40, "{found:?}");

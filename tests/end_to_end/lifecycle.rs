@@ -71,6 +71,57 @@ async fn a_bucket_keeps_its_rules_until_they_are_deleted() {
 }
 
 #[tokio::test]
+async fn an_operator_sees_what_rules_would_do() {
+    let server = server(&["--lifecycle-rate", "0", "--lifecycle-day", "1s"]).await;
+    let sender = Sender(&server);
+    for key in ["tmp/a", "tmp/b", "keep/a"] {
+        sender.ends(200, "PUT", &format!("/{BUCKET}/{key}"), "", "1234567890").await;
+    }
+    let ask = |more: &str| {
+        let mut command = std::process::Command::new(ringbolt_tests::binary::ringbolt());
+        ringbolt_tool_common::process::without_settings(&mut command);
+        command.args(["lifecycle", "preview", BUCKET, "--data"]).arg(server.data_dir());
+        let output = command.args(more.split_whitespace()).output().expect("run ringbolt");
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.success(), text)
+    };
+    let (good, said) = ask("");
+    assert!(!good && said.contains("has no lifecycle rules"), "{said}");
+    let tried = server.data_dir().join("rules.xml");
+    std::fs::write(&tried, document(&[rule("all", "", DAY)])).expect("a file");
+    let begun = Instant::now();
+    loop {
+        let (good, said) = ask(&format!("--json --rules {}", tried.display()));
+        assert!(good, "{said}");
+        let value: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(value["examined"], 3, "{value}");
+        if value["due"][0]["versions"] == 3 {
+            assert_eq!((&value["due"][0]["bytes"], &value["due"][0]["rule"]), (&30.into(), &"all".into()));
+            assert_eq!(value["examples"][0]["key"], "keep/a");
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{value}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    sender
+        .ends(
+            200,
+            "PUT",
+            &format!("/{BUCKET}?lifecycle"),
+            "",
+            &document(&[rule("t", "<Prefix>tmp/</Prefix>", DAY)]),
+        )
+        .await;
+    let (good, said) = ask("--examples 1");
+    assert!(good && said.contains("tmp/a") && !said.contains("keep/a") && !said.contains("tmp/b"), "{said}");
+    let list = sender.ends(200, "GET", &format!("/{BUCKET}"), "", "").await;
+    assert_eq!(list.matches("<Contents>").count(), 3, "nothing was changed: {list}");
+    std::fs::write(&tried, "<LifecycleConfiguration/>").expect("a file");
+    let (good, said) = ask(&format!("--rules {}", tried.display()));
+    assert!(!good && said.contains("there is no Rule"), "{said}");
+}
+
+#[tokio::test]
 async fn answers_say_when_an_object_expires() {
     let server = server(&[]).await;
     let sender = Sender(&server);

@@ -16,7 +16,7 @@ use super::declared::DeclaredChecksum;
 use super::delete::DeleteList;
 use super::error::{from_body, invalid_request, slow_down};
 use super::lenient_headers::LenientHeaders;
-use super::lifecycle_document::LifecycleDocument;
+use super::lifecycle_document::{self, LifecycleDocument};
 use super::multipart::PartList;
 use super::object_lock::{HoldDocument, LockDocument, RetentionDocument};
 use super::tagging::TagDocument;
@@ -48,8 +48,6 @@ const DELETE_ELEMENTS_MAX: usize = 8 << 10;
 /// The most elements of a list of parts: 10,000 parts with ETag, one checksum, Size and
 /// LastModified, as listings of parts give them.
 const COMPLETE_ELEMENTS_MAX: usize = 80 << 10;
-/// The most elements of a lifecycle: 1000 rules with a dozen each.
-const LIFECYCLE_ELEMENTS_MAX: usize = 16 << 10;
 const OTHER_ELEMENTS_MAX: usize = 1 << 10;
 /// How often the text of a list is held, beside its entries: as it came, as it was parsed, and in
 /// the answer.
@@ -241,7 +239,8 @@ fn parse(kind: Kind, bytes: Bytes, extensions: &mut Extensions) -> S3Result<(u64
             (items, placeholder(COMPLETE_PLACEHOLDER))
         }
         Kind::Lifecycle => {
-            let document = LifecycleDocument::read(XmlReader::new(&bytes, LIFECYCLE_ELEMENTS_MAX)?)?;
+            let document =
+                LifecycleDocument::read(XmlReader::new(&bytes, lifecycle_document::ELEMENTS_MAX)?)?;
             let items = document.rules().rules.len() as u64;
             extensions.insert(Arc::new(document));
             (items, placeholder(LIFECYCLE_PLACEHOLDER))

@@ -21,6 +21,8 @@ use std::collections::HashSet;
 use time::OffsetDateTime;
 use time::format_description::well_known::{Iso8601, Rfc3339};
 
+/// The most elements of a document: 1000 rules with a dozen each.
+pub const ELEMENTS_MAX: usize = 16 << 10;
 /// The most rules of a bucket, as S3 limits them.
 const RULES_MAX: usize = 1000;
 const ID_CHARS_MAX: usize = 255;
@@ -57,6 +59,11 @@ pub struct LifecycleDocument {
 /// Returns the id of a rule as a header shows it.
 pub fn shown_id(id: &str) -> String {
     url_encode(id.as_bytes())
+}
+
+/// Reads the rules of a document. Fails if it is malformed, or says what can not be.
+pub fn lifecycle_rules(document: &[u8]) -> S3Result<LifecycleRules> {
+    Ok(LifecycleDocument::read(XmlReader::new(document, ELEMENTS_MAX)?)?.rules())
 }
 
 impl LifecycleDocument {

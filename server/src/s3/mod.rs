@@ -56,6 +56,7 @@ pub use given::StorageClasses;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use http::{Method, StatusCode};
 use lenient_headers::LenientHeaders;
+pub(crate) use lifecycle_document::lifecycle_rules;
 pub use multipart::PART_BYTES_MIN;
 use object::FastGet;
 use operations::Operation;

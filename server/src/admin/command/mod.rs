@@ -11,6 +11,7 @@ mod bucket;
 mod clock;
 mod door;
 mod empty;
+mod lifecycle;
 mod route;
 
 use self::answer::Failure;
@@ -87,6 +88,7 @@ async fn run<H: Handler>(
         Command::RemoveQuota(name) => bucket::remove_quota(core, name).await,
         Command::EmptyBucket(name) => empty::step(&server.memory, core, name, body).await,
         Command::DeleteBucket(name) => bucket::delete(core, name).await,
+        Command::PreviewLifecycle(name) => lifecycle::preview(&server.memory, core, name, body).await,
         Command::ShowClock => clock::show(core).await,
         Command::ConfirmClock => clock::confirm(core).await,
     }

@@ -14,6 +14,8 @@ pub enum Command<'a> {
     /// Removes the next part of what a bucket holds.
     EmptyBucket(&'a str),
     DeleteBucket(&'a str),
+    /// Shows what the lifecycle of a bucket would do.
+    PreviewLifecycle(&'a str),
     ShowClock,
     ConfirmClock,
 }
@@ -37,6 +39,8 @@ impl<'a> Command<'a> {
             (["buckets", name, "quota"], "DELETE") => Self::RemoveQuota(name),
             (["buckets", _, "quota"], _) => return Err(Failure::method("PUT, DELETE")),
             (["buckets", name, "empty"], "POST") => Self::EmptyBucket(name),
+            (["buckets", name, "lifecycle", "preview"], "POST") => Self::PreviewLifecycle(name),
+            (["buckets", _, "lifecycle", "preview"], _) => return Err(Failure::method("POST")),
             (["clock"], "GET") => Self::ShowClock,
             (["clock"], _) => return Err(Failure::method("GET")),
             (["clock", "confirm"], "POST") => Self::ConfirmClock,
@@ -67,6 +71,7 @@ mod tests {
             ("PUT", "buckets/photos/quota", "SetQuota(\"photos\")"),
             ("DELETE", "buckets/photos/quota", "RemoveQuota(\"photos\")"),
             ("POST", "buckets/photos/empty", "EmptyBucket(\"photos\")"),
+            ("POST", "buckets/photos/lifecycle/preview", "PreviewLifecycle(\"photos\")"),
             ("GET", "clock", "ShowClock"),
             ("POST", "clock/confirm", "ConfirmClock"),
         ] {

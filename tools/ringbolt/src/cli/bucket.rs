@@ -139,7 +139,7 @@ pub fn run(args: &BucketArgs) -> Result<ExitCode, AdminError> {
 }
 
 /// Returns the path of a bucket. What no name of a bucket has is left out of it, so that another path is never meant.
-fn path(name: &str) -> String {
+pub fn path(name: &str) -> String {
     let plain = |character: &char| character.is_ascii_alphanumeric() || "-._".contains(*character);
     let name: String =
         name.chars().map(|character| if plain(&character) { character } else { '_' }).collect();

@@ -6,12 +6,14 @@
 mod bucket;
 mod clock;
 mod duration;
+mod lifecycle;
 mod server;
 mod size;
 
 use self::bucket::BucketArgs;
 use self::clock::ClockArgs;
 use self::duration::parse_duration_ms;
+use self::lifecycle::{LifecycleArgs, LifecycleError};
 use self::size::{CpuList, parse_cpus, parse_size, parse_size_or_off};
 use crate::admin::AdminError;
 use crate::disk::check::{self, CheckArgs};
@@ -20,7 +22,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringbolt_engine::node::{InspectReport, LifecycleOptions, ScrubOptions, inspect_drive};
 use ringbolt_plan::cli::PlanArgs;
 use ringbolt_server::auth::RootCredentials;
-
 use ringbolt_server::run::{ServeError, ServeOptions, StorageClasses, format_with_progress, human_size, run};
 use ringbolt_torture::TortureArgs;
 use std::ffi::OsString;
@@ -80,6 +81,7 @@ enum Command {
     },
     Plan(PlanArgs),
     Bucket(BucketArgs),
+    Lifecycle(LifecycleArgs),
     Clock(ClockArgs),
 }
 
@@ -264,6 +266,8 @@ pub enum CliError {
     #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]
+    Lifecycle(#[from] LifecycleError),
+    #[error(transparent)]
     Format(#[from] ringbolt_engine::node::FormatError),
 }
 
@@ -281,6 +285,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Bench { arguments } => return Ok(ringbolt_bench::execute(&arguments)),
         Command::Plan(args) => return Ok(ringbolt_plan::execute(&args)),
         Command::Bucket(args) => return Ok(bucket::run(&args)?),
+        Command::Lifecycle(args) => lifecycle::run(&args)?,
         Command::Clock(args) => clock::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
