@@ -14,7 +14,7 @@ use std::rc::Rc;
 use super::entry::Entry;
 use super::info::info_of;
 use super::instance::{Commit, Shard};
-use super::lock_clock::CLOCK_RECORD_BYTES;
+use super::lock_time::CLOCK_RECORD_BYTES;
 use super::space::Reserved;
 use crate::device::DeviceError;
 use crate::error::{EngineError, Result};

@@ -408,7 +408,8 @@ mod tests {
             (size, modified_ms, generation, md5) in any::<(u64, u64, u64, [u8; 16])>(),
             (is_null, is_marker, null, change) in any::<(bool, bool, u64, u32)>(),
             meta in proptest::option::of((0u32..1000, 0u32..1 << 20, any::<u32>(), any::<u32>())),
-            (hold, mode, until_ms, class, has_tags) in (any::<bool>(), 0..3usize, any::<u64>(), 0..6usize, any::<bool>()),
+            (hold, mode, until_ms) in (any::<bool>(), 0..3usize, any::<u64>()),
+            (class, has_tags) in (0..6usize, any::<bool>()),
             runs in proptest::collection::vec((0u32..1000, 0u32..4000, 0u32..16), 0..5),
         ) {
             let runs: Vec<_> = runs.into_iter().map(|(extent, unit, slices)| RunV1 { extent, unit, slices }).collect();

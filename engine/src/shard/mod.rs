@@ -31,6 +31,7 @@ mod info;
 mod instance;
 mod list;
 mod lock_clock;
+mod lock_time;
 mod maintenance;
 mod metadata;
 mod multipart;
