@@ -15,7 +15,7 @@ use super::entry::Entry;
 use super::growth::Growth;
 use super::info::info_of;
 use super::instance::{Commit, Shard};
-use super::lock_clock::CLOCK_RECORD_BYTES;
+use super::lock_time::CLOCK_RECORD_BYTES;
 use super::quota::QuotaHold;
 use super::space::Reserved;
 use crate::device::DeviceError;

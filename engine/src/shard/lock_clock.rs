@@ -1,4 +1,4 @@
-//! The clock by which retentions are judged.
+//! The clock by which retentions are judged. `lock_time.rs` keeps it in the log.
 //!
 //! Whoever can set the clock of the machine could end every retention. So a shard notes in its log
 //! what time it was, and believes no wall clock that is further ahead of that than the time that
@@ -20,8 +20,6 @@
 
 use std::cell::Cell;
 
-use crate::format::record::ENVELOPE_BYTES;
-
 #[cfg(doc)]
 use super::settings::Settings;
 
@@ -29,8 +27,6 @@ use super::settings::Settings;
 pub const NOTED_EVERY_MS: u64 = 60 * 60 * 1000;
 /// The time of a shard that has retentions, and whose records of the time are lost.
 pub(super) const TIME_LOST_MS: u64 = 0;
-/// What a record of the time takes in the log at most, bytes.
-pub(super) const CLOCK_RECORD_BYTES: usize = ENVELOPE_BYTES + 16;
 
 /// What the clock shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +84,7 @@ impl LockClock {
         clock
     }
 
-    /// Judges the wall clock, and returns the time.
+    /// Returns the time, and believes the wall clock if it may.
     pub fn read(&self, wall_ms: u64, monotonic_us: u64, step_max_ms: u64) -> ClockReading {
         let Some(Known { mut believed, mut base }) = self.known.get() else {
             return ClockReading { now_ms: wall_ms, ahead_ms: 0 };
@@ -108,12 +104,12 @@ impl LockClock {
         }
     }
 
-    /// Returns whether it keeps time.
-    pub fn keeps_time(&self) -> bool {
+    /// Returns whether the shard keeps time.
+    pub fn is_kept(&self) -> bool {
         self.known.get().is_some()
     }
 
-    /// Believes a time.
+    /// Takes a time as it is.
     pub fn set(&self, time_ms: u64, monotonic_us: u64) {
         let now = Moment { time_ms, monotonic_us };
         self.known.set(Some(Known { believed: now, base: now }));

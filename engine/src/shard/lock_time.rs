@@ -1,17 +1,19 @@
-//! The time of a shard, as its retentions are judged by it and as its log notes it.
-//!
-//! Invariant: a record of the time precedes the first record that locks a version.
+//! The time of a shard: judging retentions by its clock, noting it in the log, and confirming it. The
+//! rules and invariants of the clock are in [`lock_clock`](super::lock_clock).
 
 use std::rc::Rc;
 
 use super::instance::{Commit, Shard};
-use super::lock_clock::{CLOCK_RECORD_BYTES, ClockReading, NOTED_EVERY_MS};
+use super::lock_clock::{ClockReading, NOTED_EVERY_MS};
 use crate::error::Result;
 use crate::extent::allocator::Class;
-use crate::format::record::{ClockV1, EncodedRecord, Mutation};
+use crate::format::record::{ClockV1, ENVELOPE_BYTES, EncodedRecord, Mutation};
 use crate::hook::{Bug, Rare, reached};
 use crate::log::RecordPlace;
 use crate::sync::oneshot;
+
+/// What a record of the time takes in the log at most, bytes.
+pub(super) const CLOCK_RECORD_BYTES: usize = ENVELOPE_BYTES + 16;
 
 impl Shard {
     /// Returns the time by which retentions are judged.
@@ -112,7 +114,7 @@ impl Shard {
             Commit { mutation: Some(mutation), guard: None, reserved: Vec::new(), quota: None, reply };
         self.log.push(Some(record), commit)?;
         self.time_queued.set(Some(now_ms));
-        if !self.lock_clock.keeps_time() {
+        if !self.lock_clock.is_kept() {
             self.lock_clock.set(now_ms, self.environment.monotonic_us());
         }
         Ok(())

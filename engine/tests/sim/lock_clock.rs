@@ -14,7 +14,7 @@ use crate::check::{checked, copied, media, reopened};
 use crate::object_lock::{
     Compliance, START_MS, is_removed, lock_of, locked_bucket, put_locked, relock, remove, retained,
 };
-use crate::world::{MIB, World, bucket, put};
+use crate::world::{MIB, World, body, bucket, put};
 
 const DAY: i64 = DAY_MS as i64;
 const HOUR: i64 = DAY / 24;
@@ -369,4 +369,34 @@ fn a_shard_that_lost_the_time_ends_nothing_before_it_is_confirmed() {
     mended.check(false, false, End::Stop);
     mended.check(false, false, End::Crash);
     mended.check(true, true, End::Stop);
+}
+
+/// A repair opens the node by a clock that only exists there. It was ahead by less than a day once,
+/// and what had noted it judged retentions by it.
+#[test]
+fn a_repair_notes_no_time_of_its_own() {
+    let world = World::new(2200, 160 * MIB, 1, 1);
+    world.sim.jump_wall_clock(-20 * HOUR);
+    let (node, tag) = (world.open(), 77);
+    world.run(async move {
+        let core = node.core(0);
+        let id = locked_bucket(&core, "b").await;
+        put(&core, id, b"damaged", tag, 5000).await.expect("put");
+        put(&core, id, b"later", 1, 100).await.expect("put");
+    });
+    world.sim.kill();
+    let drives = copied(&world);
+    let size = ringbolt_engine::device::Device::size_bytes(&drives[0]) as usize;
+    let (bytes, wanted) = (drives[0].peek(0, size), &body(tag, 5000)[..64]);
+    let at = bytes.windows(64).position(|window| window == wanted).expect("it is there");
+    drives[0].damage(at as u64, |bytes| bytes[0] ^= 0x10);
+    let (outcome, seen) = checked(&drives, true);
+    assert!(!seen.findings.is_empty(), "it is damaged");
+    assert!(ringbolt_engine::check::repair(&media(&drives), outcome, true).expect("repaired").went_on);
+    let mended = reopened(&world, &drives);
+    mended.drives.iter().for_each(|drive| drive.live_in(&mended.sim));
+    let node = mended.open();
+    let reading = mended.run(async move { node.core(0).lock_time().await });
+    let reading = reading.expect("asked").expect("kept");
+    assert!(reading.now_ms < START_MS - 19 * HOUR as u64 && reading.ahead_ms == 0, "{reading:?}");
 }
