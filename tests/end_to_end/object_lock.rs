@@ -235,6 +235,28 @@ async fn a_bucket_s_default_is_given_to_what_brings_none() {
 }
 
 #[tokio::test]
+async fn a_form_locks_what_it_uploads() {
+    let server = server().await;
+    let sender = Sender(&server);
+    sender.ends(200, "PUT", &format!("/{BUCKET}"), "x-amz-bucket-object-lock-enabled: true\r\n", "").await;
+    let fields = [
+        ("key", "form"),
+        ("x-amz-object-lock-mode", "COMPLIANCE"),
+        ("x-amz-object-lock-retain-until-date", FUTURE),
+        ("x-amz-object-lock-legal-hold", "ON"),
+    ];
+    let conditions = r#"["starts-with","$key",""],["starts-with","$x-amz-object-lock-mode",""],
+        ["starts-with","$x-amz-object-lock-retain-until-date",""],["starts-with","$x-amz-object-lock-legal-hold",""]"#;
+    let posted = Form { fields: &fields, conditions, ..PLAIN }.post(&server, b"file").await;
+    assert_eq!(posted.status, 204, "{posted:?}");
+    let head = sender.ends(200, "HEAD", &format!("/{BUCKET}/form"), "", "").await;
+    assert_eq!(header(&head, "x-amz-object-lock-mode"), Some("compliance"));
+    assert_eq!(header(&head, "x-amz-object-lock-legal-hold"), Some("on"));
+    let version = header(&head, "x-amz-version-id").expect("an id");
+    sender.ends(403, "DELETE", &format!("/{BUCKET}/form?versionId={version}"), BYPASS, "").await;
+}
+
+#[tokio::test]
 async fn a_bucket_gets_a_lock_only_with_versions_and_keeps_both() {
     let server = server().await;
     let sender = Sender(&server);
