@@ -58,7 +58,7 @@ pub(super) fn seen_object(info: &ObjectInfo, locks: &Locks) -> SeenVersion {
     let change = info.attributes.iter().find(|(name, _)| name == "change");
     let change = change.map_or(0, |(_, value)| value.parse().unwrap_or(u64::MAX));
     let mut attributes = info.attributes.clone();
-    Lock::default().write(&mut attributes);
+    attributes.retain(|(name, _)| name != ":retention" && name != ":hold");
     assert_eq!(attributes, attributes_after(tag, change), "attributes of {info:?}");
     locks.learn(if change == 0 { tag } else { change }, Keep::of(Lock::of(&info.attributes)));
     SeenVersion {

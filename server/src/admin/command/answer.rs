@@ -4,6 +4,7 @@ use crate::memory::OutOfMemory;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use ringbolt_engine::EngineError;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// The reason why a command was not carried out, and what to do.
@@ -111,6 +112,16 @@ impl From<OutOfMemory> for Failure {
     fn from(error: OutOfMemory) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), "try again")
     }
+}
+
+/// Reads the fields of a command's body, which is a JSON object. `expected` is an example.
+///
+/// # Errors
+/// Returns a failure when it is something else, or has fields that the command does not take.
+pub fn fields<T: DeserializeOwned>(body: &[u8], expected: &str) -> Result<T, Failure> {
+    // A list would be taken for the fields in their order.
+    let read = serde_json::from_slice(body).map(Value::Object);
+    read.and_then(serde_json::from_value).map_err(|error| Failure::body(&error, expected))
 }
 
 /// Returns an answer with a JSON body.

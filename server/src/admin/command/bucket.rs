@@ -1,6 +1,6 @@
 //! Commands about buckets: showing them, their quotas, deleting them.
 
-use super::answer::Failure;
+use super::answer::{Failure, fields};
 use crate::memory::RequestMemory;
 use ringbolt_engine::node::Core;
 use ringbolt_engine::types::{Bucket, BucketUsage, Quota, Versioning};
@@ -57,7 +57,7 @@ pub async fn show(core: &Core, name: &str) -> Result<Value, Failure> {
 /// Returns a failure when there is no such bucket, the body is not understood, or the drive fails.
 pub async fn set_quota(core: &Core, name: &str, body: &[u8]) -> Result<Value, Failure> {
     let expected = r#"{"bytes": 10737418240, "versions": 1000000}, with one of them at least"#;
-    let quota: QuotaBody = serde_json::from_slice(body).map_err(|error| Failure::body(&error, expected))?;
+    let quota: QuotaBody = fields(body, expected)?;
     let quota = Quota { bytes: quota.bytes, versions: quota.versions };
     if quota == Quota::default() {
         let error = "the quota limits neither bytes nor versions";

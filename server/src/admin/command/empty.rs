@@ -5,7 +5,7 @@
 //!   one begins, so that steps end although locked versions stay.
 //! - A lock is never bypassed, not even one of governance.
 
-use super::answer::Failure;
+use super::answer::{Failure, fields};
 use super::bucket::find;
 use crate::memory::RequestMemory;
 use futures_util::StreamExt;
@@ -55,7 +55,7 @@ pub async fn step(memory: &RequestMemory, core: &Core, name: &str, body: &[u8]) 
         [] => StepBody::default(),
         body => {
             let expected = r#"{}, or {"after": …} with what "next" of the step before says"#;
-            serde_json::from_slice(body).map_err(|error| Failure::body(&error, expected))?
+            fields(body, expected)?
         }
     };
     let after = match &wanted.after {

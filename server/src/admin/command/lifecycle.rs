@@ -1,6 +1,6 @@
 //! What the lifecycle of a bucket would do now, by its own rules or by others that are tried.
 
-use super::answer::Failure;
+use super::answer::{Failure, fields};
 use super::bucket::find;
 use crate::memory::RequestMemory;
 use crate::s3::lifecycle_rules;
@@ -38,7 +38,7 @@ struct PreviewBody {
 pub async fn preview(memory: &RequestMemory, core: &Core, name: &str, body: &[u8]) -> Result<Value, Failure> {
     let wanted: PreviewBody = match body {
         [] => PreviewBody::default(),
-        body => serde_json::from_slice(body).map_err(|error| Failure::body(&error, EXPECTED))?,
+        body => fields(body, EXPECTED)?,
     };
     let bucket = find(core, name)?;
     let given = wanted.rules.as_deref().map(|document| lifecycle_rules(document.as_bytes())).transpose();

@@ -19,7 +19,8 @@ fn with_bucket<T: Future<Output = ()> + 'static>(test: impl FnOnce(Core, BucketI
     let drives = format_sim_drives(&sim, 1, (128 << 20, 1), 3);
     let options = SimOptions { cores: 2, ..SimOptions::default() };
     let opened = sim.block_on(SimNode::open(sim.clone(), drives, options));
-    let core = opened.unwrap_or_else(|error| panic!("{error}")).core(1);
+    let node = opened.unwrap_or_else(|error| panic!("{error}"));
+    let core = node.core(1);
     let makes = core.clone();
     let id = sim.block_on(async move {
         match makes.create_bucket(BUCKET, "1", Vec::new()).await.unwrap() {
