@@ -131,7 +131,7 @@ impl Locks {
         Self { sim: Some(sim), ..Self::default() }
     }
 
-    fn wall_ms(&self) -> u64 {
+    pub fn wall_ms(&self) -> u64 {
         self.sim.as_ref().map_or(0, Environment::wall_clock_ms)
     }
 
@@ -180,14 +180,16 @@ impl Locks {
         ms
     }
 
-    /// Returns the earliest time by which a retention may be judged since the wall clock was `from_ms`.
-    fn earliest_ms(&self, from_ms: u64) -> u64 {
-        if self.stepped.get() { self.floor_ms.get() } else { from_ms }
+    /// Returns the earliest time by which a retention may be judged now, for [`Self::may_protect`] and
+    /// [`Self::may_forbid`] when what begins now ends.
+    pub fn begin_ms(&self) -> u64 {
+        if self.stepped.get() { self.floor_ms.get() } else { self.wall_ms() }
     }
 
-    /// Returns the wall clock, to begin with for [`Self::may_protect`] and [`Self::may_forbid`].
-    pub fn begin_ms(&self) -> u64 {
-        self.wall_ms()
+    /// Returns the earliest time by which a retention may be judged by what began when that was
+    /// `from_ms`.
+    fn earliest_ms(&self, from_ms: u64) -> u64 {
+        if self.stepped.get() { self.floor_ms.get().min(from_ms) } else { from_ms }
     }
 
     /// Steps the wall clock.
@@ -274,7 +276,7 @@ impl Locks {
         keep.is_some_and(|keep| keep.protects(self.latest_ms(), bypass))
     }
 
-    /// Returns whether a version with this lock may be protected since the wall clock was `from_ms`.
+    /// Returns whether a version with this lock may be protected from what began at `from_ms`.
     pub fn may_protect(&self, keep: Option<Keep>, bypass: bool, from_ms: u64) -> bool {
         keep.is_none_or(|keep| keep.protects(self.earliest_ms(from_ms), bypass))
     }
@@ -285,7 +287,7 @@ impl Locks {
         both.is_some_and(|(keep, next)| keep.forbids(next, self.latest_ms(), bypass))
     }
 
-    /// Returns whether a lock may be kept from becoming another one since the wall clock was `from_ms`.
+    /// Returns whether a lock may be kept from becoming another one by what began at `from_ms`.
     pub fn may_forbid(&self, keep: Option<Keep>, next: Option<Keep>, bypass: bool, from_ms: u64) -> bool {
         let both = keep.zip(next);
         both.is_none_or(|(keep, next)| keep.forbids(next, self.earliest_ms(from_ms), bypass))

@@ -557,7 +557,7 @@ impl Client {
     /// Returns a lock, most of which are short.
     fn some_keep(&self) -> Keep {
         let random = self.random();
-        let now_ms = self.context.shared.locks.begin_ms();
+        let now_ms = self.context.shared.locks.wall_ms();
         let length_ms = match random.below(8) {
             0 => 2 * DAY_MS + random.below(30 * DAY_MS),
             1 => random.below(DAY_MS),

@@ -147,7 +147,7 @@ impl Context {
     /// Panics when nothing explains an error.
     pub(super) async fn confirm_clock(&self) -> bool {
         let (locks, core) = (&self.shared.locks, self.core());
-        let wall_ms = locks.begin_ms();
+        let wall_ms = locks.wall_ms();
         locks.believe();
         let (_, result) = self.watched("confirm clock", String::new, core.confirm_clock()).await;
         locks.believe();

@@ -205,7 +205,7 @@ impl Change {
         self.altered(stack).is_some_and(|at| stack[at].metadata.changes.is_none())
     }
 
-    /// Returns whether a lock may keep the change from happening; the wall clock was `from_ms` at
+    /// Returns whether a lock may keep the change from happening; `from_ms` is the earliest time at
     /// its begin.
     fn may_be_locked(&self, stack: &[Held], locks: &Locks, from_ms: u64) -> bool {
         match *self {
@@ -401,7 +401,7 @@ pub struct Stacks {
     given_up: Vec<(Change, u64)>,
     /// Holds the change that is in progress.
     running: Option<(Change, u64)>,
-    /// This is the wall clock at its begin.
+    /// This is the earliest time by which its locks are judged.
     begun_ms: u64,
     /// This is the tick at which a change last began or ended.
     touched: u64,

@@ -643,7 +643,11 @@ impl World {
 
     /// Deletes everything: nothing may stay allocated.
     fn empty(&mut self, node: &Rc<SimNode>) {
-        self.sim().block_on(delete_everything(node.clone(), self.shared.clone()));
+        let emptied = self.sim().block_on(delete_everything(node.clone(), self.shared.clone()));
+        if !emptied {
+            self.shared.note(|| "held versions leave no space to end their holds".to_owned());
+            return;
+        }
         while self.sim().step() {}
         let on = node.clone();
         self.sim().block_on(async move {
@@ -664,7 +668,9 @@ impl World {
     }
 }
 
-async fn delete_everything(node: Rc<SimNode>, shared: Rc<Shared>) {
+/// Deletes everything. Returns false if versions are left that are held, and that leave no space for
+/// the records that end holds.
+async fn delete_everything(node: Rc<SimNode>, shared: Rc<Shared>) -> bool {
     if shared.plan.bucket_lock().is_some() {
         shared.step_clock(shared.locks.rest_ms() as i64 + 1000);
         let confirmed = node.any_core().confirm_clock().await;
@@ -688,7 +694,9 @@ async fn delete_everything(node: Rc<SimNode>, shared: Rc<Shared>) {
     // What is held keeps its place until there is space for the record that ends the hold.
     for releases in [false, true] {
         for bucket in node.core(0).buckets() {
-            delete_versions(&node, &bucket, releases).await;
+            if !delete_versions(&node, &bucket, releases).await {
+                return false;
+            }
         }
         let done = node.checkpoint().await;
         done.unwrap_or_else(|error| panic!("no checkpoint of an empty node: {error}"));
@@ -697,10 +705,12 @@ async fn delete_everything(node: Rc<SimNode>, shared: Rc<Shared>) {
         let deleted = node.any_core().delete_bucket(bucket.id).await;
         deleted.unwrap_or_else(|error| panic!("{} is not deleted: {error}", bucket.name));
     }
+    true
 }
 
-/// Deletes all versions of a bucket, or those that nothing holds.
-async fn delete_versions(node: &SimNode, bucket: &Bucket, releases: bool) {
+/// Deletes all versions of a bucket, or those that nothing holds. Returns false if there is no space
+/// to end a hold.
+async fn delete_versions(node: &SimNode, bucket: &Bucket, releases: bool) -> bool {
     let query = VersionsQuery { max_items: 1000, ..VersionsQuery::default() };
     let page = node.any_core().list_versions(bucket.id, &query).await;
     let page = page.unwrap_or_else(|error| panic!("{} is not listed: {error}", bucket.name));
@@ -714,12 +724,16 @@ async fn delete_versions(node: &SimNode, bucket: &Bucket, releases: bool) {
                 continue;
             }
             let change = MetadataChange { generation: *generation, ..MetadataChange::default() };
-            let released = core.update_metadata(bucket.id, key, change, WriteCondition::default()).await;
-            released.unwrap_or_else(|error| panic!("the hold of {item:?} does not end: {error}"));
+            match core.update_metadata(bucket.id, key, change, WriteCondition::default()).await {
+                Ok(_) => {}
+                Err(EngineError::NoSpace { .. } | EngineError::IndexFull { .. }) => return false,
+                Err(error) => panic!("the hold of {item:?} does not end: {error}"),
+            }
             deleted = core.remove(bucket.id, key, deletion).await;
         }
         deleted.unwrap_or_else(|error| panic!("{item:?} is not deleted: {error}"));
     }
+    true
 }
 
 /// Sets a cap that a few keys and uploads reach.
