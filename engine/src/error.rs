@@ -35,6 +35,15 @@ pub enum EngineError {
     /// A legal hold or a retention keeps the version, or its lock, as it is.
     #[error("the version is locked by a legal hold or a retention")]
     Locked,
+    /// The machine's clock was set back, and the retention that was asked for is over by the time that
+    /// is known. Nothing was changed.
+    #[error(
+        "the retention would end before the time that this server knows of: its clock was set back; see `ringbolt \
+         clock show`"
+    )]
+    RetentionOver,
+    #[error("the configuration of the bucket would have {length} bytes; the most is {limit}")]
+    ConfigTooLarge { length: usize, limit: usize },
     /// Object lock needs versioning, and a bucket that has it keeps both.
     #[error(
         "object lock can be enabled only while the bucket's versioning is, and then neither can be undone"

@@ -223,6 +223,8 @@ pub struct MetadataChange {
     pub touches: bool,
     /// A retention of governance does not keep the change from shortening or removing it.
     pub bypass_governance: bool,
+    /// The change is refused where the bucket keeps versions, as one that came too late.
+    pub unless_versioned: bool,
 }
 
 /// What the writer of an object knows once the whole body has been read.

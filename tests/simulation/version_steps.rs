@@ -76,6 +76,7 @@ fn answer_of(result: Result<Answer, EngineError>) -> Result<Answer, EngineError>
         Err(EngineError::NoSuchKey) => Ok(Answer::Refused(Refusal::NoSuchKey)),
         Err(EngineError::Superseded) => Ok(Answer::Refused(Refusal::Superseded)),
         Err(EngineError::Locked) => Ok(Answer::Refused(Refusal::Locked)),
+        Err(EngineError::RetentionOver) => Ok(Answer::Refused(Refusal::RetentionOver)),
         other => other,
     }
 }
@@ -202,8 +203,14 @@ impl Context {
         let tag = self.shared.new_tag();
         self.shared.locks.give(tag, keep, BucketDefault::default());
         let attributes = locked(attributes_after(body, tag), keep);
-        let request =
-            MetadataChange { generation, if_changed, attributes, touches, bypass_governance: bypass };
+        let request = MetadataChange {
+            generation,
+            if_changed,
+            attributes,
+            touches,
+            bypass_governance: bypass,
+            unless_versioned: false,
+        };
         let core = self.core();
         let operation = async {
             let modified_ms = core.update_metadata(bucket, key, request, WriteCondition::default()).await?;

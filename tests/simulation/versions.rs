@@ -96,6 +96,7 @@ pub enum Refusal {
     NoSuchKey,
     Superseded,
     Locked,
+    RetentionOver,
 }
 
 /// This is the response to a change.
@@ -230,7 +231,10 @@ impl Change {
         if answer == Answer::Refused(Refusal::Locked) {
             return self.may_be_locked(stack, locks, from_ms).then(|| stack.to_vec());
         }
-        if answer == Answer::Refused(Refusal::Superseded) && self.may_be_superseded(stack) {
+        // By the wall clock alone a retention may be over, which protects nothing and is refused.
+        if answer == Answer::Refused(Refusal::RetentionOver)
+            || answer == Answer::Refused(Refusal::Superseded) && self.may_be_superseded(stack)
+        {
             return Some(stack.to_vec());
         }
         let (mut after, effect) = self.apply(stack, versioning, locks);

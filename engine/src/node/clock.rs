@@ -54,7 +54,9 @@ impl Core {
     /// # Errors
     /// Returns an error when a shard writes no more. Others may have believed the clock then.
     pub async fn confirm_clock(&self) -> Result<()> {
-        self.state().ask_all(|| ShardRequest::ConfirmTime).await.map(|_| ())
+        // It ends also if the caller is dropped: a shard must not note what it does not believe.
+        let confirm = |core: Rc<CoreState>| async move { core.ask_all(|| ShardRequest::ConfirmTime).await };
+        self.on_system(confirm).await.map(|_| ())
     }
 
     /// Notes the time in the logs of this core's shards while it passes, until the core closes, and

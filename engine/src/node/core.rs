@@ -145,7 +145,7 @@ impl Core {
         for shard in self.state.own_shards() {
             scrub::save(&self.state, &shard).await;
             // If it fails, the next start knows an earlier time.
-            let _ = shard.note_time().await;
+            let _ = shard.note_last_time().await;
             let done = match shard.barrier().await {
                 Ok(()) => shard.checkpoint().await.map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
@@ -358,7 +358,7 @@ impl Core {
 
     /// Runs `work` as a task of the system shard's core, so that a caller that is dropped does not
     /// leave a change half announced.
-    async fn on_system<R, F, W>(&self, work: F) -> R
+    pub(super) async fn on_system<R, F, W>(&self, work: F) -> R
     where
         R: Send + 'static,
         W: Future<Output = R> + 'static,

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::commit::check_length;
 use super::instance::Shard;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::Class;
@@ -11,6 +12,10 @@ use crate::lifecycle::LifecycleRules;
 use crate::types::{
     Attributes, Bucket, BucketConfig, BucketCreated, BucketId, BucketLock, ConfigKind, Quota, Versioning,
 };
+
+/// Largest configuration of a bucket, all kinds together, bytes. A piece of a checkpoint, which may
+/// have other buckets before it, is not longer than a chunk.
+const CONFIG_BYTES_MAX: usize = 512 << 10;
 
 impl Shard {
     /// Creates a bucket with this configuration, durable before the answer. The caller holds the
@@ -38,6 +43,7 @@ impl Shard {
         let (name, owner) = (name.to_owned(), owner.to_owned());
         let mut config: Vec<(u16, Vec<u8>)> =
             config.into_iter().map(|(kind, value)| (kind.0, value)).collect();
+        check_size(config.iter().map(|(_, value)| value.len()).sum())?;
         config.sort_by_key(|(kind, _)| *kind);
         config.dedup_by_key(|(kind, _)| *kind);
         let bucket = BucketV1 { id, name, owner, created_ms, attributes, config };
@@ -70,7 +76,10 @@ impl Shard {
         value: Option<Vec<u8>>,
     ) -> Result<Bucket> {
         let before = self.state.borrow().buckets.get(&bucket.0).map(bucket_of);
-        check_lock(&before.ok_or(EngineError::NoSuchBucket)?, kind, value.as_deref())?;
+        let before = before.ok_or(EngineError::NoSuchBucket)?;
+        check_lock(&before, kind, value.as_deref())?;
+        let others = before.config.iter().filter(|(other, _)| *other != kind).map(|(_, value)| value.len());
+        check_size(others.sum::<usize>() + value.as_ref().map_or(0, Vec::len))?;
         if value.is_some() {
             self.check_index_room()?;
         }
@@ -103,6 +112,7 @@ impl Shard {
 
     async fn commit_system(self: &Rc<Self>, mutation: Mutation, class: Class) -> Result<()> {
         let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
+        check_length(&record)?;
         if class == Class::User {
             self.admit(record.length(), class).await?;
         }
@@ -137,6 +147,17 @@ pub fn versioning_value(versioning: Versioning) -> Option<Vec<u8>> {
         Versioning::Off => None,
         Versioning::Enabled => Some(vec![1]),
         Versioning::Suspended => Some(vec![2]),
+    }
+}
+
+/// Checks that the configuration of a bucket fits into a record and into a piece of a checkpoint.
+///
+/// # Errors
+/// Returns [`EngineError::ConfigTooLarge`].
+fn check_size(length: usize) -> Result<()> {
+    match length <= CONFIG_BYTES_MAX {
+        true => Ok(()),
+        false => Err(EngineError::ConfigTooLarge { length, limit: CONFIG_BYTES_MAX }),
     }
 }
 

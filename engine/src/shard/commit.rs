@@ -32,7 +32,7 @@ use crate::log::RecordPlace;
 use crate::log::writer::{Log, LogOwner, RECORD_BYTES_MAX};
 use crate::sync::locks::KeyGuard;
 use crate::sync::oneshot;
-use crate::types::{BucketId, DefaultRetention, EtagMatch, Lock, ObjectInfo, Versioning, WriteCondition};
+use crate::types::{BucketId, BucketLock, EtagMatch, Lock, ObjectInfo, Versioning, WriteCondition};
 
 /// What a commit holds until its record is queued. If it is dropped before, everything is given back.
 #[derive(Default)]
@@ -41,11 +41,13 @@ pub(super) struct Holds {
     pub slices: Vec<Reserved>,
     /// What the change adds to its bucket or takes from it, if the bucket has a quota.
     pub quota: Option<QuotaHold>,
+    /// If it is set, the change is refused as superseded where the bucket's versioning is another one.
+    pub only_in: Option<Versioning>,
 }
 
 impl From<Vec<Reserved>> for Holds {
     fn from(slices: Vec<Reserved>) -> Self {
-        Self { slices, quota: None }
+        Self { slices, ..Self::default() }
     }
 }
 
@@ -129,22 +131,16 @@ impl Shard {
     ) -> Result<ObjectInfo> {
         let bucket = BucketId(put.bucket);
         let newest = self.state.borrow().newest(bucket, &put.key);
-        let rules = self.surroundings.rules(bucket)?;
+        let mut rules = self.surroundings.rules(bucket)?;
         // The key's lock keeps others from changing which version is the null version.
         let null = newest.as_ref().and_then(|newest| newest.null_version()).unwrap_or(0);
-        if let Some(default) = rules.lock.and_then(|lock| lock.default) {
-            // Both clocks may be wrong: the wall clock, which may be far behind what was noted or far
-            // ahead of what is believed, and the other one. The later time protects for long enough
-            // by either of them.
-            let from_ms = put.modified_ms.max(self.lock_time().now_ms);
-            retain_by_default(&mut put, default, from_ms);
-        }
-        let is_locked = !Lock::of(&put.attributes).is_none();
-        let time_bytes = if is_locked { CLOCK_RECORD_BYTES } else { 0 };
-        let log_bytes = put.record_bytes_max() + data.len() + time_bytes;
-        let mut versioning = rules.versioning;
+        let own = Lock::of(&put.attributes);
+        self.check_retention(own, put.modified_ms)?;
         let (replaced, quota) = loop {
-            let replaced = self.replaced(bucket, &put.key, newest.as_ref(), versioning);
+            let is_locked = self.retain_by_default(&mut put, own, rules.lock);
+            let time_bytes = if is_locked { CLOCK_RECORD_BYTES } else { 0 };
+            let log_bytes = put.record_bytes_max() + data.len() + time_bytes;
+            let replaced = self.replaced(bucket, &put.key, newest.as_ref(), rules.versioning);
             // A put that completes an upload frees more memory than it takes.
             if put.upload.is_none() && replaced.is_none() {
                 self.check_index_room()?;
@@ -152,16 +148,15 @@ impl Shard {
             let growth = || Growth::of_put(&put, replaced.as_ref());
             let quota = QuotaHold::take(&self.surroundings, bucket, rules.ledger, growth).await?;
             self.admit(log_bytes, class_of(replaced.as_ref(), put.size)).await?;
-            // Nothing waits between here and the push. The ledger has admitted what the put adds by
-            // the versioning of that time, so it is asked again if that has changed.
-            let now = self.surroundings.versioning(bucket)?;
-            let as_judged = rules.ledger.is_none() || now == versioning;
-            versioning = now;
-            if as_judged {
+            // Nothing waits between here and the push. What the bucket wanted when the put was judged
+            // may have changed while it waited; then it is judged again.
+            let now = self.surroundings.rules(bucket)?;
+            if now == rules {
                 break (replaced, quota);
             }
+            rules = now;
         };
-        let put = self.place_in_stack(put, null, versioning);
+        let put = self.place_in_stack(put, null, rules.versioning);
         if put.removes != 0 {
             self.check_replaced(&put, replaced.as_ref())?;
         }
@@ -169,8 +164,41 @@ impl Shard {
         let mutation = Mutation::Put(put);
         let record = EncodedRecord::new(&mutation, info.generation, 0, data);
         check_length(&record)?;
-        self.queue(mutation, record, guard, Holds { slices: reserved.into_iter().collect(), quota }).await?;
+        self.queue(
+            mutation,
+            record,
+            guard,
+            Holds { slices: reserved.into_iter().collect(), quota, only_in: None },
+        )
+        .await?;
         Ok(info)
+    }
+
+    /// Gives a version the retention of its bucket, if it brings none; `own` is the lock that it brings.
+    /// Delete markers are never locked. Returns whether the version is locked then.
+    fn retain_by_default(&self, put: &mut PutV1, own: Lock, lock: Option<BucketLock>) -> bool {
+        let default = lock.and_then(|lock| lock.default);
+        let Some(default) = default.filter(|_| own.retention.is_none() && !put.is_marker()) else {
+            return !own.is_none();
+        };
+        // Both clocks may be wrong: the wall clock, which may be far behind what was noted or far
+        // ahead of what is believed, and the other one. The later time protects for long enough by
+        // either of them.
+        let from_ms = put.modified_ms.max(self.lock_time().now_ms);
+        Lock { retention: Some(default.from(from_ms)), ..own }.write(&mut put.attributes);
+        true
+    }
+
+    /// Checks that a retention that a client asks for will protect anything: where the wall clock was
+    /// set back, it may end before the time by which it will be judged.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::RetentionOver`].
+    pub(super) fn check_retention(&self, lock: Lock, wall_ms: u64) -> Result<()> {
+        let Some(retention) = lock.retention.filter(|retention| retention.until_ms > wall_ms) else {
+            return Ok(());
+        };
+        if retention.until_ms > self.lock_time().now_ms { Ok(()) } else { Err(EngineError::RetentionOver) }
     }
 
     /// Checks that the version that a put replaces is not locked. `known` is its entry, if it was
@@ -241,7 +269,10 @@ impl Shard {
         // Nothing waits between here and the push. A client's write holds a permit that keeps the
         // bucket. The abort of an upload that is too old holds none, and may find that the bucket
         // is gone.
-        self.surroundings.versioning(bucket)?;
+        let versioning = self.surroundings.versioning(bucket)?;
+        if holds.only_in.is_some_and(|only| only != versioning) {
+            return Err(EngineError::Superseded);
+        }
         self.queue(mutation, record, guard, holds).await
     }
 
@@ -260,7 +291,7 @@ impl Shard {
         holds: Holds,
     ) -> Result<RecordPlace> {
         let (reply, answer) = oneshot::channel();
-        let Holds { slices, quota } = holds;
+        let Holds { slices, quota, .. } = holds;
         let reserved = slices.iter().map(|handle| handle.segment().clone()).collect();
         let shrinks = quota.as_ref().and_then(QuotaHold::shrinks);
         self.name_sets(&mutation)?;
@@ -459,23 +490,11 @@ fn segments_of(mutation: &Mutation) -> &[SegmentV1] {
     }
 }
 
-/// Gives a version the retention of its bucket, if it brings none. Delete markers are never locked.
-fn retain_by_default(put: &mut PutV1, default: DefaultRetention, from_ms: u64) {
-    if put.is_marker() {
-        return;
-    }
-    let mut lock = Lock::of(&put.attributes);
-    if lock.retention.is_none() {
-        lock.retention = Some(default.from(from_ms));
-        lock.write(&mut put.attributes);
-    }
-}
-
 /// Checks that a record fits into a batch.
 ///
 /// # Errors
 /// Returns [`EngineError::TooLarge`].
-fn check_length(record: &EncodedRecord) -> Result<()> {
+pub(super) fn check_length(record: &EncodedRecord) -> Result<()> {
     if record.length() > RECORD_BYTES_MAX {
         let (size_bytes, limit_bytes) = (record.length() as u64, RECORD_BYTES_MAX as u64);
         return Err(EngineError::TooLarge { size_bytes, limit_bytes });

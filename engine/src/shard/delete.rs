@@ -72,7 +72,7 @@ impl Shard {
         let record = EncodedRecord::new(&mutation, 0, 0, Vec::new());
         let ledger = self.surroundings.rules(bucket)?.ledger;
         let quota = QuotaHold::take(&self.surroundings, bucket, ledger, || Growth::of_delete(old)).await?;
-        let holds = Holds { slices: Vec::new(), quota };
+        let holds = Holds { quota, ..Holds::default() };
         self.commit(bucket, mutation, record, guard, Class::System, holds).await?;
         Ok(Deleted::Removed { generation: removes, marker: old.is_marker, is_null: old.is_null })
     }

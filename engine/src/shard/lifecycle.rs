@@ -135,12 +135,14 @@ pub(crate) struct UploadWalk {
     bucket: BucketId,
     prefix: Vec<u8>,
     after: Option<UploadKey>,
+    /// The sizes of parts are summed up, which takes a look at each of them.
+    sums_up: bool,
 }
 
 impl UploadWalk {
     /// Begins a walk.
-    pub fn new(bucket: BucketId, prefix: Vec<u8>) -> Self {
-        Self { bucket, prefix, after: None }
+    pub fn new(bucket: BucketId, prefix: Vec<u8>, sums_up: bool) -> Self {
+        Self { bucket, prefix, after: None, sums_up }
     }
 
     /// Returns the next uploads, or none at the end.
@@ -157,9 +159,14 @@ impl UploadWalk {
             key: key.clone(),
             id: UploadId(*id),
             initiated_ms: upload.initiated_ms,
-            bytes: upload.parts.values().map(|part| part.segment.length).sum(),
+            bytes: match self.sums_up {
+                true => upload.parts.values().map(|part| part.segment.length).sum(),
+                false => 0,
+            },
         });
-        let seen: Vec<SeenUpload> = seen.take(STEP_ENTRIES).collect();
+        // An upload may have ten thousand parts.
+        let most = if self.sums_up { 1 } else { STEP_ENTRIES };
+        let seen: Vec<SeenUpload> = seen.take(most).collect();
         self.after = seen.last().map(|last| (self.bucket.0, last.key.clone(), last.id.0));
         seen
     }
@@ -171,7 +178,7 @@ pub(crate) struct SeenUpload {
     pub id: UploadId,
     /// The time at which it began, a Unix time in milliseconds.
     pub initiated_ms: u64,
-    /// Sum of the sizes of its parts.
+    /// Sum of the sizes of its parts, if the walk sums them up.
     pub bytes: u64,
 }
 
@@ -222,6 +229,7 @@ impl Shard {
                     attributes,
                     touches: false,
                     bypass_governance: false,
+                    unless_versioned: false,
                 };
                 self.change_metadata(bucket, key, change, guard).await.map(drop)?;
             }
@@ -243,7 +251,7 @@ impl Shard {
             None if outline.has_tags => Tags::Unread,
             None => Tags::None,
         };
-        let clock = Clock { now_ms: self.lock_time().now_ms, day_ms };
+        let clock = Clock { now_ms: self.lifecycle_time(), day_ms };
         let judgement = judge(&rules, &facts(&due.key, &outline, place, tags), versioning, clock);
         Ok(matches!(judgement, Judgement::Due(judged) if judged.action == due.action))
     }

@@ -94,8 +94,9 @@ impl LockClock {
             base = Moment { time_ms: passed_ms, monotonic_us };
         }
         let is_believed = wall_ms <= base.passed_ms(monotonic_us).saturating_add(step_max_ms);
-        if is_believed && wall_ms > believed.time_ms {
-            believed = Moment { time_ms: wall_ms, monotonic_us };
+        let newest_ms = if is_believed { wall_ms } else { passed_ms };
+        if newest_ms > believed.time_ms {
+            believed = Moment { time_ms: newest_ms, monotonic_us };
         }
         self.known.set(Some(Known { believed, base }));
         match is_believed {

@@ -29,6 +29,12 @@ impl Shard {
         reading
     }
 
+    /// Returns the time by which lifecycle rules are judged, a Unix time in milliseconds: the earlier
+    /// one of the wall clock and the time of retentions, since what is removed does not come back.
+    pub fn lifecycle_time(&self) -> u64 {
+        self.lock_time().now_ms.min(self.environment.wall_clock_ms())
+    }
+
     /// Returns whether time is kept here, because something is or was locked.
     pub fn keeps_time(&self) -> bool {
         self.state.borrow().clock_ms.is_some()
@@ -71,6 +77,18 @@ impl Shard {
             Some(now_ms) => self.write_time(now_ms).await,
             None => Ok(()),
         }
+    }
+
+    /// Notes the time at the end of a life, if it is kept here and the wall clock is believed.
+    ///
+    /// # Errors
+    /// Returns an error when the shard writes no more.
+    pub async fn note_last_time(&self) -> Result<()> {
+        let reading = self.lock_time();
+        if !self.keeps_time() || reading.ahead_ms > 0 {
+            return Ok(());
+        }
+        self.write_time(reading.now_ms).await
     }
 
     /// Believes the wall clock as it is, on the word of an operator. It is durable before the

@@ -9,7 +9,7 @@ use crate::error::{EngineError, Result};
 use crate::extent::allocator::Class;
 use crate::format::record::{EncodedRecord, MetaV1, Mutation};
 use crate::sync::locks::KeyGuard;
-use crate::types::{BucketId, Lock, MetadataChange, WriteCondition};
+use crate::types::{BucketId, Lock, MetadataChange, Versioning, WriteCondition};
 
 impl Shard {
     /// Changes the metadata of a version, if it still is as the change expects it. Returns its
@@ -50,9 +50,14 @@ impl Shard {
             return Err(EngineError::Superseded);
         }
         let lock = Lock::of(&change.attributes);
-        let now_ms = self.lock_time().now_ms;
-        if !entry.traits.lock.may_become(lock, now_ms, change.bypass_governance) {
-            return Err(EngineError::Locked);
+        if !entry.traits.lock.is_none() {
+            let now_ms = self.lock_time().now_ms;
+            if !entry.traits.lock.may_become(lock, now_ms, change.bypass_governance) {
+                return Err(EngineError::Locked);
+            }
+        }
+        if lock.retention != entry.traits.lock.retention {
+            self.check_retention(lock, self.environment.wall_clock_ms())?;
         }
         if entry.meta.is_none() {
             self.check_index_room()?;
@@ -69,7 +74,9 @@ impl Shard {
         };
         let mutation = Mutation::Meta(meta);
         let record = EncodedRecord::new(&mutation, generation, 0, Vec::new());
-        self.commit(bucket, mutation, record, guard, Class::User, Holds::default()).await?;
+        let only_in = change.unless_versioned.then_some(Versioning::Off);
+        let holds = Holds { only_in, ..Holds::default() };
+        self.commit(bucket, mutation, record, guard, Class::User, holds).await?;
         Ok(modified_ms)
     }
 }

@@ -38,7 +38,7 @@ pub struct DefaultRetention {
 impl DefaultRetention {
     /// Returns the retention of a version that was written at a time, in Unix milliseconds.
     pub fn from(self, written_ms: u64) -> Retention {
-        let until_ms = written_ms.saturating_add(self.period.days() * DAY_MS);
+        let until_ms = written_ms.saturating_add(self.period.days().saturating_mul(DAY_MS));
         Retention { mode: self.mode, until_ms }
     }
 }

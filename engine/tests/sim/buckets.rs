@@ -7,7 +7,7 @@ use std::rc::Rc;
 use ringbolt_engine::EngineError;
 use ringbolt_engine::sim::device::Faults;
 use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
-use ringbolt_engine::types::{BucketId, ListQuery, ObjectMeta, UploadQuery, WriteCondition};
+use ringbolt_engine::types::{BucketId, ConfigKind, ListQuery, ObjectMeta, UploadQuery, WriteCondition};
 
 use crate::world::{MIB, World, body, bucket, etag, get, list_all, put};
 
@@ -248,4 +248,33 @@ fn a_bucket_whose_deletion_failed_on_the_drive_takes_no_writes_until_the_next_st
             put(&node.any_core(), other, b"k", 1, 100).await.expect("stored");
         });
     }
+}
+
+/// What no record or checkpoint has room for is refused before anything is written.
+#[test]
+fn a_configuration_has_a_bound() {
+    let world = World::new(2094, 96 * MIB, 1, 1);
+    let node = world.open();
+    let on = node.clone();
+    world.run(async move {
+        let core = on.core(0);
+        let id = bucket(&core, "b").await;
+        let limit = 512 << 10;
+        for length in [limit + 1, 2 * limit, 8 * limit] {
+            let refused = core.set_bucket_config(id, ConfigKind(77), Some(vec![7; length])).await;
+            assert_eq!(refused, Err(EngineError::ConfigTooLarge { length, limit }));
+        }
+        core.set_bucket_config(id, ConfigKind(77), Some(vec![7; limit - 10])).await.expect("it fits");
+        let refused = core.set_bucket_config(id, ConfigKind(78), Some(vec![7; 11])).await;
+        assert_eq!(refused, Err(EngineError::ConfigTooLarge { length: limit + 1, limit }));
+        core.set_bucket_config(id, ConfigKind(77), Some(vec![8; limit])).await.expect("in its place");
+        for number in 0..40 {
+            bucket(&core, &format!("other-{number}")).await;
+        }
+        on.checkpoint().await.expect("written");
+    });
+    world.kill(node);
+    let node = world.open();
+    let found = node.core(0).bucket("b").expect("the bucket");
+    assert_eq!(found.config.iter().map(|(_, value)| value.len()).sum::<usize>(), 512 << 10);
 }

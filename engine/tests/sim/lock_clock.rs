@@ -400,3 +400,25 @@ fn a_repair_notes_no_time_of_its_own() {
     let reading = reading.expect("asked").expect("kept");
     assert!(reading.now_ms < START_MS - 19 * HOUR as u64 && reading.ahead_ms == 0, "{reading:?}");
 }
+
+/// A node that is stopped well notes the time, however short ago it did so before.
+#[test]
+fn a_node_that_was_off_for_less_than_a_day_believes_its_clock() {
+    let world = World::new(2093, 96 * MIB, 1, 1);
+    let (node, sim) = (world.open(), world.sim.clone());
+    let on = node.clone();
+    world.run(async move {
+        let id = locked_bucket(&on.core(0), "b").await;
+        put_locked(&on.core(0), id, b"k", (1, 10), retained(Compliance, START_MS + 30 * DAY_MS))
+            .await
+            .expect("put");
+        sim.sleep_us(59 * 60 * 1_000_000).await;
+    });
+    world.close(node);
+    world.sim.jump_wall_clock(DAY - 60_000);
+    let node = world.open();
+    world.run(async move {
+        let reading = node.core(0).lock_time().await.expect("answered").expect("time is kept");
+        assert_eq!(reading.ahead_ms, 0);
+    });
+}

@@ -78,7 +78,14 @@ pub async fn relock(
     let mut attributes = found.attributes;
     lock.write(&mut attributes);
     let if_changed = Some(found.metadata_change);
-    let change = MetadataChange { generation, if_changed, attributes, touches: false, bypass_governance };
+    let change = MetadataChange {
+        generation,
+        if_changed,
+        attributes,
+        touches: false,
+        bypass_governance,
+        unless_versioned: false,
+    };
     core.update_metadata(id, key, change, WriteCondition::default()).await.map(|_| ())
 }
 
@@ -471,4 +478,46 @@ fn a_lock_and_a_removal_at_the_same_time_leave_one_of_two_outcomes() {
         assert_eq!(there.is_some(), lock.is_ok(), "seed {seed}");
     }
     assert!(locked_first > 5 && removed_first > 5, "{locked_first} and {removed_first}");
+}
+
+/// The wall clock was ahead by less than is believed, and was set right.
+#[test]
+fn a_retention_that_is_over_by_the_known_time_is_refused() {
+    const HOUR_MS: u64 = DAY_MS / 24;
+    let world = World::new(2091, 96 * MIB, 1, 1);
+    let (node, sim) = (world.open(), world.sim.clone());
+    world.run(async move {
+        let core = node.core(0);
+        let id = locked_bucket(&core, "b").await;
+        let free = put_locked(&core, id, b"k", (1, 10), Lock::default()).await.expect("put");
+        sim.jump_wall_clock(23 * HOUR_MS as i64);
+        put_locked(&core, id, b"other", (2, 10), held()).await.expect("put");
+        sim.jump_wall_clock(-(23 * HOUR_MS as i64));
+        let soon = retained(Compliance, sim.wall_clock_ms() + 12 * HOUR_MS);
+        assert_eq!(put_locked(&core, id, b"k", (3, 10), soon).await, Err(EngineError::RetentionOver));
+        assert_eq!(relock(&core, id, b"k", free, (soon, false)).await, Err(EngineError::RetentionOver));
+        let later = retained(Compliance, sim.wall_clock_ms() + 24 * HOUR_MS);
+        let kept = put_locked(&core, id, b"k", (4, 10), later).await.expect("put");
+        assert_eq!(remove(&core, id, b"k", kept, true).await, Err(EngineError::Locked));
+        // What is over by the wall clock too is taken as it is: it protects nothing, and says so.
+        let past = retained(Compliance, sim.wall_clock_ms() - 1);
+        let over = put_locked(&core, id, b"k", (5, 10), past).await.expect("put");
+        assert!(is_removed(&remove(&core, id, b"k", over, false).await));
+    });
+}
+
+#[test]
+fn a_change_in_place_is_refused_where_versions_are_kept() {
+    let world = World::new(2092, 96 * MIB, 1, 1);
+    let node = world.open();
+    world.run(async move {
+        let core = node.core(0);
+        let id = bucket(&core, "b").await;
+        let generation = put_locked(&core, id, b"k", (1, 10), Lock::default()).await.expect("put");
+        let change = MetadataChange { generation, unless_versioned: true, ..MetadataChange::default() };
+        core.update_metadata(id, b"k", change.clone(), WriteCondition::default()).await.expect("changed");
+        core.set_versioning(id, Versioning::Enabled).await.expect("set");
+        let refused = core.update_metadata(id, b"k", change, WriteCondition::default()).await;
+        assert_eq!(refused, Err(EngineError::Superseded));
+    });
 }

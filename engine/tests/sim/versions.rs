@@ -337,6 +337,7 @@ fn metadata_changes_without_the_data() {
                     attributes: vec![("round".to_owned(), round.to_string())],
                     touches: round % 2 == 0,
                     bypass_governance: false,
+                    unless_versioned: false,
                 };
                 let stale = MetadataChange { if_changed: Some(round + 1), ..change.clone() };
                 let refused = core.update_metadata(id, &key, stale, WriteCondition::default()).await;

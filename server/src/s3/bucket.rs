@@ -8,7 +8,7 @@ use super::error::{EngineResult, invalid_argument, not_implemented};
 use super::naming::{token, token_name};
 use super::tagging::TagDocument;
 use super::timestamp::timestamp;
-use super::xml_reader::{XmlReader, malformed};
+use super::xml_reader::{XmlReader, malformed, unknown};
 use ringbolt_engine::types::{Attributes, Bucket as StoredBucket, BucketCreated, ConfigKind};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -86,7 +86,7 @@ impl BucketConfiguration {
                 "Tags" if configuration.tags.is_none() => {
                     configuration.tags = Some(TagDocument::of_new_bucket(&mut reader)?);
                 }
-                _ => return Err(malformed(format_args!("the element {name:?} is unknown"))),
+                _ => return Err(unknown(&name)),
             }
         }
         reader.end()?;

@@ -68,6 +68,7 @@ pub async fn change_attributes(
             attributes,
             touches: false,
             bypass_governance,
+            unless_versioned: false,
         };
         let changed =
             server.core.update_metadata(bucket.id, key.as_bytes(), request, WriteCondition::default()).await;

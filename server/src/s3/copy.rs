@@ -18,6 +18,7 @@ use super::object_lock::lock_by_headers;
 use super::range::{self, ByteRange, Span};
 use crate::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind};
 use http::HeaderMap;
+use ringbolt_engine::EngineError;
 use ringbolt_engine::node::ObjectReader;
 use ringbolt_engine::types::traits::{tags, write_tags};
 use ringbolt_engine::types::{
@@ -110,10 +111,12 @@ pub async fn copy_object(
     let (wanted, known) = plan(&info, asked);
     let condition = caller.lenient.conditions.for_write();
     if itself && replace && bucket.versioning == Versioning::Off && wanted == Wanted::default() {
-        attributes.extend(checksums_of(&info));
-        let updated = update(server, &bucket, &source, (attributes, condition)).await?;
-        let expiration = shown_expiration(&bucket, &input.key, &updated);
-        return Ok(copied(&updated, (None, None), expiration));
+        let with_checksums = attributes.iter().cloned().chain(checksums_of(&info)).collect();
+        // If the object was changed meanwhile, or its bucket keeps versions now, it is copied.
+        if let Some(updated) = update(server, &bucket, &source, (with_checksums, condition.clone())).await? {
+            let expiration = shown_expiration(&bucket, &input.key, &updated);
+            return Ok(copied(&updated, (None, None), expiration));
+        }
     }
     let mut writer = server.core.put(bucket.id, input.key.as_bytes(), info.size_bytes).await.s3()?;
     let digested = body::copy(&mut source.reader, &mut writer, wanted.digests()).await?;
@@ -140,24 +143,28 @@ fn copied(
 }
 
 /// Gives an object other metadata, where nothing has to be computed of its bytes and no version of it
-/// is kept: they stay where they are.
+/// is kept: they stay where they are. Returns None if that is not so any more.
 async fn update(
     server: &Server,
     bucket: &Bucket,
     source: &Source,
     (attributes, condition): (Attributes, WriteCondition),
-) -> S3Result<ObjectInfo> {
+) -> S3Result<Option<ObjectInfo>> {
     let info = source.reader.info();
     let change = MetadataChange {
         generation: info.generation,
-        if_changed: None,
+        if_changed: Some(info.metadata_change),
         attributes: attributes.clone(),
         touches: true,
         bypass_governance: false,
+        unless_versioned: true,
     };
     let key = source.key.as_bytes();
-    let modified_ms = server.core.update_metadata(bucket.id, key, change, condition).await.s3()?;
-    Ok(ObjectInfo { attributes, modified_ms, ..info.clone() })
+    match server.core.update_metadata(bucket.id, key, change, condition).await {
+        Ok(modified_ms) => Ok(Some(ObjectInfo { attributes, modified_ms, ..info.clone() })),
+        Err(EngineError::Superseded) => Ok(None),
+        Err(error) => Err(error).s3(),
+    }
 }
 
 /// Returns the checksum that is kept with an object, as attributes.

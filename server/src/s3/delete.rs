@@ -13,7 +13,7 @@ use super::conditional::{bare_etag, parse_etags, timestamp_s};
 use super::error::{EngineResult, invalid_request};
 use super::object_lock::bypasses;
 use super::version::Named;
-use super::xml_reader::{XmlReader, malformed};
+use super::xml_reader::{XmlReader, malformed, set, unknown};
 use futures_util::StreamExt;
 use ringbolt_engine::types::{Bucket, Deleted, Deletion, WriteCondition};
 use s3s::dto::*;
@@ -223,18 +223,6 @@ fn cut(mut text: String) -> String {
     text.truncate(text.ceil_char_boundary(NAME_BYTES_KEPT));
     text.shrink_to_fit();
     text
-}
-
-fn unknown(name: &str) -> s3s::S3Error {
-    malformed(format_args!("the element {name:?} is unknown"))
-}
-
-/// Sets a field. Fails if it was set before.
-fn set<T>(field: &mut Option<T>, name: &str, value: T) -> S3Result<()> {
-    match field.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(malformed(format_args!("{name:?} stands more than once"))),
-    }
 }
 
 fn parse_bool(text: &str) -> S3Result<bool> {

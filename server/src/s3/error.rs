@@ -32,6 +32,8 @@ pub fn from_engine(error: EngineError) -> S3Error {
         EngineError::Locked => {
             s3_error!(AccessDenied, "Access Denied because object protected by object lock.")
         }
+        EngineError::RetentionOver => invalid_argument(message),
+        EngineError::ConfigTooLarge { .. } => S3Error::with_message(S3ErrorCode::EntityTooLarge, message),
         EngineError::LockNeedsVersions => invalid_bucket_state(message),
         EngineError::QuotaExceeded { .. } => quota_exceeded(message),
         EngineError::LengthMismatch { .. } => S3Error::with_message(S3ErrorCode::IncompleteBody, message),

@@ -7,8 +7,8 @@
 
 use super::error::{invalid_argument, invalid_request};
 use super::given::StorageClasses;
-use super::tagging::read_tag;
-use super::xml_reader::{XmlReader, malformed};
+use super::tagging::{OBJECT_TAGS_MAX, check_tags, read_tag};
+use super::xml_reader::{XmlReader, malformed, set, unknown};
 use crate::host::url_encode;
 use crate::xml::XmlWriter;
 use ringbolt_engine::lifecycle::{
@@ -110,18 +110,6 @@ impl LifecycleDocument {
     /// Writes the rules as the content of the document.
     pub fn show(&self) -> String {
         XmlWriter::fragment(|fragment| self.rules.iter().for_each(|read| read.show(fragment)))
-    }
-}
-
-fn unknown(name: &str) -> s3s::S3Error {
-    malformed(format_args!("the element {name:?} is unknown"))
-}
-
-/// Sets a field. Fails if it was set before.
-fn set<T>(field: &mut Option<T>, name: &str, value: T) -> S3Result<()> {
-    match field.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(malformed(format_args!("{name:?} stands more than once"))),
     }
 }
 
@@ -284,6 +272,8 @@ fn read_filter(reader: &mut XmlReader<'_>) -> S3Result<(Filter, Shape, bool)> {
             "'ObjectSizeLessThan' has to be a value greater than 'ObjectSizeGreaterThan'",
         ));
     }
+    // An object has no more.
+    check_tags(&filter.tags, OBJECT_TAGS_MAX)?;
     let mut keys = HashSet::new();
     if !filter.tags.iter().all(|(key, _)| keys.insert(key)) {
         return Err(invalid_request("Duplicate Tag Keys are not allowed."));

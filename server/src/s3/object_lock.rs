@@ -11,7 +11,7 @@ use super::configuration::{OBJECT_LOCK, missing};
 use super::error::{EngineResult, invalid_argument, invalid_bucket_state, invalid_request};
 use super::headers::LAST_TIME_S;
 use super::timestamp::timestamp;
-use super::xml_reader::{XmlReader, malformed};
+use super::xml_reader::{XmlReader, malformed, unknown};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use ringbolt_engine::types::{
     Attributes, Bucket, BucketLock, ConfigKind, DefaultRetention, Lock, Period, Retention, RetentionMode,
@@ -150,7 +150,7 @@ impl LockDocument {
                 "ObjectLockEnabled" => return Err(malformed("ObjectLockEnabled is not Enabled")),
                 "Rule" if default.is_none() => default = Some(read_rule(&mut reader)?),
                 "Rule" => return Err(malformed("there is more than one Rule")),
-                _ => return Err(malformed(format_args!("the element {name:?} is unknown"))),
+                _ => return Err(unknown(&name)),
             }
         }
         reader.end()?;
@@ -253,7 +253,7 @@ impl HoldDocument {
                 ("Status", "ON") if on.is_none() => on = Some(true),
                 ("Status", "OFF") if on.is_none() => on = Some(false),
                 ("Status", _) => return Err(malformed("Status is neither ON nor OFF, or stands twice")),
-                _ => return Err(malformed(format_args!("the element {name:?} is unknown"))),
+                _ => return Err(unknown(&name)),
             }
         }
         reader.end()?;

@@ -11,7 +11,7 @@ use super::access::Caller;
 use super::change::change_attributes;
 use super::configuration::{TAGS, missing};
 use super::error::{EngineResult, invalid_argument};
-use super::xml_reader::{XmlReader, malformed};
+use super::xml_reader::{XmlReader, malformed, unknown};
 use percent_encoding::percent_decode_str;
 use ringbolt_engine::types::traits::{tags, write_tags};
 use ringbolt_engine::types::{Attributes, Bucket, ConfigKind};
@@ -20,7 +20,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 /// The header that gives an object its tags.
 pub const TAGGING: &str = "x-amz-tagging";
-const OBJECT_TAGS_MAX: usize = 10;
+pub const OBJECT_TAGS_MAX: usize = 10;
 const BUCKET_TAGS_MAX: usize = 50;
 /// The most characters of a key and of a value, as UTF-16 counts them.
 const KEY_LENGTH_MAX: usize = 128;
@@ -36,33 +36,37 @@ fn invalid_tag(message: &'static str) -> S3Error {
     s3_error!(InvalidTag, "{message}")
 }
 
+/// Checks tags that a request brings, of which there may be `most`. Fails if one can not be.
+pub fn check_tags(tags: &[(String, String)], most: usize) -> S3Result<()> {
+    if tags.len() > most {
+        return Err(s3_error!(InvalidTag, "There are {} tags; the most allowed is {most}", tags.len()));
+    }
+    for (key, value) in tags {
+        let length = |text: &str| text.encode_utf16().count();
+        if key.is_empty() || length(key) > KEY_LENGTH_MAX {
+            return Err(invalid_tag("The TagKey you have provided is invalid: it has 1 to 128 characters"));
+        }
+        if length(value) > VALUE_LENGTH_MAX {
+            return Err(invalid_tag(
+                "The TagValue you have provided is invalid: it has 256 characters at most",
+            ));
+        }
+        if !key.chars().chain(value.chars()).all(is_tag_char) {
+            return Err(invalid_tag(
+                "A tag has letters, numbers and spaces of any language, and + - = . _ : / @, and nothing else",
+            ));
+        }
+        if key.get(..SYSTEM_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(SYSTEM_PREFIX)) {
+            return Err(invalid_tag("System tags cannot be added or updated by requester"));
+        }
+    }
+    Ok(())
+}
+
 impl Tags {
     /// Checks tags that a request brings, of which there may be `most`.
     fn checked(mut tags: Vec<(String, String)>, most: usize) -> S3Result<Self> {
-        if tags.len() > most {
-            return Err(s3_error!(InvalidTag, "There are {} tags; the most allowed is {most}", tags.len()));
-        }
-        for (key, value) in &tags {
-            let length = |text: &str| text.encode_utf16().count();
-            if key.is_empty() || length(key) > KEY_LENGTH_MAX {
-                return Err(invalid_tag(
-                    "The TagKey you have provided is invalid: it has 1 to 128 characters",
-                ));
-            }
-            if length(value) > VALUE_LENGTH_MAX {
-                return Err(invalid_tag(
-                    "The TagValue you have provided is invalid: it has 256 characters at most",
-                ));
-            }
-            if !key.chars().chain(value.chars()).all(is_tag_char) {
-                return Err(invalid_tag(
-                    "A tag has letters, numbers and spaces of any language, and + - = . _ : / @, and nothing else",
-                ));
-            }
-            if key.get(..SYSTEM_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(SYSTEM_PREFIX)) {
-                return Err(invalid_tag("System tags cannot be added or updated by requester"));
-            }
-        }
+        check_tags(&tags, most)?;
         tags.sort();
         if tags.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return Err(invalid_tag("Cannot provide multiple Tags with the same key"));
@@ -147,7 +151,7 @@ impl TagDocument {
             match name.as_str() {
                 "TagSet" if tags.is_none() => tags = Some(read_set(&mut reader)?),
                 "TagSet" => return Err(malformed("there is more than one TagSet")),
-                _ => return Err(malformed(format_args!("the element {name:?} is unknown"))),
+                _ => return Err(unknown(&name)),
             }
         }
         reader.end()?;
@@ -175,7 +179,7 @@ fn read_set(reader: &mut XmlReader<'_>) -> S3Result<Vec<(String, String)>> {
     let mut tags = Vec::new();
     while let Some(name) = reader.child()? {
         if name != "Tag" {
-            return Err(malformed(format_args!("the element {name:?} is unknown")));
+            return Err(unknown(&name));
         }
         tags.push(read_tag(reader)?);
     }
@@ -190,7 +194,7 @@ pub fn read_tag(reader: &mut XmlReader<'_>) -> S3Result<(String, String)> {
         let field = match name.as_str() {
             "Key" => &mut key,
             "Value" => &mut value,
-            _ => return Err(malformed(format_args!("the element {name:?} is unknown"))),
+            _ => return Err(unknown(&name)),
         };
         if field.replace(text).is_some() {
             return Err(malformed(format_args!("{name:?} stands more than once")));

@@ -3,7 +3,7 @@
 use super::Server;
 use super::access::Caller;
 use super::error::{EngineResult, not_implemented};
-use super::xml_reader::{XmlReader, malformed};
+use super::xml_reader::{XmlReader, malformed, unknown};
 use ringbolt_engine::types::Versioning;
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
@@ -42,7 +42,7 @@ impl VersioningDocument {
                 "ExcludeFolders" | "ExcludedPrefixes" => {
                     return Err(not_implemented("Keeping no versions of a part of a bucket"));
                 }
-                _ => return Err(malformed(format_args!("the element {name:?} is unknown"))),
+                _ => return Err(unknown(&name)),
             }
         }
         reader.end()?;

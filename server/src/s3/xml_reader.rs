@@ -37,6 +37,19 @@ pub fn malformed(reason: impl std::fmt::Display) -> S3Error {
     )
 }
 
+/// Makes the error for an element that a document can not have.
+pub fn unknown(name: &str) -> S3Error {
+    malformed(format_args!("the element {name:?} is unknown"))
+}
+
+/// Sets a field of what is read. Fails if it was set before.
+pub fn set<T>(field: &mut Option<T>, name: &str, value: T) -> S3Result<()> {
+    match field.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(malformed(format_args!("{name:?} stands more than once"))),
+    }
+}
+
 /// A text that takes no more than [`REASON_BYTES_MAX`].
 struct Cut(String);
 

@@ -52,7 +52,7 @@ pub(in crate::node) async fn of_shard(
     let PreviewRequest { bucket, rules, day_ms, max_examples } = request;
     let bucket = core.buckets.borrow().by_id(bucket).ok_or(EngineError::NoSuchBucket)?;
     let mut preview = LifecyclePreview::default();
-    let clock = Clock { now_ms: shard.lock_time().now_ms, day_ms };
+    let clock = Clock { now_ms: shard.lifecycle_time(), day_ms };
     for prefix in rules.version_prefixes() {
         let mut walk = Walk::new(bucket.id, &prefix);
         loop {
@@ -76,7 +76,7 @@ pub(in crate::node) async fn of_shard(
         }
     }
     for prefix in rules.upload_prefixes() {
-        let mut walk = UploadWalk::new(bucket.id, prefix);
+        let mut walk = UploadWalk::new(bucket.id, prefix, true);
         loop {
             let step = walk.step(shard);
             if step.is_empty() {

@@ -2,8 +2,8 @@
 //! rules and does what is due.
 //!
 //! Invariants:
-//! - Time comes from the shard's lock clock, so that no step of the machine's clock removes anything
-//!   that a retention would keep.
+//! - Time is the earlier one of the machine's clock and the shard's lock clock, so that no step of the
+//!   machine's clock removes anything too early.
 //! - A bucket without rules costs nothing, and of one with rules only what is under their prefixes
 //!   is looked at.
 //! - It gives way to others: each step looks at a bounded number of versions, each change is durable
@@ -118,8 +118,8 @@ enum Range {
 
 impl Runner {
     async fn run(mut self) {
-        // No reference to the core is held over a sleep, so the runner does not keep a closed node
-        // alive.
+        // No reference to the core is held between two steps, so the runner does not keep a closed node
+        // alive for long.
         while let Some(core) = self.core.upgrade().filter(|core| !core.closing.get()) {
             let wait_ms = self.step(&core).await;
             let sleep = core.environment.sleep(wait_ms.min(SLEEP_MS_MAX));
@@ -135,7 +135,7 @@ impl Runner {
             return SLEEP_MS_MAX;
         }
         let Some(mut pass) = self.pass.take().or_else(|| self.begin(core, &shard)) else {
-            let now_ms = shard.lock_time().now_ms;
+            let now_ms = shard.lifecycle_time();
             let day_ends_ms = self.options.day_ms - now_ms % self.options.day_ms;
             return self.options.every_ms.min(day_ends_ms).max(1);
         };
@@ -148,10 +148,7 @@ impl Runner {
                 let (bucket, uploads) = (*bucket, walk.step(&shard));
                 self.uploads(core, &shard, bucket, uploads, &mut pass.complained).await
             }
-            None => {
-                self.finish(&shard, pass);
-                return 1;
-            }
+            None => return self.finish(&shard, pass),
         };
         if !goes_on {
             pass.ranges.pop_front();
@@ -165,7 +162,7 @@ impl Runner {
     /// Returns the next pass, if one is due.
     fn begin(&mut self, core: &Rc<CoreState>, shard: &Shard) -> Option<Pass> {
         let ruled: Ruled = core.buckets.borrow().all().iter().filter_map(ruled).collect();
-        let day = shard.lock_time().now_ms / self.options.day_ms;
+        let day = shard.lifecycle_time() / self.options.day_ms;
         let settled = |last: &Last| last.day == day && !last.is_unsettled && last.ruled == ruled;
         if ruled.is_empty() || self.last.as_ref().is_some_and(settled) {
             return None;
@@ -174,13 +171,16 @@ impl Runner {
             let versions = rules.version_prefixes().into_iter();
             let versions = versions.map(|prefix| Range::Versions(*bucket, Walk::new(*bucket, &prefix)));
             let uploads = rules.upload_prefixes().into_iter();
-            versions.chain(uploads.map(|prefix| Range::Uploads(*bucket, UploadWalk::new(*bucket, prefix))))
+            versions
+                .chain(uploads.map(|prefix| Range::Uploads(*bucket, UploadWalk::new(*bucket, prefix, false))))
         });
         let ranges = ranges.collect();
         Some(Pass { day, ruled, ranges, before: shard.lifecycle.get(), complained: false })
     }
 
-    fn finish(&mut self, shard: &Shard, pass: Pass) {
+    /// Ends a pass, and returns how long to sleep, milliseconds. What was done may make more due, such as
+    /// a marker that is alone now; what could not be done waits for the next look.
+    fn finish(&mut self, shard: &Shard, pass: Pass) -> u64 {
         shard.count_lifecycle(|counters| counters.passes += 1);
         let (before, after) = (pass.before, shard.lifecycle.get());
         let examined = after.examined - before.examined;
@@ -210,6 +210,7 @@ impl Runner {
         }
         let is_unsettled = done + errors + overtaken > 0;
         self.last = Some(Last { day: pass.day, ruled: pass.ruled, is_unsettled });
+        if done > 0 { 1 } else { self.options.every_ms.max(1) }
     }
 
     /// Judges versions and does what is due. Returns false at the end of the walk, or when it must
@@ -229,7 +230,7 @@ impl Runner {
             // A client may change the rules, or delete the bucket, at any time.
             let Some((bucket, rules)) = rules_of(core, bucket) else { return false };
             shard.count_lifecycle(|counters| counters.examined += 1);
-            let clock = Clock { now_ms: shard.lock_time().now_ms, day_ms: self.options.day_ms };
+            let clock = Clock { now_ms: shard.lifecycle_time(), day_ms: self.options.day_ms };
             let done = match examine(core, &bucket, &rules, &seen, clock).await {
                 Ok(Examined::Kept) => continue,
                 Ok(Examined::KeptByTags) => Ok(()),
@@ -268,6 +269,9 @@ impl Runner {
         let due =
             DueVersion { bucket: bucket.id, key, generation, newer, action, metadata_change, attributes };
         let _permit = core.permit(bucket.id).await?;
+        if core.closing.get() {
+            return Err(EngineError::ShuttingDown);
+        }
         let done = shard.carry_out(due, clock.day_ms).await?;
         shard.count_lifecycle(|counters| {
             let count = match action {
@@ -297,7 +301,7 @@ impl Runner {
         for SeenUpload { key, id, initiated_ms, .. } in step {
             let Some((bucket, rules)) = rules_of(core, bucket) else { return false };
             shard.count_lifecycle(|counters| counters.examined += 1);
-            let clock = Clock { now_ms: shard.lock_time().now_ms, day_ms: self.options.day_ms };
+            let clock = Clock { now_ms: shard.lifecycle_time(), day_ms: self.options.day_ms };
             if upload_due(&rules, &key, initiated_ms, clock).is_none() {
                 continue;
             }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use ringbolt_engine::lifecycle::{Action, DueCount, Expiration, LifecycleRules, Rule};
 use ringbolt_engine::node::LifecycleOptions;
+use ringbolt_engine::sim::device::Faults;
 use ringbolt_engine::types::{ConfigKind, UploadQuery, Versioning};
 
 use super::help::{Aging, DAY_MS, expiring, options, put_with, removing, rule, stack, tagged, under};
@@ -247,4 +248,39 @@ fn a_preview_counts_what_is_due_and_changes_nothing() {
     let examples: Vec<&[u8]> = preview.examples.iter().map(|example| example.key.as_slice()).collect();
     assert_eq!(examples, [&b"a/000"[..], b"a/001", b"a/002", b"a/003"]);
     assert_eq!(aging.counters().examined, 0);
+}
+
+/// Versions whose tags can not be read are tried again at the next look, and not at once.
+#[test]
+fn what_can_not_be_done_waits_for_the_next_look() {
+    let aging = Aging::with_shards(1941, 1, Versioning::Off);
+    aging.rules(vec![tagged("a", "b", expiring(1))]);
+    aging.run(|core, id| async move {
+        put_with(&core, id, b"k", 1, Vec::new(), &[("a", "b")]).await;
+    });
+    let device = aging.world.drives[0].clone();
+    device.set_faults(Faults { fail_reads: true, ..Faults::default() });
+    aging.wait_for_noon(3);
+    device.set_faults(Faults::default());
+    let counters = aging.counters();
+    // A look every five seconds over two days of a minute, and some at their beginnings.
+    assert!(counters.errors > 0 && counters.passes < 60, "{counters:?}");
+    aging.wait_for_noon(4);
+    assert!(aging.stack(b"k").is_empty(), "it is done when it can be");
+}
+
+/// A clock that was ahead for a while, by less than is believed, removes nothing once it is right.
+#[test]
+fn what_is_not_due_by_the_wall_clock_stays() {
+    let aging = Aging::with_shards(1942, 1, Versioning::Off);
+    aging.run(|core, _| async move {
+        core.create_bucket_with("locked", "owner", Vec::new(), true, Vec::new()).await.expect("made");
+    });
+    aging.world.sim.jump_wall_clock(20 * 60 * 60 * 1000);
+    aging.run(|core, _| async move { core.lock_time().await.expect("answered").expect("time is kept") });
+    aging.world.sim.jump_wall_clock(-20 * 60 * 60 * 1000);
+    aging.run(|core, id| async move { drop(put(&core, id, b"k", 7, 10).await.expect("stored")) });
+    aging.rules(vec![expiring(30)]);
+    aging.wait_for_noon(2);
+    assert_eq!(aging.stack(b"k"), [Some(7)]);
 }

@@ -4,22 +4,28 @@
 //! Invariants:
 //! - A signature is of version 4, in the header, and covers the whole body. It also covers the header
 //!   [`MARK`], which no S3 request carries, so a signed S3 request that somebody copied is no command.
-//! - What can not be verified is refused with 403, before anything else is looked at.
+//! - What can not be verified is refused with 403, and nothing that it asks for is looked at.
+//! - A signature that changes something counts once, so whoever sees one on the wire can not use it again.
 
 use super::super::Peer;
 use super::answer::Failure;
-use crate::auth::signature::CONTENT_SHA256;
+use crate::auth::signature::{CONTENT_SHA256, SKEW_MAX_S};
 use crate::http::{Handler, HttpServer};
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The header that makes a signed request a command. All headers that begin like this must be signed.
 pub const MARK: &str = "x-amz-ringbolt-command";
 const VERSION_4: &[u8] = b"AWS4-HMAC-SHA256 ";
+/// The most signatures that are remembered: emptying a bucket of some millions of versions has one for a
+/// thousand.
+const USED_MAX: usize = 20_000;
 const WHAT_TO_DO: &str = "sign with the root key (RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY of the first account), \
                           or run the command on the server's machine with --data";
 
@@ -51,6 +57,8 @@ async fn verify<H: Handler>(server: &HttpServer<H>, parts: Parts, body: Bytes) -
     if !header(CONTENT_SHA256).is_some_and(is_hash) {
         return Err(refused(&format!("{CONTENT_SHA256} must be the SHA-256 of the body")));
     }
+    let once =
+        (parts.method != Method::GET).then(|| header(AUTHORIZATION.as_str()).unwrap_or_default().to_vec());
     let request = Request::from_parts(parts, Full::new(body));
     let signed = server.authenticator.authenticate(request, server.ids.next(), unix_seconds());
     let signed = signed.map_err(|error| refused(&error.to_string()))?;
@@ -59,15 +67,64 @@ async fn verify<H: Handler>(server: &HttpServer<H>, parts: Parts, body: Bytes) -
     if !account.is_some_and(|account| server.authenticator.is_root(&account)) {
         return Err(refused("this key is not the root key"));
     }
+    if let Some(signature) = once {
+        use_once(signature, unix_seconds())?;
+    }
     let body = signed.request.into_body().collect().await;
     body.map(http_body_util::Collected::to_bytes).map_err(|error| refused(&error.to_string()))
 }
 
+thread_local! {
+    /// The signatures that were used, oldest first, each with when it was, in Unix seconds. All commands
+    /// are taken by one core.
+    static USED: RefCell<VecDeque<(i64, Vec<u8>)>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Notes that a signature was used. Fails if it was used before, or if too many were.
+fn use_once(signature: Vec<u8>, now_s: i64) -> Result<(), Failure> {
+    USED.with_borrow_mut(|used| {
+        // A signature is valid for as long before its time as behind it.
+        while used.front().is_some_and(|(at_s, _)| now_s - at_s > 2 * SKEW_MAX_S) {
+            used.pop_front();
+        }
+        if used.iter().any(|(_, known)| *known == signature) {
+            return Err(refused("this request was taken already: sign each one anew"));
+        }
+        if used.len() == USED_MAX {
+            let what_to_do = "wait for some minutes, or run commands on the server's machine with --data";
+            let error = "too many commands were signed within half an hour";
+            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, error, what_to_do));
+        }
+        used.push_back((now_s, signature));
+        Ok(())
+    })
+}
+
 fn refused(error: &str) -> Failure {
-    Failure::new(StatusCode::FORBIDDEN, error, WHAT_TO_DO)
+    // What to do follows in the same sentence.
+    Failure::new(StatusCode::FORBIDDEN, error.trim_end_matches('.'), WHAT_TO_DO)
 }
 
 fn unix_seconds() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_counts_once() {
+        assert!(use_once(b"a".to_vec(), 1000).is_ok());
+        assert!(use_once(b"b".to_vec(), 1001).is_ok());
+        let again = use_once(b"a".to_vec(), 1002).expect_err("it was used");
+        assert_eq!(again.status, StatusCode::FORBIDDEN);
+        // By then nobody takes it any more, so it is forgotten.
+        assert!(use_once(b"a".to_vec(), 1000 + 2 * SKEW_MAX_S + 1).is_ok());
+        let later_s = 1000 + 2 * SKEW_MAX_S + 2;
+        USED.with_borrow_mut(|used| used.resize(USED_MAX, (later_s, Vec::new())));
+        let full = use_once(b"c".to_vec(), 1001 + 2 * SKEW_MAX_S).expect_err("there is no room");
+        assert_eq!(full.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
 }

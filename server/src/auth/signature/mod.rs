@@ -29,7 +29,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-const SKEW_MAX_S: i64 = 15 * 60;
+/// How far the time of a signature may lie from this node's, in seconds.
+pub const SKEW_MAX_S: i64 = 15 * 60;
 const CACHED_KEYS_MAX: usize = 1024;
 /// The header that says how the body is signed.
 pub const CONTENT_SHA256: &str = "x-amz-content-sha256";

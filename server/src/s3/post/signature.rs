@@ -6,6 +6,7 @@
 
 use super::form::Form;
 use crate::auth::hash::{equal_in_constant_time, hmac_sha1};
+use crate::auth::signature::SKEW_MAX_S;
 use crate::auth::signature::{Credential, CredentialSource, RequestTime};
 use crate::auth::{Account, Accounts, AuthError};
 use crate::s3::error::{from_auth, invalid_argument, not_implemented};
@@ -13,9 +14,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use s3s::{S3Error, S3Result, s3_error};
 use std::sync::Arc;
-
-/// How many seconds clocks may differ, as for requests.
-const SKEW_MAX_S: i64 = 15 * 60;
 
 /// What the signatures of forms are held to.
 #[derive(Clone, Copy)]

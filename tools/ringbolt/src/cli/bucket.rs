@@ -71,13 +71,13 @@ struct QuotaArgs {
     /// Name of the bucket
     name: String,
     /// The most bytes of all versions together, as in 10GiB
-    #[arg(long, env = "RINGBOLT_BYTES", value_parser = parse_size, value_name = "SIZE")]
+    #[arg(long, value_parser = parse_size, value_name = "SIZE")]
     bytes: Option<u64>,
     /// The most versions that are objects
-    #[arg(long, env = "RINGBOLT_VERSIONS", value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER")]
     versions: Option<u64>,
     /// Remove the limit
-    #[arg(long, env = "RINGBOLT_NONE", conflicts_with_all = ["bytes", "versions"])]
+    #[arg(long, conflicts_with_all = ["bytes", "versions"])]
     none: bool,
     #[command(flatten)]
     server: ServerArgs,
@@ -94,7 +94,7 @@ struct EmptyArgs {
     /// Name of the bucket
     name: String,
     /// Do not ask
-    #[arg(long, env = "RINGBOLT_YES")]
+    #[arg(long)]
     yes: bool,
     #[command(flatten)]
     server: ServerArgs,
@@ -110,10 +110,10 @@ struct DeleteArgs {
     /// Name of the bucket
     name: String,
     /// Empty it first
-    #[arg(long, env = "RINGBOLT_FORCE")]
+    #[arg(long)]
     force: bool,
     /// Do not ask
-    #[arg(long, env = "RINGBOLT_YES")]
+    #[arg(long)]
     yes: bool,
     #[command(flatten)]
     server: ServerArgs,
