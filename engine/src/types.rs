@@ -3,10 +3,12 @@
 //! Invariants: nothing here borrows from a ring or a shard, so every value may cross cores. The
 //! engine reads no meaning into attribute names, except for those of [`traits`]; the S3 front end does.
 
+mod parsed;
 mod request;
 pub mod rules;
 pub mod traits;
 
+pub use parsed::Parsed;
 pub use request::{EnteredRequest, RequestId};
 pub use rules::{BucketLock, DefaultRetention, Period, Quota};
 pub use traits::{Attributes, Lock, Retention, RetentionMode, StorageClass};
@@ -41,6 +43,15 @@ pub struct Bucket {
     pub lifecycle: Option<Arc<LifecycleRules>>,
     /// The configuration of the bucket by kind, ascending, beside its versioning.
     pub config: BucketConfig,
+    /// What the door above made of the configuration.
+    pub parsed: Parsed,
+}
+
+impl Bucket {
+    /// Returns the value of a kind of configuration, if it is set.
+    pub fn value_of(&self, kind: ConfigKind) -> Option<&[u8]> {
+        self.config.iter().find(|(known, _)| *known == kind).map(|(_, value)| &**value)
+    }
 }
 
 /// The state of a bucket's versioning, which says what a put and a delete do with the object that is
@@ -75,6 +86,18 @@ impl ConfigKind {
     pub const TAGS: Self = Self(4);
     /// The rules by which the engine removes what is old ([`crate::lifecycle`]).
     pub const LIFECYCLE: Self = Self(5);
+    /// The bucket's access control list.
+    pub const ACL: Self = Self(6);
+    /// Who owns what is written into the bucket.
+    pub const OWNERSHIP: Self = Self(7);
+    /// What of public access is blocked.
+    pub const PUBLIC_ACCESS_BLOCK: Self = Self(8);
+    /// The bucket's policy, as it was put.
+    pub const POLICY: Self = Self(9);
+    /// The rules for requests of pages from other origins.
+    pub const CORS: Self = Self(10);
+    /// How the bucket is served as a website.
+    pub const WEBSITE: Self = Self(11);
 }
 
 /// Configuration of a bucket: a value for each kind that is set, ascending by kind.

@@ -10,7 +10,8 @@ use crate::extent::allocator::Class;
 use crate::format::record::{BucketConfigV1, BucketDeleteV1, BucketV1, DeleteV1, EncodedRecord, Mutation};
 use crate::lifecycle::LifecycleRules;
 use crate::types::{
-    Attributes, Bucket, BucketConfig, BucketCreated, BucketId, BucketLock, ConfigKind, Quota, Versioning,
+    Attributes, Bucket, BucketConfig, BucketCreated, BucketId, BucketLock, ConfigKind, Parsed, Quota,
+    Versioning,
 };
 
 /// Largest configuration of a bucket, all kinds together, bytes. A piece of a checkpoint, which may
@@ -206,5 +207,6 @@ fn bucket_of(bucket: &BucketV1) -> Bucket {
         quota: value(ConfigKind::QUOTA).map(|value| Quota::decode(value)),
         lifecycle: value(ConfigKind::LIFECYCLE).and_then(|value| LifecycleRules::decode(value)).map(Arc::new),
         config,
+        parsed: Parsed::default(),
     }
 }

@@ -296,22 +296,11 @@ fn next_upload(page: &UploadPage) -> Option<Marker<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringbolt_engine::types::{Bucket, BucketId, Etag, Versioning};
+    use ringbolt_engine::types::Etag;
     use std::rc::Rc;
 
     fn listing(delimiter: Option<&str>) -> Listing {
-        let bucket = Bucket {
-            id: BucketId(1),
-            name: "b".to_owned(),
-            owner: "o".to_owned(),
-            created_ms: 0,
-            attributes: Vec::new(),
-            versioning: Versioning::Off,
-            lock: None,
-            quota: None,
-            lifecycle: None,
-            config: Vec::new(),
-        };
+        let bucket = crate::s3::testing_bucket();
         Listing {
             bucket: Rc::new(bucket),
             owner: Owner::default(),

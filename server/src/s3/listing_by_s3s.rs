@@ -259,6 +259,7 @@ impl Sample {
             quota: None,
             lifecycle: None,
             config: Vec::new(),
+            parsed: Default::default(),
         };
         let listing = Listing {
             owner: Owner { display_name: Some("somebody".to_owned()), id: Some(bucket.owner.clone()) },

@@ -236,5 +236,6 @@ fn testing_bucket() -> ringbolt_engine::types::Bucket {
         quota: None,
         lifecycle: None,
         config: Vec::new(),
+        parsed: Default::default(),
     }
 }

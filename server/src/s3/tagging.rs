@@ -106,8 +106,7 @@ impl Tags {
     }
 
     fn of_bucket(bucket: &Bucket) -> Option<Self> {
-        let (_, value) = bucket.config.iter().find(|(kind, _)| *kind == ConfigKind::TAGS)?;
-        serde_json::from_slice(value).ok().map(Self)
+        serde_json::from_slice(bucket.value_of(ConfigKind::TAGS)?).ok().map(Self)
     }
 
     fn show(&self) -> TagSet {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use quick_xml::Reader;
 use quick_xml::events::Event;
-use ringbolt_engine::types::{BucketId, UploadId};
+use ringbolt_engine::types::UploadId;
 
 /// A child of a document's root: its name, and the names and texts of all that is in it.
 type Child = (String, Vec<(String, String)>);
@@ -130,18 +130,7 @@ fn listing() -> impl Strategy<Value = Listing> {
     let encoding = select(vec![Encoding::Plain, Encoding::Url]);
     (owner, encoding, 0..=1000, text(), proptest::option::of(text())).prop_map(
         |((display_name, id), encoding, max, prefix, delimiter)| {
-            let bucket = Bucket {
-                id: BucketId(1),
-                name: "bucket".to_owned(),
-                owner: id.clone(),
-                created_ms: 0,
-                attributes: Vec::new(),
-                versioning: Default::default(),
-                lock: None,
-                quota: None,
-                lifecycle: None,
-                config: Vec::new(),
-            };
+            let bucket = Bucket { owner: id.clone(), ..crate::s3::testing_bucket() };
             let owner = Owner { display_name, id: Some(id) };
             Listing { bucket: Rc::new(bucket), owner, encoding, max, prefix, delimiter }
         },
