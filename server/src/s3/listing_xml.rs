@@ -10,6 +10,7 @@
 //!   the front.
 
 use super::answer_xml::XmlAnswer;
+use super::judge::owner_of;
 use super::multipart::UploadName;
 use crate::host::url_pieces;
 use crate::xml::XmlWriter;
@@ -168,7 +169,6 @@ impl Listing {
             self.next(result, next, "NextUploadIdMarker");
             self.name(result, "Prefix", self.prefix.as_bytes());
             result.text("UploadIdMarker", from.id.as_deref().unwrap_or_default());
-            // Only the bucket's owner can begin an upload.
             let (initiator, owner) = (self.account("Initiator"), self.owner());
             let names = page.items.iter().map(|item| match item {
                 UploadItem::Upload(upload) => upload.key.as_slice(),
@@ -254,6 +254,14 @@ impl Listing {
     }
 
     fn upload(&self, result: &mut XmlWriter, initiator: &str, owner: &str, upload: &UploadInfo) {
+        // Another account than the bucket's is named by its id alone.
+        let by_id = |role: &str| {
+            let id = owner_of(&upload.attributes)?;
+            Some(XmlWriter::fragment(|fragment| fragment.element(role, |who| who.text("ID", id))))
+        };
+        let (other_initiator, other_owner) = (by_id("Initiator"), by_id("Owner"));
+        let initiator = other_initiator.as_deref().unwrap_or(initiator);
+        let owner = other_owner.as_deref().unwrap_or(owner);
         let name = UploadName::new(upload.id, &upload.attributes);
         result.element("Upload", |result| {
             result.optional("ChecksumAlgorithm", name.checksum.map(|(algorithm, _)| algorithm.name()));
