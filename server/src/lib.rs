@@ -24,6 +24,7 @@
 //! server never touches a device: that is the engine's. It knows neither a command line nor any
 //! tool: those that do know it.
 
+pub mod access;
 pub mod admin;
 pub mod auth;
 mod checksum;

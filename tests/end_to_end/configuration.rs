@@ -27,9 +27,9 @@ const BUCKETS: &[Expected] = &[
     ("metrics&id=1", (404, "NoSuchConfiguration"), Some((404, "NoSuchConfiguration"))),
     ("notification", (200, "NotificationConfiguration"), None),
     ("object-lock", (404, "ObjectLockConfigurationNotFoundError"), None),
-    ("ownershipControls", (404, "OwnershipControlsNotFoundError"), Some((204, ""))),
+    ("ownershipControls", (200, "BucketOwnerEnforced"), Some((204, ""))),
     ("policy", (404, "NoSuchBucketPolicy"), Some((204, ""))),
-    ("policyStatus", (404, "NoSuchBucketPolicy"), None),
+    ("policyStatus", (200, "<IsPublic>false</IsPublic>"), None),
     ("publicAccessBlock", (404, "NoSuchPublicAccessBlockConfiguration"), Some((204, ""))),
     ("replication", (404, "ReplicationConfigurationNotFoundError"), Some((204, ""))),
     ("requestPayment", (200, "<Payer>BucketOwner</Payer>"), None),
@@ -97,8 +97,18 @@ async fn setting_it_is_not_implemented() {
     put(&client, "key", Content::new(1, 100)).await.expect("put");
     let of_bucket = BUCKETS.iter().map(|(name, ..)| format!("/{BUCKET}?{name}"));
     let of_object = OBJECTS.iter().map(|(name, ..)| format!("/{BUCKET}/key?{name}"));
-    let built =
-        ["?acl", "?versioning", "?tagging", "?object-lock", "?retention", "?legal-hold", "?lifecycle"];
+    let built = [
+        "?acl",
+        "?versioning",
+        "?tagging",
+        "?object-lock",
+        "?retention",
+        "?legal-hold",
+        "?lifecycle",
+        "?policy",
+        "?ownershipControls",
+        "?publicAccessBlock",
+    ];
     let is_built = |target: &String| built.iter().any(|name| target.ends_with(name));
     for target in of_bucket.chain(of_object).filter(|target| !is_built(target)) {
         let answer = ask(&server, &MAIN, "PUT", &target, b"<X/>").await;

@@ -28,6 +28,7 @@ mod metrics;
 mod multipart;
 mod object_lock;
 mod objects;
+mod permissions;
 mod plain_get;
 mod plan;
 mod process;

@@ -106,7 +106,7 @@ async fn refuse_all(sender: &Sender<'_>, versions: [&str; 3]) {
     }
 }
 
-fn sha256(text: &str) -> String {
+pub fn sha256(text: &str) -> String {
     let hex = sha256_hex(text.as_bytes());
     let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("digits");
     base64_of(&(0..hex.len()).step_by(2).map(byte).collect::<Vec<u8>>())

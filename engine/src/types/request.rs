@@ -18,7 +18,7 @@ thread_local! {
 }
 
 /// Identifies a request in answers and in the log. It is shown as 16 upper-case hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RequestId(pub u64);
 
 impl fmt::Display for RequestId {

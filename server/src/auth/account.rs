@@ -39,6 +39,13 @@ impl fmt::Debug for Account {
     }
 }
 
+/// Returns the 12 digits by which ARNs name the account with this canonical id. They follow from it.
+pub fn account_id(canonical_id: &str) -> String {
+    let hash = Sha256::digest(canonical_id.as_bytes());
+    let number = hash[..8].iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+    format!("{:012}", number % 1_000_000_000_000)
+}
+
 /// The reason why the accounts of a data directory can not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {

@@ -5,7 +5,7 @@
 //! [`Authenticator::authenticate`] makes.
 
 use super::payload::{BodyFailure, PayloadEncoding, VerifiedBody, decode_headers};
-use super::signature::{Verifier, strip_signature};
+use super::signature::{Signed, Verifier, strip_signature};
 use super::{Account, Accounts, AuthError};
 use crate::host::Domains;
 use bytes::Bytes;
@@ -22,12 +22,14 @@ const EMPTY_SHA256: [u8; 32] = [
 
 /// What the handlers learn about a request from its authentication: who asks, and under which id
 /// the request is logged and answered. It travels in the request's `http::Extensions`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RequestContext {
     pub request_id: RequestId,
     /// The account that signed the request. None if the request is anonymous; a request with a bad
     /// signature never gets this far.
     pub account: Option<Arc<Account>>,
+    /// How the request was signed, if it was.
+    pub signed: Option<Signed>,
     pub trailers: Trailers,
 }
 
@@ -109,9 +111,9 @@ impl Authenticator {
         strip_signature(&mut parts)?;
         let form = PayloadEncoding::of(&parts.headers)?;
         let length = decode_headers(&mut parts.headers, form)?;
-        let (account, chain) = match verified {
-            Some(verified) => (Some(verified.account), verified.chain),
-            None => (self.anonymous.clone(), None),
+        let (account, signed, chain) = match verified {
+            Some(verified) => (Some(verified.account), Some(verified.signed), verified.chain),
+            None => (self.anonymous.clone(), None, None),
         };
         let trailers = Trailers::default();
         let failure = BodyFailure::default();
@@ -129,7 +131,7 @@ impl Authenticator {
                 s3s::Body::http_body(body)
             }
         };
-        parts.extensions.insert(RequestContext { request_id, account, trailers });
+        parts.extensions.insert(RequestContext { request_id, account, signed, trailers });
         Ok(Authenticated { request: Request::from_parts(parts, body), failure })
     }
 }

@@ -15,6 +15,6 @@ mod md5;
 pub mod payload;
 pub mod signature;
 
-pub use account::{Account, AccountError, Accounts, FirstStart, RootCredentials};
+pub use account::{Account, AccountError, Accounts, FirstStart, RootCredentials, account_id};
 pub use authenticator::{Authenticated, Authenticator, RequestContext, Trailers};
 pub use error::AuthError;

@@ -93,6 +93,7 @@ impl FuzzNode {
                 virtual_host_domains,
                 signature_v2: true,
                 storage_classes: Default::default(),
+                object_ownership: Default::default(),
                 part_bytes_min: PART_BYTES_MIN,
                 memory,
                 requests,

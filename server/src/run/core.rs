@@ -15,7 +15,7 @@ use super::shutdown::{ShutdownBarrier, ShutdownReceiver};
 use crate::admin::{self, AdminListeners};
 use crate::auth::{Account, Accounts, Authenticator};
 use crate::http::{Handler, HttpServer, Limits, RequestIds, Traffic, accept_until_stopped, drain};
-use crate::s3::{PART_BYTES_MIN, Requests, S3Service, S3Settings, StorageClasses};
+use crate::s3::{Ownership, PART_BYTES_MIN, Requests, S3Service, S3Settings, StorageClasses};
 use futures_util::future::{Either, select};
 use monoio::{FusionDriver, RuntimeBuilder};
 use ringbolt_engine::node::{Core, CoreSeed, LifecycleOptions, NodeMetrics, ScrubOptions};
@@ -53,6 +53,7 @@ pub struct CoreStart {
     pub domains: Vec<String>,
     pub signature_v2: bool,
     pub storage_classes: StorageClasses,
+    pub object_ownership: Ownership,
     pub lifecycle: LifecycleOptions,
     pub limits: Limits,
     pub scrub: ScrubOptions,
@@ -144,6 +145,7 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
         virtual_host_domains: start.domains,
         signature_v2: start.signature_v2,
         storage_classes: start.storage_classes,
+        object_ownership: start.object_ownership,
         part_bytes_min: part_bytes_min(),
         memory: server.memory.clone(),
         requests: start.requests,

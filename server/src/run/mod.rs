@@ -11,7 +11,7 @@ pub(crate) mod shutdown;
 
 pub use self::drives::{format_with_progress, human_size};
 pub use self::options::{MemoryPlan, ServeOptions};
-pub use crate::s3::StorageClasses;
+pub use crate::s3::{Ownership, StorageClasses};
 
 use self::admin::Admin;
 use self::banner::{credentials, ready};
@@ -137,6 +137,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             domains: options.domains.clone(),
             signature_v2: options.signature_v2,
             storage_classes: options.storage_classes,
+            object_ownership: options.object_ownership,
             lifecycle: options.lifecycle,
             limits: plan.limits(options.slow_request, connections.clone()),
             scrub: options.scrub,

@@ -2,7 +2,7 @@
 
 use crate::auth::RootCredentials;
 use crate::http::{CONNECTION_BYTES_MAX, ConnectionCap, Limits};
-use crate::s3::StorageClasses;
+use crate::s3::{Ownership, StorageClasses};
 use ringbolt_engine::node::memory::{self, MemoryShares};
 use ringbolt_engine::node::{LifecycleOptions, ScrubOptions};
 use std::net::SocketAddr;
@@ -38,6 +38,8 @@ pub struct ServeOptions {
     pub signature_v2: bool,
     /// The storage classes that objects may be given.
     pub storage_classes: StorageClasses,
+    /// The ownership controls of new buckets that ask for none.
+    pub object_ownership: Ownership,
     /// How far the wall clock may step ahead and still end retentions, in milliseconds.
     pub clock_step_max_ms: u64,
     pub register_buffers: bool,

@@ -1,43 +1,133 @@
-//! Access: only the owner of a bucket may touch it or anything in it.
-//!
-//! Invariants:
-//! - Every operation on a bucket that exists goes through [`Server::check_owner`].
-//! - A request that asks for an access that this rule does not grant (public ACLs, grants) is
-//!   refused, and what it asks for is never silently dropped.
+//! Who asks, and what of a request is refused because this server does not have it.
 
 use super::Server;
-use super::error::{invalid_argument, not_implemented};
+use super::error::not_implemented;
+use super::facts::Said;
 use super::lenient_headers::LenientHeaders;
-use crate::auth::{Account, RequestContext, Trailers};
-use http::{Extensions, HeaderMap};
-use ringbolt_engine::types::Bucket;
+use super::operations::Operation;
+use crate::access::evaluator::NamedPolicy;
+use crate::access::{AccountNames, Action, Principal};
+use crate::auth::{Account, RequestContext, Trailers, account_id};
+use http::{HeaderMap, Uri};
 use s3s::dto::Owner;
-use s3s::{S3Error, S3Result, s3_error};
-use std::rc::Rc;
+use s3s::{S3Error, S3Request, S3Result, s3_error};
+use std::cell::OnceCell;
 use std::sync::Arc;
+
+/// What was gathered of a request before s3s read it, and which operation it turned out to be.
+#[derive(Clone, Debug, Default)]
+pub struct Gathered {
+    pub lenient: LenientHeaders,
+    pub operation: Option<Operation>,
+}
 
 /// Who asks, and what was taken out of the request's headers.
 pub struct Caller {
-    pub account: Option<Arc<Account>>,
-    pub trailers: Trailers,
+    pub context: RequestContext,
     pub lenient: LenientHeaders,
+    /// The headers of the request, but for those that were taken out.
+    pub headers: HeaderMap,
+    pub uri: Uri,
+    pub operation: Operation,
+    /// What the document of the request says that policies may ask for.
+    pub said: Said,
+    /// The version that a list of deletes names, while it is judged.
+    pub listed_version: Option<String>,
+    principal: OnceCell<Principal>,
 }
 
 impl Caller {
-    /// Takes the caller out of a request's extensions. A request that was not authenticated has no
+    /// Takes the caller out of a request that s3s read. A request that was not authenticated has no
     /// account.
-    pub fn take(extensions: &mut Extensions) -> Self {
-        let lenient = extensions.remove::<LenientHeaders>().unwrap_or_default();
-        match extensions.remove::<RequestContext>() {
-            Some(context) => Self { account: context.account, trailers: context.trailers, lenient },
-            None => Self { account: None, trailers: Trailers::default(), lenient },
+    pub fn take<T>(request: &mut S3Request<T>) -> Self {
+        let gathered = request.extensions.remove::<Gathered>().unwrap_or_default();
+        Self {
+            context: request.extensions.remove::<RequestContext>().unwrap_or_default(),
+            lenient: gathered.lenient,
+            headers: std::mem::take(&mut request.headers),
+            uri: request.uri.clone(),
+            // Every operation of the table notes itself.
+            operation: gathered.operation.unwrap_or(Operation::PostObject),
+            ..Self::of(RequestContext::default())
         }
+    }
+
+    /// Takes the caller out of a GET that goes the short way. What belongs to the answer stays.
+    pub fn of_get(request: &mut http::Request<s3s::Body>, lenient: LenientHeaders) -> Self {
+        Self {
+            lenient,
+            headers: std::mem::take(request.headers_mut()),
+            uri: request.uri().clone(),
+            operation: Operation::GetObject,
+            ..Self::of(request.extensions().get::<RequestContext>().cloned().unwrap_or_default())
+        }
+    }
+
+    /// Makes a caller of whom no more is known than who it is.
+    pub fn of(context: RequestContext) -> Self {
+        Self {
+            context,
+            lenient: LenientHeaders::default(),
+            headers: HeaderMap::new(),
+            uri: Uri::default(),
+            operation: Operation::PostObject,
+            said: Said::default(),
+            listed_version: None,
+            principal: OnceCell::new(),
+        }
+    }
+
+    /// Returns who asks, as policies name them.
+    pub fn principal(&self) -> &Principal {
+        self.principal.get_or_init(|| match &self.context.account {
+            None => Principal::Anonymous,
+            Some(account) => Principal::Root(Arc::new(AccountNames {
+                account_id: account_id(&account.canonical_id),
+                canonical_id: account.canonical_id.clone(),
+                display_name: account.display_name.clone(),
+            })),
+        })
+    }
+
+    /// Returns the policies of the user that asks.
+    pub fn policies(&self) -> &[Arc<NamedPolicy>] {
+        &[]
+    }
+
+    /// Returns the boundary of the user that asks.
+    pub fn boundary(&self) -> Option<&NamedPolicy> {
+        None
+    }
+
+    /// Returns whether a policy of the user asks for the tags of objects.
+    pub fn asks_existing_tags(&self) -> bool {
+        self.policies().iter().any(|named| named.policy.asks_existing_tags())
+    }
+
+    /// Returns whether the caller is the account with this canonical id, and none of its users.
+    pub fn is_root_of(&self, canonical_id: &str) -> bool {
+        self.canonical_id() == Some(canonical_id)
     }
 
     /// Returns the account, for operations that no anonymous caller may do. Fails with AccessDenied
     /// if there is none.
     pub fn account(&self) -> S3Result<&Arc<Account>> {
-        self.account.as_ref().ok_or_else(access_denied)
+        self.context.account.as_ref().ok_or_else(access_denied)
+    }
+
+    /// Returns the canonical id of the account that asks, or None without a signature.
+    pub fn canonical_id(&self) -> Option<&str> {
+        self.context.account.as_ref().map(|account| account.canonical_id.as_str())
+    }
+
+    /// Returns the trailers of the body.
+    pub fn trailers(&self) -> &Trailers {
+        &self.context.trailers
+    }
+
+    /// Returns the action that the operation of the request needs.
+    pub fn action(&self, of_version: bool) -> Action {
+        self.operation.action(of_version)
     }
 }
 
@@ -47,29 +137,6 @@ pub fn access_denied() -> S3Error {
 }
 
 impl Server {
-    /// Finds a bucket. Fails if it does not exist, does not belong to the caller, or has another
-    /// owner than the caller expects.
-    pub fn bucket_of(
-        &self,
-        caller: &Caller,
-        name: &str,
-        expected_owner: Option<&str>,
-    ) -> S3Result<Rc<Bucket>> {
-        let Some(bucket) = self.core.bucket(name) else {
-            return Err(s3_error!(NoSuchBucket, "The specified bucket does not exist"));
-        };
-        self.check_owner(caller, &bucket)?;
-        if expected_owner.is_some_and(|expected| expected != bucket.owner) {
-            return Err(access_denied());
-        }
-        Ok(bucket)
-    }
-
-    /// Fails with AccessDenied unless the caller owns the bucket.
-    pub fn check_owner(&self, caller: &Caller, bucket: &Bucket) -> S3Result<()> {
-        if caller.account()?.canonical_id == bucket.owner { Ok(()) } else { Err(access_denied()) }
-    }
-
     /// Returns how the account with this canonical id appears in answers. An account that was
     /// removed from the configuration has no name any more.
     pub fn owner(&self, canonical_id: &str) -> Owner {
@@ -106,23 +173,10 @@ pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
             "x-amz-bucket-namespace" if value != "global" => {
                 return Err(not_implemented("A bucket namespace other than global"));
             }
-            "x-amz-acl" => check_canned_acl(value.to_str().unwrap_or_default())?,
-            _ if name.starts_with("x-amz-grant-") => return Err(not_implemented("Granting access")),
             _ => {}
         }
     }
     Ok(())
-}
-
-/// Accepts the canned ACLs that say what is the case anyway: the owner has full control, and nobody
-/// else has any access. (The owner of a bucket owns all that is in it.)
-pub fn check_canned_acl(acl: &str) -> S3Result<()> {
-    match acl {
-        "private" | "bucket-owner-full-control" => Ok(()),
-        "public-read" | "public-read-write" | "authenticated-read" | "bucket-owner-read"
-        | "aws-exec-read" | "log-delivery-write" => Err(not_implemented("An ACL other than private")),
-        _ => Err(invalid_argument("x-amz-acl names no canned ACL")),
-    }
 }
 
 #[cfg(test)]
@@ -144,22 +198,14 @@ mod tests {
             ("x-amz-server-side-encryption-customer-key", "k"),
             ("x-amz-copy-source-server-side-encryption-customer-algorithm", "AES256"),
             ("x-amz-bucket-namespace", "account-regional"),
-            ("x-amz-acl", "public-read"),
-            ("x-amz-grant-read", "id=1"),
         ] {
             assert_eq!(refused(name, value), Some(S3ErrorCode::NotImplemented), "{name}");
         }
-        assert_eq!(refused("x-amz-acl", "publik"), Some(S3ErrorCode::InvalidArgument));
     }
 
     #[test]
     fn what_is_so_anyway_is_accepted() {
-        for (name, value) in [
-            ("x-amz-acl", "private"),
-            ("x-amz-acl", "bucket-owner-full-control"),
-            ("x-amz-bucket-namespace", "global"),
-            ("x-amz-date", "20260101T000000Z"),
-        ] {
+        for (name, value) in [("x-amz-bucket-namespace", "global"), ("x-amz-date", "20260101T000000Z")] {
             assert_eq!(refused(name, value), None, "{name}");
         }
     }

@@ -83,7 +83,7 @@ impl XmlWriter {
 
 /// Returns a time in Unix milliseconds as ISO 8601, digit by digit: a page of a listing has a
 /// thousand of them, and formatting by a description takes several times as long.
-fn iso_8601(unix_ms: u64) -> [u8; 24] {
+pub fn iso_8601(unix_ms: u64) -> [u8; 24] {
     let unix_ms = unix_ms.min(LAST_TIME_MS);
     let time = OffsetDateTime::from_unix_timestamp((unix_ms / 1000) as i64);
     let time = time.unwrap_or(OffsetDateTime::UNIX_EPOCH);

@@ -31,9 +31,10 @@ pub async fn get_object_attributes(
     server: &Server,
     mut request: S3Request<GetObjectAttributesInput>,
 ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let wanted = wanted(&input.object_attributes)?;
     let wants = |name: &str| wanted.iter().any(|one| one == name);
     let version = input.version_id.as_deref();

@@ -318,7 +318,9 @@ mod tests {
     }
 
     fn caller(lenient: LenientHeaders) -> Caller {
-        Caller { account: None, trailers: Trailers::default(), lenient }
+        let mut caller = Caller::of(Default::default());
+        caller.lenient = lenient;
+        caller
     }
 
     fn announce(lenient: LenientHeaders, list: &[(&'static str, &'static str)]) -> S3Result<Announced> {

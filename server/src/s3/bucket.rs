@@ -4,11 +4,14 @@
 
 use super::Server;
 use super::access::{Caller, refuse_unsupported};
+use super::acl::{GivenAcl, acl_with_ownership};
 use super::error::{EngineResult, invalid_argument, not_implemented};
 use super::naming::{token, token_name};
 use super::tagging::TagDocument;
 use super::timestamp::timestamp;
 use super::xml_reader::{XmlReader, malformed, unknown};
+use crate::access::acl::Acl;
+use crate::access::ownership::Ownership;
 use ringbolt_engine::types::{Attributes, Bucket as StoredBucket, BucketCreated, ConfigKind};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -23,26 +26,23 @@ pub async fn create_bucket(
     server: &Server,
     mut request: S3Request<CreateBucketInput>,
 ) -> S3Result<S3Response<CreateBucketOutput>> {
-    let caller = Caller::take(&mut request.extensions);
-    let account = caller.account()?;
-    refuse_unsupported(&request.headers)?;
-    let input = request.input;
-    // Ownership "enforced" is what this server does; the others promise ACLs.
-    if let Some(ownership) = &input.object_ownership
-        && ownership.as_str() != ObjectOwnership::BUCKET_OWNER_ENFORCED
-    {
-        return Err(not_implemented("Object ownership other than BucketOwnerEnforced"));
-    }
+    let mut caller = Caller::take(&mut request);
     let configuration = request.extensions.remove::<BucketConfiguration>().unwrap_or_default();
+    caller.said.location = configuration.location_constraint.clone();
+    let input = request.input;
+    server.allow_on_service(&caller, caller.action(false), &input.bucket)?;
+    refuse_unsupported(&caller.headers)?;
+    let owner = caller.account()?.canonical_id.clone();
     let attributes = location_attributes(&configuration, &server.settings.region)?;
     let locked = input.object_lock_enabled_for_bucket.unwrap_or(false);
-    let tags = configuration.tags.map(TagDocument::of_bucket).transpose()?;
-    let config = tags.map(|tags| (ConfigKind::TAGS, tags.encode())).into_iter().collect();
-    let owner = &account.canonical_id;
-    match server.core.create_bucket_with(&input.bucket, owner, attributes, locked, config).await.s3()? {
+    let mut config = access_of_new(server, &caller, &owner, input.object_ownership.as_ref())?;
+    if let Some(tags) = configuration.tags.map(TagDocument::of_bucket).transpose()? {
+        config.push((ConfigKind::TAGS, tags.encode()));
+    }
+    match server.core.create_bucket_with(&input.bucket, &owner, attributes, locked, config).await.s3()? {
         BucketCreated::New(_) => {}
         // As in us-east-1: making one's own bucket again changes nothing and succeeds.
-        BucketCreated::Exists(bucket) if bucket.owner == account.canonical_id => {
+        BucketCreated::Exists(bucket) if bucket.owner == owner => {
             if server.settings.region != DEFAULT_REGION {
                 return Err(s3_error!(
                     BucketAlreadyOwnedByYou,
@@ -55,6 +55,36 @@ pub async fn create_bucket(
         }
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{}", input.bucket)) }))
+}
+
+/// Returns the configuration that says who owns what is written into a new bucket, and its list.
+/// Fails if they exclude each other.
+fn access_of_new(
+    server: &Server,
+    caller: &Caller,
+    owner: &str,
+    asked: Option<&ObjectOwnership>,
+) -> S3Result<Vec<(ConfigKind, Vec<u8>)>> {
+    let asked = asked.map(|asked| {
+        let known = Ownership::from_name(asked.as_str());
+        known.ok_or_else(|| invalid_argument("Invalid x-amz-object-ownership header"))
+    });
+    let asked = asked.transpose()?;
+    let ownership = asked.unwrap_or(server.settings.object_ownership);
+    let mut config = Vec::new();
+    if asked.is_some() || !ownership.has_lists() {
+        config.push((ConfigKind::OWNERSHIP, ownership.name().as_bytes().to_vec()));
+    }
+    if let Some(list) = GivenAcl::of_headers(server, &caller.headers)? {
+        let acl = list.list(owner, owner)?;
+        if acl != Acl::private(owner) {
+            if !ownership.has_lists() {
+                return Err(acl_with_ownership());
+            }
+            config.push((ConfigKind::ACL, acl.to_string().into_bytes()));
+        }
+    }
+    Ok(config)
 }
 
 /// The document of a CreateBucket.
@@ -113,7 +143,7 @@ pub async fn delete_bucket(
     server: &Server,
     mut request: S3Request<DeleteBucketInput>,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     server.core.delete_bucket(bucket.id).await.s3()?;
@@ -125,7 +155,7 @@ pub async fn head_bucket(
     server: &Server,
     mut request: S3Request<HeadBucketInput>,
 ) -> S3Result<S3Response<HeadBucketOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let bucket_region = Some(server.settings.region.clone());
@@ -137,7 +167,7 @@ pub async fn get_bucket_location(
     server: &Server,
     mut request: S3Request<GetBucketLocationInput>,
 ) -> S3Result<S3Response<GetBucketLocationOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let given = bucket.attributes.iter().find(|(name, _)| name == LOCATION).map(|(_, value)| value.clone());
@@ -153,14 +183,15 @@ pub async fn list_buckets(
     server: &Server,
     mut request: S3Request<ListBucketsInput>,
 ) -> S3Result<S3Response<ListBucketsOutput>> {
-    let caller = Caller::take(&mut request.extensions);
-    let Some(account) = &caller.account else {
+    let caller = Caller::take(&mut request);
+    let Some(account) = caller.context.account.clone() else {
         // An anonymous caller owns no bucket: the list is empty, and not forbidden.
         return Ok(S3Response::new(ListBucketsOutput {
             buckets: Some(Vec::new()),
             ..ListBucketsOutput::default()
         }));
     };
+    server.allow_on_service(&caller, caller.action(false), "")?;
     let input = request.input;
     let limit = page_limit(input.max_buckets)?;
     let after =

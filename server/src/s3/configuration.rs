@@ -28,7 +28,7 @@ macro_rules! of_buckets {
                 server: &Server,
                 mut request: S3Request<$input>,
             ) -> S3Result<S3Response<$output>> {
-                let caller = Caller::take(&mut request.extensions);
+                let caller = Caller::take(&mut request);
                 let input = request.input;
                 server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
                 let answer: S3Result<$output> = $answer;
@@ -45,15 +45,15 @@ const ENCRYPTION: (&str, &str) = (
     "ServerSideEncryptionConfigurationNotFoundError",
     "The server side encryption configuration was not found",
 );
-const POLICY: (&str, &str) = ("NoSuchBucketPolicy", "The bucket policy does not exist");
+pub const POLICY: (&str, &str) = ("NoSuchBucketPolicy", "The bucket policy does not exist");
 pub const TAGS: (&str, &str) = ("NoSuchTagSet", "The TagSet does not exist");
 const REPLICATION: (&str, &str) =
     ("ReplicationConfigurationNotFoundError", "The replication configuration was not found");
 const WEBSITE: (&str, &str) =
     ("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration");
-const ACCESS_BLOCK: (&str, &str) =
+pub const ACCESS_BLOCK: (&str, &str) =
     ("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found");
-const OWNERSHIP: (&str, &str) =
+pub const OWNERSHIP: (&str, &str) =
     ("OwnershipControlsNotFoundError", "The bucket ownership controls were not found");
 pub const OBJECT_LOCK: (&str, &str) =
     ("ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket");
@@ -67,13 +67,8 @@ pub fn missing<T>((code, message): (&'static str, &'static str)) -> S3Result<T> 
 of_buckets! {
     get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = missing(CORS);
     get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = missing(ENCRYPTION);
-    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = missing(POLICY);
-    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = missing(POLICY);
     get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = missing(REPLICATION);
     get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = missing(WEBSITE);
-    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = missing(ACCESS_BLOCK);
-    get_bucket_ownership_controls(GetBucketOwnershipControlsInput)
-        -> GetBucketOwnershipControlsOutput = missing(OWNERSHIP);
     get_bucket_metrics_configuration(GetBucketMetricsConfigurationInput)
         -> GetBucketMetricsConfigurationOutput = missing(BY_ID);
     get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput)
@@ -115,16 +110,10 @@ of_buckets! {
         -> DeleteBucketCorsOutput = Ok(DeleteBucketCorsOutput::default());
     delete_bucket_encryption(DeleteBucketEncryptionInput)
         -> DeleteBucketEncryptionOutput = Ok(DeleteBucketEncryptionOutput::default());
-    delete_bucket_policy(DeleteBucketPolicyInput)
-        -> DeleteBucketPolicyOutput = Ok(DeleteBucketPolicyOutput::default());
     delete_bucket_replication(DeleteBucketReplicationInput)
         -> DeleteBucketReplicationOutput = Ok(DeleteBucketReplicationOutput::default());
     delete_bucket_website(DeleteBucketWebsiteInput)
         -> DeleteBucketWebsiteOutput = Ok(DeleteBucketWebsiteOutput::default());
-    delete_public_access_block(DeletePublicAccessBlockInput)
-        -> DeletePublicAccessBlockOutput = Ok(DeletePublicAccessBlockOutput::default());
-    delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput)
-        -> DeleteBucketOwnershipControlsOutput = Ok(DeleteBucketOwnershipControlsOutput::default());
 }
 
 /// As `of_buckets`, for the three operations whose requests can not name the owner they expect.
@@ -135,7 +124,7 @@ macro_rules! of_tiering {
                 server: &Server,
                 mut request: S3Request<$input>,
             ) -> S3Result<S3Response<$output>> {
-                let caller = Caller::take(&mut request.extensions);
+                let caller = Caller::take(&mut request);
                 server.bucket_of(&caller, &request.input.bucket, None)?;
                 let answer: S3Result<$output> = $answer;
                 answer.map(S3Response::new)
@@ -173,7 +162,7 @@ pub async fn get_object_torrent(
     server: &Server,
     mut request: S3Request<GetObjectTorrentInput>,
 ) -> S3Result<S3Response<GetObjectTorrentOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let names = (input.bucket.as_str(), input.key.as_str());
     find_object(server, &caller, names, None, input.expected_bucket_owner.as_deref()).await?;

@@ -12,28 +12,43 @@ use super::declared::header_of;
 use super::error::{EngineResult, invalid_argument, invalid_request, not_implemented, precondition_failed};
 use super::given::{class_by_headers, tags_by_headers};
 use super::headers::{self, CHECKSUM_ALGORITHM, stored_checksum, stored_kind};
+use super::judge::OnKey;
 use super::lifecycle::shown_expiration;
 use super::multipart::{UploadName, part_checksum, part_number};
 use super::object_lock::lock_by_headers;
 use super::range::{self, ByteRange, Span};
+use crate::access::Action;
 use crate::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind};
 use http::HeaderMap;
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::ObjectReader;
 use ringbolt_engine::types::traits::{tags, write_tags};
 use ringbolt_engine::types::{
-    Attributes, Bucket, BucketId, Etag, MetadataChange, ObjectInfo, ObjectMeta, Versioning, WriteCondition,
+    Attributes, Bucket, Etag, MetadataChange, ObjectInfo, ObjectMeta, Versioning, WriteCondition,
 };
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use std::rc::Rc;
 
 /// The source of a copy, opened and found to meet its conditions.
 struct Source {
-    bucket: BucketId,
+    bucket: Rc<Bucket>,
     key: String,
+    /// The version that the request names.
+    of_version: Option<String>,
     /// The id of the version, where the source's bucket keeps versions.
     version_id: Option<String>,
     reader: ObjectReader,
+}
+
+impl Source {
+    /// Fails unless the caller may do this with the source: the first with the newest version, the
+    /// second with one that is named.
+    async fn allow(&self, server: &Server, caller: &Caller, actions: (Action, Action)) -> S3Result<()> {
+        let version = self.of_version.as_deref();
+        let action = if version.is_some() { actions.1 } else { actions.0 };
+        server.allow_on_key(caller, action, &self.bucket, OnKey { key: &self.key, version }).await
+    }
 }
 
 async fn open_source(
@@ -45,7 +60,7 @@ async fn open_source(
     let CopySource::Bucket { bucket, key, version_id } = source else {
         return Err(not_implemented("A copy source other than bucket and key"));
     };
-    let bucket = server.bucket_of(caller, bucket, expected_owner)?;
+    let bucket = server.source_bucket(caller, (bucket, key, version_id.as_deref()), expected_owner).await?;
     let reader = server.open_object(&bucket, key, version_id.as_deref()).await.map_err(of_source)?;
     // For a copy, "not modified" is a failed condition like any other.
     if caller.lenient.source_conditions.judge(reader.info()) != Verdict::Proceed {
@@ -54,7 +69,8 @@ async fn open_source(
     let (generation, is_null) = (reader.info().generation, reader.info().is_null);
     let version_id_shown = (bucket.versioning != Versioning::Off)
         .then(|| server.show_version(&bucket, key.as_bytes(), generation, is_null));
-    Ok(Source { bucket: bucket.id, key: key.to_string(), version_id: version_id_shown, reader })
+    let of_version = version_id.as_deref().map(str::to_owned);
+    Ok(Source { bucket, key: key.to_string(), of_version, version_id: version_id_shown, reader })
 }
 
 /// Makes the error for a source that can not be read. A delete marker that the request names is a
@@ -71,18 +87,20 @@ pub async fn copy_object(
     server: &Server,
     mut request: S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    refuse_unsupported(&request.headers)?;
-    refuse_checksum(&request.headers)?;
+    let target = (input.bucket.as_str(), input.key.as_str(), None);
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
+    refuse_unsupported(&caller.headers)?;
+    refuse_checksum(&caller.headers)?;
+    server.allow_given(&caller, &bucket, &input.key)?;
     let replace = is_replace(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
     let replace_tags = is_replace(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
     let source_owner = input.expected_source_bucket_owner.as_deref();
     let mut source = open_source(server, &caller, &input.copy_source, source_owner).await?;
-    let itself = source.bucket == bucket.id && source.key == input.key;
+    let itself = source.bucket.id == bucket.id && source.key == input.key;
     // Where the bucket keeps versions, such a copy brings an old version back.
-    if itself && bucket.versioning == Versioning::Off && !replace && !changes(&request.headers) {
+    if itself && bucket.versioning == Versioning::Off && !replace && !changes(&caller.headers) {
         return Err(invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing the \
              object's metadata, storage class, website redirect location or encryption attributes.",
@@ -96,17 +114,20 @@ pub async fn copy_object(
         )));
     }
     let mut attributes = if replace {
-        headers::attributes_of_request(&request.headers, &caller.lenient)?
+        headers::attributes_of_request(&caller.headers, &caller.lenient)?
     } else {
         headers::described(&info.attributes)
     };
     if replace_tags {
-        tags_by_headers(&request.headers, &mut attributes)?;
-    } else {
+        tags_by_headers(&caller.headers, &mut attributes)?;
+    } else if tags(&info.attributes).next().is_some() {
+        server.allow_on_new(&caller, Action::PutObjectTagging, &bucket, &input.key)?;
+        source.allow(server, &caller, (Action::GetObjectTagging, Action::GetObjectVersionTagging)).await?;
         write_tags(&mut attributes, tags(&info.attributes));
     }
-    class_by_headers(&request.headers, server.settings.storage_classes, &mut attributes)?;
-    lock_by_headers(&request.headers, &bucket, &mut attributes)?;
+    class_by_headers(&caller.headers, server.settings.storage_classes, &mut attributes)?;
+    lock_by_headers(&caller.headers, &bucket, &mut attributes)?;
+    server.own_and_share(&caller, &bucket, &input.key, &mut attributes)?;
     let asked = asked_algorithm(input.checksum_algorithm.as_ref())?;
     let (wanted, known) = plan(&info, asked);
     let condition = caller.lenient.conditions.for_write();
@@ -251,11 +272,12 @@ pub async fn upload_part_copy(
     server: &Server,
     mut request: S3Request<UploadPartCopyInput>,
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    refuse_unsupported(&request.headers)?;
-    refuse_checksum(&request.headers)?;
+    let target = (input.bucket.as_str(), input.key.as_str(), None);
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
+    refuse_unsupported(&caller.headers)?;
+    refuse_checksum(&caller.headers)?;
     let number = part_number(input.part_number)?;
     let upload = UploadName::parse(&input.upload_id)?;
     let source_owner = input.expected_source_bucket_owner.as_deref();

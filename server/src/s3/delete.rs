@@ -11,7 +11,6 @@ use super::Server;
 use super::access::Caller;
 use super::conditional::{bare_etag, parse_etags, timestamp_s};
 use super::error::{EngineResult, invalid_request};
-use super::object_lock::bypasses;
 use super::version::Named;
 use super::xml_reader::{XmlReader, malformed, set, unknown};
 use futures_util::StreamExt;
@@ -33,9 +32,10 @@ pub async fn delete_object(
     server: &Server,
     mut request: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let condition = WriteCondition {
         if_match: caller.lenient.conditions.if_match.as_deref().map(parse_etags),
         if_none_match: None,
@@ -43,7 +43,7 @@ pub async fn delete_object(
         if_size_bytes: input.if_match_size.map(condition_size).transpose()?,
     };
     let named = (input.key.as_str(), input.version_id.as_deref());
-    let bypass_governance = bypasses(&request.headers);
+    let bypass_governance = server.may_bypass(&caller, &bucket, &input.key);
     let outcome = delete(server, &bucket, named, (condition, bypass_governance)).await?;
     let output = DeleteObjectOutput {
         delete_marker: outcome.is_marker.then_some(true),
@@ -98,17 +98,17 @@ pub async fn delete_objects(
     server: &Server,
     mut request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    let bucket = server.bucket_of_list(&input.bucket, input.expected_bucket_owner.as_deref())?;
     let Some(list) = request.extensions.remove::<Arc<DeleteList>>() else {
         return Err(malformed("the list of keys is missing"));
     };
     let (quiet, bucket) = (list.quiet, &bucket);
-    let bypass_governance = bypasses(&request.headers);
+    let caller = &caller;
     let mut outcomes = futures_util::stream::iter(&list.objects)
         .map(|object| async move {
-            let outcome = delete_listed(server, bucket, object, bypass_governance).await;
+            let outcome = delete_listed(server, caller, bucket, object).await;
             (object, outcome)
         })
         .buffered(CONCURRENT_MAX);
@@ -136,9 +136,9 @@ pub async fn delete_objects(
 
 async fn delete_listed(
     server: &Server,
+    caller: &Caller,
     bucket: &Bucket,
     object: &ListedObject,
-    bypass_governance: bool,
 ) -> S3Result<Outcome> {
     let condition = WriteCondition {
         if_match: object.etag.as_deref().map(|etag| parse_etags(&bare_etag(etag))),
@@ -147,6 +147,7 @@ async fn delete_listed(
         if_size_bytes: object.size.map(condition_size).transpose()?,
     };
     let named = (object.key.as_str(), object.version_id.as_deref());
+    let bypass_governance = server.allow_delete(caller, bucket, named)?;
     delete(server, bucket, named, (condition, bypass_governance)).await
 }
 

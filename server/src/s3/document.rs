@@ -19,6 +19,8 @@ use super::lenient_headers::LenientHeaders;
 use super::lifecycle_document::{self, LifecycleDocument};
 use super::multipart::PartList;
 use super::object_lock::{HoldDocument, LockDocument, RetentionDocument};
+use super::ownership::{AccessBlockDocument, OwnershipDocument};
+use super::policy::PolicyDocument;
 use super::tagging::TagDocument;
 use super::versioning::VersioningDocument;
 use super::xml_reader::{XmlReader, to_plain};
@@ -48,7 +50,7 @@ const DELETE_ELEMENTS_MAX: usize = 8 << 10;
 /// The most elements of a list of parts: 10,000 parts with ETag, one checksum, Size and
 /// LastModified, as listings of parts give them.
 const COMPLETE_ELEMENTS_MAX: usize = 80 << 10;
-const OTHER_ELEMENTS_MAX: usize = 1 << 10;
+pub(super) const OTHER_ELEMENTS_MAX: usize = 1 << 10;
 /// How often the text of a list is held, beside its entries: as it came, as it was parsed, and in
 /// the answer.
 const LIST_TIMES: u64 = 3;
@@ -69,6 +71,10 @@ const RETENTION_PLACEHOLDER: &str = "<Retention/>";
 const LIFECYCLE_PLACEHOLDER: &str =
     "<LifecycleConfiguration><Rule><Status>Disabled</Status></Rule></LifecycleConfiguration>";
 const LEGAL_HOLD_PLACEHOLDER: &str = "<LegalHold/>";
+const POLICY_PLACEHOLDER: &str = "{}";
+const OWNERSHIP_PLACEHOLDER: &str =
+    "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>";
+const ACCESS_BLOCK_PLACEHOLDER: &str = "<PublicAccessBlockConfiguration/>";
 
 /// The kinds of documents that are told apart here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +91,10 @@ enum Kind {
     Retention,
     LegalHold,
     Lifecycle,
+    /// The document is the policy of a bucket, in JSON.
+    Policy,
+    Ownership,
+    AccessBlock,
     /// The document is that of an operation that is not built: whatever it says, the answer is 501.
     Unsupported,
 }
@@ -109,6 +119,9 @@ impl Kind {
             (&Method::PUT, false) if has("versioning") => Some(Self::Versioning),
             (&Method::PUT, false) if has("object-lock") => Some(Self::ObjectLock),
             (&Method::PUT, false) if has("lifecycle") => Some(Self::Lifecycle),
+            (&Method::PUT, false) if has("policy") => Some(Self::Policy),
+            (&Method::PUT, false) if has("ownershipControls") => Some(Self::Ownership),
+            (&Method::PUT, false) if has("publicAccessBlock") => Some(Self::AccessBlock),
             (&Method::PUT, true) if has("retention") => Some(Self::Retention),
             (&Method::PUT, true) if has("legal-hold") => Some(Self::LegalHold),
             (&Method::PUT, true) => None,
@@ -147,12 +160,12 @@ pub fn limits() -> Arc<dyn S3ConfigProvider> {
 }
 
 /// Reads the document of a request that has one. The reservation is to be kept until the answer is
-/// made. Fails if the document is too long, finds no memory, or is malformed. No operation takes a
-/// document from an anonymous caller, so nothing is read for one.
+/// made. Fails if the document is too long, finds no memory, or is malformed. Nothing is read for an
+/// anonymous caller unless the bucket is shared with others, as `shared` says.
 pub async fn read_document(
     mut request: Request<Body>,
     lenient: &LenientHeaders,
-    has_key: bool,
+    (has_key, shared): (bool, bool),
     memory: &RequestMemory,
 ) -> S3Result<(Request<Body>, Option<Reservation>)> {
     let kind = Kind::of(request.method(), request.uri().query(), has_key);
@@ -161,7 +174,7 @@ pub async fn read_document(
         return Ok((request, None));
     };
     let context = request.extensions().get::<RequestContext>();
-    if context.is_none_or(|context| context.account.is_none()) {
+    if !shared && context.is_none_or(|context| context.account.is_none()) {
         return Err(access_denied());
     }
     let length = lenient.body_length.unwrap_or(0);
@@ -272,6 +285,18 @@ fn parse(kind: Kind, bytes: Bytes, extensions: &mut Extensions) -> S3Result<(u64
             extensions.insert(HoldDocument::read(other()?)?);
             (0, placeholder(LEGAL_HOLD_PLACEHOLDER))
         }
+        Kind::Policy => {
+            extensions.insert(PolicyDocument(bytes));
+            (0, placeholder(POLICY_PLACEHOLDER))
+        }
+        Kind::Ownership => {
+            extensions.insert(OwnershipDocument::read(other()?)?);
+            (0, placeholder(OWNERSHIP_PLACEHOLDER))
+        }
+        Kind::AccessBlock => {
+            extensions.insert(AccessBlockDocument::read(other()?)?);
+            (0, placeholder(ACCESS_BLOCK_PLACEHOLDER))
+        }
         Kind::Unsupported => (0, Body::from(bytes)),
     })
 }
@@ -290,6 +315,8 @@ pub(crate) fn judge_document(bytes: &[u8]) {
         Kind::Retention,
         Kind::LegalHold,
         Kind::Lifecycle,
+        Kind::Ownership,
+        Kind::AccessBlock,
     ] {
         // It may be refused or taken: all that matters here is that it ends.
         let _ = parse(kind, bytes.clone(), &mut Extensions::new());
@@ -312,9 +339,7 @@ pub fn shrink(response: &Response<Body>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Trailers;
     use futures_util::FutureExt;
-    use ringbolt_engine::types::RequestId;
     use s3s::S3ErrorCode;
 
     fn context(known: bool) -> RequestContext {
@@ -327,11 +352,7 @@ mod tests {
                 email: String::new(),
             })
         };
-        RequestContext {
-            request_id: RequestId(1),
-            account: known.then(account),
-            trailers: Trailers::default(),
-        }
+        RequestContext { account: known.then(account), ..RequestContext::default() }
     }
 
     fn request(method: &str, uri: &str, body: &str) -> (Request<Body>, LenientHeaders) {
@@ -345,8 +366,9 @@ mod tests {
     fn take(method: &str, uri: &str, has_key: bool, body: &str) -> Result<Option<u64>, S3ErrorCode> {
         let memory = RequestMemory::new(100_000);
         let (request, lenient) = request(method, uri, body);
-        let taken =
-            read_document(request, &lenient, has_key, &memory).now_or_never().expect("it is all there");
+        let taken = read_document(request, &lenient, (has_key, false), &memory)
+            .now_or_never()
+            .expect("it is all there");
         let (_, reservation) = taken.map_err(|error| error.code().clone())?;
         Ok(reservation.map(|_share| memory.reserve(200_000).unwrap_err().free_bytes))
     }
@@ -378,8 +400,9 @@ mod tests {
         let memory = RequestMemory::new(1 << 30);
         let refused = |count: usize| {
             let (request, lenient) = request("POST", "/b/k?uploadId=x", &parts(count));
-            let taken =
-                read_document(request, &lenient, true, &memory).now_or_never().expect("it is all there");
+            let taken = read_document(request, &lenient, (true, false), &memory)
+                .now_or_never()
+                .expect("it is all there");
             taken.err().map(|error| error.code().clone())
         };
         assert_eq!(refused(10_000), None);
@@ -419,7 +442,7 @@ mod tests {
                 let (mut request, mut lenient) = request(method, uri, body);
                 request.extensions_mut().insert(context(known));
                 lenient.body_length = Some(100);
-                let taken = read_document(request, &lenient, has_key, &memory).now_or_never();
+                let taken = read_document(request, &lenient, (has_key, false), &memory).now_or_never();
                 taken.expect("it is all there").err().map(|error| error.code().clone())
             };
             assert_eq!(refused(false), Some(S3ErrorCode::AccessDenied), "{method} {uri}");
@@ -427,7 +450,7 @@ mod tests {
         }
         let (mut request, lenient) = request("PUT", "/b/k", "an object");
         request.extensions_mut().insert(context(false));
-        let passed = read_document(request, &lenient, true, &RequestMemory::new(0)).now_or_never();
+        let passed = read_document(request, &lenient, (true, false), &RequestMemory::new(0)).now_or_never();
         assert!(matches!(passed, Some(Ok((_, None)))), "objects are for the handler to refuse");
     }
 
@@ -457,7 +480,9 @@ mod tests {
         }
         lenient.content_md5 = md5.map(str::to_owned);
         let memory = RequestMemory::new(1 << 20);
-        let taken = read_document(request, &lenient, false, &memory).now_or_never().expect("it is all there");
+        let taken = read_document(request, &lenient, (false, false), &memory)
+            .now_or_never()
+            .expect("it is all there");
         match taken {
             Err(error) => Some(error.code().clone()),
             Ok((mut request, _)) => {

@@ -6,6 +6,7 @@
 //!   as waiting for a restore, are refused.
 
 use super::Server;
+use super::access::Caller;
 use super::object_lock::lock_by_headers;
 use super::tagging::{TAGGING, Tags};
 use http::HeaderMap;
@@ -64,11 +65,20 @@ pub fn tags_by_headers(headers: &HeaderMap, attributes: &mut Attributes) -> S3Re
 }
 
 impl Server {
-    /// Writes all that the headers of a request give its object among the attributes.
-    pub fn give(&self, headers: &HeaderMap, bucket: &Bucket, attributes: &mut Attributes) -> S3Result<()> {
-        class_by_headers(headers, self.settings.storage_classes, attributes)?;
-        tags_by_headers(headers, attributes)?;
-        lock_by_headers(headers, bucket, attributes)
+    /// Writes all that a request gives its object among the attributes, its owner and its list too.
+    /// Fails if the caller may not give it.
+    pub fn give(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        key: &str,
+        attributes: &mut Attributes,
+    ) -> S3Result<()> {
+        self.allow_given(caller, bucket, key)?;
+        class_by_headers(&caller.headers, self.settings.storage_classes, attributes)?;
+        tags_by_headers(&caller.headers, attributes)?;
+        lock_by_headers(&caller.headers, bucket, attributes)?;
+        self.own_and_share(caller, bucket, key, attributes)
     }
 }
 

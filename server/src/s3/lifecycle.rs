@@ -26,7 +26,7 @@ pub async fn put_bucket_lifecycle_configuration(
     server: &Server,
     mut request: S3Request<PutBucketLifecycleConfigurationInput>,
 ) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let Some(document) = request.extensions.remove::<Arc<LifecycleDocument>>() else {
@@ -43,7 +43,7 @@ pub async fn get_bucket_lifecycle_configuration(
     server: &Server,
     mut request: S3Request<GetBucketLifecycleConfigurationInput>,
 ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let value = bucket.config.iter().find(|(kind, _)| *kind == ConfigKind::LIFECYCLE);
@@ -62,7 +62,7 @@ pub async fn delete_bucket_lifecycle(
     server: &Server,
     mut request: S3Request<DeleteBucketLifecycleInput>,
 ) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     if bucket.config.iter().any(|(kind, _)| *kind == ConfigKind::LIFECYCLE) {

@@ -166,7 +166,7 @@ pub async fn list_objects(
     server: &Server,
     mut request: S3Request<ListObjectsInput>,
 ) -> S3Result<S3Response<ListObjectsOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let listing = listing!(server, &caller, input.max_keys, "maxKeys");
     let marker = input.marker.unwrap_or_default();
@@ -182,7 +182,7 @@ pub async fn list_objects_v2(
     server: &Server,
     mut request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let listing = listing!(server, &caller, input.max_keys, "maxKeys");
     // A token counts more than start-after, because the listing is past that already.
@@ -205,7 +205,7 @@ pub async fn list_object_versions(
     server: &Server,
     mut request: S3Request<ListObjectVersionsInput>,
 ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let listing = listing!(server, &caller, input.max_keys, "maxKeys");
     let key_marker = input.key_marker.unwrap_or_default();
@@ -259,7 +259,7 @@ pub async fn list_multipart_uploads(
     server: &Server,
     mut request: S3Request<ListMultipartUploadsInput>,
 ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let listing = listing!(server, &caller, input.max_uploads, "max-uploads");
     let key_marker = input.key_marker.unwrap_or_default();
@@ -279,7 +279,7 @@ pub async fn list_multipart_uploads(
         0 => UploadPage::default(),
         _ => server.core.list_uploads(listing.bucket.id, &query).await.s3()?,
     };
-    let written = listing.uploads(&from, next_upload(&page).as_ref(), &page);
+    let written = listing.uploads(&from, next_upload(&page).as_ref(), &page, &|id| server.owner(id));
     Ok(answered(written, ResponseMemory::new(reservation)))
 }
 

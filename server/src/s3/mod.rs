@@ -20,8 +20,10 @@ mod declared;
 mod delete;
 mod document;
 mod error;
+mod facts;
 mod given;
 mod headers;
+mod judge;
 mod lenient_headers;
 mod lifecycle;
 mod lifecycle_document;
@@ -35,7 +37,10 @@ mod naming;
 mod object;
 mod object_lock;
 mod operations;
+mod ownership;
 mod page;
+mod parsed;
+mod policy;
 mod post;
 mod range;
 mod subresource;
@@ -46,10 +51,13 @@ mod version;
 mod versioning;
 mod xml_reader;
 
+pub use crate::access::ownership::Ownership;
 use crate::auth::{Accounts, RequestContext};
 use crate::host::Domains;
 use crate::memory::RequestMemory;
 use crate::xml::write_references;
+use access::Gathered;
+pub(crate) use acl::judge_acl;
 use answer_xml::{XmlAnswer, rewrite};
 pub(crate) use document::judge_document;
 pub use given::StorageClasses;
@@ -61,6 +69,7 @@ pub use multipart::PART_BYTES_MIN;
 use object::FastGet;
 use operations::Operation;
 pub use operations::Requests;
+use parsed::BucketAccess;
 pub(crate) use post::judge_form;
 use ringbolt_engine::node::{Core, NodeMetrics};
 use s3s::service::S3ServiceBuilder;
@@ -82,6 +91,8 @@ pub struct S3Settings {
     /// The least size in bytes of every part of an upload but the last.
     pub part_bytes_min: u64,
     pub storage_classes: StorageClasses,
+    /// The ownership controls of new buckets that ask for none.
+    pub object_ownership: Ownership,
     /// The memory that this core's requests share: forms, documents, pages of listings.
     pub memory: RequestMemory,
     /// The counts of this core's requests.
@@ -123,17 +134,18 @@ impl S3Service {
     /// Answers one request. It never fails: what goes wrong is the answer.
     pub async fn call(&self, mut request: http::Request<Body>) -> http::Response<Body> {
         let lenient = LenientHeaders::take(request.headers_mut());
-        let context = request.extensions().get::<RequestContext>();
         let uri = request.uri().clone();
-        if let Some(get) = FastGet::of(&self.server, &request) {
-            let answer = get.answer(&self.server, context, lenient).await;
+        if let Some(get) = FastGet::of(&self.server, &request, &uri) {
+            let answer = get.answer(&self.server, &mut request, lenient).await;
             self.server.requests.answered(Operation::GetObject);
             return match answer {
                 Ok(response) => response,
-                Err(error) => finished(error_response(error), &uri, context),
+                Err(error) => {
+                    finished(error_response(error), &uri, request.extensions().get::<RequestContext>())
+                }
             };
         }
-        let context = context.cloned();
+        let context = request.extensions().get::<RequestContext>().cloned();
         // This future is boxed, so that the future of a plain GET stays small.
         let response = Box::pin(self.answer(request, lenient)).await.unwrap_or_else(error_response);
         finished(response, &uri, context.as_ref())
@@ -169,14 +181,17 @@ impl S3Service {
         target.judge(request.method())?;
         target.apply(&mut request)?;
         let has_key = target.key.is_some();
+        let bucket = target.bucket.as_deref().and_then(|name| self.server.core.bucket(name));
+        let shared = bucket.is_some_and(|bucket| BucketAccess::of(&bucket).is_shared(&bucket.owner));
         if request.method() == Method::POST {
             // This is the type of what is uploaded, and not of this request's body: s3s takes some
             // types for a form.
             lenient.content_type = request.headers_mut().remove(CONTENT_TYPE);
         }
         let (mut request, _memory) =
-            document::read_document(request, &lenient, has_key, &self.server.settings.memory).await?;
-        request.extensions_mut().insert(lenient);
+            document::read_document(request, &lenient, (has_key, shared), &self.server.settings.memory)
+                .await?;
+        request.extensions_mut().insert(Gathered { lenient, operation: None });
         self.inner.call(request).await.map_err(|error| {
             let error: s3s::StdError = error.into();
             tracing::error!(%error, "an answer could not be written");

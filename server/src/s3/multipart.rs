@@ -14,6 +14,7 @@ use super::conditional::bare_etag;
 use super::declared::{bad_digest, header_of};
 use super::error::{EngineResult, invalid_argument, invalid_request, no_such_upload, slow_down};
 use super::headers::{self, CHECKSUM_ALGORITHM, CHECKSUM_TYPE, find, stored_kind};
+use super::judge::owner_of;
 use super::lifecycle::shown_expiration;
 use super::page::page_size;
 use super::xml_reader::{XmlReader, malformed};
@@ -110,12 +111,13 @@ pub async fn create_multipart_upload(
     server: &Server,
     mut request: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    refuse_unsupported(&request.headers)?;
-    let mut attributes = headers::attributes_of_request(&request.headers, &caller.lenient)?;
-    server.give(&request.headers, &bucket, &mut attributes)?;
+    let target = (input.bucket.as_str(), input.key.as_str(), None);
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
+    refuse_unsupported(&caller.headers)?;
+    let mut attributes = headers::attributes_of_request(&caller.headers, &caller.lenient)?;
+    server.give(&caller, &bucket, &input.key, &mut attributes)?;
     let checksum = asked_checksum(
         input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str),
         input.checksum_type.as_ref().map(ChecksumType::as_str),
@@ -168,14 +170,15 @@ pub async fn upload_part(
     server: &Server,
     mut request: S3Request<UploadPartInput>,
 ) -> S3Result<S3Response<UploadPartOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    refuse_unsupported(&request.headers)?;
+    let target = (input.bucket.as_str(), input.key.as_str(), None);
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
+    refuse_unsupported(&caller.headers)?;
     let number = part_number(input.part_number)?;
     let upload = UploadName::parse(&input.upload_id)?;
     let wanted = upload.checksum.map(|(algorithm, _)| algorithm);
-    let announced = Announced::new(&request.headers, &caller, wanted)?;
+    let announced = Announced::new(&caller.headers, &caller, wanted)?;
     if let (Some(wanted), Some(sent)) = (wanted, announced.algorithm())
         && wanted != sent
     {
@@ -187,7 +190,7 @@ pub async fn upload_part(
     }
     let key = input.key.as_bytes();
     let mut writer = server.core.put_part(bucket.id, key, upload.id, number, announced.length).await.s3()?;
-    let Received { etag, checksum } = receive(input.body, &mut writer, &announced, &caller.trailers).await?;
+    let Received { etag, checksum } = receive(input.body, &mut writer, &announced, caller.trailers()).await?;
     let part = writer.commit_part(etag, part_checksum(checksum)).await.s3()?;
     let mut answer = HeaderMap::new();
     headers::add_part_checksum(&mut answer, &part, None);
@@ -201,9 +204,10 @@ pub async fn list_parts(
     server: &Server,
     mut request: S3Request<ListPartsInput>,
 ) -> S3Result<S3Response<ListPartsOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    let target = (input.bucket.as_str(), input.key.as_str(), None);
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let name = UploadName::parse(&input.upload_id)?;
     let max = page_size(input.max_parts, "max-parts")?;
     let marker = input.part_number_marker.unwrap_or(0);
@@ -212,7 +216,7 @@ pub async fn list_parts(
     let mut rest = upload.parts.iter().filter(|part| i32::from(part.number) > marker);
     let shown: Vec<&PartInfo> = rest.by_ref().take(usize::try_from(max).unwrap_or(0)).collect();
     let truncated = max > 0 && rest.next().is_some();
-    let owner = server.owner(&bucket.owner);
+    let owner = server.owner(owner_of(&upload.attributes).unwrap_or(&bucket.owner));
     let checksum = checksum_of(&upload.attributes);
     let written = XmlAnswer::document("ListPartsResult", |result| {
         result.text("Bucket", &input.bucket);
@@ -256,9 +260,10 @@ pub async fn abort_multipart_upload(
     server: &Server,
     mut request: S3Request<AbortMultipartUploadInput>,
 ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    let target = (input.bucket.as_str(), input.key.as_str(), None);
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let upload = UploadName::parse(&input.upload_id)?;
     server.core.abort_upload(bucket.id, input.key.as_bytes(), upload.id).await.s3()?;
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))
@@ -269,17 +274,18 @@ pub async fn complete_multipart_upload(
     server: &Server,
     mut request: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    let target = (input.bucket.as_str(), input.key.as_str(), None);
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let name = UploadName::parse(&input.upload_id)?;
     let Some(list) = request.extensions.remove::<Arc<PartList>>() else {
         return Err(malformed("the list of parts is missing"));
     };
     let listed = list.parts.as_slice();
-    let expected = header_of(&request.headers, Algorithm::is_value_of_parts)?;
+    let expected = header_of(&caller.headers, Algorithm::is_value_of_parts)?;
     check_kind(name, input.checksum_type.as_ref().map(ChecksumType::as_str))?;
-    let location = absolute_uri(server.domains.as_ref(), &request.headers, &input.bucket, &input.key);
+    let location = absolute_uri(server.domains.as_ref(), &caller.headers, &input.bucket, &input.key);
     let key = input.key.as_bytes();
     // Two lists of the parts are held at once: that of the upload, and those that were chosen.
     let bytes = listed.len() as u64 * PART_BYTES_HELD;

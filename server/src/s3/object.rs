@@ -10,14 +10,15 @@ use super::body::{Announced, body_of, receive};
 use super::conditional::{Verdict, if_range_holds};
 use super::error::{EngineResult, invalid_request, not_implemented, precondition_failed, slow_down};
 use super::headers;
+use super::judge::OnKey;
 use super::lenient_headers::{LenientHeaders, to_header};
 use super::lifecycle::add_expiration;
 use super::range::{self, Span};
-use crate::auth::RequestContext;
+use crate::access::Action;
 use crate::checksum::Kind;
 use crate::memory::ResponseMemory;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use percent_encoding::percent_decode_str;
 use ringbolt_engine::types::{Bucket, ObjectInfo, ObjectMeta};
@@ -41,15 +42,16 @@ pub async fn put_object(
     server: &Server,
     mut request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    refuse_unsupported(&request.headers)?;
-    let announced = Announced::new(&request.headers, &caller, None)?;
-    let mut attributes = headers::attributes_of_request(&request.headers, &caller.lenient)?;
-    server.give(&request.headers, &bucket, &mut attributes)?;
+    let target = (input.bucket.as_str(), input.key.as_str(), None);
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
+    refuse_unsupported(&caller.headers)?;
+    let announced = Announced::new(&caller.headers, &caller, None)?;
+    let mut attributes = headers::attributes_of_request(&caller.headers, &caller.lenient)?;
+    server.give(&caller, &bucket, &input.key, &mut attributes)?;
     let mut writer = server.core.put(bucket.id, input.key.as_bytes(), announced.length).await.s3()?;
-    let received = receive(input.body, &mut writer, &announced, &caller.trailers).await?;
+    let received = receive(input.body, &mut writer, &announced, caller.trailers()).await?;
     if let Some((algorithm, checksum)) = received.checksum {
         headers::add_checksum(&mut attributes, algorithm, checksum, Some(Kind::FullObject));
     }
@@ -237,11 +239,12 @@ pub async fn get_object(
     server: &Server,
     mut request: S3Request<GetObjectInput>,
 ) -> S3Result<S3Response<GetObjectOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    refuse_keys(&request.headers)?;
-    let overrides = headers::overrides(request.uri.query(), caller.account.is_some())?;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    refuse_keys(&caller.headers)?;
+    let overrides = headers::overrides(request.uri.query(), caller.context.account.is_some())?;
+    let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let asked = Asked {
         version: input.version_id.as_deref(),
         part_number: input.part_number,
@@ -267,11 +270,12 @@ pub async fn head_object(
     server: &Server,
     mut request: S3Request<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    refuse_keys(&request.headers)?;
-    let overrides = headers::overrides(request.uri.query(), caller.account.is_some())?;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    refuse_keys(&caller.headers)?;
+    let overrides = headers::overrides(request.uri.query(), caller.context.account.is_some())?;
+    let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let version = input.version_id.as_deref();
     let info = match input.part_number {
         None => server.find_object(&bucket, &input.key, version).await?,
@@ -304,8 +308,9 @@ pub struct FastGet<'a> {
 impl<'a> FastGet<'a> {
     /// Returns the GET that the request is, or None if it is another request or must be looked at
     /// closely.
-    pub fn of(server: &Server, request: &'a Request<Body>) -> Option<Self> {
-        let uri = request.uri();
+    ///
+    /// `uri` is that of the request.
+    pub fn of(server: &Server, request: &Request<Body>, uri: &'a Uri) -> Option<Self> {
         let plain = request.method() == Method::GET
             && uri.query().is_none_or(|query| query == OPERATION_NAME)
             && server.domains.is_none()
@@ -326,13 +331,12 @@ impl<'a> FastGet<'a> {
     pub async fn answer(
         self,
         server: &Server,
-        context: Option<&RequestContext>,
+        request: &mut Request<Body>,
         lenient: LenientHeaders,
     ) -> S3Result<Response<Body>> {
-        let (account, trailers) =
-            context.map(|context| (context.account.clone(), context.trailers.clone())).unwrap_or_default();
-        let caller = Caller { account, trailers, lenient };
-        server.check_owner(&caller, &self.bucket)?;
+        let caller = Caller::of_get(request, lenient);
+        let on = OnKey { key: &self.key, version: None };
+        server.allow_on_key(&caller, Action::GetObject, &self.bucket, on).await?;
         let asked = Asked { checksums: self.checksums, ..Asked::default() };
         let answer = read_object(server, &caller, &self.bucket, &self.key, asked).await?;
         let ObjectAnswer { headers, content_range, body, held } = answer;

@@ -52,7 +52,7 @@ fn now_ms() -> u64 {
 
 /// Parses the time until which a version is retained. Returns None for what is no time, or one
 /// before 1970 or after 9999.
-fn parse_until(text: &str) -> Option<u64> {
+pub fn parse_until(text: &str) -> Option<u64> {
     let parsed =
         time::OffsetDateTime::parse(text.trim(), &time::format_description::well_known::Iso8601::DEFAULT);
     let until_ms = u64::try_from(parsed.ok()?.unix_timestamp_nanos() / 1_000_000).ok()?;
@@ -266,7 +266,7 @@ pub async fn put_object_lock_configuration(
     server: &Server,
     mut request: S3Request<PutObjectLockConfigurationInput>,
 ) -> S3Result<S3Response<PutObjectLockConfigurationOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let Some(document) = request.extensions.remove::<LockDocument>() else {
@@ -287,7 +287,7 @@ pub async fn get_object_lock_configuration(
     server: &Server,
     mut request: S3Request<GetObjectLockConfigurationInput>,
 ) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let Some(lock) = bucket.lock else { return missing(OBJECT_LOCK) };
@@ -315,13 +315,15 @@ pub async fn put_object_retention(
     server: &Server,
     mut request: S3Request<PutObjectRetentionInput>,
 ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
-    let caller = Caller::take(&mut request.extensions);
-    let bypass = bypasses(&request.headers);
+    let mut caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let Some(RetentionDocument(retention)) = request.extensions.remove::<RetentionDocument>() else {
         return Err(malformed("the document is missing"));
     };
+    caller.said.retention = retention;
+    let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
+    let bypass = server.may_bypass(&caller, &bucket, &input.key);
     check_locked(&bucket)?;
     if let Some(retention) = retention {
         check_until(retention.until_ms)?;
@@ -349,9 +351,10 @@ pub async fn get_object_retention(
     server: &Server,
     mut request: S3Request<GetObjectRetentionInput>,
 ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let (info, _) = server.find_version(&bucket, &input.key, input.version_id.as_deref()).await?;
     check_locked(&bucket)?;
     let retention = Lock::of(&info.attributes).retention.ok_or_else(no_lock)?;
@@ -368,12 +371,14 @@ pub async fn put_object_legal_hold(
     server: &Server,
     mut request: S3Request<PutObjectLegalHoldInput>,
 ) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let mut caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let Some(document) = request.extensions.remove::<HoldDocument>() else {
         return Err(malformed("the document is missing"));
     };
+    caller.said.hold = Some(document.on);
+    let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     check_locked(&bucket)?;
     let named = (input.key.as_str(), input.version_id.as_deref());
     let changed = change_attributes(server, &bucket, named, false, |attributes| {
@@ -389,9 +394,10 @@ pub async fn get_object_legal_hold(
     server: &Server,
     mut request: S3Request<GetObjectLegalHoldInput>,
 ) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let (info, _) = server.find_version(&bucket, &input.key, input.version_id.as_deref()).await?;
     check_locked(&bucket)?;
     if !Lock::hold_was_set(&info.attributes) {

@@ -7,10 +7,12 @@
 //! - Each core writes its own counts of requests and no other core's; whoever asks reads all of
 //!   them.
 
+use super::access::Gathered;
 use super::{
     Server, acl, attributes, bucket, configuration, copy, delete, lifecycle, list, multipart, object,
-    object_lock, tagging, versioning,
+    object_lock, ownership, policy, tagging, versioning,
 };
+use crate::access::Action;
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use send_wrapper::SendWrapper;
@@ -21,7 +23,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Operations(pub Arc<Server>);
 
 macro_rules! operations {
-    ($($operation:ident = $module:ident :: $name:ident ( $input:ident ) -> $output:ident;)*) => {
+    ($(
+        $operation:ident = $module:ident :: $name:ident ( $input:ident ) -> $output:ident
+            by $action:ident $(| $of_version:ident)?;
+    )*) => {
         /// The operations, for counting them. A form that a browser sends is one of its own.
         #[derive(Clone, Copy, Debug)]
         pub enum Operation {
@@ -34,12 +39,28 @@ macro_rules! operations {
             pub const NAMES: &[&str] = &[$(stringify!($operation),)* "PostObject"];
             /// The number of operations.
             pub const COUNT: usize = Self::NAMES.len();
+
+            /// Returns the action that the operation needs. `of_version` says that the request names a
+            /// version.
+            pub fn action(self, of_version: bool) -> Action {
+                match self {
+                    $(Self::$operation => {
+                        let _ = of_version;
+                        $(if of_version { return Action::$of_version; })?
+                        Action::$action
+                    })*
+                    Self::PostObject => Action::PutObject,
+                }
+            }
         }
 
         #[async_trait::async_trait]
         impl S3 for Operations {
             $(
-                async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                async fn $name(&self, mut request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                    if let Some(gathered) = request.extensions.get_mut::<Gathered>() {
+                        gathered.operation = Some(Operation::$operation);
+                    }
                     let answer = SendWrapper::new($module::$name(&self.0, request)).await;
                     self.0.requests.answered(Operation::$operation);
                     answer
@@ -50,134 +71,217 @@ macro_rules! operations {
 }
 
 operations! {
-    CreateBucket = bucket::create_bucket(CreateBucketInput) -> CreateBucketOutput;
-    DeleteBucket = bucket::delete_bucket(DeleteBucketInput) -> DeleteBucketOutput;
-    HeadBucket = bucket::head_bucket(HeadBucketInput) -> HeadBucketOutput;
-    ListBuckets = bucket::list_buckets(ListBucketsInput) -> ListBucketsOutput;
-    GetBucketLocation = bucket::get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput;
+    CreateBucket = bucket::create_bucket(CreateBucketInput) -> CreateBucketOutput
+        by CreateBucket;
+    DeleteBucket = bucket::delete_bucket(DeleteBucketInput) -> DeleteBucketOutput
+        by DeleteBucket;
+    HeadBucket = bucket::head_bucket(HeadBucketInput) -> HeadBucketOutput
+        by ListBucket;
+    ListBuckets = bucket::list_buckets(ListBucketsInput) -> ListBucketsOutput
+        by ListAllMyBuckets;
+    GetBucketLocation = bucket::get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput
+        by GetBucketLocation;
     GetBucketVersioning =
-        versioning::get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
+        versioning::get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput
+        by GetBucketVersioning;
     PutBucketVersioning =
-        versioning::put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput;
-    ListObjectVersions = list::list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput;
-    GetBucketAcl = acl::get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput;
-    GetObjectAcl = acl::get_object_acl(GetObjectAclInput) -> GetObjectAclOutput;
-    PutBucketAcl = acl::put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput;
-    PutObjectAcl = acl::put_object_acl(PutObjectAclInput) -> PutObjectAclOutput;
-    PutObject = object::put_object(PutObjectInput) -> PutObjectOutput;
-    GetObject = object::get_object(GetObjectInput) -> GetObjectOutput;
-    HeadObject = object::head_object(HeadObjectInput) -> HeadObjectOutput;
-    GetObjectAttributes = attributes::get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput;
-    DeleteObject = delete::delete_object(DeleteObjectInput) -> DeleteObjectOutput;
-    DeleteObjects = delete::delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput;
-    CopyObject = copy::copy_object(CopyObjectInput) -> CopyObjectOutput;
-    UploadPartCopy = copy::upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput;
-    ListObjects = list::list_objects(ListObjectsInput) -> ListObjectsOutput;
-    ListObjectsV2 = list::list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output;
+        versioning::put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput
+        by PutBucketVersioning;
+    ListObjectVersions = list::list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput
+        by ListBucketVersions;
+    GetBucketAcl = acl::get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput
+        by GetBucketAcl;
+    GetObjectAcl = acl::get_object_acl(GetObjectAclInput) -> GetObjectAclOutput
+        by GetObjectAcl | GetObjectVersionAcl;
+    PutBucketAcl = acl::put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput
+        by PutBucketAcl;
+    PutObjectAcl = acl::put_object_acl(PutObjectAclInput) -> PutObjectAclOutput
+        by PutObjectAcl | PutObjectVersionAcl;
+    PutObject = object::put_object(PutObjectInput) -> PutObjectOutput
+        by PutObject;
+    GetObject = object::get_object(GetObjectInput) -> GetObjectOutput
+        by GetObject | GetObjectVersion;
+    HeadObject = object::head_object(HeadObjectInput) -> HeadObjectOutput
+        by GetObject | GetObjectVersion;
+    GetObjectAttributes = attributes::get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput
+        by GetObjectAttributes | GetObjectVersionAttributes;
+    DeleteObject = delete::delete_object(DeleteObjectInput) -> DeleteObjectOutput
+        by DeleteObject | DeleteObjectVersion;
+    DeleteObjects = delete::delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput
+        by DeleteObject | DeleteObjectVersion;
+    CopyObject = copy::copy_object(CopyObjectInput) -> CopyObjectOutput
+        by PutObject;
+    UploadPartCopy = copy::upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput
+        by PutObject;
+    ListObjects = list::list_objects(ListObjectsInput) -> ListObjectsOutput
+        by ListBucket;
+    ListObjectsV2 = list::list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output
+        by ListBucket;
     CreateMultipartUpload =
-        multipart::create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput;
+        multipart::create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput
+        by PutObject;
     CompleteMultipartUpload =
-        multipart::complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput;
+        multipart::complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput
+        by PutObject;
     AbortMultipartUpload =
-        multipart::abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput;
-    UploadPart = multipart::upload_part(UploadPartInput) -> UploadPartOutput;
-    ListParts = multipart::list_parts(ListPartsInput) -> ListPartsOutput;
-    ListMultipartUploads = list::list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput;
+        multipart::abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput
+        by AbortMultipartUpload;
+    UploadPart = multipart::upload_part(UploadPartInput) -> UploadPartOutput
+        by PutObject;
+    ListParts = multipart::list_parts(ListPartsInput) -> ListPartsOutput
+        by ListMultipartUploadParts;
+    ListMultipartUploads = list::list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput
+        by ListBucketMultipartUploads;
     GetBucketLifecycleConfiguration =
         lifecycle::get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput)
-            -> GetBucketLifecycleConfigurationOutput;
+            -> GetBucketLifecycleConfigurationOutput
+        by GetLifecycleConfiguration;
     PutBucketLifecycleConfiguration =
         lifecycle::put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput)
-            -> PutBucketLifecycleConfigurationOutput;
-    GetBucketCors = configuration::get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput;
-    GetBucketEncryption = configuration::get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput;
-    GetBucketPolicy = configuration::get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput;
+            -> PutBucketLifecycleConfigurationOutput
+        by PutLifecycleConfiguration;
+    GetBucketCors = configuration::get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput
+        by GetBucketCors;
+    GetBucketEncryption = configuration::get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput
+        by GetEncryptionConfiguration;
+    GetBucketPolicy = policy::get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput
+        by GetBucketPolicy;
     GetBucketPolicyStatus =
-        configuration::get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput;
-    GetBucketTagging = tagging::get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput;
-    PutBucketTagging = tagging::put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput;
+        policy::get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput
+        by GetBucketPolicyStatus;
+    PutBucketPolicy = policy::put_bucket_policy(PutBucketPolicyInput) -> PutBucketPolicyOutput
+        by PutBucketPolicy;
+    PutPublicAccessBlock = ownership::put_public_access_block(PutPublicAccessBlockInput) -> PutPublicAccessBlockOutput
+        by PutBucketPublicAccessBlock;
+    PutBucketOwnershipControls =
+        ownership::put_bucket_ownership_controls(PutBucketOwnershipControlsInput)
+            -> PutBucketOwnershipControlsOutput
+        by PutBucketOwnershipControls;
+    GetBucketTagging = tagging::get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput
+        by GetBucketTagging;
+    PutBucketTagging = tagging::put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput
+        by PutBucketTagging;
     GetBucketReplication =
-        configuration::get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput;
-    GetBucketWebsite = configuration::get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput;
+        configuration::get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput
+        by GetReplicationConfiguration;
+    GetBucketWebsite = configuration::get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput
+        by GetBucketWebsite;
     GetPublicAccessBlock =
-        configuration::get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput;
+        ownership::get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput
+        by GetBucketPublicAccessBlock;
     GetBucketOwnershipControls =
-        configuration::get_bucket_ownership_controls(GetBucketOwnershipControlsInput)
-            -> GetBucketOwnershipControlsOutput;
+        ownership::get_bucket_ownership_controls(GetBucketOwnershipControlsInput)
+            -> GetBucketOwnershipControlsOutput
+        by GetBucketOwnershipControls;
     GetObjectLockConfiguration =
         object_lock::get_object_lock_configuration(GetObjectLockConfigurationInput)
-            -> GetObjectLockConfigurationOutput;
+            -> GetObjectLockConfigurationOutput
+        by GetBucketObjectLockConfiguration;
     PutObjectLockConfiguration =
         object_lock::put_object_lock_configuration(PutObjectLockConfigurationInput)
-            -> PutObjectLockConfigurationOutput;
+            -> PutObjectLockConfigurationOutput
+        by PutBucketObjectLockConfiguration;
     GetBucketMetricsConfiguration =
         configuration::get_bucket_metrics_configuration(GetBucketMetricsConfigurationInput)
-            -> GetBucketMetricsConfigurationOutput;
+            -> GetBucketMetricsConfigurationOutput
+        by GetMetricsConfiguration;
     GetBucketAnalyticsConfiguration =
         configuration::get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput)
-            -> GetBucketAnalyticsConfigurationOutput;
+            -> GetBucketAnalyticsConfigurationOutput
+        by GetAnalyticsConfiguration;
     GetBucketInventoryConfiguration =
         configuration::get_bucket_inventory_configuration(GetBucketInventoryConfigurationInput)
-            -> GetBucketInventoryConfigurationOutput;
+            -> GetBucketInventoryConfigurationOutput
+        by GetInventoryConfiguration;
     DeleteBucketMetricsConfiguration =
         configuration::delete_bucket_metrics_configuration(DeleteBucketMetricsConfigurationInput)
-            -> DeleteBucketMetricsConfigurationOutput;
+            -> DeleteBucketMetricsConfigurationOutput
+        by PutMetricsConfiguration;
     DeleteBucketAnalyticsConfiguration =
         configuration::delete_bucket_analytics_configuration(DeleteBucketAnalyticsConfigurationInput)
-            -> DeleteBucketAnalyticsConfigurationOutput;
+            -> DeleteBucketAnalyticsConfigurationOutput
+        by PutAnalyticsConfiguration;
     DeleteBucketInventoryConfiguration =
         configuration::delete_bucket_inventory_configuration(DeleteBucketInventoryConfigurationInput)
-            -> DeleteBucketInventoryConfigurationOutput;
+            -> DeleteBucketInventoryConfigurationOutput
+        by PutInventoryConfiguration;
     ListBucketMetricsConfigurations =
         configuration::list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput)
-            -> ListBucketMetricsConfigurationsOutput;
+            -> ListBucketMetricsConfigurationsOutput
+        by GetMetricsConfiguration;
     ListBucketAnalyticsConfigurations =
         configuration::list_bucket_analytics_configurations(ListBucketAnalyticsConfigurationsInput)
-            -> ListBucketAnalyticsConfigurationsOutput;
+            -> ListBucketAnalyticsConfigurationsOutput
+        by GetAnalyticsConfiguration;
     ListBucketInventoryConfigurations =
         configuration::list_bucket_inventory_configurations(ListBucketInventoryConfigurationsInput)
-            -> ListBucketInventoryConfigurationsOutput;
+            -> ListBucketInventoryConfigurationsOutput
+        by GetInventoryConfiguration;
     GetBucketAccelerateConfiguration =
         configuration::get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput)
-            -> GetBucketAccelerateConfigurationOutput;
-    GetBucketLogging = configuration::get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput;
+            -> GetBucketAccelerateConfigurationOutput
+        by GetAccelerateConfiguration;
+    GetBucketLogging = configuration::get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput
+        by GetBucketLogging;
     GetBucketNotificationConfiguration =
         configuration::get_bucket_notification_configuration(GetBucketNotificationConfigurationInput)
-            -> GetBucketNotificationConfigurationOutput;
+            -> GetBucketNotificationConfigurationOutput
+        by GetBucketNotification;
     GetBucketRequestPayment =
-        configuration::get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput;
+        configuration::get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput
+        by GetBucketRequestPayment;
     DeleteBucketLifecycle =
-        lifecycle::delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput;
-    DeleteBucketCors = configuration::delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput;
+        lifecycle::delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput
+        by PutLifecycleConfiguration;
+    DeleteBucketCors = configuration::delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput
+        by PutBucketCors;
     DeleteBucketEncryption =
-        configuration::delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput;
-    DeleteBucketPolicy = configuration::delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput;
-    DeleteBucketTagging = tagging::delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput;
+        configuration::delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput
+        by PutEncryptionConfiguration;
+    DeleteBucketPolicy = policy::delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput
+        by DeleteBucketPolicy;
+    DeleteBucketTagging = tagging::delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput
+        by PutBucketTagging;
     DeleteBucketReplication =
-        configuration::delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput;
-    DeleteBucketWebsite = configuration::delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput;
+        configuration::delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput
+        by PutReplicationConfiguration;
+    DeleteBucketWebsite = configuration::delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput
+        by DeleteBucketWebsite;
     DeletePublicAccessBlock =
-        configuration::delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput;
+        ownership::delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput
+        by PutBucketPublicAccessBlock;
     DeleteBucketOwnershipControls =
-        configuration::delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput)
-            -> DeleteBucketOwnershipControlsOutput;
+        ownership::delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput)
+            -> DeleteBucketOwnershipControlsOutput
+        by PutBucketOwnershipControls;
     GetBucketIntelligentTieringConfiguration =
         configuration::get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput)
-            -> GetBucketIntelligentTieringConfigurationOutput;
+            -> GetBucketIntelligentTieringConfigurationOutput
+        by GetIntelligentTieringConfiguration;
     DeleteBucketIntelligentTieringConfiguration =
         configuration::delete_bucket_intelligent_tiering_configuration(DeleteBucketIntelligentTieringConfigurationInput)
-            -> DeleteBucketIntelligentTieringConfigurationOutput;
+            -> DeleteBucketIntelligentTieringConfigurationOutput
+        by PutIntelligentTieringConfiguration;
     ListBucketIntelligentTieringConfigurations =
         configuration::list_bucket_intelligent_tiering_configurations(ListBucketIntelligentTieringConfigurationsInput)
-            -> ListBucketIntelligentTieringConfigurationsOutput;
-    GetObjectTagging = tagging::get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput;
-    PutObjectTagging = tagging::put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput;
-    DeleteObjectTagging = tagging::delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput;
-    GetObjectRetention = object_lock::get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput;
-    PutObjectRetention = object_lock::put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput;
-    GetObjectLegalHold = object_lock::get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput;
-    PutObjectLegalHold = object_lock::put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput;
-    GetObjectTorrent = configuration::get_object_torrent(GetObjectTorrentInput) -> GetObjectTorrentOutput;
+            -> ListBucketIntelligentTieringConfigurationsOutput
+        by GetIntelligentTieringConfiguration;
+    GetObjectTagging = tagging::get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput
+        by GetObjectTagging | GetObjectVersionTagging;
+    PutObjectTagging = tagging::put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput
+        by PutObjectTagging | PutObjectVersionTagging;
+    DeleteObjectTagging = tagging::delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput
+        by DeleteObjectTagging | DeleteObjectVersionTagging;
+    GetObjectRetention = object_lock::get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput
+        by GetObjectRetention;
+    PutObjectRetention = object_lock::put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput
+        by PutObjectRetention;
+    GetObjectLegalHold = object_lock::get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput
+        by GetObjectLegalHold;
+    PutObjectLegalHold = object_lock::put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput
+        by PutObjectLegalHold;
+    GetObjectTorrent = configuration::get_object_torrent(GetObjectTorrentInput) -> GetObjectTorrentOutput
+        by GetObjectTorrent | GetObjectVersionTorrent;
 }
 
 /// The counts of requests of all cores, as one of them holds them. Each core writes its own counts

@@ -48,6 +48,17 @@ const NUMBERED: &[&str] = &["analytics", "intelligent-tiering", "inventory", "me
 /// The settings that S3 lets put and get.
 const SETTINGS: &[&str] =
     &["accelerate", "acl", "logging", "notification", "object-lock", "requestPayment", "versioning"];
+/// The configurations and settings that can be put here.
+const PUT_TO_BUCKETS: &[&str] = &[
+    "acl",
+    "lifecycle",
+    "object-lock",
+    "ownershipControls",
+    "policy",
+    "publicAccessBlock",
+    "tagging",
+    "versioning",
+];
 const OBJECT_DOCUMENTS: &[&str] = &["acl", "legal-hold", "retention", "tagging"];
 const READS: &[&str] = &[
     "partNumber",
@@ -103,7 +114,7 @@ const OPERATIONS: &[Operation] = &[
     operation(Method::GET, Level::Bucket, SETTINGS, &[]),
     operation(Method::GET, Level::Bucket, NUMBERED, &["continuation-token", "id"]),
     operation(Method::PUT, Level::Bucket, &[], &[]),
-    operation(Method::PUT, Level::Bucket, &["acl", "lifecycle", "object-lock", "tagging", "versioning"], &[]),
+    operation(Method::PUT, Level::Bucket, PUT_TO_BUCKETS, &[]),
     operation(Method::POST, Level::Bucket, &["delete", "metadataTable"], &[]),
     operation(Method::DELETE, Level::Bucket, &[], &[]),
     operation(Method::DELETE, Level::Bucket, CONFIGURATIONS, &[]),

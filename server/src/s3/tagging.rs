@@ -100,6 +100,11 @@ impl Tags {
         write_tags(attributes, self.0.iter().map(|(key, value)| (key.as_str(), value.as_str())));
     }
 
+    /// Returns the tags, each with its value.
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        self.0.clone()
+    }
+
     /// Returns the value of a bucket's configuration that holds the tags.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(&self.0).unwrap_or_default()
@@ -210,13 +215,15 @@ pub async fn put_object_tagging(
     server: &Server,
     mut request: S3Request<PutObjectTaggingInput>,
 ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let mut caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let Some(document) = request.extensions.remove::<TagDocument>() else {
         return Err(malformed("the document is missing"));
     };
     let tags = document.of_object()?;
+    caller.said.tags = Some(tags.pairs());
+    let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let named = (input.key.as_str(), input.version_id.as_deref());
     let changed = change_attributes(server, &bucket, named, false, |attributes| {
         tags.write(attributes);
@@ -231,9 +238,10 @@ pub async fn get_object_tagging(
     server: &Server,
     mut request: S3Request<GetObjectTaggingInput>,
 ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let (info, version_id) = server.find_version(&bucket, &input.key, input.version_id.as_deref()).await?;
     let tag_set = shown(tags(&info.attributes));
     Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id }))
@@ -244,9 +252,10 @@ pub async fn delete_object_tagging(
     server: &Server,
     mut request: S3Request<DeleteObjectTaggingInput>,
 ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
-    let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
+    let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
+    let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let named = (input.key.as_str(), input.version_id.as_deref());
     let changed = change_attributes(server, &bucket, named, false, |attributes| {
         Tags::default().write(attributes);
@@ -261,7 +270,7 @@ pub async fn put_bucket_tagging(
     server: &Server,
     mut request: S3Request<PutBucketTaggingInput>,
 ) -> S3Result<S3Response<PutBucketTaggingOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let Some(document) = request.extensions.remove::<TagDocument>() else {
@@ -277,7 +286,7 @@ pub async fn get_bucket_tagging(
     server: &Server,
     mut request: S3Request<GetBucketTaggingInput>,
 ) -> S3Result<S3Response<GetBucketTaggingOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let Some(tags) = Tags::of_bucket(&bucket) else { return missing(TAGS) };
@@ -289,7 +298,7 @@ pub async fn delete_bucket_tagging(
     server: &Server,
     mut request: S3Request<DeleteBucketTaggingInput>,
 ) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     if Tags::of_bucket(&bucket).is_some() {

@@ -59,7 +59,7 @@ pub async fn put_bucket_versioning(
     server: &Server,
     mut request: S3Request<PutBucketVersioningInput>,
 ) -> S3Result<S3Response<PutBucketVersioningOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let Some(document) = request.extensions.remove::<VersioningDocument>() else {
@@ -77,7 +77,7 @@ pub async fn get_bucket_versioning(
     server: &Server,
     mut request: S3Request<GetBucketVersioningInput>,
 ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-    let caller = Caller::take(&mut request.extensions);
+    let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     let status = match bucket.versioning {

@@ -65,8 +65,44 @@ struct SigningKey {
 /// What is known of a request whose signature was verified.
 pub struct Verified {
     pub account: Arc<Account>,
+    pub signed: Signed,
     /// Verifies the chunks of the body. None for version 2, which signs none.
     pub chain: Option<ChunkChain>,
+}
+
+/// How a request was signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signed {
+    pub by_version_2: bool,
+    pub place: SignaturePlace,
+    /// When it was signed, in Unix seconds, if the signature says so.
+    pub at_s: Option<i64>,
+}
+
+/// Where the signature of a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignaturePlace {
+    Header,
+    Query,
+    Form,
+}
+
+impl SignaturePlace {
+    /// Returns the name that policies have for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Header => "REST-HEADER",
+            Self::Query => "REST-QUERY-STRING",
+            Self::Form => "POST",
+        }
+    }
+}
+
+impl Signed {
+    /// Returns the name that policies have for the version of the signature.
+    pub fn version(self) -> &'static str {
+        if self.by_version_2 { "AWS" } else { ALGORITHM }
+    }
 }
 
 /// The signatures of the chunks of one body: each chunk is signed together with the signature
@@ -128,7 +164,9 @@ impl Verifier {
         let previous = claim.signature.as_bytes().try_into().map_err(|_| AuthError::SignatureDoesNotMatch)?;
         let date_and_scope = format!("{}\n{}\n", claim.time.text(), credential.scope);
         let chain = Some(ChunkChain { hmac: key.hmac, date_and_scope, previous });
-        Ok(Verified { account: key.account, chain })
+        let place = if claim.expires_s.is_some() { SignaturePlace::Query } else { SignaturePlace::Header };
+        let signed = Signed { by_version_2: false, place, at_s: Some(claim.time.unix_s) };
+        Ok(Verified { account: key.account, signed, chain })
     }
 
     fn verify_2(
@@ -155,7 +193,12 @@ impl Verifier {
         if !claim.matches(&account.secret_key, parts, bucket.as_deref()) {
             return Err(AuthError::SignatureDoesNotMatch);
         }
-        Ok(Verified { account: account.clone(), chain: None })
+        let (place, at_s) = match &claim.when {
+            When::Signed(time) => (SignaturePlace::Header, Some(time.unix_s)),
+            When::Expires { .. } => (SignaturePlace::Query, None),
+        };
+        let signed = Signed { by_version_2: true, place, at_s };
+        Ok(Verified { account: account.clone(), signed, chain: None })
     }
 
     fn signing_key(

@@ -15,7 +15,8 @@ mod policy;
 mod signature;
 
 use super::Server;
-use super::access::{Caller, check_canned_acl, refuse_unsupported};
+use super::access::{Caller, refuse_unsupported};
+use super::acl::check_canned;
 use super::body::{Announced, BODY_BYTES_MAX, receive};
 use super::error::{EngineResult, from_body, invalid_argument, slow_down};
 use super::headers;
@@ -23,6 +24,7 @@ use super::lenient_headers::{LenientHeaders, META_PREFIX, to_header};
 use super::tagging::Tags;
 use super::target::Target;
 use super::version::VERSION_ID;
+use crate::auth::RequestContext;
 use crate::checksum::Kind;
 use crate::host::{absolute_uri, url_encode};
 use crate::xml::XmlWriter;
@@ -71,7 +73,7 @@ pub async fn post_object(
             "Bucket POST must contain a field named 'key'. If it is specified, check the order.",
         ));
     };
-    let mut caller = Caller::take(request.extensions_mut());
+    let mut caller = Caller::of(request.extensions_mut().remove::<RequestContext>().unwrap_or_default());
     let mut lengths = (0, u64::MAX);
     if let Some(field) = form.get("policy") {
         let rules = Rules {
@@ -80,7 +82,9 @@ pub async fn post_object(
             version_2: server.settings.signature_v2,
             now_s: now_s(),
         };
-        caller.account = Some(signature::signer(&form, field, rules)?);
+        let (account, signed) = signature::signer(&form, field, rules)?;
+        caller.context.account = Some(account);
+        caller.context.signed = Some(signed);
         lengths = check_policy(&form, field, bucket, rules.now_s)?;
     }
     let upload =
@@ -195,12 +199,15 @@ struct Upload<'a> {
 
 impl Upload<'_> {
     async fn store(&self, server: &Server, caller: &mut Caller, body: FormBody) -> S3Result<ObjectInfo> {
-        let bucket = server.bucket_of(caller, self.bucket, None)?;
+        let (headers, mut lenient) = headers_of(self.form)?;
+        caller.headers = headers;
+        let tags = self.form.get("tagging").map(Tags::of_field).transpose()?;
+        caller.said.tags = tags.as_ref().map(Tags::pairs);
+        let bucket = server.bucket_of_key(caller, (self.bucket, self.key, None), None).await?;
         if self.key.is_empty() {
             return Err(invalid_argument("User key must have a length greater than 0."));
         }
-        let (headers, mut lenient) = headers_of(self.form)?;
-        refuse_unsupported(&headers)?;
+        refuse_unsupported(&caller.headers)?;
         let (least, most) = (self.lengths.0, self.lengths.1.min(BODY_BYTES_MAX));
         // Some of what was read with the fields may belong to the file.
         let length_max = self.length_max.saturating_add(form::BEFORE_FILE_BYTES_MAX as u64).min(most);
@@ -209,17 +216,17 @@ impl Upload<'_> {
         }
         lenient.body_length = Some(length_max);
         caller.lenient = lenient;
-        let announced = Announced::new(&headers, caller, None)?.at_most();
-        let mut attributes = headers::attributes_of_request(&headers, &caller.lenient)?;
-        server.give(&headers, &bucket, &mut attributes)?;
-        if let Some(document) = self.form.get("tagging") {
-            Tags::of_field(document)?.write(&mut attributes);
+        let announced = Announced::new(&caller.headers, caller, None)?.at_most();
+        let mut attributes = headers::attributes_of_request(&caller.headers, &caller.lenient)?;
+        server.give(caller, &bucket, self.key, &mut attributes)?;
+        if let Some(tags) = tags {
+            tags.write(&mut attributes);
         }
         let held = length_max.min(GROWING_BYTES_MAX as u64);
         let _memory = server.settings.memory.reserve(held).map_err(slow_down)?;
         let mut writer = server.core.put_growing(bucket.id, self.key.as_bytes(), length_max).await.s3()?;
         let file = limited(body, least, most);
-        let received = receive(Some(file), &mut writer, &announced, &caller.trailers).await?;
+        let received = receive(Some(file), &mut writer, &announced, caller.trailers()).await?;
         if let Some((algorithm, checksum)) = received.checksum {
             headers::add_checksum(&mut attributes, algorithm, checksum, Some(Kind::FullObject));
         }
@@ -263,7 +270,10 @@ fn headers_of(form: &Form) -> S3Result<(HeaderMap, LenientHeaders)> {
             continue;
         }
         match name.as_str() {
-            "acl" => check_canned_acl(value)?,
+            "acl" => {
+                check_canned(value)?;
+                headers.insert(HeaderName::from_static("x-amz-acl"), header);
+            }
             // It is a document, and no header has one.
             "tagging" => {}
             "expires" => lenient.expires = Some(value.clone()),
@@ -365,11 +375,12 @@ mod tests {
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let (headers, lenient) = headers_of(&Form { fields, file_name: String::new() }).unwrap();
         assert_eq!(headers["content-type"], "a/b");
+        assert_eq!(headers["x-amz-acl"], "private");
         assert_eq!(lenient.metadata, [("c".to_owned(), "d\u{c3}\u{a9}".to_owned())]);
         assert_eq!(lenient.expires.as_deref(), Some("soon"));
-        let public =
-            Form { fields: vec![("acl".to_owned(), "public-read".to_owned())], file_name: String::new() };
-        assert!(headers_of(&public).is_err());
+        let unknown =
+            Form { fields: vec![("acl".to_owned(), "publik".to_owned())], file_name: String::new() };
+        assert!(headers_of(&unknown).is_err());
     }
 
     fn file_of(rest: &str, least: u64, most: u64) -> Result<Vec<u8>, S3ErrorCode> {

@@ -6,8 +6,7 @@
 
 use super::form::Form;
 use crate::auth::hash::{equal_in_constant_time, hmac_sha1};
-use crate::auth::signature::SKEW_MAX_S;
-use crate::auth::signature::{Credential, CredentialSource, RequestTime};
+use crate::auth::signature::{Credential, CredentialSource, RequestTime, SKEW_MAX_S, SignaturePlace, Signed};
 use crate::auth::{Account, Accounts, AuthError};
 use crate::s3::error::{from_auth, invalid_argument, not_implemented};
 use base64::Engine as _;
@@ -41,7 +40,7 @@ fn account<'a>(accounts: &'a Accounts, access_key: &str) -> S3Result<&'a Arc<Acc
 
 /// Returns the account that signed `policy`, which is the form's own field. Fails if there is no
 /// valid signature.
-pub fn signer(form: &Form, policy: &str, rules: Rules<'_>) -> S3Result<Arc<Account>> {
+pub fn signer(form: &Form, policy: &str, rules: Rules<'_>) -> S3Result<(Arc<Account>, Signed)> {
     let older = form.get("awsaccesskeyid").or_else(|| form.get("signature"));
     if let Some(signature) = form.get("x-amz-signature") {
         if older.is_some() {
@@ -60,10 +59,16 @@ pub fn signer(form: &Form, policy: &str, rules: Rules<'_>) -> S3Result<Arc<Accou
     if !equal_in_constant_time(&hmac_sha1(account.secret_key.as_bytes(), policy.as_bytes()), &given) {
         return Err(mismatch());
     }
-    Ok(account.clone())
+    let signed = Signed { by_version_2: true, place: SignaturePlace::Form, at_s: None };
+    Ok((account.clone(), signed))
 }
 
-fn version_4(form: &Form, policy: &str, signature: &str, rules: Rules<'_>) -> S3Result<Arc<Account>> {
+fn version_4(
+    form: &Form,
+    policy: &str,
+    signature: &str,
+    rules: Rules<'_>,
+) -> S3Result<(Arc<Account>, Signed)> {
     if form.get("x-amz-algorithm") != Some("AWS4-HMAC-SHA256") {
         return Err(not_implemented("A form signature other than AWS4-HMAC-SHA256"));
     }
@@ -90,7 +95,8 @@ fn version_4(form: &Form, policy: &str, signature: &str, rules: Rules<'_>) -> S3
     if !equal_in_constant_time(&key.sign(policy.as_bytes()), &given) {
         return Err(mismatch());
     }
-    Ok(account.clone())
+    let signed = Signed { by_version_2: false, place: SignaturePlace::Form, at_s: Some(time.unix_s) };
+    Ok((account.clone(), signed))
 }
 
 #[cfg(test)]
@@ -116,7 +122,9 @@ mod tests {
         let accounts = accounts();
         let signer =
             signer(&form, "cG9saWN5", Rules { accounts: &accounts, region: "r", version_2, now_s: NOW_S });
-        signer.map(|account| account.canonical_id.clone()).map_err(|error| error.code().as_str().to_owned())
+        signer
+            .map(|(account, _)| account.canonical_id.clone())
+            .map_err(|error| error.code().as_str().to_owned())
     }
 
     fn sign(fields: &[(&str, &str)]) -> Result<String, String> {

@@ -22,7 +22,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ringbolt_engine::node::{InspectReport, LifecycleOptions, ScrubOptions, inspect_drive};
 use ringbolt_plan::cli::PlanArgs;
 use ringbolt_server::auth::RootCredentials;
-use ringbolt_server::run::{ServeError, ServeOptions, StorageClasses, format_with_progress, human_size, run};
+use ringbolt_server::run::{
+    Ownership, ServeError, ServeOptions, StorageClasses, format_with_progress, human_size, run,
+};
 use ringbolt_torture::TortureArgs;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -57,6 +59,13 @@ enum LogFormat {
 enum Classes {
     All,
     Standard,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum NewOwnership {
+    BucketOwnerEnforced,
+    BucketOwnerPreferred,
+    ObjectWriter,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -153,6 +162,10 @@ struct ServeArgs {
     /// Storage classes that objects may be given: all that S3 reads at once, or STANDARD alone. All are stored alike
     #[arg(long, env = "RINGBOLT_STORAGE_CLASSES", value_enum, default_value = "all")]
     storage_classes: Classes,
+    /// Ownership controls of new buckets that ask for none: with bucket-owner-enforced, as in AWS, ACLs do not count;
+    /// with object-writer they do, as older software expects
+    #[arg(long, env = "RINGBOLT_OBJECT_OWNERSHIP", value_enum, default_value = "bucket-owner-enforced")]
+    object_ownership: NewOwnership,
     /// How far the machine's clock may step ahead and still end retentions of object lock; beyond, an operator confirms
     /// it
     #[arg(
@@ -337,6 +350,11 @@ fn serve(args: ServeArgs) -> Result<(), CliError> {
         storage_classes: match args.storage_classes {
             Classes::All => StorageClasses::All,
             Classes::Standard => StorageClasses::Standard,
+        },
+        object_ownership: match args.object_ownership {
+            NewOwnership::BucketOwnerEnforced => Ownership::BucketOwnerEnforced,
+            NewOwnership::BucketOwnerPreferred => Ownership::BucketOwnerPreferred,
+            NewOwnership::ObjectWriter => Ownership::ObjectWriter,
         },
         clock_step_max_ms: args.clock_step_max,
         register_buffers: !args.no_registered_buffers,

@@ -1,0 +1,421 @@
+//! Who may do what: the one place where requests are judged.
+//!
+//! Invariants:
+//! - Every operation on a bucket that exists goes through [`Server::bucket_of`] or
+//!   [`Server::bucket_of_key`], and what it needs beside its own action through
+//!   [`Server::allow_on_key`].
+//! - What an object's list or tags say is asked only where it can matter: most requests are of the
+//!   account that owns the bucket, and are judged without.
+//! - A caller who may not list a bucket does not learn which keys are in it: 403, not 404.
+
+use super::Server;
+use super::access::{Caller, access_denied};
+use super::error::EngineResult;
+use super::facts::Facts;
+use super::object_lock::{HOLD, MODE, UNTIL, bypasses};
+use super::parsed::BucketAccess;
+use super::tagging::TAGGING;
+use super::version::Named;
+use crate::access::Action;
+use crate::access::acl::{ATTRIBUTE as ACL, Acl, OWNER_ATTRIBUTE as OWNER, Permission};
+use crate::access::evaluator::{AclGrant, Asked, Decision, Layers, Reason, authorize};
+use crate::auth::account_id;
+use ringbolt_engine::node::Opened;
+use ringbolt_engine::types::{Attributes, Bucket, ObjectInfo};
+use s3s::{S3Result, s3_error};
+use std::rc::Rc;
+
+/// The bucket, the key and the version that a request names.
+pub type Target<'a> = (&'a str, &'a str, Option<&'a str>);
+
+/// What is to be judged about an object.
+#[derive(Clone, Copy)]
+pub struct OnKey<'a> {
+    pub key: &'a str,
+    pub version: Option<&'a str>,
+}
+
+/// What an object brings into the judgement.
+#[derive(Debug)]
+enum Object {
+    /// Nobody asked.
+    Unknown,
+    /// There is none.
+    Missing,
+    Found(Box<ObjectInfo>),
+}
+
+impl Server {
+    /// Finds a bucket for the operation of the request. Fails if it does not exist, if the caller may
+    /// not do this, or if it has another owner than the caller expects.
+    pub fn bucket_of(
+        &self,
+        caller: &Caller,
+        name: &str,
+        expected_owner: Option<&str>,
+    ) -> S3Result<Rc<Bucket>> {
+        let bucket = self.existing_bucket(name)?;
+        self.allow_on_bucket(caller, caller.action(false), &bucket)?;
+        self.check_expected(&bucket, expected_owner)?;
+        Ok(bucket)
+    }
+
+    /// Finds the bucket of a key for the operation of the request, as [`Self::bucket_of`] does.
+    pub async fn bucket_of_key(
+        &self,
+        caller: &Caller,
+        (name, key, version): Target<'_>,
+        expected_owner: Option<&str>,
+    ) -> S3Result<Rc<Bucket>> {
+        let bucket = self.existing_bucket(name)?;
+        let version = version.filter(|version| !version.is_empty());
+        let on = OnKey { key, version };
+        self.allow_on_key(caller, caller.action(version.is_some()), &bucket, on).await?;
+        self.check_expected(&bucket, expected_owner)?;
+        Ok(bucket)
+    }
+
+    /// Finds the bucket of a list of deletes, each of which is judged with [`Self::allow_delete`].
+    pub fn bucket_of_list(&self, name: &str, expected_owner: Option<&str>) -> S3Result<Rc<Bucket>> {
+        let bucket = self.existing_bucket(name)?;
+        self.check_expected(&bucket, expected_owner)?;
+        Ok(bucket)
+    }
+
+    /// Fails with AccessDenied unless the caller may delete this key or version of it. Returns whether
+    /// it asks to bypass governance, and may.
+    pub fn allow_delete(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        (key, version): (&str, Option<&str>),
+    ) -> S3Result<bool> {
+        let version = version.filter(|version| !version.is_empty());
+        let action = if version.is_some() { Action::DeleteObjectVersion } else { Action::DeleteObject };
+        self.allow_on_new(caller, action, bucket, key)?;
+        Ok(self.may_bypass(caller, bucket, key))
+    }
+
+    /// Finds the bucket of the source of a copy, which the caller must be allowed to read.
+    pub async fn source_bucket(
+        &self,
+        caller: &Caller,
+        (name, key, version): Target<'_>,
+        expected_owner: Option<&str>,
+    ) -> S3Result<Rc<Bucket>> {
+        let bucket = self.existing_bucket(name)?;
+        let action = if version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
+        self.allow_on_key(caller, action, &bucket, OnKey { key, version }).await?;
+        self.check_expected(&bucket, expected_owner)?;
+        Ok(bucket)
+    }
+
+    fn existing_bucket(&self, name: &str) -> S3Result<Rc<Bucket>> {
+        self.core.bucket(name).ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))
+    }
+
+    /// Fails with AccessDenied unless the caller may do this with the bucket.
+    pub fn allow_on_bucket(&self, caller: &Caller, action: Action, bucket: &Bucket) -> S3Result<()> {
+        match self.is_plain(caller, bucket) {
+            true => Ok(()),
+            false => self.demand(caller, action, bucket, (None, &Object::Unknown)),
+        }
+    }
+
+    /// Fails with AccessDenied unless the caller may do this with a key of the bucket.
+    pub async fn allow_on_key(
+        &self,
+        caller: &Caller,
+        action: Action,
+        bucket: &Bucket,
+        on: OnKey<'_>,
+    ) -> S3Result<()> {
+        match self.is_plain(caller, bucket) {
+            true => Ok(()),
+            // It is boxed, so that the future of a plain request stays small.
+            false => Box::pin(self.judge_key(caller, action, bucket, on)).await,
+        }
+    }
+
+    /// Returns whether the request asks to bypass governance, and may.
+    pub fn may_bypass(&self, caller: &Caller, bucket: &Bucket, key: &str) -> bool {
+        bypasses(&caller.headers)
+            && self.allow_on_new(caller, Action::BypassGovernanceRetention, bucket, key).is_ok()
+    }
+
+    /// Fails with AccessDenied unless the caller may do this with what it is about to write, whatever
+    /// is there.
+    pub fn allow_on_new(&self, caller: &Caller, action: Action, bucket: &Bucket, key: &str) -> S3Result<()> {
+        if self.is_plain(caller, bucket) {
+            return Ok(());
+        }
+        self.demand(caller, action, bucket, (Some(key), &Object::Unknown))
+    }
+
+    /// Fails with AccessDenied unless the caller may give what the request gives beside the object:
+    /// tags, a retention, a legal hold.
+    pub fn allow_given(&self, caller: &Caller, bucket: &Bucket, key: &str) -> S3Result<()> {
+        if self.is_plain(caller, bucket) {
+            return Ok(());
+        }
+        let has = |name: &str| caller.headers.get(name).is_some_and(|value| !value.is_empty());
+        let given = [
+            (caller.said.tags.is_some() || has(TAGGING), Action::PutObjectTagging),
+            (has(MODE) || has(UNTIL), Action::PutObjectRetention),
+            (has(HOLD), Action::PutObjectLegalHold),
+        ];
+        given
+            .into_iter()
+            .filter(|(given, _)| *given)
+            .try_for_each(|(_, action)| self.allow_on_new(caller, action, bucket, key))
+    }
+
+    /// Fails with AccessDenied unless the caller may do this with an object that it is about to write.
+    pub fn allow_on_written(
+        &self,
+        caller: &Caller,
+        action: Action,
+        bucket: &Bucket,
+        key: &str,
+        written: ObjectInfo,
+    ) -> S3Result<()> {
+        if self.is_plain(caller, bucket) {
+            return Ok(());
+        }
+        let object = Object::Found(Box::new(written));
+        self.demand(caller, action, bucket, (Some(key), &object))
+    }
+
+    /// Returns whether the caller is the account that owns the bucket, and nothing but that counts.
+    pub fn is_plain(&self, caller: &Caller, bucket: &Bucket) -> bool {
+        caller.is_root_of(&bucket.owner) && BucketAccess::of(bucket).is_closed()
+    }
+
+    /// Fails if the caller expects another owner. An owner is named by the 12 digits of the account, or
+    /// by its canonical id.
+    fn check_expected(&self, bucket: &Bucket, expected: Option<&str>) -> S3Result<()> {
+        match expected {
+            Some(expected) if expected != bucket.owner && expected != account_id(&bucket.owner) => {
+                Err(access_denied())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn judge_key(
+        &self,
+        caller: &Caller,
+        action: Action,
+        bucket: &Bucket,
+        on: OnKey<'_>,
+    ) -> S3Result<()> {
+        let access = BucketAccess::of(bucket);
+        let reads = reads_object(action);
+        let asks_tags = caller.asks_existing_tags()
+            || access.policy.as_ref().is_some_and(|policy| policy.asks_existing_tags());
+        let mut object = Object::Unknown;
+        if reads && (access.ownership.has_lists() || asks_tags) {
+            object = self.look_at(bucket, on).await?;
+        }
+        let (is_allowed, is_final) =
+            self.judge(caller, action, bucket, (Some(on.key), &object), |decision| {
+                (decision.is_allowed(), is_explicit(&decision))
+            });
+        if !reads || is_final {
+            return self.demand(caller, action, bucket, (Some(on.key), &object));
+        }
+        let listed = (Some(on.key), &Object::Unknown);
+        let may_list =
+            self.judge(caller, Action::ListBucket, bucket, listed, |decision| decision.is_allowed());
+        if is_allowed && may_list {
+            return Ok(());
+        }
+        if let Object::Unknown = object {
+            object = self.look_at(bucket, on).await?;
+        }
+        match &object {
+            // What is missing is told to those who may list alone.
+            Object::Missing if may_list => Ok(()),
+            Object::Missing => Err(access_denied()),
+            Object::Unknown | Object::Found(_) => {
+                self.demand(caller, action, bucket, (Some(on.key), &object))
+            }
+        }
+    }
+
+    async fn look_at(&self, bucket: &Bucket, on: OnKey<'_>) -> S3Result<Object> {
+        let Named::Version(version) = self.named_version(bucket, on.key, on.version)? else {
+            return Ok(Object::Missing);
+        };
+        Ok(match self.core.open_version(bucket.id, on.key.as_bytes(), version).await.s3()? {
+            Opened::Object(reader) => Object::Found(Box::new(reader.info().clone())),
+            Opened::Marker(_) | Opened::Absent => Object::Missing,
+        })
+    }
+
+    /// Judges one action, and gives the decision to `then`. The key of an action on the bucket is that
+    /// of which a listing would tell.
+    fn judge<R>(
+        &self,
+        caller: &Caller,
+        action: Action,
+        bucket: &Bucket,
+        (key, object): (Option<&str>, &Object),
+        then: impl FnOnce(Decision<'_>) -> R,
+    ) -> R {
+        let access = BucketAccess::of(bucket);
+        let attributes = match object {
+            Object::Found(info) => Some(&info.attributes),
+            Object::Unknown | Object::Missing => None,
+        };
+        let object_owner = attributes.filter(|_| access.ownership.has_lists()).and_then(owner_of);
+        // Who may list a key alone learns by that whether it is there.
+        let prefix = key.filter(|_| !action.is_on_object());
+        let key = key.filter(|_| action.is_on_object());
+        let facts = Facts { server: self, caller, bucket: Some(bucket), object: attributes, prefix };
+        let asked = Asked {
+            principal: caller.principal(),
+            action,
+            bucket: &bucket.name,
+            key,
+            bucket_owner: Some(&bucket.owner),
+            object_owner,
+            context: &facts,
+        };
+        let acl = || granted_by_list(caller, action, bucket, attributes);
+        let layers = Layers {
+            identity: caller.policies(),
+            boundary: caller.boundary(),
+            session: None,
+            bucket: access.policy.as_ref(),
+            bucket_policy_failed: access.policy_failed,
+            restrict_public: access.block.restrict,
+            acl: &acl,
+        };
+        then(authorize(&asked, &layers))
+    }
+
+    /// Fails with AccessDenied unless the caller may do this, which is about no bucket that exists:
+    /// make one of this name, or see which there are.
+    pub fn allow_on_service(&self, caller: &Caller, action: Action, name: &str) -> S3Result<()> {
+        let facts = Facts { server: self, caller, bucket: None, object: None, prefix: None };
+        let asked = Asked {
+            principal: caller.principal(),
+            action,
+            bucket: name,
+            key: None,
+            bucket_owner: None,
+            object_owner: None,
+            context: &facts,
+        };
+        let layers = Layers {
+            identity: caller.policies(),
+            boundary: caller.boundary(),
+            session: None,
+            bucket: None,
+            bucket_policy_failed: false,
+            restrict_public: false,
+            acl: &|| AclGrant::Nobody,
+        };
+        told(&authorize(&asked, &layers), caller, action)
+    }
+
+    /// Fails with AccessDenied, and notes why in the log, unless one action is allowed.
+    fn demand(
+        &self,
+        caller: &Caller,
+        action: Action,
+        bucket: &Bucket,
+        about: (Option<&str>, &Object),
+    ) -> S3Result<()> {
+        self.judge(caller, action, bucket, about, |decision| told(&decision, caller, action))
+    }
+}
+
+/// Returns whether something denies it, rather than that nothing allows it.
+fn is_explicit(decision: &Decision<'_>) -> bool {
+    matches!(decision, Decision::Deny(Reason::Statement(..) | Reason::BucketPolicyNotLoaded))
+}
+
+/// Fails with AccessDenied, and notes why in the log, if this is the decision.
+fn told(decision: &Decision<'_>, caller: &Caller, action: Action) -> S3Result<()> {
+    match decision {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(reason) => {
+            let principal = caller.principal();
+            tracing::info!(action = action.name(), %principal, %reason, "a request was denied");
+            Err(access_denied())
+        }
+    }
+}
+
+/// Returns the owner of an object, where it is not the bucket's.
+pub fn owner_of(attributes: &Attributes) -> Option<&str> {
+    super::headers::find(attributes, OWNER)
+}
+
+/// Returns the list of an object.
+pub fn acl_of(attributes: &Attributes, owner: &str) -> Acl {
+    super::headers::find(attributes, ACL).map_or_else(|| Acl::private(owner), Acl::decode)
+}
+
+/// Returns whether an action is on an object that is there, so that its list and its tags count.
+fn reads_object(action: Action) -> bool {
+    action.is_on_object()
+        && !matches!(
+            action,
+            Action::PutObject
+                | Action::DeleteObject
+                | Action::DeleteObjectVersion
+                | Action::AbortMultipartUpload
+                | Action::ListMultipartUploadParts
+                | Action::BypassGovernanceRetention
+        )
+}
+
+/// Returns what a list grants of an action: that of the bucket, or that of the object for what is done
+/// with an object that is there.
+fn granted_by_list(
+    caller: &Caller,
+    action: Action,
+    bucket: &Bucket,
+    object: Option<&Attributes>,
+) -> AclGrant {
+    let access = BucketAccess::of(bucket);
+    if !access.ownership.has_lists() {
+        return AclGrant::Nobody;
+    }
+    let ignores_public = access.block.ignore_acls;
+    let id = caller.canonical_id();
+    let of_bucket = |permission| match &access.acl {
+        Some(acl) => acl.grant_of(id, permission, ignores_public),
+        None => Acl::private(&bucket.owner).grant_of(id, permission, ignores_public),
+    };
+    let of_object = |permission| {
+        let Some(attributes) = object else { return AclGrant::Nobody };
+        let owner = owner_of(attributes).unwrap_or(&bucket.owner);
+        // The owner may always look at the list, and change it.
+        if id == Some(owner) && permission != Permission::Read {
+            return AclGrant::Account;
+        }
+        acl_of(attributes, owner).grant_of(id, permission, ignores_public)
+    };
+    match action {
+        Action::ListBucket | Action::ListBucketVersions | Action::ListBucketMultipartUploads => {
+            of_bucket(Permission::Read)
+        }
+        Action::PutObject
+        | Action::DeleteObject
+        | Action::AbortMultipartUpload
+        | Action::ListMultipartUploadParts => of_bucket(Permission::Write),
+        Action::GetBucketAcl => of_bucket(Permission::ReadAcp),
+        Action::PutBucketAcl => of_bucket(Permission::WriteAcp),
+        Action::GetObject
+        | Action::GetObjectVersion
+        | Action::GetObjectAttributes
+        | Action::GetObjectVersionAttributes => of_object(Permission::Read),
+        Action::GetObjectAcl | Action::GetObjectVersionAcl => of_object(Permission::ReadAcp),
+        Action::PutObjectAcl | Action::PutObjectVersionAcl => of_object(Permission::WriteAcp),
+        _ => AclGrant::Nobody,
+    }
+}
