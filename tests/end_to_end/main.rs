@@ -14,6 +14,7 @@ mod check;
 mod checksums;
 mod conditional;
 mod configuration;
+mod cors;
 mod crash;
 mod damage;
 mod edges;

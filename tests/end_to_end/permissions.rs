@@ -82,6 +82,11 @@ const OPERATIONS: &[(&str, &str, &str)] = &[
     ("DELETE", "BUCKET?lifecycle", ""),
     ("GET", "BUCKET?cors", ""),
     ("DELETE", "BUCKET?cors", ""),
+    (
+        "PUT",
+        "BUCKET?cors",
+        "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>",
+    ),
     ("GET", "BUCKET?encryption", ""),
     ("DELETE", "BUCKET?encryption", ""),
     ("GET", "BUCKET?policy", ""),

@@ -2,7 +2,7 @@
 //! signing are removed, and its body is wrapped so that it is verified while it is read.
 //!
 //! Invariant: what the handlers learn about the caller is [`RequestContext`], which only
-//! [`Authenticator::authenticate`] makes.
+//! [`Authenticator::authenticate`] makes, and [`anonymous`] for those who may be anybody.
 
 use super::payload::{BodyFailure, PayloadEncoding, VerifiedBody, decode_headers};
 use super::signature::{Signed, Verifier, strip_signature};
@@ -64,6 +64,14 @@ pub struct Authenticated {
     pub request: Request<s3s::Body>,
     /// The error of the body, once the body turned out not to be what was signed or announced.
     pub failure: BodyFailure,
+}
+
+/// Makes a request anonymous, whatever signature it brings. Its body, which was not verified, is left
+/// out.
+pub fn anonymous<B>(request: Request<B>, request_id: RequestId) -> Request<s3s::Body> {
+    let (mut parts, _) = request.into_parts();
+    parts.extensions.insert(RequestContext { request_id, ..RequestContext::default() });
+    Request::from_parts(parts, s3s::Body::empty())
 }
 
 impl Authenticator {

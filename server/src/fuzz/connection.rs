@@ -5,7 +5,7 @@
 //! signatures are valid; a request without a signature acts as the same account. A node that an
 //! input has changed is thrown away, so that each input meets the same one.
 
-use crate::auth::{Account, Accounts, Authenticator};
+use crate::auth::{Account, Accounts, Authenticator, anonymous};
 use crate::http::READ_BUFFER_BYTES_MAX;
 use crate::memory::RequestMemory;
 use crate::s3::{PART_BYTES_MIN, Requests, S3Service, S3Settings, service};
@@ -125,6 +125,11 @@ impl FuzzNode {
         let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let (authenticator, service) = (authenticator.clone(), service.clone());
             async move {
+                // What it returns is for the connection; here it matters that it does.
+                let _ = service.headers_beside(&request);
+                if service.is_for_anybody(&request) {
+                    return Ok::<_, Infallible>(service.call(anonymous(request, REQUEST)).await);
+                }
                 let answer = match authenticator.authenticate(request, REQUEST, NOW_S) {
                     Ok(admitted) => service.call(admitted.request).await,
                     Err(error) => crate::http::refused(&error, "/", REQUEST),

@@ -9,10 +9,12 @@
 use super::body::{RequestBody, RequestRecord, ResponseBody, Unread};
 use super::head::{ALLOWED, HeadError};
 use super::{BODY_BYTES_MAX, Handler, HttpServer, REQUEST_BYTES, check_head};
-use crate::auth::AuthError;
+use crate::auth::{AuthError, anonymous};
 use crate::memory::ResponseMemory;
 use crate::xml::XmlWriter;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER, SERVER};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER, SERVER, VARY,
+};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use ringbolt_engine::types::RequestId;
@@ -63,6 +65,9 @@ pub async fn exchange<H: Handler>(
         status: StatusCode::OK,
         bytes: 0,
     };
+    // A head that is malformed may be read in two ways: it is answered as it is.
+    let handler = server.handler.get().filter(|_| head.is_ok());
+    let beside = handler.and_then(|handler| handler.headers_beside(&request));
     let unread = Unread::default();
     let skips_continue = skips_continue(&request);
     let (path, id) = (record.uri.path(), record.request_id);
@@ -94,11 +99,25 @@ pub async fn exchange<H: Handler>(
     {
         headers.insert("x-amz-bucket-region", region);
     }
+    if let Some(beside) = beside {
+        add(headers, beside);
+    }
     if unread.get() || skips_continue {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let held = response.extensions_mut().remove::<ResponseMemory>();
     response.map(|body| ResponseBody::new(body, record, (reservation, held)))
+}
+
+/// Adds headers to those of an answer. Of Vary both count.
+fn add(headers: &mut HeaderMap, added: HeaderMap) {
+    for (name, value) in added {
+        match name {
+            Some(VARY) => _ = headers.append(VARY, value),
+            Some(name) => _ = headers.insert(name, value),
+            None => {}
+        }
+    }
 }
 
 fn needed_bytes(request: &Request<Incoming>) -> u64 {
@@ -119,6 +138,9 @@ async fn answer<H: Handler>(
     };
     let stall = server.limits.body_stall;
     let request = request.map(|body| RequestBody::new(body, stall, unread.clone()));
+    if handler.is_for_anybody(&request) {
+        return handler.call(anonymous(request, id)).await;
+    }
     let admitted = match server.authenticator.authenticate(request, id, unix_seconds()) {
         Ok(admitted) => admitted,
         Err(error) => return refused(&error, path, id),

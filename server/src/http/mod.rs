@@ -33,7 +33,7 @@ pub use self::traffic::{Traffic, TrafficSum};
 
 use crate::auth::Authenticator;
 use crate::memory::RequestMemory;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use ringbolt_engine::node::{Core, NodeMetrics};
 use std::cell::{Cell, OnceCell};
 use std::future::Future;
@@ -43,6 +43,14 @@ use std::time::Duration;
 /// Answers the requests that were authenticated.
 pub trait Handler: 'static {
     fn call(&self, request: Request<s3s::Body>) -> impl Future<Output = Response<s3s::Body>>;
+
+    /// Returns whether a request is answered to anybody, so that its signature, if it has one, does not
+    /// matter. Such a request is handled without its body.
+    fn is_for_anybody<B>(&self, request: &Request<B>) -> bool;
+
+    /// Returns the headers that the answer to a request gets beside its own, whoever makes it. It is
+    /// asked for before anything of the request is judged.
+    fn headers_beside<B>(&self, request: &Request<B>) -> Option<HeaderMap>;
 
     /// Returns the metrics of the node, or None if it is closing.
     fn metrics(&self) -> impl Future<Output = Option<NodeMetrics>>;

@@ -69,6 +69,14 @@ impl Handler for S3Service {
         S3Service::call(self, request).await
     }
 
+    fn is_for_anybody<B>(&self, request: &http::Request<B>) -> bool {
+        S3Service::is_for_anybody(self, request)
+    }
+
+    fn headers_beside<B>(&self, request: &http::Request<B>) -> Option<http::HeaderMap> {
+        S3Service::headers_beside(self, request)
+    }
+
     async fn metrics(&self) -> Option<NodeMetrics> {
         S3Service::metrics(self).await
     }

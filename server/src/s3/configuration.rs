@@ -40,7 +40,7 @@ macro_rules! of_buckets {
 
 pub const LIFECYCLE: (&str, &str) =
     ("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist");
-const CORS: (&str, &str) = ("NoSuchCORSConfiguration", "The CORS configuration does not exist");
+pub const CORS: (&str, &str) = ("NoSuchCORSConfiguration", "The CORS configuration does not exist");
 const ENCRYPTION: (&str, &str) = (
     "ServerSideEncryptionConfigurationNotFoundError",
     "The server side encryption configuration was not found",
@@ -65,7 +65,6 @@ pub fn missing<T>((code, message): (&'static str, &'static str)) -> S3Result<T> 
 }
 
 of_buckets! {
-    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = missing(CORS);
     get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = missing(ENCRYPTION);
     get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = missing(REPLICATION);
     get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = missing(WEBSITE);
@@ -106,8 +105,6 @@ of_buckets! {
             payer: Some(Payer::from_static(Payer::BUCKET_OWNER))
         });
 
-    delete_bucket_cors(DeleteBucketCorsInput)
-        -> DeleteBucketCorsOutput = Ok(DeleteBucketCorsOutput::default());
     delete_bucket_encryption(DeleteBucketEncryptionInput)
         -> DeleteBucketEncryptionOutput = Ok(DeleteBucketEncryptionOutput::default());
     delete_bucket_replication(DeleteBucketReplicationInput)

@@ -12,6 +12,7 @@
 use super::access::access_denied;
 use super::body::parse_md5;
 use super::bucket::BucketConfiguration;
+use super::cors::{self, CorsRules};
 use super::declared::DeclaredChecksum;
 use super::delete::DeleteList;
 use super::error::{from_body, invalid_request, slow_down};
@@ -74,6 +75,8 @@ const LEGAL_HOLD_PLACEHOLDER: &str = "<LegalHold/>";
 const POLICY_PLACEHOLDER: &str = "{}";
 const OWNERSHIP_PLACEHOLDER: &str =
     "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>";
+const CORS_PLACEHOLDER: &str = "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod>\
+     <AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>";
 const ACCESS_BLOCK_PLACEHOLDER: &str = "<PublicAccessBlockConfiguration/>";
 
 /// The kinds of documents that are told apart here.
@@ -95,6 +98,7 @@ enum Kind {
     Policy,
     Ownership,
     AccessBlock,
+    Cors,
     /// The document is that of an operation that is not built: whatever it says, the answer is 501.
     Unsupported,
 }
@@ -122,6 +126,7 @@ impl Kind {
             (&Method::PUT, false) if has("policy") => Some(Self::Policy),
             (&Method::PUT, false) if has("ownershipControls") => Some(Self::Ownership),
             (&Method::PUT, false) if has("publicAccessBlock") => Some(Self::AccessBlock),
+            (&Method::PUT, false) if has("cors") => Some(Self::Cors),
             (&Method::PUT, true) if has("retention") => Some(Self::Retention),
             (&Method::PUT, true) if has("legal-hold") => Some(Self::LegalHold),
             (&Method::PUT, true) => None,
@@ -297,6 +302,10 @@ fn parse(kind: Kind, bytes: Bytes, extensions: &mut Extensions) -> S3Result<(u64
             extensions.insert(AccessBlockDocument::read(other()?)?);
             (0, placeholder(ACCESS_BLOCK_PLACEHOLDER))
         }
+        Kind::Cors => {
+            extensions.insert(Arc::new(CorsRules::read(XmlReader::new(&bytes, cors::ELEMENTS_MAX)?)?));
+            (0, placeholder(CORS_PLACEHOLDER))
+        }
         Kind::Unsupported => (0, Body::from(bytes)),
     })
 }
@@ -317,6 +326,7 @@ pub(crate) fn judge_document(bytes: &[u8]) {
         Kind::Lifecycle,
         Kind::Ownership,
         Kind::AccessBlock,
+        Kind::Cors,
     ] {
         // It may be refused or taken: all that matters here is that it ends.
         let _ = parse(kind, bytes.clone(), &mut Extensions::new());
@@ -464,7 +474,8 @@ mod tests {
         assert_eq!(kind("PUT", "", false), Some(Kind::CreateBucket));
         assert_eq!(kind("PUT", "x-id=CreateBucket&X-Amz-Date=d", false), Some(Kind::CreateBucket));
         assert_eq!(kind("PUT", "versioning", false), Some(Kind::Versioning));
-        assert_eq!(kind("PUT", "cors", false), Some(Kind::Unsupported));
+        assert_eq!(kind("PUT", "cors", false), Some(Kind::Cors));
+        assert_eq!(kind("PUT", "logging", false), Some(Kind::Unsupported));
         assert_eq!(kind("PUT", "tagging", true), Some(Kind::Tagging));
         assert_eq!(kind("PUT", "object-lock", false), Some(Kind::ObjectLock));
         assert_eq!(kind("PUT", "retention&versionId=1", true), Some(Kind::Retention));

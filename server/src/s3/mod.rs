@@ -16,6 +16,7 @@ mod change;
 mod conditional;
 mod configuration;
 mod copy;
+mod cors;
 mod declared;
 mod delete;
 mod document;
@@ -60,7 +61,7 @@ use access::Gathered;
 use answer_xml::{XmlAnswer, rewrite};
 pub(crate) use document::judge_document;
 pub use given::StorageClasses;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, ORIGIN};
 use http::{Method, StatusCode};
 use lenient_headers::LenientHeaders;
 pub(crate) use lifecycle_document::lifecycle_rules;
@@ -132,6 +133,10 @@ pub fn service(core: Core, accounts: Arc<Accounts>, settings: S3Settings) -> S3S
 impl S3Service {
     /// Answers one request. It never fails: what goes wrong is the answer.
     pub async fn call(&self, mut request: http::Request<Body>) -> http::Response<Body> {
+        if request.method() == Method::OPTIONS {
+            let response = cors::preflight(&self.server, &request).unwrap_or_else(error_response);
+            return finished(response, request.uri(), request.extensions().get::<RequestContext>());
+        }
         let lenient = LenientHeaders::take(request.headers_mut());
         let uri = request.uri().clone();
         if let Some(get) = FastGet::of(&self.server, &request, &uri) {
@@ -148,6 +153,23 @@ impl S3Service {
         // This future is boxed, so that the future of a plain GET stays small.
         let response = Box::pin(self.answer(request, lenient)).await.unwrap_or_else(error_response);
         finished(response, &uri, context.as_ref())
+    }
+
+    /// Returns whether a request is answered to anybody, whatever signature it brings: a preflight is.
+    pub fn is_for_anybody<B>(&self, request: &http::Request<B>) -> bool {
+        request.method() == Method::OPTIONS
+    }
+
+    /// Returns the headers that the answer to a request needs, whatever it is, for a page of another
+    /// origin. A preflight has its own.
+    pub fn headers_beside<B>(&self, request: &http::Request<B>) -> Option<http::HeaderMap> {
+        let headers = request.headers();
+        if !headers.contains_key(ORIGIN) || request.method() == Method::OPTIONS {
+            return None;
+        }
+        let target = Target::parse(request.uri(), headers, self.server.domains.as_ref()).ok()?;
+        let bucket = self.server.core.bucket(target.bucket.as_deref()?)?;
+        cors::headers_for(&bucket, request.method(), headers)
     }
 
     /// Returns the engine's core that the service works with.

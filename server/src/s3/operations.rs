@@ -9,7 +9,7 @@
 
 use super::access::Gathered;
 use super::{
-    Server, acl, attributes, bucket, configuration, copy, delete, lifecycle, list, multipart, object,
+    Server, acl, attributes, bucket, configuration, copy, cors, delete, lifecycle, list, multipart, object,
     object_lock, ownership, policy, tagging, versioning,
 };
 use crate::access::Action;
@@ -140,8 +140,10 @@ operations! {
         lifecycle::put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput)
             -> PutBucketLifecycleConfigurationOutput
         by PutLifecycleConfiguration;
-    GetBucketCors = configuration::get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput
+    GetBucketCors = cors::get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput
         by GetBucketCors;
+    PutBucketCors = cors::put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput
+        by PutBucketCors;
     GetBucketEncryption = configuration::get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput
         by GetEncryptionConfiguration;
     GetBucketPolicy = policy::get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput
@@ -233,7 +235,7 @@ operations! {
     DeleteBucketLifecycle =
         lifecycle::delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput
         by PutLifecycleConfiguration;
-    DeleteBucketCors = configuration::delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput
+    DeleteBucketCors = cors::delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput
         by PutBucketCors;
     DeleteBucketEncryption =
         configuration::delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput
