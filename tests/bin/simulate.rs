@@ -129,7 +129,9 @@ fn fail(failure: Failure, sum: &Report, attempts: u64) -> ExitCode {
     println!("repeat it with:\n  {}", failure.plan.command());
     let smaller = simulation::shrink(failure.clone(), attempts);
     if smaller.plan != failure.plan {
-        println!("\nsmaller: {}\n  {}", smaller.message, smaller.plan.command());
+        let (left, all) = (smaller.operations.len(), failure.operations.len());
+        println!("\nsmaller, {left} of {all} operations: {}", smaller.message);
+        println!("  {}", smaller.plan.command());
     }
     ExitCode::FAILURE
 }

@@ -14,6 +14,7 @@ from command_line import AwsCli, S3cmd
 from content import assert_same_trees, make_file, make_tree, same_file
 from library import PART_BYTES, Boto3, MinioPy
 from node import Node, scratch_directory
+from page import run_page
 
 SIZES = {"0B": 0, "1B": 1, "4K": 4096, "64K-1": 65535, "64K": 65536, "64K+1": 65537, "1M": 1 << 20,
          "5M+1": (5 << 20) + 1, "100M": 100 << 20}
@@ -159,6 +160,17 @@ def run_trees(node, venv, directory, files, results):
     results.check("awscli cp --recursive", "", recursive)
 
 
+def run_docs(node, venv, directory, results):
+    directory.mkdir()
+    page = Path(__file__).resolve().parents[2] / "docs" / "access.md"
+
+    def access():
+        compared = run_page(page, node.endpoint, venv, directory)
+        assert compared > 10, f"only {compared} answers are compared"
+
+    results.check("docs/access.md", "", access)
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", required=True)
@@ -176,6 +188,8 @@ def main():
         for kind in (AwsCli, Boto3, S3cmd, MinioPy):
             run_client(kind, node, venv, Path(scratch) / kind.name, sizes, results)
         run_trees(node, venv, Path(scratch) / "trees", 300 if options.quick else TREE_FILES, results)
+
+        run_docs(node, venv, Path(scratch) / "docs", results)
 
         def stop():
             status = node.stop()

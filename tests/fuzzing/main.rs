@@ -137,3 +137,13 @@ fn forms() {
 fn documents() {
     run("document", 20_000, ringbolt_server::fuzz::document);
 }
+
+#[test]
+fn policies() {
+    run("policy", 20_000, ringbolt_server::fuzz::policy);
+}
+
+#[test]
+fn lists_of_access() {
+    run("acl", 20_000, ringbolt_server::fuzz::acl);
+}

@@ -5,7 +5,13 @@
 //! the first.
 //!
 //! Operations are left out as in "Simplifying and isolating failure-inducing input" (Zeller and
-//! Hildebrandt, 2002): whole kinds first, then halves of the rest, quarters, and so on.
+//! Hildebrandt, 2002): whole kinds first; then the search tries each of two halves of the rest
+//! alone, each of four quarters and what is left without it, and so on.
+//!
+//! A life ends after a number of polls, so clients that skip an operation reach later ones, which
+//! the failing run never began. A plan that names only what it skips therefore has as many
+//! operations as before. So each plan here names, by what it skips, the operations that it keeps:
+//! those are among the ones that the larger run began, and their number only falls.
 
 use super::plan::{Aim, Faults, Kind, Plan};
 use super::{Failure, attempt};
@@ -50,10 +56,24 @@ fn numbers(failure: Failure, budget: &mut Budget) -> Failure {
     }
 }
 
+/// Returns the plan in which clients begin these operations and no others; they ascend.
+fn keeping(plan: &Plan, operations: &[u64]) -> Plan {
+    let mut skip = Vec::new();
+    let mut next = 0;
+    for operation in operations {
+        if *operation > next {
+            skip.push((next, operation - 1));
+        }
+        next = operation + 1;
+    }
+    skip.push((next, u64::MAX));
+    Plan { skip, ..plan.clone() }
+}
+
 fn kinds(failure: Failure, budget: &mut Budget) -> Failure {
     let mut smallest = failure;
     for kind in Kind::ALL {
-        let mut plan = smallest.plan.clone();
+        let mut plan = keeping(&smallest.plan, &smallest.operations);
         if !plan.without.contains(&kind) {
             plan.without.push(kind);
             smallest = budget.fails(&plan).unwrap_or(smallest);
@@ -71,21 +91,42 @@ fn operations(failure: Failure, budget: &mut Budget) -> Failure {
             return smallest;
         }
         let size = begun.len().div_ceil(pieces);
-        let without = |piece: &[u64]| {
-            let mut plan = smallest.plan.clone();
-            // Operations between two of them were not begun.
-            plan.skip.push((piece[0], piece[piece.len() - 1]));
-            plan
-        };
+        let mut fails = |kept: &[u64]| budget.fails(&keeping(&smallest.plan, kept));
         // The last ones are tried first, because many operations before a failure are not needed
         // for it.
-        match begun.chunks(size).rev().find_map(|piece| budget.fails(&without(piece))) {
+        if let Some(found) = begun.chunks(size).rev().find_map(&mut fails) {
+            smallest = found;
+            pieces = 2;
+            continue;
+        }
+        // Of two halves, each is what is left without the other one.
+        let ends = if pieces > 2 { begun.len() } else { 0 };
+        let rest = (0..ends).step_by(size).rev().find_map(|at| {
+            let after = (at + size).min(begun.len());
+            fails(&[&begun[..at], &begun[after..]].concat())
+        });
+        match rest {
             Some(found) => {
                 smallest = found;
                 pieces = (pieces - 1).max(2);
             }
             None if size == 1 => return smallest,
             None => pieces = (pieces * 2).min(begun.len()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_keeps_what_it_is_to_keep_and_nothing_else() {
+        for kept in [&[0, 1, 2][..], &[1, 7, 8, 1 << 32], &[]] {
+            let plan = keeping(&Plan { skip: vec![(3, 4)], ..Plan::new(1) }, kept);
+            for operation in (0..12).chain([(1 << 32) - 1, 1 << 32, (1 << 32) + 1, u64::MAX]) {
+                assert_eq!(plan.leaves_out(operation, Kind::Put), !kept.contains(&operation), "{operation}");
+            }
         }
     }
 }

@@ -10,6 +10,8 @@
 pub mod acl;
 pub mod action;
 pub mod evaluator;
+#[cfg(test)]
+mod oracle;
 pub mod ownership;
 pub mod policy;
 pub mod principal;

@@ -1,5 +1,6 @@
 //! Who asks.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// The names of an account.
@@ -44,6 +45,17 @@ impl Principal {
             Self::Anonymous => None,
             Self::Root(account) => Some(account),
             Self::User(user) => Some(&user.account),
+        }
+    }
+}
+
+impl fmt::Display for Principal {
+    /// Writes the ARN, or `anonymous`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => formatter.write_str("anonymous"),
+            Self::Root(account) => write!(formatter, "arn:aws:iam::{}:root", account.account_id),
+            Self::User(user) => formatter.write_str(&user.arn),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Fuzzes the parsers that a request reaches late: bodies in chunks, XML documents, and upload
 //! forms with their policies.
 
+use crate::access::policy::judge_policy;
 use crate::auth::hash::HmacKey;
 use crate::auth::payload::decode_in_pieces;
 use crate::auth::signature::ChunkChain;
 use crate::auth::{Account, Accounts};
-use crate::s3::{judge_document, judge_form};
+use crate::s3::{judge_acl, judge_document, judge_form};
 use bytes::Bytes;
 
 /// Decodes an aws-chunked body whole and in pieces, which must give the same. The bits of the first
@@ -24,6 +25,12 @@ pub fn chunked(input: &[u8]) {
 
 /// Reads an upload form. The input is the body of the form, and its boundary is `b`.
 pub fn form(input: &[u8]) {
+    // It may be refused or taken: all that matters here is that it ends.
+    let _ = judge_form(&Bytes::copy_from_slice(input), "b", &accounts());
+}
+
+/// One account, with the canonical id 1.
+fn accounts() -> Accounts {
     let account = Account {
         access_key: "AK".to_owned(),
         secret_key: "secret".to_owned(),
@@ -31,11 +38,21 @@ pub fn form(input: &[u8]) {
         display_name: String::new(),
         email: String::new(),
     };
-    // It may be refused or taken: all that matters here is that it ends.
-    let _ = judge_form(&Bytes::copy_from_slice(input), "b", &Accounts::from_list(vec![account]));
+    Accounts::from_list(vec![account])
 }
 
 /// Reads the input as the XML document of each operation that takes one.
 pub fn document(input: &[u8]) {
     judge_document(input);
+}
+
+/// Compiles the input as a policy of a bucket and of an identity, and asks it what some may do.
+pub fn policy(input: &[u8]) {
+    judge_policy(input);
+}
+
+/// Reads the input as the XML document of an access control list. A list that is taken must come back
+/// from the form in which it is stored.
+pub fn acl(input: &[u8]) {
+    judge_acl(input, &accounts(), "1");
 }

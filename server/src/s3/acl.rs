@@ -19,6 +19,7 @@ use crate::access::acl::{
     Permission as Permitted, grantees_of_header,
 };
 use crate::access::ownership::Ownership;
+use crate::auth::Accounts;
 use http::{HeaderMap, StatusCode};
 use ringbolt_engine::types::{Attributes, Bucket, ConfigKind, ObjectInfo};
 use s3s::dto::*;
@@ -61,7 +62,7 @@ impl GivenAcl {
                 invalid_argument(format!("{} must name grantees as id=… or uri=…", permission.header()))
             })?;
             for (kind, value) in grantees {
-                acl.grants.push(Granted { grantee: server.grantee(kind, value)?, permission });
+                acl.grants.push(Granted { grantee: grantee(&server.accounts, kind, value)?, permission });
             }
         }
         check_count(&acl)?;
@@ -128,47 +129,57 @@ pub fn acl_with_ownership() -> S3Error {
     error
 }
 
-impl Server {
-    fn grantee(&self, kind: &str, value: &str) -> S3Result<GrantedTo> {
-        match kind.to_ascii_lowercase().as_str() {
-            "id" if self.accounts.by_canonical_id(value).is_some() => {
-                Ok(GrantedTo::Account(value.to_owned()))
-            }
-            "id" => Err(invalid_argument("Invalid id: there is no account with this canonical id")),
-            "uri" => GrantedTo::group(value).ok_or_else(|| invalid_argument("Invalid group uri")),
-            "emailaddress" => Err(by_email()),
-            _ => Err(invalid_argument("Argument format not recognized: a grantee is named by id or uri")),
-        }
+fn grantee(accounts: &Accounts, kind: &str, value: &str) -> S3Result<GrantedTo> {
+    match kind.to_ascii_lowercase().as_str() {
+        "id" if accounts.by_canonical_id(value).is_some() => Ok(GrantedTo::Account(value.to_owned())),
+        "id" => Err(invalid_argument("Invalid id: there is no account with this canonical id")),
+        "uri" => GrantedTo::group(value).ok_or_else(|| invalid_argument("Invalid group uri")),
+        "emailaddress" => Err(by_email()),
+        _ => Err(invalid_argument("Argument format not recognized: a grantee is named by id or uri")),
     }
+}
 
-    fn list_of(&self, policy: &AccessControlPolicy, owner: &str) -> S3Result<Acl> {
-        let Some(given) = policy.owner.as_ref().and_then(|owner| owner.id.as_deref()) else {
-            return Err(malformed_acl("it has no Owner with an ID"));
+/// Reads the list of what `owner` owns from a document.
+fn list_of(accounts: &Accounts, policy: &AccessControlPolicy, owner: &str) -> S3Result<Acl> {
+    let Some(given) = policy.owner.as_ref().and_then(|owner| owner.id.as_deref()) else {
+        return Err(malformed_acl("it has no Owner with an ID"));
+    };
+    if given != owner {
+        return Err(access_denied());
+    }
+    let mut acl = Acl::default();
+    for grant in policy.grants.iter().flatten() {
+        let name = grant.permission.as_ref().map_or("", Permission::as_str);
+        let permission = Permitted::from_name(name)
+            .ok_or_else(|| malformed_acl(format_args!("the permission {name:?} is unknown")))?;
+        let Some(to) = &grant.grantee else { return Err(malformed_acl("a grant has no Grantee")) };
+        let named = [
+            ("id", to.id.as_deref()),
+            ("uri", to.uri.as_deref()),
+            ("emailaddress", to.email_address.as_deref()),
+        ];
+        let mut given = named.into_iter().filter_map(|(kind, value)| Some((kind, value?)));
+        let (Some((kind, value)), None) = (given.next(), given.next()) else {
+            return Err(malformed_acl("a Grantee has not exactly one of ID, URI and EmailAddress"));
         };
-        if given != owner {
-            return Err(access_denied());
-        }
-        let mut acl = Acl::default();
-        for grant in policy.grants.iter().flatten() {
-            let name = grant.permission.as_ref().map_or("", Permission::as_str);
-            let permission = Permitted::from_name(name)
-                .ok_or_else(|| malformed_acl(format_args!("the permission {name:?} is unknown")))?;
-            let Some(grantee) = &grant.grantee else { return Err(malformed_acl("a grant has no Grantee")) };
-            let named = [
-                ("id", grantee.id.as_deref()),
-                ("uri", grantee.uri.as_deref()),
-                ("emailaddress", grantee.email_address.as_deref()),
-            ];
-            let mut given = named.into_iter().filter_map(|(kind, value)| Some((kind, value?)));
-            let (Some((kind, value)), None) = (given.next(), given.next()) else {
-                return Err(malformed_acl("a Grantee has not exactly one of ID, URI and EmailAddress"));
-            };
-            acl.grants.push(Granted { grantee: self.grantee(kind, value)?, permission });
-        }
-        check_count(&acl)?;
-        Ok(acl)
+        acl.grants.push(Granted { grantee: grantee(accounts, kind, value)?, permission });
     }
+    check_count(&acl)?;
+    Ok(acl)
+}
 
+/// Reads a list of the account with the canonical id `owner` from a document; this is for fuzzing. What
+/// is read comes back from the form in which it is stored.
+pub(crate) fn judge_acl(bytes: &[u8], accounts: &Accounts, owner: &str) {
+    let Ok(plain) = super::xml_reader::to_plain(bytes, super::document::OTHER_ELEMENTS_MAX) else { return };
+    let policy = s3s::xml::Deserialize::deserialize(&mut s3s::xml::Deserializer::new(&plain));
+    let Ok(policy) = policy else { return };
+    if let Ok(acl) = list_of(accounts, &policy, owner) {
+        assert_eq!(Acl::decode(&acl.to_string()), acl);
+    }
+}
+
+impl Server {
     /// Returns the owner of what the caller writes into a bucket, and the list that the headers give
     /// it, as attributes. Fails if the list is refused.
     pub fn own_and_share(
@@ -202,8 +213,9 @@ impl Server {
         if acl != Acl::private(owner) {
             attributes.push((ACL.to_owned(), acl.to_string()));
         }
-        // What nobody signed for is nobody's, and comes with the list that it brings.
-        if caller.context.account.is_none() {
+        // What nobody signed for is nobody's, and comes with the list that it brings. To leave all to the
+        // bucket's owner shares nothing.
+        if caller.context.account.is_none() || gives_all && owner == bucket.owner {
             return Ok(());
         }
         // What an account will own, it may share. Its users need to be allowed to.
@@ -307,7 +319,7 @@ pub async fn put_bucket_acl(
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     refuse_unsupported(&caller.headers)?;
     let document = input.access_control_policy.as_ref();
-    let document = document.map(|policy| server.list_of(policy, &bucket.owner)).transpose()?;
+    let document = document.map(|policy| list_of(&server.accounts, policy, &bucket.owner)).transpose()?;
     let given = given_once(GivenAcl::of_headers(server, &caller.headers)?, document)?;
     let access = BucketAccess::of(&bucket);
     if !access.ownership.has_lists() {
@@ -342,7 +354,7 @@ pub async fn put_object_acl(
     let has_lists = access.ownership.has_lists();
     let owner = owner_of(&info.attributes).filter(|_| has_lists).unwrap_or(&bucket.owner).to_owned();
     let document = input.access_control_policy.as_ref();
-    let document = document.map(|policy| server.list_of(policy, &owner)).transpose()?;
+    let document = document.map(|policy| list_of(&server.accounts, policy, &owner)).transpose()?;
     let given = given_once(GivenAcl::of_headers(server, &caller.headers)?, document)?;
     if !has_lists {
         let by_owner = caller.canonical_id() == Some(&bucket.owner);

@@ -51,7 +51,7 @@ const DELETE_ELEMENTS_MAX: usize = 8 << 10;
 /// The most elements of a list of parts: 10,000 parts with ETag, one checksum, Size and
 /// LastModified, as listings of parts give them.
 const COMPLETE_ELEMENTS_MAX: usize = 80 << 10;
-const OTHER_ELEMENTS_MAX: usize = 1 << 10;
+pub(super) const OTHER_ELEMENTS_MAX: usize = 1 << 10;
 /// How often the text of a list is held, beside its entries: as it came, as it was parsed, and in
 /// the answer.
 const LIST_TIMES: u64 = 3;

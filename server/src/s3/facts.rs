@@ -36,6 +36,8 @@ pub struct Facts<'a> {
     pub bucket: Option<&'a Bucket>,
     /// The attributes of the object, if it is there and was looked at.
     pub object: Option<&'a Attributes>,
+    /// The prefix of a listing that nobody asked for, which would show what the request asks for.
+    pub prefix: Option<&'a str>,
 }
 
 impl<'a> Facts<'a> {
@@ -100,7 +102,7 @@ impl<'a> Facts<'a> {
                 let signed_ms = u64::try_from(context.signed?.at_s?).ok()?.saturating_mul(1000);
                 Some(now_ms().saturating_sub(signed_ms).to_string().into())
             }
-            ConditionKey::Prefix => self.parameter("prefix"),
+            ConditionKey::Prefix => self.prefix.map(Cow::Borrowed).or_else(|| self.parameter("prefix")),
             ConditionKey::Delimiter => self.parameter("delimiter"),
             ConditionKey::MaxKeys => self.parameter("max-keys"),
             ConditionKey::VersionId => match &caller.listed_version {

@@ -224,9 +224,9 @@ impl Server {
         if !reads || is_final {
             return self.demand(caller, action, bucket, (Some(on.key), &object));
         }
-        let unknown = (None, &Object::Unknown);
+        let listed = (Some(on.key), &Object::Unknown);
         let may_list =
-            self.judge(caller, Action::ListBucket, bucket, unknown, |decision| decision.is_allowed());
+            self.judge(caller, Action::ListBucket, bucket, listed, |decision| decision.is_allowed());
         if is_allowed && may_list {
             return Ok(());
         }
@@ -253,7 +253,8 @@ impl Server {
         })
     }
 
-    /// Judges one action, and gives the decision to `then`.
+    /// Judges one action, and gives the decision to `then`. The key of an action on the bucket is that
+    /// of which a listing would tell.
     fn judge<R>(
         &self,
         caller: &Caller,
@@ -268,7 +269,10 @@ impl Server {
             Object::Unknown | Object::Missing => None,
         };
         let object_owner = attributes.filter(|_| access.ownership.has_lists()).and_then(owner_of);
-        let facts = Facts { server: self, caller, bucket: Some(bucket), object: attributes };
+        // Who may list a key alone learns by that whether it is there.
+        let prefix = key.filter(|_| !action.is_on_object());
+        let key = key.filter(|_| action.is_on_object());
+        let facts = Facts { server: self, caller, bucket: Some(bucket), object: attributes, prefix };
         let asked = Asked {
             principal: caller.principal(),
             action,
@@ -294,7 +298,7 @@ impl Server {
     /// Fails with AccessDenied unless the caller may do this, which is about no bucket that exists:
     /// make one of this name, or see which there are.
     pub fn allow_on_service(&self, caller: &Caller, action: Action, name: &str) -> S3Result<()> {
-        let facts = Facts { server: self, caller, bucket: None, object: None };
+        let facts = Facts { server: self, caller, bucket: None, object: None, prefix: None };
         let asked = Asked {
             principal: caller.principal(),
             action,
@@ -339,7 +343,7 @@ fn told(decision: &Decision<'_>, caller: &Caller, action: Action) -> S3Result<()
         Decision::Allow(_) => Ok(()),
         Decision::Deny(reason) => {
             let principal = caller.principal();
-            tracing::info!(action = action.name(), ?principal, %reason, "a request was denied");
+            tracing::info!(action = action.name(), %principal, %reason, "a request was denied");
             Err(access_denied())
         }
     }

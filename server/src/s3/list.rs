@@ -279,7 +279,7 @@ pub async fn list_multipart_uploads(
         0 => UploadPage::default(),
         _ => server.core.list_uploads(listing.bucket.id, &query).await.s3()?,
     };
-    let written = listing.uploads(&from, next_upload(&page).as_ref(), &page);
+    let written = listing.uploads(&from, next_upload(&page).as_ref(), &page, &|id| server.owner(id));
     Ok(answered(written, ResponseMemory::new(reservation)))
 }
 

@@ -284,7 +284,7 @@ impl Sample {
             Kind::Objects => listing.objects("a", None, objects),
             Kind::ObjectsV2 | Kind::ObjectsV2Url => listing.objects_v2(&continuation(), false, objects),
             Kind::Versions => listing.versions(&from, Some(&next), objects.items.iter().map(version)),
-            Kind::Uploads => listing.uploads(&from, Some(&next), uploads),
+            Kind::Uploads => listing.uploads(&from, Some(&next), uploads, &|_| listing.owner.clone()),
         };
         written.text().len()
     }

@@ -157,8 +157,14 @@ impl Listing {
     }
 
     /// Writes the answer of ListMultipartUploads. `next` is where the next page begins, if there is
-    /// one.
-    pub fn uploads(&self, from: &Marker<'_>, next: Option<&Marker<'_>>, page: &UploadPage) -> XmlAnswer {
+    /// one; `others` shows an owner that is not the bucket's by its id.
+    pub fn uploads(
+        &self,
+        from: &Marker<'_>,
+        next: Option<&Marker<'_>>,
+        page: &UploadPage,
+        others: &dyn Fn(&str) -> Owner,
+    ) -> XmlAnswer {
         XmlAnswer::document("ListMultipartUploadsResult", |result| {
             result.text("Bucket", &self.bucket.name);
             self.delimiter(result);
@@ -169,7 +175,7 @@ impl Listing {
             self.next(result, next, "NextUploadIdMarker");
             self.name(result, "Prefix", self.prefix.as_bytes());
             result.text("UploadIdMarker", from.id.as_deref().unwrap_or_default());
-            let (initiator, owner) = (self.account("Initiator"), self.owner());
+            let (initiator, owner) = (account("Initiator", &self.owner), self.owner());
             let names = page.items.iter().map(|item| match item {
                 UploadItem::Upload(upload) => upload.key.as_slice(),
                 UploadItem::CommonPrefix(prefix) => prefix,
@@ -177,7 +183,7 @@ impl Listing {
             reserve(result, names, UPLOAD_BYTES + initiator.len() + owner.len());
             for item in &page.items {
                 if let UploadItem::Upload(upload) = item {
-                    self.upload(result, &initiator, &owner, upload);
+                    self.upload(result, (&initiator, &owner), upload, others);
                 }
             }
             self.prefixes(
@@ -253,13 +259,16 @@ impl Listing {
         result.raw(if is_marker { "</VersionId></DeleteMarker>" } else { "</VersionId></Version>" });
     }
 
-    fn upload(&self, result: &mut XmlWriter, initiator: &str, owner: &str, upload: &UploadInfo) {
-        // Another account than the bucket's is named by its id alone.
-        let by_id = |role: &str| {
-            let id = owner_of(&upload.attributes)?;
-            Some(XmlWriter::fragment(|fragment| fragment.element(role, |who| who.text("ID", id))))
-        };
-        let (other_initiator, other_owner) = (by_id("Initiator"), by_id("Owner"));
+    fn upload(
+        &self,
+        result: &mut XmlWriter,
+        (initiator, owner): (&str, &str),
+        upload: &UploadInfo,
+        others: &dyn Fn(&str) -> Owner,
+    ) {
+        let other = owner_of(&upload.attributes).map(others);
+        let shown = |role| other.as_ref().map(|owner| account(role, owner));
+        let (other_initiator, other_owner) = (shown("Initiator"), shown("Owner"));
         let initiator = other_initiator.as_deref().unwrap_or(initiator);
         let owner = other_owner.as_deref().unwrap_or(owner);
         let name = UploadName::new(upload.id, &upload.attributes);
@@ -313,19 +322,18 @@ impl Listing {
     }
 
     fn owner(&self) -> String {
-        self.account("Owner")
+        account("Owner", &self.owner)
     }
+}
 
-    /// Returns the element that names the bucket's owner as `role`. It is written once for all
-    /// entries.
-    fn account(&self, role: &str) -> String {
-        XmlWriter::fragment(|fragment| {
-            fragment.element(role, |who| {
-                who.optional("DisplayName", self.owner.display_name.as_ref());
-                who.optional("ID", self.owner.id.as_ref());
-            });
-        })
-    }
+/// Returns the element that names an owner as `role`. It is written once for all entries.
+fn account(role: &str, owner: &Owner) -> String {
+    XmlWriter::fragment(|fragment| {
+        fragment.element(role, |who| {
+            who.optional("DisplayName", owner.display_name.as_ref());
+            who.optional("ID", owner.id.as_ref());
+        });
+    })
 }
 
 /// Makes room for entries of these names, each of which takes `entry_bytes` beside its name. Names

@@ -58,6 +58,7 @@ use crate::host::Domains;
 use crate::memory::RequestMemory;
 use crate::xml::write_references;
 use access::Gathered;
+pub(crate) use acl::judge_acl;
 use answer_xml::{XmlAnswer, rewrite};
 pub(crate) use document::judge_document;
 pub use given::StorageClasses;

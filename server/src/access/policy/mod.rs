@@ -26,9 +26,10 @@ pub use self::principals::Named;
 use self::json::Json;
 use self::statement::{Statement, Wrong};
 use super::action::{Action, ActionSet};
-use super::principal::Principal;
+use super::principal::{AccountNames, Principal};
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// The longest bucket policy, in bytes, as in AWS.
 pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
@@ -163,6 +164,18 @@ impl Policy {
         self.asks_existing_tags
     }
 
+    /// Adds the statements of another policy; this is for fuzzing.
+    fn with(self, other: Self) -> Self {
+        let mut actions = self.actions;
+        actions.extend(&other.actions);
+        Self {
+            actions,
+            is_public: self.is_public || other.is_public,
+            asks_existing_tags: self.asks_existing_tags || other.asks_existing_tags,
+            statements: self.statements.into_iter().chain(other.statements).collect(),
+        }
+    }
+
     /// Says what the policy makes of a question. An Allow that names the principal itself goes before
     /// one that names its account, and an earlier statement before a later one.
     pub(super) fn judge(&self, asked: &Question<'_>) -> Verdict<'_> {
@@ -186,6 +199,58 @@ impl Policy {
             }
         }
         verdict
+    }
+}
+
+/// A request that has one value for every key; this is for fuzzing.
+struct Everything<'a>(&'a str);
+
+impl Context for Everything<'_> {
+    fn values(&self, key: &ConditionKey) -> Values<'_> {
+        match key.kind() {
+            Kind::Texts => Values::Many(vec![self.0.into(), "b".into()]),
+            _ => Values::One(self.0.into()),
+        }
+    }
+}
+
+/// Compiles a policy as each kind, and judges what some may do by it; this is for fuzzing. A statement
+/// that denies everything, at the end, must leave nothing that is allowed.
+pub(crate) fn judge_policy(text: &[u8]) {
+    let user = super::principal::UserNames {
+        account: Arc::new(AccountNames {
+            account_id: "111122223333".to_owned(),
+            canonical_id: "1".to_owned(),
+            display_name: String::new(),
+        }),
+        name: "bob".to_owned(),
+        path: "/".to_owned(),
+        id: "AIDA".to_owned(),
+        arn: "arn:aws:iam::111122223333:user/bob".to_owned(),
+    };
+    let principals =
+        [Principal::Anonymous, Principal::Root(user.account.clone()), Principal::User(Arc::new(user))];
+    let named = r#""Principal":"*","#;
+    for (kind, principal) in [(PolicyKind::Bucket { name: "b" }, named), (PolicyKind::Identity, "")] {
+        let Ok(policy) = Policy::parse(text, kind) else { continue };
+        let denies = format!(
+            r#"{{"Statement":{{"Effect":"Deny",{principal}"Action":"*","Resource":["arn:aws:s3:::b","arn:aws:s3:::b/*"]}}}}"#
+        );
+        let Ok(denies) = Policy::parse(denies.as_bytes(), kind) else { panic!("{denies} is refused") };
+        let closed = policy.clone().with(denies);
+        for principal in &principals {
+            for (action, resource) in
+                [(Action::GetObject, "b/a"), (Action::PutObject, "b/a*b?"), (Action::ListBucket, "b")]
+            {
+                for said in ["a", "10", "true", "192.0.2.1", "2026-01-01T00:00:00Z", ""] {
+                    let context = Everything(said);
+                    let question = Question { principal, action, resource, context: &context };
+                    // It may be anything: all that matters is that it ends.
+                    let _ = policy.judge(&question);
+                    assert!(matches!(closed.judge(&question), Verdict::Denies(_)));
+                }
+            }
+        }
     }
 }
 
