@@ -34,6 +34,7 @@ mod plain_get;
 mod plan;
 mod process;
 mod protocol;
+mod proxies;
 mod signing;
 mod support;
 mod tags;

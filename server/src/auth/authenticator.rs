@@ -7,6 +7,7 @@
 use super::payload::{BodyFailure, PayloadEncoding, VerifiedBody, decode_headers};
 use super::signature::{Signed, Verifier, strip_signature};
 use super::{Account, Accounts, AuthError};
+use crate::client::Client;
 use crate::host::Domains;
 use bytes::Bytes;
 use http::Request;
@@ -28,6 +29,8 @@ pub struct RequestContext {
     /// The account that signed the request. None if the request is anonymous; a request with a bad
     /// signature never gets this far.
     pub account: Option<Arc<Account>>,
+    /// Who sent the request, as far as its connection and trusted proxies tell.
+    pub client: Client,
     /// How the request was signed, if it was.
     pub signed: Option<Signed>,
     pub trailers: Trailers,
@@ -139,7 +142,13 @@ impl Authenticator {
                 s3s::Body::http_body(body)
             }
         };
-        parts.extensions.insert(RequestContext { request_id, account, signed, trailers });
+        parts.extensions.insert(RequestContext {
+            request_id,
+            client: Client::default(),
+            account,
+            signed,
+            trailers,
+        });
         Ok(Authenticated { request: Request::from_parts(parts, body), failure })
     }
 }

@@ -9,7 +9,8 @@
 use super::body::{RequestBody, RequestRecord, ResponseBody, Unread};
 use super::head::{ALLOWED, HeadError};
 use super::{BODY_BYTES_MAX, Handler, HttpServer, REQUEST_BYTES, check_head};
-use crate::auth::{AuthError, anonymous};
+use crate::auth::{AuthError, RequestContext, anonymous};
+use crate::client::{Client, NoAddress};
 use crate::memory::ResponseMemory;
 use crate::xml::XmlWriter;
 use http::header::{
@@ -53,13 +54,17 @@ impl RequestIds {
 /// handler. What goes wrong is the answer.
 pub async fn exchange<H: Handler>(
     server: &HttpServer<H>,
+    peer: Client,
     mut request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let head = check_head(&mut request);
+    let client = server.proxies.client_of(peer, request.headers());
+    let head = head.and_then(|()| client.map(|_| ()).map_err(|NoAddress| HeadError::ForwardedFor));
     let mut record = RequestRecord {
         method: request.method().clone(),
         uri: request.uri().clone(),
         request_id: server.ids.next(),
+        client: client.unwrap_or(peer),
         started: Instant::now(),
         slow: server.limits.slow_request,
         status: StatusCode::OK,
@@ -109,6 +114,14 @@ pub async fn exchange<H: Handler>(
     response.map(|body| ResponseBody::new(body, record, (reservation, held)))
 }
 
+/// Notes who sent a request, for the handler.
+fn sent_by(client: Client, mut request: Request<s3s::Body>) -> Request<s3s::Body> {
+    if let Some(context) = request.extensions_mut().get_mut::<RequestContext>() {
+        context.client = client;
+    }
+    request
+}
+
 /// Adds headers to those of an answer. Of Vary both count.
 fn add(headers: &mut HeaderMap, added: HeaderMap) {
     for (name, value) in added {
@@ -139,13 +152,13 @@ async fn answer<H: Handler>(
     let stall = server.limits.body_stall;
     let request = request.map(|body| RequestBody::new(body, stall, unread.clone()));
     if handler.is_for_anybody(&request) {
-        return handler.call(anonymous(request, id)).await;
+        return handler.call(sent_by(record.client, anonymous(request, id))).await;
     }
     let admitted = match server.authenticator.authenticate(request, id, unix_seconds()) {
         Ok(admitted) => admitted,
         Err(error) => return refused(&error, path, id),
     };
-    let response = handler.call(admitted.request).await;
+    let response = handler.call(sent_by(record.client, admitted.request)).await;
     // The handler only knows that its body failed; what the client did wrong is known here.
     match admitted.failure.get() {
         Some(error) if !response.status().is_success() => refused(error, path, id),

@@ -16,6 +16,7 @@ mod head;
 mod io;
 mod listener;
 mod minimum_rate;
+mod proxy_protocol;
 mod shutdown;
 mod timer;
 mod traffic;
@@ -32,6 +33,7 @@ pub use self::shutdown::Shutdown;
 pub use self::traffic::{Traffic, TrafficSum};
 
 use crate::auth::Authenticator;
+use crate::client::TrustedProxies;
 use crate::memory::RequestMemory;
 use http::{HeaderMap, Request, Response};
 use ringbolt_engine::node::{Core, NodeMetrics};
@@ -114,6 +116,8 @@ impl Default for Limits {
 pub struct HttpServer<H> {
     pub limits: Limits,
     pub authenticator: Authenticator,
+    /// The proxies that say who their clients are.
+    pub proxies: TrustedProxies,
     pub ids: RequestIds,
     /// The handler of authenticated requests. It is empty until the node is open; requests are
     /// answered 503 until then.
@@ -137,7 +141,24 @@ impl<H: Handler> HttpServer<H> {
     ) -> Self {
         let (handler, shutdown, open) = (OnceCell::new(), Shutdown::default(), Cell::new(0));
         let memory = RequestMemory::new(limits.request_bytes_max);
-        Self { limits, authenticator, ids, handler, shutdown, before_large_send, traffic, memory, open }
+        let proxies = TrustedProxies::default();
+        Self {
+            limits,
+            authenticator,
+            proxies,
+            ids,
+            handler,
+            shutdown,
+            before_large_send,
+            traffic,
+            memory,
+            open,
+        }
+    }
+
+    /// Sets the proxies that are trusted to say who their clients are.
+    pub fn with_proxies(self, proxies: TrustedProxies) -> Self {
+        Self { proxies, ..self }
     }
 
     /// Returns how many connections are open now.

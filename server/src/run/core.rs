@@ -14,6 +14,7 @@ use super::ring::drive;
 use super::shutdown::{ShutdownBarrier, ShutdownReceiver};
 use crate::admin::{self, AdminListeners};
 use crate::auth::{Account, Accounts, Authenticator};
+use crate::client::TrustedProxies;
 use crate::http::{Handler, HttpServer, Limits, RequestIds, Traffic, accept_until_stopped, drain};
 use crate::s3::{Ownership, PART_BYTES_MIN, Requests, S3Service, S3Settings, StorageClasses};
 use futures_util::future::{Either, select};
@@ -51,6 +52,7 @@ pub struct CoreStart {
     pub accounts: Arc<Accounts>,
     pub region: String,
     pub domains: Vec<String>,
+    pub proxies: TrustedProxies,
     pub signature_v2: bool,
     pub storage_classes: StorageClasses,
     pub object_ownership: Ownership,
@@ -123,13 +125,9 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
         .with_anonymous_account(anonymous_account(&start.accounts));
     let base = getrandom::u64().map_err(|error| ServeError::Random(error.to_string()))?;
     let before_large_send = Rc::new(move || driver.submit());
-    let server = Rc::new(HttpServer::new(
-        start.limits,
-        authenticator,
-        RequestIds::new(base),
-        before_large_send,
-        start.traffic,
-    ));
+    let ids = RequestIds::new(base);
+    let server = HttpServer::new(start.limits, authenticator, ids, before_large_send, start.traffic);
+    let server = Rc::new(server.with_proxies(start.proxies));
     let accepting = monoio::spawn(accept_until_stopped(server.clone(), start.listener));
     listen_for_stop(server.clone(), start.shutdown);
     if let Some(listeners) = start.admin {

@@ -90,6 +90,9 @@ impl<'a> Facts<'a> {
         match key {
             ConditionKey::CurrentTime => Some(shown_time(now_ms()).into()),
             ConditionKey::EpochTime => Some((now_ms() / 1000).to_string().into()),
+            ConditionKey::SourceIp => Some(context.client.address.to_string().into()),
+            ConditionKey::SecureTransport => Some(context.client.is_secure.to_string().into()),
+            ConditionKey::TlsVersion => context.client.tls_version.map(Cow::Borrowed),
             ConditionKey::Referer => self.header(REFERER.as_str()),
             ConditionKey::UserAgent => self.header(USER_AGENT.as_str()),
             ConditionKey::RequestedRegion => Some(self.server.settings.region.as_str().into()),
