@@ -43,3 +43,4 @@ mod version_listing;
 mod version_operations;
 mod version_writes;
 mod versions;
+mod website;

@@ -6,6 +6,7 @@
 //! input has changed is thrown away, so that each input meets the same one.
 
 use crate::auth::{Account, Accounts, Authenticator, anonymous};
+use crate::host::Websites;
 use crate::http::READ_BUFFER_BYTES_MAX;
 use crate::memory::RequestMemory;
 use crate::s3::{PART_BYTES_MIN, Requests, S3Service, S3Settings, service};
@@ -90,6 +91,7 @@ impl FuzzNode {
             let (region, requests) = ("us-east-1".to_owned(), Requests::of_cores(1).remove(0));
             let settings = S3Settings {
                 region,
+                websites: Websites::new(&["s3-website.amazonaws.com".to_owned()], &[]),
                 virtual_host_domains,
                 signature_v2: true,
                 storage_classes: Default::default(),

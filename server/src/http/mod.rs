@@ -29,6 +29,7 @@ pub(crate) use self::exchange::refused;
 pub(crate) use self::head::check as check_head;
 pub(crate) use self::io::Socket;
 pub use self::listener::{ListenError, bind};
+pub(crate) use self::proxy_protocol::parse as parse_proxy_header;
 pub use self::shutdown::Shutdown;
 pub use self::traffic::{Traffic, TrafficSum};
 

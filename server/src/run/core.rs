@@ -15,6 +15,7 @@ use super::shutdown::{ShutdownBarrier, ShutdownReceiver};
 use crate::admin::{self, AdminListeners};
 use crate::auth::{Account, Accounts, Authenticator};
 use crate::client::TrustedProxies;
+use crate::host::Websites;
 use crate::http::{Handler, HttpServer, Limits, RequestIds, Traffic, accept_until_stopped, drain};
 use crate::s3::{Ownership, PART_BYTES_MIN, Requests, S3Service, S3Settings, StorageClasses};
 use futures_util::future::{Either, select};
@@ -52,6 +53,7 @@ pub struct CoreStart {
     pub accounts: Arc<Accounts>,
     pub region: String,
     pub domains: Vec<String>,
+    pub websites: Option<Websites>,
     pub proxies: TrustedProxies,
     pub signature_v2: bool,
     pub storage_classes: StorageClasses,
@@ -149,6 +151,7 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let settings = S3Settings {
         region: start.region,
         virtual_host_domains: start.domains,
+        websites: start.websites,
         signature_v2: start.signature_v2,
         storage_classes: start.storage_classes,
         object_ownership: start.object_ownership,

@@ -22,6 +22,7 @@ use self::shutdown::{ShutdownBarrier, ShutdownSender, shutdown_channel, shutdown
 use crate::admin::{AdminSocket, AdminSocketError};
 use crate::auth::{AccountError, Accounts};
 use crate::client::TrustedProxies;
+use crate::host::Websites;
 use crate::http::{ConnectionCap, ListenError, Traffic, bind};
 use crate::s3::Requests;
 use ringbolt_engine::EngineError;
@@ -93,6 +94,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     if options.proxy_protocol && options.trusted_proxies.is_empty() {
         return Err(ServeError::NoTrustedProxy);
     }
+    let websites = Websites::new(&options.website_domains, &options.website_hosts);
     let proxies = TrustedProxies::new(options.trusted_proxies.clone(), options.proxy_protocol);
     check_memory(options.memory_bytes, cpus.len())?;
     make_data_dir(&options.data_dir)?;
@@ -145,6 +147,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             accounts: accounts.clone(),
             region: options.region.clone(),
             domains: options.domains.clone(),
+            websites: websites.clone(),
             proxies: proxies.clone(),
             signature_v2: options.signature_v2,
             storage_classes: options.storage_classes,

@@ -35,6 +35,10 @@ pub struct ServeOptions {
     pub region: String,
     /// The domains whose subdomains are buckets.
     pub domains: Vec<String>,
+    /// The domains whose subdomains are the websites of buckets.
+    pub website_domains: Vec<String>,
+    /// The hosts, or `*.` and a domain, that are websites of buckets of the same name.
+    pub website_hosts: Vec<String>,
     /// The addresses of proxies that are trusted to say who their clients are.
     pub trusted_proxies: Vec<Network>,
     /// Tells whether these proxies begin their connections with a header of the PROXY protocol.

@@ -290,8 +290,9 @@ pub fn headers_for(bucket: &Bucket, method: &Method, headers: &HeaderMap) -> Opt
     Some(answer)
 }
 
-/// Answers a preflight: whether a page of another origin may send what it is about to send.
-pub fn preflight(server: &Server, request: &Request<Body>) -> S3Result<Response<Body>> {
+/// Answers a preflight: whether a page of another origin may send what it is about to send. `site` is
+/// the bucket whose website it asks for, if it does.
+pub fn preflight(server: &Server, request: &Request<Body>, site: Option<String>) -> S3Result<Response<Body>> {
     let headers = request.headers();
     if request.uri().path() == "*" {
         return Err(not_implemented("OPTIONS for the whole server"));
@@ -308,13 +309,19 @@ pub fn preflight(server: &Server, request: &Request<Body>) -> S3Result<Response<
         let message = format!("Invalid Access-Control-Request-Method: {shown}");
         return Ok(refused(StatusCode::BAD_REQUEST, &message));
     };
-    let target = Target::parse(request.uri(), headers, server.domains.as_ref())?;
-    let kind = match (&target.bucket, &target.key) {
-        (Some(_), Some(_)) => "OBJECT",
-        (Some(_), None) => "BUCKET",
-        (None, _) => "SERVICE",
+    let (name, kind) = match site {
+        Some(site) => (Some(site), "OBJECT"),
+        None => {
+            let target = Target::parse(request.uri(), headers, server.domains.as_ref())?;
+            let kind = match (&target.bucket, &target.key) {
+                (Some(_), Some(_)) => "OBJECT",
+                (Some(_), None) => "BUCKET",
+                (None, _) => "SERVICE",
+            };
+            (target.bucket, kind)
+        }
     };
-    let Some(bucket) = target.bucket.as_deref().and_then(|name| server.core.bucket(name)) else {
+    let Some(bucket) = name.and_then(|name| server.core.bucket(&name)) else {
         return Ok(forbidden("Bucket not found", method, kind));
     };
     Ok(judge(&bucket, origin, method, headers, kind))
@@ -385,6 +392,18 @@ fn error(status: StatusCode, code: &str, message: &str, more: impl FnOnce(&mut X
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     response
+}
+
+/// Reads the document, if it is one. What is taken must come back from the form in which it is stored.
+/// It is for fuzzing.
+pub(crate) fn judge_rules(document: &[u8]) {
+    let read = |document: &[u8]| XmlReader::new(document, ELEMENTS_MAX).and_then(CorsRules::read);
+    let Ok(rules) = read(document) else { return };
+    assert_eq!(read(&rules.encode()).ok().as_ref(), Some(&rules), "what is stored is another document");
+    for rule in &rules.rules {
+        assert!(rule.headers("https://app.example.com").len() >= 2, "a header can not be written");
+    }
+    rules.find("https://app.example.com", "GET", &["x-amz-date".to_owned()]);
 }
 
 /// Answers PutBucketCors.

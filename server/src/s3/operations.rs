@@ -10,7 +10,7 @@
 use super::access::Gathered;
 use super::{
     Server, acl, attributes, bucket, configuration, copy, cors, delete, lifecycle, list, multipart, object,
-    object_lock, ownership, policy, tagging, versioning,
+    object_lock, ownership, policy, tagging, versioning, website,
 };
 use crate::access::Action;
 use s3s::dto::*;
@@ -166,8 +166,10 @@ operations! {
     GetBucketReplication =
         configuration::get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput
         by GetReplicationConfiguration;
-    GetBucketWebsite = configuration::get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput
+    GetBucketWebsite = website::get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput
         by GetBucketWebsite;
+    PutBucketWebsite = website::put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput
+        by PutBucketWebsite;
     GetPublicAccessBlock =
         ownership::get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput
         by GetBucketPublicAccessBlock;
@@ -247,7 +249,7 @@ operations! {
     DeleteBucketReplication =
         configuration::delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput
         by PutReplicationConfiguration;
-    DeleteBucketWebsite = configuration::delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput
+    DeleteBucketWebsite = website::delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput
         by DeleteBucketWebsite;
     DeletePublicAccessBlock =
         ownership::delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput

@@ -59,6 +59,7 @@ const PUT_TO_BUCKETS: &[&str] = &[
     "publicAccessBlock",
     "tagging",
     "versioning",
+    "website",
 ];
 const OBJECT_DOCUMENTS: &[&str] = &["acl", "legal-hold", "retention", "tagging"];
 const READS: &[&str] = &[
@@ -315,6 +316,7 @@ mod tests {
             ("PUT", "acl", Level::Bucket),
             ("PUT", "tagging", Level::Bucket),
             ("PUT", "cors", Level::Bucket),
+            ("PUT", "website", Level::Bucket),
             ("PUT", "object-lock", Level::Bucket),
             ("PUT", "tagging&versionId=null", Level::Object),
             ("PUT", "retention", Level::Object),

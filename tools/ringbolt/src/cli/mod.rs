@@ -156,6 +156,13 @@ struct ServeArgs {
     /// A domain whose subdomains are bucket names (virtual-host style); may be repeated
     #[arg(long, env = "RINGBOLT_DOMAIN", value_delimiter = ',')]
     domain: Vec<String>,
+    /// A domain whose subdomains are the websites of buckets; may be repeated
+    #[arg(long, env = "RINGBOLT_WEBSITE_DOMAIN", value_delimiter = ',', value_name = "DOMAIN")]
+    website_domain: Vec<String>,
+    /// A host that is the website of the bucket with the same name, as in www.example.com, or all hosts below a domain,
+    /// as in *.example.com; may be repeated
+    #[arg(long, env = "RINGBOLT_WEBSITE_HOST", value_delimiter = ',', value_name = "HOST")]
+    website_host: Vec<String>,
     /// A proxy, or a network of proxies, whose X-Forwarded-For and X-Forwarded-Proto say who a client is and whether it
     /// speaks TLS, as in 10.0.0.0/8; may be repeated. What others say in these headers is passed over
     #[arg(
@@ -364,6 +371,8 @@ fn serve(args: ServeArgs) -> Result<(), CliError> {
         shards: args.shards,
         region: args.region,
         domains: args.domain,
+        website_domains: args.website_domain,
+        website_hosts: args.website_host,
         trusted_proxies: args.trusted_proxy,
         proxy_protocol: args.proxy_protocol == Switch::On,
         signature_v2: args.signature_v2 == Switch::On,
