@@ -3,8 +3,9 @@
 //! Invariants:
 //! - Names are compared without case and without port, so that a domain is given as it is in DNS.
 //! - Of several domains that fit, the longest counts.
-//! - A host under none of them is addressed by path, as addresses and `localhost` are. (A bucket is
-//!   never a whole host name: S3's CNAME style is absent.)
+//! - A host under none of them is addressed by path, as addresses and `localhost` are. A whole host
+//!   name is a bucket's for websites alone, and only where the operator says so: otherwise whoever may
+//!   make buckets could take any host of this server.
 //!
 //! [`absolute_uri`] goes the other way: it makes the address by which a client knows an object.
 
@@ -38,10 +39,8 @@ impl Domains {
     /// Makes the set of domains, or None if there are none, which leaves path style only. Domains
     /// that no host can have are logged and left out.
     pub fn new(domains: &[String]) -> Option<Self> {
-        let (mut good, bad): (Vec<String>, Vec<String>) = domains
-            .iter()
-            .map(|domain| without_port(domain).trim_matches('.').to_ascii_lowercase())
-            .partition(|domain| is_domain(domain));
+        let (mut good, bad): (Vec<String>, Vec<String>) =
+            domains.iter().map(|domain| plain(domain)).partition(|domain| is_domain(domain));
         if !bad.is_empty() {
             tracing::error!(domains = ?bad, "no host can have these names: they are not used as domains");
         }
@@ -52,12 +51,88 @@ impl Domains {
     /// Returns the bucket that this host names.
     pub fn bucket_of(&self, host: &str) -> Option<String> {
         let host = without_port(host).trim_end_matches('.').to_ascii_lowercase();
-        let domain = self.0.iter().find(|domain| {
-            host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        })?;
-        let bucket = host.strip_suffix(domain.as_str())?.strip_suffix('.')?;
+        let bucket = host.strip_suffix(self.domain_of(&host)?)?.strip_suffix('.')?;
         (!bucket.is_empty()).then(|| bucket.to_owned())
     }
+
+    /// Returns the domain that a host is, or is under.
+    fn domain_of(&self, host: &str) -> Option<&str> {
+        let fits = |domain: &&String| {
+            host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        self.0.iter().find(fits).map(String::as_str)
+    }
+}
+
+/// The hosts that are websites of buckets.
+#[derive(Clone, Debug)]
+pub struct Websites(Arc<Vec<SiteName>>);
+
+/// A name that the operator gave to websites.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SiteName {
+    name: String,
+    kind: SiteKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SiteKind {
+    /// What stands before the name is the bucket.
+    Domain,
+    /// The name is the bucket's.
+    Host,
+    /// Each host below the name is the bucket's name.
+    Hosts,
+}
+
+impl Websites {
+    /// Makes the set of websites: of `domains`, the subdomains are names of buckets; of `hosts`, a
+    /// bucket has the whole host as its name. `*.example.com` are all hosts below example.com. Returns
+    /// None if there are none. What no host can have is logged and left out.
+    pub fn new(domains: &[String], hosts: &[String]) -> Option<Self> {
+        let domains = domains.iter().map(|name| (name.as_str(), SiteKind::Domain));
+        let hosts = hosts.iter().map(|name| match name.strip_prefix("*.") {
+            Some(name) => (name, SiteKind::Hosts),
+            None => (name.as_str(), SiteKind::Host),
+        });
+        let (mut good, bad): (Vec<SiteName>, Vec<SiteName>) = domains
+            .chain(hosts)
+            .map(|(name, kind)| SiteName { name: plain(name), kind })
+            .partition(|site| is_domain(&site.name));
+        if !bad.is_empty() {
+            tracing::error!(websites = ?bad, "no host can have these names: they are not used for websites");
+        }
+        // Of several that fit, the longest counts, and of two of one length the whole host.
+        good.sort_by_key(|site| (std::cmp::Reverse(site.name.len()), site.kind != SiteKind::Host));
+        (!good.is_empty()).then(|| Self(Arc::new(good)))
+    }
+
+    /// Returns the bucket whose website this host is, or None if the host is none, or is better known as
+    /// one of `s3`. The host of a domain itself is the website of no bucket, whose name is empty.
+    pub(crate) fn bucket_of(&self, host: &str, s3: Option<&Domains>) -> Option<String> {
+        let host = plain(host);
+        let (site, bucket) = self.0.iter().find_map(|site| Some((site, site.bucket_of(&host)?)))?;
+        let by_s3 = s3.and_then(|domains| domains.domain_of(&host)).map_or(0, str::len);
+        (site.name.len() >= by_s3).then(|| bucket.to_owned())
+    }
+}
+
+impl SiteName {
+    fn bucket_of<'a>(&self, host: &'a str) -> Option<&'a str> {
+        let before = host.strip_suffix(self.name.as_str())?;
+        let below = before.strip_suffix('.').filter(|below| !below.is_empty());
+        match self.kind {
+            SiteKind::Host => before.is_empty().then_some(host),
+            SiteKind::Hosts => below.map(|_| host),
+            SiteKind::Domain if before.is_empty() => Some(""),
+            SiteKind::Domain => below,
+        }
+    }
+}
+
+/// Returns a host as it is compared: without case, without port, without a dot at its end.
+fn plain(host: &str) -> String {
+    without_port(host).trim_matches('.').to_ascii_lowercase()
 }
 
 impl S3Host for Domains {
@@ -80,7 +155,7 @@ pub(crate) fn of_request(headers: &HeaderMap) -> Option<&str> {
 /// alone.
 pub(crate) fn absolute_uri(
     domains: Option<&Domains>,
-    headers: &HeaderMap,
+    (scheme, headers): (&str, &HeaderMap),
     bucket: &str,
     key: &str,
 ) -> String {
@@ -88,27 +163,11 @@ pub(crate) fn absolute_uri(
     let Some(host) = of_request(headers).filter(|host| !host.is_empty()) else {
         return format!("/{bucket}/{key}");
     };
-    let scheme = scheme(headers);
     let named = domains.and_then(|domains| domains.bucket_of(host));
     if named.as_deref() == Some(bucket) {
         return format!("{scheme}://{host}/{key}");
     }
     format!("{scheme}://{host}/{bucket}/{key}")
-}
-
-/// Returns the scheme that the client used. This server speaks plain HTTP; a proxy that speaks TLS
-/// for it says so by either of two headers. What they say goes into the answer to their own client
-/// and nowhere else.
-fn scheme(headers: &HeaderMap) -> &'static str {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // The first proxy that is named was nearest to the client.
-    let nearest = |list: &'static str| text(list).split(',').next().unwrap_or_default();
-    let https = |value: &str| value.trim().trim_matches('"').eq_ignore_ascii_case("https");
-    let forwarded = nearest("forwarded").split(';').any(|pair| {
-        pair.split_once('=')
-            .is_some_and(|(name, value)| name.trim().eq_ignore_ascii_case("proto") && https(value))
-    });
-    if forwarded || https(nearest("x-forwarded-proto")) { "https" } else { "http" }
 }
 
 fn without_port(host: &str) -> &str {
@@ -159,26 +218,56 @@ mod tests {
         }
     }
 
-    fn uri_of(headers: &[(&'static str, &str)]) -> String {
+    fn uri_of(scheme: &str, headers: &[(&'static str, &str)]) -> String {
         let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
         let domains = Domains::new(&["s3.localhost".to_owned()]);
-        absolute_uri(domains.as_ref(), &headers.collect(), "b", "a b/\u{e9}")
+        absolute_uri(domains.as_ref(), (scheme, &headers.collect()), "b", "a b/\u{e9}")
     }
 
     #[test]
     fn an_absolute_uri_has_the_scheme_and_the_host_that_the_client_used() {
-        assert_eq!(uri_of(&[("host", "127.0.0.1:9000")]), "http://127.0.0.1:9000/b/a%20b/%C3%A9");
-        assert_eq!(uri_of(&[("host", "b.s3.localhost:9000")]), "http://b.s3.localhost:9000/a%20b/%C3%A9");
-        assert_eq!(uri_of(&[("host", "c.s3.localhost")]), "http://c.s3.localhost/b/a%20b/%C3%A9");
-        assert_eq!(uri_of(&[]), "/b/a%20b/%C3%A9");
-        let proxied = |name, value| uri_of(&[("host", "s3.example.com"), (name, value)]);
-        let https = "https://s3.example.com/b/a%20b/%C3%A9";
-        assert_eq!(proxied("x-forwarded-proto", "https"), https);
-        assert_eq!(proxied("x-forwarded-proto", "HTTPS, http"), https);
-        assert_eq!(proxied("forwarded", "for=192.0.2.1;Proto=\"https\""), https);
-        for (name, value) in [("x-forwarded-proto", "javascript"), ("forwarded", "proto=http, proto=https")] {
-            assert_eq!(proxied(name, value), "http://s3.example.com/b/a%20b/%C3%A9", "{name}: {value}");
+        let http = |headers| uri_of("http", headers);
+        assert_eq!(http(&[("host", "127.0.0.1:9000")]), "http://127.0.0.1:9000/b/a%20b/%C3%A9");
+        assert_eq!(http(&[("host", "b.s3.localhost:9000")]), "http://b.s3.localhost:9000/a%20b/%C3%A9");
+        assert_eq!(http(&[("host", "c.s3.localhost")]), "http://c.s3.localhost/b/a%20b/%C3%A9");
+        assert_eq!(http(&[]), "/b/a%20b/%C3%A9");
+        let proxied = uri_of("https", &[("host", "s3.example.com")]);
+        assert_eq!(proxied, "https://s3.example.com/b/a%20b/%C3%A9");
+        // What a client writes itself is none of a proxy's.
+        let forged = [("host", "s3.example.com"), ("x-forwarded-proto", "https")];
+        assert_eq!(http(&forged), "http://s3.example.com/b/a%20b/%C3%A9");
+    }
+
+    #[test]
+    fn a_host_is_a_website_where_the_operator_says_so() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let domains = names(&["s3-website.localhost", "Sites.example.com:80"]);
+        let hosts = names(&["www.example.org", "*.example.net", "shop.sites.example.com"]);
+        let websites = Websites::new(&domains, &hosts).unwrap();
+        let s3 = Domains::new(&names(&["s3.example.net", "example.com"])).unwrap();
+        let site = |host: &str| websites.bucket_of(host, Some(&s3));
+        for (host, bucket) in [
+            ("b.s3-website.localhost", Some("b")),
+            ("B.S3-Website.localhost:9000", Some("b")),
+            ("a.b.s3-website.localhost.", Some("a.b")),
+            ("s3-website.localhost", Some("")),
+            ("b.sites.example.com", Some("b")),
+            ("shop.sites.example.com", Some("shop.sites.example.com")),
+            ("www.example.org", Some("www.example.org")),
+            ("a.www.example.org", None),
+            ("example.org", None),
+            ("a.b.example.net:80", Some("a.b.example.net")),
+            ("example.net", None),
+            ("s3.example.net", None),
+            ("b.s3.example.net", None),
+            ("b.example.com", None),
+            ("localhost", None),
+            ("127.0.0.1:9000", None),
+            ("xs3-website.localhost", None),
+        ] {
+            assert_eq!(site(host).as_deref(), bucket, "{host}");
         }
+        assert!(Websites::new(&[], &[]).is_none() && Websites::new(&names(&["a b"]), &[]).is_none());
     }
 
     #[test]

@@ -28,11 +28,13 @@ pub mod access;
 pub mod admin;
 pub mod auth;
 mod checksum;
+mod client;
 #[doc(hidden)]
 pub mod fuzz;
 mod host;
 pub mod http;
 pub mod memory;
+mod network;
 pub mod run;
 pub mod s3;
 mod xml;

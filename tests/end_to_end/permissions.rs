@@ -82,6 +82,12 @@ const OPERATIONS: &[(&str, &str, &str)] = &[
     ("DELETE", "BUCKET?lifecycle", ""),
     ("GET", "BUCKET?cors", ""),
     ("DELETE", "BUCKET?cors", ""),
+    (
+        "PUT",
+        "BUCKET?cors",
+        "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin>\
+         </CORSRule></CORSConfiguration>",
+    ),
     ("GET", "BUCKET?encryption", ""),
     ("DELETE", "BUCKET?encryption", ""),
     ("GET", "BUCKET?policy", ""),
@@ -94,6 +100,11 @@ const OPERATIONS: &[(&str, &str, &str)] = &[
     ("DELETE", "BUCKET?replication", ""),
     ("GET", "BUCKET?website", ""),
     ("DELETE", "BUCKET?website", ""),
+    (
+        "PUT",
+        "BUCKET?website",
+        "<WebsiteConfiguration><IndexDocument><Suffix>i</Suffix></IndexDocument></WebsiteConfiguration>",
+    ),
     ("GET", "BUCKET?publicAccessBlock", ""),
     ("PUT", "BUCKET?publicAccessBlock", "<PublicAccessBlockConfiguration/>"),
     ("DELETE", "BUCKET?publicAccessBlock", ""),

@@ -144,6 +144,11 @@ fn policies() {
 }
 
 #[test]
+fn proxy_headers() {
+    run("proxy_header", 200_000, ringbolt_server::fuzz::proxy_header);
+}
+
+#[test]
 fn lists_of_access() {
     run("acl", 20_000, ringbolt_server::fuzz::acl);
 }

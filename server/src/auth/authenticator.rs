@@ -2,11 +2,12 @@
 //! signing are removed, and its body is wrapped so that it is verified while it is read.
 //!
 //! Invariant: what the handlers learn about the caller is [`RequestContext`], which only
-//! [`Authenticator::authenticate`] makes.
+//! [`Authenticator::authenticate`] makes, and [`anonymous`] for those who may be anybody.
 
 use super::payload::{BodyFailure, PayloadEncoding, VerifiedBody, decode_headers};
 use super::signature::{Signed, Verifier, strip_signature};
 use super::{Account, Accounts, AuthError};
+use crate::client::Client;
 use crate::host::Domains;
 use bytes::Bytes;
 use http::Request;
@@ -28,6 +29,8 @@ pub struct RequestContext {
     /// The account that signed the request. None if the request is anonymous; a request with a bad
     /// signature never gets this far.
     pub account: Option<Arc<Account>>,
+    /// Who sent the request, as far as its connection and trusted proxies tell.
+    pub client: Client,
     /// How the request was signed, if it was.
     pub signed: Option<Signed>,
     pub trailers: Trailers,
@@ -64,6 +67,14 @@ pub struct Authenticated {
     pub request: Request<s3s::Body>,
     /// The error of the body, once the body turned out not to be what was signed or announced.
     pub failure: BodyFailure,
+}
+
+/// Makes a request anonymous, whatever signature it brings. Its body, which was not verified, is left
+/// out.
+pub fn anonymous<B>(request: Request<B>, request_id: RequestId) -> Request<s3s::Body> {
+    let (mut parts, _) = request.into_parts();
+    parts.extensions.insert(RequestContext { request_id, ..RequestContext::default() });
+    Request::from_parts(parts, s3s::Body::empty())
 }
 
 impl Authenticator {
@@ -131,7 +142,13 @@ impl Authenticator {
                 s3s::Body::http_body(body)
             }
         };
-        parts.extensions.insert(RequestContext { request_id, account, signed, trailers });
+        parts.extensions.insert(RequestContext {
+            request_id,
+            client: Client::default(),
+            account,
+            signed,
+            trailers,
+        });
         Ok(Authenticated { request: Request::from_parts(parts, body), failure })
     }
 }

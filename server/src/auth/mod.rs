@@ -16,5 +16,5 @@ pub mod payload;
 pub mod signature;
 
 pub use account::{Account, AccountError, Accounts, FirstStart, RootCredentials, account_id};
-pub use authenticator::{Authenticated, Authenticator, RequestContext, Trailers};
+pub use authenticator::{Authenticated, Authenticator, RequestContext, Trailers, anonymous};
 pub use error::AuthError;

@@ -5,7 +5,8 @@
 //! signatures are valid; a request without a signature acts as the same account. A node that an
 //! input has changed is thrown away, so that each input meets the same one.
 
-use crate::auth::{Account, Accounts, Authenticator};
+use crate::auth::{Account, Accounts, Authenticator, anonymous};
+use crate::host::Websites;
 use crate::http::READ_BUFFER_BYTES_MAX;
 use crate::memory::RequestMemory;
 use crate::s3::{PART_BYTES_MIN, Requests, S3Service, S3Settings, service};
@@ -90,6 +91,7 @@ impl FuzzNode {
             let (region, requests) = ("us-east-1".to_owned(), Requests::of_cores(1).remove(0));
             let settings = S3Settings {
                 region,
+                websites: Websites::new(&["s3-website.amazonaws.com".to_owned()], &[]),
                 virtual_host_domains,
                 signature_v2: true,
                 storage_classes: Default::default(),
@@ -125,6 +127,11 @@ impl FuzzNode {
         let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let (authenticator, service) = (authenticator.clone(), service.clone());
             async move {
+                // What it returns is for the connection; here it matters that it does.
+                let _ = service.headers_beside(&request);
+                if service.is_for_anybody(&request) {
+                    return Ok::<_, Infallible>(service.call(anonymous(request, REQUEST)).await);
+                }
                 let answer = match authenticator.authenticate(request, REQUEST, NOW_S) {
                     Ok(admitted) => service.call(admitted.request).await,
                     Err(error) => crate::http::refused(&error, "/", REQUEST),

@@ -8,4 +8,4 @@ mod parsers;
 
 #[cfg(feature = "internals")]
 pub use self::connection::http;
-pub use self::parsers::{acl, chunked, document, form, policy};
+pub use self::parsers::{acl, chunked, document, form, policy, proxy_header};

@@ -6,6 +6,8 @@ use crate::auth::hash::HmacKey;
 use crate::auth::payload::decode_in_pieces;
 use crate::auth::signature::ChunkChain;
 use crate::auth::{Account, Accounts};
+use crate::client::Client;
+use crate::http::parse_proxy_header;
 use crate::s3::{judge_acl, judge_document, judge_form};
 use bytes::Bytes;
 
@@ -55,4 +57,17 @@ pub fn policy(input: &[u8]) {
 /// from the form in which it is stored.
 pub fn acl(input: &[u8]) {
     judge_acl(input, &accounts(), "1");
+}
+
+/// Reads the input as a header of the PROXY protocol. No part of one that is taken may be taken itself.
+pub fn proxy_header(input: &[u8]) {
+    let proxy = Client::at([10, 0, 0, 1].into());
+    if parse_proxy_header(input, proxy).is_ok() {
+        for length in 0..input.len() {
+            assert!(
+                parse_proxy_header(&input[..length], proxy).is_err(),
+                "{length} bytes of a header are one"
+            );
+        }
+    }
 }

@@ -4,6 +4,7 @@
 use super::minimum_rate::MinimumRate;
 use super::timer::CoreSleep;
 use crate::auth::AuthError;
+use crate::client::Client;
 use crate::memory::{Reservation, ResponseMemory};
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri};
@@ -93,6 +94,7 @@ pub struct RequestRecord {
     pub method: Method,
     pub uri: Uri,
     pub request_id: RequestId,
+    pub client: Client,
     pub started: Instant,
     pub slow: Duration,
     pub status: StatusCode,
@@ -105,11 +107,11 @@ impl Drop for RequestRecord {
         let duration = self.started.elapsed();
         let (method, path, status) = (&self.method, self.uri.path(), self.status.as_u16());
         let (bytes, ms) = (self.bytes, duration.as_secs_f64() * 1e3);
-        let id = || self.request_id.to_string();
+        let (id, client) = (|| self.request_id.to_string(), self.client.address);
         if duration >= self.slow {
-            tracing::warn!(%method, path, status, bytes, duration_ms = ms, request_id = id(), "slow request");
+            tracing::warn!(%client, %method, path, status, bytes, duration_ms = ms, request_id = id(), "slow request");
         } else {
-            tracing::debug!(%method, path, status, bytes, duration_ms = ms, request_id = id(), "request");
+            tracing::debug!(%client, %method, path, status, bytes, duration_ms = ms, request_id = id(), "request");
         }
     }
 }

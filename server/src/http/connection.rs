@@ -6,8 +6,10 @@
 
 use super::exchange::exchange;
 use super::io::{HyperIo, Socket};
+use super::proxy_protocol;
 use super::timer::CoreTimer;
 use super::{HEADERS_MAX, Handler, HttpServer, Limits, READ_BUFFER_BYTES_MAX, Shutdown};
+use crate::client::Client;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http::{Request, Response};
@@ -17,7 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use std::convert::Infallible;
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
@@ -70,7 +72,10 @@ pub async fn accept_until_stopped<H: Handler>(
     listener: TcpListener,
 ) -> io::Result<()> {
     let waits = OwnedFd::from(listener.try_clone()?);
-    accept_each(&server.shutdown, waits, || listener.accept().map(|(stream, _)| admit(&server, stream))).await
+    accept_each(&server.shutdown, waits, || {
+        listener.accept().map(|(stream, peer)| admit(&server, stream, peer.ip()))
+    })
+    .await
 }
 
 /// Calls `accept`, which takes one connection, whenever `listening` has one, until a shutdown is
@@ -128,7 +133,7 @@ impl<H: Handler> Drop for Counted<H> {
     }
 }
 
-fn admit<H: Handler>(server: &Rc<HttpServer<H>>, stream: TcpStream) {
+fn admit<H: Handler>(server: &Rc<HttpServer<H>>, stream: TcpStream, peer: IpAddr) {
     let socket = match Socket::tcp(stream) {
         Ok(socket) => socket,
         Err(error) => {
@@ -145,10 +150,32 @@ fn admit<H: Handler>(server: &Rc<HttpServer<H>>, stream: TcpStream) {
     let counted = Counted::new(server, slot);
     monoio::spawn(async move {
         let server = &counted.server;
-        let answer = |request| exchange(server, request);
+        let Some(client) = client_of(server, &socket, Client::at(peer)).await else { return };
+        let answer = |request| exchange(server, client, request);
         serve(socket, &server.limits, &server.shutdown, server.before_large_send.clone(), answer).await;
         drop(counted);
     });
+}
+
+/// Returns the client of a connection: its peer, or whom that names by the PROXY protocol. Returns None
+/// if the peer should name one and does not, so that the connection ends.
+async fn client_of<H: Handler>(server: &HttpServer<H>, socket: &Socket, peer: Client) -> Option<Client> {
+    if !server.proxies.speak_proxy_protocol || !server.proxies.contains(peer.address) {
+        return Some(peer);
+    }
+    let read = monoio::time::timeout(server.limits.header_time, proxy_protocol::read(socket, peer));
+    match select(pin!(read), server.shutdown.requested()).await {
+        Either::Left((Ok(Ok(client)), _)) => Some(client),
+        Either::Left((Ok(Err(error)), _)) => {
+            tracing::warn!(peer = %peer.address, %error, "a trusted proxy did not say who its client is");
+            None
+        }
+        Either::Left((Err(_), _)) => {
+            tracing::warn!(peer = %peer.address, "a trusted proxy did not say in time who its client is");
+            None
+        }
+        Either::Right(_) => None,
+    }
 }
 
 /// Serves one connection to its end. `answer` gives the answer to each request.

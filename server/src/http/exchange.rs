@@ -9,10 +9,13 @@
 use super::body::{RequestBody, RequestRecord, ResponseBody, Unread};
 use super::head::{ALLOWED, HeadError};
 use super::{BODY_BYTES_MAX, Handler, HttpServer, REQUEST_BYTES, check_head};
-use crate::auth::AuthError;
+use crate::auth::{AuthError, RequestContext, anonymous};
+use crate::client::{Client, NoAddress};
 use crate::memory::ResponseMemory;
 use crate::xml::XmlWriter;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER, SERVER};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER, SERVER, VARY,
+};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use ringbolt_engine::types::RequestId;
@@ -51,18 +54,25 @@ impl RequestIds {
 /// handler. What goes wrong is the answer.
 pub async fn exchange<H: Handler>(
     server: &HttpServer<H>,
+    peer: Client,
     mut request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let head = check_head(&mut request);
+    let client = server.proxies.client_of(peer, request.headers());
+    let head = head.and_then(|()| client.map(|_| ()).map_err(|NoAddress| HeadError::ForwardedFor));
     let mut record = RequestRecord {
         method: request.method().clone(),
         uri: request.uri().clone(),
         request_id: server.ids.next(),
+        client: client.unwrap_or(peer),
         started: Instant::now(),
         slow: server.limits.slow_request,
         status: StatusCode::OK,
         bytes: 0,
     };
+    // A head that is malformed may be read in two ways: it is answered as it is.
+    let handler = server.handler.get().filter(|_| head.is_ok());
+    let beside = handler.and_then(|handler| handler.headers_beside(&request));
     let unread = Unread::default();
     let skips_continue = skips_continue(&request);
     let (path, id) = (record.uri.path(), record.request_id);
@@ -94,11 +104,33 @@ pub async fn exchange<H: Handler>(
     {
         headers.insert("x-amz-bucket-region", region);
     }
+    if let Some(beside) = beside {
+        add(headers, beside);
+    }
     if unread.get() || skips_continue {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let held = response.extensions_mut().remove::<ResponseMemory>();
     response.map(|body| ResponseBody::new(body, record, (reservation, held)))
+}
+
+/// Notes who sent a request, for the handler.
+fn sent_by(client: Client, mut request: Request<s3s::Body>) -> Request<s3s::Body> {
+    if let Some(context) = request.extensions_mut().get_mut::<RequestContext>() {
+        context.client = client;
+    }
+    request
+}
+
+/// Adds headers to those of an answer. Of Vary both count.
+fn add(headers: &mut HeaderMap, added: HeaderMap) {
+    for (name, value) in added {
+        match name {
+            Some(VARY) => _ = headers.append(VARY, value),
+            Some(name) => _ = headers.insert(name, value),
+            None => {}
+        }
+    }
 }
 
 fn needed_bytes(request: &Request<Incoming>) -> u64 {
@@ -119,11 +151,14 @@ async fn answer<H: Handler>(
     };
     let stall = server.limits.body_stall;
     let request = request.map(|body| RequestBody::new(body, stall, unread.clone()));
+    if handler.is_for_anybody(&request) {
+        return handler.call(sent_by(record.client, anonymous(request, id))).await;
+    }
     let admitted = match server.authenticator.authenticate(request, id, unix_seconds()) {
         Ok(admitted) => admitted,
         Err(error) => return refused(&error, path, id),
     };
-    let response = handler.call(admitted.request).await;
+    let response = handler.call(sent_by(record.client, admitted.request)).await;
     // The handler only knows that its body failed; what the client did wrong is known here.
     match admitted.failure.get() {
         Some(error) if !response.status().is_success() => refused(error, path, id),

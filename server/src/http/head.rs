@@ -23,6 +23,8 @@ pub enum HeadError {
     Target,
     #[error("the only transfer coding of this server is chunked (RFC 9112, 6.1)")]
     TransferCoding,
+    #[error("the trusted proxy in front of this server names no address of its client in X-Forwarded-For")]
+    ForwardedFor,
     #[error("the method {0} is not allowed against this resource")]
     Method(&'static str),
 }
@@ -31,7 +33,7 @@ impl HeadError {
     /// Returns the HTTP status that the error is answered with.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::HostCount | Self::HostValue | Self::Target => StatusCode::BAD_REQUEST,
+            Self::HostCount | Self::HostValue | Self::Target | Self::ForwardedFor => StatusCode::BAD_REQUEST,
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         }
@@ -40,7 +42,7 @@ impl HeadError {
     /// Returns the code that S3 has for this error.
     pub fn code(self) -> &'static str {
         match self {
-            Self::HostCount | Self::HostValue | Self::Target => "InvalidRequest",
+            Self::HostCount | Self::HostValue | Self::Target | Self::ForwardedFor => "InvalidRequest",
             Self::TransferCoding => "NotImplemented",
             Self::Method(_) => "MethodNotAllowed",
         }

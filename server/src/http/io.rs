@@ -78,6 +78,20 @@ impl Socket {
         })
     }
 
+    /// Receives exactly `length` bytes, and none of what follows. It is for what comes before HTTP.
+    pub async fn receive_exact(&self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            match self.receive(length - bytes.len(), |piece| bytes.extend_from_slice(piece)) {
+                Ok(()) if self.saw_end.get() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(()) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.poll.readable(false).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Sends as much as fits at once. It is for answers given without hyper.
     pub fn send_now(&self, bytes: &[u8]) {
         // The peer is being turned away: whether it hears why is up to its buffer.

@@ -16,6 +16,7 @@ mod head;
 mod io;
 mod listener;
 mod minimum_rate;
+mod proxy_protocol;
 mod shutdown;
 mod timer;
 mod traffic;
@@ -28,12 +29,14 @@ pub(crate) use self::exchange::refused;
 pub(crate) use self::head::check as check_head;
 pub(crate) use self::io::Socket;
 pub use self::listener::{ListenError, bind};
+pub(crate) use self::proxy_protocol::parse as parse_proxy_header;
 pub use self::shutdown::Shutdown;
 pub use self::traffic::{Traffic, TrafficSum};
 
 use crate::auth::Authenticator;
+use crate::client::TrustedProxies;
 use crate::memory::RequestMemory;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use ringbolt_engine::node::{Core, NodeMetrics};
 use std::cell::{Cell, OnceCell};
 use std::future::Future;
@@ -43,6 +46,14 @@ use std::time::Duration;
 /// Answers the requests that were authenticated.
 pub trait Handler: 'static {
     fn call(&self, request: Request<s3s::Body>) -> impl Future<Output = Response<s3s::Body>>;
+
+    /// Returns whether a request is answered to anybody, so that its signature, if it has one, does not
+    /// matter. Such a request is handled without its body.
+    fn is_for_anybody<B>(&self, request: &Request<B>) -> bool;
+
+    /// Returns the headers that the answer to a request gets beside its own, whoever makes it. It is
+    /// asked for before anything of the request is judged.
+    fn headers_beside<B>(&self, request: &Request<B>) -> Option<HeaderMap>;
 
     /// Returns the metrics of the node, or None if it is closing.
     fn metrics(&self) -> impl Future<Output = Option<NodeMetrics>>;
@@ -106,6 +117,8 @@ impl Default for Limits {
 pub struct HttpServer<H> {
     pub limits: Limits,
     pub authenticator: Authenticator,
+    /// The proxies that say who their clients are.
+    pub proxies: TrustedProxies,
     pub ids: RequestIds,
     /// The handler of authenticated requests. It is empty until the node is open; requests are
     /// answered 503 until then.
@@ -129,7 +142,24 @@ impl<H: Handler> HttpServer<H> {
     ) -> Self {
         let (handler, shutdown, open) = (OnceCell::new(), Shutdown::default(), Cell::new(0));
         let memory = RequestMemory::new(limits.request_bytes_max);
-        Self { limits, authenticator, ids, handler, shutdown, before_large_send, traffic, memory, open }
+        let proxies = TrustedProxies::default();
+        Self {
+            limits,
+            authenticator,
+            proxies,
+            ids,
+            handler,
+            shutdown,
+            before_large_send,
+            traffic,
+            memory,
+            open,
+        }
+    }
+
+    /// Sets the proxies that are trusted to say who their clients are.
+    pub fn with_proxies(self, proxies: TrustedProxies) -> Self {
+        Self { proxies, ..self }
     }
 
     /// Returns how many connections are open now.

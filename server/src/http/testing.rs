@@ -43,6 +43,18 @@ impl Handler for Echo {
         Response::new(s3s::Body::from(text))
     }
 
+    fn is_for_anybody<B>(&self, request: &Request<B>) -> bool {
+        request.uri().path() == "/anybody"
+    }
+
+    fn headers_beside<B>(&self, request: &Request<B>) -> Option<HeaderMap> {
+        let origin = request.headers().get("origin")?.clone();
+        let mut headers = HeaderMap::new();
+        headers.insert("vary", http::HeaderValue::from_static("Origin"));
+        headers.insert("x-beside", origin);
+        Some(headers)
+    }
+
     async fn metrics(&self) -> Option<NodeMetrics> {
         Some(NodeMetrics::default())
     }

@@ -14,6 +14,8 @@ use super::ring::drive;
 use super::shutdown::{ShutdownBarrier, ShutdownReceiver};
 use crate::admin::{self, AdminListeners};
 use crate::auth::{Account, Accounts, Authenticator};
+use crate::client::TrustedProxies;
+use crate::host::Websites;
 use crate::http::{Handler, HttpServer, Limits, RequestIds, Traffic, accept_until_stopped, drain};
 use crate::s3::{Ownership, PART_BYTES_MIN, Requests, S3Service, S3Settings, StorageClasses};
 use futures_util::future::{Either, select};
@@ -51,6 +53,8 @@ pub struct CoreStart {
     pub accounts: Arc<Accounts>,
     pub region: String,
     pub domains: Vec<String>,
+    pub websites: Option<Websites>,
+    pub proxies: TrustedProxies,
     pub signature_v2: bool,
     pub storage_classes: StorageClasses,
     pub object_ownership: Ownership,
@@ -67,6 +71,14 @@ pub struct CoreStart {
 impl Handler for S3Service {
     async fn call(&self, request: http::Request<s3s::Body>) -> http::Response<s3s::Body> {
         S3Service::call(self, request).await
+    }
+
+    fn is_for_anybody<B>(&self, request: &http::Request<B>) -> bool {
+        S3Service::is_for_anybody(self, request)
+    }
+
+    fn headers_beside<B>(&self, request: &http::Request<B>) -> Option<http::HeaderMap> {
+        S3Service::headers_beside(self, request)
     }
 
     async fn metrics(&self) -> Option<NodeMetrics> {
@@ -115,13 +127,9 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
         .with_anonymous_account(anonymous_account(&start.accounts));
     let base = getrandom::u64().map_err(|error| ServeError::Random(error.to_string()))?;
     let before_large_send = Rc::new(move || driver.submit());
-    let server = Rc::new(HttpServer::new(
-        start.limits,
-        authenticator,
-        RequestIds::new(base),
-        before_large_send,
-        start.traffic,
-    ));
+    let ids = RequestIds::new(base);
+    let server = HttpServer::new(start.limits, authenticator, ids, before_large_send, start.traffic);
+    let server = Rc::new(server.with_proxies(start.proxies));
     let accepting = monoio::spawn(accept_until_stopped(server.clone(), start.listener));
     listen_for_stop(server.clone(), start.shutdown);
     if let Some(listeners) = start.admin {
@@ -143,6 +151,7 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let settings = S3Settings {
         region: start.region,
         virtual_host_domains: start.domains,
+        websites: start.websites,
         signature_v2: start.signature_v2,
         storage_classes: start.storage_classes,
         object_ownership: start.object_ownership,

@@ -11,6 +11,7 @@ pub(crate) mod shutdown;
 
 pub use self::drives::{format_with_progress, human_size};
 pub use self::options::{MemoryPlan, ServeOptions};
+pub use crate::network::Network;
 pub use crate::s3::{Ownership, StorageClasses};
 
 use self::admin::Admin;
@@ -20,6 +21,8 @@ use self::drives::prepare_drives;
 use self::shutdown::{ShutdownBarrier, ShutdownSender, shutdown_channel, shutdown_on_signals};
 use crate::admin::{AdminSocket, AdminSocketError};
 use crate::auth::{AccountError, Accounts};
+use crate::client::TrustedProxies;
+use crate::host::Websites;
 use crate::http::{ConnectionCap, ListenError, Traffic, bind};
 use crate::s3::Requests;
 use ringbolt_engine::EngineError;
@@ -47,6 +50,10 @@ pub enum ServeError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     AdminSocket(#[from] AdminSocketError),
+    #[error(
+        "--proxy-protocol is on, and nobody is trusted to speak it; name the proxies with --trusted-proxy"
+    )]
+    NoTrustedProxy,
     #[error("can not find out which CPUs this process may use: {0}")]
     Cpus(io::Error),
     #[error("CPU {cpu} is not one this process may use (it may use {allowed:?}); choose others with --cores")]
@@ -84,6 +91,11 @@ pub enum ServeError {
 /// cleanly.
 pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     let cpus = choose_cpus(&options.cores)?;
+    if options.proxy_protocol && options.trusted_proxies.is_empty() {
+        return Err(ServeError::NoTrustedProxy);
+    }
+    let websites = Websites::new(&options.website_domains, &options.website_hosts);
+    let proxies = TrustedProxies::new(options.trusted_proxies.clone(), options.proxy_protocol);
     check_memory(options.memory_bytes, cpus.len())?;
     make_data_dir(&options.data_dir)?;
     let (accounts, first_start) = Accounts::load_or_create(&options.data_dir, options.root.clone())?;
@@ -135,6 +147,8 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             accounts: accounts.clone(),
             region: options.region.clone(),
             domains: options.domains.clone(),
+            websites: websites.clone(),
+            proxies: proxies.clone(),
             signature_v2: options.signature_v2,
             storage_classes: options.storage_classes,
             object_ownership: options.object_ownership,

@@ -2,6 +2,7 @@
 
 use crate::auth::RootCredentials;
 use crate::http::{CONNECTION_BYTES_MAX, ConnectionCap, Limits};
+use crate::network::Network;
 use crate::s3::{Ownership, StorageClasses};
 use ringbolt_engine::node::memory::{self, MemoryShares};
 use ringbolt_engine::node::{LifecycleOptions, ScrubOptions};
@@ -34,6 +35,14 @@ pub struct ServeOptions {
     pub region: String,
     /// The domains whose subdomains are buckets.
     pub domains: Vec<String>,
+    /// The domains whose subdomains are the websites of buckets.
+    pub website_domains: Vec<String>,
+    /// The hosts, or `*.` and a domain, that are websites of buckets of the same name.
+    pub website_hosts: Vec<String>,
+    /// The addresses of proxies that are trusted to say who their clients are.
+    pub trusted_proxies: Vec<Network>,
+    /// Tells whether these proxies begin their connections with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Tells whether signature version 2 is accepted, in requests and in forms.
     pub signature_v2: bool,
     /// The storage classes that objects may be given.

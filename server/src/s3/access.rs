@@ -151,10 +151,9 @@ impl Server {
 /// Fails with NotImplemented if a request that writes asks for something that this server does not
 /// have.
 pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
-    const UNSUPPORTED: [(&str, &str); 4] = [
+    const UNSUPPORTED: [(&str, &str); 3] = [
         ("x-amz-server-side-encryption", "Server-side encryption"),
         ("x-amz-copy-source-server-side-encryption", "Server-side encryption"),
-        ("x-amz-website-redirect-location", "Website redirection"),
         ("x-amz-write-offset-bytes", "Appending to an object"),
     ];
     for (name, value) in headers {

@@ -40,7 +40,7 @@ macro_rules! of_buckets {
 
 pub const LIFECYCLE: (&str, &str) =
     ("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist");
-const CORS: (&str, &str) = ("NoSuchCORSConfiguration", "The CORS configuration does not exist");
+pub const CORS: (&str, &str) = ("NoSuchCORSConfiguration", "The CORS configuration does not exist");
 const ENCRYPTION: (&str, &str) = (
     "ServerSideEncryptionConfigurationNotFoundError",
     "The server side encryption configuration was not found",
@@ -49,7 +49,7 @@ pub const POLICY: (&str, &str) = ("NoSuchBucketPolicy", "The bucket policy does 
 pub const TAGS: (&str, &str) = ("NoSuchTagSet", "The TagSet does not exist");
 const REPLICATION: (&str, &str) =
     ("ReplicationConfigurationNotFoundError", "The replication configuration was not found");
-const WEBSITE: (&str, &str) =
+pub const WEBSITE: (&str, &str) =
     ("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration");
 pub const ACCESS_BLOCK: (&str, &str) =
     ("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found");
@@ -65,10 +65,8 @@ pub fn missing<T>((code, message): (&'static str, &'static str)) -> S3Result<T> 
 }
 
 of_buckets! {
-    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = missing(CORS);
     get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = missing(ENCRYPTION);
     get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = missing(REPLICATION);
-    get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = missing(WEBSITE);
     get_bucket_metrics_configuration(GetBucketMetricsConfigurationInput)
         -> GetBucketMetricsConfigurationOutput = missing(BY_ID);
     get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput)
@@ -106,14 +104,10 @@ of_buckets! {
             payer: Some(Payer::from_static(Payer::BUCKET_OWNER))
         });
 
-    delete_bucket_cors(DeleteBucketCorsInput)
-        -> DeleteBucketCorsOutput = Ok(DeleteBucketCorsOutput::default());
     delete_bucket_encryption(DeleteBucketEncryptionInput)
         -> DeleteBucketEncryptionOutput = Ok(DeleteBucketEncryptionOutput::default());
     delete_bucket_replication(DeleteBucketReplicationInput)
         -> DeleteBucketReplicationOutput = Ok(DeleteBucketReplicationOutput::default());
-    delete_bucket_website(DeleteBucketWebsiteInput)
-        -> DeleteBucketWebsiteOutput = Ok(DeleteBucketWebsiteOutput::default());
 }
 
 /// As `of_buckets`, for the three operations whose requests can not name the owner they expect.

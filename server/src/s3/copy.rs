@@ -11,7 +11,7 @@ use super::conditional::Verdict;
 use super::declared::header_of;
 use super::error::{EngineResult, invalid_argument, invalid_request, not_implemented, precondition_failed};
 use super::given::{class_by_headers, tags_by_headers};
-use super::headers::{self, CHECKSUM_ALGORITHM, stored_checksum, stored_kind};
+use super::headers::{self, CHECKSUM_ALGORITHM, REDIRECT_LOCATION, stored_checksum, stored_kind};
 use super::judge::OnKey;
 use super::lifecycle::shown_expiration;
 use super::multipart::{UploadName, part_checksum, part_number};
@@ -116,7 +116,9 @@ pub async fn copy_object(
     let mut attributes = if replace {
         headers::attributes_of_request(&caller.headers, &caller.lenient)?
     } else {
-        headers::described(&info.attributes)
+        let mut described = headers::described(&info.attributes);
+        headers::add_redirection(&caller.headers, &mut described)?;
+        described
     };
     if replace_tags {
         tags_by_headers(&caller.headers, &mut attributes)?;
@@ -209,7 +211,9 @@ fn refuse_checksum(headers: &HeaderMap) -> S3Result<()> {
 /// counts even if it is the same: that is how clients ask S3 to write an object anew. Other headers
 /// that would count are refused as not built.
 fn changes(headers: &HeaderMap) -> bool {
-    ["x-amz-storage-class", CHECKSUM_ALGORITHM].iter().any(|name| headers.contains_key(*name))
+    ["x-amz-storage-class", CHECKSUM_ALGORITHM, REDIRECT_LOCATION]
+        .iter()
+        .any(|name| headers.contains_key(*name))
 }
 
 fn result(info: &ObjectInfo) -> XmlAnswer {

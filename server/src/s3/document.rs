@@ -12,6 +12,7 @@
 use super::access::access_denied;
 use super::body::parse_md5;
 use super::bucket::BucketConfiguration;
+use super::cors::{self, CorsRules};
 use super::declared::DeclaredChecksum;
 use super::delete::DeleteList;
 use super::error::{from_body, invalid_request, slow_down};
@@ -23,6 +24,7 @@ use super::ownership::{AccessBlockDocument, OwnershipDocument};
 use super::policy::PolicyDocument;
 use super::tagging::TagDocument;
 use super::versioning::VersioningDocument;
+use super::website::{self, Website};
 use super::xml_reader::{XmlReader, to_plain};
 use crate::auth::RequestContext;
 use crate::auth::hash::Md5;
@@ -44,6 +46,8 @@ const DELETE_BYTES_MAX: u64 = 8 << 20;
 const COMPLETE_BYTES_MAX: u64 = 4 << 20;
 /// The longest lifecycle, in bytes: ample for 1000 rules with short filters. It is kept on every core.
 const LIFECYCLE_BYTES_MAX: u64 = 256 << 10;
+/// The longest website, in bytes, as S3 limits it.
+const WEBSITE_BYTES_MAX: u64 = 128 << 10;
 const OTHER_BYTES_MAX: u64 = 64 << 10;
 /// The most elements of a list of keys: 1000 keys with all that may be said of each.
 const DELETE_ELEMENTS_MAX: usize = 8 << 10;
@@ -74,7 +78,11 @@ const LEGAL_HOLD_PLACEHOLDER: &str = "<LegalHold/>";
 const POLICY_PLACEHOLDER: &str = "{}";
 const OWNERSHIP_PLACEHOLDER: &str =
     "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>";
+const CORS_PLACEHOLDER: &str = "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod>\
+     <AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>";
 const ACCESS_BLOCK_PLACEHOLDER: &str = "<PublicAccessBlockConfiguration/>";
+
+const WEBSITE_PLACEHOLDER: &str = "<WebsiteConfiguration/>";
 
 /// The kinds of documents that are told apart here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +103,8 @@ enum Kind {
     Policy,
     Ownership,
     AccessBlock,
+    Cors,
+    Website,
     /// The document is that of an operation that is not built: whatever it says, the answer is 501.
     Unsupported,
 }
@@ -122,6 +132,8 @@ impl Kind {
             (&Method::PUT, false) if has("policy") => Some(Self::Policy),
             (&Method::PUT, false) if has("ownershipControls") => Some(Self::Ownership),
             (&Method::PUT, false) if has("publicAccessBlock") => Some(Self::AccessBlock),
+            (&Method::PUT, false) if has("cors") => Some(Self::Cors),
+            (&Method::PUT, false) if has("website") => Some(Self::Website),
             (&Method::PUT, true) if has("retention") => Some(Self::Retention),
             (&Method::PUT, true) if has("legal-hold") => Some(Self::LegalHold),
             (&Method::PUT, true) => None,
@@ -137,6 +149,7 @@ impl Kind {
             Self::Delete => DELETE_BYTES_MAX,
             Self::Complete => COMPLETE_BYTES_MAX,
             Self::Lifecycle => LIFECYCLE_BYTES_MAX,
+            Self::Website => WEBSITE_BYTES_MAX,
             _ => OTHER_BYTES_MAX,
         }
     }
@@ -297,6 +310,14 @@ fn parse(kind: Kind, bytes: Bytes, extensions: &mut Extensions) -> S3Result<(u64
             extensions.insert(AccessBlockDocument::read(other()?)?);
             (0, placeholder(ACCESS_BLOCK_PLACEHOLDER))
         }
+        Kind::Cors => {
+            extensions.insert(Arc::new(CorsRules::read(XmlReader::new(&bytes, cors::ELEMENTS_MAX)?)?));
+            (0, placeholder(CORS_PLACEHOLDER))
+        }
+        Kind::Website => {
+            extensions.insert(Arc::new(Website::read(XmlReader::new(&bytes, website::ELEMENTS_MAX)?)?));
+            (0, placeholder(WEBSITE_PLACEHOLDER))
+        }
         Kind::Unsupported => (0, Body::from(bytes)),
     })
 }
@@ -317,10 +338,14 @@ pub(crate) fn judge_document(bytes: &[u8]) {
         Kind::Lifecycle,
         Kind::Ownership,
         Kind::AccessBlock,
+        Kind::Cors,
+        Kind::Website,
     ] {
         // It may be refused or taken: all that matters here is that it ends.
         let _ = parse(kind, bytes.clone(), &mut Extensions::new());
     }
+    cors::judge_rules(&bytes);
+    website::judge_website(&bytes);
     if let Ok(plain) = to_plain(&bytes, OTHER_ELEMENTS_MAX) {
         let again = to_plain(&plain, OTHER_ELEMENTS_MAX);
         assert_eq!(again.ok().as_ref(), Some(&plain), "a plain document is read as it is");
@@ -464,7 +489,8 @@ mod tests {
         assert_eq!(kind("PUT", "", false), Some(Kind::CreateBucket));
         assert_eq!(kind("PUT", "x-id=CreateBucket&X-Amz-Date=d", false), Some(Kind::CreateBucket));
         assert_eq!(kind("PUT", "versioning", false), Some(Kind::Versioning));
-        assert_eq!(kind("PUT", "cors", false), Some(Kind::Unsupported));
+        assert_eq!(kind("PUT", "cors", false), Some(Kind::Cors));
+        assert_eq!(kind("PUT", "logging", false), Some(Kind::Unsupported));
         assert_eq!(kind("PUT", "tagging", true), Some(Kind::Tagging));
         assert_eq!(kind("PUT", "object-lock", false), Some(Kind::ObjectLock));
         assert_eq!(kind("PUT", "retention&versionId=1", true), Some(Kind::Retention));

@@ -17,6 +17,7 @@ use ringbolt_engine::types::rules::DAY_MS;
 use ringbolt_engine::types::traits::tags;
 use ringbolt_engine::types::{Attributes, Bucket, Retention, RetentionMode};
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the document of a request says that conditions ask for.
@@ -90,6 +91,9 @@ impl<'a> Facts<'a> {
         match key {
             ConditionKey::CurrentTime => Some(shown_time(now_ms()).into()),
             ConditionKey::EpochTime => Some((now_ms() / 1000).to_string().into()),
+            ConditionKey::SourceIp => Some(context.client.address.to_string().into()),
+            ConditionKey::SecureTransport => Some(context.client.is_secure.to_string().into()),
+            ConditionKey::TlsVersion => context.client.tls_version.map(Cow::Borrowed),
             ConditionKey::Referer => self.header(REFERER.as_str()),
             ConditionKey::UserAgent => self.header(USER_AGENT.as_str()),
             ConditionKey::RequestedRegion => Some(self.server.settings.region.as_str().into()),
@@ -166,6 +170,10 @@ impl Context for Facts<'_> {
             ConditionKey::CurrentTime | ConditionKey::EpochTime => i64::try_from(now_ms()).ok(),
             _ => None,
         }
+    }
+
+    fn address(&self, key: &ConditionKey) -> Option<IpAddr> {
+        (*key == ConditionKey::SourceIp).then_some(self.caller.context.client.address)
     }
 }
 

@@ -8,16 +8,20 @@ use super::object_lock::add_lock;
 use crate::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind, PartChecksum};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ringbolt_engine::types::traits::{is_own, tags};
 use ringbolt_engine::types::{Attributes, ObjectInfo, PartInfo, StorageClass};
-use s3s::{S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// The header and attribute that says of which kind a checksum is.
 pub const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
 /// The header, and attribute of an upload, that names the algorithm of the checksums.
 pub const CHECKSUM_ALGORITHM: &str = "x-amz-checksum-algorithm";
+/// The header and attribute that says where visitors of a website are sent instead.
+pub const REDIRECT_LOCATION: &str = "x-amz-website-redirect-location";
+const REDIRECT_BYTES_MAX: usize = 2 << 10;
 const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 const EXPIRES: &str = "expires";
 /// The last second of the year 9999, in Unix seconds.
@@ -58,6 +62,7 @@ pub fn attributes_of_request(headers: &HeaderMap, lenient: &LenientHeaders) -> S
     if let Some(expires) = &lenient.expires {
         attributes.push((EXPIRES.to_owned(), expires.clone()));
     }
+    add_redirection(headers, &mut attributes)?;
     let bytes: usize = lenient.metadata.iter().map(|(name, value)| name.len() + value.chars().count()).sum();
     if bytes > METADATA_BYTES_MAX {
         return Err(s3_error!(
@@ -68,6 +73,32 @@ pub fn attributes_of_request(headers: &HeaderMap, lenient: &LenientHeaders) -> S
     let named = |(name, value): &(String, String)| (format!("{META_PREFIX}{name}"), value.clone());
     attributes.extend(lenient.metadata.iter().map(named));
     Ok(attributes)
+}
+
+/// Adds where visitors of a website are sent instead of the object, if a request says so. Fails if that
+/// is no place of this website or of another.
+pub fn add_redirection(headers: &HeaderMap, attributes: &mut Attributes) -> S3Result<()> {
+    let Some(location) = headers.get(REDIRECT_LOCATION).map(to_text).filter(|text| !text.is_empty()) else {
+        return Ok(());
+    };
+    if !["/", "http://", "https://"].iter().any(|start| location.starts_with(start)) {
+        return Err(invalid_redirection(
+            "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+        ));
+    }
+    if location.len() > REDIRECT_BYTES_MAX {
+        return Err(invalid_redirection(
+            "The length of website redirect location cannot exceed 2,048 characters.",
+        ));
+    }
+    attributes.push((REDIRECT_LOCATION.to_owned(), location));
+    Ok(())
+}
+
+fn invalid_redirection(message: &'static str) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::Custom("InvalidRedirectLocation".into()), message);
+    error.set_status_code(StatusCode::BAD_REQUEST);
+    error
 }
 
 /// Removes `aws-chunked`, which describes the transfer and not the object.
@@ -101,9 +132,10 @@ pub fn add_checksum(attributes: &mut Attributes, algorithm: Algorithm, checksum:
 }
 
 /// Returns what describes the content of an object, and the user's metadata: the attributes without
-/// the checksums and without what the engine itself reads.
+/// the checksums, without what the engine itself reads, and without the place where a website sends its
+/// visitors instead, which S3 does not copy.
 pub fn described(attributes: &Attributes) -> Attributes {
-    let other = |name: &str| name.starts_with(CHECKSUM_PREFIX) || is_own(name);
+    let other = |name: &str| name.starts_with(CHECKSUM_PREFIX) || is_own(name) || name == REDIRECT_LOCATION;
     attributes.iter().filter(|(name, _)| !other(name)).cloned().collect()
 }
 
@@ -261,6 +293,33 @@ mod tests {
             assert_eq!(metadata(same).unwrap(), same);
         }
         assert_eq!(metadata("line\nbreak"), None);
+    }
+
+    #[test]
+    fn a_redirection_leads_to_a_place() {
+        let code = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REDIRECT_LOCATION, text.parse().unwrap());
+            let mut attributes = Attributes::new();
+            match add_redirection(&headers, &mut attributes) {
+                Ok(()) => find(&attributes, REDIRECT_LOCATION).unwrap_or_default().to_owned(),
+                Err(error) => error.code().as_str().to_owned(),
+            }
+        };
+        for good in ["", "/a/b?c#d", "http://example.com", "https://example.com/a"] {
+            assert_eq!(code(good), good);
+        }
+        for bad in [
+            "a",
+            "ftp://example.com",
+            "javascript:alert(1)",
+            "HTTP://example.com",
+            &format!("/{}", "a".repeat(2048)),
+        ] {
+            assert_eq!(code(bad), "InvalidRedirectLocation", "{bad}");
+        }
+        let stored = vec![(REDIRECT_LOCATION.to_owned(), "/a".to_owned())];
+        assert_eq!(described(&stored), Attributes::new());
     }
 
     #[test]

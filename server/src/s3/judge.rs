@@ -343,7 +343,8 @@ fn told(decision: &Decision<'_>, caller: &Caller, action: Action) -> S3Result<()
         Decision::Allow(_) => Ok(()),
         Decision::Deny(reason) => {
             let principal = caller.principal();
-            tracing::info!(action = action.name(), %principal, %reason, "a request was denied");
+            let client = caller.context.client.address;
+            tracing::info!(%client, action = action.name(), %principal, %reason, "a request was denied");
             Err(access_denied())
         }
     }

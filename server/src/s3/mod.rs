@@ -16,6 +16,7 @@ mod change;
 mod conditional;
 mod configuration;
 mod copy;
+mod cors;
 mod declared;
 mod delete;
 mod document;
@@ -49,11 +50,12 @@ mod target;
 mod timestamp;
 mod version;
 mod versioning;
+mod website;
 mod xml_reader;
 
 pub use crate::access::ownership::Ownership;
 use crate::auth::{Accounts, RequestContext};
-use crate::host::Domains;
+use crate::host::{self, Domains, Websites};
 use crate::memory::RequestMemory;
 use crate::xml::write_references;
 use access::Gathered;
@@ -61,7 +63,7 @@ pub(crate) use acl::judge_acl;
 use answer_xml::{XmlAnswer, rewrite};
 pub(crate) use document::judge_document;
 pub use given::StorageClasses;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, ORIGIN};
 use http::{Method, StatusCode};
 use lenient_headers::LenientHeaders;
 pub(crate) use lifecycle_document::lifecycle_rules;
@@ -86,6 +88,8 @@ pub struct S3Settings {
     /// The domains whose subdomains are bucket names (virtual-host style). If there are none, there
     /// is path style only.
     pub virtual_host_domains: Vec<String>,
+    /// The hosts that are websites.
+    pub websites: Option<Websites>,
     /// Tells whether a form may be signed with version 2.
     pub signature_v2: bool,
     /// The least size in bytes of every part of an upload but the last.
@@ -107,6 +111,14 @@ pub(crate) struct Server {
     pub requests: Requests,
     /// The domains under which hosts name buckets. None leaves path style only.
     pub domains: Option<Domains>,
+}
+
+impl Server {
+    /// Returns the bucket whose website a request is for, by its host.
+    fn site_of(&self, headers: &http::HeaderMap) -> Option<String> {
+        let websites = self.settings.websites.as_ref()?;
+        websites.bucket_of(host::of_request(headers)?, self.domains.as_ref())
+    }
 }
 
 /// The S3 service of one core.
@@ -133,7 +145,15 @@ pub fn service(core: Core, accounts: Arc<Accounts>, settings: S3Settings) -> S3S
 impl S3Service {
     /// Answers one request. It never fails: what goes wrong is the answer.
     pub async fn call(&self, mut request: http::Request<Body>) -> http::Response<Body> {
+        let site = self.server.site_of(request.headers());
+        if request.method() == Method::OPTIONS {
+            let response = cors::preflight(&self.server, &request, site).unwrap_or_else(error_response);
+            return finished(response, request.uri(), request.extensions().get::<RequestContext>());
+        }
         let lenient = LenientHeaders::take(request.headers_mut());
+        if let Some(site) = site {
+            return Box::pin(website::answer(&self.server, request, lenient, &site)).await;
+        }
         let uri = request.uri().clone();
         if let Some(get) = FastGet::of(&self.server, &request, &uri) {
             let answer = get.answer(&self.server, &mut request, lenient).await;
@@ -149,6 +169,27 @@ impl S3Service {
         // This future is boxed, so that the future of a plain GET stays small.
         let response = Box::pin(self.answer(request, lenient)).await.unwrap_or_else(error_response);
         finished(response, &uri, context.as_ref())
+    }
+
+    /// Returns whether a request is answered to anybody, whatever signature it brings:
+    /// preflights and websites are.
+    pub fn is_for_anybody<B>(&self, request: &http::Request<B>) -> bool {
+        request.method() == Method::OPTIONS || self.server.site_of(request.headers()).is_some()
+    }
+
+    /// Returns the headers that the answer to a request needs, whatever it is, for a page of another
+    /// origin. A preflight has its own.
+    pub fn headers_beside<B>(&self, request: &http::Request<B>) -> Option<http::HeaderMap> {
+        let headers = request.headers();
+        if !headers.contains_key(ORIGIN) || request.method() == Method::OPTIONS {
+            return None;
+        }
+        let name = match self.server.site_of(headers) {
+            Some(site) => site,
+            None => Target::parse(request.uri(), headers, self.server.domains.as_ref()).ok()?.bucket?,
+        };
+        let bucket = self.server.core.bucket(&name)?;
+        cors::headers_for(&bucket, request.method(), headers)
     }
 
     /// Returns the engine's core that the service works with.

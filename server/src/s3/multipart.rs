@@ -285,7 +285,8 @@ pub async fn complete_multipart_upload(
     let listed = list.parts.as_slice();
     let expected = header_of(&caller.headers, Algorithm::is_value_of_parts)?;
     check_kind(name, input.checksum_type.as_ref().map(ChecksumType::as_str))?;
-    let location = absolute_uri(server.domains.as_ref(), &caller.headers, &input.bucket, &input.key);
+    let reached = (caller.context.client.scheme(), &caller.headers);
+    let location = absolute_uri(server.domains.as_ref(), reached, &input.bucket, &input.key);
     let key = input.key.as_bytes();
     // Two lists of the parts are held at once: that of the upload, and those that were chosen.
     let bytes = listed.len() as u64 * PART_BYTES_HELD;

@@ -276,20 +276,37 @@ pub async fn head_object(
     let overrides = headers::overrides(request.uri.query(), caller.context.account.is_some())?;
     let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
-    let version = input.version_id.as_deref();
-    let info = match input.part_number {
-        None => server.find_object(&bucket, &input.key, version).await?,
-        Some(_) => server.find_object_and_parts(&bucket, &input.key, version).await?,
+    let asked = Asked {
+        version: input.version_id.as_deref(),
+        part_number: input.part_number,
+        checksums: wants_checksums(input.checksum_mode.as_ref().map(ChecksumMode::as_str)),
     };
-    let checksums = wants_checksums(input.checksum_mode.as_ref().map(ChecksumMode::as_str));
-    let View { span, partial, mut headers } = view(&caller, &info, input.part_number, checksums)?;
-    server.add_version(&mut headers, &bucket, &input.key, (info.generation, info.is_null));
-    if version.is_none() {
-        add_expiration(&mut headers, &bucket, &input.key, &info);
-    }
+    let ObjectAnswer { mut headers, content_range, .. } =
+        describe_object(server, &caller, &bucket, &input.key, asked).await?;
     headers.extend(overrides);
-    let content_range = partial.then(|| span.content_range(info.size_bytes));
     Ok(S3Response::with_headers(HeadObjectOutput { content_range, ..HeadObjectOutput::default() }, headers))
+}
+
+/// Finds the object `key` for a HEAD, and judges what `caller` set as conditions and range. The answer
+/// has no body.
+pub async fn describe_object(
+    server: &Server,
+    caller: &Caller,
+    bucket: &Bucket,
+    key: &str,
+    asked: Asked<'_>,
+) -> S3Result<ObjectAnswer> {
+    let info = match asked.part_number {
+        None => server.find_object(bucket, key, asked.version).await?,
+        Some(_) => server.find_object_and_parts(bucket, key, asked.version).await?,
+    };
+    let View { span, partial, mut headers } = view(caller, &info, asked.part_number, asked.checksums)?;
+    server.add_version(&mut headers, bucket, key, (info.generation, info.is_null));
+    if asked.version.is_none() {
+        add_expiration(&mut headers, bucket, key, &info);
+    }
+    let content_range = partial.then(|| span.content_range(info.size_bytes));
+    Ok(ObjectAnswer { headers, content_range, body: Body::empty(), held: None })
 }
 
 /// The fast path of the most frequent request: GET of an object by path, with nothing in the query

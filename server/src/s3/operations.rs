@@ -9,8 +9,8 @@
 
 use super::access::Gathered;
 use super::{
-    Server, acl, attributes, bucket, configuration, copy, delete, lifecycle, list, multipart, object,
-    object_lock, ownership, policy, tagging, versioning,
+    Server, acl, attributes, bucket, configuration, copy, cors, delete, lifecycle, list, multipart, object,
+    object_lock, ownership, policy, tagging, versioning, website,
 };
 use crate::access::Action;
 use s3s::dto::*;
@@ -140,8 +140,10 @@ operations! {
         lifecycle::put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput)
             -> PutBucketLifecycleConfigurationOutput
         by PutLifecycleConfiguration;
-    GetBucketCors = configuration::get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput
+    GetBucketCors = cors::get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput
         by GetBucketCors;
+    PutBucketCors = cors::put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput
+        by PutBucketCors;
     GetBucketEncryption = configuration::get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput
         by GetEncryptionConfiguration;
     GetBucketPolicy = policy::get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput
@@ -164,8 +166,10 @@ operations! {
     GetBucketReplication =
         configuration::get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput
         by GetReplicationConfiguration;
-    GetBucketWebsite = configuration::get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput
+    GetBucketWebsite = website::get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput
         by GetBucketWebsite;
+    PutBucketWebsite = website::put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput
+        by PutBucketWebsite;
     GetPublicAccessBlock =
         ownership::get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput
         by GetBucketPublicAccessBlock;
@@ -233,7 +237,7 @@ operations! {
     DeleteBucketLifecycle =
         lifecycle::delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput
         by PutLifecycleConfiguration;
-    DeleteBucketCors = configuration::delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput
+    DeleteBucketCors = cors::delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput
         by PutBucketCors;
     DeleteBucketEncryption =
         configuration::delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput
@@ -245,7 +249,7 @@ operations! {
     DeleteBucketReplication =
         configuration::delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput
         by PutReplicationConfiguration;
-    DeleteBucketWebsite = configuration::delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput
+    DeleteBucketWebsite = website::delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput
         by DeleteBucketWebsite;
     DeletePublicAccessBlock =
         ownership::delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput

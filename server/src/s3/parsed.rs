@@ -1,5 +1,7 @@
 //! The parsed forms of a bucket's configuration, which each core makes once and keeps at the bucket.
 
+use super::cors::CorsRules;
+use super::website::Website;
 use crate::access::acl::Acl;
 use crate::access::ownership::{Ownership, PublicAccessBlock};
 use crate::access::policy::{Policy, PolicyKind};
@@ -21,12 +23,19 @@ pub struct BucketAccess {
 #[derive(Debug)]
 pub struct BucketForms {
     pub access: BucketAccess,
+    /// The rules for requests of pages of other origins.
+    pub cors: Option<CorsRules>,
+    pub website: Option<Website>,
 }
 
 impl BucketForms {
     /// Returns the parsed forms of a bucket's configuration.
     pub fn of(bucket: &Bucket) -> &Self {
-        bucket.parsed.get_or_parse(|| Self { access: BucketAccess::parse(bucket) })
+        bucket.parsed.get_or_parse(|| Self {
+            access: BucketAccess::parse(bucket),
+            cors: CorsRules::of_bucket(bucket),
+            website: Website::of_bucket(bucket),
+        })
     }
 }
 

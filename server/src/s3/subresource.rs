@@ -51,6 +51,7 @@ const SETTINGS: &[&str] =
 /// The configurations and settings that can be put here.
 const PUT_TO_BUCKETS: &[&str] = &[
     "acl",
+    "cors",
     "lifecycle",
     "object-lock",
     "ownershipControls",
@@ -58,6 +59,7 @@ const PUT_TO_BUCKETS: &[&str] = &[
     "publicAccessBlock",
     "tagging",
     "versioning",
+    "website",
 ];
 const OBJECT_DOCUMENTS: &[&str] = &["acl", "legal-hold", "retention", "tagging"];
 const READS: &[&str] = &[
@@ -255,7 +257,8 @@ mod tests {
             ("PUT", "annotation=a", Level::Object),
             ("PUT", "abac", Level::Bucket),
             ("PUT", "versioning", Level::Object),
-            ("PUT", "cors", Level::Bucket),
+            ("PUT", "cors", Level::Object),
+            ("PUT", "logging", Level::Bucket),
             ("PUT", "metrics&id=1", Level::Bucket),
             ("GET", "abac", Level::Bucket),
             ("GET", "events=", Level::Bucket),
@@ -312,6 +315,8 @@ mod tests {
             ("DELETE", "analytics&id=1", Level::Bucket),
             ("PUT", "acl", Level::Bucket),
             ("PUT", "tagging", Level::Bucket),
+            ("PUT", "cors", Level::Bucket),
+            ("PUT", "website", Level::Bucket),
             ("PUT", "object-lock", Level::Bucket),
             ("PUT", "tagging&versionId=null", Level::Object),
             ("PUT", "retention", Level::Object),

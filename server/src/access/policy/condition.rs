@@ -16,10 +16,10 @@
 
 use super::date::parse_date;
 use super::key::{ConditionKey, Kind};
-use super::network::{Network, parse_address};
 use super::pattern::{Pattern, Syntax, Variable};
 use super::{Context, Effect, Values};
 use crate::access::principal::Principal;
+use crate::network::{Network, parse_address};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use std::borrow::Cow;

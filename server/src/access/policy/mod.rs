@@ -11,7 +11,6 @@ mod condition;
 mod date;
 mod json;
 mod key;
-mod network;
 mod pattern;
 mod principals;
 mod statement;

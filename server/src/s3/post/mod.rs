@@ -90,7 +90,8 @@ pub async fn post_object(
     let upload =
         Upload { form: &form, bucket, key: &key, lengths, length_max: announced.saturating_sub(body.came) };
     let info = upload.store(server, &mut caller, body).await?;
-    let location = absolute_uri(server.domains.as_ref(), request.headers(), bucket, &key);
+    let reached = (caller.context.client.scheme(), request.headers());
+    let location = absolute_uri(server.domains.as_ref(), reached, bucket, &key);
     let mut response = answer(&form, &info, &location, bucket, &key)?;
     let stored_in = server.core.bucket(bucket);
     if let Some(shown) = stored_in.and_then(|stored_in| server.show_written(&stored_in, &key, &info))

@@ -23,7 +23,7 @@ use ringbolt_engine::node::{InspectReport, LifecycleOptions, ScrubOptions, inspe
 use ringbolt_plan::cli::PlanArgs;
 use ringbolt_server::auth::RootCredentials;
 use ringbolt_server::run::{
-    Ownership, ServeError, ServeOptions, StorageClasses, format_with_progress, human_size, run,
+    Network, Ownership, ServeError, ServeOptions, StorageClasses, format_with_progress, human_size, run,
 };
 use ringbolt_torture::TortureArgs;
 use std::ffi::OsString;
@@ -156,6 +156,26 @@ struct ServeArgs {
     /// A domain whose subdomains are bucket names (virtual-host style); may be repeated
     #[arg(long, env = "RINGBOLT_DOMAIN", value_delimiter = ',')]
     domain: Vec<String>,
+    /// A domain whose subdomains are the websites of buckets; may be repeated
+    #[arg(long, env = "RINGBOLT_WEBSITE_DOMAIN", value_delimiter = ',', value_name = "DOMAIN")]
+    website_domain: Vec<String>,
+    /// A host that is the website of the bucket with the same name, as in www.example.com, or all hosts below a domain,
+    /// as in *.example.com; may be repeated
+    #[arg(long, env = "RINGBOLT_WEBSITE_HOST", value_delimiter = ',', value_name = "HOST")]
+    website_host: Vec<String>,
+    /// A proxy, or a network of proxies, whose X-Forwarded-For and X-Forwarded-Proto say who a client is and whether it
+    /// speaks TLS, as in 10.0.0.0/8; may be repeated. What others say in these headers is passed over
+    #[arg(
+        long,
+        env = "RINGBOLT_TRUSTED_PROXY",
+        value_delimiter = ',',
+        value_parser = parse_network,
+        value_name = "CIDR"
+    )]
+    trusted_proxy: Vec<Network>,
+    /// Whether connections of trusted proxies begin with a header of the PROXY protocol, version 2
+    #[arg(long, env = "RINGBOLT_PROXY_PROTOCOL", value_enum, default_value = "off")]
+    proxy_protocol: Switch,
     /// Whether requests and forms may be signed with version 2, HMAC-SHA-1, which some clients know alone
     #[arg(long = "signature-v2", env = "RINGBOLT_SIGNATURE_V2", value_enum, default_value = "on")]
     signature_v2: Switch,
@@ -333,6 +353,11 @@ fn parse_address_or_off(text: &str) -> Result<AddressOrOff, String> {
     text.parse().map(|address| AddressOrOff(Some(address))).map_err(wrong)
 }
 
+fn parse_network(text: &str) -> Result<Network, String> {
+    Network::parse(text.trim())
+        .ok_or_else(|| "write an address or a network, as in 10.0.0.1 or 10.0.0.0/8".to_owned())
+}
+
 fn serve(args: ServeArgs) -> Result<(), CliError> {
     run(ServeOptions {
         data_dir: args.data,
@@ -346,6 +371,10 @@ fn serve(args: ServeArgs) -> Result<(), CliError> {
         shards: args.shards,
         region: args.region,
         domains: args.domain,
+        website_domains: args.website_domain,
+        website_hosts: args.website_host,
+        trusted_proxies: args.trusted_proxy,
+        proxy_protocol: args.proxy_protocol == Switch::On,
         signature_v2: args.signature_v2 == Switch::On,
         storage_classes: match args.storage_classes {
             Classes::All => StorageClasses::All,

@@ -1,4 +1,4 @@
-//! Ranges of addresses, as `IpAddress` and `NotIpAddress` have them.
+//! Ranges of addresses: those that policies ask for, and those of trusted proxies.
 
 use std::net::{IpAddr, Ipv6Addr};
 
