@@ -2,10 +2,12 @@
 //! control lists, ownership, and the public access block.
 
 use crate::support::{BUCKET, make_bucket};
+use aws_sdk_s3::presigning::PresigningConfig;
 use ringbolt_tests::client::{Account, MAIN, OTHER};
 use ringbolt_tests::raw_http::{self, Answer};
 use ringbolt_tests::signed_http::Signer;
 use ringbolt_tests::{Server, ServerOptions};
+use std::time::Duration;
 
 /// Who sends a request: an account, or nobody.
 type Who = Option<&'static Account>;
@@ -470,4 +472,172 @@ async fn a_form_of_nobody_is_judged_as_a_put() {
     assert!(got.ends_with("body"), "{got}");
     // What nobody wrote is nobody's, and the owner of the bucket may remove it.
     ends(&server, 204, OWNER, ("DELETE", &format!("/{BUCKET}/anonymous"), ""), "").await;
+}
+
+/// A statement for one account.
+fn allow_to(account: &Account, actions: &str, path: &str) -> String {
+    format!(
+        r#""Effect":"Allow","Principal":{{"CanonicalUser":"{}"}},"Action":{actions},
+            "Resource":"arn:aws:s3:::{BUCKET}{path}""#,
+        account.canonical_id
+    )
+}
+
+#[tokio::test]
+async fn the_policy_of_a_bucket_is_for_its_owner_alone() {
+    let server = Server::start(ServerOptions::default());
+    make_bucket(&server.client(&MAIN)).await;
+    let put = format!("/{BUCKET}?policy");
+    let opens = policy(&[&allow(r#""s3:*""#, ""), &allow(r#""s3:*""#, "/*")]);
+    ends(&server, 204, OWNER, ("PUT", &put, ""), &opens).await;
+    for who in [NOBODY, STRANGER] {
+        for (method, body) in [("PUT", opens.as_str()), ("GET", ""), ("DELETE", "")] {
+            ends(&server, 405, who, (method, &put, ""), body).await;
+        }
+    }
+    ends(&server, 204, OWNER, ("DELETE", &put, ""), "").await;
+    ends(&server, 403, STRANGER, ("PUT", &put, ""), &opens).await;
+}
+
+#[tokio::test]
+async fn what_is_judged_is_what_is_done() {
+    let server = Server::start(ServerOptions::default());
+    make_bucket(&server.client(&MAIN)).await;
+    let (put, bucket) = (format!("/{BUCKET}?policy"), format!("/{BUCKET}"));
+    let versioning = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    ends(&server, 200, OWNER, ("PUT", &format!("{bucket}?versioning"), ""), versioning).await;
+    let written = ends(&server, 200, OWNER, ("PUT", &format!("{bucket}/k"), ""), "one").await;
+    let version = written.lines().find_map(|line| line.strip_prefix("x-amz-version-id: "));
+    let version = version.expect("a version").trim().to_owned();
+    // A version is the one that an entry of a list, or the source of a copy, names.
+    let keeps = |action: &str| {
+        let condition = format!(r#","Condition":{{"StringEquals":{{"s3:VersionId":"{version}"}}}}"#);
+        deny(&format!(r#""{action}""#), "/*", &condition)
+    };
+    let text = policy(&[&keeps("s3:DeleteObjectVersion"), &keeps("s3:GetObjectVersion")]);
+    ends(&server, 204, OWNER, ("PUT", &put, ""), &text).await;
+    ends(&server, 403, OWNER, ("DELETE", &format!("{bucket}/k?versionId={version}"), ""), "").await;
+    let list = format!("<Delete><Object><Key>k</Key><VersionId>{version}</VersionId></Object></Delete>");
+    let sum = digest(&list);
+    let answer = ends(&server, 200, OWNER, ("POST", &format!("{bucket}?delete"), &sum), &list).await;
+    assert!(answer.contains("<Code>AccessDenied</Code>") && !answer.contains("<Deleted>"), "{answer}");
+    let source = format!("x-amz-copy-source: {bucket}/k?versionId={version}\r\n");
+    ends(&server, 403, OWNER, ("PUT", &format!("{bucket}/copy"), &source), "").await;
+    ends(&server, 404, OWNER, ("PUT", &format!("{bucket}/copy"), &source.replace('?', "%3F")), "").await;
+
+    // An unconditional delete stays one, whatever a header of the list says.
+    let bound = deny(r#""s3:DeleteObject""#, "/*", r#","Condition":{"Null":{"s3:if-match":"true"}}"#);
+    ends(&server, 204, OWNER, ("PUT", &put, ""), &policy(&[&bound])).await;
+    let list = "<Delete><Object><Key>k</Key></Object></Delete>";
+    let headers = format!("{}If-Match: *\r\n", digest(list));
+    let answer = ends(&server, 200, OWNER, ("POST", &format!("{bucket}?delete"), &headers), list).await;
+    assert!(answer.contains("<Code>AccessDenied</Code>"), "{answer}");
+    // What keeps from overwriting is If-None-Match with a star, and nothing else.
+    let new = deny(r#""s3:PutObject""#, "/*", r#","Condition":{"Null":{"s3:if-none-match":"true"}}"#);
+    ends(&server, 204, OWNER, ("PUT", &put, ""), &policy(&[&new])).await;
+    for (value, status) in [("\"x\"", 403), ("", 403), ("*", 412)] {
+        let header = format!("If-None-Match: {value}\r\n");
+        ends(&server, status, OWNER, ("PUT", &format!("{bucket}/k"), &header), "two").await;
+    }
+    // The source of a copy has one name, however it is written.
+    let from = deny(
+        r#""s3:PutObject""#,
+        "/*",
+        &format!(r#","Condition":{{"StringLike":{{"s3:x-amz-copy-source":"{BUCKET}/k*"}}}}"#),
+    );
+    ends(&server, 204, OWNER, ("PUT", &put, ""), &policy(&[&from])).await;
+    for spelling in [format!("{bucket}/k"), format!("{BUCKET}/k"), format!("{BUCKET}/%6b")] {
+        let source = format!("x-amz-copy-source: {spelling}\r\n");
+        ends(&server, 403, OWNER, ("PUT", &format!("{bucket}/copy"), &source), "").await;
+    }
+    // How the body is signed is what was signed.
+    let signed = deny(
+        r#""s3:PutObject""#,
+        "/*",
+        r#","Condition":{"StringEquals":{"s3:x-amz-content-sha256":"UNSIGNED-PAYLOAD"}}"#,
+    );
+    let insecure =
+        deny(r#""s3:GetObject""#, "/*", r#","Condition":{"Bool":{"aws:SecureTransport":"false"}}"#);
+    ends(&server, 204, OWNER, ("PUT", &put, ""), &policy(&[&signed, &insecure])).await;
+    let valid = PresigningConfig::expires_in(Duration::from_secs(300)).expect("an expiry");
+    let presigned = server.client(&MAIN).put_object().bucket(BUCKET).key("unsigned").presigned(valid).await;
+    let answer = raw_http::request("PUT", presigned.expect("sign").uri(), b"x").await.expect("an answer");
+    assert_eq!(answer.status, 403, "a body that is not signed is taken");
+    ends(&server, 200, OWNER, ("PUT", &format!("{bucket}/signed"), ""), "x").await;
+    ends(&server, 403, OWNER, ("GET", &format!("{bucket}/signed"), ""), "").await;
+}
+
+#[tokio::test]
+async fn what_is_given_is_judged_as_it_is_given() {
+    let server = Server::start(ServerOptions::default());
+    make_bucket(&server.client(&MAIN)).await;
+    let (put, bucket) = (format!("/{BUCKET}?policy"), format!("/{BUCKET}"));
+    ends(
+        &server,
+        200,
+        OWNER,
+        ("PUT", &format!("{bucket}/o/secret"), "x-amz-tagging: class=secret\r\n"),
+        "body",
+    )
+    .await;
+    ends(
+        &server,
+        200,
+        OWNER,
+        ("PUT", &format!("{bucket}/o/public"), "x-amz-tagging: class=public\r\n"),
+        "body",
+    )
+    .await;
+    let tagged = allow_to(&OTHER, r#"["s3:PutObject","s3:PutObjectTagging"]"#, "/in/*")
+        + r#","Condition":{"StringEquals":{"s3:RequestObjectTag/class":"public"}}"#;
+    let reads = allow_to(&OTHER, r#"["s3:GetObject","s3:GetObjectTagging"]"#, "/o/*");
+    ends(&server, 204, OWNER, ("PUT", &put, ""), &policy(&[&tagged, &reads])).await;
+    let copy = |source: &str, more: &str| format!("x-amz-copy-source: {bucket}/o/{source}\r\n{more}");
+    let new = format!("{bucket}/in/new");
+    // The tags of a copy are its source's, unless they are replaced.
+    let lies = copy("secret", "x-amz-tagging: class=public\r\n");
+    ends(&server, 403, STRANGER, ("PUT", &new, &lies), "").await;
+    ends(&server, 200, STRANGER, ("PUT", &new, &copy("public", "")), "").await;
+    let replaces = copy("secret", "x-amz-tagging: class=public\r\nx-amz-tagging-directive: REPLACE\r\n");
+    ends(&server, 200, STRANGER, ("PUT", &new, &replaces), "").await;
+    let shown = ends(&server, 200, OWNER, ("GET", &format!("{new}?tagging"), ""), "").await;
+    assert!(shown.contains("<Value>public</Value>"), "{shown}");
+
+    // What attributes show needs what reading needs.
+    let text = policy(&[
+        &allow_to(&OTHER, r#""s3:*""#, "/*"),
+        &allow_to(&OTHER, r#""s3:ListBucket""#, ""),
+        &deny(r#""s3:GetObject""#, "/o/secret", ""),
+    ]);
+    ends(&server, 204, OWNER, ("PUT", &put, ""), &text).await;
+    let asks = "x-amz-object-attributes: ETag,ObjectSize\r\n";
+    ends(&server, 403, STRANGER, ("GET", &format!("{bucket}/o/secret?attributes"), asks), "").await;
+    ends(&server, 200, STRANGER, ("GET", &format!("{bucket}/o/public?attributes"), asks), "").await;
+    // A write that is bound to an ETag tells what the ETag is.
+    let guess = "If-Match: \"841a2d689ad86bd1611447453c22c6fc\"\r\n";
+    ends(&server, 403, STRANGER, ("PUT", &format!("{bucket}/o/secret"), guess), "new").await;
+    ends(&server, 403, STRANGER, ("DELETE", &format!("{bucket}/o/secret"), guess), "").await;
+    let list =
+        "<Delete><Object><Key>o/secret</Key><ETag>841a2d689ad86bd1611447453c22c6fc</ETag></Object></Delete>";
+    let sum = digest(list);
+    let answer = ends(&server, 200, STRANGER, ("POST", &format!("{bucket}?delete"), &sum), list).await;
+    assert!(answer.contains("<Code>AccessDenied</Code>"), "{answer}");
+    ends(&server, 200, STRANGER, ("PUT", &format!("{bucket}/o/public"), guess), "new").await;
+    // No header meets the conditions of an operation that does not look at it.
+    let long = r#","Condition":{"NumericGreaterThan":{"s3:object-lock-remaining-retention-days":"30"}}"#;
+    let retains = allow_to(&OTHER, r#""s3:PutObjectRetention""#, "/*") + long;
+    ends(&server, 204, OWNER, ("PUT", &put, ""), &policy(&[&retains])).await;
+    let header = "x-amz-object-lock-retain-until-date: 2099-01-01T00:00:00Z\r\n";
+    let target = format!("{bucket}/o/public?retention");
+    ends(&server, 403, STRANGER, ("PUT", &target, header), "<Retention/>").await;
+}
+
+#[tokio::test]
+async fn a_list_that_nobody_signs_for_may_be_denied() {
+    let server = server_with_lists().await;
+    let (put, bucket) = (format!("/{BUCKET}?policy"), format!("/{BUCKET}"));
+    let text = policy(&[&allow(r#""s3:PutObject""#, "/*"), &deny(r#""s3:PutObjectAcl""#, "/*", "")]);
+    ends(&server, 204, OWNER, ("PUT", &put, ""), &text).await;
+    ends(&server, 200, NOBODY, ("PUT", &format!("{bucket}/k"), ""), "body").await;
+    ends(&server, 403, NOBODY, ("PUT", &format!("{bucket}/k"), "x-amz-acl: public-read\r\n"), "body").await;
 }

@@ -12,7 +12,7 @@
 //! 5. In another account it is allowed to whom may by itself, if the bucket policy or an ACL allows it
 //!    too: both accounts have to agree.
 //! 6. To the anonymous it is allowed if the bucket policy or an ACL allows it to everybody.
-//! 7. Anything else is denied.
+//! 7. Anything else is denied, and so is the policy of a bucket to other accounts, whatever allows it.
 //!
 //! Invariants:
 //! - A Deny that is added to any layer never allows more.
@@ -113,6 +113,8 @@ pub enum Reason<'a> {
     NotWithin(Layer<'a>),
     /// The owner is another account, and neither the bucket policy nor the ACL allows it.
     OwnerDoesNotAllow,
+    /// It is about the policy of a bucket, which is for the account of the owner alone, whatever it says.
+    PolicyOfOwner,
     /// The bucket policy is public, and the public access block restricts it to the owner's account.
     PublicRestricted,
 }
@@ -138,6 +140,9 @@ impl fmt::Display for Reason<'_> {
             Self::NotWithin(layer) => write!(formatter, "{layer} does not allow it"),
             Self::OwnerDoesNotAllow => formatter
                 .write_str("it belongs to another account, whose bucket policy and ACL do not allow it"),
+            Self::PolicyOfOwner => {
+                formatter.write_str("the policy of a bucket is for its owner's account alone")
+            }
             Self::PublicRestricted => {
                 formatter.write_str("the bucket policy is public, which the public access block restricts")
             }
@@ -247,6 +252,12 @@ pub fn authorize<'a>(asked: &Asked<'_>, layers: &Layers<'a>) -> Decision<'a> {
             })
         }),
     };
+    if decided.is_some()
+        && is_of_policy(action)
+        && !account.is_some_and(|account| owns_bucket(asked, account))
+    {
+        return Decision::Deny(Reason::PolicyOfOwner);
+    }
     let differs = owner.is_some() && !account.is_some_and(is_owner);
     decided.map_or_else(|| Decision::Deny(said.lacking(differs)), Decision::Allow)
 }
@@ -325,13 +336,14 @@ fn owns_bucket(asked: &Asked<'_>, account: &AccountNames) -> bool {
     asked.bucket_owner.is_some_and(|owner| owner == account.canonical_id)
 }
 
+fn is_of_policy(action: Action) -> bool {
+    matches!(action, Action::GetBucketPolicy | Action::PutBucketPolicy | Action::DeleteBucketPolicy)
+}
+
 /// Returns whether the root of the bucket's owner asks for its policy.
 fn is_repair(asked: &Asked<'_>) -> bool {
-    let of_policy = matches!(
-        asked.action,
-        Action::GetBucketPolicy | Action::PutBucketPolicy | Action::DeleteBucketPolicy
-    );
-    of_policy && matches!(asked.principal, Principal::Root(account) if owns_bucket(asked, account))
+    is_of_policy(asked.action)
+        && matches!(asked.principal, Principal::Root(account) if owns_bucket(asked, account))
 }
 
 /// Room for the longest bucket's name, a `/` and the longest key.

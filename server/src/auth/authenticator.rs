@@ -5,12 +5,12 @@
 //! [`Authenticator::authenticate`] makes, and [`anonymous`] for those who may be anybody.
 
 use super::payload::{BodyFailure, PayloadEncoding, VerifiedBody, decode_headers};
-use super::signature::{Signed, Verifier, strip_signature};
+use super::signature::{CONTENT_SHA256, Signed, Verifier, strip_signature};
 use super::{Account, Accounts, AuthError};
 use crate::client::Client;
 use crate::host::Domains;
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderValue, Request};
 use http_body::Body;
 use ringbolt_engine::types::RequestId;
 use std::sync::{Arc, OnceLock};
@@ -33,6 +33,8 @@ pub struct RequestContext {
     pub client: Client,
     /// How the request was signed, if it was.
     pub signed: Option<Signed>,
+    /// What the request says of the hash of its body, by which its form is known.
+    pub content_sha256: Option<HeaderValue>,
     pub trailers: Trailers,
 }
 
@@ -121,6 +123,7 @@ impl Authenticator {
         let verified = self.verifier.verify(&parts, now_s)?;
         strip_signature(&mut parts)?;
         let form = PayloadEncoding::of(&parts.headers)?;
+        let content_sha256 = parts.headers.get(CONTENT_SHA256).cloned();
         let length = decode_headers(&mut parts.headers, form)?;
         let (account, signed, chain) = match verified {
             Some(verified) => (Some(verified.account), Some(verified.signed), verified.chain),
@@ -147,6 +150,7 @@ impl Authenticator {
             client: Client::default(),
             account,
             signed,
+            content_sha256,
             trailers,
         });
         Ok(Authenticated { request: Request::from_parts(parts, body), failure })

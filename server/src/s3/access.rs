@@ -11,7 +11,7 @@ use crate::auth::{Account, RequestContext, Trailers, account_id};
 use http::{HeaderMap, Uri};
 use s3s::dto::Owner;
 use s3s::{S3Error, S3Request, S3Result, s3_error};
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 /// What was gathered of a request before s3s read it, and which operation it turned out to be.
@@ -31,8 +31,8 @@ pub struct Caller {
     pub operation: Operation,
     /// What the document of the request says that policies may ask for.
     pub said: Said,
-    /// The version that a list of deletes names, while it is judged.
-    pub listed_version: Option<String>,
+    /// A denial of the request was logged. A list of deletes may have a thousand.
+    pub was_denied: Cell<bool>,
     principal: OnceCell<Principal>,
 }
 
@@ -72,7 +72,7 @@ impl Caller {
             uri: Uri::default(),
             operation: Operation::PostObject,
             said: Said::default(),
-            listed_version: None,
+            was_denied: Cell::new(false),
             principal: OnceCell::new(),
         }
     }

@@ -216,7 +216,7 @@ impl Server {
         // What nobody signed for is nobody's, and comes with the list that it brings. To leave all to the
         // bucket's owner shares nothing.
         if caller.context.account.is_none() || gives_all && owner == bucket.owner {
-            return Ok(());
+            return self.refuse_denied(caller, Action::PutObjectAcl, bucket, key);
         }
         // What an account will own, it may share. Its users need to be allowed to.
         let written = ObjectInfo { attributes: attributes.clone(), ..ObjectInfo::default() };
@@ -285,7 +285,7 @@ pub async fn get_object_acl(
     let input = request.input;
     let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
-    let (info, _) = server.find_version(&bucket, &input.key, input.version_id.as_deref()).await?;
+    let (info, _) = server.find_version(&caller, &bucket, (&input.key, input.version_id.as_deref())).await?;
     let has_lists = BucketAccess::of(&bucket).ownership.has_lists();
     let owner = owner_of(&info.attributes).filter(|_| has_lists).unwrap_or(&bucket.owner);
     let acl = if has_lists { acl_of(&info.attributes, owner) } else { Acl::private(owner) };
@@ -349,7 +349,7 @@ pub async fn put_object_acl(
     let target = (input.bucket.as_str(), input.key.as_str(), version);
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     refuse_unsupported(&caller.headers)?;
-    let (info, _) = server.find_version(&bucket, &input.key, version).await?;
+    let (info, _) = server.find_version(&caller, &bucket, (&input.key, version)).await?;
     let access = BucketAccess::of(&bucket);
     let has_lists = access.ownership.has_lists();
     let owner = owner_of(&info.attributes).filter(|_| has_lists).unwrap_or(&bucket.owner).to_owned();
@@ -365,7 +365,7 @@ pub async fn put_object_acl(
     }
     let acl = given.list(&owner, &bucket.owner)?;
     check_block(access, &acl)?;
-    let changed = change_attributes(server, &bucket, (&input.key, version), false, |attributes| {
+    let changed = change_attributes((server, &caller), &bucket, (&input.key, version), false, |attributes| {
         // Between the look and the change somebody else may have written the key.
         if owner_of(attributes).unwrap_or(&bucket.owner) != owner {
             return Err(access_denied());

@@ -10,6 +10,7 @@ use super::naming::{token, token_name};
 use super::tagging::TagDocument;
 use super::timestamp::timestamp;
 use super::xml_reader::{XmlReader, malformed, unknown};
+use crate::access::Action;
 use crate::access::acl::Acl;
 use crate::access::ownership::Ownership;
 use ringbolt_engine::types::{Attributes, Bucket as StoredBucket, BucketCreated, ConfigKind};
@@ -32,6 +33,17 @@ pub async fn create_bucket(
     let input = request.input;
     server.allow_on_service(&caller, caller.action(false), &input.bucket)?;
     refuse_unsupported(&caller.headers)?;
+    let gives = |name: &str| caller.headers.keys().any(|header| header.as_str().starts_with(name));
+    for (given, action) in [
+        (gives("x-amz-acl") || gives("x-amz-grant-"), Action::PutBucketAcl),
+        (input.object_ownership.is_some(), Action::PutBucketOwnershipControls),
+        (input.object_lock_enabled_for_bucket == Some(true), Action::PutBucketObjectLockConfiguration),
+        (configuration.tags.is_some(), Action::PutBucketTagging),
+    ] {
+        if given {
+            server.allow_on_service(&caller, action, &input.bucket)?;
+        }
+    }
     let owner = caller.account()?.canonical_id.clone();
     let attributes = location_attributes(&configuration, &server.settings.region)?;
     let locked = input.object_lock_enabled_for_bucket.unwrap_or(false);

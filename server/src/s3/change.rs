@@ -7,7 +7,9 @@
 //! - Nothing of a delete marker can be changed or asked: 405.
 
 use super::Server;
+use super::access::Caller;
 use super::error::EngineResult;
+use super::judge::OnKey;
 use ringbolt_engine::EngineError;
 use ringbolt_engine::types::{Attributes, Bucket, MetadataChange, ObjectInfo, Versioning, WriteCondition};
 use s3s::{S3Error, S3Result, s3_error};
@@ -25,15 +27,18 @@ fn marker_has_none() -> S3Error {
 
 impl Server {
     /// Returns what is known of the version that a request names, and how answers show it where the
-    /// bucket keeps versions. Fails with 405 for a delete marker, named or not.
+    /// bucket keeps versions. Fails with 405 for a delete marker, named or not, and with 403 if the
+    /// caller may not do with it what its operation does.
     pub async fn find_version(
         &self,
+        caller: &Caller,
         bucket: &Bucket,
-        key: &str,
-        version: Option<&str>,
+        (key, version): (&str, Option<&str>),
     ) -> S3Result<(ObjectInfo, Option<String>)> {
         let found = self.find_object(bucket, key, version).await;
         let info = found.map_err(|error| if is_of_marker(&error) { marker_has_none() } else { error })?;
+        let on = OnKey { key, version: version.filter(|version| !version.is_empty()) };
+        self.allow_opened(caller, caller.action(on.version.is_some()), bucket, (on, &info))?;
         let shown = (bucket.versioning != Versioning::Off)
             .then(|| self.show_version(bucket, key.as_bytes(), info.generation, info.is_null));
         Ok((info, shown))
@@ -46,9 +51,10 @@ fn is_of_marker(error: &S3Error) -> bool {
 }
 
 /// Changes the attributes of the version that a request names, durable before the answer. Returns
-/// how answers show it. Fails if `change` does, or if the version is locked against the change.
+/// how answers show it. Fails if `change` does, or if the version is locked against the change, or if the
+/// caller may not change it as it is at that moment.
 pub async fn change_attributes(
-    server: &Server,
+    (server, caller): (&Server, &Caller),
     bucket: &Bucket,
     (key, version): (&str, Option<&str>),
     bypass_governance: bool,
@@ -56,7 +62,7 @@ pub async fn change_attributes(
 ) -> S3Result<Option<String>> {
     let mut tries = 0;
     loop {
-        let (info, shown) = server.find_version(bucket, key, version).await?;
+        let (info, shown) = server.find_version(caller, bucket, (key, version)).await?;
         let mut attributes = info.attributes.clone();
         change(&mut attributes)?;
         if attributes == info.attributes {

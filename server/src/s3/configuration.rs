@@ -147,7 +147,7 @@ async fn find_object(
     version: Option<&str>,
     expected_owner: Option<&str>,
 ) -> S3Result<()> {
-    let bucket = server.bucket_of(caller, bucket, expected_owner)?;
+    let bucket = server.bucket_of_key(caller, (bucket, key, version), expected_owner).await?;
     server.find_object(&bucket, key, version).await.map(|_| ())
 }
 

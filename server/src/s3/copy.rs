@@ -47,8 +47,18 @@ impl Source {
     async fn allow(&self, server: &Server, caller: &Caller, actions: (Action, Action)) -> S3Result<()> {
         let version = self.of_version.as_deref();
         let action = if version.is_some() { actions.1 } else { actions.0 };
-        server.allow_on_key(caller, action, &self.bucket, OnKey { key: &self.key, version }).await
+        server.allow_on_source(caller, action, &self.bucket, OnKey { key: &self.key, version }).await
     }
+}
+
+/// Returns a source as policies name it.
+fn shown_source(source: &CopySource) -> Option<String> {
+    let CopySource::Bucket { bucket, key, version_id } = source else { return None };
+    let version = version_id.as_deref().filter(|version| !version.is_empty());
+    Some(match version {
+        None => format!("{bucket}/{key}"),
+        Some(version) => format!("{bucket}/{key}?versionId={version}"),
+    })
 }
 
 async fn open_source(
@@ -62,6 +72,7 @@ async fn open_source(
     };
     let bucket = server.source_bucket(caller, (bucket, key, version_id.as_deref()), expected_owner).await?;
     let reader = server.open_object(&bucket, key, version_id.as_deref()).await.map_err(of_source)?;
+    server.allow_read(caller, &bucket, (key, version_id.as_deref()), reader.info())?;
     // For a copy, "not modified" is a failed condition like any other.
     if caller.lenient.source_conditions.judge(reader.info()) != Verdict::Proceed {
         return Err(precondition_failed());
@@ -69,7 +80,7 @@ async fn open_source(
     let (generation, is_null) = (reader.info().generation, reader.info().is_null);
     let version_id_shown = (bucket.versioning != Versioning::Off)
         .then(|| server.show_version(&bucket, key.as_bytes(), generation, is_null));
-    let of_version = version_id.as_deref().map(str::to_owned);
+    let of_version = version_id.as_deref().filter(|version| !version.is_empty()).map(str::to_owned);
     Ok(Source { bucket, key: key.to_string(), of_version, version_id: version_id_shown, reader })
 }
 
@@ -87,17 +98,25 @@ pub async fn copy_object(
     server: &Server,
     mut request: S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
-    let caller = Caller::take(&mut request);
+    let mut caller = Caller::take(&mut request);
     let input = request.input;
+    let replace = is_replace(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
+    let replace_tags = is_replace(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
+    caller.said.copy_source = shown_source(&input.copy_source);
+    let source_owner = input.expected_source_bucket_owner.as_deref();
+    let mut source = open_source(server, &caller, &input.copy_source, source_owner).await?;
+    if !replace_tags {
+        // The tags that the copy will have, whatever the headers say.
+        let pairs = tags(&source.reader.info().attributes);
+        caller.said.tags = Some(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect());
+    }
     let target = (input.bucket.as_str(), input.key.as_str(), None);
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     refuse_unsupported(&caller.headers)?;
     refuse_checksum(&caller.headers)?;
     server.allow_given(&caller, &bucket, &input.key)?;
-    let replace = is_replace(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
-    let replace_tags = is_replace(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
-    let source_owner = input.expected_source_bucket_owner.as_deref();
-    let mut source = open_source(server, &caller, &input.copy_source, source_owner).await?;
+    let on = OnKey { key: &input.key, version: None };
+    server.allow_condition(&caller, &bucket, on, caller.lenient.conditions.if_match.as_deref()).await?;
     let itself = source.bucket.id == bucket.id && source.key == input.key;
     // Where the bucket keeps versions, such a copy brings an old version back.
     if itself && bucket.versioning == Versioning::Off && !replace && !changes(&caller.headers) {
@@ -123,7 +142,6 @@ pub async fn copy_object(
     if replace_tags {
         tags_by_headers(&caller.headers, &mut attributes)?;
     } else if tags(&info.attributes).next().is_some() {
-        server.allow_on_new(&caller, Action::PutObjectTagging, &bucket, &input.key)?;
         source.allow(server, &caller, (Action::GetObjectTagging, Action::GetObjectVersionTagging)).await?;
         write_tags(&mut attributes, tags(&info.attributes));
     }
@@ -276,8 +294,9 @@ pub async fn upload_part_copy(
     server: &Server,
     mut request: S3Request<UploadPartCopyInput>,
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-    let caller = Caller::take(&mut request);
+    let mut caller = Caller::take(&mut request);
     let input = request.input;
+    caller.said.copy_source = shown_source(&input.copy_source);
     let target = (input.bucket.as_str(), input.key.as_str(), None);
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     refuse_unsupported(&caller.headers)?;

@@ -11,6 +11,7 @@ use super::Server;
 use super::access::Caller;
 use super::conditional::{bare_etag, parse_etags, timestamp_s};
 use super::error::{EngineResult, invalid_request};
+use super::judge::OnKey;
 use super::version::Named;
 use super::xml_reader::{XmlReader, malformed, set, unknown};
 use futures_util::StreamExt;
@@ -43,6 +44,8 @@ pub async fn delete_object(
         if_size_bytes: input.if_match_size.map(condition_size).transpose()?,
     };
     let named = (input.key.as_str(), input.version_id.as_deref());
+    let on = OnKey { key: &input.key, version: named.1.filter(|version| !version.is_empty()) };
+    server.allow_condition(&caller, &bucket, on, caller.lenient.conditions.if_match.as_deref()).await?;
     let bypass_governance = server.may_bypass(&caller, &bucket, &input.key);
     let outcome = delete(server, &bucket, named, (condition, bypass_governance)).await?;
     let output = DeleteObjectOutput {
@@ -147,7 +150,8 @@ async fn delete_listed(
         if_size_bytes: object.size.map(condition_size).transpose()?,
     };
     let named = (object.key.as_str(), object.version_id.as_deref());
-    let bypass_governance = server.allow_delete(caller, bucket, named)?;
+    let about = (named.0, named.1, object.etag.as_deref());
+    let bypass_governance = server.allow_delete(caller, bucket, about).await?;
     delete(server, bucket, named, (condition, bypass_governance)).await
 }
 

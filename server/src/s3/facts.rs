@@ -11,6 +11,7 @@ use super::answer_xml::iso_8601;
 use super::operations::Operation;
 use crate::access::policy::{ConditionKey, Context, Values};
 use crate::auth::account_id;
+use crate::auth::signature::SignaturePlace;
 use http::header::{REFERER, USER_AGENT};
 use percent_encoding::percent_decode_str;
 use ringbolt_engine::types::rules::DAY_MS;
@@ -28,6 +29,17 @@ pub struct Said {
     pub hold: Option<bool>,
     pub location: Option<String>,
     pub canned_acl: Option<String>,
+    /// The source of a copy as it was understood, decoded: `bucket/key`, and `?versionId=…` if the request
+    /// names one.
+    pub copy_source: Option<String>,
+}
+
+/// One of several things that a request is about: an entry of a list, the source of a copy. What the
+/// request says elsewhere is not about it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Entry<'a> {
+    pub version: Option<&'a str>,
+    pub if_match: Option<&'a str>,
 }
 
 /// What one request says, beside what is known of the object that it is about.
@@ -39,6 +51,8 @@ pub struct Facts<'a> {
     pub object: Option<&'a Attributes>,
     /// The prefix of a listing that nobody asked for, which would show what the request asks for.
     pub prefix: Option<&'a str>,
+    /// The entry that is judged, if the request has several.
+    pub entry: Option<Entry<'a>>,
 }
 
 impl<'a> Facts<'a> {
@@ -62,7 +76,10 @@ impl<'a> Facts<'a> {
         if let Some(said) = &self.caller.said.tags {
             return said.iter().map(|(key, value)| (key.into(), value.into())).collect();
         }
-        let Some(header) = self.caller.headers.get(super::tagging::TAGGING) else { return Vec::new() };
+        let header = self.caller.headers.get(super::tagging::TAGGING);
+        let Some(header) = header.filter(|_| looks_at(self.caller.operation, super::tagging::TAGGING)) else {
+            return Vec::new();
+        };
         let decoded = |text: &str| {
             let spaced = text.replace('+', " ");
             Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
@@ -82,7 +99,7 @@ impl<'a> Facts<'a> {
         if let Some(retention) = self.caller.said.retention {
             return Some(retention.until_ms);
         }
-        super::object_lock::parse_until(&self.header(super::object_lock::UNTIL)?)
+        super::object_lock::parse_until(&self.given(super::object_lock::UNTIL)?)
     }
 
     fn one(&self, key: &ConditionKey) -> Option<Cow<'a, str>> {
@@ -109,14 +126,37 @@ impl<'a> Facts<'a> {
             ConditionKey::Prefix => self.prefix.map(Cow::Borrowed).or_else(|| self.parameter("prefix")),
             ConditionKey::Delimiter => self.parameter("delimiter"),
             ConditionKey::MaxKeys => self.parameter("max-keys"),
-            ConditionKey::VersionId => match &caller.listed_version {
-                Some(version) => Some(version.clone().into()),
-                None => self.parameter("versionId"),
+            ConditionKey::VersionId => match self.entry {
+                Some(entry) => entry.version.map(Cow::Borrowed),
+                None => self.parameter("versionId").filter(|version| !version.is_empty()),
             },
-            ConditionKey::IfMatch => caller.lenient.conditions.if_match.as_deref().map(Cow::Borrowed),
+            ConditionKey::IfMatch => match self.entry {
+                Some(entry) => entry.if_match.map(Cow::Borrowed),
+                None => {
+                    let header = caller.lenient.conditions.if_match.as_deref();
+                    header.filter(|_| writes_under_conditions(caller.operation)).map(Cow::Borrowed)
+                }
+            },
+            // Of a write only this keeps what is there: with any other value it may replace something.
             ConditionKey::IfNoneMatch => {
-                caller.lenient.conditions.if_none_match.as_deref().map(Cow::Borrowed)
+                let header = caller.lenient.conditions.if_none_match.as_deref();
+                header
+                    .filter(|value| *value == "*" && writes_under_conditions(caller.operation))
+                    .map(Cow::Borrowed)
             }
+            ConditionKey::BucketTag(name) => {
+                let tags = super::tagging::Tags::of_bucket(self.bucket?)?.pairs();
+                tags.into_iter().find(|(key, _)| **key == **name).map(|(_, value)| value.into())
+            }
+            // A signature in the query covers no body.
+            ConditionKey::XAmzContentSha256 => match (&context.content_sha256, context.signed) {
+                (Some(value), _) => Some(String::from_utf8_lossy(value.as_bytes())),
+                (None, Some(signed)) if signed.place == SignaturePlace::Query => {
+                    Some("UNSIGNED-PAYLOAD".into())
+                }
+                (None, _) => None,
+            },
+            ConditionKey::XAmzCopySource => caller.said.copy_source.as_deref().map(Cow::Borrowed),
             ConditionKey::LocationConstraint => caller.said.location.as_deref().map(Cow::Borrowed),
             ConditionKey::ObjectCreationOperation => {
                 let creates = matches!(
@@ -130,7 +170,7 @@ impl<'a> Facts<'a> {
             }
             ConditionKey::ObjectLockMode => match caller.said.retention {
                 Some(retention) => Some(mode_name(retention.mode).into()),
-                None => self.header("x-amz-object-lock-mode"),
+                None => self.given("x-amz-object-lock-mode"),
             },
             ConditionKey::ObjectLockRetainUntilDate => Some(shown_time(self.retain_until_ms()?).into()),
             ConditionKey::ObjectLockRemainingRetentionDays => {
@@ -139,7 +179,7 @@ impl<'a> Facts<'a> {
             }
             ConditionKey::ObjectLockLegalHold => match caller.said.hold {
                 Some(on) => Some(if on { "ON" } else { "OFF" }.into()),
-                None => self.header("x-amz-object-lock-legal-hold"),
+                None => self.given("x-amz-object-lock-legal-hold"),
             },
             ConditionKey::ExistingObjectTag(name) => {
                 let known = tags(self.object?).find(|(key, _)| **key == **name);
@@ -149,10 +189,52 @@ impl<'a> Facts<'a> {
                 self.request_tags().into_iter().find(|(key, _)| **key == **name).map(|(_, value)| value)
             }
             ConditionKey::XAmzAcl => {
-                caller.said.canned_acl.as_deref().map(Cow::Borrowed).or_else(|| self.header("x-amz-acl"))
+                caller.said.canned_acl.as_deref().map(Cow::Borrowed).or_else(|| self.given("x-amz-acl"))
             }
-            other => self.header(header_of(other)?),
+            other => self.given(header_of(other)?),
         }
+    }
+
+    /// Returns a header that says what is to be written, if the operation looks at it. What it does not
+    /// look at must not meet a condition.
+    fn given(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.header(name).filter(|_| looks_at(self.caller.operation, name))
+    }
+}
+
+/// Returns whether an operation writes an object, and may be bound to what is there.
+fn writes_under_conditions(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::PutObject
+            | Operation::CopyObject
+            | Operation::CompleteMultipartUpload
+            | Operation::DeleteObject
+    )
+}
+
+/// Returns whether an operation looks at a header of S3 that policies may ask for.
+fn looks_at(operation: Operation, header: &str) -> bool {
+    let gives_object = matches!(
+        operation,
+        Operation::PutObject
+            | Operation::CopyObject
+            | Operation::CreateMultipartUpload
+            | Operation::PostObject
+    );
+    match header {
+        "x-amz-acl"
+        | "x-amz-grant-full-control"
+        | "x-amz-grant-read"
+        | "x-amz-grant-read-acp"
+        | "x-amz-grant-write"
+        | "x-amz-grant-write-acp" => {
+            let of_acl = [Operation::CreateBucket, Operation::PutBucketAcl, Operation::PutObjectAcl];
+            gives_object || of_acl.contains(&operation)
+        }
+        "x-amz-object-ownership" => operation == Operation::CreateBucket,
+        "x-amz-metadata-directive" => operation == Operation::CopyObject,
+        _ => gives_object,
     }
 }
 
@@ -180,8 +262,6 @@ impl Context for Facts<'_> {
 /// Returns the header that a key of S3 is about.
 fn header_of(key: &ConditionKey) -> Option<&'static str> {
     Some(match key {
-        ConditionKey::XAmzContentSha256 => "x-amz-content-sha256",
-        ConditionKey::XAmzCopySource => "x-amz-copy-source",
         ConditionKey::XAmzGrantFullControl => "x-amz-grant-full-control",
         ConditionKey::XAmzGrantRead => "x-amz-grant-read",
         ConditionKey::XAmzGrantReadAcp => "x-amz-grant-read-acp",

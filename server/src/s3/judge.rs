@@ -11,18 +11,19 @@
 use super::Server;
 use super::access::{Caller, access_denied};
 use super::error::EngineResult;
-use super::facts::Facts;
+use super::facts::{Entry, Facts};
+use super::object::no_such_key;
 use super::object_lock::{HOLD, MODE, UNTIL, bypasses};
 use super::parsed::BucketAccess;
 use super::tagging::TAGGING;
-use super::version::Named;
+use super::version::{Named, no_such_version};
 use crate::access::Action;
 use crate::access::acl::{ATTRIBUTE as ACL, Acl, OWNER_ATTRIBUTE as OWNER, Permission};
 use crate::access::evaluator::{AclGrant, Asked, Decision, Layers, Reason, authorize};
 use crate::auth::account_id;
 use ringbolt_engine::node::Opened;
 use ringbolt_engine::types::{Attributes, Bucket, ObjectInfo};
-use s3s::{S3Result, s3_error};
+use s3s::{S3Error, S3Result, s3_error};
 use std::rc::Rc;
 
 /// The bucket, the key and the version that a request names.
@@ -43,6 +44,23 @@ enum Object {
     /// There is none.
     Missing,
     Found(Box<ObjectInfo>),
+}
+
+/// What a judgement is about, beside the bucket.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    key: Option<&'a str>,
+    object: &'a Object,
+    entry: Option<Entry<'a>>,
+}
+
+impl<'a> About<'a> {
+    /// Makes that of the bucket alone.
+    const BUCKET: About<'static> = About { key: None, object: &Object::Unknown, entry: None };
+
+    fn key(key: &'a str) -> Self {
+        About { key: Some(key), ..About::BUCKET }
+    }
 }
 
 impl Server {
@@ -82,18 +100,40 @@ impl Server {
         Ok(bucket)
     }
 
-    /// Fails with AccessDenied unless the caller may delete this key or version of it. Returns whether
-    /// it asks to bypass governance, and may.
-    pub fn allow_delete(
+    /// Fails with AccessDenied unless the caller may delete this entry of a list: a key, or a version of
+    /// it. Returns whether it asks to bypass governance, and may.
+    pub async fn allow_delete(
         &self,
         caller: &Caller,
         bucket: &Bucket,
-        (key, version): (&str, Option<&str>),
+        (key, version, if_match): (&str, Option<&str>, Option<&str>),
     ) -> S3Result<bool> {
+        if self.is_plain(caller, bucket) {
+            return Ok(bypasses(&caller.headers));
+        }
         let version = version.filter(|version| !version.is_empty());
         let action = if version.is_some() { Action::DeleteObjectVersion } else { Action::DeleteObject };
-        self.allow_on_new(caller, action, bucket, key)?;
-        Ok(self.may_bypass(caller, bucket, key))
+        let about = About { entry: Some(Entry { version, if_match }), ..About::key(key) };
+        self.demand(caller, action, bucket, about)?;
+        self.allow_condition(caller, bucket, OnKey { key, version }, if_match).await?;
+        Ok(self.bypasses_and_may(caller, bucket, about))
+    }
+
+    /// Fails unless the caller may read what a write is bound to: the answer tells whether an object has
+    /// this ETag.
+    pub async fn allow_condition(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        on: OnKey<'_>,
+        if_match: Option<&str>,
+    ) -> S3Result<()> {
+        if if_match.is_none_or(|value| value.trim() == "*") || self.is_plain(caller, bucket) {
+            return Ok(());
+        }
+        let action = if on.version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
+        let entry = Entry { version: on.version, if_match: None };
+        Box::pin(self.judge_key(caller, action, bucket, (on, Some(entry)))).await
     }
 
     /// Finds the bucket of the source of a copy, which the caller must be allowed to read.
@@ -104,8 +144,9 @@ impl Server {
         expected_owner: Option<&str>,
     ) -> S3Result<Rc<Bucket>> {
         let bucket = self.existing_bucket(name)?;
+        let version = version.filter(|version| !version.is_empty());
         let action = if version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
-        self.allow_on_key(caller, action, &bucket, OnKey { key, version }).await?;
+        self.allow_on_source(caller, action, &bucket, OnKey { key, version }).await?;
         self.check_expected(&bucket, expected_owner)?;
         Ok(bucket)
     }
@@ -118,7 +159,7 @@ impl Server {
     pub fn allow_on_bucket(&self, caller: &Caller, action: Action, bucket: &Bucket) -> S3Result<()> {
         match self.is_plain(caller, bucket) {
             true => Ok(()),
-            false => self.demand(caller, action, bucket, (None, &Object::Unknown)),
+            false => self.demand(caller, action, bucket, About::BUCKET),
         }
     }
 
@@ -133,14 +174,81 @@ impl Server {
         match self.is_plain(caller, bucket) {
             true => Ok(()),
             // It is boxed, so that the future of a plain request stays small.
-            false => Box::pin(self.judge_key(caller, action, bucket, on)).await,
+            false => Box::pin(self.judge_key(caller, action, bucket, (on, None))).await,
         }
+    }
+
+    /// Does the same for the source of a copy, which is not what the request names first.
+    pub async fn allow_on_source(
+        &self,
+        caller: &Caller,
+        action: Action,
+        bucket: &Bucket,
+        on: OnKey<'_>,
+    ) -> S3Result<()> {
+        let entry = Entry { version: on.version, if_match: None };
+        match self.is_plain(caller, bucket) {
+            true => Ok(()),
+            false => Box::pin(self.judge_key(caller, action, bucket, (on, Some(entry)))).await,
+        }
+    }
+
+    /// Fails with AccessDenied unless the caller may do this with the object as it was opened: it may be
+    /// another than the one that was judged before.
+    pub fn allow_opened(
+        &self,
+        caller: &Caller,
+        action: Action,
+        bucket: &Bucket,
+        (on, info): (OnKey<'_>, &ObjectInfo),
+    ) -> S3Result<()> {
+        if self.is_plain(caller, bucket) || !self.depends_on_object(caller, bucket) {
+            return Ok(());
+        }
+        let object = Object::Found(Box::new(info.clone()));
+        let entry = Some(Entry { version: on.version, if_match: None });
+        self.demand(caller, action, bucket, About { key: Some(on.key), object: &object, entry })
+    }
+
+    /// Does the same for an object that is read.
+    pub fn allow_read(
+        &self,
+        caller: &Caller,
+        bucket: &Bucket,
+        (key, version): (&str, Option<&str>),
+        info: &ObjectInfo,
+    ) -> S3Result<()> {
+        let version = version.filter(|version| !version.is_empty());
+        let action = if version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
+        self.allow_opened(caller, action, bucket, (OnKey { key, version }, info))
+    }
+
+    /// Returns whether a judgement depends on what is stored with an object: its list, its tags.
+    fn depends_on_object(&self, caller: &Caller, bucket: &Bucket) -> bool {
+        let access = BucketAccess::of(bucket);
+        access.ownership.has_lists()
+            || caller.asks_existing_tags()
+            || access.policy.as_ref().is_some_and(|policy| policy.asks_existing_tags())
     }
 
     /// Returns whether the request asks to bypass governance, and may.
     pub fn may_bypass(&self, caller: &Caller, bucket: &Bucket, key: &str) -> bool {
+        self.is_plain(caller, bucket) && bypasses(&caller.headers)
+            || self.bypasses_and_may(caller, bucket, About::key(key))
+    }
+
+    fn bypasses_and_may(&self, caller: &Caller, bucket: &Bucket, about: About<'_>) -> bool {
+        let action = Action::BypassGovernanceRetention;
         bypasses(&caller.headers)
-            && self.allow_on_new(caller, Action::BypassGovernanceRetention, bucket, key).is_ok()
+            && self.judge(caller, action, bucket, about, |decision| decision.is_allowed())
+    }
+
+    /// Fails with AccessDenied if something denies what nothing needs to allow: to give a list with an
+    /// object that is nobody's.
+    pub fn refuse_denied(&self, caller: &Caller, action: Action, bucket: &Bucket, key: &str) -> S3Result<()> {
+        let about = About::key(key);
+        let denied = self.judge(caller, action, bucket, about, |decision| is_explicit(&decision));
+        if denied { self.demand(caller, action, bucket, about) } else { Ok(()) }
     }
 
     /// Fails with AccessDenied unless the caller may do this with what it is about to write, whatever
@@ -149,7 +257,7 @@ impl Server {
         if self.is_plain(caller, bucket) {
             return Ok(());
         }
-        self.demand(caller, action, bucket, (Some(key), &Object::Unknown))
+        self.demand(caller, action, bucket, About::key(key))
     }
 
     /// Fails with AccessDenied unless the caller may give what the request gives beside the object:
@@ -159,8 +267,12 @@ impl Server {
             return Ok(());
         }
         let has = |name: &str| caller.headers.get(name).is_some_and(|value| !value.is_empty());
+        let brings_tags = match &caller.said.tags {
+            Some(tags) => !tags.is_empty(),
+            None => has(TAGGING),
+        };
         let given = [
-            (caller.said.tags.is_some() || has(TAGGING), Action::PutObjectTagging),
+            (brings_tags, Action::PutObjectTagging),
             (has(MODE) || has(UNTIL), Action::PutObjectRetention),
             (has(HOLD), Action::PutObjectLegalHold),
         ];
@@ -183,7 +295,7 @@ impl Server {
             return Ok(());
         }
         let object = Object::Found(Box::new(written));
-        self.demand(caller, action, bucket, (Some(key), &object))
+        self.demand(caller, action, bucket, About { object: &object, ..About::key(key) })
     }
 
     /// Returns whether the caller is the account that owns the bucket, and nothing but that counts.
@@ -207,24 +319,20 @@ impl Server {
         caller: &Caller,
         action: Action,
         bucket: &Bucket,
-        on: OnKey<'_>,
+        (on, entry): (OnKey<'_>, Option<Entry<'_>>),
     ) -> S3Result<()> {
-        let access = BucketAccess::of(bucket);
         let reads = reads_object(action);
-        let asks_tags = caller.asks_existing_tags()
-            || access.policy.as_ref().is_some_and(|policy| policy.asks_existing_tags());
         let mut object = Object::Unknown;
-        if reads && (access.ownership.has_lists() || asks_tags) {
+        if reads && self.depends_on_object(caller, bucket) {
             object = self.look_at(bucket, on).await?;
         }
-        let (is_allowed, is_final) =
-            self.judge(caller, action, bucket, (Some(on.key), &object), |decision| {
-                (decision.is_allowed(), is_explicit(&decision))
-            });
+        let about = About { key: Some(on.key), object: &object, entry };
+        let (is_allowed, is_final) = self
+            .judge(caller, action, bucket, about, |decision| (decision.is_allowed(), is_explicit(&decision)));
         if !reads || is_final {
-            return self.demand(caller, action, bucket, (Some(on.key), &object));
+            return self.demand(caller, action, bucket, about);
         }
-        let listed = (Some(on.key), &Object::Unknown);
+        let listed = About::key(on.key);
         let may_list =
             self.judge(caller, Action::ListBucket, bucket, listed, |decision| decision.is_allowed());
         if is_allowed && may_list {
@@ -234,11 +342,13 @@ impl Server {
             object = self.look_at(bucket, on).await?;
         }
         match &object {
-            // What is missing is told to those who may list alone.
-            Object::Missing if may_list => Ok(()),
+            // What is missing is told to those who may list alone. It is told here: whatever comes after
+            // this look was not judged.
+            Object::Missing if may_list && on.version.is_some() => Err(no_such_version()),
+            Object::Missing if may_list => Err(no_such_key()),
             Object::Missing => Err(access_denied()),
             Object::Unknown | Object::Found(_) => {
-                self.demand(caller, action, bucket, (Some(on.key), &object))
+                self.demand(caller, action, bucket, About { key: Some(on.key), object: &object, entry })
             }
         }
     }
@@ -260,10 +370,11 @@ impl Server {
         caller: &Caller,
         action: Action,
         bucket: &Bucket,
-        (key, object): (Option<&str>, &Object),
+        about: About<'_>,
         then: impl FnOnce(Decision<'_>) -> R,
     ) -> R {
         let access = BucketAccess::of(bucket);
+        let About { key, object, entry } = about;
         let attributes = match object {
             Object::Found(info) => Some(&info.attributes),
             Object::Unknown | Object::Missing => None,
@@ -272,7 +383,7 @@ impl Server {
         // Who may list a key alone learns by that whether it is there.
         let prefix = key.filter(|_| !action.is_on_object());
         let key = key.filter(|_| action.is_on_object());
-        let facts = Facts { server: self, caller, bucket: Some(bucket), object: attributes, prefix };
+        let facts = Facts { server: self, caller, bucket: Some(bucket), object: attributes, prefix, entry };
         let asked = Asked {
             principal: caller.principal(),
             action,
@@ -298,7 +409,7 @@ impl Server {
     /// Fails with AccessDenied unless the caller may do this, which is about no bucket that exists:
     /// make one of this name, or see which there are.
     pub fn allow_on_service(&self, caller: &Caller, action: Action, name: &str) -> S3Result<()> {
-        let facts = Facts { server: self, caller, bucket: None, object: None, prefix: None };
+        let facts = Facts { server: self, caller, bucket: None, object: None, prefix: None, entry: None };
         let asked = Asked {
             principal: caller.principal(),
             action,
@@ -321,13 +432,7 @@ impl Server {
     }
 
     /// Fails with AccessDenied, and notes why in the log, unless one action is allowed.
-    fn demand(
-        &self,
-        caller: &Caller,
-        action: Action,
-        bucket: &Bucket,
-        about: (Option<&str>, &Object),
-    ) -> S3Result<()> {
+    fn demand(&self, caller: &Caller, action: Action, bucket: &Bucket, about: About<'_>) -> S3Result<()> {
         self.judge(caller, action, bucket, about, |decision| told(&decision, caller, action))
     }
 }
@@ -342,12 +447,25 @@ fn told(decision: &Decision<'_>, caller: &Caller, action: Action) -> S3Result<()
     match decision {
         Decision::Allow(_) => Ok(()),
         Decision::Deny(reason) => {
+            let error = match reason {
+                Reason::PolicyOfOwner => policy_of_owner(),
+                _ => access_denied(),
+            };
+            // One line for a request, whatever number of things it asks.
+            if caller.was_denied.replace(true) {
+                return Err(error);
+            }
             let principal = caller.principal();
             let client = caller.context.client.address;
             tracing::info!(%client, action = action.name(), %principal, %reason, "a request was denied");
-            Err(access_denied())
+            Err(error)
         }
     }
+}
+
+/// Makes the error for the policy of another account's bucket: 405.
+fn policy_of_owner() -> S3Error {
+    s3_error!(MethodNotAllowed, "The policy of a bucket is for the account alone that owns the bucket.")
 }
 
 /// Returns the owner of an object, where it is not the bucket's.

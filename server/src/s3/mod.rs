@@ -3,7 +3,7 @@
 //! Invariants:
 //! - A request arrives with its signature verified and removed, and its body plain. Nothing in here
 //!   looks at signatures but [`post`], whose signature is in the form.
-//! - Only the owner of a bucket may touch it or what is in it.
+//! - Every operation is judged in one place, by its action: see `judge.rs`.
 //! - What is not built answers 501 NotImplemented, and never a made-up success.
 
 mod access;

@@ -14,7 +14,7 @@ use super::conditional::bare_etag;
 use super::declared::{bad_digest, header_of};
 use super::error::{EngineResult, invalid_argument, invalid_request, no_such_upload, slow_down};
 use super::headers::{self, CHECKSUM_ALGORITHM, CHECKSUM_TYPE, find, stored_kind};
-use super::judge::owner_of;
+use super::judge::{OnKey, owner_of};
 use super::lifecycle::shown_expiration;
 use super::page::page_size;
 use super::xml_reader::{XmlReader, malformed};
@@ -278,6 +278,8 @@ pub async fn complete_multipart_upload(
     let input = request.input;
     let target = (input.bucket.as_str(), input.key.as_str(), None);
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
+    let on = OnKey { key: &input.key, version: None };
+    server.allow_condition(&caller, &bucket, on, caller.lenient.conditions.if_match.as_deref()).await?;
     let name = UploadName::parse(&input.upload_id)?;
     let Some(list) = request.extensions.remove::<Arc<PartList>>() else {
         return Err(malformed("the list of parts is missing"));

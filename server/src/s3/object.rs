@@ -47,6 +47,8 @@ pub async fn put_object(
     let target = (input.bucket.as_str(), input.key.as_str(), None);
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     refuse_unsupported(&caller.headers)?;
+    let on = OnKey { key: &input.key, version: None };
+    server.allow_condition(&caller, &bucket, on, caller.lenient.conditions.if_match.as_deref()).await?;
     let announced = Announced::new(&caller.headers, &caller, None)?;
     let mut attributes = headers::attributes_of_request(&caller.headers, &caller.lenient)?;
     server.give(&caller, &bucket, &input.key, &mut attributes)?;
@@ -215,6 +217,7 @@ pub async fn read_object(
     asked: Asked<'_>,
 ) -> S3Result<ObjectAnswer> {
     let mut reader = server.open_object(bucket, key, asked.version).await?;
+    server.allow_read(caller, bucket, (key, asked.version), reader.info())?;
     if asked.part_number.is_some() {
         reader.load_parts().await.s3()?;
     }
@@ -300,6 +303,7 @@ pub async fn describe_object(
         None => server.find_object(bucket, key, asked.version).await?,
         Some(_) => server.find_object_and_parts(bucket, key, asked.version).await?,
     };
+    server.allow_read(caller, bucket, (key, asked.version), &info)?;
     let View { span, partial, mut headers } = view(caller, &info, asked.part_number, asked.checksums)?;
     server.add_version(&mut headers, bucket, key, (info.generation, info.is_null));
     if asked.version.is_none() {

@@ -75,7 +75,7 @@ fn check_locked(bucket: &Bucket) -> S3Result<()> {
     }
 }
 
-/// Returns whether a request passes over a retention of governance. Its caller owns the bucket.
+/// Returns whether a request asks to pass over a retention of governance. Whether it may is judged elsewhere.
 pub fn bypasses(headers: &HeaderMap) -> bool {
     headers.get(BYPASS).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
@@ -329,7 +329,7 @@ pub async fn put_object_retention(
         check_until(retention.until_ms)?;
     }
     let named = (input.key.as_str(), input.version_id.as_deref());
-    let changed = change_attributes(server, &bucket, named, bypass, |attributes| {
+    let changed = change_attributes((server, &caller), &bucket, named, bypass, |attributes| {
         Lock { retention, ..Lock::of(attributes) }.write(attributes);
         Ok(())
     });
@@ -355,7 +355,7 @@ pub async fn get_object_retention(
     let input = request.input;
     let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
-    let (info, _) = server.find_version(&bucket, &input.key, input.version_id.as_deref()).await?;
+    let (info, _) = server.find_version(&caller, &bucket, (&input.key, input.version_id.as_deref())).await?;
     check_locked(&bucket)?;
     let retention = Lock::of(&info.attributes).retention.ok_or_else(no_lock)?;
     Ok(S3Response::new(GetObjectRetentionOutput {
@@ -381,7 +381,7 @@ pub async fn put_object_legal_hold(
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     check_locked(&bucket)?;
     let named = (input.key.as_str(), input.version_id.as_deref());
-    let changed = change_attributes(server, &bucket, named, false, |attributes| {
+    let changed = change_attributes((server, &caller), &bucket, named, false, |attributes| {
         Lock::write_hold(document.on, attributes);
         Ok(())
     });
@@ -398,7 +398,7 @@ pub async fn get_object_legal_hold(
     let input = request.input;
     let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
-    let (info, _) = server.find_version(&bucket, &input.key, input.version_id.as_deref()).await?;
+    let (info, _) = server.find_version(&caller, &bucket, (&input.key, input.version_id.as_deref())).await?;
     check_locked(&bucket)?;
     if !Lock::hold_was_set(&info.attributes) {
         return Err(no_lock());

@@ -28,7 +28,7 @@ macro_rules! operations {
             by $action:ident $(| $of_version:ident)?;
     )*) => {
         /// The operations, for counting them. A form that a browser sends is one of its own.
-        #[derive(Clone, Copy, Debug)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Operation {
             $($operation,)*
             PostObject,

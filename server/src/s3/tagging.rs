@@ -110,7 +110,8 @@ impl Tags {
         serde_json::to_vec(&self.0).unwrap_or_default()
     }
 
-    fn of_bucket(bucket: &Bucket) -> Option<Self> {
+    /// Returns the tags of a bucket.
+    pub fn of_bucket(bucket: &Bucket) -> Option<Self> {
         serde_json::from_slice(bucket.value_of(ConfigKind::TAGS)?).ok().map(Self)
     }
 
@@ -225,7 +226,7 @@ pub async fn put_object_tagging(
     let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let named = (input.key.as_str(), input.version_id.as_deref());
-    let changed = change_attributes(server, &bucket, named, false, |attributes| {
+    let changed = change_attributes((server, &caller), &bucket, named, false, |attributes| {
         tags.write(attributes);
         Ok(())
     });
@@ -242,7 +243,8 @@ pub async fn get_object_tagging(
     let input = request.input;
     let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
-    let (info, version_id) = server.find_version(&bucket, &input.key, input.version_id.as_deref()).await?;
+    let (info, version_id) =
+        server.find_version(&caller, &bucket, (&input.key, input.version_id.as_deref())).await?;
     let tag_set = shown(tags(&info.attributes));
     Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id }))
 }
@@ -257,7 +259,7 @@ pub async fn delete_object_tagging(
     let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let named = (input.key.as_str(), input.version_id.as_deref());
-    let changed = change_attributes(server, &bucket, named, false, |attributes| {
+    let changed = change_attributes((server, &caller), &bucket, named, false, |attributes| {
         Tags::default().write(attributes);
         Ok(())
     });

@@ -29,7 +29,7 @@ pub enum Named {
 }
 
 /// Makes the error for a version that does not exist: 404.
-fn no_such_version() -> S3Error {
+pub fn no_such_version() -> S3Error {
     s3_error!(NoSuchVersion, "The specified version does not exist.")
 }
 

@@ -15,6 +15,9 @@ use std::borrow::Cow;
 /// The most variables that one text of a policy has.
 pub const VARIABLES_MAX: usize = 8;
 
+/// The most `?` of one text of a policy. Each place of a request's text may be tried with all of them.
+const ONES_MAX: usize = 32;
+
 /// What is special in a text of a policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Syntax {
@@ -96,12 +99,19 @@ impl Pattern {
                 }
                 '?' if syntax.wildcards => {
                     flush(&mut plain, &mut pieces);
+                    // `*?` is `?*`, which is found sooner.
+                    let many = pieces.pop_if(|piece| *piece == Piece::Many);
                     pieces.push(Piece::One);
+                    pieces.extend(many);
                 }
                 _ => plain.push(character),
             }
         }
         flush(&mut plain, &mut pieces);
+        let ones = pieces.iter().filter(|piece| **piece == Piece::One).count();
+        if ones > ONES_MAX {
+            return Err(format!("{text:?} has {ones} times \"?\"; the limit is {ONES_MAX}: write \"*\""));
+        }
         if variables.len() > VARIABLES_MAX {
             return Err(format!("{text:?} has more than {VARIABLES_MAX} variables"));
         }

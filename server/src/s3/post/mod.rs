@@ -200,7 +200,14 @@ struct Upload<'a> {
 
 impl Upload<'_> {
     async fn store(&self, server: &Server, caller: &mut Caller, body: FormBody) -> S3Result<ObjectInfo> {
-        let (headers, mut lenient) = headers_of(self.form)?;
+        let (mut headers, mut lenient) = headers_of(self.form)?;
+        // What the browser says of itself is in the request, and no field of the form.
+        for name in [header::REFERER, header::USER_AGENT] {
+            headers.remove(&name);
+            if let Some(value) = caller.headers.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
         caller.headers = headers;
         let tags = self.form.get("tagging").map(Tags::of_field).transpose()?;
         caller.said.tags = tags.as_ref().map(Tags::pairs);
