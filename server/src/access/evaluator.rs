@@ -96,7 +96,7 @@ impl fmt::Display for Layer<'_> {
     }
 }
 
-/// Why a request is allowed or denied.
+/// The reason why a request is allowed or denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason<'a> {
     /// A statement allows or denies it.

@@ -163,6 +163,13 @@ impl Context for Facts<'_> {
         }
         self.one(key).map_or(Values::Absent, Values::One)
     }
+
+    fn moment(&self, key: &ConditionKey) -> Option<i64> {
+        match key {
+            ConditionKey::CurrentTime | ConditionKey::EpochTime => i64::try_from(now_ms()).ok(),
+            _ => None,
+        }
+    }
 }
 
 /// Returns the header that a key of S3 is about.

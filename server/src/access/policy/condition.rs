@@ -301,6 +301,9 @@ impl Condition {
 
     /// Returns whether the condition holds for a statement with this effect.
     pub fn holds(&self, effect: Effect, principal: &Principal, context: &dyn Context) -> bool {
+        if let Some(found) = self.matches_typed(context) {
+            return found != self.operator.negated;
+        }
         let values = values_of(&self.key, principal, context);
         let Operator { test, negated, set, if_exists } = self.operator;
         if test == Test::Null {
@@ -317,6 +320,21 @@ impl Condition {
                 (Set::All, _) | (Set::Plain, Effect::Allow) => list.iter().all(|value| one(value)),
                 (Set::Any, _) | (Set::Plain, Effect::Deny) => list.iter().any(|value| one(value)),
             },
+        }
+    }
+
+    /// Returns whether the value that the request has with its type matches, if it has one.
+    fn matches_typed(&self, context: &dyn Context) -> Option<bool> {
+        match (&self.wanted, self.operator.test) {
+            (Wanted::Moments(wanted), Test::Date(order)) => {
+                let found = context.moment(&self.key)?;
+                Some(wanted.iter().any(|wanted| order.holds(found.cmp(wanted))))
+            }
+            (Wanted::Networks(wanted), _) => {
+                let found = context.address(&self.key)?;
+                Some(wanted.iter().any(|wanted| wanted.contains(found)))
+            }
+            _ => None,
         }
     }
 

@@ -26,22 +26,25 @@ pub enum Kind {
 macro_rules! keys {
     (
         fixed: { $($variant:ident $name:literal $kind:ident,)* }
+        of AWS alone: { $($absent:ident $absent_name:literal $absent_kind:ident,)* }
         with a name: { $($of_name:ident $prefix:literal,)* }
     ) => {
         /// A key of a condition.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub enum ConditionKey {
             $(#[doc = concat!("`", $name, "`")] $variant,)*
+            $(#[doc = concat!("`", $absent_name, "`")] $absent,)*
             $(#[doc = concat!("`", $prefix, "<key>`; the key is compared byte by byte.")] $of_name(Box<str>),)*
         }
 
         /// Every key that has no name of its own behind it.
-        const FIXED: &[ConditionKey] = &[$(ConditionKey::$variant,)*];
+        const FIXED: &[ConditionKey] = &[$(ConditionKey::$variant,)* $(ConditionKey::$absent,)*];
 
         impl ConditionKey {
             fn parts(&self) -> (&'static str, &str) {
                 match self {
                     $(Self::$variant => ($name, ""),)*
+                    $(Self::$absent => ($absent_name, ""),)*
                     $(Self::$of_name(key) => ($prefix, key),)*
                 }
             }
@@ -50,8 +53,13 @@ macro_rules! keys {
             pub fn kind(&self) -> Kind {
                 match self {
                     $(Self::$variant => Kind::$kind,)*
+                    $(Self::$absent => Kind::$absent_kind,)*
                     $(Self::$of_name(_) => Kind::Text,)*
                 }
+            }
+
+            fn is_of_aws_alone(&self) -> bool {
+                matches!(self, $(Self::$absent)|*)
             }
 
             fn with_name(name: &str) -> Option<Self> {
@@ -122,7 +130,9 @@ keys! {
         XAmzStorageClass "s3:x-amz-storage-class" Text,
         XAmzWebsiteRedirectLocation "s3:x-amz-website-redirect-location" Text,
 
-        // What only AWS has: services, networks and organisations, roles, access points, jobs.
+    }
+    of AWS alone: {
+        // Services, networks and organisations, roles, access points, jobs.
         AssumedRoot "aws:AssumedRoot" Bool,
         CalledVia "aws:CalledVia" Texts,
         CalledViaFirst "aws:CalledViaFirst" Text,
@@ -199,14 +209,8 @@ impl ConditionKey {
     /// Returns whether the request or the one who asks may have a value for this key. What only AWS
     /// has is always absent.
     pub fn is_answered(&self) -> bool {
-        match self {
-            Self::ExistingObjectTag(_) | Self::RequestObjectTag(_) | Self::BucketTag(_) => true,
-            Self::PrincipalTag(_) | Self::RequestTag(_) | Self::ResourceTag(_) => false,
-            fixed => {
-                let number = |key: &Self| FIXED.iter().position(|other| other == key);
-                number(fixed) < number(&Self::AssumedRoot)
-            }
-        }
+        let has_none = matches!(self, Self::PrincipalTag(_) | Self::RequestTag(_) | Self::ResourceTag(_));
+        !has_none && !self.is_of_aws_alone()
     }
 
     /// Returns the value where the principal alone has it: Some(None) is a key that this principal

@@ -28,6 +28,7 @@ use super::action::{Action, ActionSet};
 use super::principal::{AccountNames, Principal};
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The longest bucket policy, in bytes, as in AWS.
@@ -43,7 +44,7 @@ pub const IDENTITY_POLICY_BYTES_MAX: usize = 4 * IDENTITY_POLICY_CHARACTERS_MAX;
 pub enum Values<'a> {
     Absent,
     One(Cow<'a, str>),
-    /// Of a key with several values. An empty list is the same as no value.
+    /// The values of a key that has several. An empty list is the same as no value.
     Many(Vec<Cow<'a, str>>),
 }
 
@@ -52,6 +53,17 @@ pub enum Values<'a> {
 pub trait Context {
     /// Returns the values of a key.
     fn values(&self, key: &ConditionKey) -> Values<'_>;
+
+    /// Returns the value of a key as milliseconds since 1970, where that is at hand: a text would have to
+    /// be written and read again. None: [`Self::values`] is asked.
+    fn moment(&self, _key: &ConditionKey) -> Option<i64> {
+        None
+    }
+
+    /// Returns the value of a key as an address, likewise.
+    fn address(&self, _key: &ConditionKey) -> Option<IpAddr> {
+        None
+    }
 }
 
 /// Where a policy is put, which says what it may contain.
@@ -70,7 +82,7 @@ pub enum Effect {
     Deny,
 }
 
-/// Why a policy is refused.
+/// The reason why a policy is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     #[error("the policy has {found} {unit}; the limit is {most}: shorten it")]
@@ -233,7 +245,8 @@ pub(crate) fn judge_policy(text: &[u8]) {
     for (kind, principal) in [(PolicyKind::Bucket { name: "b" }, named), (PolicyKind::Identity, "")] {
         let Ok(policy) = Policy::parse(text, kind) else { continue };
         let denies = format!(
-            r#"{{"Statement":{{"Effect":"Deny",{principal}"Action":"*","Resource":["arn:aws:s3:::b","arn:aws:s3:::b/*"]}}}}"#
+            r#"{{"Statement":{{"Effect":"Deny",{principal}"Action":"*",
+                "Resource":["arn:aws:s3:::b","arn:aws:s3:::b/*"]}}}}"#
         );
         let Ok(denies) = Policy::parse(denies.as_bytes(), kind) else { panic!("{denies} is refused") };
         let closed = policy.clone().with(denies);

@@ -43,7 +43,7 @@ pub struct Variable {
 }
 
 /// The values of the variables of one pattern.
-type Resolved<'a> = [Option<Cow<'a, str>>; VARIABLES_MAX];
+type Resolved<'a> = [Option<Cow<'a, str>>];
 
 /// The forms that most patterns have, and that one comparison decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,9 +139,11 @@ impl Pattern {
             Form::All => true,
             Form::Whole(whole) => **whole == *text,
             Form::Start(start) => text.starts_with(&**start),
-            Form::Pieces => {
-                self.resolve(value).is_some_and(|values| matches_pieces(&self.pieces, text, &values))
-            }
+            // Most patterns that do not match differ at their start.
+            Form::Pieces if !self.may_start(text) => false,
+            Form::Pieces if self.variables.is_empty() => matches_pieces(&self.pieces, text, &[]),
+            Form::Pieces if self.variables.len() == 1 => self.matches_with::<1>(text, value),
+            Form::Pieces => self.matches_with::<VARIABLES_MAX>(text, value),
         }
     }
 
@@ -151,7 +153,10 @@ impl Pattern {
         text: &str,
         value: impl FnMut(&ConditionKey) -> Option<Cow<'a, str>>,
     ) -> bool {
-        let Some(values) = self.resolve(value) else { return false };
+        let mut values = [const { None }; VARIABLES_MAX];
+        if !self.resolve(value, &mut values) {
+            return false;
+        }
         let own = self.pieces.iter().flat_map(|piece| match piece {
             Piece::Text(text) => text.chars(),
             Piece::Variable(number) => values[*number].as_deref().unwrap_or_default().chars(),
@@ -160,17 +165,34 @@ impl Pattern {
         own.flat_map(char::to_lowercase).eq(text.chars().flat_map(char::to_lowercase))
     }
 
-    /// Returns the values of all variables. None: one has none.
+    /// Matches with room for the values of `N` variables.
+    fn matches_with<'a, const N: usize>(
+        &self,
+        text: &str,
+        value: impl FnMut(&ConditionKey) -> Option<Cow<'a, str>>,
+    ) -> bool {
+        let mut values = [const { None }; N];
+        self.resolve(value, &mut values) && matches_pieces(&self.pieces, text, &values)
+    }
+
+    fn may_start(&self, text: &str) -> bool {
+        match self.pieces.first() {
+            Some(Piece::Text(start)) => text.starts_with(&**start),
+            _ => true,
+        }
+    }
+
+    /// Finds the values of all variables. Returns whether each has one.
     fn resolve<'a>(
         &self,
         mut value: impl FnMut(&ConditionKey) -> Option<Cow<'a, str>>,
-    ) -> Option<Resolved<'a>> {
-        let mut values = [const { None }; VARIABLES_MAX];
-        for (slot, variable) in values.iter_mut().zip(&self.variables) {
+        values: &mut Resolved<'a>,
+    ) -> bool {
+        values.iter_mut().zip(&self.variables).all(|(slot, variable)| {
             let default = || variable.default.as_deref().map(|text| Cow::Owned(text.to_owned()));
-            *slot = Some(value(&variable.key).or_else(default)?);
-        }
-        Some(values)
+            *slot = value(&variable.key).or_else(default);
+            slot.is_some()
+        })
     }
 
     /// Returns whether there are values of its variables with which the pattern matches `start` itself,

@@ -593,3 +593,45 @@ fn the_root_and_anonymous_are_judged_by_what_they_are() {
         assert_eq!(verdict != Verdict::Nothing, expected, "{principal:?}");
     }
 }
+
+/// A request that has a time and an address with their types, which say what the texts would.
+struct Typed(i64, std::net::IpAddr);
+
+impl Context for Typed {
+    fn values(&self, _: &ConditionKey) -> Values<'_> {
+        Values::Absent
+    }
+
+    fn moment(&self, key: &ConditionKey) -> Option<i64> {
+        (*key == ConditionKey::CurrentTime).then_some(self.0)
+    }
+
+    fn address(&self, key: &ConditionKey) -> Option<std::net::IpAddr> {
+        (*key == ConditionKey::SourceIp).then_some(self.1)
+    }
+}
+
+#[test]
+fn values_with_types_are_judged_as_their_texts() {
+    let times =
+        [(1_372_550_400_000, "2013-06-30T00:00:00Z"), (1_372_550_400_001, "2013-06-30T00:00:00.001Z")];
+    let addresses = ["192.0.2.7", "198.51.100.1", "2001:db8::1"];
+    for ((moment, text), address) in times.iter().flat_map(|time| addresses.map(|address| (*time, address))) {
+        for condition in [
+            r#"{"DateEquals": {"aws:CurrentTime": "2013-06-30"}}"#,
+            r#"{"DateNotEquals": {"aws:CurrentTime": ["2013-06-30", "2014"]}}"#,
+            r#"{"DateLessThanEqualsIfExists": {"aws:CurrentTime": "2013-06-30"}}"#,
+            r#"{"IpAddress": {"aws:SourceIp": ["192.0.2.0/24", "2001:db8::/32"]}}"#,
+            r#"{"NotIpAddress": {"aws:SourceIp": "192.0.2.0/24"}}"#,
+            r#"{"NotIpAddressIfExists": {"aws:SourceIp": ["192.0.2.0/24", "198.51.100.1"]}}"#,
+        ] {
+            let policy = identity_policy(&with_condition("Allow", condition));
+            let context = Typed(moment, address.parse().unwrap());
+            let (principal, action, resource) = (bob(), Action::GetObject, "bucket/key");
+            let question = Question { principal: &principal, action, resource, context: &context };
+            let typed = policy.judge(&question) != Verdict::Nothing;
+            let pairs = [("aws:CurrentTime", text), ("aws:SourceIp", address)];
+            assert_eq!(typed, holds(condition, &pairs), "{condition} {pairs:?}");
+        }
+    }
+}
