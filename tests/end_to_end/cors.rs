@@ -158,14 +158,9 @@ async fn preflights_are_answered_to_anybody_by_the_rules_alone() {
         let headers = format!("{}Authorization: AWS a:b\r\n", asks("GET"));
         assert_allows(&unsigned(&server, "OPTIONS", &target, &headers).await, 200, own, Some("PUT, GET"));
     }
-    let by_host = raw_http::request_to_host(
-        "OPTIONS",
-        &format!("{}/key", server.endpoint()),
-        &format!("{BUCKET}.s3.localhost"),
-        &asks("PUT"),
-        b"",
-    );
-    assert_allows(&by_host.await.expect("an answer"), 200, own, Some("PUT, GET"));
+    let (url, host) = (format!("{}/key", server.endpoint()), format!("{BUCKET}.s3.localhost"));
+    let by_host = raw_http::request_to_host("OPTIONS", &url, &host, &asks("PUT"), b"").await;
+    assert_allows(&by_host.expect("an answer"), 200, own, Some("PUT, GET"));
     let authorization = format!("{}Access-Control-Request-Headers: authorization\r\n", asks("PUT"));
     let elsewhere = OTHER_PAGE.to_owned() + "Access-Control-Request-Method: GET\r\n";
     for (target, headers, message) in [

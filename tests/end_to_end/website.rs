@@ -134,7 +134,7 @@ async fn a_directory_has_its_page_and_an_error_its_own() {
     let denied = visit(&server, "/secret/index.html").await;
     assert_page(&denied, 403, "this is error.html");
     assert_eq!(header(&denied, "x-amz-error-code"), Some("AccessDenied"));
-    assert_page(&visit(&server, "/secret").await, 403, "this is error.html");
+    assert_page(&visit(&server, "/secret").await, 404, "this is error.html");
     // Conditions and ranges count, but not for pages of errors.
     let etag = header(&plain, "etag").expect("an ETag");
     let same =
