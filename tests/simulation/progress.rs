@@ -231,6 +231,9 @@ impl Context {
             }
         }
         for bucket in buckets.into_iter().filter(|bucket| !versioned.contains(bucket)) {
+            // A client that gave up may have begun an upload whose id nobody heard. It takes memory
+            // of the index too.
+            self.abort_uploads(bucket).await;
             let query = ListQuery { max_items: 1000, ..ListQuery::default() };
             let page = self.core().list(bucket, &query).await;
             let page = page.unwrap_or_else(|error| panic!("a listing fails after the last fault: {error}"));
