@@ -8,6 +8,7 @@ pub mod engine_load;
 pub mod fio;
 pub mod http;
 pub mod stats;
+pub mod steady;
 pub mod usage;
 pub mod verdict;
 

@@ -10,7 +10,6 @@ mod fill;
 mod large;
 mod refill;
 mod small;
-mod steady;
 
 use clap::{Parser, ValueEnum};
 use ringbolt_benches::engine_load::ensure_bucket;

@@ -7,10 +7,10 @@
 //! the same rate, once a tenth of it is deleted.
 
 use crate::fill::{Stored, body_from, fill, total};
-use crate::steady::{Operation, measure};
 use crate::{AnyError, Bench, Options};
 use ringbolt_benches::engine_load::{LoadError, object_body, object_key, put_object};
 use ringbolt_benches::stats::median_of;
+use ringbolt_benches::steady::{Operation, measure};
 use ringbolt_benches::verdict::{Verdicts, at_most};
 use ringbolt_engine::EngineError;
 use ringbolt_engine::types::WriteCondition;
@@ -118,7 +118,7 @@ fn phase(
             Ok(size)
         })
     });
-    let [latency] = measure(bench, bench.options.refill_rate, count, &[put])?;
+    let [latency] = measure(&bench.executor, bench.options.refill_rate, count, &[put])?;
     stored.extend(puts.stored.take());
     Ok(Phase { p50_us: latency.p50_us, p99_us: latency.p99_us, refused: puts.refused.get(), puts: count })
 }

@@ -2,10 +2,10 @@
 //! drive's size was stored.
 
 use crate::fill::{Stored, body_from, fill, total, usable_bytes};
-use crate::steady::{Latency, Operation, measure};
 use crate::{AnyError, Bench, Options};
 use ringbolt_benches::engine_load::{LoadError, get_object, object_body, object_key, put_object};
 use ringbolt_benches::executor::Latch;
+use ringbolt_benches::steady::{Latency, Operation, measure};
 use ringbolt_benches::usage::own_io;
 use ringbolt_benches::verdict::{Verdicts, at_least, at_most};
 use ringbolt_engine::node::{Core, Counters};
@@ -165,7 +165,7 @@ fn at_rate(bench: &Bench, overwrites: &Rc<Overwrites>) -> Result<[Latency; 2], A
         Box::pin(async move { overwrites.get().await })
     });
     let Options { rate, seconds, .. } = bench.options;
-    measure(bench, rate, rate * seconds, &[put, get])
+    Ok(measure(&bench.executor, rate, rate * seconds, &[put, get])?)
 }
 
 fn print_latency(when: &str, [put, get]: [Latency; 2]) {

@@ -4,9 +4,9 @@
 //! Invariant: latency counts from when an operation was due, so that a stall affects all operations
 //! that became due meanwhile. The timer's own granularity, a millisecond, is not counted.
 
-use crate::{AnyError, Bench};
-use ringbolt_benches::engine_load::LoadError;
-use ringbolt_benches::stats::percentile;
+use crate::engine_load::LoadError;
+use crate::executor::Executor;
+use crate::stats::percentile;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
@@ -61,13 +61,13 @@ impl Samples {
 /// Runs `count` operations of each kind, `rate` of each per second. The first failed one is the
 /// result.
 pub fn measure<const KINDS: usize>(
-    bench: &Bench,
+    executor: &Executor,
     rate: u64,
     count: u64,
     kinds: &[Operation; KINDS],
-) -> Result<[Latency; KINDS], AnyError> {
+) -> Result<[Latency; KINDS], LoadError> {
     let samples: [Rc<Samples>; KINDS] = std::array::from_fn(|_| Rc::default());
-    let environment = bench.executor.environment();
+    let environment = executor.environment();
     let pacer = async {
         let started = Instant::now();
         let mut issued = 0;
@@ -76,7 +76,7 @@ pub fn measure<const KINDS: usize>(
             while issued < wanted.min(count) {
                 let due = started + Duration::from_secs_f64((issued + 1) as f64 / rate as f64);
                 for (kind, samples) in kinds.iter().zip(&samples) {
-                    issue(bench, kind, samples, Instant::now().min(due + TICK));
+                    issue(executor, kind, samples, Instant::now().min(due + TICK));
                 }
                 issued += 1;
             }
@@ -86,7 +86,7 @@ pub fn measure<const KINDS: usize>(
             environment.sleep(1).await;
         }
     };
-    bench.executor.run(pacer)?;
+    executor.run(pacer)?;
     let mut latencies = [Latency { p50_us: f64::NAN, p99_us: f64::NAN }; KINDS];
     for (latency, samples) in latencies.iter_mut().zip(&samples) {
         *latency = samples.latency()?;
@@ -94,10 +94,10 @@ pub fn measure<const KINDS: usize>(
     Ok(latencies)
 }
 
-fn issue(bench: &Bench, operation: &Operation, samples: &Rc<Samples>, due: Instant) {
+fn issue(executor: &Executor, operation: &Operation, samples: &Rc<Samples>, due: Instant) {
     samples.in_flight.set(samples.in_flight.get() + 1);
     let (outcome, samples) = (operation(), samples.clone());
-    bench.executor.spawn(async move {
+    executor.spawn(async move {
         let outcome = outcome.await;
         samples.account(due, outcome);
     });
