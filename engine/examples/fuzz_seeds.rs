@@ -12,7 +12,7 @@ use std::rc::Rc;
 use ringbolt_engine::format::batch::{self, BatchHeaderOnDisk, HEADER_BYTES};
 use ringbolt_engine::format::checkpoint::{
     self, CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, KIND_BUCKETS, KIND_CLOCK, KIND_LEAVES,
-    KIND_UPLOADS, encode_sets,
+    KIND_NODE_RECORDS, KIND_UPLOADS, encode_sets,
 };
 use ringbolt_engine::format::record::{Mutation, RECORD_ALIGNMENT, RecordView};
 use ringbolt_engine::format::slice;
@@ -70,6 +70,9 @@ async fn work(core: &Core) {
     core.delete_bucket(gone.id).await.expect("deleted");
     versions(core).await;
     locks(core).await;
+    let records = [("key/1", Some(vec![7; 100])), ("key/2", Some(vec![8; 10])), ("user/gone", None)];
+    let records = records.map(|(name, value)| (name.to_owned(), value));
+    core.change_node_records(records.into(), None).await.expect("changed");
 }
 
 /// A bucket with object lock, and versions with a hold, retentions, a storage class and tags.
@@ -170,6 +173,11 @@ fn write(target: &Path, drive: &SimDevice) {
         let Ok((header, payload)) = CheckpointChunkOnDisk::parse(&bytes) else { continue };
         if header.kind.get() == KIND_CLOCK {
             save("checkpoint", "time", 7, payload);
+            continue;
+        }
+        if header.kind.get() == KIND_NODE_RECORDS {
+            save("checkpoint", "node-records", 8, payload);
+            save("record", "payload-8", 8, payload);
             continue;
         }
         let (kind, record_kind) = match header.kind.get() {

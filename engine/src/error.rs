@@ -44,6 +44,18 @@ pub enum EngineError {
     RetentionOver,
     #[error("the configuration of the bucket would have {length} bytes; the most is {limit}")]
     ConfigTooLarge { length: usize, limit: usize },
+    #[error("the name of a record of the node has {length} bytes; it must have 1 to {limit}")]
+    NodeNameLength { length: usize, limit: usize },
+    #[error("the record {name:?} of the node would have {length} bytes; the most is {limit}")]
+    NodeValueTooLong { name: String, length: usize, limit: usize },
+    #[error("a change of the node's records has {length} bytes; the most is {limit}: make several of it")]
+    NodeChangeTooLarge { length: usize, limit: usize },
+    /// What removes or shrinks records is still accepted.
+    #[error("the node's records would take {bytes} bytes of the {limit_bytes} that they may have")]
+    NodeRecordsFull { bytes: u64, limit_bytes: u64 },
+    /// The change was made for another state of the records. Nothing was changed.
+    #[error("the node's records were changed meanwhile (revision {revision}); look at them and try again")]
+    NodeRecordsChanged { revision: u64 },
     /// Object lock needs versioning, and a bucket that has it keeps both.
     #[error(
         "object lock can be enabled only while the bucket's versioning is, and then neither can be undone"

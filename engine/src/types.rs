@@ -103,6 +103,32 @@ impl ConfigKind {
 /// Configuration of a bucket: a value for each kind that is set, ascending by kind.
 pub type BucketConfig = Vec<(ConfigKind, Arc<[u8]>)>;
 
+/// A record of the node: a value under a name, which belongs to no bucket. The engine reads no meaning
+/// into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRecord {
+    pub name: Arc<str>,
+    pub value: Arc<[u8]>,
+}
+
+/// Records of the node, ascending by name, as of one revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeRecords {
+    /// Number of the last change of any record of the node; 0 when there was none.
+    pub revision: u64,
+    pub records: Vec<NodeRecord>,
+}
+
+/// A name with its new value; `None` where it was removed.
+pub type NewValue = (Arc<str>, Option<Arc<[u8]>>);
+
+/// A change of the node's records that is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeChange {
+    pub revision: u64,
+    pub changes: Arc<[NewValue]>,
+}
+
 /// The version of a key that is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {

@@ -33,6 +33,7 @@ mod client;
 pub mod fuzz;
 mod host;
 pub mod http;
+pub mod identity;
 pub mod memory;
 mod network;
 pub mod run;

@@ -3,7 +3,7 @@
 
 use crate::support::{BUCKET, assert_holds, get, list_all, make_bucket, refusal};
 use aws_sdk_s3::Client;
-use ringbolt_tests::client::MAIN;
+use ringbolt_tests::client::{Account, MAIN};
 use ringbolt_tests::raw_http::{self, Answer};
 use ringbolt_tests::version_2::{base64_of, signature};
 use ringbolt_tests::{Content, Server, ServerOptions};
@@ -34,15 +34,15 @@ fn field(name: &str, value: &str) -> String {
 
 impl Form<'_> {
     /// Returns everything before the file's bytes, and everything after them.
-    fn around(&self, secret_key: &str) -> (Vec<u8>, Vec<u8>) {
+    fn around(&self, account: &Account) -> (Vec<u8>, Vec<u8>) {
         let policy = format!(
             r#"{{"expiration":"2099-01-01T00:00:00Z","conditions":[{{"bucket":"{BUCKET}"}},{}]}}"#,
             self.conditions
         );
         let policy = base64_of(policy.as_bytes());
         let mut before: String = self.fields.iter().map(|(name, value)| field(name, value)).collect();
-        before += &field("AWSAccessKeyId", MAIN.access_key);
-        before += &field("signature", &signature(secret_key, &policy));
+        before += &field("AWSAccessKeyId", account.access_key);
+        before += &field("signature", &signature(account.secret_key, &policy));
         before += &field("policy", &policy);
         before += &format!(
             "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{}\"\r\n\
@@ -53,7 +53,11 @@ impl Form<'_> {
     }
 
     pub async fn post(&self, server: &Server, file: &[u8]) -> Answer {
-        let (before, after) = self.around(MAIN.secret_key);
+        self.post_as(server, &MAIN, file).await
+    }
+
+    pub async fn post_as(&self, server: &Server, account: &Account, file: &[u8]) -> Answer {
+        let (before, after) = self.around(account);
         let url = format!("{}/{BUCKET}", server.endpoint());
         let body = [before.as_slice(), file, &after].concat();
         raw_http::request_with("POST", &url, TYPE, &body).await.expect("an answer")
@@ -139,7 +143,8 @@ async fn a_form_is_judged_before_its_file_is_taken() {
         ("another secret", PLAIN.conditions, "SignatureDoesNotMatch"),
         (MAIN.secret_key, r#"{"key":"other"}"#, "AccessDenied"),
     ] {
-        let (mut before, _) = Form { conditions, ..PLAIN }.around(secret_key);
+        let account = Account { secret_key, ..MAIN };
+        let (mut before, _) = Form { conditions, ..PLAIN }.around(&account);
         before.resize(before.len() + 100_000, b'x');
         let mut stream =
             raw_http::half_request_with("POST", &url, TYPE, 4 << 30, &before).await.expect("sent");

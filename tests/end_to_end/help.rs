@@ -26,12 +26,17 @@ const RULES: &str = "<LifecycleConfiguration><Rule><ID>tmp</ID><Filter><Prefix>t
                      <Status>Enabled</Status><Expiration><Days>7</Days></Expiration></Rule>\
                      </LifecycleConfiguration>";
 
+/// Holds a policy of a user.
+const POLICY: &str = r#"{"Version": "2012-10-17", "Statement":
+    {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::photos/*"}}"#;
+
 /// Lists texts in examples and their substitutes. The first that matches a place counts.
 const SUBSTITUTES: &[(&str, &str)] = &[
     ("AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… ", ""),
     ("RINGBOLT_ACCESS_KEY=… RINGBOLT_SECRET_KEY=… ", "{keys} "),
     ("--admin http://127.0.0.1:9001", "--admin {admin}"),
     ("bucket list --data /srv/ringbolt", "bucket list --data {data}"),
+    ("RBEXAMPLEKEY", "{access_key}"),
     ("https://s3.example.org", "{endpoint}"),
     ("http://127.0.0.1:9000", "{endpoint}"),
     ("--seconds 60 ", ""),
@@ -71,6 +76,8 @@ struct Example {
 struct Bench {
     directory: TempDir,
     server: Server,
+    /// Is an access key of the user alice.
+    access_key: String,
 }
 
 fn ringbolt(directory: &Path, line: &str) {
@@ -107,7 +114,7 @@ impl Bench {
         let set = signer.send("PUT", "/photos?lifecycle", "", RULES.as_bytes()).await.expect("an answer");
         assert_eq!(set.status, 200, "{set:?}");
         let directory = tempfile::tempdir_in(binary::scratch_dir()).expect("a directory");
-        let bench = Self { directory, server };
+        let mut bench = Self { directory, server, access_key: String::new() };
         let programs = bench.directory.path().join("programs");
         std::fs::create_dir(&programs).expect("a directory");
         symlink(binary::ringbolt(), programs.join("ringbolt")).expect("a link");
@@ -124,6 +131,18 @@ impl Bench {
             std::fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("to be run");
         }
         bench.make_templates();
+        let asks = |line: &str| {
+            let mut command = shell(bench.directory.path(), &format!("ringbolt {line}"));
+            let output = command.env("RINGBOLT_DATA", bench.server.data_dir()).output().expect("run a shell");
+            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+            output.stdout
+        };
+        for line in ["user add alice", "user add bob", "account add old-tenant"] {
+            asks(line);
+        }
+        let key: serde_json::Value =
+            serde_json::from_slice(&asks("key create --user alice --json")).expect("JSON");
+        bench.access_key = key["access_key"].as_str().expect("an access key").to_owned();
         bench
     }
 
@@ -153,6 +172,7 @@ impl Bench {
             r#"{"fileFormat": "CSV", "fileSchema": "Bucket, Key, Size", "files": [{"key": "part-1.csv"}]}"#;
         std::fs::write(place.join("manifest.json"), manifest).expect("a manifest");
         std::fs::write(place.join("rules.xml"), RULES).expect("rules");
+        std::fs::write(place.join("photos.json"), POLICY).expect("a policy");
         for name in ["part-1.csv", "part-1.csv.gz", "part-2.csv.gz"] {
             std::fs::write(place.join(name), "\"photos\",\"1.jpg\",\"1000\"\n").expect("an inventory");
         }
@@ -188,6 +208,7 @@ impl Bench {
             let to = to.replace("{endpoint}", endpoint).replace("{host}", &host);
             let to = to.replace("{admin}", &self.server.admin_endpoint());
             let to = to.replace("{data}", &self.server.data_dir().display().to_string());
+            let to = to.replace("{access_key}", &self.access_key);
             line = line.replace(from, &to.replace("{keys}", &keys));
         }
         line
@@ -205,8 +226,8 @@ impl Bench {
                 command.env("RINGBOLT_SIZE", DRIVE);
             }
         }
-        if ["ringbolt bucket", "ringbolt clock", "ringbolt lifecycle"].iter().any(|asks| line.contains(asks))
-        {
+        const ASKS: [&str; 8] = ["bucket", "clock", "lifecycle", "account", "user", "group", "key", "policy"];
+        if ASKS.iter().any(|asks| line.contains(&format!("ringbolt {asks} "))) {
             command.env("RINGBOLT_DATA", self.server.data_dir());
         }
         let ended = if line.contains("ringbolt serve") {
@@ -405,6 +426,8 @@ async fn every_example_of_every_help_runs() {
     let found: Vec<Example> = helps.iter().flat_map(|(command, text)| examples(command, text)).collect();
     for name in
         ["serve", "format", "inspect", "check", "torture", "bench", "plan", "bucket", "clock", "lifecycle"]
+            .into_iter()
+            .chain(["account", "user", "group", "key", "policy"])
     {
         assert!(found.iter().any(|example| example.command.first().is_some_and(|of| of == name)), "{name}");
     }

@@ -21,6 +21,7 @@ mod edges;
 mod forms;
 mod full_drive;
 mod help;
+mod identity;
 mod lifecycle;
 mod limits;
 mod listing;

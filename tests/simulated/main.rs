@@ -34,6 +34,7 @@ fn nothing_is_lost_by_power_cuts() {
     assert!(seen(Rare::MailboxFull) && seen(Rare::PartReplaced) && seen(Rare::BucketLeaving), "{sum}");
     assert!(sum.progress_demanded > 0 && sum.checks > 0 && sum.refused_busy > 0, "{sum}");
     let count = |operation| sum.operations.get(operation).copied().unwrap_or(0);
+    assert!(count("change node records") > 40 && count("node records") > 5, "{sum}");
     let versions = ["version put", "version delete", "version remove", "version metadata", "list versions"];
     assert!(versions.into_iter().all(|operation| count(operation) > 40), "{sum}");
     assert!(count("retire") > 0 && count("set versioning") > 10 && seen(Rare::MetaMoved), "{sum}");
@@ -176,6 +177,11 @@ fn a_lock_that_the_cleaner_forgets_is_caught() {
 #[test]
 fn a_retention_that_a_change_of_metadata_forgets_is_caught() {
     is_caught(Bug::LoseRetention, (Faults::None, Aim::Locks), 4);
+}
+
+#[test]
+fn records_of_the_node_that_a_checkpoint_forgets_are_caught() {
+    is_caught(Bug::ForgetNodeRecords, (Faults::None, Aim::Nothing), 4);
 }
 
 #[test]

@@ -88,6 +88,7 @@ impl Client {
             Kind::Compact => self.compact().await,
             Kind::Clean => self.clean().await,
             Kind::Version => self.version_step().await,
+            Kind::Node => self.node_step().await,
             Kind::Pause => shared.sim.sleep_us(self.random.below(PAUSE_US_MAX)).await,
         }
     }

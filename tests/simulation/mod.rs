@@ -20,6 +20,7 @@ pub mod damage;
 pub mod faults;
 pub mod locks;
 pub mod model;
+pub mod node_records;
 pub mod plan;
 pub mod progress;
 pub mod report;

@@ -17,6 +17,7 @@ use ringbolt_engine::sim::Random;
 use ringbolt_engine::types::{BucketId, UploadId};
 
 use super::buckets::{BucketModel, Creating};
+use super::node_records::NodeModel;
 use super::uploads::Uploads;
 use super::versions::VersionedBucket;
 
@@ -156,6 +157,7 @@ pub struct Model {
     origins: BTreeMap<u64, Origin>,
     /// Holds versions that a conditional put has replaced: a second one that does is a lost update.
     replaced: BTreeSet<u64>,
+    pub node: NodeModel,
     /// Holds the operations in progress by the tick of their begin.
     pub running: BTreeMap<u64, Running>,
 }

@@ -77,10 +77,12 @@ pub enum Kind {
     Pause,
     /// This is an operation in a bucket that keeps versions.
     Version,
+    /// This is an operation on the node's records.
+    Node,
 }
 
 impl Kind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Put,
         Self::PutIf,
         Self::Get,
@@ -94,6 +96,7 @@ impl Kind {
         Self::Clean,
         Self::Pause,
         Self::Version,
+        Self::Node,
     ];
 
     pub fn name(self) -> &'static str {
@@ -111,6 +114,7 @@ impl Kind {
             Self::Clean => "clean",
             Self::Pause => "pause",
             Self::Version => "version",
+            Self::Node => "node",
         }
     }
 
@@ -206,13 +210,24 @@ impl Plan {
         self.versioned_buckets() > 0 && random.below(100) < share
     }
 
+    /// Returns whether an operation is on the node's records.
+    fn is_of_node(&self, operation: u64) -> bool {
+        let random = Random::new(self.seed ^ Self::OF_NODE ^ operation.rotate_left(17));
+        random.below(100) < 4
+    }
+
     /// Keeps the random numbers apart from those of everything else, which is the same with versions
     /// and without.
     const OF_VERSIONS: u64 = 0x7665_7273_696f_6e73;
     /// Does the same for locks.
     const OF_LOCKS: u64 = 0x6c6f_636b_6564_2121;
+    /// Does the same for the node's records.
+    const OF_NODE: u64 = 0x6e6f_6465_7265_636f;
 
     pub fn kind_of(&self, operation: u64, random: &Random, compacting: bool) -> Kind {
+        if self.is_of_node(operation) {
+            return Kind::Node;
+        }
         if self.is_of_versions(operation) {
             return Kind::Version;
         }

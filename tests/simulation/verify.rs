@@ -26,6 +26,7 @@ impl Context {
     /// never put. Reads may fail only where the life's faults explain it.
     pub async fn verify(&self) {
         let before = self.before_verify();
+        self.verify_node_records(true).await;
         self.verify_buckets();
         let buckets: Vec<BucketId> = self.shared.model.borrow().buckets.keys().copied().collect();
         let mut uploads = BTreeMap::new();
@@ -59,6 +60,7 @@ impl Context {
     /// Panics when something is wrong.
     pub async fn adopt(&self) -> bool {
         self.shared.locks.lose_floor();
+        self.verify_node_records(false).await;
         let found = self.found_buckets();
         let all_there = {
             let mut model = self.shared.model.borrow_mut();

@@ -45,6 +45,8 @@ pub const KIND_SETS: u16 = 7;
 /// The chunk holds a [`ClockV1`](super::record::ClockV1). Only a shard in which a version was ever
 /// locked has one.
 pub const KIND_CLOCK: u16 = 8;
+/// The chunk holds a piece of the node's records; only the system shard has any.
+pub const KIND_NODE_RECORDS: u16 = 9;
 /// The version of the header.
 const VERSION: u32 = 3;
 

@@ -223,6 +223,23 @@ pub struct ClockV1 {
     pub now_ms: u64,
 }
 
+/// Records of the node are put or removed, all at once. In a checkpoint this is a piece of them, which
+/// removes none.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct NodeRecordsV1 {
+    /// Number of the change. It grows with every change of any record of the node.
+    pub revision: u64,
+    pub records: Vec<NodeRecordV1>,
+}
+
+/// A record of the node: a name and its value.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct NodeRecordV1 {
+    pub name: String,
+    /// The new value; `None` to remove the name.
+    pub value: Option<Vec<u8>>,
+}
+
 /// The log continues at the start of this set. This is always the last record of the last batch of
 /// a set, behind the record of the set that it names.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -248,6 +265,7 @@ pub enum Mutation {
     /// This is where a set lies.
     SetPut(SetV1),
     Clock(ClockV1),
+    NodeRecords(NodeRecordsV1),
 }
 
 pub(super) fn encode<T>(value: &T) -> Vec<u8>
@@ -293,6 +311,7 @@ impl Mutation {
             Self::BucketConfig(_) => 10,
             Self::SetPut(_) => 11,
             Self::Clock(_) => 12,
+            Self::NodeRecords(_) => 13,
         }
     }
 
@@ -311,6 +330,7 @@ impl Mutation {
             Self::BucketConfig(value) => encode(value),
             Self::SetPut(value) => encode(value),
             Self::Clock(value) => encode(value),
+            Self::NodeRecords(value) => encode(value),
         }
     }
 
@@ -332,6 +352,7 @@ impl Mutation {
             10 => Self::BucketConfig(decode!(BucketConfigV1, bytes)?),
             11 => Self::SetPut(decode!(SetV1, bytes)?),
             12 => Self::Clock(decode!(ClockV1, bytes)?),
+            13 => Self::NodeRecords(decode!(NodeRecordsV1, bytes)?),
             _ => return Err(FormatDamage::Field("record kind")),
         })
     }
@@ -537,6 +558,19 @@ pub fn decode_buckets(bytes: &[u8]) -> Result<Vec<BucketV1>, FormatDamage> {
     decode!(Vec<BucketV1>, bytes)
 }
 
+/// Encodes a piece of the node's records for a checkpoint.
+pub fn encode_node_records(records: &NodeRecordsV1) -> Vec<u8> {
+    encode(records)
+}
+
+/// Decodes what [`encode_node_records`] returned.
+///
+/// # Errors
+/// Returns [`FormatDamage::Field`] when bytecheck refuses the bytes.
+pub fn decode_node_records(bytes: &[u8]) -> Result<NodeRecordsV1, FormatDamage> {
+    decode!(NodeRecordsV1, bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -599,6 +633,32 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(RecordView::parse(&bytes[..cut], MARK).is_err());
         }
+    }
+
+    #[test]
+    fn golden_node_records() {
+        let records = NodeRecordsV1 {
+            revision: 0x0102_0304,
+            records: vec![
+                NodeRecordV1 { name: "key/one".to_owned(), value: Some(vec![1, 2, 3]) },
+                NodeRecordV1 { name: "a-name-that-is-longer".to_owned(), value: None },
+            ],
+        };
+        let bytes = encode_node_records(&records);
+        assert_eq!(
+            (bytes.len(), crc32c::crc32c(&bytes)),
+            (74, 0x238f_859a),
+            "the golden records of the node changed"
+        );
+        assert_eq!(decode_node_records(&bytes).as_ref(), Ok(&records));
+        assert!(decode_node_records(&bytes[1..]).is_err());
+        let mutation = Mutation::NodeRecords(records);
+        let encoded = EncodedRecord::new(&mutation, 0, 0, Vec::new());
+        let mut record = vec![0; encoded.length()];
+        encoded.place(&mut record, MARK);
+        assert_eq!((record[4], &record[ENVELOPE_BYTES..]), (13, bytes.as_slice()));
+        let view = RecordView::parse(&record, MARK).expect("valid");
+        assert_eq!(view.mutation(), Ok(mutation));
     }
 
     #[test]

@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use zerocopy::FromBytes;
 
 use crate::format::checkpoint::CheckpointRootV1;
-use crate::format::record::{ENVELOPE_BYTES, EncodedRecord, RecordView, decode_buckets, decode_uploads};
+use crate::format::record::{
+    ENVELOPE_BYTES, EncodedRecord, RecordView, decode_buckets, decode_node_records, decode_uploads,
+};
 use crate::format::slice::SliceHeaderOnDisk;
 use crate::format::superblock::{COPIES, MAGIC, SUPERBLOCK_BYTES, SuperblockOnDisk};
 use crate::format::{BLOCK_BYTES, FORMAT_VERSION, Le32};
@@ -79,7 +81,7 @@ const MARK: u32 = 0;
 /// checksum, or one of the other encodings.
 pub fn record(input: &[u8]) {
     let Some((&kind, rest)) = input.split_first() else { return };
-    match kind % 8 {
+    match kind % 9 {
         0 => check_record(rest),
         1 | 2 => {
             let mut bytes = rest.to_vec();
@@ -90,6 +92,7 @@ pub fn record(input: &[u8]) {
         4 => drop(decode_buckets(rest)),
         5 => drop(CheckpointRootV1::decode(rest)),
         6 => check_entry(rest),
+        8 => drop(decode_node_records(rest)),
         _ => check_slice_header(rest),
     }
 }

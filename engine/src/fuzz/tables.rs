@@ -3,7 +3,7 @@
 use super::drive::{EXTENT_BYTES, FORMAT_ID, FuzzDrive, SHARD};
 use crate::format::checkpoint::{
     CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1, HEADER_BYTES,
-    KIND_BUCKETS, KIND_CLOCK, KIND_LEAVES, KIND_ROOT, KIND_SETS, KIND_UPLOADS, LogPlaceV1,
+    KIND_BUCKETS, KIND_CLOCK, KIND_LEAVES, KIND_NODE_RECORDS, KIND_ROOT, KIND_SETS, KIND_UPLOADS, LogPlaceV1,
 };
 use crate::format::record::{encode_buckets, encode_uploads};
 use crate::format::set::{KIND_CHECKPOINT, KIND_LOG, KIND_SLICES, MemberV1, SetV1};
@@ -22,11 +22,11 @@ fn set(number: u32, kind: u8) -> SetV1 {
 }
 
 /// Recovers a shard from a checkpoint made of `input`. The first byte tells what the rest is:
-/// leaves, uploads, buckets, a root, a whole chunk, one leaf, sets, or the time.
+/// leaves, uploads, buckets, a root, a whole chunk, one leaf, sets, the time, or records of the node.
 pub fn checkpoint(input: &[u8]) {
     let Some((&kind, rest)) = input.split_first() else { return };
     let rest = &rest[..rest.len().min((1 << 20) - HEADER_BYTES)];
-    match kind % 8 {
+    match kind % 9 {
         0 => Tables::default().chunk(KIND_LEAVES, rest).recover(None),
         1 => Tables::default()
             .chunk(KIND_UPLOADS, rest)
@@ -40,6 +40,7 @@ pub fn checkpoint(input: &[u8]) {
         4 => drop(CheckpointChunkOnDisk::parse(rest)),
         6 => Tables::default().chunk(KIND_SETS, rest).recover(None),
         7 => Tables::default().chunk(KIND_CLOCK, rest).recover(None),
+        8 => Tables::default().chunk(KIND_NODE_RECORDS, rest).recover(None),
         _ => {
             if check_leaf(rest).is_ok() {
                 let last = leaf::last_key(rest);

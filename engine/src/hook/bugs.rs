@@ -49,11 +49,13 @@ pub enum Bug {
     ContinueTornLog,
     /// What expires is not judged again once its key is locked.
     ExpireTwice,
+    /// A checkpoint has none of the node's records.
+    ForgetNodeRecords,
 }
 
 impl Bug {
     /// The bugs that random seeds find.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SkipFlush,
         Self::AcknowledgeBeforeCommit,
         Self::ReuseSpaceEarly,
@@ -67,6 +69,7 @@ impl Bug {
         Self::MoveUnlocked,
         Self::LoseRetention,
         Self::BelieveClock,
+        Self::ForgetNodeRecords,
     ];
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
@@ -102,6 +105,7 @@ impl Bug {
             Self::IgnoreMark => "ignore-mark",
             Self::ContinueTornLog => "continue-torn-log",
             Self::ExpireTwice => "expire-twice",
+            Self::ForgetNodeRecords => "forget-node-records",
         }
     }
 }

@@ -300,6 +300,7 @@ pub(crate) fn probable_object(record: &[u8]) -> Option<(u32, Vec<u8>)> {
         | Mutation::BucketConfig(_)
         | Mutation::LogExtent(_)
         | Mutation::SetPut(_)
-        | Mutation::Clock(_) => None,
+        | Mutation::Clock(_)
+        | Mutation::NodeRecords(_) => None,
     }
 }

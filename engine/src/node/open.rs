@@ -261,6 +261,7 @@ impl CoreParts {
             barrier: PhaseBarrier::default(),
             ledgers: Ledgers::default(),
             bucket_locks: KeyLocks::default(),
+            node_watch: RefCell::default(),
             buckets: RefCell::new(BucketMap::default()),
             closing: Cell::new(false),
             retrying: Cell::new(false),

@@ -34,11 +34,14 @@ use crate::ring::{Buffer, Pool};
 use crate::shard::{Salvage, Shard, ShardReply};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
-use crate::types::{BucketId, RequestId};
+use crate::types::{BucketId, NodeChange, RequestId};
 
 /// Longest time that a body waits for a buffer before its client is told to slow down,
 /// milliseconds.
 const BUFFER_WAIT_MS: u64 = 10_000;
+
+/// A callback that gets a change of the node's records.
+pub type NodeWatch = Rc<dyn Fn(&NodeChange)>;
 
 /// The answer to a control message, of a type that its sender knows.
 type ControlAnswer = Box<dyn Any + Send>;
@@ -89,7 +92,9 @@ pub struct CoreState {
     pub(crate) buckets: RefCell<BucketMap>,
     /// The ledgers of buckets with a quota that this core keeps.
     pub(crate) ledgers: Ledgers,
-    /// Locks that are held while buckets change.
+    /// Gets every change of the node's records, once it is durable.
+    pub(crate) node_watch: RefCell<Option<NodeWatch>>,
+    /// Locks that are held while buckets or the node's records change.
     pub(crate) bucket_locks: KeyLocks,
     /// Counts the cores that reach the phases of the whole node. Only core 0's is used.
     pub(crate) barrier: PhaseBarrier,

@@ -4,7 +4,7 @@
 //! The steps, in order:
 //!
 //! 1. Note the log's position, what the log must keep, and where every set is.
-//! 2. Write uploads, buckets and leaves while the shard goes on. The replay from the noted position
+//! 2. Write uploads, buckets, the node's records and leaves while the shard goes on. The replay from the noted position
 //!    brings them up to date.
 //! 3. Write the root chunk.
 //! 4. Flush.
@@ -37,10 +37,10 @@ use crate::extent::allocator::{Class, Refusal};
 use crate::extent::sets::{KIND_CHECKPOINT, KIND_LOG};
 use crate::format::checkpoint::{
     CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1,
-    HEADER_BYTES, KIND_BUCKETS, KIND_CLOCK, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_ROOT, KIND_SETS,
-    KIND_UPLOADS, LogPlaceV1, encode_logs, encode_sets,
+    HEADER_BYTES, KIND_BUCKETS, KIND_CLOCK, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_NODE_RECORDS, KIND_ROOT,
+    KIND_SETS, KIND_UPLOADS, LogPlaceV1, encode_logs, encode_sets,
 };
-use crate::format::record::{ClockV1, encode_buckets, encode_clock, encode_uploads};
+use crate::format::record::{ClockV1, encode_buckets, encode_clock, encode_node_records, encode_uploads};
 use crate::format::set::{SET_BYTES, SetV1};
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
 use crate::format::{Le16, Le32, Le64, blocks_up};
@@ -270,16 +270,17 @@ impl<'a> Writer<'a> {
         &mut self,
         position: LogPosition,
     ) -> std::result::Result<(Vec<LogPlaceV1>, ShardRootOnDisk), CheckpointError> {
-        // 1. Note the position, and the state as of then that is not in leaves, uploads or buckets.
+        // 1. Note the position, and the state as of then that is not written piece by piece.
         let (logs, sets, objects, next_bucket) = {
             let state = self.shard.state.borrow();
             (state.space.logs.needed(&position), self.sets_to_name(), state.objects(), state.next_bucket)
         };
         self.noted_bytes = size_of_val(logs.as_slice()) + size_of_val(sets.as_slice());
         self.note(0, self.noted_bytes);
-        // 2. Write uploads and buckets, then leaves.
+        // 2. Write uploads, buckets and the node's records, then leaves.
         self.write_uploads().await?;
         self.write_buckets().await?;
+        self.write_node_records().await?;
         let noted = self.shard.state.borrow().clock_ms;
         if let Some(now_ms) = noted {
             self.write_chunk(KIND_CLOCK, &encode_clock(&ClockV1 { now_ms })).await?;
@@ -338,7 +339,7 @@ impl<'a> Writer<'a> {
         sets
     }
 
-    /// Returns the size of a piece of uploads or buckets in memory, bytes. In memory a piece takes
+    /// Returns the size of a piece of uploads, buckets or records of the node in memory, bytes. In memory a piece takes
     /// at least its encoded size, except for its last item.
     fn piece_bytes(&self) -> u64 {
         self.shard.settings.checkpoint_cut.payload_bytes as u64 / 4
@@ -361,6 +362,17 @@ impl<'a> Writer<'a> {
             let Some(buckets) = next else { return Ok(()) };
             self.write_chunk(KIND_BUCKETS, &encode_buckets(&buckets)).await?;
             after = buckets.last().map(|bucket| bucket.id);
+        }
+    }
+
+    async fn write_node_records(&mut self) -> std::result::Result<(), CheckpointError> {
+        let mut after: Option<String> = None;
+        loop {
+            let next = self.shard.node_piece_after(after.as_deref(), self.piece_bytes());
+            let Some(mut piece) = next else { return Ok(()) };
+            self.write_chunk(KIND_NODE_RECORDS, &encode_node_records(&piece)).await?;
+            let Some(last) = piece.records.pop() else { return Ok(()) };
+            after = Some(last.name);
         }
     }
 

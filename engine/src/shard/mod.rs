@@ -39,6 +39,7 @@ mod lock_time;
 mod maintenance;
 mod metadata;
 mod multipart;
+mod node_records;
 mod put;
 mod quota;
 pub(crate) mod recover;

@@ -27,10 +27,12 @@ use crate::extent::sets::{KIND_CHECKPOINT, KIND_LOG, KIND_SLICES};
 use crate::extent::{Geometry, SetPlace, is_whole, run_units};
 use crate::format::checkpoint::{
     CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1,
-    HEADER_BYTES, KIND_BUCKETS, KIND_CLOCK, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_ROOT, KIND_SETS,
-    KIND_UPLOADS, LogPlaceV1, decode_logs, decode_sets,
+    HEADER_BYTES, KIND_BUCKETS, KIND_CLOCK, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_NODE_RECORDS, KIND_ROOT,
+    KIND_SETS, KIND_UPLOADS, LogPlaceV1, decode_logs, decode_sets,
 };
-use crate::format::record::{Mutation, RunV1, SegmentV1, decode_buckets, decode_clock, decode_uploads};
+use crate::format::record::{
+    Mutation, RunV1, SegmentV1, decode_buckets, decode_clock, decode_node_records, decode_uploads,
+};
 use crate::format::set::SetV1;
 use crate::format::slice::UNIT_BYTES;
 use crate::format::superblock::{ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk};
@@ -434,6 +436,7 @@ fn load_chunk(
             let buckets = decode_buckets(payload).map_err(damaged)?;
             buckets.into_iter().for_each(|bucket| state.put_bucket(bucket));
         }
+        KIND_NODE_RECORDS => state.node.apply(&decode_node_records(payload).map_err(damaged)?),
         KIND_CLOCK => state.clock_ms = Some(decode_clock(payload).map_err(damaged)?.now_ms),
         KIND_LOGS => logs.extend(decode_logs(payload).map_err(damaged)?),
         KIND_SETS => sets.extend(decode_sets(payload).map_err(damaged)?),

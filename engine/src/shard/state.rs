@@ -1,8 +1,10 @@
-//! The state of a shard: its index, its uploads in progress and, in the system shard, the buckets.
+//! The state of a shard: its index, its uploads in progress and, in the system shard, the buckets and
+//! the node's records.
 //!
 //! Invariants:
-//! - The index, the uploads and the buckets change only through [`State::apply`], in the order of the
-//!   log. A live commit and recovery run the same code; recovery loads a checkpoint before.
+//! - The index, the uploads, the buckets and the node's records change only through [`State::apply`], in
+//!   the order of the log. A live commit and recovery run the same code; recovery loads a checkpoint
+//!   before.
 //! - Applying the log in order, from any point at or before the position that a checkpoint names,
 //!   over the leaves of that checkpoint gives the same state. The leaves are copied while the shard
 //!   goes on.
@@ -12,7 +14,7 @@
 //!   be out of date.
 //! - A moved copy of a record counts only if the index still has the version, and its change of what
 //!   the record holds: the data, or the metadata. It alters nothing else.
-//! - A checkpoint copies uploads and buckets piece by piece, each piece of bounded size, while the
+//! - A checkpoint copies uploads, buckets and the node's records piece by piece, each piece of bounded size, while the
 //!   shard goes on. What changes between two pieces is in the log behind the position that the
 //!   checkpoint names, so the replay brings it up to date. What does not change during the walk is
 //!   copied exactly once.
@@ -22,6 +24,7 @@ use std::ops::Bound;
 
 use super::accounts::{Accounts, Effects, NOTHING, Pin};
 use super::entry::{Entry, INLINE_RECORD_BYTES_MAX, Location, MetaPlace};
+use super::node_records::NodeTable;
 use super::settings::Settings;
 use crate::extent::{Geometry, RunCount, coalesce, runs_one_by_one};
 use crate::format::record::{
@@ -101,6 +104,8 @@ pub struct State {
     pub(super) next_bucket: u32,
     /// Memory of all buckets, bytes.
     buckets_bytes: u64,
+    /// The records of the node; empty in all shards but the system shard.
+    pub(super) node: NodeTable,
     /// What each bucket holds in this shard.
     usage: BTreeMap<u32, BucketUsage>,
     next_generation: u64,
@@ -162,6 +167,7 @@ impl State {
             buckets: BTreeMap::new(),
             next_bucket: 1,
             buckets_bytes: 0,
+            node: NodeTable::default(),
             usage: BTreeMap::new(),
             next_generation: u64::from(geometry.epoch) << 40 | 1,
             clock_ms: None,
@@ -225,11 +231,13 @@ impl State {
         self.index.visit(start, &mut |composite, _| visitor(composite));
     }
 
-    /// Returns the memory of the index, of uploads in progress and of buckets, bytes.
+    /// Returns the memory of the index, of uploads in progress, of buckets and of the node's records,
+    /// bytes.
     pub fn index_bytes(&self) -> u64 {
         (self.index.memory_bytes() + self.points.memory_bytes()) as u64
             + self.uploads_bytes
             + self.buckets_bytes
+            + self.node.memory_bytes()
     }
 
     pub fn objects(&self) -> u64 {
@@ -272,6 +280,10 @@ impl State {
             }
             Mutation::Clock(clock) => {
                 self.clock_ms = Some(clock.now_ms);
+                Effects::default()
+            }
+            Mutation::NodeRecords(change) => {
+                self.node.apply(change);
                 Effects::default()
             }
             // Whoever writes or replays these records handles them.

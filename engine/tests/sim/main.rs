@@ -21,6 +21,7 @@ mod lock_clock;
 mod locks;
 mod long;
 mod model;
+mod node_records;
 mod object_lock;
 mod persistence;
 mod quota;

@@ -1,13 +1,13 @@
-//! The accounts that may sign requests. They come from `users.toml` in the data directory.
+//! The accounts of `users.toml` in the data directory. The first one is that of the node's root, whose
+//! key stays there, or in the environment; others are taken over into the node's records once
+//! ([`crate::identity`]).
 //!
 //! Invariants:
 //! - There is at least one account, and access keys and canonical ids are unique.
 //! - The file that holds secrets is readable by its owner only (mode 0600), or it is refused.
-//! - The set does not change while the server runs, so cores share it without a lock.
 
 use super::hash::Sha256;
 use serde::Deserialize;
-use std::collections::HashMap;
 use std::fmt;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const FILE_NAME: &str = "users.toml";
+/// The name of the file as it was before its accounts were taken over.
+const TAKEN_OVER: &str = "users.toml.taken-over";
 
 /// An account as S3 knows it.
 #[derive(Clone, Deserialize, PartialEq, Eq)]
@@ -119,12 +121,13 @@ pub enum FirstStart {
     Created { path: PathBuf, account: Arc<Account> },
 }
 
-/// All accounts of the node. They do not change while it runs.
-#[derive(Debug, Default)]
+/// The accounts of the file.
+#[derive(Debug)]
 pub struct Accounts {
-    ordered: Vec<Arc<Account>>,
-    by_access_key: HashMap<String, Arc<Account>>,
-    by_canonical_id: HashMap<String, Arc<Account>>,
+    /// The account of the node's root, with its key.
+    pub root: Arc<Account>,
+    /// The accounts behind it, which are to be taken over.
+    pub others: Arc<[Account]>,
 }
 
 #[derive(Deserialize)]
@@ -135,35 +138,6 @@ struct UsersFile {
 }
 
 impl Accounts {
-    /// Returns the account with this access key.
-    pub fn by_access_key(&self, access_key: &str) -> Option<&Arc<Account>> {
-        self.by_access_key.get(access_key)
-    }
-
-    /// Returns the account with this canonical id.
-    pub fn by_canonical_id(&self, canonical_id: &str) -> Option<&Arc<Account>> {
-        self.by_canonical_id.get(canonical_id)
-    }
-
-    /// Returns the accounts in the order of the file. There is at least one if they come from
-    /// [`Accounts::load_or_create`].
-    pub fn all(&self) -> &[Arc<Account>] {
-        &self.ordered
-    }
-
-    /// Makes the set from a list. Where two accounts share an access key or a canonical id, the
-    /// earlier one is found by it.
-    pub fn from_list(list: Vec<Account>) -> Self {
-        let mut accounts = Self::default();
-        for account in list {
-            let account = Arc::new(account);
-            accounts.by_access_key.entry(account.access_key.clone()).or_insert_with(|| account.clone());
-            accounts.by_canonical_id.entry(account.canonical_id.clone()).or_insert_with(|| account.clone());
-            accounts.ordered.push(account);
-        }
-        accounts
-    }
-
     /// Reads `users.toml`, or makes it with one account of random keys. `root` replaces the keys of
     /// the first account; if it is given and there is no file, no file is made. Fails if the file
     /// can be read by others, is not valid, or can not be made.
@@ -187,7 +161,8 @@ impl Accounts {
             apply_root(&mut list, root);
         }
         check_list(&path, &list)?;
-        Ok((Self::from_list(list), first_start))
+        let root = Arc::new(list.remove(0));
+        Ok((Self { root, others: list.into() }, first_start))
     }
 }
 
@@ -282,11 +257,45 @@ fn check_list(path: &Path, list: &[Account]) -> Result<(), AccountError> {
     Ok(())
 }
 
+/// Makes an access key.
+///
+/// # Errors
+/// Fails if the system gives no random numbers.
+pub fn random_access_key() -> Result<String, AccountError> {
+    Ok(format!("RB{}", random_text(18, BASE_32)?))
+}
+
+/// Makes the id of a user.
+///
+/// # Errors
+/// Fails if the system gives no random numbers.
+pub fn random_user_id() -> Result<String, AccountError> {
+    Ok(format!("RBU{}", random_text(18, BASE_32)?))
+}
+
+/// Makes a secret key.
+///
+/// # Errors
+/// Fails if the system gives no random numbers.
+pub fn random_secret_key() -> Result<String, AccountError> {
+    random_text(40, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+}
+
+/// Makes the canonical id of an account.
+///
+/// # Errors
+/// Fails if the system gives no random numbers.
+pub fn random_canonical_id() -> Result<String, AccountError> {
+    random_text(64, b"0123456789abcdef")
+}
+
+const BASE_32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
 fn random_account() -> Result<Account, AccountError> {
     Ok(Account {
-        access_key: format!("RB{}", random_text(18, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")?),
-        secret_key: random_text(40, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")?,
-        canonical_id: random_text(64, b"0123456789abcdef")?,
+        access_key: random_access_key()?,
+        secret_key: random_secret_key()?,
+        canonical_id: random_canonical_id()?,
         display_name: "ringbolt".to_owned(),
         email: String::new(),
     })
@@ -302,19 +311,55 @@ fn random_text(length: usize, alphabet: &[u8]) -> Result<String, AccountError> {
 }
 
 fn write_file(path: &Path, account: &Account) -> Result<(), AccountError> {
-    let io = |action| move |source| AccountError::Io { action, path: path.to_owned(), source };
-    // Values are quoted as they are: random_account makes none that TOML would escape.
-    let text = format!(
-        "# Accounts of this Ringbolt node. Keep the mode at 0600. Read at start; restart after a change.\n\
-         # Add an [[account]] section for each account.\n\n\
-         [[account]]\naccess_key = \"{}\"\nsecret_key = \"{}\"\ncanonical_id = \"{}\"\n\
-         display_name = \"{}\"\nemail = \"{}\"\n",
-        account.access_key, account.secret_key, account.canonical_id, account.display_name, account.email
-    );
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(io("create"))?;
+    write(options.create_new(true), path, &text_of(account))
+}
+
+fn write(options: &mut std::fs::OpenOptions, path: &Path, text: &str) -> Result<(), AccountError> {
+    let io = |action| move |source| AccountError::Io { action, path: path.to_owned(), source };
+    let mut file = options.write(true).mode(0o600).open(path).map_err(io("create"))?;
     file.write_all(text.as_bytes()).map_err(io("write"))?;
     file.sync_all().map_err(io("flush"))
+}
+
+/// Returns the file of one account.
+fn text_of(account: &Account) -> String {
+    let quoted = |text: &str| toml::Value::String(text.to_owned());
+    let Account { access_key, secret_key, canonical_id, display_name, email } = account;
+    format!(
+        "# The root account of this Ringbolt node. Keep the mode at 0600. Read at start; restart after a change.\n\
+         # More accounts: `ringbolt account add`. Users with keys and policies: `ringbolt user --help`.\n\n\
+         [[account]]\naccess_key = {}\nsecret_key = {}\ncanonical_id = {}\ndisplay_name = {}\nemail = {}\n",
+        quoted(access_key),
+        quoted(secret_key),
+        quoted(canonical_id),
+        quoted(display_name),
+        quoted(email)
+    )
+}
+
+/// Leaves the first account of the file alone in it, and keeps the file as it was beside it. Returns
+/// where. At every moment `users.toml` is whole: as it was, or as it will be.
+///
+/// # Errors
+/// Fails if a file can not be read or written.
+pub fn keep_first(data_dir: &Path) -> Result<PathBuf, AccountError> {
+    let (path, kept) = (data_dir.join(FILE_NAME), data_dir.join(TAKEN_OVER));
+    let text = read_file(&path)?.unwrap_or_default();
+    let list = parse(&path, &text)?;
+    let Some(first) = list.first() else { return Err(AccountError::Empty { path }) };
+    for (target, text) in [(&kept, &text), (&path, &text_of(first))] {
+        let unfinished = target.with_extension("unfinished");
+        let io = |action| {
+            let path = target.clone();
+            move |source| AccountError::Io { action, path, source }
+        };
+        write(std::fs::OpenOptions::new().create(true).truncate(true), &unfinished, text)?;
+        std::fs::rename(&unfinished, target).map_err(io("finish"))?;
+        let directory = std::fs::File::open(data_dir).map_err(io("flush the directory of"))?;
+        directory.sync_all().map_err(io("flush the directory of"))?;
+    }
+    Ok(kept)
 }
 
 #[cfg(test)]
@@ -344,10 +389,10 @@ mod tests {
         let FirstStart::Created { path, account } = first else { panic!("not the first start") };
         assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o600);
         assert_eq!((account.access_key.len(), account.secret_key.len()), (20, 40));
-        assert_eq!(accounts.by_access_key(&account.access_key), Some(&account));
+        assert_eq!(accounts.root, account);
         let (again, second) = Accounts::load_or_create(dir.path(), None).unwrap();
         assert!(matches!(second, FirstStart::No));
-        assert_eq!(again.by_canonical_id(&account.canonical_id), Some(&account));
+        assert_eq!(again.root, account);
     }
 
     #[test]
@@ -377,14 +422,27 @@ mod tests {
         let root = RootCredentials { access_key: "root".into(), secret_key: "very".into() };
         let dir = written(&(section("a", "1") + &section("b", "2")), 0o600);
         let (accounts, _) = Accounts::load_or_create(dir.path(), Some(root.clone())).unwrap();
-        assert!(accounts.by_access_key("a").is_none());
-        assert_eq!(accounts.by_access_key("root").unwrap().canonical_id, "1");
-        assert_eq!(accounts.by_access_key("b").unwrap().canonical_id, "2");
+        assert_eq!((accounts.root.access_key.as_str(), accounts.root.canonical_id.as_str()), ("root", "1"));
+        assert_eq!((accounts.others.len(), accounts.others[0].canonical_id.as_str()), (1, "2"));
 
         let empty = tempfile::tempdir().unwrap();
         let (one, _) = Accounts::load_or_create(empty.path(), Some(root.clone())).unwrap();
         let (two, _) = Accounts::load_or_create(empty.path(), Some(root)).unwrap();
-        assert_eq!(one.all()[0].canonical_id, two.all()[0].canonical_id);
+        assert_eq!(one.root.canonical_id, two.root.canonical_id);
         assert!(!empty.path().join(FILE_NAME).exists());
+    }
+
+    #[test]
+    fn the_first_account_stays_in_the_file_alone() {
+        let text = section("a\\\"b", "1") + &section("c", "2");
+        let dir = written(&text, 0o600);
+        let kept = keep_first(dir.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&kept).unwrap(), text);
+        for path in [&kept, &dir.path().join(FILE_NAME)] {
+            assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o600);
+        }
+        let (accounts, _) = Accounts::load_or_create(dir.path(), None).unwrap();
+        assert_eq!((accounts.root.access_key.as_str(), accounts.others.len()), ("a\"b", 0));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left");
     }
 }

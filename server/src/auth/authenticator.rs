@@ -4,15 +4,17 @@
 //! Invariant: what the handlers learn about the caller is [`RequestContext`], which only
 //! [`Authenticator::authenticate`] makes, and [`anonymous`] for those who may be anybody.
 
+use super::AuthError;
 use super::payload::{BodyFailure, PayloadEncoding, VerifiedBody, decode_headers};
 use super::signature::{CONTENT_SHA256, Signed, Verifier, strip_signature};
-use super::{Account, Accounts, AuthError};
 use crate::client::Client;
 use crate::host::Domains;
+use crate::identity::{Identity, Signer};
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use http_body::Body;
 use ringbolt_engine::types::RequestId;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 /// The SHA-256 of an empty body.
@@ -26,9 +28,9 @@ const EMPTY_SHA256: [u8; 32] = [
 #[derive(Clone, Debug, Default)]
 pub struct RequestContext {
     pub request_id: RequestId,
-    /// The account that signed the request. None if the request is anonymous; a request with a bad
-    /// signature never gets this far.
-    pub account: Option<Arc<Account>>,
+    /// Who signed the request. None if the request is anonymous; a request with a bad signature never
+    /// gets this far.
+    pub signer: Option<Arc<Signer>>,
     /// Who sent the request, as far as its connection and trusted proxies tell.
     pub client: Client,
     /// How the request was signed, if it was.
@@ -60,8 +62,8 @@ impl Trailers {
 /// Authenticates the requests of one core: verifies signatures, strips them, and wraps bodies.
 pub struct Authenticator {
     verifier: Verifier,
-    /// The account that unsigned requests act as. Only benchmarks set it.
-    anonymous: Option<Arc<Account>>,
+    /// Who unsigned requests act as. Only benchmarks set it.
+    anonymous: Option<Arc<Signer>>,
 }
 
 /// A request that was authenticated and may go on to the handlers.
@@ -81,8 +83,8 @@ pub fn anonymous<B>(request: Request<B>, request_id: RequestId) -> Request<s3s::
 
 impl Authenticator {
     /// Makes an authenticator that accepts both signature versions and path-style addresses alone.
-    pub fn new(accounts: Arc<Accounts>, region: String) -> Self {
-        Self { verifier: Verifier::new(accounts, region), anonymous: None }
+    pub fn new(identity: Rc<Identity>, region: String) -> Self {
+        Self { verifier: Verifier::new(identity, region), anonymous: None }
     }
 
     /// Sets whether signature version 2 is accepted, and under which domains a host names a bucket,
@@ -96,15 +98,10 @@ impl Authenticator {
         self.verifier.region()
     }
 
-    /// Returns whether an account is the first one, whose key is the root key.
-    pub fn is_root(&self, account: &Account) -> bool {
-        self.verifier.root().is_some_and(|root| root.access_key == account.access_key)
-    }
-
-    /// Lets unsigned requests act as `account`, so that the cost of the server without signatures
+    /// Lets unsigned requests act as `signer`, so that the cost of the server without signatures
     /// can be measured.
-    pub fn with_anonymous_account(self, account: Option<Arc<Account>>) -> Self {
-        Self { anonymous: account, ..self }
+    pub fn with_anonymous_signer(self, signer: Option<Arc<Signer>>) -> Self {
+        Self { anonymous: signer, ..self }
     }
 
     /// Authenticates a request. `now_s` is Unix time in seconds. Fails if the signature, the
@@ -125,8 +122,8 @@ impl Authenticator {
         let form = PayloadEncoding::of(&parts.headers)?;
         let content_sha256 = parts.headers.get(CONTENT_SHA256).cloned();
         let length = decode_headers(&mut parts.headers, form)?;
-        let (account, signed, chain) = match verified {
-            Some(verified) => (Some(verified.account), Some(verified.signed), verified.chain),
+        let (signer, signed, chain) = match verified {
+            Some(verified) => (Some(verified.signer), Some(verified.signed), verified.chain),
             None => (self.anonymous.clone(), None, None),
         };
         let trailers = Trailers::default();
@@ -148,7 +145,7 @@ impl Authenticator {
         parts.extensions.insert(RequestContext {
             request_id,
             client: Client::default(),
-            account,
+            signer,
             signed,
             content_sha256,
             trailers,

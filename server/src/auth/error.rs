@@ -77,6 +77,11 @@ pub enum AuthError {
 }
 
 impl AuthError {
+    /// Returns whether the key or what it signed is wrong, as whoever guesses keys has it.
+    pub fn is_wrong_key(&self) -> bool {
+        matches!(self, Self::InvalidAccessKeyId | Self::SignatureDoesNotMatch)
+    }
+
     /// Returns the code that S3 has for this error.
     pub fn code(&self) -> &'static str {
         match self {

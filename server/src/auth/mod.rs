@@ -14,7 +14,12 @@ pub mod hash;
 mod md5;
 pub mod payload;
 pub mod signature;
+mod wrong_keys;
 
-pub use account::{Account, AccountError, Accounts, FirstStart, RootCredentials, account_id};
+pub use account::{
+    Account, AccountError, Accounts, FirstStart, RootCredentials, account_id, keep_first, random_access_key,
+    random_canonical_id, random_secret_key, random_user_id,
+};
 pub use authenticator::{Authenticated, Authenticator, RequestContext, Trailers, anonymous};
 pub use error::AuthError;
+pub use wrong_keys::{WrongKey, WrongKeys};

@@ -5,9 +5,10 @@
 //! signatures are valid; a request without a signature acts as the same account. A node that an
 //! input has changed is thrown away, so that each input meets the same one.
 
-use crate::auth::{Account, Accounts, Authenticator, anonymous};
+use crate::auth::{Account, Authenticator, anonymous};
 use crate::host::Websites;
 use crate::http::READ_BUFFER_BYTES_MAX;
+use crate::identity::{Directory, Identity};
 use crate::memory::RequestMemory;
 use crate::s3::{PART_BYTES_MIN, Requests, S3Service, S3Settings, service};
 use bytes::Bytes;
@@ -79,7 +80,7 @@ impl FuzzNode {
             display_name: String::new(),
             email: String::new(),
         };
-        let accounts = Arc::new(Accounts::from_list(vec![account]));
+        let identity = Identity::fixed(Directory::of_root(&account));
         let sim = Simulator::new(1);
         let drives = format_sim_drives(&sim, 1, (DRIVE_BYTES, 1), 1);
         let opened = sim.block_on(SimNode::open(sim.clone(), drives, SimOptions::default()));
@@ -100,10 +101,12 @@ impl FuzzNode {
                 memory,
                 requests,
             };
-            service(core.clone(), accounts.clone(), settings)
+            service(core.clone(), identity.clone(), settings)
         });
-        let authenticator = Authenticator::new(accounts.clone(), "us-east-1".to_owned());
-        let authenticator = Rc::new(authenticator.with_anonymous_account(accounts.all().first().cloned()));
+        let authenticator = Authenticator::new(identity.clone(), "us-east-1".to_owned());
+        let authenticator = Rc::new(authenticator.with_anonymous_signer(
+            identity.find("AKIAIOSFODNN7EXAMPLE").map(|found| Arc::new(found.signer)),
+        ));
         let mut node = Self { sim, core, services, authenticator, before: Measure::default() };
         node.before = node.measure();
         node

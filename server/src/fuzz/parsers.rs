@@ -2,12 +2,13 @@
 //! forms with their policies.
 
 use crate::access::policy::judge_policy;
+use crate::auth::Account;
 use crate::auth::hash::HmacKey;
 use crate::auth::payload::decode_in_pieces;
 use crate::auth::signature::ChunkChain;
-use crate::auth::{Account, Accounts};
 use crate::client::Client;
 use crate::http::parse_proxy_header;
+use crate::identity::Directory;
 use crate::s3::{judge_acl, judge_document, judge_form};
 use bytes::Bytes;
 
@@ -28,11 +29,11 @@ pub fn chunked(input: &[u8]) {
 /// Reads an upload form. The input is the body of the form, and its boundary is `b`.
 pub fn form(input: &[u8]) {
     // It may be refused or taken: all that matters here is that it ends.
-    let _ = judge_form(&Bytes::copy_from_slice(input), "b", &accounts());
+    let _ = judge_form(&Bytes::copy_from_slice(input), "b", &directory());
 }
 
 /// One account, with the canonical id 1.
-fn accounts() -> Accounts {
+fn directory() -> Directory {
     let account = Account {
         access_key: "AK".to_owned(),
         secret_key: "secret".to_owned(),
@@ -40,7 +41,7 @@ fn accounts() -> Accounts {
         display_name: String::new(),
         email: String::new(),
     };
-    Accounts::from_list(vec![account])
+    Directory::of_root(&account)
 }
 
 /// Reads the input as the XML document of each operation that takes one.
@@ -56,7 +57,7 @@ pub fn policy(input: &[u8]) {
 /// Reads the input as the XML document of an access control list. A list that is taken must come back
 /// from the form in which it is stored.
 pub fn acl(input: &[u8]) {
-    judge_acl(input, &accounts(), "1");
+    judge_acl(input, &directory(), "1");
 }
 
 /// Reads the input as a header of the PROXY protocol. No part of one that is taken may be taken itself.

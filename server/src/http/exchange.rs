@@ -9,7 +9,7 @@
 use super::body::{RequestBody, RequestRecord, ResponseBody, Unread};
 use super::head::{ALLOWED, HeadError};
 use super::{BODY_BYTES_MAX, Handler, HttpServer, REQUEST_BYTES, check_head};
-use crate::auth::{AuthError, RequestContext, anonymous};
+use crate::auth::{AuthError, RequestContext, WrongKey, anonymous};
 use crate::client::{Client, NoAddress};
 use crate::memory::ResponseMemory;
 use crate::xml::XmlWriter;
@@ -91,6 +91,12 @@ pub async fn exchange<H: Handler>(
             (Some(reservation), id.scope(answer).await)
         }
     };
+    if response.extensions_mut().remove::<WrongKey>().is_some()
+        && let Some(wait) = server.wrong_keys.note(record.client.address, unix_seconds())
+    {
+        tracing::debug!(address = %record.client.address, ?wait, "an address sent many wrong keys; its answer waits");
+        monoio::time::sleep(wait).await;
+    }
     record.status = response.status();
     server.traffic.answered(record.status);
     let headers = response.headers_mut();
@@ -156,7 +162,13 @@ async fn answer<H: Handler>(
     }
     let admitted = match server.authenticator.authenticate(request, id, unix_seconds()) {
         Ok(admitted) => admitted,
-        Err(error) => return refused(&error, path, id),
+        Err(error) => {
+            let mut response = refused(&error, path, id);
+            if error.is_wrong_key() {
+                response.extensions_mut().insert(WrongKey);
+            }
+            return response;
+        }
     };
     let response = handler.call(sent_by(record.client, admitted.request)).await;
     // The handler only knows that its body failed; what the client did wrong is known here.

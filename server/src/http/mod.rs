@@ -33,14 +33,17 @@ pub(crate) use self::proxy_protocol::parse as parse_proxy_header;
 pub use self::shutdown::Shutdown;
 pub use self::traffic::{Traffic, TrafficSum};
 
-use crate::auth::Authenticator;
+use crate::access::Action;
+use crate::auth::{Authenticator, WrongKeys};
 use crate::client::TrustedProxies;
+use crate::identity::{Identity, Signer};
 use crate::memory::RequestMemory;
 use http::{HeaderMap, Request, Response};
 use ringbolt_engine::node::{Core, NodeMetrics};
 use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Answers the requests that were authenticated.
@@ -60,6 +63,22 @@ pub trait Handler: 'static {
 
     /// Returns the engine's core, on which operators' commands are carried out. None if there is none.
     fn core(&self) -> Option<&Core>;
+
+    /// Returns who there is, as this core knows it. None if there is nobody.
+    fn identity(&self) -> Option<&Rc<Identity>> {
+        None
+    }
+
+    /// Says whether a signer may do this with a bucket or a key of it, and why. None if there is nothing
+    /// to be judged.
+    fn explain(
+        &self,
+        _signer: Arc<Signer>,
+        _action: Action,
+        _target: (&str, Option<&str>),
+    ) -> impl Future<Output = Option<Result<(bool, String), String>>> {
+        std::future::ready(None)
+    }
 
     /// Returns how many requests all cores have answered, by operation.
     fn requests(&self) -> Vec<(&'static str, u64)>;
@@ -82,6 +101,8 @@ pub struct Limits {
     pub send_stall: Duration,
     /// The duration from which on a request is logged as slow.
     pub slow_request: Duration,
+    /// Wrong keys of an address within a minute that are answered at once; 0 for all.
+    pub wrong_keys_free: u32,
 }
 
 /// The most headers of a request: 2 KiB of metadata are 200 headers and more, if each is short.
@@ -109,6 +130,7 @@ impl Default for Limits {
             body_stall: Duration::from_secs(60),
             send_stall: Duration::from_secs(60),
             slow_request: Duration::from_secs(1),
+            wrong_keys_free: 0,
         }
     }
 }
@@ -128,6 +150,7 @@ pub struct HttpServer<H> {
     pub before_large_send: Rc<dyn Fn()>,
     pub traffic: Traffic,
     pub memory: RequestMemory,
+    pub wrong_keys: WrongKeys,
     open: Cell<usize>,
 }
 
@@ -142,6 +165,7 @@ impl<H: Handler> HttpServer<H> {
     ) -> Self {
         let (handler, shutdown, open) = (OnceCell::new(), Shutdown::default(), Cell::new(0));
         let memory = RequestMemory::new(limits.request_bytes_max);
+        let wrong_keys = WrongKeys::new(limits.wrong_keys_free);
         let proxies = TrustedProxies::default();
         Self {
             limits,
@@ -153,6 +177,7 @@ impl<H: Handler> HttpServer<H> {
             before_large_send,
             traffic,
             memory,
+            wrong_keys,
             open,
         }
     }

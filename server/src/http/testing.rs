@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::admin::{AdminListeners, AdminSocket};
-use crate::auth::{Account, Accounts, RequestContext};
+use crate::auth::{Account, RequestContext};
+use crate::identity::{Directory, Identity};
 use crate::run::shutdown::{ShutdownSender, shutdown_channel};
 use http_body_util::BodyExt;
 use monoio::{FusionDriver, RuntimeBuilder};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
 pub const LARGE_BYTES: usize = 8 << 20;
@@ -95,7 +95,7 @@ impl Server {
             runtime.block_on(async move {
                 let traffic = Traffic::of_cores(1).remove(0);
                 let authenticator =
-                    Authenticator::new(Arc::new(Accounts::from_list(vec![account()])), "us-east-1".into());
+                    Authenticator::new(Identity::fixed(Directory::of_root(&account())), "us-east-1".into());
                 let server = Rc::new(HttpServer::new(
                     limits,
                     authenticator,

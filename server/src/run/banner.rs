@@ -1,7 +1,7 @@
 //! The text that a person sees when the server has started.
 
 use super::ServeOptions;
-use crate::auth::{Accounts, FirstStart};
+use crate::auth::{Account, FirstStart};
 use std::net::SocketAddr;
 
 /// Returns the address to put into a URL: the loopback address in the place of an unspecified one.
@@ -35,13 +35,13 @@ pub fn ready(
     options: &ServeOptions,
     address: SocketAddr,
     admin: &str,
-    accounts: &Accounts,
+    root: &Account,
     first: &FirstStart,
 ) -> String {
     let endpoint = format!("http://{}", reachable(address));
     let (access_key, secret_key) = match first {
         FirstStart::Created { account, .. } => (account.access_key.as_str(), account.secret_key.as_str()),
-        FirstStart::No => (accounts.all().first().map_or("…", |account| &account.access_key), "…"),
+        FirstStart::No => (root.access_key.as_str(), "…"),
     };
     format!(
         "Ringbolt {} is ready at {endpoint}\n{}\n\nTry it:\n  AWS_ACCESS_KEY_ID={access_key} \

@@ -10,13 +10,16 @@
 
 use super::ServeError;
 use super::environment::CoreEnvironment;
+use super::keeper::Keeper;
 use super::ring::drive;
 use super::shutdown::{ShutdownBarrier, ShutdownReceiver};
+use crate::access::Action;
 use crate::admin::{self, AdminListeners};
-use crate::auth::{Account, Accounts, Authenticator};
+use crate::auth::Authenticator;
 use crate::client::TrustedProxies;
 use crate::host::Websites;
 use crate::http::{Handler, HttpServer, Limits, RequestIds, Traffic, accept_until_stopped, drain};
+use crate::identity::{Identity, Shared, Signer};
 use crate::s3::{Ownership, PART_BYTES_MIN, Requests, S3Service, S3Settings, StorageClasses};
 use futures_util::future::{Either, select};
 use monoio::{FusionDriver, RuntimeBuilder};
@@ -50,7 +53,10 @@ pub struct CoreStart {
     pub barrier: Arc<ShutdownBarrier>,
     /// Receives the message that all cores have closed.
     pub barrier_receiver: ShutdownReceiver,
-    pub accounts: Arc<Accounts>,
+    /// Who there is, of which all cores have the same.
+    pub shared: Arc<Shared>,
+    /// Loads and keeps them, on one core only.
+    pub keeper: Option<Keeper>,
     pub region: String,
     pub domains: Vec<String>,
     pub websites: Option<Websites>,
@@ -89,6 +95,19 @@ impl Handler for S3Service {
         Some(S3Service::core(self))
     }
 
+    fn identity(&self) -> Option<&Rc<Identity>> {
+        Some(S3Service::identity(self))
+    }
+
+    async fn explain(
+        &self,
+        signer: Arc<Signer>,
+        action: Action,
+        target: (&str, Option<&str>),
+    ) -> Option<Result<(bool, String), String>> {
+        Some(S3Service::explain(self, signer, action, target).await)
+    }
+
     fn requests(&self) -> Vec<(&'static str, u64)> {
         S3Service::requests(self)
     }
@@ -122,9 +141,11 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let core = start.seed.start(Rc::new(environment))?;
     let driver = core.driver();
     drive(driver.clone()).map_err(|source| ServeError::Runtime { source })?;
-    let authenticator = Authenticator::new(start.accounts.clone(), start.region.clone())
+    let identity = Identity::new(start.shared);
+    identity.watch(&core);
+    let authenticator = Authenticator::new(identity.clone(), start.region.clone())
         .with_version_2(start.signature_v2, &start.domains)
-        .with_anonymous_account(anonymous_account(&start.accounts));
+        .with_anonymous_signer(anonymous_signer(&identity));
     let base = getrandom::u64().map_err(|error| ServeError::Random(error.to_string()))?;
     let before_large_send = Rc::new(move || driver.submit());
     let ids = RequestIds::new(base);
@@ -141,6 +162,23 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
         // The server was stopped, or another core failed, while drives were recovered: there is
         // nothing to close.
         Either::Right(_) => return Ok(()),
+    }
+    let loaded = async {
+        match &start.keeper {
+            Some(keeper) => keeper.load(&identity, &core).await.map_err(ServeError::from),
+            None => {
+                identity.loaded().await;
+                Ok(())
+            }
+        }
+    };
+    match select(pin!(loaded), server.shutdown.requested()).await {
+        Either::Left((loaded, _)) => loaded?,
+        // Another core failed, or the server was stopped, before there was anything to serve.
+        Either::Right(_) => return Ok(()),
+    }
+    if start.keeper.is_some() {
+        monoio::spawn(super::keeper::note_now_and_then(identity.clone(), core.clone()));
     }
     if let Some(age) = start.abort_uploads_after_ms {
         let core = core.clone();
@@ -159,7 +197,7 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
         memory: server.memory.clone(),
         requests: start.requests,
     };
-    let service = crate::s3::service(core.clone(), start.accounts, settings);
+    let service = crate::s3::service(core.clone(), identity.clone(), settings);
     let first = server.handler.set(service).is_ok();
     debug_assert!(first, "the handler is set once");
     core.start_scrub(start.scrub);
@@ -169,6 +207,9 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
 
     let accepted = accepting.await;
     finish_requests(&server).await;
+    if start.keeper.is_some() {
+        super::keeper::note_at_the_end(&identity, &core).await;
+    }
     close(&core, &start.barrier, start.barrier_receiver).await?;
     accepted.map_err(|source| ServeError::Runtime { source })
 }
@@ -190,19 +231,20 @@ fn part_bytes_min() -> u64 {
     PART_BYTES_MIN
 }
 
-/// Returns the first account if RINGBOLT_BENCH_ANONYMOUS=1: whoever reaches the port acts as that
-/// account then.
+/// Returns the node's root if RINGBOLT_BENCH_ANONYMOUS=1: whoever reaches the port acts as that then.
 #[cfg(feature = "bench-anonymous")]
-fn anonymous_account(accounts: &Accounts) -> Option<Arc<Account>> {
+fn anonymous_signer(identity: &Identity) -> Option<Arc<Signer>> {
     if std::env::var_os(BENCH_ANONYMOUS).is_none_or(|value| value != "1") {
         return None;
     }
-    tracing::warn!("{BENCH_ANONYMOUS}=1: UNSIGNED REQUESTS ACT AS THE FIRST ACCOUNT; for measurements only");
-    accounts.all().first().cloned()
+    tracing::warn!("{BENCH_ANONYMOUS}=1: UNSIGNED REQUESTS ACT AS THE ROOT; for measurements only");
+    let directory = identity.directory();
+    let account = directory.account_named(None)?.names.account_id.clone();
+    directory.signer_named(&account, None).map(Arc::new)
 }
 
 #[cfg(not(feature = "bench-anonymous"))]
-fn anonymous_account(_: &Accounts) -> Option<Arc<Account>> {
+fn anonymous_signer(_: &Identity) -> Option<Arc<Signer>> {
     None
 }
 

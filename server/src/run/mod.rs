@@ -5,6 +5,7 @@ mod banner;
 mod core;
 mod drives;
 mod environment;
+mod keeper;
 mod options;
 mod ring;
 pub(crate) mod shutdown;
@@ -18,20 +19,21 @@ use self::admin::Admin;
 use self::banner::{credentials, ready};
 use self::core::{CoreStart, run_core};
 use self::drives::prepare_drives;
+use self::keeper::Keeper;
 use self::shutdown::{ShutdownBarrier, ShutdownSender, shutdown_channel, shutdown_on_signals};
 use crate::admin::{AdminSocket, AdminSocketError};
 use crate::auth::{AccountError, Accounts};
 use crate::client::TrustedProxies;
 use crate::host::Websites;
 use crate::http::{ConnectionCap, ListenError, Traffic, bind};
+use crate::identity::{Directory, Shared, TakeOverError};
 use crate::s3::Requests;
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::{FormatError, NodeOptions, NodePlan, OpenError};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
@@ -42,6 +44,8 @@ pub enum ServeError {
     Directory { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Accounts(#[from] AccountError),
+    #[error(transparent)]
+    Identity(#[from] TakeOverError),
     #[error(transparent)]
     Format(#[from] FormatError),
     #[error(transparent)]
@@ -99,7 +103,12 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     check_memory(options.memory_bytes, cpus.len())?;
     make_data_dir(&options.data_dir)?;
     let (accounts, first_start) = Accounts::load_or_create(&options.data_dir, options.root.clone())?;
-    let accounts = Arc::new(accounts);
+    let shared = Shared::new(Directory::of_root(&accounts.root));
+    let mut keeper = Some(Keeper {
+        data_dir: options.data_dir.clone(),
+        accounts: accounts.others.clone(),
+        new_node_key: options.new_node_key,
+    });
     if let Some(text) = credentials(&first_start) {
         println!("{text}");
     }
@@ -123,6 +132,9 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     let admin_socket = AdminSocket::bind(&options.data_dir)?;
     let mut admin_listeners = Some(admin.listeners(&admin_socket)?);
 
+    if !options.core_dumps {
+        forbid_core_dumps();
+    }
     let (sender, receivers) = shutdown_channel(cpus.len()).map_err(ServeError::Thread)?;
     let (barrier, barrier_receivers) = ShutdownBarrier::new(cpus.len()).map_err(ServeError::Thread)?;
     shutdown_on_signals(sender.clone()).map_err(ServeError::Thread)?;
@@ -144,7 +156,8 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             shutdown,
             barrier: barrier.clone(),
             barrier_receiver,
-            accounts: accounts.clone(),
+            shared: shared.clone(),
+            keeper: keeper.take(),
             region: options.region.clone(),
             domains: options.domains.clone(),
             websites: websites.clone(),
@@ -153,7 +166,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             storage_classes: options.storage_classes,
             object_ownership: options.object_ownership,
             lifecycle: options.lifecycle,
-            limits: plan.limits(options.slow_request, connections.clone()),
+            limits: plan.limits(options.slow_request, options.wrong_keys_free, connections.clone()),
             scrub: options.scrub,
             traffic,
             requests,
@@ -166,7 +179,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     // Fewer messages than cores: one of them failed, and `join_all` says why.
     if opened_count.iter().take(cpus.len()).count() == cpus.len() {
         tracing::info!(%address, cores = cpus.len(), "ready");
-        print!("{}", ready(&options, address, &admin.line(&admin_socket), &accounts, &first_start));
+        print!("{}", ready(&options, address, &admin.line(&admin_socket), &accounts.root, &first_start));
     }
     join_all(threads)
 }
@@ -177,6 +190,13 @@ fn check_memory(given_bytes: u64, cores: usize) -> Result<(), ServeError> {
         return Err(ServeError::Memory { given_bytes, needed_bytes, cores });
     }
     Ok(())
+}
+
+/// Keeps what the memory holds, as keys, out of core dumps.
+fn forbid_core_dumps() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "core dumps can not be switched off; one would hold keys and data of clients");
+    }
 }
 
 /// Starts the thread of a core. A core that ends, for whatever reason, takes the others with it:

@@ -53,12 +53,18 @@ pub struct ServeOptions {
     pub clock_step_max_ms: u64,
     pub register_buffers: bool,
     pub slow_request: Duration,
+    /// Wrong keys of an address within a minute that are answered at once; 0 for all.
+    pub wrong_keys_free: u32,
     pub scrub: ScrubOptions,
     pub lifecycle: LifecycleOptions,
     /// The age in milliseconds at which an upload that nobody completes is aborted. None keeps
     /// them.
     pub abort_uploads_after_ms: Option<u64>,
     pub root: Option<RootCredentials>,
+    /// Removes the access keys whose secrets the node's key file does not open, and goes on.
+    pub new_node_key: bool,
+    /// Lets a crash leave a core dump, which holds what the memory holds: keys and data of clients.
+    pub core_dumps: bool,
 }
 
 /// The most connections that are worth having for each core.
@@ -110,8 +116,9 @@ impl MemoryPlan {
 
     /// Returns the limits of one core. Its connections count in `connections`, with those of the
     /// others.
-    pub fn limits(&self, slow_request: Duration, connections: ConnectionCap) -> Limits {
+    pub fn limits(&self, slow_request: Duration, wrong_keys_free: u32, connections: ConnectionCap) -> Limits {
         Limits {
+            wrong_keys_free,
             connections,
             request_bytes_max: self.request_bytes_per_core,
             slow_request,

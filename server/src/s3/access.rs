@@ -7,11 +7,11 @@ use super::lenient_headers::LenientHeaders;
 use super::operations::Operation;
 use crate::access::evaluator::NamedPolicy;
 use crate::access::{AccountNames, Action, Principal};
-use crate::auth::{Account, RequestContext, Trailers, account_id};
+use crate::auth::{RequestContext, Trailers};
 use http::{HeaderMap, Uri};
 use s3s::dto::Owner;
 use s3s::{S3Error, S3Request, S3Result, s3_error};
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// What was gathered of a request before s3s read it, and which operation it turned out to be.
@@ -33,7 +33,6 @@ pub struct Caller {
     pub said: Said,
     /// A denial of the request was logged. A list of deletes may have a thousand.
     pub was_denied: Cell<bool>,
-    principal: OnceCell<Principal>,
 }
 
 impl Caller {
@@ -73,51 +72,47 @@ impl Caller {
             operation: Operation::PostObject,
             said: Said::default(),
             was_denied: Cell::new(false),
-            principal: OnceCell::new(),
         }
     }
 
     /// Returns who asks, as policies name them.
     pub fn principal(&self) -> &Principal {
-        self.principal.get_or_init(|| match &self.context.account {
-            None => Principal::Anonymous,
-            Some(account) => Principal::Root(Arc::new(AccountNames {
-                account_id: account_id(&account.canonical_id),
-                canonical_id: account.canonical_id.clone(),
-                display_name: account.display_name.clone(),
-            })),
-        })
+        match &self.context.signer {
+            None => &Principal::Anonymous,
+            Some(signer) => &signer.principal,
+        }
     }
 
-    /// Returns the policies of the user that asks.
+    /// Returns the policies of the user that asks, with those of its groups.
     pub fn policies(&self) -> &[Arc<NamedPolicy>] {
-        &[]
+        self.context.signer.as_ref().map_or(&[], |signer| &signer.policies)
     }
 
     /// Returns the boundary of the user that asks.
     pub fn boundary(&self) -> Option<&NamedPolicy> {
-        None
+        self.context.signer.as_ref().and_then(|signer| signer.boundary.as_deref())
     }
 
-    /// Returns whether a policy of the user asks for the tags of objects.
+    /// Returns whether a policy of the user, or its boundary, asks for the tags of objects.
     pub fn asks_existing_tags(&self) -> bool {
-        self.policies().iter().any(|named| named.policy.asks_existing_tags())
+        let mut all = self.policies().iter().map(AsRef::as_ref).chain(self.boundary());
+        all.any(|named| named.policy.asks_existing_tags())
     }
 
     /// Returns whether the caller is the account with this canonical id, and none of its users.
     pub fn is_root_of(&self, canonical_id: &str) -> bool {
-        self.canonical_id() == Some(canonical_id)
+        matches!(self.principal(), Principal::Root(account) if account.canonical_id == canonical_id)
     }
 
     /// Returns the account, for operations that no anonymous caller may do. Fails with AccessDenied
     /// if there is none.
-    pub fn account(&self) -> S3Result<&Arc<Account>> {
-        self.context.account.as_ref().ok_or_else(access_denied)
+    pub fn account(&self) -> S3Result<&AccountNames> {
+        self.principal().account().ok_or_else(access_denied)
     }
 
     /// Returns the canonical id of the account that asks, or None without a signature.
     pub fn canonical_id(&self) -> Option<&str> {
-        self.context.account.as_ref().map(|account| account.canonical_id.as_str())
+        self.principal().account().map(|account| account.canonical_id.as_str())
     }
 
     /// Returns the trailers of the body.
@@ -140,9 +135,9 @@ impl Server {
     /// Returns how the account with this canonical id appears in answers. An account that was
     /// removed from the configuration has no name any more.
     pub fn owner(&self, canonical_id: &str) -> Owner {
-        let account = self.accounts.by_canonical_id(canonical_id);
+        let directory = self.identity.directory();
         Owner {
-            display_name: account.map(|known| known.display_name.clone()),
+            display_name: directory.account(canonical_id).map(|known| known.names.display_name.clone()),
             id: Some(canonical_id.to_owned()),
         }
     }

@@ -19,7 +19,7 @@ use crate::access::acl::{
     Permission as Permitted, grantees_of_header,
 };
 use crate::access::ownership::Ownership;
-use crate::auth::Accounts;
+use crate::identity::Directory;
 use http::{HeaderMap, StatusCode};
 use ringbolt_engine::types::{Attributes, Bucket, ConfigKind, ObjectInfo};
 use s3s::dto::*;
@@ -62,7 +62,10 @@ impl GivenAcl {
                 invalid_argument(format!("{} must name grantees as id=… or uri=…", permission.header()))
             })?;
             for (kind, value) in grantees {
-                acl.grants.push(Granted { grantee: grantee(&server.accounts, kind, value)?, permission });
+                acl.grants.push(Granted {
+                    grantee: grantee(&server.identity.directory(), kind, value)?,
+                    permission,
+                });
             }
         }
         check_count(&acl)?;
@@ -129,9 +132,9 @@ pub fn acl_with_ownership() -> S3Error {
     error
 }
 
-fn grantee(accounts: &Accounts, kind: &str, value: &str) -> S3Result<GrantedTo> {
+fn grantee(directory: &Directory, kind: &str, value: &str) -> S3Result<GrantedTo> {
     match kind.to_ascii_lowercase().as_str() {
-        "id" if accounts.by_canonical_id(value).is_some() => Ok(GrantedTo::Account(value.to_owned())),
+        "id" if directory.account(value).is_some() => Ok(GrantedTo::Account(value.to_owned())),
         "id" => Err(invalid_argument("Invalid id: there is no account with this canonical id")),
         "uri" => GrantedTo::group(value).ok_or_else(|| invalid_argument("Invalid group uri")),
         "emailaddress" => Err(by_email()),
@@ -140,7 +143,7 @@ fn grantee(accounts: &Accounts, kind: &str, value: &str) -> S3Result<GrantedTo> 
 }
 
 /// Reads the list of what `owner` owns from a document.
-fn list_of(accounts: &Accounts, policy: &AccessControlPolicy, owner: &str) -> S3Result<Acl> {
+fn list_of(directory: &Directory, policy: &AccessControlPolicy, owner: &str) -> S3Result<Acl> {
     let Some(given) = policy.owner.as_ref().and_then(|owner| owner.id.as_deref()) else {
         return Err(malformed_acl("it has no Owner with an ID"));
     };
@@ -162,7 +165,7 @@ fn list_of(accounts: &Accounts, policy: &AccessControlPolicy, owner: &str) -> S3
         let (Some((kind, value)), None) = (given.next(), given.next()) else {
             return Err(malformed_acl("a Grantee has not exactly one of ID, URI and EmailAddress"));
         };
-        acl.grants.push(Granted { grantee: grantee(accounts, kind, value)?, permission });
+        acl.grants.push(Granted { grantee: grantee(directory, kind, value)?, permission });
     }
     check_count(&acl)?;
     Ok(acl)
@@ -170,11 +173,11 @@ fn list_of(accounts: &Accounts, policy: &AccessControlPolicy, owner: &str) -> S3
 
 /// Reads a list of the account with the canonical id `owner` from a document; this is for fuzzing. What
 /// is read comes back from the form in which it is stored.
-pub(crate) fn judge_acl(bytes: &[u8], accounts: &Accounts, owner: &str) {
+pub(crate) fn judge_acl(bytes: &[u8], directory: &Directory, owner: &str) {
     let Ok(plain) = super::xml_reader::to_plain(bytes, super::document::OTHER_ELEMENTS_MAX) else { return };
     let policy = s3s::xml::Deserialize::deserialize(&mut s3s::xml::Deserializer::new(&plain));
     let Ok(policy) = policy else { return };
-    if let Ok(acl) = list_of(accounts, &policy, owner) {
+    if let Ok(acl) = list_of(directory, &policy, owner) {
         assert_eq!(Acl::decode(&acl.to_string()), acl);
     }
 }
@@ -215,7 +218,7 @@ impl Server {
         }
         // What nobody signed for is nobody's, and comes with the list that it brings. To leave all to the
         // bucket's owner shares nothing.
-        if caller.context.account.is_none() || gives_all && owner == bucket.owner {
+        if caller.context.signer.is_none() || gives_all && owner == bucket.owner {
             return self.refuse_denied(caller, Action::PutObjectAcl, bucket, key);
         }
         // What an account will own, it may share. Its users need to be allowed to.
@@ -319,7 +322,8 @@ pub async fn put_bucket_acl(
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
     refuse_unsupported(&caller.headers)?;
     let document = input.access_control_policy.as_ref();
-    let document = document.map(|policy| list_of(&server.accounts, policy, &bucket.owner)).transpose()?;
+    let document =
+        document.map(|policy| list_of(&server.identity.directory(), policy, &bucket.owner)).transpose()?;
     let given = given_once(GivenAcl::of_headers(server, &caller.headers)?, document)?;
     let access = BucketAccess::of(&bucket);
     if !access.ownership.has_lists() {
@@ -354,7 +358,8 @@ pub async fn put_object_acl(
     let has_lists = access.ownership.has_lists();
     let owner = owner_of(&info.attributes).filter(|_| has_lists).unwrap_or(&bucket.owner).to_owned();
     let document = input.access_control_policy.as_ref();
-    let document = document.map(|policy| list_of(&server.accounts, policy, &owner)).transpose()?;
+    let document =
+        document.map(|policy| list_of(&server.identity.directory(), policy, &owner)).transpose()?;
     let given = given_once(GivenAcl::of_headers(server, &caller.headers)?, document)?;
     if !has_lists {
         let by_owner = caller.canonical_id() == Some(&bucket.owner);

@@ -196,14 +196,14 @@ pub async fn list_buckets(
     mut request: S3Request<ListBucketsInput>,
 ) -> S3Result<S3Response<ListBucketsOutput>> {
     let caller = Caller::take(&mut request);
-    let Some(account) = caller.context.account.clone() else {
+    let Some(account) = caller.principal().account() else {
         // An anonymous caller owns no bucket: the list is empty, and not forbidden.
         return Ok(S3Response::new(ListBucketsOutput {
             buckets: Some(Vec::new()),
             ..ListBucketsOutput::default()
         }));
     };
-    server.allow_on_service(&caller, caller.action(false), "")?;
+    let sees_all = server.allow_on_service(&caller, caller.action(false), "");
     let input = request.input;
     let limit = page_limit(input.max_buckets)?;
     let after =
@@ -216,6 +216,13 @@ pub async fn list_buckets(
     };
     let foreign_region = input.bucket_region.as_ref().is_some_and(|region| *region != server.settings.region);
     let mut found = if foreign_region { Vec::new() } else { server.core.buckets() };
+    // Whoever may not list all sees those that are open to it. Where there is none, it is refused.
+    if let Err(refused) = sees_all {
+        found.retain(|bucket| bucket.owner == account.canonical_id && server.may_see(&caller, bucket));
+        if found.is_empty() {
+            return Err(refused);
+        }
+    }
     found.retain(wanted);
     let truncated = found.len() > limit;
     found.truncate(limit);

@@ -187,7 +187,7 @@ pub async fn read_document(
         return Ok((request, None));
     };
     let context = request.extensions().get::<RequestContext>();
-    if !shared && context.is_none_or(|context| context.account.is_none()) {
+    if !shared && context.is_none_or(|context| context.signer.is_none()) {
         return Err(access_denied());
     }
     let length = lenient.body_length.unwrap_or(0);
@@ -368,16 +368,16 @@ mod tests {
     use s3s::S3ErrorCode;
 
     fn context(known: bool) -> RequestContext {
-        let account = || {
-            Arc::new(crate::auth::Account {
-                access_key: "a".to_owned(),
-                secret_key: "s".to_owned(),
-                canonical_id: "1".to_owned(),
-                display_name: String::new(),
-                email: String::new(),
-            })
+        let account = crate::auth::Account {
+            access_key: "a".to_owned(),
+            secret_key: "s".to_owned(),
+            canonical_id: "1".to_owned(),
+            display_name: String::new(),
+            email: String::new(),
         };
-        RequestContext { account: known.then(account), ..RequestContext::default() }
+        let found = crate::identity::Directory::of_root(&account).find("a");
+        let signer = found.filter(|_| known).map(|found| Arc::new(found.signer));
+        RequestContext { signer, ..RequestContext::default() }
     }
 
     fn request(method: &str, uri: &str, body: &str) -> (Request<Body>, LenientHeaders) {

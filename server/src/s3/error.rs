@@ -33,6 +33,15 @@ pub fn from_engine(error: EngineError) -> S3Error {
             s3_error!(AccessDenied, "Access Denied because object protected by object lock.")
         }
         EngineError::RetentionOver => invalid_argument(message),
+        // No request of S3 changes records of the node.
+        EngineError::NodeNameLength { .. }
+        | EngineError::NodeValueTooLong { .. }
+        | EngineError::NodeChangeTooLarge { .. }
+        | EngineError::NodeRecordsFull { .. }
+        | EngineError::NodeRecordsChanged { .. } => {
+            tracing::error!(message, "an error of the node's records came to a request");
+            s3_error!(InternalError)
+        }
         EngineError::ConfigTooLarge { .. } => S3Error::with_message(S3ErrorCode::EntityTooLarge, message),
         EngineError::LockNeedsVersions => invalid_bucket_state(message),
         EngineError::QuotaExceeded { .. } => quota_exceeded(message),

@@ -20,11 +20,13 @@ use super::version::{Named, no_such_version};
 use crate::access::Action;
 use crate::access::acl::{ATTRIBUTE as ACL, Acl, OWNER_ATTRIBUTE as OWNER, Permission};
 use crate::access::evaluator::{AclGrant, Asked, Decision, Layers, Reason, authorize};
-use crate::auth::account_id;
+use crate::auth::{RequestContext, account_id};
+use crate::identity::Signer;
 use ringbolt_engine::node::Opened;
 use ringbolt_engine::types::{Attributes, Bucket, ObjectInfo};
 use s3s::{S3Error, S3Result, s3_error};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The bucket, the key and the version that a request names.
 pub type Target<'a> = (&'a str, &'a str, Option<&'a str>);
@@ -409,12 +411,24 @@ impl Server {
     /// Fails with AccessDenied unless the caller may do this, which is about no bucket that exists:
     /// make one of this name, or see which there are.
     pub fn allow_on_service(&self, caller: &Caller, action: Action, name: &str) -> S3Result<()> {
+        self.judge_service(caller, action, name, None, |decision| told(&decision, caller, action))
+    }
+
+    /// Judges one action that is about no bucket that exists, and gives the decision to `then`.
+    fn judge_service<R>(
+        &self,
+        caller: &Caller,
+        action: Action,
+        name: &str,
+        key: Option<&str>,
+        then: impl FnOnce(Decision<'_>) -> R,
+    ) -> R {
         let facts = Facts { server: self, caller, bucket: None, object: None, prefix: None, entry: None };
         let asked = Asked {
             principal: caller.principal(),
             action,
             bucket: name,
-            key: None,
+            key,
             bucket_owner: None,
             object_owner: None,
             context: &facts,
@@ -428,7 +442,35 @@ impl Server {
             restrict_public: false,
             acl: &|| AclGrant::Nobody,
         };
-        told(&authorize(&asked, &layers), caller, action)
+        then(authorize(&asked, &layers))
+    }
+
+    /// Returns whether the caller may list what is in a bucket, or see where it is.
+    pub fn may_see(&self, caller: &Caller, bucket: &Bucket) -> bool {
+        [Action::ListBucket, Action::GetBucketLocation]
+            .into_iter()
+            .any(|action| self.judge(caller, action, bucket, About::BUCKET, |decision| decision.is_allowed()))
+    }
+
+    /// Says whether a signer may do this with a bucket or a key of it, and why. Conditions see a request
+    /// that says nothing more than that.
+    pub async fn explain(
+        &self,
+        signer: Arc<Signer>,
+        action: Action,
+        (name, key): (&str, Option<&str>),
+    ) -> S3Result<(bool, String)> {
+        let caller = Caller::of(RequestContext { signer: Some(signer), ..RequestContext::default() });
+        let answer = |decision: Decision<'_>| (decision.is_allowed(), decision.reason().to_string());
+        let Some(bucket) = self.core.bucket(name) else {
+            return Ok(self.judge_service(&caller, action, name, key, answer));
+        };
+        let object = match key.filter(|_| reads_object(action)) {
+            Some(key) => self.look_at(&bucket, OnKey { key, version: None }).await?,
+            None => Object::Unknown,
+        };
+        let about = About { key, object: &object, ..About::BUCKET };
+        Ok(self.judge(&caller, action, &bucket, about, answer))
     }
 
     /// Fails with AccessDenied, and notes why in the log, unless one action is allowed.

@@ -53,9 +53,11 @@ mod versioning;
 mod website;
 mod xml_reader;
 
+use crate::access::Action;
 pub use crate::access::ownership::Ownership;
-use crate::auth::{Accounts, RequestContext};
+use crate::auth::{RequestContext, WrongKey};
 use crate::host::{self, Domains, Websites};
+use crate::identity::{Identity, Signer};
 use crate::memory::RequestMemory;
 use crate::xml::write_references;
 use access::Gathered;
@@ -75,8 +77,9 @@ use parsed::BucketAccess;
 pub(crate) use post::judge_form;
 use ringbolt_engine::node::{Core, NodeMetrics};
 use s3s::service::S3ServiceBuilder;
-use s3s::{Body, S3Error, S3Result};
+use s3s::{Body, S3Error, S3ErrorCode, S3Result};
 use send_wrapper::SendWrapper;
+use std::rc::Rc;
 use std::sync::Arc;
 use target::Target;
 
@@ -106,7 +109,7 @@ pub struct S3Settings {
 /// What every operation works with. It lives on one core's thread.
 pub(crate) struct Server {
     pub core: SendWrapper<Core>,
-    pub accounts: Arc<Accounts>,
+    pub identity: SendWrapper<Rc<Identity>>,
     pub settings: S3Settings,
     pub requests: Requests,
     /// The domains under which hosts name buckets. None leaves path style only.
@@ -129,10 +132,11 @@ pub struct S3Service {
 }
 
 /// Makes the service of the core that `core` lives on. It must be called on that core's thread.
-pub fn service(core: Core, accounts: Arc<Accounts>, settings: S3Settings) -> S3Service {
+pub fn service(core: Core, identity: Rc<Identity>, settings: S3Settings) -> S3Service {
     let domains = Domains::new(&settings.virtual_host_domains);
     let requests = settings.requests.clone();
-    let server = Arc::new(Server { core: SendWrapper::new(core), accounts, settings, requests, domains });
+    let (core, identity) = (SendWrapper::new(core), SendWrapper::new(identity));
+    let server = Arc::new(Server { core, identity, settings, requests, domains });
     let mut builder = S3ServiceBuilder::new(operations::Operations(server.clone()));
     builder.set_config(document::limits());
     builder.set_validation(naming::BucketNames);
@@ -195,6 +199,25 @@ impl S3Service {
     /// Returns the engine's core that the service works with.
     pub fn core(&self) -> &Core {
         &self.server.core
+    }
+
+    /// Returns who there is, as this core knows it.
+    pub fn identity(&self) -> &Rc<Identity> {
+        &self.server.identity
+    }
+
+    /// Says whether a signer may do this with a bucket or a key of it, and why.
+    ///
+    /// # Errors
+    /// Fails if the object can not be looked at.
+    pub async fn explain(
+        &self,
+        signer: Arc<Signer>,
+        action: Action,
+        target: (&str, Option<&str>),
+    ) -> Result<(bool, String), String> {
+        let explained = self.server.explain(signer, action, target).await;
+        explained.map_err(|error| error.message().unwrap_or("the object can not be looked at").to_owned())
     }
 
     /// Returns the metrics of the node, or None if it is closing.
@@ -271,6 +294,17 @@ fn finished(
 
 fn error_response(error: S3Error) -> http::Response<Body> {
     let status = error.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // That of a form: others never get this far.
+    let is_wrong_key =
+        matches!(error.code(), S3ErrorCode::InvalidAccessKeyId | S3ErrorCode::SignatureDoesNotMatch);
+    let mut response = answer_of(error, status);
+    if is_wrong_key {
+        response.extensions_mut().insert(WrongKey);
+    }
+    response
+}
+
+fn answer_of(error: S3Error, status: StatusCode) -> http::Response<Body> {
     error.to_http_response().unwrap_or_else(|error| {
         tracing::error!(%error, "an error could not be written as XML");
         let mut response = http::Response::new(Body::empty());

@@ -245,7 +245,7 @@ pub async fn get_object(
     let caller = Caller::take(&mut request);
     let input = request.input;
     refuse_keys(&caller.headers)?;
-    let overrides = headers::overrides(request.uri.query(), caller.context.account.is_some())?;
+    let overrides = headers::overrides(request.uri.query(), caller.context.signer.is_some())?;
     let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let asked = Asked {
@@ -276,7 +276,7 @@ pub async fn head_object(
     let caller = Caller::take(&mut request);
     let input = request.input;
     refuse_keys(&caller.headers)?;
-    let overrides = headers::overrides(request.uri.query(), caller.context.account.is_some())?;
+    let overrides = headers::overrides(request.uri.query(), caller.context.signer.is_some())?;
     let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let asked = Asked {

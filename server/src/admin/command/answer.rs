@@ -25,7 +25,7 @@ impl Failure {
 
     /// The path is that of no command.
     pub fn no_such_path() -> Self {
-        let what_to_do = "see the commands of `ringbolt bucket --help` and `ringbolt clock --help`";
+        let what_to_do = "see the commands of `ringbolt --help`";
         Self::new(StatusCode::NOT_FOUND, "there is no such command", what_to_do)
     }
 
@@ -94,6 +94,15 @@ impl From<EngineError> for Failure {
             EngineError::IndexFull { .. } => {
                 (StatusCode::INSUFFICIENT_STORAGE, "raise --memory, delete objects, or abort uploads")
             }
+            EngineError::NodeValueTooLong { .. } | EngineError::NodeChangeTooLarge { .. } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "make it smaller, for example by managed policies in place of inline ones",
+            ),
+            EngineError::NodeNameLength { .. } => (StatusCode::BAD_REQUEST, "choose a shorter name"),
+            EngineError::NodeRecordsFull { .. } => {
+                (StatusCode::INSUFFICIENT_STORAGE, "remove users or keys that nobody needs")
+            }
+            EngineError::NodeRecordsChanged { .. } => (StatusCode::CONFLICT, "try again"),
             EngineError::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "try again"),
             EngineError::ShuttingDown => {
                 (StatusCode::SERVICE_UNAVAILABLE, "try again once the server runs again")

@@ -63,8 +63,7 @@ async fn verify<H: Handler>(server: &HttpServer<H>, parts: Parts, body: Bytes) -
     let signed = server.authenticator.authenticate(request, server.ids.next(), unix_seconds());
     let signed = signed.map_err(|error| refused(&error.to_string()))?;
     let context = signed.request.extensions().get::<crate::auth::RequestContext>();
-    let account = context.and_then(|context| context.account.clone());
-    if !account.is_some_and(|account| server.authenticator.is_root(&account)) {
+    if !context.and_then(|context| context.signer.as_ref()).is_some_and(|signer| signer.is_node_root) {
         return Err(refused("this key is not the root key"));
     }
     if let Some(signature) = once {

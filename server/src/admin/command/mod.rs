@@ -1,5 +1,5 @@
-//! Operators' commands: what they ask of buckets and of the clock by which retentions are judged, as JSON
-//! over HTTP.
+//! Operators' commands: what they ask of buckets, of users and their keys and policies, and of the clock by
+//! which retentions are judged, as JSON over HTTP.
 //!
 //! Invariants:
 //! - Nothing is read or changed for a peer that [`door`] has not let in.
@@ -11,6 +11,7 @@ mod bucket;
 mod clock;
 mod door;
 mod empty;
+mod identity;
 mod lifecycle;
 mod route;
 
@@ -89,6 +90,8 @@ async fn run<H: Handler>(
         Command::EmptyBucket(name) => empty::step(&server.memory, core, name, body).await,
         Command::DeleteBucket(name) => bucket::delete(core, name).await,
         Command::PreviewLifecycle(name) => lifecycle::preview(&server.memory, core, name, body).await,
+        Command::ChangeIdentity => identity::change(server, core, body).await,
+        Command::Explain => identity::explain(server, body).await,
         Command::ShowClock => clock::show(core).await,
         Command::ConfirmClock => clock::confirm(core).await,
     }

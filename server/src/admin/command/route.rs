@@ -16,6 +16,10 @@ pub enum Command<'a> {
     DeleteBucket(&'a str),
     /// Shows what the lifecycle of a bucket would do.
     PreviewLifecycle(&'a str),
+    /// Shows or changes users, groups, access keys and policies, as the body says.
+    ChangeIdentity,
+    /// Says why somebody may do something, or may not.
+    Explain,
     ShowClock,
     ConfirmClock,
 }
@@ -41,6 +45,9 @@ impl<'a> Command<'a> {
             (["buckets", name, "empty"], "POST") => Self::EmptyBucket(name),
             (["buckets", name, "lifecycle", "preview"], "POST") => Self::PreviewLifecycle(name),
             (["buckets", _, "lifecycle", "preview"], _) => return Err(Failure::method("POST")),
+            (["identity"], "POST") => Self::ChangeIdentity,
+            (["identity", "explain"], "POST") => Self::Explain,
+            (["identity"] | ["identity", "explain"], _) => return Err(Failure::method("POST")),
             (["clock"], "GET") => Self::ShowClock,
             (["clock"], _) => return Err(Failure::method("GET")),
             (["clock", "confirm"], "POST") => Self::ConfirmClock,
@@ -72,6 +79,8 @@ mod tests {
             ("DELETE", "buckets/photos/quota", "RemoveQuota(\"photos\")"),
             ("POST", "buckets/photos/empty", "EmptyBucket(\"photos\")"),
             ("POST", "buckets/photos/lifecycle/preview", "PreviewLifecycle(\"photos\")"),
+            ("POST", "identity", "ChangeIdentity"),
+            ("POST", "identity/explain", "Explain"),
             ("GET", "clock", "ShowClock"),
             ("POST", "clock/confirm", "ConfirmClock"),
         ] {

@@ -3,7 +3,8 @@
 
 use super::*;
 use crate::auth::signature::{Credential, CredentialSource};
-use crate::auth::{Account, Accounts, Authenticator, RequestContext};
+use crate::auth::{Account, Authenticator, RequestContext};
+use crate::identity::{Directory, Identity};
 use http::Request;
 use http_body_util::BodyExt;
 use std::collections::VecDeque;
@@ -44,7 +45,7 @@ fn authenticator() -> Authenticator {
         display_name: String::new(),
         email: String::new(),
     };
-    Authenticator::new(Arc::new(Accounts::from_list(vec![account])), "us-east-1".into())
+    Authenticator::new(Identity::fixed(Directory::of_root(&account)), "us-east-1".into())
 }
 
 /// Everything the handlers would see: the bytes before an error, the error, and the trailer of that
@@ -141,7 +142,9 @@ fn a_damaged_signed_body_never_hands_on_its_last_bytes() {
 
 fn chain(seed: &str) -> ChunkChain {
     let text = "AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request";
-    let key = Credential::parse(text, "us-east-1", CredentialSource::Header).unwrap().signing_key(SECRET);
+    let key = Credential::parse(text, "us-east-1", CredentialSource::Header)
+        .unwrap()
+        .signing_key(SECRET.as_bytes());
     let previous = seed.as_bytes().try_into().unwrap();
     ChunkChain::new(key, "20130524T000000Z\n20130524/us-east-1/s3/aws4_request\n", previous)
 }

@@ -5,6 +5,7 @@
 
 use crate::auth::AuthError;
 use crate::auth::hash::HmacKey;
+use zeroize::Zeroizing;
 
 /// The parts of a credential. `scope` is everything after the access key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +70,8 @@ impl<'a> Credential<'a> {
     }
 
     /// Derives the signing key of this day, region and service.
-    pub fn signing_key(&self, secret_key: &str) -> HmacKey {
-        let first = HmacKey::new(format!("AWS4{secret_key}").as_bytes());
+    pub fn signing_key(&self, secret_key: &[u8]) -> HmacKey {
+        let first = HmacKey::new(&Zeroizing::new([b"AWS4", secret_key].concat()));
         [self.day, self.region, self.service, "aws4_request"]
             .iter()
             .fold(first, |key, step| HmacKey::new(&key.sign(step.as_bytes())))

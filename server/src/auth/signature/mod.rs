@@ -3,7 +3,8 @@
 //! Invariants:
 //! - A signature is compared in constant time.
 //! - A signing key enters the cache only after a request was verified with it.
-//! - The cache is bounded and belongs to one core.
+//! - The cache is bounded and belongs to one core. It is emptied when an identity changes, so that a key
+//!   or user that was disabled or removed fails with the next request.
 
 mod canonical;
 mod claim;
@@ -20,13 +21,15 @@ pub use self::strip::strip_signature;
 use self::canonical::{Canonical, host_without_port, spellings};
 use self::claim::{ALGORITHM, Claim, Signature};
 use self::version_2::When;
+use super::AuthError;
 use super::hash::{HmacKey, Sha256, equal_in_constant_time};
-use super::{Account, Accounts, AuthError};
 use crate::host::Domains;
+use crate::identity::{AccessKey, Identity, Signer};
 use http::request::Parts;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// How far the time of a signature may lie from this node's, in seconds.
@@ -41,7 +44,7 @@ const CONTENT_SHA256_IN_QUERY: &str = "X-Amz-Content-Sha256";
 
 /// Verifies the signatures of the requests of one core.
 pub struct Verifier {
-    accounts: Arc<Accounts>,
+    identity: Rc<Identity>,
     region: String,
     version_2: bool,
     /// The domains under which a host names a bucket, which version 2 signs.
@@ -54,17 +57,20 @@ struct State {
     canonical: Canonical,
     string_to_sign: Vec<u8>,
     keys: HashMap<Box<str>, SigningKey>,
+    /// The version of the identities that the keys are of.
+    version: u64,
 }
 
 #[derive(Clone)]
 struct SigningKey {
-    account: Arc<Account>,
+    signer: Arc<Signer>,
+    key: Arc<AccessKey>,
     hmac: HmacKey,
 }
 
 /// What is known of a request whose signature was verified.
 pub struct Verified {
-    pub account: Arc<Account>,
+    pub signer: Arc<Signer>,
     pub signed: Signed,
     /// Verifies the chunks of the body. None for version 2, which signs none.
     pub chain: Option<ChunkChain>,
@@ -117,8 +123,8 @@ pub struct ChunkChain {
 
 impl Verifier {
     /// Makes a verifier that accepts both signature versions.
-    pub fn new(accounts: Arc<Accounts>, region: String) -> Self {
-        Self { accounts, region, version_2: true, domains: None, state: RefCell::default() }
+    pub fn new(identity: Rc<Identity>, region: String) -> Self {
+        Self { identity, region, version_2: true, domains: None, state: RefCell::default() }
     }
 
     /// Sets whether version 2 is accepted, and under which domains a host names a bucket.
@@ -129,11 +135,6 @@ impl Verifier {
     /// Returns the region that requests must be signed for.
     pub fn region(&self) -> &str {
         &self.region
-    }
-
-    /// Returns the account whose key is the root key.
-    pub(crate) fn root(&self) -> Option<&Account> {
-        self.accounts.all().first().map(Arc::as_ref)
     }
 
     /// Verifies the signature of a request. `now_s` is Unix time in seconds. Returns None if the
@@ -160,13 +161,14 @@ impl Verifier {
             return Err(AuthError::SignatureDoesNotMatch);
         }
         state.remember(&claim.credential, &key);
+        key.key.use_at(now_s.unsigned_abs());
         // The comparison above saw that there are 64 digits.
         let previous = claim.signature.as_bytes().try_into().map_err(|_| AuthError::SignatureDoesNotMatch)?;
         let date_and_scope = format!("{}\n{}\n", claim.time.text(), credential.scope);
         let chain = Some(ChunkChain { hmac: key.hmac, date_and_scope, previous });
         let place = if claim.expires_s.is_some() { SignaturePlace::Query } else { SignaturePlace::Header };
         let signed = Signed { by_version_2: false, place, at_s: Some(claim.time.unix_s) };
-        Ok(Verified { account: key.account, signed, chain })
+        Ok(Verified { signer: key.signer, signed, chain })
     }
 
     fn verify_2(
@@ -187,18 +189,19 @@ impl Verifier {
             }
             _ => {}
         }
-        let account = self.accounts.by_access_key(&claim.access_key).ok_or(AuthError::InvalidAccessKeyId)?;
+        let found = self.identity.find(&claim.access_key).ok_or(AuthError::InvalidAccessKeyId)?;
         let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         let bucket = self.domains.as_ref().zip(host).and_then(|(domains, host)| domains.bucket_of(host));
-        if !claim.matches(&account.secret_key, parts, bucket.as_deref()) {
+        if !claim.matches(&found.secret, parts, bucket.as_deref()) {
             return Err(AuthError::SignatureDoesNotMatch);
         }
+        found.key.use_at(now_s.unsigned_abs());
         let (place, at_s) = match &claim.when {
             When::Signed(time) => (SignaturePlace::Header, Some(time.unix_s)),
             When::Expires { .. } => (SignaturePlace::Query, None),
         };
         let signed = Signed { by_version_2: true, place, at_s };
-        Ok(Verified { account: account.clone(), signed, chain: None })
+        Ok(Verified { signer: Arc::new(found.signer), signed, chain: None })
     }
 
     fn signing_key(
@@ -207,13 +210,18 @@ impl Verifier {
         text: &str,
         credential: Credential<'_>,
     ) -> Result<SigningKey, AuthError> {
+        let version = self.identity.version();
+        if state.version != version {
+            state.keys.clear();
+            state.version = version;
+        }
         if let Some(key) = state.keys.get(text) {
             return Ok(key.clone());
         }
-        let account =
-            self.accounts.by_access_key(credential.access_key).ok_or(AuthError::InvalidAccessKeyId)?;
-        let hmac = credential.signing_key(&account.secret_key);
-        Ok(SigningKey { account: account.clone(), hmac })
+        let found = self.identity.find(credential.access_key).ok_or(AuthError::InvalidAccessKeyId)?;
+        let hmac = credential.signing_key(&found.secret);
+        // The signer is this core's own, so that cores do not share the count of its users.
+        Ok(SigningKey { signer: Arc::new(found.signer), key: found.key, hmac })
     }
 }
 

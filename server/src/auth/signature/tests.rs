@@ -1,25 +1,27 @@
 //! The published examples of the Amazon S3 API reference, and what must be refused.
 
 use super::*;
+use crate::auth::Account;
+use crate::identity::Directory;
 use http::Request;
 
 const NOW: i64 = 1_369_353_600;
 const SCOPE: &str = "AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request";
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-pub fn example_accounts() -> Arc<Accounts> {
-    Arc::new(Accounts::from_list(vec![Account {
+pub fn example_identity() -> Rc<Identity> {
+    Identity::fixed(Directory::of_root(&Account {
         access_key: "AKIAIOSFODNN7EXAMPLE".into(),
         secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into(),
         canonical_id: "1".into(),
         display_name: "example".into(),
         email: String::new(),
-    }]))
+    }))
 }
 
 fn verify_at(request: http::request::Builder, now_s: i64) -> Result<Option<Verified>, AuthError> {
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    Verifier::new(example_accounts(), "us-east-1".into()).verify(&parts, now_s)
+    Verifier::new(example_identity(), "us-east-1".into()).verify(&parts, now_s)
 }
 
 fn authorization(signed: &str, signature: &str) -> String {
@@ -51,7 +53,7 @@ fn get_object_example() {
                 "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
             ),
         );
-    assert_eq!(verify_at(request, NOW).unwrap().unwrap().account.canonical_id, "1");
+    assert_eq!(verify_at(request, NOW).unwrap().unwrap().signer.account().canonical_id, "1");
 }
 
 /// The dollar sign of the path goes over the wire as it is, and is signed encoded.
@@ -80,7 +82,7 @@ fn put_object_example() {
 
 #[test]
 fn lifecycle_and_list_examples_also_from_the_key_cache() {
-    let verifier = Verifier::new(example_accounts(), "us-east-1".into());
+    let verifier = Verifier::new(example_identity(), "us-east-1".into());
     for (uri, signature) in
         [("/?lifecycle", LIFECYCLE), ("/?max-keys=2&prefix=J", LIST), ("/?lifecycle", LIFECYCLE)]
     {

@@ -137,10 +137,10 @@ impl<'a> Claim<'a> {
 
     /// Returns whether the signature is right in any spelling. `bucket` is the one that the host
     /// names, if it names one.
-    pub fn matches(&self, secret_key: &str, parts: &Parts, bucket: Option<&str>) -> bool {
+    pub fn matches(&self, secret_key: &[u8], parts: &Parts, bucket: Option<&str>) -> bool {
         spellings().any(|spelling| {
             let text = self.string_to_sign(parts, bucket, spelling);
-            equal_in_constant_time(&hmac_sha1(secret_key.as_bytes(), &text), &self.signature)
+            equal_in_constant_time(&hmac_sha1(secret_key, &text), &self.signature)
         })
     }
 

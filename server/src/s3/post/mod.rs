@@ -27,6 +27,7 @@ use super::version::VERSION_ID;
 use crate::auth::RequestContext;
 use crate::checksum::Kind;
 use crate::host::{absolute_uri, url_encode};
+use crate::identity::Directory;
 use crate::xml::XmlWriter;
 use bytes::Bytes;
 use form::{Form, Reader, Step};
@@ -76,14 +77,15 @@ pub async fn post_object(
     let mut caller = Caller::of(request.extensions_mut().remove::<RequestContext>().unwrap_or_default());
     let mut lengths = (0, u64::MAX);
     if let Some(field) = form.get("policy") {
+        let directory = server.identity.directory();
         let rules = Rules {
-            accounts: &server.accounts,
+            directory: &directory,
             region: &server.settings.region,
             version_2: server.settings.signature_v2,
             now_s: now_s(),
         };
-        let (account, signed) = signature::signer(&form, field, rules)?;
-        caller.context.account = Some(account);
+        let (signer, signed) = signature::signer(&form, field, rules)?;
+        caller.context.signer = Some(signer);
         caller.context.signed = Some(signed);
         lengths = check_policy(&form, field, bucket, rules.now_s)?;
     }
@@ -116,7 +118,7 @@ fn check_policy(form: &Form, policy: &str, bucket: &str, now_s: i64) -> S3Result
 }
 
 /// Checks all that is asked of a form but whether there is room for its file. It is for fuzzing.
-pub(crate) fn judge_form(body: &Bytes, boundary: &str, accounts: &crate::auth::Accounts) -> S3Result<()> {
+pub(crate) fn judge_form(body: &Bytes, boundary: &str, directory: &Directory) -> S3Result<()> {
     let whole = form::read_in_pieces(body, boundary, body.len().max(1));
     let cut = form::read_in_pieces(body, boundary, 1 + body.len() % 37);
     match (&whole, &cut) {
@@ -126,7 +128,7 @@ pub(crate) fn judge_form(body: &Bytes, boundary: &str, accounts: &crate::auth::A
     let Some(form) = whole?.0 else { return Ok(()) };
     headers_of(&form)?;
     let Some(field) = form.get("policy") else { return Ok(()) };
-    let rules = Rules { accounts, region: "r", version_2: true, now_s: 1 << 40 };
+    let rules = Rules { directory, region: "r", version_2: true, now_s: 1 << 40 };
     let signed = signature::signer(&form, field, rules);
     // A fuzzer finds no valid signature, so the policy is judged without one too.
     check_policy(&form, field, "bucket", 0)?;

@@ -5,9 +5,10 @@
 //! sure that the policy covers the form.
 
 use super::form::Form;
+use crate::auth::AuthError;
 use crate::auth::hash::{equal_in_constant_time, hmac_sha1};
 use crate::auth::signature::{Credential, CredentialSource, RequestTime, SKEW_MAX_S, SignaturePlace, Signed};
-use crate::auth::{Account, Accounts, AuthError};
+use crate::identity::{Directory, Found, Signer};
 use crate::s3::error::{from_auth, invalid_argument, not_implemented};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 /// What the signatures of forms are held to.
 #[derive(Clone, Copy)]
 pub struct Rules<'a> {
-    pub accounts: &'a Accounts,
+    pub directory: &'a Directory,
     pub region: &'a str,
     /// Tells whether version 2 is accepted.
     pub version_2: bool,
@@ -32,15 +33,15 @@ fn mismatch() -> S3Error {
     )
 }
 
-fn account<'a>(accounts: &'a Accounts, access_key: &str) -> S3Result<&'a Arc<Account>> {
-    accounts.by_access_key(access_key).ok_or_else(|| {
+fn find(rules: Rules<'_>, access_key: &str) -> S3Result<Found> {
+    rules.directory.find(access_key).ok_or_else(|| {
         s3_error!(InvalidAccessKeyId, "The access key of the form does not exist in our records.")
     })
 }
 
-/// Returns the account that signed `policy`, which is the form's own field. Fails if there is no
+/// Returns who signed `policy`, which is the form's own field. Fails if there is no
 /// valid signature.
-pub fn signer(form: &Form, policy: &str, rules: Rules<'_>) -> S3Result<(Arc<Account>, Signed)> {
+pub fn signer(form: &Form, policy: &str, rules: Rules<'_>) -> S3Result<(Arc<Signer>, Signed)> {
     let older = form.get("awsaccesskeyid").or_else(|| form.get("signature"));
     if let Some(signature) = form.get("x-amz-signature") {
         if older.is_some() {
@@ -54,13 +55,18 @@ pub fn signer(form: &Form, policy: &str, rules: Rules<'_>) -> S3Result<(Arc<Acco
     let (Some(access_key), Some(signature)) = (form.get("awsaccesskeyid"), form.get("signature")) else {
         return Err(invalid_argument("Bucket POST with a policy must contain its signature and access key"));
     };
-    let account = account(rules.accounts, access_key)?;
+    let found = find(rules, access_key)?;
     let given = BASE64.decode(signature.trim()).map_err(|_| mismatch())?;
-    if !equal_in_constant_time(&hmac_sha1(account.secret_key.as_bytes(), policy.as_bytes()), &given) {
+    if !equal_in_constant_time(&hmac_sha1(&found.secret, policy.as_bytes()), &given) {
         return Err(mismatch());
     }
     let signed = Signed { by_version_2: true, place: SignaturePlace::Form, at_s: None };
-    Ok((account.clone(), signed))
+    Ok((used(found, rules), signed))
+}
+
+fn used(found: Found, rules: Rules<'_>) -> Arc<Signer> {
+    found.key.use_at(rules.now_s.unsigned_abs());
+    Arc::new(found.signer)
 }
 
 fn version_4(
@@ -68,7 +74,7 @@ fn version_4(
     policy: &str,
     signature: &str,
     rules: Rules<'_>,
-) -> S3Result<(Arc<Account>, Signed)> {
+) -> S3Result<(Arc<Signer>, Signed)> {
     if form.get("x-amz-algorithm") != Some("AWS4-HMAC-SHA256") {
         return Err(not_implemented("A form signature other than AWS4-HMAC-SHA256"));
     }
@@ -89,28 +95,29 @@ fn version_4(
     if time.unix_s > rules.now_s + SKEW_MAX_S {
         return Err(from_auth(&AuthError::NotYetValid(time.text().to_owned())));
     }
-    let account = account(rules.accounts, credential.access_key)?;
-    let key = credential.signing_key(&account.secret_key);
+    let found = find(rules, credential.access_key)?;
+    let key = credential.signing_key(&found.secret);
     let given = hex::decode(signature.trim()).map_err(|_| mismatch())?;
     if !equal_in_constant_time(&key.sign(policy.as_bytes()), &given) {
         return Err(mismatch());
     }
     let signed = Signed { by_version_2: false, place: SignaturePlace::Form, at_s: Some(time.unix_s) };
-    Ok((account.clone(), signed))
+    Ok((used(found, rules), signed))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Account;
 
-    fn accounts() -> Accounts {
-        Accounts::from_list(vec![Account {
+    fn directory() -> Directory {
+        Directory::of_root(&Account {
             access_key: "AK".to_owned(),
             secret_key: "secret".to_owned(),
             canonical_id: "id".to_owned(),
             display_name: String::new(),
             email: String::new(),
-        }])
+        })
     }
 
     /// 1 January 2026, noon.
@@ -119,11 +126,10 @@ mod tests {
     fn sign_by(fields: &[(&str, &str)], version_2: bool) -> Result<String, String> {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let form = Form { fields, file_name: String::new() };
-        let accounts = accounts();
-        let signer =
-            signer(&form, "cG9saWN5", Rules { accounts: &accounts, region: "r", version_2, now_s: NOW_S });
+        let rules = Rules { directory: &directory(), region: "r", version_2, now_s: NOW_S };
+        let signer = signer(&form, "cG9saWN5", rules);
         signer
-            .map(|(account, _)| account.canonical_id.clone())
+            .map(|(signer, _)| signer.account().canonical_id.clone())
             .map_err(|error| error.code().as_str().to_owned())
     }
 

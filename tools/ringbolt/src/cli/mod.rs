@@ -6,6 +6,7 @@
 mod bucket;
 mod clock;
 mod duration;
+mod identity;
 mod lifecycle;
 mod server;
 mod size;
@@ -13,6 +14,7 @@ mod size;
 use self::bucket::BucketArgs;
 use self::clock::ClockArgs;
 use self::duration::parse_duration_ms;
+use self::identity::{AccountArgs, GroupArgs, IdentityCliError, KeyArgs, PolicyArgs, UserArgs};
 use self::lifecycle::{LifecycleArgs, LifecycleError};
 use self::size::{CpuList, parse_cpus, parse_size, parse_size_or_off};
 use crate::admin::AdminError;
@@ -92,6 +94,11 @@ enum Command {
     Bucket(BucketArgs),
     Lifecycle(LifecycleArgs),
     Clock(ClockArgs),
+    Account(AccountArgs),
+    User(UserArgs),
+    Group(GroupArgs),
+    Key(KeyArgs),
+    Policy(PolicyArgs),
 }
 
 /// Start the server
@@ -107,8 +114,9 @@ enum Command {
   RINGBOLT_ACCESS_KEY=admin RINGBOLT_SECRET_KEY=correct-horse ringbolt serve
                                                      credentials of your own for the first account
 
-Accounts are in users.toml in the data directory (mode 0600). A second server on one machine needs a --data,
-a --listen and an --admin-listen of its own.")]
+The root's key is in users.toml in the data directory (mode 0600); `ringbolt user --help` tells of others. Keep a copy
+of node.key, under which the secrets of access keys are sealed, in a safe place. A second server on one machine needs
+a --data, a --listen and an --admin-listen of its own.")]
 struct ServeArgs {
     /// Directory of the credentials and, without --drive, of the drive file
     #[arg(long, env = "RINGBOLT_DATA", default_value = "./ringbolt-data", value_name = "DIR")]
@@ -202,6 +210,10 @@ struct ServeArgs {
     /// Requests that take longer are logged as warnings
     #[arg(long, env = "RINGBOLT_SLOW_REQUEST_MS", default_value_t = 1000, value_name = "MILLISECONDS")]
     slow_request_ms: u64,
+    /// Wrong keys and signatures of one address within a minute that are answered at once; what follows waits, the
+    /// longer the more there is; 0: none waits
+    #[arg(long, env = "RINGBOLT_WRONG_KEYS_FREE", default_value_t = 30, value_name = "NUMBER")]
+    wrong_keys_free: u32,
     /// Read what is stored in the background at this rate for each drive, to find damage early; off: never
     #[arg(
         long,
@@ -235,6 +247,13 @@ struct ServeArgs {
     /// Abort multipart uploads that were begun longer ago than this and never completed, as in 7d [default: never]
     #[arg(long, env = "RINGBOLT_ABORT_UPLOADS_AFTER", value_parser = parse_duration_ms, value_name = "AGE")]
     abort_uploads_after: Option<u64>,
+    /// Where the node's key file is lost: remove the access keys whose secrets were sealed under it, and go on with a
+    /// new one. Users and policies stay
+    #[arg(long, env = "RINGBOLT_NEW_NODE_KEY")]
+    new_node_key: bool,
+    /// Let a crash leave a core dump, which holds keys and data of clients
+    #[arg(long, env = "RINGBOLT_CORE_DUMPS")]
+    core_dumps: bool,
 }
 
 /// Make a drive: everything on it is lost
@@ -301,6 +320,8 @@ pub enum CliError {
     #[error(transparent)]
     Lifecycle(#[from] LifecycleError),
     #[error(transparent)]
+    Identity(#[from] IdentityCliError),
+    #[error(transparent)]
     Format(#[from] ringbolt_engine::node::FormatError),
 }
 
@@ -320,6 +341,11 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Bucket(args) => return Ok(bucket::run(&args)?),
         Command::Lifecycle(args) => lifecycle::run(&args)?,
         Command::Clock(args) => clock::run(&args)?,
+        Command::Account(args) => identity::account(&args)?,
+        Command::User(args) => identity::user(&args)?,
+        Command::Group(args) => identity::group(&args)?,
+        Command::Key(args) => identity::key(&args)?,
+        Command::Policy(args) => identity::policy(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -388,6 +414,7 @@ fn serve(args: ServeArgs) -> Result<(), CliError> {
         clock_step_max_ms: args.clock_step_max,
         register_buffers: !args.no_registered_buffers,
         slow_request: Duration::from_millis(args.slow_request_ms),
+        wrong_keys_free: args.wrong_keys_free,
         scrub: ScrubOptions { bytes_per_second: args.scrub_rate, every_ms: args.scrub_every },
         lifecycle: LifecycleOptions {
             day_ms: args.lifecycle_day,
@@ -396,6 +423,8 @@ fn serve(args: ServeArgs) -> Result<(), CliError> {
         },
         abort_uploads_after_ms: args.abort_uploads_after.filter(|age_ms| *age_ms > 0),
         root: RootCredentials::from_environment()?,
+        new_node_key: args.new_node_key,
+        core_dumps: args.core_dumps,
     })?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use crate::auth::AuthError;
 use crate::auth::signature::Verifier;
-use crate::auth::signature::tests::example_accounts;
+use crate::auth::signature::tests::example_identity;
 use crate::host::Domains;
 use http::Request;
 use http::request::Builder;
@@ -14,14 +14,14 @@ const EXPIRES: i64 = 1_175_139_620;
 
 fn verifier(version_2: bool) -> Verifier {
     let domains = Domains::new(&["s3.amazonaws.com".to_owned()]);
-    Verifier::new(example_accounts(), "us-east-1".into()).with_version_2(version_2, domains)
+    Verifier::new(example_identity(), "us-east-1".into()).with_version_2(version_2, domains)
 }
 
 fn verify_at(request: Builder, now_s: i64) -> Result<(), AuthError> {
     let (parts, ()) = request.body(()).unwrap().into_parts();
     verifier(true).verify(&parts, now_s).map(|verified| {
         let verified = verified.expect("a signature is found");
-        assert!(verified.chain.is_none() && verified.account.canonical_id == "1");
+        assert!(verified.chain.is_none() && verified.signer.account().canonical_id == "1");
     })
 }
 
