@@ -39,15 +39,16 @@ def script(block):
     return "\n".join(lines)
 
 
-def run_page(page, endpoint, venv, directory, environment=None):
+def run_page(page, node, venv, directory):
     """Raises AssertionError with what was printed if a command does not answer as the page says. Returns how many
     answers were compared."""
     text = Path(page).read_text()
     scripts = [script(block) for block in blocks(text)]
     assert scripts, f"{page} has no commands"
-    settings = aws_environment(endpoint, directory) | (environment or {})
-    settings["PATH"] = f"{Path(venv) / 'bin'}:{settings['PATH']}"
-    settings["AWS_ENDPOINT_URL"] = endpoint
+    settings = aws_environment(node.endpoint, directory)
+    settings["PATH"] = f"{Path(venv) / 'bin'}:{Path(node.binary).resolve().parent}:{settings['PATH']}"
+    # The commands of operators go through the socket of the data directory.
+    settings["RINGBOLT_DATA"] = str(node.data())
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", "\n".join(scripts)], env=settings, cwd=directory,
                           capture_output=True, text=True, timeout=PAGE_LIMIT_SECONDS)
     if done.returncode != 0:

@@ -165,7 +165,7 @@ def run_docs(node, venv, directory, results):
     page = Path(__file__).resolve().parents[2] / "docs" / "access.md"
 
     def access():
-        compared = run_page(page, node.endpoint, venv, directory)
+        compared = run_page(page, node, venv, directory)
         assert compared > 10, f"only {compared} answers are compared"
 
     results.check("docs/access.md", "", access)
