@@ -40,6 +40,7 @@ mod maintenance;
 mod metadata;
 mod multipart;
 mod node_records;
+mod node_table;
 mod put;
 mod quota;
 pub(crate) mod recover;

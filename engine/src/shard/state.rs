@@ -24,7 +24,7 @@ use std::ops::Bound;
 
 use super::accounts::{Accounts, Effects, NOTHING, Pin};
 use super::entry::{Entry, INLINE_RECORD_BYTES_MAX, Location, MetaPlace};
-use super::node_records::NodeTable;
+use super::node_table::NodeTable;
 use super::settings::Settings;
 use crate::extent::{Geometry, RunCount, coalesce, runs_one_by_one};
 use crate::format::record::{

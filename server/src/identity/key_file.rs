@@ -104,8 +104,10 @@ impl NodeKey {
         let mut file = options.open(&unfinished).map_err(io("create"))?;
         file.write_all(text.as_bytes()).map_err(io("write"))?;
         file.sync_all().map_err(io("flush"))?;
-        std::fs::hard_link(&unfinished, &path).map_err(io("create"))?;
-        std::fs::remove_file(&unfinished).map_err(io("finish"))?;
+        let linked = std::fs::hard_link(&unfinished, &path);
+        let removed = std::fs::remove_file(&unfinished);
+        linked.map_err(io("create"))?;
+        removed.map_err(io("finish"))?;
         let directory = std::fs::File::open(data_dir).map_err(io("flush the directory of"))?;
         directory.sync_all().map_err(io("flush the directory of"))?;
         Ok(Self(bytes))
