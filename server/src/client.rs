@@ -73,7 +73,8 @@ impl TrustedProxies {
 
     /// Returns the client of a request that came over the connection of `peer`.
     pub fn client_of(&self, peer: Client, headers: &HeaderMap) -> Result<Client, NoAddress> {
-        if !self.contains(peer.address) {
+        // Where connections say who their client is, headers are the client's own.
+        if self.speak_proxy_protocol || !self.contains(peer.address) {
             return Ok(peer);
         }
         let mut client = Client { address: self.behind(peer.address, headers)?, ..peer };

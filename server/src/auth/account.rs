@@ -241,6 +241,14 @@ fn check_list(path: &Path, list: &[Account]) -> Result<(), AccountError> {
         check_key(&account.access_key).map_err(|reason| error("access_key", reason))?;
         check_key(&account.secret_key).map_err(|reason| error("secret_key", reason))?;
         check_key(&account.canonical_id).map_err(|reason| error("canonical_id", reason))?;
+        // Policies name an account by 12 digits.
+        let id = &account.canonical_id;
+        if id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(error(
+                "canonical_id",
+                "12 digits are the number of an account: choose another".to_owned(),
+            ));
+        }
         if account.access_key.contains('/') {
             return Err(error("access_key", "it may not contain '/'".to_owned()));
         }
@@ -339,15 +347,26 @@ fn text_of(account: &Account) -> String {
 }
 
 /// Leaves the first account of the file alone in it, and keeps the file as it was beside it. Returns
-/// where. At every moment `users.toml` is whole: as it was, or as it will be.
+/// where, or None if the accounts behind the first one are not `taken` any more: then the file stays. At
+/// every moment `users.toml` is whole: as it was, or as it will be.
 ///
 /// # Errors
 /// Fails if a file can not be read or written.
-pub fn keep_first(data_dir: &Path) -> Result<PathBuf, AccountError> {
-    let (path, kept) = (data_dir.join(FILE_NAME), data_dir.join(TAKEN_OVER));
+pub fn keep_first(data_dir: &Path, taken: &[Account]) -> Result<Option<PathBuf>, AccountError> {
+    let path = data_dir.join(FILE_NAME);
     let text = read_file(&path)?.unwrap_or_default();
     let list = parse(&path, &text)?;
-    let Some(first) = list.first() else { return Err(AccountError::Empty { path }) };
+    let Some((first, others)) = list.split_first() else { return Err(AccountError::Empty { path }) };
+    if others != taken {
+        tracing::warn!("users.toml was changed while it was taken over: restart to take over what is new");
+        return Ok(None);
+    }
+    // What was kept before stays.
+    let names =
+        std::iter::once(TAKEN_OVER.to_owned()).chain((2..).map(|number| format!("{TAKEN_OVER}.{number}")));
+    let Some(kept) = names.map(|name| data_dir.join(name)).find(|kept| !kept.exists()) else {
+        return Ok(None);
+    };
     for (target, text) in [(&kept, &text), (&path, &text_of(first))] {
         let unfinished = target.with_extension("unfinished");
         let io = |action| {
@@ -359,7 +378,7 @@ pub fn keep_first(data_dir: &Path) -> Result<PathBuf, AccountError> {
         let directory = std::fs::File::open(data_dir).map_err(io("flush the directory of"))?;
         directory.sync_all().map_err(io("flush the directory of"))?;
     }
-    Ok(kept)
+    Ok(Some(kept))
 }
 
 #[cfg(test)]
@@ -436,7 +455,9 @@ mod tests {
     fn the_first_account_stays_in_the_file_alone() {
         let text = section("a\\\"b", "1") + &section("c", "2");
         let dir = written(&text, 0o600);
-        let kept = keep_first(dir.path()).unwrap();
+        let (loaded, _) = Accounts::load_or_create(dir.path(), None).unwrap();
+        assert_eq!(keep_first(dir.path(), &loaded.others[..0]).unwrap(), None, "somebody added an account");
+        let kept = keep_first(dir.path(), &loaded.others).unwrap().expect("the file is as it was read");
         assert_eq!(std::fs::read_to_string(&kept).unwrap(), text);
         for path in [&kept, &dir.path().join(FILE_NAME)] {
             assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o600);

@@ -76,7 +76,7 @@ pub async fn exchange<H: Handler>(
     let unread = Unread::default();
     let skips_continue = skips_continue(&request);
     let (path, id) = (record.uri.path(), record.request_id);
-    let (reservation, mut response) = match (head, server.memory.reserve(needed_bytes(&request))) {
+    let (mut reservation, mut response) = match (head, server.memory.reserve(needed_bytes(&request))) {
         (Err(error), _) => {
             unread.set(true);
             (None, malformed(error, path, id))
@@ -94,6 +94,8 @@ pub async fn exchange<H: Handler>(
     if response.extensions_mut().remove::<WrongKey>().is_some()
         && let Some(wait) = server.wrong_keys.note(record.client.address, unix_seconds())
     {
+        // What waits needs no more than its connection.
+        reservation = None;
         tracing::debug!(address = %record.client.address, ?wait, "an address sent many wrong keys; its answer waits");
         monoio::time::sleep(wait).await;
     }

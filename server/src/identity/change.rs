@@ -771,6 +771,14 @@ impl Asked<'_> {
             (Some(user), _) => {
                 let edit = |record: &mut UserRecord, directory: &Directory, account: &str| {
                     let name = known(directory, account)?;
+                    let has = match boundary {
+                        true => record.boundary.as_ref() == Some(&name),
+                        false => record.policies.attached.contains(&name),
+                    };
+                    if !attached && !has {
+                        let what = if boundary { "boundary" } else { "attached policy" };
+                        return not_found(what, &name, "see `ringbolt user show` for what the user has");
+                    }
                     match boundary {
                         true => record.boundary = attached.then_some(name),
                         false => set(&mut record.policies, name),
@@ -781,7 +789,12 @@ impl Asked<'_> {
             }
             (None, Some(group)) if !boundary => {
                 let edit = |record: &mut GroupRecord, directory: &Directory, account: &str| {
-                    set(&mut record.policies, known(directory, account)?);
+                    let name = known(directory, account)?;
+                    if !attached && !record.policies.attached.contains(&name) {
+                        let what_to_do = "see `ringbolt group show` for what the group has";
+                        return not_found("attached policy", &name, what_to_do);
+                    }
+                    set(&mut record.policies, name);
                     Ok(())
                 };
                 self.edit_group(of, group, edit).await

@@ -9,11 +9,11 @@
 
 use super::directory::{Directory, Found};
 use super::key_file::{KeyFileError, NodeKey};
-use super::record::{KeyRecord, PROOF, ROOM, RecordName, encode};
+use super::record::{KeyRecord, PROOF, ROOM, RecordName, decode, encode};
 use super::seal::{Seal, SealError};
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::Core;
-use ringbolt_engine::types::{NodeChange, NodeRecords};
+use ringbolt_engine::types::{NodeChange, NodeRecord, NodeRecords};
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -171,6 +171,15 @@ impl Identity {
         let proof = core.node_record(PROOF).await;
         let key = NodeKey::read(data_dir)?;
         let mut removed = 0;
+        // A proof that found no room, or that damage took: the keys themselves tell.
+        if proof.is_none() && !new_key {
+            let seals = key.as_ref().map(Seal::new);
+            match opens_any(core, seals.as_ref()).await {
+                Some(false) if key.is_none() => return Err(IdentityError::NoKey { path }),
+                Some(false) => return Err(IdentityError::WrongKey { path }),
+                Some(true) | None => {}
+            }
+        }
         if let Some(proof) = &proof {
             let seal = key.as_ref().map(Seal::new);
             match seal {
@@ -255,6 +264,19 @@ pub struct Opened {
     pub is_new: bool,
     /// The number of access keys that were removed because the key that sealed them is lost.
     pub removed: usize,
+}
+
+/// Returns whether a seal opens one of the access keys that there are. None: there are none.
+async fn opens_any(core: &Core, seal: Option<&Seal>) -> Option<bool> {
+    let room = RecordName::Key("").text();
+    let keys = core.node_records(&room).await.records;
+    let opens = |record: &NodeRecord| {
+        let access_key = record.name.strip_prefix(&*room)?;
+        let key: KeyRecord = decode(&record.value).ok()?;
+        let holder = KeyRecord::holder(access_key, &key.account, key.user.as_deref());
+        seal?.open(&hex::decode(&key.secret).ok()?, &holder)
+    };
+    (!keys.is_empty()).then(|| keys.iter().any(|record| opens(record).is_some()))
 }
 
 async fn remove_keys(core: &Core) -> Result<usize, EngineError> {

@@ -34,6 +34,8 @@ pub const ELEMENTS_MAX: usize = 4 << 10;
 /// The most rules of a bucket, as S3 limits them.
 const RULES_MAX: usize = 100;
 const ID_CHARS_MAX: usize = 255;
+/// The most headers that a preflight may ask for; each is compared with those of the rules.
+const ASKED_MAX: usize = 100;
 /// The methods that a rule may allow.
 const METHODS: [&str; 5] = ["GET", "PUT", "POST", "DELETE", "HEAD"];
 /// The headers that the answer to a page of another origin depends on.
@@ -154,6 +156,9 @@ impl CorsRules {
     /// Finds the rule for a request, and the origin that its answer names. `headers` are those that
     /// the page asks to send.
     fn find<'a>(&self, origin: &'a str, method: &str, headers: &[String]) -> Option<(&CorsRule, &'a str)> {
+        if headers.len() > ASKED_MAX {
+            return None;
+        }
         self.rules.iter().find_map(|rule| {
             let pattern = rule.origins.iter().find(|pattern| pattern.fits(origin))?;
             let is_allowed = |header: &String| rule.headers.iter().any(|pattern| pattern.fits_name(header));
@@ -367,7 +372,9 @@ pub fn judge(
 fn asked_headers(headers: &HeaderMap) -> Vec<String> {
     let values = headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
     let names = values.flat_map(|value| value.to_str().unwrap_or("?").split(','));
-    names.map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect()
+    let names = names.map(str::trim).filter(|name| !name.is_empty());
+    // One more than may be asked for tells that there are too many.
+    names.take(ASKED_MAX + 1).map(str::to_ascii_lowercase).collect()
 }
 
 fn refused(status: StatusCode, message: &str) -> Response<Body> {

@@ -14,7 +14,7 @@ use crate::http::{Handler, HttpServer};
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -57,8 +57,15 @@ async fn verify<H: Handler>(server: &HttpServer<H>, parts: Parts, body: Bytes) -
     if !header(CONTENT_SHA256).is_some_and(is_hash) {
         return Err(refused(&format!("{CONTENT_SHA256} must be the SHA-256 of the body")));
     }
-    let once =
-        (parts.method != Method::GET).then(|| header(AUTHORIZATION.as_str()).unwrap_or_default().to_vec());
+    let signature = match signature_of(&parts.headers) {
+        Some(signature) => signature,
+        None => {
+            return Err(refused(
+                "the Authorization header must have Credential, SignedHeaders and Signature once",
+            ));
+        }
+    };
+    let once = (parts.method != Method::GET).then_some(signature);
     let request = Request::from_parts(parts, Full::new(body));
     let signed = server.authenticator.authenticate(request, server.ids.next(), unix_seconds());
     let signed = signed.map_err(|error| refused(&error.to_string()))?;
@@ -71,6 +78,25 @@ async fn verify<H: Handler>(server: &HttpServer<H>, parts: Parts, body: Bytes) -
     }
     let body = signed.request.into_body().collect().await;
     body.map(http_body_util::Collected::to_bytes).map_err(|error| refused(&error.to_string()))
+}
+
+/// Returns the digits of the signature. None: the header could be written otherwise for the same
+/// signature, so that it would count again.
+fn signature_of(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let fields = value.to_str().ok()?.strip_prefix("AWS4-HMAC-SHA256 ")?;
+    let mut found = [None; 3];
+    for field in fields.split(',') {
+        let (name, value) = field.trim().split_once('=')?;
+        let known = ["Credential", "SignedHeaders", "Signature"].iter().position(|known| *known == name)?;
+        if found[known].replace(value).is_some() {
+            return None;
+        }
+    }
+    let signature = found[2].filter(|_| found.iter().all(Option::is_some))?;
+    let is_hash = signature.len() == 64 && signature.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hash.then(|| signature.to_ascii_lowercase().into_bytes())
 }
 
 thread_local! {
@@ -112,6 +138,41 @@ fn unix_seconds() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signature_is_one_however_it_is_written() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, http::HeaderValue::from_str(text).unwrap());
+            signature_of(&headers)
+        };
+        let hash = "0123456789abcdef".repeat(4);
+        let plain = format!("AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature={hash}");
+        assert_eq!(of(&plain), Some(hash.clone().into_bytes()));
+        for other in [
+            plain.replace(", ", ","),
+            plain.replace(", ", " ,   "),
+            plain.replace(&hash, &hash.to_ascii_uppercase()),
+        ] {
+            assert_eq!(of(&other), Some(hash.clone().into_bytes()), "{other}");
+        }
+        for refused in [
+            format!("{plain},x=1"),
+            format!("{plain}, Signature={hash}"),
+            plain.replace("SignedHeaders=host, ", ""),
+            plain.replace(&hash, &hash[1..]),
+            plain.replace("SHA256 ", "SHA256  "),
+        ] {
+            // A space more before the first field is trimmed with it.
+            let expected = refused.contains("SHA256  ").then(|| hash.clone().into_bytes());
+            assert_eq!(of(&refused), expected, "{refused}");
+        }
+        let mut twice = HeaderMap::new();
+        for _ in 0..2 {
+            twice.append(AUTHORIZATION, http::HeaderValue::from_str(&plain).unwrap());
+        }
+        assert_eq!(signature_of(&twice), None);
+    }
 
     #[test]
     fn a_signature_counts_once() {
