@@ -13,7 +13,7 @@ use crate::ring::Pool;
 use crate::ring::arena::CHUNK_BYTES;
 
 /// Number of attempts to lock a drive. With the pauses they take two seconds.
-const LOCK_ATTEMPTS: usize = 40;
+const LOCK_ATTEMPTS: usize = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The reason why a drive can not be used.
