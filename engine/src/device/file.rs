@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::ring::Pool;
 use crate::ring::arena::CHUNK_BYTES;
 
-/// Number of attempts to lock a drive. With the pauses they take two seconds.
+/// Number of attempts to lock a drive. With the pauses they take ten seconds.
 const LOCK_ATTEMPTS: usize = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
