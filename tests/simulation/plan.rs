@@ -225,7 +225,8 @@ impl Plan {
     const OF_NODE: u64 = 0x6e6f_6465_7265_636f;
 
     pub fn kind_of(&self, operation: u64, random: &Random, compacting: bool) -> Kind {
-        if self.is_of_node(operation) {
+        // A world with an aim has nothing else in its way.
+        if self.aim == Aim::Nothing && self.is_of_node(operation) {
             return Kind::Node;
         }
         if self.is_of_versions(operation) {
