@@ -202,9 +202,12 @@ impl Locks {
         self.latest_ms();
     }
 
-    /// Records that every shard has believed the wall clock as it was.
+    /// Records that every shard that keeps time has believed the wall clock as it was. One that keeps none
+    /// yet takes the clock that it finds later, which may have stepped back.
     pub fn confirmed(&self, wall_ms: u64) {
-        self.floor_ms.set(wall_ms);
+        if self.begun.get() {
+            self.floor_ms.set(wall_ms);
+        }
     }
 
     /// Records that any shard may have lost what it knew of the time.
