@@ -38,6 +38,7 @@ pub mod memory;
 mod network;
 pub mod run;
 pub mod s3;
+mod unix_time;
 mod xml;
 
 pub use run::{ServeError, ServeOptions, run};

@@ -12,6 +12,7 @@ use super::{BODY_BYTES_MAX, Handler, HttpServer, REQUEST_BYTES, check_head};
 use crate::auth::{AuthError, RequestContext, WrongKey, anonymous};
 use crate::client::{Client, NoAddress};
 use crate::memory::ResponseMemory;
+use crate::unix_time::now_s;
 use crate::xml::XmlWriter;
 use http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER, SERVER, VARY,
@@ -21,7 +22,7 @@ use hyper::body::{Body, Incoming};
 use ringbolt_engine::types::RequestId;
 use std::cell::Cell;
 use std::pin::pin;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 const CONTINUE: &[u8] = b"100-continue";
 
@@ -92,7 +93,7 @@ pub async fn exchange<H: Handler>(
         }
     };
     if response.extensions_mut().remove::<WrongKey>().is_some()
-        && let Some(wait) = server.wrong_keys.note(record.client.address, unix_seconds())
+        && let Some(wait) = server.wrong_keys.note(record.client.address, now_s())
     {
         // What waits needs no more than its connection.
         reservation = None;
@@ -162,7 +163,7 @@ async fn answer<H: Handler>(
     if handler.is_for_anybody(&request) {
         return handler.call(sent_by(record.client, anonymous(request, id))).await;
     }
-    let admitted = match server.authenticator.authenticate(request, id, unix_seconds()) {
+    let admitted = match server.authenticator.authenticate(request, id, now_s()) {
         Ok(admitted) => admitted,
         Err(error) => {
             let mut response = refused(&error, path, id);
@@ -197,11 +198,6 @@ fn skips_continue(request: &Request<Incoming>) -> bool {
 fn tells_region(record: &RequestRecord) -> bool {
     let refused = matches!(record.status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN);
     refused && record.method == Method::HEAD
-}
-
-fn unix_seconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Answers a request whose signature or body was refused.

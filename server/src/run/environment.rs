@@ -1,7 +1,8 @@
 //! The engine's clock, random numbers and tasks, on monoio.
 
+use crate::unix_time::now_ms;
 use ringbolt_engine::node::{Environment, LocalTask};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// The clock, random numbers and tasks of one core, for the engine.
 pub struct CoreEnvironment {
@@ -19,8 +20,7 @@ impl CoreEnvironment {
 
 impl Environment for CoreEnvironment {
     fn wall_clock_ms(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        now_ms()
     }
 
     fn monotonic_us(&self) -> u64 {

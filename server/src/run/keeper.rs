@@ -2,12 +2,13 @@
 
 use crate::auth::Account;
 use crate::identity::{Identity, IdentityError, KEY_FILE_NAME, TakeOverError, take_over};
+use crate::unix_time::now_ms;
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::Core;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How often the last uses of keys are made durable.
 const NOTED_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -83,9 +84,4 @@ pub async fn note_at_the_end(identity: &Identity, core: &Core) {
         Ok(Err(error)) => tracing::warn!(%error, "the last uses of access keys were not noted"),
         Err(_) => tracing::warn!("noting the last uses of access keys took too long"),
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,6 +3,7 @@
 use super::Server;
 use super::error::not_implemented;
 use super::facts::Said;
+use super::judge::OnKey;
 use super::lenient_headers::LenientHeaders;
 use super::operations::Operation;
 use crate::access::evaluator::NamedPolicy;
@@ -118,6 +119,11 @@ impl Caller {
     /// Returns the trailers of the body.
     pub fn trailers(&self) -> &Trailers {
         &self.context.trailers
+    }
+
+    /// Returns the action that the operation of the request needs on a key.
+    pub fn action_on(&self, on: OnKey<'_>) -> Action {
+        self.action(on.version.is_some())
     }
 
     /// Returns the action that the operation of the request needs.

@@ -10,8 +10,8 @@
 use super::Server;
 use super::access::{Caller, access_denied, refuse_unsupported};
 use super::change::change_attributes;
-use super::error::{EngineResult, invalid_argument, invalid_request};
-use super::judge::{acl_of, owner_of};
+use super::error::{coded, invalid_argument, invalid_request};
+use super::judge::{acl_of, owner_in, owner_of};
 use super::parsed::BucketAccess;
 use crate::access::Action;
 use crate::access::acl::{
@@ -21,9 +21,9 @@ use crate::access::acl::{
 use crate::access::ownership::Ownership;
 use crate::identity::Directory;
 use http::{HeaderMap, StatusCode};
-use ringbolt_engine::types::{Attributes, Bucket, ConfigKind, ObjectInfo};
+use ringbolt_engine::types::{Attributes, Bucket, ConfigKind};
 use s3s::dto::*;
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
 const CANNED_HEADER: &str = "x-amz-acl";
 const GRANT_PREFIX: &str = "x-amz-grant-";
@@ -81,6 +81,15 @@ impl GivenAcl {
         }
     }
 
+    /// Fails unless the list changes nothing in a bucket in which none counts.
+    fn check_says_nothing(&self, caller: &Caller, bucket: &Bucket) -> S3Result<()> {
+        let by_owner = caller.canonical_id() == Some(&bucket.owner);
+        match self.says_nothing(&bucket.owner, by_owner) {
+            true => Ok(()),
+            false => Err(lists_not_supported()),
+        }
+    }
+
     /// Returns whether the list says no more than that the owner of the bucket may do everything.
     /// `by_owner` says that this owner gives it.
     fn says_nothing(&self, bucket_owner: &str, by_owner: bool) -> bool {
@@ -108,28 +117,21 @@ fn check_count(acl: &Acl) -> S3Result<()> {
 
 fn malformed_acl(why: impl std::fmt::Display) -> S3Error {
     let message = format!("The XML you provided was not well-formed or did not validate: {why}");
-    let mut error = S3Error::with_message(S3ErrorCode::MalformedACLError, message);
-    error.set_status_code(StatusCode::BAD_REQUEST);
-    error
+    coded("MalformedACLError", StatusCode::BAD_REQUEST, message)
 }
 
 fn lists_not_supported() -> S3Error {
-    let code = S3ErrorCode::Custom("AccessControlListNotSupported".into());
-    let mut error = S3Error::with_message(
-        code,
+    coded(
+        "AccessControlListNotSupported",
+        StatusCode::BAD_REQUEST,
         "The bucket does not allow ACLs; put ownership controls of ObjectWriter or BucketOwnerPreferred first",
-    );
-    error.set_status_code(StatusCode::BAD_REQUEST);
-    error
+    )
 }
 
 /// Makes the error for lists and ownership controls that exclude each other: 400.
 pub fn acl_with_ownership() -> S3Error {
-    let code = S3ErrorCode::Custom("InvalidBucketAclWithObjectOwnership".into());
     let message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
-    let mut error = S3Error::with_message(code, message);
-    error.set_status_code(StatusCode::BAD_REQUEST);
-    error
+    coded("InvalidBucketAclWithObjectOwnership", StatusCode::BAD_REQUEST, message)
 }
 
 fn grantee(directory: &Directory, kind: &str, value: &str) -> S3Result<GrantedTo> {
@@ -195,11 +197,7 @@ impl Server {
         let access = BucketAccess::of(bucket);
         let given = GivenAcl::of_headers(self, &caller.headers)?;
         if !access.ownership.has_lists() {
-            let by_owner = caller.canonical_id() == Some(&bucket.owner);
-            return match given {
-                Some(given) if !given.says_nothing(&bucket.owner, by_owner) => Err(lists_not_supported()),
-                _ => Ok(()),
-            };
+            return given.map_or(Ok(()), |given| given.check_says_nothing(caller, bucket));
         }
         let writer = caller.canonical_id().unwrap_or(ANONYMOUS);
         let gives_all = given == Some(GivenAcl::Canned("bucket-owner-full-control".to_owned()));
@@ -222,8 +220,7 @@ impl Server {
             return self.refuse_denied(caller, Action::PutObjectAcl, bucket, key);
         }
         // What an account will own, it may share. Its users need to be allowed to.
-        let written = ObjectInfo { attributes: attributes.clone(), ..ObjectInfo::default() };
-        self.allow_on_written(caller, Action::PutObjectAcl, bucket, key, written)
+        self.allow_on_written(caller, Action::PutObjectAcl, bucket, key, attributes)
     }
 
     /// Shows a list and its owner.
@@ -289,8 +286,8 @@ pub async fn get_object_acl(
     let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     let (info, _) = server.find_version(&caller, &bucket, (&input.key, input.version_id.as_deref())).await?;
+    let owner = owner_in(&bucket, &info.attributes);
     let has_lists = BucketAccess::of(&bucket).ownership.has_lists();
-    let owner = owner_of(&info.attributes).filter(|_| has_lists).unwrap_or(&bucket.owner);
     let acl = if has_lists { acl_of(&info.attributes, owner) } else { Acl::private(owner) };
     let (grants, owner) = (Some(server.show_acl(&acl)), Some(server.owner(owner)));
     Ok(S3Response::new(GetObjectAclOutput { grants, owner, ..GetObjectAclOutput::default() }))
@@ -327,18 +324,13 @@ pub async fn put_bucket_acl(
     let given = given_once(GivenAcl::of_headers(server, &caller.headers)?, document)?;
     let access = BucketAccess::of(&bucket);
     if !access.ownership.has_lists() {
-        let by_owner = caller.canonical_id() == Some(&bucket.owner);
-        return match given.says_nothing(&bucket.owner, by_owner) {
-            true => Ok(S3Response::new(PutBucketAclOutput::default())),
-            false => Err(lists_not_supported()),
-        };
+        given.check_says_nothing(&caller, &bucket)?;
+        return Ok(S3Response::new(PutBucketAclOutput::default()));
     }
     let acl = given.list(&bucket.owner, &bucket.owner)?;
     check_block(access, &acl)?;
     let value = (acl != Acl::private(&bucket.owner)).then(|| acl.to_string().into_bytes());
-    if value.as_deref() != bucket.value_of(ConfigKind::ACL) {
-        server.core.set_bucket_config(bucket.id, ConfigKind::ACL, value).await.s3()?;
-    }
+    server.configure(&bucket, ConfigKind::ACL, value).await?;
     Ok(S3Response::new(PutBucketAclOutput::default()))
 }
 
@@ -355,18 +347,14 @@ pub async fn put_object_acl(
     refuse_unsupported(&caller.headers)?;
     let (info, _) = server.find_version(&caller, &bucket, (&input.key, version)).await?;
     let access = BucketAccess::of(&bucket);
-    let has_lists = access.ownership.has_lists();
-    let owner = owner_of(&info.attributes).filter(|_| has_lists).unwrap_or(&bucket.owner).to_owned();
+    let owner = owner_in(&bucket, &info.attributes).to_owned();
     let document = input.access_control_policy.as_ref();
     let document =
         document.map(|policy| list_of(&server.identity.directory(), policy, &owner)).transpose()?;
     let given = given_once(GivenAcl::of_headers(server, &caller.headers)?, document)?;
-    if !has_lists {
-        let by_owner = caller.canonical_id() == Some(&bucket.owner);
-        return match given.says_nothing(&bucket.owner, by_owner) {
-            true => Ok(S3Response::new(PutObjectAclOutput::default())),
-            false => Err(lists_not_supported()),
-        };
+    if !access.ownership.has_lists() {
+        given.check_says_nothing(&caller, &bucket)?;
+        return Ok(S3Response::new(PutObjectAclOutput::default()));
     }
     let acl = given.list(&owner, &bucket.owner)?;
     check_block(access, &acl)?;

@@ -7,7 +7,6 @@ use super::error::invalid_argument;
 use super::headers::{stored_checksum, stored_kind};
 use super::judge::OnKey;
 use super::timestamp::timestamp;
-use crate::access::Action;
 use crate::checksum::{Algorithm, Kind};
 use crate::xml::XmlWriter;
 use http::HeaderMap;
@@ -38,18 +37,15 @@ pub async fn get_object_attributes(
     let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     // It shows what reading would: both actions are needed.
-    let version = input.version_id.as_deref().filter(|version| !version.is_empty());
-    let reads = if version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
-    server.allow_on_key(&caller, reads, &bucket, OnKey { key: &input.key, version }).await?;
+    let on = OnKey::new(&input.key, input.version_id.as_deref());
+    server.allow_on_key(&caller, on.reads(), &bucket, on).await?;
     let wanted = wanted(&input.object_attributes)?;
     let wants = |name: &str| wanted.iter().any(|one| one == name);
     let info = match wants("ObjectParts") {
-        true => server.find_object_and_parts(&bucket, &input.key, version).await?,
-        false => server.find_object(&bucket, &input.key, version).await?,
+        true => server.find_object_and_parts(&caller, on.reads(), &bucket, on).await?,
+        false => server.find_object(&caller, on.reads(), &bucket, on).await?,
     };
-    let on = OnKey { key: &input.key, version };
-    server.allow_opened(&caller, caller.action(version.is_some()), &bucket, (on, &info))?;
-    server.allow_opened(&caller, reads, &bucket, (on, &info))?;
+    server.allow_opened(&caller, caller.action_on(on), &bucket, (on, &info))?;
     let parts = match wants("ObjectParts") && !info.parts.is_empty() {
         true => Some(parts_page(&info, input.max_parts, input.part_number_marker)?),
         false => None,

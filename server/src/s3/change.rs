@@ -35,10 +35,9 @@ impl Server {
         bucket: &Bucket,
         (key, version): (&str, Option<&str>),
     ) -> S3Result<(ObjectInfo, Option<String>)> {
-        let found = self.find_object(bucket, key, version).await;
+        let on = OnKey::new(key, version);
+        let found = self.find_object(caller, caller.action_on(on), bucket, on).await;
         let info = found.map_err(|error| if is_of_marker(&error) { marker_has_none() } else { error })?;
-        let on = OnKey { key, version: version.filter(|version| !version.is_empty()) };
-        self.allow_opened(caller, caller.action(on.version.is_some()), bucket, (on, &info))?;
         let shown = (bucket.versioning != Versioning::Off)
             .then(|| self.show_version(bucket, key.as_bytes(), info.generation, info.is_null));
         Ok((info, shown))

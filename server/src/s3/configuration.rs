@@ -8,16 +8,26 @@
 
 use super::Server;
 use super::access::Caller;
+use super::error::{EngineResult, coded};
+use super::judge::OnKey;
 use http::StatusCode;
+use ringbolt_engine::types::{Bucket, ConfigKind};
 use s3s::dto::*;
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use s3s::{S3Error, S3Request, S3Response, S3Result};
 
 /// Makes a 404 with the code that S3 has for a configuration that is not set.
 fn not_set(code: &'static str, message: &'static str) -> S3Error {
-    let known = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::Custom(code.into()));
-    let mut error = S3Error::with_message(known, message);
-    error.set_status_code(StatusCode::NOT_FOUND);
-    error
+    coded(code, StatusCode::NOT_FOUND, message)
+}
+
+impl Server {
+    /// Sets one kind of a bucket's configuration, or removes it. What it is already is not written again.
+    pub async fn configure(&self, bucket: &Bucket, kind: ConfigKind, value: Option<Vec<u8>>) -> S3Result<()> {
+        if value.as_deref() != bucket.value_of(kind) {
+            self.core.set_bucket_config(bucket.id, kind, value).await.s3()?;
+        }
+        Ok(())
+    }
 }
 
 /// One function for each operation on a bucket: it finds the bucket, then gives `$answer`.
@@ -148,7 +158,8 @@ async fn find_object(
     expected_owner: Option<&str>,
 ) -> S3Result<()> {
     let bucket = server.bucket_of_key(caller, (bucket, key, version), expected_owner).await?;
-    server.find_object(&bucket, key, version).await.map(|_| ())
+    let on = OnKey::new(key, version);
+    server.find_object(caller, caller.action_on(on), &bucket, on).await.map(|_| ())
 }
 
 /// Answers GetObjectTorrent: there are no torrents, as there are none in S3 any more.

@@ -42,19 +42,18 @@ struct Source {
 }
 
 impl Source {
-    /// Fails unless the caller may do this with the source: the first with the newest version, the
-    /// second with one that is named.
-    async fn allow(&self, server: &Server, caller: &Caller, actions: (Action, Action)) -> S3Result<()> {
-        let version = self.of_version.as_deref();
-        let action = if version.is_some() { actions.1 } else { actions.0 };
-        server.allow_on_source(caller, action, &self.bucket, OnKey { key: &self.key, version }).await
+    /// Fails unless the caller may read the tags of the source.
+    fn allow_tags(&self, server: &Server, caller: &Caller) -> S3Result<()> {
+        let on = OnKey::new(&self.key, self.of_version.as_deref());
+        let action = on.action(Action::GetObjectTagging, Action::GetObjectVersionTagging);
+        server.allow_with(caller, action, &self.bucket, (on, self.reader.info()))
     }
 }
 
 /// Returns a source as policies name it.
 fn shown_source(source: &CopySource) -> Option<String> {
     let CopySource::Bucket { bucket, key, version_id } = source else { return None };
-    let version = version_id.as_deref().filter(|version| !version.is_empty());
+    let OnKey { key, version } = OnKey::new(key, version_id.as_deref());
     Some(match version {
         None => format!("{bucket}/{key}"),
         Some(version) => format!("{bucket}/{key}?versionId={version}"),
@@ -70,9 +69,9 @@ async fn open_source(
     let CopySource::Bucket { bucket, key, version_id } = source else {
         return Err(not_implemented("A copy source other than bucket and key"));
     };
-    let bucket = server.source_bucket(caller, (bucket, key, version_id.as_deref()), expected_owner).await?;
-    let reader = server.open_object(&bucket, key, version_id.as_deref()).await.map_err(of_source)?;
-    server.allow_read(caller, &bucket, (key, version_id.as_deref()), reader.info())?;
+    let on = OnKey::new(key, version_id.as_deref());
+    let bucket = server.source_bucket(caller, (bucket, on), expected_owner).await?;
+    let reader = server.open_object(caller, on.reads(), &bucket, on).await.map_err(of_source)?;
     // For a copy, "not modified" is a failed condition like any other.
     if caller.lenient.source_conditions.judge(reader.info()) != Verdict::Proceed {
         return Err(precondition_failed());
@@ -80,7 +79,7 @@ async fn open_source(
     let (generation, is_null) = (reader.info().generation, reader.info().is_null);
     let version_id_shown = (bucket.versioning != Versioning::Off)
         .then(|| server.show_version(&bucket, key.as_bytes(), generation, is_null));
-    let of_version = version_id.as_deref().filter(|version| !version.is_empty()).map(str::to_owned);
+    let of_version = on.version.map(str::to_owned);
     Ok(Source { bucket, key: key.to_string(), of_version, version_id: version_id_shown, reader })
 }
 
@@ -115,7 +114,7 @@ pub async fn copy_object(
     refuse_unsupported(&caller.headers)?;
     refuse_checksum(&caller.headers)?;
     server.allow_given(&caller, &bucket, &input.key)?;
-    let on = OnKey { key: &input.key, version: None };
+    let on = OnKey::new(&input.key, None);
     server.allow_condition(&caller, &bucket, on, caller.lenient.conditions.if_match.as_deref()).await?;
     let itself = source.bucket.id == bucket.id && source.key == input.key;
     // Where the bucket keeps versions, such a copy brings an old version back.
@@ -142,7 +141,7 @@ pub async fn copy_object(
     if replace_tags {
         tags_by_headers(&caller.headers, &mut attributes)?;
     } else if tags(&info.attributes).next().is_some() {
-        source.allow(server, &caller, (Action::GetObjectTagging, Action::GetObjectVersionTagging)).await?;
+        source.allow_tags(server, &caller)?;
         write_tags(&mut attributes, tags(&info.attributes));
     }
     class_by_headers(&caller.headers, server.settings.storage_classes, &mut attributes)?;

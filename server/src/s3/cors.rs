@@ -12,7 +12,7 @@ use super::Server;
 use super::access::Caller;
 use super::answer_xml::XmlAnswer;
 use super::configuration::{CORS, missing};
-use super::error::{EngineResult, invalid_request, not_implemented};
+use super::error::{invalid_request, not_implemented};
 use super::parsed::BucketForms;
 use super::target::Target;
 use super::xml_reader::{XmlReader, malformed, set, unknown};
@@ -424,10 +424,7 @@ pub async fn put_bucket_cors(
     let Some(rules) = request.extensions.remove::<Arc<CorsRules>>() else {
         return Err(malformed("the document is missing"));
     };
-    let value = rules.encode();
-    if bucket.value_of(ConfigKind::CORS) != Some(&value) {
-        server.core.set_bucket_config(bucket.id, ConfigKind::CORS, Some(value)).await.s3()?;
-    }
+    server.configure(&bucket, ConfigKind::CORS, Some(rules.encode())).await?;
     Ok(S3Response::new(PutBucketCorsOutput::default()))
 }
 
@@ -453,9 +450,7 @@ pub async fn delete_bucket_cors(
     let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    if bucket.value_of(ConfigKind::CORS).is_some() {
-        server.core.set_bucket_config(bucket.id, ConfigKind::CORS, None).await.s3()?;
-    }
+    server.configure(&bucket, ConfigKind::CORS, None).await?;
     Ok(S3Response::new(DeleteBucketCorsOutput::default()))
 }
 

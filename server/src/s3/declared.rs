@@ -7,12 +7,12 @@
 //! - [`DeclaredChecksum::expected`] says what to compare with, and no body counts as received
 //!   before it was compared.
 
-use super::error::invalid_request;
+use super::error::{coded, invalid_request};
 use super::headers::{CHECKSUM_ALGORITHM, CHECKSUM_TYPE};
 use crate::auth::Trailers;
 use crate::checksum::{Algorithm, HEADER_PREFIX};
 use http::HeaderMap;
-use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use s3s::{S3Error, S3Result, s3_error};
 
 const CHECKSUM_MODE: &str = "x-amz-checksum-mode";
 const ANNOUNCED_TRAILERS: &str = "x-amz-trailer";
@@ -167,9 +167,7 @@ fn more_than_one() -> S3Error {
 }
 
 fn malformed_trailer(message: String) -> S3Error {
-    let mut error = S3Error::with_message(S3ErrorCode::Custom("MalformedTrailerError".into()), message);
-    error.set_status_code(http::StatusCode::BAD_REQUEST);
-    error
+    coded("MalformedTrailerError", http::StatusCode::BAD_REQUEST, message)
 }
 
 /// Makes the error for a checksum that is not that of the body: 400.

@@ -44,7 +44,7 @@ pub async fn delete_object(
         if_size_bytes: input.if_match_size.map(condition_size).transpose()?,
     };
     let named = (input.key.as_str(), input.version_id.as_deref());
-    let on = OnKey { key: &input.key, version: named.1.filter(|version| !version.is_empty()) };
+    let on = OnKey::new(named.0, named.1);
     server.allow_condition(&caller, &bucket, on, caller.lenient.conditions.if_match.as_deref()).await?;
     let bypass_governance = server.may_bypass(&caller, &bucket, &input.key);
     let outcome = delete(server, &bucket, named, (condition, bypass_governance)).await?;
@@ -150,7 +150,7 @@ async fn delete_listed(
         if_size_bytes: object.size.map(condition_size).transpose()?,
     };
     let named = (object.key.as_str(), object.version_id.as_deref());
-    let about = (named.0, named.1, object.etag.as_deref());
+    let about = (OnKey::new(named.0, named.1), object.etag.as_deref());
     let bypass_governance = server.allow_delete(caller, bucket, about).await?;
     delete(server, bucket, named, (condition, bypass_governance)).await
 }

@@ -4,10 +4,12 @@
 
 use crate::auth::AuthError;
 use crate::memory::OutOfMemory;
+use http::StatusCode;
 use quick_xml::events::{BytesText, Event};
 use quick_xml::{Reader, Writer};
 use ringbolt_engine::EngineError;
 use s3s::{S3Error, S3ErrorCode, S3Result, StdError, s3_error};
+use std::borrow::Cow;
 
 /// Returns the S3 error for an error of the engine. What the client is not told is logged.
 pub fn from_engine(error: EngineError) -> S3Error {
@@ -58,24 +60,26 @@ pub fn from_engine(error: EngineError) -> S3Error {
     }
 }
 
+/// Makes an error with a code of S3 whose status s3s does not know, or knows otherwise.
+pub fn coded(code: &'static str, status: StatusCode, message: impl Into<Cow<'static, str>>) -> S3Error {
+    let known = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::Custom(code.into()));
+    let mut error = S3Error::with_message(known, message);
+    error.set_status_code(status);
+    error
+}
+
 /// Makes the error for a bucket that is not in the state that an operation needs: 409.
 pub fn invalid_bucket_state(message: String) -> S3Error {
-    let mut error = S3Error::with_message(S3ErrorCode::InvalidBucketState, message);
-    error.set_status_code(http::StatusCode::CONFLICT);
-    error
+    coded("InvalidBucketState", StatusCode::CONFLICT, message)
 }
 
 /// Makes the error for a write that the bucket's quota does not admit: 403, as other servers answer.
 fn quota_exceeded(message: String) -> S3Error {
-    let mut error = S3Error::with_message(S3ErrorCode::Custom("QuotaExceeded".into()), message);
-    error.set_status_code(http::StatusCode::FORBIDDEN);
-    error
+    coded("QuotaExceeded", StatusCode::FORBIDDEN, message)
 }
 
 fn insufficient_storage(message: String) -> S3Error {
-    let mut error = S3Error::with_message(S3ErrorCode::Custom("InsufficientStorage".into()), message);
-    error.set_status_code(http::StatusCode::INSUFFICIENT_STORAGE);
-    error
+    coded("InsufficientStorage", StatusCode::INSUFFICIENT_STORAGE, message)
 }
 
 /// Makes the error for a request that finds no memory: 503.

@@ -8,18 +8,20 @@
 use super::Server;
 use super::access::Caller;
 use super::answer_xml::iso_8601;
+use super::object_lock::{HOLD, MODE, UNTIL, mode_name, parse_until};
 use super::operations::Operation;
+use super::tagging::{TAGGING, Tags};
 use crate::access::policy::{ConditionKey, Context, Values};
 use crate::auth::account_id;
 use crate::auth::signature::SignaturePlace;
+use crate::unix_time::now_ms;
 use http::header::{REFERER, USER_AGENT};
 use percent_encoding::percent_decode_str;
 use ringbolt_engine::types::rules::DAY_MS;
 use ringbolt_engine::types::traits::tags;
-use ringbolt_engine::types::{Attributes, Bucket, Retention, RetentionMode};
+use ringbolt_engine::types::{Attributes, Bucket, Retention};
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the document of a request says that conditions ask for.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +30,6 @@ pub struct Said {
     pub retention: Option<Retention>,
     pub hold: Option<bool>,
     pub location: Option<String>,
-    pub canned_acl: Option<String>,
     /// The source of a copy as it was understood, decoded: `bucket/key`, and `?versionId=…` if the request
     /// names one.
     pub copy_source: Option<String>,
@@ -76,22 +77,13 @@ impl<'a> Facts<'a> {
         if let Some(said) = &self.caller.said.tags {
             return said.iter().map(|(key, value)| (key.into(), value.into())).collect();
         }
-        let header = self.caller.headers.get(super::tagging::TAGGING);
-        let Some(header) = header.filter(|_| looks_at(self.caller.operation, super::tagging::TAGGING)) else {
+        let header = self.caller.headers.get(TAGGING);
+        let Some(header) = header.filter(|_| looks_at(self.caller.operation, TAGGING)) else {
             return Vec::new();
         };
-        let decoded = |text: &str| {
-            let spaced = text.replace('+', " ");
-            Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
-        };
-        let text = String::from_utf8_lossy(header.as_bytes());
-        let pairs = text.split('&').filter(|pair| !pair.is_empty());
-        pairs
-            .map(|pair| {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (decoded(key), decoded(value))
-            })
-            .collect()
+        // A header that is no list of tags is refused later.
+        let tags = Tags::of_header(&String::from_utf8_lossy(header.as_bytes())).unwrap_or_default();
+        tags.pairs().into_iter().map(|(key, value)| (key.into(), value.into())).collect()
     }
 
     /// Returns when the retention ends that the request asks for, in Unix milliseconds.
@@ -99,7 +91,7 @@ impl<'a> Facts<'a> {
         if let Some(retention) = self.caller.said.retention {
             return Some(retention.until_ms);
         }
-        super::object_lock::parse_until(&self.given(super::object_lock::UNTIL)?)
+        parse_until(&self.given(UNTIL)?)
     }
 
     fn one(&self, key: &ConditionKey) -> Option<Cow<'a, str>> {
@@ -145,7 +137,7 @@ impl<'a> Facts<'a> {
                     .map(Cow::Borrowed)
             }
             ConditionKey::BucketTag(name) => {
-                let tags = super::tagging::Tags::of_bucket(self.bucket?)?.pairs();
+                let tags = Tags::of_bucket(self.bucket?)?.pairs();
                 tags.into_iter().find(|(key, _)| **key == **name).map(|(_, value)| value.into())
             }
             // A signature in the query covers no body.
@@ -170,7 +162,7 @@ impl<'a> Facts<'a> {
             }
             ConditionKey::ObjectLockMode => match caller.said.retention {
                 Some(retention) => Some(mode_name(retention.mode).into()),
-                None => self.given("x-amz-object-lock-mode"),
+                None => self.given(MODE),
             },
             ConditionKey::ObjectLockRetainUntilDate => Some(shown_time(self.retain_until_ms()?).into()),
             ConditionKey::ObjectLockRemainingRetentionDays => {
@@ -179,7 +171,7 @@ impl<'a> Facts<'a> {
             }
             ConditionKey::ObjectLockLegalHold => match caller.said.hold {
                 Some(on) => Some(if on { "ON" } else { "OFF" }.into()),
-                None => self.given("x-amz-object-lock-legal-hold"),
+                None => self.given(HOLD),
             },
             ConditionKey::ExistingObjectTag(name) => {
                 let known = tags(self.object?).find(|(key, _)| **key == **name);
@@ -187,9 +179,6 @@ impl<'a> Facts<'a> {
             }
             ConditionKey::RequestObjectTag(name) => {
                 self.request_tags().into_iter().find(|(key, _)| **key == **name).map(|(_, value)| value)
-            }
-            ConditionKey::XAmzAcl => {
-                caller.said.canned_acl.as_deref().map(Cow::Borrowed).or_else(|| self.given("x-amz-acl"))
             }
             other => self.given(header_of(other)?),
         }
@@ -262,6 +251,7 @@ impl Context for Facts<'_> {
 /// Returns the header that a key of S3 is about.
 fn header_of(key: &ConditionKey) -> Option<&'static str> {
     Some(match key {
+        ConditionKey::XAmzAcl => "x-amz-acl",
         ConditionKey::XAmzGrantFullControl => "x-amz-grant-full-control",
         ConditionKey::XAmzGrantRead => "x-amz-grant-read",
         ConditionKey::XAmzGrantReadAcp => "x-amz-grant-read-acp",
@@ -280,18 +270,6 @@ fn header_of(key: &ConditionKey) -> Option<&'static str> {
     })
 }
 
-fn mode_name(mode: RetentionMode) -> &'static str {
-    match mode {
-        RetentionMode::Governance => "GOVERNANCE",
-        RetentionMode::Compliance => "COMPLIANCE",
-    }
-}
-
 fn shown_time(unix_ms: u64) -> String {
     String::from_utf8_lossy(&iso_8601(unix_ms)).into_owned()
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

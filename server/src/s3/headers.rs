@@ -3,6 +3,7 @@
 //! Invariants: attribute names are lower-case header names. Attributes that start with
 //! `x-amz-checksum-` are computed here, and never taken over from a request as they are.
 
+use super::error::coded;
 use super::lenient_headers::{LenientHeaders, META_PREFIX, METADATA_BYTES_MAX, to_header, to_text};
 use super::object_lock::add_lock;
 use crate::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind, PartChecksum};
@@ -12,7 +13,7 @@ use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ringbolt_engine::types::traits::{is_own, tags};
 use ringbolt_engine::types::{Attributes, ObjectInfo, PartInfo, StorageClass};
-use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use s3s::{S3Error, S3Result, s3_error};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// The header and attribute that says of which kind a checksum is.
@@ -96,9 +97,7 @@ pub fn add_redirection(headers: &HeaderMap, attributes: &mut Attributes) -> S3Re
 }
 
 fn invalid_redirection(message: &'static str) -> S3Error {
-    let mut error = S3Error::with_message(S3ErrorCode::Custom("InvalidRedirectLocation".into()), message);
-    error.set_status_code(StatusCode::BAD_REQUEST);
-    error
+    coded("InvalidRedirectLocation", StatusCode::BAD_REQUEST, message)
 }
 
 /// Removes `aws-chunked`, which describes the transfer and not the object.

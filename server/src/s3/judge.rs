@@ -5,7 +5,9 @@
 //!   [`Server::bucket_of_key`], and what it needs beside its own action through
 //!   [`Server::allow_on_key`].
 //! - What an object's list or tags say is asked only where it can matter: most requests are of the
-//!   account that owns the bucket, and are judged without.
+//!   account that owns the bucket, and are judged without. Where it matters, what reads an object is
+//!   judged when that is opened ([`Server::open_object`]), by what was opened and not by what was there
+//!   before.
 //! - A caller who may not list a bucket does not learn which keys are in it: 403, not 404.
 
 use super::Server;
@@ -31,34 +33,51 @@ use std::sync::Arc;
 /// The bucket, the key and the version that a request names.
 pub type Target<'a> = (&'a str, &'a str, Option<&'a str>);
 
-/// What is to be judged about an object.
+/// A key, and the version of it that is named.
 #[derive(Clone, Copy)]
 pub struct OnKey<'a> {
     pub key: &'a str,
+    /// Never empty.
     pub version: Option<&'a str>,
 }
 
-/// What an object brings into the judgement.
-#[derive(Debug)]
-enum Object {
-    /// Nobody asked.
-    Unknown,
-    /// There is none.
-    Missing,
-    Found(Box<ObjectInfo>),
+impl<'a> OnKey<'a> {
+    /// Makes it of what a request says. An empty version is none.
+    pub fn new(key: &'a str, version: Option<&'a str>) -> Self {
+        Self { key, version: version.filter(|version| !version.is_empty()) }
+    }
+
+    /// Returns the action on the newest version, or that on one that is named.
+    pub fn action(self, of_newest: Action, of_version: Action) -> Action {
+        if self.version.is_some() { of_version } else { of_newest }
+    }
+
+    /// Returns the action that reading needs.
+    pub fn reads(self) -> Action {
+        self.action(Action::GetObject, Action::GetObjectVersion)
+    }
+
+    fn entry(self) -> Option<Entry<'a>> {
+        Some(Entry { version: self.version, if_match: None })
+    }
+
+    fn missing(self) -> S3Error {
+        if self.version.is_some() { no_such_version() } else { no_such_key() }
+    }
 }
 
 /// What a judgement is about, beside the bucket.
 #[derive(Clone, Copy)]
 struct About<'a> {
     key: Option<&'a str>,
-    object: &'a Object,
+    /// The attributes of the object, where it was looked at.
+    object: Option<&'a Attributes>,
     entry: Option<Entry<'a>>,
 }
 
 impl<'a> About<'a> {
     /// Makes that of the bucket alone.
-    const BUCKET: About<'static> = About { key: None, object: &Object::Unknown, entry: None };
+    const BUCKET: About<'static> = About { key: None, object: None, entry: None };
 
     fn key(key: &'a str) -> Self {
         About { key: Some(key), ..About::BUCKET }
@@ -88,9 +107,8 @@ impl Server {
         expected_owner: Option<&str>,
     ) -> S3Result<Rc<Bucket>> {
         let bucket = self.existing_bucket(name)?;
-        let version = version.filter(|version| !version.is_empty());
-        let on = OnKey { key, version };
-        self.allow_on_key(caller, caller.action(version.is_some()), &bucket, on).await?;
+        let on = OnKey::new(key, version);
+        self.allow_on_key(caller, caller.action_on(on), &bucket, on).await?;
         self.check_expected(&bucket, expected_owner)?;
         Ok(bucket)
     }
@@ -108,16 +126,14 @@ impl Server {
         &self,
         caller: &Caller,
         bucket: &Bucket,
-        (key, version, if_match): (&str, Option<&str>, Option<&str>),
+        (on, if_match): (OnKey<'_>, Option<&str>),
     ) -> S3Result<bool> {
-        if self.is_plain(caller, bucket) {
-            return Ok(bypasses(&caller.headers));
+        let about = About { entry: Some(Entry { version: on.version, if_match }), ..About::key(on.key) };
+        if !self.is_plain(caller, bucket) {
+            let action = on.action(Action::DeleteObject, Action::DeleteObjectVersion);
+            self.demand(caller, action, bucket, about)?;
+            self.allow_condition(caller, bucket, on, if_match).await?;
         }
-        let version = version.filter(|version| !version.is_empty());
-        let action = if version.is_some() { Action::DeleteObjectVersion } else { Action::DeleteObject };
-        let about = About { entry: Some(Entry { version, if_match }), ..About::key(key) };
-        self.demand(caller, action, bucket, about)?;
-        self.allow_condition(caller, bucket, OnKey { key, version }, if_match).await?;
         Ok(self.bypasses_and_may(caller, bucket, about))
     }
 
@@ -133,22 +149,23 @@ impl Server {
         if if_match.is_none_or(|value| value.trim() == "*") || self.is_plain(caller, bucket) {
             return Ok(());
         }
-        let action = if on.version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
-        let entry = Entry { version: on.version, if_match: None };
-        Box::pin(self.judge_key(caller, action, bucket, (on, Some(entry)))).await
+        self.allow_on_key(caller, on.reads(), bucket, on).await?;
+        // Who may list it too may know all that the answer tells.
+        if !self.depends_on_object(caller, bucket) && self.may_list(caller, bucket, on.key) {
+            return Ok(());
+        }
+        Box::pin(self.judge_looked_at(caller, on.reads(), bucket, on)).await
     }
 
     /// Finds the bucket of the source of a copy, which the caller must be allowed to read.
     pub async fn source_bucket(
         &self,
         caller: &Caller,
-        (name, key, version): Target<'_>,
+        (name, on): (&str, OnKey<'_>),
         expected_owner: Option<&str>,
     ) -> S3Result<Rc<Bucket>> {
         let bucket = self.existing_bucket(name)?;
-        let version = version.filter(|version| !version.is_empty());
-        let action = if version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
-        self.allow_on_source(caller, action, &bucket, OnKey { key, version }).await?;
+        self.allow_on_key(caller, on.reads(), &bucket, on).await?;
         self.check_expected(&bucket, expected_owner)?;
         Ok(bucket)
     }
@@ -165,7 +182,8 @@ impl Server {
         }
     }
 
-    /// Fails with AccessDenied unless the caller may do this with a key of the bucket.
+    /// Fails with AccessDenied unless the caller may do this with a key of the bucket. Reading an object may
+    /// have to be judged again when that is opened.
     pub async fn allow_on_key(
         &self,
         caller: &Caller,
@@ -176,27 +194,11 @@ impl Server {
         match self.is_plain(caller, bucket) {
             true => Ok(()),
             // It is boxed, so that the future of a plain request stays small.
-            false => Box::pin(self.judge_key(caller, action, bucket, (on, None))).await,
+            false => Box::pin(self.judge_key(caller, action, bucket, on)).await,
         }
     }
 
-    /// Does the same for the source of a copy, which is not what the request names first.
-    pub async fn allow_on_source(
-        &self,
-        caller: &Caller,
-        action: Action,
-        bucket: &Bucket,
-        on: OnKey<'_>,
-    ) -> S3Result<()> {
-        let entry = Entry { version: on.version, if_match: None };
-        match self.is_plain(caller, bucket) {
-            true => Ok(()),
-            false => Box::pin(self.judge_key(caller, action, bucket, (on, Some(entry)))).await,
-        }
-    }
-
-    /// Fails with AccessDenied unless the caller may do this with the object as it was opened: it may be
-    /// another than the one that was judged before.
+    /// Fails with AccessDenied unless the caller may do this with the object as it was opened.
     pub fn allow_opened(
         &self,
         caller: &Caller,
@@ -204,25 +206,49 @@ impl Server {
         bucket: &Bucket,
         (on, info): (OnKey<'_>, &ObjectInfo),
     ) -> S3Result<()> {
-        if self.is_plain(caller, bucket) || !self.depends_on_object(caller, bucket) {
-            return Ok(());
+        match self.is_plain(caller, bucket) || !self.depends_on_object(caller, bucket) {
+            true => Ok(()),
+            false => self.allow_with(caller, action, bucket, (on, info)),
         }
-        let object = Object::Found(Box::new(info.clone()));
-        let entry = Some(Entry { version: on.version, if_match: None });
-        self.demand(caller, action, bucket, About { key: Some(on.key), object: &object, entry })
     }
 
-    /// Does the same for an object that is read.
-    pub fn allow_read(
+    /// Fails with AccessDenied unless the caller may do something with an object that was opened for
+    /// something else.
+    pub fn allow_with(
         &self,
         caller: &Caller,
+        action: Action,
         bucket: &Bucket,
-        (key, version): (&str, Option<&str>),
-        info: &ObjectInfo,
+        (on, info): (OnKey<'_>, &ObjectInfo),
     ) -> S3Result<()> {
-        let version = version.filter(|version| !version.is_empty());
-        let action = if version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
-        self.allow_opened(caller, action, bucket, (OnKey { key, version }, info))
+        if self.is_plain(caller, bucket) {
+            return Ok(());
+        }
+        let about = About { key: Some(on.key), object: Some(&info.attributes), entry: on.entry() };
+        self.demand(caller, action, bucket, about)
+    }
+
+    /// Returns the error for a caller who is not told that this is not there. None: it may be told.
+    pub fn refused_absent(
+        &self,
+        caller: &Caller,
+        action: Action,
+        bucket: &Bucket,
+        on: OnKey<'_>,
+    ) -> Option<S3Error> {
+        if self.is_plain(caller, bucket) {
+            return None;
+        }
+        let about = About { entry: on.entry(), ..About::key(on.key) };
+        let judged = self.judge(caller, action, bucket, about, |decision| match is_explicit(&decision) {
+            true => told(&decision, caller, action).map(|()| false),
+            false => Ok(decision.is_allowed()),
+        });
+        match judged {
+            Err(error) => Some(error),
+            Ok(_) if !self.may_list(caller, bucket, on.key) => Some(access_denied()),
+            Ok(is_allowed) => (!is_allowed).then(|| on.missing()),
+        }
     }
 
     /// Returns whether a judgement depends on what is stored with an object: its list, its tags.
@@ -235,22 +261,30 @@ impl Server {
 
     /// Returns whether the request asks to bypass governance, and may.
     pub fn may_bypass(&self, caller: &Caller, bucket: &Bucket, key: &str) -> bool {
-        self.is_plain(caller, bucket) && bypasses(&caller.headers)
-            || self.bypasses_and_may(caller, bucket, About::key(key))
+        self.bypasses_and_may(caller, bucket, About::key(key))
     }
 
     fn bypasses_and_may(&self, caller: &Caller, bucket: &Bucket, about: About<'_>) -> bool {
-        let action = Action::BypassGovernanceRetention;
-        bypasses(&caller.headers)
-            && self.judge(caller, action, bucket, about, |decision| decision.is_allowed())
+        let may = || self.may(caller, Action::BypassGovernanceRetention, bucket, about);
+        bypasses(&caller.headers) && (self.is_plain(caller, bucket) || may())
+    }
+
+    fn may(&self, caller: &Caller, action: Action, bucket: &Bucket, about: About<'_>) -> bool {
+        self.judge(caller, action, bucket, about, |decision| decision.is_allowed())
+    }
+
+    /// Returns whether the caller may list a key, and learns by that whether it is there.
+    fn may_list(&self, caller: &Caller, bucket: &Bucket, key: &str) -> bool {
+        self.may(caller, Action::ListBucket, bucket, About::key(key))
     }
 
     /// Fails with AccessDenied if something denies what nothing needs to allow: to give a list with an
     /// object that is nobody's.
     pub fn refuse_denied(&self, caller: &Caller, action: Action, bucket: &Bucket, key: &str) -> S3Result<()> {
-        let about = About::key(key);
-        let denied = self.judge(caller, action, bucket, about, |decision| is_explicit(&decision));
-        if denied { self.demand(caller, action, bucket, about) } else { Ok(()) }
+        self.judge(caller, action, bucket, About::key(key), |decision| match is_explicit(&decision) {
+            true => told(&decision, caller, action),
+            false => Ok(()),
+        })
     }
 
     /// Fails with AccessDenied unless the caller may do this with what it is about to write, whatever
@@ -291,13 +325,12 @@ impl Server {
         action: Action,
         bucket: &Bucket,
         key: &str,
-        written: ObjectInfo,
+        written: &Attributes,
     ) -> S3Result<()> {
         if self.is_plain(caller, bucket) {
             return Ok(());
         }
-        let object = Object::Found(Box::new(written));
-        self.demand(caller, action, bucket, About { object: &object, ..About::key(key) })
+        self.demand(caller, action, bucket, About { object: Some(written), ..About::key(key) })
     }
 
     /// Returns whether the caller is the account that owns the bucket, and nothing but that counts.
@@ -321,47 +354,53 @@ impl Server {
         caller: &Caller,
         action: Action,
         bucket: &Bucket,
-        (on, entry): (OnKey<'_>, Option<Entry<'_>>),
+        on: OnKey<'_>,
     ) -> S3Result<()> {
-        let reads = reads_object(action);
-        let mut object = Object::Unknown;
-        if reads && self.depends_on_object(caller, bucket) {
-            object = self.look_at(bucket, on).await?;
+        if !reads_object(action) {
+            return self.demand(caller, action, bucket, About::key(on.key));
         }
-        let about = About { key: Some(on.key), object: &object, entry };
+        if self.depends_on_object(caller, bucket) {
+            // Who reads opens the object at once, and it is judged then.
+            return match action == on.reads() {
+                true => Ok(()),
+                false => self.judge_looked_at(caller, action, bucket, on).await,
+            };
+        }
+        let about = About { entry: on.entry(), ..About::key(on.key) };
         let (is_allowed, is_final) = self
             .judge(caller, action, bucket, about, |decision| (decision.is_allowed(), is_explicit(&decision)));
-        if !reads || is_final {
-            return self.demand(caller, action, bucket, about);
-        }
-        let listed = About::key(on.key);
-        let may_list =
-            self.judge(caller, Action::ListBucket, bucket, listed, |decision| decision.is_allowed());
-        if is_allowed && may_list {
+        if is_allowed {
             return Ok(());
         }
-        if let Object::Unknown = object {
-            object = self.look_at(bucket, on).await?;
+        // Who may list is told what is missing, and not that it may not be read.
+        if !is_final && self.may_list(caller, bucket, on.key) && self.look_at(bucket, on).await?.is_none() {
+            return Err(on.missing());
         }
-        match &object {
-            // What is missing is told to those who may list alone. It is told here: whatever comes after
-            // this look was not judged.
-            Object::Missing if may_list && on.version.is_some() => Err(no_such_version()),
-            Object::Missing if may_list => Err(no_such_key()),
-            Object::Missing => Err(access_denied()),
-            Object::Unknown | Object::Found(_) => {
-                self.demand(caller, action, bucket, About { key: Some(on.key), object: &object, entry })
-            }
+        self.demand(caller, action, bucket, about)
+    }
+
+    /// Judges an action on an object by what is there now.
+    async fn judge_looked_at(
+        &self,
+        caller: &Caller,
+        action: Action,
+        bucket: &Bucket,
+        on: OnKey<'_>,
+    ) -> S3Result<()> {
+        match self.look_at(bucket, on).await? {
+            Some(info) => self.allow_with(caller, action, bucket, (on, &info)),
+            None => self.refused_absent(caller, action, bucket, on).map_or(Ok(()), Err),
         }
     }
 
-    async fn look_at(&self, bucket: &Bucket, on: OnKey<'_>) -> S3Result<Object> {
+    /// Returns what is known of an object, whoever asks. None: there is none, or it is a delete marker.
+    pub async fn look_at(&self, bucket: &Bucket, on: OnKey<'_>) -> S3Result<Option<ObjectInfo>> {
         let Named::Version(version) = self.named_version(bucket, on.key, on.version)? else {
-            return Ok(Object::Missing);
+            return Ok(None);
         };
         Ok(match self.core.open_version(bucket.id, on.key.as_bytes(), version).await.s3()? {
-            Opened::Object(reader) => Object::Found(Box::new(reader.info().clone())),
-            Opened::Marker(_) | Opened::Absent => Object::Missing,
+            Opened::Object(reader) => Some(reader.info().clone()),
+            Opened::Marker(_) | Opened::Absent => None,
         })
     }
 
@@ -377,15 +416,11 @@ impl Server {
     ) -> R {
         let access = BucketAccess::of(bucket);
         let About { key, object, entry } = about;
-        let attributes = match object {
-            Object::Found(info) => Some(&info.attributes),
-            Object::Unknown | Object::Missing => None,
-        };
-        let object_owner = attributes.filter(|_| access.ownership.has_lists()).and_then(owner_of);
+        let object_owner = object.filter(|_| access.ownership.has_lists()).and_then(owner_of);
         // Who may list a key alone learns by that whether it is there.
         let prefix = key.filter(|_| !action.is_on_object());
         let key = key.filter(|_| action.is_on_object());
-        let facts = Facts { server: self, caller, bucket: Some(bucket), object: attributes, prefix, entry };
+        let facts = Facts { server: self, caller, bucket: Some(bucket), object, prefix, entry };
         let asked = Asked {
             principal: caller.principal(),
             action,
@@ -395,7 +430,7 @@ impl Server {
             object_owner,
             context: &facts,
         };
-        let acl = || granted_by_list(caller, action, bucket, attributes);
+        let acl = || granted_by_list(caller, action, bucket, object);
         let layers = Layers {
             identity: caller.policies(),
             boundary: caller.boundary(),
@@ -449,7 +484,7 @@ impl Server {
     pub fn may_see(&self, caller: &Caller, bucket: &Bucket) -> bool {
         [Action::ListBucket, Action::GetBucketLocation]
             .into_iter()
-            .any(|action| self.judge(caller, action, bucket, About::BUCKET, |decision| decision.is_allowed()))
+            .any(|action| self.may(caller, action, bucket, About::BUCKET))
     }
 
     /// Says whether a signer may do this with a bucket or a key of it, and why. Conditions see a request
@@ -466,10 +501,11 @@ impl Server {
             return Ok(self.judge_service(&caller, action, name, key, answer));
         };
         let object = match key.filter(|_| reads_object(action)) {
-            Some(key) => self.look_at(&bucket, OnKey { key, version: None }).await?,
-            None => Object::Unknown,
+            Some(key) => self.look_at(&bucket, OnKey::new(key, None)).await?,
+            None => None,
         };
-        let about = About { key, object: &object, ..About::BUCKET };
+        let object = object.as_ref().map(|info| &info.attributes);
+        let about = About { key, object, ..About::BUCKET };
         Ok(self.judge(&caller, action, &bucket, about, answer))
     }
 
@@ -513,6 +549,12 @@ fn policy_of_owner() -> S3Error {
 /// Returns the owner of an object, where it is not the bucket's.
 pub fn owner_of(attributes: &Attributes) -> Option<&str> {
     super::headers::find(attributes, OWNER)
+}
+
+/// Returns the owner of an object of a bucket.
+pub fn owner_in<'a>(bucket: &'a Bucket, attributes: &'a Attributes) -> &'a str {
+    let has_lists = BucketAccess::of(bucket).ownership.has_lists();
+    owner_of(attributes).filter(|_| has_lists).unwrap_or(&bucket.owner)
 }
 
 /// Returns the list of an object.

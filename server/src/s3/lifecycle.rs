@@ -46,8 +46,7 @@ pub async fn get_bucket_lifecycle_configuration(
     let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    let value = bucket.config.iter().find(|(kind, _)| *kind == ConfigKind::LIFECYCLE);
-    let document = value.and_then(|(_, value)| LifecycleRules::document(value));
+    let document = bucket.value_of(ConfigKind::LIFECYCLE).and_then(LifecycleRules::document);
     let Some(document) = document.and_then(|bytes| std::str::from_utf8(bytes).ok()) else {
         return missing(LIFECYCLE);
     };
@@ -65,9 +64,7 @@ pub async fn delete_bucket_lifecycle(
     let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    if bucket.config.iter().any(|(kind, _)| *kind == ConfigKind::LIFECYCLE) {
-        server.core.set_bucket_config(bucket.id, ConfigKind::LIFECYCLE, None).await.s3()?;
-    }
+    server.configure(&bucket, ConfigKind::LIFECYCLE, None).await?;
     Ok(S3Response::new(DeleteBucketLifecycleOutput::default()))
 }
 

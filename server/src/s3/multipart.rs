@@ -278,7 +278,7 @@ pub async fn complete_multipart_upload(
     let input = request.input;
     let target = (input.bucket.as_str(), input.key.as_str(), None);
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
-    let on = OnKey { key: &input.key, version: None };
+    let on = OnKey::new(&input.key, None);
     server.allow_condition(&caller, &bucket, on, caller.lenient.conditions.if_match.as_deref()).await?;
     let name = UploadName::parse(&input.upload_id)?;
     let Some(list) = request.extensions.remove::<Arc<PartList>>() else {

@@ -8,7 +8,7 @@ use super::access::{Caller, refuse_unsupported};
 use super::answer_xml::StoredBytes;
 use super::body::{Announced, body_of, receive};
 use super::conditional::{Verdict, if_range_holds};
-use super::error::{EngineResult, invalid_request, not_implemented, precondition_failed, slow_down};
+use super::error::{EngineResult, coded, invalid_request, not_implemented, precondition_failed, slow_down};
 use super::headers;
 use super::judge::OnKey;
 use super::lenient_headers::{LenientHeaders, to_header};
@@ -47,7 +47,7 @@ pub async fn put_object(
     let target = (input.bucket.as_str(), input.key.as_str(), None);
     let bucket = server.bucket_of_key(&caller, target, input.expected_bucket_owner.as_deref()).await?;
     refuse_unsupported(&caller.headers)?;
-    let on = OnKey { key: &input.key, version: None };
+    let on = OnKey::new(&input.key, None);
     server.allow_condition(&caller, &bucket, on, caller.lenient.conditions.if_match.as_deref()).await?;
     let announced = Announced::new(&caller.headers, &caller, None)?;
     let mut attributes = headers::attributes_of_request(&caller.headers, &caller.lenient)?;
@@ -151,10 +151,8 @@ fn part_span(info: &ObjectInfo, number: i32) -> S3Result<Span> {
 
 /// Makes the error for a part that an object in one piece does not have: 416.
 fn invalid_part_number() -> S3Error {
-    let code = S3ErrorCode::Custom("InvalidPartNumber".into());
-    let mut error = S3Error::with_message(code, "The requested partnumber is not satisfiable");
-    error.set_status_code(StatusCode::RANGE_NOT_SATISFIABLE);
-    error
+    let message = "The requested partnumber is not satisfiable";
+    coded("InvalidPartNumber", StatusCode::RANGE_NOT_SATISFIABLE, message)
 }
 
 fn not_modified(info: &ObjectInfo) -> S3Error {
@@ -216,8 +214,8 @@ pub async fn read_object(
     key: &str,
     asked: Asked<'_>,
 ) -> S3Result<ObjectAnswer> {
-    let mut reader = server.open_object(bucket, key, asked.version).await?;
-    server.allow_read(caller, bucket, (key, asked.version), reader.info())?;
+    let on = OnKey::new(key, asked.version);
+    let mut reader = server.open_object(caller, on.reads(), bucket, on).await?;
     if asked.part_number.is_some() {
         reader.load_parts().await.s3()?;
     }
@@ -299,11 +297,11 @@ pub async fn describe_object(
     key: &str,
     asked: Asked<'_>,
 ) -> S3Result<ObjectAnswer> {
+    let on = OnKey::new(key, asked.version);
     let info = match asked.part_number {
-        None => server.find_object(bucket, key, asked.version).await?,
-        Some(_) => server.find_object_and_parts(bucket, key, asked.version).await?,
+        None => server.find_object(caller, on.reads(), bucket, on).await?,
+        Some(_) => server.find_object_and_parts(caller, on.reads(), bucket, on).await?,
     };
-    server.allow_read(caller, bucket, (key, asked.version), &info)?;
     let View { span, partial, mut headers } = view(caller, &info, asked.part_number, asked.checksums)?;
     server.add_version(&mut headers, bucket, key, (info.generation, info.is_null));
     if asked.version.is_none() {
@@ -356,7 +354,7 @@ impl<'a> FastGet<'a> {
         lenient: LenientHeaders,
     ) -> S3Result<Response<Body>> {
         let caller = Caller::of_get(request, lenient);
-        let on = OnKey { key: &self.key, version: None };
+        let on = OnKey::new(&self.key, None);
         server.allow_on_key(&caller, Action::GetObject, &self.bucket, on).await?;
         let asked = Asked { checksums: self.checksums, ..Asked::default() };
         let answer = read_object(server, &caller, &self.bucket, &self.key, asked).await?;

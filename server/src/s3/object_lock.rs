@@ -8,18 +8,18 @@ use super::Server;
 use super::access::Caller;
 use super::change::change_attributes;
 use super::configuration::{OBJECT_LOCK, missing};
-use super::error::{EngineResult, invalid_argument, invalid_bucket_state, invalid_request};
+use super::error::{EngineResult, coded, invalid_argument, invalid_bucket_state, invalid_request};
 use super::headers::LAST_TIME_S;
 use super::timestamp::timestamp;
 use super::xml_reader::{XmlReader, malformed, unknown};
+use crate::unix_time::now_ms;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use ringbolt_engine::types::{
     Attributes, Bucket, BucketLock, ConfigKind, DefaultRetention, Lock, Period, Retention, RetentionMode,
     Versioning,
 };
 use s3s::dto::*;
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
-use std::time::{SystemTime, UNIX_EPOCH};
+use s3s::{S3Error, S3Request, S3Response, S3Result};
 
 pub const MODE: &str = "x-amz-object-lock-mode";
 pub const UNTIL: &str = "x-amz-object-lock-retain-until-date";
@@ -38,16 +38,12 @@ fn mode_of(text: &str) -> Option<RetentionMode> {
     }
 }
 
-fn mode_name(mode: RetentionMode) -> &'static str {
+/// Returns the name that S3 has for a mode.
+pub fn mode_name(mode: RetentionMode) -> &'static str {
     match mode {
         RetentionMode::Governance => "GOVERNANCE",
         RetentionMode::Compliance => "COMPLIANCE",
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Parses the time until which a version is retained. Returns None for what is no time, or one
@@ -196,12 +192,9 @@ fn read_default(reader: &mut XmlReader<'_>) -> S3Result<DefaultRetention> {
 fn parse_period(text: &str, most: u32) -> S3Result<u32> {
     let number: i64 = text.parse().map_err(|_| malformed("a period is no number"))?;
     u32::try_from(number).ok().filter(|number| (1..=most).contains(number)).ok_or_else(|| {
-        let code = S3ErrorCode::Custom("InvalidRetentionPeriod".into());
         let message =
             format!("Default retention period must be a positive integer value up to {most}; it is {number}");
-        let mut error = S3Error::with_message(code, message);
-        error.set_status_code(StatusCode::BAD_REQUEST);
-        error
+        coded("InvalidRetentionPeriod", StatusCode::BAD_REQUEST, message)
     })
 }
 
@@ -339,11 +332,8 @@ pub async fn put_object_retention(
 
 /// Makes the error for a version that has no lock of this kind: 404.
 fn no_lock() -> S3Error {
-    let code = S3ErrorCode::Custom("NoSuchObjectLockConfiguration".into());
-    let mut error =
-        S3Error::with_message(code, "The specified object does not have a ObjectLock configuration");
-    error.set_status_code(StatusCode::NOT_FOUND);
-    error
+    let message = "The specified object does not have a ObjectLock configuration";
+    coded("NoSuchObjectLockConfiguration", StatusCode::NOT_FOUND, message)
 }
 
 /// Answers GetObjectRetention.

@@ -4,11 +4,10 @@ use super::Server;
 use super::access::Caller;
 use super::acl::acl_with_ownership;
 use super::configuration::{ACCESS_BLOCK, OWNERSHIP, missing};
-use super::error::EngineResult;
 use super::parsed::BucketAccess;
 use super::xml_reader::{XmlReader, malformed, set, unknown};
 use crate::access::ownership::{Ownership, PublicAccessBlock};
-use ringbolt_engine::types::{Bucket, ConfigKind};
+use ringbolt_engine::types::ConfigKind;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
@@ -70,18 +69,6 @@ impl AccessBlockDocument {
     }
 }
 
-async fn configure(
-    server: &Server,
-    bucket: &Bucket,
-    kind: ConfigKind,
-    value: Option<Vec<u8>>,
-) -> S3Result<()> {
-    if value.as_deref() != bucket.value_of(kind) {
-        server.core.set_bucket_config(bucket.id, kind, value).await.s3()?;
-    }
-    Ok(())
-}
-
 /// Answers PutBucketOwnershipControls.
 pub async fn put_bucket_ownership_controls(
     server: &Server,
@@ -98,7 +85,7 @@ pub async fn put_bucket_ownership_controls(
         return Err(acl_with_ownership());
     }
     let value = Some(ownership.name().as_bytes().to_vec());
-    configure(server, &bucket, ConfigKind::OWNERSHIP, value).await?;
+    server.configure(&bucket, ConfigKind::OWNERSHIP, value).await?;
     Ok(S3Response::new(PutBucketOwnershipControlsOutput::default()))
 }
 
@@ -127,7 +114,7 @@ pub async fn delete_bucket_ownership_controls(
     let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    configure(server, &bucket, ConfigKind::OWNERSHIP, None).await?;
+    server.configure(&bucket, ConfigKind::OWNERSHIP, None).await?;
     Ok(S3Response::new(DeleteBucketOwnershipControlsOutput::default()))
 }
 
@@ -142,7 +129,7 @@ pub async fn put_public_access_block(
     let Some(AccessBlockDocument(block)) = request.extensions.remove::<AccessBlockDocument>() else {
         return Err(malformed("the document is missing"));
     };
-    configure(server, &bucket, ConfigKind::PUBLIC_ACCESS_BLOCK, Some(block.encode())).await?;
+    server.configure(&bucket, ConfigKind::PUBLIC_ACCESS_BLOCK, Some(block.encode())).await?;
     Ok(S3Response::new(PutPublicAccessBlockOutput::default()))
 }
 
@@ -175,7 +162,7 @@ pub async fn delete_public_access_block(
     let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    configure(server, &bucket, ConfigKind::PUBLIC_ACCESS_BLOCK, None).await?;
+    server.configure(&bucket, ConfigKind::PUBLIC_ACCESS_BLOCK, None).await?;
     Ok(S3Response::new(DeletePublicAccessBlockOutput::default()))
 }
 

@@ -7,7 +7,6 @@
 use super::Server;
 use super::access::{Caller, access_denied};
 use super::configuration::{POLICY, missing};
-use super::error::EngineResult;
 use super::parsed::BucketAccess;
 use crate::access::policy::{Policy, PolicyKind};
 use bytes::Bytes;
@@ -46,9 +45,7 @@ pub async fn put_bucket_policy(
     if BucketAccess::of(&bucket).block.block_policy && policy.is_public() {
         return Err(access_denied());
     }
-    if bucket.value_of(ConfigKind::POLICY) != Some(&text) {
-        server.core.set_bucket_config(bucket.id, ConfigKind::POLICY, Some(text.to_vec())).await.s3()?;
-    }
+    server.configure(&bucket, ConfigKind::POLICY, Some(text.to_vec())).await?;
     Ok(S3Response::new(PutBucketPolicyOutput::default()))
 }
 
@@ -75,9 +72,7 @@ pub async fn delete_bucket_policy(
     let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    if bucket.value_of(ConfigKind::POLICY).is_some() {
-        server.core.set_bucket_config(bucket.id, ConfigKind::POLICY, None).await.s3()?;
-    }
+    server.configure(&bucket, ConfigKind::POLICY, None).await?;
     Ok(S3Response::new(DeleteBucketPolicyOutput::default()))
 }
 

@@ -10,13 +10,13 @@ use super::Server;
 use super::access::Caller;
 use super::change::change_attributes;
 use super::configuration::{TAGS, missing};
-use super::error::{EngineResult, invalid_argument};
+use super::error::{EngineResult, coded, invalid_argument};
 use super::xml_reader::{XmlReader, malformed, unknown};
 use percent_encoding::percent_decode_str;
 use ringbolt_engine::types::traits::{tags, write_tags};
 use ringbolt_engine::types::{Attributes, Bucket, ConfigKind};
 use s3s::dto::*;
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
 /// The header that gives an object its tags.
 pub const TAGGING: &str = "x-amz-tagging";
@@ -83,9 +83,7 @@ impl Tags {
         }
         if tags.len() > OBJECT_TAGS_MAX {
             let message = format!("Object tags cannot be greater than {OBJECT_TAGS_MAX}");
-            let mut error = S3Error::with_message(S3ErrorCode::Custom("BadRequest".into()), message);
-            error.set_status_code(http::StatusCode::BAD_REQUEST);
-            return Err(error);
+            return Err(coded("BadRequest", http::StatusCode::BAD_REQUEST, message));
         }
         Self::checked(tags, OBJECT_TAGS_MAX)
     }
@@ -303,9 +301,7 @@ pub async fn delete_bucket_tagging(
     let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    if Tags::of_bucket(&bucket).is_some() {
-        server.core.set_bucket_config(bucket.id, ConfigKind::TAGS, None).await.s3()?;
-    }
+    server.configure(&bucket, ConfigKind::TAGS, None).await?;
     Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
 }
 

@@ -6,8 +6,11 @@
 //! - In a bucket that has never kept versions, no answer names one.
 
 use super::Server;
+use super::access::Caller;
 use super::error::{EngineResult, invalid_argument};
+use super::judge::OnKey;
 use super::object::no_such_key;
+use crate::access::Action;
 use http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED};
 use ringbolt_engine::node::{ObjectReader, Opened};
 use ringbolt_engine::types::{Bucket, Marker, ObjectInfo, Version, VersionId, Versioning};
@@ -79,45 +82,55 @@ impl Server {
         }
     }
 
-    /// Opens the version that a request names. Fails if there is no such object.
+    /// Opens the version that a request names, for an action for which its bucket was found. Fails if
+    /// there is no such object, or if the caller may not do this with it.
     pub async fn open_object(
         &self,
+        caller: &Caller,
+        action: Action,
         bucket: &Bucket,
-        key: &str,
-        version: Option<&str>,
+        on: OnKey<'_>,
     ) -> S3Result<ObjectReader> {
-        let Named::Version(version) = self.named_version(bucket, key, version)? else {
-            return Err(no_such_version());
+        let absent = match self.named_version(bucket, on.key, on.version)? {
+            Named::Foreign => no_such_version(),
+            Named::Version(version) => {
+                match self.core.open_version(bucket.id, on.key.as_bytes(), version).await.s3()? {
+                    Opened::Object(reader) => {
+                        self.allow_opened(caller, action, bucket, (on, reader.info()))?;
+                        return Ok(reader);
+                    }
+                    Opened::Marker(marker) => self.is_marker(bucket, on.key, version, marker),
+                    Opened::Absent if version == Version::Newest => no_such_key(),
+                    Opened::Absent => no_such_version(),
+                }
+            }
         };
-        match self.core.open_version(bucket.id, key.as_bytes(), version).await.s3()? {
-            Opened::Object(reader) => Ok(reader),
-            Opened::Marker(marker) => Err(self.is_marker(bucket, key, version, marker)),
-            Opened::Absent if version == Version::Newest => Err(no_such_key()),
-            Opened::Absent => Err(no_such_version()),
-        }
+        Err(self.refused_absent(caller, action, bucket, on).unwrap_or(absent))
     }
 
     /// Does the same as [`Self::find_object`], with the parts also of an object that has very many.
     pub async fn find_object_and_parts(
         &self,
+        caller: &Caller,
+        action: Action,
         bucket: &Bucket,
-        key: &str,
-        version: Option<&str>,
+        on: OnKey<'_>,
     ) -> S3Result<ObjectInfo> {
-        let mut reader = self.open_object(bucket, key, version).await?;
+        let mut reader = self.open_object(caller, action, bucket, on).await?;
         reader.load_parts().await.s3()?;
         Ok(reader.info().clone())
     }
 
-    /// Returns what is known of the version that a request names. Fails if there is no such object.
+    /// Returns what is known of the version that a request names, as [`Self::open_object`] finds it.
     /// The parts are not among it if there are very many.
     pub async fn find_object(
         &self,
+        caller: &Caller,
+        action: Action,
         bucket: &Bucket,
-        key: &str,
-        version: Option<&str>,
+        on: OnKey<'_>,
     ) -> S3Result<ObjectInfo> {
-        Ok(self.open_object(bucket, key, version).await?.info().clone())
+        Ok(self.open_object(caller, action, bucket, on).await?.info().clone())
     }
 
     /// Makes the error for a delete marker: 404 where it is the newest version of a key, and 405

@@ -1,17 +1,16 @@
 //! Commands about the clock by which retentions are judged.
 
 use super::answer::Failure;
+use crate::unix_time::now_ms;
 use ringbolt_engine::node::Core;
 use serde_json::{Value, json};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Shows the time by which retentions are judged, and whether the machine's clock is believed.
 ///
 /// # Errors
 /// Returns the engine's failure.
 pub async fn show(core: &Core) -> Result<Value, Failure> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let wall_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let wall_ms = now_ms();
     let reading = core.lock_time().await?;
     Ok(json!({
         "anything_was_locked": reading.is_some(),

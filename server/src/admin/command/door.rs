@@ -11,6 +11,7 @@ use super::super::Peer;
 use super::answer::Failure;
 use crate::auth::signature::{CONTENT_SHA256, SKEW_MAX_S};
 use crate::http::{Handler, HttpServer};
+use crate::unix_time::now_s;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -18,7 +19,6 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The header that makes a signed request a command. All headers that begin like this must be signed.
 pub const MARK: &str = "x-amz-ringbolt-command";
@@ -67,14 +67,14 @@ async fn verify<H: Handler>(server: &HttpServer<H>, parts: Parts, body: Bytes) -
     };
     let once = (parts.method != Method::GET).then_some(signature);
     let request = Request::from_parts(parts, Full::new(body));
-    let signed = server.authenticator.authenticate(request, server.ids.next(), unix_seconds());
+    let signed = server.authenticator.authenticate(request, server.ids.next(), now_s());
     let signed = signed.map_err(|error| refused(&error.to_string()))?;
     let context = signed.request.extensions().get::<crate::auth::RequestContext>();
     if !context.and_then(|context| context.signer.as_ref()).is_some_and(|signer| signer.is_node_root) {
         return Err(refused("this key is not the root key"));
     }
     if let Some(signature) = once {
-        use_once(signature, unix_seconds())?;
+        use_once(signature, now_s())?;
     }
     let body = signed.request.into_body().collect().await;
     body.map(http_body_util::Collected::to_bytes).map_err(|error| refused(&error.to_string()))
@@ -128,11 +128,6 @@ fn use_once(signature: Vec<u8>, now_s: i64) -> Result<(), Failure> {
 fn refused(error: &str) -> Failure {
     // What to do follows in the same sentence.
     Failure::new(StatusCode::FORBIDDEN, error.trim_end_matches('.'), WHAT_TO_DO)
-}
-
-fn unix_seconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use super::answer::{Failure, fields};
 use crate::access::Action;
 use crate::http::{Handler, HttpServer};
 use crate::identity::change::{ChangeError, RefusedKind, Request, account, carry_out, find_user};
+use crate::unix_time::now_ms;
 use http::StatusCode;
 use ringbolt_engine::node::Core;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What `policy explain` asks.
 #[derive(Debug, Deserialize)]
@@ -100,9 +100,4 @@ pub async fn explain<H: Handler>(server: &HttpServer<H>, body: &[u8]) -> Result<
         "key": key,
         "bucket_exists": exists,
     }))
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

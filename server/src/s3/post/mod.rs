@@ -28,6 +28,7 @@ use crate::auth::RequestContext;
 use crate::checksum::Kind;
 use crate::host::{absolute_uri, url_encode};
 use crate::identity::Directory;
+use crate::unix_time::now_s;
 use crate::xml::XmlWriter;
 use bytes::Bytes;
 use form::{Form, Reader, Step};
@@ -41,7 +42,6 @@ use ringbolt_engine::types::{ObjectInfo, ObjectMeta};
 use s3s::dto::StreamingBlob;
 use s3s::{Body, S3Error, S3Result, s3_error};
 use signature::Rules;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Returns the boundary if the body of this request is a form. Whether the request asks for an
 /// upload depends on its target. The inner result fails if the form has no valid boundary.
@@ -133,11 +133,6 @@ pub(crate) fn judge_form(body: &Bytes, boundary: &str, directory: &Directory) ->
     // A fuzzer finds no valid signature, so the policy is judged without one too.
     check_policy(&form, field, "bucket", 0)?;
     signed.map(|_| ())
-}
-
-fn now_s() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The body of a form while it arrives.

@@ -19,7 +19,6 @@ use super::Server;
 use super::access::Caller;
 use super::answer_xml::XmlAnswer;
 use super::configuration::{WEBSITE, missing};
-use super::error::EngineResult;
 use super::headers::REDIRECT_LOCATION;
 use super::judge::OnKey;
 use super::lenient_headers::LenientHeaders;
@@ -40,7 +39,7 @@ use s3s::dto::{
     DeleteBucketWebsiteInput, DeleteBucketWebsiteOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput,
     PutBucketWebsiteInput, PutBucketWebsiteOutput,
 };
-use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s::{Body, S3Error, S3Request, S3Response, S3Result, s3_error};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -179,7 +178,7 @@ impl<'a> Visit<'a> {
 
     /// Opens an object, if anybody may read it.
     async fn open(&self, caller: &Caller, key: &str) -> S3Result<ObjectAnswer> {
-        let on = OnKey { key, version: None };
+        let on = OnKey::new(key, None);
         self.server.allow_on_key(caller, Action::GetObject, &self.bucket, on).await?;
         let asked = Asked::default();
         match self.is_head {
@@ -191,15 +190,15 @@ impl<'a> Visit<'a> {
     /// Returns whether there is no object of this key, and a page for the directory of this name that
     /// anybody may read.
     async fn names_a_directory(&self, pages: &Pages) -> bool {
-        let found = self.server.find_object(&self.bucket, &self.key, None).await;
-        if !found.is_err_and(|error| *error.code() == S3ErrorCode::NoSuchKey) {
+        let found = self.server.look_at(&self.bucket, OnKey::new(&self.key, None)).await;
+        if !found.is_ok_and(|found| found.is_none()) {
             return false;
         }
+        let (server, caller) = (self.server, &self.caller);
         let key = format!("{}/{}", self.key, pages.index);
-        let on = OnKey { key: &key, version: None };
-        let is_allowed =
-            self.server.allow_on_key(&self.caller, Action::GetObject, &self.bucket, on).await.is_ok();
-        is_allowed && self.server.find_object(&self.bucket, &key, None).await.is_ok()
+        let on = OnKey::new(&key, None);
+        let is_allowed = server.allow_on_key(caller, on.reads(), &self.bucket, on).await.is_ok();
+        is_allowed && server.find_object(caller, on.reads(), &self.bucket, on).await.is_ok()
     }
 
     /// Returns the caller for the page of an error: conditions and ranges are about another object.
@@ -310,10 +309,7 @@ pub async fn put_bucket_website(
     let Some(website) = request.extensions.remove::<Arc<Website>>() else {
         return Err(malformed("the document is missing"));
     };
-    let value = website.encode();
-    if bucket.value_of(ConfigKind::WEBSITE) != Some(&value) {
-        server.core.set_bucket_config(bucket.id, ConfigKind::WEBSITE, Some(value)).await.s3()?;
-    }
+    server.configure(&bucket, ConfigKind::WEBSITE, Some(website.encode())).await?;
     Ok(S3Response::new(PutBucketWebsiteOutput::default()))
 }
 
@@ -339,8 +335,6 @@ pub async fn delete_bucket_website(
     let caller = Caller::take(&mut request);
     let input = request.input;
     let bucket = server.bucket_of(&caller, &input.bucket, input.expected_bucket_owner.as_deref())?;
-    if bucket.value_of(ConfigKind::WEBSITE).is_some() {
-        server.core.set_bucket_config(bucket.id, ConfigKind::WEBSITE, None).await.s3()?;
-    }
+    server.configure(&bucket, ConfigKind::WEBSITE, None).await?;
     Ok(S3Response::new(DeleteBucketWebsiteOutput::default()))
 }
