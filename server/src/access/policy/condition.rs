@@ -242,9 +242,12 @@ pub fn value_of<'a>(
     principal: &'a Principal,
     context: &'a dyn Context,
 ) -> Option<Cow<'a, str>> {
-    match values_of(key, principal, context) {
-        Values::One(value) => Some(value),
-        Values::Absent | Values::Many(_) => None,
+    if let Some(value) = key.of_principal(principal) {
+        return value;
+    }
+    match context.values(key) {
+        Values::One(value) if key.is_answered() => Some(value),
+        _ => None,
     }
 }
 

@@ -38,6 +38,12 @@ enum Piece {
     Variable(usize),
 }
 
+impl Piece {
+    fn is_literal(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Variable(_))
+    }
+}
+
 /// A variable: `${key}`, or `${key, 'default'}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
@@ -54,6 +60,10 @@ enum Form {
     All,
     Whole(Box<str>),
     Start(Box<str>),
+    /// Texts and variables, and anything behind them if it is open.
+    Literals {
+        open: bool,
+    },
     Pieces,
 }
 
@@ -120,6 +130,10 @@ impl Pattern {
             [Piece::Many] => Form::All,
             [Piece::Text(text)] => Form::Whole(text.clone()),
             [Piece::Text(start), Piece::Many] => Form::Start(start.clone()),
+            [literals @ .., Piece::Many] if literals.iter().all(Piece::is_literal) => {
+                Form::Literals { open: true }
+            }
+            literals if literals.iter().all(Piece::is_literal) => Form::Literals { open: false },
             _ => Form::Pieces,
         };
         Ok(Self { form, pieces: pieces.into(), variables: variables.into() })
@@ -149,6 +163,9 @@ impl Pattern {
             Form::All => true,
             Form::Whole(whole) => **whole == *text,
             Form::Start(start) => text.starts_with(&**start),
+            Form::Literals { open } => {
+                self.behind_literals(text, value).is_some_and(|rest| *open || rest.is_empty())
+            }
             // Most patterns that do not match differ at their start.
             Form::Pieces if !self.may_start(text) => false,
             Form::Pieces if self.variables.is_empty() => matches_pieces(&self.pieces, text, &[]),
@@ -173,6 +190,26 @@ impl Pattern {
             Piece::One | Piece::Many => "".chars(),
         });
         own.flat_map(char::to_lowercase).eq(text.chars().flat_map(char::to_lowercase))
+    }
+
+    /// Returns what stands behind all texts and variables, if the text begins with them. A variable is asked
+    /// for only where what stands before it matches.
+    fn behind_literals<'a, 't>(
+        &self,
+        text: &'t str,
+        mut value: impl FnMut(&ConditionKey) -> Option<Cow<'a, str>>,
+    ) -> Option<&'t str> {
+        self.pieces.iter().try_fold(text, |rest, piece| match piece {
+            Piece::Text(text) => rest.strip_prefix(&**text),
+            Piece::Variable(number) => {
+                let Variable { key, default } = &self.variables[*number];
+                match value(key) {
+                    Some(found) => rest.strip_prefix(&*found),
+                    None => rest.strip_prefix(default.as_deref()?),
+                }
+            }
+            Piece::One | Piece::Many => Some(rest),
+        })
     }
 
     /// Matches with room for the values of `N` variables.

@@ -46,11 +46,11 @@ impl PrincipalSet {
         let Some(account) = principal.account() else { return Named::No };
         let has = |list: &[Box<str>], id: &str| list.iter().any(|listed| **listed == *id);
         let has_account =
-            has(&self.accounts, &account.account_id) || has(&self.accounts, &account.canonical_id);
+            || has(&self.accounts, &account.account_id) || has(&self.accounts, &account.canonical_id);
         match principal {
             Principal::User(user) if has(&self.users, &user.arn) => Named::Itself,
-            Principal::User(_) if has_account => Named::ByAccount,
-            Principal::Root(_) if has_account => Named::Itself,
+            Principal::User(_) if has_account() => Named::ByAccount,
+            Principal::Root(_) if has_account() => Named::Itself,
             _ => Named::No,
         }
     }
