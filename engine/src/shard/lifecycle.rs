@@ -25,8 +25,9 @@ use crate::lifecycle::{
 };
 use crate::types::{Attributes, BucketId, MetadataChange, UploadId};
 
-/// Entries of the index, or uploads, that one step looks at.
-const STEP_ENTRIES: usize = 256;
+/// Entries of the index, or uploads, that one step looks at. A step takes some 40 us of CPU, for which all
+/// else on its core waits: with 256 entries, the p99 of PUTs beside a walk doubled.
+const STEP_ENTRIES: usize = 64;
 
 /// A walk over the versions of a bucket whose keys begin with a prefix.
 pub(crate) struct Walk {

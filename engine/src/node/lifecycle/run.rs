@@ -27,9 +27,6 @@ use crate::types::{Bucket, BucketId, UploadId, Versioning};
 
 /// Longest sleep, milliseconds. It keeps a clock that is set from ending the lifecycle.
 const SLEEP_MS_MAX: u64 = 60 * 60 * 1000;
-/// Operations that a step of the walk counts for. It judges up to 256 versions, at 0.7 us of CPU each.
-/// Counted as one, the walks of two shards took an eighth of a core and more.
-const STEP_COST: u64 = 3;
 /// Operations that a failed one counts for, so that a full drive is not asked at the full rate.
 const FAILED_COST: u64 = 20;
 const SECOND_US: u64 = 1_000_000;
@@ -42,8 +39,8 @@ pub struct LifecycleOptions {
     /// Time between two looks whether a pass is due, milliseconds. A pass is due when a day has
     /// ended, when rules have changed, and when the last pass has changed something.
     pub every_ms: u64,
-    /// Most operations of one shard in a second: changes, reads of tags, and steps of 256 versions,
-    /// each of which counts for three. With 0, nothing is ever done.
+    /// Most operations of one shard in a second: changes, reads of tags, and steps of 64 versions. With
+    /// 0, nothing is ever done.
     pub operations_per_second: u64,
 }
 
@@ -157,7 +154,7 @@ impl Runner {
             pass.ranges.pop_front();
         }
         self.pass = Some(pass);
-        self.owe(STEP_COST);
+        self.owe(1);
         // Between two steps others always have their turn.
         (std::mem::take(&mut self.debt_us) / 1000).max(1)
     }

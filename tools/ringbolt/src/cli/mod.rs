@@ -241,7 +241,7 @@ struct ServeArgs {
         value_name = "DURATION"
     )]
     lifecycle_day: u64,
-    /// Most that the lifecycle of buckets does in a second in each shard: changes, looks at 256 versions; 0: nothing
+    /// Most that the lifecycle of buckets does in a second in each shard: changes, looks at 64 versions; 0: nothing
     #[arg(long, env = "RINGBOLT_LIFECYCLE_RATE", default_value_t = 500, value_name = "NUMBER")]
     lifecycle_rate: u64,
     /// Abort multipart uploads that were begun longer ago than this and never completed, as in 7d [default: never]
