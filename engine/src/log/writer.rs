@@ -84,6 +84,10 @@ pub trait LogOwner: 'static {
     /// Takes a checkpoint. The owner reports a failure.
     fn checkpoint_for_log(self: &Rc<Self>) -> impl Future<Output = ()>;
 
+    /// Queues copies of all live records of extents that hold few of them, as many extents as one
+    /// batch empties, and does not wait until they are written.
+    fn queue_crumbs(self: &Rc<Self>) -> impl Future<Output = ()>;
+
     /// Records durably that this life has begun the log.
     ///
     /// # Errors
@@ -155,6 +159,8 @@ pub struct Log<C> {
     /// needs. Until this monotonic time in microseconds, or until the log continues in an extent
     /// that is not held back, the cleaner starts nothing that it could leave half done.
     tight_until_us: Cell<u64>,
+    /// The next batch takes the cleaner's copies before the records in `waiting`.
+    copies_first: Cell<bool>,
     /// The current extent was held back, so its room is not for user data.
     borrowed: Cell<bool>,
     /// Raised when a batch was applied.
@@ -185,6 +191,7 @@ impl<C> Log<C> {
             by_copy: Cell::new(by_copy),
             began_short: Cell::new(false),
             tight_until_us: Cell::new(0),
+            copies_first: Cell::new(false),
             borrowed: Cell::new(false),
             progress: Signal::default(),
             work: Signal::default(),
@@ -392,13 +399,18 @@ impl<C> Log<C> {
 
     /// Takes as many waiting records as fit into `room` bytes with the header, in order, and after
     /// them copies of the cleaner. Copies get some room in every batch, because users who fill all
-    /// batches wait for what the cleaner frees.
+    /// batches wait for what the cleaner frees. The first batch of a life that began with the last
+    /// extents takes all copies before: see [`begin`].
     fn collect(&self, room: usize) -> Vec<Pending<C>> {
         let (mut waiting, mut copies) = (self.waiting.borrow_mut(), self.copies.borrow_mut());
-        let for_copies = if copies.is_empty() { 0 } else { COPIES_BYTES_MAX };
         let (mut batch, mut total) = (Vec::new(), HEADER_BYTES);
+        if self.copies_first.replace(false) {
+            take_fitting(&mut copies, &mut batch, &mut total, room, room);
+        }
+        let for_copies = if copies.is_empty() { 0 } else { COPIES_BYTES_MAX };
+        let before = total;
         take_fitting(&mut waiting, &mut batch, &mut total, room.min(BATCH_BYTES_MAX - for_copies), room);
-        self.queued_bytes.set(self.queued_bytes.get() + HEADER_BYTES - total);
+        self.queued_bytes.set(self.queued_bytes.get() + before - total);
         if waiting.is_empty() || !batch.is_empty() {
             let most = room.min(total + for_copies);
             take_fitting(&mut copies, &mut batch, &mut total, most, room);
@@ -608,6 +620,13 @@ async fn roll<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), DeviceError
 /// behind every batch that names a set. Before anything of this life is
 /// acknowledged, the superblock records that the log was begun. So if the batch and its copy are
 /// both lost one day, the shard refuses to open instead of losing the lives since then.
+///
+/// A life that begins with the last extents may end at once, and so may the next ones. Each leaves
+/// live records in an extent of its own, which no checkpoint releases, until no extent is left for
+/// the next checkpoint. So the first batch with users' records also has copies of all records of
+/// nearly empty extents: either nothing of this life's extent is live when it ends, or theirs are
+/// released by the next life's checkpoint. The number of extents with few live records thus stays
+/// what it was, however soon lives end.
 async fn begin<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), DeviceError> {
     let log = owner.log();
     let Some(mut taken) = next_set(owner).await else { return Ok(()) };
@@ -637,6 +656,10 @@ async fn begin<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), DeviceErro
     let copy = (log.position.get().offset + BATCH_BYTES_MAX as u32 <= last_block).then_some(last_block);
     name_and_enter(owner, place, copy).await?;
     owner.note_begun().await?;
+    if tight {
+        owner.queue_crumbs().await;
+        log.copies_first.set(true);
+    }
     log.begun.set(true);
     Ok(())
 }

@@ -40,6 +40,9 @@ const LIVE_PERCENT_MAX: u64 = 90;
 const LIVE_PERCENT_MAX_WAITED_FOR: u64 = 95;
 /// Copies that are queued at a time, bytes.
 const STEP_BYTES: usize = 256 << 10;
+/// Copies that the first batch of a life may hold, bytes. Records and their padding fit beside it
+/// into a batch.
+const CRUMBS_TOGETHER_BYTES: u64 = 512 << 10;
 /// While nobody writes, a step is taken at least this often, milliseconds.
 const STEP_MS: u64 = 10;
 /// Number of reads in a row that must give the same wrong bytes before a record counts as damaged.
@@ -222,6 +225,49 @@ impl Shard {
         Ok(())
     }
 
+    /// Queues copies of the live records of nearly empty extents, of the emptiest first, as many as
+    /// fit into one batch. An extent that can not be read is left to the cleaner.
+    pub(super) async fn queue_crumbs(self: &Rc<Self>) {
+        let mut crumbs: Vec<ClosedExtent> = {
+            let (state, unreadable) = (self.state.borrow(), self.cleaner.unreadable());
+            let nearly_empty = |closed: &ClosedExtent| {
+                (1..=CRUMBS_BYTES).contains(&closed.live) && !unreadable.contains(&closed.extent)
+            };
+            state.space.logs.closed().filter(nearly_empty).collect()
+        };
+        crumbs.sort_by_key(|closed| closed.live);
+        let mut left = CRUMBS_TOGETHER_BYTES;
+        for closed in crumbs {
+            let Some(rest) = left.checked_sub(closed.live) else { return };
+            left = rest;
+            self.state.borrow_mut().space.logs.pin(closed.extent);
+            let copies = self.copies_of(closed).await;
+            self.unpin(Pins { extent: closed.extent, meta: None, object: None });
+            for (mutation, record) in copies.unwrap_or_default() {
+                // Nobody waits for a copy. Its commit says what becomes of it.
+                let (mutation, reply) = (Some(mutation), oneshot::channel().0);
+                let commit = Commit { mutation, guard: None, reserved: Vec::new(), quota: None, reply };
+                if self.log.push_copy(record, commit).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Returns copies of all live records of an extent.
+    ///
+    /// # Errors
+    /// Returns an error when a batch of it is damaged or can not be read.
+    async fn copies_of(&self, closed: ClosedExtent) -> Result<Vec<(Mutation, EncodedRecord)>> {
+        let (mut all, mut offset) = (Vec::new(), 0);
+        while offset < closed.written {
+            let (copies, passed) = self.copies_in_window(closed, offset).await?;
+            all.extend(copies);
+            offset += passed;
+        }
+        Ok(all)
+    }
+
     /// Moves the objects whose records are in an extent with damaged batches, one by one.
     async fn move_one_by_one(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
         let mut next = Some(Vec::new());
@@ -297,13 +343,7 @@ impl Shard {
         let mut together = (victim.live <= CRUMBS_BYTES).then(Vec::new);
         let mut offset = 0;
         while offset < victim.written && self.state.borrow().space.logs.has_live(victim.extent) {
-            let window = (self.geometry.extent_bytes - offset).min(BATCH_BYTES_MAX as u32) as usize;
-            let at = (self.place(victim.extent), offset);
-            let read = self.geometry.read_set(&self.device, &self.pool, at, window).await;
-            let buffer = read.map_err(EngineError::read_failed)?;
-            self.count(|counters| counters.cleaner_read_bytes += window as u64);
-            let (copies, passed) = self.live_in_window(victim, offset, &buffer[..window])?;
-            drop(buffer);
+            let (copies, passed) = self.copies_in_window(victim, offset).await?;
             match &mut together {
                 Some(all) => all.extend(copies),
                 None => self.append_copies(copies, victim).await?,
@@ -311,6 +351,20 @@ impl Shard {
             offset += passed;
         }
         self.append_copies(together.unwrap_or_default(), victim).await
+    }
+
+    /// Reads a window of an extent, and returns what [`Self::live_in_window`] does.
+    async fn copies_in_window(
+        &self,
+        victim: ClosedExtent,
+        offset: u32,
+    ) -> Result<(Vec<(Mutation, EncodedRecord)>, u32)> {
+        let window = (self.geometry.extent_bytes - offset).min(BATCH_BYTES_MAX as u32) as usize;
+        let at = (self.place(victim.extent), offset);
+        let read = self.geometry.read_set(&self.device, &self.pool, at, window).await;
+        let buffer = read.map_err(EngineError::read_failed)?;
+        self.count(|counters| counters.cleaner_read_bytes += window as u64);
+        self.live_in_window(victim, offset, &buffer[..window])
     }
 
     /// Returns copies of the live records in the whole batches of a window, and how many bytes of

@@ -466,6 +466,10 @@ impl LogOwner for Shard {
         }
     }
 
+    async fn queue_crumbs(self: &Rc<Self>) {
+        Shard::queue_crumbs(self).await;
+    }
+
     async fn note_begun(self: &Rc<Self>) -> std::result::Result<(), DeviceError> {
         self.surroundings.note_log_begun(self.id).await
     }
