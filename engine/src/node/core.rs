@@ -91,6 +91,9 @@ impl Core {
         };
         let buckets = self.state.call(owner, tell_and_ask).await;
         buckets.iter().for_each(|bucket| self.state.buckets.borrow_mut().add(bucket.clone()));
+        if buckets.iter().any(|bucket| bucket.lock.is_some()) {
+            self.state.own_shards().iter().for_each(|shard| shard.miss_time());
+        }
         let counted = self.state.open_ledgers(&buckets).await;
         // The owner of a key also checks its bucket, so a core that is ahead must not get the
         // answer that the bucket does not exist.

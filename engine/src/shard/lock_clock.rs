@@ -15,8 +15,9 @@
 //!   for its first time.
 //! - In the log, a record of the time precedes the first record that locks a version. More follow
 //!   at least every [`NOTED_EVERY_MS`] while the shard is open and its clock is believed.
-//! - A shard that has retentions and has lost the time takes it for the beginning of time, so that
-//!   nothing ends before an operator confirms the clock ([`TIME_LOST_MS`]).
+//! - A shard that has retentions, or whose node has a bucket with object lock, and that has lost the
+//!   time takes it for the beginning of time, so that nothing ends before an operator confirms the
+//!   clock ([`TIME_LOST_MS`]).
 
 use std::cell::Cell;
 
@@ -25,7 +26,7 @@ use super::settings::Settings;
 
 /// How often the time is noted while it passes, milliseconds.
 pub const NOTED_EVERY_MS: u64 = 60 * 60 * 1000;
-/// The time of a shard that has retentions, and whose records of the time are lost.
+/// The time of a shard that should keep it, and whose records of it are lost.
 pub(super) const TIME_LOST_MS: u64 = 0;
 
 /// What the clock shows.

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::instance::{Commit, Shard};
-use super::lock_clock::{ClockReading, NOTED_EVERY_MS};
+use super::lock_clock::{ClockReading, NOTED_EVERY_MS, TIME_LOST_MS};
 use crate::error::Result;
 use crate::extent::allocator::Class;
 use crate::format::record::{ClockV1, ENVELOPE_BYTES, EncodedRecord, Mutation};
@@ -50,6 +50,17 @@ impl Shard {
         }
         self.admit(CLOCK_RECORD_BYTES, Class::User).await?;
         self.write_time(self.lock_time().now_ms).await
+    }
+
+    /// Takes the time for lost if the shard keeps none. It is called where there is a bucket with
+    /// object lock: every shard kept time before that was made, so the record of it was lost with
+    /// other damage. Otherwise the first lock here would take the wall clock, however far it has
+    /// stepped, for the time.
+    pub fn miss_time(&self) {
+        if !self.keeps_time() {
+            self.state.borrow_mut().clock_ms = Some(TIME_LOST_MS);
+            self.lock_clock.set(TIME_LOST_MS, self.environment.monotonic_us());
+        }
     }
 
     /// Queues a record of the time, if none was written for a while. It is called before the record

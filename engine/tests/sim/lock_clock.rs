@@ -371,6 +371,47 @@ fn a_shard_that_lost_the_time_ends_nothing_before_it_is_confirmed() {
     mended.check(true, true, End::Stop);
 }
 
+/// A repair went on without the record of the time in a shard where nothing was locked so far. The
+/// first lock there then took a clock that had stepped for the time, and when the clock was right
+/// again, retentions were over before they began. (Found by `--faults media --seed 132000171 --rounds
+/// 138 --steps 250 --clients 3`.)
+#[test]
+fn a_shard_that_lost_the_time_before_its_first_lock_takes_no_clock_for_it() {
+    let world = World::new(2210, 160 * MIB, 1, 1);
+    let node = world.open();
+    let id = world.run(async move {
+        let id = locked_bucket(&node.core(0), "b").await;
+        put(&node.core(0), id, b"later", 1, 100).await.expect("put");
+        id
+    });
+    world.sim.kill();
+    let drives = copied(&world);
+    let noted = times_noted(&drives[0]);
+    assert!(!noted.is_empty(), "the time was noted");
+    noted.iter().for_each(|(at, _)| drives[0].damage(*at, |bytes| bytes[0] ^= 0x10));
+    let (outcome, _) = checked(&drives, true);
+    ringbolt_engine::check::repair(&media(&drives), outcome, true).expect("repaired");
+    let mended = reopened(&world, &drives);
+    mended.drives.iter().for_each(|drive| drive.live_in(&mended.sim));
+    mended.sim.jump_wall_clock(100 * DAY);
+    let (node, sim) = (mended.open(), mended.sim.clone());
+    mended.run(async move {
+        let core = node.core(0);
+        let reading = core.lock_time().await.expect("asked").expect("kept");
+        assert!(reading.now_ms < DAY_MS && reading.ahead_ms > 0, "{reading:?}");
+        let first = retained(Compliance, START_MS + 130 * DAY_MS);
+        put_locked(&core, id, b"first", (2, 100), first).await.expect("put");
+        sim.jump_wall_clock(-100 * DAY);
+        let second = retained(Compliance, START_MS + 10 * DAY_MS);
+        let generation = put_locked(&core, id, b"second", (3, 100), second).await.expect("put");
+        assert_eq!(remove(&core, id, b"second", generation, true).await, Err(EngineError::Locked));
+        core.confirm_clock().await.expect("confirmed");
+        let reading = core.lock_time().await.expect("asked").expect("kept");
+        assert!(reading.ahead_ms == 0 && reading.now_ms < START_MS + DAY_MS, "{reading:?}");
+        assert_eq!(remove(&core, id, b"second", generation, true).await, Err(EngineError::Locked));
+    });
+}
+
 /// A repair opens the node by a clock that only exists there. It was ahead by less than a day once,
 /// and what had noted it judged retentions by it.
 #[test]
