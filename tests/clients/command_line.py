@@ -21,9 +21,9 @@ class AwsCli:
     name = "awscli"
     cannot = {}
 
-    def __init__(self, endpoint, venv, directory, bucket):
+    def __init__(self, endpoint, venv, directory, bucket, authority=None):
         self.program = [Path(venv) / "bin" / "aws"]
-        self.environment = aws_environment(endpoint, directory)
+        self.environment = aws_environment(endpoint, directory, authority)
         self.bucket = bucket
 
     def aws(self, *arguments):
@@ -67,11 +67,12 @@ class S3cmd:
     name = "s3cmd"
     cannot = {"range": "has no command for it", "presign": "signs URLs with signature version 2 only"}
 
-    def __init__(self, endpoint, venv, directory, bucket):
-        host = endpoint.removeprefix("http://")
+    def __init__(self, endpoint, venv, directory, bucket, authority=None):
+        scheme, host = endpoint.split("://")
+        trust = f"ca_certs_file = {authority}\n" if authority else ""
         config = Path(directory) / "s3cmd-config"
         config.write_text(f"[default]\naccess_key = {ACCESS_KEY}\nsecret_key = {SECRET_KEY}\nhost_base = {host}\n"
-                          f"host_bucket = {host}\nbucket_location = {REGION}\nuse_https = False\n")
+                          f"host_bucket = {host}\nbucket_location = {REGION}\nuse_https = {scheme == 'https'}\n{trust}")
         self.program = [Path(venv) / "bin" / "python", Path(venv) / "bin" / "s3cmd", "-c", config, "--no-progress"]
         self.bucket = bucket
 

@@ -7,6 +7,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from minio import Minio
 from minio.commonconfig import CopySource
+from urllib3 import PoolManager
 
 from node import ACCESS_KEY, REGION, SECRET_KEY
 
@@ -17,10 +18,11 @@ class Boto3:
     name = "boto3"
     cannot = {}
 
-    def __init__(self, endpoint, _venv, _directory, bucket):
+    def __init__(self, endpoint, _venv, _directory, bucket, authority=None):
         config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, signature_version="s3v4")
         self.s3 = boto3.client("s3", endpoint_url=endpoint, region_name=REGION, aws_access_key_id=ACCESS_KEY,
-                               aws_secret_access_key=SECRET_KEY, config=config)
+                               aws_secret_access_key=SECRET_KEY, config=config,
+                               verify=str(authority) if authority else None)
         self.bucket = bucket
 
     def make_bucket(self):
@@ -62,9 +64,11 @@ class MinioPy:
     name = "minio-py"
     cannot = {}
 
-    def __init__(self, endpoint, _venv, _directory, bucket):
-        host = endpoint.removeprefix("http://")
-        self.client = Minio(host, access_key=ACCESS_KEY, secret_key=SECRET_KEY, secure=False, region=REGION)
+    def __init__(self, endpoint, _venv, _directory, bucket, authority=None):
+        scheme, host = endpoint.split("://")
+        trust = PoolManager(ca_certs=str(authority)) if authority else None
+        self.client = Minio(host, access_key=ACCESS_KEY, secret_key=SECRET_KEY, secure=scheme == "https",
+                            region=REGION, http_client=trust)
         self.bucket = bucket
 
     def make_bucket(self):

@@ -21,12 +21,16 @@ STOP_LIMIT_SECONDS = 60
 
 
 class Node:
-    def __init__(self, binary, directory, size, keys=True):
-        """Gives the server the keys above; without `keys`, it uses users.toml of its data directory."""
+    def __init__(self, binary, directory, size, keys=True, tls=False):
+        """Gives the server the keys above; without `keys`, it uses users.toml of its data directory.
+
+        With `tls` it speaks HTTPS, by a certificate of its own.
+        """
         self.binary = binary
         self.directory = Path(directory)
         self.size = size
         self.keys = keys
+        self.tls = tls
         self.process = None
         self.endpoint = None
 
@@ -44,6 +48,8 @@ class Node:
             environment |= {"RINGBOLT_ACCESS_KEY": ACCESS_KEY, "RINGBOLT_SECRET_KEY": SECRET_KEY}
         command = [self.binary, "serve", "--data", str(self.data()), "--listen", "127.0.0.1:0"]
         command += ["--admin-listen", "off", "--size", self.size, "--shards", "4", "--memory", "512MiB"]
+        if self.tls:
+            command += ["--tls", "self-signed"]
         with open(self.log_path(), "ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         found = Queue()
@@ -60,7 +66,7 @@ class Node:
     def _read_stdout(stdout, found):
         """Continues to read after the endpoint, because a full pipe would stop the server."""
         for line in stdout:
-            match = re.search(r"http://127\.0\.0\.1:\d+", line)
+            match = re.search(r"https?://127\.0\.0\.1:\d+", line)
             if match:
                 found.put(match.group())
         found.put(None)
@@ -77,6 +83,10 @@ class Node:
     def data(self):
         return self.directory / "data"
 
+    def authority(self):
+        """Returns the file of the certificate that clients have to trust, or None without TLS."""
+        return self.data() / "tls-self-signed.crt" if self.tls else None
+
     def log_path(self):
         return self.directory / "stderr.log"
 
@@ -85,7 +95,7 @@ def scratch_directory(parent):
     return tempfile.TemporaryDirectory(prefix="clients-", dir=parent)
 
 
-def aws_environment(endpoint, directory):
+def aws_environment(endpoint, directory, authority=None):
     """Returns the environment of a new user with these keys, without settings of the user who runs the tests."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     config = Path(directory) / "aws-config"
@@ -93,7 +103,8 @@ def aws_environment(endpoint, directory):
     config.write_text("[default]\ns3 =\n    signature_version = s3v4\n    addressing_style = path\n"
                       "    multipart_threshold = 5MB\n"
                       "    multipart_chunksize = 5MB\n")
-    return environment | {
+    trust = {"AWS_CA_BUNDLE": str(authority)} if authority else {}
+    return environment | trust | {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_DEFAULT_REGION": REGION,

@@ -5,6 +5,7 @@ leaves nothing to check. The last line is `N passed, N failed`; the exit status 
 """
 
 import argparse
+import ssl
 import sys
 import time
 import urllib.request
@@ -49,7 +50,8 @@ class Results:
 class SizeRun:
     """Runs the operations in their order on one object, for one client and one size."""
 
-    def __init__(self, client, judge, directory, label, size, seed):
+    def __init__(self, client, judge, directory, label, size, seed, authority):
+        self.trust = ssl.create_default_context(cafile=authority) if authority else None
         self.client = client
         self.judge = judge
         self.size = size
@@ -57,9 +59,9 @@ class SizeRun:
         self.source = make_file(directory / "source", size, seed)
         self.target = directory / "target"
 
-    def run(self, results, label):
+    def run(self, results, row, label):
         for operation in OPERATIONS:
-            results.check(f"{self.client.name} {operation}", label, lambda: self.perform(operation))
+            results.check(f"{row} {operation}", label, lambda: self.perform(operation))
 
     def perform(self, operation):
         self.target.unlink(missing_ok=True)
@@ -111,7 +113,7 @@ class SizeRun:
         self.client.delete(key)
 
     def presign(self):
-        with urllib.request.urlopen(self.client.presign(self.key)) as answer:
+        with urllib.request.urlopen(self.client.presign(self.key), context=self.trust) as answer:
             self.target.write_bytes(answer.read())
         self.assert_target()
 
@@ -124,12 +126,42 @@ class SizeRun:
 def run_client(kind, node, venv, directory, sizes, results):
     started = time.monotonic()
     directory.mkdir()
-    client = kind(node.endpoint, venv, directory, f"bucket-{kind.name}")
-    judge = Boto3(node.endpoint, venv, directory, client.bucket)
-    results.check(f"{kind.name} bucket", "", client.make_bucket)
+    authority = node.authority()
+    client = kind(node.endpoint, venv, directory, f"bucket-{kind.name}", authority)
+    judge = Boto3(node.endpoint, venv, directory, client.bucket, authority)
+    row = f"{kind.name} https" if node.tls else kind.name
+    results.check(f"{row} bucket", "", client.make_bucket)
     for seed, (label, size) in enumerate(sizes.items()):
-        SizeRun(client, judge, directory, label, size, seed).run(results, label)
-    print(f"{kind.name}: {time.monotonic() - started:.0f} s")
+        SizeRun(client, judge, directory, label, size, seed, authority).run(results, row, label)
+    print(f"{row}: {time.monotonic() - started:.0f} s")
+
+
+def run_https_only(node, results):
+    """Does what backup programs do that take HTTPS alone: they trust a file, put only what is not there, and
+    remove many at once."""
+    client = Boto3(node.endpoint, None, None, "bucket-backup", node.authority())
+
+    def put_once():
+        client.make_bucket()
+        client.s3.put_object(Bucket=client.bucket, Key="index", Body=b"1", IfNoneMatch="*")
+        try:
+            client.s3.put_object(Bucket=client.bucket, Key="index", Body=b"2", IfNoneMatch="*")
+        except client.s3.exceptions.ClientError as error:
+            assert error.response["Error"]["Code"] == "PreconditionFailed", error
+        else:
+            raise AssertionError("what is there was put again")
+        assert client.s3.get_object(Bucket=client.bucket, Key="index")["Body"].read() == b"1"
+
+    def remove_many():
+        keys = [f"chunk-{number}" for number in range(100)]
+        for key in keys:
+            client.s3.put_object(Bucket=client.bucket, Key=key, Body=key.encode())
+        gone = client.s3.delete_objects(Bucket=client.bucket, Delete={"Objects": [{"Key": key} for key in keys]})
+        assert len(gone["Deleted"]) == len(keys) and "Errors" not in gone, gone
+        assert list(client.list("")) == ["index"], client.list("")
+
+    results.check("backup https If-None-Match", "", put_once)
+    results.check("backup https DeleteObjects", "", remove_many)
 
 
 def run_trees(node, venv, directory, files, results):
@@ -198,6 +230,14 @@ def main():
         results.check("server SIGTERM", "", stop)
         if results.failures:
             print("--- the end of the server's log ---\n" + node.log_path().read_text()[-4000:])
+    with scratch_directory(options.scratch) as scratch, Node(options.binary, scratch, "1GiB", tls=True) as node:
+        failures = len(results.failures)
+        small = {label: size for label, size in sizes.items() if label != "100M"}
+        for kind in (AwsCli, Boto3, S3cmd, MinioPy):
+            run_client(kind, node, venv, Path(scratch) / kind.name, small, results)
+        run_https_only(node, results)
+        if len(results.failures) > failures:
+            print("--- the end of the server's log, https ---\n" + node.log_path().read_text()[-4000:])
     results.print_table(["", *sizes])
     for kind in (AwsCli, Boto3, S3cmd, MinioPy):
         for operation, reason in kind.cannot.items():

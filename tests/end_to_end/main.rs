@@ -40,6 +40,7 @@ mod signing;
 mod support;
 mod tags;
 mod target;
+mod tls;
 mod version_listing;
 mod version_operations;
 mod version_writes;

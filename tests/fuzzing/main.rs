@@ -149,6 +149,11 @@ fn proxy_headers() {
 }
 
 #[test]
+fn tls() {
+    run("tls", 2000, ringbolt_server::fuzz::tls);
+}
+
+#[test]
 fn lists_of_access() {
     run("acl", 20_000, ringbolt_server::fuzz::acl);
 }

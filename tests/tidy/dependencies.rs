@@ -32,15 +32,20 @@ struct Bounds {
     not_of_the_world: &'static [&'static str],
 }
 
-const BOUNDS: [Bounds; 6] = [
+const BOUNDS: [Bounds; 7] = [
     Bounds {
         name: "ringbolt-engine",
         of_the_project: &[],
         not_of_the_world: &["clap", "http", "hyper", "monoio", "s3s", "tokio"],
     },
     Bounds {
+        name: "ringbolt-tls",
+        of_the_project: &[],
+        not_of_the_world: &["clap", "http", "hyper", "monoio", "s3s", "tokio"],
+    },
+    Bounds {
         name: "ringbolt-server",
-        of_the_project: &["ringbolt-engine"],
+        of_the_project: &["ringbolt-engine", "ringbolt-tls"],
         not_of_the_world: &["clap", "csv", "parquet", "ureq"],
     },
     Bounds {
@@ -50,7 +55,7 @@ const BOUNDS: [Bounds; 6] = [
     },
     Bounds {
         name: "ringbolt-bench",
-        of_the_project: &["ringbolt-engine", "ringbolt-tool-common"],
+        of_the_project: &["ringbolt-engine", "ringbolt-tls", "ringbolt-tool-common"],
         not_of_the_world: &["csv", "hyper", "parquet", "ureq"],
     },
     Bounds {
@@ -60,7 +65,7 @@ const BOUNDS: [Bounds; 6] = [
     },
     Bounds {
         name: "ringbolt-plan",
-        of_the_project: &["ringbolt-bench", "ringbolt-engine", "ringbolt-tool-common"],
+        of_the_project: &["ringbolt-bench", "ringbolt-engine", "ringbolt-tls", "ringbolt-tool-common"],
         not_of_the_world: &["hyper"],
     },
 ];

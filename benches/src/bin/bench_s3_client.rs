@@ -152,6 +152,7 @@ fn start(options: &Options) -> Result<Server, AnyError> {
         core: options.core,
         anonymous: false,
         read_cache: None,
+        tls: false,
     })?;
     let credentials = Credentials {
         access_key: ACCESS_KEY.into(),

@@ -37,6 +37,8 @@ pub struct ServeOptions {
     pub anonymous: bool,
     /// This is the value of `--read-cache`.
     pub read_cache: Option<String>,
+    /// It speaks HTTPS, with a certificate of its own.
+    pub tls: bool,
 }
 
 /// This is a running server, which is ended when dropped.
@@ -96,6 +98,9 @@ impl Server {
         if let Some(size) = &options.read_cache {
             command.args(["--read-cache", size]);
         }
+        if options.tls {
+            command.args(["--tls", "self-signed"]);
+        }
         if options.anonymous {
             command.env("RINGBOLT_BENCH_ANONYMOUS", "1");
         }
@@ -135,6 +140,24 @@ impl Server {
                 reason = "polling another process; it has no event to wait for"
             )]
             std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits until the server says that it is ready, which it does whatever it speaks.
+    pub fn ready(&mut self, since: Instant, limit: Duration) -> Result<(), ProcessError> {
+        let log = self.log.display().to_string();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(ProcessError::Ended { status, log });
+            }
+            if std::fs::read_to_string(&self.log)?.contains("is ready at") {
+                return Ok(());
+            }
+            if since.elapsed() > limit {
+                return Err(ProcessError::Silent { address: self.address, seconds: limit.as_secs(), log });
+            }
+            #[expect(clippy::disallowed_methods, reason = "polling a file; it has no event to wait for")]
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 

@@ -7,9 +7,12 @@
 //!   the answer.
 
 use super::{Peer, answer, command};
+use crate::client::Client;
 use crate::http::{
     ConnectionCap, Handler, HttpServer, Limits, Socket, accept_each, check_head, serve as serve_http,
+    transport_of,
 };
+use crate::tls::{CoreTls, Tls};
 use http::header::{CONNECTION, HeaderValue, SERVER};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
@@ -18,6 +21,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The most connections of one listener: a few programs look now and then.
@@ -29,12 +33,16 @@ const SEND_STALL: Duration = Duration::from_secs(10);
 pub struct AdminListeners {
     /// The listener of the address. None if there is only the socket.
     pub address: Option<TcpListener>,
+    /// What connections to the address speak below HTTP. None: plain TCP.
+    pub tls: Option<Arc<Tls>>,
     pub socket: UnixListener,
 }
 
 /// Serves both listeners until a shutdown is requested.
 pub async fn serve<H: Handler>(server: Rc<HttpServer<H>>, listeners: AdminListeners) -> io::Result<()> {
-    let AdminListeners { address, socket } = listeners;
+    let AdminListeners { address, tls, socket } = listeners;
+    let tls = Rc::new(tls.map(CoreTls::new));
+    let without = Rc::new(None);
     let limits = || {
         Rc::new(Limits {
             connections: ConnectionCap::new(CONNECTIONS_MAX),
@@ -46,14 +54,14 @@ pub async fn serve<H: Handler>(server: Rc<HttpServer<H>>, listeners: AdminListen
     let (socket_limits, address_limits) = (limits(), limits());
     let by_socket = accept_each(&server.shutdown, OwnedFd::from(socket.try_clone()?), || {
         let (stream, _) = socket.accept()?;
-        admit(&server, &socket_limits, Peer::Socket, Socket::unix(stream)?);
+        admit(&server, &socket_limits, &without, Peer::Socket, Socket::unix(stream)?);
         Ok(())
     });
     let by_address = async {
         let Some(address) = &address else { return Ok(()) };
         accept_each(&server.shutdown, OwnedFd::from(address.try_clone()?), || {
             let (stream, _) = address.accept()?;
-            admit(&server, &address_limits, Peer::Address, Socket::tcp(stream)?);
+            admit(&server, &address_limits, &tls, Peer::Address, Socket::tcp(stream)?);
             Ok(())
         })
         .await
@@ -63,15 +71,26 @@ pub async fn serve<H: Handler>(server: Rc<HttpServer<H>>, listeners: AdminListen
 }
 
 /// Serves a connection in a task of its own, or closes it at once if there are too many.
-fn admit<H: Handler>(server: &Rc<HttpServer<H>>, limits: &Rc<Limits>, peer: Peer, socket: Rc<Socket>) {
+fn admit<H: Handler>(
+    server: &Rc<HttpServer<H>>,
+    limits: &Rc<Limits>,
+    tls: &Rc<Option<CoreTls>>,
+    peer: Peer,
+    socket: Rc<Socket>,
+) {
     let Some(slot) = limits.connections.take() else {
         tracing::warn!(?peer, "at the cap on admin connections; closing one");
         return;
     };
-    let (server, limits) = (server.clone(), limits.clone());
+    let (server, limits, tls) = (server.clone(), limits.clone(), tls.clone());
     monoio::spawn(async move {
+        // Who asks here is known by a signature or by the socket, and its address counts for nothing.
+        let mut client = Client::default();
+        let Some(transport) = transport_of(&server, (*tls).as_ref(), socket, &mut client).await else {
+            return;
+        };
         let exchange = |request| exchange(&server, peer, request);
-        serve_http(socket, &limits, &server.shutdown, Rc::new(|| {}), exchange).await;
+        serve_http(transport, &limits, &server.shutdown, Rc::new(|| {}), exchange).await;
         drop(slot);
     });
 }

@@ -156,6 +156,9 @@ impl Page {
         self.plain("ringbolt_http_connections", "gauge", "Open connections", traffic.connections);
         let help = "Connections turned away at the cap";
         self.plain("ringbolt_http_connections_refused_total", "counter", help, traffic.turned_away);
+        let help = "Connections that ended within their handshake of TLS";
+        let failed = traffic.handshakes_failed;
+        self.plain("ringbolt_tls_handshakes_failed_total", "counter", help, failed);
         let (name, help) = ("ringbolt_http_responses_total", "Answers by HTTP status");
         self.family(name, "counter", help, "status", traffic.answers.iter().copied());
     }
@@ -348,7 +351,8 @@ mod tests {
             buffer_chunks_free: 1,
             ..NodeMetrics::default()
         };
-        let traffic = TrafficSum { connections: 2, turned_away: 0, answers: vec![(200, 5), (404, 1)] };
+        let answers = vec![(200, 5), (404, 1)];
+        let traffic = TrafficSum { connections: 2, turned_away: 0, handshakes_failed: 6, answers };
         let process = Process {
             resident_bytes: Some(4096),
             cpu: Some(Duration::from_millis(61_007)),
@@ -360,6 +364,7 @@ mod tests {
         for line in [
             "ringbolt_http_responses_total{status=\"404\"} 1",
             "ringbolt_shard_objects{shard=\"3\"} 7",
+            "ringbolt_tls_handshakes_failed_total 6",
             "ringbolt_lifecycle_markers_added_total{shard=\"3\"} 11",
             "ringbolt_buffer_bytes{state=\"used\"} 3145728",
             "process_resident_memory_bytes 4096",

@@ -5,7 +5,9 @@
 #[cfg(feature = "internals")]
 mod connection;
 mod parsers;
+mod tls;
 
 #[cfg(feature = "internals")]
 pub use self::connection::http;
 pub use self::parsers::{acl, chunked, document, form, policy, proxy_header};
+pub use self::tls::tls;

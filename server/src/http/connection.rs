@@ -5,11 +5,13 @@
 //! is touched twice in the life of a connection.
 
 use super::exchange::exchange;
-use super::io::{HyperIo, Socket};
+use super::io::Socket;
 use super::proxy_protocol;
 use super::timer::CoreTimer;
+use super::transport::{HandshakeError, Transport};
 use super::{HEADERS_MAX, Handler, HttpServer, Limits, READ_BUFFER_BYTES_MAX, Shutdown};
 use crate::client::Client;
+use crate::tls::CoreTls;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http::{Request, Response};
@@ -150,9 +152,12 @@ fn admit<H: Handler>(server: &Rc<HttpServer<H>>, stream: TcpStream, peer: IpAddr
     let counted = Counted::new(server, slot);
     monoio::spawn(async move {
         let server = &counted.server;
-        let Some(client) = client_of(server, &socket, Client::at(peer)).await else { return };
+        let Some(mut client) = client_of(server, &socket, Client::at(peer)).await else { return };
+        let Some(transport) = transport_of(server, server.tls.as_ref(), socket, &mut client).await else {
+            return;
+        };
         let answer = |request| exchange(server, client, request);
-        serve(socket, &server.limits, &server.shutdown, server.before_large_send.clone(), answer).await;
+        serve(transport, &server.limits, &server.shutdown, server.before_large_send.clone(), answer).await;
         drop(counted);
     });
 }
@@ -178,9 +183,34 @@ async fn client_of<H: Handler>(server: &HttpServer<H>, socket: &Socket, peer: Cl
     }
 }
 
+/// Makes the connection ready for HTTP: with `tls`, by its handshake, which ends with the time for a head.
+/// Returns None if it fails, so that the connection ends.
+pub(crate) async fn transport_of<H>(
+    server: &HttpServer<H>,
+    tls: Option<&CoreTls>,
+    socket: Rc<Socket>,
+    client: &mut Client,
+) -> Option<Transport> {
+    let Some(tls) = tls else { return Some(Transport::plain(socket)) };
+    let address = client.address;
+    let handshake = Transport::accept(socket.clone(), tls.config(), client);
+    let handshake = monoio::time::timeout(server.limits.header_time, handshake);
+    let failed: HandshakeError = match select(pin!(handshake), server.shutdown.requested()).await {
+        Either::Left((Ok(Ok(transport)), _)) => return Some(transport),
+        Either::Left((Ok(Err(error)), _)) => error,
+        Either::Left((Err(_), _)) => HandshakeError::TimedOut,
+        Either::Right(_) => return None,
+    };
+    server.traffic.handshake_failed();
+    tracing::debug!(%address, error = %failed, "a handshake failed");
+    // An alert on its way is not lost.
+    socket.linger(LINGER_TIME, LINGER_BYTES_MAX).await;
+    None
+}
+
 /// Serves one connection to its end. `answer` gives the answer to each request.
 pub(crate) async fn serve<B, A>(
-    socket: Rc<Socket>,
+    transport: Transport,
     limits: &Limits,
     shutdown: &Shutdown,
     before_large_send: Rc<dyn Fn()>,
@@ -189,7 +219,8 @@ pub(crate) async fn serve<B, A>(
     A: Future<Output = Response<B>>,
     B: Body<Data = Bytes, Error: Into<s3s::StdError>> + 'static,
 {
-    let io = HyperIo::new(socket.clone(), limits.send_stall, before_large_send);
+    let socket = transport.socket().clone();
+    let io = transport.into_io(limits.send_stall, before_large_send);
     let service = service_fn(|request| {
         let answer = answer(request);
         async move { Ok::<_, Infallible>(answer.await) }

@@ -26,7 +26,9 @@ use std::time::Duration;
 const SCRATCH_BYTES: usize = 256 * 1024;
 /// The size in bytes from which on a send is worth telling the storage ring first: it runs for tens
 /// of microseconds.
-const LARGE_SEND_BYTES: usize = 64 * 1024;
+pub const LARGE_SEND_BYTES: usize = 64 * 1024;
+/// The size in bytes of the pieces in which what comes before HTTP is received.
+const PIECE_BYTES: usize = 16 * 1024;
 
 thread_local! {
     /// Bytes pass through here on their way into hyper's buffers: copying what came is cheaper than
@@ -68,14 +70,56 @@ impl Socket {
     }
 
     fn receive<T>(&self, limit: usize, take: impl FnOnce(&[u8]) -> T) -> Result<T, Errno> {
+        self.receive_behind(&[], limit, |bytes, _| take(bytes))
+    }
+
+    /// Receives up to `limit` bytes behind `kept`, which came before. `take` gets both together, to change
+    /// them as it likes, and how many are new.
+    fn receive_behind<T>(
+        &self,
+        kept: &[u8],
+        limit: usize,
+        take: impl FnOnce(&mut [u8], usize) -> T,
+    ) -> Result<T, Errno> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let space = &mut scratch[..limit.min(SCRATCH_BYTES)];
-            let (count, _) = rustix::net::recv(&self.direct, &mut *space, RecvFlags::DONTWAIT)?;
+            let (before, space) = scratch.split_at_mut(kept.len());
+            let room = limit.min(space.len());
+            let (count, _) = rustix::net::recv(&self.direct, &mut space[..room], RecvFlags::DONTWAIT)?;
             if count == 0 && limit > 0 {
                 self.saw_end.set(true);
             }
-            Ok(take(&space[..count]))
+            before.copy_from_slice(kept);
+            Ok(take(&mut scratch[..kept.len() + count], count))
         })
+    }
+
+    /// Waits for bytes and receives them behind `kept`. They are a few at least, or the peer has ended
+    /// its side.
+    pub async fn receive_more<T>(
+        &self,
+        kept: &[u8],
+        mut take: impl FnMut(&mut [u8], usize) -> T,
+    ) -> io::Result<T> {
+        loop {
+            match self.receive_behind(kept, PIECE_BYTES, &mut take) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.poll.readable(false).await?,
+                result => return result.map_err(io::Error::from),
+            }
+        }
+    }
+
+    /// Sends all of `bytes`.
+    pub async fn send_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match rustix::net::send(&self.direct, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.poll.writable(false).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Receives exactly `length` bytes, and none of what follows. It is for what comes before HTTP.
@@ -172,12 +216,61 @@ impl HyperIo {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no data")))
     }
 
-    fn poll_send(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    /// Ends the side of the connection that sends.
+    pub fn end_sending(&self) {
+        self.socket.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Lets the storage ring work before something that takes as long as a large send.
+    pub fn before_large(&self) {
+        (self.before_large_send)();
+    }
+
+    /// Receives bytes behind `kept`, up to `limit`, and gives both together to `take`, with how many are
+    /// new: none at the end.
+    pub fn poll_receive<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        kept: &[u8],
+        limit: usize,
+        mut take: impl FnMut(&mut [u8], usize) -> T,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            if let Some(wait) = &mut self.reading {
+                let result = ready!(wait.as_mut().poll(context));
+                self.reading = None;
+                result?;
+                self.drained = false;
+            }
+            if !self.drained {
+                let received = self.socket.receive_behind(kept, limit, |bytes, count| {
+                    (count < limit.min(SCRATCH_BYTES - kept.len()), take(bytes, count))
+                });
+                match received {
+                    Ok((drained, taken)) => {
+                        self.drained = drained;
+                        return Poll::Ready(Ok(taken));
+                    }
+                    Err(Errno::INTR) => continue,
+                    Err(Errno::AGAIN) => {}
+                    Err(error) => return Poll::Ready(Err(error.into())),
+                }
+            }
+            let socket = self.socket.clone();
+            self.reading = Some(Box::pin(async move { socket.poll.readable(false).await }));
+        }
+    }
+
+    pub fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         loop {
             if self.writing.is_some() {
                 ready!(self.poll_writable(context))?;
             } else if slices.iter().map(|slice| slice.len()).sum::<usize>() >= LARGE_SEND_BYTES {
-                (self.before_large_send)();
+                self.before_large();
             }
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
             let mut control = SendAncillaryBuffer::default();
@@ -201,33 +294,8 @@ impl hyper::rt::Read for HyperIo {
         context: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        loop {
-            if let Some(wait) = &mut this.reading {
-                let result = ready!(wait.as_mut().poll(context));
-                this.reading = None;
-                result?;
-                this.drained = false;
-            }
-            if !this.drained {
-                let space = cursor.remaining();
-                let received = this.socket.receive(space, |bytes| {
-                    cursor.put_slice(bytes);
-                    bytes.len()
-                });
-                match received {
-                    Ok(count) => {
-                        this.drained = count < space.min(SCRATCH_BYTES);
-                        return Poll::Ready(Ok(()));
-                    }
-                    Err(Errno::INTR) => continue,
-                    Err(Errno::AGAIN) => {}
-                    Err(error) => return Poll::Ready(Err(error.into())),
-                }
-            }
-            let socket = this.socket.clone();
-            this.reading = Some(Box::pin(async move { socket.poll.readable(false).await }));
-        }
+        let space = cursor.remaining();
+        self.get_mut().poll_receive(context, &[], space, |bytes, _| cursor.put_slice(bytes))
     }
 }
 
@@ -253,7 +321,7 @@ impl hyper::rt::Write for HyperIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.shutdown(std::net::Shutdown::Write);
+        self.end_sending();
         Poll::Ready(Ok(()))
     }
 }

@@ -20,9 +20,10 @@ mod proxy_protocol;
 mod shutdown;
 mod timer;
 mod traffic;
+mod transport;
 
 pub use self::connection::{ConnectionCap, accept_until_stopped, drain};
-pub(crate) use self::connection::{accept_each, serve};
+pub(crate) use self::connection::{accept_each, serve, transport_of};
 pub use self::exchange::RequestIds;
 #[cfg(feature = "internals")]
 pub(crate) use self::exchange::refused;
@@ -32,12 +33,14 @@ pub use self::listener::{ListenError, bind};
 pub(crate) use self::proxy_protocol::parse as parse_proxy_header;
 pub use self::shutdown::Shutdown;
 pub use self::traffic::{Traffic, TrafficSum};
+pub use self::transport::TLS_BYTES_MAX;
 
 use crate::access::Action;
 use crate::auth::{Authenticator, WrongKeys};
 use crate::client::TrustedProxies;
 use crate::identity::{Identity, Signer};
 use crate::memory::RequestMemory;
+use crate::tls::CoreTls;
 use http::{HeaderMap, Request, Response};
 use ringbolt_engine::node::{Core, NodeMetrics};
 use std::cell::{Cell, OnceCell};
@@ -141,6 +144,8 @@ pub struct HttpServer<H> {
     pub authenticator: Authenticator,
     /// The proxies that say who their clients are.
     pub proxies: TrustedProxies,
+    /// What connections speak below HTTP. None: plain TCP.
+    pub tls: Option<CoreTls>,
     pub ids: RequestIds,
     /// The handler of authenticated requests. It is empty until the node is open; requests are
     /// answered 503 until then.
@@ -166,11 +171,12 @@ impl<H: Handler> HttpServer<H> {
         let (handler, shutdown, open) = (OnceCell::new(), Shutdown::default(), Cell::new(0));
         let memory = RequestMemory::new(limits.request_bytes_max);
         let wrong_keys = WrongKeys::new(limits.wrong_keys_free);
-        let proxies = TrustedProxies::default();
+        let (proxies, tls) = (TrustedProxies::default(), None);
         Self {
             limits,
             authenticator,
             proxies,
+            tls,
             ids,
             handler,
             shutdown,
@@ -185,6 +191,11 @@ impl<H: Handler> HttpServer<H> {
     /// Sets the proxies that are trusted to say who their clients are.
     pub fn with_proxies(self, proxies: TrustedProxies) -> Self {
         Self { proxies, ..self }
+    }
+
+    /// Sets what connections speak below HTTP.
+    pub fn with_tls(self, tls: Option<CoreTls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Returns how many connections are open now.
@@ -204,3 +215,5 @@ mod protocol_tests;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

@@ -5,6 +5,7 @@ use crate::admin::{AdminListeners, AdminSocket};
 use crate::auth::{Account, RequestContext};
 use crate::identity::{Directory, Identity};
 use crate::run::shutdown::{ShutdownSender, shutdown_channel};
+use crate::tls::{CoreTls, Tls};
 use http_body_util::BodyExt;
 use monoio::{FusionDriver, RuntimeBuilder};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -81,13 +82,21 @@ pub struct Server {
 impl Server {
     /// `open`: its node is open.
     pub fn start(limits: Limits, open: bool) -> Self {
+        Self::start_with(limits, open, None)
+    }
+
+    /// With `tls`, both listeners speak it.
+    pub fn start_with(limits: Limits, open: bool, tls: Option<Arc<Tls>>) -> Self {
         let listen = || bind("127.0.0.1:0".parse().unwrap(), 1, "--listen").unwrap().remove(0);
         let (listener, admin_listener) = (listen(), listen());
         let (address, admin_address) = (listener.local_addr().unwrap(), admin_listener.local_addr().unwrap());
         let directory = tempfile::tempdir().unwrap();
         let admin_socket = AdminSocket::bind(directory.path()).unwrap();
-        let admin =
-            AdminListeners { address: Some(admin_listener), socket: admin_socket.listener().unwrap() };
+        let admin = AdminListeners {
+            address: Some(admin_listener),
+            tls: tls.clone(),
+            socket: admin_socket.listener().unwrap(),
+        };
         let (stop, mut receivers) = shutdown_channel(1).unwrap();
         let receiver = receivers.remove(0);
         let thread = std::thread::spawn(move || {
@@ -96,13 +105,9 @@ impl Server {
                 let traffic = Traffic::of_cores(1).remove(0);
                 let authenticator =
                     Authenticator::new(Identity::fixed(Directory::of_root(&account())), "us-east-1".into());
-                let server = Rc::new(HttpServer::new(
-                    limits,
-                    authenticator,
-                    RequestIds::new(1),
-                    Rc::new(|| {}),
-                    traffic,
-                ));
+                let server =
+                    HttpServer::new(limits, authenticator, RequestIds::new(1), Rc::new(|| {}), traffic);
+                let server = Rc::new(server.with_tls(tls.map(CoreTls::new)));
                 if open {
                     assert!(server.handler.set(Echo { go: Shutdown::default() }).is_ok());
                 }
@@ -127,6 +132,14 @@ impl Server {
 
     pub fn connect_admin(&self) -> Client {
         Client::to(self.admin_address)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
     }
 
     pub fn connect(&self) -> Client {
@@ -156,7 +169,7 @@ fn account() -> Account {
     }
 }
 
-pub struct Client(pub BufReader<TcpStream>);
+pub struct Client<S = TcpStream>(pub BufReader<S>);
 
 pub struct Answer {
     pub status: u16,
@@ -175,12 +188,19 @@ impl Answer {
 }
 
 impl Client {
-    fn to(address: SocketAddr) -> Self {
+    pub fn to(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         Self(BufReader::new(stream))
     }
 
+    /// Nothing more comes from this side; answers can still be read.
+    pub fn half_close(&mut self) {
+        self.0.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+    }
+}
+
+impl<S: Read + Write> Client<S> {
     pub fn send(&mut self, text: &str) -> &mut Self {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
         self
@@ -204,11 +224,6 @@ impl Client {
         answer.body = vec![0; answer.header("content-length").parse().unwrap()];
         self.0.read_exact(&mut answer.body).unwrap();
         answer
-    }
-
-    /// Nothing more comes from this side; answers can still be read.
-    pub fn half_close(&mut self) {
-        self.0.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
     }
 
     pub fn closed(&mut self) -> bool {

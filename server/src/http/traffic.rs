@@ -20,6 +20,7 @@ pub struct Traffic {
 struct CoreTraffic {
     connections: AtomicU64,
     turned_away: AtomicU64,
+    handshakes_failed: AtomicU64,
     answers: Vec<AtomicU64>,
 }
 
@@ -28,6 +29,7 @@ struct CoreTraffic {
 pub struct TrafficSum {
     pub connections: u64,
     pub turned_away: u64,
+    pub handshakes_failed: u64,
     /// The number of answers by status, ascending. A status that was never answered is absent.
     pub answers: Vec<(u16, u64)>,
 }
@@ -38,6 +40,7 @@ impl Traffic {
         let counts = || CoreTraffic {
             connections: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
+            handshakes_failed: AtomicU64::new(0),
             answers: (0..STATUSES).map(|_| AtomicU64::new(0)).collect(),
         };
         let all = Arc::new((0..cores).map(|_| counts()).collect::<Vec<_>>());
@@ -58,6 +61,11 @@ impl Traffic {
         self.own().turned_away.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a connection that ended within its handshake of TLS.
+    pub fn handshake_failed(&self) {
+        self.own().handshakes_failed.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts an answer with this status.
     pub fn answered(&self, status: http::StatusCode) {
         if let Some(count) = self.own().answers.get(usize::from(status.as_u16())) {
@@ -74,6 +82,7 @@ impl Traffic {
         TrafficSum {
             connections: total(&|core| &core.connections),
             turned_away: total(&|core| &core.turned_away),
+            handshakes_failed: total(&|core| &core.handshakes_failed),
             answers: answers.filter(|(_, count)| *count > 0).collect(),
         }
     }
@@ -94,7 +103,9 @@ mod tests {
         cores[1].answered(StatusCode::OK);
         cores[1].answered(StatusCode::NOT_FOUND);
         cores[0].turned_away();
-        let sum = TrafficSum { connections: 5, turned_away: 1, answers: vec![(200, 2), (404, 1)] };
+        cores[1].handshake_failed();
+        let answers = vec![(200, 2), (404, 1)];
+        let sum = TrafficSum { connections: 5, turned_away: 1, handshakes_failed: 1, answers };
         assert_eq!((cores[0].sum(), cores[1].sum()), (sum.clone(), sum));
     }
 }

@@ -1,10 +1,12 @@
 //! The admin listeners of a server that starts, and the line that says where they are.
 
-use super::banner::reachable;
+use super::banner::{reachable, scheme};
 use super::{ServeError, ServeOptions};
 use crate::admin::{AdminListeners, AdminSocket};
 use crate::http::{ListenError, bind};
+use crate::tls::Tls;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 const FLAG: &str = "--admin-listen (off: none)";
 
@@ -12,23 +14,24 @@ const FLAG: &str = "--admin-listen (off: none)";
 pub struct Admin {
     address: Option<SocketAddr>,
     listener: Option<TcpListener>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Admin {
-    /// Takes the address. Fails if anybody has it.
-    pub fn bind(options: &ServeOptions) -> Result<Self, ListenError> {
+    /// Takes the address, which speaks TLS if there is `tls`. Fails if anybody has it.
+    pub fn bind(options: &ServeOptions, tls: Option<Arc<Tls>>) -> Result<Self, ListenError> {
         let Some(wanted) = options.admin_listen else {
-            return Ok(Self { address: None, listener: None });
+            return Ok(Self { address: None, listener: None, tls: None });
         };
         let listener = bind(wanted, 1, FLAG)?.pop();
         let bound = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-        Ok(Self { address: bound.or(Some(wanted)), listener })
+        Ok(Self { address: bound.or(Some(wanted)), listener, tls })
     }
 
     /// Returns the listeners for the core that serves them. It is called once.
     pub fn listeners(&mut self, socket: &AdminSocket) -> Result<AdminListeners, ServeError> {
         let socket = socket.listener().map_err(ServeError::Thread)?;
-        Ok(AdminListeners { address: self.listener.take(), socket })
+        Ok(AdminListeners { address: self.listener.take(), tls: self.tls.clone(), socket })
     }
 
     /// Returns the line that says where health and metrics are. `ServerProcess` of the tools reads it.
@@ -36,7 +39,11 @@ impl Admin {
         let socket = socket.path().display();
         match self.address {
             Some(address) => {
-                format!("Health and metrics are at http://{} and in the socket {socket}", reachable(address))
+                let scheme = scheme(self.tls.is_some());
+                format!(
+                    "Health and metrics are at {scheme}://{} and in the socket {socket}",
+                    reachable(address)
+                )
             }
             None => format!("Health and metrics are in the socket {socket}"),
         }

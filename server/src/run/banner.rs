@@ -17,6 +17,11 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
     address
 }
 
+/// Returns the scheme of a URL.
+pub fn scheme(tls: bool) -> &'static str {
+    if tls { "https" } else { "http" }
+}
+
 /// Returns the text that shows the accounts that this start made, if it made any. It is shown at
 /// once: a start that fails later must not lose them unseen.
 pub fn credentials(first: &FirstStart) -> Option<String> {
@@ -38,7 +43,7 @@ pub fn ready(
     root: &Account,
     first: &FirstStart,
 ) -> String {
-    let endpoint = format!("http://{}", reachable(address));
+    let endpoint = format!("{}://{}", scheme(options.tls.is_some()), reachable(address));
     let (access_key, secret_key) = match first {
         FirstStart::Created { account, .. } => (account.access_key.as_str(), account.secret_key.as_str()),
         FirstStart::No => (root.access_key.as_str(), "…"),

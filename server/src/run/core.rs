@@ -21,6 +21,7 @@ use crate::host::Websites;
 use crate::http::{Handler, HttpServer, Limits, RequestIds, Traffic, accept_until_stopped, drain};
 use crate::identity::{Identity, Shared, Signer};
 use crate::s3::{Ownership, PART_BYTES_MIN, Requests, S3Service, S3Settings, StorageClasses};
+use crate::tls::{CoreTls, Tls};
 use futures_util::future::{Either, select};
 use monoio::{FusionDriver, RuntimeBuilder};
 use ringbolt_engine::node::{Core, CoreSeed, LifecycleOptions, NodeMetrics, ScrubOptions};
@@ -61,6 +62,8 @@ pub struct CoreStart {
     pub domains: Vec<String>,
     pub websites: Option<Websites>,
     pub proxies: TrustedProxies,
+    /// What connections of clients speak below HTTP. None: plain TCP.
+    pub tls: Option<Arc<Tls>>,
     pub signature_v2: bool,
     pub storage_classes: StorageClasses,
     pub object_ownership: Ownership,
@@ -150,7 +153,7 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let before_large_send = Rc::new(move || driver.submit());
     let ids = RequestIds::new(base);
     let server = HttpServer::new(start.limits, authenticator, ids, before_large_send, start.traffic);
-    let server = Rc::new(server.with_proxies(start.proxies));
+    let server = Rc::new(server.with_proxies(start.proxies).with_tls(start.tls.map(CoreTls::new)));
     let accepting = monoio::spawn(accept_until_stopped(server.clone(), start.listener));
     listen_for_stop(server.clone(), start.shutdown);
     if let Some(listeners) = start.admin {

@@ -9,18 +9,23 @@ mod keeper;
 mod options;
 mod ring;
 pub(crate) mod shutdown;
+mod signals;
+mod tls;
 
 pub use self::drives::{format_with_progress, human_size};
-pub use self::options::{MemoryPlan, ServeOptions};
+pub use self::options::{MemoryPlan, ServeOptions, TlsSource};
 pub use crate::network::Network;
 pub use crate::s3::{Ownership, StorageClasses};
+pub use crate::tls::{CertificateFiles, ClientCertificates};
 
 use self::admin::Admin;
 use self::banner::{credentials, ready};
 use self::core::{CoreStart, run_core};
 use self::drives::prepare_drives;
 use self::keeper::Keeper;
-use self::shutdown::{ShutdownBarrier, ShutdownSender, shutdown_channel, shutdown_on_signals};
+use self::shutdown::{ShutdownBarrier, ShutdownSender, shutdown_channel};
+use self::signals::handle_signals;
+use self::tls::load_tls;
 use crate::admin::{AdminSocket, AdminSocketError};
 use crate::auth::{AccountError, Accounts};
 use crate::client::TrustedProxies;
@@ -28,6 +33,7 @@ use crate::host::Websites;
 use crate::http::{ConnectionCap, ListenError, Traffic, bind};
 use crate::identity::{Directory, Shared, TakeOverError};
 use crate::s3::Requests;
+use crate::tls::TlsSetupError;
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::{FormatError, NodeOptions, NodePlan, OpenError};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
@@ -58,6 +64,8 @@ pub enum ServeError {
         "--proxy-protocol is on, and nobody is trusted to speak it; name the proxies with --trusted-proxy"
     )]
     NoTrustedProxy,
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
     #[error("can not find out which CPUs this process may use: {0}")]
     Cpus(io::Error),
     #[error("CPU {cpu} is not one this process may use (it may use {allowed:?}); choose others with --cores")]
@@ -112,12 +120,18 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     if let Some(text) = credentials(&first_start) {
         println!("{text}");
     }
+    let tls = options.tls.as_ref().map(|source| load_tls(source, &options)).transpose()?;
     let listeners = bind(options.listen, cpus.len(), "--listen")?;
     let address = listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(options.listen);
-    let mut admin = Admin::bind(&options)?;
+    let mut admin = Admin::bind(&options, tls.clone().filter(|_| options.admin_tls))?;
 
-    let plan =
-        MemoryPlan::new(options.memory_bytes, options.read_cache_bytes, cpus.len(), raise_descriptor_limit());
+    let plan = MemoryPlan::new(
+        options.memory_bytes,
+        options.read_cache_bytes,
+        cpus.len(),
+        raise_descriptor_limit(),
+        tls.is_some(),
+    );
     let seeds = NodePlan::open(NodeOptions {
         drives: prepare_drives(&options)?,
         cores: cpus.len(),
@@ -137,7 +151,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     }
     let (sender, receivers) = shutdown_channel(cpus.len()).map_err(ServeError::Thread)?;
     let (barrier, barrier_receivers) = ShutdownBarrier::new(cpus.len()).map_err(ServeError::Thread)?;
-    shutdown_on_signals(sender.clone()).map_err(ServeError::Thread)?;
+    handle_signals(sender.clone(), tls.clone()).map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();
     let connections = ConnectionCap::new(plan.connections);
     let mut threads = Vec::new();
@@ -162,6 +176,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             domains: options.domains.clone(),
             websites: websites.clone(),
             proxies: proxies.clone(),
+            tls: tls.clone(),
             signature_v2: options.signature_v2,
             storage_classes: options.storage_classes,
             object_ownership: options.object_ownership,

@@ -1,9 +1,10 @@
 //! The options of `serve`, and how they share out memory.
 
 use crate::auth::RootCredentials;
-use crate::http::{CONNECTION_BYTES_MAX, ConnectionCap, Limits};
+use crate::http::{CONNECTION_BYTES_MAX, ConnectionCap, Limits, TLS_BYTES_MAX};
 use crate::network::Network;
 use crate::s3::{Ownership, StorageClasses};
+use crate::tls::{CertificateFiles, ClientCertificates};
 use ringbolt_engine::node::memory::{self, MemoryShares};
 use ringbolt_engine::node::{LifecycleOptions, ScrubOptions};
 use std::net::SocketAddr;
@@ -43,6 +44,10 @@ pub struct ServeOptions {
     pub trusted_proxies: Vec<Network>,
     /// Tells whether these proxies begin their connections with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+    /// What clients speak below HTTP. None: plain TCP.
+    pub tls: Option<TlsSource>,
+    /// Tells whether the admin address speaks TLS too, where clients do.
+    pub admin_tls: bool,
     /// Tells whether signature version 2 is accepted, in requests and in forms.
     pub signature_v2: bool,
     /// The storage classes that objects may be given.
@@ -65,6 +70,15 @@ pub struct ServeOptions {
     pub new_node_key: bool,
     /// Lets a crash leave a core dump, which holds what the memory holds: keys and data of clients.
     pub core_dumps: bool,
+}
+
+/// Where the certificates of TLS come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSource {
+    /// Files, of which the first is for clients that name no host. Without any, the server makes a
+    /// certificate that signs itself.
+    pub files: Vec<CertificateFiles>,
+    pub clients: Option<ClientCertificates>,
 }
 
 /// The most connections that are worth having for each core.
@@ -96,11 +110,18 @@ impl MemoryPlan {
     }
 
     /// Shares out `memory_bytes`. `read_cache_bytes` is as in [`ServeOptions`], and `descriptors`
-    /// is how many files this process may have open.
-    pub fn new(memory_bytes: u64, read_cache_bytes: Option<u64>, cores: usize, descriptors: u64) -> Self {
+    /// is how many files this process may have open. `tls` says that connections speak TLS, which takes
+    /// more memory.
+    pub fn new(
+        memory_bytes: u64,
+        read_cache_bytes: Option<u64>,
+        cores: usize,
+        descriptors: u64,
+        tls: bool,
+    ) -> Self {
         let count = cores.max(1) as u64;
         let shares = MemoryShares::new(memory_bytes, read_cache_bytes, count);
-        let by_memory = shares.connection_bytes / CONNECTION_BYTES_MAX as u64;
+        let by_memory = shares.connection_bytes / connection_bytes_max(tls);
         let by_descriptors = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / DESCRIPTORS_PER_CONNECTION;
         let connections = by_memory.min(by_descriptors).clamp(1, CONNECTIONS_PER_CORE_MAX * count);
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -127,6 +148,11 @@ impl MemoryPlan {
     }
 }
 
+/// Returns the most memory that an open connection takes, in bytes.
+fn connection_bytes_max(tls: bool) -> u64 {
+    (CONNECTION_BYTES_MAX + if tls { TLS_BYTES_MAX } else { 0 }) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,17 +160,17 @@ mod tests {
 
     #[test]
     fn memory_is_shared_out_and_descriptors_cap_connections() {
-        let plan = MemoryPlan::new(1 << 30, None, 2, 1 << 20);
+        let plan = MemoryPlan::new(1 << 30, None, 2, 1 << 20, false);
         assert_eq!(plan.arena_bytes_per_core, 126 << 20);
         assert_eq!((plan.index_bytes_max, plan.read_cache_bytes_per_core), ((336 << 20) / 5 * 4, 56 << 20));
         assert_eq!(plan.request_bytes_per_core, 64 << 20);
         assert_eq!(plan.connections, 2340);
-        assert_eq!(MemoryPlan::new(1 << 30, None, 2, 1024).connections, 416);
-        assert_eq!(MemoryPlan::new(0, None, 2, 0).connections, 1);
-        assert_eq!(MemoryPlan::new(1 << 40, None, 2, u64::MAX).connections, 2 * 16_384);
-        let without = MemoryPlan::new(1 << 30, Some(0), 2, 1024);
+        assert_eq!(MemoryPlan::new(1 << 30, None, 2, 1024, false).connections, 416);
+        assert_eq!(MemoryPlan::new(0, None, 2, 0, false).connections, 1);
+        assert_eq!(MemoryPlan::new(1 << 40, None, 2, u64::MAX, false).connections, 2 * 16_384);
+        let without = MemoryPlan::new(1 << 30, Some(0), 2, 1024, false);
         assert_eq!((without.index_bytes_max, without.read_cache_bytes_per_core), ((448 << 20) / 5 * 4, 0));
-        let most = MemoryPlan::new(1 << 30, Some(1 << 40), 2, 1024);
+        let most = MemoryPlan::new(1 << 30, Some(1 << 40), 2, 1024, false);
         assert_eq!(most.index_bytes_max, (224 << 20) / 5 * 4);
     }
 
@@ -152,9 +178,9 @@ mod tests {
     fn the_shares_are_never_more_than_the_whole() {
         for cores in [1, 2, 4, 16, 96] {
             let least = MemoryPlan::least_bytes(cores);
-            for memory in [least, 3 * least, 100 << 30] {
-                let (plan, count) = (MemoryPlan::new(memory, None, cores, u64::MAX), cores as u64);
-                let connections = (plan.connections * CONNECTION_BYTES_MAX) as u64;
+            for (memory, tls) in [(least, false), (3 * least, true), (3 * least, false), (100 << 30, true)] {
+                let (plan, count) = (MemoryPlan::new(memory, None, cores, u64::MAX, tls), cores as u64);
+                let connections = plan.connections as u64 * connection_bytes_max(tls);
                 let per_core = plan.arena_bytes_per_core as u64
                     + HUGE_PAGE
                     + plan.read_cache_bytes_per_core as u64

@@ -1,11 +1,9 @@
-//! Shutdown by SIGTERM and SIGINT: the first signal stops gracefully, and the second at once.
+//! Telling all cores to shut down.
 //!
 //! Invariant: each core is told through a socket of its own, so that it sleeps in the kernel until
 //! then.
 
 use monoio::io::AsyncReadRent;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -69,22 +67,4 @@ impl ShutdownReceiver {
         let (result, _) = stream.read(vec![0u8; 1]).await;
         result.map(|_| ())
     }
-}
-
-/// Handles signals on a thread of their own, for the rest of the process's life.
-pub fn shutdown_on_signals(shutdown: ShutdownSender) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let mut first = true;
-        for signal in signals.forever() {
-            if !first {
-                tracing::warn!(signal, "second signal: leaving at once; what was acknowledged is durable");
-                std::process::exit(128 + signal);
-            }
-            tracing::info!(signal, "stopping: finishing what runs; a second signal leaves at once");
-            first = false;
-            shutdown.send();
-        }
-    })?;
-    Ok(())
 }

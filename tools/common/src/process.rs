@@ -154,14 +154,19 @@ pub fn without_settings(command: &mut Command) -> &mut Command {
 }
 
 fn endpoint_in(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("is ready at http://")?;
-    rest.split_whitespace().next()?.trim_end_matches('/').parse().ok()
+    let (_, rest) = line.split_once("is ready at ")?;
+    without_scheme(rest)?.split_whitespace().next()?.trim_end_matches('/').parse().ok()
+}
+
+fn without_scheme(url: &str) -> Option<&str> {
+    url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))
 }
 
 /// Parses the line after the endpoint's. Returns `Some`, with the address if there is one.
 fn admin_in(line: &str) -> Option<Option<SocketAddr>> {
     let rest = line.strip_prefix("Health and metrics are ")?;
-    let address = rest.strip_prefix("at http://").and_then(|rest| rest.split_whitespace().next());
+    let address = rest.strip_prefix("at ").and_then(without_scheme);
+    let address = address.and_then(|rest| rest.split_whitespace().next());
     Some(address.and_then(|address| address.parse().ok()))
 }
 
@@ -173,6 +178,7 @@ mod tests {
     fn the_endpoint_is_in_the_banner() {
         let address = endpoint_in("Ringbolt 0.1.0 is ready at http://127.0.0.1:4711");
         assert_eq!(address, Some(SocketAddr::from(([127, 0, 0, 1], 4711))));
+        assert_eq!(endpoint_in("Ringbolt 0.1.0 is ready at https://127.0.0.1:4711"), address);
         let admin =
             admin_in("Health and metrics are at http://127.0.0.1:4712 and in the socket d/admin.sock");
         assert_eq!(admin, Some(Some(SocketAddr::from(([127, 0, 0, 1], 4712)))));

@@ -5,9 +5,11 @@
 //!   server's user and root reach it.
 //! - A request is never repeated, and each has a connection of its own.
 
+use crate::tls;
 use ringbolt_server::auth::{AccountError, RootCredentials};
 use ringbolt_tool_common::s3::answer::Answer;
 use ringbolt_tool_common::s3::sign::{Canonical, Credentials, authorization, sha256_hex, timestamp_now};
+use rustls::ClientConfig;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,6 +17,7 @@ use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The name of the socket in the data directory.
@@ -42,6 +45,8 @@ pub enum AdminError {
         "no server answers at {authority}: {source}; --admin has the address that `ringbolt serve` prints"
     )]
     NoAddress { authority: String, source: io::Error },
+    #[error("can not speak TLS with {authority}: {problem}")]
+    Tls { authority: String, problem: String },
     #[error("--admin {url:?} is no address of a server; write for example http://127.0.0.1:9001")]
     Url { url: String },
     #[error("--admin needs the root key: set RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY")]
@@ -64,6 +69,8 @@ enum Place {
     Socket(PathBuf),
     Address {
         authority: String,
+        /// How certificates are checked. None: the address speaks plain HTTP.
+        tls: Option<Arc<ClientConfig>>,
         credentials: Credentials,
     },
 }
@@ -73,20 +80,28 @@ pub struct Client(Place);
 
 impl Client {
     /// Makes the client of the server whose data directory is `data`, or, if `admin` is given, of the one at that
-    /// address.
+    /// address, whose certificate is checked by `authorities` if it speaks TLS, or by what the system trusts.
     ///
     /// # Errors
-    /// Fails when the address is none, or when there is no root key for it.
-    pub fn new(data: &Path, admin: Option<&str>, region: &str) -> Result<Self, AdminError> {
+    /// Fails when the address is none, when there are no such authorities, or when there is no root key for it.
+    pub fn new(
+        data: &Path,
+        admin: Option<&str>,
+        authorities: Option<&Path>,
+        region: &str,
+    ) -> Result<Self, AdminError> {
         let Some(url) = admin else { return Ok(Self(Place::Socket(data.to_owned()))) };
-        let authority = authority_of(url).ok_or_else(|| AdminError::Url { url: url.to_owned() })?;
+        let (authority, is_secure) =
+            authority_of(url).ok_or_else(|| AdminError::Url { url: url.to_owned() })?;
+        let refused = |problem| AdminError::Tls { authority: authority.clone(), problem };
+        let tls = is_secure.then(|| tls::trusting(authorities)).transpose().map_err(refused)?;
         let root = RootCredentials::from_environment()?.ok_or(AdminError::NoKeys)?;
         let credentials = Credentials {
             access_key: root.access_key,
             secret_key: root.secret_key,
             region: region.to_owned(),
         };
-        Ok(Self(Place::Address { authority, credentials }))
+        Ok(Self(Place::Address { authority, tls, credentials }))
     }
 
     /// Asks for `path` below `/ringbolt/v1/`, with a JSON body if there is one, and returns the JSON of the answer.
@@ -102,25 +117,33 @@ impl Client {
                 let head = head(method, &path, &[("host".to_owned(), "localhost".to_owned())], body.len());
                 exchange(stream, &head, &body)
             }
-            Place::Address { authority, credentials } => {
+            Place::Address { authority, tls, credentials } => {
                 let refused = |source| AdminError::NoAddress { authority: authority.clone(), source };
                 let stream = TcpStream::connect(authority).map_err(refused)?;
                 stream.set_read_timeout(Some(ANSWER_TIME)).map_err(AdminError::NoAnswer)?;
                 let headers = signed(method, &path, authority, credentials, &body);
-                exchange(stream, &head(method, &path, &headers, body.len()), &body)
+                let head = head(method, &path, &headers, body.len());
+                match tls {
+                    None => exchange(stream, &head, &body),
+                    Some(config) => {
+                        let refused = |problem| AdminError::Tls { authority: authority.clone(), problem };
+                        exchange(tls::shake_hands(stream, config, authority).map_err(refused)?, &head, &body)
+                    }
+                }
             }
         };
         understood(&answer.map_err(AdminError::NoAnswer)?)
     }
 }
 
-/// Returns host and port of an `http://` URL without a path.
-fn authority_of(url: &str) -> Option<String> {
-    let authority = url.strip_prefix("http://").unwrap_or(url);
+/// Returns host and port of a URL without a path, and whether it begins with `https://`.
+fn authority_of(url: &str) -> Option<(String, bool)> {
+    let secure = url.strip_prefix("https://");
+    let authority = secure.or_else(|| url.strip_prefix("http://")).unwrap_or(url);
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     let (host, port) = authority.rsplit_once(':')?;
     let good = !host.is_empty() && !authority.contains(['/', '@', '?', ' ']) && port.parse::<u16>().is_ok();
-    good.then(|| authority.to_owned())
+    good.then(|| (authority.to_owned(), secure.is_some()))
 }
 
 fn connect(data: &Path) -> Result<UnixStream, AdminError> {
@@ -204,14 +227,15 @@ mod tests {
             ("http://127.0.0.1:9001/", Some("127.0.0.1:9001")),
             ("node-1:9001", Some("node-1:9001")),
             ("http://[::1]:9001", Some("[::1]:9001")),
-            ("https://node-1:9001", None),
+            ("https://node-1", None),
             ("http://node-1", None),
             ("http://node-1:9001/ringbolt", None),
             ("http://:9001", None),
             ("", None),
         ] {
-            assert_eq!(authority_of(url).as_deref(), authority, "{url}");
+            assert_eq!(authority_of(url), authority.map(|authority| (authority.to_owned(), false)), "{url}");
         }
+        assert_eq!(authority_of("https://node-1:9001/"), Some(("node-1:9001".to_owned(), true)));
     }
 
     #[test]
@@ -227,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_data_directory_without_a_server_says_what_to_do() {
-        let client = Client::new(Path::new("nowhere"), None, "us-east-1").unwrap();
+        let client = Client::new(Path::new("nowhere"), None, None, "us-east-1").unwrap();
         let error = client.ask("GET", "buckets", None).unwrap_err().to_string();
         assert!(
             error.contains("nowhere/admin.sock") && error.contains("ringbolt serve --data nowhere"),

@@ -8,6 +8,7 @@ mod admin;
 mod cli;
 mod disk;
 mod log;
+mod tls;
 
 use clap::Parser;
 use cli::{Cli, execute};

@@ -116,6 +116,7 @@ impl Bench {
             core: self.options.core,
             anonymous: !self.options.signed_only,
             read_cache: None,
+            tls: false,
         })
     }
 

@@ -25,7 +25,8 @@ use ringbolt_engine::node::{InspectReport, LifecycleOptions, ScrubOptions, inspe
 use ringbolt_plan::cli::PlanArgs;
 use ringbolt_server::auth::RootCredentials;
 use ringbolt_server::run::{
-    Network, Ownership, ServeError, ServeOptions, StorageClasses, format_with_progress, human_size, run,
+    CertificateFiles, ClientCertificates, Network, Ownership, ServeError, ServeOptions, StorageClasses,
+    TlsSource, format_with_progress, human_size, run,
 };
 use ringbolt_torture::TortureArgs;
 use std::ffi::OsString;
@@ -71,6 +72,17 @@ enum NewOwnership {
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum TlsKind {
+    SelfSigned,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum ClientCertificate {
+    Required,
+    Optional,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Switch {
     On,
     Off,
@@ -78,7 +90,7 @@ enum Switch {
 
 #[derive(Subcommand)]
 enum Command {
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     Format(FormatArgs),
     Inspect(InspectArgs),
     Check(CheckArgs),
@@ -184,6 +196,26 @@ struct ServeArgs {
     /// Whether connections of trusted proxies begin with a header of the PROXY protocol, version 2
     #[arg(long, env = "RINGBOLT_PROXY_PROTOCOL", value_enum, default_value = "off")]
     proxy_protocol: Switch,
+    /// Speak HTTPS with a certificate that the server makes itself and keeps in the data directory, for a trial;
+    /// clients have to be told to trust tls-self-signed.crt there
+    #[arg(long, env = "RINGBOLT_TLS", value_enum, conflicts_with = "tls_cert")]
+    tls: Option<TlsKind>,
+    /// Speak HTTPS with this certificate: a file of PEM with those between it and its authority; repeat it for others,
+    /// of which each client gets the one for the host that it asks for. SIGHUP reads all of them again
+    #[arg(long, env = "RINGBOLT_TLS_CERT", value_name = "FILE", value_delimiter = ',', requires = "tls_key")]
+    tls_cert: Vec<PathBuf>,
+    /// The private key of each --tls-cert, in the same order: a file of PEM
+    #[arg(long, env = "RINGBOLT_TLS_KEY", value_name = "FILE", value_delimiter = ',', requires = "tls_cert")]
+    tls_key: Vec<PathBuf>,
+    /// Ask clients for certificates that one of these authorities signed: a file of PEM
+    #[arg(long, env = "RINGBOLT_TLS_CLIENT_CA", value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Whether a client without a certificate is refused, where --tls-client-ca asks for one
+    #[arg(long, env = "RINGBOLT_TLS_CLIENT_CERT", value_enum, default_value = "required")]
+    tls_client_cert: ClientCertificate,
+    /// Whether the admin address speaks HTTPS too, where clients do
+    #[arg(long, env = "RINGBOLT_ADMIN_TLS", value_enum, default_value = "on")]
+    admin_tls: Switch,
     /// Whether requests and forms may be signed with version 2, HMAC-SHA-1, which some clients know alone
     #[arg(long = "signature-v2", env = "RINGBOLT_SIGNATURE_V2", value_enum, default_value = "on")]
     signature_v2: Switch,
@@ -311,6 +343,15 @@ pub enum CliError {
          write for example info or info,ringbolt_engine=debug"
     )]
     Log { value: String, reason: String },
+    #[error(
+        "there are {chains} --tls-cert and {keys} --tls-key; give each certificate its key, in the same order"
+    )]
+    Certificates { chains: usize, keys: usize },
+    #[error(
+        "--tls-client-ca asks for certificates where nobody speaks TLS; give the server one, by --tls-cert and \
+         --tls-key"
+    )]
+    ClientsWithoutTls,
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error(transparent)]
@@ -331,7 +372,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CliError> {
     let is_quiet = matches!(cli.command, Command::Bench { .. } | Command::Plan(_)) && cli.log == LOG_DEFAULT;
     start_logging(if is_quiet { "warn" } else { &cli.log }, cli.log_format)?;
     match cli.command {
-        Command::Serve(args) => serve(args)?,
+        Command::Serve(args) => serve(*args)?,
         Command::Format(args) => format(&args)?,
         Command::Inspect(args) => inspect(&args)?,
         Command::Check(args) => return Ok(ExitCode::from(check::run(&args))),
@@ -384,8 +425,32 @@ fn parse_network(text: &str) -> Result<Network, String> {
         .ok_or_else(|| "write an address or a network, as in 10.0.0.1 or 10.0.0.0/8".to_owned())
 }
 
+/// Returns what the flags say of TLS.
+fn tls_source(args: &ServeArgs) -> Result<Option<TlsSource>, CliError> {
+    let (chains, keys) = (&args.tls_cert, &args.tls_key);
+    if chains.len() != keys.len() {
+        return Err(CliError::Certificates { chains: chains.len(), keys: keys.len() });
+    }
+    if chains.is_empty() && args.tls.is_none() {
+        return match args.tls_client_ca {
+            Some(_) => Err(CliError::ClientsWithoutTls),
+            None => Ok(None),
+        };
+    }
+    let pairs = chains.iter().cloned().zip(keys.iter().cloned());
+    let files = pairs.map(|(chain, key)| CertificateFiles { chain, key }).collect();
+    let clients = args.tls_client_ca.clone().map(|authorities| ClientCertificates {
+        authorities,
+        required: args.tls_client_cert == ClientCertificate::Required,
+    });
+    Ok(Some(TlsSource { files, clients }))
+}
+
 fn serve(args: ServeArgs) -> Result<(), CliError> {
+    let tls = tls_source(&args)?;
     run(ServeOptions {
+        tls,
+        admin_tls: args.admin_tls == Switch::On,
         data_dir: args.data,
         drives: args.drive,
         listen: args.listen,

@@ -11,10 +11,14 @@ pub struct ServerArgs {
     /// Data directory of the server, which is asked through its socket
     #[arg(long, env = "RINGBOLT_DATA", default_value = "./ringbolt-data", value_name = "DIR")]
     data: PathBuf,
-    /// Admin address of the server instead, as in http://127.0.0.1:9001; the request is signed with
-    /// RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY, which must be the root key
+    /// Admin address of the server instead, as in http://127.0.0.1:9001 or https://node-1:9001; the request is signed
+    /// with RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY, which must be the root key
     #[arg(long, env = "RINGBOLT_ADMIN", value_name = "URL")]
     admin: Option<String>,
+    /// Trust this certificate, or what the authority in it signed, where --admin begins with https://: a file of PEM
+    /// [default: what the system trusts]
+    #[arg(long, env = "RINGBOLT_ADMIN_CA", value_name = "FILE", requires = "admin")]
+    admin_ca: Option<PathBuf>,
     /// The region that the server has, for the signature
     #[arg(long, env = "RINGBOLT_REGION", default_value = "us-east-1")]
     region: String,
@@ -29,7 +33,7 @@ impl ServerArgs {
     /// # Errors
     /// Fails when the address is none, or when there is no root key for it.
     pub fn client(&self) -> Result<Client, AdminError> {
-        Client::new(&self.data, self.admin.as_deref(), &self.region)
+        Client::new(&self.data, self.admin.as_deref(), self.admin_ca.as_deref(), &self.region)
     }
 
     /// Prints what the server says: as it is, or as `text` shows it.

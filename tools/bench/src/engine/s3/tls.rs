@@ -1,27 +1,36 @@
-//! This module implements TLS over a connection: a session of rustls between our buffers and a
+//! This module implements TLS over a connection: a session of `ringbolt-tls`, as the server has it, over a
 //! socket of monoio.
 //!
 //! It does not use monoio-rustls, which needs monoio with all of its default features: features
 //! apply to the whole binary, so the server would contain a second driver. It also copies every
 //! record once more.
 //!
-//! Invariants: what the session has to send is sent before anything is waited for. Records that
-//! have arrived are kept until the session has room for them, so that nothing is lost when a
-//! response ends within a piece that was received.
+//! Invariants: what the session has to send is sent before anything is waited for. What was decrypted and
+//! is more than the reader asked for is kept, so that nothing is lost when a response ends within a piece
+//! that was received.
 
 use super::failure::Failure;
+use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
+use ringbolt_tls::{Sealer, Session, TlsError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme};
-use std::io::{ErrorKind, Read, Write};
-use std::ops::Range;
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use std::cell::RefCell;
+use std::io::IoSlice;
 use std::sync::Arc;
 
-/// The buffer holds four of the largest records.
+/// The buffer holds three of the largest records.
 const RECEIVE_BYTES: usize = 64 << 10;
+/// The most that is made into records before it is sent, in bytes.
+const SEAL_BYTES_MAX: usize = 128 << 10;
+
+thread_local! {
+    static SEALER: RefCell<Sealer> = RefCell::default();
+}
 
 /// Holds what all connections of an engine share: the trusted certificates, sessions to resume, and
 /// the name of the server.
@@ -110,11 +119,13 @@ impl ServerCertVerifier for Credulous {
 /// This is one connection with TLS.
 pub struct TlsStream {
     stream: TcpStream,
-    session: ClientConnection,
-    incoming: Box<[u8]>,
-    /// This is the part of `incoming` that the session has not taken yet.
-    have: Range<usize>,
-    outgoing: Vec<u8>,
+    session: Session<ClientConnectionData>,
+    /// This is where bytes are received, behind those that the session has kept. There is room for
+    /// [`RECEIVE_BYTES`].
+    incoming: Vec<u8>,
+    /// These are decrypted bytes that nobody has read yet, from `read` on.
+    plain: Vec<u8>,
+    read: usize,
 }
 
 impl TlsStream {
@@ -123,15 +134,17 @@ impl TlsStream {
     /// # Errors
     /// Fails when the handshake fails or the server's certificate is not accepted.
     pub async fn connect(stream: TcpStream, tls: &Tls) -> Result<Self, Failure> {
-        let session = ClientConnection::new(tls.config.clone(), tls.name.clone()).map_err(Failure::Tls)?;
-        let incoming = vec![0; RECEIVE_BYTES].into();
-        let mut this = Self { stream, session, incoming, have: 0..0, outgoing: Vec::new() };
-        this.flush().await?;
-        while this.session.is_handshaking() {
+        let connection = UnbufferedClientConnection::new(tls.config.clone(), tls.name.clone());
+        let session = Session::new(connection.map_err(Failure::Tls)?);
+        let incoming = Vec::with_capacity(RECEIVE_BYTES);
+        let mut this = Self { stream, session, incoming, plain: Vec::new(), read: 0 };
+        // The first call begins the handshake.
+        this.take(&mut []).await?;
+        while !this.session.is_open() {
             if !this.receive().await? {
                 return Err(Failure::Closed);
             }
-            this.flush().await?;
+            this.take(&mut []).await?;
         }
         Ok(this)
     }
@@ -142,14 +155,26 @@ impl TlsStream {
     /// Fails when the connection is broken, or when the data are not TLS.
     pub async fn read(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
         loop {
-            match self.session.reader().read(into) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                // A body that lasts until the end of its connection needs an explicit end (RFC
-                // 9112, 9.8).
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(Failure::Closed),
-                outcome => return Ok(outcome?),
+            let left = &self.plain[self.read..];
+            if !left.is_empty() {
+                let count = left.len().min(into.len());
+                into[..count].copy_from_slice(&left[..count]);
+                self.read += count;
+                return Ok(count);
             }
-            self.receive().await?;
+            self.plain.clear();
+            self.read = 0;
+            if self.session.peer_closed() {
+                return Ok(0);
+            }
+            // A body that lasts until the end of its connection needs an explicit end (RFC 9112, 9.8).
+            if !self.receive().await? {
+                return Err(Failure::Closed);
+            }
+            let count = self.take(into).await?;
+            if count > 0 {
+                return Ok(count);
+            }
         }
     }
 
@@ -159,52 +184,75 @@ impl TlsStream {
     /// Fails when the connection is broken.
     pub async fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
         while !bytes.is_empty() {
-            let count = self.session.writer().write(bytes)?;
-            assert!(count > 0, "the session has room when everything was sent");
+            let (count, records) = SEALER.with_borrow_mut(|sealer| {
+                let count =
+                    self.session.seal(&[IoSlice::new(bytes)], SEAL_BYTES_MAX, sealer).map_err(of_tls)?;
+                Ok::<_, Failure>((count, sealer.records().to_vec()))
+            })?;
             bytes = &bytes[count..];
-            self.flush().await?;
+            self.stream.write_all(records).await.0?;
         }
         Ok(())
     }
 
     /// Tells the server that nothing more follows (RFC 9112, 9.8), and does not wait for its reply.
     pub async fn close(mut self) {
-        self.session.send_close_notify();
+        self.session.close();
         // If the server is gone, the failure does not matter.
         let _ = self.flush().await;
     }
 
     async fn flush(&mut self) -> Result<(), Failure> {
-        while self.session.wants_write() {
-            self.session.write_tls(&mut self.outgoing)?;
+        if !self.session.outgoing().is_empty() {
+            let records = self.session.take_outgoing();
+            self.stream.write_all(records).await.0?;
         }
-        if self.outgoing.is_empty() {
-            return Ok(());
-        }
-        let (sent, outgoing) = self.stream.write_all(std::mem::take(&mut self.outgoing)).await;
-        self.outgoing = outgoing;
-        self.outgoing.clear();
-        sent?;
         Ok(())
     }
 
-    /// Passes more of the received data to the session, and receives from the socket when nothing
-    /// is left. Returns false at the end of the stream.
+    /// Receives behind what is there. Returns false at the end of the stream.
     async fn receive(&mut self) -> Result<bool, Failure> {
-        if self.have.is_empty() {
-            let (received, incoming) = self.stream.read(std::mem::take(&mut self.incoming)).await;
-            self.incoming = incoming;
-            self.have = 0..received?;
+        self.incoming.clear();
+        self.incoming.extend_from_slice(self.session.kept());
+        let begin = self.incoming.len();
+        if begin == self.incoming.capacity() {
+            // No record is so long, and a message of the handshake may not be.
+            return Err(Failure::Tls(Error::General("the server sends a message without end".to_owned())));
         }
-        let mut left = &self.incoming[self.have.clone()];
-        let taken = self.session.read_tls(&mut left)?;
-        self.have.start = self.have.end - left.len();
-        if let Err(error) = self.session.process_new_packets() {
-            // This sends the alert that tells the server the reason. Only the error of TLS is
-            // reported.
-            let _ = self.flush().await;
-            return Err(Failure::Tls(error));
+        let buffer = std::mem::take(&mut self.incoming).slice_mut(begin..);
+        let (received, buffer) = self.stream.read(buffer).await;
+        self.incoming = buffer.into_inner();
+        Ok(received? > 0)
+    }
+
+    /// Passes what was received to the session, and sends what that has to send. Decrypted bytes go to
+    /// `into`, and those beyond it are kept. Returns how many went there.
+    async fn take(&mut self, into: &mut [u8]) -> Result<usize, Failure> {
+        let (mut read, plain) = (0, &mut self.plain);
+        let taken = self.session.take(&mut self.incoming, |piece| {
+            let fits = if plain.is_empty() { piece.len().min(into.len() - read) } else { 0 };
+            into[read..read + fits].copy_from_slice(&piece[..fits]);
+            read += fits;
+            plain.extend_from_slice(&piece[fits..]);
+        });
+        match taken {
+            Ok(()) => {
+                self.flush().await?;
+                Ok(read)
+            }
+            Err(error) => {
+                // This sends the alert that tells the server the reason. Only the error of TLS is
+                // reported.
+                let _ = self.flush().await;
+                Err(of_tls(error))
+            }
         }
-        Ok(taken > 0)
+    }
+}
+
+fn of_tls(error: TlsError) -> Failure {
+    match error {
+        TlsError::Protocol(error) => Failure::Tls(error),
+        TlsError::Exhausted | TlsError::NotOpen => Failure::Closed,
     }
 }

@@ -1,0 +1,56 @@
+//! The certificates of a server that starts.
+
+use super::{ServeOptions, TlsSource};
+use crate::tls::{CertificateSource, Tls, TlsOptions, TlsSetupError};
+use crate::unix_time::now_s;
+use std::sync::Arc;
+use time::OffsetDateTime;
+
+/// A certificate that ends sooner than this, in seconds, is warned of.
+const ENDS_SOON_S: i64 = 14 * 24 * 60 * 60;
+
+/// Reads the certificates, and says what they are for.
+pub fn load_tls(source: &TlsSource, options: &ServeOptions) -> Result<Arc<Tls>, TlsSetupError> {
+    let made = match source.files.as_slice() {
+        [] => CertificateSource::SelfSigned { directory: options.data_dir.clone(), hosts: hosts(options) },
+        files => CertificateSource::Files(files.to_vec()),
+    };
+    let tls = Tls::load(TlsOptions { source: made, clients: source.clients.clone() })?;
+    tell_of_certificates(&tls);
+    Ok(tls)
+}
+
+/// Returns the hosts that clients of a server on trial may write.
+fn hosts(options: &ServeOptions) -> Vec<String> {
+    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    let mut add = |host: String| {
+        if !host.is_empty() && !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    };
+    add(rustix::system::uname().nodename().to_string_lossy().to_lowercase());
+    if !options.listen.ip().is_unspecified() {
+        add(options.listen.ip().to_string());
+    }
+    for domain in &options.domains {
+        add(domain.clone());
+        add(format!("*.{domain}"));
+    }
+    hosts
+}
+
+/// Logs what the certificates are for and until when.
+pub fn tell_of_certificates(tls: &Tls) {
+    for certificate in tls.certificates() {
+        let until = OffsetDateTime::from_unix_timestamp(certificate.ends_s).map(|end| end.date().to_string());
+        let until = until.unwrap_or_default();
+        let (path, hosts) = (certificate.path.display(), certificate.hosts.join(", "));
+        match certificate.ends_s - now_s() {
+            left if left <= 0 => {
+                tracing::error!(%path, hosts, until, "a certificate has ended: clients refuse it")
+            }
+            left if left < ENDS_SOON_S => tracing::warn!(%path, hosts, until, "a certificate ends soon"),
+            _ => tracing::info!(%path, hosts, until, "a certificate"),
+        }
+    }
+}
