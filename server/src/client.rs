@@ -77,11 +77,14 @@ impl TrustedProxies {
         if self.speak_proxy_protocol || !self.contains(peer.address) {
             return Ok(peer);
         }
-        let mut client = Client { address: self.behind(peer.address, headers)?, ..peer };
+        let address = self.behind(peer.address, headers)?;
+        // How the proxy itself speaks to this server says nothing of its client.
+        let mut client = if address == peer.address { peer } else { Client::at(address) };
         let mut schemes = values(headers, FORWARDED_PROTO).peekable();
         if schemes.peek().is_some() {
             // Several proxies may have added one each: one that was reached without TLS is enough.
             client.is_secure = schemes.all(|scheme| scheme.eq_ignore_ascii_case("https"));
+            client.tls_version = None;
         }
         Ok(client)
     }
@@ -175,6 +178,26 @@ mod tests {
         {
             assert_eq!(client_of("10.0.0.1", &[("x-forwarded-for", said)]), Err(NoAddress), "{said}");
         }
+    }
+
+    /// A proxy that reaches this server over TLS says nothing by that of its client.
+    #[test]
+    fn how_a_proxy_itself_speaks_does_not_count() {
+        let by_tls =
+            Client { is_secure: true, tls_version: Some("1.3"), ..Client::at("10.0.0.1".parse().unwrap()) };
+        let of = |headers: &[(&'static str, &'static str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(*name, value.parse().unwrap());
+            }
+            let client = proxies().client_of(by_tls, &map).unwrap();
+            (client.is_secure, client.tls_version)
+        };
+        assert_eq!(of(&[]), (true, Some("1.3")), "the proxy asks for itself");
+        let named = ("x-forwarded-for", "203.0.113.9");
+        assert_eq!(of(&[named]), (false, None));
+        assert_eq!(of(&[named, ("x-forwarded-proto", "https")]), (true, None));
+        assert_eq!(of(&[("x-forwarded-proto", "http")]), (false, None));
     }
 
     #[test]

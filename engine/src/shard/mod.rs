@@ -59,7 +59,7 @@ pub(crate) use self::growth::{Growth, LedgerId};
 pub use self::info::{info_of, part_info};
 pub(crate) use self::instance::ShardParts;
 pub use self::instance::{Shard, ShardCounters};
-pub(crate) use self::lifecycle::{DueVersion, Seen, SeenUpload, UploadWalk, Walk};
+pub(crate) use self::lifecycle::{DueVersion, STEP_ENTRIES, Seen, SeenUpload, UploadWalk, Walk};
 pub use self::lock_clock::{ClockReading, NOTED_EVERY_MS};
 pub use self::multipart::{CompleteCommit, PartCommit, PartsTable};
 pub use self::put::{Body, PutCommit};

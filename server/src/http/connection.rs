@@ -146,7 +146,9 @@ fn admit<H: Handler>(server: &Rc<HttpServer<H>>, stream: TcpStream, peer: IpAddr
     let Some(slot) = server.limits.connections.take() else {
         tracing::warn!(connections = server.open.get(), "at the cap on connections; turning one away");
         server.traffic.turned_away();
-        socket.send_now(TOO_MANY);
+        if server.tls.is_none() {
+            socket.send_now(TOO_MANY);
+        }
         return;
     };
     let counted = Counted::new(server, slot);

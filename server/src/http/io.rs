@@ -84,6 +84,10 @@ impl Socket {
         SCRATCH.with_borrow_mut(|scratch| {
             let (before, space) = scratch.split_at_mut(kept.len());
             let room = limit.min(space.len());
+            if room == 0 && limit > 0 {
+                // Nothing received would be the peer's end.
+                return Err(Errno::NOBUFS);
+            }
             let (count, _) = rustix::net::recv(&self.direct, &mut space[..room], RecvFlags::DONTWAIT)?;
             if count == 0 && limit > 0 {
                 self.saw_end.set(true);

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - A connection with TLS that waits for a request holds the session, and no buffer: of what was
-//!   received it keeps at most the beginning of a record, and of what is to be sent at most
-//!   [`SEAL_BYTES_MAX`] and what encryption adds.
+//!   received it keeps at most [`KEPT_BYTES_MAX`], and of what is to be sent at most [`SEAL_BYTES_MAX`] and
+//!   what encryption adds.
 //! - A handshake takes its own time alone: it is a task as any other, ends with the time for a head, and
 //!   keeps at most [`HANDSHAKE_BYTES_MAX`].
 //! - Whoever speaks HTTP where TLS is spoken is told so, in HTTP.
@@ -28,9 +28,12 @@ const SEAL_BYTES_MAX: usize = 64 << 10;
 /// The most that a peer may send before its part of the handshake is understood, in bytes: the largest
 /// message that rustls takes, in records.
 const HANDSHAKE_BYTES_MAX: usize = 72 << 10;
+/// The most that is kept of what a peer sent behind its handshake, in bytes. Nothing that makes sense there
+/// is longer than a record, but a peer could send the pieces of a message for ever.
+const KEPT_BYTES_MAX: usize = 2 * RECORD_BYTES_MAX;
 /// The most memory that an open connection with TLS takes beside that of any connection, in bytes, while
 /// its peer takes nothing: records, the beginning of one, and the session.
-pub const TLS_BYTES_MAX: usize = SEAL_BYTES_MAX + (4 << 10) + 2 * RECORD_BYTES_MAX + (24 << 10);
+pub const TLS_BYTES_MAX: usize = SEAL_BYTES_MAX + (4 << 10) + KEPT_BYTES_MAX + (24 << 10);
 const NO_TLS: &str = "This server speaks HTTPS here: write https:// instead of http://.\n";
 
 thread_local! {
@@ -115,12 +118,15 @@ impl Transport {
                 return Err(HandshakeError::TooLong);
             }
         }
-        client.is_secure = true;
-        client.tls_version = match session.connection().protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => Some("1.3"),
-            Some(ProtocolVersion::TLSv1_2) => Some("1.2"),
-            _ => None,
-        };
+        // A proxy that has said how its client speaks TLS speaks it here for itself.
+        if !client.is_secure {
+            client.is_secure = true;
+            client.tls_version = match session.connection().protocol_version() {
+                Some(ProtocolVersion::TLSv1_3) => Some("1.3"),
+                Some(ProtocolVersion::TLSv1_2) => Some("1.2"),
+                _ => None,
+            };
+        }
         Ok(Self { socket, tls: Some(Established { session, plain }) })
     }
 
@@ -136,7 +142,7 @@ impl Transport {
             None => Io::Plain(io),
             Some(Established { session, plain }) => {
                 let (plain, unsent) = (Kept { bytes: plain, gone: 0 }, Kept::default());
-                Io::Tls(Box::new(TlsIo { io, session, plain, unsent }))
+                Io::Tls(Box::new(TlsIo { io, session, plain, unsent, failed: None }))
             }
         }
     }
@@ -189,6 +195,8 @@ pub struct TlsIo {
     plain: Kept,
     /// Records that the socket did not take yet.
     unsent: Kept,
+    /// The error behind bytes that were fine, which hyper gets first.
+    failed: Option<io::Error>,
 }
 
 impl TlsIo {
@@ -197,16 +205,22 @@ impl TlsIo {
         context: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { io, session, plain, .. } = self;
         let mut received = 0;
         loop {
+            let Self { io, session, plain, .. } = &mut *self;
             if !plain.left().is_empty() {
                 let count = plain.left().len().min(cursor.remaining());
                 cursor.put_slice(&plain.left()[..count]);
                 plain.gone(count);
                 return Poll::Ready(Ok(()));
             }
-            if received > 0 || session.peer_closed() {
+            if received > 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(error) = self.failed.take() {
+                return Poll::Ready(Err(error));
+            }
+            if session.peer_closed() {
                 return Poll::Ready(Ok(()));
             }
             let kept = session.kept().to_vec();
@@ -224,14 +238,21 @@ impl TlsIo {
             match taken {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(Err(error))) => {
+                Poll::Ready(Ok(taken)) => {
                     self.unsent.add(&session.take_outgoing());
-                    // The peer may hear the reason; the connection ends in any case.
+                    let failed = match taken {
+                        Err(error) => Some(of_tls(error)),
+                        Ok(_) if session.kept().len() > KEPT_BYTES_MAX => {
+                            Some(io::Error::new(io::ErrorKind::InvalidData, "a message of TLS without end"))
+                        }
+                        Ok(true) => return Poll::Ready(Ok(())),
+                        Ok(false) => None,
+                    };
+                    self.failed = failed;
+                    // An answer of TLS itself, or an alert, goes out now if it can, else with what is sent
+                    // next, which finds the same error if there is one.
                     let _ = self.poll_unsent(context);
-                    return Poll::Ready(Err(of_tls(error)));
                 }
-                Poll::Ready(Ok(Ok(true))) => return Poll::Ready(Ok(())),
-                Poll::Ready(Ok(Ok(false))) => {}
             }
         }
     }

@@ -25,7 +25,7 @@ use self::drives::prepare_drives;
 use self::keeper::Keeper;
 use self::shutdown::{ShutdownBarrier, ShutdownSender, shutdown_channel};
 use self::signals::handle_signals;
-use self::tls::load_tls;
+use self::tls::{Offered, load_tls};
 use crate::admin::{AdminSocket, AdminSocketError};
 use crate::auth::{AccountError, Accounts};
 use crate::client::TrustedProxies;
@@ -120,10 +120,10 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     if let Some(text) = credentials(&first_start) {
         println!("{text}");
     }
-    let tls = options.tls.as_ref().map(|source| load_tls(source, &options)).transpose()?;
+    let Offered { tls, admin_tls } = load_tls(&options)?;
     let listeners = bind(options.listen, cpus.len(), "--listen")?;
     let address = listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(options.listen);
-    let mut admin = Admin::bind(&options, tls.clone().filter(|_| options.admin_tls))?;
+    let mut admin = Admin::bind(&options, admin_tls.clone())?;
 
     let plan = MemoryPlan::new(
         options.memory_bytes,
@@ -151,7 +151,8 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     }
     let (sender, receivers) = shutdown_channel(cpus.len()).map_err(ServeError::Thread)?;
     let (barrier, barrier_receivers) = ShutdownBarrier::new(cpus.len()).map_err(ServeError::Thread)?;
-    handle_signals(sender.clone(), tls.clone()).map_err(ServeError::Thread)?;
+    handle_signals(sender.clone(), tls.iter().chain(&admin_tls).cloned().collect())
+        .map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();
     let connections = ConnectionCap::new(plan.connections);
     let mut threads = Vec::new();

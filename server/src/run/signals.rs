@@ -9,13 +9,13 @@ use std::io;
 use std::sync::Arc;
 
 /// Handles signals on a thread of their own, for the rest of the process's life.
-pub fn handle_signals(shutdown: ShutdownSender, tls: Option<Arc<Tls>>) -> io::Result<()> {
+pub fn handle_signals(shutdown: ShutdownSender, tls: Vec<Arc<Tls>>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut first = true;
         for signal in signals.forever() {
             if signal == SIGHUP {
-                reload(tls.as_deref());
+                reload(&tls);
                 continue;
             }
             if !first {
@@ -31,15 +31,15 @@ pub fn handle_signals(shutdown: ShutdownSender, tls: Option<Arc<Tls>>) -> io::Re
 }
 
 /// Reads again what can change.
-fn reload(tls: Option<&Tls>) {
-    let Some(tls) = tls else {
+fn reload(all: &[Arc<Tls>]) {
+    let Some(first) = all.first() else {
         tracing::info!("SIGHUP: there are no certificates to be read again; everything else needs a restart");
         return;
     };
-    match tls.reload() {
+    match all.iter().try_for_each(|tls| tls.reload()) {
         Ok(()) => {
             tracing::info!("SIGHUP: certificates were read again; everything else needs a restart");
-            super::tls::tell_of_certificates(tls);
+            super::tls::tell_of_certificates(first);
         }
         Err(error) => {
             tracing::error!(%error, "SIGHUP: certificates can not be read, so the server goes on with those it has");

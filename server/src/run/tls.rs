@@ -9,15 +9,30 @@ use time::OffsetDateTime;
 /// A certificate that ends sooner than this, in seconds, is warned of.
 const ENDS_SOON_S: i64 = 14 * 24 * 60 * 60;
 
+/// What the listeners speak.
+pub struct Offered {
+    pub tls: Option<Arc<Tls>>,
+    /// That of the admin address: operators sign what they ask, and need no certificate.
+    pub admin_tls: Option<Arc<Tls>>,
+}
+
 /// Reads the certificates, and says what they are for.
-pub fn load_tls(source: &TlsSource, options: &ServeOptions) -> Result<Arc<Tls>, TlsSetupError> {
-    let made = match source.files.as_slice() {
+pub fn load_tls(options: &ServeOptions) -> Result<Offered, TlsSetupError> {
+    let Some(TlsSource { files, clients }) = &options.tls else {
+        return Ok(Offered { tls: None, admin_tls: None });
+    };
+    let source = match files.as_slice() {
         [] => CertificateSource::SelfSigned { directory: options.data_dir.clone(), hosts: hosts(options) },
         files => CertificateSource::Files(files.to_vec()),
     };
-    let tls = Tls::load(TlsOptions { source: made, clients: source.clients.clone() })?;
+    let tls = Tls::load(TlsOptions { source: source.clone(), clients: clients.clone() })?;
     tell_of_certificates(&tls);
-    Ok(tls)
+    let admin_tls = match (options.admin_tls, clients) {
+        (false, _) => None,
+        (true, None) => Some(tls.clone()),
+        (true, Some(_)) => Some(Tls::load(TlsOptions { source, clients: None })?),
+    };
+    Ok(Offered { tls: Some(tls), admin_tls })
 }
 
 /// Returns the hosts that clients of a server on trial may write.

@@ -6,9 +6,9 @@
 //! - A core asks one counter, which nobody writes but a reload, whether its copy of the settings is still
 //!   the newest. The lock behind it is taken once for each reload and core.
 //! - Tickets by which clients resume a session are sealed under keys in memory that are changed every six
-//!   hours, and at each reload if certificates of clients are asked for: nobody comes in by a
-//!   session whose certificate is not accepted any more. Early data, which could be sent
-//!   again by anybody, are refused.
+//!   hours. Where certificates of clients are asked for there are none: nobody comes in by a session
+//!   whose certificate is not accepted any more. Early data, which could be sent again by anybody, are
+//!   refused.
 //!
 //! TLS 1.3 and 1.2 with the cipher suites that rustls offers are all there is: older ones are not built.
 
@@ -110,9 +110,11 @@ impl Tls {
     /// # Errors
     /// Fails as [`Self::load`] does. What was goes on then.
     pub fn reload(&self) -> Result<(), TlsSetupError> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let tickets = if self.options.clients.is_some() { new_tickets()? } else { current.tickets.clone() };
+        let lock = || self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let tickets = lock().tickets.clone();
+        // Files may be slow, and a core that looks meanwhile must not wait for them.
         let (config, certificates) = read(&self.options, tickets.clone())?;
+        let mut current = lock();
         *current = Current { config, tickets, certificates };
         self.version.fetch_add(1, Ordering::Release);
         Ok(())
@@ -168,7 +170,11 @@ fn read(
         CertificateSource::Files(files) => read_certificates(files, &provider)?,
         CertificateSource::SelfSigned { directory, hosts } => {
             let files = self_signed::keep(directory, hosts)?;
-            read_certificates(&[files], &provider)?
+            // A pair that was damaged is of no use to anybody.
+            match read_certificates(&[files], &provider) {
+                Ok(certificates) => certificates,
+                Err(_) => read_certificates(&[self_signed::make_anew(directory, hosts)?], &provider)?,
+            }
         }
     };
     let infos = certificates.infos();
@@ -201,9 +207,13 @@ fn make_config(
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     // Tickets hold all that is needed to resume, so the server keeps nothing for clients that went away.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = tickets;
-    // Clients of S3 use one; each takes the time to seal it.
-    config.send_tls13_tickets = 1;
+    if options.clients.is_none() {
+        config.ticketer = tickets;
+        // Clients of S3 use one; each takes the time to seal it.
+        config.send_tls13_tickets = 1;
+    } else {
+        config.send_tls13_tickets = 0;
+    }
     Ok(config)
 }
 

@@ -1,5 +1,5 @@
 //! The certificate of a server that is tried out: made at the first start, kept in the data directory, and
-//! made anew before it ends or when it is to be for other hosts. Nobody trusts it who is not told to.
+//! made anew at a start or a reload within a month of its end, or when it is to be for other hosts. Nobody trusts it who is not told to.
 
 use super::CertificateFiles;
 use super::certificates::info_of;
@@ -30,10 +30,23 @@ pub enum SelfSignedError {
 
 /// Returns the files of the certificate, which are written if there are none that will do.
 pub fn keep(directory: &Path, hosts: &[String]) -> Result<CertificateFiles, SelfSignedError> {
-    let files = CertificateFiles { chain: directory.join(CHAIN_FILE), key: directory.join(KEY_FILE) };
+    let files = files_in(directory);
     if will_do(&files, hosts) {
         return Ok(files);
     }
+    make(files, hosts)
+}
+
+fn files_in(directory: &Path) -> CertificateFiles {
+    CertificateFiles { chain: directory.join(CHAIN_FILE), key: directory.join(KEY_FILE) }
+}
+
+/// Makes the certificate anew, whatever is there.
+pub fn make_anew(directory: &Path, hosts: &[String]) -> Result<CertificateFiles, SelfSignedError> {
+    make(files_in(directory), hosts)
+}
+
+fn make(files: CertificateFiles, hosts: &[String]) -> Result<CertificateFiles, SelfSignedError> {
     let failed =
         |error: rcgen::Error| SelfSignedError::Make { hosts: hosts.to_vec(), problem: error.to_string() };
     let key = KeyPair::generate().map_err(failed)?;
@@ -66,13 +79,19 @@ fn will_do(files: &CertificateFiles, hosts: &[String]) -> bool {
     info.is_some_and(|info| is_pair && info.hosts == hosts && info.ends_s > now_s() + LEFT_S_MIN)
 }
 
-/// Writes a file so that it is there whole, or as it was.
+/// Writes a file so that it is there whole, or as it was. Nobody whom `mode` shuts out can read it at any
+/// time.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), SelfSignedError> {
     let failed = |source| SelfSignedError::Write { path: path.to_owned(), source };
-    let new = path.with_extension("new");
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
     let written = || -> io::Result<()> {
-        let mut file: File =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
+        // What a start left that ended in the middle may have another mode.
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file: File = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&new, path)

@@ -21,7 +21,7 @@ use crate::error::{EngineError, Result};
 use crate::lifecycle::{Action, Clock, LifecycleCounters, LifecycleRules, upload_due};
 use crate::node::core::Core;
 use crate::node::state::CoreState;
-use crate::shard::{DueVersion, Seen, SeenUpload, Shard, UploadWalk, Walk};
+use crate::shard::{DueVersion, STEP_ENTRIES, Seen, SeenUpload, Shard, UploadWalk, Walk};
 use crate::types::rules::DAY_MS;
 use crate::types::{Bucket, BucketId, UploadId, Versioning};
 
@@ -142,10 +142,12 @@ impl Runner {
         let goes_on = match pass.ranges.front_mut() {
             Some(Range::Versions(bucket, walk)) => {
                 let (bucket, seen) = (*bucket, walk.step(&shard));
+                self.owe(seen.len().div_ceil(STEP_ENTRIES).max(1) as u64);
                 self.versions(core, &shard, bucket, seen, &mut pass.complained).await
             }
             Some(Range::Uploads(bucket, walk)) => {
                 let (bucket, uploads) = (*bucket, walk.step(&shard));
+                self.owe(1);
                 self.uploads(core, &shard, bucket, uploads, &mut pass.complained).await
             }
             None => return self.finish(&shard, pass),
@@ -154,7 +156,6 @@ impl Runner {
             pass.ranges.pop_front();
         }
         self.pass = Some(pass);
-        self.owe(1);
         // Between two steps others always have their turn.
         (std::mem::take(&mut self.debt_us) / 1000).max(1)
     }

@@ -211,7 +211,13 @@ struct ServeArgs {
     #[arg(long, env = "RINGBOLT_TLS_CLIENT_CA", value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
     /// Whether a client without a certificate is refused, where --tls-client-ca asks for one
-    #[arg(long, env = "RINGBOLT_TLS_CLIENT_CERT", value_enum, default_value = "required")]
+    #[arg(
+        long,
+        env = "RINGBOLT_TLS_CLIENT_CERT",
+        value_enum,
+        default_value = "required",
+        requires = "tls_client_ca"
+    )]
     tls_client_cert: ClientCertificate,
     /// Whether the admin address speaks HTTPS too, where clients do
     #[arg(long, env = "RINGBOLT_ADMIN_TLS", value_enum, default_value = "on")]
