@@ -207,7 +207,7 @@ impl TlsIo {
     ) -> Poll<io::Result<()>> {
         let mut received = 0;
         loop {
-            let Self { io, session, plain, .. } = &mut *self;
+            let Self { io, session, plain, unsent, failed } = &mut *self;
             if !plain.left().is_empty() {
                 let count = plain.left().len().min(cursor.remaining());
                 cursor.put_slice(&plain.left()[..count]);
@@ -217,7 +217,7 @@ impl TlsIo {
             if received > 0 {
                 return Poll::Ready(Ok(()));
             }
-            if let Some(error) = self.failed.take() {
+            if let Some(error) = failed.take() {
                 return Poll::Ready(Err(error));
             }
             if session.peer_closed() {
@@ -239,8 +239,8 @@ impl TlsIo {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(taken)) => {
-                    self.unsent.add(&session.take_outgoing());
-                    let failed = match taken {
+                    unsent.add(&session.take_outgoing());
+                    *failed = match taken {
                         Err(error) => Some(of_tls(error)),
                         Ok(_) if session.kept().len() > KEPT_BYTES_MAX => {
                             Some(io::Error::new(io::ErrorKind::InvalidData, "a message of TLS without end"))
@@ -248,25 +248,16 @@ impl TlsIo {
                         Ok(true) => return Poll::Ready(Ok(())),
                         Ok(false) => None,
                     };
-                    self.failed = failed;
                     // An answer of TLS itself, or an alert, goes out now if it can, else with what is sent
                     // next, which finds the same error if there is one.
-                    let _ = self.poll_unsent(context);
+                    let _ = poll_unsent(io, unsent, context);
                 }
             }
         }
     }
 
-    fn poll_unsent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.unsent.left().is_empty() {
-            let count = ready!(self.io.poll_send(context, &[IoSlice::new(self.unsent.left())]))?;
-            self.unsent.gone(count);
-        }
-        Poll::Ready(Ok(()))
-    }
-
     fn poll_send(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_unsent(context))?;
+        ready!(poll_unsent(&mut self.io, &mut self.unsent, context))?;
         if slices.iter().map(|slice| slice.len()).sum::<usize>() >= LARGE_SEND_BYTES {
             self.io.before_large();
         }
@@ -286,10 +277,18 @@ impl TlsIo {
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.session.close();
         self.unsent.add(&self.session.take_outgoing());
-        ready!(self.poll_unsent(context))?;
+        ready!(poll_unsent(&mut self.io, &mut self.unsent, context))?;
         self.io.end_sending();
         Poll::Ready(Ok(()))
     }
+}
+
+fn poll_unsent(io: &mut HyperIo, unsent: &mut Kept, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    while !unsent.left().is_empty() {
+        let count = ready!(io.poll_send(context, &[IoSlice::new(unsent.left())]))?;
+        unsent.gone(count);
+    }
+    Poll::Ready(Ok(()))
 }
 
 fn of_tls(error: TlsError) -> io::Error {
@@ -332,7 +331,7 @@ impl hyper::rt::Write for Io {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(_) => Poll::Ready(Ok(())),
-            Self::Tls(io) => io.poll_unsent(context),
+            Self::Tls(tls) => poll_unsent(&mut tls.io, &mut tls.unsent, context),
         }
     }
 
