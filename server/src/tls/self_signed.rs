@@ -1,5 +1,6 @@
 //! The certificate of a server that is tried out: made at the first start, kept in the data directory, and
-//! made anew at a start or a reload within a month of its end, or when it is to be for other hosts. Nobody trusts it who is not told to.
+//! made anew at a start or a reload within a month of its end, or when it is to be for other hosts. Nobody
+//! trusts it who is not told to.
 
 use super::CertificateFiles;
 use super::certificates::info_of;
