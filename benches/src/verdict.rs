@@ -1,6 +1,8 @@
 //! This module compares measured values with targets, prints the results, and remembers them, so
 //! that a program can end with a failure.
 
+use std::process::ExitCode;
+
 /// Says which side of the target is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
@@ -49,6 +51,19 @@ impl Verdicts {
             println!("  {line}");
         }
         self.lines.iter().all(|(passed, _)| *passed)
+    }
+}
+
+/// Returns the status that a measurement ends with: 0 when all passed, 1 when a target was missed, 2 when it
+/// could not measure, which is said.
+pub fn exit_code(program: &str, outcome: Result<bool, impl std::fmt::Display>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("{program}: {error}");
+            ExitCode::from(2)
+        }
     }
 }
 

@@ -8,10 +8,9 @@
 //! work needs less than its core.
 
 use clap::Parser;
-use ringbolt_bench::engine::s3::S3Engine;
-use ringbolt_bench::engine::{Clock, IoEngine, Operation, Verb};
-use ringbolt_bench::spec::{BlockSize, ByDirection, ClientWait, Engine, Job, ObjectOp, Objects};
-use ringbolt_benches::http::process::{ACCESS_KEY, SECRET_KEY, ServeOptions, Server, default_program};
+use ringbolt_bench::spec::{Https, ObjectOp};
+use ringbolt_benches::http::closed_loop::{ClosedLoop, Plan};
+use ringbolt_benches::http::process::{ACCESS_KEY, SECRET_KEY, ServeOptions, Server};
 use ringbolt_benches::http::request::Renderer;
 use ringbolt_benches::http::sign::Credentials;
 use ringbolt_benches::stats::{median_of, percentile};
@@ -64,95 +63,34 @@ struct Turn {
     p99_us: f64,
 }
 
-fn job(options: &Options, host: String) -> Job {
-    let objects = Objects {
-        host,
-        access_key: ACCESS_KEY.into(),
-        secret_key: SECRET_KEY.into(),
-        objects: options.objects,
-        ops: Some(vec![(ObjectOp::Get, 1)]),
-        client_wait: ClientWait::Poll,
-        ..Objects::default()
-    };
-    let block = ByDirection::same(BlockSize::Fixed(options.object_bytes));
-    Job { block, depth: options.connections, objects, ..Job::plain("get", Engine::S3) }
-}
-
-/// This is the closed-loop load on the calling thread.
-struct Load {
-    engine: S3Engine,
-    clock: Clock,
-    objects: u64,
-    length: u64,
-    issued_ns: Vec<u64>,
-}
-
-impl Load {
-    fn submit(&mut self, slot: u32) {
-        let number = fastrand::u64(..self.objects);
-        let operation = Operation { verb: Verb::Read, file: 0, offset: 0, length: self.length, number };
-        self.issued_ns[slot as usize] = self.clock.now_ns();
-        self.engine.submit(slot, &operation);
-    }
-
-    /// Runs until `end_ns` with every slot busy, and returns the latencies.
-    fn run_until(&mut self, end_ns: u64) -> Result<Vec<u32>, AnyError> {
-        let (mut latencies, mut done) = (Vec::with_capacity(1 << 20), Vec::new());
-        while self.clock.now_ns() < end_ns {
-            self.engine.reap(1, None, &mut done)?;
-            for completion in done.drain(..) {
-                if completion.result != self.length as i64 {
-                    return Err(
-                        format!("a GET failed ({}): {:?}", completion.result, self.engine.notes()).into()
-                    );
-                }
-                let since = self.clock.now_ns() - self.issued_ns[completion.slot as usize];
-                latencies.push(u32::try_from(since).unwrap_or(u32::MAX));
-                self.submit(completion.slot);
-            }
-        }
-        Ok(latencies)
-    }
-
-    fn turn(&mut self, seconds: u64, server_pid: u32) -> Result<Turn, AnyError> {
-        self.run_until(self.clock.now_ns() + 1_000_000_000)?;
-        let own = std::process::id();
-        let (server_ns, idle_ns, at) = (process_cpu_ns(server_pid)?, self.engine.idle_ns(), Instant::now());
-        let own_ns = process_cpu_ns(own)?;
-        let mut latencies = self.run_until(self.clock.now_ns() + seconds * 1_000_000_000)?;
-        let wall_us = at.elapsed().as_secs_f64() * 1e6;
-        let server_us = (process_cpu_ns(server_pid)? - server_ns) as f64 / 1000.0;
-        // The thread polls all the time: its work is its CPU time without the share of idle turns.
-        let idle_share = (self.engine.idle_ns() - idle_ns) as f64 / 1000.0 / wall_us;
-        let client_us = (process_cpu_ns(own)? - own_ns) as f64 / 1000.0 * (1.0 - idle_share);
-        let requests = latencies.len() as f64;
-        Ok(Turn {
-            requests_per_s: requests / wall_us * 1e6,
-            server_busy: server_us / wall_us,
-            server_us: server_us / requests,
-            client_busy: client_us / wall_us,
-            client_us: client_us / requests,
-            p50_us: f64::from(percentile(&mut latencies, 0.50)) / 1000.0,
-            p99_us: f64::from(percentile(&mut latencies, 0.99)) / 1000.0,
-        })
-    }
+fn turn(load: &mut ClosedLoop, seconds: u64, server_pid: u32) -> Result<Turn, AnyError> {
+    load.run_for(Duration::from_secs(1))?;
+    let own = std::process::id();
+    let (server_ns, polling_ns, at) = (process_cpu_ns(server_pid)?, load.polling_ns(), Instant::now());
+    let own_ns = process_cpu_ns(own)?;
+    let mut latencies = load.run_for(Duration::from_secs(seconds))?;
+    let wall_us = at.elapsed().as_secs_f64() * 1e6;
+    let server_us = (process_cpu_ns(server_pid)? - server_ns) as f64 / 1000.0;
+    // The thread polls all the time: its work is its CPU time without the share of idle turns.
+    let idle_share = (load.polling_ns() - polling_ns) as f64 / 1000.0 / wall_us;
+    let client_us = (process_cpu_ns(own)? - own_ns) as f64 / 1000.0 * (1.0 - idle_share);
+    let requests = latencies.len() as f64;
+    Ok(Turn {
+        requests_per_s: requests / wall_us * 1e6,
+        server_busy: server_us / wall_us,
+        server_us: server_us / requests,
+        client_busy: client_us / wall_us,
+        client_us: client_us / requests,
+        p50_us: f64::from(percentile(&mut latencies, 0.50)) / 1000.0,
+        p99_us: f64::from(percentile(&mut latencies, 0.99)) / 1000.0,
+    })
 }
 
 fn start(options: &Options) -> Result<Server, AnyError> {
-    let data = options.dir.join("s3-client");
-    if data.exists() {
-        std::fs::remove_dir_all(&data)?;
-    }
-    std::fs::create_dir_all(&options.dir)?;
     let mut server = Server::start_ringbolt(&ServeOptions {
-        program: options.ringbolt.clone().unwrap_or_else(default_program),
-        data,
-        size: "1GiB".into(),
         memory: options.memory.clone(),
         core: options.core,
-        anonymous: false,
-        read_cache: None,
-        tls: false,
+        ..ServeOptions::fresh(&options.dir, "s3-client", options.ringbolt.as_deref())?
     })?;
     let credentials = Credentials {
         access_key: ACCESS_KEY.into(),
@@ -166,15 +104,19 @@ fn start(options: &Options) -> Result<Server, AnyError> {
 
 fn measure(options: &Options, host: String, server_pid: u32) -> Result<Vec<Turn>, String> {
     let text = |error: AnyError| error.to_string();
-    let clock = Clock::start();
-    let mut engine = S3Engine::new(&job(options, host), 0, clock).map_err(|error| error.to_string())?;
-    engine.prepare(&mut |_| ()).map_err(|error| error.to_string())?;
-    let issued_ns = vec![0; options.connections as usize];
-    let mut load = Load { engine, clock, objects: options.objects, length: options.object_bytes, issued_ns };
-    (0..options.connections).for_each(|slot| load.submit(slot));
+    let plan = Plan {
+        name: "get".to_owned(),
+        host,
+        https: Https::Off,
+        op: ObjectOp::Get,
+        objects: options.objects,
+        object_bytes: options.object_bytes,
+        connections: options.connections,
+    };
+    let mut load = ClosedLoop::start(plan).map_err(text)?;
     let mut turns = Vec::new();
     for repeat in 1..=options.repeats {
-        let turn = load.turn(options.seconds, server_pid).map_err(text)?;
+        let turn = turn(&mut load, options.seconds, server_pid).map_err(text)?;
         println!(
             "{repeat}: {:7.0}/s  server {:5.2} us, {:3.0}% of its core  client {:5.2} us, {:3.0}% of its core  \
              p50 {:.0} p99 {:.0} us",

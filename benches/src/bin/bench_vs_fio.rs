@@ -13,7 +13,7 @@ use ringbolt_bench::run::{Unwatched, run};
 use ringbolt_bench::spec::Direction;
 use ringbolt_benches::fio;
 use ringbolt_benches::stats::median_of;
-use ringbolt_benches::verdict::{Verdicts, at_least, at_most};
+use ringbolt_benches::verdict::{Verdicts, at_least, at_most, exit_code};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -147,12 +147,5 @@ fn measure(options: &Options) -> Result<bool, AnyError> {
 }
 
 fn main() -> ExitCode {
-    match measure(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("bench_vs_fio: {error}");
-            ExitCode::from(2)
-        }
-    }
+    exit_code("bench_vs_fio", measure(&Options::parse()))
 }

@@ -13,7 +13,7 @@ use ringbolt_benches::executor::Executor;
 use ringbolt_benches::stats::median;
 use ringbolt_benches::steady::{Operation, measure};
 use ringbolt_benches::usage::{own_cpu_us, pin_to_core};
-use ringbolt_benches::verdict::{Verdicts, at_most};
+use ringbolt_benches::verdict::{Verdicts, at_most, exit_code};
 use ringbolt_engine::lifecycle::{Expiration, LifecycleCounters, LifecycleRules, Rule};
 use ringbolt_engine::node::{Core, FormatOptions, LifecycleOptions, NodeOptions, NodePlan, format_drive};
 use ringbolt_engine::types::{BucketId, ConfigKind};
@@ -259,12 +259,5 @@ fn run(options: &Options) -> Result<bool, AnyError> {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("lifecycle: {error}");
-            ExitCode::from(2)
-        }
-    }
+    exit_code("lifecycle", run(&Options::parse()))
 }

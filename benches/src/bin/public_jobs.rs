@@ -20,6 +20,7 @@ use ringbolt_bench::run::{Unwatched, run};
 use ringbolt_bench::spec::Engine;
 use ringbolt_benches::fio::{self, Sums};
 use ringbolt_benches::stats::median_of;
+use ringbolt_benches::verdict::exit_code;
 use scaled::{Scale, scaled};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -190,12 +191,5 @@ fn measure(options: &Options) -> Result<bool, AnyError> {
 }
 
 fn main() -> ExitCode {
-    match measure(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("public_jobs: {error}");
-            ExitCode::from(2)
-        }
-    }
+    exit_code("public_jobs", measure(&Options::parse()))
 }

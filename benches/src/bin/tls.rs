@@ -7,13 +7,12 @@
 //! threads as counted by the scheduler. The certificate is one that the server signs itself.
 
 use clap::Parser;
-use ringbolt_bench::engine::s3::S3Engine;
-use ringbolt_bench::engine::{Clock, IoEngine, Operation, Verb};
-use ringbolt_bench::spec::{BlockSize, ByDirection, ClientWait, Engine, Https, Job, ObjectOp, Objects};
-use ringbolt_benches::http::process::{ACCESS_KEY, SECRET_KEY, ServeOptions, Server, default_program};
+use ringbolt_bench::spec::{Https, ObjectOp};
+use ringbolt_benches::http::closed_loop::{ClosedLoop, Plan};
+use ringbolt_benches::http::process::{ServeOptions, Server};
 use ringbolt_benches::stats::median;
 use ringbolt_benches::usage::{on_core, process_cpu_ns};
-use ringbolt_benches::verdict::{Verdicts, at_most};
+use ringbolt_benches::verdict::{Verdicts, at_most, exit_code};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -66,102 +65,40 @@ const SCENARIOS: [Scenario; 3] = [
     Scenario { name: "PUT 1 MiB", op: ObjectOp::Put, bytes: MIB, objects: 64 },
 ];
 
-/// This is the closed-loop load on one server.
-struct Load {
-    engine: S3Engine,
-    clock: Clock,
+fn load(
+    options: &Options,
     scenario: Scenario,
-    server_pid: u32,
+    server: &Server,
+    https: Https,
+) -> Result<ClosedLoop, AnyError> {
+    let Scenario { name, op, bytes: object_bytes, objects } = scenario;
+    ClosedLoop::start(Plan {
+        name: name.replace(' ', "-").to_lowercase(),
+        host: server.address.to_string(),
+        https,
+        op,
+        objects,
+        object_bytes,
+        connections: options.connections,
+    })
 }
 
-impl Load {
-    fn start(scenario: Scenario, server: &Server, https: Https, options: &Options) -> Result<Self, AnyError> {
-        let objects = Objects {
-            host: server.address.to_string(),
-            access_key: ACCESS_KEY.into(),
-            secret_key: SECRET_KEY.into(),
-            objects: scenario.objects,
-            ops: Some(vec![(scenario.op, 1)]),
-            client_wait: ClientWait::Poll,
-            https,
-            ..Objects::default()
-        };
-        let block = ByDirection::same(BlockSize::Fixed(scenario.bytes));
-        let name = scenario.name.replace(' ', "-").to_lowercase();
-        let job = Job { block, depth: options.connections, objects, ..Job::plain(&name, Engine::S3) };
-        let clock = Clock::start();
-        let mut engine = S3Engine::new(&job, 0, clock)?;
-        engine.prepare(&mut |_| ())?;
-        let mut load = Self { engine, clock, scenario, server_pid: server.pid() };
-        (0..options.connections).for_each(|slot| load.submit(slot));
-        Ok(load)
-    }
-
-    fn submit(&mut self, slot: u32) {
-        let number = fastrand::u64(..self.scenario.objects);
-        let verb = if self.scenario.op == ObjectOp::Put { Verb::Write } else { Verb::Read };
-        let operation = Operation { verb, file: 0, offset: 0, length: self.scenario.bytes, number };
-        self.engine.submit(slot, &operation);
-    }
-
-    /// Runs for a time with every slot busy, and returns how many requests were answered.
-    fn run_for(&mut self, time: Duration) -> Result<u64, AnyError> {
-        let end_ns = self.clock.now_ns() + time.as_nanos() as u64;
-        let (mut answered, mut done) = (0, Vec::new());
-        while self.clock.now_ns() < end_ns {
-            self.engine.reap(1, None, &mut done)?;
-            for completion in done.drain(..) {
-                if completion.result != self.scenario.bytes as i64 {
-                    return Err(format!(
-                        "a request failed ({}): {:?}",
-                        completion.result,
-                        self.engine.notes()
-                    )
-                    .into());
-                }
-                answered += 1;
-                self.submit(completion.slot);
-            }
-        }
-        Ok(answered)
-    }
-
-    /// Waits for what is under way, so that the other server's turn is its own.
-    fn rest(&mut self, connections: u32) -> Result<Vec<u32>, AnyError> {
-        let (mut idle, mut done) = (Vec::new(), Vec::new());
-        while idle.len() < connections as usize {
-            self.engine.reap(1, None, &mut done)?;
-            idle.extend(done.drain(..).map(|completion| completion.slot));
-        }
-        Ok(idle)
-    }
-
-    /// Returns the server's CPU time of a request, in microseconds.
-    fn turn(&mut self, options: &Options, idle: Vec<u32>) -> Result<(f64, Vec<u32>), AnyError> {
-        idle.into_iter().for_each(|slot| self.submit(slot));
-        self.run_for(Duration::from_millis(options.turn_ms / 5))?;
-        let before_ns = process_cpu_ns(self.server_pid)?;
-        let answered = self.run_for(Duration::from_millis(options.turn_ms))?;
-        let used_ns = process_cpu_ns(self.server_pid)? - before_ns;
-        Ok((used_ns as f64 / 1000.0 / answered as f64, self.rest(options.connections)?))
-    }
+/// Returns the server's CPU time of a request, in microseconds.
+fn turn(options: &Options, load: &mut ClosedLoop, server: &Server) -> Result<f64, AnyError> {
+    load.run_for(Duration::from_millis(options.turn_ms / 5))?;
+    let before_ns = process_cpu_ns(server.pid())?;
+    let answered = load.run_for(Duration::from_millis(options.turn_ms))?.len();
+    let used_ns = process_cpu_ns(server.pid())? - before_ns;
+    load.rest()?;
+    Ok(used_ns as f64 / 1000.0 / answered as f64)
 }
 
 fn start(options: &Options, name: &str, tls: bool) -> Result<Server, AnyError> {
-    let data = options.dir.join(name);
-    if data.exists() {
-        std::fs::remove_dir_all(&data)?;
-    }
-    std::fs::create_dir_all(&options.dir)?;
     let mut server = Server::start_ringbolt(&ServeOptions {
-        program: options.ringbolt.clone().unwrap_or_else(default_program),
-        data,
-        size: "1GiB".into(),
         memory: options.memory.clone(),
         core: options.core,
-        anonymous: false,
-        read_cache: None,
         tls,
+        ..ServeOptions::fresh(&options.dir, name, options.ringbolt.as_deref())?
     })?;
     server.ready(Instant::now(), Duration::from_secs(180))?;
     Ok(server)
@@ -174,26 +111,18 @@ fn measure(
     plain: &Server,
     tls: &Server,
 ) -> Result<(f64, f64), AnyError> {
-    let mut loads = [
-        Load::start(scenario, plain, Https::Off, options)?,
-        Load::start(scenario, tls, Https::Insecure, options)?,
+    let mut sides = [
+        (load(options, scenario, plain, Https::Off)?, plain, Vec::new()),
+        (load(options, scenario, tls, Https::Insecure)?, tls, Vec::new()),
     ];
-    let mut idle = [loads[0].rest(options.connections)?, loads[1].rest(options.connections)?];
-    let mut found = [Vec::new(), Vec::new()];
     for repeat in 1..=options.repeats {
-        for side in 0..2 {
-            let (us, rested) = loads[side].turn(options, std::mem::take(&mut idle[side]))?;
-            idle[side] = rested;
-            found[side].push(us);
+        for (load, server, found) in &mut sides {
+            found.push(turn(options, load, server)?);
         }
-        println!(
-            "{repeat:2}: {}  plain {:8.2} us  TLS {:8.2} us",
-            scenario.name,
-            found[0][repeat - 1],
-            found[1][repeat - 1]
-        );
+        let [plain_us, tls_us] = [0, 1].map(|side| sides[side].2[repeat - 1]);
+        println!("{repeat:2}: {}  plain {plain_us:8.2} us  TLS {tls_us:8.2} us", scenario.name);
     }
-    Ok((median(&found[0]), median(&found[1])))
+    Ok((median(&sides[0].2), median(&sides[1].2)))
 }
 
 fn run(options: &Options) -> Result<bool, AnyError> {
@@ -223,12 +152,5 @@ fn run(options: &Options) -> Result<bool, AnyError> {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("tls: {error}");
-            ExitCode::from(2)
-        }
-    }
+    exit_code("tls", run(&Options::parse()))
 }

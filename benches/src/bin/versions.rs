@@ -11,6 +11,7 @@ use clap::Parser;
 use ringbolt_benches::executor::Executor;
 use ringbolt_benches::stats::median;
 use ringbolt_benches::usage::{own_cpu_us, pin_to_core};
+use ringbolt_benches::verdict::exit_code;
 use ringbolt_engine::check::{Finding, Progress, Watcher, check, open_media};
 use ringbolt_engine::node::{
     Core, Environment, FormatOptions, NodeOptions, NodePlan, Opened, ScrubOptions, format_drive,
@@ -367,12 +368,5 @@ fn run(options: &Options) -> Result<bool, AnyError> {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("versions: {error}");
-            ExitCode::from(2)
-        }
-    }
+    exit_code("versions", run(&Options::parse()))
 }

@@ -2,6 +2,7 @@
 //! processes under load.
 
 pub mod client;
+pub mod closed_loop;
 pub mod hyper_server;
 pub mod load;
 pub mod process;

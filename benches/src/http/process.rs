@@ -41,6 +41,27 @@ pub struct ServeOptions {
     pub tls: bool,
 }
 
+impl ServeOptions {
+    /// Returns options of a server on fresh data in `name` under `dir`, by `program` or the one beside this.
+    pub fn fresh(dir: &Path, name: &str, program: Option<&Path>) -> io::Result<Self> {
+        let data = dir.join(name);
+        if data.exists() {
+            std::fs::remove_dir_all(&data)?;
+        }
+        std::fs::create_dir_all(dir)?;
+        Ok(Self {
+            program: program.map_or_else(default_program, Path::to_path_buf),
+            data,
+            size: "1GiB".into(),
+            memory: "1GiB".into(),
+            core: 0,
+            anonymous: false,
+            read_cache: None,
+            tls: false,
+        })
+    }
+}
+
 /// This is a running server, which is ended when dropped.
 pub struct Server {
     child: Child,
@@ -190,8 +211,8 @@ fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
-/// Returns the server beside this program, unless the caller names another.
-pub fn default_program() -> PathBuf {
+/// Returns the server beside this program.
+fn default_program() -> PathBuf {
     let beside = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_path_buf));
     beside.unwrap_or_default().join("ringbolt")
 }

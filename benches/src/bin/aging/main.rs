@@ -15,7 +15,7 @@ use clap::{Parser, ValueEnum};
 use ringbolt_benches::engine_load::ensure_bucket;
 use ringbolt_benches::executor::Executor;
 use ringbolt_benches::usage::pin_to_core;
-use ringbolt_benches::verdict::Verdicts;
+use ringbolt_benches::verdict::{Verdicts, exit_code};
 use ringbolt_engine::node::{Core, FormatOptions, NodeOptions, NodePlan, format_drive};
 use ringbolt_engine::types::BucketId;
 use std::path::{Path, PathBuf};
@@ -164,12 +164,5 @@ fn run(options: &Options) -> Result<bool, AnyError> {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("aging: {error}");
-            ExitCode::from(2)
-        }
-    }
+    exit_code("aging", run(&Options::parse()))
 }

@@ -15,7 +15,7 @@ use ringbolt_benches::engine_load::LoadPlan;
 use ringbolt_benches::executor::Executor;
 use ringbolt_benches::fio;
 use ringbolt_benches::usage::pin_to_core;
-use ringbolt_benches::verdict::Verdicts;
+use ringbolt_benches::verdict::{Verdicts, exit_code};
 use ringbolt_engine::node::{Core, FormatOptions, NodeOptions, NodePlan, format_drive};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -165,12 +165,5 @@ fn run(options: Options) -> Result<bool, AnyError> {
 }
 
 fn main() -> ExitCode {
-    match run(Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("engine_vs_fio: {error}");
-            ExitCode::from(2)
-        }
-    }
+    exit_code("engine_vs_fio", run(Options::parse()))
 }

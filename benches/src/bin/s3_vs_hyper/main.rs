@@ -18,11 +18,11 @@ use clap::{Parser, ValueEnum};
 use ringbolt_benches::http::client::{Connection, block_on};
 use ringbolt_benches::http::hyper_server;
 use ringbolt_benches::http::load::Load;
-use ringbolt_benches::http::process::{ACCESS_KEY, SECRET_KEY, ServeOptions, Server, default_program};
+use ringbolt_benches::http::process::{ACCESS_KEY, SECRET_KEY, ServeOptions, Server};
 use ringbolt_benches::http::request::{Renderer, Request};
 use ringbolt_benches::http::sign::Credentials;
 use ringbolt_benches::usage::pin_to_core;
-use ringbolt_benches::verdict::Verdicts;
+use ringbolt_benches::verdict::{Verdicts, exit_code};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -104,19 +104,13 @@ pub struct Bench {
 impl Bench {
     /// Returns options of a server on fresh data in `name` under the directory of this run.
     pub fn fresh(&self, name: &str, size: &str) -> Result<ServeOptions, AnyError> {
-        let data = self.options.dir.join(name);
-        if data.exists() {
-            std::fs::remove_dir_all(&data)?;
-        }
+        let options = &self.options;
         Ok(ServeOptions {
-            program: self.options.ringbolt.clone().unwrap_or_else(default_program),
-            data,
             size: size.into(),
-            memory: self.options.memory.clone(),
-            core: self.options.core,
-            anonymous: !self.options.signed_only,
-            read_cache: None,
-            tls: false,
+            memory: options.memory.clone(),
+            core: options.core,
+            anonymous: !options.signed_only,
+            ..ServeOptions::fresh(&options.dir, name, options.ringbolt.as_deref())?
         })
     }
 
@@ -202,12 +196,5 @@ fn run(options: Options) -> Result<bool, AnyError> {
 }
 
 fn main() -> ExitCode {
-    match run(Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("s3_vs_hyper: {error}");
-            ExitCode::from(2)
-        }
-    }
+    exit_code("s3_vs_hyper", run(Options::parse()))
 }
