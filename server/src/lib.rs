@@ -40,6 +40,7 @@ pub mod run;
 pub mod s3;
 pub mod tls;
 mod unix_time;
+mod whole_file;
 mod xml;
 
 pub use run::{ServeError, ServeOptions, run};

@@ -7,6 +7,7 @@
 //! - The file that holds secrets is readable by its owner only (mode 0600), or it is refused.
 
 use super::hash::Sha256;
+use crate::whole_file::{self, FileError};
 use serde::Deserialize;
 use std::fmt;
 use std::io::Write;
@@ -319,14 +320,10 @@ fn random_text(length: usize, alphabet: &[u8]) -> Result<String, AccountError> {
 }
 
 fn write_file(path: &Path, account: &Account) -> Result<(), AccountError> {
-    let mut options = std::fs::OpenOptions::new();
-    write(options.create_new(true), path, &text_of(account))
-}
-
-fn write(options: &mut std::fs::OpenOptions, path: &Path, text: &str) -> Result<(), AccountError> {
     let io = |action| move |source| AccountError::Io { action, path: path.to_owned(), source };
-    let mut file = options.write(true).mode(0o600).open(path).map_err(io("create"))?;
-    file.write_all(text.as_bytes()).map_err(io("write"))?;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(io("create"))?;
+    file.write_all(text_of(account).as_bytes()).map_err(io("write"))?;
     file.sync_all().map_err(io("flush"))
 }
 
@@ -368,15 +365,11 @@ pub fn keep_first(data_dir: &Path, taken: &[Account]) -> Result<Option<PathBuf>,
         return Ok(None);
     };
     for (target, text) in [(&kept, &text), (&path, &text_of(first))] {
-        let unfinished = target.with_extension("unfinished");
-        let io = |action| {
+        let replaced = whole_file::replace(target, text.as_bytes(), 0o600);
+        replaced.map_err(|FileError { action, source }| {
             let path = target.clone();
-            move |source| AccountError::Io { action, path, source }
-        };
-        write(std::fs::OpenOptions::new().create(true).truncate(true), &unfinished, text)?;
-        std::fs::rename(&unfinished, target).map_err(io("finish"))?;
-        let directory = std::fs::File::open(data_dir).map_err(io("flush the directory of"))?;
-        directory.sync_all().map_err(io("flush the directory of"))?;
+            AccountError::Io { action, path, source }
+        })?;
     }
     Ok(Some(kept))
 }

@@ -5,9 +5,11 @@
 #[cfg(feature = "internals")]
 mod connection;
 mod parsers;
+#[cfg(feature = "internals")]
 mod tls;
 
 #[cfg(feature = "internals")]
 pub use self::connection::http;
 pub use self::parsers::{acl, chunked, document, form, policy, proxy_header};
+#[cfg(feature = "internals")]
 pub use self::tls::tls;

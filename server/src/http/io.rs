@@ -11,7 +11,6 @@
 //!   connection.
 
 use super::minimum_rate::MinimumRate;
-use hyper::rt::ReadBufCursor;
 use monoio::time::{Sleep, sleep};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
@@ -289,43 +288,5 @@ impl HyperIo {
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
-    }
-}
-
-impl hyper::rt::Read for HyperIo {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        mut cursor: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let space = cursor.remaining();
-        self.get_mut().poll_receive(context, &[], space, |bytes, _| cursor.put_slice(bytes))
-    }
-}
-
-impl hyper::rt::Write for HyperIo {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_send(context, &[IoSlice::new(bytes)])
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_send(context, slices)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.end_sending();
-        Poll::Ready(Ok(()))
     }
 }

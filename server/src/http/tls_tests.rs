@@ -2,10 +2,10 @@
 
 use super::testing::{Client, LARGE_BYTES, Server};
 use super::*;
+use crate::tls::testing::client;
 use crate::tls::{CertificateSource, Tls, TlsOptions};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
@@ -38,12 +38,8 @@ impl Authority {
         alpn: &[&str],
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
         let path = self.directory.path().join("tls-self-signed.crt");
-        roots.add(CertificateDer::from_pem_file(path).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions);
-        let mut config = builder.unwrap().with_root_certificates(roots).with_no_client_auth();
+        let mut config = client(&[&path], versions).with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Arc::new(config)
     }

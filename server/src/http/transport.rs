@@ -299,10 +299,13 @@ impl hyper::rt::Read for Io {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        cursor: ReadBufCursor<'_>,
+        mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_read(context, cursor),
+            Self::Plain(io) => {
+                let space = cursor.remaining();
+                io.poll_receive(context, &[], space, |bytes, _| cursor.put_slice(bytes))
+            }
             Self::Tls(io) => io.poll_read(context, cursor),
         }
     }
@@ -337,7 +340,10 @@ impl hyper::rt::Write for Io {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_shutdown(context),
+            Self::Plain(io) => {
+                io.end_sending();
+                Poll::Ready(Ok(()))
+            }
             Self::Tls(io) => io.poll_shutdown(context),
         }
     }

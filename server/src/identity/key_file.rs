@@ -6,9 +6,9 @@
 //!   written again.
 //! - No text that this room makes holds any of the key.
 
+use crate::whole_file::{FileError, flush_directory, write_beside};
 use std::fmt;
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -97,19 +97,14 @@ impl NodeKey {
              {PREFIX}{}\n",
             *Zeroizing::new(hex::encode(*bytes))
         ));
-        // It has another name until it is whole, so that an interrupted start leaves no half of a key.
-        let unfinished = data_dir.join(format!("{FILE_NAME}.unfinished"));
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&unfinished).map_err(io("create"))?;
-        file.write_all(text.as_bytes()).map_err(io("write"))?;
-        file.sync_all().map_err(io("flush"))?;
+        let of_file = |FileError { action, source }| io(action)(source);
+        let unfinished = write_beside(&path, text.as_bytes(), 0o600).map_err(of_file)?;
+        // A link, and not another name, refuses to replace a key.
         let linked = std::fs::hard_link(&unfinished, &path);
         let removed = std::fs::remove_file(&unfinished);
         linked.map_err(io("create"))?;
         removed.map_err(io("finish"))?;
-        let directory = std::fs::File::open(data_dir).map_err(io("flush the directory of"))?;
-        directory.sync_all().map_err(io("flush the directory of"))?;
+        flush_directory(&path).map_err(of_file)?;
         Ok(Self(bytes))
     }
 }

@@ -25,7 +25,7 @@ use self::drives::prepare_drives;
 use self::keeper::Keeper;
 use self::shutdown::{ShutdownBarrier, ShutdownSender, shutdown_channel};
 use self::signals::handle_signals;
-use self::tls::{Offered, load_tls};
+use self::tls::load_tls;
 use crate::admin::{AdminSocket, AdminSocketError};
 use crate::auth::{AccountError, Accounts};
 use crate::client::TrustedProxies;
@@ -120,17 +120,17 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     if let Some(text) = credentials(&first_start) {
         println!("{text}");
     }
-    let Offered { tls, admin_tls } = load_tls(&options)?;
+    let offered = load_tls(&options)?;
     let listeners = bind(options.listen, cpus.len(), "--listen")?;
     let address = listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(options.listen);
-    let mut admin = Admin::bind(&options, admin_tls.clone())?;
+    let mut admin = Admin::bind(&options, offered.admin_tls.clone())?;
 
     let plan = MemoryPlan::new(
         options.memory_bytes,
         options.read_cache_bytes,
         cpus.len(),
         raise_descriptor_limit(),
-        tls.is_some(),
+        offered.tls.is_some(),
     );
     let seeds = NodePlan::open(NodeOptions {
         drives: prepare_drives(&options)?,
@@ -151,8 +151,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     }
     let (sender, receivers) = shutdown_channel(cpus.len()).map_err(ServeError::Thread)?;
     let (barrier, barrier_receivers) = ShutdownBarrier::new(cpus.len()).map_err(ServeError::Thread)?;
-    handle_signals(sender.clone(), tls.iter().chain(&admin_tls).cloned().collect())
-        .map_err(ServeError::Thread)?;
+    handle_signals(sender.clone(), offered.each()).map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();
     let connections = ConnectionCap::new(plan.connections);
     let mut threads = Vec::new();
@@ -177,7 +176,7 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             domains: options.domains.clone(),
             websites: websites.clone(),
             proxies: proxies.clone(),
-            tls: tls.clone(),
+            tls: offered.tls.clone(),
             signature_v2: options.signature_v2,
             storage_classes: options.storage_classes,
             object_ownership: options.object_ownership,

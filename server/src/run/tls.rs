@@ -16,6 +16,14 @@ pub struct Offered {
     pub admin_tls: Option<Arc<Tls>>,
 }
 
+impl Offered {
+    /// Returns each of them once: often both are the same.
+    pub fn each(&self) -> Vec<Arc<Tls>> {
+        let other = self.admin_tls.iter().filter(|admin| !self.tls.iter().any(|tls| Arc::ptr_eq(tls, admin)));
+        self.tls.iter().chain(other).cloned().collect()
+    }
+}
+
 /// Reads the certificates, and says what they are for.
 pub fn load_tls(options: &ServeOptions) -> Result<Offered, TlsSetupError> {
     let Some(TlsSource { files, clients }) = &options.tls else {

@@ -19,9 +19,8 @@ pub use self::certificates::{CertificateInfo, PairError};
 pub use self::self_signed::SelfSignedError;
 
 use self::certificates::{Certificates, read_certificates};
-use rustls::RootCertStore;
+use ringbolt_tls::read_roots;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
 use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerConfig, VerifierBuilderError, WebPkiClientVerifier,
 };
@@ -173,7 +172,7 @@ fn read(
             // A pair that was damaged is of no use to anybody.
             match read_certificates(&[files], &provider) {
                 Ok(certificates) => certificates,
-                Err(_) => read_certificates(&[self_signed::make_anew(directory, hosts)?], &provider)?,
+                Err(_) => read_certificates(&[self_signed::make(directory, hosts)?], &provider)?,
             }
         }
     };
@@ -195,7 +194,7 @@ fn make_config(
         Some(clients) => {
             let wrong =
                 |problem: String| TlsSetupError::Authorities { path: clients.authorities.clone(), problem };
-            let roots = Arc::new(read_authorities(clients).map_err(wrong)?);
+            let roots = Arc::new(read_roots(&clients.authorities).map_err(wrong)?);
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
             let verifier = if clients.required { verifier } else { verifier.allow_unauthenticated() };
             let verifier =
@@ -217,19 +216,7 @@ fn make_config(
     Ok(config)
 }
 
-fn read_authorities(clients: &ClientCertificates) -> Result<RootCertStore, String> {
-    use rustls::pki_types::pem::PemObject;
-    let text = std::fs::read(&clients.authorities).map_err(|error| error.to_string())?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate = certificate.map_err(|error| format!("it is no PEM: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("a certificate in it is no authority's: {error}"))?;
-    }
-    if roots.is_empty() {
-        return Err("no certificate is in it".to_owned());
-    }
-    Ok(roots)
-}
-
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

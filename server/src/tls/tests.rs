@@ -1,6 +1,8 @@
+use super::testing::client;
 use super::*;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ServerConnection};
 use std::path::Path;
 
@@ -22,15 +24,7 @@ fn of_files(files: Vec<CertificateFiles>) -> TlsOptions {
 }
 
 fn trusting(chains: &[&Path]) -> ClientConfig {
-    use rustls::pki_types::pem::PemObject;
-    let mut roots = RootCertStore::empty();
-    for chain in chains {
-        roots.add(CertificateDer::from_pem_file(chain).unwrap()).unwrap();
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    builder.with_root_certificates(roots).with_no_client_auth()
+    client(chains, rustls::DEFAULT_VERSIONS).with_no_client_auth()
 }
 
 /// Lets a client and a server speak until both are done, and returns the first certificate that the client
@@ -58,7 +52,6 @@ fn shake(
 }
 
 fn der(files: &CertificateFiles) -> Vec<u8> {
-    use rustls::pki_types::pem::PemObject;
     CertificateDer::from_pem_file(&files.chain).unwrap().to_vec()
 }
 
@@ -144,15 +137,9 @@ fn certificates_of_clients_are_asked_for_with_each_connection() {
     let stranger =
         CertificateParams::new(vec!["client".to_owned()]).unwrap().self_signed(&stranger_key).unwrap();
     let with = |der: CertificateDer<'static>, key: &KeyPair| {
-        let config = trusting(&[&files.chain]);
         let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        let provider = config.crypto_provider().clone();
-        let builder =
-            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        use rustls::pki_types::pem::PemObject;
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(&files.chain).unwrap()).unwrap();
-        Arc::new(builder.with_root_certificates(roots).with_client_auth_cert(vec![der], key).unwrap())
+        let builder = client(&[&files.chain], rustls::DEFAULT_VERSIONS);
+        Arc::new(builder.with_client_auth_cert(vec![der], key).unwrap())
     };
     let known = with(certificate.der().clone(), &key);
     let unknown = with(stranger.der().clone(), &stranger_key);
@@ -235,7 +222,7 @@ fn a_certificate_that_signs_itself_is_kept_and_made_anew_for_other_hosts() {
     assert!(shake(&client, CoreTls::new(mended).config(), "example.com").is_ok());
     // One that is damaged, and what a start left that ended while it wrote: with a mode for everybody.
     std::fs::write(&key, "damaged").unwrap();
-    let left = directory.path().join("tls-self-signed.key.new");
+    let left = directory.path().join("tls-self-signed.key.unfinished");
     std::fs::write(&left, "").unwrap();
     std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o644)).unwrap();
     let mended = of(&["localhost", "example.com"]);

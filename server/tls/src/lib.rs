@@ -5,8 +5,10 @@
 //! records that are to be sent. It is rustls's unbuffered interface, whose rules it follows: records are
 //! decrypted and made in buffers that its user lends, so that a connection that waits holds none.
 
+mod roots;
 mod session;
 
+pub use self::roots::read_roots;
 pub use self::session::{RECORD_BYTES_MAX, Sealer, Session, Side, TlsError};
 
 #[cfg(test)]

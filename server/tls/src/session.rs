@@ -13,7 +13,7 @@ use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
-    UnbufferedConnectionCommon, UnbufferedStatus,
+    UnbufferedConnectionCommon, UnbufferedStatus, WriteTraffic,
 };
 use std::io::IoSlice;
 use std::ops::DerefMut;
@@ -210,15 +210,6 @@ impl<S: Side> Session<S> {
         Ok(())
     }
 
-    /// Looks whether rustls has something to send, without new bytes of the peer.
-    fn look(&mut self) -> Result<(), TlsError> {
-        let mut kept = std::mem::take(&mut self.kept);
-        let used = self.process(&mut kept, |_| {})?;
-        kept.drain(..used);
-        self.kept = kept;
-        Ok(())
-    }
-
     /// Goes on until rustls waits for the peer. Returns how many bytes, from the first on, are used up.
     fn process(&mut self, incoming: &mut [u8], mut plain: impl FnMut(&[u8])) -> Result<usize, TlsError> {
         let mut used = 0;
@@ -307,37 +298,40 @@ impl<S: Side> Session<S> {
     }
 
     fn seal_slice(&mut self, plain: &[u8], sealer: &mut Sealer) -> Result<(), TlsError> {
+        self.write(|traffic, outgoing| {
+            sealer.add(outgoing);
+            outgoing.clear();
+            sealer.make_room(plain.len() + plain.len().div_ceil(PIECE_BYTES) * OVERHEAD_BYTES);
+            loop {
+                match traffic.encrypt(plain, &mut sealer.sealed[sealer.used..]) {
+                    Ok(count) => {
+                        sealer.used += count;
+                        return Ok(());
+                    }
+                    // A message of rustls's own goes along.
+                    Err(EncryptError::InsufficientSize(error)) => sealer.make_room(error.required_size),
+                    Err(EncryptError::EncryptExhausted) => return Err(TlsError::Exhausted),
+                }
+            }
+        })?
+    }
+
+    /// Lets `write` make records of its own. What rustls has to send itself is outgoing before them.
+    fn write<R>(
+        &mut self,
+        write: impl FnOnce(&mut WriteTraffic<'_, S>, &mut Vec<u8>) -> R,
+    ) -> Result<R, TlsError> {
         if self.has_failed || self.has_closed {
             return Err(TlsError::NotOpen);
         }
-        sealer.add(&self.outgoing);
-        self.outgoing.clear();
         loop {
             // Nothing of the peer's is new, so nothing of these bytes is used up.
             let UnbufferedStatus { state, .. } = S::process(&mut self.connection, &mut self.kept);
             match state {
-                // Before it lets us write, rustls gives what it has to send itself.
-                Ok(ConnectionState::EncodeTlsData(record)) => {
-                    encode_own(&mut self.outgoing, record);
-                    sealer.add(&self.outgoing);
-                    self.outgoing.clear();
-                }
+                Ok(ConnectionState::EncodeTlsData(record)) => encode_own(&mut self.outgoing, record),
                 Ok(ConnectionState::TransmitTlsData(transmit)) => transmit.done(),
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    sealer.make_room(plain.len() + plain.len().div_ceil(PIECE_BYTES) * OVERHEAD_BYTES);
-                    loop {
-                        match traffic.encrypt(plain, &mut sealer.sealed[sealer.used..]) {
-                            Ok(count) => {
-                                sealer.used += count;
-                                return Ok(());
-                            }
-                            // A message of rustls's own goes along.
-                            Err(EncryptError::InsufficientSize(error)) => {
-                                sealer.make_room(error.required_size);
-                            }
-                            Err(EncryptError::EncryptExhausted) => return Err(TlsError::Exhausted),
-                        }
-                    }
+                    return Ok(write(&mut traffic, &mut self.outgoing));
                 }
                 _ => return Err(TlsError::NotOpen),
             }
@@ -346,21 +340,17 @@ impl<S: Side> Session<S> {
 
     /// Says to the peer that nothing more is sent. The alert for it is outgoing then.
     pub fn close(&mut self) {
-        if self.has_failed || !self.is_open {
+        if !self.is_open {
             return;
         }
-        // The peer's own errors do not matter any more.
-        if self.look().is_err() {
-            return;
-        }
-        let UnbufferedStatus { state, .. } = S::process(&mut self.connection, &mut self.kept);
-        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = state {
-            encode(&mut self.outgoing, |room| match traffic.queue_close_notify(room) {
+        // Where nothing can be sent any more, nothing need be said.
+        let _ = self.write(|traffic, outgoing| {
+            encode(outgoing, |room| match traffic.queue_close_notify(room) {
                 Err(EncryptError::InsufficientSize(error)) => Err(Some(error)),
                 Err(EncryptError::EncryptExhausted) => Err(None),
                 Ok(count) => Ok(count),
             });
-        }
+        });
         (self.has_closed, self.is_open) = (true, false);
     }
 

@@ -1,11 +1,11 @@
 //! TLS of the client of admin addresses.
 
+use ringbolt_tls::read_roots;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,14 +30,8 @@ pub fn trusting(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, String>
 }
 
 fn by_file(path: &Path, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())? {
-        roots.add(certificate.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
-    }
-    if roots.is_empty() {
-        return Err("no certificate is in it".to_owned());
-    }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    let roots = Arc::new(read_roots(path)?);
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
     verifier.map_err(|error| error.to_string())
 }
 
