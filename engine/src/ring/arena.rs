@@ -100,6 +100,14 @@ struct ChunkSlots {
 /// Maps zeroed memory, in huge pages where possible. `bytes` must be a multiple of 2 MiB. The
 /// caller unmaps it.
 pub(super) fn map_huge(bytes: usize) -> std::io::Result<NonNull<u8>> {
+    let base = map(bytes)?;
+    // SAFETY: the range is the mapping made above, and the advice does not change its contents.
+    unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
+    Ok(base)
+}
+
+/// Maps zeroed memory. The caller unmaps it.
+pub(super) fn map(bytes: usize) -> std::io::Result<NonNull<u8>> {
     // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no other
     // memory.
     let raw = unsafe {
@@ -115,9 +123,6 @@ pub(super) fn map_huge(bytes: usize) -> std::io::Result<NonNull<u8>> {
     if raw == libc::MAP_FAILED {
         return Err(std::io::Error::last_os_error());
     }
-    // SAFETY: the range is within the mapping made above, and the advice does not change its
-    // contents.
-    unsafe { libc::madvise(raw, bytes, libc::MADV_HUGEPAGE) };
     NonNull::new(raw.cast::<u8>()).ok_or_else(std::io::Error::last_os_error)
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use io_uring::{IoUring, opcode, squeue, types};
 
-use super::arena::map_huge;
+use super::arena::{map, map_huge};
 use super::uring::{RingError, setup_error};
 
 /// The kernel's limit for the entries of a ring.
@@ -31,6 +31,23 @@ const PAGE: usize = 4096;
 const HUGE_PAGE: usize = 2 << 20;
 /// The command `BLOCK_URING_CMD_DISCARD` of Linux 6.12: `_IO(0x12, 0)`.
 const DISCARD_COMMAND: u32 = 0x1200;
+
+/// What the buffers of a queue are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockMemory {
+    /// They are in huge pages, where the system has some: a large buffer is then one piece of
+    /// memory for the drive.
+    pub huge_pages: bool,
+    /// They stay pinned between operations, where the system lets this process lock so much.
+    pub registered: bool,
+}
+
+impl BlockMemory {
+    /// The memory that costs an operation least.
+    pub const BEST: Self = Self { huge_pages: true, registered: true };
+    /// Memory as any program has it.
+    pub const ORDINARY: Self = Self { huge_pages: false, registered: false };
+}
 
 /// The kind of an operation on a slot's buffer and a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +112,12 @@ impl Blocks {
     /// # Errors
     /// Returns a [`RingError`] that says what to change when the ring or the memory is not
     /// available.
-    pub fn new(depth: u32, buffer_bytes: usize, files: Vec<File>) -> Result<Self, RingError> {
+    pub fn new(
+        depth: u32,
+        buffer_bytes: usize,
+        files: Vec<File>,
+        kind: BlockMemory,
+    ) -> Result<Self, RingError> {
         assert!((1..=DEPTH_MAX).contains(&depth), "a depth of {depth}, allowed are 1 to {DEPTH_MAX}");
         assert!(buffer_bytes <= BUFFER_BYTES_MAX, "{buffer_bytes} bytes, at most {BUFFER_BYTES_MAX}");
         let uring = build_ring(depth)?;
@@ -104,10 +126,10 @@ impl Blocks {
             .submitter()
             .register_files(&descriptors)
             .map_err(|error| RingError::Other { step: "register the files", error })?;
-        let memory = Memory::new(depth as usize, buffer_bytes).map_err(RingError::Arena)?;
+        let memory = Memory::new(depth as usize, buffer_bytes, kind).map_err(RingError::Arena)?;
         // If too little memory may be locked, or there are more buffers than the kernel accepts,
         // the pages are pinned for each operation.
-        let registered = memory.register(&uring).is_ok();
+        let registered = kind.registered && memory.register(&uring).is_ok();
         let slots = vec![None; depth as usize];
         Ok(Self { uring, memory, slots, in_flight: 0, registered, discard_by_hole: false, files })
     }
@@ -310,14 +332,14 @@ struct Memory {
 }
 
 impl Memory {
-    fn new(slots: usize, buffer_bytes: usize) -> io::Result<Self> {
+    fn new(slots: usize, buffer_bytes: usize, kind: BlockMemory) -> io::Result<Self> {
         let stride = buffer_bytes.next_multiple_of(PAGE).max(PAGE);
         let mapped_bytes = slots
             .checked_mul(stride)
             .filter(|bytes| *bytes < isize::MAX as usize / 2)
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?
             .next_multiple_of(HUGE_PAGE);
-        let base = map_huge(mapped_bytes)?;
+        let base = if kind.huge_pages { map_huge(mapped_bytes) } else { map(mapped_bytes) }?;
         Ok(Self { base, mapped_bytes, buffer_bytes, stride, slots, abandoned: false })
     }
 
@@ -391,7 +413,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_back_into_another_slot() {
-        let mut blocks = Blocks::new(3, 8192, vec![file_with(&[0; 16384])]).unwrap();
+        let mut blocks = Blocks::new(3, 8192, vec![file_with(&[0; 16384])], BlockMemory::BEST).unwrap();
         blocks.buffer(1).fill(0x5a);
         blocks.submit(1, operation(BlockVerb::WriteDurable, 4096, 8192));
         assert_eq!(reap_one(&mut blocks), BlockDone { slot: 1, result: 8192 });
@@ -405,9 +427,10 @@ mod tests {
     }
 
     #[test]
-    fn unregistered_buffers_do_the_same() {
-        let mut blocks = Blocks::new(1, 4096, vec![file_with(&[7; 4096])]).unwrap();
-        blocks.registered = false;
+    fn ordinary_buffers_do_the_same() {
+        let files = vec![file_with(&[7; 4096])];
+        let mut blocks = Blocks::new(1, 4096, files, BlockMemory::ORDINARY).unwrap();
+        assert!(!blocks.has_registered_buffers());
         blocks.submit(0, operation(BlockVerb::Read, 0, 4096));
         assert_eq!(reap_one(&mut blocks).result, 4096);
         assert!(blocks.buffer(0).iter().all(|byte| *byte == 7));
@@ -416,7 +439,7 @@ mod tests {
     #[test]
     fn discards_fall_back_to_holes_where_there_is_no_command() {
         // A plain file does not know this command, like a block device of an older kernel.
-        let mut blocks = Blocks::new(4, 4096, vec![file_with(&[7; 32_768])]).unwrap();
+        let mut blocks = Blocks::new(4, 4096, vec![file_with(&[7; 32_768])], BlockMemory::BEST).unwrap();
         (0..3).for_each(|slot| {
             blocks.submit(slot, operation(BlockVerb::Discard, 4096 * u64::from(slot), 4096));
         });
@@ -435,7 +458,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "its buffer is the kernel's")]
     fn the_buffer_of_an_operation_in_flight_is_out_of_reach() {
-        let mut blocks = Blocks::new(1, 4096, vec![file_with(&[7; 4096])]).unwrap();
+        let mut blocks = Blocks::new(1, 4096, vec![file_with(&[7; 4096])], BlockMemory::BEST).unwrap();
         blocks.submit(0, operation(BlockVerb::Read, 0, 4096));
         blocks.buffer(0);
     }
@@ -443,13 +466,13 @@ mod tests {
     #[test]
     #[should_panic(expected = "out of range")]
     fn a_length_beyond_the_buffer_is_a_bug() {
-        let mut blocks = Blocks::new(1, 4096, vec![file_with(&[7; 4096])]).unwrap();
+        let mut blocks = Blocks::new(1, 4096, vec![file_with(&[7; 4096])], BlockMemory::BEST).unwrap();
         blocks.submit(0, operation(BlockVerb::Read, 0, 8192));
     }
 
     #[test]
     fn a_wait_ends_in_time_with_nothing_in_flight() {
-        let mut blocks = Blocks::new(1, 4096, vec![file_with(&[7; 4096])]).unwrap();
+        let mut blocks = Blocks::new(1, 4096, vec![file_with(&[7; 4096])], BlockMemory::BEST).unwrap();
         let mut done = Vec::new();
         blocks.reap(1, Some(Duration::from_millis(5)), &mut done).unwrap();
         assert!(done.is_empty());
@@ -457,7 +480,7 @@ mod tests {
 
     #[test]
     fn what_is_handed_over_reaches_the_kernel_before_anyone_waits() {
-        let mut blocks = Blocks::new(2, 4096, vec![file_with(&[7; 8192])]).unwrap();
+        let mut blocks = Blocks::new(2, 4096, vec![file_with(&[7; 8192])], BlockMemory::BEST).unwrap();
         blocks.submit(0, operation(BlockVerb::Read, 0, 4096));
         assert_eq!(blocks.uring.submission().len(), 1);
         blocks.hand_over().unwrap();
@@ -475,7 +498,7 @@ mod tests {
     fn dropping_the_queue_waits_for_what_is_in_flight() {
         let file = file_with(&[0; 4096]);
         let reader = file.try_clone().unwrap();
-        let mut blocks = Blocks::new(1, 4096, vec![file]).unwrap();
+        let mut blocks = Blocks::new(1, 4096, vec![file], BlockMemory::BEST).unwrap();
         blocks.buffer(0).fill(9);
         blocks.submit(0, operation(BlockVerb::Write, 0, 4096));
         drop(blocks);

@@ -6,12 +6,13 @@
 //! - A ring is used only by the thread that made it. Cores share the [`mailbox`], and the
 //!   descriptors of each other's rings to wake them; no lock.
 //! - `unsafe` is confined to `arena.rs` (memory), `uring.rs` and `submission.rs` (queue entries)
-//!   and `blocks.rs` (both, for the benchmark).
+//!   and, for the benchmark, `blocks.rs` (both) and `mapped.rs` (files in memory).
 
 pub mod arena;
 pub mod blocks;
 pub mod driver;
 pub mod mailbox;
+pub mod mapped;
 #[cfg(test)]
 mod model;
 mod submission;

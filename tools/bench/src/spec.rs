@@ -4,6 +4,7 @@
 //! Invariant: sizes are in bytes, and times in nanoseconds unless the name says otherwise. A value
 //! here was checked, so the code that runs it asserts rather than reports errors.
 
+use ringbolt_engine::ring::blocks::BlockMemory;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -117,6 +118,8 @@ pub enum Calls {
     Queued,
     /// Makes one pread or pwrite after the other: psync and similar engines.
     Plain,
+    /// Copies from and to the mapped file, one operation after the other: mmap.
+    Mapped,
 }
 
 /// Says what is durable when a write completes (`sync`).
@@ -386,6 +389,8 @@ pub struct Job {
 
     pub depth: u32,
     pub batches: Batches,
+    /// Says what the buffers of operations are made of (`iomem`, `fixedbufs`).
+    pub memory: BlockMemory,
     pub threads: u32,
     pub direct: bool,
     /// Drops the files from the page cache when the job begins, and before each further pass.
@@ -426,7 +431,7 @@ pub struct Job {
     pub fdatasync: u64,
     pub durable: Durable,
     pub end_fsync: bool,
-    /// Flushes each file when the job closes it, after its figures are taken (`fsync_on_close`).
+    /// Flushes each file at the end of the job (`fsync_on_close`).
     pub close_fsync: bool,
     /// Lists the cores to run on; if it is empty, any will do.
     pub cpus: Vec<usize>,
@@ -510,6 +515,7 @@ impl Job {
             written_files: WrittenFiles::Reserved,
             depth: 1,
             batches: Batches::default(),
+            memory: BlockMemory::BEST,
             threads: 1,
             direct: true,
             invalidate: true,

@@ -47,7 +47,7 @@ impl Drive {
             return refuse(format!("iodepth={} must be from 1 to {DEPTH_MAX}", job.depth));
         }
         let (files, regions) = layout::open(job, thread, lock, progress)?;
-        let blocks = Blocks::new(job.depth, buffer_bytes as usize, files)
+        let blocks = Blocks::new(job.depth, buffer_bytes as usize, files, job.memory)
             .map_err(|error| EngineError(format!("job {}: {error}", job.name)))?;
         let write = match job.durable {
             Durable::No => BlockVerb::Write,
@@ -138,8 +138,12 @@ impl IoEngine for Drive {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), EngineError> {
+    fn flush_to_close(&mut self) -> Result<(), EngineError> {
         self.upkeep.close(self.blocks.files())
+    }
+
+    fn finish(&mut self) -> Result<(), EngineError> {
+        Ok(())
     }
 }
 

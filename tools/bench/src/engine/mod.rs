@@ -179,6 +179,14 @@ pub trait IoEngine {
         done: &mut Vec<Completion>,
     ) -> Result<(), EngineError>;
 
+    /// Flushes what the job wants flushed when it closes its files (`fsync_on_close`).
+    ///
+    /// # Errors
+    /// Names the file that was not flushed.
+    fn flush_to_close(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Closes the engine after the last operation, with nothing in flight.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
-//! This module runs operations on a raw file or block device by one system call each:
-//! `ioengine=psync` and similar engines.
+//! This module runs operations on a raw file or block device one after the other: by a system call
+//! each (`ioengine=psync` and similar engines), or by copies from and to the mapped file
+//! (`ioengine=mmap`).
 //!
 //! Invariant: at most one operation is queued, and the call that submits it or waits for it carries
 //! it out.
@@ -8,7 +9,8 @@ use super::drive::buffer_bytes;
 use super::layout::{self, LayoutLock, Upkeep};
 use super::{Clock, Completion, EngineError, IoEngine, Operation, Verb};
 use crate::load::Region;
-use crate::spec::{Durable, Job};
+use crate::spec::{Calls, Durable, Job};
+use ringbolt_engine::ring::mapped::{MappedFile, Visits};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::{ReadWriteFlags, pwritev2};
 use std::fs::File;
@@ -22,6 +24,9 @@ const ALIGNMENT: usize = 4096;
 /// Holds the files of one thread, and the buffer of its one slot.
 pub struct Plain {
     files: Vec<File>,
+    /// Holds the part of each file that the job works on, if it works on mapped files.
+    maps: Vec<MappedFile>,
+    is_direct: bool,
     memory: Vec<u8>,
     /// This is the offset of the aligned buffer in `memory`, and its length.
     buffer: (usize, usize),
@@ -49,8 +54,14 @@ impl Plain {
         let length = buffer_bytes(job) as usize;
         let memory = vec![0; length + ALIGNMENT];
         let buffer = (memory.as_ptr().align_offset(ALIGNMENT), length);
+        let maps = match job.calls {
+            Calls::Mapped => map(job, &files, &regions)?,
+            Calls::Plain | Calls::Queued => Vec::new(),
+        };
         let plain = Self {
             files,
+            maps,
+            is_direct: job.direct,
             memory,
             buffer,
             durable: job.durable,
@@ -63,12 +74,32 @@ impl Plain {
 
     fn carry_out(&mut self, operation: &Operation) -> io::Result<usize> {
         let file = &self.files[operation.file as usize];
-        let offset = operation.offset;
+        let Operation { offset, length, .. } = *operation;
         let buffer = &mut self.memory[self.buffer.0..][..self.buffer.1];
+        let mut map = self.maps.get_mut(operation.file as usize);
+        match (operation.verb, &mut map) {
+            (Verb::Read, Some(map)) => map.read(offset, &mut buffer[..length as usize]),
+            (Verb::Write, Some(map)) => map.write(offset, &buffer[..length as usize]),
+            (Verb::Sync | Verb::DataSync, Some(map)) => return map.flush_all().map(|()| 0),
+            _ => return Self::call(file, self.durable, operation, buffer),
+        }
+        if let Some(map) = map {
+            if self.durable != Durable::No && operation.verb == Verb::Write || self.is_direct {
+                map.flush(offset..offset + length)?;
+            }
+            if self.is_direct {
+                map.let_go()?;
+            }
+        }
+        Ok(length as usize)
+    }
+
+    fn call(file: &File, durable: Durable, operation: &Operation, buffer: &mut [u8]) -> io::Result<usize> {
+        let offset = operation.offset;
         match operation.verb {
             Verb::Read => file.read_at(&mut buffer[..operation.length as usize], offset),
             Verb::Write => {
-                let flags = match self.durable {
+                let flags = match durable {
                     Durable::No => return file.write_at(&buffer[..operation.length as usize], offset),
                     Durable::Data => ReadWriteFlags::DSYNC,
                     Durable::All => ReadWriteFlags::SYNC,
@@ -90,13 +121,32 @@ impl Plain {
     }
 }
 
+/// Maps the part of each file that the job works on.
+fn map(job: &Job, files: &[File], regions: &[Region]) -> Result<Vec<MappedFile>, EngineError> {
+    let visits = match (job.fadvise_hint, job.pattern.random) {
+        (false, _) => Visits::Unknown,
+        (true, true) => Visits::Random,
+        (true, false) => Visits::Sequential,
+    };
+    let one = |(file, region): (&File, &Region)| {
+        let part = region.start..region.start + region.length;
+        MappedFile::new(file, part, job.pattern.writes, visits)
+    };
+    files.iter().zip(regions).map(one).collect::<io::Result<_>>().map_err(|error| {
+        EngineError(format!("job {}: can not map its files: {error}; ioengine=psync reads them", job.name))
+    })
+}
+
 impl IoEngine for Plain {
     fn prepare(&mut self, _progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
         Ok(())
     }
 
     fn restart(&mut self) {
-        self.upkeep.restart(&self.files);
+        // The cache keeps pages that are mapped: such a file warms up once, as with fio.
+        if self.maps.is_empty() {
+            self.upkeep.restart(&self.files);
+        }
     }
 
     fn buffer(&mut self, slot: u32) -> &mut [u8] {
@@ -131,7 +181,11 @@ impl IoEngine for Plain {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), EngineError> {
+    fn flush_to_close(&mut self) -> Result<(), EngineError> {
         self.upkeep.close(&self.files)
+    }
+
+    fn finish(&mut self) -> Result<(), EngineError> {
+        Ok(())
     }
 }

@@ -96,8 +96,9 @@ const ENGINES: [(&str, &str); 3] = [
         "io_uring",
         "Files and block devices through io_uring. filename names them, or directory says where to make them. \
          direct=1 goes past the page cache. Depth, rates, patterns, verification and flushes as in fio. fio's libaio \
-         and posixaio are done so too; psync, sync, pvsync, pvsync2, vsync and mmap by one pread or pwrite after the \
-         other. What differs from fio's engine of that name is said before the run.",
+         and posixaio are done so too; psync, sync, pvsync, pvsync2 and vsync by one pread or pwrite after the other, \
+         mmap by copies from and to the mapped file. What differs from fio's engine of that name is said before \
+         the run.",
     ),
     (
         "ringbolt",

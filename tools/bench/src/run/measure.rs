@@ -123,6 +123,17 @@ impl Recorder {
         self.ended_ns = Some(now_ns);
     }
 
+    /// Counts the time of a flush behind the last operation as time of the job.
+    pub fn flushed(&mut self, now_ns: u64) {
+        for direction in Direction::ALL {
+            let before_ns = *self.before_ns.get(direction);
+            let into = self.result.by_direction.get_mut(direction);
+            if into.ios > 0 {
+                into.runtime_ns = before_ns + now_ns.saturating_sub(self.phase_ns);
+            }
+        }
+    }
+
     /// Counts an operation that succeeded with this many bytes.
     #[inline]
     pub fn done(&mut self, flight: &Flight, bytes: u64, now_ns: u64) {

@@ -40,6 +40,31 @@ fn one_call_after_the_other_writes_and_reads_each_block_once() {
 }
 
 #[test]
+fn a_mapped_file_is_written_and_read_by_copies() {
+    let place = Place::new();
+    for (direct, durable) in [(false, Durable::No), (false, Durable::All), (true, Durable::No)] {
+        let mut job = Job { calls: Calls::Mapped, depth: 1, durable, direct, ..place.job("randwrite") };
+        (job.size, job.fdatasync) = (Some(MIB), 64);
+        job.verify = Some(Verify { read_back: true, fatal: true, by_pattern: false });
+        let result = good(&job);
+        assert_eq!((result.by_direction.write.ios, result.by_direction.write.bytes), (256, MIB));
+        assert_eq!((result.sync.count(), result.verify_failures), (4, 0), "direct {direct}, {durable:?}");
+        // What was copied is in the file for those who read it by calls, and the reverse.
+        let mut verify = Job { calls: Calls::Plain, pattern: place.job("read").pattern, ..job };
+        assert_eq!(good(&verify).verify_failures, 0);
+        (verify.calls, verify.loops) = (Calls::Mapped, 2);
+        let read = good(&verify);
+        assert_eq!((read.verify_failures, read.by_direction.read.ios), (0, 512));
+    }
+    let content = std::fs::read(place.file("data")).unwrap();
+    std::fs::write(place.file("data"), vec![0; content.len()]).unwrap();
+    let mut verify = Job { calls: Calls::Mapped, depth: 1, direct: false, ..place.job("read") };
+    verify.size = Some(MIB);
+    verify.verify = Some(Verify { read_back: true, fatal: false, by_pattern: false });
+    assert!(run_jobs(&[&verify]).jobs[0].verify_failures > 0, "zeros are not what was written");
+}
+
+#[test]
 fn batches_are_as_large_as_was_asked_for() {
     let place = Place::new();
     let mut job = place.job("randread");

@@ -88,7 +88,7 @@ impl Thread<'_> {
         let mut progress = |share: f64| self.telemetry.set_fraction(share);
         let objects = || ObjectSet::of(job).map(|set| Target::Objects(set.count));
         match job.engine {
-            Engine::IoUring if job.calls == Calls::Plain => {
+            Engine::IoUring if job.calls != Calls::Queued => {
                 let opened = Plain::open(job, self.number, clock, &self.shared.layout, &mut progress);
                 let (plain, regions) = opened.map_err(Failure::of)?;
                 self.measure(plain, &Target::Files(regions))

@@ -20,7 +20,7 @@ use crate::engine::failures::FailedOperation;
 use crate::engine::{Clock, Completion, IoEngine, Operation, Verb};
 use crate::load::{Next, Source, Work};
 use crate::result::Usage;
-use crate::spec::{Direction, Engine, Job};
+use crate::spec::{Calls, Direction, Engine, Job};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The thread publishes its state at this interval.
@@ -78,6 +78,8 @@ pub struct Worker<'run, E: IoEngine> {
     /// Once the depth was reached, no operation begins until at most this many are in flight.
     low: usize,
     draining: bool,
+    /// Operations are calls, one after the other, and not queued.
+    is_called: bool,
     /// This is how many operations are submitted together at most.
     batch: usize,
     begin_ns: u64,
@@ -134,6 +136,7 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             complete_max: job.batches.complete_max.map_or(usize::MAX, |most| most as usize),
             low: job.batches.depth_low.map_or(usize::MAX, |low| low as usize),
             draining: false,
+            is_called: job.engine == Engine::IoUring && job.calls != Calls::Queued,
             batch: job.batches.most.map_or(engine.batch(), |batch| batch as usize),
             depth: search.as_ref().map_or(slots, |search| search.depth() as usize),
             begin_ns,
@@ -174,11 +177,12 @@ impl<'run, E: IoEngine> Worker<'run, E> {
             self.restart();
         }
         self.recorder.end(self.now_ns);
-        if self.failure.is_none()
-            && self.parts.job.end_fsync
-            && let Err(failure) = self.sync_all()
-        {
-            self.failure = Some(failure);
+        // What is not written yet is written in the job's time, as with fio.
+        if self.failure.is_none() && (self.parts.job.end_fsync || self.parts.job.close_fsync) {
+            let flushed = if self.parts.job.end_fsync { self.sync_all() } else { Ok(()) };
+            let closed = flushed.and_then(|()| self.engine.flush_to_close().map_err(Failure::of));
+            self.failure = closed.err();
+            self.recorder.flushed(self.parts.clock.now_ns());
         }
         self.count_usage();
         self.recorder.result.latency_depth = self.search.as_ref().map(DepthSearch::held);
@@ -288,10 +292,12 @@ impl<'run, E: IoEngine> Worker<'run, E> {
 
     /// Counts the queued operations as submitted now.
     fn count_handed_over(&mut self) {
-        if self.queued.is_empty() {
-            return;
-        }
-        let issue_ns = self.parts.clock.now_ns();
+        let Some(first) = self.queued.first() else { return };
+        let issue_ns = match &self.flights[*first as usize] {
+            // Nothing was done since then, and nothing is queued by a call.
+            Some(flight) if self.is_called && flight.operation.verb == Verb::Read => flight.start_ns,
+            _ => self.parts.clock.now_ns(),
+        };
         for slot in &self.queued {
             if let Some(flight) = &mut self.flights[*slot as usize] {
                 flight.issue_ns = issue_ns;

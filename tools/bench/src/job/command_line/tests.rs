@@ -235,10 +235,7 @@ fn what_tunes_fio_itself_is_taken_with_one_line() {
         libaio.starts_with("ioengine=libaio: ") && sync.starts_with("ioengine=sync: "),
         "{libaio} {sync}"
     );
-    assert_eq!(
-        tuning.split(": ").next().unwrap(),
-        "fixedbufs=1, gtod_reduce=1, registerfiles=1, scramble_buffers=0"
-    );
+    assert_eq!(tuning.split(": ").next().unwrap(), "gtod_reduce=1, registerfiles=1, scramble_buffers=0");
     assert_eq!(line.plan.jobs[1].depth, 1);
 }
 

@@ -55,6 +55,16 @@ pub const KEYS: &[Key] = &[
     Key::new("iodepth", Kind::Number, "iodepth=32", "Operations that each thread keeps in flight")
         .default("1")
         .range("1 to 32768"),
+    Key::new("mem", Kind::Special, "mem=mmaphuge", "What buffers are made of")
+        .aliases(&["iomem"])
+        .default("malloc")
+        .range("malloc, shm, mmap, mmapshared: ordinary pages; mmaphuge, shmhuge: huge pages")
+        .on(Engines::Drive)
+        .text("A large buffer in huge pages is one piece of memory for the drive; some are much faster with it."),
+    Key::new("fixedbufs", Kind::Flag, "fixedbufs", "Buffers stay pinned in the kernel between operations")
+        .default("0")
+        .on(Engines::Drive)
+        .text("Where the limit of locked memory allows it. Of io_uring, libaio and posixaio."),
     Key::new("iodepth_batch", Kind::Number, "iodepth_batch=16", "Operations that are handed over together at most")
         .aliases(&["iodepth_batch_submit"])
         .default("the sixteenth part of iodepth, at least 4")

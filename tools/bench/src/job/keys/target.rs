@@ -7,13 +7,13 @@ pub const KEYS: &[Key] = &[
         .text("On the command line it begins a job; `--name=global` begins what the jobs after it inherit."),
     Key::new("description", Kind::Text, "description=Nightly check", "A line of text that is shown with the results"),
     Key::new("ioengine", Kind::Special, "ioengine=io_uring", "Who carries the operations out")
-        .default("io_uring")
+        .default("io_uring; psync when iodepth is 1, as in fio")
         .range("io_uring, libaio, posixaio, psync, sync, pvsync, pvsync2, vsync, mmap, ringbolt, s3 (also called http)")
         .text(
             "io_uring: files and block devices. ringbolt: the storage engine in this process, without HTTP. \
              s3: an S3 endpoint, ours or anyone's. libaio and posixaio: as io_uring. psync, and sync, pvsync, \
-             pvsync2, vsync, mmap: one pread or pwrite after the other, with one operation in flight. What differs \
-             from fio's engine of that name is said before the run.",
+             pvsync2, vsync: one pread or pwrite after the other, with one operation in flight. mmap: copies from \
+             and to the mapped file. What differs from fio's engine of that name is said before the run.",
         ),
     Key::new("filename", Kind::Special, "filename=/dev/nvme1n1", "Files or block devices, separated by colons")
         .default("name.thread.file")
@@ -68,7 +68,7 @@ pub const KEYS: &[Key] = &[
     Key::new("fsync_on_close", Kind::Bool, "fsync_on_close=1", "fsync each file when the job closes it")
         .default("0")
         .on(Engines::Drive)
-        .text("After the figures were taken; end_fsync has it within them."),
+        .text("Its time is that of the job, as that of end_fsync."),
     Key::new("nrfiles", Kind::Number, "nrfiles=4", "How many files each thread has, when they are not named")
         .aliases(&["nr_files"])
         .default("1")

@@ -16,6 +16,7 @@ use super::error::Refusals;
 use super::keys::Kind;
 use super::parser::{Entry, Section, Surroundings};
 use crate::spec::{Calls, Engine, Job, Plan};
+use ringbolt_engine::ring::blocks::BlockMemory;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Holds the jobs of all sections, and warnings about them.
@@ -65,7 +66,7 @@ fn stands_in(engine: &str) -> Option<String> {
 fn one_at_a_time(fields: &Fields<'_>, job: &Job) -> Option<String> {
     let depth = fields.text("iodepth").filter(|depth| *depth != "1")?;
     let engine = fields.text("ioengine")?;
-    (job.calls == Calls::Plain).then(|| {
+    (job.calls != Calls::Queued).then(|| {
         format!(
             "iodepth={depth}: ioengine={engine} has one operation in flight; numjobs has more, or \
              ioengine=io_uring"
@@ -108,7 +109,6 @@ fn job(fields: &Fields<'_>, before: &[Job], begins_file: bool, around: &Surround
     });
     let mut job = blank(fields.name());
     job.engine = engine;
-    job.calls = super::values::calls(fields.text("ioengine").unwrap_or_default());
     job.stage = stage;
     job.group = group;
     job.group_reporting = fields.flag("group_reporting");
@@ -119,7 +119,13 @@ fn job(fields: &Fields<'_>, before: &[Job], begins_file: bool, around: &Surround
     target::fill(&mut job, fields);
     load::fill(&mut job, fields);
     objects::fill(&mut job, fields, around);
-    if job.calls == Calls::Plain && job.depth > 1 {
+    job.calls = match fields.text("ioengine") {
+        Some(engine) => super::values::calls(engine),
+        // fio has one call after the other, whatever the depth is.
+        None if job.depth == 1 => Calls::Plain,
+        None => Calls::Queued,
+    };
+    if job.calls != Calls::Queued {
         job.depth = 1;
     }
     checks::check(&job, fields, before);
@@ -148,6 +154,7 @@ const ENGINE_DEFAULT: Engine = Engine::IoUring;
 fn blank(name: &str) -> Job {
     Job {
         direct: false,
+        memory: BlockMemory::ORDINARY,
         seed: load::SEED_DEFAULT,
         percentiles: load::PERCENTILES_DEFAULT.to_vec(),
         objects: objects::blank(),

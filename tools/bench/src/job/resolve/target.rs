@@ -3,6 +3,7 @@
 use super::fields::Fields;
 use crate::job::values;
 use crate::spec::{Job, Steady, WrittenFiles};
+use ringbolt_engine::ring::blocks::BlockMemory;
 use std::io::{Seek, SeekFrom};
 use std::path::PathBuf;
 
@@ -48,6 +49,8 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>) {
     job.invalidate = fields.bool("invalidate").unwrap_or(true);
     job.fadvise_hint = fields.bool("fadvise_hint").unwrap_or(true);
     job.unlink = fields.flag("unlink");
+    let huge_pages = fields.special("mem", values::huge_pages).unwrap_or(false);
+    job.memory = BlockMemory { huge_pages, registered: fields.flag("fixedbufs") };
     let policy = fields.special("cpus_allowed_policy", |text| match text {
         "shared" => Ok(false),
         "split" => Ok(true),

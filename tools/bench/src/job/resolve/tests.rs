@@ -1,5 +1,6 @@
 use crate::job::tests::{jobs, refusal};
-use crate::spec::{Direction, Distribution, Https, ObjectOp, RateProcess};
+use crate::spec::{Calls, Direction, Distribution, Https, ObjectOp, RateProcess};
+use ringbolt_engine::ring::blocks::BlockMemory;
 
 #[test]
 fn stages_and_groups_follow_stonewall_and_new_group() {
@@ -18,6 +19,26 @@ fn the_later_of_two_opposites_counts() {
     assert!(direct("buffered=1\ndirect=1\n"));
     let read = |text: &str| jobs(&format!("[a]\nsize=1g\nrw=randrw\n{text}")).unwrap()[0].read_percent;
     assert_eq!((read(""), read("rwmixread=70\n"), read("rwmixwrite=70\n")), (50, 70, 30));
+}
+
+#[test]
+fn one_operation_at_a_time_is_a_call_unless_an_engine_is_named() {
+    let calls = |text: &str| jobs(&format!("[a]\nsize=1g\n{text}")).unwrap()[0].calls;
+    assert_eq!(
+        (calls(""), calls("iodepth=1\n"), calls("iodepth=2\n")),
+        (Calls::Plain, Calls::Plain, Calls::Queued)
+    );
+    assert_eq!((calls("ioengine=io_uring\n"), calls("ioengine=mmap\n")), (Calls::Queued, Calls::Mapped));
+}
+
+#[test]
+fn buffers_are_of_what_the_job_says() {
+    let memory = |text: &str| jobs(&format!("[a]\nsize=1g\n{text}")).unwrap()[0].memory;
+    assert_eq!((memory(""), memory("mem=malloc\n")), (BlockMemory::ORDINARY, BlockMemory::ORDINARY));
+    assert_eq!(memory("iomem=mmaphuge:/huge/file\nfixedbufs\n"), BlockMemory::BEST);
+    assert_eq!(memory("mem=shmhuge\n"), BlockMemory { huge_pages: true, registered: false });
+    assert_eq!(memory("fixedbufs=1\n"), BlockMemory { huge_pages: false, registered: true });
+    assert!(refusal("[a]\nsize=1g\nmem=cudamalloc\n").contains("write malloc or mmaphuge"));
 }
 
 #[test]

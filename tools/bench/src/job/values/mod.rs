@@ -15,7 +15,7 @@ pub use self::bytes::byte_pattern;
 pub use self::distribution::{distribution, distributions};
 pub use self::lists::{cores, error_kinds, nodes, paths, percent, percentiles, steady};
 pub use self::operations::{endpoint, mix, object_op};
-pub use self::pattern::{calls, difference, engine, pattern};
+pub use self::pattern::{calls, difference, engine, huge_pages, pattern};
 
 use crate::spec::ByDirection;
 

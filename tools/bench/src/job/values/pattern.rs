@@ -32,12 +32,7 @@ const STAND_INS: &[StandIn] = &[
         difference: "carried out by pread and pwrite, one block a call (sync: without a seek before it; pvsync, \
                      pvsync2: without a vector; vsync: neighbours are not joined)",
     },
-    StandIn {
-        names: &["mmap"],
-        calls: Calls::Plain,
-        difference: "carried out by pread and pwrite through the page cache: a call for each block in place of a page \
-                     fault for each page that is touched first",
-    },
+    StandIn { names: &["mmap"], calls: Calls::Mapped, difference: "" },
 ];
 
 /// Lists engines of fio that have no counterpart here, each with what to use instead.
@@ -144,6 +139,20 @@ fn stand_in(engine: &str) -> Option<&'static StandIn> {
 /// Returns how an engine for files and devices carries its operations out.
 pub fn calls(engine: &str) -> Calls {
     stand_in(engine).map_or(Calls::Queued, |known| known.calls)
+}
+
+/// Parses `mem`: whether buffers are in huge pages.
+///
+/// # Errors
+/// Names the valid kinds of memory.
+pub fn huge_pages(text: &str) -> Result<bool, String> {
+    // fio's mmaphuge names a file of hugetlbfs behind a colon; here the kernel finds the pages.
+    match text.split(':').next() {
+        Some("malloc" | "shm" | "mmap" | "mmapshared") => Ok(false),
+        Some("shmhuge" | "mmaphuge") => Ok(true),
+        _ => Err("write malloc or mmaphuge (shm, mmap and mmapshared are as malloc, shmhuge as mmaphuge)"
+            .to_owned()),
+    }
 }
 
 /// Says how our engine differs from fio's engine of this name; `None` if it does not.

@@ -118,7 +118,7 @@ fn mixes_have_weights() {
 
 #[test]
 fn engines_of_fio_lead_to_io_uring() {
-    for (name, wanted) in [("libaio", Calls::Queued), ("psync", Calls::Plain), ("mmap", Calls::Plain)] {
+    for (name, wanted) in [("libaio", Calls::Queued), ("psync", Calls::Plain), ("mmap", Calls::Mapped)] {
         assert_eq!((engine(name), calls(name)), (Ok(Engine::IoUring), wanted), "{name}");
     }
     assert_eq!((difference("psync"), difference("io_uring")), (None, None));
